@@ -4,7 +4,7 @@
 //! rival got better.
 
 use crate::address_site::{Router, Running, SOON, Site, VIP, Vrrp};
-use lab::{BusyProcessors, Frame, Signal, eventually};
+use lab::{BusyProcessors, CapturedFrame, Signal, eventually};
 use std::time::Duration;
 
 /// A pair whose first machine is master.
@@ -27,9 +27,9 @@ fn intervals(site: &Site, node: &crate::address_site::Node, count: usize) {
 
 fn announcements(site: &Site, from: &crate::address_site::Node) -> usize {
     let mac = from.ethernet();
-    let of = |frame: &Frame| frame.is_announcement() && frame.sender() == mac;
+    let of = |frame: &CapturedFrame| frame.is_announcement() && frame.sender() == mac;
     let frames = site.capture.frames();
-    let about = |frame: &&Frame| of(frame) && frame.about() == VIP.parse().ok();
+    let about = |frame: &&CapturedFrame| of(frame) && frame.about() == VIP.parse().ok();
     frames.iter().filter(about).count()
 }
 
@@ -100,7 +100,7 @@ fn after_a_partition_a_client_is_served_by_the_owner_and_all_agree() {
     assert!(watcher.wait_for(Some("alpha"), 20, SOON), "{}", high.said());
     let seen = watcher.stop();
     assert_eq!(
-        seen.by().len(),
+        seen.responses_by_machine().len(),
         1,
         "the client was on the owner's side: {seen}"
     );
@@ -117,7 +117,7 @@ fn takeovers_under_load(router: Router, seconds: u64) -> usize {
     };
     let before = masters();
     let busy = BusyProcessors::start(8).unwrap();
-    lab::let_pass(Duration::from_secs(seconds), "a load lasts");
+    lab::sleep_in_test(Duration::from_secs(seconds), "a load lasts");
     drop(busy);
     masters() - before
 }
@@ -155,10 +155,10 @@ fn reload(router: Router) -> Result<(), String> {
         .adverts(&site.alpha)
         .iter()
         .any(|f| f.payload()[2] == 0);
-    if seen.turns().len() > 1 || zero || !site.adverts(&site.beta).is_empty() {
+    if seen.responder_changes().len() > 1 || zero || !site.adverts(&site.beta).is_empty() {
         return Err(format!("it moved: {seen}\n{}\n{}", high.said(), low.said()));
     }
-    if seen.answered() != seen.looks.len() {
+    if seen.response_count() != seen.polls.len() {
         return Err(format!("it was away: {seen}\n{}", high.said()));
     }
     Ok(())
@@ -216,7 +216,12 @@ fn a_role_that_is_killed_is_started_again_and_nobody_notices() {
     assert!(eventually(SOON, || role().is_some_and(|role| role != first)));
     intervals(&site, &site.alpha, 5);
     let seen = watcher.stop();
-    assert_eq!(seen.answered(), seen.looks.len(), "{seen}\n{}", high.said());
+    assert_eq!(
+        seen.response_count(),
+        seen.polls.len(),
+        "{seen}\n{}",
+        high.said()
+    );
     assert_eq!(low.said().matches("Entering MASTER STATE").count(), 0);
     assert_eq!(site.owners(VIP), ["alpha"]);
 }
@@ -270,9 +275,9 @@ fn kept_from_a_frozen_master(router: Router) -> bool {
         "{}",
         high.said()
     );
-    lab::let_pass(Duration::from_secs(2), "nothing moves");
+    lab::sleep_in_test(Duration::from_secs(2), "nothing moves");
     // It may say goodbye, so that the owner tells the neighbours once more.
-    let claims = |frame: &Frame| frame.payload()[2] != 0;
+    let claims = |frame: &CapturedFrame| frame.payload()[2] != 0;
     one("beta") && !site.adverts(&site.alpha).iter().any(claims)
 }
 

@@ -3,7 +3,9 @@
 
 use crate::address_site::{Node, Running, SOON, Site};
 use crate::program::binary;
-use lab::{Behaviour, Failure, Origin, Pace, Probe, Scratch, Signal, Watcher, eventually};
+use lab::{
+    Behaviour, Failure, OriginServer, Pace, Probe, ScratchDirectory, Signal, Watcher, eventually,
+};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -58,12 +60,12 @@ backend slow
 struct Pair {
     alpha: Running,
     beta: Running,
-    origin: Origin,
+    origin: OriginServer,
     site: Site,
 }
 
 fn run(node: &Node) -> Running {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let config = scratch.write("evenkeel.cfg", BOTH).unwrap();
     let mut command = Command::new(binary());
     command.args(["run", "-f"]).arg(&config);
@@ -83,8 +85,8 @@ impl Pair {
         let at = site.lan.attach(&farm).unwrap();
         at.address("10.60.0.50/24").unwrap();
         let address = SocketAddr::from(([10, 60, 0, 50], 80));
-        let origin = Origin::start(&farm, "origin", address).unwrap();
-        origin.behave(Behaviour::Delay(SLOW));
+        let origin = OriginServer::start(&farm, "origin", address).unwrap();
+        origin.set_behaviour(Behaviour::Delay(SLOW));
         let alpha = run(&site.alpha);
         assert!(site.owned_by(VIP, &["alpha"]), "{}", alpha.said());
         let beta = run(&site.beta);
@@ -121,13 +123,13 @@ impl Pair {
     fn moves(&self, order: impl FnOnce() -> Result<(), lab::LabError>) {
         let watcher = Watcher::asking(&self.site.client, service(), "/quick", PACE).unwrap();
         let serves = |who| watcher.wait_for(Some(who), STEADY_LOOKS, SOON);
-        assert!(serves("alpha"), "{}\n{}", watcher.seen(), self.said());
+        assert!(serves("alpha"), "{}\n{}", watcher.results(), self.said());
         let over = AtomicBool::new(false);
         let (over, site) = (&over, &self.site);
         let outcomes = thread::scope(|scope| {
             let clients = (0..SLOW_CLIENTS).map(|number| {
                 scope.spawn(move || {
-                    lab::let_pass(
+                    lab::sleep_in_test(
                         SLOW / SLOW_CLIENTS * number,
                         "requests begin at different times",
                     );
@@ -137,8 +139,10 @@ impl Pair {
             let kept_alive = scope.spawn(move || kept_alive_requests(site, over));
             let clients: Vec<_> = clients.chain([kept_alive]).collect();
             // In the scope nothing panics before the clients know the end.
-            let asked = eventually(SOON, || self.origin.served() > u64::from(SLOW_CLIENTS));
-            let under_way = self.origin.served();
+            let asked = eventually(SOON, || {
+                self.origin.request_count() > u64::from(SLOW_CLIENTS)
+            });
+            let under_way = self.origin.request_count();
             let ordered = order();
             let taken = serves("beta");
             let gone = eventually(SOON, || !site.alpha.has(VIP));
@@ -155,7 +159,7 @@ impl Pair {
         assert!(outcomes.iter().all(good), "{outcomes:?}\n{}", self.said());
         let seen = watcher.stop();
         assert!(seen.misses().is_empty(), "{seen}\n{}", self.said());
-        let turns = seen.turns();
+        let turns = seen.responder_changes();
         let turns: Vec<&str> = turns.iter().map(|(_, who)| &**who).collect();
         // A proxy of `alpha` that stood still with its machine was unfit meanwhile: the
         // address went away and came back by itself, which nobody noticed either.
@@ -185,7 +189,7 @@ fn kept_alive_requests(site: &Site, over: &AtomicBool) -> Vec<Result<u16, Failur
     let mut probe = Probe::new(&site.client, service()).timeout(SOON);
     while !over.load(Ordering::Relaxed) {
         outcomes.push(probe.get("/quick").map(|answer| answer.status));
-        lab::let_pass(PACE.every, "the pace of requests");
+        lab::sleep_in_test(PACE.every, "the pace of requests");
     }
     outcomes
 }
@@ -223,14 +227,14 @@ fn a_soft_stop_without_another_node_keeps_the_address_until_requests_have_finish
     let pair = Pair::start("whole-alone");
     pair.beta.stop();
     // Longer than the others are waited for.
-    pair.origin.behave(Behaviour::Delay(SLOW * 5));
-    let before = pair.origin.served();
+    pair.origin.set_behaviour(Behaviour::Delay(SLOW * 5));
+    let before = pair.origin.request_count();
     let outcome = thread::scope(|scope| {
         let request = scope.spawn(|| {
             let mut probe = Probe::new(&pair.site.client, service()).timeout(SOON);
             probe.get("/slow").map(|answer| answer.status)
         });
-        let asked = eventually(SOON, || pair.origin.served() > before);
+        let asked = eventually(SOON, || pair.origin.request_count() > before);
         let told = pair.alpha.process.signal(Signal::USR1);
         let outcome = request.join().unwrap();
         assert!(asked && told.is_ok(), "{told:?}");

@@ -2,11 +2,11 @@
 //! listens, and takes over when it should.
 
 use crate::address_site::{Router, SOON, Site, VIP, VIP6, Vrrp};
-use lab::{Frame, eventually};
+use lab::{CapturedFrame, eventually};
 use std::time::Duration;
 
 /// The priority in an advert: of both versions at the same place.
-fn priority(frame: &Frame) -> u8 {
+fn priority(frame: &CapturedFrame) -> u8 {
     frame.payload()[2]
 }
 

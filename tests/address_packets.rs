@@ -6,12 +6,12 @@
 //! flow label.
 
 use crate::address_site::{Router, SOON, Site, Vrrp};
-use lab::{Frame, Talk, eventually};
+use lab::{CapturedFrame, Talk, eventually};
 
 const ETHERNET_BYTES: usize = 14;
 
 /// A frame without what its sender may choose.
-fn bytes(frame: &Frame) -> Vec<u8> {
+fn bytes(frame: &CapturedFrame) -> Vec<u8> {
     let mut bytes = frame.bytes[..ETHERNET_BYTES].to_vec();
     let mut packet = frame.packet().to_vec();
     match packet.first().map(|first| first >> 4) {
@@ -27,7 +27,7 @@ fn bytes(frame: &Frame) -> Vec<u8> {
 }
 
 /// Each kind of frame once, in the order of their first appearance.
-fn distinct(frames: &[Frame], keep: impl Fn(&Frame) -> bool) -> Vec<Vec<u8>> {
+fn distinct(frames: &[CapturedFrame], keep: impl Fn(&CapturedFrame) -> bool) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for frame in frames.iter().filter(|frame| keep(frame)) {
         let bytes = bytes(frame);
@@ -53,23 +53,27 @@ fn says(site: &Site, router: Router, configuration: &str, vips: &[&str]) -> [Vec
     let announced = |vip: &&str| {
         let address = vip.parse().ok();
         let frames = site.capture.frames();
-        let of = |f: &&Frame| f.is_announcement() && f.about() == address;
+        let of = |f: &&CapturedFrame| f.is_announcement() && f.about() == address;
         frames.iter().filter(of).count() >= 5
     };
     assert!(eventually(SOON, || vips.iter().all(announced)));
-    assert!(eventually(SOON, || site.capture.of(Talk::Vrrp).len() > 2));
+    assert!(eventually(SOON, || site
+        .capture
+        .frames_of(Talk::Vrrp)
+        .len()
+        > 2));
     running.stop();
     let gone = || vips.iter().all(|vip| !site.alpha.has(vip));
     assert!(eventually(SOON, gone), "{}", running.said());
-    let zero = |frame: &Frame| frame.payload()[2] == 0;
+    let zero = |frame: &CapturedFrame| frame.payload()[2] == 0;
     assert!(eventually(SOON, || site
         .capture
-        .of(Talk::Vrrp)
+        .frames_of(Talk::Vrrp)
         .iter()
         .any(zero)));
     let frames = site.capture.frames();
     let adverts = distinct(&frames, |frame| frame.talk == Talk::Vrrp);
-    let of_vip = |frame: &Frame| {
+    let of_vip = |frame: &CapturedFrame| {
         let about = frame.about().map(|address| address.to_string());
         about.is_some_and(|about| vips.contains(&about.as_str()))
     };

@@ -4,7 +4,7 @@
 
 use crate::address_site::{Node, Running, SOON, Site};
 use crate::program::binary;
-use lab::{Echo, Host, Origin, Probe, Scratch, eventually, exchange};
+use lab::{Echo, LabHost, OriginServer, Probe, ScratchDirectory, eventually, exchange};
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -16,9 +16,9 @@ const VIPS: [&str; 2] = ["10.60.0.150", "10.60.0.159"];
 /// The servers behind the pair.
 #[derive(Debug)]
 struct Farm {
-    _origins: Vec<Origin>,
+    _origins: Vec<OriginServer>,
     _echoes: Vec<Echo>,
-    _host: Host,
+    _host: LabHost,
 }
 
 impl Farm {
@@ -29,7 +29,7 @@ impl Farm {
         for (number, name) in [(181, "Web0"), (182, "Web1")] {
             at.address(&format!("10.60.0.{number}/24")).unwrap();
             let on = |port: u16| SocketAddr::from(([10, 60, 0, number], port));
-            origins.push(Origin::start(&host, name, on(80)).unwrap());
+            origins.push(OriginServer::start(&host, name, on(80)).unwrap());
             for port in [443, 35_096] {
                 echoes.push(Echo::start(&host, on(port)).unwrap());
             }
@@ -44,7 +44,7 @@ impl Farm {
 
 /// Runs files as `evenkeel run -f … -f …` does.
 fn run(node: &Node, files: &[(&str, &str)]) -> Running {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut command = Command::new(binary());
     command.arg("run");
     let mut last = None;
@@ -155,7 +155,7 @@ fn a_machine_whose_servers_are_gone_yields_to_one_that_can_serve() {
     assert!(eventually(SOON, || serves(&site)), "{}", alpha.said());
     // Its way to the servers is cut; adverts and the client still pass.
     let servers = ["10.60.0.181", "10.60.0.182"].map(|server| {
-        let filter = lab::Filter::all().remote(server.parse().unwrap());
+        let filter = lab::PacketFilter::all().remote(server.parse().unwrap());
         site.alpha.host.block(&filter).unwrap()
     });
     for vip in VIPS {
@@ -174,11 +174,11 @@ fn a_machine_whose_servers_are_gone_yields_to_one_that_can_serve() {
     // Equally ill, the owner keeps it: nothing would be won.
     let all = site.nodes().map(|node| {
         ["10.60.0.181", "10.60.0.182"].map(|server| {
-            let filter = lab::Filter::all().remote(server.parse().unwrap());
+            let filter = lab::PacketFilter::all().remote(server.parse().unwrap());
             node.host.block(&filter).unwrap()
         })
     });
-    lab::let_pass(Duration::from_secs(8), "checks fail and nothing moves");
+    lab::sleep_in_test(Duration::from_secs(8), "checks fail and nothing moves");
     assert_eq!(site.owners(VIPS[0]), ["alpha"], "{}", alpha.said());
     drop(all);
 }

@@ -3,8 +3,8 @@
 
 use crate::program::binary;
 use lab::{
-    Answerer, Capture, Frame, Host, Interface, Lab, Pace, Process, Scratch, Switch, Watcher,
-    eventually,
+    Answerer, Capture, CapturedFrame, Interface, Lab, LabHost, LabProcess, Pace, ScratchDirectory,
+    Switch, Watcher, eventually,
 };
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr};
@@ -54,7 +54,7 @@ pub struct Site {
     // Whoever works in the hosts goes before them.
     _answerers: Vec<Answerer>,
     pub capture: Capture,
-    pub client: Host,
+    pub client: LabHost,
     pub alpha: Node,
     pub beta: Node,
     pub lan: Switch,
@@ -64,7 +64,7 @@ pub struct Site {
 /// A machine.
 #[derive(Debug)]
 pub struct Node {
-    pub host: Host,
+    pub host: LabHost,
     pub at: Interface,
     pub number: u8,
 }
@@ -122,8 +122,8 @@ impl Site {
     }
 
     /// The adverts of one machine that the client's cable has carried.
-    pub fn adverts(&self, node: &Node) -> Vec<Frame> {
-        let mut adverts = self.capture.of(lab::Talk::Vrrp);
+    pub fn adverts(&self, node: &Node) -> Vec<CapturedFrame> {
+        let mut adverts = self.capture.frames_of(lab::Talk::Vrrp);
         let own = node.addresses();
         adverts.retain(|frame| match frame.addresses() {
             Some((IpAddr::V6(from), _)) if from.is_unicast_link_local() => {
@@ -183,7 +183,7 @@ impl Node {
     /// `{own}` and `{peer}` are the addresses of this machine and the other one
     /// (`{own6}`, `{peer6}`), and `{dir}` is a directory of its own.
     pub fn run(&self, router: Router, configuration: &str) -> Running {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let text = self.fill(configuration, scratch.path());
         let config = scratch.write("keepalived.conf", text).unwrap();
         let mut command = router.command();
@@ -214,13 +214,18 @@ impl Node {
 #[derive(Debug)]
 pub struct Running {
     // Before the directory that it writes to: fields drop in this order.
-    pub process: Process,
-    scratch: Scratch,
+    pub process: LabProcess,
+    scratch: ScratchDirectory,
     config: PathBuf,
 }
 
 impl Running {
-    pub fn start(node: &Node, mut command: Command, scratch: Scratch, config: PathBuf) -> Running {
+    pub fn start(
+        node: &Node,
+        mut command: Command,
+        scratch: ScratchDirectory,
+        config: PathBuf,
+    ) -> Running {
         let said = scratch.path().join("said");
         let output = File::create(&said).unwrap();
         command

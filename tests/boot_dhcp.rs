@@ -1,7 +1,9 @@
 //! DHCP with real clients, a real relay and real other servers.
 
 use crate::boot_dhcp_site::{BootSite, Client, SOON};
-use lab::{Host, Process, Scratch, Signal, eventually, installed, may_run, privileged};
+use lab::{
+    LabHost, LabProcess, ScratchDirectory, Signal, eventually, installed, may_run, privileged,
+};
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
@@ -17,7 +19,7 @@ fn is_ready(test: &str, programs: &[&'static str]) -> bool {
     may_run(test, needs)
 }
 
-fn dnsmasq(host: &Host, scratch: &Scratch, words: &[&str]) -> Process {
+fn dnsmasq(host: &LabHost, scratch: &ScratchDirectory, words: &[&str]) -> LabProcess {
     let mut command = Command::new("dnsmasq");
     command.args([
         "--keep-in-foreground",
@@ -94,7 +96,7 @@ fn a_client_behind_a_relay_gets_an_address_of_its_network() {
     far.attach(&relay).unwrap().address("10.70.0.1/24").unwrap();
     relay.sysctl("net/ipv4/ip_forward", "1").unwrap();
     site.server.route("10.70.0.0/24", "10.60.0.9").unwrap();
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let _relay = dnsmasq(&relay, &scratch, &["--dhcp-relay=10.70.0.1,10.60.0.1"]);
     site.start(" network 10.70.0.0/24\n range 10.70.0.100 10.70.0.109 lease 1h\n gateway 10.70.0.1\n unknown menu");
     let client = Client::new(&site.lab, &far, "client");
@@ -118,7 +120,7 @@ fn another_server_in_the_network_is_shown() {
         .unwrap()
         .address("10.60.0.8/24")
         .unwrap();
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let _other = dnsmasq(
         &other,
         &scratch,
@@ -164,7 +166,7 @@ fn a_port_that_another_program_has_is_shown_and_taken_when_it_is_free() {
         return;
     }
     let mut site = BootSite::new("boot-port");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let other = dnsmasq(
         &site.server,
         &scratch,

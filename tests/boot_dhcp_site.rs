@@ -1,7 +1,7 @@
 //! Where the scenarios of network boot take place: a server, and clients on a switch with it.
 
 use crate::program::binary;
-use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
+use lab::{Interface, Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,19 +25,19 @@ esac
 #[derive(Debug)]
 pub struct BootSite {
     // Whoever works in the hosts goes before them.
-    program: Option<Process>,
-    pub server: Host,
+    program: Option<LabProcess>,
+    pub server: LabHost,
     pub lan: Switch,
     pub lab: Lab,
-    pub scratch: Scratch,
+    pub scratch: ScratchDirectory,
 }
 
 /// A client.
 #[derive(Debug)]
 pub struct Client {
-    pub host: Host,
+    pub host: LabHost,
     pub at: Interface,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl BootSite {
@@ -53,7 +53,7 @@ impl BootSite {
             server,
             lan,
             lab,
-            scratch: Scratch::new().unwrap(),
+            scratch: ScratchDirectory::new().unwrap(),
         }
     }
 
@@ -104,7 +104,7 @@ impl BootSite {
         }
     }
 
-    pub fn program(&self) -> &Process {
+    pub fn program(&self) -> &LabProcess {
         self.program.as_ref().unwrap()
     }
 
@@ -119,7 +119,7 @@ impl BootSite {
     }
 
     /// Starts `boot watch`, and waits until it watches.
-    pub fn watches(&self) -> Process {
+    pub fn watches(&self) -> LabProcess {
         let file = |name| File::create(self.scratch.path().join(name)).unwrap();
         let mut command = Command::new(binary());
         command.args(["boot", "watch", "--pid", &self.program().pid().to_string()]);
@@ -174,7 +174,7 @@ impl Client {
     pub fn new(lab: &Lab, lan: &Switch, name: &str) -> Client {
         let host = lab.host(name).unwrap();
         let at = lan.attach(&host).unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let script = scratch.write("script", SCRIPT).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         Client { host, at, scratch }
@@ -235,7 +235,7 @@ impl Client {
     }
 
     /// A udhcpc that stays, and renews or releases when it gets a signal.
-    pub fn stays(&self) -> Process {
+    pub fn stays(&self) -> LabProcess {
         let script = self.script();
         let words = [
             "-i", "eth0", "-f", "-R", "-t", "6", "-T", "1", "-s", &script,

@@ -4,7 +4,7 @@
 use crate::boot_site::{BootSite, MAC};
 use crate::program::binary;
 use lab::Firmware;
-use lab::{Scratch, eventually};
+use lab::{ScratchDirectory, eventually};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -29,7 +29,7 @@ fn build(directory: &Path) -> String {
 fn a_debian_is_built_twice_with_the_same_bytes_and_boots_with_its_root_on_the_node() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("mmdebstrap");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let [one, other] = ["one", "other"].map(|name| scratch.path().join(name));
     let lines = build(&one);
     println!("{lines}");
@@ -53,7 +53,11 @@ fn a_debian_is_built_twice_with_the_same_bytes_and_boots_with_its_root_on_the_no
         return;
     };
     let booting = site.machine.boot_with(MAC, Firmware::Bios, 1024).unwrap();
-    let logs_in = || booting.said().contains("debian login: ");
-    assert!(eventually(PATIENCE, logs_in), "{}", booting.said());
+    let logs_in = || booting.console_output().contains("debian login: ");
+    assert!(
+        eventually(PATIENCE, logs_in),
+        "{}",
+        booting.console_output()
+    );
     site.shows("1 overlay");
 }

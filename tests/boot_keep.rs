@@ -4,7 +4,7 @@
 
 use crate::boot_site::{BootSite, MAC};
 use lab::BOOT_MAX;
-use lab::{Host, Scratch, eventually};
+use lab::{LabHost, ScratchDirectory, eventually};
 use std::fs;
 use std::process::Command;
 
@@ -12,7 +12,7 @@ const URL: &str = "nbd://10.20.0.2/system";
 
 /// The machine boots: it asks for its address, and fetches its script.
 #[track_caller]
-fn boots(machine: &Host) {
+fn boots(machine: &LabHost) {
     let mut ask = Command::new("busybox");
     ask.args(["udhcpc", "-f", "-n", "-q", "-i", "eth0", "-s", "/bin/true"]);
     machine.run(ask).unwrap();
@@ -23,7 +23,7 @@ fn boots(machine: &Host) {
 }
 
 /// What `qemu-io` says of a command at the disk; empty: it cannot be used.
-fn disk(machine: &Host, command: &str) -> String {
+fn disk(machine: &LabHost, command: &str) -> String {
     let mut qemu = Command::new("qemu-io");
     qemu.args([
         "-f",
@@ -41,7 +41,7 @@ fn disk(machine: &Host, command: &str) -> String {
 
 /// Waits until the first block has this byte.
 #[track_caller]
-fn has(site: &BootSite, machine: &Host, byte: u8) {
+fn has(site: &BootSite, machine: &LabHost, byte: u8) {
     let command = format!("read -P {byte} 0 4k");
     let is_so = || {
         let said = disk(machine, &command);
@@ -60,7 +60,7 @@ fn changes_that_are_kept_stay_until_an_order_drops_them() {
     lab::skip_unless_installed!("qemu-io");
     lab::skip_unless_installed!("curl");
     lab::skip_unless_installed!("busybox");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let path = scratch.write("disk", vec![1; 1 << 20]).unwrap();
     let lines = |limit: &str| {
         format!(

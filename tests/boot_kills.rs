@@ -7,7 +7,9 @@ use crate::boot_site::{MAC, image};
 use crate::cluster_site::VIP;
 use lab::Image;
 use lab::{BOOT_MAX, Booting, Firmware};
-use lab::{Block, Fault, Filter, Scratch, Transport, eventually};
+use lab::{
+    FirewallBlock, InjectedFault, PacketFilter, ScratchDirectory, TransportProtocol, eventually,
+};
 use std::fs::File;
 use std::process::Command;
 
@@ -53,9 +55,9 @@ enum Death {
 struct Scene {
     pair: Pair,
     /// Beta does not hear the machine.
-    deaf: Option<Fault>,
+    deaf: Option<InjectedFault>,
     /// Alpha has no power.
-    off: Option<Fault>,
+    off: Option<InjectedFault>,
 }
 
 impl Scene {
@@ -86,7 +88,7 @@ impl Scene {
             eventually(BOOT_MAX, || self.why(node).contains(words)),
             "no `{words}` at {node}: {}\n{}",
             self.why(node),
-            machine.said()
+            machine.console_output()
         );
     }
 
@@ -122,8 +124,8 @@ impl Scene {
     }
 
     /// Files do not come from alpha.
-    fn without_http(&self) -> Block {
-        let filter = Filter::all().port(Transport::Tcp, 7447);
+    fn without_http(&self) -> FirewallBlock {
+        let filter = PacketFilter::all().port(TransportProtocol::Tcp, 7447);
         self.pair.site.alpha.host.block(&filter).unwrap()
     }
 
@@ -137,7 +139,7 @@ impl Scene {
 }
 
 /// The lines of an image that a machine fetches for some seconds.
-fn large(image: &Image, scratch: &Scratch) -> String {
+fn large(image: &Image, scratch: &ScratchDirectory) -> String {
     let path = scratch.path().join("zeroes");
     // The kernel skips zeroes behind its initial RAM disk.
     File::create(&path).unwrap().set_len(48 << 20).unwrap();
@@ -207,7 +209,7 @@ fn dies_in_http(name: &str, death: Death) {
     let Some(image) = image() else {
         return;
     };
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut scene = Scene::new(name, &large(&image, &scratch));
     let machine = scene.boot(Firmware::Bios);
     scene.sees("alpha", "root/initrd0 by HTTP", &machine);
@@ -232,7 +234,7 @@ fn a_machine_whose_node_loses_its_power_in_the_middle_of_a_file_boots_from_the_o
 }
 
 /// A disk whose boot sector reads for ever.
-fn disk(scratch: &Scratch) -> String {
+fn disk(scratch: &ScratchDirectory) -> String {
     let mut disk = vec![0; 16 << 20];
     disk[..BOOT_SECTOR.len()].copy_from_slice(BOOT_SECTOR);
     // A partition of all of it, by which iPXE knows the geometry, and the mark of boot sectors.
@@ -247,28 +249,42 @@ fn disk(scratch: &Scratch) -> String {
 /// Waits until a machine has read its disk some more times.
 #[track_caller]
 fn reads(machine: &Booting) {
-    let count = || machine.said().bytes().filter(|byte| *byte == b'.').count();
+    let count = || {
+        machine
+            .console_output()
+            .bytes()
+            .filter(|byte| *byte == b'.')
+            .count()
+    };
     let before = count();
     assert!(
         eventually(BOOT_MAX, || count() > before + 100),
         "{before} reads, then {}: {}",
         count(),
-        machine.said()
+        machine.console_output()
     );
 }
 
 /// Alpha dies while a machine runs from a disk of both nodes.
 fn dies_with_a_disk(name: &str, by: &str, lines: &str, death: Death) {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut scene = Scene::new(name, &lines.replace("{disk}", &disk(&scratch)));
     let machine = scene.boot(Firmware::Bios);
     scene.sees("alpha", "by HTTP", &machine);
-    let runs = || machine.said().contains("..........");
-    assert!(eventually(BOOT_MAX, runs), "{by}: {}", machine.said());
+    let runs = || machine.console_output().contains("..........");
+    assert!(
+        eventually(BOOT_MAX, runs),
+        "{by}: {}",
+        machine.console_output()
+    );
     scene.dies(death);
     reads(&machine);
     reads(&machine);
-    assert!(!machine.said().contains('E'), "{by}: {}", machine.said());
+    assert!(
+        !machine.console_output().contains('E'),
+        "{by}: {}",
+        machine.console_output()
+    );
 }
 
 #[test]

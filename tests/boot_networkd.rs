@@ -2,7 +2,7 @@
 //! state below /run and its bus are not those of this machine.
 
 use crate::boot_dhcp_site::{BootSite, Client, SOON};
-use lab::{Process, Scratch, Signal, eventually, installed, may_run, privileged};
+use lab::{LabProcess, ScratchDirectory, Signal, eventually, installed, may_run, privileged};
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
@@ -37,14 +37,14 @@ exec /lib/systemd/systemd-networkd
 
 /// A client with networkd.
 struct Networkd {
-    program: Process,
+    program: LabProcess,
     client: Client,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl Networkd {
     fn start(client: Client) -> Networkd {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         scratch.write("bus.conf", BUS).unwrap();
         scratch.write("eth0.network", NETWORK).unwrap();
         let log = File::create(scratch.path().join("log")).unwrap();

@@ -2,7 +2,7 @@
 //! management controller, and a program.
 
 use crate::boot_site::BootSite;
-use lab::{Controller, Scratch};
+use lab::{Controller, ScratchDirectory};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn machines_are_switched_by_their_controller_and_by_a_program() {
     let card = site.lan.attach(&bmc).unwrap();
     card.address("10.20.0.17/24").unwrap();
     let controller = Controller::start(&bmc, ([10, 20, 0, 17], 623).into()).unwrap();
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let lines = image.to_owned() + &machines(&controller, scratch.path());
     site.reload("eth0", &lines);
     let power = |action: &str, machine: &str| site.command(&["boot", "power", action, machine]);
@@ -34,12 +34,12 @@ fn machines_are_switched_by_their_controller_and_by_a_program() {
     assert_eq!(power("status", card), format!("{card}: off {named}\n"));
     assert_eq!(power("cycle", "node7"), format!("node7: on {named}\n"));
     assert!(controller.is_on());
-    let before = controller.offs();
+    let before = controller.power_off_count();
     assert_eq!(
         power("cycle", "node7"),
         format!("node7: on again {named}\n")
     );
-    assert!(controller.is_on() && controller.offs() > before);
+    assert!(controller.is_on() && controller.power_off_count() > before);
     assert_eq!(power("on", "node8"), "node8: on (exec /bin/sh)\n");
     assert!(fs::exists(scratch.path().join("on")).unwrap());
     assert_eq!(power("off", "node8"), "node8: off (exec /bin/sh)\n");

@@ -3,7 +3,7 @@
 use crate::boot_site::{BootSite, MAC};
 use lab::Image;
 use lab::{BOOT_MAX, Firmware};
-use lab::{Scratch, eventually};
+use lab::{ScratchDirectory, eventually};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -59,7 +59,7 @@ fn disk() -> Vec<u8> {
 
 #[test]
 fn a_machine_with_bios_boots_a_disk_by_iscsi() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let path = scratch.write("disk", disk()).unwrap();
     let lines = format!(
         "{RANGE}\tdisk system file {} iscsi\n\timage root iscsi system\n{MACHINE}",
@@ -82,7 +82,7 @@ fn a_machine_with_bios_boots_a_disk_by_iscsi() {
 #[test]
 #[ignore = "boots twice"]
 fn a_disk_with_an_overlay_is_as_it_was_at_each_boot() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let content = disk();
     let path = scratch.write("disk", &content).unwrap();
     for by in ["iscsi", "aoe"] {
@@ -121,7 +121,7 @@ const MODULES: [&str; 9] = [
 /// An initial RAM disk with the script of package nbd-client, and a root with these words.
 struct NbdRoot {
     image: Image,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl NbdRoot {
@@ -130,7 +130,7 @@ impl NbdRoot {
         if !script.exists() {
             return None;
         }
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         // The script includes this, which the first process has defined.
         let script = fs::read_to_string(script).unwrap();
         let script = script.replace(". /scripts/functions", ":");
@@ -191,7 +191,7 @@ fn the_initial_ram_disk_of_debian_finds_its_root_by_nbd() {
     for count in 1..=2 {
         let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
         machine.boots("root=/dev/nbd0 nbdroot=10.20.0.2:10809/system ip=dhcp");
-        let said = machine.said();
+        let said = machine.console_output();
         assert!(said.contains("this root came by NBD"), "{said}");
         assert!(
             said.contains(&format!("boots of this root: {count}")),
@@ -204,7 +204,7 @@ fn the_initial_ram_disk_of_debian_finds_its_root_by_nbd() {
 #[test]
 fn a_volume_that_only_a_boot_section_names_is_served() {
     lab::skip_unless_installed!("nbdinfo");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let before = format!(
         "volume system\n\tsize 8m\n\tbacking file {}\n",
         scratch.path().display()
@@ -280,18 +280,22 @@ fn a_machine_with_its_root_by_nbd_goes_on_when_the_role_dies() {
     };
     let machine = site.machine.boot(MAC, Firmware::Bios).unwrap();
     let count = || {
-        let said = machine.said();
+        let said = machine.console_output();
         let last = said
             .rsplit("count ")
             .find_map(|rest| rest.lines().next()?.parse::<u32>().ok());
         last.unwrap_or(0)
     };
-    assert!(eventually(BOOT_MAX, || count() >= 2), "{}", machine.said());
+    assert!(
+        eventually(BOOT_MAX, || count() >= 2),
+        "{}",
+        machine.console_output()
+    );
     site.kill_role();
     let before = count();
     assert!(
         eventually(BOOT_MAX, || count() >= before + 5),
         "{}",
-        machine.said()
+        machine.console_output()
     );
 }

@@ -2,7 +2,9 @@
 //! at a bridge, and a node with a `boot` section.
 
 use crate::program::binary;
-use lab::{BOOT_MAX, Diskless, Host, Image, Lab, Process, Scratch, Switch, eventually};
+use lab::{
+    BOOT_MAX, Diskless, Image, Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually,
+};
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
@@ -16,11 +18,11 @@ pub fn image() -> Option<Image> {
 
 /// A single node with a `boot` section, and a machine.
 pub struct BootSite {
-    node: Process,
-    pub at: Host,
+    node: LabProcess,
+    pub at: LabHost,
     pub machine: Diskless,
     pub image: Image,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
     pub lan: Switch,
     pub lab: Lab,
 }
@@ -42,7 +44,7 @@ impl BootSite {
         card.address("10.20.0.2/24").unwrap();
         card.address("fd00:20::2/64").unwrap();
         let machine = Diskless::new(&lab, &lan, "diskless").unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let text = before.to_owned() + &BootSite::text(&scratch, &image, card.name(), lines);
         scratch.write("boot.cfg", text).unwrap();
         let node = BootSite::start(&at, &scratch);
@@ -59,7 +61,7 @@ impl BootSite {
         Some(site)
     }
 
-    fn text(scratch: &Scratch, image: &Image, interface: &str, lines: &str) -> String {
+    fn text(scratch: &ScratchDirectory, image: &Image, interface: &str, lines: &str) -> String {
         let boots = format!(
             "kernel {} initrd {} append console=ttyS0 quiet panic=-1",
             image.kernel().display(),
@@ -73,7 +75,7 @@ impl BootSite {
         )
     }
 
-    fn start(at: &Host, scratch: &Scratch) -> Process {
+    fn start(at: &LabHost, scratch: &ScratchDirectory) -> LabProcess {
         let mut command = Command::new(binary());
         command
             .args(["run", "-f"])

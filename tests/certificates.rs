@@ -3,8 +3,8 @@
 
 use crate::program::{Program, binary};
 use lab::pki::{Authority, Issued, KeyKind, Leaf};
-use lab::tls::{Offer, Terms, TlsClient, TlsServer};
-use lab::{Location, Origin, Probe, Scratch, Signal, eventually, free_port};
+use lab::tls::{Terms, TlsClient, TlsOffer, TlsServer};
+use lab::{Location, OriginServer, Probe, ScratchDirectory, Signal, eventually, free_port};
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -42,7 +42,7 @@ fn with_payload(command: &str, payload: &str) -> String {
 
 /// The files of a configuration, and some that are sent later.
 struct Files {
-    scratch: Scratch,
+    scratch: ScratchDirectory,
     authority: Authority,
     other: Authority,
     new: Issued,
@@ -51,7 +51,7 @@ struct Files {
 
 impl Files {
     fn new() -> Files {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let authority = Authority::new("One").unwrap();
         let other = Authority::new("Other").unwrap();
         let issue = |names: &[&str], key| {
@@ -322,12 +322,12 @@ fn commands_about_certificates_answer_as_haproxys() {
 
 /// `evenkeel run` of a file; it and its roles end with this value.
 struct Supervisor {
-    process: lab::Process,
-    scratch: Scratch,
+    process: lab::LabProcess,
+    scratch: ScratchDirectory,
 }
 
 impl Supervisor {
-    fn start(scratch: Scratch, config: &str) -> Supervisor {
+    fn start(scratch: ScratchDirectory, config: &str) -> Supervisor {
         let directory = scratch.path().display().to_string();
         let file = scratch
             .write("config", config.replace("{dir}", &directory))
@@ -390,13 +390,13 @@ impl Account {
 /// What asks without a pause: over one connection, or a new one each time.
 struct Load<'a> {
     address: SocketAddr,
-    offer: Offer<'a>,
+    offer: TlsOffer<'a>,
     stop: &'a AtomicBool,
 }
 
 impl Load<'_> {
     fn kept(&self, account: &Account) {
-        let client = TlsClient::here(&self.offer).unwrap().timeout(SOON);
+        let client = TlsClient::new_local(&self.offer).unwrap().timeout(SOON);
         let Ok(mut connection) = client.connect(self.address) else {
             return account.count(false);
         };
@@ -412,7 +412,7 @@ impl Load<'_> {
     }
 
     fn fresh(&self, account: &Account) {
-        let client = TlsClient::here(&self.offer).unwrap().timeout(SOON);
+        let client = TlsClient::new_local(&self.offer).unwrap().timeout(SOON);
         while !self.stop.load(Ordering::SeqCst) {
             let answer = client
                 .connect(self.address)
@@ -423,8 +423,8 @@ impl Load<'_> {
 }
 
 /// The certificate that a new handshake gets.
-fn shown(address: SocketAddr, offer: &Offer) -> Option<Vec<u8>> {
-    let client = TlsClient::here(offer).unwrap().timeout(SOON);
+fn shown(address: SocketAddr, offer: &TlsOffer) -> Option<Vec<u8>> {
+    let client = TlsClient::new_local(offer).unwrap().timeout(SOON);
     let connection = client.connect(address).ok()?;
     connection.negotiated().certificates.first().cloned()
 }
@@ -437,9 +437,9 @@ struct Changing {
 }
 
 impl Changing {
-    fn start(origin: &Origin) -> Changing {
+    fn start(origin: &OriginServer) -> Changing {
         let authority = Authority::new("CA").unwrap();
-        let (scratch, address) = (Scratch::new().unwrap(), here());
+        let (scratch, address) = (ScratchDirectory::new().unwrap(), here());
         scratch
             .write("site.pem", issue(&authority).bundle())
             .unwrap();
@@ -469,12 +469,12 @@ listen site
     }
 
     /// Whether a new handshake gets this certificate.
-    fn shows(&self, offer: &Offer, new: &Issued) -> bool {
+    fn shows(&self, offer: &TlsOffer, new: &Issued) -> bool {
         shown(self.address, offer).as_ref() == Some(&new.der)
     }
 
     /// By the file, which is then taken in.
-    fn change_by_file(&self, offer: &Offer) {
+    fn change_by_file(&self, offer: &TlsOffer) {
         let new = issue(&self.authority);
         std::fs::write(self.path("site.pem"), new.bundle()).unwrap();
         self.proxy.reload();
@@ -482,7 +482,7 @@ listen site
     }
 
     /// By the socket.
-    fn change_by_command(&self, offer: &Offer) {
+    fn change_by_command(&self, offer: &TlsOffer) {
         let new = issue(&self.authority);
         let (file, socket) = (self.path("site.pem"), self.path("sock"));
         let name = file.display();
@@ -507,19 +507,19 @@ fn issue(authority: &Authority) -> Issued {
 #[test]
 fn certificates_change_under_load_and_no_request_fails() {
     const CHANGES: usize = 6;
-    let origin = Origin::here("app").unwrap();
+    let origin = OriginServer::start_local("app").unwrap();
     let site = Changing::start(&origin);
     let roots = [site.authority.der()];
-    let offer = Offer {
+    let offer = TlsOffer {
         sni: Some("site.test"),
         roots: &roots,
-        ..Offer::default()
+        ..TlsOffer::default()
     };
     assert!(eventually(SOON, || shown(site.address, &offer).is_some()));
     let stop = AtomicBool::new(false);
     let load = |resume| Load {
         address: site.address,
-        offer: Offer { resume, ..offer },
+        offer: TlsOffer { resume, ..offer },
         stop: &stop,
     };
     let accounts: [Account; 4] = Default::default();
@@ -560,8 +560,8 @@ fn servers_are_believed_by_the_authorities_of_now() {
     );
     let speaks = TlsServer::new(&issue(&right), &Terms::default()).unwrap();
     let free = SocketAddr::from(([127, 0, 0, 1], 0));
-    let origin = Origin::tls(Location::Here, "app", free, speaks).unwrap();
-    let scratch = Scratch::new().unwrap();
+    let origin = OriginServer::tls(Location::Here, "app", free, speaks).unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let file = scratch.write("ca", right.certificate_pem()).unwrap();
     let (file, address) = (file.display(), here());
     let config = format!(

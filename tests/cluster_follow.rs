@@ -2,7 +2,7 @@
 //! served, bad ones and rewritten histories are refused and told of.
 
 use crate::cluster_site::{Machine, SOON, Site, configuration, vip};
-use lab::{Scratch, eventually};
+use lab::{ScratchDirectory, eventually};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -44,13 +44,13 @@ fn proxy(word: &str) -> String {
 
 /// A repository, and how its program is called there.
 struct Repository {
-    scratch: Scratch,
+    scratch: ScratchDirectory,
     program: &'static str,
 }
 
 impl Repository {
     fn new(program: &'static str) -> Repository {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         Repository { scratch, program }
     }
 
@@ -210,7 +210,7 @@ fn only_what_known_keys_signed_is_followed_whatever_is_signed_on_top() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("git");
     lab::skip_unless_installed!("ssh-keygen");
-    let keys = Scratch::new().unwrap();
+    let keys = ScratchDirectory::new().unwrap();
     let (anna, public) = key(keys.path(), "anna");
     let (other, _) = key(keys.path(), "other");
     let signers = keys.path().join("signers");

@@ -3,7 +3,7 @@
 
 use crate::cluster_site::{Machine, SOON, Site, configuration};
 use crate::guest_site::GuestSite;
-use lab::{FullDisk, eventually, let_pass};
+use lab::{FullDisk, eventually, sleep_in_test};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const FAILS: [&str; 2] = ["the disk of beta fails", "no space left on the disk"]
 fn move_to_disk(machine: &mut Machine) -> FullDisk {
     machine.kill();
     let disk = FullDisk::new(DISK_BYTES).unwrap();
-    disk.make_room().unwrap();
+    disk.free_space().unwrap();
     machine.move_state(&disk.path().join("state"));
     machine.start();
     disk
@@ -89,7 +89,7 @@ fn a_node_with_a_full_disk_keeps_its_leases_and_votes_again_when_there_is_room()
     let began = std::time::Instant::now();
     while began.elapsed() < FULL_TIME {
         assert!(only_beta(&site), "{}", site.tell());
-        let_pass(Duration::from_millis(200), "a disk stays full");
+        sleep_in_test(Duration::from_millis(200), "a disk stays full");
     }
     assert_eq!(site.beta.control(), control, "{}", site.tell());
     assert_eq!(epoch(&site.alpha, "address/leased"), before);
@@ -97,7 +97,7 @@ fn a_node_with_a_full_disk_keeps_its_leases_and_votes_again_when_there_is_room()
     let leads = |status: &Value| status["majority"] == true && status["leader"] != 2;
     assert!(site.alpha.tells(leads), "{}", site.tell());
     assert!(site.beta.tells_words(&FAILS), "{}", site.tell());
-    disk.make_room().unwrap();
+    disk.free_space().unwrap();
     site.leader();
     let applied = || site.alpha.apply(&leased("three"), &["--now"]).good;
     assert!(eventually(SOON, applied), "{}", site.tell());
@@ -126,7 +126,7 @@ fn a_full_disk_of_the_arbiter_stops_nothing() {
     site.alpha.apply(&configuration("two"), &["--now"]).well();
     let serves = || site.serves_everywhere("two");
     assert!(eventually(SOON, serves), "{}", site.tell());
-    disk.make_room().unwrap();
+    disk.free_space().unwrap();
     site.leader();
     let words = ["the disk of arbiter works again"];
     assert!(site.alpha.tells_words(&words), "{}", site.tell());
@@ -165,7 +165,7 @@ fn full_disks_of_two_members_freeze_changes_until_there_is_room() {
     let shown = site.alpha.command(&["config", "show"]);
     assert!(shown.good, "{shown:?}");
     for disk in &disks {
-        disk.make_room().unwrap();
+        disk.free_space().unwrap();
     }
     site.leader();
     let applied = || site.alpha.apply(&configuration("three"), &["--now"]).good;
@@ -200,12 +200,12 @@ fn a_guest_runs_on_where_the_state_disk_is_full() {
     let mut wrote = site.wrote("beta");
     let began = std::time::Instant::now();
     while began.elapsed() < FULL_TIME {
-        let_pass(Duration::from_secs(5), "a disk stays full");
+        sleep_in_test(Duration::from_secs(5), "a disk stays full");
         let now = site.wrote("beta");
         assert!(now > wrote, "it stands still at {now}: {}", site.tell());
         wrote = now;
     }
-    disk.make_room().unwrap();
+    disk.free_space().unwrap();
     site.volumes.site.leader();
     let now = || site.wrote("beta") > wrote + 2;
     assert!(eventually(SOON, now), "{}", site.tell());

@@ -62,7 +62,7 @@ fn eight_busy_processes_cause_no_election() {
     let calm = (0..3).any(|_| {
         let before = site.leader();
         let busy = BusyProcessors::start(BUSY_PROCESSES).unwrap();
-        lab::let_pass(BUSY_TIME, "a load lasts");
+        lab::sleep_in_test(BUSY_TIME, "a load lasts");
         drop(busy);
         site.leader() == before
     });
@@ -85,7 +85,7 @@ fn the_cut_of_the_direct_link_changes_no_leader_and_fails_no_request() {
             "{}",
             site.tell()
         );
-        lab::let_pass(CUT_TIME, "a cut lasts");
+        lab::sleep_in_test(CUT_TIME, "a cut lasts");
         let told = site
             .alpha
             .tells_words(&["the direct link to beta is cut", "through arbiter"]);

@@ -54,7 +54,7 @@ fn without_a_majority_changes_are_refused_in_words_and_traffic_goes_on() {
     let load = site.load();
     let said = site.apply("two");
     assert!(!said.good, "{said:?}");
-    lab::let_pass(SOME_TIME, "a loss lasts");
+    lab::sleep_in_test(SOME_TIME, "a loss lasts");
     let own = &load.stop().own[0];
     let failed = crate::cluster_site::failed(own);
     assert!(own.len() > 10 && failed.is_empty(), "{failed:?}");
@@ -170,7 +170,7 @@ fn an_emptied_store_makes_no_second_truth() {
     let words = ["beta: the store is empty; it is not a voter"];
     assert!(site.arbiter.tells_words(&words), "{}", site.tell());
     // Longer than several elections.
-    lab::let_pass(SOME_TIME, "a loss lasts");
+    lab::sleep_in_test(SOME_TIME, "a loss lasts");
     for member in [&site.beta, &site.arbiter] {
         let frozen = |status: &serde_json::Value| status["majority"] == false;
         assert!(member.tells(frozen), "{}", site.tell());
@@ -205,7 +205,7 @@ fn a_full_disk_stops_changes_and_not_traffic() {
     site.leader();
     site.beta.kill();
     let disk = FullDisk::new(DISK_BYTES).unwrap();
-    disk.make_room().unwrap();
+    disk.free_space().unwrap();
     site.beta.move_state(&disk.path().join("state"));
     site.beta.start();
     site.leader();
@@ -213,9 +213,9 @@ fn a_full_disk_stops_changes_and_not_traffic() {
     disk.fill().unwrap();
     // The others are a majority.
     site.alpha.apply(&configuration("two"), &["--now"]);
-    lab::let_pass(SOME_TIME, "a loss lasts");
+    lab::sleep_in_test(SOME_TIME, "a loss lasts");
     assert!(site.ask(site.beta.service(), "/").is_ok());
-    disk.make_room().unwrap();
+    disk.free_space().unwrap();
     site.leader();
     // Once the version that waited for beta is decided.
     let applied = || site.apply("three").good;

@@ -2,7 +2,7 @@
 //! is served.
 
 use crate::cluster_site::{Load, Machine, SOON, Site, vip};
-use lab::{Fault, Host, eventually};
+use lab::{InjectedFault, LabHost, eventually};
 use std::time::Duration;
 
 /// How long each shape lasts: several election timeouts.
@@ -10,7 +10,7 @@ const SHAPE_TIME: Duration = Duration::from_millis(1500);
 
 /// Cuts the ways between members over which these groups would talk; the way of
 /// clients and servers stays.
-fn back_only(site: &Site, groups: &[&[&Host]]) -> Vec<Fault> {
+fn back_only(site: &Site, groups: &[&[&LabHost]]) -> Vec<InjectedFault> {
     let mut faults = Vec::new();
     for (at, group) in groups.iter().enumerate() {
         for (other_at, other) in groups.iter().enumerate() {
@@ -32,7 +32,7 @@ fn no_partition_of_the_members_fails_a_request() {
     lab::skip_unless_root!();
     let site = Site::new("shapes");
     let (a, b, c) = (&site.alpha.host, &site.beta.host, &site.arbiter.host);
-    let shapes: [&[&[&Host]]; 5] = [
+    let shapes: [&[&[&LabHost]]; 5] = [
         &[&[a], &[b]],
         &[&[a], &[b, c]],
         &[&[b], &[a, c]],
@@ -42,14 +42,14 @@ fn no_partition_of_the_members_fails_a_request() {
     let load = site.load();
     for shape in shapes {
         let faults = back_only(&site, shape);
-        lab::let_pass(SHAPE_TIME, "a partition lasts");
+        lab::sleep_in_test(SHAPE_TIME, "a partition lasts");
         drop(faults);
         site.healed();
     }
     // One way only: those who hear nothing, and those who are not heard.
     for (from, to) in [(a, b), (b, a), (a, c), (c, b)] {
         let fault = site.back.one_way(from, to).unwrap();
-        lab::let_pass(SHAPE_TIME, "a partition lasts");
+        lab::sleep_in_test(SHAPE_TIME, "a partition lasts");
         drop(fault);
     }
     site.healed();
@@ -68,14 +68,14 @@ fn alone_with_its_clients(site: &Site, node: &Machine) -> Load {
         .machines()
         .into_iter()
         .filter(|m| m.name() != node.name());
-    let others: Vec<&Host> = others.map(|machine| &machine.host).collect();
+    let others: Vec<&LabHost> = others.map(|machine| &machine.host).collect();
     let mine = [&node.host, &site.client, &site.farm];
     let cut = site.lab.partition(&[&mine, &others]).unwrap();
     // It has the address, if it had it or not.
     let serves = eventually(SOON, || site.vip_serves());
     assert!(serves, "{}", site.tell());
     let load = site.load();
-    lab::let_pass(SHAPE_TIME, "a partition lasts");
+    lab::sleep_in_test(SHAPE_TIME, "a partition lasts");
     assert!(site.ask(vip(), "/version").is_ok(), "{}", site.tell());
     drop(cut);
     load

@@ -4,8 +4,8 @@
 
 use crate::program::binary;
 use lab::{
-    Answer, Condition, Failure, Fault, Frozen, Host, Lab, LabError, Origin, Probe, Process, Record,
-    Scratch, Steady, Switch, eventually,
+    Condition, Failure, Frozen, HttpResponse, InjectedFault, Lab, LabError, LabHost, LabProcess,
+    OriginServer, Probe, Record, ScratchDirectory, Steady, Switch, eventually,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -72,9 +72,9 @@ pub struct Site {
     pub alpha: Machine,
     pub beta: Machine,
     pub arbiter: Machine,
-    _origins: Vec<Origin>,
-    pub client: Host,
-    pub farm: Host,
+    _origins: Vec<OriginServer>,
+    pub client: LabHost,
+    pub farm: LabHost,
     pub back: Switch,
     pub lan: Switch,
     pub lab: Lab,
@@ -83,12 +83,12 @@ pub struct Site {
 /// A machine that can be a member.
 #[derive(Debug)]
 pub struct Machine {
-    process: Option<Process>,
-    pub host: Host,
+    process: Option<LabProcess>,
+    pub host: LabHost,
     pub number: u8,
     program: PathBuf,
     state: PathBuf,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 /// How a command ended.
@@ -146,7 +146,7 @@ impl Site {
         let origin = |(number, name): (u8, &str)| {
             at_farm.address(&format!("10.60.0.{number}/24")).unwrap();
             let at = SocketAddr::from(([10, 60, 0, number], 80));
-            Origin::start(&farm, name, at).unwrap()
+            OriginServer::start(&farm, name, at).unwrap()
         };
         let origins = [(181, "one"), (182, "two")].map(origin).into();
         Site {
@@ -313,7 +313,7 @@ impl Site {
     }
 
     /// Asks once, over a connection of its own, with some patience.
-    pub fn ask(&self, at: SocketAddr, path: &str) -> Result<Answer, Failure> {
+    pub fn ask(&self, at: SocketAddr, path: &str) -> Result<HttpResponse, Failure> {
         let mut probe = Probe::new(&self.client, at).timeout(Duration::from_secs(5));
         probe.get(path)
     }
@@ -325,12 +325,12 @@ impl Site {
 
     /// The direct way between the nodes is silent, in both directions, where members
     /// talk: both still see the arbiter, and each other's adverts.
-    pub fn cut_direct(&self) -> [Fault; 2] {
+    pub fn cut_direct(&self) -> [InjectedFault; 2] {
         self.cut("alpha", "beta")
     }
 
     /// The same between any two.
-    pub fn cut(&self, one: &str, other: &str) -> [Fault; 2] {
+    pub fn cut(&self, one: &str, other: &str) -> [InjectedFault; 2] {
         let (a, b) = (&self.machine(one).host, &self.machine(other).host);
         [
             self.back.one_way(a, b).unwrap(),
@@ -387,7 +387,7 @@ pub fn vip() -> SocketAddr {
 
 impl Machine {
     fn new(lab: &Lab, name: &str, number: u8) -> Machine {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         Machine {
             process: None,
             host: lab.host(name).unwrap(),
@@ -569,7 +569,7 @@ impl Machine {
             let path = format!("/proc/{}/exe", pid.as_raw_nonzero());
             fs::read_link(path).is_ok_and(|program| program == self.program)
         };
-        let tree = self.process.as_ref().map(Process::tree);
+        let tree = self.process.as_ref().map(LabProcess::tree);
         tree.is_some_and(|tree| tree.iter().all(current)) && self.control().is_some()
     }
 
@@ -582,7 +582,7 @@ impl Machine {
 
     /// Kills it with all its processes, and does not wait until they have ended: that is for
     /// the end of what is returned.
-    pub fn kill_at_once(&mut self) -> Option<Process> {
+    pub fn kill_at_once(&mut self) -> Option<LabProcess> {
         let process = self.process.take()?;
         process.kill_tree();
         Some(process)

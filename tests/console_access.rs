@@ -168,13 +168,13 @@ fn the_examples_with_curl_work_as_they_are_written() {
 
 /// A `saslauthd` in a mount namespace of its own, where the system has one more user, `mira`.
 struct System {
-    directory: lab::Scratch,
+    directory: lab::ScratchDirectory,
     daemon: Child,
 }
 
 impl System {
     fn start() -> System {
-        let directory = lab::Scratch::new().unwrap();
+        let directory = lab::ScratchDirectory::new().unwrap();
         let add = |file: &str, line: &str| {
             let text = std::fs::read_to_string(format!("/etc/{file}")).unwrap();
             directory.write(file, format!("{text}{line}\n")).unwrap()

@@ -5,7 +5,7 @@ use crate::cluster_site::{Machine, SOON, Site, configuration};
 use crate::console_screen::INIT;
 use crate::guest_site::PATIENCE;
 use lab::Image;
-use lab::{Host, eventually};
+use lab::{LabHost, eventually};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::Value;
 use std::io::{ErrorKind, Read, Write};
@@ -69,7 +69,7 @@ impl Stream for StreamOwned<ClientConnection, TcpStream> {
 
 /// Pages of a machine for somebody who has signed in, from within the machine.
 pub struct Pages<'m> {
-    host: &'m Host,
+    host: &'m LabHost,
     at: SocketAddr,
     /// Whom to trust over TLS; None: there is none.
     tls: Option<Arc<ClientConfig>>,

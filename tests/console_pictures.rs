@@ -4,7 +4,7 @@
 use crate::program::{example, root};
 use crate::tls_site::{output, said};
 use crate::webdriver::Browser;
-use lab::{Missing, Scratch};
+use lab::{Missing, ScratchDirectory};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -47,13 +47,13 @@ const CHECK: &str = "const done = arguments[arguments.length - 1];
 
 /// The pages as files, and a server for them.
 struct Pages {
-    scratch: Scratch,
+    scratch: ScratchDirectory,
     at: SocketAddr,
 }
 
 impl Pages {
     fn new() -> Pages {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         for pages in ["pages", "portal"] {
             said(&output(Command::new(example(pages)).arg(scratch.path())));
         }

@@ -3,7 +3,7 @@
 
 use crate::program::binary;
 use crate::tls_site::here;
-use lab::{Location, Origin, Probe, Process, Scratch, Signal, eventually};
+use lab::{LabProcess, Location, OriginServer, Probe, ScratchDirectory, Signal, eventually};
 
 use serde_json::Value;
 use std::io::{Read, Write};
@@ -56,9 +56,9 @@ const MEMBER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 31, 0, 1));
 
 /// A machine with a console.
 pub struct Console {
-    process: Process,
-    pub scratch: Scratch,
-    pub origins: [Origin; 2],
+    process: LabProcess,
+    pub scratch: ScratchDirectory,
+    pub origins: [OriginServer; 2],
     /// Where the proxy listens.
     pub web: SocketAddr,
     /// Where the console listens.
@@ -106,8 +106,8 @@ impl Response {
 
 /// What a machine with a console needs before it starts.
 struct Prepared {
-    scratch: Scratch,
-    origins: [Origin; 2],
+    scratch: ScratchDirectory,
+    origins: [OriginServer; 2],
     web: SocketAddr,
     at: SocketAddr,
     scheme: &'static str,
@@ -117,9 +117,9 @@ struct Prepared {
 
 impl Prepared {
     fn new(options: &str) -> Prepared {
-        let origins = ["one", "two"].map(|name| Origin::here(name).unwrap());
+        let origins = ["one", "two"].map(|name| OriginServer::start_local(name).unwrap());
         let (web, at) = (here(), here());
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut config = CONFIG.replace("{dir}", &scratch.path().display().to_string());
         for (mark, value) in [
             ("@WEB@", web.to_string()),
@@ -159,7 +159,7 @@ impl Prepared {
     }
 
     /// Waits until all of it serves.
-    fn begin(self, process: Process) -> Console {
+    fn begin(self, process: LabProcess) -> Console {
         let console = Console {
             process,
             scratch: self.scratch,

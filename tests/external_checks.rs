@@ -2,7 +2,7 @@
 //! the process that runs it, over changes and its own death.
 
 use crate::program::{Program, binary};
-use lab::{Location, Scratch, eventually, free_port};
+use lab::{Location, ScratchDirectory, eventually, free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -23,7 +23,7 @@ fn haproxy_is_there() -> bool {
 }
 
 /// A program: it leaves what it was given, then ends as the file `end` beside it says.
-fn install(scratch: &Scratch, name: &str) -> String {
+fn install(scratch: &ScratchDirectory, name: &str) -> String {
     let directory = scratch.path().display();
     let text = format!(
         "#!/bin/sh\n{{ echo \"$@\"; env | grep -v ^PWD= | sort; }} > {directory}/part.$HAPROXY_SERVER_NAME\n\
@@ -36,7 +36,7 @@ fn install(scratch: &Scratch, name: &str) -> String {
 }
 
 /// Replaced as a whole: programs read it at any time.
-fn end(scratch: &Scratch, how: &str) {
+fn end(scratch: &ScratchDirectory, how: &str) {
     let part = scratch.write("end.part", how).unwrap();
     std::fs::rename(part, scratch.path().join("end")).unwrap();
 }
@@ -69,7 +69,7 @@ fn config(address: SocketAddr, command: &str) -> String {
 }
 
 /// What the program was given, but for the port of the proxy, which is another one.
-fn given(scratch: &Scratch, name: &str, server: &str) -> Vec<String> {
+fn given(scratch: &ScratchDirectory, name: &str, server: &str) -> Vec<String> {
     let text = std::fs::read_to_string(scratch.path().join(format!("{name}.{server}")));
     let text = text.unwrap_or_default();
     let port = text
@@ -88,7 +88,7 @@ fn programs_of_checks_are_given_the_same_and_their_ends_mean_the_same_as_with_ha
         return;
     }
     let outcomes = Program::BOTH.map(|program| {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let command = install(&scratch, "program");
         end(&scratch, "exit 0");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
@@ -148,7 +148,7 @@ fn runner(supervisor: u32) -> Option<u32> {
 
 #[test]
 fn another_process_follows_one_that_was_killed_and_a_change_brings_another_program() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (one, two) = (install(&scratch, "one"), install(&scratch, "two"));
     // Who runs programs may be another user.
     std::fs::set_permissions(scratch.path(), std::fs::Permissions::from_mode(0o777)).unwrap();

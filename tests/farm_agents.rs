@@ -2,7 +2,7 @@
 
 use crate::farm_desktops::{SOON, Site, is_ready, xrdp};
 use crate::program::binary;
-use lab::{Host, Process, Scratch, eventually};
+use lab::{LabHost, LabProcess, ScratchDirectory, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,13 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 const OPTIONS: &str = " agent-port 9707 agent-inter 300ms";
 
 /// Starts a host with xrdp and our agent, which answers the farm.
-fn with_agent(scratch: &Scratch, host: &Host, name: &str, address: &str, display: &str) -> Process {
+fn with_agent(
+    scratch: &ScratchDirectory,
+    host: &LabHost,
+    name: &str,
+    address: &str,
+    display: &str,
+) -> LabProcess {
     let agent = scratch.path().join(format!("{name}.agent"));
     let line = format!(
         "#!/bin/sh\nexec {} farm agent --bind {address} --allow 10.77.0.1\n",
@@ -51,7 +57,7 @@ fn a_farm_that_has_lost_everything_brings_a_user_to_the_session_that_an_agent_re
     if !is_ready("agents of hosts") {
         return;
     }
-    let lines = |_: &Scratch| "    drain-notice \"Save your work\"\n".to_owned();
+    let lines = |_: &ScratchDirectory| "    drain-notice \"Save your work\"\n".to_owned();
     let mut site = Site::with_options(with_agent, OPTIONS, lines);
     site.shows(&["farm", "list"], |text| {
         text.matches("0 sessions").count() == 2

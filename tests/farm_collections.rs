@@ -2,14 +2,14 @@
 //! `.rdp` files with xfreerdp.
 
 use crate::farm_desktops::{Site, address, certificate, is_ready, xrdp};
-use lab::{Process, Scratch, may_run, privileged};
+use lab::{LabProcess, ScratchDirectory, may_run, privileged};
 use std::process::Command;
 
 /// The name of the portal, and where curl finds it.
 const PORTAL: &str = "https://desktop.example.org";
 
 /// The lines of a portal: Word is on ts2 only.
-fn portal(scratch: &Scratch) -> String {
+fn portal(scratch: &ScratchDirectory) -> String {
     format!(
         "    web {}:443 crt {}\n    portal {PORTAL}/\n    users staff\n    desktop \"Full desktop\"\n    \
          app word \"Word\" path \"||WINWORD\" hosts ts2\n\nuserlist staff\n    user anna insecure-password secret\n    \
@@ -47,7 +47,7 @@ fn signs_in(site: &Site, user: &str) -> String {
 }
 
 /// Downloads a file of anna, and opens it.
-fn opens(site: &Site, name: &str) -> Process {
+fn opens(site: &Site, name: &str) -> LabProcess {
     let file = curl(site, "anna", &format!("/start/{name}.rdp"), &[]);
     assert!(file.contains("\nloadbalanceinfo:s:Cookie: msts="), "{file}");
     let path = site.write(&format!("{name}.rdp"), &file);

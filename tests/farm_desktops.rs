@@ -3,7 +3,10 @@
 
 use crate::program::{binary, root};
 use lab::pki::{Authority, Leaf};
-use lab::{Host, Lab, LabError, Process, Scratch, eventually, installed, may_run, privileged};
+use lab::{
+    Lab, LabError, LabHost, LabProcess, ScratchDirectory, eventually, installed, may_run,
+    privileged,
+};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +25,7 @@ const DISPLAYS: u32 = 20;
 const NT_HASH: &str = "878d8014606cda29677a44efa1353fc7";
 
 /// Starts a host of desktops, with its name, its address and its first display.
-pub type Start = fn(&Scratch, &Host, &str, &str, &str) -> Process;
+pub type Start = fn(&ScratchDirectory, &LabHost, &str, &str, &str) -> LabProcess;
 /// What the program serves.
 const CONFIG: &str = "office.cfg";
 const OTHER_CONFIG: &str = "other.cfg";
@@ -32,14 +35,14 @@ const SCREEN: &str = "screen";
 /// A farm of two hosts, and a machine for clients.
 pub struct Site {
     // What works in the hosts goes before them.
-    program: Process,
-    desktops: Vec<Process>,
-    _screen: Process,
-    node: Host,
-    client: Host,
-    _hosts: Vec<Host>,
+    program: LabProcess,
+    desktops: Vec<LabProcess>,
+    _screen: LabProcess,
+    node: LabHost,
+    client: LabHost,
+    _hosts: Vec<LabHost>,
     _lab: Lab,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 pub fn address(number: usize) -> String {
@@ -53,7 +56,7 @@ impl Site {
     }
 
     /// Two hosts that this starts, and further lines of the farm, before other sections.
-    pub fn with(desktop: Start, lines: impl FnOnce(&Scratch) -> String) -> Site {
+    pub fn with(desktop: Start, lines: impl FnOnce(&ScratchDirectory) -> String) -> Site {
         Site::with_options(desktop, "", lines)
     }
 
@@ -61,11 +64,11 @@ impl Site {
     pub fn with_options(
         desktop: Start,
         options: &str,
-        lines: impl FnOnce(&Scratch) -> String,
+        lines: impl FnOnce(&ScratchDirectory) -> String,
     ) -> Site {
         let lab = Lab::new("desktops").unwrap();
         let lan = lab.switch("lan").unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let host = |name: &str, number: usize| {
             let host = lab.host(name).unwrap();
@@ -124,12 +127,12 @@ impl Site {
     }
 
     /// The process of a host with xrdp, in whose namespaces its sessions are.
-    pub fn desktop(&self, number: usize) -> &Process {
+    pub fn desktop(&self, number: usize) -> &LabProcess {
         &self.desktops[number - 1]
     }
 
     /// The machine on which the program is.
-    pub fn node(&self) -> &Host {
+    pub fn node(&self) -> &LabHost {
         &self.node
     }
 
@@ -180,27 +183,27 @@ impl Site {
     }
 
     /// Starts a client of anna.
-    pub fn client(&self, options: &[&str]) -> Process {
+    pub fn client(&self, options: &[&str]) -> LabProcess {
         self.client_to(&address(1), options)
     }
 
     /// Starts a client of anna for this host.
-    pub fn client_to(&self, host: &str, options: &[&str]) -> Process {
+    pub fn client_to(&self, host: &str, options: &[&str]) -> LabProcess {
         self.freerdp(&format!("/v:{host}"), options)
     }
 
     /// Starts a client of anna with a `.rdp` file. Nobody here knows the name in it.
-    pub fn client_of_file(&self, file: &Path) -> Process {
+    pub fn client_of_file(&self, file: &Path) -> LabProcess {
         let farm = format!("/v:{}", address(1));
         self.freerdp(&file.display().to_string(), &[&farm])
     }
 
     /// Starts a program on the client's machine; its output goes to this file.
-    pub fn start_at_client(&self, command: Command, output: &str) -> Process {
+    pub fn start_at_client(&self, command: Command, output: &str) -> LabProcess {
         spawn(&self.scratch, &self.client, command, output)
     }
 
-    fn freerdp(&self, first: &str, options: &[&str]) -> Process {
+    fn freerdp(&self, first: &str, options: &[&str]) -> LabProcess {
         // What it says is in the file when it says it, also if it crashes when it is refused.
         let mut command = Command::new("stdbuf");
         command.args(["-oL", "xfreerdp", first]);
@@ -233,14 +236,14 @@ impl Site {
     }
 }
 
-fn serve(scratch: &Scratch, node: &Host, config: &str) -> Process {
+fn serve(scratch: &ScratchDirectory, node: &LabHost, config: &str) -> LabProcess {
     let mut command = Command::new(binary());
     command.args(["run", "-f"]).arg(scratch.path().join(config));
     spawn(scratch, node, command, "said")
 }
 
 /// The display of the clients, once its server is there: that chooses a free one.
-fn display(scratch: &Scratch) -> Option<String> {
+fn display(scratch: &ScratchDirectory) -> Option<String> {
     let said = fs::read_to_string(scratch.path().join(SCREEN)).ok()?;
     // It may print warnings before.
     let is_number = |line: &&str| line.parse::<u32>().is_ok();
@@ -249,7 +252,12 @@ fn display(scratch: &Scratch) -> Option<String> {
     Some(format!(":{number}"))
 }
 
-fn spawn(scratch: &Scratch, host: &Host, mut command: Command, said: &str) -> Process {
+fn spawn(
+    scratch: &ScratchDirectory,
+    host: &LabHost,
+    mut command: Command,
+    said: &str,
+) -> LabProcess {
     let said = File::create(scratch.path().join(said)).unwrap();
     command.stdin(Stdio::null());
     command.stdout(said.try_clone().unwrap()).stderr(said);
@@ -257,7 +265,7 @@ fn spawn(scratch: &Scratch, host: &Host, mut command: Command, said: &str) -> Pr
 }
 
 /// Makes a certificate with its key in one file.
-pub fn certificate(scratch: &Scratch, name: &str) -> PathBuf {
+pub fn certificate(scratch: &ScratchDirectory, name: &str) -> PathBuf {
     let leaf = Leaf {
         names: &["desktop.example.org"],
         ..Leaf::default()
@@ -269,7 +277,13 @@ pub fn certificate(scratch: &Scratch, name: &str) -> PathBuf {
 }
 
 /// Starts a host that shows the display of the clients, and demands NLA.
-fn shadow(scratch: &Scratch, host: &Host, name: &str, address: &str, _: &str) -> Process {
+fn shadow(
+    scratch: &ScratchDirectory,
+    host: &LabHost,
+    name: &str,
+    address: &str,
+    _: &str,
+) -> LabProcess {
     let sam = scratch.write(&format!("{name}.sam"), format!("anna:::{NT_HASH}:::\n"));
     let home = scratch.path().join(name);
     fs::create_dir(&home).unwrap();
@@ -287,7 +301,13 @@ fn shadow(scratch: &Scratch, host: &Host, name: &str, address: &str, _: &str) ->
 }
 
 /// Starts a host with xrdp.
-pub fn xrdp(scratch: &Scratch, host: &Host, name: &str, address: &str, display: &str) -> Process {
+pub fn xrdp(
+    scratch: &ScratchDirectory,
+    host: &LabHost,
+    name: &str,
+    address: &str,
+    display: &str,
+) -> LabProcess {
     let directory = scratch.path().join(name);
     fs::create_dir(&directory).unwrap();
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();

@@ -2,7 +2,7 @@
 //! and by the pair of two requests.
 
 use crate::farm_desktops::{SOON, Site, address, certificate, is_ready, xrdp};
-use lab::{Process, Scratch, eventually};
+use lab::{LabProcess, ScratchDirectory, eventually};
 use std::process::Command;
 
 /// The cookie of anna with her password for the farm `office` with this key; a test of the farm makes the same.
@@ -10,7 +10,7 @@ const KEY: [u8; 32] = [7; 32];
 const COOKIE: &str = "evenkeel1._____1zD-Cg4unJgYW5uYfjF4YR5wlxq-OJzNTxgEQjZxb_KVbngipOPRXoGT9gY";
 
 /// The lines of a gateway.
-fn gateway(scratch: &Scratch) -> String {
+fn gateway(scratch: &ScratchDirectory) -> String {
     let key = scratch.write("farm.key", KEY).unwrap();
     format!(
         "    token-key {}\n    web {}:443 crt {}\n    gateway https://desktop.example.org/remoteDesktopGateway/\n    \
@@ -23,7 +23,7 @@ fn gateway(scratch: &Scratch) -> String {
 }
 
 /// Starts a client of anna that goes through the gateway as this user.
-fn client(site: &Site, host: &str, transport: &str, user: &str, password: &str) -> Process {
+fn client(site: &Site, host: &str, transport: &str, user: &str, password: &str) -> LabProcess {
     let options = [
         format!("/g:{}:443", address(1)),
         format!("/gt:{transport}"),

@@ -4,7 +4,7 @@
 use crate::cluster_site::{Machine, SOON, Site, configuration};
 use crate::farm_client::{Person, logs_on, negotiates, packet, request, token};
 use lab::pki::{Authority, Leaf};
-use lab::{Host, eventually, may_run, privileged};
+use lab::{LabHost, eventually, may_run, privileged};
 use protocol::rdp::{Negotiated, Redirection, Routing, SSL};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ farm office
 ";
 
 /// Starts a host: it answers requests, and repeats what comes behind them with its letter in front.
-fn host(farm: &Host, number: u8, letter: u8) {
+fn host(farm: &LabHost, number: u8, letter: u8) {
     let at = SocketAddr::from(([10, 60, 0, number], 3389));
     let listener = farm.enter(|| TcpListener::bind(at)).unwrap();
     thread::spawn(move || {
@@ -92,7 +92,7 @@ fn at(node: &Machine) -> SocketAddr {
 }
 
 /// Connects with a token; returns the connection and the letter of the host.
-fn comes(client: &Host, to: SocketAddr, token: &Routing) -> (TcpStream, u8) {
+fn comes(client: &LabHost, to: SocketAddr, token: &Routing) -> (TcpStream, u8) {
     client.enter(|| {
         let (mut stream, confirm) = negotiates(to, &request(token.clone(), SSL));
         confirm.expect("the host answers");
@@ -103,7 +103,7 @@ fn comes(client: &Host, to: SocketAddr, token: &Routing) -> (TcpStream, u8) {
     })
 }
 
-fn logs_on_at(client: &Host, to: SocketAddr, user: &str) -> Redirection {
+fn logs_on_at(client: &LabHost, to: SocketAddr, user: &str) -> Redirection {
     let redirected = client.enter(|| logs_on(to, Person::named(user)));
     redirected.expect("a redirection")
 }

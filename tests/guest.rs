@@ -1,7 +1,7 @@
 //! A guest of QEMU on a volume: the distribution's kernel, and a first process of our own that
 //! checks a file system and a database, and writes both until it is killed.
 
-use lab::{Host, Image, Process, eventually};
+use lab::{Image, LabHost, LabProcess, eventually};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub fn image() -> Option<Image> {
 }
 
 /// Starts a guest whose disk is the volume at this socket, with a file system of that kind.
-pub fn start(image: &Image, host: &Host, socket: &Path, kind: &str) -> Guest {
+pub fn start(image: &Image, host: &LabHost, socket: &Path, kind: &str) -> Guest {
     let disk = format!(
         "driver=nbd,node-name=disk,server.type=unix,server.path={},export=mail,\
          reconnect-delay=60,cache.direct=on",
@@ -61,7 +61,7 @@ pub fn start(image: &Image, host: &Host, socket: &Path, kind: &str) -> Guest {
 
 /// A guest that runs. Dropped, it is killed.
 pub struct Guest {
-    process: Process,
+    process: LabProcess,
     output: PathBuf,
 }
 

@@ -5,7 +5,7 @@ use crate::cluster_site::SOON;
 use crate::guest_site::{GuestSite, cut_power};
 use crate::volume_site::{NODES, other};
 use guest::agreement::FENCED_VALID_MS;
-use lab::{BusyProcessors, Controller, Fault, eventually, let_pass};
+use lab::{BusyProcessors, Controller, InjectedFault, eventually, sleep_in_test};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -106,7 +106,7 @@ impl Fenced {
     /// How often a node was powered off.
     fn offs(&self, node: &str) -> usize {
         if let Some(controller) = self.controller(node) {
-            return controller.offs();
+            return controller.power_off_count();
         }
         let log = fs::read_to_string(self.log(node)).unwrap_or_default();
         log.lines().count()
@@ -120,7 +120,7 @@ impl Fenced {
     }
 
     /// A node is off, and its network at the same moment.
-    fn goes_off(&mut self, node: &str) -> Fault {
+    fn goes_off(&mut self, node: &str) -> InjectedFault {
         let fault = self.site.machine(node).host.power_off().unwrap();
         cut_power(&mut self.site, node);
         fault
@@ -225,7 +225,7 @@ fn a_node_that_is_busy_is_not_fenced_and_its_guest_goes_on() {
     let site = &fenced.site;
     let pid = site.process("alpha").expect("it runs");
     let busy = BusyProcessors::start(8).unwrap();
-    let_pass(Duration::from_secs(60), "that nobody is fenced");
+    sleep_in_test(Duration::from_secs(60), "that nobody is fenced");
     drop(busy);
     site.runs_on("alpha");
     assert_eq!(site.process("alpha"), Some(pid), "{}", site.tell());

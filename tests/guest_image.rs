@@ -3,7 +3,7 @@
 
 use crate::cluster_site::{SOON, Said};
 use crate::program::binary;
-use lab::{Scratch, eventually};
+use lab::{ScratchDirectory, eventually};
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
@@ -18,13 +18,13 @@ const BOOT: Duration = Duration::from_secs(1200);
 /// One machine without a cluster.
 struct Instance {
     child: Child,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl Instance {
     /// Serves volumes of these names and sizes, which are created.
     fn start(volumes: &[(&str, &str)]) -> Instance {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let section = |(name, size): &(&str, &str)| {
             let path = scratch.path().display();
             format!("volume {name}\n\tsize {size}\n\tbacking file {path}/volumes\n")

@@ -7,7 +7,10 @@ use crate::guest_records::{self, Shown};
 use crate::guest_site::{GuestSite, kill};
 use crate::guest_ticks::Watch;
 use crate::volume_site::{NODES, other};
-use lab::{Block, Fault, Filter, Random, Transport, eventually, let_pass, setting};
+use lab::{
+    FirewallBlock, InjectedFault, PacketFilter, Random, TransportProtocol, eventually, setting,
+    sleep_in_test,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::thread::{self, Scope};
@@ -77,8 +80,8 @@ impl Step {
 /// What is broken.
 #[derive(Default)]
 struct Broken {
-    faults: Vec<Fault>,
-    blocks: Vec<Block>,
+    faults: Vec<InjectedFault>,
+    blocks: Vec<FirewallBlock>,
 }
 
 impl Broken {
@@ -121,7 +124,7 @@ fn pause(site: &GuestSite, node: &str, time: Duration) {
     };
     let frozen = site.machine(node).freeze();
     signal(Signal::STOP);
-    let_pass(time, "a node stands still");
+    sleep_in_test(time, "a node stands still");
     // The worse order: nobody is there yet who pauses the guest.
     signal(Signal::CONT);
     frozen.thaw();
@@ -150,7 +153,7 @@ impl<'a> History<'a> {
         match step {
             Step::Member(member, cut) => self.broken.cut(site, member, cut),
             Step::Copies => {
-                let volumes = Filter::all().port(Transport::Tcp, VOLUMES);
+                let volumes = PacketFilter::all().port(TransportProtocol::Tcp, VOLUMES);
                 let block = site.machine("alpha").host.block(&volumes);
                 self.broken.blocks.push(block.unwrap());
             }
@@ -190,7 +193,7 @@ impl<'a> History<'a> {
                     _ => NEXT_MS_MAX,
                 };
                 let next = Duration::from_millis(random.below(next_ms_max));
-                let_pass(next, "a step has its effect");
+                sleep_in_test(next, "a step has its effect");
             }
             self.note("all is connected again");
             self.broken.heal();

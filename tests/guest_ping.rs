@@ -5,7 +5,7 @@ use crate::guest_ping_hand;
 use crate::guest_site::GuestSite;
 use crate::volume_site::{NODES, other};
 use guest::check::echo::Echo;
-use lab::{BusyProcessors, Host, Switch, eventually};
+use lab::{BusyProcessors, LabHost, Switch, eventually};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, ipproto, recv, sendto, socket};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,7 +23,7 @@ const MOVES: usize = 10;
 const GAP_MAX: Duration = Duration::from_secs(2);
 
 /// The bridge of a host, attached to a switch.
-pub fn bridge(host: &Host, switch: &Switch) {
+pub fn bridge(host: &LabHost, switch: &Switch) {
     let cable = switch.attach(host).unwrap();
     host.ip(&["link", "add", "br0", "type", "bridge"]).unwrap();
     host.ip(&["link", "set", cable.name(), "master", "br0"])
@@ -34,7 +34,7 @@ pub fn bridge(host: &Host, switch: &Switch) {
 /// Somebody who pings the guest, and those whom the guest is to reach.
 struct Pinged {
     site: GuestSite,
-    caller: Host,
+    caller: LabHost,
     _switch: Switch,
 }
 
@@ -113,7 +113,7 @@ pub struct Ping {
 }
 
 impl Ping {
-    pub fn start(caller: &Host) -> Ping {
+    pub fn start(caller: &LabHost) -> Ping {
         let open = || socket(AddressFamily::INET, SocketType::RAW, Some(ipproto::ICMP));
         let socket = caller.enter(open).unwrap();
         let (stop, responses) = <(Arc<AtomicBool>, Arc<AtomicUsize>)>::default();

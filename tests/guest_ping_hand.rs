@@ -5,7 +5,7 @@ use crate::guest_ping::{Ping, bridge};
 use crate::guest_site::{MODULES, PROGRAMS};
 use guest::migration::source::STANDSTILL_MS;
 use lab::Image;
-use lab::{Host, Lab, Process, Scratch, Switch, eventually};
+use lab::{Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -18,13 +18,13 @@ const SOON: Duration = Duration::from_secs(240);
 /// A guest that is moved by hand.
 pub struct ByHand {
     /// The QEMU that runs, and on which host.
-    runs: (usize, Process),
+    runs: (usize, LabProcess),
     started: usize,
     image: Image,
-    scratch: Scratch,
-    _export: Process,
-    hosts: [Host; 2],
-    pub caller: Host,
+    scratch: ScratchDirectory,
+    _export: LabProcess,
+    hosts: [LabHost; 2],
+    pub caller: LabHost,
     _switch: Switch,
     _lab: Lab,
 }
@@ -49,7 +49,7 @@ impl ByHand {
             .unwrap()
             .address("192.0.2.1/24")
             .unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let disk = scratch.path().join("disk");
         std::fs::File::create(&disk)
             .unwrap()
@@ -107,7 +107,13 @@ impl ByHand {
 }
 
 /// Starts the QEMU of this number, as the guest role does, but for what needs its directory.
-fn start(host: &Host, image: &Image, scratch: &Scratch, number: usize, arrives: bool) -> Process {
+fn start(
+    host: &LabHost,
+    image: &Image,
+    scratch: &ScratchDirectory,
+    number: usize,
+    arrives: bool,
+) -> LabProcess {
     let at = |what: &str| {
         scratch
             .path()

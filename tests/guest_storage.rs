@@ -42,10 +42,10 @@ fn tell(site: &VolumeSite) -> String {
 fn counts_on(site: &VolumeSite, target: &IscsiTarget, node: &str, starts: u16) {
     let runs = || fact(site, node, "running").as_deref() == Some("1");
     assert!(eventually(PATIENCE, runs), "{}", tell(site));
-    let [before, _] = target.counted();
-    let counts = || target.counted()[0] > before;
+    let [before, _] = target.guest_counters();
+    let counts = || target.guest_counters()[0] > before;
     assert!(eventually(PATIENCE, counts), "{}", tell(site));
-    assert_eq!(target.counted()[1], starts, "{}", tell(site));
+    assert_eq!(target.guest_counters()[1], starts, "{}", tell(site));
 }
 
 /// The rule itself is tested with the real QEMU in `crates/guest`.
@@ -84,7 +84,7 @@ fn a_guest_on_storage_moves_and_waits_for_a_person_when_its_node_is_lost() {
     let list = || site.site.alpha.command(&["guest", "list"]).text();
     let waits = || list().contains("evenkeel fence confirm beta");
     assert!(eventually(PATIENCE, waits), "{}", tell(&site));
-    assert_eq!(target.counted()[1], 1);
+    assert_eq!(target.guest_counters()[1], 1);
     let confirm = ["fence", "confirm", "beta"];
     site.site
         .alpha

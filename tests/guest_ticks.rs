@@ -118,7 +118,7 @@ impl Watch {
             let mut overlap = Overlap::default();
             let mut last = Instant::now();
             while !stops.load(Ordering::Relaxed) {
-                lab::let_pass(LOOK, "what an instance prints meanwhile");
+                lab::sleep_in_test(LOOK, "what an instance prints meanwhile");
                 let ticks = consoles.each_mut().map(Console::ticks);
                 overlap.see(ticks, last.elapsed());
                 last = Instant::now();

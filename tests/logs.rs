@@ -3,7 +3,7 @@
 //! by their form.
 
 use crate::program::Program;
-use lab::{Behaviour, Location, Origin, Peer, Syslog, free_port};
+use lab::{Behaviour, Location, OriginServer, Peer, Syslog, free_port};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -27,7 +27,7 @@ struct Bench {
     http: SocketAddr,
     tcp: SocketAddr,
     _peer: Peer,
-    _origins: Vec<Origin>,
+    _origins: Vec<OriginServer>,
 }
 
 const CONFIG: &str = "
@@ -86,9 +86,9 @@ impl Bench {
     fn start(program: Program) -> Self {
         let log = Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
         let origin = |name: &str, behaviour: Option<Behaviour>| {
-            let origin = Origin::here(name).unwrap();
+            let origin = OriginServer::start_local(name).unwrap();
             if let Some(behaviour) = behaviour {
-                origin.behave(behaviour);
+                origin.set_behaviour(behaviour);
             }
             origin
         };

@@ -2,7 +2,7 @@
 //! reports what is missing, and serves that as soon as it is there.
 
 use crate::cluster_site::{Machine, SOON, Site, configuration};
-use lab::{Origin, eventually};
+use lab::{OriginServer, eventually};
 use serde_json::Value;
 use std::fs;
 use std::net::SocketAddr;
@@ -122,7 +122,7 @@ fn start_without_names(site: &mut Site) {
 fn port_of_another_program(site: &mut Site) {
     site.beta.kill();
     let at = SocketAddr::from(([0, 0, 0, 0], 80));
-    let mut other = Origin::start(&site.beta.host, "other", at).unwrap();
+    let mut other = OriginServer::start(&site.beta.host, "other", at).unwrap();
     site.beta.start();
     wait(site, || {
         let answer = site.ask(other_of(&site.beta), "/");

@@ -1,7 +1,9 @@
 //! Servers that follow names, ours beside haproxy's, with the same server of names.
 
 use crate::program::Program;
-use lab::{Location, Names, Origin, Peer, Probe, Records, Syslog, eventually, free_port};
+use lab::{
+    Location, Nameserver, OriginServer, Peer, Probe, Records, Syslog, eventually, free_port,
+};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -51,9 +53,9 @@ const CONFIG: &str = "
 
 struct Side {
     web: SocketAddr,
-    names: Names,
+    names: Nameserver,
     log: Syslog,
-    _origins: Vec<Origin>,
+    _origins: Vec<OriginServer>,
     port: u16,
     _peer: Peer,
 }
@@ -62,10 +64,10 @@ impl Side {
     fn start(program: Program) -> Side {
         let at = |last: u8, port| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port));
         let (web, port) = (at(1, free_port().unwrap()), free_port().unwrap());
-        let names = Names::start(Location::Here, at(1, free_port().unwrap())).unwrap();
+        let names = Nameserver::start(Location::Here, at(1, free_port().unwrap())).unwrap();
         let origins = [11, 12, 13].map(|last| {
             let name = format!("at-{last}");
-            Origin::start(Location::Here, &name, at(last, port)).unwrap()
+            OriginServer::start(Location::Here, &name, at(last, port)).unwrap()
         });
         let log = Syslog::udp(Location::Here, at(1, 0)).unwrap();
         let mut config = CONFIG.to_owned();
@@ -242,8 +244,8 @@ fn garbage_changes_nothing_and_a_cut_answer_comes_over_tcp() {
         Records::Foreign(vec!["127.0.0.13".parse().unwrap()]),
     ] {
         side.names.set("web.test", bad);
-        let asked = side.names.asked("web.test");
-        assert!(eventually(SOON, || side.names.asked("web.test") > asked + 6));
+        let asked = side.names.query_count("web.test");
+        assert!(eventually(SOON, || side.names.query_count("web.test") > asked + 6));
         assert!(!side.get("/one").1.contains("at-13"));
     }
     side.names.addresses("web.test", &["127.0.0.13"]);

@@ -2,7 +2,7 @@
 //! names take effect without a reload once the names resolve.
 
 use crate::program::binary;
-use lab::{Location, Origin, Peer, Probe, Scratch, Syslog, eventually, free_port};
+use lab::{Location, OriginServer, Peer, Probe, ScratchDirectory, Syslog, eventually, free_port};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -38,8 +38,8 @@ struct Bed {
     web: SocketAddr,
     log: Syslog,
     hosts: PathBuf,
-    _scratch: Scratch,
-    _origin: Origin,
+    _scratch: ScratchDirectory,
+    _origin: OriginServer,
 }
 
 fn here() -> SocketAddr {
@@ -49,10 +49,10 @@ fn here() -> SocketAddr {
 impl Bed {
     /// Starts with the arguments, in a mount namespace with a file of hosts of its own.
     fn start(arguments: &str, log_line: &str) -> Bed {
-        let origin = Origin::here("late").unwrap();
+        let origin = OriginServer::start_local("late").unwrap();
         let (web, log) = (here(), here());
         let syslog = Syslog::udp(Location::Here, log).unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let hosts = scratch.write("hosts", LOCAL).unwrap();
         let config = ALLOWED
             .replace("@WEB@", &web.to_string())

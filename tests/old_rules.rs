@@ -2,7 +2,7 @@
 //! upgrade` makes of it does the same, here and in today's haproxy.
 
 use crate::program::{Program, binary};
-use lab::{Location, Scratch, free_port};
+use lab::{Location, ScratchDirectory, free_port};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
@@ -179,7 +179,7 @@ fn a_file_with_rules_about_lines_serves_as_it_is_and_as_it_is_written_today() {
             ours[at]
         );
     }
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let file = scratch
         .write(
             "old.cfg",

@@ -2,7 +2,7 @@
 //! behaves is served all the same.
 
 use crate::program::evenkeel;
-use lab::{Location, Origin, Peer, Probe, Syslog, eventually, free_port};
+use lab::{Location, OriginServer, Peer, Probe, Syslog, eventually, free_port};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -43,7 +43,7 @@ fn allow_descriptors(wanted: u64) {
     setrlimit(Resource::Nofile, raised).unwrap();
 }
 
-fn start(global: &str, origin: &Origin) -> Peer {
+fn start(global: &str, origin: &OriginServer) -> Peer {
     let address = here();
     let server = origin.address();
     let config = format!(
@@ -81,7 +81,7 @@ fn processor_time(peer: &Peer) -> Duration {
 fn five_thousand_slow_clients_cost_little_and_hold_up_nobody() {
     lab::skip_unless_root!();
     allow_descriptors(SLOW_CLIENTS as u64 * 2);
-    let origin = Origin::here("web").unwrap();
+    let origin = OriginServer::start_local("web").unwrap();
     let peer = start("maxconn 6000", &origin);
     let mut probe = Probe::new(Location::Here, peer.address());
     assert_eq!(probe.get("/").unwrap().status, 200);
@@ -116,7 +116,7 @@ fn five_thousand_slow_clients_cost_little_and_hold_up_nobody() {
 
 #[test]
 fn who_comes_above_maxconn_waits_for_a_place_and_is_then_served() {
-    let origin = Origin::here("web").unwrap();
+    let origin = OriginServer::start_local("web").unwrap();
     let peer = start("maxconn 20", &origin);
     let holders: Vec<_> = (0..20)
         .map(|_| Probe::new(Location::Here, peer.address()))
@@ -145,7 +145,7 @@ fn who_comes_above_maxconn_waits_for_a_place_and_is_then_served() {
 
 #[test]
 fn without_descriptors_it_waits_without_spinning_and_goes_on_when_there_are_some() {
-    let origin = Origin::here("web").unwrap();
+    let origin = OriginServer::start_local("web").unwrap();
     // A thread that rests while there is little to do keeps no connection to the server, and the
     // regular client would need a descriptor for a new one.
     let peer = start("maxconn 1000\n        nbthread 1", &origin);
@@ -165,7 +165,7 @@ fn without_descriptors_it_waits_without_spinning_and_goes_on_when_there_are_some
         .collect();
     std::thread::sleep(Duration::from_millis(200));
     let before = processor_time(&peer);
-    lab::let_pass(Duration::from_secs(1), "its processor time is measured");
+    lab::sleep_in_test(Duration::from_secs(1), "its processor time is measured");
     let spent = processor_time(&peer) - before;
     assert!(spent < Duration::from_millis(300), "it spins: {spent:?}");
     assert_eq!(regular.get("/in-the-crowd").unwrap().status, 200);
@@ -179,12 +179,12 @@ fn without_descriptors_it_waits_without_spinning_and_goes_on_when_there_are_some
 
 #[test]
 fn a_log_that_nobody_reads_slows_nothing() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let path = scratch.path().join("log");
     // Its queue is full after a few datagrams.
     let _deaf = UnixDatagram::bind(&path).unwrap();
     let heard = Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
-    let origin = Origin::here("web").unwrap();
+    let origin = OriginServer::start_local("web").unwrap();
     let address = here();
     let config = format!(
         "    global\n        log {} local0\n        log {} local1\n{DEFAULTS}    listen web\n        \
@@ -211,9 +211,9 @@ fn a_log_that_nobody_reads_slows_nothing() {
 
 #[test]
 fn a_unix_socket_of_a_log_is_written_to() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let log = Syslog::unix(&scratch.path().join("log")).unwrap();
-    let origin = Origin::here("web").unwrap();
+    let origin = OriginServer::start_local("web").unwrap();
     let address = here();
     let config = format!(
         "    global\n        log {} len 4096 local5 info\n{DEFAULTS}    listen web\n        \

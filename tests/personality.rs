@@ -2,7 +2,10 @@
 //! rights. What is asked of ours is asked of the real one beside it.
 
 use crate::program::{Program, binary, link_named_haproxy};
-use lab::{Exit, Host, Lab, Location, Origin, Probe, Scratch, Signal, eventually, free_port};
+use lab::{
+    Exit, Lab, LabHost, Location, OriginServer, Probe, ScratchDirectory, Signal, eventually,
+    free_port,
+};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -53,7 +56,7 @@ fn run(program: Program, args: &[&str], directory: &Path) -> Said {
 #[test]
 fn checking_a_file_ends_with_the_code_and_the_words_of_haproxy() {
     lab::skip_unless_installed!("haproxy");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let server = SocketAddr::from(([127, 0, 0, 1], 9));
     let valid = listen(here(), server);
     scratch.write("valid.cfg", &valid).unwrap();
@@ -93,7 +96,7 @@ fn checking_a_file_ends_with_the_code_and_the_words_of_haproxy() {
 
 #[test]
 fn the_binary_is_haproxy_by_that_name_alone() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let link = link_named_haproxy(&scratch);
     scratch.write("valid.cfg", listen(here(), here())).unwrap();
     let output = Command::new(link)
@@ -108,7 +111,12 @@ fn the_binary_is_haproxy_by_that_name_alone() {
 struct Daemon(rustix::process::Pid);
 
 impl Daemon {
-    fn start(program: Program, scratch: &Scratch, config: &str, address: SocketAddr) -> Self {
+    fn start(
+        program: Program,
+        scratch: &ScratchDirectory,
+        config: &str,
+        address: SocketAddr,
+    ) -> Self {
         let file = scratch.write("config", config).unwrap();
         let pid_file = scratch.path().join("pid");
         let mut command = program.command();
@@ -155,7 +163,7 @@ impl Drop for Daemon {
 fn in_the_background_its_outputs_are_closed_and_usr1_lets_a_download_finish() {
     lab::skip_unless_installed!("haproxy");
     for program in Program::BOTH {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let (address, slow) = (here(), SlowServer::start());
         let daemon = Daemon::start(program, &scratch, &listen(address, slow.0), address);
         for descriptor in [0, 1, 2] {
@@ -236,7 +244,7 @@ impl SlowServer {
 #[test]
 fn a_signal_ends_it_as_haproxy_is_ended() {
     lab::skip_unless_installed!("haproxy");
-    let origin = Origin::here("web").unwrap();
+    let origin = OriginServer::start_local("web").unwrap();
     for program in Program::BOTH {
         for (signal, expected) in [
             (Signal::TERM, Exit::Signal(Signal::TERM.as_raw())),
@@ -261,9 +269,12 @@ fn a_signal_ends_it_as_haproxy_is_ended() {
 
 #[test]
 fn a_second_process_shares_the_port_and_takes_over() {
-    let origins = [Origin::here("old").unwrap(), Origin::here("new").unwrap()];
+    let origins = [
+        OriginServer::start_local("old").unwrap(),
+        OriginServer::start_local("new").unwrap(),
+    ];
     let address = here();
-    let start = |origin: &Origin| {
+    let start = |origin: &OriginServer| {
         let config = listen(address, origin.address());
         Program::Evenkeel
             .start(Location::Here, &config, address)
@@ -276,7 +287,7 @@ fn a_second_process_shares_the_port_and_takes_over() {
     let both = || {
         probe.disconnect();
         probe.get("/").unwrap();
-        origins.iter().all(|origin| origin.served() > 0)
+        origins.iter().all(|origin| origin.request_count() > 0)
     };
     assert!(eventually(SOON, both), "one of the two gets no connection");
     old.process().signal(Signal::USR1).unwrap();
@@ -287,7 +298,7 @@ fn a_second_process_shares_the_port_and_takes_over() {
     }
 }
 
-fn one_host(name: &str) -> (Lab, Host) {
+fn one_host(name: &str) -> (Lab, LabHost) {
     let lab = Lab::new(name).unwrap();
     let host = lab.host("balancer").unwrap();
     (lab, host)
@@ -299,9 +310,9 @@ fn a_privileged_port_is_served_by_a_process_without_rights_in_a_root_of_its_own(
     lab::skip_unless_installed!("haproxy");
     for program in Program::BOTH {
         let (_lab, host) = one_host("rights");
-        let empty = Scratch::new().unwrap();
+        let empty = ScratchDirectory::new().unwrap();
         std::fs::set_permissions(empty.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let origin = Origin::start(&host, "web", "127.0.0.1:8080".parse().unwrap()).unwrap();
+        let origin = OriginServer::start(&host, "web", "127.0.0.1:8080".parse().unwrap()).unwrap();
         let address: SocketAddr = "127.0.0.1:80".parse().unwrap();
         let global = format!(
             "    global\n        chroot {}\n        user nobody\n        group nogroup\n        \
@@ -347,7 +358,7 @@ fn a_busy_port_is_refused_with_haproxys_words_unless_it_is_shared() {
     lab::skip_unless_installed!("haproxy");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let config = listen(address, here());
     scratch.write("busy.cfg", config).unwrap();
     let started = Instant::now();
@@ -365,7 +376,7 @@ fn a_busy_port_is_refused_with_haproxys_words_unless_it_is_shared() {
 
 #[test]
 fn our_own_command_line_tells_every_mistake_of_a_file() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let file = "global
     maxcon 100
     daemon yes no
@@ -423,7 +434,7 @@ fn debians_own_file_starts_and_is_left_by_usr1() {
     if !Path::new(STOCK).exists() {
         return;
     }
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (_lab, host) = one_host("debian");
     // Nothing in it listens but the socket of operations, whose directory the
     // service makes.

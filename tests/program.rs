@@ -1,7 +1,7 @@
 //! The programs under test: ours, built by this run, and the haproxy whose
 //! behaviour it has to show. It never takes an `evenkeel` that is merely installed.
 
-use lab::{LabError, Location, Peer, Scratch};
+use lab::{LabError, Location, Peer, ScratchDirectory};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -118,7 +118,7 @@ pub fn root() -> &'static Path {
 }
 
 /// A name of our binary's under which it is haproxy by itself.
-pub fn link_named_haproxy(scratch: &Scratch) -> PathBuf {
+pub fn link_named_haproxy(scratch: &ScratchDirectory) -> PathBuf {
     let link = scratch.path().join("haproxy");
     std::os::unix::fs::symlink(binary(), &link).unwrap();
     link

@@ -2,7 +2,8 @@
 
 use lab::{Location, Peer, eventually, exchange, free_port};
 use protocol::proxy_protocol::{
-    Checksum, Endpoints, Header, MAX_HEADER_BYTES, Progress, Proxied, Tlvs, Transport, kind, parse,
+    Checksum, Endpoints, Header, MAX_HEADER_BYTES, Progress, Proxied, ProxiedTransport, Tlvs, kind,
+    parse,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -27,7 +28,7 @@ fn header(source: &str, destination: &str) -> Header {
     tlvs.push(kind::AUTHORITY, b"www.example").unwrap();
     tlvs.push(kind::UNIQUE_ID, b"id-1").unwrap();
     Header::Proxied(Proxied {
-        endpoints: Endpoints::between(Transport::Stream, source, destination),
+        endpoints: Endpoints::between(ProxiedTransport::Stream, source, destination),
         tlvs,
     })
 }

@@ -2,7 +2,7 @@
 //! client gets has to be what haproxy makes of them.
 
 use crate::program::Program;
-use lab::{Behaviour, Location, Origin, Peer, free_port};
+use lab::{Behaviour, Location, OriginServer, Peer, free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -110,16 +110,16 @@ struct Seen {
 }
 
 struct Side {
-    origin: Origin,
+    origin: OriginServer,
     web: SocketAddr,
     _peer: Peer,
-    _scratch: lab::Scratch,
+    _scratch: lab::ScratchDirectory,
 }
 
 impl Side {
     fn start(program: Program) -> Self {
-        let origin = Origin::here("app").unwrap();
-        let scratch = lab::Scratch::new().unwrap();
+        let origin = OriginServer::start_local("app").unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let page = scratch.write("503.http", ERROR_PAGE).unwrap();
         let web = here();
         let config = CONFIG
@@ -324,7 +324,7 @@ fn answers_of_every_status_pass_as_in_haproxy() {
             let answer = format!(
                 "HTTP/1.1 {status} Any Reason\r\nServer: X\r\nX-TWO: 1\r\nx-two: 2\r\n{body}{end}"
             );
-            origin.behave(Behaviour::Raw(answer.into_bytes()));
+            origin.set_behaviour(Behaviour::Raw(answer.into_bytes()));
         }
         for method in ["GET", "HEAD"] {
             if method == "HEAD" && status != 304 && status != 204 {

@@ -4,7 +4,10 @@
 
 use crate::program::{Program, root};
 use base64::prelude::{BASE64_STANDARD, Engine};
-use lab::{Echo, Failure, Host, Lab, Origin, Peer, Probe, Record, Scratch, eventually, exchange};
+use lab::{
+    Echo, Failure, Lab, LabHost, OriginServer, Peer, Probe, Record, ScratchDirectory, eventually,
+    exchange,
+};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -31,13 +34,13 @@ const CREDENTIALS: &str = "admin:secret";
 
 struct Business {
     // The laboratory goes last: it kills what is left in its hosts.
-    web: [Origin; 2],
+    web: [OriginServer; 2],
     _tls: [Peer; 2],
     _apps: [Echo; 2],
-    scratch: Scratch,
-    balancer: Host,
-    customer: Host,
-    public: Host,
+    scratch: ScratchDirectory,
+    balancer: LabHost,
+    customer: LabHost,
+    public: LabHost,
     _lab: Lab,
 }
 
@@ -48,7 +51,7 @@ fn at(address: &str) -> SocketAddr {
 impl Business {
     fn build() -> Self {
         let lab = Lab::new("business").unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let [balancer, web0, web1, app, customer, public] =
             ["balancer", "web0", "web1", "app", "customer", "public"].map(|n| lab.host(n).unwrap());
         let office = lab.switch("office").unwrap();
@@ -66,7 +69,8 @@ impl Business {
             host.route("default", &format!("{network}.1")).unwrap();
         }
         certificate(&scratch);
-        let serve = |host: &Host, name, ip| Origin::start(host, name, at(&format!("{ip}:80")));
+        let serve =
+            |host: &LabHost, name, ip| OriginServer::start(host, name, at(&format!("{ip}:80")));
         Business {
             web: [
                 serve(&web0, "web0", "192.0.2.181").unwrap(),
@@ -110,7 +114,7 @@ impl Business {
     /// What an attempt to connect depends on, for the message of a failure.
     fn state(&self, pid: i32) -> String {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
-        let run = |host: &Host, words: &[&str]| {
+        let run = |host: &LabHost, words: &[&str]| {
             let mut command = Command::new(words[0]);
             command.args(&words[1..]);
             host.run(command).unwrap_or_else(|error| error.to_string())
@@ -123,7 +127,7 @@ impl Business {
     }
 }
 
-fn certificate(scratch: &Scratch) {
+fn certificate(scratch: &ScratchDirectory) {
     let path = |name| scratch.path().join(name);
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-nodes", "-days", "2"])
@@ -139,7 +143,7 @@ fn certificate(scratch: &Scratch) {
     assert!(made.status.success(), "{made:?}");
 }
 
-fn tls_server(host: &Host, name: &str, address: &str, scratch: &Scratch) -> Peer {
+fn tls_server(host: &LabHost, name: &str, address: &str, scratch: &ScratchDirectory) -> Peer {
     let directory = scratch.path().display();
     let config = format!(
         "events {{}} http {{ access_log off; server {{ listen {address} ssl;
@@ -227,7 +231,7 @@ fn ports_are_mapped(business: &Business) {
 
 /// Reads all before it closes: with `option nolinger` what is under way at a close
 /// is lost.
-fn echoes(from: &Host, to: SocketAddr, bytes: &[u8]) {
+fn echoes(from: &LabHost, to: SocketAddr, bytes: &[u8]) {
     let stream = from.tcp_connect(to, SOON).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let mut said = vec![0; bytes.len()];
@@ -331,11 +335,11 @@ fn a_web_server_dies_and_comes_back(business: &mut Business) {
         "web0 is not down"
     );
     let noticed = Instant::now();
-    lab::let_pass(WATCHED, "clients watch");
+    lab::sleep_in_test(WATCHED, "clients watch");
     business.web[0].resume().unwrap();
-    let before = business.web[0].served();
+    let before = business.web[0].request_count();
     // Checks are requests, too: more than they make means that it is in the farm.
-    let is_back = || business.web[0].served() > before + 20;
+    let is_back = || business.web[0].request_count() > before + 20;
     assert!(eventually(CHECKED, is_back), "web0 is not used again");
     let records = steady.stop();
     let bad = |record: &&Record| record.outcome != Ok(200);

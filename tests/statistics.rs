@@ -1,7 +1,7 @@
 //! The table of statistics after the same traffic, ours beside haproxy's.
 
 use crate::program::Program;
-use lab::{Behaviour, Location, Origin, Peer, Probe, eventually, free_port};
+use lab::{Behaviour, Location, OriginServer, Peer, Probe, eventually, free_port};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -105,7 +105,7 @@ struct Side {
     web: SocketAddr,
     raw: SocketAddr,
     _peer: Peer,
-    _origins: [Origin; 4],
+    _origins: [OriginServer; 4],
 }
 
 fn here() -> SocketAddr {
@@ -114,9 +114,10 @@ fn here() -> SocketAddr {
 
 impl Side {
     fn start(program: Program) -> Self {
-        let origins = ["a", "b", "slow", "broken"].map(|name| Origin::here(name).unwrap());
-        origins[2].behave(Behaviour::Silence);
-        origins[3].behave(Behaviour::BreakOff);
+        let origins =
+            ["a", "b", "slow", "broken"].map(|name| OriginServer::start_local(name).unwrap());
+        origins[2].set_behaviour(Behaviour::Silence);
+        origins[3].set_behaviour(Behaviour::BreakOff);
         let (statistics, web, raw) = (here(), here(), here());
         let mut config = CONFIG.to_owned();
         for (mark, address) in [
@@ -199,7 +200,7 @@ fn the_table_after_the_same_traffic_is_haproxys() {
     let [ours, theirs] = Program::BOTH.map(|program| {
         let side = Side::start(program);
         side.traffic();
-        lab::let_pass(Duration::from_millis(500), "haproxy counts what has ended");
+        lab::sleep_in_test(Duration::from_millis(500), "haproxy counts what has ended");
         side.table()
     });
     assert_eq!(

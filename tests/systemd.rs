@@ -1,7 +1,7 @@
 //! The shipped unit under a systemd of its own, as process 1 of namespaces: every part runs, and
 //! a guest is kept apart from the network of the machine.
 
-use lab::{Scratch, eventually, installed, may_run, privileged};
+use lab::{ScratchDirectory, eventually, installed, may_run, privileged};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -102,12 +102,12 @@ const UNITS: [(&str, &str); 3] = [
 /// A machine with its own process 1. It ends with this value.
 struct Machine {
     child: Child,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl Machine {
     fn start(unit: &str) -> Machine {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let shared = scratch.path().join("shared");
         fs::create_dir_all(shared.join("units")).unwrap();
         for (name, text) in UNITS {

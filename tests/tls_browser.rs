@@ -3,7 +3,7 @@
 
 use crate::program::evenkeel;
 use crate::tls_site::{Site, here};
-use lab::{Location, Scratch, eventually};
+use lab::{Location, ScratchDirectory, eventually};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -160,7 +160,7 @@ fn talk(mut stream: TcpStream, head: &str, told: &Shared) -> std::io::Result<()>
     }
 }
 
-fn browser(url: &str, profile: &Scratch) -> lab::Peer {
+fn browser(url: &str, profile: &ScratchDirectory) -> lab::Peer {
     let directory = profile.path().display();
     let args = [
         "--headless=new".to_owned(),
@@ -200,7 +200,7 @@ fn a_browser_gets_a_page_of_many_parts_and_a_websocket_over_one_connection() {
         site.word("site.pem")
     );
     let ours = evenkeel(Location::Here, &config, address).unwrap();
-    let profile = Scratch::new().unwrap();
+    let profile = ScratchDirectory::new().unwrap();
     let browser = browser(&format!("https://{address}/"), &profile);
     let reported = || told.lock().unwrap().report.is_some();
     let in_time = eventually(SOON, reported);

@@ -3,7 +3,7 @@
 
 use crate::program::{Program, evenkeel};
 use crate::tls_site::{NAME, Site, all_said, here, much, output, said};
-use lab::{Location, Origin};
+use lab::{Location, OriginServer};
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -149,7 +149,7 @@ fn hop(server: &str, bind: &str) -> String {
 fn passes(site: &Site, (first, second): (Program, Program), (server, bind): (&str, &str)) {
     let what = format!("{first:?} {second:?} '{server}' '{bind}'");
     let (ca, crt) = (site.word("ca.pem"), site.word("site.pem"));
-    let origin = Origin::here("web").unwrap();
+    let origin = OriginServer::start_local("web").unwrap();
     let (outer, inner) = (here(), here());
     let tell = "        option forwardfor\n        http-request set-header x-hop %[ssl_fc_alpn],%[ssl_fc_protocol],%[fc_http_major]\n";
     let last = listen(

@@ -2,7 +2,7 @@
 
 use crate::program::evenkeel;
 use crate::tls_site::{NAME, Site, all_said, here, much, output, s_client, said};
-use lab::{Location, Origin, Peer};
+use lab::{Location, OriginServer, Peer};
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -33,7 +33,7 @@ const BOTH: &str =
 #[test]
 fn curl_speaks_each_version_of_http_over_each_version_of_tls() {
     lab::skip_unless_installed!("curl");
-    let (site, origin) = (Site::new(), Origin::here("web").unwrap());
+    let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     let tell =
         "        http-response set-header x-tls %[ssl_fc_protocol],%[ssl_fc_alpn],%[ssl_fc_sni]\n";
     let peer = front(&site, BOTH, tell, origin.address());
@@ -55,7 +55,7 @@ fn curl_speaks_each_version_of_http_over_each_version_of_tls() {
 #[test]
 fn curl_speaks_http2_without_tls_where_it_knows_that_it_may() {
     lab::skip_unless_installed!("curl");
-    let (site, origin) = (Site::new(), Origin::here("web").unwrap());
+    let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     for bind in ["", "proto h2"] {
         let peer = front(&site, bind, "", origin.address());
         let url = format!("http://{}/", peer.address());
@@ -121,7 +121,7 @@ fn large_files_pass_whole_over_tls_and_http2_to_a_server_with_tls() {
 #[test]
 fn a_client_shows_its_certificate_or_is_turned_away() {
     lab::skip_unless_installed!("curl");
-    let (site, origin) = (Site::new(), Origin::here("web").unwrap());
+    let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     let tell =
         "        http-response set-header x-who %[ssl_c_used],%[ssl_c_verify],%[ssl_c_s_dn(cn)]\n";
     let bind = |verify| format!("{BOTH} ca-file {{site}}/ca.pem verify {verify}");
@@ -157,7 +157,7 @@ fn a_client_shows_its_certificate_or_is_turned_away() {
 #[test]
 fn openssl_agrees_on_versions_suites_groups_and_protocols() {
     lab::skip_unless_installed!("openssl");
-    let (site, origin) = (Site::new(), Origin::here("web").unwrap());
+    let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     let peer = front(&site, BOTH, "", origin.address());
     for (asked, wanted) in [
         ("-tls1_3", "New, TLSv1.3, Cipher is TLS_AES_"),
@@ -213,7 +213,7 @@ fn openssl_agrees_on_versions_suites_groups_and_protocols() {
 #[test]
 fn settings_of_the_line_narrow_what_openssl_gets() {
     lab::skip_unless_installed!("openssl");
-    let (site, origin) = (Site::new(), Origin::here("web").unwrap());
+    let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     for (line, asked, wanted) in [
         ("ssl-min-ver TLSv1.3", "-tls1_2", "alert protocol version"),
         ("ssl-max-ver TLSv1.2", "", "New, TLSv1.2"),
@@ -249,7 +249,7 @@ fn settings_of_the_line_narrow_what_openssl_gets() {
 #[test]
 fn openssl_resumes_sessions_by_tickets_and_without() {
     lab::skip_unless_installed!("openssl");
-    let (site, origin) = (Site::new(), Origin::here("web").unwrap());
+    let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     let peer = front(&site, BOTH, "", origin.address());
     for more in [&[][..], &["-no_ticket"]] {
         let asked = [&["-tls1_2", "-reconnect"], more].concat();
@@ -293,7 +293,7 @@ fn staple(site: &Site) {
 #[test]
 fn openssl_is_given_the_stapled_answer_of_the_authority() {
     lab::skip_unless_installed!("openssl");
-    let (site, origin) = (Site::new(), Origin::here("web").unwrap());
+    let (site, origin) = (Site::new(), OriginServer::start_local("web").unwrap());
     staple(&site);
     let peer = front(&site, "ssl crt {site}/stapled.pem", "", origin.address());
     for version in ["-tls1_2", "-tls1_3"] {

@@ -2,7 +2,7 @@
 //! kinds in a directory of its own, and the programs that ask it.
 
 use lab::pki::{Authority, KeyKind, Leaf};
-use lab::{Location, Peer, Scratch, free_port};
+use lab::{Location, Peer, ScratchDirectory, free_port};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -12,14 +12,14 @@ pub const NAME: &str = "site.test";
 
 /// Certificates and keys as files.
 pub struct Site {
-    pub scratch: Scratch,
+    pub scratch: ScratchDirectory,
 }
 
 impl Site {
     /// `ca.pem`, `site.pem` (ECDSA), `rsa.pem` (for `rsa.test`), `chain.pem` (below
     /// another authority), `client.pem` (certificate and key).
     pub fn new() -> Site {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let authority = Authority::new("Test CA").unwrap();
         let below = authority.intermediate("Between").unwrap();
         let names = &[NAME, "*.wild.test", "127.0.0.1"];

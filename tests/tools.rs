@@ -2,7 +2,7 @@
 //! they show is what they would show of haproxy.
 
 use crate::program::evenkeel;
-use lab::{Location, Origin, Peer, Probe, Syslog, eventually, free_port};
+use lab::{Location, OriginServer, Peer, Probe, Syslog, eventually, free_port};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -36,7 +36,7 @@ struct Bed {
     peer: Peer,
     web: SocketAddr,
     log: Syslog,
-    _origin: Origin,
+    _origin: OriginServer,
 }
 
 fn here() -> SocketAddr {
@@ -45,7 +45,7 @@ fn here() -> SocketAddr {
 
 impl Bed {
     fn new() -> Bed {
-        let origin = Origin::here("clerk").unwrap();
+        let origin = OriginServer::start_local("clerk").unwrap();
         let (web, log) = (here(), here());
         let syslog = Syslog::udp(Location::Here, log).unwrap();
         let config = CONFIG
@@ -210,7 +210,7 @@ fn goaccess_reads_our_logs_without_an_invalid_line() {
 #[test]
 fn a_server_that_was_added_serves_and_what_drains_gets_nothing() {
     let bed = Bed::new();
-    let second = Origin::here("second").unwrap();
+    let second = OriginServer::start_local("second").unwrap();
     let add = format!("add server backoffice/second {}", second.address());
     assert_eq!(bed.command(&add), "New server registered.\n\n");
     // What Ansible's module sends for `state: drain`, and reads.

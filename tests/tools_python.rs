@@ -2,7 +2,7 @@
 //! show of ours is what they show of haproxy.
 
 use crate::program::{Program, root};
-use lab::{Location, Missing, Origin, Probe, free_port};
+use lab::{Location, Missing, OriginServer, Probe, free_port};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
@@ -49,11 +49,11 @@ fn tools() -> Result<PathBuf, Missing> {
 }
 
 fn lines(program: Program, tools: &PathBuf) -> Vec<String> {
-    let files = lab::Scratch::new().unwrap();
+    let files = lab::ScratchDirectory::new().unwrap();
     let (list, map) = (files.path().join("acl"), files.path().join("map"));
     std::fs::write(&list, "198.51.100.0/24\n").unwrap();
     std::fs::write(&map, "a.test app\nb.test other\n").unwrap();
-    let origin = Origin::here("one").unwrap();
+    let origin = OriginServer::start_local("one").unwrap();
     let web = SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()));
     let config = CONFIG
         .replace("@WEB@", &web.to_string())

@@ -2,7 +2,8 @@
 
 use crate::program::{Program, evenkeel};
 use lab::{
-    Filter, Host, Lab, Location, Origin, Peer, Probe, Scratch, Syslog, eventually, free_port,
+    Lab, LabHost, Location, OriginServer, PacketFilter, Peer, Probe, ScratchDirectory, Syslog,
+    eventually, free_port,
 };
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -69,7 +70,7 @@ fn a_clients_address_passes_through_a_chain_of_both_programs() {
             ("http", "send-proxy"),
             ("http", "send-proxy-v2"),
         ] {
-            let origin = Origin::here("web").unwrap();
+            let origin = OriginServer::start_local("web").unwrap();
             let (outer, inner) = (here(), here());
             let last = listen(
                 "http",
@@ -102,7 +103,7 @@ fn a_clients_address_passes_through_a_chain_of_both_programs() {
 
 #[test]
 fn a_connection_to_the_server_serves_many_requests_of_many_clients() {
-    let origin = Origin::here("web").unwrap();
+    let origin = OriginServer::start_local("web").unwrap();
     let peer = before(origin.address());
     let mut probes: Vec<Probe> = (0..5)
         .map(|_| Probe::new(Location::Here, peer.address()))
@@ -116,12 +117,16 @@ fn a_connection_to_the_server_serves_many_requests_of_many_clients() {
         assert!(probe.records().iter().all(|record| record.connection == 1));
     }
     // A first request of a client is never sent over a used connection.
-    assert!(origin.accepted() <= 5 + 1, "{}", origin.accepted());
+    assert!(
+        origin.accepted_count() <= 5 + 1,
+        "{}",
+        origin.accepted_count()
+    );
 }
 
 #[test]
 fn requests_in_one_packet_are_answered_in_their_order() {
-    let origin = Origin::here("web").unwrap();
+    let origin = OriginServer::start_local("web").unwrap();
     let peer = before(origin.address());
     let mut client = connect(peer.address());
     let many: String = (0..50)
@@ -183,7 +188,7 @@ fn a_websocket_talks_both_ways_until_one_side_ends_it() {
 }
 
 /// nginx with files to get and a place to put them.
-fn files(scratch: &Scratch) -> Peer {
+fn files(scratch: &ScratchDirectory) -> Peer {
     let address = here();
     let directory = scratch.path().display();
     let config = format!(
@@ -224,7 +229,7 @@ fn same_files(a: &Path, b: &Path) -> bool {
 fn large_files_pass_whole_up_and_down_with_length_and_with_chunks() {
     lab::skip_unless_installed!("nginx");
     lab::skip_unless_installed!("curl");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let nginx = files(&scratch);
     let peer = before(nginx.address());
     // Not the same in any two places.
@@ -267,7 +272,7 @@ fn load_generators_see_no_error() {
     lab::skip_unless_installed!("nginx");
     lab::skip_unless_installed!("wrk");
     lab::skip_unless_installed!("hey");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     scratch.write("small", "x".repeat(100)).unwrap();
     let nginx = files(&scratch);
     let peer = before(nginx.address());
@@ -296,7 +301,7 @@ fn ipv6_and_old_clients_are_served() {
     let link = lab.link(&balancer, &client).unwrap();
     link.a.address("fd00::1/64").unwrap();
     link.b.address("fd00::2/64").unwrap();
-    let origin = Origin::start(&balancer, "web", "[::1]:8080".parse().unwrap()).unwrap();
+    let origin = OriginServer::start(&balancer, "web", "[::1]:8080".parse().unwrap()).unwrap();
     let config = listen("http", "[fd00::1]:80", "[::1]:8080") + "        option forwardfor\n";
     let address = "[fd00::1]:80".parse().unwrap();
     let _peer = evenkeel(&balancer, &config, address).unwrap();
@@ -340,10 +345,10 @@ const CUT: &str = "
 
 /// A balancer, a client and two servers, each at the end of a cable of its own.
 struct Cabled {
-    far: Origin,
-    _near: Origin,
-    balancer: Host,
-    client: Host,
+    far: OriginServer,
+    _near: OriginServer,
+    balancer: LabHost,
+    client: LabHost,
     _lab: Lab,
 }
 
@@ -358,7 +363,7 @@ impl Cabled {
             cable.b.address(&format!("10.9.{n}.2/24")).unwrap();
         }
         let serve = |host, address: &str, name| {
-            Origin::start(host, name, address.parse().unwrap()).unwrap()
+            OriginServer::start(host, name, address.parse().unwrap()).unwrap()
         };
         Cabled {
             far: serve(&far, "10.9.1.2:80", "far"),
@@ -385,7 +390,7 @@ fn notices_a_cut(program: Program) {
     let _peer = program.start(&place.balancer, &config, address).unwrap();
     let mut probe = Probe::new(&place.client, address);
     assert_eq!(probe.get("/before").unwrap().text(), "far");
-    far.behave(lab::Behaviour::Silence);
+    far.set_behaviour(lab::Behaviour::Silence);
     let mut waiting = Probe::new(&place.client, address);
     let waiting = std::thread::spawn(move || waiting.get("/waiting").map(|a| a.status));
     let arrived = || {
@@ -395,7 +400,7 @@ fn notices_a_cut(program: Program) {
     };
     assert!(eventually(SOON, arrived));
     // As a switch sees a dead cable: nobody's interface goes down.
-    let server = Filter::all().remote("10.9.1.2".parse().unwrap());
+    let server = PacketFilter::all().remote("10.9.1.2".parse().unwrap());
     let block = place.balancer.block(&server).unwrap();
     assert_eq!(waiting.join().unwrap(), Ok(504), "{program:?}");
     let line = log
@@ -413,7 +418,7 @@ fn notices_a_cut(program: Program) {
             "{program:?}: the dead one is asked"
         );
     }
-    far.behave(lab::Behaviour::Answer);
+    far.set_behaviour(lab::Behaviour::Answer);
     block.lift().unwrap();
     let mended = eventually(SOON, || served_by(&mut probe, "/mended", "far"));
     assert!(mended, "{program:?}");

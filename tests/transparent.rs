@@ -2,7 +2,7 @@
 //! as an ordinary user, with the one capability that it takes.
 
 use crate::program::Program;
-use lab::{Host, Lab, Probe, Scratch, eventually};
+use lab::{Lab, LabHost, Probe, ScratchDirectory, eventually};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(120);
 
 /// A server that answers with the address that it sees.
-fn mirror(host: &Host, at: SocketAddr) {
+fn mirror(host: &LabHost, at: SocketAddr) {
     let listener: TcpListener = host.tcp_listen(at).unwrap();
     std::thread::spawn(move || {
         while let Ok((mut socket, from)) = listener.accept() {
@@ -58,7 +58,7 @@ listen ports
 
 fn shows(program: Program) {
     let lab = Lab::new("transparent").unwrap();
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let [client, balancer, server] = ["client", "balancer", "server"].map(|n| lab.host(n).unwrap());
     let outside = lab.link(&client, &balancer).unwrap();
     outside.a.address("203.0.113.7/24").unwrap();

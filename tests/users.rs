@@ -4,7 +4,7 @@
 
 use crate::program::Program;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use lab::{Location, Origin, Peer, Scratch, free_port};
+use lab::{Location, OriginServer, Peer, ScratchDirectory, free_port};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -88,14 +88,14 @@ struct Site {
     public: SocketAddr,
     inside: SocketAddr,
     _peer: Peer,
-    _origins: [Origin; 2],
-    _scratch: Scratch,
+    _origins: [OriginServer; 2],
+    _scratch: ScratchDirectory,
 }
 
 impl Site {
     fn start(program: Program) -> Site {
-        let origins = ["a", "b"].map(|name| Origin::here(name).unwrap());
-        let scratch = Scratch::new().unwrap();
+        let origins = ["a", "b"].map(|name| OriginServer::start_local(name).unwrap());
+        let scratch = ScratchDirectory::new().unwrap();
         let page = scratch.write("404.http", PAGE).unwrap();
         let (statistics, public, inside) = (here(), here(), here());
         let mut config = CONFIG.replace("@PAGE@", &page.display().to_string());

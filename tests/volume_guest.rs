@@ -3,7 +3,7 @@
 
 use crate::guest::{self, format};
 use crate::volume_site::{VolumeSite, other};
-use lab::{Random, let_pass, setting};
+use lab::{Random, setting, sleep_in_test};
 use std::time::Duration;
 
 /// Kills; `VOLUME_KILLS` sets another number.
@@ -43,7 +43,7 @@ fn guests_are_killed(kind: &str, bytes: u64) {
         }
         guest.commits(20);
         let load = Duration::from_millis(random.below(LOAD_MS_MAX));
-        let_pass(load, "the load before a kill");
+        sleep_in_test(load, "the load before a kill");
         // The guest goes at the same time as its machine, or a little before or after.
         if random.percent(50) {
             committed = guest.committed().unwrap_or(committed);

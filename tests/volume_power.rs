@@ -2,7 +2,7 @@
 //! with it what the disks had not flushed.
 
 use crate::volume_site::{Log, NODES, VolumeSite, Writer};
-use lab::{Random, let_pass, setting};
+use lab::{Random, setting, sleep_in_test};
 use std::time::Duration;
 
 /// Cuts; `VOLUME_CUTS` sets another number.
@@ -27,7 +27,7 @@ fn power_cuts_of_all_machines_lose_nothing_that_was_flushed() {
             writers.iter().for_each(|writer| writer.gets_on(20));
         }
         let load = Duration::from_millis(random.below(LOAD_MS_MAX));
-        let_pass(load, "the load before a power cut");
+        sleep_in_test(load, "the load before a power cut");
         volumes.lose_power(&["alpha", "beta", "arbiter"], &mut random);
         logs = writers.into_iter().map(Writer::stop).collect();
         let mut machines = ["arbiter", "beta", "alpha"];

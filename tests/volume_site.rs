@@ -3,7 +3,7 @@
 //! know what they wrote.
 
 use crate::cluster_site::{Machine, SOON, Site};
-use lab::{Random, Scratch, UnreliableDisk, eventually};
+use lab::{Random, ScratchDirectory, UnreliableDisk, eventually};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -29,8 +29,8 @@ pub struct VolumeSite {
     /// Where the directories of machines are mounted, if they are.
     mounts: Vec<Xfs>,
     /// Where each machine sees its own directory.
-    shared: Scratch,
-    own: Scratch,
+    shared: ScratchDirectory,
+    own: ScratchDirectory,
     boots: u64,
     size: u64,
 }
@@ -176,8 +176,8 @@ impl VolumeSite {
             site: Site::empty(name),
             disks: setting.disks,
             mounts: Vec::new(),
-            shared: Scratch::new().unwrap(),
-            own: Scratch::new().unwrap(),
+            shared: ScratchDirectory::new().unwrap(),
+            own: ScratchDirectory::new().unwrap(),
             boots: 0,
             size: setting.size,
         };
@@ -535,7 +535,7 @@ impl Reader {
             let mut client = Client::connect(&socket).ok();
             while !stops.load(Ordering::Relaxed) {
                 let Some(connected) = &mut client else {
-                    lab::let_pass(Duration::from_millis(20), "a client connects again");
+                    lab::sleep_in_test(Duration::from_millis(20), "a client connects again");
                     client = Client::connect(&socket).ok();
                     continue;
                 };
@@ -647,7 +647,7 @@ impl Log {
                     if stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    lab::let_pass(Duration::from_millis(20), "a client connects again");
+                    lab::sleep_in_test(Duration::from_millis(20), "a client connects again");
                     client = Client::connect(socket).ok();
                     continue;
                 };

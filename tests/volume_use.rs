@@ -3,12 +3,12 @@
 
 use crate::cluster_site::SOON;
 use crate::volume_site::{Client, NODES, Reader, VolumeSite, Writer, clients, other};
-use lab::{eventually, let_pass};
+use lab::{eventually, sleep_in_test};
 use part::channel::{Channel, Received};
 use part::memory;
-use part::report::Report;
+use part::report::StatusReport;
 use part::role::VolumeUse::{self, Alone, HandsOver, Reads};
-use part::role::{Message, UsedVolume, UsedVolumes};
+use part::role::{SupervisorMessage, UsedVolume, UsedVolumes};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket};
 use rustix::process::{Signal, kill_process};
 use std::path::PathBuf;
@@ -44,7 +44,7 @@ impl Part {
         Part { control }
     }
 
-    fn ask(&self, message: &Message) -> Received {
+    fn ask(&self, message: &SupervisorMessage) -> Received {
         let socket = socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
         connect(&socket, &SocketAddrUnix::new(&self.control).unwrap()).unwrap();
         let mut channel = Channel::new(socket).unwrap();
@@ -64,17 +64,17 @@ impl Part {
             volumes: used.map(volume).into_iter().collect(),
         };
         // A role that is starting is told of it later.
-        self.ask(&Message::Part(Box::new(used.envelope("volume"))));
+        self.ask(&SupervisorMessage::Part(Box::new(used.envelope("volume"))));
     }
 
     /// What its node says of that; empty: nothing.
     fn told(&self) -> String {
         let part = "volume".to_owned();
-        let answer = self.ask(&Message::TellReport { part });
+        let answer = self.ask(&SupervisorMessage::TellReport { part });
         let Some(file) = answer.descriptors.first() else {
             return String::new();
         };
-        let report = Report::decode(&memory::read(file).unwrap()).unwrap();
+        let report = StatusReport::decode(&memory::read(file).unwrap()).unwrap();
         let subject = report.find("volume", "mail");
         let words = subject.and_then(|subject| subject.words("used by"));
         words.unwrap_or_default()
@@ -147,7 +147,7 @@ fn a_volume_that_both_nodes_use_alone_stays_where_it_is() {
     );
     second.is_told(&waits);
     // A better node would have it after a renewal or two.
-    let_pass(Duration::from_secs(5), "the lease is renewed");
+    sleep_in_test(Duration::from_secs(5), "the lease is renewed");
     assert_eq!(second.told(), waits);
     assert_eq!(first.told(), "guest, alone");
     assert_eq!(write(&volumes, owner, 1), Ok(()));

@@ -3,7 +3,7 @@
 
 use crate::tls_site::here;
 use base64::prelude::{BASE64_STANDARD, Engine};
-use lab::{Location, Peer, Scratch};
+use lab::{Location, Peer, ScratchDirectory};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -33,7 +33,7 @@ pub const CONTROL: &str = "\u{e009}";
 pub struct Browser {
     driver: Peer,
     session: String,
-    _profile: Scratch,
+    _profile: ScratchDirectory,
 }
 
 /// An element of the current page.
@@ -49,7 +49,7 @@ impl Browser {
         let address = here();
         let port = format!("--port={}", address.port());
         let driver = Peer::start(Location::Here, "chromedriver", &[&port], "", address).unwrap();
-        let profile = Scratch::new().unwrap();
+        let profile = ScratchDirectory::new().unwrap();
         let args = [
             "--headless=new",
             "--no-sandbox",

@@ -4,7 +4,7 @@
 use super::table::{Case, Family, Normal, Sample};
 use crate::program::{Program, root};
 use crate::tls_site::Site;
-use lab::{Behaviour, Echo, Location, Origin, Scratch, free_port};
+use lab::{Behaviour, Echo, Location, OriginServer, ScratchDirectory, free_port};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read, Write};
@@ -24,9 +24,9 @@ const ANSWER_MAX: u64 = 1 << 20;
 struct Bed {
     family: &'static Family,
     port: u16,
-    origin: Origin,
+    origin: OriginServer,
     echo: Echo,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 /// What came of one case.
@@ -34,7 +34,7 @@ type Outcome = Result<String, String>;
 
 impl Bed {
     fn new(family: &'static Family) -> Self {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         for (name, text) in family.files {
             scratch.write(name, text).unwrap();
         }
@@ -52,7 +52,7 @@ impl Bed {
         Bed {
             family,
             port: free_port().unwrap(),
-            origin: Origin::here("app").unwrap(),
+            origin: OriginServer::start_local("app").unwrap(),
             echo: Echo::start(Location::Here, any).unwrap(),
             scratch,
         }
@@ -173,7 +173,7 @@ impl Bed {
     }
 
     fn ask(&self, n: usize, sample: &Sample) -> Outcome {
-        self.origin.behave(match sample.answer {
+        self.origin.set_behaviour(match sample.answer {
             Some(head) => Behaviour::Raw(format!("{head}Content-Length: 4\r\n\r\nbody").into()),
             None => Behaviour::Answer,
         });
@@ -218,7 +218,7 @@ impl Bed {
     }
 
     fn play(&self, n: usize, case: &Case) -> Outcome {
-        self.origin.behave(match case.server_says {
+        self.origin.set_behaviour(match case.server_says {
             Some(bytes) => Behaviour::Raw(bytes.to_vec()),
             None => Behaviour::Answer,
         });

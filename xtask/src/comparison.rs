@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_text_goes_between_its_markers_and_nowhere_else() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let old = "one\n<!-- x -->\nold\n<!-- /x -->\ntwo\n";
         let path = scratch.write("page", old).unwrap();
         write_between(&path, "x", "new\n").unwrap();

@@ -18,8 +18,8 @@ pub type Id = [u8; 16];
 /// session is never accepted again. Two processes that receive the same ends reach the same state,
 /// in any order.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Ended {
-    named: BTreeMap<Id, End>,
+pub struct EndedSessions {
+    named: BTreeMap<Id, SessionEnd>,
     /// Sessions that expire no later than this have ended.
     before: u64,
     last: u64,
@@ -27,7 +27,7 @@ pub struct Ended {
 
 /// The end of a session, or of all sessions of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct End {
+struct SessionEnd {
     /// Original expiry, seconds since 1970.
     until: u64,
     /// Sequence number of this end in this process.
@@ -38,7 +38,7 @@ struct End {
 
 /// Ends of sessions, to be sent to another process.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Ends {
+pub struct SessionEndBatch {
     /// Sessions and users with their original expiry, seconds since 1970.
     pub named: Vec<(Id, u64)>,
     /// Users of the listed sessions.
@@ -48,23 +48,23 @@ pub struct Ends {
     pub before: u64,
 }
 
-impl Ended {
+impl EndedSessions {
     /// Restores the ends that a previous process saved.
-    pub(crate) fn kept(ends: &Ends) -> Ended {
-        let mut ended = Ended::default();
-        ended.take(ends, 0);
+    pub(crate) fn from_saved(ends: &SessionEndBatch) -> EndedSessions {
+        let mut ended = EndedSessions::default();
+        ended.merge_ends(ends, 0);
         ended
     }
 
     /// Returns all ends, to be saved.
-    pub(crate) fn to_keep(&self) -> Ends {
+    pub(crate) fn to_saved(&self) -> SessionEndBatch {
         self.ends(self.named.iter())
     }
 
-    fn ends<'e>(&self, which: impl Iterator<Item = (&'e Id, &'e End)>) -> Ends {
-        let mut ends = Ends {
+    fn ends<'e>(&self, which: impl Iterator<Item = (&'e Id, &'e SessionEnd)>) -> SessionEndBatch {
+        let mut ends = SessionEndBatch {
             before: self.before,
-            ..Ends::default()
+            ..SessionEndBatch::default()
         };
         for (id, end) in which {
             ends.named.push((*id, end.until));
@@ -80,7 +80,8 @@ impl Ended {
 
     /// Ends a session of a user that would expire at `until`.
     pub(crate) fn end_of(&mut self, (id, of): (Id, Option<Id>), until: u64, now: u64) {
-        let has_ended = of.is_some_and(|user| self.has(&user, until)) || self.has(&id, until);
+        let has_ended =
+            of.is_some_and(|user| self.has_ended(&user, until)) || self.has_ended(&id, until);
         if until <= now || has_ended {
             return;
         }
@@ -89,7 +90,7 @@ impl Ended {
             .retain(|_, end| end.until > now && (end.of != Some(id) || end.until > until));
         self.last += 1;
         let number = self.last;
-        self.named.insert(id, End { until, number, of });
+        self.named.insert(id, SessionEnd { until, number, of });
         if let Some(user) = of {
             let own = self.named.values().filter(|end| end.of == of);
             let own: Vec<u64> = own.map(|end| end.until).collect();
@@ -116,7 +117,7 @@ impl Ended {
 
     /// Returns whether the session with this expiry has ended, or all sessions of the user that
     /// expire no later.
-    pub(crate) fn has(&self, id: &Id, until: u64) -> bool {
+    pub(crate) fn has_ended(&self, id: &Id, until: u64) -> bool {
         until <= self.last_of(id)
     }
 
@@ -128,7 +129,7 @@ impl Ended {
     }
 
     /// Merges the ends that another process knows.
-    pub fn take(&mut self, ends: &Ends, now: u64) {
+    pub fn merge_ends(&mut self, ends: &SessionEndBatch, now: u64) {
         self.raise(ends.before);
         for (id, until) in &ends.named {
             let user = ends.users.get(id).copied();
@@ -143,7 +144,7 @@ impl Ended {
 
     /// Returns at most `max` ends after the change with number `told`, and the number up to which
     /// they reach.
-    pub fn after(&self, told: u64, max: usize) -> (Ends, u64) {
+    pub fn after(&self, told: u64, max: usize) -> (SessionEndBatch, u64) {
         let mut news: Vec<_> = { self.named.iter() }
             .filter(|(_, end)| end.number > told)
             .collect();
@@ -168,24 +169,28 @@ mod tests {
 
     #[test]
     fn with_too_many_ends_none_is_accepted_again() {
-        let mut ended = Ended::default();
+        let mut ended = EndedSessions::default();
         for number in 0..ENDED_MAX + 100 {
             ended.end(id(number), 1_000 + number as u64, 10);
         }
         assert!(ended.named.len() <= ENDED_MAX);
-        assert!((0..ENDED_MAX + 100).all(|one| ended.has(&id(one), 1_000 + one as u64)));
+        assert!((0..ENDED_MAX + 100).all(|one| ended.has_ended(&id(one), 1_000 + one as u64)));
         // A session that expires later than the first of these is still valid.
-        assert!(!ended.has(&id(9_999_999), 1_100));
+        assert!(!ended.has_ended(&id(9_999_999), 1_100));
         // Expired entries are removed.
         ended.end(id(0), 90_000, 80_000);
         assert_eq!(ended.named.len(), 1);
-        let next = Ended::kept(&ended.to_keep());
-        assert!(next.has(&id(0), 90_000) && next.has(&id(1), 1_001) && !next.has(&id(1), 1_100));
+        let next = EndedSessions::from_saved(&ended.to_saved());
+        assert!(
+            next.has_ended(&id(0), 90_000)
+                && next.has_ended(&id(1), 1_001)
+                && !next.has_ended(&id(1), 1_100)
+        );
     }
 
     #[test]
     fn another_process_gets_each_end_once_in_pieces() {
-        let (mut one, mut two) = (Ended::default(), Ended::default());
+        let (mut one, mut two) = (EndedSessions::default(), EndedSessions::default());
         (0..10).for_each(|number| one.end(id(number), 100, 10));
         one.raise(50);
         let mut told = 0;
@@ -193,19 +198,19 @@ mod tests {
         while told < one.last() {
             let (ends, upto) = one.after(told, 4);
             assert!(ends.named.len() <= 4 && upto > told);
-            two.take(&ends, 10);
+            two.merge_ends(&ends, 10);
             (told, pieces) = (upto, pieces + 1);
         }
-        assert_eq!((pieces, two.to_keep()), (3, one.to_keep()));
+        assert_eq!((pieces, two.to_saved()), (3, one.to_saved()));
         // Ends that are already known change nothing.
         let last = two.last();
-        two.take(&one.after(0, 100).0, 10);
+        two.merge_ends(&one.after(0, 100).0, 10);
         assert_eq!(two.last(), last);
     }
 
     #[test]
     fn too_many_ends_of_a_user_end_sessions_of_this_user_only() {
-        let mut ended = Ended::default();
+        let mut ended = EndedSessions::default();
         let (user, other) = (id(0), id(1));
         ended.end_of((id(2), Some(other)), 900, 10);
         for number in 0..2 * ENDED_MAX {
@@ -214,9 +219,11 @@ mod tests {
         assert_eq!((ended.before, ended.named.len()), (0, OF_USER_MAX + 2));
         assert!((0..2 * ENDED_MAX).all(|one| {
             let until = 1_000 + one as u64;
-            ended.has(&id(one + 3), until) || ended.has(&user, until)
+            ended.has_ended(&id(one + 3), until) || ended.has_ended(&user, until)
         }));
-        assert!(!ended.has(&other, 900) && !ended.has(&user, 999 + 2 * ENDED_MAX as u64));
+        assert!(
+            !ended.has_ended(&other, 900) && !ended.has_ended(&user, 999 + 2 * ENDED_MAX as u64)
+        );
         // The end of all sessions of a user removes the entries of its sessions.
         ended.end(user, 90_000, 10);
         assert_eq!(ended.named.len(), 2);
@@ -224,7 +231,7 @@ mod tests {
 
     #[test]
     fn processes_know_the_same_in_whichever_order_they_hear_of_ends() {
-        let sorted = |mut ends: Ends| {
+        let sorted = |mut ends: SessionEndBatch| {
             ends.named.sort_unstable();
             ends
         };
@@ -235,8 +242,12 @@ mod tests {
                     .wrapping_add(1_442_695_040_888_963_407);
                 (number >> 33) % max
             };
-            let mut nodes = [Ended::default(), Ended::default(), Ended::default()];
-            let mut all = Ended::default();
+            let mut nodes = [
+                EndedSessions::default(),
+                EndedSessions::default(),
+                EndedSessions::default(),
+            ];
+            let mut all = EndedSessions::default();
             for session in 10..160 {
                 let (user, until) = (id(random(3) as usize), 100 + random(60));
                 let which = match random(40) {
@@ -248,15 +259,19 @@ mod tests {
                 if random(20) == 0 {
                     let (from, to) = (random(3) as usize, random(3) as usize);
                     let ends = nodes[from].after(0, 1_000).0;
-                    nodes[to].take(&ends, 1);
+                    nodes[to].merge_ends(&ends, 1);
                 }
             }
             for (from, to) in [(2, 0), (1, 0), (0, 2), (0, 1)] {
                 let ends = nodes[from].after(0, 1_000).0;
-                nodes[to].take(&ends, 1);
+                nodes[to].merge_ends(&ends, 1);
             }
             for node in &nodes {
-                assert_eq!(sorted(node.to_keep()), sorted(all.to_keep()), "seed {seed}");
+                assert_eq!(
+                    sorted(node.to_saved()),
+                    sorted(all.to_saved()),
+                    "seed {seed}"
+                );
             }
         }
     }

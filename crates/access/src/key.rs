@@ -55,7 +55,7 @@ impl Key {
 
     /// Returns whether the address means a different machine on each node: a loopback or link-local
     /// address.
-    pub(crate) fn is_of_this_machine(&self) -> bool {
+    pub(crate) fn is_local_to_node(&self) -> bool {
         let (Key::From(address) | Key::At(address, _) | Key::Token(address)) = self else {
             return false;
         };
@@ -72,7 +72,7 @@ impl Key {
     }
 
     /// Returns the time after which a used attempt is available again, milliseconds.
-    pub(crate) fn back_ms(&self) -> u64 {
+    pub(crate) fn recovery_ms(&self) -> u64 {
         match self {
             Key::Code(_) | Key::CodeOf(_) => CODE_BACK_MS,
             Key::From(_) | Key::For(_) | Key::At(..) | Key::Device(_) | Key::Token(_) => BACK_MS,

@@ -3,7 +3,7 @@
 
 pub use crate::key::Key;
 
-use crate::peers::{Change, Peers};
+use crate::peers::{AttemptChange, Peers};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// Begins to report all changes to the other nodes.
-    pub fn share(&mut self, peers: Arc<dyn Peers>) {
+    pub fn report_changes_to(&mut self, peers: Arc<dyn Peers>) {
         self.peers = Some(peers);
     }
 
@@ -37,7 +37,7 @@ impl Limiter {
     pub fn wait(&self, keys: &[Key], now: u64) -> Option<u64> {
         let wait = |key: &Key| {
             let until = self.until.get(key).copied().unwrap_or_default();
-            let free = (TRIES - 1) * key.back_ms();
+            let free = (TRIES - 1) * key.recovery_ms();
             until.saturating_sub(now).saturating_sub(free)
         };
         let wait = keys.iter().map(wait).max().unwrap_or_default();
@@ -49,7 +49,7 @@ impl Limiter {
     pub(crate) fn has_without(&self, keys: &[Key], count: u64, now: u64) -> bool {
         let has = |key: &Key| {
             let until = self.until.get(key).copied().unwrap_or_default();
-            let free = (TRIES - 1 + count) * key.back_ms();
+            let free = (TRIES - 1 + count) * key.recovery_ms();
             until.saturating_sub(now) <= free
         };
         count > 0 && keys.iter().all(has)
@@ -57,20 +57,20 @@ impl Limiter {
 
     /// Counts a failed attempt for all of these keys.
     pub fn count(&mut self, keys: &[Key], now: u64) {
-        self.change(keys, Change::Failed, now);
+        self.change(keys, AttemptChange::Failed, now);
     }
 
     /// Undoes an attempt that was counted as failed.
-    pub fn uncount(&mut self, keys: &[Key], now: u64) {
-        self.change(keys, Change::Returned, now);
+    pub fn undo_attempt(&mut self, keys: &[Key], now: u64) {
+        self.change(keys, AttemptChange::Returned, now);
     }
 
     /// Undoes an attempt that was counted and has succeeded, and resets the failures of the
     /// user, including those for the user's name among the failures of the address. The other
     /// failures of the address stay: otherwise everybody with an account could guess passwords of
     /// others without limit.
-    pub fn succeed(&mut self, keys: &[Key], now: u64) {
-        self.uncount(keys, now);
+    pub fn record_success(&mut self, keys: &[Key], now: u64) {
+        self.undo_attempt(keys, now);
         self.reset(keys, now);
     }
 
@@ -81,19 +81,19 @@ impl Limiter {
             .filter(|key| key.is_of_one_user())
             .cloned()
             .collect();
-        self.change(&own, Change::Reset, now);
+        self.change(&own, AttemptChange::Reset, now);
     }
 
-    fn change(&mut self, keys: &[Key], change: fn(Key) -> Change, now: u64) {
-        let changes: Vec<Change> = keys.iter().cloned().map(change).collect();
+    fn change(&mut self, keys: &[Key], change: fn(Key) -> AttemptChange, now: u64) {
+        let changes: Vec<AttemptChange> = keys.iter().cloned().map(change).collect();
         for change in &changes {
             self.apply(change, now);
         }
         let Some(peers) = &self.peers else {
             return;
         };
-        let shared: Vec<Change> = { changes.into_iter() }
-            .filter(|change| !change.is_of_this_machine())
+        let shared: Vec<AttemptChange> = { changes.into_iter() }
+            .filter(|change| !change.is_change_local_to_node())
             .collect();
         if !shared.is_empty() {
             peers.changed(&shared);
@@ -102,18 +102,18 @@ impl Limiter {
 
     /// Applies a change of this or of another node. Changes of used codes do not concern the
     /// limiter.
-    pub(crate) fn apply(&mut self, change: &Change, now: u64) {
+    pub(crate) fn apply(&mut self, change: &AttemptChange, now: u64) {
         match change {
-            Change::Failed(key) => {
+            AttemptChange::Failed(key) => {
                 let until = self.entry(key, now);
-                *until = (*until).max(now).saturating_add(key.back_ms());
+                *until = (*until).max(now).saturating_add(key.recovery_ms());
             }
-            Change::Returned(key) => {
+            AttemptChange::Returned(key) => {
                 if let Some(until) = self.until.get_mut(key) {
-                    *until = until.saturating_sub(key.back_ms());
+                    *until = until.saturating_sub(key.recovery_ms());
                 }
             }
-            Change::Reset(key) => {
+            AttemptChange::Reset(key) => {
                 let until = self.until.remove(key).unwrap_or_default();
                 if let Key::At(address, _) = key
                     && let Some(of_address) = self.until.get_mut(&Key::From(*address))
@@ -121,13 +121,13 @@ impl Limiter {
                     *of_address = of_address.saturating_sub(until.saturating_sub(now));
                 }
             }
-            Change::Left(key, left_ms) => {
+            AttemptChange::Left(key, left_ms) => {
                 // No key can have used more than all attempts.
-                let left_ms = (*left_ms).min(TRIES * key.back_ms());
+                let left_ms = (*left_ms).min(TRIES * key.recovery_ms());
                 let until = self.entry(key, now);
                 *until = (*until).max(now.saturating_add(left_ms));
             }
-            Change::Code(..) => {}
+            AttemptChange::Code(..) => {}
         }
     }
 
@@ -151,10 +151,10 @@ impl Limiter {
     }
 
     /// Returns the current failures, for a node that connects.
-    pub(crate) fn left(&self, now: u64) -> Vec<Change> {
+    pub(crate) fn current_failures(&self, now: u64) -> Vec<AttemptChange> {
         let all = { self.until.iter() }.filter(|(_, until)| **until > now);
-        all.map(|(key, until)| Change::Left(key.clone(), until - now))
-            .filter(|change| !change.is_of_this_machine())
+        all.map(|(key, until)| AttemptChange::Left(key.clone(), until - now))
+            .filter(|change| !change.is_change_local_to_node())
             .collect()
     }
 }
@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(fail(&mut limiter, &elsewhere, 6_000), Some(BACK_MS - 5_000));
         assert_eq!(fail(&mut limiter, &anna, 1_000 + BACK_MS), None);
         assert!(fail(&mut limiter, &anna, 1_000 + BACK_MS).is_some());
-        limiter.uncount(&anna, 1_000 + BACK_MS);
+        limiter.undo_attempt(&anna, 1_000 + BACK_MS);
         assert_eq!(fail(&mut limiter, &anna, 1_000 + BACK_MS), None);
         assert!(fail(&mut limiter, &anna, 1_000 + BACK_MS).is_some());
     }
@@ -203,7 +203,7 @@ mod tests {
             let guess = Key::of_stranger(home, &format!("user{number}"));
             guesses += u64::from(fail(&mut limiter, &guess, 1_000).is_none());
             if fail(&mut limiter, &eve, 1_000).is_none() {
-                limiter.succeed(&eve, 1_000);
+                limiter.record_success(&eve, 1_000);
             }
         }
         assert_eq!(guesses, TRIES);
@@ -216,16 +216,16 @@ mod tests {
                 assert_eq!(fail(&mut limiter, &keys, 1_000), None, "{name}");
             }
             limiter.count(&keys, 1_000);
-            limiter.succeed(&keys, 1_000);
+            limiter.record_success(&keys, 1_000);
         }
-        assert_eq!(limiter.left(1_000).len(), 1 + 2 * 5);
+        assert_eq!(limiter.current_failures(1_000).len(), 1 + 2 * 5);
     }
 
     #[derive(Debug, Default)]
-    struct Reported(std::sync::Mutex<Vec<Change>>);
+    struct Reported(std::sync::Mutex<Vec<AttemptChange>>);
 
     impl Peers for Reported {
-        fn changed(&self, changes: &[Change]) {
+        fn changed(&self, changes: &[AttemptChange]) {
             part::lock(&self.0).extend_from_slice(changes);
         }
 
@@ -238,7 +238,7 @@ mod tests {
     fn tries_are_counted_at_all_nodes_together() {
         let reported = Arc::new(Reported::default());
         let mut alpha = Limiter::default();
-        alpha.share(Arc::clone(&reported) as Arc<dyn Peers>);
+        alpha.report_changes_to(Arc::clone(&reported) as Arc<dyn Peers>);
         let (mut beta, mut late) = (Limiter::default(), Limiter::default());
         let spread = |beta: &mut Limiter| {
             let changes = std::mem::take(&mut *part::lock(&reported.0));
@@ -252,7 +252,7 @@ mod tests {
         assert_eq!(spread(&mut beta), 2 * 5);
         // The clock of this node differs.
         assert_eq!(beta.wait(&anna, 90_000), alpha.wait(&anna, 1_000));
-        alpha.succeed(&anna, 1_000);
+        alpha.record_success(&anna, 1_000);
         spread(&mut beta);
         for limiter in [(&alpha, 1_000), (&beta, 90_000)] {
             assert_eq!(limiter.0.wait(&anna, limiter.1), None);
@@ -268,9 +268,9 @@ mod tests {
         assert_eq!(spread(&mut beta), 0);
         // A node that connects later gets the remaining times, each limited to the longest possible
         // one.
-        let mut left = alpha.left(1_000);
-        assert_eq!(left, [Change::Left(anna[0].clone(), 4 * BACK_MS)]);
-        left.push(Change::Left(anna[1].clone(), u64::MAX));
+        let mut left = alpha.current_failures(1_000);
+        assert_eq!(left, [AttemptChange::Left(anna[0].clone(), 4 * BACK_MS)]);
+        left.push(AttemptChange::Left(anna[1].clone(), u64::MAX));
         left.iter().for_each(|change| late.apply(change, 5));
         assert_eq!(late.wait(&anna[1..], 5), Some(BACK_MS));
         assert_eq!(late.wait(&anna[..1], 5), None);
@@ -295,7 +295,7 @@ mod tests {
                 assert_eq!(fail(&mut limiter, keys, 1_000), None, "{key:?}");
             }
             let wait = limiter.wait(keys, 1_000);
-            assert_eq!(wait, Some(key.back_ms()), "{key:?}");
+            assert_eq!(wait, Some(key.recovery_ms()), "{key:?}");
         }
         assert_eq!(limiter.wait(&[Key::Device([2; 16])], 1_000), None);
         // Three codes of a million are valid at a time, so a day of attempts finds one with a

@@ -8,15 +8,15 @@ use std::str::FromStr;
 
 /// Addresses with a common prefix, such as `10.0.0.1`, `10.0.0.0/24` or `2001:db8::/32`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Network {
+pub struct IpPrefix {
     address: IpAddr,
     bits: u32,
 }
 
-impl Network {
+impl IpPrefix {
     /// Returns whether an address belongs to the network. An IPv4-mapped IPv6 address counts as
     /// IPv4.
-    pub fn has(&self, address: IpAddr) -> bool {
+    pub fn contains_address(&self, address: IpAddr) -> bool {
         let number = |address: IpAddr| match address.to_canonical() {
             IpAddr::V4(address) => (u128::from(u32::from(address)) << 96, true),
             IpAddr::V6(address) => (u128::from(address), false),
@@ -27,15 +27,15 @@ impl Network {
     }
 
     /// Returns whether the network has every address of its family.
-    pub fn is_everything(&self) -> bool {
+    pub fn is_whole_family(&self) -> bool {
         self.bits == 0
     }
 }
 
-impl FromStr for Network {
+impl FromStr for IpPrefix {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Network, String> {
+    fn from_str(text: &str) -> Result<IpPrefix, String> {
         let wrong = || format!("not an IP address, or one with a prefix length: '{text}'");
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
@@ -45,13 +45,13 @@ impl FromStr for Network {
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Ok(most), str::parse).map_err(|_| wrong())?;
         match bits <= most {
-            true => Ok(Network { address, bits }),
+            true => Ok(IpPrefix { address, bits }),
             false => Err(wrong()),
         }
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for IpPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.bits)
     }
@@ -77,8 +77,8 @@ mod tests {
     #[test]
     fn network_has_its_addresses_only() {
         let has = |network: &str, address: &str| {
-            let network: Network = network.parse().unwrap();
-            network.has(address.parse().unwrap())
+            let network: IpPrefix = network.parse().unwrap();
+            network.contains_address(address.parse().unwrap())
         };
         assert!(has("10.0.0.1", "10.0.0.1") && !has("10.0.0.1", "10.0.0.2"));
         assert!(has("10.0.0.0/24", "10.0.0.255") && !has("10.0.0.0/24", "10.0.1.0"));
@@ -93,7 +93,7 @@ mod tests {
             "::1/129",
             "10.0.0.1/-1",
         ] {
-            assert!(wrong.parse::<Network>().is_err(), "{wrong}");
+            assert!(wrong.parse::<IpPrefix>().is_err(), "{wrong}");
         }
     }
 

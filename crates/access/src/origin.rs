@@ -2,7 +2,7 @@
 
 /// Returns whether a form came from a page of this site, as far as the browser reports its origin
 /// by the headers `Origin` and `Sec-Fetch-Site`. `host` is the requested authority.
-pub fn is_own(origin: Option<&str>, fetch_site: Option<&str>, host: Option<&str>) -> bool {
+pub fn is_same_origin(origin: Option<&str>, fetch_site: Option<&str>, host: Option<&str>) -> bool {
     let Some(origin) = origin else {
         return fetch_site.is_none_or(|site| site == "same-origin" || site == "none");
     };
@@ -25,13 +25,13 @@ mod tests {
     #[test]
     fn a_form_of_another_site_is_not_own() {
         let host = Some("a.example:8600");
-        assert!(is_own(Some("https://a.example:8600"), None, host));
-        assert!(is_own(None, None, host));
-        assert!(is_own(None, Some("same-origin"), host));
-        assert!(!is_own(Some("https://b.example"), None, host));
-        assert!(!is_own(Some("null"), None, host));
-        assert!(!is_own(Some("https://a.example:8600"), None, None));
-        assert!(!is_own(None, Some("cross-site"), host));
+        assert!(is_same_origin(Some("https://a.example:8600"), None, host));
+        assert!(is_same_origin(None, None, host));
+        assert!(is_same_origin(None, Some("same-origin"), host));
+        assert!(!is_same_origin(Some("https://b.example"), None, host));
+        assert!(!is_same_origin(Some("null"), None, host));
+        assert!(!is_same_origin(Some("https://a.example:8600"), None, None));
+        assert!(!is_same_origin(None, Some("cross-site"), host));
     }
 
     #[test]

@@ -119,7 +119,7 @@ mod tests {
             .enable_all()
             .build();
         runtime.unwrap().block_on(async {
-            let directory = lab::Scratch::new().unwrap();
+            let directory = lab::ScratchDirectory::new().unwrap();
             let system = System {
                 socket: directory.path().join("mux"),
                 ..System::default()

@@ -16,7 +16,7 @@ pub const CHANGES_MAX: usize = 500;
 /// A change of the available attempts. It has durations instead of times, because the clocks of two
 /// nodes differ.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Change {
+pub enum AttemptChange {
     /// An attempt has failed, or has begun: it counts as failed until it succeeds.
     Failed(Key),
     /// An attempt that was counted has not failed.
@@ -29,27 +29,27 @@ pub enum Change {
     Code(String, u64),
 }
 
-impl Change {
+impl AttemptChange {
     /// Returns whether another node must not apply the change, because its key means something else
     /// there.
-    pub(crate) fn is_of_this_machine(&self) -> bool {
+    pub(crate) fn is_change_local_to_node(&self) -> bool {
         match self {
-            Change::Failed(key)
-            | Change::Returned(key)
-            | Change::Reset(key)
-            | Change::Left(key, _) => key.is_of_this_machine(),
-            Change::Code(..) => false,
+            AttemptChange::Failed(key)
+            | AttemptChange::Returned(key)
+            | AttemptChange::Reset(key)
+            | AttemptChange::Left(key, _) => key.is_local_to_node(),
+            AttemptChange::Code(..) => false,
         }
     }
 
     /// Returns whether the change is within the bounds of what a node may report.
     pub fn is_bounded(&self) -> bool {
         match self {
-            Change::Failed(key)
-            | Change::Returned(key)
-            | Change::Reset(key)
-            | Change::Left(key, _) => key.name().is_none_or(|name| name.len() <= NAME_MAX),
-            Change::Code(user, _) => user.len() <= NAME_MAX,
+            AttemptChange::Failed(key)
+            | AttemptChange::Returned(key)
+            | AttemptChange::Reset(key)
+            | AttemptChange::Left(key, _) => key.name().is_none_or(|name| name.len() <= NAME_MAX),
+            AttemptChange::Code(user, _) => user.len() <= NAME_MAX,
         }
     }
 }
@@ -60,7 +60,7 @@ pub type IsNew<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 /// Connection to the other nodes that authenticate the same users.
 pub trait Peers: Debug + Send + Sync {
     /// Reports changes to the other nodes. Must never wait, because the limiter is locked.
-    fn changed(&self, changes: &[Change]);
+    fn changed(&self, changes: &[AttemptChange]);
 
     /// Reports a used code to all nodes, and resolves to false if one of them knows it as used. A
     /// node that does not respond in time is ignored: the failure of one node must not prevent

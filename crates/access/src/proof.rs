@@ -1,10 +1,10 @@
 //! Verification of passwords and one-time codes, each within the limit of attempts.
 
-use crate::ldap::{Asked, Directory, Found, Standing};
+use crate::ldap::{DirectoryUser, LdapAvailability, LdapDirectory, TypedName};
 use crate::limiter::{Key, Limiter};
-use crate::peers::{Change, Peers};
+use crate::peers::{AttemptChange, Peers};
 use crate::session::Sessions;
-use crate::user::{SecondFactor, User, Users};
+use crate::user::{AuthorizedUser, SecondFactor, Users};
 use crate::{device, pam, session};
 use configuration::{Account, Password};
 use part::lock;
@@ -35,7 +35,7 @@ const PASSWORD_MAX: usize = 512;
 
 /// Reason why a sign-in is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refused {
+pub enum SignInError {
     /// The password or code is wrong, or there is no such user.
     Wrong,
     /// No user can have this password, for example because it is empty. It did not count as an
@@ -47,10 +47,10 @@ pub enum Refused {
     Unavailable,
 }
 
-impl Refused {
+impl SignInError {
     /// Makes the refusal for too many attempts, from the milliseconds until the next one.
-    pub fn after(wait_ms: u64) -> Refused {
-        Refused::TooOften(wait_ms.div_ceil(1_000))
+    pub fn after(wait_ms: u64) -> SignInError {
+        SignInError::TooOften(wait_ms.div_ceil(1_000))
     }
 }
 
@@ -92,7 +92,7 @@ impl<'h> Client<'h> {
     }
 
     /// Returns the identifier of the browser if this user has signed in with it before.
-    fn known(&self, desk: &Desk, name: &str) -> Option<device::Id> {
+    fn known_browser(&self, desk: &Authenticator, name: &str) -> Option<device::Id> {
         let sessions = lock(&desk.sessions);
         let mut devices = self.devices.iter();
         devices.find_map(|cookie| sessions.device_of(cookie, name, now_s()))
@@ -112,28 +112,28 @@ impl<'h> Client<'h> {
 #[derive(Debug)]
 struct Verifying {
     /// Passwords of a list. One at a time, so that a failure counts before the next attempt.
-    own: Turns,
+    own: PasswordConcurrency,
     /// Passwords that the operating system checks. Each counts as a failure until the response
     /// arrives.
-    of_system: Turns,
+    of_system: PasswordConcurrency,
     /// Passwords that a directory checks. Each counts as a failure until the response arrives.
-    of_directory: Turns,
+    of_directory: PasswordConcurrency,
 }
 
 /// Concurrency limits for one kind of password.
 #[derive(Debug)]
-struct Turns {
+struct PasswordConcurrency {
     /// For clients without a known browser.
-    strangers: Semaphore,
+    unknown_clients: Semaphore,
     /// For known browsers, so that strangers do not delay them.
-    known: Semaphore,
+    known_browsers: Semaphore,
 }
 
 impl Default for Verifying {
     fn default() -> Verifying {
-        let turns = |strangers| Turns {
-            strangers: Semaphore::new(strangers),
-            known: Semaphore::new(1),
+        let turns = |strangers| PasswordConcurrency {
+            unknown_clients: Semaphore::new(strangers),
+            known_browsers: Semaphore::new(1),
         };
         Verifying {
             own: turns(1),
@@ -144,14 +144,14 @@ impl Default for Verifying {
 }
 
 /// An attempt whose outcome is not known yet, until it is dropped.
-struct Pending<'d> {
-    desk: &'d Desk,
+struct PendingAttempt<'d> {
+    authenticator: &'d Authenticator,
     keys: Vec<Key>,
 }
 
-impl Drop for Pending<'_> {
+impl Drop for PendingAttempt<'_> {
     fn drop(&mut self) {
-        let mut pending = lock(&self.desk.pending);
+        let mut pending = lock(&self.authenticator.pending);
         for key in &self.keys {
             if let Some(count) = pending.get_mut(key) {
                 *count -= 1;
@@ -161,12 +161,12 @@ impl Drop for Pending<'_> {
             }
         }
         drop(pending);
-        self.desk.settled.notify_waiters();
+        self.authenticator.settled.notify_waiters();
     }
 }
 
 /// Authentication of users: their sessions and attempts.
-pub struct Desk {
+pub struct Authenticator {
     /// Current sessions.
     pub sessions: Mutex<Sessions>,
     /// Limits of attempts.
@@ -178,54 +178,54 @@ pub struct Desk {
     verifying: Verifying,
     verify: Verify,
     /// Availability of the servers of the directory.
-    standing: Arc<Standing>,
+    standing: Arc<LdapAvailability>,
 }
 
-impl Desk {
+impl Authenticator {
     /// Starts with the existing sessions. `name` identifies this in the log.
-    pub fn new(name: &str, sessions: Sessions, verify: Verify) -> Desk {
-        Desk {
+    pub fn new(name: &str, sessions: Sessions, verify: Verify) -> Authenticator {
+        Authenticator {
             sessions: Mutex::new(sessions),
             limiter: Mutex::default(),
             pending: Mutex::default(),
             settled: Notify::new(),
             verifying: Verifying::default(),
             verify,
-            standing: Arc::new(Standing::new(name)),
+            standing: Arc::new(LdapAvailability::new(name)),
         }
     }
 
     /// Returns the availability of the servers of the directory.
-    pub fn standing(&self) -> Arc<Standing> {
+    pub fn standing(&self) -> Arc<LdapAvailability> {
         Arc::clone(&self.standing)
     }
 
     /// Shares attempts and used codes with the other nodes.
-    pub fn share(&self, peers: Arc<dyn Peers>) {
-        lock(&self.limiter).share(peers);
+    pub fn share_attempts(&self, peers: Arc<dyn Peers>) {
+        lock(&self.limiter).report_changes_to(peers);
     }
 
     /// Returns the changes that another node needs when it connects.
-    pub fn left(&self) -> Vec<Change> {
-        let mut changes = lock(&self.limiter).left(now_ms());
+    pub fn changes_for_new_node(&self) -> Vec<AttemptChange> {
+        let mut changes = lock(&self.limiter).current_failures(now_ms());
         let sessions = lock(&self.sessions);
         let codes = sessions.used_codes();
-        changes.extend(codes.map(|(user, step)| Change::Code(user.to_owned(), step)));
+        changes.extend(codes.map(|(user, step)| AttemptChange::Code(user.to_owned(), step)));
         changes
     }
 
     /// Applies changes that another node reports.
-    pub fn learn(&self, changes: &[Change]) {
+    pub fn apply_remote_changes(&self, changes: &[AttemptChange]) {
         for change in changes {
             match change {
-                Change::Code(user, step) => drop(self.claimed_code(user, *step)),
+                AttemptChange::Code(user, step) => drop(self.record_remote_code(user, *step)),
                 change => lock(&self.limiter).apply(change, now_ms()),
             }
         }
     }
 
     /// Notes that a code was used at another node. Returns whether it was not used here.
-    pub fn claimed_code(&self, user: &str, step: u64) -> bool {
+    pub fn record_remote_code(&self, user: &str, step: u64) -> bool {
         lock(&self.sessions).claim_code(user, step, now_s())
     }
 
@@ -240,16 +240,16 @@ impl Desk {
         client: &Client<'_>,
         name: &str,
         password: &str,
-    ) -> Result<User, Refused> {
+    ) -> Result<AuthorizedUser, SignInError> {
         if name.len() > NAME_MAX || password.len() > PASSWORD_MAX {
-            return Err(Refused::NoTry);
+            return Err(SignInError::NoTry);
         }
         if let Some(directory) = users.directory().filter(|_| users.find(name).is_none()) {
             return self.of_directory(directory, client, name, password).await;
         }
-        let known = client.known(self, name);
+        let known = client.known_browser(self, name);
         let keys = client.keys(known, name);
-        let user = users.find(name).map(|(account, second)| User {
+        let user = users.find(name).map(|(account, second)| AuthorizedUser {
             account: account.clone(),
             second_factor: second.clone(),
         });
@@ -258,97 +258,100 @@ impl Desk {
         let account = match (&user, users.any()) {
             (Some(user), _) => user.account.clone(),
             (None, Some(decoy)) => decoy.clone(),
-            (None, None) => nobody(),
+            (None, None) => unknown_account(),
         };
-        let asks_system = users.asks_system();
+        let asks_system = users.has_system_users();
         let turns = match asks_system {
             true => &self.verifying.of_system,
             false => &self.verifying.own,
         };
         let turns = match known {
-            Some(_) => &turns.known,
-            None => &turns.strangers,
+            Some(_) => &turns.known_browsers,
+            None => &turns.unknown_clients,
         };
         let Ok(_turn) = turns.acquire().await else {
-            return Err(Refused::Wrong);
+            return Err(SignInError::Wrong);
         };
         // Counted before the response, so that a client that does not wait for it has still used an
         // attempt.
-        let _pending = self.begins(&keys).await?;
-        let verified = self.verified(users, user.as_ref(), account, password).await;
+        let _pending = self.begin_attempt(&keys).await?;
+        let verified = self
+            .verify_password(users, user.as_ref(), account, password)
+            .await;
         let is_right = verified.inspect_err(|_| {
             // A password that no server could verify does not count as a guess.
-            lock(&self.limiter).uncount(&keys, now_ms());
+            lock(&self.limiter).undo_attempt(&keys, now_ms());
         })?;
         // An account with an empty password has no password.
         match user.filter(|_| is_right && !password.is_empty()) {
             Some(user) => {
-                self.was_right(&user.second_factor, &keys, asks_system);
+                self.undo_correct_attempt(&user.second_factor, &keys, asks_system);
                 Ok(user)
             }
-            None => Err(Refused::Wrong),
+            None => Err(SignInError::Wrong),
         }
     }
 
     /// Undoes an attempt with a correct password that has counted as failed. If a one-time code
     /// must follow and an external system verifies the password, the attempt of the user stays
     /// counted until the code was correct, because each attempt is a request to that system.
-    fn was_right(&self, second_factor: &SecondFactor, keys: &[Key], asks_others: bool) {
+    fn undo_correct_attempt(&self, second_factor: &SecondFactor, keys: &[Key], asks_others: bool) {
         let mut limiter = lock(&self.limiter);
         match second_factor {
-            SecondFactor::None => limiter.succeed(keys, now_ms()),
+            SecondFactor::None => limiter.record_success(keys, now_ms()),
             _ if asks_others => {
                 let addresses = keys.iter().filter(|key| key.is_of_address());
                 let addresses: Vec<Key> = addresses.cloned().collect();
-                limiter.uncount(&addresses, now_ms());
+                limiter.undo_attempt(&addresses, now_ms());
             }
-            _ => limiter.uncount(keys, now_ms()),
+            _ => limiter.undo_attempt(keys, now_ms()),
         }
     }
 
     /// Verifies the password of a user of a directory.
     async fn of_directory(
         &self,
-        directory: &Directory,
+        directory: &LdapDirectory,
         client: &Client<'_>,
         name: &str,
         password: &str,
-    ) -> Result<User, Refused> {
+    ) -> Result<AuthorizedUser, SignInError> {
         // A bind with an empty password succeeds, but proves nothing (unauthenticated bind).
-        let asked = Asked::read(name).filter(|_| !password.is_empty() && !password.contains('\0'));
-        let asked = asked.ok_or(Refused::NoTry)?;
-        let known = client.known(self, &asked.short);
+        let asked = TypedName::parse_name(name)
+            .filter(|_| !password.is_empty() && !password.contains('\0'));
+        let asked = asked.ok_or(SignInError::NoTry)?;
+        let known = client.known_browser(self, &asked.short);
         let mut keys = client.keys(known, &asked.short);
         let turns = match known {
-            Some(_) => &self.verifying.of_directory.known,
-            None => &self.verifying.of_directory.strangers,
+            Some(_) => &self.verifying.of_directory.known_browsers,
+            None => &self.verifying.of_directory.unknown_clients,
         };
         let came = Instant::now();
         let turn = timeout(TURN_LIMIT, turns.acquire()).await;
         let Ok(Ok(_turn)) = turn else {
-            return Err(Refused::Unavailable);
+            return Err(SignInError::Unavailable);
         };
         // If no server responded to a request meanwhile, that result holds for all that wait.
-        if self.standing.had_none_since(came) {
-            return Err(Refused::Unavailable);
+        if self.standing.had_no_server_since(came) {
+            return Err(SignInError::Unavailable);
         }
-        self.tries_silent_servers(directory);
+        self.probe_silent_servers(directory);
         // Counted before the response, so that a client that does not wait for it has still used an
         // attempt. A directory locks an account after too many wrong passwords.
-        let _pending = self.begins(&keys).await?;
+        let _pending = self.begin_attempt(&keys).await?;
         let asks = (directory, &asked, password);
         let (is_right, found) = self
-            .asks_directory(asks, &mut keys, known.is_some())
+            .query_directory(asks, &mut keys, known.is_some())
             .await?;
-        let found = found.filter(|_| is_right).ok_or(Refused::Wrong)?;
-        if !directory.admits(&found.groups) {
+        let found = found.filter(|_| is_right).ok_or(SignInError::Wrong)?;
+        if !directory.can_sign_in(&found.groups) {
             let words = format!("{} is in no group that may sign in", found.name);
             self.standing.log(&words);
-            return Err(Refused::Wrong);
+            return Err(SignInError::Wrong);
         }
         let second_factor = directory.second_factor(&found.name);
-        self.was_right(&second_factor, &keys, true);
-        Ok(User {
+        self.undo_correct_attempt(&second_factor, &keys, true);
+        Ok(AuthorizedUser {
             account: Account {
                 name: found.name,
                 groups: found.groups,
@@ -360,16 +363,16 @@ impl Desk {
 
     /// Queries a directory whether a password is correct, and for which user. If a server finds the
     /// user but gives no result for the password, another one is tried.
-    async fn asks_directory(
+    async fn query_directory(
         &self,
-        (directory, asked, password): (&Directory, &Asked, &str),
+        (directory, asked, password): (&LdapDirectory, &TypedName, &str),
         keys: &mut Vec<Key>,
         is_known: bool,
-    ) -> Result<(bool, Option<Found>), Refused> {
+    ) -> Result<(bool, Option<DirectoryUser>), SignInError> {
         let unavailable = |keys: &[Key], words: &str| {
-            lock(&self.limiter).uncount(keys, now_ms());
+            lock(&self.limiter).undo_attempt(keys, now_ms());
             self.standing.log(words);
-            Refused::Unavailable
+            SignInError::Unavailable
         };
         let mut why = String::new();
         for _ in 0..JUDGES {
@@ -386,9 +389,9 @@ impl Desk {
             if let Some(key) = other.map(|found| Key::For(found.name.clone()))
                 && !keys.contains(&key)
             {
-                let counted = self.counted(std::slice::from_ref(&key));
+                let counted = self.count_attempt(std::slice::from_ref(&key));
                 // The attempt was no guess at a password.
-                counted.inspect_err(|_| lock(&self.limiter).uncount(keys, now_ms()))?;
+                counted.inspect_err(|_| lock(&self.limiter).undo_attempt(keys, now_ms()))?;
                 keys.push(key);
             }
             let proof = (found.as_ref(), password);
@@ -402,17 +405,17 @@ impl Desk {
 
     /// Starts the probes of servers that did not respond, if they are due. No sign-in waits for
     /// them.
-    fn tries_silent_servers(&self, directory: &Directory) {
+    fn probe_silent_servers(&self, directory: &LdapDirectory) {
         if self.standing.has_due(Instant::now()) {
             let (directory, standing) = (directory.clone(), self.standing());
-            tokio::spawn(async move { directory.tries(&standing).await });
+            tokio::spawn(async move { directory.probe_due_servers(&standing).await });
         }
     }
 
     /// Begins an attempt, which counts as failed until it succeeds. If no attempt is left, waits
     /// for the outcome of others in progress from the same address: an office shares one address,
     /// and most attempts succeed.
-    async fn begins(&self, keys: &[Key]) -> Result<Pending<'_>, Refused> {
+    async fn begin_attempt(&self, keys: &[Key]) -> Result<PendingAttempt<'_>, SignInError> {
         let until = tokio::time::Instant::now() + TURN_LIMIT;
         loop {
             let mut settled = std::pin::pin!(self.settled.notified());
@@ -427,25 +430,28 @@ impl Desk {
                         *pending.entry(key.clone()).or_default() += 1;
                     }
                     let keys = keys.to_vec();
-                    return Ok(Pending { desk: self, keys });
+                    return Ok(PendingAttempt {
+                        authenticator: self,
+                        keys,
+                    });
                 };
                 let under_way = |key: &Key| pending.get(key).copied().unwrap_or_default();
                 let under_way = keys.iter().map(under_way).max().unwrap_or_default();
                 if !limiter.has_without(keys, under_way, now_ms()) {
-                    return Err(Refused::after(ms));
+                    return Err(SignInError::after(ms));
                 }
             }
             if tokio::time::timeout_at(until, settled).await.is_err() {
-                return Err(Refused::Unavailable);
+                return Err(SignInError::Unavailable);
             }
         }
     }
 
     /// Counts an attempt as failed until it succeeds, if one is left.
-    fn counted(&self, keys: &[Key]) -> Result<(), Refused> {
+    fn count_attempt(&self, keys: &[Key]) -> Result<(), SignInError> {
         let mut limiter = lock(&self.limiter);
         if let Some(ms) = limiter.wait(keys, now_ms()) {
-            return Err(Refused::after(ms));
+            return Err(SignInError::after(ms));
         }
         limiter.count(keys, now_ms());
         Ok(())
@@ -454,20 +460,20 @@ impl Desk {
     /// Returns whether a password is that of an account. If the operating system checks some
     /// passwords, it is queried for each attempt that has not already succeeded, if need be with a
     /// name that no user has. Otherwise the duration would reveal whose passwords these are.
-    async fn verified(
+    async fn verify_password(
         &self,
         users: &dyn Users,
-        user: Option<&User>,
+        user: Option<&AuthorizedUser>,
         account: Account,
         password: &str,
-    ) -> Result<bool, Refused> {
+    ) -> Result<bool, SignInError> {
         let is_of_system = account.password == Password::System;
         if !is_of_system {
             let (verify, password) = (self.verify, password.to_owned());
             let verified =
                 tokio::task::spawn_blocking(move || verify(&account, password.as_bytes()));
             let is_right = verified.await.unwrap_or_default() && user.is_some();
-            if is_right || !users.asks_system() {
+            if is_right || !users.has_system_users() {
                 return Ok(is_right);
             }
         }
@@ -479,7 +485,7 @@ impl Desk {
             Err(_) if user.is_some() && !is_of_system => Ok(false),
             Err(words) => {
                 self.standing.log(&words);
-                Err(Refused::Unavailable)
+                Err(SignInError::Unavailable)
             }
         }
     }
@@ -489,19 +495,24 @@ impl Desk {
     ///
     /// # Errors
     /// The reason for the refusal.
-    pub async fn code(&self, client: &Client<'_>, user: &User, typed: &str) -> Result<(), Refused> {
+    pub async fn code(
+        &self,
+        client: &Client<'_>,
+        user: &AuthorizedUser,
+        typed: &str,
+    ) -> Result<(), SignInError> {
         let name = &user.account.name;
         let SecondFactor::Codes(secret) = &user.second_factor else {
-            return Err(Refused::Wrong);
+            return Err(SignInError::Wrong);
         };
-        let known = client.known(self, name);
+        let known = client.known_browser(self, name);
         let key = match known {
             Some(id) => Key::CodeOf(id),
             None => Key::Code(name.clone()),
         };
         // Counted before anything is awaited, so that a client that does not wait has still used an
         // attempt.
-        self.counted(std::slice::from_ref(&key))?;
+        self.count_attempt(std::slice::from_ref(&key))?;
         let step = lock(&self.sessions).use_code(name, secret, typed, now_s());
         let peers = lock(&self.limiter).peers();
         let is_new = match (step, peers) {
@@ -509,17 +520,17 @@ impl Desk {
             (step, _) => step.is_some(),
         };
         if !is_new {
-            return Err(Refused::Wrong);
+            return Err(SignInError::Wrong);
         }
         // The attempt of the password has already been undone.
         let mut limiter = lock(&self.limiter);
         limiter.reset(&client.keys(known, name), now_ms());
-        limiter.succeed(&[key], now_ms());
+        limiter.record_success(&[key], now_ms());
         Ok(())
     }
 }
 
-fn nobody() -> Account {
+fn unknown_account() -> Account {
     Account {
         name: String::new(),
         groups: Vec::new(),
@@ -546,7 +557,7 @@ mod tests {
 
     #[test]
     fn who_gives_up_while_the_password_is_hashed_has_tried() {
-        let anna = User::new(Account {
+        let anna = AuthorizedUser::new(Account {
             name: "anna".to_owned(),
             groups: Vec::new(),
             password: Password::Hashed("$6$x".to_owned()),
@@ -555,7 +566,7 @@ mod tests {
             users: vec![anna],
             ..List::default()
         };
-        let desk = Desk::new("test", Sessions::new(None).unwrap(), verify);
+        let desk = Authenticator::new("test", Sessions::new(None).unwrap(), verify);
         let client = Client::program(IpAddr::from([192, 0, 2, 1]));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -573,7 +584,10 @@ mod tests {
             }
             IS_HELD.store(false, Ordering::Relaxed);
             let refused = asks("guess").await;
-            assert!(matches!(refused, Err(Refused::TooOften(_))), "{refused:?}");
+            assert!(
+                matches!(refused, Err(SignInError::TooOften(_))),
+                "{refused:?}"
+            );
         });
     }
 }

@@ -2,7 +2,7 @@
 //! protocol at the start of a connection, or from `X-Forwarded-For` in a request. Anybody can send
 //! both, so they are accepted only from the addresses in the lines `trusted-proxy`.
 
-use crate::network::Network;
+use crate::network::IpPrefix;
 use protocol::proxy_protocol::{Header, Progress, parse};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -22,10 +22,10 @@ const HOPS_MAX: usize = 16;
 /// Addresses of the trusted proxies.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct TrustedProxies(Vec<Network>);
+pub struct TrustedProxies(Vec<IpPrefix>);
 
-impl From<Vec<Network>> for TrustedProxies {
-    fn from(networks: Vec<Network>) -> TrustedProxies {
+impl From<Vec<IpPrefix>> for TrustedProxies {
+    fn from(networks: Vec<IpPrefix>) -> TrustedProxies {
         TrustedProxies(networks)
     }
 }
@@ -33,7 +33,9 @@ impl From<Vec<Network>> for TrustedProxies {
 impl TrustedProxies {
     /// Returns whether an address is that of a trusted proxy.
     pub fn has(&self, address: IpAddr) -> bool {
-        self.0.iter().any(|network| network.has(address))
+        self.0
+            .iter()
+            .any(|network| network.contains_address(address))
     }
 
     /// Returns the client of a request that came from `peer`. `headers` are the values of all
@@ -116,7 +118,7 @@ mod tests {
 
     fn trusted(networks: &[&str]) -> TrustedProxies {
         let networks = networks.iter().map(|text| text.parse().unwrap());
-        networks.collect::<Vec<Network>>().into()
+        networks.collect::<Vec<IpPrefix>>().into()
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {

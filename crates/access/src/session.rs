@@ -2,8 +2,8 @@
 //! that a session outlives the process, and a user who is removed from the list loses access at
 //! once.
 
-use crate::ended::{Ended, Ends, Id};
-use crate::user::{SecondFactor, User, Users};
+use crate::ended::{EndedSessions, Id, SessionEndBatch};
+use crate::user::{AuthorizedUser, SecondFactor, Users};
 use crate::{device, second_factor};
 use aws_lc_rs::{digest, hmac, rand};
 use base64::Engine;
@@ -31,7 +31,7 @@ const GROUPS_BYTES_MAX: usize = 1_500;
 
 /// Content of a token.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Claim {
+struct SessionClaims {
     user: String,
     /// Unique identifier of the session.
     id: Id,
@@ -60,7 +60,7 @@ struct Half {
 
 /// State that is saved for the next process.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Kept {
+pub struct SavedSessions {
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
     /// Ended sessions with their original expiry.
@@ -97,7 +97,7 @@ pub struct Visitor {
 pub struct Sessions {
     key: hmac::Key,
     secret: Vec<u8>,
-    ended: Arc<Mutex<Ended>>,
+    ended: Arc<Mutex<EndedSessions>>,
     codes: BTreeMap<String, u64>,
     proofs: BTreeMap<Id, [u8; 8]>,
 }
@@ -115,7 +115,7 @@ pub fn random<const N: usize>() -> Result<[u8; N], String> {
 }
 
 /// Returns a digest of the credentials of a listed user, by the name of the account.
-pub fn proof_of(users: &dyn Users, name: &str) -> [u8; 8] {
+pub fn credentials_digest(users: &dyn Users, name: &str) -> [u8; 8] {
     password_of(users, &user_of(users, name, None))
 }
 
@@ -138,12 +138,12 @@ fn id_of(kind: &str, user: &str) -> Id {
 
 /// Returns the time at which all sessions of a user ended at once, seconds. Zero if they did not,
 /// or if it is too long ago.
-pub fn ended_at(ended: &Ended, user: &str) -> u64 {
+pub fn sessions_ended_at(ended: &EndedSessions, user: &str) -> u64 {
     ended.last_of(&all_of(user)).saturating_sub(LASTS_S)
 }
 
 /// Returns a digest of the credentials of a user.
-fn password_of(users: &dyn Users, user: &Option<User>) -> [u8; 8] {
+fn password_of(users: &dyn Users, user: &Option<AuthorizedUser>) -> [u8; 8] {
     let password = user.as_ref().map(|user| &user.account.password);
     let second = user.as_ref().map(|user| &user.second_factor);
     let second = second.filter(|second| **second != SecondFactor::None);
@@ -161,16 +161,16 @@ fn password_of(users: &dyn Users, user: &Option<User>) -> [u8; 8] {
 
 /// Finds a user by name: in the list, or, with the groups of the sign-in, in the directory. None if
 /// the user may not sign in.
-fn user_of(users: &dyn Users, name: &str, groups: Option<&[String]>) -> Option<User> {
+fn user_of(users: &dyn Users, name: &str, groups: Option<&[String]>) -> Option<AuthorizedUser> {
     let Some(groups) = groups else {
         let (account, second) = users.find(name)?;
-        return Some(User {
+        return Some(AuthorizedUser {
             account: account.clone(),
             second_factor: second.clone(),
         });
     };
     let directory = users.directory()?;
-    directory.admits(groups).then(|| User {
+    directory.can_sign_in(groups).then(|| AuthorizedUser {
         second_factor: directory.second_factor(name),
         account: Account {
             name: name.to_owned(),
@@ -198,15 +198,15 @@ impl Sessions {
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn new(kept: Option<Kept>) -> Result<Sessions, String> {
+    pub fn new(kept: Option<SavedSessions>) -> Result<Sessions, String> {
         let kept = match kept.filter(|kept| kept.secret.len() == 32) {
             Some(kept) => kept,
-            None => Kept {
+            None => SavedSessions {
                 secret: random::<32>()?.to_vec(),
-                ..Kept::default()
+                ..SavedSessions::default()
             },
         };
-        let ended = Ended::kept(&Ends {
+        let ended = EndedSessions::from_saved(&SessionEndBatch {
             named: kept.ended.into_iter().collect(),
             users: kept.ended_users,
             before: kept.ended_before,
@@ -222,9 +222,14 @@ impl Sessions {
 
     /// Ends the sessions of users whose credentials have changed, or who are no longer listed. The
     /// sessions stay ended when the change is reverted. `names` are the listed users.
-    pub fn learn<'n>(&mut self, users: &dyn Users, names: impl Iterator<Item = &'n str>, now: u64) {
+    pub fn end_changed_users<'n>(
+        &mut self,
+        users: &dyn Users,
+        names: impl Iterator<Item = &'n str>,
+        now: u64,
+    ) {
         let proofs = names.take(PROOFS_MAX).map(|name| {
-            let proof = hmac::sign(&self.key, &proof_of(users, name));
+            let proof = hmac::sign(&self.key, &credentials_digest(users, name));
             let mut kept = [0; 8];
             kept.copy_from_slice(&proof.as_ref()[..8]);
             (all_of(name), kept)
@@ -241,15 +246,15 @@ impl Sessions {
 
     /// Signs with this secret from now on. Tokens that another process has signed with it are
     /// accepted here, too.
-    pub fn share(&mut self, secret: [u8; 32]) {
+    pub fn set_shared_secret(&mut self, secret: [u8; 32]) {
         self.secret = secret.to_vec();
         self.key = hmac::Key::new(hmac::HMAC_SHA256, &secret);
     }
 
     /// Returns the state for the next process.
-    pub fn kept(&self) -> Kept {
-        let ended = lock(&self.ended).to_keep();
-        Kept {
+    pub fn saved_state(&self) -> SavedSessions {
+        let ended = lock(&self.ended).to_saved();
+        SavedSessions {
             secret: self.secret.clone(),
             ended: ended.named.into_iter().collect(),
             ended_users: ended.users,
@@ -261,7 +266,7 @@ impl Sessions {
 
     /// Returns the sessions that have ended before their expiry, to share them with processes that
     /// sign with the same secret.
-    pub fn ended(&self) -> Arc<Mutex<Ended>> {
+    pub fn ended(&self) -> Arc<Mutex<EndedSessions>> {
         Arc::clone(&self.ended)
     }
 
@@ -292,10 +297,10 @@ impl Sessions {
         (name, groups): (&str, Option<Vec<String>>),
         now: u64,
     ) -> Result<String, String> {
-        self.token(&Claim {
+        self.token(&SessionClaims {
             user: name.to_owned(),
             id: random()?,
-            until: self.lasts_until(&[all_of(name), older_of(name, false)], now),
+            until: self.session_expiry(&[all_of(name), older_of(name, false)], now),
             unlisted: false,
             password: password_of(users, &user_of(users, name, groups.as_deref())),
             groups,
@@ -307,10 +312,10 @@ impl Sessions {
     /// # Errors
     /// The system has no random numbers.
     pub fn begin_unlisted(&self, name: &str, now: u64) -> Result<String, String> {
-        self.token(&Claim {
+        self.token(&SessionClaims {
             user: name.to_owned(),
             id: random()?,
-            until: self.lasts_until(&[older_of(name, true)], now),
+            until: self.session_expiry(&[older_of(name, true)], now),
             unlisted: true,
             password: [0; 8],
             groups: None,
@@ -319,14 +324,14 @@ impl Sessions {
 
     /// Returns the expiry of a new session: later than that of any ended session of the same
     /// second, which would otherwise cover the new one.
-    fn lasts_until(&self, names: &[Id], now: u64) -> u64 {
+    fn session_expiry(&self, names: &[Id], now: u64) -> u64 {
         let ended = lock(&self.ended);
         let last = names.iter().map(|name| ended.last_of(name)).max();
         let last = last.unwrap_or_default().saturating_add(1);
         now.saturating_add(LASTS_S).max(last)
     }
 
-    fn token(&self, claim: &Claim) -> Result<String, String> {
+    fn token(&self, claim: &SessionClaims) -> Result<String, String> {
         Ok(self.signed(b"", &codec::encode(claim)))
     }
 
@@ -346,24 +351,24 @@ impl Sessions {
 
     /// Returns a proof that the password of a user was correct, for the form with the one-time
     /// code.
-    pub fn half(&self, users: &dyn Users, user: &str, now: u64) -> String {
-        self.half_in(users, (user, None), now)
+    pub fn password_proof(&self, users: &dyn Users, user: &str, now: u64) -> String {
+        self.password_proof_in(users, (user, None), now)
     }
 
     /// Returns such a proof for a user of a list or of a directory.
     ///
     /// # Errors
     /// The user is in too many groups.
-    pub fn half_for(
+    pub fn password_proof_for(
         &self,
         users: &dyn Users,
         account: &Account,
         now: u64,
     ) -> Result<String, String> {
-        Ok(self.half_in(users, (&account.name, groups_of(account)?), now))
+        Ok(self.password_proof_in(users, (&account.name, groups_of(account)?), now))
     }
 
-    fn half_in(
+    fn password_proof_in(
         &self,
         users: &dyn Users,
         (name, groups): (&str, Option<Vec<String>>),
@@ -379,7 +384,12 @@ impl Sessions {
     }
 
     /// Returns the user of such a proof. None if it is invalid or has expired.
-    pub fn half_of(&self, users: &dyn Users, text: &str, now: u64) -> Option<User> {
+    pub fn user_of_password_proof(
+        &self,
+        users: &dyn Users,
+        text: &str,
+        now: u64,
+    ) -> Option<AuthorizedUser> {
         let half: Half = codec::decode(&self.verified(b"half", text)?).ok()?;
         let user = user_of(users, &half.user, half.groups.as_deref());
         let same = password_of(users, &user) == half.password;
@@ -429,10 +439,10 @@ impl Sessions {
         device::read(&self.key, cookie, user, now)
     }
 
-    fn claim(&self, token: &str, now: u64) -> Option<Claim> {
-        let claim: Claim = codec::decode(&self.verified(b"", token)?).ok()?;
+    fn claim(&self, token: &str, now: u64) -> Option<SessionClaims> {
+        let claim: SessionClaims = codec::decode(&self.verified(b"", token)?).ok()?;
         let ended = lock(&self.ended);
-        let has = |name: Id| ended.has(&name, claim.until);
+        let has = |name: Id| ended.has_ended(&name, claim.until);
         let has_ended = has(claim.id)
             || has(older_of(&claim.user, claim.unlisted))
             || !claim.unlisted && has(all_of(&claim.user));
@@ -488,11 +498,11 @@ pub fn value_in<'c>(cookies: &'c str, name: &str) -> Option<&'c str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user::{List, User};
+    use crate::user::{AuthorizedUser, List};
     use configuration::{Account, Password};
 
     fn config(password: &str) -> List {
-        let user = User::new(Account {
+        let user = AuthorizedUser::new(Account {
             name: "anna".to_owned(),
             groups: Vec::new(),
             password: Password::Clear(password.into()),
@@ -520,11 +530,11 @@ mod tests {
         let other = Sessions::new(None).unwrap();
         assert_eq!(other.visitor(&config, &token, 101), None);
         // The next process accepts the session, and knows which sessions have ended.
-        let next = Sessions::new(Some(sessions.kept())).unwrap();
+        let next = Sessions::new(Some(sessions.saved_state())).unwrap();
         assert_eq!(next.visitor(&config, &token, 101), Some(visitor));
         sessions.end(&token, 101);
         assert_eq!(sessions.visitor(&config, &token, 101), None);
-        let next = Sessions::new(Some(sessions.kept())).unwrap();
+        let next = Sessions::new(Some(sessions.saved_state())).unwrap();
         assert_eq!(next.visitor(&config, &token, 101), None);
     }
 
@@ -534,7 +544,7 @@ mod tests {
         let [one, two] = ["one", "two"].map(config);
         let learn = |sessions: &mut Sessions, list: &List, now| {
             let names = list.users.iter().map(|user| &*user.account.name);
-            sessions.learn(list, names, now);
+            sessions.end_changed_users(list, names, now);
         };
         learn(&mut sessions, &one, 90);
         let old = sessions.begin(&one, "anna", 100).unwrap();
@@ -542,7 +552,7 @@ mod tests {
         // A change of the list that does not concern the user, and a restart of the process.
         learn(&mut sessions, &one, 100);
         assert!(sessions.visitor(&one, &old, 100).is_some());
-        let mut next = Sessions::new(Some(sessions.kept())).unwrap();
+        let mut next = Sessions::new(Some(sessions.saved_state())).unwrap();
         learn(&mut next, &two, 100);
         let between = next.begin(&two, "anna", 100).unwrap();
         assert!(next.visitor(&two, &between, 100).is_some());
@@ -557,7 +567,7 @@ mod tests {
         learn(&mut next, &List::default(), 200);
         learn(&mut next, &one, 300);
         let told = lock(&next.ended()).after(0, 100).0;
-        lock(&sessions.ended()).take(&told, 300);
+        lock(&sessions.ended()).merge_ends(&told, 300);
         assert_eq!(sessions.visitor(&one, &new, 301), None);
         let last = sessions.begin(&one, "anna", 301).unwrap();
         assert!(sessions.visitor(&one, &last, 302).is_some());
@@ -583,20 +593,20 @@ mod tests {
             ended.push(token);
         }
         let last = begin("anna", 520);
-        let next = Sessions::new(Some(sessions.kept())).unwrap();
-        let far = Sessions::new(Some(Kept {
-            secret: sessions.kept().secret,
-            ..Kept::default()
+        let next = Sessions::new(Some(sessions.saved_state())).unwrap();
+        let far = Sessions::new(Some(SavedSessions {
+            secret: sessions.saved_state().secret,
+            ..SavedSessions::default()
         }));
         let far = far.unwrap();
         let told = lock(&sessions.ended()).after(0, 500).0;
-        lock(&far.ended()).take(&told, 520);
+        lock(&far.ended()).merge_ends(&told, 520);
         for sessions in [&sessions, &next, &far] {
             let is_there = |token: &String| sessions.visitor(&config, token, 521).is_some();
             assert!(others.iter().all(is_there) && is_there(&last));
             assert!(!ended.iter().any(is_there));
         }
-        assert_eq!(ended_at(&lock(&sessions.ended()), "anna"), 0);
+        assert_eq!(sessions_ended_at(&lock(&sessions.ended()), "anna"), 0);
     }
 
     #[test]
@@ -634,20 +644,29 @@ mod tests {
     fn the_half_of_a_sign_in_is_no_session_and_ends_soon() {
         let sessions = Sessions::new(None).unwrap();
         let one = config("one");
-        let half = sessions.half(&one, "anna", 100);
-        let user = sessions.half_of(&one, &half, 101);
+        let half = sessions.password_proof(&one, "anna", 100);
+        let user = sessions.user_of_password_proof(&one, &half, 101);
         assert_eq!(user.as_ref(), one.users.first());
         assert_eq!(sessions.visitor(&one, &half, 101), None);
         let token = sessions.begin(&one, "anna", 100).unwrap();
-        assert_eq!(sessions.half_of(&one, &token, 101), None);
+        assert_eq!(sessions.user_of_password_proof(&one, &token, 101), None);
         // After its expiry, with another password, another list, another secret.
-        assert_eq!(sessions.half_of(&one, &half, 100 + HALF_S), None);
-        assert_eq!(sessions.half_of(&config("two"), &half, 101), None);
-        assert_eq!(sessions.half_of(&List::default(), &half, 101), None);
+        assert_eq!(
+            sessions.user_of_password_proof(&one, &half, 100 + HALF_S),
+            None
+        );
+        assert_eq!(
+            sessions.user_of_password_proof(&config("two"), &half, 101),
+            None
+        );
+        assert_eq!(
+            sessions.user_of_password_proof(&List::default(), &half, 101),
+            None
+        );
         let other = Sessions::new(None).unwrap();
-        assert_eq!(other.half_of(&one, &half, 101), None);
+        assert_eq!(other.user_of_password_proof(&one, &half, 101), None);
         for text in ["", ".", "a.b", &"a.".repeat(4_000)] {
-            assert_eq!(sessions.half_of(&one, text, 101), None);
+            assert_eq!(sessions.user_of_password_proof(&one, text, 101), None);
         }
     }
 
@@ -659,7 +678,7 @@ mod tests {
         assert_eq!(sessions.use_code("anna", &secret, "", now), None);
         assert!(sessions.use_code("anna", &secret, &code, now).is_some());
         assert_eq!(sessions.use_code("anna", &secret, &code, now), None);
-        let mut next = Sessions::new(Some(sessions.kept())).unwrap();
+        let mut next = Sessions::new(Some(sessions.saved_state())).unwrap();
         assert_eq!(next.use_code("anna", &secret, &code, now + 30), None);
         // Another user may have the same code, and steps that are too old are removed.
         assert!(next.use_code("bert", &secret, &code, now).is_some());

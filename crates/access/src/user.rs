@@ -1,6 +1,6 @@
 //! Users who may sign in.
 
-use crate::ldap::Directory;
+use crate::ldap::LdapDirectory;
 use crate::pam::System;
 pub use crate::second_factor::SecondFactor;
 use configuration::{Account, Password};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A user who may sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct User {
+pub struct AuthorizedUser {
     /// Account from the list or the directory.
     pub account: Account,
     /// Second factor besides the password.
@@ -16,10 +16,10 @@ pub struct User {
     pub second_factor: SecondFactor,
 }
 
-impl User {
+impl AuthorizedUser {
     /// Makes a user with a password only.
-    pub fn new(account: Account) -> User {
-        User {
+    pub fn new(account: Account) -> AuthorizedUser {
+        AuthorizedUser {
             account,
             second_factor: SecondFactor::None,
         }
@@ -39,10 +39,10 @@ pub trait Users: Sync {
     fn system(&self) -> &System;
 
     /// Returns whether PAM checks the passwords of some users.
-    fn asks_system(&self) -> bool;
+    fn has_system_users(&self) -> bool;
 
     /// Returns the directory with the users who are not listed.
-    fn directory(&self) -> Option<&Directory> {
+    fn directory(&self) -> Option<&LdapDirectory> {
         None
     }
 }
@@ -52,11 +52,11 @@ pub trait Users: Sync {
 #[serde(default)]
 pub struct List {
     /// Listed users.
-    pub users: Vec<User>,
+    pub users: Vec<AuthorizedUser>,
     /// PAM settings for users of the operating system.
     pub system: System,
     /// Directory with all other users.
-    pub directory: Option<Directory>,
+    pub directory: Option<LdapDirectory>,
 }
 
 impl Users for List {
@@ -73,12 +73,12 @@ impl Users for List {
         &self.system
     }
 
-    fn asks_system(&self) -> bool {
+    fn has_system_users(&self) -> bool {
         let mut users = self.users.iter();
         users.any(|user| user.account.password == Password::System)
     }
 
-    fn directory(&self) -> Option<&Directory> {
+    fn directory(&self) -> Option<&LdapDirectory> {
         self.directory.as_ref()
     }
 }

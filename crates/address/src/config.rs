@@ -7,8 +7,8 @@ mod options;
 mod track;
 
 pub use instance::{
-    Authentication, GROUP4, GROUP6, Garp, Instance, Notify, NotifyScripts, PRIORITY_DEFAULT, Peer,
-    Probing, Start, Transport, Vmac,
+    Authentication, GROUP4, GROUP6, Garp, Instance, InstanceTransport, Notify, NotifyScripts,
+    PRIORITY_DEFAULT, Peer, Probing, Start, Vmac,
 };
 pub use kernel::{
     Address, InterfaceDelay, Lifetime, NextHop, Route, RouteKind, Rule, RuleAction, Scope,

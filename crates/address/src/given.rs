@@ -1,7 +1,7 @@
 //! Input of the role from a configuration version, and the supervisor's view of it.
 
 use crate::config::{Config, Dialect, Instance};
-use configuration::Given;
+use configuration::RoleInput;
 use part::role::{Resource, ResourceKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const TOLD_MAX: usize = 20;
 
 /// Returns the input of the role: the configuration compared with the previous payload.
-pub fn given(config: &Config, before: Option<&[u8]>) -> Given {
+pub fn given(config: &Config, before: Option<&[u8]>) -> RoleInput {
     let had = decode(before);
     let all = |one: &Instance| one.addresses.len() + one.excluded.len();
     let addresses: usize = config.instances.iter().map(all).sum();
@@ -19,11 +19,11 @@ pub fn given(config: &Config, before: Option<&[u8]>) -> Given {
     } else {
         "addresses"
     };
-    Given {
+    RoleInput {
         payload: config.encode(),
         size: format!("{addresses} virtual {word}"),
         stop_ms: u64::try_from(longest_stop(config).as_millis()).unwrap_or(u64::MAX),
-        together: had.is_some_and(|had| goes_together(&had, config)),
+        is_simultaneous: had.is_some_and(|had| requires_joint_change(&had, config)),
         resources: resources(config),
     }
 }
@@ -55,12 +55,12 @@ fn decode(bytes: Option<&[u8]>) -> Option<Config> {
 
 /// Returns whether a change affects settings on which machines must agree. New and removed
 /// instances do not count.
-fn goes_together(had: &Config, has: &Config) -> bool {
+fn requires_joint_change(had: &Config, has: &Config) -> bool {
     let agreed = |one: &Instance, other: &Instance| {
         one.vrid == other.vrid
             && one.priority == other.priority
             && one.transport == other.transport
-            && one.options.agree(&other.options)
+            && one.options.is_compatible_with(&other.options)
     };
     had.instances.iter().any(|one| {
         let mut now = has.instances.iter();

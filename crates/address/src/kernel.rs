@@ -28,15 +28,15 @@ mod vmac;
 pub use address::{AddressFlags, AddressSeen, AddressSpec, LIFETIME_LEAST, lifetime_seconds};
 pub use error::KernelError;
 pub use firewall::Firewall;
-pub use link::{Link, LinkFlags};
-pub use monitor::{Change, Monitor};
+pub use link::{LinkFlags, NetworkInterface};
+pub use monitor::{KernelChange, Monitor};
 pub use passage::{Passage, Passes, Quiet};
 pub use route::RouteSeen;
 pub use rule::RuleSeen;
 pub use socket::ANSWER_WITHIN;
 pub use vmac::{IpvlanFlag, Vmac, VmacKind, VmacSpec};
 
-use socket::Socket;
+use socket::NetlinkSocket;
 
 /// Protocol number of addresses, routes and rules that Evenkeel adds (`RTPROT_KEEPALIVED`): `ip
 /// route` shows `proto keepalived`.
@@ -55,7 +55,7 @@ pub enum Ack {
 /// A connection to the kernel's rtnetlink.
 #[derive(Debug)]
 pub struct Kernel {
-    socket: Socket,
+    socket: NetlinkSocket,
     vmacs: vmac::Vmacs,
 }
 
@@ -63,7 +63,7 @@ impl Kernel {
     /// Opens a connection.
     pub fn open() -> Result<Kernel, KernelError> {
         Ok(Kernel {
-            socket: Socket::open(None)?,
+            socket: NetlinkSocket::open(None)?,
             vmacs: vmac::Vmacs::default(),
         })
     }

@@ -11,7 +11,7 @@ pub const PART: &str = "address";
 
 /// A message to the address role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub enum AddressRoleMessage {
     /// Hand the addresses of an instance, or all of them, over to another machine. The response is
     /// [`HandedOver`].
     HandOver {
@@ -37,7 +37,7 @@ pub enum Dump {
     Json,
 }
 
-/// Response to [`Message::HandOver`].
+/// Response to [`AddressRoleMessage::HandOver`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 pub struct HandedOver {
     /// A hand-over has started.
@@ -69,12 +69,12 @@ impl Default for Options {
     }
 }
 
-impl Message {
+impl AddressRoleMessage {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
-            Message::HandOver { .. } => 1,
-            Message::Dump(_) => 2,
+            AddressRoleMessage::HandOver { .. } => 1,
+            AddressRoleMessage::Dump(_) => 2,
         };
         PartMessage::new(PART, kind, self)
     }

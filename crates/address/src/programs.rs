@@ -113,7 +113,7 @@ fn can_be_changed(found: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
@@ -126,7 +126,7 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let directory = scratch.path().join("d");
         fs::create_dir(&directory).unwrap();
         let program = directory.join("p");

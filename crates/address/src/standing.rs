@@ -1,5 +1,5 @@
 //! Determines which priority a node may announce, and from which live owner it may take the
-//! addresses: [`Standing::row`] chooses a row of the table in docs/virtual-addresses.md from the
+//! addresses: [`OwnershipFacts::row`] chooses a row of the table in docs/virtual-addresses.md from the
 //! facts that the role knows. The module does no IO, and a simulation checks it.
 //!
 //! Invariants:
@@ -16,7 +16,7 @@
 
 use crate::config::Instance;
 use part::role::{MemberNews, VersionStanding};
-use protocol::vrrp::Standing as Rank;
+use protocol::vrrp::OwnershipLimits as Rank;
 
 /// Last position in `prefer` with its own priorities.
 const PLACE_MAX: u8 = 4;
@@ -59,7 +59,7 @@ impl Service {
 
 /// Facts of the role about its node and one virtual router.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Standing {
+pub struct OwnershipFacts {
     /// The machine is a member of a cluster.
     pub is_member: bool,
     /// Standing of the served version; [`VersionStanding::Unconfirmed`] without a report.
@@ -77,7 +77,7 @@ pub struct Standing {
     /// Ability of the node to serve the address.
     pub service: Service,
     /// Position in `prefer`; None in keepalived's language, where priorities are configured.
-    pub place: Option<u8>,
+    pub preference_position: Option<u8>,
     /// The configuration lets the node take the addresses from an equally healthy owner.
     pub preempt: bool,
 }
@@ -135,9 +135,14 @@ impl Row {
     }
 }
 
-impl Standing {
+impl OwnershipFacts {
     /// Returns the facts of an instance; `news`: the last report of the control role.
-    pub fn of(instance: &Instance, is_member: bool, news: &MemberNews, now_ns: u64) -> Standing {
+    pub fn of(
+        instance: &Instance,
+        is_member: bool,
+        news: &MemberNews,
+        now_ns: u64,
+    ) -> OwnershipFacts {
         let version = match news.version {
             VersionStanding::Current if news.until_ns <= now_ns => VersionStanding::Unconfirmed,
             version => version,
@@ -147,7 +152,7 @@ impl Standing {
         let places = places.filter_map(|place| u8::try_from(place).ok());
         // Nodes behind the last position share its priorities, and one of them may be current.
         let behind: Vec<u8> = places.filter(|place| *place < PLACE_MAX).collect();
-        Standing {
+        OwnershipFacts {
             is_member,
             version,
             is_ahead: match instance.bands {
@@ -155,9 +160,9 @@ impl Standing {
                 None => !news.behind.is_empty(),
             },
             behind,
-            place: instance.bands.map(place),
+            preference_position: instance.bands.map(place),
             preempt: instance.options.preempt,
-            ..Standing::default()
+            ..OwnershipFacts::default()
         }
     }
 
@@ -194,14 +199,14 @@ impl Standing {
     }
 
     /// Returns what the node announces and takes; None in [`Row::Removed`].
-    pub fn rank(&self) -> Option<Rank> {
+    pub fn ownership_rank(&self) -> Option<Rank> {
         let row = self.row();
         let is_stale = matches!(
             row,
             Row::Unconfirmed | Row::AheadUnconfirmed | Row::Outdated
         );
         // In a keepalived.conf, priorities do not express health.
-        let reads_health = self.place.is_some();
+        let reads_health = self.preference_position.is_some();
         let takes_below = match (row, self.service) {
             (Row::Removed, _) => return None,
             (Row::Candidate, _) | (_, Service::None) => 0,
@@ -218,7 +223,7 @@ impl Standing {
         let is_replacing = row == Row::Ahead && self.service == Service::All && !self.is_untested;
         let behind = self.behind.iter().filter(|_| is_replacing);
         Some(Rank {
-            priority: match (self.place, self.service) {
+            priority: match (self.preference_position, self.service) {
                 (Some(place), service) => Some(priority(self.member_row(), service, place)),
                 // Any other node is better than one that cannot set its addresses.
                 (None, Service::Some | Service::None) => Some(1),
@@ -230,7 +235,7 @@ impl Standing {
             },
             takes_below,
             // With keepalived, addresses stay in the kernel of an owner that died.
-            yields_to_users: self.place.is_some()
+            yields_to_users: self.preference_position.is_some()
                 && matches!(row, Row::Unconfirmed | Row::Outdated),
             takes_also: behind.flat_map(|place| priorities(*place)).collect(),
         })

@@ -7,15 +7,18 @@
 //! The interface has 10.20.0.1/15. Machines have the cards 02:01:00:00:00:00 and following, and the
 //! addresses 10.21.0.1 and following; others get one of 10.20.1.0 to 10.20.250.255.
 
-use boot::config::{Boots, Gives, Image, Lan, Machine, Ports, Tells, Unknown};
+use boot::config::{
+    AddressSource, BootConfig, ClientParameters, Image, LanConfig, LanPorts, MachineConfig,
+    UnknownMachinePolicy,
+};
 use boot::mac::Mac;
-use boot::role::{Place, Role};
+use boot::role::{BootEnvironment, BootRole};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-fn machine(number: u32) -> (Mac, Machine) {
+fn machine(number: u32) -> (Mac, MachineConfig) {
     let [a, b, c, d] = number.to_be_bytes();
-    let machine = Machine {
+    let machine = MachineConfig {
         name: format!("m{number}"),
         address: Some(Ipv4Addr::from_bits(0x0a15_0001 + number)),
         image: "disk".to_owned(),
@@ -31,36 +34,36 @@ fn main() -> Result<(), String> {
         return Err("dhcp INTERFACE DIRECTORY MACHINES".to_owned());
     };
     let machines: u32 = machines.parse().map_err(|_| "how many machines?")?;
-    let lan = Lan {
+    let lan = LanConfig {
         interface: interface.clone(),
         network: None,
-        gives: Gives::Range {
+        gives: AddressSource::Range {
             first: Ipv4Addr::new(10, 20, 1, 0),
             last: Ipv4Addr::new(10, 20, 250, 255),
         },
         lease_s: 3600,
-        tells: Tells::default(),
+        tells: ClientParameters::default(),
         disks: Default::default(),
         images: BTreeMap::from([("disk".to_owned(), Image::Disk)]),
         machines: (0..machines).map(machine).collect(),
-        unknown: Unknown::Menu,
-        ports: Ports::default(),
+        unknown: UnknownMachinePolicy::Menu,
+        ports: LanPorts::default(),
         leases: directory.into(),
         secure_boot: false,
         six: None,
         of_nodes: Default::default(),
         of_others: Default::default(),
     };
-    let boots = Boots {
+    let boots = BootConfig {
         lans: [("lan".to_owned(), lan)].into(),
-        ..Boots::default()
+        ..BootConfig::default()
     };
-    let place = Place {
+    let place = BootEnvironment {
         only_reads: || Ok(()),
         only_writes: |_| Ok(()),
         runtime: || "/nowhere".into(),
     };
-    let _role = Role::new(place, &part::codec::encode(&boots))?;
+    let _role = BootRole::new(place, &part::codec::encode(&boots))?;
     loop {
         std::thread::park();
     }

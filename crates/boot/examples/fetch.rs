@@ -5,7 +5,7 @@
 //! fetch get ADDRESS NAME CLIENTS FETCHES BLKSIZE WINDOWSIZE
 //! ```
 
-use boot::content::{Absent, Asker, Content, Fetched, Shelf};
+use boot::content::{ContentSource, FetchClient, FetchContent, FetchReport, MissingContent};
 use boot::{http, tftp};
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -13,29 +13,29 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-type Ended = Result<(), Box<dyn Error + Send + Sync>>;
+type ExampleResult = Result<(), Box<dyn Error + Send + Sync>>;
 
 /// Files of a directory.
-struct Directory(PathBuf);
+struct DirectoryContent(PathBuf);
 
-impl Shelf for Directory {
-    fn find(&self, name: &str, _: &str, _: &Asker) -> Result<Content, Absent> {
+impl ContentSource for DirectoryContent {
+    fn find(&self, name: &str, _: &str, _: &FetchClient) -> Result<FetchContent, MissingContent> {
         let mut parts = Path::new(name).components();
         match parts.all(|part| matches!(part, Component::Normal(_))) {
-            true => Ok(Content::File(self.0.join(name))),
-            false => Err(Absent(format!("no file {name}"))),
+            true => Ok(FetchContent::File(self.0.join(name))),
+            false => Err(MissingContent(format!("no file {name}"))),
         }
     }
 
-    fn fetched(&self, name: &str, asker: &Asker, end: &Fetched) {
-        if let Fetched::Broken(why) = end {
+    fn fetched(&self, name: &str, asker: &FetchClient, end: &FetchReport) {
+        if let FetchReport::Broken(why) = end {
             eprintln!("{name} to {}: {why}", asker.address);
         }
     }
 }
 
-fn serve(directory: &str, by_tftp: &str, by_http: &str) -> Ended {
-    let shelf = Arc::new(Directory(PathBuf::from(directory)));
+fn serve(directory: &str, by_tftp: &str, by_http: &str) -> ExampleResult {
+    let shelf = Arc::new(DirectoryContent(PathBuf::from(directory)));
     let listener = tftp::Listener {
         socket: UdpSocket::bind(by_tftp)?.into(),
         interface: None,
@@ -129,7 +129,7 @@ fn fetch(
     }
 }
 
-fn get(server: &str, name: &str, numbers: [&str; 4]) -> Ended {
+fn get(server: &str, name: &str, numbers: [&str; 4]) -> ExampleResult {
     let server: SocketAddr = server.parse()?;
     let [clients, fetches, block, window] = numbers.map(str::parse::<u16>);
     let (clients, fetches, block, window) = (clients?, fetches?, block?, window?);
@@ -160,7 +160,7 @@ fn get(server: &str, name: &str, numbers: [&str; 4]) -> Ended {
     Ok(())
 }
 
-fn main() -> Ended {
+fn main() -> ExampleResult {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {

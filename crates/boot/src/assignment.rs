@@ -1,7 +1,7 @@
 //! Selects what a machine boots now, from its configuration line and from the progress of single
 //! boots.
 
-use crate::config::{Image, Lan, Unknown};
+use crate::config::{Image, LanConfig, UnknownMachinePolicy};
 use crate::mac::Mac;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ const TURNS_MAX: usize = 65_536;
 /// Progress of single boots, and ordered boots.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Turns {
+pub struct SingleBootProgress {
     /// Image of a line with `once` that a machine has fetched.
     done: BTreeMap<Mac, String>,
     /// Image that a machine boots next, by an operator's order.
@@ -25,7 +25,7 @@ pub struct Turns {
 
 /// Boot target of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Assigned<'l> {
+pub enum BootTarget<'l> {
     /// An image, with its name.
     Image(&'l str, &'l Image),
     /// A menu, from which a user selects an image on the screen.
@@ -36,10 +36,10 @@ pub enum Assigned<'l> {
     Nothing(&'static str),
 }
 
-impl Turns {
+impl SingleBootProgress {
     /// Records that a machine has fetched all of an image. Returns whether that changes what it
     /// boots next.
-    pub fn fetched(&mut self, lan: &Lan, mac: Mac, image: &str) -> bool {
+    pub fn fetched(&mut self, lan: &LanConfig, mac: Mac, image: &str) -> bool {
         if self.next.get(&mac).is_some_and(|next| next == image) {
             self.next.remove(&mac);
             return true;
@@ -60,7 +60,7 @@ impl Turns {
     /// # Errors
     ///
     /// There is no such image; the text says so.
-    pub fn order(&mut self, lan: &Lan, mac: Mac, image: Option<&str>) -> Result<(), String> {
+    pub fn order(&mut self, lan: &LanConfig, mac: Mac, image: Option<&str>) -> Result<(), String> {
         match image {
             None => {
                 // The boot of the line restarts.
@@ -90,7 +90,7 @@ impl Turns {
     }
 
     /// Marks all current lines with `once` as done.
-    pub fn are_done(&mut self, lan: &Lan) {
+    pub fn mark_all_done(&mut self, lan: &LanConfig) {
         let once = lan.machines.iter().filter(|(_, machine)| machine.once);
         for (mac, machine) in once.take(TURNS_MAX) {
             self.done.insert(*mac, machine.image.clone());
@@ -108,12 +108,12 @@ impl Turns {
     }
 
     /// Returns whether these turns equal those on disk.
-    pub fn is_as_kept(&self, kept: &Turns) -> bool {
+    pub fn is_as_kept(&self, kept: &SingleBootProgress) -> bool {
         (&self.done, &self.next) == (&kept.done, &kept.next)
     }
 
     /// Forgets machines whose line has been removed or changed.
-    pub fn keep(&mut self, lan: &Lan) {
+    pub fn keep(&mut self, lan: &LanConfig) {
         self.done.retain(|mac, image| {
             let machine = lan.machines.get(mac);
             machine.is_some_and(|machine| machine.once && machine.image == *image)
@@ -123,35 +123,35 @@ impl Turns {
 }
 
 /// Returns what a machine boots.
-pub fn assigned<'l>(lan: &'l Lan, turns: &Turns, mac: Mac) -> Assigned<'l> {
+pub fn assigned<'l>(lan: &'l LanConfig, turns: &SingleBootProgress, mac: Mac) -> BootTarget<'l> {
     let image = |name: &str| match lan.images.get_key_value(name) {
-        Some((name, image)) => Assigned::Image(name, image),
+        Some((name, image)) => BootTarget::Image(name, image),
         // No valid configuration has this; a role may have it for a moment.
-        None => Assigned::Nothing("its image is not in the file"),
+        None => BootTarget::Nothing("its image is not in the file"),
     };
     if let Some(next) = turns.next.get(&mac) {
         return image(next);
     }
     match (lan.machines.get(&mac), &lan.unknown) {
-        (Some(machine), _) if machine.once && turns.is_uncertain => Assigned::Nothing(
+        (Some(machine), _) if machine.once && turns.is_uncertain => BootTarget::Nothing(
             "whether it has booted its image once is not known or cannot be kept here, so it boots its disk",
         ),
         (Some(machine), _) if machine.once && turns.is_done(mac, &machine.image) => {
-            Assigned::Nothing("it has booted its image once, and boots its disk from then on")
+            BootTarget::Nothing("it has booted its image once, and boots its disk from then on")
         }
         (Some(machine), _) => image(&machine.image),
-        (None, Unknown::Menu) => Assigned::Menu,
-        (None, Unknown::Enlist) => Assigned::Enlist,
-        (None, Unknown::Image(name)) => image(name),
-        (None, Unknown::Ignore) => {
-            Assigned::Nothing("the file does not name it, and `unknown` is `ignore`")
+        (None, UnknownMachinePolicy::Menu) => BootTarget::Menu,
+        (None, UnknownMachinePolicy::Enlist) => BootTarget::Enlist,
+        (None, UnknownMachinePolicy::Image(name)) => image(name),
+        (None, UnknownMachinePolicy::Ignore) => {
+            BootTarget::Nothing("the file does not name it, and `unknown` is `ignore`")
         }
     }
 }
 
 /// Returns whether a machine gets any response, even if the configuration does not name it.
-pub fn is_answered(lan: &Lan, turns: &Turns, mac: Mac) -> bool {
-    lan.unknown != Unknown::Ignore
+pub fn is_answered(lan: &LanConfig, turns: &SingleBootProgress, mac: Mac) -> bool {
+    lan.unknown != UnknownMachinePolicy::Ignore
         || lan.machines.contains_key(&mac)
         || turns.next.contains_key(&mac)
 }
@@ -159,13 +159,13 @@ pub fn is_answered(lan: &Lan, turns: &Turns, mac: Mac) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Machine;
+    use crate::config::MachineConfig;
 
     #[test]
     fn a_machine_boots_something_once_only_where_its_turns_are_known() {
-        let mut lan = Lan::plain("br0");
+        let mut lan = LanConfig::plain("br0");
         let mac = Mac([2, 0, 0, 0, 0, 1]);
-        let machine = Machine {
+        let machine = MachineConfig {
             name: "node8".to_owned(),
             address: None,
             image: "disk".to_owned(),
@@ -173,8 +173,10 @@ mod tests {
             power: None,
         };
         lan.machines.insert(mac, machine);
-        let mut turns = Turns::default();
-        let boots = |turns: &Turns| matches!(assigned(&lan, turns, mac), Assigned::Image(..));
+        let mut turns = SingleBootProgress::default();
+        let boots = |turns: &SingleBootProgress| {
+            matches!(assigned(&lan, turns, mac), BootTarget::Image(..))
+        };
         assert!(boots(&turns));
         turns.is_uncertain = true;
         assert!(!boots(&turns));

@@ -1,8 +1,8 @@
 //! Configuration of the networks from which machines boot, as the role gets it.
 
-use crate::aoe::frame::Target;
+use crate::aoe::frame::AoeAddress;
 use crate::mac::Mac;
-use part::power::control::Control;
+use part::power::control::PowerControl;
 use part::role::{Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,17 +32,17 @@ fn nbd_port() -> u16 {
 /// All networks from which machines boot.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Boots {
+pub struct BootConfig {
     /// Name of this node; empty outside of a cluster.
     pub me: String,
     /// Nodes that serve the networks, in the order in which they share the ranges; empty outside
     /// of a cluster.
     pub nodes: Vec<String>,
     /// Networks, by the name of their section.
-    pub lans: BTreeMap<String, Lan>,
+    pub lans: BTreeMap<String, LanConfig>,
 }
 
-impl Boots {
+impl BootConfig {
     /// Returns the resources that only one instance of the program may use at a time, as lines.
     pub fn resources(&self) -> Vec<String> {
         let interfaces = self.lans.values().map(|lan| &lan.interface);
@@ -55,35 +55,35 @@ impl Boots {
 
 /// Network from which machines boot.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Lan {
+pub struct LanConfig {
     /// Interface where the clients are, or the relays to them.
     pub interface: String,
     /// Network of the clients, where it differs from the interface's: clients behind a relay.
-    pub network: Option<Network>,
+    pub network: Option<Ipv4Network>,
     /// Source of the addresses.
-    pub gives: Gives,
+    pub gives: AddressSource,
     /// Lease time, seconds.
     pub lease_s: u32,
     /// Parameters that clients get besides their address.
-    pub tells: Tells,
+    pub tells: ClientParameters,
     /// Images, by name.
     pub images: BTreeMap<String, Image>,
     /// Disks that machines use over the network, by name.
-    pub disks: BTreeMap<String, Disk>,
+    pub disks: BTreeMap<String, DiskConfig>,
     /// Configured machines, by MAC address.
-    pub machines: BTreeMap<Mac, Machine>,
+    pub machines: BTreeMap<Mac, MachineConfig>,
     /// Handling of machines that are not configured.
-    pub unknown: Unknown,
+    pub unknown: UnknownMachinePolicy,
     /// TCP ports of files and disks.
     #[serde(flatten)]
-    pub ports: Ports,
+    pub ports: LanPorts,
     /// Directory of leases.
     pub leases: PathBuf,
     /// True if UEFI machines get the distribution's signed loaders.
     pub secure_boot: bool,
     /// IPv6 of the network; None: no responses over IPv6.
     #[serde(default)]
-    pub six: Option<Six>,
+    pub six: Option<Ipv6Config>,
     /// Addresses of nodes by other sections, such as a `virtual-ip`: no machine gets one.
     #[serde(default)]
     pub of_nodes: BTreeSet<IpAddr>,
@@ -94,9 +94,9 @@ pub struct Lan {
 }
 
 /// TCP ports of a network. The serialised form is flattened: payloads of earlier versions have
-/// the ports beside the other fields of [`Lan`].
+/// the ports beside the other fields of [`LanConfig`].
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ports {
+pub struct LanPorts {
     /// TCP port of files by HTTP.
     #[serde(rename = "http_port")]
     pub http: u16,
@@ -108,9 +108,9 @@ pub struct Ports {
     pub nbd: u16,
 }
 
-impl Default for Ports {
-    fn default() -> Ports {
-        Ports {
+impl Default for LanPorts {
+    fn default() -> LanPorts {
+        LanPorts {
             http: HTTP_PORT,
             iscsi: ISCSI_PORT,
             nbd: NBD_PORT,
@@ -120,9 +120,9 @@ impl Default for Ports {
 
 /// IPv6 of a network.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Six {
+pub struct Ipv6Config {
     /// Prefix of the network.
-    pub network: Network6,
+    pub network: Ipv6Network,
     /// First and last address for machines without a fixed address.
     pub range: Option<(Ipv6Addr, Ipv6Addr)>,
     /// Lease time, seconds.
@@ -135,19 +135,19 @@ pub struct Six {
 
 /// IPv6 prefix of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network6 {
+pub struct Ipv6Network {
     /// First address of the prefix.
     pub first: Ipv6Addr,
     /// Prefix length, 0 to 128.
     pub prefix: u8,
 }
 
-impl Network6 {
+impl Ipv6Network {
     /// Returns the network of an address.
-    pub fn of(address: Ipv6Addr, prefix: u8) -> Network6 {
+    pub fn of(address: Ipv6Addr, prefix: u8) -> Ipv6Network {
         let prefix = prefix.min(128);
         let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-        Network6 {
+        Ipv6Network {
             first: (address.to_bits() & mask).into(),
             prefix,
         }
@@ -155,7 +155,7 @@ impl Network6 {
 
     /// Returns whether an address is in the network.
     pub fn has(self, address: Ipv6Addr) -> bool {
-        Network6::of(address, self.prefix).first == self.first
+        Ipv6Network::of(address, self.prefix).first == self.first
     }
 
     /// Returns whether a machine may have an address: it is in the network, and not its first
@@ -165,7 +165,7 @@ impl Network6 {
     }
 }
 
-impl fmt::Display for Network6 {
+impl fmt::Display for Ipv6Network {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}/{}", self.first, self.prefix)
     }
@@ -173,19 +173,19 @@ impl fmt::Display for Network6 {
 
 /// IPv4 network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Network {
+pub struct Ipv4Network {
     /// First address of the network.
     pub first: Ipv4Addr,
     /// Prefix length, 0 to 32.
     pub prefix: u8,
 }
 
-impl Network {
+impl Ipv4Network {
     /// Returns the network of an address.
-    pub fn of(address: Ipv4Addr, prefix: u8) -> Network {
+    pub fn of(address: Ipv4Addr, prefix: u8) -> Ipv4Network {
         let prefix = prefix.min(32);
-        let mask = Network::bits(prefix);
-        Network {
+        let mask = Ipv4Network::bits(prefix);
+        Ipv4Network {
             first: (address.to_bits() & mask).into(),
             prefix,
         }
@@ -197,17 +197,17 @@ impl Network {
 
     /// Returns the subnet mask.
     pub fn mask(self) -> Ipv4Addr {
-        Network::bits(self.prefix).into()
+        Ipv4Network::bits(self.prefix).into()
     }
 
     /// Returns the broadcast address.
     pub fn broadcast(self) -> Ipv4Addr {
-        (self.first.to_bits() | !Network::bits(self.prefix)).into()
+        (self.first.to_bits() | !Ipv4Network::bits(self.prefix)).into()
     }
 
     /// Returns whether an address is in the network.
     pub fn has(self, address: Ipv4Addr) -> bool {
-        Network::of(address, self.prefix).first == self.first
+        Ipv4Network::of(address, self.prefix).first == self.first
     }
 
     /// Returns whether a machine may have an address: it is in the network, and neither its first
@@ -220,7 +220,7 @@ impl Network {
 
 /// Source of the addresses of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Gives {
+pub enum AddressSource {
     /// Another DHCP server: this one only says what to boot.
     Other,
     /// Only configured machines get addresses, from this server.
@@ -237,7 +237,7 @@ pub enum Gives {
 /// Parameters that clients get besides their address.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Tells {
+pub struct ClientParameters {
     /// Default router; None: the option is omitted.
     pub gateway: Option<Ipv4Addr>,
     /// Nameservers, in order of preference.
@@ -299,11 +299,11 @@ impl Image {
 
 /// Disk that machines use over the network.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Disk {
+pub struct DiskConfig {
     /// AoE shelf and slot; None: the disk is not served by AoE.
-    pub target: Option<Target>,
+    pub target: Option<AoeAddress>,
     /// Storage of the disk.
-    pub storage: Storage,
+    pub storage: StorageConfig,
     /// Name of the iSCSI target; None: the disk is not served by iSCSI.
     #[serde(default)]
     pub iscsi: Option<String>,
@@ -333,7 +333,7 @@ pub struct Overlay {
 
 /// Storage of a disk.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Storage {
+pub enum StorageConfig {
     /// A volume with this name, on the node that serves it.
     Volume(String),
     /// A file or a block device of each node.
@@ -347,7 +347,7 @@ pub enum Storage {
 
 /// Configured machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Machine {
+pub struct MachineConfig {
     /// Name of the machine in the configuration.
     pub name: String,
     /// Fixed address; None: an address of the range.
@@ -358,12 +358,12 @@ pub struct Machine {
     pub once: bool,
     /// Power control of the machine; None: not configured.
     #[serde(default)]
-    pub power: Option<Control>,
+    pub power: Option<PowerControl>,
 }
 
 /// Handling of machines that are not configured.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-pub enum Unknown {
+pub enum UnknownMachinePolicy {
     /// The machines get no response.
     #[default]
     Ignore,
@@ -377,21 +377,21 @@ pub enum Unknown {
 }
 
 #[cfg(test)]
-impl Lan {
+impl LanConfig {
     /// Returns a network whose section has an interface and no other line, with an image that is
     /// the local disk.
-    pub fn plain(interface: &str) -> Lan {
-        Lan {
+    pub fn plain(interface: &str) -> LanConfig {
+        LanConfig {
             interface: interface.to_owned(),
             network: None,
-            gives: Gives::Fixed,
+            gives: AddressSource::Fixed,
             lease_s: LEASE_S,
-            tells: Tells::default(),
+            tells: ClientParameters::default(),
             disks: Default::default(),
             images: [("disk".to_owned(), Image::Disk)].into(),
             machines: BTreeMap::new(),
-            unknown: Unknown::Ignore,
-            ports: Ports::default(),
+            unknown: UnknownMachinePolicy::Ignore,
+            ports: LanPorts::default(),
             leases: LEASES.into(),
             secure_boot: false,
             six: None,
@@ -411,14 +411,14 @@ mod tests {
     #[derive(Serialize)]
     struct EarlierLan {
         interface: String,
-        network: Option<Network>,
-        gives: Gives,
+        network: Option<Ipv4Network>,
+        gives: AddressSource,
         lease_s: u32,
-        tells: Tells,
+        tells: ClientParameters,
         images: BTreeMap<String, Image>,
-        disks: BTreeMap<String, Disk>,
-        machines: BTreeMap<Mac, Machine>,
-        unknown: Unknown,
+        disks: BTreeMap<String, DiskConfig>,
+        machines: BTreeMap<Mac, MachineConfig>,
+        unknown: UnknownMachinePolicy,
         http_port: u16,
         leases: PathBuf,
         secure_boot: bool,
@@ -426,7 +426,7 @@ mod tests {
 
     #[test]
     fn payload_of_an_earlier_version_is_read() {
-        let lan = Lan::plain("br0");
+        let lan = LanConfig::plain("br0");
         let earlier = EarlierLan {
             interface: lan.interface.clone(),
             network: lan.network,
@@ -441,12 +441,12 @@ mod tests {
             leases: lan.leases.clone(),
             secure_boot: lan.secure_boot,
         };
-        let read: Lan = codec::decode(&codec::encode(&earlier)).unwrap();
-        let ports = Ports {
+        let read: LanConfig = codec::decode(&codec::encode(&earlier)).unwrap();
+        let ports = LanPorts {
             http: 8080,
-            ..Ports::default()
+            ..LanPorts::default()
         };
-        assert_eq!(read, Lan { ports, ..lan });
+        assert_eq!(read, LanConfig { ports, ..lan });
     }
 
     #[test]
@@ -455,28 +455,28 @@ mod tests {
             IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
             IpAddr::V6(Ipv6Addr::LOCALHOST),
         ];
-        let machine = Machine {
+        let machine = MachineConfig {
             name: "web".to_owned(),
             address: Some(Ipv4Addr::new(10, 0, 0, 2)),
             image: "disk".to_owned(),
             once: false,
             power: None,
         };
-        let lan = Lan {
-            ports: Ports {
+        let lan = LanConfig {
+            ports: LanPorts {
                 http: 1,
                 iscsi: 2,
                 nbd: 3,
             },
             machines: [(Mac([2, 0, 0, 0, 0, 1]), machine)].into(),
             of_nodes: addresses.into(),
-            ..Lan::plain("br0")
+            ..LanConfig::plain("br0")
         };
         let bytes = codec::encode(&lan);
         let fields: BTreeMap<String, IgnoredAny> = codec::decode(&bytes).unwrap();
         let is_port = |name: &&String| name.contains("port");
         let ports: Vec<_> = fields.keys().filter(is_port).collect();
         assert_eq!(ports, ["http_port", "iscsi_port", "nbd_port"]);
-        assert_eq!(codec::decode::<Lan>(&bytes).unwrap(), lan);
+        assert_eq!(codec::decode::<LanConfig>(&bytes).unwrap(), lan);
     }
 }

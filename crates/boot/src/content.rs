@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Protocol of a fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Via {
+pub enum FetchProtocol {
     /// TFTP, as firmware uses it.
     Tftp,
     /// HTTP, as boot loaders and installers use it.
@@ -17,16 +17,16 @@ pub enum Via {
 
 /// Client that fetches a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Asker {
+pub struct FetchClient {
     /// Address of the client.
     pub address: IpAddr,
     /// Protocol that the client uses.
-    pub via: Via,
+    pub via: FetchProtocol,
 }
 
 /// Content of a name.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Content {
+pub enum FetchContent {
     /// Bytes that were generated for the client.
     Made(Arc<[u8]>),
     /// Path of a file, whose current content is sent.
@@ -35,9 +35,9 @@ pub enum Content {
 
 /// Reason for which there is no content of a name, for a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Absent(pub String);
+pub struct MissingContent(pub String);
 
-impl fmt::Display for Absent {
+impl fmt::Display for MissingContent {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.0)
     }
@@ -45,7 +45,7 @@ impl fmt::Display for Absent {
 
 /// Result of a fetch.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Fetched {
+pub enum FetchReport {
     /// The client has everything: the number of bytes.
     Whole(u64),
     /// The fetch failed for this reason.
@@ -53,14 +53,19 @@ pub enum Fetched {
 }
 
 /// Source of all content that may be fetched.
-pub trait Shelf: Send + Sync {
+pub trait ContentSource: Send + Sync {
     /// Returns the content of a name. `query`: the text after the question mark, by HTTP.
     ///
     /// # Errors
     ///
     /// There is no content of this name for this client.
-    fn find(&self, name: &str, query: &str, asker: &Asker) -> Result<Content, Absent>;
+    fn find(
+        &self,
+        name: &str,
+        query: &str,
+        asker: &FetchClient,
+    ) -> Result<FetchContent, MissingContent>;
 
     /// Records the end of a fetch.
-    fn fetched(&self, name: &str, asker: &Asker, end: &Fetched);
+    fn fetched(&self, name: &str, asker: &FetchClient, end: &FetchReport);
 }

@@ -29,7 +29,7 @@ pub struct Counting {
 
 /// Result of a fetch that was counted as open.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ended {
+pub enum FetchOutcome {
     /// The client has everything.
     Done,
     /// The fetch failed.
@@ -45,12 +45,12 @@ impl Counting {
     }
 
     /// Counts the end of a fetch that has begun.
-    pub fn end(&self, ended: Ended) {
+    pub fn end(&self, ended: FetchOutcome) {
         self.open.fetch_sub(1, Ordering::Relaxed);
         match ended {
-            Ended::Done => self.done.fetch_add(1, Ordering::Relaxed),
-            Ended::Failed => self.failed.fetch_add(1, Ordering::Relaxed),
-            Ended::Asked => 0,
+            FetchOutcome::Done => self.done.fetch_add(1, Ordering::Relaxed),
+            FetchOutcome::Failed => self.failed.fetch_add(1, Ordering::Relaxed),
+            FetchOutcome::Asked => 0,
         };
     }
 

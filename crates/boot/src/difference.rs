@@ -1,6 +1,6 @@
 //! Describes the differences between two configurations, for messages.
 
-use crate::config::{Boots, Lan};
+use crate::config::{BootConfig, LanConfig};
 use part::codec;
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,7 +10,7 @@ const NAMED_MAX: usize = 20;
 
 /// Returns the differences between two payloads, one line each.
 pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
-    let read = |bytes: Option<&[u8]>| -> Boots {
+    let read = |bytes: Option<&[u8]>| -> BootConfig {
         { bytes }
             .and_then(|bytes| codec::decode(bytes).ok())
             .unwrap_or_default()
@@ -32,7 +32,7 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
     lines
 }
 
-fn changed(name: &str, before: &Lan, now: &Lan) -> Vec<String> {
+fn changed(name: &str, before: &LanConfig, now: &LanConfig) -> Vec<String> {
     let mut lines = vec![format!("~ boot {name}")];
     if before.leases != now.leases {
         let (from, to) = (before.leases.display(), now.leases.display());
@@ -85,13 +85,13 @@ mod tests {
     #[test]
     fn another_directory_of_leases_is_a_line() {
         let payload = |leases: &str| {
-            let lan = Lan {
+            let lan = LanConfig {
                 leases: leases.into(),
-                ..Lan::plain("br0")
+                ..LanConfig::plain("br0")
             };
-            codec::encode(&Boots {
+            codec::encode(&BootConfig {
                 lans: [("lan".to_owned(), lan)].into(),
-                ..Boots::default()
+                ..BootConfig::default()
             })
         };
         let lines = difference(Some(&payload("/one")), Some(&payload("/two")));

@@ -15,7 +15,7 @@ const RECENT_MAX: usize = 1_024;
 
 /// Request of a machine, with its response.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Step {
+pub struct BootHistoryEntry {
     /// Time of the latest repetition.
     pub at: Moment,
     /// Request, as text: `DISCOVER by PXE`.
@@ -30,7 +30,7 @@ pub struct Step {
 
 /// Image that a machine booted last.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Booted {
+pub struct LastBoot {
     /// Name of the image, or `its disk`.
     pub image: String,
     /// Time at which the machine fetched the script for the image.
@@ -42,8 +42,8 @@ pub struct Booted {
 
 /// History of one machine.
 #[derive(Clone, Debug, Default)]
-struct Machine {
-    steps: VecDeque<Step>,
+struct MachineHistory {
+    steps: VecDeque<BootHistoryEntry>,
     booted: Option<(String, Moment)>,
     /// Number of the machine's last step among all steps: the lowest is forgotten first.
     last: u64,
@@ -52,15 +52,15 @@ struct Machine {
 /// History of all machines.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    machines: HashMap<Mac, Machine>,
+    machines: HashMap<Mac, MachineHistory>,
     /// Newest steps of all machines, with every repetition; the last one has `number`.
-    recent: VecDeque<(Mac, Step)>,
+    recent: VecDeque<(Mac, BootHistoryEntry)>,
     number: u64,
 }
 
 impl History {
     /// Adds a step of a machine.
-    pub fn add(&mut self, mac: Mac, step: Step) {
+    pub fn add(&mut self, mac: Mac, step: BootHistoryEntry) {
         self.number += 1;
         if self.recent.len() >= RECENT_MAX {
             self.recent.pop_front();
@@ -124,7 +124,7 @@ impl History {
     }
 
     /// Returns the steps of a machine, the newest last.
-    pub fn of(&self, mac: Mac) -> Vec<Step> {
+    pub fn of(&self, mac: Mac) -> Vec<BootHistoryEntry> {
         let machine = self.machines.get(&mac);
         machine.map_or_else(Vec::new, |machine| machine.steps.iter().cloned().collect())
     }
@@ -136,7 +136,7 @@ impl History {
 
     /// Returns the steps of all machines after a number, the newest last, and how many of them
     /// are forgotten. A number beyond the newest is of another history, and counts as none.
-    pub fn since(&self, number: u64) -> (u64, impl Iterator<Item = &(Mac, Step)>) {
+    pub fn since(&self, number: u64) -> (u64, impl Iterator<Item = &(Mac, BootHistoryEntry)>) {
         let number = if number > self.number { 0 } else { number };
         let new = usize::try_from(self.number - number).unwrap_or(usize::MAX);
         let missed = new.saturating_sub(self.recent.len());
@@ -145,19 +145,19 @@ impl History {
     }
 
     /// Returns the last step of each machine.
-    pub fn last(&self) -> impl Iterator<Item = (Mac, &Step)> {
+    pub fn last(&self) -> impl Iterator<Item = (Mac, &BootHistoryEntry)> {
         self.machines
             .iter()
             .filter_map(|(mac, machine)| Some((*mac, machine.steps.back()?)))
     }
 
     /// Returns the last step of one machine.
-    pub fn last_of(&self, mac: Mac) -> Option<&Step> {
+    pub fn last_of(&self, mac: Mac) -> Option<&BootHistoryEntry> {
         self.machines.get(&mac)?.steps.back()
     }
 
     /// Returns the last step of one machine that got a response.
-    pub fn answered_of(&self, mac: Mac) -> Option<&Step> {
+    pub fn answered_of(&self, mac: Mac) -> Option<&BootHistoryEntry> {
         let steps = self.machines.get(&mac)?.steps.iter();
         steps.rev().find(|step| !step.answered.is_empty())
     }
@@ -167,8 +167,8 @@ impl History {
 mod tests {
     use super::*;
 
-    fn step(asked: &str) -> Step {
-        Step {
+    fn step(asked: &str) -> BootHistoryEntry {
+        BootHistoryEntry {
             at: Moment::default(),
             asked: asked.to_owned(),
             answered: String::new(),
@@ -187,7 +187,7 @@ mod tests {
         let mut history = History::default();
         history.add(mac(1), step("a"));
         assert_eq!(history.answered_of(mac(1)), None);
-        let answered = Step {
+        let answered = BootHistoryEntry {
             answered: "OFFER".to_owned(),
             ..step("b")
         };

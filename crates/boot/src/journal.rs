@@ -11,7 +11,7 @@
 //! removed and created again has another number, and the record of a part names the file of its
 //! leases.
 
-use crate::dhcp::pool::{Change, Holder};
+use crate::dhcp::pool::{Holder, HolderChange};
 use crate::dhcp::range::Address;
 use crate::mac::Mac;
 use rustix::fs::{FlockOperation, flock};
@@ -41,7 +41,7 @@ const STALE_MAX: usize = 65_536;
 
 /// Open journal file of a range.
 #[derive(Debug)]
-pub struct Journal<A = Ipv4Addr> {
+pub struct LeaseJournal<A = Ipv4Addr> {
     path: PathBuf,
     file: File,
     known: BTreeMap<A, Holder>,
@@ -57,18 +57,18 @@ pub struct Journal<A = Ipv4Addr> {
     _lock: Lock,
 }
 
-impl<A: Address> Journal<A> {
+impl<A: Address> LeaseJournal<A> {
     /// Opens the file of a section, and reads the holder of each address.
     ///
     /// # Errors
     ///
     /// The system's, or another process has the file.
-    pub fn open(directory: &Path, section: &str) -> io::Result<Journal<A>> {
+    pub fn open(directory: &Path, section: &str) -> io::Result<LeaseJournal<A>> {
         let path = directory.join(format!("{section}.leases"));
         let lock = Lock::take(&path.with_extension("lock"))?;
         let was = match File::open(&path) {
             Ok(file) => read(file)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Was::new(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => JournalContents::new(),
             Err(error) => return Err(error),
         };
         if was.damaged > 0 {
@@ -77,7 +77,7 @@ impl<A: Address> Journal<A> {
         // A file with damaged lines may lack leases, so it gets another number.
         let store = { was.store.filter(|_| was.damaged == 0) }.unwrap_or_else(any);
         let file = write_anew(&path, (store, was.longest_s), &was.known)?;
-        Ok(Journal {
+        Ok(LeaseJournal {
             path,
             file,
             longest_s: was.longest_s,
@@ -130,7 +130,7 @@ impl<A: Address> Journal<A> {
     /// # Errors
     ///
     /// The system's: the clients must not get these leases.
-    pub fn add(&mut self, changes: &[Change<A>]) -> io::Result<()> {
+    pub fn add(&mut self, changes: &[HolderChange<A>]) -> io::Result<()> {
         self.remember(changes);
         let mut text = String::new();
         for change in changes {
@@ -179,11 +179,11 @@ impl<A: Address> Journal<A> {
             return Ok(());
         }
         self.longest_s = longest_s;
-        self.mend()
+        self.rewrite_after_error()
     }
 
     /// Records changes in memory without writing them.
-    pub fn remember(&mut self, changes: &[Change<A>]) {
+    pub fn remember(&mut self, changes: &[HolderChange<A>]) {
         for change in changes {
             match change.holder {
                 Holder::Nobody => {
@@ -201,7 +201,7 @@ impl<A: Address> Journal<A> {
     /// # Errors
     ///
     /// The system's.
-    pub fn mend(&mut self) -> io::Result<()> {
+    pub fn rewrite_after_error(&mut self) -> io::Result<()> {
         self.file = write_anew(&self.path, (self.store, self.longest_s), &self.known)?;
         self.lines = self.known.len();
         Ok(())
@@ -272,7 +272,7 @@ pub fn clients<A: Address>(directory: &Path, section: &str) -> io::Result<(Vec<(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), 0)),
         Err(error) => return Err(error),
     };
-    let was: Was<A> = read(file)?;
+    let was: JournalContents<A> = read(file)?;
     let clients = was
         .known
         .into_iter()
@@ -284,7 +284,7 @@ pub fn clients<A: Address>(directory: &Path, section: &str) -> io::Result<(Vec<(
 }
 
 /// Contents of a file at a start.
-struct Was<A> {
+struct JournalContents<A> {
     known: BTreeMap<A, Holder>,
     /// Longest lease, seconds. Zero: unknown.
     longest_s: u32,
@@ -294,9 +294,9 @@ struct Was<A> {
     damaged: usize,
 }
 
-impl<A> Was<A> {
-    fn new() -> Was<A> {
-        Was {
+impl<A> JournalContents<A> {
+    fn new() -> JournalContents<A> {
+        JournalContents {
             known: BTreeMap::new(),
             longest_s: 0,
             store: None,
@@ -305,10 +305,10 @@ impl<A> Was<A> {
     }
 }
 
-fn read<A: Address>(file: File) -> io::Result<Was<A>> {
+fn read<A: Address>(file: File) -> io::Result<JournalContents<A>> {
     let mut bytes = Vec::new();
     file.take(BYTES_MAX).read_to_end(&mut bytes)?;
-    let mut was = Was::new();
+    let mut was = JournalContents::new();
     // An incomplete last line was never confirmed.
     let whole = bytes
         .iter()

@@ -12,7 +12,7 @@ pub struct Mac(pub [u8; 6]);
 /// Error: the text is no MAC address.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("not a MAC address: six pairs of hexadecimal digits, such as 52:54:00:12:34:56")]
-pub struct NotMac;
+pub struct MacParseError;
 
 impl Mac {
     /// Returns whether a card can have the address: it is neither zero nor a group address.
@@ -35,28 +35,31 @@ impl fmt::Display for Mac {
 }
 
 impl FromStr for Mac {
-    type Err = NotMac;
+    type Err = MacParseError;
 
     /// Parses pairs of digits, with `:` or `-` between them.
     ///
     /// # Errors
     ///
     /// The text is something else.
-    fn from_str(text: &str) -> Result<Mac, NotMac> {
+    fn from_str(text: &str) -> Result<Mac, MacParseError> {
         let mut mac = [0; 6];
         let between = if text.contains('-') { '-' } else { ':' };
         let mut pairs = text.split(between);
         for byte in &mut mac {
-            let pair = pairs.next().filter(|pair| pair.len() == 2).ok_or(NotMac)?;
+            let pair = pairs
+                .next()
+                .filter(|pair| pair.len() == 2)
+                .ok_or(MacParseError)?;
             let is_digits = pair.bytes().all(|digit| digit.is_ascii_hexdigit());
             let pair = is_digits
                 .then(|| u8::from_str_radix(pair, 16))
-                .ok_or(NotMac)?;
-            *byte = pair.map_err(|_| NotMac)?;
+                .ok_or(MacParseError)?;
+            *byte = pair.map_err(|_| MacParseError)?;
         }
         match pairs.next() {
             None => Ok(Mac(mac)),
-            Some(_) => Err(NotMac),
+            Some(_) => Err(MacParseError),
         }
     }
 }
@@ -93,7 +96,7 @@ mod tests {
             "52:54:00:00:00:äf",
             "gg:54:00:00:00:00",
         ] {
-            assert_eq!(text.parse::<Mac>(), Err(NotMac), "{text}");
+            assert_eq!(text.parse::<Mac>(), Err(MacParseError), "{text}");
         }
         assert!(mac.is_of_a_card());
         assert!(!Mac([0; 6]).is_of_a_card() && !Mac([0xff; 6]).is_of_a_card());

@@ -1,9 +1,9 @@
 //! Messages to the boot role, beyond those for every role. The supervisor forwards them as bytes.
 
-use crate::history::{Booted, Step};
+use crate::history::{BootHistoryEntry, LastBoot};
 use crate::keyword::NAME;
 use crate::mac::Mac;
-use part::power::control::Control;
+use part::power::control::PowerControl;
 use part::role::PartMessage;
 use part::role::bounded::Name;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Order or query of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
-    /// Orders the image of a machine's next boot. The response is [`Answer`].
+pub enum OperatorRequest {
+    /// Orders the image of a machine's next boot. The response is [`OperatorResponse`].
     Once {
         /// Name or MAC address of the machine.
         #[serde(with = "Name")]
@@ -22,40 +22,40 @@ pub enum Message {
         #[serde(with = "Name")]
         image: String,
     },
-    /// Switches a machine on by Wake-on-LAN. The response is [`Answer`].
+    /// Switches a machine on by Wake-on-LAN. The response is [`OperatorResponse`].
     Wake {
         /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
-    /// Drops the changes of a machine to its disk. The response is [`Answer`].
+    /// Drops the changes of a machine to its disk. The response is [`OperatorResponse`].
     Drop {
         /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
-    /// Queries the power control of a machine. The response is [`Powered`].
+    /// Queries the power control of a machine. The response is [`PowerControlResponse`].
     Power {
         /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
-    /// Queries the requests of a machine. The response is [`Asked`].
+    /// Queries the requests of a machine. The response is [`MachineHistoryResponse`].
     Why {
         /// Name or MAC address of the machine.
         #[serde(with = "Name")]
         machine: String,
     },
-    /// Queries all machines. The response is [`Machines`].
+    /// Queries all machines. The response is [`MachineListResponse`].
     Machines {},
-    /// Queries the requests of all machines since the last query. The response is [`Watched`].
+    /// Queries the requests of all machines since the last query. The response is [`RecentRequestsResponse`].
     Watch {
         /// Numbers in the previous response, by network; empty: only later requests are returned.
         after: BTreeMap<String, u64>,
     },
 }
 
-impl Message {
+impl OperatorRequest {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)
@@ -65,36 +65,36 @@ impl Message {
 /// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Answer {
+pub struct OperatorResponse {
     /// True if the order was executed.
     pub good: bool,
     /// Result of the order, or the reason of the failure.
     pub words: String,
 }
 
-impl Answer {
+impl OperatorResponse {
     /// Builds the response from a result.
-    pub fn of(done: Result<String, String>) -> Answer {
+    pub fn of(done: Result<String, String>) -> OperatorResponse {
         let good = done.is_ok();
         let words = done.unwrap_or_else(|words| words);
-        Answer { good, words }
+        OperatorResponse { good, words }
     }
 }
 
 /// Response with the power control of a machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Powered {
+pub struct PowerControlResponse {
     /// Reason for which the machine is unknown; empty: it is known.
     pub trouble: String,
     /// Power control of the machine; None: its line has none.
-    pub control: Option<Control>,
+    pub control: Option<PowerControl>,
 }
 
 /// Response with the requests of a machine.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Asked {
+pub struct MachineHistoryResponse {
     /// Reason for which there is nothing to show; empty: there is something.
     pub trouble: String,
     /// Machine, as far as it is known: `node7 (52:54:00:00:00:07) in lan`.
@@ -104,22 +104,22 @@ pub struct Asked {
     /// Addresses of the machine, and the node that assigned them, as text; empty: none.
     pub address: String,
     /// Image that the machine booted last; None: unknown.
-    pub booted: Option<Booted>,
+    pub booted: Option<LastBoot>,
     /// Later response of another node to the machine, and that node; None: this node answered
     /// last.
-    pub elsewhere: Option<(Step, String)>,
+    pub elsewhere: Option<(BootHistoryEntry, String)>,
     /// Name of this node; empty: outside of a cluster.
     pub me: String,
     /// Requests of the machine, the newest last.
-    pub steps: Vec<Step>,
+    pub steps: Vec<BootHistoryEntry>,
 }
 
 /// Response with all machines.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Machines {
+pub struct MachineListResponse {
     /// Machines, those with the latest requests first.
-    pub machines: Vec<Shown>,
+    pub machines: Vec<BootMachineStatus>,
     /// Number of further machines that did not fit.
     pub more: u64,
     /// Name of this node; empty: outside of a cluster.
@@ -131,18 +131,18 @@ pub struct Machines {
 /// Response with the latest requests of all machines.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Watched {
+pub struct RecentRequestsResponse {
     /// Number of the last step of each network.
     pub after: BTreeMap<String, u64>,
     /// Number of steps that are forgotten already.
     pub missed: u64,
     /// Steps, with their network and machine, those of a network the newest last.
-    pub steps: Vec<(String, String, Step)>,
+    pub steps: Vec<(String, String, BootHistoryEntry)>,
 }
 
 /// Machine as operators see it.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Shown {
+pub struct BootMachineStatus {
     /// Name of the network's section.
     pub network: String,
     /// Name of the machine; empty: it is not configured.
@@ -162,9 +162,9 @@ pub struct Shown {
     pub next: String,
     /// Image that the machine booted last, at any node; None: unknown.
     #[serde(default)]
-    pub booted: Option<Booted>,
+    pub booted: Option<LastBoot>,
     /// Last request of the machine to any node.
-    pub last: Option<Step>,
+    pub last: Option<BootHistoryEntry>,
     /// Node that answered that request, if it is another one; empty: this node, or none.
     #[serde(default)]
     pub last_node: String,
@@ -175,7 +175,7 @@ pub struct Shown {
     pub power: String,
 }
 
-impl Shown {
+impl BootMachineStatus {
     /// Returns the addresses, as text; empty: none.
     pub fn addresses(&self) -> String {
         let four = self.address.map(IpAddr::V4);

@@ -2,8 +2,8 @@
 //!
 //! iPXE splits a line at spaces and has no quotes; GRUB has those of a shell.
 
-use crate::assignment::Assigned;
-use crate::config::{Image, Lan};
+use crate::assignment::BootTarget;
+use crate::config::{Image, LanConfig};
 use crate::mac::Mac;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ const MENU_MS: u32 = 30_000;
 
 /// Servers from which a machine fetches.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Servers {
+pub struct FetchServers {
     /// Address of the node to which the machine sent its request, then those of the others.
     pub addresses: Vec<IpAddr>,
     /// TCP port of HTTP.
@@ -29,7 +29,7 @@ const STALL_MS: u32 = 5_000;
 /// Prefix of iSCSI initiator names.
 const INITIATORS: &str = "iqn.2026-01.org.evenkeel:machine";
 
-impl Servers {
+impl FetchServers {
     fn base(&self, server: IpAddr) -> String {
         format!("http://{}", SocketAddr::from((server, self.port)))
     }
@@ -73,7 +73,7 @@ impl Script {
 
     /// Retries at the other nodes at once, and after a pause at any: such machines are
     /// unattended.
-    fn again(mut self, mac: Mac, servers: &Servers) -> Vec<u8> {
+    fn again(mut self, mac: Mac, servers: &FetchServers) -> Vec<u8> {
         let (own, others) = match servers.addresses.split_first() {
             Some((own, others)) => (Some(own), others),
             None => (None, [].as_slice()),
@@ -102,17 +102,17 @@ impl Script {
 
 /// Returns the iPXE script of a machine.
 pub fn ipxe(
-    lan: &Lan,
+    lan: &LanConfig,
     section: &str,
-    assigned: Assigned<'_>,
+    assigned: BootTarget<'_>,
     mac: Mac,
-    servers: &Servers,
+    servers: &FetchServers,
 ) -> Vec<u8> {
     match assigned {
-        Assigned::Image(name, image) => of_image(lan, name, image, mac, servers),
-        Assigned::Menu => menu(lan, section, mac, servers),
-        Assigned::Enlist => enlist(section, mac, servers),
-        Assigned::Nothing(why) => disk(why),
+        BootTarget::Image(name, image) => of_image(lan, name, image, mac, servers),
+        BootTarget::Menu => menu(lan, section, mac, servers),
+        BootTarget::Enlist => enlist(section, mac, servers),
+        BootTarget::Nothing(why) => disk(why),
     }
 }
 
@@ -124,7 +124,13 @@ fn disk(why: &str) -> Vec<u8> {
 }
 
 /// Returns the iPXE script of an image.
-pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Servers) -> Vec<u8> {
+pub fn of_image(
+    lan: &LanConfig,
+    name: &str,
+    image: &Image,
+    mac: Mac,
+    servers: &FetchServers,
+) -> Vec<u8> {
     let base = servers.first();
     let url = |part: &str| format!("{base}/{}", file(mac, name, part));
     let mut script = Script::ipxe();
@@ -178,7 +184,7 @@ pub fn of_image(lan: &Lan, name: &str, image: &Image, mac: Mac, servers: &Server
 }
 
 /// Returns the SAN URI of an image's disk. None: there is no such disk.
-fn uri(lan: &Lan, image: &Image, servers: &Servers) -> Option<String> {
+fn uri(lan: &LanConfig, image: &Image, servers: &FetchServers) -> Option<String> {
     let disk = lan.disks.get(image.disk()?)?;
     match image {
         Image::Aoe { .. } => Some(format!("aoe:{}", disk.target?)),
@@ -195,7 +201,7 @@ fn uri(lan: &Lan, image: &Image, servers: &Servers) -> Option<String> {
 
 /// Returns the kernel command line: what the root by NBD needs, unless configured, and the
 /// configured words.
-fn kernel_words(lan: &Lan, image: &Image, servers: &Servers) -> Vec<String> {
+fn kernel_words(lan: &LanConfig, image: &Image, servers: &FetchServers) -> Vec<String> {
     let Image::Kernel { append, nbd, .. } = image else {
         return Vec::new();
     };
@@ -218,7 +224,7 @@ fn kernel_words(lan: &Lan, image: &Image, servers: &Servers) -> Vec<String> {
         .collect()
 }
 
-fn menu(lan: &Lan, section: &str, mac: Mac, servers: &Servers) -> Vec<u8> {
+fn menu(lan: &LanConfig, section: &str, mac: Mac, servers: &FetchServers) -> Vec<u8> {
     let mut script = Script::ipxe();
     script.line(":menu");
     script.line(&format!("menu Network {section}: machine {mac}"));
@@ -247,7 +253,7 @@ fn menu(lan: &Lan, section: &str, mac: Mac, servers: &Servers) -> Vec<u8> {
     script.again(mac, servers)
 }
 
-fn enlist(section: &str, mac: Mac, servers: &Servers) -> Vec<u8> {
+fn enlist(section: &str, mac: Mac, servers: &FetchServers) -> Vec<u8> {
     let mut script = Script::ipxe();
     let base = servers.first();
     script.line(&format!(
@@ -286,7 +292,7 @@ pub const FACTS: [&str; 12] = [
 ];
 
 /// Returns the iPXE script of a machine that has reported its facts.
-pub fn enlisted(mac: Mac, servers: &Servers) -> Vec<u8> {
+pub fn enlisted(mac: Mac, servers: &FetchServers) -> Vec<u8> {
     let mut script = Script::ipxe();
     script.line("echo Waiting. It is looked up again every 10 seconds; press Ctrl-B for a shell.");
     script.line("prompt --key 0x02 --timeout 10000 && shell ||");
@@ -309,11 +315,11 @@ fn quoted(word: &str) -> String {
 
 /// Returns the GRUB script of a machine.
 pub fn grub(
-    lan: &Lan,
+    lan: &LanConfig,
     section: &str,
-    assigned: Assigned<'_>,
+    assigned: BootTarget<'_>,
     mac: Mac,
-    servers: &Servers,
+    servers: &FetchServers,
 ) -> Vec<u8> {
     let entry = |script: &mut Script, name: &str, image: &Image| {
         let words = kernel_words(lan, image, servers).join(" ");
@@ -321,25 +327,25 @@ pub fn grub(
     };
     let mut script = Script(String::new());
     match assigned {
-        Assigned::Image(name, image) => {
+        BootTarget::Image(name, image) => {
             script.line("set timeout=0");
             entry(&mut script, name, image);
         }
-        Assigned::Menu => {
+        BootTarget::Menu => {
             script.line(&format!("set timeout={}", MENU_MS / 1000));
             script.line("menuentry 'Disk of this machine' { exit }");
             for (name, image) in &lan.images {
                 entry(&mut script, name, image);
             }
         }
-        Assigned::Enlist => {
+        BootTarget::Enlist => {
             let told =
                 format!("Machine {mac} is new in network {section}; it waits for a machine line.");
             script.line(&format!("echo {}", quoted(&told)));
             script.line("sleep 10");
             script.line(&format!("configfile /boot/{mac}.grub"));
         }
-        Assigned::Nothing(_) => script.line("exit"),
+        BootTarget::Nothing(_) => script.line("exit"),
     }
     script.0.into_bytes()
 }

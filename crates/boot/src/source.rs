@@ -1,7 +1,7 @@
-//! Opened [`Content`]: its length and its bytes, for all servers. Opening never blocks: a FIFO, a
+//! Opened [`FetchContent`]: its length and its bytes, for all servers. Opening never blocks: a FIFO, a
 //! directory or a device is refused.
 
-use crate::content::Content;
+use crate::content::FetchContent;
 use rustix::fs::{Advice, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::File;
@@ -20,16 +20,16 @@ const FLAGS: OFlags = OFlags::RDONLY
 
 /// Opened content. A clone reads from the same file.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum OpenContent {
     /// Bytes in memory.
     Bytes(Arc<[u8]>),
     /// An open regular file.
-    File(Opened),
+    File(OpenFile),
 }
 
 /// Open regular file, with its properties at that time.
 #[derive(Clone, Debug)]
-pub struct Opened {
+pub struct OpenFile {
     file: Arc<File>,
     /// Length, bytes.
     pub bytes: u64,
@@ -41,7 +41,7 @@ pub struct Opened {
 
 /// Reason for which a content cannot be opened.
 #[derive(Debug, Error)]
-pub enum NotOpened {
+pub enum ContentOpenError {
     /// The system refuses it.
     #[error("cannot open the file: {}", language::reason(.0))]
     Open(#[from] io::Error),
@@ -52,7 +52,7 @@ pub enum NotOpened {
 
 /// Reason for which bytes of a source cannot be read.
 #[derive(Debug, Error)]
-pub enum NotRead {
+pub enum SourceReadError {
     /// The system refuses it.
     #[error("cannot read the file: {}", language::reason(.0))]
     Read(#[from] io::Error),
@@ -61,39 +61,39 @@ pub enum NotRead {
     Truncated,
 }
 
-impl Source {
+impl OpenContent {
     /// Opens a content without waiting for the writer of a FIFO.
     ///
     /// # Errors
     ///
     /// There is no such file, or it is not a regular file.
-    pub fn open(content: &Content) -> Result<Source, NotOpened> {
+    pub fn open(content: &FetchContent) -> Result<OpenContent, ContentOpenError> {
         match content {
-            Content::Made(bytes) => Ok(Source::Bytes(Arc::clone(bytes))),
-            Content::File(path) => {
+            FetchContent::Made(bytes) => Ok(OpenContent::Bytes(Arc::clone(bytes))),
+            FetchContent::File(path) => {
                 let fd = rustix::fs::open(path, FLAGS, Mode::empty()).map_err(io::Error::from)?;
-                Ok(Source::File(Opened::of(fd)?))
+                Ok(OpenContent::File(OpenFile::of(fd)?))
             }
         }
     }
 
     /// Opens a content if that needs no disk access. None: disk access may be needed, or the
     /// content cannot be opened (openat2(2), Linux 5.12).
-    pub fn open_at_once(content: &Content) -> Option<Source> {
+    pub fn open_at_once(content: &FetchContent) -> Option<OpenContent> {
         let path = match content {
-            Content::Made(bytes) => return Some(Source::Bytes(Arc::clone(bytes))),
-            Content::File(path) => path,
+            FetchContent::Made(bytes) => return Some(OpenContent::Bytes(Arc::clone(bytes))),
+            FetchContent::File(path) => path,
         };
         let cached = ResolveFlags::CACHED;
         let fd = rustix::fs::openat2(CWD, path, FLAGS, Mode::empty(), cached).ok()?;
-        Opened::of(fd).ok().map(Source::File)
+        OpenFile::of(fd).ok().map(OpenContent::File)
     }
 
     /// Returns the length in bytes.
     pub fn bytes(&self) -> u64 {
         match self {
-            Source::Bytes(bytes) => bytes.len() as u64,
-            Source::File(file) => file.bytes,
+            OpenContent::Bytes(bytes) => bytes.len() as u64,
+            OpenContent::File(file) => file.bytes,
         }
     }
 
@@ -102,19 +102,19 @@ impl Source {
     /// # Errors
     ///
     /// The file cannot be read, or it ends before.
-    pub fn read(&self, at: u64, buffer: &mut [u8]) -> Result<(), NotRead> {
+    pub fn read(&self, at: u64, buffer: &mut [u8]) -> Result<(), SourceReadError> {
         match self {
-            Source::Bytes(bytes) => {
-                let from = usize::try_from(at).map_err(|_| NotRead::Truncated)?;
+            OpenContent::Bytes(bytes) => {
+                let from = usize::try_from(at).map_err(|_| SourceReadError::Truncated)?;
                 let end = from.checked_add(buffer.len());
                 let part = end.and_then(|end| bytes.get(from..end));
-                buffer.copy_from_slice(part.ok_or(NotRead::Truncated)?);
+                buffer.copy_from_slice(part.ok_or(SourceReadError::Truncated)?);
                 Ok(())
             }
-            Source::File(file) => match file.file.read_exact_at(buffer, at) {
+            OpenContent::File(file) => match file.file.read_exact_at(buffer, at) {
                 Ok(()) => Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    Err(NotRead::Truncated)
+                    Err(SourceReadError::Truncated)
                 }
                 Err(error) => Err(error.into()),
             },
@@ -125,8 +125,8 @@ impl Source {
     /// did.
     pub fn read_at_once(&self, at: u64, buffer: &mut [u8]) -> bool {
         let file = match self {
-            Source::Bytes(_) => return self.read(at, buffer).is_ok(),
-            Source::File(file) => file,
+            OpenContent::Bytes(_) => return self.read(at, buffer).is_ok(),
+            OpenContent::File(file) => file,
         };
         let wanted = buffer.len();
         let mut into = [IoSliceMut::new(buffer)];
@@ -138,7 +138,7 @@ impl Source {
 /// cachestat(2), Linux 6.5: the number is the same on all architectures that Linux has since.
 const CACHESTAT: libc::c_long = 451;
 
-impl Opened {
+impl OpenFile {
     /// Returns whether `length` bytes from `at` can be read without disk access. False, too,
     /// where the kernel does not report it.
     pub fn is_in_memory(&self, at: u64, length: u64) -> bool {
@@ -187,14 +187,14 @@ impl Opened {
         }
     }
 
-    fn of(fd: OwnedFd) -> Result<Opened, NotOpened> {
+    fn of(fd: OwnedFd) -> Result<OpenFile, ContentOpenError> {
         let about = rustix::fs::fstat(&fd).map_err(io::Error::from)?;
         if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
-            return Err(NotOpened::NotAFile);
+            return Err(ContentOpenError::NotAFile);
         }
         // Only a hint: the disk reads ahead.
         let _: Result<(), Errno> = rustix::fs::fadvise(&fd, 0, None, Advice::Sequential);
-        Ok(Opened {
+        Ok(OpenFile {
             file: Arc::new(File::from(fd)),
             bytes: u64::try_from(about.st_size).unwrap_or(0),
             modified: (
@@ -209,27 +209,27 @@ impl Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::path::Path;
 
-    fn opened(path: &Path) -> Result<Source, NotOpened> {
-        Source::open(&Content::File(path.to_owned()))
+    fn opened(path: &Path) -> Result<OpenContent, ContentOpenError> {
+        OpenContent::open(&FetchContent::File(path.to_owned()))
     }
 
     #[test]
     fn a_file_is_read_at_any_offset_and_never_behind_its_end() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("a", "0123456789").unwrap();
-        let made = Source::Bytes(Arc::from(b"0123456789".as_slice()));
+        let made = OpenContent::Bytes(Arc::from(b"0123456789".as_slice()));
         for source in [opened(&path).unwrap(), made] {
             assert_eq!(source.bytes(), 10);
             let mut four = [0; 4];
             source.read(6, &mut four).unwrap();
             assert_eq!(&four, b"6789");
             let behind = source.read(7, &mut four);
-            assert!(matches!(behind, Err(NotRead::Truncated)));
+            assert!(matches!(behind, Err(SourceReadError::Truncated)));
             let behind = source.read(u64::MAX - 1, &mut four);
             assert!(behind.is_err());
         }
@@ -237,9 +237,9 @@ mod tests {
 
     #[test]
     fn what_is_opened_at_once_is_what_is_opened_otherwise() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("a", "0123456789").unwrap();
-        let at_once = |path: &Path| Source::open_at_once(&Content::File(path.to_owned()));
+        let at_once = |path: &Path| OpenContent::open_at_once(&FetchContent::File(path.to_owned()));
         // A kernel without the feature never reports a file as cached.
         if let Some(source) = at_once(&path) {
             let mut four = [0; 4];
@@ -248,15 +248,15 @@ mod tests {
         }
         assert!(at_once(scratch.path()).is_none(), "a directory");
         assert!(at_once(&scratch.path().join("none")).is_none());
-        let made = Source::open_at_once(&Content::Made(Arc::from(b"1".as_slice())));
+        let made = OpenContent::open_at_once(&FetchContent::Made(Arc::from(b"1".as_slice())));
         assert_eq!(made.map(|made| made.bytes()), Some(1));
     }
 
     #[test]
     fn a_socket_gets_the_bytes_of_a_file_and_hears_of_its_end() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("a", "0123456789").unwrap();
-        let Source::File(file) = opened(&path).unwrap() else {
+        let OpenContent::File(file) = opened(&path).unwrap() else {
             unreachable!("it is a file");
         };
         let (mut near, mut far) = UnixStream::pair().unwrap();
@@ -273,12 +273,12 @@ mod tests {
 
     #[test]
     fn only_what_was_read_or_written_is_in_memory() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.path().join("a");
         let bytes = File::create(&path).unwrap();
         bytes.set_len(100 << 20).unwrap();
         bytes.write_all_at(&[1; 20_000], 5_000).unwrap();
-        let Source::File(file) = opened(&path).unwrap() else {
+        let OpenContent::File(file) = opened(&path).unwrap() else {
             unreachable!("it is a file");
         };
         let is_there = [(5_000, 20_000), (9_000, 1), (24_999, 1)];
@@ -298,12 +298,12 @@ mod tests {
 
     #[test]
     fn a_directory_a_fifo_and_a_missing_file_are_refused_at_once() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let directory = opened(scratch.path());
-        assert!(matches!(directory, Err(NotOpened::NotAFile)));
+        assert!(matches!(directory, Err(ContentOpenError::NotAFile)));
         let fifo = scratch.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
-        assert!(matches!(opened(&fifo), Err(NotOpened::NotAFile)));
+        assert!(matches!(opened(&fifo), Err(ContentOpenError::NotAFile)));
         let missing = opened(&scratch.path().join("none")).unwrap_err();
         assert_eq!(
             missing.to_string(),

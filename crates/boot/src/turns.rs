@@ -1,6 +1,6 @@
 //! Storage of the progress of single boots: a file that is replaced as a whole.
 
-use crate::assignment::Turns;
+use crate::assignment::SingleBootProgress;
 use part::codec;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,10 +16,12 @@ const BYTES_MAX: u64 = 32 << 20;
 ///
 /// The system's, or the file has another format: treating it as empty would boot installers
 /// again.
-pub fn read(path: &Path) -> io::Result<Turns> {
+pub fn read(path: &Path) -> io::Result<SingleBootProgress> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Turns::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(SingleBootProgress::default());
+        }
         Err(error) => return Err(error),
     };
     let mut bytes = Vec::new();
@@ -46,7 +48,7 @@ fn digest(bytes: &[u8]) -> u64 {
 /// # Errors
 ///
 /// The system's; the previous file then remains.
-pub fn write(path: &Path, turns: &Turns) -> io::Result<()> {
+pub fn write(path: &Path, turns: &SingleBootProgress) -> io::Result<()> {
     let beside = path.with_extension("turns.new");
     let mut options = OpenOptions::new();
     let options = options.write(true).create(true).truncate(true).mode(0o600);
@@ -66,17 +68,17 @@ pub fn write(path: &Path, turns: &Turns) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::mac::Mac;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
 
     #[test]
     fn turns_are_kept_and_a_damaged_file_is_not_an_empty_one() {
-        let scratch = Scratch::new().expect("a directory");
+        let scratch = ScratchDirectory::new().expect("a directory");
         let path = scratch.path().join("lan.turns");
-        assert_eq!(read(&path).expect("no file"), Turns::default());
-        let mut lan = crate::config::Lan::plain("br0");
+        assert_eq!(read(&path).expect("no file"), SingleBootProgress::default());
+        let mut lan = crate::config::LanConfig::plain("br0");
         lan.images
             .insert("rescue".to_owned(), crate::config::Image::Disk);
-        let mut turns = Turns::default();
+        let mut turns = SingleBootProgress::default();
         turns
             .order(&lan, Mac([2, 0, 0, 0, 0, 1]), Some("rescue"))
             .expect("an image");

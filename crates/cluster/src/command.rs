@@ -1,10 +1,10 @@
 //! The replicated commands of the log, and the result of each.
 //!
-//! A command names the format that it needs ([`Command::format`]). A proposer uses the
+//! A command names the format that it needs ([`ClusterCommand::format`]). A proposer uses the
 //! newest format that all members support ([`crate::state::State::format`]). A member
 //! that reads a newer format than its own stops there, so that its state never diverges.
 
-use crate::member::{Digest, Member, MemberId};
+use crate::member::{ClusterMember, Digest, MemberId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -17,7 +17,7 @@ pub const FREES_FORMAT: u32 = 3;
 pub const PASSES_FORMAT: u32 = 4;
 /// The format from which the record of a lease may have more than [`SHORT_RECORD_BYTES_MAX`].
 pub const LONG_RECORDS_FORMAT: u32 = 5;
-/// First format in which authors sign their commands: see [`Body::RequireSignatures`].
+/// First format in which authors sign their commands: see [`CommandBody::RequireSignatures`].
 pub const SIGNED_FORMAT: u32 = 6;
 /// Longest record of a lease, bytes.
 pub const RECORD_BYTES_MAX: usize = 512;
@@ -48,7 +48,7 @@ pub struct Epoch(pub u64);
 
 /// A command of the replicated log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Command {
+pub struct ClusterCommand {
     /// Format that a member must support to apply the command.
     pub format: u32,
     /// Member that proposes the command.
@@ -58,24 +58,24 @@ pub struct Command {
     #[serde(default)]
     pub time_s: i64,
     /// The change that the command makes.
-    pub body: Body,
+    pub body: CommandBody,
 }
 
-impl Command {
+impl ClusterCommand {
     /// Creates a command in the oldest format that supports it, so that as many members
     /// as possible understand it.
-    pub fn new(from: MemberId, time_s: i64, body: Body) -> Command {
+    pub fn new(from: MemberId, time_s: i64, body: CommandBody) -> ClusterCommand {
         let format = match body {
-            Body::Record(ref record) if record.value.len() > SHORT_RECORD_BYTES_MAX => {
+            CommandBody::Record(ref record) if record.value.len() > SHORT_RECORD_BYTES_MAX => {
                 LONG_RECORDS_FORMAT
             }
-            Body::Record(ref record) if !record.frees.is_empty() => FREES_FORMAT,
-            Body::Record(_) => 2,
-            Body::Lease(LeaseCommand::Pass { .. }) => PASSES_FORMAT,
-            Body::RequireSignatures => SIGNED_FORMAT,
+            CommandBody::Record(ref record) if !record.frees.is_empty() => FREES_FORMAT,
+            CommandBody::Record(_) => 2,
+            CommandBody::Lease(LeaseCommand::Pass { .. }) => PASSES_FORMAT,
+            CommandBody::RequireSignatures => SIGNED_FORMAT,
             _ => 1,
         };
-        Command {
+        ClusterCommand {
             format,
             from,
             time_s,
@@ -84,7 +84,7 @@ impl Command {
     }
 }
 
-impl fmt::Display for Command {
+impl fmt::Display for ClusterCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of member {}", self.body.name(), self.from)
     }
@@ -92,18 +92,18 @@ impl fmt::Display for Command {
 
 /// The content of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Body {
+pub enum CommandBody {
     /// Founds a cluster: its name, its first member, the certificate (DER) of its CA.
     Found {
         /// Name of the new cluster.
         cluster: String,
         /// First member of the cluster, a node.
-        member: Member,
+        member: ClusterMember,
         /// Certificate of the CA, DER.
         #[serde(with = "serde_bytes")]
         authority: Vec<u8>,
     },
-    /// Adds an invitation. It ends when it is used, or by [`Body::Uninvite`].
+    /// Adds an invitation. It ends when it is used, or by [`CommandBody::Uninvite`].
     Invite(Invitation),
     /// Ends an invitation: it has expired, or was withdrawn.
     Uninvite {
@@ -115,10 +115,10 @@ pub enum Body {
         /// SHA-256 of the token, which is used up.
         token: Digest,
         /// The new member, with its number.
-        member: Member,
+        member: ClusterMember,
     },
     /// Addresses and supported formats of a member, sent at each start.
-    Announce(Member),
+    Announce(ClusterMember),
     /// Removes a member; its certificate is never accepted again.
     Remove {
         /// Number of the member to remove.
@@ -138,7 +138,7 @@ pub enum Body {
     /// Proposes a version; its rollout starts if no other is in progress.
     Propose(Box<Proposal>),
     /// A node's report on a version.
-    Report(Report),
+    Report(RolloutReport),
     /// The leader's next step with a version.
     Decide(Decision),
     /// Grants, releases or passes on a lease.
@@ -174,29 +174,29 @@ pub enum Body {
     RequireSignatures,
 }
 
-impl Body {
+impl CommandBody {
     /// Returns the name of the command's kind, one word.
     pub fn name(&self) -> &'static str {
         match self {
-            Body::Found { .. } => "found",
-            Body::Invite(_) => "invite",
-            Body::Uninvite { .. } => "uninvite",
-            Body::Admit { .. } => "admit",
-            Body::Announce(_) => "announce",
-            Body::Remove { .. } => "remove",
-            Body::Seal(_) => "seal",
-            Body::Chunk { .. } => "chunk",
-            Body::Propose(_) => "propose",
-            Body::Report(_) => "report",
-            Body::Decide(_) => "decide",
-            Body::Lease(_) => "lease",
-            Body::Record(_) => "record",
-            Body::Event { .. } => "event",
-            Body::Keep(_) => "keep",
-            Body::Authority(_) => "authority",
-            Body::Certified { .. } => "certified",
-            Body::GiveUpAuthority { .. } => "give up authority",
-            Body::RequireSignatures => "require signatures",
+            CommandBody::Found { .. } => "found",
+            CommandBody::Invite(_) => "invite",
+            CommandBody::Uninvite { .. } => "uninvite",
+            CommandBody::Admit { .. } => "admit",
+            CommandBody::Announce(_) => "announce",
+            CommandBody::Remove { .. } => "remove",
+            CommandBody::Seal(_) => "seal",
+            CommandBody::Chunk { .. } => "chunk",
+            CommandBody::Propose(_) => "propose",
+            CommandBody::Report(_) => "report",
+            CommandBody::Decide(_) => "decide",
+            CommandBody::Lease(_) => "lease",
+            CommandBody::Record(_) => "record",
+            CommandBody::Event { .. } => "event",
+            CommandBody::Keep(_) => "keep",
+            CommandBody::Authority(_) => "authority",
+            CommandBody::Certified { .. } => "certified",
+            CommandBody::GiveUpAuthority { .. } => "give up authority",
+            CommandBody::RequireSignatures => "require signatures",
         }
     }
 }
@@ -226,7 +226,7 @@ pub struct Invitation {
     /// SHA-256 of the invitation's token.
     pub token: Digest,
     /// The kind of member that may join with it.
-    pub kind: crate::member::Kind,
+    pub kind: crate::member::MemberKind,
     /// Validity of the invitation, milliseconds; the leader counts it from the command.
     pub valid_ms: u64,
 }
@@ -278,7 +278,7 @@ pub struct SealedAuthority {
 
 /// An encrypted content: chunks of a ciphertext.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Content {
+pub struct EncryptedContent {
     /// Size of the plain content, in bytes.
     pub bytes: u64,
     /// Epoch of the key that decrypts the content.
@@ -300,7 +300,7 @@ pub struct FileEntry {
     /// Permissions of the file.
     pub mode: u32,
     /// Content of the file.
-    pub content: Content,
+    pub content: EncryptedContent,
 }
 
 /// Rules by which a change is judged.
@@ -315,7 +315,7 @@ pub struct Judging {
 
 /// Origin of a version: an operator or a repository.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Origin {
+pub enum VersionOrigin {
     /// An operator applied the files.
     Applied,
     /// A followed repository.
@@ -346,7 +346,7 @@ pub struct Proposal {
     /// decision depends on it.
     pub time_s: i64,
     /// The origin of the files.
-    pub origin: Origin,
+    pub origin: VersionOrigin,
     /// Files of the version.
     pub files: Vec<FileEntry>,
     /// Directories that the configuration names, with the names in them.
@@ -357,7 +357,7 @@ pub struct Proposal {
 
 /// A node's report on a version.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Report {
+pub struct RolloutReport {
     /// Version that the report is about.
     pub version: VersionId,
     /// Node that reports.
@@ -516,7 +516,7 @@ pub struct LeaseRecord {
 
 /// The result of a command.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Answer {
+pub enum CommandResult {
     /// The command took effect and has no further result.
     Done,
     /// The number of the new version.
@@ -524,12 +524,12 @@ pub enum Answer {
     /// The lease has this epoch now.
     Lease(Epoch),
     /// The command was refused; nothing changed.
-    Refused(Refusal),
+    Refused(CommandRefusal),
 }
 
 /// Why a command changed nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Refusal {
+pub enum CommandRefusal {
     /// Another version is in progress.
     Busy {
         /// Version that is in progress.
@@ -614,62 +614,62 @@ pub enum TakenAttribute {
     Name,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for CommandRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Busy { version, author } => {
+            CommandRefusal::Busy { version, author } => {
                 write!(f, "version {version} of {author} is in progress")
             }
-            Refusal::Stale {
+            CommandRefusal::Stale {
                 accepted: Some(now),
             } => {
                 write!(f, "version {now} was accepted meanwhile")
             }
-            Refusal::Stale { accepted: None } => f.write_str("no version is accepted yet"),
-            Refusal::Token => f.write_str("the token is unknown, used, or expired"),
-            Refusal::Certificate => {
+            CommandRefusal::Stale { accepted: None } => f.write_str("no version is accepted yet"),
+            CommandRefusal::Token => f.write_str("the token is unknown, used, or expired"),
+            CommandRefusal::Certificate => {
                 f.write_str(
                     "the certificate belongs to a removed or another member, or the current CA did not issue it",
                 )
             }
-            Refusal::NoMember => f.write_str("no such member"),
-            Refusal::NoVersion => f.write_str("no such version, or it is not in progress"),
-            Refusal::Incomplete { chunk } => {
+            CommandRefusal::NoMember => f.write_str("no such member"),
+            CommandRefusal::NoVersion => f.write_str("no such version, or it is not in progress"),
+            CommandRefusal::Incomplete { chunk } => {
                 write!(f, "part {chunk} of its contents is missing")
             }
-            Refusal::TooMany { what, max } => write!(f, "too many {what}: at most {max} are allowed"),
-            Refusal::Held { holder } => write!(f, "member {holder} holds it"),
-            Refusal::OldEpoch => {
+            CommandRefusal::TooMany { what, max } => write!(f, "too many {what}: at most {max} are allowed"),
+            CommandRefusal::Held { holder } => write!(f, "member {holder} holds it"),
+            CommandRefusal::OldEpoch => {
                 f.write_str("the keys or the lease changed meanwhile; run the command again")
             }
-            Refusal::Founded => f.write_str("the cluster already exists, or does not exist yet"),
-            Refusal::Unfit => f.write_str("this member does not support that"),
-            Refusal::Taken {
+            CommandRefusal::Founded => f.write_str("the cluster already exists, or does not exist yet"),
+            CommandRefusal::Unfit => f.write_str("this member does not support that"),
+            CommandRefusal::Taken {
                 what: TakenAttribute::Number,
             } => f.write_str("the member number is taken"),
-            Refusal::Taken { what: TakenAttribute::Name } => f.write_str(
+            CommandRefusal::Taken { what: TakenAttribute::Name } => f.write_str(
                 "the cluster already has a member with this name: choose another one with `--name`",
             ),
-            Refusal::Name => f.write_str(
+            CommandRefusal::Name => f.write_str(
                 "invalid name: use 1 to 64 letters, digits, dots, hyphens and underscores",
             ),
-            Refusal::Digest => f.write_str("the bytes do not match their digest"),
-            Refusal::Unsealed { node } => {
+            CommandRefusal::Digest => f.write_str("the bytes do not match their digest"),
+            CommandRefusal::Unsealed { node } => {
                 write!(
                     f,
                     "the key is not encrypted for member {node}, which joined meanwhile"
                 )
             }
-            Refusal::Untimely => f.write_str("the version is not in the state for this step"),
-            Refusal::AuthorityUnderWay => f.write_str("a new CA is already being introduced"),
-            Refusal::Late { member } => write!(
+            CommandRefusal::Untimely => f.write_str("the version is not in the state for this step"),
+            CommandRefusal::AuthorityUnderWay => f.write_str("a new CA is already being introduced"),
+            CommandRefusal::Late { member } => write!(
                 f,
                 "member {member} missed several new CAs; it must return or be removed before the next one"
             ),
-            Refusal::Unsigned => {
+            CommandRefusal::Unsigned => {
                 f.write_str("the command has no valid signature of the member that proposed it")
             }
-            Refusal::Format { understood } => {
+            CommandRefusal::Format { understood } => {
                 write!(f, "a member supports only format {understood}")
             }
         }

@@ -3,7 +3,7 @@
 //! A node stores it on disk, and starts with it when it is alone.
 
 use crate::command::VersionId;
-use part::codec::{self, Malformed};
+use part::codec::{self, InvalidEncoding};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use zeroize::Zeroize;
@@ -68,7 +68,7 @@ impl FileSet {
     ///
     /// # Errors
     /// Fails on bytes that do not encode a set.
-    pub fn decode(bytes: &[u8]) -> Result<FileSet, Malformed> {
+    pub fn decode(bytes: &[u8]) -> Result<FileSet, InvalidEncoding> {
         codec::decode(bytes)
     }
 }

@@ -8,7 +8,7 @@
 //! an argument, and only used for how long ago a member was heard of.
 
 use crate::member::MemberId;
-use part::codec::{self, Malformed};
+use part::codec::{self, InvalidEncoding};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +42,7 @@ pub enum TooMuch {
 pub enum GossipError {
     /// The message cannot be decoded.
     #[error("gossip is {0}")]
-    Malformed(Malformed),
+    Malformed(InvalidEncoding),
     /// The message exceeds [`MESSAGE_BYTES_MAX`], or another limit.
     #[error("gossip is larger than it may be")]
     TooLarge,
@@ -121,7 +121,7 @@ pub type Ages = BTreeMap<MemberId, Age>;
 
 /// The change of an entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Change {
+struct EntryChange {
     /// Holds all values that were set after this sequence number, in the same
     /// incarnation; zero: all.
     #[serde(rename = "f")]
@@ -132,7 +132,7 @@ struct Change {
 
 /// Changes that another member lacks.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Delta(BTreeMap<MemberId, Change>);
+pub struct Delta(BTreeMap<MemberId, EntryChange>);
 
 impl Delta {
     /// Returns whether it has no changes.
@@ -142,7 +142,7 @@ impl Delta {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-struct Message {
+struct GossipMessage {
     /// Ages of the sender's entries; None: no response is needed.
     #[serde(default)]
     ages: Option<Ages>,
@@ -251,7 +251,7 @@ impl Gossip {
             let after = if same_start { age.sequence } else { 0 };
             let mut entry = entry.clone();
             entry.topics.retain(|_, topic| topic.sequence > after);
-            delta.0.insert(*id, Change { after, entry });
+            delta.0.insert(*id, EntryChange { after, entry });
         }
         delta
     }
@@ -282,7 +282,7 @@ impl Gossip {
 
     /// Returns a message that requests a response.
     pub fn ask(&self) -> Vec<u8> {
-        codec::encode(&Message {
+        codec::encode(&GossipMessage {
             ages: Some(self.ages()),
             delta: Delta::default(),
         })
@@ -293,29 +293,33 @@ impl Gossip {
         let message = read(bytes)?;
         self.merge(&message.delta, now_ms);
         let answer = match message.ages {
-            Some(theirs) => Message {
+            Some(theirs) => GossipMessage {
                 ages: Some(self.ages()),
                 delta: self.delta(&theirs),
             },
-            None => Message::default(),
+            None => GossipMessage::default(),
         };
         Ok(codec::encode(&answer))
     }
 
     /// Merges a response. Returns the message to send next, if the other member lacks
     /// anything.
-    pub fn take(&mut self, bytes: &[u8], now_ms: u64) -> Result<Option<Vec<u8>>, GossipError> {
+    pub fn merge_response(
+        &mut self,
+        bytes: &[u8],
+        now_ms: u64,
+    ) -> Result<Option<Vec<u8>>, GossipError> {
         let message = read(bytes)?;
         self.merge(&message.delta, now_ms);
         let delta = message.ages.map(|theirs| self.delta(&theirs));
         Ok(delta
             .filter(|delta| !delta.is_empty())
-            .map(|delta| codec::encode(&Message { ages: None, delta })))
+            .map(|delta| codec::encode(&GossipMessage { ages: None, delta })))
     }
 }
 
 /// Merges a change of an entry. Returns whether it was new.
-fn take_change(known: &mut Entry, change: &Change) -> bool {
+fn take_change(known: &mut Entry, change: &EntryChange) -> bool {
     let new = &change.entry;
     if new.age.life() < known.age.life() {
         return false;
@@ -352,11 +356,11 @@ fn take_change(known: &mut Entry, change: &Change) -> bool {
     true
 }
 
-fn read(bytes: &[u8]) -> Result<Message, GossipError> {
+fn read(bytes: &[u8]) -> Result<GossipMessage, GossipError> {
     if bytes.len() > MESSAGE_BYTES_MAX {
         return Err(GossipError::TooLarge);
     }
-    let message: Message = codec::decode(bytes).map_err(GossipError::Malformed)?;
+    let message: GossipMessage = codec::decode(bytes).map_err(GossipError::Malformed)?;
     let ages = message.ages.as_ref().map_or(0, BTreeMap::len);
     if ages > ENTRIES_MAX || message.delta.0.len() > ENTRIES_MAX {
         return Err(GossipError::TooLarge);

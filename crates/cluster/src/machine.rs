@@ -5,7 +5,7 @@ use crate::authority::PartCredentials;
 use crate::command::LeaseRecord;
 use crate::file_set::FileSet;
 use crate::message::Recorded;
-use part::report::{Report, Summary};
+use part::report::{StatusReport, Summary};
 use part::role::{KnownLease, MemberNews, WantedLease};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// The machine's result for a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Verdict {
+pub struct MachineVerdict {
     /// The machine can serve the version, or serves it.
     pub good: bool,
     /// Diagnostics and messages that the check printed.
@@ -131,7 +131,7 @@ pub enum News {
         leases: Vec<WantedLease>,
     },
     /// A part requests that the record of a lease is written. The response goes to
-    /// [`Machine::recorded`].
+    /// [`ServingMachine::recorded`].
     Records {
         /// The machine's number of the question.
         ask: u64,
@@ -139,7 +139,7 @@ pub enum News {
         record: LeaseRecord,
     },
     /// A client requests the report of the cluster. The response goes to
-    /// [`Machine::reported`].
+    /// [`ServingMachine::reported`].
     Reports {
         /// The machine's number of the question.
         ask: u64,
@@ -154,21 +154,21 @@ pub enum News {
 }
 
 /// Interface to the machine that serves the traffic.
-pub trait Machine: Send + Sync + 'static {
+pub trait ServingMachine: Send + Sync + 'static {
     /// Checks the version against the machine without serving it.
-    fn check(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send;
+    fn check(&self, set: Arc<FileSet>) -> impl Future<Output = MachineVerdict> + Send;
     /// Checks the version, and returns the findings as [`part::versions::Findings`] in
     /// JSON.
-    fn find(&self, set: Arc<FileSet>) -> impl Future<Output = Verdict> + Send {
+    fn find(&self, set: Arc<FileSet>) -> impl Future<Output = MachineVerdict> + Send {
         self.check(set)
     }
     /// Serves the version. With `trial`, the previous version stays compiled beside it,
-    /// until [`Machine::accept`] or [`Machine::revert`].
-    fn serve(&self, set: Arc<FileSet>, trial: bool) -> impl Future<Output = Verdict> + Send;
+    /// until [`ServingMachine::accept`] or [`ServingMachine::revert`].
+    fn serve(&self, set: Arc<FileSet>, trial: bool) -> impl Future<Output = MachineVerdict> + Send;
     /// Makes the candidate the accepted version; the previous one is dropped.
-    fn accept(&self) -> impl Future<Output = Verdict> + Send;
+    fn accept(&self) -> impl Future<Output = MachineVerdict> + Send;
     /// Serves the version before the candidate again.
-    fn revert(&self) -> impl Future<Output = Verdict> + Send;
+    fn revert(&self) -> impl Future<Output = MachineVerdict> + Send;
     /// Returns the health of the traffic; None where nothing serves.
     fn health(&self) -> impl Future<Output = Option<Health>> + Send;
     /// Returns the status of the parts that run beside the proxy, and have a report of their own.
@@ -189,7 +189,7 @@ pub trait Machine: Send + Sync + 'static {
     /// Reports the outcome of writing a record.
     fn recorded(&self, ask: u64, outcome: Recorded) -> impl Future<Output = ()> + Send;
     /// Delivers the report of the cluster that a client requested.
-    fn reported(&self, ask: u64, report: Report) -> impl Future<Output = ()> + Send {
+    fn reported(&self, ask: u64, report: StatusReport) -> impl Future<Output = ()> + Send {
         let _ = (ask, report);
         async {}
     }
@@ -199,7 +199,7 @@ pub trait Machine: Send + Sync + 'static {
     /// Returns whether the parts receive reports. While they do not, no lease is renewed
     /// for them and they stop when their leases expire. Another machine can then
     /// continue.
-    fn is_heard(&self) -> bool {
+    fn can_report_to_parts(&self) -> bool {
         true
     }
     /// Returns the parts of this machine that get a certificate of their own.

@@ -21,7 +21,7 @@ impl fmt::Display for MemberId {
 /// Kind of a member: node or arbiter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum MemberKind {
     /// Carries traffic, votes, stores, reads contents.
     #[default]
     Node,
@@ -69,16 +69,16 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
         match deserializer.is_human_readable() {
-            true => deserializer.deserialize_any(Form),
-            false => deserializer.deserialize_bytes(Form),
+            true => deserializer.deserialize_any(DigestVisitor),
+            false => deserializer.deserialize_bytes(DigestVisitor),
         }
     }
 }
 
 /// Encodings of a digest: older files contain a list of numbers.
-struct Form;
+struct DigestVisitor;
 
-impl<'de> Visitor<'de> for Form {
+impl<'de> Visitor<'de> for DigestVisitor {
     type Value = Digest;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -114,13 +114,13 @@ impl fmt::Display for Digest {
 
 /// A member, as all members know it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Member {
+pub struct ClusterMember {
     /// Number of the member.
     pub id: MemberId,
     /// Name of the member: the host name, unless another one was configured.
     pub name: String,
     /// Kind of member: node or arbiter.
-    pub kind: Kind,
+    pub kind: MemberKind,
     /// Addresses on which it listens for members, the preferred one first.
     pub addresses: Vec<SocketAddr>,
     /// SHA-256 of the public key (SPKI) of its certificate.

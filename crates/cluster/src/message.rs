@@ -11,7 +11,7 @@ pub const PART: &str = "cluster";
 
 /// A message to the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub enum ControlMessage {
     /// All leases that a part of this machine could use, or wants to know.
     Wants {
         /// Name of the part: the names of its leases begin with it and a slash.
@@ -47,23 +47,23 @@ pub enum Recorded {
 /// Options of the control role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Run {
+pub struct ControlOptions {
     /// Path of the state directory, as bytes.
     pub directory: Vec<u8>,
     /// Path of the socket for operators.
     pub socket: Vec<u8>,
 }
 
-impl Message {
+impl ControlMessage {
     /// Encodes the message for forwarding. The wanted leases of a part remain valid until
     /// its next message.
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
-            Message::Wants { .. } => 1,
-            Message::Record(_) => 2,
+            ControlMessage::Wants { .. } => 1,
+            ControlMessage::Record(_) => 2,
         };
         PartMessage {
-            holds: matches!(self, Message::Wants { .. }),
+            holds: matches!(self, ControlMessage::Wants { .. }),
             ..PartMessage::new(PART, kind, self)
         }
     }

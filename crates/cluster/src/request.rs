@@ -1,14 +1,14 @@
 //! Requests of operators to the control role at its socket (`control.sock` in the runtime
-//! directory, for root and the role's own user): a [`Request`], then [`Reply`]s until a
+//! directory, for root and the role's own user): a [`Request`], then [`ControlReply`]s until a
 //! final one, then the next request if there is one. Each is its length (u32, big endian)
 //! and the value encoded by [`part::codec`]. The role closes idle connections.
 
 //! [`Client`] is the client side; it blocks, and needs no runtime.
 
-use crate::command::{Judging, Origin, VersionId};
+use crate::command::{Judging, VersionId, VersionOrigin};
 use crate::file_set::FileSet;
-use crate::member::{Kind, MemberId};
-use part::codec::{self, Malformed};
+use crate::member::{MemberId, MemberKind};
+use part::codec::{self, InvalidEncoding};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -28,12 +28,12 @@ const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// Request of an operator to the role.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Request {
-    /// Status of the cluster: [`Reply::Json`], as [`crate::role::status`] renders it.
+    /// Status of the cluster: [`ControlReply::Json`], as [`crate::role::status`] renders it.
     Status,
-    /// Create a token for a new member: [`Reply::Token`].
+    /// Create a token for a new member: [`ControlReply::Token`].
     Invite {
         /// Kind of member to invite.
-        kind: Kind,
+        kind: MemberKind,
         /// Validity of the invitation, milliseconds.
         valid_ms: u64,
     },
@@ -49,10 +49,10 @@ pub enum Request {
     },
     /// Replace this member's key and certificate, and the content key.
     Rotate,
-    /// Replace the CA, and certify all members by the new one: [`Reply::Progress`] until
-    /// [`Reply::Done`] or [`Reply::Refused`].
+    /// Replace the CA, and certify all members by the new one: [`ControlReply::Progress`] until
+    /// [`ControlReply::Done`] or [`ControlReply::Refused`].
     RotateAuthority,
-    /// A change: [`Reply::Progress`] until [`Reply::Done`] or [`Reply::Refused`].
+    /// A change: [`ControlReply::Progress`] until [`ControlReply::Done`] or [`ControlReply::Refused`].
     Apply(Box<Apply>),
     /// Confirm the version that waits for confirmation.
     Confirm {
@@ -75,21 +75,21 @@ pub enum Request {
         /// Rules by which the rollout is judged.
         judging: Judging,
     },
-    /// Versions, the newest first: [`Reply::Json`], an array of
+    /// Versions, the newest first: [`ControlReply::Json`], an array of
     /// [`crate::state::VersionRecord`].
     Log {
         /// Largest number of entries to return.
         max: u64,
     },
     /// Requests the decrypted files of a version (None: the accepted one):
-    /// [`Reply::Set`].
+    /// [`ControlReply::Set`].
     Show {
         /// Version to show; None: the accepted one.
         version: Option<VersionId>,
     },
     /// Poll the followed repositories now.
     Follow,
-    /// Adds a line to the replicated events: [`Reply::Done`] when a majority has it on
+    /// Adds a line to the replicated events: [`ControlReply::Done`] when a majority has it on
     /// disk.
     Note {
         /// The line, at most [`crate::state::WORDS_BYTES_MAX`].
@@ -109,7 +109,7 @@ pub struct Apply {
     /// Time of the change, seconds since 1970.
     pub time_s: i64,
     /// Origin of the change.
-    pub origin: Origin,
+    pub origin: VersionOrigin,
     /// Files of the new version.
     pub set: FileSet,
     /// Rules by which the rollout is judged.
@@ -118,7 +118,7 @@ pub struct Apply {
 
 /// Reply of the role to a request.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub enum Reply {
+pub enum ControlReply {
     /// A progress line; more replies follow.
     Progress {
         /// Text of the progress line.
@@ -155,10 +155,10 @@ pub enum Reply {
     Set(Box<FileSet>),
 }
 
-impl Reply {
+impl ControlReply {
     /// Returns whether this is the final reply.
     pub fn ends(&self) -> bool {
-        !matches!(self, Reply::Progress { .. })
+        !matches!(self, ControlReply::Progress { .. })
     }
 }
 
@@ -195,7 +195,7 @@ pub enum AskError {
     #[error(
         "cannot parse the reply of the control role ({0}); do command and role have different versions?"
     )]
-    Malformed(Malformed),
+    Malformed(InvalidEncoding),
 }
 
 /// Encodes a value with its length before it; `None` if it exceeds the maximum size.
@@ -251,7 +251,7 @@ impl Client {
     }
 
     /// Returns the next reply; waits at most `limit`.
-    pub fn reply(&mut self, limit: Duration) -> Result<Reply, AskError> {
+    pub fn reply(&mut self, limit: Duration) -> Result<ControlReply, AskError> {
         let set = self.stream.set_read_timeout(Some(limit));
         set.map_err(|error| AskError::Io(self.path.clone(), error))?;
         let mut length = [0; LENGTH_BYTES];
@@ -272,7 +272,7 @@ impl Client {
         request: &Request,
         limit: Duration,
         progress: impl FnMut(&str),
-    ) -> Result<Reply, AskError> {
+    ) -> Result<ControlReply, AskError> {
         let done = self.until_it_ends(request, limit, progress);
         if done.is_err() {
             // A reply that comes late must not be taken for that of the next request.
@@ -286,11 +286,11 @@ impl Client {
         request: &Request,
         limit: Duration,
         mut progress: impl FnMut(&str),
-    ) -> Result<Reply, AskError> {
+    ) -> Result<ControlReply, AskError> {
         self.ask(request)?;
         loop {
             match self.reply(limit)? {
-                Reply::Progress { words } => progress(&words),
+                ControlReply::Progress { words } => progress(&words),
                 reply => return Ok(reply),
             }
         }

@@ -3,7 +3,7 @@
 use crate::node::Nodes;
 use crate::options::LoadOptions;
 use crate::outside::Outside;
-use crate::sections::{Sections, Words};
+use crate::sections::{SectionKeywords, Sections};
 use language::render;
 use language::{Code, Diagnostic, Diagnostics, Environment, Severity, SourceMap, Span};
 
@@ -20,7 +20,7 @@ pub struct Context {
     /// Environment variables; `setenv` changes them.
     pub environment: Environment,
     /// The words that begin sections, of all parts.
-    pub words: Words,
+    pub words: SectionKeywords,
     /// The sections of all parts of the load.
     pub sections: Vec<&'static Sections>,
     /// The options of the load.
@@ -40,12 +40,12 @@ impl Context {
 
     /// Returns the first words of lines in this section that belong to another part than the
     /// section.
-    pub fn further_words<'s>(
+    pub fn line_words_of_other_parts<'s>(
         &self,
         section: &'s str,
     ) -> impl Iterator<Item = &'static str> + use<'s> {
         let sections = self.sections.clone().into_iter();
-        sections.flat_map(move |one| one.words_in(section))
+        sections.flat_map(move |one| one.line_words_in(section))
     }
 
     /// Whether the version was accepted earlier, perhaps by a program with fewer checks. Also known
@@ -56,12 +56,12 @@ impl Context {
 
     /// Takes a diagnostic in. An error that refuses only new versions is a warning in a version
     /// that was accepted earlier.
-    pub fn tell(&mut self, mut diagnostic: Diagnostic) {
+    pub fn report(&mut self, mut diagnostic: Diagnostic) {
         if diagnostic.severity == Severity::Diag && !self.options.diag {
             return;
         }
         if self.is_accepted() {
-            diagnostic.tolerate();
+            diagnostic.downgrade_to_warning();
         }
         if let Some(advice) = self.outside.advice(&diagnostic.message) {
             diagnostic = diagnostic.help(advice);
@@ -72,6 +72,6 @@ impl Context {
 
     /// Adds a warning.
     pub fn warn(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
-        self.tell(Diagnostic::warning(code, span, message));
+        self.report(Diagnostic::warning(code, span, message));
     }
 }

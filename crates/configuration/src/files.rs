@@ -28,7 +28,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// No configuration file was found.
-    #[error("No file whose name ends with .cfg in{}", shown(paths))]
+    #[error("No file whose name ends with .cfg in{}", join_paths(paths))]
     Nothing {
         /// The searched directories.
         paths: Vec<PathBuf>,
@@ -41,7 +41,7 @@ pub enum FileError {
     },
 }
 
-fn shown(paths: &[PathBuf]) -> String {
+fn join_paths(paths: &[PathBuf]) -> String {
     let paths = paths.iter();
     paths.map(|path| format!(" {}", path.display())).collect()
 }

@@ -26,11 +26,14 @@ pub use console::ConsoleAddress;
 pub use context::Context;
 pub use external::{External, Login, Storage};
 pub use load::{Loaded, load, replay};
-pub use node::{Located, Node, Nodes, is_name_of};
+pub use node::{ConfiguredNode, Located, Nodes, is_name_of};
 pub use nodes::DOCUMENTED as ON_DOCUMENTED;
 pub use options::LoadOptions;
-pub use part::{Draft, Exchange, Given, Kind, NamedAddress, Part, Rest, Run, no_rest};
+pub use part::{
+    ConfigurationPart, Exchange, NamedAddress, ObjectKind, PartDraft, Rest, RoleInput,
+    RoleInterface, no_leftovers,
+};
 pub use recording::{Export, Recording, RecordingError, without_secrets};
-pub use sections::{Sections, Words};
-pub use table::{LineBuilder, Lines, SectionTable, Tabled};
+pub use sections::{SectionKeywords, Sections};
+pub use table::{DraftLineBuilder, SectionTable, Tabled, TabledDraft};
 pub use unknown::Unknown;

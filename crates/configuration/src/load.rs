@@ -6,11 +6,13 @@ use crate::node::Nodes;
 use crate::nodes::{self, OnNode};
 use crate::options::LoadOptions;
 use crate::outside::Outside;
-use crate::part::{Draft, Exchange, NamedAddress, Part};
+use crate::part::{ConfigurationPart, Exchange, NamedAddress, PartDraft};
 use crate::recording::Recording;
 use language::diagnostic::DIAGNOSTICS_MAX;
 use language::reader::Reader;
-use language::{Diagnostic, Diagnostics, Environment, Line, Outline, Severity, SourceMap, suggest};
+use language::{
+    ConfigLine, Diagnostic, Diagnostics, Environment, Outline, Severity, SourceMap, suggest,
+};
 use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
 
@@ -31,7 +33,10 @@ pub struct Loaded {
 
 impl Loaded {
     /// Takes the built configurations of the parts with a role.
-    pub fn take_run(&mut self, parts: &[&'static Part]) -> Vec<(&'static Part, Box<dyn Any>)> {
+    pub fn take_role_configurations(
+        &mut self,
+        parts: &[&'static ConfigurationPart],
+    ) -> Vec<(&'static ConfigurationPart, Box<dyn Any>)> {
         let runs = parts.iter().filter(|part| part.run.is_some());
         let all = runs.filter_map(|part| {
             let at = self.built.iter().position(|(name, _)| *name == part.name)?;
@@ -42,7 +47,7 @@ impl Loaded {
 
     /// Takes the configuration that a part built from its sections; the default if the part was not
     /// loaded.
-    pub fn take<T: Default + 'static>(&mut self, part: &Part) -> T {
+    pub fn take_part<T: Default + 'static>(&mut self, part: &ConfigurationPart) -> T {
         let at = self.built.iter().position(|(name, _)| *name == part.name);
         let built = at.map(|at| self.built.swap_remove(at).1);
         let built = built.and_then(|built| built.downcast().ok());
@@ -52,19 +57,23 @@ impl Loaded {
 
 /// Loads a recording without answers; `outside` answers the queries. Parts finish in their order: a
 /// part that imports comes after those that export. Sections of other parts are ignored.
-pub fn load(parts: &[&'static Part], mut recording: Recording, mut outside: Outside) -> Loaded {
+pub fn load(
+    parts: &[&'static ConfigurationPart],
+    mut recording: Recording,
+    mut outside: Outside,
+) -> Loaded {
     let is_replay = outside.is_recorded();
     let nodes = nodes::find(parts, &recording, &mut outside);
     let options = recording.options.clone();
     let mut read = read(parts, &recording, options, outside, nodes.clone());
     // The recorded load has already reported these.
     if !is_replay {
-        elsewhere(parts, &recording, &nodes, &mut read.context);
+        check_other_nodes(parts, &recording, &nodes, &mut read.context);
     }
-    tell_unanswered(&mut read.context);
+    report_unanswered(&mut read.context);
     let mut context = read.context;
-    recording.keep(context.outside.into_answers());
-    recording.imports = read.exchange.kept();
+    recording.store_answers(context.outside.into_answers());
+    recording.imports = read.exchange.needed_for_replay();
     recording.nodes = Some(nodes);
     if !is_replay {
         let named = recording.named_variables(&context.environment);
@@ -84,18 +93,18 @@ pub fn load(parts: &[&'static Part], mut recording: Recording, mut outside: Outs
 /// Repeats a load that was done elsewhere or earlier: the same configurations of these parts and
 /// the same diagnostics. The system is not queried; a query that the recording does not answer is
 /// an error.
-pub fn replay(parts: &[&'static Part], mut recording: Recording) -> Loaded {
+pub fn replay(parts: &[&'static ConfigurationPart], mut recording: Recording) -> Loaded {
     let answers = recording.take_answers();
     load(parts, recording, Outside::recorded(answers))
 }
 
 /// Reports queries that a recording does not answer.
-fn tell_unanswered(context: &mut Context) {
+fn report_unanswered(context: &mut Context) {
     let questions = context.outside.unanswered().iter();
     let questions: Vec<String> = questions.map(|question| question.to_string()).collect();
     for question in questions {
         let told = format!("the recording of the load lacks {question}");
-        context.tell(Diagnostic::global(
+        context.report(Diagnostic::global(
             &codes::UNANSWERED,
             Severity::Error,
             told,
@@ -111,7 +120,7 @@ struct Read {
 }
 
 fn read(
-    parts: &[&'static Part],
+    parts: &[&'static ConfigurationPart],
     recording: &Recording,
     options: LoadOptions,
     outside: Outside,
@@ -136,7 +145,7 @@ fn read(
         context,
         within: Within::None,
         out_of_section_told: false,
-        elsewhere: Vec::new(),
+        other_node_addresses: Vec::new(),
     };
     let mut reader = Reader::new(ids, recording.facts.clone());
     let mut outline = recording.words.outline();
@@ -157,7 +166,7 @@ fn read(
     }
     reading.end_section();
     let mut context = reading.context;
-    let mut addresses = reading.elsewhere;
+    let mut addresses = reading.other_node_addresses;
     addresses.extend(reading.drafts.iter().flat_map(|draft| draft.addresses()));
     let mut exchange = Exchange::new(&recording.imports, addresses);
     let drafts = parts.iter().zip(reading.drafts);
@@ -174,15 +183,20 @@ fn read(
 
 /// Reads the files for each other node that their lines name. Errors in those lines are reported;
 /// files and addresses that are missing on this machine are not.
-fn elsewhere(parts: &[&'static Part], recording: &Recording, nodes: &Nodes, context: &mut Context) {
-    for name in nodes.others() {
+fn check_other_nodes(
+    parts: &[&'static ConfigurationPart],
+    recording: &Recording,
+    nodes: &Nodes,
+    context: &mut Context,
+) {
+    for name in nodes.other_nodes() {
         let options = LoadOptions {
             resolve_names: false,
             here: false,
             ..recording.options.clone()
         };
         let outside = std::mem::take(&mut context.outside);
-        let mut other = read(parts, recording, options, outside, nodes.elsewhere(name)).context;
+        let mut other = read(parts, recording, options, outside, nodes.as_seen_by(name)).context;
         context.outside = std::mem::take(&mut other.outside);
         let missing = context.outside.unreadable();
         let is_new = |told: &&Diagnostic| {
@@ -216,19 +230,19 @@ enum Within {
 /// The state while files are read.
 #[derive(Debug)]
 struct Reading<'p> {
-    parts: &'p [&'static Part],
+    parts: &'p [&'static ConfigurationPart],
     /// A draft for each part.
-    drafts: Vec<Box<dyn Draft>>,
+    drafts: Vec<Box<dyn PartDraft>>,
     context: Context,
     within: Within,
     /// A line before the first section was reported.
     out_of_section_told: bool,
     /// The addresses on lines for other nodes, which are not built for this one.
-    elsewhere: Vec<NamedAddress>,
+    other_node_addresses: Vec<NamedAddress>,
 }
 
 /// Returns the literal addresses of a line, also with a port or a prefix, whatever its keyword.
-fn addresses_on(line: &Line) -> impl Iterator<Item = NamedAddress> + '_ {
+fn addresses_on(line: &ConfigLine) -> impl Iterator<Item = NamedAddress> + '_ {
     let literal = |text: &str| -> Option<IpAddr> {
         let socket = text.parse::<SocketAddr>().map(|address| address.ip());
         let bare = text.split('/').next().unwrap_or_default();
@@ -238,15 +252,15 @@ fn addresses_on(line: &Line) -> impl Iterator<Item = NamedAddress> + '_ {
         .words
         .iter()
         .filter_map(move |word| literal(word.str()));
-    all.filter_map(|address| NamedAddress::of(address, "a line for another node"))
+    all.filter_map(|address| NamedAddress::from_address(address, "a line for another node"))
 }
 
 impl Reading<'_> {
     /// Processes one line.
-    fn line(&mut self, reader: &mut Reader, outline: &mut Outline<'_>, line: &Line) {
+    fn line(&mut self, reader: &mut Reader, outline: &mut Outline<'_>, line: &ConfigLine) {
         let first = &line.words[0];
         let indented = self.context.sources.position(first.span).column > 1;
-        if outline.begins(first.str(), indented) {
+        if outline.begins_section(first.str(), indented) {
             self.end_section();
             reader.section(line.word(1).map_or(first.text(), |name| name.text()));
             return self.begin_section(line);
@@ -261,16 +275,16 @@ impl Reading<'_> {
             Within::Foreign => return,
         };
         let part = self.parts[at];
-        let place = self.drafts[at].place();
-        let on = place.filter(|place| first.is(nodes::ON) && !part.sections.has_own_on(place));
+        let place = self.drafts[at].current_section();
+        let on = place.filter(|place| first.is(nodes::ON) && !part.sections.has_on_keyword(place));
         let Some(on) = on else {
-            return self.give(at, place, line);
+            return self.pass_line(at, place, line);
         };
-        match nodes::take(&mut self.context, part, on, line) {
-            OnNode::Here(line) => self.give(at, place, &line),
+        match nodes::take_on_prefix(&mut self.context, part, on, line) {
+            OnNode::Here(line) => self.pass_line(at, place, &line),
             OnNode::NotHere(line) => {
-                self.elsewhere.extend(addresses_on(&line));
-                self.drafts[at].elsewhere(&line);
+                self.other_node_addresses.extend(addresses_on(&line));
+                self.drafts[at].note_line_for_other_nodes(&line);
             }
             OnNode::Refused => self.drafts[at].refused(line),
         }
@@ -278,16 +292,16 @@ impl Reading<'_> {
 
     /// Passes a line to its part: that of the section, or the one that has lines with this word in
     /// it.
-    fn give(&mut self, owner: usize, place: Option<&str>, line: &Line) {
+    fn pass_line(&mut self, owner: usize, place: Option<&str>, line: &ConfigLine) {
         let word = line.words.first().map_or("", |word| word.str());
-        let is_of = |part: &&'static Part| {
-            place.is_some_and(|place| part.sections.words_in(place).any(|one| one == word))
+        let is_of = |part: &&'static ConfigurationPart| {
+            place.is_some_and(|place| part.sections.line_words_in(place).any(|one| one == word))
         };
         let at = self.parts.iter().position(is_of).unwrap_or(owner);
         self.drafts[at].line(&mut self.context, line);
     }
 
-    fn begin_section(&mut self, head: &Line) {
+    fn begin_section(&mut self, head: &ConfigLine) {
         let word = head.words[0].str();
         let at = { self.parts }
             .iter()
@@ -298,10 +312,10 @@ impl Reading<'_> {
         };
         self.drafts[at].section(&mut self.context, head);
         // A section line that its own part refuses begins no section.
-        let Some(place) = self.drafts[at].place() else {
+        let Some(place) = self.drafts[at].current_section() else {
             return;
         };
-        for other in self.others_in(place) {
+        for other in self.parts_with_lines_in(place) {
             self.drafts[other].section(&mut self.context, head);
         }
     }
@@ -310,23 +324,23 @@ impl Reading<'_> {
         let Within::Part(at) = self.within else {
             return;
         };
-        let place = self.drafts[at].place();
+        let place = self.drafts[at].current_section();
         self.drafts[at].end_section(&mut self.context);
-        for other in place.map_or(Vec::new(), |place| self.others_in(place)) {
+        for other in place.map_or(Vec::new(), |place| self.parts_with_lines_in(place)) {
             self.drafts[other].end_section(&mut self.context);
         }
     }
 
     /// Returns the parts that have lines in this section of another part.
-    fn others_in(&self, place: &str) -> Vec<usize> {
+    fn parts_with_lines_in(&self, place: &str) -> Vec<usize> {
         let all = self.parts.iter().enumerate();
-        let others = all.filter(|(_, part)| part.sections.words_in(place).next().is_some());
+        let others = all.filter(|(_, part)| part.sections.line_words_in(place).next().is_some());
         others.map(|(at, _)| at).collect()
     }
 
     /// Handles a line before any section. A misspelt section counts as one, so that its lines are
     /// not reported.
-    fn out_of_section(&mut self, line: &Line) {
+    fn out_of_section(&mut self, line: &ConfigLine) {
         let word = &line.words[0];
         let near = suggest::nearest(&word.text(), self.context.words.names());
         let near = near.map(str::to_owned);
@@ -348,7 +362,7 @@ impl Reading<'_> {
                 "begin with a line like `global`, `defaults`, `frontend NAME` or `listen NAME`",
             ),
         };
-        self.context.tell(diagnostic);
+        self.context.report(diagnostic);
     }
 }
 

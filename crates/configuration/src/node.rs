@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 /// A machine that the files apply to, from its section.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Node {
+pub struct ConfiguredNode {
     /// The name of the node; `None` for the name of the machine.
     pub name: Option<String>,
     /// Its host names.
@@ -51,13 +51,13 @@ pub fn is_name_of(name: &str, host: &str) -> bool {
 
 impl Nodes {
     /// Returns the other nodes that lines apply to.
-    pub(crate) fn others(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn other_nodes(&self) -> impl Iterator<Item = &str> {
         let named = self.named.iter().map(String::as_str);
-        named.filter(|name| !self.is_here(name))
+        named.filter(|name| !self.is_local_node(name))
     }
 
     /// Returns the nodes as another node sees them.
-    pub(crate) fn elsewhere(&self, name: &str) -> Nodes {
+    pub(crate) fn as_seen_by(&self, name: &str) -> Nodes {
         Nodes {
             here: vec![name.to_owned()],
             ..self.clone()
@@ -65,7 +65,7 @@ impl Nodes {
     }
 
     /// Returns all nodes known to exist; empty if unknown.
-    pub fn known(&self) -> &[String] {
+    pub fn known_nodes(&self) -> &[String] {
         &self.known
     }
 
@@ -75,7 +75,7 @@ impl Nodes {
     }
 
     /// Returns whether a node is this machine.
-    pub fn is_here(&self, name: &str) -> bool {
+    pub fn is_local_node(&self, name: &str) -> bool {
         self.here.iter().any(|here| is_name_of(name, here))
     }
 
@@ -86,7 +86,7 @@ impl Nodes {
     }
 
     /// Returns the warning for a node that does not exist.
-    pub(crate) fn unknown(&self, place: &language::Word, name: &str) -> Diagnostic {
+    pub(crate) fn unknown(&self, place: &language::ConfigWord, name: &str) -> Diagnostic {
         let told = format!("no node is called '{name}', so this line never applies");
         let told = Diagnostic::warning(&codes::UNKNOWN_NODE, place.span, told);
         match suggest::nearest(name, self.known.iter().map(String::as_str)) {

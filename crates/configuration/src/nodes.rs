@@ -8,16 +8,16 @@
 
 use crate::codes;
 use crate::context::Context;
-use crate::node::{Node, Nodes, is_name_of};
+use crate::node::{ConfiguredNode, Nodes, is_name_of};
 use crate::options::LoadOptions;
 use crate::outside::Outside;
-use crate::part::Part;
+use crate::part::ConfigurationPart;
 use crate::recording::Recording;
 use crate::sections::Sections;
 use language::keyword::Documented;
 use language::reader::Reader;
 use language::source::Text;
-use language::{Diagnostic, FileId, Line, SourceMap};
+use language::{ConfigLine, Diagnostic, FileId, SourceMap};
 
 /// The section of a machine.
 const NODE: &str = "node";
@@ -27,7 +27,7 @@ pub(crate) const ON: &str = "on";
 const NODES_MAX: usize = 16;
 
 /// Returns the names of a list: `alpha,beta`.
-fn names(word: &language::Word) -> impl Iterator<Item = &str> {
+fn names(word: &language::ConfigWord) -> impl Iterator<Item = &str> {
     word.str().split(',')
 }
 
@@ -38,8 +38,8 @@ fn is_node_name(name: &str) -> bool {
 
 /// Returns whether a text may have such a line, or a section that applies to some nodes. Most texts
 /// have none and are not read twice.
-fn may_have(parts: &[&'static Part], text: &[u8]) -> bool {
-    let of = |part: &&Part| part.sections.on_lists.iter().chain(part.sections.by_node);
+fn may_contain_node_lines(parts: &[&'static ConfigurationPart], text: &[u8]) -> bool {
+    let of = |part: &&ConfigurationPart| part.sections.on_lists.iter().chain(part.sections.by_node);
     let words: Vec<&str> = { parts.iter().flat_map(of).copied() }.chain([ON]).collect();
     text.split(|b| *b == b'\n').any(|line| {
         let line = line.trim_ascii_start();
@@ -50,13 +50,17 @@ fn may_have(parts: &[&'static Part], text: &[u8]) -> bool {
 }
 
 /// Scans the files, once for all loads of a recording.
-pub(crate) fn find(parts: &[&'static Part], recording: &Recording, outside: &mut Outside) -> Nodes {
+pub(crate) fn find(
+    parts: &[&'static ConfigurationPart],
+    recording: &Recording,
+    outside: &mut Outside,
+) -> Nodes {
     if let Some(nodes) = &recording.nodes {
         return nodes.clone();
     }
     let mut nodes = Nodes::default();
     let mut texts = recording.files.iter();
-    if !texts.any(|(_, text)| may_have(parts, text)) {
+    if !texts.any(|(_, text)| may_contain_node_lines(parts, text)) {
         return nodes;
     }
     let scanned = scan(parts, recording);
@@ -65,7 +69,7 @@ pub(crate) fn find(parts: &[&'static Part], recording: &Recording, outside: &mut
     }
     let sections = scanned.sections;
     nodes.named = scanned.named;
-    nodes.here = here(&recording.options, &sections, &nodes.named, outside);
+    nodes.here = local_names(&recording.options, &sections, &nodes.named, outside);
     nodes.known.clone_from(&recording.options.nodes);
     let names = sections.iter().filter_map(|section| section.name.clone());
     for name in names {
@@ -77,9 +81,9 @@ pub(crate) fn find(parts: &[&'static Part], recording: &Recording, outside: &mut
 }
 
 /// Returns the names of this machine.
-fn here(
+fn local_names(
     options: &LoadOptions,
-    sections: &[Node],
+    sections: &[ConfiguredNode],
     named: &[String],
     outside: &mut Outside,
 ) -> Vec<String> {
@@ -118,7 +122,7 @@ fn here(
 /// The node information in files.
 struct Scanned {
     /// The `node` sections.
-    sections: Vec<Node>,
+    sections: Vec<ConfiguredNode>,
     /// The nodes that lines or sections apply to.
     named: Vec<String>,
     /// Some content depends on the node.
@@ -127,7 +131,7 @@ struct Scanned {
 
 /// Reads the `node` sections with their part, and collects the nodes that lines apply to. Errors
 /// are reported later, when all lines are read.
-fn scan(parts: &[&'static Part], recording: &Recording) -> Scanned {
+fn scan(parts: &[&'static ConfigurationPart], recording: &Recording) -> Scanned {
     let (sources, ids) = sources(recording);
     let mut context = Context {
         sources,
@@ -143,7 +147,7 @@ fn scan(parts: &[&'static Part], recording: &Recording) -> Scanned {
     while let Some(line) = reader.next(&context.sources, environment, &mut context.diagnostics) {
         let first = &line.words[0];
         let indented = context.sources.position(first.span).column > 1;
-        let begins = outline.begins(first.str(), indented);
+        let begins = outline.begins_section(first.str(), indented);
         if begins {
             within = first.is(NODE);
             let is_in = |of: fn(&Sections) -> &[&str]| {
@@ -197,28 +201,33 @@ pub(crate) fn sources(recording: &Recording) -> (SourceMap, Vec<FileId>) {
 /// The result for a line with `on`.
 pub(crate) enum OnNode {
     /// The line applies, without the node prefix.
-    Here(Line),
+    Here(ConfigLine),
     /// The line applies only to other nodes; without the node prefix.
-    NotHere(Line),
+    NotHere(ConfigLine),
     /// The line was refused and reported.
     Refused,
 }
 
 /// Removes `on NODE` from a line of a part's section.
-pub(crate) fn take(context: &mut Context, part: &Part, section: &str, line: &Line) -> OnNode {
-    let (place, rest) = match on_words(context, part, section, line) {
+pub(crate) fn take_on_prefix(
+    context: &mut Context,
+    part: &ConfigurationPart,
+    section: &str,
+    line: &ConfigLine,
+) -> OnNode {
+    let (place, rest) = match split_on_prefix(context, part, section, line) {
         Ok(words) => words,
         Err(refused) => {
-            context.tell(refused);
+            context.report(refused);
             return OnNode::Refused;
         }
     };
     let mut here = false;
     for name in names(place) {
-        here |= context.nodes.is_here(name);
+        here |= context.nodes.is_local_node(name);
         if !context.nodes.is_known(name) {
             let told = context.nodes.unknown(place, name);
-            context.tell(told);
+            context.report(told);
         }
     }
     match here {
@@ -228,12 +237,12 @@ pub(crate) fn take(context: &mut Context, part: &Part, section: &str, line: &Lin
 }
 
 /// Returns the names of such a line and the rest of the line.
-fn on_words<'l>(
+fn split_on_prefix<'l>(
     context: &Context,
-    part: &Part,
+    part: &ConfigurationPart,
     section: &str,
-    line: &'l Line,
-) -> Result<(&'l language::Word, Line), Diagnostic> {
+    line: &'l ConfigLine,
+) -> Result<(&'l language::ConfigWord, ConfigLine), Diagnostic> {
     let refuse = |span, told: &str, label: &str| {
         let told = Diagnostic::error(&codes::ON_NODE, span, told);
         let told = told.help("write `on <node>[,<node>…] <line>`");
@@ -269,7 +278,7 @@ fn on_words<'l>(
     }
     let span = first.span.to(last.span);
     let unset = line.unset.clone();
-    Ok((place, Line { words, span, unset }))
+    Ok((place, ConfigLine { words, span, unset }))
 }
 
 /// The documentation of `on`. It is not a keyword of a table, because it precedes other keywords.

@@ -2,10 +2,10 @@
 //! other parts, and the names that it refers to.
 
 use crate::context::Context;
-use crate::node::Node;
+use crate::node::ConfiguredNode;
 use crate::recording::Export;
 use crate::sections::Sections;
-use language::{Code, Diagnostic, Documented, Line, Span, suggest};
+use language::{Code, ConfigLine, Diagnostic, Documented, Span, suggest};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,7 +14,7 @@ use std::path::Path;
 
 /// A part, as described by its sections.
 #[derive(Debug)]
-pub struct Part {
+pub struct ConfigurationPart {
     /// The name of the part.
     pub name: &'static str,
     /// The sections of the part.
@@ -24,22 +24,22 @@ pub struct Part {
     /// The codes that the part reports.
     pub codes: fn() -> Vec<&'static Code>,
     /// The kinds of names that sections of other parts may refer to.
-    pub exports: &'static [Kind],
+    pub exports: &'static [ObjectKind],
     /// Creates a draft before any line is read.
-    pub begin: fn(&mut Context) -> Box<dyn Draft>,
+    pub begin: fn(&mut Context) -> Box<dyn PartDraft>,
     /// The interface for running the built configuration in a role; `None` if the part has no role.
-    pub run: Option<Run>,
+    pub run: Option<RoleInterface>,
 }
 
 /// The interface between a part's configuration and its role.
 #[derive(Debug)]
-pub struct Run {
+pub struct RoleInterface {
     /// Returns the input of the role, from the built configuration and the previous payload; `None`
     /// if there is nothing to run.
-    pub given: fn(built: &dyn Any, before: Option<&[u8]>) -> Option<Given>,
+    pub role_input: fn(built: &dyn Any, before: Option<&[u8]>) -> Option<RoleInput>,
     /// Returns the input with which the role ends what an earlier process of it left on this
     /// machine, for a configuration that has nothing for the role. None: nothing is left.
-    pub given_for_rest: fn(built: &dyn Any, rest: &Rest<'_>) -> Option<Given>,
+    pub leftover_input: fn(built: &dyn Any, rest: &Rest<'_>) -> Option<RoleInput>,
     /// Returns the differences between two payloads, one line each.
     pub difference: Difference,
     /// Returns why this machine cannot run a payload, one line each, as far as that can be
@@ -55,12 +55,12 @@ pub struct Rest<'r> {
     /// The state that the last process with the same files stored for its successor.
     pub state: Option<&'r [u8]>,
     /// Resources of other instances of the program on this machine, as lines
-    /// ([`Given::resources`]).
+    /// ([`RoleInput::resources`]).
     pub claimed: &'r BTreeSet<String>,
 }
 
 /// A role that leaves nothing behind.
-pub fn no_rest(_: &dyn Any, _: &Rest<'_>) -> Option<Given> {
+pub fn no_leftovers(_: &dyn Any, _: &Rest<'_>) -> Option<RoleInput> {
     None
 }
 
@@ -69,7 +69,7 @@ pub type Difference = fn(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
 
 /// The input of a role for a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Given {
+pub struct RoleInput {
     /// The configuration to run, which only the role decodes.
     pub payload: Vec<u8>,
     /// The size of the configuration, for messages: `3 virtual addresses`.
@@ -77,7 +77,7 @@ pub struct Given {
     /// Maximum duration of a planned stop, in milliseconds.
     pub stop_ms: u64,
     /// Machines that share the configuration have to change at the same time.
-    pub together: bool,
+    pub is_simultaneous: bool,
     /// The resources that no other instance of the program on this machine may use at the same
     /// time, as lines of the runtime directory (`part::role::Resource::line`): `guest mail`.
     pub resources: Vec<String>,
@@ -85,7 +85,7 @@ pub struct Given {
 
 /// A kind of object that sections define and others may name.
 #[derive(Debug)]
-pub struct Kind {
+pub struct ObjectKind {
     /// The noun for an object: `backend`.
     pub name: &'static str,
     /// The error for a name that does not exist.
@@ -96,28 +96,28 @@ pub struct Kind {
 
 /// The configuration of a part while lines are added. Errors are reported to the context; a
 /// configuration with an error is invalid, but reading continues so that every error is reported.
-pub trait Draft: fmt::Debug {
+pub trait PartDraft: fmt::Debug {
     /// Processes the first line of a section.
-    fn section(&mut self, context: &mut Context, head: &Line);
+    fn section(&mut self, context: &mut Context, head: &ConfigLine);
 
     /// Returns the section into which lines are built; `None` when lines are ignored, because their
     /// meaning is unknown.
-    fn place(&self) -> Option<&'static str>;
+    fn current_section(&self) -> Option<&'static str>;
 
     /// Processes a line of that section.
-    fn line(&mut self, context: &mut Context, line: &Line);
+    fn line(&mut self, context: &mut Context, line: &ConfigLine);
 
     /// Notes that a line of that section was refused before it reached the draft.
-    fn refused(&mut self, _line: &Line) {}
+    fn refused(&mut self, _line: &ConfigLine) {}
 
     /// Notes a line of that section that applies only to other nodes and is not built for this one.
-    fn elsewhere(&mut self, _line: &Line) {}
+    fn note_line_for_other_nodes(&mut self, _line: &ConfigLine) {}
 
     /// Ends the section.
     fn end_section(&mut self, _context: &mut Context) {}
 
     /// Returns the machines that its sections have named so far.
-    fn nodes(&self) -> Vec<Node> {
+    fn nodes(&self) -> Vec<ConfiguredNode> {
         Vec::new()
     }
 
@@ -150,7 +150,7 @@ pub struct NamedAddress {
 impl NamedAddress {
     /// Creates an address of a node; returns `None` for an unspecified or a loopback address.
     pub fn of_node(address: IpAddr, owner: impl Into<String>) -> Option<NamedAddress> {
-        let named = NamedAddress::of(address, owner)?;
+        let named = NamedAddress::from_address(address, owner)?;
         Some(NamedAddress {
             is_of_a_node: true,
             ..named
@@ -158,7 +158,7 @@ impl NamedAddress {
     }
 
     /// Creates an address of some machine; returns `None` for an unspecified or a loopback address.
-    pub fn of(address: IpAddr, owner: impl Into<String>) -> Option<NamedAddress> {
+    pub fn from_address(address: IpAddr, owner: impl Into<String>) -> Option<NamedAddress> {
         let address = address.to_canonical();
         let is_of_none = address.is_unspecified() || address.is_loopback();
         (!is_of_none).then(|| NamedAddress {
@@ -208,7 +208,7 @@ impl Exchange {
     }
 
     /// Refers to an object that must exist after all parts have finished.
-    pub fn refer(&mut self, kind: &'static str, name: &str, at: Span) {
+    pub fn require_object(&mut self, kind: &'static str, name: &str, at: Span) {
         self.references.push(Reference {
             kind,
             name: name.to_owned(),
@@ -217,24 +217,27 @@ impl Exchange {
     }
 
     /// Returns all exports of a kind.
-    pub fn all<'e>(&'e self, kind: &'e str) -> impl Iterator<Item = &'e Export> {
+    pub fn exports_of_kind<'e>(&'e self, kind: &'e str) -> impl Iterator<Item = &'e Export> {
         self.exports
             .iter()
             .filter(move |export| export.kind == kind)
     }
 
     /// Returns the exports that a replay needs. Bare names were only needed by this load.
-    pub(crate) fn kept(self) -> Vec<Export> {
+    pub(crate) fn needed_for_replay(self) -> Vec<Export> {
         let mut exports = self.exports;
         exports.retain(|export| !export.is_name());
         exports
     }
 
     /// Reports names that no part defines. Kinds of parts outside `parts` are not checked.
-    pub(crate) fn check(&self, parts: &[&'static Part], context: &mut Context) {
+    pub(crate) fn check(&self, parts: &[&'static ConfigurationPart], context: &mut Context) {
         let kinds = || parts.iter().flat_map(|part| part.exports);
         for reference in &self.references {
-            let names = || self.all(reference.kind).map(|export| &*export.name);
+            let names = || {
+                self.exports_of_kind(reference.kind)
+                    .map(|export| &*export.name)
+            };
             if let Some(kind) = kinds().find(|kind| kind.name == reference.kind)
                 && !names().any(|name| name == reference.name)
             {
@@ -243,7 +246,7 @@ impl Exchange {
                 let mut names: Vec<&str> = names().collect();
                 names.sort_unstable();
                 let near = suggest::nearest(&reference.name, names);
-                context.tell(told.did_you_mean(reference.at, near));
+                context.report(told.did_you_mean(reference.at, near));
             }
         }
     }

@@ -40,12 +40,12 @@ impl Sections {
     };
 
     /// Returns whether `on` is a keyword of this section, and not a prefix of other keywords.
-    pub(crate) fn has_own_on(&self, section: &str) -> bool {
+    pub(crate) fn has_on_keyword(&self, section: &str) -> bool {
         self.own_on.contains(&section) || self.on_lists.contains(&section)
     }
 
     /// Returns the first words of this part's lines in a section of another part.
-    pub(crate) fn words_in(&self, section: &str) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn line_words_in(&self, section: &str) -> impl Iterator<Item = &'static str> {
         let of = self
             .lines_in
             .iter()
@@ -61,15 +61,15 @@ impl Sections {
 
 /// The words that begin sections, of all parts of a program.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Words {
+pub struct SectionKeywords {
     names: Vec<String>,
     shared: Vec<(String, String)>,
 }
 
-impl Words {
+impl SectionKeywords {
     /// Collects the words of these parts.
-    pub fn of<'s>(parts: impl IntoIterator<Item = &'s Sections>) -> Words {
-        let mut words = Words::default();
+    pub fn from_parts<'s>(parts: impl IntoIterator<Item = &'s Sections>) -> SectionKeywords {
+        let mut words = SectionKeywords::default();
         for sections in parts {
             let names = sections.names.iter().map(|(name, _)| (*name).to_owned());
             words.names.extend(names);
@@ -118,7 +118,7 @@ mod tests {
             names: &[("node", "")],
             ..Sections::NONE
         };
-        let words = Words::of([&proxy, &address]);
+        let words = SectionKeywords::from_parts([&proxy, &address]);
         assert_eq!(
             words.names().collect::<Vec<_>>(),
             ["global", "listen", "node"]
@@ -126,7 +126,7 @@ mod tests {
         assert!(words.has("node") && !words.has("address"));
         let mut outline = words.outline();
         let begins = [("global", false), ("node", true), ("listen", false)];
-        let begins = begins.map(|(word, indented)| outline.begins(word, indented));
+        let begins = begins.map(|(word, indented)| outline.begins_section(word, indented));
         assert_eq!(begins, [true, false, true]);
     }
 }

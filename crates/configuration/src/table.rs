@@ -1,25 +1,25 @@
 //! Sections whose lines are all rows of a table of keywords.
 
 use crate::context::Context;
-use crate::node::Node;
-use crate::part::{Draft, Exchange, NamedAddress};
+use crate::node::ConfiguredNode;
+use crate::part::{Exchange, NamedAddress, PartDraft};
 use crate::unknown::Unknown;
 use language::arguments::{Args, ArgumentCodes, Built, unset_named};
-use language::keyword::{Documented, Family, Found, Keyword, Table};
-use language::{Code, Diagnostic, Line};
+use language::keyword::{Documented, Family, Keyword, KeywordLookup, Table};
+use language::{Code, ConfigLine, Diagnostic};
 use std::any::Any;
 use std::fmt;
 use std::sync::OnceLock;
 
 /// Builds a line into a draft.
-pub type LineBuilder<D> = fn(&mut D, &mut Args<'_>) -> Built;
+pub type DraftLineBuilder<D> = fn(&mut D, &mut Args<'_>) -> Built;
 
 /// A section, and its permitted keywords.
 pub struct SectionTable<D: 'static> {
     name: &'static str,
-    families: &'static [Family<LineBuilder<D>>],
-    begin: fn(&mut D, &Line) -> Built,
-    table: OnceLock<Table<LineBuilder<D>>>,
+    families: &'static [Family<DraftLineBuilder<D>>],
+    begin: fn(&mut D, &ConfigLine) -> Built,
+    table: OnceLock<Table<DraftLineBuilder<D>>>,
 }
 
 impl<D: 'static> fmt::Debug for SectionTable<D> {
@@ -33,8 +33,8 @@ impl<D: 'static> SectionTable<D> {
     /// first line.
     pub const fn new(
         name: &'static str,
-        families: &'static [Family<LineBuilder<D>>],
-        begin: fn(&mut D, &Line) -> Built,
+        families: &'static [Family<DraftLineBuilder<D>>],
+        begin: fn(&mut D, &ConfigLine) -> Built,
     ) -> Self {
         SectionTable {
             name,
@@ -44,7 +44,7 @@ impl<D: 'static> SectionTable<D> {
         }
     }
 
-    fn table(&self) -> &Table<LineBuilder<D>> {
+    fn table(&self) -> &Table<DraftLineBuilder<D>> {
         let new = || Table::new("keyword", self.families, || &[]);
         self.table.get_or_init(new)
     }
@@ -56,7 +56,7 @@ impl<D: 'static> SectionTable<D> {
 
     fn names(&self, context: &Context) -> Vec<&'static str> {
         let mut names: Vec<&str> = self.table().names_in(self.name).collect();
-        names.extend(context.further_words(self.name));
+        names.extend(context.line_words_of_other_parts(self.name));
         names.sort_unstable();
         names
     }
@@ -73,43 +73,43 @@ pub trait Tabled: fmt::Debug + Sized + 'static {
     fn sections() -> &'static [SectionTable<Self>];
 
     /// Returns diagnostics other than errors that refuse a line.
-    fn told(&mut self) -> Vec<Diagnostic> {
+    fn take_diagnostics(&mut self) -> Vec<Diagnostic> {
         Vec::new()
     }
 
-    /// Implements [`Draft::nodes`].
-    fn nodes(&self) -> Vec<Node> {
+    /// Implements [`PartDraft::nodes`].
+    fn nodes(&self) -> Vec<ConfiguredNode> {
         Vec::new()
     }
 
-    /// Implements [`Draft::addresses`].
+    /// Implements [`PartDraft::addresses`].
     fn addresses(&self) -> Vec<NamedAddress> {
         Vec::new()
     }
 
-    /// Implements [`Draft::finish`].
+    /// Implements [`PartDraft::finish`].
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any>;
 }
 
 /// Adds lines to such a draft.
 #[derive(Debug)]
-pub struct Lines<D: 'static> {
+pub struct TabledDraft<D: 'static> {
     draft: D,
     section: Option<&'static SectionTable<D>>,
 }
 
-impl<D: Tabled> Lines<D> {
+impl<D: Tabled> TabledDraft<D> {
     /// Starts with the state of the draft before any line.
     pub fn new(draft: D) -> Self {
-        Lines {
+        TabledDraft {
             draft,
             section: None,
         }
     }
 
-    fn tell(&mut self, context: &mut Context, refused: Option<Diagnostic>) {
-        for told in self.draft.told().into_iter().chain(refused) {
-            context.tell(told);
+    fn report_diagnostics(&mut self, context: &mut Context, refused: Option<Diagnostic>) {
+        for told in self.draft.take_diagnostics().into_iter().chain(refused) {
+            context.report(told);
         }
     }
 
@@ -118,12 +118,12 @@ impl<D: Tabled> Lines<D> {
         &mut self,
         context: &Context,
         section: &'static SectionTable<D>,
-        line: &Line,
+        line: &ConfigLine,
     ) -> Built {
         let found = section
             .table()
             .find(line.words.iter().map(|word| word.str()));
-        if let Found::Built(row, words) = found {
+        if let KeywordLookup::Built(row, words) = found {
             let row: &Keyword<_> = row;
             let mut args = Args::new(line, words, row.name(), row.syntax, D::OF_ARGUMENTS);
             args.example = row.example;
@@ -132,11 +132,11 @@ impl<D: Tabled> Lines<D> {
         let unknown = Unknown {
             line,
             skip: 0,
-            place: section.name,
+            section: section.name,
             code: D::UNKNOWN,
             missing: D::OF_ARGUMENTS.missing,
         };
-        let (told, meant) = unknown.tell(section.table(), context, |keyword| {
+        let (told, meant) = unknown.unknown_keyword_error(section.table(), context, |keyword| {
             let all = D::sections().iter().flat_map(SectionTable::documented);
             let row = { all }.find(|row| row.name == keyword)?;
             Some((row.name, row.places.to_vec()))
@@ -157,8 +157,8 @@ impl<D: Tabled> Lines<D> {
     }
 }
 
-impl<D: Tabled> Draft for Lines<D> {
-    fn section(&mut self, context: &mut Context, head: &Line) {
+impl<D: Tabled> PartDraft for TabledDraft<D> {
+    fn section(&mut self, context: &mut Context, head: &ConfigLine) {
         let section = D::sections().iter();
         self.section = { section }.find(|section| head.words[0].is(section.name));
         let begun = self
@@ -168,22 +168,22 @@ impl<D: Tabled> Draft for Lines<D> {
             // Without the section line, the meaning of its lines is unknown.
             self.section = None;
         }
-        self.tell(context, begun.err());
+        self.report_diagnostics(context, begun.err());
     }
 
-    fn place(&self) -> Option<&'static str> {
+    fn current_section(&self) -> Option<&'static str> {
         self.section.map(|section| section.name)
     }
 
-    fn line(&mut self, context: &mut Context, line: &Line) {
+    fn line(&mut self, context: &mut Context, line: &ConfigLine) {
         let Some(section) = self.section.filter(|_| !line.words.is_empty()) else {
             return;
         };
         let refused = self.build(context, section, line).err();
-        self.tell(context, refused.map(|refused| unset_named(line, refused)));
+        self.report_diagnostics(context, refused.map(|refused| unset_named(line, refused)));
     }
 
-    fn nodes(&self) -> Vec<Node> {
+    fn nodes(&self) -> Vec<ConfiguredNode> {
         self.draft.nodes()
     }
 

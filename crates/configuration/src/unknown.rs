@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use language::keyword::Table;
-use language::{Code, Diagnostic, Line, suggest};
+use language::{Code, ConfigLine, Diagnostic, suggest};
 
 /// The no-break space, which looks like a space and separates no words.
 const NO_BREAK_SPACE: char = '\u{a0}';
@@ -11,11 +11,11 @@ const NO_BREAK_SPACE: char = '\u{a0}';
 #[derive(Debug)]
 pub struct Unknown<'l> {
     /// The line.
-    pub line: &'l Line,
+    pub line: &'l ConfigLine,
     /// Number of words before the keyword: `no`.
     pub skip: usize,
     /// The section of the line.
-    pub place: &'l str,
+    pub section: &'l str,
     /// The code of an unknown keyword.
     pub code: &'static Code,
     /// The code of an incomplete keyword.
@@ -25,16 +25,16 @@ pub struct Unknown<'l> {
 impl Unknown<'_> {
     /// Returns the error about the line, and the intended keyword or section. `elsewhere` returns
     /// the keyword of other sections that a word matches, and those sections.
-    pub fn tell<B: 'static>(
+    pub fn unknown_keyword_error<B: 'static>(
         &self,
         table: &Table<B>,
         context: &Context,
         elsewhere: impl Fn(&str) -> Option<(&'static str, Vec<&'static str>)>,
     ) -> (Diagnostic, Option<String>) {
         let word = &self.line.words[self.skip];
-        let (place, text) = (self.place, word.text());
+        let (place, text) = (self.section, word.text());
         let mut names: Vec<&str> = table.names_in(place).collect();
-        names.extend(context.further_words(place));
+        names.extend(context.line_words_of_other_parts(place));
         names.sort_unstable();
         // The first word may begin keywords of two words: `option httplgo`.
         let second = |name: &&'static str| name.strip_prefix(word.str())?.strip_prefix(' ');
@@ -87,7 +87,7 @@ impl Unknown<'_> {
     /// Returns the error for a known first word with an unknown second word.
     fn second(&self, mut choices: Vec<&str>) -> Diagnostic {
         choices.sort_unstable();
-        let (word, place) = (&self.line.words[self.skip], self.place);
+        let (word, place) = (&self.line.words[self.skip], self.section);
         let first = word.text();
         let Some(next) = self.line.word(self.skip + 1) else {
             let told = format!("'{first}' is an incomplete keyword");

@@ -1,13 +1,13 @@
 //! Writes all pages of the sample platforms as files, together with the style sheet and the
 //! scripts, for visual inspection: `cargo run -p evenkeel-console --example pages -- DIRECTORY`.
 
-use console::inquiry::route::Question;
-use console::inquiry::{Answer, Ask};
-use console::page::{self, Asked, Page, Shown, config};
+use console::inquiry::route::DescribedRequest;
+use console::inquiry::{ProxyQuery, ProxyResponse};
+use console::page::{self, ConsolePage, PageContext, PageQuery, config};
 use console::platform::Platform;
 use console::sample;
-use console::user::{Role, Viewer};
-use part::versions::{Difference, File, Files, Finding, Findings, Line};
+use console::user::{UserRole, Viewer};
+use part::versions::{BlameLine, Difference, File, Finding, Findings, VersionFiles};
 use std::path::Path;
 use std::sync::Arc;
 use std::{env, fs, io};
@@ -71,7 +71,7 @@ fn long() -> Platform {
     platform
 }
 
-fn viewer(role: Role) -> Viewer {
+fn viewer(role: UserRole) -> Viewer {
     Viewer {
         name: "anna".to_owned(),
         token: None,
@@ -141,8 +141,8 @@ fn found() -> (Difference, Findings) {
 }
 
 /// Writes the pages of the versions, and of the files of one version.
-fn files(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
-    let page = page::document(&Page::Configuration, shown);
+fn files(shown: &PageContext<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
+    let page = page::document(&ConsolePage::Configuration, shown);
     put("config.html", page.into_string())?;
     let file = File {
         path: PATH.to_owned(),
@@ -150,15 +150,15 @@ fn files(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io
         text: Some(TEXT.to_owned()),
         description: String::new(),
     };
-    let line = |number: usize| Line {
+    let line = |number: usize| BlameLine {
         version: if number < 13 { 1 } else { 3 },
         or_older: false,
         author: "anna@alpha".to_owned(),
         time_s: 1_790_000_000,
     };
-    let blame: Vec<Line> = (1..=TEXT.lines().count()).map(line).collect();
+    let blame: Vec<BlameLine> = (1..=TEXT.lines().count()).map(line).collect();
     for (name, blame) in [("config-file", None), ("config-authors", Some(&blame[..]))] {
-        let viewed = config::Viewed {
+        let viewed = config::ViewedFile {
             version: 3,
             file: &file,
             blame,
@@ -168,7 +168,7 @@ fn files(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io
             config::file(shown, &viewed).into_string(),
         )?;
     }
-    let files = Files {
+    let files = VersionFiles {
         version: 3,
         files: vec![file],
     };
@@ -180,12 +180,12 @@ fn files(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io
 
 /// Writes the pages of the configuration for an administrator.
 fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
-    let viewer = viewer(Role::Admin);
-    let shown = Shown::all(platform, &viewer);
+    let viewer = viewer(UserRole::Admin);
+    let shown = PageContext::all(platform, &viewer);
     let put = |name: &str, html: String| put(folder, name, &html);
     files(&shown, &put)?;
     let paths = [PATH.to_owned(), "/etc/evenkeel/errors/503.http".to_owned()];
-    let editing = config::Editing {
+    let editing = config::EditState {
         meanwhile: None,
         of: 3,
         path: PATH,
@@ -220,7 +220,10 @@ fn configuration(folder: &Path, platform: &Platform) -> io::Result<()> {
 
 /// Writes the pages that need a response of the proxy: requests, one request, and the disabled
 /// history.
-fn proxies(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
+fn proxies(
+    shown: &PageContext<'_>,
+    put: &impl Fn(&str, String) -> io::Result<()>,
+) -> io::Result<()> {
     let long = format!("/{}", "extraordinarily-long".repeat(400));
     for (name, reply) in [
         ("requests", sample::requests(24, "/", "shop.example.org")),
@@ -228,47 +231,74 @@ fn proxies(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> 
         ("requests-off", "No requests are kept: x".to_owned()),
     ] {
         let (ask, answer) = sample::asked(Ok(&reply));
-        let asked = Some(Asked {
+        let asked = Some(PageQuery {
             ask: &ask,
             answer: Some(&answer),
         });
-        let page = page::document(&Page::Requests, &Shown { asked, ..*shown });
+        let page = page::document(
+            &ConsolePage::Requests,
+            &PageContext {
+                page_query: asked,
+                ..*shown
+            },
+        );
         put(&format!("{name}.html"), page.into_string())?;
     }
-    let ask = Ask::Request { id: 0x2f1c };
-    let answer = Answer::read(&ask, Ok(sample::REQUEST));
-    let asked = Some(Asked {
+    let ask = ProxyQuery::Request { id: 0x2f1c };
+    let answer = ProxyResponse::read(&ask, Ok(sample::REQUEST));
+    let asked = Some(PageQuery {
         ask: &ask,
         answer: Some(&answer),
     });
-    let page = page::request(&Shown { asked, ..*shown }, 0x2f1c);
+    let page = page::request(
+        &PageContext {
+            page_query: asked,
+            ..*shown
+        },
+        0x2f1c,
+    );
     put("request.html", page.into_string())?;
-    let ask = Ask::table("shop", &[]);
-    let answer = Answer::read(&ask, Ok(&sample::entries(40, "192.0.2.")));
-    let asked = Some(Asked {
+    let ask = ProxyQuery::table("shop", &[]);
+    let answer = ProxyResponse::read(&ask, Ok(&sample::entries(40, "192.0.2.")));
+    let asked = Some(PageQuery {
         ask: &ask,
         answer: Some(&answer),
     });
-    let page = page::table(&Shown { asked, ..*shown }, "shop");
+    let page = page::table(
+        &PageContext {
+            page_query: asked,
+            ..*shown
+        },
+        "shop",
+    );
     put("table.html", page.into_string())?;
     let (ask, answer) = sample::asked(Ok(&sample::requests(5, "/", "shop.example.org")));
-    let asked = Some(Asked {
+    let asked = Some(PageQuery {
         ask: &ask,
         answer: Some(&answer),
     });
-    let page = page::document(&Page::Overview, &Shown { asked, ..*shown });
+    let page = page::document(
+        &ConsolePage::Overview,
+        &PageContext {
+            page_query: asked,
+            ..*shown
+        },
+    );
     put("overview-errors.html", page.into_string())?;
     routes(shown, put)
 }
 
 /// Writes the pages for the path of a request, and for the running configuration files.
-fn routes(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> io::Result<()> {
-    let question = Question {
+fn routes(
+    shown: &PageContext<'_>,
+    put: &impl Fn(&str, String) -> io::Result<()>,
+) -> io::Result<()> {
+    let question = DescribedRequest {
         method: "GET".to_owned(),
         url: "https://shop.example.org/cart".to_owned(),
-        ..Question::default()
+        ..DescribedRequest::default()
     };
-    let ask = Ask::Route(Box::new(question.clone()));
+    let ask = ProxyQuery::Route(Box::new(question.clone()));
     for (name, reply) in [
         ("route", Ok(sample::ROUTE)),
         (
@@ -276,15 +306,22 @@ fn routes(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> i
             Err("no frontend listens on port 443 with TLS"),
         ),
     ] {
-        let answer = Answer::read(&ask, reply);
-        let asked = Some(Asked {
+        let answer = ProxyResponse::read(&ask, reply);
+        let asked = Some(PageQuery {
             ask: &ask,
             answer: Some(&answer),
         });
-        let page = page::route(&Shown { asked, ..*shown }, &question);
+        let page = page::route(
+            &PageContext {
+                page_query: asked,
+                ..*shown
+            },
+            &question,
+        );
         put(&format!("{name}.html"), page.into_string())?;
     }
-    let Answer::Files(files) = Answer::read(&Ask::Files, Ok(sample::FILES)) else {
+    let ProxyResponse::Files(files) = ProxyResponse::read(&ProxyQuery::Files, Ok(sample::FILES))
+    else {
         return Ok(());
     };
     for (name, path) in [("served", ""), ("served-file", PATH)] {
@@ -298,8 +335,8 @@ fn routes(shown: &Shown<'_>, put: &impl Fn(&str, String) -> io::Result<()>) -> i
 }
 
 fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
-    let viewer = viewer(Role::Operator);
-    let shown = Shown::all(platform, &viewer);
+    let viewer = viewer(UserRole::Operator);
+    let shown = PageContext::all(platform, &viewer);
     let put = |name: &str, html: String| put(folder, name, &html);
     let parts = [
         "address",
@@ -310,13 +347,13 @@ fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
         "supervisor",
     ];
     let pages = [
-        ("overview", Page::Overview),
-        ("traffic", Page::Traffic),
-        ("events", Page::Events),
-        ("shop", Page::Proxy("shop".to_owned())),
+        ("overview", ConsolePage::Overview),
+        ("traffic", ConsolePage::Traffic),
+        ("events", ConsolePage::Events),
+        ("shop", ConsolePage::Proxy("shop".to_owned())),
         (
             "backend",
-            Page::Proxy("backend-with-a-long-name-07".to_owned()),
+            ConsolePage::Proxy("backend-with-a-long-name-07".to_owned()),
         ),
     ];
     for (name, page) in pages {
@@ -326,21 +363,21 @@ fn write(folder: &Path, platform: &Platform) -> io::Result<()> {
         )?;
     }
     for part in parts {
-        let page = Page::Part(part.to_owned());
+        let page = ConsolePage::Part(part.to_owned());
         put(
             &format!("part-{part}.html"),
             page::document(&page, &shown).into_string(),
         )?;
     }
-    let filtered = Shown {
+    let filtered = PageContext {
         filter: "web",
         member: Some("alpha"),
-        told: Some("server shop/web3 is in maintenance"),
+        outcome: Some("server shop/web3 is in maintenance"),
         ..shown
     };
     put(
         "filtered.html",
-        page::document(&Page::Traffic, &filtered).into_string(),
+        page::document(&ConsolePage::Traffic, &filtered).into_string(),
     )?;
     proxies(&shown, &put)?;
     let wrong = Some("The name or the password is wrong.");

@@ -2,10 +2,10 @@
 //! evenkeel-console --example updates`. Each line is a page: the CPU time of one update for one
 //! browser and for 20, and the bytes of its event.
 
-use console::drawing::{Drawings, Seen, View};
-use console::page::Page;
+use console::drawing::{LivePages, PageData, PageView};
+use console::page::ConsolePage;
 use console::sample;
-use console::user::{Role, Viewer};
+use console::user::{UserRole, Viewer};
 use rustix::time::{ClockId, clock_gettime};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,30 +22,30 @@ fn main() -> Result<(), String> {
     let viewer = Viewer {
         name: "olga".to_owned(),
         token: None,
-        role: Role::Operator,
+        role: UserRole::Operator,
         csrf: "a-token-of-forms".to_owned(),
     };
     let pages = [
-        Page::Overview,
-        Page::Traffic,
-        Page::Proxy("app1".to_owned()),
-        Page::Part("guest".to_owned()),
-        Page::Events,
+        ConsolePage::Overview,
+        ConsolePage::Traffic,
+        ConsolePage::Proxy("app1".to_owned()),
+        ConsolePage::Part("guest".to_owned()),
+        ConsolePage::Events,
     ];
     println!(
         "{:<16} {:>12} {:>12} {:>10}",
         "page", "1 browser", "20 browsers", "bytes"
     );
     for page in pages {
-        let drawings = Drawings::new()?;
+        let drawings = LivePages::new()?;
         let mut line = format!("{:<16}", page.path());
         let mut bytes = 0;
         for browsers in [1, 20] {
-            let view = View {
+            let view = PageView {
                 page: page.clone(),
                 filter: String::new(),
                 member: String::new(),
-                role: Role::Operator,
+                role: UserRole::Operator,
                 ask: None,
             };
             let mut all: Vec<_> = (0..browsers)
@@ -54,7 +54,7 @@ fn main() -> Result<(), String> {
             let begin = cpu();
             for update in 0..UPDATES {
                 // A new platform value for each update, so that no earlier drawing is reused.
-                let seen = Seen {
+                let seen = PageData {
                     platform: Arc::new((*looks[update as usize % 2]).clone()),
                     answer: None,
                 };

@@ -1,6 +1,6 @@
 //! The configuration of the console.
 
-use crate::user::{Role, Scope};
+use crate::user::{Scope, UserRole};
 use ::access::pam::System;
 use ::access::proxies::TrustedProxies;
 use ::access::user::Users;
@@ -20,7 +20,7 @@ pub struct Config {
     /// TLS settings.
     pub security: Security,
     /// Users who may sign in, with their roles.
-    pub users: Vec<User>,
+    pub users: Vec<ConsoleUser>,
     /// Tokens with which programs authenticate.
     #[serde(default)]
     pub tokens: Vec<Token>,
@@ -53,11 +53,11 @@ pub enum Security {
 
 /// A user who may sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct User {
+pub struct ConsoleUser {
     /// Account from the list of users.
     pub account: Account,
     /// Role, which decides what the user may do.
-    pub role: Role,
+    pub role: UserRole,
     /// Second factor besides the password.
     #[serde(default)]
     pub second_factor: SecondFactor,
@@ -110,7 +110,7 @@ impl Config {
     }
 
     /// Finds a user by name.
-    pub fn user(&self, name: &str) -> Option<&User> {
+    pub fn user(&self, name: &str) -> Option<&ConsoleUser> {
         self.users.iter().find(|user| user.account.name == name)
     }
 }
@@ -129,7 +129,7 @@ impl Users for Config {
         &self.system
     }
 
-    fn asks_system(&self) -> bool {
+    fn has_system_users(&self) -> bool {
         let mut users = self.users.iter();
         users.any(|user| user.account.password == Password::System)
     }

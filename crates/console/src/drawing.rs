@@ -1,10 +1,10 @@
 //! Live pages, each drawn once for all browsers with the same view. The events between two polls of
 //! the platform are the same for all of them, except for the CSRF token of their forms.
 
-use crate::inquiry::{Answer, Ask};
-use crate::page::{self, Asked, Page, Shown};
+use crate::inquiry::{ProxyQuery, ProxyResponse};
+use crate::page::{self, ConsolePage, PageContext, PageQuery};
 use crate::platform::Platform;
-use crate::user::{Role, Viewer};
+use crate::user::{UserRole, Viewer};
 use part::lock;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -12,41 +12,41 @@ use std::sync::{Arc, Mutex, Weak};
 
 /// A page with the settings that decide what it shows.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct View {
+pub struct PageView {
     /// The page.
-    pub page: Page,
+    pub page: ConsolePage,
     /// Filter: only entries with these words are shown. Empty: all.
     pub filter: String,
     /// Name of the only machine that is shown. Empty: all machines.
     pub member: String,
     /// Role of the viewer, which decides what is shown and offered.
-    pub role: Role,
+    pub role: UserRole,
     /// Query to the proxy that the page needs.
-    pub ask: Option<Ask>,
+    pub ask: Option<ProxyQuery>,
 }
 
 /// All live pages that some browser follows.
 #[derive(Debug)]
-pub struct Drawings {
+pub struct LivePages {
     /// Placeholder for the CSRF token of the viewer. It is random, so no content can contain it.
     mark: String,
-    known: Mutex<BTreeMap<View, Weak<Mutex<Drawing>>>>,
+    known: Mutex<BTreeMap<PageView, Weak<Mutex<DrawnPage>>>>,
 }
 
 /// A live page as one browser follows it.
 #[derive(Debug)]
-pub struct Following {
-    view: View,
-    drawing: Arc<Mutex<Drawing>>,
+pub struct PageFollower {
+    view: PageView,
+    drawing: Arc<Mutex<DrawnPage>>,
     /// Number of the drawing that the browser has. 0: none.
     has: u64,
 }
 
 /// A page as it was drawn last.
 #[derive(Debug, Default)]
-struct Drawing {
+struct DrawnPage {
     /// Platform and proxy response from which the page was drawn.
-    of: Option<Seen>,
+    of: Option<PageData>,
     /// Number of drawings that differed from their predecessor.
     number: u64,
     pieces: BTreeMap<&'static str, String>,
@@ -56,16 +56,16 @@ struct Drawing {
 
 /// The data from which a page is drawn.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct PageData {
     /// State of all machines.
     pub platform: Arc<Platform>,
     /// Response of the proxy to the query of the page.
-    pub answer: Option<Arc<Answer>>,
+    pub answer: Option<Arc<ProxyResponse>>,
 }
 
-impl Seen {
+impl PageData {
     /// Returns whether both are the same poll of the platform and the same response.
-    fn is(&self, other: &Seen) -> bool {
+    fn is(&self, other: &PageData) -> bool {
         let answers = match (&self.answer, &other.answer) {
             (None, None) => true,
             (Some(one), Some(two)) => Arc::ptr_eq(one, two),
@@ -75,28 +75,28 @@ impl Seen {
     }
 }
 
-impl Drawings {
+impl LivePages {
     /// Creates the set of live pages, with none followed.
     ///
     /// # Errors
     /// The system has no random numbers.
-    pub fn new() -> Result<Drawings, String> {
+    pub fn new() -> Result<LivePages, String> {
         let mut bytes = [0; 16];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "there are no random numbers".to_owned())?;
         let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Drawings {
+        Ok(LivePages {
             mark: format!("token-{digits}"),
             known: Mutex::default(),
         })
     }
 
     /// Begins to follow a page.
-    pub fn follow(&self, view: View) -> Following {
+    pub fn follow(&self, view: PageView) -> PageFollower {
         let mut known = lock(&self.known);
         known.retain(|_, drawing| drawing.strong_count() > 0);
         let drawing = known.get(&view).and_then(Weak::upgrade).unwrap_or_default();
         known.insert(view.clone(), Arc::downgrade(&drawing));
-        Following {
+        PageFollower {
             view,
             drawing,
             has: 0,
@@ -104,11 +104,11 @@ impl Drawings {
     }
 
     /// Returns the next event of a page (WHATWG HTML, 9.2): what changed since the last event.
-    pub fn next(&self, following: &mut Following, seen: &Seen, viewer: &Viewer) -> String {
+    pub fn next(&self, following: &mut PageFollower, seen: &PageData, viewer: &Viewer) -> String {
         // The role of a user may change while the page is open.
         if following.view.role != viewer.role {
             let role = viewer.role;
-            *following = self.follow(View {
+            *following = self.follow(PageView {
                 role,
                 ..following.view.clone()
             });
@@ -125,8 +125,8 @@ impl Drawings {
     }
 }
 
-impl Drawing {
-    fn draw(&mut self, view: &View, seen: &Seen, mark: &str) {
+impl DrawnPage {
+    fn draw(&mut self, view: &PageView, seen: &PageData, mark: &str) {
         if self.of.as_ref().is_some_and(|of| of.is(seen)) {
             return;
         }
@@ -137,13 +137,13 @@ impl Drawing {
             csrf: mark.to_owned(),
             token: None,
         };
-        let shown = Shown {
+        let shown = PageContext {
             platform: &seen.platform,
             viewer: &viewer,
             filter: &view.filter,
             member: Some(view.member.as_str()).filter(|member| !member.is_empty()),
-            told: None,
-            asked: view.ask.as_ref().map(|ask| Asked {
+            outcome: None,
+            page_query: view.ask.as_ref().map(|ask| PageQuery {
                 ask,
                 answer: seen.answer.as_deref(),
             }),
@@ -182,7 +182,7 @@ mod tests {
 
     const NOTHING: &str = "data: {}\n\n";
 
-    fn viewer(role: Role, csrf: &str) -> Viewer {
+    fn viewer(role: UserRole, csrf: &str) -> Viewer {
         Viewer {
             name: "anna".to_owned(),
             role,
@@ -191,9 +191,9 @@ mod tests {
         }
     }
 
-    fn view(role: Role) -> View {
-        View {
-            page: Page::Traffic,
+    fn view(role: UserRole) -> PageView {
+        PageView {
+            page: ConsolePage::Traffic,
             filter: String::new(),
             member: String::new(),
             role,
@@ -201,8 +201,8 @@ mod tests {
         }
     }
 
-    fn seen(platform: Platform) -> Seen {
-        Seen {
+    fn seen(platform: Platform) -> PageData {
+        PageData {
             platform: Arc::new(platform),
             answer: None,
         }
@@ -210,12 +210,12 @@ mod tests {
 
     #[test]
     fn browsers_that_see_the_same_share_a_drawing_and_have_their_own_tokens() {
-        let drawings = Drawings::new().unwrap();
-        let [mut one, mut two] = [Role::Operator; 2].map(|role| drawings.follow(view(role)));
+        let drawings = LivePages::new().unwrap();
+        let [mut one, mut two] = [UserRole::Operator; 2].map(|role| drawings.follow(view(role)));
         assert!(Arc::ptr_eq(&one.drawing, &two.drawing));
         let (anna, bert) = (
-            viewer(Role::Operator, "ANNA"),
-            viewer(Role::Operator, "BERT"),
+            viewer(UserRole::Operator, "ANNA"),
+            viewer(UserRole::Operator, "BERT"),
         );
         let platform = seen(sample::platform());
         let first = drawings.next(&mut one, &platform, &anna);
@@ -230,7 +230,7 @@ mod tests {
         assert!(step != NOTHING && step != first);
         // A browser that missed some events gets the whole page, and one with another role a
         // different page.
-        let mut late = drawings.follow(view(Role::Operator));
+        let mut late = drawings.follow(view(UserRole::Operator));
         let whole = drawings.next(&mut late, &broken, &anna);
         assert!(whole.len() >= step.len());
         assert_eq!(
@@ -239,23 +239,23 @@ mod tests {
                 .replace("BERT", "ANNA"),
             step
         );
-        let vera = viewer(Role::Viewer, "VERA");
+        let vera = viewer(UserRole::Viewer, "VERA");
         let as_viewer = drawings.next(&mut two, &broken, &vera);
         assert!(!as_viewer.contains("VERA") && as_viewer != NOTHING);
         assert_eq!(lock(&drawings.known).len(), 2);
         drop((one, two, late));
-        let _last = drawings.follow(view(Role::Admin));
+        let _last = drawings.follow(view(UserRole::Admin));
         assert_eq!(lock(&drawings.known).len(), 1);
     }
 
     #[test]
     fn looks_that_change_nothing_send_nothing() {
-        let drawings = Drawings::new().unwrap();
-        let mut one = drawings.follow(View {
-            page: Page::Configuration,
-            ..view(Role::Admin)
+        let drawings = LivePages::new().unwrap();
+        let mut one = drawings.follow(PageView {
+            page: ConsolePage::Configuration,
+            ..view(UserRole::Admin)
         });
-        let anna = viewer(Role::Admin, "ANNA");
+        let anna = viewer(UserRole::Admin, "ANNA");
         let looks = [(); 2].map(|()| seen(sample::platform()));
         assert_ne!(drawings.next(&mut one, &looks[0], &anna), NOTHING);
         assert_eq!(drawings.next(&mut one, &looks[1], &anna), NOTHING);

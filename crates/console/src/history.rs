@@ -1,6 +1,6 @@
 //! History of the traffic in the last hour and the last day, in bounded memory.
 
-use crate::traffic::{Kind, Row};
+use crate::traffic::{TrafficRow, TrafficRowKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -54,7 +54,7 @@ impl From<Sample> for (u32, u32) {
 
 /// The samples of one row.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-struct Line {
+struct RowHistory {
     /// Samples of the last hour and of the last day, the newest last.
     rings: [VecDeque<Sample>; 2],
     /// Time of the first poll of the row, seconds.
@@ -65,7 +65,7 @@ struct Line {
 /// The history of all rows.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct History {
-    lines: BTreeMap<String, Line>,
+    lines: BTreeMap<String, RowHistory>,
     /// Number of the interval of the newest sample in each ring.
     steps: [u64; 2],
     /// Time of the last poll, seconds.
@@ -73,11 +73,11 @@ pub struct History {
     looked_s: u64,
 }
 
-fn key(row: &Row) -> String {
+fn key(row: &TrafficRow) -> String {
     let kind = match row.kind {
-        Kind::Frontend => 'f',
-        Kind::Backend => 'b',
-        Kind::Server => 's',
+        TrafficRowKind::Frontend => 'f',
+        TrafficRowKind::Backend => 'b',
+        TrafficRowKind::Server => 's',
     };
     format!("{kind}{}/{}", row.proxy, row.name)
 }
@@ -85,7 +85,7 @@ fn key(row: &Row) -> String {
 impl History {
     /// Adds the rows of a poll. The time is in seconds of any clock that never goes back. An
     /// interval without a poll stays empty and repeats no value.
-    pub fn take(&mut self, rows: &[Row], now_s: u64) {
+    pub fn add_rows(&mut self, rows: &[TrafficRow], now_s: u64) {
         self.looked_s = self.looked_s.max(now_s);
         for ring in 0..STEPS_S.len() {
             let step = now_s / STEPS_S[ring];
@@ -103,14 +103,15 @@ impl History {
                 if !self.lines.contains_key(&key) && self.lines.len() >= ROWS_MAX {
                     continue;
                 }
-                let line = self.lines.entry(key).or_insert_with(|| Line {
+                let line = self.lines.entry(key).or_insert_with(|| RowHistory {
                     began_s: now_s,
-                    ..Line::default()
+                    ..RowHistory::default()
                 });
                 line.note(ring, row);
             }
         }
-        let is_empty = |line: &Line| line.rings.iter().flatten().all(|s| *s == Sample::default());
+        let is_empty =
+            |line: &RowHistory| line.rings.iter().flatten().all(|s| *s == Sample::default());
         let known: BTreeSet<String> = rows.iter().map(key).collect();
         // A row that was removed from the files stays as long as it has a sample that is not zero.
         self.lines
@@ -118,15 +119,15 @@ impl History {
     }
 
     /// Returns the samples of a row, the newest last. Empty if it has no history.
-    pub fn of(&self, row: &Row, period: Period) -> Vec<Sample> {
+    pub fn of(&self, row: &TrafficRow, period: Period) -> Vec<Sample> {
         let line = self.lines.get(&key(row));
-        let samples = |line: &Line| line.rings[period.ring()].iter().copied().collect();
+        let samples = |line: &RowHistory| line.rings[period.ring()].iter().copied().collect();
         line.map_or_else(Vec::new, samples)
     }
 
     /// Returns the seconds that each sample of a row covers. The oldest one may have begun late,
     /// and the newest one is not over.
-    pub fn seconds(&self, row: &Row, period: Period) -> Vec<u64> {
+    pub fn seconds(&self, row: &TrafficRow, period: Period) -> Vec<u64> {
         let Some(line) = self.lines.get(&key(row)) else {
             return Vec::new();
         };
@@ -151,7 +152,7 @@ impl History {
     }
 }
 
-impl Line {
+impl RowHistory {
     /// Appends empty samples for the intervals that have passed.
     fn pass(&mut self, ring: usize, steps: usize) {
         for _ in 0..steps {
@@ -164,7 +165,7 @@ impl Line {
     }
 
     /// Keeps the largest value of an interval, so that no peak between two samples is lost.
-    fn note(&mut self, ring: usize, row: &Row) {
+    fn note(&mut self, ring: usize, row: &TrafficRow) {
         let ring = &mut self.rings[ring];
         if ring.is_empty() {
             ring.push_back(Sample::default());
@@ -190,7 +191,7 @@ mod tests {
         let mut history = History::default();
         for (at, rate) in [(1_000, 5), (1_004, 9), (1_009, 2), (1_040, 7)] {
             rows[0].rate = rate;
-            history.take(&rows, at);
+            history.add_rows(&rows, at);
         }
         let rates = |period| {
             let samples = history.of(&rows[0], period);
@@ -207,7 +208,7 @@ mod tests {
         // The polls cover ten seconds of the first interval of five minutes, all of the second, and
         // two minutes of the third.
         for at in (1_000_190..=1_000_620).step_by(10) {
-            history.take(rows, at);
+            history.add_rows(rows, at);
         }
         assert_eq!(history.seconds(&rows[0], Period::Day), [10, 300, 120]);
         let hour = history.seconds(&rows[0], Period::Hour);
@@ -218,22 +219,22 @@ mod tests {
     #[test]
     fn it_is_bounded_and_forgets_what_is_gone() {
         let one = Traffic::read(ANSWER).rows.swap_remove(0);
-        let rows: Vec<Row> = (0..1_100)
-            .map(|number| Row {
+        let rows: Vec<TrafficRow> = (0..1_100)
+            .map(|number| TrafficRow {
                 proxy: format!("f{number}"),
                 ..one.clone()
             })
             .collect();
         let mut history = History::default();
-        history.take(&rows, 1_000);
+        history.add_rows(&rows, 1_000);
         assert_eq!(history.lines.len(), ROWS_MAX);
         for step in 0..400 {
-            history.take(&[], 1_000 + step * 10);
+            history.add_rows(&[], 1_000 + step * 10);
         }
-        history.take(&[], 1_000_000);
+        history.add_rows(&[], 1_000_000);
         assert!(history.lines.is_empty());
         for step in 0..400 {
-            history.take(&rows[..1], 2_000_000 + step * 10);
+            history.add_rows(&rows[..1], 2_000_000 + step * 10);
         }
         let hour = history.of(&rows[0], Period::Hour);
         assert_eq!(hour.len(), History::length(Period::Hour));

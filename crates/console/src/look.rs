@@ -1,7 +1,7 @@
 //! State of one machine at a time, as the machine reports it.
 
-use crate::traffic::{Kind, Row, Traffic};
-use part::report::{Event, Grade, Report, Subject, span};
+use crate::traffic::{Traffic, TrafficRow, TrafficRowKind};
+use part::report::{Event, Grade, StatusReport, Subject, span};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ pub const CLUSTER_STATUS: &str = "evenkeel cluster status";
 
 /// State of a machine, as its parts report it.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct MachineReport {
     /// Time of the poll.
     pub at: Instant,
     /// Name of the machine.
@@ -33,14 +33,14 @@ pub struct Look {
     /// Reason why the proxy does not respond.
     pub silent: Option<String>,
     /// Reports on the processes, and of each part besides the proxy.
-    pub reports: Vec<Report>,
+    pub reports: Vec<StatusReport>,
     /// Observed changes, each with its subject; the newest last.
     pub changes: VecDeque<(String, Event)>,
 }
 
 /// A problem that needs attention.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Problem {
+pub struct MachineProblem {
     /// Subject, such as `server app/two`.
     pub what: String,
     /// State and its duration, such as `DOWN for 2 min`.
@@ -51,28 +51,28 @@ pub struct Problem {
     pub next: String,
 }
 
-impl Look {
+impl MachineReport {
     /// Lists the problems that need attention, the worst first.
-    pub fn problems(&self) -> Vec<Problem> {
-        let silent = self.silent.iter().map(|why| Problem {
+    pub fn problems(&self) -> Vec<MachineProblem> {
+        let silent = self.silent.iter().map(|why| MachineProblem {
             what: "the proxy".to_owned(),
             state: "does not respond".to_owned(),
             why: why.clone(),
             next: "evenkeel status supervisor".to_owned(),
         });
-        let mut all: Vec<Problem> = silent.collect();
+        let mut all: Vec<MachineProblem> = silent.collect();
         let rows = self.traffic.iter().flat_map(|traffic| &traffic.rows);
-        let rows: Vec<&Row> = rows
+        let rows: Vec<&TrafficRow> = rows
             .filter(|row| grade(&row.status) == Grade::Bad)
             .collect();
         // Groups the servers of one backend, together with the backend if it is down.
-        let mut servers: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
-        for row in rows.iter().filter(|row| row.kind == Kind::Server) {
+        let mut servers: BTreeMap<&str, Vec<&TrafficRow>> = BTreeMap::new();
+        for row in rows.iter().filter(|row| row.kind == TrafficRowKind::Server) {
             servers.entry(&row.proxy).or_default().push(row);
         }
-        for row in rows.iter().filter(|row| row.kind != Kind::Server) {
+        for row in rows.iter().filter(|row| row.kind != TrafficRowKind::Server) {
             let of_it = servers.remove(row.proxy.as_str()).unwrap_or_default();
-            all.push(Problem {
+            all.push(MachineProblem {
                 why: reasons(&of_it),
                 ..problem_of_rows(&[row])
             });
@@ -103,18 +103,18 @@ impl Look {
     }
 
     /// Copies the changes that earlier polls observed, and adds those since then.
-    pub fn follow(&mut self, before: &Look) {
+    pub fn merge_changes(&mut self, before: &MachineReport) {
         self.changes.clone_from(&before.changes);
-        self.remember(before);
-        for one in turns(before, self) {
+        self.keep_reported_events(before);
+        for one in find_state_changes(before, self) {
             self.note(one);
         }
-        self.follow_traffic(before);
+        self.add_status_changes(before);
     }
 
     /// Keeps the events that no report has any longer: a part drops its events when it ends or has
     /// too many.
-    fn remember(&mut self, before: &Look) {
+    fn keep_reported_events(&mut self, before: &MachineReport) {
         let now: BTreeSet<_> = { self.reported().into_iter() }
             .map(|(of, event)| key(&of, event))
             .collect();
@@ -141,13 +141,13 @@ impl Look {
     }
 
     /// Adds the status changes of frontends, backends and servers.
-    fn follow_traffic(&mut self, before: &Look) {
+    fn add_status_changes(&mut self, before: &MachineReport) {
         let (Some(old), Some(new)) = (&before.traffic, &self.traffic) else {
             return;
         };
         // All reports have the same time, and there is always one from the supervisor.
         let at = self.reports.first().map(|report| report.at);
-        let id = |row: &Row| (row.kind, row.proxy.clone(), row.name.clone());
+        let id = |row: &TrafficRow| (row.kind, row.proxy.clone(), row.name.clone());
         let old = old.rows.iter().map(|row| (id(row), status(row)));
         let old: BTreeMap<_, String> = old.collect();
         let changed = new.rows.iter().filter_map(|row| {
@@ -176,14 +176,14 @@ impl Look {
 
 /// Returns whether the configuration has a proxy: otherwise the supervisor lists no such role. True
 /// without a report of the supervisor, because there may be one.
-pub fn has_proxy(reports: &[Report]) -> bool {
+pub fn has_proxy(reports: &[StatusReport]) -> bool {
     let mut processes = reports.iter().filter(|one| one.part == SUPERVISOR);
     let known = processes.find(|one| one.of_kind(SUPERVISOR).next().is_some());
     known.is_none_or(|report| report.find("role", "proxy").is_some())
 }
 
 /// Returns the status of a row without the count while it fails or recovers, as in UP 1/3.
-fn status(row: &Row) -> String {
+fn status(row: &TrafficRow) -> String {
     match grade(&row.status) {
         Grade::Unknown => row.status.clone(),
         _ => row.status.split(' ').next().unwrap_or_default().to_owned(),
@@ -198,7 +198,7 @@ fn key(of: &str, event: &Event) -> (u64, String, String, String) {
 
 /// Finds the subjects that became bad or good again between two polls, and the processes that were
 /// restarted, where the report itself has no event for that.
-fn turns(before: &Look, now: &Look) -> Vec<(String, Event)> {
+fn find_state_changes(before: &MachineReport, now: &MachineReport) -> Vec<(String, Event)> {
     let mut all = Vec::new();
     for report in &now.reports {
         let Some(old) = before.reports.iter().find(|old| old.part == report.part) else {
@@ -243,10 +243,10 @@ fn named(subject: &Subject) -> String {
         .to_owned()
 }
 
-fn problems_of(report: &Report, subject: &Subject, all: &mut Vec<Problem>) {
+fn problems_of(report: &StatusReport, subject: &Subject, all: &mut Vec<MachineProblem>) {
     if subject.state.grade == Grade::Bad {
         let since = report.since(subject).map(|since| format!(" for {since}"));
-        all.push(Problem {
+        all.push(MachineProblem {
             what: named(subject),
             state: subject.state.word.clone() + &since.unwrap_or_default(),
             why: subject.why.clone(),
@@ -262,7 +262,7 @@ fn problems_of(report: &Report, subject: &Subject, all: &mut Vec<Problem>) {
 }
 
 /// Describes a frontend or a backend that is down, or the failed servers of one backend.
-fn problem_of_rows(rows: &[&Row]) -> Problem {
+fn problem_of_rows(rows: &[&TrafficRow]) -> MachineProblem {
     let first = rows.first().copied();
     let name = first.map(|row| match rows.len() {
         1 => row.named(),
@@ -271,7 +271,7 @@ fn problem_of_rows(rows: &[&Row]) -> Problem {
     let since = first.filter(|_| rows.len() == 1).and_then(|row| row.for_s);
     let since = since.map(|s| span(s.saturating_mul(1_000)));
     let state = first.map_or("", |row| row.status.as_str());
-    Problem {
+    MachineProblem {
         what: name.unwrap_or_default(),
         state: match since {
             Some(since) => format!("{state} for {since}"),
@@ -286,8 +286,8 @@ fn problem_of_rows(rows: &[&Row]) -> Problem {
 }
 
 /// Explains why servers are down, for the first few of them.
-fn reasons(rows: &[&Row]) -> String {
-    let reason = |row: &&Row| format!("{} {}", row.name, row.check);
+fn reasons(rows: &[&TrafficRow]) -> String {
+    let reason = |row: &&TrafficRow| format!("{} {}", row.name, row.check);
     let first: Vec<String> = rows.iter().take(REASONS_MAX).map(reason).collect();
     let more = if rows.len() > REASONS_MAX {
         ", …"
@@ -368,16 +368,16 @@ mod tests {
     }
 
     /// Makes a state with one report: a subject in this state with these events.
-    fn with(state: (&str, Grade), process: &str, events: &[Event]) -> Look {
+    fn with(state: (&str, Grade), process: &str, events: &[Event]) -> MachineReport {
         let mut subject = Subject::new("role", "guest")
             .state(state.0, state.1)
             .fact(PROCESS, process.to_owned());
         subject.events = events.to_vec();
-        Look {
-            reports: vec![Report {
+        MachineReport {
+            reports: vec![StatusReport {
                 part: "supervisor".to_owned(),
                 subjects: vec![subject],
-                ..Report::default()
+                ..StatusReport::default()
             }],
             changes: VecDeque::new(),
             traffic: None,
@@ -386,7 +386,7 @@ mod tests {
         }
     }
 
-    fn told(look: &Look) -> Vec<String> {
+    fn told(look: &MachineReport) -> Vec<String> {
         let events = look.events();
         events.iter().map(|(_, event)| event.to.clone()).collect()
     }
@@ -397,19 +397,19 @@ mod tests {
         let first = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
         // The supervisor does not respond to one poll.
         let mut silent = with(good, "7", &[]);
-        silent.reports = vec![Report::silent("supervisor", "it did not answer")];
-        silent.follow(&first);
+        silent.reports = vec![StatusReport::silent("supervisor", "it did not answer")];
+        silent.merge_changes(&first);
         assert_eq!(told(&silent), ["screen", "moved"]);
         let mut again = with(good, "7", &[event(1, "moved"), event(2, "screen")]);
-        again.follow(&silent);
+        again.merge_changes(&silent);
         assert_eq!(told(&again), ["screen", "moved"]);
         assert!(again.changes.is_empty());
         let mut anew = with(good, "8", &[event(3, "started")]);
-        anew.follow(&again);
+        anew.merge_changes(&again);
         // The report has its own event for the new process.
         assert_eq!(told(&anew), ["started", "screen", "moved"]);
         let mut reloaded = with(good, "9", &[event(3, "started")]);
-        reloaded.follow(&anew);
+        reloaded.merge_changes(&anew);
         assert_eq!(
             reloaded.changes.back().unwrap().1.why,
             "process 9 has followed process 8"
@@ -421,10 +421,10 @@ mod tests {
         let (good, bad) = (("voter", Grade::Good), ("away", Grade::Bad));
         let first = with(good, "7", &[]);
         let mut second = with(bad, "7", &[]);
-        second.follow(&first);
+        second.merge_changes(&first);
         assert_eq!(told(&second), ["away"]);
         let mut third = with(good, "7", &[event(9, "voter")]);
-        third.follow(&second);
+        third.merge_changes(&second);
         assert_eq!(told(&third), ["voter", "away"]);
     }
 }

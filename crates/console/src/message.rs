@@ -4,20 +4,20 @@ use crate::keyword::NAME;
 use part::role::PartMessage;
 use serde::{Deserialize, Serialize};
 
-/// Message kind of [`AskLink`].
+/// Message kind of [`LinkRequest`].
 const LINK: u16 = 1;
 
 /// Requests a link that signs the administrator of the machine in, once. The response is a
-/// [`GivenLink`].
+/// [`LinkResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct AskLink {}
+pub struct LinkRequest {}
 
 /// The response: the link, or the reason why there is none.
-pub type GivenLink = Result<Link, String>;
+pub type LinkResponse = Result<SignInLink, String>;
 
 /// A link that signs in once.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Link {
+pub struct SignInLink {
     /// Address and port of the console.
     pub address: std::net::SocketAddr,
     /// Name of the machine.
@@ -30,19 +30,19 @@ pub struct Link {
     pub fingerprint: String,
 }
 
-impl AskLink {
+impl LinkRequest {
     /// Wraps the request for delivery to the console role.
     pub fn envelope() -> PartMessage {
-        PartMessage::new(NAME, LINK, &AskLink {})
+        PartMessage::new(NAME, LINK, &LinkRequest {})
     }
 
     /// Returns whether a message is this request.
     pub fn is(message: &PartMessage) -> bool {
-        message.kind == LINK && message.read::<AskLink>().is_some()
+        message.kind == LINK && message.read::<LinkRequest>().is_some()
     }
 }
 
-impl Link {
+impl SignInLink {
     /// Returns the URL for a browser. A console that listens on all addresses is addressed by the
     /// name of its machine.
     pub fn url(&self) -> String {
@@ -72,7 +72,7 @@ mod tests {
             ),
             ("127.0.0.1:8600", true, "http://127.0.0.1:8600/once/x"),
         ] {
-            let link = Link {
+            let link = SignInLink {
                 address: address.parse().unwrap(),
                 host: "alpha".to_owned(),
                 path: "/once/x".to_owned(),
@@ -81,6 +81,6 @@ mod tests {
             };
             assert_eq!(link.url(), expected);
         }
-        assert!(AskLink::is(&AskLink::envelope()));
+        assert!(LinkRequest::is(&LinkRequest::envelope()));
     }
 }

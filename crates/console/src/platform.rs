@@ -1,8 +1,8 @@
 //! State of the whole platform, as one of its machines knows it. The pages are drawn from it.
 
 use crate::history::History;
-use crate::look::Look;
-use part::report::{Event, Moment, State};
+use crate::look::MachineReport;
+use part::report::{Event, Moment, SubjectState};
 use part::versions::{self, Versions};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub const PATIENCE_MS: u64 = 3_000;
 #[derive(Clone, Debug, Default)]
 pub struct Platform {
     /// The machines, the drawing one first. Without a cluster there is no other.
-    pub members: Vec<Member>,
+    pub members: Vec<PlatformMember>,
     /// History of the traffic.
     pub history: Arc<History>,
     /// Configuration versions of the cluster. None if there is no cluster, or if it does not
@@ -26,18 +26,18 @@ pub struct Platform {
 
 /// State of a machine.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub struct PlatformMember {
     /// Name of the machine.
     pub name: String,
     /// Kind of the machine.
     pub kind: MemberKind,
     /// State according to the cluster; without a cluster, according to the machine itself.
-    pub state: State,
+    pub state: SubjectState,
     /// Reason for a state that is not good.
     pub why: String,
     /// Last state that the machine reported itself. None if it has not reported yet or does not
     /// respond.
-    pub look: Option<Arc<Look>>,
+    pub look: Option<Arc<MachineReport>>,
     /// Age of the last report, milliseconds.
     pub age_ms: u64,
     /// Reason why the machine does not respond.
@@ -57,9 +57,9 @@ pub enum MemberKind {
 
 /// An event on a machine.
 #[derive(Clone, Debug)]
-pub struct Happened<'p> {
+pub struct MachineEvent<'p> {
     /// The machine that reported the event.
-    pub member: &'p Member,
+    pub member: &'p PlatformMember,
     /// Subject of the event.
     pub of: String,
     /// The event.
@@ -68,11 +68,11 @@ pub struct Happened<'p> {
 
 impl Platform {
     /// Returns the events of all machines, the newest first.
-    pub fn events(&self) -> Vec<Happened<'_>> {
+    pub fn events(&self) -> Vec<MachineEvent<'_>> {
         let mut all = Vec::new();
         for member in &self.members {
             let events = member.look.iter().flat_map(|look| look.events());
-            all.extend(events.map(|(of, event)| Happened {
+            all.extend(events.map(|(of, event)| MachineEvent {
                 member,
                 of,
                 event: Cow::Borrowed(event),
@@ -85,13 +85,13 @@ impl Platform {
     }
 
     /// Returns an event of the cluster, attributed to the member that reported it.
-    fn of_cluster(&self, one: &versions::Happened) -> Option<Happened<'_>> {
+    fn of_cluster(&self, one: &versions::Happened) -> Option<MachineEvent<'_>> {
         let mut members = self.members.iter();
         let member = members.find(|member| member.name == one.from);
         let unix_ms = u64::try_from(one.time_s)
             .unwrap_or_default()
             .saturating_mul(1_000);
-        Some(Happened {
+        Some(MachineEvent {
             member: member.or(self.me())?,
             of: "cluster".to_owned(),
             event: Cow::Owned(Event {
@@ -106,7 +106,7 @@ impl Platform {
     }
 
     /// Returns the drawing machine.
-    pub fn me(&self) -> Option<&Member> {
+    pub fn me(&self) -> Option<&PlatformMember> {
         self.members.first()
     }
 }

@@ -1,13 +1,15 @@
 //! Samples of machines with all kinds of problems, for tests and pictures.
 
 use crate::history::History;
-use crate::inquiry::{Answer, Ask, Filter};
-use crate::look::Look;
-use crate::platform::{Member, MemberKind, Platform};
-use crate::traffic::{Kind, Row, TableHead, Traffic};
-use part::report::{Event, Grade, Moment, NumberRow, Offer, Report, State, Subject, Unit};
+use crate::inquiry::{ProxyQuery, ProxyResponse, RequestFilter};
+use crate::look::MachineReport;
+use crate::platform::{MemberKind, Platform, PlatformMember};
+use crate::traffic::{StickTableHead, Traffic, TrafficRow, TrafficRowKind};
+use part::report::{
+    Event, Grade, Moment, NumberRow, StatusReport, Subject, SubjectAction, SubjectState, Unit,
+};
 use part::role::PartMessage;
-use part::versions::{Happened, Stage, Version, Versions};
+use part::versions::{ConfigurationVersion, Happened, VersionStage, Versions};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,7 +59,7 @@ fn event(ms: u64, from: &str, to: &str, why: &str) -> Event {
 }
 
 /// Makes a node with an address, a failed guest, and a proxy with a server that is down.
-pub fn sample() -> Look {
+pub fn sample() -> MachineReport {
     let mut www = Subject::new("virtual-ip", "www")
         .state("MASTER", Grade::Good)
         .fact("interface", "eth0");
@@ -70,13 +72,13 @@ pub fn sample() -> Look {
     mail.since = Some(ago(65_000));
     mail.why = "its check failed three times:\nport 25 \u{1b}[31mrefuses".to_owned();
     mail.events = vec![event(65_000, "", "it failed", "")];
-    let report = |part: &str, subjects| Report {
+    let report = |part: &str, subjects| StatusReport {
         part: part.to_owned(),
         at: ago(0),
         subjects,
         rows: Vec::new(),
     };
-    Look {
+    MachineReport {
         changes: VecDeque::new(),
         at: Instant::now(),
         host: "alpha".to_owned(),
@@ -103,7 +105,7 @@ fn share(at_s: u64, salt: u64) -> u64 {
 }
 
 /// Makes the history of these rows: the last day in steps of `step_s` seconds, and the last hour.
-fn history(rows: &[Row], step_s: u64) -> Arc<History> {
+fn history(rows: &[TrafficRow], step_s: u64) -> Arc<History> {
     let mut history = History::default();
     let mut rows_then = rows.to_vec();
     let mut take = |at_s: u64| {
@@ -112,7 +114,7 @@ fn history(rows: &[Row], step_s: u64) -> Arc<History> {
             then.rate = row.rate * share / 800;
             then.takes_ms = row.takes_ms.map(|ms| (ms * (400 + share) / 1_200).max(1));
         }
-        history.take(&rows_then, at_s);
+        history.add_rows(&rows_then, at_s);
     };
     let (hour, day) = (NOW_S - 3_600, NOW_S - 86_400);
     (day..hour).step_by(step_s as usize).for_each(&mut take);
@@ -120,19 +122,19 @@ fn history(rows: &[Row], step_s: u64) -> Arc<History> {
     Arc::new(history)
 }
 
-fn row(kind: Kind, proxy: &str, status: &str, rate: u64) -> Row {
-    Row {
+fn row(kind: TrafficRowKind, proxy: &str, status: &str, rate: u64) -> TrafficRow {
+    TrafficRow {
         proxy: proxy.to_owned(),
         name: String::new(),
         kind,
         status: status.to_owned(),
         for_s: Some(3_723),
-        queued: (kind != Kind::Frontend).then_some(0),
+        queued: (kind != TrafficRowKind::Frontend).then_some(0),
         sessions: rate / 9,
         rate,
         bytes: [rate * 310_000, rate * 4_700_000],
         errors: rate / 50,
-        takes_ms: (kind != Kind::Frontend && rate > 0).then_some(8 + rate % 23),
+        takes_ms: (kind != TrafficRowKind::Frontend && rate > 0).then_some(8 + rate % 23),
         percentiles_ms: (rate > 0).then_some([7 + rate % 17, 31 + rate % 40, 127 + rate % 300]),
         failed: Some(rate / 80),
         check: String::new(),
@@ -140,15 +142,15 @@ fn row(kind: Kind, proxy: &str, status: &str, rate: u64) -> Row {
     }
 }
 
-fn server(proxy: &str, name: &str, status: &str, rate: u64, check: &str) -> Row {
-    Row {
+fn server(proxy: &str, name: &str, status: &str, rate: u64, check: &str) -> TrafficRow {
+    TrafficRow {
         name: name.to_owned(),
         check: check.to_owned(),
-        ..row(Kind::Server, proxy, status, rate)
+        ..row(TrafficRowKind::Server, proxy, status, rate)
     }
 }
 
-fn traffic(rows: Vec<Row>) -> Traffic {
+fn traffic(rows: Vec<TrafficRow>) -> Traffic {
     let facts = [
         ("Name", "evenkeel"),
         ("CurrConns", "214"),
@@ -157,7 +159,7 @@ fn traffic(rows: Vec<Row>) -> Traffic {
         ("Uptime", "0d 1h02m03s"),
     ];
     let facts = facts.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let table = |name: &str, kind: &str, used| TableHead {
+    let table = |name: &str, kind: &str, used| StickTableHead {
         name: name.to_owned(),
         kind: kind.to_owned(),
         size: 1 << 20,
@@ -177,9 +179,9 @@ fn traffic(rows: Vec<Row>) -> Traffic {
 fn shop(busy: u64) -> Traffic {
     let ok = "L7OK 200";
     let mut rows = vec![
-        row(Kind::Frontend, "www", "OPEN", 412 * busy),
-        row(Kind::Frontend, "mail", "OPEN", 3 * busy),
-        row(Kind::Backend, "shop", "UP", 360 * busy),
+        row(TrafficRowKind::Frontend, "www", "OPEN", 412 * busy),
+        row(TrafficRowKind::Frontend, "mail", "OPEN", 3 * busy),
+        row(TrafficRowKind::Backend, "shop", "UP", 360 * busy),
         server("shop", "web1", "UP", 130 * busy, ok),
         server("shop", "web2", "UP", 124 * busy, ok),
         server("shop", "web3", "DOWN", 0, "L4CON \"Connection refused\""),
@@ -190,11 +192,11 @@ fn shop(busy: u64) -> Traffic {
             106 * busy,
             "L7STS 503 \"warming up\"",
         ),
-        row(Kind::Backend, "api", "UP", 52 * busy),
+        row(TrafficRowKind::Backend, "api", "UP", 52 * busy),
         server("api", "node1", "UP", 52 * busy, ok),
         server("api", "node2", "DRAIN", 0, "by an operator, or by its line"),
         server("api", "node3", "MAINT", 0, "by an operator, or by its line"),
-        row(Kind::Backend, "smtp", "UP", 3 * busy),
+        row(TrafficRowKind::Backend, "smtp", "UP", 3 * busy),
         server("smtp", "mx", "no check", 3 * busy, ""),
     ];
     rows[5].for_s = Some(95);
@@ -322,8 +324,8 @@ fn number_rows() -> Vec<NumberRow> {
     ]
 }
 
-fn reported(part: &str, subjects: Vec<Subject>) -> Report {
-    Report {
+fn reported(part: &str, subjects: Vec<Subject>) -> StatusReport {
+    StatusReport {
         part: part.to_owned(),
         at: ago(0),
         subjects,
@@ -331,7 +333,7 @@ fn reported(part: &str, subjects: Vec<Subject>) -> Report {
     }
 }
 
-fn processes(parts: &[&str]) -> Report {
+fn processes(parts: &[&str]) -> StatusReport {
     let role = |name: &&str| {
         let mut role = Subject::new("role", name)
             .state("running", Grade::Good)
@@ -348,7 +350,7 @@ fn processes(parts: &[&str]) -> Report {
     )
 }
 
-fn cluster(me: &str, members: &[(&str, &str)]) -> Report {
+fn cluster(me: &str, members: &[(&str, &str)]) -> StatusReport {
     let whole = Subject::new("cluster", "shop")
         .state("alpha is the leader", Grade::Good)
         .fact("this member", me)
@@ -365,8 +367,8 @@ fn cluster(me: &str, members: &[(&str, &str)]) -> Report {
     reported("cluster", [whole].into_iter().chain(members).collect())
 }
 
-fn look(host: &str, traffic: Option<Traffic>, reports: Vec<Report>) -> Look {
-    Look {
+fn look(host: &str, traffic: Option<Traffic>, reports: Vec<StatusReport>) -> MachineReport {
+    MachineReport {
         changes: VecDeque::new(),
         at: Instant::now(),
         host: host.to_owned(),
@@ -377,11 +379,11 @@ fn look(host: &str, traffic: Option<Traffic>, reports: Vec<Report>) -> Look {
     }
 }
 
-fn member(name: &str, kind: MemberKind, look: Look) -> Member {
-    Member {
+fn member(name: &str, kind: MemberKind, look: MachineReport) -> PlatformMember {
+    PlatformMember {
         name: name.to_owned(),
         kind,
-        state: State {
+        state: SubjectState {
             word: "up".to_owned(),
             grade: Grade::Good,
         },
@@ -395,7 +397,7 @@ fn member(name: &str, kind: MemberKind, look: Look) -> Member {
 
 /// Makes versions of a configuration, one of which is the candidate.
 fn versions() -> Versions {
-    let version = |id: u64, stage, stage_words: &str, message: &str| Version {
+    let version = |id: u64, stage, stage_words: &str, message: &str| ConfigurationVersion {
         id,
         parent: id.checked_sub(1).filter(|parent| *parent > 0),
         author: "anna@alpha".to_owned(),
@@ -403,7 +405,7 @@ fn versions() -> Versions {
         time_s: 1_790_000_000 + id as i64 * 3_600,
         stage,
         stage_words: stage_words.to_owned(),
-        ..Version::default()
+        ..ConfigurationVersion::default()
     };
     let failed = "beta: errors went from 0 to 31 %";
     Versions {
@@ -416,25 +418,25 @@ fn versions() -> Versions {
             words: "version 3 of anna@alpha is accepted".to_owned(),
         }],
         all: vec![
-            Version {
+            ConfigurationVersion {
                 reports: vec![
                     ("alpha".to_owned(), "can serve it".to_owned()),
                     ("beta".to_owned(), "serves it".to_owned()),
                 ],
                 ..version(
                     5,
-                    Stage::Canary,
+                    VersionStage::Canary,
                     "canary on one node (beta)",
                     "a third server",
                 )
             },
-            Version {
+            ConfigurationVersion {
                 why: failed.to_owned(),
-                ..version(4, Stage::RolledBack, "rolled back", "other timeouts")
+                ..version(4, VersionStage::RolledBack, "rolled back", "other timeouts")
             },
-            version(3, Stage::Accepted, "accepted", "more servers"),
-            version(2, Stage::Refused, "refused", "a typing mistake"),
-            version(1, Stage::Accepted, "accepted", "the first one"),
+            version(3, VersionStage::Accepted, "accepted", "more servers"),
+            version(2, VersionStage::Refused, "refused", "a typing mistake"),
+            version(1, VersionStage::Accepted, "accepted", "the first one"),
         ],
     }
 }
@@ -509,7 +511,7 @@ pub fn platform() -> Platform {
 pub fn broken() -> Platform {
     let mut platform = platform();
     platform.members[1].look = None;
-    platform.members[1].state = State {
+    platform.members[1].state = SubjectState {
         word: "away".to_owned(),
         grade: Grade::Bad,
     };
@@ -521,7 +523,7 @@ pub fn broken() -> Platform {
     let reports = alpha.into_iter().flat_map(|look| &mut look.reports);
     for subject in reports.flat_map(|report| &mut report.subjects) {
         if (subject.kind.as_str(), subject.name.as_str()) == ("member", "beta") {
-            subject.state = State {
+            subject.state = SubjectState {
                 word: "away for 48 s".to_owned(),
                 grade: Grade::Bad,
             };
@@ -557,7 +559,7 @@ fn session_host(
             who.iter().map(|one| (*one).to_owned()).collect(),
         );
     one.since = Some(ago(7_400_000));
-    one.offers = vec![Offer::new(
+    one.offers = vec![SubjectAction::new(
         offer.0,
         offer.1,
         PartMessage::new("farm", 1, &offer.0),
@@ -614,7 +616,7 @@ pub fn desktops() -> Platform {
     for member in &mut platform.members {
         let look = member.look.as_mut().map(Arc::make_mut);
         let look = look.filter(|_| member.kind == MemberKind::Node);
-        let report = Report {
+        let report = StatusReport {
             rows: rows.clone(),
             ..reported("farm", vec![farm.clone()])
         };
@@ -627,8 +629,8 @@ pub fn desktops() -> Platform {
 /// Makes one machine without a cluster and without problems.
 pub fn alone() -> Platform {
     let rows = vec![
-        row(Kind::Frontend, "www", "OPEN", 38),
-        row(Kind::Backend, "app", "UP", 38),
+        row(TrafficRowKind::Frontend, "www", "OPEN", 38),
+        row(TrafficRowKind::Backend, "app", "UP", 38),
         server("app", "one", "UP", 20, "L7OK 200"),
         server("app", "two", "UP", 18, "L7OK 200"),
     ];
@@ -648,10 +650,10 @@ pub fn alone() -> Platform {
 
 /// Makes one machine with 500 servers in 10 backends and 50 guests, with a load factor.
 pub fn large(busy: u64) -> Platform {
-    let mut rows = vec![row(Kind::Frontend, "www", "OPEN", 9_000 * busy)];
+    let mut rows = vec![row(TrafficRowKind::Frontend, "www", "OPEN", 9_000 * busy)];
     for backend in 0..10 {
         let proxy = format!("app{backend}");
-        rows.push(row(Kind::Backend, &proxy, "UP", 900 * busy));
+        rows.push(row(TrafficRowKind::Backend, &proxy, "UP", 900 * busy));
         for number in 0..50 {
             let name = format!("server-{backend}-{number}");
             rows.push(server(&proxy, &name, "UP", (9 + number) * busy, "L7OK 200"));
@@ -680,10 +682,10 @@ pub fn large(busy: u64) -> Platform {
 
 /// Makes one machine with 1,000 servers in 25 backends.
 pub fn many() -> Platform {
-    let mut rows = vec![row(Kind::Frontend, "www", "OPEN", 9_000)];
+    let mut rows = vec![row(TrafficRowKind::Frontend, "www", "OPEN", 9_000)];
     for backend in 0..25 {
         let proxy = format!("backend-with-a-long-name-{backend:02}");
-        rows.push(row(Kind::Backend, &proxy, "UP", 360));
+        rows.push(row(TrafficRowKind::Backend, &proxy, "UP", 360));
         for number in 0..40 {
             let status = if (backend, number) == (7, 21) {
                 "DOWN"
@@ -762,13 +764,13 @@ pub fn requests(number: usize, path: &str, host: &str) -> String {
 }
 
 /// Makes a query for requests with a filter, and its response.
-pub fn asked(reply: Result<&str, &str>) -> (Ask, Answer) {
-    let filter = Filter {
+pub fn asked(reply: Result<&str, &str>) -> (ProxyQuery, ProxyResponse) {
+    let filter = RequestFilter {
         host: "shop.example.org".to_owned(),
-        ..Filter::default()
+        ..RequestFilter::default()
     };
-    let ask = Ask::Requests { filter, max: 60 };
-    let answer = Answer::read(&ask, reply);
+    let ask = ProxyQuery::Requests { filter, max: 60 };
+    let answer = ProxyResponse::read(&ask, reply);
     (ask, answer)
 }
 
@@ -791,6 +793,6 @@ pub fn entries(number: usize, key: &str) -> String {
 }
 
 /// Makes the action that a guest with a display offers.
-pub fn screen() -> Offer {
-    Offer::new("screen", "Screen", PartMessage::new("guest", 0, &()))
+pub fn screen() -> SubjectAction {
+    SubjectAction::new("screen", "Screen", PartMessage::new("guest", 0, &()))
 }

@@ -2,20 +2,20 @@
 
 use crate::access::{self, link::Links};
 use crate::config::Config;
-use crate::drawing::Drawings;
+use crate::drawing::LivePages;
 use crate::history::History;
-use crate::inquiry::live::Inquiries;
-use crate::inquiry::{Ask, word};
+use crate::inquiry::live::SharedQueries;
+use crate::inquiry::{ProxyQuery, word};
 use crate::keyword::NAME;
-use crate::look::Look;
-use crate::platform::{Member, Platform};
-use crate::user::{Role, Viewer};
-use ::access::peers::Change;
-use ::access::proof::Desk;
+use crate::look::MachineReport;
+use crate::platform::{Platform, PlatformMember};
+use crate::user::{UserRole, Viewer};
+use ::access::peers::AttemptChange;
+use ::access::proof::Authenticator;
 pub use ::access::proof::{Verify, now_ms, now_s};
 use ::access::session::Sessions;
 use part::lock;
-use part::report::{Moment, Offer};
+use part::report::{Moment, SubjectAction};
 use part::role::{Admission, MemberNews, Membership};
 use part::versions::Versions;
 use rustix::event::{EventfdFlags, eventfd};
@@ -60,7 +60,7 @@ fn now_ns() -> u64 {
 
 /// An action of an operator.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Action {
+pub enum OperatorAction {
     /// Takes a server out of load balancing, or puts it back.
     Server {
         /// Backend of the server.
@@ -113,30 +113,32 @@ impl ServerState {
     }
 }
 
-impl Action {
+impl OperatorAction {
     /// Returns the lowest role that may do this.
-    pub fn needs(&self) -> Role {
+    pub fn required_role(&self) -> UserRole {
         match self {
             // An offer that needs a higher role has that in its own level.
-            Action::Server { .. } | Action::Entry { .. } | Action::Offer { .. } => Role::Operator,
+            OperatorAction::Server { .. }
+            | OperatorAction::Entry { .. }
+            | OperatorAction::Offer { .. } => UserRole::Operator,
         }
     }
 
     /// Returns the subject of the action.
     pub fn object(&self) -> String {
         match self {
-            Action::Server { proxy, server, .. } => format!("server {proxy}/{server}"),
-            Action::Entry { table, key } => format!("entry {key} of table {table}"),
-            Action::Offer { subject, .. } => subject.join(" "),
+            OperatorAction::Server { proxy, server, .. } => format!("server {proxy}/{server}"),
+            OperatorAction::Entry { table, key } => format!("entry {key} of table {table}"),
+            OperatorAction::Offer { subject, .. } => subject.join(" "),
         }
     }
 
     /// Returns the word of the action.
     pub fn word(&self) -> &str {
         match self {
-            Action::Server { state, .. } => state.word(),
-            Action::Entry { .. } => "removed",
-            Action::Offer { word, .. } => word,
+            OperatorAction::Server { state, .. } => state.word(),
+            OperatorAction::Entry { .. } => "removed",
+            OperatorAction::Offer { word, .. } => word,
         }
     }
 
@@ -144,8 +146,10 @@ impl Action {
     /// its word.
     pub fn done(&self) -> String {
         match self {
-            Action::Offer { word, .. } if word == "screen" => "display opened".to_owned(),
-            Action::Offer { word, .. } if word == "terminal" => "terminal opened".to_owned(),
+            OperatorAction::Offer { word, .. } if word == "screen" => "display opened".to_owned(),
+            OperatorAction::Offer { word, .. } if word == "terminal" => {
+                "terminal opened".to_owned()
+            }
             action => action.word().to_owned(),
         }
     }
@@ -153,7 +157,7 @@ impl Action {
     /// Returns the command of the runtime API for this action. None if a part executes it.
     pub fn command(&self) -> Option<String> {
         match self {
-            Action::Server {
+            OperatorAction::Server {
                 proxy,
                 server,
                 state,
@@ -161,7 +165,7 @@ impl Action {
                 "set server {proxy}/{server} state {}\n",
                 state.word()
             )),
-            Action::Entry { table, key } => {
+            OperatorAction::Entry { table, key } => {
                 let (table, key) = (word(table), word(key));
                 // The first command reports whether the entry exists, because the second is silent
                 // if it does not.
@@ -169,17 +173,17 @@ impl Action {
                     "show table {table} key {key};clear table {table} key {key}\n"
                 ))
             }
-            Action::Offer { .. } => None,
+            OperatorAction::Offer { .. } => None,
         }
     }
 
-    /// Interprets the response to [`Action::command`].
+    /// Interprets the response to [`OperatorAction::command`].
     ///
     /// # Errors
     /// The reason why the command was not executed.
     pub fn outcome(&self, answer: &str) -> Result<(), String> {
         let mut lines = answer.lines().map(str::trim);
-        if matches!(self, Action::Entry { .. }) {
+        if matches!(self, OperatorAction::Entry { .. }) {
             let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with("# table:"));
             return match lines.next() {
                 Some(line) if line.starts_with("0x") && line.contains(": key=") => {
@@ -196,8 +200,8 @@ impl Action {
     }
 
     /// Returns the offer of this action, if the report still has it.
-    pub fn offer<'l>(&self, look: &'l Look) -> Option<&'l Offer> {
-        let Action::Offer {
+    pub fn offer<'l>(&self, look: &'l MachineReport) -> Option<&'l SubjectAction> {
+        let OperatorAction::Offer {
             part,
             subject: [kind, name],
             word,
@@ -212,11 +216,11 @@ impl Action {
 }
 
 /// An order of a user with the role for it.
-pub struct Order {
+pub struct UserOrder {
     /// The user who gives the order.
     pub by: Viewer,
     /// The action.
-    pub action: Action,
+    pub action: OperatorAction,
     /// Connection that the part is to use, if the offer opens something.
     pub connection: Option<OwnedFd>,
     /// True if the order becomes an event. A further connection to something that is already open
@@ -228,56 +232,56 @@ pub struct Order {
 
 /// The state of another node, as last reported.
 #[derive(Clone, Debug)]
-pub struct Other {
+pub struct RemoteNodeState {
     /// Last state that the node reported.
-    pub look: Option<Arc<Look>>,
+    pub look: Option<Arc<MachineReport>>,
     /// Reason why the node does not respond.
     pub silent: Option<String>,
 }
 
 /// An order or a query for another node.
-pub struct Errand {
+pub struct RemoteRequest {
     /// The user who gives it. The role here is the upper limit there.
     pub by: Viewer,
     /// The action or the query.
-    pub wanted: Wanted,
+    pub wanted: RemoteRequestKind,
     /// Receiver of the outcome.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
 /// The purpose of an order to another node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Wanted {
+pub enum RemoteRequestKind {
     /// Execute an action.
-    Action(Action),
+    Action(OperatorAction),
     /// Query the proxy.
-    Ask(Ask),
+    Ask(ProxyQuery),
 }
 
 /// A query to the proxy of this node.
-pub struct Reading {
+pub struct LocalProxyQuery {
     /// The query.
-    pub ask: Ask,
+    pub ask: ProxyQuery,
     /// Receiver of the response of the runtime API, or of the reason why there is none.
     pub reply: oneshot::Sender<Result<String, String>>,
 }
 
 /// All other nodes.
 #[derive(Default)]
-pub struct Others {
+pub struct RemoteNodes {
     /// State of each node by name.
-    pub known: BTreeMap<String, Other>,
+    pub by_name: BTreeMap<String, RemoteNodeState>,
     /// Queue of the orders for each node.
-    errands: BTreeMap<String, mpsc::Sender<Errand>>,
+    errands: BTreeMap<String, mpsc::Sender<RemoteRequest>>,
     /// Queue of the sign-in reports for each node.
-    sign_ins: BTreeMap<String, mpsc::Sender<SignIn>>,
+    sign_ins: BTreeMap<String, mpsc::Sender<SignInReport>>,
 }
 
 /// A sign-in report for another node.
 #[derive(Debug)]
-pub enum SignIn {
+pub enum SignInReport {
     /// Attempts that have failed or succeeded.
-    Tries(Vec<Change>),
+    Tries(Vec<AttemptChange>),
     /// A user has used the one-time code of this time step.
     Code {
         /// Name of the user.
@@ -289,25 +293,25 @@ pub enum SignIn {
     },
 }
 
-impl Others {
+impl RemoteNodes {
     /// Sets the queues for orders and sign-in reports to a node.
     pub fn open(
         &mut self,
         node: &str,
-        errands: mpsc::Sender<Errand>,
-        sign_ins: mpsc::Sender<SignIn>,
+        errands: mpsc::Sender<RemoteRequest>,
+        sign_ins: mpsc::Sender<SignInReport>,
     ) {
         self.errands.insert(node.to_owned(), errands);
         self.sign_ins.insert(node.to_owned(), sign_ins);
     }
 
     /// Returns the queues of sign-in reports for all nodes.
-    pub fn sign_ins(&self) -> impl Iterator<Item = &mpsc::Sender<SignIn>> {
+    pub fn sign_ins(&self) -> impl Iterator<Item = &mpsc::Sender<SignInReport>> {
         self.sign_ins.values()
     }
 
     /// Queues an order for a node. Returns false if the node is not connected or its queue is full.
-    pub fn send(&self, node: &str, errand: Errand) -> bool {
+    pub fn send(&self, node: &str, errand: RemoteRequest) -> bool {
         let errands = self.errands.get(node);
         errands.is_some_and(|errands| errands.try_send(errand).is_ok())
     }
@@ -321,56 +325,56 @@ pub struct Watchers {
     /// Time of the last request, milliseconds since 1970.
     last_ms: AtomicU64,
     /// Notified when a user begins to watch.
-    pub came: Notify,
+    pub watch_begun: Notify,
 }
 
 /// Pending work for the main thread.
 #[derive(Default)]
-struct Todo {
-    orders: VecDeque<Order>,
+struct PendingWork {
+    orders: VecDeque<UserOrder>,
     /// Queries to the proxy.
-    readings: VecDeque<Reading>,
+    readings: VecDeque<LocalProxyQuery>,
     /// Connections to hand over to the control role.
     connections: Vec<OwnedFd>,
 }
 
 /// State that all threads share.
-pub struct Shared {
+pub struct ConsoleState {
     /// Current state of the platform.
     pub platform: watch::Sender<Arc<Platform>>,
     config: RwLock<Arc<Config>>,
     /// Authentication: sessions and sign-in attempts.
-    pub desk: Desk,
+    pub authentication: Authenticator,
     membership: Mutex<Membership>,
     /// Links that sign in once.
     pub links: Mutex<Links>,
     /// State of the other nodes, and the queues to them.
-    pub others: Mutex<Others>,
+    pub others: Mutex<RemoteNodes>,
     /// Users who watch the pages.
     pub watchers: Watchers,
     /// The reference manual.
     pub manual: Manual,
     /// Live pages.
-    pub drawings: Drawings,
+    pub drawings: LivePages,
     /// Libraries that draw the displays and terminals of guests.
     pub libraries: Libraries,
     /// Open displays and terminals.
     pub screens: Arc<Screens>,
-    todo: Mutex<Todo>,
+    todo: Mutex<PendingWork>,
     /// Queries of live pages.
-    pub inquiries: Inquiries,
+    pub inquiries: SharedQueries,
     /// Versions of the cluster's configuration, as last known.
     pub versions: Mutex<Option<Arc<Versions>>>,
     wake: OwnedFd,
 }
 
 /// Ends the sessions of users whose password has changed.
-fn learn(sessions: &mut Sessions, config: &Config) {
+fn end_stale_sessions(sessions: &mut Sessions, config: &Config) {
     let names = config.users.iter().map(|user| &*user.account.name);
-    sessions.learn(config, names, now_s());
+    sessions.end_changed_users(config, names, now_s());
 }
 
-impl Shared {
+impl ConsoleState {
     /// Creates the shared state with the existing sessions.
     ///
     /// # Errors
@@ -379,22 +383,22 @@ impl Shared {
         config: Config,
         mut sessions: Sessions,
         (verify, manual): (Verify, Manual),
-    ) -> io::Result<Shared> {
-        learn(&mut sessions, &config);
-        Ok(Shared {
+    ) -> io::Result<ConsoleState> {
+        end_stale_sessions(&mut sessions, &config);
+        Ok(ConsoleState {
             platform: watch::Sender::new(Arc::default()),
             membership: Mutex::new(Membership::new(config.is_member)),
             config: RwLock::new(Arc::new(config)),
-            desk: Desk::new(NAME, sessions, verify),
+            authentication: Authenticator::new(NAME, sessions, verify),
             links: Mutex::default(),
             others: Mutex::default(),
             watchers: Watchers::default(),
             manual,
-            drawings: Drawings::new().map_err(io::Error::other)?,
+            drawings: LivePages::new().map_err(io::Error::other)?,
             libraries: Libraries::default(),
             screens: Arc::default(),
             todo: Mutex::default(),
-            inquiries: Inquiries::default(),
+            inquiries: SharedQueries::default(),
             versions: Mutex::default(),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
@@ -408,7 +412,7 @@ impl Shared {
 
     /// Replaces the configuration.
     pub fn set_config(&self, config: Config) {
-        learn(&mut lock(&self.desk.sessions), &config);
+        end_stale_sessions(&mut lock(&self.authentication.sessions), &config);
         lock(&self.membership).set_member(config.is_member);
         let mut now = { self.config.write() }.unwrap_or_else(PoisonError::into_inner);
         *now = Arc::new(config);
@@ -418,7 +422,12 @@ impl Shared {
     pub fn viewer(&self, token: &str) -> Option<Viewer> {
         let config = self.config();
         let asked = (token, self.admission());
-        access::viewer(&lock(&self.desk.sessions), &config, asked, now_s())
+        access::viewer(
+            &lock(&self.authentication.sessions),
+            &config,
+            asked,
+            now_s(),
+        )
     }
 
     /// Returns whether the users of the configuration may sign in.
@@ -432,12 +441,12 @@ impl Shared {
     }
 
     /// Applies a report of the control role about this machine as a member.
-    pub fn member(&self, news: &MemberNews) {
-        lock(&self.membership).hear(news, now_ns());
+    pub fn apply_member_news(&self, news: &MemberNews) {
+        lock(&self.membership).apply_report(news, now_ns());
     }
 
     /// Publishes a new state of the platform.
-    pub fn publish(&self, members: Vec<Member>, history: Arc<History>) {
+    pub fn publish(&self, members: Vec<PlatformMember>, history: Arc<History>) {
         // A separate statement, so that the lock is released before `send_replace` waits for the
         // readers of the platform.
         let versions = lock(&self.versions).clone();
@@ -449,7 +458,7 @@ impl Shared {
     }
 
     /// Queues an order for the main thread.
-    pub fn order(&self, order: Order) {
+    pub fn order(&self, order: UserOrder) {
         let mut todo = lock(&self.todo);
         if todo.orders.len() < ORDERS_MAX {
             todo.orders.push_back(order);
@@ -463,12 +472,12 @@ impl Shared {
     }
 
     /// Takes the next order from the queue.
-    pub fn next_order(&self) -> Option<Order> {
+    pub fn next_order(&self) -> Option<UserOrder> {
         lock(&self.todo).orders.pop_front()
     }
 
     /// Queues a query to the proxy for the main thread.
-    pub fn read(&self, reading: Reading) {
+    pub fn read(&self, reading: LocalProxyQuery) {
         let mut todo = lock(&self.todo);
         if todo.readings.len() < ORDERS_MAX {
             todo.readings.push_back(reading);
@@ -482,7 +491,7 @@ impl Shared {
     }
 
     /// Takes the next query to the proxy from the queue.
-    pub fn next_reading(&self) -> Option<Reading> {
+    pub fn next_reading(&self) -> Option<LocalProxyQuery> {
         lock(&self.todo).readings.pop_front()
     }
 
@@ -502,9 +511,9 @@ impl Shared {
     }
 
     /// Notes that a user watches. If none did for a while, the platform is polled at once.
-    pub fn see(&self) {
-        if self.watchers.see() {
-            self.watchers.came.notify_waiters();
+    pub fn record_viewer(&self) {
+        if self.watchers.record_request() {
+            self.watchers.watch_begun.notify_waiters();
             self.wake();
         }
     }
@@ -521,20 +530,20 @@ impl Shared {
     }
 
     /// Resets the wake-up descriptor.
-    pub fn is_awake(&self) {
+    pub fn reset_wakeup(&self) {
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 }
 
 impl Watchers {
     /// Notes a request for a page. Returns whether no user watched before.
-    fn see(&self) -> bool {
+    fn record_request(&self) -> bool {
         let before = self.last_ms.swap(now_ms(), Ordering::Relaxed);
         now_ms() > before + SEEN_MS && self.live.load(Ordering::Relaxed) == 0
     }
 
     /// Returns whether a user watches.
-    pub fn are_there(&self) -> bool {
+    pub fn has_watchers(&self) -> bool {
         let last = self.last_ms.load(Ordering::Relaxed);
         self.live.load(Ordering::Relaxed) > 0 || now_ms() <= last.saturating_add(SEEN_MS)
     }
@@ -545,18 +554,18 @@ impl Watchers {
     }
 
     /// Counts a live page until the value is dropped. None if `max` pages are live.
-    pub fn enter(shared: &Arc<Shared>, max: usize) -> Option<Live> {
+    pub fn enter(shared: &Arc<ConsoleState>, max: usize) -> Option<LivePage> {
         let live = &shared.watchers.live;
         let enters = |number: usize| (number < max).then_some(number + 1);
         let entered = live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, enters);
-        entered.ok().map(|_| Live(Arc::clone(shared)))
+        entered.ok().map(|_| LivePage(Arc::clone(shared)))
     }
 }
 
 /// A live page, counted until it is dropped.
-pub struct Live(Arc<Shared>);
+pub struct LivePage(Arc<ConsoleState>);
 
-impl Drop for Live {
+impl Drop for LivePage {
     fn drop(&mut self) {
         self.0.watchers.live.fetch_sub(1, Ordering::Relaxed);
     }

@@ -17,7 +17,7 @@ const TABLES_MAX: usize = 1_000;
 
 /// Kind of a row.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub enum Kind {
+pub enum TrafficRowKind {
     /// A frontend.
     Frontend,
     /// A backend.
@@ -28,13 +28,13 @@ pub enum Kind {
 
 /// A frontend, a backend, or a server of a backend.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Row {
+pub struct TrafficRow {
     /// Name of the frontend or backend.
     pub proxy: String,
     /// Name of the server.
     pub name: String,
     /// Kind of the row.
-    pub kind: Kind,
+    pub kind: TrafficRowKind,
     /// Status, such as `UP` or `DOWN 1/2`.
     pub status: String,
     /// Time since the last change of the status, seconds.
@@ -64,13 +64,13 @@ pub struct Row {
     pub settings: BTreeMap<String, String>,
 }
 
-impl Row {
+impl TrafficRow {
     /// Returns the kind and name, such as `server app/one`.
     pub fn named(&self) -> String {
         match self.kind {
-            Kind::Frontend => format!("frontend {}", self.proxy),
-            Kind::Backend => format!("backend {}", self.proxy),
-            Kind::Server => format!("server {}/{}", self.proxy, self.name),
+            TrafficRowKind::Frontend => format!("frontend {}", self.proxy),
+            TrafficRowKind::Backend => format!("backend {}", self.proxy),
+            TrafficRowKind::Server => format!("server {}/{}", self.proxy, self.name),
         }
     }
 }
@@ -79,17 +79,17 @@ impl Row {
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
     /// Rows in the order of the configuration, a backend before its servers.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TrafficRow>,
     /// Fields of `show info` by name.
     pub facts: BTreeMap<String, String>,
     /// Stick tables. Empty from a console of an older program.
     #[serde(default)]
-    pub tables: Vec<TableHead>,
+    pub tables: Vec<StickTableHead>,
 }
 
 /// The head of a stick table.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct TableHead {
+pub struct StickTableHead {
     /// Name of the table.
     pub name: String,
     /// Type of the keys.
@@ -121,8 +121,10 @@ impl Traffic {
     }
 
     /// The frontends.
-    pub fn frontends(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.kind == Kind::Frontend)
+    pub fn frontends(&self) -> impl Iterator<Item = &TrafficRow> {
+        self.rows
+            .iter()
+            .filter(|row| row.kind == TrafficRowKind::Frontend)
     }
 
     /// Returns the settings of the whole proxy that an order can change, by name.
@@ -192,7 +194,7 @@ fn read(text: &str) -> Traffic {
     let default = ["Maxconn", "Hard_maxconn"].map(|fact| traffic.facts.get(fact).cloned());
     for row in &mut traffic.rows {
         let limit = row.settings.get(LIMIT).cloned();
-        if row.kind == Kind::Frontend && default.contains(&limit) {
+        if row.kind == TrafficRowKind::Frontend && default.contains(&limit) {
             row.settings.remove(LIMIT);
         }
         if let Some(state) = states.remove(&row.named()) {
@@ -200,9 +202,9 @@ fn read(text: &str) -> Traffic {
             row.settings.extend(state.settings(is_follower));
         }
         let name = match row.kind {
-            Kind::Frontend => "FRONTEND",
-            Kind::Backend => "BACKEND",
-            Kind::Server => &row.name,
+            TrafficRowKind::Frontend => "FRONTEND",
+            TrafficRowKind::Backend => "BACKEND",
+            TrafficRowKind::Server => &row.name,
         };
         let found = percentiles.get(&(row.proxy.clone(), name.to_owned()));
         row.percentiles_ms = found.copied();
@@ -214,7 +216,7 @@ fn read(text: &str) -> Traffic {
         let next = places.len();
         places.entry(row.proxy.clone()).or_insert(next);
     }
-    let place = |row: &Row| (places.get(&row.proxy).copied(), row.kind);
+    let place = |row: &TrafficRow| (places.get(&row.proxy).copied(), row.kind);
     traffic.rows.sort_by_key(place);
     traffic
 }
@@ -306,11 +308,11 @@ impl ServerLine<'_> {
 }
 
 /// Reads the head of a table, such as `app, type: ip, size:10, used:0`.
-fn table(head: &str) -> Option<TableHead> {
+fn table(head: &str) -> Option<StickTableHead> {
     let (head, used) = head.rsplit_once(", used:")?;
     let (head, size) = head.rsplit_once(", size:")?;
     let (name, kind) = head.rsplit_once(", type: ")?;
-    Some(TableHead {
+    Some(StickTableHead {
         name: name.to_owned(),
         kind: kind.to_owned(),
         size: size.parse().ok()?,
@@ -318,7 +320,7 @@ fn table(head: &str) -> Option<TableHead> {
     })
 }
 
-fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
+fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<TrafficRow> {
     let word = |name: &str| {
         let at = columns.get(name).copied()?;
         values.get(at).map(String::as_str)
@@ -326,20 +328,20 @@ fn row(columns: &BTreeMap<String, usize>, values: &[String]) -> Option<Row> {
     let number = |name: &str| word(name).and_then(|word| word.parse::<u64>().ok());
     let sum = |names: &[&str]| names.iter().filter_map(|name| number(name)).sum();
     let kind = match word("type")? {
-        "0" => Kind::Frontend,
-        "1" => Kind::Backend,
-        "2" => Kind::Server,
+        "0" => TrafficRowKind::Frontend,
+        "1" => TrafficRowKind::Backend,
+        "2" => TrafficRowKind::Server,
         _ => return None,
     };
     let own = match kind {
-        Kind::Server => word("svname")?,
+        TrafficRowKind::Server => word("svname")?,
         _ => "",
     };
     let sessions = number("rate").unwrap_or_default();
     let status = word("status").unwrap_or_default();
-    let limit = word("slim").filter(|limit| !limit.is_empty() && kind != Kind::Backend);
+    let limit = word("slim").filter(|limit| !limit.is_empty() && kind != TrafficRowKind::Backend);
     let limit = limit.map(|limit| (LIMIT.to_owned(), limit.to_owned()));
-    Some(Row {
+    Some(TrafficRow {
         proxy: word("pxname")?.to_owned(),
         name: own.to_owned(),
         kind,
@@ -425,7 +427,7 @@ mod tests {
         assert!(traffic.rows[5].check.contains("operator"));
         assert_eq!(
             traffic.tables,
-            [TableHead {
+            [StickTableHead {
                 name: "app".to_owned(),
                 kind: "ip".to_owned(),
                 size: 1_000,

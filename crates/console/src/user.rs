@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Role of a user. Each role includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum UserRole {
     /// May only view.
     #[default]
     Viewer,
@@ -15,16 +15,16 @@ pub enum Role {
     Admin,
 }
 
-impl Role {
+impl UserRole {
     /// All roles.
-    pub const ALL: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
+    pub const ALL: [UserRole; 3] = [UserRole::Viewer, UserRole::Operator, UserRole::Admin];
 
     /// Returns the word of this role in files and on pages.
     pub fn word(self) -> &'static str {
         match self {
-            Role::Viewer => "viewer",
-            Role::Operator => "operator",
-            Role::Admin => "admin",
+            UserRole::Viewer => "viewer",
+            UserRole::Operator => "operator",
+            UserRole::Admin => "admin",
         }
     }
 }
@@ -55,11 +55,11 @@ impl Scope {
     }
 
     /// Returns the highest role of a token with this scope.
-    pub fn at_most(self) -> Role {
+    pub fn at_most(self) -> UserRole {
         match self {
-            Scope::Read => Role::Viewer,
-            Scope::Operate => Role::Operator,
-            Scope::Configure => Role::Admin,
+            Scope::Read => UserRole::Viewer,
+            Scope::Operate => UserRole::Operator,
+            Scope::Configure => UserRole::Admin,
         }
     }
 }
@@ -72,7 +72,7 @@ pub struct Viewer {
     /// Name of the token with which a program acts for the user. None for a user in a browser.
     pub token: Option<String>,
     /// Role of the user.
-    pub role: Role,
+    pub role: UserRole,
     /// CSRF token of the user's forms.
     pub csrf: String,
 }

@@ -2,10 +2,12 @@
 //! ([`part::versions`]). Each query uses a connection of its own, which the main thread hands over.
 
 use crate::platform::Platform;
-use crate::shared::Shared;
+use crate::shared::ConsoleState;
 use part::codec;
 use part::lock;
-use part::versions::{ANSWER_BYTES_MAX, Answer, QUESTION_BYTES_MAX, Question, framed};
+use part::versions::{
+    ANSWER_BYTES_MAX, QUESTION_BYTES_MAX, VersionsRequest, VersionsResponse, framed,
+};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
@@ -28,7 +30,10 @@ const CLUSTER: &str = "cluster";
 ///
 /// # Errors
 /// The reason why there is no response, or for the refusal.
-pub async fn ask(shared: &Shared, question: &Question) -> Result<Answer, String> {
+pub async fn ask(
+    shared: &ConsoleState,
+    question: &VersionsRequest,
+) -> Result<VersionsResponse, String> {
     let Some(bytes) = framed(question, QUESTION_BYTES_MAX) else {
         return Err(format!(
             "this is more than {} MiB",
@@ -36,11 +41,11 @@ pub async fn ask(shared: &Shared, question: &Question) -> Result<Answer, String>
         ));
     };
     let limit = match question {
-        Question::Versions { .. } => LOOK_LIMIT,
+        VersionsRequest::Versions { .. } => LOOK_LIMIT,
         _ => LIMIT,
     };
     match timeout(limit, exchange(shared, &bytes)).await {
-        Ok(Ok(Answer::Refused { words })) => Err(words),
+        Ok(Ok(VersionsResponse::Refused { words })) => Err(words),
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) if is_gone(&error) => {
             let has_cluster = has_cluster(&shared.platform.borrow());
@@ -69,16 +74,16 @@ fn has_cluster(platform: &Platform) -> bool {
 }
 
 /// Queries the versions now, for a page that was just opened.
-pub async fn refresh(shared: &Shared) {
+pub async fn refresh(shared: &ConsoleState) {
     let is_member = has_cluster(&shared.platform.borrow());
     let answer = match is_member {
-        true => ask(shared, &Question::Versions { max: SHOWN_MAX })
+        true => ask(shared, &VersionsRequest::Versions { max: SHOWN_MAX })
             .await
             .ok(),
         false => None,
     };
     let now = match answer {
-        Some(Answer::Versions(versions)) => Some(Arc::new(versions)),
+        Some(VersionsResponse::Versions(versions)) => Some(Arc::new(versions)),
         _ => None,
     };
     let mut known = lock(&shared.versions);
@@ -88,7 +93,7 @@ pub async fn refresh(shared: &Shared) {
     }
 }
 
-async fn exchange(shared: &Shared, question: &[u8]) -> io::Result<Answer> {
+async fn exchange(shared: &ConsoleState, question: &[u8]) -> io::Result<VersionsResponse> {
     let (own, other) = StdStream::pair()?;
     own.set_nonblocking(true)?;
     let mut own = UnixStream::from_std(own)?;
@@ -111,13 +116,13 @@ async fn exchange(shared: &Shared, question: &[u8]) -> io::Result<Answer> {
 }
 
 /// Updates the known versions after each poll of the platform while a user watches.
-pub async fn keep(shared: Arc<Shared>) {
+pub async fn keep(shared: Arc<ConsoleState>) {
     let mut looks = shared.platform.subscribe();
     while looks.changed().await.is_ok() {
         // The borrow ends before anything is awaited, because the main thread waits for it.
         let platform = looks.borrow_and_update().clone();
         let is_known = has_cluster(&platform) && lock(&shared.versions).is_some();
-        if !is_known || shared.watchers.are_there() {
+        if !is_known || shared.watchers.has_watchers() {
             refresh(&shared).await;
         }
     }
@@ -132,10 +137,10 @@ mod tests {
     use part::versions::Versions;
     use std::io::{Read, Write};
 
-    fn shared() -> Arc<Shared> {
+    fn shared() -> Arc<ConsoleState> {
         let sessions = Sessions::new(None).unwrap();
         Arc::new(
-            Shared::new(
+            ConsoleState::new(
                 Config::default(),
                 sessions,
                 (|_, _| false, Manual::default()),
@@ -145,7 +150,7 @@ mod tests {
     }
 
     /// Sends a query while a peer responds with these bytes. None: there is no peer.
-    fn asked(answer: Option<Vec<u8>>) -> Result<Answer, String> {
+    fn asked(answer: Option<Vec<u8>>) -> Result<VersionsResponse, String> {
         let shared = shared();
         let asker = Arc::clone(&shared);
         let runtime = tokio::runtime::Builder::new_current_thread();
@@ -163,20 +168,20 @@ mod tests {
             stream.read_exact(&mut length).unwrap();
             let mut question = vec![0; u32::from_be_bytes(length) as usize];
             stream.read_exact(&mut question).unwrap();
-            codec::decode::<Question>(&question).unwrap();
+            codec::decode::<VersionsRequest>(&question).unwrap();
             stream.write_all(&answer).unwrap();
         });
-        let said = runtime.block_on(ask(&asker, &Question::Versions { max: 1 }));
+        let said = runtime.block_on(ask(&asker, &VersionsRequest::Versions { max: 1 }));
         answering.join().unwrap();
         said
     }
 
     #[test]
     fn a_question_is_answered_refused_or_nobody_is_there() {
-        let answer = Answer::Versions(Versions::default());
+        let answer = VersionsResponse::Versions(Versions::default());
         let bytes = framed(&answer, ANSWER_BYTES_MAX);
         assert_eq!(asked(bytes), Ok(answer));
-        let refused = Answer::Refused {
+        let refused = VersionsResponse::Refused {
             words: "frozen".to_owned(),
         };
         let bytes = framed(&refused, ANSWER_BYTES_MAX);

@@ -5,14 +5,14 @@
 use crate::confinement::{self, Confinement};
 use crate::trusted::trusted;
 use boot::keyword::NAME;
-use boot::message::Message;
-use boot::role::{Place, Role};
+use boot::message::OperatorRequest;
+use boot::role::{BootEnvironment, BootRole};
 use cluster::authority::PartCredentials;
 use cluster::command::{Epoch, LeaseRecord};
-use cluster::message::Message as OfCluster;
-use part::report::Report;
+use cluster::message::ControlMessage as OfCluster;
+use part::report::StatusReport;
 use part::role::{LeaseNews, Manner, MemberNews, PartMessage, WantedLeases};
-use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::thread::CapabilitySet;
@@ -23,15 +23,15 @@ use supervisor::directory;
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
-    says_to: &[cluster::message::PART],
+    message_recipients: &[cluster::message::PART],
     certified: true,
-    life: Life::Beside(Beside::plain("network boot")),
+    life: Life::Beside(SidecarProperties::plain("network boot")),
     ..RoleRow::plain(
         NAME,
         Entry {
-            word: "boot-role",
-            shown: "evenkeel: boot",
-            what: "boot role",
+            argument: "boot-role",
+            process_title: "evenkeel: boot",
+            display_name: "boot role",
             environment: Environment::Few,
         },
         work::main::<Boots>,
@@ -43,7 +43,7 @@ pub static ROLE: RoleRow = RoleRow {
 const KEEPS: CapabilitySet = CapabilitySet::NET_RAW.union(CapabilitySet::NET_BIND_SERVICE);
 
 /// Boot role behind the common interface of roles.
-struct Boots(Role);
+struct Boots(BootRole);
 
 impl Work for Boots {
     fn start(payload: &[u8], _: Option<&[u8]>) -> Result<Boots, String> {
@@ -51,24 +51,24 @@ impl Work for Boots {
         keep.map_err(|error| error.to_string())?;
         let confined = confinement::apply(&Confinement::boot());
         confined.map_err(|error| error.to_string())?;
-        let place = Place {
+        let place = BootEnvironment {
             only_reads,
             only_writes,
             runtime: directory::path,
         };
-        Role::new(place, payload).map(Boots)
+        BootRole::new(place, payload).map(Boots)
     }
 
     fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         self.0.change(payload)
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn next_due(&self) -> Option<Instant> {
         self.0.due()
     }
 
-    fn work(&mut self) {
-        self.0.turn();
+    fn run_due_work(&mut self) {
+        self.0.evaluate_networks();
     }
 
     /// Empty: the state for the next role is stored beside the leases.
@@ -76,17 +76,17 @@ impl Work for Boots {
         Vec::new()
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> StatusReport {
         self.0.report()
     }
 
-    fn member(&mut self, news: &MemberNews) {
-        self.0.member(news);
+    fn update_membership(&mut self, news: &MemberNews) {
+        self.0.apply_member_news(news);
     }
 
-    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+    fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         if let Some(news) = LeaseNews::of(message) {
-            self.0.hear(&news);
+            self.0.apply_lease_news(&news);
             return Some(Vec::new());
         }
         if let Some(credentials) = PartCredentials::of(message) {
@@ -98,16 +98,16 @@ impl Work for Boots {
             }
             return Some(Vec::new());
         }
-        let order: Message = message.read()?;
+        let order: OperatorRequest = message.read()?;
         Some(self.0.order(&order))
     }
 
     fn adopted(&mut self) {
-        self.0.tell_again();
+        self.0.repeat_messages();
     }
 
-    fn say(&mut self) -> Vec<PartMessage> {
-        let says = self.0.says();
+    fn take_messages(&mut self) -> Vec<PartMessage> {
+        let says = self.0.take_messages();
         let wants = says.leases.map(|leases| OfCluster::Wants {
             part: NAME.to_owned(),
             leases: WantedLeases(leases),

@@ -14,13 +14,15 @@ const CERTIFICATE_MARKER: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// Returns the certificates that expire first.
 pub fn of(recording: &Recording) -> Vec<CertificateEnd> {
-    let ends = recording.contents().filter_map(|(path, bytes, is_secret)| {
-        let path = path.display();
-        match is_secret {
-            true => end_of_chain(&path.to_string(), bytes),
-            false => end_of_authorities(&path.to_string(), bytes),
-        }
-    });
+    let ends = recording
+        .readable_files()
+        .filter_map(|(path, bytes, is_secret)| {
+            let path = path.display();
+            match is_secret {
+                true => end_of_chain(&path.to_string(), bytes),
+                false => end_of_authorities(&path.to_string(), bytes),
+            }
+        });
     let mut ends: Vec<CertificateEnd> = ends.collect();
     ends.sort_by_key(|end| end.until_s);
     ends.truncate(CERTIFICATES_MAX);

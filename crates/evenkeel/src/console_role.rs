@@ -13,25 +13,25 @@ use address::message::{HandedOver, PART as ADDRESS};
 use cluster::authority::PartCredentials;
 use cluster::message::PART as CLUSTER;
 use console::keyword::NAME;
-use console::message::AskLink;
-use console::role::{Place, Role};
+use console::message::LinkRequest;
+use console::role::{ConsoleEnvironment, ConsoleRole};
 use console::shared::Manual;
 use part::channel::Received;
 use part::codec;
-use part::report::Report;
+use part::report::StatusReport;
 use part::role::{Level, Manner, MemberNews, PartMessage};
-use part::row::{self, Beside, Entry, Environment, Life, RoleRow};
+use part::row::{self, Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::versions;
 use part::voice::write_error;
-use part::work::{self, Question, Work};
-use proxy::message::{Message as OfProxy, PART as PROXY};
+use part::work::{self, PartRequest, Work};
+use proxy::message::{PART as PROXY, ProxyMessage as OfProxy};
 use std::iter;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
-    says_to: &[
+    message_recipients: &[
         PROXY,
         ADDRESS,
         guest::keyword::NAME,
@@ -42,16 +42,16 @@ pub static ROLE: RoleRow = RoleRow {
     ],
     reads_reports: true,
     certified: true,
-    life: Life::Beside(Beside {
-        remembers: true,
-        ..Beside::plain("console")
+    life: Life::Beside(SidecarProperties {
+        state_survives_stop: true,
+        ..SidecarProperties::plain("console")
     }),
     ..RoleRow::plain(
         NAME,
         Entry {
-            word: "console-role",
-            shown: "evenkeel: console",
-            what: "console role",
+            argument: "console-role",
+            process_title: "evenkeel: console",
+            display_name: "console role",
             environment: Environment::Few,
         },
         work::main::<Console>,
@@ -60,11 +60,11 @@ pub static ROLE: RoleRow = RoleRow {
 };
 
 /// Console role behind the common interface of roles.
-struct Console(Role);
+struct Console(ConsoleRole);
 
 impl Work for Console {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Console, String> {
-        let place = Place {
+        let place = ConsoleEnvironment {
             host: identity::host_name,
             parts,
             versions: || versions::envelope(CLUSTER),
@@ -78,38 +78,38 @@ impl Work for Console {
             outcome,
             confine: confinement::as_console,
         };
-        Role::new(place, payload, state).map(Console)
+        ConsoleRole::new(place, payload, state).map(Console)
     }
 
     fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         self.0.change(payload)
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn next_due(&self) -> Option<Instant> {
         Some(self.0.due())
     }
 
-    fn work(&mut self) {
-        self.0.turn();
+    fn run_due_work(&mut self) {
+        self.0.do_pending_work();
     }
 
     fn state(&self) -> Vec<u8> {
         self.0.kept()
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> StatusReport {
         self.0.report()
     }
 
-    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.wakes())
     }
 
-    fn member(&mut self, news: &MemberNews) {
-        self.0.member(news);
+    fn update_membership(&mut self, news: &MemberNews) {
+        self.0.apply_member_news(news);
     }
 
-    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+    fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         if let Some(credentials) = PartCredentials::of(message) {
             match trusted(credentials) {
                 Ok(trusted) => self.0.trust(trusted),
@@ -119,15 +119,15 @@ impl Work for Console {
             }
             return Some(Vec::new());
         }
-        AskLink::is(message).then(|| codec::encode(&self.0.link()))
+        LinkRequest::is(message).then(|| codec::encode(&self.0.link()))
     }
 
-    fn ask(&mut self) -> Vec<Question> {
-        self.0.asks()
+    fn take_requests(&mut self) -> Vec<PartRequest> {
+        self.0.take_queries()
     }
 
-    fn answered(&mut self, answer: Received) {
-        self.0.answered(answer);
+    fn handle_response(&mut self, answer: Received) {
+        self.0.handle_response(answer);
     }
 
     fn stop(&mut self, _: Manner) {
@@ -143,7 +143,7 @@ impl Work for Console {
 /// and the cluster.
 fn parts() -> Vec<&'static str> {
     let rows = row::all().iter();
-    let reports = rows.filter(|row| row.beside().is_some() || row.part == CLUSTER);
+    let reports = rows.filter(|row| row.sidecar().is_some() || row.part == CLUSTER);
     let reports = reports.map(|row| row.part).filter(|part| *part != NAME);
     iter::once(supervisor::PART).chain(reports).collect()
 }
@@ -153,9 +153,8 @@ fn outcome(part: &str, answer: &[u8]) -> Result<String, String> {
     let known = |words: String, good: bool| if good { Ok(words) } else { Err(words) };
     let said = match part {
         ADDRESS => codec::decode::<HandedOver>(answer).map(|said| known(said.words, said.moves)),
-        _ => {
-            codec::decode::<guest::message::Answer>(answer).map(|said| known(said.words, said.good))
-        }
+        _ => codec::decode::<guest::message::GuestResponse>(answer)
+            .map(|said| known(said.words, said.good)),
     };
     said.unwrap_or_else(|_| Err("its answer is of another program".to_owned()))
 }

@@ -7,36 +7,36 @@ use crate::confinement;
 use crate::password::verify;
 use crate::trusted::trusted;
 use cluster::authority::PartCredentials;
-use farm::guests::Source;
+use farm::guests::GuestProvider;
 use farm::keyword::NAME;
-use farm::message::Message;
-use farm::role::{Program, Role};
+use farm::message::OperatorMessage;
+use farm::role::{FarmRole, Program};
 use part::channel::Received;
 use part::codec;
-use part::report::Report;
+use part::report::StatusReport;
 use part::role::{Manner, MemberNews, PartMessage};
-use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::voice::write_error;
-use part::work::{self, Question, Work};
+use part::work::{self, PartRequest, Work};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
     // For the displays of guests in the portal.
-    says_to: &[guest::keyword::NAME],
+    message_recipients: &[guest::keyword::NAME],
     certified: true,
-    life: Life::Beside(Beside {
-        answers: true,
-        remembers: true,
-        ..Beside::plain("farms")
+    life: Life::Beside(SidecarProperties {
+        has_clients: true,
+        state_survives_stop: true,
+        ..SidecarProperties::plain("farms")
     }),
     ..RoleRow::plain(
         NAME,
         Entry {
-            word: "farm-role",
-            shown: "evenkeel: farm",
-            what: "farm role",
+            argument: "farm-role",
+            process_title: "evenkeel: farm",
+            display_name: "farm role",
             environment: Environment::Few,
         },
         work::main::<Farms>,
@@ -45,59 +45,59 @@ pub static ROLE: RoleRow = RoleRow {
 };
 
 /// Farm role behind the common interface of roles.
-struct Farms(Role);
+struct Farms(FarmRole);
 
 impl Work for Farms {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Farms, String> {
         let program = Program {
             confine: confinement::as_farm,
             verify,
-            guests: Source {
+            guests: GuestProvider {
                 part: guest::keyword::NAME,
                 elsewhere: guest::role::report::ELSEWHERE,
                 outcome,
             },
         };
-        Role::new(program, payload, state).map(Farms)
+        FarmRole::new(program, payload, state).map(Farms)
     }
 
     fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         self.0.change(payload)
     }
 
-    fn due(&self) -> Option<Instant> {
-        Some(self.0.due())
+    fn next_due(&self) -> Option<Instant> {
+        Some(self.0.next_due())
     }
 
-    fn work(&mut self) {
-        self.0.turn();
+    fn run_due_work(&mut self) {
+        self.0.run_due_work();
     }
 
     fn state(&self) -> Vec<u8> {
-        self.0.kept()
+        self.0.saved_state()
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> StatusReport {
         self.0.report()
     }
 
-    fn wakes(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.wakes())
+    fn wake_descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.wake_descriptor())
     }
 
-    fn ask(&mut self) -> Vec<Question> {
-        self.0.asks()
+    fn take_requests(&mut self) -> Vec<PartRequest> {
+        self.0.take_requests()
     }
 
-    fn answered(&mut self, answer: Received) {
-        self.0.answered(&answer);
+    fn handle_response(&mut self, answer: Received) {
+        self.0.handle_response(&answer);
     }
 
-    fn member(&mut self, news: &MemberNews) {
+    fn update_membership(&mut self, news: &MemberNews) {
         self.0.member(news);
     }
 
-    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+    fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         if let Some(credentials) = PartCredentials::of(message) {
             match trusted(credentials) {
                 Ok(trusted) => self.0.trust(trusted),
@@ -107,7 +107,7 @@ impl Work for Farms {
             }
             return Some(Vec::new());
         }
-        let order: Message = message.read()?;
+        let order: OperatorMessage = message.read()?;
         Some(self.0.order(&order))
     }
 
@@ -118,7 +118,7 @@ impl Work for Farms {
 
 /// Decodes a response of the part that runs the guests.
 fn outcome(answer: &[u8]) -> Result<String, String> {
-    match codec::decode::<guest::message::Answer>(answer) {
+    match codec::decode::<guest::message::GuestResponse>(answer) {
         Ok(answer) if answer.good => Ok(answer.words),
         Ok(answer) => Err(answer.words),
         Err(_) => Err("its answer is of another program".to_owned()),

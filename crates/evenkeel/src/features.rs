@@ -1,7 +1,7 @@
 //! Table of the parts in this binary, one row each.
 
 use clap::{ArgMatches, Command};
-use configuration::Part;
+use configuration::ConfigurationPart;
 use part::row::RoleRow;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 /// A part, as a row of a binary's table.
 pub struct Feature {
     /// Sections of the part.
-    pub part: &'static Part,
+    pub part: &'static ConfigurationPart,
     /// Role of the part; None if it has none.
     pub role: Option<&'static RoleRow>,
     /// Subcommands of the part.

@@ -7,16 +7,18 @@ use crate::confinement;
 use crate::trusted::trusted;
 use cluster::authority::PartCredentials;
 use cluster::command::{Epoch, LeaseRecord};
-use cluster::message::Message as OfCluster;
+use cluster::message::ControlMessage as OfCluster;
 use guest::keyword::NAME;
-use guest::message::{Answer, AskFences, AskGuest, AskStand, Fences};
+use guest::message::{
+    Fences, FencesRequest, GuestConfigurationRequest, GuestResponse, StandstillRequest,
+};
 use guest::qemu::command::PROGRAM;
-use guest::remote::{AskOpen, AskStream};
-use guest::role::{Place, Role};
+use guest::remote::{OpenRequest, StreamRequest};
+use guest::role::{GuestRole, RoleEnvironment};
 use part::codec;
-use part::report::Report;
+use part::report::StatusReport;
 use part::role::{LeaseNews, Manner, PartMessage, VolumeNews, WantedLeases};
-use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::fs::{Access, access};
@@ -29,19 +31,19 @@ use supervisor::directory;
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
-    says_to: &[cluster::message::PART, volume::keyword::NAME],
+    message_recipients: &[cluster::message::PART, volume::keyword::NAME],
     certified: true,
-    life: Life::Beside(Beside {
-        needs: &[volume::keyword::NAME],
-        outlives: true,
-        ..Beside::plain("guests")
+    life: Life::Beside(SidecarProperties {
+        dependencies: &[volume::keyword::NAME],
+        continues_after_stop: true,
+        ..SidecarProperties::plain("guests")
     }),
     ..RoleRow::plain(
         NAME,
         Entry {
-            word: "guest-role",
-            shown: "evenkeel: guest",
-            what: "guest role",
+            argument: "guest-role",
+            process_title: "evenkeel: guest",
+            display_name: "guest role",
             environment: Environment::Few,
         },
         work::main::<Guests>,
@@ -53,11 +55,11 @@ pub static ROLE: RoleRow = RoleRow {
 const BANDWIDTH: &str = "EVENKEEL_GUEST_MOVE_BANDWIDTH";
 
 /// Guest role behind the common interface of roles.
-struct Guests(Role);
+struct Guests(GuestRole);
 
 impl Work for Guests {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Guests, String> {
-        let place = Place {
+        let place = RoleEnvironment {
             runtime: directory::path().to_owned(),
             program: program(),
             confine: Some(confine),
@@ -69,18 +71,18 @@ impl Work for Guests {
             // This path is valid even if the file on disk was replaced since the start.
             commands: "/proc/self/exe".into(),
         };
-        Role::new(place, payload, state).map(Guests)
+        GuestRole::new(place, payload, state).map(Guests)
     }
 
     fn change(&mut self, payload: &[u8]) -> Result<(), String> {
         self.0.change(payload)
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn next_due(&self) -> Option<Instant> {
         self.0.due()
     }
 
-    fn work(&mut self) {
+    fn run_due_work(&mut self) {
         self.0.turn();
     }
 
@@ -88,15 +90,15 @@ impl Work for Guests {
         self.0.kept()
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> StatusReport {
         self.0.report()
     }
 
-    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.wakes())
     }
 
-    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+    fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         if let Some(credentials) = PartCredentials::of(message) {
             match trusted(credentials) {
                 Ok(trusted) => self.0.trust(trusted),
@@ -107,32 +109,32 @@ impl Work for Guests {
             return Some(Vec::new());
         }
         if let Some(news) = LeaseNews::of(message) {
-            self.0.hear(news);
+            self.0.apply_lease_news(news);
             return Some(Vec::new());
         }
         if let Some(news) = VolumeNews::of(message) {
-            self.0.hear_volumes(news);
+            self.0.apply_volume_news(news);
             return Some(Vec::new());
         }
-        if let Some(ask) = AskFences::of(message) {
+        if let Some(ask) = FencesRequest::of(message) {
             return Some(codec::encode(&Fences(self.0.fences(&ask.node))));
         }
-        if let Some(ask) = AskGuest::of(message) {
+        if let Some(ask) = GuestConfigurationRequest::of(message) {
             return Some(codec::encode(&self.0.known(&ask.name)));
         }
-        if let Some(ask) = AskStand::of(message) {
+        if let Some(ask) = StandstillRequest::of(message) {
             return Some(codec::encode(&self.0.stand(&ask)));
         }
-        if let Some(ask) = AskStream::of(message) {
+        if let Some(ask) = StreamRequest::of(message) {
             return Some(codec::encode(&self.0.stream(&ask)));
         }
         Some(codec::encode(&self.0.order(&message.read()?)))
     }
 
-    fn connected(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
-        let ask = AskOpen::of(message)?;
+    fn handle_connection(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
+        let ask = OpenRequest::of(message)?;
         let done = self.0.open(&ask, &message.by, connection.into());
-        Some(codec::encode(&Answer::of(done)))
+        Some(codec::encode(&GuestResponse::of(done)))
     }
 
     fn adopted(&mut self) {
@@ -143,8 +145,8 @@ impl Work for Guests {
         self.0.end();
     }
 
-    fn say(&mut self) -> Vec<PartMessage> {
-        let says = self.0.says();
+    fn take_messages(&mut self) -> Vec<PartMessage> {
+        let says = self.0.take_outbox();
         let wants = says.leases.map(|leases| OfCluster::Wants {
             part: NAME.to_owned(),
             leases: WantedLeases(leases),

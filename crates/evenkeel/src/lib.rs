@@ -35,7 +35,7 @@ use address::message::PART as ADDRESS;
 use cluster::message::PART as CLUSTER;
 pub use command::{status_of_part, status_options};
 pub use features::{Feature, Subcommand};
-use part::row::{self, Beside, Entry, Environment, Life, RoleRow, Serves};
+use part::row::{self, Entry, Environment, Life, PrimaryProperties, RoleRow, SidecarProperties};
 use part::spawn;
 use part::voice::refuse;
 use proxy::message::PART as PROXY;
@@ -51,26 +51,26 @@ static PARTS: [Feature; 10] = [
         role: Some(&RoleRow {
             part: ADDRESS,
             entry: Entry {
-                word: "address-role",
-                shown: "evenkeel: address",
-                what: "address role",
+                argument: "address-role",
+                process_title: "evenkeel: address",
+                display_name: "address role",
                 environment: Environment::Scripts,
             },
             main: address_role::main,
             ready_limit: Some(Duration::from_secs(30)),
-            beats_after: Duration::ZERO,
-            says_to: &[CLUSTER],
+            heartbeat_grace: Duration::ZERO,
+            message_recipients: &[CLUSTER],
             reads_reports: false,
             certified: false,
-            life: Life::Beside(Beside {
-                things: "virtual addresses",
-                needs: &[PROXY],
-                keeps: true,
-                remembers: false,
-                shares: true,
-                answers: false,
-                overlaps: true,
-                outlives: false,
+            life: Life::Beside(SidecarProperties {
+                configured_noun: "virtual addresses",
+                dependencies: &[PROXY],
+                has_state_file: true,
+                state_survives_stop: false,
+                shares_heartbeats: true,
+                has_clients: false,
+                can_overlap: true,
+                continues_after_stop: false,
             }),
         }),
         commands: &command::OF_ADDRESSES,
@@ -95,15 +95,15 @@ static PARTS: [Feature; 10] = [
         role: Some(&RoleRow {
             part: CLUSTER,
             entry: Entry {
-                word: "control-role",
-                shown: "evenkeel: control",
-                what: "control role",
+                argument: "control-role",
+                process_title: "evenkeel: control",
+                display_name: "control role",
                 environment: Environment::Few,
             },
             main: control_role::main,
             ready_limit: None,
-            beats_after: Duration::from_secs(30),
-            says_to: &[
+            heartbeat_grace: Duration::from_secs(30),
+            message_recipients: &[
                 PROXY,
                 ADDRESS,
                 volume::keyword::NAME,
@@ -123,19 +123,19 @@ static PARTS: [Feature; 10] = [
         role: Some(&RoleRow {
             part: PROXY,
             entry: Entry {
-                word: "proxy-role",
-                shown: "evenkeel: proxy",
-                what: "proxy",
+                argument: "proxy-role",
+                process_title: "evenkeel: proxy",
+                display_name: "proxy",
                 environment: Environment::Few,
             },
             main: role::main,
             ready_limit: Some(Duration::from_secs(120)),
-            beats_after: Duration::ZERO,
-            says_to: &[],
+            heartbeat_grace: Duration::ZERO,
+            message_recipients: &[],
             reads_reports: false,
             certified: false,
-            life: Life::Serves(Serves {
-                operate: |level| proxy::message::Message::Operate { level }.envelope(),
+            life: Life::Serves(PrimaryProperties {
+                operate: |level| proxy::message::ProxyMessage::Operate { level }.envelope(),
             }),
         }),
         commands: &[],
@@ -165,7 +165,7 @@ static PARTS: [Feature; 10] = [
 /// Runs the program under whose name this process was started, with these additional parts.
 pub fn main(further: &[&'static Feature]) -> ExitCode {
     features::add(further);
-    language::difference::know(parts::vocabulary());
+    language::difference::set_vocabulary(parts::vocabulary());
     row::set(
         features::all()
             .iter()
@@ -210,7 +210,7 @@ fn internal(words: &[OsString]) -> ExitCode {
             spawn::CHECKS => check_runner::main(entered.channel),
             spawn::ROUTE => route_process::main(entered.channel),
             word => {
-                let row = row::all().iter().find(|row| row.entry.word == word);
+                let row = row::all().iter().find(|row| row.entry.argument == word);
                 row.map_or(ExitCode::FAILURE, |row| (row.main)(entered.channel))
             }
         },

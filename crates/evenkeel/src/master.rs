@@ -3,7 +3,7 @@
 //! have a meaning for this socket.
 
 use language::suggest;
-use language::value::{self, Accepts, Address, Family, Host, Port, Transport};
+use language::value::{self, Accepts, Address, AddressHost, Family, Port, SocketTransport};
 use model::config::{BindAddress, BindOwner};
 use nix::unistd::{Group, User};
 use part::role::Level;
@@ -238,21 +238,28 @@ pub fn parse(text: &str, base: &Path) -> Result<Option<MasterAddress>, MasterAdd
 fn addresses(text: &str, base: &Path) -> Result<Vec<BindAddress>, MasterAddressError> {
     let address = value::address(text, &Accepts::BIND)?;
     let no_stream = || MasterAddressError::NoStream(text.to_owned());
-    if !matches!(address.transport, Transport::Default | Transport::Stream) {
+    if !matches!(
+        address.transport,
+        SocketTransport::Default | SocketTransport::Stream
+    ) {
         return Err(no_stream());
     }
     let one = match &address.host {
-        Host::Path(path) => BindAddress::Unix(base.join(path)),
-        Host::Abstract {
+        AddressHost::Path(path) => BindAddress::Unix(base.join(path)),
+        AddressHost::Abstract {
             name,
             zero_terminated: true,
         } => BindAddress::Abstract(name.clone().into_bytes()),
-        Host::Abstract { name, .. } => BindAddress::abstract_filled(name),
-        Host::Descriptor(number) => {
+        AddressHost::Abstract { name, .. } => BindAddress::abstract_filled(name),
+        AddressHost::Descriptor(number) => {
             BindAddress::Fd(i32::try_from(*number).map_err(|_| no_stream())?)
         }
-        Host::Any | Host::Ip(_) | Host::Name(_) => return on_ports(text, &address),
-        Host::Pair(_) | Host::Stdout | Host::Stderr | Host::Ring(_) => return Err(no_stream()),
+        AddressHost::Any | AddressHost::Ip(_) | AddressHost::Name(_) => {
+            return on_ports(text, &address);
+        }
+        AddressHost::Pair(_) | AddressHost::Stdout | AddressHost::Stderr | AddressHost::Ring(_) => {
+            return Err(no_stream());
+        }
     };
     Ok(vec![one])
 }
@@ -267,8 +274,8 @@ fn on_ports(text: &str, address: &Address) -> Result<Vec<BindAddress>, MasterAdd
         return Err(MasterAddressError::Ports(text.to_owned()));
     }
     let ip = match &address.host {
-        Host::Ip(ip) => *ip,
-        Host::Name(name) => resolve(name, address.family)?,
+        AddressHost::Ip(ip) => *ip,
+        AddressHost::Name(name) => resolve(name, address.family)?,
         _ if address.family == Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };

@@ -8,7 +8,9 @@ use address::config::Config;
 use address::keyword::Read;
 use configuration::files::NamedFile;
 use configuration::outside::Outside;
-use configuration::{Given, LoadOptions, Part, Recording, Run, Words};
+use configuration::{
+    ConfigurationPart, LoadOptions, Recording, RoleInput, RoleInterface, SectionKeywords,
+};
 use keyword::load::Loaded;
 use language::difference::Vocabulary;
 use language::keyword::Documented;
@@ -19,15 +21,15 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// Returns the sections of all parts.
-fn all() -> &'static [&'static Part] {
-    static ALL: OnceLock<Vec<&'static Part>> = OnceLock::new();
+fn all() -> &'static [&'static ConfigurationPart] {
+    static ALL: OnceLock<Vec<&'static ConfigurationPart>> = OnceLock::new();
     ALL.get_or_init(|| features::all().iter().map(|feature| feature.part).collect())
 }
 
 /// Returns the keywords that begin sections.
-pub fn words() -> &'static Words {
-    static WORDS: OnceLock<Words> = OnceLock::new();
-    WORDS.get_or_init(|| Words::of(all().iter().map(|part| &part.sections)))
+pub fn words() -> &'static SectionKeywords {
+    static WORDS: OnceLock<SectionKeywords> = OnceLock::new();
+    WORDS.get_or_init(|| SectionKeywords::from_parts(all().iter().map(|part| &part.sections)))
 }
 
 /// Returns the vocabulary for comparing two files.
@@ -183,25 +185,25 @@ pub fn codes() -> Vec<&'static Code> {
 
 /// Result of loading files.
 #[derive(Debug)]
-pub struct Site {
+pub struct LoadedParts {
     /// Proxy, with the diagnostics of all sections. An error in any section leaves it without a
     /// configuration.
     pub proxy: Loaded,
     /// Sections of the parts that have a role.
-    parts: Vec<(&'static Part, Box<dyn Any>)>,
+    parts: Vec<(&'static ConfigurationPart, Box<dyn Any>)>,
     /// Expected results of requests.
     expectations: Vec<Expectation>,
 }
 
 /// Payload of a version for one role.
-pub struct Running {
+pub struct RolePayload {
     /// Part of the role.
-    pub part: &'static Part,
+    pub part: &'static ConfigurationPart,
     /// Input of the role.
-    pub given: Given,
+    pub given: RoleInput,
 }
 
-impl Site {
+impl LoadedParts {
     fn read(&self) -> Option<&Read> {
         let mut parts = self.parts.iter();
         parts.find_map(|(_, built)| built.downcast_ref())
@@ -222,11 +224,14 @@ impl Site {
 
     /// Returns the roles that run beside the proxy; `before` has the payloads of the previous
     /// version.
-    pub fn running(&self, before: &Payloads) -> Vec<Running> {
+    pub fn running(&self, before: &Payloads) -> Vec<RolePayload> {
         let all = self.parts.iter().filter_map(|(part, built)| {
             let before = before.get(part.name).map(|bytes| &**bytes);
-            let given = part.run.as_ref().map(|run| (run.given)(&**built, before));
-            Some(Running {
+            let given = part
+                .run
+                .as_ref()
+                .map(|run| (run.role_input)(&**built, before));
+            Some(RolePayload {
                 part,
                 given: given.flatten()?,
             })
@@ -238,11 +243,14 @@ impl Site {
 
     /// Returns the roles that run only to remove what earlier processes left on this machine.
     /// `given` returns the input of a part's role for that.
-    pub fn left(&self, given: impl Fn(&Part, &Run, &dyn Any) -> Option<Given>) -> Vec<Running> {
+    pub fn left(
+        &self,
+        given: impl Fn(&ConfigurationPart, &RoleInterface, &dyn Any) -> Option<RoleInput>,
+    ) -> Vec<RolePayload> {
         let all = self.parts.iter().filter_map(|(part, built)| {
             let run = part.run.as_ref()?;
             let given = given(part, run, &**built)?;
-            Some(Running { part, given })
+            Some(RolePayload { part, given })
         });
         // An error in any section prevents all roles from running.
         let is_correct = self.proxy.config.is_some();
@@ -251,7 +259,7 @@ impl Site {
 
     /// Warns about sections whose role no process runs.
     pub fn without_roles(&mut self) {
-        let addresses = self.read().and_then(Read::not_here);
+        let addresses = self.read().and_then(Read::no_local_process);
         let others = self.running(&Payloads::new());
         let told = addresses.or_else(|| {
             let told = format!(
@@ -266,7 +274,7 @@ impl Site {
 
     /// Evaluates the requests of `test` sections and adds an error for each unexpected result.
     /// Returns the number of requests.
-    pub fn meet_expectations(&mut self) -> usize {
+    pub fn check_expectations(&mut self) -> usize {
         if self.proxy.config.is_some() {
             let (recording, sources) = (&self.proxy.recording, &self.proxy.sources);
             let told = expect::unmet(&self.expectations, recording, sources);
@@ -299,7 +307,7 @@ impl Site {
 pub type Payloads = BTreeMap<String, Vec<u8>>;
 
 /// Returns the differences between two versions' role inputs, one per line.
-pub fn differences(before: &Payloads, now: &[Running]) -> Vec<String> {
+pub fn differences(before: &Payloads, now: &[RolePayload]) -> Vec<String> {
     let runs = all()
         .iter()
         .filter_map(|part| Some((part.name, part.run.as_ref()?)));
@@ -316,9 +324,9 @@ pub fn differences(before: &Payloads, now: &[Running]) -> Vec<String> {
 }
 
 /// Returns why this machine cannot run these roles, one reason per line.
-pub fn refusals(now: &[Running]) -> Vec<String> {
+pub fn refusals(now: &[RolePayload]) -> Vec<String> {
     let of =
-        |one: &Running| { one.part.run.as_ref() }.map(|run| (run.refusals)(&one.given.payload));
+        |one: &RolePayload| { one.part.run.as_ref() }.map(|run| (run.refusals)(&one.given.payload));
     now.iter().filter_map(of).flatten().collect()
 }
 
@@ -330,7 +338,7 @@ pub fn load(
     options: LoadOptions,
     foreign: Option<&Config>,
     outside: Outside,
-) -> Site {
+) -> LoadedParts {
     let files = files.into_iter();
     let files = files.map(|(name, text)| (name, Text::new(text))).collect();
     let words = words().clone();
@@ -339,14 +347,14 @@ pub fn load(
         .flat_map(address::keyword::exports)
         .collect();
     let mut loaded = configuration::load(all(), inputs, outside);
-    let mut parts = loaded.take_run(all());
+    let mut parts = loaded.take_role_configurations(all());
     let mut built = parts.iter_mut().map(|(_, built)| built);
     if let Some(read) = built.find_map(|built| built.downcast_mut::<Read>()) {
         read.foreign = foreign.cloned();
     }
-    Site {
+    LoadedParts {
         parts,
-        expectations: loaded.take(&expect::PART),
+        expectations: loaded.take_part(&expect::PART),
         proxy: Loaded::of(loaded),
     }
 }
@@ -360,16 +368,16 @@ mod tests {
     use crate::process::load_files;
     use language::render;
 
-    fn load(text: &str, options: LoadOptions) -> Site {
+    fn load(text: &str, options: LoadOptions) -> LoadedParts {
         let files = vec![("site.cfg".to_owned(), text.as_bytes().to_vec())];
         load_files(files, None, options, None)
     }
 
-    fn look(text: &str) -> Site {
+    fn look(text: &str) -> LoadedParts {
         load(text, LoadOptions::default())
     }
 
-    fn told(site: &Site) -> String {
+    fn told(site: &LoadedParts) -> String {
         let loaded = &site.proxy;
         render::concise(&loaded.sources, &loaded.diagnostics, true)
     }
@@ -627,7 +635,7 @@ console
         assert_eq!(told(&site).matches("error[").count(), 0, "{}", told(&site));
         let running = site.running(&Payloads::new());
         let boot = running.iter().find(|one| one.part.name == "boot");
-        let boots: boot::config::Boots =
+        let boots: boot::config::BootConfig =
             part::codec::decode(&boot.expect("it has one").given.payload).expect("our own bytes");
         let lan = &boots.lans["lan"];
         let four = |last| std::net::IpAddr::from([10, 20, 0, last]);

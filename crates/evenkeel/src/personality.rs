@@ -4,17 +4,17 @@
 use crate::command;
 use crate::haproxy;
 use crate::keepalived;
-use crate::loader::{Refusal, Wishes};
+use crate::loader::{LoadFailure, Wishes};
 use crate::process;
 use configuration::LoadOptions;
 use part::role::{Load, Personality};
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// Parses the command line of the start.
-pub fn wishes(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
+pub fn wishes(load: &Load, voice: &mut MessagePrinter) -> Result<Wishes, LoadFailure> {
     let words: Vec<OsString> = load
         .arguments
         .iter()
@@ -25,7 +25,7 @@ pub fn wishes(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
         Personality::Own => Ok(Wishes {
             paths: words.into_iter().map(PathBuf::from).collect(),
             options: command::load_options(),
-            plan: process::Plan {
+            plan: process::ProcessOverrides {
                 foreground: true,
                 ..Default::default()
             },
@@ -36,14 +36,14 @@ pub fn wishes(load: &Load, voice: &mut Voice) -> Result<Wishes, Refusal> {
     }
 }
 
-fn of_keepalived(words: Vec<OsString>, voice: &mut Voice) -> Result<Wishes, Refusal> {
+fn of_keepalived(words: Vec<OsString>, voice: &mut MessagePrinter) -> Result<Wishes, LoadFailure> {
     let arguments = keepalived::arguments(words).map_err(|error| {
         voice.alert(error);
-        Refusal::default()
+        LoadFailure::default()
     })?;
-    voice.log_to(keepalived::log_wish(&arguments));
+    voice.log_to(keepalived::log_destination(&arguments));
     Ok(Wishes {
-        plan: process::Plan {
+        plan: process::ProcessOverrides {
             daemon: !arguments.foreground,
             foreground: arguments.foreground,
             pid_file: Some(keepalived::pid_file(&arguments)),
@@ -56,13 +56,13 @@ fn of_keepalived(words: Vec<OsString>, voice: &mut Voice) -> Result<Wishes, Refu
     })
 }
 
-fn of_haproxy(words: Vec<OsString>, voice: &mut Voice) -> Result<Wishes, Refusal> {
+fn of_haproxy(words: Vec<OsString>, voice: &mut MessagePrinter) -> Result<Wishes, LoadFailure> {
     let arguments = haproxy::arguments(words).map_err(|error| {
         voice.alert(error);
-        Refusal::default()
+        LoadFailure::default()
     })?;
     voice.quiet = arguments.quiet && !arguments.verbose;
-    haproxy::enter(&arguments, voice).ok_or_else(Refusal::default)?;
+    haproxy::enter(&arguments, voice).ok_or_else(LoadFailure::default)?;
     Ok(Wishes {
         options: LoadOptions {
             here: true,

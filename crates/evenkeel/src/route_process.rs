@@ -7,18 +7,18 @@
 use crate::command::mask;
 use crate::confinement::{self, Confinement, ConfinementError, ServiceUser};
 use crate::route::rounds::{self, NotServed};
-use crate::route::{self, Asked, End, Outcome, Report, Request};
+use crate::route::{self, Request, RouteDestination, RouteEndpoint, RouteReport, RouteRequest};
 use cluster::file_set::SetFile;
 use cluster::history::Redaction;
 use configuration::Recording;
-use console::inquiry::route::{Line, QUESTION_BYTES_MAX, Question};
-use language::difference::{COVER, covered};
+use console::inquiry::route::{DescribedRequest, QUESTION_BYTES_MAX, RouteProcessCommand};
+use language::difference::{COVER, mask_secrets};
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, setrlimit};
 use part::channel::{Channel, ChannelError, Received};
-use part::role::Message;
+use part::role::SupervisorMessage;
 use part::{entry, memory};
-use proxy::message::{AskedKey, Message as OfProxy};
+use proxy::message::{AskedKey, ProxyMessage as OfProxy};
 use serde_json::json;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -61,7 +61,7 @@ pub fn main(channel: Channel) -> ExitCode {
 fn first(received: Received) -> Option<(UnixStream, OwnedFd)> {
     let mut descriptors = received.descriptors.into_iter();
     match received.message {
-        Message::Part(_) => Some((descriptors.next()?.into(), descriptors.next()?)),
+        SupervisorMessage::Part(_) => Some((descriptors.next()?.into(), descriptors.next()?)),
         _ => None,
     }
 }
@@ -69,7 +69,7 @@ fn first(received: Received) -> Option<(UnixStream, OwnedFd)> {
 fn serve(mut channel: Channel) -> Result<(), RouteError> {
     let first = entry::first(&mut channel, first);
     let (mut connection, bundle) = first.map_err(RouteError::Channel)?;
-    give_up()?;
+    drop_privileges()?;
     connection.set_nonblocking(false)?;
     connection.set_read_timeout(Some(LIMIT))?;
     connection.set_write_timeout(Some(LIMIT))?;
@@ -83,7 +83,7 @@ fn serve(mut channel: Channel) -> Result<(), RouteError> {
 }
 
 /// Drops the privileges with which the process could harm others.
-fn give_up() -> Result<(), RouteError> {
+fn drop_privileges() -> Result<(), RouteError> {
     let confinement = Confinement::route();
     // The kernel should kill this process first when memory runs out. Without write access, the
     // risk is the same as that of other processes.
@@ -100,11 +100,13 @@ fn give_up() -> Result<(), RouteError> {
 /// Returns the report or the files as JSON, or the error.
 fn answered(channel: Channel, line: &str, bundle: &OwnedFd) -> Result<String, String> {
     let line = serde_json::from_str(line);
-    let line: Line = line.map_err(|_| "this is no question".to_owned())?;
+    let line: RouteProcessCommand = line.map_err(|_| "this is no question".to_owned())?;
     let recording = recording(bundle)?;
     match line {
-        Line::Files => Ok(files(&recording)),
-        Line::Route(question) => report(channel, &question, &recording).map(|report| report.json()),
+        RouteProcessCommand::Files => Ok(files(&recording)),
+        RouteProcessCommand::Route(question) => {
+            report(channel, &question, &recording).map(|report| report.json())
+        }
     }
 }
 
@@ -125,7 +127,7 @@ fn recording(bundle: &OwnedFd) -> Result<Recording, String> {
 fn set_of(recording: &Recording) -> Vec<SetFile> {
     let main = recording.files.iter();
     let main = main.map(|(name, text)| (name.clone(), &text[..], true, false));
-    let named = recording.contents();
+    let named = recording.readable_files();
     let named =
         named.map(|(path, bytes, secret)| (path.display().to_string(), bytes, false, secret));
     let all = main
@@ -149,11 +151,11 @@ fn files(recording: &Recording) -> String {
 
 /// Masks the secrets of the files in a report: in the lines, in the terms of their conditions, and
 /// in the compared values, which lines may have set.
-fn cover(report: &mut Report, recording: &Recording) {
+fn mask_report(report: &mut RouteReport, recording: &Recording) {
     let mask = mask();
     let secrets = Redaction::of_files(&set_of(recording), &mask);
     let shown = |text: &str| {
-        let text = covered(text.as_bytes(), mask.vocabulary);
+        let text = mask_secrets(text.as_bytes(), mask.vocabulary);
         secrets.apply(&String::from_utf8_lossy(&text))
     };
     for line in &mut report.lines {
@@ -174,12 +176,12 @@ fn cover(report: &mut Report, recording: &Recording) {
         }
     }
     match &mut report.outcome {
-        Outcome::Server { why, .. }
-        | Outcome::Waits { why, .. }
-        | Outcome::Reply { why, .. }
-        | Outcome::Nothing { why } => *why = secrets.apply(why),
+        RouteDestination::Server { why, .. }
+        | RouteDestination::Waits { why, .. }
+        | RouteDestination::Reply { why, .. }
+        | RouteDestination::Nothing { why } => *why = secrets.apply(why),
     }
-    if let Outcome::Reply {
+    if let RouteDestination::Reply {
         location: Some(location),
         ..
     } = &mut report.outcome
@@ -189,7 +191,11 @@ fn cover(report: &mut Report, recording: &Recording) {
 }
 
 /// Returns where a request would go.
-fn report(channel: Channel, question: &Question, recording: &Recording) -> Result<Report, String> {
+fn report(
+    channel: Channel,
+    question: &DescribedRequest,
+    recording: &Recording,
+) -> Result<RouteReport, String> {
     let request = request(question)?;
     let mut asking = Asking {
         channel,
@@ -198,13 +204,13 @@ fn report(channel: Channel, question: &Question, recording: &Recording) -> Resul
     };
     let report = rounds::serve(&request, recording, |keys| asking.state(keys));
     let mut report = report.map_err(in_words)?;
-    cover(&mut report, recording);
+    mask_report(&mut report, recording);
     Ok(report)
 }
 
 /// Converts the query into a request.
-fn request(question: &Question) -> Result<Request, String> {
-    let mut asked = Asked::parse(&format!("{} {}", question.method, question.url))?;
+fn request(question: &DescribedRequest) -> Result<Request, String> {
+    let mut asked = RouteRequest::parse(&format!("{} {}", question.method, question.url))?;
     for header in &question.headers {
         asked.add_header(header)?;
     }
@@ -219,7 +225,7 @@ fn request(question: &Question) -> Result<Request, String> {
             )
         }),
     };
-    let [source, to]: [Option<End>; 2] = [end(&question.source)?, end(&question.to)?];
+    let [source, to]: [Option<RouteEndpoint>; 2] = [end(&question.source)?, end(&question.to)?];
     Ok(Request {
         frontend: some(&question.frontend),
         source,
@@ -255,15 +261,19 @@ impl Asking {
         let failed = |error: ChannelError| format!("the supervisor: {error}");
         self.number += 1;
         (self.channel)
-            .send_numbered(self.number, &Message::Part(Box::new(message)), &[])
+            .send_numbered(
+                self.number,
+                &SupervisorMessage::Part(Box::new(message)),
+                &[],
+            )
             .map_err(failed)?;
         let left = self.until.saturating_duration_since(Instant::now());
         // A timeout of zero would mean no timeout.
         let left = left.max(Duration::from_millis(1));
         let received = self.channel.wait(Some(left)).map_err(failed)?;
         let file = match (received.message, received.descriptors.into_iter().next()) {
-            (Message::Answer { .. }, Some(file)) => file,
-            (Message::Nobody { words, .. }, _) => return Err(words),
+            (SupervisorMessage::Answer { .. }, Some(file)) => file,
+            (SupervisorMessage::Nobody { words, .. }, _) => return Err(words),
             _ => return Err("the proxy did not reply with its state".to_owned()),
         };
         memory::check(&file, STATE_BYTES_MAX).map_err(|error| error.to_string())?;

@@ -7,11 +7,11 @@ use crate::confinement::{self, Confinement};
 use crate::trusted::trusted;
 use cluster::authority::PartCredentials;
 use cluster::command::{Epoch, LeaseRecord};
-use cluster::message::Message as OfCluster;
+use cluster::message::ControlMessage as OfCluster;
 use part::codec;
-use part::report::Report;
+use part::report::StatusReport;
 use part::role::{LeaseNews, Manner, PartMessage, UsedVolumes, WantedLease, WantedLeases};
-use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::voice::write_error;
 use part::work::{self, Work};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -20,26 +20,26 @@ use std::path::Path;
 use std::time::Instant;
 use supervisor::directory;
 use volume::device::Backing;
-use volume::role::{Place, Role};
+use volume::role::{VolumeEnvironment, VolumeRole};
 
 /// Name of the part that runs virtual machines, which use volumes.
 const GUEST: &str = "guest";
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
-    says_to: &[cluster::message::PART, GUEST],
+    message_recipients: &[cluster::message::PART, GUEST],
     certified: true,
-    life: Life::Beside(Beside {
+    life: Life::Beside(SidecarProperties {
         // Guests that continue to run while the program is stopped reconnect.
-        remembers: true,
-        ..Beside::plain("volumes")
+        state_survives_stop: true,
+        ..SidecarProperties::plain("volumes")
     }),
     ..RoleRow::plain(
         volume::keyword::NAME,
         Entry {
-            word: "volume-role",
-            shown: "evenkeel: volume",
-            what: "volume role",
+            argument: "volume-role",
+            process_title: "evenkeel: volume",
+            display_name: "volume role",
             environment: Environment::Few,
         },
         work::main::<Volumes>,
@@ -48,7 +48,7 @@ pub static ROLE: RoleRow = RoleRow {
 };
 
 /// Volume role behind the common interface of roles.
-struct Volumes(Role);
+struct Volumes(VolumeRole);
 
 impl Work for Volumes {
     fn start(payload: &[u8], state: Option<&[u8]>) -> Result<Volumes, String> {
@@ -59,7 +59,7 @@ impl Work for Volumes {
             maximum: None,
         };
         let _ = setrlimit(Resource::Memlock, unlimited);
-        let role = Role::new(Place {
+        let role = VolumeRole::new(VolumeEnvironment {
             runtime: directory::path(),
             confine,
         });
@@ -76,26 +76,26 @@ impl Work for Volumes {
         self.0.change(payload)
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn next_due(&self) -> Option<Instant> {
         None
     }
 
-    fn work(&mut self) {}
+    fn run_due_work(&mut self) {}
 
     /// Returns the users of each volume; all other state of a volume is stored beside its data.
     fn state(&self) -> Vec<u8> {
         self.0.kept()
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> StatusReport {
         self.0.report()
     }
 
-    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_descriptor(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.wakes())
     }
 
-    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+    fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         if let Some(credentials) = PartCredentials::of(message) {
             match trusted(credentials) {
                 Ok(trusted) => self.0.trust(trusted),
@@ -111,19 +111,19 @@ impl Work for Volumes {
         }
         match LeaseNews::of(message) {
             Some(news) => {
-                self.0.hear(news);
+                self.0.apply_lease_news(news);
                 Some(Vec::new())
             }
             None => Some(codec::encode(&self.0.order(&message.read()?))),
         }
     }
 
-    fn gone(&mut self, part: &str) {
+    fn handle_part_end(&mut self, part: &str) {
         self.0.forget_user(part);
     }
 
     fn adopted(&mut self) {
-        self.0.tell_again();
+        self.0.resend_reports();
     }
 
     fn stop(&mut self, manner: Manner) {
@@ -134,7 +134,7 @@ impl Work for Volumes {
         self.0.has_stopped()
     }
 
-    fn say(&mut self) -> Vec<PartMessage> {
+    fn take_messages(&mut self) -> Vec<PartMessage> {
         let wishes = self.0.wishes();
         let lease = |(name, rank): (String, u32)| WantedLease {
             name,

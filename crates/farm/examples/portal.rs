@@ -4,10 +4,10 @@
 use access::session::Visitor;
 use farm::config::{App, Desktop};
 use farm::guests::Guest;
-use farm::portal::offer::Offer;
+use farm::portal::offer::PublishedResource;
 use farm::portal::page::{List, STYLE, Screen, list, screen};
 use farm::site::{How, Stay};
-use part::report::{Grade, Opens, State};
+use part::report::{Grade, Opens, SubjectState};
 use part::role::PartMessage;
 use screen::kind::KINDS;
 use std::path::Path;
@@ -37,7 +37,7 @@ fn guest(name: &str, state: Option<(&str, Grade)>, on: &str, opens: &[Opens]) ->
     };
     Guest {
         name: name.to_owned(),
-        state: state.map(|(word, grade)| State {
+        state: state.map(|(word, grade)| SubjectState {
             word: word.to_owned(),
             grade,
         }),
@@ -67,10 +67,10 @@ fn main() -> io::Result<()> {
         app("cad", "Construction"),
     ];
     let odd = [app("long", &long), app("rtl", "<b>\u{202e}txt</b>")];
-    let offers: Vec<Offer<'_>> = { [Offer::Desktop(&desktop)].into_iter() }
-        .chain(apps.iter().map(Offer::App))
+    let offers: Vec<PublishedResource<'_>> = { [PublishedResource::Desktop(&desktop)].into_iter() }
+        .chain(apps.iter().map(PublishedResource::App))
         .collect();
-    let odd: Vec<Offer<'_>> = odd.iter().map(Offer::App).collect();
+    let odd: Vec<PublishedResource<'_>> = odd.iter().map(PublishedResource::App).collect();
     for offer in offers.iter().chain(&odd) {
         let file = directory.join("icon").join(format!("{}.png", offer.name()));
         fs::write(file, offer.icon())?;
@@ -118,7 +118,11 @@ fn stay(host: &str, is: How) -> [Stay; 1] {
 }
 
 /// Writes the pages.
-fn write(directory: &Path, offers: &[Offer<'_>], odd: &[Offer<'_>]) -> io::Result<()> {
+fn write(
+    directory: &Path,
+    offers: &[PublishedResource<'_>],
+    odd: &[PublishedResource<'_>],
+) -> io::Result<()> {
     let visitor = Visitor {
         name: "anna".to_owned(),
         unlisted: false,

@@ -8,21 +8,21 @@ use tokio::sync::mpsc;
 
 /// Body of a response.
 #[derive(Debug)]
-pub enum Body {
+pub enum ResponseBody {
     /// A complete body; None after it was sent.
     Whole(Option<Bytes>),
     /// A stream that ends when its sender is dropped.
     Stream(mpsc::Receiver<Bytes>),
 }
 
-impl Body {
+impl ResponseBody {
     /// Creates an empty body.
-    pub fn empty() -> Body {
-        Body::Whole(None)
+    pub fn empty() -> ResponseBody {
+        ResponseBody::Whole(None)
     }
 }
 
-impl HttpBody for Body {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -32,22 +32,24 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let frame = |bytes| Ok(Frame::data(bytes));
         match self.get_mut() {
-            Body::Whole(bytes) => Poll::Ready(bytes.take().map(frame)),
-            Body::Stream(receiver) => receiver.poll_recv(context).map(|next| next.map(frame)),
+            ResponseBody::Whole(bytes) => Poll::Ready(bytes.take().map(frame)),
+            ResponseBody::Stream(receiver) => {
+                receiver.poll_recv(context).map(|next| next.map(frame))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Body::Whole(None))
+        matches!(self, ResponseBody::Whole(None))
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Body::Whole(bytes) => {
+            ResponseBody::Whole(bytes) => {
                 let length = bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
-            Body::Stream(_) => SizeHint::default(),
+            ResponseBody::Stream(_) => SizeHint::default(),
         }
     }
 }

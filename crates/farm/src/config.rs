@@ -34,7 +34,7 @@ pub struct Farm {
     /// Listening addresses for RDP.
     pub binds: Vec<Bind>,
     /// Hosts by name.
-    pub hosts: BTreeMap<String, Host>,
+    pub hosts: BTreeMap<String, SessionHost>,
     /// Algorithm that chooses the host of a user without a session.
     pub balance: Balance,
     /// Parameters of the health checks.
@@ -229,7 +229,7 @@ pub struct Bind {
 
 /// A session host.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Host {
+pub struct SessionHost {
     /// Address at which the host accepts RDP.
     pub address: SocketAddr,
     /// Weight, 1 to 256.

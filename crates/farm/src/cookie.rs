@@ -19,7 +19,7 @@ const LETTERS_MAX: usize = 1_024;
 
 /// Reason why a cookie is refused.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refused {
+pub enum CookieError {
     /// The format is not that of a cookie.
     #[error("the cookie is not of this program")]
     Foreign,
@@ -40,12 +40,12 @@ pub enum Refused {
     },
 }
 
-impl Refused {
+impl CookieError {
     /// Returns the user of the cookie if the signature is valid, or else an empty string.
     pub fn user(&self) -> &str {
         match self {
-            Refused::Expired { user } => user,
-            Refused::Foreign | Refused::Forged | Refused::OtherFarm => "",
+            CookieError::Expired { user } => user,
+            CookieError::Foreign | CookieError::Forged | CookieError::OtherFarm => "",
         }
     }
 }
@@ -80,30 +80,30 @@ pub fn read(
     cookie: &str,
     proof_of: impl FnOnce(&str) -> [u8; PROOF_BYTES],
     now_s: u64,
-) -> Result<(String, u64), Refused> {
-    let letters = cookie.strip_prefix(PREFIX).ok_or(Refused::Foreign)?;
+) -> Result<(String, u64), CookieError> {
+    let letters = cookie.strip_prefix(PREFIX).ok_or(CookieError::Foreign)?;
     if letters.len() > LETTERS_MAX {
-        return Err(Refused::Foreign);
+        return Err(CookieError::Foreign);
     }
     let bytes = URL_SAFE_NO_PAD.decode(letters);
-    let bytes = bytes.map_err(|_| Refused::Foreign)?;
+    let bytes = bytes.map_err(|_| CookieError::Foreign)?;
     let signed = bytes.len().checked_sub(MAC_BYTES);
     let (signed, mac) = { signed.and_then(|at| bytes.split_at_checked(at)) }
         .filter(|(signed, _)| signed.len() > HEAD_BYTES)
-        .ok_or(Refused::Foreign)?;
+        .ok_or(CookieError::Foreign)?;
     let (head, name) = signed.split_at(HEAD_BYTES);
-    let name = String::from_utf8(name.to_vec()).map_err(|_| Refused::Foreign)?;
+    let name = String::from_utf8(name.to_vec()).map_err(|_| CookieError::Foreign)?;
     let expected = { key.derived(LABEL) }.sign(&[signed, &proof_of(&name)].concat());
     if aws_lc_rs::constant_time::verify_slices_are_equal(&expected, mac).is_err() {
-        return Err(Refused::Forged);
+        return Err(CookieError::Forged);
     }
-    let (expires, of) = head.split_first_chunk().ok_or(Refused::Foreign)?;
+    let (expires, of) = head.split_first_chunk().ok_or(CookieError::Foreign)?;
     if of != farm.bytes() {
-        return Err(Refused::OtherFarm);
+        return Err(CookieError::OtherFarm);
     }
     let expires_s = u64::from(u32::from_be_bytes(*expires));
     if expires_s <= now_s {
-        return Err(Refused::Expired { user: name });
+        return Err(CookieError::Expired { user: name });
     }
     Ok((name, expires_s))
 }
@@ -111,8 +111,8 @@ pub fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use access::session::proof_of;
-    use access::user::{List, User};
+    use access::session::credentials_digest;
+    use access::user::{AuthorizedUser, List};
     use configuration::{Account, Password};
     use proptest::prelude::*;
 
@@ -127,13 +127,13 @@ mod tests {
         )
     }
 
-    fn is_of(cookie: &str, key: u8, farm: &str, now_s: u64) -> Result<String, Refused> {
+    fn is_of(cookie: &str, key: u8, farm: &str, now_s: u64) -> Result<String, CookieError> {
         let proof_of = |_: &str| PROOF;
         read(
             &Key::new(&[key; 32]),
             NameId::of(farm),
             cookie,
-            proof_of,
+            credentials_digest,
             now_s,
         )
         .map(|(user, _)| user)
@@ -148,10 +148,13 @@ mod tests {
         // A client may write any name into a cookie without a valid signature.
         let forged = is_of(&cookie(), 8, "office", 2_000).unwrap_err();
         assert_eq!(forged.user(), "");
-        assert_eq!(is_of(&cookie(), 8, "office", 0), Err(Refused::Forged));
-        assert_eq!(is_of(&cookie(), 7, "school", 0), Err(Refused::OtherFarm));
+        assert_eq!(is_of(&cookie(), 8, "office", 0), Err(CookieError::Forged));
+        assert_eq!(
+            is_of(&cookie(), 7, "school", 0),
+            Err(CookieError::OtherFarm)
+        );
         for foreign in ["", "evenkeel1.", "evenkeel1.AAAA", "Cookie: msts=a"] {
-            assert_eq!(is_of(foreign, 7, "office", 0), Err(Refused::Foreign));
+            assert_eq!(is_of(foreign, 7, "office", 0), Err(CookieError::Foreign));
         }
         let other = read(
             &Key::new(&[7; 32]),
@@ -160,9 +163,9 @@ mod tests {
             |_| [6; PROOF_BYTES],
             0,
         );
-        assert_eq!(other, Err(Refused::Forged), "another password");
+        assert_eq!(other, Err(CookieError::Forged), "another password");
         // The xfreerdp scenario uses the same user.
-        let anna = User::new(Account {
+        let anna = AuthorizedUser::new(Account {
             name: "anna".to_owned(),
             groups: Vec::new(),
             password: Password::Clear(b"secret".to_vec()),
@@ -171,7 +174,7 @@ mod tests {
             users: vec![anna],
             ..List::default()
         };
-        let anna = ("anna", proof_of(&list, "anna"));
+        let anna = ("anna", credentials_digest(&list, "anna"));
         let endless = issue(&Key::new(&[7; 32]), NameId::of("office"), anna, u32::MAX);
         assert_eq!(
             endless,

@@ -2,9 +2,9 @@
 //! The threads of the web server queue requests; the main thread of the role sends them.
 
 use part::channel::Received;
-use part::report::{BYTES_MAX, Offer, Opens, Report, State};
-use part::role::{Level, Message, PartMessage};
-use part::work::Question;
+use part::report::{BYTES_MAX, Opens, StatusReport, SubjectAction, SubjectState};
+use part::role::{Level, PartMessage, SupervisorMessage};
+use part::work::PartRequest;
 use part::{lock, memory};
 use rustix::event::{EventfdFlags, eventfd};
 use screen::library::Libraries;
@@ -31,7 +31,7 @@ const ASKS_MAX: usize = 64;
 
 /// The part that runs the guests, as the program provides it.
 #[derive(Clone, Copy)]
-pub struct Source {
+pub struct GuestProvider {
     /// Name of the part.
     pub part: &'static str,
     /// State of a guest that is on another node. Only that node knows the details.
@@ -46,7 +46,7 @@ pub struct Guest {
     /// Name of the guest.
     pub name: String,
     /// State of the guest; None if only another node knows it.
-    pub state: Option<State>,
+    pub state: Option<SubjectState>,
     /// Node of the guest; empty if it is not known.
     pub on: String,
     /// Displays and terminals that can be opened, with the message that opens each.
@@ -54,16 +54,16 @@ pub struct Guest {
 }
 
 /// All guests with something to open, or why they are not known.
-pub type Known = Result<Arc<Vec<Guest>>, String>;
+pub type GuestList = Result<Arc<Vec<Guest>>, String>;
 
 /// Requests of the portals, and the state that they share.
 pub struct Guests {
-    asks: Mutex<Vec<Ask>>,
+    asks: Mutex<Vec<GuestRequest>>,
     wake: OwnedFd,
     /// The role has to save its state at once.
     keeps: AtomicBool,
     /// Last report of the part, and the time of its arrival.
-    known: watch::Sender<Option<(Instant, Known)>>,
+    known: watch::Sender<Option<(Instant, GuestList)>>,
     /// Libraries that draw displays and terminals.
     pub libraries: Libraries,
     /// Screens that are open.
@@ -71,7 +71,7 @@ pub struct Guests {
 }
 
 /// A request to the part.
-enum Ask {
+enum GuestRequest {
     /// Request for the list of guests.
     Report,
     /// Request to open a screen over a connection.
@@ -94,11 +94,11 @@ impl Guest {
     }
 
     /// Extracts the guests from a report.
-    fn of(report: Report, elsewhere: &str) -> Vec<Guest> {
+    fn of(report: StatusReport, elsewhere: &str) -> Vec<Guest> {
         let part = report.part;
         let subjects = report.subjects.into_iter().map(|subject| {
             let on = subject.words(ON).unwrap_or_default();
-            let may = |offer: &Offer| offer.level != Level::Admin;
+            let may = |offer: &SubjectAction| offer.level != Level::Admin;
             let offers = subject.offers.into_iter().filter(may);
             let opens = offers.filter_map(|offer| {
                 let message = PartMessage {
@@ -138,30 +138,30 @@ impl Guests {
     }
 
     /// Queues a request. Returns false if too many requests wait.
-    fn ask(&self, ask: Ask) -> bool {
+    fn queue_request(&self, ask: GuestRequest) -> bool {
         let mut asks = lock(&self.asks);
         if asks.len() >= ASKS_MAX {
             return false;
         }
         asks.push(ask);
         drop(asks);
-        self.wakes();
+        self.signal_wake();
         true
     }
 
-    fn wakes(&self) {
+    fn signal_wake(&self) {
         // A full counter wakes the role as well, so an error is ignored.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
     /// Makes the role save its state for the next process at once.
-    pub fn keep(&self) {
+    pub fn request_save(&self) {
         self.keeps.store(true, Ordering::Release);
-        self.wakes();
+        self.signal_wake();
     }
 
     /// Returns whether the state has to be saved at once, and resets the flag.
-    pub fn take_keeps(&self) -> bool {
+    pub fn take_save_request(&self) -> bool {
         self.keeps.swap(false, Ordering::AcqRel)
     }
 
@@ -169,16 +169,16 @@ impl Guests {
     ///
     /// # Errors
     /// Returns why the guests are not known.
-    pub async fn all(&self) -> Known {
+    pub async fn all(&self) -> GuestList {
         let mut news = self.known.subscribe();
-        let newest = |known: &Option<(Instant, Known)>| {
+        let newest = |known: &Option<(Instant, GuestList)>| {
             let known = known.as_ref().filter(|(at, _)| at.elapsed() < NEW);
             known.map(|(_, known)| known.clone())
         };
         if let Some(known) = newest(&news.borrow_and_update()) {
             return known;
         }
-        self.ask(Ask::Report);
+        self.queue_request(GuestRequest::Report);
         match timeout(REPORT_LIMIT, news.changed()).await {
             Ok(Ok(())) => {
                 let known = news.borrow().clone();
@@ -203,7 +203,7 @@ impl Guests {
         own.set_nonblocking(true).map_err(words)?;
         let own = UnixStream::from_std(own).map_err(words)?;
         let (reply, answer) = oneshot::channel();
-        let is_asked = self.ask(Ask::Open {
+        let is_asked = self.queue_request(GuestRequest::Open {
             message,
             connection: OwnedFd::from(other),
             reply,
@@ -220,18 +220,18 @@ impl Guests {
 
 /// Main thread's end of the queue: sends the requests, and receives the responses.
 pub struct Asker {
-    source: Source,
+    source: GuestProvider,
     guests: Arc<Guests>,
     number: u64,
     /// Number of the pending report request, and the time at which it was sent.
     report: Option<(u64, Instant)>,
     opening: BTreeMap<u64, oneshot::Sender<Result<String, String>>>,
-    questions: Vec<Question>,
+    questions: Vec<PartRequest>,
 }
 
 impl Asker {
     /// Creates the end of this queue.
-    pub fn new(source: Source, guests: Arc<Guests>) -> Asker {
+    pub fn new(source: GuestProvider, guests: Arc<Guests>) -> Asker {
         Asker {
             source,
             guests,
@@ -250,12 +250,12 @@ impl Asker {
     }
 
     /// Returns a descriptor that becomes readable when [`Asker::turn`] has to be called.
-    pub fn wakes(&self) -> BorrowedFd<'_> {
+    pub fn wake_descriptor(&self) -> BorrowedFd<'_> {
         self.guests.wake.as_fd()
     }
 
     /// Moves queued requests to the outgoing ones, and drops those whose caller is gone.
-    pub fn turn(&mut self) {
+    pub fn move_queued_requests(&mut self) {
         // The value of the counter is not needed.
         let _ = rustix::io::read(&self.guests.wake, &mut [0; 8]);
         // They may never get a response: a supervisor that has restarted answers no earlier ones.
@@ -263,13 +263,14 @@ impl Asker {
         let asks = std::mem::take(&mut *lock(&self.guests.asks));
         for ask in asks {
             match ask {
-                Ask::Report => self.ask_for_report(),
-                Ask::Open {
+                GuestRequest::Report => self.ask_for_report(),
+                GuestRequest::Open {
                     message,
                     connection,
                     reply,
                 } => {
-                    let number = self.send(Message::Part(Box::new(message)), Some(connection));
+                    let number =
+                        self.send(SupervisorMessage::Part(Box::new(message)), Some(connection));
                     self.opening.insert(number, reply);
                 }
             }
@@ -284,13 +285,13 @@ impl Asker {
             return;
         }
         let part = self.source.part.to_owned();
-        let number = self.send(Message::TellReport { part }, None);
+        let number = self.send(SupervisorMessage::TellReport { part }, None);
         self.report = Some((number, Instant::now()));
     }
 
-    fn send(&mut self, message: Message, connection: Option<OwnedFd>) -> u64 {
+    fn send(&mut self, message: SupervisorMessage, connection: Option<OwnedFd>) -> u64 {
         self.number += 1;
-        self.questions.push(Question {
+        self.questions.push(PartRequest {
             number: self.number,
             message,
             descriptors: connection.into_iter().map(Arc::new).collect(),
@@ -299,16 +300,16 @@ impl Asker {
     }
 
     /// Takes the outgoing requests.
-    pub fn asks(&mut self) -> Vec<Question> {
+    pub fn take_outgoing_requests(&mut self) -> Vec<PartRequest> {
         std::mem::take(&mut self.questions)
     }
 
     /// Handles a response. A response to another request is ignored.
-    pub fn answered(&mut self, answer: &Received) {
+    pub fn handle_guest_response(&mut self, answer: &Received) {
         if let Some(reply) = self.opening.remove(&answer.ask) {
             let outcome = match &answer.message {
-                Message::Answer { bytes } => (self.source.outcome)(bytes),
-                Message::Nobody { words, .. } => Err(words.clone()),
+                SupervisorMessage::Answer { bytes } => (self.source.outcome)(bytes),
+                SupervisorMessage::Nobody { words, .. } => Err(words.clone()),
                 _ => Err("the part does not know this".to_owned()),
             };
             // The receiver is gone if the client has disconnected.
@@ -322,8 +323,8 @@ impl Asker {
 }
 
 /// Reads the guests of a response. A configuration without guests has none.
-fn read(answer: &Received, elsewhere: &str) -> Known {
-    if let Message::Nobody { words, missing } = &answer.message {
+fn read(answer: &Received, elsewhere: &str) -> GuestList {
+    if let SupervisorMessage::Nobody { words, missing } = &answer.message {
         return match missing {
             true => Err(words.clone()),
             false => Ok(Arc::default()),
@@ -333,6 +334,6 @@ fn read(answer: &Received, elsewhere: &str) -> Known {
     let file = file.ok_or("The guests do not say how they are.")?;
     let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
     let bytes = bytes.map_err(|error| error.to_string())?;
-    let report = Report::decode(&bytes).map_err(|error| error.to_string())?;
+    let report = StatusReport::decode(&bytes).map_err(|error| error.to_string())?;
     Ok(Arc::new(Guest::of(report, elsewhere)))
 }

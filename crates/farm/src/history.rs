@@ -19,7 +19,7 @@ const ALIKE_MAX: usize = 8;
 
 /// An action of a client, and its result.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Step {
+pub struct HistoryStep {
     /// Time of the action.
     pub at: Moment,
     /// Address of the client.
@@ -36,9 +36,9 @@ pub struct Step {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct HistoryEntry {
     user: UserId,
-    step: Step,
+    step: HistoryStep,
     /// Sequence number, if it happened at this node.
     number: Option<u64>,
     /// Number of merged steps, and the time of the first one.
@@ -46,16 +46,16 @@ struct Kept {
     first: Moment,
 }
 
-impl Kept {
-    fn is_like(&self, step: &Step) -> bool {
-        fn what(one: &Step) -> [&str; 5] {
+impl HistoryEntry {
+    fn is_like(&self, step: &HistoryStep) -> bool {
+        fn what(one: &HistoryStep) -> [&str; 5] {
             [&one.from, &one.asked, &one.got, &one.why, &one.node]
         }
         what(&self.step) == what(step)
     }
 
     /// Returns the step, with the count of merged steps.
-    fn shown(&self) -> Step {
+    fn shown(&self) -> HistoryStep {
         let mut step = self.step.clone();
         if self.times > 1 {
             let before = step.at.boottime_ms.saturating_sub(self.first.boottime_ms);
@@ -70,7 +70,7 @@ impl Kept {
 /// Recent steps of all users.
 #[derive(Debug)]
 pub struct History {
-    steps: VecDeque<Kept>,
+    steps: VecDeque<HistoryEntry>,
     last: u64,
     latency: Latency,
 }
@@ -87,13 +87,13 @@ impl Default for History {
 
 impl History {
     /// Adds a step of a user.
-    pub fn add(&mut self, user: UserId, step: Step) {
+    pub fn add(&mut self, user: UserId, step: HistoryStep) {
         self.last += 1;
         self.push(user, step, Some(self.last));
     }
 
     /// Adds a step from another node.
-    pub fn add_far(&mut self, user: UserId, step: Step) {
+    pub fn add_far(&mut self, user: UserId, step: HistoryStep) {
         self.push(user, step, None);
     }
 
@@ -108,7 +108,7 @@ impl History {
         self.latency.quantile(percent, now)
     }
 
-    fn push(&mut self, user: UserId, step: Step, number: Option<u64>) {
+    fn push(&mut self, user: UserId, step: HistoryStep, number: Option<u64>) {
         let own = self.steps.iter().enumerate().rev();
         let own = own.filter(|(_, one)| one.user == user).take(SHOWN_MAX);
         let alike = own.filter(|(_, one)| one.is_like(&step));
@@ -122,7 +122,7 @@ impl History {
             second.times = second.times.saturating_add(before.times);
             second.first = before.first;
         }
-        let kept = Kept {
+        let kept = HistoryEntry {
             user,
             number,
             times: 1,
@@ -141,7 +141,7 @@ impl History {
     }
 
     /// Returns up to `count` local steps after the one with this number, with their numbers.
-    pub fn behind(&self, number: u64, count: usize) -> Vec<(u64, UserId, Step)> {
+    pub fn behind(&self, number: u64, count: usize) -> Vec<(u64, UserId, HistoryStep)> {
         let own = self.steps.iter();
         let own = own.filter_map(|one| Some((one.number?, one.user, &one.step)));
         let newer = own.filter(|(own, ..)| *own > number).take(count);
@@ -156,9 +156,9 @@ impl History {
     }
 
     /// Returns the recent steps of a user, the newest last.
-    pub fn of(&self, user: UserId) -> Vec<Step> {
+    pub fn of(&self, user: UserId) -> Vec<HistoryStep> {
         let own = self.steps.iter().filter(|one| one.user == user);
-        let mut steps: Vec<Step> = own.map(Kept::shown).collect();
+        let mut steps: Vec<HistoryStep> = own.map(HistoryEntry::shown).collect();
         // Sorted, since the steps of other nodes arrive a moment later.
         steps.sort_by_key(|step| step.at.boottime_ms);
         steps.drain(..steps.len().saturating_sub(SHOWN_MAX));
@@ -174,7 +174,7 @@ mod tests {
     fn the_newest_steps_of_a_user_are_kept_in_their_order() {
         let mut history = History::default();
         let user = |number: usize| UserId([u8::try_from(number % 2).unwrap(); 16]);
-        let step = |number: usize| Step {
+        let step = |number: usize| HistoryStep {
             at: Moment::default(),
             from: String::new(),
             asked: number.to_string(),
@@ -193,7 +193,7 @@ mod tests {
     fn what_is_repeated_counts_and_pushes_nothing_out() {
         let mut history = History::default();
         let user = UserId([1; 16]);
-        let step = |why: &str, at_ms: u64| Step {
+        let step = |why: &str, at_ms: u64| HistoryStep {
             at: Moment {
                 boottime_ms: at_ms,
                 ..Moment::default()

@@ -1,7 +1,7 @@
 //! Messages to the farm role, in addition to those for every role. The supervisor forwards them as
 //! bytes.
 
-use crate::history::Step;
+use crate::history::HistoryStep;
 use crate::keyword::NAME;
 use part::role::PartMessage;
 use part::role::bounded::Text;
@@ -12,10 +12,10 @@ const NAME_BYTES_MAX: usize = 512;
 
 /// An order or a query of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub enum OperatorMessage {
     /// Lists the users of all farms. The response is [`Sessions`].
     Sessions {},
-    /// Drains a host, or lets it accept users again. The response is [`Answer`].
+    /// Drains a host, or lets it accept users again. The response is [`OrderResponse`].
     Drain {
         /// Name of the host, or `farm/name`.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
@@ -24,7 +24,7 @@ pub enum Message {
         is_drained: bool,
     },
     /// Closes the connections of a user at all nodes; the session stays. The response is
-    /// [`Answer`].
+    /// [`OrderResponse`].
     Disconnect {
         /// User, in any form of the name.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
@@ -33,7 +33,7 @@ pub enum Message {
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
         host: String,
     },
-    /// Explains what a user got, and would get now. The response is [`Asked`].
+    /// Explains what a user got, and would get now. The response is [`UserHistoryResponse`].
     Why {
         /// User, in any form of the name.
         #[serde(with = "Text::<NAME_BYTES_MAX>")]
@@ -41,7 +41,7 @@ pub enum Message {
     },
 }
 
-impl Message {
+impl OperatorMessage {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)
@@ -51,7 +51,7 @@ impl Message {
 /// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Answer {
+pub struct OrderResponse {
     /// True if the order was executed.
     pub good: bool,
     /// Result of the order, or the error.
@@ -96,10 +96,10 @@ pub struct Session {
     pub agent: String,
 }
 
-/// Response to [`Message::Why`]: one entry for each farm that knows the user.
+/// Response to [`OperatorMessage::Why`]: one entry for each farm that knows the user.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Asked {
+pub struct UserHistoryResponse {
     /// Entries by farm.
     pub farms: Vec<AskedFarm>,
 }
@@ -119,7 +119,7 @@ pub struct AskedFarm {
     /// Report of the host's agent about the user's session; empty if there is none.
     pub agent: String,
     /// Steps of the user, the newest last.
-    pub steps: Vec<Step>,
+    pub steps: Vec<HistoryStep>,
 }
 
 /// Host that a user would get in a collection.

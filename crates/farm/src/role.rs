@@ -2,15 +2,15 @@
 //! report.
 
 use crate::config::{Bind, Farm, Farms};
-use crate::directory::Origin;
-use crate::guests::{Asker, Guests, Source};
+use crate::directory::DirectoryId;
+use crate::guests::{Asker, GuestProvider, Guests};
 use crate::keyword::NAME;
-use crate::link::Link;
-use crate::message::{Answer, Asked, Message, Sessions};
+use crate::link::NodeLink;
+use crate::message::{OperatorMessage, OrderResponse, Sessions, UserHistoryResponse};
 use crate::portal::Portal;
-use crate::server::{Door, Server};
-use crate::site::{Kept, Shared, Site, rows};
-use crate::user::User;
+use crate::server::{FarmListener, Server};
+use crate::site::{FarmState, SavedFarm, SharingParameters, rows};
+use crate::user::FarmUser;
 use crate::web;
 use access::proof::Verify;
 use access::session;
@@ -18,18 +18,18 @@ use access::user::Users;
 use aws_lc_rs::rand;
 use part::channel::Received;
 use part::codec;
-use part::report::{Grade, Moment, Report};
+use part::report::{Grade, Moment, StatusReport};
 use part::role::{MemberNews, Membership};
 use part::state_file;
 use part::voice::write_error;
-use part::work::Question;
+use part::work::PartRequest;
 use screen::kind;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wire::Trusted;
+use wire::TrustedNodes;
 
 /// Length of the generated token key, in bytes.
 const KEY_BYTES: usize = 32;
@@ -52,34 +52,34 @@ pub struct Program {
     /// Verifies a password of a userlist.
     pub verify: Verify,
     /// Connection to the part that runs the guests.
-    pub guests: Source,
+    pub guests: GuestProvider,
 }
 
 /// The role.
-pub struct Role {
+pub struct FarmRole {
     verify: Verify,
-    farms: BTreeMap<String, Running>,
+    farms: BTreeMap<String, RunningFarm>,
     /// Token key of farms whose section configures none.
     key: Vec<u8>,
     kept: Vec<u8>,
     /// Saved sign-ins of each portal.
-    portals: BTreeMap<String, session::Kept>,
+    portals: BTreeMap<String, session::SavedSessions>,
     due: Instant,
     /// Link to the other nodes; None on a node without others.
-    link: Option<Link>,
+    link: Option<NodeLink>,
     /// Sends the requests of portals to the part that runs the guests.
     asker: Asker,
     /// Saved sign-ins of farms that have left the configuration. A farm that returns must not
     /// revive sessions that have ended.
-    gone: BTreeMap<String, session::Kept>,
+    gone: BTreeMap<String, session::SavedSessions>,
     /// Errors, by farm, of addresses that could not be opened. An entry stays until all addresses
     /// of the farm are open.
     closed: BTreeMap<String, String>,
     membership: Membership,
 }
 
-struct Running {
-    site: Arc<Site>,
+struct RunningFarm {
+    site: Arc<FarmState>,
     server: Server,
     /// None: the farm has no address for HTTPS.
     web: Option<web::Server>,
@@ -88,12 +88,12 @@ struct Running {
 
 /// Listening addresses of a farm: for RDP and for HTTPS.
 struct Doors {
-    rdp: Vec<Arc<Door>>,
-    web: Vec<Arc<Door>>,
+    rdp: Vec<Arc<FarmListener>>,
+    web: Vec<Arc<FarmListener>>,
 }
 
 /// Farms with their listening addresses.
-type Opened = Vec<(String, Farm, Doors)>;
+type OpenedFarms = Vec<(String, Farm, Doors)>;
 
 impl Doors {
     fn is_empty(&self) -> bool {
@@ -104,17 +104,17 @@ impl Doors {
 /// State that is saved for the next role.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
-struct State {
+struct SavedRoleState {
     #[serde(with = "serde_bytes")]
     key: Vec<u8>,
-    farms: BTreeMap<String, Kept>,
-    portals: BTreeMap<String, session::Kept>,
+    farms: BTreeMap<String, SavedFarm>,
+    portals: BTreeMap<String, session::SavedSessions>,
 }
 
 /// Decodes the state of the previous role. An unreadable state is reported and replaced by an empty
 /// one.
-fn read_state(kept: Option<&[u8]>) -> State {
-    let state = kept.map(codec::decode::<State>).transpose();
+fn read_state(kept: Option<&[u8]>) -> SavedRoleState {
+    let state = kept.map(codec::decode::<SavedRoleState>).transpose();
     state.ok().flatten().unwrap_or_else(|| {
         if kept.is_some() {
             write_error(
@@ -122,17 +122,17 @@ fn read_state(kept: Option<&[u8]>) -> State {
                  their users connect, and everybody signs in anew\n",
             );
         }
-        State::default()
+        SavedRoleState::default()
     })
 }
 
-impl Role {
+impl FarmRole {
     /// Starts with a payload and the saved state of the previous role. An address that cannot be
     /// opened is retried periodically, as long as another one is open.
     ///
     /// # Errors
     /// Returns why the role cannot serve, as a message.
-    pub fn new(program: Program, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
+    pub fn new(program: Program, payload: &[u8], kept: Option<&[u8]>) -> Result<FarmRole, String> {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         let mut state = read_state(kept);
         if state.key.len() != KEY_BYTES {
@@ -149,13 +149,13 @@ impl Role {
             return Err(words.clone());
         }
         let mut users = opened.iter().map(|(_, farm, _)| &farm.users);
-        let asks = users.find(|users| users.asks_system());
+        let asks = users.find(|users| users.has_system_users());
         // Loaded now because files can only be read before the confinement.
         let libraries = kind::libraries();
         (program.confine)(asks.and_then(|users| users.system.group()))?;
-        let link = { farms.shared }.then(Link::start).transpose();
+        let link = { farms.shared }.then(NodeLink::start).transpose();
         let guests = Guests::new(libraries).map_err(|error| language::reason(&error))?;
-        let mut role = Role {
+        let mut role = FarmRole {
             asker: Asker::new(program.guests, Arc::new(guests)),
             verify: program.verify,
             farms: BTreeMap::new(),
@@ -176,12 +176,12 @@ impl Role {
         role.gone = state.portals;
         role.close(closed);
         role.links();
-        role.keep();
+        role.save_state();
         Ok(role)
     }
 
     /// Passes the identities of the cluster's nodes to the link.
-    pub fn trust(&self, trusted: Trusted) {
+    pub fn trust(&self, trusted: TrustedNodes) {
         if let Some(link) = &self.link {
             link.trust(trusted);
         }
@@ -197,15 +197,15 @@ impl Role {
     }
 
     /// Returns what connects a farm with the other nodes; None without a link.
-    fn shared(&self) -> Result<Option<Shared>, String> {
+    fn shared(&self) -> Result<Option<SharingParameters>, String> {
         let Some(link) = &self.link else {
             return Ok(None);
         };
         let mut bytes = [0; 8];
         rand::fill(&mut bytes).map_err(|_| "the system has no random numbers".to_owned())?;
-        Ok(Some(Shared {
-            origin: Origin(u64::from_le_bytes(bytes)),
-            bell: link.bell(),
+        Ok(Some(SharingParameters {
+            origin: DirectoryId(u64::from_le_bytes(bytes)),
+            bell: link.message_notifier(),
         }))
     }
 
@@ -214,10 +214,10 @@ impl Role {
         name: String,
         farm: Farm,
         doors: Doors,
-        (kept, portal): (Kept, Option<session::Kept>),
+        (kept, portal): (SavedFarm, Option<session::SavedSessions>),
     ) -> Result<(), String> {
         let shared = self.shared()?;
-        let site = Arc::new(Site::new(&name, farm, &self.key, shared));
+        let site = Arc::new(FarmState::new(&name, farm, &self.key, shared));
         site.restore(kept);
         site.set_membership(self.membership.clone());
         let server = Server::start(Arc::clone(&site), doors.rdp);
@@ -226,7 +226,7 @@ impl Role {
         let portal = Portal::new(Arc::clone(&site), portal, (self.verify, guests))?;
         let portal = Arc::new(portal);
         let web = web_server(&site, doors.web, &portal)?;
-        let running = Running {
+        let running = RunningFarm {
             site,
             server,
             web,
@@ -245,13 +245,14 @@ impl Role {
         let farms: Farms = codec::decode(payload).map_err(|error| error.to_string())?;
         self.membership.set_member(farms.shared);
         // All addresses are opened first: after that, only starting a thread can fail.
-        let before = self.doors();
+        let before = self.all_listeners();
         let (opened, closed) = open_all(farms.farms, &before);
         self.close(closed);
         for (name, running) in &self.farms {
             let is_gone = !opened.iter().any(|(one, ..)| one == name);
             if is_gone && self.gone.len() < GONE_MAX {
-                self.gone.insert(name.clone(), running.portal.kept());
+                self.gone
+                    .insert(name.clone(), running.portal.state_to_save());
             }
         }
         self.farms
@@ -265,20 +266,20 @@ impl Role {
                 }
                 None => {
                     let portal = self.gone.remove(&name);
-                    self.start(name, farm, doors, (Kept::default(), portal))?;
+                    self.start(name, farm, doors, (SavedFarm::default(), portal))?;
                 }
             }
         }
         self.pass_membership();
         self.links();
-        self.keep();
+        self.save_state();
         Ok(())
     }
 
     /// Applies the control role's news about this machine's cluster membership.
     pub fn member(&mut self, news: &MemberNews) {
         let now_ns = Moment::now().boottime_ms.saturating_mul(1_000_000);
-        self.membership.hear(news, now_ns);
+        self.membership.apply_report(news, now_ns);
         self.pass_membership();
     }
 
@@ -288,8 +289,8 @@ impl Role {
         }
     }
 
-    fn doors(&self) -> Vec<Arc<Door>> {
-        self.farms.values().flat_map(Running::doors).collect()
+    fn all_listeners(&self) -> Vec<Arc<FarmListener>> {
+        self.farms.values().flat_map(RunningFarm::doors).collect()
     }
 
     /// Replaces the list of closed addresses, and reports new errors.
@@ -305,8 +306,8 @@ impl Role {
     }
 
     /// Retries the addresses that could not be opened. Everything else stays as it is.
-    fn open_again(&mut self) {
-        let before = self.doors();
+    fn retry_addresses(&mut self) {
+        let before = self.all_listeners();
         let mut why = self.closed.clone();
         for (name, words) in &self.closed {
             let Some(running) = self.farms.get_mut(name) else {
@@ -315,7 +316,7 @@ impl Role {
             let addresses = running
                 .site
                 .with_farm(|farm| farm.addresses().map(<[_]>::to_vec));
-            let (doors, closed) = open(addresses.each_ref().map(Vec::as_slice), &before);
+            let (doors, closed) = open_addresses(addresses.each_ref().map(Vec::as_slice), &before);
             let closed = closed.join("; ");
             if closed == *words {
                 continue;
@@ -329,46 +330,46 @@ impl Role {
         self.close(why);
     }
 
-    /// Returns when [`Role::turn`] has to be called next.
-    pub fn due(&self) -> Instant {
+    /// Returns when [`FarmRole::turn`] has to be called next.
+    pub fn next_due(&self) -> Instant {
         self.due
     }
 
-    /// Returns a descriptor that becomes readable when [`Role::turn`] has to be called earlier.
-    pub fn wakes(&self) -> BorrowedFd<'_> {
-        self.asker.wakes()
+    /// Returns a descriptor that becomes readable when [`FarmRole::turn`] has to be called earlier.
+    pub fn wake_descriptor(&self) -> BorrowedFd<'_> {
+        self.asker.wake_descriptor()
     }
 
     /// Takes the pending requests to the part that runs the guests.
-    pub fn asks(&mut self) -> Vec<Question> {
-        self.asker.asks()
+    pub fn take_requests(&mut self) -> Vec<PartRequest> {
+        self.asker.take_outgoing_requests()
     }
 
     /// Handles a response of the part that runs the guests.
-    pub fn answered(&mut self, answer: &Received) {
-        self.asker.answered(answer);
+    pub fn handle_response(&mut self, answer: &Received) {
+        self.asker.handle_guest_response(answer);
     }
 
     /// Handles the requests of portals, retries closed addresses, and saves changed state when that
     /// is due.
-    pub fn turn(&mut self) {
-        self.asker.turn();
+    pub fn run_due_work(&mut self) {
+        self.asker.move_queued_requests();
         let is_due = self.due <= Instant::now();
         if is_due {
-            self.open_again();
+            self.retry_addresses();
         }
-        if is_due || self.asker.guests().take_keeps() {
-            self.keep();
+        if is_due || self.asker.guests().take_save_request() {
+            self.save_state();
         }
     }
 
-    fn keep(&mut self) {
+    fn save_state(&mut self) {
         self.due = Instant::now() + KEEP;
         let changed = self.farms.values().map(|running| running.site.changed());
         // No short circuit: every farm has to be queried.
         let has_changed = changed.fold(self.kept.is_empty(), |all, one| all | one);
         let portals = self.farms.iter();
-        let portals = portals.map(|(name, running)| (name.clone(), running.portal.kept()));
+        let portals = portals.map(|(name, running)| (name.clone(), running.portal.state_to_save()));
         let gone = self.gone.iter();
         let gone = gone.map(|(name, kept)| (name.clone(), kept.clone()));
         let portals: BTreeMap<_, _> = gone.chain(portals).collect();
@@ -377,9 +378,9 @@ impl Role {
         }
         self.portals.clone_from(&portals);
         let count = self.farms.len();
-        let farms =
-            { self.farms.iter() }.map(|(name, running)| (name.clone(), running.site.kept(count)));
-        let state = State {
+        let farms = { self.farms.iter() }
+            .map(|(name, running)| (name.clone(), running.site.state_to_save(count)));
+        let state = SavedRoleState {
             key: self.key.clone(),
             farms: farms.collect(),
             portals,
@@ -391,13 +392,13 @@ impl Role {
     }
 
     /// Returns the state for the next role.
-    pub fn kept(&self) -> Vec<u8> {
+    pub fn saved_state(&self) -> Vec<u8> {
         self.kept.clone()
     }
 
     /// Closes all connections.
     pub fn stop(&mut self) {
-        self.keep();
+        self.save_state();
         if let Some(link) = self.link.take() {
             link.leave();
         }
@@ -405,9 +406,13 @@ impl Role {
     }
 
     /// The report.
-    pub fn report(&self) -> Report {
-        let trouble = self.link.as_ref().map(Link::trouble).unwrap_or_default();
-        let shown = |(name, running): (&String, &Running)| {
+    pub fn report(&self) -> StatusReport {
+        let trouble = self
+            .link
+            .as_ref()
+            .map(NodeLink::trouble)
+            .unwrap_or_default();
+        let shown = |(name, running): (&String, &RunningFarm)| {
             let mut subject = running.site.subject();
             subject.events = running.portal.events();
             let admission = running.site.admission();
@@ -427,7 +432,7 @@ impl Role {
                 false => subject.fact("other nodes", trouble.clone()),
             }
         };
-        Report {
+        StatusReport {
             part: NAME.to_owned(),
             at: Moment::now(),
             subjects: self.farms.iter().map(shown).collect(),
@@ -436,29 +441,29 @@ impl Role {
     }
 
     /// Executes an operator's order, and returns the encoded response.
-    pub fn order(&mut self, message: &Message) -> Vec<u8> {
+    pub fn order(&mut self, message: &OperatorMessage) -> Vec<u8> {
         match message {
-            Message::Sessions {} => codec::encode(&self.sessions()),
-            Message::Drain { host, is_drained } => {
+            OperatorMessage::Sessions {} => codec::encode(&self.sessions()),
+            OperatorMessage::Drain { host, is_drained } => {
                 let done = self.drain(host, *is_drained);
                 let good = done.is_ok();
                 let words = done.unwrap_or_else(|words| words);
-                self.keep();
-                codec::encode(&Answer { good, words })
+                self.save_state();
+                codec::encode(&OrderResponse { good, words })
             }
-            Message::Disconnect { user, host } => {
+            OperatorMessage::Disconnect { user, host } => {
                 let done = self.disconnect(user, host);
                 let good = done.is_ok();
                 let words = done.unwrap_or_else(|words| words);
-                codec::encode(&Answer { good, words })
+                codec::encode(&OrderResponse { good, words })
             }
-            Message::Why { user } => codec::encode(&self.why(user)),
+            OperatorMessage::Why { user } => codec::encode(&self.why(user)),
         }
     }
 
     /// Returns the users, those with connections first, as many as fit into one response.
     fn sessions(&self) -> Sessions {
-        let me = self.link.as_ref().map(Link::me).unwrap_or_default();
+        let me = self.link.as_ref().map(NodeLink::me).unwrap_or_default();
         let mut all: Vec<_> = { self.farms.values() }
             .flat_map(|running| running.site.sessions(&me))
             .collect();
@@ -483,7 +488,7 @@ impl Role {
             None => (None, host),
         };
         let sites = self.farms.values().map(|running| &running.site);
-        let is_named = |site: &&Arc<Site>| farm.is_none_or(|farm| farm == site.name());
+        let is_named = |site: &&Arc<FarmState>| farm.is_none_or(|farm| farm == site.name());
         let having: Vec<_> = sites
             .filter(is_named)
             .filter(|site| site.has_host(name))
@@ -500,7 +505,7 @@ impl Role {
         };
         let was_drained = site.is_ordered(name);
         site.drain(name, is_drained);
-        if !is_drained && let Some(why) = site.takes_nobody(name) {
+        if !is_drained && let Some(why) = site.why_no_new_users(name) {
             let word = if was_drained { "no longer" } else { "not" };
             return Ok(format!(
                 "{name} is {word} drained by an order, and takes nobody now: {why}"
@@ -527,12 +532,12 @@ impl Role {
 
     /// Closes the connections of a user in all farms, or only those to one host.
     fn disconnect(&self, name: &str, host: &str) -> Result<String, String> {
-        let user = User::named(name).ok_or_else(|| format!("'{name}' is no name of a user"))?;
+        let user = FarmUser::named(name).ok_or_else(|| format!("'{name}' is no name of a user"))?;
         let (farm, host) = host
             .split_once('/')
             .map_or((None, host), |(farm, host)| (Some(farm), host));
         let sites = self.farms.values().map(|running| &running.site);
-        let is_named = |site: &&Arc<Site>| farm.is_none_or(|farm| farm == site.name());
+        let is_named = |site: &&Arc<FarmState>| farm.is_none_or(|farm| farm == site.name());
         let having: Vec<_> = { sites.filter(is_named) }
             .filter(|site| host.is_empty() || site.has_host(host))
             .collect();
@@ -567,9 +572,9 @@ impl Role {
         }
     }
 
-    fn why(&self, user: &str) -> Asked {
+    fn why(&self, user: &str) -> UserHistoryResponse {
         let (mut farms, mut bytes) = (Vec::new(), 0);
-        let user = User::named(user);
+        let user = FarmUser::named(user);
         let sites = self.farms.values().map(|running| &running.site);
         for mut asked in sites.filter_map(|site| site.why(user.as_ref()?)) {
             bytes += codec::encode(&asked).len();
@@ -580,11 +585,11 @@ impl Role {
             }
             farms.push(asked);
         }
-        Asked { farms }
+        UserHistoryResponse { farms }
     }
 }
 
-impl Running {
+impl RunningFarm {
     /// Listens at these addresses. Connections through other addresses stay open.
     fn listen(&mut self, doors: Doors) -> Result<(), String> {
         self.server.change(doors.rdp);
@@ -595,9 +600,9 @@ impl Running {
         Ok(())
     }
 
-    fn doors(&self) -> Vec<Arc<Door>> {
-        let web = self.web.as_ref().map(web::Server::doors);
-        let mut all = self.server.doors();
+    fn doors(&self) -> Vec<Arc<FarmListener>> {
+        let web = self.web.as_ref().map(web::Server::listeners);
+        let mut all = self.server.listeners();
         all.extend(web.unwrap_or_default());
         all
     }
@@ -605,8 +610,8 @@ impl Running {
 
 /// Starts the HTTPS server, if the farm has an address for it.
 fn web_server(
-    site: &Arc<Site>,
-    doors: Vec<Arc<Door>>,
+    site: &Arc<FarmState>,
+    doors: Vec<Arc<FarmListener>>,
     portal: &Arc<Portal>,
 ) -> Result<Option<web::Server>, String> {
     if doors.is_empty() {
@@ -620,11 +625,11 @@ fn web_server(
 /// the others.
 fn open_all(
     farms: impl IntoIterator<Item = (String, Farm)>,
-    before: &[Arc<Door>],
-) -> (Opened, BTreeMap<String, String>) {
+    before: &[Arc<FarmListener>],
+) -> (OpenedFarms, BTreeMap<String, String>) {
     let (mut opened, mut why) = (Vec::new(), BTreeMap::new());
     for (name, farm) in farms {
-        let (doors, closed) = open(farm.addresses(), before);
+        let (doors, closed) = open_addresses(farm.addresses(), before);
         if !closed.is_empty() {
             why.insert(name.clone(), closed.join("; "));
         }
@@ -635,14 +640,14 @@ fn open_all(
 
 /// Opens the addresses of a farm, for RDP and for HTTPS, and keeps those that are already open.
 /// Also returns the errors of the others.
-fn open([rdp, web]: [&[Bind]; 2], before: &[Arc<Door>]) -> (Doors, Vec<String>) {
+fn open_addresses([rdp, web]: [&[Bind]; 2], before: &[Arc<FarmListener>]) -> (Doors, Vec<String>) {
     let one = |bind: &Bind| match before.iter().find(|door| door.address() == bind.address) {
         Some(door) if door.is_of(bind) => (Some(Arc::clone(door)), None),
         Some(door) => match door.changed(bind) {
             Ok(door) => (Some(Arc::new(door)), None),
             Err(words) => (Some(Arc::clone(door)), Some(words)),
         },
-        None => match Door::open(bind) {
+        None => match FarmListener::open(bind) {
             Ok(door) => (Some(Arc::new(door)), None),
             Err(words) => (None, Some(words)),
         },

@@ -145,7 +145,7 @@ mod tests {
 
     /// Returns whether OpenSSL accepts a signature.
     fn verify(authority: &Authority, signature: &[u8], content: &[u8]) -> bool {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let write = |name: &str, bytes: &[u8]| scratch.write(name, bytes).unwrap();
         let authority = write("ca.pem", authority.certificate_pem().as_bytes());
         let (signature, content) = (write("sig", signature), write("content", content));
@@ -186,7 +186,7 @@ mod tests {
             &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
             &["ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
         ] {
-            let scratch = lab::Scratch::new().unwrap();
+            let scratch = lab::ScratchDirectory::new().unwrap();
             let file = scratch.path().join("own.pem");
             let mut command = Command::new("openssl");
             command.args([

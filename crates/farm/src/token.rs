@@ -66,7 +66,7 @@ pub struct Claims {
 
 /// Reason why a token is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refused {
+pub enum RoutingTokenError {
     /// The format is another one: a token of another product.
     #[error("the routing token is not of this program")]
     Foreign,
@@ -128,31 +128,38 @@ impl Key {
     ///
     /// # Errors
     /// Returns why the token is refused.
-    pub fn read(&self, token: &[u8], farm: NameId, now_s: u64) -> Result<Claims, Refused> {
-        let text = token.strip_prefix(PREFIX).ok_or(Refused::Foreign)?;
+    pub fn read(
+        &self,
+        token: &[u8],
+        farm: NameId,
+        now_s: u64,
+    ) -> Result<Claims, RoutingTokenError> {
+        let text = token
+            .strip_prefix(PREFIX)
+            .ok_or(RoutingTokenError::Foreign)?;
         if text.len() != LETTERS {
-            return Err(Refused::Foreign);
+            return Err(RoutingTokenError::Foreign);
         }
         let bytes = URL_SAFE_NO_PAD.decode(text);
-        let bytes = bytes.map_err(|_| Refused::Foreign)?;
+        let bytes = bytes.map_err(|_| RoutingTokenError::Foreign)?;
         let (signed, mac) = bytes
             .split_at_checked(SIGNED_BYTES)
-            .ok_or(Refused::Foreign)?;
+            .ok_or(RoutingTokenError::Foreign)?;
         if signed.first() != Some(&VERSION) {
-            return Err(Refused::Foreign);
+            return Err(RoutingTokenError::Foreign);
         }
         let expected = hmac::sign(&self.0, signed);
         let expected = expected.as_ref().get(..MAC_BYTES).unwrap_or_default();
         if aws_lc_rs::constant_time::verify_slices_are_equal(expected, mac).is_err() {
-            return Err(Refused::Forged);
+            return Err(RoutingTokenError::Forged);
         }
-        let claims = claims(signed).ok_or(Refused::Foreign)?;
+        let claims = claims(signed).ok_or(RoutingTokenError::Foreign)?;
         if claims.farm != farm {
-            return Err(Refused::OtherFarm);
+            return Err(RoutingTokenError::OtherFarm);
         }
         match u64::from(claims.expires_s) > now_s {
             true => Ok(claims),
-            false => Err(Refused::Expired(claims.collection)),
+            false => Err(RoutingTokenError::Expired(claims.collection)),
         }
     }
 }
@@ -175,13 +182,13 @@ fn claims(signed: &[u8]) -> Option<Claims> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::user::User;
+    use crate::user::FarmUser;
     use proptest::prelude::*;
 
     fn anna() -> Claims {
         Claims {
             farm: NameId::of("office"),
-            user: User::named("anna").unwrap().id,
+            user: FarmUser::named("anna").unwrap().id,
             collection: CollectionId([3; collection::ID_BYTES]),
             host: Some(NameId::of("ts1")),
             expires_s: 2_000_000_000,
@@ -205,7 +212,7 @@ mod tests {
         );
         let read = |now_s| key.read(text(&token), NameId::of("office"), now_s);
         assert_eq!(read(1_999_999_999), Ok(anna()));
-        let expired = Err(Refused::Expired(anna().collection));
+        let expired = Err(RoutingTokenError::Expired(anna().collection));
         assert_eq!(read(2_000_000_000), expired);
         assert_eq!(read(u64::MAX), expired);
     }
@@ -229,9 +236,12 @@ mod tests {
         let read = |key: &Key, token: &[u8], farm| key.read(token, NameId::of(farm), 0);
         assert_eq!(
             read(&Key::new(&[8; 32]), text(&token), "office"),
-            Err(Refused::Forged)
+            Err(RoutingTokenError::Forged)
         );
-        assert_eq!(read(&key, text(&token), "school"), Err(Refused::OtherFarm));
+        assert_eq!(
+            read(&key, text(&token), "school"),
+            Err(RoutingTokenError::OtherFarm)
+        );
         for foreign in [
             b"Cookie: msts=3640205228.15629.0000".as_slice(),
             b"tsv://MS Terminal Services Plugin.1.Office",
@@ -239,7 +249,10 @@ mod tests {
             &token,
             &text(&token)[..80],
         ] {
-            assert_eq!(read(&key, foreign, "office"), Err(Refused::Foreign));
+            assert_eq!(
+                read(&key, foreign, "office"),
+                Err(RoutingTokenError::Foreign)
+            );
         }
     }
 

@@ -29,39 +29,39 @@ impl fmt::Debug for UserId {
 /// one user. Two people with the same name in two domains always share a host, which does no harm.
 /// One person with two sessions would.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct User {
+pub struct FarmUser {
     /// Identifier of the user.
     pub id: UserId,
     /// Display name: in lower case, without its domain, truncated to 128 bytes.
     pub name: String,
 }
 
-impl User {
+impl FarmUser {
     /// Returns the user with a name, or None for an empty name.
-    pub fn named(name: &str) -> Option<User> {
-        plain(name).map(|account| User::of(&account))
+    pub fn named(name: &str) -> Option<FarmUser> {
+        plain(name).map(|account| FarmUser::of(&account))
     }
 
     /// Returns the user of a logon. A client that names no user, because its user logs on at the
     /// host, is identified by its machine or its address. So each machine at least always gets the
     /// same host.
-    pub fn of_logon(logon: &Logon, from: IpAddr) -> User {
+    pub fn of_logon(logon: &Logon, from: IpAddr) -> FarmUser {
         let by_machine = || {
             let machine = logon.client_name.trim().to_lowercase();
             match machine.is_empty() {
-                true => User::of_address(from),
-                false => User::of(&format!("machine/{machine}")),
+                true => FarmUser::of_address(from),
+                false => FarmUser::of(&format!("machine/{machine}")),
             }
         };
-        User::named(&logon.user).unwrap_or_else(by_machine)
+        FarmUser::named(&logon.user).unwrap_or_else(by_machine)
     }
 
     /// Returns the user for a client of which only the address is known.
-    pub fn of_address(from: IpAddr) -> User {
-        User::of(&format!("address/{from}"))
+    pub fn of_address(from: IpAddr) -> FarmUser {
+        FarmUser::of(&format!("address/{from}"))
     }
 
-    fn of(account: &str) -> User {
+    fn of(account: &str) -> FarmUser {
         let mut id = [0; ID_BYTES];
         let hash = digest(&SHA256, account.as_bytes());
         id.iter_mut()
@@ -73,7 +73,7 @@ impl User {
         }
         let shown = account[..end].chars();
         let shown = shown.map(|letter| if letter.is_control() { '?' } else { letter });
-        User {
+        FarmUser {
             id: UserId(id),
             name: shown.collect(),
         }
@@ -90,13 +90,13 @@ fn plain(name: &str) -> Option<String> {
 
 /// Returns the account for a typed name: an exact match, or else the account that is the same user.
 pub fn account_of<'u>(
-    users: &'u [access::user::User],
+    users: &'u [access::user::AuthorizedUser],
     typed: &str,
-) -> Option<&'u access::user::User> {
+) -> Option<&'u access::user::AuthorizedUser> {
     let same = users.iter().find(|user| user.account.name == typed);
     same.or_else(|| {
         let typed = plain(typed)?;
-        let is_it = |user: &&access::user::User| {
+        let is_it = |user: &&access::user::AuthorizedUser| {
             plain(&user.account.name).is_some_and(|name| name == typed)
         };
         users.iter().find(is_it)
@@ -111,7 +111,9 @@ pub fn asked_name(users: &List, typed: &str) -> String {
     }
     match account_of(&users.users, typed) {
         Some(user) => user.account.name.clone(),
-        None => User::named(typed).map(|user| user.name).unwrap_or_default(),
+        None => FarmUser::named(typed)
+            .map(|user| user.name)
+            .unwrap_or_default(),
     }
 }
 
@@ -121,7 +123,7 @@ mod tests {
 
     #[test]
     fn all_forms_of_a_name_are_one_user() {
-        let anna = User::named("anna").unwrap();
+        let anna = FarmUser::named("anna").unwrap();
         for form in [
             "Anna",
             "EXAMPLE\\anna",
@@ -129,21 +131,21 @@ mod tests {
             " anna ",
             ".\\ANNA",
         ] {
-            assert_eq!(User::named(form).as_ref(), Some(&anna), "{form}");
+            assert_eq!(FarmUser::named(form).as_ref(), Some(&anna), "{form}");
         }
-        assert_ne!(User::named("annab"), Some(anna));
+        assert_ne!(FarmUser::named("annab"), Some(anna));
         for nobody in ["", " ", "EXAMPLE\\"] {
-            assert_eq!(User::named(nobody), None, "{nobody:?}");
+            assert_eq!(FarmUser::named(nobody), None, "{nobody:?}");
         }
-        assert_eq!(User::named("@odd").unwrap().name, "@odd");
+        assert_eq!(FarmUser::named("@odd").unwrap().name, "@odd");
     }
 
     #[test]
     fn names_are_told_apart_whole_and_shown_cut() {
-        let long = |end: &str| User::named(&("ä".repeat(100) + end)).unwrap();
+        let long = |end: &str| FarmUser::named(&("ä".repeat(100) + end)).unwrap();
         assert_ne!(long("a").id, long("b").id);
         assert_eq!(long("a").name, "ä".repeat(64));
-        assert_eq!(User::named("a\u{1b}[2Jb").unwrap().name, "a?[2jb");
+        assert_eq!(FarmUser::named("a\u{1b}[2Jb").unwrap().name, "a?[2jb");
     }
 
     #[test]
@@ -156,7 +158,7 @@ mod tests {
         };
         let from = |last| IpAddr::from([192, 0, 2, last]);
         let of = |user: &str, machine: &str, last| {
-            User::of_logon(&logon(user, machine), from(last)).name
+            FarmUser::of_logon(&logon(user, machine), from(last)).name
         };
         assert_eq!(of("Anna", "PC7", 1), "anna");
         assert_eq!(of("", "PC7", 1), "machine/pc7");
@@ -167,7 +169,7 @@ mod tests {
     fn a_name_is_the_exact_account_or_that_of_the_same_user_and_all_forms_of_a_stranger_count_as_one()
      {
         let account = |name: &str| {
-            access::user::User::new(configuration::Account {
+            access::user::AuthorizedUser::new(configuration::Account {
                 name: name.to_owned(),
                 groups: Vec::new(),
                 password: configuration::Password::None,

@@ -1,7 +1,7 @@
 //! Configuration of guests, and of the nodes that run them, as the role receives it.
 
 use configuration::External;
-use part::power::control::Control;
+use part::power::control::PowerControl;
 use part::role::{Resource, ResourceKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ pub struct Guests {
     /// Name of this node. Empty outside of a cluster: each guest runs here, without a lease.
     pub me: String,
     /// Nodes with a section in the configuration, by name.
-    pub nodes: BTreeMap<String, Node>,
+    pub nodes: BTreeMap<String, NodeSettings>,
     /// Guests, by name.
     pub guests: BTreeMap<String, Guest>,
     /// Templates, by name. They never run.
@@ -40,9 +40,9 @@ pub(crate) fn resource(name: &str) -> String {
 /// Settings of a section `node` that concern guests.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Node {
+pub struct NodeSettings {
     /// Fencing methods, in the order in which they are tried.
-    pub fences: Vec<Control>,
+    pub fences: Vec<PowerControl>,
     /// Watchdog device. It resets the machine if this program stops feeding it.
     pub watchdog: Option<PathBuf>,
     /// Capacity for guests; None: all that the machine has.
@@ -87,7 +87,7 @@ pub struct Guest {
     /// Time that the guest has to shut down before it is ended, milliseconds.
     pub stop_ms: u64,
     /// Placement and start order with respect to other guests.
-    pub order: Order,
+    pub order: PlacementRules,
 }
 
 impl Guest {
@@ -114,7 +114,7 @@ impl Guest {
             check: None,
             migrate: Migrate::default(),
             stop_ms: STOP_MS,
-            order: Order::default(),
+            order: PlacementRules::default(),
         }
     }
 
@@ -129,7 +129,7 @@ impl Guest {
 /// Placement and start order of a guest with respect to other guests.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Order {
+pub struct PlacementRules {
     /// Guests that must run before this one starts.
     pub after: BTreeSet<String>,
     /// Priority where capacity is short: guests with the higher number run.

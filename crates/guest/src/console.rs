@@ -69,11 +69,11 @@ pub fn end(sockets: [&UnixStream; 2]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
 
     #[test]
     fn one_has_it_and_the_next_one_hears_who() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let first = take(scratch.path(), "process 7 of anna, a longer name").unwrap();
         let refused = take(scratch.path(), "node beta").unwrap_err();
         assert!(

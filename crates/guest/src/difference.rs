@@ -1,7 +1,8 @@
 //! Differences between the guests of two configuration versions, as text.
 
 use crate::config::{
-    Boot, Check, Console, Disk, Firmware, Guest, Guests, Migrate, Node, Order, Probe,
+    Boot, Check, Console, Disk, Firmware, Guest, Guests, Migrate, NodeSettings, PlacementRules,
+    Probe,
 };
 use crate::size;
 use std::collections::BTreeSet;
@@ -49,8 +50,8 @@ pub(crate) fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<Strin
     for name in names {
         let [before, now] = [&before, &now].map(|all| all.nodes.get(name));
         let changes = node(
-            before.unwrap_or(&Node::default()),
-            now.unwrap_or(&Node::default()),
+            before.unwrap_or(&NodeSettings::default()),
+            now.unwrap_or(&NodeSettings::default()),
         );
         lines.extend(
             changes
@@ -148,7 +149,7 @@ fn operation(before: &Guest, now: &Guest) -> Vec<String> {
     all.chain(order(&before.order, &now.order)).collect()
 }
 
-fn order(before: &Order, now: &Order) -> Vec<String> {
+fn order(before: &PlacementRules, now: &PlacementRules) -> Vec<String> {
     let both = [before, now];
     let names = |names: &BTreeSet<String>| joined(names.iter().cloned());
     let [after, after_now] = both.map(|order| names(&order.after));
@@ -166,8 +167,8 @@ fn order(before: &Order, now: &Order) -> Vec<String> {
     all.into_iter().flatten().collect()
 }
 
-fn node(before: &Node, now: &Node) -> Vec<String> {
-    let room = |node: &Node| {
+fn node(before: &NodeSettings, now: &NodeSettings) -> Vec<String> {
+    let room = |node: &NodeSettings| {
         let room = node.room.unwrap_or_default();
         let memory = room
             .memory_bytes
@@ -251,9 +252,9 @@ mod tests {
     fn payload(guests: &[(&str, Guest)], room: Option<Room>) -> Vec<u8> {
         let guests = guests.iter().cloned();
         let guests = guests.map(|(name, guest)| (name.to_owned(), guest));
-        let node = Node {
+        let node = NodeSettings {
             room,
-            ..Node::default()
+            ..NodeSettings::default()
         };
         part::codec::encode(&Guests {
             me: "alpha".to_owned(),

@@ -11,8 +11,8 @@ use crate::console::end;
 use part::lock;
 use part::report::Opens;
 use protocol::spice::{
-    DISPLAY, INIT_BYTES, LINK_BYTES, MAIN, SHORT_HEADER_BYTES, Sent, TICKET_BYTES, bytes_behind,
-    channel, has_ticket, init, is_init, is_modern, passed_bytes,
+    DISPLAY, INIT_BYTES, LINK_BYTES, MAIN, SHORT_HEADER_BYTES, SpiceOutputState, TICKET_BYTES,
+    bytes_behind, channel, has_ticket, init, is_init, is_modern, passed_bytes,
 };
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
@@ -53,7 +53,7 @@ impl Displays {
         let begun = begin(&operator).and_then(|begun| {
             let is_held = begun.number == MAIN && !self.is_free(guest);
             match is_held {
-                true => Err(Over::Says(self.in_use(guest))),
+                true => Err(ChannelEnd::Says(self.in_use(guest))),
                 false => Ok(begun),
             }
         });
@@ -61,10 +61,10 @@ impl Displays {
             Ok(begun) => begun,
             // The message takes the place of the server's reply, which the display page
             // understands. The operator may be gone.
-            Err(Over::Says(words)) => {
+            Err(ChannelEnd::Says(words)) => {
                 return drop((&*operator).write_all(format!("{words}\r\n").as_bytes()));
             }
-            Err(Over::Gone) => return,
+            Err(ChannelEnd::Gone) => return,
         };
         let channel = Channel {
             number: begun.number,
@@ -103,7 +103,7 @@ impl Displays {
         guest: &str,
         who: &str,
         (number, operator): (u8, &Arc<UnixStream>),
-    ) -> Result<Taken<'_>, String> {
+    ) -> Result<AcquiredChannel<'_>, String> {
         let all = lock(&self.all);
         let is_ending =
             |all: &mut BTreeMap<String, InUse>| all.get(guest).is_some_and(|one| one.is_ending);
@@ -123,7 +123,7 @@ impl Displays {
             (Some(display), _) => display,
         };
         display.channels.insert(number, Arc::clone(operator));
-        Ok(Taken {
+        Ok(AcquiredChannel {
             displays: self,
             guest: guest.to_owned(),
             number,
@@ -135,13 +135,13 @@ impl Displays {
 const ENDED: &str = "the display has ended";
 
 /// Channel acquired by an operator.
-struct Taken<'d> {
+struct AcquiredChannel<'d> {
     displays: &'d Displays,
     guest: String,
     number: u8,
 }
 
-impl Taken<'_> {
+impl AcquiredChannel<'_> {
     /// Closes all channels of the display session.
     fn end_all(&self) {
         if let Some(display) = lock(&self.displays.all).get_mut(&self.guest) {
@@ -154,7 +154,7 @@ impl Taken<'_> {
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for AcquiredChannel<'_> {
     fn drop(&mut self) {
         let mut all = lock(&self.displays.all);
         if let Some(display) = all.get_mut(&self.guest) {
@@ -169,27 +169,27 @@ impl Drop for Taken<'_> {
 
 /// Reason why a channel ends.
 #[derive(Debug)]
-enum Over {
+enum ChannelEnd {
     /// The operator or the guest is gone, or timed out.
     Gone,
     /// A reason that is reported to the operator.
     Says(String),
 }
 
-impl From<io::Error> for Over {
-    fn from(_: io::Error) -> Over {
-        Over::Gone
+impl From<io::Error> for ChannelEnd {
+    fn from(_: io::Error) -> ChannelEnd {
+        ChannelEnd::Gone
     }
 }
 
 /// Start of a client's channel: its type, and its link message as received.
-struct Begun {
+struct ChannelStart {
     number: u8,
     link: Vec<u8>,
 }
 
-fn begin(operator: &UnixStream) -> Result<Begun, Over> {
-    let says = |words: &str| Over::Says(words.to_owned());
+fn begin(operator: &UnixStream) -> Result<ChannelStart, ChannelEnd> {
+    let says = |words: &str| ChannelEnd::Says(words.to_owned());
     let until = Instant::now() + LIMIT;
     let mut link = [0; LINK_BYTES];
     read_until(operator, &mut link, until)?;
@@ -204,7 +204,7 @@ fn begin(operator: &UnixStream) -> Result<Begun, Over> {
         ));
     }
     let link = [&link[..], &behind].concat();
-    Ok(Begun { number, link })
+    Ok(ChannelStart { number, link })
 }
 
 /// Relay of one SPICE channel.
@@ -212,12 +212,12 @@ struct Channel<'a> {
     number: u8,
     operator: &'a UnixStream,
     guest: &'a UnixStream,
-    state: Mutex<State>,
+    state: Mutex<RelayState>,
     changes: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct RelayState {
     /// The guest has accepted the channel.
     is_accepted: bool,
     /// The guest has answered the first message, or is gone.
@@ -234,11 +234,11 @@ impl Channel<'_> {
     fn to_guest<'d>(
         &self,
         link: &[u8],
-        take: impl FnOnce() -> Result<Taken<'d>, String>,
-    ) -> Option<Taken<'d>> {
+        take: impl FnOnce() -> Result<AcquiredChannel<'d>, String>,
+    ) -> Option<AcquiredChannel<'d>> {
         let mut taken = None;
         let over = self.pass_all(link, take, &mut taken);
-        if let Err(Over::Says(words)) = over {
+        if let Err(ChannelEnd::Says(words)) = over {
             self.say(words, taken.is_some());
         }
         // The operator's page ends at once.
@@ -260,16 +260,18 @@ impl Channel<'_> {
     fn pass_all<'d>(
         &self,
         link: &[u8],
-        take: impl FnOnce() -> Result<Taken<'d>, String>,
-        taken: &mut Option<Taken<'d>>,
-    ) -> Result<(), Over> {
+        take: impl FnOnce() -> Result<AcquiredChannel<'d>, String>,
+        taken: &mut Option<AcquiredChannel<'d>>,
+    ) -> Result<(), ChannelEnd> {
         { self.guest }.write_all(link)?;
         let mut ticket = [0; TICKET_BYTES];
         read_until(self.operator, &mut ticket, Instant::now() + LIMIT)?;
         if !has_ticket(&ticket) {
-            return Err(Over::Says("the client of SPICE has no ticket".to_owned()));
+            return Err(ChannelEnd::Says(
+                "the client of SPICE has no ticket".to_owned(),
+            ));
         }
-        *taken = Some(take().map_err(Over::Says)?);
+        *taken = Some(take().map_err(ChannelEnd::Says)?);
         { self.guest }.write_all(&ticket)?;
         if self.number == DISPLAY {
             self.pass_first()?;
@@ -296,9 +298,9 @@ impl Channel<'_> {
 
     fn wait_while<'s>(
         &self,
-        state: std::sync::MutexGuard<'s, State>,
-        is_so: impl Fn(&mut State) -> bool,
-    ) -> std::sync::MutexGuard<'s, State> {
+        state: std::sync::MutexGuard<'s, RelayState>,
+        is_so: impl Fn(&mut RelayState) -> bool,
+    ) -> std::sync::MutexGuard<'s, RelayState> {
         let waited = self.changes.wait_timeout_while(state, LIMIT, is_so);
         waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
     }
@@ -306,7 +308,7 @@ impl Channel<'_> {
     fn to_operator(&self) {
         let (mut guest, mut operator) = (self.guest, self.operator);
         let mut piece = vec![0; PIECE_BYTES];
-        let mut sent = Sent::default();
+        let mut sent = SpiceOutputState::default();
         while let Ok(read @ 1..) = guest.read(&mut piece) {
             let bytes = piece.get(..read).unwrap_or_default();
             sent.take(bytes);
@@ -320,7 +322,7 @@ impl Channel<'_> {
             }
         }
         let words = lock(&self.state).words.take();
-        if let Some(notice) = words.and_then(|words| sent.notice(&words)) {
+        if let Some(notice) = words.and_then(|words| sent.error_notification(&words)) {
             // The operator may be gone.
             let _ = operator.write_all(&notice);
         }
@@ -328,17 +330,17 @@ impl Channel<'_> {
         end([self.operator, self.guest]);
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut RelayState)) {
         change(&mut lock(&self.state));
         self.changes.notify_all();
     }
 
     /// Relays the first message. An invalid one is replaced by a valid one.
-    fn pass_first(&self) -> Result<(), Over> {
+    fn pass_first(&self) -> Result<(), ChannelEnd> {
         let mut first = [0; INIT_BYTES];
         let read = read_until(self.operator, &mut first, Instant::now() + LIMIT);
         let read = read
-            .map_err(Over::from)
+            .map_err(ChannelEnd::from)
             .and_then(|()| match is_init(&first) {
                 true => Ok(first),
                 false => Err(self.not_passed(&first)),
@@ -348,7 +350,7 @@ impl Channel<'_> {
     }
 
     /// Relays the following messages until one of them is not permitted.
-    fn pass_messages(&self) -> Result<(), Over> {
+    fn pass_messages(&self) -> Result<(), ChannelEnd> {
         let mut operator = BufReader::new(self.operator);
         loop {
             let mut header = [0; SHORT_HEADER_BYTES];
@@ -365,12 +367,12 @@ impl Channel<'_> {
 
     /// Returns the end of a channel whose client sent a message that is not permitted. `message`
     /// starts with the message type.
-    fn not_passed(&self, message: &[u8]) -> Over {
+    fn not_passed(&self, message: &[u8]) -> ChannelEnd {
         let kind = message
             .first_chunk()
             .map_or(0, |kind| u16::from_le_bytes(*kind));
         let channel = self.number;
-        Over::Says(format!(
+        ChannelEnd::Says(format!(
             "the display was ended: its client sent a message that is not passed to a guest (type {kind}, channel {channel})"
         ))
     }

@@ -3,14 +3,14 @@
 
 use crate::config::Guest;
 use crate::keyword::NAME;
-use part::power::control::Control;
+use part::power::control::PowerControl;
 use part::role::PartMessage;
 use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
 
-/// Order of an operator. The answer is [`Answer`].
+/// Order of an operator. The answer is [`GuestResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub enum GuestOrder {
     /// Starts a guest.
     Start {
         /// Name of the guest concerned.
@@ -81,18 +81,18 @@ pub enum Message {
         #[serde(with = "Name")]
         node: String,
         /// Order that the other node carries out.
-        order: Box<Message>,
+        order: Box<GuestOrder>,
     },
     /// Requests the result of an order to another node.
     Sent {
-        /// Number from the answer to the order ([`Answer::waits`]).
+        /// Number from the answer to the order ([`GuestResponse::waits`]).
         number: u64,
     },
 }
 
 /// Request for the fencing methods of a node. The answer is [`Fences`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct AskFences {
+pub struct FencesRequest {
     /// Name of the node concerned.
     #[serde(with = "Name")]
     pub node: String,
@@ -100,13 +100,13 @@ pub struct AskFences {
 
 /// Fencing methods of a node with all options. Only for the user that runs this program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-pub struct Fences(pub Option<Vec<Control>>);
+pub struct Fences(pub Option<Vec<PowerControl>>);
 
-/// Message kind of [`AskFences`].
+/// Message kind of [`FencesRequest`].
 const ASK_FENCES: u16 = 2;
-/// Request for the configuration of a guest. The answer is [`Known`].
+/// Request for the configuration of a guest. The answer is [`GuestConfiguration`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct AskGuest {
+pub struct GuestConfigurationRequest {
     /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
@@ -114,32 +114,32 @@ pub struct AskGuest {
 
 /// Configuration of a guest, with its data for cloud-init: for the user that runs this program.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
-pub struct Known {
+pub struct GuestConfiguration {
     /// Settings in the current configuration.
     pub served: Option<Guest>,
     /// Settings with which the guest was started, if it runs on this node.
     pub started_as: Option<Guest>,
 }
 
-/// Message kind of [`AskGuest`].
+/// Message kind of [`GuestConfigurationRequest`].
 const ASK_GUEST: u16 = 4;
 
-impl AskGuest {
+impl GuestConfigurationRequest {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_GUEST, self)
     }
 
     /// Reads the message, if it is one.
-    pub fn of(message: &PartMessage) -> Option<AskGuest> {
+    pub fn of(message: &PartMessage) -> Option<GuestConfigurationRequest> {
         (message.kind == ASK_GUEST).then(|| message.read())?
     }
 }
 
-/// Message kind of [`AskStand`].
+/// Message kind of [`StandstillRequest`].
 const ASK_STAND: u16 = 3;
 
-/// Step of a standstill, for snapshots of all disks of a guest. The answer is [`Stood`].
+/// Step of a standstill, for snapshots of all disks of a guest. The answer is [`StandstillStatus`].
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stand {
     /// Quiesce and pause the guest.
@@ -152,7 +152,7 @@ pub enum Stand {
 
 /// Request for a step of a standstill.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct AskStand {
+pub struct StandstillRequest {
     /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
@@ -164,7 +164,7 @@ pub struct AskStand {
 
 /// Progress of a standstill.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StoodState {
+pub enum StandstillProgress {
     /// No such standstill exists, or the guest was not paused until the end.
     Refused,
     /// The guest is not paused yet.
@@ -177,11 +177,11 @@ pub enum StoodState {
     Over,
 }
 
-/// Status of a standstill. The response to [`AskStand`].
+/// Status of a standstill. The response to [`StandstillRequest`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Stood {
+pub struct StandstillStatus {
     /// Progress of the standstill.
-    pub state: StoodState,
+    pub state: StandstillProgress,
     /// Reason of a refusal.
     #[serde(with = "Words")]
     pub words: String,
@@ -195,22 +195,22 @@ pub struct Stood {
     pub frozen_ms: u64,
 }
 
-impl AskStand {
+impl StandstillRequest {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_STAND, self)
     }
 
     /// Reads the message, if it is one.
-    pub fn of(message: &PartMessage) -> Option<AskStand> {
+    pub fn of(message: &PartMessage) -> Option<StandstillRequest> {
         (message.kind == ASK_STAND).then(|| message.read())?
     }
 }
 
-impl Stood {
-    pub(crate) fn refused(words: String) -> Stood {
-        Stood {
-            state: StoodState::Refused,
+impl StandstillStatus {
+    pub(crate) fn refused(words: String) -> StandstillStatus {
+        StandstillStatus {
+            state: StandstillProgress::Refused,
             words,
             is_down: false,
             not_frozen: None,
@@ -220,14 +220,14 @@ impl Stood {
     }
 }
 
-impl AskFences {
+impl FencesRequest {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_FENCES, self)
     }
 
     /// Reads the message, if it is one.
-    pub fn of(message: &PartMessage) -> Option<AskFences> {
+    pub fn of(message: &PartMessage) -> Option<FencesRequest> {
         (message.kind == ASK_FENCES).then(|| message.read())?
     }
 }
@@ -237,7 +237,7 @@ pub const BEING_REMOVED: &str = "the cluster has not removed its record yet";
 
 /// Response to an order of an operator.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct GuestResponse {
     /// The order is being carried out.
     pub good: bool,
     /// Reason of a refusal, or the requested text, or the parts of a removed guest that still
@@ -255,12 +255,12 @@ pub struct Answer {
     pub age_ms: u64,
 }
 
-impl Answer {
+impl GuestResponse {
     /// Creates the response to an order carried out or refused by this node.
-    pub fn of(done: Result<String, String>) -> Answer {
+    pub fn of(done: Result<String, String>) -> GuestResponse {
         let good = done.is_ok();
         let (Ok(words) | Err(words)) = done;
-        Answer {
+        GuestResponse {
             good,
             words,
             waits: 0,
@@ -270,7 +270,7 @@ impl Answer {
     }
 }
 
-impl Message {
+impl GuestOrder {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)

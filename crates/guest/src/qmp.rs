@@ -27,7 +27,7 @@ pub enum QmpError {
 
 /// Message of QEMU.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Said {
+pub enum QmpMessage {
     /// Greeting, the first message. `qmp_capabilities` has to be the first command.
     Greeting {
         /// QEMU version: major, minor, micro.
@@ -85,7 +85,7 @@ impl Qmp {
     ///
     /// # Errors
     /// The connection is no longer usable.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<Said>, QmpError> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<QmpMessage>, QmpError> {
         let mut said = Vec::new();
         let mut rest = bytes;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -114,7 +114,7 @@ impl Qmp {
 }
 
 /// Decodes a line; None: the line is empty.
-fn read(line: &[u8]) -> Result<Option<Said>, QmpError> {
+fn read(line: &[u8]) -> Result<Option<QmpMessage>, QmpError> {
     if line.len() > LINE_BYTES_MAX {
         return Err(QmpError::LongLine);
     }
@@ -130,26 +130,26 @@ fn read(line: &[u8]) -> Result<Option<Said>, QmpError> {
     message_of(message).map(Some)
 }
 
-fn message_of(mut message: Map<String, Value>) -> Result<Said, QmpError> {
+fn message_of(mut message: Map<String, Value>) -> Result<QmpMessage, QmpError> {
     let id = message.get("id").and_then(Value::as_u64);
     let words = |value: Option<&Value>| Some(value?.as_str()?.to_owned());
     if let (Some(id), Some(value)) = (id, message.remove("return")) {
-        return Ok(Said::Done { id, value });
+        return Ok(QmpMessage::Done { id, value });
     }
     let refused = |error: &Value| {
         let class = words(error.get("class"))?;
         let words = words(error.get("desc"))?;
-        Some(Said::Refused { id, class, words })
+        Some(QmpMessage::Refused { id, class, words })
     };
     let greeting = |greeting: &Value| {
         let version = greeting.get("version")?.get("qemu")?;
         let number = |name| version.get(name).and_then(Value::as_u64);
         let version = [number("major")?, number("minor")?, number("micro")?];
-        Some(Said::Greeting { version })
+        Some(QmpMessage::Greeting { version })
     };
     let event = |name: &Value| {
         let data = message.get("data").and_then(Value::as_object);
-        Some(Said::Event {
+        Some(QmpMessage::Event {
             name: name.as_str()?.to_owned(),
             data: data.cloned().unwrap_or_default(),
         })
@@ -186,21 +186,21 @@ mod tests {
         "\r\n",
     );
 
-    fn session() -> Vec<Said> {
-        let refused = |id, class: &str, words: &str| Said::Refused {
+    fn session() -> Vec<QmpMessage> {
+        let refused = |id, class: &str, words: &str| QmpMessage::Refused {
             id,
             class: class.to_owned(),
             words: words.to_owned(),
         };
-        let event = |name: &str, data: Value| Said::Event {
+        let event = |name: &str, data: Value| QmpMessage::Event {
             name: name.to_owned(),
             data: data.as_object().cloned().unwrap(),
         };
         vec![
-            Said::Greeting {
+            QmpMessage::Greeting {
                 version: [7, 2, 22],
             },
-            Said::Done {
+            QmpMessage::Done {
                 id: 1,
                 value: json!({}),
             },
@@ -223,7 +223,7 @@ mod tests {
         for size in [1, 2, 7, 64, SESSION.len()] {
             let mut qmp = Qmp::default();
             let pieces = SESSION.as_bytes().chunks(size);
-            let said: Vec<Said> = pieces.flat_map(|piece| qmp.take(piece).unwrap()).collect();
+            let said: Vec<QmpMessage> = pieces.flat_map(|piece| qmp.take(piece).unwrap()).collect();
             assert_eq!(said, session(), "pieces of {size}");
         }
     }

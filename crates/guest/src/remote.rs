@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 
 /// Maximum length of one piece in either direction, bytes.
 pub const PIECE_BYTES_MAX: usize = 32 << 10;
-/// Message kind of [`AskStream`].
+/// Message kind of [`StreamRequest`].
 const ASK_STREAM: u16 = 5;
-/// Message kind of [`AskOpen`].
+/// Message kind of [`OpenRequest`].
 const ASK_OPEN: u16 = 6;
 
 /// Command that another node runs, with its output relayed.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Remote {
+pub enum RemoteCommand {
     /// Serial terminal: the bytes as they are.
     Console {
         /// Name of the guest concerned.
@@ -104,24 +104,24 @@ pub enum Remote {
     },
 }
 
-impl Remote {
+impl RemoteCommand {
     /// Returns the command-line arguments; empty for a variant that is no command. A `--` stands
     /// before the names, so a name is never parsed as an option.
     pub fn arguments(&self) -> Vec<String> {
         let (options, names): (Vec<String>, Vec<&String>) = match self {
-            Remote::Console { .. } | Remote::Display { .. } => return Vec::new(),
-            Remote::Log { name, follows } => {
+            RemoteCommand::Console { .. } | RemoteCommand::Display { .. } => return Vec::new(),
+            RemoteCommand::Log { name, follows } => {
                 let follow = follows.then(|| "--follow".to_owned());
                 (given("log", follow), vec![name])
             }
-            Remote::Snapshot { name, label } => {
+            RemoteCommand::Snapshot { name, label } => {
                 (given("snapshot", option("name", label)), vec![name])
             }
-            Remote::RemoveSnapshot { name, snapshot } => {
+            RemoteCommand::RemoveSnapshot { name, snapshot } => {
                 (given("snapshot", option("remove", snapshot)), vec![name])
             }
-            Remote::Snapshots { name } => (given("snapshots", None), vec![name]),
-            Remote::Restore {
+            RemoteCommand::Snapshots { name } => (given("snapshots", None), vec![name]),
+            RemoteCommand::Restore {
                 name,
                 snapshot,
                 replaces,
@@ -129,7 +129,7 @@ impl Remote {
                 let yes = replaces.then(|| "--yes".to_owned());
                 (given("restore", yes), vec![name, snapshot])
             }
-            Remote::Clone {
+            RemoteCommand::Clone {
                 name,
                 new,
                 snapshot,
@@ -151,7 +151,9 @@ impl Remote {
     pub fn ends_with_its_reader(&self) -> bool {
         matches!(
             self,
-            Remote::Console { .. } | Remote::Display { .. } | Remote::Log { .. }
+            RemoteCommand::Console { .. }
+                | RemoteCommand::Display { .. }
+                | RemoteCommand::Log { .. }
         )
     }
 }
@@ -175,16 +177,16 @@ pub enum Output {
     Ended(u8),
 }
 
-/// Request to the local role about a stream of another node. The answer is [`Passed`].
+/// Request to the local role about a stream of another node. The answer is [`StreamResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum AskStream {
+pub enum StreamRequest {
     /// Opens a stream.
     Begin {
         /// Name of the node concerned.
         #[serde(with = "Name")]
         node: String,
         /// Command that the other node runs.
-        what: Remote,
+        what: RemoteCommand,
     },
     /// Sends input and requests the output that has arrived.
     Pass {
@@ -201,10 +203,10 @@ pub enum AskStream {
     },
 }
 
-/// Response to [`AskStream`].
+/// Response to [`StreamRequest`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Passed {
+pub struct StreamResponse {
     /// Number of the stream.
     pub number: u64,
     /// Output that has arrived.
@@ -222,7 +224,7 @@ pub struct Passed {
 /// Request to connect the descriptor sent along with the display or serial terminal of a guest on
 /// any node. The answer is [`crate::message::Answer`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct AskOpen {
+pub struct OpenRequest {
     /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub name: String,
@@ -231,36 +233,36 @@ pub struct AskOpen {
     pub what: Opens,
 }
 
-impl AskOpen {
+impl OpenRequest {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_OPEN, self)
     }
 
     /// Reads the message, if it is one.
-    pub fn of(message: &PartMessage) -> Option<AskOpen> {
+    pub fn of(message: &PartMessage) -> Option<OpenRequest> {
         (message.kind == ASK_OPEN).then(|| message.read())?
     }
 }
 
-impl AskStream {
+impl StreamRequest {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, ASK_STREAM, self)
     }
 
     /// Reads the message, if it is one.
-    pub fn of(message: &PartMessage) -> Option<AskStream> {
+    pub fn of(message: &PartMessage) -> Option<StreamRequest> {
         (message.kind == ASK_STREAM).then(|| message.read())?
     }
 }
 
-impl Passed {
-    pub(crate) fn refused(words: impl Into<String>) -> Passed {
-        Passed {
+impl StreamResponse {
+    pub(crate) fn refused(words: impl Into<String>) -> StreamResponse {
+        StreamResponse {
             is_over: true,
             words: words.into(),
-            ..Passed::default()
+            ..StreamResponse::default()
         }
     }
 }
@@ -272,7 +274,7 @@ mod tests {
     #[test]
     fn what_an_operator_named_is_never_an_option() {
         let name = || "--kill".to_owned();
-        let log = Remote::Log {
+        let log = RemoteCommand::Log {
             name: name(),
             follows: true,
         };
@@ -280,7 +282,7 @@ mod tests {
             log.arguments(),
             ["guest", "--here", "log", "--follow", "--", "--kill"]
         );
-        let restore = Remote::Restore {
+        let restore = RemoteCommand::Restore {
             name: name(),
             snapshot: "--yes".to_owned(),
             replaces: false,
@@ -289,7 +291,7 @@ mod tests {
             restore.arguments(),
             ["guest", "--here", "restore", "--", "--kill", "--yes"]
         );
-        let snapshot = Remote::Snapshot {
+        let snapshot = RemoteCommand::Snapshot {
             name: "mail".to_owned(),
             label: "--remove".to_owned(),
         };
@@ -304,7 +306,7 @@ mod tests {
                 "mail"
             ]
         );
-        let clone = Remote::Clone {
+        let clone = RemoteCommand::Clone {
             name: "mail".to_owned(),
             new: "web".to_owned(),
             snapshot: String::new(),

@@ -12,7 +12,7 @@
 //!
 //! A standstill is never reported as complete if the guest may have run meanwhile.
 
-use crate::check::agent::Command;
+use crate::check::agent::AgentCommand;
 
 /// Timeout for the guest agent to respond, milliseconds.
 pub const AGENT_MAX_MS: u64 = 3_000;
@@ -28,7 +28,7 @@ pub const STAND_MAX_MS: u64 = 10_000;
 
 /// State of the guest as seen by the role.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Here {
+pub enum GuestRunState {
     /// The virtual CPUs run.
     Runs,
     /// The virtual CPUs are stopped, and QEMU has confirmed it.
@@ -41,7 +41,7 @@ pub enum Here {
 
 /// Progress of the standstill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum StandstillPhase {
     /// The agent freezes the file systems, since this time, milliseconds.
     Freezes(u64),
     /// QEMU pauses the guest, since this time, milliseconds.
@@ -56,7 +56,7 @@ enum Phase {
 
 /// Known state of the guest's file systems.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Files {
+enum FreezeState {
     /// The file systems are not frozen.
     Loose,
     /// A request to the agent was made, and the agent has not responded yet.
@@ -72,8 +72,8 @@ enum Files {
 pub struct Standstill {
     number: u64,
     is_down: bool,
-    phase: Phase,
-    files: Files,
+    phase: StandstillPhase,
+    files: FreezeState,
     /// Reason why the file systems were not frozen.
     not_frozen: String,
     /// The file systems were frozen when the guest was paused.
@@ -93,7 +93,7 @@ pub struct Standstill {
 
 /// Outcome of a standstill.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome<'a> {
+pub enum StandstillOutcome<'a> {
     /// The guest is not paused yet.
     Begins,
     /// The guest is paused.
@@ -113,12 +113,12 @@ impl Standstill {
             number,
             is_down,
             phase: match is_down {
-                true => Phase::Stands(now),
-                false => Phase::Freezes(now),
+                true => StandstillPhase::Stands(now),
+                false => StandstillPhase::Freezes(now),
             },
             files: match is_down {
-                true => Files::Loose,
-                false => Files::Asked,
+                true => FreezeState::Loose,
+                false => FreezeState::Asked,
             },
             not_frozen: String::new(),
             was_frozen: false,
@@ -136,9 +136,9 @@ impl Standstill {
     /// known.
     pub fn left(now: u64) -> Standstill {
         let mut left = Standstill::begin(0, false, now);
-        left.files = Files::Told;
+        left.files = FreezeState::Told;
         left.left_since = Some(now);
-        left.give_up("the guest role was restarted");
+        left.abort_standstill("the guest role was restarted");
         left
     }
 
@@ -154,76 +154,90 @@ impl Standstill {
 
     /// Returns whether the standstill has ended.
     pub fn is_over(&self) -> bool {
-        self.phase == Phase::Over
+        self.phase == StandstillPhase::Over
     }
 
     /// Returns whether the guest must not run.
-    pub fn holds(&self) -> bool {
-        matches!(self.phase, Phase::Pauses(_) | Phase::Stands(_))
+    pub fn must_pause(&self) -> bool {
+        matches!(
+            self.phase,
+            StandstillPhase::Pauses(_) | StandstillPhase::Stands(_)
+        )
     }
 
     /// Returns whether file systems may be frozen, in which case a later role has to thaw them.
     pub fn may_be_frozen(&self) -> bool {
-        self.files != Files::Loose
+        self.files != FreezeState::Loose
     }
 
     /// Returns the command for the guest agent, if any.
-    pub fn asks(&self, here: Here) -> Option<Command> {
+    pub fn next_agent_command(&self, here: GuestRunState) -> Option<AgentCommand> {
         match (self.phase, self.files) {
-            (Phase::Freezes(_), Files::Asked | Files::Told) => Some(Command::Freeze),
+            (StandstillPhase::Freezes(_), FreezeState::Asked | FreezeState::Told) => {
+                Some(AgentCommand::Freeze)
+            }
             // The agent receives nothing while the guest is paused.
-            (Phase::GoesOn, Files::Told | Files::Frozen) if here == Here::Runs => {
-                Some(Command::Thaw)
+            (StandstillPhase::GoesOn, FreezeState::Told | FreezeState::Frozen)
+                if here == GuestRunState::Runs =>
+            {
+                Some(AgentCommand::Thaw)
             }
             _ => None,
         }
     }
 
     /// Records that the agent has responded: a request may take effect from now on.
-    pub fn told(&mut self, now: u64) {
-        if self.files == Files::Asked {
-            self.files = Files::Told;
+    pub fn record_agent_response(&mut self, now: u64) {
+        if self.files == FreezeState::Asked {
+            self.files = FreezeState::Told;
             self.frozen_at = Some(now);
         }
     }
 
     /// Records the result of a command to the agent.
-    pub fn heard(&mut self, command: Command, result: Result<(), String>, now: u64) {
+    pub fn record_command_result(
+        &mut self,
+        command: AgentCommand,
+        result: Result<(), String>,
+        now: u64,
+    ) {
         match (command, result) {
-            (Command::Freeze, Ok(())) if self.files == Files::Told => self.files = Files::Frozen,
-            (Command::Freeze, Err(words)) => {
+            (AgentCommand::Freeze, Ok(())) if self.files == FreezeState::Told => {
+                self.files = FreezeState::Frozen
+            }
+            (AgentCommand::Freeze, Err(words)) => {
                 self.not_frozen = words;
                 // An agent that received the order and failed may have frozen some file systems.
-                if self.files == Files::Asked {
-                    self.files = Files::Loose;
+                if self.files == FreezeState::Asked {
+                    self.files = FreezeState::Loose;
                 }
-                if let Phase::Freezes(_) = self.phase {
+                if let StandstillPhase::Freezes(_) = self.phase {
                     self.pause(now);
                 }
             }
-            (Command::Thaw, Ok(())) => self.loosen(now),
+            (AgentCommand::Thaw, Ok(())) => self.loosen(now),
             _ => {}
         }
     }
 
     fn loosen(&mut self, now: u64) {
-        self.files = Files::Loose;
+        self.files = FreezeState::Loose;
         self.frozen_ms = { self.frozen_at.take() }.map_or(0, |at| now.saturating_sub(at));
     }
 
     fn pause(&mut self, now: u64) {
-        self.phase = Phase::Pauses(now);
+        self.phase = StandstillPhase::Pauses(now);
         self.paused_at = Some(now);
     }
 
     /// Applies the state of the guest. `no`: reason why the guest may no longer be paused here.
-    pub fn turn(&mut self, here: Here, no: Option<&str>, now: u64) {
-        if here == Here::Down && !self.is_down {
-            self.give_up("the guest has ended");
+    pub fn turn(&mut self, here: GuestRunState, no: Option<&str>, now: u64) {
+        if here == GuestRunState::Down && !self.is_down {
+            self.abort_standstill("the guest has ended");
             self.loosen(now);
         }
         if let Some(no) = no {
-            self.give_up(no);
+            self.abort_standstill(no);
         }
         // Without an agent nothing was frozen, and no agent ever confirms that.
         if { self.left_since }.is_some_and(|since| now >= since.saturating_add(LEFT_MAX_MS)) {
@@ -231,86 +245,90 @@ impl Standstill {
             self.loosen(now);
         }
         match self.phase {
-            Phase::Freezes(since) => self.freezing(since, now),
-            Phase::Pauses(_) if here == Here::Paused => {
-                self.was_frozen = self.files == Files::Frozen;
-                self.phase = Phase::Stands(now);
+            StandstillPhase::Freezes(since) => self.freezing(since, now),
+            StandstillPhase::Pauses(_) if here == GuestRunState::Paused => {
+                self.was_frozen = self.files == FreezeState::Frozen;
+                self.phase = StandstillPhase::Stands(now);
             }
-            Phase::Pauses(since) if now >= since.saturating_add(PAUSE_MAX_MS) => {
-                self.give_up("QEMU did not end the requests to the disks within 5 s");
+            StandstillPhase::Pauses(since) if now >= since.saturating_add(PAUSE_MAX_MS) => {
+                self.abort_standstill("QEMU did not end the requests to the disks within 5 s");
             }
-            Phase::Stands(_) if here != self.still() => self.give_up("the guest went on meanwhile"),
-            Phase::Stands(since) if now >= since.saturating_add(STAND_MAX_MS) => {
-                self.give_up("it lasted longer than 10 s, so the guest went on");
+            StandstillPhase::Stands(_) if here != self.still() => {
+                self.abort_standstill("the guest went on meanwhile")
+            }
+            StandstillPhase::Stands(since) if now >= since.saturating_add(STAND_MAX_MS) => {
+                self.abort_standstill("it lasted longer than 10 s, so the guest went on");
             }
             _ => {}
         }
-        if self.phase == Phase::GoesOn {
+        if self.phase == StandstillPhase::GoesOn {
             self.goes_on_at.get_or_insert(now);
         }
-        if self.phase == Phase::GoesOn && here != Here::Paused {
+        if self.phase == StandstillPhase::GoesOn && here != GuestRunState::Paused {
             if let Some(at) = self.paused_at.take() {
                 self.stood_ms = now.saturating_sub(at);
             }
-            if self.files == Files::Loose {
-                self.phase = Phase::Over;
+            if self.files == FreezeState::Loose {
+                self.phase = StandstillPhase::Over;
             }
         }
     }
 
-    fn still(&self) -> Here {
+    fn still(&self) -> GuestRunState {
         match self.is_down {
-            true => Here::Down,
-            false => Here::Paused,
+            true => GuestRunState::Down,
+            false => GuestRunState::Paused,
         }
     }
 
     fn freezing(&mut self, since: u64, now: u64) {
         let lasts = now.saturating_sub(since);
         match self.files {
-            Files::Frozen | Files::Loose => self.pause(now),
-            Files::Asked if lasts >= AGENT_MAX_MS => {
+            FreezeState::Frozen | FreezeState::Loose => self.pause(now),
+            FreezeState::Asked if lasts >= AGENT_MAX_MS => {
                 self.not_frozen = "the guest agent does not respond".to_owned();
-                self.files = Files::Loose;
+                self.files = FreezeState::Loose;
                 self.pause(now);
             }
-            Files::Told if lasts >= FREEZE_MAX_MS => {
+            FreezeState::Told if lasts >= FREEZE_MAX_MS => {
                 self.not_frozen = "the guest agent did not freeze them within 10 s".to_owned();
                 self.pause(now);
             }
-            Files::Asked | Files::Told => {}
+            FreezeState::Asked | FreezeState::Told => {}
         }
     }
 
     /// Lets the guest resume after the snapshots were taken.
     pub fn end(&mut self) {
         match self.phase {
-            Phase::Stands(_) => self.phase = Phase::GoesOn,
-            _ => self.give_up("it was ended before the guest stood still"),
+            StandstillPhase::Stands(_) => self.phase = StandstillPhase::GoesOn,
+            _ => self.abort_standstill("it was ended before the guest stood still"),
         }
     }
 
     /// Lets the guest resume at once. The standstill then counts as broken.
-    pub fn give_up(&mut self, why: &str) {
-        if matches!(self.phase, Phase::GoesOn | Phase::Over) {
+    pub fn abort_standstill(&mut self, why: &str) {
+        if matches!(self.phase, StandstillPhase::GoesOn | StandstillPhase::Over) {
             return;
         }
         self.broken = Some(why.to_owned());
         // An agent that never responded has frozen nothing.
-        if self.files == Files::Asked {
-            self.files = Files::Loose;
+        if self.files == FreezeState::Asked {
+            self.files = FreezeState::Loose;
         }
-        self.phase = Phase::GoesOn;
+        self.phase = StandstillPhase::GoesOn;
     }
 
     /// Returns the outcome so far.
-    pub fn outcome(&self) -> Outcome<'_> {
+    pub fn outcome(&self) -> StandstillOutcome<'_> {
         match (&self.broken, self.phase) {
-            (Some(why), _) => Outcome::Broken(why),
-            (None, Phase::Freezes(_) | Phase::Pauses(_)) => Outcome::Begins,
-            (None, Phase::Stands(_)) => Outcome::Stands,
-            (None, Phase::GoesOn) => Outcome::GoesOn,
-            (None, Phase::Over) => Outcome::Over,
+            (Some(why), _) => StandstillOutcome::Broken(why),
+            (None, StandstillPhase::Freezes(_) | StandstillPhase::Pauses(_)) => {
+                StandstillOutcome::Begins
+            }
+            (None, StandstillPhase::Stands(_)) => StandstillOutcome::Stands,
+            (None, StandstillPhase::GoesOn) => StandstillOutcome::GoesOn,
+            (None, StandstillPhase::Over) => StandstillOutcome::Over,
         }
     }
 
@@ -322,7 +340,7 @@ impl Standstill {
     /// Time since which the guest has to resume without a confirmed thaw, milliseconds: programs
     /// in the guest that write to the file systems are blocked. None: nothing is frozen.
     pub fn thaws_since(&self) -> Option<u64> {
-        let is_thawing = self.phase == Phase::GoesOn && self.may_be_frozen();
+        let is_thawing = self.phase == StandstillPhase::GoesOn && self.may_be_frozen();
         self.goes_on_at.filter(|_| is_thawing)
     }
 
@@ -334,11 +352,13 @@ impl Standstill {
     /// Returns the next time at which [`Standstill::turn`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         Some(match self.phase {
-            Phase::Freezes(since) if self.files == Files::Told => since + FREEZE_MAX_MS,
-            Phase::Freezes(since) => since + AGENT_MAX_MS,
-            Phase::Pauses(since) => since + PAUSE_MAX_MS,
-            Phase::Stands(since) => since + STAND_MAX_MS,
-            Phase::GoesOn | Phase::Over => return None,
+            StandstillPhase::Freezes(since) if self.files == FreezeState::Told => {
+                since + FREEZE_MAX_MS
+            }
+            StandstillPhase::Freezes(since) => since + AGENT_MAX_MS,
+            StandstillPhase::Pauses(since) => since + PAUSE_MAX_MS,
+            StandstillPhase::Stands(since) => since + STAND_MAX_MS,
+            StandstillPhase::GoesOn | StandstillPhase::Over => return None,
         })
     }
 }
@@ -354,43 +374,66 @@ mod tests {
 
     fn frozen() -> Standstill {
         let mut one = begun();
-        one.told(10);
+        one.record_agent_response(10);
         assert_eq!(
-            one.asks(Here::Runs),
-            Some(Command::Freeze),
+            one.next_agent_command(GuestRunState::Runs),
+            Some(AgentCommand::Freeze),
             "until it replies"
         );
-        one.heard(Command::Freeze, Ok(()), 20);
-        one.turn(Here::Runs, None, 20);
-        one.turn(Here::Paused, None, 30);
+        one.record_command_result(AgentCommand::Freeze, Ok(()), 20);
+        one.turn(GuestRunState::Runs, None, 20);
+        one.turn(GuestRunState::Paused, None, 30);
         one
     }
 
     fn unfrozen() -> Standstill {
         let mut one = begun();
-        one.turn(Here::Runs, None, AGENT_MAX_MS);
-        one.turn(Here::Paused, None, AGENT_MAX_MS + 5);
+        one.turn(GuestRunState::Runs, None, AGENT_MAX_MS);
+        one.turn(GuestRunState::Paused, None, AGENT_MAX_MS + 5);
         one
     }
 
     #[test]
     fn file_systems_are_frozen_then_the_guest_is_paused_and_both_end_in_turn() {
         let mut one = begun();
-        assert_eq!(one.asks(Here::Runs), Some(Command::Freeze));
-        assert!(!one.holds());
+        assert_eq!(
+            one.next_agent_command(GuestRunState::Runs),
+            Some(AgentCommand::Freeze)
+        );
+        assert!(!one.must_pause());
         one = frozen();
-        assert_eq!((one.outcome(), one.holds()), (Outcome::Stands, true));
-        assert_eq!(one.asks(Here::Paused), None);
+        assert_eq!(
+            (one.outcome(), one.must_pause()),
+            (StandstillOutcome::Stands, true)
+        );
+        assert_eq!(one.next_agent_command(GuestRunState::Paused), None);
         one.end();
-        assert_eq!((one.outcome(), one.holds()), (Outcome::GoesOn, false));
-        assert_eq!(one.asks(Here::Paused), None, "nobody hears it");
-        one.turn(Here::Runs, None, 40);
-        assert_eq!(one.asks(Here::Runs), Some(Command::Thaw));
-        one.heard(Command::Thaw, Err("busy".to_owned()), 45);
-        assert_eq!(one.asks(Here::Runs), Some(Command::Thaw), "again");
-        one.heard(Command::Thaw, Ok(()), 60);
-        one.turn(Here::Runs, None, 60);
-        assert_eq!((one.outcome(), one.not_frozen()), (Outcome::Over, None));
+        assert_eq!(
+            (one.outcome(), one.must_pause()),
+            (StandstillOutcome::GoesOn, false)
+        );
+        assert_eq!(
+            one.next_agent_command(GuestRunState::Paused),
+            None,
+            "nobody hears it"
+        );
+        one.turn(GuestRunState::Runs, None, 40);
+        assert_eq!(
+            one.next_agent_command(GuestRunState::Runs),
+            Some(AgentCommand::Thaw)
+        );
+        one.record_command_result(AgentCommand::Thaw, Err("busy".to_owned()), 45);
+        assert_eq!(
+            one.next_agent_command(GuestRunState::Runs),
+            Some(AgentCommand::Thaw),
+            "again"
+        );
+        one.record_command_result(AgentCommand::Thaw, Ok(()), 60);
+        one.turn(GuestRunState::Runs, None, 60);
+        assert_eq!(
+            (one.outcome(), one.not_frozen()),
+            (StandstillOutcome::Over, None)
+        );
         assert_eq!(one.lasted(), (20, 50));
         assert!(!one.may_be_frozen());
     }
@@ -398,36 +441,45 @@ mod tests {
     #[test]
     fn without_an_agent_the_guest_is_only_paused() {
         let mut one = unfrozen();
-        assert_eq!(one.outcome(), Outcome::Stands);
+        assert_eq!(one.outcome(), StandstillOutcome::Stands);
         assert_eq!(one.not_frozen(), Some("the guest agent does not respond"));
         one.end();
-        one.turn(Here::Runs, None, AGENT_MAX_MS + 9);
-        assert_eq!((one.outcome(), one.lasted()), (Outcome::Over, (9, 0)));
+        one.turn(GuestRunState::Runs, None, AGENT_MAX_MS + 9);
+        assert_eq!(
+            (one.outcome(), one.lasted()),
+            (StandstillOutcome::Over, (9, 0))
+        );
     }
 
     #[test]
     fn an_agent_that_may_have_frozen_a_part_is_told_to_thaw() {
         for fails in [true, false] {
             let mut one = begun();
-            one.told(10);
+            one.record_agent_response(10);
             if fails {
-                one.heard(Command::Freeze, Err("timed out".to_owned()), 20);
+                one.record_command_result(AgentCommand::Freeze, Err("timed out".to_owned()), 20);
             }
             let at = if fails { 21 } else { FREEZE_MAX_MS };
-            one.turn(Here::Runs, None, at);
-            one.turn(Here::Paused, None, at + 1);
-            assert_eq!(one.outcome(), Outcome::Stands);
+            one.turn(GuestRunState::Runs, None, at);
+            one.turn(GuestRunState::Paused, None, at + 1);
+            assert_eq!(one.outcome(), StandstillOutcome::Stands);
             assert!(one.not_frozen().is_some());
             one.end();
-            assert_eq!(one.asks(Here::Runs), Some(Command::Thaw));
+            assert_eq!(
+                one.next_agent_command(GuestRunState::Runs),
+                Some(AgentCommand::Thaw)
+            );
         }
-        assert_eq!(Standstill::left(0).asks(Here::Runs), Some(Command::Thaw));
+        assert_eq!(
+            Standstill::left(0).next_agent_command(GuestRunState::Runs),
+            Some(AgentCommand::Thaw)
+        );
         // Without an agent the attempt to thaw ends after a time.
         let mut left = Standstill::left(0);
-        left.heard(Command::Thaw, Err("no agent".to_owned()), 10);
-        left.turn(Here::Runs, None, LEFT_MAX_MS - 1);
+        left.record_command_result(AgentCommand::Thaw, Err("no agent".to_owned()), 10);
+        left.turn(GuestRunState::Runs, None, LEFT_MAX_MS - 1);
         assert!(left.may_be_frozen() && !left.is_over());
-        left.turn(Here::Runs, None, LEFT_MAX_MS);
+        left.turn(GuestRunState::Runs, None, LEFT_MAX_MS);
         assert!(!left.may_be_frozen() && left.is_over());
     }
 
@@ -435,54 +487,62 @@ mod tests {
     fn what_breaks_it_lets_the_guest_go_on_and_is_said() {
         type Break = fn(&mut Standstill);
         let breaks: [(Break, &str); 6] = [
-            (|one| one.turn(Here::Runs, None, 50), "went on meanwhile"),
-            (|one| one.turn(Here::Other, None, 50), "went on meanwhile"),
-            (|one| one.turn(Here::Down, None, 50), "has ended"),
             (
-                |one| one.turn(Here::Paused, Some("its lease"), 50),
+                |one| one.turn(GuestRunState::Runs, None, 50),
+                "went on meanwhile",
+            ),
+            (
+                |one| one.turn(GuestRunState::Other, None, 50),
+                "went on meanwhile",
+            ),
+            (|one| one.turn(GuestRunState::Down, None, 50), "has ended"),
+            (
+                |one| one.turn(GuestRunState::Paused, Some("its lease"), 50),
                 "its lease",
             ),
             (
-                |one| one.turn(Here::Paused, None, 30 + STAND_MAX_MS),
+                |one| one.turn(GuestRunState::Paused, None, 30 + STAND_MAX_MS),
                 "longer than 10 s",
             ),
-            (|one| one.give_up("the role ends"), "the role ends"),
+            (|one| one.abort_standstill("the role ends"), "the role ends"),
         ];
         for (breaks, words) in breaks {
             let mut one = frozen();
             breaks(&mut one);
-            assert!(!one.holds(), "{words}");
+            assert!(!one.must_pause(), "{words}");
             // The outcome stays the same when the standstill is ended later.
             one.end();
-            let Outcome::Broken(why) = one.outcome() else {
+            let StandstillOutcome::Broken(why) = one.outcome() else {
                 panic!("{words}: {:?}", one.outcome());
             };
             assert!(why.contains(words), "{why}");
         }
         let mut slow = begun();
-        slow.turn(Here::Runs, None, AGENT_MAX_MS);
-        slow.turn(Here::Runs, None, AGENT_MAX_MS + PAUSE_MAX_MS);
-        assert!(matches!(slow.outcome(), Outcome::Broken(why) if why.contains("requests")));
+        slow.turn(GuestRunState::Runs, None, AGENT_MAX_MS);
+        slow.turn(GuestRunState::Runs, None, AGENT_MAX_MS + PAUSE_MAX_MS);
+        assert!(
+            matches!(slow.outcome(), StandstillOutcome::Broken(why) if why.contains("requests"))
+        );
         let mut early = begun();
         early.end();
-        assert!(matches!(early.outcome(), Outcome::Broken(_)));
+        assert!(matches!(early.outcome(), StandstillOutcome::Broken(_)));
         assert!(!early.may_be_frozen(), "nobody was told to freeze anything");
     }
 
     #[test]
     fn a_guest_that_is_down_stands_still_as_long_as_it_stays_down() {
         let mut one = Standstill::begin(1, true, 0);
-        one.turn(Here::Down, None, 0);
+        one.turn(GuestRunState::Down, None, 0);
         assert_eq!(
-            (one.outcome(), one.asks(Here::Down)),
-            (Outcome::Stands, None)
+            (one.outcome(), one.next_agent_command(GuestRunState::Down)),
+            (StandstillOutcome::Stands, None)
         );
         let mut other = one.clone();
         one.end();
-        one.turn(Here::Down, None, 5);
-        assert_eq!(one.outcome(), Outcome::Over);
-        other.turn(Here::Other, None, 5);
-        assert!(matches!(other.outcome(), Outcome::Broken(_)));
+        one.turn(GuestRunState::Down, None, 5);
+        assert_eq!(one.outcome(), StandstillOutcome::Over);
+        other.turn(GuestRunState::Other, None, 5);
+        assert!(matches!(other.outcome(), StandstillOutcome::Broken(_)));
     }
 
     proptest! {
@@ -496,20 +556,20 @@ mod tests {
             for (what, passes) in steps {
                 now += passes;
                 match what {
-                    0 => one.told(now),
-                    1 => one.heard(Command::Freeze, Ok(()), now),
-                    2 => one.heard(Command::Freeze, Err(String::new()), now),
-                    3 => one.turn(Here::Paused, None, now),
-                    4 => one.turn(Here::Runs, None, now),
-                    5 => one.turn(Here::Other, None, now),
+                    0 => one.record_agent_response(now),
+                    1 => one.record_command_result(AgentCommand::Freeze, Ok(()), now),
+                    2 => one.record_command_result(AgentCommand::Freeze, Err(String::new()), now),
+                    3 => one.turn(GuestRunState::Paused, None, now),
+                    4 => one.turn(GuestRunState::Runs, None, now),
+                    5 => one.turn(GuestRunState::Other, None, now),
                     6 => one.end(),
                     _ => {}
                 }
                 // The role calls `turn` at each deadline.
                 if one.deadline().is_some_and(|at| at <= now) {
-                    one.turn(Here::Paused, None, now);
+                    one.turn(GuestRunState::Paused, None, now);
                 }
-                match one.holds() {
+                match one.must_pause() {
                     true => {
                         let since = *held_since.get_or_insert(now);
                         prop_assert!(now - since <= PAUSE_MAX_MS + STAND_MAX_MS + 2 * 4_000);
@@ -517,15 +577,15 @@ mod tests {
                     false => held_since = None,
                 }
             }
-            one.turn(Here::Runs, None, now + 60_000);
+            one.turn(GuestRunState::Runs, None, now + 60_000);
             for _ in 0..3 {
                 now += 60_000;
-                one.turn(Here::Runs, None, now);
+                one.turn(GuestRunState::Runs, None, now);
             }
-            prop_assert!(!one.holds());
-            while let Some(command) = one.asks(Here::Runs) {
-                one.heard(command, Ok(()), now);
-                one.turn(Here::Runs, None, now);
+            prop_assert!(!one.must_pause());
+            while let Some(command) = one.next_agent_command(GuestRunState::Runs) {
+                one.record_command_result(command, Ok(()), now);
+                one.turn(GuestRunState::Runs, None, now);
             }
             prop_assert!(one.is_over() && !one.may_be_frozen());
         }

@@ -2,9 +2,9 @@
 
 use guest::agreement::Fenced;
 use guest::fence::nodes::Nodes;
-use guest::fence::proof::{self, Proof};
-use lab::{Controller, Location, Scratch, eventually, free_port};
-use part::power::control::Control;
+use guest::fence::proof::{self, FencingTestResult};
+use lab::{Controller, Location, ScratchDirectory, eventually, free_port};
+use part::power::control::PowerControl;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::UdpSocket;
@@ -22,12 +22,12 @@ fn start() -> Controller {
     .unwrap()
 }
 
-fn fence_by(controller: &Controller, password: PathBuf) -> Control {
+fn fence_by(controller: &Controller, password: PathBuf) -> PowerControl {
     ipmi(controller.address().port(), password)
 }
 
-fn ipmi(port: u16, password_file: PathBuf) -> Control {
-    Control::Ipmi {
+fn ipmi(port: u16, password_file: PathBuf) -> PowerControl {
+    PowerControl::Ipmi {
         at: format!("127.0.0.1:{port}"),
         user: "admin".to_owned(),
         password_file,
@@ -36,8 +36,8 @@ fn ipmi(port: u16, password_file: PathBuf) -> Control {
 }
 
 /// Fences a node until that has ended.
-fn fence(fences: Vec<Control>) -> (Fenced, String) {
-    let wanted: BTreeMap<String, Vec<Control>> = [("beta".to_owned(), fences)].into();
+fn fence(fences: Vec<PowerControl>) -> (Fenced, String) {
+    let wanted: BTreeMap<String, Vec<PowerControl>> = [("beta".to_owned(), fences)].into();
     let start = Instant::now();
     let now = || u64::try_from(start.elapsed().as_millis()).unwrap();
     let mut nodes = Nodes::default();
@@ -53,7 +53,7 @@ fn fence(fences: Vec<Control>) -> (Fenced, String) {
 }
 
 #[track_caller]
-fn refused(proof: &Proof) {
+fn refused(proof: &FencingTestResult) {
     assert!(!proof.works, "{proof:?}");
     assert!(proof.words.contains("Unable to establish"), "{proof:?}");
 }
@@ -105,7 +105,7 @@ fn a_wrong_password_powers_nothing_off() {
 #[test]
 fn a_controller_that_is_unreachable_or_never_responds_is_a_failure_in_words() {
     lab::skip_unless_installed!("ipmitool");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let password = scratch.write("password", "secret").unwrap();
     fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
     refused(&proof::of(&ipmi(free_port().unwrap(), password.clone())));
@@ -113,7 +113,7 @@ fn a_controller_that_is_unreachable_or_never_responds_is_a_failure_in_words() {
     let port = silent.local_addr().unwrap().port();
     refused(&proof::of(&ipmi(port, password.clone())));
     // Then the next method is used.
-    let off = Control::Exec(vec!["/bin/true".to_owned()]);
+    let off = PowerControl::Exec(vec!["/bin/true".to_owned()]);
     let (fenced, words) = fence(vec![ipmi(port, password), off]);
     assert_eq!(fenced, Fenced::Off);
     assert!(

@@ -1,7 +1,7 @@
 //! QEMU's machine protocol with the real QEMU.
 
 use guest::migration::CANCEL;
-use guest::qmp::{Qmp, Said};
+use guest::qmp::{Qmp, QmpMessage};
 use lab::eventually;
 use serde_json::{Map, Value, json};
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Qemu {
     child: Child,
     qmp: Qmp,
-    said: Vec<Said>,
+    said: Vec<QmpMessage>,
 }
 
 impl Qemu {
@@ -31,7 +31,7 @@ impl Qemu {
     }
 
     /// Waits for a message. Others are kept.
-    fn hears(&mut self, is: impl Fn(&Said) -> bool) -> Said {
+    fn hears(&mut self, is: impl Fn(&QmpMessage) -> bool) -> QmpMessage {
         loop {
             if let Some(at) = self.said.iter().position(&is) {
                 return self.said.remove(at);
@@ -49,7 +49,7 @@ impl Qemu {
         }
     }
 
-    fn asks(&mut self, name: &str, arguments: Value) -> Said {
+    fn asks(&mut self, name: &str, arguments: Value) -> QmpMessage {
         let arguments = arguments.as_object().cloned().unwrap_or_else(Map::new);
         let (number, bytes) = self.qmp.command(name, arguments);
         self.child
@@ -59,8 +59,8 @@ impl Qemu {
             .write_all(&bytes)
             .unwrap();
         self.hears(|said| match said {
-            Said::Done { id, .. } => *id == number,
-            Said::Refused { id, .. } => *id == Some(number),
+            QmpMessage::Done { id, .. } => *id == number,
+            QmpMessage::Refused { id, .. } => *id == Some(number),
             _ => false,
         })
     }
@@ -77,37 +77,37 @@ impl Drop for Qemu {
 fn qemu_is_greeted_asked_started_and_ended() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut qemu = Qemu::start();
-    let greeting = qemu.hears(|said| matches!(said, Said::Greeting { .. }));
+    let greeting = qemu.hears(|said| matches!(said, QmpMessage::Greeting { .. }));
     assert!(
-        matches!(greeting, Said::Greeting { version: [major, ..] } if major >= 4),
+        matches!(greeting, QmpMessage::Greeting { version: [major, ..] } if major >= 4),
         "{greeting:?}"
     );
     // Nothing else is accepted before.
     let early = qemu.asks("query-status", json!({}));
     assert!(
-        matches!(&early, Said::Refused { class, .. } if class == "CommandNotFound"),
+        matches!(&early, QmpMessage::Refused { class, .. } if class == "CommandNotFound"),
         "{early:?}"
     );
     let done = qemu.asks("qmp_capabilities", json!({}));
-    assert!(matches!(done, Said::Done { .. }), "{done:?}");
+    assert!(matches!(done, QmpMessage::Done { .. }), "{done:?}");
     let status = qemu.asks("query-status", json!({}));
-    let Said::Done { value, .. } = status else {
+    let QmpMessage::Done { value, .. } = status else {
         panic!("{status:?}");
     };
     assert_eq!(value["status"], "prelaunch");
     let wrong = qemu.asks("device_del", json!({"id": "nothing"}));
     assert!(
-        matches!(&wrong, Said::Refused { class, .. } if class == "DeviceNotFound"),
+        matches!(&wrong, QmpMessage::Refused { class, .. } if class == "DeviceNotFound"),
         "{wrong:?}"
     );
     qemu.asks("cont", json!({}));
     let resumed = qemu.asks("query-status", json!({}));
     assert!(
-        matches!(&resumed, Said::Done { value, .. } if value["running"] == true),
+        matches!(&resumed, QmpMessage::Done { value, .. } if value["running"] == true),
         "{resumed:?}"
     );
     qemu.asks("quit", json!({}));
-    qemu.hears(|said| matches!(said, Said::Event { name, .. } if name == "SHUTDOWN"));
+    qemu.hears(|said| matches!(said, QmpMessage::Event { name, .. } if name == "SHUTDOWN"));
     assert!(qemu.child.wait().unwrap().success());
 }
 
@@ -117,7 +117,7 @@ fn qemu_is_greeted_asked_started_and_ended() {
 fn a_migration_that_is_cancelled_while_qemu_pauses_the_guest_ends() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let mut qemu = Qemu::start();
-    qemu.hears(|said| matches!(said, Said::Greeting { .. }));
+    qemu.hears(|said| matches!(said, QmpMessage::Greeting { .. }));
     qemu.asks("qmp_capabilities", json!({}));
     let on = ["pause-before-switchover", "events"];
     let on = on.map(|one| json!({"capability": one, "state": true}));
@@ -126,15 +126,18 @@ fn a_migration_that_is_cancelled_while_qemu_pauses_the_guest_ends() {
     for round in 0..200 {
         let migrate = json!({"uri": "exec:cat >/dev/null"});
         let began = qemu.asks("migrate", migrate);
-        assert!(matches!(began, Said::Done { .. }), "{round}: {began:?}");
-        qemu.hears(|said| matches!(said, Said::Event { name, .. } if name == "STOP"));
+        assert!(
+            matches!(began, QmpMessage::Done { .. }),
+            "{round}: {began:?}"
+        );
+        qemu.hears(|said| matches!(said, QmpMessage::Event { name, .. } if name == "STOP"));
         for (command, state) in CANCEL {
             let arguments = state.map(|state| json!({"state": state}));
             qemu.asks(command, arguments.unwrap_or_default());
         }
         let mut status = Value::Null;
         let ended = || {
-            if let Said::Done { value, .. } = qemu.asks("query-migrate", json!({})) {
+            if let QmpMessage::Done { value, .. } = qemu.asks("query-migrate", json!({})) {
                 status = value["status"].clone();
             }
             status == "cancelled"
@@ -142,7 +145,7 @@ fn a_migration_that_is_cancelled_while_qemu_pauses_the_guest_ends() {
         assert!(eventually(PATIENCE, ended), "{round}: {status}");
         let status = qemu.asks("query-status", json!({}));
         assert!(
-            matches!(&status, Said::Done { value, .. } if value["running"] == true),
+            matches!(&status, QmpMessage::Done { value, .. } if value["running"] == true),
             "{round}: {status:?}"
         );
     }

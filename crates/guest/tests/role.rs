@@ -2,10 +2,10 @@
 //! have no system: their firmware finds nothing to boot, and goes on looking.
 
 use guest::config::{Check, Console, Guest, Guests, Probe};
-use guest::message::Message;
+use guest::message::GuestOrder;
 use guest::role::report::{CHECK, GUEST, RUNNING};
-use guest::role::{Place, Role};
-use lab::{Scratch, eventually};
+use guest::role::{GuestRole, RoleEnvironment};
+use lab::{ScratchDirectory, eventually};
 use part::codec;
 use part::report::{Grade, Subject};
 use part::role::{VOLUME_SOCKET, VolumeNews, VolumeState, volume_directory};
@@ -39,16 +39,16 @@ fn payload(all: &[(&str, Guest)]) -> Vec<u8> {
     })
 }
 
-struct Site {
-    scratch: Scratch,
-    role: Role,
+struct RoleFixture {
+    scratch: ScratchDirectory,
+    role: GuestRole,
 }
 
-impl Site {
-    fn new(payload: &[u8]) -> Site {
-        let scratch = Scratch::new().unwrap();
+impl RoleFixture {
+    fn new(payload: &[u8]) -> RoleFixture {
+        let scratch = ScratchDirectory::new().unwrap();
         let role = begin(scratch.path(), "qemu-system-x86_64", payload, None);
-        Site { scratch, role }
+        RoleFixture { scratch, role }
     }
 
     /// The role is killed, and the next one begins.
@@ -67,7 +67,7 @@ impl Site {
     }
 
     #[track_caller]
-    fn until(&mut self, what: &str, is: impl Fn(&Site) -> bool) {
+    fn until(&mut self, what: &str, is: impl Fn(&RoleFixture) -> bool) {
         let reached = eventually(PATIENCE, || {
             self.role.turn();
             is(self)
@@ -96,12 +96,12 @@ impl Site {
 
     fn stop(&mut self, kills: bool) {
         let name = "mail".to_owned();
-        let answer = self.role.order(&Message::Stop { name, kills });
+        let answer = self.role.order(&GuestOrder::Stop { name, kills });
         assert!(answer.good, "{}", answer.words);
     }
 }
 
-impl Drop for Site {
+impl Drop for RoleFixture {
     fn drop(&mut self) {
         for subject in self.role.report().subjects {
             let pid = subject
@@ -114,11 +114,11 @@ impl Drop for Site {
     }
 }
 
-fn begin(runtime: &Path, program: &str, payload: &[u8], kept: Option<&[u8]>) -> Role {
+fn begin(runtime: &Path, program: &str, payload: &[u8], kept: Option<&[u8]>) -> GuestRole {
     let directories = ["/usr/bin", "/usr/local/bin", "/bin"];
     let paths = directories.map(|directory| Path::new(directory).join(program));
     let found = paths.iter().find(|path| path.exists());
-    let place = Place {
+    let place = RoleEnvironment {
         runtime: runtime.to_owned(),
         program: found.cloned().unwrap_or_else(|| program.into()),
         confine: None,
@@ -127,7 +127,7 @@ fn begin(runtime: &Path, program: &str, payload: &[u8], kept: Option<&[u8]>) -> 
         claimed: std::collections::BTreeSet::new(),
         commands: "/nonexistent".into(),
     };
-    Role::new(place, payload, kept).unwrap()
+    GuestRole::new(place, payload, kept).unwrap()
 }
 
 fn signal(pid: u64, signal: Signal) {
@@ -143,7 +143,7 @@ fn kill(pid: u64) {
 fn a_guest_is_found_by_the_next_role_and_started_again_if_its_qemu_is_killed() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let payload = payload(&[("mail", guest(60_000)), ("web", guest(60_000))]);
-    let mut site = Site::new(&payload);
+    let mut site = RoleFixture::new(&payload);
     let (mail, web) = (site.runs("mail"), site.runs("web"));
     site.again(&payload);
     assert_eq!((site.runs("mail"), site.runs("web")), (mail, web));
@@ -182,7 +182,7 @@ fn the_qemu_of_a_guest_is_a_user_of_its_own_and_reaches_nothing_of_others() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_root!();
     let payload = payload(&[("mail", guest(60_000)), ("web", guest(60_000))]);
-    let mut site = Site::new(&payload);
+    let mut site = RoleFixture::new(&payload);
     // As the supervisor has it.
     let runtime = site.scratch.path().to_owned();
     std::fs::set_permissions(&runtime, Permissions::from_mode(0o700)).unwrap();
@@ -216,7 +216,7 @@ fn the_qemu_of_a_guest_is_a_user_of_its_own_and_reaches_nothing_of_others() {
     }
     // What is its own is found again, and its user with it.
     kill(pids[0]);
-    let process = |site: &Site| site.subject("mail").and_then(|one| one.value("process"));
+    let process = |site: &RoleFixture| site.subject("mail").and_then(|one| one.value("process"));
     site.until("ended", |site| process(site) == Some(0));
     let again = site.runs("mail");
     assert_eq!(
@@ -229,7 +229,7 @@ fn the_qemu_of_a_guest_is_a_user_of_its_own_and_reaches_nothing_of_others() {
 fn a_qemu_whose_lock_or_directory_was_removed_ends_before_another_one_starts() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let payload = payload(&[("mail", guest(60_000))]);
-    let mut site = Site::new(&payload);
+    let mut site = RoleFixture::new(&payload);
     let mut before = site.runs("mail");
     let home = site.scratch.path().join("guest-mail");
     for is_whole in [false, true] {
@@ -253,7 +253,7 @@ fn a_qemu_whose_lock_or_directory_was_removed_ends_before_another_one_starts() {
 fn a_qemu_that_writes_another_process_into_its_lock_is_still_found_and_that_process_left_alone() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let payload = payload(&[("mail", guest(60_000))]);
-    let mut site = Site::new(&payload);
+    let mut site = RoleFixture::new(&payload);
     let pid = site.runs("mail");
     let mut victim = Command::new("sleep").arg("1000").spawn().unwrap();
     let lock = site.scratch.path().join("guest-mail/lock");
@@ -272,10 +272,10 @@ fn a_qemu_that_writes_another_process_into_its_lock_is_still_found_and_that_proc
 #[test]
 fn a_qemu_that_does_not_respond_is_reported_until_it_does() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(&payload(&[("mail", guest(60_000))]));
+    let mut site = RoleFixture::new(&payload(&[("mail", guest(60_000))]));
     let pid = site.runs("mail");
-    let says = |site: &Site| site.subject("mail").unwrap().why.contains("not responded");
-    let held = Held::new(pid);
+    let says = |site: &RoleFixture| site.subject("mail").unwrap().why.contains("not responded");
+    let held = SuspendedThread::new(pid);
     site.until("silent", says);
     drop(held);
     site.until("well again", |site| !says(site));
@@ -284,10 +284,10 @@ fn a_qemu_that_does_not_respond_is_reported_until_it_does() {
 
 /// Keeps the main thread of a process from running until it is dropped. The process does not
 /// count as stopped by a signal, which the role would end.
-struct Held(libc::pid_t);
+struct SuspendedThread(libc::pid_t);
 
-impl Held {
-    fn new(pid: u64) -> Held {
+impl SuspendedThread {
+    fn new(pid: u64) -> SuspendedThread {
         let pid = libc::pid_t::try_from(pid).unwrap();
         let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: these requests read and write no memory of this process.
@@ -300,11 +300,11 @@ impl Held {
         // SAFETY: the status is an integer of this function.
         let waited = unsafe { libc::waitpid(pid, &raw mut status, libc::__WALL) };
         assert_eq!(waited, pid, "it has stopped");
-        Held(pid)
+        SuspendedThread(pid)
     }
 }
 
-impl Drop for Held {
+impl Drop for SuspendedThread {
     fn drop(&mut self) {
         let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: the request reads and writes no memory of this process.
@@ -324,7 +324,7 @@ fn a_stopped_guest_stays_so_for_the_next_role_until_it_is_started() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     // No system hears the power button.
     let payload = payload(&[("mail", guest(1))]);
-    let mut site = Site::new(&payload);
+    let mut site = RoleFixture::new(&payload);
     site.runs("mail");
     site.stop(false);
     site.becomes("mail", "down");
@@ -332,14 +332,14 @@ fn a_stopped_guest_stays_so_for_the_next_role_until_it_is_started() {
     site.becomes("mail", "down");
     let why = site.subject("mail").unwrap().why;
     assert!(why.contains("an operator stopped it"), "{why}");
-    let answer = site.role.order(&Message::Start {
+    let answer = site.role.order(&GuestOrder::Start {
         name: "mail".to_owned(),
     });
     assert!(answer.good, "{}", answer.words);
     site.runs("mail");
     site.stop(true);
     site.becomes("mail", "down");
-    let answer = site.role.order(&Message::Start {
+    let answer = site.role.order(&GuestOrder::Start {
         name: "web".to_owned(),
     });
     assert!(
@@ -353,7 +353,7 @@ fn a_stopped_guest_stays_so_for_the_next_role_until_it_is_started() {
 fn a_guest_whose_section_is_gone_shuts_down_and_leaves_nothing() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     let both = payload(&[("mail", guest(1)), ("web", guest(1))]);
-    let mut site = Site::new(&both);
+    let mut site = RoleFixture::new(&both);
     let web = site.runs("web");
     site.runs("mail");
     let one = payload(&[("web", guest(1))]);
@@ -365,21 +365,21 @@ fn a_guest_whose_section_is_gone_shuts_down_and_leaves_nothing() {
     assert_eq!(site.runs("web"), web);
 }
 
-impl Site {
+impl RoleFixture {
     /// Nobody shuts down here.
     fn stop_gone(&mut self) {
         let name = "mail".to_owned();
-        let answer = self.role.order(&Message::Stop { name, kills: true });
+        let answer = self.role.order(&GuestOrder::Stop { name, kills: true });
         assert!(answer.good, "{}", answer.words);
     }
 }
 
 #[test]
 fn a_guest_that_cannot_start_is_left_stopped_with_the_reason() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let payload = payload(&[("mail", guest(1))]);
     let role = begin(scratch.path(), "no-such-qemu", &payload, None);
-    let mut site = Site { scratch, role };
+    let mut site = RoleFixture { scratch, role };
     site.becomes("mail", "failed");
     let why = site.subject("mail").unwrap().why;
     assert!(why.contains("no-such-qemu is not installed"), "{why}");
@@ -391,11 +391,11 @@ fn a_guest_that_cannot_start_is_left_stopped_with_the_reason() {
 
 #[test]
 fn a_qemu_that_is_no_qemu_is_no_guest() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let payload = payload(&[("mail", guest(1))]);
     // It ends at once, and says nothing that anybody understands.
     let role = begin(scratch.path(), "true", &payload, None);
-    let mut site = Site { scratch, role };
+    let mut site = RoleFixture { scratch, role };
     site.becomes("mail", "failed");
     let why = site.subject("mail").unwrap().why;
     assert!(why.contains("ended with exit code 0"), "{why}");
@@ -429,7 +429,7 @@ fn a_guest_whose_check_fails_is_reported_and_one_that_starts_after_it_waits() {
     let mut web = guest(1);
     web.order.after.insert("mail".to_owned());
     let payload = payload(&[("mail", checked(at, false)), ("web", web)]);
-    let mut site = Site::new(&payload);
+    let mut site = RoleFixture::new(&payload);
     site.until("bad", |site| {
         site.subject("mail")
             .is_some_and(|one| one.state.grade == Grade::Bad && one.state.word == "running")
@@ -454,7 +454,7 @@ fn a_guest_whose_check_never_succeeds_is_restarted_until_it_failed_too_often() {
     let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = reserved.local_addr().unwrap();
     drop(reserved);
-    let mut site = Site::new(&payload(&[("mail", checked(at, true))]));
+    let mut site = RoleFixture::new(&payload(&[("mail", checked(at, true))]));
     site.becomes("mail", "failed");
     let mail = site.subject("mail").unwrap();
     let why = "it failed too often: its check failed: connection refused";
@@ -466,7 +466,7 @@ fn a_guest_whose_check_never_succeeds_is_restarted_until_it_failed_too_often() {
 #[test]
 fn a_guest_without_a_section_shuts_down_within_the_time_that_it_said_last() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(&payload(&[("mail", guest(60_000))]));
+    let mut site = RoleFixture::new(&payload(&[("mail", guest(60_000))]));
     site.until("runs", |site| {
         site.subject("mail")
             .is_some_and(|one| one.value(RUNNING) == Some(1))
@@ -475,7 +475,7 @@ fn a_guest_without_a_section_shuts_down_within_the_time_that_it_said_last() {
     site.role
         .change(&payload(&[("mail", guest(300_000))]))
         .unwrap();
-    let told = |site: &Site| site.subject("mail").map(|one| one.why).unwrap_or_default();
+    let told = |site: &RoleFixture| site.subject("mail").map(|one| one.why).unwrap_or_default();
     let template = codec::encode(&Guests {
         templates: [("mail".to_owned(), guest(300_000))].into(),
         ..Guests::default()
@@ -507,10 +507,10 @@ fn with_disk(volume: &str) -> Guest {
 }
 
 /// Serves a volume under the name that a guest uses, as the volume role does.
-struct Served(std::process::Child);
+struct VolumeServer(std::process::Child);
 
-impl Served {
-    fn start(runtime: &Path, volume: &str, guest: &str) -> Served {
+impl VolumeServer {
+    fn start(runtime: &Path, volume: &str, guest: &str) -> VolumeServer {
         let directory = volume_directory(runtime, volume);
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
@@ -528,22 +528,22 @@ impl Served {
         assert!(eventually(PATIENCE, || socket.exists()), "qemu-nbd listens");
         // QEMU is another user.
         std::fs::set_permissions(&socket, Permissions::from_mode(0o666)).unwrap();
-        Served(child)
+        VolumeServer(child)
     }
 }
 
-impl Drop for Served {
+impl Drop for VolumeServer {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-impl Site {
+impl RoleFixture {
     /// The volume role reports that these are ready. Returns the users that the role wants for them.
     fn ready(&mut self) -> Vec<(String, String)> {
         self.role.turn();
-        let Some(used) = self.role.says().volumes else {
+        let Some(used) = self.role.take_outbox().volumes else {
             return Vec::new();
         };
         let ready = |one: &part::role::UsedVolume| VolumeState {
@@ -553,7 +553,7 @@ impl Site {
             ..VolumeState::default()
         };
         let volumes = used.volumes.iter().map(ready).collect();
-        self.role.hear_volumes(VolumeNews { volumes });
+        self.role.apply_volume_news(VolumeNews { volumes });
         let named = used.volumes.into_iter();
         named.map(|one| (one.name, one.user)).collect()
     }
@@ -571,8 +571,8 @@ fn guest_waits_for_a_disk_until_the_guest_that_had_it_has_ended() {
     let renamed = [("new", with_disk("mail"))];
     let moved = [("new", with_disk("mail")), ("old", guest(60_000))];
     for then in [&renamed[..], &moved[..]] {
-        let mut site = Site::new(&payload(&[]));
-        let _served = Served::start(site.scratch.path(), "mail", "old");
+        let mut site = RoleFixture::new(&payload(&[]));
+        let _served = VolumeServer::start(site.scratch.path(), "mail", "old");
         site.role
             .change(&payload(&[("old", with_disk("mail"))]))
             .unwrap();
@@ -609,7 +609,7 @@ fn guest_waits_for_a_disk_until_the_guest_that_had_it_has_ended() {
 #[test]
 fn process_that_a_signal_has_stopped_is_continued() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(&payload(&[("mail", guest(0))]));
+    let mut site = RoleFixture::new(&payload(&[("mail", guest(0))]));
     let pid = site.runs("mail");
     signal(pid, Signal::STOP);
     site.until("it is noticed", |site| {

@@ -2,10 +2,10 @@
 //! agent: the guests have no system.
 
 use guest::config::{Console, Guest, Guests};
-use guest::message::{AskStand, Message, Stand, Stood, StoodState};
+use guest::message::{GuestOrder, Stand, StandstillProgress, StandstillRequest, StandstillStatus};
 use guest::role::report::{GUEST, RUNNING};
-use guest::role::{Place, Role};
-use lab::{Scratch, eventually};
+use guest::role::{GuestRole, RoleEnvironment};
+use lab::{ScratchDirectory, eventually};
 use part::codec;
 use part::report::{Grade, Subject};
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,8 +31,8 @@ fn payload() -> Vec<u8> {
     })
 }
 
-fn begin(runtime: &Path, kept: Option<&[u8]>) -> Role {
-    let place = Place {
+fn begin(runtime: &Path, kept: Option<&[u8]>) -> GuestRole {
+    let place = RoleEnvironment {
         runtime: runtime.to_owned(),
         program: "/usr/bin/qemu-system-x86_64".into(),
         confine: None,
@@ -41,7 +41,7 @@ fn begin(runtime: &Path, kept: Option<&[u8]>) -> Role {
         claimed: std::collections::BTreeSet::new(),
         commands: "/nonexistent".into(),
     };
-    Role::new(place, &payload(), kept).unwrap()
+    GuestRole::new(place, &payload(), kept).unwrap()
 }
 
 /// What the agent was told, in turn, and whether it refuses to freeze, or to thaw.
@@ -98,22 +98,22 @@ impl Agent {
 const FREEZE: &str = "guest-fsfreeze-freeze";
 const THAW: &str = "guest-fsfreeze-thaw";
 
-struct Site {
-    scratch: Scratch,
-    role: Role,
+struct StandstillFixture {
+    scratch: ScratchDirectory,
+    role: GuestRole,
     agent: Agent,
 }
 
-impl Site {
+impl StandstillFixture {
     /// With a guest that runs, and an agent.
-    fn new(refuses: bool) -> Site {
-        let scratch = Scratch::new().unwrap();
+    fn new(refuses: bool) -> StandstillFixture {
+        let scratch = ScratchDirectory::new().unwrap();
         let role = begin(scratch.path(), None);
         let agent = Agent {
             refuses,
             ..Agent::default()
         };
-        let mut site = Site {
+        let mut site = StandstillFixture {
             scratch,
             role,
             agent,
@@ -129,7 +129,7 @@ impl Site {
     }
 
     #[track_caller]
-    fn until(&mut self, what: &str, is: impl Fn(&Site) -> bool) {
+    fn until(&mut self, what: &str, is: impl Fn(&StandstillFixture) -> bool) {
         let reached = eventually(PATIENCE, || {
             self.role.turn();
             is(self)
@@ -149,13 +149,13 @@ impl Site {
         assert_eq!(self.agent.told(), [FREEZE, THAW]);
     }
 
-    fn ask(&mut self, number: u64, step: Stand) -> Stood {
+    fn ask(&mut self, number: u64, step: Stand) -> StandstillStatus {
         let name = NAME.to_owned();
-        self.role.stand(&AskStand { name, number, step })
+        self.role.stand(&StandstillRequest { name, number, step })
     }
 
     #[track_caller]
-    fn becomes(&mut self, number: u64, state: StoodState) -> Stood {
+    fn becomes(&mut self, number: u64, state: StandstillProgress) -> StandstillStatus {
         let mut last = None;
         let reached = eventually(PATIENCE, || {
             let stood = self.ask(number, Stand::Look);
@@ -168,20 +168,20 @@ impl Site {
     }
 
     #[track_caller]
-    fn stands(&mut self, number: u64) -> Stood {
+    fn stands(&mut self, number: u64) -> StandstillStatus {
         let begun = self.ask(number, Stand::Begin);
-        assert_ne!(begun.state, StoodState::Refused, "{}", begun.words);
-        self.becomes(number, StoodState::Stands)
+        assert_ne!(begun.state, StandstillProgress::Refused, "{}", begun.words);
+        self.becomes(number, StandstillProgress::Stands)
     }
 
     fn stop(&mut self) {
         let name = NAME.to_owned();
-        let answer = self.role.order(&Message::Stop { name, kills: false });
+        let answer = self.role.order(&GuestOrder::Stop { name, kills: false });
         assert!(answer.good, "{}", answer.words);
     }
 }
 
-impl Drop for Site {
+impl Drop for StandstillFixture {
     fn drop(&mut self) {
         let pid = self.subject().value("process");
         let pid = pid.and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
@@ -194,7 +194,7 @@ impl Drop for Site {
 #[test]
 fn file_systems_are_frozen_and_the_guest_paused_until_the_end() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(false);
+    let mut site = StandstillFixture::new(false);
     let stood = site.stands(1);
     assert_eq!((stood.not_frozen, stood.is_down), (None, false));
     let subject = site.subject();
@@ -203,36 +203,36 @@ fn file_systems_are_frozen_and_the_guest_paused_until_the_end() {
     assert_eq!(site.agent.told(), [FREEZE]);
     let other = site.ask(2, Stand::Begin);
     assert_eq!(other.words, "another snapshot of it is being taken");
-    assert_eq!(site.ask(2, Stand::End).state, StoodState::Refused);
-    assert_eq!(site.ask(1, Stand::Look).state, StoodState::Stands);
+    assert_eq!(site.ask(2, Stand::End).state, StandstillProgress::Refused);
+    assert_eq!(site.ask(1, Stand::Look).state, StandstillProgress::Stands);
 
-    assert_eq!(site.ask(1, Stand::End).state, StoodState::GoesOn);
-    site.becomes(1, StoodState::Over);
+    assert_eq!(site.ask(1, Stand::End).state, StandstillProgress::GoesOn);
+    site.becomes(1, StandstillProgress::Over);
     site.thawed();
     site.runs();
     // The same again.
     site.stands(3);
     site.ask(3, Stand::End);
-    site.becomes(3, StoodState::Over);
+    site.becomes(3, StandstillProgress::Over);
     assert_eq!(site.agent.told(), [FREEZE, THAW, FREEZE, THAW]);
 }
 
 #[test]
 fn a_guest_whose_agent_refuses_is_only_paused_and_thawed_in_any_case() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(true);
+    let mut site = StandstillFixture::new(true);
     let stood = site.stands(1);
     let words = format!("the guest agent refused `{FREEZE}`: disabled");
     assert_eq!(stood.not_frozen, Some(words));
     site.ask(1, Stand::End);
-    site.becomes(1, StoodState::Over);
+    site.becomes(1, StandstillProgress::Over);
     site.thawed();
 }
 
 #[test]
 fn guest_that_stays_frozen_runs_and_is_a_fault() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(false);
+    let mut site = StandstillFixture::new(false);
     site.agent.stays_frozen.store(true, Ordering::SeqCst);
     site.stands(1);
     site.ask(1, Stand::End);
@@ -252,12 +252,12 @@ fn guest_that_stays_frozen_runs_and_is_a_fault() {
     );
     assert_eq!(
         site.ask(1, Stand::Look).state,
-        StoodState::GoesOn,
+        StandstillProgress::GoesOn,
         "no success"
     );
 
     site.agent.stays_frozen.store(false, Ordering::SeqCst);
-    site.becomes(1, StoodState::Over);
+    site.becomes(1, StandstillProgress::Over);
     site.until("thawed", |site| site.subject().state.grade == Grade::Good);
     assert_eq!(site.subject().why, "");
 }
@@ -265,7 +265,7 @@ fn guest_that_stays_frozen_runs_and_is_a_fault() {
 #[test]
 fn a_guest_goes_on_when_the_role_is_killed_or_stopped_and_the_next_one_thaws_it() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(false);
+    let mut site = StandstillFixture::new(false);
     site.stands(1);
     // Killed.
     let kept = site.role.kept();
@@ -273,7 +273,7 @@ fn a_guest_goes_on_when_the_role_is_killed_or_stopped_and_the_next_one_thaws_it(
     site.thawed();
     site.runs();
     let end = site.ask(1, Stand::End);
-    assert_eq!(end.state, StoodState::Refused);
+    assert_eq!(end.state, StandstillProgress::Refused);
     assert_eq!(end.words, "the guest role was restarted meanwhile");
     // Stopped in good order: when it has ended, nothing is left to be done.
     site.stands(2);
@@ -286,43 +286,43 @@ fn a_guest_goes_on_when_the_role_is_killed_or_stopped_and_the_next_one_thaws_it(
 #[test]
 fn a_guest_goes_on_when_the_command_does_not_return() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(false);
+    let mut site = StandstillFixture::new(false);
     site.stands(1);
-    let stood = site.becomes(1, StoodState::Refused);
+    let stood = site.becomes(1, StandstillProgress::Refused);
     assert!(stood.words.contains("longer than 10 s"), "{}", stood.words);
     site.runs();
     site.thawed();
-    assert_eq!(site.ask(1, Stand::End).state, StoodState::Refused);
+    assert_eq!(site.ask(1, Stand::End).state, StandstillProgress::Refused);
 }
 
 #[test]
 fn a_stop_goes_before_a_standstill_and_a_guest_that_is_down_is_not_started_during_one() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(false);
+    let mut site = StandstillFixture::new(false);
     site.stands(1);
     site.stop();
     site.until("down", |site| site.subject().state.word == "down");
     let stood = site.ask(1, Stand::End);
-    assert_eq!(stood.state, StoodState::Refused);
+    assert_eq!(stood.state, StandstillProgress::Refused);
     assert!(!site.scratch.path().join("guest-mail/frozen").exists());
 
     assert!(site.stands(2).is_down);
     let name = NAME.to_owned();
-    assert!(site.role.order(&Message::Start { name }).good);
+    assert!(site.role.order(&GuestOrder::Start { name }).good);
     assert_eq!(site.subject().value("process"), Some(0));
-    assert_eq!(site.ask(2, Stand::Look).state, StoodState::Stands);
+    assert_eq!(site.ask(2, Stand::Look).state, StandstillProgress::Stands);
     let ended = site.ask(2, Stand::End);
-    assert_ne!(ended.state, StoodState::Refused, "{}", ended.words);
+    assert_ne!(ended.state, StandstillProgress::Refused, "{}", ended.words);
     site.runs();
 }
 
 #[test]
 fn a_guest_without_an_agent_is_paused_and_one_that_nobody_knows_is_refused() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let role = begin(scratch.path(), None);
     let agent = Agent::default();
-    let mut site = Site {
+    let mut site = StandstillFixture {
         scratch,
         role,
         agent,
@@ -338,11 +338,11 @@ fn a_guest_without_an_agent_is_paused_and_one_that_nobody_knows_is_refused() {
     let words = "the guest agent does not respond".to_owned();
     assert_eq!(stood.not_frozen, Some(words));
     site.ask(2, Stand::End);
-    site.becomes(2, StoodState::Over);
+    site.becomes(2, StandstillProgress::Over);
     site.runs();
     let name = "web".to_owned();
     let step = Stand::Begin;
-    let stood = site.role.stand(&AskStand {
+    let stood = site.role.stand(&StandstillRequest {
         name,
         number: 3,
         step,

@@ -3,7 +3,7 @@
 //! a 101 with the accept value. HTTP/2 has no key: this module makes one for an HTTP/2 client of an
 //! HTTP/1 server, and computes the accept value for an HTTP/1 client of an HTTP/2 server.
 
-use crate::message::{Message, Refusal};
+use crate::message::{HttpMessage, MessageEditError};
 use aws_lc_rs::{digest, rand};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ pub struct Accept([u8; ACCEPT_BYTES]);
 
 impl Accept {
     /// Computes the value for the key of a request.
-    pub fn of(request: &Message) -> Option<Accept> {
+    pub fn of(request: &HttpMessage) -> Option<Accept> {
         let key = request.get(b"sec-websocket-key")?;
         let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
         hash.update(key);
@@ -39,7 +39,7 @@ impl Accept {
 
 /// Returns whether a request asks for a WebSocket in HTTP/1's form. The parsers of heads remove an
 /// `upgrade` that `connection` does not name.
-pub fn is_request(message: &Message) -> bool {
+pub fn is_request(message: &HttpMessage) -> bool {
     let fields = message.fields();
     let has =
         |name: &[u8], value: &[u8]| fields.values(name).any(|v| v.eq_ignore_ascii_case(value));
@@ -49,7 +49,7 @@ pub fn is_request(message: &Message) -> bool {
 /// Returns the protocol for which a request to an HTTP/2 server uses extended CONNECT: `websocket`,
 /// or another protocol to which a GET without a body upgrades. Other methods cannot be expressed in
 /// HTTP/2.
-pub fn protocol_of(message: &Message) -> Option<&[u8]> {
+pub fn protocol_of(message: &HttpMessage) -> Option<&[u8]> {
     if is_request(message) {
         return Some(b"websocket");
     }
@@ -64,10 +64,10 @@ pub fn protocol_of(message: &Message) -> Option<&[u8]> {
 
 /// Converts a request that arrived by extended CONNECT to the form of HTTP/1.
 pub(super) fn upgrade_request(
-    message: &mut Message,
+    message: &mut HttpMessage,
     protocol: &[u8],
     is_websocket: bool,
-) -> Result<(), Refusal> {
+) -> Result<(), MessageEditError> {
     message.add(b"upgrade", protocol)?;
     message.add(b"connection", b"upgrade")?;
     let has_key = message
@@ -82,10 +82,10 @@ pub(super) fn upgrade_request(
 /// Converts the response to an extended CONNECT to the form of HTTP/1. The name of a protocol other
 /// than WebSocket is in the request only.
 pub(super) fn upgrade_response(
-    message: &mut Message,
+    message: &mut HttpMessage,
     is_websocket: bool,
     accept: Option<&Accept>,
-) -> Result<(), Refusal> {
+) -> Result<(), MessageEditError> {
     message.add(b"connection", b"upgrade")?;
     if is_websocket {
         message.add(b"upgrade", b"websocket")?;
@@ -109,13 +109,13 @@ fn new_key() -> [u8; 24] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Version;
+    use crate::message::HttpVersion;
 
     #[test]
     fn a_key_is_answered_as_in_the_rfc() {
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         message
-            .begin_request(b"GET", b"/", Version::Http11)
+            .begin_request(b"GET", b"/", HttpVersion::Http11)
             .unwrap();
         assert_eq!(Accept::of(&message), None);
         message

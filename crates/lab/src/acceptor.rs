@@ -23,10 +23,10 @@ pub(crate) struct Acceptor {
     place: Location,
     address: SocketAddr,
     handler: Arc<Handler>,
-    running: Option<Running>,
+    running: Option<RunningAcceptor>,
 }
 
-struct Running {
+struct RunningAcceptor {
     listener: Arc<TcpListener>,
     thread: JoinHandle<()>,
     connections: Arc<Connections>,
@@ -84,7 +84,7 @@ impl Acceptor {
             let connections = connections.clone();
             move || accept(&listener, &handler, &connections)
         });
-        self.running = Some(Running {
+        self.running = Some(RunningAcceptor {
             listener,
             thread,
             connections,
@@ -117,17 +117,17 @@ impl Drop for Acceptor {
 }
 
 #[derive(Default)]
-struct Connections(Mutex<Open>);
+struct Connections(Mutex<OpenConnections>);
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     next: u64,
     open: HashMap<u64, TcpStream>,
     closed: bool,
 }
 
 impl Connections {
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -143,7 +143,7 @@ impl Connections {
         Some(number)
     }
 
-    fn leave(&self, number: u64) {
+    fn remove_connection(&self, number: u64) {
         self.lock().open.remove(&number);
     }
 
@@ -184,6 +184,6 @@ struct Leave<'a>(&'a Connections, u64);
 
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
-        self.0.leave(self.1);
+        self.0.remove_connection(self.1);
     }
 }

@@ -2,14 +2,14 @@
 
 use crate::error::LabError;
 use crate::host::Location;
-use crate::process::Process;
+use crate::process::LabProcess;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 /// Busy processes that run until this is dropped. They have ordinary priority, like a nightly job.
 #[derive(Debug)]
-pub struct BusyProcessors(Vec<Process>);
+pub struct BusyProcessors(Vec<LabProcess>);
 
 impl BusyProcessors {
     /// Starts this number of processes, wherever the scheduler puts them.
@@ -42,7 +42,7 @@ impl BusyProcessors {
     }
 
     /// Returns the processes.
-    pub fn processes(&self) -> &[Process] {
+    pub fn processes(&self) -> &[LabProcess] {
         &self.0
     }
 }
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn busy_processes_work_until_they_are_dropped_and_stay_where_they_are_pinned() {
         let busy = BusyProcessors::pinned(&[0], 2).unwrap();
-        let pids: Vec<i32> = busy.processes().iter().map(Process::pid).collect();
+        let pids: Vec<i32> = busy.processes().iter().map(LabProcess::pid).collect();
         for pid in &pids {
             assert!(eventually(Duration::from_secs(60), || ticks(*pid) > 2));
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

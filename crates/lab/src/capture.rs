@@ -3,7 +3,7 @@
 
 use crate::error::LabError;
 use crate::link::Interface;
-use crate::packet::{FRAME_BYTES_MAX, PacketSocket, Way, before_ordinary_processes};
+use crate::packet::{FRAME_BYTES_MAX, PacketSocket, Way, raise_priority};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,7 +43,7 @@ pub enum Talk {
 
 /// A recorded frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Frame {
+pub struct CapturedFrame {
     /// Time of the frame.
     pub at: Instant,
     /// Direction: sent or received by the interface.
@@ -54,7 +54,7 @@ pub struct Frame {
     pub bytes: Vec<u8>,
 }
 
-impl Frame {
+impl CapturedFrame {
     /// Returns the source Ethernet address.
     pub fn sender(&self) -> [u8; 6] {
         array(&self.bytes, 6).unwrap_or_default()
@@ -163,7 +163,7 @@ fn talk(bytes: &[u8]) -> Option<Talk> {
     }
 }
 
-type Frames = Mutex<Vec<Frame>>;
+type Frames = Mutex<Vec<CapturedFrame>>;
 
 /// A capture at an interface, which stops when it is dropped.
 #[derive(Debug)]
@@ -173,7 +173,7 @@ pub struct Capture {
     thread: Option<JoinHandle<()>>,
 }
 
-fn lock(frames: &Frames) -> MutexGuard<'_, Vec<Frame>> {
+fn lock(frames: &Frames) -> MutexGuard<'_, Vec<CapturedFrame>> {
     frames.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -188,7 +188,7 @@ impl Capture {
         let frames = Arc::new(Frames::default());
         let (stopped, kept) = (Arc::clone(&stop), Arc::clone(&frames));
         let thread = thread::spawn(move || {
-            before_ordinary_processes();
+            raise_priority();
             listen(&socket, &kept, &stopped);
         });
         Ok(Capture {
@@ -199,20 +199,20 @@ impl Capture {
     }
 
     /// Returns the frames recorded so far.
-    pub fn frames(&self) -> Vec<Frame> {
+    pub fn frames(&self) -> Vec<CapturedFrame> {
         lock(&self.frames).clone()
     }
 
     /// Returns the recorded frames of one kind.
-    pub fn of(&self, talk: Talk) -> Vec<Frame> {
+    pub fn frames_of(&self, talk: Talk) -> Vec<CapturedFrame> {
         let frames = lock(&self.frames);
         let fit = frames.iter().filter(|frame| frame.talk == talk);
         fit.cloned().collect()
     }
 
     /// Returns the recorded adverts from an IP address.
-    pub fn adverts_of(&self, source: IpAddr) -> Vec<Frame> {
-        let mut adverts = self.of(Talk::Vrrp);
+    pub fn adverts_of(&self, source: IpAddr) -> Vec<CapturedFrame> {
+        let mut adverts = self.frames_of(Talk::Vrrp);
         adverts.retain(|frame| frame.addresses().is_some_and(|(from, _)| from == source));
         adverts
     }
@@ -243,7 +243,7 @@ fn listen(socket: &PacketSocket, frames: &Frames, stop: &AtomicBool) {
             let Some(talk) = talk(bytes) else { continue };
             let mut frames = lock(frames);
             if frames.len() < FRAMES_MAX {
-                frames.push(Frame {
+                frames.push(CapturedFrame {
                     at,
                     way,
                     talk,
@@ -286,7 +286,7 @@ mod tests {
                 (Talk::NeighbourSolicitation, target6),
             ] {
                 let heard = || {
-                    let frames = capture.of(talk);
+                    let frames = capture.frames_of(talk);
                     frames
                         .into_iter()
                         .find(|frame| frame.about() == Some(about))
@@ -297,12 +297,12 @@ mod tests {
                 assert!(!frame.is_announcement());
             }
             assert!(eventually(SOON, || {
-                !capture.of(Talk::ArpReply).is_empty()
-                    && !capture.of(Talk::NeighbourAdvertisement).is_empty()
+                !capture.frames_of(Talk::ArpReply).is_empty()
+                    && !capture.frames_of(Talk::NeighbourAdvertisement).is_empty()
             }));
         }
         at_a.clear();
-        assert!(at_a.of(Talk::ArpReply).is_empty());
+        assert!(at_a.frames_of(Talk::ArpReply).is_empty());
     }
 
     #[test]
@@ -312,7 +312,7 @@ mod tests {
         bytes.extend([2; 6]);
         bytes.extend([0x08, 0, 0x45, 0, 0, 24, 0, 0, 0, 0, 255, 112, 0, 0]);
         bytes.extend([192, 0, 2, 1, 224, 0, 0, 18, 0x21, 51, 100, 1, 0, 0]);
-        let frame = Frame {
+        let frame = CapturedFrame {
             at: Instant::now(),
             way: Way::In,
             talk: talk(&bytes).unwrap(),
@@ -328,7 +328,7 @@ mod tests {
             // The bytes come from the network, so any truncation must be handled.
             let bytes = frame.bytes[..cut].to_vec();
             let _ = talk(&bytes);
-            let frame = Frame {
+            let frame = CapturedFrame {
                 bytes,
                 ..frame.clone()
             };

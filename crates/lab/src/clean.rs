@@ -189,7 +189,7 @@ fn guard() -> Option<Child> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Lab, Scratch, eventually};
+    use crate::{Lab, ScratchDirectory, eventually};
     use std::os::unix::process::ExitStatusExt;
     use std::time::Duration;
 
@@ -207,7 +207,10 @@ mod tests {
         run_words(&["ip", "netns", "add", &stale]).unwrap();
         let directory = std::env::temp_dir().join(format!("{PREFIX}4194306-0"));
         fs::create_dir_all(directory.join("mounted")).unwrap();
-        let (lab, scratch) = (Lab::new("living").unwrap(), Scratch::new().unwrap());
+        let (lab, scratch) = (
+            Lab::new("living").unwrap(),
+            ScratchDirectory::new().unwrap(),
+        );
         let host = lab.host("a").unwrap();
         // Other tests clean, too, so it does not matter which one removed it.
         let _ = clean();
@@ -232,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_runs_with_files_of_a_directory_ends_with_it() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let file = scratch.path().join("file");
         let waits = |path: &Path| {
             let mut command = Command::new("sleep");
@@ -257,7 +260,7 @@ mod tests {
     fn a_laboratory_that_waits_to_be_killed() {
         let lab = Lab::new("doomed").unwrap();
         let host = lab.host("a").unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut command = Command::new("sleep");
         command.arg("600");
         let _process = host.spawn(command).unwrap();
@@ -275,7 +278,7 @@ mod tests {
     fn a_laboratory_that_is_killed_is_removed_by_its_guard() {
         crate::skip_unless_root!();
         for signal in [Signal::INT, Signal::KILL] {
-            let scratch = Scratch::new().unwrap();
+            let scratch = ScratchDirectory::new().unwrap();
             let report = scratch.path().join("report");
             let mut command = Command::new(std::env::current_exe().unwrap());
             command

@@ -3,8 +3,8 @@
 
 use crate::error::LabError;
 use crate::host::Location;
-use crate::process::Process;
-use crate::scratch::Scratch;
+use crate::process::LabProcess;
+use crate::scratch::ScratchDirectory;
 use crate::wait::eventually;
 use std::fs;
 use std::io;
@@ -21,8 +21,8 @@ const BEGIN_MAX: Duration = Duration::from_secs(120);
 /// A controller, which is killed when it is dropped.
 #[derive(Debug)]
 pub struct Controller {
-    _process: Process,
-    scratch: Scratch,
+    _process: LabProcess,
+    scratch: ScratchDirectory,
     address: SocketAddr,
 }
 
@@ -32,7 +32,7 @@ impl Controller {
 
     /// Starts a controller at this address (UDP). The machine is on.
     pub fn start(place: impl Into<Location>, address: SocketAddr) -> Result<Controller, LabError> {
-        let scratch = Scratch::new()?;
+        let scratch = ScratchDirectory::new()?;
         let path = |name: &str| scratch.path().join(name);
         let (power, offs, chassis) = (path("power"), path("offs"), path("chassis"));
         let script = format!(
@@ -100,7 +100,7 @@ impl Controller {
     }
 
     /// Returns the number of orders to power the machine off.
-    pub fn offs(&self) -> usize {
+    pub fn power_off_count(&self) -> usize {
         let offs = fs::read_to_string(self.scratch.path().join("offs"));
         offs.unwrap_or_default().lines().count()
     }

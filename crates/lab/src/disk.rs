@@ -1,7 +1,7 @@
 //! A disk without free space: a small file system in memory, and a file that fills it.
 
 use crate::error::LabError;
-use crate::scratch::Scratch;
+use crate::scratch::ScratchDirectory;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -19,14 +19,14 @@ const BLOCK: [u8; 4096] = [0; 4096];
 /// dropped, the file system disappears.
 #[derive(Debug)]
 pub struct FullDisk {
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl FullDisk {
     /// Creates a disk of this size without a free byte.
     pub fn new(bytes: u64) -> Result<Self, LabError> {
         let disk = FullDisk {
-            scratch: Scratch::new()?,
+            scratch: ScratchDirectory::new()?,
         };
         let path = disk.path();
         fs::create_dir(&path).map_err(LabError::io("make", path.display()))?;
@@ -60,7 +60,7 @@ impl FullDisk {
     }
 
     /// Removes the file that fills it.
-    pub fn make_room(&self) -> Result<(), LabError> {
+    pub fn free_space(&self) -> Result<(), LabError> {
         let path = self.path().join(FILLER);
         // A process that another thread is just starting may still have the file open.
         let emptied = File::options().write(true).truncate(true).open(&path);
@@ -91,7 +91,7 @@ mod tests {
         let path = disk.path();
         let full = fs::write(path.join("x"), "more").unwrap_err();
         assert_eq!(full.kind(), ErrorKind::StorageFull);
-        disk.make_room().unwrap();
+        disk.free_space().unwrap();
         fs::write(path.join("x"), "more").unwrap();
         disk.fill().unwrap();
         assert!(fs::write(path.join("y"), "more").is_err());

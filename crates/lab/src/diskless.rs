@@ -2,10 +2,10 @@
 //! host of the lab.
 
 use crate::error::LabError;
-use crate::host::Host;
+use crate::host::LabHost;
 use crate::link::Switch;
-use crate::process::Process;
-use crate::scratch::Scratch;
+use crate::process::LabProcess;
+use crate::scratch::ScratchDirectory;
 use crate::topology::Lab;
 use crate::wait::eventually;
 use std::cell::Cell;
@@ -40,8 +40,8 @@ pub enum Firmware {
 /// A machine without a disk.
 #[derive(Debug)]
 pub struct Diskless {
-    host: Host,
-    scratch: Scratch,
+    host: LabHost,
+    scratch: ScratchDirectory,
     /// Number of boots.
     boots: Cell<u32>,
 }
@@ -60,13 +60,13 @@ impl Diskless {
         ip(&["link", "set", "br0", "up"])?;
         Ok(Diskless {
             host,
-            scratch: Scratch::new()?,
+            scratch: ScratchDirectory::new()?,
             boots: Cell::new(0),
         })
     }
 
     /// Returns its host.
-    pub fn host(&self) -> &Host {
+    pub fn host(&self) -> &LabHost {
         &self.host
     }
 
@@ -154,13 +154,13 @@ impl Diskless {
 /// A machine that was switched on; it is switched off when this is dropped.
 #[derive(Debug)]
 pub struct Booting {
-    process: Process,
+    process: LabProcess,
     output: PathBuf,
 }
 
 impl Booting {
     /// Returns the output of its console.
-    pub fn said(&self) -> String {
+    pub fn console_output(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.output).unwrap_or_default()).into_owned()
     }
 
@@ -168,7 +168,7 @@ impl Booting {
     /// returns it. None: the machine ended without that, or took too long.
     pub fn booted(&self, at_most: Duration) -> Option<String> {
         let line = || {
-            let said = self.said();
+            let said = self.console_output();
             let (_, after) = said.split_once("booted: ")?;
             // The line may be incomplete.
             Some(after.split_once('\n')?.0.trim_end().to_owned())
@@ -187,7 +187,7 @@ impl Booting {
         assert!(
             line.is_some_and(|line| line.contains(words)),
             "no `{words}`: {}",
-            self.said()
+            self.console_output()
         );
     }
 }

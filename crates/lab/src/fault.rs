@@ -9,78 +9,78 @@ type Heal = Box<dyn FnOnce() -> Result<(), LabError> + Send>;
 
 /// A fault that lasts as long as this value.
 #[must_use = "a fault that is dropped at once was none"]
-pub struct Fault {
-    what: String,
+pub struct InjectedFault {
+    description: String,
     heal: Option<Heal>,
     number: u64,
     faults: Arc<Faults>,
 }
 
-impl fmt::Debug for Fault {
+impl fmt::Debug for InjectedFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fault({})", self.what)
+        write!(f, "Fault({})", self.description)
     }
 }
 
-impl Fault {
+impl InjectedFault {
     /// Returns a description of the fault.
-    pub fn what(&self) -> &str {
-        &self.what
+    pub fn description(&self) -> &str {
+        &self.description
     }
 
     /// Ends the fault, and reports an error if that fails.
     pub fn heal(mut self) -> Result<(), LabError> {
-        self.end()
+        self.remove_fault()
     }
 
-    fn end(&mut self) -> Result<(), LabError> {
+    fn remove_fault(&mut self) -> Result<(), LabError> {
         self.faults.lock().in_force.remove(&self.number);
         self.heal.take().map_or(Ok(()), |heal| heal())
     }
 }
 
-impl Drop for Fault {
+impl Drop for InjectedFault {
     fn drop(&mut self) {
         // Ignored: the objects of the fault may be gone already.
-        let _ = self.end();
+        let _ = self.remove_fault();
     }
 }
 
 /// Faults of a laboratory.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<State>);
+pub(crate) struct Faults(Mutex<FaultRegistry>);
 
 #[derive(Debug, Default)]
-struct State {
+struct FaultRegistry {
     next: u64,
     in_force: BTreeMap<u64, String>,
 }
 
 impl Faults {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, FaultRegistry> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Registers a new fault; `heal` ends it.
-    pub(crate) fn begin(
+    pub(crate) fn register_fault(
         self: &Arc<Self>,
         what: impl Into<String>,
         heal: impl FnOnce() -> Result<(), LabError> + Send + 'static,
-    ) -> Fault {
+    ) -> InjectedFault {
         let what = what.into();
         let mut state = self.lock();
         let number = state.next;
         state.next += 1;
         state.in_force.insert(number, what.clone());
-        Fault {
-            what,
+        InjectedFault {
+            description: what,
             heal: Some(Box::new(heal)),
             number,
             faults: Arc::clone(self),
         }
     }
 
-    pub(crate) fn in_force(&self) -> Vec<String> {
+    pub(crate) fn active_faults(&self) -> Vec<String> {
         self.lock().in_force.values().cloned().collect()
     }
 }
@@ -95,17 +95,17 @@ mod tests {
         let (faults, healed) = (Arc::new(Faults::default()), Arc::new(AtomicU32::new(0)));
         let begin = |what: &str| {
             let healed = Arc::clone(&healed);
-            faults.begin(what, move || {
+            faults.register_fault(what, move || {
                 healed.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             })
         };
         let (one, other) = (begin("one"), begin("other"));
-        assert_eq!(faults.in_force(), ["one", "other"]);
+        assert_eq!(faults.active_faults(), ["one", "other"]);
         one.heal().unwrap();
-        assert_eq!(faults.in_force(), ["other"]);
+        assert_eq!(faults.active_faults(), ["other"]);
         drop(other);
         assert_eq!(healed.load(Ordering::Relaxed), 2);
-        assert!(faults.in_force().is_empty());
+        assert!(faults.active_faults().is_empty());
     }
 }

@@ -2,14 +2,14 @@
 //! so that lifting one never affects another.
 
 use crate::error::LabError;
-use crate::host::Host;
+use crate::host::LabHost;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::process::Command;
 
 /// A protocol with ports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transport {
+pub enum TransportProtocol {
     /// TCP.
     Tcp,
     /// UDP.
@@ -18,16 +18,16 @@ pub enum Transport {
 
 /// Selection of packets. All set criteria must match; an empty filter matches all packets.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Filter {
+pub struct PacketFilter {
     remote: Option<IpAddr>,
-    port: Option<(Transport, u16)>,
+    port: Option<(TransportProtocol, u16)>,
     protocol: Option<u8>,
 }
 
-impl Filter {
+impl PacketFilter {
     /// Matches all packets.
     pub fn all() -> Self {
-        Filter::default()
+        PacketFilter::default()
     }
 
     /// Restricts the filter to packets from or to this address.
@@ -37,7 +37,7 @@ impl Filter {
     }
 
     /// Restricts the filter to packets with this port at either end.
-    pub fn port(mut self, transport: Transport, port: u16) -> Self {
+    pub fn port(mut self, transport: TransportProtocol, port: u16) -> Self {
         self.port = Some((transport, port));
         self
     }
@@ -62,31 +62,31 @@ impl Filter {
             return format!("{rule}drop");
         };
         let transport = match transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
+            TransportProtocol::Tcp => "tcp",
+            TransportProtocol::Udp => "udp",
         };
         format!("{rule}{transport} sport {port} drop; {rule}{transport} dport {port} drop")
     }
 }
 
-impl Host {
+impl LabHost {
     /// Silently drops matching packets in both directions until the value is dropped. Established
     /// connections are affected, too.
-    pub fn block(&self, filter: &Filter) -> Result<Block, LabError> {
-        Block::place(self.clone(), filter)
+    pub fn block(&self, filter: &PacketFilter) -> Result<FirewallBlock, LabError> {
+        FirewallBlock::add_table(self.clone(), filter)
     }
 }
 
 /// A fault that lasts as long as this value.
 #[derive(Debug)]
-pub struct Block {
-    host: Host,
+pub struct FirewallBlock {
+    host: LabHost,
     table: String,
     lifted: bool,
 }
 
-impl Block {
-    fn place(host: Host, filter: &Filter) -> Result<Self, LabError> {
+impl FirewallBlock {
+    fn add_table(host: LabHost, filter: &PacketFilter) -> Result<Self, LabError> {
         let table = format!("block{}", host.next_block());
         let chain = |hook: &str, side: &str| {
             format!(
@@ -101,7 +101,7 @@ impl Block {
             chain("forward", "daddr"),
         );
         nft(&host, &rules)?;
-        Ok(Block {
+        Ok(FirewallBlock {
             host,
             table,
             lifted: false,
@@ -119,7 +119,7 @@ impl Block {
     }
 }
 
-impl Drop for Block {
+impl Drop for FirewallBlock {
     fn drop(&mut self) {
         if !self.lifted {
             // The host may be gone already.
@@ -128,7 +128,7 @@ impl Drop for Block {
     }
 }
 
-pub(crate) fn nft(host: &Host, rules: &str) -> Result<(), LabError> {
+pub(crate) fn nft(host: &LabHost, rules: &str) -> Result<(), LabError> {
     let mut command = Command::new("nft");
     command.arg(rules);
     host.run(command).map(drop)
@@ -166,7 +166,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(reached([true; 4]), [true; 4]);
-        let port = Filter::all().port(Transport::Tcp, 7);
+        let port = PacketFilter::all().port(TransportProtocol::Tcp, 7);
         for (filter, expected) in [
             (port.clone(), [false, true, false, true]),
             (
@@ -174,11 +174,11 @@ mod tests {
                 [false, true, true, true],
             ),
             (
-                Filter::all().remote("fd04::2".parse().unwrap()),
+                PacketFilter::all().remote("fd04::2".parse().unwrap()),
                 [true, true, false, false],
             ),
-            (Filter::all().protocol(112), [true; 4]),
-            (Filter::all(), [false; 4]),
+            (PacketFilter::all().protocol(112), [true; 4]),
+            (PacketFilter::all(), [false; 4]),
         ] {
             let block = a.block(&filter).unwrap();
             assert_eq!(reached(expected), expected, "{filter:?}");

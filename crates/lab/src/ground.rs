@@ -23,12 +23,12 @@ pub(crate) enum Cable {
 /// State that the parts of a laboratory share. It refers to no host, because every host refers to
 /// it.
 #[derive(Debug, Default)]
-pub(crate) struct Ground {
+pub(crate) struct LabState {
     pub(crate) faults: Arc<Faults>,
     cables: Mutex<Vec<Cable>>,
 }
 
-impl Ground {
+impl LabState {
     pub(crate) fn cables(&self) -> MutexGuard<'_, Vec<Cable>> {
         self.cables.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -12,7 +12,7 @@ const LOOKS: u32 = 3;
 /// A named condition with its check.
 pub struct Condition<'a> {
     name: String,
-    look: Box<dyn FnMut() -> Result<(), String> + 'a>,
+    check: Box<dyn FnMut() -> Result<(), String> + 'a>,
 }
 
 impl fmt::Debug for Condition<'_> {
@@ -26,7 +26,7 @@ impl<'a> Condition<'a> {
     pub fn new(name: &str, look: impl FnMut() -> Result<(), String> + 'a) -> Self {
         Condition {
             name: name.to_owned(),
-            look: Box::new(look),
+            check: Box::new(look),
         }
     }
 }
@@ -63,7 +63,7 @@ pub(crate) fn wait(
 
 fn ill(conditions: &mut [Condition<'_>]) -> Vec<(String, String)> {
     let looked = conditions.iter_mut().filter_map(|condition| {
-        let why = (condition.look)().err()?;
+        let why = (condition.check)().err()?;
         Some((condition.name.clone(), why))
     });
     looked.collect()

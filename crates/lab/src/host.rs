@@ -3,11 +3,11 @@
 
 use crate::clean::{kill_all_in, processes_in};
 use crate::error::LabError;
-use crate::fault::Fault;
-use crate::ground::Ground;
+use crate::fault::InjectedFault;
+use crate::ground::LabState;
 use crate::name::NAMESPACES;
 use crate::packet;
-use crate::process::{self, Process};
+use crate::process::{self, LabProcess};
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 use rustix::fd::OwnedFd;
@@ -26,9 +26,9 @@ use std::time::Duration;
 /// A host of a [`Lab`](crate::Lab). Clones refer to the same host. When its laboratory is dropped,
 /// the host and all processes in it are gone.
 #[derive(Clone)]
-pub struct Host(Arc<Inner>);
+pub struct LabHost(Arc<LabHostState>);
 
-struct Inner {
+struct LabHostState {
     name: String,
     namespace: String,
     fd: Arc<OwnedFd>,
@@ -36,23 +36,23 @@ struct Inner {
     interfaces: AtomicU32,
     blocks: AtomicU32,
     /// Commands for `ip` that are repeated when the host recovers from a power failure.
-    own: Mutex<Vec<Vec<String>>>,
-    ground: Arc<Ground>,
+    repeated_commands: Mutex<Vec<Vec<String>>>,
+    ground: Arc<LabState>,
 }
 
-impl fmt::Debug for Host {
+impl fmt::Debug for LabHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Host({})", self.0.namespace)
     }
 }
 
-impl Host {
+impl LabHost {
     /// Opens a new namespace. Its loopback is up, and IPv6 addresses are usable at once, without
     /// duplicate address detection.
     pub(crate) fn open(
         name: &str,
         namespace: String,
-        ground: Arc<Ground>,
+        ground: Arc<LabState>,
     ) -> Result<Self, LabError> {
         let path = format!("{NAMESPACES}/{namespace}");
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -61,14 +61,14 @@ impl Host {
         let inode = rustix::fs::fstat(&fd)
             .map_err(|errno| LabError::io("look at", &path)(errno.into()))?
             .st_ino;
-        let host = Host(Arc::new(Inner {
+        let host = LabHost(Arc::new(LabHostState {
             name: name.to_owned(),
             namespace,
             fd: Arc::new(fd),
             inode,
             interfaces: AtomicU32::new(0),
             blocks: AtomicU32::new(0),
-            own: Mutex::default(),
+            repeated_commands: Mutex::default(),
             ground,
         }));
         host.ip(&["link", "set", "lo", "up"])?;
@@ -86,7 +86,7 @@ impl Host {
         &self.0.namespace
     }
 
-    pub(crate) fn ground(&self) -> &Arc<Ground> {
+    pub(crate) fn lab_state(&self) -> &Arc<LabState> {
         &self.0.ground
     }
 
@@ -95,8 +95,11 @@ impl Host {
         self.0.blocks.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn own(&self) -> MutexGuard<'_, Vec<Vec<String>>> {
-        self.0.own.lock().unwrap_or_else(PoisonError::into_inner)
+    fn repeated_commands(&self) -> MutexGuard<'_, Vec<Vec<String>>> {
+        self.0
+            .repeated_commands
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `ip`, and records the command as configured by the host's administrator: it is repeated
@@ -104,13 +107,13 @@ impl Host {
     pub(crate) fn configure(&self, words: &[&str]) -> Result<(), LabError> {
         self.ip(words)?;
         let words = words.iter().map(|word| (*word).to_owned()).collect();
-        self.own().push(words);
+        self.repeated_commands().push(words);
         Ok(())
     }
 
     /// Removes the record of a configuration command.
-    pub(crate) fn forget(&self, words: &[&str]) {
-        self.own().retain(|known| known != words);
+    pub(crate) fn remove_command(&self, words: &[&str]) {
+        self.repeated_commands().retain(|known| known != words);
     }
 
     pub(crate) fn next_interface(&self) -> u32 {
@@ -135,8 +138,8 @@ impl Host {
     }
 
     /// Starts a program inside the host.
-    pub fn spawn(&self, command: Command) -> Result<Process, LabError> {
-        Process::start(command, Some(Arc::clone(&self.0.fd)))
+    pub fn spawn(&self, command: Command) -> Result<LabProcess, LabError> {
+        LabProcess::start(command, Some(Arc::clone(&self.0.fd)))
     }
 
     /// Runs a program inside to its end (within a bounded time) and returns its standard output.
@@ -202,8 +205,8 @@ impl Host {
     /// Cuts the power: all processes inside are killed and all interfaces switched off at the same
     /// moment, so that no process can send a final message. When the fault heals, the host is as
     /// after a start: with what [`Interface::address`](crate::Interface::address) and
-    /// [`Host::route`] configured, without addresses that programs added, and without programs.
-    pub fn power_off(&self) -> Result<Fault, LabError> {
+    /// [`LabHost::route`] configured, without addresses that programs added, and without programs.
+    pub fn power_off(&self) -> Result<InjectedFault, LabError> {
         let failed = || LabError::io("switch off", self.name());
         let off = || {
             let interfaces = packet::interfaces()?;
@@ -216,7 +219,7 @@ impl Host {
         let host = self.clone();
         let what = format!("{} has no power", self.name());
         let faults = &self.0.ground.faults;
-        Ok(faults.begin(what, move || host.power_on()))
+        Ok(faults.register_fault(what, move || host.power_on()))
     }
 
     fn power_on(&self) -> Result<(), LabError> {
@@ -227,7 +230,7 @@ impl Host {
         }
         self.enter(|| packet::switch(&interfaces, true))
             .map_err(failed())?;
-        let own = self.own().clone();
+        let own = self.repeated_commands().clone();
         for words in own {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             self.ip(&words)?;
@@ -242,11 +245,11 @@ pub enum Location {
     /// Network of the test itself: only loopback should be used.
     Here,
     /// Network of a host.
-    In(Host),
+    In(LabHost),
 }
 
-impl From<&Host> for Location {
-    fn from(host: &Host) -> Self {
+impl From<&LabHost> for Location {
+    fn from(host: &LabHost) -> Self {
         Location::In(host.clone())
     }
 }
@@ -261,9 +264,9 @@ impl Location {
     }
 
     /// Starts a program there.
-    pub fn spawn(&self, command: Command) -> Result<Process, LabError> {
+    pub fn spawn(&self, command: Command) -> Result<LabProcess, LabError> {
         match self {
-            Location::Here => Process::start(command, None),
+            Location::Here => LabProcess::start(command, None),
             Location::In(host) => host.spawn(command),
         }
     }

@@ -11,7 +11,7 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Reason why a message is malformed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Malformed {
+pub enum MalformedMessage {
     /// The first line is invalid.
     StartLine,
     /// A header without a colon.
@@ -34,13 +34,13 @@ pub(crate) enum ReadError {
     /// The other side closed the connection within the message.
     BrokenOff,
     TimedOut,
-    Malformed(Malformed),
+    Malformed(MalformedMessage),
     Io(ErrorKind),
 }
 
 /// An HTTP response.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     /// Status code.
     pub status: u16,
     /// Status line.
@@ -51,7 +51,7 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl HttpResponse {
     /// Returns the first header with this name.
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
@@ -65,22 +65,22 @@ impl Answer {
 
 /// First line and headers of a message.
 #[derive(Debug)]
-pub(crate) struct Head {
+pub(crate) struct MessageHead {
     pub(crate) text: String,
     pub(crate) start_line: String,
     pub(crate) headers: Vec<(String, String)>,
 }
 
-impl Head {
-    fn read(text: String) -> Result<Self, Malformed> {
+impl MessageHead {
+    fn read(text: String) -> Result<Self, MalformedMessage> {
         let mut lines = text.split("\r\n").take_while(|line| !line.is_empty());
-        let start_line = lines.next().ok_or(Malformed::StartLine)?.to_owned();
+        let start_line = lines.next().ok_or(MalformedMessage::StartLine)?.to_owned();
         let headers: Option<Vec<_>> = lines
             .map(|line| line.split_once(':'))
             .map(|found| found.map(|(name, value)| (name.to_owned(), value.trim().to_owned())))
             .collect();
-        let headers = headers.ok_or(Malformed::Header)?;
-        Ok(Head {
+        let headers = headers.ok_or(MalformedMessage::Header)?;
+        Ok(MessageHead {
             text,
             start_line,
             headers,
@@ -108,25 +108,25 @@ impl Head {
     }
 
     /// Returns the framing of the body, if the head specifies it.
-    pub(crate) fn length(&self) -> Result<Option<Length>, Malformed> {
+    pub(crate) fn length(&self) -> Result<Option<Length>, MalformedMessage> {
         if self.has_token("transfer-encoding", "chunked") {
             return Ok(Some(Length::Chunked));
         }
         let Some(value) = self.header("content-length") else {
             return Ok(None);
         };
-        let bytes = value.parse().map_err(|_| Malformed::Length)?;
+        let bytes = value.parse().map_err(|_| MalformedMessage::Length)?;
         Ok(Some(Length::Bytes(bytes)))
     }
 
     /// Parses the status of a response.
-    pub(crate) fn status(&self) -> Result<u16, Malformed> {
+    pub(crate) fn status(&self) -> Result<u16, MalformedMessage> {
         let mut words = self.start_line.split(' ');
         let version = words.next().unwrap_or_default();
         let status = words.next().and_then(|word| word.parse().ok());
         status
             .filter(|_| version.starts_with("HTTP/1."))
-            .ok_or(Malformed::StartLine)
+            .ok_or(MalformedMessage::StartLine)
     }
 }
 
@@ -157,15 +157,15 @@ impl Carrier for TcpStream {
 
 /// A connection with the bytes that were read from it but not yet used.
 #[derive(Debug)]
-pub(crate) struct Wire<S = TcpStream> {
+pub(crate) struct BufferedConnection<S = TcpStream> {
     pub(crate) stream: S,
     ahead: Vec<u8>,
     deadline: Option<Instant>,
 }
 
-impl<S: Carrier> Wire<S> {
+impl<S: Carrier> BufferedConnection<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Wire {
+        BufferedConnection {
             stream,
             ahead: Vec::new(),
             deadline: None,
@@ -199,7 +199,7 @@ impl<S: Carrier> Wire<S> {
         result.map_err(read_error)
     }
 
-    pub(crate) fn read_head(&mut self) -> Result<Head, ReadError> {
+    pub(crate) fn read_head(&mut self) -> Result<MessageHead, ReadError> {
         let mut looked = 0;
         loop {
             let end = self.ahead[looked..]
@@ -209,10 +209,10 @@ impl<S: Carrier> Wire<S> {
                 let rest = self.ahead.split_off(looked + end + 4);
                 let head = std::mem::replace(&mut self.ahead, rest);
                 let text = String::from_utf8_lossy(&head).into_owned();
-                return Head::read(text).map_err(ReadError::Malformed);
+                return MessageHead::read(text).map_err(ReadError::Malformed);
             }
             if self.ahead.len() > MAX_HEAD_BYTES {
-                return Err(ReadError::Malformed(Malformed::HeadTooLong));
+                return Err(ReadError::Malformed(MalformedMessage::HeadTooLong));
             }
             looked = self.ahead.len().saturating_sub(3);
             match self.fill() {
@@ -230,11 +230,11 @@ impl<S: Carrier> Wire<S> {
 
     pub(crate) fn read_body(&mut self, length: Length) -> Result<Vec<u8>, ReadError> {
         match length {
-            Length::Bytes(bytes) => self.take(bytes),
+            Length::Bytes(bytes) => self.read_exact_bytes(bytes),
             Length::Chunked => self.read_chunks(),
             Length::UntilClose => loop {
                 if self.ahead.len() > MAX_BODY_BYTES {
-                    return Err(ReadError::Malformed(Malformed::BodyTooLong));
+                    return Err(ReadError::Malformed(MalformedMessage::BodyTooLong));
                 }
                 if self.fill()? == 0 {
                     return Ok(std::mem::take(&mut self.ahead));
@@ -244,39 +244,39 @@ impl<S: Carrier> Wire<S> {
     }
 
     fn read_chunks(&mut self) -> Result<Vec<u8>, ReadError> {
-        let malformed = || ReadError::Malformed(Malformed::Chunk);
+        let malformed = || ReadError::Malformed(MalformedMessage::Chunk);
         let mut body = Vec::new();
         loop {
-            let line = self.take_line()?;
+            let line = self.read_line()?;
             let size = line.split(';').next().unwrap_or_default().trim();
             let size = usize::from_str_radix(size, 16).map_err(|_| malformed())?;
             if size > MAX_BODY_BYTES - body.len() {
-                return Err(ReadError::Malformed(Malformed::BodyTooLong));
+                return Err(ReadError::Malformed(MalformedMessage::BodyTooLong));
             }
             if size == 0 {
                 // Trailers have the same limit as the head.
                 let mut trailer_bytes = 0;
                 loop {
-                    let line = self.take_line()?;
+                    let line = self.read_line()?;
                     trailer_bytes += line.len();
                     if line.is_empty() {
                         return Ok(body);
                     }
                     if trailer_bytes > MAX_HEAD_BYTES {
-                        return Err(ReadError::Malformed(Malformed::HeadTooLong));
+                        return Err(ReadError::Malformed(MalformedMessage::HeadTooLong));
                     }
                 }
             }
-            body.extend(self.take(size)?);
-            if self.take(2)? != b"\r\n" {
+            body.extend(self.read_exact_bytes(size)?);
+            if self.read_exact_bytes(2)? != b"\r\n" {
                 return Err(malformed());
             }
         }
     }
 
-    fn take(&mut self, bytes: usize) -> Result<Vec<u8>, ReadError> {
+    fn read_exact_bytes(&mut self, bytes: usize) -> Result<Vec<u8>, ReadError> {
         if bytes > MAX_BODY_BYTES {
-            return Err(ReadError::Malformed(Malformed::BodyTooLong));
+            return Err(ReadError::Malformed(MalformedMessage::BodyTooLong));
         }
         while self.ahead.len() < bytes {
             if self.fill()? == 0 {
@@ -287,15 +287,15 @@ impl<S: Carrier> Wire<S> {
         Ok(std::mem::replace(&mut self.ahead, rest))
     }
 
-    fn take_line(&mut self) -> Result<String, ReadError> {
+    fn read_line(&mut self) -> Result<String, ReadError> {
         loop {
             if let Some(end) = self.ahead.windows(2).position(|w| w == b"\r\n") {
-                let mut line = self.take(end + 2)?;
+                let mut line = self.read_exact_bytes(end + 2)?;
                 line.truncate(end);
                 return Ok(String::from_utf8_lossy(&line).into_owned());
             }
             if self.ahead.len() > MAX_HEAD_BYTES {
-                return Err(ReadError::Malformed(Malformed::Chunk));
+                return Err(ReadError::Malformed(MalformedMessage::Chunk));
             }
             if self.fill()? == 0 {
                 return Err(ReadError::BrokenOff);
@@ -322,11 +322,11 @@ mod tests {
     use std::net::TcpListener;
 
     /// Returns a connection on which these bytes arrived and then the end.
-    fn wire(bytes: &[u8]) -> Wire {
+    fn wire(bytes: &[u8]) -> BufferedConnection {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut sender = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         sender.write_all(bytes).unwrap();
-        Wire::new(listener.accept().unwrap().0)
+        BufferedConnection::new(listener.accept().unwrap().0)
     }
 
     #[test]
@@ -358,6 +358,6 @@ mod tests {
         let whole = wire(b"ab").read_body(Length::UntilClose);
         assert_eq!(whole, Ok(b"ab".to_vec()));
         let bad = wire(b"xyz\r\n").read_body(Length::Chunked);
-        assert_eq!(bad, Err(ReadError::Malformed(Malformed::Chunk)));
+        assert_eq!(bad, Err(ReadError::Malformed(MalformedMessage::Chunk)));
     }
 }

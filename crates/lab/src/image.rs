@@ -1,7 +1,7 @@
 //! Boot images of emulated machines: the distribution's kernel, and an initial RAM disk whose first
 //! process is a script of a test.
 
-use crate::scratch::Scratch;
+use crate::scratch::ScratchDirectory;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use std::process::Command;
 #[derive(Debug)]
 pub struct Image {
     kernel: PathBuf,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl Image {
@@ -65,7 +65,7 @@ impl Image {
             archive.add(path, 0o100_755, content);
         }
         archive.add("init", 0o100_755, init);
-        let scratch = Scratch::new().ok()?;
+        let scratch = ScratchDirectory::new().ok()?;
         scratch.write("initrd", archive.end()).ok()?;
         installed("qemu-system-x86_64")?;
         Some(Image { kernel, scratch })

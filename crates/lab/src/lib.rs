@@ -9,14 +9,14 @@
 //! | what | how |
 //! |---|---|
 //! | hosts and their connections | [`Lab::host`], [`Lab::link`], [`Lab::switch`], [`Lab::wire`] |
-//! | an unplugged cable: the carrier is lost | [`Interface::pull`], [`Link::cut`] |
-//! | a cable that drops all frames, or those of one direction | [`Link::silence`], [`Link::one_way`], [`Switch::one_way`], [`Wire::silence`] |
+//! | an unplugged cable: the carrier is lost | [`Interface::pull`], [`HostLink::cut`] |
+//! | a cable that drops all frames, or those of one direction | [`HostLink::silence`], [`HostLink::one_way`], [`Switch::one_way`], [`ImpairedCable::silence`] |
 //! | a partition between groups | [`Lab::partition`] |
-//! | loss, delay, jitter, duplicated and reordered frames, from a seed | [`Weather`], [`Wire::storm`] |
-//! | a frozen process, a killed tree, a host without power | [`Process::freeze`], [`Process::kill_tree`], [`Host::power_off`] |
+//! | loss, delay, jitter, duplicated and reordered frames, from a seed | [`Weather`], [`ImpairedCable::storm`] |
+//! | a frozen process, a killed tree, a host without power | [`LabProcess::freeze`], [`LabProcess::kill_tree`], [`LabHost::power_off`] |
 //! | busy processors, a full disk | [`BusyProcessors`], [`FullDisk`] |
 //! | a disk that stalls, fails, ignores a flush, or loses power | [`UnreliableDisk`] |
-//! | a filter that drops selected packets | [`Host::block`] |
+//! | a filter that drops selected packets | [`LabHost::block`] |
 //! | a storage system, and guests that count on it | [`IscsiTarget`] |
 //! | a machine without a disk, with real firmware | [`Diskless`], [`Image`] |
 //! | the management controller of a machine | [`Controller`] |
@@ -121,7 +121,7 @@ mod wire;
 mod witness;
 
 pub use busy::BusyProcessors;
-pub use capture::{Capture, Frame, Talk};
+pub use capture::{Capture, CapturedFrame, Talk};
 pub use clean::{Removed, clean};
 pub use controller::Controller;
 pub use disk::FullDisk;
@@ -129,30 +129,30 @@ pub use diskless::{BOOT_MAX, Booting, Diskless, Firmware};
 pub use echo::Echo;
 pub use error::LabError;
 pub use exit::Exit;
-pub use fault::Fault;
-pub use firewall::{Block, Filter, Transport};
+pub use fault::InjectedFault;
+pub use firewall::{FirewallBlock, PacketFilter, TransportProtocol};
 pub use guard::{Missing, installed, may_run, privileged};
 pub use healed::Condition;
-pub use host::{Host, Location};
-pub use http::{Answer, Malformed};
+pub use host::{LabHost, Location};
+pub use http::{HttpResponse, MalformedMessage};
 pub use image::Image;
-pub use link::{Interface, Link, Switch};
-pub use names::{Names, Records};
-pub use origin::{Behaviour, Origin};
+pub use link::{HostLink, Interface, Switch};
+pub use names::{Nameserver, Records};
+pub use origin::{Behaviour, OriginServer};
 pub use packet::Way;
 pub use peer::Peer;
 pub use port::{free_port, free_privileged_port};
 pub use probe::{Failure, Probe, Record, Steady, exchange};
-pub use process::{Frozen, Process, Signal, with_default_signals};
+pub use process::{Frozen, LabProcess, Signal, with_default_signals};
 pub use random::{Random, setting};
-pub use scratch::Scratch;
+pub use scratch::ScratchDirectory;
 pub use slapd::Slapd;
 pub use storage::IscsiTarget;
 pub use syslog::Syslog;
 pub use topology::Lab;
 pub use unreliable::{Trouble, UnreliableDisk};
-pub use wait::{eventually, let_pass};
-pub use watcher::{Answerer, Look, Miss, Pace, Seen, Watcher};
+pub use wait::{eventually, sleep_in_test};
+pub use watcher::{Answerer, Miss, Pace, PollRecord, Watcher, WatcherResults};
 pub use weather::Weather;
-pub use wire::{Passed, Wire};
+pub use wire::{ImpairedCable, Passed};
 pub use witness::{WITNESS, Witness, undisturbed};

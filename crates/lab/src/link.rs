@@ -2,9 +2,9 @@
 //! is a separate namespace with a bridge in it.
 
 use crate::error::LabError;
-use crate::fault::Fault;
+use crate::fault::InjectedFault;
 use crate::ground::Cable;
-use crate::host::Host;
+use crate::host::LabHost;
 use crate::partition;
 use crate::process::run_words;
 use crate::wait::eventually;
@@ -21,9 +21,9 @@ const CARRIER_TIMEOUT: Duration = Duration::from_secs(2);
 /// An interface of a host, with the other end of its cable.
 #[derive(Clone, Debug)]
 pub struct Interface {
-    host: Host,
+    host: LabHost,
     name: String,
-    far: Host,
+    far_host: LabHost,
     far_name: String,
 }
 
@@ -34,7 +34,7 @@ impl Interface {
     }
 
     /// Returns its host.
-    pub fn host(&self) -> &Host {
+    pub fn host(&self) -> &LabHost {
         &self.host
     }
 
@@ -53,7 +53,7 @@ impl Interface {
 
     /// Removes an address.
     pub fn remove_address(&self, address: &str) -> Result<(), LabError> {
-        self.host.forget(&self.address_words(address));
+        self.host.remove_command(&self.address_words(address));
         let words = ["address", "delete", address, "dev", &self.name];
         self.host.ip(&words).map(drop)
     }
@@ -94,31 +94,35 @@ impl Interface {
     /// Pulls the cable: the interface stays on and loses its carrier. On a direct link this
     /// switches the other host's interface off.
     pub fn unplug(&self) -> Result<(), LabError> {
-        set(&self.far, &self.far_name, "down")
+        set(&self.far_host, &self.far_name, "down")
     }
 
     /// Plugs the cable in again.
     pub fn plug(&self) -> Result<(), LabError> {
-        set(&self.far, &self.far_name, "up")
+        set(&self.far_host, &self.far_name, "up")
     }
 
     /// Pulls the cable until the fault heals.
-    pub fn pull(&self) -> Result<Fault, LabError> {
+    pub fn pull(&self) -> Result<InjectedFault, LabError> {
         self.unplug()?;
         let interface = self.clone();
         let what = format!("the cable of {}'s {} is out", self.host.name(), self.name);
-        let faults = &self.host.ground().faults;
-        Ok(faults.begin(what, move || interface.plug()))
+        let faults = &self.host.lab_state().faults;
+        Ok(faults.register_fault(what, move || interface.plug()))
     }
 
     /// Drops what the interface sends; it keeps its carrier. The frames are dropped where they
     /// leave their host, so that nothing at the other end sees them, not even a program that reads
     /// frames before the firewall. The sender may get an error: only
     /// [`Lab::wire`](crate::Lab::wire) and a switch lose frames silently.
-    pub fn mute(&self) -> Result<Fault, LabError> {
+    pub fn mute(&self) -> Result<InjectedFault, LabError> {
         let muted = partition::mute(&self.host, &self.name)?;
         let what = format!("nothing leaves {}'s {}", self.host.name(), self.name);
-        Ok(self.host.ground().faults.begin(what, move || muted.lift()))
+        Ok(self
+            .host
+            .lab_state()
+            .faults
+            .register_fault(what, move || muted.lift()))
     }
 
     /// Returns the other end of its cable.
@@ -133,9 +137,9 @@ impl Interface {
 
     fn other_end(&self) -> Interface {
         Interface {
-            host: self.far.clone(),
+            host: self.far_host.clone(),
             name: self.far_name.clone(),
-            far: self.host.clone(),
+            far_host: self.host.clone(),
             far_name: self.name.clone(),
         }
     }
@@ -143,42 +147,42 @@ impl Interface {
 
 /// A cable between two hosts.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub struct HostLink {
     /// End at the first host.
     pub a: Interface,
     /// End at the second host.
     pub b: Interface,
 }
 
-impl Link {
-    pub(crate) fn lay(a: &Host, b: &Host) -> Result<Self, LabError> {
+impl HostLink {
+    pub(crate) fn lay(a: &LabHost, b: &LabHost) -> Result<Self, LabError> {
         let name_a = format!("eth{}", a.next_interface());
         let name_b = format!("eth{}", b.next_interface());
         let a = connect(a, name_a, b, name_b)?;
         let b = a.other_end();
-        let cable = Cable::Direct(end(&a), end(&b));
-        a.host.ground().cables().push(cable);
-        Ok(Link { a, b })
+        let cable = Cable::Direct(cable_end(&a), cable_end(&b));
+        a.host.lab_state().cables().push(cable);
+        Ok(HostLink { a, b })
     }
 
     /// Cuts the cable until the fault heals: neither end has a carrier.
-    pub fn cut(&self) -> Result<Fault, LabError> {
+    pub fn cut(&self) -> Result<InjectedFault, LabError> {
         self.down()?;
         let link = self.clone();
-        let faults = &self.a.host.ground().faults;
-        Ok(faults.begin(format!("the {self} is cut"), move || link.up()))
+        let faults = &self.a.host.lab_state().faults;
+        Ok(faults.register_fault(format!("the {self} is cut"), move || link.up()))
     }
 
     /// Cuts the cable silently: both ends keep their carrier, and nothing passes.
-    pub fn silence(&self) -> Result<Fault, LabError> {
+    pub fn silence(&self) -> Result<InjectedFault, LabError> {
         let (a, b) = (self.a.mute()?, self.b.mute()?);
         let what = format!("the {self} is silent");
-        let faults = &self.a.host.ground().faults;
-        Ok(faults.begin(what, move || a.heal().and(b.heal())))
+        let faults = &self.a.host.lab_state().faults;
+        Ok(faults.register_fault(what, move || a.heal().and(b.heal())))
     }
 
     /// Cuts one direction silently: only what `from` sends still passes.
-    pub fn one_way(&self, from: &Host) -> Result<Fault, LabError> {
+    pub fn one_way(&self, from: &LabHost) -> Result<InjectedFault, LabError> {
         if from.namespace() == self.a.host.namespace() {
             self.b.mute()
         } else {
@@ -201,14 +205,14 @@ impl Link {
     }
 }
 
-impl fmt::Display for Link {
+impl fmt::Display for HostLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (a, b) = (self.a.host.name(), self.b.host.name());
         write!(f, "cable between {a} and {b}")
     }
 }
 
-fn end(interface: &Interface) -> (String, String) {
+fn cable_end(interface: &Interface) -> (String, String) {
     let namespace = interface.host.namespace().to_owned();
     (namespace, interface.name.clone())
 }
@@ -216,12 +220,12 @@ fn end(interface: &Interface) -> (String, String) {
 /// A switch, which connects every host on it with every other.
 #[derive(Debug)]
 pub struct Switch {
-    host: Host,
+    host: LabHost,
     ports: AtomicU32,
 }
 
 impl Switch {
-    pub(crate) fn place(host: Host) -> Result<Self, LabError> {
+    pub(crate) fn create_bridge(host: LabHost) -> Result<Self, LabError> {
         host.ip(&["link", "add", BRIDGE, "type", "bridge"])?;
         set(&host, BRIDGE, "up")?;
         Ok(Switch {
@@ -231,7 +235,7 @@ impl Switch {
     }
 
     /// Connects a host.
-    pub fn attach(&self, host: &Host) -> Result<Interface, LabError> {
+    pub fn attach(&self, host: &LabHost) -> Result<Interface, LabError> {
         let name = format!("eth{}", host.next_interface());
         let interface = self.connect(host, name)?;
         self.plugged(&interface, host);
@@ -239,7 +243,7 @@ impl Switch {
     }
 
     /// Connects an interface to a new port.
-    pub(crate) fn connect(&self, near: &Host, name: String) -> Result<Interface, LabError> {
+    pub(crate) fn connect(&self, near: &LabHost, name: String) -> Result<Interface, LabError> {
         let port = format!("port{}", self.ports.fetch_add(1, Ordering::Relaxed));
         let interface = connect(near, name, &self.host, port)?;
         let words = ["link", "set", &interface.far_name, "master", BRIDGE];
@@ -248,8 +252,8 @@ impl Switch {
     }
 
     /// Records which host a port leads to.
-    pub(crate) fn plugged(&self, interface: &Interface, host: &Host) {
-        self.host.ground().cables().push(Cable::Port {
+    pub(crate) fn plugged(&self, interface: &Interface, host: &LabHost) {
+        self.host.lab_state().cables().push(Cable::Port {
             switch: self.host.namespace().to_owned(),
             port: interface.far_name.clone(),
             host: host.namespace().to_owned(),
@@ -258,20 +262,24 @@ impl Switch {
 
     /// Drops what `to` sends to `from`, silently, in the switch; only the other direction still
     /// passes.
-    pub fn one_way(&self, from: &Host, to: &Host) -> Result<Fault, LabError> {
+    pub fn one_way(&self, from: &LabHost, to: &LabHost) -> Result<InjectedFault, LabError> {
         // `from` is still received, so what `to` sends is dropped.
         let pairs = [(to.namespace(), from.namespace())];
         let cut = partition::through_switch(&self.host, &pairs)?
             .ok_or_else(|| LabError::NothingToCut(format!("{} and {}", from.name(), to.name())))?;
         let what = format!("{} does not hear {}", from.name(), to.name());
-        Ok(self.host.ground().faults.begin(what, move || cut.lift()))
+        Ok(self
+            .host
+            .lab_state()
+            .faults
+            .register_fault(what, move || cut.lift()))
     }
 }
 
 pub(crate) fn connect(
-    host: &Host,
+    host: &LabHost,
     name: String,
-    far: &Host,
+    far: &LabHost,
     far_name: String,
 ) -> Result<Interface, LabError> {
     let (near_ns, far_ns) = (host.namespace(), far.namespace());
@@ -285,7 +293,7 @@ pub(crate) fn connect(
     let interface = Interface {
         host: host.clone(),
         name,
-        far: far.clone(),
+        far_host: far.clone(),
         far_name,
     };
     // An IPv6 address that is added before the carrier is noticed starts late. If the carrier never
@@ -298,14 +306,14 @@ pub(crate) fn connect(
 
 /// Returns the MAC address of a host's interface: the same in each run, since results can depend on
 /// it.
-fn card(host: &Host, interface: &str) -> String {
+fn card(host: &LabHost, interface: &str) -> String {
     let mut hasher = DefaultHasher::new();
     (host.name(), interface).hash(&mut hasher);
     let [a, b, c, d, e, ..] = hasher.finish().to_be_bytes();
     format!("02:{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}")
 }
 
-fn set(host: &Host, interface: &str, state: &str) -> Result<(), LabError> {
+fn set(host: &LabHost, interface: &str, state: &str) -> Result<(), LabError> {
     host.ip(&["link", "set", interface, state]).map(drop)
 }
 

@@ -42,13 +42,13 @@ type Zone = BTreeMap<String, Records>;
 struct NameserverState {
     zone: Mutex<Zone>,
     /// Names and types of the queries.
-    asked: Mutex<Vec<(String, u16)>>,
+    queries: Mutex<Vec<(String, u16)>>,
     stop: AtomicBool,
 }
 
 /// A nameserver, which stops when it is dropped.
 #[derive(Debug)]
-pub struct Names {
+pub struct Nameserver {
     address: SocketAddr,
     shared: Arc<NameserverState>,
     threads: Vec<JoinHandle<()>>,
@@ -58,9 +58,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Names {
+impl Nameserver {
     /// Starts a server at an address.
-    pub fn start(place: impl Into<Location>, address: SocketAddr) -> Result<Names, LabError> {
+    pub fn start(place: impl Into<Location>, address: SocketAddr) -> Result<Nameserver, LabError> {
         let failed = || LabError::io("listen at", address);
         let place = place.into();
         let (udp, tcp) = place
@@ -74,7 +74,7 @@ impl Names {
             thread::spawn(move || over_udp(&udp, &one)),
             thread::spawn(move || over_tcp(&tcp, &other)),
         ];
-        Ok(Names {
+        Ok(Nameserver {
             address,
             shared,
             threads,
@@ -98,13 +98,13 @@ impl Names {
     }
 
     /// Returns the number of queries for a name.
-    pub fn asked(&self, name: &str) -> usize {
-        let asked = lock(&self.shared.asked);
+    pub fn query_count(&self, name: &str) -> usize {
+        let asked = lock(&self.shared.queries);
         asked.iter().filter(|(known, _)| known == name).count()
     }
 }
 
-impl Drop for Names {
+impl Drop for Nameserver {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
@@ -120,7 +120,7 @@ fn over_udp(socket: &UdpSocket, shared: &NameserverState) {
         let Ok((length, from)) = socket.recv_from(&mut buffer) else {
             continue;
         };
-        if let Some(answer) = answer(&buffer[..length], shared, false) {
+        if let Some(answer) = respond_to_query(&buffer[..length], shared, false) {
             let _ = socket.send_to(&answer, from);
         }
     }
@@ -142,7 +142,7 @@ fn over_tcp(listener: &TcpListener, shared: &NameserverState) {
         if stream.read_exact(&mut question).is_err() {
             continue;
         }
-        if let Some(answer) = answer(&question, shared, true) {
+        if let Some(answer) = respond_to_query(&question, shared, true) {
             let length = u16::try_from(answer.len()).unwrap_or(u16::MAX);
             let _ = stream.write_all(&[&length.to_be_bytes()[..], &answer].concat());
         }
@@ -195,9 +195,9 @@ fn address_records(owner: &str, kind: u16, addresses: &[IpAddr]) -> Vec<Vec<u8>>
     addresses.iter().filter_map(of).collect()
 }
 
-fn answer(message: &[u8], shared: &NameserverState, over_tcp: bool) -> Option<Vec<u8>> {
+fn respond_to_query(message: &[u8], shared: &NameserverState, over_tcp: bool) -> Option<Vec<u8>> {
     let (name, kind, end) = read_question(message)?;
-    let mut asked = lock(&shared.asked);
+    let mut asked = lock(&shared.queries);
     if asked.len() < QUESTIONS_MAX {
         asked.push((name.clone(), kind));
     }

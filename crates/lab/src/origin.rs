@@ -4,7 +4,7 @@
 use crate::acceptor::Acceptor;
 use crate::error::LabError;
 use crate::host::Location;
-use crate::http::{Carrier, Head, Length, Wire};
+use crate::http::{BufferedConnection, Carrier, Length, MessageHead};
 use crate::tls::{Negotiated, TlsServer};
 use std::collections::VecDeque;
 use std::io::Write;
@@ -38,7 +38,7 @@ pub enum Behaviour {
 
 /// A web server with a name.
 #[derive(Debug)]
-pub struct Origin {
+pub struct OriginServer {
     acceptor: Acceptor,
     shared: Arc<OriginState>,
 }
@@ -54,14 +54,14 @@ struct OriginState {
     accepted: AtomicU64,
 }
 
-impl Origin {
+impl OriginServer {
     /// Starts a server; port 0 selects a free port.
     pub fn start(
         place: impl Into<Location>,
         name: &str,
         address: SocketAddr,
     ) -> Result<Self, LabError> {
-        Origin::with(place.into(), name, address, None)
+        OriginServer::with(place.into(), name, address, None)
     }
 
     /// Starts a server with TLS; port 0 selects a free port.
@@ -71,7 +71,7 @@ impl Origin {
         address: SocketAddr,
         tls: TlsServer,
     ) -> Result<Self, LabError> {
-        Origin::with(place.into(), name, address, Some(tls))
+        OriginServer::with(place.into(), name, address, Some(tls))
     }
 
     fn with(
@@ -93,15 +93,15 @@ impl Origin {
             let shared = shared.clone();
             move |stream: TcpStream| shared.serve(stream)
         };
-        Ok(Origin {
+        Ok(OriginServer {
             acceptor: Acceptor::start(place, address, handler)?,
             shared,
         })
     }
 
     /// Starts a server on a free port of 127.0.0.1.
-    pub fn here(name: &str) -> Result<Self, LabError> {
-        Origin::start(Location::Here, name, SocketAddr::from(([127, 0, 0, 1], 0)))
+    pub fn start_local(name: &str) -> Result<Self, LabError> {
+        OriginServer::start(Location::Here, name, SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
     /// Returns its listening address.
@@ -110,7 +110,7 @@ impl Origin {
     }
 
     /// Sets its behaviour from the next request on.
-    pub fn behave(&self, behaviour: Behaviour) {
+    pub fn set_behaviour(&self, behaviour: Behaviour) {
         *lock(&self.shared.behaviour) = behaviour;
     }
 
@@ -125,12 +125,12 @@ impl Origin {
     }
 
     /// Returns the number of requests that it has read.
-    pub fn served(&self) -> u64 {
+    pub fn request_count(&self) -> u64 {
         self.shared.served.load(Ordering::Relaxed)
     }
 
     /// Returns the number of accepted connections.
-    pub fn accepted(&self) -> u64 {
+    pub fn accepted_count(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
     }
 
@@ -159,7 +159,7 @@ impl OriginState {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let _ = stream.set_nodelay(true);
         let Some(tls) = &self.tls else {
-            let mut wire = Wire::new(stream);
+            let mut wire = BufferedConnection::new(stream);
             // A client that closes or sends invalid data ends its connection.
             while self.serve_one(&mut wire).is_some() {}
             let _ = wire.stream.shutdown(Shutdown::Both);
@@ -174,7 +174,7 @@ impl OriginState {
         }
         handshakes.push_back(negotiated);
         drop(handshakes);
-        let mut wire = Wire::new(stream);
+        let mut wire = BufferedConnection::new(stream);
         while self.serve_one(&mut wire).is_some() {}
         wire.stream.conn.send_close_notify();
         let _ = wire.stream.flush();
@@ -182,7 +182,7 @@ impl OriginState {
     }
 
     /// Serves one request; None when the connection is over.
-    fn serve_one<S: Carrier>(&self, wire: &mut Wire<S>) -> Option<()> {
+    fn serve_one<S: Carrier>(&self, wire: &mut BufferedConnection<S>) -> Option<()> {
         let head = wire.read_head().ok()?;
         if head.header("expect").is_some() {
             wire.stream
@@ -193,7 +193,7 @@ impl OriginState {
         wire.read_body(length).ok()?;
         let keeps_alive = head.keeps_alive();
         let without_body = head.start_line.starts_with("HEAD ");
-        self.remember(head);
+        self.record_request(head);
         let behaviour = lock(&self.behaviour).clone();
         let mut status = 200;
         let mut half = false;
@@ -210,7 +210,7 @@ impl OriginState {
             // The next request gets the behaviour that is set then.
             Behaviour::Silence => return Some(()),
         }
-        let mut answer = self.answer(status, keeps_alive, without_body);
+        let mut answer = self.response_head(status, keeps_alive, without_body);
         if half {
             answer.truncate(answer.len() - self.name.len() / 2 - 1);
         }
@@ -218,7 +218,7 @@ impl OriginState {
         (keeps_alive && !half).then_some(())
     }
 
-    fn answer(&self, status: u16, keeps_alive: bool, without_body: bool) -> String {
+    fn response_head(&self, status: u16, keeps_alive: bool, without_body: bool) -> String {
         let name = &self.name;
         let connection = if keeps_alive { "keep-alive" } else { "close" };
         let body = if without_body { "" } else { name };
@@ -229,7 +229,7 @@ impl OriginState {
         )
     }
 
-    fn remember(&self, head: Head) {
+    fn record_request(&self, head: MessageHead) {
         let mut requests = lock(&self.requests);
         if requests.len() == MAX_REMEMBERED {
             requests.pop_front();
@@ -243,11 +243,11 @@ impl OriginState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Failure, Malformed, Probe};
+    use crate::{Failure, MalformedMessage, Probe};
 
     #[test]
     fn an_origin_tells_its_name_and_remembers_what_it_was_asked() {
-        let origin = Origin::here("web0").unwrap();
+        let origin = OriginServer::start_local("web0").unwrap();
         let mut probe = Probe::new(Location::Here, origin.address());
         let answer = probe.get("/a").unwrap();
         assert_eq!(answer.header("X-Origin"), Some("web0"));
@@ -265,15 +265,15 @@ mod tests {
         let requests = origin.take_requests();
         assert!(requests[0].starts_with("GET /a HTTP/1.1\r\n"));
         assert!(requests[1].contains("\r\nx-y: z\r\n"));
-        assert_eq!((origin.served(), origin.accepted()), (3, 1));
+        assert_eq!((origin.request_count(), origin.accepted_count()), (3, 1));
     }
 
     #[test]
     fn an_origin_misbehaves_as_told() {
-        let origin = Origin::here("web0").unwrap();
+        let origin = OriginServer::start_local("web0").unwrap();
         let mut probe =
             Probe::new(Location::Here, origin.address()).timeout(Duration::from_millis(100));
-        origin.behave(Behaviour::Status(503));
+        origin.set_behaviour(Behaviour::Status(503));
         assert_eq!(probe.get("/").unwrap().status, 503);
         for (behaviour, failure) in [
             (Behaviour::Close, Failure::Closed { reused: true }),
@@ -283,20 +283,20 @@ mod tests {
             (Behaviour::Delay(Duration::from_secs(1)), Failure::TimedOut),
             (
                 Behaviour::Raw(b"nonsense\r\n\r\n".to_vec()),
-                Failure::Malformed(Malformed::StartLine),
+                Failure::Malformed(MalformedMessage::StartLine),
             ),
         ] {
-            origin.behave(behaviour);
+            origin.set_behaviour(behaviour);
             assert_eq!(probe.get("/"), Err(failure));
         }
-        origin.behave(Behaviour::Delay(Duration::from_millis(20)));
+        origin.set_behaviour(Behaviour::Delay(Duration::from_millis(20)));
         assert!(probe.get("/").is_ok());
         assert!(probe.records().last().unwrap().elapsed >= Duration::from_millis(20));
     }
 
     #[test]
     fn an_origin_that_was_stopped_answers_again() {
-        let mut origin = Origin::here("web0").unwrap();
+        let mut origin = OriginServer::start_local("web0").unwrap();
         let mut probe = Probe::new(Location::Here, origin.address());
         probe.get("/").unwrap();
         origin.stop();

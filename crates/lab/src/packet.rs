@@ -210,7 +210,7 @@ pub(crate) fn switch(interfaces: &[String], on: bool) -> io::Result<()> {
 
 /// Gives this thread priority over every ordinary process, so that load on the machine does not
 /// disturb a measurement. Returns whether that is permitted.
-pub(crate) fn before_ordinary_processes() -> bool {
+pub(crate) fn raise_priority() -> bool {
     let parameter = libc::sched_param {
         sched_priority: REAL_TIME_PRIORITY,
     };

@@ -5,10 +5,10 @@
 //! are dropped where they leave their host.
 
 use crate::error::LabError;
-use crate::fault::Fault;
+use crate::fault::InjectedFault;
 use crate::firewall::nft;
-use crate::ground::{Cable, Ground};
-use crate::host::Host;
+use crate::ground::{Cable, LabState};
+use crate::host::LabHost;
 use crate::relay::Relayed;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) enum Closed {
     Table {
-        host: Host,
+        host: LabHost,
         family: &'static str,
         name: String,
     },
@@ -31,7 +31,7 @@ impl Closed {
                 nft(&host, &format!("delete table {family} {name}"))
             }
             Closed::Wire(shared) => {
-                shared.open();
+                shared.open_both_ways();
                 Ok(())
             }
         }
@@ -39,7 +39,7 @@ impl Closed {
 }
 
 /// Drops what an interface sends.
-pub(crate) fn mute(host: &Host, interface: &str) -> Result<Closed, LabError> {
+pub(crate) fn mute(host: &LabHost, interface: &str) -> Result<Closed, LabError> {
     let name = format!("mute{}", host.next_block());
     nft(
         host,
@@ -58,12 +58,12 @@ pub(crate) fn mute(host: &Host, interface: &str) -> Result<Closed, LabError> {
 /// Drops in a switch what the first host of each pair sends to the second. None if the switch
 /// connects none of them.
 pub(crate) fn through_switch(
-    switch: &Host,
+    switch: &LabHost,
     pairs: &[(&str, &str)],
 ) -> Result<Option<Closed>, LabError> {
     let mut rules = String::new();
     {
-        let cables = switch.ground().cables();
+        let cables = switch.lab_state().cables();
         let ports = |wanted: &str| -> Vec<String> {
             let of = |cable: &Cable| match cable {
                 Cable::Port {
@@ -102,10 +102,10 @@ pub(crate) fn through_switch(
 
 /// Closes every way between hosts of different groups.
 pub(crate) fn cut(
-    ground: &Arc<Ground>,
-    hosts: &[Host],
-    groups: &[&[&Host]],
-) -> Result<Fault, LabError> {
+    ground: &Arc<LabState>,
+    hosts: &[LabHost],
+    groups: &[&[&LabHost]],
+) -> Result<InjectedFault, LabError> {
     let named: Vec<Vec<&str>> = groups
         .iter()
         .map(|group| group.iter().map(|host| host.namespace()).collect())
@@ -130,7 +130,7 @@ pub(crate) fn cut(
         match cable {
             Cable::Direct(a, b) if parted(&a.0, &b.0) => mutes.extend([a.clone(), b.clone()]),
             Cable::Wire { a, b, shared } if parted(a, b) => {
-                shared.close();
+                shared.close_both_ways();
                 closed.0.push(Closed::Wire(Arc::clone(shared)));
             }
             _ => {}
@@ -154,7 +154,7 @@ pub(crate) fn cut(
     }
     Ok(ground
         .faults
-        .begin(format!("partition {shown}"), move || closed.lift()))
+        .register_fault(format!("partition {shown}"), move || closed.lift()))
 }
 
 struct Reopen(Vec<Closed>);
@@ -177,7 +177,7 @@ impl Drop for Reopen {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Echo, Host, Lab, LabError, Weather};
+    use crate::{Echo, Lab, LabError, LabHost, Weather};
     use std::net::SocketAddr;
     use std::time::Duration;
 
@@ -186,13 +186,13 @@ mod tests {
     const VAIN: Duration = Duration::from_millis(400);
 
     /// Starts an echo on each host.
-    fn echoes(hosts: &[&Host]) -> Vec<Echo> {
+    fn echoes(hosts: &[&LabHost]) -> Vec<Echo> {
         let any = "0.0.0.0:7".parse().unwrap();
-        let start = |host: &&Host| Echo::start(*host, any).unwrap();
+        let start = |host: &&LabHost| Echo::start(*host, any).unwrap();
         hosts.iter().map(start).collect()
     }
 
-    fn reaches(from: &Host, to: &str, wanted: bool) -> bool {
+    fn reaches(from: &LabHost, to: &str, wanted: bool) -> bool {
         let address: SocketAddr = format!("{to}:7").parse().unwrap();
         let patience = if wanted { LATEST } else { VAIN };
         from.tcp_connect(address, patience).is_ok()
@@ -244,7 +244,7 @@ mod tests {
         let cable = lab.link(&a, &b).unwrap();
         cable.a.address("10.6.0.1/24").unwrap();
         cable.b.address("10.6.0.2/24").unwrap();
-        let wire = lab.wire(&b, &c, Weather::FINE).unwrap();
+        let wire = lab.connect_impaired(&b, &c, Weather::FINE).unwrap();
         wire.a.address("10.6.1.2/24").unwrap();
         wire.b.address("10.6.1.3/24").unwrap();
         let _echoes = echoes(&[&a, &b, &c]);

@@ -4,8 +4,8 @@
 use crate::error::LabError;
 use crate::exit::Exit;
 use crate::host::Location;
-use crate::process::{MAX_SAID_BYTES, Process};
-use crate::scratch::Scratch;
+use crate::process::{LabProcess, MAX_SAID_BYTES};
+use crate::scratch::ScratchDirectory;
 use std::fs::File;
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -29,8 +29,8 @@ const DIRECTORY: &str = "{dir}";
 #[derive(Debug)]
 pub struct Peer {
     // Before the directory that it writes to: fields are dropped in this order.
-    process: Process,
-    scratch: Scratch,
+    process: LabProcess,
+    scratch: ScratchDirectory,
     address: SocketAddr,
     program: String,
 }
@@ -82,7 +82,7 @@ impl Peer {
         address: SocketAddr,
     ) -> Result<Self, LabError> {
         let place = place.into();
-        let scratch = Scratch::new()?;
+        let scratch = ScratchDirectory::new()?;
         let directory = scratch.path().display().to_string();
         scratch.write(CONFIG, config.replace(DIRECTORY, &directory))?;
         let output_path = scratch.write(OUTPUT, "")?;
@@ -116,7 +116,7 @@ impl Peer {
     }
 
     /// Returns its process, to signal it or to see how it ended.
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &LabProcess {
         &self.process
     }
 
@@ -185,7 +185,7 @@ fn path_with_daemons() -> std::ffi::OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Origin, Probe, Syslog, free_port};
+    use crate::{OriginServer, Probe, Syslog, free_port};
 
     const HAPROXY: &str = "
         global
@@ -202,16 +202,16 @@ mod tests {
             server s @ORIGIN@
 ";
 
-    fn here() -> SocketAddr {
+    fn local_address() -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], free_port().unwrap()))
     }
 
     #[test]
     fn haproxy_serves_from_an_origin() {
         crate::skip_unless_installed!("haproxy");
-        let origin = Origin::here("web0").unwrap();
+        let origin = OriginServer::start_local("web0").unwrap();
         let log = Syslog::udp(Location::Here, "127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = here();
+        let address = local_address();
         let config = HAPROXY
             .replace("@LISTEN@", &address.to_string())
             .replace("@ORIGIN@", &origin.address().to_string())
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_peer_that_refuses_its_configuration_tells_why() {
         crate::skip_unless_installed!("haproxy");
-        match Peer::haproxy(Location::Here, "nonsense here", here()) {
+        match Peer::haproxy(Location::Here, "nonsense here", local_address()) {
             Err(LabError::Died { exit, said, .. }) => {
                 assert_eq!(exit, Exit::Code(1));
                 assert!(said.contains("nonsense"), "{said}");

@@ -29,20 +29,23 @@ const RANGE_FILE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// this process lives. Each call returns another one.
 pub fn free_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
-    take(&OWN, || outside_of(kernels_range()))
+    reserve_port(&OWN, || outside_of(kernels_range()))
 }
 
 /// Returns a port below 1024 in the same way; only root may listen there.
 pub fn free_privileged_port() -> Result<u16, LabError> {
     static OWN: Mutex<Option<Ports>> = Mutex::new(None);
-    take(&OWN, || PRIVILEGED)
+    reserve_port(&OWN, || PRIVILEGED)
 }
 
-fn take(own: &Mutex<Option<Ports>>, range: impl Fn() -> (u16, u16)) -> Result<u16, LabError> {
+fn reserve_port(
+    own: &Mutex<Option<Ports>>,
+    range: impl Fn() -> (u16, u16),
+) -> Result<u16, LabError> {
     let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
     let ports = own.get_or_insert_with(|| Ports::within(range()));
     ports
-        .take()
+        .next_port()
         .map_err(LabError::io("look for", "a free port"))
 }
 
@@ -76,7 +79,7 @@ impl Ports {
         }
     }
 
-    fn take(&mut self) -> io::Result<u16> {
+    fn next_port(&mut self) -> io::Result<u16> {
         loop {
             match self.left.pop() {
                 Some(port) => return Ok(port),
@@ -174,7 +177,7 @@ mod tests {
             let mut one = Ports::within(range);
             let mut other = Ports::within(range);
             let ports = |from: &mut Ports| -> HashSet<u16> {
-                (0..80).map(|_| from.take().unwrap()).collect()
+                (0..80).map(|_| from.next_port().unwrap()).collect()
             };
             assert!(ports(&mut one).is_disjoint(&ports(&mut other)));
         }
@@ -211,7 +214,7 @@ mod tests {
         assert!(taken.contains(&one) && taken.contains(&two));
 
         let mut ports = Ports::within(outside_of(kernels_range()));
-        let first = ports.take().unwrap();
+        let first = ports.next_port().unwrap();
         let others: Vec<u16> = (first + 1..first + BLOCK_PORTS)
             .filter(|port| !taken.contains(port))
             .collect();

@@ -2,7 +2,7 @@
 //! and records how each one ended.
 
 use crate::host::Location;
-use crate::http::{Answer, Carrier, Length, Malformed, ReadError, Wire};
+use crate::http::{BufferedConnection, Carrier, HttpResponse, Length, MalformedMessage, ReadError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub enum Failure {
     /// The request timed out.
     TimedOut,
     /// The response is not HTTP.
-    Malformed(Malformed),
+    Malformed(MalformedMessage),
     /// Any other system error.
     Io(ErrorKind),
 }
@@ -63,7 +63,7 @@ pub struct Probe {
     address: SocketAddr,
     host: String,
     timeout: Duration,
-    wire: Option<Wire>,
+    wire: Option<BufferedConnection>,
     connections: u32,
     records: Vec<Record>,
 }
@@ -97,7 +97,7 @@ impl Probe {
     }
 
     /// Requests a path.
-    pub fn get(&mut self, path: &str) -> Result<Answer, Failure> {
+    pub fn get(&mut self, path: &str) -> Result<HttpResponse, Failure> {
         self.request("GET", path, &[], b"")
     }
 
@@ -108,7 +108,7 @@ impl Probe {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         let bytes = request_bytes(method, path, &self.host, headers, body);
         let started = Instant::now();
         let result = self.exchange(&bytes, method == "HEAD", started + self.timeout);
@@ -158,7 +158,7 @@ impl Probe {
         bytes: &[u8],
         without_body: bool,
         deadline: Instant,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         let reused = self.wire.is_some();
         // Taken out: it is put back only after a response that keeps it.
         let mut wire = match self.wire.take() {
@@ -187,7 +187,7 @@ impl Probe {
         Ok(answer)
     }
 
-    fn connect(&mut self, deadline: Instant) -> Result<Wire, Failure> {
+    fn connect(&mut self, deadline: Instant) -> Result<BufferedConnection, Failure> {
         self.connections += 1;
         let left = deadline.saturating_duration_since(Instant::now());
         let address = self.address;
@@ -195,7 +195,7 @@ impl Probe {
         let stream = self.place.enter(connect);
         let stream = stream.map_err(|error| Failure::Connect(error.kind()))?;
         let _ = stream.set_nodelay(true);
-        Ok(Wire::new(stream))
+        Ok(BufferedConnection::new(stream))
     }
 }
 
@@ -233,9 +233,9 @@ pub(crate) fn request_bytes(
 
 /// Returns the response, and whether the connection continues.
 pub(crate) fn read_answer<S: Carrier>(
-    wire: &mut Wire<S>,
+    wire: &mut BufferedConnection<S>,
     without_body: bool,
-) -> Result<(Answer, bool), ReadError> {
+) -> Result<(HttpResponse, bool), ReadError> {
     let mut head = wire.read_head()?;
     let mut status = head.status().map_err(ReadError::Malformed)?;
     for _ in 0..MAX_INTERIM {
@@ -253,7 +253,7 @@ pub(crate) fn read_answer<S: Carrier>(
     };
     let body = wire.read_body(length)?;
     let keeps = head.keeps_alive() && length != Length::UntilClose && status != 101;
-    let answer = Answer {
+    let answer = HttpResponse {
         status,
         start_line: head.start_line,
         headers: head.headers,
@@ -272,10 +272,10 @@ pub struct Steady {
 impl Steady {
     /// Lets the current request end, and returns all records.
     pub fn stop(mut self) -> Vec<Record> {
-        self.end()
+        self.stop_and_collect()
     }
 
-    fn end(&mut self) -> Vec<Record> {
+    fn stop_and_collect(&mut self) -> Vec<Record> {
         self.stop.store(true, Ordering::Relaxed);
         let records = self.thread.take().map(JoinHandle::join);
         records.and_then(Result::ok).unwrap_or_default()
@@ -284,7 +284,7 @@ impl Steady {
 
 impl Drop for Steady {
     fn drop(&mut self) {
-        self.end();
+        self.stop_and_collect();
     }
 }
 
@@ -310,11 +310,11 @@ pub fn exchange(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Behaviour, Origin};
+    use crate::{Behaviour, OriginServer};
 
     #[test]
     fn a_probe_keeps_its_connection_until_an_answer_ends_it() {
-        let origin = Origin::here("web0").unwrap();
+        let origin = OriginServer::start_local("web0").unwrap();
         let mut probe = Probe::new(Location::Here, origin.address()).host("example");
         probe.get("/").unwrap();
         probe.get("/").unwrap();
@@ -323,24 +323,24 @@ mod tests {
         probe.request("GET", "/", &close, b"").unwrap();
         probe.get("/").unwrap();
         let raw = b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
-        origin.behave(Behaviour::Raw(raw.to_vec()));
+        origin.set_behaviour(Behaviour::Raw(raw.to_vec()));
         assert_eq!(probe.get("/").unwrap().text(), "ok");
         probe.disconnect();
         probe.get("/").unwrap();
         let connections: Vec<u32> = probe.records().iter().map(|r| r.connection).collect();
         assert_eq!(connections, [1, 1, 1, 2, 2, 3]);
-        assert_eq!(origin.accepted(), 3);
+        assert_eq!(origin.accepted_count(), 3);
     }
 
     #[test]
     fn a_steady_probe_sees_the_gap_while_its_origin_is_away() {
-        let mut origin = Origin::here("web0").unwrap();
+        let mut origin = OriginServer::start_local("web0").unwrap();
         let probe = Probe::new(Location::Here, origin.address());
         let steady = probe.steadily("/", Duration::from_millis(2));
-        let served = |origin: &Origin, more: u64| {
-            let goal = origin.served() + more;
+        let served = |origin: &OriginServer, more: u64| {
+            let goal = origin.request_count() + more;
             assert!(crate::eventually(Duration::from_secs(5), || {
-                origin.served() >= goal
+                origin.request_count() >= goal
             }));
         };
         served(&origin, 3);

@@ -40,7 +40,7 @@ pub(crate) const MAX_SAID_BYTES: u64 = 64 * 1024;
 
 /// A running program. When it is dropped, its whole process group is killed.
 #[derive(Debug)]
-pub struct Process {
+pub struct LabProcess {
     child: Child,
     pid: Pid,
     pidfd: OwnedFd,
@@ -66,7 +66,7 @@ pub fn with_default_signals(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(defaults) }
 }
 
-impl Process {
+impl LabProcess {
     /// Starts a program, inside the network of a host if one is given.
     pub(crate) fn start(
         mut command: Command,
@@ -92,7 +92,7 @@ impl Process {
             .ok_or(Errno::SRCH)
             .and_then(|pid| Ok((pid, pidfd_open(pid, PidfdFlags::empty())?)));
         match opened {
-            Ok((pid, pidfd)) => Ok(Process {
+            Ok((pid, pidfd)) => Ok(LabProcess {
                 child,
                 pid,
                 pidfd,
@@ -205,7 +205,7 @@ pub(crate) fn kill_at_once(pids: &[Pid]) {
 #[derive(Debug)]
 #[must_use = "a process that goes on at once was not frozen"]
 pub struct Frozen<'a> {
-    process: &'a Process,
+    process: &'a LabProcess,
     pids: Vec<Pid>,
 }
 
@@ -259,7 +259,7 @@ fn tree(root: Pid) -> Vec<Pid> {
     }
 }
 
-impl Drop for Process {
+impl Drop for LabProcess {
     fn drop(&mut self) {
         if self.leaves_group {
             let _ = self.child.wait();
@@ -309,23 +309,23 @@ pub(crate) fn move_in(network: &OwnedFd) -> io::Result<()> {
 pub(crate) fn run(mut command: Command, network: Option<Arc<OwnedFd>>) -> Result<String, LabError> {
     let line = command_line(&command);
     // Output goes into files, because a command with much output would block on an unread pipe.
-    let (mut stdout, mut stderr) = (said_file(&line)?, said_file(&line)?);
+    let (mut stdout, mut stderr) = (output_file(&line)?, output_file(&line)?);
     let shared = |file: &File| file.try_clone().map_err(LabError::io("run", &line));
     command
         .stdin(Stdio::null())
         .stdout(shared(&stdout)?)
         .stderr(shared(&stderr)?);
-    let mut process = Process::start(command, network)?;
+    let mut process = LabProcess::start(command, network)?;
     match process.wait(COMMAND_TIMEOUT) {
         Some(Exit::Code(0)) => {
             // A daemon may not have left the group yet when its command returns.
             process.leaves_group = true;
-            read_said(&mut stdout)
+            read_output(&mut stdout)
         }
         Some(exit) => Err(LabError::Command {
             command: line.clone(),
             exit,
-            said: read_said(&mut stderr)?,
+            said: read_output(&mut stderr)?,
         }),
         None => Err(LabError::Hangs {
             command: line.clone(),
@@ -342,14 +342,14 @@ pub(crate) fn run_words(words: &[&str]) -> Result<String, LabError> {
 }
 
 /// Creates an anonymous file in memory.
-fn said_file(line: &str) -> Result<File, LabError> {
+fn output_file(line: &str) -> Result<File, LabError> {
     let flags = rustix::fs::MemfdFlags::CLOEXEC;
     rustix::fs::memfd_create("said", flags)
         .map(File::from)
         .map_err(|errno| LabError::io("run", line)(errno.into()))
 }
 
-pub(crate) fn read_said(file: &mut File) -> Result<String, LabError> {
+pub(crate) fn read_output(file: &mut File) -> Result<String, LabError> {
     let mut said = Vec::new();
     file.rewind()
         .and_then(|()| file.take(MAX_SAID_BYTES).read_to_end(&mut said))
@@ -363,15 +363,15 @@ fn command_line(command: &Command) -> String {
     words.join(" ")
 }
 
-type Job = (Command, SyncSender<io::Result<Child>>);
+type SpawnJob = (Command, SyncSender<io::Result<Child>>);
 
 /// Spawns on a thread that lives as long as this process. A child's death signal is sent when the
 /// *thread* that created it ends; from the thread of a test or of `clean::Host::enter`, the child
 /// would be killed too early.
 fn spawn(command: Command) -> io::Result<Child> {
-    static SPAWNER: OnceLock<Sender<Job>> = OnceLock::new();
+    static SPAWNER: OnceLock<Sender<SpawnJob>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {
-        let (jobs, todo) = channel::<Job>();
+        let (jobs, todo) = channel::<SpawnJob>();
         thread::spawn(move || {
             for (mut command, done) in todo {
                 let _ = done.send(command.spawn());
@@ -435,13 +435,13 @@ mod tests {
 
     #[test]
     fn a_dropped_process_takes_its_children_with_it() {
-        let mut said = said_file("test").unwrap();
+        let mut said = output_file("test").unwrap();
         let mut command = shell("sleep 60 & echo $!; wait");
         command.stdout(said.try_clone().unwrap());
-        let process = Process::start(command, None).unwrap();
+        let process = LabProcess::start(command, None).unwrap();
         let mut child = 0;
         assert!(eventually(Duration::from_secs(5), || {
-            child = read_said(&mut said).unwrap().trim().parse().unwrap_or(0);
+            child = read_output(&mut said).unwrap().trim().parse().unwrap_or(0);
             child != 0
         }));
         let leader = process.pid();
@@ -453,14 +453,14 @@ mod tests {
     }
 
     /// Starts a shell that starts a process in another group; returns the id of the latter.
-    fn with_a_runaway() -> (Process, i32) {
-        let mut said = said_file("test").unwrap();
+    fn with_a_runaway() -> (LabProcess, i32) {
+        let mut said = output_file("test").unwrap();
         let mut command = shell("setsid sh -c 'echo $$; sleep 60 & wait' & wait");
         command.stdout(said.try_clone().unwrap());
-        let process = Process::start(command, None).unwrap();
+        let process = LabProcess::start(command, None).unwrap();
         let mut child = 0;
         assert!(eventually(Duration::from_secs(5), || {
-            child = read_said(&mut said).unwrap().trim().parse().unwrap_or(0);
+            child = read_output(&mut said).unwrap().trim().parse().unwrap_or(0);
             process.tree().len() >= 3 && child != 0
         }));
         (process, child)
@@ -506,7 +506,7 @@ mod tests {
 
     #[test]
     fn a_process_outlives_the_thread_that_started_it() {
-        let started = thread::spawn(|| Process::start(shell("sleep 60"), None).unwrap());
+        let started = thread::spawn(|| LabProcess::start(shell("sleep 60"), None).unwrap());
         let process = started.join().unwrap();
         assert_eq!(process.wait(Duration::from_millis(50)), None);
         process.signal(Signal::TERM).unwrap();

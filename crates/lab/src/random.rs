@@ -66,7 +66,7 @@ impl Random {
     }
 
     /// Returns a reference to a random element.
-    pub fn of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+    pub fn pick_ref<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.index(all.len())]
     }
 

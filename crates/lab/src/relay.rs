@@ -45,11 +45,11 @@ impl Relayed {
         self.change_way(way, |times| times.saturating_sub(1));
     }
 
-    pub(crate) fn close(&self) {
+    pub(crate) fn close_both_ways(&self) {
         (0..2).for_each(|way| self.close_way(way));
     }
 
-    pub(crate) fn open(&self) {
+    pub(crate) fn open_both_ways(&self) {
         (0..2).for_each(|way| self.open_way(way));
     }
 

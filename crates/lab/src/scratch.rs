@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A separate directory that is removed when this is dropped. What a killed process left is removed
 /// by the next one.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub struct ScratchDirectory(PathBuf);
 
-impl Scratch {
+impl ScratchDirectory {
     /// Creates an empty directory in the system's directory for temporary files.
     pub fn new() -> Result<Self, LabError> {
         static SWEPT: Once = Once::new();
@@ -24,7 +24,7 @@ impl Scratch {
         let path = std::env::temp_dir().join(name);
         // Not create_dir_all, which would accept an existing directory of another program.
         fs::create_dir(&path).map_err(LabError::io("make", path.display()))?;
-        Ok(Scratch(path))
+        Ok(ScratchDirectory(path))
     }
 
     /// Returns its path.
@@ -40,7 +40,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchDirectory {
     fn drop(&mut self) {
         remove_directory(&self.0);
     }
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_directory_goes_with_its_value() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let file = scratch.write("x", "y").unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"y");
         drop(scratch);

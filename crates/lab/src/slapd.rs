@@ -4,8 +4,8 @@ use crate::error::LabError;
 use crate::host::Location;
 use crate::pki::{Authority, Issued, Leaf};
 use crate::port::free_port;
-use crate::process::Process;
-use crate::scratch::Scratch;
+use crate::process::LabProcess;
+use crate::scratch::ScratchDirectory;
 use crate::wait::eventually;
 use std::fs;
 use std::io;
@@ -22,8 +22,8 @@ const SCHEMAS: [&str; 3] = ["core", "cosine", "inetorgperson"];
 /// A directory server, which is killed when it is dropped.
 #[derive(Debug)]
 pub struct Slapd {
-    _process: Process,
-    _scratch: Scratch,
+    _process: LabProcess,
+    _scratch: ScratchDirectory,
     authority: Authority,
     ports: [u16; 2],
 }
@@ -40,7 +40,7 @@ impl Slapd {
 
     /// Starts a server with entries in LDIF below [`Slapd::BASE`]. Binds without TLS are refused.
     pub fn start(entries: &str) -> Result<Slapd, LabError> {
-        let scratch = Scratch::new()?;
+        let scratch = ScratchDirectory::new()?;
         let authority = Authority::new("Directory CA")?;
         let leaf = Leaf {
             names: &[Slapd::NAME],
@@ -104,7 +104,11 @@ impl Slapd {
     }
 }
 
-fn config(scratch: &Scratch, authority: &Authority, issued: &Issued) -> Result<String, LabError> {
+fn config(
+    scratch: &ScratchDirectory,
+    authority: &Authority,
+    issued: &Issued,
+) -> Result<String, LabError> {
     let authority = scratch.write("ca.pem", authority.certificate_pem())?;
     let certificate = scratch.write("server.pem", issued.full_chain())?;
     let key = scratch.write("server.key", &issued.key_pem)?;

@@ -4,7 +4,7 @@
 use crate::error::LabError;
 use crate::host::Location;
 use crate::peer::Peer;
-use crate::scratch::Scratch;
+use crate::scratch::ScratchDirectory;
 use std::fs::File;
 use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
@@ -33,7 +33,7 @@ const COUNTS: &[u8] = &[
 #[derive(Debug)]
 pub struct IscsiTarget {
     target: Peer,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl IscsiTarget {
@@ -47,7 +47,7 @@ impl IscsiTarget {
         address: SocketAddr,
         login: Option<[&str; 2]>,
     ) -> Result<IscsiTarget, LabError> {
-        let scratch = Scratch::new()?;
+        let scratch = ScratchDirectory::new()?;
         let image = scratch.write(
             "image",
             [COUNTS, &[0; 512][COUNTS.len()..510], &[0x55, 0xaa]].concat(),
@@ -59,19 +59,19 @@ impl IscsiTarget {
         let arguments = ["TGT_IPC_SOCKET={dir}/ipc", "tgtd", "-f", "--iscsi", &portal];
         let target = Peer::start(place, "env", &arguments, "", address)?;
         let target = IscsiTarget { target, scratch };
-        target.tell("--mode target --op new --tid 1 -T", NAME)?;
+        target.run_tgtadm("--mode target --op new --tid 1 -T", NAME)?;
         let unit = "--mode logicalunit --op new --tid 1 --lun 1 -b";
-        target.tell(unit, &image.display().to_string())?;
+        target.run_tgtadm(unit, &image.display().to_string())?;
         if let Some([user, password]) = login {
             let new = format!("--mode account --op new --user {user} --password");
-            target.tell(&new, password)?;
-            target.tell("--mode account --op bind --tid 1 --user", user)?;
+            target.run_tgtadm(&new, password)?;
+            target.run_tgtadm("--mode account --op bind --tid 1 --user", user)?;
         }
-        target.tell("--mode target --op bind --tid 1 -I", "ALL")?;
+        target.run_tgtadm("--mode target --op bind --tid 1 -I", "ALL")?;
         Ok(target)
     }
 
-    fn tell(&self, words: &str, last: &str) -> Result<(), LabError> {
+    fn run_tgtadm(&self, words: &str, last: &str) -> Result<(), LabError> {
         let mut command = Command::new("tgtadm");
         command.env("TGT_IPC_SOCKET", self.target.directory().join("ipc"));
         command.args(["--lld", "iscsi"]);
@@ -106,7 +106,7 @@ impl IscsiTarget {
     }
 
     /// Returns how often guests counted, and how often one was started.
-    pub fn counted(&self) -> [u16; 2] {
+    pub fn guest_counters(&self) -> [u16; 2] {
         let mut bytes = [0; 4];
         let read = { File::open(self.image()) }
             .and_then(|image| image.read_exact_at(&mut bytes, COUNTED_AT));

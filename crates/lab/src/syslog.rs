@@ -25,18 +25,18 @@ const STOP_POLL: Duration = Duration::from_millis(20);
 pub struct Syslog {
     address: Option<SocketAddr>,
     path: Option<PathBuf>,
-    kept: Arc<Kept>,
+    kept: Arc<ReceivedMessages>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct ReceivedMessages {
     messages: Mutex<Vec<String>>,
     came: Condvar,
 }
 
-impl Kept {
+impl ReceivedMessages {
     fn lock(&self) -> MutexGuard<'_, Vec<String>> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -71,7 +71,10 @@ impl Syslog {
         path: Option<PathBuf>,
         receive: impl Fn(&mut [u8]) -> io::Result<usize> + Send + 'static,
     ) -> Self {
-        let (kept, stop) = (Arc::new(Kept::default()), Arc::new(AtomicBool::new(false)));
+        let (kept, stop) = (
+            Arc::new(ReceivedMessages::default()),
+            Arc::new(AtomicBool::new(false)),
+        );
         let thread = thread::spawn({
             let (kept, stop) = (kept.clone(), stop.clone());
             move || {
@@ -145,7 +148,7 @@ impl Drop for Syslog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Scratch;
+    use crate::ScratchDirectory;
 
     const SOON: Duration = Duration::from_secs(5);
 
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_path_is_listened_at_and_removed() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.path().join("log");
         let log = Syslog::unix(&path).unwrap();
         let sender = UnixDatagram::unbound().unwrap();

@@ -7,7 +7,7 @@
 use crate::Failure;
 use crate::error::LabError;
 use crate::host::Location;
-use crate::http::{Answer, Carrier, Wire};
+use crate::http::{BufferedConnection, Carrier, HttpResponse};
 use crate::pki::Issued;
 use crate::probe::{CLOSED_FRESH, failure_of, read_answer, request_bytes};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -65,7 +65,7 @@ impl Versions {
 /// A client's offer. By default it trusts every certificate, sends no server name, and resumes
 /// nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Offer<'a> {
+pub struct TlsOffer<'a> {
     /// Server name to request; None: no SNI.
     pub sni: Option<&'a str>,
     /// Trusted CAs, as returned by [`crate::pki::Authority::der`]; empty: every certificate is
@@ -151,12 +151,12 @@ pub struct TlsClient {
 
 impl TlsClient {
     /// Creates a client on this machine.
-    pub fn here(offer: &Offer) -> Result<Self, LabError> {
+    pub fn new_local(offer: &TlsOffer) -> Result<Self, LabError> {
         TlsClient::new(Location::Here, offer)
     }
 
     /// Creates a client without a connection.
-    pub fn new(place: impl Into<Location>, offer: &Offer) -> Result<Self, LabError> {
+    pub fn new(place: impl Into<Location>, offer: &TlsOffer) -> Result<Self, LabError> {
         let provider = Arc::new(provider(offer.suites, offer.groups));
         let witness = Arc::new(Witness::new(offer.roots, &provider)?);
         let builder = ClientConfig::builder_with_provider(provider)
@@ -249,7 +249,7 @@ impl TlsClient {
             _ => host.to_owned(),
         };
         Ok(TlsConnection {
-            wire: Wire::new(stream),
+            wire: BufferedConnection::new(stream),
             negotiated,
             host,
             timeout: self.timeout,
@@ -260,7 +260,7 @@ impl TlsClient {
 /// A TLS connection, which transfers plain bytes or makes HTTP/1 requests.
 #[derive(Debug)]
 pub struct TlsConnection {
-    wire: Wire<StreamOwned<ClientConnection, TcpStream>>,
+    wire: BufferedConnection<StreamOwned<ClientConnection, TcpStream>>,
     negotiated: Negotiated,
     host: String,
     timeout: Duration,
@@ -273,7 +273,7 @@ impl TlsConnection {
     }
 
     /// Requests a path.
-    pub fn get(&mut self, path: &str) -> Result<Answer, TlsFailure> {
+    pub fn get(&mut self, path: &str) -> Result<HttpResponse, TlsFailure> {
         self.request("GET", path, &[], b"")
     }
 
@@ -284,7 +284,7 @@ impl TlsConnection {
         path: &str,
         headers: &[(&str, &str)],
         body: &[u8],
-    ) -> Result<Answer, TlsFailure> {
+    ) -> Result<HttpResponse, TlsFailure> {
         let bytes = request_bytes(method, path, &self.host, headers, body);
         // A server may refuse before it has read everything: its response takes precedence.
         let written = self.wire.stream.write_all(&bytes);
@@ -561,7 +561,7 @@ impl ServerCertVerifier for Witness {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Origin;
+    use crate::OriginServer;
     use crate::pki::{Authority, KeyKind, Leaf};
 
     fn site(authority: &Authority) -> Issued {
@@ -580,7 +580,7 @@ mod tests {
             ..Terms::default()
         };
         let server = TlsServer::new(&site(&authority), &terms).unwrap();
-        let origin = Origin::tls(
+        let origin = OriginServer::tls(
             Location::Here,
             "web0",
             "127.0.0.1:0".parse().unwrap(),
@@ -588,13 +588,13 @@ mod tests {
         );
         let origin = origin.unwrap();
         for versions in [Versions::Only12, Versions::Only13] {
-            let client = TlsClient::here(&Offer {
+            let client = TlsClient::new_local(&TlsOffer {
                 sni: Some("a.example"),
                 roots: &[authority.der()],
                 alpn: &["h2", "http/1.1"],
                 versions,
                 resume: true,
-                ..Offer::default()
+                ..TlsOffer::default()
             })
             .unwrap();
             for resumed in [false, true] {
@@ -629,7 +629,7 @@ mod tests {
             ..Terms::default()
         };
         let server = TlsServer::new(&site(&authority), &terms).unwrap();
-        let origin = Origin::tls(
+        let origin = OriginServer::tls(
             Location::Here,
             "web0",
             "127.0.0.1:0".parse().unwrap(),
@@ -644,11 +644,11 @@ mod tests {
         };
         let (good, bad) = (authority.issue(&leaf).unwrap(), other.issue(&leaf).unwrap());
         let ask = |identity: Option<&Issued>, roots: &[&[u8]]| {
-            let client = TlsClient::here(&Offer {
+            let client = TlsClient::new_local(&TlsOffer {
                 sni: Some("a.example"),
                 roots,
                 identity,
-                ..Offer::default()
+                ..TlsOffer::default()
             });
             let mut connection = client.unwrap().connect(origin.address())?;
             connection.get("/")

@@ -5,16 +5,16 @@
 
 use crate::clean::{prepare, remove_host};
 use crate::error::LabError;
-use crate::fault::Fault;
-use crate::ground::Ground;
+use crate::fault::InjectedFault;
+use crate::ground::LabState;
 use crate::healed::{self, Condition};
-use crate::host::Host;
-use crate::link::{Link, Switch};
+use crate::host::LabHost;
+use crate::link::{HostLink, Switch};
 use crate::name::{MAX_NAME_BYTES, PREFIX};
 use crate::partition;
 use crate::process::run_words;
 use crate::weather::Weather;
-use crate::wire::Wire;
+use crate::wire::ImpairedCable;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,9 +24,9 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Lab {
     prefix: String,
-    hosts: Mutex<Vec<Host>>,
+    hosts: Mutex<Vec<LabHost>>,
     wires: AtomicU32,
-    ground: Arc<Ground>,
+    ground: Arc<LabState>,
 }
 
 impl Lab {
@@ -46,7 +46,7 @@ impl Lab {
     }
 
     /// Creates a host with only its loopback.
-    pub fn host(&self, name: &str) -> Result<Host, LabError> {
+    pub fn host(&self, name: &str) -> Result<LabHost, LabError> {
         check_name(name)?;
         let namespace = format!("{}-{name}", self.prefix);
         let mut hosts = self.lock();
@@ -54,39 +54,44 @@ impl Lab {
             return Err(LabError::NameTaken(name.to_owned()));
         }
         run_words(&["ip", "netns", "add", &namespace])?;
-        let opened = Host::open(name, namespace.clone(), Arc::clone(&self.ground));
+        let opened = LabHost::open(name, namespace.clone(), Arc::clone(&self.ground));
         let host = opened.inspect_err(|_| remove_host(&namespace))?;
         hosts.push(host.clone());
         Ok(host)
     }
 
     /// Lays a cable between two hosts.
-    pub fn link(&self, a: &Host, b: &Host) -> Result<Link, LabError> {
-        Link::lay(a, b)
+    pub fn link(&self, a: &LabHost, b: &LabHost) -> Result<HostLink, LabError> {
+        HostLink::lay(a, b)
     }
 
     /// Creates a switch, to which any number of hosts can be attached.
     pub fn switch(&self, name: &str) -> Result<Switch, LabError> {
-        Switch::place(self.host(name)?)
+        Switch::create_bridge(self.host(name)?)
     }
 
     /// Lays a cable with weather between two hosts: frames are lost, late, duplicated or out of
     /// order.
-    pub fn wire(&self, a: &Host, b: &Host, weather: Weather) -> Result<Wire, LabError> {
-        Wire::lay(self.relay()?, a, b, weather)
+    pub fn connect_impaired(
+        &self,
+        a: &LabHost,
+        b: &LabHost,
+        weather: Weather,
+    ) -> Result<ImpairedCable, LabError> {
+        ImpairedCable::lay(self.relay()?, a, b, weather)
     }
 
     /// Lays a cable with weather between a host and a switch.
-    pub fn wire_to(
+    pub fn connect_impaired_to_switch(
         &self,
         switch: &Switch,
-        host: &Host,
+        host: &LabHost,
         weather: Weather,
-    ) -> Result<Wire, LabError> {
-        Wire::attach(self.relay()?, switch, host, weather)
+    ) -> Result<ImpairedCable, LabError> {
+        ImpairedCable::attach(self.relay()?, switch, host, weather)
     }
 
-    fn relay(&self) -> Result<Host, LabError> {
+    fn relay(&self) -> Result<LabHost, LabError> {
         let number = self.wires.fetch_add(1, Ordering::Relaxed);
         self.host(&format!("wire-{number}"))
     }
@@ -94,14 +99,14 @@ impl Lab {
     /// Cuts every cable, and every way through a switch, between hosts of different groups. The
     /// cuts are silent: no host loses its carrier. Traffic within a group, and of hosts in no
     /// group, continues. A way through a third host is cut if that host is in a group.
-    pub fn partition(&self, groups: &[&[&Host]]) -> Result<Fault, LabError> {
+    pub fn partition(&self, groups: &[&[&LabHost]]) -> Result<InjectedFault, LabError> {
         let hosts = self.lock().clone();
         partition::cut(&self.ground, &hosts, groups)
     }
 
     /// Returns descriptions of the current faults.
     pub fn faults(&self) -> Vec<String> {
-        self.ground.faults.in_force()
+        self.ground.faults.active_faults()
     }
 
     /// Waits until all conditions hold at the same time and stay so after every fault was healed.
@@ -137,7 +142,7 @@ impl Lab {
         healed::wait(within, conditions)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Host>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<LabHost>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

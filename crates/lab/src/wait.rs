@@ -29,7 +29,7 @@ pub fn eventually(timeout: Duration, mut condition: impl FnMut() -> bool) -> boo
 /// Sleeps in a test of time itself: a lifetime, a load, or that something does not happen. `_why`
 /// gives the reason; for an event there is [`eventually`]. `cargo xtask tidy` refuses every other
 /// long sleep of a test.
-pub fn let_pass(time: Duration, _why: &str) {
+pub fn sleep_in_test(time: Duration, _why: &str) {
     thread::sleep(time);
 }
 

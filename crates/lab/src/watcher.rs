@@ -8,7 +8,7 @@
 
 use crate::error::LabError;
 use crate::host::Location;
-use crate::packet::before_ordinary_processes;
+use crate::packet::raise_priority;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -65,7 +65,7 @@ impl Answerer {
         let name: String = name.chars().take(NAME_BYTES_MAX / 4).collect();
         let (listening, name) = (Arc::clone(&listener), name + "\n");
         let thread = thread::spawn(move || {
-            before_ordinary_processes();
+            raise_priority();
             // Ends with an error when the listener is shut down.
             while let Ok((mut stream, _)) = listening.accept() {
                 // Ignored: the client may be gone.
@@ -128,7 +128,7 @@ impl From<Errno> for Miss {
 
 /// Result of one poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Look {
+pub struct PollRecord {
     /// Start of the poll, relative to the start of the watcher.
     pub begun: Duration,
     /// End of the poll, relative to the start of the watcher.
@@ -161,7 +161,7 @@ impl Default for Pace {
 #[derive(Debug)]
 pub struct Watcher {
     stop: Arc<AtomicBool>,
-    looks: Arc<Mutex<Vec<Look>>>,
+    polls: Arc<Mutex<Vec<PollRecord>>>,
     start: Instant,
     thread: Option<JoinHandle<()>>,
 }
@@ -206,14 +206,14 @@ impl Watcher {
         let (entered, enters) = sync_channel(1);
         let thread = thread::spawn(move || {
             place.enter(|| {
-                before_ordinary_processes();
+                raise_priority();
                 let _ = entered.send(());
                 Eye {
                     address,
                     pace,
                     request,
                     start,
-                    looks: &recorded,
+                    polls: &recorded,
                     under_way: VecDeque::new(),
                     names: Vec::new(),
                 }
@@ -226,7 +226,7 @@ impl Watcher {
             .map_err(|_| LabError::io("watch", address)(std::io::ErrorKind::NotFound.into()))?;
         Ok(Watcher {
             stop,
-            looks,
+            polls: looks,
             start,
             thread: Some(thread),
         })
@@ -238,22 +238,22 @@ impl Watcher {
     }
 
     /// Returns the results of the polls that have ended so far.
-    pub fn seen(&self) -> Seen {
-        Seen::of(lock(&self.looks).clone())
+    pub fn results(&self) -> WatcherResults {
+        WatcherResults::of(lock(&self.polls).clone())
     }
 
     /// Stops, and returns all results.
-    pub fn stop(mut self) -> Seen {
+    pub fn stop(mut self) -> WatcherResults {
         self.end();
-        Seen::of(std::mem::take(&mut *lock(&self.looks)))
+        WatcherResults::of(std::mem::take(&mut *lock(&self.polls)))
     }
 
     /// Waits until this number of further polls got a response, from any machine or from `who`.
     pub fn wait_for(&self, who: Option<&str>, looks: usize, within: Duration) -> bool {
-        let mut from = lock(&self.looks).len();
+        let mut from = lock(&self.polls).len();
         let mut found = 0;
         crate::eventually(within, || {
-            let all = lock(&self.looks);
+            let all = lock(&self.polls);
             let new = all.get(from..).unwrap_or_default();
             found += new
                 .iter()
@@ -284,19 +284,19 @@ impl Drop for Watcher {
 
 /// Results of a watcher.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Seen {
+pub struct WatcherResults {
     /// All polls, in the order in which they ended.
-    pub looks: Vec<Look>,
+    pub polls: Vec<PollRecord>,
 }
 
-impl Seen {
-    fn of(looks: Vec<Look>) -> Self {
-        Seen { looks }
+impl WatcherResults {
+    fn of(looks: Vec<PollRecord>) -> Self {
+        WatcherResults { polls: looks }
     }
 
     /// Returns the number of polls with a response.
-    pub fn answered(&self) -> usize {
-        self.looks
+    pub fn response_count(&self) -> usize {
+        self.polls
             .iter()
             .filter(|look| look.outcome.is_ok())
             .count()
@@ -304,7 +304,7 @@ impl Seen {
 
     /// Returns the longest time between two responses; zero with fewer than two.
     pub fn longest_gap(&self) -> Duration {
-        let answers = self.looks.iter().filter(|look| look.outcome.is_ok());
+        let answers = self.polls.iter().filter(|look| look.outcome.is_ok());
         let times: Vec<Duration> = answers.map(|look| look.ended).collect();
         let gaps = times.windows(2).map(|w| w[1].saturating_sub(w[0]));
         gaps.max().unwrap_or_default()
@@ -314,7 +314,7 @@ impl Seen {
     pub fn misses(&self) -> BTreeMap<Miss, usize> {
         let mut all = BTreeMap::new();
         for miss in self
-            .looks
+            .polls
             .iter()
             .filter_map(|look| look.outcome.as_ref().err())
         {
@@ -324,10 +324,10 @@ impl Seen {
     }
 
     /// Returns the number of responses of each machine.
-    pub fn by(&self) -> BTreeMap<Arc<str>, usize> {
+    pub fn responses_by_machine(&self) -> BTreeMap<Arc<str>, usize> {
         let mut all = BTreeMap::new();
         for name in self
-            .looks
+            .polls
             .iter()
             .filter_map(|look| look.outcome.as_ref().ok())
         {
@@ -339,9 +339,9 @@ impl Seen {
     /// Returns the responding machines in the order in which the polls began: an entry with the
     /// time of the first response whenever the machine changes. Late responses of a delayed machine
     /// may arrive between those of the next one.
-    pub fn turns(&self) -> Vec<(Duration, Arc<str>)> {
+    pub fn responder_changes(&self) -> Vec<(Duration, Arc<str>)> {
         let mut turns: Vec<(Duration, Arc<str>)> = Vec::new();
-        let mut looks: Vec<&Look> = self.looks.iter().collect();
+        let mut looks: Vec<&PollRecord> = self.polls.iter().collect();
         looks.sort_by_key(|look| look.begun);
         for look in looks {
             let Ok(name) = &look.outcome else { continue };
@@ -353,14 +353,14 @@ impl Seen {
     }
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for WatcherResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{} looks, {} answered by {:?}, longest gap {:?}, misses {:?}",
-            self.looks.len(),
-            self.answered(),
-            self.by(),
+            self.polls.len(),
+            self.response_count(),
+            self.responses_by_machine(),
             self.longest_gap(),
             self.misses()
         )
@@ -371,8 +371,8 @@ impl fmt::Display for Seen {
 struct UnderWay {
     begun: Duration,
     socket: OwnedFd,
-    asked: bool,
-    said: Vec<u8>,
+    is_request_sent: bool,
+    received: Vec<u8>,
 }
 
 struct Eye<'a> {
@@ -381,7 +381,7 @@ struct Eye<'a> {
     /// Request to send; empty: the responder sends first.
     request: Vec<u8>,
     start: Instant,
-    looks: &'a Mutex<Vec<Look>>,
+    polls: &'a Mutex<Vec<PollRecord>>,
     under_way: VecDeque<UnderWay>,
     names: Vec<Arc<str>>,
 }
@@ -407,9 +407,9 @@ impl Eye<'_> {
     }
 
     fn record(&self, begun: Duration, outcome: Result<Arc<str>, Miss>) {
-        let mut looks = lock(self.looks);
+        let mut looks = lock(self.polls);
         if looks.len() < LOOKS_MAX {
-            looks.push(Look {
+            looks.push(PollRecord {
                 begun,
                 ended: self.start.elapsed(),
                 outcome,
@@ -426,8 +426,8 @@ impl Eye<'_> {
             Ok(socket) => self.under_way.push_back(UnderWay {
                 begun,
                 socket,
-                asked: self.request.is_empty(),
-                said: Vec::new(),
+                is_request_sent: self.request.is_empty(),
+                received: Vec::new(),
             }),
             Err(errno) => self.record(begun, Err(errno.into())),
         }
@@ -437,7 +437,7 @@ impl Eye<'_> {
         let left = next.saturating_duration_since(Instant::now());
         let timeout = Timespec::try_from(left.min(STOP_POLL)).ok();
         let ways = self.under_way.iter().map(|way| {
-            let wanted = if way.asked {
+            let wanted = if way.is_request_sent {
                 PollFlags::IN
             } else {
                 PollFlags::OUT
@@ -452,9 +452,9 @@ impl Eye<'_> {
         let now = self.start.elapsed();
         let mut still = VecDeque::with_capacity(self.under_way.len());
         while let Some(mut way) = self.under_way.pop_front() {
-            match heard(&mut way, &self.request) {
+            match read_name(&mut way, &self.request) {
                 Some(Ok(())) => {
-                    let name = self.name(&way.said);
+                    let name = self.name(&way.received);
                     self.record(way.begun, Ok(name));
                 }
                 Some(Err(miss)) => self.record(way.begun, Err(miss)),
@@ -502,10 +502,10 @@ fn connecting(address: SocketAddr) -> Result<OwnedFd, Errno> {
 }
 
 /// Returns whether a name or the end has arrived; None: not yet.
-fn heard(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
-    if !way.asked {
+fn read_name(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
+    if !way.is_request_sent {
         match send(&way.socket, request, SendFlags::NOSIGNAL) {
-            Ok(sent) if sent == request.len() => way.asked = true,
+            Ok(sent) if sent == request.len() => way.is_request_sent = true,
             Ok(_) => return Some(Err(Miss::Other)),
             // Not connected yet.
             Err(Errno::AGAIN | Errno::NOTCONN | Errno::INTR) => return None,
@@ -515,18 +515,18 @@ fn heard(way: &mut UnderWay, request: &[u8]) -> Option<Result<(), Miss>> {
     let mut buffer = [0; ANSWER_BYTES_MAX];
     loop {
         match recv(&way.socket, &mut buffer[..], RecvFlags::empty()) {
-            Ok((0, _)) if request.is_empty() || way.said.is_empty() => {
+            Ok((0, _)) if request.is_empty() || way.received.is_empty() => {
                 return Some(Err(Miss::BrokenOff));
             }
             // A complete response to a request ends with the connection.
             Ok((0, _)) => return Some(Ok(())),
             Ok((count, _)) => {
-                way.said
+                way.received
                     .extend_from_slice(buffer.get(..count).unwrap_or_default());
                 let all = if request.is_empty() {
-                    way.said.contains(&b'\n') || way.said.len() >= NAME_BYTES_MAX
+                    way.received.contains(&b'\n') || way.received.len() >= NAME_BYTES_MAX
                 } else {
-                    way.said.len() >= ANSWER_BYTES_MAX
+                    way.received.len() >= ANSWER_BYTES_MAX
                 };
                 if all {
                     return Some(Ok(()));
@@ -547,8 +547,8 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(20);
 
-    fn look(ended_ms: u64, outcome: Result<&str, Miss>) -> Look {
-        Look {
+    fn look(ended_ms: u64, outcome: Result<&str, Miss>) -> PollRecord {
+        PollRecord {
             begun: Duration::from_millis(ended_ms.saturating_sub(1)),
             ended: Duration::from_millis(ended_ms),
             outcome: outcome.map(Arc::from),
@@ -557,7 +557,7 @@ mod tests {
 
     #[test]
     fn a_gap_lies_between_two_answers_and_turns_are_told_in_order() {
-        let seen = Seen::of(vec![
+        let seen = WatcherResults::of(vec![
             look(10, Ok("alpha")),
             look(15, Ok("alpha")),
             look(21, Err(Miss::TimedOut)),
@@ -566,19 +566,27 @@ mod tests {
             look(75, Ok("beta")),
             look(80, Ok("alpha")),
         ]);
-        assert_eq!(seen.answered(), 5);
+        assert_eq!(seen.response_count(), 5);
         assert_eq!(seen.longest_gap(), Duration::from_millis(50));
-        let turns: Vec<String> = seen.turns().iter().map(|(_, n)| n.to_string()).collect();
+        let turns: Vec<String> = seen
+            .responder_changes()
+            .iter()
+            .map(|(_, n)| n.to_string())
+            .collect();
         assert_eq!(turns, ["alpha", "beta", "alpha"]);
         assert_eq!(seen.misses()[&Miss::Refused], 1);
-        assert_eq!(seen.by()["beta"], 2);
-        let late = Look {
+        assert_eq!(seen.responses_by_machine()["beta"], 2);
+        let late = PollRecord {
             begun: Duration::from_millis(18),
             ..look(90, Ok("alpha"))
         };
         let in_time = [look(10, Ok("alpha")), look(65, Ok("beta"))];
-        let seen = Seen::of(in_time.into_iter().chain([late]).collect());
-        assert_eq!(seen.turns().len(), 2, "begun before beta answered");
+        let seen = WatcherResults::of(in_time.into_iter().chain([late]).collect());
+        assert_eq!(
+            seen.responder_changes().len(),
+            2,
+            "begun before beta answered"
+        );
     }
 
     #[test]
@@ -603,21 +611,25 @@ mod tests {
         client.ip(&["neighbour", "flush", "all"]).unwrap();
         assert!(watcher.wait_for(Some("beta"), 20, SOON));
         let seen = watcher.stop();
-        let turns: Vec<String> = seen.turns().iter().map(|(_, n)| n.to_string()).collect();
+        let turns: Vec<String> = seen
+            .responder_changes()
+            .iter()
+            .map(|(_, n)| n.to_string())
+            .collect();
         assert_eq!(turns, ["alpha", "beta"], "{seen}");
         assert!(seen.longest_gap() > Duration::from_millis(5), "{seen}");
     }
 
     #[test]
     fn a_web_server_is_asked_and_says_its_name_or_what_it_has_against_it() {
-        let origin = crate::Origin::here("web0").unwrap();
+        let origin = crate::OriginServer::start_local("web0").unwrap();
         let address = origin.address();
         let watcher = Watcher::asking(Location::Here, address, "/", Pace::default()).unwrap();
         assert!(watcher.wait_for(Some("web0"), 20, SOON));
-        origin.behave(crate::Behaviour::Status(503));
+        origin.set_behaviour(crate::Behaviour::Status(503));
         assert!(watcher.wait_for(Some("HTTP/1.1 503 Status"), 20, SOON));
-        origin.behave(crate::Behaviour::Close);
-        let broken = || watcher.seen().misses().contains_key(&Miss::BrokenOff);
+        origin.set_behaviour(crate::Behaviour::Close);
+        let broken = || watcher.results().misses().contains_key(&Miss::BrokenOff);
         assert!(crate::eventually(SOON, broken));
         assert!(origin.take_requests()[0].starts_with("GET / HTTP/1.0\r\n"));
     }
@@ -637,9 +649,13 @@ mod tests {
             let pace = Pace::default();
             let watcher = Watcher::start(&client, address.parse().unwrap(), pace).unwrap();
             assert!(crate::eventually(SOON, || {
-                watcher.seen().misses().get(&wanted).is_some_and(|n| *n > 3)
+                watcher
+                    .results()
+                    .misses()
+                    .get(&wanted)
+                    .is_some_and(|n| *n > 3)
             }));
-            assert_eq!(watcher.stop().answered(), 0);
+            assert_eq!(watcher.stop().response_count(), 0);
         }
     }
 }

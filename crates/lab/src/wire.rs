@@ -3,11 +3,11 @@
 //! here are silent for both ends.
 
 use crate::error::LabError;
-use crate::fault::Fault;
+use crate::fault::InjectedFault;
 use crate::ground::Cable;
-use crate::host::Host;
+use crate::host::LabHost;
 use crate::link::{Interface, Switch, connect};
-use crate::packet::{FRAME_BYTES_MAX, OFFLOAD_BYTES, PacketSocket, before_ordinary_processes};
+use crate::packet::{FRAME_BYTES_MAX, OFFLOAD_BYTES, PacketSocket, raise_priority};
 use crate::relay::{Count, Relayed};
 use crate::weather::{Dice, Fate, Weather};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -46,19 +46,24 @@ pub struct Passed {
 
 /// A cable with weather between two hosts, or between a host and a switch.
 #[derive(Debug)]
-pub struct Wire {
+pub struct ImpairedCable {
     /// End at the first host.
     pub a: Interface,
     /// End at the second host; at a switch, its port.
     pub b: Interface,
     names: (String, String),
-    host: Host,
+    host: LabHost,
     shared: Arc<Relayed>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Wire {
-    pub(crate) fn lay(relay: Host, a: &Host, b: &Host, weather: Weather) -> Result<Self, LabError> {
+impl ImpairedCable {
+    pub(crate) fn lay(
+        relay: LabHost,
+        a: &LabHost,
+        b: &LabHost,
+        weather: Weather,
+    ) -> Result<Self, LabError> {
         silent(&relay)?;
         let near = connect(a, next_name(a), &relay, NEAR.to_owned())?;
         let far = connect(b, next_name(b), &relay, FAR.to_owned())?;
@@ -66,9 +71,9 @@ impl Wire {
     }
 
     pub(crate) fn attach(
-        relay: Host,
+        relay: LabHost,
         switch: &Switch,
-        host: &Host,
+        host: &LabHost,
         weather: Weather,
     ) -> Result<Self, LabError> {
         silent(&relay)?;
@@ -81,10 +86,10 @@ impl Wire {
     }
 
     fn start(
-        relay: Host,
+        relay: LabHost,
         near: Interface,
         far: Interface,
-        b: &Host,
+        b: &LabHost,
         weather: Weather,
     ) -> Result<Self, LabError> {
         let failed = || LabError::io("relay in", relay.name());
@@ -97,14 +102,14 @@ impl Wire {
         let sockets = relay.enter(open).map_err(failed())?;
         let shared = Arc::new(Relayed::new(weather));
         let a = near.host().clone();
-        a.ground().cables().push(Cable::Wire {
+        a.lab_state().cables().push(Cable::Wire {
             a: a.namespace().to_owned(),
             b: b.namespace().to_owned(),
             shared: Arc::clone(&shared),
         });
         let relayed = Arc::clone(&shared);
         let thread = thread::spawn(move || Relay::new(sockets, relayed).run());
-        Ok(Wire {
+        Ok(ImpairedCable {
             names: (a.name().to_owned(), b.name().to_owned()),
             host: a,
             a: near,
@@ -120,7 +125,7 @@ impl Wire {
     }
 
     /// Changes the weather until the fault heals.
-    pub fn storm(&self, weather: Weather) -> Fault {
+    pub fn impair(&self, weather: Weather) -> InjectedFault {
         let before = self.shared.weather();
         self.shared.set_weather(weather);
         self.fault(format!("bad weather {self}"), move |shared| {
@@ -129,13 +134,13 @@ impl Wire {
     }
 
     /// Drops all frames; both ends keep their carrier.
-    pub fn silence(&self) -> Fault {
-        self.shared.close();
-        self.fault(format!("silence {self}"), Relayed::open)
+    pub fn silence(&self) -> InjectedFault {
+        self.shared.close_both_ways();
+        self.fault(format!("silence {self}"), Relayed::open_both_ways)
     }
 
     /// Drops all frames except those that `from` sends.
-    pub fn one_way(&self, from: &Host) -> Fault {
+    pub fn one_way(&self, from: &LabHost) -> InjectedFault {
         // Way 0 leads from a to b.
         let way = usize::from(from.name() == self.names.0);
         self.shared.close_way(way);
@@ -144,16 +149,16 @@ impl Wire {
         })
     }
 
-    fn fault(&self, what: String, heal: impl FnOnce(&Relayed) + Send + 'static) -> Fault {
+    fn fault(&self, what: String, heal: impl FnOnce(&Relayed) + Send + 'static) -> InjectedFault {
         let shared = Arc::clone(&self.shared);
-        self.host.ground().faults.begin(what, move || {
+        self.host.lab_state().faults.register_fault(what, move || {
             heal(&shared);
             Ok(())
         })
     }
 
     /// Returns the counters.
-    pub fn passed(&self) -> Passed {
+    pub fn counters(&self) -> Passed {
         let [frames, lost, doubled, overtaken] =
             [0, 1, 2, 3].map(|at: usize| self.shared.counts[at].load(Ordering::Relaxed));
         Passed {
@@ -165,13 +170,13 @@ impl Wire {
     }
 }
 
-impl std::fmt::Display for Wire {
+impl std::fmt::Display for ImpairedCable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "between {} and {}", self.names.0, self.names.1)
     }
 }
 
-impl Drop for Wire {
+impl Drop for ImpairedCable {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -180,12 +185,12 @@ impl Drop for Wire {
     }
 }
 
-fn next_name(host: &Host) -> String {
+fn next_name(host: &LabHost) -> String {
     format!("eth{}", host.next_interface())
 }
 
 /// Disables IPv6 on the relay, so that it sends no neighbour discovery of its own.
-fn silent(relay: &Host) -> Result<(), LabError> {
+fn silent(relay: &LabHost) -> Result<(), LabError> {
     relay.sysctl("net/ipv6/conf/all/disable_ipv6", "1")?;
     relay.sysctl("net/ipv6/conf/default/disable_ipv6", "1")
 }
@@ -226,7 +231,7 @@ impl Relay {
 
     fn run(mut self) {
         // The load of the machine must not act like weather. Without the privilege, delays grow.
-        before_ordinary_processes();
+        raise_priority();
         let mut buffer = vec![0; OFFLOAD_BYTES + FRAME_BYTES_MAX];
         while !self.shared.stop.load(Ordering::Relaxed) {
             self.wait();
@@ -328,15 +333,15 @@ mod tests {
 
     const LATEST: Duration = Duration::from_secs(20);
 
-    fn udp(host: &Host, at: &str) -> UdpSocket {
+    fn udp(host: &LabHost, at: &str) -> UdpSocket {
         let socket = host.udp_bind(at.parse().unwrap()).unwrap();
         socket.set_read_timeout(Some(LATEST)).unwrap();
         socket
     }
 
-    fn two(lab: &Lab, weather: Weather) -> (Wire, Host, Host) {
+    fn two(lab: &Lab, weather: Weather) -> (ImpairedCable, LabHost, LabHost) {
         let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
-        let wire = lab.wire(&a, &b, weather).unwrap();
+        let wire = lab.connect_impaired(&a, &b, weather).unwrap();
         for (end, n) in [(&wire.a, 1), (&wire.b, 2)] {
             end.address(&format!("10.7.0.{n}/24")).unwrap();
             end.address(&format!("fd07::{n}/64")).unwrap();
@@ -358,8 +363,8 @@ mod tests {
                 assert!(said == part, "{at}");
             }
         }
-        assert_eq!(wire.passed().lost, 0);
-        assert!(wire.passed().frames > 100);
+        assert_eq!(wire.counters().lost, 0);
+        assert!(wire.counters().frames > 100);
     }
 
     #[test]
@@ -401,7 +406,7 @@ mod tests {
         let address = to.local_addr().unwrap();
         from.send_to(&[0; 4], address).unwrap();
         to.recv(&mut [0; 8]).unwrap();
-        let storm = wire.storm(Weather {
+        let storm = wire.impair(Weather {
             loss: 0.2,
             duplicate: 0.2,
             reorder: 0.2,
@@ -409,7 +414,7 @@ mod tests {
             seed: 42,
             ..Weather::FINE
         });
-        let before = wire.passed();
+        let before = wire.counters();
         // Few enough for the receiver's buffer, since they are read afterwards.
         let sent = 200_u32;
         for number in 1..=sent {
@@ -428,7 +433,7 @@ mod tests {
         assert!((120..190).contains(&distinct.len()), "{}", distinct.len());
         assert!(came.len() - distinct.len() > 8, "{}", came.len());
         assert!(out_of_order > 4, "{out_of_order}");
-        let after = wire.passed();
+        let after = wire.counters();
         assert!(
             after.lost - before.lost > 10 && after.overtaken > 10,
             "{after:?}"
@@ -446,7 +451,9 @@ mod tests {
         let switch = lab.switch("lan").unwrap();
         let [a, b, c] = ["a", "b", "c"].map(|name| lab.host(name).unwrap());
         let delay = Duration::from_millis(60);
-        let wire = lab.wire_to(&switch, &a, Weather::slow(delay)).unwrap();
+        let wire = lab
+            .connect_impaired_to_switch(&switch, &a, Weather::slow(delay))
+            .unwrap();
         wire.a.address("10.7.1.1/24").unwrap();
         for (host, address) in [(&b, "10.7.1.2/24"), (&c, "10.7.1.3/24")] {
             switch.attach(host).unwrap().address(address).unwrap();

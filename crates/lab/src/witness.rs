@@ -22,7 +22,7 @@ pub fn undisturbed(tries: u32, test: impl Fn()) {
     for tried in 1.. {
         let witness = Witness::start();
         let ended = catch_unwind(AssertUnwindSafe(&test));
-        let waited = witness.end();
+        let waited = witness.stop_and_measure();
         match ended {
             Ok(()) => return,
             Err(_) if waited > DISTURBED && tried < tries => {
@@ -75,7 +75,7 @@ impl Witness {
     }
 
     /// Returns how long the process was disturbed.
-    pub fn end(self) -> Duration {
+    pub fn stop_and_measure(self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread {
             let _ = thread.join();

@@ -5,7 +5,7 @@
 //! Values that only one crate's keywords accept are parsed in that crate.
 
 use crate::value::{self, IntegerError, TimeError, TimeUnit, ValueError};
-use crate::{Code, Diagnostic, Line, Severity, Span, Word};
+use crate::{Code, ConfigLine, ConfigWord, Diagnostic, Severity, Span};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub struct LenientCodes {
 /// The name contains an invalid character.
 pub fn section_name<'w>(
     section: &str,
-    name: &'w Word,
+    name: &'w ConfigWord,
     code: &'static Code,
 ) -> Result<&'w str, Diagnostic> {
     let bad = |one: &char| !(one.is_ascii_alphanumeric() || "._-:".contains(*one));
@@ -90,7 +90,7 @@ pub fn section_name<'w>(
 /// The words of a line after its keyword.
 #[derive(Debug)]
 pub struct Args<'l> {
-    line: &'l Line,
+    line: &'l ConfigLine,
     at: usize,
     /// The keyword, as its row names it.
     pub keyword: &'static str,
@@ -104,13 +104,13 @@ pub struct Args<'l> {
     pub reset: bool,
     codes: &'static ArgumentCodes,
     /// Warnings about invalid words that were accepted.
-    told: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
 }
 
 impl<'l> Args<'l> {
     /// Creates the arguments from the words of a line, starting at the n-th.
     pub fn new(
-        line: &'l Line,
+        line: &'l ConfigLine,
         at: usize,
         keyword: &'static str,
         syntax: &'static str,
@@ -125,7 +125,7 @@ impl<'l> Args<'l> {
             negated: false,
             reset: false,
             codes,
-            told: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -137,22 +137,22 @@ impl<'l> Args<'l> {
     /// Continues after the arguments of an option.
     pub fn resume(&mut self, option: &Args<'l>) {
         self.at = option.at;
-        self.told.extend(option.told.iter().cloned());
+        self.warnings.extend(option.warnings.iter().cloned());
     }
 
     /// Stores a warning about an accepted word, until the caller that dispatched the line collects
     /// it.
-    pub fn tell(&mut self, diagnostic: Diagnostic) {
-        self.told.push(diagnostic);
+    pub fn add_warning(&mut self, diagnostic: Diagnostic) {
+        self.warnings.push(diagnostic);
     }
 
     /// Returns and clears the stored warnings.
-    pub fn told(&mut self) -> Vec<Diagnostic> {
-        std::mem::take(&mut self.told)
+    pub fn take_warnings(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// Returns the whole line.
-    pub fn line(&self) -> &'l Line {
+    pub fn line(&self) -> &'l ConfigLine {
         self.line
     }
 
@@ -167,13 +167,13 @@ impl<'l> Args<'l> {
 
     /// Returns the last word of the keyword as written in the file, with its argument in
     /// parentheses.
-    pub fn option_word(&self) -> &'l Word {
+    pub fn option_word(&self) -> &'l ConfigWord {
         let at = self.at.saturating_sub(1).min(self.line.words.len() - 1);
         &self.line.words[at]
     }
 
     /// Returns the next word without taking it.
-    pub fn peek(&self) -> Option<&'l Word> {
+    pub fn peek(&self) -> Option<&'l ConfigWord> {
         self.line.word(self.at)
     }
 
@@ -182,28 +182,28 @@ impl<'l> Args<'l> {
         clippy::should_implement_trait,
         reason = "an iterator would borrow the line's end away"
     )]
-    pub fn next(&mut self) -> Option<&'l Word> {
+    pub fn next(&mut self) -> Option<&'l ConfigWord> {
         let word = self.line.word(self.at)?;
         self.at += 1;
         Some(word)
     }
 
     /// Takes the next word if it equals `word`.
-    pub fn take(&mut self, word: &str) -> bool {
+    pub fn take_if(&mut self, word: &str) -> bool {
         let found = self.peek().is_some_and(|w| w.is(word));
         self.at += usize::from(found);
         found
     }
 
     /// Takes all remaining words.
-    pub fn rest(&mut self) -> &'l [Word] {
-        let rest = self.left();
+    pub fn rest(&mut self) -> &'l [ConfigWord] {
+        let rest = self.remaining_words();
         self.at = self.line.words.len();
         rest
     }
 
     /// Returns the remaining words without taking them.
-    pub fn left(&self) -> &'l [Word] {
+    pub fn remaining_words(&self) -> &'l [ConfigWord] {
         &self.line.words[self.at.min(self.line.words.len())..]
     }
 
@@ -229,7 +229,7 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// No word is left.
-    pub fn required(&mut self, what: &str) -> Result<&'l Word, Diagnostic> {
+    pub fn required(&mut self, what: &str) -> Result<&'l ConfigWord, Diagnostic> {
         self.next().ok_or_else(|| {
             let told = format!("'{}' expects {what}", self.keyword);
             let told = self.refused(self.codes.missing, self.line.end(), told);
@@ -239,10 +239,10 @@ impl<'l> Args<'l> {
     }
 
     /// Returns an error about a word.
-    pub fn wrong(
+    pub fn word_error(
         &self,
         code: &'static Code,
-        word: &Word,
+        word: &ConfigWord,
         message: impl Into<String>,
     ) -> Diagnostic {
         Diagnostic::error(code, word.span, message)
@@ -259,26 +259,26 @@ impl<'l> Args<'l> {
     }
 
     /// Returns an error about a value whose message begins with the keyword.
-    pub fn mistake(&self, code: &'static Code, span: Span, what: &str) -> Diagnostic {
+    pub fn value_error(&self, code: &'static Code, span: Span, what: &str) -> Diagnostic {
         self.refused_value(code, span, format!("'{}': {what}", self.keyword))
     }
 
     /// Returns an error that a value is not what the keyword expects.
-    pub fn unfit(&self, word: &Word, what: &str) -> Diagnostic {
+    pub fn unexpected_value(&self, word: &ConfigWord, what: &str) -> Diagnostic {
         let mut text = word.text().to_string();
         if let Some((at, _)) = text.char_indices().nth(SHOWN_LETTERS) {
             text.truncate(at);
             text.push_str("...");
         }
         let told = format!("'{text}' is {what}");
-        self.mistake(self.codes.value, word.span, &told)
+        self.value_error(self.codes.value, word.span, &told)
     }
 
     /// Handles the error of a value. In a lenient language the error becomes a warning, and the
     /// value is the one that HAProxy uses; otherwise the line is refused.
-    fn settle<E: ValueError>(
+    fn accept_or_warn<E: ValueError>(
         &mut self,
-        word: &Word,
+        word: &ConfigWord,
         error: &E,
         code: &'static Code,
     ) -> Result<E::Value, Diagnostic>
@@ -292,7 +292,7 @@ impl<'l> Args<'l> {
         match (error.accepted(), self.codes.lenient) {
             (Some(value), Some(lenient)) => {
                 diagnostic.code = lenient.value;
-                self.told.push(diagnostic);
+                self.warnings.push(diagnostic);
                 Ok(value.clone())
             }
             _ => {
@@ -311,7 +311,7 @@ impl<'l> Args<'l> {
         let word = self.required("an address")?;
         match word.str().parse() {
             Ok(address) => Ok((address, word.span)),
-            Err(_) => Err(self.unfit(word, "not an IP address")),
+            Err(_) => Err(self.unexpected_value(word, "not an IP address")),
         }
     }
 
@@ -326,7 +326,7 @@ impl<'l> Args<'l> {
                 IntegerError::OutOfRange { .. } => self.codes.range,
                 _ => self.codes.number,
             };
-            self.settle(word, &error, code)
+            self.accept_or_warn(word, &error, code)
         })
     }
 
@@ -347,7 +347,7 @@ impl<'l> Args<'l> {
     pub fn time(&mut self, unit: TimeUnit) -> Result<(Duration, Span), Diagnostic> {
         let word = self.required("a time")?;
         let time = value::time(word.str(), unit)
-            .or_else(|error| self.settle(word, &error, self.codes.time))?;
+            .or_else(|error| self.accept_or_warn(word, &error, self.codes.time))?;
         Ok((time, word.span))
     }
 
@@ -360,10 +360,12 @@ impl<'l> Args<'l> {
         match value::milliseconds(word.str(), unit) {
             Ok(ms) => Ok(ms),
             Err(error @ TimeError::Trailing { .. }) => {
-                let value = self.settle(word, &error, self.codes.time)?;
+                let value = self.accept_or_warn(word, &error, self.codes.time)?;
                 Ok(u32::try_from(value.as_micros().div_ceil(1000)).unwrap_or(u32::MAX))
             }
-            Err(error) => self.settle(word, &error, self.codes.time).map(|_| 0),
+            Err(error) => self
+                .accept_or_warn(word, &error, self.codes.time)
+                .map(|_| 0),
         }
     }
 
@@ -372,30 +374,31 @@ impl<'l> Args<'l> {
     /// # Errors
     /// The word is missing, or not a size.
     pub fn size(&mut self, what: &str) -> Result<u64, Diagnostic> {
-        self.size_up_to(what, SIZE_MAX)
+        self.size_at_most(what, SIZE_MAX)
     }
 
     /// Takes a size of at most `max` bytes (`k`, `m`, `g`).
     ///
     /// # Errors
     /// The word is missing, not a size, or too large.
-    pub fn size_up_to(&mut self, what: &str, max: u64) -> Result<u64, Diagnostic> {
+    pub fn size_at_most(&mut self, what: &str, max: u64) -> Result<u64, Diagnostic> {
         let word = self.required(what)?;
-        value::size(word.str(), max).or_else(|error| self.settle(word, &error, self.codes.size))
+        value::size(word.str(), max)
+            .or_else(|error| self.accept_or_warn(word, &error, self.codes.size))
     }
 
     /// Warns about surplus words, which HAProxy ignores after this keyword.
     ///
     /// # Errors
     /// The language is not lenient, and a word is left.
-    pub fn surplus(&mut self) -> Built {
+    pub fn warn_of_surplus(&mut self) -> Built {
         let Some(lenient) = self.codes.lenient else {
             return self.end();
         };
         if let Some(extra) = self.next() {
             let told = format!("'{}' is ignored after '{}'", extra.text(), self.keyword);
             let help = format!("{}; a space within a word needs quotes", self.syntax_help());
-            self.told.push(
+            self.warnings.push(
                 Diagnostic::warning(lenient.surplus, extra.span, told)
                     .label("one word too many")
                     .help(help),
@@ -425,7 +428,7 @@ impl<'l> Args<'l> {
 
 /// Adds a note to the error of a line if a variable of the line has no value, which may be the
 /// cause.
-pub fn unset_named(line: &Line, told: Diagnostic) -> Diagnostic {
+pub fn unset_named(line: &ConfigLine, told: Diagnostic) -> Diagnostic {
     if told.severity != Severity::Error || line.unset.is_empty() {
         return told;
     }

@@ -1,22 +1,22 @@
 //! Parsers that lines of several parts share: words of a list, options in any order, and paths.
 
 use crate::arguments::{Args, Built};
-use crate::{Code, Diagnostic, Span, Word, suggest};
+use crate::{Code, ConfigWord, Diagnostic, Span, suggest};
 use std::path::{Component, Path, PathBuf};
 
 /// A value with its position in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Written<T> {
+pub struct Spanned<T> {
     /// The value.
     pub value: T,
     /// Its position.
     pub span: Span,
 }
 
-impl<T> Written<T> {
+impl<T> Spanned<T> {
     /// Creates a value with a position.
-    pub fn new(value: T, span: Span) -> Written<T> {
-        Written { value, span }
+    pub fn new(value: T, span: Span) -> Spanned<T> {
+        Spanned { value, span }
     }
 }
 
@@ -32,8 +32,8 @@ fn list(words: &[&str]) -> String {
 
 impl<'l> Args<'l> {
     /// Returns the error for a word that is not in a list.
-    pub fn none_of(&self, word: &Word, words: &[&str]) -> Diagnostic {
-        let told = self.unfit(word, &format!("not {}", list(words)));
+    pub fn unknown_choice_error(&self, word: &ConfigWord, words: &[&str]) -> Diagnostic {
+        let told = self.unexpected_value(word, &format!("not {}", list(words)));
         match suggest::nearest(&word.text(), words.iter().copied()) {
             Some(near) => told.did_you_mean(word.span, Some(near)),
             None => told,
@@ -50,7 +50,7 @@ impl<'l> Args<'l> {
         let found = choices.iter().find(|(known, _)| word.is(known));
         found
             .map(|(_, value)| *value)
-            .ok_or_else(|| self.none_of(word, &words))
+            .ok_or_else(|| self.unknown_choice_error(word, &words))
     }
 
     /// Takes options in any order to the end of the line, each once except for those in `many`;
@@ -68,7 +68,7 @@ impl<'l> Args<'l> {
         let mut seen: Vec<&str> = Vec::new();
         while let Some(word) = self.next() {
             let Some(name) = known.iter().find(|name| word.is(name)) else {
-                return Err(self.none_of(word, known));
+                return Err(self.unknown_choice_error(word, known));
             };
             if seen.contains(name) && !many.contains(name) {
                 let told = format!("'{name}' may appear only once in this line");
@@ -85,13 +85,13 @@ impl<'l> Args<'l> {
     ///
     /// # Errors
     /// The word is missing, or the path is relative or contains `.` or `..`.
-    pub fn absolute_path(&mut self, what: &str) -> Result<Written<PathBuf>, Diagnostic> {
+    pub fn absolute_path(&mut self, what: &str) -> Result<Spanned<PathBuf>, Diagnostic> {
         let word = self.required(what)?;
         let path = Path::new(word.str());
         let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
         if !path.is_absolute() || !path.components().all(plain) {
-            return Err(self.unfit(word, "not an absolute path without `.` and `..`"));
+            return Err(self.unexpected_value(word, "not an absolute path without `.` and `..`"));
         }
-        Ok(Written::new(path.components().collect(), word.span))
+        Ok(Spanned::new(path.components().collect(), word.span))
     }
 }

@@ -157,7 +157,7 @@ impl Diagnostic {
     }
 
     /// Adds another position.
-    pub fn also(mut self, span: Span, label: impl Into<String>) -> Self {
+    pub fn with_label(mut self, span: Span, label: impl Into<String>) -> Self {
         self.secondary.push((span, label.into()));
         self
     }
@@ -191,13 +191,13 @@ impl Diagnostic {
     }
 
     /// Sets the behaviour in a previously accepted version that has this error.
-    pub fn once_accepted(mut self, applies: &'static str) -> Self {
+    pub fn with_earlier_behaviour(mut self, applies: &'static str) -> Self {
         self.once_accepted = Some(applies);
         self
     }
 
     /// Turns an error that refuses only new versions into a warning.
-    pub fn tolerate(&mut self) {
+    pub fn downgrade_to_warning(&mut self) {
         let Some(applies) = self.once_accepted.take() else {
             return;
         };
@@ -209,7 +209,7 @@ impl Diagnostic {
     }
 
     /// Adds a replacement at another position that belongs to [`Self::fix`].
-    pub fn also_fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
+    pub fn with_further_fix(mut self, span: Span, replacement: impl Into<String>) -> Self {
         self.further_fixes.push(Fix {
             span,
             replacement: replacement.into(),

@@ -9,7 +9,7 @@ const INDENT: &[u8] = b"    ";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+enum LineKind {
     Blank,
     Comment,
     /// `.if` and similar directives except `.endif`; the following line belongs to it.
@@ -21,7 +21,7 @@ enum Kind {
 }
 
 struct Row<'a> {
-    kind: Kind,
+    kind: LineKind,
     /// The text without surrounding white space.
     text: &'a [u8],
     /// White space precedes the text.
@@ -39,22 +39,25 @@ pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8
         .collect();
     let mut out = Vec::with_capacity(text.len() + text.len() / 8);
     // The kind of the last written row; a file begins as if after a blank line.
-    let mut last = Kind::Blank;
+    let mut last = LineKind::Blank;
     for (n, row) in rows.iter().enumerate() {
-        if row.kind == Kind::Blank {
+        if row.kind == LineKind::Blank {
             // A blank line is written only if a row follows, so none is written at the end of the
             // file.
-            let follows = rows.get(n + 1).is_some_and(|next| next.kind != Kind::Blank);
-            if last != Kind::Blank && follows {
+            let follows = rows
+                .get(n + 1)
+                .is_some_and(|next| next.kind != LineKind::Blank);
+            if last != LineKind::Blank && follows {
                 out.push(b'\n');
-                last = Kind::Blank;
+                last = LineKind::Blank;
             }
             continue;
         }
-        let heads = row.kind == Kind::Comment && last != Kind::Comment || row.kind == Kind::Section;
-        let section = heads && below(&rows[n..]).is_some_and(|r| r.kind == Kind::Section);
-        let attached = matches!(last, Kind::Blank | Kind::Opening)
-            || row.kind == Kind::Section && last == Kind::Comment;
+        let heads = row.kind == LineKind::Comment && last != LineKind::Comment
+            || row.kind == LineKind::Section;
+        let section = heads && below(&rows[n..]).is_some_and(|r| r.kind == LineKind::Section);
+        let attached = matches!(last, LineKind::Blank | LineKind::Opening)
+            || row.kind == LineKind::Section && last == LineKind::Comment;
         if section && !attached {
             out.push(b'\n');
         }
@@ -71,17 +74,17 @@ pub fn format(text: &[u8], mut begins: impl FnMut(&str, bool) -> bool) -> Vec<u8
 /// Returns the first row that is not a comment, if no blank line precedes it.
 fn below<'r, 'a>(rows: &'r [Row<'a>]) -> Option<&'r Row<'a>> {
     rows.iter()
-        .find(|row| row.kind != Kind::Comment)
-        .filter(|row| row.kind != Kind::Blank)
+        .find(|row| row.kind != LineKind::Comment)
+        .filter(|row| row.kind != LineKind::Blank)
 }
 
 /// Returns whether the first of the rows is indented. A comment is indented like the row directly
 /// below it. Without such a row it keeps its indentation.
 fn indented(rows: &[Row<'_>]) -> bool {
     match rows.first().map(|row| row.kind) {
-        Some(Kind::Keyword) => true,
-        Some(Kind::Comment) => match below(rows) {
-            Some(row) => row.kind == Kind::Keyword,
+        Some(LineKind::Keyword) => true,
+        Some(LineKind::Comment) => match below(rows) {
+            Some(row) => row.kind == LineKind::Keyword,
             None => rows[0].indented,
         },
         _ => false,
@@ -109,13 +112,13 @@ fn row<'a>(line: &'a [u8], begins: &mut impl FnMut(&str, bool) -> bool) -> Row<'
         None => trimmed,
     };
     let kind = match text.first() {
-        None => Kind::Blank,
+        None => LineKind::Blank,
         // A scope has the layout of a section.
-        Some(b'[') => Kind::Section,
-        Some(b'#') => Kind::Comment,
+        Some(b'[') => LineKind::Section,
+        Some(b'#') => LineKind::Comment,
         Some(b'.') => match text.starts_with(b".endif") {
-            true => Kind::Closing,
-            false => Kind::Opening,
+            true => LineKind::Closing,
+            false => LineKind::Opening,
         },
         Some(_) => {
             let end = text
@@ -124,8 +127,8 @@ fn row<'a>(line: &'a [u8], begins: &mut impl FnMut(&str, bool) -> bool) -> Row<'
                 .unwrap_or(text.len());
             let word = std::str::from_utf8(&text[..end]).unwrap_or("");
             match begins(word, start > 0) {
-                true => Kind::Section,
-                false => Kind::Keyword,
+                true => LineKind::Section,
+                false => LineKind::Keyword,
             }
         }
     };

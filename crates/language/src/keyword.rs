@@ -80,7 +80,7 @@ impl<B> Keyword<B> {
 
 /// Keywords of HAProxy that are not supported: their use is a specific error and is never ignored.
 #[derive(Debug)]
-pub struct Known {
+pub struct UnsupportedKeywords {
     /// The kind, as in [`Documented::kind`].
     pub kind: &'static str,
     /// The sections that allow these keywords.
@@ -96,18 +96,18 @@ pub struct Table<B: 'static> {
     /// By name: the number, the title of the family, and the row.
     rows: HashMap<&'static str, (usize, &'static str, &'static Keyword<B>)>,
     /// The unsupported keywords of all kinds.
-    all_known: fn() -> &'static [Known],
+    all_known: fn() -> &'static [UnsupportedKeywords],
     /// The unsupported keywords of this kind, by name; created when a word matches no row.
-    known: OnceLock<HashMap<&'static str, &'static Known>>,
+    unsupported: OnceLock<HashMap<&'static str, &'static UnsupportedKeywords>>,
 }
 
 /// The result of a look-up.
 #[derive(Debug)]
-pub enum Found<B: 'static> {
+pub enum KeywordLookup<B: 'static> {
     /// A keyword, with its number of words.
     Built(&'static Keyword<B>, usize),
     /// A keyword that is not supported, with its number of words.
-    NotBuilt(&'static str, &'static Known, usize),
+    NotBuilt(&'static str, &'static UnsupportedKeywords, usize),
     /// No keyword has this name.
     Unknown,
 }
@@ -119,13 +119,13 @@ impl<B: 'static> Table<B> {
     pub fn new(
         kind: &'static str,
         families: &[Family<B>],
-        known: fn() -> &'static [Known],
+        known: fn() -> &'static [UnsupportedKeywords],
     ) -> Self {
         let mut table = Table {
             kind,
             rows: HashMap::new(),
             all_known: known,
-            known: OnceLock::new(),
+            unsupported: OnceLock::new(),
         };
         let rows = families
             .iter()
@@ -141,8 +141,8 @@ impl<B: 'static> Table<B> {
         table
     }
 
-    fn known(&self) -> &HashMap<&'static str, &'static Known> {
-        self.known.get_or_init(|| {
+    fn known(&self) -> &HashMap<&'static str, &'static UnsupportedKeywords> {
+        self.unsupported.get_or_init(|| {
             let groups = (self.all_known)().iter().filter(|k| k.kind == self.kind);
             let names = groups.flat_map(|group| group.names.iter().map(move |name| (*name, group)));
             names
@@ -162,7 +162,7 @@ impl<B: 'static> Table<B> {
     }
 
     /// Returns the keyword with the most words that match the start of the given words.
-    pub fn find<'w>(&self, words: impl Iterator<Item = &'w str>) -> Found<B> {
+    pub fn find<'w>(&self, words: impl Iterator<Item = &'w str>) -> KeywordLookup<B> {
         let mut name = String::new();
         // The end of the first word, of the second, and so on.
         let mut ends = Vec::with_capacity(WORDS_MAX);
@@ -185,13 +185,13 @@ impl<B: 'static> Table<B> {
         if let Some((words, (.., row))) =
             names().find_map(|(words, name)| Some((words, self.rows.get(name)?)))
         {
-            return Found::Built(row, words);
+            return KeywordLookup::Built(row, words);
         }
         let mut names = names();
         let known =
             names.find_map(|(words, name)| Some((words, self.known().get_key_value(name)?)));
-        known.map_or(Found::Unknown, |(words, (name, group))| {
-            Found::NotBuilt(name, group, words)
+        known.map_or(KeywordLookup::Unknown, |(words, (name, group))| {
+            KeywordLookup::NotBuilt(name, group, words)
         })
     }
 

@@ -28,7 +28,7 @@ mod visible;
 
 use std::io;
 
-pub use choice::Written;
+pub use choice::Spanned;
 pub use codes::CODES;
 pub use diagnostic::{Code, Details, Diagnostic, Diagnostics, Severity};
 pub use environment::Environment;
@@ -36,7 +36,7 @@ pub use keyword::{Documented, Keyword};
 pub use outline::Outline;
 pub use reader::{Facts, Reader, evaluate_condition};
 pub use source::{FileId, SourceMap, Span};
-pub use token::{Line, Word};
+pub use token::{ConfigLine, ConfigWord};
 
 /// Returns the system's message for an error, without the number that Rust adds.
 pub fn reason(error: &io::Error) -> String {

@@ -32,7 +32,7 @@ impl<'n> Outline<'n> {
     ///
     /// A name that is also a keyword of the current section begins a section only at the left
     /// margin, below indented lines.
-    pub fn begins(&mut self, word: &str, indented: bool) -> bool {
+    pub fn begins_section(&mut self, word: &str, indented: bool) -> bool {
         let name = self.names.iter().find(|name| **name == word).copied();
         let is_keyword = |name: &str| {
             let here =
@@ -61,7 +61,7 @@ mod tests {
         let mut outline = Outline::new(names, [("node", "global")]);
         let begins = |line: &&str| {
             let word = line.split_whitespace().next().unwrap_or_default();
-            outline.begins(word, line.starts_with(' '))
+            outline.begins_section(word, line.starts_with(' '))
         };
         text.lines().filter(begins).collect()
     }

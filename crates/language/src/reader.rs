@@ -16,15 +16,15 @@ mod scope;
 pub use condition::{CONDITION_DEPTH_MAX, ConditionError, ConditionErrorKind, evaluate_condition};
 pub use directive::NESTED_MAX;
 pub use facts::Facts;
-pub use fault::{Fault, FaultKind};
+pub use fault::{FaultKind, LexicalError};
 pub use lex::{LINE_BYTES_MAX, WORDS_MAX};
 
 use crate::codes;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::environment::Environment;
 use crate::source::{FileId, SourceMap, Span};
-use crate::token::Line;
-use directive::{Blocks, Report};
+use crate::token::ConfigLine;
+use directive::{Blocks, DirectiveDiagnostics};
 use lex::{Lexer, Scope};
 
 /// Returns the end of the last word of a physical line; `None` if an error (an unclosed quote)
@@ -48,12 +48,12 @@ pub(crate) fn words_end(text: &[u8]) -> Option<usize> {
 /// Returns the words of a physical line with its variables unexpanded: a NUL precedes the `$` of
 /// each variable, and nothing else.
 pub(crate) fn written_words(text: &[u8]) -> Vec<Vec<u8>> {
-    let words = placed_words(text).into_iter();
+    let words = words_with_ranges(text).into_iter();
     words.map(|(_, word)| word).collect()
 }
 
 /// Does the same as [`written_words`], and adds the byte range of each word, quotes included.
-pub(crate) fn placed_words(text: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
+pub(crate) fn words_with_ranges(text: &[u8]) -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
     words_of(text, None)
 }
 
@@ -79,7 +79,7 @@ fn words_of(
     let mut lexer = Lexer::new(text, FileId(0), 0, &scope);
     lexer.variables = environment.is_some();
     lexer.run();
-    let placed = |word: crate::token::Word| {
+    let placed = |word: crate::token::ConfigWord| {
         let range = word.span.start as usize..word.span.end as usize;
         (range, word.bytes)
     };
@@ -173,7 +173,7 @@ impl Reader {
         sources: &SourceMap,
         env: &Environment,
         diagnostics: &mut Diagnostics,
-    ) -> Option<Line> {
+    ) -> Option<ConfigLine> {
         loop {
             let file = self.file()?;
             let source = sources.file(file);
@@ -220,11 +220,11 @@ impl Reader {
             for fault in faults.iter().filter(|f| active || f.kind.is_error()) {
                 diagnostics.push(sources, fault.diagnostic(sources));
             }
-            let Some(line) = Line::of(words, unset) else {
+            let Some(line) = ConfigLine::of(words, unset) else {
                 continue;
             };
             if head == b'.' {
-                let mut report = Report {
+                let mut report = DirectiveDiagnostics {
                     sources,
                     diagnostics,
                     recovered: self.recovered,
@@ -290,7 +290,7 @@ impl Reader {
         }
         if end - start > LINE_BYTES_MAX {
             end = start + LINE_BYTES_MAX;
-            let fault = Fault {
+            let fault = LexicalError {
                 kind: FaultKind::TooLong,
                 span: at(start, start + 1),
             };

@@ -8,13 +8,13 @@ mod haproxy;
 mod json;
 
 pub use concise::concise;
-pub use full::{Look, full, full_one};
+pub use full::{RenderOptions, full, render_diagnostic};
 pub use haproxy::{HaproxyForm, haproxy};
 pub use json::{json, json_lines};
 
 use crate::Environment;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
-use crate::difference::{COVER, expanded_secrets, known, secrets};
+use crate::difference::{COVER, expanded_secrets, secrets, vocabulary};
 use crate::source::SourceMap;
 pub use crate::visible::visible;
 use std::borrow::Cow;
@@ -24,7 +24,7 @@ const SECRET_BYTES_MIN: usize = 3;
 
 /// Returns the diagnostics to show: those for `-dD` only if requested. None contains a secret of
 /// its lines.
-fn shown<'d>(
+fn visible_diagnostics<'d>(
     sources: &'d SourceMap,
     diagnostics: &'d Diagnostics,
     diag: bool,
@@ -45,7 +45,7 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
     // A word such as `image` elsewhere in the line would mask the keyword of that name.
     let found = spans.flat_map(|span| {
         let pointed = sources.snippet(*span);
-        let found = secrets(sources.line_text(*span), known()).into_iter();
+        let found = secrets(sources.line_text(*span), vocabulary()).into_iter();
         found.filter(move |secret| !is_lowercase_word(secret) || pointed.contains(secret.as_str()))
     });
     let mut found: Vec<String> = found
@@ -53,12 +53,12 @@ fn without_secrets<'d>(sources: &SourceMap, d: &'d Diagnostic) -> Cow<'d, Diagno
         .collect();
     found.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
     found.dedup();
-    covered(d, &found).map_or(Cow::Borrowed(d), Cow::Owned)
+    mask_diagnostic(d, &found).map_or(Cow::Borrowed(d), Cow::Owned)
 }
 
 /// Returns a diagnostic without these secrets, which are sorted by length, longest first; `None` if
 /// it contains none of them.
-pub(crate) fn covered(d: &Diagnostic, found: &[String]) -> Option<Diagnostic> {
+pub(crate) fn mask_diagnostic(d: &Diagnostic, found: &[String]) -> Option<Diagnostic> {
     let has = |text: &str| found.iter().any(|secret| text.contains(secret.as_str()));
     let texts = [&d.message, &d.label].into_iter();
     let texts = texts.chain(&d.notes).chain(&d.help);
@@ -102,10 +102,10 @@ pub fn without_environment(sources: &SourceMap, environment: &Environment, d: &m
     let Some(line) = lines.filter(|line| line.contains(&b'$')) else {
         return;
     };
-    let mut found = expanded_secrets(line, known(), environment);
+    let mut found = expanded_secrets(line, vocabulary(), environment);
     found.retain(|secret| secret.len() >= SECRET_BYTES_MIN);
     found.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
-    if let Some(clean) = covered(d, &found) {
+    if let Some(clean) = mask_diagnostic(d, &found) {
         *d = clean;
     }
 }

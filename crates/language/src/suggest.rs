@@ -34,7 +34,7 @@ pub fn nearest<'n>(word: &str, names: impl IntoIterator<Item = &'n str>) -> Opti
             if best.is_none_or(|best| (cost, name) < best) {
                 best = Some((cost, name));
             }
-        } else if grows(name, word) || grows(word, name) {
+        } else if extends_by_words(name, word) || extends_by_words(word, name) {
             let candidate = (name.len().abs_diff(word.len()), name);
             if grown.is_none_or(|grown| candidate < grown) {
                 grown = Some(candidate);
@@ -56,7 +56,7 @@ fn limit(length: usize) -> usize {
 }
 
 /// Returns whether the long name is the short one with whole words added at its front or end.
-fn grows(long: &str, short: &str) -> bool {
+fn extends_by_words(long: &str, short: &str) -> bool {
     /// Shorter words are at the front or end of too many names.
     const SHORT_MIN: usize = 4;
     const SEPARATORS: [char; 4] = ['-', '_', '.', ' '];

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 /// An argument of a line.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Word {
+pub struct ConfigWord {
     /// The value after quotes, escapes and variables: any bytes but NUL, and at least one (an empty
     /// word ends its line and is not part of it).
     pub bytes: Vec<u8>,
@@ -14,7 +14,7 @@ pub struct Word {
     pub span: Span,
 }
 
-impl Word {
+impl ConfigWord {
     /// Returns the value when it is UTF-8, otherwise the empty string (every keyword and number is
     /// ASCII, so comparisons stay correct).
     pub fn str(&self) -> &str {
@@ -34,9 +34,9 @@ impl Word {
 
 /// A logical line with at least one word.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct ConfigLine {
     /// The words, never empty.
-    pub words: Vec<Word>,
+    pub words: Vec<ConfigWord>,
     /// The span from the first word to the last.
     pub span: Span,
     /// Unset variables that the line uses, each once: they expand to nothing, which may be the
@@ -44,15 +44,15 @@ pub struct Line {
     pub unset: Vec<String>,
 }
 
-impl Line {
+impl ConfigLine {
     /// Creates a line from these words; returns `None` without words.
-    pub(crate) fn of(words: Vec<Word>, unset: Vec<String>) -> Option<Line> {
+    pub(crate) fn of(words: Vec<ConfigWord>, unset: Vec<String>) -> Option<ConfigLine> {
         let span = words.first()?.span.to(words.last()?.span);
-        Some(Line { words, span, unset })
+        Some(ConfigLine { words, span, unset })
     }
 
     /// Returns the n-th word, if there is one.
-    pub fn word(&self, n: usize) -> Option<&Word> {
+    pub fn word(&self, n: usize) -> Option<&ConfigWord> {
         self.words.get(n)
     }
 

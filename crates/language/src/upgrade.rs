@@ -39,7 +39,7 @@ pub fn upgrade<'d>(
     file: FileId,
     diagnostics: impl Iterator<Item = &'d Diagnostic>,
 ) -> Upgraded {
-    let page = Page {
+    let page = UpgradeText {
         text: &sources.file(file).text,
     };
     let mut edits: Vec<Edit> = Vec::new();
@@ -87,7 +87,7 @@ pub fn upgrade<'d>(
 }
 
 /// A text and operations on its lines.
-struct Page<'t> {
+struct UpgradeText<'t> {
     text: &'t [u8],
 }
 
@@ -95,7 +95,7 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-impl Page<'_> {
+impl UpgradeText<'_> {
     /// Returns the start of the line of a byte.
     fn line_start(&self, at: usize) -> usize {
         let before = self.text.get(..at).unwrap_or_default();

@@ -8,10 +8,10 @@ mod number;
 mod prefix;
 mod time;
 
-pub use address::{Accepts, Address, AddressError, Host, Port, PortRule, address};
-pub use network::{Network, NetworkError, V4Network, V6Network, ipv4_as_written, network};
+pub use address::{Accepts, Address, AddressError, AddressHost, Port, PortRule, address};
+pub use network::{AddressNetwork, NetworkError, V4Network, V6Network, ipv4_as_written, network};
 pub use number::{IntegerError, PercentageError, SizeError, integer, percentage, size};
-pub use prefix::{Family, Transport};
+pub use prefix::{Family, SocketTransport};
 pub use time::{MILLISECONDS_MAX, TimeError, TimeUnit, milliseconds, time, written_time};
 
 use crate::diagnostic::{Code, Diagnostic, Severity};

@@ -5,7 +5,7 @@ use lab::Random;
 use language::diagnostic::{Diagnostics, Severity};
 use language::environment::Environment;
 use language::reader::{Facts, Reader, evaluate_condition};
-use language::render::{self, HaproxyForm, Look};
+use language::render::{self, HaproxyForm, RenderOptions};
 use language::source::{SourceMap, Span};
 use language::value::{self, Accepts, TimeUnit};
 use language::{format, suggest};
@@ -147,7 +147,7 @@ fn no_line_panics_and_every_span_is_exact() {
 }
 
 /// Checks that the text of a word's span parses to that word.
-fn assert_words_are_exact(sources: &SourceMap, line: &language::Line, env: &Environment) {
+fn assert_words_are_exact(sources: &SourceMap, line: &language::ConfigLine, env: &Environment) {
     for word in &line.words {
         let alone = line.words.iter().filter(|w| w.span == word.span).count() == 1;
         let (start, end) = (word.span.start as usize, word.span.end as usize);
@@ -244,11 +244,11 @@ fn whatever_is_told_can_be_rendered() {
             .next(&sources, &environment(), &mut diagnostics)
             .is_some()
         {}
-        let look = Look {
+        let look = RenderOptions {
             diag: true,
             unicode: n % 5 == 0,
             width: random.index(200),
-            ..Look::default()
+            ..RenderOptions::default()
         };
         for shown in [
             render::full(&sources, &diagnostics, &look),

@@ -74,7 +74,7 @@ impl Section {
             acknowledged: none.clone(),
             pushed: none.clone(),
             learned: none.clone(),
-            asked: false,
+            resync_was_partial: false,
             broken_lessons: 0,
             status: "NONE",
             greeted: None,
@@ -151,7 +151,7 @@ impl Section {
     /// Assigns numbers to the changes in the tables, and drops the updates that all peers have.
     pub fn collect(&mut self) {
         for (at, shared) in self.tables.iter_mut().enumerate() {
-            for key in shared.table.take_news(NEWS_MAX) {
+            for key in shared.table.take_updated_keys(NEWS_MAX) {
                 shared.last = shared.last.wrapping_add(1).max(1);
                 if let Some(before) = shared.numbers.insert(key.clone(), shared.last) {
                     shared.updates.remove(&before);
@@ -178,14 +178,17 @@ impl Section {
     /// Returns whether local changes may be sent to a peer. That is not so before its
     /// resynchronization ends. Otherwise the peer could send the update back as part of the
     /// resynchronization and overwrite later local counts.
-    fn may_tell(&self, peer: usize) -> bool {
-        let asked = self.peers.get(peer).is_some_and(|peer| peer.asked);
+    fn can_send_updates(&self, peer: usize) -> bool {
+        let asked = self
+            .peers
+            .get(peer)
+            .is_some_and(|peer| peer.resync_was_partial);
         self.resync == Resync::Done || (asked && self.resync != Resync::Asked(peer))
     }
 
     /// Returns the updates of a table that were not sent to a peer yet, at most `max`.
     pub fn next_updates(&mut self, peer: usize, table: usize, max: usize) -> Vec<Update> {
-        if !self.may_tell(peer) {
+        if !self.can_send_updates(peer) {
             return Vec::new();
         }
         let (Some(peer), Some(shared)) = (self.peers.get_mut(peer), self.tables.get(table)) else {
@@ -199,7 +202,7 @@ impl Section {
         for (number, key) in shared.updates.range(from..).take(max) {
             *pushed = *number;
             if let Some(held) = shared.table.find(key) {
-                held.set_told();
+                held.mark_as_sent();
                 updates.push(Update {
                     table,
                     number: *number,
@@ -213,19 +216,23 @@ impl Section {
     }
 
     /// Returns whether this peer must be asked for a full resynchronization now, and records that.
-    pub fn asks(&mut self, peer: usize, now: Milliseconds) -> bool {
+    pub fn start_resync_if_due(&mut self, peer: usize, now: Milliseconds) -> bool {
         if self.resync != Resync::Done && now >= self.resync_until {
             // The peer that was asked takes too long; another one may be available.
             self.resync = Resync::Needed;
-            if self.peers.iter().all(|p| p.asked || !p.established) {
+            if self
+                .peers
+                .iter()
+                .all(|p| p.resync_was_partial || !p.established)
+            {
                 self.resync = Resync::Done;
             }
         }
         let is_free = self.resync == Resync::Needed;
         match self.peers.get_mut(peer) {
-            Some(one) if is_free && !one.asked && one.established => {
+            Some(one) if is_free && !one.resync_was_partial && one.established => {
                 self.resync = Resync::Asked(peer);
-                one.asked = true;
+                one.resync_was_partial = true;
                 self.resync_until = now + RESYNC_MS;
                 self.lesson_until = now + LESSON_MS;
                 true
@@ -236,7 +243,7 @@ impl Section {
 
     /// Records that an entry was received. A peer that sends a resynchronization gets more time.
     /// Returns whether this one does.
-    pub fn learns(&mut self, peer: usize, now: Milliseconds) -> bool {
+    pub fn record_received_entry(&mut self, peer: usize, now: Milliseconds) -> bool {
         let is_taught = self.resync == Resync::Asked(peer);
         if is_taught {
             self.resync_until = (now + RESYNC_MS).min(self.lesson_until);
@@ -245,7 +252,7 @@ impl Section {
     }
 
     /// Records the end of a resynchronization; `whole` if it was complete.
-    pub fn learned_all(&mut self, peer: usize, whole: bool, now: Milliseconds) {
+    pub fn finish_resync(&mut self, peer: usize, whole: bool, now: Milliseconds) {
         if whole {
             self.resync = Resync::Done;
         } else if self.resync == Resync::Asked(peer) {
@@ -267,7 +274,7 @@ impl Section {
             if in_lesson {
                 // The peer is asked again when it returns.
                 peer.broken_lessons += 1;
-                peer.asked = peer.broken_lessons >= BROKEN_LESSONS_MAX;
+                peer.resync_was_partial = peer.broken_lessons >= BROKEN_LESSONS_MAX;
             }
             peer.connection = None;
             peer.established = false;

@@ -25,7 +25,7 @@ impl Drains {
 
     /// Counts received bytes of a stream. Returns false if the limit is exceeded, so that the
     /// stream must be reset.
-    pub(super) fn take(&mut self, stream: StreamId, bytes: u32, end: bool) -> bool {
+    pub(super) fn count_received(&mut self, stream: StreamId, bytes: u32, end: bool) -> bool {
         let Some(at) = self.0.iter().position(|(id, _)| *id == stream) else {
             return true;
         };
@@ -53,12 +53,15 @@ mod tests {
         let mut drains = Drains::default();
         let (short, long) = (StreamId(1), StreamId(3));
         assert!(drains.begin(short) && drains.begin(long));
-        assert!(drains.take(short, 100, false));
-        assert!(drains.take(short, 100, true));
-        assert!(drains.take(long, BYTES_MAX, false));
-        assert!(!drains.take(long, 1, false));
+        assert!(drains.count_received(short, 100, false));
+        assert!(drains.count_received(short, 100, true));
+        assert!(drains.count_received(long, BYTES_MAX, false));
+        assert!(!drains.count_received(long, 1, false));
         assert!(drains.0.is_empty());
-        assert!(drains.take(long, 1, false), "nothing is known of it");
+        assert!(
+            drains.count_received(long, 1, false),
+            "nothing is known of it"
+        );
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! streams and of the protocol, and ends the connection when its time has come. The `Side`
 //! decides when that is.
 
-use super::shared::{Accept, ConnectionState, OUTPUT_MAX_BYTES, Step};
+use super::shared::{Accept, ConnectionState, EventResult, OUTPUT_MAX_BYTES};
 use super::stream::MuxStream;
-use protocol::http2::{ConnectionError, ErrorCode, Role, Why};
+use protocol::http2::{ConnectionError, ErrorCode, Http2Role, Why};
 use reactor::{self, Buffer, Instant, sleep_until, with_deadline};
 use std::future::{Future, poll_fn};
 use std::io;
@@ -12,7 +12,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// With this much unsent output the driver stops reading, so a peer that does not read
 /// responses cannot send more requests.
@@ -36,7 +36,7 @@ pub struct View {
     /// Time since which the peer has accepted none of the pending output.
     pub stuck_since: Option<Instant>,
     /// True once input has arrived.
-    pub heard: bool,
+    pub has_input: bool,
     /// True if no new streams are accepted.
     pub closing: bool,
 }
@@ -55,20 +55,20 @@ pub enum Then {
 }
 
 /// Handler of a connection, implemented for clients and for servers.
-pub trait Side: Accept {
+pub trait ConnectionHandler: Accept {
     /// Handles a new stream.
     fn begin(&mut self, stream: MuxStream, request: Self::Request);
     /// Returns the next action and its deadline. Called at every turn.
-    fn plan(&mut self, view: &View) -> (Option<Instant>, Then);
+    fn next_action(&mut self, view: &View) -> (Option<Instant>, Then);
     /// Notes that the planned action was done.
-    fn done(&mut self, then: Then);
+    fn note_action_done(&mut self, then: Then);
     /// Notes that an error in the peer's frames has ended the connection.
-    fn failed(&mut self, error: &ConnectionError);
+    fn note_failure(&mut self, error: &ConnectionError);
 }
 
 /// Way in which a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum End {
+enum CloseMode {
     /// Close after the peer has had time to read the last frames.
     Told,
     /// Close without a frame: the peer never used HTTP/2.
@@ -81,24 +81,24 @@ enum End {
 
 /// Progress of the processing of input.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Taken {
+enum InputProgress {
     /// All input is processed.
     All,
     /// The budget of the poll is used up. The task is queued again.
     Some,
     /// The connection ends.
-    Ended(End),
+    Ended(CloseMode),
 }
 
 pub(super) struct Driver<'t> {
     shared: Rc<ConnectionState>,
-    transport: &'t Transport,
+    transport: &'t ConnectionTransport,
     /// Received bytes that are not processed yet; allocated only when bytes arrive.
     input: Option<Buffer>,
     /// True if processing stopped in the middle because the budget of the poll was used up.
     paused: bool,
     stuck_since: Option<Instant>,
-    heard: bool,
+    has_input: bool,
     /// True once the peer has closed its side.
     ended: bool,
     /// True if memory was freed since the last stream.
@@ -108,14 +108,14 @@ pub(super) struct Driver<'t> {
 impl<'t> Driver<'t> {
     pub(super) fn new(
         shared: Rc<ConnectionState>,
-        transport: &'t Transport,
+        transport: &'t ConnectionTransport,
         input: Option<Buffer>,
     ) -> Driver<'t> {
-        let is_client = shared.inner.borrow().connection.role() == Role::Client;
+        let is_client = shared.inner.borrow().connection.role() == Http2Role::Client;
         Driver {
             // Only a client's connection counts as heard from the beginning, because a client sends
             // first.
-            heard: is_client || input.is_some(),
+            has_input: is_client || input.is_some(),
             shared,
             transport,
             input,
@@ -127,20 +127,20 @@ impl<'t> Driver<'t> {
     }
 
     /// Drives the connection to its end, and then waits for its streams.
-    pub(super) async fn run<S: Side>(mut self, side: &mut S) {
+    pub(super) async fn run<S: ConnectionHandler>(mut self, side: &mut S) {
         let end = poll_fn(|context| self.poll(context, side)).await;
-        self.shared.inner.borrow_mut().lose_all();
+        self.shared.inner.borrow_mut().lose_all_streams();
         self.input = None;
         let deadline = Some(reactor::now() + LINGER);
         // Errors at the end have no further effect.
         let _ = match end {
-            End::Cut => self.transport.set_linger_zero(),
-            End::Silent => {
-                self.transport.vanish();
+            CloseMode::Cut => self.transport.set_linger_zero(),
+            CloseMode::Silent => {
+                self.transport.close_silently();
                 Ok(())
             }
-            End::Quiet => self.transport.shutdown_write(),
-            End::Told => with_deadline(deadline, self.farewell())
+            CloseMode::Quiet => self.transport.shutdown_write(),
+            CloseMode::Told => with_deadline(deadline, self.close_gracefully())
                 .await
                 .unwrap_or(Ok(())),
         };
@@ -156,22 +156,26 @@ impl<'t> Driver<'t> {
         .await;
     }
 
-    fn poll<S: Side>(&mut self, context: &mut Context<'_>, side: &mut S) -> Poll<End> {
+    fn poll<S: ConnectionHandler>(
+        &mut self,
+        context: &mut Context<'_>,
+        side: &mut S,
+    ) -> Poll<CloseMode> {
         self.shared.attach(context);
         // The loop ends, because each due plan is executed once.
         loop {
             if let Some(end) = self.killed() {
                 return Poll::Ready(end);
             }
-            if let Poll::Ready(end) = self.turn(context, side) {
+            if let Poll::Ready(end) = self.run_turn(context, side) {
                 return Poll::Ready(end);
             }
             let view = self.view();
             self.released &= view.open == 0;
-            let (at, then) = side.plan(&view);
+            let (at, then) = side.next_action(&view);
             let release =
                 (view.open == 0 && !self.released).then(|| view.idle_since + RELEASE_AFTER);
-            if at.is_some_and(|at| has_come(at, context)) {
+            if at.is_some_and(|at| is_deadline_reached(at, context)) {
                 match then {
                     Then::Ask => {}
                     Then::Announce => self
@@ -185,13 +189,13 @@ impl<'t> Driver<'t> {
                         inner.ends.closing = true;
                         inner.connection.go_away(code);
                     }
-                    Then::Cut if !self.heard => return Poll::Ready(End::Quiet),
-                    Then::Cut => return Poll::Ready(End::Cut),
+                    Then::Cut if !self.has_input => return Poll::Ready(CloseMode::Quiet),
+                    Then::Cut => return Poll::Ready(CloseMode::Cut),
                 }
-                side.done(then);
+                side.note_action_done(then);
                 continue;
             }
-            if release.is_some_and(|at| has_come(at, context)) {
+            if release.is_some_and(|at| is_deadline_reached(at, context)) {
                 self.released = true;
                 self.shared.inner.borrow_mut().release_memory();
             }
@@ -200,13 +204,13 @@ impl<'t> Driver<'t> {
     }
 
     /// Returns the way to end if a rule has ended the connection.
-    fn killed(&self) -> Option<End> {
+    fn killed(&self) -> Option<CloseMode> {
         let mut inner = self.shared.inner.borrow_mut();
         if inner.ends.killed? {
-            return Some(End::Silent);
+            return Some(CloseMode::Silent);
         }
         inner.connection.go_away(ErrorCode::EnhanceYourCalm);
-        Some(End::Told)
+        Some(CloseMode::Told)
     }
 
     fn view(&self) -> View {
@@ -216,33 +220,37 @@ impl<'t> Driver<'t> {
             carried: inner.streams.carried,
             idle_since: inner.streams.idle_since,
             stuck_since: self.stuck_since,
-            heard: self.heard,
+            has_input: self.has_input,
             closing: inner.ends.closing,
         }
     }
 
     /// Does all reads, processing and writes that are possible now.
-    fn turn<S: Side>(&mut self, context: &mut Context<'_>, side: &mut S) -> Poll<End> {
+    fn run_turn<S: ConnectionHandler>(
+        &mut self,
+        context: &mut Context<'_>,
+        side: &mut S,
+    ) -> Poll<CloseMode> {
         // Input processing is paused, and the pending output must not wait for its end.
         if self.paused && self.write(context).is_err() {
-            return Poll::Ready(End::Cut);
+            return Poll::Ready(CloseMode::Cut);
         }
         loop {
-            let taken = self.take_in(side);
-            self.paused = taken == Taken::Some;
+            let taken = self.process_input(side);
+            self.paused = taken == InputProgress::Some;
             match taken {
-                Taken::Ended(end) => return Poll::Ready(end),
-                Taken::Some => return Poll::Pending,
-                Taken::All => {}
+                InputProgress::Ended(end) => return Poll::Ready(end),
+                InputProgress::Some => return Poll::Pending,
+                InputProgress::All => {}
             }
-            if self.streams_first() {
+            if self.should_run_streams_first() {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.heard && self.write(context).is_err() {
-                return Poll::Ready(End::Cut);
+            if self.has_input && self.write(context).is_err() {
+                return Poll::Ready(CloseMode::Cut);
             }
-            if self.shared.inner.borrow_mut().hand_out() {
+            if self.shared.inner.borrow_mut().grant_writers() {
                 context.waker().wake_by_ref();
             }
             if let Some(end) = self.finished() {
@@ -253,42 +261,46 @@ impl<'t> Driver<'t> {
     }
 
     /// Passes the input to the streams, as much as one poll may.
-    fn take_in<S: Side>(&mut self, side: &mut S) -> Taken {
+    fn process_input<S: ConnectionHandler>(&mut self, side: &mut S) -> InputProgress {
         let Some(input) = self.input.as_mut() else {
-            return Taken::All;
+            return InputProgress::All;
         };
         let now_ms = reactor::now().as_nanos() / 1_000_000;
         loop {
-            if !reactor::may_go_on() {
-                return Taken::Some;
+            if !reactor::has_budget() {
+                return InputProgress::Some;
             }
-            let (taken, step) = self
-                .shared
-                .inner
-                .borrow_mut()
-                .step(input.filled(), now_ms, side);
+            let (taken, step) =
+                self.shared
+                    .inner
+                    .borrow_mut()
+                    .process_event(input.filled(), now_ms, side);
             input.consume(taken);
             match step {
-                Step::More => {}
-                Step::Done => break,
-                Step::Begin(slot, request) => {
+                EventResult::More => {}
+                EventResult::Done => break,
+                EventResult::Begin(slot, request) => {
                     side.begin(MuxStream::new(Rc::clone(&self.shared), slot), request);
                 }
-                Step::Failed(error) => {
-                    side.failed(&error);
+                EventResult::Failed(error) => {
+                    side.note_failure(&error);
                     let spoke = error.why != Why::Preface;
-                    return Taken::Ended(if spoke { End::Told } else { End::Quiet });
+                    return InputProgress::Ended(if spoke {
+                        CloseMode::Told
+                    } else {
+                        CloseMode::Quiet
+                    });
                 }
             }
         }
         // An idle connection holds no buffer.
         self.input = None;
-        Taken::All
+        InputProgress::All
     }
 
     /// Returns whether runnable streams run before the next write, so that their output is sent
     /// with it.
-    fn streams_first(&mut self) -> bool {
+    fn should_run_streams_first(&mut self) -> bool {
         let mut inner = self.shared.inner.borrow_mut();
         std::mem::take(&mut inner.woke) && !inner.connection.output().is_empty()
     }
@@ -328,13 +340,17 @@ impl<'t> Driver<'t> {
     }
 
     /// Returns the way to end once both sides have ended and everything is written.
-    fn finished(&self) -> Option<End> {
+    fn finished(&self) -> Option<CloseMode> {
         let inner = self.shared.inner.borrow();
         let done = inner.streams.open == 0 && (self.ended || inner.connection.is_closed());
-        match (done, self.heard) {
+        match (done, self.has_input) {
             (false, _) => None,
-            (true, false) => Some(End::Quiet),
-            (true, true) => inner.connection.output().is_empty().then_some(End::Told),
+            (true, false) => Some(CloseMode::Quiet),
+            (true, true) => inner
+                .connection
+                .output()
+                .is_empty()
+                .then_some(CloseMode::Told),
         }
     }
 
@@ -350,7 +366,7 @@ impl<'t> Driver<'t> {
             let input = self.input.get_or_insert_with(Buffer::take);
             match self.transport.read_into(input) {
                 Ok(n) if n > 0 => {
-                    self.heard = true;
+                    self.has_input = true;
                     return Poll::Ready(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.input = None,
@@ -361,8 +377,8 @@ impl<'t> Driver<'t> {
                     match read {
                         // The peer has only closed its side, so the remaining output may still be
                         // accepted.
-                        Ok(_) => inner.lose_unfinished(),
-                        Err(_) => inner.lose_all(),
+                        Ok(_) => inner.lose_incomplete_streams(),
+                        Err(_) => inner.lose_all_streams(),
                     }
                     return Poll::Ready(());
                 }
@@ -371,7 +387,7 @@ impl<'t> Driver<'t> {
     }
 
     /// Writes the rest, closes the write direction, and lets the peer read it.
-    async fn farewell(&mut self) -> io::Result<()> {
+    async fn close_gracefully(&mut self) -> io::Result<()> {
         loop {
             let left = {
                 let mut inner = self.shared.inner.borrow_mut();
@@ -408,6 +424,6 @@ impl<'t> Driver<'t> {
 }
 
 /// Returns whether a deadline has passed. If not, the task is woken when it does.
-fn has_come(at: Instant, context: &mut Context<'_>) -> bool {
+fn is_deadline_reached(at: Instant, context: &mut Context<'_>) -> bool {
     pin!(sleep_until(at)).poll(context).is_ready()
 }

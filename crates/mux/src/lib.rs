@@ -20,11 +20,11 @@ mod stream;
 mod watch;
 
 pub use client::serve;
-pub use driver::{Side, Then, View};
+pub use driver::{ConnectionHandler, Then, View};
 pub use mapping::expected_length;
 pub use server::ServerMux;
 pub use settings::{Http2, Http2Side, Limits};
-pub use shared::{Accept, Opened};
+pub use shared::{Accept, RequestDecision};
 pub use slot::{Expected, Gone};
 pub use stream::{HeadFailure, MuxStream};
 pub use watch::StreamWatch;

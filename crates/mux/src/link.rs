@@ -1,5 +1,5 @@
 //! Access to the two ends of a stream. The code of a stream is the same for every version of HTTP:
-//! it reads, writes, waits and aborts through a [`Link`]. Only this file (and `body`, which handles
+//! it reads, writes, waits and aborts through a [`PeerConnection`]. Only this file (and `body`, which handles
 //! the framing of bodies) distinguishes HTTP/1, which uses the whole connection, from HTTP/2, which
 //! uses one stream of it.
 //!
@@ -11,52 +11,52 @@ pub use write::{WriteFailure, write_all, write_pieces};
 
 use super::stream::MuxStream;
 use super::watch::StreamWatch;
-use http::message::{Fields, Message};
+use http::message::{Fields, HttpMessage};
 use protocol::http2::ErrorCode;
-use reactor::{Buffer, Socket, after, with_deadline};
+use reactor::{Buffer, StreamSocket, after, with_deadline};
 use std::io;
 use std::task::{Context, Poll};
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// Connection to the client or the server of a stream.
-pub enum Link {
+pub enum PeerConnection {
     /// A separate connection: HTTP/1, or arbitrary bytes.
-    Http1(Transport),
+    Http1(ConnectionTransport),
     /// A stream of an HTTP/2 connection.
     Http2(MuxStream),
 }
 
-impl From<Transport> for Link {
-    fn from(transport: Transport) -> Link {
-        Link::Http1(transport)
+impl From<ConnectionTransport> for PeerConnection {
+    fn from(transport: ConnectionTransport) -> PeerConnection {
+        PeerConnection::Http1(transport)
     }
 }
 
-impl Link {
+impl PeerConnection {
     /// Returns the connection if the stream has it exclusively.
-    pub fn transport(&self) -> Option<&Transport> {
+    pub fn transport(&self) -> Option<&ConnectionTransport> {
         match self {
-            Link::Http1(transport) => Some(transport),
-            Link::Http2(_) => None,
+            PeerConnection::Http1(transport) => Some(transport),
+            PeerConnection::Http2(_) => None,
         }
     }
 
     /// Returns the socket if written bytes are sent unchanged.
-    pub fn plain(&self) -> Option<&Socket> {
+    pub fn plain(&self) -> Option<&StreamSocket> {
         self.transport()?.plain()
     }
 
     /// Returns whether it is an HTTP/2 stream.
     #[inline]
     pub fn is_http2(&self) -> bool {
-        matches!(self, Link::Http2(_))
+        matches!(self, PeerConnection::Http2(_))
     }
 
     /// Returns a weak handle of the HTTP/2 stream, for queries only.
     pub fn watch(&self) -> Option<StreamWatch> {
         match self {
-            Link::Http1(_) => None,
-            Link::Http2(stream) => Some(stream.watch()),
+            PeerConnection::Http1(_) => None,
+            PeerConnection::Http2(stream) => Some(stream.watch()),
         }
     }
 
@@ -65,8 +65,8 @@ impl Link {
     #[inline]
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         match self {
-            Link::Http1(transport) => transport.read_into(buffer),
-            Link::Http2(stream) => stream.read_into(buffer),
+            PeerConnection::Http1(transport) => transport.read_into(buffer),
+            PeerConnection::Http2(stream) => stream.read_into(buffer),
         }
     }
 
@@ -74,8 +74,8 @@ impl Link {
     #[inline]
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         match self {
-            Link::Http1(transport) => transport.poll_readable(context),
-            Link::Http2(stream) => stream.poll_readable(context),
+            PeerConnection::Http1(transport) => transport.poll_readable(context),
+            PeerConnection::Http2(stream) => stream.poll_readable(context),
         }
     }
 
@@ -88,24 +88,24 @@ impl Link {
     /// for HTTP/2, where unread bytes do not affect later streams.
     pub fn is_readable(&self) -> bool {
         match self {
-            Link::Http1(transport) => transport.is_readable(),
-            Link::Http2(_) => false,
+            PeerConnection::Http1(transport) => transport.is_readable(),
+            PeerConnection::Http2(_) => false,
         }
     }
 
     /// Writes as much of `data`, the bytes of a tunnel, as fits.
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         match self {
-            Link::Http1(transport) => transport.try_write(data),
-            Link::Http2(stream) => stream.try_write(data, false),
+            PeerConnection::Http1(transport) => transport.try_write(data),
+            PeerConnection::Http2(stream) => stream.try_write(data, false),
         }
     }
 
     /// Ready when a write may find space or an error.
     pub fn poll_writable(&self, context: &mut Context<'_>) -> Poll<()> {
         match self {
-            Link::Http1(transport) => transport.poll_writable(context),
-            Link::Http2(stream) => stream.poll_writable(context),
+            PeerConnection::Http1(transport) => transport.poll_writable(context),
+            PeerConnection::Http2(stream) => stream.poll_writable(context),
         }
     }
 
@@ -113,16 +113,16 @@ impl Link {
     /// the driver sends the bytes of an HTTP/2 stream.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Link::Http1(transport) => transport.poll_flush(context),
-            Link::Http2(_) => Poll::Ready(Ok(())),
+            PeerConnection::Http1(transport) => transport.poll_flush(context),
+            PeerConnection::Http2(_) => Poll::Ready(Ok(())),
         }
     }
 
-    /// Returns whether the end of the input is unauthenticated, see [`Transport::is_cut`].
-    pub fn is_cut(&self) -> bool {
+    /// Returns whether the end of the input is unauthenticated, see [`ConnectionTransport::is_cut`].
+    pub fn is_end_unauthenticated(&self) -> bool {
         match self {
-            Link::Http1(transport) => transport.is_cut(),
-            Link::Http2(_) => false,
+            PeerConnection::Http1(transport) => transport.is_end_unauthenticated(),
+            PeerConnection::Http2(_) => false,
         }
     }
 
@@ -130,16 +130,16 @@ impl Link {
     /// stream.
     pub fn poll_gone(&self, context: &mut Context<'_>) -> Poll<()> {
         match self {
-            Link::Http1(transport) => transport.poll_peer_closed(context),
-            Link::Http2(stream) => stream.poll_gone(context),
+            PeerConnection::Http1(transport) => transport.poll_peer_closed(context),
+            PeerConnection::Http2(stream) => stream.poll_gone(context),
         }
     }
 
     /// Returns whether the peer is gone, as far as known without a system call.
     pub fn is_gone(&self) -> bool {
         match self {
-            Link::Http1(transport) => transport.is_peer_closed(),
-            Link::Http2(stream) => stream.is_gone(),
+            PeerConnection::Http1(transport) => transport.is_peer_closed(),
+            PeerConnection::Http2(stream) => stream.is_gone(),
         }
     }
 
@@ -147,7 +147,7 @@ impl Link {
     /// reported yet.
     pub fn has_ended(&self) -> bool {
         match self {
-            Link::Http1(transport) => transport.socket().has_ended(),
+            PeerConnection::Http1(transport) => transport.socket().has_peer_closed(),
             link => link.is_gone(),
         }
     }
@@ -156,24 +156,24 @@ impl Link {
     /// space even for the end.
     pub fn shutdown_write(&self) -> io::Result<()> {
         match self {
-            Link::Http1(transport) => transport.shutdown_write(),
-            Link::Http2(stream) => stream.try_write(&[], true).map(drop),
+            PeerConnection::Http1(transport) => transport.shutdown_write(),
+            PeerConnection::Http2(stream) => stream.try_write(&[], true).map(drop),
         }
     }
 
     /// Aborts the output, so that its receiver does not take it for complete.
-    pub fn break_off(&self) {
+    pub fn abort_output(&self) {
         match self {
-            Link::Http1(transport) => _ = transport.set_linger_zero(),
-            Link::Http2(stream) => stream.reset(ErrorCode::Cancel),
+            PeerConnection::Http1(transport) => _ = transport.set_linger_zero(),
+            PeerConnection::Http2(stream) => stream.reset(ErrorCode::Cancel),
         }
     }
 
     /// Closes without notifying the client. For HTTP/2 this ends the whole connection.
-    pub fn vanish(&self) {
+    pub fn close_silently(&self) {
         match self {
-            Link::Http1(transport) => transport.vanish(),
-            Link::Http2(stream) => stream.kill_connection(true),
+            PeerConnection::Http1(transport) => transport.close_silently(),
+            PeerConnection::Http2(stream) => stream.kill_connection(true),
         }
     }
 
@@ -182,16 +182,16 @@ impl Link {
     #[inline]
     pub fn is_ended(&self) -> bool {
         match self {
-            Link::Http1(_) => false,
-            Link::Http2(stream) => stream.is_ended(),
+            PeerConnection::Http1(_) => false,
+            PeerConnection::Http2(stream) => stream.is_ended(),
         }
     }
 
     /// Returns the trailers after a body that has ended with its stream, once.
     pub fn trailers(&self) -> Option<Box<Fields>> {
         match self {
-            Link::Http1(_) => None,
-            Link::Http2(stream) => stream.take_trailers(),
+            PeerConnection::Http1(_) => None,
+            PeerConnection::Http2(stream) => stream.take_trailers(),
         }
     }
 
@@ -199,18 +199,18 @@ impl Link {
     /// the number of bytes to count for the head.
     pub async fn send_head(
         &self,
-        head: &Message,
+        head: &HttpMessage,
         end: bool,
         limit: Option<u32>,
     ) -> (u64, Result<(), WriteFailure>) {
         match self {
-            Link::Http1(transport) => {
+            PeerConnection::Http1(transport) => {
                 let mut bytes = reactor::scratch();
                 head.write_http1(&mut bytes);
                 let sent = write_all(transport, &bytes, limit).await;
                 (bytes.len() as u64, sent)
             }
-            Link::Http2(stream) => {
+            PeerConnection::Http2(stream) => {
                 let sent = stream.send_head(head, end);
                 (head.wire_len() as u64, sent.map_err(WriteFailure::Failed))
             }

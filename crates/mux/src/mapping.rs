@@ -1,9 +1,9 @@
 //! Conversion between field lists and messages. The module `http2` does it; these functions call it
 //! with the data of a connection.
 
-use http::http1::{BodyLength, Fault, Limits, Parsed, RequestFacts};
+use http::http1::{BodyLength, HttpParseError, Limits, Parsed, RequestFacts};
 use http::http2::{self, outgoing};
-use http::message::{Fields, Message};
+use http::message::{Fields, HttpMessage};
 use protocol::http2::{Connection, FieldList, SendError, StreamId};
 use std::io;
 
@@ -13,13 +13,13 @@ pub(super) fn response(
     end: bool,
     facts: &RequestFacts,
     limits: &Limits,
-    into: &mut Message,
-) -> Result<Parsed, Fault> {
+    into: &mut HttpMessage,
+) -> Result<Parsed, HttpParseError> {
     http2::response(fields, end, facts, limits, into)
 }
 
 /// Parses trailers.
-pub(super) fn trailers(fields: &FieldList) -> Result<Box<Fields>, Fault> {
+pub(super) fn trailers(fields: &FieldList) -> Result<Box<Fields>, HttpParseError> {
     http2::trailers(fields)
 }
 
@@ -27,7 +27,7 @@ pub(super) fn trailers(fields: &FieldList) -> Result<Box<Fields>, Fault> {
 pub(super) fn send_request(
     connection: &mut Connection,
     stream: StreamId,
-    head: &Message,
+    head: &HttpMessage,
     secure: bool,
     end: bool,
 ) -> io::Result<()> {
@@ -35,21 +35,21 @@ pub(super) fn send_request(
     let fields = outgoing::request(head, scheme).map_err(|_| io::ErrorKind::InvalidInput)?;
     connection
         .send_headers(stream, fields.iter(), end)
-        .map_err(lost)
+        .map_err(lost_stream_error)
 }
 
 /// Sends the head of a response. `extended`: the request was an extended CONNECT.
 pub(super) fn send_response(
     connection: &mut Connection,
     stream: StreamId,
-    head: &Message,
+    head: &HttpMessage,
     extended: bool,
     end: bool,
 ) -> io::Result<()> {
     let fields = outgoing::response(head, extended).map_err(|_| io::ErrorKind::InvalidInput)?;
     connection
         .send_headers(stream, fields.iter(), end)
-        .map_err(lost)
+        .map_err(lost_stream_error)
 }
 
 /// Ends a stream with trailers.
@@ -59,11 +59,13 @@ pub(super) fn send_trailers(
     trailers: &Fields,
 ) -> io::Result<()> {
     let fields = outgoing::trailers(trailers);
-    connection.send_headers(stream, fields, true).map_err(lost)
+    connection
+        .send_headers(stream, fields, true)
+        .map_err(lost_stream_error)
 }
 
 /// Makes the error for a stream that the connection no longer knows.
-pub(super) fn lost(_: SendError) -> io::Error {
+pub(super) fn lost_stream_error(_: SendError) -> io::Error {
     io::ErrorKind::ConnectionReset.into()
 }
 

@@ -11,18 +11,18 @@ const BLOCK_BYTES: usize = 4096;
 /// Maximum number of free blocks in the pool of a thread.
 const POOLED_MAX: usize = 1024;
 
-type Block = Box<[u8; BLOCK_BYTES]>;
+type ReceiveBlock = Box<[u8; BLOCK_BYTES]>;
 
 thread_local! {
-    static POOL: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<ReceiveBlock>> = const { RefCell::new(Vec::new()) };
 }
 
-fn take() -> Block {
+fn take_block() -> ReceiveBlock {
     let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
     pooled.unwrap_or_else(|| Box::new([0; BLOCK_BYTES]))
 }
 
-fn give_back(block: Block) {
+fn return_block(block: ReceiveBlock) {
     // The thread is ending if there is no pool; then the block is freed.
     let _ = POOL.try_with(|pool| {
         let mut pool = pool.borrow_mut();
@@ -35,7 +35,7 @@ fn give_back(block: Block) {
 /// A queue of bytes.
 #[derive(Default)]
 pub(super) struct Received {
-    blocks: VecDeque<Block>,
+    blocks: VecDeque<ReceiveBlock>,
     /// Number of consumed bytes of the first block.
     start: usize,
     /// Number of bytes from there on.
@@ -52,7 +52,7 @@ impl Received {
         while !data.is_empty() {
             let at = (self.start + self.length) % BLOCK_BYTES;
             if self.start + self.length == self.blocks.len() * BLOCK_BYTES {
-                self.blocks.push_back(take());
+                self.blocks.push_back(take_block());
             }
             let Some(block) = self.blocks.back_mut() else {
                 return;
@@ -78,7 +78,7 @@ impl Received {
             self.length -= n;
             if self.start == BLOCK_BYTES || self.length == 0 {
                 self.start = 0;
-                self.blocks.drain(..1).for_each(give_back);
+                self.blocks.drain(..1).for_each(return_block);
             }
             if n < there {
                 break;
@@ -89,7 +89,7 @@ impl Received {
 
     /// Discards all bytes.
     pub(super) fn clear(&mut self) {
-        self.blocks.drain(..).for_each(give_back);
+        self.blocks.drain(..).for_each(return_block);
         (self.start, self.length) = (0, 0);
     }
 }

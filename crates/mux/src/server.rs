@@ -1,8 +1,8 @@
 //! HTTP/2 connections to servers, for the connection pools.
 
-use super::driver::{Driver, Side, Then, View};
+use super::driver::{ConnectionHandler, Driver, Then, View};
 use super::settings::{self, Limits};
-use super::shared::{Accept, ConnectionState, Opened};
+use super::shared::{Accept, ConnectionState, RequestDecision};
 use super::stream::MuxStream;
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList};
 use reactor::{self, Instant, WeakSocket, pool_box};
@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Duration;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// Time during which a server may accept no output once there is no stream whose timeout would
 /// apply.
@@ -26,9 +26,9 @@ pub struct ServerMux {
 impl ServerMux {
     /// Starts HTTP/2 on a connected transport, with a task that drives it. `secure`: the scheme of
     /// requests is `https`.
-    pub fn start(transport: Transport, limits: Limits, secure: bool) -> ServerMux {
+    pub fn start(transport: ConnectionTransport, limits: Limits, secure: bool) -> ServerMux {
         let transport = Rc::new(transport);
-        let options = settings::of_servers(&limits);
+        let options = settings::server_options(&limits);
         let streams_max = options.concurrent_streams_max;
         let connection = Connection::new(options);
         let shared = ConnectionState::new(connection, Rc::downgrade(&transport), secure);
@@ -84,7 +84,7 @@ impl ServerMux {
     }
 
     /// Returns the number of streams opened so far.
-    pub fn carried(&self) -> u32 {
+    pub fn opened_streams(&self) -> u32 {
         self.shared.inner.borrow().streams.carried
     }
 
@@ -146,12 +146,12 @@ struct ServerSide {
 impl Accept for ServerSide {
     type Request = Infallible;
 
-    fn accept(&mut self, _: &FieldList, _: bool) -> Opened<Infallible> {
+    fn accept(&mut self, _: &FieldList, _: bool) -> RequestDecision<Infallible> {
         // Unreachable: servers open no streams, and the connection would fail before this.
-        Opened::Reset(ErrorCode::RefusedStream)
+        RequestDecision::Reset(ErrorCode::RefusedStream)
     }
 
-    fn malformed(&mut self) {
+    fn note_malformed(&mut self) {
         self.faults = self.faults.saturating_add(1);
     }
 
@@ -160,12 +160,12 @@ impl Accept for ServerSide {
     }
 }
 
-impl Side for ServerSide {
+impl ConnectionHandler for ServerSide {
     fn begin(&mut self, _: MuxStream, request: Infallible) {
         match request {}
     }
 
-    fn plan(&mut self, view: &View) -> (Option<Instant>, Then) {
+    fn next_action(&mut self, view: &View) -> (Option<Instant>, Then) {
         let unused = view.open == 0 && (self.shared.handles.get() == 0 || view.closing);
         if unused {
             // A reset, because an orderly close would occupy the port for a minute.
@@ -179,8 +179,8 @@ impl Side for ServerSide {
         (stuck.map(|since| since + STUCK), Then::Cut)
     }
 
-    fn done(&mut self, _: Then) {}
+    fn note_action_done(&mut self, _: Then) {}
 
     // Ignored: the streams report their own errors.
-    fn failed(&mut self, _: &ConnectionError) {}
+    fn note_failure(&mut self, _: &ConnectionError) {}
 }

@@ -1,6 +1,6 @@
 //! `tune.h2.*`: announced settings and limits of the connections with clients and servers.
 
-use protocol::http2::{Options, Role};
+use protocol::http2::{Http2Role, Options};
 
 /// Maximum number of pseudo-headers of a request in addition to its headers.
 const PSEUDO_MAX: usize = 6;
@@ -68,16 +68,16 @@ pub struct Limits {
 }
 
 /// Returns the options of a client's connection.
-pub(super) fn of_clients(limits: &Limits) -> Options {
-    options(Role::Server, limits, &limits.http2.client)
+pub(super) fn client_options(limits: &Limits) -> Options {
+    options(Http2Role::Server, limits, &limits.http2.client)
 }
 
 /// Returns the options of a connection to a server.
-pub(super) fn of_servers(limits: &Limits) -> Options {
-    options(Role::Client, limits, &limits.http2.server)
+pub(super) fn server_options(limits: &Limits) -> Options {
+    options(Http2Role::Client, limits, &limits.http2.server)
 }
 
-fn options(role: Role, limits: &Limits, side: &Http2Side) -> Options {
+fn options(role: Http2Role, limits: &Limits, side: &Http2Side) -> Options {
     let http2 = &limits.http2;
     let fields = limits.headers_max.saturating_add(PSEUDO_MAX);
     let overhead = u32::try_from(fields)
@@ -94,7 +94,7 @@ fn options(role: Role, limits: &Limits, side: &Http2Side) -> Options {
         frame_bytes_max: http2.frame_bytes_max,
         header_list_bytes_max: head.saturating_add(overhead),
         header_fields_max: fields,
-        connect_protocol: role == Role::Server && limits.websocket,
+        connect_protocol: role == Http2Role::Server && limits.websocket,
         ..Options::new(role)
     }
 }
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_nobody_tuned_is_what_haproxy_announces() {
-        let options = of_clients(&super::super::tests::limits(|_| {}));
+        let options = client_options(&super::super::tests::limits(|_| {}));
         assert_eq!(options.initial_window, 65_535);
         assert_eq!(options.concurrent_streams_max, 100);
         assert_eq!(options.frame_bytes_max, 16_384);

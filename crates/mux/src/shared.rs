@@ -3,15 +3,17 @@
 
 use super::drains::Drains;
 use super::mapping;
-use super::slot::{Expected, Gone, HEADS_MAX, Interest, Slot};
-use http::message::Message;
-use protocol::http2::{Connection, ConnectionError, ErrorCode, Event, FieldList, Role, StreamId};
+use super::slot::{Expected, Gone, HEADS_MAX, Interest, StreamSlot};
+use http::message::HttpMessage;
+use protocol::http2::{
+    Connection, ConnectionError, ErrorCode, Event, FieldList, Http2Role, StreamId,
+};
 use reactor::{self, Instant};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Weak;
 use std::task::{Context, Waker};
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// Number of bytes that a waiting writer may write per turn: one frame. More if few writers wait.
 const TURN_BYTES: usize = 16 * 1024;
@@ -36,7 +38,7 @@ const DATA_BYTES_A_UNIT: usize = 256;
 
 /// Shared state of a connection.
 pub(super) struct ConnectionState {
-    pub(super) inner: RefCell<Inner>,
+    pub(super) inner: RefCell<MuxState>,
     /// Waker of the task that drives the connection.
     driver: RefCell<Option<Waker>>,
     /// True if the driver has been woken since its last poll.
@@ -44,20 +46,20 @@ pub(super) struct ConnectionState {
     /// Number of handles that may still open streams.
     pub(super) handles: Cell<u32>,
     /// The transport, for queries.
-    pub(super) transport: Weak<Transport>,
+    pub(super) transport: Weak<ConnectionTransport>,
     /// True if requests have the scheme `https`.
     pub(super) secure: bool,
 }
 
 /// State of a connection that changes.
-pub(super) struct Inner {
+pub(super) struct MuxState {
     pub(super) connection: Connection,
     /// The streams and their positions.
     pub(super) streams: Streams,
     /// Writers that wait for their turn.
     writers: Writers,
     /// Progress of the connection from its beginning to its end.
-    pub(super) ends: Ends,
+    pub(super) ends: ConnectionProgress,
     /// True if the driver has already given the granted writers an additional turn.
     late: bool,
     /// Faults of the peer that ended only a stream.
@@ -68,14 +70,14 @@ pub(super) struct Inner {
     pub(super) blocked: bool,
     /// Streams of clients whose response was complete before their request.
     pub(super) drains: Drains,
-    messages: Vec<Message>,
+    messages: Vec<HttpMessage>,
 }
 
 /// The streams and their positions.
 pub(super) struct Streams {
     /// Stream ids and their slots, in ascending order of ids.
     table: Vec<(u32, u32)>,
-    slots: Vec<Slot>,
+    slots: Vec<StreamSlot>,
     free: Vec<u32>,
     /// Number of streams in use.
     pub(super) open: u32,
@@ -102,9 +104,9 @@ struct Writers {
 
 /// Progress of the connection from its beginning to its end.
 #[derive(Default)]
-pub(super) struct Ends {
+pub(super) struct ConnectionProgress {
     /// True once the first SETTINGS of the peer were processed.
-    settled: bool,
+    has_settings: bool,
     /// True once the peer has closed its side.
     pub(super) half_closed: bool,
     /// True once streams are no longer opened, by a local decision or one of the peer.
@@ -112,11 +114,11 @@ pub(super) struct Ends {
     /// Set when a rule ends the connection at once: true without a message, false with a GOAWAY.
     pub(super) killed: Option<bool>,
     /// True once the connection has ended.
-    pub(super) over: bool,
+    pub(super) has_ended: bool,
 }
 
 /// Result of processing the head of a request.
-pub enum Opened<R> {
+pub enum RequestDecision<R> {
     /// Begin a stream. The second value is the declared length of its body, if any.
     Begin(R, Option<u64>),
     /// Reset the stream.
@@ -130,15 +132,15 @@ pub trait Accept {
     /// The data of a new stream.
     type Request;
     /// Processes the head of a request. Must not use the connection.
-    fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request>;
+    fn accept(&mut self, fields: &FieldList, end: bool) -> RequestDecision<Self::Request>;
     /// Notes that a body differs from its declared length, or that its trailers are malformed.
-    fn malformed(&mut self);
+    fn note_malformed(&mut self);
     /// Returns the number of faults that ended a stream but not the connection.
     fn faults(&self) -> u32;
 }
 
 /// Result of processing one event.
-pub(super) enum Step<R> {
+pub(super) enum EventResult<R> {
     /// More input may be available: call again.
     More,
     /// All input is processed.
@@ -152,11 +154,11 @@ pub(super) enum Step<R> {
 impl ConnectionState {
     pub(super) fn new(
         connection: Connection,
-        transport: Weak<Transport>,
+        transport: Weak<ConnectionTransport>,
         secure: bool,
     ) -> ConnectionState {
         ConnectionState {
-            inner: RefCell::new(Inner {
+            inner: RefCell::new(MuxState {
                 connection,
                 streams: Streams {
                     table: Vec::new(),
@@ -169,7 +171,7 @@ impl ConnectionState {
                     idle_since: reactor::now(),
                 },
                 writers: Writers::default(),
-                ends: Ends::default(),
+                ends: ConnectionProgress::default(),
                 late: false,
                 glitches: 0,
                 woke: false,
@@ -209,18 +211,18 @@ impl ConnectionState {
     }
 }
 
-impl Inner {
+impl MuxState {
     /// Takes a slot for a stream, which may have no id yet (0).
     pub(super) fn take_slot(&mut self, id: u32) -> u32 {
         let at = self.streams.free.pop().unwrap_or_else(|| {
-            self.streams.slots.push(Slot::default());
+            self.streams.slots.push(StreamSlot::default());
             self.streams.slots.len() as u32 - 1
         });
         self.streams.slots[at as usize].begin(id);
         if id == 0 {
             self.streams.unsent += 1;
         } else {
-            self.enter(id, at);
+            self.add_stream_id(id, at);
         }
         self.streams.open += 1;
         self.streams.carried = self.streams.carried.saturating_add(1);
@@ -228,13 +230,13 @@ impl Inner {
     }
 
     /// Adds the id of a stream to the table. Ids ascend, so nearly always at the end.
-    pub(super) fn enter(&mut self, id: u32, slot: u32) {
+    pub(super) fn add_stream_id(&mut self, id: u32, slot: u32) {
         let at = self.streams.table.partition_point(|(known, _)| *known < id);
         self.streams.table.insert(at, (id, slot));
     }
 
     /// Frees the slot of a stream that has ended.
-    pub(super) fn give_slot(&mut self, at: u32) {
+    pub(super) fn free_slot(&mut self, at: u32) {
         let slot = &mut self.streams.slots[at as usize];
         let id = slot.id;
         if slot.waits {
@@ -262,12 +264,12 @@ impl Inner {
     }
 
     /// Returns a stream by its slot.
-    pub(super) fn slot(&mut self, at: u32) -> &mut Slot {
+    pub(super) fn slot(&mut self, at: u32) -> &mut StreamSlot {
         &mut self.streams.slots[at as usize]
     }
 
     /// Returns the connection and a stream of it, both mutable.
-    pub(super) fn both(&mut self, at: u32) -> (&mut Connection, &mut Slot) {
+    pub(super) fn connection_and_stream(&mut self, at: u32) -> (&mut Connection, &mut StreamSlot) {
         (&mut self.connection, &mut self.streams.slots[at as usize])
     }
 
@@ -286,24 +288,24 @@ impl Inner {
     }
 
     /// Processes input up to one event. Returns the number of consumed bytes.
-    pub(super) fn step<A: Accept>(
+    pub(super) fn process_event<A: Accept>(
         &mut self,
         input: &[u8],
         now_ms: u64,
         accept: &mut A,
-    ) -> (usize, Step<A::Request>) {
-        let accepts = self.connection.role() == Role::Server;
+    ) -> (usize, EventResult<A::Request>) {
+        let accepts = self.connection.role() == Http2Role::Server;
         let (taken, event) = self.connection.receive(input, now_ms);
-        reactor::charge(cost(&event, taken));
+        reactor::charge_budget(cost(&event, taken));
         let step = match event {
-            Event::NeedMore => Step::Done,
+            Event::NeedMore => EventResult::Done,
             Event::Headers {
                 stream,
                 fields,
                 end_stream,
                 trailers,
             } => {
-                let place = self.streams.named(stream);
+                let place = self.streams.stream_by_id(stream);
                 if trailers {
                     self.drains.end(stream);
                     let fine = take_trailers(place, fields, &mut self.woke);
@@ -319,10 +321,10 @@ impl Inner {
                     self.refuse_unless(fine, stream, accept)
                 } else if accepts {
                     let room = self.streams.open < self.streams.open_max;
-                    let opened = ask(room, fields, end_stream, accept);
-                    self.opened(stream, opened, end_stream, accept)
+                    let opened = accept_request(room, fields, end_stream, accept);
+                    self.begin_stream(stream, opened, end_stream, accept)
                 } else {
-                    Step::More
+                    EventResult::More
                 }
             }
             Event::Data {
@@ -331,35 +333,35 @@ impl Inner {
                 end_stream,
             } => {
                 let bytes = data.len() as u32;
-                match self.streams.named(stream) {
+                match self.streams.stream_by_id(stream) {
                     Some(slot) => self.woke |= slot.take_data(data, end_stream),
                     // The user of the stream is gone, but the window is needed for other streams.
-                    None => self.throw_away(stream, bytes, end_stream),
+                    None => self.discard_data(stream, bytes, end_stream),
                 }
-                Step::More
+                EventResult::More
             }
             Event::Reset { stream, code, ours } => {
                 self.was_reset(stream, code, ours, accept);
-                Step::More
+                EventResult::More
             }
             Event::GoAway { .. } => {
                 self.ends.closing = true;
-                Step::More
+                EventResult::More
             }
-            Event::Failed(error) => Step::Failed(error),
+            Event::Failed(error) => EventResult::Failed(error),
             Event::SettingsChanged => {
-                self.settle();
-                Step::More
+                self.wake_for_settings();
+                EventResult::More
             }
-            Event::Window { .. } | Event::Progress | Event::Pong => Step::More,
+            Event::Window { .. } | Event::Progress | Event::Pong => EventResult::More,
         };
         self.glitches = accept.faults();
         (taken, step)
     }
 
     /// Wakes streams that wait for the first SETTINGS of the peer.
-    fn settle(&mut self) {
-        if !std::mem::replace(&mut self.ends.settled, true) {
+    fn wake_for_settings(&mut self) {
+        if !std::mem::replace(&mut self.ends.has_settings, true) {
             for slot in &mut self.streams.slots {
                 self.woke |= slot.wake(Interest::SETTINGS);
             }
@@ -367,9 +369,9 @@ impl Inner {
     }
 
     /// Discards data of a request whose response is complete.
-    fn throw_away(&mut self, stream: StreamId, bytes: u32, end: bool) {
+    fn discard_data(&mut self, stream: StreamId, bytes: u32, end: bool) {
         self.connection.consumed(stream, bytes);
-        if !self.drains.take(stream, bytes, end) {
+        if !self.drains.count_received(stream, bytes, end) {
             self.connection.reset(stream, ErrorCode::NoError);
         }
     }
@@ -383,20 +385,20 @@ impl Inner {
         accept: &mut A,
     ) {
         if ours {
-            accept.malformed();
+            accept.note_malformed();
         }
-        self.lost(stream, code, ours);
+        self.mark_stream_lost(stream, code, ours);
     }
 
     /// Marks a stream as lost.
-    fn lost(&mut self, stream: StreamId, code: ErrorCode, ours: bool) {
+    fn mark_stream_lost(&mut self, stream: StreamId, code: ErrorCode, ours: bool) {
         let why = if code == ErrorCode::RefusedStream && !ours {
             Gone::Refused
         } else {
             Gone::Reset(code)
         };
         self.drains.end(stream);
-        if let Some(slot) = self.streams.named(stream) {
+        if let Some(slot) = self.streams.stream_by_id(stream) {
             if !ours {
                 slot.peer_reset = Some(code);
             }
@@ -410,35 +412,35 @@ impl Inner {
         fine: bool,
         stream: StreamId,
         accept: &mut A,
-    ) -> Step<A::Request> {
+    ) -> EventResult<A::Request> {
         if !fine {
-            accept.malformed();
+            accept.note_malformed();
             self.connection.reset(stream, ErrorCode::ProtocolError);
-            self.lost(stream, ErrorCode::ProtocolError, true);
+            self.mark_stream_lost(stream, ErrorCode::ProtocolError, true);
         }
-        Step::More
+        EventResult::More
     }
 
     /// Begins a stream, or responds to its head at once.
-    fn opened<A: Accept>(
+    fn begin_stream<A: Accept>(
         &mut self,
         stream: StreamId,
-        opened: Opened<A::Request>,
+        opened: RequestDecision<A::Request>,
         end: bool,
         accept: &mut A,
-    ) -> Step<A::Request> {
+    ) -> EventResult<A::Request> {
         match opened {
-            Opened::Begin(request, length) => {
+            RequestDecision::Begin(request, length) => {
                 if length.is_some_and(|bytes| !self.connection.expect_length(stream, bytes)) {
                     return self.refuse_unless(false, stream, accept);
                 }
                 let at = self.take_slot(stream.0);
                 self.streams.slots[at as usize].received_end = end;
                 self.woke = true;
-                return Step::Begin(at, request);
+                return EventResult::Begin(at, request);
             }
-            Opened::Reset(code) => self.connection.reset(stream, code),
-            Opened::Answer(status) => {
+            RequestDecision::Reset(code) => self.connection.reset(stream, code),
+            RequestDecision::Answer(status) => {
                 let fields: [(&[u8], &[u8]); 2] = [(b":status", status), (b"content-length", b"0")];
                 // The stream may already be gone; then there is nothing to send.
                 let _ = self
@@ -450,18 +452,18 @@ impl Inner {
                 self.connection.head_was_overlong();
             }
         }
-        Step::More
+        EventResult::More
     }
 
     /// Keeps the memory of a head that was read.
-    pub(super) fn keep_message(&mut self, message: Message) {
+    pub(super) fn keep_head_memory(&mut self, message: HttpMessage) {
         if self.messages.len() < MESSAGES_KEPT && message.memory() <= MESSAGE_BYTES_KEPT {
             self.messages.push(message);
         }
     }
 
     /// Processes the end of the peer's side: streams whose input is incomplete are lost.
-    pub(super) fn lose_unfinished(&mut self) {
+    pub(super) fn lose_incomplete_streams(&mut self) {
         (self.ends.closing, self.ends.half_closed) = (true, true);
         for slot in &mut self.streams.slots {
             if slot.received_end {
@@ -473,8 +475,8 @@ impl Inner {
     }
 
     /// Ends the connection for all streams.
-    pub(super) fn lose_all(&mut self) {
-        (self.ends.over, self.ends.closing) = (true, true);
+    pub(super) fn lose_all_streams(&mut self) {
+        (self.ends.has_ended, self.ends.closing) = (true, true);
         for slot in &mut self.streams.slots {
             slot.lose(Gone::Lost);
         }
@@ -495,7 +497,7 @@ impl Inner {
     }
 
     /// Counts bytes that a stream has written.
-    pub(super) fn wrote(&mut self, at: u32, bytes: usize) {
+    pub(super) fn count_written(&mut self, at: u32, bytes: usize) {
         let slot = &mut self.streams.slots[at as usize];
         slot.grant = slot.grant.saturating_sub(bytes as u32);
     }
@@ -517,7 +519,7 @@ impl Inner {
 
     /// Grants turns to the writers that have waited longest, as far as there is space. Returns true
     /// if it must be called again after their turn.
-    pub(super) fn hand_out(&mut self) -> bool {
+    pub(super) fn grant_writers(&mut self) -> bool {
         if self.writers.waiters.is_empty() {
             return false;
         }
@@ -573,16 +575,21 @@ fn cost(event: &Event<'_>, bytes: usize) -> usize {
 }
 
 /// Passes the head of a request to the handler, if there is room for another task.
-fn ask<A: Accept>(room: bool, fields: &FieldList, end: bool, accept: &mut A) -> Opened<A::Request> {
+fn accept_request<A: Accept>(
+    room: bool,
+    fields: &FieldList,
+    end: bool,
+    accept: &mut A,
+) -> RequestDecision<A::Request> {
     match room {
         true => accept.accept(fields, end),
-        false => Opened::Reset(ErrorCode::RefusedStream),
+        false => RequestDecision::Reset(ErrorCode::RefusedStream),
     }
 }
 
 impl Streams {
     /// Returns the stream with this id.
-    fn named(&mut self, stream: StreamId) -> Option<&mut Slot> {
+    fn stream_by_id(&mut self, stream: StreamId) -> Option<&mut StreamSlot> {
         let place = self
             .table
             .binary_search_by_key(&stream.0, |(known, _)| *known)
@@ -593,7 +600,7 @@ impl Streams {
 }
 
 /// Stores trailers for the user of the stream. Returns false if they are malformed.
-fn take_trailers(slot: Option<&mut Slot>, fields: &FieldList, woke: &mut bool) -> bool {
+fn take_trailers(slot: Option<&mut StreamSlot>, fields: &FieldList, woke: &mut bool) -> bool {
     let Some(slot) = slot else { return true };
     if fields.is_overflowed() {
         return false;
@@ -612,8 +619,8 @@ fn take_trailers(slot: Option<&mut Slot>, fields: &FieldList, woke: &mut bool) -
 /// Stores the head of a response for the user of the stream. Returns the required length of its
 /// body, or an error if the head is malformed.
 fn take_head(
-    slot: &mut Slot,
-    mut message: Message,
+    slot: &mut StreamSlot,
+    mut message: HttpMessage,
     fields: &FieldList,
     end: bool,
     woke: &mut bool,

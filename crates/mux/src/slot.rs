@@ -1,8 +1,8 @@
 //! The state of one stream. A slot is reused by a later stream and keeps its memory.
 
 use super::received::Received;
-use http::http1::{Fault, Limits, Parsed, RequestFacts};
-use http::message::{Fields, Message};
+use http::http1::{HttpParseError, Limits, Parsed, RequestFacts};
+use http::message::{Fields, HttpMessage};
 use protocol::http2::ErrorCode;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -37,18 +37,18 @@ pub enum Gone {
 
 /// State of a stream that its watch can query, even after the end of the stream.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct StreamStatus {
     pub(super) id: u32,
     pub(super) aborted: bool,
     pub(super) reset: Option<u32>,
 }
 
 /// Cell in which a stream that ends leaves its final state for its watch.
-pub(super) type Testament = Weak<Cell<Option<Seen>>>;
+pub(super) type Testament = Weak<Cell<Option<StreamStatus>>>;
 
-impl Seen {
-    pub(super) fn of(slot: &Slot) -> Seen {
-        Seen {
+impl StreamStatus {
+    pub(super) fn of(slot: &StreamSlot) -> StreamStatus {
+        StreamStatus {
             id: slot.id,
             aborted: slot.peer_reset.is_some() || slot.gone == Some(Gone::Lost),
             reset: slot.peer_reset.map(|code| code as u32),
@@ -72,7 +72,7 @@ impl Interest {
 
 /// The state of one stream.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct StreamSlot {
     /// Stream id. 0 before the stream has one.
     pub(super) id: u32,
     /// The task to wake. All waiting futures belong to one task, which polls all of them again.
@@ -99,21 +99,21 @@ pub(super) struct Slot {
     /// For a stream to a server: data for parsing its response.
     pub(super) expected: Option<Expected>,
     /// Received heads of the response.
-    pub(super) heads: VecDeque<(Message, Parsed)>,
+    pub(super) heads: VecDeque<(HttpMessage, Parsed)>,
     /// The error of a message.
-    pub(super) fault: Option<Fault>,
+    pub(super) fault: Option<HttpParseError>,
     /// Error code with which the peer reset the stream.
     pub(super) peer_reset: Option<ErrorCode>,
     /// The watcher of the end of the stream.
     pub(super) watched: Option<Testament>,
 }
 
-impl Slot {
+impl StreamSlot {
     /// Leaves the final state of the stream for its watch.
-    pub(super) fn bequeath(&mut self) {
+    pub(super) fn store_final_state(&mut self) {
         let watch = self.watched.take();
         if let Some(last) = watch.and_then(|watch| watch.upgrade()) {
-            last.set(Some(Seen::of(self)));
+            last.set(Some(StreamStatus::of(self)));
         }
     }
 
@@ -124,13 +124,13 @@ impl Slot {
 
     /// Ends the stream, and clears everything that the next one must not see.
     pub(super) fn end(&mut self) {
-        self.bequeath();
+        self.store_final_state();
         self.received.clear();
         self.heads.clear();
-        *self = Slot {
+        *self = StreamSlot {
             received: std::mem::take(&mut self.received),
             heads: std::mem::take(&mut self.heads),
-            ..Slot::default()
+            ..StreamSlot::default()
         };
     }
 
@@ -184,7 +184,7 @@ impl Slot {
     }
 
     /// Returns whether a read returns something.
-    pub(super) fn has_to_read(&self) -> bool {
+    pub(super) fn has_readable_data(&self) -> bool {
         self.received.len() > 0 || self.received_end || self.gone.is_some()
     }
 }

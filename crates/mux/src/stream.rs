@@ -1,11 +1,11 @@
 //! Handle for the user of a stream.
 
 use super::mapping;
-use super::shared::{ConnectionState, Inner, OUTPUT_MAX_BYTES};
+use super::shared::{ConnectionState, MuxState, OUTPUT_MAX_BYTES};
 use super::slot::{Expected, Gone, Interest};
-use http::http1::{Fault, Parsed};
-use http::message::{Fields, Message};
-use protocol::http2::{ErrorCode, Role, StreamId};
+use http::http1::{HttpParseError, Parsed};
+use http::message::{Fields, HttpMessage};
+use protocol::http2::{ErrorCode, Http2Role, StreamId};
 use reactor::Buffer;
 use std::cell::RefMut;
 use std::future::poll_fn;
@@ -19,7 +19,7 @@ pub enum HeadFailure {
     /// The stream is lost.
     Gone(Gone),
     /// The head was malformed. The stream has been reset.
-    Fault(Fault),
+    Fault(HttpParseError),
 }
 
 /// A stream of an HTTP/2 connection. Dropping it before both sides have ended resets it.
@@ -41,7 +41,7 @@ impl MuxStream {
 
     /// Schedules the sending of output and window updates. The writes of many streams before the
     /// driver's turn are combined.
-    fn flush(&self, inner: RefMut<'_, Inner>) {
+    fn flush(&self, inner: RefMut<'_, MuxState>) {
         let due = !inner.connection.output().is_empty() && !inner.blocked;
         drop(inner);
         if due {
@@ -50,7 +50,7 @@ impl MuxStream {
     }
 
     /// Returns the connection if the stream can still send.
-    fn sendable(&self) -> io::Result<RefMut<'_, Inner>> {
+    fn sendable_connection(&self) -> io::Result<RefMut<'_, MuxState>> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
         if slot.gone.is_some() || slot.sent_end {
@@ -68,7 +68,7 @@ impl MuxStream {
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
-        if slot.has_to_read() {
+        if slot.has_readable_data() {
             return Poll::Ready(());
         }
         slot.wait(Interest::READ, context);
@@ -82,7 +82,11 @@ impl MuxStream {
 
     /// Returns whether a read returns something now.
     pub fn is_readable(&self) -> bool {
-        self.shared.inner.borrow_mut().slot(self.slot).has_to_read()
+        self.shared
+            .inner
+            .borrow_mut()
+            .slot(self.slot)
+            .has_readable_data()
     }
 
     /// Moves received body data into the free space of a buffer, and opens the peer's window by as
@@ -90,7 +94,7 @@ impl MuxStream {
     /// the buffer is full, `ConnectionReset` if the stream is [`Self::gone`].
     pub fn read_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
         let mut inner = self.shared.inner.borrow_mut();
-        let (connection, slot) = inner.both(self.slot);
+        let (connection, slot) = inner.connection_and_stream(self.slot);
         if slot.received.len() > 0 {
             let n = slot.received.pop_into(buffer);
             if n == 0 {
@@ -145,10 +149,10 @@ impl MuxStream {
 
     /// Sends the head of a response to a client, interim (1xx) or final. Never blocks, because a
     /// stream has few heads. An interim head cannot end the stream.
-    pub fn send_head(&self, head: &Message, end: bool) -> io::Result<()> {
+    pub fn send_head(&self, head: &HttpMessage, end: bool) -> io::Result<()> {
         let interim = (100..200).contains(&head.status()) && head.status() != 101;
-        let mut inner = self.sendable()?;
-        let (connection, slot) = inner.both(self.slot);
+        let mut inner = self.sendable_connection()?;
+        let (connection, slot) = inner.connection_and_stream(self.slot);
         if interim && connection.output().len() >= OUTPUT_MAX_BYTES {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -181,8 +185,13 @@ impl MuxStream {
     /// Sends the head of a request to a server, and assigns the id of the stream. `expected` has
     /// the data for parsing the response. `ConnectionRefused` if the connection accepts no more
     /// streams, so that another one must be used.
-    pub fn send_request(&self, head: &Message, expected: Expected, end: bool) -> io::Result<()> {
-        let mut inner = self.sendable()?;
+    pub fn send_request(
+        &self,
+        head: &HttpMessage,
+        expected: Expected,
+        end: bool,
+    ) -> io::Result<()> {
+        let mut inner = self.sendable_connection()?;
         if inner.slot(self.slot).id == 0 {
             let Ok(id) = inner.connection.open() else {
                 inner.slot(self.slot).gone = Some(Gone::Refused);
@@ -190,10 +199,10 @@ impl MuxStream {
             };
             inner.streams.unsent -= 1;
             inner.slot(self.slot).id = id.0;
-            inner.enter(id.0, self.slot);
+            inner.add_stream_id(id.0, self.slot);
         }
         let secure = self.shared.secure;
-        let (connection, slot) = inner.both(self.slot);
+        let (connection, slot) = inner.connection_and_stream(self.slot);
         slot.expected = Some(expected);
         mapping::send_request(connection, StreamId(slot.id), head, secure, end)?;
         slot.sent_end |= end;
@@ -205,26 +214,26 @@ impl MuxStream {
     /// empty, was accepted. `WouldBlock` while the peer's window or the connection's output is
     /// full.
     pub fn try_write(&self, data: &[u8], end: bool) -> io::Result<usize> {
-        let mut inner = self.sendable()?;
+        let mut inner = self.sendable_connection()?;
         let room = inner.writable(self.slot).min(data.len());
         if room == 0 && !(end && data.is_empty()) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let (connection, slot) = inner.both(self.slot);
+        let (connection, slot) = inner.connection_and_stream(self.slot);
         let ends = end && room == data.len();
         let taken = connection
             .send_data(StreamId(slot.id), &data[..room], ends)
-            .map_err(mapping::lost)?;
+            .map_err(mapping::lost_stream_error)?;
         slot.sent_end |= ends && taken == room;
-        inner.wrote(self.slot, taken);
+        inner.count_written(self.slot, taken);
         self.flush(inner);
         Ok(taken)
     }
 
     /// Ends this side with trailers.
     pub fn send_trailers(&self, trailers: &Fields) -> io::Result<()> {
-        let mut inner = self.sendable()?;
-        let (connection, slot) = inner.both(self.slot);
+        let mut inner = self.sendable_connection()?;
+        let (connection, slot) = inner.connection_and_stream(self.slot);
         mapping::send_trailers(connection, StreamId(slot.id), trailers)?;
         slot.sent_end = true;
         self.flush(inner);
@@ -274,7 +283,7 @@ impl MuxStream {
     /// Ends both sides at once.
     pub fn reset(&self, code: ErrorCode) {
         let mut inner = self.shared.inner.borrow_mut();
-        let (connection, slot) = inner.both(self.slot);
+        let (connection, slot) = inner.connection_and_stream(self.slot);
         if slot.id != 0 {
             connection.reset(StreamId(slot.id), code);
         }
@@ -305,13 +314,13 @@ impl MuxStream {
     pub fn poll_head(
         &self,
         context: &mut Context<'_>,
-        into: &mut Message,
+        into: &mut HttpMessage,
     ) -> Poll<Result<Parsed, HeadFailure>> {
         let mut inner = self.shared.inner.borrow_mut();
         let slot = inner.slot(self.slot);
         if let Some((mut message, parsed)) = slot.heads.pop_front() {
             std::mem::swap(into, &mut message);
-            inner.keep_message(message);
+            inner.keep_head_memory(message);
             return Poll::Ready(Ok(parsed));
         }
         if let Some(fault) = slot.fault {
@@ -325,7 +334,7 @@ impl MuxStream {
     }
 
     /// Waits for the next head of the response.
-    pub async fn head(&self, into: &mut Message) -> Result<Parsed, HeadFailure> {
+    pub async fn head(&self, into: &mut HttpMessage) -> Result<Parsed, HeadFailure> {
         poll_fn(|context| self.poll_head(context, into)).await
     }
 }
@@ -333,7 +342,7 @@ impl MuxStream {
 impl Drop for MuxStream {
     fn drop(&mut self) {
         let mut inner = self.shared.inner.borrow_mut();
-        let (connection, slot) = inner.both(self.slot);
+        let (connection, slot) = inner.connection_and_stream(self.slot);
         let id = StreamId(slot.id);
         let unread = slot.received.len();
         if unread > 0 {
@@ -343,17 +352,17 @@ impl Drop for MuxStream {
         if slot.id != 0 && connection.is_open(id) {
             let sent_end = slot.sent_end;
             let code = match connection.role() {
-                Role::Client => Some(ErrorCode::Cancel),
+                Http2Role::Client => Some(ErrorCode::Cancel),
                 // The response is complete, so the client need not send the rest.
-                Role::Server if sent_end && inner.drains.begin(id) => None,
-                Role::Server if sent_end => Some(ErrorCode::NoError),
-                Role::Server => Some(ErrorCode::InternalError),
+                Http2Role::Server if sent_end && inner.drains.begin(id) => None,
+                Http2Role::Server if sent_end => Some(ErrorCode::NoError),
+                Http2Role::Server => Some(ErrorCode::InternalError),
             };
             if let Some(code) = code {
                 inner.connection.reset(id, code);
             }
         }
-        inner.give_slot(self.slot);
+        inner.free_slot(self.slot);
         // The driver may have been waiting for this stream.
         if inner.streams.open == 0 || inner.has_waiters() {
             drop(inner);

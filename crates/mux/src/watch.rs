@@ -3,7 +3,7 @@
 //! stream ended after its slot was reused.
 
 use super::shared::ConnectionState;
-use super::slot::Seen;
+use super::slot::StreamStatus;
 use super::stream::MuxStream;
 use std::cell::Cell;
 use std::rc::{Rc, Weak};
@@ -13,7 +13,7 @@ use std::rc::{Rc, Weak};
 pub struct StreamWatch {
     shared: Weak<ConnectionState>,
     slot: u32,
-    last: Rc<Cell<Option<Seen>>>,
+    last: Rc<Cell<Option<StreamStatus>>>,
 }
 
 impl MuxStream {
@@ -31,11 +31,11 @@ impl MuxStream {
 }
 
 impl StreamWatch {
-    fn seen(&self) -> Option<Seen> {
+    fn seen(&self) -> Option<StreamStatus> {
         self.last.get().or_else(|| {
             let shared = self.shared.upgrade()?;
             let mut inner = shared.inner.borrow_mut();
-            Some(Seen::of(inner.slot(self.slot)))
+            Some(StreamStatus::of(inner.slot(self.slot)))
         })
     }
 
@@ -61,7 +61,7 @@ impl StreamWatch {
 
     /// Returns the number of the peer's faults that ended streams of the connection. None if the
     /// connection is closed.
-    pub fn glitches(&self) -> Option<u32> {
+    pub fn stream_faults(&self) -> Option<u32> {
         Some(self.shared.upgrade()?.inner.borrow().glitches)
     }
 

@@ -5,9 +5,9 @@ use std::io;
 
 /// The reason why a connection to a node failed or ended.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum NodeConnectionError {
     /// A network error.
-    #[error("{}", gone(.0))]
+    #[error("{}", describe_network_error(.0))]
     Gone(#[from] io::Error),
     /// The node does not respond.
     #[error("it does not respond")]
@@ -30,7 +30,7 @@ pub enum Broken {
 
 /// Returns the meaning of a network error between two nodes, because the libraries' texts are
 /// written for programmers.
-fn gone(error: &io::Error) -> String {
+fn describe_network_error(error: &io::Error) -> String {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionReset, InvalidInput, UnexpectedEof,
     };
@@ -103,7 +103,7 @@ mod tests {
             ),
         ];
         for (error, words) in table {
-            assert_eq!(Broken::Gone(error).to_string(), words);
+            assert_eq!(NodeConnectionError::Gone(error).to_string(), words);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Connects to other nodes.
 
-use crate::{Bonded, Broken, Protocol, within};
+use crate::{NodeConnectionError, NodeProtocol, RevocableSocket, within};
 use rustls::pki_types::ServerName;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client};
-use wire::Trusted;
+use wire::TrustedNodes;
 
 /// Initial and maximum pause before a node is dialled again.
 const REDIAL: Duration = Duration::from_millis(100);
@@ -16,29 +16,29 @@ const REDIAL_MAX: Duration = Duration::from_secs(1);
 const REDIAL_OTHER: Duration = Duration::from_secs(5);
 
 /// A connection to a node, after the greetings.
-pub type Dialled = client::TlsStream<Bonded>;
+pub type DialedConnection = client::TlsStream<RevocableSocket>;
 
 /// The pause before a node is dialled again.
 #[derive(Debug)]
-pub struct Pause(Duration);
+pub struct RedialPause(Duration);
 
-impl Default for Pause {
-    fn default() -> Pause {
-        Pause(REDIAL)
+impl Default for RedialPause {
+    fn default() -> RedialPause {
+        RedialPause(REDIAL)
     }
 }
 
-impl Pause {
+impl RedialPause {
     /// Resets the pause after a successful connection.
-    pub fn connected(&mut self) {
+    pub fn reset_pause(&mut self) {
         self.0 = REDIAL;
     }
 
     /// Waits until the node is to be dialled again. `broken` is the reason why there is no
     /// connection, if the cause was the network or another program version.
-    pub async fn after(&mut self, broken: Option<&Broken>) {
+    pub async fn wait_before_redial(&mut self, broken: Option<&NodeConnectionError>) {
         let pause = match broken {
-            Some(Broken::Version { .. }) => REDIAL_OTHER,
+            Some(NodeConnectionError::Version { .. }) => REDIAL_OTHER,
             _ => self.0,
         };
         tokio::time::sleep(pause).await;
@@ -50,15 +50,23 @@ impl Pause {
 ///
 /// # Errors
 /// The node is unreachable, is another node, or does not speak this protocol.
-pub async fn dial(protocol: &Protocol, trusted: &Trusted, node: &str) -> Result<Dialled, Broken> {
+pub async fn dial(
+    protocol: &NodeProtocol,
+    trusted: &TrustedNodes,
+    node: &str,
+) -> Result<DialedConnection, NodeConnectionError> {
     let mut stream = connect(trusted, node, protocol.port).await?;
-    protocol.greet(&mut stream).await?;
+    protocol.exchange_greetings(&mut stream).await?;
     Ok(stream)
 }
 
-async fn connect(trusted: &Trusted, node: &str, port: u16) -> Result<Dialled, Broken> {
+async fn connect(
+    trusted: &TrustedNodes,
+    node: &str,
+    port: u16,
+) -> Result<DialedConnection, NodeConnectionError> {
     let nowhere = "the cluster does not say where it is".to_owned();
-    let mut last = Err(Broken::Refused(nowhere));
+    let mut last = Err(NodeConnectionError::Refused(nowhere));
     for address in trusted.addresses_of(node) {
         let at = SocketAddr::new(*address, port);
         last = within(async {
@@ -67,7 +75,7 @@ async fn connect(trusted: &Trusted, node: &str, port: u16) -> Result<Dialled, Br
             // The certificate identifies the node, not an address.
             let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
             let connector = TlsConnector::from(Arc::clone(&trusted.client));
-            connector.connect(name, Bonded::new(stream)).await
+            connector.connect(name, RevocableSocket::new(stream)).await
         })
         .await;
         if last.is_ok() {
@@ -81,7 +89,7 @@ async fn connect(trusted: &Trusted, node: &str, port: u16) -> Result<Dialled, Br
         true => Ok(stream),
         false => {
             let why = "its certificate is not that of this node".to_owned();
-            Err(Broken::Refused(why))
+            Err(NodeConnectionError::Refused(why))
         }
     }
 }

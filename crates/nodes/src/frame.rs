@@ -1,6 +1,6 @@
 //! Frames: a length (four bytes, most significant first) and an encoded value.
 
-use crate::Broken;
+use crate::NodeConnectionError;
 use part::codec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 pub async fn write(
     stream: &mut (impl AsyncWrite + Unpin),
     value: &impl Serialize,
-) -> Result<(), Broken> {
+) -> Result<(), NodeConnectionError> {
     let bytes = codec::encode(value);
     let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge);
     let length = length.map_err(io::Error::from)?.to_be_bytes();
@@ -31,10 +31,12 @@ pub async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
     bytes_max: usize,
     depth_max: usize,
-) -> Result<T, Broken> {
+) -> Result<T, NodeConnectionError> {
     let length = usize::try_from(stream.read_u32().await?).unwrap_or(usize::MAX);
     if length > bytes_max {
-        return Err(Broken::Refused(format!("a frame of {length} bytes")));
+        return Err(NodeConnectionError::Refused(format!(
+            "a frame of {length} bytes"
+        )));
     }
     // Memory is allocated only as the announced bytes arrive.
     let mut bytes = Vec::new();
@@ -54,9 +56,9 @@ pub fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     bytes_max: usize,
     depth_max: usize,
-) -> Result<T, Broken> {
+) -> Result<T, NodeConnectionError> {
     let value = codec::decode_within(bytes, bytes_max, depth_max);
-    value.map_err(|error| Broken::Refused(error.to_string()))
+    value.map_err(|error| NodeConnectionError::Refused(error.to_string()))
 }
 
 #[cfg(test)]
@@ -75,7 +77,7 @@ mod tests {
         bytes
     }
 
-    fn decoded(mut bytes: &[u8]) -> Result<Vec<String>, Broken> {
+    fn decoded(mut bytes: &[u8]) -> Result<Vec<String>, NodeConnectionError> {
         runtime().block_on(read(&mut bytes, 1_000, 8))
     }
 
@@ -90,9 +92,18 @@ mod tests {
     #[test]
     fn what_is_too_long_cut_or_no_value_is_refused() {
         let long = encoded(&vec!["n".repeat(1_001)]);
-        assert!(matches!(decoded(&long), Err(Broken::Refused(_))));
-        assert!(matches!(decoded(&[0xff; 8]), Err(Broken::Refused(_))));
-        assert!(matches!(decoded(&[0, 0, 0, 9, 1]), Err(Broken::Gone(_))));
+        assert!(matches!(
+            decoded(&long),
+            Err(NodeConnectionError::Refused(_))
+        ));
+        assert!(matches!(
+            decoded(&[0xff; 8]),
+            Err(NodeConnectionError::Refused(_))
+        ));
+        assert!(matches!(
+            decoded(&[0, 0, 0, 9, 1]),
+            Err(NodeConnectionError::Gone(_))
+        ));
         let good = encoded(&vec!["office".to_owned(); 3]);
         for seed in 0..5_000 {
             let mut random = Random::new(seed);

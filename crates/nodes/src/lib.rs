@@ -1,9 +1,9 @@
 //! Connections between a role of one node and the same role of the other nodes: TLS 1.3 with the
 //! certificates of the cluster on both sides, a greeting, and frames with values.
 //!
-//! - [`Protocol`] is the port, the greeting and the version of the messages.
-//! - [`Places`] reports when the nodes of the cluster have changed, so that connections restart.
-//! - [`dial()`] connects to a node, and [`Pause`] determines when it is dialled again.
+//! - [`NodeProtocol`] is the port, the greeting and the version of the messages.
+//! - [`NodeChangeDetector`] reports when the nodes of the cluster have changed, so that connections restart.
+//! - [`dial()`] connects to a node, and [`RedialPause`] determines when it is dialled again.
 //! - [`listen()`] accepts the connections of others, within limits, and [`answer`] greets them.
 //! - [`mod@frame`] encodes a value as bytes.
 //!
@@ -16,11 +16,11 @@ mod listen;
 mod places;
 mod protocol;
 
-pub use broken::Broken;
-pub use dial::{Dialled, Pause, dial};
-pub use listen::{Answered, Guest, Rooms, answer, listen};
-pub use places::{Known, Places};
-pub use protocol::Protocol;
+pub use broken::NodeConnectionError;
+pub use dial::{DialedConnection, RedialPause, dial};
+pub use listen::{AcceptedConnection, ConnectedClient, NodeConnectionLimits, accept_node, listen};
+pub use places::{NodeChangeDetector, TrustedNodesReceiver};
+pub use protocol::NodeProtocol;
 
 use rustls::pki_types::CertificateDer;
 use std::future::Future;
@@ -31,37 +31,37 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use wire::{Bond, Trusted};
+use wire::{ConnectionPermission, TrustedNodes};
 
 /// Maximum time for a connection and its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(2);
 
 /// Returns the result of a network operation within the time of a handshake.
-async fn within<T>(what: impl Future<Output = io::Result<T>>) -> Result<T, Broken> {
+async fn within<T>(what: impl Future<Output = io::Result<T>>) -> Result<T, NodeConnectionError> {
     match tokio::time::timeout(HANDSHAKE, what).await {
         Ok(done) => Ok(done?),
-        Err(_) => Err(Broken::Silent),
+        Err(_) => Err(NodeConnectionError::Silent),
     }
 }
 
 /// A socket of a connection with another node, which ends when the cluster no longer accepts that
 /// node.
 #[derive(Debug)]
-pub struct Bonded {
+pub struct RevocableSocket {
     stream: TcpStream,
-    bond: Option<Bond>,
+    bond: Option<ConnectionPermission>,
 }
 
-impl Bonded {
-    fn new(stream: TcpStream) -> Bonded {
-        Bonded { stream, bond: None }
+impl RevocableSocket {
+    fn new(stream: TcpStream) -> RevocableSocket {
+        RevocableSocket { stream, bond: None }
     }
 
     /// Admits the node that presented these certificates. Returns its name; `None` when it is no
     /// current node.
     fn admit(
         &mut self,
-        trusted: &Trusted,
+        trusted: &TrustedNodes,
         certificates: Option<&[CertificateDer<'_>]>,
     ) -> Option<String> {
         let (node, bond) = trusted.admit(self.stream.as_fd(), certificates)?;
@@ -72,7 +72,7 @@ impl Bonded {
     /// Replaces the result of an operation on a connection that the cluster has ended with the
     /// reason.
     fn checked<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        match { self.bond.as_ref() }.is_some_and(Bond::is_cut) {
+        match { self.bond.as_ref() }.is_some_and(ConnectionPermission::is_revoked) {
             true => Poll::Ready(Err(io::Error::other(
                 "the cluster no longer accepts its certificate",
             ))),
@@ -81,7 +81,7 @@ impl Bonded {
     }
 }
 
-impl AsyncRead for Bonded {
+impl AsyncRead for RevocableSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -92,7 +92,7 @@ impl AsyncRead for Bonded {
     }
 }
 
-impl AsyncWrite for Bonded {
+impl AsyncWrite for RevocableSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

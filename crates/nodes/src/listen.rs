@@ -1,7 +1,7 @@
 //! Accepts connections of other nodes.
 
-use crate::places::Known;
-use crate::{Bonded, Broken, Protocol, within};
+use crate::places::TrustedNodesReceiver;
+use crate::{NodeConnectionError, NodeProtocol, RevocableSocket, within};
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, server};
-use wire::{Trusted, is_mine, unspecified};
+use wire::{TrustedNodes, is_mine, unspecified};
 
 /// Pause before the next attempt to listen on the address of this node.
 const LOOK: Duration = Duration::from_millis(500);
@@ -19,11 +19,11 @@ const LOOK: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_millis(50);
 
 /// A connection of another node, after the greetings.
-pub type Answered = server::TlsStream<Bonded>;
+pub type AcceptedConnection = server::TlsStream<RevocableSocket>;
 
 /// Maximum numbers of simultaneous connections.
 #[derive(Clone, Copy, Debug)]
-pub struct Rooms {
+pub struct NodeConnectionLimits {
     /// From addresses of nodes.
     pub nodes: usize,
     /// From other addresses.
@@ -32,13 +32,13 @@ pub struct Rooms {
 
 /// A client that has connected. Dropping its slot frees it for another one.
 #[derive(Debug)]
-pub struct Guest {
+pub struct ConnectedClient {
     /// The connection, not yet authenticated.
     pub stream: TcpStream,
     /// The cluster's latest description of its nodes.
-    pub trusted: Arc<Trusted>,
+    pub trusted: Arc<TrustedNodes>,
     /// The slot of this connection.
-    pub place: OwnedSemaphorePermit,
+    pub slot: OwnedSemaphorePermit,
 }
 
 /// Listens on the address at which the cluster reaches this node, and serves the accepted
@@ -46,10 +46,10 @@ pub struct Guest {
 /// cannot listen now; `None` when it listens.
 pub async fn listen<S>(
     port: u16,
-    known: &Known,
-    rooms: Rooms,
+    known: &TrustedNodesReceiver,
+    rooms: NodeConnectionLimits,
     trouble: impl Fn(Option<String>),
-    serve: impl Fn(Guest) -> S,
+    serve: impl Fn(ConnectedClient) -> S,
 ) where
     S: Future<Output = ()> + Send + 'static,
 {
@@ -87,23 +87,23 @@ pub async fn listen<S>(
                 false => &strangers,
             };
             if let Ok(place) = Arc::clone(room).try_acquire_owned() {
-                tasks.spawn(serve(Guest {
+                tasks.spawn(serve(ConnectedClient {
                     stream,
                     trusted,
-                    place,
+                    slot: place,
                 }));
             }
         }
     }
 }
 
-fn is_of_a_node(trusted: &Trusted, from: IpAddr) -> bool {
+fn is_of_a_node(trusted: &TrustedNodes, from: IpAddr) -> bool {
     let from = from.to_canonical();
     let mut all = trusted.addresses.values().flatten();
     all.any(|address| *address == from)
 }
 
-async fn bind(trusted: &Trusted, port: u16) -> io::Result<TcpListener> {
+async fn bind(trusted: &TrustedNodes, port: u16) -> io::Result<TcpListener> {
     let own = trusted.addresses_of(&trusted.me);
     let Some(first) = own.first() else {
         return Err(io::ErrorKind::AddrNotAvailable.into());
@@ -120,23 +120,23 @@ async fn bind(trusted: &Trusted, port: u16) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// The node is not permitted, or does not speak this protocol.
-pub async fn answer(
-    protocol: &Protocol,
-    trusted: &Trusted,
+pub async fn accept_node(
+    protocol: &NodeProtocol,
+    trusted: &TrustedNodes,
     stream: TcpStream,
     may: impl Fn(&str) -> bool,
-) -> Result<(Answered, String), (Option<String>, Broken)> {
+) -> Result<(AcceptedConnection, String), (Option<String>, NodeConnectionError)> {
     let acceptor = TlsAcceptor::from(Arc::clone(&trusted.server));
     let accepted = within(async {
         stream.set_nodelay(true)?;
-        acceptor.accept(Bonded::new(stream)).await
+        acceptor.accept(RevocableSocket::new(stream)).await
     });
     let mut stream = accepted.await.map_err(|broken| (None, broken))?;
     let (socket, tls) = stream.get_mut();
     let from = socket.admit(trusted, tls.peer_certificates());
     let from = from.filter(|from| *from != trusted.me && may(from));
-    let from = from.ok_or((None, Broken::Foreign(protocol.of)))?;
-    match protocol.greet(&mut stream).await {
+    let from = from.ok_or((None, NodeConnectionError::Foreign(protocol.subject)))?;
+    match protocol.exchange_greetings(&mut stream).await {
         Ok(()) => Ok((stream, from)),
         Err(broken) => Err((Some(from), broken)),
     }

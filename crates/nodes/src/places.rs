@@ -4,21 +4,24 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tokio::sync::watch;
-use wire::Trusted;
+use wire::TrustedNodes;
 
 /// The cluster's current description of its nodes; `None` before the first one.
-pub type Known = watch::Receiver<Option<Arc<Trusted>>>;
+pub type TrustedNodesReceiver = watch::Receiver<Option<Arc<TrustedNodes>>>;
 
 /// The addresses of the nodes as a role last received them.
 #[derive(Debug, Default)]
-pub struct Places {
+pub struct NodeChangeDetector {
     before: Option<(String, BTreeMap<String, Vec<IpAddr>>)>,
 }
 
-impl Places {
+impl NodeChangeDetector {
     /// Waits until the set of nodes or their addresses change. A new certificate alone only affects
     /// the next connection. Returns `None` when no further description can follow.
-    pub async fn next(&mut self, known: &mut Known) -> Option<Arc<Trusted>> {
+    pub async fn wait_for_change(
+        &mut self,
+        known: &mut TrustedNodesReceiver,
+    ) -> Option<Arc<TrustedNodes>> {
         loop {
             let now = known.borrow_and_update().clone();
             if let Some(now) = now {

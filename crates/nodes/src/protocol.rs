@@ -1,6 +1,6 @@
 //! The parameters of a protocol that both sides know in advance.
 
-use crate::Broken;
+use crate::NodeConnectionError;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -11,9 +11,9 @@ const GREETING: Duration = Duration::from_secs(2);
 /// A protocol between two roles. A greeting is eight bytes: four magic bytes, the version (most
 /// significant byte first), and two zero bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct Protocol {
+pub struct NodeProtocol {
     /// The subject of the protocol, for `it does not speak the protocol of …`.
-    pub of: &'static str,
+    pub subject: &'static str,
     /// The TCP port.
     pub port: u16,
     /// The magic bytes at the start of a greeting.
@@ -22,7 +22,7 @@ pub struct Protocol {
     pub version: u16,
 }
 
-impl Protocol {
+impl NodeProtocol {
     /// Returns the greeting of this program.
     pub fn greeting(&self) -> [u8; 8] {
         let [high, low] = self.version.to_be_bytes();
@@ -34,15 +34,15 @@ impl Protocol {
     ///
     /// # Errors
     /// The greeting belongs to another protocol or version.
-    pub fn greeted(&self, greeting: [u8; 8]) -> Result<(), Broken> {
+    pub fn check_greeting(&self, greeting: [u8; 8]) -> Result<(), NodeConnectionError> {
         let [a, b, c, d, high, low, ..] = greeting;
         if [a, b, c, d] != self.signs {
-            return Err(Broken::Foreign(self.of));
+            return Err(NodeConnectionError::Foreign(self.subject));
         }
         let (ours, theirs) = (self.version, u16::from_be_bytes([high, low]));
         match theirs == ours {
             true => Ok(()),
-            false => Err(Broken::Version { theirs, ours }),
+            false => Err(NodeConnectionError::Version { theirs, ours }),
         }
     }
 
@@ -50,7 +50,7 @@ impl Protocol {
     ///
     /// # Errors
     /// A network error, or the other side does not respond or does not speak this protocol.
-    pub async fn greet<S>(&self, stream: &mut S) -> Result<(), Broken>
+    pub async fn exchange_greetings<S>(&self, stream: &mut S) -> Result<(), NodeConnectionError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -59,9 +59,9 @@ impl Protocol {
             stream.flush().await?;
             let mut greeting = [0; 8];
             stream.read_exact(&mut greeting).await?;
-            Ok::<_, Broken>(greeting)
+            Ok::<_, NodeConnectionError>(greeting)
         });
-        self.greeted(greeted.await.map_err(|_| Broken::Silent)??)
+        self.check_greeting(greeted.await.map_err(|_| NodeConnectionError::Silent)??)
     }
 }
 
@@ -69,8 +69,8 @@ impl Protocol {
 mod tests {
     use super::*;
 
-    const PROTOCOL: Protocol = Protocol {
-        of: "tests",
+    const PROTOCOL: NodeProtocol = NodeProtocol {
+        subject: "tests",
         port: 1,
         signs: *b"EKXX",
         version: 0x0102,
@@ -79,8 +79,9 @@ mod tests {
     #[test]
     fn a_greeting_has_the_version_and_another_one_is_refused_with_the_reason() {
         assert_eq!(PROTOCOL.greeting(), *b"EKXX\x01\x02\0\0");
-        assert!(PROTOCOL.greeted(PROTOCOL.greeting()).is_ok());
-        let words = |greeting: &[u8; 8]| PROTOCOL.greeted(*greeting).unwrap_err().to_string();
+        assert!(PROTOCOL.check_greeting(PROTOCOL.greeting()).is_ok());
+        let words =
+            |greeting: &[u8; 8]| PROTOCOL.check_greeting(*greeting).unwrap_err().to_string();
         assert_eq!(
             words(b"EKXX\x01\x03\0\0"),
             "it speaks version 259 of the protocol, and this node version 258"

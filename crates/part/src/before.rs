@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 /// The signal that the previous processes get when this one serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Farewell {
+pub enum PredecessorSignal {
     /// `-sf`: finish existing connections, then end.
     #[default]
     Finish,
@@ -22,16 +22,16 @@ pub struct Before {
     /// Process ids of the previous processes.
     pub pids: Vec<u32>,
     /// The signal for the previous processes.
-    pub farewell: Farewell,
+    pub farewell: PredecessorSignal,
 }
 
 impl Before {
     /// Signals the processes to finish or to end. Returns those that got the signal; processes that
     /// have ended already are no error.
-    pub fn take_leave(&self) -> Vec<u32> {
+    pub fn signal_predecessors(&self) -> Vec<u32> {
         self.signal(match self.farewell {
-            Farewell::Finish => Signal::USR1,
-            Farewell::End => Signal::TERM,
+            PredecessorSignal::Finish => Signal::USR1,
+            PredecessorSignal::End => Signal::TERM,
         })
     }
 

@@ -2,10 +2,10 @@
 //! never blocks: packets that the peer does not read yet wait in a bounded queue. The descriptors
 //! of a refused or incomplete message are closed.
 
-use crate::Shared;
+use crate::SharedFd;
 use crate::role::{
-    DESCRIPTORS_MAX, DecodeError, Decoded, Header, Message, PACKET_BYTES_MAX,
-    PACKET_DESCRIPTORS_MAX,
+    DESCRIPTORS_MAX, DecodeError, Decoded, Header, PACKET_BYTES_MAX, PACKET_DESCRIPTORS_MAX,
+    SupervisorMessage,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -65,7 +65,7 @@ impl From<Errno> for ChannelError {
 #[derive(Debug)]
 pub struct Received {
     /// The decoded message.
-    pub message: Message,
+    pub message: SupervisorMessage,
     /// The number of a request or its response; zero for all other messages.
     pub ask: u64,
     /// The descriptors, in the order in which the peer sent them.
@@ -74,7 +74,7 @@ pub struct Received {
 
 struct Packet {
     bytes: Vec<u8>,
-    descriptors: Vec<Shared>,
+    descriptors: Vec<SharedFd>,
 }
 
 struct Partial {
@@ -135,7 +135,11 @@ impl Channel {
     ///
     /// # Errors
     /// The connection is closed or broken, the message too large, or the queue full.
-    pub fn send(&mut self, message: &Message, descriptors: &[Shared]) -> Result<(), ChannelError> {
+    pub fn send(
+        &mut self,
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
+    ) -> Result<(), ChannelError> {
         self.send_numbered(0, message, descriptors)
     }
 
@@ -146,8 +150,8 @@ impl Channel {
     pub fn send_numbered(
         &mut self,
         ask: u64,
-        message: &Message,
-        descriptors: &[Shared],
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
     ) -> Result<(), ChannelError> {
         if descriptors.len() > DESCRIPTORS_MAX {
             return Err(ChannelError::Descriptors);
@@ -179,7 +183,7 @@ impl Channel {
     /// The connection is closed or broken.
     pub fn flush(&mut self) -> Result<(), ChannelError> {
         let now = Instant::now();
-        if self.rests_until().is_some_and(|until| until > now) {
+        if self.next_send_attempt().is_some_and(|until| until > now) {
             return Ok(());
         }
         while let Some(packet) = self.outgoing.front() {
@@ -209,7 +213,7 @@ impl Channel {
     }
 
     /// Returns when to try to send again, if the kernel refuses to send now.
-    pub fn rests_until(&self) -> Option<Instant> {
+    pub fn next_send_attempt(&self) -> Option<Instant> {
         self.rests.map(|(until, _)| until)
     }
 
@@ -269,7 +273,7 @@ impl Channel {
                 // The descriptors of the message are closed at the end of this scope.
                 Decoded::Unknown(kind) => {
                     passed_over += 1;
-                    self.send_numbered(partial.ask, &Message::Unknown { kind }, &[])?;
+                    self.send_numbered(partial.ask, &SupervisorMessage::Unknown { kind }, &[])?;
                 }
             }
         }
@@ -286,7 +290,7 @@ impl Channel {
             }
             (None, kind) if kind != Header::MORE => {
                 self.incoming = Some(Partial {
-                    decoded: Message::decode(bytes)?,
+                    decoded: SupervisorMessage::decode(bytes)?,
                     ask: header.ask,
                     wanted: header.descriptors as usize,
                     descriptors,
@@ -367,7 +371,7 @@ impl Channel {
         if until.is_some_and(|until| until <= now) {
             return Err(ChannelError::Timeout);
         }
-        let rests = self.rests_until();
+        let rests = self.next_send_attempt();
         let flags = match rests {
             Some(_) => flags - PollFlags::OUT,
             None => flags,
@@ -418,7 +422,7 @@ mod tests {
         (ours, Channel::new(theirs).unwrap())
     }
 
-    fn files(count: usize) -> Vec<Shared> {
+    fn files(count: usize) -> Vec<SharedFd> {
         (0..count)
             .map(|n| Arc::new(crate::memory::create("n", n.to_string().as_bytes()).unwrap()))
             .collect()
@@ -430,39 +434,45 @@ mod tests {
         // The test holds both ends of the channel, and another test of this process lowers the
         // limit of open files.
         let sent = files(PACKET_DESCRIPTORS_MAX + 7);
-        ours.send(&Message::Resume, &sent).unwrap();
-        ours.send(&Message::Pause, &[]).unwrap();
+        ours.send(&SupervisorMessage::Resume, &sent).unwrap();
+        ours.send(&SupervisorMessage::Pause, &[]).unwrap();
         let received = theirs.receive().unwrap().unwrap();
-        assert_eq!(received.message, Message::Resume);
+        assert_eq!(received.message, SupervisorMessage::Resume);
         let inodes = |fd: &OwnedFd| fstat(fd).unwrap().st_ino;
         let theirs_inodes: Vec<_> = received.descriptors.iter().map(inodes).collect();
         let ours_inodes: Vec<_> = sent.iter().map(|fd| inodes(fd)).collect();
         assert_eq!(theirs_inodes, ours_inodes);
-        assert_eq!(theirs.receive().unwrap().unwrap().message, Message::Pause);
+        assert_eq!(
+            theirs.receive().unwrap().unwrap().message,
+            SupervisorMessage::Pause
+        );
         assert!(theirs.receive().unwrap().is_none());
     }
 
     #[test]
     fn a_message_of_an_unknown_kind_is_answered_and_the_next_one_still_arrives() {
         let (mut ours, mut theirs) = pair();
-        let mut bytes = Message::Pause.encode(0, 1);
+        let mut bytes = SupervisorMessage::Pause.encode(0, 1);
         bytes[2..4].copy_from_slice(&999u16.to_le_bytes());
         let strange = Packet {
             bytes,
             descriptors: files(1),
         };
         send_packet(&ours.socket, &strange).unwrap();
-        ours.send(&Message::Resume, &[]).unwrap();
-        assert_eq!(theirs.receive().unwrap().unwrap().message, Message::Resume);
+        ours.send(&SupervisorMessage::Resume, &[]).unwrap();
+        assert_eq!(
+            theirs.receive().unwrap().unwrap().message,
+            SupervisorMessage::Resume
+        );
         let answer = ours.receive().unwrap().unwrap().message;
-        assert_eq!(answer, Message::Unknown { kind: 999 });
+        assert_eq!(answer, SupervisorMessage::Unknown { kind: 999 });
     }
 
     #[test]
     fn a_flood_of_unknown_messages_leaves_its_reader_time_for_others() {
         let (ours, mut theirs) = pair();
-        let bytes = Header::decode(&Message::Pause.encode(0, 0)).map(|_| {
-            let mut bytes = Message::Pause.encode(0, 0);
+        let bytes = Header::decode(&SupervisorMessage::Pause.encode(0, 0)).map(|_| {
+            let mut bytes = SupervisorMessage::Pause.encode(0, 0);
             bytes[2..4].copy_from_slice(&999u16.to_le_bytes());
             bytes
         });
@@ -487,7 +497,7 @@ mod tests {
         drop(theirs);
         assert!(matches!(ours.receive(), Err(ChannelError::Closed)));
         assert!(matches!(
-            ours.send(&Message::Pause, &[]),
+            ours.send(&SupervisorMessage::Pause, &[]),
             Err(ChannelError::Closed)
         ));
     }
@@ -495,10 +505,13 @@ mod tests {
     #[test]
     fn what_was_said_before_the_other_end_went_is_heard_though_it_did_not_listen() {
         let (mut ours, mut theirs) = pair();
-        ours.send(&Message::TellState, &[]).unwrap();
-        theirs.send(&Message::Pause, &[]).unwrap();
+        ours.send(&SupervisorMessage::TellState, &[]).unwrap();
+        theirs.send(&SupervisorMessage::Pause, &[]).unwrap();
         drop(theirs);
-        assert_eq!(ours.receive().unwrap().unwrap().message, Message::Pause);
+        assert_eq!(
+            ours.receive().unwrap().unwrap().message,
+            SupervisorMessage::Pause
+        );
         assert!(matches!(ours.receive(), Err(ChannelError::Closed)));
     }
 
@@ -506,7 +519,7 @@ mod tests {
     fn descriptors_that_nobody_announced_are_refused() {
         let (ours, mut theirs) = pair();
         let packet = Packet {
-            bytes: Message::Pause.encode(0, 0),
+            bytes: SupervisorMessage::Pause.encode(0, 0),
             descriptors: files(1),
         };
         send_packet(&ours.socket, &packet).unwrap();
@@ -542,8 +555,8 @@ mod tests {
         let (mut ours, mut theirs) = pair();
         let sent = vec![files(1).remove(0); 3 * FEW as usize];
         let began = Instant::now();
-        ours.send(&Message::Resume, &sent).unwrap();
-        let waited = ours.rests_until().is_some();
+        ours.send(&SupervisorMessage::Resume, &sent).unwrap();
+        let waited = ours.next_send_attempt().is_some();
         let watched = ours.interest().contains(PollFlags::OUT);
         let finished = ours.finish(Duration::from_millis(50));
         let took = began.elapsed();
@@ -558,13 +571,16 @@ mod tests {
         assert!(waited && !watched, "{waited} {watched}");
         assert!(matches!(finished, Err(ChannelError::Timeout)));
         assert!(took < Duration::from_secs(5), "{took:?}");
-        assert!(!ours.waits() && ours.rests_until().is_none(), "all arrived");
+        assert!(
+            !ours.waits() && ours.next_send_attempt().is_none(),
+            "all arrived"
+        );
     }
 
     #[test]
     fn who_takes_nothing_is_not_waited_for() {
         let (mut ours, _theirs) = pair();
-        let refused = (0..100_000).find_map(|_| ours.send(&Message::Pause, &[]).err());
+        let refused = (0..100_000).find_map(|_| ours.send(&SupervisorMessage::Pause, &[]).err());
         assert!(matches!(refused, Some(ChannelError::Full)));
     }
 }

@@ -2,7 +2,7 @@
 //! one.
 
 use crate::codec;
-use crate::role::{Message, Personality, RunPrograms, Take};
+use crate::role::{Personality, RunPrograms, SupervisorMessage, Take};
 use crate::spawn::{self, OWN_PROGRAM, StartFailure, Started, Why, failure};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::OwnedFd;
@@ -26,7 +26,7 @@ pub fn start(
         None,
     )
     .map_err(|errno| failure(entry, Why::Start(errno.into())))?;
-    let message = Message::Take(Box::new(Take {
+    let message = SupervisorMessage::Take(Box::new(Take {
         personality,
         options: codec::encode(&run),
         ..Take::default()

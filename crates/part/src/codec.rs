@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 /// The bytes are not a valid encoding of the expected type.
 #[derive(Debug, thiserror::Error)]
 #[error("malformed: {0}")]
-pub struct Malformed(rmp_serde::decode::Error);
+pub struct InvalidEncoding(rmp_serde::decode::Error);
 
 /// Encodes a value.
 ///
@@ -21,8 +21,8 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 ///
 /// # Errors
 /// The bytes are not an encoding of a `T`.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Malformed> {
-    rmp_serde::from_slice(bytes).map_err(Malformed)
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, InvalidEncoding> {
+    rmp_serde::from_slice(bytes).map_err(InvalidEncoding)
 }
 
 /// Decodes a value from an unprivileged process: at most `bytes_max` bytes, nested at
@@ -34,12 +34,14 @@ pub fn decode_within<T: DeserializeOwned>(
     bytes: &[u8],
     bytes_max: usize,
     depth_max: usize,
-) -> Result<T, Malformed> {
+) -> Result<T, InvalidEncoding> {
     if bytes.len() > bytes_max {
         let words = format!("{} bytes, more than {bytes_max}", bytes.len());
-        return Err(Malformed(rmp_serde::decode::Error::Uncategorized(words)));
+        return Err(InvalidEncoding(rmp_serde::decode::Error::Uncategorized(
+            words,
+        )));
     }
     let mut from = rmp_serde::Deserializer::from_read_ref(bytes);
     from.set_max_depth(depth_max);
-    T::deserialize(&mut from).map_err(Malformed)
+    T::deserialize(&mut from).map_err(InvalidEncoding)
 }

@@ -2,7 +2,7 @@
 
 use crate::channel::{Channel, ChannelError, Received};
 use crate::guard::Guard;
-use crate::role::Message;
+use crate::role::SupervisorMessage;
 use crate::voice;
 use nix::sys::signal::Signal;
 use rustix::io::Errno;
@@ -40,7 +40,7 @@ pub fn first_of_role<T>(
     pick: impl FnOnce(Received) -> Option<T>,
 ) -> Result<(T, Option<Guard>), ChannelError> {
     let received = channel.wait(Some(FIRST_LIMIT))?;
-    if let Message::Guard { uid } = received.message {
+    if let SupervisorMessage::Guard { uid } = received.message {
         let guard = Guard::new(uid, received.descriptors);
         return Ok((first(channel, pick)?, Some(guard)));
     }
@@ -50,8 +50,8 @@ pub fn first_of_role<T>(
 
 /// Sends the shutdown reason to the supervisor. Errors are ignored: the supervisor sees the end of
 /// the process anyway.
-pub fn last_words(channel: &mut Channel, words: String) {
-    let _ = channel.send(&Message::Ended { words }, &[]);
+pub fn send_shutdown_reason(channel: &mut Channel, words: String) {
+    let _ = channel.send(&SupervisorMessage::Ended { words }, &[]);
     let _ = channel.finish(LAST_WORDS_LIMIT);
 }
 

@@ -6,7 +6,7 @@
 //! channel does.
 
 use crate::channel::Channel;
-use crate::role::Message;
+use crate::role::SupervisorMessage;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;
@@ -48,11 +48,13 @@ impl Guard {
 
     /// Returns the channel to the new supervisor, if one has connected, and notifies it that the
     /// role has no other supervisor.
-    pub fn take_in(&self, version: u64) -> Option<Channel> {
+    pub fn accept_supervisor(&self, version: u64) -> Option<Channel> {
         for _ in 0..ACCEPTED_MAX {
             // Peers that have disconnected or are not allowed are ignored.
             if let Ok(mut channel) = self.accept()?
-                && channel.send(&Message::Alone { version }, &[]).is_ok()
+                && channel
+                    .send(&SupervisorMessage::Alone { version }, &[])
+                    .is_ok()
             {
                 return Some(channel);
             }
@@ -61,14 +63,14 @@ impl Guard {
     }
 
     /// Closes all waiting connections, because the role has a supervisor.
-    pub fn turn_away(&self) {
+    pub fn close_waiting(&self) {
         for _ in 0..ACCEPTED_MAX {
             match self.accept() {
                 None => return,
                 Some(Err(NotHeard)) => {}
                 Some(Ok(mut channel)) => {
                     // Ignored: a peer that misses the message sees the end of the connection.
-                    let _ = channel.send(&Message::Supervised, &[]);
+                    let _ = channel.send(&SupervisorMessage::Supervised, &[]);
                 }
             }
         }

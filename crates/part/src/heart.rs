@@ -13,7 +13,7 @@ pub const LOOP_CPU_MS: u64 = 2_000;
 
 /// Punctuality of a poll.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Look {
+pub enum PollTiming {
     /// The poll took place when it was due.
     InTime,
     /// The poll was much too late: the supervisor did not run, and perhaps no other process did
@@ -23,7 +23,7 @@ pub enum Look {
 
 /// The state of a silent thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Found {
+pub enum ThreadState {
     /// Stopped by a signal.
     Stopped,
     /// Sleeping.
@@ -80,12 +80,12 @@ impl Heart {
     /// The first late poll restarts the count: the machine may have been suspended, and a thread
     /// that was silent before may resume with it. Further late polls count as one each, because on
     /// a very busy machine all polls may be late.
-    pub fn is_silent(&mut self, found: Found, look: Look) -> Option<Frozen> {
-        if matches!(found, Found::Traced | Found::Unknown) {
+    pub fn is_silent(&mut self, found: ThreadState, look: PollTiming) -> Option<Frozen> {
+        if matches!(found, ThreadState::Traced | ThreadState::Unknown) {
             self.beats();
             return None;
         }
-        if look == Look::Late && !self.put_off {
+        if look == PollTiming::Late && !self.put_off {
             *self = Heart {
                 put_off: true,
                 ..Heart::default()
@@ -94,7 +94,7 @@ impl Heart {
         }
         self.silent = self.silent.saturating_add(1);
         let looped = match found {
-            Found::Runs { cpu_ms } => {
+            ThreadState::Runs { cpu_ms } => {
                 let since = *self.cpu_ms.get_or_insert(cpu_ms);
                 cpu_ms.saturating_sub(since) >= LOOP_CPU_MS
             }
@@ -104,11 +104,11 @@ impl Heart {
             return None;
         }
         match found {
-            Found::Stopped => Some(Frozen::Stopped),
-            Found::Sleeps => Some(Frozen::Sleeps),
-            Found::Runs { .. } => looped.then_some(Frozen::Loops),
-            Found::Gone => Some(Frozen::Gone),
-            Found::Traced | Found::Unknown => None,
+            ThreadState::Stopped => Some(Frozen::Stopped),
+            ThreadState::Sleeps => Some(Frozen::Sleeps),
+            ThreadState::Runs { .. } => looped.then_some(Frozen::Loops),
+            ThreadState::Gone => Some(Frozen::Gone),
+            ThreadState::Traced | ThreadState::Unknown => None,
         }
     }
 }
@@ -117,40 +117,40 @@ impl Heart {
 mod tests {
     use super::*;
 
-    fn looks(heart: &mut Heart, found: impl Fn(u64) -> Found, looks: u64) -> Option<Frozen> {
-        (0..looks).find_map(|look| heart.is_silent(found(look), Look::InTime))
+    fn looks(heart: &mut Heart, found: impl Fn(u64) -> ThreadState, looks: u64) -> Option<Frozen> {
+        (0..looks).find_map(|look| heart.is_silent(found(look), PollTiming::InTime))
     }
 
     #[test]
     fn who_is_stopped_or_sleeps_for_all_looks_is_frozen_and_a_sign_of_life_begins_anew() {
         let mut heart = Heart::default();
-        assert_eq!(looks(&mut heart, |_| Found::Stopped, 9), None);
+        assert_eq!(looks(&mut heart, |_| ThreadState::Stopped, 9), None);
         heart.beats();
-        assert_eq!(looks(&mut heart, |_| Found::Stopped, 9), None);
+        assert_eq!(looks(&mut heart, |_| ThreadState::Stopped, 9), None);
         assert_eq!(
-            heart.is_silent(Found::Stopped, Look::InTime),
+            heart.is_silent(ThreadState::Stopped, PollTiming::InTime),
             Some(Frozen::Stopped)
         );
         let mut heart = Heart::default();
         assert_eq!(
-            looks(&mut heart, |_| Found::Sleeps, 10),
+            looks(&mut heart, |_| ThreadState::Sleeps, 10),
             Some(Frozen::Sleeps)
         );
     }
 
     #[test]
     fn a_thread_that_gets_no_processor_is_not_frozen_and_one_that_loops_is() {
-        let waits = |_| Found::Runs { cpu_ms: 70 };
+        let waits = |_| ThreadState::Runs { cpu_ms: 70 };
         assert_eq!(looks(&mut Heart::default(), waits, 1_000), None);
-        let starved = |look| Found::Runs { cpu_ms: 70 + look };
+        let starved = |look| ThreadState::Runs { cpu_ms: 70 + look };
         assert_eq!(looks(&mut Heart::default(), starved, 1_000), None);
-        let loops = |look| Found::Runs {
+        let loops = |look| ThreadState::Runs {
             cpu_ms: 70 + 900 * look,
         };
         let found = looks(&mut Heart::default(), loops, 10);
         assert_eq!(found, Some(Frozen::Loops));
         // The thread gets a tenth of a processor only.
-        let slow = |look| Found::Runs {
+        let slow = |look| ThreadState::Runs {
             cpu_ms: 70 + 100 * look,
         };
         assert_eq!(looks(&mut Heart::default(), slow, 20), None);
@@ -160,16 +160,16 @@ mod tests {
 
     #[test]
     fn one_in_a_debugger_or_waiting_for_a_disk_is_not_frozen() {
-        for found in [Found::Traced, Found::Unknown] {
+        for found in [ThreadState::Traced, ThreadState::Unknown] {
             let mut heart = Heart::default();
-            assert_eq!(looks(&mut heart, |_| Found::Sleeps, 9), None);
-            assert_eq!(heart.is_silent(found, Look::InTime), None);
-            assert_eq!(looks(&mut heart, |_| Found::Sleeps, 9), None);
+            assert_eq!(looks(&mut heart, |_| ThreadState::Sleeps, 9), None);
+            assert_eq!(heart.is_silent(found, PollTiming::InTime), None);
+            assert_eq!(looks(&mut heart, |_| ThreadState::Sleeps, 9), None);
         }
     }
 
     fn looks_late(heart: &mut Heart, looks: u32) -> Option<Frozen> {
-        (0..looks).find_map(|_| heart.is_silent(Found::Stopped, Look::Late))
+        (0..looks).find_map(|_| heart.is_silent(ThreadState::Stopped, PollTiming::Late))
     }
 
     #[test]
@@ -182,13 +182,13 @@ mod tests {
     #[test]
     fn late_looks_put_the_notice_off_once() {
         let mut heart = Heart::default();
-        assert_eq!(looks(&mut heart, |_| Found::Stopped, 9), None);
+        assert_eq!(looks(&mut heart, |_| ThreadState::Stopped, 9), None);
         assert_eq!(looks_late(&mut heart, 1), None, "it may wake now");
         for _ in 0..3 {
-            assert_eq!(looks(&mut heart, |_| Found::Stopped, 2), None);
+            assert_eq!(looks(&mut heart, |_| ThreadState::Stopped, 2), None);
             assert_eq!(looks_late(&mut heart, 1), None);
         }
-        let found = looks(&mut heart, |_| Found::Stopped, 1);
+        let found = looks(&mut heart, |_| ThreadState::Stopped, 1);
         assert_eq!(found, Some(Frozen::Stopped));
     }
 

@@ -35,4 +35,4 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A shared descriptor that may be sent more than once.
-pub type Shared = Arc<OwnedFd>;
+pub type SharedFd = Arc<OwnedFd>;

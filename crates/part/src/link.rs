@@ -1,11 +1,11 @@
 //! A role's end of the channel to its supervisor, and the socket on which the next supervisor
 //! connects after the current one has died. One descriptor covers both.
 
-use crate::Shared;
+use crate::SharedFd;
 use crate::channel::{Channel, ChannelError, Received};
 use crate::entry;
 use crate::guard::Guard;
-use crate::role::{Manner, Message};
+use crate::role::{Manner, SupervisorMessage};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -18,7 +18,7 @@ const GUARD: u64 = 1;
 const SIGNALS: u64 = 2;
 
 /// The connection of a role to its supervisor, which may be missing for a while.
-pub struct Link {
+pub struct SupervisorConnection {
     set: OwnedFd,
     channel: Option<Channel>,
     guard: Option<Guard>,
@@ -46,13 +46,17 @@ pub enum LinkEvent {
     },
 }
 
-impl Link {
+impl SupervisorConnection {
     /// Creates the link of a role that runs a version under the supervisor of a channel.
     ///
     /// # Errors
     /// The epoll set cannot be created.
-    pub fn new(channel: Channel, guard: Option<Guard>, version: u64) -> Result<Link, Errno> {
-        let mut link = Link {
+    pub fn new(
+        channel: Channel,
+        guard: Option<Guard>,
+        version: u64,
+    ) -> Result<SupervisorConnection, Errno> {
+        let mut link = SupervisorConnection {
             set: epoll::create(CreateFlags::CLOEXEC)?,
             channel: None,
             guard: None,
@@ -152,9 +156,9 @@ impl Link {
             return;
         };
         if self.channel.is_some() {
-            return guard.turn_away();
+            return guard.close_waiting();
         }
-        if let Some(channel) = guard.take_in(self.version) {
+        if let Some(channel) = guard.accept_supervisor(self.version) {
             // If the channel cannot be watched, it is dropped, and the process sees the end of its
             // connection.
             let _ = self.listen(channel);
@@ -163,11 +167,11 @@ impl Link {
 
     /// Returns the next event for the role; None if there is none. Messages about the link itself
     /// are handled here.
-    pub fn hear(&mut self) -> Option<LinkEvent> {
+    pub fn next_event(&mut self) -> Option<LinkEvent> {
         self.see_who_comes();
         if self.channel.is_none() && self.is_signalled() {
             return Some(LinkEvent::Message(Received {
-                message: Message::Stop(Manner::Soft),
+                message: SupervisorMessage::Stop(Manner::Soft),
                 ask: 0,
                 descriptors: Vec::new(),
             }));
@@ -202,26 +206,31 @@ impl Link {
 
     fn obey(&mut self, received: Received) -> Option<Received> {
         match received.message {
-            Message::Guard { uid } => {
+            SupervisorMessage::Guard { uid } => {
                 // If the new socket cannot be watched, the previous one stays.
                 let _ = self.watch_for_others(Guard::new(uid, received.descriptors));
             }
             // The next supervisor requests the number of the version.
-            Message::GiveVersion => self.ready(),
-            Message::TellPulse => self.say(&Message::Pulse, &[]),
-            Message::Unknown { .. } => {}
+            SupervisorMessage::GiveVersion => self.ready(),
+            SupervisorMessage::TellPulse => self.send_message(&SupervisorMessage::Pulse, &[]),
+            SupervisorMessage::Unknown { .. } => {}
             _ => return Some(received),
         }
         None
     }
 
     /// Sends a message to the supervisor.
-    pub fn say(&mut self, message: &Message, descriptors: &[Shared]) {
-        self.say_numbered(0, message, descriptors);
+    pub fn send_message(&mut self, message: &SupervisorMessage, descriptors: &[SharedFd]) {
+        self.send_numbered(0, message, descriptors);
     }
 
     /// Sends the response to a request.
-    pub fn say_numbered(&mut self, ask: u64, message: &Message, descriptors: &[Shared]) {
+    pub fn send_numbered(
+        &mut self,
+        ask: u64,
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
+    ) {
         if let Some(channel) = &mut self.channel {
             // Ignored: the death of the supervisor is noticed at the next read.
             let _ = channel.send_numbered(ask, message, descriptors);
@@ -230,45 +239,45 @@ impl Link {
     }
 
     /// Reports to the supervisor that a message is of an unknown kind.
-    pub fn not_known(&mut self, message: &Message) {
+    pub fn report_unknown_message(&mut self, message: &SupervisorMessage) {
         let kind = message.kind();
-        self.say(&Message::Unknown { kind }, &[]);
+        self.send_message(&SupervisorMessage::Unknown { kind }, &[]);
     }
 
     /// Reports to the supervisor that the version runs.
     pub fn ready(&mut self) {
         let (version, words) = (self.version, String::new());
-        self.say(&Message::Ready { version, words }, &[]);
+        self.send_message(&SupervisorMessage::Ready { version, words }, &[]);
     }
 
     /// Records the version that the role is about to apply.
-    pub fn take(&mut self, version: u64) {
+    pub fn begin_version(&mut self, version: u64) {
         self.taking = version;
     }
 
-    /// Reports that the version of the last [`Link::take`] is in service.
-    pub fn taken(&mut self) {
+    /// Reports that the version of the last [`SupervisorConnection::take`] is in service.
+    pub fn report_version_applied(&mut self) {
         self.version = self.taking;
         let (version, words) = (self.version, String::new());
-        self.say(&Message::Taken { version, words }, &[]);
+        self.send_message(&SupervisorMessage::Taken { version, words }, &[]);
     }
 
-    /// Reports that the version of the last [`Link::take`] was refused, with the reason.
+    /// Reports that the version of the last [`SupervisorConnection::take`] was refused, with the reason.
     pub fn refused(&mut self, words: String) {
         let version = self.taking;
-        self.say(&Message::Refused { version, words }, &[]);
+        self.send_message(&SupervisorMessage::Refused { version, words }, &[]);
     }
 
     /// Sends the shutdown reason as the final message.
-    pub fn last_words(&mut self, words: String) {
+    pub fn send_shutdown_reason(&mut self, words: String) {
         if let Some(channel) = &mut self.channel {
-            entry::last_words(channel, words);
+            entry::send_shutdown_reason(channel, words);
         }
     }
 }
 
-impl AsFd for Link {
-    /// Readable when [`Link::hear`] has an event.
+impl AsFd for SupervisorConnection {
+    /// Readable when [`SupervisorConnection::hear`] has an event.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.set.as_fd()
     }

@@ -14,11 +14,11 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// Second word of the command line.
-    pub word: &'static str,
+    pub argument: &'static str,
     /// Process title in `ps`.
-    pub shown: &'static str,
+    pub process_title: &'static str,
     /// Name of the process in messages.
-    pub what: &'static str,
+    pub display_name: &'static str,
     /// The inherited environment variables.
     pub environment: Environment,
 }
@@ -47,10 +47,10 @@ pub struct RoleRow {
     pub ready_limit: Option<Duration>,
     /// Minimum age at which the main loop must respond; reading the first version may take longer
     /// than the usual timeout.
-    pub beats_after: Duration,
+    pub heartbeat_grace: Duration,
     /// The parts to which the part may send messages. Empty for a role that its clients could
     /// compromise.
-    pub says_to: &'static [&'static str],
+    pub message_recipients: &'static [&'static str],
     /// True if the role may request the reports of all parts.
     pub reads_reports: bool,
     /// True if the role gets a certificate of the cluster's CA for its connections to other nodes.
@@ -63,23 +63,23 @@ pub struct RoleRow {
 #[derive(Clone, Copy)]
 pub enum Life {
     /// The primary role serves a version with listeners; the program ends with the role.
-    Serves(Serves),
+    Serves(PrimaryProperties),
     /// A sidecar role runs while a version configures its part.
-    Beside(Beside),
+    Beside(SidecarProperties),
     /// The control role chooses the version in service, on a machine of a cluster.
-    Governs(Governs),
+    Governs(ControllerProperties),
 }
 
 /// The properties of the primary role.
 #[derive(Clone, Copy)]
-pub struct Serves {
+pub struct PrimaryProperties {
     /// Creates the message by which the role serves an operator's connection.
     pub operate: fn(Level) -> PartMessage,
 }
 
 /// The properties of the control role.
 #[derive(Clone, Copy)]
-pub struct Governs {
+pub struct ControllerProperties {
     /// Name of its socket in the runtime directory.
     pub socket: &'static str,
     /// Creates the payload of the start from the paths of the state directory and the socket.
@@ -96,7 +96,7 @@ pub struct Governs {
 #[derive(Default)]
 pub struct FirstMessages {
     /// The reason, for the operator; empty without messages.
-    pub words: &'static str,
+    pub reason: &'static str,
     /// The messages.
     pub messages: Vec<PartMessage>,
 }
@@ -111,43 +111,43 @@ pub struct AcceptedFile {
 
 /// The properties of a sidecar role, which runs with or without the primary role.
 #[derive(Clone, Copy)]
-pub struct Beside {
+pub struct SidecarProperties {
     /// The noun for the configured objects of the part, for messages: `virtual addresses`.
-    pub things: &'static str,
+    pub configured_noun: &'static str,
     /// The parts whose roles must be ready before this one starts, if the version has them. This
     /// role ends before they do.
-    pub needs: &'static [&'static str],
+    pub dependencies: &'static [&'static str],
     /// True if the role has a state file that its successor reads.
-    pub keeps: bool,
+    pub has_state_file: bool,
     /// True if the stored state is still valid when the program starts after a stop, such as the
     /// list of sessions that were signed out.
-    pub remembers: bool,
+    pub state_survives_stop: bool,
     /// True if the role gets the heartbeat memory of the proxy, and the list of roles with clients
     /// that do not run.
-    pub shares: bool,
+    pub shares_heartbeats: bool,
     /// True if clients connect to the role at addresses of this machine, which are of no use while
     /// the role does not run.
-    pub answers: bool,
+    pub has_clients: bool,
     /// True if two processes of the role may run for a moment, so that a replacement causes no
     /// interruption.
-    pub overlaps: bool,
+    pub can_overlap: bool,
     /// True if the role's work continues when the program stops: its leases are not released, and
     /// expire unless the program starts again before.
-    pub outlives: bool,
+    pub continues_after_stop: bool,
 }
 
-impl Beside {
+impl SidecarProperties {
     /// Creates the properties of a sidecar role without dependencies and shared memory.
-    pub const fn plain(things: &'static str) -> Beside {
-        Beside {
-            things,
-            needs: &[],
-            keeps: true,
-            remembers: false,
-            shares: false,
-            answers: false,
-            overlaps: false,
-            outlives: false,
+    pub const fn plain(things: &'static str) -> SidecarProperties {
+        SidecarProperties {
+            configured_noun: things,
+            dependencies: &[],
+            has_state_file: true,
+            state_survives_stop: false,
+            shares_heartbeats: false,
+            has_clients: false,
+            can_overlap: false,
+            continues_after_stop: false,
         }
     }
 }
@@ -165,16 +165,16 @@ impl RoleRow {
             entry,
             main,
             ready_limit: Some(Duration::from_secs(30)),
-            beats_after: Duration::ZERO,
-            says_to: &[],
+            heartbeat_grace: Duration::ZERO,
+            message_recipients: &[],
             reads_reports: false,
             certified: false,
-            life: Life::Beside(Beside::plain(things)),
+            life: Life::Beside(SidecarProperties::plain(things)),
         }
     }
 
     /// Returns the sidecar properties; None if the role is not a sidecar.
-    pub fn beside(&self) -> Option<&Beside> {
+    pub fn sidecar(&self) -> Option<&SidecarProperties> {
         match &self.life {
             Life::Beside(beside) => Some(beside),
             Life::Serves(_) | Life::Governs(_) => None,
@@ -202,13 +202,13 @@ pub fn all() -> &'static [&'static RoleRow] {
 }
 
 /// Returns whether the role of this part is the primary one.
-pub fn serves(part: &str) -> bool {
+pub fn is_primary(part: &str) -> bool {
     let mut rows = all().iter();
     rows.any(|row| row.part == part && matches!(row.life, Life::Serves(_)))
 }
 
 /// Returns the parts of the sidecar roles.
-pub fn beside() -> impl Iterator<Item = &'static str> {
-    let beside = all().iter().filter(|row| row.beside().is_some());
+pub fn sidecar_parts() -> impl Iterator<Item = &'static str> {
+    let beside = all().iter().filter(|row| row.sidecar().is_some());
     beside.map(|row| row.part)
 }

@@ -2,12 +2,12 @@
 //! after its file was replaced, or from the binary that replaced it. Also adopts processes that
 //! another supervisor started.
 
-use crate::Shared;
+use crate::SharedFd;
 use crate::channel::{Channel, ChannelError, Received};
 use crate::heart::Heart;
-use crate::role::{Manner, Message, Personality};
+use crate::role::{Manner, Personality, SupervisorMessage};
 use crate::row::{self, Entry, Environment};
-use crate::voice::Voice;
+use crate::voice::MessagePrinter;
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
@@ -68,32 +68,32 @@ const FOR_THE_SUPERVISOR: [&str; 6] = [
 
 /// Entry of the loader.
 pub const LOADER_ENTRY: Entry = Entry {
-    word: LOADER,
-    shown: "evenkeel: loader",
-    what: "loader",
+    argument: LOADER,
+    process_title: "evenkeel: loader",
+    display_name: "loader",
     environment: Environment::All,
 };
 
 /// Entry of the process that runs the programs of external checks.
 pub const CHECKS_ENTRY: Entry = Entry {
-    word: CHECKS,
-    shown: "evenkeel: checks",
-    what: "process of external checks",
+    argument: CHECKS,
+    process_title: "evenkeel: checks",
+    display_name: "process of external checks",
     environment: Environment::Few,
 };
 
 /// Entry of a process that shows the route of a request.
 pub const ROUTE_ENTRY: Entry = Entry {
-    word: ROUTE,
-    shown: "evenkeel: route",
-    what: "process of a route",
+    argument: ROUTE,
+    process_title: "evenkeel: route",
+    display_name: "process of a route",
     environment: Environment::Few,
 };
 
 /// Creates an error about such a process.
 pub fn failure(entry: Entry, why: Why) -> StartFailure {
     StartFailure {
-        what: entry.what,
+        what: entry.display_name,
         why,
     }
 }
@@ -137,11 +137,11 @@ pub struct Started {
     /// Channel to the process.
     pub channel: Channel,
     /// True if the channel is closed.
-    pub silent: bool,
+    pub is_channel_closed: bool,
     /// Liveness of the main loop.
     pub heart: Heart,
     /// True if a ping was sent and no message has arrived since.
-    asked: bool,
+    is_ping_pending: bool,
 }
 
 /// Shortest and longest interval of polling for the end of a process whose pidfd does not report
@@ -153,7 +153,7 @@ const TAKEN_MAX: usize = 64;
 
 /// The way in which a process ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ending {
+pub enum ProcessExit {
     /// The exit status that a parent gets.
     Status(ExitStatus),
     /// The process was not a child, so its exit status is unknown.
@@ -177,7 +177,7 @@ pub fn start(
     match first(&mut process) {
         Ok(()) => Ok(process),
         Err(failure) => {
-            process.end_now();
+            process.kill_and_wait();
             Err(failure)
         }
     }
@@ -192,9 +192,9 @@ fn execute(
     let (channel, theirs) = Channel::pair()?;
     let number = theirs.as_raw_fd();
     let mut command = Command::new(program);
-    command.arg0(entry.shown).args([
+    command.arg0(entry.process_title).args([
         INTERNAL,
-        entry.word,
+        entry.argument,
         &number.to_string(),
         personality.program(),
     ]);
@@ -210,7 +210,7 @@ fn execute(
         }
     }
     command.envs(variables.iter().copied());
-    if entry.word != LOADER {
+    if entry.argument != LOADER {
         // Standard input stays open for the loader, which may have to read a file from there.
         command.stdin(Stdio::null());
     }
@@ -251,9 +251,9 @@ impl Started {
             pid,
             pidfd,
             channel,
-            silent: false,
+            is_channel_closed: false,
             heart: Heart::default(),
-            asked: false,
+            is_ping_pending: false,
         }
     }
 
@@ -268,7 +268,7 @@ impl Started {
     }
 
     /// Returns a descriptor that is readable once the process has ended.
-    pub fn end(&self) -> BorrowedFd<'_> {
+    pub fn exit_descriptor(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 
@@ -276,26 +276,27 @@ impl Started {
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
         // A channel that the peer has closed is always ready, so only the end of the process is
         // polled then.
-        let channel = (!self.silent).then(|| PollFd::new(&self.channel, self.channel.interest()));
-        let end = PollFd::from_borrowed_fd(self.end(), PollFlags::IN);
+        let channel =
+            (!self.is_channel_closed).then(|| PollFd::new(&self.channel, self.channel.interest()));
+        let end = PollFd::from_borrowed_fd(self.exit_descriptor(), PollFlags::IN);
         channel.into_iter().chain(std::iter::once(end))
     }
 
     /// Returns the next message. A process that sends invalid messages is killed.
-    pub fn hear(&mut self, voice: &mut Voice) -> Option<Received> {
-        if self.silent {
+    pub fn receive_message(&mut self, voice: &mut MessagePrinter) -> Option<Received> {
+        if self.is_channel_closed {
             return None;
         }
         match self.channel.flush().and_then(|()| self.channel.receive()) {
             Ok(received) => {
                 if received.is_some() {
-                    self.asked = false;
+                    self.is_ping_pending = false;
                     self.heart.beats();
                 }
                 received
             }
             Err(error) => {
-                self.silent = true;
+                self.is_channel_closed = true;
                 if !matches!(error, ChannelError::Closed) {
                     self.kill();
                     voice.alert(self.failure(Why::Channel(error)));
@@ -306,12 +307,12 @@ impl Started {
     }
 
     /// Returns how the process ended, if it has ended.
-    pub fn ended(&mut self) -> Option<Ending> {
+    pub fn process_exit(&mut self) -> Option<ProcessExit> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
-            Ok(status) => status.map(|status| Ending::Status(exit_status(&status))),
+            Ok(status) => status.map(|status| ProcessExit::Status(exit_status(&status))),
             // The process is not a child of this one: only the fact that it ended is visible.
-            Err(_) => has_ended(&self.pidfd).then_some(Ending::Unknown),
+            Err(_) => has_ended(&self.pidfd).then_some(ProcessExit::Unknown),
         }
     }
 
@@ -325,7 +326,11 @@ impl Started {
     ///
     /// # Errors
     /// The channel fails otherwise.
-    pub fn send(&mut self, message: &Message, descriptors: &[Shared]) -> Result<(), StartFailure> {
+    pub fn send(
+        &mut self,
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
+    ) -> Result<(), StartFailure> {
         match self.channel.send(message, descriptors) {
             Ok(()) | Err(ChannelError::Closed) => Ok(()),
             Err(error) => Err(self.failure(Why::Channel(error))),
@@ -337,51 +342,62 @@ impl Started {
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub fn guard(&mut self, listener: Option<&Shared>) -> Result<(), StartFailure> {
+    pub fn set_survives_supervisor(
+        &mut self,
+        listener: Option<&SharedFd>,
+    ) -> Result<(), StartFailure> {
         let uid = rustix::process::geteuid().as_raw();
-        let listener: Vec<Shared> = listener.into_iter().cloned().collect();
-        self.send(&Message::Guard { uid }, &listener)
+        let listener: Vec<SharedFd> = listener.into_iter().cloned().collect();
+        self.send(&SupervisorMessage::Guard { uid }, &listener)
     }
 
     /// Sends a message. Returns false if the message cannot arrive; the process has usually ended
     /// then.
-    pub fn say(&mut self, message: &Message, descriptors: &[Shared]) -> bool {
-        self.say_numbered(0, message, descriptors)
+    pub fn send_message(&mut self, message: &SupervisorMessage, descriptors: &[SharedFd]) -> bool {
+        self.send_numbered(0, message, descriptors)
     }
 
     /// As [`Self::say`], for a numbered request or response.
-    pub fn say_numbered(&mut self, ask: u64, message: &Message, descriptors: &[Shared]) -> bool {
-        !self.silent && (self.channel.send_numbered(ask, message, descriptors)).is_ok()
+    pub fn send_numbered(
+        &mut self,
+        ask: u64,
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
+    ) -> bool {
+        !self.is_channel_closed && (self.channel.send_numbered(ask, message, descriptors)).is_ok()
     }
 
     /// Sends a ping; any later message counts as the response. Returns whether the ping can arrive.
     /// The timeout starts now.
-    pub fn ask(&mut self, message: &Message) -> bool {
-        self.asked = self.say(message, &[]);
-        if self.asked {
+    pub fn send_ping(&mut self, message: &SupervisorMessage) -> bool {
+        self.is_ping_pending = self.send_message(message, &[]);
+        if self.is_ping_pending {
             self.heart.beats();
         }
-        self.asked
+        self.is_ping_pending
     }
 
     /// Sends the heartbeat memory to the process: the proxy writes it from now on, the address role
     /// reads it. A proxy without the memory counts as serving nothing; an address role without the
     /// memory knows of no proxy.
-    pub fn share(&mut self, memory: Option<&Shared>) {
+    pub fn share(&mut self, memory: Option<&SharedFd>) {
         // If the message cannot be sent, the end of the process is about to be noticed.
-        let _ = self.say(&Message::Shared, memory.map_or(&[], std::slice::from_ref));
+        let _ = self.send_message(
+            &SupervisorMessage::Shared,
+            memory.map_or(&[], std::slice::from_ref),
+        );
     }
 
     /// Stops the process; by a signal if the channel is closed.
     pub fn stop(&mut self, manner: Manner, signal: Signal) {
-        if !self.say(&Message::Stop(manner), &[]) {
+        if !self.send_message(&SupervisorMessage::Stop(manner), &[]) {
             self.signal(signal);
         }
     }
 
     /// Returns whether a ping has no response yet.
     pub fn is_asked(&self) -> bool {
-        self.asked
+        self.is_ping_pending
     }
 
     /// Sends a signal to the process; no error if it has ended.
@@ -395,18 +411,18 @@ impl Started {
     }
 
     /// Kills the process and waits for its end.
-    pub fn end_now(&mut self) {
+    pub fn kill_and_wait(&mut self) {
         self.wait_for_end(Instant::now());
     }
 
     /// Waits until the process has ended; kills it after `until`.
     pub fn wait_for_end(&mut self, until: Instant) {
-        while self.ended().is_none() {
+        while self.process_exit().is_none() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 self.kill();
             }
-            self.take_some();
+            self.drop_messages();
             let wait = left.clamp(END_LOOK_MIN, END_LOOK_MAX);
             let wait = Timespec {
                 tv_sec: 0,
@@ -419,15 +435,15 @@ impl Started {
     }
 
     /// Reads and drops some messages, so that the process does not block on a full channel.
-    fn take_some(&mut self) {
+    fn drop_messages(&mut self) {
         for _ in 0..TAKEN_MAX {
-            if self.silent {
+            if self.is_channel_closed {
                 return;
             }
             match self.channel.flush().and_then(|()| self.channel.receive()) {
                 Ok(Some(_)) => {}
                 Ok(None) => return,
-                Err(_) => self.silent = true,
+                Err(_) => self.is_channel_closed = true,
             }
         }
     }
@@ -479,7 +495,7 @@ pub fn enter(words: &[std::ffi::OsString]) -> Result<Entered, EntryError> {
     let [word, number, name] = words else {
         return Err(EntryError::ByHand);
     };
-    let roles = row::all().iter().map(|row| row.entry.word);
+    let roles = row::all().iter().map(|row| row.entry.argument);
     let word = { roles.chain([LOADER, CHECKS, ROUTE]) }
         .find(|known| word == known)
         .ok_or(EntryError::ByHand)?;

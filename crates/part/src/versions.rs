@@ -2,8 +2,8 @@
 //! changes that the part requests. No secret is transmitted: texts have their passwords covered,
 //! and an [`Edit`] may leave them covered.
 //!
-//! A part sends the control role one end of a socket pair ([`envelope`]), then a [`Question`] over
-//! the other end. The control role sends one [`Answer`] back and closes the connection. Each frame
+//! A part sends the control role one end of a socket pair ([`envelope`]), then a [`VersionsRequest`] over
+//! the other end. The control role sends one [`VersionsResponse`] back and closes the connection. Each frame
 //! is a length (u32, big endian) and the value as [`codec`] encodes it.
 
 use crate::codec;
@@ -39,57 +39,57 @@ pub fn framed<T: Serialize>(value: &T, max: usize) -> Option<Vec<u8>> {
 
 /// A request to the control role.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Question {
-    /// Requests the versions, the newest first: [`Answer::Versions`].
+pub enum VersionsRequest {
+    /// Requests the versions, the newest first: [`VersionsResponse::Versions`].
     Versions {
         /// Maximum number of versions.
         max: u32,
     },
-    /// Requests the files of a version: [`Answer::Files`].
+    /// Requests the files of a version: [`VersionsResponse::VersionFiles`].
     Files {
         /// Version number; None for the accepted version.
         version: Option<u64>,
     },
-    /// Requests the differences between two versions: [`Answer::Differences`].
+    /// Requests the differences between two versions: [`VersionsResponse::Differences`].
     Differences {
         /// The older version; None compares with no files.
         from: Option<u64>,
         /// The newer version.
         to: u64,
     },
-    /// Requests the version that last changed each line of a file: [`Answer::Blame`].
+    /// Requests the version that last changed each line of a file: [`VersionsResponse::Blame`].
     Blame {
         /// Version number.
         version: u64,
         /// Path of the file.
         path: String,
     },
-    /// Requests a check whether this node could serve an edit: [`Answer::Findings`].
+    /// Requests a check whether this node could serve an edit: [`VersionsResponse::Findings`].
     Check(Edit),
-    /// Proposes an edit as a new version: [`Answer::Done`] as soon as the cluster has the version,
+    /// Proposes an edit as a new version: [`VersionsResponse::Done`] as soon as the cluster has the version,
     /// before it is decided.
     Apply {
         /// The version to change and its new texts.
         edit: Edit,
         /// Author, reason and confirmation timeout.
-        change: Change,
+        change: ChangeDescription,
     },
     /// Proposes the files of an older version as a new one; the response is that of
-    /// [`Question::Apply`].
+    /// [`VersionsRequest::Apply`].
     RollBack {
         /// Number of the older version.
         to: u64,
         /// Author, reason and confirmation timeout.
-        change: Change,
+        change: ChangeDescription,
     },
-    /// Accepts the version that waits for confirmation: [`Answer::Done`].
+    /// Accepts the version that waits for confirmation: [`VersionsResponse::Done`].
     Confirm {
         /// Number of the version in progress.
         version: u64,
         /// Name of the user.
         by: String,
     },
-    /// Rolls back the version in progress: [`Answer::Done`].
+    /// Rolls back the version in progress: [`VersionsResponse::Done`].
     Cancel {
         /// Number of the version in progress.
         version: u64,
@@ -109,7 +109,7 @@ pub struct Edit {
 
 /// Author and reason of a change.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Change {
+pub struct ChangeDescription {
     /// Name of the user.
     pub by: String,
     /// Reason for the change.
@@ -121,15 +121,15 @@ pub struct Change {
 
 /// A response of the control role.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Answer {
+pub enum VersionsResponse {
     /// The newest versions and the state of the cluster.
     Versions(Versions),
     /// The files of a version.
-    Files(Files),
+    Files(VersionFiles),
     /// The files that differ.
     Differences(Vec<Difference>),
     /// The lines of a file.
-    Blame(Vec<Line>),
+    Blame(Vec<BlameLine>),
     /// Result of a check.
     Findings(Findings),
     /// The action succeeded.
@@ -162,7 +162,7 @@ pub struct Versions {
     /// Reasons why no change is possible now; empty if changes are possible.
     pub frozen: Vec<String>,
     /// All requested versions, the newest first.
-    pub all: Vec<Version>,
+    pub all: Vec<ConfigurationVersion>,
     /// Events of the cluster, the newest first.
     pub events: Vec<Happened>,
 }
@@ -182,7 +182,7 @@ pub struct Happened {
 /// A version of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Version {
+pub struct ConfigurationVersion {
     /// Version number.
     pub id: u64,
     /// Number of the version that this one is based on.
@@ -196,7 +196,7 @@ pub struct Version {
     /// Time of the proposal, seconds since 1970.
     pub time_s: i64,
     /// Progress of the version.
-    pub stage: Stage,
+    pub stage: VersionStage,
     /// Progress in a few words.
     pub stage_words: String,
     /// The reason for a refusal or rollback.
@@ -207,7 +207,7 @@ pub struct Version {
 
 /// The progress of a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub enum Stage {
+pub enum VersionStage {
     /// Every reachable node checks the version.
     #[default]
     Checking,
@@ -225,12 +225,15 @@ pub enum Stage {
     RolledBack,
 }
 
-impl Stage {
+impl VersionStage {
     /// Returns whether the version is neither accepted nor refused nor rolled back.
     pub fn is_in_progress(self) -> bool {
         match self {
-            Stage::Checking | Stage::Canary | Stage::Rollout | Stage::AwaitsConfirmation => true,
-            Stage::Accepted | Stage::Refused | Stage::RolledBack => false,
+            VersionStage::Checking
+            | VersionStage::Canary
+            | VersionStage::Rollout
+            | VersionStage::AwaitsConfirmation => true,
+            VersionStage::Accepted | VersionStage::Refused | VersionStage::RolledBack => false,
         }
     }
 }
@@ -238,7 +241,7 @@ impl Stage {
 /// The files of a version.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Files {
+pub struct VersionFiles {
     /// Version number.
     pub version: u64,
     /// The files; those of the command line first.
@@ -274,7 +277,7 @@ pub struct Difference {
 /// A line of a file, with the version that last changed it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Line {
+pub struct BlameLine {
     /// The version that last changed the line.
     pub version: u64,
     /// True if the line may be from an older version that is no longer stored.
@@ -355,14 +358,14 @@ mod tests {
 
     #[test]
     fn a_value_stands_behind_its_length_and_none_is_too_long() {
-        let question = Question::Check(Edit {
+        let question = VersionsRequest::Check(Edit {
             of: 3,
             texts: vec![("/a.cfg".to_owned(), "global\n".to_owned())],
         });
         let bytes = framed(&question, QUESTION_BYTES_MAX).unwrap();
         let (length, value) = bytes.split_at(4);
         assert_eq!(length, u32::try_from(value.len()).unwrap().to_be_bytes());
-        let decoded: Question = codec::decode(value).unwrap();
+        let decoded: VersionsRequest = codec::decode(value).unwrap();
         assert_eq!(decoded, question);
         assert_eq!(framed(&question, value.len() - 1), None);
         assert!(is_envelope(&envelope("cluster")));

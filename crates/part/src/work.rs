@@ -1,14 +1,14 @@
 //! The process of a single-threaded role that handles one event at a time. Its life cycle under the
 //! supervisor is the same for all such roles; a [`Work`] implements the rest.
 
-use crate::Shared;
+use crate::SharedFd;
 use crate::channel::{Channel, Received, timespec};
 use crate::entry;
 use crate::guard::Guard;
-use crate::link::{Link, LinkEvent};
+use crate::link::{LinkEvent, SupervisorConnection};
 use crate::memory;
-use crate::report::Report;
-use crate::role::{Manner, MemberNews, Message, Parcel, PartMessage, Take};
+use crate::report::StatusReport;
+use crate::role::{Manner, MemberNews, Parcel, PartMessage, SupervisorMessage, Take};
 use crate::state_file;
 use crate::voice;
 use nix::sys::signal::SigSet;
@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
 /// A request to another part, through the supervisor.
-pub struct Question {
+pub struct PartRequest {
     /// Request number, not 0; the response repeats it.
     pub number: u64,
     /// The request.
-    pub message: Message,
+    pub message: SupervisorMessage,
     /// Descriptors that are sent with the request.
-    pub descriptors: Vec<Shared>,
+    pub descriptors: Vec<SharedFd>,
 }
 
 /// The work of a role.
@@ -46,44 +46,44 @@ pub trait Work: Sized {
     fn change(&mut self, payload: &[u8]) -> Result<(), String>;
 
     /// Returns when [`Work::work`] must be called next.
-    fn due(&self) -> Option<Instant>;
+    fn next_due(&self) -> Option<Instant>;
 
     /// Does the work that is due.
-    fn work(&mut self);
+    fn run_due_work(&mut self);
 
     /// Returns the state with which the next role starts; it is stored after each call of
     /// the other methods.
     fn state(&self) -> Vec<u8>;
 
     /// Returns the report for operators.
-    fn report(&self) -> Report;
+    fn report(&self) -> StatusReport;
 
     /// Returns a descriptor that is readable when [`Work::work`] must be called before its due
     /// time.
-    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
     /// Handles a message for this part. Returns the response, empty if the message has none; None
     /// if the message is not known.
-    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+    fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         let _ = message;
         None
     }
 
     /// Handles a report of the control role about this machine as a cluster member.
-    fn member(&mut self, news: &MemberNews) {
+    fn update_membership(&mut self, news: &MemberNews) {
         let _ = news;
     }
 
     /// Handles a message for this part that carries a connection, as [`Work::hear`] does.
-    fn connected(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
+    fn handle_connection(&mut self, message: &PartMessage, connection: OwnedFd) -> Option<Vec<u8>> {
         let _ = (message, connection);
         None
     }
 
     /// Handles the end of another part on this machine: its earlier messages no longer hold.
-    fn gone(&mut self, part: &str) {
+    fn handle_part_end(&mut self, part: &str) {
         let _ = part;
     }
 
@@ -104,25 +104,25 @@ pub trait Work: Sized {
     }
 
     /// Removes and returns the messages for other parts.
-    fn say(&mut self) -> Vec<PartMessage> {
+    fn take_messages(&mut self) -> Vec<PartMessage> {
         Vec::new()
     }
 
     /// Removes and returns the requests to other parts.
-    fn ask(&mut self) -> Vec<Question> {
+    fn take_requests(&mut self) -> Vec<PartRequest> {
         Vec::new()
     }
 
     /// Handles the response to a request of this role or of the previous one.
-    fn answered(&mut self, answer: Received) {
+    fn handle_response(&mut self, answer: Received) {
         let _ = answer;
     }
 }
 
 /// A role in its main loop.
-struct Running<W> {
+struct RoleLoop<W> {
     work: W,
-    link: Link,
+    link: SupervisorConnection,
     keep: Option<OwnedFd>,
     /// Current contents of the state file.
     stored: Vec<u8>,
@@ -135,7 +135,7 @@ pub fn main<W: Work>(mut channel: Channel) -> ExitCode {
     // inherited the mask. The call cannot fail with a valid set.
     let _ = SigSet::empty().thread_set_mask();
     let first = |received: Received| match received.message {
-        Message::Take(take) => {
+        SupervisorMessage::Take(take) => {
             let parcel = take.sort(received.descriptors)?;
             Some((take, parcel))
         }
@@ -155,7 +155,7 @@ fn start<W: Work>(
     mut channel: Channel,
     guard: Option<Guard>,
     (take, parcel): (&Take, Parcel<OwnedFd>),
-) -> Option<Running<W>> {
+) -> Option<RoleLoop<W>> {
     let state = parcel.keep.as_ref();
     let state = state.and_then(|file| state_file::read(file.as_fd()));
     let payload = memory::read(&parcel.payload).map_err(|error| error.to_string());
@@ -163,13 +163,13 @@ fn start<W: Work>(
     let work = match work {
         Ok(work) => work,
         Err(words) => {
-            entry::last_words(&mut channel, words);
+            entry::send_shutdown_reason(&mut channel, words);
             return None;
         }
     };
-    let mut link = Link::new(channel, guard, take.version).ok()?;
+    let mut link = SupervisorConnection::new(channel, guard, take.version).ok()?;
     link.ready();
-    Some(Running {
+    Some(RoleLoop {
         work,
         link,
         keep: parcel.keep,
@@ -177,7 +177,7 @@ fn start<W: Work>(
     })
 }
 
-impl<W: Work> Running<W> {
+impl<W: Work> RoleLoop<W> {
     fn run(mut self) -> ExitCode {
         let mut supervisors = self.link.supervisors();
         loop {
@@ -185,56 +185,57 @@ impl<W: Work> Running<W> {
                 self.work.adopted();
             }
             self.store();
-            let due = self.work.due();
+            let due = self.work.next_due();
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-            self.say();
+            self.send_messages();
             let is_woken = {
                 let mut watched = vec![PollFd::new(&self.link, PollFlags::IN)];
-                let wakes = self.work.wakes();
+                let wakes = self.work.wake_descriptor();
                 watched.extend(wakes.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
                 // The loop checks everything again, also after an interruption.
                 let _ = poll(&mut watched, left.map(timespec).as_ref());
                 watched.get(1).is_some_and(|one| !one.revents().is_empty())
             };
-            while let Some(heard) = self.link.hear() {
+            while let Some(heard) = self.link.next_event() {
                 match heard {
                     LinkEvent::Left { stays: true } => {}
                     LinkEvent::Left { stays: false } => return ExitCode::SUCCESS,
                     LinkEvent::Message(received) => {
                         if let Some(manner) = self.obey(received) {
-                            self.end(manner);
+                            self.stop_work(manner);
                             return ExitCode::SUCCESS;
                         }
                     }
                 }
             }
             if is_woken || due.is_some_and(|due| due <= Instant::now()) {
-                self.work.work();
+                self.work.run_due_work();
             }
         }
     }
 
-    fn say(&mut self) {
-        for message in self.work.say() {
-            self.link.say(&Message::Part(Box::new(message)), &[]);
+    fn send_messages(&mut self) {
+        for message in self.work.take_messages() {
+            self.link
+                .send_message(&SupervisorMessage::Part(Box::new(message)), &[]);
         }
-        for Question {
+        for PartRequest {
             number,
             message,
             descriptors,
-        } in self.work.ask()
+        } in self.work.take_requests()
         {
-            self.link.say_numbered(number, &message, &descriptors);
+            self.link.send_numbered(number, &message, &descriptors);
         }
     }
 
     /// Stops the work, and sends its messages until it has stopped.
-    fn end(&mut self, manner: Manner) {
+    fn stop_work(&mut self, manner: Manner) {
         self.work.stop(manner);
         loop {
             // Evaluated before the last messages are sent, so that none is lost.
             let has_stopped = self.work.has_stopped();
-            self.say();
+            self.send_messages();
             if has_stopped {
                 return self.store();
             }
@@ -245,41 +246,45 @@ impl<W: Work> Running<W> {
     /// Handles a message. Returns the manner of the stop if the role must end.
     fn obey(&mut self, mut received: Received) -> Option<Manner> {
         match received.message {
-            Message::Take(take) => {
-                self.link.take(take.version);
+            SupervisorMessage::Take(take) => {
+                self.link.begin_version(take.version);
                 match self.change(&take, received.descriptors) {
-                    Ok(()) => self.link.taken(),
+                    Ok(()) => self.link.report_version_applied(),
                     Err(words) => self.link.refused(words),
                 }
             }
-            Message::TellReport { .. } => {
+            SupervisorMessage::TellReport { .. } => {
                 let (answer, file) = self.work.report().answer();
-                self.link.say_numbered(received.ask, &answer, &file);
+                self.link.send_numbered(received.ask, &answer, &file);
             }
-            Message::Part(message) => {
+            SupervisorMessage::Part(message) => {
                 let heard = match (MemberNews::of(&message), received.descriptors.pop()) {
                     (Some(news), _) => {
-                        self.work.member(&news);
+                        self.work.update_membership(&news);
                         Some(Vec::new())
                     }
-                    (None, Some(connection)) => self.work.connected(&message, connection),
-                    (None, None) => self.work.hear(&message),
+                    (None, Some(connection)) => self.work.handle_connection(&message, connection),
+                    (None, None) => self.work.handle_message(&message),
                 };
                 match heard {
                     Some(bytes) if received.ask != 0 => {
-                        let answer = Message::Answer { bytes };
-                        self.link.say_numbered(received.ask, &answer, &[]);
+                        let answer = SupervisorMessage::Answer { bytes };
+                        self.link.send_numbered(received.ask, &answer, &[]);
                     }
                     Some(_) => {}
-                    None => self.link.not_known(&Message::Part(message)),
+                    None => self
+                        .link
+                        .report_unknown_message(&SupervisorMessage::Part(message)),
                 }
             }
-            Message::Answer { .. } | Message::Nobody { .. } if received.ask != 0 => {
-                self.work.answered(received);
+            SupervisorMessage::Answer { .. } | SupervisorMessage::Nobody { .. }
+                if received.ask != 0 =>
+            {
+                self.work.handle_response(received);
             }
-            Message::Gone { part } => self.work.gone(&part),
-            Message::Stop(manner) => return Some(manner),
-            other => self.link.not_known(&other),
+            SupervisorMessage::Gone { part } => self.work.handle_part_end(&part),
+            SupervisorMessage::Stop(manner) => return Some(manner),
+            other => self.link.report_unknown_message(&other),
         }
         None
     }
@@ -327,18 +332,18 @@ mod tests {
             Ok(())
         }
 
-        fn due(&self) -> Option<Instant> {
+        fn next_due(&self) -> Option<Instant> {
             None
         }
 
-        fn work(&mut self) {}
+        fn run_due_work(&mut self) {}
 
         fn state(&self) -> Vec<u8> {
             Vec::new()
         }
 
-        fn report(&self) -> Report {
-            Report::default()
+        fn report(&self) -> StatusReport {
+            StatusReport::default()
         }
 
         fn stop(&mut self, manner: Manner) {
@@ -349,7 +354,7 @@ mod tests {
             self.said >= 2
         }
 
-        fn say(&mut self) -> Vec<PartMessage> {
+        fn take_messages(&mut self) -> Vec<PartMessage> {
             self.said += 1;
             vec![PartMessage {
                 part: "test".to_owned(),
@@ -365,23 +370,23 @@ mod tests {
     fn a_role_that_stops_sends_what_its_work_says_until_that_has_stopped_and_at_last() {
         let (ours, theirs) = Channel::pair().expect("a channel");
         let mut theirs = Channel::new(theirs).expect("its other end");
-        let mut running = Running {
+        let mut running = RoleLoop {
             work: Slow::start(&[], None).expect("it starts"),
-            link: Link::new(ours, None, 1).expect("a link"),
+            link: SupervisorConnection::new(ours, None, 1).expect("a link"),
             keep: None,
             stored: Vec::new(),
         };
         let stop = Received {
-            message: Message::Stop(Manner::Leave),
+            message: SupervisorMessage::Stop(Manner::Leave),
             ask: 0,
             descriptors: Vec::new(),
         };
         assert_eq!(running.obey(stop), Some(Manner::Leave));
-        running.end(Manner::Leave);
+        running.stop_work(Manner::Leave);
         assert_eq!(running.work.manner, Some(Manner::Leave));
         for kind in 1..=3 {
             let received = theirs.wait(Some(SOON)).expect("a message");
-            let Message::Part(message) = received.message else {
+            let SupervisorMessage::Part(message) = received.message else {
                 panic!("{:?}", received.message);
             };
             assert_eq!(message.kind, kind);

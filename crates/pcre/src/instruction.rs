@@ -4,17 +4,17 @@ use super::set::{BYTE_MAX, Set};
 use super::tree::{Assertion, Greed};
 
 pub(super) type Register = u32;
-pub(super) type Place = u32;
+pub(super) type InstructionIndex = u32;
 
 /// A set of characters in a form that is fast to query.
 #[derive(Debug)]
-pub(super) struct Members {
+pub(super) struct CharacterSet {
     low: [bool; 256],
     /// Used for code points above 255.
     set: Set,
 }
 
-impl Members {
+impl CharacterSet {
     pub(super) fn new(set: Set) -> Self {
         let mut low = [false; 256];
         for (first, last) in set.ranges() {
@@ -22,7 +22,7 @@ impl Members {
                 low[char as usize] = true;
             }
         }
-        Members { low, set }
+        CharacterSet { low, set }
     }
 
     pub(super) fn contains_byte(&self, byte: u8) -> bool {
@@ -47,13 +47,13 @@ pub(super) enum Instruction {
     KeepOut,
     /// Tries the first instruction, then the second.
     Split {
-        first: Place,
-        second: Place,
+        first: InstructionIndex,
+        second: InstructionIndex,
         memo: u32,
         /// The alternation whose next alternative starts at `second`.
         alternation: u32,
     },
-    Jump(Place),
+    Jump(InstructionIndex),
     Repeat {
         members: u32,
         min: u32,
@@ -64,7 +64,7 @@ pub(super) enum Instruction {
     /// Stores the current position.
     Store(Register),
     /// Jumps if the position equals the stored one: an iteration was empty.
-    IfUnmoved(Register, Place),
+    IfUnmoved(Register, InstructionIndex),
     Close {
         group: u32,
         start: Register,
@@ -86,7 +86,7 @@ pub(super) enum Instruction {
     /// Ends a negative look-around whose body matched: fails, or jumps to `to`.
     LeaveNegative {
         registers: Register,
-        to: Option<Place>,
+        to: Option<InstructionIndex>,
     },
     Back(u32),
     Same {
@@ -95,14 +95,14 @@ pub(super) enum Instruction {
     },
     Call {
         group: u32,
-        to: Place,
+        to: InstructionIndex,
     },
     Return,
-    IfSet(Box<[u32]>, Place),
-    IfRecursing(Option<Box<[u32]>>, Place),
+    IfSet(Box<[u32]>, InstructionIndex),
+    IfRecursing(Option<Box<[u32]>>, InstructionIndex),
     AlternationStart(u32),
     Mark(u32),
-    Cut(Cut),
+    Cut(BacktrackVerb),
     Fail,
     Match,
 }
@@ -114,11 +114,11 @@ pub(super) enum Barrier {
     None,
     Fails,
     /// Matching continues at an instruction: a negative assertion or a condition.
-    Resumes(Place),
+    Resumes(InstructionIndex),
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Cut {
+pub(super) enum BacktrackVerb {
     Commit,
     Prune,
     Skip,

@@ -11,8 +11,8 @@ mod starts;
 mod tree;
 
 pub use linear::linear;
-pub use machine::{GaveUp, Search};
-pub use parse::{Reason, Syntax, parse};
+pub use machine::{LimitExceeded, Search};
+pub use parse::{Syntax, SyntaxErrorReason, parse};
 pub use program::Program;
 pub use tree::Tree;
 

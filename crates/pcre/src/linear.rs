@@ -2,7 +2,7 @@
 //! written as a number, so that none has a special meaning in `regex`.
 
 use super::set::{BYTE_MAX, Set, scalar_ranges};
-use super::tree::{Assertion, Greed, Newline, Node, Tree};
+use super::tree::{Assertion, Greed, Newline, PatternNode, Tree};
 use std::fmt::Write;
 
 /// The error for a construct that `regex` cannot express.
@@ -10,7 +10,7 @@ struct NotRegular;
 
 /// A pattern for the crate `regex`.
 #[derive(Debug)]
-pub struct Linear {
+pub struct RegexPattern {
     pub pattern: String,
     /// The pattern contains `$`, which `regex` matches only at the end of the subject, so a subject
     /// that ends with a newline needs the other engine.
@@ -21,7 +21,7 @@ pub struct Linear {
 }
 
 /// Returns the pattern; `None` when only the other engine can match the tree.
-pub fn linear(tree: &Tree) -> Option<Linear> {
+pub fn linear(tree: &Tree) -> Option<RegexPattern> {
     if tree.newline != Newline::Lf || tree.not_empty || tree.not_empty_at_start {
         return None;
     }
@@ -29,7 +29,7 @@ pub fn linear(tree: &Tree) -> Option<Linear> {
         utf: tree.utf,
         ascii_words: tree.word.ranges().len() == 4,
         next_group: 1,
-        out: Linear {
+        out: RegexPattern {
             pattern: String::new(),
             has_line_end: false,
             has_line_start: false,
@@ -43,7 +43,7 @@ struct Emitter {
     utf: bool,
     ascii_words: bool,
     next_group: u32,
-    out: Linear,
+    out: RegexPattern,
 }
 
 impl Emitter {
@@ -51,14 +51,14 @@ impl Emitter {
         self.out.pattern.push_str(text);
     }
 
-    fn node(&mut self, node: &Node) -> Result<(), NotRegular> {
+    fn node(&mut self, node: &PatternNode) -> Result<(), NotRegular> {
         match node {
-            Node::Empty => self.text("(?:)"),
-            Node::Char(char) => self.char(*char),
-            Node::Set(set) => self.set(set),
-            Node::AnyByte if !self.utf => self.text("(?s-u:.)"),
-            Node::Assert(assertion) => self.assertion(*assertion)?,
-            Node::Group(number, node) => {
+            PatternNode::Empty => self.text("(?:)"),
+            PatternNode::Char(char) => self.char(*char),
+            PatternNode::Set(set) => self.set(set),
+            PatternNode::AnyByte if !self.utf => self.text("(?s-u:.)"),
+            PatternNode::Assert(assertion) => self.assertion(*assertion)?,
+            PatternNode::Group(number, node) => {
                 // Groups of a branch reset have the same number.
                 if *number != self.next_group {
                     return Err(NotRegular);
@@ -68,12 +68,12 @@ impl Emitter {
                 self.node(node)?;
                 self.text(")");
             }
-            Node::Concat(list) => {
+            PatternNode::Concat(list) => {
                 for node in list {
                     self.node(node)?;
                 }
             }
-            Node::Alternate(list) => {
+            PatternNode::Alternate(list) => {
                 self.text("(?:");
                 for (n, node) in list.iter().enumerate() {
                     if n > 0 {
@@ -83,7 +83,7 @@ impl Emitter {
                 }
                 self.text(")");
             }
-            Node::Repeat(repeat) => {
+            PatternNode::Repeat(repeat) => {
                 if repeat.greed == Greed::Possessive {
                     return Err(NotRegular);
                 }
@@ -168,22 +168,22 @@ impl Emitter {
 }
 
 /// Returns whether a node may match the empty string.
-pub(super) fn can_be_empty(node: &Node) -> bool {
+pub(super) fn can_be_empty(node: &PatternNode) -> bool {
     match node {
-        Node::Char(_) | Node::Set(_) | Node::AnyByte => false,
-        Node::Group(_, node) | Node::Atomic(node) => can_be_empty(node),
-        Node::Concat(list) => list.iter().all(can_be_empty),
-        Node::Alternate(list) => list.iter().any(can_be_empty),
-        Node::Repeat(repeat) => repeat.min == 0 || can_be_empty(&repeat.node),
-        Node::Conditional(conditional) => {
+        PatternNode::Char(_) | PatternNode::Set(_) | PatternNode::AnyByte => false,
+        PatternNode::Group(_, node) | PatternNode::Atomic(node) => can_be_empty(node),
+        PatternNode::Concat(list) => list.iter().all(can_be_empty),
+        PatternNode::Alternate(list) => list.iter().any(can_be_empty),
+        PatternNode::Repeat(repeat) => repeat.min == 0 || can_be_empty(&repeat.node),
+        PatternNode::Conditional(conditional) => {
             can_be_empty(&conditional.yes) || can_be_empty(&conditional.no)
         }
-        Node::Empty
-        | Node::Assert(_)
-        | Node::KeepOut
-        | Node::Look(_)
-        | Node::BackReference { .. }
-        | Node::Call(_)
-        | Node::Verb(_) => true,
+        PatternNode::Empty
+        | PatternNode::Assert(_)
+        | PatternNode::KeepOut
+        | PatternNode::Look(_)
+        | PatternNode::BackReference { .. }
+        | PatternNode::Call(_)
+        | PatternNode::Verb(_) => true,
     }
 }

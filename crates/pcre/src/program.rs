@@ -1,11 +1,15 @@
 //! Compiles a tree to instructions of the backtracking machine.
 
-use super::instruction::{Barrier, Cut, Instruction, Members, Place, Register};
+use super::instruction::{
+    BacktrackVerb, Barrier, CharacterSet, Instruction, InstructionIndex, Register,
+};
 use super::linear::can_be_empty;
-use super::parse::Reason;
+use super::parse::SyntaxErrorReason;
 use super::set::{BYTE_MAX, Set};
-use super::starts::{Starts, is_anchored};
-use super::tree::{Condition, Conditional, Greed, Look, Newline, Node, Repeat, Tree, Verb};
+use super::starts::{StartBytes, is_anchored};
+use super::tree::{
+    Condition, Conditional, Greed, LookAround, Newline, PatternNode, Repeat, Tree, Verb,
+};
 
 /// Maximum instructions of one pattern.
 const INSTRUCTIONS_MAX: usize = 60_000;
@@ -16,8 +20,8 @@ const BEHIND_MAX: u64 = 65_535;
 #[derive(Debug)]
 pub struct Program {
     pub(super) code: Vec<Instruction>,
-    pub(super) members: Vec<Members>,
-    pub(super) word: Members,
+    pub(super) members: Vec<CharacterSet>,
+    pub(super) word: CharacterSet,
     pub(super) registers: usize,
     pub(super) groups: u32,
     pub(super) utf: bool,
@@ -31,12 +35,12 @@ pub struct Program {
     pub(super) starts: Option<Box<[bool; 256]>>,
     /// The extent to which the outcome at an instruction depends only on the position, so that each
     /// combination is tried only once.
-    pub(super) memo: Memo,
+    pub(super) memo: MemoCoverage,
     pub(super) memo_places: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Memo {
+pub(super) enum MemoCoverage {
     Impossible,
     /// The pattern has atomic groups or look-arounds, within which an instruction may be tried
     /// again.
@@ -46,15 +50,15 @@ pub(super) enum Memo {
 
 struct Compiler<'t> {
     tree: &'t Tree,
-    groups: Vec<Option<&'t Node>>,
+    groups: Vec<Option<&'t PatternNode>>,
     code: Vec<Instruction>,
-    members: Vec<Members>,
+    members: Vec<CharacterSet>,
     registers: u32,
-    memo: Memo,
+    memo: MemoCoverage,
     memo_places: u32,
     /// Called groups, with the instructions that call them.
-    calls: Vec<(u32, Place)>,
-    called: Vec<(u32, Place)>,
+    calls: Vec<(u32, InstructionIndex)>,
+    called: Vec<(u32, InstructionIndex)>,
     marks: Vec<Box<[u8]>>,
     alternations: u32,
     scope: Scope,
@@ -68,18 +72,18 @@ struct Scope {
     /// Groups that are open within the innermost look-around or call.
     open: Vec<u32>,
     /// Jumps of `(*ACCEPT)` to the end of the innermost look-around; `None` at top level.
-    accepts: Option<Vec<Place>>,
+    accepts: Option<Vec<InstructionIndex>>,
     in_call: bool,
     /// Number of enclosing atomic groups and look-arounds.
     bodies: u32,
 }
 
-const NOWHERE: Place = Place::MAX;
+const NOWHERE: InstructionIndex = InstructionIndex::MAX;
 
 impl Program {
     /// Compiles a tree. When the memo is impossible, each instruction is tried as often as it is
     /// reached.
-    pub fn new(tree: &Tree) -> Result<Self, Reason> {
+    pub fn new(tree: &Tree) -> Result<Self, SyntaxErrorReason> {
         let mut groups = vec![None; tree.groups as usize + 1];
         collect_groups(&tree.root, &mut groups);
         groups[0] = Some(&tree.root);
@@ -90,8 +94,8 @@ impl Program {
             members: Vec::new(),
             registers: (tree.groups + 1) * 3,
             memo: match tree.not_empty || tree.not_empty_at_start {
-                true => Memo::Impossible,
-                false => Memo::Full,
+                true => MemoCoverage::Impossible,
+                false => MemoCoverage::Full,
             },
             memo_places: 0,
             calls: Vec::new(),
@@ -100,16 +104,16 @@ impl Program {
             alternations: 0,
             scope: Scope::default(),
         };
-        compiler.node(&tree.root)?;
+        compiler.compile_node(&tree.root)?;
         compiler.push(Instruction::Match)?;
         compiler.subroutines()?;
-        let starts = Starts::of(&tree.root, tree.utf);
+        let starts = StartBytes::of(&tree.root, tree.utf);
         Ok(Program {
             anchored: is_anchored(&tree.root),
             starts,
             code: compiler.code,
             members: compiler.members,
-            word: Members::new(tree.word.clone()),
+            word: CharacterSet::new(tree.word.clone()),
             registers: compiler.registers as usize,
             groups: tree.groups,
             utf: tree.utf,
@@ -127,22 +131,22 @@ impl Program {
     }
 }
 
-fn collect_groups<'t>(node: &'t Node, groups: &mut [Option<&'t Node>]) {
+fn collect_groups<'t>(node: &'t PatternNode, groups: &mut [Option<&'t PatternNode>]) {
     match node {
-        Node::Group(number, inner) => {
+        PatternNode::Group(number, inner) => {
             let held = &mut groups[*number as usize];
             if held.is_none() {
                 *held = Some(node);
             }
             collect_groups(inner, groups);
         }
-        Node::Atomic(inner) => collect_groups(inner, groups),
-        Node::Concat(list) | Node::Alternate(list) => {
+        PatternNode::Atomic(inner) => collect_groups(inner, groups),
+        PatternNode::Concat(list) | PatternNode::Alternate(list) => {
             list.iter().for_each(|node| collect_groups(node, groups));
         }
-        Node::Repeat(repeat) => collect_groups(&repeat.node, groups),
-        Node::Look(look) => collect_groups(&look.node, groups),
-        Node::Conditional(conditional) => {
+        PatternNode::Repeat(repeat) => collect_groups(&repeat.node, groups),
+        PatternNode::Look(look) => collect_groups(&look.node, groups),
+        PatternNode::Conditional(conditional) => {
             if let Condition::Look(look) = &conditional.condition {
                 collect_groups(&look.node, groups);
             }
@@ -154,20 +158,22 @@ fn collect_groups<'t>(node: &'t Node, groups: &mut [Option<&'t Node>]) {
 }
 
 impl Compiler<'_> {
-    fn place(&self) -> Place {
-        self.code.len() as Place
+    fn place(&self) -> InstructionIndex {
+        self.code.len() as InstructionIndex
     }
 
-    fn push(&mut self, instruction: Instruction) -> Result<Place, Reason> {
+    fn push(&mut self, instruction: Instruction) -> Result<InstructionIndex, SyntaxErrorReason> {
         if self.code.len() >= INSTRUCTIONS_MAX {
-            return Err(Reason::Other("the pattern is too large".to_owned()));
+            return Err(SyntaxErrorReason::Other(
+                "the pattern is too large".to_owned(),
+            ));
         }
         self.code.push(instruction);
         Ok(self.place() - 1)
     }
 
     /// Points an open jump to the next instruction.
-    fn patch(&mut self, at: Place) {
+    fn patch_jump(&mut self, at: InstructionIndex) {
         let here = self.place();
         match &mut self.code[at as usize] {
             Instruction::Split { first, second, .. } => {
@@ -198,7 +204,11 @@ impl Compiler<'_> {
     }
 
     /// Adds a split; the target that is not the next instruction stays open.
-    fn split(&mut self, next_first: bool, alternation: u32) -> Result<Place, Reason> {
+    fn split(
+        &mut self,
+        next_first: bool,
+        alternation: u32,
+    ) -> Result<InstructionIndex, SyntaxErrorReason> {
         let next = self.place() + 1;
         let (first, second) = match next_first {
             true => (next, NOWHERE),
@@ -213,7 +223,7 @@ impl Compiler<'_> {
         })
     }
 
-    fn subroutines(&mut self) -> Result<(), Reason> {
+    fn subroutines(&mut self) -> Result<(), SyntaxErrorReason> {
         let mut done = 0;
         while done < self.calls.len() {
             let (group, at) = self.calls[done];
@@ -231,7 +241,7 @@ impl Compiler<'_> {
                         ..Scope::default()
                     };
                     if let Some(node) = self.groups[group as usize] {
-                        self.node(node)?;
+                        self.compile_node(node)?;
                     }
                     self.push(Instruction::Return)?;
                     to
@@ -245,72 +255,72 @@ impl Compiler<'_> {
     }
 
     fn set(&mut self, set: &Set) -> u32 {
-        self.members.push(Members::new(set.clone()));
+        self.members.push(CharacterSet::new(set.clone()));
         self.members.len() as u32 - 1
     }
 
-    fn node(&mut self, node: &Node) -> Result<(), Reason> {
+    fn compile_node(&mut self, node: &PatternNode) -> Result<(), SyntaxErrorReason> {
         match node {
-            Node::Empty => {}
-            Node::Char(char) => self.char(*char)?,
-            Node::Set(set) => {
+            PatternNode::Empty => {}
+            PatternNode::Char(char) => self.char(*char)?,
+            PatternNode::Set(set) => {
                 let members = self.set(set);
                 self.push(Instruction::One(members))?;
             }
-            Node::AnyByte => {
+            PatternNode::AnyByte => {
                 self.push(Instruction::AnyByte)?;
             }
-            Node::Assert(assertion) => {
+            PatternNode::Assert(assertion) => {
                 self.push(Instruction::Assert(*assertion))?;
             }
-            Node::KeepOut => {
+            PatternNode::KeepOut => {
                 self.push(Instruction::KeepOut)?;
             }
-            Node::Group(number, node) => {
+            PatternNode::Group(number, node) => {
                 let start = (self.tree.groups + 1) * 2 + number;
                 self.push(Instruction::Store(start))?;
                 self.scope.open.push(*number);
-                self.node(node)?;
+                self.compile_node(node)?;
                 self.scope.open.pop();
                 self.push(Instruction::Close {
                     group: *number,
                     start,
                 })?;
             }
-            Node::Concat(list) => {
+            PatternNode::Concat(list) => {
                 for node in list {
-                    self.node(node)?;
+                    self.compile_node(node)?;
                 }
             }
-            Node::Alternate(list) => self.alternate(list, None)?,
-            Node::Repeat(repeat) => self.repeat(repeat)?,
-            Node::Atomic(node) => self.atomic(|compiler| compiler.node(node))?,
-            Node::Look(look) => self.look(look)?,
-            Node::BackReference {
+            PatternNode::Alternate(list) => self.alternate(list, None)?,
+            PatternNode::Repeat(repeat) => self.repeat(repeat)?,
+            PatternNode::Atomic(node) => self.atomic(|compiler| compiler.compile_node(node))?,
+            PatternNode::Look(look) => self.compile_look_around(look)?,
+            PatternNode::BackReference {
                 groups,
                 ignore_case,
             } => {
-                self.memo = Memo::Impossible;
+                self.memo = MemoCoverage::Impossible;
                 self.push(Instruction::Same {
                     groups: groups.as_slice().into(),
                     ignore_case: *ignore_case,
                 })?;
             }
-            Node::Call(group) => {
-                self.memo = Memo::Impossible;
+            PatternNode::Call(group) => {
+                self.memo = MemoCoverage::Impossible;
                 let at = self.push(Instruction::Call {
                     group: *group,
                     to: NOWHERE,
                 })?;
                 self.calls.push((*group, at));
             }
-            Node::Conditional(conditional) => self.conditional(conditional)?,
-            Node::Verb(verb) => self.verb(verb)?,
+            PatternNode::Conditional(conditional) => self.conditional(conditional)?,
+            PatternNode::Verb(verb) => self.verb(verb)?,
         }
         Ok(())
     }
 
-    fn char(&mut self, char: u32) -> Result<(), Reason> {
+    fn char(&mut self, char: u32) -> Result<(), SyntaxErrorReason> {
         match (self.tree.utf, char::from_u32(char)) {
             (true, Some(char)) => {
                 let mut buffer = [0; 4];
@@ -326,7 +336,11 @@ impl Compiler<'_> {
     }
 
     /// Compiles alternatives; those of a look-behind first go back.
-    fn alternate(&mut self, list: &[Node], back: Option<&[u32]>) -> Result<(), Reason> {
+    fn alternate(
+        &mut self,
+        list: &[PatternNode],
+        back: Option<&[u32]>,
+    ) -> Result<(), SyntaxErrorReason> {
         let outer = self.scope.alternation;
         if list.iter().any(has_then) {
             self.alternations += 1;
@@ -347,20 +361,20 @@ impl Compiler<'_> {
                 self.push(Instruction::Back(back[n]))?;
             }
             self.scope.alternation = if alternation == 0 { outer } else { alternation };
-            self.node(node)?;
+            self.compile_node(node)?;
             if let Some(split) = split {
                 ends.push(self.push(Instruction::Jump(NOWHERE))?);
-                self.patch(split);
+                self.patch_jump(split);
             }
         }
         for end in ends {
-            self.patch(end);
+            self.patch_jump(end);
         }
         self.scope.alternation = outer;
         Ok(())
     }
 
-    fn repeat(&mut self, repeat: &Repeat) -> Result<(), Reason> {
+    fn repeat(&mut self, repeat: &Repeat) -> Result<(), SyntaxErrorReason> {
         let Repeat {
             node,
             min,
@@ -378,15 +392,15 @@ impl Compiler<'_> {
 
     fn copies(
         &mut self,
-        node: &Node,
+        node: &PatternNode,
         min: u32,
         max: Option<u32>,
         greed: Greed,
-    ) -> Result<(), Reason> {
-        if is_single(node) && !(self.tree.utf && matches!(node, Node::AnyByte)) {
+    ) -> Result<(), SyntaxErrorReason> {
+        if is_single(node) && !(self.tree.utf && matches!(node, PatternNode::AnyByte)) {
             let members = match node {
-                Node::Char(char) => self.set(&Set::of(&[(*char, *char)])),
-                Node::Set(set) => self.set(set),
+                PatternNode::Char(char) => self.set(&Set::from_ranges(&[(*char, *char)])),
+                PatternNode::Set(set) => self.set(set),
                 _ => self.set(&Set::default().negated(BYTE_MAX)),
             };
             let memo = self.memo_place();
@@ -402,7 +416,7 @@ impl Compiler<'_> {
         let greedy = greed != Greed::Lazy;
         let looped = u32::from(max.is_none() && min > 0);
         for _ in 0..min - looped {
-            self.node(node)?;
+            self.compile_node(node)?;
         }
         match max {
             None => self.unlimited(node, min == 0, greedy)?,
@@ -410,10 +424,10 @@ impl Compiler<'_> {
                 let mut open = Vec::new();
                 for _ in min..max {
                     open.push(self.split(greedy, 0)?);
-                    self.node(node)?;
+                    self.compile_node(node)?;
                 }
                 for open in open {
-                    self.patch(open);
+                    self.patch_jump(open);
                 }
             }
         }
@@ -421,7 +435,12 @@ impl Compiler<'_> {
     }
 
     /// Compiles a repetition without an upper limit.
-    fn unlimited(&mut self, node: &Node, may_skip: bool, greedy: bool) -> Result<(), Reason> {
+    fn unlimited(
+        &mut self,
+        node: &PatternNode,
+        may_skip: bool,
+        greedy: bool,
+    ) -> Result<(), SyntaxErrorReason> {
         let skip = match may_skip {
             true => Some(self.split(greedy, 0)?),
             false => None,
@@ -435,7 +454,7 @@ impl Compiler<'_> {
             }
             false => None,
         };
-        self.node(node)?;
+        self.compile_node(node)?;
         let exit = match check {
             Some(register) => Some(self.push(Instruction::IfUnmoved(register, NOWHERE))?),
             None => None,
@@ -450,14 +469,17 @@ impl Compiler<'_> {
             alternation: 0,
         })?;
         for open in [skip, exit].into_iter().flatten() {
-            self.patch(open);
+            self.patch_jump(open);
         }
         Ok(())
     }
 
-    fn enter(&mut self, barrier: Barrier) -> Result<(Register, Place), Reason> {
-        if self.memo == Memo::Full {
-            self.memo = Memo::Partial;
+    fn emit_enter(
+        &mut self,
+        barrier: Barrier,
+    ) -> Result<(Register, InstructionIndex), SyntaxErrorReason> {
+        if self.memo == MemoCoverage::Full {
+            self.memo = MemoCoverage::Partial;
         }
         let registers = self.register(3);
         let at = self.push(Instruction::Enter {
@@ -469,8 +491,11 @@ impl Compiler<'_> {
         Ok((registers, at))
     }
 
-    fn atomic(&mut self, body: impl FnOnce(&mut Self) -> Result<(), Reason>) -> Result<(), Reason> {
-        let (registers, _) = self.enter(Barrier::None)?;
+    fn atomic(
+        &mut self,
+        body: impl FnOnce(&mut Self) -> Result<(), SyntaxErrorReason>,
+    ) -> Result<(), SyntaxErrorReason> {
+        let (registers, _) = self.emit_enter(Barrier::None)?;
         body(self)?;
         self.scope.bodies -= 1;
         self.push(Instruction::Leave {
@@ -482,28 +507,28 @@ impl Compiler<'_> {
     }
 
     /// Compiles the body of a look-around, with its own scope for verbs.
-    fn look_body(&mut self, look: &Look) -> Result<(), Reason> {
+    fn compile_look_body(&mut self, look: &LookAround) -> Result<(), SyntaxErrorReason> {
         let outer_open = std::mem::take(&mut self.scope.open);
         let outer_accepts = self.scope.accepts.replace(Vec::new());
         let outer_alternation = std::mem::replace(&mut self.scope.alternation, 0);
         match look.ahead {
-            true => self.node(&look.node)?,
+            true => self.compile_node(&look.node)?,
             false => {
                 let branches = match &look.node {
-                    Node::Alternate(list) => list.as_slice(),
+                    PatternNode::Alternate(list) => list.as_slice(),
                     node => std::slice::from_ref(node),
                 };
                 let mut lengths = Vec::new();
                 for branch in branches {
-                    match self.length(branch, 0) {
+                    match self.fixed_length(branch, 0) {
                         Some(length) if length <= BEHIND_MAX => lengths.push(length as u32),
                         Some(_) => {
-                            return Err(Reason::Other(format!(
+                            return Err(SyntaxErrorReason::Other(format!(
                                 "a look-behind goes back at most {BEHIND_MAX} characters"
                             )));
                         }
                         None => {
-                            return Err(Reason::Other(
+                            return Err(SyntaxErrorReason::Other(
                                 "each alternative of a look-behind has a fixed length".to_owned(),
                             ));
                         }
@@ -513,7 +538,7 @@ impl Compiler<'_> {
             }
         }
         for accept in self.scope.accepts.take().unwrap_or_default() {
-            self.patch(accept);
+            self.patch_jump(accept);
         }
         self.scope.open = outer_open;
         self.scope.accepts = outer_accepts;
@@ -522,22 +547,22 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn look(&mut self, look: &Look) -> Result<(), Reason> {
+    fn compile_look_around(&mut self, look: &LookAround) -> Result<(), SyntaxErrorReason> {
         if look.negated {
-            let (registers, enter) = self.enter(Barrier::Resumes(NOWHERE))?;
-            self.look_body(look)?;
+            let (registers, enter) = self.emit_enter(Barrier::Resumes(NOWHERE))?;
+            self.compile_look_body(look)?;
             self.push(Instruction::LeaveNegative {
                 registers,
                 to: None,
             })?;
-            self.patch(enter);
+            self.patch_jump(enter);
             return Ok(());
         }
         if look.reenters {
-            self.memo = Memo::Impossible;
+            self.memo = MemoCoverage::Impossible;
         }
-        let (registers, _) = self.enter(Barrier::Fails)?;
-        self.look_body(look)?;
+        let (registers, _) = self.emit_enter(Barrier::Fails)?;
+        self.compile_look_body(look)?;
         self.push(Instruction::Leave {
             registers,
             moves: false,
@@ -546,32 +571,32 @@ impl Compiler<'_> {
         Ok(())
     }
 
-    fn conditional(&mut self, conditional: &Conditional) -> Result<(), Reason> {
+    fn conditional(&mut self, conditional: &Conditional) -> Result<(), SyntaxErrorReason> {
         let otherwise = match &conditional.condition {
-            Condition::Always(true) => return self.node(&conditional.yes),
-            Condition::Always(false) => return self.node(&conditional.no),
+            Condition::Always(true) => return self.compile_node(&conditional.yes),
+            Condition::Always(false) => return self.compile_node(&conditional.no),
             Condition::Groups(groups) => {
-                self.memo = Memo::Impossible;
+                self.memo = MemoCoverage::Impossible;
                 self.push(Instruction::IfSet(groups.as_slice().into(), NOWHERE))?
             }
             Condition::Recursing(groups) => {
-                self.memo = Memo::Impossible;
+                self.memo = MemoCoverage::Impossible;
                 let groups = groups.as_deref().map(Into::into);
                 self.push(Instruction::IfRecursing(groups, NOWHERE))?
             }
             Condition::Look(look) if look.negated => {
-                let (registers, enter) = self.enter(Barrier::Resumes(NOWHERE))?;
-                self.look_body(look)?;
+                let (registers, enter) = self.emit_enter(Barrier::Resumes(NOWHERE))?;
+                self.compile_look_body(look)?;
                 let leave = self.push(Instruction::LeaveNegative {
                     registers,
                     to: Some(NOWHERE),
                 })?;
-                self.patch(enter);
+                self.patch_jump(enter);
                 leave
             }
             Condition::Look(look) => {
-                let (registers, enter) = self.enter(Barrier::Resumes(NOWHERE))?;
-                self.look_body(look)?;
+                let (registers, enter) = self.emit_enter(Barrier::Resumes(NOWHERE))?;
+                self.compile_look_body(look)?;
                 self.push(Instruction::Leave {
                     registers,
                     moves: false,
@@ -580,11 +605,11 @@ impl Compiler<'_> {
                 enter
             }
         };
-        self.node(&conditional.yes)?;
+        self.compile_node(&conditional.yes)?;
         let end = self.push(Instruction::Jump(NOWHERE))?;
-        self.patch(otherwise);
-        self.node(&conditional.no)?;
-        self.patch(end);
+        self.patch_jump(otherwise);
+        self.compile_node(&conditional.no)?;
+        self.patch_jump(end);
         Ok(())
     }
 
@@ -598,12 +623,12 @@ impl Compiler<'_> {
         }
     }
 
-    fn verb(&mut self, verb: &Verb) -> Result<(), Reason> {
+    fn verb(&mut self, verb: &Verb) -> Result<(), SyntaxErrorReason> {
         if *verb == Verb::Fail {
             self.push(Instruction::Fail)?;
             return Ok(());
         }
-        self.memo = Memo::Impossible;
+        self.memo = MemoCoverage::Impossible;
         let instruction = match verb {
             Verb::Accept => {
                 for group in self.scope.open.clone() {
@@ -621,12 +646,12 @@ impl Compiler<'_> {
                 }
             }
             Verb::Fail => Instruction::Fail,
-            Verb::Commit => Instruction::Cut(Cut::Commit),
-            Verb::Prune => Instruction::Cut(Cut::Prune),
-            Verb::Skip(None) => Instruction::Cut(Cut::Skip),
-            Verb::Skip(Some(name)) => Instruction::Cut(Cut::SkipTo(self.mark(name))),
-            Verb::Then if self.scope.alternation == 0 => Instruction::Cut(Cut::Prune),
-            Verb::Then => Instruction::Cut(Cut::Then(self.scope.alternation)),
+            Verb::Commit => Instruction::Cut(BacktrackVerb::Commit),
+            Verb::Prune => Instruction::Cut(BacktrackVerb::Prune),
+            Verb::Skip(None) => Instruction::Cut(BacktrackVerb::Skip),
+            Verb::Skip(Some(name)) => Instruction::Cut(BacktrackVerb::SkipTo(self.mark(name))),
+            Verb::Then if self.scope.alternation == 0 => Instruction::Cut(BacktrackVerb::Prune),
+            Verb::Then => Instruction::Cut(BacktrackVerb::Then(self.scope.alternation)),
             Verb::Mark(name) => Instruction::Mark(self.mark(name)),
         };
         self.push(instruction)?;
@@ -634,37 +659,40 @@ impl Compiler<'_> {
     }
 
     /// Returns the number of characters that a node matches, if the number is fixed.
-    fn length(&self, node: &Node, depth: u32) -> Option<u64> {
+    fn fixed_length(&self, node: &PatternNode, depth: u32) -> Option<u64> {
         if depth > 50 {
             return None;
         }
-        let length = |node: &Node| self.length(node, depth + 1);
+        let length = |node: &PatternNode| self.fixed_length(node, depth + 1);
         let group = |number: &u32| length(self.groups.get(*number as usize).copied().flatten()?);
         let same = |mut lengths: Box<dyn Iterator<Item = Option<u64>> + '_>| {
             let first = lengths.next()??;
             lengths.all(|other| other == Some(first)).then_some(first)
         };
         match node {
-            Node::Empty | Node::Assert(_) | Node::KeepOut | Node::Look(_) => Some(0),
-            Node::Verb(Verb::Accept) => None,
-            Node::Verb(_) => Some(0),
-            Node::Char(_) | Node::Set(_) => Some(1),
-            Node::AnyByte => (!self.tree.utf).then_some(1),
-            Node::Group(_, node) | Node::Atomic(node) => length(node),
-            Node::Concat(list) => list.iter().try_fold(0u64, |sum, node| {
+            PatternNode::Empty
+            | PatternNode::Assert(_)
+            | PatternNode::KeepOut
+            | PatternNode::Look(_) => Some(0),
+            PatternNode::Verb(Verb::Accept) => None,
+            PatternNode::Verb(_) => Some(0),
+            PatternNode::Char(_) | PatternNode::Set(_) => Some(1),
+            PatternNode::AnyByte => (!self.tree.utf).then_some(1),
+            PatternNode::Group(_, node) | PatternNode::Atomic(node) => length(node),
+            PatternNode::Concat(list) => list.iter().try_fold(0u64, |sum, node| {
                 sum.checked_add(length(node)?).filter(|sum| *sum < 1 << 40)
             }),
-            Node::Alternate(list) => same(Box::new(list.iter().map(length))),
-            Node::Repeat(repeat) if repeat.max == Some(repeat.min) => {
+            PatternNode::Alternate(list) => same(Box::new(list.iter().map(length))),
+            PatternNode::Repeat(repeat) if repeat.max == Some(repeat.min) => {
                 length(&repeat.node)?.checked_mul(u64::from(repeat.min))
             }
-            Node::Repeat(_) => None,
-            Node::BackReference { groups, .. } => match groups.as_slice() {
+            PatternNode::Repeat(_) => None,
+            PatternNode::BackReference { groups, .. } => match groups.as_slice() {
                 [one] => group(one),
                 _ => None,
             },
-            Node::Call(number) => group(number),
-            Node::Conditional(conditional) => match conditional.condition {
+            PatternNode::Call(number) => group(number),
+            PatternNode::Conditional(conditional) => match conditional.condition {
                 Condition::Always(true) => length(&conditional.yes),
                 Condition::Always(false) => Some(0),
                 _ => same(Box::new(
@@ -675,18 +703,23 @@ impl Compiler<'_> {
     }
 }
 
-fn is_single(node: &Node) -> bool {
-    matches!(node, Node::Char(_) | Node::Set(_) | Node::AnyByte)
+fn is_single(node: &PatternNode) -> bool {
+    matches!(
+        node,
+        PatternNode::Char(_) | PatternNode::Set(_) | PatternNode::AnyByte
+    )
 }
 
 /// Returns whether a node contains `(*THEN)` outside of any further alternation.
-fn has_then(node: &Node) -> bool {
+fn has_then(node: &PatternNode) -> bool {
     match node {
-        Node::Verb(verb) => *verb == Verb::Then,
-        Node::Group(_, node) | Node::Atomic(node) => has_then(node),
-        Node::Concat(list) => list.iter().any(has_then),
-        Node::Repeat(repeat) => has_then(&repeat.node),
-        Node::Conditional(conditional) => has_then(&conditional.yes) || has_then(&conditional.no),
+        PatternNode::Verb(verb) => *verb == Verb::Then,
+        PatternNode::Group(_, node) | PatternNode::Atomic(node) => has_then(node),
+        PatternNode::Concat(list) => list.iter().any(has_then),
+        PatternNode::Repeat(repeat) => has_then(&repeat.node),
+        PatternNode::Conditional(conditional) => {
+            has_then(&conditional.yes) || has_then(&conditional.no)
+        }
         _ => false,
     }
 }

@@ -13,7 +13,7 @@ pub struct Set {
 }
 
 impl Set {
-    pub fn of(ranges: &[(u32, u32)]) -> Self {
+    pub fn from_ranges(ranges: &[(u32, u32)]) -> Self {
         let mut set = Set {
             ranges: ranges.to_vec(),
         };
@@ -26,7 +26,7 @@ impl Set {
             .iter()
             .map(|b| (u32::from(*b), u32::from(*b)))
             .collect();
-        Self::of(&ranges)
+        Self::from_ranges(&ranges)
     }
 
     pub fn ranges(&self) -> &[(u32, u32)] {
@@ -159,9 +159,9 @@ pub(super) fn property(name: &str) -> Option<Set> {
         Some(set)
     };
     match name.as_str() {
-        "any" => return Some(Set::of(&[(0, POINT_MAX)])),
+        "any" => return Some(Set::from_ranges(&[(0, POINT_MAX)])),
         "l&" | "lc" => return union(&["Lu", "Ll", "Lt"]),
-        "cs" => return Some(Set::of(&[(0xd800, 0xdfff)])),
+        "cs" => return Some(Set::from_ranges(&[(0xd800, 0xdfff)])),
         "xan" => return union(&["L", "N"]),
         "xwd" => {
             let mut set = union(&["L", "N"])?;
@@ -170,11 +170,11 @@ pub(super) fn property(name: &str) -> Option<Set> {
         }
         "xsp" | "xps" => {
             let mut set = union(&["Z"])?;
-            set.add(&Set::of(&[(9, 13), (0x85, 0x85)]));
+            set.add(&Set::from_ranges(&[(9, 13), (0x85, 0x85)]));
             return Some(set);
         }
         "xuc" => {
-            return Some(Set::of(&[
+            return Some(Set::from_ranges(&[
                 (0x24, 0x24),
                 (0x40, 0x40),
                 (0x60, 0x60),
@@ -205,7 +205,7 @@ fn unicode(query: &str) -> Option<Set> {
     let hir = regex_syntax::parse(&format!("\\p{{{query}}}")).ok()?;
     match hir.kind() {
         regex_syntax::hir::HirKind::Class(regex_syntax::hir::Class::Unicode(class)) => {
-            Some(Set::of(
+            Some(Set::from_ranges(
                 &class
                     .iter()
                     .map(|range| (u32::from(range.start()), u32::from(range.end())))
@@ -215,7 +215,7 @@ fn unicode(query: &str) -> Option<Set> {
         // The property of a single character.
         regex_syntax::hir::HirKind::Literal(literal) => {
             let char = u32::from(std::str::from_utf8(&literal.0).ok()?.chars().next()?);
-            Some(Set::of(&[(char, char)]))
+            Some(Set::from_ranges(&[(char, char)]))
         }
         _ => None,
     }

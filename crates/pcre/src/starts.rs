@@ -1,24 +1,24 @@
 //! Determines the bytes and positions at which a match can start.
 
 use super::set::BYTE_MAX;
-use super::tree::{Assertion, Node, Verb};
+use super::tree::{Assertion, PatternNode, Verb};
 
 /// Returns whether a match starts only at the start of the search.
-pub(super) fn is_anchored(node: &Node) -> bool {
+pub(super) fn is_anchored(node: &PatternNode) -> bool {
     match node {
-        Node::Assert(assertion) => matches!(
+        PatternNode::Assert(assertion) => matches!(
             assertion,
             Assertion::SubjectStart | Assertion::LineOrSubjectStart | Assertion::SearchStart
         ),
-        Node::Group(_, node) | Node::Atomic(node) => is_anchored(node),
-        Node::Concat(list) => list.first().is_some_and(is_anchored),
-        Node::Alternate(list) => list.iter().all(is_anchored),
+        PatternNode::Group(_, node) | PatternNode::Atomic(node) => is_anchored(node),
+        PatternNode::Concat(list) => list.first().is_some_and(is_anchored),
+        PatternNode::Alternate(list) => list.iter().all(is_anchored),
         _ => false,
     }
 }
 
 /// The bytes that a match can start with.
-pub(super) struct Starts {
+pub(super) struct StartBytes {
     bytes: [bool; 256],
     utf: bool,
     /// A verb came first: PCRE2 then finds only a single character as a start.
@@ -26,62 +26,68 @@ pub(super) struct Starts {
     known: bool,
 }
 
-impl Starts {
+impl StartBytes {
     /// Returns the start bytes of a whole pattern; `None` when a match can start with any byte or
     /// with none.
-    pub(super) fn of(root: &Node, utf: bool) -> Option<Box<[bool; 256]>> {
-        let mut starts = Starts {
+    pub(super) fn of(root: &PatternNode, utf: bool) -> Option<Box<[bool; 256]>> {
+        let mut starts = StartBytes {
             bytes: [false; 256],
             utf,
             verb: false,
             known: true,
         };
-        let any = starts.add(root, &mut 1_000) || !starts.known();
+        let any = starts.add(root, &mut 1_000) || !starts.is_complete();
         (!any).then(|| Box::new(starts.bytes))
     }
 
     /// Adds the start bytes of a node; returns whether the node can be empty, so that the following
     /// nodes also count.
-    fn add(&mut self, node: &Node, steps: &mut u32) -> bool {
+    fn add(&mut self, node: &PatternNode, steps: &mut u32) -> bool {
         *steps = steps.saturating_sub(1);
         if *steps == 0 {
             self.known = false;
             return true;
         }
         match node {
-            Node::Char(char) => {
+            PatternNode::Char(char) => {
                 self.range(*char, *char);
                 false
             }
-            Node::Set(set) => {
+            PatternNode::Set(set) => {
                 for (first, last) in set.ranges() {
                     self.range(*first, *last);
                 }
                 false
             }
-            Node::Group(_, node) | Node::Atomic(node) => self.add(node, steps),
-            Node::Concat(list) => list.iter().all(|node| self.add(node, steps)),
-            Node::Alternate(list) => {
+            PatternNode::Group(_, node) | PatternNode::Atomic(node) => self.add(node, steps),
+            PatternNode::Concat(list) => list.iter().all(|node| self.add(node, steps)),
+            PatternNode::Alternate(list) => {
                 let mut empty = false;
                 for node in list {
                     empty |= self.add(node, steps);
                 }
                 empty
             }
-            Node::Repeat(repeat) => match repeat.max {
+            PatternNode::Repeat(repeat) => match repeat.max {
                 Some(0) => true,
                 _ => self.add(&repeat.node, steps) || repeat.min == 0,
             },
-            Node::Empty | Node::Assert(_) | Node::KeepOut | Node::Look(_) => true,
-            Node::Verb(Verb::Accept) => {
+            PatternNode::Empty
+            | PatternNode::Assert(_)
+            | PatternNode::KeepOut
+            | PatternNode::Look(_) => true,
+            PatternNode::Verb(Verb::Accept) => {
                 self.known = false;
                 true
             }
-            Node::Verb(_) => {
+            PatternNode::Verb(_) => {
                 self.verb = true;
                 true
             }
-            Node::AnyByte | Node::BackReference { .. } | Node::Call(_) | Node::Conditional(_) => {
+            PatternNode::AnyByte
+            | PatternNode::BackReference { .. }
+            | PatternNode::Call(_)
+            | PatternNode::Conditional(_) => {
                 self.known = false;
                 false
             }
@@ -90,7 +96,7 @@ impl Starts {
 
     /// Returns whether the start bytes are complete, and PCRE2 would find them: after a verb it
     /// finds only one character.
-    fn known(&self) -> bool {
+    fn is_complete(&self) -> bool {
         let mut bytes = (0u8..=255).filter(|byte| self.bytes[usize::from(*byte)]);
         let first = bytes.next().unwrap_or(0);
         self.known && (!self.verb || bytes.all(|byte| byte.eq_ignore_ascii_case(&first)))

@@ -17,7 +17,7 @@ pub enum Newline {
 /// A pattern and the settings that apply to the whole pattern.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    pub(crate) root: Node,
+    pub(crate) root: PatternNode,
     /// Characters are code points and the subject has to be UTF-8; otherwise they are bytes.
     pub utf: bool,
     pub(crate) newline: Newline,
@@ -36,7 +36,7 @@ pub struct Tree {
 
 /// A node of a pattern.
 #[derive(Clone, Debug)]
-pub enum Node {
+pub enum PatternNode {
     Empty,
     Char(u32),
     Set(Set),
@@ -45,12 +45,12 @@ pub enum Node {
     Assert(Assertion),
     /// `\K`.
     KeepOut,
-    Group(u32, Box<Node>),
-    Concat(Vec<Node>),
-    Alternate(Vec<Node>),
+    Group(u32, Box<PatternNode>),
+    Concat(Vec<PatternNode>),
+    Alternate(Vec<PatternNode>),
     Repeat(Box<Repeat>),
-    Atomic(Box<Node>),
-    Look(Box<Look>),
+    Atomic(Box<PatternNode>),
+    Look(Box<LookAround>),
     /// A reference to the first of these groups that is set.
     BackReference {
         groups: Vec<u32>,
@@ -91,7 +91,7 @@ pub enum Greed {
 
 #[derive(Clone, Debug)]
 pub struct Repeat {
-    pub node: Node,
+    pub node: PatternNode,
     pub min: u32,
     pub max: Option<u32>,
     pub greed: Greed,
@@ -99,20 +99,20 @@ pub struct Repeat {
 
 /// A look-around assertion.
 #[derive(Clone, Debug)]
-pub struct Look {
+pub struct LookAround {
     /// Looks ahead if true, behind if false.
     pub ahead: bool,
     pub negated: bool,
     /// The look-around may be entered again when the following nodes fail.
     pub reenters: bool,
-    pub node: Node,
+    pub node: PatternNode,
 }
 
 #[derive(Clone, Debug)]
 pub struct Conditional {
     pub condition: Condition,
-    pub yes: Node,
-    pub no: Node,
+    pub yes: PatternNode,
+    pub no: PatternNode,
 }
 
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ pub enum Condition {
     Groups(Vec<u32>),
     /// True within a call of one of these groups, or of any.
     Recursing(Option<Vec<u32>>),
-    Look(Look),
+    Look(LookAround),
     Always(bool),
 }
 

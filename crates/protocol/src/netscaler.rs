@@ -9,7 +9,7 @@
 //! The length is that of the two headers. All numbers are big-endian. [`parse`] receives
 //! everything that has arrived, is strict, and keeps no state.
 
-use crate::proxy_protocol::{Endpoints, Header, Proxied, Tlvs, Transport};
+use crate::proxy_protocol::{Endpoints, Header, Proxied, ProxiedTransport, Tlvs};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
 /// Maximum length of an IP and a TCP header with options, in bytes.
@@ -71,7 +71,7 @@ fn endpoints(headers: &[u8]) -> Option<Endpoints> {
     let tcp = headers.get(length..length + TCP_HEADER_BYTES)?;
     let source_port = u16::from_be_bytes([tcp[0], tcp[1]]);
     let destination_port = u16::from_be_bytes([tcp[2], tcp[3]]);
-    let transport = Transport::Stream;
+    let transport = ProxiedTransport::Stream;
     if first >> 4 == 4 {
         let address = |at: usize| {
             let bytes: [u8; 4] = headers.get(at..at + 4)?.try_into().ok()?;

@@ -15,9 +15,9 @@ mod tests;
 mod value;
 
 pub use integer::{read as read_integer, write as write_integer};
-pub use message::{Control, Fault, MESSAGE_BYTES_MAX, Message};
-pub use session::{Event, Hello, Role, Session, State, Status, Update};
-pub use value::{Field, KeyType, Kind, Stored, TableDescription, Value};
+pub use message::{MESSAGE_BYTES_MAX, PeersControlMessage, PeersError, PeersMessage};
+pub use session::{Event, Hello, PeersRole, PeersSessionState, PeersStatus, Session, Update};
+pub use value::{KeyType, PeersDataEncoding, PeersElement, PeersValue, Stored, TableDescription};
 
 /// Milliseconds of a monotonic clock of the owner.
 pub type Milliseconds = u64;

@@ -17,7 +17,7 @@ mod tlv;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 pub use binary::{MAX_BINARY_BYTES, MAX_TLV_BYTES};
-pub use error::{Field, ParseError, TlvError, UnixPathTooLong};
+pub use error::{ParseError, ProxyV1Field, TlvError, UnixPathTooLong};
 pub use text::MAX_TEXT_BYTES;
 pub use tlv::{
     MAX_AUTHORITY_BYTES, MAX_UNIQUE_ID_BYTES, Ssl, SslFields, Tlv, TlvIter, Tlvs, kind, ssl_kind,
@@ -50,7 +50,7 @@ pub struct Proxied {
 
 /// Transport protocol of the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Transport {
+pub enum ProxiedTransport {
     /// A stream: TCP, or a Unix stream socket.
     Stream,
     /// Datagrams: UDP, or a Unix datagram socket.
@@ -67,7 +67,7 @@ pub enum Endpoints {
     /// An IPv4 connection.
     Inet4 {
         /// TCP or UDP. Version 1 supports only TCP.
-        transport: Transport,
+        transport: ProxiedTransport,
         /// Source address.
         source: SocketAddrV4,
         /// Address to which the source connected.
@@ -76,7 +76,7 @@ pub enum Endpoints {
     /// An IPv6 connection.
     Inet6 {
         /// TCP or UDP. Version 1 supports only TCP.
-        transport: Transport,
+        transport: ProxiedTransport,
         /// Source address.
         source: SocketAddrV6,
         /// Address to which the source connected.
@@ -85,7 +85,7 @@ pub enum Endpoints {
     /// Unix sockets, which only version 2 supports.
     Unix {
         /// Stream or datagram.
-        transport: Transport,
+        transport: ProxiedTransport,
         /// Both paths, boxed because they are large and rare.
         paths: Box<UnixPaths>,
     },
@@ -146,7 +146,11 @@ impl UnixPath {
 impl Endpoints {
     /// Returns the endpoints of an IP connection. If only one end is IPv6, the other is written as
     /// an IPv4-mapped address.
-    pub fn between(transport: Transport, source: SocketAddr, destination: SocketAddr) -> Self {
+    pub fn between(
+        transport: ProxiedTransport,
+        source: SocketAddr,
+        destination: SocketAddr,
+    ) -> Self {
         match (source, destination) {
             (SocketAddr::V4(source), SocketAddr::V4(destination)) => Endpoints::Inet4 {
                 transport,
@@ -202,7 +206,7 @@ impl Header {
     /// Returns the header of a TCP connection with only its addresses.
     pub fn tcp(source: SocketAddr, destination: SocketAddr) -> Self {
         Header::Proxied(Proxied {
-            endpoints: Endpoints::between(Transport::Stream, source, destination),
+            endpoints: Endpoints::between(ProxiedTransport::Stream, source, destination),
             tlvs: Tlvs::default(),
         })
     }

@@ -22,7 +22,7 @@ pub fn request(to: SocketAddrV4, user: &str) -> Vec<u8> {
 }
 
 /// Returns whether a complete reply grants the request.
-pub fn granted(reply: &[u8; REPLY_BYTES]) -> bool {
+pub fn is_granted(reply: &[u8; REPLY_BYTES]) -> bool {
     reply[0] == 0 && reply[1] == GRANTED
 }
 
@@ -46,7 +46,7 @@ mod tests {
             ([0, 0x5b, 0, 0, 0, 0, 0, 0], false),
             ([4, 0x5a, 0, 0, 0, 0, 0, 0], false),
         ] {
-            assert_eq!(granted(&reply), is, "{reply:?}");
+            assert_eq!(is_granted(&reply), is, "{reply:?}");
         }
     }
 }

@@ -107,8 +107,8 @@ pub fn init() -> [u8; INIT_BYTES] {
 /// the result of the authentication (`SpiceLinkReply`, and the word behind it), and messages with
 /// short headers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sent {
-    stage: Stage,
+pub struct SpiceOutputState {
+    stage: SpiceOutputStage,
     /// First bytes of the current stage.
     header: [u8; HEADER_BYTES],
     /// Bytes of the current stage that have arrived, and that are missing.
@@ -120,7 +120,7 @@ pub struct Sent {
 
 /// Kind of the server's next bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+enum SpiceOutputStage {
     ReplyHeader,
     Reply,
     Result,
@@ -128,10 +128,10 @@ enum Stage {
     Body,
 }
 
-impl Default for Sent {
-    fn default() -> Sent {
-        Sent {
-            stage: Stage::ReplyHeader,
+impl Default for SpiceOutputState {
+    fn default() -> SpiceOutputState {
+        SpiceOutputState {
+            stage: SpiceOutputStage::ReplyHeader,
             header: [0; HEADER_BYTES],
             came: 0,
             missing: HEADER_BYTES as u64,
@@ -141,11 +141,11 @@ impl Default for Sent {
     }
 }
 
-impl Sent {
+impl SpiceOutputState {
     /// Follows bytes that the server has sent.
     pub fn take(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            self.has_begun |= self.stage == Stage::Header;
+            self.has_begun |= self.stage == SpiceOutputStage::Header;
             let count =
                 usize::try_from(self.missing).map_or(bytes.len(), |all| all.min(bytes.len()));
             let (piece, rest) = bytes.split_at(count);
@@ -164,14 +164,14 @@ impl Sent {
     fn advance(&mut self) {
         let size = |at| word(&self.header, at).map_or(0, u64::from);
         (self.stage, self.missing) = match self.stage {
-            Stage::ReplyHeader => (Stage::Reply, size(12)),
-            Stage::Reply => (Stage::Result, RESULT_BYTES),
-            Stage::Result => {
+            SpiceOutputStage::ReplyHeader => (SpiceOutputStage::Reply, size(12)),
+            SpiceOutputStage::Reply => (SpiceOutputStage::Result, RESULT_BYTES),
+            SpiceOutputStage::Result => {
                 self.is_accepted = size(0) == 0;
-                (Stage::Header, SHORT_HEADER_BYTES as u64)
+                (SpiceOutputStage::Header, SHORT_HEADER_BYTES as u64)
             }
-            Stage::Header => (Stage::Body, size(2)),
-            Stage::Body => (Stage::Header, SHORT_HEADER_BYTES as u64),
+            SpiceOutputStage::Header => (SpiceOutputStage::Body, size(2)),
+            SpiceOutputStage::Body => (SpiceOutputStage::Header, SHORT_HEADER_BYTES as u64),
         };
         self.came = 0;
     }
@@ -188,11 +188,11 @@ impl Sent {
 
     /// Returns bytes that make a client display an error, in place of the server's next bytes.
     /// `None`: a client could not read them at this point.
-    pub fn notice(&self, words: &str) -> Option<Vec<u8>> {
+    pub fn error_notification(&self, words: &str) -> Option<Vec<u8>> {
         match self.stage {
             _ if self.came > 0 => None,
-            Stage::Result => Some([&[0; 4], &*notice(words)].concat()),
-            Stage::Header if self.is_accepted => Some(notice(words)),
+            SpiceOutputStage::Result => Some([&[0; 4], &*notice(words)].concat()),
+            SpiceOutputStage::Header if self.is_accepted => Some(notice(words)),
             _ => None,
         }
     }
@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn what_a_server_sends_is_followed_in_pieces_of_any_size() {
         for pieces in 1..=SENT.len() {
-            let mut sent = Sent::default();
+            let mut sent = SpiceOutputState::default();
             let mut seen = 0;
             for piece in SENT.chunks(pieces) {
                 seen += piece.len();
@@ -297,25 +297,29 @@ mod tests {
                 assert_eq!(sent.has_begun(), seen > 23, "{pieces} {seen}");
                 // Before the result, and between two messages.
                 let may = [19, 23, 29, 38].contains(&seen);
-                assert_eq!(sent.notice("no").is_some(), may, "{pieces} {seen}");
+                assert_eq!(
+                    sent.error_notification("no").is_some(),
+                    may,
+                    "{pieces} {seen}"
+                );
             }
         }
     }
 
     #[test]
     fn a_notice_is_a_message_and_comes_behind_a_result() {
-        let mut sent = Sent::default();
+        let mut sent = SpiceOutputState::default();
         sent.take(&SENT[..19]);
-        let notice = sent.notice("no").unwrap();
+        let notice = sent.error_notification("no").unwrap();
         let words = [27, 0, 0, 2, 2, 0, 2].map(u32::to_le_bytes).concat();
         let head = [&[7, 0], &*words].concat();
         assert_eq!(notice, [&[0; 4], &head[..], b"no\0"].concat());
         sent.take(&notice);
-        assert!(sent.is_accepted() && sent.notice("no").is_some());
+        assert!(sent.is_accepted() && sent.error_notification("no").is_some());
         // A refused channel gets no notice.
-        let mut sent = Sent::default();
+        let mut sent = SpiceOutputState::default();
         sent.take(&[&SENT[..19], &[7, 0, 0, 0]].concat());
-        assert!(!sent.is_accepted() && sent.notice("no").is_none());
+        assert!(!sent.is_accepted() && sent.error_notification("no").is_none());
     }
 
     #[test]

@@ -234,14 +234,14 @@ impl<'m> Vitals<'m> {
     }
 
     /// Sets the number of the candidate version; zero means no candidate.
-    pub fn set_trial(&self, owner: u64, number: u64) {
+    pub fn set_candidate_number(&self, owner: u64, number: u64) {
         if self.is_owner(owner) {
             self.put(TRIAL_AT, number);
         }
     }
 
     /// Returns the number of the candidate version that must be rolled back.
-    pub fn back_wanted(&self) -> u64 {
+    pub fn rollback_requested(&self) -> u64 {
         self.get(BACK_AT)
     }
 
@@ -269,14 +269,14 @@ impl<'m> Vitals<'m> {
 
     /// Writes the heartbeat of a thread: one load and one store, and nothing if another proxy is
     /// the writer.
-    pub fn beat(&self, owner: u64, thread: usize, now_ms: u64) {
+    pub fn write_thread_heartbeat(&self, owner: u64, thread: usize, now_ms: u64) {
         if thread < THREADS_MAX && self.is_owner(owner) {
             self.put(THREADS_AT + thread * THREAD_WORDS, now_ms);
         }
     }
 
     /// Writes the heartbeat of the side thread.
-    pub fn side_beat(&self, owner: u64, now_ms: u64) {
+    pub fn write_side_heartbeat(&self, owner: u64, now_ms: u64) {
         if self.is_owner(owner) {
             self.put(SIDE_BEAT_AT, now_ms);
         }
@@ -292,35 +292,35 @@ impl<'m> Vitals<'m> {
     }
 
     /// Returns the time of the address role's last heartbeat; 0: never.
-    pub fn role_beat_ms(&self) -> u64 {
+    pub fn role_heartbeat_ms(&self) -> u64 {
         self.get(ROLE_BEAT_AT)
     }
 
     // Methods for the address role.
 
     /// Writes the heartbeat of the address role.
-    pub fn role_beats(&self, now_ms: u64) {
+    pub fn write_role_heartbeat(&self, now_ms: u64) {
         self.put(ROLE_BEAT_AT, now_ms);
     }
 
     /// Returns the number of the candidate version; 0: none.
-    pub fn trial(&self) -> u64 {
+    pub fn candidate_number(&self) -> u64 {
         self.get(TRIAL_AT)
     }
 
     /// Requests the rollback of the candidate with this number.
-    pub fn want_back(&self, number: u64) {
+    pub fn request_rollback(&self, number: u64) {
         self.put(BACK_AT, number);
     }
 
     /// Returns the last heartbeat of each thread; 0 if it has none yet.
-    pub fn beats(&self) -> impl Iterator<Item = u64> {
+    pub fn thread_heartbeats(&self) -> impl Iterator<Item = u64> {
         let threads = (self.get(THREADS) as usize).min(THREADS_MAX);
         (0..threads).map(|thread| self.get(THREADS_AT + thread * THREAD_WORDS))
     }
 
     /// Returns the last heartbeat of the side thread; 0 if it has none, or never writes any.
-    pub fn side_beat_ms(&self) -> u64 {
+    pub fn side_heartbeat_ms(&self) -> u64 {
         self.get(SIDE_BEAT_AT)
     }
 
@@ -356,7 +356,7 @@ impl<'m> Vitals<'m> {
     pub fn band(&self, name: &str, now_ms: u64) -> Option<Band> {
         let slot = self.find(name)?;
         Some(match self.pulse(now_ms) {
-            Pulse::Beats => self.band_written(slot),
+            Pulse::Beats => self.last_written_band(slot),
             Pulse::NotBegun | Pulse::Stuck { .. } => Band::None,
         })
     }

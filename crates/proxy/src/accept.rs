@@ -3,15 +3,15 @@
 //! then wait in the kernel's queue. It pauses when descriptors run out, instead of looping.
 //! An accepted connection is passed to another thread if that has clearly less to do.
 //!
-//! A loop belongs to a socket, not to a configuration: a change gives it another [`Target`],
+//! A loop belongs to a socket, not to a configuration: a change gives it another [`AcceptTarget`],
 //! and connections in the kernel's queue stay there.
 
 use crate::listener::{Listening, SocketKey};
-use crate::runtime::{self, Runtime, Seat};
+use crate::runtime::{self, ClientPermit, Runtime};
 use crate::stream;
 use model::config::{Bind, Config, ListenerIndex, Proxy};
 use model::state::Tally;
-use model::thread::{Room, here};
+use model::thread::{Room, current_thread_data};
 use reactor::Rate;
 use reactor::{self, Listener, with_deadline};
 use rustix::net::SocketAddrAny;
@@ -35,20 +35,20 @@ const CLEARLY_MORE: usize = 3;
 const LAST_MAX: usize = 4096;
 
 /// The listener and the configuration for which a loop accepts.
-pub(crate) struct Target {
+pub(crate) struct AcceptTarget {
     config: Arc<Config>,
     listening: Listening,
 }
 
-impl Target {
+impl AcceptTarget {
     /// Finds a listener in a configuration; None if there is no such bind.
-    pub(crate) fn new(config: &Arc<Config>, listening: &Listening) -> Option<Rc<Target>> {
+    pub(crate) fn new(config: &Arc<Config>, listening: &Listening) -> Option<Rc<AcceptTarget>> {
         let mut listening = listening.clone();
         let proxy = config.proxies.get(listening.proxy.0 as usize)?;
         let bind = proxy.binds.get(listening.bind as usize)?;
         // Uses the state of the configuration in service, which may have been adopted.
         listening.state = proxy.state.listener(bind.id);
-        Some(Rc::new(Target {
+        Some(Rc::new(AcceptTarget {
             config: Arc::clone(config),
             listening,
         }))
@@ -75,8 +75,8 @@ impl Target {
 
 /// Current task of a loop.
 #[derive(Clone)]
-enum Orders {
-    Accept(Rc<Target>),
+enum AcceptOrder {
+    Accept(Rc<AcceptTarget>),
     /// Other threads accept on this listener.
     Leave,
     /// The listener was removed.
@@ -86,7 +86,7 @@ enum Orders {
 /// Handle to an accept loop, held by its thread.
 pub(crate) struct AcceptLoop {
     pub(crate) key: SocketKey,
-    orders: RefCell<Orders>,
+    orders: RefCell<AcceptOrder>,
     /// Wakes the loop's task.
     task: Cell<Option<Waker>>,
     /// Wakes the loop's task while it waits for a connection slot.
@@ -98,17 +98,17 @@ pub(crate) struct AcceptLoop {
 
 impl AcceptLoop {
     /// Starts to accept on this thread.
-    pub(crate) fn start(key: SocketKey, target: Rc<Target>) -> Rc<AcceptLoop> {
+    pub(crate) fn start(key: SocketKey, target: Rc<AcceptTarget>) -> Rc<AcceptLoop> {
         let fd = Arc::clone(&target.listening.fd);
         let started = Rc::new(AcceptLoop {
             key,
-            orders: RefCell::new(Orders::Accept(target)),
+            orders: RefCell::new(AcceptOrder::Accept(target)),
             task: Cell::default(),
-            full: here().add_room(),
+            full: current_thread_data().add_room(),
             ended: Cell::new(false),
             left: Cell::new(false),
         });
-        let own = Running(Rc::clone(&started));
+        let own = AcceptLoopGuard(Rc::clone(&started));
         reactor::spawn(async move {
             // If memory is short, the other threads accept.
             if let Ok(listener) = Listener::from_shared(fd) {
@@ -124,51 +124,51 @@ impl AcceptLoop {
     }
 
     /// Makes the loop accept for another configuration.
-    pub(crate) fn accept_for(&self, target: Rc<Target>) {
-        self.order(Orders::Accept(target));
+    pub(crate) fn accept_for(&self, target: Rc<AcceptTarget>) {
+        self.order(AcceptOrder::Accept(target));
     }
 
     /// Makes the loop leave the socket to the other threads.
     pub(crate) fn leave(&self) {
-        self.order(Orders::Leave);
+        self.order(AcceptOrder::Leave);
     }
 
     /// Makes the loop accept what is in the kernel's queue, and end.
     pub(crate) fn close(&self) {
-        self.order(Orders::Close);
+        self.order(AcceptOrder::Close);
     }
 
-    fn order(&self, orders: Orders) {
+    fn order(&self, orders: AcceptOrder) {
         *self.orders.borrow_mut() = orders;
         if let Some(task) = self.task.take() {
             task.wake();
         }
     }
 
-    fn orders(&self) -> Orders {
+    fn orders(&self) -> AcceptOrder {
         self.orders.borrow().clone()
     }
 
     /// Returns whether the loop is still to accept for `target`.
-    fn is_for(&self, target: &Rc<Target>) -> bool {
-        matches!(&*self.orders.borrow(), Orders::Accept(now) if Rc::ptr_eq(now, target))
+    fn is_for(&self, target: &Rc<AcceptTarget>) -> bool {
+        matches!(&*self.orders.borrow(), AcceptOrder::Accept(now) if Rc::ptr_eq(now, target))
     }
 }
 
 impl Drop for AcceptLoop {
     fn drop(&mut self) {
-        here().remove_room(&self.full);
+        current_thread_data().remove_room(&self.full);
     }
 }
 
 /// Releases the loop's configuration and socket when its task ends in any way, although the
 /// thread still holds the loop.
-struct Running(Rc<AcceptLoop>);
+struct AcceptLoopGuard(Rc<AcceptLoop>);
 
-impl Drop for Running {
+impl Drop for AcceptLoopGuard {
     fn drop(&mut self) {
         self.0.ended.set(true);
-        drop(self.0.orders.replace(Orders::Leave));
+        drop(self.0.orders.replace(AcceptOrder::Leave));
     }
 }
 
@@ -186,14 +186,14 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
     let mut last = None;
     loop {
         match own.orders() {
-            Orders::Accept(target) => {
+            AcceptOrder::Accept(target) => {
                 last = Some(Rc::clone(&target));
                 if !accept_for(own, &listener, target).await {
                     break;
                 }
             }
-            Orders::Leave => return,
-            Orders::Close => break,
+            AcceptOrder::Leave => return,
+            AcceptOrder::Close => break,
         }
     }
     // Accept the waiting connections if no other process will: when the last holder of
@@ -208,19 +208,19 @@ async fn accept(own: &AcceptLoop, listener: Listener) {
 
 /// Leaves the socket, and accepts the connections that may have woken this loop: the kernel
 /// does not wake the other processes for them.
-fn take_what_is_left(listener: &Listener, target: &Rc<Target>) {
+fn take_what_is_left(listener: &Listener, target: &Rc<AcceptTarget>) {
     listener.pause();
     for _ in 0..LAST_MAX {
         let Ok((fd, peer)) = listener.try_accept() else {
             return;
         };
-        let seat = Seat::beyond_limits(runtime::of_thread(), target.frontend());
+        let seat = ClientPermit::beyond_limits(runtime::of_thread(), target.frontend());
         begin(target, fd, peer, seat);
     }
 }
 
 /// Accepts for one configuration. Returns false when the process is stopping.
-async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<Target>) -> bool {
+async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<AcceptTarget>) -> bool {
     let in_one_go = target.in_one_go();
     let mut taken = 0;
     while own.is_for(&target) {
@@ -245,14 +245,14 @@ async fn accept_for(own: &AcceptLoop, listener: &Listener, target: Rc<Target>) -
 }
 
 /// Leaves new connections to another process until this one is to accept again.
-async fn leave(own: &AcceptLoop, listener: &Listener, target: &Rc<Target>) {
+async fn leave(own: &AcceptLoop, listener: &Listener, target: &Rc<AcceptTarget>) {
     take_what_is_left(listener, target);
     own.left.set(true);
     let runtime = runtime::of_thread();
-    while runtime.elsewhere() && !runtime.stopping() && own.is_for(target) {
+    while runtime.has_successor() && !runtime.stopping() && own.is_for(target) {
         let _ = with_deadline(Some(reactor::now() + FULL_PAUSE), woken(own)).await;
     }
-    own.left.set(runtime.elsewhere());
+    own.left.set(runtime.has_successor());
 }
 
 /// Leaves new connections in the kernel's queue for a moment.
@@ -265,7 +265,7 @@ async fn pause(own: &AcceptLoop, listener: &Listener) {
 /// connection.
 fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
     let tls_max = config.global.tls.rate_max.filter(|_| bind.tls.is_some());
-    let (thread, process) = (here(), here().process);
+    let (thread, process) = (current_thread_data(), current_thread_data().process);
     let below = |limit: Option<u32>, rate: &Rate| {
         limit.is_none_or(|limit| rate.read(thread.now_ms()) < u64::from(limit))
     };
@@ -280,10 +280,14 @@ fn slow_enough(config: &Config, frontend: &Proxy, bind: &Bind) -> bool {
 /// Takes the connection slots for an accepted connection. Another thread may have taken the
 /// last ones meanwhile. Then this waits for a free one, under the newest configuration that
 /// has the listener.
-async fn seat(own: &AcceptLoop, listener: &Listener, mut target: Rc<Target>) -> (Rc<Target>, Seat) {
+async fn seat(
+    own: &AcceptLoop,
+    listener: &Listener,
+    mut target: Rc<AcceptTarget>,
+) -> (Rc<AcceptTarget>, ClientPermit) {
     let runtime = runtime::of_thread();
     let (frontend, state) = (target.frontend(), &target.listening.state);
-    if let Some(seat) = Seat::take(runtime, frontend, target.bind(), state) {
+    if let Some(seat) = ClientPermit::take(runtime, frontend, target.bind(), state) {
         return (target, seat);
     }
     // Keeps the thread from ending while it holds the connection.
@@ -291,18 +295,18 @@ async fn seat(own: &AcceptLoop, listener: &Listener, mut target: Rc<Target>) -> 
     loop {
         pause(own, listener).await;
         let stays = match own.orders() {
-            Orders::Accept(now) => {
+            AcceptOrder::Accept(now) => {
                 target = now;
                 true
             }
-            Orders::Leave | Orders::Close => false,
+            AcceptOrder::Leave | AcceptOrder::Close => false,
         };
         if runtime.stopping() || !stays {
-            let seat = Seat::beyond_limits(runtime, target.frontend());
+            let seat = ClientPermit::beyond_limits(runtime, target.frontend());
             return (target, seat);
         }
         let (frontend, state) = (target.frontend(), &target.listening.state);
-        if let Some(seat) = Seat::take(runtime, frontend, target.bind(), state) {
+        if let Some(seat) = ClientPermit::take(runtime, frontend, target.bind(), state) {
             return (target, seat);
         }
     }
@@ -313,14 +317,14 @@ struct InHand;
 
 impl InHand {
     fn new() -> InHand {
-        here().session_began();
+        current_thread_data().session_began();
         InHand
     }
 }
 
 impl Drop for InHand {
     fn drop(&mut self) {
-        here().session_ended();
+        current_thread_data().session_ended();
     }
 }
 
@@ -343,7 +347,7 @@ async fn woken(own: &AcceptLoop) {
 async fn next(
     own: &AcceptLoop,
     listener: &Listener,
-    target: &Rc<Target>,
+    target: &Rc<AcceptTarget>,
     taken: &mut u32,
 ) -> Result<(OwnedFd, Option<SocketAddrAny>), Quiet> {
     let runtime = runtime::of_thread();
@@ -358,7 +362,7 @@ async fn next(
         if !own.is_for(target) {
             return Poll::Ready(Err(Quiet::Ordered));
         }
-        if runtime.elsewhere() {
+        if runtime.has_successor() {
             return Poll::Ready(Err(Quiet::Elsewhere));
         }
         let full = most.is_some_and(|most| state.sessions.current() >= most);
@@ -376,18 +380,18 @@ async fn next(
     .await
 }
 
-fn begin(target: &Target, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: Seat) {
+fn begin(target: &AcceptTarget, fd: OwnedFd, peer: Option<SocketAddrAny>, seat: ClientPermit) {
     let runtime = runtime::of_thread();
     let frontend = target.frontend();
-    let now_ms = here().now_ms();
+    let now_ms = current_thread_data().now_ms();
     frontend
         .state
         .frontend
         .counters
-        .here()
+        .current_shard()
         .count(Tally::Connections);
     frontend.state.frontend.connection_rate.count(now_ms);
-    runtime.counters.here().count(Tally::Connections);
+    runtime.counters.current_shard().count(Tally::Connections);
     runtime.connection_rate.count(now_ms);
     let config = Arc::clone(&target.config);
     let hardened = config.global.tune.workarounds.reject_privileged_ports;

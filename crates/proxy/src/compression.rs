@@ -9,12 +9,12 @@ mod encoder;
 pub use encoder::{Encoder, EncoderBroke, Flush, release_kept};
 
 use http::http1::{BodyLength, Parsed};
-use http::message::{Fields, Message, Version, split_values, trim};
+use http::message::{Fields, HttpMessage, HttpVersion, split_values, trim};
 use model::config::{Algorithm, Compressed, Direction, Proxy, Rare};
 use model::state::Tally;
 use model::state::compression::OfClient;
-use model::thread::here;
-use model::transaction::Stream;
+use model::thread::current_thread_data;
+use model::transaction::ProxyStream;
 
 /// Maximum number of codings that are read from `Accept-Encoding`.
 const CODINGS_MAX: usize = 64;
@@ -22,7 +22,7 @@ const CODINGS_MAX: usize = 64;
 const HEADERS_BYTES: usize = 128;
 
 /// Returns the settings that apply: the backend's if it has some, otherwise the frontend's.
-fn settings(stream: &Stream, side: fn(&Proxy) -> Option<&Compressed>) -> Option<&Compressed> {
+fn settings(stream: &ProxyStream, side: fn(&Proxy) -> Option<&Compressed>) -> Option<&Compressed> {
     stream
         .backend()
         .and_then(side)
@@ -45,14 +45,14 @@ fn of_request(proxy: &Proxy) -> Option<&Compressed> {
 
 /// Returns whether the frontend or the backend of a stream configures compression.
 #[inline]
-fn is_configured(stream: &Stream) -> bool {
+fn is_configured(stream: &ProxyStream) -> bool {
     stream.route.rare.has(Rare::COMPRESSION)
 }
 
 /// Processes a request for a server. Records the algorithms that the client accepts, and with
 /// `offload` removes them from the request. If an encoder is returned, the request body is to
 /// be compressed.
-pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>> {
+pub fn request(stream: &mut ProxyStream, length: &BodyLength) -> Option<Box<Encoder>> {
     if !is_configured(stream) {
         return None;
     }
@@ -66,7 +66,7 @@ pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>>
     }
     let settings = settings(stream, of_request)?;
     let algorithm = *settings.algorithms.first()?;
-    if stream.request.version() == Version::Http10
+    if stream.request.version() == HttpVersion::Http10
         || !is_compressible(&stream.request, settings, length)
     {
         return None;
@@ -79,12 +79,16 @@ pub fn request(stream: &mut Stream, length: &BodyLength) -> Option<Box<Encoder>>
 
 /// Processes a response. If an encoder is returned, the body is to be compressed: the length
 /// was removed from the head, and an HTTP/1 client gets chunks (`in_chunks`).
-pub fn response(stream: &mut Stream, parsed: &Parsed, in_chunks: bool) -> Option<Box<Encoder>> {
+pub fn response(
+    stream: &mut ProxyStream,
+    parsed: &Parsed,
+    in_chunks: bool,
+) -> Option<Box<Encoder>> {
     let algorithm = stream.transfer.compression.wanted?;
     let settings = settings(stream, of_response)?;
     let response = &stream.response;
     if !matches!(response.status(), 200..=203)
-        || response.version() == Version::Http10
+        || response.version() == HttpVersion::Http10
         || !has_one_valid_etag(response)
         || !is_compressible(response, settings, &parsed.body)
     {
@@ -107,16 +111,16 @@ pub fn response(stream: &mut Stream, parsed: &Parsed, in_chunks: bool) -> Option
 }
 
 /// Counts at the frontend and the backend of a stream.
-pub fn count(stream: &Stream, tally: Tally, n: u64) {
+pub fn count(stream: &ProxyStream, tally: Tally, n: u64) {
     stream
         .frontend()
         .state
         .frontend
         .counters
-        .here()
+        .current_shard()
         .add(tally, n);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.counters.here().add(tally, n);
+        backend.state.backend.counters.current_shard().add(tally, n);
     }
 }
 
@@ -130,7 +134,7 @@ pub struct Coded {
 }
 
 /// Counts the input and output bytes of an encoder, if there was one.
-pub fn count_coded(stream: &Stream, Coded { given, made }: Coded) {
+pub fn count_coded(stream: &ProxyStream, Coded { given, made }: Coded) {
     if given > 0 {
         count(stream, Tally::CompressedIn, given);
         count(stream, Tally::CompressedOut, made);
@@ -138,9 +142,12 @@ pub fn count_coded(stream: &Stream, Coded { given, made }: Coded) {
 }
 
 /// Creates an encoder if the process's limits allow one more.
-fn start(stream: &Stream, algorithm: Algorithm) -> Option<Box<Encoder>> {
+fn start(stream: &ProxyStream, algorithm: Algorithm) -> Option<Box<Encoder>> {
     let limits = &stream.config.global.compression;
-    let level = limits.level(here().now_ms(), here().process.threads())?;
+    let level = limits.level(
+        current_thread_data().now_ms(),
+        current_thread_data().process.threads(),
+    )?;
     let client = stream.session.encoders.get_or_init(OfClient::default);
     Encoder::new(algorithm, level, limits, client)
 }
@@ -171,7 +178,7 @@ fn vary(fields: &mut Fields) {
 
 /// Sets the header fields of a compressed message. [`is_compressible`] has checked that there
 /// is room.
-fn announce(head: &mut Message, algorithm: Algorithm, varies: bool) {
+fn announce(head: &mut HttpMessage, algorithm: Algorithm, varies: bool) {
     if varies {
         vary(head.fields_mut());
     }
@@ -181,14 +188,14 @@ fn announce(head: &mut Message, algorithm: Algorithm, varies: bool) {
 }
 
 /// Returns whether a body may be compressed according to its head.
-fn is_compressible(head: &Message, settings: &Compressed, length: &BodyLength) -> bool {
+fn is_compressible(head: &HttpMessage, settings: &Compressed, length: &BodyLength) -> bool {
     match length {
         BodyLength::Length(bytes) if *bytes < settings.size_min => return false,
         BodyLength::Length(_) | BodyLength::Chunked | BodyLength::Stream => {}
         BodyLength::None | BodyLength::UntilClose | BodyLength::Tunnel => return false,
     }
     let fields = head.fields();
-    if fields.room() < HEADERS_BYTES || fields.contains(b"content-encoding") {
+    if fields.free_bytes() < HEADERS_BYTES || fields.contains(b"content-encoding") {
         return false;
     }
     let no_transform = |value: &[u8]| value.eq_ignore_ascii_case(b"no-transform");
@@ -210,7 +217,7 @@ fn begins_with(text: &[u8], begin: &[u8]) -> bool {
 
 /// Returns whether the head has at most one entity tag, and a valid one. The text between its
 /// quotes is not examined (RFC 9110, section 8.8.3).
-fn has_one_valid_etag(head: &Message) -> bool {
+fn has_one_valid_etag(head: &HttpMessage) -> bool {
     let mut tags = head.fields().get_all(b"etag");
     let Some(tag) = tags.next() else {
         return true;
@@ -221,7 +228,7 @@ fn has_one_valid_etag(head: &Message) -> bool {
 }
 
 /// Makes a strong entity tag weak, because the compressed body differs byte by byte.
-fn weaken_etag(head: &mut Message) {
+fn weaken_etag(head: &mut HttpMessage) {
     let Some(tag) = head.get(b"etag").filter(|tag| !tag.starts_with(b"W/")) else {
         return;
     };
@@ -230,8 +237,8 @@ fn weaken_etag(head: &mut Message) {
 }
 
 /// Returns the offered algorithm that the client prefers.
-fn choose(request: &Message, offered: &[Algorithm]) -> Option<Algorithm> {
-    if request.version() == Version::Http10
+fn choose(request: &HttpMessage, offered: &[Algorithm]) -> Option<Algorithm> {
+    if request.version() == HttpVersion::Http10
         || request.method() == b"HEAD"
         || request.get(b"user-agent").is_some_and(is_old_explorer)
     {

@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 /// Reason why an operator's order was refused, as it is printed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refused(pub String);
+pub struct OrderRefusal(pub String);
 
-fn refused(why: impl std::fmt::Display) -> Refused {
-    Refused(format!("{why}\n"))
+fn refused(why: impl std::fmt::Display) -> OrderRefusal {
+    OrderRefusal(format!("{why}\n"))
 }
 
 /// A server that could not be kept, and the reason.
@@ -53,7 +53,7 @@ pub(crate) fn add(
     config: &mut Config,
     backend: ProxyIndex,
     words: Arc<[Box<str>]>,
-) -> Result<(), Refused> {
+) -> Result<(), OrderRefusal> {
     let proxy = config.proxy(backend);
     if !is_dynamic(proxy) {
         // HAProxy's wording up to 3.3, then that of 3.4.
@@ -108,7 +108,7 @@ fn free_id(proxy: &Proxy) -> u32 {
 }
 
 /// Resolves `track`: finds the server whose state the new one follows.
-fn track(config: &Config, backend: ProxyIndex, server: &mut Server) -> Result<(), Refused> {
+fn track(config: &Config, backend: ProxyIndex, server: &mut Server) -> Result<(), OrderRefusal> {
     let Some((_, name)) = &server.options.track else {
         return Ok(());
     };
@@ -157,7 +157,7 @@ pub(crate) fn removable(
     config: &Config,
     backend: ProxyIndex,
     name: &str,
-) -> Result<ServerIndex, Refused> {
+) -> Result<ServerIndex, OrderRefusal> {
     let proxy = config.proxy(backend);
     let Some(at) = proxy.servers.iter().position(|one| *one.name == *name) else {
         return Err(refused("No such server."));
@@ -212,7 +212,7 @@ pub(crate) fn remove(config: &mut Config, backend: ProxyIndex, at: ServerIndex) 
     let proxy = &mut config.proxies[backend.0 as usize];
     let server = proxy.servers.remove(at.0 as usize);
     if let Some(connector) = &server.options.tls.connector {
-        connector.let_go();
+        connector.release_files();
     }
     if server.added.is_none() {
         proxy.removed.push(server.name);
@@ -279,7 +279,7 @@ pub(crate) fn keep_one(
     }
     match add(config, index, Arc::clone(words)) {
         Ok(()) => None,
-        Err(Refused(why)) => lost(&why),
+        Err(OrderRefusal(why)) => lost(&why),
     }
 }
 

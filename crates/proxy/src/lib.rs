@@ -34,7 +34,7 @@ pub mod vitals;
 pub mod worker;
 
 /// The proxy as a part of a configuration.
-pub static PART: configuration::Part = keyword::load::part(documented);
+pub static PART: configuration::ConfigurationPart = keyword::load::part(documented);
 
 /// Returns the keywords, and the other topics that the manual covers for the proxy.
 fn documented() -> Vec<language::Documented> {

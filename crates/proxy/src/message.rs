@@ -9,7 +9,7 @@ pub const PART: &str = "proxy";
 
 /// A message to the proxy role.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub enum ProxyMessage {
     /// Serve statistics commands on this connection. Descriptors: the connection.
     Operate {
         /// Access level of the connection.
@@ -35,13 +35,13 @@ pub struct AskedKey {
     pub key: Vec<u8>,
 }
 
-impl Message {
+impl ProxyMessage {
     /// Wraps the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         let kind = match self {
-            Message::Operate { .. } => 1,
-            Message::TellHealth => 2,
-            Message::TellLive { .. } => 3,
+            ProxyMessage::Operate { .. } => 1,
+            ProxyMessage::TellHealth => 2,
+            ProxyMessage::TellLive { .. } => 3,
         };
         PartMessage::new(PART, kind, self)
     }

@@ -30,7 +30,7 @@ struct Replaced<T> {
 /// The orders in effect.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Orders {
+pub(crate) struct OperatorOverrides {
     /// Rates by setting; 0 is no limit. The one of compression counts bytes.
     rates: BTreeMap<String, Replaced<u64>>,
     /// Dynamic cookies by backend.
@@ -76,7 +76,7 @@ fn backend<'c>(config: &'c mut Config, name: &str) -> Option<&'c mut Proxy> {
     all.find(|proxy| proxy.kind.is_backend() && *proxy.name == *name)
 }
 
-impl Orders {
+impl OperatorOverrides {
     /// Sets a rate in a configuration that is about to be installed.
     pub fn set_rate(&mut self, config: &mut Config, setting: &str, value: u64) {
         let before = rate(config, setting).unwrap_or(0);
@@ -126,7 +126,7 @@ impl Orders {
     }
 
     /// Returns the orders that this configuration applies.
-    pub fn in_effect(mut self, config: &Config) -> Orders {
+    pub fn in_effect(mut self, config: &Config) -> OperatorOverrides {
         self.rates
             .retain(|setting, order| rate(config, setting) == Some(order.ordered));
         self.dynamic_cookies.retain(|name, order| {

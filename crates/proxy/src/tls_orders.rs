@@ -7,12 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use keyword::family::bind_tls::sent_line;
 use model::config::Config;
 use std::collections::{BTreeSet, HashMap};
-use tls::store::{Order, StoreError};
+use tls::store::{StoreError, StoreOrder};
 use zeroize::Zeroizing;
 
 /// Kind of file that a command changes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum TlsFileKind {
     /// A certificate, or a part of one.
     Certificate,
     /// A CA file.
@@ -22,16 +22,16 @@ pub enum Kind {
 }
 
 /// Returns the kind of file of a command. The table of commands accepts no other words.
-pub fn kind(words: &[&str]) -> Kind {
+pub fn kind(words: &[&str]) -> TlsFileKind {
     match words.get(2) {
-        Some(&"ca-file") => Kind::Authorities,
-        Some(&"crl-file") => Kind::Revocations,
-        _ => Kind::Certificate,
+        Some(&"ca-file") => TlsFileKind::Authorities,
+        Some(&"crl-file") => TlsFileKind::Revocations,
+        _ => TlsFileKind::Certificate,
     }
 }
 
 /// A change, given the configuration, the words of the command and its payload.
-pub type Change = fn(&Config, &[&str], Option<&str>) -> Result<String, StoreError>;
+pub type StoreChange = fn(&Config, &[&str], Option<&str>) -> Result<String, StoreError>;
 
 fn refused<T>(words: impl Into<String>) -> Result<T, StoreError> {
     Err(StoreError(words.into()))
@@ -42,7 +42,7 @@ pub fn recorded(
     config: &Config,
     words: &[&str],
     payload: Option<&str>,
-    change: Change,
+    change: StoreChange,
 ) -> Result<String, StoreError> {
     let order = config.certificates.order(words, payload);
     let mut told = change(config, words, payload)?;
@@ -54,7 +54,7 @@ pub fn recorded(
 
 /// Repeats the orders of an earlier process. Orders for a file that has changed since are
 /// dropped: the file takes precedence.
-pub fn repeat(config: &Config, orders: &[Order]) {
+pub fn repeat(config: &Config, orders: &[StoreOrder]) {
     let mut subjects: HashMap<(&str, &str), bool> = HashMap::new();
     for order in orders {
         let words: Vec<&str> = order.words.iter().map(|word| &**word).collect();
@@ -63,8 +63,8 @@ pub fn repeat(config: &Config, orders: &[Order]) {
         };
         let holds = subjects
             .entry((kind, &order.subject))
-            .or_insert_with(|| config.certificates.is_as_before(order));
-        let change: Change = match (verb, kind) {
+            .or_insert_with(|| config.certificates.is_subject_unchanged(order));
+        let change: StoreChange = match (verb, kind) {
             _ if !*holds => continue,
             ("new", _) => create,
             ("set", "ocsp-response") => set_ocsp,
@@ -111,9 +111,9 @@ pub fn create(config: &Config, words: &[&str], _: Option<&str>) -> Result<String
         return refused(format!("'new ssl {}' expects a filename\n", words[2]));
     };
     match kind(words) {
-        Kind::Certificate => store.new_certificate(name),
-        Kind::Authorities => store.new_authorities(name),
-        Kind::Revocations => store.new_revocations(name),
+        TlsFileKind::Certificate => store.new_certificate(name),
+        TlsFileKind::Authorities => store.new_authorities(name),
+        TlsFileKind::Revocations => store.new_revocations(name),
     }
 }
 
@@ -122,9 +122,9 @@ pub fn set(config: &Config, words: &[&str], payload: Option<&str>) -> Result<Str
     let (kind, store) = (kind(words), &config.certificates);
     let (Some(name), Some(payload)) = (words.get(3), payload) else {
         let what = match kind {
-            Kind::Certificate => "a certificate as a payload",
-            Kind::Authorities => "CAs as a payload",
-            Kind::Revocations => "CRLs as a payload",
+            TlsFileKind::Certificate => "a certificate as a payload",
+            TlsFileKind::Authorities => "CAs as a payload",
+            TlsFileKind::Revocations => "CRLs as a payload",
         };
         return refused(format!(
             "'set ssl {} expects a filename and {what}\n",
@@ -133,9 +133,9 @@ pub fn set(config: &Config, words: &[&str], payload: Option<&str>) -> Result<Str
     };
     let payload = payload.as_bytes();
     match kind {
-        Kind::Certificate => store.set_certificate(name, payload),
-        Kind::Authorities => store.set_authorities(name, payload),
-        Kind::Revocations => store.set_revocations(name, payload),
+        TlsFileKind::Certificate => store.set_certificate(name, payload),
+        TlsFileKind::Authorities => store.set_authorities(name, payload),
+        TlsFileKind::Revocations => store.set_revocations(name, payload),
     }
 }
 
@@ -145,15 +145,15 @@ pub fn commit(config: &Config, words: &[&str], _: Option<&str>) -> Result<String
     let Some(name) = words.get(3) else {
         // HAProxy uses the same wording for a CRL file.
         let what = match kind {
-            Kind::Certificate => "cert",
-            Kind::Authorities | Kind::Revocations => "ca-file",
+            TlsFileKind::Certificate => "cert",
+            TlsFileKind::Authorities | TlsFileKind::Revocations => "ca-file",
         };
         return refused(format!("'commit ssl {what} expects a filename\n"));
     };
     let committed = match kind {
-        Kind::Certificate => store.commit_certificate(name),
-        Kind::Authorities => store.commit_authorities(name),
-        Kind::Revocations => store.commit_revocations(name),
+        TlsFileKind::Certificate => store.commit_certificate(name),
+        TlsFileKind::Authorities => store.commit_authorities(name),
+        TlsFileKind::Revocations => store.commit_revocations(name),
     };
     if committed.is_ok() {
         renew(config, name);
@@ -168,9 +168,9 @@ pub fn abort(config: &Config, words: &[&str], _: Option<&str>) -> Result<String,
         return refused(format!("'abort ssl {}' expects a filename\n", words[2]));
     };
     match kind(words) {
-        Kind::Certificate => store.abort_certificate(name),
-        Kind::Authorities => store.abort_authorities(name),
-        Kind::Revocations => store.abort_revocations(name),
+        TlsFileKind::Certificate => store.abort_certificate(name),
+        TlsFileKind::Authorities => store.abort_authorities(name),
+        TlsFileKind::Revocations => store.abort_revocations(name),
     }
 }
 
@@ -179,16 +179,16 @@ pub fn delete(config: &Config, words: &[&str], _: Option<&str>) -> Result<String
     let (kind, store) = (kind(words), &config.certificates);
     let Some(name) = words.get(3) else {
         let what = match kind {
-            Kind::Certificate => "certificate",
-            Kind::Authorities => "CA file",
-            Kind::Revocations => "CRL file",
+            TlsFileKind::Certificate => "certificate",
+            TlsFileKind::Authorities => "CA file",
+            TlsFileKind::Revocations => "CRL file",
         };
         return refused(format!("'del ssl {}' expects a {what} name\n", words[2]));
     };
     match kind {
-        Kind::Certificate => store.delete_certificate(name),
-        Kind::Authorities => store.delete_authorities(name),
-        Kind::Revocations => store.delete_revocations(name),
+        TlsFileKind::Certificate => store.delete_certificate(name),
+        TlsFileKind::Authorities => store.delete_authorities(name),
+        TlsFileKind::Revocations => store.delete_revocations(name),
     }
 }
 

@@ -3,8 +3,8 @@
 //! change, and in small steps between the turns of the event loop, so that no client waits
 //! for a change of ten thousand listeners or servers.
 
-use crate::accept::{AcceptLoop, Target};
-use crate::listener::{Open, SocketKey};
+use crate::accept::{AcceptLoop, AcceptTarget};
+use crate::listener::{OpenListeners, SocketKey};
 use crate::runtime::{self, Runtime, keep_to};
 use crate::server_connection::pools;
 use model::config::Config;
@@ -81,7 +81,7 @@ async fn newer_than(worker: &'static Worker, reached: Option<u64>) {
 /// Ends the thread when its last work is done.
 fn soft_stop() {
     pools().clear();
-    reactor::end_when(|| thread::here().sessions() == 0);
+    reactor::set_end_condition(|| thread::current_thread_data().sessions() == 0);
 }
 
 /// Applies the `cpu-map` of the newest configuration. Without one the thread may run on all
@@ -101,8 +101,8 @@ fn keep_to_cpus(worker: &Worker, config: &Config, cpus: &mut Option<Vec<u32>>) {
 }
 
 /// Switches the thread to a configuration. Returns early when there is a newer one.
-async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
-    worker.thread.go_over();
+async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &OpenListeners) {
+    worker.thread.apply_newest_config();
     listen(worker, config, open).await;
     let mut older = worker.thread.take_streams();
     while !older.is_empty() {
@@ -115,12 +115,12 @@ async fn go_over(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
         next = reactor::wake_some(at, TASKS_AT_ONCE);
         reactor::yield_now().await;
     }
-    pools().tidy().await;
+    pools().close_useless().await;
 }
 
 /// Gives the accept loops their targets in a configuration, ends those whose listener was
 /// removed, and starts new ones.
-async fn listen(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
+async fn listen(worker: &'static Worker, config: &Arc<Config>, open: &OpenListeners) {
     worker.accepting.borrow_mut().retain(|one| !one.has_ended());
     let present = worker.accepting.borrow().clone();
     let known: HashSet<SocketKey> = present.iter().map(|one| one.key).collect();
@@ -135,7 +135,7 @@ async fn listen(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
     }
     let mut started = 0;
     for (key, listening) in open.iter().filter(|(key, _)| !known.contains(key)) {
-        let Some(target) = Target::new(config, listening) else {
+        let Some(target) = AcceptTarget::new(config, listening) else {
             continue;
         };
         let one = AcceptLoop::start(*key, target);
@@ -147,9 +147,9 @@ async fn listen(worker: &'static Worker, config: &Arc<Config>, open: &Open) {
     }
 }
 
-fn give_orders(worker: &Worker, one: &Rc<AcceptLoop>, config: &Arc<Config>, open: &Open) {
+fn give_orders(worker: &Worker, one: &Rc<AcceptLoop>, config: &Arc<Config>, open: &OpenListeners) {
     let listening = open.get(one.key);
-    let target = listening.and_then(|listening| Target::new(config, listening));
+    let target = listening.and_then(|listening| AcceptTarget::new(config, listening));
     match target {
         Some(_) if worker.thread.is_resting() => one.leave(),
         Some(target) => return one.accept_for(target),

@@ -56,7 +56,7 @@ fn take(layout: Layout) -> NonNull<u8> {
 }
 
 /// Returns memory from `take` to the free list or to the allocator.
-fn give_back(memory: NonNull<u8>, layout: Layout) {
+fn return_memory(memory: NonNull<u8>, layout: Layout) {
     let kept = LISTS.try_with(|lists| {
         let mut lists = lists.borrow_mut();
         let position = lists.iter().position(|list| list.layout == layout);
@@ -123,15 +123,15 @@ impl<F: Future> Future for PoolBox<F> {
 impl<F> Drop for PoolBox<F> {
     fn drop(&mut self) {
         /// Returns the memory even when the future's own drop panics.
-        struct Memory(NonNull<u8>, Layout);
-        impl Drop for Memory {
+        struct FutureMemory(NonNull<u8>, Layout);
+        impl Drop for FutureMemory {
             fn drop(&mut self) {
                 if self.1.size() > 0 {
-                    give_back(self.0, self.1);
+                    return_memory(self.0, self.1);
                 }
             }
         }
-        let memory = Memory(self.future.cast(), Layout::new::<F>());
+        let memory = FutureMemory(self.future.cast(), Layout::new::<F>());
         // SAFETY: the box owns the future, `pool_box` initialised it, and it is dropped once.
         unsafe { self.future.drop_in_place() };
         drop(memory);

@@ -2,7 +2,7 @@
 //! readable and returned when it is empty, so an idle connection has none. Their memory is never
 //! zeroed: the types prevent reading bytes that were not written.
 
-use super::socket::Socket;
+use super::socket::StreamSocket;
 use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
@@ -23,10 +23,10 @@ const POOLED_BYTES_MAX: usize = 16 * 1024 * 1024;
 static SIZE: AtomicUsize = AtomicUsize::new(SIZE_DEFAULT);
 
 thread_local! {
-    static POOL: RefCell<Vec<Memory>> = const { RefCell::new(Vec::new()) };
+    static POOL: RefCell<Vec<BufferMemory>> = const { RefCell::new(Vec::new()) };
 }
 
-type Memory = Box<[MaybeUninit<u8>]>;
+type BufferMemory = Box<[MaybeUninit<u8>]>;
 
 /// Frees the memory that this thread keeps for future buffers.
 pub(super) fn release_pool() {
@@ -48,7 +48,7 @@ pub fn buffer_size() -> usize {
 
 /// A block of memory with bytes in the middle: consumed at the front, filled at the end.
 pub struct Buffer {
-    memory: Memory,
+    memory: BufferMemory,
     start: u32,
     /// Everything from `start` to `end` is initialised.
     end: u32,
@@ -103,7 +103,7 @@ impl Buffer {
     }
 
     /// Returns the free space after the bytes; [`Buffer::commit`] adds it to the contents.
-    pub fn spare(&mut self) -> &mut [MaybeUninit<u8>] {
+    pub fn spare_capacity(&mut self) -> &mut [MaybeUninit<u8>] {
         self.memory.get_mut(self.end as usize..).unwrap_or_default()
     }
 
@@ -125,11 +125,11 @@ impl Buffer {
     /// Reads from `socket` into the free space. Returns the number of bytes read, 0 at the end of
     /// the stream. Fails with `OutOfMemory` when the buffer is full, because 0 would mean the end
     /// of the stream.
-    pub fn read_from(&mut self, socket: &Socket) -> io::Result<usize> {
-        if self.spare().is_empty() {
+    pub fn read_from(&mut self, socket: &StreamSocket) -> io::Result<usize> {
+        if self.spare_capacity().is_empty() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let n = socket.try_read_uninit(self.spare())?;
+        let n = socket.try_read_uninit(self.spare_capacity())?;
         // SAFETY: the socket has filled the first n bytes.
         unsafe { self.commit(n) };
         Ok(n)
@@ -137,8 +137,8 @@ impl Buffer {
 
     /// Appends as much of `bytes` as fits and returns the number of bytes appended.
     pub fn extend(&mut self, bytes: &[u8]) -> usize {
-        let n = bytes.len().min(self.spare().len());
-        for (to, from) in self.spare().iter_mut().zip(bytes) {
+        let n = bytes.len().min(self.spare_capacity().len());
+        for (to, from) in self.spare_capacity().iter_mut().zip(bytes) {
             to.write(*from);
         }
         // SAFETY: the loop above has written these bytes.
@@ -213,11 +213,14 @@ mod tests {
         buffer.filled_mut().make_ascii_uppercase();
         buffer.compact();
         assert_eq!(buffer.filled(), b"WORLD");
-        assert_eq!(buffer.spare().len(), buffer.capacity() - 5);
+        assert_eq!(buffer.spare_capacity().len(), buffer.capacity() - 5);
         buffer.truncate(2);
         assert_eq!(buffer.filled(), b"WO");
         buffer.consume(99);
-        assert_eq!((buffer.len(), buffer.spare().len()), (0, buffer.capacity()));
+        assert_eq!(
+            (buffer.len(), buffer.spare_capacity().len()),
+            (0, buffer.capacity())
+        );
     }
 
     #[test]
@@ -227,7 +230,7 @@ mod tests {
         assert_eq!(buffer.extend(&big), buffer.capacity());
         assert_eq!(buffer.extend(b"y"), 0);
         assert_eq!(buffer.filled(), &big[..buffer.capacity()]);
-        assert!(buffer.spare().is_empty());
+        assert!(buffer.spare_capacity().is_empty());
     }
 
     #[test]
@@ -238,7 +241,7 @@ mod tests {
         drop(buffer);
         let mut again = Buffer::take();
         assert!(again.is_empty());
-        assert_eq!(again.spare().as_ptr().cast::<u8>(), place);
+        assert_eq!(again.spare_capacity().as_ptr().cast::<u8>(), place);
     }
 
     #[test]

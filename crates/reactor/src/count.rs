@@ -48,7 +48,7 @@ pub struct Gauge {
 impl Gauge {
     /// Adds one and returns the new value.
     #[inline]
-    pub fn up(&self) -> u32 {
+    pub fn increment(&self) -> u32 {
         let now = self.current.fetch_add(1, SeqCst) + 1;
         if now > self.highest.load(Relaxed) {
             self.highest.fetch_max(now, Relaxed);
@@ -58,9 +58,9 @@ impl Gauge {
 
     /// Adds one unless the value has reached `limit` (0 is no limit). Returns whether it added.
     #[inline]
-    pub fn up_to(&self, limit: u32) -> bool {
+    pub fn increment_below(&self, limit: u32) -> bool {
         if limit == 0 {
-            self.up();
+            self.increment();
             return true;
         }
         let gained = self
@@ -76,7 +76,7 @@ impl Gauge {
 
     /// Subtracts one and returns the new value.
     #[inline]
-    pub fn down(&self) -> u32 {
+    pub fn decrement(&self) -> u32 {
         self.current.fetch_sub(1, SeqCst) - 1
     }
 
@@ -99,13 +99,13 @@ impl Gauge {
 
     /// Sets the current value to that of another process, in a process that only shows what the
     /// other one would do.
-    pub fn carry_current(&self, current: u32) {
+    pub fn import_current(&self, current: u32) {
         self.current.store(current, SeqCst);
-        self.carry_highest(current);
+        self.import_highest(current);
     }
 
     /// Includes the highest value that another process recorded.
-    pub fn carry_highest(&self, highest: u32) {
+    pub fn import_highest(&self, highest: u32) {
         self.highest.fetch_max(highest, Relaxed);
     }
 }
@@ -203,7 +203,7 @@ impl Rate {
 
     /// Includes the events that another process counted: in the second before that of `now_ms`, in
     /// that second, and in its highest second.
-    pub fn carry(&self, previous: u64, current: u64, highest: u64, now_ms: u64) {
+    pub fn import_counts(&self, previous: u64, current: u64, highest: u64, now_ms: u64) {
         self.highest.fetch_max(highest, Relaxed);
         if previous == 0 && current == 0 {
             return;
@@ -298,9 +298,9 @@ mod tests {
     #[test]
     fn a_gauge_stops_at_its_limit_and_remembers_the_highest() {
         let gauge = Gauge::default();
-        assert!(gauge.up_to(2) && gauge.up_to(2));
-        assert!(!gauge.up_to(2));
-        gauge.down();
+        assert!(gauge.increment_below(2) && gauge.increment_below(2));
+        assert!(!gauge.increment_below(2));
+        gauge.decrement();
         assert_eq!((gauge.current(), gauge.highest()), (1, 2));
     }
 }

@@ -49,21 +49,21 @@ impl<F: Future> Future for WithDeadline<F> {
         let future = unsafe { self.map_unchecked_mut(|this| &mut this.future) };
         match future.poll(context) {
             Poll::Ready(output) => Poll::Ready(Ok(output)),
-            Poll::Pending if has_come(at) => Poll::Ready(Err(Elapsed)),
+            Poll::Pending if is_deadline_reached(at) => Poll::Ready(Err(Elapsed)),
             Poll::Pending => Poll::Pending,
         }
     }
 }
 
 /// Returns whether `at` has come; if not, the task is woken at that instant.
-fn has_come(at: Instant) -> bool {
+fn is_deadline_reached(at: Instant) -> bool {
     if at == Instant::NEVER {
         return false;
     }
     if now() >= at {
         return true;
     }
-    executor::want(at);
+    executor::declare_deadline(at);
     false
 }
 
@@ -89,7 +89,7 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if has_come(self.at) {
+        if is_deadline_reached(self.at) {
             Poll::Ready(())
         } else {
             Poll::Pending
@@ -99,8 +99,8 @@ impl Future for Sleep {
 
 /// Lets the other ready tasks run first when there are many ([`executor::crowded`]). For a task
 /// that has read that many bytes and is about to write.
-pub async fn stand_back(read: usize) {
-    if executor::crowded(read) {
+pub async fn yield_to_ready_tasks(read: usize) {
+    if executor::has_many_ready_tasks(read) {
         yield_now().await;
     }
 }

@@ -9,7 +9,7 @@
 //! The executor never polls a task while one of its own lists is borrowed.
 
 use super::clock::Instant;
-use super::inbox::{self, Inbox, Job};
+use super::inbox::{self, Inbox, InboxJob};
 use super::poll::Poller;
 use super::task_id::{GENERATION_MASK, TaskId};
 use super::timer::Wheel;
@@ -49,7 +49,7 @@ const TASKS_MAX: usize = 1 << 28;
 
 type Task = Pin<Box<dyn Future<Output = ()>>>;
 
-struct Slot {
+struct TaskSlot {
     /// Absent when the slot is free and while the future is polled.
     future: Option<Task>,
     generation: u32,
@@ -63,7 +63,7 @@ const LIVE: u32 = 1;
 const QUEUED: u32 = 2;
 
 struct Tasks {
-    slots: Vec<Slot>,
+    slots: Vec<TaskSlot>,
     free: Vec<u32>,
     queue: VecDeque<u32>,
     live: usize,
@@ -106,7 +106,7 @@ impl Tasks {
         let index = match self.free.pop() {
             Some(index) => index,
             None if self.slots.len() < TASKS_MAX => {
-                self.slots.push(Slot {
+                self.slots.push(TaskSlot {
                     future: None,
                     generation: 0,
                     flags: 0,
@@ -156,7 +156,7 @@ pub(super) struct Core {
     /// An operation of the current poll was refused.
     starved: Cell<bool>,
     /// Earliest deadline that the current poll declared.
-    wanted: Cell<Instant>,
+    earliest_deadline: Cell<Instant>,
     stopping: Cell<bool>,
     /// Decides whether the event loop may end by itself; set by `end_when`.
     may_end: Cell<Option<fn() -> bool>>,
@@ -188,21 +188,21 @@ const CROWD_BYTES_MAX: usize = 4096;
 /// read that many bytes and is about to write may then wake itself and return: the others read
 /// first, then all write. The kernel's code paths for reads and writes are long, and running the
 /// same one many times in a row finds its code and data in the caches.
-pub fn crowded(read: usize) -> bool {
+pub fn has_many_ready_tasks(read: usize) -> bool {
     read <= CROWD_BYTES_MAX
         && with(|core| CROWD.contains(&core.tasks.borrow().queue.len())).unwrap_or(false)
 }
 
 /// Charges the current task for work other than socket operations, in units of some 30 ns. Once its
 /// budget is used up, its next operation is refused and [`may_go_on`] returns false.
-pub fn charge(units: usize) {
+pub fn charge_budget(units: usize) {
     with(|core| core.charge(u32::try_from(units).unwrap_or(u32::MAX)));
 }
 
 /// Returns whether the current task may continue with work that it is charged for. If not, the task
 /// is queued again and should return `Pending` soon.
-pub fn may_go_on() -> bool {
-    with(Core::may_operate).unwrap_or(true)
+pub fn has_budget() -> bool {
+    with(Core::has_operation_budget).unwrap_or(true)
 }
 
 /// Number of polls that panicked, in the whole process.
@@ -219,7 +219,7 @@ pub fn panics() -> u64 {
 
 /// Returns the number of tasks of this process that [`spawn`] dropped unpolled because their event
 /// loop was ending or full.
-pub fn refused() -> u64 {
+pub fn refused_tasks() -> u64 {
     REFUSED.load(Ordering::Relaxed)
 }
 
@@ -265,7 +265,7 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
 }
 
 /// Queues a task of this thread's event loop. Returns false when the task belongs to another one.
-pub(super) fn wake_here(id: TaskId) -> bool {
+pub(super) fn wake_local(id: TaskId) -> bool {
     with(|core| {
         if core.thread != id.thread {
             return false;
@@ -277,8 +277,11 @@ pub(super) fn wake_here(id: TaskId) -> bool {
 }
 
 /// Declares a deadline of the current task.
-pub(super) fn want(at: Instant) {
-    with(|core| core.wanted.set(core.wanted.get().min(at)));
+pub(super) fn declare_deadline(at: Instant) {
+    with(|core| {
+        core.earliest_deadline
+            .set(core.earliest_deadline.get().min(at))
+    });
 }
 
 /// Wakes the tasks in up to `most` slots of this thread's event loop, starting at slot `from`, to
@@ -303,7 +306,7 @@ pub fn wake_some(from: usize, most: usize) -> Option<usize> {
 /// Lets this thread's event loop end by itself: at the end of the first turn in which `may_end`
 /// returns true and no job waits. Later jobs are refused, so none is lost. Remaining tasks are
 /// dropped.
-pub fn end_when(may_end: fn() -> bool) {
+pub fn set_end_condition(may_end: fn() -> bool) {
     with(|core| core.may_end.set(Some(may_end)));
 }
 
@@ -322,7 +325,7 @@ pub fn run(thread: usize, init: impl FnOnce()) -> io::Result<()> {
     let core = Core::new(thread as u8, inbox).inspect_err(|_| inbox.close())?;
     let installed = Installed::new(&core);
     init();
-    let result = installed.core.turn_until_stopped();
+    let result = installed.core.run_until_stopped();
     drop(installed);
     result
 }
@@ -356,7 +359,7 @@ impl Drop for Installed<'_> {
                 .get_mut(index)
                 .and_then(|s| s.future.take());
             if let Some(future) = future {
-                guarded(|| drop(future));
+                catch_panic(|| drop(future));
                 self.core.tasks.borrow_mut().release(index as u32);
             }
         }
@@ -365,7 +368,7 @@ impl Drop for Installed<'_> {
 }
 
 /// Runs code that may panic, and counts a panic.
-fn guarded<R>(f: impl FnOnce() -> R) -> Option<R> {
+fn catch_panic<R>(f: impl FnOnce() -> R) -> Option<R> {
     // Unwind-safe: whatever panicked is dropped, and no list of the executor is borrowed.
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(value) => Some(value),
@@ -382,7 +385,7 @@ fn guarded<R>(f: impl FnOnce() -> R) -> Option<R> {
 
 impl Core {
     fn new(thread: u8, inbox: &'static Inbox) -> io::Result<Core> {
-        let Some(bell) = inbox.bell() else {
+        let Some(bell) = inbox.wake_descriptor() else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
@@ -401,7 +404,7 @@ impl Core {
             now: Cell::new(now),
             spent: Cell::new(0),
             starved: Cell::new(false),
-            wanted: Cell::new(Instant::NEVER),
+            earliest_deadline: Cell::new(Instant::NEVER),
             stopping: Cell::new(false),
             may_end: Cell::new(None),
         })
@@ -415,7 +418,7 @@ impl Core {
     /// Returns whether the current poll may do another operation. If not, its task will be queued
     /// again.
     #[inline]
-    pub(super) fn may_operate(&self) -> bool {
+    pub(super) fn has_operation_budget(&self) -> bool {
         if self.spent.get() >= COST_PER_POLL {
             self.starved.set(true);
             return false;
@@ -425,13 +428,13 @@ impl Core {
 
     /// Charges for a successful operation.
     #[inline]
-    pub(super) fn operated(&self) {
+    pub(super) fn charge_operation(&self) {
         self.charge(COST_OF_OPERATION);
     }
 
     /// Charges for the bytes that an operation moved.
     #[inline]
-    pub(super) fn moved(&self, bytes: usize) {
+    pub(super) fn charge_bytes(&self, bytes: usize) {
         self.charge((bytes / BYTES_A_UNIT) as u32);
     }
 
@@ -454,7 +457,7 @@ impl Core {
     fn begin_poll(&self) {
         self.spent.set(0);
         self.starved.set(false);
-        self.wanted.set(Instant::NEVER);
+        self.earliest_deadline.set(Instant::NEVER);
     }
 
     /// Polls one task. Returns the cost, or `None` when no task can run.
@@ -467,7 +470,7 @@ impl Core {
             index,
         });
         let mut context = Context::from_waker(&waker);
-        let result = guarded(|| future.as_mut().poll(&mut context));
+        let result = catch_panic(|| future.as_mut().poll(&mut context));
         if let Some(Poll::Pending) = result {
             let mut tasks = self.tasks.borrow_mut();
             tasks.put_back(index, future);
@@ -475,11 +478,13 @@ impl Core {
                 tasks.push(index);
             }
             drop(tasks);
-            self.wheel.borrow_mut().set(index, self.wanted.get());
+            self.wheel
+                .borrow_mut()
+                .set(index, self.earliest_deadline.get());
         } else {
             // The future is dropped before its slot is freed: tasks woken by the drop must not find
             // another task in the slot.
-            guarded(|| drop(future));
+            catch_panic(|| drop(future));
             let mut tasks = self.tasks.borrow_mut();
             tasks.release(index);
             self.inbox.set_tasks(tasks.live);
@@ -507,14 +512,14 @@ impl Core {
     }
 
     /// Processes the requests of other threads.
-    fn empty_inbox(&self, wakes: &mut Vec<TaskId>, jobs: &mut Vec<Job>) {
+    fn process_inbox(&self, wakes: &mut Vec<TaskId>, jobs: &mut Vec<InboxJob>) {
         let marks = self.inbox.collect(wakes, jobs);
         for id in wakes.drain(..) {
             self.tasks.borrow_mut().wake(id.generation, id.index);
         }
         for job in jobs.drain(..) {
             self.begin_poll();
-            guarded(job);
+            catch_panic(job);
             self.inbox.job_done();
         }
         if marks & inbox::WAKE_ALL != 0 {
@@ -524,19 +529,19 @@ impl Core {
             }
         }
         if marks & inbox::LISTEN != 0 {
-            self.poller.note_listeners();
+            self.poller.mark_listeners_ready();
         }
         if marks & inbox::STOP != 0 {
             self.stopping.set(true);
         }
     }
 
-    fn turn_until_stopped(&self) -> io::Result<()> {
+    fn run_until_stopped(&self) -> io::Result<()> {
         let (mut wakes, mut jobs, mut due) = (Vec::new(), Vec::new(), Vec::new());
         loop {
             self.run_tasks();
-            self.empty_inbox(&mut wakes, &mut jobs);
-            if self.stopping.get() || self.ends_by_itself() {
+            self.process_inbox(&mut wakes, &mut jobs);
+            if self.stopping.get() || self.has_finished() {
                 return Ok(());
             }
             self.wait()?;
@@ -551,7 +556,7 @@ impl Core {
 
     /// Returns whether the event loop has finished its work and its inbox is empty. After that no
     /// thread can add a job.
-    fn ends_by_itself(&self) -> bool {
+    fn has_finished(&self) -> bool {
         self.may_end.get().is_some_and(|may_end| may_end()) && self.inbox.close_if_empty()
     }
 
@@ -578,7 +583,7 @@ impl Core {
             return self.poller.wait(Some(&at_once));
         }
         let result = self.poller.wait(timeout.as_ref());
-        self.inbox.awake();
+        self.inbox.set_awake();
         result
     }
 }
@@ -604,8 +609,8 @@ fn clone(data: *const ()) -> RawWaker {
 
 fn wake(data: *const ()) {
     let id = TaskId::unpack(data.addr() as u64);
-    if !wake_here(id) {
-        inbox::wake_elsewhere(id);
+    if !wake_local(id) {
+        inbox::wake_remote(id);
     }
 }
 
@@ -636,12 +641,12 @@ mod tests {
         use super::super::{poll::Descriptor, timer::Entry};
         // The allocator's header before a boxed future.
         const BOX_HEADER: usize = 16;
-        let (task, deadline) = (size_of::<Slot>(), size_of::<Entry>());
+        let (task, deadline) = (size_of::<TaskSlot>(), size_of::<Entry>());
         let descriptor = size_of::<Descriptor>();
         let sum = task + deadline + descriptor + BOX_HEADER;
         println!("task {task}, deadline {deadline}, descriptor {descriptor}: {sum} bytes");
         assert!(task <= 24 && deadline <= 32 && descriptor <= 40 && sum <= 112);
-        assert_eq!(size_of::<super::super::Socket>(), 12);
+        assert_eq!(size_of::<super::super::StreamSocket>(), 12);
         assert_eq!(size_of::<super::super::Buffer>(), 24);
     }
 }

@@ -27,18 +27,18 @@ pub(super) const WAKE_ALL: u8 = 2;
 pub(super) const LISTEN: u8 = 4;
 
 /// A closure that runs on another thread's event loop.
-pub(super) type Job = Box<dyn FnOnce() + Send>;
+pub(super) type InboxJob = Box<dyn FnOnce() + Send>;
 
-struct Waiting {
+struct InboxState {
     open: bool,
     wakes: Vec<TaskId>,
-    jobs: Vec<Job>,
+    jobs: Vec<InboxJob>,
 }
 
 /// The inbox of one thread index. Aligned so that two threads share no cache line.
 #[repr(align(128))]
 pub(super) struct Inbox {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<InboxState>,
     /// `waiting` or `marks` is not empty.
     pending: AtomicBool,
     /// The event loop waits in epoll, or will wait without checking the inbox again.
@@ -55,7 +55,7 @@ static INBOXES: [Inbox; THREADS_MAX] = [const { Inbox::new() }; THREADS_MAX];
 impl Inbox {
     const fn new() -> Inbox {
         Inbox {
-            waiting: Mutex::new(Waiting {
+            waiting: Mutex::new(InboxState {
                 open: false,
                 wakes: Vec::new(),
                 jobs: Vec::new(),
@@ -76,7 +76,7 @@ impl Inbox {
 
     /// Locks the lists. Nothing panics while the lock is held, and if it did the lists would still
     /// be consistent.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -123,17 +123,17 @@ impl Inbox {
     }
 
     /// Returns the eventfd, once opened.
-    pub(super) fn bell(&self) -> Option<BorrowedFd<'_>> {
+    pub(super) fn wake_descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.bell.get().map(AsFd::as_fd)
     }
 
     /// Announces a pending item, and signals the eventfd if the event loop may sleep. Works
     /// together with `try_sleep`: whichever is second in the single order of the two flags sees the
     /// store of the other.
-    fn announce(&self) {
+    fn signal_pending(&self) {
         self.pending.store(true, Ordering::SeqCst);
         if self.sleeping.swap(false, Ordering::SeqCst)
-            && let Some(bell) = self.bell()
+            && let Some(bell) = self.wake_descriptor()
         {
             // The only possible error is a full counter, which means that the eventfd is already
             // signalled.
@@ -151,27 +151,27 @@ impl Inbox {
             }
             self.marks.fetch_or(mark, Ordering::AcqRel);
         }
-        self.announce();
+        self.signal_pending();
     }
 
     /// Prepares the event loop for sleep. Returns false when an item is already pending.
     pub(super) fn try_sleep(&self) -> bool {
         self.sleeping.store(true, Ordering::SeqCst);
         if self.pending.load(Ordering::SeqCst) {
-            self.awake();
+            self.set_awake();
             return false;
         }
         true
     }
 
     /// Records that the event loop no longer sleeps.
-    pub(super) fn awake(&self) {
+    pub(super) fn set_awake(&self) {
         self.sleeping.store(false, Ordering::Relaxed);
     }
 
     /// Moves the pending items into `wakes` and `jobs` (which are empty) and returns the marks.
     /// Called by the event loop.
-    pub(super) fn collect(&self, wakes: &mut Vec<TaskId>, jobs: &mut Vec<Job>) -> u8 {
+    pub(super) fn collect(&self, wakes: &mut Vec<TaskId>, jobs: &mut Vec<InboxJob>) -> u8 {
         if !self.pending.load(Ordering::Relaxed) {
             return 0;
         }
@@ -208,20 +208,20 @@ impl Inbox {
                 self.marks.fetch_or(WAKE_ALL, Ordering::AcqRel);
             }
         }
-        self.announce();
+        self.signal_pending();
     }
 
-    fn push<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<(), Refused<F>> {
+    fn push<F: FnOnce() + Send + 'static>(&self, job: F) -> Result<(), RefusedJob<F>> {
         {
             let mut waiting = self.lock();
             if !waiting.open {
-                return Err(Refused {
+                return Err(RefusedJob {
                     job,
                     why: Why::NoLoop,
                 });
             }
             if waiting.jobs.len() >= JOBS_MAX {
-                return Err(Refused {
+                return Err(RefusedJob {
                     job,
                     why: Why::Full,
                 });
@@ -229,20 +229,20 @@ impl Inbox {
             waiting.jobs.push(Box::new(job));
             self.jobs.fetch_add(1, Ordering::Relaxed);
         }
-        self.announce();
+        self.signal_pending();
         Ok(())
     }
 }
 
 /// Wakes a task of another thread's event loop.
-pub(super) fn wake_elsewhere(id: TaskId) {
+pub(super) fn wake_remote(id: TaskId) {
     if let Some(inbox) = Inbox::of(usize::from(id.thread)) {
         inbox.wake(id);
     }
 }
 
 /// Makes every other event loop check its listeners.
-pub(super) fn listen_elsewhere(here: usize) {
+pub(super) fn check_remote_listeners(here: usize) {
     for (thread, inbox) in INBOXES.iter().enumerate() {
         if thread != here && inbox.bell.get().is_some() {
             inbox.mark(LISTEN);
@@ -260,14 +260,14 @@ pub enum Why {
 }
 
 /// A refused job, returned so that its caller can run it elsewhere.
-pub struct Refused<F> {
+pub struct RefusedJob<F> {
     /// The closure, which has not run.
     pub job: F,
     /// The reason.
     pub why: Why,
 }
 
-impl<F> fmt::Debug for Refused<F> {
+impl<F> fmt::Debug for RefusedJob<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Refused")
             .field("why", &self.why)
@@ -278,10 +278,10 @@ impl<F> fmt::Debug for Refused<F> {
 /// Runs a closure on the event loop of `thread`, soon and outside any task. To hand over an
 /// accepted socket, the closure creates the [`super::Socket`] on that thread and spawns a task. An
 /// event loop that ends drops the jobs that have not run.
-pub fn inject<F: FnOnce() + Send + 'static>(thread: usize, job: F) -> Result<(), Refused<F>> {
+pub fn inject<F: FnOnce() + Send + 'static>(thread: usize, job: F) -> Result<(), RefusedJob<F>> {
     match Inbox::of(thread) {
         Some(inbox) => inbox.push(job),
-        None => Err(Refused {
+        None => Err(RefusedJob {
             job,
             why: Why::NoLoop,
         }),

@@ -45,18 +45,19 @@ pub use buffer::{Buffer, buffer_size, set_buffer_size};
 pub use clock::Instant;
 pub use count::{Gauge, Rate, set_shard, set_shards, shard_count, shard_here};
 pub use deadline::{
-    Elapsed, Sleep, WithDeadline, after, sleep, sleep_until, stand_back, with_deadline, yield_now,
+    Elapsed, Sleep, WithDeadline, after, sleep, sleep_until, with_deadline, yield_now,
+    yield_to_ready_tasks,
 };
 pub use executor::{
-    charge, crowded, end_when, may_go_on, now, panics, refused, run, spawn, tasks, thread,
-    wake_some,
+    charge_budget, has_budget, has_many_ready_tasks, now, panics, refused_tasks, run,
+    set_end_condition, spawn, tasks, thread, wake_some,
 };
-pub use inbox::{Refused, Why, inject, load, stop, wake_all};
+pub use inbox::{RefusedJob, Why, inject, load, stop, wake_all};
 pub use listener::Listener;
 pub use packets::PacketFacts;
 pub use pipe::{PIPES_MAX, Pipe, Pipes, pipes, set_pipes_max};
-pub use scratch::{Scratch, scratch};
-pub use socket::{Assumed, Socket, WeakSocket};
+pub use scratch::{ScratchBuffer, scratch};
+pub use socket::{Assumed, StreamSocket, WeakSocket};
 
 /// Frees the memory that this thread keeps for later use. For a process that has become idle.
 pub fn release_pools() {

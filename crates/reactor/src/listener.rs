@@ -84,7 +84,7 @@ impl Listener {
                 core.poller.wait_for(key, Direction::Read, context.waker());
                 Poll::Pending
             }
-            Some(_) if !core.may_operate() => {
+            Some(_) if !core.has_operation_budget() => {
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -101,7 +101,7 @@ impl Listener {
     ) -> Poll<io::Result<Accepted>> {
         match self.try_accept() {
             Ok(accepted) => {
-                core.operated();
+                core.charge_operation();
                 Poll::Ready(Ok(accepted))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -154,7 +154,7 @@ impl Listener {
             // epoll. The call can only fail for a descriptor that is not registered.
             let _ = core.poller.deregister(self.fd());
             if known.intersects(Readiness::READABLE) {
-                inbox::listen_elsewhere(core.thread());
+                inbox::check_remote_listeners(core.thread());
             }
         });
     }

@@ -6,7 +6,7 @@
 //! that still contains bytes when it is dropped is closed, so no later transfer can receive them.
 
 use super::executor;
-use super::socket::Socket;
+use super::socket::StreamSocket;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use rustix::process::{Resource, getrlimit};
@@ -39,16 +39,16 @@ thread_local! {
 }
 
 /// Free pipes, included in `KEPT`.
-struct Pool(Vec<Ends>);
+struct Pool(Vec<PipeEnds>);
 
 impl Pool {
-    fn pop(&mut self) -> Option<Ends> {
+    fn pop(&mut self) -> Option<PipeEnds> {
         let ends = self.0.pop()?;
         KEPT.fetch_sub(1, Ordering::Relaxed);
         Some(ends)
     }
 
-    fn keep(&mut self, ends: Ends) {
+    fn return_pipe(&mut self, ends: PipeEnds) {
         if self.0.len() < KEPT_MAX && OPEN.load(Ordering::Relaxed) <= MOST.load(Ordering::Relaxed) {
             self.0.push(ends);
             KEPT.fetch_add(1, Ordering::Relaxed);
@@ -63,12 +63,12 @@ impl Drop for Pool {
 }
 
 /// The two descriptors of a pipe.
-struct Ends {
+struct PipeEnds {
     out: OwnedFd,
     into: OwnedFd,
 }
 
-impl Drop for Ends {
+impl Drop for PipeEnds {
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::Relaxed);
     }
@@ -90,11 +90,11 @@ pub fn set_pipes_max(most: u32) {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Pipes {
     /// Maximum number of pipes.
-    pub most: u32,
+    pub max_pipes: u32,
     /// Number of pipes that contain bytes or are about to.
     pub used: u32,
     /// Number of free pipes.
-    pub kept: u32,
+    pub free_pipes: u32,
     /// Number of bytes that passed through the pipes.
     pub bytes: u64,
 }
@@ -103,9 +103,9 @@ pub struct Pipes {
 pub fn pipes() -> Pipes {
     let kept = KEPT.load(Ordering::Relaxed);
     Pipes {
-        most: MOST.load(Ordering::Relaxed),
+        max_pipes: MOST.load(Ordering::Relaxed),
         used: OPEN.load(Ordering::Relaxed).saturating_sub(kept),
-        kept,
+        free_pipes: kept,
         bytes: SPLICED.load(Ordering::Relaxed),
     }
 }
@@ -113,7 +113,7 @@ pub fn pipes() -> Pipes {
 /// A pipe and the number of bytes in it.
 pub struct Pipe {
     /// Absent after the pipe was returned.
-    ends: Option<Ends>,
+    ends: Option<PipeEnds>,
     bytes: usize,
 }
 
@@ -143,20 +143,20 @@ impl Pipe {
 
     /// Moves up to `most` received bytes from `socket` into the pipe, which must be empty. 0 is the
     /// end of the stream. A short result has no meaning, because the pipe may be full.
-    pub fn fill_from(&mut self, socket: &Socket, most: usize) -> io::Result<usize> {
+    pub fn fill_from(&mut self, socket: &StreamSocket, most: usize) -> io::Result<usize> {
         let Some(ends) = self.ends.as_ref().filter(|_| self.bytes == 0 && most > 0) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         let n = socket.try_operation(true, |fd| splice(fd, None, &ends.into, None, most, flags))?;
-        executor::charge(n / CHEAPER / executor::BYTES_A_UNIT);
+        executor::charge_budget(n / CHEAPER / executor::BYTES_A_UNIT);
         self.bytes = n;
         Ok(n)
     }
 
     /// Moves as many bytes as possible from the pipe to `socket`. `more` has the meaning of
-    /// [`Socket::try_write_before`].
-    pub fn drain_to(&mut self, socket: &Socket, more: bool) -> io::Result<usize> {
+    /// [`StreamSocket::try_write_before`].
+    pub fn drain_to(&mut self, socket: &StreamSocket, more: bool) -> io::Result<usize> {
         let Some(ends) = self.ends.as_ref().filter(|_| self.bytes > 0) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -170,7 +170,7 @@ impl Pipe {
             // endless loop, whatever the cause.
             return Err(io::ErrorKind::WriteZero.into());
         }
-        executor::charge(n / CHEAPER / executor::BYTES_A_UNIT);
+        executor::charge_budget(n / CHEAPER / executor::BYTES_A_UNIT);
         SPLICED.fetch_add(n as u64, Ordering::Relaxed);
         self.bytes = self.bytes.saturating_sub(n);
         Ok(n)
@@ -178,7 +178,7 @@ impl Pipe {
 }
 
 /// Opens a pipe, if the process may have another.
-fn open() -> Option<Ends> {
+fn open() -> Option<PipeEnds> {
     let most = MOST.load(Ordering::Relaxed);
     if OPEN.fetch_add(1, Ordering::Relaxed) >= most {
         OPEN.fetch_sub(1, Ordering::Relaxed);
@@ -187,7 +187,7 @@ fn open() -> Option<Ends> {
     match pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) {
         Ok((out, into)) => {
             let number = out.as_raw_fd().max(into.as_raw_fd());
-            let ends = Ends { out, into };
+            let ends = PipeEnds { out, into };
             let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
             if u64::from(number.unsigned_abs()).saturating_add(LEFT_DESCRIPTORS) > most {
                 return None;
@@ -209,7 +209,7 @@ impl Drop for Pipe {
             return;
         };
         // Without a pool (the thread is ending) or with a full one, the pipe is closed.
-        let _ = POOL.try_with(|pool| pool.borrow_mut().keep(ends));
+        let _ = POOL.try_with(|pool| pool.borrow_mut().return_pipe(ends));
     }
 }
 

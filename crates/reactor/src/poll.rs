@@ -328,7 +328,7 @@ impl Poller {
     }
 
     /// Makes every listener check for connections. Rare: see `listener.rs`.
-    pub(super) fn note_listeners(&self) {
+    pub(super) fn mark_listeners_ready(&self) {
         let slots = self.descriptors.borrow().slots.len();
         for index in 0..slots as u32 {
             let key = {

@@ -11,14 +11,14 @@ thread_local! {
 
 /// Returns an empty buffer for building heads; its memory is reused.
 #[inline]
-pub fn scratch() -> Scratch {
-    Scratch(SCRATCH.take())
+pub fn scratch() -> ScratchBuffer {
+    ScratchBuffer(SCRATCH.take())
 }
 
 /// The thread's scratch buffer, returned when dropped.
-pub struct Scratch(Vec<u8>);
+pub struct ScratchBuffer(Vec<u8>);
 
-impl std::ops::Deref for Scratch {
+impl std::ops::Deref for ScratchBuffer {
     type Target = Vec<u8>;
     #[inline]
     fn deref(&self) -> &Vec<u8> {
@@ -26,14 +26,14 @@ impl std::ops::Deref for Scratch {
     }
 }
 
-impl std::ops::DerefMut for Scratch {
+impl std::ops::DerefMut for ScratchBuffer {
     #[inline]
     fn deref_mut(&mut self) -> &mut Vec<u8> {
         &mut self.0
     }
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchBuffer {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.0);
         if bytes.capacity() <= SCRATCH_KEPT {

@@ -59,39 +59,39 @@ impl Assumed {
 }
 
 /// A connected stream socket (TCP or Unix) that belongs to this thread's event loop.
-pub struct Socket {
+pub struct StreamSocket {
     fd: OwnedFd,
     key: Key,
     /// Makes the type not `Send`: the event loop of another thread does not know the key.
     here: PhantomData<*const ()>,
 }
 
-impl Socket {
+impl StreamSocket {
     /// Registers a connected socket and makes it nonblocking if necessary.
-    pub fn from_fd(fd: OwnedFd) -> io::Result<Socket> {
+    pub fn from_fd(fd: OwnedFd) -> io::Result<StreamSocket> {
         let flags = rustix::fs::fcntl_getfl(&fd)?;
         if !flags.contains(OFlags::NONBLOCK) {
             rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
         }
-        Socket::from_nonblocking(fd, Assumed::default())
+        StreamSocket::from_nonblocking(fd, Assumed::default())
     }
 
     /// Registers a socket that is known to be nonblocking, such as those of [`super::Listener`],
     /// with the given assumed readiness.
-    pub fn from_nonblocking(fd: OwnedFd, assumed: Assumed) -> io::Result<Socket> {
+    pub fn from_nonblocking(fd: OwnedFd, assumed: Assumed) -> io::Result<StreamSocket> {
         let events = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
         let key = executor::with(|core| core.poller.add(fd.as_fd(), events, assumed.readiness()))
             .unwrap_or_else(|| Err(io::ErrorKind::NotConnected.into()))?;
-        Ok(Socket {
+        Ok(StreamSocket {
             fd,
             key,
             here: PhantomData,
         })
     }
 
-    /// Starts a connection to `address`; [`Socket::connected`] waits for it. `WouldBlock` means
+    /// Starts a connection to `address`; [`StreamSocket::connected`] waits for it. `WouldBlock` means
     /// that the backlog of a Unix listener is full.
-    pub fn connect(address: &rustix::net::SocketAddrAny) -> io::Result<Socket> {
+    pub fn connect(address: &rustix::net::SocketAddrAny) -> io::Result<StreamSocket> {
         let fd = rustix::net::socket_with(
             address.address_family(),
             SocketType::STREAM,
@@ -104,19 +104,19 @@ impl Socket {
         ) {
             sockopt::set_tcp_nodelay(&fd, true)?;
         }
-        Socket::connect_by(fd, address)
+        StreamSocket::connect_with(fd, address)
     }
 
-    /// Does the same as [`Socket::connect`] with a socket of the caller, nonblocking and not
+    /// Does the same as [`StreamSocket::connect`] with a socket of the caller, nonblocking and not
     /// connected: bound to a source address, marked, or with other options.
-    pub fn connect_by(fd: OwnedFd, address: &impl SocketAddrArg) -> io::Result<Socket> {
+    pub fn connect_with(fd: OwnedFd, address: &impl SocketAddrArg) -> io::Result<StreamSocket> {
         let assumed = match rustix::net::connect(&fd, address) {
             Ok(()) => Assumed::Writable,
             Err(Errno::INPROGRESS | Errno::INTR) => Assumed::Nothing,
             Err(error) => return Err(error.into()),
         };
         // Registered after the connect: before it, the socket would be reported as hung up.
-        Socket::from_nonblocking(fd, assumed)
+        StreamSocket::from_nonblocking(fd, assumed)
     }
 
     /// Waits until a pending connection is established or has failed.
@@ -147,10 +147,10 @@ impl Socket {
         if length == 0 {
             return Ok(0);
         }
-        self.operate(Readiness::READABLE, |core| {
+        self.run_when_ready(Readiness::READABLE, |core| {
             let (filled, _) = rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::DONTWAIT)?;
             let n = filled.0.len();
-            core.moved(n);
+            core.charge_bytes(n);
             // After 0 the socket stays readable: every later read also returns the end of the
             // stream.
             if n < length && n > 0 {
@@ -171,17 +171,17 @@ impl Socket {
         self.try_write_before(data, false)
     }
 
-    /// Does the same as [`Socket::try_write`]. With `more` the kernel may hold back a partial
+    /// Does the same as [`StreamSocket::try_write`]. With `more` the kernel may hold back a partial
     /// segment for the bytes that are written next, which should follow at once (it waits 200 ms at
     /// most).
     pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
         if data.is_empty() {
             return Ok(0);
         }
-        self.operate(Readiness::WRITABLE, |core| {
+        self.run_when_ready(Readiness::WRITABLE, |core| {
             let flags = send_flags(more);
             let n = rustix::net::send(&self.fd, data, flags)?;
-            core.moved(n);
+            core.charge_bytes(n);
             if n < data.len() {
                 core.poller.clear(self.key, Readiness::WRITABLE);
             }
@@ -194,8 +194,8 @@ impl Socket {
         self.try_write_vectored_before(pieces, false)
     }
 
-    /// Does the same as [`Socket::try_write_vectored`], with `more` as in
-    /// [`Socket::try_write_before`].
+    /// Does the same as [`StreamSocket::try_write_vectored`], with `more` as in
+    /// [`StreamSocket::try_write_before`].
     pub fn try_write_vectored_before(
         &self,
         pieces: &[IoSlice<'_>],
@@ -206,11 +206,11 @@ impl Socket {
         if length == 0 {
             return Ok(0);
         }
-        self.operate(Readiness::WRITABLE, |core| {
+        self.run_when_ready(Readiness::WRITABLE, |core| {
             let flags = send_flags(more);
             let mut control = SendAncillaryBuffer::default();
             let n = rustix::net::sendmsg(&self.fd, pieces, &mut control, flags)?;
-            core.moved(n);
+            core.charge_bytes(n);
             if n < length {
                 core.poller.clear(self.key, Readiness::WRITABLE);
             }
@@ -232,13 +232,13 @@ impl Socket {
         } else {
             Readiness::WRITABLE
         };
-        self.operate(needed, |_| operation(self.fd.as_fd()))
+        self.run_when_ready(needed, |_| operation(self.fd.as_fd()))
     }
 
     /// Runs the common part of all operations: no system call without readiness or budget, retry
     /// after EINTR, record of `WouldBlock`.
     #[inline]
-    fn operate<R>(
+    fn run_when_ready<R>(
         &self,
         needed: Readiness,
         mut operation: impl FnMut(&Core) -> Result<R, Errno>,
@@ -251,14 +251,14 @@ impl Socket {
                 }
                 Some(_) => {}
             }
-            if !core.may_operate() {
+            if !core.has_operation_budget() {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             // This loop ends, because each further round needs another signal.
             loop {
                 match operation(core) {
                     Ok(value) => {
-                        core.operated();
+                        core.charge_operation();
                         return Ok(value);
                     }
                     Err(Errno::INTR) => {}
@@ -294,7 +294,7 @@ impl Socket {
                 core.poller.wait_for(self.key, direction, context.waker());
                 Poll::Pending
             }
-            Some(_) if !core.may_operate() => {
+            Some(_) if !core.has_operation_budget() => {
                 // The task is queued again anyway, but the waker of an executor within the task
                 // needs a wake.
                 context.waker().wake_by_ref();
@@ -328,10 +328,10 @@ impl Socket {
         self.readiness().intersects(Readiness::READABLE)
     }
 
-    /// Checks with the kernel whether data is left to read, so that [`Socket::is_readable`] is
+    /// Checks with the kernel whether data is left to read, so that [`StreamSocket::is_readable`] is
     /// exact. For a caller that read all the bytes it wanted and does not know whether they were
     /// the last.
-    pub fn look(&self) {
+    pub fn check_readable(&self) {
         if !self.is_readable() {
             return;
         }
@@ -350,7 +350,7 @@ impl Socket {
 
     /// Checks with the kernel whether the peer has closed; the kernel knows this before the event
     /// is processed.
-    pub fn has_ended(&self) -> bool {
+    pub fn has_peer_closed(&self) -> bool {
         let mut byte = [0; 1];
         let flags = RecvFlags::DONTWAIT | RecvFlags::PEEK;
         match rustix::net::recv(&self.fd, &mut byte, flags) {
@@ -380,7 +380,7 @@ impl Socket {
         executor::with(|core| core.poller.set_reader(self.key, Some(waker)));
     }
 
-    /// Ends [`Socket::watch`], so that the next reader does not wake that waker.
+    /// Ends [`StreamSocket::watch`], so that the next reader does not wake that waker.
     pub fn unwatch(&self) {
         executor::with(|core| core.poller.set_reader(self.key, None));
     }
@@ -407,8 +407,8 @@ impl Socket {
     /// Makes the close silent: nothing is sent, not even a reset, so the peer keeps its side open
     /// until it times out. Uses TCP_REPAIR if the process has permission; otherwise limits the TTL
     /// of the reset to one hop.
-    pub fn vanish(&self) {
-        if self.repair() {
+    pub fn close_silently(&self) {
+        if self.enable_tcp_repair() {
             return;
         }
         let _ = sockopt::set_ip_ttl(&self.fd, 1);
@@ -417,7 +417,7 @@ impl Socket {
 
     /// Switches the connection to the state in which its close sends nothing; returns false without
     /// permission.
-    fn repair(&self) -> bool {
+    fn enable_tcp_repair(&self) -> bool {
         use nix::libc;
         let on: libc::c_int = 1;
         // SAFETY: TCP_REPAIR takes one int, which is live for the call.
@@ -434,7 +434,7 @@ impl Socket {
     }
 
     /// Returns the descriptor, for options and addresses. Reads and writes must use
-    /// [`Socket::try_operation`].
+    /// [`StreamSocket::try_operation`].
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
@@ -472,7 +472,7 @@ impl Socket {
 pub struct WeakSocket {
     fd: RawFd,
     key: Key,
-    /// Makes the type not `Send`, like [`Socket`].
+    /// Makes the type not `Send`, like [`StreamSocket`].
     here: PhantomData<*const ()>,
 }
 
@@ -488,7 +488,7 @@ impl WeakSocket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for StreamSocket {
     fn drop(&mut self) {
         // Closing removes the descriptor from epoll, unless a duplicate keeps the socket open; then
         // the generation drops its events.
@@ -496,7 +496,7 @@ impl Drop for Socket {
     }
 }
 
-impl fmt::Debug for Socket {
+impl fmt::Debug for StreamSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Socket")
             .field("fd", &self.fd)
@@ -524,7 +524,7 @@ macro_rules! poll_operation {
     };
 }
 
-impl AsyncRead for Socket {
+impl AsyncRead for StreamSocket {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -542,7 +542,7 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl AsyncWrite for StreamSocket {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

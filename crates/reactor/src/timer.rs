@@ -292,20 +292,20 @@ mod tests {
     }
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum TimerStep {
         Set(u32, u64),
         Clear(u32),
         Forget(u32),
         Advance(u64),
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = TimerStep> {
         let span = prop_oneof![0_u64..3, 0_u64..70, 0_u64..5000, 0_u64..300_000];
         prop_oneof![
-            4 => (0_u32..8, span.clone()).prop_map(|(task, after)| Step::Set(task, after)),
-            1 => (0_u32..8).prop_map(Step::Clear),
-            1 => (0_u32..8).prop_map(Step::Forget),
-            3 => span.prop_map(Step::Advance),
+            4 => (0_u32..8, span.clone()).prop_map(|(task, after)| TimerStep::Set(task, after)),
+            1 => (0_u32..8).prop_map(TimerStep::Clear),
+            1 => (0_u32..8).prop_map(TimerStep::Forget),
+            3 => span.prop_map(TimerStep::Advance),
         ]
     }
 
@@ -317,19 +317,19 @@ mod tests {
             let mut now = 0;
             for step in steps {
                 match step {
-                    Step::Set(task, after) => {
+                    TimerStep::Set(task, after) => {
                         wheel.set(task, tick(now + after));
                         model.insert(task, (now + after).max(now + 1));
                     }
-                    Step::Clear(task) => {
+                    TimerStep::Clear(task) => {
                         wheel.clear(task);
                         model.remove(&task);
                     }
-                    Step::Forget(task) => {
+                    TimerStep::Forget(task) => {
                         wheel.set(task, Instant::NEVER);
                         model.remove(&task);
                     }
-                    Step::Advance(by) => {
+                    TimerStep::Advance(by) => {
                         now += by;
                         if let Some(first) = model.values().min() {
                             prop_assert!(wheel.next().is_some_and(|next| next <= tick(*first)));

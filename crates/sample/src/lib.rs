@@ -1,13 +1,16 @@
 //! The smallest part: `counter` sections, and a role that counts.
 
-use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
+use configuration::{
+    ConfigurationPart, Context, Exchange, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
+    TabledDraft,
+};
 use evenkeel::{Feature, Subcommand};
 use language::arguments::{Args, ArgumentCodes, Built};
 use language::keyword::{Documented, Family, Keyword};
 use language::value::TimeUnit;
-use language::{Code, Line};
+use language::{Code, ConfigLine};
 use part::codec;
-use part::report::{Grade, NumberRow, Report, Subject};
+use part::report::{Grade, NumberRow, StatusReport, Subject};
 use part::row::{Entry, Environment, RoleRow};
 use part::work::{self, Work};
 use serde::{Deserialize, Serialize};
@@ -29,7 +32,7 @@ pub static COUNTERS: Feature = Feature {
     }],
 };
 
-static PART: Part = Part {
+static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
         names: &[("counter", "Something that is counted, so often.")],
@@ -52,17 +55,17 @@ static PART: Part = Part {
     },
     codes: || codes::CODES.to_vec(),
     exports: &[],
-    begin: |_| Box::new(Lines::new(Draft::default())),
-    run: Some(Run {
-        given: |built, _| {
+    begin: |_| Box::new(TabledDraft::new(SampleSectionDraft::default())),
+    run: Some(RoleInterface {
+        role_input: |built, _| {
             let counters = built.downcast_ref::<Counters>()?;
-            (!counters.is_empty()).then(|| Given {
+            (!counters.is_empty()).then(|| RoleInput {
                 payload: codec::encode(counters),
                 size: format!("{} counters", counters.len()),
-                ..Given::default()
+                ..RoleInput::default()
             })
         },
-        given_for_rest: configuration::no_rest,
+        leftover_input: configuration::no_leftovers,
         difference: |before, now| {
             let read = |bytes: Option<&[u8]>| codec::decode::<Counters>(bytes?).ok();
             let before = read(before).unwrap_or_default();
@@ -80,9 +83,9 @@ static PART: Part = Part {
 static ROLE: RoleRow = RoleRow::plain(
     NAME,
     Entry {
-        word: "counter-role",
-        shown: "evenkeel: counter",
-        what: "counter role",
+        argument: "counter-role",
+        process_title: "evenkeel: counter",
+        display_name: "counter role",
         environment: Environment::Few,
     },
     work::main::<Counting>,
@@ -100,11 +103,11 @@ struct Counter {
 }
 
 #[derive(Debug, Default)]
-struct Draft(Vec<(String, Counter)>);
+struct SampleSectionDraft(Vec<(String, Counter)>);
 
-type LineBuilder = configuration::LineBuilder<Draft>;
+type SampleLineBuilder = configuration::DraftLineBuilder<SampleSectionDraft>;
 
-static LINES: &[Family<LineBuilder>] = &[(
+static LINES: &[Family<SampleLineBuilder>] = &[(
     "Counters",
     &[
         Keyword {
@@ -134,7 +137,7 @@ static LINES: &[Family<LineBuilder>] = &[(
     ],
 )];
 
-static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("counter", LINES, begin)];
+static TABLES: [SectionTable<SampleSectionDraft>; 1] = [SectionTable::new("counter", LINES, begin)];
 
 mod codes {
     use language::arguments::ArgumentCodes;
@@ -151,7 +154,7 @@ mod codes {
     }
 }
 
-fn begin(draft: &mut Draft, head: &Line) -> Built {
+fn begin(draft: &mut SampleSectionDraft, head: &ConfigLine) -> Built {
     let mut args = Args::new(head, 1, "counter", "counter <name>", &codes::OF_ARGUMENTS);
     let name = args.required("the counter's name")?.text().into_owned();
     args.end()?;
@@ -160,7 +163,7 @@ fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-impl Draft {
+impl SampleSectionDraft {
     fn last(&mut self, set: impl FnOnce(&mut Counter)) {
         if let Some((_, counter)) = self.0.last_mut() {
             set(counter);
@@ -168,7 +171,7 @@ impl Draft {
     }
 }
 
-impl Tabled for Draft {
+impl Tabled for SampleSectionDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN;
 
@@ -210,11 +213,11 @@ impl Work for Counting {
         Ok(())
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn next_due(&self) -> Option<Instant> {
         self.counters.values().map(|(_, due)| *due).min()
     }
 
-    fn work(&mut self) {
+    fn run_due_work(&mut self) {
         let now = Instant::now();
         for (name, (counter, due)) in &mut self.counters {
             if *due <= now {
@@ -228,7 +231,7 @@ impl Work for Counting {
         codec::encode(&self.counts)
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> StatusReport {
         let subject = |name: &String| {
             let count = self.counts.get(name).copied().unwrap_or_default();
             let subject = Subject::new("counter", name).label("counter");
@@ -236,7 +239,7 @@ impl Work for Counting {
                 .state("counting", Grade::Good)
                 .number("count", count)
         };
-        Report {
+        StatusReport {
             part: NAME.to_owned(),
             subjects: self.counters.keys().map(subject).collect(),
             rows: vec![NumberRow::new(
@@ -244,7 +247,7 @@ impl Work for Counting {
                 "evenkeel_counter_total",
                 "The count.",
             )],
-            ..Report::default()
+            ..StatusReport::default()
         }
     }
 }

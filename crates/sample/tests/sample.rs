@@ -1,6 +1,6 @@
 //! The sample part in everything that a part takes part in.
 
-use lab::{Scratch, eventually};
+use lab::{ScratchDirectory, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::path::{Path, PathBuf};
@@ -12,22 +12,22 @@ const COUNTERS: &str = "counter visitors\n    every 10ms\n    step 2\n";
 const PROXY: &str = "frontend web\n    bind unix@web.sock\n    mode http\n    timeout client 5s\n    \
                      http-request return status 200\n";
 
-struct Bed {
-    scratch: Scratch,
+struct SampleFixture {
+    scratch: ScratchDirectory,
     program: PathBuf,
 }
 
 /// A supervisor; it is ended with the test.
-struct Serving(Child);
+struct SupervisorProcess(Child);
 
-impl Drop for Serving {
+impl Drop for SupervisorProcess {
     fn drop(&mut self) {
         end(self.0.id().cast_signed(), Signal::SIGTERM);
         let _ = self.0.wait();
     }
 }
 
-impl Drop for Bed {
+impl Drop for SampleFixture {
     fn drop(&mut self) {
         // A role outlives its supervisor.
         self.roles(b"evenkeel: ")
@@ -36,13 +36,13 @@ impl Drop for Bed {
     }
 }
 
-impl Bed {
-    fn new(text: &str) -> Bed {
-        let scratch = Scratch::new().unwrap();
+impl SampleFixture {
+    fn new(text: &str) -> SampleFixture {
+        let scratch = ScratchDirectory::new().unwrap();
         scratch.write("site.cfg", text).unwrap();
         let program = scratch.path().join("evenkeel-sample");
         copy(&program);
-        Bed { scratch, program }
+        SampleFixture { scratch, program }
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -71,9 +71,9 @@ impl Bed {
         said
     }
 
-    fn serve(&self) -> Serving {
+    fn serve(&self) -> SupervisorProcess {
         let mut command = self.command(&["run", "-f", "site.cfg"]);
-        let serving = Serving(command.stderr(Stdio::inherit()).spawn().unwrap());
+        let serving = SupervisorProcess(command.stderr(Stdio::inherit()).spawn().unwrap());
         assert!(eventually(PATIENCE, || self.count() > 0), "it counts");
         serving
     }
@@ -137,7 +137,7 @@ fn a_part_needs_no_more_than_250_lines() {
 
 #[test]
 fn its_files_are_checked_and_its_words_are_documented() {
-    let bed = Bed::new(&COUNTERS.replace("step 2", "stepp 2"));
+    let bed = SampleFixture::new(&COUNTERS.replace("step 2", "stepp 2"));
     let (good, said) = bed.run(&["check", "site.cfg"]);
     assert!(
         !good && said.contains("E0990") && said.contains("did you mean 'step'?"),
@@ -157,7 +157,7 @@ fn its_files_are_checked_and_its_words_are_documented() {
 
 #[test]
 fn it_counts_on_when_processes_die_and_its_state_is_shown() {
-    let bed = Bed::new(&format!("{COUNTERS}{PROXY}"));
+    let bed = SampleFixture::new(&format!("{COUNTERS}{PROXY}"));
     let mut serving = bed.serve();
     assert!(
         bed.good(&["counters"])
@@ -185,7 +185,7 @@ fn it_counts_on_when_processes_die_and_its_state_is_shown() {
 
 #[test]
 fn a_reload_changes_removes_and_brings_it() {
-    let bed = Bed::new(&format!("{COUNTERS}{PROXY}"));
+    let bed = SampleFixture::new(&format!("{COUNTERS}{PROXY}"));
     let _serving = bed.serve();
     let role = bed.role();
     bed.scratch
@@ -215,7 +215,7 @@ fn a_reload_changes_removes_and_brings_it() {
 
 #[test]
 fn alone_it_needs_no_proxy_and_another_program_goes_on_counting() {
-    let bed = Bed::new(COUNTERS);
+    let bed = SampleFixture::new(COUNTERS);
     let serving = bed.serve();
     let (role, count) = (bed.role(), bed.count());
     copy(&bed.program);
@@ -235,13 +235,13 @@ fn alone_it_needs_no_proxy_and_another_program_goes_on_counting() {
 
 #[test]
 fn a_cluster_shows_how_the_part_is_on_each_member() {
-    let bed = Bed::new(&format!("{COUNTERS}{PROXY}"));
+    let bed = SampleFixture::new(&format!("{COUNTERS}{PROXY}"));
     let listen = format!("127.0.0.1:{}", lab::free_port().unwrap());
     bed.good(&[
         "cluster", "init", "shop", "--name", "alpha", "--listen", &listen, "--state", "state",
     ]);
     let mut command = bed.command(&["run", "--state", "state"]);
-    let _serving = Serving(command.stderr(Stdio::inherit()).spawn().unwrap());
+    let _serving = SupervisorProcess(command.stderr(Stdio::inherit()).spawn().unwrap());
     let shows = |words: &str| {
         eventually(PATIENCE, || {
             bed.run(&["cluster", "status"]).1.contains(words)

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Files by the paths under which they are served.
-pub(super) type Files = BTreeMap<String, Arc<[u8]>>;
+pub(super) type StaticFiles = BTreeMap<String, Arc<[u8]>>;
 
 /// Limits for the files read from a package.
 const FILES_MAX: usize = 256;
@@ -39,8 +39,8 @@ export const Terminal = load(\"public/Terminal\").Terminal;
 ";
 
 /// Reads the modules of noVNC below a directory.
-pub(super) fn modules(directory: &Path) -> Files {
-    let mut files = Files::new();
+pub(super) fn modules(directory: &Path) -> StaticFiles {
+    let mut files = StaticFiles::new();
     for below in OF_NOVNC {
         add(
             &directory.join(below),
@@ -54,8 +54,8 @@ pub(super) fn modules(directory: &Path) -> Files {
 
 /// Reads the modules of spice-html5 in a directory, without the loader for browsers that have no
 /// modules.
-pub(super) fn spice(directory: &Path) -> Files {
-    let mut files = Files::new();
+pub(super) fn spice(directory: &Path) -> StaticFiles {
+    let mut files = StaticFiles::new();
     for below in ["", "/thirdparty"] {
         let path = format!("spice-html5{below}");
         let directory = directory.join(below.trim_start_matches('/'));
@@ -65,8 +65,8 @@ pub(super) fn spice(directory: &Path) -> Files {
 }
 
 /// Reads xterm.js below a directory: all its modules as a single module, and its style sheet.
-pub(super) fn terminal(directory: &Path) -> Files {
-    let mut all = Files::new();
+pub(super) fn terminal(directory: &Path) -> StaticFiles {
+    let mut all = StaticFiles::new();
     add(&directory.join("lib"), "", 0, &mut all);
     let mut module = BEGIN.as_bytes().to_vec();
     let mut has_main = false;
@@ -92,14 +92,14 @@ pub(super) fn terminal(directory: &Path) -> Files {
     ];
     let files = files.map(|(path, bytes)| (path.to_owned(), bytes.into()));
     if has_main {
-        Files::from(files)
+        StaticFiles::from(files)
     } else {
-        Files::new()
+        StaticFiles::new()
     }
 }
 
 /// Reads the modules of a directory and its subdirectories. Unreadable files are skipped.
-fn add(directory: &Path, path: &str, depth: usize, files: &mut Files) {
+fn add(directory: &Path, path: &str, depth: usize, files: &mut StaticFiles) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
@@ -130,11 +130,11 @@ fn read(path: &Path) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
 
     /// Returns a directory with these files, each with its own path as its content.
-    fn having(files: &[&str]) -> Scratch {
-        let scratch = Scratch::new().unwrap();
+    fn having(files: &[&str]) -> ScratchDirectory {
+        let scratch = ScratchDirectory::new().unwrap();
         for file in files {
             let path = scratch.path().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();

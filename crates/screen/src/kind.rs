@@ -1,10 +1,10 @@
 //! A table with one row for each kind of object view that opens in a browser.
 
-use crate::library::{Libraries, Library};
+use crate::library::{Libraries, ScreenLibrary};
 use part::report::Opens;
 
 /// A kind of view, with its page.
-pub struct Kind {
+pub struct ScreenKind {
     /// The protocol of the part.
     pub opens: Opens,
     /// The first segment of its paths, which its script also knows.
@@ -22,20 +22,23 @@ pub struct Kind {
     /// The button that sends a key that the browser or the page itself uses.
     pub key: &'static str,
     /// The library that draws the view.
-    pub library: Library,
+    pub library: ScreenLibrary,
 }
 
-impl Kind {
+impl ScreenKind {
     /// Returns the kind that replaces this one among the kinds that an object offers: the display
     /// of a guest may have changed its protocol.
-    pub fn instead(&self, mut offered: impl Iterator<Item = Opens>) -> Option<&'static Kind> {
+    pub fn replacement_kind(
+        &self,
+        mut offered: impl Iterator<Item = Opens>,
+    ) -> Option<&'static ScreenKind> {
         let noun = self.opens.noun();
         let other = offered.find(|opens| opens.noun() == noun && *opens != self.opens)?;
         Some(of(other))
     }
 
     /// Returns the reason why the view does not open. `instead` is the kind that replaces it.
-    pub fn why_none(&self, object: &str, instead: Option<&Kind>) -> String {
+    pub fn why_none(&self, object: &str, instead: Option<&ScreenKind>) -> String {
         let noun = self.noun;
         match instead {
             Some(_) => {
@@ -51,8 +54,8 @@ const OF_DISPLAY: &str =
     "Connected. Click into the display to type there; Ctrl-Alt-Home leaves it.";
 
 /// All kinds.
-pub static KINDS: [Kind; 3] = [
-    Kind {
+pub static KINDS: [ScreenKind; 3] = [
+    ScreenKind {
         opens: Opens::Display,
         path: "screen",
         is_for_one: false,
@@ -61,9 +64,9 @@ pub static KINDS: [Kind; 3] = [
         title: "Display",
         hint: OF_DISPLAY,
         key: "Ctrl-Alt-Del",
-        library: Library::NOVNC,
+        library: ScreenLibrary::NOVNC,
     },
-    Kind {
+    ScreenKind {
         opens: Opens::Spice,
         path: "spice",
         is_for_one: true,
@@ -73,9 +76,9 @@ pub static KINDS: [Kind; 3] = [
         title: "Display",
         hint: OF_DISPLAY,
         key: "Ctrl-Alt-Del",
-        library: Library::SPICE,
+        library: ScreenLibrary::SPICE,
     },
-    Kind {
+    ScreenKind {
         opens: Opens::Terminal,
         path: "terminal",
         is_for_one: true,
@@ -84,12 +87,12 @@ pub static KINDS: [Kind; 3] = [
         title: "Terminal",
         hint: "Connected. Enter shows the prompt; Ctrl-] leaves the terminal.",
         key: "Send Ctrl-]",
-        library: Library::XTERM,
+        library: ScreenLibrary::XTERM,
     },
 ];
 
 /// Returns the row of a kind.
-pub fn of(opens: Opens) -> &'static Kind {
+pub fn of(opens: Opens) -> &'static ScreenKind {
     let [display, spice, terminal] = &KINDS;
     match opens {
         Opens::Display => display,
@@ -120,8 +123,8 @@ mod tests {
     #[test]
     fn a_display_of_another_kind_is_in_the_place_of_one_that_is_gone() {
         let [display, spice, terminal] = &KINDS;
-        let instead = |kind: &Kind, offered: &[Opens]| {
-            let instead = kind.instead(offered.iter().copied());
+        let instead = |kind: &ScreenKind, offered: &[Opens]| {
+            let instead = kind.replacement_kind(offered.iter().copied());
             let words = kind.why_none("mail", instead);
             assert_eq!(words.contains("has another page"), instead.is_some());
             instead.map(|kind| kind.path)

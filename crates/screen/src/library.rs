@@ -1,49 +1,49 @@
 //! JavaScript libraries that draw a display or a terminal, from packages of the distribution.
 
-use crate::files::{Files, modules, spice, terminal};
+use crate::files::{StaticFiles, modules, spice, terminal};
 use std::path::Path;
 use std::sync::Arc;
 
 /// A library from a package of the distribution.
-pub struct Library {
+pub struct ScreenLibrary {
     /// The name of the library.
     pub name: &'static str,
     /// The package that contains the library.
     pub package: &'static str,
     /// The directory of the library in the package.
-    pub place: &'static str,
+    pub directory: &'static str,
     /// The main file, without which the library is missing. The first segment of its path is common
     /// to all files of the library.
     pub main: &'static str,
     /// The style sheet, if the library has one.
     pub style: Option<&'static str>,
-    read: fn(&Path) -> Files,
+    read: fn(&Path) -> StaticFiles,
 }
 
-impl Library {
+impl ScreenLibrary {
     /// Draws VNC displays.
-    pub(crate) const NOVNC: Library = Library {
+    pub(crate) const NOVNC: ScreenLibrary = ScreenLibrary {
         name: "noVNC",
         package: "novnc",
-        place: "/usr/share/novnc",
+        directory: "/usr/share/novnc",
         main: "novnc/core/rfb.js",
         style: None,
         read: modules,
     };
     /// Draws terminals.
-    pub(crate) const XTERM: Library = Library {
+    pub(crate) const XTERM: ScreenLibrary = ScreenLibrary {
         name: "xterm.js 3",
         package: "node-xterm",
-        place: "/usr/share/nodejs/xterm",
+        directory: "/usr/share/nodejs/xterm",
         main: "xterm/xterm.js",
         style: Some("xterm/xterm.css"),
         read: terminal,
     };
     /// Draws SPICE displays.
-    pub(crate) const SPICE: Library = Library {
+    pub(crate) const SPICE: ScreenLibrary = ScreenLibrary {
         name: "spice-html5",
         package: "spice-html5",
-        place: "/usr/share/spice-html5",
+        directory: "/usr/share/spice-html5",
         main: "spice-html5/main.js",
         style: None,
         read: spice,
@@ -58,17 +58,17 @@ impl Library {
 
 /// The files of the libraries that are installed on this machine.
 #[derive(Clone, Debug, Default)]
-pub struct Libraries(Arc<Files>);
+pub struct Libraries(Arc<StaticFiles>);
 
 impl Libraries {
     /// Reads those of the given libraries that are installed on this machine.
-    pub(crate) fn read(all: &[&Library]) -> Libraries {
-        let read = |library: &&Library| (library.read)(Path::new(library.place));
+    pub(crate) fn read(all: &[&ScreenLibrary]) -> Libraries {
+        let read = |library: &&ScreenLibrary| (library.read)(Path::new(library.directory));
         Libraries(Arc::new(all.iter().flat_map(read).collect()))
     }
 
     /// Returns whether a library is installed.
-    pub fn has(&self, library: &Library) -> bool {
+    pub fn has(&self, library: &ScreenLibrary) -> bool {
         self.0.contains_key(library.main)
     }
 
@@ -88,10 +88,18 @@ mod tests {
 
     #[test]
     fn the_files_of_a_library_are_below_one_folder() {
-        let all = [Library::NOVNC, Library::XTERM, Library::SPICE];
+        let all = [
+            ScreenLibrary::NOVNC,
+            ScreenLibrary::XTERM,
+            ScreenLibrary::SPICE,
+        ];
         let folders = all.map(|library| library.folder());
         assert_eq!(folders, ["novnc", "xterm", "spice-html5"]);
-        assert!(!Libraries::default().has(&Library::NOVNC));
-        assert!(Libraries::default().file(Library::NOVNC.main).is_none());
+        assert!(!Libraries::default().has(&ScreenLibrary::NOVNC));
+        assert!(
+            Libraries::default()
+                .file(ScreenLibrary::NOVNC.main)
+                .is_none()
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! The views that are currently open, and their users.
 
-use crate::kind::Kind;
+use crate::kind::ScreenKind;
 use part::lock;
 use part::report::Opens;
 use std::sync::{Arc, Mutex};
@@ -17,17 +17,17 @@ const FULL_OF_USER: &str = "You have too many displays and terminals open: close
 /// The open views.
 #[derive(Debug, Default)]
 pub struct Screens {
-    open: Mutex<Opened>,
+    open: Mutex<OpenScreens>,
 }
 
 #[derive(Debug, Default)]
-struct Opened {
+struct OpenScreens {
     last: u64,
-    all: Vec<One>,
+    all: Vec<OpenView>,
 }
 
 #[derive(Debug)]
-struct One {
+struct OpenView {
     number: u64,
     opens: Opens,
     object: String,
@@ -35,15 +35,15 @@ struct One {
     connections: usize,
 }
 
-impl One {
-    fn is(&self, kind: &Kind, object: &str) -> bool {
+impl OpenView {
+    fn matches_view(&self, kind: &ScreenKind, object: &str) -> bool {
         self.opens == kind.opens && self.object == object
     }
 }
 
 /// The slot of an open view, until it is dropped.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ScreenSlot {
     screens: Arc<Screens>,
     number: u64,
     /// True for the first connection of the view.
@@ -51,15 +51,15 @@ pub struct Seat {
     has_ended: bool,
 }
 
-impl Seat {
+impl ScreenSlot {
     /// Releases the slot. Returns whether this was the last connection of the view.
-    pub fn end(&mut self) -> bool {
+    pub fn release_slot(&mut self) -> bool {
         if std::mem::replace(&mut self.has_ended, true) {
             return false;
         }
         let mut open = lock(&self.screens.open);
         let count = open.all.len();
-        let own = |one: &&mut One| one.number == self.number;
+        let own = |one: &&mut OpenView| one.number == self.number;
         if let Some(one) = open.all.iter_mut().find(own) {
             one.connections -= 1;
         }
@@ -68,9 +68,9 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ScreenSlot {
     fn drop(&mut self) {
-        self.end();
+        self.release_slot();
     }
 }
 
@@ -80,15 +80,22 @@ impl Screens {
     ///
     /// # Errors
     /// The reason why no slot is free, from [`Screens::why_not`].
-    pub fn take(self: &Arc<Self>, kind: &Kind, object: &str, by: &str) -> Result<Seat, String> {
+    pub fn take_slot(
+        self: &Arc<Self>,
+        kind: &ScreenKind,
+        object: &str,
+        by: &str,
+    ) -> Result<ScreenSlot, String> {
         let mut open = lock(&self.open);
         if let Some(words) = open.why_not(kind, object, by) {
             return Err(words);
         }
-        let has = |one: &&mut One| kind.connections > 1 && one.is(kind, object) && one.by == by;
+        let has = |one: &&mut OpenView| {
+            kind.connections > 1 && one.matches_view(kind, object) && one.by == by
+        };
         if let Some(one) = open.all.iter_mut().find(has) {
             one.connections += 1;
-            return Ok(Seat {
+            return Ok(ScreenSlot {
                 screens: Arc::clone(self),
                 number: one.number,
                 is_first: false,
@@ -97,14 +104,14 @@ impl Screens {
         }
         open.last += 1;
         let number = open.last;
-        open.all.push(One {
+        open.all.push(OpenView {
             number,
             opens: kind.opens,
             object: object.to_owned(),
             by: by.to_owned(),
             connections: 1,
         });
-        Ok(Seat {
+        Ok(ScreenSlot {
             screens: Arc::clone(self),
             number,
             is_first: true,
@@ -113,14 +120,15 @@ impl Screens {
     }
 
     /// Returns the reason why no slot is free; `None` when one is.
-    pub fn why_not(&self, kind: &Kind, object: &str, by: &str) -> Option<String> {
+    pub fn why_not(&self, kind: &ScreenKind, object: &str, by: &str) -> Option<String> {
         lock(&self.open).why_not(kind, object, by)
     }
 }
 
-impl Opened {
-    fn why_not(&self, kind: &Kind, object: &str, by: &str) -> Option<String> {
-        let holder = { self.all.iter() }.find(|one| kind.is_for_one && one.is(kind, object));
+impl OpenScreens {
+    fn why_not(&self, kind: &ScreenKind, object: &str, by: &str) -> Option<String> {
+        let holder =
+            { self.all.iter() }.find(|one| kind.is_for_one && one.matches_view(kind, object));
         match holder {
             // The part knows whether these connections belong to one page.
             Some(one) if one.by == by && one.connections < kind.connections => return None,
@@ -145,21 +153,23 @@ mod tests {
     fn one_has_a_terminal_and_the_next_one_hears_who() {
         let [display, _, terminal] = &KINDS;
         let screens = Arc::new(Screens::default());
-        let held = screens.take(terminal, "guest mail", "anna").unwrap();
-        let refused = screens.take(terminal, "guest mail", "bert").unwrap_err();
+        let held = screens.take_slot(terminal, "guest mail", "anna").unwrap();
+        let refused = screens
+            .take_slot(terminal, "guest mail", "bert")
+            .unwrap_err();
         assert!(refused.contains("in use by anna:"), "{refused}");
-        assert!(screens.take(display, "guest mail", "bert").is_ok());
-        assert!(screens.take(terminal, "guest erp", "bert").is_ok());
+        assert!(screens.take_slot(display, "guest mail", "bert").is_ok());
+        assert!(screens.take_slot(terminal, "guest erp", "bert").is_ok());
         drop(held);
         assert_eq!(screens.why_not(terminal, "guest mail", "bert"), None);
-        assert!(screens.take(terminal, "guest mail", "bert").is_ok());
+        assert!(screens.take_slot(terminal, "guest mail", "bert").is_ok());
     }
 
     #[test]
     fn a_display_with_several_connections_has_one_place_and_a_bound() {
         let [_, spice, _] = &KINDS;
         let screens = Arc::new(Screens::default());
-        let take = |by: &str| screens.take(spice, "guest mail", by);
+        let take = |by: &str| screens.take_slot(spice, "guest mail", by);
         let first = take("anna").unwrap();
         let others: Vec<_> = (1..spice.connections)
             .map(|_| take("anna").unwrap())
@@ -172,14 +182,20 @@ mod tests {
             "{refused}"
         );
         // All of them occupy one slot of the user.
-        let guests = (1..OF_USER_MAX).map(|at| screens.take(spice, &at.to_string(), "anna"));
+        let guests = (1..OF_USER_MAX).map(|at| screens.take_slot(spice, &at.to_string(), "anna"));
         let guests: Result<Vec<_>, _> = guests.collect();
-        assert_eq!(screens.take(spice, "x", "anna").unwrap_err(), FULL_OF_USER);
+        assert_eq!(
+            screens.take_slot(spice, "x", "anna").unwrap_err(),
+            FULL_OF_USER
+        );
         // The view is open until its last connection has ended.
         drop((first, guests));
         assert!(take("bert").is_err());
         assert!(take("anna").is_ok());
-        let ends: Vec<_> = others.into_iter().map(|mut seat| seat.end()).collect();
+        let ends: Vec<_> = others
+            .into_iter()
+            .map(|mut seat| seat.release_slot())
+            .collect();
         let last = ends.iter().position(|is_last| *is_last);
         assert_eq!(last, Some(ends.len() - 1), "{ends:?}");
         assert!(take("bert").unwrap().is_first);
@@ -189,7 +205,7 @@ mod tests {
     fn one_user_cannot_take_all_places_and_all_users_take_no_more_than_there_are() {
         let [display, ..] = &KINDS;
         let screens = Arc::new(Screens::default());
-        let take = |by: &str| screens.take(display, "guest mail", by);
+        let take = |by: &str| screens.take_slot(display, "guest mail", by);
         let own: Vec<_> = (0..OF_USER_MAX).map(|_| take("anna").unwrap()).collect();
         assert_eq!(take("anna").unwrap_err(), FULL_OF_USER);
         let others = (own.len()..OPEN_MAX).map(|number| take(&number.to_string()).unwrap());

@@ -1,7 +1,7 @@
 //! The content of the page of a display or a terminal. A library draws it; the script of the page
 //! connects it.
 
-use crate::kind::Kind;
+use crate::kind::ScreenKind;
 use maud::{Markup, html};
 
 /// The script of the page.
@@ -13,7 +13,7 @@ pub const STYLE: &str = include_str!("screen.css");
 
 /// Returns the content of a page at `path`, which has its WebSocket below it. `otherwise` describes
 /// the alternative for a browser without scripts.
-pub fn content(kind: &Kind, title: &str, path: &str, otherwise: &Markup) -> Markup {
+pub fn content(kind: &ScreenKind, title: &str, path: &str, otherwise: &Markup) -> Markup {
     let library = &kind.library;
     html! {
         @if let Some(style) = library.style { link rel="stylesheet" href={ "/" (style) }; }
@@ -30,12 +30,12 @@ pub fn content(kind: &Kind, title: &str, path: &str, otherwise: &Markup) -> Mark
 
 /// Returns the content for a missing library. `process` is the role to restart after the library
 /// was installed.
-pub fn missing(kind: &Kind, process: &str, otherwise: &Markup) -> Markup {
+pub fn missing(kind: &ScreenKind, process: &str, otherwise: &Markup) -> Markup {
     let library = &kind.library;
     html! {
         p.empty {
             (kind.title) "s are drawn by " (library.name) ", which this node does not have at "
-            code { (library.place) } ". Install the package " code { (library.package) }
+            code { (library.directory) } ". Install the package " code { (library.package) }
             ", and restart the " (process) ": " code { "pkill -f 'evenkeel: " (process) "'" }
             " is enough, it starts again at once. " (otherwise)
         }

@@ -58,12 +58,12 @@ const SLOWEST: usize = 16 << 10;
 const SENT_MAX_S: usize = 60;
 
 /// A WebSocket.
-pub type Socket = WebSocketStream<TokioIo<Upgraded>>;
+pub type ScreenWebSocket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// The kind of a request.
-pub enum Asked {
+pub enum UpgradeRequestKind {
     /// A WebSocket.
-    Socket(Handshake),
+    Socket(UpgradeHandshake),
     /// A WebSocket of another version.
     OtherVersion,
     /// No WebSocket.
@@ -71,13 +71,13 @@ pub enum Asked {
 }
 
 /// A handshake that awaits its response.
-pub struct Handshake {
+pub struct UpgradeHandshake {
     accept: HeaderValue,
     upgrade: OnUpgrade,
 }
 
 /// Keeps a view open; dropped when the connection ends.
-pub trait Guard: Send {
+pub trait ScreenGuard: Send {
     /// Returns the reason why the user has lost access; `None` when access continues.
     fn why_not(&self) -> Option<&'static str>;
 
@@ -91,9 +91,9 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
     words.any(|words| { words.split(',') }.any(|one| one.trim().eq_ignore_ascii_case(word)))
 }
 
-impl Asked {
+impl UpgradeRequestKind {
     /// Returns the kind of a request (RFC 6455, section 4.2.1).
-    pub fn of(head: &Parts) -> Asked {
+    pub fn of(head: &Parts) -> UpgradeRequestKind {
         let headers = &head.headers;
         let upgrades = head.method == Method::GET
             && has_word(headers, &CONNECTION, "upgrade")
@@ -102,28 +102,28 @@ impl Asked {
         let accept = key.map(|key| derive_accept_key(key.as_bytes()));
         let accept = accept.and_then(|accept| HeaderValue::from_str(&accept).ok());
         let Some(accept) = accept else {
-            return Asked::Nothing;
+            return UpgradeRequestKind::Nothing;
         };
         let version = headers.get(SEC_WEBSOCKET_VERSION);
         if version.is_none_or(|version| version != VERSION) {
-            return Asked::OtherVersion;
+            return UpgradeRequestKind::OtherVersion;
         }
         match head.extensions.get::<OnUpgrade>() {
-            Some(upgrade) => Asked::Socket(Handshake {
+            Some(upgrade) => UpgradeRequestKind::Socket(UpgradeHandshake {
                 accept,
                 upgrade: upgrade.clone(),
             }),
-            None => Asked::Nothing,
+            None => UpgradeRequestKind::Nothing,
         }
     }
 }
 
-impl Handshake {
+impl UpgradeHandshake {
     /// Returns the response; after it `serve` receives the WebSocket.
     pub fn accept<B, F>(
         self,
         body: B,
-        serve: impl FnOnce(Socket) -> F + Send + 'static,
+        serve: impl FnOnce(ScreenWebSocket) -> F + Send + 'static,
     ) -> Response<B>
     where
         F: Future<Output = ()> + Send,
@@ -145,7 +145,7 @@ impl Handshake {
     }
 }
 
-async fn socket(upgraded: Upgraded) -> Socket {
+async fn socket(upgraded: Upgraded) -> ScreenWebSocket {
     let mut config = WebSocketConfig::default();
     config.read_buffer_size = PIECE_BYTES;
     config.write_buffer_size = 0;
@@ -157,17 +157,20 @@ async fn socket(upgraded: Upgraded) -> Socket {
 }
 
 /// Forwards bytes until one side ends, the browser disconnects, or its user loses access.
-pub async fn carry<S>(browser: WebSocketStream<S>, part: UnixStream, guard: impl Guard)
-where
+pub async fn forward_bytes<S>(
+    browser: WebSocketStream<S>,
+    part: UnixStream,
+    guard: impl ScreenGuard,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    carry_while(browser, part, guard, (LOOK_EVERY, SILENT_MAX)).await;
+    forward_while(browser, part, guard, (LOOK_EVERY, SILENT_MAX)).await;
 }
 
-async fn carry_while<S>(
+async fn forward_while<S>(
     mut browser: WebSocketStream<S>,
     part: UnixStream,
-    guard: impl Guard,
+    guard: impl ScreenGuard,
     (look_every, silent_max): (Duration, Duration),
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -221,7 +224,7 @@ async fn carry_while<S>(
                 }
                 // Scripts of a page cannot see a ping.
                 let signs = [Message::Text(Utf8Bytes::default()), Message::Ping(Bytes::new())];
-                let patience = silent_max + travels(sent);
+                let patience = silent_max + delivery_timeout(sent);
                 for sign in signs {
                     if heard.elapsed() > patience || !send(&mut browser, sign, silent_max).await {
                         return;
@@ -236,7 +239,7 @@ async fn carry_while<S>(
 }
 
 /// Closes the connection of a browser with the reason. `None`: waits for the reason from the guard.
-async fn finish<S>(browser: WebSocketStream<S>, guard: impl Guard, why: Option<&str>)
+async fn finish<S>(browser: WebSocketStream<S>, guard: impl ScreenGuard, why: Option<&str>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -250,7 +253,7 @@ where
 }
 
 /// Returns the maximum time for that many bytes to reach a browser.
-fn travels(bytes: usize) -> Duration {
+fn delivery_timeout(bytes: usize) -> Duration {
     let seconds = (bytes / SLOWEST).min(SENT_MAX_S);
     Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX))
 }
@@ -291,11 +294,11 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    fn asked(fields: &[(&str, &str)]) -> Asked {
+    fn asked(fields: &[(&str, &str)]) -> UpgradeRequestKind {
         let request = fields.iter().fold(Request::get("/"), |request, field| {
             request.header(field.0, field.1)
         });
-        Asked::of(&request.body(()).unwrap().into_parts().0)
+        UpgradeRequestKind::of(&request.body(()).unwrap().into_parts().0)
     }
 
     #[test]
@@ -305,13 +308,13 @@ mod tests {
             ("upgrade", "WebSocket"),
             ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ];
-        assert!(matches!(asked(&[]), Asked::Nothing));
-        assert!(matches!(asked(&upgrade), Asked::OtherVersion));
+        assert!(matches!(asked(&[]), UpgradeRequestKind::Nothing));
+        assert!(matches!(asked(&upgrade), UpgradeRequestKind::OtherVersion));
         let of = |version| [&upgrade[..], &[("sec-websocket-version", version)]].concat();
-        assert!(matches!(asked(&of("12")), Asked::OtherVersion));
+        assert!(matches!(asked(&of("12")), UpgradeRequestKind::OtherVersion));
         // The connection of this request cannot be upgraded.
-        assert!(matches!(asked(&of("13")), Asked::Nothing));
-        assert!(matches!(asked(&of("13")[1..]), Asked::Nothing));
+        assert!(matches!(asked(&of("13")), UpgradeRequestKind::Nothing));
+        assert!(matches!(asked(&of("13")[1..]), UpgradeRequestKind::Nothing));
     }
 
     #[test]
@@ -322,9 +325,9 @@ mod tests {
     }
 
     /// A guard whose user has signed out when the flag is set.
-    struct SignedOut(Arc<AtomicBool>);
+    struct SignedOutGuard(Arc<AtomicBool>);
 
-    impl Guard for SignedOut {
+    impl ScreenGuard for SignedOutGuard {
         fn why_not(&self) -> Option<&'static str> {
             self.0.load(Ordering::Relaxed).then_some(SIGNED_OUT)
         }
@@ -357,15 +360,16 @@ mod tests {
         let (own, other) = tokio::io::duplex(64 << 10);
         let (part, end) = UnixStream::pair().unwrap();
         let server = WebSocketStream::from_raw_socket(other, Role::Server, None).await;
-        let guard = SignedOut(Arc::clone(signed_out));
-        let carries = tokio::spawn(carry_while(server, part, guard, (look, SILENT)));
+        let guard = SignedOutGuard(Arc::clone(signed_out));
+        let carries = tokio::spawn(forward_while(server, part, guard, (look, SILENT)));
         let browser = WebSocketStream::from_raw_socket(own, Role::Client, None).await;
         (browser, end, carries)
     }
 
     #[test]
     fn a_browser_that_gets_a_picture_slowly_is_waited_for() {
-        let seconds = [0, 15 << 10, 1 << 20, 64 << 20].map(|bytes| travels(bytes).as_secs());
+        let seconds =
+            [0, 15 << 10, 1 << 20, 64 << 20].map(|bytes| delivery_timeout(bytes).as_secs());
         assert_eq!(seconds, [0, 0, 60, 60]);
     }
 

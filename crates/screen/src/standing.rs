@@ -13,7 +13,7 @@ pub const NOWHERE_MAX: Duration = Duration::from_secs(2);
 
 /// The known facts about a view at one time.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Standing {
+pub struct ScreenStatus {
     /// The node of the guest; empty when unknown.
     pub on: String,
     /// True when that node is away.
@@ -24,10 +24,10 @@ pub struct Standing {
     pub is_offered: bool,
 }
 
-impl Standing {
+impl ScreenStatus {
     /// Returns the reason why a connection that started with this status has ended, given the
     /// current status `now` and the time `after` the end; `None` when the reason is unknown.
-    pub fn why_ended(&self, now: &Standing, after: Duration) -> Option<String> {
+    pub fn why_ended(&self, now: &ScreenStatus, after: Duration) -> Option<String> {
         let (on, process) = (&now.on, &now.process);
         if !self.process.is_empty() && *process != self.process {
             return Some("The program was upgraded or restarted there: connect again.".to_owned());
@@ -47,8 +47,8 @@ impl Standing {
 mod tests {
     use super::*;
 
-    fn at(on: &str, process: &str, is_offered: bool) -> Standing {
-        Standing {
+    fn at(on: &str, process: &str, is_offered: bool) -> ScreenStatus {
+        ScreenStatus {
             on: on.to_owned(),
             is_away: false,
             process: process.to_owned(),
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn what_ended_a_connection_is_told_as_far_as_it_is_known() {
         let before = at("beta", "7", true);
-        let why = |now: &Standing| before.why_ended(now, NOWHERE_MAX).unwrap_or_default();
+        let why = |now: &ScreenStatus| before.why_ended(now, NOWHERE_MAX).unwrap_or_default();
         assert_eq!(why(&at("beta", "7", true)), "");
         assert!(why(&at("beta", "8", true)).contains("upgraded or restarted"));
         assert!(why(&at("alpha", "7", true)).contains("moved to alpha"));
@@ -67,7 +67,7 @@ mod tests {
         // Before that the guest may be migrating to another node.
         let moves = at("", "7", false);
         assert_eq!(before.why_ended(&moves, NOWHERE_MAX / 2), None);
-        let away = Standing {
+        let away = ScreenStatus {
             is_away: true,
             ..at("beta", "7", true)
         };

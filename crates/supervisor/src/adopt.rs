@@ -8,12 +8,12 @@
 //! left ([`keep`]). If that does not match, a loader creates the version from the configuration and
 //! reuses the role's sockets as far as the files still need them.
 
-use crate::directory::{self, DirectoryError, Kind};
-use crate::orphan::{AdoptError, Known, Orphan, find};
-use crate::slot::Running;
+use crate::directory::{self, DirectoryError, SocketOwner};
+use crate::orphan::{AdoptError, Orphan, OrphanVersion, find};
+use crate::slot::RunningRole;
 use crate::state::{Supervisor, Unsettled};
 use crate::{first, keep, tell};
-use part::role::Plan;
+use part::role::VersionPlan;
 use part::voice::Form;
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ impl Supervisor {
                 if let AdoptError::Foreign(_, Some(process)) = error {
                     // The old role shares its addresses with the new one, and finishes its
                     // connections once the new one serves.
-                    self.service.foreign = Some(Running::foreign(process.0));
+                    self.service.foreign = Some(RunningRole::foreign(process.0));
                 }
                 false
             }
@@ -59,20 +59,20 @@ impl Supervisor {
             pid.as_raw_nonzero().get(),
             orphan.before,
         );
-        self.slots.serving.running = Some(Running::adopted(orphan.process));
+        self.slots.serving.running = Some(RunningRole::adopted(orphan.process));
         self.service.served = true;
         let entry = Some(orphan.socket);
         match orphan.version {
-            Known::Version(version) => {
+            OrphanVersion::Version(version) => {
                 let sockets = Vec::new();
                 self.versions.unsettled = Some(Unsettled { sockets, entry });
                 self.settle_in(Some(version.plan()));
-                self.versions.kept = Some(*version);
+                self.versions.last_good = Some(*version);
                 self.versions.unsettled = None;
                 self.keep_version();
                 self.follow_version();
             }
-            Known::Sockets(sockets, error) => {
+            OrphanVersion::Sockets(sockets, error) => {
                 tell::not_known(&mut self.voice, &error);
                 self.versions.unsettled = Some(Unsettled { sockets, entry });
             }
@@ -83,7 +83,7 @@ impl Supervisor {
 
     /// Makes this process the one that is found and notified, once there is a plan or none can be
     /// loaded: it moves into the background if the plan says so, and writes its PID file.
-    pub(super) fn settle_in(&mut self, plan: Option<&Plan>) {
+    pub(super) fn settle_in(&mut self, plan: Option<&VersionPlan>) {
         let entry = self
             .versions
             .unsettled
@@ -97,7 +97,7 @@ impl Supervisor {
             let file = first::PidFile::open(plan);
             if plan.daemon {
                 match first::into_background() {
-                    Ok(ready) => self.own.ready = Some(ready),
+                    Ok(ready) => self.process.ready = Some(ready),
                     // The role serves; only its supervisor changes.
                     Err(error) => self.voice.warning(error),
                 }
@@ -109,21 +109,21 @@ impl Supervisor {
                 self.voice.warning(error);
             }
         }
-        if self.doors.control.is_none() {
+        if self.interfaces.control.is_none() {
             self.open_control();
         }
-        self.slots.serving.tell_guard();
+        self.slots.serving.send_adoption_socket();
         // The role listens on another socket from now on.
         directory::remove(&entry);
         self.take_over();
-        self.tell_ready();
+        self.report_ready();
     }
 
     /// Opens the socket on which a new supervisor would adopt the role of a part.
     pub(super) fn open_guard(&mut self, part: &str) -> Result<(), DirectoryError> {
         let program = self.voice.form().program();
         let (entry, listener) = directory::enter(
-            Kind::of_part(part),
+            SocketOwner::of_part(part),
             program,
             &self.command.paths,
             &self.claims(),
@@ -143,7 +143,7 @@ impl Supervisor {
     /// Stores the version in service for the next supervisor.
     pub(super) fn keep_version(&mut self) {
         self.list_claims();
-        let (Some((entry, _)), Some(kept)) = (&self.slots.serving.guard, &self.versions.kept)
+        let (Some((entry, _)), Some(kept)) = (&self.slots.serving.guard, &self.versions.last_good)
         else {
             return;
         };

@@ -2,7 +2,7 @@
 
 use part::channel::Channel;
 use part::spawn::{LOADER_ENTRY, Started};
-use part::voice::{Form, Voice};
+use part::voice::{Form, MessagePrinter};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
@@ -36,6 +36,6 @@ pub(crate) fn bed() -> (Started, Theirs) {
     (Started::running(LOADER_ENTRY, pid, pidfd, ours), theirs)
 }
 
-pub(crate) fn voice() -> Voice {
-    Voice::new(Form::Own, true)
+pub(crate) fn voice() -> MessagePrinter {
+    MessagePrinter::new(Form::Own, true)
 }

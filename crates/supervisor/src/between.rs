@@ -2,7 +2,7 @@
 //! messages that hold until they are replaced.
 
 use crate::route_process::RouteProcess;
-use part::role::Message;
+use part::role::SupervisorMessage;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub enum Asks {
 }
 
 /// A request that waits for a response.
-pub struct Question {
+pub struct PendingRequest {
     pub number: u64,
     pub of: Asks,
     pub to: &'static str,
@@ -36,10 +36,10 @@ pub struct Question {
 /// Requests in progress between parts, and messages that hold.
 #[derive(Default)]
 pub struct Between {
-    asked: u64,
-    pub open: VecDeque<Question>,
+    last_number: u64,
+    pub open: VecDeque<PendingRequest>,
     /// Stored messages by sending part, receiving part and kind.
-    pub held: BTreeMap<(&'static str, &'static str, u16), Message>,
+    pub stored_messages: BTreeMap<(&'static str, &'static str, u16), SupervisorMessage>,
     /// Processes that show the route of a request.
     pub routes: Vec<RouteProcess>,
 }
@@ -58,12 +58,12 @@ impl Between {
     }
 
     pub fn next_number(&mut self) -> u64 {
-        self.asked += 1;
-        self.asked
+        self.last_number += 1;
+        self.last_number
     }
 
     pub fn wait(&mut self, number: u64, of: Asks, to: &'static str) {
-        self.open.push_back(Question {
+        self.open.push_back(PendingRequest {
             number,
             of,
             to,
@@ -72,7 +72,7 @@ impl Between {
     }
 
     /// Removes and returns the requests for which `is` is true.
-    pub fn take(&mut self, is: impl Fn(&Question) -> bool) -> Vec<Question> {
+    pub fn remove_requests(&mut self, is: impl Fn(&PendingRequest) -> bool) -> Vec<PendingRequest> {
         let all = std::mem::take(&mut self.open);
         let (taken, left) = all.into_iter().partition::<VecDeque<_>, _>(is);
         self.open = left;

@@ -2,7 +2,7 @@
 //! from the process that a start takes over from, and later from the role, which sends them
 //! regularly so that they survive its death.
 
-use part::Shared;
+use part::SharedFd;
 use part::before::Before;
 use part::memory::{self, STATE_BYTES_MAX};
 use part::role;
@@ -15,9 +15,9 @@ use std::sync::Arc;
 #[derive(Default)]
 pub struct Carried {
     /// The newest state.
-    pub state: Option<Shared>,
+    pub state: Option<SharedFd>,
     /// Connection over which the previous process sends its final counts, until a role gets it.
-    pub rest: Option<Shared>,
+    pub rest: Option<SharedFd>,
     /// The previous processes; None once they were asked to end.
     pub before: Option<Before>,
     /// Previous processes that are children of this process, such as the workers of a HAProxy

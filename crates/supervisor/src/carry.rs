@@ -4,7 +4,7 @@
 use crate::carried::is_state;
 use crate::state::Supervisor;
 use part::before::Before;
-use part::role::Message;
+use part::role::SupervisorMessage;
 use rustix::process::Pid;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -29,10 +29,13 @@ impl Supervisor {
             (self.carried.rest.take(), &mut self.slots.serving.running)
         {
             // If this fails, only the last counts are lost.
-            let _ = proxy.process.channel.send(&Message::AddState, &[rest]);
+            let _ = proxy
+                .process
+                .channel
+                .send(&SupervisorMessage::AddState, &[rest]);
         }
         let before = self.carried.before.take()?;
-        let asked = before.take_leave();
+        let asked = before.signal_predecessors();
         let pids = before.pids.iter();
         let pids = pids.filter_map(|pid| Pid::from_raw(i32::try_from(*pid).ok()?));
         self.carried.children.extend(pids);

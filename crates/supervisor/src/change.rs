@@ -1,13 +1,13 @@
 //! A reload: a loader creates the new version, which is then handed to the roles.
 
-use crate::control::{Asker, Door};
-use crate::loading::{LoadError, Told};
-use crate::state::{Candidate, Ending, Supervisor, TAKE_LIMIT};
+use crate::control::{Asker, RequestInterface};
+use crate::loading::{LoadError, LoaderResult};
+use crate::state::{Candidate, ReloadResult, Supervisor, TAKE_LIMIT};
 use crate::state_file::Keep;
-use crate::version::Version;
+use crate::version::LoadedVersion;
 use crate::{serving, tell};
-use part::Shared;
-use part::role::{Before, Load, Look, NotLoaded, Take};
+use part::SharedFd;
+use part::role::{Before, DiagnosticFormat, Load, NotLoaded, Take};
 use part::row;
 use part::spawn::OWN_PROGRAM;
 use part::voice::{Form, Gravity, write_error};
@@ -24,17 +24,21 @@ impl Supervisor {
     pub(super) fn load(&self, askers: &[Asker]) -> Load {
         let arguments = self.command.arguments.iter();
         let look = askers.iter().find_map(|asker| asker.look);
-        let plain = Look {
+        let plain = DiagnosticFormat {
             width: WIDTH,
-            ..Look::default()
+            ..DiagnosticFormat::default()
         };
         Load {
             personality: self.command.personality,
             arguments: arguments.map(|word| word.as_bytes().to_vec()).collect(),
             pid: std::process::id(),
-            files_soft: self.own.files_soft,
+            files_soft: self.process.files_soft,
             look: (self.service.served || self.is_member()).then(|| look.unwrap_or(plain)),
-            previous: self.versions.kept.as_ref().map(Version::known_plan),
+            previous: self
+                .versions
+                .last_good
+                .as_ref()
+                .map(LoadedVersion::known_plan),
             watched: self.changing.watcher.running,
             before: match self.service.served {
                 true => Before::default(),
@@ -48,9 +52,9 @@ impl Supervisor {
             retries: self.cluster.retrying,
             parts_unknown: self
                 .versions
-                .kept
+                .last_good
                 .as_ref()
-                .is_some_and(Version::lacks_parts),
+                .is_some_and(LoadedVersion::lacks_parts),
         }
     }
 
@@ -58,9 +62,12 @@ impl Supervisor {
     /// role that lives ends by itself what has no section any more.
     fn state_paths(&self) -> BTreeMap<String, Vec<u8>> {
         let program = self.command.form().program();
-        let keeps = row::beside().filter(|part| {
+        let keeps = row::sidecar_parts().filter(|part| {
             let slot = &self.slots[*part];
-            let keeps = slot.row.beside().is_some_and(|beside| beside.keeps);
+            let keeps = slot
+                .row
+                .sidecar()
+                .is_some_and(|beside| beside.has_state_file);
             keeps && !slot.lives()
         });
         let all = keeps.filter_map(|part| {
@@ -73,7 +80,7 @@ impl Supervisor {
 
     /// Returns whether a reload may begin now.
     pub(super) fn may_change(&self) -> bool {
-        let free = (self.versions.kept.is_some() || self.versions.unsettled.is_some())
+        let free = (self.versions.last_good.is_some() || self.versions.unsettled.is_some())
             && self.changing.loading.is_none()
             && self.versions.candidate.is_none()
             && self.changing.upgrade.is_none();
@@ -94,7 +101,7 @@ impl Supervisor {
         // reported.
         if !watched {
             tell::reloading(&mut self.voice);
-            self.doors.notify.reloading("reloading");
+            self.interfaces.notify.reloading("reloading");
         }
         // A new program is only installed on request, not after a change of a watched file.
         if watched || !self.begin_upgrade() {
@@ -104,8 +111,8 @@ impl Supervisor {
 
     /// Starts a loader of a program for the reload in progress.
     pub(super) fn begin_load(&mut self, program: &Path) {
-        let mut descriptors: Vec<Shared> = self.set_to_load().into_iter().collect();
-        descriptors.extend(match (&self.versions.kept, &self.versions.unsettled) {
+        let mut descriptors: Vec<SharedFd> = self.set_to_load().into_iter().collect();
+        descriptors.extend(match (&self.versions.last_good, &self.versions.unsettled) {
             (Some(kept), _) => kept.whole(),
             (None, Some(unsettled)) => unsettled.sockets.clone(),
             (None, None) => Vec::new(),
@@ -118,7 +125,7 @@ impl Supervisor {
     }
 
     /// Handles the result of a reload's loader.
-    pub(super) fn change_loaded(&mut self, told: Result<Told, LoadError>) {
+    pub(super) fn change_loaded(&mut self, told: Result<LoaderResult, LoadError>) {
         if self.retried_in_vain(&told) {
             return;
         }
@@ -146,7 +153,7 @@ impl Supervisor {
             plan,
             ..Take::default()
         };
-        let Some(mut version) = Version::new(take, told.descriptors) else {
+        let Some(mut version) = LoadedVersion::new(take, told.descriptors) else {
             return self.refuse_change("the loader's descriptors are not those of its plan", "");
         };
         if let Err(error) = self.claim_version(version.plan()) {
@@ -195,26 +202,26 @@ impl Supervisor {
     }
 
     /// Hands the version of a reload to the role that decides on it.
-    fn hand_version(&mut self, version: &Version) -> Result<(), String> {
+    fn hand_version(&mut self, version: &LoadedVersion) -> Result<(), String> {
         let message = self.trial_message(version);
         let descriptors = message.as_ref().map(|_| self.trial_descriptors(version));
         let without_proxy = self.is_without_proxy();
         match &mut self.slots.serving.running {
             Some(proxy) if let (Some(message), Some(all)) = (&message, &descriptors) => {
-                let given = serving::give_as(proxy, version.plan(), message, all);
+                let given = serving::send_version_as(proxy, version.plan(), message, all);
                 given.map_err(|error| error.to_string())
             }
             _ if version.is_idle() => Ok(()),
             _ if version.is_without_proxy() => self.try_parts(version),
             None if without_proxy => self.start_candidate(version),
-            Some(proxy) => serving::give(proxy, version).map_err(|error| error.to_string()),
+            Some(proxy) => serving::send_version(proxy, version).map_err(|error| error.to_string()),
             None => Err("the proxy died meanwhile".to_owned()),
         }
     }
 
     /// Starts a proxy for a version that has the first listener. The version is applied once the
     /// proxy serves.
-    fn start_candidate(&mut self, version: &Version) -> Result<(), String> {
+    fn start_candidate(&mut self, version: &LoadedVersion) -> Result<(), String> {
         let listener = self.slots.serving.listener();
         let started = serving::start(
             self.slots.serving.row.entry,
@@ -226,7 +233,7 @@ impl Supervisor {
         let proxy = started.map_err(|error| error.to_string())?;
         tell::forked(&mut self.voice, proxy.process.number());
         self.slots.serving.running = Some(proxy);
-        self.give_vitals();
+        self.send_heartbeat_memory();
         Ok(())
     }
 
@@ -279,24 +286,24 @@ impl Supervisor {
         }
         if candidate.trial {
             self.trial_begins(candidate.version);
-            return self.tell_change(&lines, &candidate.shown);
+            return self.report_change(&lines, &candidate.shown);
         }
         // Dropping the previous version closes its descriptors.
-        self.versions.kept = Some(candidate.version);
+        self.versions.last_good = Some(candidate.version);
         self.versions.unsettled = None;
         self.version_brought(true);
         self.keep_version();
         self.see_off_without_listeners();
         self.follow_version();
-        self.tell_change(&lines, &candidate.shown);
+        self.report_change(&lines, &candidate.shown);
     }
 
     /// Reports an applied change to all requesters.
-    pub(super) fn tell_change(&mut self, lines: &[(Gravity, String)], shown: &str) {
+    pub(super) fn report_change(&mut self, lines: &[(Gravity, String)], shown: &str) {
         tell::taken(&mut self.voice, lines);
         self.changing.counts.taken();
-        self.doors.notify.ready(&self.status());
-        self.answer_all(Ending::Taken, shown, lines);
+        self.interfaces.notify.ready(&self.status());
+        self.answer_all(ReloadResult::Taken, shown, lines);
     }
 
     /// Handles a role that kept its version, or died.
@@ -322,13 +329,13 @@ impl Supervisor {
         tell::refused(&mut self.voice);
         lines.push((Gravity::Warning, "nothing was changed".to_owned()));
         self.changing.counts.refused();
-        self.doors.notify.refused(&self.status());
-        self.answer_all(Ending::Refused, shown, &lines);
+        self.interfaces.notify.refused(&self.status());
+        self.answer_all(ReloadResult::Refused, shown, &lines);
     }
 
     /// Aborts the reload in progress because no client waits for it, unless the role already has
     /// the version.
-    pub(super) fn give_up_loading(&mut self) {
+    pub(super) fn abort_loading(&mut self) {
         if self.versions.candidate.is_some() || !self.upgrade_is_young() {
             return;
         }
@@ -338,40 +345,46 @@ impl Supervisor {
         self.changing.requests.finish();
         self.voice
             .warning("the process that requested the reload has ended; the reload is cancelled and nothing was changed");
-        self.doors.notify.ready(&self.status());
+        self.interfaces.notify.ready(&self.status());
     }
 
     /// Refuses all pending reload requests.
-    pub(super) fn give_up_changes(&mut self) {
+    pub(super) fn refuse_pending_changes(&mut self) {
         let lines = [(Gravity::Alert, "the proxy is stopping".to_owned())];
         for asker in self.changing.requests.give_up() {
-            self.answer(&asker, Ending::Refused, "", &lines);
+            self.answer(&asker, ReloadResult::Refused, "", &lines);
         }
     }
 
-    fn answer_all(&mut self, ending: Ending, shown: &str, lines: &[(Gravity, String)]) {
+    fn answer_all(&mut self, ending: ReloadResult, shown: &str, lines: &[(Gravity, String)]) {
         for asker in self.changing.requests.finish() {
             self.answer(&asker, ending, shown, lines);
         }
     }
 
-    fn answer(&mut self, asker: &Asker, ending: Ending, shown: &str, lines: &[(Gravity, String)]) {
-        let taken = ending == Ending::Taken;
+    fn answer(
+        &mut self,
+        asker: &Asker,
+        ending: ReloadResult,
+        shown: &str,
+        lines: &[(Gravity, String)],
+    ) {
+        let taken = ending == ReloadResult::Taken;
         match asker.at {
-            Door::Master => {
+            RequestInterface::Master => {
                 let text = self.told(shown, lines, ending);
-                if let Some(master) = &mut self.doors.master {
-                    master.tell(asker.id, taken, &text);
+                if let Some(master) = &mut self.interfaces.master {
+                    master.send_reload_result(asker.id, taken, &text);
                 }
             }
-            Door::Cluster => {
+            RequestInterface::Cluster => {
                 let text = shown.to_owned() + &tell::as_text(lines);
                 self.answer_set(asker.id, taken, &text);
             }
-            Door::Control => {
+            RequestInterface::Control => {
                 let text = shown.to_owned() + &tell::as_text(lines);
-                if let Some(control) = &mut self.doors.control {
-                    control.tell(asker.id, u8::from(!taken), &text);
+                if let Some(control) = &mut self.interfaces.control {
+                    control.send_reload_result(asker.id, u8::from(!taken), &text);
                 }
             }
         }

@@ -6,13 +6,13 @@
 //! time. Other instances claim single resources, such as a guest. HAProxy may be started several
 //! times with the same listeners, so its listeners exclude no other instance.
 
-use crate::command::Command;
+use crate::command::StartParameters;
 use crate::conflict::{ClaimError, conflict};
-use crate::directory::{self, Claims, Entry, Instance, Kind, Membership};
+use crate::directory::{self, Claims, Entry, Instance, Membership, SocketOwner};
 use crate::state::Supervisor;
-use crate::version::Version;
+use crate::version::LoadedVersion;
 use part::before::Before;
-use part::role::{Plan, Resource};
+use part::role::{Resource, VersionPlan};
 use part::voice::Form;
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -20,12 +20,12 @@ use std::path::PathBuf;
 
 /// Returns whether a command has files that stay the same when they are read again; a pipe does
 /// not.
-fn lasting(command: &Command) -> bool {
+fn lasting(command: &StartParameters) -> bool {
     let paths = &command.paths;
     !paths.is_empty() && paths.iter().all(|path| directory::is_lasting(path))
 }
 
-fn resources(version: Option<&Version>) -> BTreeSet<Resource> {
+fn resources(version: Option<&LoadedVersion>) -> BTreeSet<Resource> {
     let all = version.map(|version| version.plan().resources.iter());
     all.into_iter().flatten().cloned().collect()
 }
@@ -40,7 +40,7 @@ impl Supervisor {
                 (true, false) => Membership::Node,
                 (false, false) => Membership::None,
             },
-            resources: resources(self.versions.kept.as_ref()),
+            resources: resources(self.versions.last_good.as_ref()),
         }
     }
 
@@ -52,7 +52,7 @@ impl Supervisor {
         let program = command.form().program();
         let claimed = directory::exclusively(|directory, all| {
             let same = |one: &Instance| {
-                let starts = one.is(Kind::Starting) || one.is(Kind::Supervisor);
+                let starts = one.is(SocketOwner::Starting) || one.is(SocketOwner::Supervisor);
                 starts && one.pid != std::process::id() && one.is_of(program, &command.paths)
             };
             if !many && lasting(command) && all.iter().any(same) {
@@ -61,11 +61,11 @@ impl Supervisor {
             if let Some(error) = conflict(command, &claims, &all) {
                 return Ok(Err(error));
             }
-            let kind = Kind::Starting;
+            let kind = SocketOwner::Starting;
             directory::enter_locked(directory, kind, program, &command.paths, &claims).map(Ok)
         });
         match claimed {
-            Ok(Ok(claim)) => self.doors.claim = Some(claim),
+            Ok(Ok(claim)) => self.interfaces.claim = Some(claim),
             Ok(Err(error)) => {
                 self.fail(error);
                 return false;
@@ -79,7 +79,7 @@ impl Supervisor {
 
     /// Claims the resources of a version in addition to those of the version in service, before any
     /// role uses them. A node of a cluster has claimed the machine already.
-    pub(super) fn claim_version(&mut self, plan: &Plan) -> Result<(), ClaimError> {
+    pub(super) fn claim_version(&mut self, plan: &VersionPlan) -> Result<(), ClaimError> {
         let (command, held) = (&self.command, self.claims());
         let wanted: BTreeSet<Resource> = plan.resources.iter().cloned().collect();
         let new = Claims {
@@ -112,8 +112,12 @@ impl Supervisor {
     }
 
     fn list(&self, claims: &Claims) {
-        let starting = self.doors.claim.iter().map(|(entry, _)| entry);
-        let control = self.doors.control.iter().map(|control| control.entry());
+        let starting = self.interfaces.claim.iter().map(|(entry, _)| entry);
+        let control = self
+            .interfaces
+            .control
+            .iter()
+            .map(|control| control.entry());
         let guards = self.slots.all().filter_map(|slot| slot.guard.as_ref());
         let guards = guards.map(|(entry, _)| entry);
         for entry in starting.chain(control).chain(guards) {
@@ -131,7 +135,7 @@ impl Supervisor {
         };
         let path = start.directory.clone();
         match directory::lock(&path) {
-            Ok(Some(lock)) => self.doors.member = Some(lock),
+            Ok(Some(lock)) => self.interfaces.member = Some(lock),
             Ok(None) => {
                 self.fail(format_args!(
                     "another supervisor runs with the state in {}. If no command reaches it, its socket in {} was \
@@ -165,18 +169,18 @@ impl ProcessClaim {
     /// # Errors
     /// This machine is a node of a cluster.
     pub fn enter(before: &Before, paths: &[PathBuf]) -> Result<Option<ProcessClaim>, ClaimError> {
-        let command = Command {
+        let command = StartParameters {
             personality: Form::Haproxy,
             before: before.clone(),
             paths: paths.to_vec(),
-            ..Command::default()
+            ..StartParameters::default()
         };
         let (program, claims) = (command.form().program(), Claims::default());
         let claimed = directory::exclusively(|directory, all| {
             if let Some(error) = conflict(&command, &claims, &all) {
                 return Ok(Err(error));
             }
-            let kind = Kind::Process;
+            let kind = SocketOwner::Process;
             directory::enter_locked(directory, kind, program, paths, &claims).map(Ok)
         });
         match claimed {

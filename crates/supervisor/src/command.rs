@@ -20,7 +20,7 @@ pub struct Start {
 
 /// The start parameters of a supervisor.
 #[derive(Clone, Debug)]
-pub struct Command {
+pub struct StartParameters {
     /// Program name under which the command was started.
     pub personality: Personality,
     /// Arguments for the loader: the words of the command line under HAProxy's name, otherwise the
@@ -53,9 +53,9 @@ pub struct Command {
     pub cluster: Option<Start>,
 }
 
-impl Default for Command {
+impl Default for StartParameters {
     fn default() -> Self {
-        Command {
+        StartParameters {
             personality: Personality::Own,
             arguments: Vec::new(),
             paths: Vec::new(),
@@ -74,7 +74,7 @@ impl Default for Command {
     }
 }
 
-impl Command {
+impl StartParameters {
     /// Returns the command line options for the role of a part.
     pub(crate) fn options_of(&self, part: &str) -> &[u8] {
         let mut all = self.options.iter();

@@ -1,7 +1,7 @@
 //! Detects conflicts between instances on this machine. A conflict follows from the claims alone;
 //! see [`crate::claim`] for how claims are entered.
 
-use crate::command::Command;
+use crate::command::StartParameters;
 use crate::directory::{self, Claims, Instance, Membership};
 use part::before::Before;
 use part::role::{Resource, ResourceKind};
@@ -21,7 +21,7 @@ pub enum ClaimError {
          a file to the cluster; to serve a file without the cluster, stop that process first ({end})",
         end = .0.end()
     )]
-    Node(Box<Other>),
+    Node(Box<OtherInstance>),
     /// Another instance runs where a node of a cluster starts.
     #[error(
         "{0} serves {files} on this machine, and a node of a cluster has to be the only instance there: both would use \
@@ -29,7 +29,7 @@ pub enum ClaimError {
          one again",
         files = .0.files(), end = .0.end()
     )]
-    NotAlone(Box<Other>),
+    NotAlone(Box<OtherInstance>),
     /// Another instance uses a resource of the files.
     #[error(
         "{resource} is in use by {by}, which serves {files}: two instances must not share it. Remove it from one of the \
@@ -40,19 +40,19 @@ pub enum ClaimError {
         /// The claimed resource.
         resource: Resource,
         /// The instance that claims it.
-        by: Box<Other>,
+        by: Box<OtherInstance>,
     },
 }
 
 /// Another instance on this machine.
 #[derive(Clone, Debug)]
-pub struct Other {
+pub struct OtherInstance {
     instance: Instance,
     /// True if the supervisor has ended and one of its roles continues.
     is_left: bool,
 }
 
-impl Other {
+impl OtherInstance {
     fn files(&self) -> String {
         let paths = self.instance.paths.iter();
         let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
@@ -69,7 +69,7 @@ impl Other {
     }
 }
 
-impl fmt::Display for Other {
+impl fmt::Display for OtherInstance {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Instance { pid, program, .. } = &self.instance;
         match self.is_left {
@@ -81,18 +81,18 @@ impl fmt::Display for Other {
 
 /// Returns the other instances on this machine that may conflict with a command, except for the
 /// roles that it adopts.
-fn others(command: &Command, all: &[Instance]) -> Vec<Other> {
+fn others(command: &StartParameters, all: &[Instance]) -> Vec<OtherInstance> {
     let (own, network) = (std::process::id(), directory::network());
     let program = command.form().program();
     let lives = |one: &Instance| {
         let mut supervisors = all.iter().filter(|other| !other.is_of_a_role());
         supervisors.any(|other| other.pid == one.pid && other.network == one.network)
     };
-    let others = all.iter().map(|one| Other {
+    let others = all.iter().map(|one| OtherInstance {
         instance: one.clone(),
         is_left: one.is_of_a_role() && !lives(one),
     });
-    let conflicts = |other: &Other| {
+    let conflicts = |other: &OtherInstance| {
         let one = &other.instance;
         let is_own = one.pid == own && one.network == network;
         let is_adopted = other.is_left && one.is_of(program, &command.paths);
@@ -102,7 +102,11 @@ fn others(command: &Command, all: &[Instance]) -> Vec<Other> {
 }
 
 /// Returns the first conflict between these claims and the instances on this machine.
-pub(super) fn conflict(command: &Command, claims: &Claims, all: &[Instance]) -> Option<ClaimError> {
+pub(super) fn conflict(
+    command: &StartParameters,
+    claims: &Claims,
+    all: &[Instance],
+) -> Option<ClaimError> {
     let others = others(command, all);
     let find = |fits: &dyn Fn(&Instance) -> bool| {
         let found = others.iter().find(|other| fits(&other.instance));
@@ -172,15 +176,15 @@ mod tests {
         }
     }
 
-    fn command(personality: Personality, before: &[u32]) -> Command {
-        Command {
+    fn command(personality: Personality, before: &[u32]) -> StartParameters {
+        StartParameters {
             personality,
             before: Before {
                 pids: before.to_vec(),
                 ..Before::default()
             },
             paths: vec!["/etc/a.cfg".into()],
-            ..Command::default()
+            ..StartParameters::default()
         }
     }
 

@@ -1,11 +1,11 @@
 //! The control socket: for `evenkeel reload` and other commands to a supervisor. Only the same user
 //! and root may connect.
 
-use crate::directory::{self, Claims, DirectoryError, Entry, Kind};
+use crate::directory::{self, Claims, DirectoryError, Entry, SocketOwner};
 use crate::handed::number;
 use part::channel::{Channel, ChannelError, Received};
-use part::role::{DecodeError, HandedClient, Look, Message};
-use part::{Shared, memory};
+use part::role::{DecodeError, DiagnosticFormat, HandedClient, SupervisorMessage};
+use part::{SharedFd, memory};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{SocketFlags, accept_with, sockopt};
 use std::os::fd::OwnedFd;
@@ -20,7 +20,7 @@ const MESSAGES_MAX: usize = 16;
 
 /// The interface on which a request arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Door {
+pub enum RequestInterface {
     /// The control socket in the runtime directory.
     Control,
     /// A master socket (`-S`).
@@ -35,9 +35,9 @@ pub struct Asker {
     /// Id of the client.
     pub id: u64,
     /// Interface on which the request arrived.
-    pub at: Door,
+    pub at: RequestInterface,
     /// Output format of the result.
-    pub look: Option<Look>,
+    pub look: Option<DiagnosticFormat>,
     /// True if runtime changes of lists and maps must be discarded.
     pub fresh: bool,
 }
@@ -56,7 +56,7 @@ struct Client {
 
 /// Requests of the clients.
 #[derive(Default)]
-pub struct Heard {
+pub struct ClientRequests {
     /// Reload requests.
     pub askers: Vec<Asker>,
     /// Messages for parts, with the id of the client.
@@ -64,27 +64,27 @@ pub struct Heard {
 }
 
 /// The control socket and its clients.
-pub struct Control {
+pub struct ControlSocket {
     listener: OwnedFd,
     clients: Vec<Client>,
     next_id: u64,
     entry: Entry,
 }
 
-impl Control {
+impl ControlSocket {
     /// Opens the socket and enters it in the runtime directory.
     pub fn open(
         program: &str,
         paths: &[PathBuf],
         claims: &Claims,
-    ) -> Result<Control, DirectoryError> {
-        let (entry, listener) = directory::enter(Kind::Supervisor, program, paths, claims)?;
-        Ok(Control::kept(entry, listener))
+    ) -> Result<ControlSocket, DirectoryError> {
+        let (entry, listener) = directory::enter(SocketOwner::Supervisor, program, paths, claims)?;
+        Ok(ControlSocket::kept(entry, listener))
     }
 
     /// Restores a socket that was open before this process executed another program.
-    pub fn kept(entry: Entry, listener: OwnedFd) -> Control {
-        Control {
+    pub fn kept(entry: Entry, listener: OwnedFd) -> ControlSocket {
+        ControlSocket {
             listener,
             clients: Vec::new(),
             next_id: 1,
@@ -103,7 +103,7 @@ impl Control {
     }
 
     /// Returns the clients without a result, for the next program image.
-    pub fn hand_over(&self, asked: impl Fn(u64) -> Option<Look>) -> Vec<HandedClient> {
+    pub fn hand_over(&self, asked: impl Fn(u64) -> Option<DiagnosticFormat>) -> Vec<HandedClient> {
         let waiting = self.clients.iter().filter(|client| !client.told);
         waiting
             .map(|client| HandedClient {
@@ -114,12 +114,12 @@ impl Control {
     }
 
     /// Restores a client of the previous program image. Returns its reload request, if it has one.
-    pub fn welcome(&mut self, fd: OwnedFd, asked: Option<Look>) -> Option<Asker> {
+    pub fn welcome(&mut self, fd: OwnedFd, asked: Option<DiagnosticFormat>) -> Option<Asker> {
         let channel = Channel::new(fd).ok()?;
         let id = self.add(channel, asked.is_some());
         asked.map(|look| Asker {
             id,
-            at: Door::Control,
+            at: RequestInterface::Control,
             look: Some(look),
             fresh: false,
         })
@@ -162,9 +162,9 @@ impl Control {
     }
 
     /// Reads the messages of all clients.
-    pub fn hear(&mut self) -> Heard {
+    pub fn read_clients(&mut self) -> ClientRequests {
         self.accept();
-        let mut heard = Heard::default();
+        let mut heard = ClientRequests::default();
         self.clients
             .retain_mut(|client| match client.hear(&mut heard) {
                 Ok(()) => !client.told || client.channel.waits(),
@@ -174,7 +174,12 @@ impl Control {
     }
 
     /// Sends the response to a request.
-    pub fn answer(&mut self, id: u64, message: &Message, descriptors: &[Shared]) {
+    pub fn send_response(
+        &mut self,
+        id: u64,
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
+    ) {
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
             return;
         };
@@ -212,7 +217,7 @@ impl Control {
     }
 
     /// Sends a client the result of its reload.
-    pub fn tell(&mut self, id: u64, exit: u8, text: &str) {
+    pub fn send_reload_result(&mut self, id: u64, exit: u8, text: &str) {
         let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else {
             return;
         };
@@ -221,7 +226,7 @@ impl Control {
         let told: Result<(), ChannelError> = memory::create("evenkeel reload", text.as_bytes())
             .map_err(ChannelError::System)
             .and_then(|fd| {
-                let message = Message::Reloaded { exit };
+                let message = SupervisorMessage::Reloaded { exit };
                 client.channel.send(&message, &[Arc::new(fd)])
             });
         if told.is_err() {
@@ -233,42 +238,47 @@ impl Control {
 impl Client {
     /// Reads its messages. A second request is ignored: a client has at most one request in
     /// progress.
-    fn hear(&mut self, heard: &mut Heard) -> Result<(), ChannelError> {
+    fn hear(&mut self, heard: &mut ClientRequests) -> Result<(), ChannelError> {
         self.channel.flush()?;
         for _ in 0..MESSAGES_MAX {
             let received = self.channel.receive().inspect_err(|error| {
                 // The client sees from the response that the versions differ.
                 if let ChannelError::Decode(DecodeError::Version(_)) = error {
-                    let _ = self.channel.send(&Message::Unknown { kind: 0 }, &[]);
+                    let _ = self
+                        .channel
+                        .send(&SupervisorMessage::Unknown { kind: 0 }, &[]);
                 }
             });
             let Some(received) = received? else {
                 break;
             };
             match received.message {
-                Message::Reload { .. }
-                | Message::TellReport { .. }
-                | Message::GiveVersion
-                | Message::Part(_)
+                SupervisorMessage::Reload { .. }
+                | SupervisorMessage::TellReport { .. }
+                | SupervisorMessage::GiveVersion
+                | SupervisorMessage::Part(_)
                     if self.asked => {}
-                Message::Reload { look, fresh } => {
+                SupervisorMessage::Reload { look, fresh } => {
                     self.asked = true;
                     heard.askers.push(Asker {
                         id: self.id,
-                        at: Door::Control,
+                        at: RequestInterface::Control,
                         look: Some(look),
                         fresh,
                     });
                 }
-                Message::TellReport { .. } | Message::GiveVersion | Message::Part(_) => {
+                SupervisorMessage::TellReport { .. }
+                | SupervisorMessage::GiveVersion
+                | SupervisorMessage::Part(_) => {
                     self.asked = true;
                     self.ask = received.ask;
                     heard.questions.push((self.id, received));
                 }
-                Message::Unknown { .. } => {}
+                SupervisorMessage::Unknown { .. } => {}
                 other => {
                     let kind = other.kind();
-                    self.channel.send(&Message::Unknown { kind }, &[])?;
+                    self.channel
+                        .send(&SupervisorMessage::Unknown { kind }, &[])?;
                 }
             }
         }
@@ -286,8 +296,8 @@ fn may_speak(fd: &OwnedFd) -> bool {
 mod tests {
     use super::*;
 
-    const RELOAD: Message = Message::Reload {
-        look: Look {
+    const RELOAD: SupervisorMessage = SupervisorMessage::Reload {
+        look: DiagnosticFormat {
             color: false,
             unicode: false,
             width: 0,
@@ -296,25 +306,25 @@ mod tests {
         fresh: false,
     };
 
-    struct Bed {
-        control: Control,
+    struct ControlFixture {
+        control: ControlSocket,
         directory: PathBuf,
     }
 
-    impl Bed {
-        fn new(name: &str) -> Bed {
+    impl ControlFixture {
+        fn new(name: &str) -> ControlFixture {
             let name = format!("evenkeel-control-{name}-{}", std::process::id());
             let directory = std::env::temp_dir().join(name);
             let (entry, listener) = directory::enter_in(
                 &directory,
-                Kind::Supervisor,
+                SocketOwner::Supervisor,
                 "evenkeel",
                 &[],
                 &Claims::default(),
             )
             .unwrap();
-            let control = Control::kept(entry, listener);
-            Bed { control, directory }
+            let control = ControlSocket::kept(entry, listener);
+            ControlFixture { control, directory }
         }
 
         fn client(&self) -> Channel {
@@ -324,12 +334,12 @@ mod tests {
 
         fn heard(&mut self, turns: usize) -> Vec<Asker> {
             (0..turns)
-                .flat_map(|_| self.control.hear().askers)
+                .flat_map(|_| self.control.read_clients().askers)
                 .collect()
         }
     }
 
-    impl Drop for Bed {
+    impl Drop for ControlFixture {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.directory);
         }
@@ -337,7 +347,7 @@ mod tests {
 
     #[test]
     fn who_asks_again_and_again_is_one_asker_until_it_is_told() {
-        let mut bed = Bed::new("again");
+        let mut bed = ControlFixture::new("again");
         let mut client = bed.client();
         for _ in 0..8 * MESSAGES_MAX {
             client.send(&RELOAD, &[]).unwrap();
@@ -353,14 +363,15 @@ mod tests {
             client.flush().unwrap();
         }
         assert!(bed.heard(20).is_empty());
-        bed.control.tell(first[0].id, 0, "it went well");
+        bed.control
+            .send_reload_result(first[0].id, 0, "it went well");
         let told = client.wait(None).unwrap();
-        assert_eq!(told.message, Message::Reloaded { exit: 0 });
+        assert_eq!(told.message, SupervisorMessage::Reloaded { exit: 0 });
     }
 
     #[test]
     fn a_client_of_another_version_gets_a_reply_from_which_it_sees_that() {
-        let mut bed = Bed::new("version");
+        let mut bed = ControlFixture::new("version");
         let client = directory::connected(bed.control.socket().1).unwrap();
         let foreign = [&[b'E', 200], &[0; 14][..]].concat();
         rustix::io::write(&client, &foreign).unwrap();
@@ -372,7 +383,7 @@ mod tests {
 
     #[test]
     fn clients_that_ask_nothing_make_room_and_those_that_asked_stay() {
-        let mut bed = Bed::new("idle");
+        let mut bed = ControlFixture::new("idle");
         let mut first = bed.client();
         first.send(&RELOAD, &[]).unwrap();
         let asker = bed.heard(1).remove(0);
@@ -393,7 +404,7 @@ mod tests {
 
     #[test]
     fn who_has_gone_is_not_known_any_more() {
-        let mut bed = Bed::new("gone");
+        let mut bed = ControlFixture::new("gone");
         let mut client = bed.client();
         client.send(&RELOAD, &[]).unwrap();
         let asker = bed.heard(1).remove(0);

@@ -55,7 +55,7 @@ pub enum DirectoryError {
 
 /// The kind of process that owns a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind<'p> {
+pub(crate) enum SocketOwner<'p> {
     /// A supervisor.
     Supervisor,
     /// A starting supervisor, until it can be reached.
@@ -77,12 +77,15 @@ impl Instance {
 
     /// Returns whether this is the entry of a role.
     pub(crate) fn is_of_a_role(&self) -> bool {
-        matches!(Kind::of(&self.socket), Some(Kind::Serving | Kind::Role(_)))
+        matches!(
+            SocketOwner::of(&self.socket),
+            Some(SocketOwner::Serving | SocketOwner::Role(_))
+        )
     }
 
     /// Returns whether the entry is of this kind.
-    pub(crate) fn is(&self, kind: Kind<'_>) -> bool {
-        Kind::of(&self.socket) == Some(kind)
+    pub(crate) fn is(&self, kind: SocketOwner<'_>) -> bool {
+        SocketOwner::of(&self.socket) == Some(kind)
     }
 
     /// Returns the process id of the role that listens at this entry's socket, without a connection
@@ -95,7 +98,7 @@ impl Instance {
     }
 
     fn listener(&self) -> Option<u32> {
-        let bound = bound_name(self.pid, self.network, Kind::of(&self.socket)?);
+        let bound = bound_name(self.pid, self.network, SocketOwner::of(&self.socket)?);
         let sockets = std::fs::read_to_string("/proc/net/unix").ok()?;
         let inode = sockets.lines().find_map(|line| {
             let mut words = line.split_ascii_whitespace().skip(6);
@@ -122,32 +125,32 @@ const ARBITER: &str = "arbiter";
 /// Suffix after the name of a part.
 const OF_PART: &str = "-role";
 
-impl<'p> Kind<'p> {
+impl<'p> SocketOwner<'p> {
     /// Returns the kind of the role of a part.
-    pub fn of_part(part: &'p str) -> Kind<'p> {
-        match row::serves(part) {
-            true => Kind::Serving,
-            false => Kind::Role(part),
+    pub fn of_part(part: &'p str) -> SocketOwner<'p> {
+        match row::is_primary(part) {
+            true => SocketOwner::Serving,
+            false => SocketOwner::Role(part),
         }
     }
 
     fn extension(self) -> String {
         match self {
-            Kind::Supervisor => "sock".to_owned(),
-            Kind::Starting => "starting".to_owned(),
-            Kind::Process => "process".to_owned(),
-            Kind::Serving => "role".to_owned(),
-            Kind::Role(part) => format!("{part}{OF_PART}"),
+            SocketOwner::Supervisor => "sock".to_owned(),
+            SocketOwner::Starting => "starting".to_owned(),
+            SocketOwner::Process => "process".to_owned(),
+            SocketOwner::Serving => "role".to_owned(),
+            SocketOwner::Role(part) => format!("{part}{OF_PART}"),
         }
     }
 
-    fn of(socket: &'p Path) -> Option<Kind<'p>> {
+    fn of(socket: &'p Path) -> Option<SocketOwner<'p>> {
         match socket.extension()?.to_str()? {
-            "sock" => Some(Kind::Supervisor),
-            "starting" => Some(Kind::Starting),
-            "process" => Some(Kind::Process),
-            "role" => Some(Kind::Serving),
-            other => other.strip_suffix(OF_PART).map(Kind::Role),
+            "sock" => Some(SocketOwner::Supervisor),
+            "starting" => Some(SocketOwner::Starting),
+            "process" => Some(SocketOwner::Process),
+            "role" => Some(SocketOwner::Serving),
+            other => other.strip_suffix(OF_PART).map(SocketOwner::Role),
         }
     }
 }
@@ -275,7 +278,7 @@ pub(crate) fn network() -> u64 {
 /// # Errors
 /// The directory cannot be read, or belongs to another user.
 pub fn instances() -> Result<Vec<Instance>, DirectoryError> {
-    instances_in(&path(), Kind::Supervisor)
+    instances_in(&path(), SocketOwner::Supervisor)
 }
 
 /// Returns the supervisors, running or not, whose role of this part runs.
@@ -283,7 +286,7 @@ pub fn instances() -> Result<Vec<Instance>, DirectoryError> {
 /// # Errors
 /// As [`instances`].
 pub fn roles(part: &str) -> Result<Vec<Instance>, DirectoryError> {
-    instances_in(&path(), Kind::of_part(part))
+    instances_in(&path(), SocketOwner::of_part(part))
 }
 
 /// Returns the entries of running supervisors and of running roles.
@@ -322,13 +325,16 @@ pub(crate) fn place(name: &str) -> Result<PathBuf, DirectoryError> {
     Ok(directory.join(name))
 }
 
-fn instances_in(directory: &Path, wanted: Kind<'_>) -> Result<Vec<Instance>, DirectoryError> {
+fn instances_in(
+    directory: &Path,
+    wanted: SocketOwner<'_>,
+) -> Result<Vec<Instance>, DirectoryError> {
     entries_in(directory, |kind| kind == wanted)
 }
 
 fn entries_in(
     directory: &Path,
-    is_wanted: impl Fn(Kind<'_>) -> bool,
+    is_wanted: impl Fn(SocketOwner<'_>) -> bool,
 ) -> Result<Vec<Instance>, DirectoryError> {
     let failed = |error| DirectoryError::Open(directory.into(), error);
     match std::fs::symlink_metadata(directory) {
@@ -340,7 +346,7 @@ fn entries_in(
     let entries = std::fs::read_dir(directory).map_err(failed)?;
     for entry in entries.take(4 * INSTANCES_MAX).flatten() {
         let socket = entry.path();
-        let Some(kind) = Kind::of(&socket) else {
+        let Some(kind) = SocketOwner::of(&socket) else {
             continue;
         };
         match lives(&socket) {
@@ -436,11 +442,14 @@ fn unix(kind: SocketType) -> Result<OwnedFd, Errno> {
 }
 
 fn listing_of(socket: &Path) -> PathBuf {
-    match Kind::of(socket) {
-        Some(kind @ (Kind::Serving | Kind::Role(_) | Kind::Starting | Kind::Process)) => {
-            socket.with_extension(kind.extension() + "-of")
-        }
-        Some(Kind::Supervisor) | None => socket.with_extension(""),
+    match SocketOwner::of(socket) {
+        Some(
+            kind @ (SocketOwner::Serving
+            | SocketOwner::Role(_)
+            | SocketOwner::Starting
+            | SocketOwner::Process),
+        ) => socket.with_extension(kind.extension() + "-of"),
+        Some(SocketOwner::Supervisor) | None => socket.with_extension(""),
     }
 }
 
@@ -495,7 +504,7 @@ fn read(socket: &Path) -> Option<Instance> {
 /// Removes the files of an entry.
 pub(crate) fn remove(socket: &Path) {
     // Ignored: another starting supervisor may have removed the files.
-    if Kind::of(socket) == Some(Kind::Serving) {
+    if SocketOwner::of(socket) == Some(SocketOwner::Serving) {
         let (kept, beside) = kept_of(socket);
         let _ = std::fs::remove_file(kept);
         let _ = std::fs::remove_file(beside);
@@ -582,7 +591,7 @@ impl Drop for Entry {
 
 /// Adds the entry of a supervisor or of its role. Returns the entry and its listening socket.
 pub(crate) fn enter(
-    kind: Kind<'_>,
+    kind: SocketOwner<'_>,
     program: &str,
     paths: &[PathBuf],
     claims: &Claims,
@@ -620,7 +629,7 @@ pub(crate) fn lock(directory: &Path) -> rustix::io::Result<Option<Lock>> {
 /// As [`enter`], in the given directory.
 pub(crate) fn enter_in(
     directory: &Path,
-    kind: Kind<'_>,
+    kind: SocketOwner<'_>,
     program: &str,
     paths: &[PathBuf],
     claims: &Claims,
@@ -635,7 +644,7 @@ pub(crate) fn enter_in(
 /// As [`enter_in`], inside [`exclusively`].
 pub(crate) fn enter_locked(
     directory: &Path,
-    kind: Kind<'_>,
+    kind: SocketOwner<'_>,
     program: &str,
     paths: &[PathBuf],
     claims: &Claims,
@@ -649,7 +658,7 @@ pub(crate) fn enter_locked(
 }
 
 /// Returns the name under which a socket is bound before [`name_socket`] renames it.
-fn bound_name(pid: u32, network: u64, kind: Kind<'_>) -> String {
+fn bound_name(pid: u32, network: u64, kind: SocketOwner<'_>) -> String {
     format!(".{pid}-{network}.{}", kind.extension())
 }
 
@@ -657,7 +666,7 @@ fn bound_name(pid: u32, network: u64, kind: Kind<'_>) -> String {
 /// socket that does not listen for the entry of a dead supervisor.
 fn open_socket(
     directory: &Path,
-    kind: Kind<'_>,
+    kind: SocketOwner<'_>,
     pid: u32,
 ) -> Result<(PathBuf, OwnedFd), DirectoryError> {
     let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);
@@ -679,7 +688,7 @@ fn open_socket(
 fn name_socket(
     directory: &Path,
     beside: &Path,
-    kind: Kind<'_>,
+    kind: SocketOwner<'_>,
     pid: u32,
 ) -> Result<PathBuf, DirectoryError> {
     let failed = |path: &Path, errno| DirectoryError::Socket(path.into(), errno);

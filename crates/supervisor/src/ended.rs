@@ -2,7 +2,7 @@
 
 use crate::stop::{FAILED, exit_of};
 use nix::sys::signal::Signal;
-use part::spawn::Ending;
+use part::spawn::ProcessExit;
 use std::os::unix::process::ExitStatusExt;
 
 /// Number of restarts after a role was killed before it reported readiness for the first time: it
@@ -11,13 +11,13 @@ pub const KILLS_AT_START_MAX: u32 = 3;
 
 /// The facts about the end of the primary role.
 #[derive(Clone, Copy, Debug)]
-pub struct End {
+pub struct PrimaryEnd {
     /// Exit status of the role.
-    pub ending: Ending,
+    pub ending: ProcessExit,
     /// Signal by which the role reported that it ends.
     pub obeys: Option<Signal>,
     /// True if the supervisor asked the role to end.
-    pub told: bool,
+    pub was_asked_to_end: bool,
     /// True if a version was in service before.
     pub served: bool,
     /// Number of roles that were killed before a version was in service.
@@ -43,18 +43,18 @@ pub enum Next {
     Follows,
 }
 
-impl End {
+impl PrimaryEnd {
     /// Returns the reaction.
     pub fn next(self) -> Next {
-        if self.told {
+        if self.was_asked_to_end {
             return Next::Nothing;
         }
         let status = match (self.ending, self.obeys) {
-            (Ending::Status(status), _) => status,
+            (ProcessExit::Status(status), _) => status,
             // The exit status of a process that is no child is unknown, except for what the process
             // reported itself.
-            (Ending::Unknown, Some(signal)) => return Next::Ends(exit_of(Some(signal))),
-            (Ending::Unknown, None) => return Next::Follows,
+            (ProcessExit::Unknown, Some(signal)) => return Next::Ends(exit_of(Some(signal))),
+            (ProcessExit::Unknown, None) => return Next::Follows,
         };
         let signal = status.signal().map(Signal::try_from).and_then(Result::ok);
         let killed = signal == Some(Signal::SIGKILL);
@@ -81,20 +81,20 @@ mod tests {
     use super::*;
     use std::process::ExitStatus;
 
-    fn exited(code: i32) -> Ending {
-        Ending::Status(ExitStatus::from_raw(code << 8))
+    fn exited(code: i32) -> ProcessExit {
+        ProcessExit::Status(ExitStatus::from_raw(code << 8))
     }
 
-    fn ended_by(signal: Signal) -> Ending {
-        Ending::Status(ExitStatus::from_raw(signal as i32))
+    fn ended_by(signal: Signal) -> ProcessExit {
+        ProcessExit::Status(ExitStatus::from_raw(signal as i32))
     }
 
     /// Creates the end of a role that was not asked to end.
-    fn unasked(ending: Ending, served: bool) -> End {
-        End {
+    fn unasked(ending: ProcessExit, served: bool) -> PrimaryEnd {
+        PrimaryEnd {
             ending,
             obeys: None,
-            told: false,
+            was_asked_to_end: false,
             served,
             killed: 0,
             member: false,
@@ -113,19 +113,19 @@ mod tests {
             (ended_by(Signal::SIGKILL), Again, Again, Follows),
             (ended_by(Signal::SIGSEGV), Exit(1), FirstFailed, Follows),
             (ended_by(Signal::SIGABRT), Exit(1), FirstFailed, Follows),
-            (Ending::Unknown, Follows, Follows, Follows),
+            (ProcessExit::Unknown, Follows, Follows, Follows),
         ] {
             let first = unasked(ending, false);
             assert_eq!(first.next(), at_start, "{ending:?}");
-            let member = End {
+            let member = PrimaryEnd {
                 member: true,
                 ..first
             };
             assert_eq!(member.next(), of_member, "{ending:?} of a member");
             assert_eq!(unasked(ending, true).next(), served, "{ending:?} served");
             for served in [false, true] {
-                let told = End {
-                    told: true,
+                let told = PrimaryEnd {
+                    was_asked_to_end: true,
                     ..unasked(ending, served)
                 };
                 assert_eq!(told.next(), Next::Nothing, "{ending:?} told");
@@ -146,9 +146,9 @@ mod tests {
     fn one_that_is_no_child_says_itself_by_which_signal_it_ends() {
         for (signal, exit) in [(Signal::SIGTERM, 0), (Signal::SIGINT, 130)] {
             for served in [false, true] {
-                let end = End {
+                let end = PrimaryEnd {
                     obeys: Some(signal),
-                    ..unasked(Ending::Unknown, served)
+                    ..unasked(ProcessExit::Unknown, served)
                 };
                 assert_eq!(end.next(), Next::Ends(exit));
             }

@@ -2,7 +2,7 @@
 
 use crate::signals::Signals;
 use part::daemon::{DaemonError, Fork, Ready, fork_and_wait, open_pid_file, write_pid};
-use part::role::Plan;
+use part::role::VersionPlan;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,7 @@ pub struct PidFile {
 
 impl PidFile {
     /// Opens the PID file of a plan, if it has one.
-    pub fn open(plan: &Plan) -> Result<Option<PidFile>, DaemonError> {
+    pub fn open(plan: &VersionPlan) -> Result<Option<PidFile>, DaemonError> {
         let Some(path) = &plan.pid_file else {
             return Ok(None);
         };

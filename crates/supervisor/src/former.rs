@@ -3,13 +3,13 @@
 //! role.
 
 use crate::carried::is_state;
-use crate::slot::Running;
-use crate::state::{Former, Supervisor};
+use crate::slot::RunningRole;
+use crate::state::{DrainingRole, Supervisor};
 use crate::stop::Stop;
-use crate::turn::Turn;
+use crate::turn::ProcessTurn;
 use crate::{serving, tell};
 use nix::sys::signal::Signal;
-use part::role::{Message, ROLES_MAX};
+use part::role::{ROLES_MAX, SupervisorMessage};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ pub const FORMERS_MAX: usize = ROLES_MAX / 2;
 
 impl Supervisor {
     /// Makes a role finish its connections and end.
-    pub(super) fn see_off(&mut self, mut proxy: Running) {
+    pub(super) fn see_off(&mut self, mut proxy: RunningRole) {
         let limit = self.versions.hard_stop_after_ms();
         let stop = Stop::by(Signal::SIGUSR1, limit, Instant::now());
         if let Some(stop) = &stop {
@@ -26,10 +26,10 @@ impl Supervisor {
         }
         if self.service.formers.len() >= FORMERS_MAX {
             let mut oldest = self.service.formers.remove(0);
-            oldest.proxy.process.end_now();
+            oldest.proxy.process.kill_and_wait();
         }
         let until = stop.and_then(|stop| stop.until);
-        self.service.formers.push(Former::new(proxy, until));
+        self.service.formers.push(DrainingRole::new(proxy, until));
     }
 
     /// Makes a role of another program finish, because a new role serves now.
@@ -40,17 +40,17 @@ impl Supervisor {
     }
 
     /// Handles messages and ends of the finishing roles.
-    pub(super) fn look_at_formers(&mut self) {
+    pub(super) fn poll_draining_roles(&mut self) {
         let now = Instant::now();
         let mut rests = Vec::new();
         let mut ended = Vec::new();
         self.service.formers.retain_mut(|former| {
             let process = &mut former.proxy.process;
-            let mut turn = Turn::of(process);
+            let mut turn = ProcessTurn::of(process);
             while let Some(received) = turn.next(Some(&mut *process), &mut self.voice) {
                 // The final counts are used once; a repetition would be counted twice.
-                if let Message::State { rest: true, .. } = received.message
-                    && !std::mem::replace(&mut former.told, true)
+                if let SupervisorMessage::State { rest: true, .. } = received.message
+                    && !std::mem::replace(&mut former.sent_final_counts, true)
                 {
                     let rest = received.descriptors.into_iter().next();
                     rests.extend(rest.filter(is_state));
@@ -67,7 +67,8 @@ impl Supervisor {
         });
         for rest in rests {
             if let Some(proxy) = &mut self.slots.serving.running {
-                let _ = (proxy.process.channel).send(&Message::AddState, &[Arc::new(rest)]);
+                let _ =
+                    (proxy.process.channel).send(&SupervisorMessage::AddState, &[Arc::new(rest)]);
             }
         }
         for (pid, ending) in ended {

@@ -2,20 +2,20 @@
 //! by the kind of role.
 
 use crate::between::Asks;
-use crate::slot::Running;
+use crate::slot::RunningRole;
 use crate::state::Supervisor;
 use crate::{programs, tell};
 use part::channel::Received;
 use part::report::Moment;
-use part::role::Message;
+use part::role::SupervisorMessage;
 use part::row::Life;
-use part::spawn::Ending;
+use part::spawn::ProcessExit;
 use std::time::Instant;
 
 impl Supervisor {
     /// Reads the messages of a part's role and handles its end.
-    pub(super) fn look_at_role(&mut self, part: &'static str) {
-        let Some(mut turn) = self.slots.turn(part) else {
+    pub(super) fn read_role_messages(&mut self, part: &'static str) {
+        let Some(mut turn) = self.slots.begin_reading(part) else {
             return;
         };
         loop {
@@ -24,7 +24,7 @@ impl Supervisor {
             let Some(received) = turn.next(process, &mut self.voice) else {
                 break;
             };
-            self.hear(part, received);
+            self.handle_common_message(part, received);
         }
         let running = self.slots[part].running.as_ref();
         if let Some(ending) = turn.ending(running.map(|running| &running.process))
@@ -40,18 +40,20 @@ impl Supervisor {
     }
 
     /// Handles the messages that every role may send; passes on the others.
-    fn hear(&mut self, part: &'static str, received: Received) {
+    fn handle_common_message(&mut self, part: &'static str, received: Received) {
         match received.message {
-            Message::Answer { .. } | Message::Nobody { .. } => self.answered(part, received),
-            Message::Part(_) | Message::TellReport { .. } => {
+            SupervisorMessage::Answer { .. } | SupervisorMessage::Nobody { .. } => {
+                self.forward_response(part, received)
+            }
+            SupervisorMessage::Part(_) | SupervisorMessage::TellReport { .. } => {
                 self.pass_on(Asks::Role(part, received.ask), received);
             }
-            Message::Pulse => {}
+            SupervisorMessage::Pulse => {}
             // A role reports readiness once; a repetition is ignored.
-            Message::Ready { .. } if self.slots[part].is_ready() => {}
+            SupervisorMessage::Ready { .. } if self.slots[part].is_ready() => {}
             message => {
                 let life = self.slots[part].row.life;
-                if let (Message::Ready { .. }, Some(running)) =
+                if let (SupervisorMessage::Ready { .. }, Some(running)) =
                     (&message, &mut self.slots[part].running)
                     && !matches!(life, Life::Governs(_))
                 {
@@ -62,9 +64,9 @@ impl Supervisor {
                     ..received
                 };
                 match life {
-                    Life::Serves(_) => self.hear_proxy(received),
+                    Life::Serves(_) => self.handle_proxy_message(received),
                     Life::Governs(_) => self.hear_control(received),
-                    Life::Beside(_) => self.hear_part(part, received.message),
+                    Life::Beside(_) => self.handle_sidecar_message(part, received.message),
                 }
             }
         }
@@ -72,24 +74,24 @@ impl Supervisor {
 
     /// Responds to a role that its message is unknown, unless the message is such a response
     /// itself.
-    pub(super) fn not_understood(&mut self, part: &str, message: &Message) {
+    pub(super) fn not_understood(&mut self, part: &str, message: &SupervisorMessage) {
         let kind = message.kind();
-        if !matches!(message, Message::Unknown { .. })
+        if !matches!(message, SupervisorMessage::Unknown { .. })
             && let Some(running) = &mut self.slots[part].running
         {
             // If this fails, the role has ended; the main loop notices that.
-            let _ = running.say(&Message::Unknown { kind });
+            let _ = running.send_message(&SupervisorMessage::Unknown { kind });
         }
     }
 
     /// Kills roles whose timeout has expired, and starts roles whose restart is due.
-    pub(super) fn look_at_slots(&mut self, now: Instant) {
+    pub(super) fn check_slots(&mut self, now: Instant) {
         let slots = self.slots.all_mut();
         let due: Vec<_> = slots
-            .filter_map(|slot| (slot.look_at_clock(now, &mut self.voice)).then_some(slot.row.part))
+            .filter_map(|slot| (slot.check_timeouts(now, &mut self.voice)).then_some(slot.row.part))
             .collect();
         for part in due {
-            if self.slots[part].row.beside().is_none() || self.service.stop.is_none() {
+            if self.slots[part].row.sidecar().is_none() || self.service.stop.is_none() {
                 self.start(part);
             }
         }
@@ -104,7 +106,7 @@ impl Supervisor {
     }
 
     /// Records the unexpected end of a process for the report.
-    pub(super) fn note_crash(&mut self, part: &str, process: &Running, ending: Ending) {
+    pub(super) fn note_crash(&mut self, part: &str, process: &RunningRole, ending: ProcessExit) {
         let (pid, words) = (process.process.number(), tell::ended_with(process, ending));
         self.slots[part].crashes.ended(pid, &words, Moment::now());
     }
@@ -114,10 +116,12 @@ impl Supervisor {
         let now = Instant::now();
         let slot = &mut self.slots[part];
         let wait = slot.backoff.died(born, now, served);
-        let serves = slot.serves();
+        let serves = slot.is_primary();
         tell::restarts(&mut self.voice, wait, serves);
         if serves {
-            self.doors.notify.status("the proxy died, restarting it");
+            self.interfaces
+                .notify
+                .status("the proxy died, restarting it");
         }
         match wait.is_zero() {
             true => self.start(part),
@@ -128,10 +132,14 @@ impl Supervisor {
     /// Starts the missing helper process of the primary role, which runs the programs of external
     /// checks.
     pub(super) fn give_programs(&mut self) {
-        let versions = [self.versions.kept.as_ref(), self.cluster.trial_version()];
+        let versions = [
+            self.versions.last_good.as_ref(),
+            self.cluster.trial_version(),
+        ];
         if let Some(proxy) = &mut self.slots.serving.running {
             let versions = versions.into_iter().flatten();
-            let pid = programs::give(proxy, versions, self.own.files_soft, &mut self.voice);
+            let pid =
+                programs::start_helper(proxy, versions, self.process.files_soft, &mut self.voice);
             self.carried.expect(pid);
         }
     }

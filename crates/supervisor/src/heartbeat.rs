@@ -2,19 +2,19 @@
 
 use crate::programs;
 use crate::pulse::{create, is_frozen, is_stopped, sample};
-use crate::slot::Slot;
+use crate::slot::RoleSlot;
 use crate::state::Supervisor;
-use part::heart::{Frozen, LOOK_EVERY_MS, LOOKS_MAX, Look};
+use part::heart::{Frozen, LOOK_EVERY_MS, LOOKS_MAX, PollTiming};
 use part::mapped;
 use part::spawn::CHECKS_ENTRY;
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use protocol::vitals::{Vitals, WORDS};
 use rustix::fs::fstat;
 use std::time::Instant;
 
 impl Supervisor {
     /// Polls the heartbeats of the roles, if a poll is due.
-    pub(super) fn look_at_pulses(&mut self) {
+    pub(super) fn poll_heartbeats(&mut self) {
         let Some(look) = self.pulses.look(Instant::now()) else {
             return;
         };
@@ -23,8 +23,8 @@ impl Supervisor {
         }
         self.look_at_proxy_pulse(look);
         self.look_at_helpers(look);
-        for slot in self.slots.all_mut().filter(|slot| !slot.serves()) {
-            let what = slot.row.entry.what;
+        for slot in self.slots.all_mut().filter(|slot| !slot.is_primary()) {
+            let what = slot.row.entry.display_name;
             let Some((role, runs)) = slot.beating() else {
                 continue;
             };
@@ -39,7 +39,7 @@ impl Supervisor {
         }
     }
 
-    fn look_at_proxy_pulse(&mut self, look: Look) {
+    fn look_at_proxy_pulse(&mut self, look: PollTiming) {
         self.map_vitals();
         let pulses = &mut self.pulses;
         let tried = self
@@ -83,8 +83,11 @@ impl Supervisor {
 
     /// Checks the helper processes of external checks: frozen ones are killed, and all of them if
     /// no version has such a check. The proxy requests a new one.
-    fn look_at_helpers(&mut self, look: Look) {
-        let versions = [self.versions.kept.as_ref(), self.cluster.trial_version()];
+    fn look_at_helpers(&mut self, look: PollTiming) {
+        let versions = [
+            self.versions.last_good.as_ref(),
+            self.cluster.trial_version(),
+        ];
         let mut versions = versions.into_iter().flatten();
         let wanted = versions.any(|version| !version.plan().programs.is_empty());
         let Some(proxy) = &mut self.slots.serving.running else {
@@ -94,13 +97,13 @@ impl Supervisor {
         proxy.helpers.retain_mut(|helper| {
             let frozen = is_stopped(helper, look);
             if let Some(why) = frozen {
-                tell_frozen(voice, CHECKS_ENTRY.what, helper.number(), None, why);
+                tell_frozen(voice, CHECKS_ENTRY.display_name, helper.number(), None, why);
             }
             let ends = frozen.is_some() || !wanted;
             if ends {
                 programs::end(helper);
             }
-            !ends && helper.ended().is_none()
+            !ends && helper.process_exit().is_none()
         });
     }
 
@@ -109,7 +112,7 @@ impl Supervisor {
         if let Some(proxy) = &mut self.slots.serving.running {
             proxy.helpers.iter_mut().for_each(|one| one.heart.beats());
         }
-        for (process, _) in self.slots.all_mut().filter_map(Slot::beating) {
+        for (process, _) in self.slots.all_mut().filter_map(RoleSlot::beating) {
             process.heart.beats();
         }
     }
@@ -134,7 +137,7 @@ impl Supervisor {
 
     /// Sends the proxy the heartbeat memory, which other roles read. Creates the memory if there is
     /// none yet.
-    pub(super) fn give_vitals(&mut self) {
+    pub(super) fn send_heartbeat_memory(&mut self) {
         if self.pulses.file.is_none() {
             let made = create().map_err(|error| {
                 self.voice.warning(format_args!(
@@ -151,7 +154,13 @@ impl Supervisor {
 }
 
 /// Reports what is frozen and where it waits; the location is read before the process is killed.
-fn tell_frozen(voice: &mut Voice, role: &str, process: i32, thread: Option<&str>, why: Frozen) {
+fn tell_frozen(
+    voice: &mut MessagePrinter,
+    role: &str,
+    process: i32,
+    thread: Option<&str>,
+    why: Frozen,
+) {
     let place = match why {
         Frozen::Sleeps => sample::place(process, thread),
         Frozen::Stopped | Frozen::Loops | Frozen::Gone => None,

@@ -6,11 +6,11 @@
 //! Only a supervisor that adopts a role reads this file.
 
 use crate::directory;
-use crate::version::Version;
+use crate::version::LoadedVersion;
 use language::reason;
-use part::Shared;
+use part::SharedFd;
 use part::memory;
-use part::role::{DecodeError, KEPT_BYTES_MAX, Kept, KeptSocket};
+use part::role::{DecodeError, KEPT_BYTES_MAX, KeptSocket, SavedVersion};
 use rustix::fs::{Mode, OFlags, fstat, open};
 use rustix::io::Errno;
 use std::fs::File;
@@ -62,7 +62,7 @@ fn identity(fd: impl AsFd) -> Result<KeptSocket, Errno> {
 }
 
 /// Writes a version next to the socket of its role and replaces the previous file.
-pub fn write(socket: &Path, version: &Version) -> Result<(), KeepError> {
+pub fn write(socket: &Path, version: &LoadedVersion) -> Result<(), KeepError> {
     let (path, beside) = directory::kept_of(socket);
     let written = write_to(&beside, version);
     let named = written.and_then(|()| Ok(std::fs::rename(&beside, &path)?));
@@ -74,7 +74,7 @@ pub fn write(socket: &Path, version: &Version) -> Result<(), KeepError> {
     named
 }
 
-fn write_to(path: &Path, version: &Version) -> Result<(), KeepError> {
+fn write_to(path: &Path, version: &LoadedVersion) -> Result<(), KeepError> {
     // Removes the temporary file of a supervisor that was killed during a write.
     let _ = std::fs::remove_file(path);
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -83,7 +83,7 @@ fn write_to(path: &Path, version: &Version) -> Result<(), KeepError> {
     // A bundle that may contain a key is never written to a file.
     let open = version.plan().without_secrets;
     let bytes = u64::try_from(fstat(version.bundle())?.st_size).unwrap_or(0);
-    let kept = Kept {
+    let kept = SavedVersion {
         take: version.take.clone(),
         sockets: sockets.map(identity).collect::<Result<_, _>>()?,
         bundle_bytes: if open { bytes } else { 0 },
@@ -93,7 +93,7 @@ fn write_to(path: &Path, version: &Version) -> Result<(), KeepError> {
 }
 
 /// Copies the bundle without changing the file offset, which other processes share.
-fn copy(bundle: &Shared, bytes: u64, to: &mut File) -> Result<(), KeepError> {
+fn copy(bundle: &SharedFd, bytes: u64, to: &mut File) -> Result<(), KeepError> {
     let copied = io::copy(&mut memory::Reader::new(bundle).take(bytes), to)?;
     match copied == bytes {
         true => Ok(()),
@@ -104,7 +104,7 @@ fn copy(bundle: &Shared, bytes: u64, to: &mut File) -> Result<(), KeepError> {
 /// The contents of a stored version.
 #[derive(Debug)]
 pub struct Left {
-    kept: Kept,
+    kept: SavedVersion,
     bundle: OwnedFd,
 }
 
@@ -121,7 +121,7 @@ pub fn read(socket: &Path) -> Result<Left, KeepError> {
     let mut bytes = Vec::new();
     let most = KEPT_BYTES_MAX as u64 + COPY_BYTES as u64;
     Read::by_ref(&mut file).take(most).read_to_end(&mut bytes)?;
-    let (kept, length) = Kept::decode(&bytes)?;
+    let (kept, length) = SavedVersion::decode(&bytes)?;
     let whole = u64::try_from(data.st_size).unwrap_or(0);
     let is_whole = (length as u64).checked_add(kept.bundle_bytes) == Some(whole);
     if !is_whole || kept.bundle_bytes > memory::BYTES_MAX as u64 {
@@ -134,7 +134,7 @@ pub fn read(socket: &Path) -> Result<Left, KeepError> {
 
 impl Left {
     /// Returns the version, if the role serves this number with these sockets.
-    pub fn with(self, number: u64, sockets: Vec<OwnedFd>) -> Result<Version, Unmatched> {
+    pub fn with(self, number: u64, sockets: Vec<OwnedFd>) -> Result<LoadedVersion, Unmatched> {
         let wrong = |error, sockets| Err(Unmatched { error, sockets });
         let take = self.kept.take;
         if take.version != number {
@@ -150,7 +150,7 @@ impl Left {
         if self.kept.bundle_bytes == 0 {
             return wrong(KeepError::Secret, sockets);
         }
-        Ok(Version::of(take, self.bundle, sockets))
+        Ok(LoadedVersion::of(take, self.bundle, sockets))
     }
 }
 
@@ -166,7 +166,7 @@ pub struct Unmatched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use part::role::{Plan, Take};
+    use part::role::{Take, VersionPlan};
     use std::net::TcpListener;
     use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
@@ -175,33 +175,33 @@ mod tests {
         TcpListener::bind("127.0.0.1:0").unwrap().into()
     }
 
-    struct Bed {
+    struct KeepFixture {
         directory: PathBuf,
-        version: Version,
+        version: LoadedVersion,
     }
 
-    impl Bed {
-        fn new(name: &str) -> Bed {
-            Bed::with(name, true, &vec![b'#'; 3 * COPY_BYTES + 10])
+    impl KeepFixture {
+        fn new(name: &str) -> KeepFixture {
+            KeepFixture::with(name, true, &vec![b'#'; 3 * COPY_BYTES + 10])
         }
 
-        fn with(name: &str, without_secrets: bool, bundle: &[u8]) -> Bed {
+        fn with(name: &str, without_secrets: bool, bundle: &[u8]) -> KeepFixture {
             let directory =
                 std::env::temp_dir().join(format!("evenkeel-keep-{name}-{}", std::process::id()));
             std::fs::create_dir(&directory).unwrap();
             let take = Take {
                 version: 7,
-                plan: Plan {
+                plan: VersionPlan {
                     listeners: 2,
                     without_secrets,
                     pid_file: Some(b"/run/a.pid".to_vec()),
-                    ..Plan::default()
+                    ..VersionPlan::default()
                 },
                 ..Take::default()
             };
             let bundle = memory::create("test", bundle).unwrap();
-            let version = Version::of(take, bundle, vec![listener(), listener()]);
-            let bed = Bed { directory, version };
+            let version = LoadedVersion::of(take, bundle, vec![listener(), listener()]);
+            let bed = KeepFixture { directory, version };
             write(&bed.socket(), &bed.version).unwrap();
             bed
         }
@@ -225,7 +225,7 @@ mod tests {
         }
     }
 
-    impl Drop for Bed {
+    impl Drop for KeepFixture {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.directory);
         }
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn what_was_left_is_found_again_and_is_its_owners_alone() {
-        let bed = Bed::new("found");
+        let bed = KeepFixture::new("found");
         let mode = std::fs::metadata(bed.file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o600);
         let left = read(&bed.socket()).unwrap();
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_bundle_with_a_key_is_not_written_and_the_sockets_are_kept() {
         let key = "-----BEGIN PRIVATE KEY-----";
-        let bed = Bed::with("secret", false, key.as_bytes());
+        let bed = KeepFixture::with("secret", false, key.as_bytes());
         let written = std::fs::read(bed.file()).unwrap();
         let found = written.windows(key.len()).any(|w| w == key.as_bytes());
         assert!(!found, "the key is in the file");
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_role_that_gives_another_number_or_other_sockets_is_not_believed() {
-        let bed = Bed::new("other");
+        let bed = KeepFixture::new("other");
         assert!(matches!(
             bed.refused(8, bed.sockets()),
             KeepError::Version(8)
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_file_that_others_may_touch_or_that_is_none_is_not_read() {
-        let bed = Bed::new("mode");
+        let bed = KeepFixture::new("mode");
         for mode in [0o640, 0o602] {
             let mode = std::fs::Permissions::from_mode(mode);
             std::fs::set_permissions(bed.file(), mode).unwrap();
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_file_that_was_cut_or_has_something_behind_it_is_not_believed() {
-        let bed = Bed::new("cut");
+        let bed = KeepFixture::new("cut");
         let whole = std::fs::read(bed.file()).unwrap();
         let written = |bytes: &[u8]| {
             std::fs::write(bed.file(), bytes).unwrap();
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn one_that_cannot_be_written_leaves_no_older_one_behind() {
-        let bed = Bed::new("older");
+        let bed = KeepFixture::new("older");
         std::fs::create_dir(directory::kept_of(&bed.socket()).1).unwrap();
         assert!(write(&bed.socket(), &bed.version).is_err());
         assert!(matches!(read(&bed.socket()), Err(KeepError::File(_))));

@@ -70,7 +70,7 @@ mod watcher;
 pub mod directory;
 
 pub use claim::ProcessClaim;
-pub use command::{Command, Start as ClusterStart};
+pub use command::{Start as ClusterStart, StartParameters};
 pub use conflict::ClaimError;
 pub use master::MasterSocket;
 pub use report::PART;
@@ -79,14 +79,14 @@ pub use route_process::PART as ROUTE;
 pub use self_test::words as self_test_words;
 pub use signals::{CLEAR_STATISTICS as SIGNAL_CLEAR_STATISTICS, Caught, JSON as SIGNAL_JSON};
 
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use resumed::Resumed;
 use state::Supervisor;
 use std::process::ExitCode;
 
 /// Runs the supervisor until its end.
-pub fn main(command: Command) -> ExitCode {
-    let mut voice = Voice::new(command.form(), command.quiet);
+pub fn main(command: StartParameters) -> ExitCode {
+    let mut voice = MessagePrinter::new(command.form(), command.quiet);
     voice.log_to(command.log.clone());
     let left = match Resumed::find().transpose() {
         Ok(left) => left,

@@ -1,7 +1,7 @@
 //! Resource limits of a role, which the supervisor sets: the role has dropped the privilege to
 //! raise its own.
 
-use part::role::Plan;
+use part::role::VersionPlan;
 use part::spawn::{StartFailure, Started, Why};
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
@@ -22,14 +22,14 @@ pub fn raise_own() -> u64 {
 /// Sets the limits of a plan for a role. A role that serves already has dropped its privileges and
 /// belongs to another user, so root in a container may not change it. Such a role raises its limits
 /// itself as far as allowed, and reports the rest.
-pub fn give(role: &Started, plan: &Plan, serves: bool) -> Result<(), StartFailure> {
+pub fn set_limits(role: &Started, plan: &VersionPlan, serves: bool) -> Result<(), StartFailure> {
     match set(role.pid(), plan) {
         Err(Errno::PERM) if serves => Ok(()),
         set => set.map_err(|errno| role.failure(Why::Limits(errno))),
     }
 }
 
-fn set(pid: Pid, plan: &Plan) -> Result<(), Errno> {
+fn set(pid: Pid, plan: &VersionPlan) -> Result<(), Errno> {
     let hard = getrlimit(Resource::Nofile).maximum;
     let files = Rlimit {
         current: Some(plan.files_max),

@@ -1,9 +1,9 @@
 //! A running loader, as seen by the supervisor.
 
 use part::channel::{ChannelError, Received};
-use part::role::{Load, Message, NotLoaded, Plan};
+use part::role::{Load, NotLoaded, SupervisorMessage, VersionPlan};
 use part::spawn::{self, StartFailure, Started, Why};
-use part::{Shared, memory};
+use part::{SharedFd, memory};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -33,9 +33,9 @@ fn limit() -> Duration {
 }
 
 /// The result of a loader.
-pub struct Told {
+pub struct LoaderResult {
     /// Plan of the version, or the reason why there is none.
-    pub outcome: Result<Plan, NotLoaded>,
+    pub outcome: Result<VersionPlan, NotLoaded>,
     /// Diagnostics for a log.
     pub plain: String,
     /// Diagnostics for the requester.
@@ -73,11 +73,11 @@ impl Loading {
     pub fn begin(
         program: &Path,
         load: Load,
-        descriptors: &[Shared],
+        descriptors: &[SharedFd],
         variables: &[(&str, &OsStr)],
     ) -> Result<Loading, LoadError> {
         let personality = load.personality;
-        let message = Message::Load(Box::new(load));
+        let message = SupervisorMessage::Load(Box::new(load));
         let first = |process: &mut Started| process.send(&message, descriptors);
         let entry = spawn::LOADER_ENTRY;
         let process = spawn::start(program, entry, personality, variables, first)
@@ -91,7 +91,7 @@ impl Loading {
     }
 
     /// Returns the result, once the loader has sent it.
-    fn look(&mut self) -> Result<Option<Told>, LoadError> {
+    fn look(&mut self) -> Result<Option<LoaderResult>, LoadError> {
         let channel = &mut self.process.channel;
         let received = channel.flush().and_then(|()| channel.receive());
         match received {
@@ -107,7 +107,7 @@ impl Loading {
     }
 
     /// Removes a loader that is done, and returns its result.
-    pub fn settle(place: &mut Option<Loading>) -> Option<Result<Told, LoadError>> {
+    pub fn settle(place: &mut Option<Loading>) -> Option<Result<LoaderResult, LoadError>> {
         let loading = place.as_mut()?;
         let told = loading.look().transpose()?;
         if told.is_err() {
@@ -135,18 +135,18 @@ impl Loading {
     }
 }
 
-fn read(received: Received) -> Result<Told, LoadError> {
+fn read(received: Received) -> Result<LoaderResult, LoadError> {
     let mut descriptors = received.descriptors.into_iter();
     let mut text = || {
         let fd = descriptors.next().ok_or(LoadError::Message)?;
         memory::text(&fd).map_err(LoadError::Notes)
     };
     let outcome = match received.message {
-        Message::Loaded(plan) => Ok(*plan),
-        Message::NotLoaded(why) => Err(*why),
+        SupervisorMessage::Loaded(plan) => Ok(*plan),
+        SupervisorMessage::NotLoaded(why) => Err(*why),
         _ => return Err(LoadError::Message),
     };
-    Ok(Told {
+    Ok(LoaderResult {
         outcome,
         plain: text()?,
         shown: text()?,

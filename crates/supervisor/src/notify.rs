@@ -49,7 +49,7 @@ pub struct Notify {
 
 /// The relevant environment variables.
 #[derive(Clone, Debug, Default)]
-struct Wanted {
+struct NotifyEnvironment {
     socket: Option<OsString>,
     watchdog: Option<OsString>,
     watchdog_process: Option<OsString>,
@@ -58,14 +58,14 @@ struct Wanted {
 impl Notify {
     /// Creates the connection from the environment.
     pub fn of_environment() -> Notify {
-        Notify::to(&Wanted {
+        Notify::to(&NotifyEnvironment {
             socket: std::env::var_os(SOCKET),
             watchdog: std::env::var_os(WATCHDOG),
             watchdog_process: std::env::var_os(WATCHDOG_PROCESS),
         })
     }
 
-    fn to(wanted: &Wanted) -> Notify {
+    fn to(wanted: &NotifyEnvironment) -> Notify {
         let Some(address) = wanted
             .socket
             .as_ref()
@@ -212,7 +212,7 @@ fn address(name: &[u8]) -> Option<SocketAddrUnix> {
 }
 
 /// Returns the interval of watchdog pings; None if this process must not send any.
-fn every(wanted: &Wanted) -> Option<Duration> {
+fn every(wanted: &NotifyEnvironment) -> Option<Duration> {
     let number = |text: &Option<OsString>| text.as_ref()?.to_str()?.parse::<u64>().ok();
     let other = |pid: u64| pid != u64::from(std::process::id());
     if number(&wanted.watchdog_process).is_some_and(other) {
@@ -256,7 +256,7 @@ mod tests {
     fn what_happens_is_told_and_a_sign_of_life_is_given_twice_in_its_time() {
         let name = format!("evenkeel-notify-{}", std::process::id());
         let fd = manager(name.as_bytes());
-        let mut notify = Notify::to(&Wanted {
+        let mut notify = Notify::to(&NotifyEnvironment {
             socket: Some(format!("@{name}").into()),
             watchdog: Some("4000000".into()),
             watchdog_process: Some(std::process::id().to_string().into()),
@@ -299,9 +299,9 @@ mod tests {
     fn what_it_has_no_room_for_is_sent_later_in_order_or_by_the_next_image() {
         let name = format!("evenkeel-notify-full-{}", std::process::id());
         let fd = manager(name.as_bytes());
-        let wanted = Wanted {
+        let wanted = NotifyEnvironment {
             socket: Some(format!("@{name}").into()),
-            ..Wanted::default()
+            ..NotifyEnvironment::default()
         };
         let mut notify = Notify::to(&wanted);
         while notify.deadline().is_none() {
@@ -327,18 +327,18 @@ mod tests {
     #[test]
     fn without_an_address_that_is_known_nobody_is_told() {
         for name in ["", "@", "relative", "vsock:2:1234"] {
-            let notify = Notify::to(&Wanted {
+            let notify = Notify::to(&NotifyEnvironment {
                 socket: Some(name.into()),
-                ..Wanted::default()
+                ..NotifyEnvironment::default()
             });
             assert!(notify.socket.is_none(), "{name}");
         }
-        assert!(Notify::to(&Wanted::default()).socket.is_none());
+        assert!(Notify::to(&NotifyEnvironment::default()).socket.is_none());
     }
 
     #[test]
     fn a_sign_of_life_that_is_wanted_of_another_process_is_not_given() {
-        let wanted = |usec: &str, pid: Option<u32>| Wanted {
+        let wanted = |usec: &str, pid: Option<u32>| NotifyEnvironment {
             socket: None,
             watchdog: Some(usec.into()),
             watchdog_process: pid.map(|pid| pid.to_string().into()),

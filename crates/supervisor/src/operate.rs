@@ -1,17 +1,17 @@
 //! The supervisor's side of the master socket, and notifications to the service manager.
 
-use crate::control::{Asker, Door};
+use crate::control::{Asker, RequestInterface};
 use crate::error::StartError;
 use crate::loading::{LoadError, Loading};
-use crate::master::{self, Master, View, Wish, Worker};
-use crate::slot::Running;
-use crate::state::{Ending, Former, Supervisor};
-use crate::version::Version;
-use part::Shared;
+use crate::master::{self, Master, SupervisorRequest, View, Worker};
+use crate::slot::RunningRole;
+use crate::state::{DrainingRole, ReloadResult, Supervisor};
+use crate::version::LoadedVersion;
+use part::SharedFd;
 use part::identity;
-use part::role::{Load, Message, Personality};
+use part::role::{Load, Personality, SupervisorMessage};
 use part::row::Life;
-use part::voice::{Form, Gravity, Voice, counted, plain};
+use part::voice::{Form, Gravity, MessagePrinter, counted, plain};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
@@ -20,17 +20,17 @@ use std::time::Instant;
 impl Supervisor {
     /// Opens the master sockets, if that was not tried yet.
     pub(super) fn open_masters(&mut self) -> Result<(), StartError> {
-        if self.doors.master.is_some() {
+        if self.interfaces.master.is_some() {
             return Ok(());
         }
         match Master::open(&self.command.masters) {
             Ok(master) => {
-                self.doors.master = Some(master);
+                self.interfaces.master = Some(master);
                 Ok(())
             }
             Err(error) => {
                 self.voice.alert(error);
-                self.doors.master = Some(Master::default());
+                self.interfaces.master = Some(Master::default());
                 Err(StartError::Listeners)
             }
         }
@@ -41,7 +41,7 @@ impl Supervisor {
         &self,
         program: &Path,
         load: Load,
-        descriptors: &[Shared],
+        descriptors: &[SharedFd],
     ) -> Result<Loading, LoadError> {
         let sockets = OsString::from(master::shown(&self.command.masters));
         let worker = ("HAPROXY_MWORKER", OsStr::new("1"));
@@ -56,13 +56,13 @@ impl Supervisor {
 
     /// Returns the known proxy roles, the current one first.
     pub(super) fn workers(&self) -> Vec<Worker> {
-        let worker = |proxy: &Running| Worker {
+        let worker = |proxy: &RunningRole| Worker {
             pid: proxy.process.number(),
             since: proxy.born,
             reloads: self.changing.counts.failed,
             former: false,
         };
-        let former = |former: &Former| Worker {
+        let former = |former: &DrainingRole| Worker {
             former: true,
             ..worker(&former.proxy)
         };
@@ -75,7 +75,7 @@ impl Supervisor {
     fn view(&self) -> View {
         View {
             pid: std::process::id(),
-            since: self.own.since,
+            since: self.process.since,
             now: Instant::now(),
             reloads: self.changing.counts.asked,
             failed: self.changing.counts.failed,
@@ -90,40 +90,45 @@ impl Supervisor {
 
     /// Opens the sockets and notifies the service manager if an adopted role serves already.
     fn catch_up(&mut self) {
-        if self.versions.kept.is_none() {
+        if self.versions.last_good.is_none() {
             return;
         }
         // The error was reported, and traffic does not depend on these sockets.
         let _ = self.open_masters();
-        if self.serves() && !self.doors.notify.is_ready() {
+        if self.serves() && !self.interfaces.notify.is_ready() {
             let status = self.status();
-            self.doors.notify.ready(&status);
+            self.interfaces.notify.ready(&status);
         }
     }
 
     /// Serves the clients of the master socket.
-    pub(super) fn hear_masters(&mut self) {
+    pub(super) fn serve_master_clients(&mut self) {
         self.catch_up();
         let view = self.view();
-        let Some(master) = self.doors.master.as_mut().filter(|master| master.is_open()) else {
+        let Some(master) = self
+            .interfaces
+            .master
+            .as_mut()
+            .filter(|master| master.is_open())
+        else {
             return;
         };
-        for wish in master.hear(&view) {
+        for wish in master.serve_sessions(&view) {
             match wish {
-                Wish::Reload(id) if view.stopping => {
-                    master.tell(id, false, "the proxy is stopping\n");
+                SupervisorRequest::Reload(id) if view.stopping => {
+                    master.send_reload_result(id, false, "the proxy is stopping\n");
                 }
-                Wish::Reload(id) => self.changing.requests.ask(Some(Asker {
+                SupervisorRequest::Reload(id) => self.changing.requests.ask(Some(Asker {
                     id,
-                    at: Door::Master,
+                    at: RequestInterface::Master,
                     look: None,
                     fresh: false,
                 })),
-                Wish::Operate { pid, level, socket } => {
+                SupervisorRequest::Operate { pid, level, socket } => {
                     let Life::Serves(serves) = self.slots.serving.row.life else {
                         continue;
                     };
-                    let message = Message::Part(Box::new((serves.operate)(level)));
+                    let message = SupervisorMessage::Part(Box::new((serves.operate)(level)));
                     let formers = self
                         .service
                         .formers
@@ -142,18 +147,23 @@ impl Supervisor {
     }
 
     /// Renders messages in this program's format.
-    pub(super) fn told(&self, shown: &str, lines: &[(Gravity, String)], end: Ending) -> String {
-        let mut voice: Voice = self.voice.clone();
+    pub(super) fn told(
+        &self,
+        shown: &str,
+        lines: &[(Gravity, String)],
+        end: ReloadResult,
+    ) -> String {
+        let mut voice: MessagePrinter = self.voice.clone();
         voice.quiet = false;
         voice.started();
         voice.collect(plain(false));
         for (gravity, line) in lines {
-            voice.say(*gravity, line);
+            voice.log_message(*gravity, line);
         }
         if voice.form() == Form::Haproxy {
             match end {
-                Ending::Taken => voice.notice("Loading success."),
-                Ending::Refused => voice.warning("Loading failure!"),
+                ReloadResult::Taken => voice.notice("Loading success."),
+                ReloadResult::Refused => voice.warning("Loading failure!"),
             }
         }
         let said = voice.collected().map(|said| said.plain);
@@ -161,7 +171,7 @@ impl Supervisor {
     }
 
     pub(super) fn status(&self) -> String {
-        let words = |version: &Version| {
+        let words = |version: &LoadedVersion| {
             let listeners = version.plan().listeners as usize;
             format!(
                 "serving version {} with {}",
@@ -169,7 +179,12 @@ impl Supervisor {
                 counted(listeners, "listener", "listeners")
             )
         };
-        let serving = self.versions.kept.as_ref().map(words).unwrap_or_default();
+        let serving = self
+            .versions
+            .last_good
+            .as_ref()
+            .map(words)
+            .unwrap_or_default();
         match self.changing.counts.failed {
             0 => serving,
             _ => format!("{serving}; the last reload was refused"),

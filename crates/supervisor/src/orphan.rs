@@ -1,14 +1,14 @@
 //! Finds a primary role without a supervisor, and the version that it serves.
 
-use crate::command::Command;
-use crate::directory::{self, Instance, Kind};
+use crate::command::StartParameters;
+use crate::directory::{self, Instance, SocketOwner};
 use crate::keep::{self, KeepError, Unmatched};
 use crate::turn::MESSAGES_MAX;
-use crate::version::Version;
-use part::Shared;
+use crate::version::LoadedVersion;
+use part::SharedFd;
 use part::before::Before;
 use part::channel::{Channel, ChannelError, timespec};
-use part::role::{DecodeError, Decoded, Message, PACKET_BYTES_MAX, Take};
+use part::role::{DecodeError, Decoded, PACKET_BYTES_MAX, SupervisorMessage, Take};
 use part::row::{self, Entry, RoleRow};
 use part::spawn::Started;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -37,7 +37,7 @@ pub struct Orphan {
     /// The process of the role.
     pub process: Started,
     /// The version in service.
-    pub version: Known,
+    pub version: OrphanVersion,
     /// Version number that the role reported.
     pub number: u64,
     /// Socket at which the role was found.
@@ -47,11 +47,11 @@ pub struct Orphan {
 }
 
 /// The known part of the version that an orphaned role serves.
-pub enum Known {
+pub enum OrphanVersion {
     /// The whole version.
-    Version(Box<Version>),
+    Version(Box<LoadedVersion>),
     /// Only the sockets that the role sent, and why the rest is unknown.
-    Sockets(Vec<Shared>, KeepError),
+    Sockets(Vec<SharedFd>, KeepError),
 }
 
 /// The reason why a role that serves these files is not adopted.
@@ -97,7 +97,7 @@ impl From<Errno> for AdoptError {
 }
 
 /// Returns the running supervisors; None if a role of this command cannot be found by its files.
-fn living(command: &Command) -> Option<Vec<Instance>> {
+fn living(command: &StartParameters) -> Option<Vec<Instance>> {
     // A path that is no regular file (a pipe) does not identify a configuration.
     let lasting = command.paths.iter().all(|path| directory::is_lasting(path));
     lasting.then(|| directory::instances().ok()).flatten()
@@ -110,12 +110,12 @@ fn left(part: &str, living: &[Instance], fits: impl Fn(&Instance) -> bool) -> Ve
     roles
 }
 
-fn is_of(command: &Command, one: &Instance) -> bool {
+fn is_of(command: &StartParameters, one: &Instance) -> bool {
     one.is_of(command.form().program(), &command.paths)
 }
 
 /// Finds the role that serves the files of this command and has no supervisor.
-pub fn find(row: &RoleRow, command: &Command) -> Result<Option<Orphan>, AdoptError> {
+pub fn find(row: &RoleRow, command: &StartParameters) -> Result<Option<Orphan>, AdoptError> {
     let ours = |one: &Instance| is_of(command, one);
     for _ in 0..TRIES {
         let Some(living) = living(command) else {
@@ -142,7 +142,10 @@ pub fn find(row: &RoleRow, command: &Command) -> Result<Option<Orphan>, AdoptErr
 
 /// Finds the orphaned sidecar role of these files. Also returns the process id of its former
 /// supervisor.
-pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, u32)>, AdoptError> {
+pub fn find_beside(
+    row: &RoleRow,
+    command: &StartParameters,
+) -> Result<Option<(Started, u32)>, AdoptError> {
     let Some(living) = living(command) else {
         return Ok(None);
     };
@@ -159,11 +162,11 @@ pub fn find_beside(row: &RoleRow, command: &Command) -> Result<Option<(Started, 
 
 /// Finds the roles in this network namespace whose supervisor has ended and that serve other files
 /// than this command. Returns the name of each role and the entry of its supervisor.
-pub fn others(command: &Command) -> Vec<(&'static str, Instance)> {
+pub fn others(command: &StartParameters) -> Vec<(&'static str, Instance)> {
     let all = directory::entries().unwrap_or_default();
     let (own, network) = (std::process::id(), directory::network());
     let lives = |pid| {
-        let mut supervisors = all.iter().filter(|one| one.is(Kind::Supervisor));
+        let mut supervisors = all.iter().filter(|one| one.is(SocketOwner::Supervisor));
         supervisors.any(|one| one.pid == pid)
     };
     let is_left = |one: &Instance| {
@@ -172,8 +175,8 @@ pub fn others(command: &Command) -> Vec<(&'static str, Instance)> {
     let of = |row: &'static RoleRow| {
         let roles = all
             .iter()
-            .filter(move |one| one.is(Kind::of_part(row.part)));
-        roles.map(|one| (row.entry.what, one.clone()))
+            .filter(move |one| one.is(SocketOwner::of_part(row.part)));
+        roles.map(|one| (row.entry.display_name, one.clone()))
     };
     let roles = row::all().iter().flat_map(|row| of(row));
     roles.filter(|(_, one)| is_left(one)).collect()
@@ -199,8 +202,8 @@ fn reach(entry: Entry, role: &Instance) -> Result<Option<Started>, AdoptError> {
         Ok(Started::running(entry, pid, pidfd, channel))
     };
     match first {
-        Ok(Decoded::Message(Message::Alone { .. })) => {}
-        Ok(Decoded::Message(Message::Supervised)) => return Err(AdoptError::Supervised),
+        Ok(Decoded::Message(SupervisorMessage::Alone { .. })) => {}
+        Ok(Decoded::Message(SupervisorMessage::Supervised)) => return Err(AdoptError::Supervised),
         Ok(_) => return Err(AdoptError::Words),
         Err(error) => {
             let process = process(sender, fd).ok();
@@ -217,7 +220,7 @@ fn ask(mut process: Started, role: &Instance) -> Result<Option<Orphan>, AdoptErr
     // A response also proves that the opened process is the sender: it is alive, so its process id
     // was not reused.
     let channel = &mut process.channel;
-    let asked = channel.send(&Message::GiveVersion, &[]);
+    let asked = channel.send(&SupervisorMessage::GiveVersion, &[]);
     asked?;
     let (take, descriptors) = match answer(channel) {
         // The role has ended meanwhile.
@@ -243,9 +246,11 @@ fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError
         let left = until.saturating_duration_since(Instant::now());
         let received = channel.wait(Some(left))?;
         match received.message {
-            Message::Version(take) => return Ok((take, received.descriptors)),
+            SupervisorMessage::Version(take) => return Ok((take, received.descriptors)),
             // The role is ending, so there is nothing to adopt.
-            Message::Stopping | Message::Obeys { .. } | Message::Ended { .. } => {
+            SupervisorMessage::Stopping
+            | SupervisorMessage::Obeys { .. }
+            | SupervisorMessage::Ended { .. } => {
                 return Err(AdoptError::Channel(ChannelError::Closed));
             }
             _ => {}
@@ -256,17 +261,17 @@ fn answer(channel: &mut Channel) -> Result<(Box<Take>, Vec<OwnedFd>), AdoptError
 
 /// Determines the known part of a version from the number, bundle and sockets that the role sent.
 /// The role's bundle is ignored.
-fn known(socket: &Path, number: u64, descriptors: Vec<OwnedFd>) -> Known {
+fn known(socket: &Path, number: u64, descriptors: Vec<OwnedFd>) -> OrphanVersion {
     let sockets = descriptors.into_iter().skip(1).collect();
     let fits = match keep::read(socket) {
         Ok(left) => left.with(number, sockets),
         Err(error) => Err(Unmatched { error, sockets }),
     };
     match fits {
-        Ok(version) => Known::Version(Box::new(version)),
+        Ok(version) => OrphanVersion::Version(Box::new(version)),
         Err(Unmatched { error, sockets }) => {
             let sockets = sockets.into_iter().filter(is_socket).map(Arc::new);
-            Known::Sockets(sockets.collect(), error)
+            OrphanVersion::Sockets(sockets.collect(), error)
         }
     }
 }
@@ -303,5 +308,5 @@ fn first_words(fd: &OwnedFd, role: &Instance) -> Result<FirstWords, AdoptError> 
         return Err(AdoptError::Words);
     }
     let packet = bytes.get(..received.bytes).unwrap_or_default();
-    Ok((sender, Message::decode(packet)))
+    Ok((sender, SupervisorMessage::decode(packet)))
 }

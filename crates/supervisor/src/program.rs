@@ -20,14 +20,14 @@ pub struct Newer {
     /// True if the supervisor must execute the program, too; false if only the role runs another
     /// one.
     pub whole: bool,
-    file: Identity,
+    file: FileIdentity,
 }
 
 /// Device and inode number. A running file keeps its inode after it was deleted, so no other file
 /// gets the same one.
-type Identity = (u64, u64);
+type FileIdentity = (u64, u64);
 
-fn identity(path: &Path) -> Option<Identity> {
+fn identity(path: &Path) -> Option<FileIdentity> {
     let data = std::fs::metadata(path).ok()?;
     Some((data.dev(), data.ino()))
 }
@@ -75,7 +75,7 @@ pub fn is_of_another_program(role: i32) -> bool {
 }
 
 /// Returns the file that the first word of the command line names, if it is the running one.
-fn find(name: &OsStr, running: Option<Identity>) -> Option<PathBuf> {
+fn find(name: &OsStr, running: Option<FileIdentity>) -> Option<PathBuf> {
     let is_it = |path: &PathBuf| running.is_some() && identity(path) == running;
     if name.as_bytes().contains(&b'/') {
         return std::path::absolute(name).ok().filter(is_it);

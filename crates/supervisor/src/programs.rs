@@ -3,12 +3,12 @@
 //! knows the programs of the versions that exist when it starts, so a role requests another one
 //! after a reload.
 
-use crate::slot::Running;
-use crate::version::Version;
+use crate::slot::RunningRole;
+use crate::version::LoadedVersion;
 use part::checks;
-use part::role::{CheckProgram, Message, PROGRAMS_MAX, RunPrograms};
+use part::role::{CheckProgram, PROGRAMS_MAX, RunPrograms, SupervisorMessage};
 use part::spawn::Started;
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,11 +18,11 @@ const START_EVERY: Duration = Duration::from_millis(400);
 
 /// Starts a process that runs the programs of these versions, and sends a role the connection to
 /// it. Returns the process id.
-pub fn give<'v>(
-    role: &mut Running,
-    versions: impl Iterator<Item = &'v Version>,
+pub fn start_helper<'v>(
+    role: &mut RunningRole,
+    versions: impl Iterator<Item = &'v LoadedVersion>,
     files_soft: u64,
-    voice: &mut Voice,
+    voice: &mut MessagePrinter,
 ) -> Option<Pid> {
     let now = Instant::now();
     if role.helper_at.is_some_and(|at| now < at + START_EVERY) {
@@ -52,9 +52,9 @@ pub fn give<'v>(
     };
     match checks::start(take.personality, run) {
         Ok((process, connection)) => {
-            let message = Message::Helper;
+            let message = SupervisorMessage::Helper;
             // If the message cannot be sent, the end of the role is about to be noticed.
-            let _ = role.process.say(&message, &[Arc::new(connection)]);
+            let _ = role.process.send_message(&message, &[Arc::new(connection)]);
             let pid = process.pid();
             role.helpers.push(process);
             Some(pid)

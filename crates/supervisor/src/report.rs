@@ -1,10 +1,10 @@
 //! The status of the processes on this machine: the supervisor, the roles and those that finish, as
-//! a [`Report`] of its own part.
+//! a [`StatusReport`] of its own part.
 
-use crate::slot::{Running, Slot};
+use crate::slot::{RoleSlot, RunningRole};
 use crate::state::Supervisor;
 use crate::tell;
-use part::report::{Grade, Moment, NumberRow, Report, Subject};
+use part::report::{Grade, Moment, NumberRow, StatusReport, Subject};
 use part::spawn::CHECKS;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant, SystemTime};
@@ -45,7 +45,7 @@ pub const SERVES: &str = "serves";
 /// Creates the subject of a role. `successor` is the process of the new program while an upgrade
 /// tries it beside this one.
 fn role(
-    slot: &Slot,
+    slot: &RoleSlot,
     paused: bool,
     successor: Option<i32>,
     failure: Option<&str>,
@@ -55,7 +55,7 @@ fn role(
     let absent = running.is_none() && slot.restart_at.is_none();
     if absent && slot.wanted.is_none() {
         // Without a first version no role has a configuration.
-        return failure.filter(|_| slot.serves()).map(|failure| {
+        return failure.filter(|_| slot.is_primary()).map(|failure| {
             let mut subject = Subject::new("role", name)
                 .label("role")
                 .state("not started", Grade::Bad)
@@ -65,7 +65,7 @@ fn role(
         });
     }
     // A role without a start timeout does not report that it is ready.
-    let is_ready = |one: &Running| one.ready || slot.row.ready_limit.is_none();
+    let is_ready = |one: &RunningRole| one.ready || slot.row.ready_limit.is_none();
     let (word, grade) = match running {
         None => ("restarting", Grade::Bad),
         Some(_) if slot.stop_until.is_some() => ("stopping", Grade::Busy),
@@ -99,19 +99,19 @@ fn role(
     Some(subject)
 }
 
-fn with_process(mut subject: Subject, running: &Running) -> Subject {
+fn with_process(mut subject: Subject, running: &RunningRole) -> Subject {
     subject.since = Some(ago(running.born.elapsed()));
     subject.fact("process", running.process.number().to_string())
 }
 
 impl Supervisor {
     /// Returns the current status of the processes.
-    pub(super) fn report(&self) -> Report {
+    pub(super) fn report(&self) -> StatusReport {
         let mut subjects = vec![self.own_state()];
         let failure = Some(&*self.cluster.failure).filter(|why| !why.is_empty());
         for slot in self.slots.all() {
-            let paused = self.service.paused && slot.serves();
-            let successor = self.tried_process().filter(|_| slot.serves());
+            let paused = self.service.paused && slot.is_primary();
+            let successor = self.tried_process().filter(|_| slot.is_primary());
             subjects.extend(role(slot, paused, successor, failure));
         }
         subjects.extend(self.attention());
@@ -129,7 +129,7 @@ impl Supervisor {
             }
             subjects.push(subject);
         }
-        Report {
+        StatusReport {
             part: PART.to_owned(),
             at: ago(Duration::ZERO),
             subjects,
@@ -168,7 +168,7 @@ impl Supervisor {
     /// certificates that expire soon.
     fn attention(&self) -> Vec<Subject> {
         let mut subjects = Vec::new();
-        let kept = self.versions.kept.iter();
+        let kept = self.versions.last_good.iter();
         for missing in kept.flat_map(|kept| &kept.plan().lacks.missing) {
             let mut subject =
                 Subject::new(MISSING, &missing.what).state(missing.kind.state(), Grade::Bad);
@@ -176,7 +176,7 @@ impl Supervisor {
             subjects.push(subject);
         }
         let now_s = unix_s();
-        let kept = self.versions.kept.iter();
+        let kept = self.versions.last_good.iter();
         let ends = kept.flat_map(|kept| &kept.plan().certificates);
         for end in ends.filter(|end| end.is_due(now_s)) {
             let mut subject =
@@ -195,7 +195,7 @@ impl Supervisor {
 
     /// Returns whether this machine serves a version now, as observed.
     fn serves_a_version(&self) -> bool {
-        self.versions.kept.is_some() && self.service.served && self.serves()
+        self.versions.last_good.is_some() && self.service.served && self.serves()
     }
 
     fn own_state(&self) -> Subject {
@@ -208,7 +208,7 @@ impl Supervisor {
             (false, true) => ("running", Grade::Good),
         };
         let counts = self.changing.counts;
-        let kept = self.versions.kept.as_ref();
+        let kept = self.versions.last_good.as_ref();
         let missing = kept.map_or(0, |kept| kept.plan().lacks.missing.len());
         let ends = kept.and_then(|kept| kept.plan().certificates.first());
         let ends_s = ends.map(|end| u64::try_from(end.until_s).unwrap_or_default());
@@ -222,8 +222,8 @@ impl Supervisor {
             subject = subject.number(CERTIFICATE_END, ends_s);
         }
         subject.why.clone_from(failure);
-        subject.since = Some(ago(self.own.since.elapsed()));
-        if let Some(version) = &self.versions.kept {
+        subject.since = Some(ago(self.process.since.elapsed()));
+        if let Some(version) = &self.versions.last_good {
             subject = subject.fact("serves", tell::size(version));
         }
         let paths = self.command.paths.iter();
@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn a_role_says_how_its_processes_ended_and_is_unstable_after_two() {
         let (process, _theirs) = bed();
-        let mut slot = Slot::of(&ROW);
-        slot.running = Some(Running::adopted(process));
+        let mut slot = RoleSlot::of(&ROW);
+        slot.running = Some(RunningRole::adopted(process));
         let mut ended = |pid| {
             slot.crashes
                 .ended(pid, "was killed by SIGKILL", Moment::now());

@@ -1,7 +1,7 @@
 //! Pending reload requests. All requests that arrive during a reload are served by one more reload,
 //! because the files may have changed since the running one read them.
 
-use crate::control::{Asker, Door};
+use crate::control::{Asker, RequestInterface};
 
 /// Maximum number of clients that get the result of one reload.
 const ASKERS_MAX: usize = 256;
@@ -32,7 +32,7 @@ impl Requests {
             // reload is over, which must not abort it.
             None => next.standing = true,
             Some(asker) => {
-                next.standing |= asker.at == Door::Master;
+                next.standing |= asker.at == RequestInterface::Master;
                 if next.askers.len() < ASKERS_MAX {
                     next.askers.push(asker);
                 } else {
@@ -116,7 +116,7 @@ mod tests {
         let asker = |id| {
             Some(Asker {
                 id,
-                at: Door::Control,
+                at: RequestInterface::Control,
                 look: None,
                 fresh: false,
             })
@@ -142,10 +142,16 @@ mod tests {
             })
         };
         for (asked, wanted) in [
-            (vec![asker(1, Door::Control)], false),
-            (vec![asker(1, Door::Control), asker(2, Door::Control)], true),
-            (vec![asker(1, Door::Control), None], true),
-            (vec![asker(1, Door::Master)], true),
+            (vec![asker(1, RequestInterface::Control)], false),
+            (
+                vec![
+                    asker(1, RequestInterface::Control),
+                    asker(2, RequestInterface::Control),
+                ],
+                true,
+            ),
+            (vec![asker(1, RequestInterface::Control), None], true),
+            (vec![asker(1, RequestInterface::Master)], true),
         ] {
             let mut requests = Requests::default();
             for asker in &asked {
@@ -169,7 +175,7 @@ mod tests {
         for id in 0..10 * ASKERS_MAX as u64 {
             requests.ask(Some(Asker {
                 id,
-                at: Door::Master,
+                at: RequestInterface::Master,
                 look: None,
                 fresh: false,
             }));

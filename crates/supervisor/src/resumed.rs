@@ -3,7 +3,7 @@
 //! role.
 
 use crate::directory::Entry as Place;
-use crate::slot::Running;
+use crate::slot::RunningRole;
 use part::channel::Channel;
 use part::memory::{self, MemoryError};
 use part::role::{DecodeError, HandOver, HandedRole, HandedSocket};
@@ -91,11 +91,11 @@ impl Resumed {
     }
 
     /// Restores a role.
-    pub fn role(&mut self, role: &HandedRole, entry: Entry) -> Result<Running, ResumeError> {
+    pub fn role(&mut self, role: &HandedRole, entry: Entry) -> Result<RunningRole, ResumeError> {
         let (pidfd, channel) = (self.take(role.process)?, self.take(role.channel)?);
         let pid = Pid::from_raw(role.pid.cast_signed()).ok_or(ResumeError::Incomplete)?;
         let channel = Channel::new(channel).map_err(|_| ResumeError::Descriptor)?;
-        let mut proxy = Running::adopted(Started::running(entry, pid, pidfd, channel));
+        let mut proxy = RunningRole::adopted(Started::running(entry, pid, pidfd, channel));
         let age = Duration::from_millis(role.age_ms);
         proxy.born = Instant::now().checked_sub(age).unwrap_or(proxy.born);
         Ok(proxy)

@@ -2,14 +2,14 @@
 //! without decoding them. A request gets a number of the supervisor; its response returns with the
 //! number of the sender.
 
-use crate::between::{Asks, HELD_MAX, Question, WAITING_MAX};
+use crate::between::{Asks, HELD_MAX, PendingRequest, WAITING_MAX};
 use crate::report;
 use crate::route_process;
 use crate::state::Supervisor;
-use crate::version::Version;
-use part::Shared;
+use crate::version::LoadedVersion;
+use part::SharedFd;
 use part::channel::Received;
-use part::role::{Message, PartMessage};
+use part::role::{PartMessage, SupervisorMessage};
 use part::row::Life;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,9 +23,9 @@ impl Supervisor {
             descriptors,
         } = received;
         let name = match &message {
-            Message::TellReport { part } => part,
-            Message::Part(message) => &message.part,
-            Message::GiveVersion => return self.give_version(of),
+            SupervisorMessage::TellReport { part } => part,
+            SupervisorMessage::Part(message) => &message.part,
+            SupervisorMessage::GiveVersion => return self.give_version(of),
             _ => return,
         };
         if self.reads_own_report(of) && name == report::PART {
@@ -44,8 +44,8 @@ impl Supervisor {
         let Some(to) = to else {
             return self.answer_nothing(of, "that part does not accept this message", false);
         };
-        let descriptors: Vec<Shared> = descriptors.into_iter().map(Arc::new).collect();
-        if let Message::Part(one) = &message
+        let descriptors: Vec<SharedFd> = descriptors.into_iter().map(Arc::new).collect();
+        if let SupervisorMessage::Part(one) = &message
             && one.holds
         {
             self.hold(of, to, one);
@@ -54,14 +54,14 @@ impl Supervisor {
         if !asks {
             if let Some(role) = self.slots[to].process() {
                 // If this fails, the role has ended; the main loop notices that.
-                let _ = role.say(&message, &descriptors);
+                let _ = role.send_message(&message, &descriptors);
             }
             return;
         }
         let number = self.between.next_number();
         let room = self.between.open.len() < WAITING_MAX;
         let role = self.slots[to].process().filter(|_| room);
-        match role.is_some_and(|role| role.say_numbered(number, &message, &descriptors)) {
+        match role.is_some_and(|role| role.send_numbered(number, &message, &descriptors)) {
             true => self.between.wait(number, of, to),
             false => {
                 let (words, missing) = self.silence_of(to);
@@ -90,7 +90,7 @@ impl Supervisor {
     fn asks_for_routes(&self, of: Asks) -> bool {
         match of {
             Asks::Role(part, _) => {
-                let says_to = self.slots[part].row.says_to;
+                let says_to = self.slots[part].row.message_recipients;
                 says_to.contains(&route_process::PART)
             }
             Asks::Client(_) | Asks::Route(..) => false,
@@ -98,14 +98,19 @@ impl Supervisor {
     }
 
     /// Returns the part of this name, if it may get the message.
-    pub(super) fn receiver(&self, of: Asks, name: &str, message: &Message) -> Option<&'static str> {
+    pub(super) fn receiver(
+        &self,
+        of: Asks,
+        name: &str,
+        message: &SupervisorMessage,
+    ) -> Option<&'static str> {
         let mut parts = self.slots.all().map(|slot| slot.row.part);
         let to = parts.find(|to| *to == name)?;
         let may = match of {
             Asks::Client(_) => true,
             Asks::Role(part, _) => {
-                let reports = matches!(message, Message::TellReport { .. });
-                let says_to = self.slots[part].row.says_to;
+                let reports = matches!(message, SupervisorMessage::TellReport { .. });
+                let says_to = self.slots[part].row.message_recipients;
                 says_to.contains(&to) || (self.reads_reports(of) && reports)
             }
             // A route process requests the proxy's report.
@@ -126,12 +131,16 @@ impl Supervisor {
                 false,
             );
         };
-        self.answer_to(of, &Message::Answer { bytes: Vec::new() }, &[bundle]);
+        self.answer_to(
+            of,
+            &SupervisorMessage::Answer { bytes: Vec::new() },
+            &[bundle],
+        );
     }
 
     /// Returns the bundle of the version in service.
-    pub(super) fn bundle(&self) -> Option<Shared> {
-        let version = { self.cluster.trial_version() }.or(self.versions.kept.as_ref());
+    pub(super) fn bundle(&self) -> Option<SharedFd> {
+        let version = { self.cluster.trial_version() }.or(self.versions.last_good.as_ref());
         version.map(|version| Arc::clone(version.bundle()))
     }
 
@@ -144,16 +153,16 @@ impl Supervisor {
                 false,
             );
         }
-        let kept = self.versions.kept.as_ref();
-        if slot.serves() && kept.is_some_and(Version::is_without_proxy) {
+        let kept = self.versions.last_good.as_ref();
+        if slot.is_primary() && kept.is_some_and(LoadedVersion::is_without_proxy) {
             let words = "the served configuration has no proxy".to_owned();
             return (words, false);
         }
-        let Some(beside) = slot.row.beside().filter(|_| slot.wanted.is_none()) else {
+        let Some(beside) = slot.row.sidecar().filter(|_| slot.wanted.is_none()) else {
             return (slot.silence(), true);
         };
         let cluster = self.command.cluster.as_ref();
-        let serves = self.versions.kept.is_some();
+        let serves = self.versions.last_good.is_some();
         let words = match cluster {
             Some(start) if start.arbiter => {
                 "this machine is an arbiter, which serves nothing: run the command on a node"
@@ -164,7 +173,7 @@ impl Supervisor {
             None if !serves => "nothing is served here yet: try again in a moment",
             _ => {
                 return (
-                    format!("the served configuration has no {}", beside.things),
+                    format!("the served configuration has no {}", beside.configured_noun),
                     false,
                 );
             }
@@ -180,67 +189,75 @@ impl Supervisor {
             // A message of a route process does not outlive that process.
             Asks::Route(..) => return,
         };
-        let held = &mut self.between.held;
+        let held = &mut self.between.stored_messages;
         let key = (from, to, message.kind);
         if held.len() < HELD_MAX || held.contains_key(&key) {
-            held.insert(key, Message::Part(Box::new(message.clone())));
+            held.insert(key, SupervisorMessage::Part(Box::new(message.clone())));
         }
     }
 
     /// Sends a starting role the stored messages for its part.
-    pub(super) fn tell_held(&mut self, part: &'static str) {
+    pub(super) fn send_stored_messages(&mut self, part: &'static str) {
         let of_part = self
             .between
-            .held
+            .stored_messages
             .iter()
             .filter(|((_, to, _), _)| *to == part);
-        let messages: Vec<Message> = of_part.map(|(_, message)| message.clone()).collect();
+        let messages: Vec<SupervisorMessage> =
+            of_part.map(|(_, message)| message.clone()).collect();
         if let Some(role) = self.slots[part].process() {
             for message in messages {
                 // If this fails, the role has ended; the main loop notices that.
-                let _ = role.say(&message, &[]);
+                let _ = role.send_message(&message, &[]);
             }
         }
     }
 
     /// Reports to the other roles that a part has released what it held, so that its messages no
     /// longer hold. Parts whose work continues after the program stops are excepted.
-    pub(super) fn tell_gone(&mut self, part: &'static str) {
-        let beside = self.slots[part].row.beside();
-        if self.service.stop.is_some() && beside.is_some_and(|row| row.outlives) {
+    pub(super) fn report_part_gone(&mut self, part: &'static str) {
+        let beside = self.slots[part].row.sidecar();
+        if self.service.stop.is_some() && beside.is_some_and(|row| row.continues_after_stop) {
             return;
         }
-        let says_to = self.slots[part].row.says_to;
+        let says_to = self.slots[part].row.message_recipients;
         let reaches = |to: &str| says_to.contains(&to);
-        self.between.held.retain(|(from, _, _), _| *from != part);
+        self.between
+            .stored_messages
+            .retain(|(from, _, _), _| *from != part);
         for slot in self.slots.all_mut().filter(|slot| reaches(slot.row.part)) {
             if let Some(role) = slot.process() {
                 let part = part.to_owned();
-                let _ = role.say(&Message::Gone { part }, &[]);
+                let _ = role.send_message(&SupervisorMessage::Gone { part }, &[]);
             }
         }
     }
 
     /// Forwards the response of a part's role.
-    pub(super) fn answered(&mut self, part: &'static str, received: Received) {
-        let this = |one: &Question| one.number == received.ask && one.to == part;
-        let asked = self.between.take(this);
-        let descriptors: Vec<Shared> = received.descriptors.into_iter().map(Arc::new).collect();
+    pub(super) fn forward_response(&mut self, part: &'static str, received: Received) {
+        let this = |one: &PendingRequest| one.number == received.ask && one.to == part;
+        let asked = self.between.remove_requests(this);
+        let descriptors: Vec<SharedFd> = received.descriptors.into_iter().map(Arc::new).collect();
         for question in asked {
             self.answer_to(question.of, &received.message, &descriptors);
         }
     }
 
-    pub(super) fn answer_to(&mut self, of: Asks, message: &Message, descriptors: &[Shared]) {
+    pub(super) fn answer_to(
+        &mut self,
+        of: Asks,
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
+    ) {
         match of {
             Asks::Client(client) => {
-                if let Some(control) = &mut self.doors.control {
-                    control.answer(client, message, descriptors);
+                if let Some(control) = &mut self.interfaces.control {
+                    control.send_response(client, message, descriptors);
                 }
             }
             Asks::Role(part, ask) => {
                 if let Some(role) = self.slots[part].process().filter(|_| ask != 0) {
-                    let _ = role.say_numbered(ask, message, descriptors);
+                    let _ = role.send_numbered(ask, message, descriptors);
                 }
             }
             Asks::Route(process, ask) => self.answer_route((process, ask), message, descriptors),
@@ -249,11 +266,11 @@ impl Supervisor {
 
     pub(super) fn answer_nothing(&mut self, of: Asks, words: &str, missing: bool) {
         let words = words.to_owned();
-        self.answer_to(of, &Message::Nobody { words, missing }, &[]);
+        self.answer_to(of, &SupervisorMessage::Nobody { words, missing }, &[]);
     }
 
     /// Responds with an error to requests that wait for too long.
-    pub(super) fn give_up_questions(&mut self) {
+    pub(super) fn expire_requests(&mut self) {
         let now = Instant::now();
         self.drop_those(|question| question.until <= now);
     }
@@ -265,9 +282,9 @@ impl Supervisor {
         self.drop_those(|question| question.to == part);
     }
 
-    fn drop_those(&mut self, is: impl Fn(&Question) -> bool) {
-        for question in self.between.take(is) {
-            let what = self.slots[question.to].row.entry.what;
+    fn drop_those(&mut self, is: impl Fn(&PendingRequest) -> bool) {
+        for question in self.between.remove_requests(is) {
+            let what = self.slots[question.to].row.entry.display_name;
             let words = format!("the {what} did not respond");
             self.answer_nothing(question.of, &words, true);
         }

@@ -3,11 +3,11 @@
 //! may send the proxy the requests that a command may send. The end of the process has no other
 //! effect.
 
-use part::Shared;
+use part::SharedFd;
 use part::channel::Received;
-use part::role::{Message, Personality};
+use part::role::{Personality, SupervisorMessage};
 use part::spawn::{self, OWN_PROGRAM, ROUTE_ENTRY, StartFailure, Started};
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use rustix::event::PollFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -33,8 +33,8 @@ impl RouteProcess {
     /// Starts a process, and sends it the request with the descriptors.
     pub fn start(
         personality: Personality,
-        question: &Message,
-        descriptors: &[Shared],
+        question: &SupervisorMessage,
+        descriptors: &[SharedFd],
     ) -> Result<RouteProcess, StartFailure> {
         let first = |process: &mut Started| process.send(question, descriptors);
         let process = spawn::start(Path::new(OWN_PROGRAM), ROUTE_ENTRY, personality, &[], first)?;
@@ -66,10 +66,10 @@ impl RouteProcess {
     }
 
     /// Returns the requests of the process, and whether it is still running.
-    pub fn turn(&mut self, voice: &mut Voice, now: Instant) -> (Vec<Received>, bool) {
+    pub fn turn(&mut self, voice: &mut MessagePrinter, now: Instant) -> (Vec<Received>, bool) {
         // The end is checked first: all earlier messages can be read then.
-        let lives = self.process.ended().is_none();
-        let asked = { 0..MESSAGES_MAX }.map_while(|_| self.process.hear(voice));
+        let lives = self.process.process_exit().is_none();
+        let asked = { 0..MESSAGES_MAX }.map_while(|_| self.process.receive_message(voice));
         let asked = asked.collect();
         if lives && !self.killed && now >= self.until {
             voice.warning(format_args!(
@@ -83,7 +83,7 @@ impl RouteProcess {
     }
 
     /// Sends the response to the request of this number.
-    pub fn answer(&mut self, ask: u64, message: &Message, descriptors: &[Shared]) {
+    pub fn answer(&mut self, ask: u64, message: &SupervisorMessage, descriptors: &[SharedFd]) {
         let sent = (self.process.channel).send_numbered(ask, message, descriptors);
         if sent.is_err() {
             self.kill();
@@ -92,7 +92,7 @@ impl RouteProcess {
 
     /// Kills the process and waits for its end.
     pub fn end(mut self) {
-        self.process.end_now();
+        self.process.kill_and_wait();
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
         };
         theirs
             .channel
-            .send_numbered(7, &Message::GiveVersion, &[])
+            .send_numbered(7, &SupervisorMessage::GiveVersion, &[])
             .expect("sent");
         let now = Instant::now();
         let (asked, lives) = route.turn(&mut voice(), now);

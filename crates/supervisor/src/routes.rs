@@ -3,9 +3,9 @@
 use crate::between::Asks;
 use crate::route_process::{PROCESSES_MAX, RouteProcess};
 use crate::state::Supervisor;
-use part::Shared;
+use part::SharedFd;
 use part::channel::Received;
-use part::role::Message;
+use part::role::SupervisorMessage;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ impl Supervisor {
         match RouteProcess::start(self.command.personality, &received.message, &descriptors) {
             Ok(route) => {
                 self.between.routes.push(route);
-                self.answer_to(of, &Message::Answer { bytes: Vec::new() }, &[]);
+                self.answer_to(of, &SupervisorMessage::Answer { bytes: Vec::new() }, &[]);
             }
             Err(error) => {
                 self.voice.warning(&error);
@@ -51,7 +51,7 @@ impl Supervisor {
         let waits = |of: Asks| !matches!(of, Asks::Route(number, _) if ended.contains(&number));
         self.between.open.retain(|question| waits(question.of));
         for (number, received) in heard {
-            if matches!(received.message, Message::Part(_)) {
+            if matches!(received.message, SupervisorMessage::Part(_)) {
                 self.pass_on(Asks::Route(number, received.ask), received);
             }
         }
@@ -61,8 +61,8 @@ impl Supervisor {
     pub(super) fn answer_route(
         &mut self,
         (number, ask): (i32, u64),
-        message: &Message,
-        descriptors: &[Shared],
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
     ) {
         let mut routes = self.between.routes.iter_mut();
         if let Some(route) = routes.find(|route| route.number() == number) {

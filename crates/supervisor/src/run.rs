@@ -2,25 +2,25 @@
 //! and handles each event.
 
 use crate::between::Asks;
-use crate::control::{Asker, Control, Door};
-use crate::ended::{End, Next};
+use crate::control::{Asker, ControlSocket, RequestInterface};
+use crate::ended::{Next, PrimaryEnd};
 use crate::error::StartError;
-use crate::loading::{LoadError, Loading, Told};
+use crate::loading::{LoadError, LoaderResult, Loading};
 use crate::master::Master;
 use crate::resumed::Resumed;
 use crate::route_process::RouteProcess;
 use crate::signals::Caught;
-use crate::slot::{Running, Slot};
+use crate::slot::{RoleSlot, RunningRole};
 use crate::state::upgrade::Upgrade;
 use crate::state::{Supervisor, TAKE_LIMIT};
 use crate::stop::{FAILED, Stop};
-use crate::version::Version;
+use crate::version::LoadedVersion;
 use crate::{first, orphan, serving, tell};
 use nix::sys::signal::Signal;
 use part::channel::{Channel, Received, timespec};
-use part::role::{Message, Take};
+use part::role::{SupervisorMessage, Take};
 use part::row;
-use part::spawn::{Ending, OWN_PROGRAM};
+use part::spawn::{OWN_PROGRAM, ProcessExit};
 use part::voice::Form;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -34,26 +34,26 @@ impl Supervisor {
     pub fn run(mut self, left: Option<Resumed>) -> u8 {
         self.begin(left);
         self.begin_change();
-        while self.own.exit.is_none() {
+        while self.process.exit.is_none() {
             if let Err(errno) = self.wait() {
                 self.fail(StartError::Threads(errno.into()));
                 break;
             }
             self.obey_signals();
-            self.look_at_loader();
+            self.poll_loader();
             for row in row::all() {
-                self.look_at_role(row.part);
+                self.read_role_messages(row.part);
             }
             self.look_at_cluster();
-            self.look_at_formers();
+            self.poll_draining_roles();
             self.look_at_upgrade();
             self.end_when_all_have();
-            self.hear_commands();
+            self.handle_commands();
             self.look_at_routes();
-            self.hear_masters();
-            self.look_at_clock();
+            self.serve_master_clients();
+            self.check_deadlines();
             self.tell_missing();
-            self.look_at_pulses();
+            self.poll_heartbeats();
             self.look_at_files();
             self.carried.reap();
             self.begin_change();
@@ -65,14 +65,14 @@ impl Supervisor {
         self.end_control();
         self.slots.serving.end();
         for former in &mut self.service.formers {
-            former.proxy.process.end_now();
+            former.proxy.process.kill_and_wait();
         }
-        self.give_up_changes();
-        if let Some(master) = self.doors.master.take() {
+        self.refuse_pending_changes();
+        if let Some(master) = self.interfaces.master.take() {
             master.end();
         }
-        self.tidy_up_as_keepalived(self.own.pid_path.as_deref());
-        self.own.exit.unwrap_or(FAILED)
+        self.tidy_up_as_keepalived(self.process.pid_path.as_deref());
+        self.process.exit.unwrap_or(FAILED)
     }
 
     /// Continues the work of the previous program image or of another supervisor, or starts from
@@ -109,13 +109,17 @@ impl Supervisor {
 
     /// Returns whether the deciding role is ready, or no role has to run.
     pub(super) fn serves(&self) -> bool {
-        let is_idle = self.versions.kept.as_ref().is_some_and(Version::is_idle);
-        is_idle || self.slots[self.decider(self.versions.kept.as_ref())].is_ready()
+        let is_idle = self
+            .versions
+            .last_good
+            .as_ref()
+            .is_some_and(LoadedVersion::is_idle);
+        is_idle || self.slots[self.decider(self.versions.last_good.as_ref())].is_ready()
     }
 
     fn wait(&self) -> Result<(), Errno> {
         let mut watched = vec![PollFd::from_borrowed_fd(
-            self.own.signals.as_fd(),
+            self.process.signals.as_fd(),
             PollFlags::IN,
         )];
         watched.extend(self.slots.watched());
@@ -123,12 +127,20 @@ impl Supervisor {
         watched.extend(formers.flat_map(|former| former.proxy.process.watched()));
         for process in self.changing.loading.iter().map(|loading| &loading.process) {
             watched.push(PollFd::new(&process.channel, process.channel.interest()));
-            watched.push(PollFd::from_borrowed_fd(process.end(), PollFlags::IN));
+            watched.push(PollFd::from_borrowed_fd(
+                process.exit_descriptor(),
+                PollFlags::IN,
+            ));
         }
         watched.extend(self.cluster.watched());
         watched.extend(self.changing.upgrade.iter().flat_map(Upgrade::watched));
-        watched.extend(self.doors.control.iter().flat_map(Control::watched));
-        watched.extend(self.doors.master.iter().flat_map(Master::watched));
+        watched.extend(
+            self.interfaces
+                .control
+                .iter()
+                .flat_map(ControlSocket::watched),
+        );
+        watched.extend(self.interfaces.master.iter().flat_map(Master::watched));
         watched.extend(self.changing.watcher.watched());
         watched.extend(self.between.routes.iter().flat_map(RouteProcess::watched));
         let left = self
@@ -148,8 +160,8 @@ impl Supervisor {
                 .candidate
                 .as_ref()
                 .map(|candidate| candidate.until),
-            self.doors.master.as_ref().and_then(Master::deadline),
-            self.doors.notify.deadline(),
+            self.interfaces.master.as_ref().and_then(Master::deadline),
+            self.interfaces.notify.deadline(),
             self.service.stop.and_then(|stop| stop.until),
             self.changing.watcher.retry_at,
             self.may_change()
@@ -161,9 +173,9 @@ impl Supervisor {
             self.pulses.deadline(),
         ]
         .into_iter()
-        .chain(self.slots.all().map(Slot::deadline))
+        .chain(self.slots.all().map(RoleSlot::deadline))
         .chain(self.service.formers.iter().map(|former| former.until))
-        .chain(self.channels().map(Channel::rests_until))
+        .chain(self.channels().map(Channel::next_send_attempt))
         .flatten()
         .min()
     }
@@ -174,15 +186,19 @@ impl Supervisor {
         let proxies = formers.chain(self.changing.upgrade.iter().filter_map(Upgrade::trial));
         let loading = self.changing.loading.iter().map(|loading| &loading.process);
         let processes = proxies.map(|proxy| &proxy.process).chain(loading);
-        let audible = processes.filter(|process| !process.silent);
-        let control = self.doors.control.iter().flat_map(Control::channels);
+        let audible = processes.filter(|process| !process.is_channel_closed);
+        let control = self
+            .interfaces
+            .control
+            .iter()
+            .flat_map(ControlSocket::channels);
         let audible = audible.map(|process| &process.channel).chain(control);
         let audible = audible.chain(self.slots.channels());
         audible.chain(self.cluster.channels())
     }
 
     pub(super) fn obey_signals(&mut self) {
-        while let Some(caught) = self.own.signals.next() {
+        while let Some(caught) = self.process.signals.next() {
             if self.voice.form() == Form::Keepalived {
                 self.obey_as_keepalived(caught);
                 continue;
@@ -205,15 +221,15 @@ impl Supervisor {
     pub(super) fn pause(&mut self, paused: bool) {
         self.service.paused = paused;
         let message = match paused {
-            true => Message::Pause,
-            false => Message::Resume,
+            true => SupervisorMessage::Pause,
+            false => SupervisorMessage::Resume,
         };
         if let Some(tried) = self.tried() {
             // The old role stays paused.
-            let _ = tried.say(&message);
+            let _ = tried.send_message(&message);
         } else if let Some(proxy) = &mut self.slots.serving.running {
             // A role that cannot receive it yet gets it once it serves.
-            let _ = proxy.say(&message);
+            let _ = proxy.send_message(&message);
         }
     }
 
@@ -228,7 +244,7 @@ impl Supervisor {
         }
         self.service.stop = Some(stop);
         tell::exiting(&mut self.voice, stop.is_soft());
-        self.doors.notify.stopping(match stop.is_soft() {
+        self.interfaces.notify.stopping(match stop.is_soft() {
             true => "finishing the existing connections",
             false => "stopping",
         });
@@ -237,9 +253,9 @@ impl Supervisor {
         self.stop_upgrade(&stop);
         self.stop_formers(&stop);
         self.quiet_control();
-        self.give_up_changes();
+        self.refuse_pending_changes();
         // The supervisor must not hold the listeners open after the role has closed them.
-        self.versions.kept = None;
+        self.versions.last_good = None;
         self.versions.unsettled = None;
         self.versions.candidate = None;
         // The proxy serves until no client is directed to this machine any longer.
@@ -258,8 +274,8 @@ impl Supervisor {
     /// Stops the control role and the proxy after the sidecars have ended, and reports the sidecars
     /// as gone: leases become free once nothing on this machine uses them.
     pub(super) fn stop_without_parts(&mut self) {
-        for part in row::beside() {
-            self.tell_gone(part);
+        for part in row::sidecar_parts() {
+            self.report_part_gone(part);
         }
         self.stop_control();
         self.stop_proxy();
@@ -284,21 +300,25 @@ impl Supervisor {
         if !self.slots.serving.lives() && self.service.formers.is_empty() {
             self.release_what_stayed();
         }
-        let all = !self.slots.all().any(Slot::lives) && self.service.formers.is_empty();
-        if let Some(stop) = self.service.stop.filter(|_| all && self.own.exit.is_none()) {
+        let all = !self.slots.all().any(RoleSlot::lives) && self.service.formers.is_empty();
+        if let Some(stop) = self
+            .service
+            .stop
+            .filter(|_| all && self.process.exit.is_none())
+        {
             self.end(stop.exit());
         }
     }
 
     fn end(&mut self, exit: u8) {
         if self.service.stop.is_none() {
-            self.doors.notify.stopping("the proxy has ended");
+            self.interfaces.notify.stopping("the proxy has ended");
         }
         tell::all_exited(&mut self.voice, exit);
-        self.own.exit = Some(exit);
+        self.process.exit = Some(exit);
     }
 
-    fn look_at_loader(&mut self) {
+    fn poll_loader(&mut self) {
         let Some(told) = Loading::settle(&mut self.changing.loading) else {
             return;
         };
@@ -308,7 +328,7 @@ impl Supervisor {
         }
     }
 
-    fn first_loaded(&mut self, told: Result<Told, LoadError>) {
+    fn first_loaded(&mut self, told: Result<LoaderResult, LoadError>) {
         let told = match told {
             Ok(told) => told,
             Err(error) if self.is_member() => {
@@ -322,7 +342,7 @@ impl Supervisor {
             Ok(plan) => plan,
             Err(_) if self.is_member() => return self.first_failed("", &told.shown),
             Err(why) => {
-                self.own.exit = Some(match self.voice.form() {
+                self.process.exit = Some(match self.voice.form() {
                     Form::Keepalived => tell::NOT_RUN,
                     Form::Own | Form::Haproxy => why.exit,
                 });
@@ -339,9 +359,9 @@ impl Supervisor {
             ..Take::default()
         };
         let mut descriptors = told.descriptors;
-        let own = descriptors.len().min(Version::wanted(&take.plan));
+        let own = descriptors.len().min(LoadedVersion::wanted(&take.plan));
         let whole = self.carried.take(descriptors.split_off(own));
-        let Some(version) = Version::new(take, descriptors).filter(|_| whole) else {
+        let Some(version) = LoadedVersion::new(take, descriptors).filter(|_| whole) else {
             return self.fail(LoadError::Message);
         };
         match self.begin_first(version) {
@@ -351,29 +371,29 @@ impl Supervisor {
         }
     }
 
-    fn begin_first(&mut self, version: Version) -> Result<(), StartError> {
+    fn begin_first(&mut self, version: LoadedVersion) -> Result<(), StartError> {
         self.claim_version(version.plan())?;
-        self.own.pid_file = first::PidFile::open(version.plan())?;
+        self.process.pid_file = first::PidFile::open(version.plan())?;
         self.open_masters()?;
         if version.plan().daemon {
-            self.own.ready = Some(first::into_background()?);
+            self.process.ready = Some(first::into_background()?);
             self.voice.pid = std::process::id();
-            if let Some((entry, _)) = &mut self.doors.claim {
+            if let Some((entry, _)) = &mut self.interfaces.claim {
                 entry.move_to_this_process();
             }
         }
-        if let Some(file) = self.own.pid_file.take() {
-            self.own.pid_path = Some(file.path().to_owned());
+        if let Some(file) = self.process.pid_file.take() {
+            self.process.pid_path = Some(file.path().to_owned());
             file.write()?;
         }
-        self.versions.kept = Some(version);
+        self.versions.last_good = Some(version);
         // A client that sees the control socket can also request a reload, so the socket opens
         // before the role starts.
-        if self.doors.control.is_none() {
+        if self.interfaces.control.is_none() {
             self.open_control();
         }
         self.keep_version();
-        match &self.versions.kept {
+        match &self.versions.last_good {
             // No role will report that it is ready.
             Some(kept) if kept.is_idle() => self.proxy_ready(),
             Some(kept) if kept.is_without_proxy() => self.follow_version(),
@@ -385,7 +405,7 @@ impl Supervisor {
     pub(super) fn start_proxy(&mut self) {
         let Some(version) = self
             .versions
-            .kept
+            .last_good
             .as_ref()
             .filter(|kept| !kept.is_without_proxy())
         else {
@@ -404,7 +424,7 @@ impl Supervisor {
             Ok(proxy) => {
                 tell::forked(&mut self.voice, proxy.process.number());
                 self.slots.serving.running = Some(proxy);
-                self.give_vitals();
+                self.send_heartbeat_memory();
             }
             Err(error) if self.service.served => {
                 self.voice.alert(error);
@@ -415,46 +435,55 @@ impl Supervisor {
     }
 
     /// Handles a message of a proxy role.
-    pub(super) fn hear_proxy(&mut self, received: Received) {
+    pub(super) fn handle_proxy_message(&mut self, received: Received) {
         match received.message {
-            Message::Ready { words, .. } => {
-                self.tell_words(&words);
+            SupervisorMessage::Ready { words, .. } => {
+                self.print_notice(&words);
                 self.proxy_ready();
             }
-            Message::Taken { words, .. } if self.is_going_back() => self.gone_back(&words),
-            Message::Refused { words, .. } if self.is_going_back() => self.not_gone_back(&words),
-            Message::Taken { version, words } => self.change_taken(version, &words),
-            Message::Refused { version, words } => self.change_failed(Some(version), &words),
-            Message::WentBack { words } => self.went_back(&words),
-            Message::TrialEnded => self.trial_ended(),
-            Message::WantsHelper => self.give_programs(),
+            SupervisorMessage::Taken { words, .. } if self.is_going_back() => {
+                self.gone_back(&words)
+            }
+            SupervisorMessage::Refused { words, .. } if self.is_going_back() => {
+                self.not_gone_back(&words)
+            }
+            SupervisorMessage::Taken { version, words } => self.change_taken(version, &words),
+            SupervisorMessage::Refused { version, words } => {
+                self.change_failed(Some(version), &words)
+            }
+            SupervisorMessage::WentBack { words } => self.handle_proxy_rollback(&words),
+            SupervisorMessage::TrialEnded => self.trial_ended(),
+            SupervisorMessage::WantsHelper => self.give_programs(),
             // A signal stopped the role directly; the supervisor must close the same listeners.
-            Message::Stopping if self.service.stop.is_none() => self.begin_stop(Signal::SIGUSR1),
-            Message::Stopping => {}
-            Message::Obeys { signal } => {
+            SupervisorMessage::Stopping if self.service.stop.is_none() => {
+                self.begin_stop(Signal::SIGUSR1)
+            }
+            SupervisorMessage::Stopping => {}
+            SupervisorMessage::Obeys { signal } => {
                 let signal = i32::try_from(signal).ok();
                 let signal = signal.and_then(|number| Signal::try_from(number).ok());
                 if let Some(proxy) = &mut self.slots.serving.running {
-                    proxy.obeys = signal.filter(|signal| part::entry::ENDING.contains(signal));
+                    proxy.received_signal =
+                        signal.filter(|signal| part::entry::ENDING.contains(signal));
                 }
             }
-            Message::State { rest, asked } => {
+            SupervisorMessage::State { rest, asked } => {
                 self.keep_state(rest, received.descriptors);
                 if asked {
                     self.state_told(self.carried.state.clone());
                 }
             }
             // A role of an older program does not know the request for its state.
-            Message::Unknown { kind } if kind == Message::TellState.kind() => {
+            SupervisorMessage::Unknown { kind } if kind == SupervisorMessage::TellState.kind() => {
                 self.state_told(None);
             }
             // The role has printed the reason; its end is noticed separately.
-            Message::Ended { .. } => {}
+            SupervisorMessage::Ended { .. } => {}
             other => self.not_understood(self.slots.serving.row.part, &other),
         }
     }
 
-    fn tell_words(&mut self, words: &str) {
+    fn print_notice(&mut self, words: &str) {
         if !words.is_empty() {
             self.voice.notice(words);
         }
@@ -472,23 +501,23 @@ impl Supervisor {
         self.follow_version();
         let status = self.status();
         if std::mem::replace(&mut self.service.served, true) {
-            return self.doors.notify.status(&status);
+            return self.interfaces.notify.status(&status);
         }
         self.first_serves();
-        self.doors.notify.ready(&status);
-        if let Some(version) = &self.versions.kept {
+        self.interfaces.notify.ready(&status);
+        if let Some(version) = &self.versions.last_good {
             tell::serves(&mut self.voice, version);
         }
         if let Some((before, asked)) = before {
             tell::took_over(&mut self.voice, &before, &asked);
         }
         self.see_off_foreign();
-        self.tell_ready();
+        self.report_ready();
     }
 
     /// Reports readiness to the parent that started this process in the background.
-    pub(super) fn tell_ready(&mut self) {
-        if let Some(ready) = self.own.ready.take() {
+    pub(super) fn report_ready(&mut self) {
+        if let Some(ready) = self.process.ready.take() {
             if let Err(error) = ready.tell() {
                 self.voice.warning(error);
             }
@@ -499,9 +528,9 @@ impl Supervisor {
 
     pub(super) fn open_control(&mut self) {
         let program = self.voice.form().program();
-        let opened = Control::open(program, &self.command.paths, &self.claims());
-        let opened = opened.map(|control| self.doors.control = Some(control));
-        self.doors.claim = None;
+        let opened = ControlSocket::open(program, &self.command.paths, &self.claims());
+        let opened = opened.map(|control| self.interfaces.control = Some(control));
+        self.interfaces.claim = None;
         match opened.and_then(|()| self.open_guard(self.slots.serving.row.part)) {
             Ok(()) => {}
             Err(error) if self.voice.form() == Form::Own => self.voice.warning(format_args!(
@@ -516,15 +545,15 @@ impl Supervisor {
 
     /// Restores the entries in the runtime directory if they were removed.
     fn restore_entries(&mut self) {
-        let gone = |control: &Control| !control.socket().1.exists();
-        if !self.doors.control.as_ref().is_some_and(gone) {
+        let gone = |control: &ControlSocket| !control.socket().1.exists();
+        if !self.interfaces.control.as_ref().is_some_and(gone) {
             return;
         }
         // Dropping the old entries later would remove new ones of the same name.
-        self.doors.control = None;
+        self.interfaces.control = None;
         self.slots.all_mut().for_each(|slot| slot.guard = None);
         self.open_control();
-        self.slots.serving.tell_guard();
+        self.slots.serving.send_adoption_socket();
         self.keep_version();
         self.guard_parts();
         self.voice.warning(
@@ -532,17 +561,17 @@ impl Supervisor {
         );
     }
 
-    pub(super) fn proxy_ended(&mut self, proxy: &Running, ending: Ending) {
+    pub(super) fn proxy_ended(&mut self, proxy: &RunningRole, ending: ProcessExit) {
         // The signal that ended the role may also have been sent to the supervisor.
         self.obey_signals();
-        if self.own.exit.is_some() {
+        if self.process.exit.is_some() {
             return;
         }
         if self.is_without_proxy() {
             // The proxy was started for a change, which now fails, or for a candidate.
             self.change_failed(None, "the proxy ended before it served");
             if self.cluster.trial.is_some() {
-                self.went_back("the proxy died");
+                self.handle_proxy_rollback("the proxy died");
             }
             return;
         }
@@ -552,10 +581,10 @@ impl Supervisor {
             ending,
             self.service.stop.is_some(),
         );
-        let end = End {
+        let end = PrimaryEnd {
             ending,
-            obeys: proxy.obeys,
-            told: self.service.stop.is_some(),
+            obeys: proxy.received_signal,
+            was_asked_to_end: self.service.stop.is_some(),
             served: self.service.served,
             killed: self.service.killed_at_start,
             member: self.is_member(),
@@ -568,9 +597,9 @@ impl Supervisor {
                 self.restart_later(self.slots.serving.row.part, proxy.born, proxy.ready);
             }
             Next::FirstFailed => self.first_failed("the proxy ended before it served", ""),
-            Next::Exit(code) => self.own.exit = Some(code),
+            Next::Exit(code) => self.process.exit = Some(code),
             Next::Ends(code) => {
-                tell::ends_all(&mut self.voice, proxy.obeys, ending);
+                tell::ends_all(&mut self.voice, proxy.received_signal, ending);
                 self.end(code);
             }
             Next::Follows => {
@@ -580,26 +609,26 @@ impl Supervisor {
         }
     }
 
-    fn proxy_died(&mut self, proxy: &Running) {
+    fn proxy_died(&mut self, proxy: &RunningRole) {
         if self.old_died() {
             return;
         }
-        if self.versions.kept.is_none() {
-            return self.begin_anew();
+        if self.versions.last_good.is_none() {
+            return self.restart_from_files();
         }
         self.change_failed(None, "the proxy died while it loaded the change");
-        self.went_back("the proxy died, too");
-        if self.versions.kept.is_some() {
+        self.handle_proxy_rollback("the proxy died, too");
+        if self.versions.last_good.is_some() {
             self.restart_later(self.slots.serving.row.part, proxy.born, proxy.ready);
         }
     }
 
     /// Starts from the files again: an adopted role has ended and no stored configuration could
     /// start another one. Its sockets are still open.
-    fn begin_anew(&mut self) {
+    fn restart_from_files(&mut self) {
         self.change_failed(None, "the proxy died while it loaded the change");
         self.abandon_loading();
-        self.give_up_changes();
+        self.refuse_pending_changes();
         self.service.served = false;
         self.settle_in(None);
         let sockets = self.versions.unsettled.take().map(|one| one.sockets);
@@ -613,11 +642,12 @@ impl Supervisor {
     /// Ends the proxy and serves nothing, as before the first version.
     pub(super) fn end_service(&mut self) {
         self.slots.serving.restart_at = None;
-        (self.versions.kept, self.versions.unsettled) = (None, None);
+        (self.versions.last_good, self.versions.unsettled) = (None, None);
         self.service.served = false;
         if let Some(mut proxy) = self.slots.serving.running.take() {
-            proxy.process.end_now();
-            let killed = Ending::Status(std::process::ExitStatus::from_raw(Signal::SIGKILL as i32));
+            proxy.process.kill_and_wait();
+            let killed =
+                ProcessExit::Status(std::process::ExitStatus::from_raw(Signal::SIGKILL as i32));
             tell::ended(&mut self.voice, proxy.process.number(), killed, true);
         }
         self.forget_version();
@@ -628,30 +658,31 @@ impl Supervisor {
         Loading::abandon(&mut self.changing.loading);
     }
 
-    fn hear_commands(&mut self) {
-        let Some(control) = &mut self.doors.control else {
+    fn handle_commands(&mut self) {
+        let Some(control) = &mut self.interfaces.control else {
             return;
         };
-        let heard = control.hear();
+        let heard = control.read_clients();
         for asker in heard.askers {
             self.changing.requests.ask(Some(asker));
         }
         for (client, question) in heard.questions {
             self.pass_on(Asks::Client(client), question);
         }
-        let Some(control) = &mut self.doors.control else {
+        let Some(control) = &mut self.interfaces.control else {
             return;
         };
-        let waits = |asker: &Asker| asker.at != Door::Control || control.knows(asker.id);
+        let waits =
+            |asker: &Asker| asker.at != RequestInterface::Control || control.knows(asker.id);
         if self.changing.requests.forget(waits) {
-            self.give_up_loading();
+            self.abort_loading();
         }
     }
 
-    fn look_at_clock(&mut self) {
+    fn check_deadlines(&mut self) {
         let now = Instant::now();
-        self.doors.notify.look_at_clock(now);
-        self.give_up_questions();
+        self.interfaces.notify.look_at_clock(now);
+        self.expire_requests();
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         if due(self
             .versions
@@ -670,12 +701,12 @@ impl Supervisor {
             && let Some(proxy) = &mut self.slots.serving.running
         {
             // The main loop notices the end of the process.
-            proxy.give_up();
+            proxy.kill_overdue();
             self.service.stop = self.service.stop.map(|stop| Stop {
                 until: None,
                 ..stop
             });
         }
-        self.look_at_slots(now);
+        self.check_slots(now);
     }
 }

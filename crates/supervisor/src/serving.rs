@@ -1,11 +1,11 @@
 //! Start of the proxy role, and the messages to it.
 
 use crate::limits;
-use crate::slot::Running;
+use crate::slot::RunningRole;
 use crate::stop::Stop;
-use crate::version::Version;
-use part::Shared;
-use part::role::{Manner, Message, Plan};
+use crate::version::LoadedVersion;
+use part::SharedFd;
+use part::role::{Manner, SupervisorMessage, VersionPlan};
 use part::row::Entry;
 use part::spawn::{self, StartFailure, Started};
 use rustix::process::Signal;
@@ -16,39 +16,39 @@ use std::path::Path;
 pub fn start(
     entry: Entry,
     program: &Path,
-    version: &Version,
-    state: Option<&Shared>,
-    guard: Option<Option<&Shared>>,
-) -> Result<Running, StartFailure> {
+    version: &LoadedVersion,
+    state: Option<&SharedFd>,
+    guard: Option<Option<&SharedFd>>,
+) -> Result<RunningRole, StartFailure> {
     let personality = version.take.personality;
     let first = |process: &mut Started| {
-        guard.map_or(Ok(()), |listener| process.guard(listener))?;
-        limits::give(process, version.plan(), false)?;
+        guard.map_or(Ok(()), |listener| process.set_survives_supervisor(listener))?;
+        limits::set_limits(process, version.plan(), false)?;
         process.send(&version.message(state), &version.all_descriptors(state))
     };
     let process = spawn::start(program, entry, personality, &[], first)?;
-    Ok(Running::begun(process))
+    Ok(RunningRole::begun(process))
 }
 
 /// Sends a version to the role.
-pub fn give(proxy: &mut Running, version: &Version) -> Result<(), StartFailure> {
+pub fn send_version(proxy: &mut RunningRole, version: &LoadedVersion) -> Result<(), StartFailure> {
     let all = version.all_descriptors(None);
-    give_as(proxy, version.plan(), &version.message(None), &all)
+    send_version_as(proxy, version.plan(), &version.message(None), &all)
 }
 
 /// Sends a version with this plan to the role, in the given message.
-pub fn give_as(
-    proxy: &mut Running,
-    plan: &Plan,
-    message: &Message,
-    descriptors: &[Shared],
+pub fn send_version_as(
+    proxy: &mut RunningRole,
+    plan: &VersionPlan,
+    message: &SupervisorMessage,
+    descriptors: &[SharedFd],
 ) -> Result<(), StartFailure> {
-    limits::give(&proxy.process, plan, proxy.ready)?;
+    limits::set_limits(&proxy.process, plan, proxy.ready)?;
     proxy.process.send(message, descriptors)
 }
 
 /// Makes the role stop in the requested manner.
-pub fn stop(proxy: &mut Running, stop: &Stop) {
+pub fn stop(proxy: &mut RunningRole, stop: &Stop) {
     let manner = match stop.is_soft() {
         true => Manner::Soft,
         false => Manner::Now {

@@ -7,14 +7,14 @@ use crate::crashes::Crashes;
 use crate::directory::Entry as Place;
 use crate::handed::number;
 use crate::state_file::Keep;
-use crate::turn::Turn;
+use crate::turn::ProcessTurn;
 use nix::sys::signal::Signal;
-use part::Shared;
+use part::SharedFd;
 use part::channel::Channel;
-use part::role::{HandedRole, Manner, Message, PartPlan};
+use part::role::{HandedRole, Manner, PartPlan, SupervisorMessage};
 use part::row::{self, Life, RoleRow};
 use part::spawn::Started;
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use rustix::event::PollFd;
 use std::iter;
 use std::ops::{Index, IndexMut};
@@ -22,11 +22,11 @@ use std::time::{Duration, Instant};
 
 /// The configuration of a sidecar role in a version.
 #[derive(Clone)]
-pub struct Given {
+pub struct SidecarConfiguration {
     /// Number of the version.
     pub version: u64,
     /// Payload, which only the role can decode.
-    pub payload: Shared,
+    pub payload: SharedFd,
     /// The supervisor's view of the part.
     pub plan: PartPlan,
     /// True if the version has no proxy.
@@ -34,7 +34,7 @@ pub struct Given {
 }
 
 /// A running role.
-pub struct Running {
+pub struct RunningRole {
     /// The process of the role.
     pub process: Started,
     /// Start time of the process.
@@ -46,7 +46,7 @@ pub struct Running {
     /// True if another supervisor or image started the process.
     pub adopted: bool,
     /// Signal by which the role reported that it ends.
-    pub obeys: Option<Signal>,
+    pub received_signal: Option<Signal>,
     /// Time at which the last helper was started.
     pub helper_at: Option<Instant>,
     /// Helper processes, which run programs of external checks.
@@ -55,46 +55,46 @@ pub struct Running {
     pub leaves_until: Option<Instant>,
     /// True if the role keeps addresses that no other machine takes over, until the proxy has
     /// ended.
-    pub stays: bool,
+    pub keeps_addresses: bool,
     /// Shutdown reason that the role reported.
     pub last_words: String,
     /// The list of missing roles with clients that was sent to this role; None if unknown.
     pub missing: Option<String>,
 }
 
-impl Running {
+impl RunningRole {
     /// Creates the value for a process that was started just now.
-    pub fn begun(process: Started) -> Running {
-        Running {
+    pub fn begun(process: Started) -> RunningRole {
+        RunningRole {
             ready: false,
             adopted: false,
             missing: Some(String::new()),
-            ..Running::adopted(process)
+            ..RunningRole::adopted(process)
         }
     }
 
     /// Creates the value for a process that is ready already.
-    pub fn adopted(process: Started) -> Running {
-        Running {
+    pub fn adopted(process: Started) -> RunningRole {
+        RunningRole {
             process,
             born: Instant::now(),
             ready: true,
             killed: false,
             adopted: true,
-            obeys: None,
+            received_signal: None,
             helper_at: None,
             helpers: Vec::new(),
             leaves_until: None,
-            stays: false,
+            keeps_addresses: false,
             last_words: String::new(),
             missing: None,
         }
     }
 
     /// Creates the value for a process that does not support our messages and waits to be ended.
-    pub fn foreign(process: Started) -> Running {
-        let mut running = Running::adopted(process);
-        running.process.silent = true;
+    pub fn foreign(process: Started) -> RunningRole {
+        let mut running = RunningRole::adopted(process);
+        running.process.is_channel_closed = true;
         running
     }
 
@@ -111,12 +111,12 @@ impl Running {
 
     /// Sends a message without descriptors. Returns whether the message can arrive; if not, the end
     /// of the process is usually noticed soon.
-    pub fn say(&mut self, message: &Message) -> bool {
-        self.process.say(message, &[])
+    pub fn send_message(&mut self, message: &SupervisorMessage) -> bool {
+        self.process.send_message(message, &[])
     }
 
     /// Tells the role to end and to leave everything to its successor.
-    pub fn leave(&mut self, until: Instant) {
+    pub fn ask_to_leave(&mut self, until: Instant) {
         if self.leaves_until.is_none() {
             self.process
                 .stop(Manner::Leave, rustix::process::Signal::TERM);
@@ -130,7 +130,7 @@ impl Running {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         HandedRole {
             pid: self.process.number().cast_unsigned(),
-            process: number(&self.process.end()),
+            process: number(&self.process.exit_descriptor()),
             channel: number(&self.process.channel),
             age_ms: ms(self.born.elapsed()),
             left_ms: left.map(ms),
@@ -138,21 +138,21 @@ impl Running {
     }
 
     /// Kills a role that took too long. The main loop notices its end.
-    pub fn give_up(&mut self) {
+    pub fn kill_overdue(&mut self) {
         self.process.kill();
         self.killed = true;
     }
 }
 
 /// The slot of a role.
-pub struct Slot {
+pub struct RoleSlot {
     /// The properties of the role.
     pub row: &'static RoleRow,
     /// The current process.
-    pub running: Option<Running>,
+    pub running: Option<RunningRole>,
     /// The predecessor: it works until the current process is ready, and is listed until it has
     /// ended.
-    pub before: Option<Running>,
+    pub predecessor: Option<RunningRole>,
     /// Restart delay.
     pub backoff: Backoff,
     /// Unexpected ends of the role's processes.
@@ -164,22 +164,22 @@ pub struct Slot {
     /// True if a process of the role was ready at least once.
     pub served: bool,
     /// Entry and socket on which another supervisor would adopt the role.
-    pub guard: Option<(Place, Shared)>,
+    pub guard: Option<(Place, SharedFd)>,
     /// Configuration that the role should run; None if the version has nothing for it.
-    pub wanted: Option<Given>,
+    pub wanted: Option<SidecarConfiguration>,
     /// Configuration that the role is applying.
-    pub taking: Option<Given>,
+    pub taking: Option<SidecarConfiguration>,
     /// State file of the role.
     pub keep: Option<Keep>,
 }
 
-impl Slot {
+impl RoleSlot {
     /// Creates an empty slot.
-    pub fn of(row: &'static RoleRow) -> Slot {
-        Slot {
+    pub fn of(row: &'static RoleRow) -> RoleSlot {
+        RoleSlot {
             row,
             running: None,
-            before: None,
+            predecessor: None,
             backoff: Backoff::default(),
             crashes: Crashes::default(),
             restart_at: None,
@@ -193,13 +193,13 @@ impl Slot {
     }
 
     /// Returns whether this is the primary role.
-    pub fn serves(&self) -> bool {
+    pub fn is_primary(&self) -> bool {
         matches!(self.row.life, Life::Serves(_))
     }
 
     /// Returns the current process and its predecessor.
-    pub fn all(&self) -> impl Iterator<Item = &Running> {
-        self.running.iter().chain(&self.before)
+    pub fn all(&self) -> impl Iterator<Item = &RunningRole> {
+        self.running.iter().chain(&self.predecessor)
     }
 
     /// Returns whether a process of the role exists.
@@ -219,8 +219,8 @@ impl Slot {
 
     /// Returns whether no message and no change is in progress.
     pub fn is_quiet(&self) -> bool {
-        let quiet = |running: &Running| running.ready && running.process.channel.is_quiet();
-        let settled = self.before.is_none() && self.taking.is_none();
+        let quiet = |running: &RunningRole| running.ready && running.process.channel.is_quiet();
+        let settled = self.predecessor.is_none() && self.taking.is_none();
         settled && self.running.as_ref().is_none_or(quiet)
     }
 
@@ -235,7 +235,7 @@ impl Slot {
     /// Returns the process to check for signs of life, unless it is stopping, and whether its main
     /// loop must respond. A process that is starting or young is still reading its configuration.
     pub fn beating(&mut self) -> Option<(&mut Started, bool)> {
-        let old = self.running.as_ref()?.born.elapsed() >= self.row.beats_after;
+        let old = self.running.as_ref()?.born.elapsed() >= self.row.heartbeat_grace;
         let runs = old && self.process().is_some();
         let stays = self.stop_until.is_none();
         let running = self.running.as_mut().filter(|_| stays)?;
@@ -251,7 +251,7 @@ impl Slot {
 
     /// Returns why the role does not respond, as text.
     pub fn silence(&self) -> String {
-        let what = self.row.entry.what;
+        let what = self.row.entry.display_name;
         match self.pid() {
             _ if self.is_starting() => format!("the {what} is starting"),
             Some(pid) => format!("the {what} (process {pid}) does not respond"),
@@ -260,17 +260,17 @@ impl Slot {
     }
 
     /// Returns the socket on which another supervisor would connect to the role.
-    pub fn listener(&self) -> Option<&Shared> {
+    pub fn listener(&self) -> Option<&SharedFd> {
         self.guard.as_ref().map(|(_, listener)| listener)
     }
 
     /// Tells the role to continue without a supervisor, and sends the socket on which it would be
     /// adopted.
-    pub fn tell_guard(&mut self) {
+    pub fn send_adoption_socket(&mut self) {
         let listener = self.guard.as_ref().map(|(_, listener)| listener);
         if let Some(running) = &mut self.running {
             // If the message cannot be sent, the role has ended; the main loop notices that.
-            let _ = running.process.guard(listener);
+            let _ = running.process.set_survives_supervisor(listener);
         }
     }
 
@@ -281,25 +281,25 @@ impl Slot {
             .as_ref()
             .and_then(|one| one.deadline(self.row.ready_limit));
         let all = [late, self.restart_at, self.stop_until];
-        let leaves = self.all().filter_map(Running::leave_deadline);
+        let leaves = self.all().filter_map(RunningRole::leave_deadline);
         all.into_iter().flatten().chain(leaves).min()
     }
 
     /// Kills processes whose timeout has expired. Returns whether another process must be started
     /// now.
-    pub fn look_at_clock(&mut self, now: Instant, voice: &mut Voice) -> bool {
+    pub fn check_timeouts(&mut self, now: Instant, voice: &mut MessagePrinter) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         // The current process may be leaving, too: without overlap the successor waits for its end.
-        for one in self.running.iter_mut().chain(&mut self.before) {
+        for one in self.running.iter_mut().chain(&mut self.predecessor) {
             if due(one.leave_deadline()) {
-                one.give_up();
+                one.kill_overdue();
             }
         }
-        if let Some(before) = &mut self.before {
+        if let Some(before) = &mut self.predecessor {
             // Messages of the predecessor are dropped.
-            while before.process.hear(voice).is_some() {}
-            if before.process.ended().is_some() {
-                self.before = None;
+            while before.process.receive_message(voice).is_some() {}
+            if before.process.process_exit().is_some() {
+                self.predecessor = None;
             }
         }
         let late = self
@@ -309,7 +309,7 @@ impl Slot {
         if due(late) || due(self.stop_until) {
             self.stop_until = None;
             if let Some(running) = &mut self.running {
-                running.give_up();
+                running.kill_overdue();
             }
         }
         self.restart_at.take_if(|at| *at <= now).is_some()
@@ -321,8 +321,8 @@ impl Slot {
         if let Some(mut running) = self.running.take() {
             running.process.wait_for_end(until);
         }
-        if let Some(mut before) = self.before.take() {
-            before.process.end_now();
+        if let Some(mut before) = self.predecessor.take() {
+            before.process.kill_and_wait();
         }
     }
 }
@@ -330,10 +330,10 @@ impl Slot {
 /// The slots of all roles.
 pub struct Slots {
     /// The primary role.
-    pub serving: Slot,
-    beside: Vec<Slot>,
+    pub serving: RoleSlot,
+    sidecar_slots: Vec<RoleSlot>,
     /// The control role.
-    pub governing: Slot,
+    pub governing: RoleSlot,
 }
 
 impl Default for Slots {
@@ -341,13 +341,13 @@ impl Default for Slots {
         let of = |life: fn(&Life) -> bool| {
             let mut rows = row::all().iter();
             rows.find(|row| life(&row.life))
-                .map(|row| Slot::of(row))
+                .map(|row| RoleSlot::of(row))
                 .expect("the table has such a role")
         };
-        let beside = row::all().iter().filter(|row| row.beside().is_some());
+        let beside = row::all().iter().filter(|row| row.sidecar().is_some());
         Slots {
             serving: of(|life| matches!(life, Life::Serves(_))),
-            beside: beside.map(|row| Slot::of(row)).collect(),
+            sidecar_slots: beside.map(|row| RoleSlot::of(row)).collect(),
             governing: of(|life| matches!(life, Life::Governs(_))),
         }
     }
@@ -355,53 +355,53 @@ impl Default for Slots {
 
 impl Slots {
     /// Returns all slots in the order of the table.
-    pub fn all(&self) -> impl Iterator<Item = &Slot> {
-        let first = iter::once(&self.serving).chain(&self.beside);
+    pub fn all(&self) -> impl Iterator<Item = &RoleSlot> {
+        let first = iter::once(&self.serving).chain(&self.sidecar_slots);
         first.chain(iter::once(&self.governing))
     }
 
     /// Returns all slots in the order of the table.
-    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Slot> {
-        let first = iter::once(&mut self.serving).chain(&mut self.beside);
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut RoleSlot> {
+        let first = iter::once(&mut self.serving).chain(&mut self.sidecar_slots);
         first.chain(iter::once(&mut self.governing))
     }
 
     /// Returns the slots of the sidecar roles.
-    pub fn beside(&self) -> impl Iterator<Item = &Slot> {
-        self.beside.iter()
+    pub fn sidecars(&self) -> impl Iterator<Item = &RoleSlot> {
+        self.sidecar_slots.iter()
     }
 
     /// Returns the descriptors to poll.
     pub fn watched(&self) -> impl Iterator<Item = PollFd<'_>> {
-        let running = self.all().flat_map(Slot::all);
+        let running = self.all().flat_map(RoleSlot::all);
         running.flat_map(|running| running.process.watched())
     }
 
     /// Returns the channels that are open.
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
-        let running = self.all().flat_map(Slot::all);
-        let audible = running.filter(|running| !running.process.silent);
+        let running = self.all().flat_map(RoleSlot::all);
+        let audible = running.filter(|running| !running.process.is_channel_closed);
         audible.map(|running| &running.process.channel)
     }
 
     /// Starts reading the messages of a part's role.
-    pub fn turn(&mut self, part: &str) -> Option<Turn> {
+    pub fn begin_reading(&mut self, part: &str) -> Option<ProcessTurn> {
         let running = self[part].running.as_mut()?;
-        Some(Turn::of(&mut running.process))
+        Some(ProcessTurn::of(&mut running.process))
     }
 }
 
 impl Index<&str> for Slots {
-    type Output = Slot;
+    type Output = RoleSlot;
 
-    fn index(&self, part: &str) -> &Slot {
+    fn index(&self, part: &str) -> &RoleSlot {
         let slot = self.all().find(|slot| slot.row.part == part);
         slot.expect("a part of the table")
     }
 }
 
 impl IndexMut<&str> for Slots {
-    fn index_mut(&mut self, part: &str) -> &mut Slot {
+    fn index_mut(&mut self, part: &str) -> &mut RoleSlot {
         let slot = self.all_mut().find(|slot| slot.row.part == part);
         slot.expect("a part of the table")
     }
@@ -419,29 +419,29 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(2);
 
     /// Creates a slot with a process, and the other end of its channel.
-    fn slot() -> (Slot, Theirs) {
+    fn slot() -> (RoleSlot, Theirs) {
         let (process, theirs) = bed();
-        let running = Some(Running::adopted(process));
-        let slot = Slot {
+        let running = Some(RunningRole::adopted(process));
+        let slot = RoleSlot {
             running,
-            ..Slot::of(&ROW)
+            ..RoleSlot::of(&ROW)
         };
         (slot, theirs)
     }
 
     /// Returns whether a process ends within the time.
-    fn ends_within(running: &mut Option<Running>, time: Duration) -> bool {
+    fn ends_within(running: &mut Option<RunningRole>, time: Duration) -> bool {
         let process = &mut running.as_mut().expect("a process").process;
-        lab::eventually(time, || process.ended().is_some())
+        lab::eventually(time, || process.process_exit().is_some())
     }
 
     /// Returns whether a process is killed.
-    fn ends(running: &mut Option<Running>) -> bool {
+    fn ends(running: &mut Option<RunningRole>) -> bool {
         ends_within(running, Duration::from_secs(20))
     }
 
     /// Returns whether a process continues to run.
-    fn stays(running: &mut Option<Running>) -> bool {
+    fn stays(running: &mut Option<RunningRole>) -> bool {
         !ends_within(running, Duration::from_millis(100))
     }
 
@@ -449,13 +449,16 @@ mod tests {
     fn a_role_that_makes_room_for_the_next_one_is_killed_when_it_takes_too_long() {
         let (mut slot, mut theirs) = slot();
         let until = Instant::now() + LIMIT;
-        slot.running.as_mut().expect("a process").leave(until);
+        slot.running
+            .as_mut()
+            .expect("a process")
+            .ask_to_leave(until);
         let received = theirs.channel.wait(Some(LIMIT)).expect("a message");
-        assert_eq!(received.message, Message::Stop(Manner::Leave));
+        assert_eq!(received.message, SupervisorMessage::Stop(Manner::Leave));
         assert_eq!(slot.deadline(), Some(until));
-        assert!(!slot.look_at_clock(until - Duration::from_millis(1), &mut voice()));
+        assert!(!slot.check_timeouts(until - Duration::from_millis(1), &mut voice()));
         assert!(stays(&mut slot.running));
-        assert!(!slot.look_at_clock(until, &mut voice()));
+        assert!(!slot.check_timeouts(until, &mut voice()));
         assert!(ends(&mut slot.running));
         // No timer is set until the end is noticed.
         assert_eq!(slot.deadline(), None);
@@ -465,7 +468,7 @@ mod tests {
     fn a_role_that_was_not_told_to_leave_is_never_killed_for_its_age() {
         let (mut slot, _theirs) = slot();
         assert_eq!(slot.deadline(), None);
-        assert!(!slot.look_at_clock(Instant::now() + LIMIT * 1000, &mut voice()));
+        assert!(!slot.check_timeouts(Instant::now() + LIMIT * 1000, &mut voice()));
         assert!(stays(&mut slot.running));
     }
 
@@ -473,14 +476,17 @@ mod tests {
     fn a_role_that_is_followed_leaves_in_time_and_its_successor_stays() {
         let (mut slot, _theirs) = slot();
         let (next, _its) = bed();
-        slot.before = slot.running.replace(Running::adopted(next));
+        slot.predecessor = slot.running.replace(RunningRole::adopted(next));
         let until = Instant::now() + LIMIT;
-        slot.before.as_mut().expect("a process").leave(until);
+        slot.predecessor
+            .as_mut()
+            .expect("a process")
+            .ask_to_leave(until);
         assert_eq!(slot.deadline(), Some(until));
         // The first poll kills the process and may already notice its end.
         let gone = || {
-            assert!(!slot.look_at_clock(until, &mut voice()));
-            slot.before.is_none()
+            assert!(!slot.check_timeouts(until, &mut voice()));
+            slot.predecessor.is_none()
         };
         assert!(lab::eventually(Duration::from_secs(20), gone));
         assert!(stays(&mut slot.running));

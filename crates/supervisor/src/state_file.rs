@@ -1,7 +1,7 @@
 //! The state file of a role, which outlives it. The supervisor creates the file and never reads it.
 
 use crate::directory;
-use part::{Shared, memory};
+use part::{SharedFd, memory};
 use rustix::fs::{Mode, OFlags, fstat, open, rename};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -37,7 +37,7 @@ impl From<rustix::io::Errno> for KeepError {
 /// after all processes were killed.
 pub struct Keep {
     path: PathBuf,
-    file: Shared,
+    file: SharedFd,
 }
 
 impl Keep {
@@ -67,7 +67,7 @@ impl Keep {
     }
 
     /// Returns the file.
-    pub fn file(&self) -> &Shared {
+    pub fn file(&self) -> &SharedFd {
         &self.file
     }
 

@@ -4,20 +4,20 @@
 use crate::directory::Instance;
 use crate::keep::KeepError;
 use crate::orphan::AdoptError;
-use crate::slot::Running;
-use crate::version::Version;
+use crate::slot::RunningRole;
+use crate::version::LoadedVersion;
 use nix::sys::signal::Signal;
-use part::before::{Before, Farewell};
+use part::before::{Before, PredecessorSignal};
 use part::identity;
-use part::role::Plan;
-use part::spawn::Ending;
-use part::voice::{Form, Gravity, Voice, counted};
+use part::role::VersionPlan;
+use part::spawn::ProcessExit;
+use part::voice::{Form, Gravity, MessagePrinter, counted};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 /// Reports a role of other files that continues without a supervisor.
-pub fn left_alone(voice: &mut Voice, what: &str, left: &Instance) {
+pub fn left_alone(voice: &mut MessagePrinter, what: &str, left: &Instance) {
     let paths = left.paths.iter();
     let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
     let (process, end) = match left.role() {
@@ -36,14 +36,14 @@ pub fn left_alone(voice: &mut Voice, what: &str, left: &Instance) {
 }
 
 /// Reports the start of a role.
-pub fn forked(voice: &mut Voice, pid: i32) {
+pub fn forked(voice: &mut MessagePrinter, pid: i32) {
     if voice.form() == Form::Haproxy {
         voice.notice(format_args!("New worker ({pid}) forked"));
     }
 }
 
 /// Reports that the first version is in service.
-pub fn serves(voice: &mut Voice, version: &Version) {
+pub fn serves(voice: &mut MessagePrinter, version: &LoadedVersion) {
     match voice.form() {
         Form::Haproxy => voice.notice("Loading success."),
         Form::Keepalived => voice.notice("Startup complete"),
@@ -52,7 +52,7 @@ pub fn serves(voice: &mut Voice, version: &Version) {
 }
 
 /// Describes the load and the addresses of a version.
-fn serving(version: &Version) -> String {
+fn serving(version: &LoadedVersion) -> String {
     let size = size(version);
     if version.is_idle() {
         return "serving nothing: the version has nothing for this node".to_owned();
@@ -64,7 +64,7 @@ fn serving(version: &Version) -> String {
 }
 
 /// Describes the size of a version: addresses, threads, and the objects of other parts.
-pub fn size(version: &Version) -> String {
+pub fn size(version: &LoadedVersion) -> String {
     let plan = version.plan();
     let proxy = (!version.is_without_proxy()).then(|| size_of_proxy(plan));
     let parts = plan.parts.iter().map(|part| part.size.clone());
@@ -76,7 +76,7 @@ pub fn size(version: &Version) -> String {
     all.join("; ")
 }
 
-fn size_of_proxy(plan: &Plan) -> String {
+fn size_of_proxy(plan: &VersionPlan) -> String {
     format!(
         "{} with {}",
         counted(plan.listeners as usize, "address", "addresses"),
@@ -85,7 +85,7 @@ fn size_of_proxy(plan: &Plan) -> String {
 }
 
 /// Reports the start of a reload.
-pub fn reloading(voice: &mut Voice) {
+pub fn reloading(voice: &mut MessagePrinter) {
     match voice.form() {
         Form::Haproxy => voice.notice("Reloading HAProxy"),
         Form::Keepalived => voice.notice("Reloading ..."),
@@ -94,7 +94,7 @@ pub fn reloading(voice: &mut Voice) {
 }
 
 /// Returns the messages about an applied change, one per line.
-pub fn changed(version: &Version) -> Vec<(Gravity, String)> {
+pub fn changed(version: &LoadedVersion) -> Vec<(Gravity, String)> {
     let plan = version.plan();
     let difference = plan.difference.trim_end();
     let mut lines = vec![(
@@ -130,11 +130,11 @@ pub fn as_text(lines: &[(Gravity, String)]) -> String {
 }
 
 /// Reports an applied change.
-pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
+pub fn taken(voice: &mut MessagePrinter, lines: &[(Gravity, String)]) {
     let form = voice.form();
     let shown = |gravity: &Gravity| form == Form::Own || *gravity != Gravity::Notice;
     for (gravity, line) in lines.iter().filter(|(gravity, _)| shown(gravity)) {
-        voice.say(*gravity, line);
+        voice.log_message(*gravity, line);
     }
     if form == Form::Haproxy {
         voice.notice("Loading success.");
@@ -142,7 +142,7 @@ pub fn taken(voice: &mut Voice, lines: &[(Gravity, String)]) {
 }
 
 /// Reports a refused change; the reason was reported before.
-pub fn refused(voice: &mut Voice) {
+pub fn refused(voice: &mut MessagePrinter) {
     match voice.form() {
         Form::Haproxy => voice.warning("Loading failure!"),
         Form::Keepalived => {
@@ -153,7 +153,7 @@ pub fn refused(voice: &mut Voice) {
 }
 
 /// Reports that the supervisor was asked to end.
-pub fn exiting(voice: &mut Voice, soft: bool) {
+pub fn exiting(voice: &mut MessagePrinter, soft: bool) {
     match (voice.form(), soft) {
         (Form::Haproxy, _) => voice.warning("Exiting Master process..."),
         // The address role prints this message.
@@ -166,7 +166,7 @@ pub fn exiting(voice: &mut Voice, soft: bool) {
 }
 
 /// Reports the end of the primary role.
-pub fn ended(voice: &mut Voice, pid: i32, ending: Ending, expected: bool) {
+pub fn ended(voice: &mut MessagePrinter, pid: i32, ending: ProcessExit, expected: bool) {
     match voice.form() {
         Form::Haproxy => haproxy_ended(voice, "Current", pid, ending),
         Form::Own | Form::Keepalived if expected => {}
@@ -178,7 +178,7 @@ pub fn ended(voice: &mut Voice, pid: i32, ending: Ending, expected: bool) {
 }
 
 /// Reports that all processes end because the proxy was ended on purpose.
-pub fn ends_all(voice: &mut Voice, obeys: Option<Signal>, ending: Ending) {
+pub fn ends_all(voice: &mut MessagePrinter, obeys: Option<Signal>, ending: ProcessExit) {
     if voice.form() != Form::Own {
         return;
     }
@@ -192,10 +192,10 @@ pub fn ends_all(voice: &mut Voice, obeys: Option<Signal>, ending: Ending) {
 }
 
 /// Reports the end of a role that finished its connections.
-pub fn former_ended(voice: &mut Voice, pid: i32, ending: Ending) {
+pub fn former_ended(voice: &mut MessagePrinter, pid: i32, ending: ProcessExit) {
     match (voice.form(), ending) {
         (Form::Haproxy, _) => haproxy_ended(voice, "Former", pid, ending),
-        (Form::Own | Form::Keepalived, Ending::Status(status)) if status.success() => {
+        (Form::Own | Form::Keepalived, ProcessExit::Status(status)) if status.success() => {
             voice.notice(format_args!(
                 "the previous proxy (process {pid}) has finished"
             ));
@@ -207,8 +207,8 @@ pub fn former_ended(voice: &mut Voice, pid: i32, ending: Ending) {
     }
 }
 
-fn haproxy_ended(voice: &mut Voice, which: &str, pid: i32, ending: Ending) {
-    let Ending::Status(status) = ending else {
+fn haproxy_ended(voice: &mut MessagePrinter, which: &str, pid: i32, ending: ProcessExit) {
+    let ProcessExit::Status(status) = ending else {
         return voice.warning(format_args!("{which} worker ({pid}) exited"));
     };
     let gravity = match status.success() {
@@ -216,26 +216,26 @@ fn haproxy_ended(voice: &mut Voice, which: &str, pid: i32, ending: Ending) {
         false => Gravity::Alert,
     };
     let (code, name) = haproxy_status(status);
-    voice.say(
+    voice.log_message(
         gravity,
         format_args!("{which} worker ({pid}) exited with code {code} ({name})"),
     );
 }
 
 /// Describes the end of a new program's role during its trial.
-pub fn trial_ended(ending: Ending) -> String {
+pub fn trial_ended(ending: ProcessExit) -> String {
     format!("the proxy of the new program {}", own_ending(ending))
 }
 
 /// Reports an adopted role whose version is unknown.
-pub fn not_known(voice: &mut Voice, error: &KeepError) {
+pub fn not_known(voice: &mut MessagePrinter, error: &KeepError) {
     voice.warning(format_args!(
         "cannot use the version stored by the previous supervisor ({error}); reading the files again"
     ));
 }
 
 /// Reports a role without a supervisor that was not adopted.
-pub fn not_adopted(voice: &mut Voice, error: &AdoptError) {
+pub fn not_adopted(voice: &mut MessagePrinter, error: &AdoptError) {
     voice.warning(format_args!(
         "a proxy with these files has no supervisor, but {error}; starting another one beside it"
     ));
@@ -243,7 +243,7 @@ pub fn not_adopted(voice: &mut Voice, error: &AdoptError) {
 
 /// Reports that the listeners of another program were taken over, or that the program was told to
 /// end.
-pub fn took_over(voice: &mut Voice, before: &Before, asked: &[u32]) {
+pub fn took_over(voice: &mut MessagePrinter, before: &Before, asked: &[u32]) {
     if voice.form() != Form::Own {
         return;
     }
@@ -257,8 +257,8 @@ pub fn took_over(voice: &mut Voice, before: &Before, asked: &[u32]) {
     if !asked.is_empty() {
         let pids: Vec<String> = asked.iter().map(u32::to_string).collect();
         let to = match before.farewell {
-            Farewell::Finish => "finish existing connections",
-            Farewell::End => "end",
+            PredecessorSignal::Finish => "finish existing connections",
+            PredecessorSignal::End => "end",
         };
         words.push(format!("asked process {} to {to}", pids.join(", ")));
     }
@@ -273,7 +273,7 @@ pub fn took_over(voice: &mut Voice, before: &Before, asked: &[u32]) {
 }
 
 /// Reports that this process has executed another program.
-pub fn resumed(voice: &mut Voice) {
+pub fn resumed(voice: &mut MessagePrinter) {
     if voice.form() == Form::Own {
         voice.notice(format_args!(
             "the supervisor is now evenkeel {}",
@@ -283,28 +283,28 @@ pub fn resumed(voice: &mut Voice) {
 }
 
 /// Reports that the state of the previous program image is unusable.
-pub fn not_resumed(voice: &mut Voice, error: &dyn std::fmt::Display) {
+pub fn not_resumed(voice: &mut MessagePrinter, error: &dyn std::fmt::Display) {
     voice.warning(format_args!(
         "cannot read the state of the previous program: {error}"
     ));
 }
 
 /// Reports the start of a sidecar; under keepalived's name this is the address role.
-pub fn role_started(voice: &mut Voice, pid: i32) {
+pub fn role_started(voice: &mut MessagePrinter, pid: i32) {
     if voice.form() == Form::Keepalived {
         voice.notice(format_args!("Starting VRRP child process, pid={pid}"));
     }
 }
 
 /// Reports the adoption of a role whose supervisor has ended.
-pub fn adopted(voice: &mut Voice, what: &str, pid: i32, before: u32) {
+pub fn adopted(voice: &mut MessagePrinter, what: &str, pid: i32, before: u32) {
     voice.notice(format_args!(
         "adopted the {what} (process {pid}) of process {before}, which has ended"
     ));
 }
 
 /// Reports the unexpected end of a sidecar.
-pub fn role_ended(voice: &mut Voice, what: &str, role: &Running, ending: Ending) {
+pub fn role_ended(voice: &mut MessagePrinter, what: &str, role: &RunningRole, ending: ProcessExit) {
     let pid = role.process.number();
     if voice.form() != Form::Keepalived {
         return voice.warning(format_args!(
@@ -312,7 +312,7 @@ pub fn role_ended(voice: &mut Voice, what: &str, role: &Running, ending: Ending)
             ended_with(role, ending)
         ));
     }
-    if let Ending::Status(status) = ending
+    if let ProcessExit::Status(status) = ending
         && let Some(signal) = status.signal()
     {
         let words = signal_words(signal);
@@ -327,15 +327,15 @@ pub fn role_ended(voice: &mut Voice, what: &str, role: &Running, ending: Ending)
 pub const NOT_RUN: u8 = 2;
 
 /// Returns the exit code of the command if its role cannot run.
-pub fn exit_of_role(ending: Ending) -> u8 {
+pub fn exit_of_role(ending: ProcessExit) -> u8 {
     match ending {
-        Ending::Status(status) if status.success() => 0,
+        ProcessExit::Status(status) if status.success() => 0,
         _ => NOT_RUN,
     }
 }
 
 /// Describes how a role ended, with its shutdown reason if there is one.
-pub fn ended_with(role: &Running, ending: Ending) -> String {
+pub fn ended_with(role: &RunningRole, ending: ProcessExit) -> String {
     match role.last_words.as_str() {
         "" => own_ending(ending),
         words => format!("{}: {words}", own_ending(ending)),
@@ -343,10 +343,10 @@ pub fn ended_with(role: &Running, ending: Ending) -> String {
 }
 
 /// Describes how a process ended: `was killed by SIGKILL`.
-pub fn own_ending(ending: Ending) -> String {
+pub fn own_ending(ending: ProcessExit) -> String {
     match ending {
-        Ending::Status(status) => own_status(status),
-        Ending::Unknown => "ended".to_owned(),
+        ProcessExit::Status(status) => own_status(status),
+        ProcessExit::Unknown => "ended".to_owned(),
     }
 }
 
@@ -388,7 +388,7 @@ fn signal_words(signal: i32) -> &'static str {
 }
 
 /// Reports the restart of a role that died.
-pub fn restarts(voice: &mut Voice, wait: Duration, proxy: bool) {
+pub fn restarts(voice: &mut MessagePrinter, wait: Duration, proxy: bool) {
     if voice.form() == Form::Own {
         let when = match wait.is_zero() {
             true => "at once".to_owned(),
@@ -404,14 +404,14 @@ pub fn restarts(voice: &mut Voice, wait: Duration, proxy: bool) {
 }
 
 /// Reports files that are refused at the start.
-pub fn not_begun(voice: &mut Voice) {
+pub fn not_begun(voice: &mut MessagePrinter) {
     if voice.form() == Form::Keepalived {
         voice.notice(format_args!("Stopped {}", identity::keepalived_name()));
     }
 }
 
 /// Reports the end of all processes.
-pub fn all_exited(voice: &mut Voice, exit: u8) {
+pub fn all_exited(voice: &mut MessagePrinter, exit: u8) {
     match voice.form() {
         Form::Haproxy => {
             voice.warning(format_args!("All workers exited. Exiting... ({exit})"));

@@ -1,40 +1,44 @@
 //! A turn of a process in the main loop: its messages and its end.
 
 use part::channel::Received;
-use part::spawn::{Ending, Started};
-use part::voice::Voice;
+use part::spawn::{ProcessExit, Started};
+use part::voice::MessagePrinter;
 use rustix::process::Pid;
 
 /// Maximum number of messages of a process that are read in one turn.
 pub const MESSAGES_MAX: usize = 64;
 
 /// A turn of a process in the main loop.
-pub struct Turn {
+pub struct ProcessTurn {
     pid: Pid,
-    ending: Option<Ending>,
+    ending: Option<ProcessExit>,
     left: usize,
 }
 
-impl Turn {
+impl ProcessTurn {
     /// Begins a turn. The end is checked first: all messages before it can then be read.
-    pub fn of(process: &mut Started) -> Turn {
-        Turn {
+    pub fn of(process: &mut Started) -> ProcessTurn {
+        ProcessTurn {
             pid: process.pid(),
-            ending: process.ended(),
+            ending: process.process_exit(),
             left: MESSAGES_MAX,
         }
     }
 
     /// Returns the next message. None if another process has replaced this one while a message was
     /// handled; that one has its own turn.
-    pub fn next(&mut self, process: Option<&mut Started>, voice: &mut Voice) -> Option<Received> {
+    pub fn next(
+        &mut self,
+        process: Option<&mut Started>,
+        voice: &mut MessagePrinter,
+    ) -> Option<Received> {
         let process = process.filter(|process| process.pid() == self.pid)?;
         self.left = self.left.checked_sub(1)?;
-        process.hear(voice)
+        process.receive_message(voice)
     }
 
     /// Returns how the process ended, if it has ended and was not replaced.
-    pub fn ending(&self, process: Option<&Started>) -> Option<Ending> {
+    pub fn ending(&self, process: Option<&Started>) -> Option<ProcessExit> {
         let same = process.is_some_and(|process| process.pid() == self.pid);
         self.ending.filter(|_| same)
     }
@@ -44,34 +48,39 @@ impl Turn {
 mod tests {
     use super::*;
     use crate::bed::{bed, voice};
-    use part::role::Message;
+    use part::role::SupervisorMessage;
 
     #[test]
     fn a_turn_reads_a_bounded_number_of_messages() {
         let (mut process, mut theirs) = bed();
         for _ in 0..=MESSAGES_MAX {
-            theirs.channel.send(&Message::Pulse, &[]).expect("sent");
+            theirs
+                .channel
+                .send(&SupervisorMessage::Pulse, &[])
+                .expect("sent");
         }
-        let mut turn = Turn::of(&mut process);
+        let mut turn = ProcessTurn::of(&mut process);
         let mut heard = 0;
         while turn.next(Some(&mut process), &mut voice()).is_some() {
             heard += 1;
         }
         assert_eq!(heard, MESSAGES_MAX);
         assert!(turn.ending(Some(&process)).is_none());
-        assert!(process.hear(&mut voice()).is_some());
+        assert!(process.receive_message(&mut voice()).is_some());
     }
 
     #[test]
     fn a_process_that_takes_the_place_of_another_has_its_own_turn() {
         let (mut first, mut theirs) = bed();
         let (mut second, mut its) = bed();
-        its.channel.send(&Message::Pulse, &[]).expect("sent");
+        its.channel
+            .send(&SupervisorMessage::Pulse, &[])
+            .expect("sent");
         theirs.child.kill().expect("a signal");
-        while Turn::of(&mut first).ending.is_none() {
+        while ProcessTurn::of(&mut first).ending.is_none() {
             std::thread::yield_now();
         }
-        let mut turn = Turn::of(&mut first);
+        let mut turn = ProcessTurn::of(&mut first);
         assert!(turn.next(Some(&mut second), &mut voice()).is_none());
         assert!(turn.ending(Some(&second)).is_none());
         assert!(turn.ending(None).is_none());
@@ -80,10 +89,13 @@ mod tests {
     #[test]
     fn what_a_process_said_before_its_end_is_read_with_it() {
         let (mut process, mut theirs) = bed();
-        theirs.channel.send(&Message::Pulse, &[]).expect("sent");
+        theirs
+            .channel
+            .send(&SupervisorMessage::Pulse, &[])
+            .expect("sent");
         theirs.child.kill().expect("a signal");
         let mut turn = loop {
-            let turn = Turn::of(&mut process);
+            let turn = ProcessTurn::of(&mut process);
             if turn.ending.is_some() {
                 break turn;
             }

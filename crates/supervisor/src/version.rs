@@ -1,49 +1,49 @@
 //! A version as the supervisor holds it: the loader's plan, and descriptors that it forwards
 //! unread.
 
-use crate::slot::Given;
-use part::Shared;
-use part::role::{Message, Plan, Take};
+use crate::slot::SidecarConfiguration;
+use part::SharedFd;
+use part::role::{SupervisorMessage, Take, VersionPlan};
 use part::row;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// A version of the configuration.
 #[derive(Debug)]
-pub struct Version {
+pub struct LoadedVersion {
     /// The message for the primary role.
     pub take: Take,
-    bundle: Shared,
-    descriptors: Vec<Shared>,
+    bundle: SharedFd,
+    descriptors: Vec<SharedFd>,
     /// Payloads of the sidecar roles, in the order of the plan. Empty if unknown: payloads are not
     /// stored in a file because they may contain passwords.
-    payloads: Vec<Shared>,
+    payloads: Vec<SharedFd>,
 }
 
-impl Version {
+impl LoadedVersion {
     /// Creates a version. None if the number of descriptors does not match the plan.
-    pub fn new(take: Take, mut descriptors: Vec<OwnedFd>) -> Option<Version> {
-        if descriptors.len() != Version::wanted(&take.plan) {
+    pub fn new(take: Take, mut descriptors: Vec<OwnedFd>) -> Option<LoadedVersion> {
+        if descriptors.len() != LoadedVersion::wanted(&take.plan) {
             return None;
         }
         let own = descriptors.len() - take.plan.parts.len();
         let payloads = descriptors.split_off(own);
         let bundle = descriptors.remove(0);
-        let mut version = Version::of(take, bundle, descriptors);
+        let mut version = LoadedVersion::of(take, bundle, descriptors);
         version.payloads = payloads.into_iter().map(Arc::new).collect();
         Some(version)
     }
 
     /// Returns the number of descriptors of a version with this plan: the bundle, the sockets, and
     /// the payloads of the sidecars.
-    pub fn wanted(plan: &Plan) -> usize {
+    pub fn wanted(plan: &VersionPlan) -> usize {
         plan.descriptors() + 1 + plan.parts.len()
     }
 
     /// Creates a version without payloads. The caller has checked that the bundle and the sockets
     /// match the plan.
-    pub fn of(take: Take, bundle: OwnedFd, descriptors: Vec<OwnedFd>) -> Version {
-        Version {
+    pub fn of(take: Take, bundle: OwnedFd, descriptors: Vec<OwnedFd>) -> LoadedVersion {
+        LoadedVersion {
             take,
             bundle: Arc::new(bundle),
             descriptors: descriptors.into_iter().map(Arc::new).collect(),
@@ -52,10 +52,10 @@ impl Version {
     }
 
     /// Returns the configuration of a part's role, if it is known.
-    pub fn given(&self, part: &str) -> Option<Given> {
+    pub fn given(&self, part: &str) -> Option<SidecarConfiguration> {
         let mut all = self.plan().parts.iter().zip(&self.payloads);
         let (plan, payload) = all.find(|(plan, _)| plan.part == part)?;
-        Some(Given {
+        Some(SidecarConfiguration {
             version: self.take.version,
             payload: payload.clone(),
             plan: plan.clone(),
@@ -65,7 +65,7 @@ impl Version {
 
     /// Returns whether the version configures a part.
     pub fn has(&self, part: &str) -> bool {
-        match row::serves(part) {
+        match row::is_primary(part) {
             true => !self.is_without_proxy(),
             false => self.plan().parts.iter().any(|plan| plan.part == part),
         }
@@ -87,8 +87,8 @@ impl Version {
         self.payloads.is_empty() && !self.plan().parts.is_empty()
     }
 
-    /// Returns the plan that matches the descriptors of [`Version::whole`].
-    pub fn known_plan(&self) -> Plan {
+    /// Returns the plan that matches the descriptors of [`LoadedVersion::whole`].
+    pub fn known_plan(&self) -> VersionPlan {
         let mut plan = self.plan().clone();
         if self.lacks_parts() {
             plan.parts.clear();
@@ -97,24 +97,24 @@ impl Version {
     }
 
     /// Returns all descriptors, in the order in which they were received.
-    pub fn whole(&self) -> Vec<Shared> {
+    pub fn whole(&self) -> Vec<SharedFd> {
         let mut all = self.all_descriptors(None);
         all.extend(self.payloads.iter().cloned());
         all
     }
 
     /// Returns the bundle.
-    pub fn bundle(&self) -> &Shared {
+    pub fn bundle(&self) -> &SharedFd {
         &self.bundle
     }
 
     /// Returns the sockets.
-    pub fn sockets(&self) -> &[Shared] {
+    pub fn sockets(&self) -> &[SharedFd] {
         &self.descriptors
     }
 
     /// Returns the loader's plan.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &VersionPlan {
         &self.take.plan
     }
 
@@ -133,15 +133,15 @@ impl Version {
     }
 
     /// Returns the message for a role, with or without the state of its predecessor.
-    pub fn message(&self, state: Option<&Shared>) -> Message {
-        Message::Take(Box::new(Take {
+    pub fn message(&self, state: Option<&SharedFd>) -> SupervisorMessage {
+        SupervisorMessage::Take(Box::new(Take {
             state: state.is_some(),
             ..self.for_role()
         }))
     }
 
     /// Returns the bundle and the sockets in the order of the message, followed by the state.
-    pub fn all_descriptors(&self, state: Option<&Shared>) -> Vec<Shared> {
+    pub fn all_descriptors(&self, state: Option<&SharedFd>) -> Vec<SharedFd> {
         let mut all = vec![self.bundle.clone()];
         all.extend(self.descriptors.iter().cloned());
         all.extend(state.cloned());
@@ -161,7 +161,7 @@ mod tests {
             command: vec![b'c'; 2_000],
             path: vec![b'p'; 2_000],
         };
-        let plan = Plan {
+        let plan = VersionPlan {
             names: vec!["n".repeat(512); 64],
             fixed: vec!["f".repeat(1_024); 32],
             difference: "d".repeat(8_192),
@@ -172,19 +172,19 @@ mod tests {
                 left_out: vec![u32::MAX; 1_024],
                 missing: Vec::new(),
             },
-            ..Plan::default()
+            ..VersionPlan::default()
         };
         let take = Take {
             plan,
             ..Take::default()
         };
         let bundle = memory::create("test", b"a bundle").expect("memory");
-        let version = Version::of(take, bundle, Vec::new());
+        let version = LoadedVersion::of(take, bundle, Vec::new());
         let trial = TakeTrial {
             take: version.for_role(),
             former: version.for_role(),
         };
-        let packet = Message::TakeTrial(Box::new(trial)).encode(0, 0);
+        let packet = SupervisorMessage::TakeTrial(Box::new(trial)).encode(0, 0);
         assert!(packet.len() <= PACKET_BYTES_MAX, "{}", packet.len());
     }
 }

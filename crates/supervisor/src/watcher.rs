@@ -7,7 +7,7 @@
 
 use crate::settle::Settle;
 use part::role::{Watch, WatchedDirectory};
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
@@ -94,7 +94,7 @@ impl Watcher {
     }
 
     /// Replaces the watched files.
-    pub fn arm(&mut self, watch: Option<Watch>, voice: &mut Voice) {
+    pub fn arm(&mut self, watch: Option<Watch>, voice: &mut MessagePrinter) {
         self.retry_at = None;
         self.wanted = watch;
         let Some(watch) = &self.wanted else {
@@ -244,7 +244,7 @@ fn cannot_watch(path: &[u8], errno: Errno) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use part::voice::Form;
 
     fn watcher(directory: &Path) -> Watcher {
@@ -259,13 +259,13 @@ mod tests {
             ..Watch::default()
         };
         let mut watcher = Watcher::default();
-        watcher.arm(Some(watch), &mut Voice::new(Form::Own, true));
+        watcher.arm(Some(watch), &mut MessagePrinter::new(Form::Own, true));
         watcher
     }
 
     #[test]
     fn what_was_read_while_somebody_wrote_is_read_again_once() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let write = || drop(scratch.write("page", "half").unwrap());
         let mut watcher = watcher(scratch.path());
         let now = Instant::now();

@@ -8,7 +8,7 @@ use super::authorities::Authorities;
 use super::build::{BuildError, Resumption, server_config};
 use super::certified::{Certified, now_s};
 use super::schemes::RestrictedResolver;
-use super::sni::{Entry, Filter, Index, Offer};
+use super::sni::{CertificateCriteria, Entry, Index, SniFilter};
 use super::store::{ConfigLocation, Dependent, Missing, Prepared, Stock};
 use crate::settings::{
     BindTls, CertificateSource, ClientAuth, Parameters, ServerSettings, TlsLine, TlsSide, Verify,
@@ -46,7 +46,7 @@ pub enum AcceptorError {
 /// The listener has no certificate for a client: `strict-sni` is set and the client's SNI is
 /// missing or unknown, or there is no certificate at all. The alert is `unrecognized_name`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refused;
+pub struct MissingCertificate;
 
 /// The certificate and the settings for a handshake.
 #[derive(Clone, Debug)]
@@ -62,11 +62,11 @@ pub type MakeResumption = fn(&BindTls, &ServerSettings) -> Resumption;
 
 /// The acceptor of a listener with `ssl`.
 pub struct Acceptor {
-    words: Arc<BindTls>,
+    options: Arc<BindTls>,
     defaults: TlsSide,
     resumption: MakeResumption,
-    place: ConfigLocation,
-    state: RwLock<Arc<State>>,
+    location: ConfigLocation,
+    state: RwLock<Arc<AcceptorState>>,
 }
 
 impl fmt::Debug for Acceptor {
@@ -77,7 +77,7 @@ impl fmt::Debug for Acceptor {
 
 /// The certificates, and their settings.
 #[derive(Debug, Default)]
-struct State {
+struct AcceptorState {
     index: Index,
     groups: Vec<Group>,
     /// For each CA file and CRL file, the number of certificates that use it.
@@ -98,7 +98,7 @@ struct Shows(Arc<Certified>);
 
 impl ResolvesServerCert for Shows {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(self.0.shown(now_s())))
+        Some(Arc::clone(self.0.certificate_to_present(now_s())))
     }
 }
 
@@ -133,10 +133,10 @@ impl Acceptor {
         stock: &Stock,
     ) -> Result<Acceptor, AcceptorError> {
         let acceptor = Acceptor {
-            words,
+            options: words,
             defaults,
             resumption,
-            place: ConfigLocation::default(),
+            location: ConfigLocation::default(),
             state: RwLock::default(),
         };
         let state = acceptor.make(stock)?;
@@ -146,16 +146,19 @@ impl Acceptor {
 
     /// Sets the position in the file, which is shown to operators.
     pub fn at(self, place: ConfigLocation) -> Acceptor {
-        Acceptor { place, ..self }
+        Acceptor {
+            location: place,
+            ..self
+        }
     }
 
     /// Selects the certificate and the settings for a client.
-    pub fn choose(&self, offer: &Offer<'_>) -> Result<Chosen, Refused> {
+    pub fn choose(&self, offer: &CertificateCriteria<'_>) -> Result<Chosen, MissingCertificate> {
         let index = self.index();
         let found = index.index.choose(offer, !self.strict_sni());
         let Entry {
             config, certified, ..
-        } = found.ok_or(Refused)?;
+        } = found.ok_or(MissingCertificate)?;
         Ok(Chosen {
             config: Arc::clone(config),
             certified: Arc::clone(certified),
@@ -164,12 +167,12 @@ impl Acceptor {
 
     /// `strict-sni`
     pub fn strict_sni(&self) -> bool {
-        self.words.line.side.strict_sni || self.defaults.strict_sni
+        self.options.line.side.strict_sni || self.defaults.strict_sni
     }
 
     /// Returns the options of the line.
     pub fn words(&self) -> &Arc<BindTls> {
-        &self.words
+        &self.options
     }
 
     /// Returns the number of certificates.
@@ -177,27 +180,27 @@ impl Acceptor {
         self.index().index.entries().len()
     }
 
-    fn index(&self) -> Arc<State> {
+    fn index(&self) -> Arc<AcceptorState> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&state)
     }
 
-    fn install(&self, new: State) {
+    fn install(&self, new: AcceptorState) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         *state = Arc::new(new);
     }
 
-    fn make(&self, stock: &Stock) -> Result<State, AcceptorError> {
+    fn make(&self, stock: &Stock) -> Result<AcceptorState, AcceptorError> {
         let mut maker = Maker {
             acceptor: self,
             stock,
             before: self.index(),
-            state: State::default(),
+            state: AcceptorState::default(),
             first: None,
         };
         // Errors of the line itself are reported even if it has no certificate.
-        let own = maker.group(&self.words.line)?;
-        for source in &self.words.sources {
+        let own = maker.group(&self.options.line)?;
+        for source in &self.options.sources {
             match source {
                 CertificateSource::Certificates(names) => maker.bundle(names, own, false)?,
                 CertificateSource::Default(names) => maker.bundle(names, own, true)?,
@@ -214,12 +217,12 @@ impl Acceptor {
 
     /// Returns the handshake settings of a line.
     fn settings(&self, line: &TlsLine, stock: &Stock) -> Result<ServerSettings, AcceptorError> {
-        let own = &self.words.line;
+        let own = &self.options.line;
         let is_own = std::ptr::eq(own, line);
         let side = if is_own {
             own.side.clone()
         } else {
-            over(&own.side, &line.side)
+            override_options(&own.side, &line.side)
         };
         let named = |name: &Option<Box<str>>| {
             name.as_deref()
@@ -252,8 +255,8 @@ impl Acceptor {
                     more.map_or(&own.ca_verify_file, |_| &line.ca_verify_file),
                 )?,
                 crls: crls.map(|name| stock.revocations(name)).transpose()?,
-                ca_ignore_err: self.words.ca_ignore_err,
-                crt_ignore_err: self.words.crt_ignore_err,
+                ca_ignore_err: self.options.ca_ignore_err,
+                crt_ignore_err: self.options.crt_ignore_err,
                 no_ca_names: line.no_ca_names || own.no_ca_names,
             },
             no_tickets: own.side.no_tickets || self.defaults.no_tickets,
@@ -268,7 +271,7 @@ impl Acceptor {
 }
 
 /// Overrides the options of a `bind` line by those of a crt-list line.
-fn over(own: &TlsSide, line: &TlsSide) -> TlsSide {
+fn override_options(own: &TlsSide, line: &TlsSide) -> TlsSide {
     let mut side = own.clone();
     macro_rules! replace {
         ($($field:ident).+) => {
@@ -287,12 +290,12 @@ fn over(own: &TlsSide, line: &TlsSide) -> TlsSide {
     side
 }
 
-/// A [`State`] under construction.
+/// A [`AcceptorState`] under construction.
 struct Maker<'m> {
     acceptor: &'m Acceptor,
     stock: &'m Stock,
-    before: Arc<State>,
-    state: State,
+    before: Arc<AcceptorState>,
+    state: AcceptorState,
     /// Certificates of the first `crt`, the default if no `default-crt` is given.
     first: Option<Vec<u32>>,
 }
@@ -310,7 +313,7 @@ impl Maker<'_> {
         let group = match old {
             Some(group) => group.clone(),
             None => {
-                let resumption = (self.acceptor.resumption)(&self.acceptor.words, &settings);
+                let resumption = (self.acceptor.resumption)(&self.acceptor.options, &settings);
                 let base = server_config(&settings, Arc::new(Nothing), resumption)?;
                 let base = Arc::new(base);
                 Group { settings, base }
@@ -321,7 +324,7 @@ impl Maker<'_> {
     }
 
     fn count_files(&mut self, line: &TlsLine) {
-        let own = &self.acceptor.words.line;
+        let own = &self.acceptor.options.line;
         let named = [
             line.ca_file.as_ref().or(own.ca_file.as_ref()),
             line.ca_verify_file.as_ref().or(own.ca_verify_file.as_ref()),
@@ -336,7 +339,7 @@ impl Maker<'_> {
         &mut self,
         name: &str,
         (group, line): (usize, &TlsLine),
-        filters: &[Filter],
+        filters: &[SniFilter],
     ) -> Result<u32, AcceptorError> {
         let certified = self.stock.certificate(name)?;
         self.count_files(line);
@@ -364,7 +367,7 @@ impl Maker<'_> {
         let mut all = Vec::with_capacity(names.len());
         for name in names {
             let acceptor = self.acceptor;
-            all.push(self.add(name, (group, &acceptor.words.line), &[])?);
+            all.push(self.add(name, (group, &acceptor.options.line), &[])?);
         }
         if default {
             all.iter().for_each(|at| self.state.index.add_default(*at));
@@ -386,7 +389,7 @@ impl Maker<'_> {
         Ok(())
     }
 
-    fn finish(self) -> State {
+    fn finish(self) -> AcceptorState {
         let mut state = self.state;
         if !state.index.has_default() {
             let first = self.first.unwrap_or_default();
@@ -410,10 +413,10 @@ impl Dependent for Acceptor {
 
     fn list_uses(&self, name: &str) -> usize {
         let is = |source: &&CertificateSource| matches!(source, CertificateSource::List(n) if **n == *name);
-        self.words.sources.iter().filter(is).count()
+        self.options.sources.iter().filter(is).count()
     }
 
-    fn needs_first_of(&self, name: &str) -> bool {
+    fn is_default_for_list(&self, name: &str) -> bool {
         !self.strict_sni() && self.list_uses(name) > 0
     }
 
@@ -422,13 +425,13 @@ impl Dependent for Acceptor {
     }
 
     fn names_file(&self, name: &str) -> bool {
-        let line = &self.words.line;
+        let line = &self.options.line;
         let named = [&line.ca_file, &line.ca_verify_file, &line.crl_file];
         named.into_iter().flatten().any(|named| **named == *name)
     }
 
     fn place(&self) -> &ConfigLocation {
-        &self.place
+        &self.location
     }
 }
 

@@ -144,7 +144,7 @@ impl Authorities {
     }
 
     /// Returns the union of both sets.
-    pub fn joined(&self, more: &Authorities) -> Arc<Authorities> {
+    pub fn union_with(&self, more: &Authorities) -> Arc<Authorities> {
         let mut both = Authorities {
             list: Vec::new(),
             anchors: Vec::new(),

@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::io;
 
-use reactor::Socket;
+use reactor::StreamSocket;
 
 /// Capacity of a buffer: four full records and their overhead, bytes.
 pub(super) const CAPACITY: usize = 64 * 1024 + 512;
@@ -25,7 +25,7 @@ pub(super) struct Bytes {
 
 impl Bytes {
     /// Takes an empty buffer from the pool.
-    pub(super) fn take() -> Bytes {
+    pub(super) fn from_pool() -> Bytes {
         let pooled = POOL.try_with(|pool| pool.borrow_mut().pop()).ok().flatten();
         Bytes {
             // New buffers are zeroed; reused ones are not.
@@ -55,7 +55,7 @@ impl Bytes {
     /// Restores the full capacity after `shrink`.
     pub(super) fn expand(&mut self) {
         if self.memory.len() < CAPACITY {
-            let mut whole = Bytes::take();
+            let mut whole = Bytes::from_pool();
             whole.extend(self.filled());
             *self = whole;
         }
@@ -114,7 +114,7 @@ impl Bytes {
     }
 
     /// Reads from a socket into the free space. Returns 0 at the end of the stream.
-    pub(super) fn read_from(&mut self, socket: &Socket) -> io::Result<usize> {
+    pub(super) fn read_from(&mut self, socket: &StreamSocket) -> io::Result<usize> {
         if self.spare().is_empty() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
@@ -125,7 +125,7 @@ impl Bytes {
 
     /// Writes to a socket until the buffer is empty. If the socket is full, the rest stays and the
     /// error is `WouldBlock`.
-    pub(super) fn write_to(&mut self, socket: &Socket, more: bool) -> io::Result<()> {
+    pub(super) fn write_to(&mut self, socket: &StreamSocket, more: bool) -> io::Result<()> {
         while !self.is_empty() {
             let n = socket.try_write_before(self.filled(), more)?;
             self.consume(n);

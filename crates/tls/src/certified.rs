@@ -146,7 +146,7 @@ impl Parts {
             kind,
             ocsp_id: issuer
                 .as_ref()
-                .map(|i| ocsp::certificate_id(&about(&info, i))),
+                .map(|i| ocsp::certificate_id(&ocsp_subject(&info, i))),
             plain: Arc::new(CertifiedKey::new(self.chain.clone(), key)),
             stapled: None,
             info,
@@ -182,7 +182,7 @@ pub fn keys_match(info: &Certificate, key: &dyn SigningKey) -> bool {
 }
 
 /// Returns the subject that an OCSP response is compared with.
-fn about<'a>(leaf: &'a Certificate, issuer: &'a Certificate) -> ocsp::Subject<'a> {
+fn ocsp_subject<'a>(leaf: &'a Certificate, issuer: &'a Certificate) -> ocsp::Subject<'a> {
     let mut key = Der(&issuer.key);
     let bits = key.take(SEQUENCE).and_then(|spki| {
         let mut inside = spki.inside();
@@ -292,7 +292,7 @@ pub fn now_s() -> i64 {
 
 impl Certified {
     fn staple(&mut self, der: &[u8], issuer: &Certificate) -> Result<(), OcspError> {
-        let response = ocsp::Response::parse(der, &about(&self.info, issuer), now_s())?;
+        let response = ocsp::Response::parse(der, &ocsp_subject(&self.info, issuer), now_s())?;
         let stapled = CertifiedKey {
             ocsp: Some(response.der.clone()),
             ..CertifiedKey::clone(&self.plain)
@@ -315,7 +315,7 @@ impl Certified {
 
     /// Returns the certificate to present at this time: an expired OCSP response is left
     /// out.
-    pub fn shown(&self, now_s: i64) -> &Arc<CertifiedKey> {
+    pub fn certificate_to_present(&self, now_s: i64) -> &Arc<CertifiedKey> {
         match &self.stapled {
             Some((stapled, response)) if response.next_update_s > now_s => stapled,
             _ => &self.plain,

@@ -67,7 +67,7 @@ pub struct Failure {
 
 /// The inputs of a verification.
 #[derive(Clone, Copy, Debug)]
-pub struct Question<'a> {
+pub struct ChainVerificationInput<'a> {
     /// The presented certificate, DER.
     pub leaf: &'a [u8],
     /// The other certificates of the peer's chain.
@@ -95,7 +95,7 @@ struct Chain<'t> {
 
 /// Verifies a chain. Reports each error to `tell`, which returns whether it is ignored.
 pub fn verify(
-    question: &Question<'_>,
+    question: &ChainVerificationInput<'_>,
     tell: &mut dyn FnMut(Failure) -> bool,
 ) -> Result<(), Stopped> {
     let Some(leaf) = Certificate::parse(question.leaf) else {
@@ -120,7 +120,10 @@ pub fn verify(
 /// Returns whether OpenSSL would also accept a path to a root that webpki has found. webpki knows
 /// only the name and the key of a root, does not check `keyUsage`, and uses the first CRL that
 /// matches.
-pub fn agrees(way: Vec<Certificate>, question: &Question<'_>) -> bool {
+pub fn is_acceptable_to_openssl(
+    way: Vec<Certificate>,
+    question: &ChainVerificationInput<'_>,
+) -> bool {
     let listed = |certificate: &Certificate| {
         let lists = question.revocations.iter().flat_map(|all| all.iter());
         let mut of = lists.filter(|list| list.issuer == certificate.issuer);
@@ -158,7 +161,7 @@ impl Chain<'_> {
     }
 
     /// Builds the chain from the presented certificate up to a trusted one.
-    fn build(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+    fn build(&mut self, question: &ChainVerificationInput<'_>) -> Result<(), Stopped> {
         let shown = question.others;
         let now_s = question.now_s;
         let mut used = vec![false; shown.len()];
@@ -188,10 +191,10 @@ impl Chain<'_> {
             index.into_iter().for_each(|index| used[index] = true);
             self.certificates.push(issuer.clone());
         }
-        self.judge_top(question)
+        self.check_top(question)
     }
 
-    fn judge_top(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+    fn check_top(&mut self, question: &ChainVerificationInput<'_>) -> Result<(), Stopped> {
         let depth = self.certificates.len() - 1;
         let top = self.top();
         let is_root = top.looks_self_signed();
@@ -214,7 +217,7 @@ impl Chain<'_> {
     }
 
     /// Checks the extensions: key usage, extended key usage, and path length.
-    fn extensions(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+    fn extensions(&mut self, question: &ChainVerificationInput<'_>) -> Result<(), Stopped> {
         let mut below = 0;
         for depth in 0..self.certificates.len() {
             let certificate = &self.certificates[depth];
@@ -258,7 +261,7 @@ impl Chain<'_> {
         Ok(())
     }
 
-    fn revocations(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+    fn revocations(&mut self, question: &ChainVerificationInput<'_>) -> Result<(), Stopped> {
         let Some(lists) = question.revocations else {
             return Ok(());
         };
@@ -320,7 +323,10 @@ impl Chain<'_> {
     }
 
     /// Verifies signatures and validity from the top of the chain down.
-    fn signatures_and_times(&mut self, question: &Question<'_>) -> Result<(), Stopped> {
+    fn signatures_and_times(
+        &mut self,
+        question: &ChainVerificationInput<'_>,
+    ) -> Result<(), Stopped> {
         let mut top = self.certificates.len() - 1;
         if !self.top().looks_self_signed() {
             match top {

@@ -77,7 +77,7 @@ struct Made {
 
 /// Names in the store of the files that a `server` line uses.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Files {
+pub struct ServerLineFiles {
     /// `crt`
     pub certificate: Option<Box<str>>,
     /// `ca-file`
@@ -90,9 +90,9 @@ pub struct Files {
 #[derive(Debug)]
 pub struct Connector {
     /// True once the server was removed: the connector then uses no file of the store.
-    gone: AtomicBool,
-    place: ConfigLocation,
-    files: Files,
+    is_removed: AtomicBool,
+    location: ConfigLocation,
+    files: ServerLineFiles,
     made: RwLock<Arc<Made>>,
 }
 
@@ -107,18 +107,18 @@ impl Connector {
     pub fn new(settings: ClientSettings) -> Result<Connector, BuildError> {
         let config = Arc::new(client_config(&settings)?);
         Ok(Connector {
-            gone: AtomicBool::new(false),
-            place: ConfigLocation::default(),
-            files: Files::default(),
+            is_removed: AtomicBool::new(false),
+            location: ConfigLocation::default(),
+            files: ServerLineFiles::default(),
             made: RwLock::new(Arc::new(Made { settings, config })),
         })
     }
 
     /// Returns a copy that is bound to its position in the file, and to the files of the
     /// store that it uses.
-    pub fn at(self, place: ConfigLocation, files: Files) -> Connector {
+    pub fn at(self, place: ConfigLocation, files: ServerLineFiles) -> Connector {
         Connector {
-            place,
+            location: place,
             files,
             ..self
         }
@@ -130,8 +130,8 @@ impl Connector {
     }
 
     /// Marks the server as removed, so that its files may be removed, too.
-    pub fn let_go(&self) {
-        self.gone.store(true, Ordering::Relaxed);
+    pub fn release_files(&self) {
+        self.is_removed.store(true, Ordering::Relaxed);
     }
 
     fn made(&self) -> Arc<Made> {
@@ -200,7 +200,7 @@ impl Dependent for Connector {
     }
 
     fn certificate_uses(&self, name: &str) -> usize {
-        if self.gone.load(Ordering::Relaxed) {
+        if self.is_removed.load(Ordering::Relaxed) {
             return 0;
         }
         usize::from(self.files.certificate.as_deref() == Some(name))
@@ -216,7 +216,7 @@ impl Dependent for Connector {
     }
 
     fn names_file(&self, name: &str) -> bool {
-        if self.gone.load(Ordering::Relaxed) {
+        if self.is_removed.load(Ordering::Relaxed) {
             return false;
         }
         let named = [&self.files.authorities, &self.files.crls];
@@ -224,7 +224,7 @@ impl Dependent for Connector {
     }
 
     fn place(&self) -> &ConfigLocation {
-        &self.place
+        &self.location
     }
 }
 
@@ -326,7 +326,7 @@ impl ServerCertVerifier for ServerVerifier {
         belief.verify(end_entity, intermediates, now)?;
         let sent = (*server_name != no_name()).then(|| server_name.to_str());
         let wanted = sent.as_deref().or(self.host.as_deref());
-        if wanted.is_none_or(|name| hostname::is_for(end_entity, name)) {
+        if wanted.is_none_or(|name| hostname::is_valid_for(end_entity, name)) {
             return Ok(ServerCertVerified::assertion());
         }
         let failure = Failure {

@@ -46,7 +46,7 @@ pub struct Counted(());
 impl Counted {
     /// Counts a connection. None if there are already `most` (`maxsslconn`).
     pub fn new(most: Option<u32>) -> Option<Counted> {
-        if !COUNTERS.connections.up_to(most.unwrap_or(0)) {
+        if !COUNTERS.connections.increment_below(most.unwrap_or(0)) {
             return None;
         }
         COUNTERS.total.fetch_add(1, Relaxed);
@@ -56,6 +56,6 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        COUNTERS.connections.down();
+        COUNTERS.connections.decrement();
     }
 }

@@ -1,14 +1,14 @@
 //! Crt-lists: the tokens of their lines, and the lists as operators display and change them. The
 //! keywords of `bind` define the options in the brackets.
 
-use super::sni::Filter;
+use super::sni::SniFilter;
 use crate::settings::TlsLine;
 use std::fmt;
 use std::ops::Range;
 
 /// Tokens of a line of a list, as byte ranges in the text.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Words {
+pub struct CrtListTokens {
     /// The certificate.
     pub certificate: Range<usize>,
     /// Options in brackets.
@@ -31,8 +31,8 @@ pub enum LineError {
 }
 
 /// Splits a line of a text into tokens. None for an empty line or a comment.
-pub fn words(text: &[u8], line: Range<usize>) -> Result<Option<Words>, LineError> {
-    let mut words = Words::default();
+pub fn words(text: &[u8], line: Range<usize>) -> Result<Option<CrtListTokens>, LineError> {
+    let mut words = CrtListTokens::default();
     let (mut seen, mut brackets, mut inside) = (false, false, false);
     let mut at = line.start;
     while at < line.end {
@@ -82,18 +82,18 @@ pub struct Entry {
     /// The options in brackets, as written.
     pub option_words: Box<str>,
     /// The filters.
-    pub filters: Vec<Filter>,
+    pub filters: Vec<SniFilter>,
 }
 
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.certificate)?;
-        self.rest(f)
+        self.fmt_options_and_filters(f)
     }
 }
 
 impl Entry {
-    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_options_and_filters(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.option_words.is_empty() {
             write!(f, " [{}]", self.option_words)?;
         }
@@ -105,7 +105,7 @@ impl Entry {
         struct Rest<'e>(&'e Entry);
         impl fmt::Display for Rest<'_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.rest(f)
+                self.0.fmt_options_and_filters(f)
             }
         }
         format!("{}:{}{}", self.certificate, self.line, Rest(self))

@@ -20,7 +20,7 @@ pub enum Failure {
     /// The input is plain HTTP.
     Http,
     /// The local settings refuse the ClientHello, for its name or another property.
-    Refused(Refusal),
+    Refused(ClientHelloAlert),
     /// The connection limit `maxsslconn` is reached.
     TooMany,
     /// The peers have no common parameters, or one does not trust the other.
@@ -32,22 +32,22 @@ pub type Agreed = (ProtocolVersion, CipherSuite);
 
 /// The alert with which a ClientHello is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal(pub u8);
+pub struct ClientHelloAlert(pub u8);
 
-impl Refusal {
+impl ClientHelloAlert {
     /// There is no certificate for the name.
-    pub const UNRECOGNIZED_NAME: Refusal = Refusal(112);
+    pub const UNRECOGNIZED_NAME: ClientHelloAlert = ClientHelloAlert(112);
     /// There is no common version.
-    pub const PROTOCOL_VERSION: Refusal = Refusal(70);
+    pub const PROTOCOL_VERSION: ClientHelloAlert = ClientHelloAlert(70);
     /// There are no common parameters.
-    pub const HANDSHAKE_FAILURE: Refusal = Refusal(40);
+    pub const HANDSHAKE_FAILURE: ClientHelloAlert = ClientHelloAlert(40);
     /// An internal failure prevents the handshake.
-    pub const INTERNAL_ERROR: Refusal = Refusal(80);
+    pub const INTERNAL_ERROR: ClientHelloAlert = ClientHelloAlert(80);
 }
 
 /// Error numbers of a failure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Broken {
+pub struct FailureCodes {
     /// HAProxy's error number, the value of `fc_err`.
     pub connection: u8,
     /// OpenSSL's reason. `ssl_fc_err` combines it with the library number. 0 means none.
@@ -119,7 +119,7 @@ const ALERTS: &[(u8, &str)] = &[
 ];
 const ALERTS_FROM: u16 = 1000;
 
-impl Broken {
+impl FailureCodes {
     /// Returns OpenSSL's error number including the library. 0 means none.
     pub fn library(self) -> u32 {
         match self.reason {
@@ -130,8 +130,8 @@ impl Broken {
 
     /// Returns the error of a server connection: HAProxy has one number for all TLS
     /// errors there.
-    pub fn at_server(self) -> Broken {
-        Broken {
+    pub fn for_server_connection(self) -> FailureCodes {
+        FailureCodes {
             connection: connection::HANDSHAKE,
             ..self
         }
@@ -169,15 +169,17 @@ impl Broken {
 
 impl Failure {
     /// Returns the error numbers.
-    pub fn broken(&self) -> Broken {
-        let of = |connection, reason| Broken { connection, reason };
+    pub fn broken(&self) -> FailureCodes {
+        let of = |connection, reason| FailureCodes { connection, reason };
         match self {
             Failure::Nothing | Failure::Closed => of(connection::CLOSED, 0),
             Failure::Timeout => of(connection::TIMEOUT, 0),
             Failure::TooMany => of(connection::TOO_MANY, 0),
             Failure::Foreign => of(connection::HANDSHAKE, 0x10b),
             Failure::Http => of(connection::HANDSHAKE, 0x9c),
-            Failure::Refused(Refusal::PROTOCOL_VERSION) => of(connection::HANDSHAKE, 0x102),
+            Failure::Refused(ClientHelloAlert::PROTOCOL_VERSION) => {
+                of(connection::HANDSHAKE, 0x102)
+            }
             Failure::Refused(_) => of(connection::HANDSHAKE, 0xea),
             Failure::Tls(error, verified, _) => match verified.refused {
                 Some(failure) if failure.depth > 0 => of(connection::AUTHORITY, 0x86),
@@ -264,7 +266,7 @@ mod tests {
             "34 SSL handshake failure error:0A00009C:SSL routines::http request"
         );
         assert_eq!(
-            told(Failure::Refused(Refusal::UNRECOGNIZED_NAME)),
+            told(Failure::Refused(ClientHelloAlert::UNRECOGNIZED_NAME)),
             "34 SSL handshake failure error:0A0000EA:SSL routines::callback failed"
         );
         assert_eq!(told(Failure::Timeout), "26 Timeout during SSL handshake ");
@@ -272,7 +274,7 @@ mod tests {
             told(Failure::Nothing),
             "24 Connection closed during SSL handshake "
         );
-        assert_eq!(Broken::default().words(), "Success");
-        assert_eq!(Broken::default().library(), 0);
+        assert_eq!(FailureCodes::default().words(), "Success");
+        assert_eq!(FailureCodes::default().library(), 0);
     }
 }

@@ -2,7 +2,7 @@
 //! this code transfers its records and sends an alert on failure. Only a complete handshake yields
 //! a [`Session`].
 
-pub use super::failure::{Agreed, Failure, Refusal};
+pub use super::failure::{Agreed, ClientHelloAlert, Failure};
 
 use super::bytes::Bytes;
 use super::counters::Counted;
@@ -14,7 +14,7 @@ use super::session::{Established, LaterKeys, Records, Session, alert};
 use super::verify::{Verified, with_outcome};
 use super::{tickets, turn};
 use crate::settings::TlsDefaults;
-use reactor::{Instant, Socket, with_deadline};
+use reactor::{Instant, StreamSocket, with_deadline};
 use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
@@ -27,12 +27,12 @@ use std::sync::Arc;
 const STEP_MAX: usize = 18 * 1024;
 
 /// Makes the failure for an error of rustls before anything was verified.
-fn untried(error: rustls::Error) -> Failure {
+fn failure_before_verification(error: rustls::Error) -> Failure {
     Failure::Tls(error, Verified::default(), None)
 }
 
 /// Next action after a step of rustls.
-enum Step {
+enum HandshakeStep {
     /// Make another step.
     Again,
     /// Read more bytes from the peer.
@@ -61,7 +61,7 @@ macro_rules! records {
                 Err(error) => failed = Some(error),
             }
         }
-        failed.map_or(Ok(Step::Again), Err)
+        failed.map_or(Ok(HandshakeStep::Again), Err)
     }};
 }
 
@@ -76,7 +76,7 @@ macro_rules! step {
                 match data.encode($moving.outgoing.spare()) {
                     Ok(n) => {
                         $moving.outgoing.commit(n);
-                        Ok(Step::Again)
+                        Ok(HandshakeStep::Again)
                     }
                     Err(_) => Err(rustls::Error::General("a record did not fit".into())),
                 }
@@ -84,7 +84,7 @@ macro_rules! step {
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 // Written to the socket before anything is awaited.
                 data.done();
-                Ok(Step::Again)
+                Ok(HandshakeStep::Again)
             }
             Ok(ConnectionState::ReadTraffic(mut data)) => records!(data, $moving, discard),
             $(
@@ -92,9 +92,9 @@ macro_rules! step {
                 // replay of recorded traffic until then.
                 Ok(ConnectionState::$early(mut data)) => records!(data, $moving, discard),
             )?
-            Ok(ConnectionState::BlockedHandshake) => Ok(Step::Read),
-            Ok(ConnectionState::WriteTraffic(_)) => Ok(Step::Done),
-            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(Step::Closed),
+            Ok(ConnectionState::BlockedHandshake) => Ok(HandshakeStep::Read),
+            Ok(ConnectionState::WriteTraffic(_)) => Ok(HandshakeStep::Done),
+            Ok(ConnectionState::PeerClosed | ConnectionState::Closed) => Ok(HandshakeStep::Closed),
             Ok(_) => Err(rustls::Error::General("an unknown state".into())),
             Err(error) => Err(error),
         };
@@ -111,11 +111,11 @@ impl Party {
         }
     }
 
-    fn step(&mut self, moving: &mut Moving) -> Result<Step, rustls::Error> {
+    fn step(&mut self, moving: &mut Moving) -> Result<HandshakeStep, rustls::Error> {
         // Stops before any further record of the peer is decrypted: from here on this crate handles
         // the records.
         if !self.common().is_handshaking() && !self.common().wants_write() {
-            return Ok(Step::Done);
+            return Ok(HandshakeStep::Done);
         }
         match self {
             Party::Server(connection) => step!(connection, moving, ReadEarlyData),
@@ -200,7 +200,7 @@ struct Moving {
 const RETRY: [u8; 8] = [0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11];
 
 /// Extracts the interesting fields if the bytes begin with the record of a hello.
-fn look(clear: &mut Clear, bytes: &[u8]) {
+fn extract_hello(clear: &mut Clear, bytes: &[u8]) {
     let mut cursor = Cursor(bytes);
     let record = (
         cursor.number(1),
@@ -243,8 +243,8 @@ impl Moving {
         self.outgoing.shrink();
     }
 
-    async fn flush(&mut self, socket: &Socket) -> io::Result<()> {
-        look(&mut self.clear, self.outgoing.filled());
+    async fn flush(&mut self, socket: &StreamSocket) -> io::Result<()> {
+        extract_hello(&mut self.clear, self.outgoing.filled());
         loop {
             match self.outgoing.write_to(socket, false) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => socket.writable().await,
@@ -254,7 +254,7 @@ impl Moving {
     }
 
     /// Makes space for the output of one step of rustls.
-    async fn make_room(&mut self, socket: &Socket) -> io::Result<()> {
+    async fn make_room(&mut self, socket: &StreamSocket) -> io::Result<()> {
         if self.outgoing.spare().len() < STEP_MAX {
             self.flush(socket).await?;
             self.outgoing.expand();
@@ -265,7 +265,7 @@ impl Moving {
     /// Waits for more bytes and for a turn. Returns the number of bytes, 0 at the end. Meanwhile
     /// only received bytes hold memory, because peers may be slow and thousands may connect at
     /// once.
-    async fn fill(&mut self, socket: &Socket) -> io::Result<usize> {
+    async fn fill(&mut self, socket: &StreamSocket) -> io::Result<usize> {
         self.shrink();
         loop {
             socket.readable().await;
@@ -274,7 +274,7 @@ impl Moving {
             self.incoming.compact();
             match self.incoming.read_from(socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    turn::unused();
+                    turn::return_slot();
                     self.incoming.shrink();
                 }
                 other => return other,
@@ -283,7 +283,7 @@ impl Moving {
     }
 
     /// Sends an unencrypted alert before the handshake begins, if there is space.
-    fn alert(&mut self, socket: &Socket, code: u8) {
+    fn alert(&mut self, socket: &StreamSocket, code: u8) {
         let record = [kind::ALERT, 3, 3, 0, 2, alert::FATAL, code];
         self.outgoing.expand();
         if self.outgoing.extend(&record) {
@@ -316,9 +316,9 @@ impl Terms {
 /// Makes the handshake with a client. `input` has the bytes that were already read from it;
 /// `choose` selects the settings for its hello.
 pub async fn accept(
-    socket: &Socket,
+    socket: &StreamSocket,
     input: &[u8],
-    choose: impl FnOnce(&Hello<'_>) -> Result<Arc<ServerConfig>, Refusal>,
+    choose: impl FnOnce(&Hello<'_>) -> Result<Arc<ServerConfig>, ClientHelloAlert>,
     terms: Terms,
 ) -> Result<(Session, Info), Failure> {
     with_deadline(terms.deadline, async {
@@ -331,8 +331,9 @@ pub async fn accept(
             }
         }
         let (config, sni) = hello(socket, &mut moving, choose).await?;
-        let connection = UnbufferedServerConnection::new(config).map_err(untried)?;
-        drive(socket, moving, Party::Server(connection), sni, terms).await
+        let connection =
+            UnbufferedServerConnection::new(config).map_err(failure_before_verification)?;
+        run_handshake(socket, moving, Party::Server(connection), sni, terms).await
     })
     .await
     .unwrap_or(Err(Failure::Timeout))
@@ -340,7 +341,7 @@ pub async fn accept(
 
 /// Makes the handshake with a server over an established connection.
 pub async fn connect(
-    socket: &Socket,
+    socket: &StreamSocket,
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     sni: Option<Box<str>>,
@@ -348,8 +349,9 @@ pub async fn connect(
 ) -> Result<(Session, Info), Failure> {
     with_deadline(terms.deadline, async {
         turn::wait().await;
-        let connection = UnbufferedClientConnection::new(config, name).map_err(untried)?;
-        drive(socket, Moving::new(), Party::Client(connection), sni, terms).await
+        let connection =
+            UnbufferedClientConnection::new(config, name).map_err(failure_before_verification)?;
+        run_handshake(socket, Moving::new(), Party::Client(connection), sni, terms).await
     })
     .await
     .unwrap_or(Err(Failure::Timeout))
@@ -357,15 +359,15 @@ pub async fn connect(
 
 /// Reads the ClientHello and selects the settings for it.
 async fn hello(
-    socket: &Socket,
+    socket: &StreamSocket,
     moving: &mut Moving,
-    choose: impl FnOnce(&Hello<'_>) -> Result<Arc<ServerConfig>, Refusal>,
+    choose: impl FnOnce(&Hello<'_>) -> Result<Arc<ServerConfig>, ClientHelloAlert>,
 ) -> Result<(Arc<ServerConfig>, Option<Box<str>>), Failure> {
     loop {
         match assemble(moving.incoming.filled()) {
             Assembled::Whole(body) => {
                 let hello = Hello::of_body(&body);
-                let Some(hello) = hello.filter(Hello::names_one_host_at_most) else {
+                let Some(hello) = hello.filter(Hello::has_unambiguous_host) else {
                     moving.alert(socket, 50);
                     return Err(Failure::Foreign);
                 };
@@ -400,7 +402,7 @@ async fn hello(
 }
 
 /// Responds to input that is not a ClientHello: a peer with TLS gets an alert, others get nothing.
-fn foreign(socket: &Socket, moving: &mut Moving) -> Failure {
+fn foreign(socket: &StreamSocket, moving: &mut Moving) -> Failure {
     const UNEXPECTED_MESSAGE: u8 = 10;
     let speaks_tls = matches!(
         moving.incoming.filled(),
@@ -420,8 +422,8 @@ fn foreign(socket: &Socket, moving: &mut Moving) -> Failure {
 }
 
 /// Transfers records until the handshake is complete or has failed.
-async fn drive(
-    socket: &Socket,
+async fn run_handshake(
+    socket: &StreamSocket,
     mut moving: Moving,
     mut party: Party,
     sni: Option<Box<str>>,
@@ -432,11 +434,11 @@ async fn drive(
     let broken = |_: io::Error| Failure::Closed;
     loop {
         moving.make_room(socket).await.map_err(broken)?;
-        look(&mut moving.clear, moving.incoming.filled());
+        extract_hello(&mut moving.clear, moving.incoming.filled());
         let mut secrets = std::mem::take(&mut moving.secrets);
         let (step, outcome) = with_outcome(|| {
             with_secrets(&mut secrets, || {
-                tickets::with_beginning(&mut began_s, || party.step(&mut moving))
+                tickets::with_session_start(&mut began_s, || party.step(&mut moving))
             })
         });
         moving.secrets = secrets;
@@ -444,10 +446,10 @@ async fn drive(
             verified = outcome;
         }
         match step {
-            Ok(Step::Again) => {}
-            Ok(Step::Done) => break,
-            Ok(Step::Closed) => return Err(Failure::Closed),
-            Ok(Step::Read) => {
+            Ok(HandshakeStep::Again) => {}
+            Ok(HandshakeStep::Done) => break,
+            Ok(HandshakeStep::Closed) => return Err(Failure::Closed),
+            Ok(HandshakeStep::Read) => {
                 moving.flush(socket).await.map_err(broken)?;
                 match moving.fill(socket).await {
                     Ok(0) | Err(_) => return Err(Failure::Closed),
@@ -463,24 +465,32 @@ async fn drive(
                         break;
                     }
                 }
-                without_certificate(&error, agreed, &mut moving);
+                send_missing_certificate_alert(&error, agreed, &mut moving);
                 let _ = moving.outgoing.write_to(socket, false);
                 return Err(Failure::Tls(error, verified, agreed));
             }
         }
     }
     moving.flush(socket).await.map_err(broken)?;
-    let mut info = party.info(sni, verified).map_err(untried)?;
+    let mut info = party
+        .info(sni, verified)
+        .map_err(failure_before_verification)?;
     info.clear = Some(Box::new(std::mem::take(&mut moving.clear)));
     let secrets = std::mem::take(&mut moving.secrets);
     info.secrets = (!secrets.is_empty()).then(|| Box::new(secrets));
-    let session = party.establish(moving, terms).map_err(untried)?;
+    let session = party
+        .establish(moving, terms)
+        .map_err(failure_before_verification)?;
     Ok((session, info))
 }
 
 /// Sends the alert for a missing required certificate in TLS 1.3 only. Earlier versions
 /// have no such alert, but rustls sends the new one regardless.
-fn without_certificate(error: &rustls::Error, agreed: Option<Agreed>, moving: &mut Moving) {
+fn send_missing_certificate_alert(
+    error: &rustls::Error,
+    agreed: Option<Agreed>,
+    moving: &mut Moving,
+) {
     const CERTIFICATE_REQUIRED: u8 = 116;
     let older = agreed.is_some_and(|(version, _)| version == ProtocolVersion::TLSv1_2);
     if !older || *error != rustls::Error::NoCertificatesPresented {
@@ -489,6 +499,6 @@ fn without_certificate(error: &rustls::Error, agreed: Option<Agreed>, moving: &m
     if let [.., kind::ALERT, 3, 3, 0, 2, alert::FATAL, code] = moving.outgoing.filled_mut()
         && *code == CERTIFICATE_REQUIRED
     {
-        *code = Refusal::HANDSHAKE_FAILURE.0;
+        *code = ClientHelloAlert::HANDSHAKE_FAILURE.0;
     }
 }

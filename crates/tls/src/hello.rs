@@ -113,7 +113,7 @@ impl<'b> Hello<'b> {
 
     /// Returns whether it has no SNI, or exactly one host name: anything else is
     /// ambiguous, and OpenSSL ignores it, too.
-    pub fn names_one_host_at_most(&self) -> bool {
+    pub fn has_unambiguous_host(&self) -> bool {
         let Some(mut content) = self.extension(0) else {
             return true;
         };
@@ -328,7 +328,7 @@ mod tests {
     fn a_list_of_names_is_one_host_or_nothing() {
         let is_sound = |content: &[u8]| {
             let sent = message(&extension(0, content));
-            Hello::of_body(&sent[4..]).unwrap().names_one_host_at_most()
+            Hello::of_body(&sent[4..]).unwrap().has_unambiguous_host()
         };
         assert!(is_sound(b"\0\x04\0\0\x01a"));
         for content in [
@@ -349,7 +349,7 @@ mod tests {
             assert!(!is_sound(content), "{content:?}");
         }
         let none = message(b"");
-        assert!(Hello::of_body(&none[4..]).unwrap().names_one_host_at_most());
+        assert!(Hello::of_body(&none[4..]).unwrap().has_unambiguous_host());
     }
 
     proptest::proptest! {

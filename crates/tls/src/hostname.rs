@@ -14,7 +14,7 @@ const IP_ADDRESS: u8 = 0x87;
 const COMMON_NAME: [u8; 3] = [0x55, 4, 3];
 
 /// Returns whether a certificate is valid for this host name or address.
-pub fn is_for(der: &[u8], name: &str) -> bool {
+pub fn is_valid_for(der: &[u8], name: &str) -> bool {
     let Some(certificate) = Certificate::parse(der) else {
         return false;
     };
@@ -93,11 +93,11 @@ mod tests {
         };
         let issued = authority.issue(&leaf).expect("issued");
         for good in ["www.example.com", "192.0.2.7", "::1", "Inside.example"] {
-            assert!(is_for(&issued.der, good), "{good}");
+            assert!(is_valid_for(&issued.der, good), "{good}");
         }
         for bad in ["example.com", "192.0.2.8", "::2", "root"] {
-            assert!(!is_for(&issued.der, bad), "{bad}");
+            assert!(!is_valid_for(&issued.der, bad), "{bad}");
         }
-        assert!(!is_for(b"no certificate", "a"));
+        assert!(!is_valid_for(b"no certificate", "a"));
     }
 }

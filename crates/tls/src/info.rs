@@ -1,8 +1,8 @@
 //! The facts about a TLS connection after its handshake, for fetches and logs. Nothing
 //! here decides anything.
 
-use super::failure::Broken;
 use super::failure::Failure;
+use super::failure::FailureCodes;
 use super::hello::Hello;
 use super::keylog::Secrets;
 use super::verify::Verified;
@@ -36,13 +36,13 @@ pub struct Info {
     /// Certificate that was presented to the client.
     pub own_certificate: Option<Arc<CertifiedKey>>,
     /// The offer of the client, if `tune.ssl.capture-buffer-size` is set.
-    pub offer: Option<Box<Offer>>,
+    pub offer: Option<Box<ClientHelloOffer>>,
     /// The plaintext fields of both hellos, if known.
     pub clear: Option<Box<Clear>>,
     /// Session secrets, if `tune.ssl.keylog` is set.
     pub secrets: Option<Box<Secrets>>,
     /// Reason for a failed handshake, for its log line.
-    pub broken: Option<Broken>,
+    pub broken: Option<FailureCodes>,
 }
 
 /// The plaintext fields of a handshake.
@@ -58,7 +58,7 @@ pub struct Clear {
 
 /// The offer of a ClientHello: its lists as sent, up to the size limit.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Offer {
+pub struct ClientHelloOffer {
     /// Legacy version field as one number.
     pub version: u16,
     /// Cipher suites, two bytes each.
@@ -86,10 +86,10 @@ const VERSIONS: u16 = 43;
 /// Number of the extension with the signature schemes.
 const SIGNATURE_SCHEMES: u16 = 13;
 
-impl Offer {
+impl ClientHelloOffer {
     /// Copies the lists of a ClientHello in the order of the fields, at most `room_bytes`
     /// bytes together.
-    pub fn of(hello: &Hello<'_>, room_bytes: usize) -> Offer {
+    pub fn of(hello: &Hello<'_>, room_bytes: usize) -> ClientHelloOffer {
         let mut room = room_bytes;
         let mut keep = |list: &[u8]| -> Box<[u8]> {
             let kept = &list[..list.len().min(room)];
@@ -104,7 +104,7 @@ impl Offer {
             let found = hello.extension(extension);
             found.and_then(|mut content| content.counted(count_bytes))
         };
-        Offer {
+        ClientHelloOffer {
             version: u16::from_be_bytes([hello.version.0, hello.version.1]),
             ciphers: keep(hello.ciphers),
             ciphers_hash: twox_hash::XxHash64::oneshot(0, hello.ciphers),
@@ -155,7 +155,7 @@ impl Info {
     /// Returns the result of a failed handshake with a server.
     pub fn failed_with_server(failure: &Failure) -> Info {
         let mut info = Info::failed(failure, ProtocolVersion::TLSv1_3);
-        info.broken = info.broken.map(Broken::at_server);
+        info.broken = info.broken.map(FailureCodes::for_server_connection);
         info
     }
 
@@ -225,12 +225,12 @@ mod tests {
         body.extend((extensions.len() as u16).to_be_bytes());
         body.extend(extensions);
         let hello = Hello::of_body(&body).unwrap();
-        let whole = Offer::of(&hello, 100);
+        let whole = ClientHelloOffer::of(&hello, 100);
         assert_eq!(whole.version, 771);
         assert_eq!(*whole.extensions, [0, 10, 0, 11]);
         assert_eq!(*whole.groups, [0, 29, 0, 23]);
         assert_eq!(*whole.point_formats, [0, 1]);
-        let cut = Offer::of(&hello, 10);
+        let cut = ClientHelloOffer::of(&hello, 10);
         assert_eq!(*cut.groups, [0, 29]);
         assert!(cut.point_formats.is_empty());
         assert_eq!(cut.ciphers_hash, whole.ciphers_hash);

@@ -27,7 +27,7 @@ impl Secrets {
     }
 
     /// Stores a secret.
-    pub fn keep(&mut self, label: &str, secret: &[u8]) {
+    pub fn store_secret(&mut self, label: &str, secret: &[u8]) {
         if self.0.len() < SECRETS_MAX {
             self.0.push((label.into(), Zeroizing::new(secret.to_vec())));
         }
@@ -50,7 +50,7 @@ pub struct Collector;
 
 impl KeyLog for Collector {
     fn log(&self, label: &str, _: &[u8], secret: &[u8]) {
-        CURRENT.with_borrow_mut(|current| current.keep(label, secret));
+        CURRENT.with_borrow_mut(|current| current.store_secret(label, secret));
     }
 }
 

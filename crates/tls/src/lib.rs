@@ -53,8 +53,8 @@ mod tests;
 pub use cipher_names::cipher_name;
 pub use connector::Connector;
 pub use counters::{Counted, TlsCounters, counters};
-pub use failure::Broken;
-pub use info::{Clear, Info, Offer};
+pub use failure::FailureCodes;
+pub use info::{Clear, ClientHelloOffer, Info};
 
 pub use ignore::constant as verify_error;
 pub use pem::public_key;
@@ -63,5 +63,5 @@ pub use settings::{
     BindTls, CertificateSource, ClientAuth, ExtraFiles, Listed, Parameters, ServerSettings,
     TicketKeys, TlsDefaults, TlsLine, TlsSide, Verify,
 };
-pub use shown::{Name, Shown};
+pub use shown::{CertificateFields, CertificateName};
 pub use versions::{NoVersion, SpokenVersions, TlsVersion, TlsVersions};

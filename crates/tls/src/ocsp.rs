@@ -41,7 +41,7 @@ pub enum OcspError {
 
 /// The status of the certificate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
+pub enum OcspStatus {
     /// The certificate is good.
     Good,
     /// The certificate was revoked.
@@ -80,7 +80,7 @@ pub struct Response {
     /// The response in DER.
     pub der: Vec<u8>,
     /// Status of the certificate.
-    pub status: Status,
+    pub status: OcspStatus,
     /// Time of the status (thisUpdate), seconds since 1970.
     pub this_update_s: i64,
     /// End of validity (nextUpdate), seconds since 1970.
@@ -144,7 +144,7 @@ struct Single<'a> {
     key_hash: &'a [u8],
     serial: &'a [u8],
     /// Status of the certificate. None: unknown.
-    status: Option<Status>,
+    status: Option<OcspStatus>,
     this_update_s: i64,
     next_update_s: Option<i64>,
 }
@@ -171,8 +171,8 @@ impl<'a> Single<'a> {
         let key_hash = name.take(OCTET_STRING)?.content;
         let serial = name.take(INTEGER)?.content;
         let status = match one.next()?.tag & 0x1f {
-            0 => Some(Status::Good),
-            1 => Some(Status::Revoked),
+            0 => Some(OcspStatus::Good),
+            1 => Some(OcspStatus::Revoked),
             _ => None,
         };
         let this_update_s = one.take(GENERALIZED_TIME)?.time_s()?;

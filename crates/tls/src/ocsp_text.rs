@@ -5,7 +5,7 @@ use super::der::{
     BIT_STRING, Der, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE,
 };
 use super::describe::{self, hex};
-use super::ocsp::{Response, Status};
+use super::ocsp::{OcspStatus, Response};
 use std::fmt::Write;
 
 const SET: u8 = 0x31;
@@ -116,8 +116,8 @@ pub fn response(response: &Response) -> String {
         let _ = writeln!(out, "      Serial Number: {}", describe::serial(serial));
     }
     let status = match response.status {
-        Status::Good => "good",
-        Status::Revoked => "revoked",
+        OcspStatus::Good => "good",
+        OcspStatus::Revoked => "revoked",
     };
     let _ = writeln!(out, "    Cert Status: {status}");
     let this = describe::time(response.this_update_s);

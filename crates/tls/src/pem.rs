@@ -84,13 +84,13 @@ pub struct Contents {
     pub key: Option<Key>,
 }
 
-struct Block<'t> {
+struct PemBlock<'t> {
     label: &'t str,
     body: &'t [u8],
     encrypted: bool,
 }
 
-impl Block<'_> {
+impl PemBlock<'_> {
     fn decode(&self) -> Result<Zeroizing<Vec<u8>>, PemError> {
         let mut text = Zeroizing::new(Vec::with_capacity(self.body.len()));
         text.extend(self.body.iter().filter(|b| !b.is_ascii_whitespace()));
@@ -117,7 +117,7 @@ fn label<'t>(line: &'t [u8], verb: &str) -> Option<&'t str> {
 }
 
 /// Finds the next block from `at` on, and the position after it.
-fn block(text: &[u8], mut at: usize) -> Result<Option<(Block<'_>, usize)>, PemError> {
+fn block(text: &[u8], mut at: usize) -> Result<Option<(PemBlock<'_>, usize)>, PemError> {
     while let Some((first, mut next)) = line(text, at) {
         at = next;
         let Some(label_text) = label(first, "-----BEGIN ") else {
@@ -126,7 +126,7 @@ fn block(text: &[u8], mut at: usize) -> Result<Option<(Block<'_>, usize)>, PemEr
         let (mut body, mut encrypted) = (at, false);
         while let Some((one, behind)) = line(text, next) {
             if label(one, "-----END ") == Some(label_text) {
-                let block = Block {
+                let block = PemBlock {
                     label: label_text,
                     body: &text[body..next],
                     encrypted,
@@ -164,7 +164,7 @@ impl Contents {
         Ok(found)
     }
 
-    fn take(&mut self, block: &Block<'_>) -> Result<(), PemError> {
+    fn take(&mut self, block: &PemBlock<'_>) -> Result<(), PemError> {
         let form = match block.label {
             "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => {
                 if self.certificates.len() == CHAIN_MAX {

@@ -36,7 +36,7 @@ pub(super) mod kind {
 
 /// The errors of a record, as the alert to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Fault {
+pub(super) enum RecordError {
     /// The record is not allowed at this point.
     Unexpected = 10,
     /// The record was not encrypted with these keys.
@@ -52,7 +52,7 @@ pub(super) enum Fault {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Form {
+enum RecordFormat {
     /// TLS 1.3: the true content type follows the content.
     New,
     /// TLS 1.2 with AES-GCM: a part of the nonce precedes the content.
@@ -66,7 +66,7 @@ pub(super) struct Protection {
     key: LessSafeKey,
     iv: [u8; 12],
     sequence: u64,
-    form: Form,
+    form: RecordFormat,
 }
 
 /// Header of a received record.
@@ -136,27 +136,27 @@ impl Protection {
     pub(super) fn new(
         is_13: bool,
         (sequence, secrets): (u64, ConnectionTrafficSecrets),
-    ) -> Result<Protection, Fault> {
+    ) -> Result<Protection, RecordError> {
         let (algorithm, key, iv, form) = match &secrets {
             ConnectionTrafficSecrets::Aes128Gcm { key, iv } => {
-                (&AES_128_GCM, key, iv, Form::Explicit)
+                (&AES_128_GCM, key, iv, RecordFormat::Explicit)
             }
             ConnectionTrafficSecrets::Aes256Gcm { key, iv } => {
-                (&AES_256_GCM, key, iv, Form::Explicit)
+                (&AES_256_GCM, key, iv, RecordFormat::Explicit)
             }
             ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => {
-                (&CHACHA20_POLY1305, key, iv, Form::Old)
+                (&CHACHA20_POLY1305, key, iv, RecordFormat::Old)
             }
-            _ => return Err(Fault::Internal),
+            _ => return Err(RecordError::Internal),
         };
         let length = algorithm.key_len();
-        let bytes = key.as_ref().get(..length).ok_or(Fault::Internal)?;
-        let key = UnboundKey::new(algorithm, bytes).map_err(|_| Fault::Internal)?;
+        let bytes = key.as_ref().get(..length).ok_or(RecordError::Internal)?;
+        let key = UnboundKey::new(algorithm, bytes).map_err(|_| RecordError::Internal)?;
         Ok(Protection {
             key: LessSafeKey::new(key),
-            iv: iv.as_ref().try_into().map_err(|_| Fault::Internal)?,
+            iv: iv.as_ref().try_into().map_err(|_| RecordError::Internal)?,
             sequence,
-            form: if is_13 { Form::New } else { form },
+            form: if is_13 { RecordFormat::New } else { form },
         })
     }
 
@@ -165,15 +165,15 @@ impl Protection {
         HEADER
             + TAG
             + match self.form {
-                Form::New => 1,
-                Form::Explicit => EXPLICIT,
-                Form::Old => 0,
+                RecordFormat::New => 1,
+                RecordFormat::Explicit => EXPLICIT,
+                RecordFormat::Old => 0,
             }
     }
 
     /// Returns whether the key has protected as many records as is safe.
-    pub(super) fn is_worn(&self) -> bool {
-        self.form != Form::Old && self.sequence >= RECORDS_MAX
+    pub(super) fn is_key_exhausted(&self) -> bool {
+        self.form != RecordFormat::Old && self.sequence >= RECORDS_MAX
     }
 
     fn nonce(&self, sequence: u64) -> [u8; 12] {
@@ -201,11 +201,11 @@ impl Protection {
         pieces: &mut Pieces<'_, '_>,
         length: usize,
         out: &mut [u8],
-    ) -> Result<usize, Fault> {
+    ) -> Result<usize, RecordError> {
         let total = length + self.overhead();
-        let next = self.sequence.checked_add(1).ok_or(Fault::Internal)?;
-        let out = out.get_mut(..total).ok_or(Fault::Internal)?;
-        let shown = if self.form == Form::New {
+        let next = self.sequence.checked_add(1).ok_or(RecordError::Internal)?;
+        let out = out.get_mut(..total).ok_or(RecordError::Internal)?;
+        let shown = if self.form == RecordFormat::New {
             kind::DATA
         } else {
             kind
@@ -214,7 +214,7 @@ impl Protection {
         header[..3].copy_from_slice(&[shown, 3, 3]);
         header[3..].copy_from_slice(&((total - HEADER) as u16).to_be_bytes());
         let nonce = self.nonce(self.sequence);
-        let rest = if self.form == Form::Explicit {
+        let rest = if self.form == RecordFormat::Explicit {
             let (explicit, rest) = rest.split_at_mut(EXPLICIT);
             explicit.copy_from_slice(&nonce[4..]);
             rest
@@ -223,9 +223,13 @@ impl Protection {
         };
         let (content, tail) = rest.split_at_mut(length);
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let inner: &[u8] = if self.form == Form::New { &[kind] } else { &[] };
+        let inner: &[u8] = if self.form == RecordFormat::New {
+            &[kind]
+        } else {
+            &[]
+        };
         let additional = self.additional(kind, length);
-        let aad = Aad::from(if self.form == Form::New {
+        let aad = Aad::from(if self.form == RecordFormat::New {
             &*header
         } else {
             &additional[..]
@@ -244,26 +248,26 @@ impl Protection {
             self.key
                 .seal_in_place_scatter(nonce, aad, content, inner, tail)
         };
-        sealed.map_err(|_| Fault::Internal)?;
+        sealed.map_err(|_| RecordError::Internal)?;
         self.sequence = next;
         Ok(total)
     }
 
     /// Checks the header of a record. None if more bytes are needed.
-    pub(super) fn header(&self, bytes: &[u8]) -> Result<Option<Header>, Fault> {
+    pub(super) fn header(&self, bytes: &[u8]) -> Result<Option<Header>, RecordError> {
         let Some(&[kind, major, minor, high, low]) = bytes.get(..HEADER) else {
             return Ok(None);
         };
         let length = usize::from(u16::from_be_bytes([high, low]));
         if major != 3 {
-            return Err(Fault::Decode);
+            return Err(RecordError::Decode);
         }
         let most = match self.form {
-            Form::New => CONTENT_MAX + GROWTH_MAX_13,
-            Form::Explicit | Form::Old => CONTENT_MAX + GROWTH_MAX_12,
+            RecordFormat::New => CONTENT_MAX + GROWTH_MAX_13,
+            RecordFormat::Explicit | RecordFormat::Old => CONTENT_MAX + GROWTH_MAX_12,
         };
         if length > most {
-            return Err(Fault::Overflow);
+            return Err(RecordError::Overflow);
         }
         let header = Header {
             kind,
@@ -279,31 +283,31 @@ impl Protection {
         &mut self,
         header: Header,
         bytes: &mut [u8],
-    ) -> Result<(u8, Range<usize>, usize), Fault> {
+    ) -> Result<(u8, Range<usize>, usize), RecordError> {
         let total = HEADER + header.length;
-        let record = bytes.get_mut(..total).ok_or(Fault::Internal)?;
-        let next = self.sequence.checked_add(1).ok_or(Fault::Internal)?;
-        let before = if self.form == Form::Explicit {
+        let record = bytes.get_mut(..total).ok_or(RecordError::Internal)?;
+        let next = self.sequence.checked_add(1).ok_or(RecordError::Internal)?;
+        let before = if self.form == RecordFormat::Explicit {
             HEADER + EXPLICIT
         } else {
             HEADER
         };
-        let length = total.checked_sub(before + TAG).ok_or(Fault::BadMac)?;
+        let length = total.checked_sub(before + TAG).ok_or(RecordError::BadMac)?;
         let mut nonce = self.nonce(self.sequence);
         let (front, sealed) = record.split_at_mut(before);
-        if self.form == Form::Explicit {
+        if self.form == RecordFormat::Explicit {
             nonce[..4].copy_from_slice(&self.iv[..4]);
             nonce[4..].copy_from_slice(&front[HEADER..]);
         }
         let additional = self.additional(header.kind, length);
-        let aad = Aad::from(if self.form == Form::New {
+        let aad = Aad::from(if self.form == RecordFormat::New {
             if header.kind != kind::DATA {
-                return Err(Fault::Unexpected);
+                return Err(RecordError::Unexpected);
             }
             &*front
         } else {
             if header.version != [3, 3] {
-                return Err(Fault::Decode);
+                return Err(RecordError::Decode);
             }
             &additional[..]
         });
@@ -311,22 +315,22 @@ impl Protection {
         let nonce = Nonce::assume_unique_for_key(nonce);
         self.key
             .open_in_place_separate_tag(nonce, aad, tag, content)
-            .map_err(|_| Fault::BadMac)?;
+            .map_err(|_| RecordError::BadMac)?;
         self.sequence = next;
-        if self.form == Form::New && length > CONTENT_MAX + 1 {
+        if self.form == RecordFormat::New && length > CONTENT_MAX + 1 {
             // The limit includes padding and the content type.
-            return Err(Fault::Overflow);
+            return Err(RecordError::Overflow);
         }
-        let (kind, length) = if self.form == Form::New {
+        let (kind, length) = if self.form == RecordFormat::New {
             // Trailing zeros are padding; the last other byte is the content type.
             let at = content.iter().rposition(|byte| *byte != 0);
-            let at = at.ok_or(Fault::Unexpected)?;
+            let at = at.ok_or(RecordError::Unexpected)?;
             (content[at], at)
         } else {
             (header.kind, length)
         };
         if length > CONTENT_MAX {
-            return Err(Fault::Overflow);
+            return Err(RecordError::Overflow);
         }
         Ok((kind, before..before + length, total))
     }

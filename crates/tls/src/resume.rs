@@ -3,7 +3,8 @@
 
 use super::build::Resumption;
 use super::tickets::{
-    LIFETIME_S, SettingsDigest, Ticketer, began_s, goes_on, lifetime_s, now_s, set_lifetime,
+    LIFETIME_S, SettingsDigest, Ticketer, began_s, can_resume_session, lifetime_s, now_s,
+    set_lifetime,
 };
 use crate::settings::{BindTls, ServerSettings, TlsDefaults};
 use rustls::server::{NoServerSessionStorage, StoresServerSessions};
@@ -29,7 +30,7 @@ type Key = (SettingsDigest, Vec<u8>);
 
 /// A cached session with its secrets.
 #[derive(Clone)]
-struct Kept {
+struct CachedSession {
     value: Zeroizing<Vec<u8>>,
     until_s: u64,
     began_s: u64,
@@ -37,7 +38,7 @@ struct Kept {
 
 #[derive(Default)]
 struct Shard {
-    sessions: HashMap<Key, Kept>,
+    sessions: HashMap<Key, CachedSession>,
     /// Keys in the order of insertion. Some sessions may already be gone.
     order: VecDeque<Key>,
 }
@@ -120,8 +121,8 @@ impl Sessions {
                 shard.sessions.get(&key)?.clone()
             };
             let now_s = now_s();
-            let goes_on =
-                now_s <= kept.until_s && goes_on(kept.began_s, now_s, u64::from(lifetime_s()));
+            let goes_on = now_s <= kept.until_s
+                && can_resume_session(kept.began_s, now_s, u64::from(lifetime_s()));
             goes_on.then(|| kept.value.to_vec())
         });
         if found.is_none() {
@@ -146,7 +147,7 @@ impl StoresServerSessions for Sessions {
         }
         let key = self.key(&id);
         let now_s = now_s();
-        let kept = Kept {
+        let kept = CachedSession {
             value: Zeroizing::new(value),
             until_s: now_s + u64::from(lifetime_s()),
             began_s: began_s(now_s),

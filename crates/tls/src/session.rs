@@ -7,8 +7,8 @@
 
 use super::bytes::Bytes;
 use super::counters::Counted;
-use super::record::{CONTENT_MAX, Fault, HEADER, Pieces, Protection, kind};
-use reactor::{self, Socket};
+use super::record::{CONTENT_MAX, HEADER, Pieces, Protection, RecordError, kind};
+use reactor::{self, StreamSocket};
 use rustls::client::ClientConnectionData;
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
@@ -74,12 +74,12 @@ pub(super) enum LaterKeys {
 
 /// An established TLS connection.
 pub struct Session {
-    inner: RefCell<Inner>,
+    inner: RefCell<TlsSessionState>,
 }
 
 /// Reason why nothing more can be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum End {
+enum ReadState {
     /// The connection is open for reading.
     Open,
     /// The peer sent close_notify.
@@ -90,7 +90,7 @@ enum End {
     Failed(io::ErrorKind),
 }
 
-struct Inner {
+struct TlsSessionState {
     opener: Protection,
     sealer: Protection,
     secrets: LaterKeys,
@@ -104,7 +104,7 @@ struct Inner {
     early: Vec<u8>,
     /// Beginning of a handshake message that continues in the next record.
     joining: Vec<u8>,
-    end: End,
+    end: ReadState,
     fruitless: u8,
     /// True if the peer has requested a key update before the next data.
     wants_update: bool,
@@ -168,7 +168,7 @@ impl Session {
     pub(super) fn new(made: Established) -> Session {
         let incoming = made.incoming.filter(|bytes| !bytes.is_empty());
         Session {
-            inner: RefCell::new(Inner {
+            inner: RefCell::new(TlsSessionState {
                 opener: made.opener,
                 sealer: made.sealer,
                 secrets: made.secrets,
@@ -178,7 +178,7 @@ impl Session {
                 outgoing: None,
                 early: made.early,
                 joining: Vec::new(),
-                end: End::Open,
+                end: ReadState::Open,
                 fruitless: 0,
                 wants_update: false,
                 said_goodbye: false,
@@ -192,21 +192,26 @@ impl Session {
     }
 
     /// Reads plaintext. Returns 0 at the end, see [`Session::is_cut`].
-    pub fn read(&self, socket: &Socket, out: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    pub fn read(&self, socket: &StreamSocket, out: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         self.inner.borrow_mut().read(socket, out)
     }
 
     /// Encrypts as much plaintext as fits, and writes as much as the socket accepts. Encrypts
     /// nothing while earlier records are pending.
-    pub fn write(&self, socket: &Socket, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    pub fn write(
+        &self,
+        socket: &StreamSocket,
+        pieces: &[IoSlice<'_>],
+        more: bool,
+    ) -> io::Result<usize> {
         self.inner.borrow_mut().write(socket, pieces, more)
     }
 
     /// Ready when a read returns plaintext, the end or an error.
-    pub fn poll_readable(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_readable(&self, socket: &StreamSocket, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.borrow_mut();
         loop {
-            if inner.has_something(socket) {
+            if inner.has_readable_data(socket) {
                 return Poll::Ready(());
             }
             inner.release();
@@ -217,14 +222,18 @@ impl Session {
     }
 
     /// Ready when a write may take bytes.
-    pub fn poll_writable(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_writable(&self, socket: &StreamSocket, context: &mut Context<'_>) -> Poll<()> {
         // The next write reports an error.
         let _ = ready!(self.poll_flush(socket, context));
         socket.poll_writable(context)
     }
 
     /// Ready when all written plaintext is in the kernel.
-    pub fn poll_flush(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_flush(
+        &self,
+        socket: &StreamSocket,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut inner = self.inner.borrow_mut();
         loop {
             match inner.flush(socket, false) {
@@ -243,29 +252,29 @@ impl Session {
 
     /// Returns whether a read returns something. Processes records without data, such as a server's
     /// tickets.
-    pub fn is_readable(&self, socket: &Socket) -> bool {
+    pub fn is_readable(&self, socket: &StreamSocket) -> bool {
         let mut inner = self.inner.borrow_mut();
         loop {
-            if inner.has_something(socket) {
+            if inner.has_readable_data(socket) {
                 return true;
             }
             inner.release();
             if !socket.is_readable() || inner.fill(socket).is_err() {
-                return inner.end != End::Open;
+                return inner.end != ReadState::Open;
             }
         }
     }
 
     /// Returns whether the read direction has ended or failed.
     pub fn is_closed(&self) -> bool {
-        self.inner.borrow().end != End::Open
+        self.inner.borrow().end != ReadState::Open
     }
 
     /// Ready when the peer has sent close_notify or closed its side. Unread data before the
     /// close_notify is not skipped: until it is read, only the end of the socket is detected.
-    pub fn poll_closed(&self, socket: &Socket, context: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_closed(&self, socket: &StreamSocket, context: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.borrow_mut();
-        while !inner.has_something(socket) {
+        while !inner.has_readable_data(socket) {
             inner.release();
             if socket.poll_readable(context).is_pending() {
                 break;
@@ -274,22 +283,22 @@ impl Session {
             let _ = inner.fill(socket);
         }
         match inner.end {
-            End::Open => socket.poll_peer_closed(context),
-            End::Closed | End::Cut | End::Failed(_) => Poll::Ready(()),
+            ReadState::Open => socket.poll_peer_closed(context),
+            ReadState::Closed | ReadState::Cut | ReadState::Failed(_) => Poll::Ready(()),
         }
     }
 
     /// Returns whether the connection ended without close_notify. An attacker may then have
     /// truncated the data.
-    pub fn is_cut(&self) -> bool {
-        self.inner.borrow().end == End::Cut
+    pub fn is_truncated(&self) -> bool {
+        self.inner.borrow().end == ReadState::Cut
     }
 
     /// Sends close_notify and closes the write direction, now or when everything is
     /// flushed.
-    pub fn shutdown_write(&self, socket: &Socket) -> io::Result<()> {
+    pub fn shutdown_write(&self, socket: &StreamSocket) -> io::Result<()> {
         let mut inner = self.inner.borrow_mut();
-        inner.say_goodbye();
+        inner.send_close_notify();
         inner.shut_when_flushed = true;
         match inner.flush(socket, false) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
@@ -302,7 +311,7 @@ impl Session {
     }
 
     /// Suppresses further output, including close_notify: for a close by reset.
-    pub fn silence(&self) {
+    pub fn suppress_output(&self) {
         let mut inner = self.inner.borrow_mut();
         inner.said_goodbye = true;
         inner.shut_when_flushed = false;
@@ -311,16 +320,16 @@ impl Session {
 
     /// Updates the sending keys, as a peer may do at any time.
     #[cfg(test)]
-    pub(super) fn change_keys(&self, socket: &Socket, asks: bool) {
+    pub(super) fn change_keys(&self, socket: &StreamSocket, asks: bool) {
         let mut inner = self.inner.borrow_mut();
         assert!(inner.update_sending(asks).is_ok());
         let _ = inner.flush(socket, false);
     }
 
     /// Queues close_notify if there is space, before the connection is closed.
-    pub fn goodbye(&self, socket: &Socket) {
+    pub fn queue_close_notify(&self, socket: &StreamSocket) {
         let mut inner = self.inner.borrow_mut();
-        inner.say_goodbye();
+        inner.send_close_notify();
         inner.shut_when_flushed = false;
         let _ = inner.flush(socket, false);
     }
@@ -329,7 +338,7 @@ impl Session {
 #[cfg(test)]
 impl Session {
     /// Queues a record of any kind and content, as a hostile peer would.
-    pub(super) fn say(&self, kind: u8, content: &[u8]) {
+    pub(super) fn queue_record(&self, kind: u8, content: &[u8]) {
         let mut inner = self.inner.borrow_mut();
         inner.queue(kind, content).expect("it is sealed");
     }
@@ -346,7 +355,7 @@ impl Session {
     }
 }
 
-impl Inner {
+impl TlsSessionState {
     /// Frees empty buffers.
     fn release(&mut self) {
         self.incoming.take_if(|bytes| bytes.is_empty());
@@ -361,35 +370,38 @@ impl Inner {
 
     /// Returns whether a read would not block, after the available records were decrypted up to the
     /// first data.
-    fn has_something(&mut self, socket: &Socket) -> bool {
-        !self.early.is_empty() || self.plain > 0 || self.open_next(socket) || self.end != End::Open
+    fn has_readable_data(&mut self, socket: &StreamSocket) -> bool {
+        !self.early.is_empty()
+            || self.plain > 0
+            || self.open_next(socket)
+            || self.end != ReadState::Open
     }
 
     /// Reads once from the socket.
-    fn fill(&mut self, socket: &Socket) -> io::Result<()> {
-        if self.end != End::Open {
+    fn fill(&mut self, socket: &StreamSocket) -> io::Result<()> {
+        if self.end != ReadState::Open {
             return Ok(());
         }
-        let bytes = self.incoming.get_or_insert_with(Bytes::take);
+        let bytes = self.incoming.get_or_insert_with(Bytes::from_pool);
         if bytes.spare().len() < RECORD_MAX {
             bytes.compact();
         }
         match bytes.read_from(socket) {
-            Ok(0) => self.end = End::Cut,
+            Ok(0) => self.end = ReadState::Cut,
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.release();
                 return Err(error);
             }
             Err(error) => {
-                self.end = End::Failed(error.kind());
+                self.end = ReadState::Failed(error.kind());
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    fn read(&mut self, socket: &Socket, out: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    fn read(&mut self, socket: &StreamSocket, out: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         if out.is_empty() {
             return Ok(0);
         }
@@ -398,7 +410,7 @@ impl Inner {
         }
         let mut n = 0;
         loop {
-            n += self.give(&mut out[n..]);
+            n += self.copy_plaintext(&mut out[n..]);
             if n == out.len() {
                 break;
             }
@@ -409,9 +421,9 @@ impl Inner {
                 break;
             }
             match self.end {
-                End::Open => self.fill(socket)?,
-                End::Closed | End::Cut => break,
-                End::Failed(kind) => return Err(kind.into()),
+                ReadState::Open => self.fill(socket)?,
+                ReadState::Closed | ReadState::Cut => break,
+                ReadState::Failed(kind) => return Err(kind.into()),
             }
         }
         self.release();
@@ -429,7 +441,7 @@ impl Inner {
     }
 
     /// Moves decrypted plaintext to the caller.
-    fn give(&mut self, out: &mut [MaybeUninit<u8>]) -> usize {
+    fn copy_plaintext(&mut self, out: &mut [MaybeUninit<u8>]) -> usize {
         let plain = self.plain();
         let n = plain.len().min(out.len());
         if n == 0 {
@@ -449,8 +461,8 @@ impl Inner {
     }
 
     /// Decrypts available records up to the first with data. Returns true if there is one.
-    fn open_next(&mut self, socket: &Socket) -> bool {
-        while self.end == End::Open && self.plain == 0 {
+    fn open_next(&mut self, socket: &StreamSocket) -> bool {
+        while self.end == ReadState::Open && self.plain == 0 {
             match self.open_one() {
                 Ok(Some(true)) => return true,
                 Ok(Some(false)) => {
@@ -462,7 +474,7 @@ impl Inner {
                 }
                 Ok(None) => return false,
                 Err(fault) => {
-                    self.fail(fault, socket);
+                    self.end_with_alert(fault, socket);
                     return false;
                 }
             }
@@ -471,7 +483,7 @@ impl Inner {
     }
 
     /// Decrypts one record. Returns whether it has data. None if it is incomplete.
-    fn open_one(&mut self) -> Result<Option<bool>, Fault> {
+    fn open_one(&mut self) -> Result<Option<bool>, RecordError> {
         let Some(bytes) = &mut self.incoming else {
             return Ok(None);
         };
@@ -481,7 +493,7 @@ impl Inner {
         let (kind, content, total) = self.opener.open(header, bytes.filled_mut())?;
         if kind != kind::HANDSHAKE && !self.joining.is_empty() {
             // A fragmented handshake message must not be interleaved with other records.
-            return Err(Fault::Unexpected);
+            return Err(RecordError::Unexpected);
         }
         if kind == kind::DATA && !content.is_empty() {
             self.fruitless = 0;
@@ -492,52 +504,52 @@ impl Inner {
         }
         self.fruitless += 1;
         if self.fruitless > FRUITLESS_MAX {
-            return Err(Fault::Unexpected);
+            return Err(RecordError::Unexpected);
         }
         match kind {
             kind::DATA => bytes.consume(total),
             kind::ALERT => {
                 let [level, code] = bytes.filled()[content] else {
-                    return Err(Fault::Decode);
+                    return Err(RecordError::Decode);
                 };
                 bytes.consume(total);
-                self.alerted(level, code);
+                self.process_alert(level, code);
             }
-            kind::HANDSHAKE if content.is_empty() => return Err(Fault::Unexpected),
+            kind::HANDSHAKE if content.is_empty() => return Err(RecordError::Unexpected),
             kind::HANDSHAKE => {
                 let mut joined = std::mem::take(&mut self.joining);
                 joined.extend_from_slice(&bytes.filled()[content]);
                 bytes.consume(total);
                 self.messages(joined)?;
             }
-            _ => return Err(Fault::Unexpected),
+            _ => return Err(RecordError::Unexpected),
         }
         Ok(Some(false))
     }
 
     /// Processes an alert of the peer.
-    fn alerted(&mut self, level: u8, code: u8) {
+    fn process_alert(&mut self, level: u8, code: u8) {
         let is_13 = !matches!(self.secrets, LaterKeys::Fixed(_));
         match (level, code) {
             (_, alert::CLOSE_NOTIFY) => {
-                self.end = End::Closed;
+                self.end = ReadState::Closed;
                 // Bytes after close_notify are ignored.
                 self.incoming = None;
             }
             (_, alert::USER_CANCELED) => {}
             (alert::WARNING, _) if !is_13 => {}
-            _ => self.end = End::Failed(io::ErrorKind::ConnectionReset),
+            _ => self.end = ReadState::Failed(io::ErrorKind::ConnectionReset),
         }
     }
 
     /// Processes handshake messages after the handshake, and keeps an incomplete one.
-    fn messages(&mut self, mut joined: Vec<u8>) -> Result<(), Fault> {
+    fn messages(&mut self, mut joined: Vec<u8>) -> Result<(), RecordError> {
         let mut at = 0;
         while let Some(&[kind, a, b, c]) = joined[at..].first_chunk::<4>() {
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
             // Checked by the header, so that no other message is ever collected.
-            if length > longest(&self.secrets, kind).ok_or(Fault::Unexpected)? {
-                return Err(Fault::Decode);
+            if length > longest(&self.secrets, kind).ok_or(RecordError::Unexpected)? {
+                return Err(RecordError::Decode);
             }
             let Some(body) = joined.get(at + 4..at + 4 + length) else {
                 break;
@@ -553,7 +565,7 @@ impl Inner {
         Ok(())
     }
 
-    fn message(&mut self, kind: u8, body: &[u8], is_last: bool) -> Result<(), Fault> {
+    fn message(&mut self, kind: u8, body: &[u8], is_last: bool) -> Result<(), RecordError> {
         match (&mut self.secrets, kind) {
             (LaterKeys::Fixed(true), message::CLIENT_HELLO)
             | (LaterKeys::Fixed(false), message::HELLO_REQUEST) => {
@@ -563,42 +575,42 @@ impl Inner {
             }
             (LaterKeys::Client(kernel), message::NEW_SESSION_TICKET) => kernel
                 .handle_new_session_ticket(body)
-                .map_err(|_| Fault::Decode),
+                .map_err(|_| RecordError::Decode),
             (LaterKeys::Server(_) | LaterKeys::Client(_), message::KEY_UPDATE) => {
                 // No record with the old keys may follow a key update.
                 if !is_last {
-                    return Err(Fault::Unexpected);
+                    return Err(RecordError::Unexpected);
                 }
                 match body {
                     [0] => {}
                     [1] => self.wants_update = true,
-                    [_] => return Err(Fault::Illegal),
-                    _ => return Err(Fault::Decode),
+                    [_] => return Err(RecordError::Illegal),
+                    _ => return Err(RecordError::Decode),
                 }
                 let keys = match &mut self.secrets {
                     LaterKeys::Server(kernel) => kernel.update_rx_secret(),
                     LaterKeys::Client(kernel) => kernel.update_rx_secret(),
-                    LaterKeys::Fixed(_) => return Err(Fault::Unexpected),
+                    LaterKeys::Fixed(_) => return Err(RecordError::Unexpected),
                 };
-                self.opener = Protection::new(true, keys.map_err(|_| Fault::Internal)?)?;
+                self.opener = Protection::new(true, keys.map_err(|_| RecordError::Internal)?)?;
                 Ok(())
             }
-            _ => Err(Fault::Unexpected),
+            _ => Err(RecordError::Unexpected),
         }
     }
 
     /// Ends a failed connection with an alert to the peer.
-    fn fail(&mut self, fault: Fault, socket: &Socket) {
+    fn end_with_alert(&mut self, fault: RecordError, socket: &StreamSocket) {
         let _ = self.queue(kind::ALERT, &[alert::FATAL, fault as u8]);
         self.said_goodbye = true;
-        self.end = End::Failed(io::ErrorKind::InvalidData);
+        self.end = ReadState::Failed(io::ErrorKind::InvalidData);
         self.incoming = None;
         let _ = self.flush(socket, false);
     }
 
     /// Encrypts a short message after the pending output.
-    fn queue(&mut self, kind: u8, content: &[u8]) -> Result<(), Fault> {
-        let bytes = self.outgoing.get_or_insert_with(Bytes::take);
+    fn queue(&mut self, kind: u8, content: &[u8]) -> Result<(), RecordError> {
+        let bytes = self.outgoing.get_or_insert_with(Bytes::from_pool);
         let pieces = [IoSlice::new(content)];
         let n = self.sealer.seal(
             kind,
@@ -612,24 +624,29 @@ impl Inner {
 
     /// Switches to new sending keys and notifies the peer, optionally with a request to do the
     /// same.
-    fn update_sending(&mut self, asks: bool) -> Result<(), Fault> {
+    fn update_sending(&mut self, asks: bool) -> Result<(), RecordError> {
         let message = [message::KEY_UPDATE, 0, 0, 1, asks.into()];
         if matches!(self.secrets, LaterKeys::Fixed(_)) {
-            return Err(Fault::Internal);
+            return Err(RecordError::Internal);
         }
         self.queue(kind::HANDSHAKE, &message)?;
         let keys = match &mut self.secrets {
             LaterKeys::Server(kernel) => kernel.update_tx_secret(),
             LaterKeys::Client(kernel) => kernel.update_tx_secret(),
-            LaterKeys::Fixed(_) => return Err(Fault::Internal),
+            LaterKeys::Fixed(_) => return Err(RecordError::Internal),
         };
-        self.sealer = Protection::new(true, keys.map_err(|_| Fault::Internal)?)?;
+        self.sealer = Protection::new(true, keys.map_err(|_| RecordError::Internal)?)?;
         self.wants_update = false;
         Ok(())
     }
 
-    fn write(&mut self, socket: &Socket, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
-        if let End::Failed(kind) = self.end {
+    fn write(
+        &mut self,
+        socket: &StreamSocket,
+        pieces: &[IoSlice<'_>],
+        more: bool,
+    ) -> io::Result<usize> {
+        if let ReadState::Failed(kind) = self.end {
             return Err(kind.into());
         }
         if self.said_goodbye {
@@ -650,15 +667,15 @@ impl Inner {
     }
 
     /// Encrypts as much plaintext as fits.
-    fn seal(&mut self, pieces: &mut Pieces<'_, '_>, all: usize) -> Result<usize, Fault> {
-        if self.wants_update || self.sealer.is_worn() {
+    fn seal(&mut self, pieces: &mut Pieces<'_, '_>, all: usize) -> Result<usize, RecordError> {
+        if self.wants_update || self.sealer.is_key_exhausted() {
             self.update_sending(false)?;
         }
-        self.begin();
+        self.note_transmission();
         let overhead = self.sealer.overhead();
-        let bytes = self.outgoing.get_or_insert_with(Bytes::take);
+        let bytes = self.outgoing.get_or_insert_with(Bytes::from_pool);
         let mut taken = 0;
-        while taken < all && !self.sealer.is_worn() {
+        while taken < all && !self.sealer.is_key_exhausted() {
             let most = match self.sent < BEGINNING {
                 true => self.records.first,
                 false => self.records.always,
@@ -679,7 +696,7 @@ impl Inner {
 
     /// Notes a transmission. After a pause it begins a new transfer. Nothing is noted if there is
     /// no separate limit for the beginning.
-    fn begin(&mut self) {
+    fn note_transmission(&mut self) {
         if self.records.first == self.records.always {
             return;
         }
@@ -691,8 +708,8 @@ impl Inner {
         self.sent_at_ms = now_ms;
     }
 
-    fn say_goodbye(&mut self) {
-        if self.said_goodbye || matches!(self.end, End::Failed(_)) {
+    fn send_close_notify(&mut self) {
+        if self.said_goodbye || matches!(self.end, ReadState::Failed(_)) {
             return;
         }
         self.said_goodbye = true;
@@ -700,7 +717,7 @@ impl Inner {
     }
 
     /// Writes the pending output.
-    fn flush(&mut self, socket: &Socket, more: bool) -> io::Result<()> {
+    fn flush(&mut self, socket: &StreamSocket, more: bool) -> io::Result<()> {
         if let Some(bytes) = &mut self.outgoing {
             if let Err(error) = bytes.write_to(socket, more) {
                 if error.kind() != io::ErrorKind::WouldBlock {

@@ -19,29 +19,29 @@ const VERSION: u8 = 0xa0;
 
 /// A certificate split into its fields, which are not parsed yet.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'c> {
+pub struct CertificateFields<'c> {
     version: Option<Element<'c>>,
     serial: Element<'c>,
     signature: Element<'c>,
     /// Content of the issuer's name.
-    pub issuer: Name<'c>,
+    pub issuer: CertificateName<'c>,
     validity: Element<'c>,
     /// Content of the subject's name.
-    pub subject: Name<'c>,
+    pub subject: CertificateName<'c>,
     key: Element<'c>,
 }
 
-impl<'c> Shown<'c> {
+impl<'c> CertificateFields<'c> {
     /// Splits a certificate into its fields. None if it is malformed.
-    pub fn parse(der: &'c [u8]) -> Option<Shown<'c>> {
+    pub fn parse(der: &'c [u8]) -> Option<CertificateFields<'c>> {
         let mut fields = Der(der).take(SEQUENCE)?.inside().take(SEQUENCE)?.inside();
-        Some(Shown {
+        Some(CertificateFields {
             version: fields.take(VERSION),
             serial: fields.take(INTEGER)?,
             signature: fields.take(SEQUENCE)?,
-            issuer: Name(fields.take(SEQUENCE)?.inside()),
+            issuer: CertificateName(fields.take(SEQUENCE)?.inside()),
             validity: fields.take(SEQUENCE)?,
-            subject: Name(fields.take(SEQUENCE)?.inside()),
+            subject: CertificateName(fields.take(SEQUENCE)?.inside()),
             key: fields.take(SEQUENCE)?,
         })
     }
@@ -101,7 +101,7 @@ fn short_time<'c>(time: Element<'c>) -> Option<&'c [u8]> {
 
 /// A distinguished name: entries in groups, nearly all of which have one entry.
 #[derive(Clone, Copy, Debug)]
-pub struct Name<'c>(Der<'c>);
+pub struct CertificateName<'c>(Der<'c>);
 
 /// An entry of a name.
 #[derive(Clone, Copy, Debug)]
@@ -112,7 +112,7 @@ struct Entry<'c> {
     joined: bool,
 }
 
-impl<'c> Name<'c> {
+impl<'c> CertificateName<'c> {
     fn entries(&self) -> impl Iterator<Item = Entry<'c>> + use<'c> {
         let mut groups = self.0;
         let mut group = Der(&[]);
@@ -268,7 +268,7 @@ mod tests {
                 ..Leaf::default()
             })
             .unwrap();
-        let shown = Shown::parse(&issued.der).unwrap();
+        let shown = CertificateFields::parse(&issued.der).unwrap();
         assert_eq!(shown.version(), 3);
         assert_eq!(shown.serial(), [0x80, 1]);
         assert_eq!(shown.key_algorithm().as_deref(), Some("id-ecPublicKey"));
@@ -300,7 +300,7 @@ mod tests {
             ..Leaf::default()
         })
         .unwrap();
-        let name = Shown::parse(&issued.der).unwrap().subject;
+        let name = CertificateFields::parse(&issued.der).unwrap().subject;
         for (entry, occurrence, value) in [
             ("OU", 1, Some("one")),
             ("ou", 2, Some("two")),
@@ -325,7 +325,10 @@ mod tests {
             ..Leaf::default()
         })
         .unwrap();
-        assert_eq!(Shown::parse(&issued.der).unwrap().not_after(), None);
+        assert_eq!(
+            CertificateFields::parse(&issued.der).unwrap().not_after(),
+            None
+        );
     }
 
     #[test]
@@ -348,7 +351,7 @@ mod tests {
             group(entry(&[0x55, 4, 10], BMP_STRING, &[0, b'd', 0, 0xf6])),
         ]
         .concat();
-        let name = Name(Der(&bytes));
+        let name = CertificateName(Der(&bytes));
         assert_eq!(
             text(name.rfc2253()).as_deref(),
             Some(r"O=d\C3\B6,1.2.3=#0C0163,OU=b+CN=a")
@@ -368,7 +371,7 @@ mod tests {
             let at = at.min(der.len() - 1);
             der[at] = bytes.first().copied().unwrap_or(0x80);
             for der in [&der[..], &bytes[..]] {
-                let Some(shown) = Shown::parse(der) else { continue };
+                let Some(shown) = CertificateFields::parse(der) else { continue };
                 let _ = (shown.version(), shown.serial(), shown.not_before(), shown.not_after());
                 let _ = (shown.key_algorithm(), shown.signature_algorithm());
                 for name in [shown.subject, shown.issuer] {

@@ -3,7 +3,7 @@
 
 use super::acceptor::Acceptor;
 use super::connector::no_name;
-use super::sni::Offer;
+use super::sni::CertificateCriteria;
 use super::{Connector, Counted};
 use rustls::{ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
@@ -13,11 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector};
 
 /// The transport of a connection: plain or TLS.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+pub trait AsyncTransport: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> AsyncTransport for T {}
 
 /// A connection with or without TLS.
-pub type BoxedWire = Pin<Box<dyn Wire>>;
+pub type BoxedWire = Pin<Box<dyn AsyncTransport>>;
 
 /// A TLS connection, counted until it is dropped.
 struct CountedWire<S> {
@@ -53,7 +53,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for CountedWire<S> {
     }
 }
 
-fn counted<S: Wire + 'static>(wire: S) -> BoxedWire {
+fn counted<S: AsyncTransport + 'static>(wire: S) -> BoxedWire {
     Box::pin(CountedWire {
         wire,
         _counted: Counted::new(None),
@@ -67,7 +67,7 @@ fn counted<S: Wire + 'static>(wire: S) -> BoxedWire {
 /// An error of the connection, or of rustls.
 pub async fn connect<S>(stream: S, connector: &Connector) -> io::Result<BoxedWire>
 where
-    S: Wire + 'static,
+    S: AsyncTransport + 'static,
 {
     let made = TlsConnector::from(connector.config()).connect(no_name(), stream);
     Ok(counted(made.await?))
@@ -79,12 +79,12 @@ where
 /// An error of the connection, an error of rustls, or that there is no certificate for the client.
 pub async fn accept<S>(stream: S, acceptor: &Acceptor) -> io::Result<BoxedWire>
 where
-    S: Wire + 'static,
+    S: AsyncTransport + 'static,
 {
     let begun = LazyConfigAcceptor::new(Default::default(), stream).await?;
     let config = {
         let hello = begun.client_hello();
-        let offer = Offer {
+        let offer = CertificateCriteria {
             server_name: hello.server_name().map(str::as_bytes),
             schemes: hello.signature_schemes(),
             suites: hello.cipher_suites(),

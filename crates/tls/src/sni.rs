@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// The fields of a ClientHello that select a certificate.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Offer<'a> {
+pub struct CertificateCriteria<'a> {
     /// Requested server name (SNI), in any case.
     pub server_name: Option<&'a [u8]>,
     /// Supported signature schemes.
@@ -22,28 +22,28 @@ pub struct Offer<'a> {
 
 /// An SNI filter of a crt-list line.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Filter {
+pub struct SniFilter {
     /// Name, or `*.` and the parent domain, in lower case.
     pub name: Box<[u8]>,
     /// `!`: excludes this name, although a wildcard of the line matches it.
     pub negative: bool,
 }
 
-impl Filter {
+impl SniFilter {
     /// Parses a filter of a crt-list.
-    pub fn parse(text: &[u8]) -> Filter {
+    pub fn parse(text: &[u8]) -> SniFilter {
         let (name, negative) = match text.strip_prefix(b"!") {
             Some(name) => (name, true),
             None => (text, false),
         };
-        Filter {
+        SniFilter {
             name: name.to_ascii_lowercase().into(),
             negative,
         }
     }
 }
 
-impl fmt::Display for Filter {
+impl fmt::Display for SniFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let not = if self.negative { "!" } else { "" };
         write!(f, "{not}{}", String::from_utf8_lossy(&self.name))
@@ -87,7 +87,7 @@ impl Index {
         name: &str,
         certified: &Arc<Certified>,
         config: Arc<ServerConfig>,
-        filters: &[Filter],
+        filters: &[SniFilter],
     ) -> u32 {
         let at = self.entries.len() as u32;
         let negative = filters.iter().filter(|filter| filter.negative);
@@ -142,7 +142,7 @@ impl Index {
 
     /// Selects the certificate for a client. None if its name matches none and there is no default,
     /// or the default is not permitted.
-    pub fn choose(&self, offer: &Offer<'_>, with_default: bool) -> Option<&Entry> {
+    pub fn choose(&self, offer: &CertificateCriteria<'_>, with_default: bool) -> Option<&Entry> {
         let named = offer.server_name.and_then(|name| self.named(name, offer));
         named.or_else(|| {
             let default = self.default.iter().filter(|_| with_default);
@@ -154,7 +154,7 @@ impl Index {
         self.entries.get(at as usize)
     }
 
-    fn named(&self, name: &[u8], offer: &Offer<'_>) -> Option<&Entry> {
+    fn named(&self, name: &[u8], offer: &CertificateCriteria<'_>) -> Option<&Entry> {
         let name = name.to_ascii_lowercase();
         let exact = self.exact.get(&name[..]).into_iter().flatten();
         let exact = best(exact.filter_map(|at| self.entry(*at)), offer);
@@ -176,7 +176,10 @@ impl Index {
 /// Selects the best of some certificates for a client: one that it can verify, elliptic curves
 /// preferred, and the first of a type. If the client can verify none, returns the first, so that
 /// the handshake fails with a reason.
-fn best<'e>(entries: impl Iterator<Item = &'e Entry>, offer: &Offer<'_>) -> Option<&'e Entry> {
+fn best<'e>(
+    entries: impl Iterator<Item = &'e Entry>,
+    offer: &CertificateCriteria<'_>,
+) -> Option<&'e Entry> {
     let mut entries = entries.peekable();
     let first = entries.next()?;
     // Most names have one certificate, which needs no further checks.
@@ -191,7 +194,7 @@ fn best<'e>(entries: impl Iterator<Item = &'e Entry>, offer: &Offer<'_>) -> Opti
         .or(Some(first))
 }
 
-fn usable(certified: &Certified, offer: &Offer<'_>) -> bool {
+fn usable(certified: &Certified, offer: &CertificateCriteria<'_>) -> bool {
     let signs = certified.key().choose_scheme(offer.schemes).is_some();
     signs
         && (offer.tls13

@@ -11,7 +11,7 @@ use rustls::{CipherSuite, SupportedCipherSuite};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Translation<T> {
     /// The supported entries, the preferred first.
-    pub kept: Vec<T>,
+    pub supported: Vec<T>,
     /// Names that OpenSSL knows and rustls does not support.
     pub lacking: Vec<Box<str>>,
     /// Unknown names.
@@ -22,7 +22,7 @@ impl<T> Translation<T> {
     /// Creates an empty translation.
     pub fn new() -> Self {
         Translation {
-            kept: Vec::new(),
+            supported: Vec::new(),
             lacking: Vec::new(),
             unknown: Vec::new(),
         }
@@ -168,12 +168,12 @@ pub fn ciphersuite_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// A list during its evaluation, word by word, as in OpenSSL.
-struct Order {
+struct CipherListState {
     /// Suites that are not permanently removed, each with whether it is in the list.
     suites: Vec<(&'static Suite, bool)>,
 }
 
-impl Order {
+impl CipherListState {
     fn split(&mut self, pick: impl Fn(&Suite, bool) -> bool) -> Vec<(&'static Suite, bool)> {
         let all = std::mem::take(&mut self.suites);
         let (picked, rest) = all.into_iter().partition(|(s, on)| pick(s, *on));
@@ -229,7 +229,7 @@ impl Order {
 
 /// Translates a list of `ciphers`. If no suite is kept, the caller must refuse it.
 pub fn ciphers(text: &str) -> Translation<CipherSuite> {
-    let mut order = Order {
+    let mut order = CipherListState {
         suites: TLS12.iter().map(|suite| (suite, false)).collect(),
     };
     let mut made = Translation::new();
@@ -262,7 +262,7 @@ pub fn ciphers(text: &str) -> Translation<CipherSuite> {
         order.apply(operator, &of);
     }
     let on = order.suites.iter().filter(|(_, on)| *on);
-    made.kept = on.map(|(suite, _)| suite.rustls.suite()).collect();
+    made.supported = on.map(|(suite, _)| suite.rustls.suite()).collect();
     made
 }
 
@@ -277,8 +277,8 @@ pub fn ciphersuites(text: &str) -> Translation<CipherSuite> {
     for word in words.filter(|word| !word.is_empty()) {
         let found = TLS13.iter().find(|(name, _)| *name == word);
         match found.map(|(_, suite)| suite.suite()) {
-            Some(suite) if made.kept.contains(&suite) => {}
-            Some(suite) => made.kept.push(suite),
+            Some(suite) if made.supported.contains(&suite) => {}
+            Some(suite) => made.supported.push(suite),
             None if TLS13_LACKING.contains(&word) => made.lacking.push(word.into()),
             None => made.unknown.push(word.into()),
         }

@@ -4,7 +4,7 @@
 use crate::acceptor::Acceptor;
 use crate::der::{GENERALIZED_TIME, OCTET_STRING, OID, SEQUENCE};
 use crate::ocsp::{BASIC, CONTEXT_0, ENUMERATED};
-use crate::sni::Offer;
+use crate::sni::CertificateCriteria;
 use rustls::SignatureScheme;
 
 fn value(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -44,7 +44,7 @@ pub(crate) const SCHEMES: &[SignatureScheme] = &[
 
 /// Returns the first name of the certificate that a client with this SNI gets.
 pub fn shown(acceptor: &Acceptor, name: &str) -> Option<String> {
-    let offer = Offer {
+    let offer = CertificateCriteria {
         server_name: (!name.is_empty()).then_some(name.as_bytes()),
         schemes: SCHEMES,
         suites: &[],

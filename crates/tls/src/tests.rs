@@ -1,15 +1,15 @@
 //! Tests of TLS over a transport between the client and server of this crate, with the bytes cut at
 //! any position. The scenarios test other programs.
 
-use super::handshake::{Failure, Refusal, Terms, accept, connect};
+use super::handshake::{ClientHelloAlert, Failure, Terms, accept, connect};
 use super::info::Info;
 use super::session::Session;
 use crate::settings::TlsDefaults;
-use crate::transport::Transport;
+use crate::transport::ConnectionTransport;
 use lab::pki::{Authority, KeyKind, Leaf};
 use reactor::testing::descriptors;
 use reactor::testing::on_loop;
-use reactor::{self, Assumed, Buffer, Socket};
+use reactor::{self, Assumed, Buffer, StreamSocket};
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CipherSuite, ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
@@ -70,9 +70,9 @@ fn terms(deadline: Option<reactor::Instant>) -> Terms {
     Terms::new(deadline, &TlsDefaults::default()).unwrap()
 }
 
-fn sockets() -> (Socket, Socket) {
+fn sockets() -> (StreamSocket, StreamSocket) {
     let (a, b) = descriptors();
-    let socket = |fd| Socket::from_nonblocking(fd, Assumed::Both).unwrap();
+    let socket = |fd| StreamSocket::from_nonblocking(fd, Assumed::Both).unwrap();
     (socket(a), socket(b))
 }
 
@@ -103,16 +103,18 @@ where
 }
 
 /// Makes both ends of a TLS connection. The first is the client's.
-async fn established(configs: &Configs) -> ((Transport, Info), (Transport, Info)) {
+async fn established(
+    configs: &Configs,
+) -> ((ConnectionTransport, Info), (ConnectionTransport, Info)) {
     let (ours, theirs) = sockets();
     over(configs, ours, theirs).await
 }
 
 async fn over(
     configs: &Configs,
-    ours: Socket,
-    theirs: Socket,
-) -> ((Transport, Info), (Transport, Info)) {
+    ours: StreamSocket,
+    theirs: StreamSocket,
+) -> ((ConnectionTransport, Info), (ConnectionTransport, Info)) {
     let config = configs.server.clone();
     let server = task(async move {
         let made = accept(&theirs, b"", |_| Ok(config), terms(None))
@@ -127,14 +129,14 @@ async fn over(
     ((secured(ours, made.0), made.1), server.await)
 }
 
-fn secured(socket: Socket, session: Session) -> Transport {
-    let mut transport = Transport::from(socket);
+fn secured(socket: StreamSocket, session: Session) -> ConnectionTransport {
+    let mut transport = ConnectionTransport::from(socket);
     transport.secure(session);
     transport
 }
 
 /// Reads until `wanted` bytes have arrived, or until the end.
-async fn read(transport: &Transport, wanted: usize) -> io::Result<Vec<u8>> {
+async fn read(transport: &ConnectionTransport, wanted: usize) -> io::Result<Vec<u8>> {
     let mut all = Vec::new();
     while all.len() < wanted {
         let mut buffer = Buffer::take();
@@ -148,7 +150,7 @@ async fn read(transport: &Transport, wanted: usize) -> io::Result<Vec<u8>> {
     Ok(all)
 }
 
-async fn write(transport: &Transport, mut data: &[u8]) -> io::Result<()> {
+async fn write(transport: &ConnectionTransport, mut data: &[u8]) -> io::Result<()> {
     while !data.is_empty() {
         match transport.try_write(data) {
             Ok(n) => data = &data[n..],
@@ -160,9 +162,9 @@ async fn write(transport: &Transport, mut data: &[u8]) -> io::Result<()> {
 }
 
 /// Relays bytes between two sockets, at most `each` at a time.
-async fn relay(from: Socket, to: Socket, each: usize) {
+async fn relay(from: StreamSocket, to: StreamSocket, each: usize) {
     let (from, to) = (Rc::new(from), Rc::new(to));
-    let one_way = |from: Rc<Socket>, to: Rc<Socket>| async move {
+    let one_way = |from: Rc<StreamSocket>, to: Rc<StreamSocket>| async move {
         let mut bytes = vec![0; each];
         loop {
             from.readable().await;
@@ -238,7 +240,7 @@ fn long_bodies_pass_both_ways_at_once() {
         let ((client, _), (server, _)) = established(&configs).await;
         let data = pattern(1_000_000);
         let (client, server) = (Rc::new(client), Rc::new(server));
-        let both = |one: Rc<Transport>| {
+        let both = |one: Rc<ConnectionTransport>| {
             let (other, data) = (one.clone(), data.clone());
             let wanted = data.clone();
             let writes = task(async move { write(&other, &data).await.unwrap() });
@@ -272,7 +274,7 @@ fn records_are_understood_wherever_they_are_cut() {
                 }
                 client.shutdown_write().unwrap();
                 assert_eq!(read(&server, 1).await.unwrap(), b"");
-                assert!(!server.is_cut());
+                assert!(!server.is_end_unauthenticated());
             });
         }
     }
@@ -298,7 +300,7 @@ fn an_end_with_a_goodbye_differs_from_one_without() {
         let ((client, _), (server, _)) = established(&configs).await;
         client.shutdown_write().unwrap();
         assert_eq!(read(&server, 1).await.unwrap(), b"");
-        assert!(!server.is_cut() && server.is_peer_closed());
+        assert!(!server.is_end_unauthenticated() && server.is_peer_closed());
         // The other direction remains open.
         write(&server, b"still").await.unwrap();
         assert_eq!(read(&client, 5).await.unwrap(), b"still");
@@ -308,17 +310,17 @@ fn an_end_with_a_goodbye_differs_from_one_without() {
         // Unread bytes would turn the close into a reset.
         reactor::testing::turn().await;
         assert!(!client.is_readable());
-        client.silence();
+        client.suppress_close_notify();
         drop(client);
         assert_eq!(read(&server, 1).await.unwrap(), b"");
-        assert!(server.is_cut());
+        assert!(server.is_end_unauthenticated());
 
         let ((client, _), (server, _)) = established(&configs).await;
         reactor::testing::turn().await;
         assert!(!client.is_readable());
         drop(client);
         assert_eq!(read(&server, 1).await.unwrap(), b"");
-        assert!(!server.is_cut());
+        assert!(!server.is_end_unauthenticated());
     });
 }
 
@@ -428,7 +430,7 @@ fn a_changed_byte_ends_the_connection() {
     });
 }
 
-async fn wait_read(socket: &Socket, bytes: &mut [u8]) -> io::Result<usize> {
+async fn wait_read(socket: &StreamSocket, bytes: &mut [u8]) -> io::Result<usize> {
     loop {
         socket.readable().await;
         match socket.try_read(bytes) {
@@ -443,7 +445,13 @@ fn what_is_no_tls_is_refused_at_once_and_not_answered() {
     on_loop(|| async {
         let (ours, theirs) = sockets();
         ours.try_write(b"GET / HTTP/1.1\r\n").unwrap();
-        let made = accept(&theirs, b"", |_| Err(Refusal::INTERNAL_ERROR), terms(None)).await;
+        let made = accept(
+            &theirs,
+            b"",
+            |_| Err(ClientHelloAlert::INTERNAL_ERROR),
+            terms(None),
+        )
+        .await;
         assert!(matches!(made, Err(Failure::Http)), "{made:?}");
         drop(theirs);
         assert_eq!(wait_read(&ours, &mut [0; 100]).await.unwrap(), 0);
@@ -458,7 +466,7 @@ fn a_refused_name_gets_its_alert() {
         let server = task(async move {
             let choose = |hello: &super::hello::Hello<'_>| {
                 assert_eq!(hello.server_name(), Some(&b"shop.example"[..]));
-                Err(Refusal::UNRECOGNIZED_NAME)
+                Err(ClientHelloAlert::UNRECOGNIZED_NAME)
             };
             accept(&theirs, b"", choose, terms(None)).await.err()
         });
@@ -469,7 +477,7 @@ fn a_refused_name_gets_its_alert() {
         assert_eq!(alert, rustls::AlertDescription::UnrecognisedName);
         assert!(matches!(
             server.await,
-            Some(Failure::Refused(Refusal::UNRECOGNIZED_NAME))
+            Some(Failure::Refused(ClientHelloAlert::UNRECOGNIZED_NAME))
         ));
     });
 }
@@ -478,7 +486,7 @@ fn a_refused_name_gets_its_alert() {
 fn a_handshake_ends_with_its_time_or_its_peer() {
     on_loop(|| async {
         let soon = || Some(reactor::now() + std::time::Duration::from_millis(5));
-        let refuse = |_: &super::hello::Hello<'_>| Err(Refusal::INTERNAL_ERROR);
+        let refuse = |_: &super::hello::Hello<'_>| Err(ClientHelloAlert::INTERNAL_ERROR);
         let (ours, theirs) = sockets();
         let made = accept(&theirs, b"", refuse, terms(soon())).await;
         assert!(matches!(made, Err(Failure::Timeout)), "{made:?}");

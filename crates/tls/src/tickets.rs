@@ -66,7 +66,7 @@ thread_local! {
 
 /// Makes a step of a handshake. rustls does not say which session a new ticket belongs to, so the
 /// beginning of the session is stored in the thread, as in `verify`.
-pub(super) fn with_beginning<R>(began_s: &mut Option<u64>, step: impl FnOnce() -> R) -> R {
+pub(super) fn with_session_start<R>(began_s: &mut Option<u64>, step: impl FnOnce() -> R) -> R {
     BEGAN_S.set(*began_s);
     let done = step();
     *began_s = BEGAN_S.take();
@@ -80,7 +80,7 @@ pub(super) fn began_s(now_s: u64) -> u64 {
 
 /// Returns whether a session with this beginning may be resumed, and if so notes it for the current
 /// handshake. A configuration with a longer ticket lifetime extends the limit.
-pub(super) fn goes_on(began_s: u64, now_s: u64, lifetime_s: u64) -> bool {
+pub(super) fn can_resume_session(began_s: u64, now_s: u64, lifetime_s: u64) -> bool {
     let may = now_s.saturating_sub(began_s) <= WHOLE_LIFE_S.max(lifetime_s);
     if may {
         BEGAN_S.set(Some(began_s));
@@ -311,7 +311,7 @@ impl Ticketer {
         let age_s = now_s.saturating_sub(u64::from_be_bytes(*made_s));
         let is_fresh = age_s <= self.lifetime_s();
         let began_s = u64::from_be_bytes(*began_s);
-        (is_fresh && goes_on(began_s, now_s, self.lifetime_s())).then(|| plain.to_vec())
+        (is_fresh && can_resume_session(began_s, now_s, self.lifetime_s())).then(|| plain.to_vec())
     }
 }
 
@@ -347,19 +347,19 @@ fn sealing(now_s: u64, lifetime_s: u64) -> Option<Master> {
     if !keys.first().is_some_and(is_fresh) {
         keys.insert(0, Master::random(now_s)?);
     }
-    forget(&mut keys, now_s, LONGEST_S.load(Relaxed));
+    drop_expired_keys(&mut keys, now_s, LONGEST_S.load(Relaxed));
     keys.first().cloned()
 }
 
 /// Drops the keys whose tickets have all expired.
-fn forget(keys: &mut Vec<Master>, now_s: u64, longest_s: u64) {
+fn drop_expired_keys(keys: &mut Vec<Master>, now_s: u64, longest_s: u64) {
     keys.retain(|master| now_s.abs_diff(master.made_s) <= KEY_SEALS_S + longest_s);
 }
 
 fn opening(name: &[u8; NAME], now_s: u64, lifetime_s: u64) -> Option<Master> {
     LONGEST_S.fetch_max(lifetime_s, Relaxed);
     let mut keys = KEYS.lock().unwrap_or_else(PoisonError::into_inner);
-    forget(&mut keys, now_s, LONGEST_S.load(Relaxed));
+    drop_expired_keys(&mut keys, now_s, LONGEST_S.load(Relaxed));
     keys.iter().find(|master| master.name == *name).cloned()
 }
 
@@ -397,9 +397,9 @@ mod tests {
         let long = Ticketer::new(SettingsDigest::of([&b"old"[..]]), Some(u32::MAX), None);
         assert!(long.open(&ticket, now + 5000).is_some());
         let mut keys = vec![Master::random(now).unwrap()];
-        forget(&mut keys, now + KEY_SEALS_S + 300, 300);
+        drop_expired_keys(&mut keys, now + KEY_SEALS_S + 300, 300);
         assert_eq!(keys.len(), 1);
-        forget(&mut keys, now + KEY_SEALS_S + 301, 300);
+        drop_expired_keys(&mut keys, now + KEY_SEALS_S + 301, 300);
         assert!(keys.is_empty());
     }
 
@@ -415,13 +415,13 @@ mod tests {
         for now in (begin + 300..).step_by(300) {
             // Each round is a handshake: it decrypts the last ticket and issues a new one.
             let mut began = None;
-            let opened = with_beginning(&mut began, || one.open(&ticket, now));
+            let opened = with_session_start(&mut began, || one.open(&ticket, now));
             if opened.is_none() {
                 assert_eq!(began, None);
                 break;
             }
             assert_eq!(began, Some(begin));
-            ticket = with_beginning(&mut began, || one.seal(b"session", now)).unwrap();
+            ticket = with_session_start(&mut began, || one.seal(b"session", now)).unwrap();
             resumed += 1;
         }
         assert_eq!(resumed, WHOLE_LIFE_S / 300);

@@ -41,7 +41,7 @@ pub(super) fn wait() -> impl Future<Output = ()> {
 }
 
 /// Returns an unused handshake slot.
-pub(super) fn unused() {
+pub(super) fn return_slot() {
     QUEUE.with_borrow_mut(|queue| queue.steps = queue.steps.saturating_sub(1));
 }
 
@@ -207,7 +207,7 @@ mod tests {
             let began = reactor::now();
             for _ in 0..10 * STEPS_MAX {
                 wait().await;
-                unused();
+                return_slot();
             }
             assert_eq!(reactor::now(), began);
         });

@@ -8,7 +8,7 @@
 
 use super::authorities::Authorities;
 use super::certificate::Certificate;
-use super::chain::{self, Failure, Purpose, Question, code};
+use super::chain::{self, ChainVerificationInput, Failure, Purpose, code};
 use super::der::{Der, SEQUENCE};
 use super::describe;
 use super::ignore::IgnoredErrors;
@@ -111,7 +111,7 @@ impl Belief {
         &self,
         leaf: &CertificateDer<'_>,
         others: &[CertificateDer<'_>],
-        question: &Question<'_>,
+        question: &ChainVerificationInput<'_>,
         now: UnixTime,
     ) -> Result<(), webpki::Error> {
         let Some(authorities) = &self.authorities else {
@@ -153,7 +153,7 @@ impl Belief {
                 now,
                 usage,
                 revocation,
-                Some(&|path| agreed(path, authorities, question)),
+                Some(&|path| check_openssl_rules(path, authorities, question)),
             )
             .map(|_| ())
     }
@@ -170,7 +170,7 @@ impl Belief {
             ..Verified::default()
         };
         let (shown, others) = readable(others);
-        let question = Question {
+        let question = ChainVerificationInput {
             leaf,
             others: &shown,
             authorities: self.authorities.as_deref(),
@@ -181,7 +181,7 @@ impl Belief {
         let strict = self.webpki(leaf, &others, &question, now);
         let believed = match strict {
             Ok(()) => true,
-            Err(error) => self.leniently(&question, &error, &mut outcome),
+            Err(error) => self.verify_like_openssl(&question, &error, &mut outcome),
         };
         CURRENT.set(outcome);
         match outcome.refused {
@@ -191,9 +191,9 @@ impl Belief {
     }
 
     /// Verifies by OpenSSL's rules.
-    fn leniently(
+    fn verify_like_openssl(
         &self,
-        question: &Question<'_>,
+        question: &ChainVerificationInput<'_>,
         strict: &webpki::Error,
         outcome: &mut Verified,
     ) -> bool {
@@ -233,10 +233,10 @@ impl Belief {
 
 /// Checks whether a path that webpki has found is acceptable by OpenSSL's rules, too. If not,
 /// webpki looks for another path; without one OpenSSL's rules alone decide.
-fn agreed(
+fn check_openssl_rules(
     path: &VerifiedPath<'_>,
     authorities: &Authorities,
-    question: &Question<'_>,
+    question: &ChainVerificationInput<'_>,
 ) -> Result<(), webpki::Error> {
     let mut way = Vec::new();
     way.extend(Certificate::parse(question.leaf));
@@ -257,7 +257,7 @@ fn agreed(
         .take(chain::SAME_NAME_MAX)
         .any(|root| {
             let way = way.iter().chain([root]).cloned();
-            chain::agrees(way.collect(), question)
+            chain::is_acceptable_to_openssl(way.collect(), question)
         });
     agrees.then_some(()).ok_or(webpki::Error::UnknownIssuer)
 }
@@ -452,7 +452,7 @@ pub(super) fn client_verifier(
     }
     let named = settings.authorities.as_ref();
     let authorities = match (named, &settings.more_authorities) {
-        (Some(named), Some(more)) => named.joined(more),
+        (Some(named), Some(more)) => named.union_with(more),
         (Some(one), None) | (None, Some(one)) => Arc::clone(one),
         (None, None) => return Err(BuildError::NoAuthorities),
     };

@@ -115,7 +115,10 @@ fn merged(
 }
 
 /// Returns the enabled versions.
-pub fn spoken(line: &TlsVersions, defaults: &TlsVersions) -> Result<SpokenVersions, NoVersion> {
+pub fn enabled_versions(
+    line: &TlsVersions,
+    defaults: &TlsVersions,
+) -> Result<SpokenVersions, NoVersion> {
     let (min, max, off) = merged(line, defaults);
     let bounded = min.is_some() || max.is_some();
     // As in HAProxy, a highest version below the default lowest version is also the lowest version.
@@ -138,7 +141,7 @@ pub fn spoken(line: &TlsVersions, defaults: &TlsVersions) -> Result<SpokenVersio
 }
 
 /// Returns remarks on settings that work.
-pub fn remarks(line: &TlsVersions, defaults: &TlsVersions) -> Vec<Remark> {
+pub fn version_remarks(line: &TlsVersions, defaults: &TlsVersions) -> Vec<Remark> {
     let (min, max, off) = merged(line, defaults);
     let mut found = Vec::new();
     if !off.is_empty() && (min.is_some() || max.is_some()) {
@@ -168,7 +171,7 @@ mod tests {
     }
 
     fn of(line: TlsVersions) -> Result<(bool, bool), NoVersion> {
-        spoken(&line, &TlsVersions::default()).map(|found| (found.tls12, found.tls13))
+        enabled_versions(&line, &TlsVersions::default()).map(|found| (found.tls12, found.tls13))
     }
 
     #[test]
@@ -214,9 +217,9 @@ mod tests {
     #[test]
     fn a_line_goes_over_the_defaults_and_single_ones_add_up() {
         let defaults = versions(Some(Tls13), None, &[]);
-        let both = spoken(&versions(Some(Tls12), None, &[]), &defaults);
+        let both = enabled_versions(&versions(Some(Tls12), None, &[]), &defaults);
         assert_eq!(both, Ok(SpokenVersions::default()));
-        let off = spoken(
+        let off = enabled_versions(
             &versions(None, None, &[Tls12]),
             &versions(None, None, &[Tls13]),
         );
@@ -227,9 +230,12 @@ mod tests {
     fn what_has_no_effect_is_told() {
         let none = TlsVersions::default();
         assert_eq!(
-            remarks(&versions(Some(Tls10), None, &[Ssl3]), &none),
+            version_remarks(&versions(Some(Tls10), None, &[Ssl3]), &none),
             [Remark::SinglesIgnored, Remark::Raised(Tls10)]
         );
-        assert_eq!(remarks(&versions(None, None, &[Ssl3, Tls10]), &none), []);
+        assert_eq!(
+            version_remarks(&versions(None, None, &[Ssl3, Tls10]), &none),
+            []
+        );
     }
 }

@@ -2,8 +2,8 @@
 //! lock of the backing store shows whether a role uses it.
 
 use crate::config::Spec;
-use crate::device::{self, Backing, DeviceError, Leftover, Snapshot, SnapshotError, snapshot};
-use crate::layout::{Head, LayoutError, Metadata, State, VolumeId};
+use crate::device::{self, Backing, DeviceError, LeftoverFiles, Snapshot, SnapshotError, snapshot};
+use crate::layout::{LayoutError, Metadata, Superblock, SyncState, VolumeId};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Reason why a replica was not created or removed.
@@ -74,14 +74,14 @@ pub fn create_from(name: &str, spec: &Spec, snapshot: &Snapshot) -> Result<Volum
 }
 
 /// Identifier and metadata of a new volume.
-fn founded(spec: &Spec) -> Result<(VolumeId, Head), CommandError> {
+fn founded(spec: &Spec) -> Result<(VolumeId, Superblock), CommandError> {
     let mut bytes = [0; 24];
     getrandom(&mut bytes, GetRandomFlags::empty()).map_err(CommandError::Random)?;
     let id = VolumeId(std::array::from_fn(|at| bytes[at]));
     // One of two replicas stays blank until both have connected.
     let is_pair = spec.pair.is_some();
     let history = u64::from_ne_bytes(std::array::from_fn(|at| bytes[16 + at])) | 1;
-    let head = Head {
+    let head = Superblock {
         volume: (!is_pair).then_some(id),
         size_bytes: spec.size_bytes,
         data_offset: 0,
@@ -89,9 +89,9 @@ fn founded(spec: &Spec) -> Result<(VolumeId, Head), CommandError> {
         // Random, so that the cluster's record shows whether it refers to this volume.
         incarnation: if is_pair { 0 } else { history },
         state: if is_pair {
-            State::Syncing(0)
+            SyncState::Syncing(0)
         } else {
-            State::Joined(1)
+            SyncState::Joined(1)
         },
         unflushed: None,
         hot: Vec::new(),
@@ -149,7 +149,7 @@ pub fn leftover(
     refused: &CommandError,
     name: &str,
     backing: &Backing,
-) -> Result<Option<Leftover>, CommandError> {
+) -> Result<Option<LeftoverFiles>, CommandError> {
     let is_damaged = match refused {
         CommandError::Device(DeviceError::Layout { source, .. }) => {
             !matches!(source, LayoutError::Newer(_))
@@ -163,7 +163,7 @@ pub fn leftover(
     if !is_damaged {
         return Ok(None);
     }
-    Ok(Leftover::open(backing, name)?)
+    Ok(LeftoverFiles::open(backing, name)?)
 }
 
 /// Opens the replica of a volume for removal or renaming.
@@ -212,11 +212,11 @@ impl Removable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
 
     #[test]
     fn files_of_a_newer_program_are_not_left_over() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         scratch.write("mail.volume", []).unwrap();
         scratch.write("mail.metadata", []).unwrap();
         let backing = Backing::File(scratch.path().to_path_buf());

@@ -1,7 +1,7 @@
 //! Configuration of volumes for the node that runs them.
 
 use crate::device::{self, Backing, LogicalVolume};
-use crate::link::dial::Cable;
+use crate::link::dial::ReplicationLink;
 use crate::network::Bind;
 use configuration::External;
 use language::value::written_time;
@@ -14,7 +14,10 @@ use std::time::Duration;
 
 /// Volumes of this node by name: those with a local replica, and those in external storage.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Volumes(pub BTreeMap<String, Spec>, pub BTreeMap<String, Elsewhere>);
+pub struct Volumes(
+    pub BTreeMap<String, Spec>,
+    pub BTreeMap<String, ExternalVolume>,
+);
 
 impl Volumes {
     /// Returns the resources that only one instance of the program may use at a time, one per
@@ -35,7 +38,7 @@ impl Volumes {
 
 /// Volume in external storage.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Elsewhere {
+pub struct ExternalVolume {
     /// Image in the storage system.
     pub external: External,
     /// Name of this node; empty if the configuration names none.
@@ -44,14 +47,14 @@ pub struct Elsewhere {
     pub nodes: Vec<String>,
 }
 
-impl Elsewhere {
+impl ExternalVolume {
     /// Returns whether a lease of the cluster decides which node owns the volume.
     pub fn has_lease(&self) -> bool {
         self.nodes.len() > 1
     }
 }
 
-impl fmt::Display for Elsewhere {
+impl fmt::Display for ExternalVolume {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "backing {}", self.external.storage)?;
         if let Some(bytes) = self.external.size_bytes {
@@ -76,7 +79,7 @@ pub struct Spec {
     pub snapshots: Option<Schedule>,
     /// Both nodes of a volume with two replicas.
     #[serde(default)]
-    pub pair: Option<Pair>,
+    pub pair: Option<ReplicaPair>,
     /// Name of this node, if the configuration names nodes.
     #[serde(default)]
     pub node: Option<String>,
@@ -132,26 +135,26 @@ impl fmt::Display for Schedule {
 
 /// Nodes and link of a volume with two replicas.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Pair {
+pub struct ReplicaPair {
     /// Name of this node.
     pub me: String,
     /// Name of the other node.
     pub other: String,
     /// Replication link between the nodes.
-    pub cable: Cable,
+    pub cable: ReplicationLink,
     /// Maximum resync rate, bytes per second.
     pub resync_rate: u64,
 }
 
-impl Pair {
+impl ReplicaPair {
     /// Parses the names of both nodes in a report. The link is unknown then, so the default is
     /// used.
-    pub fn parse(words: &str) -> Option<Pair> {
+    pub fn parse(words: &str) -> Option<ReplicaPair> {
         let (me, other) = words.split_once(' ')?;
-        Some(Pair {
+        Some(ReplicaPair {
             me: me.to_owned(),
             other: other.to_owned(),
-            cable: Cable::default(),
+            cable: ReplicationLink::default(),
             resync_rate: RESYNC_RATE,
         })
     }
@@ -159,11 +162,11 @@ impl Pair {
 
 impl Spec {
     /// Pair of this node alone, for a volume that had two replicas.
-    pub fn single(&self) -> Option<Pair> {
-        Some(Pair {
+    pub fn single(&self) -> Option<ReplicaPair> {
+        Some(ReplicaPair {
             me: self.node.clone()?,
             other: String::new(),
-            cable: Cable::default(),
+            cable: ReplicationLink::default(),
             resync_rate: RESYNC_RATE,
         })
     }
@@ -171,11 +174,12 @@ impl Spec {
     /// Returns whether a running volume can continue with this configuration: it is the same, or
     /// names one node instead of two.
     pub fn continues(&self, before: &Spec) -> bool {
-        let leaves = |pair: &Pair| self.pair.is_none() && self.node.as_ref() == Some(&pair.me);
+        let leaves =
+            |pair: &ReplicaPair| self.pair.is_none() && self.node.as_ref() == Some(&pair.me);
         let copies = |spec: &Spec| {
             let pair = spec.pair.clone();
             // The rate can change while the volume is served.
-            pair.map(|pair| Pair {
+            pair.map(|pair| ReplicaPair {
                 resync_rate: RESYNC_RATE,
                 ..pair
             })
@@ -250,7 +254,7 @@ pub fn parse_backing(words: &str, volume: &str) -> Option<Backing> {
     }
 }
 
-fn pair_words(pair: &Option<Pair>) -> String {
+fn pair_words(pair: &Option<ReplicaPair>) -> String {
     match pair {
         None => "one copy".to_owned(),
         Some(pair) => format!(
@@ -358,8 +362,8 @@ pub fn difference(before: Option<&[u8]>, now: Option<&[u8]>) -> Vec<String> {
 
 /// Differences of volumes in external storage.
 fn elsewhere_difference(
-    before: &BTreeMap<String, Elsewhere>,
-    now: &BTreeMap<String, Elsewhere>,
+    before: &BTreeMap<String, ExternalVolume>,
+    now: &BTreeMap<String, ExternalVolume>,
 ) -> Vec<String> {
     let gone = before.keys().filter(|name| !now.contains_key(*name));
     let gone = gone.map(|name| format!("- volume {name}"));

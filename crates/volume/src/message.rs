@@ -7,9 +7,9 @@ use part::role::bounded::{Name, Words};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Operator's order for one volume. The response is [`Told`].
+/// Operator's order for one volume. The response is [`VolumeResponse`].
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub enum VolumeOrder {
     /// Hands the volume over to the other node.
     HandOver {
         /// Name of the volume.
@@ -94,7 +94,7 @@ pub fn copy_socket(runtime: &Path, number: u64) -> PathBuf {
 
 /// Response to an order.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Told {
+pub struct VolumeResponse {
     /// True if the order is being executed.
     pub good: bool,
     /// Reason for a refusal.
@@ -102,7 +102,7 @@ pub struct Told {
     pub words: String,
 }
 
-impl Message {
+impl VolumeOrder {
     /// Encodes the message for forwarding.
     pub fn envelope(&self) -> PartMessage {
         PartMessage::new(NAME, 1, self)

@@ -19,7 +19,7 @@ const EVENT_AGAIN_MS: u64 = 60_000;
 
 /// Kind of operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum OperationKind {
     /// Read operation.
     Read,
     /// Write operation.
@@ -31,7 +31,12 @@ pub enum Kind {
 }
 
 /// All kinds of operations.
-pub const KINDS: [Kind; 4] = [Kind::Read, Kind::Write, Kind::Flush, Kind::Trim];
+pub const KINDS: [OperationKind; 4] = [
+    OperationKind::Read,
+    OperationKind::Write,
+    OperationKind::Flush,
+    OperationKind::Trim,
+];
 
 /// Counters of one kind since the volume was opened.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -69,7 +74,7 @@ struct Numbers {
     latencies: [Latency; KINDS.len()],
     /// Starts and ends of disk errors, the newest last, with the kind of operation and whether it
     /// failed.
-    events: VecDeque<(Kind, bool, Event)>,
+    events: VecDeque<(OperationKind, bool, Event)>,
 }
 
 impl Default for Numbers {
@@ -88,7 +93,7 @@ impl Meter {
     }
 
     /// Counters of a kind.
-    pub fn count(&self, kind: Kind) -> Count {
+    pub fn count(&self, kind: OperationKind) -> Count {
         let mut numbers = self.lock();
         let latency = &mut numbers.latencies[kind as usize];
         let now = Instant::now();
@@ -140,7 +145,7 @@ impl Meter {
 impl Numbers {
     /// Records that a kind of operation has started or stopped failing. A disk with intermittent
     /// errors is recorded once per minute.
-    fn note(&mut self, kind: Kind, failure: Option<Failure>) {
+    fn note(&mut self, kind: OperationKind, failure: Option<Failure>) {
         let mut of_kind = self.events.iter().rev().filter(|(of, ..)| *of == kind);
         let is_known = match (failure, of_kind.next()) {
             (None, last) => last.is_none_or(|(_, fails, _)| !fails),
@@ -170,30 +175,30 @@ impl Numbers {
     }
 }
 
-impl Kind {
+impl OperationKind {
     fn word(self) -> &'static str {
         match self {
-            Kind::Read => "read",
-            Kind::Write => "write",
-            Kind::Flush => "flush",
-            Kind::Trim => "trim",
+            OperationKind::Read => "read",
+            OperationKind::Write => "write",
+            OperationKind::Flush => "flush",
+            OperationKind::Trim => "trim",
         }
     }
 }
 
 /// Operations in progress, which are counted when they complete.
 #[derive(Debug, Default)]
-pub(crate) struct Stopwatch(HashMap<Token, (Kind, u64, Instant)>);
+pub(crate) struct Stopwatch(HashMap<Token, (OperationKind, u64, Instant)>);
 
 impl Stopwatch {
     /// Registers a new operation.
     pub(crate) fn begin(&mut self, token: Token, operation: &Operation, now: Instant) {
         let (kind, bytes) = match operation {
-            Operation::Read { buffer, .. } => (Kind::Read, buffer.len() as u64),
-            Operation::Write { buffer, .. } => (Kind::Write, buffer.len() as u64),
-            Operation::Flush => (Kind::Flush, 0),
+            Operation::Read { buffer, .. } => (OperationKind::Read, buffer.len() as u64),
+            Operation::Write { buffer, .. } => (OperationKind::Write, buffer.len() as u64),
+            Operation::Flush => (OperationKind::Flush, 0),
             Operation::Zero { length, .. } | Operation::Discard { length, .. } => {
-                (Kind::Trim, *length)
+                (OperationKind::Trim, *length)
             }
             Operation::Extents { .. } => return,
         };
@@ -241,7 +246,7 @@ impl Stopwatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Output;
+    use crate::disk::OperationOutput;
 
     #[test]
     fn failing_disk_leaves_one_event_and_its_recovery_another() {
@@ -255,7 +260,7 @@ mod tests {
                 fast: false,
             };
             stopwatch.begin(Token(number), &operation, Instant::now());
-            let result = result.map(|()| Output::Done).map_err(Failure::Io);
+            let result = result.map(|()| OperationOutput::Done).map_err(Failure::Io);
             let token = Token(number);
             stopwatch.end(&meter, &[Completion { token, result }]);
         };

@@ -1,15 +1,15 @@
 //! Report of all volumes.
 
 use crate::config::{backing_words, size_words};
-use crate::export::{Holder, Presence};
+use crate::export::{Presence, VolumeUser};
 use crate::keyword::NAME;
-use crate::meter::{Count, KINDS, Kind};
-use crate::mirror::Shown;
+use crate::meter::{Count, KINDS, OperationKind};
+use crate::mirror::MirrorStatus;
 use crate::replica::{BLOCK_BYTES, OtherState};
-use crate::status::{Status, named};
+use crate::status::{VolumeStatus, named};
 use crate::sums::Sums;
 use crate::verified;
-use part::report::{Grade, Moment, NumberRow, Report, Subject, Unit};
+use part::report::{Grade, Moment, NumberRow, StatusReport, Subject, Unit};
 use std::time::Duration;
 
 /// Kind of the report's subjects.
@@ -103,8 +103,8 @@ pub const SUMMED: &str = "checksummed bytes";
 const DAMAGE_LINES_MAX: usize = 64;
 
 /// Names of a kind of operation in reports.
-struct Words {
-    kind: Kind,
+struct OperationNames {
+    kind: OperationKind,
     operations: &'static str,
     metric: &'static str,
     /// Verb for the bytes of the operation.
@@ -114,33 +114,33 @@ struct Words {
     latency: [&'static str; 2],
 }
 
-const WORDS: [Words; KINDS.len()] = [
-    Words {
-        kind: Kind::Read,
+const WORDS: [OperationNames; KINDS.len()] = [
+    OperationNames {
+        kind: OperationKind::Read,
         operations: "reads",
         metric: "read",
         done: "read",
         bytes: Some(["read bytes", "evenkeel_volume_read_bytes_total"]),
         latency: ["read p50 us", "read p99 us"],
     },
-    Words {
-        kind: Kind::Write,
+    OperationNames {
+        kind: OperationKind::Write,
         operations: "writes",
         metric: "write",
         done: "written",
         bytes: Some(["written bytes", "evenkeel_volume_written_bytes_total"]),
         latency: ["write p50 us", "write p99 us"],
     },
-    Words {
-        kind: Kind::Flush,
+    OperationNames {
+        kind: OperationKind::Flush,
         operations: "flushes",
         metric: "flush",
         done: "flushed",
         bytes: None,
         latency: ["flush p50 us", "flush p99 us"],
     },
-    Words {
-        kind: Kind::Trim,
+    OperationNames {
+        kind: OperationKind::Trim,
         operations: "trims",
         metric: "trim",
         done: "trimmed",
@@ -245,7 +245,7 @@ const NUMBERS: &[[&str; 3]] = &[
 ];
 
 /// Builds the report of these volumes.
-pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
+pub fn of(volumes: impl Iterator<Item = VolumeStatus>) -> StatusReport {
     let mut rows: Vec<NumberRow> = NUMBERS
         .iter()
         .map(|[name, metric, help]| NumberRow::new(name, metric, help))
@@ -273,7 +273,7 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
             rows.push(row(name, &metric, &help).unit(Unit::Microseconds));
         }
     }
-    Report {
+    StatusReport {
         part: NAME.to_owned(),
         at: Moment::now(),
         subjects: volumes.map(subject).collect(),
@@ -285,7 +285,7 @@ pub fn of(volumes: impl Iterator<Item = Status>) -> Report {
 const FAILS_FOR: Duration = Duration::from_secs(10);
 
 /// Current failures of a volume, and the remedy.
-fn troubles(volume: &Status, counts: &[(&Words, Count)]) -> Vec<String> {
+fn troubles(volume: &VolumeStatus, counts: &[(&OperationNames, Count)]) -> Vec<String> {
     // A healthy volume with two replicas needs no action, and may be unused on this node for a
     // long time, so old errors are not shown.
     let is_so = |count: &Count| {
@@ -296,7 +296,7 @@ fn troubles(volume: &Status, counts: &[(&Words, Count)]) -> Vec<String> {
         Some(format!("{} fail: {trouble}", words.operations))
     });
     let mut troubles: Vec<String> = failing.collect();
-    if volume.mirror.is_none() && counts[Kind::Flush as usize].1.trouble.is_some() {
+    if volume.mirror.is_none() && counts[OperationKind::Flush as usize].1.trouble.is_some() {
         let name = &volume.name;
         troubles.push(format!(
             "when the disk is well, run `evenkeel volume reopen {name}`"
@@ -305,7 +305,7 @@ fn troubles(volume: &Status, counts: &[(&Words, Count)]) -> Vec<String> {
     troubles
 }
 
-fn subject(volume: Status) -> Subject {
+fn subject(volume: VolumeStatus) -> Subject {
     let (mut word, mut grade) = volume.state.words();
     let mut why = volume.why.clone();
     let counts: Vec<_> = WORDS
@@ -371,14 +371,14 @@ fn subject(volume: Status) -> Subject {
 }
 
 /// Size of a volume, bytes.
-fn size_of(volume: &Status) -> u64 {
+fn size_of(volume: &VolumeStatus) -> u64 {
     volume
         .served
         .map_or(volume.spec.size_bytes, |served| served.size_bytes)
 }
 
 /// Advice for a volume whose files were deleted.
-fn deleted(volume: &Status) -> String {
+fn deleted(volume: &VolumeStatus) -> String {
     let until = "its files were deleted while they are open: all that it has is lost when the volume role ends";
     match volume.spec.pair {
         None => format!(
@@ -392,7 +392,7 @@ fn deleted(volume: &Status) -> String {
     }
 }
 
-fn facts(subject: Subject, volume: &Status) -> Subject {
+fn facts(subject: Subject, volume: &VolumeStatus) -> Subject {
     let mut subject = subject
         .fact("size", size_words(size_of(volume)))
         .fact(BACKING, backing_words(&volume.spec.backing));
@@ -412,7 +412,7 @@ fn facts(subject: Subject, volume: &Status) -> Subject {
     }
     if let Some(holder) = volume.meter.tenure.holder() {
         let words = match &holder {
-            Holder::User { presence, .. } if *presence != Presence::Connected => {
+            VolumeUser::User { presence, .. } if *presence != Presence::Connected => {
                 format!("{holder}, not connected")
             }
             holder => holder.to_string(),
@@ -489,7 +489,7 @@ fn checked(subject: Subject, sums: &Sums) -> Subject {
 }
 
 /// Adds the replication status.
-fn mirrored(subject: Subject, shown: &Shown) -> Subject {
+fn mirrored(subject: Subject, shown: &MirrorStatus) -> Subject {
     let report = &shown.report;
     let dirty_bytes = report.dirty_blocks * BLOCK_BYTES;
     let owner = match &*shown.owner {
@@ -573,7 +573,7 @@ fn rough(bytes: u64) -> String {
 }
 
 /// Adds the counters of a kind of operation.
-fn numbers(subject: Subject, (words, count): (&Words, Count)) -> Subject {
+fn numbers(subject: Subject, (words, count): (&OperationNames, Count)) -> Subject {
     let mut subject = subject.number(words.operations, count.operations);
     if let Some([name, _]) = words.bytes {
         subject = subject.number(name, count.bytes);

@@ -1,7 +1,7 @@
 //! Volume with one replica: its export and its disk on one thread with one epoll loop. If the
 //! target is open without direct I/O, I/O goes through the page cache.
 
-use crate::disk::{Completion, Disk, DiskError, Pool, Preference, Target};
+use crate::disk::{BackingFile, Completion, Disk, DiskError, Pool, Preference};
 use crate::export::{Export, KEYS, Listener, Tenure};
 use crate::meter::{Meter, Stopwatch};
 use crate::stream::wait;
@@ -44,16 +44,16 @@ pub enum ServeError {
 }
 
 /// Source of changes to a volume while it is served.
-pub struct Waker<'w> {
+pub struct ChangeSource<'w> {
     /// Descriptor that is readable when a change is pending.
     pub wakes: BorrowedFd<'w>,
     /// Clears the descriptor, and returns the pending changes.
-    pub woken: &'w mut dyn FnMut() -> Wanted,
+    pub woken: &'w mut dyn FnMut() -> VolumeChanges,
 }
 
 /// Changes to a volume while it is served.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Wanted {
+pub struct VolumeChanges {
     /// New size for clients that connect from now on, bytes.
     pub size: Option<u64>,
     /// Starts or ends a check of all data.
@@ -86,7 +86,7 @@ impl Single {
     /// # Errors
     /// The disk cannot be used, or the listeners cannot be added to epoll.
     pub fn new(
-        target: &Target,
+        target: &BackingFile,
         export: nbd::Export,
         listeners: Vec<Listener>,
         prefers: Preference,
@@ -100,7 +100,7 @@ impl Single {
     /// # Errors
     /// The disk cannot be used, or the listeners cannot be added to epoll.
     pub fn checked(
-        target: &Target,
+        target: &BackingFile,
         export: nbd::Export,
         listeners: Vec<Listener>,
         prefers: Preference,
@@ -140,8 +140,8 @@ impl Single {
     }
 
     /// Connects the volume to its tenure. `changed` is called when the user changes.
-    pub fn heed(&mut self, tenure: Arc<Tenure>, changed: Arc<dyn Fn() + Send + Sync>) {
-        self.export.heed(tenure);
+    pub fn attach_tenure(&mut self, tenure: Arc<Tenure>, changed: Arc<dyn Fn() + Send + Sync>) {
+        self.export.attach_tenure(tenure);
         self.user_changed = Some(changed);
     }
 
@@ -166,7 +166,7 @@ impl Single {
     pub fn run_woken(
         mut self,
         stop: BorrowedFd<'_>,
-        mut waker: Option<Waker<'_>>,
+        mut waker: Option<ChangeSource<'_>>,
     ) -> Result<(), ServeError> {
         let watched = [
             (STOP_KEY, Some(stop)),
@@ -233,12 +233,12 @@ impl Single {
         }
     }
 
-    fn woken(&mut self, wanted: Wanted) {
+    fn woken(&mut self, wanted: VolumeChanges) {
         if let Some(size) = wanted.size {
             match self.disk.grow(size) {
                 Ok(()) => self.export.grow(size),
                 // Clients do not see a size that the checksums cannot cover.
-                Err(error) => self.disk.tell(&error),
+                Err(error) => self.disk.report_error(&error),
             }
         }
         if let Some(rate) = wanted.rate {

@@ -2,11 +2,11 @@
 
 use crate::config::{Schedule, Spec};
 use crate::device::{Device, Stamp};
-use crate::meter::{Kind, Meter};
-use crate::mirror::Shown;
-use crate::network::Seen;
+use crate::meter::{Meter, OperationKind};
+use crate::mirror::MirrorStatus;
+use crate::network::ListenerStatus;
 use crate::sums::Tally;
-use crate::verified::Verified;
+use crate::verified::VerifyRecord;
 use part::report::{Event, Grade, Moment};
 use rustix::fs::{FileType, fstat};
 use std::fs::File;
@@ -21,7 +21,7 @@ const EVENTS_MAX: usize = 16;
 
 /// State of a volume on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum LocalVolumeState {
     /// The backing store is being opened.
     Opening,
     /// Clients can use the volume, and both replicas are up to date.
@@ -48,34 +48,37 @@ pub enum State {
     Stopping,
 }
 
-impl State {
+impl LocalVolumeState {
     /// Returns whether clients can use the volume on this node.
     pub fn is_served(self) -> bool {
-        matches!(self, State::Serving | State::Alone | State::Resync)
+        matches!(
+            self,
+            LocalVolumeState::Serving | LocalVolumeState::Alone | LocalVolumeState::Resync
+        )
     }
 
     /// Display name and severity of the state.
     pub fn words(self) -> (&'static str, Grade) {
         match self {
-            State::Opening => ("opening", Grade::Busy),
-            State::Serving => ("serving", Grade::Good),
-            State::Alone => ("serving alone", Grade::Bad),
-            State::Resync => ("resync", Grade::Busy),
-            State::Following => ("copy", Grade::Good),
-            State::Filling => ("filling", Grade::Busy),
-            State::Refused => (REFUSED, Grade::Bad),
-            State::Frozen => ("waiting", Grade::Bad),
-            State::NotCreated => ("not created", Grade::Bad),
-            State::InUse => ("in use", Grade::Bad),
-            State::Failed => ("failed", Grade::Bad),
-            State::Stopping => ("stopping", Grade::Busy),
+            LocalVolumeState::Opening => ("opening", Grade::Busy),
+            LocalVolumeState::Serving => ("serving", Grade::Good),
+            LocalVolumeState::Alone => ("serving alone", Grade::Bad),
+            LocalVolumeState::Resync => ("resync", Grade::Busy),
+            LocalVolumeState::Following => ("copy", Grade::Good),
+            LocalVolumeState::Filling => ("filling", Grade::Busy),
+            LocalVolumeState::Refused => (REFUSED, Grade::Bad),
+            LocalVolumeState::Frozen => ("waiting", Grade::Bad),
+            LocalVolumeState::NotCreated => ("not created", Grade::Bad),
+            LocalVolumeState::InUse => ("in use", Grade::Bad),
+            LocalVolumeState::Failed => ("failed", Grade::Bad),
+            LocalVolumeState::Stopping => ("stopping", Grade::Busy),
         }
     }
 }
 
 /// Properties of a volume that is being served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Served {
+pub struct ServedProperties {
     /// Size for clients that connect now, bytes.
     pub size_bytes: u64,
     /// True if io_uring does the operations, false for threads.
@@ -86,7 +89,7 @@ pub struct Served {
 
 /// Status of a volume's scheduled snapshots.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Taken {
+pub struct SnapshotStatus {
     /// Number of existing snapshots.
     pub count: usize,
     /// Time of the newest snapshot.
@@ -97,7 +100,7 @@ pub struct Taken {
 
 /// Complete status of a volume.
 #[derive(Clone, Debug)]
-pub struct Status {
+pub struct VolumeStatus {
     /// Name of the volume.
     pub name: String,
     /// Configuration of the volume.
@@ -105,32 +108,32 @@ pub struct Status {
     /// Path of the socket for clients.
     pub socket: PathBuf,
     /// State of the volume on this node.
-    pub state: State,
+    pub state: LocalVolumeState,
     /// Time of the last state change.
     pub since: Moment,
     /// Reason for the state, as text.
     pub why: String,
     /// Properties of the served volume; None if it is not served.
-    pub served: Option<Served>,
+    pub served: Option<ServedProperties>,
     /// Files of the backing store, while they are open.
     pub opened: Vec<Weak<File>>,
     /// Replication status; None for a volume with one replica.
-    pub mirror: Option<Shown>,
+    pub mirror: Option<MirrorStatus>,
     /// Running or last verify.
-    pub verified: Option<Verified>,
+    pub verified: Option<VerifyRecord>,
     /// Last state changes, the newest last.
     pub events: Vec<Event>,
     /// Schedule and status of snapshots.
-    pub snapshots: Option<(Schedule, Taken)>,
+    pub snapshots: Option<(Schedule, SnapshotStatus)>,
     /// Status of the export over TCP, if configured.
-    pub network: Option<Seen>,
+    pub network: Option<ListenerStatus>,
     /// Checksum counters of the volume.
     pub sums: Arc<Tally>,
     /// I/O counters and the current user of the volume.
     pub meter: Arc<Meter>,
 }
 
-impl Status {
+impl VolumeStatus {
     /// Records the open files of the backing store.
     pub(crate) fn open(&mut self, device: &Device) {
         let files = [&device.data.file, &device.metadata.file];
@@ -150,12 +153,12 @@ impl Status {
 
     /// Returns whether the last write or the last flush failed.
     pub(crate) fn has_failed_writes(&self) -> bool {
-        let mut kinds = [Kind::Write, Kind::Flush].into_iter();
+        let mut kinds = [OperationKind::Write, OperationKind::Flush].into_iter();
         kinds.any(|kind| self.meter.count(kind).trouble.is_some())
     }
 
     /// Enters a state. Returns whether the state or its reason changed.
-    pub(crate) fn enter(&mut self, state: State, why: String) -> bool {
+    pub(crate) fn enter(&mut self, state: LocalVolumeState, why: String) -> bool {
         let why = named(&why, &self.name);
         if (state, &why) == (self.state, &self.why) {
             return false;

@@ -2,9 +2,9 @@
 //! by phase, one change at a time.
 
 use crate::disk::{
-    Account, Completion, Disk, DiskError, Failure, Operation, Pool, Preference, Target, Token,
+    Account, BackingFile, Completion, Disk, DiskError, Failure, Operation, Pool, Preference, Token,
 };
-use crate::layout::{Change, Head, Metadata, Phase, Write};
+use crate::layout::{Metadata, MetadataChange, Superblock, Write, WritePhase};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ const WRITES_MAX: usize = 16;
 
 /// State of the current phase.
 #[derive(Debug)]
-struct Writing {
+struct PhaseProgress {
     writes: VecDeque<Write>,
     under_way: usize,
     /// A flush ends the phase. A single write uses FUA instead.
@@ -28,8 +28,8 @@ pub struct Store {
     pool: Pool,
     account: Account,
     metadata: Metadata,
-    phases: VecDeque<Phase>,
-    writing: Option<Writing>,
+    phases: VecDeque<WritePhase>,
+    writing: Option<PhaseProgress>,
     /// Failure of a write of the current change.
     failed: Option<Failure>,
     completions: Vec<Completion>,
@@ -41,7 +41,7 @@ impl Store {
     /// # Errors
     /// The disk cannot be used.
     pub fn new(
-        target: &Target,
+        target: &BackingFile,
         pool: &Pool,
         metadata: Metadata,
         prefers: Preference,
@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// Head that is stored or being stored.
-    pub fn head(&self) -> &Head {
+    pub fn head(&self) -> &Superblock {
         self.metadata.head()
     }
 
@@ -75,11 +75,11 @@ impl Store {
 
     /// Starts to store a change. The previous one must have ended; the caller merges further
     /// changes.
-    pub fn store(&mut self, change: &Change) {
+    pub fn store(&mut self, change: &MetadataChange) {
         assert!(!self.is_busy(), "one change at a time");
         if self.failed.take().is_some() {
             // All metadata is rewritten, so data lost by the failed flush does not matter.
-            self.disk.forgive();
+            self.disk.reset_flush_failure();
             self.metadata.failed();
         }
         self.phases.extend(self.metadata.plan(change));
@@ -160,8 +160,8 @@ impl Store {
     }
 
     fn begin(&mut self) {
-        if let Some(Phase(writes)) = self.phases.pop_front() {
-            self.writing = Some(Writing {
+        if let Some(WritePhase(writes)) = self.phases.pop_front() {
+            self.writing = Some(PhaseProgress {
                 flushes: writes.len() > 1,
                 writes: writes.into(),
                 under_way: 0,

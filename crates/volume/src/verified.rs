@@ -1,6 +1,6 @@
 //! Running or last verify of a volume, for operators.
 
-use crate::replica::{BLOCK_BYTES, Blocks, Fault, Verify};
+use crate::replica::{BLOCK_BYTES, BlockFault, Blocks, Verify};
 use part::report::{Moment, NumberRow, Subject, Unit};
 
 /// Fact with the progress or result of a verify.
@@ -24,7 +24,7 @@ pub const REPAIRED: &str = "verify repaired bytes";
 
 /// Verify with its times.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Verified {
+pub struct VerifyRecord {
     /// Progress or result.
     pub verify: Verify,
     /// Start time.
@@ -36,11 +36,11 @@ pub struct Verified {
 }
 
 /// Updates the known verify from the state that a volume's thread reports.
-pub(crate) fn learn(known: &mut Option<Verified>, shown: Option<&Verify>, at: Moment) {
+pub(crate) fn learn(known: &mut Option<VerifyRecord>, shown: Option<&Verify>, at: Moment) {
     let Some(verify) = shown else {
         return;
     };
-    let same = |one: &&mut Verified| !one.is_closed && one.verify.number == verify.number;
+    let same = |one: &&mut VerifyRecord| !one.is_closed && one.verify.number == verify.number;
     let ended = verify.ended.is_some().then_some(at);
     match known.as_mut().filter(same) {
         Some(one) => {
@@ -48,7 +48,7 @@ pub(crate) fn learn(known: &mut Option<Verified>, shown: Option<&Verify>, at: Mo
             one.verify.clone_from(verify);
         }
         None => {
-            *known = Some(Verified {
+            *known = Some(VerifyRecord {
                 verify: verify.clone(),
                 began: at,
                 ended,
@@ -59,7 +59,7 @@ pub(crate) fn learn(known: &mut Option<Verified>, shown: Option<&Verify>, at: Mo
 }
 
 /// Ends the running verify, because the volume's thread has ended.
-pub(crate) fn close(known: &mut Option<Verified>, at: Moment) {
+pub(crate) fn close(known: &mut Option<VerifyRecord>, at: Moment) {
     if let Some(one) = known {
         one.is_closed = true;
         one.ended.get_or_insert(at);
@@ -111,7 +111,7 @@ pub(crate) fn rows() -> [NumberRow; 7] {
 }
 
 /// Adds the verify to the report of a volume.
-pub(crate) fn add(subject: Subject, known: &Verified) -> Subject {
+pub(crate) fn add(subject: Subject, known: &VerifyRecord) -> Subject {
     let verify = &known.verify;
     let is_running = known.ended.is_none();
     let is_complete = verify.ended == Some(Ok(()));
@@ -139,18 +139,18 @@ pub(crate) fn add(subject: Subject, known: &Verified) -> Subject {
 
 /// Text lines of the found ranges.
 fn lines(verify: &Verify) -> Vec<String> {
-    let line = |(fault, Blocks { first, count }): &(Fault, Blocks)| {
+    let line = |(fault, Blocks { first, count }): &(BlockFault, Blocks)| {
         let (first, end) = (
             first * BLOCK_BYTES,
             (first + u64::from(*count)) * BLOCK_BYTES,
         );
         let what = match fault {
-            Fault::Differs => "differ",
-            Fault::UnreadableHere => "cannot be read at the owner",
-            Fault::UnreadableThere => "cannot be read at the other node",
-            Fault::Damaged if verify.is_check => "do not match their checksums",
-            Fault::Damaged => "do not match their checksums at the owner",
-            Fault::DamagedThere => "do not match their checksums at the other node",
+            BlockFault::Differs => "differ",
+            BlockFault::UnreadableHere => "cannot be read at the owner",
+            BlockFault::UnreadableThere => "cannot be read at the other node",
+            BlockFault::Damaged if verify.is_check => "do not match their checksums",
+            BlockFault::Damaged => "do not match their checksums at the owner",
+            BlockFault::DamagedThere => "do not match their checksums at the other node",
         };
         format!("bytes {first}-{} {what}", end - 1)
     };
@@ -214,8 +214,8 @@ mod tests {
     fn differences_are_ranges_of_bytes() {
         let mut found = verify(1, 8);
         found.found = vec![
-            (Fault::Differs, Blocks { first: 2, count: 3 }),
-            (Fault::UnreadableThere, Blocks { first: 9, count: 1 }),
+            (BlockFault::Differs, Blocks { first: 2, count: 3 }),
+            (BlockFault::UnreadableThere, Blocks { first: 9, count: 1 }),
         ];
         found.more = 4;
         assert_eq!(

@@ -1,6 +1,6 @@
 //! Ends connections with other nodes when the cluster no longer accepts the node at the other end:
 //! the node was removed, or no current CA certifies it. A handshake verifies the certificate once;
-//! [`Bonds`] verifies the certificates of all connections again whenever the cluster publishes a
+//! [`ConnectionRegistry`] verifies the certificates of all connections again whenever the cluster publishes a
 //! change.
 //!
 //! The other node is not contacted: the descriptor is shut down, so that its reader and its writer
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub type NodeOf = Arc<dyn Fn(&[CertificateDer<'_>]) -> Option<String> + Send + Sync>;
 
 /// The proof of identity of the node at the other end.
-enum Proof {
+enum IdentityProof {
     /// The certificate chain of the node, its own certificate first.
     Chain(Vec<CertificateDer<'static>>),
     /// The name that the node reported, on a link without TLS.
@@ -27,54 +27,54 @@ enum Proof {
 }
 
 /// The nodes and certificates that the cluster currently accepts.
-struct Present {
+struct AcceptedNodes {
     node_of: NodeOf,
     names: BTreeSet<String>,
 }
 
-struct Entry {
-    proof: Proof,
+struct RegisteredConnection {
+    proof: IdentityProof,
     socket: OwnedFd,
     is_cut: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
-struct Inner {
-    present: Option<Present>,
-    all: BTreeMap<u64, Entry>,
+struct RegisteredConnections {
+    present: Option<AcceptedNodes>,
+    all: BTreeMap<u64, RegisteredConnection>,
     last: u64,
 }
 
 /// All connections of a role with other nodes. They survive changes of the cluster's node list
 /// (`Trusted::after`).
 #[derive(Default)]
-pub(crate) struct Bonds(Mutex<Inner>);
+pub(crate) struct ConnectionRegistry(Mutex<RegisteredConnections>);
 
 /// The permission of one connection to continue. The connection owns it for its whole life.
-pub struct Bond {
-    of: Arc<Bonds>,
+pub struct ConnectionPermission {
+    of: Arc<ConnectionRegistry>,
     number: u64,
     is_cut: Arc<AtomicBool>,
 }
 
-impl Present {
-    fn accepts(&self, proof: &Proof) -> Option<String> {
+impl AcceptedNodes {
+    fn accepts(&self, proof: &IdentityProof) -> Option<String> {
         match proof {
-            Proof::Chain(chain) => (self.node_of)(chain),
-            Proof::Name(name) => self.names.get(name).cloned(),
+            IdentityProof::Chain(chain) => (self.node_of)(chain),
+            IdentityProof::Name(name) => self.names.get(name).cloned(),
         }
     }
 }
 
-impl Bonds {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+impl ConnectionRegistry {
+    fn lock(&self) -> MutexGuard<'_, RegisteredConnections> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies the cluster's current state, and ends the connections that it no longer accepts.
-    pub(crate) fn review(&self, node_of: NodeOf, names: BTreeSet<String>) {
+    pub(crate) fn apply_accepted_nodes(&self, node_of: NodeOf, names: BTreeSet<String>) {
         let mut inner = self.lock();
-        let present = Present { node_of, names };
+        let present = AcceptedNodes { node_of, names };
         for entry in inner.all.values() {
             if present.accepts(&entry.proof).is_none() && !entry.is_cut.load(Ordering::Acquire) {
                 entry.is_cut.store(true, Ordering::Release);
@@ -88,9 +88,9 @@ impl Bonds {
     fn add(
         self: &Arc<Self>,
         socket: BorrowedFd<'_>,
-        proof: Proof,
-        accepts: impl Fn(&Proof) -> Option<String>,
-    ) -> Option<(String, Bond)> {
+        proof: IdentityProof,
+        accepts: impl Fn(&IdentityProof) -> Option<String>,
+    ) -> Option<(String, ConnectionPermission)> {
         let mut inner = self.lock();
         // The state that the handshake started with may be out of date.
         let node = match &inner.present {
@@ -102,14 +102,14 @@ impl Bonds {
         inner.last += 1;
         let number = inner.last;
         let is_cut = Arc::new(AtomicBool::new(false));
-        let entry = Entry {
+        let entry = RegisteredConnection {
             proof,
             socket,
             is_cut: Arc::clone(&is_cut),
         };
         inner.all.insert(number, entry);
         let of = Arc::clone(self);
-        let bond = Bond { of, number, is_cut };
+        let bond = ConnectionPermission { of, number, is_cut };
         Some((node, bond))
     }
 
@@ -120,9 +120,9 @@ impl Bonds {
         socket: BorrowedFd<'_>,
         chain: &[CertificateDer<'_>],
         node_of: &NodeOf,
-    ) -> Option<(String, Bond)> {
+    ) -> Option<(String, ConnectionPermission)> {
         let owned = chain.iter().map(|one| one.clone().into_owned());
-        let proof = Proof::Chain(owned.collect());
+        let proof = IdentityProof::Chain(owned.collect());
         self.add(socket, proof, |_| node_of(chain))
     }
 
@@ -133,28 +133,28 @@ impl Bonds {
         socket: BorrowedFd<'_>,
         name: &str,
         is_known: bool,
-    ) -> Option<Bond> {
-        let proof = Proof::Name(name.to_owned());
+    ) -> Option<ConnectionPermission> {
+        let proof = IdentityProof::Name(name.to_owned());
         let bond = self.add(socket, proof, |_| is_known.then(|| name.to_owned()));
         bond.map(|(_, bond)| bond)
     }
 }
 
-impl Bond {
+impl ConnectionPermission {
     /// Returns whether the connection was ended because the cluster no longer accepts the other
     /// node.
-    pub fn is_cut(&self) -> bool {
+    pub fn is_revoked(&self) -> bool {
         self.is_cut.load(Ordering::Acquire)
     }
 }
 
-impl Drop for Bond {
+impl Drop for ConnectionPermission {
     fn drop(&mut self) {
         self.of.lock().all.remove(&self.number);
     }
 }
 
-impl fmt::Debug for Bond {
+impl fmt::Debug for ConnectionPermission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Bond({})", self.number)
     }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn revoked_connections_end_at_both_ends_and_others_stay() {
-        let bonds = Arc::new(Bonds::default());
+        let bonds = Arc::new(ConnectionRegistry::default());
         let (mut gone, mut gone_far) = pair();
         let (mut stays, _stays_far) = pair();
         let (mut plain, _plain_far) = pair();
@@ -209,10 +209,10 @@ mod tests {
             .by_chain(stays.as_fd(), &certificate(2), &both)
             .unwrap();
         let third = bonds.by_name(plain.as_fd(), "beta", true).unwrap();
-        bonds.review(accepts(&[2]), names(&["alpha"]));
+        bonds.apply_accepted_nodes(accepts(&[2]), names(&["alpha"]));
         assert!(is_over(&mut gone) && is_over(&mut gone_far) && is_over(&mut plain));
-        assert!(first.is_cut() && third.is_cut());
-        assert!(!second.is_cut() && !is_over(&mut stays));
+        assert!(first.is_revoked() && third.is_revoked());
+        assert!(!second.is_revoked() && !is_over(&mut stays));
         // Each connection is closed by its own end, as without a bond.
         drop((first, third));
         assert_eq!(bonds.lock().all.len(), 1);
@@ -220,8 +220,8 @@ mod tests {
 
     #[test]
     fn handshake_that_began_before_a_removal_is_refused() {
-        let bonds = Arc::new(Bonds::default());
-        bonds.review(accepts(&[2]), names(&["alpha"]));
+        let bonds = Arc::new(ConnectionRegistry::default());
+        bonds.apply_accepted_nodes(accepts(&[2]), names(&["alpha"]));
         let (one, _far) = pair();
         let before = accepts(&[1, 2]);
         assert!(

@@ -6,7 +6,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::BorrowedFd;
 
 /// A nonblocking byte stream.
-pub trait Bytes {
+pub trait NonblockingStream {
     /// Receives available bytes into these slices; returns zero at the end of the stream.
     ///
     /// # Errors
@@ -20,7 +20,7 @@ pub trait Bytes {
     fn write(&mut self, slices: &[IoSlice<'_>]) -> Result<usize, Errno>;
 }
 
-impl Bytes for BorrowedFd<'_> {
+impl NonblockingStream for BorrowedFd<'_> {
     fn read(&mut self, slices: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
         rustix::io::readv(*self, slices)
     }

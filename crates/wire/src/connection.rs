@@ -1,6 +1,6 @@
 //! A nonblocking connection: a socket, with or without TLS.
 
-use crate::{Bond, Bytes};
+use crate::{ConnectionPermission, NonblockingStream};
 use rustix::io::Errno;
 use rustls::Connection;
 use std::fmt;
@@ -11,20 +11,24 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 const ENCRYPTED_BYTES_MAX: usize = 256 << 10;
 
 /// A nonblocking connection.
-pub struct Wire {
+pub struct NodeConnection {
     socket: OwnedFd,
     tls: Option<Box<Connection>>,
-    bond: Option<Bond>,
+    bond: Option<ConnectionPermission>,
 }
 
-impl Wire {
+impl NodeConnection {
     /// Creates a connection on a nonblocking socket.
-    pub(crate) fn new(socket: OwnedFd, tls: Option<Connection>, bond: Option<Bond>) -> Wire {
+    pub(crate) fn new(
+        socket: OwnedFd,
+        tls: Option<Connection>,
+        bond: Option<ConnectionPermission>,
+    ) -> NodeConnection {
         let tls = tls.map(|mut tls| {
             tls.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
             Box::new(tls)
         });
-        Wire { socket, tls, bond }
+        NodeConnection { socket, tls, bond }
     }
 
     /// Returns whether the connection has TLS, so that a certificate proves the identity of the
@@ -43,7 +47,9 @@ impl Wire {
     /// Returns whether the connection has ended because the cluster no longer accepts the node at
     /// the other end.
     pub fn is_revoked(&self) -> bool {
-        self.bond.as_ref().is_some_and(Bond::is_cut)
+        self.bond
+            .as_ref()
+            .is_some_and(ConnectionPermission::is_revoked)
     }
 
     /// Announces the end of the data to the other side. The next write sends the announcement.
@@ -59,10 +65,10 @@ impl Wire {
     }
 }
 
-impl From<OwnedFd> for Wire {
+impl From<OwnedFd> for NodeConnection {
     /// Creates a connection without TLS.
-    fn from(socket: OwnedFd) -> Wire {
-        Wire {
+    fn from(socket: OwnedFd) -> NodeConnection {
+        NodeConnection {
             socket,
             tls: None,
             bond: None,
@@ -70,7 +76,7 @@ impl From<OwnedFd> for Wire {
     }
 }
 
-impl Bytes for Wire {
+impl NonblockingStream for NodeConnection {
     fn read(&mut self, slices: &mut [IoSliceMut<'_>]) -> Result<usize, Errno> {
         match &mut self.tls {
             None => self.socket.as_fd().read(slices),
@@ -85,7 +91,7 @@ impl Bytes for Wire {
         };
         let taken = tls.writer().write_vectored(slices).map_err(errno)?;
         while tls.wants_write() {
-            match tls.write_tls(&mut Socket(socket)) {
+            match tls.write_tls(&mut TlsSocket(socket)) {
                 Ok(0) => return Err(Errno::PIPE),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -121,7 +127,7 @@ fn decrypted(
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(errno(error)),
             }
-            match tls.read_tls(&mut Socket(socket)) {
+            match tls.read_tls(&mut TlsSocket(socket)) {
                 // Data received before the end is returned first.
                 Ok(0) => return Ok(total),
                 Ok(_) => {}
@@ -146,15 +152,15 @@ fn errno(error: io::Error) -> Errno {
 }
 
 /// A socket as TLS uses it, which reads and writes whole records.
-struct Socket<'a>(BorrowedFd<'a>);
+struct TlsSocket<'a>(BorrowedFd<'a>);
 
-impl Read for Socket<'_> {
+impl Read for TlsSocket<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         Ok(self.0.read(&mut [IoSliceMut::new(bytes)])?)
     }
 }
 
-impl Write for Socket<'_> {
+impl Write for TlsSocket<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(self.0.write(&[IoSlice::new(bytes)])?)
     }
@@ -168,13 +174,13 @@ impl Write for Socket<'_> {
     }
 }
 
-impl AsFd for Wire {
+impl AsFd for NodeConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl fmt::Debug for Wire {
+impl fmt::Debug for NodeConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tls = if self.tls.is_some() { "TLS" } else { "plain" };
         write!(f, "Wire({tls})")

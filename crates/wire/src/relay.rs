@@ -2,7 +2,7 @@
 //! interprets them. The relay inspects none of them.
 
 use crate::silence::is_silent;
-use crate::{Bytes, Wire};
+use crate::{NodeConnection, NonblockingStream};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{
@@ -32,7 +32,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 
 /// The buffer of one direction.
 #[derive(Debug)]
-struct Lane {
+struct RelayBuffer {
     bytes: Vec<u8>,
     begin: usize,
     end: usize,
@@ -42,9 +42,9 @@ struct Lane {
     reset: Option<Errno>,
 }
 
-impl Lane {
-    fn new() -> Lane {
-        Lane {
+impl RelayBuffer {
+    fn new() -> RelayBuffer {
+        RelayBuffer {
             bytes: vec![0; BUFFER_BYTES],
             begin: 0,
             end: 0,
@@ -67,7 +67,7 @@ impl Lane {
     }
 
     /// Reads bytes; returns whether bytes or the end were read.
-    fn fill(&mut self, from: &mut impl Bytes) -> Result<bool, Errno> {
+    fn fill(&mut self, from: &mut impl NonblockingStream) -> Result<bool, Errno> {
         if !self.wants() {
             return Ok(false);
         }
@@ -85,7 +85,7 @@ impl Lane {
     }
 
     /// Writes bytes; returns how many.
-    fn drain(&mut self, to: &mut impl Bytes) -> Result<usize, Errno> {
+    fn drain(&mut self, to: &mut impl NonblockingStream) -> Result<usize, Errno> {
         if self.is_empty() {
             return Ok(0);
         }
@@ -102,7 +102,7 @@ impl Lane {
 
 /// The peer of a relay's network connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Peer {
+pub enum RelayPeer {
     /// Another node. Its last bytes are delivered however long that takes: they may contain the
     /// reason why it ended the connection.
     Node,
@@ -111,13 +111,13 @@ pub enum Peer {
     Client,
 }
 
-impl Peer {
+impl RelayPeer {
     /// Time after which the connection is closed when the network has accepted or acknowledged
     /// nothing. A client may be slow, or its machine may pause.
-    fn gone(self) -> Duration {
+    fn close_timeout(self) -> Duration {
         match self {
-            Peer::Node => Duration::from_secs(15),
-            Peer::Client => Duration::from_secs(120),
+            RelayPeer::Node => Duration::from_secs(15),
+            RelayPeer::Client => Duration::from_secs(120),
         }
     }
 }
@@ -125,12 +125,12 @@ impl Peer {
 /// A network connection and a local stream, and the bytes between them.
 #[derive(Debug)]
 pub struct Relay {
-    wire: Wire,
+    wire: NodeConnection,
     stream: UnixStream,
-    peer: Peer,
+    peer: RelayPeer,
     /// From this machine to the network.
-    out: Lane,
-    back: Lane,
+    out: RelayBuffer,
+    back: RelayBuffer,
     /// Number of bytes that the network has accepted.
     sent: Arc<AtomicU64>,
     /// The network accepts nothing any longer.
@@ -150,13 +150,13 @@ pub struct Relay {
 
 impl Relay {
     /// Creates a relay between a connection and a local stream.
-    pub fn new(wire: Wire, stream: UnixStream, peer: Peer) -> Relay {
+    pub fn new(wire: NodeConnection, stream: UnixStream, peer: RelayPeer) -> Relay {
         Relay {
             wire,
             stream,
             peer,
-            out: Lane::new(),
-            back: Lane::new(),
+            out: RelayBuffer::new(),
+            back: RelayBuffer::new(),
             sent: Arc::default(),
             is_deaf: false,
             is_refused: false,
@@ -168,14 +168,14 @@ impl Relay {
 
     /// Counts the bytes that the network accepts in `sent`.
     #[must_use]
-    pub fn counting(mut self, sent: &Arc<AtomicU64>) -> Relay {
+    pub fn with_sent_counter(mut self, sent: &Arc<AtomicU64>) -> Relay {
         self.sent = Arc::clone(sent);
         self
     }
 
     /// Adds bytes already received from the network, to be forwarded to this machine.
     #[must_use]
-    pub fn after(mut self, came: Vec<u8>) -> Relay {
+    pub fn with_received_bytes(mut self, came: Vec<u8>) -> Relay {
         if !came.is_empty() {
             (self.back.begin, self.back.end) = (0, came.len());
             self.back.bytes = came;
@@ -194,10 +194,10 @@ impl Relay {
         self.stream
             .set_nonblocking(true)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        notice(&self.wire, self.peer.gone());
+        enable_keepalive(&self.wire, self.peer.close_timeout());
         loop {
-            let mut moved = self.carry_out();
-            moved |= self.carry_back()?;
+            let mut moved = self.forward_to_network();
+            moved |= self.forward_from_network()?;
             if self.back.is_over && self.back.is_empty() || self.wire.is_revoked() {
                 let _ = shutdown(&self.stream, Shutdown::Both);
                 if self.wire.is_revoked() {
@@ -205,7 +205,7 @@ impl Relay {
                 }
                 return self.back.reset.map_or(Ok(()), Err);
             }
-            moved |= self.says_end();
+            moved |= self.announce_end();
             let is_late = |at: Instant| Instant::now() >= at;
             if self.leaves.is_some_and(is_late) {
                 return Ok(());
@@ -215,13 +215,13 @@ impl Relay {
             } else if self.is_abandoned() || self.lingers.is_some_and(is_late) {
                 return Ok(());
             } else {
-                self.waits();
+                self.wait_until_ready();
             }
         }
     }
 
     /// Forwards bytes to the network. Returns whether there were any.
-    fn carry_out(&mut self) -> bool {
+    fn forward_to_network(&mut self) -> bool {
         if self.is_deaf {
             return false;
         }
@@ -243,7 +243,7 @@ impl Relay {
     }
 
     /// Forwards bytes from the network. Returns whether there were any.
-    fn carry_back(&mut self) -> Result<bool, Errno> {
+    fn forward_from_network(&mut self) -> Result<bool, Errno> {
         let moved = self.back.fill(&mut self.wire)?;
         let drained = match self.is_refused {
             true => Ok(0),
@@ -260,7 +260,7 @@ impl Relay {
 
     /// Announces the end of the data to the network after this machine has sent everything. Returns
     /// whether it did.
-    fn says_end(&mut self) -> bool {
+    fn announce_end(&mut self) -> bool {
         if !self.out.is_over || !self.out.is_empty() || self.is_deaf {
             return false;
         }
@@ -280,11 +280,11 @@ impl Relay {
     /// Returns whether a client has disconnected while the volume accepts none of its data: the
     /// volume may itself wait until the client accepts its replies.
     fn is_abandoned(&self) -> bool {
-        self.peer == Peer::Client && self.is_deaf
+        self.peer == RelayPeer::Client && self.is_deaf
     }
 
     /// Waits until bytes can be forwarded or the network ends.
-    fn waits(&mut self) {
+    fn wait_until_ready(&mut self) {
         let mut network = PollFlags::empty();
         let mut local = PollFlags::empty();
         let is_left = self.leaves.is_some();
@@ -293,7 +293,7 @@ impl Relay {
         network.set(PollFlags::OUT, has_output && !self.is_deaf);
         // A client that closes its connection has disconnected, even while none of its data is
         // accepted.
-        let is_client = self.peer == Peer::Client;
+        let is_client = self.peer == RelayPeer::Client;
         network.set(PollFlags::RDHUP, is_client && self.lingers.is_none());
         local.set(PollFlags::IN, self.out.wants() && !is_left && !self.is_deaf);
         local.set(PollFlags::OUT, !self.back.is_empty());
@@ -324,7 +324,7 @@ impl Relay {
 }
 
 /// Enables keepalive probes, so that the kernel detects an unreachable machine.
-fn notice(wire: &Wire, gone: Duration) {
+fn enable_keepalive(wire: &NodeConnection, gone: Duration) {
     let socket = wire.as_fd();
     let probes = gone.as_secs().div_ceil(PROBE.as_secs()) as u32;
     let gone_ms = u32::try_from(gone.as_millis()).unwrap_or(u32::MAX);
@@ -346,7 +346,7 @@ mod tests {
 
     /// Runs a relay on its own thread. Returns the client, the end of the volume, and the result at
     /// the end.
-    fn relayed(peer: Peer) -> (TcpStream, UnixStream, Receiver<Result<(), Errno>>) {
+    fn relayed(peer: RelayPeer) -> (TcpStream, UnixStream, Receiver<Result<(), Errno>>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // Buffer for all the data that a test sends beyond what the relay accepts, because the end
         // follows that data.
@@ -357,7 +357,7 @@ mod tests {
         let (volume, inner) = UnixStream::pair().unwrap();
         let (ends, ended) = channel();
         std::thread::spawn(move || {
-            let wire = Wire::from(OwnedFd::from(socket));
+            let wire = NodeConnection::from(OwnedFd::from(socket));
             ends.send(Relay::new(wire, inner, peer).run())
         });
         (client, volume, ended)
@@ -381,7 +381,7 @@ mod tests {
 
     #[test]
     fn a_client_that_closes_leaves_though_the_volume_takes_and_it_took_nothing() {
-        let (mut client, mut volume, ended) = relayed(Peer::Client);
+        let (mut client, mut volume, ended) = relayed(RelayPeer::Client);
         // Replies that the client does not read, and requests that the volume does not accept.
         fill(&mut volume);
         fill(&mut client);
@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn a_client_that_closes_leaves_though_the_volume_waits() {
-        let (mut client, volume, ended) = relayed(Peer::Client);
+        let (mut client, volume, ended) = relayed(RelayPeer::Client);
         // Slightly more data than the buffers of the relay and the volume's socket can hold. All of
         // it arrives, followed by the end.
         client
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn what_a_client_sent_before_it_closed_reaches_the_volume() {
-        let (mut client, mut volume, ended) = relayed(Peer::Client);
+        let (mut client, mut volume, ended) = relayed(RelayPeer::Client);
         client.write_all(&[7; 100 << 10]).unwrap();
         drop(client);
         let mut taken = Vec::new();
@@ -418,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_node_that_has_said_all_has_it_delivered_though_it_takes_nothing() {
-        let (mut node, mut volume, ended) = relayed(Peer::Node);
+        let (mut node, mut volume, ended) = relayed(RelayPeer::Node);
         let last = vec![7; BUFFER_BYTES + (240 << 10)];
         node.write_all(&last).unwrap();
         node.shutdown(std::net::Shutdown::Write).unwrap();
@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_takes_nothing_more_still_has_its_last_words_delivered() {
-        let (mut node, mut volume, ended) = relayed(Peer::Node);
+        let (mut node, mut volume, ended) = relayed(RelayPeer::Node);
         volume.shutdown(std::net::Shutdown::Read).unwrap();
         // More data than the buffers can hold, so the relay has met the closed side.
         node.write_all(&vec![1; 8 << 20]).unwrap();
@@ -448,7 +448,7 @@ mod tests {
 
     #[test]
     fn what_came_before_a_reset_is_delivered_before_the_relay_says_so() {
-        let (mut node, mut volume, ended) = relayed(Peer::Node);
+        let (mut node, mut volume, ended) = relayed(RelayPeer::Node);
         node.write_all(&[7; 100 << 10]).unwrap();
         // This data stays unread at its end, which resets the connection.
         volume.write_all(&[1; 100]).unwrap();

@@ -1,6 +1,6 @@
 //! The cluster's description of its nodes: their addresses and their credentials.
 
-use crate::bonds::{Bond, Bonds, NodeOf};
+use crate::bonds::{ConnectionPermission, ConnectionRegistry, NodeOf};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ServerConfig};
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// The cluster's description of its nodes: their addresses and their credentials.
-pub struct Trusted {
+pub struct TrustedNodes {
     /// The name of this node.
     pub me: String,
     /// The addresses of all nodes, by name, the preferred one first.
@@ -22,18 +22,18 @@ pub struct Trusted {
     /// Finds the node that a certificate belongs to.
     pub node_of: NodeOf,
     /// The connections made since the first description.
-    bonds: Arc<Bonds>,
+    bonds: Arc<ConnectionRegistry>,
 }
 
-impl Trusted {
+impl TrustedNodes {
     /// Creates the first description.
     pub fn new(
         me: String,
         addresses: BTreeMap<String, Vec<IpAddr>>,
         (client, server): (Arc<ClientConfig>, Arc<ServerConfig>),
         node_of: NodeOf,
-    ) -> Trusted {
-        Trusted {
+    ) -> TrustedNodes {
+        TrustedNodes {
             me,
             addresses,
             client,
@@ -46,12 +46,13 @@ impl Trusted {
     /// Continues from the previous description: connections with nodes that the cluster no longer
     /// accepts end.
     #[must_use]
-    pub fn after(mut self, before: Option<&Trusted>) -> Trusted {
+    pub fn continue_from(mut self, before: Option<&TrustedNodes>) -> TrustedNodes {
         if let Some(before) = before {
             self.bonds = Arc::clone(&before.bonds);
         }
         let names = self.addresses.keys().cloned().collect();
-        self.bonds.review(Arc::clone(&self.node_of), names);
+        self.bonds
+            .apply_accepted_nodes(Arc::clone(&self.node_of), names);
         self
     }
 
@@ -61,13 +62,17 @@ impl Trusted {
         &self,
         socket: BorrowedFd<'_>,
         chain: Option<&[CertificateDer<'_>]>,
-    ) -> Option<(String, Bond)> {
+    ) -> Option<(String, ConnectionPermission)> {
         self.bonds.by_chain(socket, chain?, &self.node_of)
     }
 
     /// Returns the permission to continue for a connection without TLS whose other end reports this
     /// name; `None` when there is no such node.
-    pub fn admit_by_name(&self, socket: BorrowedFd<'_>, name: &str) -> Option<Bond> {
+    pub fn admit_by_name(
+        &self,
+        socket: BorrowedFd<'_>,
+        name: &str,
+    ) -> Option<ConnectionPermission> {
         let is_known = self.addresses.contains_key(name);
         self.bonds.by_name(socket, name, is_known)
     }
@@ -78,7 +83,7 @@ impl Trusted {
     }
 }
 
-impl fmt::Debug for Trusted {
+impl fmt::Debug for TrustedNodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Trusted({}, {:?})", self.me, self.addresses)
     }

@@ -1,6 +1,6 @@
 //! A connection during its handshake and greetings.
 
-use crate::{Bond, Trusted, Wire};
+use crate::{ConnectionPermission, NodeConnection, TrustedNodes};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection};
 use std::io::{self, Read, Write};
@@ -34,16 +34,16 @@ pub fn is_closed(error: &io::Error) -> bool {
 
 /// A blocking connection with a deadline, for the greetings of both sides.
 #[derive(Debug)]
-pub struct Timed {
+pub struct TimedStream {
     socket: TcpStream,
     until: Instant,
 }
 
-impl Timed {
+impl TimedStream {
     /// Creates a timed connection from a blocking socket.
-    pub fn new(socket: TcpStream, limit: Duration) -> Timed {
+    pub fn new(socket: TcpStream, limit: Duration) -> TimedStream {
         let until = Instant::now() + limit;
-        Timed { socket, until }
+        TimedStream { socket, until }
     }
 
     /// Waits for the first bytes. Returns whether they start a TLS handshake (RFC 8446, section
@@ -52,14 +52,14 @@ impl Timed {
     /// # Errors
     /// A network error.
     pub fn begins_tls(&self) -> io::Result<bool> {
-        self.socket.set_read_timeout(Some(self.left()?))?;
+        self.socket.set_read_timeout(Some(self.remaining_time()?))?;
         let mut first = [0];
         let count = self.socket.peek(&mut first).map_err(timed_out)?;
         Ok(count == 1 && first == [22])
     }
 
     /// Returns the remaining time; never zero, which would mean no limit.
-    fn left(&self) -> io::Result<Duration> {
+    fn remaining_time(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
         match left.is_zero() {
             true => Err(io::ErrorKind::TimedOut.into()),
@@ -68,16 +68,17 @@ impl Timed {
     }
 }
 
-impl Read for Timed {
+impl Read for TimedStream {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.socket.set_read_timeout(Some(self.left()?))?;
+        self.socket.set_read_timeout(Some(self.remaining_time()?))?;
         self.socket.read(bytes).map_err(timed_out)
     }
 }
 
-impl Write for Timed {
+impl Write for TimedStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.set_write_timeout(Some(self.left()?))?;
+        self.socket
+            .set_write_timeout(Some(self.remaining_time()?))?;
         self.socket.write(bytes).map_err(timed_out)
     }
 
@@ -95,16 +96,16 @@ fn timed_out(error: io::Error) -> io::Error {
 
 /// A connection during the greetings.
 #[derive(Debug)]
-pub struct Young {
-    timed: Timed,
+pub struct GreetingConnection {
+    timed: TimedStream,
     tls: Option<Connection>,
-    bond: Option<Bond>,
+    bond: Option<ConnectionPermission>,
 }
 
-impl Young {
+impl GreetingConnection {
     /// Creates a connection without TLS.
-    pub fn plain(timed: Timed) -> Young {
-        Young {
+    pub fn plain(timed: TimedStream) -> GreetingConnection {
+        GreetingConnection {
             timed,
             tls: None,
             bond: None,
@@ -115,19 +116,25 @@ impl Young {
     ///
     /// # Errors
     /// An error of the handshake, or the other side is no node of this cluster.
-    pub fn dial(timed: Timed, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
+    pub fn dial(
+        timed: TimedStream,
+        trusted: &TrustedNodes,
+    ) -> Result<(GreetingConnection, String), HandshakeError> {
         // The certificate identifies the node, not an address.
         let name = ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into());
         let tls = ClientConnection::new(Arc::clone(&trusted.client), name)?;
-        Young::shake(timed, tls.into())?.of_node(trusted)
+        GreetingConnection::run_handshake(timed, tls.into())?.of_node(trusted)
     }
 
     /// Runs the TLS handshake as the dialled side. Also returns the name of the other node.
     ///
     /// # Errors
     /// An error of the handshake, or the other side is no node of this cluster.
-    pub fn answer(timed: Timed, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
-        Young::serve(timed, &trusted.server)?.of_node(trusted)
+    pub fn answer(
+        timed: TimedStream,
+        trusted: &TrustedNodes,
+    ) -> Result<(GreetingConnection, String), HandshakeError> {
+        GreetingConnection::serve(timed, &trusted.server)?.of_node(trusted)
     }
 
     /// Runs the TLS handshake as the dialled side. Only the certificates that `config` accepts are
@@ -135,22 +142,31 @@ impl Young {
     ///
     /// # Errors
     /// An error of the handshake.
-    pub fn serve(timed: Timed, config: &Arc<ServerConfig>) -> Result<Young, HandshakeError> {
+    pub fn serve(
+        timed: TimedStream,
+        config: &Arc<ServerConfig>,
+    ) -> Result<GreetingConnection, HandshakeError> {
         let tls = ServerConnection::new(Arc::clone(config))?;
-        Young::shake(timed, tls.into())
+        GreetingConnection::run_handshake(timed, tls.into())
     }
 
-    fn shake(mut timed: Timed, mut tls: Connection) -> Result<Young, HandshakeError> {
+    fn run_handshake(
+        mut timed: TimedStream,
+        mut tls: Connection,
+    ) -> Result<GreetingConnection, HandshakeError> {
         while tls.is_handshaking() {
             tls.complete_io(&mut timed).map_err(handshake)?;
         }
         let tls = Some(tls);
         let bond = None;
-        Ok(Young { timed, tls, bond })
+        Ok(GreetingConnection { timed, tls, bond })
     }
 
     /// Adds the name of the node that owns the certificate of the other side.
-    fn of_node(mut self, trusted: &Trusted) -> Result<(Young, String), HandshakeError> {
+    fn of_node(
+        mut self,
+        trusted: &TrustedNodes,
+    ) -> Result<(GreetingConnection, String), HandshakeError> {
         let tls = self.tls.as_ref();
         let chain = tls.and_then(|tls| tls.peer_certificates());
         let admitted = trusted.admit(self.timed.socket.as_fd(), chain);
@@ -163,7 +179,11 @@ impl Young {
     ///
     /// # Errors
     /// The cluster has no such node.
-    pub fn named(mut self, name: &str, trusted: &Trusted) -> Result<Young, HandshakeError> {
+    pub fn admit_by_name(
+        mut self,
+        name: &str,
+        trusted: &TrustedNodes,
+    ) -> Result<GreetingConnection, HandshakeError> {
         let bond = trusted.admit_by_name(self.timed.socket.as_fd(), name);
         self.bond = Some(bond.ok_or(HandshakeError::Stranger)?);
         Ok(self)
@@ -173,11 +193,11 @@ impl Young {
     ///
     /// # Errors
     /// A system error.
-    pub fn ready(self) -> io::Result<Wire> {
-        let Timed { socket, .. } = self.timed;
+    pub fn into_connection(self) -> io::Result<NodeConnection> {
+        let TimedStream { socket, .. } = self.timed;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        Ok(Wire::new(socket.into(), self.tls, self.bond))
+        Ok(NodeConnection::new(socket.into(), self.tls, self.bond))
     }
 }
 
@@ -193,7 +213,7 @@ fn handshake(error: io::Error) -> HandshakeError {
     }
 }
 
-impl Read for Young {
+impl Read for GreetingConnection {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.timed.read(bytes);
@@ -209,7 +229,7 @@ impl Read for Young {
     }
 }
 
-impl Write for Young {
+impl Write for GreetingConnection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.timed.write(bytes);

@@ -3,7 +3,7 @@
 use super::site::{Side, Site};
 use crate::comparison::Error;
 use crate::comparison::{Sample, Unit};
-use lab::{BusyProcessors, Seen, Signal};
+use lab::{BusyProcessors, Signal, WatcherResults};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,7 @@ impl Case {
     }
 }
 
-fn gap(row: &'static str, seen: &Seen) -> Sample {
+fn gap(row: &'static str, seen: &WatcherResults) -> Sample {
     Sample {
         row,
         unit: Unit::Milliseconds,
@@ -151,8 +151,13 @@ fn drain(site: &mut Site, side: &Side) -> Result<Vec<Sample>, Error> {
     let (good, failed) = slow.end();
     let seen = site.seen();
     // An answer of the proxy that is an error has no name of a machine.
-    let served = |who: &str| seen.by().get(who).copied().unwrap_or_default();
-    let unserved = seen.looks.len() - served("alpha") - served("beta");
+    let served = |who: &str| {
+        seen.responses_by_machine()
+            .get(who)
+            .copied()
+            .unwrap_or_default()
+    };
+    let unserved = seen.polls.len() - served("alpha") - served("beta");
     if good == 0 {
         return Err(site.not_ready("a request of 1 s finishes"));
     }

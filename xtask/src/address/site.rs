@@ -3,8 +3,8 @@
 
 use crate::comparison::Error;
 use lab::{
-    Answerer, Host, Interface, Lab, Origin, Pace, Process, Scratch, Seen, Switch, Watcher,
-    eventually,
+    Answerer, Interface, Lab, LabHost, LabProcess, OriginServer, Pace, ScratchDirectory, Switch,
+    Watcher, WatcherResults, eventually,
 };
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -52,14 +52,19 @@ impl Side {
 /// A machine of the pair.
 #[derive(Debug)]
 pub struct Node {
-    pub program: Process,
-    pub host: Host,
+    pub program: LabProcess,
+    pub host: LabHost,
     at: Interface,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl Node {
-    pub fn new(program: Process, host: Host, at: Interface, scratch: Scratch) -> Node {
+    pub fn new(
+        program: LabProcess,
+        host: LabHost,
+        at: Interface,
+        scratch: ScratchDirectory,
+    ) -> Node {
         Node {
             program,
             host,
@@ -89,12 +94,12 @@ impl Node {
 pub struct Site {
     pub(super) watcher: Option<Watcher>,
     pub(super) _answerers: Vec<Answerer>,
-    pub(super) _proxies: Vec<Process>,
-    pub(super) _origin: Option<Origin>,
+    pub(super) _proxies: Vec<LabProcess>,
+    pub(super) _origin: Option<OriginServer>,
     pub alpha: Node,
     pub beta: Node,
     pub(super) label: &'static str,
-    pub(super) client: Host,
+    pub(super) client: LabHost,
     pub(super) _lan: Switch,
     pub(super) _lab: Lab,
 }
@@ -110,7 +115,7 @@ impl Site {
             let host = lab.host(name)?;
             let at = lan.attach(&host)?;
             at.address(&format!("10.60.0.{number}/24"))?;
-            let scratch = Scratch::new()?;
+            let scratch = ScratchDirectory::new()?;
             let program = run(side, &host, &scratch, advert, priority)?;
             Ok(Node::new(program, host, at, scratch))
         };
@@ -178,7 +183,7 @@ impl Site {
     }
 
     /// What the client saw.
-    pub fn seen(&mut self) -> Seen {
+    pub fn seen(&mut self) -> WatcherResults {
         self.watcher.take().map(Watcher::stop).unwrap_or_default()
     }
 }
@@ -186,11 +191,11 @@ impl Site {
 /// Starts a keeper of addresses.
 pub fn run(
     side: &Side,
-    host: &Host,
-    scratch: &Scratch,
+    host: &LabHost,
+    scratch: &ScratchDirectory,
     advert: &str,
     priority: u8,
-) -> Result<Process, Error> {
+) -> Result<LabProcess, Error> {
     let config = scratch.write(
         "keepalived.conf",
         format!(
@@ -213,7 +218,7 @@ pub fn run(
 }
 
 /// Keeps what a program says.
-pub fn output(command: &mut Command, scratch: &Scratch) -> Result<(), Error> {
+pub fn output(command: &mut Command, scratch: &ScratchDirectory) -> Result<(), Error> {
     let path = scratch.path().join("said");
     let (out, err) = File::create(&path)
         .and_then(|file| Ok((file.try_clone()?, file)))

@@ -4,7 +4,10 @@
 
 use super::site::{ADDRESS, Node, READY_TIMEOUT, STEADY_LOOKS, Side, Site, output};
 use crate::comparison::Error;
-use lab::{Behaviour, Failure, Host, Lab, Origin, Pace, Probe, Scratch, Watcher, eventually};
+use lab::{
+    Behaviour, Failure, Lab, LabHost, OriginServer, Pace, Probe, ScratchDirectory, Watcher,
+    eventually,
+};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -62,14 +65,15 @@ impl Site {
         lan.attach(&client)?.address("10.60.0.9/24")?;
         let farm = lab.host("farm")?;
         lan.attach(&farm)?.address("10.60.0.50/24")?;
-        let origin = Origin::start(&farm, "origin", SocketAddr::from(([10, 60, 0, 50], HTTP)))?;
-        origin.behave(Behaviour::Delay(SLOW));
+        let origin =
+            OriginServer::start(&farm, "origin", SocketAddr::from(([10, 60, 0, 50], HTTP)))?;
+        origin.set_behaviour(Behaviour::Delay(SLOW));
         let mut proxies = Vec::new();
         let mut node = |name: &str, number: u8, priority: u8| -> Result<Node, Error> {
             let host = lab.host(name)?;
             let at = lan.attach(&host)?;
             at.address(&format!("10.60.0.{number}/24"))?;
-            let scratch = Scratch::new()?;
+            let scratch = ScratchDirectory::new()?;
             if side.ours {
                 let config = scratch.write("evenkeel.cfg", format!("{OURS}{PROXY}"))?;
                 let mut command = Command::new(&side.program);
@@ -160,7 +164,7 @@ impl Site {
 const ADDRESS_BYTES: [u8; 4] = [10, 60, 0, 100];
 
 /// Whether a machine's proxy listens at the address.
-fn listens(host: &Host) -> bool {
+fn listens(host: &LabHost) -> bool {
     let mut command = Command::new("ss");
     command.args(["-H", "-l", "-t", "-n"]);
     let shown = host.run(command).unwrap_or_default();

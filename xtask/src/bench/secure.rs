@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use lab::tls::{CipherSuite, NamedGroup, Offer, TlsClient, Versions};
+use lab::tls::{CipherSuite, NamedGroup, TlsClient, TlsOffer, Versions};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -80,7 +80,7 @@ impl Job<'_> {
             (true, Key::Rsa) => CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         };
         let http2 = matches!(self.talk, Talk::Http2 { .. });
-        let offer = Offer {
+        let offer = TlsOffer {
             sni: Some("www.example.com"),
             alpn: if http2 { &["h2"] } else { &["http/1.1"] },
             versions: if self.old {
@@ -92,9 +92,9 @@ impl Job<'_> {
             // The second one only because a key on P-256 is shown in TLS 1.2 to
             // nobody who does not name that curve.
             groups: &[NamedGroup::X25519, NamedGroup::secp256r1],
-            ..Offer::default()
+            ..TlsOffer::default()
         };
-        let client = TlsClient::here(&offer).map_err(Error::Laboratory)?;
+        let client = TlsClient::new_local(&offer).map_err(Error::Laboratory)?;
         Ok(ClientConfig::clone(&client.config()))
     }
 

@@ -4,7 +4,9 @@
 use super::hand::{HTTP_PORT, Hand};
 use super::site::output;
 use crate::comparison::Error;
-use lab::{BOOT_MAX, Diskless, Firmware, Host, Image, Lab, Process, Scratch, Switch};
+use lab::{
+    BOOT_MAX, Diskless, Firmware, Image, Lab, LabHost, LabProcess, ScratchDirectory, Switch,
+};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -23,12 +25,12 @@ pub struct Kind {
 /// A network with servers, and a machine.
 struct Scene {
     // What works in the hosts goes before them.
-    programs: Vec<Process>,
+    programs: Vec<LabProcess>,
     machine: Diskless,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
     /// Of the other server.
-    beside: Scratch,
-    _hosts: Vec<Host>,
+    beside: ScratchDirectory,
+    _hosts: Vec<LabHost>,
     _lan: Switch,
     _lab: Lab,
 }
@@ -46,7 +48,7 @@ pub fn measure(kind: Kind, evenkeel: Option<&Path>) -> Result<Duration, Error> {
         None => Err(Error::NotReady {
             label: evenkeel.map_or("by hand".to_owned(), |path| path.display().to_string()),
             waited_for: "the machine boots",
-            said: booting.said() + &scene.said(),
+            said: booting.console_output() + &scene.said(),
         }),
     }
 }
@@ -62,8 +64,8 @@ impl Scene {
         let mut scene = Scene {
             programs: Vec::new(),
             machine,
-            scratch: Scratch::new()?,
-            beside: Scratch::new()?,
+            scratch: ScratchDirectory::new()?,
+            beside: ScratchDirectory::new()?,
             _hosts: Vec::new(),
             _lan: lan,
             _lab: lab,
@@ -85,7 +87,7 @@ impl Scene {
         Ok(scene)
     }
 
-    fn spawn(&mut self, host: &Host, mut command: Command, name: &str) -> Result<(), Error> {
+    fn spawn(&mut self, host: &LabHost, mut command: Command, name: &str) -> Result<(), Error> {
         output(&mut command, &self.scratch.path().join(name))?;
         self.programs.push(host.spawn(command)?);
         Ok(())
@@ -111,7 +113,7 @@ impl Scene {
 
     fn evenkeel(
         &mut self,
-        server: &Host,
+        server: &LabHost,
         program: &Path,
         kind: Kind,
         image: &Image,
@@ -144,7 +146,7 @@ impl Scene {
     }
 
     /// As the manuals of iPXE and dnsmasq say.
-    fn by_hand(&mut self, server: &Host, kind: Kind, image: &Image) -> Result<(), Error> {
+    fn by_hand(&mut self, server: &LabHost, kind: Kind, image: &Image) -> Result<(), Error> {
         let base = format!("http://10.20.0.2:{HTTP_PORT}");
         let addresses = match kind.is_proxy {
             true => format!(

@@ -1,7 +1,7 @@
 //! The other side of files and boots: dnsmasq and nginx, configured by hand.
 
 use crate::comparison::Error;
-use lab::Scratch;
+use lab::ScratchDirectory;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -18,12 +18,12 @@ pub struct Hand;
 
 impl Hand {
     /// dnsmasq that serves boot loaders alone.
-    pub fn tftp(scratch: &Scratch) -> Result<Command, Error> {
+    pub fn tftp(scratch: &ScratchDirectory) -> Result<Command, Error> {
         Hand::dnsmasq(scratch, "interface=eth0\n")
     }
 
     /// dnsmasq with these lines, and boot loaders by TFTP.
-    pub fn dnsmasq(scratch: &Scratch, lines: &str) -> Result<Command, Error> {
+    pub fn dnsmasq(scratch: &ScratchDirectory, lines: &str) -> Result<Command, Error> {
         let path = scratch.path().display();
         let text = format!(
             "port=0\nbind-interfaces\nuser=root\nquiet-dhcp\nquiet-tftp\nenable-tftp\n\
@@ -37,7 +37,7 @@ impl Hand {
     }
 
     /// nginx that serves what is below `www`, and the file of a storm at every machine's path.
-    pub fn http(scratch: &Scratch) -> Result<Command, Error> {
+    pub fn http(scratch: &ScratchDirectory) -> Result<Command, Error> {
         let directory = scratch.path().join("www");
         let failed = |source| Error::File {
             doing: "creating",

@@ -1,7 +1,7 @@
 //! A server and its clients in two namespaces, made anew for every turn.
 
 use crate::comparison::Error;
-use lab::{Host, Lab, Process, Scratch, Switch, eventually};
+use lab::{Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -50,11 +50,11 @@ pub struct Measured {
 /// A server that answers.
 #[derive(Debug)]
 pub struct Site {
-    program: Process,
-    client: Host,
-    scratch: Scratch,
+    program: LabProcess,
+    client: LabHost,
+    scratch: ScratchDirectory,
     label: String,
-    _server: Host,
+    _server: LabHost,
     _lan: Switch,
     _lab: Lab,
 }
@@ -118,7 +118,7 @@ fn dnsmasq(directory: &Path) -> String {
 }
 
 impl Kind {
-    fn command(self, program: &Path, scratch: &Scratch) -> Result<Command, Error> {
+    fn command(self, program: &Path, scratch: &ScratchDirectory) -> Result<Command, Error> {
         let directory = scratch.path();
         let text = match self {
             Kind::Evenkeel => evenkeel(directory),
@@ -165,7 +165,7 @@ impl Site {
         let (server, client) = (lab.host("server")?, lab.host("client")?);
         lan.attach(&server)?.address("10.20.0.1/15")?;
         lan.attach(&client)?.address("10.20.0.2/15")?;
-        let scratch = Scratch::new()?;
+        let scratch = ScratchDirectory::new()?;
         let mut command = kind.command(program, &scratch)?;
         output(&mut command, &scratch.path().join("said"))?;
         let site = Site {
@@ -251,7 +251,7 @@ impl Site {
 }
 
 /// The CPU time of all processes of a server.
-pub fn cpu_of(program: &Process) -> Duration {
+pub fn cpu_of(program: &LabProcess) -> Duration {
     let mut tree = program.tree();
     tree.extend(rustix::process::Pid::from_raw(program.pid()));
     tree.sort_unstable_by_key(|pid| pid.as_raw_nonzero());

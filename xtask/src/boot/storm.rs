@@ -3,7 +3,7 @@
 use super::hand::{self, Hand};
 use super::site::{cpu_of, output};
 use crate::comparison::Error;
-use lab::{Host, Lab, Process, Scratch, Switch, eventually};
+use lab::{Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -78,11 +78,11 @@ fn evenkeel(directory: &Path) -> String {
 
 /// A server of files, and machines.
 struct Storm {
-    program: Process,
-    machines: Host,
-    scratch: Scratch,
+    program: LabProcess,
+    machines: LabHost,
+    scratch: ScratchDirectory,
     label: String,
-    _server: Host,
+    _server: LabHost,
     _lan: Switch,
     _lab: Lab,
 }
@@ -119,7 +119,7 @@ impl Storm {
         // neighbours is that of the whole computer.
         machines.ip(&["route", "add", "local", "10.21.0.0/16", "dev", "lo"])?;
         server.ip(&["route", "add", "10.21.0.0/16", "via", "10.20.0.2"])?;
-        let scratch = Scratch::new()?;
+        let scratch = ScratchDirectory::new()?;
         scratch.write("file", vec![0x5a; HTTP_BYTES])?;
         let (command, label) = match (evenkeel, by) {
             (Some(program), _) => {

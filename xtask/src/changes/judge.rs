@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lab::{Echo, Location, Scratch};
+use lab::{Echo, Location, ScratchDirectory};
 
 use crate::bench::origin::{self, BODY_SIZES_BYTES, Origin};
 use crate::bench::process::{Side, raise_descriptor_limit};
@@ -40,7 +40,7 @@ const DOWN_PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Judge<'o> {
     pub options: &'o Options,
-    pub scratch: Scratch,
+    pub scratch: ScratchDirectory,
     pub down: SpecialServer,
     /// Bodies of answers by size.
     pub body: Arc<[u8]>,
@@ -63,7 +63,7 @@ impl<'o> Judge<'o> {
         let log = || UdpSocket::bind(here).map_err(Error::system(failed));
         Ok(Self {
             options,
-            scratch: Scratch::new()?,
+            scratch: ScratchDirectory::new()?,
             down: SpecialServer::start()?,
             websocket: SpecialServer::start()?,
             origin: Origin::start(&body, None)?,

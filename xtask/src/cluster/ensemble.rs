@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::{etcd, ours};
 use crate::comparison;
-use lab::{Fault, Host, Lab, Process, Scratch, Switch, eventually};
+use lab::{InjectedFault, Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -77,10 +77,10 @@ pub trait Client: Send {
 /// A member.
 #[derive(Debug)]
 pub struct Member {
-    pub process: Process,
-    pub host: Host,
+    pub process: LabProcess,
+    pub host: LabHost,
     pub address: SocketAddr,
-    pub scratch: Scratch,
+    pub scratch: ScratchDirectory,
     /// Carries traffic, where members differ.
     pub node: bool,
 }
@@ -115,14 +115,14 @@ impl Member {
 #[derive(Debug)]
 pub struct Seat {
     pub name: &'static str,
-    pub host: Host,
+    pub host: LabHost,
     pub address: Ipv4Addr,
-    pub scratch: Scratch,
+    pub scratch: ScratchDirectory,
 }
 
 impl Seat {
     /// Starts a program here and keeps what it says.
-    pub fn spawn(&self, mut command: Command) -> Result<Process, Error> {
+    pub fn spawn(&self, mut command: Command) -> Result<LabProcess, Error> {
         let path = self.scratch.path().join("said");
         let (out, err) = File::options()
             .create(true)
@@ -161,7 +161,7 @@ impl Ensemble {
                 name,
                 host,
                 address: Ipv4Addr::new(10, 62, 0, number),
-                scratch: Scratch::new()?,
+                scratch: ScratchDirectory::new()?,
             })
         };
         let seats = [("alpha", 1), ("beta", 2), ("gamma", 3)].map(seat);
@@ -189,7 +189,7 @@ impl Ensemble {
     }
 
     /// Another host at the switch of the members, with this address.
-    pub fn host(&self, name: &str, number: u8) -> Result<Host, Error> {
+    pub fn host(&self, name: &str, number: u8) -> Result<LabHost, Error> {
         let host = self.lab.host(name)?;
         let at = self.lan.attach(&host)?;
         at.address(&format!("10.62.0.{number}/24"))?;
@@ -207,7 +207,7 @@ impl Ensemble {
     }
 
     /// What two members send each other is lost, without a word to either.
-    pub fn silence(&self, one: usize, other: usize) -> Result<[Fault; 2], Error> {
+    pub fn silence(&self, one: usize, other: usize) -> Result<[InjectedFault; 2], Error> {
         let host = |number: usize| {
             let member = self.members.get(number);
             Ok::<_, Error>(&member.ok_or(Error::NoMember(number))?.host)

@@ -125,7 +125,7 @@ fn heading(options: &Options) -> Result<String, Error> {
 
 /// The median of what an fdatasync takes where the members' files are, milliseconds.
 fn disk() -> Result<f64, Error> {
-    let scratch = lab::Scratch::new()?;
+    let scratch = lab::ScratchDirectory::new()?;
     let path = scratch.path().join("disk");
     let failed = |source| comparison::Error::File {
         doing: "writing",

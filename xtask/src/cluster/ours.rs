@@ -2,7 +2,7 @@
 
 use super::ensemble::{Client, Member, Seat, Standing};
 use super::error::Error;
-use cluster::request::{self, AskError, Reply, Request, SOCKET};
+use cluster::request::{self, AskError, ControlReply, Request, SOCKET};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -166,7 +166,7 @@ impl Asker {
         }
     }
 
-    fn ask(&mut self, asked: &Request, limit: Duration) -> Option<Reply> {
+    fn ask(&mut self, asked: &Request, limit: Duration) -> Option<ControlReply> {
         let begun = Instant::now();
         let reply = self.ask_once(asked, limit);
         if reply.is_err() {
@@ -176,7 +176,7 @@ impl Asker {
         reply.ok()
     }
 
-    fn ask_once(&mut self, asked: &Request, limit: Duration) -> Result<Reply, AskError> {
+    fn ask_once(&mut self, asked: &Request, limit: Duration) -> Result<ControlReply, AskError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(request::Client::connect(&self.socket)?),
@@ -187,7 +187,7 @@ impl Asker {
 
 impl Client for Asker {
     fn standing(&mut self, limit: Duration) -> Option<Standing> {
-        let Some(Reply::Json(text)) = self.ask(&Request::Status, limit) else {
+        let Some(ControlReply::Json(text)) = self.ask(&Request::Status, limit) else {
             return None;
         };
         let status: serde_json::Value = serde_json::from_str(&text).ok()?;
@@ -202,7 +202,7 @@ impl Client for Asker {
         let words = text.to_owned();
         matches!(
             self.ask(&Request::Note { words }, limit),
-            Some(Reply::Done { .. })
+            Some(ControlReply::Done { .. })
         )
     }
 }

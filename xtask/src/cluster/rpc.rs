@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http_types::Request;
-use lab::Host;
+use lab::LabHost;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -75,7 +75,7 @@ impl From<h2::Error> for RpcError {
 
 impl Rpc {
     /// Connects from a host.
-    pub fn connect(host: &Host, address: SocketAddr, limit: Duration) -> Result<Rpc, RpcError> {
+    pub fn connect(host: &LabHost, address: SocketAddr, limit: Duration) -> Result<Rpc, RpcError> {
         let stream = host.tcp_connect(address, limit)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;

@@ -36,7 +36,7 @@ fn run(options: &Options) -> Result<bool, Error> {
     let mut fine = true;
     for release in &options.releases {
         let expected = Expected::read(release)?;
-        let scratch = lab::Scratch::new()?;
+        let scratch = lab::ScratchDirectory::new()?;
         let source = Source::unpack(&options.source, release, scratch.path())?;
         let bench = Bench::new(options, release, source, scratch.path())?;
         let chosen: Vec<(&str, Expectation)> = expected

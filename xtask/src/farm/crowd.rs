@@ -1,7 +1,7 @@
 //! Clients that log on at one time: what each of them saw.
 
 use super::packets::{self, Person};
-use lab::tls::{Offer, TlsClient};
+use lab::tls::{TlsClient, TlsOffer};
 use protocol::rdp::{
     ConnectionRequest, HYBRID, Negotiated, NegotiationRequest, Redirection, Routing, SSL,
 };
@@ -79,7 +79,7 @@ struct Crowd {
 /// their answer. Ends when all have one that lasts.
 pub fn logs_on(plan: Plan, half: mpsc::Sender<()>) -> io::Result<Vec<Seen>> {
     super::yields()?;
-    let tls = TlsClient::here(&Offer::default()).map_err(io::Error::other)?;
+    let tls = TlsClient::new_local(&TlsOffer::default()).map_err(io::Error::other)?;
     let crowd = Arc::new(Crowd {
         plan,
         tls: tls.config(),

@@ -7,8 +7,8 @@ use crate::bench::options::workspace;
 use crate::boot::output;
 use crate::comparison::{Error, Unit};
 use lab::pki::{Authority, Leaf};
-use lab::tls::{Offer, TlsClient};
-use lab::{Host, Lab, Missing, Process, Scratch, Switch, eventually, installed};
+use lab::tls::{TlsClient, TlsOffer};
+use lab::{Lab, LabHost, LabProcess, Missing, ScratchDirectory, Switch, eventually, installed};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io;
@@ -107,15 +107,15 @@ pub fn turn(xfreerdp: &Path, evenkeel: &Path) -> Result<Vec<Sample>, Error> {
 /// A host, the farm, and a machine for clients.
 struct Site {
     // What works in the hosts goes before them.
-    program: Process,
-    _desktop: Process,
-    _screen: Process,
-    node: Host,
-    client: Host,
-    _host: Host,
+    program: LabProcess,
+    _desktop: LabProcess,
+    _screen: LabProcess,
+    node: LabHost,
+    client: LabHost,
+    _host: LabHost,
     _lan: Switch,
     _lab: Lab,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
     evenkeel: PathBuf,
     xfreerdp: PathBuf,
 }
@@ -124,14 +124,14 @@ impl Site {
     fn start(xfreerdp: &Path, evenkeel: &Path) -> Result<Site, Error> {
         let lab = Lab::new("desktops")?;
         let lan = lab.switch("lan")?;
-        let host = |name: &str, address: Ipv4Addr| -> Result<Host, Error> {
+        let host = |name: &str, address: Ipv4Addr| -> Result<LabHost, Error> {
             let host = lab.host(name)?;
             lan.attach(&host)?.address(&format!("{address}/24"))?;
             Ok(host)
         };
         let (node, client) = (host("node", NODE)?, host("client", CLIENT)?);
         let own = host("desktop", DESKTOP)?;
-        let scratch = Scratch::new()?;
+        let scratch = ScratchDirectory::new()?;
         open(scratch.path())?;
         let mut screen = Command::new("Xvfb");
         screen.args(["-displayfd", "1", "-screen", "0", "1024x768x24"]);
@@ -255,7 +255,7 @@ impl Site {
     }
 
     /// Starts a client of anna.
-    fn comes(&self, options: &[String]) -> Result<Process, Error> {
+    fn comes(&self, options: &[String]) -> Result<LabProcess, Error> {
         let mut command = Command::new(&self.xfreerdp);
         command
             .args(["/u:anna", "/p:secret", "/cert:ignore"])
@@ -267,7 +267,7 @@ impl Site {
 
     /// A token, as a redirected client gets it.
     fn token(&self) -> Result<String, Error> {
-        let tls = TlsClient::here(&Offer::default())?.config();
+        let tls = TlsClient::new_local(&TlsOffer::default())?.config();
         let redirected = self.client.enter(|| {
             let runtime = { tokio::runtime::Builder::new_current_thread() }
                 .enable_all()
@@ -323,11 +323,11 @@ impl Log {
 }
 
 fn spawn(
-    scratch: &Scratch,
-    host: &Host,
+    scratch: &ScratchDirectory,
+    host: &LabHost,
     mut command: Command,
     said: &str,
-) -> Result<Process, Error> {
+) -> Result<LabProcess, Error> {
     output(&mut command, &scratch.path().join(said))?;
     Ok(host.spawn(command)?)
 }
@@ -342,7 +342,7 @@ fn open(path: &Path) -> Result<(), Error> {
 }
 
 /// Starts the host with xrdp, as the scenarios do.
-fn xrdp(scratch: &Scratch, host: &Host) -> Result<Process, Error> {
+fn xrdp(scratch: &ScratchDirectory, host: &LabHost) -> Result<LabProcess, Error> {
     let directory = scratch.path().join("ts1");
     fs::create_dir(&directory).map_err(|source| Error::File {
         doing: "creating",
@@ -371,7 +371,7 @@ fn xrdp(scratch: &Scratch, host: &Host) -> Result<Process, Error> {
     spawn(scratch, host, command, "ts1.out")
 }
 
-fn configuration(scratch: &Scratch) -> Result<String, Error> {
+fn configuration(scratch: &ScratchDirectory) -> Result<String, Error> {
     let leaf = Leaf {
         names: &["desktop.example.org"],
         ..Leaf::default()

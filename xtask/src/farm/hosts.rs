@@ -1,7 +1,7 @@
 //! Simulated session hosts: each accepts, confirms, says its number, and keeps the connection.
 
 use super::crowd::packet;
-use lab::Host;
+use lab::LabHost;
 use protocol::rdp::{Negotiated, SSL};
 use std::io;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub struct Hosts {
 
 impl Hosts {
     /// Starts a host at each of these addresses of a machine.
-    pub fn start(machine: &Host, addresses: &[SocketAddr]) -> io::Result<Hosts> {
+    pub fn start(machine: &LabHost, addresses: &[SocketAddr]) -> io::Result<Hosts> {
         let mut listeners = Vec::new();
         for address in addresses {
             let listener = machine.tcp_listen(*address)?;

@@ -6,7 +6,7 @@ use crate::cluster::ensemble::{Ensemble, Side};
 use crate::cluster::{Error, ours};
 use crate::comparison;
 use lab::pki::{Authority, Leaf};
-use lab::{Host, Scratch, eventually};
+use lab::{LabHost, ScratchDirectory, eventually};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::io;
@@ -30,10 +30,10 @@ pub struct Site {
     // What works in the hosts goes before them.
     ensemble: Ensemble,
     program: PathBuf,
-    clients: Host,
+    clients: LabHost,
     _hosts: Hosts,
-    _farm: Host,
-    _files: Scratch,
+    _farm: LabHost,
+    _files: ScratchDirectory,
 }
 
 /// How long a node says that its decisions took, microseconds: median, 99th percentile and longest.
@@ -53,7 +53,7 @@ fn at(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 62, 0, number], RDP))
 }
 
-fn configuration(files: &Scratch) -> Result<String, Error> {
+fn configuration(files: &ScratchDirectory) -> Result<String, Error> {
     let leaf = Leaf {
         names: &["desktop.example.org"],
         ..Leaf::default()
@@ -92,7 +92,7 @@ impl Site {
         }
         let addresses: Vec<_> = (FIRST_HOST..).take(WEIGHTS.len()).map(at).collect();
         let hosts = Hosts::start(&farm, &addresses).map_err(broken("the hosts start"))?;
-        let files = Scratch::new()?;
+        let files = ScratchDirectory::new()?;
         let first = ensemble.members.first().ok_or(Error::NoMember(0))?;
         ours::apply_text(program, first, &configuration(&files)?, "farm")?;
         let site = Site {

@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::error::Error;
-use lab::Host;
+use lab::LabHost;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
@@ -51,7 +51,7 @@ impl Target {
         }
     }
 
-    fn fio(&self, host: &Host, arguments: &[&str]) -> Result<String, Error> {
+    fn fio(&self, host: &LabHost, arguments: &[&str]) -> Result<String, Error> {
         let mut command = self.command();
         command.args(["--name=bench", "--output-format=json"]);
         command.arg(format!("--size={SIZE_MIB}m")).args(arguments);
@@ -59,13 +59,13 @@ impl Target {
     }
 
     /// Writes the whole volume once: a turn measures no allocation.
-    pub fn fill(&self, host: &Host) -> Result<(), Error> {
+    pub fn fill(&self, host: &LabHost) -> Result<(), Error> {
         let arguments = ["--rw=write", "--bs=1m", "--iodepth=4", "--end_fsync=1"];
         self.fio(host, &arguments).map(drop)
     }
 
     /// Runs a case for so many seconds.
-    pub fn run(&self, host: &Host, case: Case, seconds: u32) -> Result<Numbers, Error> {
+    pub fn run(&self, host: &LabHost, case: Case, seconds: u32) -> Result<Numbers, Error> {
         let runtime = format!("--runtime={seconds}");
         let mut arguments = vec!["--time_based", &runtime];
         arguments.extend(case.arguments());

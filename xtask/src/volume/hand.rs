@@ -7,7 +7,7 @@ use super::fio::{Numbers, SIZE_MIB};
 use super::peers::{FAR, machines};
 use super::side::{Client, Servers, Side};
 use crate::comparison;
-use lab::{Host, Random, Scratch};
+use lab::{LabHost, Random, ScratchDirectory};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,15 +22,15 @@ const PORT: u16 = 7;
 /// Both machines.
 #[derive(Debug)]
 pub struct Hand {
-    near: Host,
-    far: Host,
-    scratch: Scratch,
+    near: LabHost,
+    far: LabHost,
+    scratch: ScratchDirectory,
 }
 
 /// Opens both files, written once.
 pub fn start() -> Result<Side, Error> {
     let (lab, near, far) = machines()?;
-    let scratch = Scratch::new()?;
+    let scratch = ScratchDirectory::new()?;
     let zeroes = vec![1; (SIZE_MIB << 20) as usize];
     for name in ["near", "far"] {
         let path = scratch.write(name, &zeroes)?;

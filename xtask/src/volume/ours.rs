@@ -6,7 +6,7 @@ use super::side::{Client, READY_TIMEOUT, Servers, Side, ready, spawn};
 use crate::cluster::ensemble::{Ensemble, Member, Side as Agreement};
 use crate::cluster::ours;
 use crate::comparison;
-use lab::{Lab, Scratch, eventually};
+use lab::{Lab, ScratchDirectory, eventually};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn uri(runtime: &Path) -> Target {
 pub fn single(program: &Path) -> Result<Side, Error> {
     let lab = Lab::new("bench")?;
     let host = lab.host("single")?;
-    let scratch = Scratch::new()?;
+    let scratch = ScratchDirectory::new()?;
     let runtime = scratch.path().join("run");
     let text = format!(
         "volume bench\n\tsize {SIZE_MIB}m\n\tbacking file {}\n",
@@ -56,7 +56,7 @@ pub fn single(program: &Path) -> Result<Side, Error> {
 /// A volume with two copies, used at its owner.
 pub fn pair(program: &Path) -> Result<Side, Error> {
     // One path for both nodes, where each has a directory of its own.
-    let (shared, files) = (Scratch::new()?, Scratch::new()?);
+    let (shared, files) = (ScratchDirectory::new()?, ScratchDirectory::new()?);
     let script = format!(
         "#!/bin/sh\nexec unshare -m sh -c '\nown=${{EVENKEEL_RUNTIME_DIRECTORY%/run}}/volumes\n\
          mkdir -p \"$own\" && mount --bind \"$own\" {} && exec {} \"$@\"' x \"$@\"\n",

@@ -5,7 +5,7 @@ use super::error::Error;
 use super::fio::{SIZE_MIB, Target};
 use super::side::{Client, Servers, Side, ready, spawn};
 use crate::comparison;
-use lab::{Host, Lab, Process, Scratch};
+use lab::{Lab, LabHost, LabProcess, ScratchDirectory};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +22,7 @@ fn installed(program: &'static str) -> Result<(), Error> {
 }
 
 /// An empty file as large as a volume.
-fn image(scratch: &Scratch, name: &str) -> Result<PathBuf, Error> {
+fn image(scratch: &ScratchDirectory, name: &str) -> Result<PathBuf, Error> {
     let path = scratch.path().join(name);
     let made = File::create(&path).and_then(|file| file.set_len(SIZE_MIB << 20));
     match made {
@@ -41,7 +41,7 @@ pub fn nbdkit(caches: bool) -> Result<Side, Error> {
     installed(NBDKIT)?;
     let lab = Lab::new("bench")?;
     let host = lab.host("single")?;
-    let scratch = Scratch::new()?;
+    let scratch = ScratchDirectory::new()?;
     let image = image(&scratch, "volume")?;
     let socket = scratch.path().join("nbdkit.sock");
     let mut command = Command::new(NBDKIT);
@@ -63,7 +63,7 @@ pub fn nbdkit(caches: bool) -> Result<Side, Error> {
 }
 
 /// Two machines on a switch.
-pub fn machines() -> Result<(Lab, Host, Host), Error> {
+pub fn machines() -> Result<(Lab, LabHost, LabHost), Error> {
     let lab = Lab::new("bench")?;
     let lan = lab.switch("lan")?;
     let (near, far) = (lab.host("near")?, lab.host("far")?);
@@ -81,7 +81,7 @@ pub fn quorum() -> Result<Side, Error> {
     installed(NBDKIT)?;
     installed(QEMU_NBD)?;
     let (lab, near, far) = machines()?;
-    let scratch = Scratch::new()?;
+    let scratch = ScratchDirectory::new()?;
     let (first, second) = (image(&scratch, "near")?, image(&scratch, "far")?);
     let mut remote = Command::new(NBDKIT);
     remote.args(["--foreground", "--port", "10809", "file"]);
@@ -145,11 +145,11 @@ wait
 pub fn gluster() -> Result<Side, Error> {
     installed(GLUSTER)?;
     let (lab, near, _) = machines()?;
-    let scratch = Scratch::new()?;
+    let scratch = ScratchDirectory::new()?;
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", GLUSTER_SCRIPT, "gluster"]);
     command.arg(scratch.path());
-    let process: Process = spawn(&near, &scratch, command)?;
+    let process: LabProcess = spawn(&near, &scratch, command)?;
     let is_ready = || scratch.path().join("ready").exists() || process.exit().is_some();
     ready(GLUSTER, &scratch, "the volume is mounted", is_ready)?;
     if process.exit().is_some() {

@@ -6,7 +6,7 @@ use super::fio::{Numbers, Target};
 use super::hand::Hand;
 use crate::cluster::ensemble::Ensemble;
 use crate::comparison;
-use lab::{Host, Lab, Process, Scratch, eventually};
+use lab::{Lab, LabHost, LabProcess, ScratchDirectory, eventually};
 use rustix::process::Pid;
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
@@ -22,9 +22,9 @@ const TICKS_PER_SECOND: f64 = 100.0;
 #[derive(Debug)]
 pub enum Servers {
     /// All that runs on these hosts: some programs leave their process group.
-    Hosts(Vec<Host>),
+    Hosts(Vec<LabHost>),
     /// Our volume role below one supervisor.
-    Role(Process),
+    Role(LabProcess),
     /// Our volume roles of a cluster.
     Roles(Box<Ensemble>),
 }
@@ -33,7 +33,7 @@ pub enum Servers {
 #[derive(Debug)]
 pub enum Client {
     /// fio on this host.
-    Fio(Host, Target),
+    Fio(LabHost, Target),
     /// This process.
     Hand(Hand),
 }
@@ -43,8 +43,8 @@ pub enum Client {
 pub struct Side {
     pub client: Client,
     pub servers: Servers,
-    pub _programs: Vec<Process>,
-    pub _files: Vec<Scratch>,
+    pub _programs: Vec<LabProcess>,
+    pub _files: Vec<ScratchDirectory>,
     pub _lab: Option<Lab>,
 }
 
@@ -89,13 +89,13 @@ impl Side {
     }
 
     fn pids(&self) -> Vec<Pid> {
-        let roles = |process: &Process| {
+        let roles = |process: &LabProcess| {
             let mut pids = process.tree();
             pids.retain(|pid| is_role(*pid));
             pids
         };
         match &self.servers {
-            Servers::Hosts(hosts) => hosts.iter().flat_map(Host::processes).collect(),
+            Servers::Hosts(hosts) => hosts.iter().flat_map(LabHost::processes).collect(),
             Servers::Role(process) => roles(process),
             Servers::Roles(ensemble) => {
                 let members = ensemble.members.iter();
@@ -137,7 +137,11 @@ fn field(pid: Pid, name: &str) -> Option<u64> {
 }
 
 /// Starts a program whose output is kept.
-pub fn spawn(host: &Host, scratch: &Scratch, mut command: Command) -> Result<Process, Error> {
+pub fn spawn(
+    host: &LabHost,
+    scratch: &ScratchDirectory,
+    mut command: Command,
+) -> Result<LabProcess, Error> {
     let path = scratch.path().join("said");
     let opened = File::options().create(true).append(true).open(&path);
     let (out, err) = opened
@@ -154,7 +158,7 @@ pub fn spawn(host: &Host, scratch: &Scratch, mut command: Command) -> Result<Pro
 /// Waits for something that a program is to do.
 pub fn ready(
     label: &str,
-    scratch: &Scratch,
+    scratch: &ScratchDirectory,
     waited_for: &'static str,
     condition: impl FnMut() -> bool,
 ) -> Result<(), Error> {

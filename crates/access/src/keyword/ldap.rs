@@ -1,12 +1,12 @@
 //! The line `users ldap`: a directory whose users may sign in.
 
 use super::{Codes, DirectoryCodes};
-use crate::ldap::{DISTINGUISHED, Directory, Grouping, SHORT, Security, Server, TYPED, roots};
+use crate::ldap::{DISTINGUISHED, Grouping, LdapDirectory, SHORT, Security, Server, TYPED, roots};
 use configuration::Context;
 use configuration::outside::Outside;
 use language::arguments::{Args, Built};
-use language::{Diagnostic, Span, Word, Written};
-use protocol::ldap::Filter;
+use language::{ConfigWord, Diagnostic, Span, Spanned};
+use protocol::ldap::LdapFilter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ const FORM: &str =
 
 /// A server in the line.
 #[derive(Debug)]
-struct Named {
+struct LdapServerArgument {
     span: Span,
     name: String,
     port: u16,
@@ -57,19 +57,19 @@ pub struct Ldap {
     /// Position of the line.
     pub span: Span,
     /// Groups whose users may sign in. Empty: all users.
-    pub groups: Vec<Written<String>>,
-    servers: Vec<Named>,
+    pub groups: Vec<Spanned<String>>,
+    servers: Vec<LdapServerArgument>,
     base: Option<String>,
     account: Option<String>,
-    password: Option<Written<PathBuf>>,
+    password: Option<Spanned<PathBuf>>,
     filter: Option<String>,
     grouping: Option<Grouping>,
-    authorities: Option<Written<PathBuf>>,
+    authorities: Option<Spanned<PathBuf>>,
     plain: bool,
 }
 
 /// Returns whether a word is the URL of a server.
-pub fn is_server(word: &Word) -> bool {
+pub fn is_server(word: &ConfigWord) -> bool {
     let text = word.str();
     text.starts_with("ldap://") || text.starts_with("ldaps://")
 }
@@ -103,25 +103,25 @@ impl Ldap {
         while let Some(word) = args.peek().filter(|word| is_server(word)) {
             args.next();
             if line.servers.len() >= SERVERS_MAX {
-                return Err(args.unfit(word, "more than 8 servers"));
+                return Err(args.unexpected_value(word, "more than 8 servers"));
             }
             let server = server(word);
             line.servers
-                .push(server.map_err(|why| args.unfit(word, why))?);
+                .push(server.map_err(|why| args.unexpected_value(word, why))?);
         }
         while let Some(word) = args.next() {
             line.option(word, args, codes)?;
         }
         if line.base.is_none() {
             let told = "`base` is missing: the distinguished name below which users are";
-            let told = args.mistake(codes.value, line.span, told);
+            let told = args.value_error(codes.value, line.span, told);
             return Err(told.help("add `base`, such as `base \"dc=example,dc=org\"`"));
         }
         line.consistent(args, codes)?;
         Ok(line)
     }
 
-    fn option(&mut self, word: &Word, args: &mut Args<'_>, codes: &Codes) -> Built {
+    fn option(&mut self, word: &ConfigWord, args: &mut Args<'_>, codes: &Codes) -> Built {
         let is_second = match word.str() {
             "base" => self.base.replace(name(args)?).is_some(),
             "bind-dn" => self.account.replace(name(args)?).is_some(),
@@ -134,7 +134,7 @@ impl Ldap {
                 let word = args.required("an attribute such as memberOf")?;
                 let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-.;".contains(&byte);
                 if word.str().is_empty() || !word.str().bytes().all(fits) {
-                    return Err(args.unfit(word, "not the name of an attribute"));
+                    return Err(args.unexpected_value(word, "not the name of an attribute"));
                 }
                 let attribute = Grouping::Attribute(word.str().to_owned());
                 self.grouping.replace(attribute).is_some()
@@ -149,11 +149,12 @@ impl Ldap {
                 let group = text
                     .strip_prefix("group:")
                     .filter(|group| !group.is_empty());
-                let group = group.ok_or_else(|| args.unfit(word, &format!("not {OPTIONS}")))?;
+                let group =
+                    group.ok_or_else(|| args.unexpected_value(word, &format!("not {OPTIONS}")))?;
                 if self.groups.len() >= GROUPS_MAX {
-                    return Err(args.unfit(word, "more than 64 groups"));
+                    return Err(args.unexpected_value(word, "more than 64 groups"));
                 }
-                self.groups.push(Written::new(group.to_owned(), word.span));
+                self.groups.push(Spanned::new(group.to_owned(), word.span));
                 false
             }
         };
@@ -166,7 +167,7 @@ impl Ldap {
                     }
                     word => format!("'{word}' is there twice"),
                 };
-                Err(args.mistake(codes.twice, word.span, &told))
+                Err(args.value_error(codes.twice, word.span, &told))
             }
             false => Ok(()),
         }
@@ -174,7 +175,7 @@ impl Ldap {
 
     /// Checks the combination of options.
     fn consistent(&self, args: &Args<'_>, codes: &Codes) -> Built {
-        let told = |what: &str| Err(args.mistake(codes.value, self.span, what));
+        let told = |what: &str| Err(args.value_error(codes.value, self.span, what));
         if self.account.is_some() != self.password.is_some() {
             return told("`bind-dn` and `bind-password-file` need each other");
         }
@@ -192,10 +193,10 @@ impl Ldap {
     /// Makes the directory. `named` are the groups that other lines of the section name.
     pub fn directory(
         &self,
-        named: &[&Written<String>],
+        named: &[&Spanned<String>],
         codes: &DirectoryCodes,
         context: &mut Context,
-    ) -> Option<Directory> {
+    ) -> Option<LdapDirectory> {
         let servers = self.servers.iter();
         let servers = servers.map(|server| self.server(server, codes, &mut *context));
         let servers = servers.collect();
@@ -207,13 +208,13 @@ impl Ldap {
             true => Vec::new(),
             false => self.authorities(codes, context)?,
         };
-        let words = |all: &mut dyn Iterator<Item = &Written<String>>| {
+        let words = |all: &mut dyn Iterator<Item = &Spanned<String>>| {
             let mut words: Vec<String> = all.map(|one| one.value.clone()).collect();
             words.sort();
             words.dedup();
             words
         };
-        Some(Directory {
+        Some(LdapDirectory {
             servers,
             authorities,
             base: self.base.clone().unwrap_or_default(),
@@ -228,7 +229,12 @@ impl Ldap {
         })
     }
 
-    fn server(&self, server: &Named, codes: &DirectoryCodes, context: &mut Context) -> Server {
+    fn server(
+        &self,
+        server: &LdapServerArgument,
+        codes: &DirectoryCodes,
+        context: &mut Context,
+    ) -> Server {
         let addresses: Vec<IpAddr> = match server.name.parse() {
             Ok(address) => vec![address],
             // Sorted, so that a nameserver that rotates its addresses does not change the
@@ -240,7 +246,7 @@ impl Ldap {
         if addresses.is_empty() {
             let told = format!("'{}' has no address now", server.name);
             let told = Diagnostic::warning(codes.no_server, server.span, told);
-            context.tell(told.label("it is asked once the name has one"));
+            context.report(told.label("it is asked once the name has one"));
         }
         Server {
             name: server.name.clone(),
@@ -264,7 +270,7 @@ impl Ldap {
             if found.is_none() {
                 let told = "this machine has no CA certificates (package ca-certificates)";
                 let told = Diagnostic::error(codes.file, self.span, told);
-                context.tell(told.help("add `ca-file FILE`"));
+                context.report(told.help("add `ca-file FILE`"));
             }
             return found;
         };
@@ -277,7 +283,7 @@ impl Ldap {
         });
         let told = |why| {
             let told = format!("'ca-file': cannot use '{shown}': {why}");
-            context.tell(Diagnostic::error(codes.file, file.span, told));
+            context.report(Diagnostic::error(codes.file, file.span, told));
         };
         found.map_err(told).ok()
     }
@@ -285,7 +291,7 @@ impl Ldap {
 
 /// Reads the CA bundle of the system.
 fn of_system(outside: &mut Outside, path: &Path) -> Option<Vec<u8>> {
-    outside.is_own(path);
+    outside.mark_as_local(path);
     let text = outside.read(path, AUTHORITIES_BYTES_MAX).ok()?;
     roots(&text).ok()?;
     Some(text.to_vec())
@@ -293,7 +299,7 @@ fn of_system(outside: &mut Outside, path: &Path) -> Option<Vec<u8>> {
 
 /// Reads the password in the first line of a file.
 fn password(
-    file: &Written<PathBuf>,
+    file: &Spanned<PathBuf>,
     codes: &DirectoryCodes,
     context: &mut Context,
 ) -> Option<Vec<u8>> {
@@ -309,11 +315,11 @@ fn password(
         Err(_) => "cannot be read",
     };
     let told = format!("'bind-password-file': '{}' {why}", file.value.display());
-    context.tell(Diagnostic::error(codes.file, file.span, told));
+    context.report(Diagnostic::error(codes.file, file.span, told));
     None
 }
 
-fn server(word: &Word) -> Result<Named, &'static str> {
+fn server(word: &ConfigWord) -> Result<LdapServerArgument, &'static str> {
     const NONE: &str = "not an address such as ldaps://dc1.example.org";
     let text = word.str();
     let (tls, rest) = match text.strip_prefix("ldaps://") {
@@ -340,7 +346,7 @@ fn server(word: &Word) -> Result<Named, &'static str> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
     let is_name = !name.is_empty() && name.len() <= 253 && name.bytes().all(fits);
     match is_name || name.parse::<IpAddr>().is_ok() {
-        true => Ok(Named {
+        true => Ok(LdapServerArgument {
             span: word.span,
             name: name.to_ascii_lowercase(),
             port,
@@ -358,29 +364,30 @@ fn name(args: &mut Args<'_>) -> Result<String, Diagnostic> {
     let fits = text.contains('=') && text.len() <= NAME_MAX;
     match fits && !text.contains(char::is_control) {
         true => Ok(text.to_owned()),
-        false => Err(args.unfit(word, &format!("not {WHAT}"))),
+        false => Err(args.unexpected_value(word, &format!("not {WHAT}"))),
     }
 }
 
 /// Reads an absolute path.
-fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
+fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let path = PathBuf::from(word.str());
     match path.is_absolute() {
-        true => Ok(Written::new(path, word.span)),
-        false => Err(args.unfit(word, "not an absolute path")),
+        true => Ok(Spanned::new(path, word.span)),
+        false => Err(args.unexpected_value(word, "not an absolute path")),
     }
 }
 
 /// Reads a filter in which an attribute must be equal to one of these values.
 fn filter(args: &mut Args<'_>, values: &[&str]) -> Result<String, Diagnostic> {
     let word = args.required("a filter such as \"(uid=%u)\"")?;
-    let filter = Filter::parse(word.str());
-    let filter = filter.map_err(|error| args.unfit(word, &format!("not a filter: {error}")))?;
+    let filter = LdapFilter::parse(word.str());
+    let filter =
+        filter.map_err(|error| args.unexpected_value(word, &format!("not a filter: {error}")))?;
     if filter.equal_to(values).is_empty() {
         let values = values.join("` or `");
         let told = format!("a filter in which no attribute is equal to `{values}`");
-        return Err(args.unfit(word, &told));
+        return Err(args.unexpected_value(word, &told));
     }
     Ok(word.str().to_owned())
 }

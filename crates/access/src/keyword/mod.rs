@@ -11,10 +11,10 @@ pub use pam::Pam;
 pub use proxies::{Proxies, ProxyCodes};
 pub use second_factor::Secrets;
 
-use crate::user::User;
+use crate::user::AuthorizedUser;
 use configuration::{Accounts, Exchange};
 use language::arguments::{Args, Built};
-use language::{Code, Diagnostic, Span, Word, Written, suggest};
+use language::{Code, ConfigWord, Diagnostic, Span, Spanned, suggest};
 use std::fmt;
 
 /// Diagnostic codes of a part for these lines.
@@ -41,18 +41,18 @@ pub struct DirectoryCodes {
 
 impl Codes {
     /// Makes the error for a setting that may appear only once.
-    pub fn again(&self, first: Span, span: Span, what: &str) -> Diagnostic {
+    pub fn duplicate_setting(&self, first: Span, span: Span, what: &str) -> Diagnostic {
         let told = format!("{what} may appear only once");
         let told = Diagnostic::error(self.twice, span, told).label("a second one");
-        told.also(first, "first given here")
+        told.with_label(first, "first given here")
     }
 
     /// Makes the error for an unknown user or group.
     pub fn unknown<'n>(
         &self,
-        (word, name): (&str, &Written<String>),
+        (word, name): (&str, &Spanned<String>),
         names: impl IntoIterator<Item = &'n str>,
-        known: &Known,
+        known: &UserSources,
     ) -> Diagnostic {
         let told = format!("{known} no {word} '{}'", name.value);
         let told = Diagnostic::error(self.no_user, name.span, told);
@@ -64,14 +64,14 @@ impl Codes {
 /// Known sources of users in a section, for messages: "userlist 'a' has", "userlist 'a' and the
 /// lines `pam` have".
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct UserSources {
     /// Name of the `userlist`.
     pub list: Option<String>,
     /// True if there are users of the operating system.
     pub has_pam: bool,
 }
 
-impl fmt::Display for Known {
+impl fmt::Display for UserSources {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.list, self.has_pam) {
             (Some(list), false) => write!(out, "userlist '{list}' has"),
@@ -82,30 +82,33 @@ impl fmt::Display for Known {
 }
 
 /// Returns a word with its position.
-pub fn named(word: &Word) -> Written<String> {
-    Written::new(word.str().to_owned(), word.span)
+pub fn named(word: &ConfigWord) -> Spanned<String> {
+    Spanned::new(word.str().to_owned(), word.span)
 }
 
 /// Reads a mandatory keyword.
 ///
 /// # Errors
 /// The keyword is missing, or another one is there.
-pub fn fixed(args: &mut Args<'_>, word: &str) -> Built {
+pub fn read_keyword(args: &mut Args<'_>, word: &str) -> Built {
     let what = format!("`{word}`");
     let found = args.required(&what)?;
     match found.is(word) {
         true => Ok(()),
-        false => Err(args.unfit(found, &format!("not {what}"))),
+        false => Err(args.unexpected_value(found, &format!("not {what}"))),
     }
 }
 
 /// Returns the users and the groups of a `userlist`. None if there is no such list, which is
 /// reported elsewhere.
-pub fn listed(list: &Written<String>, exchange: &mut Exchange) -> Option<(Vec<User>, Vec<String>)> {
-    exchange.refer(Accounts::KIND, &list.value, list.span);
-    let mut all = exchange.all(Accounts::KIND);
+pub fn listed(
+    list: &Spanned<String>,
+    exchange: &mut Exchange,
+) -> Option<(Vec<AuthorizedUser>, Vec<String>)> {
+    exchange.require_object(Accounts::KIND, &list.value, list.span);
+    let mut all = exchange.exports_of_kind(Accounts::KIND);
     let found = all.find(|one| one.name == list.value);
     let accounts = found.and_then(|one| one.value::<Accounts>())?;
-    let users = accounts.users.into_iter().map(User::new);
+    let users = accounts.users.into_iter().map(AuthorizedUser::new);
     Some((users.collect(), accounts.groups))
 }

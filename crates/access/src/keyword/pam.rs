@@ -2,11 +2,11 @@
 
 use super::{Codes, named};
 use crate::pam::System;
-use crate::user::User;
+use crate::user::AuthorizedUser;
 use configuration::outside::Outside;
 use configuration::{Account, Context, Password};
 use language::arguments::{Args, Built};
-use language::{Diagnostic, Span, Written, suggest};
+use language::{Diagnostic, Span, Spanned, suggest};
 use std::path::{Path, PathBuf};
 
 /// Maximum size of `/etc/group`, and of `/etc/passwd`, bytes.
@@ -19,17 +19,17 @@ const USERS_MAX: usize = 10_000;
 /// The lines read so far.
 #[derive(Debug, Default)]
 pub struct Pam {
-    users: Vec<Written<String>>,
-    groups: Vec<Written<String>>,
-    service: Option<Written<String>>,
-    socket: Option<Written<PathBuf>>,
+    users: Vec<Spanned<String>>,
+    groups: Vec<Spanned<String>>,
+    service: Option<Spanned<String>>,
+    socket: Option<Spanned<PathBuf>>,
 }
 
-fn names(into: &mut Vec<Written<String>>, args: &mut Args<'_>) -> Built {
+fn names(into: &mut Vec<Spanned<String>>, args: &mut Args<'_>) -> Built {
     loop {
         let word = args.required("a name")?;
         if into.len() >= USERS_MAX {
-            return Err(args.unfit(word, "more than 10000 names"));
+            return Err(args.unexpected_value(word, "more than 10000 names"));
         }
         if !into.iter().any(|known| known.value == word.str()) {
             into.push(named(word));
@@ -45,15 +45,15 @@ fn service(pam: &mut Pam, args: &mut Args<'_>, codes: &Codes) -> Built {
     let word = args.required("the name of a service of PAM")?;
     args.end()?;
     if let Some(first) = &pam.service {
-        return Err(codes.again(first.span, span, "'pam service'"));
+        return Err(codes.duplicate_setting(first.span, span, "'pam service'"));
     }
     // The name must be that of a file in /etc/pam.d, so it must not contain a path.
     let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     let name = word.str();
     if name.len() > SERVICE_MAX || name.starts_with('.') || !name.chars().all(fits) {
-        return Err(args.unfit(word, "not the name of a file in /etc/pam.d"));
+        return Err(args.unexpected_value(word, "not the name of a file in /etc/pam.d"));
     }
-    pam.service = Some(Written::new(name.to_owned(), span));
+    pam.service = Some(Spanned::new(name.to_owned(), span));
     Ok(())
 }
 
@@ -62,13 +62,13 @@ fn socket(pam: &mut Pam, args: &mut Args<'_>, codes: &Codes) -> Built {
     let word = args.required("the path of the socket of `saslauthd`")?;
     args.end()?;
     if let Some(first) = &pam.socket {
-        return Err(codes.again(first.span, span, "'pam socket'"));
+        return Err(codes.duplicate_setting(first.span, span, "'pam socket'"));
     }
     let value = PathBuf::from(word.str());
     if !System::fits(&value) {
-        return Err(args.unfit(word, "not an absolute path of at most 107 bytes"));
+        return Err(args.unexpected_value(word, "not an absolute path of at most 107 bytes"));
     }
-    pam.socket = Some(Written::new(value, span));
+    pam.socket = Some(Spanned::new(value, span));
     Ok(())
 }
 
@@ -85,7 +85,7 @@ impl Pam {
             "group" => names(&mut self.groups, args),
             "service" => service(self, args, codes),
             "socket" => socket(self, args, codes),
-            _ => Err(args.unfit(word, &format!("not {what}"))),
+            _ => Err(args.unexpected_value(word, &format!("not {what}"))),
         }
     }
 
@@ -107,14 +107,14 @@ impl Pam {
     /// `userlist` cannot be one of the operating system, too.
     pub fn users(
         &self,
-        listed: &[User],
+        listed: &[AuthorizedUser],
         codes: &Codes,
         context: &mut Context,
-    ) -> (Vec<User>, Vec<String>) {
+    ) -> (Vec<AuthorizedUser>, Vec<String>) {
         if !self.has_users() {
             if let Some(span) = self.settings() {
                 let told = Diagnostic::warning(codes.no_pam_users, span, "nobody signs in by PAM");
-                context.tell(
+                context.report(
                     told.label("for which users?")
                         .help("add `pam user NAME` or `pam group NAME`"),
                 );
@@ -124,16 +124,16 @@ impl Pam {
         let groups = Groups::of_system(&mut context.outside);
         let mut users = Vec::new();
         let mut add = |name: &str, span, context: &mut Context| {
-            let is_known = |user: &User| user.account.name == name;
+            let is_known = |user: &AuthorizedUser| user.account.name == name;
             if listed.iter().any(is_known) {
                 let told = format!("user '{name}' is in the userlist, too");
                 let told = Diagnostic::error(codes.twice, span, told);
-                context.tell(
+                context.report(
                     told.label("which password counts?")
                         .help("remove one of the two"),
                 );
             } else if users.len() < USERS_MAX && !users.iter().any(is_known) {
-                users.push(User::new(Account {
+                users.push(AuthorizedUser::new(Account {
                     name: name.to_owned(),
                     groups: groups.of(name),
                     password: Password::System,
@@ -148,7 +148,7 @@ impl Pam {
                 let told = format!("this machine has no group '{}'", group.value);
                 let told = Diagnostic::error(codes.no_user, group.span, told);
                 let near = suggest::nearest(&group.value, groups.names());
-                context.tell(
+                context.report(
                     told.label("not in /etc/group")
                         .did_you_mean(group.span, near),
                 );
@@ -184,7 +184,7 @@ impl Groups {
     /// cannot be read counts as empty.
     fn of_system(outside: &mut Outside) -> Groups {
         let mut text = |path: &str| {
-            outside.is_own(Path::new(path));
+            outside.mark_as_local(Path::new(path));
             let read = outside.read(Path::new(path), FILE_BYTES_MAX);
             read.map(|text| String::from_utf8_lossy(&text).into_owned())
                 .unwrap_or_default()

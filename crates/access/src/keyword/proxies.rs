@@ -1,6 +1,6 @@
 //! The line `trusted-proxy`, and the option `accept-proxy` of an address.
 
-use crate::network::Network;
+use crate::network::IpPrefix;
 use crate::proxies::TrustedProxies;
 use language::arguments::{Args, Built};
 use language::{Code, Diagnostic, Span};
@@ -20,7 +20,7 @@ pub struct ProxyCodes {
 /// The lines of a section about the reverse proxies in front of it.
 #[derive(Debug, Default)]
 pub struct Proxies {
-    networks: Vec<(Network, Span)>,
+    networks: Vec<(IpPrefix, Span)>,
     accepts: Vec<Span>,
 }
 
@@ -32,10 +32,11 @@ impl Proxies {
     pub fn line(&mut self, args: &mut Args<'_>) -> Built {
         let mut word = args.required("the address of a proxy, or a network")?;
         loop {
-            let network: Network = { word.str().parse() }
-                .map_err(|_| args.unfit(word, "not an IP address, or one with a prefix length"))?;
+            let network: IpPrefix = { word.str().parse() }.map_err(|_| {
+                args.unexpected_value(word, "not an IP address, or one with a prefix length")
+            })?;
             if self.networks.len() >= NETWORKS_MAX {
-                return Err(args.unfit(word, "more than 64 networks"));
+                return Err(args.unexpected_value(word, "more than 64 networks"));
             }
             self.networks.push((network, word.span));
             match args.next() {
@@ -57,7 +58,7 @@ impl Proxies {
     }
 
     /// Returns the diagnostics for the combination of the lines.
-    pub fn wrong(&self, codes: &ProxyCodes) -> Vec<Diagnostic> {
+    pub fn combination_errors(&self, codes: &ProxyCodes) -> Vec<Diagnostic> {
         let mut told = Vec::new();
         if self.networks.is_empty() {
             told.extend(self.accepts.iter().map(|span| {
@@ -68,7 +69,10 @@ impl Proxies {
                     .help("add `trusted-proxy ADDRESS` with the addresses of the proxies in front")
             }));
         }
-        let everybody = self.networks.iter().filter(|(one, _)| one.is_everything());
+        let everybody = self
+            .networks
+            .iter()
+            .filter(|(one, _)| one.is_whole_family());
         told.extend(everybody.map(|(network, span)| {
             let words = format!("'trusted-proxy {network}' lets every client choose its address");
             let warning = Diagnostic::warning(codes.everybody, *span, words);

@@ -1,11 +1,11 @@
 //! The line `second-factor user`.
 
-use super::{Codes, Known, fixed, named};
+use super::{Codes, UserSources, named, read_keyword};
 use crate::second_factor;
-use crate::user::{SecondFactor, User};
+use crate::user::{AuthorizedUser, SecondFactor};
 use configuration::Context;
 use language::arguments::{Args, Built};
-use language::{Span, Written};
+use language::{Span, Spanned};
 use std::collections::BTreeMap;
 
 /// Maximum number of lines `second-factor user`.
@@ -14,7 +14,7 @@ const SECRETS_MAX: usize = 10_000;
 #[derive(Debug)]
 struct Secret {
     span: Span,
-    user: Written<String>,
+    user: Spanned<String>,
     value: Vec<u8>,
 }
 
@@ -32,21 +32,21 @@ impl Secrets {
     pub fn line(&mut self, args: &mut Args<'_>, codes: &Codes) -> Built {
         let span = args.line().span;
         let user = named(args.required("the name of a user")?);
-        fixed(args, "secret")?;
+        read_keyword(args, "secret")?;
         let word = args.required("a secret in Base32")?;
         // The message must not repeat the secret.
         let Some(value) = second_factor::read(word.str()) else {
             let told = "the secret is not 16 to 64 bytes in Base32";
-            let told = args.mistake(codes.value, word.span, told);
+            let told = args.value_error(codes.value, word.span, told);
             return Err(told.help("`evenkeel console second-factor NAME` makes one"));
         };
         args.end()?;
         if let Some(first) = { self.all.iter() }.find(|one| one.user.value == user.value) {
             let what = format!("the second factor of '{}'", user.value);
-            return Err(codes.again(first.span, span, &what));
+            return Err(codes.duplicate_setting(first.span, span, &what));
         }
         if self.all.len() >= SECRETS_MAX {
-            return Err(args.mistake(codes.value, span, "more than 10000 second factors"));
+            return Err(args.value_error(codes.value, span, "more than 10000 second factors"));
         }
         self.all.push(Secret { span, user, value });
         Ok(())
@@ -68,8 +68,8 @@ impl Secrets {
     /// Assigns the second factors to their users.
     pub fn complete(
         &self,
-        users: &mut [User],
-        known: &Known,
+        users: &mut [AuthorizedUser],
+        known: &UserSources,
         codes: &Codes,
         context: &mut Context,
     ) {
@@ -79,7 +79,7 @@ impl Secrets {
                 Some(user) => user.second_factor = SecondFactor::Codes(secret.value.clone()),
                 None => {
                     let names = users.iter().map(|user| user.account.name.as_str());
-                    context.tell(codes.unknown(("user", &secret.user), names, known));
+                    context.report(codes.unknown(("user", &secret.user), names, known));
                 }
             }
         }

@@ -3,7 +3,7 @@
 
 use super::{Security, Server};
 use protocol::ldap::request::{self, Search};
-use protocol::ldap::{Entry, Filter, Outcome, Replies, Reply, code};
+use protocol::ldap::{Entry, LdapFilter, LdapResponse, LdapResult, Replies, code};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -21,13 +21,13 @@ const SEARCH_BYTES_MAX: usize = 4 << 20;
 /// Time limit of a search at the server, seconds.
 const SEARCH_S: u32 = 5;
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+trait LdapStream: AsyncRead + AsyncWrite + Unpin + Send {}
 
-impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> LdapStream for S {}
 
 /// A connection to a server.
 pub(super) struct Connection {
-    stream: Box<dyn Stream>,
+    stream: Box<dyn LdapStream>,
     replies: Replies,
     /// Message ID of the last request.
     last: u32,
@@ -62,7 +62,7 @@ impl Connection {
         Ok(Connection::over(Box::new(stream)))
     }
 
-    fn over(stream: Box<dyn Stream>) -> Connection {
+    fn over(stream: Box<dyn LdapStream>) -> Connection {
         Connection {
             stream,
             replies: Replies::default(),
@@ -83,7 +83,7 @@ impl Connection {
     }
 
     /// Returns the next response to the last request.
-    async fn reply(&mut self) -> Result<Reply, String> {
+    async fn reply(&mut self) -> Result<LdapResponse, String> {
         let mut bytes = [0; READ_BYTES];
         loop {
             if let Some((id, reply)) = self.replies.take().map_err(|error| error.to_string())? {
@@ -105,10 +105,10 @@ impl Connection {
     }
 
     /// Binds with a name and a password.
-    pub(super) async fn bind(&mut self, name: &str, password: &[u8]) -> Result<Outcome, String> {
+    pub(super) async fn bind(&mut self, name: &str, password: &[u8]) -> Result<LdapResult, String> {
         self.send(|id| request::bind(id, name, password)).await?;
         match self.reply().await? {
-            Reply::Bound(outcome) => Ok(outcome),
+            LdapResponse::Bound(outcome) => Ok(outcome),
             _ => Err("it does not answer as an LDAP server does".to_owned()),
         }
     }
@@ -117,7 +117,7 @@ impl Connection {
     pub(super) async fn search(
         &mut self,
         base: &str,
-        filter: &Filter,
+        filter: &LdapFilter,
         attributes: &[&str],
         entries_max: u32,
     ) -> Result<(Vec<Entry>, bool), String> {
@@ -133,10 +133,10 @@ impl Connection {
         let mut entries = Vec::new();
         loop {
             match self.reply().await? {
-                Reply::Entry(entry) if entries.len() < most => entries.push(entry),
-                Reply::Entry(_) => return Err("it sends more than was asked for".to_owned()),
-                Reply::Other => {}
-                Reply::Done(outcome) => match outcome.code {
+                LdapResponse::Entry(entry) if entries.len() < most => entries.push(entry),
+                LdapResponse::Entry(_) => return Err("it sends more than was asked for".to_owned()),
+                LdapResponse::Other => {}
+                LdapResponse::Done(outcome) => match outcome.code {
                     code::SUCCESS => return Ok((entries, false)),
                     code::SIZE_LIMIT_EXCEEDED => return Ok((entries, true)),
                     code => {
@@ -165,7 +165,7 @@ async fn start_tls(stream: TcpStream) -> Result<TcpStream, String> {
     let sent = plain.stream.write_all(&request::start_tls(1)).await;
     sent.map_err(|error| language::reason(&error))?;
     let outcome = match plain.reply().await? {
-        (1, Reply::Extended(outcome)) => outcome,
+        (1, LdapResponse::Extended(outcome)) => outcome,
         _ => return Err("it does not answer as an LDAP server does".to_owned()),
     };
     if outcome.code != code::SUCCESS {
@@ -184,7 +184,7 @@ struct Plain {
 }
 
 impl Plain {
-    async fn reply(&mut self) -> Result<(u32, Reply), String> {
+    async fn reply(&mut self) -> Result<(u32, LdapResponse), String> {
         let mut bytes = [0; 1_024];
         loop {
             if let Some(reply) = self.replies.take().map_err(|error| error.to_string())? {

@@ -11,13 +11,13 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use name::Asked;
-pub use standing::Standing;
+pub use name::TypedName;
+pub use standing::LdapAvailability;
 
 use crate::second_factor::SecondFactor;
 use connection::Connection;
 pub(crate) use connection::roots;
-use protocol::ldap::{Entry, Filter, code, escape, first_value};
+use protocol::ldap::{Entry, LdapFilter, code, escape, first_value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -78,7 +78,7 @@ pub enum Grouping {
 
 /// A directory, and the conditions for its users to sign in.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Directory {
+pub struct LdapDirectory {
     /// Servers. The next one is tried when one does not respond.
     pub servers: Vec<Server>,
     /// CA certificates for the servers, PEM.
@@ -104,7 +104,7 @@ pub struct Directory {
 
 /// A user that the directory has.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Found {
+pub struct DirectoryUser {
     /// Distinguished name, for the bind.
     distinguished: String,
     /// Name according to the directory, in lower case and without a domain.
@@ -134,23 +134,23 @@ enum Failed {
 struct Several;
 
 /// A connection to the server that found a user, for the verification of the password.
-pub struct Seat {
+pub struct BindConnection {
     connection: Connection,
     server: Server,
     address: SocketAddr,
 }
 
-impl Directory {
+impl LdapDirectory {
     /// Finds a user by name. `Ok` with None: the directory has none, or several.
     ///
     /// # Errors
     /// No server could search for the user.
     pub async fn find(
         &self,
-        asked: &Asked,
-        standing: &Standing,
-    ) -> Result<(Seat, Option<Found>), Unfound> {
-        let servers = standing.resolved(&self.servers).await;
+        asked: &TypedName,
+        standing: &LdapAvailability,
+    ) -> Result<(BindConnection, Option<DirectoryUser>), Unfound> {
+        let servers = standing.resolved_servers(&self.servers).await;
         let nowhere = { servers.iter() }.filter(|server| server.addresses.is_empty());
         let nowhere = nowhere.map(|server| format!("{}: the name has no address", server.name));
         let mut troubles: Vec<String> = nowhere.collect();
@@ -159,17 +159,17 @@ impl Directory {
             for (server, address) in standing.order(&servers) {
                 let why = match self.find_at(server, address, asked).await {
                     Ok((seat, found)) => {
-                        standing.answers((server, address));
+                        standing.note_response((server, address));
                         return Some((seat, found));
                     }
                     Err(Failed::Server(why)) => {
-                        standing.is_silent((server, address), &why);
+                        standing.note_no_response((server, address), &why);
                         why
                     }
                     Err(Failed::Search(why, is_late)) => {
                         match is_late {
-                            true => standing.is_silent((server, address), &why),
-                            false => standing.answers((server, address)),
+                            true => standing.note_no_response((server, address), &why),
+                            false => standing.note_response((server, address)),
                         }
                         has_answer = true;
                         why
@@ -182,7 +182,7 @@ impl Directory {
         let found = timeout(LIMIT, search).await;
         match found {
             Err(_) => troubles.push(late(LIMIT)),
-            Ok(None) if !has_answer => standing.has_none(),
+            Ok(None) if !has_answer => standing.note_no_server(),
             Ok(_) => {}
         }
         let Some((seat, found)) = found.ok().flatten() else {
@@ -206,12 +206,12 @@ impl Directory {
         &self,
         server: &Server,
         address: SocketAddr,
-        asked: &Asked,
-    ) -> Result<(Seat, Result<Option<Found>, Several>), Failed> {
+        asked: &TypedName,
+    ) -> Result<(BindConnection, Result<Option<DirectoryUser>, Several>), Failed> {
         let connected = self.connect(server, address).await;
         let mut connection = connected.map_err(Failed::Server)?;
         let found = self.search(&mut connection, asked).await?;
-        let seat = Seat {
+        let seat = BindConnection {
             connection,
             server: server.clone(),
             address,
@@ -231,15 +231,15 @@ impl Directory {
     }
 
     /// Probes the servers that did not respond and are due for another attempt.
-    pub async fn tries(&self, standing: &Standing) {
-        let servers = standing.resolved(&self.servers).await;
-        for (server, address) in standing.due(&servers, Instant::now()) {
+    pub async fn probe_due_servers(&self, standing: &LdapAvailability) {
+        let servers = standing.resolved_servers(&self.servers).await;
+        for (server, address) in standing.servers_due_for_probe(&servers, Instant::now()) {
             match self.connect(server, address).await {
                 Ok(connection) => {
                     connection.close().await;
-                    standing.answers((server, address));
+                    standing.note_response((server, address));
                 }
-                Err(why) => standing.is_silent((server, address), &why),
+                Err(why) => standing.note_no_response((server, address), &why),
             }
         }
     }
@@ -259,14 +259,14 @@ impl Directory {
     async fn search(
         &self,
         connection: &mut Connection,
-        asked: &Asked,
-    ) -> Result<Result<Option<Found>, Several>, Failed> {
+        asked: &TypedName,
+    ) -> Result<Result<Option<DirectoryUser>, Several>, Failed> {
         let (short, typed) = (escape(&asked.short), escape(&asked.typed));
-        let filled = |text: &str| fill(text, &[(SHORT, &short), (TYPED, &typed)]);
+        let filled = |text: &str| fill_filter(text, &[(SHORT, &short), (TYPED, &typed)]);
         let failed = |why| Failed::Search(why, false);
         let filter = filled(&self.filter).map_err(failed)?;
         // The filter determines which attribute has the name.
-        let template = Filter::parse(&self.filter);
+        let template = LdapFilter::parse(&self.filter);
         let template = template.map_err(|error| failed(error.to_string()))?;
         let naming = template.equal_to(&[SHORT, TYPED]);
         let mut attributes = naming.clone();
@@ -293,7 +293,7 @@ impl Directory {
             Grouping::Filter(text) => {
                 let own = escape(&entry.name);
                 let values = [(SHORT, &*short), (TYPED, &typed), (DISTINGUISHED, &own)];
-                let found = self.groups(connection, fill(text, &values), &entry.name);
+                let found = self.groups(connection, fill_filter(text, &values), &entry.name);
                 // A timeout here is a failure of this search only: the groups of another user may
                 // be found quickly.
                 let found = timeout(ANSWER_LIMIT, found).await;
@@ -301,7 +301,7 @@ impl Directory {
                 found.map_err(failed)?
             }
         };
-        Ok(Ok(Some(Found {
+        Ok(Ok(Some(DirectoryUser {
             distinguished: entry.name,
             name,
             groups: self.of_lines(&groups),
@@ -313,7 +313,7 @@ impl Directory {
     async fn groups(
         &self,
         connection: &mut Connection,
-        filter: Result<Filter, String>,
+        filter: Result<LdapFilter, String>,
         name: &str,
     ) -> Result<Vec<String>, String> {
         let filter = filter?;
@@ -344,7 +344,7 @@ impl Directory {
     }
 
     /// Returns whether a user of these groups may sign in.
-    pub fn admits(&self, groups: &[String]) -> bool {
+    pub fn can_sign_in(&self, groups: &[String]) -> bool {
         self.only.is_empty() || groups.iter().any(|group| self.only.contains(group))
     }
 
@@ -370,17 +370,17 @@ impl Directory {
     /// The server gave no result. It is tried last from now on.
     pub async fn verify(
         &self,
-        seat: Seat,
-        (found, password): (Option<&Found>, &str),
-        standing: &Standing,
+        seat: BindConnection,
+        (found, password): (Option<&DirectoryUser>, &str),
+        standing: &LdapAvailability,
     ) -> Result<bool, String> {
-        let Seat {
+        let BindConnection {
             mut connection,
             server,
             address,
         } = seat;
         let silent = |why: String| {
-            standing.is_silent((&server, address), &why);
+            standing.note_no_response((&server, address), &why);
             format!(
                 "cannot ask the LDAP directory: {} ({address}): {why}",
                 server.name
@@ -426,7 +426,7 @@ fn refused(what: &str, code: u32, words: &str) -> String {
 
 /// Inserts values, which are already escaped, into a filter. A single pass leaves a value unchanged
 /// that looks like another placeholder.
-fn fill(text: &str, values: &[(&str, &str)]) -> Result<Filter, String> {
+fn fill_filter(text: &str, values: &[(&str, &str)]) -> Result<LdapFilter, String> {
     let (mut filled, mut rest) = (String::new(), text);
     while let Some(at) = rest.find('%') {
         let (before, from) = rest.split_at(at);
@@ -437,7 +437,7 @@ fn fill(text: &str, values: &[(&str, &str)]) -> Result<Filter, String> {
         rest = &from[name.len()..];
     }
     filled.push_str(rest);
-    Filter::parse(&filled).map_err(|error| format!("filter: {error}"))
+    LdapFilter::parse(&filled).map_err(|error| format!("filter: {error}"))
 }
 
 /// Returns the name of a user: the first of these attributes that the entry has.
@@ -445,5 +445,5 @@ fn named(entry: &Entry, attributes: &[&str]) -> Option<String> {
     let mut values = attributes
         .iter()
         .filter_map(|name| entry.values(name).first());
-    Some(Asked::read(values.next()?)?.short)
+    Some(TypedName::parse_name(values.next()?)?.short)
 }

@@ -5,23 +5,23 @@ const NAME_MAX: usize = 128;
 
 /// A name that a user typed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Asked {
+pub struct TypedName {
     /// Name as typed, without surrounding spaces.
     pub typed: String,
     /// Name in lower case, without its domain: `EXAMPLE\Anna` and `anna@example.org` become `anna`.
     pub short: String,
 }
 
-impl Asked {
+impl TypedName {
     /// Reads a name. None if it is invalid.
-    pub fn read(text: &str) -> Option<Asked> {
+    pub fn parse_name(text: &str) -> Option<TypedName> {
         let typed = text.trim();
         let name = typed.rsplit('\\').next().unwrap_or_default();
         let short = name.split('@').next().unwrap_or_default();
         let short = short.trim().to_lowercase();
         let fits = !short.is_empty() && typed.len() <= NAME_MAX && short.len() <= NAME_MAX;
         let fits = fits && !typed.chars().any(char::is_control);
-        fits.then(|| Asked {
+        fits.then(|| TypedName {
             typed: typed.to_owned(),
             short,
         })

@@ -26,16 +26,16 @@ const ADDRESSES_MAX: usize = 4;
 pub(super) type Resolve = dyn Fn(&str, u16) -> Vec<SocketAddr> + Send + Sync;
 
 /// Resolver with the current addresses of the servers.
-pub(super) struct Names {
+pub(super) struct ServerResolver {
     /// Name of the section in the log.
     section: String,
     resolve: Arc<Resolve>,
-    known: Mutex<BTreeMap<(String, u16), Known>>,
+    resolved_names: Mutex<BTreeMap<(String, u16), ResolvedName>>,
     resolved: Notify,
 }
 
 /// State of one name.
-struct Known {
+struct ResolvedName {
     /// Addresses in the configuration.
     loaded: Vec<SocketAddr>,
     addresses: Vec<SocketAddr>,
@@ -44,24 +44,24 @@ struct Known {
     is_pending: bool,
 }
 
-impl fmt::Debug for Names {
+impl fmt::Debug for ServerResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Names({})", self.section)
     }
 }
 
 /// Resolves by the operating system: its hosts file, then its nameservers.
-pub(super) fn by_system(name: &str, port: u16) -> Vec<SocketAddr> {
+pub(super) fn resolve_by_system(name: &str, port: u16) -> Vec<SocketAddr> {
     let found = (name, port).to_socket_addrs();
     found.map(Iterator::collect).unwrap_or_default()
 }
 
-impl Names {
-    pub(super) fn new(section: &str, resolve: Arc<Resolve>) -> Names {
-        Names {
+impl ServerResolver {
+    pub(super) fn new(section: &str, resolve: Arc<Resolve>) -> ServerResolver {
+        ServerResolver {
             section: section.to_owned(),
             resolve,
-            known: Mutex::default(),
+            resolved_names: Mutex::default(),
             resolved: Notify::new(),
         }
     }
@@ -70,7 +70,7 @@ impl Names {
     /// background; `has_none` means that no server responds, so this happens earlier. Waits only
     /// while no server has an address at all.
     pub(super) async fn servers(
-        self: &Arc<Names>,
+        self: &Arc<ServerResolver>,
         servers: &[Server],
         has_none: bool,
     ) -> Vec<Server> {
@@ -80,7 +80,7 @@ impl Names {
                 // Enabled before the check, so that a name resolved after the check wakes this
                 // task.
                 resolved.as_mut().enable();
-                if !self.refresh(servers, has_none) {
+                if !self.start_due_resolutions(servers, has_none) {
                     return;
                 }
                 resolved.await;
@@ -88,7 +88,7 @@ impl Names {
         };
         // After the timeout the servers without an address are skipped.
         let _ = timeout(WAIT, waits).await;
-        let known = lock(&self.known);
+        let known = lock(&self.resolved_names);
         let with = |server: &Server| {
             let found = known.get(&(server.name.clone(), server.port));
             let addresses = found.map_or(&server.addresses, |one| &one.addresses);
@@ -102,16 +102,20 @@ impl Names {
 
     /// Starts the resolutions that are due. Returns whether no server has an address and one is
     /// being resolved.
-    fn refresh(self: &Arc<Names>, servers: &[Server], has_none: bool) -> bool {
+    fn start_due_resolutions(
+        self: &Arc<ServerResolver>,
+        servers: &[Server],
+        has_none: bool,
+    ) -> bool {
         let now = Instant::now();
-        let mut known = lock(&self.known);
+        let mut known = lock(&self.resolved_names);
         let key = |server: &Server| (server.name.clone(), server.port);
         known.retain(|name, _| servers.iter().any(|server| key(server) == *name));
         for server in servers
             .iter()
             .filter(|one| one.name.parse::<IpAddr>().is_err())
         {
-            let first = || Known {
+            let first = || ResolvedName {
                 loaded: server.addresses.clone(),
                 addresses: server.addresses.clone(),
                 tried: (!server.addresses.is_empty()).then_some(now),
@@ -141,7 +145,7 @@ impl Names {
         is_pending && !servers.iter().any(has_address)
     }
 
-    fn start(self: &Arc<Names>, (name, port): (String, u16)) {
+    fn start(self: &Arc<ServerResolver>, (name, port): (String, u16)) {
         let names = Arc::clone(self);
         tokio::task::spawn_blocking(move || {
             let mut found = (names.resolve)(&name, port);
@@ -154,7 +158,7 @@ impl Names {
     }
 
     fn found(&self, key: (String, u16), found: Vec<SocketAddr>) {
-        let mut known = lock(&self.known);
+        let mut known = lock(&self.resolved_names);
         if let Some(one) = known.get_mut(&key) {
             one.is_pending = false;
             // If a nameserver does not respond, the old addresses remain in use.
@@ -172,8 +176,8 @@ impl Names {
     }
 
     /// Lists the servers whose names have no address.
-    pub(super) fn without(&self) -> Vec<String> {
-        let known = lock(&self.known);
+    pub(super) fn servers_without_address(&self) -> Vec<String> {
+        let known = lock(&self.resolved_names);
         let without = known.iter().filter(|(_, one)| one.addresses.is_empty());
         without
             .map(|((name, _), _)| format!("LDAP server {name}: the name has no address"))
@@ -196,12 +200,15 @@ mod tests {
     }
 
     /// Makes a resolver with a zone that tests can change.
-    fn names() -> (Arc<Names>, Arc<Mutex<Vec<&'static str>>>) {
+    fn names() -> (Arc<ServerResolver>, Arc<Mutex<Vec<&'static str>>>) {
         let zone: Arc<Mutex<Vec<&str>>> = Arc::default();
         let seen = Arc::clone(&zone);
         let resolve =
             move |_: &str, _: u16| lock(&seen).iter().map(|one| one.parse().unwrap()).collect();
-        (Arc::new(Names::new("farm office", Arc::new(resolve))), zone)
+        (
+            Arc::new(ServerResolver::new("farm office", Arc::new(resolve))),
+            zone,
+        )
     }
 
     fn run<T>(what: impl Future<Output = T>) -> T {
@@ -215,10 +222,10 @@ mod tests {
         let servers = [server("dc1.example.org", &[])];
         run(async {
             assert_eq!(names.servers(&servers, false).await, servers);
-            assert_eq!(names.without().len(), 1);
+            assert_eq!(names.servers_without_address().len(), 1);
             // The nameserver has started, and the pause is over.
             *lock(&zone) = vec!["192.0.2.2:636", "192.0.2.1:636", "192.0.2.1:636"];
-            lock(&names.known)
+            lock(&names.resolved_names)
                 .values_mut()
                 .for_each(|one| one.tried = None);
             let found = names.servers(&servers, false).await;
@@ -226,7 +233,7 @@ mod tests {
                 found[0],
                 server("dc1.example.org", &["192.0.2.1:636", "192.0.2.2:636"])
             );
-            assert!(names.without().is_empty());
+            assert!(names.servers_without_address().is_empty());
         });
     }
 
@@ -239,7 +246,7 @@ mod tests {
         ];
         let make_old = || {
             let age = Instant::now().checked_sub(PAUSE).unwrap();
-            lock(&names.known)
+            lock(&names.resolved_names)
                 .values_mut()
                 .for_each(|one| one.tried = Some(age));
         };
@@ -247,7 +254,10 @@ mod tests {
             let ask = async |has_none| {
                 names.servers(&servers, has_none).await;
                 // Wait until all resolutions have ended.
-                while lock(&names.known).values().any(|one| one.is_pending) {
+                while lock(&names.resolved_names)
+                    .values()
+                    .any(|one| one.is_pending)
+                {
                     tokio::task::yield_now().await;
                 }
                 let found = names.servers(&servers, false).await;

@@ -2,7 +2,7 @@
 //! responds again. It is probed in the background now and then.
 
 use super::Server;
-use super::names::{Names, by_system};
+use super::names::{ServerResolver, resolve_by_system};
 use part::lock;
 use part::voice::write_error;
 use std::collections::BTreeMap;
@@ -15,15 +15,15 @@ const TRIED_EVERY: Duration = Duration::from_secs(30);
 
 /// Availability of the servers of a directory.
 #[derive(Debug)]
-pub struct Standing {
+pub struct LdapAvailability {
     /// Name of the section in the log.
     name: String,
-    names: Arc<Names>,
-    state: Mutex<State>,
+    names: Arc<ServerResolver>,
+    state: Mutex<LdapAvailabilityState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LdapAvailabilityState {
     silent: BTreeMap<SocketAddr, Silent>,
     /// Last time at which no server responded.
     none: Option<Instant>,
@@ -35,21 +35,21 @@ struct Silent {
     /// Time of the next probe.
     again: Instant,
     /// Name of the server and the error.
-    words: String,
+    description: String,
 }
 
-impl Standing {
+impl LdapAvailability {
     /// Creates the state for the directory of a section with this name in the log.
-    pub fn new(name: &str) -> Standing {
-        Standing {
+    pub fn new(name: &str) -> LdapAvailability {
+        LdapAvailability {
             name: name.to_owned(),
-            names: Arc::new(Names::new(name, Arc::new(by_system))),
+            names: Arc::new(ServerResolver::new(name, Arc::new(resolve_by_system))),
             state: Mutex::default(),
         }
     }
 
     /// Returns the servers with their current addresses.
-    pub(super) async fn resolved(&self, servers: &[Server]) -> Vec<Server> {
+    pub(super) async fn resolved_servers(&self, servers: &[Server]) -> Vec<Server> {
         let has_none = lock(&self.state).none.is_some();
         self.names.servers(servers, has_none).await
     }
@@ -72,7 +72,7 @@ impl Standing {
 
     /// Returns the servers that are due for a probe, and schedules their next one, so that only one
     /// task probes each.
-    pub(super) fn due<'s>(
+    pub(super) fn servers_due_for_probe<'s>(
         &self,
         servers: &'s [Server],
         now: Instant,
@@ -89,19 +89,19 @@ impl Standing {
     }
 
     /// Notes that a server did not respond.
-    pub(super) fn is_silent(&self, (server, address): (&Server, SocketAddr), why: &str) {
+    pub(super) fn note_no_response(&self, (server, address): (&Server, SocketAddr), why: &str) {
         let silent = Silent {
             again: Instant::now() + TRIED_EVERY,
-            words: format!("LDAP server {} ({address}): {why}", server.name),
+            description: format!("LDAP server {} ({address}): {why}", server.name),
         };
-        let words = silent.words.clone();
+        let words = silent.description.clone();
         if lock(&self.state).silent.insert(address, silent).is_none() {
             self.log(&format!("{words}; it is asked last until it answers again"));
         }
     }
 
     /// Notes that a server has responded.
-    pub(super) fn answers(&self, (server, address): (&Server, SocketAddr)) {
+    pub(super) fn note_response(&self, (server, address): (&Server, SocketAddr)) {
         let mut state = lock(&self.state);
         state.none = None;
         if state.silent.remove(&address).is_some() {
@@ -112,21 +112,21 @@ impl Standing {
     }
 
     /// Notes that no server responded.
-    pub(super) fn has_none(&self) {
+    pub(super) fn note_no_server(&self) {
         lock(&self.state).none = Some(Instant::now());
     }
 
     /// Returns whether no server responded at a time since `then`.
-    pub fn had_none_since(&self, then: Instant) -> bool {
+    pub fn had_no_server_since(&self, then: Instant) -> bool {
         lock(&self.state).none.is_some_and(|none| then <= none)
     }
 
     /// Lists the servers that did not respond last, with the errors.
-    pub fn troubles(&self) -> Vec<String> {
+    pub fn failed_servers(&self) -> Vec<String> {
         let state = lock(&self.state);
         let all = state.silent.values();
-        let silent = all.map(|silent| silent.words.clone());
-        silent.chain(self.names.without()).collect()
+        let silent = all.map(|silent| silent.description.clone());
+        silent.chain(self.names.servers_without_address()).collect()
     }
 
     /// Writes a line to the log.
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_server_that_did_not_answer_is_asked_last_and_tried_now_and_then() {
-        let standing = Standing::new("farm office");
+        let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1), server("dc2", 2), server("dc3", 3)];
         let names = |all: Vec<(&Server, SocketAddr)>| {
             let all = all.into_iter();
@@ -165,43 +165,52 @@ mod tests {
         let order = || names(standing.order(&servers));
         assert_eq!(order(), ["dc1", "dc2", "dc3"]);
         let [first, second] = [0, 1].map(|at: usize| (&servers[at], servers[at].addresses[0]));
-        standing.is_silent(second, "no answer within 2 s");
-        standing.is_silent(first, "no answer within 2 s");
+        standing.note_no_response(second, "no answer within 2 s");
+        standing.note_no_response(first, "no answer within 2 s");
         assert_eq!(order(), ["dc3", "dc1", "dc2"]);
         assert_eq!(
-            standing.troubles()[0],
+            standing.failed_servers()[0],
             "LDAP server dc1 (192.0.2.1:636): no answer within 2 s"
         );
         let later = Instant::now() + TRIED_EVERY;
         // The probe includes servers that no sign-in would reach, and each only once.
-        assert_eq!(names(standing.due(&servers, later)), ["dc1", "dc2"]);
-        assert_eq!(names(standing.due(&servers, later)), [""; 0]);
-        standing.answers(second);
+        assert_eq!(
+            names(standing.servers_due_for_probe(&servers, later)),
+            ["dc1", "dc2"]
+        );
+        assert_eq!(
+            names(standing.servers_due_for_probe(&servers, later)),
+            [""; 0]
+        );
+        standing.note_response(second);
         assert_eq!(order(), ["dc2", "dc3", "dc1"]);
-        assert_eq!(names(standing.due(&servers, later + TRIED_EVERY)), ["dc1"]);
-        standing.answers(first);
+        assert_eq!(
+            names(standing.servers_due_for_probe(&servers, later + TRIED_EVERY)),
+            ["dc1"]
+        );
+        standing.note_response(first);
         assert_eq!(order(), ["dc1", "dc2", "dc3"]);
-        assert_eq!(standing.troubles(), [""; 0]);
+        assert_eq!(standing.failed_servers(), [""; 0]);
     }
 
     #[test]
     fn nobody_hears_of_a_failure_before_an_answer() {
-        let standing = Standing::new("farm office");
+        let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1)];
         let before = Instant::now();
-        assert!(!standing.had_none_since(before));
-        standing.has_none();
-        assert!(standing.had_none_since(before));
-        standing.answers((&servers[0], servers[0].addresses[0]));
-        assert!(!standing.had_none_since(before));
+        assert!(!standing.had_no_server_since(before));
+        standing.note_no_server();
+        assert!(standing.had_no_server_since(before));
+        standing.note_response((&servers[0], servers[0].addresses[0]));
+        assert!(!standing.had_no_server_since(before));
     }
 
     #[test]
     fn a_server_that_a_reload_removed_is_no_trouble() {
-        let standing = Standing::new("farm office");
+        let standing = LdapAvailability::new("farm office");
         let servers = [server("dc1", 1), server("dc2", 2)];
-        standing.is_silent((&servers[0], servers[0].addresses[0]), "refused");
+        standing.note_no_response((&servers[0], servers[0].addresses[0]), "refused");
         standing.order(&servers[1..]);
-        assert_eq!(standing.troubles(), [""; 0]);
+        assert_eq!(standing.failed_servers(), [""; 0]);
     }
 }

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::limiter::Key;
-use crate::proof::{Client, Desk, Refused};
+use crate::proof::{Authenticator, Client, SignInError};
 use crate::session::Sessions;
-use crate::user::{List, User};
+use crate::user::{AuthorizedUser, List};
 use configuration::{Account, Password};
 use lab::{Slapd, skip_unless_installed};
 use part::lock;
@@ -44,8 +44,8 @@ fn server(port: u16, security: Security) -> Server {
     }
 }
 
-fn directory(servers: Vec<Server>) -> Directory {
-    Directory {
+fn directory(servers: Vec<Server>) -> LdapDirectory {
+    LdapDirectory {
         servers,
         authorities: Vec::new(),
         base: Slapd::BASE.to_owned(),
@@ -63,32 +63,41 @@ fn directory(servers: Vec<Server>) -> Directory {
     }
 }
 
-fn of(slapd: &Slapd) -> Directory {
-    Directory {
+fn of(slapd: &Slapd) -> LdapDirectory {
+    LdapDirectory {
         authorities: slapd.authority_pem().into(),
         ..directory(vec![server(slapd.port(), Security::StartTls)])
     }
 }
 
-fn list(directory: Directory) -> List {
+fn list(directory: LdapDirectory) -> List {
     List {
         directory: Some(directory),
         ..List::default()
     }
 }
 
-fn desk() -> Desk {
-    Desk::new("test", Sessions::new(None).unwrap(), verify)
+fn desk() -> Authenticator {
+    Authenticator::new("test", Sessions::new(None).unwrap(), verify)
 }
 
 /// Searches a directory with fresh availability state.
-fn found(directory: &Directory, asked: &Asked) -> Result<(Seat, Option<Found>), String> {
-    let found = run(directory.find(asked, &Standing::new("test")));
+fn found(
+    directory: &LdapDirectory,
+    asked: &TypedName,
+) -> Result<(BindConnection, Option<DirectoryUser>), String> {
+    let found = run(directory.find(asked, &LdapAvailability::new("test")));
     found.map_err(|unfound| unfound.words)
 }
 
 /// Tries a password from an address.
-fn tried(desk: &Desk, list: &List, from: u8, name: &str, password: &str) -> Result<User, Refused> {
+fn tried(
+    desk: &Authenticator,
+    list: &List,
+    from: u8,
+    name: &str,
+    password: &str,
+) -> Result<AuthorizedUser, SignInError> {
     let client = Client::program(IpAddr::from([192, 0, 2, from]));
     run(desk.password(list, &client, name, password))
 }
@@ -97,7 +106,7 @@ fn tried(desk: &Desk, list: &List, from: u8, name: &str, password: &str) -> Resu
 fn a_user_of_slapd_comes_in_by_the_own_password_only() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
-    let of_tls = Directory {
+    let of_tls = LdapDirectory {
         servers: vec![server(slapd.tls_port(), Security::Tls)],
         ..of(&slapd)
     };
@@ -140,8 +149,8 @@ fn a_user_of_slapd_comes_in_by_the_own_password_only() {
             let refused = tried(&desk, &list, from, name, password);
             let is_tried = !name.is_empty() && !matches!(password, "" | "\0");
             let expected = match is_tried {
-                true => Refused::Wrong,
-                false => Refused::NoTry,
+                true => SignInError::Wrong,
+                false => SignInError::NoTry,
             };
             assert_eq!(refused, Err(expected), "{name} {password}");
             lock(&desk.limiter).reset(&[Key::For("anna".to_owned())], 0);
@@ -153,7 +162,7 @@ fn a_user_of_slapd_comes_in_by_the_own_password_only() {
 fn groups_are_found_by_a_filter_and_decide_who_comes_in() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
-    let by_search = Directory {
+    let by_search = LdapDirectory {
         grouping: Grouping::Filter("(&(objectClass=groupOfNames)(member=%d))".to_owned()),
         only: vec!["staff".to_owned()],
         ..of(&slapd)
@@ -163,7 +172,7 @@ fn groups_are_found_by_a_filter_and_decide_who_comes_in() {
     assert_eq!(anna.account.groups, ["staff"]);
     assert_eq!(
         tried(&desk, &list, 2, "bert", "medlar"),
-        Err(Refused::Wrong)
+        Err(SignInError::Wrong)
     );
 }
 
@@ -171,11 +180,11 @@ fn groups_are_found_by_a_filter_and_decide_who_comes_in() {
 fn a_server_that_is_not_the_right_one_gets_no_password() {
     skip_unless_installed!("slapd");
     let slapd = Slapd::start(PEOPLE).unwrap();
-    let asked = Asked::read("anna").unwrap();
-    let why = |directory: Directory| found(&directory, &asked).err().unwrap();
+    let asked = TypedName::parse_name("anna").unwrap();
+    let why = |directory: LdapDirectory| found(&directory, &asked).err().unwrap();
     // Another CA, another name, no TLS, and a wrong password of the account.
     let other = lab::pki::Authority::new("Other CA").unwrap();
-    let of_other = Directory {
+    let of_other = LdapDirectory {
         authorities: other.certificate_pem().into(),
         ..of(&slapd)
     };
@@ -213,7 +222,7 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
     let (desk, with) = (desk(), list(directory.clone()));
     assert!(tried(&desk, &with, 1, "anna", "quince").is_ok());
     // All three are reported, and tried last from now on.
-    let told = desk.standing().troubles();
+    let told = desk.standing().failed_servers();
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(told.iter().any(|one| one.ends_with("no answer within 2 s")));
     let standing = desk.standing();
@@ -228,11 +237,11 @@ fn the_next_server_is_asked_when_one_does_not_answer() {
     for _ in 0..9 {
         assert_eq!(
             tried(&desk, &without, 2, "anna", "quince"),
-            Err(Refused::Unavailable)
+            Err(SignInError::Unavailable)
         );
     }
     assert!(tried(&desk, &with, 2, "anna", "quince").is_ok());
-    let told = found(&directory, &Asked::read("anna").unwrap())
+    let told = found(&directory, &TypedName::parse_name("anna").unwrap())
         .err()
         .unwrap();
     assert!(
@@ -262,7 +271,7 @@ fn of_a_crowd_only_the_first_ones_wait_for_a_directory_that_does_not_answer() {
     });
     assert_eq!(outcomes.len(), 100);
     for outcome in outcomes {
-        assert_eq!(outcome, Err(Refused::Unavailable));
+        assert_eq!(outcome, Err(SignInError::Unavailable));
     }
     let asked = std::iter::from_fn(|| silent.accept().ok()).count();
     assert_eq!(asked, 4);
@@ -304,11 +313,11 @@ fn a_server_that_finds_a_user_and_judges_no_password_is_followed_by_another_one(
     let (desk, list) = (desk(), list(directory));
     assert!(tried(&desk, &list, 1, "anna", "quince").is_ok());
     serve.join().unwrap();
-    let (told, at) = (desk.standing().troubles(), bad_port.to_string());
+    let (told, at) = (desk.standing().failed_servers(), bad_port.to_string());
     assert!(told[0].contains(&at) && told.len() == 1, "{told:?}");
     assert_eq!(
         tried(&desk, &list, 2, "anna", "medlar"),
-        Err(Refused::Wrong)
+        Err(SignInError::Wrong)
     );
 }
 
@@ -349,7 +358,10 @@ fn who_gives_up_before_the_answer_has_tried() {
         });
     }
     let refused = tried(&desk, &list, 1, "anna", "guess");
-    assert!(matches!(refused, Err(Refused::TooOften(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SignInError::TooOften(_))),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -361,7 +373,10 @@ fn who_tries_by_a_name_of_somebody_who_is_guessed_at_uses_up_no_tries_of_the_add
     (0..5).for_each(|_| lock(&desk.limiter).count(&guessed, crate::proof::now_ms()));
     for _ in 0..9 {
         let refused = tried(&desk, &list, 1, "a.first@mail.example.org", "quince");
-        assert!(matches!(refused, Err(Refused::TooOften(_))), "{refused:?}");
+        assert!(
+            matches!(refused, Err(SignInError::TooOften(_))),
+            "{refused:?}"
+        );
     }
     assert!(tried(&desk, &list, 1, "bert", "medlar").is_ok());
 }
@@ -376,10 +391,13 @@ fn tries_by_several_names_of_one_user_count_together() {
         let names = ["anna", "a.first@mail.example.org"];
         let name = names[usize::from(from % 2)];
         let refused = tried(&desk, &list, from, name, "wrong");
-        assert_eq!(refused, Err(Refused::Wrong), "{from}");
+        assert_eq!(refused, Err(SignInError::Wrong), "{from}");
     }
     let refused = tried(&desk, &list, 9, "anna", "quince");
-    assert!(matches!(refused, Err(Refused::TooOften(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SignInError::TooOften(_))),
+        "{refused:?}"
+    );
 }
 
 #[test]
@@ -392,21 +410,24 @@ fn a_session_has_the_groups_of_the_sign_in_and_ends_with_the_lines() {
     let before = list(directory(Vec::new()));
     let sessions = Sessions::new(None).unwrap();
     let token = sessions.begin_of(&before, &account, 100).unwrap();
-    let half = sessions.half_for(&before, &account, 100).unwrap();
+    let half = sessions.password_proof_for(&before, &account, 100).unwrap();
     let account_in = |list: &List| sessions.visitor(list, &token, 101)?.account;
     assert_eq!(account_in(&before), Some(account.clone()));
     assert_eq!(
-        sessions.half_of(&before, &half, 101).unwrap().account,
+        sessions
+            .user_of_password_proof(&before, &half, 101)
+            .unwrap()
+            .account,
         account
     );
-    let changed = |change: fn(&mut Directory)| {
+    let changed = |change: fn(&mut LdapDirectory)| {
         let mut after = directory(Vec::new());
         change(&mut after);
         list(after)
     };
     let same = changed(|directory| directory.only = vec!["staff".to_owned()]);
     assert_eq!(account_in(&same), Some(account.clone()));
-    let changes: [fn(&mut Directory); 4] = [
+    let changes: [fn(&mut LdapDirectory); 4] = [
         |directory| directory.only = vec!["apart".to_owned()],
         |directory| directory.base = "dc=other".to_owned(),
         |directory| directory.filter = "(cn=%u)".to_owned(),
@@ -414,13 +435,16 @@ fn a_session_has_the_groups_of_the_sign_in_and_ends_with_the_lines() {
     ];
     for change in changes {
         assert_eq!(account_in(&changed(change)), None);
-        assert_eq!(sessions.half_of(&changed(change), &half, 101), None);
+        assert_eq!(
+            sessions.user_of_password_proof(&changed(change), &half, 101),
+            None
+        );
     }
     // Without the directory none of its users has a session, and a user of a list is not one of the
     // directory.
     assert_eq!(account_in(&List::default()), None);
     let listed = List {
-        users: vec![User::new(Account {
+        users: vec![AuthorizedUser::new(Account {
             password: Password::Clear(b"quince".into()),
             ..account.clone()
         })],
@@ -438,7 +462,7 @@ fn a_session_has_the_groups_of_the_sign_in_and_ends_with_the_lines() {
 
 /// Starts a server without TLS that sends one of these replies to each message, and then closes.
 /// Returns the bytes that it received.
-fn scripted(replies: Vec<Vec<u8>>) -> (Directory, JoinHandle<Vec<u8>>) {
+fn scripted(replies: Vec<Vec<u8>>) -> (LdapDirectory, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let serve = thread::spawn(move || {
@@ -484,10 +508,10 @@ fn entry_at(id: u8, name: &str, uid: &str) -> Vec<u8> {
 #[test]
 fn what_somebody_types_is_a_value_of_the_filter_and_nothing_more() {
     let (directory, serve) = scripted(vec![outcome(1, 0x65, 0)]);
-    let asked = Asked::read("a*)(uid=\\%d%n(b").unwrap();
+    let asked = TypedName::parse_name("a*)(uid=\\%d%n(b").unwrap();
     let found = found(&directory, &asked).unwrap().1;
     assert_eq!(found, None);
-    let filter = fill(
+    let filter = fill_filter(
         &directory.filter,
         &[
             (SHORT, &escape(&asked.short)),
@@ -516,7 +540,7 @@ fn what_somebody_types_is_a_value_of_the_filter_and_nothing_more() {
 
 #[test]
 fn hostile_servers_are_refused() {
-    let asked = Asked::read("anna").unwrap();
+    let asked = TypedName::parse_name("anna").unwrap();
     let told = |reply: Vec<u8>| {
         let (directory, serve) = scripted(vec![reply]);
         let told = found(&directory, &asked).err().unwrap();
@@ -561,7 +585,7 @@ fn hostile_servers_are_refused() {
 
 #[test]
 fn an_entry_that_may_not_be_the_only_one_or_has_no_name_is_nobody() {
-    let asked = Asked::read("anna").unwrap();
+    let asked = TypedName::parse_name("anna").unwrap();
     for reply in [
         [entry(1, "Anna"), outcome(1, 0x65, 4)].concat(),
         [entry_at(1, "", "Anna"), outcome(1, 0x65, 0)].concat(),
@@ -574,7 +598,7 @@ fn an_entry_that_may_not_be_the_only_one_or_has_no_name_is_nobody() {
 
 #[test]
 fn a_user_whose_groups_are_cut_off_is_refused_with_the_reason() {
-    let asked = Asked::read("anna").unwrap();
+    let asked = TypedName::parse_name("anna").unwrap();
     let found = |code: u8| {
         let user = [entry(1, "Anna"), outcome(1, 0x65, 0)].concat();
         let groups = [entry_at(2, "cn=staff", "x"), outcome(2, 0x65, code)].concat();
@@ -607,7 +631,7 @@ fn a_server_that_speaks_before_tls_is_refused() {
     ] {
         let (mut directory, serve) = scripted(vec![reply]);
         directory.servers[0].security = Security::StartTls;
-        let told = found(&directory, &Asked::read("anna").unwrap())
+        let told = found(&directory, &TypedName::parse_name("anna").unwrap())
             .err()
             .unwrap();
         assert!(told.contains(why), "{told}");
@@ -617,12 +641,12 @@ fn a_server_that_speaks_before_tls_is_refused() {
 
 #[test]
 fn a_bind_says_whether_the_password_is_right_or_that_nobody_knows() {
-    let asked = Asked::read("anna").unwrap();
+    let asked = TypedName::parse_name("anna").unwrap();
     let verified = |code: u8, password: &str| {
         let found = [entry(1, "Anna"), outcome(1, 0x65, 0)].concat();
         let (directory, serve) = scripted(vec![found, outcome(2, 0x61, code)]);
         let verified = run(async {
-            let standing = Standing::new("test");
+            let standing = LdapAvailability::new("test");
             let (seat, found) = directory.find(&asked, &standing).await.unwrap();
             let proof = (found.as_ref(), password);
             directory.verify(seat, proof, &standing).await

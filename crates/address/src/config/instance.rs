@@ -17,7 +17,7 @@ pub enum Start {
 
 /// Transport of adverts.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Transport {
+pub enum InstanceTransport {
     /// To a multicast group: 224.0.0.18, ff02::12, or `mcast_dst_ip`.
     Multicast {
         /// Address of the group.
@@ -160,7 +160,7 @@ pub struct Instance {
     /// Settings with a single value.
     pub options: Options,
     /// Transport of adverts.
-    pub transport: Transport,
+    pub transport: InstanceTransport,
     /// `mcast_src_ip`, `unicast_src_ip`
     pub source: Option<IpAddr>,
     /// `use_vmac`
@@ -202,7 +202,7 @@ impl Default for Instance {
             ipv6: false,
             start: Start::Backup,
             options: Options::default(),
-            transport: Transport::Multicast { group: GROUP4 },
+            transport: InstanceTransport::Multicast { group: GROUP4 },
             source: None,
             vmac: None,
             addresses: Vec::new(),

@@ -90,7 +90,7 @@ impl Default for Options {
 impl Options {
     /// Returns whether two machines with these options can share a virtual router. If not, a change
     /// must reach all machines together.
-    pub fn agree(&self, other: &Options) -> bool {
+    pub fn is_compatible_with(&self, other: &Options) -> bool {
         let shared = |of: &Options| {
             (
                 of.version,

@@ -13,7 +13,7 @@ pub(super) const MADE_BYTES_MAX: usize = 8 << 20;
 
 /// Value of a variable.
 #[derive(Clone, Debug)]
-pub(super) struct Value {
+pub(super) struct VariableValue {
     /// Lines of the value; usually one.
     pub(super) lines: Vec<Text>,
 }
@@ -21,7 +21,7 @@ pub(super) struct Value {
 /// Variables of a configuration.
 #[derive(Default)]
 pub(super) struct Variables {
-    values: HashMap<String, Value>,
+    values: HashMap<String, VariableValue>,
 }
 
 /// Values of the predefined variables.
@@ -54,7 +54,7 @@ struct Use {
 
 impl Variables {
     pub(super) fn set(&mut self, name: &str, lines: Vec<Text>) {
-        self.values.insert(name.to_owned(), Value { lines });
+        self.values.insert(name.to_owned(), VariableValue { lines });
     }
 
     /// Returns the names of all variables.

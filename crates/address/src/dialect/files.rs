@@ -8,7 +8,7 @@ const NAMES_MAX: usize = 1024;
 
 /// `include_check`: conditions that are errors.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Checks {
+pub(super) struct IncludeChecks {
     /// A file cannot be read.
     pub(super) readable: bool,
     /// A plain name matches no file.
@@ -19,8 +19,8 @@ pub(super) struct Checks {
     pub(super) brace: bool,
 }
 
-impl Checks {
-    const ALL: Checks = Checks {
+impl IncludeChecks {
+    const ALL: IncludeChecks = IncludeChecks {
         readable: true,
         found: true,
         wildcard: true,
@@ -28,8 +28,8 @@ impl Checks {
     };
 
     /// Returns the union of both.
-    pub(super) fn with(self, more: Checks) -> Checks {
-        Checks {
+    pub(super) fn with(self, more: IncludeChecks) -> IncludeChecks {
+        IncludeChecks {
             readable: self.readable || more.readable,
             found: self.found || more.found,
             wildcard: self.wildcard || more.wildcard,
@@ -40,10 +40,10 @@ impl Checks {
     /// Applies `include_check match +readable -wildcard_match`.
     pub(super) fn change(&mut self, words: &[&str]) {
         if words.is_empty() {
-            *self = Checks::ALL;
+            *self = IncludeChecks::ALL;
         }
         if words.first().is_some_and(|w| !w.starts_with(['+', '-'])) {
-            *self = Checks::default();
+            *self = IncludeChecks::default();
         }
         for word in words {
             let on = !word.starts_with('-');
@@ -66,29 +66,29 @@ impl Checks {
 }
 
 /// Returns the checks that `include` or a variant of it adds; None for another word.
-pub(super) fn variant(word: &str) -> Option<Checks> {
-    let none = Checks::default();
-    let readable = Checks {
+pub(super) fn variant(word: &str) -> Option<IncludeChecks> {
+    let none = IncludeChecks::default();
+    let readable = IncludeChecks {
         readable: true,
         ..none
     };
     Some(match word {
         "include" => none,
         "includer" => readable,
-        "includem" => Checks {
+        "includem" => IncludeChecks {
             found: true,
             ..readable
         },
-        "includew" => Checks {
+        "includew" => IncludeChecks {
             wildcard: true,
             found: true,
             ..readable
         },
-        "includeb" => Checks {
+        "includeb" => IncludeChecks {
             brace: true,
             ..readable
         },
-        "includea" => Checks::ALL,
+        "includea" => IncludeChecks::ALL,
         _ => return None,
     })
 }
@@ -316,11 +316,11 @@ mod tests {
 
     #[test]
     fn include_check_adds_and_takes_away() {
-        let mut checks = Checks::default();
+        let mut checks = IncludeChecks::default();
         checks.change(&["+match", "-wildcard_match"]);
         assert!(checks.found && checks.readable && !checks.wildcard);
         checks.change(&[]);
-        assert_eq!(checks, Checks::ALL);
+        assert_eq!(checks, IncludeChecks::ALL);
         checks.change(&["readable"]);
         assert!(checks.readable && !checks.found);
     }

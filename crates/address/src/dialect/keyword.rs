@@ -2,7 +2,7 @@
 
 use super::family;
 use super::loader::Loader;
-use super::tree::Node;
+use super::tree::ConfigStatement;
 use language::keyword::{Documented, Family, Keyword};
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -28,7 +28,7 @@ pub(super) struct Build {
 #[derive(Debug)]
 pub(super) enum Effect {
     /// Adds it to the model.
-    Run(fn(&mut Loader<'_>, &Node)),
+    Run(fn(&mut Loader<'_>, &ConfigStatement)),
     /// No effect in this program, for this reason.
     None(&'static str),
     /// No effect, because the behaviour is the default, for this reason.
@@ -36,7 +36,11 @@ pub(super) enum Effect {
 }
 
 /// Defines a line with a number of words behind its keyword.
-pub(super) const fn line(least: usize, most: usize, run: fn(&mut Loader<'_>, &Node)) -> Build {
+pub(super) const fn line(
+    least: usize,
+    most: usize,
+    run: fn(&mut Loader<'_>, &ConfigStatement),
+) -> Build {
     Build {
         block: false,
         least,
@@ -66,7 +70,11 @@ pub(super) const fn so_anyway(least: usize, most: usize, why: &'static str) -> B
 }
 
 /// Defines a block with a number of words before its brace.
-pub(super) const fn block(least: usize, most: usize, run: fn(&mut Loader<'_>, &Node)) -> Build {
+pub(super) const fn block(
+    least: usize,
+    most: usize,
+    run: fn(&mut Loader<'_>, &ConfigStatement),
+) -> Build {
     Build {
         block: true,
         least,

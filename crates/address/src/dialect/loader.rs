@@ -5,8 +5,8 @@ use super::family::draft::{Drafts, GroupDraft, InstanceDraft};
 use super::keyword::{self, Effect, Row, TOP};
 use super::outside::Outside;
 use super::reader::Reader;
-use super::tree::{self, Node};
-use super::words::Word;
+use super::tree::{self, ConfigStatement};
+use super::words::SourceWord;
 use super::{Loaded, Options, checks};
 use crate::codes;
 use crate::config::Config;
@@ -124,7 +124,7 @@ impl Loader<'_> {
     }
 
     /// Parses the block of a node as that of the keyword `place`.
-    pub(super) fn children(&mut self, place: &'static str, node: &Node) {
+    pub(super) fn children(&mut self, place: &'static str, node: &ConfigStatement) {
         let outer = std::mem::replace(&mut self.place, place);
         for child in node.nodes() {
             self.statement(child);
@@ -132,7 +132,7 @@ impl Loader<'_> {
         self.place = outer;
     }
 
-    fn statement(&mut self, node: &Node) {
+    fn statement(&mut self, node: &ConfigStatement) {
         if node.words.is_empty() {
             return;
         }
@@ -142,13 +142,13 @@ impl Loader<'_> {
         }
     }
 
-    fn build(&mut self, row: &'static Row, node: &Node) {
+    fn build(&mut self, row: &'static Row, node: &ConfigStatement) {
         let outer = std::mem::replace(&mut self.keyword, row.name());
         self.build_line(row, node);
         self.keyword = outer;
     }
 
-    fn build_line(&mut self, row: &'static Row, node: &Node) {
+    fn build_line(&mut self, row: &'static Row, node: &ConfigStatement) {
         let build = &row.build;
         let given = node.arguments().len();
         if given < build.least {
@@ -207,7 +207,7 @@ impl Loader<'_> {
     }
 
     /// Reports a valid keyword that has no effect here.
-    pub(super) fn no_effect(&mut self, node: &Node, why: &str) {
+    pub(super) fn no_effect(&mut self, node: &ConfigStatement, why: &str) {
         let message = format!("'{}' has no effect in this program", node.name());
         let told = Diagnostic::warning(&codes::NO_EFFECT, node.place(), message);
         self.report(told.help(why));
@@ -215,7 +215,7 @@ impl Loader<'_> {
 
     /// Reports a word that is no keyword here. The keyword that was probably meant is parsed in its
     /// place, so that its contents are checked, too.
-    fn unknown(&mut self, node: &Node) {
+    fn unknown(&mut self, node: &ConfigStatement) {
         let Some(word) = node.words.first() else {
             return;
         };
@@ -261,7 +261,7 @@ impl Loader<'_> {
     }
 
     /// Splits `vrrp_instance_VI_1 {` into `vrrp_instance VI_1 {`.
-    fn joined(&self, node: &Node) -> Option<(&'static Row, Node)> {
+    fn joined(&self, node: &ConfigStatement) -> Option<(&'static Row, ConfigStatement)> {
         let word = node.words.first()?;
         if node.words.len() != 1 || node.block.is_none() {
             return None;
@@ -279,13 +279,13 @@ impl Loader<'_> {
         if (span.end - span.start) as usize == word.text.len() {
             span.start = span.end - rest.len() as u32;
         }
-        let name = Word {
+        let name = SourceWord {
             text: rest.to_owned(),
             span,
         };
         let words = vec![word.clone(), name];
         let block = node.block.clone();
-        Some((named, Node { words, block }))
+        Some((named, ConfigStatement { words, block }))
     }
 }
 

@@ -28,7 +28,7 @@ mod words;
 mod tests;
 
 pub use keyword::documented;
-pub use outside::{Interface, Machine, NoAccount, Outside, Program, account_of};
+pub use outside::{Interface, LocalMachine, NoAccount, Outside, Program, account_of};
 pub use recognize::is_keepalived;
 
 use crate::config::Config;

@@ -75,14 +75,14 @@ pub trait Outside {
 
 /// The machine that this process runs on.
 #[derive(Debug, Default)]
-pub struct Machine {
+pub struct LocalMachine {
     state: u64,
 }
 
-impl Machine {
+impl LocalMachine {
     /// Creates the access, whose random numbers are seeded from the clock.
-    pub fn new() -> Machine {
-        Machine { state: 0 }
+    pub fn new() -> LocalMachine {
+        LocalMachine { state: 0 }
     }
 }
 
@@ -123,7 +123,7 @@ const PROGRAM_DIRECTORIES: &[&str] = &[
     "/bin",
 ];
 
-impl Outside for Machine {
+impl Outside for LocalMachine {
     fn host_name(&mut self) -> String {
         nix::unistd::gethostname()
             .map(|name| name.to_string_lossy().into_owned())
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn this_machine_answers_for_itself() {
-        let mut machine = Machine::new();
+        let mut machine = LocalMachine::new();
         assert_eq!(machine.interface("lo"), Interface::Loopback);
         assert_eq!(machine.interface("no/such"), Interface::Missing);
         assert_eq!(machine.program("/no/such", None), Program::Missing);
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn numbers_of_one_seed_are_always_the_same() {
         let numbers = |seed| {
-            let mut machine = Machine::new();
+            let mut machine = LocalMachine::new();
             machine.seed(seed);
             [(); 8].map(|()| machine.random(0, 32767))
         };

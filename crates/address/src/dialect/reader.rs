@@ -2,7 +2,7 @@
 //! resulting lines contain none of these.
 
 use super::expand::{Fixed, LINE_BYTES_MAX, MADE_BYTES_MAX, Replaced, Variables, definition};
-use super::files::{self, Checks};
+use super::files::{self, IncludeChecks};
 use super::loader::Sink;
 use super::outside::Outside;
 use super::plain::without_comment;
@@ -20,12 +20,12 @@ const DEPTH_MAX: usize = 100;
 const FILES_MAX: usize = 4096;
 
 /// Source of the next lines.
-enum Frame {
+enum LineSource {
     File {
         id: FileId,
         line: usize,
         directory: PathBuf,
-        checks: Checks,
+        checks: IncludeChecks,
     },
     /// Remaining lines of a variable.
     Lines(std::vec::IntoIter<Text>),
@@ -43,7 +43,7 @@ pub(super) struct Reader<'a> {
     pub(super) outside: &'a mut dyn Outside,
     pub(super) sink: &'a mut Sink,
     config_id: String,
-    frames: Vec<Frame>,
+    frames: Vec<LineSource>,
     variables: Variables,
     lines: usize,
     /// Bytes that variables and sequences have produced.
@@ -76,14 +76,14 @@ impl<'a> Reader<'a> {
         for id in given.iter().rev() {
             let name = PathBuf::from(&reader.sources.file(*id).name);
             let directory = name.parent().map(Path::to_owned).unwrap_or_default();
-            reader.enter(*id, directory, Checks::default());
+            reader.enter(*id, directory, IncludeChecks::default());
         }
         reader
     }
 
-    fn enter(&mut self, id: FileId, directory: PathBuf, checks: Checks) {
+    fn enter(&mut self, id: FileId, directory: PathBuf, checks: IncludeChecks) {
         self.opened += 1;
-        self.frames.push(Frame::File {
+        self.frames.push(LineSource::File {
             id,
             line: 0,
             directory,
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
             match self.replace(&line) {
                 Replaced::Lines(lines) => {
                     self.made += lines.iter().map(Text::len).sum::<usize>();
-                    self.push(Frame::Lines(lines.into_iter()), line.place());
+                    self.push(LineSource::Lines(lines.into_iter()), line.place());
                 }
                 Replaced::TooLong => self.too_large(
                     line.place(),
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         }
         loop {
             match self.frames.last_mut()? {
-                Frame::File { id, line, .. } => {
+                LineSource::File { id, line, .. } => {
                     let id = *id;
                     let index = *line;
                     *line += 1;
@@ -162,12 +162,12 @@ impl<'a> Reader<'a> {
                         return Some((self.physical(id, &text, start, end), true));
                     }
                 }
-                Frame::Lines(lines) => {
+                LineSource::Lines(lines) => {
                     if let Some(line) = lines.next() {
                         return Some((line, false));
                     }
                 }
-                Frame::Loop {
+                LineSource::Loop {
                     names,
                     values,
                     rest,
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
 
     fn place(&self) -> Span {
         for frame in self.frames.iter().rev() {
-            if let Frame::File { id, line, .. } = frame {
+            if let LineSource::File { id, line, .. } = frame {
                 let found = self.sources.file(*id).line(line.saturating_sub(1));
                 let (start, end, _) = found.unwrap_or_default();
                 return Span {
@@ -232,7 +232,7 @@ impl<'a> Reader<'a> {
             .push(Diagnostic::error(&codes::TOO_LARGE, place, what));
     }
 
-    fn push(&mut self, frame: Frame, place: Span) {
+    fn push(&mut self, frame: LineSource, place: Span) {
         if self.frames.len() < DEPTH_MAX {
             self.frames.push(frame);
             return;
@@ -284,7 +284,7 @@ impl<'a> Reader<'a> {
 
     fn replace(&mut self, line: &Text) -> Replaced {
         let directory = self.frames.iter().rev().find_map(|f| match f {
-            Frame::File { directory, .. } => Some(directory.clone()),
+            LineSource::File { directory, .. } => Some(directory.clone()),
             _ => None,
         });
         let mut fixed = Fixed {
@@ -320,7 +320,7 @@ impl<'a> Reader<'a> {
         });
         match found {
             Ok((sequence, close)) => {
-                let frame = Frame::Loop {
+                let frame = LineSource::Loop {
                     names: sequence.names,
                     values: sequence.values.into_iter(),
                     rest: line.from(close + 1).trim(),
@@ -350,7 +350,7 @@ impl<'a> Reader<'a> {
         }
         let words: Vec<&str> = words.collect();
         for frame in self.frames.iter_mut().rev() {
-            if let Frame::File { checks, .. } = frame {
+            if let LineSource::File { checks, .. } = frame {
                 checks.change(&words);
                 return;
             }
@@ -377,7 +377,7 @@ impl<'a> Reader<'a> {
         let Some(more) = files::variant(&line.part(0, end).string()) else {
             return false;
         };
-        let Some(Frame::File {
+        let Some(LineSource::File {
             directory, checks, ..
         }) = self.frames.last()
         else {
@@ -401,7 +401,13 @@ impl<'a> Reader<'a> {
         true
     }
 
-    fn report(&mut self, found: &files::MatchedFiles, written: &str, checks: Checks, place: Span) {
+    fn report(
+        &mut self,
+        found: &files::MatchedFiles,
+        written: &str,
+        checks: IncludeChecks,
+        place: Span,
+    ) {
         let strict = checks.refuses(found);
         if found.missing.is_empty() && !found.paths.is_empty() {
             return;
@@ -419,7 +425,13 @@ impl<'a> Reader<'a> {
         self.sink.push(diagnostic);
     }
 
-    fn open(&mut self, path: PathBuf, inherited: Checks, checks: Checks, place: Span) {
+    fn open(
+        &mut self,
+        path: PathBuf,
+        inherited: IncludeChecks,
+        checks: IncludeChecks,
+        place: Span,
+    ) {
         if self.opened >= FILES_MAX || self.frames.len() >= DEPTH_MAX {
             return self.too_large(
                 place,

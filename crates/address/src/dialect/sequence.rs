@@ -15,7 +15,7 @@ pub(super) struct Sequence {
 
 /// Reason why a head is invalid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Fault {
+pub(super) enum SequenceError {
     /// The parenthesis is missing or not closed.
     Parenthesis,
     /// Too few or too many values.
@@ -32,17 +32,21 @@ pub(super) enum Fault {
     TooMany,
 }
 
-impl Fault {
+impl SequenceError {
     /// Returns a description.
     pub(super) fn words(self) -> &'static str {
         match self {
-            Fault::Parenthesis => "its parentheses (or braces) do not match",
-            Fault::Arity => "it needs a variable and one to three numbers (~SEQ) or values (~LST)",
-            Fault::Name => "a variable's name has letters, digits and _, and no digit in front",
-            Fault::Number => "its bounds are whole numbers, decimal or with 0x",
-            Fault::Step => "its step never reaches its end",
-            Fault::Count => "every group needs as many values as there are variables",
-            Fault::TooMany => "it has too many values",
+            SequenceError::Parenthesis => "its parentheses (or braces) do not match",
+            SequenceError::Arity => {
+                "it needs a variable and one to three numbers (~SEQ) or values (~LST)"
+            }
+            SequenceError::Name => {
+                "a variable's name has letters, digits and _, and no digit in front"
+            }
+            SequenceError::Number => "its bounds are whole numbers, decimal or with 0x",
+            SequenceError::Step => "its step never reaches its end",
+            SequenceError::Count => "every group needs as many values as there are variables",
+            SequenceError::TooMany => "it has too many values",
         }
     }
 }
@@ -55,7 +59,7 @@ pub(super) fn head(line: &Text) -> Option<&'static str> {
 }
 
 /// Returns the index of the parenthesis that closes a head.
-pub(super) fn close(line: &Text, open: usize) -> Result<usize, Fault> {
+pub(super) fn close(line: &Text, open: usize) -> Result<usize, SequenceError> {
     let mut depth = 0_usize;
     for at in open..line.len() {
         match line.at(at) {
@@ -65,20 +69,20 @@ pub(super) fn close(line: &Text, open: usize) -> Result<usize, Fault> {
             _ => {}
         }
     }
-    Err(Fault::Parenthesis)
+    Err(SequenceError::Parenthesis)
 }
 
 /// Parses a head, whose variables are already replaced.
-pub(super) fn read(name: &str, arguments: &Text) -> Result<Sequence, Fault> {
+pub(super) fn read(name: &str, arguments: &Text) -> Result<Sequence, SequenceError> {
     let parts = split(arguments)?;
-    let (first, rest) = parts.split_first().ok_or(Fault::Arity)?;
+    let (first, rest) = parts.split_first().ok_or(SequenceError::Arity)?;
     let names = match first.at(0) {
         b'{' => split(&inside(first)?)?,
         _ => vec![first.clone()],
     };
     let names: Vec<String> = names.iter().map(|n| n.trim().string()).collect();
     if !names.iter().all(|n| is_variable(n)) {
-        return Err(Fault::Name);
+        return Err(SequenceError::Name);
     }
     let values = match name {
         "~LST" => list(rest, names.len())?,
@@ -87,9 +91,9 @@ pub(super) fn read(name: &str, arguments: &Text) -> Result<Sequence, Fault> {
     Ok(Sequence { names, values })
 }
 
-fn list(parts: &[Text], count: usize) -> Result<Vec<Vec<Text>>, Fault> {
+fn list(parts: &[Text], count: usize) -> Result<Vec<Vec<Text>>, SequenceError> {
     if parts.is_empty() {
-        return Err(Fault::Arity);
+        return Err(SequenceError::Arity);
     }
     let mut all = Vec::new();
     for part in parts {
@@ -98,31 +102,36 @@ fn list(parts: &[Text], count: usize) -> Result<Vec<Vec<Text>>, Fault> {
             _ => vec![part.clone()],
         };
         if values.len() != count {
-            return Err(Fault::Count);
+            return Err(SequenceError::Count);
         }
         all.push(values);
     }
     Ok(all)
 }
 
-fn range(parts: &[Text], count: usize, hex: bool, at: &Text) -> Result<Vec<Vec<Text>>, Fault> {
+fn range(
+    parts: &[Text],
+    count: usize,
+    hex: bool,
+    at: &Text,
+) -> Result<Vec<Vec<Text>>, SequenceError> {
     if count != 1 {
-        return Err(Fault::Count);
+        return Err(SequenceError::Count);
     }
     let numbers = parts.iter().map(number).collect::<Result<Vec<i64>, _>>()?;
     let (start, step, end) = match numbers[..] {
         [end] => (if end < 0 { -1 } else { 1 }, None, end),
         [start, end] => (start, None, end),
         [start, step, end] => (start, Some(step), end),
-        _ => return Err(Fault::Arity),
+        _ => return Err(SequenceError::Arity),
     };
     let step = step.unwrap_or(if end < start { -1 } else { 1 });
     if step == 0 || (step > 0) != (end >= start) && end != start {
-        return Err(Fault::Step);
+        return Err(SequenceError::Step);
     }
     let turns = (i128::from(end) - i128::from(start)) / i128::from(step) + 1;
     if turns > VALUES_MAX as i128 {
-        return Err(Fault::TooMany);
+        return Err(SequenceError::TooMany);
     }
     let place = at.place();
     let value = |turn: i128| {
@@ -136,7 +145,7 @@ fn range(parts: &[Text], count: usize, hex: bool, at: &Text) -> Result<Vec<Vec<T
     Ok((0..turns).map(value).collect())
 }
 
-fn number(text: &Text) -> Result<i64, Fault> {
+fn number(text: &Text) -> Result<i64, SequenceError> {
     let text = text.trim().string();
     let (sign, digits) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
@@ -146,18 +155,18 @@ fn number(text: &Text) -> Result<i64, Fault> {
         Some(hex) => i64::from_str_radix(hex, 16),
         None => digits.parse(),
     };
-    value.ok().map(|v| v * sign).ok_or(Fault::Number)
+    value.ok().map(|v| v * sign).ok_or(SequenceError::Number)
 }
 
 /// Splits at commas outside braces.
-fn split(text: &Text) -> Result<Vec<Text>, Fault> {
+fn split(text: &Text) -> Result<Vec<Text>, SequenceError> {
     let mut parts = Vec::new();
     let mut depth = 0_usize;
     let mut start = 0;
     for at in 0..text.len() {
         match text.at(at) {
             b'{' => depth += 1,
-            b'}' => depth = depth.checked_sub(1).ok_or(Fault::Parenthesis)?,
+            b'}' => depth = depth.checked_sub(1).ok_or(SequenceError::Parenthesis)?,
             b',' if depth == 0 => {
                 parts.push(text.part(start, at).trim());
                 start = at + 1;
@@ -166,16 +175,16 @@ fn split(text: &Text) -> Result<Vec<Text>, Fault> {
         }
     }
     if depth != 0 {
-        return Err(Fault::Parenthesis);
+        return Err(SequenceError::Parenthesis);
     }
     parts.push(text.from(start).trim());
     Ok(parts)
 }
 
-fn inside(group: &Text) -> Result<Text, Fault> {
+fn inside(group: &Text) -> Result<Text, SequenceError> {
     match group.len() >= 2 && group.at(group.len() - 1) == b'}' {
         true => Ok(group.part(1, group.len() - 1)),
-        false => Err(Fault::Parenthesis),
+        false => Err(SequenceError::Parenthesis),
     }
 }
 
@@ -191,7 +200,7 @@ mod tests {
     use super::*;
     use language::Span;
 
-    fn values(name: &str, arguments: &str) -> Result<String, Fault> {
+    fn values(name: &str, arguments: &str) -> Result<String, SequenceError> {
         let text = Text::of_place(arguments.as_bytes(), Span::default());
         let sequence = read(name, &text)?;
         let turn = |v: &Vec<Text>| v.iter().map(Text::string).collect::<Vec<_>>().join("/");
@@ -219,13 +228,13 @@ mod tests {
     #[test]
     fn a_head_that_cannot_be_read_says_why() {
         let fault = |name, arguments| values(name, arguments).err();
-        assert_eq!(fault("~SEQ", "N"), Some(Fault::Arity));
-        assert_eq!(fault("~SEQ", "1N, 3"), Some(Fault::Name));
-        assert_eq!(fault("~SEQ", "N, x"), Some(Fault::Number));
-        assert_eq!(fault("~SEQ", "N, 1, 0, 3"), Some(Fault::Step));
-        assert_eq!(fault("~SEQ", "N, 1, -1, 3"), Some(Fault::Step));
-        assert_eq!(fault("~SEQ", "N, 9999999999"), Some(Fault::TooMany));
-        assert_eq!(fault("~LST", "{A,B}, {1}"), Some(Fault::Count));
-        assert_eq!(fault("~LST", "{A,B, 1"), Some(Fault::Parenthesis));
+        assert_eq!(fault("~SEQ", "N"), Some(SequenceError::Arity));
+        assert_eq!(fault("~SEQ", "1N, 3"), Some(SequenceError::Name));
+        assert_eq!(fault("~SEQ", "N, x"), Some(SequenceError::Number));
+        assert_eq!(fault("~SEQ", "N, 1, 0, 3"), Some(SequenceError::Step));
+        assert_eq!(fault("~SEQ", "N, 1, -1, 3"), Some(SequenceError::Step));
+        assert_eq!(fault("~SEQ", "N, 9999999999"), Some(SequenceError::TooMany));
+        assert_eq!(fault("~LST", "{A,B}, {1}"), Some(SequenceError::Count));
+        assert_eq!(fault("~LST", "{A,B, 1"), Some(SequenceError::Parenthesis));
     }
 }

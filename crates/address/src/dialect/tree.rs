@@ -4,7 +4,7 @@
 use super::keyword;
 use super::loader::Sink;
 use super::reader::Reader;
-use super::words::{Token, Word, tokens};
+use super::words::{SourceWord, Token, tokens};
 use crate::codes;
 use language::{Diagnostic, Span};
 
@@ -13,21 +13,21 @@ const DEPTH_MAX: usize = 16;
 
 /// A statement: its words, and an optional block.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Node {
+pub(super) struct ConfigStatement {
     /// At least one word, unless a block has none.
-    pub(super) words: Vec<Word>,
-    pub(super) block: Option<Block>,
+    pub(super) words: Vec<SourceWord>,
+    pub(super) block: Option<StatementBlock>,
 }
 
 /// Statements between braces.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Block {
-    pub(super) nodes: Vec<Node>,
+pub(super) struct StatementBlock {
+    pub(super) nodes: Vec<ConfigStatement>,
     /// `{`
     pub(super) open: Span,
 }
 
-impl Node {
+impl ConfigStatement {
     /// Returns the first word.
     pub(super) fn name(&self) -> &str {
         self.words.first().map_or("", |w| w.text.as_str())
@@ -51,12 +51,12 @@ impl Node {
     }
 
     /// Returns the words behind the first.
-    pub(super) fn arguments(&self) -> &[Word] {
+    pub(super) fn arguments(&self) -> &[SourceWord] {
         self.words.get(1..).unwrap_or_default()
     }
 
     /// Returns the second word.
-    pub(super) fn argument(&self) -> Option<&Word> {
+    pub(super) fn argument(&self) -> Option<&SourceWord> {
         self.words.get(1)
     }
 
@@ -66,13 +66,13 @@ impl Node {
     }
 
     /// Returns the statements of the block; empty without one.
-    pub(super) fn nodes(&self) -> &[Node] {
+    pub(super) fn nodes(&self) -> &[ConfigStatement] {
         self.block.as_ref().map_or(&[], |b| &b.nodes)
     }
 }
 
 /// Reads the statements of all files.
-pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Node> {
+pub(super) fn read(reader: &mut Reader<'_>) -> Vec<ConfigStatement> {
     let mut building = Building::default();
     while let Some(line) = reader.next() {
         let tokens = tokens(&line, reader.sink);
@@ -84,17 +84,17 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Node> {
 #[derive(Default)]
 struct Building {
     /// Statements at the top, then those of each open block.
-    levels: Vec<Vec<Node>>,
+    levels: Vec<Vec<ConfigStatement>>,
     /// Statements whose blocks are open.
-    open: Vec<Node>,
-    words: Vec<Word>,
+    open: Vec<ConfigStatement>,
+    words: Vec<SourceWord>,
     /// Number of open braces beyond the maximum depth.
     lost: usize,
     told: bool,
 }
 
 impl Building {
-    fn level(&mut self) -> &mut Vec<Node> {
+    fn level(&mut self) -> &mut Vec<ConfigStatement> {
         let needed = self.open.len() + 1;
         while self.levels.len() < needed {
             self.levels.push(Vec::new());
@@ -123,7 +123,7 @@ impl Building {
         if !self.open.is_empty() && keyword::is_block_of_the_top(&first.text) {
             self.close_all(first, sink);
         }
-        self.level().push(Node { words, block: None });
+        self.level().push(ConfigStatement { words, block: None });
     }
 
     fn enter(&mut self, place: Span, sink: &mut Sink) {
@@ -147,11 +147,11 @@ impl Building {
                     Diagnostic::error(&codes::BAD_BRACE, place, "'{' without a keyword before it")
                         .label("a block needs a keyword"),
                 );
-                Node::default()
+                ConfigStatement::default()
             }
         };
-        self.open.push(Node {
-            block: Some(Block {
+        self.open.push(ConfigStatement {
+            block: Some(StatementBlock {
                 nodes: Vec::new(),
                 open: place,
             }),
@@ -188,7 +188,7 @@ impl Building {
 
     /// Closes all blocks at a keyword that is only legal outside blocks: a brace was forgotten
     /// above.
-    fn close_all(&mut self, next: &Word, sink: &mut Sink) {
+    fn close_all(&mut self, next: &SourceWord, sink: &mut Sink) {
         for node in &self.open {
             let Some(block) = &node.block else { continue };
             sink.push(
@@ -198,7 +198,7 @@ impl Building {
                     format!("the block of '{}' is not closed", node.name()),
                 )
                 .label("opened here")
-                .also(next.span, "this is only allowed outside of the block")
+                .with_label(next.span, "this is only allowed outside of the block")
                 .help("write the missing '}' before that line"),
             );
         }
@@ -208,7 +208,7 @@ impl Building {
         self.lost = 0;
     }
 
-    fn finish(mut self, sink: &mut Sink) -> Vec<Node> {
+    fn finish(mut self, sink: &mut Sink) -> Vec<ConfigStatement> {
         for node in self.open.iter().filter(|node| !node.words.is_empty()) {
             let Some(block) = &node.block else { continue };
             sink.push(

@@ -3,8 +3,8 @@
 
 use super::family::draft::At;
 use super::loader::Loader;
-use super::tree::Node;
-use super::words::Word;
+use super::tree::ConfigStatement;
+use super::words::SourceWord;
 use crate::codes;
 use language::{Diagnostic, suggest};
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 impl Loader<'_> {
     /// Parses a whole number within a range.
-    pub(super) fn number(&mut self, word: &Word, range: RangeInclusive<i64>) -> Option<i64> {
+    pub(super) fn number(&mut self, word: &SourceWord, range: RangeInclusive<i64>) -> Option<i64> {
         let text = word.text.as_str();
         let parsed = text.parse().ok();
         let (least, most) = (*range.start(), *range.end());
@@ -45,7 +45,7 @@ impl Loader<'_> {
     /// Parses like [`Self::number`] into another type, which must hold the whole range.
     pub(super) fn small<T: TryFrom<i64>>(
         &mut self,
-        word: &Word,
+        word: &SourceWord,
         range: RangeInclusive<i64>,
     ) -> Option<T> {
         self.number(word, range).and_then(|n| T::try_from(n).ok())
@@ -54,22 +54,26 @@ impl Loader<'_> {
     /// Parses the first word behind a keyword like [`Self::small`].
     pub(super) fn count<T: TryFrom<i64>>(
         &mut self,
-        node: &Node,
+        node: &ConfigStatement,
         range: RangeInclusive<i64>,
     ) -> Option<T> {
         node.argument().and_then(|word| self.small(word, range))
     }
 
     /// Parses the first word behind a keyword as whole seconds.
-    pub(super) fn seconds(&mut self, node: &Node, range: RangeInclusive<i64>) -> Option<Duration> {
+    pub(super) fn seconds(
+        &mut self,
+        node: &ConfigStatement,
+        range: RangeInclusive<i64>,
+    ) -> Option<Duration> {
         self.count(node, range).map(Duration::from_secs)
     }
 
     /// Parses the first word behind a keyword, and returns the value with its position.
     pub(super) fn at<T>(
         &mut self,
-        node: &Node,
-        read: impl FnOnce(&mut Self, &Word) -> Option<T>,
+        node: &ConfigStatement,
+        read: impl FnOnce(&mut Self, &SourceWord) -> Option<T>,
     ) -> Option<At<T>> {
         let word = node.argument()?;
         let (value, span) = (read(self, word)?, word.span);
@@ -77,14 +81,18 @@ impl Loader<'_> {
     }
 
     /// Parses seconds with a fraction down to microseconds; the range is in microseconds.
-    pub(super) fn timer(&mut self, word: &Word, range: RangeInclusive<u64>) -> Option<Duration> {
+    pub(super) fn timer(
+        &mut self,
+        word: &SourceWord,
+        range: RangeInclusive<u64>,
+    ) -> Option<Duration> {
         self.decimal(word, range, 1_000_000, "seconds")
     }
 
     /// Parses milliseconds with a fraction down to microseconds.
     pub(super) fn milliseconds(
         &mut self,
-        word: &Word,
+        word: &SourceWord,
         range: RangeInclusive<u64>,
     ) -> Option<Duration> {
         self.decimal(word, range, 1000, "milliseconds")
@@ -92,7 +100,7 @@ impl Loader<'_> {
 
     fn decimal(
         &mut self,
-        word: &Word,
+        word: &SourceWord,
         range: RangeInclusive<u64>,
         unit_us: u64,
         name: &str,
@@ -129,7 +137,7 @@ impl Loader<'_> {
     }
 
     /// Parses a switch, which is on if it has no word.
-    pub(super) fn switch(&mut self, node: &Node) -> Option<bool> {
+    pub(super) fn switch(&mut self, node: &ConfigStatement) -> Option<bool> {
         let Some(word) = node.argument() else {
             return Some(true);
         };
@@ -157,7 +165,7 @@ impl Loader<'_> {
     }
 
     /// Parses an address without a prefix.
-    pub(super) fn address(&mut self, word: &Word) -> Option<IpAddr> {
+    pub(super) fn address(&mut self, word: &SourceWord) -> Option<IpAddr> {
         match word.text.parse() {
             Ok(address) => Some(address),
             Err(_) => {
@@ -168,7 +176,7 @@ impl Loader<'_> {
     }
 
     /// Parses an address with an optional prefix. `default` is the whole address space.
-    pub(super) fn network(&mut self, word: &Word) -> Option<(IpAddr, Option<u8>)> {
+    pub(super) fn network(&mut self, word: &SourceWord) -> Option<(IpAddr, Option<u8>)> {
         let (address, prefix) = match word.text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix)),
             None => (word.text.as_str(), None),
@@ -200,13 +208,13 @@ impl Loader<'_> {
         }
     }
 
-    fn bad_address(&mut self, word: &Word, wanted: &str) {
+    fn bad_address(&mut self, word: &SourceWord, wanted: &str) {
         let message = self.about(format_args!("'{}' is not {wanted}", word.text));
         self.error(&codes::BAD_ADDRESS, word.span, message);
     }
 
     /// Parses one of several words, and suggests the nearest one if it is invalid.
-    pub(super) fn choice<T: Copy>(&mut self, word: &Word, all: &[(&str, T)]) -> Option<T> {
+    pub(super) fn choice<T: Copy>(&mut self, word: &SourceWord, all: &[(&str, T)]) -> Option<T> {
         let found = all.iter().find(|(name, _)| *name == word.text);
         if found.is_none() {
             let names: Vec<&str> = all.iter().map(|(name, _)| *name).collect();

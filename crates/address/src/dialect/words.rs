@@ -10,7 +10,7 @@ const WORDS_MAX: usize = 4096;
 
 /// A word of a line, without its quotes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Word {
+pub(super) struct SourceWord {
     pub(super) text: String,
     pub(super) span: Span,
 }
@@ -18,7 +18,7 @@ pub(super) struct Word {
 /// A word or a brace.
 #[derive(Clone, Debug)]
 pub(super) enum Token {
-    Word(Word),
+    Word(SourceWord),
     /// `{`
     Open(Span),
     /// `}`
@@ -58,7 +58,7 @@ pub(super) fn tokens(line: &Text, sink: &mut Sink) -> Vec<Token> {
 }
 
 /// Parses the word at `start`; returns it with the index of its end.
-fn word(line: &Text, start: usize, sink: &mut Sink) -> (Word, usize) {
+fn word(line: &Text, start: usize, sink: &mut Sink) -> (SourceWord, usize) {
     let mut bytes = Vec::new();
     let mut quote = 0;
     let mut quote_at = start;
@@ -110,7 +110,7 @@ fn word(line: &Text, start: usize, sink: &mut Sink) -> (Word, usize) {
             .help("close it, or write a backslash before a quote that is meant as a character"),
         );
     }
-    let word = Word {
+    let word = SourceWord {
         text: String::from_utf8_lossy(&bytes).into_owned(),
         span: line.span(start, at),
     };

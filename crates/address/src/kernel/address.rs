@@ -4,7 +4,7 @@
 //! cannot leave one behind.
 
 use super::message::{
-    INET6, Incoming, Message, family, flag, ip, kind, number, octets, text, u32_at,
+    INET6, Incoming, NetlinkMessage, family, flag, ip, kind, number, octets, text, u32_at,
 };
 use super::{Ack, Kernel, KernelError, MADE_BY};
 use crate::config::{Address, Lifetime, Scope};
@@ -132,14 +132,14 @@ impl AddressSpec {
         }
     }
 
-    fn message(&self, kind: u16, flags: u16) -> Message {
+    fn message(&self, kind: u16, flags: u16) -> NetlinkMessage {
         let index = self.interface.to_ne_bytes();
         // The attribute contains all flags; the old header field only the first eight.
         let short = self.flags.0.to_le_bytes()[0];
         let scope = self.scope.map_or(0, |s| s.0);
         let mut body = [family(self.address), self.prefix, short, scope, 0, 0, 0, 0];
         body[4..].copy_from_slice(&index);
-        let mut message = Message::new(kind, flag::REQUEST | flag::ACK | flags, &body);
+        let mut message = NetlinkMessage::new(kind, flag::REQUEST | flag::ACK | flags, &body);
         message.address(attribute::LOCAL, self.address);
         message.address(attribute::ADDRESS, self.peer.unwrap_or(self.address));
         if let (Some(broadcast), false) = (self.broadcast, self.address.is_ipv6()) {
@@ -151,7 +151,7 @@ impl AddressSpec {
         message
     }
 
-    fn addition(&self, flags: u16) -> Message {
+    fn addition(&self, flags: u16) -> NetlinkMessage {
         let mut message = self.message(kind::NEW_ADDRESS, flag::CREATE | flags);
         if self.flags.0 != 0 {
             message.u32(attribute::FLAGS, self.flags.0);
@@ -312,7 +312,7 @@ impl Kernel {
         let mut body = [0; ROUTE_BODY];
         body[0] = INET6;
         body[1] = 128;
-        let mut ask = Message::new(kind::GET_ROUTE, flag::REQUEST, &body);
+        let mut ask = NetlinkMessage::new(kind::GET_ROUTE, flag::REQUEST, &body);
         ask.attribute(ROUTE_DESTINATION, &bytes);
         if matches!(spec.address, IpAddr::V6(a) if a.is_unicast_link_local()) {
             ask.u32(ROUTE_OUTPUT, spec.interface);
@@ -354,7 +354,7 @@ impl Kernel {
 
     /// Lists all addresses.
     pub fn addresses(&mut self) -> Result<Vec<AddressSeen>, KernelError> {
-        let ask = Message::new(kind::GET_ADDRESS, flag::REQUEST | flag::DUMP, &[0; BODY]);
+        let ask = NetlinkMessage::new(kind::GET_ADDRESS, flag::REQUEST | flag::DUMP, &[0; BODY]);
         let read = |m: &Incoming<'_>| {
             (m.kind == kind::NEW_ADDRESS)
                 .then(|| AddressSeen::read(m))

@@ -2,8 +2,8 @@
 //! The kernel filters by address.
 
 use super::KernelError;
-use super::message::{INET, INET6, Incoming, Message, flag, octets};
-use super::socket::Socket;
+use super::message::{INET, INET6, Incoming, NetlinkMessage, flag, octets};
+use super::socket::NetlinkSocket;
 use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -32,7 +32,7 @@ pub(super) struct Connection {
 
 /// Returns all connections of an address, including those that are opening or closing.
 pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
-    let mut socket = Socket::open(Some(netlink::SOCK_DIAG))?;
+    let mut socket = NetlinkSocket::open(Some(netlink::SOCK_DIAG))?;
     // An IPv6 socket may have IPv4 connections.
     let families: &[u8] = match address {
         IpAddr::V4(_) => &[INET, INET6],
@@ -53,12 +53,12 @@ pub(super) fn of(address: IpAddr) -> Result<Vec<Connection>, KernelError> {
 }
 
 /// Builds a request: `struct inet_diag_req_v2`, and the condition.
-fn question(family: u8, address: IpAddr) -> Message {
+fn question(family: u8, address: IpAddr) -> NetlinkMessage {
     let mut body = [0; 56];
     body[0] = family;
     body[1] = TCP;
     body[4..8].copy_from_slice(&STATES.to_ne_bytes());
-    let mut message = Message::new(BY_FAMILY, flag::REQUEST | flag::DUMP, &body);
+    let mut message = NetlinkMessage::new(BY_FAMILY, flag::REQUEST | flag::DUMP, &body);
     let octets = octets(address);
     let length = CONDITION + octets.len();
     // If the condition is true, the program ends; otherwise it jumps beyond its end.

@@ -6,8 +6,8 @@
 //! The netlink API of nftables is used directly: the program `nft` is not needed. The table is
 //! always replaced as a whole, in one transaction.
 
-use super::message::{INET, INET6, Message, flag, octets};
-use super::socket::Socket;
+use super::message::{INET, INET6, NetlinkMessage, flag, octets};
+use super::socket::NetlinkSocket;
 use super::{KernelError, VmacSpec};
 use crate::config::{Config, Dialect};
 use rustix::io::Errno;
@@ -75,7 +75,7 @@ impl Firewall {
     /// `no_accept` if this machine is not their owner (priority 255), and silences its
     /// virtual interfaces. `vmacs`: their indexes and those of their parents; `index`
     /// returns the index of a name.
-    pub fn wanted(
+    pub fn for_configuration(
         config: &Config,
         vmacs: &[(u32, u32)],
         index: impl Fn(&str) -> Option<u32>,
@@ -124,7 +124,7 @@ impl Firewall {
                 "too many addresses for the nftables table",
             ));
         }
-        let mut socket = match Socket::open(Some(netlink::NETFILTER)) {
+        let mut socket = match NetlinkSocket::open(Some(netlink::NETFILTER)) {
             // A kernel without nftables has no table to remove.
             Err(_) if self.refused.is_empty() && self.quiet.is_empty() => return Ok(()),
             socket => socket?,
@@ -135,7 +135,7 @@ impl Firewall {
         Ok(())
     }
 
-    fn apply_to(&self, socket: &mut Socket, family: u8) -> Result<(), KernelError> {
+    fn apply_to(&self, socket: &mut NetlinkSocket, family: u8) -> Result<(), KernelError> {
         let refused =
             |(address, _): &&(IpAddr, Option<u32>)| address.is_ipv6() == (family == INET6);
         let refused: Vec<_> = self.refused.iter().filter(refused).copied().collect();
@@ -176,7 +176,7 @@ impl Firewall {
         refused: &[(IpAddr, Option<u32>)],
         needed: bool,
         copying: bool,
-    ) -> Vec<Message> {
+    ) -> Vec<NetlinkMessage> {
         let table = || {
             let mut message = ask(NEW_TABLE, family, flag::CREATE);
             message.string(1, &self.table);
@@ -191,7 +191,7 @@ impl Firewall {
             all.push(table());
             all.push(chain(&self.table, family, "in", (HOOK_INPUT, priority)));
             all.push(chain(&self.table, family, "out", (HOOK_OUTPUT, priority)));
-            self.quieten(family, copying, &mut all);
+            self.drop_interface_packets(family, copying, &mut all);
             if family == INET6 {
                 self.neighbours(&mut all);
             }
@@ -205,14 +205,14 @@ impl Firewall {
     }
 
     /// Adds a packet counter, if configured.
-    fn count(&self, list: &mut Message) {
+    fn count(&self, list: &mut NetlinkMessage) {
         if self.counters {
             step(list, "counter", |_| {});
         }
     }
 
     /// Drops packets to (`in`) or from (`out`) an address.
-    fn refusal(&self, chain: &str, address: IpAddr, interface: Option<u32>) -> Message {
+    fn refusal(&self, chain: &str, address: IpAddr, interface: Option<u32>) -> NetlinkMessage {
         let family = if address.is_ipv6() { INET6 } else { INET };
         let inward = chain == "in";
         let at = match (family, inward) {
@@ -236,7 +236,7 @@ impl Firewall {
 
     /// Accepts neighbour discovery even for refused addresses, because other machines must find
     /// them.
-    fn neighbours(&self, all: &mut Vec<Message>) {
+    fn neighbours(&self, all: &mut Vec<NetlinkMessage>) {
         for chain in ["in", "out"] {
             for kind in [NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT] {
                 all.push(rule(&self.table, INET6, chain, |list| {
@@ -249,7 +249,7 @@ impl Firewall {
     }
 
     /// Drops the packets that virtual interfaces send by themselves.
-    fn quieten(&self, family: u8, copying: bool, all: &mut Vec<Message>) {
+    fn drop_interface_packets(&self, family: u8, copying: bool, all: &mut Vec<NetlinkMessage>) {
         for (vmac, base) in &self.quiet {
             all.push(rule(&self.table, family, "out", |list| {
                 meta(list, META_OUTPUT);
@@ -283,12 +283,17 @@ impl Firewall {
 }
 
 /// Creates a message with `struct nfgenmsg`.
-pub(super) fn ask(kind: u16, family: u8, flags: u16) -> Message {
-    Message::new(kind, flag::REQUEST | flags, &[family, 0, 0, 0])
+pub(super) fn ask(kind: u16, family: u8, flags: u16) -> NetlinkMessage {
+    NetlinkMessage::new(kind, flag::REQUEST | flags, &[family, 0, 0, 0])
 }
 
 /// Adds a filter chain at a hook and priority; packets that match no rule are accepted.
-pub(super) fn chain(table: &str, family: u8, name: &str, (hook, priority): (u32, i32)) -> Message {
+pub(super) fn chain(
+    table: &str,
+    family: u8,
+    name: &str,
+    (hook, priority): (u32, i32),
+) -> NetlinkMessage {
     let mut message = ask(NEW_CHAIN, family, flag::CREATE);
     message.string(1, table);
     message.string(3, name);
@@ -306,8 +311,8 @@ pub(super) fn rule(
     table: &str,
     family: u8,
     chain: &str,
-    inside: impl FnOnce(&mut Message),
-) -> Message {
+    inside: impl FnOnce(&mut NetlinkMessage),
+) -> NetlinkMessage {
     let mut message = ask(NEW_RULE, family, flag::CREATE | flag::APPEND);
     message.string(1, table);
     message.string(2, chain);
@@ -316,27 +321,37 @@ pub(super) fn rule(
 }
 
 /// Creates the begin or end message of a transaction.
-pub(super) fn boundary(kind: u16) -> Message {
+pub(super) fn boundary(kind: u16) -> NetlinkMessage {
     let [high, low] = NFTABLES.to_be_bytes();
-    Message::new(kind, flag::REQUEST, &[0, 0, high, low])
+    NetlinkMessage::new(kind, flag::REQUEST, &[0, 0, high, low])
 }
 
 /// Adds an expression to a rule.
-pub(super) fn step(list: &mut Message, name: &str, inside: impl FnOnce(&mut Message)) {
+pub(super) fn step(
+    list: &mut NetlinkMessage,
+    name: &str,
+    inside: impl FnOnce(&mut NetlinkMessage),
+) {
     list.nested(1, |element| {
         element.string(1, name);
         element.nested(2, inside);
     });
 }
 
-pub(super) fn meta(list: &mut Message, key: u32) {
+pub(super) fn meta(list: &mut NetlinkMessage, key: u32) {
     step(list, "meta", |data| {
         data.attribute(2, &key.to_be_bytes());
         data.attribute(1, &REGISTER_1.to_be_bytes());
     });
 }
 
-pub(super) fn payload(list: &mut Message, base: u32, offset: u32, length: usize, register: u32) {
+pub(super) fn payload(
+    list: &mut NetlinkMessage,
+    base: u32,
+    offset: u32,
+    length: usize,
+    register: u32,
+) {
     let length = u32::try_from(length).unwrap_or(0);
     step(list, "payload", |data| {
         data.attribute(1, &register.to_be_bytes());
@@ -347,7 +362,7 @@ pub(super) fn payload(list: &mut Message, base: u32, offset: u32, length: usize,
 }
 
 /// Matches if the first register has this value.
-pub(super) fn equal(list: &mut Message, value: &[u8]) {
+pub(super) fn equal(list: &mut NetlinkMessage, value: &[u8]) {
     step(list, "cmp", |data| {
         data.attribute(1, &REGISTER_1.to_be_bytes());
         data.attribute(2, &0_u32.to_be_bytes());
@@ -356,14 +371,14 @@ pub(super) fn equal(list: &mut Message, value: &[u8]) {
 }
 
 /// Matches an ICMPv6 packet of this type.
-fn icmp6(list: &mut Message, kind: u8) {
+fn icmp6(list: &mut NetlinkMessage, kind: u8) {
     meta(list, META_PROTOCOL);
     equal(list, &[ICMP6]);
     payload(list, TRANSPORT, 0, 1, REGISTER_1);
     equal(list, &[kind]);
 }
 
-pub(super) fn number(list: &mut Message, value: u32, register: u32) {
+pub(super) fn number(list: &mut NetlinkMessage, value: u32, register: u32) {
     step(list, "immediate", |data| {
         data.attribute(1, &register.to_be_bytes());
         data.nested(2, |of| of.attribute(1, &value.to_ne_bytes()));
@@ -371,14 +386,14 @@ pub(super) fn number(list: &mut Message, value: u32, register: u32) {
 }
 
 /// Sends a copy to the address in the first register, through the interface in the second.
-pub(super) fn duplicate(list: &mut Message) {
+pub(super) fn duplicate(list: &mut NetlinkMessage) {
     step(list, "dup", |data| {
         data.attribute(1, &REGISTER_1.to_be_bytes());
         data.attribute(2, &REGISTER_2.to_be_bytes());
     });
 }
 
-pub(super) fn verdict(list: &mut Message, code: u32) {
+pub(super) fn verdict(list: &mut NetlinkMessage, code: u32) {
     step(list, "immediate", |data| {
         data.attribute(1, &VERDICT.to_be_bytes());
         data.nested(2, |of| {

@@ -1,6 +1,8 @@
 //! Lists and changes network interfaces.
 
-use super::message::{Attributes, Incoming, Message, flag, kind, number, text, u16_at, u32_at};
+use super::message::{
+    Attributes, Incoming, NetlinkMessage, flag, kind, number, text, u16_at, u32_at,
+};
 use super::{Kernel, KernelError};
 use rustix::io::Errno;
 
@@ -63,7 +65,7 @@ impl LinkFlags {
 
 /// A network interface.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Link {
+pub struct NetworkInterface {
     /// Index of the interface.
     pub index: u32,
     /// Name of the interface.
@@ -88,7 +90,7 @@ pub struct Link {
     pub mode: Option<u32>,
 }
 
-impl Link {
+impl NetworkInterface {
     /// Returns whether it is administratively up and can carry packets: keepalived's
     /// "up".
     pub fn usable(&self) -> bool {
@@ -96,14 +98,14 @@ impl Link {
     }
 
     /// Parses `RTM_NEWLINK` and `RTM_DELLINK`.
-    pub(super) fn read(message: &Incoming<'_>) -> Option<Link> {
+    pub(super) fn read(message: &Incoming<'_>) -> Option<NetworkInterface> {
         let body = message.body;
         if body.first().copied()? != 0 {
             // A message about a bridge port (AF_BRIDGE) does not describe the interface itself.
             return None;
         }
         let flags = LinkFlags(u32_at(body, 8)?);
-        let mut link = Link {
+        let mut link = NetworkInterface {
             index: u32_at(body, 4)?,
             name: String::new(),
             hardware: u16_at(body, 2)?,
@@ -185,33 +187,45 @@ pub(super) fn good_name(name: &str) -> Result<(), KernelError> {
 
 impl Kernel {
     /// Lists all interfaces.
-    pub fn links(&mut self) -> Result<Vec<Link>, KernelError> {
-        let mut ask = Message::new(kind::GET_LINK, flag::REQUEST | flag::DUMP, &body(0, 0, 0));
+    pub fn links(&mut self) -> Result<Vec<NetworkInterface>, KernelError> {
+        let mut ask =
+            NetlinkMessage::new(kind::GET_LINK, flag::REQUEST | flag::DUMP, &body(0, 0, 0));
         ask.u32(attribute::EXT_MASK, SKIP_STATISTICS);
-        let read = |m: &Incoming<'_>| (m.kind == kind::NEW_LINK).then(|| Link::read(m)).flatten();
+        let read = |m: &Incoming<'_>| {
+            (m.kind == kind::NEW_LINK)
+                .then(|| NetworkInterface::read(m))
+                .flatten()
+        };
         self.socket.dump("list interfaces", ask, read)
     }
 
     /// Returns the interface with this name, if there is one.
-    pub fn link(&mut self, name: &str) -> Result<Option<Link>, KernelError> {
+    pub fn link(&mut self, name: &str) -> Result<Option<NetworkInterface>, KernelError> {
         good_name(name)?;
-        let mut ask = Message::new(kind::GET_LINK, flag::REQUEST, &body(0, 0, 0));
+        let mut ask = NetlinkMessage::new(kind::GET_LINK, flag::REQUEST, &body(0, 0, 0));
         ask.string(attribute::NAME, name);
         self.ask_link(ask)
     }
 
     /// Returns the interface with this index, if there is one.
-    pub fn link_of(&mut self, index: u32) -> Result<Option<Link>, KernelError> {
-        self.ask_link(Message::new(
+    pub fn link_of(&mut self, index: u32) -> Result<Option<NetworkInterface>, KernelError> {
+        self.ask_link(NetlinkMessage::new(
             kind::GET_LINK,
             flag::REQUEST,
             &body(index, 0, 0),
         ))
     }
 
-    fn ask_link(&mut self, mut ask: Message) -> Result<Option<Link>, KernelError> {
+    fn ask_link(
+        &mut self,
+        mut ask: NetlinkMessage,
+    ) -> Result<Option<NetworkInterface>, KernelError> {
         ask.u32(attribute::EXT_MASK, SKIP_STATISTICS);
-        let read = |m: &Incoming<'_>| (m.kind == kind::NEW_LINK).then(|| Link::read(m)).flatten();
+        let read = |m: &Incoming<'_>| {
+            (m.kind == kind::NEW_LINK)
+                .then(|| NetworkInterface::read(m))
+                .flatten()
+        };
         match self.socket.get("look up an interface", ask, read) {
             Ok(link) => Ok(Some(link)),
             Err(KernelError::Refused {
@@ -231,13 +245,13 @@ impl Kernel {
     /// Sets an interface up or down.
     pub fn set_link_up(&mut self, index: u32, up: bool) -> Result<(), KernelError> {
         let body = body(index, u32::from(up), 1);
-        let ask = Message::new(kind::NEW_LINK, flag::REQUEST | flag::ACK, &body);
+        let ask = NetlinkMessage::new(kind::NEW_LINK, flag::REQUEST | flag::ACK, &body);
         self.socket.one("set an interface up or down", ask)
     }
 
     /// Removes an interface; one that is already gone is no error.
     pub fn delete_link(&mut self, index: u32) -> Result<super::Ack, KernelError> {
-        let ask = Message::new(
+        let ask = NetlinkMessage::new(
             kind::DELETE_LINK,
             flag::REQUEST | flag::ACK,
             &body(index, 0, 0),

@@ -63,20 +63,20 @@ pub(super) fn octets(address: IpAddr) -> Vec<u8> {
 
 /// A message that is being built.
 #[derive(Clone, Debug)]
-pub(super) struct Message {
+pub(super) struct NetlinkMessage {
     bytes: Vec<u8>,
 }
 
-impl Message {
+impl NetlinkMessage {
     /// Creates a message with its fixed body, whose length is a multiple of four bytes.
-    pub fn new(kind: u16, flags: u16, body: &[u8]) -> Message {
+    pub fn new(kind: u16, flags: u16, body: &[u8]) -> NetlinkMessage {
         let mut bytes = Vec::with_capacity(128);
         bytes.extend_from_slice(&[0; 4]);
         bytes.extend_from_slice(&kind.to_ne_bytes());
         bytes.extend_from_slice(&flags.to_ne_bytes());
         bytes.extend_from_slice(&[0; 8]);
         bytes.extend_from_slice(body);
-        Message { bytes }
+        NetlinkMessage { bytes }
     }
 
     pub fn attribute(&mut self, kind: u16, value: &[u8]) {
@@ -112,14 +112,14 @@ impl Message {
     }
 
     /// Adds an attribute that contains what `inside` writes.
-    pub fn nested(&mut self, kind: u16, inside: impl FnOnce(&mut Message)) {
+    pub fn nested(&mut self, kind: u16, inside: impl FnOnce(&mut NetlinkMessage)) {
         self.open(kind | NESTED, &[], inside);
     }
 
-    /// Adds a nested attribute like [`Message::nested`], with a fixed part before the attributes,
+    /// Adds a nested attribute like [`NetlinkMessage::nested`], with a fixed part before the attributes,
     /// and without the NLA_F_NESTED flag (as for the next hops of a route and old attributes of the
     /// kernel).
-    pub fn open(&mut self, kind: u16, fixed: &[u8], inside: impl FnOnce(&mut Message)) {
+    pub fn open(&mut self, kind: u16, fixed: &[u8], inside: impl FnOnce(&mut NetlinkMessage)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -129,7 +129,7 @@ impl Message {
     }
 
     /// Adds a structure that begins with its length, such as `struct rtnexthop`.
-    pub fn counted(&mut self, rest: &[u8], inside: impl FnOnce(&mut Message)) {
+    pub fn counted(&mut self, rest: &[u8], inside: impl FnOnce(&mut NetlinkMessage)) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 2]);
         self.bytes.extend_from_slice(rest);
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_message_is_read_as_it_was_written() {
-        let mut message = Message::new(kind::NEW_LINK, flag::REQUEST, &[7; 16]);
+        let mut message = NetlinkMessage::new(kind::NEW_LINK, flag::REQUEST, &[7; 16]);
         message.string(3, "eth0");
         message.nested(18, |m| m.u8(1, 9));
         message.u32(4, 1500);

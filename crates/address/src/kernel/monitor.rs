@@ -1,8 +1,8 @@
 //! Notifications of changes in the kernel's tables, including changes by other programs.
 
 use super::message::{Incoming, Messages, kind};
-use super::socket::Socket;
-use super::{AddressSeen, KernelError, Link, RouteSeen, RuleSeen};
+use super::socket::NetlinkSocket;
+use super::{AddressSeen, KernelError, NetworkInterface, RouteSeen, RuleSeen};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -24,11 +24,11 @@ const READ_AT_MOST: usize = 64;
 
 /// A change in the kernel's tables.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
+pub enum KernelChange {
     /// An interface appeared or changed, possibly in a property that this crate ignores.
-    Link(Link),
+    Link(NetworkInterface),
     /// An interface was deleted.
-    LinkGone(Link),
+    LinkGone(NetworkInterface),
     /// An address was added or changed, which includes each renewal.
     AddressAdded(AddressSeen),
     /// An address was removed by a program, or its lifetime ended.
@@ -36,7 +36,7 @@ pub enum Change {
     /// Another machine has this address (IPv6): the kernel does not use it here.
     AddressDuplicate(AddressSeen),
     /// A route was removed. The kernel sends no notification about IPv4 routes that vanish because
-    /// their interface goes down: after [`Change::Link`] they must be looked up.
+    /// their interface goes down: after [`KernelChange::Link`] they must be looked up.
     RouteRemoved(RouteSeen),
     /// A rule was removed.
     RuleRemoved(RuleSeen),
@@ -48,15 +48,15 @@ pub enum Change {
 /// [`Monitor::next_change`] until there are none.
 #[derive(Debug)]
 pub struct Monitor {
-    socket: Socket,
-    ready: VecDeque<Change>,
+    socket: NetlinkSocket,
+    ready: VecDeque<KernelChange>,
 }
 
 impl Monitor {
     /// Subscribes to links and addresses, and with `routes` to routes and rules. A router with a
     /// full routing table need not receive the latter.
     pub fn open(routes: bool) -> Result<Monitor, KernelError> {
-        let socket = Socket::open(None)?;
+        let socket = NetlinkSocket::open(None)?;
         for group in [group::LINK, group::ADDRESS, group::IPV6_ADDRESS] {
             socket.join(group)?;
         }
@@ -78,7 +78,7 @@ impl Monitor {
 
     /// Returns the next change. None: there is none yet, or there were many that are ignored; the
     /// socket is then still readable.
-    pub fn next_change(&mut self) -> Option<Change> {
+    pub fn next_change(&mut self) -> Option<KernelChange> {
         for _ in 0..READ_AT_MOST {
             if let Some(change) = self.ready.pop_front() {
                 return Some(change);
@@ -89,7 +89,7 @@ impl Monitor {
                     self.ready.extend(changes);
                 }
                 Ok(None) => return None,
-                Err(Errno::NOBUFS) => return Some(Change::Overrun),
+                Err(Errno::NOBUFS) => return Some(KernelChange::Overrun),
                 // No other error can occur on such a socket; if one does, it must not cause a busy
                 // loop.
                 Err(_) => return None,
@@ -105,28 +105,28 @@ impl AsFd for Monitor {
     }
 }
 
-fn change(message: &Incoming<'_>) -> Option<Change> {
+fn change(message: &Incoming<'_>) -> Option<KernelChange> {
     match message.kind {
-        kind::NEW_LINK => Link::read(message).map(Change::Link),
-        kind::DELETE_LINK => Link::read(message).map(Change::LinkGone),
+        kind::NEW_LINK => NetworkInterface::read(message).map(KernelChange::Link),
+        kind::DELETE_LINK => NetworkInterface::read(message).map(KernelChange::LinkGone),
         kind::NEW_ADDRESS => AddressSeen::read(message).map(|seen| {
             if seen.flags.duplicate() {
-                Change::AddressDuplicate(seen)
+                KernelChange::AddressDuplicate(seen)
             } else {
-                Change::AddressAdded(seen)
+                KernelChange::AddressAdded(seen)
             }
         }),
-        kind::DELETE_ADDRESS => AddressSeen::read(message).map(Change::AddressRemoved),
-        kind::DELETE_ROUTE => RouteSeen::read(message).map(Change::RouteRemoved),
-        kind::DELETE_RULE => RuleSeen::read(message).map(Change::RuleRemoved),
-        kind::OVERRUN => Some(Change::Overrun),
+        kind::DELETE_ADDRESS => AddressSeen::read(message).map(KernelChange::AddressRemoved),
+        kind::DELETE_ROUTE => RouteSeen::read(message).map(KernelChange::RouteRemoved),
+        kind::DELETE_RULE => RuleSeen::read(message).map(KernelChange::RuleRemoved),
+        kind::OVERRUN => Some(KernelChange::Overrun),
         _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::Message;
+    use super::super::message::NetlinkMessage;
     use super::*;
     use proptest::prelude::*;
 
@@ -136,7 +136,7 @@ mod tests {
             kind in 14_u16..36,
             body in prop::collection::vec(prop_oneof![0..20_u8, any::<u8>()], 0..120),
         ) {
-            let mut message = Message::new(kind, 0, &body);
+            let mut message = NetlinkMessage::new(kind, 0, &body);
             for message in Messages(message.finish(1)) {
                 let _ = change(&message);
             }

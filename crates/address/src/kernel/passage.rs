@@ -24,8 +24,8 @@ use super::firewall::{
     NEW_TABLE, REGISTER_1, REGISTER_2, TRANSPORT, ask, boundary, chain, duplicate, equal, meta,
     number, payload, rule, step, verdict,
 };
-use super::message::{INET, INET6, Message, flag, octets};
-use super::socket::Socket;
+use super::message::{INET, INET6, NetlinkMessage, flag, octets};
+use super::socket::NetlinkSocket;
 use rustix::io::Errno;
 use rustix::net::netlink;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -171,7 +171,7 @@ impl Passage {
     }
 
     fn make(&self) -> Result<(), KernelError> {
-        let mut socket = Socket::open(Some(netlink::NETFILTER))?;
+        let mut socket = NetlinkSocket::open(Some(netlink::NETFILTER))?;
         let request = "create the hand-over table";
         commit(&mut socket, request, self.at_once())?;
         if !self.keeps_own {
@@ -192,7 +192,7 @@ impl Passage {
 
     /// Returns the messages of the first transaction: all of them, unless local connections must be
     /// added before the last rules.
-    fn at_once(&self) -> Vec<Message> {
+    fn at_once(&self) -> Vec<NetlinkMessage> {
         let mut all = Vec::new();
         for family in [ARP, INET, INET6] {
             if !self.has(family) {
@@ -231,14 +231,14 @@ impl Passage {
     }
 
     /// Removes the table in all families.
-    pub fn undo(&self) -> Result<(), KernelError> {
+    pub fn remove_tables(&self) -> Result<(), KernelError> {
         if self.quiet.is_empty() && self.passes.is_empty() && self.offered.is_empty() {
             return Passage::remove(&self.table).map(|_| ());
         }
         let families = [ARP, INET, INET6].into_iter();
         let made = families.filter(|family| self.has(*family));
         let all = made.map(|family| self.table(DELETE_TABLE, family));
-        let mut socket = Socket::open(Some(netlink::NETFILTER))?;
+        let mut socket = NetlinkSocket::open(Some(netlink::NETFILTER))?;
         match commit(&mut socket, "remove the hand-over table", all.collect()) {
             // Another program removed at least one of the tables already.
             Err(error) if error.is(Errno::NOENT) => Passage::remove(&self.table).map(|_| ()),
@@ -250,7 +250,7 @@ impl Passage {
     /// one.
     pub fn remove(table: &str) -> Result<bool, KernelError> {
         // A kernel without nftables has no tables.
-        let Ok(mut socket) = Socket::open(Some(netlink::NETFILTER)) else {
+        let Ok(mut socket) = NetlinkSocket::open(Some(netlink::NETFILTER)) else {
             return Ok(false);
         };
         let own = Passage {
@@ -273,7 +273,7 @@ impl Passage {
 
     /// Tests whether the kernel supports everything that the tables need, and makes it load the
     /// modules. No table is created, because a killed process would leave it behind.
-    pub fn can() -> Result<(), KernelError> {
+    pub fn probe_kernel_support() -> Result<(), KernelError> {
         let pair = |ours: IpAddr, theirs: IpAddr| {
             let quiet = Quiet {
                 address: ours,
@@ -298,7 +298,7 @@ impl Passage {
         };
         let mut whole = vec![boundary(BATCH_BEGIN)];
         whole.extend(all.at_once());
-        let mut socket = Socket::open(Some(netlink::NETFILTER))?;
+        let mut socket = NetlinkSocket::open(Some(netlink::NETFILTER))?;
         socket.trial("try the hand-over table", &mut whole)?;
         for family in [INET, INET6] {
             all.own_connections(family)?;
@@ -320,7 +320,7 @@ impl Passage {
         self.offered.iter().filter(fits)
     }
 
-    fn no_resets_of_offered(&self, family: u8) -> Vec<Message> {
+    fn no_resets_of_offered(&self, family: u8) -> Vec<NetlinkMessage> {
         let offered = self.offered_of(family);
         offered.map(|one| self.no_reset(family, *one)).collect()
     }
@@ -330,7 +330,7 @@ impl Passage {
         self.passes.iter().filter(here)
     }
 
-    fn silence(&self, family: u8) -> Vec<Message> {
+    fn silence(&self, family: u8) -> Vec<NetlinkMessage> {
         let quiet = self.quiet.iter();
         let silence = |one: &Quiet| match (family, one.address.is_ipv6()) {
             (ARP, false) => self.quiet_arp(one),
@@ -342,7 +342,7 @@ impl Passage {
     }
 
     /// Returns the set of local connections, and the rules with which the kernel adds to it.
-    fn remembering(&self, family: u8) -> Vec<Message> {
+    fn remembering(&self, family: u8) -> Vec<NetlinkMessage> {
         if self.passes_of(family).next().is_none() {
             return Vec::new();
         }
@@ -352,12 +352,12 @@ impl Passage {
         all
     }
 
-    fn passing(&self, family: u8) -> Vec<Message> {
+    fn passing(&self, family: u8) -> Vec<NetlinkMessage> {
         let passes = self.passes_of(family);
         passes.map(|of| self.pass(family, of)).collect()
     }
 
-    fn table(&self, kind: u16, family: u8) -> Message {
+    fn table(&self, kind: u16, family: u8) -> NetlinkMessage {
         let create = match kind {
             NEW_TABLE => flag::CREATE | flag::EXCLUSIVE,
             _ => 0,
@@ -368,7 +368,7 @@ impl Passage {
     }
 
     /// Drops ARP requests for the address, and rewrites the source of this machine's own requests.
-    fn quiet_arp(&self, of: &Quiet) -> Vec<Message> {
+    fn quiet_arp(&self, of: &Quiet) -> Vec<NetlinkMessage> {
         let address = octets(of.address);
         let asked = rule(&self.table, ARP, "in", |list| {
             field(list, NETWORK, ARP_OPERATION, &ARP_ASKS);
@@ -391,7 +391,7 @@ impl Passage {
         vec![asked, answers, asks]
     }
 
-    fn quiet_ipv6(&self, of: &Quiet) -> Vec<Message> {
+    fn quiet_ipv6(&self, of: &Quiet) -> Vec<NetlinkMessage> {
         let address = octets(of.address);
         let target = |chain, kind| {
             rule(&self.table, INET6, chain, |list| {
@@ -418,7 +418,7 @@ impl Passage {
 
     /// Drops the kernel's reset for a segment of an unknown connection. That reset has no ACK,
     /// unlike the reset of a known connection (RFC 9293, section 3.10.7.1).
-    fn no_reset(&self, family: u8, source: IpAddr) -> Message {
+    fn no_reset(&self, family: u8, source: IpAddr) -> NetlinkMessage {
         let (at, address) = (source_place(family), octets(source));
         rule(&self.table, family, "out", |list| {
             field(list, NETWORK, at, &address);
@@ -429,7 +429,7 @@ impl Passage {
         })
     }
 
-    fn set(&self, family: u8) -> Message {
+    fn set(&self, family: u8) -> NetlinkMessage {
         let address = if family == INET6 {
             TYPE_IPV6
         } else {
@@ -449,7 +449,7 @@ impl Passage {
         message
     }
 
-    fn elements(&self, family: u8, connections: &[Connection]) -> Message {
+    fn elements(&self, family: u8, connections: &[Connection]) -> NetlinkMessage {
         let mut message = ask(NEW_ELEMENTS, family, flag::CREATE);
         message.string(1, &self.table);
         message.string(2, OWN);
@@ -470,7 +470,7 @@ impl Passage {
     }
 
     /// Adds a connection that starts here to the set of local connections.
-    fn remember(&self, family: u8, of: &Passes) -> Message {
+    fn remember(&self, family: u8, of: &Passes) -> NetlinkMessage {
         rule(&self.table, family, "pass", |list| {
             segment_to(list, family, of.address);
             masked(list, &[SYN]);
@@ -488,7 +488,7 @@ impl Passage {
 
     /// Forwards a segment that neither starts a connection nor belongs to a local one. It belongs
     /// to a connection that started at the old owner, whose responses go out directly from there.
-    fn pass(&self, family: u8, of: &Passes) -> Message {
+    fn pass(&self, family: u8, of: &Passes) -> NetlinkMessage {
         rule(&self.table, family, "pass", |list| {
             segment_to(list, family, of.address);
             masked(list, &[SYN]);
@@ -515,9 +515,9 @@ fn begin_of(instance: &str) -> String {
 
 /// Sends a transaction: either all of it takes effect or nothing.
 fn commit(
-    socket: &mut Socket,
+    socket: &mut NetlinkSocket,
     request: &'static str,
-    all: Vec<Message>,
+    all: Vec<NetlinkMessage>,
 ) -> Result<(), KernelError> {
     if all.is_empty() {
         return Ok(());
@@ -539,7 +539,7 @@ fn port_word(port: u16) -> Vec<u8> {
 }
 
 /// Matches a TCP segment to an address, and loads its flags into the first register.
-fn segment_to(list: &mut Message, family: u8, address: IpAddr) {
+fn segment_to(list: &mut NetlinkMessage, family: u8, address: IpAddr) {
     let at = if family == INET6 {
         IPV6_DESTINATION
     } else {
@@ -550,7 +550,7 @@ fn segment_to(list: &mut Message, family: u8, address: IpAddr) {
 }
 
 /// Matches a TCP segment, and loads its flags into the first register.
-fn flags(list: &mut Message) {
+fn flags(list: &mut NetlinkMessage) {
     meta(list, META_PROTOCOL);
     equal(list, &[TCP]);
     payload(list, TRANSPORT, TCP_FLAGS, 1, REGISTER_1);
@@ -566,7 +566,7 @@ fn source_place(family: u8) -> u32 {
 }
 
 /// Loads both addresses and both ports into the registers, from the first one on.
-fn connection_key(list: &mut Message, family: u8) {
+fn connection_key(list: &mut NetlinkMessage, family: u8) {
     let at = source_place(family);
     let addresses = 2 * address_length(family);
     let length = usize::try_from(addresses).unwrap_or(0);
@@ -596,20 +596,20 @@ fn chains(family: u8) -> &'static [(&'static str, u32, i32)] {
 }
 
 /// Matches these bytes at an offset of the packet.
-fn field(list: &mut Message, base: u32, offset: u32, value: &[u8]) {
+fn field(list: &mut NetlinkMessage, base: u32, offset: u32, value: &[u8]) {
     payload(list, base, offset, value.len(), REGISTER_1);
     equal(list, value);
 }
 
 /// Matches a neighbour discovery message of this type.
-fn discovery(list: &mut Message, kind: u8) {
+fn discovery(list: &mut NetlinkMessage, kind: u8) {
     meta(list, META_PROTOCOL);
     equal(list, &[ICMP6]);
     field(list, TRANSPORT, 0, &[kind]);
 }
 
 /// Masks the first register with these bits.
-fn masked(list: &mut Message, mask: &[u8]) {
+fn masked(list: &mut NetlinkMessage, mask: &[u8]) {
     let length = u32::try_from(mask.len()).unwrap_or(0);
     step(list, "bitwise", |data| {
         data.attribute(1, &REGISTER_1.to_be_bytes());
@@ -621,7 +621,7 @@ fn masked(list: &mut Message, mask: &[u8]) {
 }
 
 /// Loads bytes into the first register.
-fn load(list: &mut Message, value: &[u8]) {
+fn load(list: &mut NetlinkMessage, value: &[u8]) {
     step(list, "immediate", |data| {
         data.attribute(1, &REGISTER_1.to_be_bytes());
         data.nested(2, |of| of.attribute(1, value));
@@ -629,7 +629,7 @@ fn load(list: &mut Message, value: &[u8]) {
 }
 
 /// Writes bytes into the network header of the packet.
-fn write(list: &mut Message, offset: u32, value: &[u8], checksum: u32) {
+fn write(list: &mut NetlinkMessage, offset: u32, value: &[u8], checksum: u32) {
     load(list, value);
     let length = u32::try_from(value.len()).unwrap_or(0);
     step(list, "payload", |data| {

@@ -1,7 +1,8 @@
 //! Adds, removes and lists routes.
 
 use super::message::{
-    Attributes, INET, INET6, Incoming, Message, family, flag, ip, kind, number, octets, u32_at,
+    Attributes, INET, INET6, Incoming, NetlinkMessage, family, flag, ip, kind, number, octets,
+    u32_at,
 };
 use super::{Ack, Kernel, KernelError, MADE_BY};
 use crate::config::{NextHop, Route, RouteKind};
@@ -100,7 +101,7 @@ struct ResolvedHop<'a> {
 }
 
 impl ResolvedHop<'_> {
-    fn write(&self, message: &mut Message, ipv6: bool) {
+    fn write(&self, message: &mut NetlinkMessage, ipv6: bool) {
         match self.hop.via {
             Some(via) if via.is_ipv6() == ipv6 => message.address(attribute::GATEWAY, via),
             Some(via) => {
@@ -120,7 +121,7 @@ impl ResolvedHop<'_> {
     }
 }
 
-fn message(route: &Route, ways: &[ResolvedHop<'_>], kind: u16, flags: u16) -> Message {
+fn message(route: &Route, ways: &[ResolvedHop<'_>], kind: u16, flags: u16) -> NetlinkMessage {
     let table = table(route);
     let deleted = kind == kind::DELETE_ROUTE;
     let length = |net: Option<(IpAddr, u8)>| net.map_or(0, |(_, prefix)| prefix);
@@ -136,7 +137,7 @@ fn message(route: &Route, ways: &[ResolvedHop<'_>], kind: u16, flags: u16) -> Me
     if let [way] = ways {
         body[8..].copy_from_slice(&u32::from(way.flags()).to_ne_bytes());
     }
-    let mut message = Message::new(kind, flag::REQUEST | flag::ACK | flags, &body);
+    let mut message = NetlinkMessage::new(kind, flag::REQUEST | flag::ACK | flags, &body);
     if let Some((to, _)) = route.destination {
         message.address(attribute::DESTINATION, to);
     }
@@ -160,7 +161,7 @@ fn message(route: &Route, ways: &[ResolvedHop<'_>], kind: u16, flags: u16) -> Me
     message
 }
 
-fn write_metrics(message: &mut Message, route: &Route) {
+fn write_metrics(message: &mut NetlinkMessage, route: &Route) {
     if route.metrics.is_empty() && route.congestion.is_none() {
         return;
     }
@@ -181,7 +182,7 @@ fn write_metrics(message: &mut Message, route: &Route) {
     });
 }
 
-fn write_ways(message: &mut Message, ways: &[ResolvedHop<'_>], ipv6: bool) {
+fn write_ways(message: &mut NetlinkMessage, ways: &[ResolvedHop<'_>], ipv6: bool) {
     if let [way] = ways {
         way.write(message, ipv6);
         if let Some(index) = way.interface {
@@ -421,7 +422,7 @@ impl Kernel {
         route: &Route,
         kind: u16,
         flags: u16,
-    ) -> Result<Message, KernelError> {
+    ) -> Result<NetlinkMessage, KernelError> {
         let families = [
             route.destination.map(|d| d.0),
             route.from.map(|f| f.0),
@@ -455,7 +456,7 @@ impl Kernel {
     pub(super) fn send_those_made(
         &mut self,
         request: &'static str,
-        asks: Vec<Result<Message, KernelError>>,
+        asks: Vec<Result<NetlinkMessage, KernelError>>,
     ) -> Vec<Result<(), KernelError>> {
         let mut made = Vec::with_capacity(asks.len());
         let mut results = Vec::with_capacity(asks.len());

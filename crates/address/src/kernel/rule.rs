@@ -1,6 +1,6 @@
 //! Routing rules, which select the table for the route of a packet.
 
-use super::message::{INET, INET6, Incoming, Message, flag, ip, kind, number, text, u32_at};
+use super::message::{INET, INET6, Incoming, NetlinkMessage, flag, ip, kind, number, text, u32_at};
 use super::{Ack, Kernel, KernelError, MADE_BY};
 use crate::config::{Rule, RuleAction};
 use rustix::io::Errno;
@@ -51,7 +51,7 @@ fn pair<const N: usize>(a: [u8; N], b: [u8; N]) -> Vec<u8> {
     [a, b].concat()
 }
 
-fn message(rule: &Rule, kind: u16, flags: u16) -> Message {
+fn message(rule: &Rule, kind: u16, flags: u16) -> NetlinkMessage {
     let (number, table) = action(rule.action);
     let length = |net: Option<(IpAddr, u8)>| net.map_or(0, |(_, prefix)| prefix);
     let mut body = [0; BODY];
@@ -63,7 +63,7 @@ fn message(rule: &Rule, kind: u16, flags: u16) -> Message {
     body[7] = number;
     let inverted = if rule.invert { INVERT } else { 0 };
     body[8..].copy_from_slice(&inverted.to_ne_bytes());
-    let mut message = Message::new(kind, flag::REQUEST | flag::ACK | flags, &body);
+    let mut message = NetlinkMessage::new(kind, flag::REQUEST | flag::ACK | flags, &body);
     if let Some((to, _)) = rule.to.filter(|(_, prefix)| *prefix > 0) {
         message.address(attribute::TO, to);
     }
@@ -110,7 +110,7 @@ fn message(rule: &Rule, kind: u16, flags: u16) -> Message {
 }
 
 /// Writes the packet selectors of a rule.
-fn write_packets(message: &mut Message, rule: &Rule) {
+fn write_packets(message: &mut NetlinkMessage, rule: &Rule) {
     if let Some(protocol) = rule.protocol {
         message.u8(attribute::PROTOCOL, protocol);
     }
@@ -264,7 +264,7 @@ impl Kernel {
     }
 }
 
-fn checked(rule: &Rule, kind: u16, flags: u16) -> Result<Message, KernelError> {
+fn checked(rule: &Rule, kind: u16, flags: u16) -> Result<NetlinkMessage, KernelError> {
     let families = [rule.from.map(|f| f.0), rule.to.map(|t| t.0)];
     if families
         .into_iter()

@@ -2,7 +2,7 @@
 
 use super::KernelError;
 use super::message::{
-    Attributes, HEADER, INET, INET6, Incoming, Message, Messages, flag, kind, text, u32_at,
+    Attributes, HEADER, INET, INET6, Incoming, Messages, NetlinkMessage, flag, kind, text, u32_at,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -45,15 +45,15 @@ const NETLINK_GET_STRICT_CHK: i32 = 12;
 const ACK_WORDS: u16 = 1;
 
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct NetlinkSocket {
     fd: OwnedFd,
     sequence: u32,
     buffer: Vec<u8>,
 }
 
-impl Socket {
+impl NetlinkSocket {
     /// Opens a socket of a netlink protocol; None: rtnetlink.
-    pub fn open(protocol: Option<rustix::net::Protocol>) -> Result<Socket, KernelError> {
+    pub fn open(protocol: Option<rustix::net::Protocol>) -> Result<NetlinkSocket, KernelError> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?;
         rustix::net::bind(&fd, &netlink::SocketAddrNetlink::new(0, 0))?;
@@ -61,7 +61,7 @@ impl Socket {
         if sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&fd, RECEIVE_BUFFER)?;
         }
-        let socket = Socket {
+        let socket = NetlinkSocket {
             fd,
             sequence: 0,
             buffer: vec![0; READ_BYTES],
@@ -104,7 +104,7 @@ impl Socket {
     pub fn batch(
         &mut self,
         request: &'static str,
-        messages: &mut [Message],
+        messages: &mut [NetlinkMessage],
     ) -> Vec<Result<(), KernelError>> {
         let mut results = Vec::with_capacity(messages.len());
         for some in messages.chunks_mut(BATCH_MESSAGES) {
@@ -114,7 +114,11 @@ impl Socket {
     }
 
     /// Sends one request and waits for its response.
-    pub fn one(&mut self, request: &'static str, message: Message) -> Result<(), KernelError> {
+    pub fn one(
+        &mut self,
+        request: &'static str,
+        message: NetlinkMessage,
+    ) -> Result<(), KernelError> {
         let lost = KernelError::NoAnswer {
             request,
             waited: Duration::ZERO,
@@ -127,7 +131,7 @@ impl Socket {
     fn chunk(
         &mut self,
         request: &'static str,
-        messages: &mut [Message],
+        messages: &mut [NetlinkMessage],
     ) -> Vec<Result<(), KernelError>> {
         let first = self.sequence.wrapping_add(1);
         let mut bytes = Vec::new();
@@ -175,7 +179,7 @@ impl Socket {
     pub fn transaction(
         &mut self,
         request: &'static str,
-        messages: &mut [Message],
+        messages: &mut [NetlinkMessage],
     ) -> Result<(), KernelError> {
         let last = messages.len().saturating_sub(2);
         self.send_whole(request, messages, last)
@@ -186,7 +190,7 @@ impl Socket {
     pub fn trial(
         &mut self,
         request: &'static str,
-        messages: &mut [Message],
+        messages: &mut [NetlinkMessage],
     ) -> Result<(), KernelError> {
         let last = messages.len().saturating_sub(1);
         self.send_whole(request, messages, last)
@@ -196,7 +200,7 @@ impl Socket {
     fn send_whole(
         &mut self,
         request: &'static str,
-        messages: &mut [Message],
+        messages: &mut [NetlinkMessage],
         last: usize,
     ) -> Result<(), KernelError> {
         let began = Instant::now();
@@ -239,7 +243,7 @@ impl Socket {
     pub fn dump<T>(
         &mut self,
         request: &'static str,
-        mut message: Message,
+        mut message: NetlinkMessage,
         each: impl Fn(&Incoming<'_>) -> Option<T>,
     ) -> Result<Vec<T>, KernelError> {
         for _ in 0..LISTED_AT_MOST {
@@ -268,7 +272,7 @@ impl Socket {
             if let Some(first) = body.first_mut() {
                 *first = family;
             }
-            let ask = Message::new(get, flag::REQUEST | flag::DUMP, &body);
+            let ask = NetlinkMessage::new(get, flag::REQUEST | flag::DUMP, &body);
             let each = |m: &Incoming<'_>| (m.kind == new).then(|| read(m)).flatten();
             match self.dump(request, ask, each) {
                 Ok(some) => all.extend(some),
@@ -327,7 +331,7 @@ impl Socket {
     pub fn get<T>(
         &mut self,
         request: &'static str,
-        mut message: Message,
+        mut message: NetlinkMessage,
         each: impl Fn(&Incoming<'_>) -> Option<T>,
     ) -> Result<T, KernelError> {
         self.sequence = self.sequence.wrapping_add(1);
@@ -406,7 +410,7 @@ impl Socket {
     }
 }
 
-impl AsFd for Socket {
+impl AsFd for NetlinkSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }

@@ -3,9 +3,9 @@
 //! interfaces apart.
 
 use super::link::{attribute, body, good_name};
-use super::message::{Message, flag, kind};
+use super::message::{NetlinkMessage, flag, kind};
 use super::sysctl::{self, Saved};
-use super::{Kernel, KernelError, Link};
+use super::{Kernel, KernelError, NetworkInterface};
 use rustix::io::Errno;
 
 /// Attribute `IFLA_INET6_ADDR_GEN_MODE` inside `IFLA_AF_SPEC`.
@@ -83,7 +83,7 @@ impl VmacSpec {
     }
 
     /// Returns whether an interface matches in type, mode, MAC and parent.
-    fn is(&self, link: &Link) -> bool {
+    fn is(&self, link: &NetworkInterface) -> bool {
         let same = match self.kind {
             VmacKind::Macvlan { mac } => {
                 link.kind == "macvlan"
@@ -98,9 +98,9 @@ impl VmacSpec {
         same && link.parent == Some(self.base)
     }
 
-    fn message(&self) -> Message {
+    fn message(&self) -> NetlinkMessage {
         let how = flag::REQUEST | flag::ACK | flag::CREATE | flag::EXCLUSIVE;
-        let mut message = Message::new(kind::NEW_LINK, how, &body(0, 0, 0));
+        let mut message = NetlinkMessage::new(kind::NEW_LINK, how, &body(0, 0, 0));
         message.string(attribute::NAME, &self.name);
         message.u32(attribute::LINK, self.base);
         if let VmacKind::Macvlan { mac } = self.kind {
@@ -127,7 +127,7 @@ impl VmacSpec {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Vmac {
     /// The interface, which is up.
-    pub link: Link,
+    pub link: NetworkInterface,
     /// The interface existed already: a previous role left it behind.
     pub found: bool,
 }
@@ -228,11 +228,11 @@ impl Kernel {
     }
 
     /// Applies the same settings as keepalived, and sets the interface up.
-    fn prepare(&mut self, spec: &VmacSpec, link: &Link) -> Result<(), KernelError> {
+    fn prepare(&mut self, spec: &VmacSpec, link: &NetworkInterface) -> Result<(), KernelError> {
         self.generate_no_address(link.index);
         if let Some(vrf) = spec.vrf.filter(|vrf| link.master != Some(*vrf)) {
             let how = flag::REQUEST | flag::ACK;
-            let mut message = Message::new(kind::NEW_LINK, how, &body(link.index, 0, 0));
+            let mut message = NetlinkMessage::new(kind::NEW_LINK, how, &body(link.index, 0, 0));
             message.u32(attribute::MASTER, vrf);
             self.socket.one("put an interface into a VRF", message)?;
         }
@@ -264,7 +264,7 @@ impl Kernel {
     /// while another machine is master. A kernel without IPv6 refuses, and does not need it.
     fn generate_no_address(&mut self, index: u32) {
         let how = flag::REQUEST | flag::ACK;
-        let mut message = Message::new(kind::NEW_LINK, how, &body(index, 0, 0));
+        let mut message = NetlinkMessage::new(kind::NEW_LINK, how, &body(index, 0, 0));
         message.nested(attribute::AF_SPEC, |families| {
             families.nested(u16::from(super::message::INET6), |inet6| {
                 inet6.u8(ADDRESS_GENERATION, GENERATE_NONE);

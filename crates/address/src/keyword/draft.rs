@@ -1,9 +1,9 @@
 //! The parsed sections, before the node of this machine is known.
 
 use super::instance::options;
-use super::{Host, codes};
+use super::{TargetHost, codes};
 use crate::config::{NotifyScripts, Options, Script};
-use configuration::outside::Question;
+use configuration::outside::SystemQuery;
 use language::arguments::Built;
 use language::{Diagnostic, Span};
 use std::net::IpAddr;
@@ -11,19 +11,19 @@ use std::time::Duration;
 
 /// A value with its position in the file.
 #[derive(Clone, Debug)]
-pub(super) struct Written<T> {
+pub(super) struct Spanned<T> {
     pub(super) value: T,
     pub(super) span: Span,
 }
 
 /// A `node` section.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct NodeDraft {
     /// Name of the node; None: the host name of the machine.
     pub(super) name: Option<String>,
     pub(super) span: Span,
-    pub(super) addresses: Vec<Written<IpAddr>>,
-    pub(super) host_name: Option<Written<String>>,
+    pub(super) addresses: Vec<Spanned<IpAddr>>,
+    pub(super) host_name: Option<Spanned<String>>,
 }
 
 /// An address as written in the file.
@@ -37,14 +37,14 @@ pub(super) struct Address {
 /// A line `interface`.
 #[derive(Debug)]
 pub(super) struct Interface {
-    pub(super) name: Written<String>,
+    pub(super) name: Spanned<String>,
     /// Nodes in `on`; empty: all nodes.
-    pub(super) nodes: Vec<Written<String>>,
+    pub(super) nodes: Vec<Spanned<String>>,
 }
 
 /// Transport of adverts.
 #[derive(Debug)]
-pub(super) enum Transport {
+pub(super) enum TransportDraft {
     /// `multicast`, with an optional group.
     Multicast(Option<IpAddr>),
     /// `unicast`
@@ -60,9 +60,9 @@ pub(super) struct Programs {
     /// Command lines of an accepted version that are not run.
     pub(super) left_out: Vec<Vec<String>>,
     /// Command lines of `notify` and `track script`.
-    pub(super) commands: Vec<Written<Vec<String>>>,
+    pub(super) commands: Vec<Spanned<Vec<String>>>,
     /// `script-user`: a user, and an optional group.
-    pub(super) user: Option<Written<(String, Option<String>)>>,
+    pub(super) user: Option<Spanned<(String, Option<String>)>>,
 }
 
 /// A `virtual-ip` section.
@@ -74,14 +74,14 @@ pub(super) struct VirtualIp {
     /// A line names addresses, even if they are refused.
     pub(super) address_line: bool,
     pub(super) interfaces: Vec<Interface>,
-    pub(super) prefer: Vec<Written<String>>,
-    pub(super) failover: Option<Written<Duration>>,
+    pub(super) prefer: Vec<Spanned<String>>,
+    pub(super) failover: Option<Spanned<Duration>>,
     pub(super) options: Options,
-    pub(super) vrid: Option<Written<u8>>,
-    pub(super) transport: Option<Written<Transport>>,
+    pub(super) vrid: Option<Spanned<u8>>,
+    pub(super) transport: Option<Spanned<TransportDraft>>,
     pub(super) virtual_mac: bool,
-    pub(super) tracked_interfaces: Vec<Written<String>>,
-    pub(super) backends: Vec<Written<String>>,
+    pub(super) tracked_interfaces: Vec<Spanned<String>>,
+    pub(super) backends: Vec<Spanned<String>>,
     pub(super) programs: Programs,
     /// Keywords that may be given only once, with their positions.
     once: Vec<(&'static str, Span)>,
@@ -103,7 +103,7 @@ impl VirtualIp {
             let told = format!("{what} may appear only once in a section");
             return Err(Diagnostic::error(&codes::TWICE, span, told)
                 .label("a second one")
-                .also(*first, "first given here")
+                .with_label(*first, "first given here")
                 .help("remove one of the two"));
         }
         self.once.push((what, span));
@@ -113,37 +113,37 @@ impl VirtualIp {
 
 /// Everything that has been read so far.
 #[derive(Debug)]
-pub(super) struct Draft {
-    pub(super) host: Host,
+pub(super) struct AddressConfigDraft {
+    pub(super) host: TargetHost,
     /// Keyword of the first section, with its position.
     pub(super) begun: Option<(String, Span)>,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<NodeDraft>,
     pub(super) virtual_ips: Vec<VirtualIp>,
-    pub(super) told: Vec<Diagnostic>,
+    pub(super) diagnostics: Vec<Diagnostic>,
     /// Problems of this machine with an accepted version.
-    pub(super) lacks: Vec<Question>,
+    pub(super) lacks: Vec<SystemQuery>,
 }
 
-impl Draft {
-    pub(super) fn new(host: Host) -> Self {
-        Draft {
+impl AddressConfigDraft {
+    pub(super) fn new(host: TargetHost) -> Self {
+        AddressConfigDraft {
             host,
             begun: None,
             nodes: Vec::new(),
             virtual_ips: Vec::new(),
-            told: Vec::new(),
+            diagnostics: Vec::new(),
             lacks: Vec::new(),
         }
     }
 
     /// Records a command line without which the accepted version runs.
-    pub(super) fn leave_out(&mut self, words: &[String], lack: Question) {
+    pub(super) fn leave_out(&mut self, words: &[String], lack: SystemQuery) {
         self.lacks.push(lack);
         self.virtual_ip().programs.left_out.push(words.to_vec());
     }
 
-    pub(super) fn tell(&mut self, told: Diagnostic) {
-        self.told.push(told);
+    pub(super) fn add_diagnostic(&mut self, told: Diagnostic) {
+        self.diagnostics.push(told);
     }
 
     /// Returns the section that is being read, which its first line has added.
@@ -155,8 +155,8 @@ impl Draft {
         &mut self.virtual_ips[last]
     }
 
-    /// Returns the node section that is being read, as [`Draft::virtual_ip`].
-    pub(super) fn node(&mut self) -> Option<&mut Node> {
+    /// Returns the node section that is being read, as [`AddressConfigDraft::virtual_ip`].
+    pub(super) fn node(&mut self) -> Option<&mut NodeDraft> {
         self.nodes.last_mut()
     }
 }

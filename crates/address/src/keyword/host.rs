@@ -1,12 +1,12 @@
 //! Facts about the machine that the sections depend on.
 
 use configuration::outside::Interface;
-use language::value::{Network, V4Network, V6Network};
+use language::value::{AddressNetwork, V4Network, V6Network};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The machine that a configuration is built for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Host {
+pub struct TargetHost {
     /// Host name; None if the file is only inspected, possibly for other machines. Then the
     /// configuration is built for the first node, and errors that depend on the machine are not
     /// reported.
@@ -19,9 +19,9 @@ pub struct Host {
 }
 
 /// Returns the network of an address.
-fn network(address: IpAddr, prefix: u8) -> Network {
+fn network(address: IpAddr, prefix: u8) -> AddressNetwork {
     match address {
-        IpAddr::V4(address) => Network::V4(V4Network {
+        IpAddr::V4(address) => AddressNetwork::V4(V4Network {
             address,
             mask: Ipv4Addr::from_bits(
                 u32::MAX
@@ -29,11 +29,11 @@ fn network(address: IpAddr, prefix: u8) -> Network {
                     .unwrap_or(0),
             ),
         }),
-        IpAddr::V6(address) => Network::V6(V6Network { address, prefix }),
+        IpAddr::V6(address) => AddressNetwork::V6(V6Network { address, prefix }),
     }
 }
 
-impl Host {
+impl TargetHost {
     /// Returns the interface with this name.
     pub(super) fn interface(&self, name: &str) -> Option<&Interface> {
         self.interfaces
@@ -96,7 +96,7 @@ mod tests {
                 })
                 .collect(),
         };
-        let host = Host {
+        let host = TargetHost {
             name: None,
             is_accepted: false,
             interfaces: vec![

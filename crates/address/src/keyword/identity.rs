@@ -1,13 +1,13 @@
 //! Determines which node this machine is.
 
 use super::codes;
-use super::draft::{Draft, Node};
+use super::draft::{AddressConfigDraft, NodeDraft};
 pub(super) use configuration::is_name_of;
 use language::{Diagnostic, Span, suggest};
 
 /// Identity of this machine among the nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Identity {
+pub(super) enum NodeIdentity {
     /// The machine is this node.
     Node(String),
     /// The file names no nodes: it is for every machine that has it.
@@ -17,12 +17,12 @@ pub(super) enum Identity {
 }
 
 /// Returns the name of a node; the host's name if its section has none.
-pub(super) fn name_of<'n>(node: &'n Node, host: Option<&'n str>) -> &'n str {
+pub(super) fn name_of<'n>(node: &'n NodeDraft, host: Option<&'n str>) -> &'n str {
     node.name.as_deref().or(host).unwrap_or("")
 }
 
 /// Returns why a section describes this machine; None if it does not.
-fn is_here(draft: &Draft, node: &Node, host: &str) -> Option<String> {
+fn explain_local_match(draft: &AddressConfigDraft, node: &NodeDraft, host: &str) -> Option<String> {
     if node.name.is_none() {
         return Some("it has no name, so it matches every machine".to_owned());
     }
@@ -38,44 +38,44 @@ fn is_here(draft: &Draft, node: &Node, host: &str) -> Option<String> {
 }
 
 /// Finds the node of this machine, and reports errors.
-pub(super) fn find(draft: &mut Draft) -> Identity {
+pub(super) fn find(draft: &mut AddressConfigDraft) -> NodeIdentity {
     check_preferred(draft);
     let Some(host) = draft.host.name.clone() else {
-        return Identity::First;
+        return NodeIdentity::First;
     };
     let here: Vec<(String, Span, String)> = draft
         .nodes
         .iter()
         .filter_map(|node| {
-            let why = is_here(draft, node, &host)?;
+            let why = explain_local_match(draft, node, &host)?;
             Some((name_of(node, Some(&host)).to_owned(), node.span, why))
         })
         .collect();
     if let [(first, first_span, first_why), (other, span, why), ..] = &here[..] {
         let told = format!("this machine matches both node '{first}' and node '{other}'");
-        draft.tell(
+        draft.add_diagnostic(
             Diagnostic::error(&codes::NODES_HERE, *span, told)
                 .label(why.as_str())
-                .also(*first_span, first_why.as_str())
+                .with_label(*first_span, first_why.as_str())
                 .help("a machine must match exactly one node: use different names, `hostname` lines and addresses"),
         );
     }
     if let Some((name, ..)) = here.into_iter().next() {
-        return Identity::Node(name);
+        return NodeIdentity::Node(name);
     }
     let mut preferred = draft.virtual_ips.iter().flat_map(|v| &v.prefer);
     if let Some(name) = preferred.find(|name| is_name_of(&name.value, &host)) {
-        return Identity::Node(name.value.clone());
+        return NodeIdentity::Node(name.value.clone());
     }
     if draft.nodes.is_empty() && draft.virtual_ips.iter().all(|v| v.prefer.is_empty()) {
-        return Identity::Any;
+        return NodeIdentity::Any;
     }
     tell_nobody(draft, &host);
-    Identity::Node(host)
+    NodeIdentity::Node(host)
 }
 
 /// Reports that the file does not name this machine.
-fn tell_nobody(draft: &mut Draft, host: &str) {
+fn tell_nobody(draft: &mut AddressConfigDraft, host: &str) {
     let mut names: Vec<(String, Span)> = Vec::new();
     let nodes = draft
         .nodes
@@ -103,7 +103,7 @@ fn tell_nobody(draft: &mut Draft, host: &str) {
             "add `hostname {host}` to `node {near}` if that is this machine, or name '{host}' in `prefer`"
         ),
     };
-    draft.tell(
+    draft.add_diagnostic(
         Diagnostic::error(&codes::NOT_A_NODE, span, told)
             .label("none of these is this machine")
             .help(help),
@@ -111,7 +111,7 @@ fn tell_nobody(draft: &mut Draft, host: &str) {
 }
 
 /// Checks that `prefer` and `on` name existing `node` sections, if there are any.
-fn check_preferred(draft: &mut Draft) {
+fn check_preferred(draft: &mut AddressConfigDraft) {
     if draft.nodes.is_empty() {
         return;
     }
@@ -138,7 +138,7 @@ fn check_preferred(draft: &mut Draft) {
         }
     }
     for told in wrong {
-        draft.tell(told);
+        draft.add_diagnostic(told);
     }
 }
 

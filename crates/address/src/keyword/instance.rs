@@ -1,12 +1,13 @@
 //! Builds the configuration of this machine from the drafts.
 
-use super::draft::{Draft, VirtualIp};
-use super::identity::{self, Identity, is_name_of, name_of};
+use super::draft::{AddressConfigDraft, VirtualIp};
+use super::identity::{self, NodeIdentity, is_name_of, name_of};
 use super::link::{self, UsedRouterId, is_ipv6};
 use super::timing::{DOWN_ADVERTS, FAILOVER_DEFAULT};
 use super::{SectionConfig, Timers, codes, host, notify};
 use crate::config::{
-    Address, Config, Dialect, Garp, Global, Instance, Options, Tracked, Transport, Vmac, Weight,
+    Address, Config, Dialect, Garp, Global, Instance, InstanceTransport, Options, Tracked, Vmac,
+    Weight,
 };
 use crate::standing;
 use language::Diagnostic;
@@ -22,7 +23,7 @@ const ANNOUNCED_EVERY: Duration = Duration::from_secs(60);
 const DRAIN_DEFAULT: Duration = Duration::from_secs(2);
 
 /// Checks all sections, and builds those in which this machine takes part.
-pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
+pub(super) fn finish(draft: &mut AddressConfigDraft) -> SectionConfig {
     let identity = identity::find(draft);
     check_addresses(draft);
     let mut outcome = SectionConfig {
@@ -32,8 +33,8 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
             ..Config::default()
         },
         node: match &identity {
-            Identity::Node(name) => Some(name.clone()),
-            Identity::Any | Identity::First => None,
+            NodeIdentity::Node(name) => Some(name.clone()),
+            NodeIdentity::Any | NodeIdentity::First => None,
         },
         backends: Vec::new(),
     };
@@ -46,7 +47,7 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
                 continue;
             }
             let told = format!("'virtual-ip {}' has no address", virtual_ip.name);
-            draft.tell(
+            draft.add_diagnostic(
                 Diagnostic::error(&codes::NO_ADDRESS, virtual_ip.span, told)
                     .label("no `address` line in this section")
                     .help("add a line `address <address>/<prefix>`"),
@@ -59,7 +60,7 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
         let vrid = link::router_id(draft, &virtual_ip, &interface, &mut taken);
         let Some(place) = place else { continue };
         let (transport, source) = link::transport(draft, &virtual_ip, &order, place);
-        let part = Part {
+        let part = InstanceRole {
             addresses: addresses(draft, &virtual_ip, &interface),
             order,
             place,
@@ -83,17 +84,17 @@ pub(super) fn finish(draft: &mut Draft) -> SectionConfig {
 }
 
 /// Role of this machine in an instance.
-struct Part {
+struct InstanceRole {
     addresses: Vec<Address>,
     order: Vec<String>,
     place: usize,
     interface: String,
     vrid: u8,
-    transport: Transport,
+    transport: InstanceTransport,
     source: Option<IpAddr>,
 }
 
-fn instance(virtual_ip: VirtualIp, part: Part) -> Instance {
+fn instance(virtual_ip: VirtualIp, part: InstanceRole) -> Instance {
     let ipv6 = is_ipv6(&virtual_ip);
     let bands = standing::plain(part.place);
     let failover = virtual_ip.failover.map_or(FAILOVER_DEFAULT, |t| t.value);
@@ -162,7 +163,7 @@ pub(super) fn options() -> Options {
 }
 
 /// Returns the settings that apply to all instances.
-fn global(draft: &Draft) -> Global {
+fn global(draft: &AddressConfigDraft) -> Global {
     Global {
         router_id: draft.host.name.clone().unwrap_or_default(),
         lock_memory: true,
@@ -173,7 +174,7 @@ fn global(draft: &Draft) -> Global {
 }
 
 /// Reports virtual addresses that are also permanent addresses of a node.
-fn check_addresses(draft: &mut Draft) {
+fn check_addresses(draft: &mut AddressConfigDraft) {
     let mut wrong = Vec::new();
     for node in &draft.nodes {
         for own in &node.addresses {
@@ -183,18 +184,18 @@ fn check_addresses(draft: &mut Draft) {
                 wrong.push(
                     Diagnostic::error(&codes::ADDRESS_TWICE, same.span, told)
                         .label("this one moves between machines")
-                        .also(own.span, "this one stays on its machine"),
+                        .with_label(own.span, "this one stays on its machine"),
                 );
             }
         }
     }
     for told in wrong {
-        draft.tell(told);
+        draft.add_diagnostic(told);
     }
 }
 
 /// Returns the nodes that may have the addresses, the best first; empty if no node is named.
-fn order(draft: &Draft, virtual_ip: &VirtualIp) -> Vec<String> {
+fn order(draft: &AddressConfigDraft, virtual_ip: &VirtualIp) -> Vec<String> {
     if !virtual_ip.prefer.is_empty() {
         return virtual_ip.prefer.iter().map(|n| n.value.clone()).collect();
     }
@@ -207,16 +208,16 @@ fn order(draft: &Draft, virtual_ip: &VirtualIp) -> Vec<String> {
 }
 
 /// Returns the position of this machine; None if it takes no part.
-fn place(identity: &Identity, order: &[String]) -> Option<usize> {
+fn place(identity: &NodeIdentity, order: &[String]) -> Option<usize> {
     match identity {
-        Identity::Any | Identity::First => Some(0),
-        Identity::Node(_) if order.is_empty() => Some(0),
-        Identity::Node(own) => order.iter().position(|name| is_name_of(name, own)),
+        NodeIdentity::Any | NodeIdentity::First => Some(0),
+        NodeIdentity::Node(_) if order.is_empty() => Some(0),
+        NodeIdentity::Node(own) => order.iter().position(|name| is_name_of(name, own)),
     }
 }
 
 /// Returns the addresses as they are set in the kernel.
-fn addresses(draft: &Draft, virtual_ip: &VirtualIp, interface: &str) -> Vec<Address> {
+fn addresses(draft: &AddressConfigDraft, virtual_ip: &VirtualIp, interface: &str) -> Vec<Address> {
     let of_network = |address: IpAddr| {
         let around = draft.host.around(address);
         let own = around.iter().find(|(i, _)| i.name == interface);

@@ -1,10 +1,10 @@
 //! Network settings of an instance: its interface, its router id there, and the transport of its
 //! adverts.
 
-use super::draft::{self, Draft, VirtualIp};
-use super::identity::{Identity, is_name_of, name_of};
+use super::draft::{self, AddressConfigDraft, VirtualIp};
+use super::identity::{NodeIdentity, is_name_of, name_of};
 use super::{codes, vrid};
-use crate::config::{Peer, Transport};
+use crate::config::{InstanceTransport, Peer};
 use language::{Diagnostic, Span, suggest};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,16 +19,16 @@ pub(super) fn is_ipv6(virtual_ip: &VirtualIp) -> bool {
 
 /// Returns the configured interface, or the one whose network contains the first address.
 pub(super) fn interface(
-    draft: &mut Draft,
+    draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,
-    identity: &Identity,
+    identity: &NodeIdentity,
     order: &[String],
     complain: bool,
 ) -> String {
     let own = match identity {
-        Identity::Node(own) => Some(own),
-        Identity::First => order.first(),
-        Identity::Any => None,
+        NodeIdentity::Node(own) => Some(own),
+        NodeIdentity::First => order.first(),
+        NodeIdentity::Any => None,
     };
     let on = |wanted: &str, interface: &&draft::Interface| {
         interface
@@ -50,7 +50,7 @@ pub(super) fn interface(
             let names = draft.host.interfaces.iter().map(|i| i.name.as_str());
             let near = suggest::nearest(&name.value, names);
             let told = Diagnostic::warning(&codes::INTERFACE_MISSING, name.span, told);
-            draft.tell(match near {
+            draft.add_diagnostic(match near {
                 Some(near) => told.did_you_mean(name.span, Some(near)),
                 None => told.help("the addresses wait for it; if the names differ between machines, write `interface \
                     <interface> on <node>`"),
@@ -73,7 +73,7 @@ pub(super) fn interface(
 }
 
 fn tell_no_interface(
-    draft: &mut Draft,
+    draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,
     address: &draft::Address,
     around: &[String],
@@ -113,7 +113,7 @@ fn tell_no_interface(
         "" => told,
         choice => told.note(format!("interfaces: {choice}")),
     };
-    draft.tell(told);
+    draft.add_diagnostic(told);
 }
 
 /// A router id in use on a link.
@@ -129,7 +129,7 @@ pub(super) struct UsedRouterId {
 /// Returns the router id that is configured or derived from the name, and that no other instance on
 /// the link uses.
 pub(super) fn router_id(
-    draft: &mut Draft,
+    draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,
     interface: &str,
     taken: &mut Vec<UsedRouterId>,
@@ -158,8 +158,8 @@ pub(super) fn router_id(
         };
         let told = Diagnostic::error(&codes::ROUTER_ID, span, told)
             .label(label)
-            .also(first.span, "first used here");
-        draft.tell(match free {
+            .with_label(first.span, "first used here");
+        draft.add_diagnostic(match free {
             Some(free) => told.help(format!(
                 "write `vrid {free}` in 'virtual-ip {}', in the file of every machine",
                 virtual_ip.name
@@ -179,17 +179,17 @@ pub(super) fn router_id(
 
 /// Returns the transport of adverts and their source address.
 pub(super) fn transport(
-    draft: &mut Draft,
+    draft: &mut AddressConfigDraft,
     virtual_ip: &VirtualIp,
     order: &[String],
     place: usize,
-) -> (Transport, Option<IpAddr>) {
+) -> (InstanceTransport, Option<IpAddr>) {
     let ipv6 = is_ipv6(virtual_ip);
     let usual = if ipv6 { GROUP_V6 } else { GROUP_V4 };
     let written = virtual_ip.transport.as_ref();
     let group = match written.map(|written| &written.value) {
-        None | Some(draft::Transport::Multicast(None)) => usual,
-        Some(draft::Transport::Multicast(Some(group))) => {
+        None | Some(draft::TransportDraft::Multicast(None)) => usual,
+        Some(draft::TransportDraft::Multicast(Some(group))) => {
             if group.is_ipv6() != ipv6 {
                 let family = if ipv6 { "IPv6" } else { "IPv4" };
                 let told = format!(
@@ -197,25 +197,25 @@ pub(super) fn transport(
                     virtual_ip.name
                 );
                 let span = written.map_or(virtual_ip.span, |written| written.span);
-                draft.tell(Diagnostic::error(&codes::VALUE, span, told));
+                draft.add_diagnostic(Diagnostic::error(&codes::VALUE, span, told));
             }
             *group
         }
-        Some(draft::Transport::Unicast) => {
+        Some(draft::TransportDraft::Unicast) => {
             let span = written.map_or(virtual_ip.span, |written| written.span);
             return unicast(draft, order, place, ipv6, span);
         }
     };
-    (Transport::Multicast { group }, None)
+    (InstanceTransport::Multicast { group }, None)
 }
 
 fn unicast(
-    draft: &mut Draft,
+    draft: &mut AddressConfigDraft,
     order: &[String],
     place: usize,
     ipv6: bool,
     span: Span,
-) -> (Transport, Option<IpAddr>) {
+) -> (InstanceTransport, Option<IpAddr>) {
     let family = if ipv6 { "IPv6" } else { "IPv4" };
     let host = draft.host.name.clone();
     let mut addresses: Vec<Option<IpAddr>> = Vec::new();
@@ -234,7 +234,7 @@ fn unicast(
             let told = Diagnostic::error(&codes::UNICAST, span, told);
             wrong.push(match node {
                 Some(node) => told
-                    .also(node.span, "this one")
+                    .with_label(node.span, "this one")
                     .help("add a line `address <address>` to its section"),
                 None => told.help(format!(
                     "add a section `node {name}` with a line `address <address>`"
@@ -250,7 +250,7 @@ fn unicast(
         );
     }
     for told in wrong {
-        draft.tell(told);
+        draft.add_diagnostic(told);
     }
     let source = addresses.get(place).copied().flatten();
     let others = addresses.iter().enumerate().filter(|(n, _)| *n != place);
@@ -262,7 +262,7 @@ fn unicast(
             max_ttl: None,
         })
         .collect();
-    let transport = Transport::Unicast {
+    let transport = InstanceTransport::Unicast {
         peers,
         ttl: None,
         check_source: true,

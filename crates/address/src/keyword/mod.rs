@@ -6,7 +6,7 @@
 //! which interface an address belongs to, and what follows from `prefer` and `failover`.
 //!
 //! Nothing here queries the system except for the programs that lines name: the facts about this
-//! machine come in a [`Host`].
+//! machine come in a [`TargetHost`].
 
 pub mod codes;
 
@@ -24,7 +24,7 @@ mod track;
 mod virtual_ip;
 mod vrid;
 
-pub use host::Host;
+pub use host::TargetHost;
 pub use timing::Timers;
 pub use track::PING;
 
@@ -32,29 +32,30 @@ use crate::config::Config;
 use crate::given::{difference, given};
 use crate::role::KeptState;
 use configuration::{
-    Context, Exchange, Export, Lines, NamedAddress, Node, Part, Run, SectionTable, Sections, Tabled,
+    ConfigurationPart, ConfiguredNode, Context, Exchange, Export, NamedAddress, RoleInterface,
+    SectionTable, Sections, Tabled, TabledDraft,
 };
-use draft::Draft;
+use draft::AddressConfigDraft;
 use language::arguments::{ArgumentCodes, Built};
 use language::keyword::{Documented, Family, Keyword};
-use language::{Code, Diagnostic, Line, Span};
+use language::{Code, ConfigLine, Diagnostic, Span};
 use protocol::vitals::Service;
 use std::any::Any;
 
 /// Configuration part with the virtual addresses.
-pub static PART: Part = Part {
+pub static PART: ConfigurationPart = ConfigurationPart {
     name: "address",
     sections: SECTIONS,
     documented: || [documented(), crate::dialect::documented()].concat(),
     codes: || [codes::CODES, crate::codes::CODES].concat(),
     exports: &[],
-    begin: |context| Box::new(Lines::new(Draft::new(host(context)))),
-    run: Some(Run {
-        given: |built, before| {
+    begin: |context| Box::new(TabledDraft::new(AddressConfigDraft::new(host(context)))),
+    run: Some(RoleInterface {
+        role_input: |built, before| {
             let config = built.downcast_ref::<Read>()?.config()?;
             Some(given(&config, before))
         },
-        given_for_rest: |built, rest| {
+        leftover_input: |built, rest| {
             let is_member = built.downcast_ref::<Read>()?.is_member;
             let state = KeptState::decode(rest.state?)?;
             state
@@ -86,19 +87,19 @@ const SECTIONS: Sections = Sections {
 /// Maximum number of sections that are read; a file with more has a different problem.
 pub const SECTIONS_MAX: usize = 512;
 
-type LineBuilder = configuration::LineBuilder<Draft>;
-type Row = Keyword<LineBuilder>;
+type AddressLineBuilder = configuration::DraftLineBuilder<AddressConfigDraft>;
+type Row = Keyword<AddressLineBuilder>;
 
-static NODE: &[Family<LineBuilder>] = &[("Nodes", node::LINES)];
+static NODE: &[Family<AddressLineBuilder>] = &[("Nodes", node::LINES)];
 
-static VIRTUAL_IP: &[Family<LineBuilder>] = &[
+static VIRTUAL_IP: &[Family<AddressLineBuilder>] = &[
     ("Virtual addresses", virtual_ip::LINES),
     ("Virtual address timers", timing::LINES),
     ("Virtual address tracking", track::LINES),
     ("Virtual address notifications", notify::LINES),
 ];
 
-static TABLES: [SectionTable<Draft>; 2] = [
+static TABLES: [SectionTable<AddressConfigDraft>; 2] = [
     SectionTable::new("node", NODE, node::begin),
     SectionTable::new("virtual-ip", VIRTUAL_IP, virtual_ip::begin),
 ];
@@ -178,7 +179,7 @@ impl Read {
     }
 
     /// Returns an error that no process would run the sections, if there are any.
-    pub fn not_here(&self) -> Option<Diagnostic> {
+    pub fn no_local_process(&self) -> Option<Diagnostic> {
         let (word, at) = self.begun.as_ref()?;
         let told =
             format!("a '{word}' section needs the address role, which this process does not start");
@@ -189,15 +190,15 @@ impl Read {
 }
 
 /// Returns the machine that the files are for.
-fn host(context: &Context) -> Host {
+fn host(context: &Context) -> TargetHost {
     if !context.options.here {
-        return Host::default();
+        return TargetHost::default();
     }
     let own = || {
         let system = rustix::system::uname();
         system.nodename().to_string_lossy().into_owned()
     };
-    Host {
+    TargetHost {
         name: Some(context.options.node.clone().unwrap_or_else(own)),
         is_accepted: context.outside.is_accepted(),
         interfaces: context.outside.interfaces(),
@@ -222,7 +223,7 @@ pub fn exports(config: &Config) -> impl Iterator<Item = Export> {
 }
 
 /// Counts a section, and refuses one beyond the limit.
-fn begin(draft: &mut Draft, head: &Line) -> Built {
+fn begin(draft: &mut AddressConfigDraft, head: &ConfigLine) -> Built {
     let word = &head.words[0];
     draft
         .begun
@@ -234,7 +235,7 @@ fn begin(draft: &mut Draft, head: &Line) -> Built {
     Err(Diagnostic::error(&codes::TOO_MANY, head.span, told))
 }
 
-impl Tabled for Draft {
+impl Tabled for AddressConfigDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN_KEYWORD;
 
@@ -242,8 +243,8 @@ impl Tabled for Draft {
         &TABLES
     }
 
-    fn nodes(&self) -> Vec<Node> {
-        let node = |node: &draft::Node| Node {
+    fn nodes(&self) -> Vec<ConfiguredNode> {
+        let node = |node: &draft::NodeDraft| ConfiguredNode {
             name: node.name.clone(),
             host_names: node.host_name.iter().map(|n| n.value.clone()).collect(),
             addresses: node.addresses.iter().map(|a| a.value).collect(),
@@ -269,15 +270,15 @@ impl Tabled for Draft {
     fn finish(mut self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         let outcome = instance::finish(&mut self);
         for lack in std::mem::take(&mut self.lacks) {
-            context.outside.goes_without(lack);
+            context.outside.continue_without(lack);
         }
-        for told in self.told {
-            context.tell(told);
+        for told in self.diagnostics {
+            context.report(told);
         }
         // Also after an error, so that one run reports all undefined names.
         exports(&outcome.config).for_each(|export| exchange.export(export));
         for (name, at) in &outcome.backends {
-            exchange.refer("backend", name, *at);
+            exchange.require_object("backend", name, *at);
         }
         let good = context.diagnostics.errors() == 0;
         let outcome = Some(outcome).filter(|_| good && self.begun.is_some());

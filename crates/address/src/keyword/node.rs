@@ -1,16 +1,16 @@
 //! `node`: the machines of the configuration.
 
-use super::draft::{Draft, Node, Written};
+use super::draft::{AddressConfigDraft, NodeDraft, Spanned};
 use super::{Row, codes};
 use language::arguments::{Args, Built, section_name};
-use language::{Diagnostic, Line, Word};
+use language::{ConfigLine, ConfigWord, Diagnostic};
 
 /// Maximum number of addresses of a node.
 const ADDRESSES_MAX: usize = 16;
 
 /// Checks the name of a node or an address. The name becomes part of log lines, metric names and
 /// script arguments.
-pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Diagnostic> {
+pub(super) fn checked_name<'w>(kind: &str, word: &'w ConfigWord) -> Result<&'w str, Diagnostic> {
     /// Maximum length of a name in bytes.
     const NAME_MAX: usize = 64;
     let name = section_name(kind, word, &codes::NAME)?;
@@ -22,7 +22,7 @@ pub(super) fn checked_name<'w>(kind: &str, word: &'w Word) -> Result<&'w str, Di
 }
 
 /// Handles the first line of a section.
-pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut AddressConfigDraft, head: &ConfigLine) -> Built {
     super::begin(draft, head)?;
     let mut args = Args::new(head, 1, "node", "node [<name>]", &codes::OF_ARGUMENTS);
     let (name, span) = match args.next() {
@@ -37,9 +37,9 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         };
         return Err(Diagnostic::error(&codes::NAME, span, told)
             .label("this name is taken")
-            .also(first.span, "first used here"));
+            .with_label(first.span, "first used here"));
     }
-    draft.nodes.push(Node {
+    draft.nodes.push(NodeDraft {
         name,
         span,
         addresses: Vec::new(),
@@ -48,7 +48,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn address(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     loop {
         let (value, span) = args.address()?;
         let full = draft
@@ -60,7 +60,7 @@ fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             return Err(Diagnostic::error(&codes::TOO_MANY, span, told));
         }
         if let Some(node) = draft.node() {
-            node.addresses.push(Written { value, span });
+            node.addresses.push(Spanned { value, span });
         }
         if args.peek().is_none() {
             return Ok(());
@@ -68,7 +68,7 @@ fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     }
 }
 
-fn hostname(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn hostname(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a machine")?;
     let value = checked_name("hostname", word)?.to_owned();
     args.end()?;
@@ -76,9 +76,9 @@ fn hostname(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         if let Some(first) = &node.host_name {
             let told = "'hostname' may appear only once in a section";
             return Err(Diagnostic::error(&codes::TWICE, word.span, told)
-                .also(first.span, "first given here"));
+                .with_label(first.span, "first given here"));
         }
-        node.host_name = Some(Written {
+        node.host_name = Some(Spanned {
             value,
             span: word.span,
         });

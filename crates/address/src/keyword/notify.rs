@@ -1,25 +1,25 @@
 //! `notify`: programs that run on a change of state.
 
-use super::draft::{Draft, VirtualIp, Written};
+use super::draft::{AddressConfigDraft, Spanned, VirtualIp};
 use super::track::{NOT_RUN, program};
 use super::{Row, codes};
 use crate::config::{Notify, NotifyScripts};
 use crate::dialect::{NoAccount, account_of};
 use crate::programs;
-use configuration::outside::{AccountKind, Question};
+use configuration::outside::{AccountKind, SystemQuery};
 use language::Diagnostic;
 use language::arguments::{Args, Built};
 use std::path::PathBuf;
 
-type Slot = fn(&mut NotifyScripts) -> &mut Option<Notify>;
+type NotifySlot = fn(&mut NotifyScripts) -> &mut Option<Notify>;
 
 /// Adds a program for a state; a state may have one.
-fn told(draft: &mut Draft, args: &mut Args<'_>, slot: Slot) -> Built {
+fn told(draft: &mut AddressConfigDraft, args: &mut Args<'_>, slot: NotifySlot) -> Built {
     let word = args.required("a program")?;
     let words = program(draft, args, word)?;
     args.end()?;
     let virtual_ip = draft.virtual_ip();
-    virtual_ip.programs.commands.push(Written {
+    virtual_ip.programs.commands.push(Spanned {
         value: words.clone(),
         span: word.span,
     });
@@ -36,33 +36,33 @@ fn told(draft: &mut Draft, args: &mut Args<'_>, slot: Slot) -> Built {
     Ok(())
 }
 
-fn any(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn any(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.any)
 }
 
-fn master(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn master(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.master)
 }
 
-fn backup(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn backup(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.backup)
 }
 
-fn fault(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn fault(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.fault)
 }
 
-fn stop(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn stop(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     told(draft, args, |scripts| &mut scripts.stop)
 }
 
-fn script_user(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn script_user(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let word = args.required("a user")?;
     let group = args.next().map(|word| word.text().into_owned());
     args.end()?;
     let virtual_ip = draft.virtual_ip();
     virtual_ip.once("'script-user'", word.span)?;
-    virtual_ip.programs.user = Some(Written {
+    virtual_ip.programs.user = Some(Spanned {
         value: (word.text().into_owned(), group),
         span: word.span,
     });
@@ -71,13 +71,13 @@ fn script_user(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 /// Sets the account of a section's programs, and refuses programs that run as root although other
 /// users can change them. For a file of another machine, users and programs are unknown.
-pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
+pub(super) fn secure(draft: &mut AddressConfigDraft, virtual_ip: &mut VirtualIp) {
     if draft.host.name.is_none() {
         return;
     }
     let account = match &virtual_ip.programs.user {
         None => None,
-        Some(Written { value, span }) => {
+        Some(Spanned { value, span }) => {
             let (user, group) = value;
             match account_of(user, group.as_deref()) {
                 Ok(account) => Some(account),
@@ -89,14 +89,14 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
                     let told = format!("'script-user': there is no {missing}");
                     let told = Diagnostic::error(&codes::NO_USER, *span, told);
                     let told = told.help("create it on every node, or name another one");
-                    draft.tell(told.once_accepted(NOT_RUN));
+                    draft.add_diagnostic(told.with_earlier_behaviour(NOT_RUN));
                     let kind = match missing_kind {
                         NoAccount::Group => AccountKind::Group,
                         NoAccount::User => AccountKind::User,
                     };
                     let name = group.clone().filter(|_| kind == AccountKind::Group);
                     let name = name.unwrap_or_else(|| user.clone());
-                    draft.lacks.push(Question::Account(kind, name));
+                    draft.lacks.push(SystemQuery::Account(kind, name));
                     return leave_out(virtual_ip, |_| true);
                 }
             }
@@ -132,11 +132,11 @@ pub(super) fn secure(draft: &mut Draft, virtual_ip: &mut VirtualIp) {
         let told = told.help(format!(
             "run `chown root:root {part}` and `chmod go-w {part}`, or add a line `script-user USER`"
         ));
-        draft.tell(told.once_accepted(NOT_RUN));
+        draft.add_diagnostic(told.with_earlier_behaviour(NOT_RUN));
         let path = program.value.first().map(PathBuf::from);
         draft
             .lacks
-            .push(Question::Unchangeable(path.unwrap_or_default()));
+            .push(SystemQuery::Unchangeable(path.unwrap_or_default()));
         unsafe_ones.push(program.value.clone());
     }
     leave_out(virtual_ip, |words| unsafe_ones.contains(words));

@@ -1,7 +1,7 @@
 //! Tests whole sections as each machine loads them.
 
 use super::*;
-use crate::config::{Instance, Transport};
+use crate::config::{Instance, InstanceTransport};
 use crate::role::KeptInstance;
 use configuration::outside::Interface;
 use language::reader::{Facts, Reader};
@@ -9,7 +9,7 @@ use language::{Environment, render};
 use std::net::IpAddr;
 use std::time::Duration;
 
-fn host(name: &str) -> Host {
+fn host(name: &str) -> TargetHost {
     let interface = |name: &str, addresses: &[(&str, u8)]| Interface {
         name: name.to_owned(),
         addresses: addresses
@@ -17,7 +17,7 @@ fn host(name: &str) -> Host {
             .map(|(text, prefix)| (text.parse().expect("an address"), *prefix))
             .collect(),
     };
-    Host {
+    TargetHost {
         name: (!name.is_empty()).then(|| name.to_owned()),
         is_accepted: false,
         interfaces: vec![
@@ -29,12 +29,12 @@ fn host(name: &str) -> Host {
 }
 
 /// Loads a text on a host; returns the configuration and the messages.
-fn load_on(host: &Host, text: &str) -> (Option<SectionConfig>, String) {
+fn load_on(host: &TargetHost, text: &str) -> (Option<SectionConfig>, String) {
     let mut context = Context::default();
     let file = context.sources.add("test.cfg", text.as_bytes().to_vec());
     let mut reader = Reader::new(vec![file], Facts::new("2.6.12"));
-    let draft = Lines::new(Draft::new(host.clone()));
-    let mut draft: Box<dyn configuration::Draft> = Box::new(draft);
+    let draft = TabledDraft::new(AddressConfigDraft::new(host.clone()));
+    let mut draft: Box<dyn configuration::PartDraft> = Box::new(draft);
     let none = Environment::empty();
     while let Some(line) = reader.next(&context.sources, &none, &mut context.diagnostics) {
         match SECTIONS.has(line.words[0].str()) {
@@ -270,7 +270,7 @@ fn unicast_goes_to_the_address_of_each_other_node() {
     let text = format!("{PAIR}    unicast\n");
     let all = good("alpha", &text);
     let ip = |text: &str| -> IpAddr { text.parse().expect("an address") };
-    let Transport::Unicast { peers, .. } = &all[0].transport else {
+    let InstanceTransport::Unicast { peers, .. } = &all[0].transport else {
         panic!("{:?}", all[0].transport);
     };
     assert_eq!(
@@ -304,7 +304,7 @@ fn addresses_of_both_families_move_together() {
     assert_eq!((six[0].ipv6, six[0].addresses[0].prefix), (true, 64));
     assert_eq!(
         six[0].transport,
-        Transport::Multicast {
+        InstanceTransport::Multicast {
             group: "ff02::12".parse().expect("a group")
         }
     );
@@ -371,7 +371,7 @@ fn program_that_others_can_change_needs_another_user_than_root() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let program = scratch.path().join("notify.sh");
     std::fs::write(&program, "#!/bin/sh\n").unwrap();
     let mode = |mode| {
@@ -437,7 +437,7 @@ fn role_starts_for_addresses_that_a_killed_process_left() {
             state: Some(&bytes),
             claimed: &claimed,
         };
-        (run.given_for_rest)(&Read::default(), &rest)
+        (run.leftover_input)(&Read::default(), &rest)
     };
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let held = KeptInstance {

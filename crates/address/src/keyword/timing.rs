@@ -1,6 +1,6 @@
 //! Timing: `failover` and the timers derived from it, and the delays around a move.
 
-use super::draft::{Draft, Written};
+use super::draft::{AddressConfigDraft, Spanned};
 use super::{Row, codes};
 use crate::config::Probing;
 use language::arguments::{Args, Built};
@@ -89,18 +89,18 @@ pub(super) fn time_within(
     Err(args.refused_value(&codes::VALUE, span, told))
 }
 
-fn failover(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn failover(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().once("'failover'", args.keyword_span())?;
     let (value, span) = time_within(args, FAILOVER_MIN..=FAILOVER_MAX)?;
     args.end()?;
-    draft.virtual_ip().failover = Some(Written { value, span });
+    draft.virtual_ip().failover = Some(Spanned { value, span });
     Ok(())
 }
 
 const DRAIN_MAX: Duration = Duration::from_secs(600);
 const PREEMPT_DELAY_MAX: Duration = Duration::from_secs(1_000);
 
-fn handover_drain(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn handover_drain(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     draft
         .virtual_ip()
         .once("'handover-drain'", args.keyword_span())?;
@@ -110,7 +110,7 @@ fn handover_drain(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn preempt_delay(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn preempt_delay(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     draft
         .virtual_ip()
         .once("'preempt-delay'", args.keyword_span())?;

@@ -1,14 +1,14 @@
 //! `track`: conditions without which a machine does not take the addresses.
 
-use super::draft::{Draft, Written};
+use super::draft::{AddressConfigDraft, Spanned};
 use super::node::checked_name;
 use super::timing::time_within;
 use super::virtual_ip::interface_name;
 use super::{Row, codes};
 use crate::config::Script;
-use configuration::outside::Question;
+use configuration::outside::SystemQuery;
 use language::arguments::{Args, Built};
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub const PING: [&str; 3] = ["/proc/self/exe", "internal", "ping"];
 /// Extra time that a ping has to end by itself.
 const PING_GRACE: Duration = Duration::from_secs(1);
 
-fn too_many(word: &Word) -> Diagnostic {
+fn too_many(word: &ConfigWord) -> Diagnostic {
     let told = format!("a 'virtual-ip' tracks at most {TRACKED_MAX} of each kind");
     Diagnostic::error(&codes::TOO_MANY, word.span, told)
 }
@@ -37,13 +37,13 @@ pub(super) const NOT_RUN: &str = "the program is not run, and nothing waits for 
 
 /// Returns the words of a program's line, after a check that this machine can run it.
 pub(super) fn program(
-    draft: &mut Draft,
+    draft: &mut AddressConfigDraft,
     args: &Args<'_>,
-    word: &Word,
+    word: &ConfigWord,
 ) -> Result<Vec<String>, Diagnostic> {
     let words: Vec<String> = word.text().split_whitespace().map(str::to_owned).collect();
     let Some(path) = words.first() else {
-        return Err(args.unfit(word, "not a program"));
+        return Err(args.unexpected_value(word, "not a program"));
     };
     let refused = |why: &str, help: &str| {
         let told = format!("'{}': {path} {why}", args.keyword);
@@ -70,30 +70,30 @@ pub(super) fn program(
         }
         Ok(_) => return Ok(words),
     };
-    let wrong = wrong.once_accepted(NOT_RUN);
+    let wrong = wrong.with_earlier_behaviour(NOT_RUN);
     if !draft.host.is_accepted {
         return Err(wrong);
     }
-    draft.leave_out(&words, Question::File(path.into()));
-    draft.tell(wrong);
+    draft.leave_out(&words, SystemQuery::File(path.into()));
+    draft.add_diagnostic(wrong);
     Ok(words)
 }
 
 /// Parses `every`, `timeout`, `rise`, `fall`.
 fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
     while let Some(word) = args.peek() {
-        if args.take("every") {
+        if args.take_if("every") {
             script.interval = time_within(args, EVERY)?.0;
-        } else if args.take("timeout") {
+        } else if args.take_if("timeout") {
             script.timeout = Some(time_within(args, EVERY)?.0);
-        } else if args.take("rise") {
+        } else if args.take_if("rise") {
             script.rise = args.count("a number", 1..=1_000)?;
-        } else if args.take("fall") {
+        } else if args.take_if("fall") {
             script.fall = args.count("a number", 1..=1_000)?;
         } else {
             let near =
                 language::suggest::nearest(&word.text(), ["every", "timeout", "rise", "fall"]);
-            let told = args.unfit(word, "expected `every`, `timeout`, `rise` or `fall`");
+            let told = args.unexpected_value(word, "expected `every`, `timeout`, `rise` or `fall`");
             return Err(told.did_you_mean(word.span, near));
         }
     }
@@ -101,7 +101,7 @@ fn schedule(args: &mut Args<'_>, script: &mut Script) -> Built {
 }
 
 /// Adds a program that runs at an interval.
-fn add(draft: &mut Draft, word: &Word, mut script: Script) -> Built {
+fn add(draft: &mut AddressConfigDraft, word: &ConfigWord, mut script: Script) -> Built {
     let virtual_ip = draft.virtual_ip();
     if virtual_ip.programs.scripts.len() >= TRACKED_MAX {
         return Err(too_many(word));
@@ -119,7 +119,7 @@ fn add(draft: &mut Draft, word: &Word, mut script: Script) -> Built {
     Ok(())
 }
 
-fn script(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn script(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let word = args.required("a program")?;
     let words = program(draft, args, word)?;
     let mut script = Script {
@@ -133,14 +133,14 @@ fn script(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         ..Script::default()
     };
     schedule(args, &mut script)?;
-    draft.virtual_ip().programs.commands.push(Written {
+    draft.virtual_ip().programs.commands.push(Spanned {
         value: words,
         span: word.span,
     });
     add(draft, word, script)
 }
 
-fn ping(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn ping(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let Some(word) = args.peek() else {
         return args.required("an address").map(|_| ());
     };
@@ -164,7 +164,7 @@ fn ping(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     add(draft, word, script)
 }
 
-fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn interface(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let Some(word) = args.peek() else {
         return interface_name(args).map(|_| ());
     };
@@ -180,7 +180,7 @@ fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn backend(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn backend(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a backend")?;
     let value = checked_name("backend", word)?.to_owned();
     args.end()?;
@@ -190,7 +190,7 @@ fn backend(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         return Err(too_many(word));
     }
     if backends.iter().all(|other| other.value != value) {
-        backends.push(Written { value, span });
+        backends.push(Spanned { value, span });
     }
     Ok(())
 }

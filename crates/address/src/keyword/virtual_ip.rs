@@ -1,11 +1,11 @@
 //! `virtual-ip`: addresses, their interface, and the machine that should have them.
 
-use super::draft::{Address, Draft, Interface, Transport, VirtualIp, Written};
+use super::draft::{Address, AddressConfigDraft, Interface, Spanned, TransportDraft, VirtualIp};
 use super::host::full;
 use super::node::checked_name;
 use super::{Row, codes};
 use language::arguments::{Args, Built};
-use language::{Diagnostic, Line};
+use language::{ConfigLine, Diagnostic};
 use std::net::IpAddr;
 
 /// Maximum number of addresses of a section. An advert names the first
@@ -22,7 +22,7 @@ const NODES_MAX: usize = 16;
 const INTERFACE_BYTES_MAX: usize = 15;
 
 /// Handles the first line of a section.
-pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut AddressConfigDraft, head: &ConfigLine) -> Built {
     super::begin(draft, head)?;
     let mut args = Args::new(
         head,
@@ -38,7 +38,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
         let told = format!("duplicate 'virtual-ip' section '{name}'");
         return Err(Diagnostic::error(&codes::NAME, word.span, told)
                 .label("this name is taken")
-                .also(first.span, "first used here")
+                .with_label(first.span, "first used here")
                 .help("put addresses that move together into one section, others into a section with another name"));
     }
     if draft.virtual_ips.len() >= VIRTUAL_IPS_MAX {
@@ -50,7 +50,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn address(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().address_line = true;
     loop {
         let word = args.required("an address")?;
@@ -59,21 +59,21 @@ fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             None => (word.str(), None),
         };
         let Ok(address) = text.parse::<IpAddr>() else {
-            return Err(args.unfit(word, "not an IP address"));
+            return Err(args.unexpected_value(word, "not an IP address"));
         };
         let prefix = match prefix.map(str::parse::<u8>) {
             None => None,
             Some(Ok(prefix)) if prefix <= full(address) => Some(prefix),
             Some(_) => {
                 let full = full(address);
-                return Err(args.unfit(
+                return Err(args.unexpected_value(
                     word,
                     &format!("out of range: expected a prefix length of 0 to {full}"),
                 ));
             }
         };
         if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-            return Err(args.unfit(word, "not an address that a machine can share"));
+            return Err(args.unexpected_value(word, "not an address that a machine can share"));
         }
         taken(draft, address, word.span)?;
         let draft = draft.virtual_ip();
@@ -93,7 +93,7 @@ fn address(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 }
 
 /// Reports an address that is already used elsewhere.
-fn taken(draft: &Draft, address: IpAddr, span: language::Span) -> Built {
+fn taken(draft: &AddressConfigDraft, address: IpAddr, span: language::Span) -> Built {
     let mut virtual_ones = draft.virtual_ips.iter().flat_map(|v| &v.addresses);
     let other = virtual_ones.find(|other| other.address == address);
     let Some(other) = other else {
@@ -101,11 +101,11 @@ fn taken(draft: &Draft, address: IpAddr, span: language::Span) -> Built {
     };
     let told = format!("the virtual address {address} appears twice");
     Err(Diagnostic::error(&codes::ADDRESS_TWICE, span, told)
-        .also(other.span, "first given here")
+        .with_label(other.span, "first given here")
         .help("remove one of the two"))
 }
 
-pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Written<String>, Diagnostic> {
+pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Spanned<String>, Diagnostic> {
     let word = args.required("an interface")?;
     let name = word.str();
     let bad = name.is_empty()
@@ -113,29 +113,29 @@ pub(super) fn interface_name(args: &mut Args<'_>) -> Result<Written<String>, Dia
         || name.contains(['/', ' ', '\t', '\n'])
         || matches!(name, "." | "..");
     if bad {
-        return Err(args.unfit(word, "not an interface name"));
+        return Err(args.unexpected_value(word, "not an interface name"));
     }
-    Ok(Written {
+    Ok(Spanned {
         value: name.to_owned(),
         span: word.span,
     })
 }
 
-fn node_names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
-    let mut names: Vec<Written<String>> = Vec::new();
+fn node_names(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
+    let mut names: Vec<Spanned<String>> = Vec::new();
     loop {
         let word = args.required("the name of a node")?;
         let name = checked_name("node", word)?;
         if let Some(first) = names.iter().find(|other| other.value == name) {
             let told = format!("duplicate node '{name}'");
             return Err(Diagnostic::error(&codes::TWICE, word.span, told)
-                .also(first.span, "first named here"));
+                .with_label(first.span, "first named here"));
         }
         if names.len() >= NODES_MAX {
             let told = format!("at most {NODES_MAX} nodes can be named");
             return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
         }
-        names.push(Written {
+        names.push(Spanned {
             value: name.to_owned(),
             span: word.span,
         });
@@ -145,9 +145,9 @@ fn node_names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
     }
 }
 
-fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn interface(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let name = interface_name(args)?;
-    let nodes = match args.take("on") {
+    let nodes = match args.take_if("on") {
         true => node_names(args)?,
         false => Vec::new(),
     };
@@ -168,7 +168,7 @@ fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     if let Some(first) = first {
         let told = "the interface of a node may appear only once in a section";
         return Err(Diagnostic::error(&codes::TWICE, name.span, told)
-            .also(first.name.span, "first given here")
+            .with_label(first.name.span, "first given here")
             .help(
                 "if the names differ between machines, write `interface <interface> on <node>`",
             ));
@@ -177,35 +177,35 @@ fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn prefer(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn prefer(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().once("'prefer'", args.keyword_span())?;
     draft.virtual_ip().prefer = node_names(args)?;
     Ok(())
 }
 
-fn nopreempt(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn nopreempt(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     args.end()?;
     draft.virtual_ip().options.preempt = false;
     Ok(())
 }
 
-fn lease(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn lease(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     args.end()?;
     draft.virtual_ip().options.lease = true;
     Ok(())
 }
 
-fn vrid(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn vrid(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     draft.virtual_ip().once("'vrid'", args.keyword_span())?;
     let value = args.count("the id of a virtual router", 1..=255)?;
     let span = args.option_word().span;
     args.end()?;
     let value = u8::try_from(value).unwrap_or(u8::MAX);
-    draft.virtual_ip().vrid = Some(Written { value, span });
+    draft.virtual_ip().vrid = Some(Spanned { value, span });
     Ok(())
 }
 
-fn multicast(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn multicast(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let span = args.keyword_span();
     draft.virtual_ip().once("'multicast' or 'unicast'", span)?;
     let group = match args.peek() {
@@ -213,27 +213,27 @@ fn multicast(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         Some(word) => {
             let (group, _) = args.address()?;
             if !group.is_multicast() {
-                return Err(args.unfit(word, "not a multicast group"));
+                return Err(args.unexpected_value(word, "not a multicast group"));
             }
             Some(group)
         }
     };
     args.end()?;
-    let value = Transport::Multicast(group);
-    draft.virtual_ip().transport = Some(Written { value, span });
+    let value = TransportDraft::Multicast(group);
+    draft.virtual_ip().transport = Some(Spanned { value, span });
     Ok(())
 }
 
-fn unicast(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn unicast(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     let span = args.keyword_span();
     draft.virtual_ip().once("'multicast' or 'unicast'", span)?;
     args.end()?;
-    let value = Transport::Unicast;
-    draft.virtual_ip().transport = Some(Written { value, span });
+    let value = TransportDraft::Unicast;
+    draft.virtual_ip().transport = Some(Spanned { value, span });
     Ok(())
 }
 
-fn virtual_mac(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn virtual_mac(draft: &mut AddressConfigDraft, args: &mut Args<'_>) -> Built {
     args.end()?;
     draft.virtual_ip().virtual_mac = true;
     Ok(())

@@ -41,7 +41,7 @@ pub enum AnnounceQueue {
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct AnnouncementQueue {
     queue: VecDeque<Announcement>,
     arp_interval: Duration,
     na_interval: Duration,
@@ -51,7 +51,7 @@ struct Waiting {
 /// All waiting announcements, by line.
 #[derive(Debug, Default)]
 pub struct Announcer {
-    lines: BTreeMap<AnnounceQueue, Waiting>,
+    lines: BTreeMap<AnnounceQueue, AnnouncementQueue>,
     dropped: u64,
 }
 
@@ -91,7 +91,7 @@ impl Announcer {
 
     /// Returns when [`Announcer::due`] has frames to send.
     pub fn deadline(&self) -> Option<Time> {
-        let waits = |w: &&Waiting| !w.queue.is_empty();
+        let waits = |w: &&AnnouncementQueue| !w.queue.is_empty();
         self.lines.values().filter(waits).map(|w| w.next_at).min()
     }
 

@@ -1,14 +1,14 @@
 //! Installs a configuration: the first one, and those of reloads.
 
 use super::bfd::Bfd;
-use super::event_loop::{Process, Role};
-use super::files::Files;
+use super::event_loop::{AddressRole, RoleProcess};
+use super::files::TrackedFiles;
 use super::hand_over::HandOvers;
 use super::health::Health;
-use super::host::Host;
+use super::host::HostNetwork;
 use super::kept::{Keeper, boot_id};
 use super::leases::{Lease, Leases};
-use super::member::{History, Member};
+use super::member::{History, VrrpInstance};
 use super::processes::Processes;
 use super::runner::Runner;
 use super::scripts::TrackedScript;
@@ -19,7 +19,7 @@ use super::tracker::{Tracker, tracked_by_any};
 use super::{KeptState, Level, RoleError, RoleInputs, clock, namespace, realtime, settings};
 use crate::config::Config;
 use crate::kernel::{AddressSeen, KernelError};
-use protocol::vrrp::{Instance, Resume, Router, State, Time};
+use protocol::vrrp::{Instance, Resume, Router, Time, VrrpState};
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
@@ -36,7 +36,7 @@ pub const MAX_INSTANCES: usize = 4096;
 pub(super) struct Before {
     pub resume: Option<Resume>,
     pub history: History,
-    pub state: Option<State>,
+    pub state: Option<VrrpState>,
 }
 
 pub(super) fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleError {
@@ -46,9 +46,9 @@ pub(super) fn system(what: &'static str) -> impl FnOnce(KernelError) -> RoleErro
     }
 }
 
-impl Role {
+impl AddressRole {
     /// Opens all sockets and installs the first configuration.
-    pub(super) fn begin(config: Config, mut given: RoleInputs) -> Result<Role, RoleError> {
+    pub(super) fn begin(config: Config, mut given: RoleInputs) -> Result<AddressRole, RoleError> {
         check(&config)?;
         if let Some(name) = &config.global.network_namespace {
             namespace::enter(name).map_err(|error| RoleError::Namespace {
@@ -63,17 +63,20 @@ impl Role {
             what: "the script thread",
             error,
         })?;
-        let host = Host::open(&config)?;
+        let host = HostNetwork::open(&config)?;
         let teller = Teller::open(&config, &runner, &mut given.log);
         let health = Health::open(given.vitals.as_ref(), &mut given.log);
         let boot = boot_id();
-        let kept = given.kept.take().and_then(|b| KeptState::decode(&b));
-        let mut role = Role {
+        let kept = given
+            .stored_state
+            .take()
+            .and_then(|b| KeptState::decode(&b));
+        let mut role = AddressRole {
             config: Config::default(),
             given,
-            process: Process {
+            process: RoleProcess {
                 timer: clock::Timer::new().ok(),
-                ..Process::default()
+                ..RoleProcess::default()
             },
             host,
             members: Vec::new(),
@@ -122,8 +125,8 @@ impl Role {
         self.members = Vec::new();
         for instance in &self.config.instances {
             let was = before.remove(&instance.name).unwrap_or_default();
-            let mut member = Member::new(instance.clone(), was.history);
-            member.before = was.state;
+            let mut member = VrrpInstance::new(instance.clone(), was.history);
+            member.previous_state = was.state;
             member.resume = was.resume;
             resumes.push(was.resume);
             self.members.push(member);
@@ -144,7 +147,7 @@ impl Role {
         self.begin_health(now);
         // The faults of all members are known before the first one starts, because groups start as
         // one.
-        self.judge_all(now);
+        self.evaluate_all_instances(now);
         self.close_unused();
         self.start_scripts(now);
         self.act();
@@ -204,7 +207,7 @@ impl Role {
             self.tracker.scripts.push(asked);
         }
         if !config.files.is_empty() {
-            match Files::open(&config.files) {
+            match TrackedFiles::open(&config.files) {
                 Ok((files, said)) => {
                     for line in said {
                         (self.given.log)(Level::Warning, &line);
@@ -304,9 +307,9 @@ impl Role {
 
     /// Computes priorities and faults of all instances from their tracked objects, and
     /// starts the instances that waited for them.
-    pub(super) fn judge_all(&mut self, now: Time) {
+    pub(super) fn evaluate_all_instances(&mut self, now: Time) {
         for at in 0..self.members.len() {
-            self.judge(now, at);
+            self.evaluate_instance(now, at);
         }
         for at in 0..self.members.len() {
             let Some(member) = self.members.get_mut(at) else {
@@ -314,19 +317,19 @@ impl Role {
             };
             // A member with a fault starts, too, so that the fault is reported.
             let ready = !member.judgement.unknown || !member.faults().is_empty();
-            if !member.begun && ready {
-                member.begun = true;
+            if !member.is_started && ready {
+                member.is_started = true;
                 let resume = member.resume.take();
                 self.router.start(now, Instance(at), resume);
             }
         }
     }
 
-    pub(super) fn judge(&mut self, now: Time, at: usize) {
+    pub(super) fn evaluate_instance(&mut self, now: Time, at: usize) {
         if let Some(member) = self.members.get_mut(at) {
-            member.look_for_refusals(now);
+            member.check_refused_addresses(now);
         }
-        self.rank(now, at);
+        self.update_limits(now, at);
         let Some(member) = self.members.get_mut(at) else {
             return;
         };
@@ -361,7 +364,7 @@ impl Role {
             self.router.set_fault(now, Instance(at), words);
         }
         if got_its_lease {
-            self.router.entitle(now, Instance(at));
+            self.router.grant_lease(now, Instance(at));
         }
         if was != is {
             self.tell_priority(at);

@@ -3,12 +3,12 @@
 //! its sessions fall silent, as in keepalived, and neighbours detect an outage, which is correct.
 //! Only a session that a reload removed signals AdminDown.
 
-use super::event_loop::Role;
-use super::weight::Verdict;
+use super::event_loop::AddressRole;
+use super::weight::TrackedState;
 use super::{Level, clock};
 use crate::config::{BfdSession, Instance};
 use crate::wire::{BfdListener, BfdSender, WireError};
-use protocol::bfd::{Diagnostic, Event, Session, Settings, State};
+use protocol::bfd::{BfdState, Diagnostic, Event, Session, Settings};
 use protocol::vrrp::Time;
 use rustix::fd::BorrowedFd;
 
@@ -20,7 +20,7 @@ const MAX_EVENTS: usize = 64;
 /// All BFD sessions with their sockets.
 #[derive(Debug, Default)]
 pub struct Bfd {
-    links: Vec<Link>,
+    links: Vec<BfdLink>,
     /// A listener for each address family in use.
     listeners: Vec<BfdListener>,
     /// Dropped packets: malformed, from too many hops away, or without a session.
@@ -28,7 +28,7 @@ pub struct Bfd {
 }
 
 #[derive(Debug)]
-struct Link {
+struct BfdLink {
     wanted: BfdSession,
     session: Session,
     /// Tracked state: up until an outage. A neighbour in AdminDown is not an outage, as in
@@ -41,13 +41,13 @@ struct Link {
 
 /// A change of a session that must be reported.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
+pub enum BfdChange {
     /// The session entered a state.
     Entered {
         /// Name of the session.
         name: String,
         /// New state.
-        to: State,
+        to: BfdState,
         /// Diagnostic of a transition to Down.
         why: Diagnostic,
         /// New tracked state, if it changed.
@@ -85,7 +85,7 @@ impl Bfd {
         let mut links = Vec::with_capacity(wanted.len());
         for (place, wanted) in wanted.iter().enumerate() {
             // A changed weight does not affect the session with the neighbour.
-            let same = |link: &Link| {
+            let same = |link: &BfdLink| {
                 let weight = wanted.weight;
                 BfdSession {
                     weight,
@@ -93,13 +93,13 @@ impl Bfd {
                 } == *wanted
             };
             let link = match before.iter().position(same) {
-                Some(at) => Link {
+                Some(at) => BfdLink {
                     wanted: wanted.clone(),
                     ..before.swap_remove(at)
                 },
                 None => {
                     let seed = now.0 ^ u64::from(std::process::id()) << 32 ^ place as u64;
-                    Link {
+                    BfdLink {
                         session: Session::new(settings(wanted), seed, now),
                         wanted: wanted.clone(),
                         up: false,
@@ -143,7 +143,7 @@ impl Bfd {
     }
 
     /// Receives all waiting packets, then advances the time, and sends due packets.
-    pub fn handle(&mut self) -> Vec<Change> {
+    pub fn handle(&mut self) -> Vec<BfdChange> {
         let Bfd {
             links,
             listeners,
@@ -152,7 +152,7 @@ impl Bfd {
         let now = clock::now();
         for listener in listeners {
             let drained = listener.drain(|seen| {
-                let is_for = |link: &&mut Link| {
+                let is_for = |link: &&mut BfdLink| {
                     let ours = link.wanted.source;
                     link.wanted.neighbour == seen.from && ours.is_none_or(|_| ours == seen.to)
                 };
@@ -182,16 +182,16 @@ impl Bfd {
 
     /// Returns the verdict of a session; every state except up counts as down, also at
     /// the start, as in keepalived.
-    pub fn verdict(&self, name: &str) -> Verdict {
+    pub fn verdict(&self, name: &str) -> TrackedState {
         match self.links.iter().find(|l| l.wanted.name == name) {
-            Some(link) if link.up => Verdict::Up,
-            Some(_) => Verdict::Down,
-            None => Verdict::Unknown,
+            Some(link) if link.up => TrackedState::Up,
+            Some(_) => TrackedState::Down,
+            None => TrackedState::Unknown,
         }
     }
 
     /// Returns all sessions, each with its state and the diagnostic of its last exit from Up.
-    pub fn all(&self) -> impl Iterator<Item = (&BfdSession, State, Diagnostic)> {
+    pub fn all(&self) -> impl Iterator<Item = (&BfdSession, BfdState, Diagnostic)> {
         let all = self.links.iter();
         all.map(|l| (&l.wanted, l.session.state(), l.session.diagnostic()))
     }
@@ -202,24 +202,24 @@ impl Bfd {
     }
 }
 
-impl Role {
+impl AddressRole {
     /// Runs the sessions and logs their changes in keepalived's words. Returns true if
     /// the tracked state of a session changed.
-    pub(super) fn take_bfd(&mut self) -> bool {
+    pub(super) fn run_bfd_sessions(&mut self) -> bool {
         let mut changed = false;
         for change in self.tracker.bfd.handle() {
             match change {
-                Change::CannotSend { name, why } => {
+                BfdChange::CannotSend { name, why } => {
                     self.log(Level::Warning, &format!("({name}) {why}"));
                 }
-                Change::Entered {
+                BfdChange::Entered {
                     name,
                     to,
                     why,
                     verdict,
                 } => {
                     let reason = match to {
-                        State::Down => format!(" ({why})"),
+                        BfdState::Down => format!(" ({why})"),
                         _ => String::new(),
                     };
                     self.log(
@@ -248,13 +248,13 @@ impl Role {
     }
 }
 
-impl Link {
+impl BfdLink {
     fn stop(&mut self, now: Time) {
         self.session.stop(now);
         self.carry_out(&mut Vec::new());
     }
 
-    fn carry_out(&mut self, changes: &mut Vec<Change>) {
+    fn carry_out(&mut self, changes: &mut Vec<BfdChange>) {
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.session.poll() else {
                 return;
@@ -263,12 +263,12 @@ impl Link {
                 Event::Entered { to, why, .. } => {
                     let before = self.up;
                     self.up = match (to, why) {
-                        (State::Up, _) => true,
-                        (State::Down, Diagnostic::PeerStopped) | (State::Init, _) => self.up,
+                        (BfdState::Up, _) => true,
+                        (BfdState::Down, Diagnostic::PeerStopped) | (BfdState::Init, _) => self.up,
                         _ => false,
                     };
                     let name = self.wanted.name.clone();
-                    changes.push(Change::Entered {
+                    changes.push(BfdChange::Entered {
                         name,
                         to,
                         why,
@@ -279,7 +279,7 @@ impl Link {
                     let failed = self.send(&packet).err().map(|e| e.to_string());
                     if let Some(why) = failed.clone().filter(|_| failed != self.failed) {
                         let name = self.wanted.name.clone();
-                        changes.push(Change::CannotSend { name, why });
+                        changes.push(BfdChange::CannotSend { name, why });
                     }
                     self.failed = failed;
                 }

@@ -1,17 +1,17 @@
 //! Executes the router's actions: packets, addresses, routes, rules, announcements.
 
 use super::announce::{AnnounceQueue, Announcement};
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use super::leases::{Leases, lifetime_within};
 use super::links::Links;
-use super::member::Member;
-use super::standing::Refused;
+use super::member::VrrpInstance;
+use super::standing::RefusedAddresses;
 use super::{Level, Notification, clock};
 use crate::config::{Address, Authentication};
 use crate::kernel::AddressSpec;
 use protocol::vrrp::advert::ah;
 use protocol::vrrp::neighbour;
-use protocol::vrrp::{Action, Announce, HandOver, Instance, Time};
+use protocol::vrrp::{Announce, HandOver, Instance, Time, VrrpAction};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,33 +24,33 @@ const ROUTES_WITHIN: Duration = Duration::from_millis(20);
 /// Divisor of a lifetime: an address is renewed after this fraction of it.
 const RENEW_PARTS: u32 = 3;
 
-impl Role {
+impl AddressRole {
     /// Executes one action.
-    pub(super) fn carry_out(&mut self, action: Action) {
+    pub(super) fn execute_action(&mut self, action: VrrpAction) {
         match action {
-            Action::Send {
+            VrrpAction::Send {
                 instance,
                 to,
                 bytes,
             } => self.send_advert(instance, to, &bytes),
-            Action::Acquire { instance } => self.acquire(instance.0),
-            Action::Release { instance } => self.release(instance.0),
-            Action::Announce {
+            VrrpAction::Acquire { instance } => self.acquire(instance.0),
+            VrrpAction::Release { instance } => self.release(instance.0),
+            VrrpAction::Announce {
                 instance,
                 repeat,
                 why,
             } => self.announce(instance.0, repeat, why),
-            Action::Probe { instance } => self.probe(instance.0),
-            Action::Entered {
+            VrrpAction::Probe { instance } => self.probe(instance.0),
+            VrrpAction::Entered {
                 instance,
                 from,
                 to,
                 why,
             } => self.entered(instance.0, from, to, &why),
-            Action::HandOver { instance, step } => self.hand_over_step(instance, &step),
-            Action::GroupEntered { group, to } => self.group_entered(group, to),
-            Action::HeardLower { instance, .. } => self.heard_lower(instance.0),
-            Action::Note { instance, words } => {
+            VrrpAction::HandOver { instance, step } => self.hand_over_step(instance, &step),
+            VrrpAction::GroupEntered { group, to } => self.group_entered(group, to),
+            VrrpAction::HeardLower { instance, .. } => self.report_lower_advert(instance.0),
+            VrrpAction::Note { instance, words } => {
                 let name = self.name(instance.0);
                 self.log(Level::Warning, &format!("({name}) {words}"));
             }
@@ -99,7 +99,7 @@ impl Role {
 
     fn acquire(&mut self, at: usize) {
         self.end_trial(at);
-        self.takes_over(at);
+        self.prepare_takeover(at);
         let now = clock::now();
         let Some(member) = self.members.get_mut(at) else {
             return;
@@ -120,7 +120,7 @@ impl Role {
         let extra = member.config.garp.extra_interfaces.0;
         member.extra_at = (!extra.is_zero()).then(|| now.after(extra));
         self.log(Level::Detail, &format!("({name}) setting VIPs."));
-        let refused = Refused::by_kernel(now, &specs, &results);
+        let refused = RefusedAddresses::by_kernel(now, &specs, &results);
         for (spec, result) in specs.iter().zip(results) {
             if let Err(error) = result {
                 let (address, prefix) = (spec.address, spec.prefix);
@@ -149,7 +149,7 @@ impl Role {
     fn release(&mut self, at: usize) {
         self.sockets.announcer.cancel(at);
         let name = self.name(at);
-        let lingers = self.lingers(at);
+        let lingers = self.release_after_drain(at);
         self.end_offer(&name);
         if lingers {
             return;
@@ -176,7 +176,7 @@ impl Role {
 
     /// Renews the lifetimes of addresses, which also restores an address that another
     /// program deleted.
-    pub(super) fn renew(&mut self, now: Time) {
+    pub(super) fn renew_lifetimes(&mut self, now: Time) {
         let mut renewed = Vec::new();
         for (at, member) in self.members.iter_mut().enumerate() {
             if member.renew_at.is_none_or(|at| at > now) {
@@ -199,7 +199,7 @@ impl Role {
                 );
                 self.teller.once(&mut self.given.log, Level::Error, line);
             }
-            renewed.push((at, Refused::by_kernel(now, &specs, &results)));
+            renewed.push((at, RefusedAddresses::by_kernel(now, &specs, &results)));
         }
         if !renewed.is_empty() {
             self.keeper.keep_now();
@@ -380,7 +380,7 @@ impl Role {
     fn hand_over_step(&mut self, instance: Instance, step: &HandOver) {
         let name = self.name(instance.0);
         let now = clock::now();
-        self.hand_overs.came_to(&name, step);
+        self.hand_overs.record_step(&name, step);
         let draining = match step {
             HandOver::Draining { until } => Some(*until),
             _ => None,
@@ -392,7 +392,7 @@ impl Role {
                 let name = name.clone();
                 self.given
                     .orders
-                    .tell(Notification::Draining { name, wait });
+                    .send_notification(Notification::Draining { name, wait });
                 format!("hand-over: waiting up to {wait:.1?} for requests to finish")
             }
             HandOver::Offered { .. } => {
@@ -414,7 +414,7 @@ impl Role {
 fn to_set(
     leases: &Leases,
     links: &Links,
-    member: &Member,
+    member: &VrrpInstance,
     now: Time,
 ) -> Option<(Vec<AddressSpec>, Option<Time>)> {
     let configured = member.config.lifetime;

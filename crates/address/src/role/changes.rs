@@ -1,11 +1,11 @@
 //! Handles external events: packets, neighbours, interfaces, addresses, routes, rules.
 
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use super::links::LinkEvent;
-use super::member::Member;
+use super::member::VrrpInstance;
 use super::{Level, clock};
-use crate::config::{Authentication, Transport};
-use crate::kernel::{AddressSeen, AddressSpec, Change};
+use crate::config::{Authentication, InstanceTransport};
+use crate::kernel::{AddressSeen, AddressSpec, KernelChange};
 use protocol::vrrp::advert::{self, ah};
 use protocol::vrrp::neighbour;
 use protocol::vrrp::{Instance, Time};
@@ -32,16 +32,16 @@ struct Due {
 }
 
 /// Returns whether a packet to this destination may belong to the member.
-fn goes_to(member: &Member, destination: IpAddr) -> bool {
+fn goes_to(member: &VrrpInstance, destination: IpAddr) -> bool {
     match &member.config.transport {
-        Transport::Multicast { group } => *group == destination,
-        Transport::Unicast { .. } => !destination.is_multicast(),
+        InstanceTransport::Multicast { group } => *group == destination,
+        InstanceTransport::Unicast { .. } => !destination.is_multicast(),
     }
 }
 
-impl Role {
+impl AddressRole {
     /// Handles the adverts that one socket has received.
-    pub(super) fn take_adverts(&mut self, place: usize) {
+    pub(super) fn receive_adverts(&mut self, place: usize) {
         let now = clock::now();
         let known = self.known_vrids(place);
         let Some(adverts) = self.sockets.adverts.get_mut(place) else {
@@ -111,7 +111,7 @@ impl Role {
         if !self.config.global.log_unknown_vrids || options.authenticated {
             return None;
         }
-        let here = |m: &&Member| {
+        let here = |m: &&VrrpInstance| {
             let other = m.socket.and_then(|at| self.sockets.adverts.get(at));
             other.is_some_and(|other| other.options.interface == options.interface)
         };
@@ -127,7 +127,7 @@ impl Role {
         };
         let mut claims = Vec::new();
         let drained = socket.drain(|frame| {
-            claims.extend(neighbour::claim(frame.bytes).filter(neighbour::Claim::holds));
+            claims.extend(neighbour::claim(frame.bytes).filter(neighbour::AddressClaim::holds));
         });
         if drained.is_err() {
             // The interface is gone. The socket is opened again when it returns.
@@ -152,7 +152,7 @@ impl Role {
     }
 
     /// Handles the kernel's notifications.
-    pub(super) fn take_changes(&mut self) {
+    pub(super) fn receive_kernel_changes(&mut self) {
         let now = clock::now();
         let mut due = Due::default();
         let mut events = Vec::new();
@@ -161,24 +161,24 @@ impl Role {
                 break;
             };
             match change {
-                Change::Link(link) => events.extend(self.host.links.set(now, link)),
-                Change::LinkGone(link) => events.extend(self.host.links.gone(link.index)),
-                Change::AddressAdded(seen) => due.sources |= !self.is_virtual(&seen),
-                Change::AddressRemoved(seen) => self.address_removed(&seen, &mut due),
-                Change::AddressDuplicate(seen) => self.address_duplicate(&seen),
-                Change::RouteRemoved(seen) => {
+                KernelChange::Link(link) => events.extend(self.host.links.set(now, link)),
+                KernelChange::LinkGone(link) => events.extend(self.host.links.gone(link.index)),
+                KernelChange::AddressAdded(seen) => due.sources |= !self.is_virtual(&seen),
+                KernelChange::AddressRemoved(seen) => self.address_removed(&seen, &mut due),
+                KernelChange::AddressDuplicate(seen) => self.address_duplicate(&seen),
+                KernelChange::RouteRemoved(seen) => {
                     let lost = self.members.iter().enumerate().filter(|(_, m)| {
                         m.holds && m.config.routes.iter().any(|r| !r.no_track && seen.is(r))
                     });
                     due.lost.extend(lost.map(|(at, _)| at));
                 }
-                Change::RuleRemoved(seen) => {
+                KernelChange::RuleRemoved(seen) => {
                     let lost = self.members.iter().enumerate().filter(|(_, m)| {
                         m.holds && m.config.rules.iter().any(|r| !r.no_track && seen.is(r))
                     });
                     due.lost.extend(lost.map(|(at, _)| at));
                 }
-                Change::Overrun => due.relist = true,
+                KernelChange::Overrun => due.relist = true,
             }
         }
         if due.relist {
@@ -198,7 +198,7 @@ impl Role {
         self.take_link_events(now, events);
         if due.sources {
             self.reconnect(now);
-            self.judge_all(now);
+            self.evaluate_all_instances(now);
         }
         if due.check {
             self.check_addresses(now, &mut due.lost);
@@ -313,12 +313,12 @@ impl Role {
             match event {
                 LinkEvent::Came(name) => {
                     self.log(Level::Info, &format!("Netlink reports {name} exists"));
-                    self.interface_came(&name);
+                    self.handle_interface_added(&name);
                     moved = true;
                 }
                 LinkEvent::Gone(name) => {
                     self.log(Level::Info, &format!("Netlink reports {name} deleted"));
-                    self.interface_went(&name);
+                    self.handle_interface_removed(&name);
                     moved = true;
                 }
                 LinkEvent::Changed(name, up) => {
@@ -340,7 +340,7 @@ impl Role {
         }
         if moved {
             self.reconnect(now);
-            self.judge_all(now);
+            self.evaluate_all_instances(now);
         }
         for name in told {
             self.mac_changed(&name);
@@ -349,7 +349,7 @@ impl Role {
 
     /// Announces addresses again after a change of MAC, because neighbours know the old one.
     fn mac_changed(&mut self, name: &str) {
-        let at_it = |m: &Member| {
+        let at_it = |m: &VrrpInstance| {
             let other = m.addresses().any(|a| a.interface.as_deref() == Some(name));
             m.holds && (m.config.interface == name || other)
         };
@@ -365,7 +365,7 @@ impl Role {
         }
     }
 
-    fn interface_came(&mut self, name: &str) {
+    fn handle_interface_added(&mut self, name: &str) {
         for at in 0..self.members.len() {
             let Some(member) = self.members.get(at) else {
                 return;
@@ -379,7 +379,7 @@ impl Role {
         self.put_static_on(name);
     }
 
-    fn interface_went(&mut self, name: &str) {
+    fn handle_interface_removed(&mut self, name: &str) {
         let there: Vec<u32> = self.host.links.all().map(|s| s.link.index).collect();
         let gone: Vec<u32> = self
             .sockets
@@ -399,7 +399,7 @@ impl Role {
             let was = member.vmacs().any(|v| v.link.name == name);
             if was {
                 member.vmac.take_if(|v| v.link.name == name);
-                member.beside.retain(|b| b.vmac.link.name != name);
+                member.secondary_vmacs.retain(|b| b.vmac.link.name != name);
                 // Another program deleted the interface while its parent still exists.
                 self.make_vmacs(at);
                 self.open_frames(at);

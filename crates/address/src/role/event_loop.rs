@@ -3,10 +3,10 @@
 
 use super::hand_over::HandOvers;
 use super::health::Health;
-use super::host::Host;
+use super::host::HostNetwork;
 use super::kept::Keeper;
 use super::leases::Leases;
-use super::member::Member;
+use super::member::VrrpInstance;
 use super::pacemaker::Paced;
 use super::runner::Runner;
 use super::sockets::Sockets;
@@ -27,14 +27,14 @@ const ASK_ALONE: Duration = Duration::from_millis(100);
 const MAX_ACTIONS: usize = 100_000;
 
 /// State of the address role.
-pub(super) struct Role {
+pub(super) struct AddressRole {
     pub(super) config: Config,
     pub(super) given: RoleInputs,
     /// State of the role's own process.
-    pub(super) process: Process,
+    pub(super) process: RoleProcess,
     /// Network of this machine.
-    pub(super) host: Host,
-    pub(super) members: Vec<Member>,
+    pub(super) host: HostNetwork,
+    pub(super) members: Vec<VrrpInstance>,
     pub(super) router: Router,
     pub(super) sockets: Sockets,
     pub(super) tracker: Tracker,
@@ -49,9 +49,9 @@ pub(super) struct Role {
 
 /// State of the role's own process.
 #[derive(Debug, Default)]
-pub(super) struct Process {
+pub(super) struct RoleProcess {
     /// The other end of the order channel is closed.
-    pub(super) alone: bool,
+    pub(super) is_unsupervised: bool,
     /// Granted privileges, for the report.
     pub(super) privileges: Vec<String>,
     /// Wakes the loop at its deadline after a suspension.
@@ -60,7 +60,7 @@ pub(super) struct Process {
 
 /// A polled descriptor.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Source {
+enum EventSource {
     Adverts(usize),
     Frames(u32, bool),
     Monitor,
@@ -74,35 +74,35 @@ enum Source {
 
 /// Runs a configuration until the role must stop.
 pub fn run(config: Config, given: RoleInputs) -> Result<Exit, RoleError> {
-    let mut role = Role::begin(config, given)?;
-    role.given.orders.tell(Notification::Ready);
-    role.tell_wanted_leases(super::clock::now());
-    let exit = role.turns();
+    let mut role = AddressRole::begin(config, given)?;
+    role.given.orders.send_notification(Notification::Ready);
+    role.report_wanted_leases(super::clock::now());
+    let exit = role.run_event_loop();
     if matches!(exit, Ok(Exit::Released)) {
         // Another machine can get the leases without waiting for their end.
         role.given
             .orders
-            .tell(Notification::WantsLeases(Vec::new()));
+            .send_notification(Notification::WantsLeases(Vec::new()));
     }
-    role.given.orders.tell(Notification::Stopped);
+    role.given.orders.send_notification(Notification::Stopped);
     exit
 }
 
-impl Role {
-    fn turns(&mut self) -> Result<Exit, RoleError> {
+impl AddressRole {
+    fn run_event_loop(&mut self) -> Result<Exit, RoleError> {
         loop {
             // Actions of the start or of the previous turn come first.
             self.act();
-            if let Some(exit) = self.take_orders() {
+            if let Some(exit) = self.execute_orders() {
                 return Ok(exit);
             }
             let ready = self.sleep()?;
             self.take_packets(&ready);
-            if ready.contains(&Source::Monitor) {
-                self.take_changes();
+            if ready.contains(&EventSource::Monitor) {
+                self.receive_kernel_changes();
             }
-            if ready.contains(&Source::Runner) {
-                self.take_outcomes();
+            if ready.contains(&EventSource::Runner) {
+                self.handle_ended_programs();
             }
             self.take_tracked(&ready);
             let now = clock::now();
@@ -110,8 +110,8 @@ impl Role {
             self.handle_time(now);
             if self.has_handed_over(now) {
                 match self.hand_overs.take_next() {
-                    Some(config) => self.take(*config),
-                    None if self.keep_what_stays() => {}
+                    Some(config) => self.install_config(*config),
+                    None if self.has_remaining_addresses() => {}
                     None => return Ok(self.stop(true)),
                 }
             }
@@ -127,29 +127,29 @@ impl Role {
         }
         for place in 0..self.sockets.adverts.len() {
             if { self.sockets.adverts.get(place) }.is_some_and(|adverts| !adverts.broken) {
-                self.take_adverts(place);
+                self.receive_adverts(place);
             }
         }
     }
 
     /// Handles everything that is due.
     fn handle_time(&mut self, now: Time) {
-        self.hear_pacemaker();
+        self.report_paced_adverts();
         self.poll_links(now);
         let events = self.host.links.handle_time(now);
         self.take_link_events(now, events);
         self.start_scripts(now);
-        self.look_at_health(now);
+        self.poll_health(now);
         self.look_at_standings(now);
-        self.look_at_leases(now);
+        self.expire_leases(now);
         self.router.handle_time(now);
         self.act();
-        self.renew(now);
+        self.renew_lifetimes(now);
         self.announce_extra(now);
         self.tend_hand_overs(now);
         self.send_announcements(now);
         if self.keeper.is_due(now) {
-            self.keep(now);
+            self.store_state(now);
         }
     }
 
@@ -162,7 +162,7 @@ impl Role {
             let Some(action) = self.router.poll() else {
                 break;
             };
-            self.carry_out(action);
+            self.execute_action(action);
         }
         self.report_masters(Paced::All);
     }
@@ -184,7 +184,9 @@ impl Role {
             self.hand_overs.deadline(),
             self.keeper.deadline(),
             self.host.deadline(),
-            self.process.alone.then(|| clock::now().after(ASK_ALONE)),
+            self.process
+                .is_unsupervised
+                .then(|| clock::now().after(ASK_ALONE)),
         ];
         scripts
             .chain(renewals)
@@ -194,40 +196,40 @@ impl Role {
             .min()
     }
 
-    fn sleep(&mut self) -> Result<Vec<Source>, RoleError> {
-        let mut sources = vec![Source::Monitor, Source::Runner];
+    fn sleep(&mut self) -> Result<Vec<EventSource>, RoleError> {
+        let mut sources = vec![EventSource::Monitor, EventSource::Runner];
         let mut fds: Vec<BorrowedFd<'_>> = vec![self.host.monitor.as_fd(), self.runner.as_fd()];
         let orders = self.given.orders.as_fd();
-        if !self.process.alone {
-            sources.push(Source::Orders);
+        if !self.process.is_unsupervised {
+            sources.push(EventSource::Orders);
             fds.push(orders);
         }
         for (place, adverts) in self.sockets.adverts.iter().enumerate() {
             if !adverts.broken {
-                sources.push(Source::Adverts(place));
+                sources.push(EventSource::Adverts(place));
                 fds.push(adverts.socket.as_fd());
             }
         }
         for ((interface, ipv6), socket) in &self.sockets.frames {
-            sources.push(Source::Frames(*interface, *ipv6));
+            sources.push(EventSource::Frames(*interface, *ipv6));
             fds.push(socket.as_fd());
         }
         if let Some(files) = &self.tracker.files {
-            sources.push(Source::Files);
+            sources.push(EventSource::Files);
             fds.push(files.as_fd());
         }
         if let Some(processes) = &self.tracker.processes {
-            sources.push(Source::Processes);
+            sources.push(EventSource::Processes);
             fds.push(processes.as_fd());
         }
         for listener in self.tracker.bfd.descriptors() {
-            sources.push(Source::Bfd);
+            sources.push(EventSource::Bfd);
             fds.push(listener);
         }
         let deadline = self.deadline();
         if let Some(timer) = &self.process.timer {
             timer.set(deadline);
-            sources.push(Source::Timer);
+            sources.push(EventSource::Timer);
             fds.push(timer.as_fd());
         }
         let mut polled: Vec<PollFd<'_>> = fds
@@ -252,36 +254,36 @@ impl Role {
     }
 
     /// Handles all received packets, before the time advances.
-    fn take_packets(&mut self, ready: &[Source]) {
+    fn take_packets(&mut self, ready: &[EventSource]) {
         for source in ready {
             match source {
-                Source::Adverts(place) => self.take_adverts(*place),
-                Source::Frames(interface, ipv6) => self.take_frames(*interface, *ipv6),
+                EventSource::Adverts(place) => self.receive_adverts(*place),
+                EventSource::Frames(interface, ipv6) => self.take_frames(*interface, *ipv6),
                 _ => {}
             }
         }
     }
 
-    fn take_tracked(&mut self, ready: &[Source]) {
+    fn take_tracked(&mut self, ready: &[EventSource]) {
         let now = clock::now();
         let mut changed = false;
         if let Some(files) = &mut self.tracker.files
-            && ready.contains(&Source::Files)
+            && ready.contains(&EventSource::Files)
         {
             changed |= files.take_events();
         }
         if let Some(processes) = &mut self.tracker.processes {
             let due = processes.deadline().is_some_and(|at| at <= now);
-            if due || ready.contains(&Source::Processes) {
+            if due || ready.contains(&EventSource::Processes) {
                 changed |= processes.handle_time(now);
             }
         }
         let due = self.tracker.bfd.deadline().is_some_and(|at| at <= now);
-        if due || ready.contains(&Source::Bfd) {
-            changed |= self.take_bfd();
+        if due || ready.contains(&EventSource::Bfd) {
+            changed |= self.run_bfd_sessions();
         }
         if changed {
-            self.judge_all(now);
+            self.evaluate_all_instances(now);
         }
     }
 

@@ -1,7 +1,7 @@
 //! `track_file`: a number in a file, read whenever the file is written, replaced, created or
 //! removed. The directory is watched, so that a file may be created later.
 
-use super::weight::Verdict;
+use super::weight::TrackedState;
 use crate::config::TrackFile;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
@@ -22,19 +22,19 @@ const MAX_EVENTS: usize = 256;
 
 /// Tracked files with their values, and the inotify watches.
 #[derive(Debug)]
-pub struct Files {
+pub struct TrackedFiles {
     inotify: OwnedFd,
     folders: HashMap<i32, PathBuf>,
-    files: Vec<(TrackFile, Verdict)>,
+    files: Vec<(TrackFile, TrackedState)>,
 }
 
-impl Files {
+impl TrackedFiles {
     /// Watches the files, and writes their initial values (`init_file`). Also returns a
     /// log line for each file that cannot be written or watched.
     ///
     /// # Errors
     /// inotify is not available: the limit of instances is reached.
-    pub fn open(files: &[TrackFile]) -> io::Result<(Files, Vec<String>)> {
+    pub fn open(files: &[TrackFile]) -> io::Result<(TrackedFiles, Vec<String>)> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let mut said = Vec::new();
         let mut folders = HashMap::new();
@@ -68,7 +68,7 @@ impl Files {
             }
         }
         let files = files.iter().map(|f| (f.clone(), read(&f.path))).collect();
-        let watched = Files {
+        let watched = TrackedFiles {
             inotify,
             folders,
             files,
@@ -82,13 +82,13 @@ impl Files {
     }
 
     /// Returns the value of a file.
-    pub fn verdict(&self, name: &str) -> Verdict {
+    pub fn verdict(&self, name: &str) -> TrackedState {
         let found = self.files.iter().find(|(f, _)| f.name == name);
-        found.map_or(Verdict::Unknown, |(_, verdict)| *verdict)
+        found.map_or(TrackedState::Unknown, |(_, verdict)| *verdict)
     }
 
     /// Returns all tracked files with their values.
-    pub fn all(&self) -> impl Iterator<Item = &(TrackFile, Verdict)> {
+    pub fn all(&self) -> impl Iterator<Item = &(TrackFile, TrackedState)> {
         self.files.iter()
     }
 
@@ -131,7 +131,7 @@ fn folder(path: &Path) -> &Path {
 
 /// Reads the number in a file. Text that is not a number counts as zero, as in keepalived. The read
 /// never blocks on a pipe or a device.
-fn read(path: &Path) -> Verdict {
+fn read(path: &Path) -> TrackedState {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let mut buffer = [0; MAX_BYTES];
     let number = rustix::fs::open(path, flags, Mode::empty())
@@ -139,7 +139,7 @@ fn read(path: &Path) -> Verdict {
         .ok()
         .and_then(|n| buffer.get(..n))
         .map(first_number);
-    Verdict::Value(number.unwrap_or(0))
+    TrackedState::Value(number.unwrap_or(0))
 }
 
 fn first_number(bytes: &[u8]) -> i64 {
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_file_is_read_when_it_is_made_written_replaced_and_removed() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let path = scratch.path().join("weight");
         let file = TrackFile {
             name: "w".to_owned(),
@@ -193,12 +193,12 @@ mod tests {
             weight: Weight::default(),
             init: None,
         };
-        let (mut files, said) = Files::open(&[file]).unwrap();
+        let (mut files, said) = TrackedFiles::open(&[file]).unwrap();
         assert_eq!(said, [""; 0]);
         let mut comes_to = |number: i64| {
             lab::eventually(Duration::from_secs(20), || {
                 files.take_events();
-                files.verdict("w") == Verdict::Value(number)
+                files.verdict("w") == TrackedState::Value(number)
             })
         };
         assert!(comes_to(0));
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn init_file_makes_it_and_writes_over_it_only_when_told() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let path = scratch.path().join("weight");
         let mut file = TrackFile {
             name: "w".to_owned(),
@@ -222,15 +222,15 @@ mod tests {
             init: Some((3, false)),
         };
         let value = |file: &TrackFile| {
-            Files::open(std::slice::from_ref(file))
+            TrackedFiles::open(std::slice::from_ref(file))
                 .unwrap()
                 .0
                 .verdict("w")
         };
-        assert_eq!(value(&file), Verdict::Value(3));
+        assert_eq!(value(&file), TrackedState::Value(3));
         file.init = Some((4, false));
-        assert_eq!(value(&file), Verdict::Value(3));
+        assert_eq!(value(&file), TrackedState::Value(3));
         file.init = Some((4, true));
-        assert_eq!(value(&file), Verdict::Value(4));
+        assert_eq!(value(&file), TrackedState::Value(4));
     }
 }

@@ -1,7 +1,7 @@
 //! Inputs of the role, and its messages to and from the process around it.
 
 use crate::config::Config;
-use part::report::{Event, Report};
+use part::report::{Event, StatusReport};
 use part::role::MemberNews;
 pub use part::voice::keepalived::Level;
 use std::fmt;
@@ -37,7 +37,7 @@ impl Dump {
 
 /// A request to the role.
 #[derive(Debug)]
-pub enum Order {
+pub enum RoleOrder {
     /// Install this configuration. An address in both configurations does not move. The response is
     /// [`Notification::Taken`] or [`Notification::Refused`].
     Take(Box<Config>),
@@ -70,7 +70,7 @@ pub enum Order {
     Hold(Vec<super::Lease>),
     /// Release this lease, because another machine could use it better.
     HandOverLease(String),
-    /// Report the status. The response is [`Notification::Report`].
+    /// Report the status. The response is [`Notification::StatusReport`].
     Status,
     /// Write one of keepalived's dumps. The response is [`Notification::Dumped`].
     Dump(Dump),
@@ -86,16 +86,16 @@ pub enum Order {
 pub enum Notification {
     /// The first configuration is installed; the loop starts.
     Ready,
-    /// The configuration of the last [`Order::Take`] is in effect.
+    /// The configuration of the last [`RoleOrder::Take`] is in effect.
     Taken,
     /// The new configuration could not be installed; the old one stays in effect. Contains lines
     /// for the operator.
     Refused(Vec<String>),
     /// Status of the role and of everything that it runs.
-    Report(Box<Report>),
+    Report(Box<StatusReport>),
     /// A hand-over has started for these instances; empty if no instance of that name is master.
     HandOver(Vec<String>),
-    /// No other node takes the addresses; they stay until the next [`Order::Stop`].
+    /// No other node takes the addresses; they stay until the next [`RoleOrder::Stop`].
     Stays,
     /// The addresses are being drained: the proxy closes idle connections and asks clients to
     /// leave. The addresses are released after `wait`.
@@ -121,26 +121,26 @@ pub enum Notification {
     Stopped,
 }
 
-/// Channel to a supervisor or a test. The role polls [`Orders::as_fd`] and calls [`Orders::next`]
+/// Channel to a supervisor or a test. The role polls [`OrderChannel::as_fd`] and calls [`OrderChannel::next`]
 /// until no orders are left. Neither may block.
-pub trait Orders {
+pub trait OrderChannel {
     /// Returns the descriptor that is readable when an order is waiting.
     fn as_fd(&self) -> BorrowedFd<'_>;
     /// Returns the next order, if one has arrived completely.
-    fn next(&mut self) -> Option<Order>;
+    fn next(&mut self) -> Option<RoleOrder>;
     /// Sends a message. If it cannot be sent at once, it may be dropped or put into a bounded
     /// queue.
-    fn tell(&mut self, told: Notification);
+    fn send_notification(&mut self, told: Notification);
 }
 
 /// Everything that the role gets when it starts.
 pub struct RoleInputs {
     /// Source of orders.
-    pub orders: Box<dyn Orders>,
+    pub orders: Box<dyn OrderChannel>,
     /// The log.
     pub log: Log,
     /// Stored state of the previous role ([`super::KeptState`]), if any.
-    pub kept: Option<Vec<u8>>,
+    pub stored_state: Option<Vec<u8>>,
     /// File (usually a memory file) that always contains the state for a successor, and that is
     /// rewritten at each transition: the length in the first eight bytes (little endian), then the
     /// JSON. None: no state is stored. [`super::KeptState::read`] reads the file.
@@ -154,7 +154,7 @@ pub struct RoleInputs {
 impl fmt::Debug for RoleInputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RoleInputs")
-            .field("kept", &self.kept.is_some())
+            .field("kept", &self.stored_state.is_some())
             .field("keep", &self.keep)
             .field("vitals", &self.vitals)
             .finish_non_exhaustive()

@@ -6,13 +6,13 @@
 //! This module neither decides nor delays ownership. If the kernel does not support the mechanism,
 //! addresses are released at once, as in keepalived.
 
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use super::kept::{KeptHandOver, KeptState};
 use super::leases::name_of;
 use super::{Level, Notification, clock};
 use crate::config::{Config, Dialect, Instance as Settings};
 use crate::kernel::{AddressSpec, KernelError, Passage, Passes, Quiet};
-use protocol::vrrp::{Announce, HandOver, Instance, Reason, State, Time};
+use protocol::vrrp::{Announce, HandOver, Instance, Reason, Time, VrrpState};
 use std::net::IpAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -79,7 +79,7 @@ pub(super) struct HandOvers {
     /// Firewall tables of instances whose addresses are offered to the other nodes.
     offer_tables: Vec<(String, Passage)>,
     /// Drain times that an operator requested.
-    wishes: Vec<(String, Duration)>,
+    requested_drains: Vec<(String, Duration)>,
     /// Instances whose addresses other nodes may take.
     offered: Vec<String>,
     /// Latest end of a planned stop, or of the wait before `next` is installed.
@@ -113,7 +113,7 @@ impl HandOvers {
     }
 
     /// Returns whether this node still has the addresses of an instance that another node owns.
-    pub(super) fn lingers(&self, name: &str) -> bool {
+    pub(super) fn is_lingering(&self, name: &str) -> bool {
         self.lingers.iter().any(|l| l.name == name)
     }
 
@@ -146,23 +146,26 @@ impl HandOvers {
 
     /// Sets the drain time of the next hand-over of an instance; returns the time that is
     /// left to wait before it.
-    pub(super) fn wish(&mut self, name: &str, drain: Duration) -> Duration {
-        self.wishes.retain(|(other, _)| other != name);
-        if self.wishes.len() < WISHES_MAX {
-            self.wishes.push((name.to_owned(), drain));
+    pub(super) fn set_drain_time(&mut self, name: &str, drain: Duration) -> Duration {
+        self.requested_drains.retain(|(other, _)| other != name);
+        if self.requested_drains.len() < WISHES_MAX {
+            self.requested_drains.push((name.to_owned(), drain));
         }
         Duration::ZERO
     }
 
     fn take_wish(&mut self, name: &str) -> Option<Duration> {
-        let at = self.wishes.iter().position(|(other, _)| other == name)?;
-        Some(self.wishes.swap_remove(at).1)
+        let at = self
+            .requested_drains
+            .iter()
+            .position(|(other, _)| other == name)?;
+        Some(self.requested_drains.swap_remove(at).1)
     }
 
     /// Removes a table, on a thread if one can be started.
     fn undo(&mut self, passage: Passage) {
         let table = passage.table.clone();
-        match on_a_thread(move || passage.undo()) {
+        match on_a_thread(move || passage.remove_tables()) {
             Some(undone) => self.undone.push((table, undone)),
             None => drop(Passage::remove(&table)),
         }
@@ -178,7 +181,7 @@ impl HandOvers {
     }
 
     /// Records the next step of a hand-over.
-    pub(super) fn came_to(&mut self, name: &str, step: &HandOver) {
+    pub(super) fn record_step(&mut self, name: &str, step: &HandOver) {
         self.offered.retain(|other| other != name);
         match step {
             HandOver::Draining { .. } | HandOver::Offered { .. } => {
@@ -190,7 +193,7 @@ impl HandOvers {
     }
 }
 
-impl Role {
+impl AddressRole {
     /// Returns the names of the instances of this configuration and of the previous process.
     pub(super) fn known_instances(&self, config: &Config) -> Vec<String> {
         let kept = self.keeper.instances_before();
@@ -223,7 +226,7 @@ impl Role {
     }
 
     /// Continues a hand-over of the previous process, whose table stays unchanged.
-    fn goes_on_with(&mut self, one: &KeptHandOver) {
+    fn continue_hand_over(&mut self, one: &KeptHandOver) {
         let Some(at) = self.place_of(&one.name) else {
             return;
         };
@@ -273,7 +276,7 @@ impl Role {
                 Some(_) => Passage::name_of_passes(&one.name),
                 None => Passage::name(&one.name),
             });
-            self.goes_on_with(one);
+            self.continue_hand_over(one);
         }
         for name in known {
             for table in [
@@ -305,7 +308,7 @@ impl Role {
         }
         // The kernel may have to load modules. A test on a thread ensures that neither the start
         // nor the first hand-over waits for them.
-        self.hand_overs.trial = on_a_thread(Passage::can);
+        self.hand_overs.trial = on_a_thread(Passage::probe_kernel_support);
     }
 
     /// Collects the results of finished threads.
@@ -331,7 +334,7 @@ impl Role {
     }
 
     /// Prepares a takeover. If a live owner had the addresses, its connections are forwarded to it.
-    pub(super) fn takes_over(&mut self, at: usize) {
+    pub(super) fn prepare_takeover(&mut self, at: usize) {
         let now = clock::now();
         let Some(member) = self.members.get(at) else {
             return;
@@ -341,7 +344,7 @@ impl Role {
         let mut lingers = self.hand_overs.lingers.iter();
         let lingered = lingers.position(|l| l.name == name);
         let lingered = lingered.map(|place| self.hand_overs.lingers.swap_remove(place));
-        self.pass_on(at, now, lingered.is_some());
+        self.forward_connections(at, now, lingered.is_some());
         if let Some(linger) = lingered {
             self.set_draining(at, None);
             self.hand_overs.undo(linger.passage);
@@ -350,7 +353,7 @@ impl Role {
 
     /// Forwards connections that started at a live previous owner to it. `keeps_own`: some
     /// connections started on this node, before that owner had the addresses.
-    fn pass_on(&mut self, at: usize, now: Time, keeps_own: bool) {
+    fn forward_connections(&mut self, at: usize, now: Time, keeps_own: bool) {
         let Some(member) = self.members.get(at) else {
             return;
         };
@@ -398,7 +401,7 @@ impl Role {
 
     /// Releases the addresses to a live owner: silently, and only after the drain time. Returns
     /// false if the addresses must be released at once.
-    pub(super) fn lingers(&mut self, at: usize) -> bool {
+    pub(super) fn release_after_drain(&mut self, at: usize) -> bool {
         let now = clock::now();
         let Some(member) = self.members.get(at) else {
             return false;
@@ -408,11 +411,11 @@ impl Role {
         let drain = wish.unwrap_or(member.config.options.handover_drain);
         let status = self.router.status(Instance(at));
         let by = match status.map(|status| (status.state, status.why)) {
-            Some((State::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => {
+            Some((VrrpState::Backup, Reason::HandOver { by } | Reason::Preempted { by, .. })) => {
                 Some(by)
             }
             // The new owner is the next holder of the lease, whichever node that is.
-            Some((State::Fault, _)) if self.leases.moves(&member.config) => None,
+            Some((VrrpState::Fault, _)) if self.leases.moves(&member.config) => None,
             _ => return false,
         };
         let keeps = keeps_connections(&self.config, &member.config) && !drain.is_zero();
@@ -453,7 +456,7 @@ impl Role {
             name: name.clone(),
             wait: drain,
         };
-        self.given.orders.tell(told);
+        self.given.orders.send_notification(told);
         self.hand_overs.lingers.push(Linger {
             name,
             specs,
@@ -525,8 +528,8 @@ impl Role {
     /// Executes the due steps of hand-overs.
     pub(super) fn tend_hand_overs(&mut self, now: Time) {
         self.look_at_threads();
-        self.look_for_calm(now);
-        self.look_for_new_owners();
+        self.end_stop_when_idle(now);
+        self.stop_stale_forwarding();
         let lingers = self.hand_overs.lingers.iter();
         let over: Vec<String> = lingers
             .filter(|l| l.until <= now)
@@ -558,7 +561,7 @@ impl Role {
     }
 
     /// Ends the wait of a stop once no request is in progress.
-    fn look_for_calm(&mut self, now: Time) {
+    fn end_stop_when_idle(&mut self, now: Time) {
         if self.hand_overs.stop_at.is_none() || self.hand_overs.lingers.is_empty() {
             self.hand_overs.look_at = None;
             return;
@@ -582,7 +585,7 @@ impl Role {
     /// Stops forwarding to a node that may own the address by now. An address that was released
     /// with its lease may have moved to the node to which its older connections are forwarded, and
     /// that node must not get its own packets back.
-    fn look_for_new_owners(&mut self) {
+    fn stop_stale_forwarding(&mut self) {
         for linger in &self.hand_overs.lingers {
             let at = self
                 .members
@@ -654,16 +657,16 @@ impl Role {
 
     /// Starts a planned stop by handing over what can be handed over. Returns false if
     /// there is nothing to wait for, or on a second request.
-    pub(super) fn hands_all_over(&mut self, stays: bool) -> bool {
+    pub(super) fn hand_over_all(&mut self, stays: bool) -> bool {
         drop(self.hand_overs.take_next());
-        let waits = self.hands_over("Stopping", |_| true);
+        let waits = self.start_hand_overs("Stopping", |_| true);
         self.hand_overs.stays = waits && stays;
         waits
     }
 
     /// Returns whether addresses stay after a planned stop because no other node took them.
-    pub(super) fn keep_what_stays(&mut self) -> bool {
-        let is_master = |m: &super::member::Member| m.state == State::Master;
+    pub(super) fn has_remaining_addresses(&mut self) -> bool {
+        let is_master = |m: &super::member::VrrpInstance| m.state == VrrpState::Master;
         if !std::mem::take(&mut self.hand_overs.stays) || !self.members.iter().any(is_master) {
             return false;
         }
@@ -673,23 +676,24 @@ impl Role {
         );
         // From here on, only the next order ends the role.
         self.hand_overs.stop_at = None;
-        self.given.orders.tell(Notification::Stays);
+        self.given.orders.send_notification(Notification::Stays);
         true
     }
 
     /// Installs a configuration, or keeps it until the addresses that it removes are handed over.
-    pub(super) fn take_or_wait(&mut self, config: Box<Config>) {
+    pub(super) fn install_or_defer(&mut self, config: Box<Config>) {
         let is_removed = |one: &Settings| config.instances.iter().all(|i| i.name != one.name);
-        let waits = self.hand_overs.next.is_some() || self.hands_over("Reloading", is_removed);
+        let waits =
+            self.hand_overs.next.is_some() || self.start_hand_overs("Reloading", is_removed);
         match waits {
             true => self.hand_overs.next = Some(config),
-            false => self.take(*config),
+            false => self.install_config(*config),
         }
     }
 
     /// Hands over the addresses of the selected instances. Returns false if there is nothing to
     /// wait for, or if a wait is in progress.
-    fn hands_over(&mut self, why: &str, which: impl Fn(&Settings) -> bool) -> bool {
+    fn start_hand_overs(&mut self, why: &str, which: impl Fn(&Settings) -> bool) -> bool {
         if self.hand_overs.stop_at.is_some() {
             return false;
         }
@@ -702,10 +706,10 @@ impl Role {
             if !keeps_connections(&self.config, config) || !which(config) {
                 continue;
             }
-            waits |= self.hand_overs.lingers(&config.name);
+            waits |= self.hand_overs.is_lingering(&config.name);
             // The cluster grants the lease to another node once it is free.
             if config.options.lease {
-                if member.state == State::Master {
+                if member.state == VrrpState::Master {
                     longest = longest.max(config.options.handover_drain);
                     leases.push(name_of(config));
                     waits = true;
@@ -715,7 +719,7 @@ impl Role {
             let adverts = u32::from(config.options.down_timer_adverts.max(1)) + 1;
             let offer = config.options.advert_interval * adverts * 2;
             longest = longest.max(offer + config.options.handover_drain);
-            if member.state == State::Master {
+            if member.state == VrrpState::Master {
                 // An offer in progress continues.
                 self.router.hand_over(now, Instance(at), Duration::ZERO);
                 self.hand_overs.offered.retain(|name| *name != config.name);
@@ -739,8 +743,8 @@ impl Role {
         let Some(stop_at) = self.hand_overs.stop_at else {
             return false;
         };
-        let waits = |m: &super::member::Member| {
-            m.state == State::Master && self.hand_overs.offered.contains(&m.config.name)
+        let waits = |m: &super::member::VrrpInstance| {
+            m.state == VrrpState::Master && self.hand_overs.offered.contains(&m.config.name)
         };
         let pending = self.members.iter().any(waits) || !self.hand_overs.lingers.is_empty();
         !pending || stop_at <= now

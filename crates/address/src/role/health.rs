@@ -1,10 +1,10 @@
 //! Effect of the proxy's health on a virtual router: bands with hysteresis, read from the shared
 //! memory. The role writes the state of each virtual router to the same memory.
 
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use super::{Level, Log, clock};
 use protocol::vitals::{BYTES, Band, Pulse, SlotReport, SlotState, Vitals, WORDS};
-use protocol::vrrp::{Instance, State, Time};
+use protocol::vrrp::{Instance, Time, VrrpState};
 use rustix::fd::{AsRawFd, OwnedFd};
 use std::io;
 use std::ptr::null_mut;
@@ -69,7 +69,7 @@ impl Steady {
     /// Records whether the first health checks of the servers have not ended; returns whether
     /// that changed. When they end, the next band counts at once: the bands before said nothing
     /// about the servers.
-    pub fn see_untested(&mut self, is_untested: bool) -> bool {
+    pub fn record_untested(&mut self, is_untested: bool) -> bool {
         let was_untested = std::mem::replace(&mut self.is_untested, is_untested);
         if was_untested && !is_untested {
             self.known = false;
@@ -78,7 +78,7 @@ impl Steady {
     }
 
     /// Records the current band; returns the new effective one if it changed.
-    pub fn see(&mut self, now: Time, band: usize) -> Option<usize> {
+    pub fn record_band(&mut self, now: Time, band: usize) -> Option<usize> {
         if !self.known {
             let before = self.counts;
             *self = Steady {
@@ -179,7 +179,7 @@ impl Health {
     /// proxy reports it.
     pub(super) fn under_way(&self, name: &str) -> Option<u64> {
         let vitals = self.vitals?;
-        vitals.under_way(vitals.find(name)?)
+        vitals.requests_in_progress(vitals.find(name)?)
     }
 
     /// Returns why some frontends of an instance are unavailable; None if all are available.
@@ -220,7 +220,9 @@ impl Health {
             (Pulse::Beats, Some(slot)) if vitals.is_untested(slot) => {
                 "the first health checks of the servers have not ended".to_owned()
             }
-            (Pulse::Beats, Some(slot)) if vitals.band_written(slot) == Band::All => return None,
+            (Pulse::Beats, Some(slot)) if vitals.last_written_band(slot) == Band::All => {
+                return None;
+            }
             (Pulse::Beats, Some(_)) => "the proxy reports servers as down".to_owned(),
         })
     }
@@ -302,7 +304,7 @@ fn map(fd: &OwnedFd, mapped: Option<&'static [AtomicU64]>) -> io::Result<&'stati
     Ok(unsafe { std::slice::from_raw_parts(memory.cast(), WORDS) })
 }
 
-impl Role {
+impl AddressRole {
     /// Applies a new configuration. Effective bands stay: the proxy, which reloads at the
     /// same time, may be silent for a moment. For new instances the current band takes
     /// effect.
@@ -317,7 +319,7 @@ impl Role {
             not_begun && kept.any(|one| one.name == name && one.holds)
         };
         let mut settles = false;
-        let mut steady = |member: &super::member::Member| {
+        let mut steady = |member: &super::member::VrrpInstance| {
             member.config.bands?;
             let name = &member.config.name;
             let mut before = old.iter().flatten();
@@ -347,7 +349,7 @@ impl Role {
         self.health.draining.clear();
         // The routers are new and need their priorities again.
         self.health.on_trial = false;
-        self.rank_all(now);
+        self.update_all_limits(now);
         // Without a proxy, only a poll changes a previous band.
         self.health.look_at = Some(now);
     }
@@ -362,7 +364,7 @@ impl Role {
             for (_, steady) in self.health.steady.iter_mut().flatten() {
                 *steady = Steady::new(now, 0);
             }
-            self.rank_all(now);
+            self.update_all_limits(now);
             self.health.look_at = self.health.is_known().then_some(now);
             return;
         };
@@ -378,14 +380,14 @@ impl Role {
     }
 
     /// Polls the memory when that is due, and writes the state of the virtual routers there.
-    pub(super) fn look_at_health(&mut self, now: Time) {
+    pub(super) fn poll_health(&mut self, now: Time) {
         if self.health.look_at.is_none_or(|at| at > now) {
             return;
         }
         let now_ms = clock::as_ms(now);
         let vitals = self.health.vitals;
         let settles = vitals.is_some_and(|vitals| {
-            vitals.role_beats(now_ms);
+            vitals.write_role_heartbeat(now_ms);
             self.look_at_trial(now, &vitals);
             self.health.settles(now, &vitals)
         });
@@ -399,10 +401,10 @@ impl Role {
             let seen = self.health.seen(&name, now_ms);
             let is_untested = was_untested || self.health.is_untested(&name);
             let steady = self.health.steady.get_mut(at).and_then(Option::as_mut);
-            let is_changed = steady.is_some_and(|(_, steady)| steady.see_untested(is_untested));
+            let is_changed = steady.is_some_and(|(_, steady)| steady.record_untested(is_untested));
             if !settles
                 && let Some(Some((_, steady))) = self.health.steady.get_mut(at)
-                && let Some(band) = steady.see(now, seen)
+                && let Some(band) = steady.record_band(now, seen)
             {
                 let words = [
                     "all frontends are available",
@@ -416,15 +418,15 @@ impl Role {
                 let why = self.health.why(&name, now_ms);
                 let why = why.map_or_else(String::new, |why| format!(": {why}"));
                 self.log(Level::Notice, &format!("({name}) {words}{why}"));
-                self.rank(now, at);
+                self.update_limits(now, at);
             } else if is_changed {
-                self.rank(now, at);
+                self.update_limits(now, at);
             }
             let Some((vitals, slot)) = vitals.and_then(|all| Some((all, all.find(&name)?))) else {
                 continue;
             };
             if let Some(told) = self.told(at) {
-                vitals.tell(slot, &told);
+                vitals.write_slot_report(slot, &told);
             }
             let draining = { self.health.draining.iter() }.find(|(of, _)| *of == at);
             if let Some((_, until)) = draining {
@@ -432,7 +434,7 @@ impl Role {
                 if vitals.drain(slot).is_none() {
                     vitals.set_drain(slot, Some(clock::as_ms(*until)));
                 }
-                if vitals.under_way(slot) == Some(0) {
+                if vitals.requests_in_progress(slot) == Some(0) {
                     self.router.drained(now, Instance(at));
                 }
             }
@@ -462,10 +464,10 @@ impl Role {
         let history = &self.members.get(at)?.history;
         Some(SlotReport {
             state: match status.state {
-                State::Init => SlotState::Init,
-                State::Backup => SlotState::Backup,
-                State::Master => SlotState::Master,
-                State::Fault => SlotState::Fault,
+                VrrpState::Init => SlotState::Init,
+                VrrpState::Backup => SlotState::Backup,
+                VrrpState::Master => SlotState::Master,
+                VrrpState::Fault => SlotState::Fault,
             },
             since_ms: clock::as_ms(status.since),
             transitions: history.entered,
@@ -502,14 +504,14 @@ mod tests {
     #[test]
     fn a_worse_band_counts_soon_and_a_better_one_when_it_stayed() {
         let mut steady = Steady::new(at(0), 0);
-        assert_eq!(steady.see(at(0), 2), None);
-        assert_eq!(steady.see(at(299), 2), None);
-        assert_eq!(steady.see(at(300), 2), Some(2));
-        assert_eq!(steady.see(at(400), 0), None);
-        assert_eq!(steady.see(at(2000), 1), None);
+        assert_eq!(steady.record_band(at(0), 2), None);
+        assert_eq!(steady.record_band(at(299), 2), None);
+        assert_eq!(steady.record_band(at(300), 2), Some(2));
+        assert_eq!(steady.record_band(at(400), 0), None);
+        assert_eq!(steady.record_band(at(2000), 1), None);
         // Better than the effective band, but a different one: the wait restarts.
-        assert_eq!(steady.see(at(3999), 1), None);
-        assert_eq!(steady.see(at(4000), 1), Some(1));
+        assert_eq!(steady.record_band(at(3999), 1), None);
+        assert_eq!(steady.record_band(at(4000), 1), Some(1));
         assert_eq!(steady.band(), 1);
     }
 
@@ -517,35 +519,35 @@ mod tests {
     fn the_first_band_that_is_reported_counts_at_once() {
         let mut steady = Steady::unknown(at(0));
         assert_eq!(steady.band(), WORST);
-        assert_eq!(steady.see(at(100), 0), Some(0));
+        assert_eq!(steady.record_band(at(100), 0), Some(0));
         // From then on a change has to persist.
-        assert_eq!(steady.see(at(200), 2), None);
-        assert_eq!(steady.see(at(500), 2), Some(2));
+        assert_eq!(steady.record_band(at(200), 2), None);
+        assert_eq!(steady.record_band(at(500), 2), Some(2));
         let mut steady = Steady::unknown(at(0));
-        assert_eq!(steady.see(at(100), WORST), None);
-        assert_eq!(steady.see(at(200), 0), None);
+        assert_eq!(steady.record_band(at(100), WORST), None);
+        assert_eq!(steady.record_band(at(200), 0), None);
     }
 
     #[test]
     fn band_after_the_first_checks_counts_at_once() {
         let mut steady = Steady::unknown(at(0));
-        assert!(steady.see_untested(true));
-        assert_eq!(steady.see(at(0), 0), Some(0));
-        assert!(!steady.see_untested(true));
-        assert_eq!(steady.see(at(100), 0), None);
-        assert!(steady.see_untested(false));
-        assert_eq!(steady.see(at(200), WORST), Some(WORST));
-        assert!(!steady.see_untested(false));
-        assert_eq!(steady.see(at(300), 0), None);
+        assert!(steady.record_untested(true));
+        assert_eq!(steady.record_band(at(0), 0), Some(0));
+        assert!(!steady.record_untested(true));
+        assert_eq!(steady.record_band(at(100), 0), None);
+        assert!(steady.record_untested(false));
+        assert_eq!(steady.record_band(at(200), WORST), Some(WORST));
+        assert!(!steady.record_untested(false));
+        assert_eq!(steady.record_band(at(300), 0), None);
     }
 
     #[test]
     fn a_short_loss_is_none_and_getting_still_worse_does_not_wait_anew() {
         let mut steady = Steady::new(at(0), 0);
-        assert_eq!(steady.see(at(0), 2), None);
-        assert_eq!(steady.see(at(200), 0), None);
-        assert_eq!(steady.see(at(301), 2), None);
-        assert_eq!(steady.see(at(500), 1), None);
-        assert_eq!(steady.see(at(601), 1), Some(1));
+        assert_eq!(steady.record_band(at(0), 2), None);
+        assert_eq!(steady.record_band(at(200), 0), None);
+        assert_eq!(steady.record_band(at(301), 2), None);
+        assert_eq!(steady.record_band(at(500), 1), None);
+        assert_eq!(steady.record_band(at(601), 1), Some(1));
     }
 }

@@ -18,7 +18,7 @@ const RUNNING: u32 = 0x40;
 
 /// Network of this machine.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(super) struct HostNetwork {
     /// Requests to the kernel.
     pub(super) kernel: Kernel,
     /// Notifications of the kernel.
@@ -30,15 +30,15 @@ pub(super) struct Host {
     poll_at: Option<Time>,
 }
 
-impl Host {
+impl HostNetwork {
     /// Opens the kernel's sockets and lists the interfaces.
-    pub(super) fn open(config: &Config) -> Result<Host, RoleError> {
+    pub(super) fn open(config: &Config) -> Result<HostNetwork, RoleError> {
         let mut kernel = Kernel::open().map_err(begin::system("netlink"))?;
         // Notifications start before the listing, so that no change between the two is missed.
         let watches_routes = begin::watches_routes(config);
         let monitor = Monitor::open(watches_routes).map_err(begin::system("netlink"))?;
         let links = kernel.links().map_err(begin::system("list interfaces"))?;
-        Ok(Host {
+        Ok(HostNetwork {
             kernel,
             monitor,
             links: Links::new(links, &config.interface_delays),

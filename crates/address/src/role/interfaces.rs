@@ -1,8 +1,8 @@
 //! Preparation of interfaces for their virtual routers: kernel settings, the packet filter, and
 //! polling of interfaces that do not report their carrier.
 
-use super::event_loop::Role;
-use super::member::Member;
+use super::event_loop::AddressRole;
+use super::member::VrrpInstance;
 use super::{Level, clock};
 use crate::config::Config;
 use crate::kernel::{Firewall, sysctl};
@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Sysctl that enables IGMP reports for groups of 224.0.0.0/24 (`disable_local_igmp`).
 const IGMP_REPORTS: &str = "net/ipv4/igmp_link_local_mcast_reports";
 
-impl Role {
+impl AddressRole {
     /// Runs the `startup_script` and waits for its end, at most for its timeout.
     pub(super) fn run_startup_script(&mut self, config: &Config) {
         let Some(script) = config.global.startup_script.clone() else {
@@ -59,11 +59,11 @@ impl Role {
         let vmacs: Vec<(u32, u32)> = self
             .members
             .iter()
-            .flat_map(Member::vmacs)
+            .flat_map(VrrpInstance::vmacs)
             .filter_map(|vmac| Some((vmac.link.index, vmac.link.parent?)))
             .collect();
         let index = |name: &str| self.host.links.named(name).map(|seen| seen.link.index);
-        let wanted = Firewall::wanted(&self.config, &vmacs, index);
+        let wanted = Firewall::for_configuration(&self.config, &vmacs, index);
         self.host.filter(&mut self.given.log, wanted);
     }
 

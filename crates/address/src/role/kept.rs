@@ -4,7 +4,7 @@
 use crate::config::{Address, Instance, Route, Rule};
 use crate::kernel::sysctl::Saved;
 use part::state_file::{self, BYTES_MAX as MAX_KEPT_BYTES};
-use protocol::vrrp::{Resume, State, Time};
+use protocol::vrrp::{Resume, Time, VrrpState};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::IpAddr;
@@ -86,9 +86,9 @@ impl KeptInstance {
     /// Converts the stored state for the router; None if the state's name is unknown.
     pub fn resume(&self) -> Option<Resume> {
         let state = match self.state.as_str() {
-            "MASTER" => State::Master,
-            "BACKUP" => State::Backup,
-            "FAULT" => State::Fault,
+            "MASTER" => VrrpState::Master,
+            "BACKUP" => VrrpState::Backup,
+            "FAULT" => VrrpState::Fault,
             _ => return None,
         };
         Some(Resume {

@@ -7,9 +7,9 @@
 //! a lease to a healthier node.
 
 use super::Notification;
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use super::health::WORST;
-use super::member::Member;
+use super::member::VrrpInstance;
 use crate::config::Instance as Configured;
 use crate::kernel::LIFETIME_LEAST;
 use protocol::vrrp::{Instance, Time};
@@ -199,7 +199,7 @@ pub(super) fn lifetime_within(now: Time, end: Time) -> Option<(Duration, Time)> 
     (seconds >= u64::from(LIFETIME_LEAST)).then(|| (Duration::from_secs(seconds), again_at))
 }
 
-impl Role {
+impl AddressRole {
     /// Gives addresses that are bound to a lease the lifetime that the lease's new end allows.
     fn renew_leased(&mut self, now: Time) {
         for member in &mut self.members {
@@ -207,14 +207,14 @@ impl Role {
                 member.renew_at = Some(now);
             }
         }
-        self.renew(now);
+        self.renew_lifetimes(now);
     }
 
     /// Replaces the set of held leases.
     pub(super) fn hold(&mut self, held: Vec<Lease>) {
         let now = super::clock::now();
         self.leases.hold(held);
-        self.judge_all(now);
+        self.evaluate_all_instances(now);
         self.renew_leased(now);
         // A successor that starts at once must continue with these leases.
         if self.config.instances.iter().any(|one| one.options.lease) {
@@ -226,37 +226,37 @@ impl Role {
     pub(super) fn hand_over_lease(&mut self, name: String) {
         let now = super::clock::now();
         self.leases.hand_over(now, name);
-        self.judge_all(now);
+        self.evaluate_all_instances(now);
     }
 
     /// Releases expired leases, and reports changed requests.
-    pub(super) fn look_at_leases(&mut self, now: Time) {
+    pub(super) fn expire_leases(&mut self, now: Time) {
         if self.leases.handle_time(now) {
-            self.judge_all(now);
+            self.evaluate_all_instances(now);
         }
         let wanted = self.leases.told.iter().any(|told| !told.is_empty());
         if wanted || self.config.instances.iter().any(|one| one.options.lease) {
             // The addresses are released first, because a lease that is no longer requested may be
             // granted to another node at once.
             self.act();
-            self.tell_wanted_leases(now);
+            self.report_wanted_leases(now);
         }
     }
 
     /// Returns whether only the lease keeps the instance from its addresses. An instance
     /// with addresses whose state is not known yet, as after a restart, loses nothing.
-    fn could_have(&self, now: Time, member: &Member) -> bool {
+    fn lacks_only_lease(&self, now: Time, member: &VrrpInstance) -> bool {
         let held = || self.leases.missing(now, &name_of(&member.config)).is_none();
         member.is_without_fault() && (!member.judgement.unknown || held())
     }
 
     /// Reports the leases that this node could use, if they changed.
-    pub(super) fn tell_wanted_leases(&mut self, now: Time) {
+    pub(super) fn report_wanted_leases(&mut self, now: Time) {
         let members = self.members.iter().enumerate();
         let stops = self.hand_overs.is_stopping();
         let able = members
             .filter(|_| !stops)
-            .filter(|(_, member)| member.config.options.lease && self.could_have(now, member))
+            .filter(|(_, member)| member.config.options.lease && self.lacks_only_lease(now, member))
             .filter_map(|(at, member)| {
                 let priority = self.router.status(Instance(at))?.priority;
                 let rank = match member.config.options.preempt {
@@ -279,7 +279,9 @@ impl Role {
         let wanted = self.leases.wishes(now, able);
         if self.leases.told.as_ref() != Some(&wanted) {
             self.leases.told = Some(wanted.clone());
-            self.given.orders.tell(Notification::WantsLeases(wanted));
+            self.given
+                .orders
+                .send_notification(Notification::WantsLeases(wanted));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! is logged once.
 
 use crate::config::InterfaceDelay;
-use crate::kernel::Link;
+use crate::kernel::NetworkInterface;
 use protocol::vrrp::Time;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -21,7 +21,7 @@ const FLAP_HOLD: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct LinkStatus {
     /// Last report of the kernel.
-    pub link: Link,
+    pub link: NetworkInterface,
     /// The interface counts as up.
     pub up: bool,
     /// Time at which a pending change takes effect.
@@ -54,7 +54,7 @@ pub struct Links {
 
 impl Links {
     /// Creates the state from the kernel's list of interfaces.
-    pub fn new(links: Vec<Link>, delays: &[InterfaceDelay]) -> Links {
+    pub fn new(links: Vec<NetworkInterface>, delays: &[InterfaceDelay]) -> Links {
         let mut all = Links::default();
         all.set_delays(delays);
         for link in links {
@@ -104,7 +104,7 @@ impl Links {
     }
 
     /// Applies a complete list of interfaces, and returns the missed changes.
-    pub fn relist(&mut self, now: Time, links: Vec<Link>) -> Vec<LinkEvent> {
+    pub fn relist(&mut self, now: Time, links: Vec<NetworkInterface>) -> Vec<LinkEvent> {
         let there: Vec<u32> = links.iter().map(|link| link.index).collect();
         let gone: Vec<u32> = self
             .by_index
@@ -126,7 +126,7 @@ impl Links {
     }
 
     /// Applies the kernel's report on an interface.
-    pub fn set(&mut self, now: Time, link: Link) -> Vec<LinkEvent> {
+    pub fn set(&mut self, now: Time, link: NetworkInterface) -> Vec<LinkEvent> {
         let mut events = Vec::new();
         let name = link.name.clone();
         let usable = link.usable();
@@ -231,8 +231,8 @@ mod tests {
 
     const UP_AND_RUNNING: u32 = 0x41;
 
-    fn link(name: &str, up: bool) -> Link {
-        Link {
+    fn link(name: &str, up: bool) -> NetworkInterface {
+        NetworkInterface {
             index: 2,
             name: name.to_owned(),
             hardware: 1,

@@ -3,21 +3,21 @@
 
 use super::kept::fingerprint;
 use super::links::Links;
-use super::standing::Refused;
+use super::standing::RefusedAddresses;
 use super::tracker::Judgement;
 use super::vmacs::SecondaryVmac;
 use crate::config::{Address, Instance};
 use crate::kernel::{AddressSeen, AddressSpec, IpvlanFlag, Vmac};
 use crate::standing::Row;
 use part::report::Event;
-use protocol::vrrp::{Counters, State, Time};
+use protocol::vrrp::{Counters, Time, VrrpState};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// A virtual router, with its runtime state.
 #[derive(Debug)]
-pub struct Member {
+pub struct VrrpInstance {
     /// Configuration of the instance.
     pub config: Instance,
     /// Index of its advert socket among the role's; None while it has none.
@@ -25,15 +25,15 @@ pub struct Member {
     /// Virtual MAC interface, if one exists.
     pub vmac: Option<Vmac>,
     /// Virtual MAC interfaces of addresses that are on other interfaces.
-    pub beside: Vec<SecondaryVmac>,
+    pub secondary_vmacs: Vec<SecondaryVmac>,
     /// Source address of its adverts; None if none was found.
     pub source: Option<IpAddr>,
     /// The router has started ([`protocol::vrrp::Router::start`]).
-    pub begun: bool,
+    pub is_started: bool,
     /// The addresses are in the kernel.
     pub holds: bool,
     /// State that was last entered.
-    pub state: State,
+    pub state: VrrpState,
     /// Priority and faults from tracked objects.
     pub judgement: Judgement,
     /// Faults that come from no tracked object.
@@ -41,13 +41,13 @@ pub struct Member {
     /// Row of the ownership table that applies ([`crate::standing`]).
     pub row: Option<Row>,
     /// Addresses that cannot be set on this machine.
-    pub refused: Refused,
+    pub refused: RefusedAddresses,
     /// Fault that was last reported to the router; the outer `None` means not reported yet.
     pub told_fault: Option<Option<String>>,
     /// State of the previous process from which the router resumes.
     pub resume: Option<protocol::vrrp::Resume>,
     /// State in the previous configuration or process.
-    pub before: Option<State>,
+    pub previous_state: Option<VrrpState>,
     /// Time at which the lifetime of the addresses is renewed.
     pub renew_at: Option<Time>,
     /// Time of the next announcement on other interfaces (`garp_extra_if`).
@@ -136,25 +136,25 @@ fn is_told(seen: Time, now: Time) -> bool {
     now < seen.after(CONFLICT_TOLD)
 }
 
-impl Member {
+impl VrrpInstance {
     /// Creates a member whose router has not started.
-    pub fn new(config: Instance, history: History) -> Member {
-        Member {
+    pub fn new(config: Instance, history: History) -> VrrpInstance {
+        VrrpInstance {
             config,
             socket: None,
             vmac: None,
-            beside: Vec::new(),
+            secondary_vmacs: Vec::new(),
             source: None,
-            begun: false,
+            is_started: false,
             holds: false,
-            state: State::Init,
+            state: VrrpState::Init,
             judgement: Judgement::default(),
             untracked: UntrackedFaults::default(),
             row: None,
-            refused: Refused::default(),
+            refused: RefusedAddresses::default(),
             told_fault: None,
             resume: None,
-            before: None,
+            previous_state: None,
             renew_at: None,
             extra_at: None,
             history,
@@ -240,7 +240,7 @@ impl Member {
             let is_needed = self.config.options.track_source
                 || matches!(
                     self.config.transport,
-                    crate::config::Transport::Unicast { .. }
+                    crate::config::InstanceTransport::Unicast { .. }
                 );
             let is_there = || addresses.iter().any(|a| a.address == source);
             return (!is_needed || is_there()).then_some(source);
@@ -254,7 +254,7 @@ impl Member {
                 IpAddr::V6(six) => {
                     let unicast = !matches!(
                         self.config.transport,
-                        crate::config::Transport::Multicast { .. }
+                        crate::config::InstanceTransport::Multicast { .. }
                     );
                     self.config.ipv6 && (six.is_unicast_link_local() || unicast)
                 }

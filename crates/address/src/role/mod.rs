@@ -3,7 +3,7 @@
 //!
 //! [`run`] opens the kernel's sockets and those for packets, and starts the
 //! [`protocol::vrrp::Router`]. In every turn it then handles all received packets, advances the
-//! router's time, and executes its actions. Requests from the process arrive through [`Orders`].
+//! router's time, and executes its actions. Requests from the process arrive through [`OrderChannel`].
 //!
 //! Invariants:
 //!
@@ -54,7 +54,9 @@ mod trial;
 mod vmacs;
 mod weight;
 
-pub use given::{Dump, Exit, Level, Log, Notification, Order, Orders, RoleError, RoleInputs};
+pub use given::{
+    Dump, Exit, Level, Log, Notification, OrderChannel, RoleError, RoleInputs, RoleOrder,
+};
 pub use kept::{KeptInstance, KeptState};
 pub use leases::{Lease, WantedLease};
 pub use report::{BAND, FAULT, HAND_OVER, HEALTH, HERE, LEASE, LEASE_MOVES, VIRTUAL_IP};

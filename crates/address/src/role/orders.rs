@@ -1,17 +1,17 @@
 //! Executes orders of the supervisor, and ends the role.
 
 use super::begin::{Before, check};
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use super::hand_over::keeps_connections;
 use super::kept::{KeptHandOver, fingerprint};
 use super::leases::name_of;
-use super::member::Member;
+use super::member::VrrpInstance;
 use super::pacemaker::Paced;
 use super::report::state_word;
-use super::{Dump, Exit, KeptInstance, KeptState, Level, Notification, Order, clock, settings};
+use super::{Dump, Exit, KeptInstance, KeptState, Level, Notification, RoleOrder, clock, settings};
 use crate::config::{Config, Dialect};
 use crate::kernel::AddressSpec;
-use protocol::vrrp::{Action, Instance, Resume, Router, State, Time};
+use protocol::vrrp::{Instance, Resume, Router, Time, VrrpAction, VrrpState};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,37 +19,39 @@ use std::time::Duration;
 /// Time for which a stop waits until its notify scripts have started.
 const FINISH_WAIT: Duration = Duration::from_secs(2);
 
-impl Role {
+impl AddressRole {
     /// Executes the waiting orders; returns how the role ends, if it ends.
-    pub(super) fn take_orders(&mut self) -> Option<Exit> {
+    pub(super) fn execute_orders(&mut self) -> Option<Exit> {
         while let Some(order) = self.given.orders.next() {
-            self.process.alone = matches!(order, Order::Left);
+            self.process.is_unsupervised = matches!(order, RoleOrder::Left);
             match order {
-                Order::Take(config) => match check(&config) {
-                    Ok(()) => self.take_or_wait(config),
+                RoleOrder::Take(config) => match check(&config) {
+                    Ok(()) => self.install_or_defer(config),
                     Err(error) => {
                         let told = Notification::Refused(vec![error.to_string()]);
-                        self.given.orders.tell(told);
+                        self.given.orders.send_notification(told);
                     }
                 },
-                Order::Vitals(memory) => self.read_health_from(memory),
-                Order::Missing(words) => self.miss(words),
-                Order::Stop { release, stays } => {
-                    if !release || !self.hands_all_over(stays) {
+                RoleOrder::Vitals(memory) => self.read_health_from(memory),
+                RoleOrder::Missing(words) => self.miss(words),
+                RoleOrder::Stop { release, stays } => {
+                    if !release || !self.hand_over_all(stays) {
                         return Some(self.stop(release));
                     }
                 }
-                Order::HandOver { name, drain } => self.hand_over(name.as_deref(), drain),
-                Order::Member(news) => self.set_membership(news),
-                Order::Hold(held) => self.hold(held),
-                Order::HandOverLease(name) => self.hand_over_lease(name),
-                Order::Status => {
+                RoleOrder::HandOver { name, drain } => self.hand_over(name.as_deref(), drain),
+                RoleOrder::Member(news) => self.set_membership(news),
+                RoleOrder::Hold(held) => self.hold(held),
+                RoleOrder::HandOverLease(name) => self.hand_over_lease(name),
+                RoleOrder::Status => {
                     let report = Box::new(self.report());
-                    self.given.orders.tell(Notification::Report(report));
+                    self.given
+                        .orders
+                        .send_notification(Notification::Report(report));
                 }
-                Order::Dump(dump) => self.dump(dump),
-                Order::ClearStatistics => self.clear_statistics(),
-                Order::Left => {
+                RoleOrder::Dump(dump) => self.dump(dump),
+                RoleOrder::ClearStatistics => self.clear_statistics(),
+                RoleOrder::Left => {
                     self.log(
                         Level::Warning,
                         "the supervisor has ended; the role continues to serve",
@@ -62,7 +64,7 @@ impl Role {
 
     /// Installs another configuration. Unchanged instances continue, and addresses that are in both
     /// configurations stay where they are.
-    pub(super) fn take(&mut self, config: Config) {
+    pub(super) fn install_config(&mut self, config: Config) {
         self.log(Level::Info, "Reloading");
         let now = clock::now();
         let before = self.before(now, &config);
@@ -76,14 +78,14 @@ impl Role {
                 .iter()
                 .any(|i| i.name == member.config.name && fingerprint(i) == member.fingerprint());
             if !stays {
-                leaving.push((at, self.router.kept(now, Instance(at))));
+                leaving.push((at, self.router.instance_snapshot(now, Instance(at))));
             }
         }
         self.members = old_members;
         for (at, kept) in leaving {
-            self.dismiss(now, at, kept);
+            self.stop_removed_instance(now, at, kept);
         }
-        self.router.leave(now);
+        self.router.stop_for_successor(now);
         self.remove_changed(&config);
         self.put_static(&self.config.clone(), &config);
         self.teller
@@ -95,7 +97,7 @@ impl Role {
             self.write_states();
         }
         self.log(Level::Info, "Reload complete");
-        self.given.orders.tell(Notification::Taken);
+        self.given.orders.send_notification(Notification::Taken);
     }
 
     /// Returns the state that continues for each instance, by name.
@@ -111,8 +113,8 @@ impl Role {
                 .instances
                 .iter()
                 .any(|i| i.name == member.config.name && fingerprint(i) == member.fingerprint());
-            let resume = self.router.kept(now, Instance(at));
-            let state = (same && member.begun).then_some(member.state);
+            let resume = self.router.instance_snapshot(now, Instance(at));
+            let state = (same && member.is_started).then_some(member.state);
             let was = Before {
                 resume: resume.filter(|_| state.is_some()),
                 history,
@@ -135,11 +137,11 @@ impl Role {
 
     /// Stops an instance that is no longer configured. The other members of its sync group
     /// continue.
-    fn dismiss(&mut self, now: Time, at: usize, kept: Option<Resume>) {
+    fn stop_removed_instance(&mut self, now: Time, at: usize, kept: Option<Resume>) {
         let Some(member) = self.members.get(at) else {
             return;
         };
-        let (name, begun, source) = (member.config.name.clone(), member.begun, member.source);
+        let (name, begun, source) = (member.config.name.clone(), member.is_started, member.source);
         if !begun {
             return;
         }
@@ -153,15 +155,15 @@ impl Role {
         alone.stop(now, Instance(0));
         while let Some(action) = alone.poll() {
             match action {
-                Action::Send { to, bytes, .. } => {
+                VrrpAction::Send { to, bytes, .. } => {
                     let instance = Instance(at);
-                    self.carry_out(Action::Send {
+                    self.execute_action(VrrpAction::Send {
                         instance,
                         to,
                         bytes,
                     });
                 }
-                Action::Release { .. } => self.carry_out(Action::Release {
+                VrrpAction::Release { .. } => self.execute_action(VrrpAction::Release {
                     instance: Instance(at),
                 }),
                 _ => {}
@@ -188,10 +190,10 @@ impl Role {
             else {
                 continue;
             };
-            let next = Member {
+            let next = VrrpInstance {
                 vmac: member.vmac.clone(),
-                beside: member.beside.clone(),
-                ..Member::new(new.clone(), Default::default())
+                secondary_vmacs: member.secondary_vmacs.clone(),
+                ..VrrpInstance::new(new.clone(), Default::default())
             };
             let wanted = next.specs(&self.host.links);
             let mut gone = member.specs(&self.host.links);
@@ -234,7 +236,7 @@ impl Role {
                 continue;
             }
             if member.config.options.lease {
-                if member.state == State::Master {
+                if member.state == VrrpState::Master {
                     self.leases.put_last(name_of(&member.config));
                     begun.push(member.config.name.clone());
                 }
@@ -243,7 +245,7 @@ impl Role {
             let drain = drain.unwrap_or(member.config.options.handover_drain);
             // Connections continue while another node already owns the addresses.
             let drain = match keeps_connections(&self.config, &member.config) {
-                true => self.hand_overs.wish(&member.config.name, drain),
+                true => self.hand_overs.set_drain_time(&member.config.name, drain),
                 false => drain,
             };
             if self.router.hand_over(now, Instance(at), drain) {
@@ -251,7 +253,9 @@ impl Role {
             }
         }
         self.act();
-        self.given.orders.tell(Notification::HandOver(begun));
+        self.given
+            .orders
+            .send_notification(Notification::HandOver(begun));
     }
 
     pub(super) fn stop(&mut self, release: bool) -> Exit {
@@ -274,14 +278,14 @@ impl Role {
             }
             Exit::Released
         } else {
-            self.keep(now);
-            self.router.leave(now);
+            self.store_state(now);
+            self.router.stop_for_successor(now);
             // The successor sends the adverts.
             self.report_masters(Paced::Known);
             Exit::Left
         };
         if release {
-            self.keep(now);
+            self.store_state(now);
         }
         let wait = self.config.global.shutdown_script.as_ref();
         let wait = wait
@@ -310,7 +314,10 @@ impl Role {
         let pid = std::process::id();
         self.log(Level::Info, &format!("{what} for process({pid}) on signal"));
         match write_anew(&path, text.as_bytes()) {
-            Ok(()) => self.given.orders.tell(Notification::Dumped(path)),
+            Ok(()) => self
+                .given
+                .orders
+                .send_notification(Notification::Dumped(path)),
             Err(error) => self.log(Level::Error, &format!("{}: {error}", path.display())),
         }
     }
@@ -324,7 +331,7 @@ impl Role {
     }
 
     /// Stores the state for the next process.
-    pub(super) fn keep(&mut self, now: Time) {
+    pub(super) fn store_state(&mut self, now: Time) {
         self.keeper.begin();
         let mut kept = KeptState {
             boot: self.keeper.boot.clone(),
@@ -336,16 +343,16 @@ impl Role {
             settings: self.host.kernel.saved_settings().to_vec(),
         };
         for (at, member) in self.members.iter_mut().enumerate() {
-            let Some(resume) = self.router.kept(now, Instance(at)) else {
+            let Some(resume) = self.router.instance_snapshot(now, Instance(at)) else {
                 continue;
             };
-            if resume.state == State::Master {
+            if resume.state == VrrpState::Master {
                 member.history.master_at = Some(now);
             }
             let interface = |a: &crate::config::Address| member.name_of_interface(a).to_owned();
             // Addresses that another node owns and that drain here must be removed if the role is
             // killed.
-            let lingers = self.hand_overs.lingers(&member.config.name);
+            let lingers = self.hand_overs.is_lingering(&member.config.name);
             let addresses = member.addresses().filter(|_| member.holds || lingers);
             kept.instances.push(KeptInstance {
                 name: member.config.name.clone(),
@@ -366,7 +373,7 @@ impl Role {
         }
         // A master stores its state three times within the time that a successor accepts as recent.
         let masters = self.members.iter().zip(self.router.settings().0);
-        let masters = masters.filter(|(m, _)| m.state == State::Master);
+        let masters = masters.filter(|(m, _)| m.state == VrrpState::Master);
         let patience = |s: &protocol::vrrp::Settings| {
             let down = s.interval.saturating_mul(s.down_adverts.max(1).into());
             s.probing.map_or(down, |probing| down.max(probing.bound))
@@ -466,7 +473,7 @@ impl Role {
 }
 
 /// Returns the routes or rules that are in the kernel.
-fn held<T: Clone>(member: &Member, all: &[T]) -> Vec<T> {
+fn held<T: Clone>(member: &VrrpInstance, all: &[T]) -> Vec<T> {
     if member.holds {
         all.to_vec()
     } else {

@@ -12,10 +12,10 @@
 //! so they are not repeated.
 //!
 //! No advert follows a resignation (priority 0): the thread sends under the lock of its list, and
-//! [`Role::stop_pacing`] removes the master from that list before the loop resigns.
+//! [`AddressRole::stop_pacing`] removes the master from that list before the loop resigns.
 
 use super::clock;
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use crate::config::Authentication;
 use crate::wire::VrrpSender;
 use protocol::vrrp::{Instance, NextAdvert, Time};
@@ -36,7 +36,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Stack size of the thread in bytes; small, because it may be locked in memory.
 const STACK_BYTES: usize = 128 << 10;
 
-/// Selects the masters that [`Role::report_masters`] reports.
+/// Selects the masters that [`AddressRole::report_masters`] reports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Paced {
     /// Only masters that the pacemaker already knows.
@@ -47,19 +47,19 @@ pub(super) enum Paced {
 /// Handle of the thread, which is started for the first master.
 #[derive(Debug, Default)]
 pub(super) struct Pacemaker {
-    shared: Arc<Shared>,
+    shared: Arc<SharedPacemaker>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State<Packets>>,
+struct SharedPacemaker {
+    state: Mutex<PacemakerState<Packets>>,
     changed: Condvar,
 }
 
 /// The masters; `P` is the type of an advert's packets.
 #[derive(Debug)]
-struct State<P> {
+struct PacemakerState<P> {
     masters: BTreeMap<usize, Master<P>>,
     /// Time until which the thread sleeps; `None`: until it is woken.
     wakes_at: Option<Time>,
@@ -83,9 +83,9 @@ struct Packets {
     all: Vec<(IpAddr, Vec<u8>)>,
 }
 
-impl<P> Default for State<P> {
-    fn default() -> State<P> {
-        State {
+impl<P> Default for PacemakerState<P> {
+    fn default() -> PacemakerState<P> {
+        PacemakerState {
             masters: BTreeMap::new(),
             wakes_at: None,
             ends: false,
@@ -103,7 +103,7 @@ impl<P> Master<P> {
     }
 }
 
-impl<P> State<P> {
+impl<P> PacemakerState<P> {
     /// Passes the packets of each late advert to `send`, and records when the next one is late.
     fn turn(&mut self, now: Time, mut send: impl FnMut(&NextAdvert, &P)) {
         self.wakes_at = None;
@@ -139,8 +139,8 @@ impl<P> State<P> {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State<Packets>> {
+impl SharedPacemaker {
+    fn lock(&self) -> MutexGuard<'_, PacemakerState<Packets>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -190,14 +190,14 @@ impl Drop for Pacemaker {
     }
 }
 
-impl Role {
+impl AddressRole {
     /// Reports the next adverts to the pacemaker.
     pub(super) fn report_masters(&mut self, which: Paced) {
         let is_idle = self.sockets.pacemaker.thread.is_none();
         if is_idle && which == Paced::Known {
             return;
         }
-        self.hear_pacemaker();
+        self.report_paced_adverts();
         let shared = Arc::clone(&self.sockets.pacemaker.shared);
         let mut state = shared.lock();
         state.masters.retain(|at, _| *at < self.members.len());
@@ -217,7 +217,7 @@ impl Role {
     /// Removes a master from the pacemaker before its resignation is sent. An advert that the
     /// thread is sending at this moment goes out first.
     pub(super) fn stop_pacing(&mut self, at: usize) {
-        self.hear_pacemaker();
+        self.report_paced_adverts();
         self.sockets.pacemaker.shared.lock().forget(at);
     }
 
@@ -259,7 +259,7 @@ impl Role {
     }
 
     /// Reports to the router which adverts the pacemaker has sent.
-    pub(super) fn hear_pacemaker(&mut self) {
+    pub(super) fn report_paced_adverts(&mut self) {
         if self.sockets.pacemaker.thread.is_none() {
             return;
         }
@@ -288,7 +288,7 @@ mod tests {
 
     /// Returns the times in ms at which adverts are sent until `end_s` while the loop is blocked.
     /// The master sent its last advert at 0 s, and its interval is one second.
-    fn sent_until(end_s: u64, state: &mut State<()>) -> Vec<u64> {
+    fn sent_until(end_s: u64, state: &mut PacemakerState<()>) -> Vec<u64> {
         let mut sent = Vec::new();
         let mut now = Time(0);
         loop {
@@ -300,7 +300,7 @@ mod tests {
         }
     }
 
-    fn state() -> State<()> {
+    fn state() -> PacemakerState<()> {
         let interval = Duration::from_secs(1);
         let next = NextAdvert {
             priority: 100,
@@ -310,7 +310,7 @@ mod tests {
             sent_at: Time(0),
             at: Time(SECOND),
         };
-        let mut state = State::default();
+        let mut state = PacemakerState::default();
         let master = Master {
             generation: 1,
             next,

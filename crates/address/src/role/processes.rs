@@ -4,7 +4,7 @@
 
 use super::clock;
 use super::runner::{hush, ring};
-use super::weight::Verdict;
+use super::weight::TrackedState;
 use crate::config::{ParameterMatch, TrackProcess};
 use protocol::vrrp::Time;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -32,7 +32,7 @@ const NAME_BYTES: usize = 15;
 #[derive(Debug)]
 pub struct Processes {
     shared: Arc<ProcessCounts>,
-    states: Vec<State>,
+    states: Vec<TrackedProcessState>,
 }
 
 /// Counts shared by the watching thread and the loop.
@@ -46,9 +46,9 @@ struct ProcessCounts {
 }
 
 #[derive(Debug)]
-struct State {
+struct TrackedProcessState {
     count: u32,
-    well: bool,
+    is_ok: bool,
     change_at: Option<Time>,
 }
 
@@ -64,9 +64,9 @@ impl Processes {
         let states = wanted
             .iter()
             .zip(&counts)
-            .map(|(wanted, count)| State {
+            .map(|(wanted, count)| TrackedProcessState {
                 count: *count,
-                well: has_quorum(wanted, *count),
+                is_ok: has_quorum(wanted, *count),
                 change_at: None,
             })
             .collect();
@@ -90,20 +90,20 @@ impl Processes {
     }
 
     /// Returns whether the number of processes is within the configured limits.
-    pub fn verdict(&self, name: &str) -> Verdict {
+    pub fn verdict(&self, name: &str) -> TrackedState {
         let all = self.shared.wanted.iter().zip(&self.states);
         let mut found = all.filter(|(wanted, _)| wanted.name == name);
         match found.next() {
-            Some((_, state)) if state.well => Verdict::Up,
-            Some(_) => Verdict::Down,
-            None => Verdict::Unknown,
+            Some((_, state)) if state.is_ok => TrackedState::Up,
+            Some(_) => TrackedState::Down,
+            None => TrackedState::Unknown,
         }
     }
 
     /// Returns all tracked processes, each with its count and whether its verdict is up.
     pub fn all(&self) -> impl Iterator<Item = (&TrackProcess, u32, bool)> {
         let all = self.shared.wanted.iter().zip(&self.states);
-        all.map(|(wanted, state)| (wanted, state.count, state.well))
+        all.map(|(wanted, state)| (wanted, state.count, state.is_ok))
     }
 
     /// Returns when [`Processes::handle_time`] must be called.
@@ -122,7 +122,7 @@ impl Processes {
             let too_many = |count| wanted.quorum_max.is_some_and(|most| count > most);
             let before = std::mem::replace(&mut state.count, count);
             let well = has_quorum(wanted, count);
-            if well == state.well {
+            if well == state.is_ok {
                 state.change_at = None;
                 continue;
             }
@@ -140,7 +140,7 @@ impl Processes {
             };
             let at = *state.change_at.get_or_insert(now.after(delay));
             if at <= now {
-                (state.well, state.change_at) = (well, None);
+                (state.is_ok, state.change_at) = (well, None);
                 changed = true;
             }
         }
@@ -385,20 +385,20 @@ mod tests {
         let secret = format!("{}.5", 600 + std::process::id());
         let wanted = wanted(&["sleep", &secret], Some(ParameterMatch::Exact), 2);
         let mut processes = Processes::watch(&[wanted]).unwrap();
-        assert_eq!(processes.verdict("p"), Verdict::Down);
+        assert_eq!(processes.verdict("p"), TrackedState::Down);
         let start = || Command::new("sleep").arg(&secret).spawn().unwrap();
         let (mut one, mut two) = (start(), start());
         let latest = Duration::from_secs(20);
-        let mut comes = |verdict: Verdict| {
+        let mut comes = |verdict: TrackedState| {
             lab::eventually(latest, || {
                 processes.handle_time(clock::now());
                 processes.verdict("p") == verdict
             })
         };
-        let up = comes(Verdict::Up);
+        let up = comes(TrackedState::Up);
         one.kill().unwrap();
         one.wait().unwrap();
-        let down = comes(Verdict::Down);
+        let down = comes(TrackedState::Down);
         two.kill().unwrap();
         two.wait().unwrap();
         assert!(up && down);

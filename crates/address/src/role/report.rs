@@ -1,15 +1,17 @@
-//! Reports the status of the virtual routers and of all that they depend on, as a [`Report`].
+//! Reports the status of the virtual routers and of all that they depend on, as a [`StatusReport`].
 
-use super::event_loop::Role;
-use super::member::Member;
-use super::weight::Verdict;
+use super::event_loop::AddressRole;
+use super::member::VrrpInstance;
+use super::weight::TrackedState;
 use super::{clock, reason};
-use crate::message::Message;
+use crate::message::AddressRoleMessage;
 use crate::standing::Row;
-use part::report::Offer;
-use part::report::{Grade, Moment, NumberRow, Report, Subject, Unit, span};
+use part::report::SubjectAction;
+use part::report::{Grade, Moment, NumberRow, StatusReport, Subject, Unit, span};
 use protocol::bfd;
-use protocol::vrrp::{COUNTERS, Counters, Instance, NUMBERS, Rejected, State, Status, Time};
+use protocol::vrrp::{
+    COUNTERS, Counters, Instance, NUMBERS, Rejected, Time, VrrpState, VrrpStatus,
+};
 use std::net::IpAddr;
 
 /// Kind of a subject that is a virtual router.
@@ -36,22 +38,22 @@ pub const BAND: &str = "band";
 pub const LEASE_MOVES: &str = "moves to a healthier node";
 
 /// Returns keepalived's word for a state.
-pub fn state_word(state: State) -> &'static str {
+pub fn state_word(state: VrrpState) -> &'static str {
     match state {
-        State::Init => "INIT",
-        State::Backup => "BACKUP",
-        State::Master => "MASTER",
-        State::Fault => "FAULT",
+        VrrpState::Init => "INIT",
+        VrrpState::Backup => "BACKUP",
+        VrrpState::Master => "MASTER",
+        VrrpState::Fault => "FAULT",
     }
 }
 
 /// Returns keepalived's number of a state.
-pub fn state_number(state: State) -> u8 {
+pub fn state_number(state: VrrpState) -> u8 {
     match state {
-        State::Init => 0,
-        State::Backup => 1,
-        State::Master => 2,
-        State::Fault => 3,
+        VrrpState::Init => 0,
+        VrrpState::Backup => 1,
+        VrrpState::Master => 2,
+        VrrpState::Fault => 3,
     }
 }
 
@@ -64,20 +66,20 @@ pub(super) fn moment(at: Time) -> Moment {
 }
 
 /// Returns the hand-over that an operator may request for an instance that owns its addresses.
-fn hand_over(name: &str) -> Offer {
-    let message = Message::HandOver {
+fn hand_over(name: &str) -> SubjectAction {
+    let message = AddressRoleMessage::HandOver {
         name: Some(name.to_owned()),
         drain_ms: None,
     };
     let follows = "The other machine takes its addresses over; new connections go there.";
-    Offer::new("hand-over", "Hand over", message.envelope()).follows(follows)
+    SubjectAction::new("hand-over", "Hand over", message.envelope()).follows(follows)
 }
 
 /// Adds a hand-over in progress, the offer of one, and the last one that an operator completed.
-fn with_hand_over(mut subject: Subject, status: &Status, name: &str) -> Subject {
+fn with_hand_over(mut subject: Subject, status: &VrrpStatus, name: &str) -> Subject {
     if status.handing_over {
         subject = subject.fact(HAND_OVER, "in progress");
-    } else if status.state == State::Master {
+    } else if status.state == VrrpState::Master {
         subject.offers = vec![hand_over(name)];
     }
     let Some(priority) = status.yielded else {
@@ -89,16 +91,16 @@ fn with_hand_over(mut subject: Subject, status: &Status, name: &str) -> Subject 
     subject.fact("handed over", words)
 }
 
-impl Role {
+impl AddressRole {
     /// Returns the current status of everything.
-    pub(super) fn report(&self) -> Report {
+    pub(super) fn report(&self) -> StatusReport {
         let now = clock::now();
         let instances = (0..self.members.len()).filter_map(|at| self.instance(at, now));
         let mut subjects: Vec<Subject> = instances.collect();
         subjects.extend(self.groups());
         subjects.extend(self.tracked());
         subjects.push(self.process());
-        Report {
+        StatusReport {
             part: "address".to_owned(),
             at: moment(now),
             subjects,
@@ -267,12 +269,12 @@ impl Role {
                 .members
                 .iter()
                 .filter(|m| names.contains(&m.config.name));
-            let mut states: Vec<State> = members.map(|m| m.state).collect();
+            let mut states: Vec<VrrpState> = members.map(|m| m.state).collect();
             states.dedup();
             match states.as_slice() {
                 [one] => *one,
-                _ if states.contains(&State::Fault) => State::Fault,
-                _ => State::Backup,
+                _ if states.contains(&VrrpState::Fault) => VrrpState::Fault,
+                _ => VrrpState::Backup,
             }
         };
         self.config.groups.iter().map(move |group| {
@@ -285,23 +287,32 @@ impl Role {
 
     /// Returns the tracked objects.
     pub(super) fn tracked(&self) -> Vec<Subject> {
-        let tracked = |kind: &str, name: &str, verdict: Verdict, since_ms: u64, outcome: String| {
-            let mut tracked = Subject::new(kind, name).label("name");
-            let ago = clock::as_ms(clock::now()).saturating_sub(since_ms);
-            // The state has not changed since the role's first check, so its start is unknown.
-            tracked.since = (since_ms > 0).then(|| Moment {
-                boottime_ms: since_ms,
-                unix_ms: clock::unix_ms().saturating_sub(ago),
-            });
-            tracked.why = outcome;
-            match verdict {
-                Verdict::Unknown => tracked.state("init", Grade::Unknown),
-                Verdict::Up => tracked.state("up", Grade::Good),
-                Verdict::Down => tracked.state("down", Grade::Bad),
-                Verdict::Value(number) => tracked.state(&number.to_string(), Grade::Unknown),
+        let tracked =
+            |kind: &str, name: &str, verdict: TrackedState, since_ms: u64, outcome: String| {
+                let mut tracked = Subject::new(kind, name).label("name");
+                let ago = clock::as_ms(clock::now()).saturating_sub(since_ms);
+                // The state has not changed since the role's first check, so its start is unknown.
+                tracked.since = (since_ms > 0).then(|| Moment {
+                    boottime_ms: since_ms,
+                    unix_ms: clock::unix_ms().saturating_sub(ago),
+                });
+                tracked.why = outcome;
+                match verdict {
+                    TrackedState::Unknown => tracked.state("init", Grade::Unknown),
+                    TrackedState::Up => tracked.state("up", Grade::Good),
+                    TrackedState::Down => tracked.state("down", Grade::Bad),
+                    TrackedState::Value(number) => {
+                        tracked.state(&number.to_string(), Grade::Unknown)
+                    }
+                }
+            };
+        let is_up = |up: bool| {
+            if up {
+                TrackedState::Up
+            } else {
+                TrackedState::Down
             }
         };
-        let is_up = |up: bool| if up { Verdict::Up } else { Verdict::Down };
         let mut all = Vec::new();
         let used = self.config.used_interfaces();
         for seen in self.host.links.all() {
@@ -317,7 +328,7 @@ impl Role {
             let (since, outcome) = asked.history();
             let (name, verdict) = (&asked.script().name, asked.verdict());
             let script = tracked("script", name, verdict, since, outcome.to_owned());
-            all.push(script.number("content", u64::from(verdict == Verdict::Up)));
+            all.push(script.number("content", u64::from(verdict == TrackedState::Up)));
         }
         for (file, verdict) in self.tracker.files.iter().flat_map(|f| f.all()) {
             all.push(tracked("file", &file.name, *verdict, 0, String::new()));
@@ -329,7 +340,7 @@ impl Role {
         for (session, state, why) in self.tracker.bfd.all() {
             let verdict = self.tracker.bfd.verdict(&session.name);
             let mut outcome = match state {
-                bfd::State::Up => state.to_string(),
+                bfd::BfdState::Up => state.to_string(),
                 _ => format!("{state}: {why}"),
             };
             match self.tracker.bfd.refused() {
@@ -375,23 +386,23 @@ fn rows() -> Vec<NumberRow> {
         .collect()
 }
 
-fn grade(status: &Status, member: &Member) -> Grade {
+fn grade(status: &VrrpStatus, member: &VrrpInstance) -> Grade {
     match status.state {
         _ if status.handing_over => Grade::Busy,
         // Another node may hold the lease; this node can own the addresses as soon as it holds it.
-        State::Fault if member.untracked.lease.is_some() && member.is_without_fault() => {
+        VrrpState::Fault if member.untracked.lease.is_some() && member.is_without_fault() => {
             Grade::Standby
         }
         state => grade_of(state),
     }
 }
 
-fn grade_of(state: State) -> Grade {
+fn grade_of(state: VrrpState) -> Grade {
     match state {
-        State::Init => Grade::Unknown,
-        State::Backup => Grade::Standby,
-        State::Master => Grade::Good,
-        State::Fault => Grade::Bad,
+        VrrpState::Init => Grade::Unknown,
+        VrrpState::Backup => Grade::Standby,
+        VrrpState::Master => Grade::Good,
+        VrrpState::Fault => Grade::Bad,
     }
 }
 
@@ -400,9 +411,9 @@ fn ago(now: Time, then: Time) -> String {
     span(clock::as_ms(now).saturating_sub(clock::as_ms(then)))
 }
 
-fn owner(one: Subject, status: &Status, now: Time) -> Subject {
+fn owner(one: Subject, status: &VrrpStatus, now: Time) -> Subject {
     match (status.owner, status.state) {
-        (_, State::Master) => one.fact("owner", "this machine"),
+        (_, VrrpState::Master) => one.fact("owner", "this machine"),
         (Some((address, priority, heard)), _) => one
             .fact("owner", address.to_string())
             .joined("with priority", priority.to_string())
@@ -412,7 +423,7 @@ fn owner(one: Subject, status: &Status, now: Time) -> Subject {
 }
 
 /// Returns the faults of a member, also those that leave it the owner of some addresses.
-fn fault_words(member: &Member) -> Vec<String> {
+fn fault_words(member: &VrrpInstance) -> Vec<String> {
     let mut words = member.faults();
     if member.standing_fault().is_none() {
         words.extend(member.refused.words.iter().cloned());
@@ -437,7 +448,7 @@ fn place_words((from, priority): (IpAddr, u8)) -> String {
 }
 
 /// Returns the addresses of an instance. Settings other than the default are facts of each address.
-fn addresses(member: &Member, state: State) -> Vec<Subject> {
+fn addresses(member: &VrrpInstance, state: VrrpState) -> Vec<Subject> {
     let of = |address: &crate::config::Address, advertised: bool| {
         let mut one = Subject::new(
             "address",

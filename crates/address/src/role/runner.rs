@@ -37,7 +37,7 @@ const TERM_GRACE: Duration = Duration::from_secs(1);
 
 /// A program to start.
 #[derive(Debug)]
-pub struct Job<T = Token> {
+pub struct ProgramJob<T = Token> {
     /// Identifier that is returned with the outcome.
     pub token: T,
     /// The program and its arguments.
@@ -85,7 +85,7 @@ pub enum JobResult {
 /// Handle of the thread that runs programs, for the event loop.
 #[derive(Debug)]
 pub struct Runner<T = Token> {
-    jobs: Option<Sender<Job<T>>>,
+    jobs: Option<Sender<ProgramJob<T>>>,
     outcomes: Receiver<(T, JobResult)>,
     waiting: Arc<AtomicUsize>,
     given_up: Arc<AtomicBool>,
@@ -146,7 +146,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
     }
 
     /// Queues a program. Returns false if too many programs are waiting.
-    pub fn submit(&self, job: Job<T>) -> bool {
+    pub fn submit(&self, job: ProgramJob<T>) -> bool {
         if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING {
             return false;
         }
@@ -171,7 +171,7 @@ impl<T: Clone + Send + 'static> Runner<T> {
     }
 
     /// Kills the groups of all running programs, and starts no more.
-    pub fn give_up(mut self) {
+    pub fn kill_all(mut self) {
         self.given_up.store(true, Ordering::Release);
         self.jobs = None;
         ring(&self.job_came);
@@ -208,7 +208,7 @@ pub fn hush(fd: &OwnedFd) {
     let _ = rustix::io::read(fd, &mut count);
 }
 
-struct Running<T> {
+struct RunningProgram<T> {
     child: Child,
     group: Option<Pid>,
     pidfd: OwnedFd,
@@ -218,12 +218,12 @@ struct Running<T> {
     /// Latest time until which the next job of the queue waits for this program.
     order_until: Instant,
     ends_at: Option<Instant>,
-    ask: Ask,
+    ask: TimeoutAction,
 }
 
 /// Next action at the timeout of a program.
 #[derive(Clone, Copy, PartialEq)]
-enum Ask {
+enum TimeoutAction {
     /// None: the program has no timeout and runs as long as it likes.
     Nothing,
     Terminate,
@@ -236,13 +236,13 @@ struct Inside<T> {
     /// The programs are killed when this process ends, for whatever reason.
     together: bool,
     given_up: Arc<AtomicBool>,
-    todo: Receiver<Job<T>>,
+    todo: Receiver<ProgramJob<T>>,
     done: Sender<(T, JobResult)>,
     came: Arc<OwnedFd>,
     ended: Arc<OwnedFd>,
     pending: Arc<AtomicUsize>,
-    queues: HashMap<Option<String>, VecDeque<Job<T>>>,
-    running: Vec<Running<T>>,
+    queues: HashMap<Option<String>, VecDeque<ProgramJob<T>>>,
+    running: Vec<RunningProgram<T>>,
 }
 
 impl<T: Clone> Inside<T> {
@@ -260,7 +260,7 @@ impl<T: Clone> Inside<T> {
             self.start_what_may();
             let idle = self.queues.is_empty();
             // Notified programs may outlive the role; programs that were asked to end may not.
-            let asked = self.running.iter().any(|r| r.ask != Ask::Nothing);
+            let asked = self.running.iter().any(|r| r.ask != TimeoutAction::Nothing);
             if closed && idle {
                 self.end_readers();
                 if !asked {
@@ -297,7 +297,7 @@ impl<T: Clone> Inside<T> {
             match r.child.try_wait() {
                 Ok(None) => kept.push(r),
                 // The outcome of a killed program was reported when it was killed.
-                Ok(Some(_)) | Err(_) if r.ask == Ask::Kill => {}
+                Ok(Some(_)) | Err(_) if r.ask == TimeoutAction::Kill => {}
                 Ok(Some(status)) => {
                     let outcome = match (status.code(), status.signal()) {
                         (Some(code), _) => JobResult::Exited(code),
@@ -319,14 +319,14 @@ impl<T: Clone> Inside<T> {
                 continue;
             }
             match r.ask {
-                Ask::Nothing => {}
-                Ask::Terminate => {
+                TimeoutAction::Nothing => {}
+                TimeoutAction::Terminate => {
                     signal(r.group, Signal::TERM);
-                    r.ask = Ask::Kill;
+                    r.ask = TimeoutAction::Kill;
                     r.ends_at = Some(now + TERM_GRACE);
                     told.push(r.token.clone());
                 }
-                Ask::Kill => {
+                TimeoutAction::Kill => {
                     signal(r.group, Signal::KILL);
                     r.ends_at = Some(now + TERM_GRACE);
                 }
@@ -340,9 +340,9 @@ impl<T: Clone> Inside<T> {
     /// Ends the readers of pipes, which run as long as the role.
     fn end_readers(&mut self) {
         for r in &mut self.running {
-            if r.stays && r.ask == Ask::Nothing {
+            if r.stays && r.ask == TimeoutAction::Nothing {
                 signal(r.group, Signal::TERM);
-                (r.ask, r.ends_at) = (Ask::Kill, Some(Instant::now() + TERM_GRACE));
+                (r.ask, r.ends_at) = (TimeoutAction::Kill, Some(Instant::now() + TERM_GRACE));
             }
         }
     }
@@ -370,13 +370,13 @@ impl<T: Clone> Inside<T> {
                 .any(|r| r.queue.as_deref() == queue && now < r.order_until)
     }
 
-    fn begin(&mut self, job: Job<T>) {
+    fn begin(&mut self, job: ProgramJob<T>) {
         if self.running.len() >= MAX_RUNNING {
             return self.tell(job.token, JobResult::TooMany);
         }
         let now = Instant::now();
         match spawn(&job, &self.null, self.together) {
-            Ok((child, pidfd)) => self.running.push(Running {
+            Ok((child, pidfd)) => self.running.push(RunningProgram {
                 group: i32::try_from(child.id()).ok().and_then(Pid::from_raw),
                 child,
                 pidfd,
@@ -386,8 +386,8 @@ impl<T: Clone> Inside<T> {
                 order_until: now + ORDER_WAIT,
                 ends_at: job.timeout.map(|timeout| now + timeout),
                 ask: match job.timeout {
-                    Some(_) => Ask::Terminate,
-                    None => Ask::Nothing,
+                    Some(_) => TimeoutAction::Terminate,
+                    None => TimeoutAction::Nothing,
                 },
             }),
             Err(error) => self.tell(job.token, JobResult::NotStarted(error)),
@@ -396,7 +396,8 @@ impl<T: Clone> Inside<T> {
 
     fn sleep(&self) {
         let now = Instant::now();
-        let has_queue = |r: &&Running<T>| self.queues.contains_key(&r.queue) && r.queue.is_some();
+        let has_queue =
+            |r: &&RunningProgram<T>| self.queues.contains_key(&r.queue) && r.queue.is_some();
         let ends = self.running.iter().filter_map(|r| r.ends_at);
         let orders = self.running.iter().filter(has_queue).map(|r| r.order_until);
         let next = ends.chain(orders.filter(|at| *at > now)).min();
@@ -419,7 +420,7 @@ fn signal(group: Option<Pid>, signal: Signal) {
     }
 }
 
-fn spawn<T>(job: &Job<T>, null: &File, together: bool) -> io::Result<(Child, OwnedFd)> {
+fn spawn<T>(job: &ProgramJob<T>, null: &File, together: bool) -> io::Result<(Child, OwnedFd)> {
     let (program, arguments) = job.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut command = Command::new(program);
     command
@@ -466,8 +467,13 @@ mod tests {
 
     const LATEST: Duration = Duration::from_secs(20);
 
-    fn shell(name: &str, script: &str, timeout: Option<Duration>, queue: Option<&str>) -> Job {
-        Job {
+    fn shell(
+        name: &str,
+        script: &str,
+        timeout: Option<Duration>,
+        queue: Option<&str>,
+    ) -> ProgramJob {
+        ProgramJob {
             token: Token::Notify(name.to_owned()),
             words: ["/bin/sh", "-c", script].map(OsString::from).into(),
             environment: None,
@@ -511,7 +517,7 @@ mod tests {
 
     #[test]
     fn a_program_whose_time_is_over_is_ended_with_its_children() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let file = scratch.path().join("child");
         let mut runner = Runner::start().unwrap();
         let script = format!(
@@ -538,7 +544,7 @@ mod tests {
 
     #[test]
     fn a_runner_that_is_given_up_kills_what_runs_and_programs_have_the_environment_given() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let file = scratch.path().join("seen");
         let runner = Runner::start().unwrap();
         let script = format!(
@@ -554,7 +560,7 @@ mod tests {
         let seen = read().unwrap();
         let (pid, rest) = seen.trim().split_once(' ').unwrap();
         assert_eq!(rest, "b");
-        runner.give_up();
+        runner.kill_all();
         let gone = || !std::path::Path::new("/proc").join(pid).exists() || zombie(pid);
         assert!(lab::eventually(LATEST, gone));
     }

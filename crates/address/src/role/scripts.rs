@@ -2,8 +2,8 @@
 //! verdict; [`super::runner`] starts the program.
 
 use super::clock;
-use super::runner::{Job, JobResult, Token};
-use super::weight::Verdict;
+use super::runner::{JobResult, ProgramJob, Token};
+use super::weight::TrackedState;
 use crate::config::Script;
 use protocol::vrrp::Time;
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub enum ScriptLog {
 pub struct TrackedScript {
     script: Script,
     generation: u64,
-    verdict: Verdict,
+    verdict: TrackedState,
     since: Time,
     /// Number of consecutive outcomes that contradict the verdict.
     against: u32,
@@ -44,9 +44,9 @@ impl TrackedScript {
         generation: u64,
         before: Option<&TrackedScript>,
     ) -> TrackedScript {
-        let known = before.map_or(Verdict::Unknown, |b| b.verdict);
+        let known = before.map_or(TrackedState::Unknown, |b| b.verdict);
         let verdict = match known {
-            Verdict::Unknown if script.init_fail => Verdict::Down,
+            TrackedState::Unknown if script.init_fail => TrackedState::Down,
             known => known,
         };
         TrackedScript {
@@ -68,7 +68,7 @@ impl TrackedScript {
     }
 
     /// Returns the verdict of its results.
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> TrackedState {
         self.verdict
     }
 
@@ -83,7 +83,7 @@ impl TrackedScript {
     }
 
     /// Returns the job to start, if it is due.
-    pub fn job(&mut self, now: Time) -> Option<Job> {
+    pub fn job(&mut self, now: Time) -> Option<ProgramJob> {
         if self.running || now < self.due {
             return None;
         }
@@ -94,7 +94,7 @@ impl TrackedScript {
         if self.due == now {
             self.due = now.after(interval);
         }
-        Some(Job {
+        Some(ProgramJob {
             token: Token::Script(self.script.name.clone(), self.generation),
             words: self.script.words.iter().map(Into::into).collect(),
             account: self.script.account.clone(),
@@ -133,7 +133,7 @@ impl TrackedScript {
         }
         self.running = false;
         if let Some(error) = not_asked(outcome)
-            && self.verdict != Verdict::Unknown
+            && self.verdict != TrackedState::Unknown
         {
             return (self.unasked(error), false);
         }
@@ -159,14 +159,14 @@ impl TrackedScript {
             Err(words) => words.clone(),
         };
         let wanted = if result.is_ok() {
-            Verdict::Up
+            TrackedState::Up
         } else {
-            Verdict::Down
+            TrackedState::Down
         };
         // The first outcome decides alone.
         let enough = match (&self.last, wanted) {
             (None, _) => 1,
-            (_, Verdict::Up) => self.script.rise.max(1),
+            (_, TrackedState::Up) => self.script.rise.max(1),
             _ => self.script.fall.max(1),
         };
         self.last = Some(result.clone());
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn the_first_outcome_decides_and_then_rise_and_fall_do() {
         let mut asked = TrackedScript::new(at(0), script(2, 3), 1, None);
-        assert_eq!(asked.verdict(), Verdict::Unknown);
+        assert_eq!(asked.verdict(), TrackedState::Unknown);
         let mut told = Vec::new();
         for code in [0, 1, 1, 0, 1, 1, 1, 0, 0] {
             told.extend(asked.ended(at(1), 1, &JobResult::Exited(code)).0);
@@ -254,14 +254,14 @@ mod tests {
         let (said, changed) = asked.ended(at(2), 1, &gone());
         assert!(!changed && said.len() == 1, "{said:?}");
         assert_eq!(asked.ended(at(3), 1, &gone()), (Vec::new(), false));
-        assert_eq!(asked.verdict(), Verdict::Up);
+        assert_eq!(asked.verdict(), TrackedState::Up);
         assert!(asked.history().1.contains("could not be started"));
         assert!(!asked.ended(at(4), 1, &JobResult::TooMany).1);
         assert!(asked.ended(at(5), 1, &JobResult::Exited(1)).1);
         // A script that could never start is not up.
         let mut never = TrackedScript::new(at(0), script(1, 1), 1, None);
         assert!(never.ended(at(1), 1, &gone()).1);
-        assert_eq!(never.verdict(), Verdict::Down);
+        assert_eq!(never.verdict(), TrackedState::Down);
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
         assert!(asked.job(at(5)).is_none());
         assert_eq!(asked.deadline(), None);
         asked.ended(at(5), 1, &JobResult::TimedOut);
-        assert_eq!(asked.verdict(), Verdict::Down);
+        assert_eq!(asked.verdict(), TrackedState::Down);
         assert!(asked.job(at(5)).is_some());
         asked.ended(at(5), 1, &JobResult::Exited(0));
         assert!(asked.job(at(5)).is_none());
@@ -283,7 +283,7 @@ mod tests {
         let mut old = TrackedScript::new(at(0), script(1, 1), 1, None);
         old.ended(at(1), 1, &JobResult::Exited(0));
         let mut new = TrackedScript::new(at(2), script(1, 1), 2, Some(&old));
-        assert_eq!(new.verdict(), Verdict::Up);
+        assert_eq!(new.verdict(), TrackedState::Up);
         assert!(!new.ended(at(3), 1, &JobResult::Exited(1)).1);
         assert!(new.ended(at(3), 2, &JobResult::Exited(1)).1);
     }

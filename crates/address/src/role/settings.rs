@@ -3,7 +3,7 @@
 use crate::config::{self, Config, Dialect, Instance, Start};
 use crate::standing::{self, priorities};
 use protocol::vrrp::{
-    Authentication, Garp, GroupSettings, Peer, Probing, Settings, Transport, Version,
+    AdvertTransport, Authentication, Garp, GroupSettings, Peer, Probing, Settings, VrrpVersion,
 };
 use std::time::Duration;
 
@@ -27,9 +27,9 @@ pub fn of(config: &Config, instance: &Instance, starts: bool) -> Settings {
         name: instance.name.clone(),
         vrid: instance.vrid,
         version: if instance.options.version == 2 {
-            Version::V2
+            VrrpVersion::V2
         } else {
-            Version::V3
+            VrrpVersion::V3
         },
         ipv6: instance.ipv6,
         priority: instance.priority,
@@ -77,14 +77,14 @@ pub fn groups(config: &Config) -> Vec<GroupSettings> {
         .collect()
 }
 
-fn transport(instance: &Instance) -> Transport {
+fn transport(instance: &Instance) -> AdvertTransport {
     match &instance.transport {
-        config::Transport::Multicast { group } => Transport::Multicast(*group),
-        config::Transport::Unicast {
+        config::InstanceTransport::Multicast { group } => AdvertTransport::Multicast(*group),
+        config::InstanceTransport::Unicast {
             peers,
             check_source,
             ..
-        } => Transport::Unicast {
+        } => AdvertTransport::Unicast {
             peers: peers.iter().map(peer).collect(),
             check_source: *check_source,
         },

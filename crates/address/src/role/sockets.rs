@@ -2,7 +2,7 @@
 
 use super::announce::Announcer;
 use super::pacemaker::Pacemaker;
-use crate::config::{Authentication, Global, Instance, Transport};
+use crate::config::{Authentication, Global, Instance, InstanceTransport};
 use crate::wire::{PacketSocket, VrrpOptions, VrrpSocket, VrrpTransport, WireError};
 use std::collections::BTreeMap;
 
@@ -53,8 +53,8 @@ pub fn wanted(
     receive_buffer_bytes: Option<u32>,
 ) -> VrrpOptions {
     let transport = match &instance.transport {
-        Transport::Multicast { group } => VrrpTransport::Multicast { group: *group },
-        Transport::Unicast { ttl, .. } => VrrpTransport::Unicast {
+        InstanceTransport::Multicast { group } => VrrpTransport::Multicast { group: *group },
+        InstanceTransport::Unicast { ttl, .. } => VrrpTransport::Unicast {
             local: instance.source,
             ttl: *ttl,
         },

@@ -1,11 +1,11 @@
 //! Collects the standing of each virtual router ([`crate::standing`]) from the control role, the
 //! health of the proxy and the addresses that the kernel refuses, and passes it to the router.
 
-use super::event_loop::Role;
-use super::member::Member;
+use super::event_loop::AddressRole;
+use super::member::VrrpInstance;
 use super::{Level, clock};
 use crate::kernel::{AddressSpec, KernelError, sysctl};
-use crate::standing::{Row, Service, Standing};
+use crate::standing::{OwnershipFacts, Row, Service};
 use part::role::{MemberNews, VersionStanding};
 use protocol::vrrp::{Instance, Time};
 use rustix::thread::{CapabilitySet, capabilities};
@@ -43,7 +43,7 @@ impl Membership {
 
 /// Addresses of a virtual router that cannot be set on this machine.
 #[derive(Clone, Debug, Default)]
-pub struct Refused {
+pub struct RefusedAddresses {
     /// Reasons, one line for each address.
     pub words: Vec<String>,
     /// None of the addresses can be set.
@@ -56,13 +56,13 @@ pub struct Refused {
     look_at: Option<Time>,
 }
 
-impl Refused {
+impl RefusedAddresses {
     /// Collects the kernel's refusals from its results for these addresses.
     pub fn by_kernel<T>(
         now: Time,
         specs: &[AddressSpec],
         results: &[Result<T, KernelError>],
-    ) -> Refused {
+    ) -> RefusedAddresses {
         let refused = specs.iter().zip(results).filter_map(|(spec, result)| {
             let error = result.as_ref().err().filter(|error| error.is_refusal())?;
             Some(format!(
@@ -72,7 +72,7 @@ impl Refused {
         });
         let words: Vec<String> = refused.collect();
         let all = !words.is_empty() && words.len() == specs.len();
-        Refused {
+        RefusedAddresses {
             all,
             by_kernel: !words.is_empty(),
             fault_until: all.then(|| now.after(LOOK_AGAIN)),
@@ -82,7 +82,7 @@ impl Refused {
     }
 
     /// Finds the addresses of a member that this process cannot set.
-    fn known(now: Time, member: &Member) -> Refused {
+    fn known(now: Time, member: &VrrpInstance) -> RefusedAddresses {
         let may = capabilities(None).map_or(true, |sets| {
             sets.effective.contains(CapabilitySet::NET_ADMIN)
         });
@@ -103,11 +103,11 @@ impl Refused {
             ))
         });
         let words: Vec<String> = refused.collect();
-        Refused {
+        RefusedAddresses {
             all: !words.is_empty() && words.len() == member.addresses().count(),
             look_at: (!words.is_empty()).then(|| now.after(LOOK_AGAIN)),
             words,
-            ..Refused::default()
+            ..RefusedAddresses::default()
         }
     }
 
@@ -128,7 +128,7 @@ impl Refused {
     /// Returns whether a retry is due, and clears what has ended.
     fn handle_time(&mut self, now: Time) -> bool {
         if self.look_at.is_some_and(|at| at <= now) {
-            *self = Refused::default();
+            *self = RefusedAddresses::default();
             return true;
         }
         self.fault_until.take_if(|until| *until <= now).is_some()
@@ -141,7 +141,7 @@ impl Refused {
     }
 }
 
-impl Role {
+impl AddressRole {
     /// Applies a report of the control role.
     pub(super) fn set_membership(&mut self, news: MemberNews) {
         let now = clock::now();
@@ -149,18 +149,18 @@ impl Role {
         let is_removed = news.version == VersionStanding::Removed;
         self.membership.news = news;
         if was_removed != is_removed {
-            self.judge_all(now);
+            self.evaluate_all_instances(now);
         }
-        self.rank_all(now);
+        self.update_all_limits(now);
     }
 
     /// Returns the standing of an instance.
-    pub(super) fn standing(&self, at: usize, now: Time) -> Option<Standing> {
+    pub(super) fn standing(&self, at: usize, now: Time) -> Option<OwnershipFacts> {
         let member = self.members.get(at)?;
         let is_member = self.config.global.is_member;
-        let standing = Standing::of(&member.config, is_member, &self.membership.news, now.0);
+        let standing = OwnershipFacts::of(&member.config, is_member, &self.membership.news, now.0);
         let health = self.health.band(at).map_or(Service::All, Service::of_band);
-        Some(Standing {
+        Some(OwnershipFacts {
             is_candidate: self.health.on_trial,
             is_untested: self.health.is_untested(&member.config.name),
             service: health.max(member.refused.service()),
@@ -169,14 +169,14 @@ impl Role {
     }
 
     /// Passes the standing of all instances to their routers.
-    pub(super) fn rank_all(&mut self, now: Time) {
+    pub(super) fn update_all_limits(&mut self, now: Time) {
         for at in 0..self.members.len() {
-            self.rank(now, at);
+            self.update_limits(now, at);
         }
     }
 
     /// Passes the standing of an instance to its router, and logs a change of the row.
-    pub(super) fn rank(&mut self, now: Time, at: usize) {
+    pub(super) fn update_limits(&mut self, now: Time, at: usize) {
         let Some(standing) = self.standing(at, now) else {
             return;
         };
@@ -197,7 +197,7 @@ impl Role {
             );
         }
         // A removed member has a fault instead of a rank.
-        if let Some(rank) = standing.rank() {
+        if let Some(rank) = standing.ownership_rank() {
             self.router.set_standing(now, Instance(at), Some(rank));
         }
     }
@@ -205,35 +205,35 @@ impl Role {
     /// Handles the end of a confirmation, and retries addresses that cannot be set.
     pub(super) fn look_at_standings(&mut self, now: Time) {
         if self.membership.has_lapsed(now) {
-            self.rank_all(now);
+            self.update_all_limits(now);
         }
         let mut is_due = false;
         for member in &mut self.members {
             is_due |= member.refused.handle_time(now);
         }
         if is_due {
-            self.judge_all(now);
+            self.evaluate_all_instances(now);
         }
     }
 
     /// Records which addresses the kernel refused. If it refused all of them, the node has a fault
     /// for some seconds, so that another node can own them.
-    pub(super) fn set_refused(&mut self, now: Time, at: usize, refused: Refused) {
+    pub(super) fn set_refused(&mut self, now: Time, at: usize, refused: RefusedAddresses) {
         let Some(member) = self.members.get_mut(at) else {
             return;
         };
         let is_new = member.refused.words != refused.words || refused.fault_until.is_some();
         member.refused = refused;
         if is_new {
-            self.judge(now, at);
+            self.evaluate_instance(now, at);
         }
     }
 }
 
-impl Member {
+impl VrrpInstance {
     /// Checks for addresses that cannot be set. Refusals by the kernel are kept.
-    pub(super) fn look_for_refusals(&mut self, now: Time) {
-        let known = Refused::known(now, self);
+    pub(super) fn check_refused_addresses(&mut self, now: Time) {
+        let known = RefusedAddresses::known(now, self);
         if !known.words.is_empty() || !self.refused.by_kernel {
             self.refused = known;
         }

@@ -2,11 +2,11 @@
 //! state.
 
 use super::Level;
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use crate::config::{Address, Config};
 use crate::kernel::AddressSeen;
 
-impl Role {
+impl AddressRole {
     /// Replaces the static objects of one configuration by those of another. Objects in both are
     /// not touched.
     pub(super) fn put_static(&mut self, old: &Config, new: &Config) {

@@ -1,15 +1,15 @@
 //! Reports transitions to the log, notify scripts, pipes, mail and the supervisor.
 
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use super::mail::{self, Letter, Mailer};
 use super::report::{moment, state_word};
-use super::runner::{Job, JobResult, Runner, Token};
+use super::runner::{JobResult, ProgramJob, Runner, Token};
 use super::scripts::ScriptLog;
 use super::{Level, Log, Notification, clock, reason};
 use crate::config::{Account, Config, Dialect, Fifo, Notify, NotifyScripts};
 use crate::programs;
 use part::report::Event;
-use protocol::vrrp::{Instance, Reason, State, Time};
+use protocol::vrrp::{Instance, Reason, Time, VrrpState};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ pub(super) struct Teller {
     /// IPv6 forwarding is enabled on this machine.
     pub(super) forwards_ipv6: bool,
     /// States of the sync groups before a reload.
-    pub(super) groups_before: Vec<(String, State)>,
+    pub(super) groups_before: Vec<(String, VrrpState)>,
 }
 
 impl Teller {
@@ -65,7 +65,7 @@ impl Teller {
             if let Some(script) = &fifo.script {
                 let mut words = script.words.clone();
                 words.push(fifo.path.display().to_string());
-                runner.submit(Job {
+                runner.submit(ProgramJob {
                     token: Token::Reader(fifo.path.display().to_string()),
                     words: words.into_iter().map(Into::into).collect(),
                     account: script.account.clone(),
@@ -187,13 +187,13 @@ fn open_fifo(fifo: &Fifo) -> rustix::io::Result<OwnedFd> {
     Ok(fd)
 }
 
-impl Role {
+impl AddressRole {
     /// Reports that a virtual router entered a state.
-    pub(super) fn entered(&mut self, at: usize, from: State, to: State, why: &Reason) {
+    pub(super) fn entered(&mut self, at: usize, from: VrrpState, to: VrrpState, why: &Reason) {
         let now = clock::now();
         let own = self.config.dialect == Dialect::Own;
         let mut words = reason::words(why);
-        if from == State::Master && *why == Reason::Stopped {
+        if from == VrrpState::Master && *why == Reason::Stopped {
             words += "; the addresses are removed";
         }
         let ours = self.router.status(Instance(at)).map_or(0, |s| s.priority);
@@ -201,13 +201,13 @@ impl Role {
             return;
         };
         member.state = to;
-        if to == State::Master {
+        if to == VrrpState::Master {
             member.history.master_at = Some(now);
         }
         let name = member.config.name.clone();
         // The state equals the one before a reload or before another process: there is no
         // transition.
-        let same = member.before.take() == Some(to);
+        let same = member.previous_state.take() == Some(to);
         let event = Event {
             at: moment(now),
             from: state_word(from).to_owned(),
@@ -229,17 +229,17 @@ impl Role {
             self.log(Level::Info, &before);
         }
         self.log(Level::Notice, &line);
-        if !own && to == State::Fault {
+        if !own && to == VrrpState::Fault {
             self.log(Level::Info, &format!("({name}) {words}"));
         }
-        self.given.orders.tell(Notification::Changed {
+        self.given.orders.send_notification(Notification::Changed {
             name: name.clone(),
             event: Box::new(event),
         });
-        if to == State::Init && *why != Reason::Stopped {
+        if to == VrrpState::Init && *why != Reason::Stopped {
             return;
         }
-        let word = if to == State::Init {
+        let word = if to == VrrpState::Init {
             "STOP"
         } else {
             state_word(to)
@@ -312,7 +312,7 @@ impl Role {
         }
         let mut words = script.words.clone();
         words.extend_from_slice(arguments);
-        let started = self.runner.submit(Job {
+        let started = self.runner.submit(ProgramJob {
             // Without the arguments, which may be secret.
             token: Token::Notify(words.first().cloned().unwrap_or_default()),
             words: words.into_iter().map(Into::into).collect(),
@@ -334,15 +334,15 @@ impl Role {
         let mut lines = Vec::new();
         for member in &self.members {
             let (name, priority) = (&member.config.name, member.judgement.priority);
-            if member.begun && member.state != State::Init {
+            if member.is_started && member.state != VrrpState::Init {
                 let word = state_word(member.state);
                 lines.push(format!("INSTANCE \"{name}\" {word} {priority}\n"));
             }
         }
         for group in &self.config.groups {
-            let of = |m: &&super::member::Member| group.members.contains(&m.config.name);
+            let of = |m: &&super::member::VrrpInstance| group.members.contains(&m.config.name);
             let first = self.members.iter().find(of).map(|m| m.state);
-            if let Some(state) = first.filter(|state| *state != State::Init) {
+            if let Some(state) = first.filter(|state| *state != VrrpState::Init) {
                 let word = state_word(state);
                 lines.push(format!("GROUP \"{}\" {word} 0\n", group.name));
             }
@@ -353,12 +353,12 @@ impl Role {
     }
 
     /// Reports that a sync group entered a state.
-    pub(super) fn group_entered(&mut self, at: usize, to: State) {
+    pub(super) fn group_entered(&mut self, at: usize, to: VrrpState) {
         let Some(group) = self.config.groups.get(at) else {
             return;
         };
         let (name, scripts) = (group.name.clone(), group.notify.clone());
-        let of = |m: &super::member::Member| group.members.contains(&m.config.name);
+        let of = |m: &super::member::VrrpInstance| group.members.contains(&m.config.name);
         let same = self
             .teller
             .groups_before
@@ -370,12 +370,12 @@ impl Role {
         }
         let mails = group.smtp_alert.unwrap_or(self.config.global.smtp_alert);
         let members = self.members.iter().filter(|m| of(m)).count();
-        let word = if to == State::Init {
+        let word = if to == VrrpState::Init {
             "STOP"
         } else {
             state_word(to)
         };
-        if to != State::Init && members > 0 {
+        if to != VrrpState::Init && members > 0 {
             let line = format!("VRRP_Group({name}) Syncing instances to {word} state");
             self.log(Level::Info, &line);
         }
@@ -388,7 +388,7 @@ impl Role {
     }
 
     /// Reports that a master received an advert with a lower priority.
-    pub(super) fn heard_lower(&mut self, at: usize) {
+    pub(super) fn report_lower_advert(&mut self, at: usize) {
         let Some(member) = self.members.get(at) else {
             return;
         };
@@ -418,7 +418,7 @@ impl Role {
         }
         let (name, priority) = (&member.config.name, member.judgement.priority);
         let word = match member.state {
-            State::Master => "MASTER_PRIORITY",
+            VrrpState::Master => "MASTER_PRIORITY",
             _ => "BACKUP_PRIORITY",
         };
         let line = format!("INSTANCE \"{name}\" {word} {priority}\n");
@@ -450,7 +450,7 @@ impl Role {
     }
 
     /// Handles programs that ended.
-    pub(super) fn take_outcomes(&mut self) {
+    pub(super) fn handle_ended_programs(&mut self) {
         let now = clock::now();
         let mut changed = false;
         for (token, outcome) in self.runner.ended() {
@@ -486,7 +486,7 @@ impl Role {
             self.log(Level::Info, &line);
         }
         if changed {
-            self.judge_all(now);
+            self.evaluate_all_instances(now);
         }
     }
 
@@ -494,7 +494,7 @@ impl Role {
     pub(super) fn run_once(&mut self, what: &'static str, script: &(Notify, Duration)) {
         let (notify, timeout) = script;
         let account = notify.account.clone();
-        self.runner.submit(Job {
+        self.runner.submit(ProgramJob {
             token: Token::Once(what),
             words: notify.words.iter().map(Into::into).collect(),
             account: account.or_else(|| self.config.global.script_user.clone()),
@@ -518,10 +518,10 @@ pub(super) fn ended_badly(outcome: &JobResult) -> Option<String> {
 }
 
 /// Returns the line that keepalived logs when a state is entered.
-fn log_line(name: &str, from: State, to: State, why: &Reason) -> String {
+fn log_line(name: &str, from: VrrpState, to: VrrpState, why: &Reason) -> String {
     match (to, why) {
-        (State::Init, _) => format!("({name}) Stopped"),
-        (State::Backup, Reason::Started) if from == State::Init => {
+        (VrrpState::Init, _) => format!("({name}) Stopped"),
+        (VrrpState::Backup, Reason::Started) if from == VrrpState::Init => {
             format!("({name}) Entering BACKUP STATE (init)")
         }
         _ => format!("({name}) Entering {} STATE", state_word(to)),

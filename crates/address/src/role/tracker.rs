@@ -1,12 +1,12 @@
 //! All tracked objects, and their combined effect on a virtual router.
 
 use super::bfd::Bfd;
-use super::files::Files;
+use super::files::TrackedFiles;
 use super::links::Links;
 use super::processes::Processes;
 use super::scripts::TrackedScript;
-use super::weight::{Effect, Verdict, effect, effective};
-use crate::config::{Config, Instance, Tracked, Transport, Weight};
+use super::weight::{Effect, TrackedState, effect, effective};
+use crate::config::{Config, Instance, InstanceTransport, Tracked, Weight};
 
 /// Tracked objects other than interfaces ([`Links`]).
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub struct Tracker {
     /// State of each `vrrp_script`.
     pub scripts: Vec<TrackedScript>,
     /// State of each `track_file`.
-    pub files: Option<Files>,
+    pub files: Option<TrackedFiles>,
     /// State of each `vrrp_track_process`.
     pub processes: Option<Processes>,
     /// State of each `bfd_instance`.
@@ -42,7 +42,7 @@ impl Tracker {
         let mut sum = Sum::default();
         interfaces(links, instance, &mut sum);
         static_groups(config, links, instance, &mut sum);
-        if let Transport::Unicast { peers, .. } = &instance.transport
+        if let InstanceTransport::Unicast { peers, .. } = &instance.transport
             && peers.is_empty()
             && instance.options.fault_without_peer
         {
@@ -102,8 +102,8 @@ impl Tracker {
                 continue;
             }
             let verdict = match links.is_up(name) {
-                true => Verdict::Up,
-                false => Verdict::Down,
+                true => TrackedState::Up,
+                false => TrackedState::Down,
             };
             sum.put("interface", name, *weight, weighs, verdict);
         }
@@ -150,11 +150,11 @@ struct Sum {
 impl Sum {
     /// Adds a verdict. Members of a sync group must agree, so their own weights do not count unless
     /// the group allows it.
-    fn put(&mut self, kind: &str, name: &str, weight: Weight, weighs: bool, verdict: Verdict) {
+    fn put(&mut self, kind: &str, name: &str, weight: Weight, weighs: bool, verdict: TrackedState) {
         if weight.value != 0 && !weighs {
             return;
         }
-        if weight.value == 0 && verdict == Verdict::Unknown {
+        if weight.value == 0 && verdict == TrackedState::Unknown {
             self.unknown = true;
         }
         match effect(weight, verdict) {

@@ -3,7 +3,7 @@
 //! proxy rolls back by itself on request. The role waits for that only for a moment, because an
 //! address without an owner is worse than one that is served with a candidate version.
 
-use super::event_loop::Role;
+use super::event_loop::AddressRole;
 use super::{Level, clock};
 use protocol::vitals::{Vitals, low_half};
 use protocol::vrrp::{Instance, Reason, Time};
@@ -17,16 +17,16 @@ const BACK_TICK: Duration = Duration::from_micros(200);
 
 /// Asks the proxy to roll back the candidate version; returns false if it did not in time.
 fn back(vitals: &Vitals<'_>) -> bool {
-    let number = vitals.trial();
+    let number = vitals.candidate_number();
     if number == 0 {
         return true;
     }
-    vitals.want_back(number);
+    vitals.request_rollback(number);
     if let Some(word) = vitals.back_word() {
         wake(word);
     }
     let until = clock::now().after(BACK_LIMIT);
-    while vitals.trial() == number {
+    while vitals.candidate_number() == number {
         if clock::now() >= until {
             return false;
         }
@@ -44,14 +44,14 @@ fn wake(word: &AtomicU64) {
     }
 }
 
-impl Role {
+impl AddressRole {
     /// Forbids taking an address from a live owner while a candidate version is served.
     pub(super) fn look_at_trial(&mut self, now: Time, vitals: &Vitals<'_>) {
-        let on_trial = vitals.trial() != 0;
+        let on_trial = vitals.candidate_number() != 0;
         if std::mem::replace(&mut self.health.on_trial, on_trial) == on_trial {
             return;
         }
-        self.rank_all(now);
+        self.update_all_limits(now);
     }
 
     /// Rolls back the candidate before an address arrives. An address that the predecessor of this
@@ -61,7 +61,11 @@ impl Role {
         if status.is_some_and(|status| status.why == Reason::Resumed) {
             return;
         }
-        let Some(vitals) = self.health.memory().filter(|vitals| vitals.trial() != 0) else {
+        let Some(vitals) = self
+            .health
+            .memory()
+            .filter(|vitals| vitals.candidate_number() != 0)
+        else {
             return;
         };
         let name = self.name(at);
@@ -89,20 +93,20 @@ mod tests {
         let vitals = Vitals::begin(words).expect("long enough");
         vitals.claim(7, 1);
         assert!(back(&vitals), "nothing is on trial");
-        vitals.set_trial(7, 3);
+        vitals.set_candidate_number(7, 3);
         assert!(!back(&vitals), "nobody is there");
-        assert_eq!(vitals.back_wanted(), 3);
-        vitals.set_trial(7, 4);
+        assert_eq!(vitals.rollback_requested(), 3);
+        vitals.set_candidate_number(7, 4);
         let proxy = std::thread::spawn(move || {
             let vitals = Vitals::open(words).expect("begun");
-            while vitals.back_wanted() != 4 {
+            while vitals.rollback_requested() != 4 {
                 std::thread::yield_now();
             }
-            vitals.set_trial(7, 0);
+            vitals.set_candidate_number(7, 0);
         });
         // On a busy machine the rollback may exceed the time limit; it completes all the same.
         let _ = back(&vitals);
         proxy.join().expect("no panic");
-        assert_eq!(vitals.trial(), 0);
+        assert_eq!(vitals.candidate_number(), 0);
     }
 }

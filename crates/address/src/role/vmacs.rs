@@ -1,8 +1,8 @@
 //! Virtual MAC interfaces of virtual routers: those of `use_vmac` and `use_ipvlan`, and those of
 //! single addresses on other interfaces (`use_vmac_addr`, or `use_vmac` behind an address).
 
-use super::event_loop::Role;
-use super::member::{Member, ipvlan_flag};
+use super::event_loop::AddressRole;
+use super::member::{VrrpInstance, ipvlan_flag};
 use super::{Level, clock};
 use crate::config::Address;
 use crate::kernel::{Vmac, VmacKind, VmacSpec};
@@ -25,7 +25,7 @@ pub struct SecondaryVmac {
 
 /// Returns the virtual interface that an address needs: its parent and the address
 /// family. None if it needs none.
-fn wish<'a>(member: &'a Member, address: &'a Address) -> Option<(&'a str, bool)> {
+fn wish<'a>(member: &'a VrrpInstance, address: &'a Address) -> Option<(&'a str, bool)> {
     let base = address.interface.as_deref().filter(|_| address.vmac)?;
     let ipv6 = address.address.is_ipv6();
     let own = member.config.vmac.as_ref();
@@ -35,7 +35,7 @@ fn wish<'a>(member: &'a Member, address: &'a Address) -> Option<(&'a str, bool)>
     (!has).then_some((base, ipv6))
 }
 
-impl Member {
+impl VrrpInstance {
     /// Returns the virtual interface of an address: that of the router, or a secondary one. None:
     /// the address is on the named interface itself.
     pub fn vmac_of(&self, address: &Address) -> Option<Option<&Vmac>> {
@@ -49,14 +49,14 @@ impl Member {
             return Some(self.vmac.as_ref());
         };
         let of = |b: &&SecondaryVmac| b.base == base && b.ipv6 == ipv6;
-        Some(self.beside.iter().find(of).map(|b| &b.vmac))
+        Some(self.secondary_vmacs.iter().find(of).map(|b| &b.vmac))
     }
 
     /// Returns all virtual interfaces of the member.
     pub fn vmacs(&self) -> impl Iterator<Item = &Vmac> {
         self.vmac
             .iter()
-            .chain(self.beside.iter().map(|beside| &beside.vmac))
+            .chain(self.secondary_vmacs.iter().map(|beside| &beside.vmac))
     }
 
     /// Returns whether this interface is the parent of one of the member's virtual interfaces.
@@ -68,7 +68,7 @@ impl Member {
     }
 }
 
-impl Role {
+impl AddressRole {
     /// Creates the virtual interfaces of a member whose parent interfaces exist.
     pub(super) fn make_vmacs(&mut self, at: usize) {
         self.make_vmac(at);
@@ -98,11 +98,15 @@ impl Role {
                 ipv6,
                 vrf: None,
             };
-            member.beside.retain(|b| b.base != base || b.ipv6 != ipv6);
+            member
+                .secondary_vmacs
+                .retain(|b| b.base != base || b.ipv6 != ipv6);
             match self.host.kernel.create_vmac(&spec) {
                 Ok(vmac) => {
                     self.host.links.set(clock::now(), vmac.link.clone());
-                    member.beside.push(SecondaryVmac { base, ipv6, vmac });
+                    member
+                        .secondary_vmacs
+                        .push(SecondaryVmac { base, ipv6, vmac });
                 }
                 Err(error) => {
                     let words = format!("virtual interface {}: {error}", spec.name);
@@ -161,10 +165,10 @@ impl Role {
     }
 
     /// Removes the virtual interfaces that no instance has any more.
-    pub(super) fn remove_vmacs(&mut self, gone: Vec<Member>) {
-        for vmac in gone.iter().flat_map(Member::vmacs) {
+    pub(super) fn remove_vmacs(&mut self, gone: Vec<VrrpInstance>) {
+        for vmac in gone.iter().flat_map(VrrpInstance::vmacs) {
             let same = |other: &Vmac| other.link.index == vmac.link.index;
-            if self.members.iter().flat_map(Member::vmacs).any(same) {
+            if self.members.iter().flat_map(VrrpInstance::vmacs).any(same) {
                 continue;
             }
             if let Err(error) = self.host.kernel.remove_vmac(vmac) {

@@ -4,7 +4,7 @@ use crate::config::Weight;
 
 /// State of a tracked object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum TrackedState {
     /// Not known yet: adds nothing, and is no fault.
     Unknown,
     /// The object is ok.
@@ -36,29 +36,29 @@ const PRIORITIES: std::ops::RangeInclusive<i32> = 1..=254;
 const OWNER: u8 = 255;
 
 /// Returns the effect of an object with this verdict and weight.
-pub fn effect(weight: Weight, verdict: Verdict) -> Effect {
+pub fn effect(weight: Weight, verdict: TrackedState) -> Effect {
     let Weight { value, reverse } = weight;
     let sign = if reverse { -1 } else { 1 };
     match verdict {
-        Verdict::Unknown => Effect::Nothing,
-        Verdict::Up | Verdict::Down if value == 0 => {
-            if (verdict == Verdict::Down) != reverse {
+        TrackedState::Unknown => Effect::Nothing,
+        TrackedState::Up | TrackedState::Down if value == 0 => {
+            if (verdict == TrackedState::Down) != reverse {
                 Effect::Fault
             } else {
                 Effect::Nothing
             }
         }
-        Verdict::Up if value > 0 => Effect::Add(value.saturating_mul(sign)),
-        Verdict::Down if value < 0 => Effect::Add(value.saturating_mul(sign)),
-        Verdict::Up | Verdict::Down => Effect::Nothing,
-        Verdict::Value(number) if value == 0 => {
+        TrackedState::Up if value > 0 => Effect::Add(value.saturating_mul(sign)),
+        TrackedState::Down if value < 0 => Effect::Add(value.saturating_mul(sign)),
+        TrackedState::Up | TrackedState::Down => Effect::Nothing,
+        TrackedState::Value(number) if value == 0 => {
             if (number != 0) != reverse {
                 Effect::Fault
             } else {
                 Effect::Nothing
             }
         }
-        Verdict::Value(number) => {
+        TrackedState::Value(number) => {
             let sum = number
                 .saturating_mul(i64::from(value))
                 .saturating_mul(i64::from(sign));
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_positive_weight_rewards_and_a_negative_one_punishes_and_reverse_turns_both() {
-        use Verdict::{Down, Unknown, Up};
+        use TrackedState::{Down, Unknown, Up};
         for (value, reverse, verdict, wanted) in [
             (20, false, Up, Effect::Add(20)),
             (20, false, Down, Effect::Nothing),
@@ -129,7 +129,7 @@ mod tests {
             (0, false, 0, Effect::Nothing),
             (0, true, 0, Effect::Fault),
         ] {
-            let got = effect(weight(value, reverse), Verdict::Value(number));
+            let got = effect(weight(value, reverse), TrackedState::Value(number));
             assert_eq!(got, wanted, "{value} {reverse} {number}");
         }
     }

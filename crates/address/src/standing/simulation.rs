@@ -6,7 +6,8 @@ use super::*;
 use crate::standing::plain;
 use lab::{Random, setting};
 use protocol::vrrp::{
-    Action, Garp, Instance as At, Reason, Router, Settings, State, Time, Transport, Version,
+    AdvertTransport, Garp, Instance as At, Reason, Router, Settings, Time, VrrpAction, VrrpState,
+    VrrpVersion,
 };
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -33,16 +34,16 @@ const ONE: At = At(0);
 
 /// Rule that is left out to verify that the checks find the violation.
 #[derive(Clone, Copy, PartialEq, Debug)]
-enum Defect {
+enum OmittedRule {
     TakesUnconfirmed,
     ForgetsOthers,
     ServesRemoved,
     WaitsForMajority,
 }
 
-struct Node {
+struct OwnershipNode {
     router: Option<Router>,
-    state: State,
+    state: VrrpState,
     has: bool,
     expires_ms: u64,
     frozen_until_ms: u64,
@@ -69,9 +70,9 @@ struct Membership {
     sees_behind_since_ms: Option<u64>,
 }
 
-struct World {
+struct OwnershipSimulation {
     now_ms: u64,
-    nodes: Vec<Node>,
+    nodes: Vec<OwnershipNode>,
     vrrp: bool,
     /// Links alpha to beta, alpha to the arbiter, beta to the arbiter.
     links: [bool; 3],
@@ -84,7 +85,7 @@ struct World {
     vrrp_since_ms: u64,
     preempt: bool,
     instances: Vec<Instance>,
-    defect: Option<Defect>,
+    defect: Option<OmittedRule>,
 }
 
 fn address(node: usize) -> IpAddr {
@@ -95,14 +96,14 @@ fn settings(node: usize, preempt: bool) -> Settings {
     Settings {
         name: "www".to_owned(),
         vrid: 51,
-        version: Version::V3,
+        version: VrrpVersion::V3,
         ipv6: false,
         priority: plain(node)[0],
         interval: INTERVAL,
         down_adverts: 3,
         addresses: vec![IpAddr::from([10, 9, 0, 100])],
         source: Some(address(node)),
-        transport: Transport::Multicast(IpAddr::from([224, 0, 0, 18])),
+        transport: AdvertTransport::Multicast(IpAddr::from([224, 0, 0, 18])),
         authentication: None,
         starts_as_master: false,
         preempt,
@@ -126,11 +127,11 @@ fn settings(node: usize, preempt: bool) -> Settings {
     }
 }
 
-impl Node {
-    fn new() -> Node {
-        Node {
+impl OwnershipNode {
+    fn new() -> OwnershipNode {
+        OwnershipNode {
             router: None,
-            state: State::Init,
+            state: VrrpState::Init,
             has: false,
             expires_ms: u64::MAX,
             frozen_until_ms: 0,
@@ -152,7 +153,7 @@ impl Node {
     }
 
     fn is_owner(&self, now_ms: u64) -> bool {
-        self.is_awake(now_ms) && self.state == State::Master && self.has
+        self.is_awake(now_ms) && self.state == VrrpState::Master && self.has
     }
 }
 
@@ -165,8 +166,8 @@ fn lasts_too_long(since_ms: &mut Option<u64>, lasts: bool, now_ms: u64) -> bool 
     now_ms > *since_ms.get_or_insert(now_ms) + NOWHERE_MS
 }
 
-impl World {
-    fn new(random: &mut Random, defect: Option<Defect>) -> World {
+impl OwnershipSimulation {
+    fn new(random: &mut Random, defect: Option<OmittedRule>) -> OwnershipSimulation {
         let preempt = random.percent(75);
         let instance = |at| Instance {
             prefer: NAMES.map(str::to_owned).to_vec(),
@@ -177,9 +178,9 @@ impl World {
             },
             ..Instance::default()
         };
-        World {
+        OwnershipSimulation {
             now_ms: 0,
-            nodes: (0..NODES).map(|_| Node::new()).collect(),
+            nodes: (0..NODES).map(|_| OwnershipNode::new()).collect(),
             vrrp: true,
             links: [true; 3],
             arbiter: true,
@@ -286,9 +287,9 @@ impl World {
         };
     }
 
-    fn facts(&self, at: usize) -> Standing {
+    fn facts(&self, at: usize) -> OwnershipFacts {
         let node = &self.nodes[at];
-        let mut facts = Standing::of(
+        let mut facts = OwnershipFacts::of(
             &self.instances[at],
             true,
             &node.news,
@@ -296,14 +297,14 @@ impl World {
         );
         facts.service = node.service;
         match (self.defect, facts.version) {
-            (Some(Defect::TakesUnconfirmed), VersionStanding::Unconfirmed) => {
+            (Some(OmittedRule::TakesUnconfirmed), VersionStanding::Unconfirmed) => {
                 facts.version = VersionStanding::Current;
             }
-            (Some(Defect::ForgetsOthers), _) => {
+            (Some(OmittedRule::ForgetsOthers), _) => {
                 facts.behind.clear();
                 facts.is_ahead = false;
             }
-            (Some(Defect::ServesRemoved), VersionStanding::Removed) => {
+            (Some(OmittedRule::ServesRemoved), VersionStanding::Removed) => {
                 facts.version = VersionStanding::Unconfirmed;
             }
             _ => {}
@@ -330,8 +331,8 @@ impl World {
             return Ok(());
         }
         let facts = self.facts(at);
-        let rank = facts.rank();
-        let waits = self.defect == Some(Defect::WaitsForMajority)
+        let rank = facts.ownership_rank();
+        let waits = self.defect == Some(OmittedRule::WaitsForMajority)
             && facts.version != VersionStanding::Current;
         let fault = (rank.is_none() || waits).then(|| facts.row().why().to_owned());
         let node = &mut self.nodes[at];
@@ -340,7 +341,7 @@ impl World {
         };
         router.set_standing(time, ONE, rank);
         router.set_fault(time, ONE, fault);
-        if node.state == State::Init {
+        if node.state == VrrpState::Init {
             router.start(time, ONE, None);
         }
         for (from, bytes) in std::mem::take(&mut node.inbox) {
@@ -349,18 +350,18 @@ impl World {
         router.handle_time(time);
         while let Some(action) = router.poll() {
             match action {
-                Action::Send { bytes, .. } => {
+                VrrpAction::Send { bytes, .. } => {
                     let other = &mut self.nodes[1 - at];
                     if self.vrrp && other.router.is_some() && other.inbox.len() < 32 {
                         other.inbox.push_back((address(at), bytes));
                     }
                 }
-                Action::Acquire { .. } => {
+                VrrpAction::Acquire { .. } => {
                     self.nodes[at].has = true;
                     self.nodes[at].expires_ms = u64::MAX;
                 }
-                Action::Release { .. } => self.nodes[at].has = false,
-                Action::Entered { from, to, why, .. } => {
+                VrrpAction::Release { .. } => self.nodes[at].has = false,
+                VrrpAction::Entered { from, to, why, .. } => {
                     self.nodes[at].state = to;
                     self.check_move(at, from, to, &why)?;
                 }
@@ -375,11 +376,17 @@ impl World {
         self.nodes[at].membership.is_removed || self.nodes[at].serves != self.accepted
     }
 
-    fn check_move(&self, at: usize, from: State, to: State, why: &Reason) -> Result<(), String> {
+    fn check_move(
+        &self,
+        at: usize,
+        from: VrrpState,
+        to: VrrpState,
+        why: &Reason,
+    ) -> Result<(), String> {
         let other = &self.nodes[1 - at];
         let settled = self.now_ms > self.accepted_at_ms + CONFIRMED_MS;
         let is_current = !self.is_stale(1 - at) && other.service != Service::None;
-        if let (State::Master, Reason::Preempts { .. }) = (to, why)
+        if let (VrrpState::Master, Reason::Preempts { .. }) = (to, why)
             && settled
             && self.is_stale(at)
             && is_current
@@ -396,7 +403,7 @@ impl World {
             && { node.membership.confirmed_since_ms }.is_some_and(|at| at + known_ms < self.now_ms)
             && { node.membership.sees_behind_since_ms }
                 .is_some_and(|at| at + known_ms < self.now_ms);
-        if let (State::Master, State::Backup, Reason::Preempted { .. }) = (from, to, why)
+        if let (VrrpState::Master, VrrpState::Backup, Reason::Preempted { .. }) = (from, to, why)
             && is_known
             && !self.is_stale(at)
             && node.service != Service::None
@@ -419,7 +426,7 @@ impl World {
             }
         }
         self.check_stale_owner()?;
-        let is_healthy = |node: &Node| {
+        let is_healthy = |node: &OwnershipNode| {
             node.is_awake(now_ms)
                 && node.steady_since_ms + NOWHERE_MS < now_ms
                 && node.membership.knows_removal_since_ms.is_none()
@@ -489,7 +496,7 @@ impl World {
         let now_ms = self.now_ms;
         let node = &mut self.nodes[at];
         node.router = None;
-        node.state = State::Init;
+        node.state = VrrpState::Init;
         node.inbox.clear();
         node.starts_at_ms = now_ms + for_ms;
         node.frozen_until_ms = 0;
@@ -568,9 +575,9 @@ impl World {
     }
 }
 
-fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
+fn history(seed: u64, defect: Option<OmittedRule>) -> Result<(), String> {
     let mut random = Random::new(seed);
-    let mut world = World::new(&mut random, defect);
+    let mut world = OwnershipSimulation::new(&mut random, defect);
     let mut told = Vec::new();
     let mut run = || {
         let mut next_ms = 3_000;
@@ -611,10 +618,10 @@ fn histories_keep_what_the_table_promises() {
 #[test]
 fn left_out_rules_are_found() {
     let all = [
-        Defect::TakesUnconfirmed,
-        Defect::ForgetsOthers,
-        Defect::ServesRemoved,
-        Defect::WaitsForMajority,
+        OmittedRule::TakesUnconfirmed,
+        OmittedRule::ForgetsOthers,
+        OmittedRule::ServesRemoved,
+        OmittedRule::WaitsForMajority,
     ];
     for defect in all {
         let found = (0..FOUND_WITHIN).any(|seed| history(seed, Some(defect)).is_err());

@@ -2,25 +2,25 @@
 
 use super::*;
 
-fn facts(version: VersionStanding, service: Service, place: u8) -> Standing {
-    Standing {
+fn facts(version: VersionStanding, service: Service, place: u8) -> OwnershipFacts {
+    OwnershipFacts {
         is_member: true,
         version,
         service,
-        place: Some(place),
+        preference_position: Some(place),
         preempt: true,
-        ..Standing::default()
+        ..OwnershipFacts::default()
     }
 }
 
 /// Formats the row, the priorities of the first and second node of `prefer`, and the owners whose
 /// addresses are taken.
-fn line(standing: &Standing) -> String {
-    let at = |place: u8| Standing {
-        place: standing.place.map(|_| place),
+fn line(standing: &OwnershipFacts) -> String {
+    let at = |place: u8| OwnershipFacts {
+        preference_position: standing.preference_position.map(|_| place),
         ..standing.clone()
     };
-    let (first, second) = (at(0).rank(), at(1).rank());
+    let (first, second) = (at(0).ownership_rank(), at(1).ownership_rank());
     let (Some(first), Some(second)) = (first, second) else {
         return format!("{}: owns nothing", standing.row().name());
     };
@@ -41,7 +41,7 @@ fn line(standing: &Standing) -> String {
 #[test]
 fn standalone_row_has_its_priorities_and_owners() {
     use Service::{All, None, Some};
-    let alone = |service| Standing {
+    let alone = |service| OwnershipFacts {
         is_member: false,
         ..facts(VersionStanding::Unconfirmed, service, 0)
     };
@@ -60,7 +60,7 @@ fn each_row_of_a_member_has_its_priorities_and_owners() {
     use Service::{All, None, Some};
     use VersionStanding::{Current, Outdated, Removed, Unconfirmed};
     let own = |version, service| facts(version, service, 0);
-    let behind = |version, service| Standing {
+    let behind = |version, service| OwnershipFacts {
         behind: vec![1],
         is_ahead: true,
         ..facts(version, service, 0)
@@ -125,15 +125,18 @@ fn each_row_of_a_member_has_its_priorities_and_owners() {
 #[test]
 fn candidate_keeps_the_priority_and_takes_nothing() {
     for behind in [vec![], vec![1]] {
-        let without = Standing {
+        let without = OwnershipFacts {
             behind,
             ..facts(VersionStanding::Current, Service::All, 0)
         };
-        let with = Standing {
+        let with = OwnershipFacts {
             is_candidate: true,
             ..without.clone()
         };
-        let (without, with) = (without.rank().unwrap(), with.rank().unwrap());
+        let (without, with) = (
+            without.ownership_rank().unwrap(),
+            with.ownership_rank().unwrap(),
+        );
         assert_eq!(with.priority, without.priority);
         assert_eq!((with.takes_below, with.takes_also), (0, vec![]));
     }
@@ -141,24 +144,24 @@ fn candidate_keeps_the_priority_and_takes_nothing() {
 
 #[test]
 fn without_preempt_only_less_healthy_or_outdated_owners_lose() {
-    let plain = Standing {
+    let plain = OwnershipFacts {
         preempt: false,
         ..facts(VersionStanding::Current, Service::All, 0)
     };
-    let rank = plain.rank().unwrap();
+    let rank = plain.ownership_rank().unwrap();
     assert!(rank.takes_below > 140 && rank.takes_below <= 180);
-    let ahead = Standing {
+    let ahead = OwnershipFacts {
         behind: vec![1],
         is_ahead: true,
         ..plain
     };
-    assert!(ahead.rank().unwrap().takes_also.contains(&210));
+    assert!(ahead.ownership_rank().unwrap().takes_also.contains(&210));
 }
 
 #[test]
 fn keepalived_instance_keeps_its_configured_priority() {
-    let foreign = |version, service, preempt| Standing {
-        place: None,
+    let foreign = |version, service, preempt| OwnershipFacts {
+        preference_position: None,
         preempt,
         ..facts(version, service, 0)
     };
@@ -199,20 +202,20 @@ fn confirmation_ends_at_its_time() {
         behind: ["alpha", "last", "stranger"].map(str::to_owned).to_vec(),
         ..MemberNews::default()
     };
-    let at = |now_ns| Standing::of(&instance, true, &news, now_ns);
+    let at = |now_ns| OwnershipFacts::of(&instance, true, &news, now_ns);
     assert_eq!(at(99).row(), Row::Ahead);
     assert_eq!(at(100).row(), Row::AheadUnconfirmed);
-    assert_eq!(at(99).place, Some(1));
+    assert_eq!(at(99).preference_position, Some(1));
     assert_eq!(
         at(99).behind,
         [0],
         "the last positions share their priorities"
     );
     assert_eq!(
-        Standing::of(&instance, false, &news, 0).row(),
+        OwnershipFacts::of(&instance, false, &news, 0).row(),
         Row::Standalone
     );
-    let silent = Standing::of(&instance, true, &MemberNews::default(), 0);
+    let silent = OwnershipFacts::of(&instance, true, &MemberNews::default(), 0);
     assert_eq!(silent.row(), Row::Unconfirmed);
 }
 
@@ -230,8 +233,8 @@ fn node_outranks_the_old_machine_of_a_removed_member() {
         ..MemberNews::default()
     };
     let priority = |instance: &Instance, news: &MemberNews| {
-        let standing = Standing::of(instance, true, news, 0);
-        standing.rank().expect("a member").priority
+        let standing = OwnershipFacts::of(instance, true, news, 0);
+        standing.ownership_rank().expect("a member").priority
     };
     assert_eq!(priority(&instance, &news(false)), Some(210));
     // The priority is above that of the machine with the old version at the first position.
@@ -245,20 +248,21 @@ fn node_outranks_the_old_machine_of_a_removed_member() {
         ..news(true)
     };
     assert_eq!(priority(&keepalived, &behind), Some(254));
-    let rank = Standing::of(&keepalived, true, &behind, 0).rank();
+    let rank = OwnershipFacts::of(&keepalived, true, &behind, 0).ownership_rank();
     assert_eq!(rank.map(|rank| rank.takes_below), Some(u8::MAX));
 }
 
 #[test]
 fn only_nodes_that_may_be_stale_yield_to_users_of_their_addresses() {
     use VersionStanding::{Current, Outdated, Unconfirmed};
-    let yields = |standing: Standing| standing.rank().expect("a member").yields_to_users;
+    let yields =
+        |standing: OwnershipFacts| standing.ownership_rank().expect("a member").yields_to_users;
     for (version, expected) in [(Current, false), (Unconfirmed, true), (Outdated, true)] {
         let standing = facts(version, Service::All, 0);
         assert_eq!(yields(standing.clone()), expected, "{version:?}");
         // Addresses of keepalived.conf stay in the kernel of an owner that died.
-        let keepalived = Standing {
-            place: None,
+        let keepalived = OwnershipFacts {
+            preference_position: None,
             ..standing
         };
         assert!(!yields(keepalived));
@@ -278,25 +282,28 @@ fn no_two_positions_share_a_priority() {
 #[test]
 fn node_with_untested_servers_leaves_a_healthy_owner() {
     for version in [VersionStanding::Current, VersionStanding::Unconfirmed] {
-        let untested = Standing {
+        let untested = OwnershipFacts {
             is_untested: true,
             ..facts(version, Service::All, 0)
         };
-        let rank = untested.rank().unwrap();
+        let rank = untested.ownership_rank().unwrap();
         // An untested node announces its usual priority, and preempts only an owner that serves
         // nothing.
         assert_eq!(
             rank.priority,
-            facts(version, Service::All, 0).rank().unwrap().priority
+            facts(version, Service::All, 0)
+                .ownership_rank()
+                .unwrap()
+                .priority
         );
         assert_eq!(rank.takes_below, BELOW_SOME, "{version:?}");
     }
-    let ahead = Standing {
+    let ahead = OwnershipFacts {
         is_untested: true,
         behind: vec![1],
         ..facts(VersionStanding::Current, Service::All, 0)
     };
-    assert!(ahead.rank().unwrap().takes_also.is_empty());
+    assert!(ahead.ownership_rank().unwrap().takes_also.is_empty());
     assert!(ahead.is_last_for_lease(false) && !ahead.is_last_for_lease(true));
 }
 
@@ -310,7 +317,7 @@ fn lease_is_requested_last_without_the_accepted_version() {
         // A holder whose confirmation is late keeps its lease.
         assert_eq!(is_last(VersionStanding::Unconfirmed, is_holder), !is_holder);
     }
-    let candidate = Standing {
+    let candidate = OwnershipFacts {
         is_candidate: true,
         ..facts(VersionStanding::Outdated, Service::All, 0)
     };

@@ -84,14 +84,14 @@ pub(super) struct Ancillary {
 /// Buffers for a batch of datagrams.
 pub(super) struct Buffers {
     data: Vec<[u8; DATAGRAM_BYTES]>,
-    control: Vec<Control>,
+    control: Vec<ControlBuffer>,
     names: Vec<libc::sockaddr_storage>,
 }
 
 /// Aligned like the structures that the kernel writes into it.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; CONTROL_BYTES]);
+struct ControlBuffer([u8; CONTROL_BYTES]);
 
 impl std::fmt::Debug for Buffers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -124,7 +124,7 @@ impl Buffers {
         let name: libc::sockaddr_storage = unsafe { zeroed() };
         Buffers {
             data: vec![[0; DATAGRAM_BYTES]; BATCH],
-            control: vec![Control([0; CONTROL_BYTES]); BATCH],
+            control: vec![ControlBuffer([0; CONTROL_BYTES]); BATCH],
             names: vec![name; BATCH],
         }
     }
@@ -288,7 +288,7 @@ pub(super) struct Destination {
 
 /// Sends one datagram, and retries if the call is interrupted.
 pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Destination) -> io::Result<()> {
-    let mut control = Control([0; CONTROL_BYTES]);
+    let mut control = ControlBuffer([0; CONTROL_BYTES]);
     let mut vector = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
@@ -339,7 +339,7 @@ pub(super) fn send(fd: impl AsFd, bytes: &[u8], way: Destination) -> io::Result<
 }
 
 /// Writes the source and the interface as ancillary data.
-fn write_source(header: &mut libc::msghdr, control: &mut Control, way: Destination) {
+fn write_source(header: &mut libc::msghdr, control: &mut ControlBuffer, way: Destination) {
     header.msg_control = control.0.as_mut_ptr().cast();
     match way.to {
         IpAddr::V4(_) => {

@@ -1,7 +1,7 @@
 //! Tests sockets between namespaces.
 
 use super::*;
-use lab::{Host, Lab, eventually};
+use lab::{Lab, LabHost, eventually};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// Two hosts connected by a cable, with addresses of both families.
-struct Pair {
+struct WireHostPair {
     _lab: Lab,
-    a: Host,
-    b: Host,
+    a: LabHost,
+    b: LabHost,
 }
 
-impl Pair {
-    fn new(name: &str) -> Pair {
+impl WireHostPair {
+    fn new(name: &str) -> WireHostPair {
         let lab = Lab::new(name).unwrap();
         let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
         let link = lab.link(&a, &b).unwrap();
@@ -29,7 +29,7 @@ impl Pair {
             end.address(&format!("2001:db8:9::{n}/64")).unwrap();
             end.address(&format!("fe80::{n}/64")).unwrap();
         }
-        Pair { _lab: lab, a, b }
+        WireHostPair { _lab: lab, a, b }
     }
 }
 
@@ -66,15 +66,15 @@ fn unicast(local: Option<&str>, ttl: Option<u8>) -> VrrpOptions {
     }
 }
 
-fn open(host: &Host, options: impl FnOnce() -> VrrpOptions + Send) -> VrrpSocket {
+fn open(host: &LabHost, options: impl FnOnce() -> VrrpOptions + Send) -> VrrpSocket {
     host.enter(|| VrrpSocket::open(&options()).unwrap())
 }
 
 /// A received packet: bytes, source, destination, TTL, interface.
-type Heard = (Vec<u8>, IpAddr, IpAddr, u8, u32);
+type ReceivedPacket = (Vec<u8>, IpAddr, IpAddr, u8, u32);
 
 /// Waits until `count` packets have arrived.
-fn heard(socket: &mut VrrpSocket, count: usize) -> Vec<Heard> {
+fn heard(socket: &mut VrrpSocket, count: usize) -> Vec<ReceivedPacket> {
     let mut all = Vec::new();
     // The caller reports missing packets.
     let _ = eventually(PATIENCE, || {
@@ -96,7 +96,7 @@ fn heard(socket: &mut VrrpSocket, count: usize) -> Vec<Heard> {
 #[test]
 fn a_packet_to_the_group_arrives_with_its_source_ttl_and_interface_and_not_at_its_sender() {
     lab::skip_unless_root!();
-    let pair = Pair::new("wire-group");
+    let pair = WireHostPair::new("wire-group");
     for (ipv6, source, group) in [
         (false, "10.9.0.1", "224.0.0.18"),
         (true, "fe80::1", "ff02::12"),
@@ -124,7 +124,7 @@ fn a_packet_to_the_group_arrives_with_its_source_ttl_and_interface_and_not_at_it
 #[test]
 fn a_packet_to_a_peer_has_the_ttl_that_was_asked_for_and_only_its_address_hears_it() {
     lab::skip_unless_root!();
-    let pair = Pair::new("wire-peer");
+    let pair = WireHostPair::new("wire-peer");
     for (one, two, other) in [
         ("10.9.0.1", "10.9.0.2", "10.9.0.7"),
         ("2001:db8:9::1", "2001:db8:9::2", "2001:db8:9::7"),
@@ -153,7 +153,7 @@ fn a_packet_to_a_peer_has_the_ttl_that_was_asked_for_and_only_its_address_hears_
 fn a_virtual_interface_sends_with_its_mac_and_an_address_of_the_one_below() {
     lab::skip_unless_root!();
     use crate::kernel::{Kernel, VmacKind, VmacSpec};
-    let pair = Pair::new("wire-vmac");
+    let pair = WireHostPair::new("wire-vmac");
     for (ipv6, source, group) in [
         (false, "10.9.0.1", "224.0.0.18"),
         (true, "fe80::1", "ff02::12"),
@@ -210,7 +210,7 @@ fn a_virtual_interface_sends_with_its_mac_and_an_address_of_the_one_below() {
 #[test]
 fn a_flood_is_handed_out_in_bounded_pieces() {
     lab::skip_unless_root!();
-    let pair = Pair::new("wire-flood");
+    let pair = WireHostPair::new("wire-flood");
     let a = open(&pair.a, || multicast(false));
     let mut b = open(&pair.b, || multicast(false));
     for n in 0..600_u32 {
@@ -230,7 +230,7 @@ fn a_flood_is_handed_out_in_bounded_pieces() {
 #[test]
 fn an_interface_that_goes_down_is_no_end_and_one_that_is_deleted_does_not_spin() {
     lab::skip_unless_root!();
-    let pair = Pair::new("wire-down");
+    let pair = WireHostPair::new("wire-down");
     let a = open(&pair.a, || multicast(false));
     let mut b = open(&pair.b, || multicast(false));
     pair.b.ip(&["link", "set", "eth0", "down"]).unwrap();
@@ -258,7 +258,7 @@ fn an_interface_that_goes_down_is_no_end_and_one_that_is_deleted_does_not_spin()
 fn an_authenticated_packet_arrives_as_it_was_sealed() {
     lab::skip_unless_root!();
     use protocol::vrrp::advert::ah::{self, Envelope};
-    let pair = Pair::new("wire-ah");
+    let pair = WireHostPair::new("wire-ah");
     let sealed = || VrrpOptions {
         authenticated: true,
         ..multicast(false)
@@ -287,7 +287,12 @@ fn an_authenticated_packet_arrives_as_it_was_sealed() {
 }
 
 /// Starts a real keepalived with one instance.
-fn keepalived(host: &Host, file: &lab::Scratch, state: &str, body: &str) -> lab::Process {
+fn keepalived(
+    host: &LabHost,
+    file: &lab::ScratchDirectory,
+    state: &str,
+    body: &str,
+) -> lab::LabProcess {
     let config = format!(
         "global_defs {{\n router_id x\n}}\nvrrp_instance VI_1 {{\n interface eth0\n \
          state {state}\n virtual_router_id 51\n advert_int 1\n {body}\n}}\n"
@@ -316,8 +321,8 @@ fn adverts_of_a_real_keepalived_are_heard_and_it_obeys_ours() {
         (true, "priority 10\n virtual_ipaddress {\n fe80::51\n }"),
     ];
     for (ipv6, body) in cases {
-        let pair = Pair::new("wire-keepalived");
-        let scratch = lab::Scratch::new().unwrap();
+        let pair = WireHostPair::new("wire-keepalived");
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let mut ours = open(&pair.a, || multicast(ipv6));
         let theirs = keepalived(&pair.b, &scratch, "MASTER", body);
         let mut adverts = Vec::new();
@@ -407,8 +412,8 @@ fn frames(socket: &mut PacketSocket, last: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn frames_of_arp_pass_both_ways_and_ours_do_not_come_back() {
     lab::skip_unless_root!();
-    let pair = Pair::new("wire-arp");
-    let open = |host: &Host| host.enter(|| PacketSocket::open(eth0().0, false).unwrap());
+    let pair = WireHostPair::new("wire-arp");
+    let open = |host: &LabHost| host.enter(|| PacketSocket::open(eth0().0, false).unwrap());
     let (mut a, mut b) = (open(&pair.a), open(&pair.b));
     let end = [&arp()[..], &[0; 18]].concat();
     a.send(&arp()).unwrap();
@@ -423,8 +428,8 @@ fn frames_of_arp_pass_both_ways_and_ours_do_not_come_back() {
 #[test]
 fn of_ipv6_only_solicitations_and_advertisements_of_neighbours_come_through() {
     lab::skip_unless_root!();
-    let pair = Pair::new("wire-nd");
-    let open = |host: &Host| host.enter(|| PacketSocket::open(eth0().0, true).unwrap());
+    let pair = WireHostPair::new("wire-nd");
+    let open = |host: &LabHost| host.enter(|| PacketSocket::open(eth0().0, true).unwrap());
     let (a, mut b) = (open(&pair.a), open(&pair.b));
     for frame in [
         icmp6(128, 58),
@@ -445,7 +450,7 @@ fn of_ipv6_only_solicitations_and_advertisements_of_neighbours_come_through() {
 #[test]
 fn what_cannot_be_opened_says_at_which_step() {
     lab::skip_unless_root!();
-    let pair = Pair::new("wire-steps");
+    let pair = WireHostPair::new("wire-steps");
     pair.a.enter(|| {
         let fails = |options: &VrrpOptions| VrrpSocket::open(options).unwrap_err().to_string();
         let gone = VrrpOptions {

@@ -3,7 +3,9 @@
 
 use crate::scene::LATEST;
 use address::config::Config;
-use address::role::{Dump, KeptState, Lease, Level, Notification, Order, Orders, RoleInputs, run};
+use address::role::{
+    Dump, KeptState, Lease, Level, Notification, OrderChannel, RoleInputs, RoleOrder, run,
+};
 use part::role::{MemberNews, VersionStanding};
 use std::cell::RefCell;
 use std::env;
@@ -30,7 +32,7 @@ pub const STALL: &str = "EVENKEEL_TEST_ROLE_STALL";
 /// Variable with the path of the heartbeat memory, if there is one.
 pub const VITALS: &str = "EVENKEEL_TEST_ROLE_VITALS";
 
-struct Lines {
+struct LineOrderChannel {
     stream: UnixStream,
     bytes: Vec<u8>,
     write: Rc<RefCell<UnixStream>>,
@@ -51,15 +53,15 @@ fn held(line: &str) -> Vec<Lease> {
     lease.into_iter().collect()
 }
 
-impl Orders for Lines {
+impl OrderChannel for LineOrderChannel {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
 
-    fn next(&mut self) -> Option<Order> {
+    fn next(&mut self) -> Option<RoleOrder> {
         let mut buffer = [0; 65536];
         match self.stream.read(&mut buffer) {
-            Ok(0) => return Some(Order::Left),
+            Ok(0) => return Some(RoleOrder::Left),
             Ok(n) => self.bytes.extend_from_slice(&buffer[..n]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => panic!("{error}"),
@@ -72,22 +74,22 @@ impl Orders for Lines {
             .split_once(' ')
             .unwrap_or((line.trim_end(), ""));
         Some(match word {
-            "take" => Order::Take(Box::new(Config::decode(rest.as_bytes()).unwrap())),
-            "stop" => Order::Stop {
+            "take" => RoleOrder::Take(Box::new(Config::decode(rest.as_bytes()).unwrap())),
+            "stop" => RoleOrder::Stop {
                 release: true,
                 stays: false,
             },
-            "leave" => Order::Stop {
+            "leave" => RoleOrder::Stop {
                 release: false,
                 stays: false,
             },
-            "status" => Order::Status,
-            "hand-over" => Order::HandOver {
+            "status" => RoleOrder::Status,
+            "hand-over" => RoleOrder::HandOver {
                 name: Some(rest.to_owned()),
                 drain: None,
             },
-            "hold" => Order::Hold(held(rest)),
-            "member" => Order::Member(MemberNews {
+            "hold" => RoleOrder::Hold(held(rest)),
+            "member" => RoleOrder::Member(MemberNews {
                 version: match rest {
                     "current" => VersionStanding::Current,
                     "removed" => VersionStanding::Removed,
@@ -96,15 +98,15 @@ impl Orders for Lines {
                 until_ns: u64::MAX,
                 ..MemberNews::default()
             }),
-            "hand-over-lease" => Order::HandOverLease(rest.to_owned()),
-            "data" => Order::Dump(Dump::Data),
-            "stats" => Order::Dump(Dump::Statistics),
-            "json" => Order::Dump(Dump::Json),
+            "hand-over-lease" => RoleOrder::HandOverLease(rest.to_owned()),
+            "data" => RoleOrder::Dump(Dump::Data),
+            "stats" => RoleOrder::Dump(Dump::Statistics),
+            "json" => RoleOrder::Dump(Dump::Json),
             other => panic!("{other}"),
         })
     }
 
-    fn tell(&mut self, told: Notification) {
+    fn send_notification(&mut self, told: Notification) {
         let line = match told {
             Notification::Ready => "ready".to_owned(),
             Notification::Taken => "taken".to_owned(),
@@ -149,7 +151,7 @@ fn this_process_is_a_role_when_it_was_started_as_one() {
         .open(env::var(STATE).unwrap())
         .unwrap();
     let given = RoleInputs {
-        orders: Box::new(Lines {
+        orders: Box::new(LineOrderChannel {
             stream,
             bytes: Vec::new(),
             write,
@@ -160,7 +162,7 @@ fn this_process_is_a_role_when_it_was_started_as_one() {
                 assert!(lab::eventually(LATEST, || !Path::new(&stall).exists()));
             }
         }),
-        kept: KeptState::read(state.as_fd()),
+        stored_state: KeptState::read(state.as_fd()),
         keep: Some(OwnedFd::from(state)),
         vitals: env::var(VITALS).ok().map(|path| {
             let file = File::options().read(true).write(true).open(path);

@@ -1,9 +1,9 @@
 //! Hand-overs under load: a new connection every few milliseconds, and requests that take half a
 //! second. No client may see a failure.
 
-use crate::scene::{LATEST, Role, Scene, VIP, address, config, instance, patient};
-use address::config::{Config, Dialect, Transport};
-use lab::{Host, Signal, eventually};
+use crate::scene::{AddressRoleFixture, LATEST, Scene, VIP, address, config, instance, patient};
+use address::config::{Config, Dialect, InstanceTransport};
+use lab::{LabHost, Signal, eventually};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
@@ -42,7 +42,7 @@ fn own(family: Family, priority: u8) -> Config {
     one.options.handover_drain = DRAIN;
     if family == Family::Six {
         one.ipv6 = true;
-        one.transport = Transport::Multicast {
+        one.transport = InstanceTransport::Multicast {
             group: "ff02::12".parse().unwrap(),
         };
         one.addresses = vec![address("fd00::100/64")];
@@ -53,7 +53,7 @@ fn own(family: Family, priority: u8) -> Config {
 }
 
 /// Starts a server that returns its name to each request: `q` at once, `s` after a delay.
-fn serve(host: &Host, name: &'static str) {
+fn serve(host: &LabHost, name: &'static str) {
     let listener = host.tcp_listen("[::]:80".parse().unwrap()).unwrap();
     thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
@@ -66,7 +66,7 @@ fn answer(mut stream: TcpStream, name: &str) {
     let mut kind = [0];
     while stream.read(&mut kind).is_ok_and(|n| n > 0) {
         if kind == *b"s" {
-            lab::let_pass(SLOW, "a slow response");
+            lab::sleep_in_test(SLOW, "a slow response");
         }
         if stream.write_all(format!("{name}\n").as_bytes()).is_err() {
             return;
@@ -105,14 +105,14 @@ fn reach(scene: &Scene, family: Family, name: &str) -> TcpStream {
 
 /// Results of the clients.
 #[derive(Default)]
-struct Seen {
+struct ClientResults {
     answers: Vec<String>,
     failures: Vec<String>,
 }
 
 /// Runs clients while `during` runs.
-fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> Seen {
-    let seen = Mutex::new(Seen::default());
+fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> ClientResults {
+    let seen = Mutex::new(ClientResults::default());
     let over = AtomicBool::new(false);
     let client = |kind: &[u8], pause: Duration| {
         while !over.load(Ordering::Relaxed) {
@@ -135,7 +135,7 @@ fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> Seen {
         });
         for place in 0..8 {
             scope.spawn(move || {
-                lab::let_pass(SLOW / 8 * place, "requests begin at different times");
+                lab::sleep_in_test(SLOW / 8 * place, "requests begin at different times");
                 scene.client.enter(|| client(b"s", Duration::ZERO));
             });
         }
@@ -171,7 +171,7 @@ fn crowd(scene: &Scene, family: Family, during: impl FnOnce()) -> Seen {
 }
 
 /// Starts `alpha` as the owner and `beta` as the backup.
-fn pair(name: &str, family: Family) -> (Scene, Role, Role) {
+fn pair(name: &str, family: Family) -> (Scene, AddressRoleFixture, AddressRoleFixture) {
     let scene = begin(name);
     let alpha = scene.role(&scene.alpha, &own(family, 150));
     let beta = scene.role(&scene.beta, &own(family, 100));
@@ -196,15 +196,15 @@ fn begin(name: &str) -> Scene {
 fn moves(
     scene: &Scene,
     family: Family,
-    (old, old_role): (&Host, &Role),
-    (new, new_role): (&Host, &str),
-    order: impl FnOnce() -> Option<Role>,
-) -> Option<Role> {
+    (old, old_role): (&LabHost, &AddressRoleFixture),
+    (new, new_role): (&LabHost, &str),
+    order: impl FnOnce() -> Option<AddressRoleFixture>,
+) -> Option<AddressRoleFixture> {
     let mut idle = scene.client.tcp_connect(family.at(), LATEST).unwrap();
     assert_eq!(ask(&mut idle, b"q").unwrap(), old.name());
     let mut started = None;
     let seen = crowd(scene, family, || {
-        lab::let_pass(SLOW, "slow requests are under way");
+        lab::sleep_in_test(SLOW, "slow requests are under way");
         started = order();
         old_role.wait_for("connections may finish");
         assert!(scene.has(old, family.vip()), "it is still here");
@@ -215,7 +215,7 @@ fn moves(
             "{}",
             old_role.said().join("\n")
         );
-        lab::let_pass(SLOW * 2, "slow requests end");
+        lab::sleep_in_test(SLOW * 2, "slow requests end");
     });
     let count = |name: &str| seen.answers.iter().filter(|who| *who == name).count();
     let failures = &seen.failures;
@@ -457,8 +457,8 @@ fn a_hand_over_outlives_the_roles_of_both_machines_and_ends_with_its_drain() {
     alpha.wait_for("connections may finish");
     beta.wait_for("existing connections continue at 10.0.0.1");
     assert_eq!(ask(&mut open, b"q").unwrap(), "alpha");
-    let has_tables = |host: &Host| host.run(nft()).unwrap().contains("evenkeel-");
-    let kill = |role: &Role| {
+    let has_tables = |host: &LabHost| host.run(nft()).unwrap().contains("evenkeel-");
+    let kill = |role: &AddressRoleFixture| {
         role.process.signal(Signal::KILL).unwrap();
         role.process.wait(LATEST).unwrap();
     };

@@ -119,7 +119,7 @@ fn with_a_lifetime_the_address_vanishes_after_a_kill_and_stays_while_the_role_li
         line.contains("valid_lft 2sec") || line.contains("valid_lft 1sec"),
         "{line}"
     );
-    lab::let_pass(Duration::from_secs(3), "a lifetime of 2 s passes");
+    lab::sleep_in_test(Duration::from_secs(3), "a lifetime of 2 s passes");
     assert!(scene.has(&scene.alpha, VIP), "it was renewed");
     assert_eq!(alpha.number("restored"), 0);
     alpha.process.signal(Signal::KILL).unwrap();
@@ -232,7 +232,7 @@ fn when_adverts_pass_again_one_owner_stays_and_announces_itself_anew() {
     let beta = scene.role(&scene.beta, &simple(100));
     assert!(scene.comes_to(&scene.alpha, VIP));
     alpha.wait_for("Sending gratuitous ARP");
-    let all = lab::Filter::all();
+    let all = lab::PacketFilter::all();
     let cut = scene.beta.block(&all);
     let Ok(cut) = cut else { return };
     assert!(

@@ -48,10 +48,10 @@ impl Proxy {
             vitals.describe(OWNER, ["VI_1"]);
             while !ended.load(Ordering::Relaxed) {
                 if !stuck.load(Ordering::Relaxed) {
-                    vitals.beat(OWNER, 0, boot_ms());
+                    vitals.write_thread_heartbeat(OWNER, 0, boot_ms());
                 }
                 vitals.set_band(OWNER, 0, Band::of(band.load(Ordering::Relaxed) as u64));
-                vitals.set_trial(OWNER, trial.load(Ordering::Relaxed));
+                vitals.set_candidate_number(OWNER, trial.load(Ordering::Relaxed));
                 let bytes = words
                     .iter()
                     .flat_map(|w| w.load(Ordering::Relaxed).to_ne_bytes());

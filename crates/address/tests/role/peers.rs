@@ -2,8 +2,8 @@
 //! first.
 
 use crate::scene::{LATEST, Scene, VIP, config, instance};
-use address::config::{Authentication, Config, Peer, Transport};
-use lab::{Process, eventually};
+use address::config::{Authentication, Config, InstanceTransport, Peer};
+use lab::{LabProcess, eventually};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -68,7 +68,7 @@ impl Case {
         }
         if self.unicast {
             i.source = Some("10.0.0.1".parse().unwrap());
-            i.transport = Transport::Unicast {
+            i.transport = InstanceTransport::Unicast {
                 peers: vec![Peer {
                     address: "10.0.0.2".parse().unwrap(),
                     min_ttl: None,
@@ -81,7 +81,7 @@ impl Case {
         config(vec![i])
     }
 
-    fn theirs(self, scene: &Scene, priority: u8) -> Process {
+    fn theirs(self, scene: &Scene, priority: u8) -> LabProcess {
         let unicast = if self.unicast {
             "  unicast_src_ip 10.0.0.2\n  unicast_peer {\n    10.0.0.1\n  }\n"
         } else {
@@ -123,7 +123,7 @@ fn keepalived_takes_over_from_us_and_we_from_it() {
         assert!(scene.comes_to(&scene.alpha, VIP), "{case:?}");
         let theirs = case.theirs(&scene, 100);
         // keepalived receives our adverts and stays a backup.
-        lab::let_pass(
+        lab::sleep_in_test(
             Duration::from_secs(2),
             "nobody but keepalived knows when it hears us",
         );

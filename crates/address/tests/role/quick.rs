@@ -70,7 +70,7 @@ fn busy_processors_make_nobody_take_over() {
             scene.client.spawn(command).unwrap()
         })
         .collect();
-    lab::let_pass(Duration::from_secs(4), "a load lasts");
+    lab::sleep_in_test(Duration::from_secs(4), "a load lasts");
     drop(busy);
     assert_eq!(
         beta.count("Entering MASTER"),

@@ -1,10 +1,10 @@
 //! Hosts on a switch with roles in them.
 
 use crate::child::{self, DUMPS, SOCKET, STALL, STATE, VITALS};
-use address::config::{Address, Config, Dialect, Instance, Options, Peer, Transport};
+use address::config::{Address, Config, Dialect, Instance, InstanceTransport, Options, Peer};
 use address::role::VIRTUAL_IP;
-use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
-use part::report::{Report, Subject};
+use lab::{Interface, Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
+use part::report::{StatusReport, Subject};
 use std::env;
 use std::io::Write;
 use std::net::IpAddr;
@@ -22,11 +22,11 @@ pub const VIP: &str = "10.0.0.100";
 
 /// Hosts `alpha`, `beta` (10.0.0.1 and .2) and a client (.9) on a switch.
 pub struct Scene {
-    pub alpha: Host,
-    pub beta: Host,
-    pub client: Host,
+    pub alpha: LabHost,
+    pub beta: LabHost,
+    pub client: LabHost,
     pub at_alpha: Interface,
-    pub scratch: Scratch,
+    pub scratch: ScratchDirectory,
     _switch: Switch,
     _lab: Lab,
 }
@@ -50,19 +50,24 @@ impl Scene {
             beta,
             client,
             at_alpha,
-            scratch: Scratch::new().unwrap(),
+            scratch: ScratchDirectory::new().unwrap(),
             _switch: switch,
             _lab: lab,
         }
     }
 
     /// Starts a role in a host.
-    pub fn role(&self, host: &Host, config: &Config) -> Role {
+    pub fn role(&self, host: &LabHost, config: &Config) -> AddressRoleFixture {
         self.role_with(host, config, None)
     }
 
     /// Starts a role that sees these heartbeats of a proxy.
-    pub fn role_with(&self, host: &Host, config: &Config, vitals: Option<&Path>) -> Role {
+    pub fn role_with(
+        &self,
+        host: &LabHost,
+        config: &Config,
+        vitals: Option<&Path>,
+    ) -> AddressRoleFixture {
         let name = host.name().to_owned();
         let path = self.scratch.path().join(format!("{name}.socket"));
         let _ = std::fs::remove_file(&path);
@@ -90,7 +95,7 @@ impl Scene {
                 keep.lock().unwrap().push(line);
             }
         });
-        let role = Role {
+        let role = AddressRoleFixture {
             process,
             stream,
             said,
@@ -101,34 +106,34 @@ impl Scene {
     }
 
     /// Returns the path of the file that blocks the loop of a host's role ([`STALL`]).
-    pub fn stall(&self, host: &Host) -> PathBuf {
+    pub fn stall(&self, host: &LabHost) -> PathBuf {
         self.scratch.path().join(format!("{}.stall", host.name()))
     }
 
     /// Returns whether a host has an address.
-    pub fn has(&self, host: &Host, address: &str) -> bool {
+    pub fn has(&self, host: &LabHost, address: &str) -> bool {
         let shown = host.ip(&["-o", "address", "show"]).unwrap();
         shown.contains(&format!(" {address}/"))
     }
 
-    pub fn comes_to(&self, host: &Host, address: &str) -> bool {
+    pub fn comes_to(&self, host: &LabHost, address: &str) -> bool {
         eventually(LATEST, || self.has(host, address))
     }
 
-    pub fn leaves(&self, host: &Host, address: &str) -> bool {
+    pub fn leaves(&self, host: &LabHost, address: &str) -> bool {
         eventually(LATEST, || !self.has(host, address))
     }
 }
 
 /// A running role.
-pub struct Role {
-    pub process: Process,
+pub struct AddressRoleFixture {
+    pub process: LabProcess,
     stream: UnixStream,
     said: Arc<Mutex<Vec<String>>>,
     name: String,
 }
 
-impl Role {
+impl AddressRoleFixture {
     pub fn order(&self, line: &str) {
         let mut stream = &self.stream;
         stream.write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -173,7 +178,7 @@ impl Role {
         );
     }
 
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> StatusReport {
         let before = self.count("report {");
         self.order("status");
         assert!(eventually(LATEST, || self.count("report {") > before));
@@ -199,7 +204,7 @@ impl Role {
 }
 
 /// Waits until a role has received this many more adverts.
-pub fn hears_adverts(role: &Role, more: u64) {
+pub fn hears_adverts(role: &AddressRoleFixture, more: u64) {
     let heard = || role.number("adverts_received");
     let before = heard();
     assert!(eventually(LATEST, || heard() >= before + more));
@@ -217,7 +222,7 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> Instance {
         vrid,
         priority,
         ipv6: false,
-        transport: Transport::Multicast {
+        transport: InstanceTransport::Multicast {
             group: IpAddr::from([224, 0, 0, 18]),
         },
         addresses: vec![address("10.0.0.100/24")],
@@ -233,7 +238,7 @@ pub fn instance(name: &str, vrid: u8, priority: u8) -> Instance {
 /// Returns the instance of [`simple`] with adverts to one peer.
 pub fn unicast(peer: &str, priority: u8) -> Instance {
     let mut one = instance("VI_1", 51, priority);
-    one.transport = Transport::Unicast {
+    one.transport = InstanceTransport::Unicast {
         peers: vec![Peer {
             address: peer.parse().unwrap(),
             min_ttl: None,

@@ -24,7 +24,7 @@ fn one_becomes_master_and_the_other_takes_over_when_it_is_killed() {
                 .unwrap()
                 .contains(mac)
     };
-    let mac = |host: &lab::Host| {
+    let mac = |host: &lab::LabHost| {
         let shown = host.ip(&["-o", "link", "show", "eth0"]).unwrap();
         let mut words = shown.split_whitespace();
         words.find(|w| *w == "link/ether").unwrap();

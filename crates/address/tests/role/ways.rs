@@ -2,7 +2,7 @@
 //! instance's own, and routes; also the reports about them.
 
 use crate::scene::{LATEST, Scene, VIP, address, config, instance, simple, unicast};
-use address::config::{NextHop, Route, Rule, RuleAction, Transport, Vmac};
+use address::config::{InstanceTransport, NextHop, Route, Rule, RuleAction, Vmac};
 use lab::eventually;
 use part::report::Subject;
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ fn an_address_of_ipv6_moves_and_can_be_used_at_once() {
     let six = |priority| {
         let mut i = instance("VI_6", 61, priority);
         i.ipv6 = true;
-        i.transport = Transport::Multicast {
+        i.transport = InstanceTransport::Multicast {
             group: "ff02::12".parse::<IpAddr>().unwrap(),
         };
         i.addresses = vec![address("fe80::100/64"), address("fd00::100/64")];

@@ -28,7 +28,7 @@ pub enum AtaError {
 
 /// ATA command of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command {
+pub enum AtaCommand {
     /// IDENTIFY DEVICE: returns the description of the disk.
     Identify,
     /// READ SECTORS or READ SECTORS EXT.
@@ -45,7 +45,7 @@ pub enum Command {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Registers {
     /// Command register.
-    pub command: Command,
+    pub command: AtaCommand,
     /// First sector (LBA).
     pub sector: u64,
     /// Number of sectors in the frame.
@@ -63,11 +63,11 @@ impl Registers {
         let is_extended = flags & EXTENDED != 0;
         let sector = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
         let command = match command {
-            0xec => Command::Identify,
-            0x20 | 0x24 | 0xc8 | 0x25 => Command::Read,
-            0x30 | 0x34 | 0xca | 0x35 => Command::Write,
-            0xe7 | 0xea => Command::Flush,
-            _ => Command::Unknown,
+            0xec => AtaCommand::Identify,
+            0x20 | 0x24 | 0xc8 | 0x25 => AtaCommand::Read,
+            0x30 | 0x34 | 0xca | 0x35 => AtaCommand::Write,
+            0xe7 | 0xea => AtaCommand::Flush,
+            _ => AtaCommand::Unknown,
         };
         let registers = Registers {
             command,

@@ -1,10 +1,10 @@
 //! Running AoE target: threads that execute its requests, and one that keeps its disk reachable.
 
-use super::frame::Target;
-use super::queue::{Job, Queue};
+use super::frame::AoeAddress;
+use super::queue::{AoeClientRequest, Queue};
 use super::request::announcement;
-use crate::counters::{Counters, Counting, Ended};
-use crate::disk::{Disk, DiskError, Overlaid, Overlays};
+use crate::counters::{Counters, Counting, FetchOutcome};
+use crate::disk::{Disk, DiskError, OverlayDisk, Overlays};
 use crate::mac::Mac;
 use part::voice::write_error;
 use std::io;
@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 const ALL: Mac = Mac([0xff; 6]);
 
 /// Sender of frames at an interface.
-pub trait Outlet: Send + Sync {
+pub trait FrameSender: Send + Sync {
     /// Returns the MTU, bytes.
     fn mtu(&self) -> usize;
 
@@ -34,20 +34,20 @@ pub trait Outlet: Send + Sync {
 }
 
 /// Current interface, shared by all targets of a network.
-pub type Port = Arc<Mutex<Option<Arc<dyn Outlet>>>>;
+pub type SharedInterface = Arc<Mutex<Option<Arc<dyn FrameSender>>>>;
 
 /// Running AoE target. Dropping the value ends its threads.
-pub struct Bay {
-    shared: Arc<Shared>,
+pub struct AoeTarget {
+    shared: Arc<AoeTargetState>,
     threads: Vec<JoinHandle<()>>,
 }
 
 /// Configuration of a target.
-pub struct Plan {
+pub struct AoeTargetConfig {
     /// Name of the disk.
     pub name: String,
     /// Shelf and slot of the target.
-    pub target: Target,
+    pub target: AoeAddress,
     /// Disk to serve.
     pub disk: Arc<dyn Disk>,
     /// Overlays with the changes of each machine, where they last for one run of the machine.
@@ -56,7 +56,7 @@ pub struct Plan {
     pub is_file: bool,
 }
 
-impl Plan {
+impl AoeTargetConfig {
     /// Returns the disk as a machine sees it. None: the machine has no overlay, or the overlay
     /// does not exist yet.
     fn disk_of(&self, mac: Mac) -> Option<Arc<dyn Disk>> {
@@ -65,15 +65,15 @@ impl Plan {
             return Some(base);
         };
         let overlay = overlays.of(mac, Duration::ZERO)?;
-        let overlaid = Overlaid::new(base, overlay).ok()?;
+        let overlaid = OverlayDisk::new(base, overlay).ok()?;
         Some(Arc::new(overlaid))
     }
 }
 
-struct Shared {
-    plan: Plan,
-    port: Port,
-    queue: Mutex<Work>,
+struct AoeTargetState {
+    plan: AoeTargetConfig,
+    port: SharedInterface,
+    queue: Mutex<TargetQueue>,
     changed: Condvar,
     /// Notified when the disk becomes unreachable, or the target ends.
     lost: Condvar,
@@ -83,7 +83,7 @@ struct Shared {
 }
 
 #[derive(Default)]
-struct Work {
+struct TargetQueue {
     queue: Queue,
     stop: bool,
     /// Reason for which the disk is unreachable.
@@ -94,14 +94,18 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Bay {
+impl AoeTarget {
     /// Starts the threads of a target. `confine` restricts a thread to reading files.
     ///
     /// # Errors
     ///
     /// The system has no thread left.
-    pub fn start(plan: Plan, port: Port, confine: fn() -> io::Result<()>) -> io::Result<Bay> {
-        let shared = Arc::new(Shared {
+    pub fn start(
+        plan: AoeTargetConfig,
+        port: SharedInterface,
+        confine: fn() -> io::Result<()>,
+    ) -> io::Result<AoeTarget> {
+        let shared = Arc::new(AoeTargetState {
             plan,
             port,
             queue: Mutex::default(),
@@ -110,7 +114,7 @@ impl Bay {
             is_here: AtomicBool::new(false),
             counting: Counting::default(),
         });
-        let mut bay = Bay {
+        let mut bay = AoeTarget {
             shared: Arc::clone(&shared),
             threads: Vec::new(),
         };
@@ -130,12 +134,12 @@ impl Bay {
     }
 
     /// Returns the shelf and slot of the target.
-    pub fn target(&self) -> Target {
+    pub fn target(&self) -> AoeAddress {
         self.shared.plan.target
     }
 
     /// Queues a request; drops it if there is no room.
-    pub fn ask(&self, job: Job) {
+    pub fn queue_request(&self, job: AoeClientRequest) {
         if lock(&self.shared.queue).queue.add(job) {
             self.shared.changed.notify_all();
         } else {
@@ -157,7 +161,7 @@ impl Bay {
     }
 }
 
-impl Drop for Bay {
+impl Drop for AoeTarget {
     fn drop(&mut self) {
         lock(&self.shared.queue).stop = true;
         self.shared.changed.notify_all();
@@ -170,7 +174,7 @@ impl Drop for Bay {
     }
 }
 
-impl Shared {
+impl AoeTargetState {
     fn confined(&self, confine: fn() -> io::Result<()>) -> bool {
         let confined = confine();
         if let Err(error) = &confined {
@@ -244,7 +248,7 @@ impl Shared {
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<AoeClientRequest> {
         let mut work = lock(&self.queue);
         loop {
             if work.stop {
@@ -257,7 +261,7 @@ impl Shared {
         }
     }
 
-    fn serve(&self, job: &Job) {
+    fn serve(&self, job: &AoeClientRequest) {
         let Some(wire) = lock(&self.port).clone() else {
             return;
         };
@@ -273,15 +277,15 @@ impl Shared {
             Ok(Some(frame)) => {
                 self.counting.send(frame.len() as u64);
                 match wire.send(job.from, &frame) {
-                    Ok(()) => Ended::Done,
-                    Err(_) => Ended::Failed,
+                    Ok(()) => FetchOutcome::Done,
+                    Err(_) => FetchOutcome::Failed,
                 }
             }
-            Ok(None) => Ended::Asked,
+            Ok(None) => FetchOutcome::Asked,
             Err(error) => {
                 self.note(Err(error));
                 self.lost.notify_all();
-                Ended::Failed
+                FetchOutcome::Failed
             }
         };
         self.counting.end(ended);

@@ -24,17 +24,17 @@ const ALL_SLOTS: u8 = 0xff;
 
 /// Address of a target: the shelf and the slot in it.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Target {
+pub struct AoeAddress {
     /// Shelf (major), at most 65,534.
     pub shelf: u16,
     /// Slot (minor), at most 254.
     pub slot: u8,
 }
 
-impl Target {
+impl AoeAddress {
     /// Returns whether a frame to `asked` is for this target: either number may be the broadcast
     /// value.
-    pub fn is_asked(self, asked: Target) -> bool {
+    pub fn is_asked(self, asked: AoeAddress) -> bool {
         (asked.shelf == ALL_SHELVES || asked.shelf == self.shelf)
             && (asked.slot == ALL_SLOTS || asked.slot == self.slot)
     }
@@ -45,7 +45,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for AoeAddress {
     /// Formats the address as iPXE and aoetools write it: `e0.1`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "e{}.{}", self.shelf, self.slot)
@@ -55,7 +55,7 @@ impl fmt::Display for Target {
 /// Error code of a refused request (section 2.4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Refusal {
+pub enum AoeErrorCode {
     /// Unrecognized command code.
     UnknownCommand = 1,
     /// Bad argument parameter: a field has an invalid value.
@@ -72,7 +72,7 @@ pub struct Header {
     /// AoE version of the frame.
     pub version: u8,
     /// Requested target.
-    pub asked: Target,
+    pub asked: AoeAddress,
     /// Command code: 0 ATA, 1 query config information.
     pub command: u8,
     /// Tag by which the client recognizes the reply.
@@ -90,7 +90,7 @@ impl Header {
         }
         let header = Header {
             version: flags >> 4,
-            asked: Target {
+            asked: AoeAddress {
                 shelf: u16::from_be_bytes([high, low]),
                 slot,
             },
@@ -101,12 +101,17 @@ impl Header {
     }
 
     /// Returns why every target refuses this header, whatever follows; None: it is valid.
-    pub fn refusal(&self) -> Option<Refusal> {
-        (self.version != VERSION).then_some(Refusal::Version)
+    pub fn refusal(&self) -> Option<AoeErrorCode> {
+        (self.version != VERSION).then_some(AoeErrorCode::Version)
     }
 
     /// Encodes a reply of a target.
-    pub fn reply(&self, target: Target, refusal: Option<Refusal>, body: &[&[u8]]) -> Vec<u8> {
+    pub fn reply(
+        &self,
+        target: AoeAddress,
+        refusal: Option<AoeErrorCode>,
+        body: &[&[u8]],
+    ) -> Vec<u8> {
         let error = refusal.map_or(0, |refusal| refusal as u8);
         let flags = VERSION << 4 | RESPONSE | if refusal.is_some() { ERROR } else { 0 };
         let length = HEADER_BYTES + body.iter().map(|part| part.len()).sum::<usize>();

@@ -16,14 +16,14 @@ const BLOCK_BYTES: u64 = 4096;
 
 /// Request and its client.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Job {
+pub struct AoeClientRequest {
     /// MAC address of the client.
     pub from: Mac,
     /// Request to execute.
     pub request: Request,
 }
 
-impl Job {
+impl AoeClientRequest {
     /// Returns the blocks that the request touches, and whether it changes them.
     fn blocks(&self) -> Option<(Range<u64>, bool)> {
         let (bytes, writes) = self.request.extent()?;
@@ -31,7 +31,7 @@ impl Job {
         Some((blocks, writes))
     }
 
-    fn is_apart_from(&self, other: &Job) -> bool {
+    fn is_apart_from(&self, other: &AoeClientRequest) -> bool {
         match (self.blocks(), other.blocks()) {
             (Some((own, writes)), Some((others, also_writes))) => {
                 !(writes || also_writes) || own.end <= others.start || others.end <= own.start
@@ -44,13 +44,13 @@ impl Job {
 /// Requests of a target, waiting and running.
 #[derive(Debug, Default)]
 pub struct Queue {
-    waiting: VecDeque<Job>,
-    running: Vec<Job>,
+    waiting: VecDeque<AoeClientRequest>,
+    running: Vec<AoeClientRequest>,
 }
 
 impl Queue {
     /// Adds a request. False: the request is queued already, or there is no room.
-    pub fn add(&mut self, job: Job) -> bool {
+    pub fn add(&mut self, job: AoeClientRequest) -> bool {
         let mut known = self.waiting.iter().chain(&self.running);
         if self.waiting.len() >= WAITING_MAX || known.any(|other| *other == job) {
             return false;
@@ -60,7 +60,7 @@ impl Queue {
     }
 
     /// Starts the first request that does not have to wait for an earlier one.
-    pub fn begin(&mut self) -> Option<Job> {
+    pub fn begin(&mut self) -> Option<AoeClientRequest> {
         let is_free = |at: &usize| {
             let before = self.waiting.range(..*at).chain(&self.running);
             let job = &self.waiting[*at];
@@ -73,7 +73,7 @@ impl Queue {
     }
 
     /// Removes a request that has ended.
-    pub fn end(&mut self, job: &Job) {
+    pub fn end(&mut self, job: &AoeClientRequest) {
         if let Some(at) = self.running.iter().position(|other| other == job) {
             self.running.swap_remove(at);
         }

@@ -1,7 +1,7 @@
 //! Request to an AoE target, and its reply.
 
-use super::ata::{AtaError, Command, Registers, identity};
-use super::frame::{Header, Refusal, SECTOR_BYTES, Target, sectors_max};
+use super::ata::{AtaCommand, AtaError, Registers, identity};
+use super::frame::{AoeAddress, AoeErrorCode, Header, SECTOR_BYTES, sectors_max};
 use crate::disk::{Disk, DiskError};
 use std::ops::Range;
 
@@ -18,12 +18,12 @@ pub struct Request {
     /// AoE header of the request.
     pub header: Header,
     /// Command of the request.
-    pub asked: Asked,
+    pub asked: AoeRequestCommand,
 }
 
 /// Command of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Asked {
+pub enum AoeRequestCommand {
     /// Query config information (command 1).
     Query {
         /// Config command: 0 read, 1 test, 2 test prefix, 3 set, 4 force set.
@@ -34,7 +34,7 @@ pub enum Asked {
     /// ATA command (command 0), with the data of a write.
     Ata(Registers, Vec<u8>),
     /// Request that every target refuses.
-    Refused(Refusal),
+    Refused(AoeErrorCode),
 }
 
 impl Request {
@@ -42,25 +42,25 @@ impl Request {
     pub fn parse(frame: &[u8], mtu: usize) -> Option<Request> {
         let (header, body) = Header::parse(frame)?;
         let asked = match (header.refusal(), header.command) {
-            (Some(refusal), _) => Asked::Refused(refusal),
+            (Some(refusal), _) => AoeRequestCommand::Refused(refusal),
             (None, 0) => ata(body, mtu)?,
             (None, 1) => query(body)?,
             // MAC mask lists and reservations are not supported: two nodes could not agree on
             // them.
-            (None, _) => Asked::Refused(Refusal::UnknownCommand),
+            (None, _) => AoeRequestCommand::Refused(AoeErrorCode::UnknownCommand),
         };
         Some(Request { header, asked })
     }
 
     /// Returns the bytes of the disk that the request reads or writes, and whether it writes.
     pub fn extent(&self) -> Option<(Range<u64>, bool)> {
-        let Asked::Ata(registers, _) = &self.asked else {
+        let AoeRequestCommand::Ata(registers, _) = &self.asked else {
             return None;
         };
         let writes = match registers.command {
-            Command::Read => false,
-            Command::Write => true,
-            Command::Identify | Command::Flush | Command::Unknown => return None,
+            AtaCommand::Read => false,
+            AtaCommand::Write => true,
+            AtaCommand::Identify | AtaCommand::Flush | AtaCommand::Unknown => return None,
         };
         let (start, length) = registers.extent();
         Some((start..start.saturating_add(length as u64), writes))
@@ -74,7 +74,7 @@ impl Request {
     /// The disk is unreachable: the client has to repeat the request, here or at another node.
     pub fn serve(
         &self,
-        target: Target,
+        target: AoeAddress,
         name: &str,
         mtu: usize,
         disk: &dyn Disk,
@@ -82,11 +82,11 @@ impl Request {
         // A target whose disk is unreachable ignores every request.
         let size = disk.size()?;
         match &self.asked {
-            Asked::Refused(refusal) => Ok(Some(self.refused(target, *refusal))),
-            Asked::Query { command, string } => {
+            AoeRequestCommand::Refused(refusal) => Ok(Some(self.refused(target, *refusal))),
+            AoeRequestCommand::Query { command, string } => {
                 Ok(self.config(*command, string, target, name, mtu))
             }
-            Asked::Ata(registers, data) => {
+            AoeRequestCommand::Ata(registers, data) => {
                 let (error, read) = match carry_out(registers, data, name, size, disk) {
                     Ok(read) => (None, read),
                     Err(DiskError::Away(error)) => return Err(DiskError::Away(error)),
@@ -96,7 +96,7 @@ impl Request {
                         (Some(AtaError::Aborted), Vec::new())
                     }
                     Err(DiskError::Failed(_)) => match registers.command {
-                        Command::Read => (Some(AtaError::Uncorrectable), Vec::new()),
+                        AtaCommand::Read => (Some(AtaError::Uncorrectable), Vec::new()),
                         _ => (Some(AtaError::Aborted), Vec::new()),
                     },
                 };
@@ -106,7 +106,7 @@ impl Request {
         }
     }
 
-    fn refused(&self, target: Target, refusal: Refusal) -> Vec<u8> {
+    fn refused(&self, target: AoeAddress, refusal: AoeErrorCode) -> Vec<u8> {
         self.header.reply(target, Some(refusal), &[])
     }
 
@@ -116,7 +116,7 @@ impl Request {
         &self,
         command: u8,
         string: &[u8],
-        target: Target,
+        target: AoeAddress,
         name: &str,
         mtu: usize,
     ) -> Option<Vec<u8>> {
@@ -127,8 +127,8 @@ impl Request {
             2 if name.starts_with(string) => {}
             // Only the targets that pass a test reply to it.
             1 | 2 => return None,
-            3 => return Some(self.refused(target, Refusal::ConfigString)),
-            _ => return Some(self.refused(target, Refusal::BadArgument)),
+            3 => return Some(self.refused(target, AoeErrorCode::ConfigString)),
+            _ => return Some(self.refused(target, AoeErrorCode::BadArgument)),
         }
         Some(configuration(&self.header, command, target, name, mtu))
     }
@@ -136,7 +136,7 @@ impl Request {
 
 /// Returns the frame by which a target announces itself to all clients when its disk becomes
 /// reachable.
-pub fn announcement(target: Target, name: &str, mtu: usize) -> Vec<u8> {
+pub fn announcement(target: AoeAddress, name: &str, mtu: usize) -> Vec<u8> {
     let header = Header {
         version: 1,
         asked: target,
@@ -146,7 +146,13 @@ pub fn announcement(target: Target, name: &str, mtu: usize) -> Vec<u8> {
     configuration(&header, 0, target, name.as_bytes(), mtu)
 }
 
-fn configuration(header: &Header, command: u8, target: Target, name: &[u8], mtu: usize) -> Vec<u8> {
+fn configuration(
+    header: &Header,
+    command: u8,
+    target: AoeAddress,
+    name: &[u8],
+    mtu: usize,
+) -> Vec<u8> {
     let mut fields = [0; QUERY_BYTES];
     fields[..2].copy_from_slice(&WINDOW.to_be_bytes());
     fields[2..4].copy_from_slice(&FIRMWARE.to_be_bytes());
@@ -158,32 +164,34 @@ fn configuration(header: &Header, command: u8, target: Target, name: &[u8], mtu:
     header.reply(target, None, &[&fields, &name[..usize::from(length)]])
 }
 
-fn query(body: &[u8]) -> Option<Asked> {
+fn query(body: &[u8]) -> Option<AoeRequestCommand> {
     let (fields, string) = body.split_first_chunk::<QUERY_BYTES>()?;
     let length = u16::from_be_bytes([fields[6], fields[7]]);
     Some(match string.get(..usize::from(length)) {
-        Some(string) => Asked::Query {
+        Some(string) => AoeRequestCommand::Query {
             command: fields[5] & 0x0f,
             string: string.to_vec(),
         },
-        None => Asked::Refused(Refusal::BadArgument),
+        None => AoeRequestCommand::Refused(AoeErrorCode::BadArgument),
     })
 }
 
-fn ata(body: &[u8], mtu: usize) -> Option<Asked> {
+fn ata(body: &[u8], mtu: usize) -> Option<AoeRequestCommand> {
     let (registers, data) = Registers::parse(body)?;
     let (_, length) = registers.extent();
     let fits = (1..=sectors_max(mtu)).contains(&usize::from(registers.count));
     let data = match registers.command {
-        Command::Read if fits && !registers.writes => &[],
-        Command::Write if fits && registers.writes => match data.get(..length) {
+        AtaCommand::Read if fits && !registers.writes => &[],
+        AtaCommand::Write if fits && registers.writes => match data.get(..length) {
             Some(data) => data,
-            None => return Some(Asked::Refused(Refusal::BadArgument)),
+            None => return Some(AoeRequestCommand::Refused(AoeErrorCode::BadArgument)),
         },
-        Command::Read | Command::Write => return Some(Asked::Refused(Refusal::BadArgument)),
-        Command::Identify | Command::Flush | Command::Unknown => &[],
+        AtaCommand::Read | AtaCommand::Write => {
+            return Some(AoeRequestCommand::Refused(AoeErrorCode::BadArgument));
+        }
+        AtaCommand::Identify | AtaCommand::Flush | AtaCommand::Unknown => &[],
     };
-    Some(Asked::Ata(registers, data.to_vec()))
+    Some(AoeRequestCommand::Ata(registers, data.to_vec()))
 }
 
 /// Executes a command of a disk, and returns the data that it reads.
@@ -198,15 +206,15 @@ fn carry_out(
     let (offset, length) = registers.extent();
     let is_within = registers.sector + u64::from(registers.count) <= sectors;
     match registers.command {
-        Command::Identify => Ok(identity(name, sectors).to_vec()),
-        Command::Flush => disk.flush().map(|()| Vec::new()),
-        Command::Unknown => Err(DiskError::Unsupported),
-        Command::Read | Command::Write if !is_within => Err(DiskError::End),
-        Command::Read => {
+        AtaCommand::Identify => Ok(identity(name, sectors).to_vec()),
+        AtaCommand::Flush => disk.flush().map(|()| Vec::new()),
+        AtaCommand::Unknown => Err(DiskError::Unsupported),
+        AtaCommand::Read | AtaCommand::Write if !is_within => Err(DiskError::End),
+        AtaCommand::Read => {
             let mut bytes = vec![0; length];
             disk.read(offset, &mut bytes)?;
             Ok(bytes)
         }
-        Command::Write => disk.write(offset, data).map(|()| Vec::new()),
+        AtaCommand::Write => disk.write(offset, data).map(|()| Vec::new()),
     }
 }

@@ -1,10 +1,10 @@
 //! AoE server of one network: a thread receives the frames of the interface for all targets.
 
-use super::bay::{Bay, Outlet, Plan, Port};
-use super::frame::Target;
-use super::queue::Job;
+use super::bay::{AoeTarget, AoeTargetConfig, FrameSender, SharedInterface};
+use super::frame::AoeAddress;
+use super::queue::AoeClientRequest;
 use super::request::Request;
-use super::wire::{FRAME_BYTES_MAX, Wire};
+use super::wire::{AoeSocket, FRAME_BYTES_MAX};
 use crate::counters::Counters;
 use crate::disk::{Overlays, Storage};
 use part::voice::write_error;
@@ -25,9 +25,9 @@ const TURN: usize = 256;
 
 /// Disk that is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Served {
+pub struct AoeDiskConfig {
     /// Shelf and slot of the target.
-    pub target: Target,
+    pub target: AoeAddress,
     /// Storage of the disk.
     pub storage: Storage,
     /// Overlays with the changes of each machine, where they last for one run of the machine.
@@ -36,11 +36,11 @@ pub struct Served {
 
 /// Status of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Status {
+pub struct AoeDiskStatus {
     /// Name of the disk.
     pub name: String,
     /// Shelf and slot of the disk.
-    pub target: Target,
+    pub target: AoeAddress,
     /// Reason for which this node does not serve the disk; None: it does.
     pub trouble: Option<String>,
     /// Counters of the target.
@@ -51,7 +51,7 @@ pub struct Status {
 pub struct Server {
     confine: fn() -> io::Result<()>,
     table: Arc<Mutex<Table>>,
-    port: Port,
+    port: SharedInterface,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,7 +60,7 @@ pub struct Server {
 struct Table {
     stop: bool,
     interface: String,
-    bays: BTreeMap<String, (Served, Bay)>,
+    bays: BTreeMap<String, (AoeDiskConfig, AoeTarget)>,
     /// Failure of the interface.
     trouble: Option<String>,
 }
@@ -91,9 +91,13 @@ impl Server {
     /// # Errors
     ///
     /// The system has no thread left.
-    pub fn change(&mut self, interface: &str, disks: BTreeMap<String, Served>) -> io::Result<()> {
+    pub fn change(
+        &mut self,
+        interface: &str,
+        disks: BTreeMap<String, AoeDiskConfig>,
+    ) -> io::Result<()> {
         let mut gone = Vec::new();
-        let new: Vec<(String, Served)> = {
+        let new: Vec<(String, AoeDiskConfig)> = {
             let mut table = lock(&self.table);
             interface.clone_into(&mut table.interface);
             let all = std::mem::take(&mut table.bays);
@@ -103,20 +107,20 @@ impl Server {
                     false => gone.push(bay),
                 }
             }
-            let is_new = |(name, _): &(String, Served)| !table.bays.contains_key(name);
+            let is_new = |(name, _): &(String, AoeDiskConfig)| !table.bays.contains_key(name);
             disks.into_iter().filter(is_new).collect()
         };
         // The old threads end before others use the same storage.
         drop(gone);
         for (name, served) in new {
-            let plan = Plan {
+            let plan = AoeTargetConfig {
                 name: name.clone(),
                 target: served.target,
                 disk: served.storage.disk(),
                 overlays: served.overlays.clone(),
                 is_file: served.storage.is_file(),
             };
-            let bay = Bay::start(plan, Arc::clone(&self.port), self.confine)?;
+            let bay = AoeTarget::start(plan, Arc::clone(&self.port), self.confine)?;
             lock(&self.table).bays.insert(name, (served, bay));
         }
         if self.thread.is_none() && !lock(&self.table).bays.is_empty() {
@@ -136,14 +140,15 @@ impl Server {
     }
 
     /// Returns the status of each disk.
-    pub fn look(&self) -> Vec<Status> {
+    pub fn disk_statuses(&self) -> Vec<AoeDiskStatus> {
         let table = lock(&self.table);
-        let status = |(name, (served, bay)): (&String, &(Served, Bay))| Status {
-            name: name.clone(),
-            target: served.target,
-            trouble: table.trouble.clone().or_else(|| bay.trouble()),
-            counters: bay.counters(),
-        };
+        let status =
+            |(name, (served, bay)): (&String, &(AoeDiskConfig, AoeTarget))| AoeDiskStatus {
+                name: name.clone(),
+                target: served.target,
+                trouble: table.trouble.clone().or_else(|| bay.trouble()),
+                counters: bay.counters(),
+            };
         table.bays.iter().map(status).collect()
     }
 
@@ -167,13 +172,13 @@ impl Drop for Server {
 }
 
 /// Receives frames from the interface, until the server stops.
-fn run(table: &Mutex<Table>, port: &Port, wake: &OwnedFd) {
+fn run(table: &Mutex<Table>, port: &SharedInterface, wake: &OwnedFd) {
     let mut frame = vec![0; FRAME_BYTES_MAX];
     let mut looks = Instant::now();
-    let mut wire: Option<Arc<Wire>> = None;
+    let mut wire: Option<Arc<AoeSocket>> = None;
     while !lock(table).stop {
         if looks <= Instant::now() {
-            wire = look(table, port, wire);
+            wire = poll_interface(table, port, wire);
             looks = Instant::now() + LOOK;
         }
         let mut watched = vec![PollFd::new(wake, PollFlags::IN)];
@@ -198,7 +203,7 @@ fn run(table: &Mutex<Table>, port: &Port, wake: &OwnedFd) {
 }
 
 /// Receives the frames that have arrived, and queues their requests.
-fn take_in(table: &Mutex<Table>, wire: &Wire, frame: &mut [u8]) {
+fn take_in(table: &Mutex<Table>, wire: &AoeSocket, frame: &mut [u8]) {
     for _ in 0..TURN {
         let Some((length, from)) = wire.receive(frame) else {
             return;
@@ -209,7 +214,7 @@ fn take_in(table: &Mutex<Table>, wire: &Wire, frame: &mut [u8]) {
         let table = lock(table);
         let bays = table.bays.values().map(|(_, bay)| bay);
         for bay in bays.filter(|bay| bay.target().is_asked(request.header.asked)) {
-            bay.ask(Job {
+            bay.queue_request(AoeClientRequest {
                 from,
                 request: request.clone(),
             });
@@ -219,13 +224,17 @@ fn take_in(table: &Mutex<Table>, wire: &Wire, frame: &mut [u8]) {
 
 /// Polls the interface: opens one that has appeared, and closes one that has gone or is not
 /// needed.
-fn look(table: &Mutex<Table>, port: &Port, open: Option<Arc<Wire>>) -> Option<Arc<Wire>> {
+fn poll_interface(
+    table: &Mutex<Table>,
+    port: &SharedInterface,
+    open: Option<Arc<AoeSocket>>,
+) -> Option<Arc<AoeSocket>> {
     let mut table = lock(table);
     let index = index(&table.interface).filter(|_| !table.bays.is_empty());
     let open = open.filter(|wire| index.is_some_and(|index| wire.is_of(&table.interface, index)));
     let opened = match (open, index) {
         (Some(open), _) => Ok(open),
-        (None, Some(index)) => Wire::open(&table.interface, index).map(Arc::new),
+        (None, Some(index)) => AoeSocket::open(&table.interface, index).map(Arc::new),
         (None, None) => Err(io::ErrorKind::NotFound.into()),
     };
     table.trouble = { opened.as_ref().err() }.map(|error| {
@@ -233,7 +242,7 @@ fn look(table: &Mutex<Table>, port: &Port, open: Option<Arc<Wire>>) -> Option<Ar
         format!("cannot open the frames of {}: {why}", table.interface)
     });
     let opened = opened.ok();
-    *lock(port) = opened.clone().map(|wire| wire as Arc<dyn Outlet>);
+    *lock(port) = opened.clone().map(|wire| wire as Arc<dyn FrameSender>);
     opened
 }
 

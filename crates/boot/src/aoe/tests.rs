@@ -1,14 +1,14 @@
 //! AoE frames as bytes, disks, and the order of requests.
 
-use super::bay::{Bay, Outlet, Plan};
-use super::frame::{Header, Target, sectors_max};
-use super::queue::{Job, Queue};
+use super::bay::{AoeTarget, AoeTargetConfig, FrameSender};
+use super::frame::{AoeAddress, Header, sectors_max};
+use super::queue::{AoeClientRequest, Queue};
 use super::request::{Request, announcement};
 use crate::disk::{Disk, DiskError, FileDisk, NbdDisk};
 use crate::mac::Mac;
-use lab::{Scratch, eventually};
+use lab::{ScratchDirectory, eventually};
 use protocol::nbd::{
-    Command, Export, GREETING, Handshake, REQUEST_BYTES, Session, Step, Transport,
+    Export, GREETING, Handshake, NbdCommand, NbdHandshakeStep, NbdTransport, REQUEST_BYTES, Session,
 };
 use protocol::nbd::{Request as NbdRequest, reply};
 use std::io::{self, Read, Write};
@@ -17,25 +17,25 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const E0_1: Target = Target { shelf: 0, slot: 1 };
+const E0_1: AoeAddress = AoeAddress { shelf: 0, slot: 1 };
 const MTU: usize = 1500;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Memory {
+struct AoeMemoryDisk {
     bytes: Mutex<Vec<u8>>,
     flushes: Mutex<u32>,
 }
 
-impl Memory {
-    fn new(bytes: usize) -> Memory {
-        Memory {
+impl AoeMemoryDisk {
+    fn new(bytes: usize) -> AoeMemoryDisk {
+        AoeMemoryDisk {
             bytes: Mutex::new((0..bytes).map(|at| (at / 512) as u8).collect()),
             flushes: Mutex::new(0),
         }
     }
 }
 
-impl Disk for Memory {
+impl Disk for AoeMemoryDisk {
     fn reach(&self) -> Result<(), DiskError> {
         Ok(())
     }
@@ -65,9 +65,9 @@ impl Disk for Memory {
 }
 
 /// Disk that always fails with one error.
-struct Broken(fn() -> DiskError);
+struct FailingDisk(fn() -> DiskError);
 
-impl Disk for Broken {
+impl Disk for FailingDisk {
     fn reach(&self) -> Result<(), DiskError> {
         Ok(())
     }
@@ -122,7 +122,7 @@ fn registers(reply: &[u8]) -> (u8, u8, u8) {
 
 #[test]
 fn a_query_is_answered_with_the_window_the_sectors_and_the_name() {
-    let disk = Memory::new(4096);
+    let disk = AoeMemoryDisk::new(4096);
     let all = [
         0x10, 0, 0xff, 0xff, 0xff, 1, 9, 8, 7, 6, 0, 0, 0, 0, 0, 0, 0, 0,
     ];
@@ -135,15 +135,15 @@ fn a_query_is_answered_with_the_window_the_sectors_and_the_name() {
         (&announced[..6], &announced[10..]),
         (&expected[..6], &expected[10..])
     );
-    assert!(E0_1.is_asked(Target {
+    assert!(E0_1.is_asked(AoeAddress {
         shelf: 0xffff,
         slot: 1
     }));
-    assert!(!E0_1.is_asked(Target {
+    assert!(!E0_1.is_asked(AoeAddress {
         shelf: 0xffff,
         slot: 2
     }));
-    assert!(!E0_1.is_asked(Target {
+    assert!(!E0_1.is_asked(AoeAddress {
         shelf: 1,
         slot: 0xff
     }));
@@ -165,7 +165,7 @@ fn a_query_is_answered_with_the_window_the_sectors_and_the_name() {
 
 #[test]
 fn what_no_target_can_do_is_refused_or_has_no_reply() {
-    let disk = Memory::new(4096);
+    let disk = AoeMemoryDisk::new(4096);
     let error = |frame: &[u8]| served(frame, &disk).map(|reply| (reply[0], reply[1]));
     assert_eq!(error(&frame(2, &[&[0; 8]])), Some((0x1c, 1)), "mask list");
     assert_eq!(error(&frame(3, &[&[0; 8]])), Some((0x1c, 1)), "reserve");
@@ -194,7 +194,7 @@ fn what_no_target_can_do_is_refused_or_has_no_reply() {
 
 #[test]
 fn sectors_are_read_and_written_by_both_kinds_of_addresses() {
-    let disk = Memory::new(8 * 512);
+    let disk = AoeMemoryDisk::new(8 * 512);
     for (flags, command) in [(0, 0x20), (0x40, 0x24), (0, 0xc8), (0x40, 0x25)] {
         let reply = served(&ata(flags, 2, command, [5, 0, 0, 0, 0, 0], &[]), &disk).unwrap();
         assert_eq!(registers(&reply), (0, 0, 0x40));
@@ -233,7 +233,7 @@ fn sectors_are_read_and_written_by_both_kinds_of_addresses() {
 
 #[test]
 fn a_disk_says_what_it_is() {
-    let disk = Memory::new(8 * 512);
+    let disk = AoeMemoryDisk::new(8 * 512);
     let reply = served(&ata(0, 1, 0xec, [0; 6], &[]), &disk).unwrap();
     assert_eq!((registers(&reply), reply.len()), ((0, 0, 0x40), 22 + 512));
     let word = |at: usize| u16::from_le_bytes([reply[22 + 2 * at], reply[23 + 2 * at]]);
@@ -253,14 +253,14 @@ fn a_disk_that_fails_has_an_error_and_one_out_of_reach_no_reply() {
     let write = ata(1, 1, 0x30, [0; 6], &[0; 512]);
     let flush = ata(0, 0, 0xe7, [0; 6], &[]);
     let error = |frame: &[u8], error| {
-        let (error, _, status) = registers(&served(frame, &Broken(error)).unwrap());
+        let (error, _, status) = registers(&served(frame, &FailingDisk(error)).unwrap());
         (error, status)
     };
     assert_eq!(error(&read, failed), (0x40, 0x41));
     assert_eq!(error(&write, failed), (0x04, 0x41));
     assert_eq!(error(&flush, failed), (0x04, 0x41));
     assert_eq!(error(&write, read_only), (0x04, 0x41));
-    let away = Broken(|| DiskError::Away(io::ErrorKind::NotConnected.into()));
+    let away = FailingDisk(|| DiskError::Away(io::ErrorKind::NotConnected.into()));
     for frame in [read, frame(1, &[&[0; 8]]), frame(9, &[])] {
         let request = Request::parse(&frame, MTU).unwrap();
         assert!(request.serve(E0_1, "root", MTU, &away).is_err());
@@ -269,7 +269,7 @@ fn a_disk_that_fails_has_an_error_and_one_out_of_reach_no_reply() {
 
 #[test]
 fn a_file_is_a_disk_and_a_read_only_one_stays_as_it_is() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let path = scratch.write("disk", [7; 1536]).unwrap();
     let disk = FileDisk::new(path.clone(), false, "lan.a".to_owned());
     assert!(matches!(disk.size(), Err(DiskError::Away(_))));
@@ -301,10 +301,10 @@ fn a_file_is_a_disk_and_a_read_only_one_stays_as_it_is() {
     }
 }
 
-fn job(client: u8, tag: u8, frame: &[u8]) -> Job {
+fn job(client: u8, tag: u8, frame: &[u8]) -> AoeClientRequest {
     let mut frame = frame.to_vec();
     frame[9] = tag;
-    Job {
+    AoeClientRequest {
         from: Mac([2, 0, 0, 0, 0, client]),
         request: Request::parse(&frame, MTU).unwrap(),
     }
@@ -345,9 +345,9 @@ fn requests_for_the_same_bytes_keep_their_order_if_one_writes() {
 }
 
 /// Records the frames that are sent.
-struct Sent(Mutex<Vec<(Mac, Vec<u8>)>>);
+struct SentFrames(Mutex<Vec<(Mac, Vec<u8>)>>);
 
-impl Outlet for Sent {
+impl FrameSender for SentFrames {
     fn mtu(&self) -> usize {
         MTU
     }
@@ -359,7 +359,7 @@ impl Outlet for Sent {
 }
 
 /// Disk in memory whose writes wait for a signal.
-struct Slow(Memory, Mutex<Receiver<()>>);
+struct Slow(AoeMemoryDisk, Mutex<Receiver<()>>);
 
 impl Disk for Slow {
     fn reach(&self) -> Result<(), DiskError> {
@@ -388,17 +388,17 @@ impl Disk for Slow {
 
 #[test]
 fn a_slow_write_holds_up_nobody_else() {
-    let sent = Arc::new(Sent(Mutex::default()));
-    let port = Arc::new(Mutex::new(Some(Arc::clone(&sent) as Arc<dyn Outlet>)));
+    let sent = Arc::new(SentFrames(Mutex::default()));
+    let port = Arc::new(Mutex::new(Some(Arc::clone(&sent) as Arc<dyn FrameSender>)));
     let (go, waits): (Sender<()>, _) = channel();
-    let plan = Plan {
+    let plan = AoeTargetConfig {
         name: "root".to_owned(),
         target: E0_1,
         overlays: None,
-        disk: Arc::new(Slow(Memory::new(64 * 512), Mutex::new(waits))),
+        disk: Arc::new(Slow(AoeMemoryDisk::new(64 * 512), Mutex::new(waits))),
         is_file: false,
     };
-    let bay = Bay::start(plan, port, || Ok(())).unwrap();
+    let bay = AoeTarget::start(plan, port, || Ok(())).unwrap();
     let tags = || -> Vec<(Mac, u8)> {
         let sent = sent.0.lock().unwrap();
         sent.iter().map(|(to, frame)| (*to, frame[9])).collect()
@@ -410,8 +410,8 @@ fn a_slow_write_holds_up_nobody_else() {
         tags()
     );
     let (writer, reader) = (Mac([2, 0, 0, 0, 0, 1]), Mac([2, 0, 0, 0, 0, 2]));
-    bay.ask(job(1, 1, &ata(1, 1, 0x30, [0; 6], &[1; 512])));
-    bay.ask(job(2, 2, &ata(0, 1, 0x20, [32, 0, 0, 0, 0, 0], &[])));
+    bay.queue_request(job(1, 1, &ata(1, 1, 0x30, [0; 6], &[1; 512])));
+    bay.queue_request(job(2, 2, &ata(0, 1, 0x20, [32, 0, 0, 0, 0, 0], &[])));
     assert!(
         eventually(PATIENCE, || tags().last() == Some(&(reader, 2))),
         "{:?}",
@@ -441,7 +441,7 @@ fn accept(listener: &UnixListener) -> (UnixStream, Session) {
         block_preferred: 4096,
     };
     let exports = [export];
-    let mut handshake = Handshake::new(Transport::Plain);
+    let mut handshake = Handshake::new(NbdTransport::Plain);
     let (mut input, mut out) = (Vec::new(), Vec::new());
     loop {
         let mut bytes = [0; 4096];
@@ -452,13 +452,13 @@ fn accept(listener: &UnixListener) -> (UnixStream, Session) {
         let left = rest.len();
         input.drain(..input.len() - left);
         stream.write_all(&std::mem::take(&mut out)).unwrap();
-        if let Step::Transmit(session) = step {
+        if let NbdHandshakeStep::Transmit(session) = step {
             return (stream, session);
         }
     }
 }
 
-fn next(stream: &mut UnixStream, session: &Session) -> (NbdRequest, Command, Vec<u8>) {
+fn next(stream: &mut UnixStream, session: &Session) -> (NbdRequest, NbdCommand, Vec<u8>) {
     let mut head = [0; REQUEST_BYTES];
     stream.read_exact(&mut head).unwrap();
     let request = NbdRequest::decode(&head).unwrap();
@@ -470,7 +470,7 @@ fn next(stream: &mut UnixStream, session: &Session) -> (NbdRequest, Command, Vec
 
 #[test]
 fn a_volume_is_a_disk_whose_blocks_are_changed_as_a_whole() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
     let disk = NbdDisk::new(socket.clone(), "mail".to_owned());
     assert!(disk.reach().is_err(), "nobody serves it");
@@ -498,7 +498,7 @@ fn a_volume_is_a_disk_whose_blocks_are_changed_as_a_whole() {
         // Two concurrent requests, whose replies arrive in reverse order.
         let first = scope.spawn(|| disk.flush());
         let (flush, command, _) = next(&mut stream, &session);
-        assert_eq!(command, Command::Flush);
+        assert_eq!(command, NbdCommand::Flush);
         let second = scope.spawn(|| disk.write(8192, &[2; 4096]));
         let (write, _, payload) = next(&mut stream, &session);
         assert_eq!((write.offset, payload), (8192, vec![2; 4096]));
@@ -515,7 +515,7 @@ fn a_volume_is_a_disk_whose_blocks_are_changed_as_a_whole() {
 
 #[test]
 fn a_volume_that_goes_has_no_reply_and_is_found_again() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
     let listener = UnixListener::bind(&socket).unwrap();
     let disk = NbdDisk::new(socket, "mail".to_owned());

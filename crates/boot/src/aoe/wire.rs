@@ -1,6 +1,6 @@
 //! Packet socket for the AoE frames of one interface (packet(7)).
 
-use super::bay::Outlet;
+use super::bay::FrameSender;
 use super::frame::{ETHER_TYPE, OVERHEAD_BYTES, SECTOR_BYTES, SECTORS_MAX};
 use crate::mac::Mac;
 use crate::net::packet;
@@ -17,23 +17,23 @@ const MTU: usize = 1500;
 
 /// AoE packet socket of an interface.
 #[derive(Debug)]
-pub struct Wire {
+pub struct AoeSocket {
     socket: OwnedFd,
     index: u32,
     mtu: usize,
 }
 
-impl Wire {
+impl AoeSocket {
     /// Opens the packet socket of an interface, given by its name and its index.
     ///
     /// # Errors
     ///
     /// The system's: there is no such interface, or the permission is missing.
-    pub fn open(interface: &str, index: u32) -> io::Result<Wire> {
+    pub fn open(interface: &str, index: u32) -> io::Result<AoeSocket> {
         let socket = packet::open()?;
         set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
         packet::bind(&socket, index, ETHER_TYPE)?;
-        Ok(Wire {
+        Ok(AoeSocket {
             socket,
             index,
             mtu: mtu(interface),
@@ -84,7 +84,7 @@ impl Wire {
     }
 }
 
-impl Outlet for Wire {
+impl FrameSender for AoeSocket {
     fn mtu(&self) -> usize {
         self.mtu
     }

@@ -1,14 +1,14 @@
 //! Decides which response a DHCP client gets, and states the reason.
 
-use super::lacks::Lacks;
-use super::limit::Declines;
-use super::loads::{Leader, Loads, is_not_answered, loads};
-use super::pool::{Claim, How, Pool, Superseded};
+use super::lacks::ShortageExplanation;
+use super::limit::DeclineLimiter;
+use super::loads::{BootFileChoice, Leader, is_not_answered, loads};
+use super::pool::{AddressClaimResult, ClientRequestState, Pool, Superseded};
 use super::range::RANGE_MAX;
-use super::reply::{Answer, File, Given, Verdict};
-use super::request::{Kind, Request, Stage};
-use crate::assignment::Turns;
-use crate::config::{Gives, Lan, Machine, Network};
+use super::reply::{AssignedAddress, DhcpReply, DhcpReplyType, File};
+use super::request::{BootStage, DhcpMessageType, Request};
+use crate::assignment::SingleBootProgress;
+use crate::config::{AddressSource, Ipv4Network, LanConfig, MachineConfig};
 use crate::mac::Mac;
 use crate::script;
 use std::collections::hash_map::RandomState;
@@ -22,18 +22,18 @@ const ASKED_MAX: u8 = 3;
 
 /// Addresses of this node and of the other nodes in a network.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Here {
+pub struct DhcpNodeAddresses {
     /// Address of this node in the network.
     pub address: Ipv4Addr,
     /// Network of that address.
-    pub network: Network,
+    pub network: Ipv4Network,
     /// Other nodes of the cluster in the network.
-    pub nodes: Nodes,
+    pub nodes: ClusterNodeAddresses,
 }
 
 /// The addresses of the other nodes of a cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Nodes {
+pub struct ClusterNodeAddresses {
     /// Nodes that hold their node lease in the cluster.
     pub there: Vec<Ipv4Addr>,
     /// Nodes that, as the cluster knows, no longer hold a node lease.
@@ -47,9 +47,9 @@ pub struct Nodes {
 
 /// Decision about a DHCP request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Decision {
+pub struct DhcpDecision {
     /// Response to the client; None: no response.
-    pub answer: Option<Answer>,
+    pub answer: Option<DhcpReply>,
     /// Reason of the decision, as operators read it.
     pub why: String,
     /// Address to probe by ARP: no other host should have it.
@@ -62,22 +62,22 @@ pub struct Decision {
     pub speaks_for: Option<Ipv4Addr>,
 }
 
-impl Decision {
+impl DhcpDecision {
     /// Returns the address whose user has to respond to ARP before its client gets a response.
     pub fn waits_for(&self, request: &Request) -> Option<Ipv4Addr> {
-        let is_claim = self.answer.is_none() && request.kind == Kind::Request;
+        let is_claim = self.answer.is_none() && request.kind == DhcpMessageType::Request;
         self.probe.filter(|_| is_claim)
     }
 
     /// Returns whether the decision is an OFFER; its client also waits for other servers.
     pub fn is_offer(&self) -> bool {
         let verdict = self.answer.as_ref().map(|answer| answer.verdict);
-        verdict == Some(Verdict::Offer)
+        verdict == Some(DhcpReplyType::Offer)
     }
 
     /// Builds a decision without a response.
-    pub(crate) fn silent(why: impl Into<String>) -> Decision {
-        Decision {
+    pub(crate) fn silent(why: impl Into<String>) -> DhcpDecision {
+        DhcpDecision {
             answer: None,
             why: why.into(),
             probe: None,
@@ -86,33 +86,33 @@ impl Decision {
         }
     }
 
-    fn refused(why: impl Into<String>) -> Decision {
+    fn refused(why: impl Into<String>) -> DhcpDecision {
         let why = why.into();
-        let answer = Answer {
-            verdict: Verdict::No,
+        let answer = DhcpReply {
+            verdict: DhcpReplyType::No,
             address: None,
             file: None,
             message: Some(why.clone()),
         };
-        Decision {
+        DhcpDecision {
             answer: Some(answer),
-            ..Decision::silent(why)
+            ..DhcpDecision::silent(why)
         }
     }
 }
 
 /// DHCP server logic of one network.
-pub struct Desk {
-    lan: Lan,
-    here: Here,
-    turns: Turns,
+pub struct DhcpServer {
+    lan: LanConfig,
+    here: DhcpNodeAddresses,
+    turns: SingleBootProgress,
     /// Another node that decides single boots. None: this node decides them.
     leader: Option<Leader>,
     /// Last request (transaction ID) to another node of a machine whose address this node knows,
     /// and how often it came.
-    asked: HashMap<Mac, (u32, u8)>,
-    declines: Declines,
-    lacks: Lacks,
+    repeated_requests: HashMap<Mac, (u32, u8)>,
+    declines: DeclineLimiter,
+    lacks: ShortageExplanation,
     /// Hash of the client identifier (option 61) by which a client got its address last.
     ids: HashMap<Mac, u64>,
     marks: RandomState,
@@ -125,7 +125,7 @@ pub struct Desk {
 }
 
 /// Fixed address that the configuration gives a machine.
-enum OwnAddress {
+enum FixedAddress {
     Free(Ipv4Addr),
     /// A node has the address.
     OfNode(Ipv4Addr),
@@ -135,15 +135,15 @@ enum OwnAddress {
 }
 
 /// Address for a client, or the reason why there is none.
-enum Found {
+enum AddressChoice {
     Fixed(Ipv4Addr),
     Ranged(Ipv4Addr),
     None(String),
 }
 
-impl Desk {
+impl DhcpServer {
     /// Creates the server logic of a network.
-    pub fn new(lan: Lan, here: Here, pool: Option<Pool>) -> Desk {
+    pub fn new(lan: LanConfig, here: DhcpNodeAddresses, pool: Option<Pool>) -> DhcpServer {
         let fixed =
             { lan.machines.iter() }.filter_map(|(mac, machine)| Some((machine.address?, *mac)));
         let fixed: HashMap<Ipv4Addr, Mac> = fixed.collect();
@@ -154,16 +154,16 @@ impl Desk {
             pool.prefer(ranged.map(|(mac, _)| *mac));
             pool
         });
-        Desk {
+        DhcpServer {
             fixed,
             of_nodes: HashSet::new(),
             lan,
             here,
-            turns: Turns::default(),
+            turns: SingleBootProgress::default(),
             leader: None,
-            asked: HashMap::new(),
-            declines: Declines::default(),
-            lacks: Lacks::default(),
+            repeated_requests: HashMap::new(),
+            declines: DeclineLimiter::default(),
+            lacks: ShortageExplanation::default(),
             ids: HashMap::new(),
             marks: RandomState::new(),
             pool,
@@ -176,11 +176,11 @@ impl Desk {
     }
 
     /// Inherits the declined addresses and the client identifiers from the desk before a reload.
-    pub fn following(self, before: Option<Desk>) -> Desk {
+    pub fn following(self, before: Option<DhcpServer>) -> DhcpServer {
         match before {
-            Some(before) => Desk {
+            Some(before) => DhcpServer {
                 declines: before.declines,
-                asked: before.asked,
+                repeated_requests: before.repeated_requests,
                 ids: before.ids,
                 marks: before.marks,
                 ..self
@@ -190,12 +190,12 @@ impl Desk {
     }
 
     /// Returns the configuration of the network.
-    pub fn lan(&self) -> &Lan {
+    pub fn lan(&self) -> &LanConfig {
         &self.lan
     }
 
     /// Returns the addresses of this node in the network.
-    pub fn here(&self) -> &Here {
+    pub fn here(&self) -> &DhcpNodeAddresses {
         &self.here
     }
 
@@ -224,119 +224,121 @@ impl Desk {
 
     /// Sets the progress of single boots, and the node that decides them where that is another
     /// one.
-    pub fn set_turns(&mut self, turns: Turns, leader: Option<Leader>) {
+    pub fn set_turns(&mut self, turns: SingleBootProgress, leader: Option<Leader>) {
         self.turns = turns;
         self.leader = leader;
     }
 
     /// Returns the fixed address of a machine, and whether it is available.
-    fn own_address(&self, mac: Mac) -> Option<OwnAddress> {
+    fn own_address(&self, mac: Mac) -> Option<FixedAddress> {
         let address = self.machine(mac)?.address?;
         let leased = self
             .pool
             .as_ref()
             .and_then(|pool| pool.superseded_of(address, mac));
         Some(match leased {
-            _ if self.of_nodes.contains(&address) => OwnAddress::OfNode(address),
-            Some(lease) => OwnAddress::Leased(address, lease.mac),
-            None => OwnAddress::Free(address),
+            _ if self.of_nodes.contains(&address) => FixedAddress::OfNode(address),
+            Some(lease) => FixedAddress::Leased(address, lease.mac),
+            None => FixedAddress::Free(address),
         })
     }
 
-    fn machine(&self, mac: Mac) -> Option<&Machine> {
+    fn machine(&self, mac: Mac) -> Option<&MachineConfig> {
         self.lan.machines.get(&mac)
     }
 
     /// Decides about a request. `is_proxy_port`: the request came to the proxyDHCP port (4011).
-    pub fn decide(&mut self, request: &Request, is_proxy_port: bool, now_ms: u64) -> Decision {
+    pub fn decide(&mut self, request: &Request, is_proxy_port: bool, now_ms: u64) -> DhcpDecision {
         if let Some(pool) = &mut self.pool {
             pool.expire(now_ms);
         }
         let says = (&self.turns, self.leader.as_ref());
         if let Some(why) = is_not_answered(&self.lan, says, request.mac, request.stage) {
-            return Decision::silent(why);
+            return DhcpDecision::silent(why);
         }
-        if self.lan.gives == Gives::Other || is_proxy_port {
+        if self.lan.gives == AddressSource::Other || is_proxy_port {
             return self.beside_another(request, is_proxy_port);
         }
         match request.kind {
-            Kind::Discover => self.discover(request, now_ms),
-            Kind::Request => self.request(request, now_ms),
-            Kind::Inform => {
+            DhcpMessageType::Discover => self.discover(request, now_ms),
+            DhcpMessageType::Request => self.request(request, now_ms),
+            DhcpMessageType::Inform => {
                 let why = "it has an address, and asks what else there is";
                 self.yes(request, None, why.to_owned())
             }
-            Kind::Release => self.release(request, now_ms),
-            Kind::Decline => self.decline(request, now_ms),
+            DhcpMessageType::Release => self.release(request, now_ms),
+            DhcpMessageType::Decline => self.decline(request, now_ms),
         }
     }
 
     /// Responds as proxyDHCP: another server assigns the addresses, and this one says only what
     /// to boot.
-    fn beside_another(&self, request: &Request, is_proxy_port: bool) -> Decision {
+    fn beside_another(&self, request: &Request, is_proxy_port: bool) -> DhcpDecision {
         let verdict = match (request.kind, is_proxy_port) {
-            (Kind::Discover, false) => Verdict::Offer,
-            (Kind::Request | Kind::Inform, true) => Verdict::Yes,
+            (DhcpMessageType::Discover, false) => DhcpReplyType::Offer,
+            (DhcpMessageType::Request | DhcpMessageType::Inform, true) => DhcpReplyType::Yes,
             (kind, _) => {
                 let why = format!(
                     "another server gives the addresses, so it gets this {}",
                     kind.word()
                 );
-                return Decision::silent(why);
+                return DhcpDecision::silent(why);
             }
         };
         match self.file(request) {
             Ok(file) => {
                 let why = format!("another server gives it an address; it loads {}", file.name);
-                let answer = Answer {
+                let answer = DhcpReply {
                     verdict,
                     address: None,
                     file: Some(file),
                     message: None,
                 };
-                Decision {
+                DhcpDecision {
                     answer: Some(answer),
-                    ..Decision::silent(why)
+                    ..DhcpDecision::silent(why)
                 }
             }
-            Err(why) => Decision::silent(why),
+            Err(why) => DhcpDecision::silent(why),
         }
     }
 
     /// Finds the address that a client would get.
-    fn find(&mut self, request: &Request, now_ms: u64) -> Found {
+    fn find(&mut self, request: &Request, now_ms: u64) -> AddressChoice {
         match self.own_address(request.mac) {
-            Some(OwnAddress::Free(address)) => return Found::Fixed(address),
-            Some(OwnAddress::OfNode(address)) => return Found::None(of_a_node(address)),
-            Some(OwnAddress::Leased(..)) | None => {}
+            Some(FixedAddress::Free(address)) => return AddressChoice::Fixed(address),
+            Some(FixedAddress::OfNode(address)) => return AddressChoice::None(of_a_node(address)),
+            Some(FixedAddress::Leased(..)) | None => {}
         }
         let Some(pool) = &mut self.pool else {
-            return Found::None("it has no address in the file, and there is no range".to_owned());
+            return AddressChoice::None(
+                "it has no address in the file, and there is no range".to_owned(),
+            );
         };
         match pool.offer(request.mac, request.claims.wants, now_ms) {
-            Ok(address) => Found::Ranged(address),
-            Err(why) => Found::None(self.lacks.why(pool, (why, "range"), now_ms)),
+            Ok(address) => AddressChoice::Ranged(address),
+            Err(why) => AddressChoice::None(self.lacks.why(pool, (why, "range"), now_ms)),
         }
     }
 
-    fn discover(&mut self, request: &Request, now_ms: u64) -> Decision {
+    fn discover(&mut self, request: &Request, now_ms: u64) -> DhcpDecision {
         let (address, why, probe) = match self.find(request, now_ms) {
-            Found::Fixed(address) => (
+            AddressChoice::Fixed(address) => (
                 address,
                 format!("{address} is its own address in the file"),
                 None,
             ),
-            Found::Ranged(address) => {
+            AddressChoice::Ranged(address) => {
                 let why = self.while_leased(request.mac) + &format!("{address} is free for it");
                 (address, why, Some(address))
             }
-            Found::None(why) => {
-                return Decision::silent(self.while_leased(request.mac) + &why);
+            AddressChoice::None(why) => {
+                return DhcpDecision::silent(self.while_leased(request.mac) + &why);
             }
         };
-        let answer = self.given(request, Verdict::Offer, Some(address));
+        let answer = self.given(request, DhcpReplyType::Offer, Some(address));
         let probe = self.probe(request, probe, now_ms);
-        Decision {
+        DhcpDecision {
             why: self.with_file(why, &answer, request),
             answer: Some(answer),
             probe,
@@ -345,7 +347,7 @@ impl Desk {
         }
     }
 
-    fn request(&mut self, request: &Request, now_ms: u64) -> Decision {
+    fn request(&mut self, request: &Request, now_ms: u64) -> DhcpDecision {
         let chosen = { request.claims.server }.filter(|server| *server != self.here.address);
         let Some(server) = chosen else {
             return self.claim(request, now_ms);
@@ -355,7 +357,7 @@ impl Desk {
         // itself.
         if nodes.gone.contains(&server) && !nodes.there.contains(&server) {
             let decision = self.claim(request, now_ms);
-            return Decision {
+            return DhcpDecision {
                 why: format!(
                     "it takes the offer of {server}, which is gone; {}",
                     decision.why
@@ -367,8 +369,8 @@ impl Desk {
         let is_node = nodes.there.contains(&server);
         let wants = request.claims.wants.or(request.claims.uses);
         let own = match self.own_address(request.mac) {
-            Some(OwnAddress::Free(own) | OwnAddress::OfNode(own)) => Some(own),
-            Some(OwnAddress::Leased(..)) | None => None,
+            Some(FixedAddress::Free(own) | FixedAddress::OfNode(own)) => Some(own),
+            Some(FixedAddress::Leased(..)) | None => None,
         };
         // The requested node had the part for a moment, and this one has the part and the lease
         // by now.
@@ -378,7 +380,7 @@ impl Desk {
         // wait until the cluster knows that the node has gone.
         if is_node && own.is_some() && own == wants && self.asks_again(request) {
             let decision = self.claim(request, now_ms);
-            return Decision {
+            return DhcpDecision {
                 why: format!("it asks {server} again and again; {}", decision.why),
                 speaks_for: Some(server),
                 ..decision
@@ -391,16 +393,16 @@ impl Desk {
         if let Some(pool) = &mut self.pool {
             pool.withdraw(request.mac);
         }
-        Decision {
+        DhcpDecision {
             other,
-            ..Decision::silent(format!("it takes the offer of {server}"))
+            ..DhcpDecision::silent(format!("it takes the offer of {server}"))
         }
     }
 
     /// Returns whether a machine has repeated its request so often that the requested node must
     /// be down.
     fn asks_again(&mut self, request: &Request) -> bool {
-        let (xid, times) = self.asked.entry(request.mac).or_default();
+        let (xid, times) = self.repeated_requests.entry(request.mac).or_default();
         if *xid != request.xid {
             (*xid, *times) = (request.xid, 0);
         }
@@ -409,7 +411,7 @@ impl Desk {
     }
 
     /// Handles a claim to an address of this node, or of one for which this node responds.
-    fn claim(&mut self, request: &Request, now_ms: u64) -> Decision {
+    fn claim(&mut self, request: &Request, now_ms: u64) -> DhcpDecision {
         let mac = request.mac;
         let claims = &request.claims;
         // A client that keeps its address sends it in ciaddr (RFC 2131, 4.3.2).
@@ -417,14 +419,14 @@ impl Desk {
             // An address that was offered by a node that has gone was unused by the records of
             // that node alone.
             (Some(server), uses, wants) if server != self.here.address => {
-                (How::Elsewhere, wants.or(uses))
+                (ClientRequestState::Elsewhere, wants.or(uses))
             }
-            (Some(_), uses, wants) => (How::Selecting, wants.or(uses)),
-            (None, Some(uses), _) => (How::Renew, Some(uses)),
-            (None, None, wants) => (How::Reboot, wants),
+            (Some(_), uses, wants) => (ClientRequestState::Selecting, wants.or(uses)),
+            (None, Some(uses), _) => (ClientRequestState::Renew, Some(uses)),
+            (None, None, wants) => (ClientRequestState::Reboot, wants),
         };
         let Some(address) = address else {
-            return Decision::silent("it asks for no address");
+            return DhcpDecision::silent("it asks for no address");
         };
         if let Some(decision) = self.claim_by_line(request, address) {
             return decision;
@@ -433,8 +435,8 @@ impl Desk {
         let has_record = { self.pool.as_ref() }.is_some_and(|pool| pool.has_record(mac, address));
         // A client in INIT-REBOOT gets a response only from a server that knows its lease (RFC
         // 2131, 4.3.2).
-        if how == How::Reboot && is_of_network && !has_record {
-            return Decision::silent("it has no lease here that it could remember");
+        if how == ClientRequestState::Reboot && is_of_network && !has_record {
+            return DhcpDecision::silent("it has no lease here that it could remember");
         }
         if let Some(decision) = self.refuse_anothers(mac, address, now_ms) {
             return decision;
@@ -442,16 +444,18 @@ impl Desk {
         let Some(pool) = &mut self.pool else {
             // Another server may have assigned the address.
             return match how {
-                How::Selecting => {
-                    Decision::refused("it has no address in the file, and there is no range")
+                ClientRequestState::Selecting => {
+                    DhcpDecision::refused("it has no address in the file, and there is no range")
                 }
-                How::Reboot | How::Renew | How::Elsewhere => {
-                    Decision::silent("it has no address in the file, and there is no range")
+                ClientRequestState::Reboot
+                | ClientRequestState::Renew
+                | ClientRequestState::Elsewhere => {
+                    DhcpDecision::silent("it has no address in the file, and there is no range")
                 }
             };
         };
         if !is_of_network {
-            return Decision::refused(format!("{address} is not of this network"));
+            return DhcpDecision::refused(format!("{address} is not of this network"));
         }
         if pool.is_unused(address)
             && let Some(decision) = self.first_lease(request, (address, how), has_record, now_ms)
@@ -459,22 +463,28 @@ impl Desk {
             return decision;
         }
         let Some(pool) = &mut self.pool else {
-            return Decision::silent("there is no range");
+            return DhcpDecision::silent("there is no range");
         };
-        if matches!(how, How::Renew | How::Elsewhere) && pool.may_be_anothers(mac, address) {
+        if matches!(
+            how,
+            ClientRequestState::Renew | ClientRequestState::Elsewhere
+        ) && pool.may_be_anothers(mac, address)
+        {
             return doubted(request, address, pool.is_known_elsewhere(address));
         }
         match pool.claim(mac, address, how, now_ms) {
-            Claim::Yes => {
+            AddressClaimResult::Yes => {
                 self.note_id(request);
                 let why = format!("{address} is its address now");
                 self.yes(request, Some(address), why)
             }
-            Claim::No => Decision::refused(format!("{address} is not free for it")),
-            Claim::NotMine => {
-                Decision::silent(format!("{address} is of the other node, which answers"))
+            AddressClaimResult::No => {
+                DhcpDecision::refused(format!("{address} is not free for it"))
             }
-            Claim::Unclear => Decision::silent(format!(
+            AddressClaimResult::NotMine => {
+                DhcpDecision::silent(format!("{address} is of the other node, which answers"))
+            }
+            AddressClaimResult::Unclear => DhcpDecision::silent(format!(
                 "the other node may have given {address} to another machine"
             )),
         }
@@ -482,18 +492,23 @@ impl Desk {
 
     /// Handles the claim of a machine with a fixed address. None: the machine gets an address of
     /// the range meanwhile.
-    fn claim_by_line(&self, request: &Request, address: Ipv4Addr) -> Option<Decision> {
+    fn claim_by_line(&self, request: &Request, address: Ipv4Addr) -> Option<DhcpDecision> {
         match self.own_address(request.mac)? {
-            OwnAddress::Free(own) => Some(self.claim_own(request, own, address)),
-            OwnAddress::OfNode(own) => Some(Decision::silent(of_a_node(own))),
-            OwnAddress::Leased(own, other) => {
-                (own == address).then(|| Decision::refused(still_leased(own, other)))
+            FixedAddress::Free(own) => Some(self.claim_own(request, own, address)),
+            FixedAddress::OfNode(own) => Some(DhcpDecision::silent(of_a_node(own))),
+            FixedAddress::Leased(own, other) => {
+                (own == address).then(|| DhcpDecision::refused(still_leased(own, other)))
             }
         }
     }
 
     /// Refuses an address that a node or another machine has, and ends an older lease of it.
-    fn refuse_anothers(&mut self, mac: Mac, address: Ipv4Addr, now_ms: u64) -> Option<Decision> {
+    fn refuse_anothers(
+        &mut self,
+        mac: Mac,
+        address: Ipv4Addr,
+        now_ms: u64,
+    ) -> Option<DhcpDecision> {
         let why = match self.fixed.get(&address) {
             Some(other) => format!("{address} belongs to {other} in the file"),
             None if self.of_nodes.contains(&address) => {
@@ -504,26 +519,26 @@ impl Desk {
         if let Some(pool) = &mut self.pool {
             pool.end_superseded(mac, address, now_ms);
         }
-        Some(Decision::refused(why))
+        Some(DhcpDecision::refused(why))
     }
 
     /// Explains why a machine with a fixed address gets another one; empty if it gets the fixed
     /// one.
     fn while_leased(&self, mac: Mac) -> String {
         match self.own_address(mac) {
-            Some(OwnAddress::Leased(own, other)) => still_leased(own, other) + "; ",
+            Some(FixedAddress::Leased(own, other)) => still_leased(own, other) + "; ",
             _ => String::new(),
         }
     }
 
     /// Handles the claim of a machine to its fixed address.
-    fn claim_own(&self, request: &Request, own: Ipv4Addr, address: Ipv4Addr) -> Decision {
+    fn claim_own(&self, request: &Request, own: Ipv4Addr, address: Ipv4Addr) -> DhcpDecision {
         match own == address {
             true => {
                 let why = format!("{own} is its own address in the file");
                 self.yes(request, Some(own), why)
             }
-            false => Decision::refused(format!(
+            false => DhcpDecision::refused(format!(
                 "its own address in the file is {own}, not {address}"
             )),
         }
@@ -535,19 +550,21 @@ impl Desk {
     fn first_lease(
         &mut self,
         request: &Request,
-        (address, how): (Ipv4Addr, How),
+        (address, how): (Ipv4Addr, ClientRequestState),
         has_record: bool,
         now_ms: u64,
-    ) -> Option<Decision> {
+    ) -> Option<DhcpDecision> {
         let refused = match how {
-            How::Elsewhere => None,
-            How::Selecting => Some(Decision::refused(format!(
+            ClientRequestState::Elsewhere => None,
+            ClientRequestState::Selecting => Some(DhcpDecision::refused(format!(
                 "{address} was not offered to it"
             ))),
-            How::Reboot | How::Renew if has_record => Some(self.has_another(request.mac, address)),
-            How::Reboot | How::Renew => Some(Decision::silent(format!(
-                "it has no lease of {address} from here"
-            ))),
+            ClientRequestState::Reboot | ClientRequestState::Renew if has_record => {
+                Some(self.has_another(request.mac, address))
+            }
+            ClientRequestState::Reboot | ClientRequestState::Renew => Some(DhcpDecision::silent(
+                format!("it has no lease of {address} from here"),
+            )),
         };
         if refused.is_some() {
             return refused;
@@ -557,32 +574,34 @@ impl Desk {
             .as_mut()?
             .offer(request.mac, Some(address), now_ms);
         if offered != Ok(address) {
-            return Some(Decision::refused(format!("{address} is not free for it")));
+            return Some(DhcpDecision::refused(format!(
+                "{address} is not free for it"
+            )));
         }
         let probe = self.probe(request, Some(address), now_ms)?;
-        Some(Decision {
+        Some(DhcpDecision {
             probe: Some(probe),
-            ..Decision::silent(format!("it gets {address} unless somebody answers there"))
+            ..DhcpDecision::silent(format!("it gets {address} unless somebody answers there"))
         })
     }
 
     /// Responds to a client that has another address and claims an unused one.
-    fn has_another(&self, mac: Mac, address: Ipv4Addr) -> Decision {
+    fn has_another(&self, mac: Mac, address: Ipv4Addr) -> DhcpDecision {
         let other = self
             .pool
             .as_ref()
             .and_then(|pool| Some((pool, pool.of(mac)?)));
         match other {
             Some((pool, other)) if !pool.holds(other) => {
-                Decision::silent(format!("{other} is of the other node, which answers"))
+                DhcpDecision::silent(format!("{other} is of the other node, which answers"))
             }
-            _ => Decision::refused(format!("it has another address than {address}")),
+            _ => DhcpDecision::refused(format!("it has another address than {address}")),
         }
     }
 
-    fn yes(&self, request: &Request, address: Option<Ipv4Addr>, why: String) -> Decision {
-        let answer = self.given(request, Verdict::Yes, address);
-        Decision {
+    fn yes(&self, request: &Request, address: Option<Ipv4Addr>, why: String) -> DhcpDecision {
+        let answer = self.given(request, DhcpReplyType::Yes, address);
+        DhcpDecision {
             why: self.with_file(why, &answer, request),
             answer: Some(answer),
             probe: None,
@@ -591,10 +610,15 @@ impl Desk {
         }
     }
 
-    fn given(&self, request: &Request, verdict: Verdict, address: Option<Ipv4Addr>) -> Answer {
-        Answer {
+    fn given(
+        &self,
+        request: &Request,
+        verdict: DhcpReplyType,
+        address: Option<Ipv4Addr>,
+    ) -> DhcpReply {
+        DhcpReply {
             verdict,
-            address: Some(Given {
+            address: Some(AssignedAddress {
                 address,
                 lease_s: address.map(|_| self.lan.lease_s),
                 network: self.here.network,
@@ -604,10 +628,10 @@ impl Desk {
         }
     }
 
-    fn with_file(&self, why: String, answer: &Answer, request: &Request) -> String {
+    fn with_file(&self, why: String, answer: &DhcpReply, request: &Request) -> String {
         match (&answer.file, request.stage) {
             (Some(file), _) => format!("{why}; it loads {}", file.name),
-            (None, Stage::System) => why,
+            (None, BootStage::System) => why,
             (None, _) => match self.file(request) {
                 Ok(_) => why,
                 Err(reason) => format!("{why}; it loads nothing: {reason}"),
@@ -616,13 +640,13 @@ impl Desk {
     }
 
     /// Returns a silent decision if the message is for another server (option 54).
-    fn is_for_another(&self, request: &Request) -> Option<Decision> {
+    fn is_for_another(&self, request: &Request) -> Option<DhcpDecision> {
         let server = request.claims.server?;
         let is_other = server != self.here.address;
-        is_other.then(|| Decision::silent(format!("it is for the server {server}")))
+        is_other.then(|| DhcpDecision::silent(format!("it is for the server {server}")))
     }
 
-    fn release(&mut self, request: &Request, now_ms: u64) -> Decision {
+    fn release(&mut self, request: &Request, now_ms: u64) -> DhcpDecision {
         if let Some(decision) = self.is_for_another(request) {
             return decision;
         }
@@ -631,7 +655,7 @@ impl Desk {
         let is_its = address
             .zip(pool)
             .is_some_and(|(address, pool)| pool.release(request.mac, address, now_ms));
-        Decision::silent(match is_its {
+        DhcpDecision::silent(match is_its {
             true => "its address is free soon",
             false => "it has no such address of the range, or has just got it again",
         })
@@ -654,12 +678,12 @@ impl Desk {
         self.ids.get(&request.mac).is_none_or(|one| *one == mark)
     }
 
-    fn decline(&mut self, request: &Request, now_ms: u64) -> Decision {
+    fn decline(&mut self, request: &Request, now_ms: u64) -> DhcpDecision {
         if let Some(decision) = self.is_for_another(request) {
             return decision;
         }
         let Some(address) = request.claims.wants.or(request.claims.uses) else {
-            return Decision::silent("it names no address");
+            return DhcpDecision::silent("it names no address");
         };
         let is_by_its_id = self.is_by_its_id(request);
         let pool = self.pool.as_mut();
@@ -667,13 +691,13 @@ impl Desk {
             pool.filter(|pool| pool.of(request.mac) == Some(address) && pool.holds(address))
         else {
             let why = format!("{address} is not an address that it got from the range");
-            return Decision::silent(why);
+            return DhcpDecision::silent(why);
         };
         if !is_by_its_id {
             let why = format!(
                 "it got {address} by another client identifier (option 61): the DECLINE is not believed"
             );
-            return Decision::silent(why);
+            return DhcpDecision::silent(why);
         }
         let bound = (pool.declines_until(address, now_ms), pool.declines_max());
         let why = match self.declines.admits(request.mac, bound, now_ms) {
@@ -687,9 +711,9 @@ impl Desk {
                 .to_owned(),
         };
         // A host that uses the address responds to the probe.
-        Decision {
+        DhcpDecision {
             probe: self.probe(request, Some(address), now_ms),
-            ..Decision::silent(why)
+            ..DhcpDecision::silent(why)
         }
     }
 
@@ -720,7 +744,7 @@ impl Desk {
     /// Handles an ARP reply for an address. Returns whether it proves a conflict.
     pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> bool {
         let pool = self.pool.as_mut();
-        pool.is_some_and(|pool| pool.answers(address, by, now_ms))
+        pool.is_some_and(|pool| pool.handle_arp_reply(address, by, now_ms))
     }
 
     /// Returns the file that a client loads, or why it loads none.
@@ -731,9 +755,11 @@ impl Desk {
         let file = |name: String| Ok(File { server, name });
         let asks = (request.stage, request.architecture);
         match (loads(lan, &self.turns, request.mac, asks)?, request.stage) {
-            (Loads::Script, _) => file(format!("{base}/{}", script::name(request.mac))),
-            (Loads::Loader(name), Stage::HttpFirmware) => file(format!("{base}/{name}")),
-            (Loads::Loader(name), _) => file(name.to_owned()),
+            (BootFileChoice::Script, _) => file(format!("{base}/{}", script::name(request.mac))),
+            (BootFileChoice::Loader(name), BootStage::HttpFirmware) => {
+                file(format!("{base}/{name}"))
+            }
+            (BootFileChoice::Loader(name), _) => file(name.to_owned()),
         }
     }
 }
@@ -750,14 +776,14 @@ fn still_leased(address: Ipv4Addr, other: Mac) -> String {
 
 /// Decides about a client that continues with an address which may be another client's.
 /// `is_known`: a node that is up knows whose address it is.
-fn doubted(request: &Request, address: Ipv4Addr, is_known: bool) -> Decision {
+fn doubted(request: &Request, address: Ipv4Addr, is_known: bool) -> DhcpDecision {
     match is_known {
-        true => Decision::silent(format!(
+        true => DhcpDecision::silent(format!(
             "the other node knows whose {address} is: it gets an answer when both nodes reach each other"
         )),
-        false => Decision {
+        false => DhcpDecision {
             probe: request.route.relay.is_none().then_some(address),
-            ..Decision::silent(format!(
+            ..DhcpDecision::silent(format!(
                 "the other node may have given {address} to another machine: it gets it if it answers there"
             ))
         },

@@ -21,14 +21,14 @@ pub enum Holder {
 
 /// Change of the holder of an address, for the disk and the other nodes.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Change<A = Ipv4Addr> {
+pub struct HolderChange<A = Ipv4Addr> {
     /// Address that changed.
     pub address: A,
     /// New holder of the address.
     pub holder: Holder,
 }
 
-impl<A> Change<A> {
+impl<A> HolderChange<A> {
     /// Returns the client that has the address.
     pub fn mac(&self) -> Option<Mac> {
         match self.holder {

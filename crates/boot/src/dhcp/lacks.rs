@@ -1,6 +1,6 @@
 //! Explains why a range has no address for a machine.
 
-use super::pool::{Count, NoOffer, Pool};
+use super::pool::{AddressCount, OfferError, Pool};
 use super::range::Address;
 
 /// Time for which an explanation is cached, milliseconds: any client may trigger it, and a range
@@ -9,17 +9,17 @@ const WORDS_MS: u64 = 1_000;
 
 /// Cached explanation of the states of a range's addresses.
 #[derive(Debug, Default)]
-pub struct Lacks {
+pub struct ShortageExplanation {
     counted: Option<(u64, String)>,
 }
 
-impl Lacks {
+impl ShortageExplanation {
     /// Returns why a machine is offered no address of a range; the last argument is the range's
     /// name in the configuration.
     pub fn why<A: Address>(
         &mut self,
         pool: &Pool<A>,
-        (why, range): (NoOffer, &str),
+        (why, range): (OfferError, &str),
         now_ms: u64,
     ) -> String {
         let is_new = |at: &u64| now_ms.saturating_sub(*at) < WORDS_MS;
@@ -30,17 +30,17 @@ impl Lacks {
             counted.1.clone()
         };
         match why {
-            NoOffer::NotMine => "its address is of the other node, which answers".to_owned(),
-            NoOffer::Kept => format!(
+            OfferError::NotMine => "its address is of the other node, which answers".to_owned(),
+            OfferError::Kept => format!(
                 "what is free of {range} here is for machines of the file: {}",
                 taken()
             ),
-            NoOffer::Full => format!("this node has no free address of {range}: {}", taken()),
+            OfferError::Full => format!("this node has no free address of {range}: {}", taken()),
         }
     }
 }
 
-impl Count {
+impl AddressCount {
     /// Returns which states the addresses that are not free have, as text.
     pub fn taken(&self) -> String {
         let all = [

@@ -13,7 +13,7 @@ const CLIENTS_MAX: usize = 16_384;
 
 /// Token buckets of the clients.
 #[derive(Debug, Default)]
-pub struct Limit {
+pub struct ClientRateLimiter {
     buckets: HashMap<Mac, Bucket>,
 }
 
@@ -23,7 +23,7 @@ struct Bucket {
     since_ms: u64,
 }
 
-impl Limit {
+impl ClientRateLimiter {
     /// Takes a token of a client. Returns whether its packet is processed.
     pub fn admits(&mut self, mac: Mac, now_ms: u64) -> bool {
         if self.buckets.len() >= CLIENTS_MAX && !self.buckets.contains_key(&mac) {
@@ -62,13 +62,13 @@ const DECLINES_MS: u64 = super::pool::DECLINED_MS;
 
 /// DECLINE messages of clients.
 #[derive(Debug, Default)]
-pub struct Declines {
+pub struct DeclineLimiter {
     clients: HashMap<Mac, [Option<u64>; DECLINES_MAX]>,
     /// End of the quarantine of each declined address of the network, milliseconds.
     network: Vec<u64>,
 }
 
-impl Declines {
+impl DeclineLimiter {
     /// Returns whether the DECLINE of a client is trusted; the address is then quarantined until
     /// `until_ms`. `most`: limit of addresses of the network that may be quarantined at one time.
     pub fn admits(&mut self, mac: Mac, (until_ms, most): (u64, usize), now_ms: u64) -> bool {
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_client_is_answered_so_often_and_again_after_a_while() {
-        let mut limit = Limit::default();
+        let mut limit = ClientRateLimiter::default();
         let admitted = (0..100).filter(|_| limit.admits(mac(1), 1000)).count();
         assert_eq!(admitted, 40);
         assert!(limit.admits(mac(2), 1000), "another one is not affected");
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_addresses_takes_no_more_memory() {
-        let mut limit = Limit::default();
+        let mut limit = ClientRateLimiter::default();
         for number in 0..200_000 {
             limit.admits(mac(number), u64::from(number) / 100);
             assert!(limit.buckets.len() <= CLIENTS_MAX);
@@ -127,9 +127,9 @@ mod tests {
 
     #[test]
     fn a_client_declines_two_addresses_in_ten_minutes_and_others_as_many() {
-        let mut declines = Declines::default();
-        let admits = |declines: &mut Declines, mac, at| declines.admits(mac, (at + 1, 9), at);
-        let admitted = |declines: &mut Declines, at| admits(declines, mac(1), at);
+        let mut declines = DeclineLimiter::default();
+        let admits = |declines: &mut DeclineLimiter, mac, at| declines.admits(mac, (at + 1, 9), at);
+        let admitted = |declines: &mut DeclineLimiter, at| admits(declines, mac(1), at);
         assert!(admitted(&mut declines, 0) && admitted(&mut declines, 1));
         assert!(!admitted(&mut declines, 2) && !admitted(&mut declines, DECLINES_MS - 1));
         assert!(admits(&mut declines, mac(2), 2));
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_network_loses_no_more_addresses_to_declines_than_it_may() {
-        let mut declines = Declines::default();
+        let mut declines = DeclineLimiter::default();
         let mut admitted = |at| {
             let admits = |one: &u32| declines.admits(mac(*one), (at + 100, 3), at);
             (1..9).filter(admits).count()

@@ -1,8 +1,8 @@
 //! Selects what a client loads, for IPv4 and IPv6 alike, and which node decides that.
 
-use super::request::Stage;
-use crate::assignment::{Assigned, Turns, assigned, is_answered};
-use crate::config::{Image, Lan};
+use super::request::BootStage;
+use crate::assignment::{BootTarget, SingleBootProgress, assigned, is_answered};
+use crate::config::{Image, LanConfig};
 use crate::loader;
 use crate::mac::{Mac, mark};
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ pub struct Leader {
 
 /// File that a client loads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Loads {
+pub enum BootFileChoice {
     /// The script of the machine, by HTTP.
     Script,
     /// A boot loader, by its file name.
@@ -31,24 +31,24 @@ pub enum Loads {
 ///
 /// The reason for which the client loads nothing.
 pub fn loads(
-    lan: &Lan,
-    turns: &Turns,
+    lan: &LanConfig,
+    turns: &SingleBootProgress,
     mac: Mac,
-    (stage, architecture): (Stage, Option<u16>),
-) -> Result<Loads, String> {
+    (stage, architecture): (BootStage, Option<u16>),
+) -> Result<BootFileChoice, String> {
     match assigned(lan, turns, mac) {
-        Assigned::Nothing(why) => return Err(why.to_owned()),
-        Assigned::Image(name, Image::Disk) => {
+        BootTarget::Nothing(why) => return Err(why.to_owned()),
+        BootTarget::Image(name, Image::Disk) => {
             return Err(format!("its image '{name}' is its disk"));
         }
-        Assigned::Image(..) | Assigned::Menu | Assigned::Enlist => {}
+        BootTarget::Image(..) | BootTarget::Menu | BootTarget::Enlist => {}
     }
     match stage {
-        Stage::System => Err("an operating system asks, which loads nothing".to_owned()),
-        Stage::Ipxe => Ok(Loads::Script),
-        Stage::Firmware | Stage::HttpFirmware => {
+        BootStage::System => Err("an operating system asks, which loads nothing".to_owned()),
+        BootStage::Ipxe => Ok(BootFileChoice::Script),
+        BootStage::Firmware | BootStage::HttpFirmware => {
             let loader = loader::of(architecture, lan.secure_boot)?;
-            Ok(Loads::Loader(loader.name))
+            Ok(BootFileChoice::Loader(loader.name))
         }
     }
 }
@@ -56,10 +56,10 @@ pub fn loads(
 /// Explains why this node ignores a machine, whatever it requests; None: the machine gets a
 /// response.
 pub fn is_not_answered(
-    lan: &Lan,
-    (turns, leader): (&Turns, Option<&Leader>),
+    lan: &LanConfig,
+    (turns, leader): (&SingleBootProgress, Option<&Leader>),
     mac: Mac,
-    stage: Stage,
+    stage: BootStage,
 ) -> Option<String> {
     if !is_answered(lan, turns, mac) {
         let why = "the file does not name this machine, and `unknown` is `ignore`";
@@ -70,11 +70,16 @@ pub fn is_not_answered(
 
 /// Explains why only another node may decide what a machine boots (the machine has a single
 /// boot); None: this node may decide.
-fn is_of_the_leader(lan: &Lan, leader: Option<&Leader>, mac: Mac, stage: Stage) -> Option<String> {
+fn is_of_the_leader(
+    lan: &LanConfig,
+    leader: Option<&Leader>,
+    mac: Mac,
+    stage: BootStage,
+) -> Option<String> {
     let leader = leader?;
     let is_once = lan.machines.get(&mac).is_some_and(|machine| machine.once);
     let is_ordered = leader.orders.contains(&mark(mac));
-    if stage == Stage::System || !(is_once || is_ordered) {
+    if stage == BootStage::System || !(is_once || is_ordered) {
         return None;
     }
     Some(match leader.name.is_empty() {

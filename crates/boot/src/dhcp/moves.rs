@@ -11,23 +11,23 @@
 //! waits until that record changes. Until then the later record is not settled: no node may copy
 //! its leases.
 
-use super::pool::{Fate, Holder};
+use super::pool::{AddressKnowledge, Holder};
 use super::range::{Address, Range, Span};
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Addresses that the record of a part claims.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claim<A = Ipv4Addr> {
+pub struct PartClaim<A = Ipv4Addr> {
     /// Range by which the holder assigns addresses. None: it assigns none.
     pub range: Option<Range<A>>,
     /// Addresses that were assigned by previous ranges.
-    pub past: Option<Past<A>>,
+    pub past: Option<PastAddresses<A>>,
 }
 
-impl<A> Default for Claim<A> {
-    fn default() -> Claim<A> {
-        Claim {
+impl<A> Default for PartClaim<A> {
+    fn default() -> PartClaim<A> {
+        PartClaim {
             range: None,
             past: None,
         }
@@ -36,7 +36,7 @@ impl<A> Default for Claim<A> {
 
 /// Addresses that were assigned in the name of a part by previous ranges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Past<A = Ipv4Addr> {
+pub struct PastAddresses<A = Ipv4Addr> {
     /// Span that covers all of these addresses, and maybe others.
     pub span: Span<A>,
     /// True if the writer of the record knows every lease of these addresses that was given in
@@ -44,7 +44,7 @@ pub struct Past<A = Ipv4Addr> {
     pub is_known: bool,
 }
 
-impl<A: Address> Claim<A> {
+impl<A: Address> PartClaim<A> {
     /// Returns the addresses that the holder may assign.
     fn gives(&self, part: usize) -> Option<Span<A>> {
         self.range?.span(part)
@@ -58,14 +58,14 @@ impl<A: Address> Claim<A> {
         part: usize,
         (range, parts): (Option<Range<A>>, u32),
         knows: bool,
-    ) -> Option<Past<A>> {
+    ) -> Option<PastAddresses<A>> {
         let given = self.gives(part).filter(|_| self.range != range);
         let past = self.past.map(|past| past.span);
         let lost: Vec<Span<A>> = self.lost(parts).collect();
         let all = { past.into_iter() }
             .chain(given)
             .chain(lost.iter().copied());
-        Some(Past {
+        Some(PastAddresses {
             span: all.reduce(Span::with)?,
             is_known: knows && lost.is_empty() && self.past.is_none_or(|past| past.is_known),
         })
@@ -73,14 +73,14 @@ impl<A: Address> Claim<A> {
 
     /// Returns what a node knows by its own record with this claim if the record did not settle:
     /// each lease that the node gave itself is its own.
-    pub fn unsettled(&self, part: usize) -> Claim<A> {
+    pub fn unsettled(&self, part: usize) -> PartClaim<A> {
         let given = self.gives(part);
         let past = self.past.map(|past| past.span);
         let span = past.into_iter().chain(given).reduce(Span::with);
         let is_known = self.past.is_none_or(|past| past.is_known);
-        Claim {
+        PartClaim {
             range: None,
-            past: span.map(|span| Past { span, is_known }),
+            past: span.map(|span| PastAddresses { span, is_known }),
         }
     }
 
@@ -94,11 +94,11 @@ impl<A: Address> Claim<A> {
 
 /// Knowledge of a node about a part before it takes the part.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Base<A = Ipv4Addr> {
+pub enum PartBasis<A = Ipv4Addr> {
     /// No node has held the part.
     New,
     /// All leases that were given by this claim, which was the node's own.
-    Own(Claim<A>),
+    Own(PartClaim<A>),
     /// Nothing; the previous holder knows the leases, except those that it did not know itself.
     /// This node knows the latter: those of previous ranges or, if true, of any address.
     Left(bool),
@@ -108,20 +108,20 @@ pub enum Base<A = Ipv4Addr> {
 
 /// Another part of the same range, with its record.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Other<A = Ipv4Addr> {
+pub struct OtherPart<A = Ipv4Addr> {
     /// Number of the part.
     pub part: usize,
     /// Claim in the record of the part.
-    pub claim: Claim<A>,
+    pub claim: PartClaim<A>,
     /// Knowledge of the node about leases that were given by that record.
-    pub knows: Knows,
+    pub knows: LeaseKnowledge,
     /// True if this node knows what the holder withholds by that record ([`Holder::Before`]).
     pub is_former: bool,
 }
 
 /// Knowledge of a node about the leases of another part.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Knows {
+pub enum LeaseKnowledge {
     /// The leases are the node's own.
     Own,
     /// The node has a complete copy from this node and epoch, made by the same range.
@@ -132,18 +132,18 @@ pub enum Knows {
 
 /// Decision of a node about a part.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Judged<A = Ipv4Addr> {
+pub enum PartDecision<A = Ipv4Addr> {
     /// Wait: the holder of this other part may assign some of the addresses by another range.
     Waits(usize),
     /// Wait a moment: a copy of the earlier leases of this other part is about to arrive.
     Soon(usize),
     /// Take the part with this knowledge.
-    Takes(Taking<A>),
+    Takes(LeaseSources<A>),
 }
 
 /// Sources from which a node knows the leases of a part.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Taking<A = Ipv4Addr> {
+pub struct LeaseSources<A = Ipv4Addr> {
     /// Addresses whose leases are all the node's own.
     known: Option<Span<A>>,
     /// Earlier leases that the node gave itself.
@@ -153,25 +153,25 @@ pub struct Taking<A = Ipv4Addr> {
     /// Addresses that unknown clients may have, but whose leases a late node knows: the holder of
     /// this other part, or the previous holder of this part.
     late: Vec<(Span<A>, usize)>,
-    copies: Vec<(Span<A>, Source)>,
+    copies: Vec<(Span<A>, LeaseCopySource)>,
 }
 
 /// Copy of the part of another node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Source {
+struct LeaseCopySource {
     part: usize,
     node: String,
     epoch: u64,
-    /// See [`Other::is_former`].
+    /// See [`OtherPart::is_former`].
     is_former: bool,
 }
 
 /// Holder of each address in a copy; None: there is no such copy.
-type Leases<A> = Option<BTreeMap<A, Holder>>;
+type CopiedHolders<A> = Option<BTreeMap<A, Holder>>;
 
-impl<A> Default for Taking<A> {
-    fn default() -> Taking<A> {
-        Taking {
+impl<A> Default for LeaseSources<A> {
+    fn default() -> LeaseSources<A> {
+        LeaseSources {
             known: None,
             own: Vec::new(),
             unclear: Vec::new(),
@@ -181,7 +181,7 @@ impl<A> Default for Taking<A> {
     }
 }
 
-impl<A: Address + 'static> Taking<A> {
+impl<A: Address + 'static> LeaseSources<A> {
     /// Returns whether the node needs no other node to know all leases.
     pub fn is_own(&self) -> bool {
         self.unclear.is_empty() && self.late.is_empty() && self.copies.is_empty()
@@ -206,7 +206,10 @@ impl<A: Address + 'static> Taking<A> {
 
     /// Returns a function from an address to what is known of it. `copy`: returns the leases of a
     /// part, given the node and the epoch.
-    pub fn fates(&self, copy: impl Fn(usize, &str, u64) -> Leases<A>) -> Box<dyn Fn(A) -> Fate> {
+    pub fn fates(
+        &self,
+        copy: impl Fn(usize, &str, u64) -> CopiedHolders<A>,
+    ) -> Box<dyn Fn(A) -> AddressKnowledge> {
         let copies = self.copies.iter();
         let copies = copies.map(|(span, from)| {
             let known = copy(from.part, &from.node, from.epoch);
@@ -219,25 +222,25 @@ impl<A: Address + 'static> Taking<A> {
 
     /// Returns what is known of an address. `copies`: the span of each copy, its leases, and
     /// whether this node knows what is withheld there.
-    fn fate(&self, address: A, copies: &[(Span<A>, Leases<A>, bool)]) -> Fate {
+    fn fate(&self, address: A, copies: &[(Span<A>, CopiedHolders<A>, bool)]) -> AddressKnowledge {
         let has = |spans: &[Span<A>]| spans.iter().any(|span| span.has(address));
         if self.known.is_some_and(|span| span.has(address)) {
-            return Fate::Known;
+            return AddressKnowledge::Known;
         }
         let is_late = self.late.iter().any(|(span, _)| span.has(address));
         let has_copy = copies.iter().any(|(span, ..)| span.has(address));
         match (is_late, has_copy) {
-            _ if has(&self.unclear) => return Fate::Unclear,
+            _ if has(&self.unclear) => return AddressKnowledge::Unclear,
             // Two others have assigned it, and neither of them knows all leases.
-            (true, true) => return Fate::Unclear,
-            (true, false) if has(&self.own) => return Fate::Also(Holder::Before(None)),
-            (true, false) => return Fate::Before,
+            (true, true) => return AddressKnowledge::Unclear,
+            (true, false) if has(&self.own) => return AddressKnowledge::Also(Holder::Before(None)),
+            (true, false) => return AddressKnowledge::Before,
             (false, _) => {}
         }
         let (mut given, mut is_own) = (None, has(&self.own));
         for (_, copy, is_former) in copies.iter().filter(|(span, ..)| span.has(address)) {
             let Some(copy) = copy else {
-                return Fate::Unclear;
+                return AddressKnowledge::Unclear;
             };
             let holder = match copy.get(&address).copied().unwrap_or(Holder::Nobody) {
                 Holder::Before(_) if *is_former => {
@@ -257,9 +260,9 @@ impl<A: Address + 'static> Taking<A> {
         }
         match given {
             // The address is the node's own, or nobody has it.
-            None => Fate::Known,
-            Some(holder) if is_own => Fate::Also(holder),
-            Some(holder) => Fate::Is(holder),
+            None => AddressKnowledge::Known,
+            Some(holder) if is_own => AddressKnowledge::Also(holder),
+            Some(holder) => AddressKnowledge::Is(holder),
         }
     }
 }
@@ -268,33 +271,33 @@ impl<A: Address + 'static> Taking<A> {
 /// `is_late`: the node has waited long enough for reports of leases of previous ranges.
 pub fn judge<A: Address>(
     (part, range): (usize, Option<Range<A>>),
-    base: &Base<A>,
-    others: &[Other<A>],
+    base: &PartBasis<A>,
+    others: &[OtherPart<A>],
     is_late: bool,
-) -> Judged<A> {
+) -> PartDecision<A> {
     let Some((range, own)) = range.and_then(|range| Some((range, range.span(part)?))) else {
-        return Judged::Takes(Taking::default());
+        return PartDecision::Takes(LeaseSources::default());
     };
-    let is_other = |claim: &Claim<A>| claim.range != Some(range);
-    let gives = |other: &&Other<A>| {
+    let is_other = |claim: &PartClaim<A>| claim.range != Some(range);
+    let gives = |other: &&OtherPart<A>| {
         let gives = other.claim.gives(other.part);
         is_other(&other.claim) && gives.is_some_and(|span| span.meets(own))
     };
     if let Some(other) = others.iter().find(gives) {
-        return Judged::Waits(other.part);
+        return PartDecision::Waits(other.part);
     }
-    let mut taking = Taking::default();
+    let mut taking = LeaseSources::default();
     match base {
-        Base::New => {}
-        Base::Unknown => {
+        PartBasis::New => {}
+        PartBasis::Unknown => {
             taking.unclear.push(own);
-            return Judged::Takes(taking);
+            return PartDecision::Takes(taking);
         }
-        Base::Left(is_all) => {
+        PartBasis::Left(is_all) => {
             taking.late.push((own, part));
             taking.own.extend(Some(own).filter(|_| *is_all));
         }
-        Base::Own(claim) => {
+        PartBasis::Own(claim) => {
             taking.known = claim.gives(part);
             taking.unclear.extend(claim.lost(range.parts));
             match claim.past {
@@ -309,9 +312,9 @@ pub fn judge<A: Address>(
         let Some(past) = past else { continue };
         match (&other.knows, is_other(&other.claim)) {
             _ if !past.is_known => taking.unclear.push(past.span),
-            (Knows::Own, _) => taking.own.push(past.span),
-            (Knows::Copy(node, epoch), false) => {
-                let from = Source {
+            (LeaseKnowledge::Own, _) => taking.own.push(past.span),
+            (LeaseKnowledge::Copy(node, epoch), false) => {
+                let from = LeaseCopySource {
                     part: other.part,
                     node: node.clone(),
                     epoch: *epoch,
@@ -320,13 +323,13 @@ pub fn judge<A: Address>(
                 taking.copies.push((past.span, from));
             }
             _ if is_late => taking.late.push((past.span, other.part)),
-            _ => return Judged::Soon(other.part),
+            _ => return PartDecision::Soon(other.part),
         }
     }
     taking
         .unclear
         .retain(|span| counts(*span, own, taking.known));
-    Judged::Takes(taking)
+    PartDecision::Takes(taking)
 }
 
 /// Returns whether a span has addresses of a part that are not in `known`.

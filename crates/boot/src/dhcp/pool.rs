@@ -13,11 +13,11 @@
 //! client for as long as a packet may live. A RELEASE that arrives right after the client got the
 //! same address again is ignored.
 
-pub use super::holder::{Change, Holder};
+pub use super::holder::{Holder, HolderChange};
 pub use super::range::{Address, Range};
-use super::uses::Use;
+use super::uses::AddressUse;
 use crate::mac::{Mac, mark};
-pub use count::Count;
+pub use count::AddressCount;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 pub use superseded::Superseded;
@@ -50,7 +50,7 @@ pub struct Pool<A = Ipv4Addr> {
     /// Addresses that no new client gets, because other sections name them. An existing lease
     /// stays.
     unoffered: HashSet<A>,
-    uses: BTreeMap<A, Use>,
+    uses: BTreeMap<A, AddressUse>,
     /// Leases of addresses that are no longer for clients.
     superseded: BTreeMap<A, Superseded>,
     by_mac: HashMap<Mac, A>,
@@ -65,12 +65,12 @@ pub struct Pool<A = Ipv4Addr> {
     /// Number of preferred clients that have an address.
     served: usize,
     /// Changes that are not stored yet; the next start needs them.
-    changes: Vec<Change<A>>,
+    changes: Vec<HolderChange<A>>,
 }
 
 /// Knowledge of a node about one address of a part that it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fate {
+pub enum AddressKnowledge {
     /// The state before the part was taken is still valid.
     Known,
     /// A client that no node knows may have the address.
@@ -85,7 +85,7 @@ pub enum Fate {
 
 /// State of the client that sends a REQUEST (RFC 2131, 4.3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum How {
+pub enum ClientRequestState {
     /// SELECTING: the client accepts the offer of this node.
     Selecting,
     /// INIT-REBOOT: the client has restarted, and remembers the address.
@@ -96,16 +96,19 @@ pub enum How {
     Elsewhere,
 }
 
-impl How {
+impl ClientRequestState {
     /// Returns whether the client may use the address already.
     fn may_use(self) -> bool {
-        matches!(self, How::Renew | How::Elsewhere)
+        matches!(
+            self,
+            ClientRequestState::Renew | ClientRequestState::Elsewhere
+        )
     }
 }
 
 /// Reason for which a client gets no offer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum NoOffer {
+pub enum OfferError {
     /// Another node has the lease of the client, and responds.
     NotMine,
     /// The free addresses are reserved for machines of the configuration.
@@ -116,7 +119,7 @@ pub enum NoOffer {
 
 /// Result of a client's claim to an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Claim {
+pub enum AddressClaimResult {
     /// The client may have the address.
     Yes,
     /// Another client has the address, or the address is not for clients.
@@ -202,16 +205,16 @@ impl<A: Address> Pool<A> {
         self.keep_superseded(before, now_ms);
         for (address, old) in &before.uses {
             let until_ms = old.until_ms().max(least_ms);
-            let is_same = |one: &&Use| one.holder() == old.holder();
+            let is_same = |one: &&AddressUse| one.holder() == old.holder();
             match self.uses.get(address).filter(is_same).copied() {
-                Some(Use::Leased { mac, since_ms, .. }) => {
+                Some(AddressUse::Leased { mac, since_ms, .. }) => {
                     self.set(*address, self.lease(mac, until_ms, since_ms));
                 }
-                Some(Use::Unclear {
+                Some(AddressUse::Unclear {
                     user, is_before, ..
                 }) => {
                     let user = user.or(old.user());
-                    self.set(*address, Use::unclear(until_ms, user, is_before));
+                    self.set(*address, AddressUse::unclear(until_ms, user, is_before));
                 }
                 _ => {}
             }
@@ -224,8 +227,8 @@ impl<A: Address> Pool<A> {
     }
 
     /// Builds the use of an address for a lease that was known before.
-    fn lease(&self, mac: Mac, until_ms: u64, since_ms: u64) -> Use {
-        Use::Leased {
+    fn lease(&self, mac: Mac, until_ms: u64, since_ms: u64) -> AddressUse {
+        AddressUse::Leased {
             mac,
             until_ms,
             since_ms,
@@ -243,14 +246,14 @@ impl<A: Address> Pool<A> {
 
     /// Checks whether a client may get one of the free addresses, given those reserved for
     /// machines of the configuration.
-    fn has_room(&self, mac: Mac) -> Result<(), NoOffer> {
+    fn has_room(&self, mac: Mac) -> Result<(), OfferError> {
         let kept = match self.preferred.contains(&mac) {
             true => 0,
             false => self.preferred.len().saturating_sub(self.served),
         };
         match self.free.len() {
-            0 => Err(NoOffer::Full),
-            free if free <= kept => Err(NoOffer::Kept),
+            0 => Err(OfferError::Full),
+            free if free <= kept => Err(OfferError::Kept),
             _ => Ok(()),
         }
     }
@@ -276,11 +279,11 @@ impl<A: Address> Pool<A> {
     fn note(&mut self, address: A, before: Holder) {
         let holder = self.holder(address);
         if holder != before {
-            self.changes.push(Change { address, holder });
+            self.changes.push(HolderChange { address, holder });
         }
     }
 
-    fn set(&mut self, address: A, new: Use) {
+    fn set(&mut self, address: A, new: AddressUse) {
         let before = self.holder(address);
         self.clear(address);
         self.free.remove(&address);
@@ -339,12 +342,16 @@ impl<A: Address> Pool<A> {
     pub fn take(&mut self, part: usize, knows: bool, now_ms: u64) {
         // Also where a lease is known: the previous holder may have assigned the address to
         // another client.
-        let fate = if knows { Fate::Known } else { Fate::Unclear };
+        let fate = if knows {
+            AddressKnowledge::Known
+        } else {
+            AddressKnowledge::Unclear
+        };
         self.take_as(part, now_ms, |_| fate);
     }
 
     /// Takes a part: this node holds it from now on. `fate`: returns what is known of an address.
-    pub fn take_as(&mut self, part: usize, now_ms: u64, fate: impl Fn(A) -> Fate) {
+    pub fn take_as(&mut self, part: usize, now_ms: u64, fate: impl Fn(A) -> AddressKnowledge) {
         match self.held.get_mut(part) {
             Some(held) if !*held => *held = true,
             _ => return,
@@ -358,17 +365,16 @@ impl<A: Address> Pool<A> {
         {
             let fate = fate(address);
             // With two records, either client may be the one that uses the address.
-            let is_of_two =
-                matches!(fate, Fate::Also(holder) if !matches!(holder, Holder::Before(_)));
+            let is_of_two = matches!(fate, AddressKnowledge::Also(holder) if !matches!(holder, Holder::Before(_)));
             let user = { self.user(address) }.filter(|_| !is_of_two);
             match self.combined(address, fate) {
-                Fate::Known if self.uses.contains_key(&address) => {}
-                Fate::Known => self.set_free(address),
-                fate @ (Fate::Unclear | Fate::Before) => {
-                    let is_before = fate == Fate::Before;
-                    self.set(address, Use::unclear(until_ms, user, is_before));
+                AddressKnowledge::Known if self.uses.contains_key(&address) => {}
+                AddressKnowledge::Known => self.set_free(address),
+                fate @ (AddressKnowledge::Unclear | AddressKnowledge::Before) => {
+                    let is_before = fate == AddressKnowledge::Before;
+                    self.set(address, AddressUse::unclear(until_ms, user, is_before));
                 }
-                Fate::Is(holder) | Fate::Also(holder) => {
+                AddressKnowledge::Is(holder) | AddressKnowledge::Also(holder) => {
                     self.end(address);
                     self.learn(address, (holder, user), now_ms);
                 }
@@ -377,15 +383,15 @@ impl<A: Address> Pool<A> {
     }
 
     /// Combines what this node and another one know of an address.
-    fn combined(&self, address: A, fate: Fate) -> Fate {
-        let Fate::Also(holder) = fate else {
+    fn combined(&self, address: A, fate: AddressKnowledge) -> AddressKnowledge {
+        let AddressKnowledge::Also(holder) = fate else {
             return fate;
         };
         match self.holder(address) {
-            own if own == holder || holder == Holder::Nobody => Fate::Known,
-            Holder::Nobody => Fate::Is(holder),
+            own if own == holder || holder == Holder::Nobody => AddressKnowledge::Known,
+            Holder::Nobody => AddressKnowledge::Is(holder),
             // Nobody knows which of the two leases is the later one.
-            _ => Fate::Unclear,
+            _ => AddressKnowledge::Unclear,
         }
     }
 
@@ -420,9 +426,9 @@ impl<A: Address> Pool<A> {
             }
             // Nobody knows which of its two addresses a client uses: only that client may
             // continue with this one.
-            Holder::Client(mac) => Use::unclear(until_ms, Some(mac), false),
-            Holder::Unclear(its) => Use::unclear(until_ms, user.or(its), false),
-            Holder::Before(its) => Use::unclear(until_ms, user.or(its), true),
+            Holder::Client(mac) => AddressUse::unclear(until_ms, Some(mac), false),
+            Holder::Unclear(its) => AddressUse::unclear(until_ms, user.or(its), false),
+            Holder::Before(its) => AddressUse::unclear(until_ms, user.or(its), true),
             Holder::Nobody => return,
         };
         self.set(address, new);
@@ -439,7 +445,7 @@ impl<A: Address> Pool<A> {
         let offered = self
             .uses
             .iter()
-            .filter(|(_, one)| matches!(one, Use::Offered { .. }));
+            .filter(|(_, one)| matches!(one, AddressUse::Offered { .. }));
         let offered = offered
             .map(|(address, _)| *address)
             .filter(|one| range.part(*one) == part);
@@ -453,21 +459,21 @@ impl<A: Address> Pool<A> {
     /// # Errors
     ///
     /// The reason for which there is no address for the client.
-    pub fn offer(&mut self, mac: Mac, wants: Option<A>, now_ms: u64) -> Result<A, NoOffer> {
+    pub fn offer(&mut self, mac: Mac, wants: Option<A>, now_ms: u64) -> Result<A, OfferError> {
         let (address, asked_ms) = match self.by_mac.get(&mac).copied() {
-            Some(address) if !self.holds(address) => return Err(NoOffer::NotMine),
+            Some(address) if !self.holds(address) => return Err(OfferError::NotMine),
             Some(address) => match self.uses.get(&address) {
-                Some(Use::Offered { asked_ms, .. }) => (address, *asked_ms),
+                Some(AddressUse::Offered { asked_ms, .. }) => (address, *asked_ms),
                 _ => return Ok(address),
             },
             None => {
                 self.has_room(mac)?;
                 let wanted = wants.filter(|address| self.free.contains(address));
-                let address = wanted.or_else(|| self.near(mac)).ok_or(NoOffer::Full)?;
+                let address = wanted.or_else(|| self.near(mac)).ok_or(OfferError::Full)?;
                 (address, None)
             }
         };
-        let offered = Use::Offered {
+        let offered = AddressUse::Offered {
             mac,
             until_ms: now_ms.saturating_add(OFFER_MS),
             asked_ms,
@@ -480,8 +486,8 @@ impl<A: Address> Pool<A> {
     /// address is offered, or until its first lease is renewed.
     pub fn asks(&mut self, address: A, now_ms: u64) {
         match self.uses.get_mut(&address) {
-            Some(Use::Offered { asked_ms, .. }) => *asked_ms = Some(now_ms),
-            Some(Use::Leased {
+            Some(AddressUse::Offered { asked_ms, .. }) => *asked_ms = Some(now_ms),
+            Some(AddressUse::Leased {
                 asked_ms, since_ms, ..
             }) if now_ms < since_ms.saturating_add(PACKET_MS) => {
                 *asked_ms = asked_ms.and(Some(now_ms));
@@ -503,7 +509,7 @@ impl<A: Address> Pool<A> {
     /// Withdraws the offer to a client that accepted the offer of another server.
     pub fn withdraw(&mut self, mac: Mac) {
         if let Some(address) = self.by_mac.get(&mac).copied()
-            && let Some(Use::Offered { .. }) = self.uses.get(&address)
+            && let Some(AddressUse::Offered { .. }) = self.uses.get(&address)
         {
             self.end(address);
         }
@@ -513,7 +519,7 @@ impl<A: Address> Pool<A> {
     /// says that it uses the address.
     pub fn may_be_anothers(&self, mac: Mac, address: A) -> bool {
         let one = self.uses.get(&address).filter(|_| self.holds(address));
-        matches!(one, Some(Use::Unclear { user, .. }) if *user != Some(mac))
+        matches!(one, Some(AddressUse::Unclear { user, .. }) if *user != Some(mac))
     }
 
     /// Returns whether this node assigns an address that no client has or was offered: a lease of
@@ -537,24 +543,36 @@ impl<A: Address> Pool<A> {
     }
 
     /// Assigns an address to a client, or returns why not.
-    pub fn claim(&mut self, mac: Mac, address: A, how: How, now_ms: u64) -> Claim {
+    pub fn claim(
+        &mut self,
+        mac: Mac,
+        address: A,
+        how: ClientRequestState,
+        now_ms: u64,
+    ) -> AddressClaimResult {
         if !self.is_for_clients(address) {
             self.end_superseded(mac, address, now_ms);
-            return Claim::No;
+            return AddressClaimResult::No;
         }
         if !self.holds(address) {
-            return Claim::NotMine;
+            return AddressClaimResult::NotMine;
         }
         let before = self.uses.get(&address).copied();
         match (before, how) {
             // The client continues with the address: the DECLINE was not its own, or came late.
-            (Some(Use::Declined { by: Some(by), .. }), _) if by == mac && how.may_use() => {}
-            (Some(Use::Declined { .. }), _) => return Claim::No,
+            (Some(AddressUse::Declined { by: Some(by), .. }), _) if by == mac && how.may_use() => {}
+            (Some(AddressUse::Declined { .. }), _) => return AddressClaimResult::No,
             // Another client may have got the address since this client last used it.
-            (Some(Use::Unclear { .. }), How::Reboot) => return Claim::Unclear,
-            (Some(Use::Unclear { .. }), How::Selecting) => return Claim::No,
-            (Some(one), _) if one.mac().is_some_and(|other| other != mac) => return Claim::No,
-            (None, _) if self.has_room(mac).is_err() => return Claim::No,
+            (Some(AddressUse::Unclear { .. }), ClientRequestState::Reboot) => {
+                return AddressClaimResult::Unclear;
+            }
+            (Some(AddressUse::Unclear { .. }), ClientRequestState::Selecting) => {
+                return AddressClaimResult::No;
+            }
+            (Some(one), _) if one.mac().is_some_and(|other| other != mac) => {
+                return AddressClaimResult::No;
+            }
+            (None, _) if self.has_room(mac).is_err() => return AddressClaimResult::No,
             _ => {}
         }
         if let Some(refused) = self.leave_other(mac, address, how) {
@@ -565,59 +583,64 @@ impl<A: Address> Pool<A> {
             // The client may not receive the ACK that shortens its lease, so the longer one still
             // counts.
             Some(
-                Use::Leased { until_ms, .. }
-                | Use::Unclear { until_ms, .. }
-                | Use::Declined { until_ms, .. },
+                AddressUse::Leased { until_ms, .. }
+                | AddressUse::Unclear { until_ms, .. }
+                | AddressUse::Declined { until_ms, .. },
             ) => until_ms.max(new_ms),
             _ => new_ms,
         };
         let (since_ms, is_again) = match before {
-            Some(Use::Leased {
+            Some(AddressUse::Leased {
                 since_ms, is_again, ..
             }) if how.may_use() => (since_ms, is_again),
-            Some(Use::Leased { .. } | Use::Released { .. }) => (now_ms, true),
+            Some(AddressUse::Leased { .. } | AddressUse::Released { .. }) => (now_ms, true),
             _ => (now_ms, false),
         };
-        let lease = Use::Leased {
+        let lease = AddressUse::Leased {
             mac,
             until_ms,
             since_ms,
             is_again,
             // The client of a lease uses the address already: ARP replies of others do not count.
             asked_ms: match before {
-                Some(Use::Offered { asked_ms, .. }) => asked_ms,
+                Some(AddressUse::Offered { asked_ms, .. }) => asked_ms,
                 _ => None,
             },
         };
         self.set(address, lease);
-        Claim::Yes
+        AddressClaimResult::Yes
     }
 
     /// Releases another address that the client has or was offered, or refuses a second one.
-    fn leave_other(&mut self, mac: Mac, address: A, how: How) -> Option<Claim> {
+    fn leave_other(
+        &mut self,
+        mac: Mac,
+        address: A,
+        how: ClientRequestState,
+    ) -> Option<AddressClaimResult> {
         let other = { self.by_mac.get(&mac).copied() }.filter(|other| *other != address)?;
-        let is_unclear = matches!(self.uses.get(&address), Some(Use::Unclear { .. }));
+        let is_unclear = matches!(self.uses.get(&address), Some(AddressUse::Unclear { .. }));
         match self.uses.get(&other).copied()? {
-            Use::Offered { .. } => {
+            AddressUse::Offered { .. } => {
                 self.end(other);
                 None
             }
             // The client says that it uses this address. An old packet would say the same: the
             // other address stays reserved for as long as it may be in use.
             one if how.may_use() && is_unclear => {
-                self.set(other, Use::unclear(one.until_ms(), None, false));
+                self.set(other, AddressUse::unclear(one.until_ms(), None, false));
                 None
             }
-            _ if !self.holds(other) => Some(Claim::NotMine),
+            _ if !self.holds(other) => Some(AddressClaimResult::NotMine),
             // A client has at most one address.
-            _ => Some(Claim::No),
+            _ => Some(AddressClaimResult::No),
         }
     }
 
     /// Returns whether a RELEASE may be a late one, from before the client got the address again.
-    fn is_old(lease: Use, now_ms: u64) -> bool {
+    fn is_old(lease: AddressUse, now_ms: u64) -> bool {
         match lease {
-            Use::Leased {
+            AddressUse::Leased {
                 since_ms,
                 is_again: true,
                 ..
@@ -636,9 +659,9 @@ impl<A: Address> Pool<A> {
                 if Pool::<A>::is_old(one, now_ms) {
                     return false;
                 }
-                if let Use::Leased { .. } = one {
+                if let AddressUse::Leased { .. } = one {
                     let until_ms = now_ms.saturating_add(PACKET_MS);
-                    self.set(address, Use::Released { mac, until_ms });
+                    self.set(address, AddressUse::Released { mac, until_ms });
                 }
                 true
             }
@@ -654,7 +677,7 @@ impl<A: Address> Pool<A> {
             return false;
         }
         let (until_ms, by) = self.declined_until(address, now_ms);
-        self.set(address, Use::Declined { until_ms, by });
+        self.set(address, AddressUse::Declined { until_ms, by });
         true
     }
 
@@ -663,8 +686,8 @@ impl<A: Address> Pool<A> {
     fn declined_until(&self, address: A, now_ms: u64) -> (u64, Option<Mac>) {
         let least_ms = now_ms.saturating_add(DECLINED_MS);
         match self.uses.get(&address) {
-            Some(Use::Leased { mac, until_ms, .. }) => (least_ms.max(*until_ms), Some(*mac)),
-            Some(one @ Use::Unclear { .. }) => (least_ms.max(one.until_ms()), None),
+            Some(AddressUse::Leased { mac, until_ms, .. }) => (least_ms.max(*until_ms), Some(*mac)),
+            Some(one @ AddressUse::Unclear { .. }) => (least_ms.max(one.until_ms()), None),
             _ => (least_ms, None),
         }
     }
@@ -677,7 +700,7 @@ impl<A: Address> Pool<A> {
     /// Returns the client that has a lease of an address and has not declined it.
     pub fn client(&self, address: A) -> Option<Mac> {
         match self.uses.get(&address) {
-            Some(Use::Leased { mac, .. }) => Some(*mac),
+            Some(AddressUse::Leased { mac, .. }) => Some(*mac),
             _ => None,
         }
     }
@@ -685,7 +708,7 @@ impl<A: Address> Pool<A> {
     /// Returns the client that has declined an address, and may still renew its lease.
     pub fn declined_by(&self, address: A) -> Option<Mac> {
         match self.uses.get(&address) {
-            Some(Use::Declined { by, .. }) => *by,
+            Some(AddressUse::Declined { by, .. }) => *by,
             _ => None,
         }
     }
@@ -701,21 +724,21 @@ impl<A: Address> Pool<A> {
 
     /// Handles an ARP reply for an address, requested or not. Returns whether the reply proves a
     /// conflict.
-    pub fn answers(&mut self, address: A, by: Mac, now_ms: u64) -> bool {
+    pub fn handle_arp_reply(&mut self, address: A, by: Mac, now_ms: u64) -> bool {
         match self.uses.get(&address).copied() {
             Some(one) if one.mac() == Some(by) => false,
-            Some(one @ Use::Offered { .. }) if one.awaits_answer(now_ms) => {
+            Some(one @ AddressUse::Offered { .. }) if one.awaits_answer(now_ms) => {
                 self.decline(address, now_ms)
             }
             // The reply came after the client took the offer. The client may continue with the
             // address until its lease ends, or learns of the conflict when it renews.
-            Some(one @ Use::Leased { until_ms, .. })
+            Some(one @ AddressUse::Leased { until_ms, .. })
                 if one.awaits_answer(now_ms) && self.holds(address) =>
             {
-                self.set(address, Use::Declined { until_ms, by: None });
+                self.set(address, AddressUse::Declined { until_ms, by: None });
                 true
             }
-            Some(Use::Declined {
+            Some(AddressUse::Declined {
                 until_ms,
                 by: Some(client),
             }) => {
@@ -726,12 +749,12 @@ impl<A: Address> Pool<A> {
                 }
                 client != by
             }
-            Some(Use::Unclear {
+            Some(AddressUse::Unclear {
                 until_ms,
                 user: None,
                 is_before,
             }) if !self.is_known_elsewhere(address) => {
-                self.set(address, Use::unclear(until_ms, Some(by), is_before));
+                self.set(address, AddressUse::unclear(until_ms, Some(by), is_before));
                 false
             }
             // An unsolicited ARP reply proves nothing, since any host can send one. For a lease,
@@ -748,7 +771,7 @@ impl<A: Address> Pool<A> {
     /// Returns the address of a held part for which a client has a lease.
     pub fn leased(&self, mac: Mac) -> Option<A> {
         let address = self.of(mac).filter(|address| self.holds(*address))?;
-        let is_leased = matches!(self.uses.get(&address), Some(Use::Leased { .. }));
+        let is_leased = matches!(self.uses.get(&address), Some(AddressUse::Leased { .. }));
         is_leased.then_some(address)
     }
 
@@ -763,7 +786,7 @@ impl<A: Address> Pool<A> {
     }
 
     /// Removes and returns the changes that the next start needs.
-    pub fn changes(&mut self) -> Vec<Change<A>> {
+    pub fn changes(&mut self) -> Vec<HolderChange<A>> {
         std::mem::take(&mut self.changes)
     }
 
@@ -780,7 +803,7 @@ impl<A: Address> Pool<A> {
     pub(super) fn withheld(&self) -> impl Iterator<Item = A> {
         let all = self.uses.iter();
         let unclear = all.filter(|(address, one)| {
-            matches!(one, Use::Unclear { user: None, .. }) && self.holds(**address)
+            matches!(one, AddressUse::Unclear { user: None, .. }) && self.holds(**address)
         });
         unclear.map(|(address, _)| *address)
     }

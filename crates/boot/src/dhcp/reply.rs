@@ -1,7 +1,7 @@
 //! Writes DHCP responses.
 
-use super::request::{Request, Stage};
-use crate::config::{Network, Tells};
+use super::request::{BootStage, Request};
+use crate::config::{ClientParameters, Ipv4Network};
 use dhcproto::v4::{HType, MessageType, Opcode, OptionCode};
 use std::net::Ipv4Addr;
 
@@ -25,11 +25,11 @@ const NOBODY_ELSE: &[u8] = &[0xb0, 1, 1];
 
 /// Response to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct DhcpReply {
     /// Message type of the response.
-    pub verdict: Verdict,
+    pub verdict: DhcpReplyType,
     /// Address and network of the client; None if another server assigns them.
-    pub address: Option<Given>,
+    pub address: Option<AssignedAddress>,
     /// Boot file; None: the client boots nothing from here.
     pub file: Option<File>,
     /// Reason of a refusal: at most [`MESSAGE_MAX`] bytes of it are sent.
@@ -38,7 +38,7 @@ pub struct Answer {
 
 /// Message type of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum DhcpReplyType {
     /// OFFER: the client may request the address.
     Offer,
     /// ACK: the client has what it requested.
@@ -47,26 +47,26 @@ pub enum Verdict {
     No,
 }
 
-impl Verdict {
+impl DhcpReplyType {
     /// Returns the message type as operators know it.
     pub fn word(self) -> &'static str {
         match self {
-            Verdict::Offer => "OFFER",
-            Verdict::Yes => "ACK",
-            Verdict::No => "NAK",
+            DhcpReplyType::Offer => "OFFER",
+            DhcpReplyType::Yes => "ACK",
+            DhcpReplyType::No => "NAK",
         }
     }
 }
 
 /// Address that a client gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Given {
+pub struct AssignedAddress {
     /// Address; None if the client has one already (INFORM).
     pub address: Option<Ipv4Addr>,
     /// Lease time, seconds; None without an address.
     pub lease_s: Option<u32>,
     /// The network of the address.
-    pub network: Network,
+    pub network: Ipv4Network,
 }
 
 /// Boot file on a server.
@@ -80,7 +80,7 @@ pub struct File {
 
 /// Destination of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum To {
+pub enum ReplyDestination {
     /// The relay agent with this address.
     Relay(Ipv4Addr),
     /// The client at the address that it uses.
@@ -95,16 +95,18 @@ pub enum To {
 }
 
 /// Returns the destination of the response to a request (RFC 2131, 4.1).
-pub fn receiver(request: &Request, answer: &Answer) -> To {
+pub fn receiver(request: &Request, answer: &DhcpReply) -> ReplyDestination {
     if let Some(relay) = request.route.relay {
-        return To::Relay(relay);
+        return ReplyDestination::Relay(relay);
     }
     let given = answer.address.and_then(|given| given.address);
     match (answer.verdict, request.claims.uses, given) {
-        (Verdict::No, uses, _) => uses.map_or(To::All, To::AllAnd),
-        (_, Some(uses), _) => To::Configured(uses),
-        (_, None, Some(given)) if !request.route.broadcast => To::Fresh(given),
-        (_, None, _) => To::All,
+        (DhcpReplyType::No, uses, _) => {
+            uses.map_or(ReplyDestination::All, ReplyDestination::AllAnd)
+        }
+        (_, Some(uses), _) => ReplyDestination::Configured(uses),
+        (_, None, Some(given)) if !request.route.broadcast => ReplyDestination::Fresh(given),
+        (_, None, _) => ReplyDestination::All,
     }
 }
 
@@ -146,9 +148,9 @@ impl Options {
 /// Returns None if a mandatory option does not fit, which no boot file of a valid section causes.
 pub fn write(
     request: &Request,
-    answer: &Answer,
+    answer: &DhcpReply,
     server: Ipv4Addr,
-    tells: &Tells,
+    tells: &ClientParameters,
 ) -> Option<Vec<u8>> {
     let head = head(request, answer);
     let relay = &request.echo.relay;
@@ -157,9 +159,9 @@ pub fn write(
         bytes: head,
     };
     let kind = match answer.verdict {
-        Verdict::Offer => MessageType::Offer,
-        Verdict::Yes => MessageType::Ack,
-        Verdict::No => MessageType::Nak,
+        DhcpReplyType::Offer => MessageType::Offer,
+        DhcpReplyType::Yes => MessageType::Ack,
+        DhcpReplyType::No => MessageType::Nak,
     };
     let mut fits = options.put(OptionCode::MessageType, &[u8::from(kind)]);
     fits &= options.put(OptionCode::ServerIdentifier, &server.octets());
@@ -197,15 +199,15 @@ pub fn write(
 }
 
 /// Writes the header before the options.
-fn head(request: &Request, answer: &Answer) -> Vec<u8> {
+fn head(request: &Request, answer: &DhcpReply) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(2 * PACKET_MIN);
     // A relay has to broadcast a NAK.
-    let broadcast = request.route.broadcast || answer.verdict == Verdict::No;
+    let broadcast = request.route.broadcast || answer.verdict == DhcpReplyType::No;
     bytes.extend([u8::from(Opcode::BootReply), u8::from(HType::Eth), 6, 0]);
     bytes.extend(request.xid.to_be_bytes());
     bytes.extend([0, 0, if broadcast { 0x80 } else { 0 }, 0]);
     let uses = request.claims.uses;
-    let uses = uses.filter(|_| answer.verdict == Verdict::Yes);
+    let uses = uses.filter(|_| answer.verdict == DhcpReplyType::Yes);
     let yours = answer.address.and_then(|given| given.address);
     let file = answer.file.as_ref();
     let addresses = [
@@ -230,7 +232,7 @@ fn head(request: &Request, answer: &Answer) -> Vec<u8> {
 }
 
 /// Adds the options without which an address is unusable. Returns whether they fit.
-fn lease(given: &Given, options: &mut Options) -> bool {
+fn lease(given: &AssignedAddress, options: &mut Options) -> bool {
     let mut fits = true;
     if let Some(lease) = given.lease_s {
         let times = [
@@ -246,7 +248,7 @@ fn lease(given: &Given, options: &mut Options) -> bool {
     fits & options.put(OptionCode::SubnetMask, &given.network.mask().octets())
 }
 
-fn network(given: &Given, tells: &Tells, options: &mut Options) {
+fn network(given: &AssignedAddress, tells: &ClientParameters, options: &mut Options) {
     options.put_addresses(OptionCode::Router, tells.gateway.as_slice());
     options.put_addresses(OptionCode::DomainNameServer, &tells.dns);
     if let Some(domain) = &tells.domain {
@@ -258,20 +260,20 @@ fn network(given: &Given, tells: &Tells, options: &mut Options) {
 
 fn load(request: &Request, file: &File, gives_address: bool, options: &mut Options) -> bool {
     let class: &[u8] = match request.stage {
-        Stage::Firmware | Stage::Ipxe => b"PXEClient",
-        Stage::HttpFirmware => b"HTTPClient",
-        Stage::System => b"",
+        BootStage::Firmware | BootStage::Ipxe => b"PXEClient",
+        BootStage::HttpFirmware => b"HTTPClient",
+        BootStage::System => b"",
     };
     let mut fits = options.put(OptionCode::BootfileName, file.name.as_bytes());
     if !class.is_empty() {
         fits &= options.put(OptionCode::ClassIdentifier, class);
     }
-    if request.stage == Stage::Firmware {
+    if request.stage == BootStage::Firmware {
         let server = file.server.to_string();
         fits &= options.put(OptionCode::TFTPServerName, server.as_bytes());
         fits &= options.put(OptionCode::VendorExtensions, LOAD_AT_ONCE);
     }
-    if request.stage == Stage::Ipxe && gives_address {
+    if request.stage == BootStage::Ipxe && gives_address {
         fits &= options.put(OptionCode::Unknown(175), NOBODY_ELSE);
     }
     fits

@@ -19,7 +19,7 @@ const HOST_NAME_MAX: usize = 63;
 
 /// Reason for which a packet is ignored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum Unreadable {
+pub enum DhcpPacketError {
     /// Shorter than a DHCP packet.
     #[error("shorter than a DHCP packet")]
     Short,
@@ -39,7 +39,7 @@ pub enum Unreadable {
 
 /// DHCP message type (RFC 2131, 3.1).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Kind {
+pub enum DhcpMessageType {
     /// DISCOVER: the client looks for servers.
     Discover,
     /// REQUEST: the client requests an address, or wants to keep one.
@@ -52,22 +52,22 @@ pub enum Kind {
     Inform,
 }
 
-impl Kind {
+impl DhcpMessageType {
     /// Returns the message type as operators know it.
     pub fn word(self) -> &'static str {
         match self {
-            Kind::Discover => "DISCOVER",
-            Kind::Request => "REQUEST",
-            Kind::Decline => "DECLINE",
-            Kind::Release => "RELEASE",
-            Kind::Inform => "INFORM",
+            DhcpMessageType::Discover => "DISCOVER",
+            DhcpMessageType::Request => "REQUEST",
+            DhcpMessageType::Decline => "DECLINE",
+            DhcpMessageType::Release => "RELEASE",
+            DhcpMessageType::Inform => "INFORM",
         }
     }
 }
 
 /// Program on the machine that sends the request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Stage {
+pub enum BootStage {
     /// PXE firmware, which loads a file by TFTP.
     Firmware,
     /// UEFI firmware that loads a file by HTTP (UEFI 2.5 and later).
@@ -78,14 +78,14 @@ pub enum Stage {
     System,
 }
 
-impl Stage {
+impl BootStage {
     /// Returns the program's name as operators know it.
     pub fn word(self) -> &'static str {
         match self {
-            Stage::Firmware => "PXE",
-            Stage::HttpFirmware => "UEFI HTTP boot",
-            Stage::Ipxe => "iPXE",
-            Stage::System => "operating system",
+            BootStage::Firmware => "PXE",
+            BootStage::HttpFirmware => "UEFI HTTP boot",
+            BootStage::Ipxe => "iPXE",
+            BootStage::System => "operating system",
         }
     }
 }
@@ -94,21 +94,21 @@ impl Stage {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     /// Message type (option 53).
-    pub kind: Kind,
+    pub kind: DhcpMessageType,
     /// Transaction ID.
     pub xid: u32,
     /// MAC address of the client.
     pub mac: Mac,
     /// Program that sends the request.
-    pub stage: Stage,
+    pub stage: BootStage,
     /// Client architecture (option 93, RFC 4578 and IANA's list).
     pub architecture: Option<u16>,
     /// Origin of the request, and destination of its response.
-    pub route: Route,
+    pub route: RelayRoute,
     /// Addresses in the request.
-    pub claims: Claims,
+    pub claims: RequestedAddresses,
     /// Options that the response has to repeat.
-    pub echo: Echo,
+    pub echo: EchoedOptions,
     /// Host name of the client (option 12); empty: none.
     pub host_name: String,
     /// Longest response that the client accepts, bytes.
@@ -117,7 +117,7 @@ pub struct Request {
 
 /// Path of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Route {
+pub struct RelayRoute {
     /// Broadcast flag: the client cannot receive packets for an address that it does not have
     /// yet.
     pub broadcast: bool,
@@ -131,7 +131,7 @@ pub struct Route {
 
 /// The addresses in a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claims {
+pub struct RequestedAddresses {
     /// Address that the client uses (ciaddr).
     pub uses: Option<Ipv4Addr>,
     /// Address that the client requests (option 50).
@@ -142,7 +142,7 @@ pub struct Claims {
 
 /// Raw options that the response repeats.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Echo {
+pub struct EchoedOptions {
     /// Client identifier (option 61, RFC 6842).
     pub client: Vec<u8>,
     /// Machine identifier, a UUID (option 97, RFC 4578).
@@ -165,7 +165,7 @@ struct Options {
     overload: u8,
     host_name: String,
     room: usize,
-    echo: Echo,
+    echo: EchoedOptions,
 }
 
 fn address(data: &[u8]) -> Option<Ipv4Addr> {
@@ -229,16 +229,16 @@ impl Options {
         }
     }
 
-    fn stage(&self) -> Stage {
+    fn stage(&self) -> BootStage {
         let has = |text: &[u8], word: &[u8]| text.windows(word.len()).any(|part| part == word);
         if self.has_ipxe || has(&self.user_class, b"iPXE") {
-            Stage::Ipxe
+            BootStage::Ipxe
         } else if self.class.starts_with(b"PXEClient") {
-            Stage::Firmware
+            BootStage::Firmware
         } else if self.class.starts_with(b"HTTPClient") {
-            Stage::HttpFirmware
+            BootStage::HttpFirmware
         } else {
-            Stage::System
+            BootStage::System
         }
     }
 
@@ -262,22 +262,22 @@ impl Request {
     /// # Errors
     ///
     /// The packet is none that a server answers.
-    pub fn read(packet: &[u8]) -> Result<Request, Unreadable> {
-        let message = Message::new(packet).map_err(|_| Unreadable::Short)?;
+    pub fn read(packet: &[u8]) -> Result<Request, DhcpPacketError> {
+        let message = Message::new(packet).map_err(|_| DhcpPacketError::Short)?;
         if message.opcode() != Opcode::BootRequest {
-            return Err(Unreadable::Reply);
+            return Err(DhcpPacketError::Reply);
         }
         // Checked before the MAC address is read: its length is under the sender's control.
         if message.htype() != HType::Eth || message.hlen() != 6 {
-            return Err(Unreadable::NotEthernet);
+            return Err(DhcpPacketError::NotEthernet);
         }
         let mac: [u8; 6] = message
             .chaddr()
             .try_into()
-            .map_err(|_| Unreadable::NotEthernet)?;
+            .map_err(|_| DhcpPacketError::NotEthernet)?;
         let mac = Mac(mac);
         if !mac.is_of_a_card() {
-            return Err(Unreadable::NotEthernet);
+            return Err(DhcpPacketError::NotEthernet);
         }
         let mut options = Options::default();
         options.take(message.opts());
@@ -291,13 +291,13 @@ impl Request {
             options.take(DhcpOptionIterator::new(field));
         }
         let kind = match options.kind {
-            Some(MessageType::Discover) => Kind::Discover,
-            Some(MessageType::Request) => Kind::Request,
-            Some(MessageType::Decline) => Kind::Decline,
-            Some(MessageType::Release) => Kind::Release,
-            Some(MessageType::Inform) => Kind::Inform,
-            Some(_) => return Err(Unreadable::Kind),
-            None => return Err(Unreadable::Bootp),
+            Some(MessageType::Discover) => DhcpMessageType::Discover,
+            Some(MessageType::Request) => DhcpMessageType::Request,
+            Some(MessageType::Decline) => DhcpMessageType::Decline,
+            Some(MessageType::Release) => DhcpMessageType::Release,
+            Some(MessageType::Inform) => DhcpMessageType::Inform,
+            Some(_) => return Err(DhcpPacketError::Kind),
+            None => return Err(DhcpPacketError::Bootp),
         };
         Ok(Request {
             kind,
@@ -305,13 +305,13 @@ impl Request {
             mac,
             stage: options.stage(),
             architecture: options.architecture,
-            route: Route {
+            route: RelayRoute {
                 broadcast: message.flags().broadcast(),
                 relay: some(message.giaddr()),
                 link: options.link().or(options.subnet),
                 hops: message.hops(),
             },
-            claims: Claims {
+            claims: RequestedAddresses {
                 uses: some(message.ciaddr()),
                 wants: options.wants,
                 server: options.server,

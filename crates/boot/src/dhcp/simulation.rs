@@ -18,17 +18,21 @@ mod defects;
 mod node;
 mod together;
 
-use super::desk::{Here, Nodes};
-use super::mirror::Told;
-use super::moves::Claim;
+use super::desk::{ClusterNodeAddresses, DhcpNodeAddresses};
+use super::mirror::LeaseCopyMessage;
+use super::moves::PartClaim;
 use super::range::Range;
-use super::request::{Claims, Echo, Kind, Request, Route, Stage};
-use crate::config::{Gives, Lan, Network, Ports, Tells, Unknown};
+use super::request::{
+    BootStage, DhcpMessageType, EchoedOptions, RelayRoute, Request, RequestedAddresses,
+};
+use crate::config::{
+    AddressSource, ClientParameters, Ipv4Network, LanConfig, LanPorts, UnknownMachinePolicy,
+};
 use crate::mac::Mac;
 use client::{Client, Got};
-use defects::Defect;
+use defects::InjectedDefect;
 use lab::{Random, setting};
-use node::Node;
+use node::SimulatedNode;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
@@ -70,10 +74,10 @@ impl Clock {
 
 /// Response to a client.
 #[derive(Clone, Copy, Debug)]
-struct Reply {
+struct SimulatedReply {
     xid: u32,
     mac: Mac,
-    verdict: super::reply::Verdict,
+    verdict: super::reply::DhcpReplyType,
     address: Option<Ipv4Addr>,
     lease_ms: u64,
     server: Ipv4Addr,
@@ -83,7 +87,7 @@ struct Reply {
 enum Packet {
     /// Request to the node with this number.
     Request(usize, Request),
-    Reply(Reply),
+    Reply(SimulatedReply),
 }
 
 /// Node that holds a part, and the end of the grant.
@@ -103,7 +107,7 @@ struct Record {
     /// Nodes that know all leases.
     named: BTreeSet<String>,
     /// Range by which the node assigns addresses, and those of previous ranges.
-    claim: Claim,
+    claim: PartClaim,
     /// The node has stored which addresses others may have assigned.
     clear: bool,
     /// No client has got a lease in this epoch.
@@ -130,11 +134,11 @@ struct Write {
 
 /// Connection on which a node sends its parts to the other one.
 #[derive(Debug, Default)]
-struct Wire {
+struct SimulatedConnection {
     /// Number of the connection at the node; None: there is none.
     link: Option<u64>,
-    told: VecDeque<Told>,
-    known: VecDeque<Told>,
+    told: VecDeque<LeaseCopyMessage>,
+    known: VecDeque<LeaseCopyMessage>,
 }
 
 /// Event counters: a history without events proves nothing.
@@ -185,22 +189,22 @@ struct Odds {
     strikes: bool,
 }
 
-struct World {
+struct DhcpSimulation {
     random: Random,
     /// Random numbers for losses.
     losses: Random,
     odds: Odds,
     now_ms: u64,
-    lan: Lan,
+    lan: LanConfig,
     clients: Vec<Client>,
-    nodes: Vec<Node>,
+    nodes: Vec<SimulatedNode>,
     grants: [Grant; PARTS],
     records: [Record; PARTS],
     /// Time since which a node does not know the leases of a part that were given in an epoch.
     unknown: BTreeMap<(usize, usize), (u64, u64)>,
     /// Writes to the cluster, with their arrival times.
     writes: Vec<(u64, Write)>,
-    wires: [Wire; 2],
+    wires: [SimulatedConnection; 2],
     /// Packets by their arrival times.
     packets: BTreeMap<(u64, u64), Packet>,
     sent: u64,
@@ -223,8 +227,8 @@ fn name(node: usize) -> String {
     node.to_string()
 }
 
-fn range_of(lan: &Lan) -> Range {
-    let Gives::Range { first, last } = lan.gives else {
+fn range_of(lan: &LanConfig) -> Range {
+    let AddressSource::Range { first, last } = lan.gives else {
         unreachable!("each network here has a range");
     };
     Range {
@@ -238,41 +242,41 @@ fn server(node: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, 0, 2 + node as u8)
 }
 
-fn here(node: usize) -> Here {
-    Here {
+fn here(node: usize) -> DhcpNodeAddresses {
+    DhcpNodeAddresses {
         address: server(node),
-        network: Network::of(server(node), 24),
-        nodes: Nodes {
+        network: Ipv4Network::of(server(node), 24),
+        nodes: ClusterNodeAddresses {
             there: vec![server(1 - node)],
             gone: Vec::new(),
-            ..Nodes::default()
+            ..ClusterNodeAddresses::default()
         },
     }
 }
 
 /// Returns another range.
-fn gives(random: &mut Random) -> Gives {
+fn gives(random: &mut Random) -> AddressSource {
     let first = random.between(100, 104) as u8;
-    Gives::Range {
+    AddressSource::Range {
         first: Ipv4Addr::new(10, 0, 0, first),
         last: Ipv4Addr::new(10, 0, 0, first - 1 + random.between(2, 6) as u8),
     }
 }
 
-fn lan(random: &mut Random) -> Lan {
+fn lan(random: &mut Random) -> LanConfig {
     let lease_s = random.pick(&LEASES_S);
     let gives = gives(random);
-    Lan {
+    LanConfig {
         interface: "lan".to_owned(),
         network: None,
         gives,
         lease_s,
-        tells: Tells::default(),
+        tells: ClientParameters::default(),
         disks: Default::default(),
         images: BTreeMap::new(),
         machines: BTreeMap::new(),
-        unknown: Unknown::Enlist,
-        ports: Ports::default(),
+        unknown: UnknownMachinePolicy::Enlist,
+        ports: LanPorts::default(),
         leases: "/leases".into(),
         secure_boot: false,
         six: None,
@@ -282,41 +286,42 @@ fn lan(random: &mut Random) -> Lan {
 }
 
 /// Builds a request of a client, as it is parsed.
-fn request(kind: Kind, xid: u32, mac: Mac, claims: Claims) -> Request {
+fn request(kind: DhcpMessageType, xid: u32, mac: Mac, claims: RequestedAddresses) -> Request {
     Request {
         kind,
         xid,
         mac,
-        stage: Stage::System,
+        stage: BootStage::System,
         architecture: None,
-        route: Route {
+        route: RelayRoute {
             broadcast: true,
             relay: None,
             link: None,
             hops: 0,
         },
         claims,
-        echo: Echo::default(),
+        echo: EchoedOptions::default(),
         host_name: String::new(),
         room: 548,
     }
 }
 
-impl World {
-    fn new(seed: u64, defect: Option<Defect>) -> World {
+impl DhcpSimulation {
+    fn new(seed: u64, defect: Option<InjectedDefect>) -> DhcpSimulation {
         let mut random = Random::new(seed);
         let lan = lan(&mut random);
         let count = random.between(3, 8);
         let clients = (0..count).map(|number| Client::new(mac(number), Clock::new(&mut random)));
         let clients = clients.collect();
-        let nodes = (0..2).map(|number| Node::new(number, Clock::new(&mut random), defect));
+        let nodes =
+            (0..2).map(|number| SimulatedNode::new(number, Clock::new(&mut random), defect));
         let nodes = nodes.collect();
         let late = random.pick(&[2, 10, 40]);
         let restless = random.pick(&[5, 30, 60]);
         let lively = random.pick(&[0, 0, 3, 20, 90]);
         let lasting = random.pick(&[4, 20, 100]);
         let steady = random.pick(&[0, 0, 60, 300]);
-        World {
+        DhcpSimulation {
             random,
             losses: Random::new(!seed),
             odds: Odds {
@@ -392,7 +397,7 @@ impl World {
         Ok(())
     }
 
-    fn reply(&mut self, reply: Reply) -> Result<(), String> {
+    fn reply(&mut self, reply: SimulatedReply) -> Result<(), String> {
         let (lease_ms, now_ms) = (reply.lease_ms, self.now_ms);
         let Some(index) = self.clients.iter().position(|one| one.mac == reply.mac) else {
             return self.lied(reply);
@@ -441,8 +446,9 @@ impl World {
     }
 
     /// Checks the response to the lying client.
-    fn lied(&self, reply: Reply) -> Result<(), String> {
-        let address = { reply.address }.filter(|_| reply.verdict == super::reply::Verdict::Yes);
+    fn lied(&self, reply: SimulatedReply) -> Result<(), String> {
+        let address =
+            { reply.address }.filter(|_| reply.verdict == super::reply::DhcpReplyType::Yes);
         let mut all = self.clients.iter();
         let is_its = |one: &Client| address.is_some() && one.believes(self.now_ms) == address;
         match all.find(|one| is_its(one)) {
@@ -460,7 +466,7 @@ impl World {
         };
         let is_decline = self.losses.once_in(2);
         for node in 0..2 {
-            let claims = |uses, wants, server| Claims {
+            let claims = |uses, wants, server| RequestedAddresses {
                 uses,
                 wants,
                 server,
@@ -468,9 +474,19 @@ impl World {
             let request = match is_decline {
                 true => {
                     let claims = claims(None, Some(address), Some(server(node)));
-                    request(Kind::Decline, 1, self.clients[client].mac, claims)
+                    request(
+                        DhcpMessageType::Decline,
+                        1,
+                        self.clients[client].mac,
+                        claims,
+                    )
                 }
-                false => request(Kind::Request, 1, LIAR, claims(Some(address), None, None)),
+                false => request(
+                    DhcpMessageType::Request,
+                    1,
+                    LIAR,
+                    claims(Some(address), None, None),
+                ),
             };
             self.nodes[node].receive(request, self.now_ms);
         }
@@ -716,15 +732,15 @@ impl World {
         for _ in 0..STEPS {
             self.step()?;
         }
-        self.tally.moved = self.nodes.iter().map(Node::moved).sum();
-        self.tally.again = self.nodes.iter().map(Node::again).sum();
-        self.tally.back = self.nodes.iter().map(Node::back).sum();
+        self.tally.moved = self.nodes.iter().map(SimulatedNode::moved).sum();
+        self.tally.again = self.nodes.iter().map(SimulatedNode::again).sum();
+        self.tally.back = self.nodes.iter().map(SimulatedNode::back).sum();
         Ok(())
     }
 }
 
-fn run(seed: u64, defect: Option<Defect>) -> Result<Tally, String> {
-    let mut world = World::new(seed, defect);
+fn run(seed: u64, defect: Option<InjectedDefect>) -> Result<Tally, String> {
+    let mut world = DhcpSimulation::new(seed, defect);
     world.run().map(|()| world.tally)
 }
 

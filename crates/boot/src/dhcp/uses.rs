@@ -9,7 +9,7 @@ const ANSWER_MS: u64 = 2_000;
 
 /// State of an address in use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Use {
+pub(super) enum AddressUse {
     /// The address is offered to a client.
     Offered {
         mac: Mac,
@@ -47,9 +47,9 @@ pub(super) enum Use {
     },
 }
 
-impl Use {
-    pub(super) fn unclear(until_ms: u64, user: Option<Mac>, is_before: bool) -> Use {
-        Use::Unclear {
+impl AddressUse {
+    pub(super) fn unclear(until_ms: u64, user: Option<Mac>, is_before: bool) -> AddressUse {
+        AddressUse::Unclear {
             until_ms,
             user,
             is_before,
@@ -58,28 +58,28 @@ impl Use {
 
     pub(super) fn until_ms(self) -> u64 {
         match self {
-            Use::Offered { until_ms, .. }
-            | Use::Leased { until_ms, .. }
-            | Use::Released { until_ms, .. }
-            | Use::Declined { until_ms, .. }
-            | Use::Unclear { until_ms, .. } => until_ms,
+            AddressUse::Offered { until_ms, .. }
+            | AddressUse::Leased { until_ms, .. }
+            | AddressUse::Released { until_ms, .. }
+            | AddressUse::Declined { until_ms, .. }
+            | AddressUse::Unclear { until_ms, .. } => until_ms,
         }
     }
 
     /// Returns the client that has the address or was offered it.
     pub(super) fn mac(self) -> Option<Mac> {
         match self {
-            Use::Offered { mac, .. } | Use::Leased { mac, .. } | Use::Released { mac, .. } => {
-                Some(mac)
-            }
-            Use::Declined { .. } | Use::Unclear { .. } => None,
+            AddressUse::Offered { mac, .. }
+            | AddressUse::Leased { mac, .. }
+            | AddressUse::Released { mac, .. } => Some(mac),
+            AddressUse::Declined { .. } | AddressUse::Unclear { .. } => None,
         }
     }
 
     /// Returns the client that is known to use an unclear address.
     pub(super) fn user(self) -> Option<Mac> {
         match self {
-            Use::Unclear { user, .. } | Use::Declined { by: user, .. } => user,
+            AddressUse::Unclear { user, .. } | AddressUse::Declined { by: user, .. } => user,
             _ => None,
         }
     }
@@ -88,23 +88,25 @@ impl Use {
     pub(super) fn holder(self) -> Holder {
         match self {
             // Until the lifetime of a packet is over, nobody else gets the address.
-            Use::Leased { mac, .. } | Use::Released { mac, .. } => Holder::Client(mac),
+            AddressUse::Leased { mac, .. } | AddressUse::Released { mac, .. } => {
+                Holder::Client(mac)
+            }
             // A client may not have learned yet that its address is another's.
-            Use::Unclear {
+            AddressUse::Unclear {
                 is_before: true,
                 user,
                 ..
             } => Holder::Before(user),
-            Use::Unclear { user, .. } => Holder::Unclear(user),
-            Use::Declined { .. } => Holder::Unclear(None),
-            Use::Offered { .. } => Holder::Nobody,
+            AddressUse::Unclear { user, .. } => Holder::Unclear(user),
+            AddressUse::Declined { .. } => Holder::Unclear(None),
+            AddressUse::Offered { .. } => Holder::Nobody,
         }
     }
 
     /// Returns whether an ARP reply for this use of the address still counts.
     pub(super) fn awaits_answer(self, now_ms: u64) -> bool {
         let asked_ms = match self {
-            Use::Offered { asked_ms, .. } | Use::Leased { asked_ms, .. } => asked_ms,
+            AddressUse::Offered { asked_ms, .. } | AddressUse::Leased { asked_ms, .. } => asked_ms,
             _ => None,
         };
         asked_ms.is_some_and(|at| now_ms < at.saturating_add(ANSWER_MS))

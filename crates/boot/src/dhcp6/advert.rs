@@ -5,7 +5,7 @@
 //! This node is no router: the router lifetime is zero, so no host sends it packets for other
 //! networks.
 
-use crate::config::Network6;
+use crate::config::Ipv6Network;
 use crate::mac::Mac;
 use std::net::SocketAddrV6;
 
@@ -32,7 +32,7 @@ const PREFERRED_S: u32 = 604_800;
 
 /// Destination of an advertisement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum To {
+pub enum AdvertDestination {
     /// All nodes of the link.
     All,
     /// The machine that sent a solicitation.
@@ -41,7 +41,7 @@ pub enum To {
 
 /// Schedule of router advertisements.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Schedule {
+pub struct AdvertSchedule {
     /// Number of initial advertisements that are left.
     first_left: u8,
     /// Time of the next multicast advertisement, and of the last one.
@@ -51,10 +51,10 @@ pub struct Schedule {
     waiting: Vec<(u64, SocketAddrV6)>,
 }
 
-impl Schedule {
+impl AdvertSchedule {
     /// Creates the schedule of a node that starts to advertise.
-    pub fn new(now_ms: u64) -> Schedule {
-        Schedule {
+    pub fn new(now_ms: u64) -> AdvertSchedule {
+        AdvertSchedule {
             first_left: FIRST_COUNT,
             next_ms: now_ms,
             last_ms: None,
@@ -86,13 +86,16 @@ impl Schedule {
 
     /// Removes and returns the destinations of the advertisements that are due. `random`: any
     /// number.
-    pub fn take(&mut self, now_ms: u64, random: u64) -> Vec<To> {
+    pub fn take(&mut self, now_ms: u64, random: u64) -> Vec<AdvertDestination> {
         let (due, waiting) = { self.waiting.drain(..) }.partition(|(due_ms, _)| *due_ms <= now_ms);
         self.waiting = waiting;
         let due: Vec<(u64, SocketAddrV6)> = due;
-        let mut all: Vec<To> = due.into_iter().map(|(_, to)| To::One(to)).collect();
+        let mut all: Vec<AdvertDestination> = due
+            .into_iter()
+            .map(|(_, to)| AdvertDestination::One(to))
+            .collect();
         if self.next_ms <= now_ms {
-            all.push(To::All);
+            all.push(AdvertDestination::All);
             self.last_ms = Some(now_ms);
             self.first_left = self.first_left.saturating_sub(1);
             let after_ms = MIN_MS + random % (MAX_MS - MIN_MS + 1);
@@ -109,7 +112,7 @@ impl Schedule {
 /// Encodes the ICMPv6 packet (RFC 4861, 4.2) without its checksum. Addresses and other settings
 /// come from DHCPv6 (M and O), the sender is no router, and the prefix is on-link and not for
 /// autoconfiguration.
-pub fn packet(network: Network6, card: Mac) -> Vec<u8> {
+pub fn packet(network: Ipv6Network, card: Mac) -> Vec<u8> {
     let mut bytes = vec![134, 0, 0, 0, 0, 0xc0, 0, 0];
     // Reachable time and retransmission timer are unspecified.
     bytes.extend([0; 8]);
@@ -138,12 +141,12 @@ mod tests {
 
     #[test]
     fn the_first_come_fast_and_the_others_seldom() {
-        let mut schedule = Schedule::new(1_000);
+        let mut schedule = AdvertSchedule::new(1_000);
         let mut times = Vec::new();
         for random in [0, 7, 400_000, 0, 400_000] {
             let due_ms = schedule.due_ms();
             assert_eq!(schedule.take(due_ms.saturating_sub(1), random), []);
-            assert_eq!(schedule.take(due_ms, random), [To::All]);
+            assert_eq!(schedule.take(due_ms, random), [AdvertDestination::All]);
             times.push(due_ms);
         }
         assert_eq!(times, [1_000, 17_000, 33_000, 633_000, 833_000]);
@@ -151,21 +154,27 @@ mod tests {
 
     #[test]
     fn one_that_asks_is_answered_soon_and_once() {
-        let mut schedule = Schedule::new(0);
+        let mut schedule = AdvertSchedule::new(0);
         schedule.take(0, 0);
         schedule.asked(Some(machine(7)), 1_000, 300);
         schedule.asked(Some(machine(7)), 1_001, 0);
         schedule.asked(Some(machine(8)), 1_001, 501);
         assert_eq!(schedule.due_ms(), 1_001);
-        assert_eq!(schedule.take(1_001, 0), [To::One(machine(8))]);
+        assert_eq!(
+            schedule.take(1_001, 0),
+            [AdvertDestination::One(machine(8))]
+        );
         assert_eq!(schedule.take(1_299, 0), []);
-        assert_eq!(schedule.take(1_300, 0), [To::One(machine(7))]);
+        assert_eq!(
+            schedule.take(1_300, 0),
+            [AdvertDestination::One(machine(7))]
+        );
         assert_eq!(schedule.due_ms(), 16_000);
     }
 
     #[test]
     fn whatever_asks_all_are_told_at_most_every_three_seconds() {
-        let mut schedule = Schedule::new(0);
+        let mut schedule = AdvertSchedule::new(0);
         let (mut told, mut single) = (Vec::new(), 0);
         for now_ms in 0..30_000 {
             schedule.asked(None, now_ms, now_ms);
@@ -174,8 +183,8 @@ mod tests {
             assert!(schedule.waiting.len() <= WAITING_MAX);
             for to in schedule.take(now_ms, now_ms) {
                 match to {
-                    To::All => told.push(now_ms),
-                    To::One(_) => single += 1,
+                    AdvertDestination::All => told.push(now_ms),
+                    AdvertDestination::One(_) => single += 1,
                 }
             }
         }
@@ -189,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_advertisement_says_dhcp_and_no_router() {
-        let network = Network6::of("fd00:20::".parse().unwrap(), 64);
+        let network = Ipv6Network::of("fd00:20::".parse().unwrap(), 64);
         let bytes = packet(network, Mac([0x52, 0x54, 0, 0, 0, 2]));
         let expected = [
             &[134, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0][..],

@@ -1,14 +1,14 @@
 //! Decides which response a DHCPv6 client gets, and states the reason.
 
-use super::reply::{Answer, Grant, Status, Verdict};
-use super::request::{Association, Kind, Request};
-use crate::assignment::Turns;
-use crate::config::{Lan, Network6, Six};
-use crate::dhcp::lacks::Lacks;
-use crate::dhcp::limit::Declines;
-use crate::dhcp::loads::{Leader, Loads, is_not_answered, loads};
-use crate::dhcp::pool::{Claim, How, Pool, Superseded};
-use crate::dhcp::request::Stage;
+use super::reply::{Dhcpv6Response, Dhcpv6ResponseType, Dhcpv6StatusCode, Grant};
+use super::request::{Association, Dhcpv6MessageType, Request};
+use crate::assignment::SingleBootProgress;
+use crate::config::{Ipv6Config, Ipv6Network, LanConfig};
+use crate::dhcp::lacks::ShortageExplanation;
+use crate::dhcp::limit::DeclineLimiter;
+use crate::dhcp::loads::{BootFileChoice, Leader, is_not_answered, loads};
+use crate::dhcp::pool::{AddressClaimResult, ClientRequestState, Pool, Superseded};
+use crate::dhcp::request::BootStage;
 use crate::mac::Mac;
 use crate::script;
 use std::collections::{HashMap, HashSet};
@@ -16,38 +16,38 @@ use std::net::Ipv6Addr;
 
 /// Addresses of this node in a network.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Here {
+pub struct Dhcpv6ServerIdentity {
     /// Address of this node in the network.
     pub address: Ipv6Addr,
     /// Server identifier (DUID) of this node.
     pub duid: Vec<u8>,
 }
 
-impl Here {
+impl Dhcpv6ServerIdentity {
     /// Creates a node from its address and its MAC address, which determines the DUID (DUID-LL):
     /// every node has another one, and a restart keeps it.
-    pub fn new(address: Ipv6Addr, card: Mac) -> Here {
+    pub fn new(address: Ipv6Addr, card: Mac) -> Dhcpv6ServerIdentity {
         let mut duid = vec![0, 3, 0, 1];
         duid.extend(card.0);
-        Here { address, duid }
+        Dhcpv6ServerIdentity { address, duid }
     }
 }
 
 /// Decision about a DHCPv6 request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Decision {
+pub struct Dhcpv6Decision {
     /// Response to the client; None: no response.
-    pub answer: Option<Answer>,
+    pub answer: Option<Dhcpv6Response>,
     /// Reason of the decision, as operators read it.
     pub why: String,
     /// True if the response gives a lease, which must be on disk first.
     pub is_lease: bool,
 }
 
-impl Decision {
+impl Dhcpv6Decision {
     /// Builds a decision without a response.
-    pub(crate) fn silent(why: impl Into<String>) -> Decision {
-        Decision {
+    pub(crate) fn silent(why: impl Into<String>) -> Dhcpv6Decision {
+        Dhcpv6Decision {
             answer: None,
             why: why.into(),
             is_lease: false,
@@ -56,15 +56,15 @@ impl Decision {
 }
 
 /// DHCPv6 server logic of one network.
-pub struct Desk {
-    lan: Lan,
-    six: Six,
-    here: Here,
-    turns: Turns,
+pub struct Dhcpv6Server {
+    lan: LanConfig,
+    six: Ipv6Config,
+    here: Dhcpv6ServerIdentity,
+    turns: SingleBootProgress,
     /// None: this node decides single boots.
     leader: Option<Leader>,
-    declines: Declines,
-    lacks: Lacks,
+    declines: DeclineLimiter,
+    lacks: ShortageExplanation,
     /// Address pool; None: the section has no range.
     pool: Option<Pool<Ipv6Addr>>,
     /// Machines with a fixed address, by that address.
@@ -74,16 +74,21 @@ pub struct Desk {
 }
 
 /// Decision whether a client may have an address, with the reason.
-enum May {
+enum AddressPermission {
     Yes(Ipv6Addr, String),
-    No(Status, String),
+    No(Dhcpv6StatusCode, String),
     /// Another node, or another server, has to respond.
     Silent(String),
 }
 
-impl Desk {
+impl Dhcpv6Server {
     /// Creates the server logic of a network.
-    pub fn new(lan: Lan, six: Six, here: Here, pool: Option<Pool<Ipv6Addr>>) -> Desk {
+    pub fn new(
+        lan: LanConfig,
+        six: Ipv6Config,
+        here: Dhcpv6ServerIdentity,
+        pool: Option<Pool<Ipv6Addr>>,
+    ) -> Dhcpv6Server {
         let pool = pool.map(|mut pool| {
             pool.accept_superseded(|address, mac| six.machines.get(&mac) == Some(&address));
             let all = lan.machines.keys().copied();
@@ -91,16 +96,16 @@ impl Desk {
             pool
         });
         let fixed = { six.machines.iter() }.map(|(mac, address)| (*address, *mac));
-        Desk {
+        Dhcpv6Server {
             fixed: fixed.collect(),
             of_nodes: HashSet::new(),
             lan,
             six,
             here,
-            turns: Turns::default(),
+            turns: SingleBootProgress::default(),
             leader: None,
-            declines: Declines::default(),
-            lacks: Lacks::default(),
+            declines: DeclineLimiter::default(),
+            lacks: ShortageExplanation::default(),
             pool,
         }
     }
@@ -128,9 +133,9 @@ impl Desk {
     }
 
     /// Inherits the declined addresses from the desk before a reload.
-    pub fn following(self, before: Option<Desk>) -> Desk {
+    pub fn following(self, before: Option<Dhcpv6Server>) -> Dhcpv6Server {
         match before {
-            Some(before) => Desk {
+            Some(before) => Dhcpv6Server {
                 declines: before.declines,
                 ..self
             },
@@ -139,17 +144,17 @@ impl Desk {
     }
 
     /// Returns the addresses of this node in the network.
-    pub fn here(&self) -> &Here {
+    pub fn here(&self) -> &Dhcpv6ServerIdentity {
         &self.here
     }
 
     /// Returns the IPv6 configuration of the network.
-    pub fn six(&self) -> &Six {
+    pub fn six(&self) -> &Ipv6Config {
         &self.six
     }
 
     /// Returns the prefix of the network.
-    pub fn network(&self) -> Network6 {
+    pub fn network(&self) -> Ipv6Network {
         self.six.network
     }
 
@@ -178,42 +183,55 @@ impl Desk {
 
     /// Sets the progress of single boots, and the node that decides them where that is another
     /// one.
-    pub fn set_turns(&mut self, turns: Turns, leader: Option<Leader>) {
+    pub fn set_turns(&mut self, turns: SingleBootProgress, leader: Option<Leader>) {
         self.turns = turns;
         self.leader = leader;
     }
 
     /// Decides about a request.
-    pub fn decide(&mut self, request: &Request, now_ms: u64) -> Decision {
+    pub fn decide(&mut self, request: &Request, now_ms: u64) -> Dhcpv6Decision {
         if let Some(pool) = &mut self.pool {
             pool.expire(now_ms);
         }
         let says = (&self.turns, self.leader.as_ref());
         if let Some(why) = is_not_answered(&self.lan, says, request.mac, request.stage) {
-            return Decision::silent(why);
+            return Dhcpv6Decision::silent(why);
         }
         let is_other = |server: &Vec<u8>| *server != self.here.duid;
         if request.server.as_ref().is_some_and(is_other) {
             return self.for_another(request);
         }
         match request.kind {
-            Kind::Solicit => self.solicit(request, now_ms),
-            Kind::Request | Kind::Renew | Kind::Rebind => self.claim(request, now_ms),
-            Kind::Confirm => self.confirm(request),
-            Kind::Release | Kind::Decline => self.give_back(request, now_ms),
-            Kind::Information => {
+            Dhcpv6MessageType::Solicit => self.solicit(request, now_ms),
+            Dhcpv6MessageType::Request | Dhcpv6MessageType::Renew | Dhcpv6MessageType::Rebind => {
+                self.claim(request, now_ms)
+            }
+            Dhcpv6MessageType::Confirm => self.confirm(request),
+            Dhcpv6MessageType::Release | Dhcpv6MessageType::Decline => {
+                self.give_back(request, now_ms)
+            }
+            Dhcpv6MessageType::Information => {
                 let why = "it needs no address, and asks what else there is";
-                self.answer(request, Verdict::Reply, Vec::new(), why.to_owned())
+                self.answer(
+                    request,
+                    Dhcpv6ResponseType::Reply,
+                    Vec::new(),
+                    why.to_owned(),
+                )
             }
         }
     }
 
     /// Handles a message of a client that has chosen another server.
-    fn for_another(&mut self, request: &Request) -> Decision {
-        if let Some(pool) = self.pool.as_mut().filter(|_| request.kind == Kind::Request) {
+    fn for_another(&mut self, request: &Request) -> Dhcpv6Decision {
+        if let Some(pool) = self
+            .pool
+            .as_mut()
+            .filter(|_| request.kind == Dhcpv6MessageType::Request)
+        {
             pool.withdraw(request.mac);
         }
-        Decision::silent("it is for another server")
+        Dhcpv6Decision::silent("it is for another server")
     }
 
     /// Returns whether only this node can assign an address to the client, so that it may assign
@@ -222,24 +240,28 @@ impl Desk {
         matches!(self.own(mac), Some(Ok(_))) || self.pool.as_ref().is_some_and(Pool::is_whole)
     }
 
-    fn solicit(&mut self, request: &Request, now_ms: u64) -> Decision {
+    fn solicit(&mut self, request: &Request, now_ms: u64) -> Dhcpv6Decision {
         let Some((first, others)) = request.associations.split_first() else {
-            return Decision::silent("it asks for no address (IA_NA)");
+            return Dhcpv6Decision::silent("it asks for no address (IA_NA)");
         };
         let wanted = first.addresses.first().copied();
         let is_rapid = request.is_rapid && self.is_only_here(request.mac);
         let may = match (self.find(request.mac, wanted, now_ms), is_rapid) {
-            (May::Yes(address, _), true) => self.may(request.mac, address, How::Selecting, now_ms),
+            (AddressPermission::Yes(address, _), true) => {
+                self.may(request.mac, address, ClientRequestState::Selecting, now_ms)
+            }
             (may, _) => may,
         };
         let (address, why) = match may {
-            May::Yes(address, why) => (address, why),
-            May::No(_, why) | May::Silent(why) => return Decision::silent(why),
+            AddressPermission::Yes(address, why) => (address, why),
+            AddressPermission::No(_, why) | AddressPermission::Silent(why) => {
+                return Dhcpv6Decision::silent(why);
+            }
         };
-        let grants = granted(first, Ok(address), others, Status::NoAddress);
+        let grants = granted(first, Ok(address), others, Dhcpv6StatusCode::NoAddress);
         let verdict = match is_rapid {
-            true => Verdict::Reply,
-            false => Verdict::Advertise,
+            true => Dhcpv6ResponseType::Reply,
+            false => Dhcpv6ResponseType::Advertise,
         };
         let mut decision = self.answer(request, verdict, grants, why);
         if let Some(answer) = &mut decision.answer {
@@ -249,34 +271,50 @@ impl Desk {
     }
 
     /// Finds the address that a client would get.
-    fn find(&mut self, mac: Mac, wanted: Option<Ipv6Addr>, now_ms: u64) -> May {
+    fn find(&mut self, mac: Mac, wanted: Option<Ipv6Addr>, now_ms: u64) -> AddressPermission {
         match self.own(mac) {
-            Some(Ok(own)) => return May::Yes(own, format!("{own} is its own address in the file")),
-            Some(Err(why)) => return May::Silent(why),
+            Some(Ok(own)) => {
+                return AddressPermission::Yes(
+                    own,
+                    format!("{own} is its own address in the file"),
+                );
+            }
+            Some(Err(why)) => return AddressPermission::Silent(why),
             None => {}
         }
         let Some(pool) = &mut self.pool else {
-            return May::Silent(
+            return AddressPermission::Silent(
                 "it has no IPv6 address in the file, and there is no range6".to_owned(),
             );
         };
         match pool.offer(mac, wanted, now_ms) {
-            Ok(address) => May::Yes(address, format!("{address} is free for it")),
-            Err(why) => May::Silent(self.lacks.why(pool, (why, "range6"), now_ms)),
+            Ok(address) => AddressPermission::Yes(address, format!("{address} is free for it")),
+            Err(why) => AddressPermission::Silent(self.lacks.why(pool, (why, "range6"), now_ms)),
         }
     }
 
     /// Decides whether a client may have an address that it names.
-    fn may(&mut self, mac: Mac, address: Ipv6Addr, how: How, now_ms: u64) -> May {
+    fn may(
+        &mut self,
+        mac: Mac,
+        address: Ipv6Addr,
+        how: ClientRequestState,
+        now_ms: u64,
+    ) -> AddressPermission {
         match self.own(mac) {
             // A machine with a fixed address gets no other one.
-            Some(Ok(own)) => return May::Yes(own, format!("{own} is its own address in the file")),
-            Some(Err(why)) => return May::No(Status::NoAddress, why),
+            Some(Ok(own)) => {
+                return AddressPermission::Yes(
+                    own,
+                    format!("{own} is its own address in the file"),
+                );
+            }
+            Some(Err(why)) => return AddressPermission::No(Dhcpv6StatusCode::NoAddress, why),
             None => {}
         }
         if !self.six.network.may_have(address) {
             let why = format!("{address} is not of this network");
-            return May::No(Status::NotOnLink, why);
+            return AddressPermission::No(Dhcpv6StatusCode::NotOnLink, why);
         }
         let is_fixed = self.fixed.get(&address).copied();
         if is_fixed.is_some() || self.of_nodes.contains(&address) {
@@ -290,76 +328,90 @@ impl Desk {
                 Some(_) => format!("another client still has a lease of {address}"),
                 None => format!("{address} is the address of a node"),
             };
-            return May::No(Status::NoAddress, why);
+            return AddressPermission::No(Dhcpv6StatusCode::NoAddress, why);
         }
         let Some(pool) = &mut self.pool else {
-            return May::Silent(
+            return AddressPermission::Silent(
                 "it has no IPv6 address in the file, and there is no range6".to_owned(),
             );
         };
         match how {
             // The client sent no Solicit, so the address is offered now.
-            How::Selecting if !pool.has_record(mac, address) => {
+            ClientRequestState::Selecting if !pool.has_record(mac, address) => {
                 // The claim below reports why there is no address.
                 let _ = pool.offer(mac, Some(address), now_ms);
             }
             // A claim alone never creates a first lease (RFC 8415, 18.3.4).
-            How::Renew if pool.is_unused(address) => {
+            ClientRequestState::Renew if pool.is_unused(address) => {
                 let why = format!("it has no lease of {address} from here");
-                return May::No(Status::NoBinding, why);
+                return AddressPermission::No(Dhcpv6StatusCode::NoBinding, why);
             }
             _ => {}
         }
-        let claim = match how == How::Renew && pool.may_be_anothers(mac, address) {
-            true => Claim::Unclear,
+        let claim = match how == ClientRequestState::Renew && pool.may_be_anothers(mac, address) {
+            true => AddressClaimResult::Unclear,
             false => pool.claim(mac, address, how, now_ms),
         };
         match claim {
-            Claim::Yes => May::Yes(address, format!("{address} is its address now")),
-            Claim::No => May::No(Status::NoAddress, format!("{address} is not free for it")),
-            Claim::NotMine => May::Silent(format!("{address} is of the other node, which answers")),
-            Claim::Unclear => May::Silent(format!(
+            AddressClaimResult::Yes => {
+                AddressPermission::Yes(address, format!("{address} is its address now"))
+            }
+            AddressClaimResult::No => AddressPermission::No(
+                Dhcpv6StatusCode::NoAddress,
+                format!("{address} is not free for it"),
+            ),
+            AddressClaimResult::NotMine => {
+                AddressPermission::Silent(format!("{address} is of the other node, which answers"))
+            }
+            AddressClaimResult::Unclear => AddressPermission::Silent(format!(
                 "the other node may have given {address} to another machine"
             )),
         }
     }
 
     /// Handles a Request, Renew or Rebind.
-    fn claim(&mut self, request: &Request, now_ms: u64) -> Decision {
+    fn claim(&mut self, request: &Request, now_ms: u64) -> Dhcpv6Decision {
         let Some((first, others)) = request.associations.split_first() else {
-            return Decision::silent("it asks for no address (IA_NA)");
+            return Dhcpv6Decision::silent("it asks for no address (IA_NA)");
         };
         let how = match request.kind {
-            Kind::Request => How::Selecting,
-            _ => How::Renew,
+            Dhcpv6MessageType::Request => ClientRequestState::Selecting,
+            _ => ClientRequestState::Renew,
         };
         let wanted = first.addresses.first().copied();
         let wanted = match (wanted, how) {
-            (Some(wanted), _) => May::Yes(wanted, String::new()),
-            (None, How::Selecting) => self.find(request.mac, None, now_ms),
-            (None, _) => May::No(Status::NoBinding, "it names no address".to_owned()),
+            (Some(wanted), _) => AddressPermission::Yes(wanted, String::new()),
+            (None, ClientRequestState::Selecting) => self.find(request.mac, None, now_ms),
+            (None, _) => AddressPermission::No(
+                Dhcpv6StatusCode::NoBinding,
+                "it names no address".to_owned(),
+            ),
         };
         let may = match wanted {
-            May::Yes(wanted, _) => self.may(request.mac, wanted, how, now_ms),
+            AddressPermission::Yes(wanted, _) => self.may(request.mac, wanted, how, now_ms),
             other => other,
         };
         // The lifetime of an address that a client may not keep becomes zero; the client then
         // requests another one.
         let missing = match how {
-            How::Selecting => Status::NoAddress,
-            _ => Status::NoBinding,
+            ClientRequestState::Selecting => Dhcpv6StatusCode::NoAddress,
+            _ => Dhcpv6StatusCode::NoBinding,
         };
         let (first, why) = match may {
-            May::Yes(address, why) => (Ok(address), why),
+            AddressPermission::Yes(address, why) => (Ok(address), why),
             // Another server may know the binding (RFC 8415, 18.3.5).
-            May::No(Status::NoBinding, why) if request.kind == Kind::Rebind => {
-                return Decision::silent(why);
+            AddressPermission::No(Dhcpv6StatusCode::NoBinding, why)
+                if request.kind == Dhcpv6MessageType::Rebind =>
+            {
+                return Dhcpv6Decision::silent(why);
             }
-            May::No(status, why) => (Err(status), why),
-            May::Silent(why) if request.kind != Kind::Request => return Decision::silent(why),
-            May::Silent(why) => (Err(Status::NoAddress), why),
+            AddressPermission::No(status, why) => (Err(status), why),
+            AddressPermission::Silent(why) if request.kind != Dhcpv6MessageType::Request => {
+                return Dhcpv6Decision::silent(why);
+            }
+            AddressPermission::Silent(why) => (Err(Dhcpv6StatusCode::NoAddress), why),
         };
-        let is_renewed = how != How::Selecting;
+        let is_renewed = how != ClientRequestState::Selecting;
         let mut grants = granted(&request.associations[0], first, others, missing);
         for (grant, association) in grants.iter_mut().zip(&request.associations) {
             let ended = association.addresses.iter().copied();
@@ -369,15 +421,15 @@ impl Desk {
                 grant.status = None;
             }
         }
-        self.answer(request, Verdict::Reply, grants, why)
+        self.answer(request, Dhcpv6ResponseType::Reply, grants, why)
     }
 
     /// Handles a Confirm: the client has returned to a network, and asks whether its addresses
     /// are still on-link.
-    fn confirm(&self, request: &Request) -> Decision {
+    fn confirm(&self, request: &Request) -> Dhcpv6Decision {
         let mut all = { request.associations.iter() }.flat_map(|one| &one.addresses);
         let Some(first) = all.clone().next() else {
-            return Decision::silent("it names no address");
+            return Dhcpv6Decision::silent("it names no address");
         };
         let network = self.six.network;
         // Otherwise the client would continue with an address that a node or another machine has.
@@ -390,17 +442,23 @@ impl Desk {
         };
         if let Some(other) = all.clone().find(|one| is_anothers(one)) {
             let why = format!("{other} is the address of a node or of another machine");
-            return self.done(request, Status::NotOnLink, Vec::new(), why);
+            return self.done(request, Dhcpv6StatusCode::NotOnLink, Vec::new(), why);
         }
         let (status, why) = match all.find(|one| !network.has(**one)) {
-            None => (Status::Success, format!("{first} is of this network")),
-            Some(other) => (Status::NotOnLink, format!("{other} is not of this network")),
+            None => (
+                Dhcpv6StatusCode::Success,
+                format!("{first} is of this network"),
+            ),
+            Some(other) => (
+                Dhcpv6StatusCode::NotOnLink,
+                format!("{other} is not of this network"),
+            ),
         };
         self.done(request, status, Vec::new(), why)
     }
 
     /// Handles a Release, or a Decline of an address that another host uses.
-    fn give_back(&mut self, request: &Request, now_ms: u64) -> Decision {
+    fn give_back(&mut self, request: &Request, now_ms: u64) -> Dhcpv6Decision {
         let mac = request.mac;
         let mut grants = Vec::new();
         let mut why = "it names no address that it has from here".to_owned();
@@ -410,7 +468,7 @@ impl Desk {
                 if self.six.machines.get(&mac) == Some(address) {
                     is_known = true;
                     why = match request.kind {
-                        Kind::Decline => format!(
+                        Dhcpv6MessageType::Decline => format!(
                             "somebody else uses {address}, which is its own address in the file"
                         ),
                         _ => format!("{address} stays its own address, by the file"),
@@ -425,7 +483,7 @@ impl Desk {
                 }
                 is_known = true;
                 why = match request.kind {
-                    Kind::Decline if pool.holds(*address) => {
+                    Dhcpv6MessageType::Decline if pool.holds(*address) => {
                         let bound = (pool.declines_until(*address, now_ms), pool.declines_max());
                         let is_trusted = self.declines.admits(mac, bound, now_ms);
                         match is_trusted && pool.decline(*address, now_ms) {
@@ -436,7 +494,7 @@ impl Desk {
                                 .to_owned(),
                         }
                     }
-                    Kind::Release if pool.release(mac, *address, now_ms) => {
+                    Dhcpv6MessageType::Release if pool.release(mac, *address, now_ms) => {
                         "its address is free soon".to_owned()
                     }
                     _ => {
@@ -449,21 +507,27 @@ impl Desk {
                     id: association.id,
                     address: None,
                     ended: Vec::new(),
-                    status: Some(Status::NoBinding),
+                    status: Some(Dhcpv6StatusCode::NoBinding),
                 });
             }
         }
-        self.done(request, Status::Success, grants, why)
+        self.done(request, Dhcpv6StatusCode::Success, grants, why)
     }
 
-    fn done(&self, request: &Request, status: Status, grants: Vec<Grant>, why: String) -> Decision {
-        let decision = self.answer(request, Verdict::Reply, grants, why);
-        let answer = decision.answer.map(|answer| Answer {
+    fn done(
+        &self,
+        request: &Request,
+        status: Dhcpv6StatusCode,
+        grants: Vec<Grant>,
+        why: String,
+    ) -> Dhcpv6Decision {
+        let decision = self.answer(request, Dhcpv6ResponseType::Reply, grants, why);
+        let answer = decision.answer.map(|answer| Dhcpv6Response {
             status: Some(status),
             file: None,
             ..answer
         });
-        Decision {
+        Dhcpv6Decision {
             answer,
             is_lease: false,
             ..decision
@@ -473,27 +537,28 @@ impl Desk {
     fn answer(
         &self,
         request: &Request,
-        verdict: Verdict,
+        verdict: Dhcpv6ResponseType,
         grants: Vec<Grant>,
         why: String,
-    ) -> Decision {
-        let is_lease = verdict == Verdict::Reply && grants.iter().any(|one| one.address.is_some());
-        let is_given = is_lease || verdict == Verdict::Advertise;
-        let is_for_load = is_given || request.kind == Kind::Information;
+    ) -> Dhcpv6Decision {
+        let is_lease =
+            verdict == Dhcpv6ResponseType::Reply && grants.iter().any(|one| one.address.is_some());
+        let is_given = is_lease || verdict == Dhcpv6ResponseType::Advertise;
+        let is_for_load = is_given || request.kind == Dhcpv6MessageType::Information;
         let file = self.file(request);
         let why = match &file {
-            _ if !is_for_load || request.stage == Stage::System => why,
+            _ if !is_for_load || request.stage == BootStage::System => why,
             Ok(file) => format!("{why}; it loads {file}"),
             Err(reason) => format!("{why}; it loads nothing: {reason}"),
         };
-        let answer = Answer {
+        let answer = Dhcpv6Response {
             verdict,
             grants,
             status: None,
             is_rapid: false,
             file: file.ok().filter(|_| is_for_load),
         };
-        Decision {
+        Dhcpv6Decision {
             answer: Some(answer),
             why,
             is_lease,
@@ -507,9 +572,9 @@ impl Desk {
         let asks = (request.stage, request.architecture);
         let loads = loads(&self.lan, &self.turns, request.mac, asks)?;
         Ok(match (loads, request.stage) {
-            (Loads::Script, _) => format!("{base}/{}", script::name(request.mac)),
-            (Loads::Loader(name), Stage::HttpFirmware) => format!("{base}/{name}"),
-            (Loads::Loader(name), _) => format!("tftp://[{server}]/{name}"),
+            (BootFileChoice::Script, _) => format!("{base}/{}", script::name(request.mac)),
+            (BootFileChoice::Loader(name), BootStage::HttpFirmware) => format!("{base}/{name}"),
+            (BootFileChoice::Loader(name), _) => format!("tftp://[{server}]/{name}"),
         })
     }
 }
@@ -518,11 +583,11 @@ impl Desk {
 /// reason for none, and the others get a reason: a machine has one address.
 fn granted(
     first: &Association,
-    address: Result<Ipv6Addr, Status>,
+    address: Result<Ipv6Addr, Dhcpv6StatusCode>,
     others: &[Association],
-    status: Status,
+    status: Dhcpv6StatusCode,
 ) -> Vec<Grant> {
-    let grant = |association: &Association, address: Result<Ipv6Addr, Status>| Grant {
+    let grant = |association: &Association, address: Result<Ipv6Addr, Dhcpv6StatusCode>| Grant {
         id: association.id,
         address: address.ok(),
         ended: Vec::new(),

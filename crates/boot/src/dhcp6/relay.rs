@@ -17,7 +17,7 @@ const ETHERNET: [u8; 2] = [0, 1];
 
 /// Relay on the path of a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Hop {
+pub struct RelayHop {
     /// Hop count: number of relays that the message has passed before.
     pub count: u8,
     /// Link address: an address in the client's network, or zero.
@@ -32,7 +32,7 @@ pub struct Hop {
 
 /// Parses the relay messages of a packet, the relay nearest to this server first. Returns them,
 /// and the message of the client. None: a relay message is malformed, or there are too many.
-pub fn read(packet: &[u8]) -> Option<(Vec<Hop>, &[u8])> {
+pub fn read(packet: &[u8]) -> Option<(Vec<RelayHop>, &[u8])> {
     let (mut hops, mut message) = (Vec::new(), packet);
     while let [FORWARD, count, rest @ ..] = message {
         if hops.len() >= HOPS_MAX {
@@ -43,7 +43,7 @@ pub fn read(packet: &[u8]) -> Option<(Vec<Hop>, &[u8])> {
         if interface.is_some_and(|name| name.len() > INTERFACE_MAX) {
             return None;
         }
-        hops.push(Hop {
+        hops.push(RelayHop {
             count: *count,
             link: option::address(rest)?,
             peer: option::address(&rest[16..])?,
@@ -73,7 +73,7 @@ pub fn card_of(address: Ipv6Addr) -> Option<Mac> {
 }
 
 /// Wraps a reply in the messages for the relays.
-pub fn wrap(hops: &[Hop], reply: Vec<u8>) -> Vec<u8> {
+pub fn wrap(hops: &[RelayHop], reply: Vec<u8>) -> Vec<u8> {
     hops.iter().rev().fold(reply, |inner, hop| {
         let mut bytes = vec![REPLY, hop.count];
         bytes.extend(hop.link.octets());
@@ -115,14 +115,14 @@ mod tests {
         let packet = forward(1, &[], &forward(0, &further, b"client"));
         let (hops, message) = read(&packet).unwrap();
         assert_eq!(message, b"client");
-        let outer = Hop {
+        let outer = RelayHop {
             count: 1,
             link: LINK,
             peer: PEER,
             interface: None,
             card: None,
         };
-        let inner = Hop {
+        let inner = RelayHop {
             count: 0,
             interface: Some(b"eth7".to_vec()),
             card: Some(CARD),

@@ -3,19 +3,19 @@
 use super::option::{self, put};
 use super::relay;
 use super::request::Request;
-use crate::config::Six;
-use crate::dhcp::request::Stage;
+use crate::config::Ipv6Config;
+use crate::dhcp::request::BootStage;
 use std::net::Ipv6Addr;
 
 /// Response to a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct Dhcpv6Response {
     /// Message type of the response.
-    pub verdict: Verdict,
+    pub verdict: Dhcpv6ResponseType,
     /// Result for each identity association of the client.
     pub grants: Vec<Grant>,
     /// Status of the whole message; None: no status option.
-    pub status: Option<Status>,
+    pub status: Option<Dhcpv6StatusCode>,
     /// True if the exchange had two messages (Rapid Commit).
     pub is_rapid: bool,
     /// Boot file URL; None: the client loads nothing from here.
@@ -24,26 +24,26 @@ pub struct Answer {
 
 /// Message type of a response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Verdict {
+pub enum Dhcpv6ResponseType {
     /// ADVERTISE: the client may request the address.
     Advertise,
     /// REPLY: the client has the address, or its message was handled.
     Reply,
 }
 
-impl Verdict {
+impl Dhcpv6ResponseType {
     /// Returns the message type as operators know it.
     pub fn word(self) -> &'static str {
         match self {
-            Verdict::Advertise => "ADVERTISE",
-            Verdict::Reply => "REPLY",
+            Dhcpv6ResponseType::Advertise => "ADVERTISE",
+            Dhcpv6ResponseType::Reply => "REPLY",
         }
     }
 
     fn code(self) -> u8 {
         match self {
-            Verdict::Advertise => 2,
-            Verdict::Reply => 7,
+            Dhcpv6ResponseType::Advertise => 2,
+            Dhcpv6ResponseType::Reply => 7,
         }
     }
 }
@@ -58,12 +58,12 @@ pub struct Grant {
     /// Addresses that the client may no longer use; their lifetimes are zero.
     pub ended: Vec<Ipv6Addr>,
     /// Reason for which there is no address.
-    pub status: Option<Status>,
+    pub status: Option<Dhcpv6StatusCode>,
 }
 
 /// Status code (RFC 8415, 21.13).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
+pub enum Dhcpv6StatusCode {
     /// Success.
     Success,
     /// NoAddrsAvail: there is no address for the client.
@@ -74,23 +74,23 @@ pub enum Status {
     NotOnLink,
 }
 
-impl Status {
+impl Dhcpv6StatusCode {
     /// Returns the status code's name in the RFC.
     pub fn word(self) -> &'static str {
         match self {
-            Status::Success => "Success",
-            Status::NoAddress => "NoAddrsAvail",
-            Status::NoBinding => "NoBinding",
-            Status::NotOnLink => "NotOnLink",
+            Dhcpv6StatusCode::Success => "Success",
+            Dhcpv6StatusCode::NoAddress => "NoAddrsAvail",
+            Dhcpv6StatusCode::NoBinding => "NoBinding",
+            Dhcpv6StatusCode::NotOnLink => "NotOnLink",
         }
     }
 
     fn code(self) -> u16 {
         match self {
-            Status::Success => 0,
-            Status::NoAddress => 2,
-            Status::NoBinding => 3,
-            Status::NotOnLink => 4,
+            Dhcpv6StatusCode::Success => 0,
+            Dhcpv6StatusCode::NoAddress => 2,
+            Dhcpv6StatusCode::NoBinding => 3,
+            Dhcpv6StatusCode::NotOnLink => 4,
         }
     }
 
@@ -126,9 +126,9 @@ impl Grant {
 /// Encodes a response. `server`: DUID of this server.
 pub fn write(
     request: &Request,
-    answer: &Answer,
+    answer: &Dhcpv6Response,
     server: &[u8],
-    six: &Six,
+    six: &Ipv6Config,
     domain: Option<&str>,
 ) -> Vec<u8> {
     let mut bytes = vec![answer.verdict.code()];
@@ -162,7 +162,7 @@ pub fn write(
 /// Appends the boot file URL. Firmware needs it even where it does not request the option.
 fn load(request: &Request, file: &str, bytes: &mut Vec<u8>) {
     put(bytes, option::BOOT_FILE, file.as_bytes());
-    if request.stage == Stage::HttpFirmware {
+    if request.stage == BootStage::HttpFirmware {
         // UEFI HTTP boot ignores offers without this class.
         let class = b"HTTPClient";
         let data = [&request.enterprise[..], &[0, class.len() as u8], class].concat();

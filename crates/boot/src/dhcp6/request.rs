@@ -1,8 +1,8 @@
 //! Parses DHCPv6 messages of clients.
 
 use super::option::{self, Options};
-use super::relay::{self, Hop};
-use crate::dhcp::request::Stage;
+use super::relay::{self, RelayHop};
+use crate::dhcp::request::BootStage;
 use crate::mac::Mac;
 use std::net::Ipv6Addr;
 use thiserror::Error;
@@ -19,7 +19,7 @@ const WITH_CARD: [u8; 2] = [0, 3];
 
 /// Reason for which a packet is ignored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-pub enum Unreadable {
+pub enum Dhcpv6PacketError {
     /// Shorter than a DHCPv6 message, or inside a malformed relay message.
     #[error("broken, or from too many relays")]
     Broken,
@@ -36,7 +36,7 @@ pub enum Unreadable {
 
 /// DHCPv6 message type (RFC 8415, 7.3).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Kind {
+pub enum Dhcpv6MessageType {
     /// SOLICIT: the client looks for servers.
     Solicit,
     /// REQUEST: the client requests an address.
@@ -55,17 +55,17 @@ pub enum Kind {
     Information,
 }
 
-impl Kind {
-    fn of(code: u8) -> Option<Kind> {
+impl Dhcpv6MessageType {
+    fn of(code: u8) -> Option<Dhcpv6MessageType> {
         Some(match code {
-            1 => Kind::Solicit,
-            3 => Kind::Request,
-            4 => Kind::Confirm,
-            5 => Kind::Renew,
-            6 => Kind::Rebind,
-            8 => Kind::Release,
-            9 => Kind::Decline,
-            11 => Kind::Information,
+            1 => Dhcpv6MessageType::Solicit,
+            3 => Dhcpv6MessageType::Request,
+            4 => Dhcpv6MessageType::Confirm,
+            5 => Dhcpv6MessageType::Renew,
+            6 => Dhcpv6MessageType::Rebind,
+            8 => Dhcpv6MessageType::Release,
+            9 => Dhcpv6MessageType::Decline,
+            11 => Dhcpv6MessageType::Information,
             _ => return None,
         })
     }
@@ -73,14 +73,14 @@ impl Kind {
     /// Returns the message type as operators know it.
     pub fn word(self) -> &'static str {
         match self {
-            Kind::Solicit => "SOLICIT",
-            Kind::Request => "REQUEST",
-            Kind::Confirm => "CONFIRM",
-            Kind::Renew => "RENEW",
-            Kind::Rebind => "REBIND",
-            Kind::Release => "RELEASE",
-            Kind::Decline => "DECLINE",
-            Kind::Information => "INFORMATION-REQUEST",
+            Dhcpv6MessageType::Solicit => "SOLICIT",
+            Dhcpv6MessageType::Request => "REQUEST",
+            Dhcpv6MessageType::Confirm => "CONFIRM",
+            Dhcpv6MessageType::Renew => "RENEW",
+            Dhcpv6MessageType::Rebind => "REBIND",
+            Dhcpv6MessageType::Release => "RELEASE",
+            Dhcpv6MessageType::Decline => "DECLINE",
+            Dhcpv6MessageType::Information => "INFORMATION-REQUEST",
         }
     }
 
@@ -88,9 +88,14 @@ impl Kind {
     /// have (RFC 8415, 16).
     fn fits(self, has_client: bool, has_server: bool, has_associations: bool) -> bool {
         match self {
-            Kind::Solicit | Kind::Confirm | Kind::Rebind => has_client && !has_server,
-            Kind::Request | Kind::Renew | Kind::Release | Kind::Decline => has_client && has_server,
-            Kind::Information => !has_associations,
+            Dhcpv6MessageType::Solicit | Dhcpv6MessageType::Confirm | Dhcpv6MessageType::Rebind => {
+                has_client && !has_server
+            }
+            Dhcpv6MessageType::Request
+            | Dhcpv6MessageType::Renew
+            | Dhcpv6MessageType::Release
+            | Dhcpv6MessageType::Decline => has_client && has_server,
+            Dhcpv6MessageType::Information => !has_associations,
         }
     }
 }
@@ -108,13 +113,13 @@ pub struct Association {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     /// Message type.
-    pub kind: Kind,
+    pub kind: Dhcpv6MessageType,
     /// Transaction ID, by which the client recognizes the response.
     pub xid: [u8; 3],
     /// MAC address of the client.
     pub mac: Mac,
     /// Program that sends the request.
-    pub stage: Stage,
+    pub stage: BootStage,
     /// Client architecture (RFC 5970 and IANA's list).
     pub architecture: Option<u16>,
     /// Client DUID; empty: the message has none.
@@ -130,7 +135,7 @@ pub struct Request {
     /// Enterprise number in the vendor class, as IANA assigns them.
     pub enterprise: [u8; 4],
     /// Relays that the message passed, the nearest to this server first.
-    pub hops: Vec<Hop>,
+    pub hops: Vec<RelayHop>,
 }
 
 impl Request {
@@ -140,17 +145,22 @@ impl Request {
     /// # Errors
     ///
     /// The packet is none that a server answers.
-    pub fn read(packet: &[u8], from: Ipv6Addr, card: Option<Mac>) -> Result<Request, Unreadable> {
-        let (hops, message) = relay::read(packet).ok_or(Unreadable::Broken)?;
-        let (head, options) = { message.split_first_chunk::<4>() }.ok_or(Unreadable::Broken)?;
+    pub fn read(
+        packet: &[u8],
+        from: Ipv6Addr,
+        card: Option<Mac>,
+    ) -> Result<Request, Dhcpv6PacketError> {
+        let (hops, message) = relay::read(packet).ok_or(Dhcpv6PacketError::Broken)?;
+        let (head, options) =
+            { message.split_first_chunk::<4>() }.ok_or(Dhcpv6PacketError::Broken)?;
         let [code, xid @ ..] = *head;
-        let kind = Kind::of(code).ok_or(Unreadable::Kind)?;
+        let kind = Dhcpv6MessageType::of(code).ok_or(Dhcpv6PacketError::Kind)?;
         let options = Options(options);
         let client = options.find(option::CLIENT_ID).unwrap_or_default();
         let server = options.find(option::SERVER_ID);
         let is_long = |duid: &[u8]| duid.len() > DUID_MAX;
         if is_long(client) || server.is_some_and(is_long) {
-            return Err(Unreadable::Broken);
+            return Err(Dhcpv6PacketError::Broken);
         }
         let associations = associations(options);
         if !kind.fits(
@@ -158,7 +168,7 @@ impl Request {
             server.is_some(),
             !associations.is_empty(),
         ) {
-            return Err(Unreadable::Identifiers);
+            return Err(Dhcpv6PacketError::Identifiers);
         }
         let of_sender = match hops.last() {
             Some(hop) => hop.card.or_else(|| relay::card_of(hop.peer)),
@@ -169,7 +179,7 @@ impl Request {
         Ok(Request {
             kind,
             xid,
-            mac: mac.ok_or(Unreadable::Card)?,
+            mac: mac.ok_or(Dhcpv6PacketError::Card)?,
             stage: stage(options),
             architecture: { options.find(option::ARCHITECTURES) }.and_then(first_word),
             client: client.to_vec(),
@@ -226,18 +236,18 @@ fn associations(options: Options<'_>) -> Vec<Association> {
 }
 
 /// Returns the program that sends the request.
-fn stage(options: Options<'_>) -> Stage {
+fn stage(options: Options<'_>) -> BootStage {
     let has = |class: &[u8], word: &[u8]| class.windows(word.len()).any(|part| part == word);
     let user = { options.find(option::USER_CLASS) }.unwrap_or_default();
     if has(user, b"iPXE") {
-        return Stage::Ipxe;
+        return BootStage::Ipxe;
     }
     // The enterprise number and the length come first.
     let vendor = { options.find(option::VENDOR_CLASS) }.and_then(|class| class.get(6..));
     match vendor.unwrap_or_default() {
-        class if class.starts_with(b"HTTPClient") => Stage::HttpFirmware,
-        class if class.starts_with(b"PXEClient") => Stage::Firmware,
-        _ => Stage::System,
+        class if class.starts_with(b"HTTPClient") => BootStage::HttpFirmware,
+        class if class.starts_with(b"PXEClient") => BootStage::Firmware,
+        _ => BootStage::System,
     }
 }
 

@@ -26,22 +26,22 @@ pub struct FileDisk {
 
 /// Identity of a file in the kernel's numbers, independent of its path.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-struct Identity {
+struct FileIdentity {
     is_device: bool,
     device: u64,
     inode: u64,
 }
 
-impl Identity {
-    fn of(stat: &Stat) -> io::Result<Identity> {
+impl FileIdentity {
+    fn of(stat: &Stat) -> io::Result<FileIdentity> {
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Identity {
+            FileType::RegularFile => Ok(FileIdentity {
                 is_device: false,
                 device: stat.st_dev,
                 inode: stat.st_ino,
             }),
             // Every node of a device leads to the same bytes.
-            FileType::BlockDevice => Ok(Identity {
+            FileType::BlockDevice => Ok(FileIdentity {
                 is_device: true,
                 device: stat.st_rdev,
                 inode: 0,
@@ -56,7 +56,7 @@ impl Identity {
 
 /// Files that disks of this process write, each with its user. The lock of a file belongs to its
 /// descriptor, so the disks of one user share it.
-static WRITTEN: Mutex<BTreeMap<Identity, (String, Weak<File>)>> = Mutex::new(BTreeMap::new());
+static WRITTEN: Mutex<BTreeMap<FileIdentity, (String, Weak<File>)>> = Mutex::new(BTreeMap::new());
 
 impl FileDisk {
     /// Creates a disk for the file. [`Disk::reach`] opens the file for this user.
@@ -70,7 +70,7 @@ impl FileDisk {
     }
 
     fn open(&self) -> io::Result<(Arc<File>, u64)> {
-        let identity = Identity::of(&rustix::fs::stat(&self.path)?)?;
+        let identity = FileIdentity::of(&rustix::fs::stat(&self.path)?)?;
         if self.is_read_only {
             let file = self.open_as(identity, OFlags::RDONLY)?;
             self.lock(&file, FlockOperation::NonBlockingLockShared)?;
@@ -98,7 +98,7 @@ impl FileDisk {
         sized(file)
     }
 
-    fn open_as(&self, identity: Identity, access: OFlags) -> io::Result<File> {
+    fn open_as(&self, identity: FileIdentity, access: OFlags) -> io::Result<File> {
         // The flag avoids a wait for the writer of a FIFO.
         let flags = access | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let opened = rustix::fs::open(&self.path, flags, Mode::empty());
@@ -106,7 +106,7 @@ impl FileDisk {
             Errno::BUSY => self.busy("something else has the device open"),
             errno => errno.into(),
         })?);
-        match Identity::of(&rustix::fs::fstat(&file)?)? == identity {
+        match FileIdentity::of(&rustix::fs::fstat(&file)?)? == identity {
             true => Ok(file),
             false => Err(self.busy("it was replaced just now")),
         }
@@ -207,7 +207,7 @@ impl Disk for FileDisk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::os::unix::fs::symlink;
 
     fn reach(path: &std::path::Path, is_read_only: bool, user: &str) -> Result<FileDisk, String> {
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn file_has_one_writer_under_every_path() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("disk", [0; 4096]).unwrap();
         let [soft, hard] = ["soft", "hard"].map(|name| scratch.path().join(name));
         symlink(&path, &soft).unwrap();
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn file_that_another_process_has_locked_is_refused() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("mail.volume", [0; 4096]).unwrap();
         // The volume role takes the same lock.
         let held = File::open(&path).unwrap();

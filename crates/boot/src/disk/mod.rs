@@ -15,7 +15,7 @@ pub mod volume;
 
 pub use device::{Disk, DiskError};
 pub use file::FileDisk;
-pub use overlay::{Overlaid, Overlay};
+pub use overlay::{Overlay, OverlayDisk};
 pub use overlays::Overlays;
 pub use storage::Storage;
 pub use volume::NbdDisk;

@@ -14,7 +14,7 @@
 //! they have on the disk.
 
 use super::device::{Disk, DiskError};
-use super::stable::Stable;
+use super::stable::OverlayFlusher;
 use rustix::fs::{
     AtFlags, FallocateFlags, FlockOperation, Mode, OFlags, fallocate, flock, fsync, openat,
     unlinkat,
@@ -72,9 +72,9 @@ impl Limits {
 pub struct Overlay {
     file: File,
     limits: Limits,
-    marks: Mutex<Marks>,
+    marks: Mutex<ChangedBlocks>,
     /// Flush state; None for an overlay that is not kept.
-    stable: Option<Stable>,
+    stable: Option<OverlayFlusher>,
     is_full: AtomicBool,
     /// Identifier of the disk's content to which the overlay belongs, once that is known.
     content: OnceLock<[u8; 16]>,
@@ -83,14 +83,14 @@ pub struct Overlay {
 }
 
 #[derive(Debug, Default)]
-struct Marks {
+struct ChangedBlocks {
     words: Vec<u64>,
     count: u64,
     /// Range of bitmap words that have changed since the last flush.
     changed: Range<usize>,
 }
 
-impl Marks {
+impl ChangedBlocks {
     fn has(&self, block: u64) -> bool {
         let word = usize::try_from(block / 64).ok();
         let word = word.and_then(|at| self.words.get(at));
@@ -98,8 +98,8 @@ impl Marks {
     }
 
     /// Parses a bitmap.
-    fn read(bytes: &[u8]) -> Marks {
-        let mut marks = Marks::default();
+    fn read(bytes: &[u8]) -> ChangedBlocks {
+        let mut marks = ChangedBlocks::default();
         for word in bytes.chunks_exact(8) {
             let word = word
                 .iter()
@@ -144,15 +144,15 @@ impl Overlay {
             // A partly written header would look like damage.
             let _ = unlinkat(&directory, name, AtFlags::empty());
         }
-        begun.map(|()| Overlay::of(file, limits, Marks::default()))
+        begun.map(|()| Overlay::of(file, limits, ChangedBlocks::default()))
     }
 
-    fn of(file: File, limits: Limits, marks: Marks) -> Overlay {
+    fn of(file: File, limits: Limits, marks: ChangedBlocks) -> Overlay {
         Overlay {
             file,
             limits,
             marks: Mutex::new(marks),
-            stable: limits.is_kept.then(Stable::default),
+            stable: limits.is_kept.then(OverlayFlusher::default),
             is_full: AtomicBool::new(false),
             content: OnceLock::new(),
             is_strange: AtomicBool::new(false),
@@ -186,7 +186,7 @@ impl Overlay {
         let end = file.metadata()?.len().min(at + MARKS_BYTES);
         let mut bytes = vec![0; usize::try_from(end.saturating_sub(at)).unwrap_or(0)];
         file.read_exact_at(&mut bytes, at)?;
-        let mut marks = Marks::read(&bytes);
+        let mut marks = ChangedBlocks::read(&bytes);
         if !is_of_run {
             // Blocks that were not flushed get the content of the base disk again.
             fallocate(
@@ -239,7 +239,7 @@ impl Overlay {
         self.lock().count * BLOCK_BYTES
     }
 
-    fn lock(&self) -> MutexGuard<'_, Marks> {
+    fn lock(&self) -> MutexGuard<'_, ChangedBlocks> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -281,7 +281,7 @@ impl Overlay {
     }
 
     /// Marks blocks as changed after they have been written to the file.
-    fn mark(&self, marks: &mut Marks, blocks: Range<u64>) -> Result<(), DiskError> {
+    fn mark(&self, marks: &mut ChangedBlocks, blocks: Range<u64>) -> Result<(), DiskError> {
         let words = blocks.start / 64..blocks.end.div_ceil(64);
         let end = usize::try_from(words.end).unwrap_or(usize::MAX);
         if marks.words.len() < end {
@@ -332,21 +332,21 @@ fn begin(file: &File, directory: BorrowedFd<'_>, run: [u8; 16], limits: Limits) 
 }
 
 /// Disk with the overlay of one machine over it.
-pub struct Overlaid {
+pub struct OverlayDisk {
     /// Base disk, which is only read.
     base: Arc<dyn Disk>,
     overlay: Arc<Overlay>,
 }
 
-impl Overlaid {
+impl OverlayDisk {
     /// Combines an overlay with a reachable disk.
     ///
     /// # Errors
     ///
     /// The disk is unreachable, or has another content than the overlay's.
-    pub fn new(base: Arc<dyn Disk>, overlay: Arc<Overlay>) -> Result<Overlaid, DiskError> {
+    pub fn new(base: Arc<dyn Disk>, overlay: Arc<Overlay>) -> Result<OverlayDisk, DiskError> {
         match overlay.is_of(base.content()?) {
-            Ok(true) => Ok(Overlaid { base, overlay }),
+            Ok(true) => Ok(OverlayDisk { base, overlay }),
             Ok(false) => Err(DiskError::Unsupported),
             Err(error) => Err(DiskError::Failed(error)),
         }
@@ -401,7 +401,7 @@ impl Overlaid {
     }
 }
 
-impl Disk for Overlaid {
+impl Disk for OverlayDisk {
     fn reach(&self) -> Result<(), DiskError> {
         self.base.reach()
     }

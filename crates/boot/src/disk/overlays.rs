@@ -33,7 +33,7 @@ const RUN: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Location and limits of the overlays of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Plan {
+pub struct OverlayConfig {
     /// Directory of the overlay files.
     pub directory: PathBuf,
     /// Prefix of the file names: the network and the disk.
@@ -44,30 +44,30 @@ pub struct Plan {
 
 /// Overlays of a disk. Dropping the last clone ends their thread.
 #[derive(Clone)]
-pub struct Overlays(Arc<Owner>);
+pub struct Overlays(Arc<OverlayThread>);
 
-struct Owner {
-    shared: Arc<Shared>,
+struct OverlayThread {
+    shared: Arc<SharedOverlays>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
-    plan: Plan,
+struct SharedOverlays {
+    plan: OverlayConfig,
     run: [u8; 16],
-    state: Mutex<State>,
+    state: Mutex<OverlayState>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct OverlayState {
     stop: bool,
     /// True if the files of the previous process have been read.
     is_ready: bool,
-    machines: BTreeMap<Mac, One>,
+    machines: BTreeMap<Mac, MachineOverlayState>,
     trouble: Option<String>,
 }
 
-enum One {
+enum MachineOverlayState {
     /// The overlay must be created, in place of an existing file.
     Ordered,
     /// The overlay must be created unless its file exists.
@@ -79,7 +79,7 @@ enum One {
 
 /// Status of the overlays of a disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Look {
+pub struct OverlayStatus {
     /// Number of overlays that are open.
     pub count: usize,
     /// Changed bytes in all overlays.
@@ -110,9 +110,12 @@ impl Overlays {
     /// # Errors
     ///
     /// The system's.
-    pub fn start(plan: Plan, confine: fn(&Path) -> io::Result<()>) -> io::Result<Overlays> {
+    pub fn start(
+        plan: OverlayConfig,
+        confine: fn(&Path) -> io::Result<()>,
+    ) -> io::Result<Overlays> {
         let run = run_of_node(&fs::read_to_string(RUN)?).ok_or(io::ErrorKind::InvalidData)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedOverlays {
             plan,
             run,
             state: Mutex::default(),
@@ -121,14 +124,14 @@ impl Overlays {
         let makes = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("overlays".to_owned());
         let thread = thread.spawn(move || makes.run(confine))?;
-        Ok(Overlays(Arc::new(Owner {
+        Ok(Overlays(Arc::new(OverlayThread {
             shared,
             thread: Some(thread),
         })))
     }
 
     /// Returns the location and limits.
-    pub fn plan(&self) -> &Plan {
+    pub fn plan(&self) -> &OverlayConfig {
         &self.0.shared.plan
     }
 
@@ -141,14 +144,18 @@ impl Overlays {
         if is_kept && state.machines.contains_key(&mac) {
             return;
         }
-        let new = if is_kept { One::Wanted } else { One::Ordered };
+        let new = if is_kept {
+            MachineOverlayState::Wanted
+        } else {
+            MachineOverlayState::Ordered
+        };
         shared.put(&mut state, mac, new);
     }
 
     /// Drops the earlier changes of a machine, even where they are kept.
     pub fn renew(&self, mac: Mac) {
         let shared = &self.0.shared;
-        shared.put(&mut lock(&shared.state), mac, One::Ordered);
+        shared.put(&mut lock(&shared.state), mac, MachineOverlayState::Ordered);
     }
 
     /// Returns whether a machine has an overlay, or one is ordered.
@@ -164,10 +171,10 @@ impl Overlays {
         let mut state = lock(&shared.state);
         loop {
             match state.machines.get(&mac) {
-                Some(One::Made(overlay)) => return Some(Arc::clone(overlay)),
+                Some(MachineOverlayState::Made(overlay)) => return Some(Arc::clone(overlay)),
                 None if state.is_ready => return None,
-                Some(One::Unusable(_)) => return None,
-                Some(One::Ordered | One::Wanted) | None => {}
+                Some(MachineOverlayState::Unusable(_)) => return None,
+                Some(MachineOverlayState::Ordered | MachineOverlayState::Wanted) | None => {}
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() || state.stop {
@@ -179,19 +186,23 @@ impl Overlays {
     }
 
     /// Returns the status of the overlays.
-    pub fn look(&self) -> Look {
+    pub fn overlay_status(&self) -> OverlayStatus {
         let state = lock(&self.0.shared.state);
         let made = state.machines.values().filter_map(|one| match one {
-            One::Made(overlay) => Some(overlay.bytes()),
+            MachineOverlayState::Made(overlay) => Some(overlay.bytes()),
             _ => None,
         });
         let (count, bytes) = made.fold((0, 0), |(count, all), bytes| (count + 1, all + bytes));
         let unusable = state.machines.iter().filter_map(|(mac, one)| match one {
-            One::Made(overlay) => Some(format!("that of {mac} {}", overlay.trouble()?)),
-            One::Unusable(why) => Some(format!("that of {mac} cannot be used: {why}")),
-            One::Ordered | One::Wanted => None,
+            MachineOverlayState::Made(overlay) => {
+                Some(format!("that of {mac} {}", overlay.trouble()?))
+            }
+            MachineOverlayState::Unusable(why) => {
+                Some(format!("that of {mac} cannot be used: {why}"))
+            }
+            MachineOverlayState::Ordered | MachineOverlayState::Wanted => None,
         });
-        Look {
+        OverlayStatus {
             count,
             bytes,
             trouble: state.trouble.clone(),
@@ -200,7 +211,7 @@ impl Overlays {
     }
 }
 
-impl Drop for Owner {
+impl Drop for OverlayThread {
     fn drop(&mut self) {
         lock(&self.shared.state).stop = true;
         self.shared.changed.notify_all();
@@ -217,8 +228,8 @@ fn run_of_node(text: &str) -> Option<[u8; 16]> {
     Some(number.to_be_bytes())
 }
 
-impl Shared {
-    fn put(&self, state: &mut State, mac: Mac, new: One) {
+impl SharedOverlays {
+    fn put(&self, state: &mut OverlayState, mac: Mac, new: MachineOverlayState) {
         if state.machines.len() >= OVERLAYS_MAX && !state.machines.contains_key(&mac) {
             let told = format!("{OVERLAYS_MAX} machines have an overlay; {mac} gets none");
             state.trouble = Some(told);
@@ -231,7 +242,7 @@ impl Shared {
     fn run(&self, confine: fn(&Path) -> io::Result<()>) {
         let directory = self.directory(confine);
         match &directory {
-            Ok(directory) => self.look_back(directory),
+            Ok(directory) => self.adopt_previous_files(directory),
             Err(error) => self.note(error),
         }
         lock(&self.state).is_ready = true;
@@ -257,9 +268,14 @@ impl Shared {
     }
 
     /// Creates an overlay: in place of an existing one, or only where none exists.
-    fn make(&self, directory: &OwnedFd, mac: Mac, replaces: bool) -> io::Result<One> {
+    fn make(
+        &self,
+        directory: &OwnedFd,
+        mac: Mac,
+        replaces: bool,
+    ) -> io::Result<MachineOverlayState> {
         let name = self.name(mac);
-        let made = |overlay| One::Made(Arc::new(overlay));
+        let made = |overlay| MachineOverlayState::Made(Arc::new(overlay));
         if replaces {
             match unlinkat(directory, &name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
@@ -327,7 +343,7 @@ impl Shared {
 
     /// Takes over the files of the previous process, and removes those of another run of the node
     /// that are not kept.
-    fn look_back(&self, directory: &OwnedFd) {
+    fn adopt_previous_files(&self, directory: &OwnedFd) {
         let Ok(entries) = fs::read_dir(&self.plan.directory) else {
             return;
         };
@@ -348,9 +364,11 @@ impl Shared {
             let has_room = state.machines.len() < OVERLAYS_MAX;
             match opened {
                 // An overlay that was ordered meanwhile is created again.
-                _ if matches!(state.machines.get(&mac), Some(One::Ordered)) => {}
+                _ if matches!(state.machines.get(&mac), Some(MachineOverlayState::Ordered)) => {}
                 Ok(overlay) if has_room || state.machines.contains_key(&mac) => {
-                    state.machines.insert(mac, One::Made(Arc::new(overlay)));
+                    state
+                        .machines
+                        .insert(mac, MachineOverlayState::Made(Arc::new(overlay)));
                 }
                 Ok(_) if self.plan.limits.is_kept => {}
                 Err(error) if self.plan.limits.is_kept => {
@@ -373,9 +391,9 @@ impl Shared {
                 return None;
             }
             let ordered = state.machines.iter().find_map(|(mac, one)| match one {
-                One::Ordered => Some((*mac, true)),
-                One::Wanted => Some((*mac, false)),
-                One::Made(_) | One::Unusable(_) => None,
+                MachineOverlayState::Ordered => Some((*mac, true)),
+                MachineOverlayState::Wanted => Some((*mac, false)),
+                MachineOverlayState::Made(_) | MachineOverlayState::Unusable(_) => None,
             });
             if ordered.is_some() {
                 return ordered;
@@ -386,7 +404,7 @@ impl Shared {
 }
 
 /// Returns the state of a kept file that is unusable.
-fn unusable(name: &str, error: &io::Error) -> One {
+fn unusable(name: &str, error: &io::Error) -> MachineOverlayState {
     let why = match error.kind() {
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => "it is damaged".to_owned(),
         _ => language::reason(error),
@@ -394,27 +412,27 @@ fn unusable(name: &str, error: &io::Error) -> One {
     write_error(&format!(
         "evenkeel: boot: cannot use overlay {name}: {why}\n"
     ));
-    One::Unusable(why)
+    MachineOverlayState::Unusable(why)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::overlay::Overlaid;
+    use crate::disk::overlay::OverlayDisk;
     use crate::disk::{Disk, DiskError, FileDisk};
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::os::unix::fs::FileExt;
 
     const PATIENCE: Duration = Duration::from_secs(60);
     const ONE: Mac = Mac([2, 0, 0, 0, 0, 1]);
     const TWO: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
-    fn start(scratch: &Scratch, bytes_max: u64) -> Overlays {
+    fn start(scratch: &ScratchDirectory, bytes_max: u64) -> Overlays {
         start_with(scratch, bytes_max, false)
     }
 
-    fn start_with(scratch: &Scratch, bytes_max: u64, is_kept: bool) -> Overlays {
-        let plan = Plan {
+    fn start_with(scratch: &ScratchDirectory, bytes_max: u64, is_kept: bool) -> Overlays {
+        let plan = OverlayConfig {
             directory: scratch.path().join("overlays"),
             prefix: "lan.system".to_owned(),
             limits: Limits { is_kept, bytes_max },
@@ -422,10 +440,10 @@ mod tests {
         Overlays::start(plan, |_| Ok(())).unwrap()
     }
 
-    fn disk(scratch: &Scratch, overlays: &Overlays, mac: Mac) -> Overlaid {
+    fn disk(scratch: &ScratchDirectory, overlays: &Overlays, mac: Mac) -> OverlayDisk {
         let base = FileDisk::new(scratch.path().join("disk"), true, "lan.a".to_owned());
         base.reach().unwrap();
-        Overlaid::new(Arc::new(base), overlays.of(mac, PATIENCE).unwrap()).unwrap()
+        OverlayDisk::new(Arc::new(base), overlays.of(mac, PATIENCE).unwrap()).unwrap()
     }
 
     /// Writes at random offsets and lengths, from a fixed sequence of numbers.
@@ -448,7 +466,7 @@ mod tests {
 
     #[test]
     fn each_machine_reads_what_it_wrote_and_the_disk_stays_as_it_is() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         // The disk ends within a block.
         let content: Vec<u8> = (0..3_000_001_u32).map(|at| (at % 251) as u8).collect();
         scratch.write("disk", &content).unwrap();
@@ -461,9 +479,12 @@ mod tests {
         // Another process of the role continues with the same files.
         drop(overlays);
         let overlays = start(&scratch, 1 << 30);
-        let look = overlays.look();
+        let look = overlays.overlay_status();
         writes(&disk(&scratch, &overlays, ONE), &mut one, &mut seed, 20);
-        assert!(overlays.look().count == 2 && overlays.look().bytes > look.bytes.min(1));
+        assert!(
+            overlays.overlay_status().count == 2
+                && overlays.overlay_status().bytes > look.bytes.min(1)
+        );
         // The machine boots: it sees the base disk without changes.
         overlays.renew(ONE);
         let mut one = content.clone();
@@ -474,7 +495,7 @@ mod tests {
 
     #[test]
     fn an_overlay_is_full_at_its_limit_and_behind_the_end_of_the_disk_nothing_is_written() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         scratch.write("disk", vec![1; 64 << 10]).unwrap();
         let overlays = start(&scratch, 8192);
         overlays.renew(ONE);
@@ -491,7 +512,7 @@ mod tests {
 
     #[test]
     fn a_machine_without_an_overlay_and_one_of_another_run_of_the_node_get_none() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         scratch.write("disk", [1; 8192]).unwrap();
         let overlays = start(&scratch, 1 << 20);
         assert!(overlays.of(ONE, PATIENCE).is_none());
@@ -510,13 +531,19 @@ mod tests {
 
     #[test]
     fn the_number_of_overlays_is_limited() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let overlays = start(&scratch, 1 << 20);
         for number in 0..=OVERLAYS_MAX {
             let [.., high, low] = number.to_be_bytes();
             overlays.renew(Mac([2, 0, 0, 0, high, low]));
         }
-        assert!(overlays.look().trouble.unwrap().contains("gets none"));
+        assert!(
+            overlays
+                .overlay_status()
+                .trouble
+                .unwrap()
+                .contains("gets none")
+        );
         assert!(overlays.of(Mac([2, 0, 0, 0, 1, 0]), PATIENCE).is_none());
         assert!(overlays.of(Mac([2, 0, 0, 0, 0, 255]), PATIENCE).is_some());
     }
@@ -524,7 +551,7 @@ mod tests {
     const KEPT: &str = "overlays/lan.system.02-00-00-00-00-01.kept";
 
     /// Restarts the node: the identifier of its run changes.
-    fn restart(scratch: &Scratch) {
+    fn restart(scratch: &ScratchDirectory) {
         let path = scratch.path().join(KEPT);
         let file = fs::File::options().write(true).open(path).unwrap();
         file.write_all_at(&[7; 16], 16).unwrap();
@@ -532,7 +559,7 @@ mod tests {
 
     #[test]
     fn changes_that_are_kept_outlive_boots_and_processes_and_those_that_were_flushed_the_node() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let content = vec![1; 1 << 20];
         scratch.write("disk", &content).unwrap();
         let (mut model, mut seed) = (content.clone(), 3);
@@ -572,7 +599,7 @@ mod tests {
 
     #[test]
     fn a_kept_overlay_is_not_used_over_another_content_of_the_disk() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         scratch.write("disk", [1; 8192]).unwrap();
         let overlays = start_with(&scratch, 1 << 20, true);
         overlays.boot(ONE);
@@ -582,27 +609,27 @@ mod tests {
         base.reach().unwrap();
         let base: Arc<dyn Disk> = Arc::new(base);
         let overlay = overlays.of(ONE, PATIENCE).unwrap();
-        assert!(Overlaid::new(Arc::clone(&base), overlay).is_err());
-        let words = overlays.look().unusable;
+        assert!(OverlayDisk::new(Arc::clone(&base), overlay).is_err());
+        let words = overlays.overlay_status().unusable;
         assert_eq!(
             words,
             ["that of 02:00:00:00:00:01 is of another content of the disk"]
         );
         overlays.renew(ONE);
         let overlay = overlays.of(ONE, PATIENCE).unwrap();
-        assert!(Overlaid::new(base, overlay).is_ok());
+        assert!(OverlayDisk::new(base, overlay).is_ok());
     }
 
     #[test]
     fn a_damaged_file_that_is_kept_stays_until_an_operator_drops_it() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         fs::create_dir(scratch.path().join("overlays")).unwrap();
         scratch.write(KEPT, "damaged").unwrap();
         scratch.write("disk", [1; 8192]).unwrap();
         let overlays = start_with(&scratch, 1 << 20, true);
         overlays.boot(ONE);
         assert!(overlays.of(ONE, PATIENCE).is_none());
-        assert!(overlays.look().unusable[0].contains("cannot be used"));
+        assert!(overlays.overlay_status().unusable[0].contains("cannot be used"));
         assert_eq!(fs::read(scratch.path().join(KEPT)).unwrap(), b"damaged");
         // Overlays that are dropped at each boot have files of their own.
         drop(overlays);
@@ -615,16 +642,16 @@ mod tests {
 
     #[test]
     fn a_kept_overlay_that_is_full_says_so() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         scratch.write("disk", vec![1; 64 << 10]).unwrap();
         let overlays = start_with(&scratch, 4096, true);
         overlays.boot(ONE);
         let one = disk(&scratch, &overlays, ONE);
         one.write(0, &[2; 4096]).unwrap();
-        assert!(overlays.look().unusable.is_empty());
+        assert!(overlays.overlay_status().unusable.is_empty());
         assert!(matches!(one.write(4096, &[2]), Err(DiskError::Full)));
         assert_eq!(
-            overlays.look().unusable,
+            overlays.overlay_status().unusable,
             ["that of 02:00:00:00:00:01 is full"]
         );
     }

@@ -13,13 +13,13 @@ use std::sync::Mutex;
 
 /// Serializes the flushes of an overlay.
 #[derive(Debug, Default)]
-pub(super) struct Stable {
+pub(super) struct OverlayFlusher {
     /// True if a flush has failed: the kernel reports lost data only once, so all later flushes
     /// fail, too.
     has_failed: Mutex<bool>,
 }
 
-impl Stable {
+impl OverlayFlusher {
     /// Syncs the file, and then writes the marks that `take` returns, with their offset: those of
     /// blocks that are in the file.
     pub(super) fn flush(

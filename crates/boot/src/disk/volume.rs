@@ -6,7 +6,9 @@
 //! that then serves the volume.
 
 use super::device::{Disk, DiskError, write_zeroes};
-use protocol::nbd::client::{Body, Dial, HEAD_BYTES_MIN, Head, Offer, Wish, request};
+use protocol::nbd::client::{
+    Dial, HEAD_BYTES_MIN, NbdExport, NbdReplyBody, NbdReplyHeader, NbdRequestKind, request,
+};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
@@ -34,7 +36,7 @@ const PERMISSION: u32 = 1;
 pub struct NbdDisk {
     socket: PathBuf,
     export: String,
-    link: Mutex<Link>,
+    link: Mutex<NbdConnectionState>,
     /// Held during a read-modify-write of a block, so that two such changes do not undo each
     /// other.
     partly: Mutex<()>,
@@ -42,7 +44,7 @@ pub struct NbdDisk {
 
 /// Connection, and whether a new one may be made.
 #[derive(Debug, Default)]
-struct Link {
+struct NbdConnectionState {
     connection: Option<Arc<Connection>>,
     is_closed: bool,
 }
@@ -50,22 +52,22 @@ struct Link {
 #[derive(Debug)]
 struct Connection {
     stream: UnixStream,
-    offer: Offer,
+    offer: NbdExport,
     sending: Mutex<()>,
-    asked: Mutex<Replies>,
+    asked: Mutex<PendingRequests>,
     came: Condvar,
 }
 
 /// Outstanding requests, by their cookies.
 #[derive(Debug, Default)]
-struct Replies {
+struct PendingRequests {
     next: u64,
-    all: BTreeMap<u64, Reply>,
+    all: BTreeMap<u64, NbdReplyState>,
     is_gone: bool,
 }
 
 #[derive(Debug)]
-enum Reply {
+enum NbdReplyState {
     /// The reply is outstanding; the field is the length of its data, bytes.
     Awaited(usize),
     /// The reply has arrived: its data, or the error number.
@@ -127,7 +129,7 @@ impl NbdDisk {
 }
 
 /// Runs the handshake and selects the export.
-fn shake_hands(stream: &mut UnixStream, export: &str) -> io::Result<Offer> {
+fn shake_hands(stream: &mut UnixStream, export: &str) -> io::Result<NbdExport> {
     // Simple replies suffice, because every request here has exactly one reply.
     let mut dial = Dial::new(export, true).map_err(malformed)?;
     let (mut input, mut out) = (Vec::new(), Vec::new());
@@ -176,36 +178,48 @@ impl Connection {
         let mut head = [0; HEAD_BYTES_MIN];
         stream.read_exact(&mut head)?;
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        let decoded = Head::decode(&mut &head[..]).map_err(malformed)?;
+        let decoded = NbdReplyHeader::decode(&mut &head[..]).map_err(malformed)?;
         let head = decoded.ok_or_else(invalid)?;
         let length = match lock(&self.asked).all.get(&head.cookie) {
-            Some(Reply::Awaited(length)) => *length,
+            Some(NbdReplyState::Awaited(length)) => *length,
             _ => return Err(invalid()),
         };
         let reply = match head.body {
-            Body::Whole => {
+            NbdReplyBody::Whole => {
                 let mut bytes = vec![0; length];
                 stream.read_exact(&mut bytes)?;
                 Ok(bytes)
             }
-            Body::Failed(number) => Err(number),
+            NbdReplyBody::Failed(number) => Err(number),
             _ => return Err(invalid()),
         };
         lock(&self.asked)
             .all
-            .insert(head.cookie, Reply::Here(reply));
+            .insert(head.cookie, NbdReplyState::Here(reply));
         self.came.notify_all();
         Ok(())
     }
 
     /// Sends a request, and waits for its reply.
-    fn ask(&self, wish: Wish, offset: u64, length: u32, data: &[u8]) -> Result<Vec<u8>, DiskError> {
+    fn send_request(
+        &self,
+        wish: NbdRequestKind,
+        offset: u64,
+        length: u32,
+        data: &[u8],
+    ) -> Result<Vec<u8>, DiskError> {
         let cookie = {
             let mut asked = lock(&self.asked);
             let cookie = asked.next;
             asked.next += 1;
-            let comes = if wish == Wish::Read { length } else { 0 };
-            asked.all.insert(cookie, Reply::Awaited(comes as usize));
+            let comes = if wish == NbdRequestKind::Read {
+                length
+            } else {
+                0
+            };
+            asked
+                .all
+                .insert(cookie, NbdReplyState::Awaited(comes as usize));
             cookie
         };
         let mut bytes = Vec::with_capacity(32 + data.len());
@@ -220,7 +234,7 @@ impl Connection {
         }
         let mut asked = lock(&self.asked);
         loop {
-            if let Some(Reply::Here(_)) = asked.all.get(&cookie) {
+            if let Some(NbdReplyState::Here(_)) = asked.all.get(&cookie) {
                 break;
             }
             if asked.is_gone {
@@ -230,14 +244,14 @@ impl Connection {
             asked = { self.came.wait(asked) }.unwrap_or_else(PoisonError::into_inner);
         }
         match asked.all.remove(&cookie) {
-            Some(Reply::Here(Ok(bytes))) => Ok(bytes),
-            Some(Reply::Here(Err(SHUTDOWN))) => Err(gone()),
-            Some(Reply::Here(Err(PERMISSION))) => Err(DiskError::ReadOnly),
-            Some(Reply::Here(Err(number))) => {
+            Some(NbdReplyState::Here(Ok(bytes))) => Ok(bytes),
+            Some(NbdReplyState::Here(Err(SHUTDOWN))) => Err(gone()),
+            Some(NbdReplyState::Here(Err(PERMISSION))) => Err(DiskError::ReadOnly),
+            Some(NbdReplyState::Here(Err(number))) => {
                 let number = i32::try_from(number).unwrap_or(libc::EIO);
                 Err(DiskError::Failed(io::Error::from_raw_os_error(number)))
             }
-            Some(Reply::Awaited(_)) | None => Err(gone()),
+            Some(NbdReplyState::Awaited(_)) | None => Err(gone()),
         }
     }
 
@@ -247,7 +261,10 @@ impl Connection {
         let start = offset / block * block;
         let end = (offset + length as u64).next_multiple_of(block);
         let length = u32::try_from(end - start).unwrap_or(u32::MAX);
-        Ok((start, self.ask(Wish::Read, start, length, &[])?))
+        Ok((
+            start,
+            self.send_request(NbdRequestKind::Read, start, length, &[])?,
+        ))
     }
 }
 
@@ -298,14 +315,18 @@ impl Disk for NbdDisk {
         let block = u64::from(connection.offer.block_min.max(1));
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         if offset.is_multiple_of(block) && (bytes.len() as u64).is_multiple_of(block) {
-            return { connection.ask(Wish::Write, offset, length(bytes), bytes) }.map(drop);
+            return {
+                connection.send_request(NbdRequestKind::Write, offset, length(bytes), bytes)
+            }
+            .map(drop);
         }
         // No machine changes the rest of such a block meanwhile: the AoE queue and the order of a
         // connection prevent that.
         let _alone = lock(&self.partly);
         let (start, mut blocks) = connection.blocks(offset, bytes.len())?;
         part(&mut blocks, start, offset, bytes.len())?.copy_from_slice(bytes);
-        { connection.ask(Wish::Write, start, length(&blocks), &blocks) }.map(drop)
+        { connection.send_request(NbdRequestKind::Write, start, length(&blocks), &blocks) }
+            .map(drop)
     }
 
     fn zero(&self, offset: u64, length: u64) -> Result<(), DiskError> {
@@ -324,7 +345,7 @@ impl Disk for NbdDisk {
         while at < last {
             let count = (last - at).min(ZERO_BYTES_MAX);
             let length = u32::try_from(count).unwrap_or(0);
-            connection.ask(Wish::Zeroes, at, length, &[])?;
+            connection.send_request(NbdRequestKind::Zeroes, at, length, &[])?;
             at += count;
         }
         write_zeroes(self, last, end - last)
@@ -337,7 +358,9 @@ impl Disk for NbdDisk {
     fn flush(&self) -> Result<(), DiskError> {
         let connection = self.connection()?;
         match connection.offer.can_flush() {
-            true => connection.ask(Wish::Flush, 0, 0, &[]).map(drop),
+            true => connection
+                .send_request(NbdRequestKind::Flush, 0, 0, &[])
+                .map(drop),
             // Without flush support, the server's acknowledged writes are stable.
             false => Ok(()),
         }

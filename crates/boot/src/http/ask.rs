@@ -30,7 +30,7 @@ fn digit(byte: u8) -> Option<u8> {
 
 /// Part of a file that a request selects.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Part {
+pub enum RequestedRange {
     /// The whole file.
     Whole,
     /// A range of bytes.
@@ -41,13 +41,13 @@ pub enum Part {
 
 /// Returns the part of a file of `size` bytes that a `Range` header selects. A header with
 /// several ranges, another unit or an error is ignored, as RFC 9110 (14.2) allows.
-pub fn part(range: Option<&[u8]>, size: u64) -> Part {
+pub fn part(range: Option<&[u8]>, size: u64) -> RequestedRange {
     range
         .and_then(|range| wanted(range, size))
-        .unwrap_or(Part::Whole)
+        .unwrap_or(RequestedRange::Whole)
 }
 
-fn wanted(range: &[u8], size: u64) -> Option<Part> {
+fn wanted(range: &[u8], size: u64) -> Option<RequestedRange> {
     let range = std::str::from_utf8(range).ok()?;
     let (unit, range) = range.split_once('=')?;
     let (first, last) = range.trim().split_once('-')?;
@@ -69,10 +69,10 @@ fn wanted(range: &[u8], size: u64) -> Option<Part> {
     Some(satisfied(first..end))
 }
 
-fn satisfied(bytes: Range<u64>) -> Part {
+fn satisfied(bytes: Range<u64>) -> RequestedRange {
     match bytes.is_empty() {
-        true => Part::Outside,
-        false => Part::Some(bytes),
+        true => RequestedRange::Outside,
+        false => RequestedRange::Some(bytes),
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_range_is_a_part_or_none() {
-        let some = Part::Some;
+        let some = RequestedRange::Some;
         for (range, size, expected) in [
             ("bytes=0-0", 10, some(0..1)),
             ("bytes=2-5", 10, some(2..6)),
@@ -125,23 +125,27 @@ mod tests {
             ("bytes=0-99999999999999999999999", 10, some(0..10)),
             ("bytes=-3", 10, some(7..10)),
             ("bytes=-30", 10, some(0..10)),
-            ("bytes=10-", 10, Part::Outside),
-            ("bytes=99999999999999999999999-", 10, Part::Outside),
-            ("bytes=-0", 10, Part::Outside),
-            ("bytes=0-", 0, Part::Outside),
-            ("bytes=-5", 0, Part::Outside),
-            ("bytes=5-2", 10, Part::Whole),
-            ("bytes=0-1,4-5", 10, Part::Whole),
-            ("bytes=-", 10, Part::Whole),
-            ("bytes=a-", 10, Part::Whole),
-            ("bytes=+1-", 10, Part::Whole),
-            ("lines=0-1", 10, Part::Whole),
-            ("0-1", 10, Part::Whole),
-            ("", 10, Part::Whole),
+            ("bytes=10-", 10, RequestedRange::Outside),
+            (
+                "bytes=99999999999999999999999-",
+                10,
+                RequestedRange::Outside,
+            ),
+            ("bytes=-0", 10, RequestedRange::Outside),
+            ("bytes=0-", 0, RequestedRange::Outside),
+            ("bytes=-5", 0, RequestedRange::Outside),
+            ("bytes=5-2", 10, RequestedRange::Whole),
+            ("bytes=0-1,4-5", 10, RequestedRange::Whole),
+            ("bytes=-", 10, RequestedRange::Whole),
+            ("bytes=a-", 10, RequestedRange::Whole),
+            ("bytes=+1-", 10, RequestedRange::Whole),
+            ("lines=0-1", 10, RequestedRange::Whole),
+            ("0-1", 10, RequestedRange::Whole),
+            ("", 10, RequestedRange::Whole),
         ] {
             assert_eq!(part(Some(range.as_bytes()), size), expected, "{range}");
         }
-        assert_eq!(part(None, 10), Part::Whole);
-        assert_eq!(part(Some(b"\xff"), 10), Part::Whole);
+        assert_eq!(part(None, 10), RequestedRange::Whole);
+        assert_eq!(part(Some(b"\xff"), 10), RequestedRange::Whole);
     }
 }

@@ -2,10 +2,10 @@
 //! page cache goes from there to the socket ([`super::passing`]); any other chunk is read by a
 //! thread that may wait for the disk.
 
-use super::passing::{self, Broken, Passing};
-use crate::content::{Asker, Fetched, Shelf};
-use crate::counters::{Counting, Ended};
-use crate::source::{NotRead, Source};
+use super::passing::{self, FileChunks, SharedFetchError};
+use crate::content::{ContentSource, FetchClient, FetchReport};
+use crate::counters::{Counting, FetchOutcome};
+use crate::source::{OpenContent, SourceReadError};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use part::lock;
 use std::future::Future;
@@ -21,24 +21,24 @@ const CHUNK_BYTES: u64 = 64 << 10;
 
 /// Running fetch. Dropped before it is complete, it is reported as broken.
 pub(super) struct Fetch {
-    shelf: Arc<dyn Shelf>,
+    shelf: Arc<dyn ContentSource>,
     counting: Arc<Counting>,
     name: String,
-    asker: Asker,
+    asker: FetchClient,
     bytes: u64,
     /// True if this response includes the end of the file: otherwise its success is not reported.
     has_end: bool,
-    broken: Broken,
+    broken: SharedFetchError,
     is_complete: bool,
 }
 
 impl Fetch {
     /// Starts the fetch of `part` of a file of `size` bytes.
     pub(super) fn begin(
-        shelf: Arc<dyn Shelf>,
+        shelf: Arc<dyn ContentSource>,
         counting: Arc<Counting>,
         name: String,
-        asker: Asker,
+        asker: FetchClient,
         (part, size): (&Range<u64>, u64),
     ) -> Fetch {
         counting.begin();
@@ -49,7 +49,7 @@ impl Fetch {
             asker,
             bytes: part.end.saturating_sub(part.start),
             has_end: part.end == size,
-            broken: Broken::default(),
+            broken: SharedFetchError::default(),
             is_complete: false,
         }
     }
@@ -58,13 +58,13 @@ impl Fetch {
 impl Drop for Fetch {
     fn drop(&mut self) {
         let fetched = match (self.is_complete, lock(&self.broken).take()) {
-            (true, _) => Fetched::Whole(self.bytes),
-            (false, Some(words)) => Fetched::Broken(words),
-            (false, None) => Fetched::Broken("the client closed the connection".to_owned()),
+            (true, _) => FetchReport::Whole(self.bytes),
+            (false, Some(words)) => FetchReport::Broken(words),
+            (false, None) => FetchReport::Broken("the client closed the connection".to_owned()),
         };
         self.counting.end(match self.is_complete {
-            true => Ended::Done,
-            false => Ended::Failed,
+            true => FetchOutcome::Done,
+            false => FetchOutcome::Failed,
         });
         if self.has_end || !self.is_complete {
             self.shelf.fetched(&self.name, &self.asker, &fetched);
@@ -74,9 +74,9 @@ impl Drop for Fetch {
 
 /// Fetches whose data was all given to the connection, but not yet to the system.
 #[derive(Clone, Default)]
-pub(super) struct Fetches(Arc<Mutex<Vec<Fetch>>>);
+pub(super) struct UnsentFetches(Arc<Mutex<Vec<Fetch>>>);
 
-impl Fetches {
+impl UnsentFetches {
     /// Completes the fetches: the system has all of their data.
     pub(super) fn complete(&self) {
         let mut all = std::mem::take(&mut *lock(&self.0));
@@ -91,17 +91,17 @@ pub(super) enum Payload {
     /// A text; None: an empty body.
     Text(Option<Bytes>),
     /// A part of a source.
-    Part(Box<Sending>),
+    Part(Box<SourceBody>),
 }
 
 /// Part of a source that is being sent.
-pub(super) struct Sending {
-    source: Source,
+pub(super) struct SourceBody {
+    source: OpenContent,
     rest: Range<u64>,
-    reading: Option<JoinHandle<Result<Vec<u8>, NotRead>>>,
+    reading: Option<JoinHandle<Result<Vec<u8>, SourceReadError>>>,
     fetch: Option<Fetch>,
-    fetches: Fetches,
-    passing: Passing,
+    fetches: UnsentFetches,
+    passing: FileChunks,
 }
 
 impl Payload {
@@ -117,12 +117,12 @@ impl Payload {
 
     /// Returns a body with this range of bytes of a source.
     pub(super) fn part(
-        source: Source,
+        source: OpenContent,
         bytes: Range<u64>,
         fetch: Fetch,
-        (fetches, passing): (Fetches, Passing),
+        (fetches, passing): (UnsentFetches, FileChunks),
     ) -> Payload {
-        let mut sending = Sending {
+        let mut sending = SourceBody {
             source,
             rest: bytes,
             reading: None,
@@ -135,7 +135,7 @@ impl Payload {
     }
 }
 
-impl Sending {
+impl SourceBody {
     fn end_if_empty(&mut self) {
         if self.rest.is_empty()
             && let Some(fetch) = self.fetch.take()
@@ -144,14 +144,17 @@ impl Sending {
         }
     }
 
-    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, NotRead>>> {
+    fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, SourceReadError>>> {
         if let Some(reading) = &mut self.reading {
             let read = ready!(Pin::new(reading).poll(context));
             self.reading = None;
             return Poll::Ready(Some(match read {
                 Ok(Ok(chunk)) => Ok(chunk.into()),
                 Ok(Err(error)) => Err(error),
-                Err(_) => Err(NotRead::Read(io::ErrorKind::Interrupted.into())),
+                Err(_) => Err(SourceReadError::Read(io::ErrorKind::Interrupted.into())),
             }));
         }
         let at = self.rest.start;
@@ -160,19 +163,19 @@ impl Sending {
             return Poll::Ready(None);
         }
         let length = usize::try_from(left.min(CHUNK_BYTES)).unwrap_or(0);
-        if let Source::Bytes(bytes) = &self.source {
+        if let OpenContent::Bytes(bytes) = &self.source {
             let from = usize::try_from(at).unwrap_or(usize::MAX);
             let is_within = from
                 .checked_add(length)
                 .is_some_and(|end| end <= bytes.len());
             return Poll::Ready(Some(match is_within {
                 true => Ok(Bytes::from_owner(Arc::clone(bytes)).slice(from..from + length)),
-                false => Err(NotRead::Truncated),
+                false => Err(SourceReadError::Truncated),
             }));
         }
         let passed = usize::try_from(left)
             .map_or(passing::CHUNK_BYTES, |left| left.min(passing::CHUNK_BYTES));
-        if let (Source::File(file), Some(fetch)) = (&self.source, &self.fetch)
+        if let (OpenContent::File(file), Some(fetch)) = (&self.source, &self.fetch)
             && file.is_in_memory(at, passed as u64)
         {
             let broken = Arc::clone(&fetch.broken);
@@ -193,12 +196,12 @@ impl Sending {
 
 impl Body for Payload {
     type Data = Bytes;
-    type Error = NotRead;
+    type Error = SourceReadError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, NotRead>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, SourceReadError>>> {
         let sending = match self.get_mut() {
             Payload::Text(text) => {
                 return Poll::Ready(text.take().map(|text| Ok(Frame::data(text))));

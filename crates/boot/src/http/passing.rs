@@ -5,7 +5,7 @@
 //! writes the placeholder. hyper writes in the order in which it gets data, and merges pieces
 //! only where the connection does not support vectored writes.
 
-use crate::source::{NotRead, Opened};
+use crate::source::{OpenFile, SourceReadError};
 use hyper::body::Bytes;
 use part::lock;
 use std::collections::VecDeque;
@@ -22,17 +22,17 @@ pub(super) const CHUNK_BYTES: usize = 1 << 20;
 static HOLDER: LazyLock<Bytes> = LazyLock::new(|| vec![0; CHUNK_BYTES].into());
 
 /// Reason for which a fetch is broken.
-pub(super) type Broken = Arc<Mutex<Option<String>>>;
+pub(super) type SharedFetchError = Arc<Mutex<Option<String>>>;
 
 /// Chunks of a connection for which hyper has placeholders.
 #[derive(Clone, Default)]
-pub(super) struct Passing(Arc<Mutex<VecDeque<Chunk>>>);
+pub(super) struct FileChunks(Arc<Mutex<VecDeque<Chunk>>>);
 
 struct Chunk {
-    file: Opened,
+    file: OpenFile,
     at: u64,
     left: usize,
-    broken: Broken,
+    broken: SharedFetchError,
 }
 
 /// Returns whether bytes belong to a placeholder.
@@ -40,9 +40,15 @@ pub(super) fn is_holder(bytes: &[u8]) -> bool {
     HOLDER.as_ptr_range().contains(&bytes.as_ptr())
 }
 
-impl Passing {
+impl FileChunks {
     /// Queues a chunk of a file, at most [`CHUNK_BYTES`] long, and returns its placeholder.
-    pub(super) fn push(&self, file: Opened, at: u64, length: usize, broken: Broken) -> Bytes {
+    pub(super) fn push(
+        &self,
+        file: OpenFile,
+        at: u64,
+        length: usize,
+        broken: SharedFetchError,
+    ) -> Bytes {
         let holder = HOLDER.slice(..length.min(CHUNK_BYTES));
         lock(&self.0).push_back(Chunk {
             file,
@@ -71,7 +77,7 @@ impl Passing {
                 chunk.left = chunk.left.saturating_sub(*sent);
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                *lock(&chunk.broken) = Some(NotRead::Truncated.to_string());
+                *lock(&chunk.broken) = Some(SourceReadError::Truncated.to_string());
             }
             Err(_) => {}
         }

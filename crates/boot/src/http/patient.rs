@@ -1,7 +1,7 @@
 //! Connection with a write timeout, which reports when all data has been given to the system.
 
-use super::body::Fetches;
-use super::passing::{Passing, is_holder};
+use super::body::UnsentFetches;
+use super::passing::{FileChunks, is_holder};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -12,23 +12,23 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// Connection of a client.
-pub(super) struct Patient {
+pub(super) struct TimeoutStream {
     stream: TcpStream,
     patience: Duration,
     /// Timer that runs while the client accepts no data.
     waits: Option<Pin<Box<Sleep>>>,
-    fetches: Fetches,
-    passing: Passing,
+    fetches: UnsentFetches,
+    passing: FileChunks,
 }
 
-impl Patient {
+impl TimeoutStream {
     /// Wraps a connection. `patience`: longest time in which the client may accept no data.
     pub(super) fn new(
         stream: TcpStream,
         patience: Duration,
-        (fetches, passing): (Fetches, Passing),
-    ) -> Patient {
-        Patient {
+        (fetches, passing): (UnsentFetches, FileChunks),
+    ) -> TimeoutStream {
+        TimeoutStream {
             stream,
             patience,
             waits: None,
@@ -72,7 +72,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for TimeoutStream {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -82,7 +82,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for TimeoutStream {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,

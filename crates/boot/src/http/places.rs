@@ -7,28 +7,28 @@ use std::sync::{Arc, Mutex};
 
 /// Counters of the open connections.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionLimiter {
     all_max: usize,
     of_one_max: usize,
-    taken: Mutex<Taken>,
+    taken: Mutex<ConnectionCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Taken {
+struct ConnectionCounts {
     all: usize,
     of: HashMap<IpAddr, usize>,
 }
 
 /// Slot of a connection, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct ConnectionSlot {
+    places: Arc<ConnectionLimiter>,
     of: IpAddr,
 }
 
-impl Places {
-    pub(super) fn new(all_max: usize, of_one_max: usize) -> Arc<Places> {
-        Arc::new(Places {
+impl ConnectionLimiter {
+    pub(super) fn new(all_max: usize, of_one_max: usize) -> Arc<ConnectionLimiter> {
+        Arc::new(ConnectionLimiter {
             all_max,
             of_one_max,
             taken: Mutex::default(),
@@ -36,7 +36,7 @@ impl Places {
     }
 
     /// Takes a slot for a connection of an address. None: a limit is reached.
-    pub(super) fn take(self: &Arc<Places>, of: IpAddr) -> Option<Place> {
+    pub(super) fn take(self: &Arc<ConnectionLimiter>, of: IpAddr) -> Option<ConnectionSlot> {
         let mut taken = lock(&self.taken);
         let own = taken.of.get(&of).copied().unwrap_or(0);
         if taken.all >= self.all_max || own >= self.of_one_max {
@@ -44,14 +44,14 @@ impl Places {
         }
         taken.all += 1;
         taken.of.insert(of, own + 1);
-        Some(Place {
+        Some(ConnectionSlot {
             places: Arc::clone(self),
             of,
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.taken);
         taken.all -= 1;
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn places_are_limited_for_all_and_for_one_and_come_back() {
-        let places = Places::new(3, 2);
+        let places = ConnectionLimiter::new(3, 2);
         let of = |last| IpAddr::from(Ipv4Addr::new(192, 0, 2, last));
         let held = [places.take(of(1)).unwrap(), places.take(of(1)).unwrap()];
         assert!(places.take(of(1)).is_none());

@@ -1,13 +1,13 @@
 //! HTTP server: the thread that serves all connections.
 
-use super::ask::{self, Part};
-use super::body::{Fetch, Fetches, Payload};
-use super::passing::Passing;
-use super::patient::Patient;
-use super::places::Places;
-use crate::content::{Asker, Content, Fetched, Shelf, Via};
+use super::ask::{self, RequestedRange};
+use super::body::{Fetch, Payload, UnsentFetches};
+use super::passing::FileChunks;
+use super::patient::TimeoutStream;
+use super::places::ConnectionLimiter;
+use crate::content::{ContentSource, FetchClient, FetchContent, FetchProtocol, FetchReport};
 use crate::counters::{Counters, Counting};
-use crate::source::{NotOpened, Opened, Source};
+use crate::source::{ContentOpenError, OpenContent, OpenFile};
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderName,
@@ -63,12 +63,12 @@ impl Default for Limits {
 }
 
 /// Listeners; None after a stop.
-type Doors = Option<Arc<Vec<TcpListener>>>;
+type HttpListeners = Option<Arc<Vec<TcpListener>>>;
 
 /// HTTP server. Dropping the value stops it.
 #[derive(Debug)]
 pub struct Server {
-    doors: watch::Sender<Doors>,
+    doors: watch::Sender<HttpListeners>,
     counting: Arc<Counting>,
     thread: Option<JoinHandle<()>>,
 }
@@ -81,7 +81,7 @@ impl Server {
     /// The system has no descriptor or thread left.
     pub fn start(
         listeners: Vec<TcpListener>,
-        shelf: Arc<dyn Shelf>,
+        shelf: Arc<dyn ContentSource>,
         limits: Limits,
     ) -> io::Result<Server> {
         let runtime = Builder::new_current_thread()
@@ -92,10 +92,10 @@ impl Server {
         unblock(&listeners)?;
         let (doors, changes) = watch::channel(Some(Arc::new(listeners)));
         let counting = Arc::new(Counting::default());
-        let serving = Arc::new(Serving {
+        let serving = Arc::new(HttpServerState {
             shelf,
             counting: Arc::clone(&counting),
-            places: Places::new(limits.connections, limits.of_one),
+            places: ConnectionLimiter::new(limits.connections, limits.of_one),
             limits,
         });
         let thread = std::thread::Builder::new().name("http".to_owned());
@@ -144,14 +144,18 @@ fn unblock(listeners: &[TcpListener]) -> io::Result<()> {
 }
 
 /// Shared state of all connections.
-struct Serving {
-    shelf: Arc<dyn Shelf>,
+struct HttpServerState {
+    shelf: Arc<dyn ContentSource>,
     counting: Arc<Counting>,
-    places: Arc<Places>,
+    places: Arc<ConnectionLimiter>,
     limits: Limits,
 }
 
-fn run(runtime: Runtime, mut changes: watch::Receiver<Doors>, serving: &Arc<Serving>) {
+fn run(
+    runtime: Runtime,
+    mut changes: watch::Receiver<HttpListeners>,
+    serving: &Arc<HttpServerState>,
+) {
     runtime.block_on(async {
         loop {
             let doors = changes.borrow_and_update().clone();
@@ -180,7 +184,7 @@ fn run(runtime: Runtime, mut changes: watch::Receiver<Doors>, serving: &Arc<Serv
     runtime.shutdown_background();
 }
 
-async fn accept(listener: tokio::net::TcpListener, serving: Arc<Serving>) {
+async fn accept(listener: tokio::net::TcpListener, serving: Arc<HttpServerState>) {
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -190,9 +194,9 @@ async fn accept(listener: tokio::net::TcpListener, serving: Arc<Serving>) {
                 continue;
             }
         };
-        let asker = Asker {
+        let asker = FetchClient {
             address: from.ip().to_canonical(),
-            via: Via::Http,
+            via: FetchProtocol::Http,
         };
         let Some(place) = serving.places.take(asker.address) else {
             serving.counting.refuse();
@@ -206,12 +210,12 @@ async fn accept(listener: tokio::net::TcpListener, serving: Arc<Serving>) {
     }
 }
 
-async fn connection(stream: TcpStream, asker: Asker, serving: Arc<Serving>) {
+async fn connection(stream: TcpStream, asker: FetchClient, serving: Arc<HttpServerState>) {
     // A failure only makes the connection slower.
     let _ = stream.set_nodelay(true);
     let limits = serving.limits;
-    let under_way = (Fetches::default(), Passing::default());
-    let stream = Patient::new(stream, limits.patience, under_way.clone());
+    let under_way = (UnsentFetches::default(), FileChunks::default());
+    let stream = TimeoutStream::new(stream, limits.patience, under_way.clone());
     let service = service_fn(move |request| {
         let (serving, under_way) = (Arc::clone(&serving), under_way.clone());
         async move { Ok::<_, Infallible>(serving.respond(&request, asker, under_way).await) }
@@ -227,24 +231,24 @@ async fn connection(stream: TcpStream, asker: Asker, serving: Arc<Serving>) {
 }
 
 /// Error response to a request.
-struct Refused {
+struct HttpErrorResponse {
     status: StatusCode,
     words: String,
     /// Additional header of the response.
     beside: Option<(HeaderName, String)>,
 }
 
-impl Refused {
-    fn new(status: StatusCode, words: &str) -> Refused {
-        Refused {
+impl HttpErrorResponse {
+    fn new(status: StatusCode, words: &str) -> HttpErrorResponse {
+        HttpErrorResponse {
             status,
             words: words.to_owned(),
             beside: None,
         }
     }
 
-    fn with(self, name: HeaderName, value: String) -> Refused {
-        Refused {
+    fn with(self, name: HeaderName, value: String) -> HttpErrorResponse {
+        HttpErrorResponse {
             beside: Some((name, value)),
             ..self
         }
@@ -263,12 +267,12 @@ impl Refused {
     }
 }
 
-impl Serving {
+impl HttpServerState {
     async fn respond(
         &self,
         request: &Request<Incoming>,
-        asker: Asker,
-        under_way: (Fetches, Passing),
+        asker: FetchClient,
+        under_way: (UnsentFetches, FileChunks),
     ) -> Response<Payload> {
         let response = self.answer(request, asker, under_way).await;
         let mut response = response.unwrap_or_else(|refused| {
@@ -288,18 +292,20 @@ impl Serving {
     fn asked(
         &self,
         request: &Request<Incoming>,
-        asker: &Asker,
-    ) -> Result<(String, Content), Refused> {
+        asker: &FetchClient,
+    ) -> Result<(String, FetchContent), HttpErrorResponse> {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let words = "only GET and HEAD are supported";
-            let refused = Refused::new(StatusCode::METHOD_NOT_ALLOWED, words);
+            let refused = HttpErrorResponse::new(StatusCode::METHOD_NOT_ALLOWED, words);
             return Err(refused.with(ALLOW, "GET, HEAD".to_owned()));
         }
         let uri = request.uri();
-        let wrong = || Refused::new(StatusCode::BAD_REQUEST, "this is not the path of a file");
+        let wrong =
+            || HttpErrorResponse::new(StatusCode::BAD_REQUEST, "this is not the path of a file");
         let name = ask::name(uri.path()).ok_or_else(wrong)?;
         let found = self.shelf.find(&name, uri.query().unwrap_or(""), asker);
-        let content = found.map_err(|_| Refused::new(StatusCode::NOT_FOUND, "file not found"))?;
+        let content =
+            found.map_err(|_| HttpErrorResponse::new(StatusCode::NOT_FOUND, "file not found"))?;
         Ok((name, content))
     }
 
@@ -307,9 +313,9 @@ impl Serving {
     async fn answer(
         &self,
         request: &Request<Incoming>,
-        asker: Asker,
-        under_way: (Fetches, Passing),
-    ) -> Result<Response<Payload>, Refused> {
+        asker: FetchClient,
+        under_way: (UnsentFetches, FileChunks),
+    ) -> Result<Response<Payload>, HttpErrorResponse> {
         let (name, content) = self.asked(request, &asker)?;
         let is_get = request.method() == Method::GET;
         let kind = kind(&content);
@@ -317,9 +323,9 @@ impl Serving {
             Ok(source) => source,
             Err(error) => {
                 let words = error.to_string();
-                let refused = Refused::new(StatusCode::NOT_FOUND, &words);
+                let refused = HttpErrorResponse::new(StatusCode::NOT_FOUND, &words);
                 if is_get {
-                    let broken = Fetched::Broken(words);
+                    let broken = FetchReport::Broken(words);
                     self.shelf.fetched(&name, &asker, &broken);
                 }
                 return Err(refused);
@@ -331,14 +337,14 @@ impl Serving {
         describe(&source, &mut headers);
         let part = match is_get {
             true => wanted(request.headers(), &headers, size),
-            false => Part::Whole,
+            false => RequestedRange::Whole,
         };
         let (status, bytes) = match part {
-            Part::Whole => (StatusCode::OK, 0..size),
-            Part::Some(bytes) => (StatusCode::PARTIAL_CONTENT, bytes),
-            Part::Outside => {
+            RequestedRange::Whole => (StatusCode::OK, 0..size),
+            RequestedRange::Some(bytes) => (StatusCode::PARTIAL_CONTENT, bytes),
+            RequestedRange::Outside => {
                 let words = "the file does not have these bytes";
-                let refused = Refused::new(StatusCode::RANGE_NOT_SATISFIABLE, words);
+                let refused = HttpErrorResponse::new(StatusCode::RANGE_NOT_SATISFIABLE, words);
                 return Err(refused.with(CONTENT_RANGE, format!("bytes */{size}")));
             }
         };
@@ -365,12 +371,12 @@ impl Serving {
 }
 
 /// Opens a content; uses a thread that may wait for the disk unless the file is cached.
-async fn open(content: Content) -> Result<Source, NotOpened> {
-    if let Some(source) = Source::open_at_once(&content) {
+async fn open(content: FetchContent) -> Result<OpenContent, ContentOpenError> {
+    if let Some(source) = OpenContent::open_at_once(&content) {
         return Ok(source);
     }
-    let opened = spawn_blocking(move || Source::open(&content)).await;
-    opened.unwrap_or_else(|_| Err(NotOpened::Open(io::ErrorKind::Interrupted.into())))
+    let opened = spawn_blocking(move || OpenContent::open(&content)).await;
+    opened.unwrap_or_else(|_| Err(ContentOpenError::Open(io::ErrorKind::Interrupted.into())))
 }
 
 fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -381,10 +387,10 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 /// Returns the media type of a content, which firmware that boots by HTTP checks (UEFI 2.10,
 /// 24.7).
-fn kind(content: &Content) -> &'static str {
+fn kind(content: &FetchContent) -> &'static str {
     let path = match content {
-        Content::Made(_) => return "text/plain; charset=utf-8",
-        Content::File(path) => path,
+        FetchContent::Made(_) => return "text/plain; charset=utf-8",
+        FetchContent::File(path) => path,
     };
     let extension = path.extension().and_then(|extension| extension.to_str());
     match extension.unwrap_or("").to_ascii_lowercase().as_str() {
@@ -396,11 +402,11 @@ fn kind(content: &Content) -> &'static str {
 }
 
 /// Adds the headers that identify the version of a source.
-fn describe(source: &Source, headers: &mut HeaderMap) {
+fn describe(source: &OpenContent, headers: &mut HeaderMap) {
     set(headers, ACCEPT_RANGES, "bytes");
     let file = match source {
-        Source::Bytes(_) => return,
-        Source::File(file) => file,
+        OpenContent::Bytes(_) => return,
+        OpenContent::File(file) => file,
     };
     set(headers, ETAG, &tag(file));
     let modified = Timestamp::from_second(file.modified.0).ok();
@@ -414,7 +420,7 @@ fn describe(source: &Source, headers: &mut HeaderMap) {
 }
 
 /// Returns the entity tag, which changes with each change of the file.
-fn tag(file: &Opened) -> String {
+fn tag(file: &OpenFile) -> String {
     let (seconds, nanoseconds) = file.modified;
     let (inode, bytes) = (file.inode, file.bytes);
     format!("\"{inode:x}-{bytes:x}-{seconds:x}.{nanoseconds:x}\"")
@@ -422,7 +428,7 @@ fn tag(file: &Opened) -> String {
 
 /// Returns the part that a request selects. An `If-Range` header with another tag or time refers
 /// to another version of the file, so the whole file is sent.
-fn wanted(request: &HeaderMap, file: &HeaderMap, size: u64) -> Part {
+fn wanted(request: &HeaderMap, file: &HeaderMap, size: u64) -> RequestedRange {
     let condition = request.get(IF_RANGE);
     let holds = condition.is_none_or(|condition| {
         [ETAG, LAST_MODIFIED]

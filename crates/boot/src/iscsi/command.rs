@@ -15,35 +15,35 @@ pub const UNMAP_RANGES_MAX: u32 = 256;
 
 /// Sense data of a failed command: sense key, additional sense code and qualifier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Sense(pub u8, pub u8, pub u8);
+pub struct ScsiSense(pub u8, pub u8, pub u8);
 
-impl Sense {
+impl ScsiSense {
     /// MEDIUM ERROR: the disk cannot be read.
-    pub const READ: Sense = Sense(0x3, 0x11, 0x00);
+    pub const READ: ScsiSense = ScsiSense(0x3, 0x11, 0x00);
     /// MEDIUM ERROR: the disk cannot be written.
-    pub const WRITE: Sense = Sense(0x3, 0x0c, 0x00);
+    pub const WRITE: ScsiSense = ScsiSense(0x3, 0x0c, 0x00);
     /// ILLEGAL REQUEST: the command is not supported.
-    pub const COMMAND: Sense = Sense(0x5, 0x20, 0x00);
+    pub const COMMAND: ScsiSense = ScsiSense(0x5, 0x20, 0x00);
     /// ILLEGAL REQUEST: the blocks are beyond the end of the disk.
-    pub const RANGE: Sense = Sense(0x5, 0x21, 0x00);
+    pub const RANGE: ScsiSense = ScsiSense(0x5, 0x21, 0x00);
     /// ILLEGAL REQUEST: a field of the command is invalid.
-    pub const FIELD: Sense = Sense(0x5, 0x24, 0x00);
+    pub const FIELD: ScsiSense = ScsiSense(0x5, 0x24, 0x00);
     /// ILLEGAL REQUEST: there is no such logical unit.
-    pub const UNIT: Sense = Sense(0x5, 0x25, 0x00);
+    pub const UNIT: ScsiSense = ScsiSense(0x5, 0x25, 0x00);
     /// ILLEGAL REQUEST: the parameter list is too short.
-    pub const PARAMETERS_SHORT: Sense = Sense(0x5, 0x1a, 0x00);
+    pub const PARAMETERS_SHORT: ScsiSense = ScsiSense(0x5, 0x1a, 0x00);
     /// ILLEGAL REQUEST: a field of the parameter list is invalid.
-    pub const PARAMETERS: Sense = Sense(0x5, 0x26, 0x00);
+    pub const PARAMETERS: ScsiSense = ScsiSense(0x5, 0x26, 0x00);
     /// ILLEGAL REQUEST: saved mode parameters are not supported.
-    pub const SAVED: Sense = Sense(0x5, 0x39, 0x00);
+    pub const SAVED: ScsiSense = ScsiSense(0x5, 0x39, 0x00);
     /// DATA PROTECT: the disk is read-only.
-    pub const READ_ONLY: Sense = Sense(0x7, 0x27, 0x00);
+    pub const READ_ONLY: ScsiSense = ScsiSense(0x7, 0x27, 0x00);
     /// DATA PROTECT: the disk has no space for the data.
-    pub const FULL: Sense = Sense(0x7, 0x27, 0x07);
+    pub const FULL: ScsiSense = ScsiSense(0x7, 0x27, 0x07);
     /// MISCOMPARE: the data differs from that on the disk.
-    pub const DIFFERS: Sense = Sense(0xe, 0x1d, 0x00);
+    pub const DIFFERS: ScsiSense = ScsiSense(0xe, 0x1d, 0x00);
     /// ABORTED COMMAND: data arrived out of order.
-    pub const DATA: Sense = Sense(0xb, 0x4b, 0x00);
+    pub const DATA: ScsiSense = ScsiSense(0xb, 0x4b, 0x00);
 
     /// Encodes the sense data in the fixed format, preceded by its length, as iSCSI sends it.
     pub fn bytes(self) -> [u8; 20] {
@@ -56,7 +56,7 @@ impl Sense {
 
 /// SCSI command of a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command {
+pub enum ScsiCommand {
     /// TEST UNIT READY, or a command without effect.
     Ready,
     /// INQUIRY: standard data, or the vital product data page with this code.
@@ -127,9 +127,9 @@ impl Blocks {
 
 /// Command, and the length in its CDB of the data that is transferred.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Asked {
+pub struct ScsiRequest {
     /// Parsed command.
-    pub command: Command,
+    pub command: ScsiCommand,
     /// Length of the parameters or of the returned data, bytes.
     pub length: u32,
 }
@@ -164,21 +164,21 @@ fn blocks(cdb: &[u8; COMMAND_BYTES]) -> Blocks {
 /// # Errors
 ///
 /// The command is none of a disk, or has an invalid field.
-pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
-    let plain = |command| Ok(Asked { command, length: 0 });
-    let with = |command, length| Ok(Asked { command, length });
+pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
+    let plain = |command| Ok(ScsiRequest { command, length: 0 });
+    let with = |command, length| Ok(ScsiRequest { command, length });
     match cdb[0] {
         // START STOP UNIT and PREVENT ALLOW MEDIUM REMOVAL have no effect on a disk without a
         // medium.
-        0x00 | 0x1b | 0x1e => plain(Command::Ready),
-        0x03 => with(Command::Sense(cdb[1] & 1 != 0), u32::from(cdb[4])),
+        0x00 | 0x1b | 0x1e => plain(ScsiCommand::Ready),
+        0x03 => with(ScsiCommand::Sense(cdb[1] & 1 != 0), u32::from(cdb[4])),
         0x12 => {
             let page = match (cdb[1] & 1 != 0, cdb[2]) {
                 (true, page) => Some(page),
                 (false, 0) => None,
-                (false, _) => return Err(Sense::FIELD),
+                (false, _) => return Err(ScsiSense::FIELD),
             };
-            with(Command::Inquiry(page), word(&cdb[3..5]))
+            with(ScsiCommand::Inquiry(page), word(&cdb[3..5]))
         }
         0x1a | 0x5a => {
             let is_short = cdb[0] == 0x1a;
@@ -189,7 +189,7 @@ pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
             };
             let (page, subpage) = (cdb[2], cdb[3]);
             with(
-                Command::Mode {
+                ScsiCommand::Mode {
                     page,
                     subpage,
                     is_short,
@@ -197,28 +197,28 @@ pub fn parse(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
                 length,
             )
         }
-        0x25 => with(Command::Capacity10, 8),
-        0x9e if cdb[1] & 0x1f == 0x10 => with(Command::Capacity16, word(&cdb[10..14])),
+        0x25 => with(ScsiCommand::Capacity10, 8),
+        0x9e if cdb[1] & 0x1f == 0x10 => with(ScsiCommand::Capacity16, word(&cdb[10..14])),
         0xa0 => match (cdb[2], word(&cdb[6..10])) {
-            (0..=2, length @ 16..) => with(Command::Units(cdb[2]), length),
-            _ => Err(Sense::FIELD),
+            (0..=2, length @ 16..) => with(ScsiCommand::Units(cdb[2]), length),
+            _ => Err(ScsiSense::FIELD),
         },
-        0x35 | 0x91 => plain(Command::Flush(blocks(cdb))),
-        0x42 if cdb[1] & 1 != 0 => Err(Sense::FIELD),
-        0x42 => with(Command::Unmap, word(&cdb[7..9])),
+        0x35 | 0x91 => plain(ScsiCommand::Flush(blocks(cdb))),
+        0x42 if cdb[1] & 1 != 0 => Err(ScsiSense::FIELD),
+        0x42 => with(ScsiCommand::Unmap, word(&cdb[7..9])),
         0x08 | 0x28 | 0xa8 | 0x88 | 0x0a | 0x2a | 0xaa | 0x8a | 0x2f | 0xaf | 0x8f | 0x2e
         | 0xae | 0x8e | 0x41 | 0x93 => of_blocks(cdb),
-        _ => Err(Sense::COMMAND),
+        _ => Err(ScsiSense::COMMAND),
     }
 }
 
 /// Parses a command that reads or writes blocks.
-fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
+fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<ScsiRequest, ScsiSense> {
     let (blocks, flags) = (blocks(cdb), cdb[1]);
     let is_six = cdb[0] >> 5 == 0;
     // Protection information is not supported.
     if !is_six && flags & 0xe0 != 0 {
-        return Err(Sense::FIELD);
+        return Err(ScsiSense::FIELD);
     }
     let is_stable = !is_six && flags & 0x08 != 0;
     let max = match cdb[0] {
@@ -227,30 +227,30 @@ fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
         _ => TRANSFER_BLOCKS_MAX,
     };
     let command = match cdb[0] {
-        0x08 | 0x28 | 0xa8 | 0x88 => Command::Read(blocks),
-        0x0a | 0x2a | 0xaa | 0x8a => Command::Write(blocks, Stable(is_stable)),
+        0x08 | 0x28 | 0xa8 | 0x88 => ScsiCommand::Read(blocks),
+        0x0a | 0x2a | 0xaa | 0x8a => ScsiCommand::Write(blocks, Stable(is_stable)),
         // WRITE AND VERIFY is treated as a stable write, since the data is what was sent.
-        0x2e | 0xae | 0x8e if flags & 0x04 == 0 => Command::Write(blocks, Stable(true)),
-        0x2f | 0xaf | 0x8f if flags & 0x06 == 0 => Command::Verify(blocks),
-        0x2f | 0xaf | 0x8f if flags & 0x06 == 2 => Command::Compare(blocks),
+        0x2e | 0xae | 0x8e if flags & 0x04 == 0 => ScsiCommand::Write(blocks, Stable(true)),
+        0x2f | 0xaf | 0x8f if flags & 0x06 == 0 => ScsiCommand::Verify(blocks),
+        0x2f | 0xaf | 0x8f if flags & 0x06 == 2 => ScsiCommand::Compare(blocks),
         // ANCHOR and the obsolete flags are not supported, and a count of zero would mean all of
         // the disk.
-        0x41 | 0x93 if flags & 0x16 == 0 && blocks.count > 0 => Command::Same(blocks),
-        _ => return Err(Sense::FIELD),
+        0x41 | 0x93 if flags & 0x16 == 0 && blocks.count > 0 => ScsiCommand::Same(blocks),
+        _ => return Err(ScsiSense::FIELD),
     };
     if blocks.count > max {
-        return Err(Sense::FIELD);
+        return Err(ScsiSense::FIELD);
     }
     let length = match command {
-        Command::Read(_) | Command::Write(..) | Command::Compare(_) => {
+        ScsiCommand::Read(_) | ScsiCommand::Write(..) | ScsiCommand::Compare(_) => {
             blocks.count * BLOCK_BYTES as u32
         }
         // NDOB: the command has no data, and writes zeroes.
-        Command::Same(_) if cdb[0] == 0x93 && flags & 1 != 0 => 0,
-        Command::Same(_) => BLOCK_BYTES as u32,
+        ScsiCommand::Same(_) if cdb[0] == 0x93 && flags & 1 != 0 => 0,
+        ScsiCommand::Same(_) => BLOCK_BYTES as u32,
         _ => 0,
     };
-    Ok(Asked { command, length })
+    Ok(ScsiRequest { command, length })
 }
 
 /// Parses the ranges of UNMAP.
@@ -258,12 +258,12 @@ fn of_blocks(cdb: &[u8; COMMAND_BYTES]) -> Result<Asked, Sense> {
 /// # Errors
 ///
 /// The length fields are inconsistent, or the ranges are too many.
-pub fn ranges(parameters: &[u8]) -> Result<Vec<Blocks>, Sense> {
+pub fn ranges(parameters: &[u8]) -> Result<Vec<Blocks>, ScsiSense> {
     if parameters.is_empty() {
         return Ok(Vec::new());
     }
     let Some((head, rest)) = parameters.split_first_chunk::<8>() else {
-        return Err(Sense::PARAMETERS_SHORT);
+        return Err(ScsiSense::PARAMETERS_SHORT);
     };
     let length = usize::try_from(number(&head[2..4])).unwrap_or(0);
     let rest = rest.get(..length).unwrap_or(rest);
@@ -276,7 +276,7 @@ pub fn ranges(parameters: &[u8]) -> Result<Vec<Blocks>, Sense> {
     let blocks: u64 = all.iter().map(|one| u64::from(one.count)).sum();
     let is_too_much = all.len() > UNMAP_RANGES_MAX as usize || blocks > u64::from(UNMAP_BLOCKS_MAX);
     match is_too_much {
-        true => Err(Sense::PARAMETERS),
+        true => Err(ScsiSense::PARAMETERS),
         false => Ok(all),
     }
 }

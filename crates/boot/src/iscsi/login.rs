@@ -1,6 +1,6 @@
 //! Login phase of an iSCSI connection (RFC 7143, sections 6.3 and 11.12).
 
-use super::pdu::{Broken, Header, Pdu, Reply, opcode};
+use super::pdu::{Header, IscsiError, IscsiResponseHeader, Pdu, opcode};
 use super::text::{self, Parameters};
 use std::io::Write;
 
@@ -18,7 +18,7 @@ const CONTINUES: u8 = 0x40;
 /// Status of a refused login: status class and detail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
-pub enum Refusal {
+pub enum LoginRejectStatus {
     /// Initiator error: the initiator sent something invalid.
     Initiator = 0x0200,
     /// Authentication failure: only logins without authentication are supported.
@@ -43,7 +43,7 @@ pub enum Refusal {
 
 /// Session after a successful login.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Established {
+pub struct LoggedInSession {
     /// Name of the target; None: a discovery session.
     pub target: Option<String>,
     /// Name and ISID of the initiator. Another session with the same pair replaces this one.
@@ -65,14 +65,14 @@ pub struct Login {
     exchanges: u32,
     stage: Option<u8>,
     text: Vec<u8>,
-    names: Names,
+    names: LoginParameters,
     parameters: Parameters,
     is_declared: bool,
     stat_sn: u32,
 }
 
 #[derive(Debug, Default)]
-struct Names {
+struct LoginParameters {
     initiator: Option<String>,
     target: Option<String>,
     is_discovery: bool,
@@ -86,7 +86,7 @@ impl Login {
             exchanges: 0,
             stage: None,
             text: Vec::new(),
-            names: Names::default(),
+            names: LoginParameters::default(),
             parameters: Parameters::default(),
             is_declared: false,
             stat_sn: 0,
@@ -102,12 +102,12 @@ impl Login {
     pub fn handle(
         &mut self,
         pdu: &Pdu,
-        may_use: &mut dyn FnMut(&str) -> Result<(), Refusal>,
+        may_use: &mut dyn FnMut(&str) -> Result<(), LoginRejectStatus>,
         out: &mut dyn Write,
-    ) -> Result<Option<Established>, Broken> {
+    ) -> Result<Option<LoggedInSession>, IscsiError> {
         let header = &pdu.header;
         if header.opcode() != opcode::LOGIN {
-            return Err(Broken::Protocol("no login"));
+            return Err(IscsiError::Protocol("no login"));
         }
         if self.exchanges == 0 {
             self.stat_sn = header.word(28);
@@ -115,13 +115,13 @@ impl Login {
         self.exchanges += 1;
         match self.answer(pdu, may_use) {
             Ok(answered) => self.reply(header, answered, out),
-            Err(Answer::Refused(refusal)) => {
+            Err(LoginError::Refused(refusal)) => {
                 let reply = self.response(header, 0);
                 let [class, detail] = (refusal as u16).to_be_bytes();
                 reply.byte(36, class).byte(37, detail).write(&[], out)?;
-                Err(Broken::Ended)
+                Err(IscsiError::Ended)
             }
-            Err(Answer::Broken(broken)) => {
+            Err(LoginError::Broken(broken)) => {
                 let reply = self.response(header, 0);
                 reply.byte(36, 2).byte(37, 0).write(&[], out)?;
                 Err(broken)
@@ -133,8 +133,8 @@ impl Login {
     fn answer(
         &mut self,
         pdu: &Pdu,
-        may_use: &mut dyn FnMut(&str) -> Result<(), Refusal>,
-    ) -> Result<(u8, Vec<u8>), Answer> {
+        may_use: &mut dyn FnMut(&str) -> Result<(), LoginRejectStatus>,
+    ) -> Result<(u8, Vec<u8>), LoginError> {
         let header = &pdu.header;
         let (now, next) = self.stages(header)?;
         text::collect(&mut self.text, &pdu.data)?;
@@ -164,15 +164,15 @@ impl Login {
     }
 
     /// Returns the current stage of a PDU, and the next stage.
-    fn stages(&self, header: &Header) -> Result<(u8, Option<u8>), Answer> {
-        let wrong = || Answer::Refused(Refusal::Initiator);
+    fn stages(&self, header: &Header) -> Result<(u8, Option<u8>), LoginError> {
+        let wrong = || LoginError::Refused(LoginRejectStatus::Initiator);
         // Lowest version that the initiator supports.
         if header.0[3] > 0 {
-            return Err(Answer::Refused(Refusal::Version));
+            return Err(LoginError::Refused(LoginRejectStatus::Version));
         }
         // TSIH 0: a new session.
         if self.exchanges == 1 && header.0[14..16] != [0, 0] {
-            return Err(Answer::Refused(Refusal::NoSession));
+            return Err(LoginError::Refused(LoginRejectStatus::NoSession));
         }
         if self.exchanges > EXCHANGES_MAX {
             return Err(wrong());
@@ -190,10 +190,10 @@ impl Login {
         }
     }
 
-    fn key(&mut self, key: &str, value: &str, out: &mut Vec<u8>) -> Result<(), Answer> {
+    fn key(&mut self, key: &str, value: &str, out: &mut Vec<u8>) -> Result<(), LoginError> {
         let name = || match value.len() {
             1..=NAME_BYTES_MAX => Ok(Some(value.to_owned())),
-            _ => Err(Answer::Refused(Refusal::Initiator)),
+            _ => Err(LoginError::Refused(LoginRejectStatus::Initiator)),
         };
         match key {
             "InitiatorName" => self.names.initiator = name()?,
@@ -202,7 +202,7 @@ impl Login {
             "AuthMethod" if value.split(',').any(|method| method == "None") => {
                 text::add(out, "AuthMethod", "None");
             }
-            "AuthMethod" => return Err(Answer::Refused(Refusal::Authentication)),
+            "AuthMethod" => return Err(LoginError::Refused(LoginRejectStatus::Authentication)),
             _ => {
                 let replied = self.parameters.take(key, value)?;
                 if let Some(replied) = replied {
@@ -216,10 +216,10 @@ impl Login {
     /// Checks the names, which the first PDU must have.
     fn admit(
         &mut self,
-        may_use: &mut dyn FnMut(&str) -> Result<(), Refusal>,
+        may_use: &mut dyn FnMut(&str) -> Result<(), LoginRejectStatus>,
         out: &mut Vec<u8>,
-    ) -> Result<(), Answer> {
-        let missing = || Answer::Refused(Refusal::Missing);
+    ) -> Result<(), LoginError> {
+        let missing = || LoginError::Refused(LoginRejectStatus::Missing);
         if self.names.initiator.is_none() {
             return Err(missing());
         }
@@ -227,7 +227,7 @@ impl Login {
             return Ok(());
         }
         let target = self.names.target.as_deref().ok_or_else(missing)?;
-        may_use(target).map_err(Answer::Refused)?;
+        may_use(target).map_err(LoginError::Refused)?;
         text::add(out, "TargetPortalGroupTag", &GROUP.to_string());
         Ok(())
     }
@@ -237,7 +237,7 @@ impl Login {
         header: &Header,
         (flags, keys): (u8, Vec<u8>),
         out: &mut dyn Write,
-    ) -> Result<Option<Established>, Broken> {
+    ) -> Result<Option<LoggedInSession>, IscsiError> {
         let is_begun = flags & TRANSIT != 0 && flags & 3 == 3;
         let mut reply = self.response(header, flags);
         if is_begun {
@@ -252,7 +252,7 @@ impl Login {
         let mut isid = [0; 6];
         isid.copy_from_slice(&header.0[8..14]);
         let initiator = self.names.initiator.take().unwrap_or_default();
-        Ok(Some(Established {
+        Ok(Some(LoggedInSession {
             target: self
                 .names
                 .target
@@ -266,9 +266,9 @@ impl Login {
         }))
     }
 
-    fn response(&self, header: &Header, flags: u8) -> Reply {
+    fn response(&self, header: &Header, flags: u8) -> IscsiResponseHeader {
         let command_sn = header.word(24);
-        Reply::new(opcode::LOGIN_RESPONSE, flags)
+        IscsiResponseHeader::new(opcode::LOGIN_RESPONSE, flags)
             .same(header, 8..20)
             .word(24, self.stat_sn)
             .word(28, command_sn)
@@ -276,13 +276,13 @@ impl Login {
     }
 }
 
-enum Answer {
-    Refused(Refusal),
-    Broken(Broken),
+enum LoginError {
+    Refused(LoginRejectStatus),
+    Broken(IscsiError),
 }
 
-impl From<Broken> for Answer {
-    fn from(broken: Broken) -> Answer {
-        Answer::Broken(broken)
+impl From<IscsiError> for LoginError {
+    fn from(broken: IscsiError) -> LoginError {
+        LoginError::Broken(broken)
     }
 }

@@ -19,5 +19,5 @@ mod tests;
 pub mod text;
 pub mod transfer;
 
-pub use login::{Login, Refusal};
+pub use login::{Login, LoginRejectStatus};
 pub use session::Session;

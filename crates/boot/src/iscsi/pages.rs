@@ -1,7 +1,8 @@
 //! Description of a disk: INQUIRY with its pages, MODE SENSE, READ CAPACITY (SPC-4, SBC-3).
 
 use super::command::{
-    BLOCK_BYTES, SAME_BLOCKS_MAX, Sense, TRANSFER_BLOCKS_MAX, UNMAP_BLOCKS_MAX, UNMAP_RANGES_MAX,
+    BLOCK_BYTES, SAME_BLOCKS_MAX, ScsiSense, TRANSFER_BLOCKS_MAX, UNMAP_BLOCKS_MAX,
+    UNMAP_RANGES_MAX,
 };
 
 /// Vendor identification in INQUIRY.
@@ -13,7 +14,7 @@ const PHYSICAL_BLOCKS: u32 = 1 << PHYSICAL_EXPONENT;
 
 /// Properties of a disk that the responses describe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct About<'n> {
+pub struct DiskProperties<'n> {
     /// Name of the target.
     pub name: &'n str,
     /// Number of logical blocks.
@@ -29,7 +30,7 @@ pub struct About<'n> {
 /// # Errors
 ///
 /// There is no such page.
-pub fn inquiry(page: Option<u8>, about: &About<'_>) -> Result<Vec<u8>, Sense> {
+pub fn inquiry(page: Option<u8>, about: &DiskProperties<'_>) -> Result<Vec<u8>, ScsiSense> {
     let Some(page) = page else {
         return Ok(standard(0));
     };
@@ -49,7 +50,7 @@ pub fn inquiry(page: Option<u8>, about: &About<'_>) -> Result<Vec<u8>, Sense> {
             let provisions = if about.releases { 0xe4 } else { 0 };
             vec![0, provisions, if about.releases { 2 } else { 0 }, 0]
         }
-        _ => return Err(Sense::FIELD),
+        _ => return Err(ScsiSense::FIELD),
     };
     let length = u16::try_from(body.len()).unwrap_or(0).to_be_bytes();
     Ok([&[0, page, length[0], length[1]], &body[..]].concat())
@@ -99,7 +100,7 @@ fn designators(name: &str) -> Vec<u8> {
     all
 }
 
-fn limits(about: &About<'_>) -> Vec<u8> {
+fn limits(about: &DiskProperties<'_>) -> Vec<u8> {
     let mut body = vec![0; 60];
     let mut put = |at: usize, value: u32| body[at..at + 4].copy_from_slice(&value.to_be_bytes());
     put(4, TRANSFER_BLOCKS_MAX);
@@ -120,13 +121,13 @@ fn limits(about: &About<'_>) -> Vec<u8> {
 
 /// Returns the data of READ CAPACITY(10): the largest number, if the disk is too large for the
 /// field.
-pub fn capacity10(about: &About<'_>) -> Vec<u8> {
+pub fn capacity10(about: &DiskProperties<'_>) -> Vec<u8> {
     let last = u32::try_from(about.blocks.saturating_sub(1)).unwrap_or(u32::MAX);
     [last.to_be_bytes(), (BLOCK_BYTES as u32).to_be_bytes()].concat()
 }
 
 /// Returns the data of READ CAPACITY(16).
-pub fn capacity16(about: &About<'_>) -> Vec<u8> {
+pub fn capacity16(about: &DiskProperties<'_>) -> Vec<u8> {
     let mut data = vec![0; 32];
     let last = about.blocks.saturating_sub(1);
     data[..8].copy_from_slice(&last.to_be_bytes());
@@ -156,7 +157,7 @@ pub fn units(which: u8) -> Vec<u8> {
 pub fn no_sense(with_descriptors: bool) -> Vec<u8> {
     match with_descriptors {
         true => vec![0x72, 0, 0, 0, 0, 0, 0, 0],
-        false => Sense(0, 0, 0).bytes()[2..].to_vec(),
+        false => ScsiSense(0, 0, 0).bytes()[2..].to_vec(),
     }
 }
 
@@ -165,13 +166,18 @@ pub fn no_sense(with_descriptors: bool) -> Vec<u8> {
 /// # Errors
 ///
 /// There is no such page, or saved values are requested.
-pub fn mode(page: u8, subpage: u8, is_short: bool, about: &About<'_>) -> Result<Vec<u8>, Sense> {
+pub fn mode(
+    page: u8,
+    subpage: u8,
+    is_short: bool,
+    about: &DiskProperties<'_>,
+) -> Result<Vec<u8>, ScsiSense> {
     let (control, page) = (page >> 6, page & 0x3f);
     if control == 3 {
-        return Err(Sense::SAVED);
+        return Err(ScsiSense::SAVED);
     }
     if !(subpage == 0 || (subpage == 0xff && page == 0x3f)) {
-        return Err(Sense::FIELD);
+        return Err(ScsiSense::FIELD);
     }
     let mut body = Vec::new();
     for (number, length, cached) in [(0x08, 18, 0x04), (0x0a, 10, 0x00), (0x1c, 10, 0x00)] {
@@ -187,7 +193,7 @@ pub fn mode(page: u8, subpage: u8, is_short: bool, about: &About<'_>) -> Result<
         }
     }
     if body.is_empty() {
-        return Err(Sense::FIELD);
+        return Err(ScsiSense::FIELD);
     }
     // DPOFUA: writes may be forced to be stable before their response.
     let device = 0x10 | if about.is_read_only { 0x80 } else { 0 };

@@ -49,7 +49,7 @@ pub struct Pdu {
 
 /// Reason for which a connection is closed.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum IscsiError {
     /// Protocol error: the data is not iSCSI, or is invalid in this session.
     #[error("the initiator breaks the protocol: {0}")]
     Protocol(&'static str),
@@ -121,9 +121,9 @@ impl Header {
     /// # Errors
     ///
     /// The data is longer than `max`.
-    pub fn rest_bytes(&self, max: usize) -> Result<usize, Broken> {
+    pub fn rest_bytes(&self, max: usize) -> Result<usize, IscsiError> {
         match self.data_bytes() {
-            data if data > max => Err(Broken::Protocol("a data segment that is too long")),
+            data if data > max => Err(IscsiError::Protocol("a data segment that is too long")),
             data => Ok(self.further_bytes() + data.next_multiple_of(4)),
         }
     }
@@ -146,33 +146,33 @@ impl Header {
 
 /// Header of a response that is being built.
 #[derive(Clone, Debug)]
-pub struct Reply([u8; HEADER_BYTES]);
+pub struct IscsiResponseHeader([u8; HEADER_BYTES]);
 
-impl Reply {
+impl IscsiResponseHeader {
     /// Creates a header with this opcode.
-    pub fn new(opcode: u8, flags: u8) -> Reply {
+    pub fn new(opcode: u8, flags: u8) -> IscsiResponseHeader {
         let mut bytes = [0; HEADER_BYTES];
         (bytes[0], bytes[1]) = (opcode, flags);
-        Reply(bytes)
+        IscsiResponseHeader(bytes)
     }
 
     /// Sets the byte at an offset.
     #[must_use]
-    pub fn byte(mut self, at: usize, value: u8) -> Reply {
+    pub fn byte(mut self, at: usize, value: u8) -> IscsiResponseHeader {
         self.0[at] = value;
         self
     }
 
     /// Copies bytes of the request's header.
     #[must_use]
-    pub fn same(mut self, of: &Header, range: std::ops::Range<usize>) -> Reply {
+    pub fn same(mut self, of: &Header, range: std::ops::Range<usize>) -> IscsiResponseHeader {
         self.0[range.clone()].copy_from_slice(&of.0[range]);
         self
     }
 
     /// Sets the four bytes at an offset to a number.
     #[must_use]
-    pub fn word(mut self, at: usize, value: u32) -> Reply {
+    pub fn word(mut self, at: usize, value: u32) -> IscsiResponseHeader {
         self.0[at..at + 4].copy_from_slice(&value.to_be_bytes());
         self
     }

@@ -5,12 +5,14 @@
 //! write may come between other commands. The session buffers nothing of a command but the
 //! parameter lists of a few.
 
-use super::command::{self, Asked, Blocks, COMMAND_BYTES, Command, Sense};
-use super::login::{Established, WINDOW};
-use super::pages::{self, About};
-use super::pdu::{Broken, DATA_BYTES_MAX, FINAL, Header, NO_TAG, Pdu, Reply, opcode};
+use super::command::{self, Blocks, COMMAND_BYTES, ScsiCommand, ScsiRequest, ScsiSense};
+use super::login::{LoggedInSession, WINDOW};
+use super::pages::{self, DiskProperties};
+use super::pdu::{
+    DATA_BYTES_MAX, FINAL, Header, IscsiError, IscsiResponseHeader, NO_TAG, Pdu, opcode,
+};
 use super::text::{self, Parameters};
-use super::transfer::{Part, Transfer, sense_of_write};
+use super::transfer::{DataOutPdu, Transfer, sense_of_write};
 use crate::disk::{Disk, DiskError};
 use std::io::Write;
 
@@ -28,7 +30,7 @@ const TRANSFERS_MAX: usize = WINDOW as usize;
 const VERIFY_BYTES: u64 = 256 << 10;
 
 /// Target of a session.
-pub struct Unit<'u> {
+pub struct SessionTarget<'u> {
     /// Name of the target; empty: a discovery session.
     pub name: &'u str,
     /// Disk of the target; None in a discovery session.
@@ -41,7 +43,7 @@ pub struct Unit<'u> {
 #[derive(Debug)]
 pub struct Session {
     parameters: Parameters,
-    numbers: Numbers,
+    numbers: SequenceNumbers,
     transfers: Vec<Transfer>,
     /// Rest of a text response, which the initiator requests with further PDUs.
     text: Vec<u8>,
@@ -51,7 +53,7 @@ pub struct Session {
 
 /// Sequence numbers of the session.
 #[derive(Clone, Copy, Debug)]
-struct Numbers {
+struct SequenceNumbers {
     status: u32,
     command: u32,
     /// Target transfer tag of the next R2T.
@@ -59,19 +61,19 @@ struct Numbers {
 }
 
 /// Result of a command without data of the initiator.
-enum Done {
+enum ScsiCommandResult {
     Data(Vec<u8>),
     /// The blocks that are sent as data.
     Read(Blocks),
-    Failed(Sense),
+    Failed(ScsiSense),
 }
 
 impl Session {
     /// Creates the session after its login.
-    pub fn new(of: &Established) -> Session {
+    pub fn new(of: &LoggedInSession) -> Session {
         Session {
             parameters: of.parameters,
-            numbers: Numbers {
+            numbers: SequenceNumbers {
                 status: of.stat_sn,
                 command: of.command_sn,
                 tag: 1,
@@ -96,9 +98,9 @@ impl Session {
     pub fn handle(
         &mut self,
         pdu: &Pdu,
-        unit: &Unit<'_>,
+        unit: &SessionTarget<'_>,
         out: &mut dyn Write,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), IscsiError> {
         let header = &pdu.header;
         let opcode = header.opcode();
         if opcode != opcode::DATA_OUT && !self.is_due(header) {
@@ -112,7 +114,7 @@ impl Session {
             (opcode::COMMAND, Some(disk)) => self.command(pdu, unit.name, disk, out),
             (opcode::DATA_OUT, Some(disk)) => self.data(pdu, disk, out),
             (opcode::TASK, Some(_)) => self.task(header, out),
-            (opcode::LOGIN, _) => Err(Broken::Protocol("a second login")),
+            (opcode::LOGIN, _) => Err(IscsiError::Protocol("a second login")),
             _ => self.reject(header, 0x05, out),
         }
     }
@@ -131,7 +133,7 @@ impl Session {
     }
 
     /// Sets the current sequence numbers of a response.
-    fn numbered(&self, reply: Reply) -> Reply {
+    fn numbered(&self, reply: IscsiResponseHeader) -> IscsiResponseHeader {
         let command = self.numbers.command;
         reply
             .word(24, self.numbers.status)
@@ -140,31 +142,31 @@ impl Session {
     }
 
     /// Sets the sequence numbers of a response that has its own StatSN.
-    fn counted(&mut self, reply: Reply) -> Reply {
+    fn counted(&mut self, reply: IscsiResponseHeader) -> IscsiResponseHeader {
         let reply = self.numbered(reply);
         self.numbers.status = self.numbers.status.wrapping_add(1);
         reply
     }
 
-    fn nop(&mut self, pdu: &Pdu, out: &mut dyn Write) -> Result<(), Broken> {
+    fn nop(&mut self, pdu: &Pdu, out: &mut dyn Write) -> Result<(), IscsiError> {
         if pdu.header.tag() == NO_TAG {
             // The PDU responds to a ping of the target. The target sends none, because iPXE ends
             // its session for one.
             return Ok(());
         }
-        let reply = Reply::new(opcode::NOP_IN, FINAL).same(&pdu.header, 8..20);
+        let reply = IscsiResponseHeader::new(opcode::NOP_IN, FINAL).same(&pdu.header, 8..20);
         let reply = self.counted(reply.word(20, NO_TAG));
         let data = &pdu.data[..pdu.data.len().min(self.parameters.receives)];
         Ok(reply.write(data, out)?)
     }
 
-    fn reject(&mut self, header: &Header, why: u8, out: &mut dyn Write) -> Result<(), Broken> {
-        let reply = Reply::new(opcode::REJECT, FINAL).byte(2, why);
+    fn reject(&mut self, header: &Header, why: u8, out: &mut dyn Write) -> Result<(), IscsiError> {
+        let reply = IscsiResponseHeader::new(opcode::REJECT, FINAL).byte(2, why);
         let reply = self.counted(reply.word(16, NO_TAG));
         Ok(reply.write(&header.0, out)?)
     }
 
-    fn logout(&mut self, header: &Header, out: &mut dyn Write) -> Result<(), Broken> {
+    fn logout(&mut self, header: &Header, out: &mut dyn Write) -> Result<(), IscsiError> {
         let own = u16::from_be_bytes([header.0[20], header.0[21]]) == self.connection;
         let response = match header.flags() & 0x7f {
             0 => 0,
@@ -173,16 +175,21 @@ impl Session {
             1 => 1,
             _ => 2,
         };
-        let reply = Reply::new(opcode::LOGOUT_RESPONSE, FINAL).byte(2, response);
+        let reply = IscsiResponseHeader::new(opcode::LOGOUT_RESPONSE, FINAL).byte(2, response);
         let reply = self.counted(reply.same(header, 16..20));
         reply.write(&[], out)?;
         match response {
-            0 => Err(Broken::Ended),
+            0 => Err(IscsiError::Ended),
             _ => Ok(()),
         }
     }
 
-    fn text(&mut self, pdu: &Pdu, unit: &Unit<'_>, out: &mut dyn Write) -> Result<(), Broken> {
+    fn text(
+        &mut self,
+        pdu: &Pdu,
+        unit: &SessionTarget<'_>,
+        out: &mut dyn Write,
+    ) -> Result<(), IscsiError> {
         let header = &pdu.header;
         if header.flags() & 0x40 != 0 {
             return self.reject(header, 0x04, out);
@@ -207,13 +214,13 @@ impl Session {
         let part: Vec<u8> = self.text.drain(..count).collect();
         let is_all = self.text.is_empty();
         let (flags, tag) = if is_all { (FINAL, NO_TAG) } else { (0x40, 1) };
-        let reply = Reply::new(opcode::TEXT_RESPONSE, flags).same(header, 8..20);
+        let reply = IscsiResponseHeader::new(opcode::TEXT_RESPONSE, flags).same(header, 8..20);
         let reply = self.counted(reply.word(20, tag));
         Ok(reply.write(&part, out)?)
     }
 
     /// Handles a task management request: only commands that wait for data are outstanding.
-    fn task(&mut self, header: &Header, out: &mut dyn Write) -> Result<(), Broken> {
+    fn task(&mut self, header: &Header, out: &mut dyn Write) -> Result<(), IscsiError> {
         let before = self.transfers.len();
         let is_unit = header.lun() == 0;
         let response = match header.flags() & 0x7f {
@@ -231,7 +238,7 @@ impl Session {
             8 => 4,
             _ => 5,
         };
-        let reply = Reply::new(opcode::TASK_RESPONSE, FINAL).byte(2, response);
+        let reply = IscsiResponseHeader::new(opcode::TASK_RESPONSE, FINAL).byte(2, response);
         let reply = self.counted(reply.same(header, 16..20));
         Ok(reply.write(&[], out)?)
     }
@@ -242,10 +249,10 @@ impl Session {
         name: &str,
         disk: &dyn Disk,
         out: &mut dyn Write,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), IscsiError> {
         let header = &pdu.header;
-        let size = disk.size().map_err(|_| Broken::Away)?;
-        let about = About {
+        let size = disk.size().map_err(|_| IscsiError::Away)?;
+        let about = DiskProperties {
             name,
             blocks: size / command::BLOCK_BYTES,
             is_read_only: disk.is_read_only(),
@@ -257,7 +264,7 @@ impl Session {
         if header.flags() & WRITES != 0 {
             return self.begin(pdu, parsed, about.blocks, disk, out);
         }
-        if let Ok(Asked { command, length }) = parsed
+        if let Ok(ScsiRequest { command, length }) = parsed
             && let Some(transfer) = Transfer::new(command, length, header.tag(), 0)
         {
             // The command needs no data, or the initiator announced none.
@@ -266,12 +273,12 @@ impl Session {
         }
         let done = match parsed {
             Ok(asked) => carry_out(header, asked, &about, disk)?,
-            Err(sense) => Done::Failed(sense),
+            Err(sense) => ScsiCommandResult::Failed(sense),
         };
         match done {
-            Done::Data(data) => self.send(header, &data, out),
-            Done::Read(blocks) => self.read(header, blocks, disk, out),
-            Done::Failed(sense) => self.fail(header, sense, out),
+            ScsiCommandResult::Data(data) => self.send(header, &data, out),
+            ScsiCommandResult::Read(blocks) => self.read(header, blocks, disk, out),
+            ScsiCommandResult::Failed(sense) => self.fail(header, sense, out),
         }
     }
 
@@ -279,28 +286,28 @@ impl Session {
     fn begin(
         &mut self,
         pdu: &Pdu,
-        parsed: Result<Asked, Sense>,
+        parsed: Result<ScsiRequest, ScsiSense>,
         blocks: u64,
         disk: &dyn Disk,
         out: &mut dyn Write,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), IscsiError> {
         let header = &pdu.header;
         let (tag, expected, goes_on) = (header.tag(), header.word(20), !header.is_final());
         if self.transfers.len() >= TRANSFERS_MAX {
             return match goes_on {
-                true => Err(Broken::Protocol("too many commands under way")),
+                true => Err(IscsiError::Protocol("too many commands under way")),
                 false => self.status(header, TASK_SET_FULL, out),
             };
         }
         let is_early = goes_on && self.parameters.initial_r2t;
         let is_known = self.transfers.iter().any(|one| one.tag == tag);
         if is_early || is_known || (!pdu.data.is_empty() && !self.parameters.immediate) {
-            return Err(Broken::Protocol("data that was not asked for"));
+            return Err(IscsiError::Protocol("data that was not asked for"));
         }
         let failed = |sense| Transfer::failed(sense, tag, expected);
         let mut transfer = match parsed {
             Ok(asked) => Transfer::new(asked.command, asked.length, tag, expected)
-                .unwrap_or_else(|| failed(Sense::FIELD)),
+                .unwrap_or_else(|| failed(ScsiSense::FIELD)),
             Err(sense) => failed(sense),
         };
         let first = u32::try_from(self.parameters.first_burst).unwrap_or(u32::MAX);
@@ -309,7 +316,7 @@ impl Session {
     }
 
     /// Handles a Data-Out PDU of a running command.
-    fn data(&mut self, pdu: &Pdu, disk: &dyn Disk, out: &mut dyn Write) -> Result<(), Broken> {
+    fn data(&mut self, pdu: &Pdu, disk: &dyn Disk, out: &mut dyn Write) -> Result<(), IscsiError> {
         let header = &pdu.header;
         let mut all = self.transfers.iter();
         let Some(at) = all.position(|one| one.tag == header.tag()) else {
@@ -317,7 +324,7 @@ impl Session {
             return Ok(());
         };
         let mut transfer = self.transfers.swap_remove(at);
-        let part = Part {
+        let part = DataOutPdu {
             tag: header.word(20),
             number: header.word(36),
             offset: header.word(40),
@@ -325,7 +332,7 @@ impl Session {
             data: &pdu.data,
         };
         transfer.data(&part, disk)?;
-        let size = disk.size().map_err(|_| Broken::Away)?;
+        let size = disk.size().map_err(|_| IscsiError::Away)?;
         self.go_on(transfer, size / command::BLOCK_BYTES, disk, out)
     }
 
@@ -336,7 +343,7 @@ impl Session {
         blocks: u64,
         disk: &dyn Disk,
         out: &mut dyn Write,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), IscsiError> {
         if transfer.is_coming() {
             self.transfers.push(transfer);
             return Ok(());
@@ -349,7 +356,7 @@ impl Session {
         };
         // The mask excludes the reserved tag.
         self.numbers.tag = self.numbers.tag.wrapping_add(1) & 0x7fff_ffff;
-        let reply = Reply::new(opcode::R2T, FINAL).word(16, transfer.tag);
+        let reply = IscsiResponseHeader::new(opcode::R2T, FINAL).word(16, transfer.tag);
         let reply = self.numbered(reply.word(20, wanted.tag));
         let reply = reply.word(36, wanted.number).word(40, wanted.offset);
         self.transfers.push(transfer);
@@ -361,31 +368,46 @@ impl Session {
         &mut self,
         tag: u32,
         expected: u32,
-        took: Result<u32, Sense>,
+        took: Result<u32, ScsiSense>,
         out: &mut dyn Write,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), IscsiError> {
         let (status, took, sense) = match took {
             Ok(took) => (GOOD, took, Vec::new()),
             Err(sense) => (CHECK_CONDITION, 0, sense.bytes().to_vec()),
         };
         let (flags, left) = residual(expected, took);
-        let reply = Reply::new(opcode::RESPONSE, FINAL | flags).byte(3, status);
+        let reply = IscsiResponseHeader::new(opcode::RESPONSE, FINAL | flags).byte(3, status);
         let reply = self.counted(reply.word(16, tag).word(44, left));
         Ok(reply.write(&sense, out)?)
     }
 
-    fn status(&mut self, header: &Header, status: u8, out: &mut dyn Write) -> Result<(), Broken> {
-        let reply = Reply::new(opcode::RESPONSE, FINAL).byte(3, status);
+    fn status(
+        &mut self,
+        header: &Header,
+        status: u8,
+        out: &mut dyn Write,
+    ) -> Result<(), IscsiError> {
+        let reply = IscsiResponseHeader::new(opcode::RESPONSE, FINAL).byte(3, status);
         let reply = self.counted(reply.same(header, 16..20));
         Ok(reply.write(&[], out)?)
     }
 
-    fn fail(&mut self, header: &Header, sense: Sense, out: &mut dyn Write) -> Result<(), Broken> {
+    fn fail(
+        &mut self,
+        header: &Header,
+        sense: ScsiSense,
+        out: &mut dyn Write,
+    ) -> Result<(), IscsiError> {
         self.end(header.tag(), header.word(20), Err(sense), out)
     }
 
     /// Sends data that fits into one PDU, with the status in the same PDU.
-    fn send(&mut self, header: &Header, data: &[u8], out: &mut dyn Write) -> Result<(), Broken> {
+    fn send(
+        &mut self,
+        header: &Header,
+        data: &[u8],
+        out: &mut dyn Write,
+    ) -> Result<(), IscsiError> {
         let expected = if header.flags() & READS != 0 {
             header.word(20)
         } else {
@@ -398,11 +420,13 @@ impl Session {
         let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
         let (flags, left) = residual(expected, length);
         if sent == 0 {
-            let reply = Reply::new(opcode::RESPONSE, FINAL | flags).same(header, 16..20);
+            let reply =
+                IscsiResponseHeader::new(opcode::RESPONSE, FINAL | flags).same(header, 16..20);
             let reply = self.counted(reply.word(44, left));
             return Ok(reply.write(&[], out)?);
         }
-        let reply = Reply::new(opcode::DATA_IN, FINAL | STATUS | flags).same(header, 16..20);
+        let reply =
+            IscsiResponseHeader::new(opcode::DATA_IN, FINAL | STATUS | flags).same(header, 16..20);
         let reply = self.counted(reply.word(20, NO_TAG).word(44, left));
         Ok(reply.write(&data[..sent], out)?)
     }
@@ -414,7 +438,7 @@ impl Session {
         blocks: Blocks,
         disk: &dyn Disk,
         out: &mut dyn Write,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), IscsiError> {
         let expected = if header.flags() & READS != 0 {
             header.word(20)
         } else {
@@ -436,17 +460,19 @@ impl Session {
             let bytes = &mut buffer[..count];
             if let Err(error) = disk.read(blocks.offset() + at as u64, bytes) {
                 return match error {
-                    DiskError::Away(_) => Err(Broken::Away),
-                    _ => self.fail(header, Sense::READ, out),
+                    DiskError::Away(_) => Err(IscsiError::Away),
+                    _ => self.fail(header, ScsiSense::READ, out),
                 };
             }
             let (is_last, offset) = (at + count == total, u32::try_from(at).unwrap_or(u32::MAX));
             at += count;
             in_burst = (in_burst + count) % self.parameters.burst;
             let mut reply = match is_last {
-                true => Reply::new(opcode::DATA_IN, FINAL | STATUS | flags).word(44, left),
-                false if in_burst == 0 => Reply::new(opcode::DATA_IN, FINAL),
-                false => Reply::new(opcode::DATA_IN, 0),
+                true => {
+                    IscsiResponseHeader::new(opcode::DATA_IN, FINAL | STATUS | flags).word(44, left)
+                }
+                false if in_burst == 0 => IscsiResponseHeader::new(opcode::DATA_IN, FINAL),
+                false => IscsiResponseHeader::new(opcode::DATA_IN, 0),
             };
             reply = match is_last {
                 true => self.counted(reply),
@@ -472,7 +498,7 @@ fn residual(expected: u32, length: u32) -> (u8, u32) {
     }
 }
 
-fn send_targets(value: &str, unit: &Unit<'_>, out: &mut Vec<u8>) {
+fn send_targets(value: &str, unit: &SessionTarget<'_>, out: &mut Vec<u8>) {
     let is_asked = |name: &str| match value {
         "All" => true,
         // In a session with a target, the empty value means that target.
@@ -490,32 +516,36 @@ fn send_targets(value: &str, unit: &Unit<'_>, out: &mut Vec<u8>) {
 }
 
 /// Refuses a command that the disk cannot execute, whatever its data.
-fn check(header: &Header, asked: Asked, about: &About<'_>) -> Result<Asked, Sense> {
+fn check(
+    header: &Header,
+    asked: ScsiRequest,
+    about: &DiskProperties<'_>,
+) -> Result<ScsiRequest, ScsiSense> {
     let command = asked.command;
     let is_of_all = matches!(
         command,
-        Command::Inquiry(_) | Command::Units(_) | Command::Sense(_)
+        ScsiCommand::Inquiry(_) | ScsiCommand::Units(_) | ScsiCommand::Sense(_)
     );
     if header.lun() != 0 && !is_of_all {
-        return Err(Sense::UNIT);
+        return Err(ScsiSense::UNIT);
     }
     let (blocks, changes) = match command {
-        Command::Read(blocks)
-        | Command::Verify(blocks)
-        | Command::Compare(blocks)
-        | Command::Flush(blocks) => (Some(blocks), false),
-        Command::Write(blocks, _) | Command::Same(blocks) => (Some(blocks), true),
-        Command::Unmap => (None, true),
+        ScsiCommand::Read(blocks)
+        | ScsiCommand::Verify(blocks)
+        | ScsiCommand::Compare(blocks)
+        | ScsiCommand::Flush(blocks) => (Some(blocks), false),
+        ScsiCommand::Write(blocks, _) | ScsiCommand::Same(blocks) => (Some(blocks), true),
+        ScsiCommand::Unmap => (None, true),
         _ => (None, false),
     };
-    if command == Command::Unmap && !about.releases && !about.is_read_only {
-        return Err(Sense::COMMAND);
+    if command == ScsiCommand::Unmap && !about.releases && !about.is_read_only {
+        return Err(ScsiSense::COMMAND);
     }
     if blocks.is_some_and(|blocks| !blocks.are_within(about.blocks)) {
-        return Err(Sense::RANGE);
+        return Err(ScsiSense::RANGE);
     }
     match changes && about.is_read_only {
-        true => Err(Sense::READ_ONLY),
+        true => Err(ScsiSense::READ_ONLY),
         false => Ok(asked),
     }
 }
@@ -523,45 +553,46 @@ fn check(header: &Header, asked: Asked, about: &About<'_>) -> Result<Asked, Sens
 /// Executes a command without data of the initiator.
 fn carry_out(
     header: &Header,
-    asked: Asked,
-    about: &About<'_>,
+    asked: ScsiRequest,
+    about: &DiskProperties<'_>,
     disk: &dyn Disk,
-) -> Result<Done, Broken> {
+) -> Result<ScsiCommandResult, IscsiError> {
     let data = match asked.command {
-        Command::Ready => Ok(Vec::new()),
-        Command::Inquiry(None) if header.lun() != 0 => Ok(pages::no_unit()),
-        Command::Inquiry(Some(_)) if header.lun() != 0 => Err(Sense::UNIT),
-        Command::Inquiry(page) => pages::inquiry(page, about),
-        Command::Capacity10 => Ok(pages::capacity10(about)),
-        Command::Capacity16 => Ok(pages::capacity16(about)),
-        Command::Units(which) => Ok(pages::units(which)),
-        Command::Mode {
+        ScsiCommand::Ready => Ok(Vec::new()),
+        ScsiCommand::Inquiry(None) if header.lun() != 0 => Ok(pages::no_unit()),
+        ScsiCommand::Inquiry(Some(_)) if header.lun() != 0 => Err(ScsiSense::UNIT),
+        ScsiCommand::Inquiry(page) => pages::inquiry(page, about),
+        ScsiCommand::Capacity10 => Ok(pages::capacity10(about)),
+        ScsiCommand::Capacity16 => Ok(pages::capacity16(about)),
+        ScsiCommand::Units(which) => Ok(pages::units(which)),
+        ScsiCommand::Mode {
             page,
             subpage,
             is_short,
         } => pages::mode(page, subpage, is_short, about),
-        Command::Sense(with_descriptors) => Ok(pages::no_sense(with_descriptors)),
-        Command::Read(blocks) => return Ok(Done::Read(blocks)),
-        Command::Verify(blocks) => return verify(blocks, disk),
-        Command::Flush(_) => match disk.flush().map_err(sense_of_write) {
+        ScsiCommand::Sense(with_descriptors) => Ok(pages::no_sense(with_descriptors)),
+        ScsiCommand::Read(blocks) => return Ok(ScsiCommandResult::Read(blocks)),
+        ScsiCommand::Verify(blocks) => return verify(blocks, disk),
+        ScsiCommand::Flush(_) => match disk.flush().map_err(sense_of_write) {
             Ok(()) => Ok(Vec::new()),
-            Err(None) => return Err(Broken::Away),
+            Err(None) => return Err(IscsiError::Away),
             Err(Some(sense)) => Err(sense),
         },
-        Command::Write(..) | Command::Compare(_) | Command::Same(_) | Command::Unmap => {
-            Err(Sense::FIELD)
-        }
+        ScsiCommand::Write(..)
+        | ScsiCommand::Compare(_)
+        | ScsiCommand::Same(_)
+        | ScsiCommand::Unmap => Err(ScsiSense::FIELD),
     };
     Ok(match data {
         Ok(mut data) => {
             data.truncate(asked.length as usize);
-            Done::Data(data)
+            ScsiCommandResult::Data(data)
         }
-        Err(sense) => Done::Failed(sense),
+        Err(sense) => ScsiCommandResult::Failed(sense),
     })
 }
 
-fn verify(blocks: Blocks, disk: &dyn Disk) -> Result<Done, Broken> {
+fn verify(blocks: Blocks, disk: &dyn Disk) -> Result<ScsiCommandResult, IscsiError> {
     let mut buffer = Vec::new();
     let (mut at, end) = (blocks.offset(), blocks.offset() + blocks.bytes());
     while at < end {
@@ -569,9 +600,9 @@ fn verify(blocks: Blocks, disk: &dyn Disk) -> Result<Done, Broken> {
         buffer.resize(usize::try_from(count).unwrap_or(0), 0);
         match disk.read(at, &mut buffer) {
             Ok(()) => at += count,
-            Err(DiskError::Away(_)) => return Err(Broken::Away),
-            Err(_) => return Ok(Done::Failed(Sense::READ)),
+            Err(DiskError::Away(_)) => return Err(IscsiError::Away),
+            Err(_) => return Ok(ScsiCommandResult::Failed(ScsiSense::READ)),
         }
     }
-    Ok(Done::Data(Vec::new()))
+    Ok(ScsiCommandResult::Data(Vec::new()))
 }

@@ -1,14 +1,14 @@
 //! PDUs as bytes: logins, commands with data in every way, and what no initiator may send.
 
-use super::login::{Established, Login, Refusal};
-use super::pdu::{Broken, HEADER_BYTES, Header, Pdu, opcode};
-use super::session::{Session, Unit};
+use super::login::{LoggedInSession, Login, LoginRejectStatus};
+use super::pdu::{HEADER_BYTES, Header, IscsiError, Pdu, opcode};
+use super::session::{Session, SessionTarget};
 use crate::disk::{Disk, DiskError};
 use std::sync::Mutex;
 
-struct Memory(Mutex<Vec<u8>>);
+struct IscsiMemoryDisk(Mutex<Vec<u8>>);
 
-impl Disk for Memory {
+impl Disk for IscsiMemoryDisk {
     fn reach(&self) -> Result<(), DiskError> {
         Ok(())
     }
@@ -68,13 +68,13 @@ fn split(mut out: &[u8]) -> Vec<Pdu> {
 const NAMES: &str = "InitiatorName=iqn.a\0TargetName=iqn.t\0SessionType=Normal\0";
 
 /// Runs a login in one stage, from the operational one to the session.
-fn log_in(keys: &str) -> (Result<Option<Established>, Broken>, Vec<Pdu>) {
+fn log_in(keys: &str) -> (Result<Option<LoggedInSession>, IscsiError>, Vec<Pdu>) {
     let parts: &[(usize, &[u8])] = &[(0, &[0x43, 0x87]), (8, &[0x40, 0, 0, 0, 0, 9])];
     let mut out = Vec::new();
     let mut login = Login::new(5);
     let mut may_use = |target: &str| match target {
         "iqn.t" => Ok(()),
-        _ => Err(Refusal::NotFound),
+        _ => Err(LoginRejectStatus::NotFound),
     };
     let done = login.handle(&pdu(parts, keys.as_bytes()), &mut may_use, &mut out);
     (done, split(&out))
@@ -205,7 +205,7 @@ fn a_login_in_parts_is_one() {
 /// Creates a session with a disk of 64 blocks, whose bytes are the numbers of their blocks.
 struct Talk {
     session: Session,
-    disk: Memory,
+    disk: IscsiMemoryDisk,
     number: u32,
 }
 
@@ -216,13 +216,13 @@ impl Talk {
         let bytes = (0..64_u8).flat_map(|block| [block; 512]).collect();
         Talk {
             session: Session::new(&done.unwrap().unwrap()),
-            disk: Memory(Mutex::new(bytes)),
+            disk: IscsiMemoryDisk(Mutex::new(bytes)),
             number: 0,
         }
     }
 
-    fn send(&mut self, parts: &[(usize, &[u8])], data: &[u8]) -> Result<Vec<Pdu>, Broken> {
-        let unit = Unit {
+    fn send(&mut self, parts: &[(usize, &[u8])], data: &[u8]) -> Result<Vec<Pdu>, IscsiError> {
+        let unit = SessionTarget {
             name: "iqn.t",
             disk: Some(&self.disk),
             targets: &|| vec![("iqn.t".to_owned(), "10.0.0.1:3260".to_owned())],
@@ -376,11 +376,17 @@ fn data_that_is_out_of_order_fails_its_command_and_what_nobody_asked_for_the_con
         (24, &number),
         (32, &cdb),
     ];
-    assert!(matches!(talk.send(parts, &[]), Err(Broken::Protocol(_))));
+    assert!(matches!(
+        talk.send(parts, &[]),
+        Err(IscsiError::Protocol(_))
+    ));
     let mut talk = Talk::new("");
     let parts: &[(usize, &[u8])] = &[(0, &[1, 0x20]), (20, &[0, 0, 8, 0]), (32, &cdb)];
     // Without InitialR2T=No, no unsolicited data is allowed.
-    assert!(matches!(talk.send(parts, &[]), Err(Broken::Protocol(_))));
+    assert!(matches!(
+        talk.send(parts, &[]),
+        Err(IscsiError::Protocol(_))
+    ));
 }
 
 #[test]
@@ -468,7 +474,7 @@ fn a_session_echoes_lists_targets_rejects_and_ends() {
     let recovery = talk.send(&[(0, &[0x46, 0x82])], &[]).unwrap();
     assert_eq!(recovery[0].header.0[2], 2);
     let ended = talk.send(&[(0, &[0x46, 0x80])], &[]);
-    assert!(matches!(ended, Err(Broken::Ended)));
+    assert!(matches!(ended, Err(IscsiError::Ended)));
 }
 
 #[test]
@@ -493,7 +499,7 @@ fn a_pdu_longer_than_agreed_on_is_not_read() {
     let long = header(&[(4, &[0, 4, 0, 1])]);
     assert!(matches!(
         long.rest_bytes(256 << 10),
-        Err(Broken::Protocol(_))
+        Err(IscsiError::Protocol(_))
     ));
     // Additional header segments and padding are skipped.
     let padded = header(&[(4, &[1, 0, 0, 3])]);

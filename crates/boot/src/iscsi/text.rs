@@ -1,6 +1,6 @@
 //! Text keys of a negotiation (RFC 7143, section 6): `key=value`, each terminated by a zero byte.
 
-use super::pdu::{Broken, DATA_BYTES_MAX};
+use super::pdu::{DATA_BYTES_MAX, IscsiError};
 
 /// Longest text of one exchange, over all PDUs, bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
@@ -48,9 +48,9 @@ pub fn add(text: &mut Vec<u8>, key: &str, value: &str) {
 /// # Errors
 ///
 /// The text is too long.
-pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), Broken> {
+pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), IscsiError> {
     if all.len() + part.len() > TEXT_BYTES_MAX {
-        return Err(Broken::Protocol("a negotiation that is too long"));
+        return Err(IscsiError::Protocol("a negotiation that is too long"));
     }
     all.extend_from_slice(part);
     Ok(())
@@ -61,8 +61,8 @@ pub fn collect(all: &mut Vec<u8>, part: &[u8]) -> Result<(), Broken> {
 /// # Errors
 ///
 /// The text is malformed, or has too many keys.
-pub fn parse(text: &[u8]) -> Result<Vec<(&str, &str)>, Broken> {
-    let wrong = || Broken::Protocol("a malformed key");
+pub fn parse(text: &[u8]) -> Result<Vec<(&str, &str)>, IscsiError> {
+    let wrong = || IscsiError::Protocol("a malformed key");
     let pairs = text
         .split(|byte| *byte == 0)
         .filter(|pair| !pair.is_empty());
@@ -100,8 +100,8 @@ impl Parameters {
     /// # Errors
     ///
     /// The value is invalid for the key.
-    pub fn take(&mut self, key: &str, value: &str) -> Result<Option<String>, Broken> {
-        let wrong = Broken::Protocol("an impossible value of a key");
+    pub fn take(&mut self, key: &str, value: &str) -> Result<Option<String>, IscsiError> {
+        let wrong = IscsiError::Protocol("an impossible value of a key");
         let yes = |is: bool| Some(if is { "Yes" } else { "No" }.to_owned());
         let asked = match value {
             "Yes" => Some(true),

@@ -1,7 +1,9 @@
 //! A command whose data the initiator sends: immediate, unsolicited, or after an R2T.
 
-use super::command::{BLOCK_BYTES, Blocks, Command, Sense, Stable, UNMAP_RANGES_MAX, ranges};
-use super::pdu::{Broken, NO_TAG};
+use super::command::{
+    BLOCK_BYTES, Blocks, ScsiCommand, ScsiSense, Stable, UNMAP_RANGES_MAX, ranges,
+};
+use super::pdu::{IscsiError, NO_TAG};
 use crate::disk::{Disk, DiskError};
 
 /// Longest parameter list of a command, bytes.
@@ -20,15 +22,15 @@ pub struct Transfer {
     asks: u32,
     /// Length of the data that the command can use, bytes.
     length: u32,
-    kind: Kind,
+    kind: TransferKind,
     came: u32,
     /// Current sequence of Data-Out PDUs.
     sequence: Sequence,
-    failed: Option<Sense>,
+    failed: Option<ScsiSense>,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum TransferKind {
     Write {
         offset: u64,
         stable: Stable,
@@ -56,7 +58,7 @@ struct Sequence {
 
 /// Data-Out PDU of the initiator.
 #[derive(Clone, Copy, Debug)]
-pub struct Part<'d> {
+pub struct DataOutPdu<'d> {
     /// Target transfer tag.
     pub tag: u32,
     /// DataSN: number of the PDU in the sequence.
@@ -71,7 +73,7 @@ pub struct Part<'d> {
 
 /// Data to request with an R2T.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Wanted {
+pub struct ReadyToTransfer {
     /// Target transfer tag.
     pub tag: u32,
     /// R2TSN of this R2T.
@@ -84,22 +86,22 @@ pub struct Wanted {
 
 impl Transfer {
     /// Starts a command that takes `length` bytes. None: the command takes no data.
-    pub fn new(command: Command, length: u32, tag: u32, expected: u32) -> Option<Transfer> {
+    pub fn new(command: ScsiCommand, length: u32, tag: u32, expected: u32) -> Option<Transfer> {
         let kind = match command {
-            Command::Write(blocks, stable) => Kind::Write {
+            ScsiCommand::Write(blocks, stable) => TransferKind::Write {
                 offset: blocks.offset(),
                 stable,
             },
-            Command::Compare(blocks) => Kind::Compare(blocks.offset()),
-            Command::Same(blocks) => Kind::Same(blocks, Vec::new()),
-            Command::Unmap => Kind::Unmap(Vec::new()),
+            ScsiCommand::Compare(blocks) => TransferKind::Compare(blocks.offset()),
+            ScsiCommand::Same(blocks) => TransferKind::Same(blocks, Vec::new()),
+            ScsiCommand::Unmap => TransferKind::Unmap(Vec::new()),
             _ => return None,
         };
         // A truncated parameter list would mean something else.
         let failed = match kind {
-            Kind::Same(..) if length != expected => Some(Sense::FIELD),
-            Kind::Unmap(_) if length > PARAMETER_BYTES_MAX || length > expected => {
-                Some(Sense::PARAMETERS_SHORT)
+            TransferKind::Same(..) if length != expected => Some(ScsiSense::FIELD),
+            TransferKind::Unmap(_) if length > PARAMETER_BYTES_MAX || length > expected => {
+                Some(ScsiSense::PARAMETERS_SHORT)
             }
             _ => None,
         };
@@ -107,16 +109,24 @@ impl Transfer {
     }
 
     /// Starts a command that failed before its data arrived; the data is received and discarded.
-    pub fn failed(sense: Sense, tag: u32, expected: u32) -> Transfer {
-        Transfer::of(Kind::Nothing, 0, tag, expected, Some(sense))
+    pub fn failed(sense: ScsiSense, tag: u32, expected: u32) -> Transfer {
+        Transfer::of(TransferKind::Nothing, 0, tag, expected, Some(sense))
     }
 
-    fn of(kind: Kind, length: u32, tag: u32, expected: u32, failed: Option<Sense>) -> Transfer {
+    fn of(
+        kind: TransferKind,
+        length: u32,
+        tag: u32,
+        expected: u32,
+        failed: Option<ScsiSense>,
+    ) -> Transfer {
         let asks = length;
         // Only whole blocks are used.
         let length = length.min(expected);
         let length = match kind {
-            Kind::Write { .. } | Kind::Compare(_) => length - length % BLOCK_BYTES as u32,
+            TransferKind::Write { .. } | TransferKind::Compare(_) => {
+                length - length % BLOCK_BYTES as u32
+            }
             _ => length,
         };
         Transfer {
@@ -149,12 +159,14 @@ impl Transfer {
         goes_on: bool,
         end: u32,
         disk: &dyn Disk,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), IscsiError> {
         let end = end.min(self.expected);
         self.sequence.end = end;
         self.sequence.is_open = goes_on;
         if data.len() > end as usize {
-            return Err(Broken::Protocol("more immediate data than was agreed on"));
+            return Err(IscsiError::Protocol(
+                "more immediate data than was agreed on",
+            ));
         }
         self.take(data, disk)
     }
@@ -164,22 +176,22 @@ impl Transfer {
     /// # Errors
     ///
     /// As [`Transfer::begin`].
-    pub fn data(&mut self, part: &Part<'_>, disk: &dyn Disk) -> Result<(), Broken> {
+    pub fn data(&mut self, part: &DataOutPdu<'_>, disk: &dyn Disk) -> Result<(), IscsiError> {
         let sequence = &mut self.sequence;
         if !sequence.is_open || part.tag != sequence.tag {
-            return Err(Broken::Protocol("data that was not asked for"));
+            return Err(IscsiError::Protocol("data that was not asked for"));
         }
         let end = u64::from(part.offset) + part.data.len() as u64;
         let is_next = part.number == sequence.number && part.offset == self.came;
         sequence.number = sequence.number.wrapping_add(1);
         sequence.is_open = !part.is_last;
         if self.failed.is_none() && (!is_next || end > u64::from(sequence.end)) {
-            self.failed = Some(Sense::DATA);
+            self.failed = Some(ScsiSense::DATA);
         }
         self.take(part.data, disk)
     }
 
-    fn take(&mut self, data: &[u8], disk: &dyn Disk) -> Result<(), Broken> {
+    fn take(&mut self, data: &[u8], disk: &dyn Disk) -> Result<(), IscsiError> {
         let (came, left) = (self.came, self.length.saturating_sub(self.came));
         // Data beyond what the command needs is discarded.
         let used = &data[..data.len().min(left as usize)];
@@ -189,28 +201,28 @@ impl Transfer {
             return Ok(());
         }
         let written = match &mut self.kind {
-            Kind::Write { offset, .. } => disk.write(*offset + u64::from(came), used),
-            Kind::Same(_, all) | Kind::Unmap(all) => {
+            TransferKind::Write { offset, .. } => disk.write(*offset + u64::from(came), used),
+            TransferKind::Same(_, all) | TransferKind::Unmap(all) => {
                 all.extend_from_slice(used);
                 Ok(())
             }
-            Kind::Compare(offset) => {
+            TransferKind::Compare(offset) => {
                 let mut own = vec![0; used.len()];
                 let read = disk.read(*offset + u64::from(came), &mut own);
                 if read.is_ok() && own != used {
-                    self.failed = Some(Sense::DIFFERS);
+                    self.failed = Some(ScsiSense::DIFFERS);
                 }
                 read
             }
-            Kind::Nothing => Ok(()),
+            TransferKind::Nothing => Ok(()),
         };
         self.note(written)
     }
 
-    fn note(&mut self, written: Result<(), DiskError>) -> Result<(), Broken> {
+    fn note(&mut self, written: Result<(), DiskError>) -> Result<(), IscsiError> {
         match written.map_err(sense_of_write) {
             Ok(()) => Ok(()),
-            Err(None) => Err(Broken::Away),
+            Err(None) => Err(IscsiError::Away),
             Err(Some(sense)) => {
                 self.failed = self.failed.or(Some(sense));
                 Ok(())
@@ -224,7 +236,7 @@ impl Transfer {
     }
 
     /// Returns the data to request next, at most `burst` bytes. None: all data has arrived.
-    pub fn wanted(&mut self, tag: u32, burst: u32) -> Option<Wanted> {
+    pub fn wanted(&mut self, tag: u32, burst: u32) -> Option<ReadyToTransfer> {
         if self.failed.is_some() || self.came >= self.length {
             return None;
         }
@@ -237,7 +249,7 @@ impl Transfer {
             r2t: number + 1,
             is_open: true,
         };
-        Some(Wanted {
+        Some(ReadyToTransfer {
             tag,
             number,
             offset: self.came,
@@ -250,21 +262,25 @@ impl Transfer {
     /// # Errors
     ///
     /// The disk is unreachable.
-    pub fn finish(mut self, blocks: u64, disk: &dyn Disk) -> Result<Result<u32, Sense>, Broken> {
+    pub fn finish(
+        mut self,
+        blocks: u64,
+        disk: &dyn Disk,
+    ) -> Result<Result<u32, ScsiSense>, IscsiError> {
         if let Some(sense) = self.failed {
             return Ok(Err(sense));
         }
         let done = match &self.kind {
-            Kind::Write { stable, .. } => match stable.0 {
+            TransferKind::Write { stable, .. } => match stable.0 {
                 true => disk.flush(),
                 false => Ok(()),
             },
-            Kind::Same(range, block) => same(*range, block, disk),
-            Kind::Unmap(parameters) => match unmap(parameters, blocks) {
+            TransferKind::Same(range, block) => same(*range, block, disk),
+            TransferKind::Unmap(parameters) => match unmap(parameters, blocks) {
                 Ok(ranges) => release(&ranges, disk),
                 Err(sense) => return Ok(Err(sense)),
             },
-            Kind::Compare(_) | Kind::Nothing => Ok(()),
+            TransferKind::Compare(_) | TransferKind::Nothing => Ok(()),
         };
         self.note(done)?;
         Ok(self.failed.map_or(Ok(self.asks), Err))
@@ -272,21 +288,21 @@ impl Transfer {
 }
 
 /// Returns the sense data of a failed write. None: the disk is unreachable.
-pub fn sense_of_write(error: DiskError) -> Option<Sense> {
+pub fn sense_of_write(error: DiskError) -> Option<ScsiSense> {
     match error {
         DiskError::Away(_) => None,
-        DiskError::ReadOnly => Some(Sense::READ_ONLY),
-        DiskError::End => Some(Sense::RANGE),
-        DiskError::Full => Some(Sense::FULL),
-        DiskError::Failed(_) | DiskError::Unsupported => Some(Sense::WRITE),
+        DiskError::ReadOnly => Some(ScsiSense::READ_ONLY),
+        DiskError::End => Some(ScsiSense::RANGE),
+        DiskError::Full => Some(ScsiSense::FULL),
+        DiskError::Failed(_) | DiskError::Unsupported => Some(ScsiSense::WRITE),
     }
 }
 
-fn unmap(parameters: &[u8], blocks: u64) -> Result<Vec<Blocks>, Sense> {
+fn unmap(parameters: &[u8], blocks: u64) -> Result<Vec<Blocks>, ScsiSense> {
     let ranges = ranges(parameters)?;
     match ranges.iter().all(|range| range.are_within(blocks)) {
         true => Ok(ranges),
-        false => Err(Sense::RANGE),
+        false => Err(ScsiSense::RANGE),
     }
 }
 

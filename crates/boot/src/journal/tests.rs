@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mac::Mac;
-use lab::{FullDisk, Scratch};
+use lab::{FullDisk, ScratchDirectory};
 use std::fs;
 
 fn address(number: u32) -> Ipv4Addr {
@@ -14,22 +14,22 @@ fn mac(number: u32) -> Mac {
     Mac([2, 0, a, b, c, d])
 }
 
-fn lease(number: u32) -> Change {
-    Change {
+fn lease(number: u32) -> HolderChange {
+    HolderChange {
         address: address(number),
         holder: Holder::Client(mac(number)),
     }
 }
 
-fn with(holder: Holder, number: u32) -> Change {
-    Change {
+fn with(holder: Holder, number: u32) -> HolderChange {
+    HolderChange {
         address: address(number),
         holder,
     }
 }
 
 fn known(directory: &Path) -> Vec<(Ipv4Addr, Holder)> {
-    Journal::<Ipv4Addr>::open(directory, "lan")
+    LeaseJournal::<Ipv4Addr>::open(directory, "lan")
         .unwrap()
         .known()
         .collect()
@@ -37,8 +37,8 @@ fn known(directory: &Path) -> Vec<(Ipv4Addr, Holder)> {
 
 #[test]
 fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not() {
-    let scratch = Scratch::new().unwrap();
-    let mut journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
+    let mut journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     journal.add(&[lease(1), lease(2), lease(3)]).unwrap();
     journal
         .add(&[
@@ -61,9 +61,9 @@ fn leases_and_what_is_unclear_are_there_after_a_restart_and_ended_ones_are_not()
 
 #[test]
 fn a_file_that_was_lost_or_damaged_is_another_one() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let store = || {
-        Journal::<Ipv4Addr>::open(scratch.path(), "lan")
+        LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan")
             .unwrap()
             .store()
     };
@@ -84,19 +84,19 @@ fn a_file_that_was_lost_or_damaged_is_another_one() {
 
 #[test]
 fn a_copy_of_the_locks_descriptor_does_not_keep_the_next_one_away() {
-    let scratch = Scratch::new().unwrap();
-    let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
+    let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     // A forked process has such a copy until it executes its program.
     let _copy = journal._lock.0.try_clone().unwrap();
-    assert!(Journal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
+    assert!(LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
     drop(journal);
-    assert!(Journal::<Ipv4Addr>::open(scratch.path(), "lan").is_ok());
+    assert!(LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").is_ok());
 }
 
 #[test]
 fn a_file_torn_at_any_byte_has_each_lease_before_the_tear() {
-    let scratch = Scratch::new().unwrap();
-    let mut journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
+    let mut journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     journal.add(&[lease(1), lease(2)]).unwrap();
     drop(journal);
     let path = scratch.path().join("lan.leases");
@@ -118,7 +118,7 @@ fn a_file_torn_at_any_byte_has_each_lease_before_the_tear() {
 
 #[test]
 fn garbage_is_no_lease_and_hides_none() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let path = scratch.path().join("lan.leases");
     for (text, leases) in [
         (&b""[..], 0),
@@ -150,33 +150,33 @@ fn garbage_is_no_lease_and_hides_none() {
 
 #[test]
 fn a_directory_in_its_place_and_a_missing_directory_are_errors() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     fs::create_dir(scratch.path().join("lan.leases")).unwrap();
-    assert!(Journal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
-    assert!(Journal::<Ipv4Addr>::open(&scratch.path().join("nowhere"), "lan").is_err());
+    assert!(LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").is_err());
+    assert!(LeaseJournal::<Ipv4Addr>::open(&scratch.path().join("nowhere"), "lan").is_err());
     fs::create_dir(scratch.path().join("other.new")).unwrap();
-    assert!(Journal::<Ipv4Addr>::open(scratch.path(), "other").is_err());
+    assert!(LeaseJournal::<Ipv4Addr>::open(scratch.path(), "other").is_err());
 }
 
 #[test]
 fn two_have_the_leases_of_one_section_never_at_one_time() {
-    let scratch = Scratch::new().unwrap();
-    let first = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
-    let error = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap_err();
+    let scratch = ScratchDirectory::new().unwrap();
+    let first = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    let error = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap_err();
     assert!(error.to_string().contains("another process"), "{error}");
-    Journal::<Ipv4Addr>::open(scratch.path(), "other").unwrap();
+    LeaseJournal::<Ipv4Addr>::open(scratch.path(), "other").unwrap();
     drop(first);
-    Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
 }
 
 #[test]
 fn what_has_ended_is_left_out_before_the_file_is_much_larger_than_its_leases() {
-    let scratch = Scratch::new().unwrap();
-    let mut journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
-    let all: Vec<Change> = (0..65_536).map(lease).collect();
+    let scratch = ScratchDirectory::new().unwrap();
+    let mut journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    let all: Vec<HolderChange> = (0..65_536).map(lease).collect();
     journal.add(&all).unwrap();
     // Changes without leases are not synced.
-    let ends: Vec<Change> = (0..100)
+    let ends: Vec<HolderChange> = (0..100)
         .map(|number| with(Holder::Nobody, number))
         .collect();
     for _ in 0..2_000 {
@@ -196,43 +196,46 @@ fn on_a_full_disk_a_lease_is_not_written_and_is_there_once_there_is_room() {
         return;
     }
     let disk = FullDisk::new(1 << 20).unwrap();
-    assert!(Journal::<Ipv4Addr>::open(&disk.path(), "lan").is_err() || disk.fill().is_ok());
-    disk.make_room().unwrap();
-    let mut journal = Journal::<Ipv4Addr>::open(&disk.path(), "lan").unwrap();
+    assert!(LeaseJournal::<Ipv4Addr>::open(&disk.path(), "lan").is_err() || disk.fill().is_ok());
+    disk.free_space().unwrap();
+    let mut journal = LeaseJournal::<Ipv4Addr>::open(&disk.path(), "lan").unwrap();
     journal.add(&[lease(1)]).unwrap();
     disk.fill().unwrap();
-    let many: Vec<Change> = (2..1_000).map(lease).collect();
+    let many: Vec<HolderChange> = (2..1_000).map(lease).collect();
     assert!(journal.add(&many).is_err());
-    assert!(journal.mend().is_err(), "there is still no room");
-    disk.make_room().unwrap();
-    journal.mend().unwrap();
+    assert!(
+        journal.rewrite_after_error().is_err(),
+        "there is still no room"
+    );
+    disk.free_space().unwrap();
+    journal.rewrite_after_error().unwrap();
     drop(journal);
     assert_eq!(known(&disk.path()).len(), 999);
 }
 
 #[test]
 fn damaged_lines_are_told_and_the_file_as_it_was_is_kept() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let path = scratch.path().join("lan.leases");
     let text = b"10.20.0.1 02:00:00:00:00:01\n\0\0\n10.20.0.2 02:00:00\n10.20.0.3 02:00";
     fs::write(&path, text).unwrap();
-    let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     let words = journal.damage().expect("it is told");
     // The last line is incomplete: no client got that lease.
     assert!(words.starts_with("2 lines of "), "{words}");
     drop(journal);
     assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), text);
-    let journal = Journal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
+    let journal = LeaseJournal::<Ipv4Addr>::open(scratch.path(), "lan").unwrap();
     assert_eq!(journal.damage(), None, "it was written anew");
 }
 
 #[test]
 fn a_directory_that_was_removed_is_named_with_what_to_do_and_nothing_is_stored() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let directory = scratch.path().join("leases");
     std::fs::create_dir(&directory).unwrap();
-    let mut journal: Journal = Journal::open(&directory, "lan").unwrap();
-    let change = Change {
+    let mut journal: LeaseJournal = LeaseJournal::open(&directory, "lan").unwrap();
+    let change = HolderChange {
         address: Ipv4Addr::new(10, 0, 0, 1),
         holder: Holder::Unclear(None),
     };
@@ -248,7 +251,7 @@ fn a_directory_that_was_removed_is_named_with_what_to_do_and_nothing_is_stored()
     );
     // Writes work again as soon as the directory is writable.
     std::fs::create_dir(&directory).unwrap();
-    journal.mend().unwrap();
+    journal.rewrite_after_error().unwrap();
     let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     assert!(!journal.trouble(&full).contains("restart"));
 }

@@ -1,20 +1,20 @@
 //! Checks of `boot` sections, beyond single lines.
 
-use super::section::{Draft, Lan, Machine, Unknown};
+use super::section::{BootSectionDraft, Lan, MachineLine, Unknown};
 use super::{codes, disks, network, six};
-use crate::config::Network;
+use crate::config::Ipv4Network;
 use crate::loader;
 use configuration::outside::{Interface, Runs};
 use configuration::{Context, Exchange, NamedAddress};
-use language::{Diagnostic, Span, Written, suggest};
-use part::power::control::Control;
+use language::{Diagnostic, Span, Spanned, suggest};
+use part::power::control::PowerControl;
 use protocol::vitals::Service;
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
-pub(super) fn wrong(draft: &Draft, context: &Context) -> Vec<Diagnostic> {
+pub(super) fn wrong(draft: &BootSectionDraft, context: &Context) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     for lan in &draft.lans {
         wrong.extend(missing(lan));
@@ -52,7 +52,7 @@ fn twice<K: Hash + Eq>(
         match seen.get(&key) {
             Some(first) => {
                 let told = Diagnostic::error(code, span, told).label("a second one");
-                wrong.push(told.also(*first, "first given here"));
+                wrong.push(told.with_label(*first, "first given here"));
             }
             None => {
                 seen.insert(key, span);
@@ -91,7 +91,7 @@ fn machines(lan: &Lan) -> Vec<Diagnostic> {
     {
         return wrong;
     }
-    let without = |one: &&Machine| one.address.is_none() && one.address6.is_none();
+    let without = |one: &&MachineLine| one.address.is_none() && one.address6.is_none();
     wrong.extend(lan.machines.iter().filter(without).map(|one| {
         let told = format!(
             "machine '{}' has no address, and there is no range",
@@ -137,7 +137,7 @@ fn images(lan: &Lan) -> Vec<Diagnostic> {
 }
 
 /// Checks for addresses that no machine of the network can have.
-fn addresses(lan: &Lan, network: Option<Network>) -> Vec<Diagnostic> {
+fn addresses(lan: &Lan, network: Option<Ipv4Network>) -> Vec<Diagnostic> {
     let mut wrong: Vec<Diagnostic> = crowded(lan).into_iter().collect();
     let Some(network) = network else { return wrong };
     let of_machines = lan.machines.iter().filter_map(|one| one.address.as_ref());
@@ -188,7 +188,7 @@ fn taken(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
 /// Returns the addresses that other sections name, those of virtual addresses in keepalived's
 /// files too.
 pub(super) fn named(exchange: &Exchange) -> impl Iterator<Item = NamedAddress> + '_ {
-    let services = exchange.all(Service::KIND);
+    let services = exchange.exports_of_kind(Service::KIND);
     let services = services.filter_map(|one| one.value::<Service>());
     let virtual_ips = services.flat_map(|one| {
         let owner = format!("virtual-ip '{}'", one.name);
@@ -215,7 +215,7 @@ pub(super) fn of_nodes(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
         let told = Diagnostic::error(&codes::OF_A_NODE, span, told);
         let told = told.label("a node has this address, so no machine can have it");
         let told = told.help("give the machine another address");
-        Some(told.once_accepted("the machine gets no address of its own"))
+        Some(told.with_earlier_behaviour("the machine gets no address of its own"))
     });
     wrong.collect()
 }
@@ -232,7 +232,7 @@ pub(super) fn without_those_of_nodes(exchange: &Exchange, lans: &mut [Lan]) {
 }
 
 fn crowded(lan: &Lan) -> Option<Diagnostic> {
-    let Written { value: range, span } = lan.range.as_ref()?;
+    let Spanned { value: range, span } = lan.range.as_ref()?;
     let within = |address: Ipv4Addr| (range.first..=range.last).contains(&address);
     let taken = lan.machines.iter().filter_map(|one| one.address.as_ref());
     let taken = taken.filter(|address| within(address.value)).count();
@@ -260,13 +260,13 @@ fn beside_another(lan: &Lan) -> Vec<Diagnostic> {
         let told = format!("{what} beside another DHCP server");
         let told =
             Diagnostic::error(&codes::WITH_PROXY, span, told).label("the other server says this");
-        told.also(proxy, "this line says that there is one")
+        told.with_label(proxy, "this line says that there is one")
     });
     wrong.collect()
 }
 
 /// Checks for two sections that would need the same ports.
-fn same_network(draft: &Draft) -> Vec<Diagnostic> {
+fn same_network(draft: &BootSectionDraft) -> Vec<Diagnostic> {
     let keyed = draft.lans.iter().filter_map(|lan| {
         let interface = lan.network.interface.as_ref()?;
         let told = format!(
@@ -285,23 +285,23 @@ pub(super) fn interfaces_here(context: &Context) -> Option<Vec<Interface>> {
 }
 
 /// Returns the network of an interface's first IPv4 address.
-pub(super) fn first_network(addresses: &[(IpAddr, u8)]) -> Option<Network> {
+pub(super) fn first_network(addresses: &[(IpAddr, u8)]) -> Option<Ipv4Network> {
     addresses
         .iter()
         .find_map(|(address, prefix)| match address {
-            IpAddr::V4(address) => Some(Network::of(*address, *prefix)),
+            IpAddr::V4(address) => Some(Ipv4Network::of(*address, *prefix)),
             IpAddr::V6(_) => None,
         })
 }
 
 /// Checks for a missing program or file of a power control.
-fn power(context: &Context, machine: &Machine) -> Option<Diagnostic> {
+fn power(context: &Context, machine: &MachineLine) -> Option<Diagnostic> {
     let power = machine.power.as_ref()?;
     let outside = &context.outside;
     let told = match &power.value {
-        Control::Program(words) => {
+        PowerControl::Program(words) => {
             let program = words.first()?;
-            let trouble = match outside.runs(Path::new(program), None) {
+            let trouble = match outside.can_execute(Path::new(program), None) {
                 Runs::Missing => "is not there",
                 Runs::Directory => "is a directory",
                 Runs::NotExecutable => "is not executable",
@@ -309,10 +309,12 @@ fn power(context: &Context, machine: &Machine) -> Option<Diagnostic> {
             };
             format!("program '{program}' {trouble}")
         }
-        Control::Ipmi { password_file, .. } if outside.is_missing(password_file) => {
+        PowerControl::Ipmi { password_file, .. } if outside.is_missing(password_file) => {
             format!("password file '{}' is not there", password_file.display())
         }
-        Control::Ipmi { .. } | Control::Exec(_) | Control::Agent { .. } => return None,
+        PowerControl::Ipmi { .. } | PowerControl::Exec(_) | PowerControl::Agent { .. } => {
+            return None;
+        }
     };
     let told = Diagnostic::warning(&codes::NO_PROGRAM, power.span, told);
     Some(told.label("`evenkeel boot power` fails on this node"))
@@ -325,7 +327,7 @@ pub(super) fn server(context: &Context, exchange: &Exchange, lan: &Lan) -> Optio
     let network = network(context, lan)?;
     let mut own = interfaces.iter().flat_map(|one| &one.addresses);
     let is_own = own.any(|(address, _)| *address == server.value);
-    let services = exchange.all(Service::KIND);
+    let services = exchange.exports_of_kind(Service::KIND);
     let mut virtual_ips = services.filter_map(|one| one.value::<Service>());
     let is_virtual = virtual_ips.any(|one| one.addresses.contains(&server.value.into()));
     if is_own || is_virtual || !network.has(server.value) {
@@ -349,7 +351,7 @@ fn leases(context: &Context, lan: &Lan) -> Option<Diagnostic> {
         told.label("leases cannot be kept there on this node")
     };
     let outside = &context.outside;
-    let wrong = match [path, parent].map(|one| outside.runs(one, None)) {
+    let wrong = match [path, parent].map(|one| outside.can_execute(one, None)) {
         [Runs::Directory, _] | [Runs::Missing, Runs::Directory] => return None,
         [Runs::Missing, Runs::Missing] if outside.is_missing(parent) => {
             let told = format!("there is no directory '{}'", parent.display());
@@ -386,12 +388,12 @@ fn not_here(context: &Context, lan: &Lan) -> Vec<Diagnostic> {
             })
         }));
     }
-    let is_missing = |path: &Path| context.outside.runs(path, None) == Runs::Missing;
+    let is_missing = |path: &Path| context.outside.can_execute(path, None) == Runs::Missing;
     let files = lan.images.iter().flat_map(|(_, files, _)| files);
     wrong.extend(disks::not_here(lan, is_missing));
     wrong.extend(files.filter_map(|file| {
         let path = file.value.display();
-        let told = match context.outside.runs(&file.value, None) {
+        let told = match context.outside.can_execute(&file.value, None) {
             Runs::Missing => format!("there is no file '{path}'"),
             Runs::Directory => format!("'{path}' is a directory"),
             _ if context.outside.is_empty(&file.value) => format!("file '{path}' is empty"),

@@ -1,14 +1,14 @@
 //! Lines of a `boot` section for disks that machines use over the network.
 
 use super::machines::{too_many, unique};
-use super::section::{Disk, Draft, Lan, Unknown, Way, many, name};
-use super::{LineBuilder, codes};
-use crate::aoe::frame::Target;
-use crate::config::{self, Image, Overlay, Storage};
+use super::section::{BootSectionDraft, DiskLine, DiskProtocol, Lan, Unknown, many, name};
+use super::{BootLineBuilder, codes};
+use crate::aoe::frame::AoeAddress;
+use crate::config::{self, Image, Overlay, StorageConfig};
 use configuration::{Exchange, Located};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, Written, suggest};
+use language::{Diagnostic, Span, Spanned, suggest};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ const WRITTEN: &str = "written volume";
 /// Kind under which the part of volumes exports volumes.
 const VOLUME: &str = "volume";
 
-fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn disk(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let lan = many(draft, args, "disk")?;
     let name = name("disk", args.required("the disk's name")?)?;
@@ -39,21 +39,21 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let mut storage = match args.choice(&[("volume", true), ("file", false)])? {
         true => {
             let word = args.required("the name of a volume")?;
-            Written::new(Storage::Volume(word.text().into_owned()), word.span)
+            Spanned::new(StorageConfig::Volume(word.text().into_owned()), word.span)
         }
         false => {
             let path = args.absolute_path("a file or a block device")?;
-            let storage = Storage::File {
+            let storage = StorageConfig::File {
                 path: path.value,
                 is_read_only: false,
             };
-            Written::new(storage, path.span)
+            Spanned::new(storage, path.span)
         }
     };
     // The volume itself determines whether it can be written.
     let options: &[&str] = match storage.value {
-        Storage::Volume(_) => &["aoe", "iscsi", "nbd", "open", "overlay", "limit", "keep"],
-        Storage::File { .. } => &[
+        StorageConfig::Volume(_) => &["aoe", "iscsi", "nbd", "open", "overlay", "limit", "keep"],
+        StorageConfig::File { .. } => &[
             "ro", "aoe", "iscsi", "nbd", "open", "overlay", "limit", "keep",
         ],
     };
@@ -61,7 +61,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let (mut directory, mut limit, mut is_kept) = (None, None, false);
     args.options(options, &[], &codes::TWICE, |option, args| {
         match (option, &mut storage.value) {
-            ("ro", Storage::File { is_read_only, .. }) => *is_read_only = true,
+            ("ro", StorageConfig::File { is_read_only, .. }) => *is_read_only = true,
             ("iscsi", _) => iscsi = true,
             ("nbd", _) => nbd = true,
             ("open", _) => is_open = true,
@@ -69,7 +69,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             ("overlay", _) => directory = Some(args.absolute_path("a directory")?.value),
             ("limit", _) => {
                 let span = args.line().span;
-                limit = Some((args.size_up_to("a size", OVERLAY_BYTES_MAX)?, span));
+                limit = Some((args.size_at_most("a size", OVERLAY_BYTES_MAX)?, span));
             }
             _ => target = Some(self::target(args)?),
         }
@@ -80,7 +80,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         return Err(args.refused(&codes::ARGUMENTS, name.span, told));
     }
     let overlay = overlay(&name, directory, (limit, is_kept), is_open)?;
-    let disk = Disk {
+    let disk = DiskLine {
         name,
         target,
         storage,
@@ -96,7 +96,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 
 /// Parses the options of overlays, of which each belongs to one machine.
 fn overlay(
-    name: &Written<String>,
+    name: &Spanned<String>,
     directory: Option<PathBuf>,
     (limit, is_kept): (Option<(u64, Span)>, bool),
     is_open: bool,
@@ -119,9 +119,9 @@ fn overlay(
 }
 
 /// Refuses a disk that clients could not distinguish from another one.
-fn alone(lan: &Lan, disk: &Disk) -> Built {
+fn alone(lan: &Lan, disk: &DiskLine) -> Built {
     let mut all = lan.disks.all.iter();
-    let number = |disk: &Disk| disk.target.as_ref().map(|target| target.value);
+    let number = |disk: &DiskLine| disk.target.as_ref().map(|target| target.value);
     if let Some(target) = &disk.target
         && let Some(other) = all.find(|other| number(other) == Some(target.value))
     {
@@ -131,21 +131,21 @@ fn alone(lan: &Lan, disk: &Disk) -> Built {
             .target
             .as_ref()
             .map_or(other.name.span, |first| first.span);
-        return Err(told.also(first, "first given here"));
+        return Err(told.with_label(first, "first given here"));
     }
     let name = &disk.name;
-    let is_alike = |other: &&Disk| other.name.value.eq_ignore_ascii_case(&name.value);
+    let is_alike = |other: &&DiskLine| other.name.value.eq_ignore_ascii_case(&name.value);
     if disk.iscsi
         && let Some(other) = lan.disks.all.iter().filter(|one| one.iscsi).find(is_alike)
     {
         let told = "names of targets have no capital letters, so these two are the same";
         let told = Diagnostic::error(&codes::TARGET_TWICE, name.span, told);
-        return Err(told.also(other.name.span, "first given here"));
+        return Err(told.with_label(other.name.span, "first given here"));
     }
     Ok(())
 }
 
-fn target(args: &mut Args<'_>) -> Result<Written<Target>, Diagnostic> {
+fn target(args: &mut Args<'_>) -> Result<Spanned<AoeAddress>, Diagnostic> {
     let word = args.required("a shelf and a slot")?;
     let text = word.str();
     let read = |text: &str| {
@@ -154,15 +154,15 @@ fn target(args: &mut Args<'_>) -> Result<Written<Target>, Diagnostic> {
         if !is_number(shelf) || !is_number(slot) {
             return None;
         }
-        let target = Target {
+        let target = AoeAddress {
             shelf: shelf.parse().ok()?,
             slot: slot.parse().ok()?,
         };
         target.is_of_a_disk().then_some(target)
     };
     match read(text) {
-        Some(target) => Ok(Written::new(target, word.span)),
-        None => Err(args.unfit(
+        Some(target) => Ok(Spanned::new(target, word.span)),
+        None => Err(args.unexpected_value(
             word,
             "not a shelf (0 to 65534) and a slot (0 to 254), such as 0.1",
         )),
@@ -173,8 +173,8 @@ fn target(args: &mut Args<'_>) -> Result<Written<Target>, Diagnostic> {
 /// finished.
 pub(super) fn refer(exchange: &mut Exchange, lan: &Lan) {
     for disk in &lan.disks.all {
-        if let Storage::Volume(volume) = &disk.storage.value {
-            exchange.refer(VOLUME, volume, disk.storage.span);
+        if let StorageConfig::Volume(volume) = &disk.storage.value {
+            exchange.require_object(VOLUME, volume, disk.storage.span);
         }
     }
 }
@@ -188,10 +188,10 @@ fn target_name(section: &str, disk: &str) -> String {
 /// data.
 pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
     let told = lan.disks.all.iter().filter_map(|disk| {
-        let Storage::Volume(volume) = &disk.storage.value else {
+        let StorageConfig::Volume(volume) = &disk.storage.value else {
             return None;
         };
-        let mut all = exchange.all(WRITTEN);
+        let mut all = exchange.exports_of_kind(WRITTEN);
         let guest: String = all.find(|one| one.name == *volume)?.value()?;
         let told = format!("volume '{volume}' is a disk that guest '{guest}' writes");
         let told = Diagnostic::error(&codes::WRITTEN, disk.storage.span, told);
@@ -203,10 +203,10 @@ pub(super) fn written(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
 }
 
 /// Returns whether machines write the storage of a disk itself.
-fn is_written(exchange: &Exchange, disk: &Disk) -> bool {
+fn is_written(exchange: &Exchange, disk: &DiskLine) -> bool {
     let is_read_only = match &disk.storage.value {
-        Storage::File { is_read_only, .. } => *is_read_only,
-        Storage::Volume(volume) => { exchange.all(VOLUME) }
+        StorageConfig::File { is_read_only, .. } => *is_read_only,
+        StorageConfig::Volume(volume) => { exchange.exports_of_kind(VOLUME) }
             .filter(|one| one.name == *volume)
             .filter_map(|one| one.value::<Located>())
             .any(|located| located.read_only),
@@ -216,13 +216,15 @@ fn is_written(exchange: &Exchange, disk: &Disk) -> bool {
 
 /// Returns the disks whose volume or file an earlier disk has, where at least one of the two is
 /// written: such storage may have only one user. Each comes with the earlier disk.
-fn second_ones<'l>(exchange: &Exchange, lans: &'l [Lan]) -> Vec<(&'l Disk, &'l Disk)> {
-    let is_same = |one: &Storage, other: &Storage| match (one, other) {
-        (Storage::Volume(one), Storage::Volume(other)) => one == other,
-        (Storage::File { path: one, .. }, Storage::File { path: other, .. }) => one == other,
+fn second_ones<'l>(exchange: &Exchange, lans: &'l [Lan]) -> Vec<(&'l DiskLine, &'l DiskLine)> {
+    let is_same = |one: &StorageConfig, other: &StorageConfig| match (one, other) {
+        (StorageConfig::Volume(one), StorageConfig::Volume(other)) => one == other,
+        (StorageConfig::File { path: one, .. }, StorageConfig::File { path: other, .. }) => {
+            one == other
+        }
         _ => false,
     };
-    let all: Vec<&Disk> = lans.iter().flat_map(|lan| &lan.disks.all).collect();
+    let all: Vec<&DiskLine> = lans.iter().flat_map(|lan| &lan.disks.all).collect();
     let second = all.iter().enumerate().filter_map(|(at, disk)| {
         let first = all[..at].iter().find(|other| {
             let storage = is_same(&other.storage.value, &disk.storage.value);
@@ -235,16 +237,16 @@ fn second_ones<'l>(exchange: &Exchange, lans: &'l [Lan]) -> Vec<(&'l Disk, &'l D
 
 /// Checks for two disks with one volume or file, at least one of which is written.
 pub(super) fn of_one_storage(exchange: &Exchange, lans: &[Lan]) -> Vec<Diagnostic> {
-    let told = |(disk, other): (&Disk, &Disk)| {
+    let told = |(disk, other): (&DiskLine, &DiskLine)| {
         let told = format!(
             "disks '{}' and '{}' are the same storage, and at least one of them is written",
             other.name.value, disk.name.value
         );
         Diagnostic::error(&codes::STORAGE_TWICE, disk.storage.span, told)
             .label("a second disk on it")
-            .also(other.storage.span, "the first is here")
+            .with_label(other.storage.span, "the first is here")
             .help("one `disk` line may have `aoe`, `iscsi` and `nbd`; machines that share its content need `ro` or `overlay`")
-            .once_accepted("the second disk is not served, and machines with an image of it do not boot")
+            .with_earlier_behaviour("the second disk is not served, and machines with an image of it do not boot")
     };
     second_ones(exchange, lans).into_iter().map(told).collect()
 }
@@ -263,7 +265,7 @@ pub(super) fn only_first(exchange: &Exchange, lans: &mut [Lan]) {
 /// Checks for disks that several machines boot and write: each would destroy the data of the
 /// others.
 pub(super) fn of_several(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
-    let boots = |image: &str, disk: &Disk| {
+    let boots = |image: &str, disk: &DiskLine| {
         let mut images = lan.images.iter();
         images.any(|(name, _, what)| {
             name.value == image && what.disk() == Some(disk.name.value.as_str())
@@ -302,9 +304,9 @@ pub(super) fn of_several(exchange: &Exchange, lan: &Lan) -> Vec<Diagnostic> {
 }
 
 /// Builds the disks of a section as the role gets them.
-pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::Disk> {
-    let built = |disk: &Disk| {
-        let built = config::Disk {
+pub(super) fn build(lan: &Lan) -> BTreeMap<String, config::DiskConfig> {
+    let built = |disk: &DiskLine| {
+        let built = config::DiskConfig {
             target: disk.target.as_ref().map(|target| target.value),
             storage: disk.storage.value.clone(),
             iscsi: disk
@@ -333,11 +335,15 @@ pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
         );
     }
     wrong.extend(unconfined(lan));
-    let loaded = lan.disks.named.iter().find(|(way, _)| *way != Way::Nbd);
+    let loaded = lan
+        .disks
+        .named
+        .iter()
+        .find(|(way, _)| *way != DiskProtocol::Nbd);
     if let (Some(secure), Some((_, named))) = (lan.secure_boot, loaded) {
         let told = "an image is a disk over the network, which GRUB cannot boot";
         let told = Diagnostic::error(&codes::ONLY_IPXE, named.span, told);
-        wrong.push(told.also(secure, "UEFI machines get GRUB by this line"));
+        wrong.push(told.with_label(secure, "UEFI machines get GRUB by this line"));
     }
     let is_disk = |name: &str| {
         let mut images = lan.images.iter();
@@ -360,7 +366,7 @@ pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
 
 /// Checks for a disk that an image names and that is missing, or not served by the protocol that
 /// the image needs.
-fn unusable(lan: &Lan, (way, named): &(Way, Written<String>)) -> Option<Diagnostic> {
+fn unusable(lan: &Lan, (way, named): &(DiskProtocol, Spanned<String>)) -> Option<Diagnostic> {
     let names = || lan.disks.all.iter().map(|disk| disk.name.value.as_str());
     let mut all = lan.disks.all.iter();
     let Some(disk) = all.find(|disk| disk.name.value == named.value) else {
@@ -370,21 +376,21 @@ fn unusable(lan: &Lan, (way, named): &(Way, Written<String>)) -> Option<Diagnost
         return Some(told.did_you_mean(named.span, suggest::nearest(&named.value, names())));
     };
     let (word, has) = match way {
-        Way::Aoe => ("aoe SHELF.SLOT", disk.target.is_some()),
-        Way::Iscsi => ("iscsi", disk.iscsi),
-        Way::Nbd => ("nbd", disk.nbd),
+        DiskProtocol::Aoe => ("aoe SHELF.SLOT", disk.target.is_some()),
+        DiskProtocol::Iscsi => ("iscsi", disk.iscsi),
+        DiskProtocol::Nbd => ("nbd", disk.nbd),
     };
     (!has).then(|| {
         let told = format!("disk '{}' has no `{word}`", named.value);
         let told = Diagnostic::error(&codes::NO_WAY, named.span, told);
-        told.also(disk.name.span, format!("add `{word}` to this line"))
+        told.with_label(disk.name.span, format!("add `{word}` to this line"))
     })
 }
 
 /// Checks for kept overlays in a cluster: a machine that boots from another node would see other
 /// changes.
 pub(super) fn kept_of_many(lan: &Lan) -> Vec<Diagnostic> {
-    let is_kept = |disk: &&Disk| disk.overlay.as_ref().is_some_and(|one| one.is_kept);
+    let is_kept = |disk: &&DiskLine| disk.overlay.as_ref().is_some_and(|one| one.is_kept);
     let told = lan.disks.all.iter().filter(is_kept).map(|disk| {
         let told = "overlays that are kept are on one node, and machines boot from each node of the cluster";
         Diagnostic::error(&codes::OVERLAY, disk.name.span, told)
@@ -398,11 +404,11 @@ fn unconfined(lan: &Lan) -> Vec<Diagnostic> {
     let Some(proxy) = lan.proxy else {
         return Vec::new();
     };
-    let confined = |disk: &&Disk| (disk.iscsi || disk.nbd) && !disk.is_open;
+    let confined = |disk: &&DiskLine| (disk.iscsi || disk.nbd) && !disk.is_open;
     let told = lan.disks.all.iter().filter(confined).map(|disk| {
         let told = "the addresses of machines are not known here, and this disk is only for them";
         let told = Diagnostic::error(&codes::WITH_PROXY, disk.name.span, told);
-        told.also(proxy, "another server gives the addresses")
+        told.with_label(proxy, "another server gives the addresses")
             .help("add `open`: every machine of the network can use the disk then")
     });
     told.collect()
@@ -415,7 +421,7 @@ pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Dia
         .all
         .iter()
         .filter_map(|disk| match &disk.storage.value {
-            Storage::File { path, .. } if is_missing(path) => Some((path, disk.storage.span)),
+            StorageConfig::File { path, .. } if is_missing(path) => Some((path, disk.storage.span)),
             _ => None,
         });
     let told = missing.map(|(path, span)| {
@@ -426,7 +432,7 @@ pub(super) fn not_here(lan: &Lan, is_missing: impl Fn(&Path) -> bool) -> Vec<Dia
     told.collect()
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
+pub(super) static LINES: &[Keyword<BootLineBuilder>] = &[Keyword {
     places: &["boot"],
     syntax: "disk <name> { volume <volume> | file <path> [ro] } [aoe <shelf>.<slot>] [iscsi] [nbd] [open] [overlay <directory> [limit <size>] [keep]]",
     doc: "A disk that machines of the network use, at most 64. `volume` is a `volume` section: a node with a copy of the \
@@ -449,17 +455,18 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
 
 #[cfg(test)]
 mod tests {
-    use crate::assignment::{Turns, assigned};
-    use crate::config::{Boots, Disk, Image, Storage};
+    use crate::assignment::{SingleBootProgress, assigned};
+    use crate::config::{BootConfig, DiskConfig, Image, StorageConfig};
     use crate::keyword::PART;
     use crate::mac::Mac;
-    use crate::script::{self, Servers};
+    use crate::script::{self, FetchServers};
     use configuration::outside::Outside;
     use configuration::{
-        Context, Draft, Exchange, Export, Kind, LoadOptions, Part, Recording, Sections, Words,
+        ConfigurationPart, Context, Exchange, Export, LoadOptions, ObjectKind, PartDraft,
+        Recording, SectionKeywords, Sections,
     };
     use language::source::Text;
-    use language::{Environment, Facts, Line, render};
+    use language::{ConfigLine, Environment, Facts, render};
     use std::any::Any;
 
     language::codes! {
@@ -467,7 +474,7 @@ mod tests {
     }
 
     /// Section `volume`, as far as disks need it.
-    static VOLUMES: Part = Part {
+    static VOLUMES: ConfigurationPart = ConfigurationPart {
         name: "volumes",
         sections: Sections {
             names: &[("volume", "A volume.")],
@@ -475,7 +482,7 @@ mod tests {
         },
         documented: Vec::new,
         codes: || CODES.to_vec(),
-        exports: &[Kind {
+        exports: &[ObjectKind {
             name: super::VOLUME,
             unknown: &NO_VOLUME,
             label: "no section of this name",
@@ -487,16 +494,16 @@ mod tests {
     #[derive(Debug, Default)]
     struct Heads(Vec<String>);
 
-    impl Draft for Heads {
-        fn section(&mut self, _: &mut Context, head: &Line) {
+    impl PartDraft for Heads {
+        fn section(&mut self, _: &mut Context, head: &ConfigLine) {
             self.0.push(head.words[1].text().into_owned());
         }
 
-        fn place(&self) -> Option<&'static str> {
+        fn current_section(&self) -> Option<&'static str> {
             Some("volume")
         }
 
-        fn line(&mut self, _: &mut Context, _: &Line) {}
+        fn line(&mut self, _: &mut Context, _: &ConfigLine) {}
 
         fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
             for name in self.0 {
@@ -510,19 +517,19 @@ mod tests {
     }
 
     /// Loads a section with these lines; returns the result and the diagnostics.
-    fn load(lines: &str) -> (Boots, String) {
+    fn load(lines: &str) -> (BootConfig, String) {
         let text = format!(
             "volume system\nvolume mail\nboot lan\n    interface br0\n    range 10.20.0.100 10.20.0.199\n{lines}"
         );
-        let parts: [&'static Part; 2] = [&VOLUMES, &PART];
+        let parts: [&'static ConfigurationPart; 2] = [&VOLUMES, &PART];
         let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
         let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
-        let words = Words::of(parts.iter().map(|part| &part.sections));
+        let words = SectionKeywords::from_parts(parts.iter().map(|part| &part.sections));
         let options = LoadOptions::default();
         let inputs = Recording::new(files, environment, facts, options, words);
         let mut loaded = configuration::load(&parts, inputs, Outside::default());
         let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
-        (loaded.take(&PART), told)
+        (loaded.take_part(&PART), told)
     }
 
     const LINES: &str = "    disk system volume system aoe 0.1
@@ -537,10 +544,10 @@ mod tests {
         let (boots, told) = load(LINES);
         assert!(!told.contains("error["), "{told}");
         let lan = &boots.lans["lan"];
-        let shown = |disk: &Disk| format!("{} {:?}", disk.target.unwrap(), disk.storage);
-        let volume = Storage::Volume("system".to_owned());
+        let shown = |disk: &DiskConfig| format!("{} {:?}", disk.target.unwrap(), disk.storage);
+        let volume = StorageConfig::Volume("system".to_owned());
         assert_eq!(shown(&lan.disks["system"]), format!("e0.1 {volume:?}"));
-        let file = Storage::File {
+        let file = StorageConfig::File {
             path: "/srv/tools.img".into(),
             is_read_only: true,
         };
@@ -554,12 +561,12 @@ mod tests {
         let (boots, _) = load(LINES);
         let lan = &boots.lans["lan"];
         let mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
-        let servers = Servers {
+        let servers = FetchServers {
             addresses: vec![[10, 20, 0, 2].into()],
             port: 7447,
             disks: None,
         };
-        let assigned = assigned(lan, &Turns::default(), mac);
+        let assigned = assigned(lan, &SingleBootProgress::default(), mac);
         let script = script::ipxe(lan, "lan", assigned, mac, &servers);
         let script = String::from_utf8(script).unwrap();
         assert!(

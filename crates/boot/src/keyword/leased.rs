@@ -7,7 +7,7 @@ use crate::dhcp::range::Address;
 use crate::journal::{self, name6};
 use crate::mac::Mac;
 use configuration::{Context, Exchange};
-use language::{Diagnostic, Span, Written};
+use language::{Diagnostic, Span, Spanned};
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -29,11 +29,11 @@ pub(super) fn superseded(
     let all = lans.iter().flat_map(|lan| {
         let name = &lan.name.value;
         let four = lan.range.as_ref().map_or((lan.name.span, None), |one| {
-            let Written { value, span } = one;
+            let Spanned { value, span } = one;
             (*span, Some((value.first.into(), value.last.into())))
         });
         let six = lan.six.range.as_ref().map_or((lan.name.span, None), |one| {
-            let Written { value, span } = one;
+            let Spanned { value, span } = one;
             (*span, Some((value.first.into(), value.last.into())))
         });
         let mut told = of(lan, &of_nodes, four, clients::<Ipv4Addr>(lan, name));

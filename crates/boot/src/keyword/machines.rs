@@ -1,13 +1,15 @@
 //! Lines of a `boot` section for images, and for the machines that boot them.
 
-use super::section::{Disks, Draft, Machine, Unknown, Way, ipv4, ipv6, many, name};
-use super::{LineBuilder, codes};
+use super::section::{
+    BootSectionDraft, DiskProtocol, Disks, MachineLine, Unknown, ipv4, ipv6, many, name,
+};
+use super::{BootLineBuilder, codes};
 use crate::config::Image;
 use crate::mac::Mac;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, Written};
-use part::power::control::Control;
+use language::{Diagnostic, Span, Spanned};
+use part::power::control::PowerControl;
 use part::power::line;
 use std::path::PathBuf;
 
@@ -25,18 +27,18 @@ pub(super) fn too_many(span: Span, told: String) -> Diagnostic {
 }
 
 /// Refuses a name that the section has already.
-pub(super) fn unique(kind: &str, name: &Written<String>, first: Option<Span>) -> Built {
+pub(super) fn unique(kind: &str, name: &Spanned<String>, first: Option<Span>) -> Built {
     let Some(first) = first else { return Ok(()) };
     let told = format!("duplicate {kind} '{}' in this section", name.value);
     let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
-    Err(told.also(first, "first used here"))
+    Err(told.with_label(first, "first used here"))
 }
 
-fn image(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn image(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let lan = many(draft, args, "image")?;
     let name = name("image", args.required("the image's name")?)?;
-    let same = |(other, ..): &&(Written<String>, _, _)| other.value == name.value;
+    let same = |(other, ..): &&(Spanned<String>, _, _)| other.value == name.value;
     let first = lan.images.iter().find(same).map(|(other, ..)| other.span);
     unique("image", &name, first)?;
     if lan.images.len() >= IMAGES_MAX {
@@ -47,11 +49,11 @@ fn image(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         "kernel" => kernel(&mut lan.disks, args)?,
         "program" => program(args)?,
         "aoe" => {
-            let disk = root(&mut lan.disks, Way::Aoe, args)?;
+            let disk = root(&mut lan.disks, DiskProtocol::Aoe, args)?;
             (Vec::new(), Image::Aoe { disk })
         }
         "iscsi" => {
-            let disk = root(&mut lan.disks, Way::Iscsi, args)?;
+            let disk = root(&mut lan.disks, DiskProtocol::Iscsi, args)?;
             (Vec::new(), Image::Iscsi { disk })
         }
         _ => (Vec::new(), Image::Disk),
@@ -62,9 +64,9 @@ fn image(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 }
 
 /// Parses the name of a disk that the image needs.
-fn root(disks: &mut Disks, way: Way, args: &mut Args<'_>) -> Result<String, Diagnostic> {
+fn root(disks: &mut Disks, way: DiskProtocol, args: &mut Args<'_>) -> Result<String, Diagnostic> {
     let word = args.required("the name of a disk")?;
-    let disk = Written::new(word.text().into_owned(), word.span);
+    let disk = Spanned::new(word.text().into_owned(), word.span);
     disks.named.push((way, disk.clone()));
     Ok(disk.value)
 }
@@ -72,14 +74,14 @@ fn root(disks: &mut Disks, way: Way, args: &mut Args<'_>) -> Result<String, Diag
 fn kernel(
     disks: &mut Disks,
     args: &mut Args<'_>,
-) -> Result<(Vec<Written<PathBuf>>, Image), Diagnostic> {
+) -> Result<(Vec<Spanned<PathBuf>>, Image), Diagnostic> {
     let kernel = args.absolute_path("the file of a kernel")?;
     let mut files = vec![kernel.clone()];
     let (mut initrd, mut append, mut nbd) = (Vec::new(), String::new(), None);
     let known = ["initrd", "nbd", "append"];
     args.options(&known, &["initrd"], &codes::TWICE, |option, args| {
         if option == "nbd" {
-            nbd = Some(root(disks, Way::Nbd, args)?);
+            nbd = Some(root(disks, DiskProtocol::Nbd, args)?);
             return Ok(());
         }
         if option == "initrd" {
@@ -97,7 +99,7 @@ fn kernel(
         let words: Vec<_> = words.map(|word| word.text()).collect();
         append = words.join(" ");
         match append.len() > APPEND_MAX || append.contains(char::is_control) {
-            true => Err(args.unfit(
+            true => Err(args.unexpected_value(
                 first,
                 "the begin of more than 2,000 bytes, or has a control character",
             )),
@@ -116,7 +118,7 @@ fn kernel(
     ))
 }
 
-fn program(args: &mut Args<'_>) -> Result<(Vec<Written<PathBuf>>, Image), Diagnostic> {
+fn program(args: &mut Args<'_>) -> Result<(Vec<Spanned<PathBuf>>, Image), Diagnostic> {
     let mut files = Vec::new();
     let (mut bios, mut uefi) = (None, None);
     args.options(&["bios", "uefi"], &[], &codes::TWICE, |option, args| {
@@ -134,7 +136,7 @@ fn program(args: &mut Args<'_>) -> Result<(Vec<Written<PathBuf>>, Image), Diagno
     Ok((files, Image::Program { bios, uefi }))
 }
 
-fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn machine(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let lan = many(draft, args, "machine")?;
     let name = name("machine", args.required("the machine's name")?)?;
@@ -148,11 +150,11 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             "address6" => address6 = Some(ipv6(args)?),
             "image" => {
                 let word = args.required("the name of an image")?;
-                image = Some(Written::new(word.text().into_owned(), word.span));
+                image = Some(Spanned::new(word.text().into_owned(), word.span));
             }
             "power" => {
                 let span = args.line().span;
-                power = Some(Written::new(self::power(args)?, span));
+                power = Some(Spanned::new(self::power(args)?, span));
             }
             _ => once = true,
         }
@@ -171,7 +173,7 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     if lan.machines.len() >= MACHINES_MAX {
         return Err(too_many(span, format!("more than {MACHINES_MAX} machines")));
     }
-    lan.machines.push(Machine {
+    lan.machines.push(MachineLine {
         name,
         mac,
         address,
@@ -184,25 +186,25 @@ fn machine(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 }
 
 /// Parses the power control of a machine, to the end of the line.
-fn power(args: &mut Args<'_>) -> Result<Control, Diagnostic> {
+fn power(args: &mut Args<'_>) -> Result<PowerControl, Diagnostic> {
     match args.choice(&["ipmi", "exec", "agent"].map(|word| (word, word)))? {
         "ipmi" => line::ipmi(args, &codes::TWICE),
-        "exec" => line::program(args).map(Control::Program),
+        "exec" => line::program(args).map(PowerControl::Program),
         _ => line::agent(args, &codes::TWICE),
     }
 }
 
-fn mac(args: &mut Args<'_>) -> Result<Written<Mac>, Diagnostic> {
+fn mac(args: &mut Args<'_>) -> Result<Spanned<Mac>, Diagnostic> {
     let word = args.required("a MAC address")?;
     let mac: Mac = { word.str().parse() }
-        .map_err(|_| args.unfit(word, "not a MAC address such as 52:54:00:12:34:56"))?;
+        .map_err(|_| args.unexpected_value(word, "not a MAC address such as 52:54:00:12:34:56"))?;
     match mac.is_of_a_card() {
-        true => Ok(Written::new(mac, word.span)),
-        false => Err(args.unfit(word, "zero or a multicast address, which no card has")),
+        true => Ok(Spanned::new(mac, word.span)),
+        false => Err(args.unexpected_value(word, "zero or a multicast address, which no card has")),
     }
 }
 
-fn unknown(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn unknown(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = many(draft, args, "unknown")?;
     let span = args.line().span;
     if let Some(first) = &lan.unknown {
@@ -213,7 +215,7 @@ fn unknown(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         );
         return Err(told
             .label("a second one")
-            .also(first.span, "first given here"));
+            .with_label(first.span, "first given here"));
     }
     let choices = ["menu", "ignore", "image", "enlist"].map(|word| (word, word));
     let (value, span) = match args.choice(&choices)? {
@@ -226,11 +228,11 @@ fn unknown(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         _ => (Unknown::Ignore, span),
     };
     args.end()?;
-    lan.unknown = Some(Written::new(value, span));
+    lan.unknown = Some(Spanned::new(value, span));
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<BootLineBuilder>] = &[
     Keyword {
         places: &["boot"],
         syntax: "image <name> { kernel <path> [initrd <path>]… [nbd <disk>] [append <word>…] | program [bios <path>] [uefi <path>] | disk | aoe <disk> | iscsi <disk> }",

@@ -10,16 +10,20 @@ mod six;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{Boots, Gives, Lan, Machine, Network, Tells, Unknown};
+use crate::config::{
+    AddressSource, BootConfig, ClientParameters, Ipv4Network, LanConfig, MachineConfig,
+    UnknownMachinePolicy,
+};
 use crate::difference::difference;
 use configuration::{
-    Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled, is_name_of,
+    ConfigurationPart, Context, Exchange, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
+    TabledDraft, is_name_of,
 };
 use language::Code;
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use part::codec;
-use section::Draft;
+use section::BootSectionDraft;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -31,7 +35,7 @@ pub const NAME: &str = "boot";
 const STOP_MS: u64 = 2_000;
 
 /// Network boot, as a part of a configuration.
-pub static PART: Part = Part {
+pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
         names: &[(
@@ -49,40 +53,41 @@ pub static PART: Part = Part {
     },
     codes: || codes::CODES.to_vec(),
     exports: &[],
-    begin: |_| Box::new(Lines::new(Draft::default())),
-    run: Some(Run {
-        given: |built, _| {
-            let boots = built.downcast_ref::<Boots>()?;
+    begin: |_| Box::new(TabledDraft::new(BootSectionDraft::default())),
+    run: Some(RoleInterface {
+        role_input: |built, _| {
+            let boots = built.downcast_ref::<BootConfig>()?;
             let count = boots.lans.len();
             let word = if count == 1 {
                 "boot network"
             } else {
                 "boot networks"
             };
-            (count > 0).then(|| Given {
+            (count > 0).then(|| RoleInput {
                 payload: codec::encode(boots),
                 size: format!("{count} {word}"),
                 stop_ms: STOP_MS,
-                together: false,
+                is_simultaneous: false,
                 resources: boots.resources(),
             })
         },
-        given_for_rest: configuration::no_rest,
+        leftover_input: configuration::no_leftovers,
         difference,
         refusals: |_| Vec::new(),
     }),
 };
 
-type LineBuilder = configuration::LineBuilder<Draft>;
+type BootLineBuilder = configuration::DraftLineBuilder<BootSectionDraft>;
 
-static LINES: &[Family<LineBuilder>] = &[
+static LINES: &[Family<BootLineBuilder>] = &[
     ("Network boot", section::LINES),
     ("Network boot", six::LINES),
     ("Network boot", machines::LINES),
     ("Network boot", disks::LINES),
 ];
 
-static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("boot", LINES, section::begin)];
+static TABLES: [SectionTable<BootSectionDraft>; 1] =
+    [SectionTable::new("boot", LINES, section::begin)];
 
 /// Documentation of the section for the manual.
 const SECTION: Documented = Documented {
@@ -99,7 +104,7 @@ const SECTION: Documented = Documented {
     built: true,
 };
 
-impl Tabled for Draft {
+impl Tabled for BootSectionDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN;
 
@@ -109,37 +114,37 @@ impl Tabled for Draft {
 
     fn finish(mut self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for told in check::wrong(&self, context) {
-            context.tell(told);
+            context.report(told);
         }
         let written = self
             .lans
             .iter()
             .flat_map(|lan| disks::written(exchange, lan));
-        written.for_each(|told| context.tell(told));
+        written.for_each(|told| context.report(told));
         disks::of_one_storage(exchange, &self.lans)
             .into_iter()
-            .for_each(|told| context.tell(told));
+            .for_each(|told| context.report(told));
         disks::only_first(exchange, &mut self.lans);
         let several = { self.lans.iter() }.flat_map(|lan| disks::of_several(exchange, lan));
-        several.for_each(|told| context.tell(told));
+        several.for_each(|told| context.report(told));
         { self.lans.iter() }.for_each(|lan| disks::refer(exchange, lan));
         let servers = self.lans.iter();
         let servers = servers.filter_map(|lan| check::server(context, exchange, lan));
         let servers: Vec<_> = servers.collect();
-        servers.into_iter().for_each(|told| context.tell(told));
+        servers.into_iter().for_each(|told| context.report(told));
         for told in check::of_nodes(exchange, &self.lans) {
-            context.tell(told);
+            context.report(told);
         }
         for told in leased::superseded(context, exchange, &self.lans) {
-            context.tell(told);
+            context.report(told);
         }
         check::without_those_of_nodes(exchange, &mut self.lans);
         let (me, nodes) = places(context);
         if nodes.len() > 1 {
             let kept = self.lans.iter().flat_map(disks::kept_of_many);
-            kept.for_each(|told| context.tell(told));
+            kept.for_each(|told| context.report(told));
         }
-        Box::new(Boots {
+        Box::new(BootConfig {
             me,
             nodes,
             lans: { self.lans.iter() }
@@ -155,7 +160,7 @@ fn places(context: &Context) -> (String, Vec<String>) {
     let (Some(node), false) = (&options.node, options.version.is_empty()) else {
         return (String::new(), Vec::new());
     };
-    let known = context.nodes.known();
+    let known = context.nodes.known_nodes();
     // Spelled as in the configuration, which all nodes read.
     let canonical = known.iter().find(|known| is_name_of(node, known));
     let me = canonical.unwrap_or(node).clone();
@@ -167,18 +172,18 @@ fn places(context: &Context) -> (String, Vec<String>) {
 }
 
 /// Builds the network of a section; None without an interface, which has its own error.
-fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, Lan)> {
+fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, LanConfig)> {
     let interface = lan.network.interface.as_ref()?.value.clone();
     let gives = match (lan.proxy, &lan.range) {
-        (Some(_), _) => Gives::Other,
-        (None, None) => Gives::Fixed,
-        (None, Some(range)) => Gives::Range {
+        (Some(_), _) => AddressSource::Other,
+        (None, None) => AddressSource::Fixed,
+        (None, Some(range)) => AddressSource::Range {
             first: range.value.first,
             last: range.value.last,
         },
     };
-    let machine = |one: &section::Machine| {
-        let machine = Machine {
+    let machine = |one: &section::MachineLine| {
+        let machine = MachineConfig {
             name: one.name.value.clone(),
             address: one.address.as_ref().map(|address| address.value),
             image: one.image.value.clone(),
@@ -188,18 +193,18 @@ fn build(lan: &section::Lan, exchange: &Exchange) -> Option<(String, Lan)> {
         (one.mac.value, machine)
     };
     let unknown = match lan.unknown.as_ref().map(|unknown| &unknown.value) {
-        None | Some(section::Unknown::Ignore) => Unknown::Ignore,
-        Some(section::Unknown::Menu) => Unknown::Menu,
-        Some(section::Unknown::Enlist) => Unknown::Enlist,
-        Some(section::Unknown::Image(image)) => Unknown::Image(image.clone()),
+        None | Some(section::Unknown::Ignore) => UnknownMachinePolicy::Ignore,
+        Some(section::Unknown::Menu) => UnknownMachinePolicy::Menu,
+        Some(section::Unknown::Enlist) => UnknownMachinePolicy::Enlist,
+        Some(section::Unknown::Image(image)) => UnknownMachinePolicy::Image(image.clone()),
     };
     let images = { lan.images.iter() }.map(|(name, _, image)| (name.value.clone(), image.clone()));
-    let built = Lan {
+    let built = LanConfig {
         interface,
         network: lan.network.network.as_ref().map(|one| one.value),
         gives,
         lease_s: { lan.range.as_ref() }.map_or(crate::config::LEASE_S, |range| range.value.lease_s),
-        tells: Tells {
+        tells: ClientParameters {
             gateway: lan.told.gateway.as_ref().map(|one| one.value),
             dns: lan.told.dns.clone(),
             domain: lan.told.domain.clone(),
@@ -247,7 +252,7 @@ fn named(lan: &section::Lan, exchange: &Exchange, is_of_a_node: bool) -> BTreeSe
 
 /// Returns the network of a section, as far as this machine knows it: that of its line, or that
 /// of the interface.
-fn network(context: &Context, lan: &section::Lan) -> Option<Network> {
+fn network(context: &Context, lan: &section::Lan) -> Option<Ipv4Network> {
     if let Some(network) = &lan.network.network {
         return Some(network.value);
     }

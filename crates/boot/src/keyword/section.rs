@@ -1,14 +1,16 @@
 //! The section `boot`: its first line, and the lines for its network.
 
-use super::{LineBuilder, codes};
-use crate::aoe::frame::Target;
-use crate::config::{Image, LEASE_S, LEASES, Network, Network6, Overlay, Ports, Storage};
+use super::{BootLineBuilder, codes};
+use crate::aoe::frame::AoeAddress;
+use crate::config::{
+    Image, Ipv4Network, Ipv6Network, LEASE_S, LEASES, LanPorts, Overlay, StorageConfig,
+};
 use crate::mac::Mac;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::value::TimeUnit;
-use language::{Diagnostic, Line, Span, Word, Written};
-use part::power::control::Control;
+use language::{ConfigLine, ConfigWord, Diagnostic, Span, Spanned};
+use part::power::control::PowerControl;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -27,28 +29,28 @@ const LEASE_MS: RangeInclusive<u32> = 120_000..=2_073_600_000;
 /// Parsed section `boot`.
 #[derive(Debug)]
 pub(super) struct Lan {
-    pub(super) name: Written<String>,
-    pub(super) network: Where,
-    pub(super) range: Option<Written<Range>>,
+    pub(super) name: Spanned<String>,
+    pub(super) network: InterfaceLines,
+    pub(super) range: Option<Spanned<Range>>,
     pub(super) proxy: Option<Span>,
-    pub(super) told: Told,
-    pub(super) images: Vec<(Written<String>, Vec<Written<PathBuf>>, Image)>,
+    pub(super) told: DhcpParameters,
+    pub(super) images: Vec<(Spanned<String>, Vec<Spanned<PathBuf>>, Image)>,
     pub(super) disks: Disks,
-    pub(super) machines: Vec<Machine>,
-    pub(super) unknown: Option<Written<Unknown>>,
-    pub(super) ports: Ports,
+    pub(super) machines: Vec<MachineLine>,
+    pub(super) unknown: Option<Spanned<Unknown>>,
+    pub(super) ports: LanPorts,
     pub(super) leases: PathBuf,
     pub(super) secure_boot: Option<Span>,
-    pub(super) six: Six,
+    pub(super) six: Ipv6Lines,
     /// Keywords that were given, also in refused lines, with their position.
     pub(super) given: Vec<(&'static str, Span)>,
 }
 
 /// Lines for IPv6.
 #[derive(Debug, Default)]
-pub(super) struct Six {
-    pub(super) network: Option<Written<Network6>>,
-    pub(super) range: Option<Written<Range6>>,
+pub(super) struct Ipv6Lines {
+    pub(super) network: Option<Spanned<Ipv6Network>>,
+    pub(super) range: Option<Spanned<Range6>>,
     pub(super) dns: Vec<Ipv6Addr>,
 }
 
@@ -62,9 +64,9 @@ pub(super) struct Range6 {
 
 /// Interface and network of the clients.
 #[derive(Debug, Default)]
-pub(super) struct Where {
-    pub(super) interface: Option<Written<String>>,
-    pub(super) network: Option<Written<Network>>,
+pub(super) struct InterfaceLines {
+    pub(super) interface: Option<Spanned<String>>,
+    pub(super) network: Option<Spanned<Ipv4Network>>,
 }
 
 /// IPv4 addresses for clients.
@@ -77,24 +79,24 @@ pub(super) struct Range {
 
 /// Parameters that clients get besides their address.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    pub(super) gateway: Option<Written<Ipv4Addr>>,
+pub(super) struct DhcpParameters {
+    pub(super) gateway: Option<Spanned<Ipv4Addr>>,
     pub(super) dns: Vec<Ipv4Addr>,
     pub(super) domain: Option<String>,
     pub(super) ntp: Vec<Ipv4Addr>,
-    pub(super) server: Option<Written<Ipv4Addr>>,
+    pub(super) server: Option<Spanned<Ipv4Addr>>,
 }
 
 /// Disks, and the references of images to them.
 #[derive(Debug, Default)]
 pub(super) struct Disks {
-    pub(super) all: Vec<Disk>,
-    pub(super) named: Vec<(Way, Written<String>)>,
+    pub(super) all: Vec<DiskLine>,
+    pub(super) named: Vec<(DiskProtocol, Spanned<String>)>,
 }
 
 /// Protocol by which a disk is used over the network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
+pub(super) enum DiskProtocol {
     Aoe,
     Iscsi,
     Nbd,
@@ -102,10 +104,10 @@ pub(super) enum Way {
 
 /// Line of a disk.
 #[derive(Debug)]
-pub(super) struct Disk {
-    pub(super) name: Written<String>,
-    pub(super) target: Option<Written<Target>>,
-    pub(super) storage: Written<Storage>,
+pub(super) struct DiskLine {
+    pub(super) name: Spanned<String>,
+    pub(super) target: Option<Spanned<AoeAddress>>,
+    pub(super) storage: Spanned<StorageConfig>,
     pub(super) iscsi: bool,
     pub(super) nbd: bool,
     pub(super) is_open: bool,
@@ -114,14 +116,14 @@ pub(super) struct Disk {
 
 /// Line of a machine.
 #[derive(Debug)]
-pub(super) struct Machine {
-    pub(super) name: Written<String>,
-    pub(super) mac: Written<Mac>,
-    pub(super) address: Option<Written<Ipv4Addr>>,
-    pub(super) address6: Option<Written<Ipv6Addr>>,
-    pub(super) image: Written<String>,
+pub(super) struct MachineLine {
+    pub(super) name: Spanned<String>,
+    pub(super) mac: Spanned<Mac>,
+    pub(super) address: Option<Spanned<Ipv4Addr>>,
+    pub(super) address6: Option<Spanned<Ipv6Addr>>,
+    pub(super) image: Spanned<String>,
     pub(super) once: bool,
-    pub(super) power: Option<Written<Control>>,
+    pub(super) power: Option<Spanned<PowerControl>>,
 }
 
 /// Handling of machines that are not configured.
@@ -141,22 +143,22 @@ impl Lan {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct BootSectionDraft {
     pub(super) lans: Vec<Lan>,
 }
 
 /// Parses a name.
-pub(super) fn name(kind: &str, word: &Word) -> Result<Written<String>, Diagnostic> {
+pub(super) fn name(kind: &str, word: &ConfigWord) -> Result<Spanned<String>, Diagnostic> {
     let name = section_name(kind, word, &codes::NAME)?;
     if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
         let told = format!("'{name}' cannot be the name of a {kind}");
         let told = Diagnostic::error(&codes::NAME, word.span, told);
         return Err(told.label("at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front"));
     }
-    Ok(Written::new(name.to_owned(), word.span))
+    Ok(Spanned::new(name.to_owned(), word.span))
 }
 
-pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut BootSectionDraft, head: &ConfigLine) -> Built {
     let mut args = Args::new(head, 1, "boot", "boot <name>", &codes::OF_ARGUMENTS);
     let word = args.required("the network's name")?;
     args.end()?;
@@ -164,7 +166,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     if let Some(first) = draft.lans.iter().find(|one| one.name.value == name.value) {
         let told = format!("duplicate 'boot' section '{}'", name.value);
         let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
-        return Err(told.also(first.name.span, "first used here"));
+        return Err(told.with_label(first.name.span, "first used here"));
     }
     if draft.lans.len() >= SECTIONS_MAX {
         let told = format!("more than {SECTIONS_MAX} boot sections");
@@ -172,18 +174,18 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     }
     draft.lans.push(Lan {
         name,
-        network: Where::default(),
+        network: InterfaceLines::default(),
         range: None,
         proxy: None,
-        told: Told::default(),
+        told: DhcpParameters::default(),
         images: Vec::new(),
         disks: Disks::default(),
         machines: Vec::new(),
         unknown: None,
-        ports: Ports::default(),
+        ports: LanPorts::default(),
         leases: LEASES.into(),
         secure_boot: None,
-        six: Six::default(),
+        six: Ipv6Lines::default(),
         given: Vec::new(),
     });
     Ok(())
@@ -191,7 +193,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
 
 /// Returns the current section, for a keyword that may be repeated.
 pub(super) fn many<'d>(
-    draft: &'d mut Draft,
+    draft: &'d mut BootSectionDraft,
     args: &Args<'_>,
     keyword: &'static str,
 ) -> Result<&'d mut Lan, Diagnostic> {
@@ -204,7 +206,7 @@ pub(super) fn many<'d>(
 
 /// Returns the current section, for a keyword that may be given once.
 pub(super) fn once<'d>(
-    draft: &'d mut Draft,
+    draft: &'d mut BootSectionDraft,
     args: &Args<'_>,
     keyword: &'static str,
 ) -> Result<&'d mut Lan, Diagnostic> {
@@ -214,39 +216,39 @@ pub(super) fn once<'d>(
         Some((_, first)) if *first != span => {
             let told = format!("'{keyword}' may appear only once in a section");
             let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-            Err(told.also(*first, "first given here"))
+            Err(told.with_label(*first, "first given here"))
         }
         _ => Ok(lan),
     }
 }
 
 /// Parses an IPv4 address that one machine can have.
-pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Written<Ipv4Addr>, Diagnostic> {
+pub(super) fn ipv4(args: &mut Args<'_>) -> Result<Spanned<Ipv4Addr>, Diagnostic> {
     let word = args.peek();
     let (address, span) = args.address()?;
     let told = match address {
-        IpAddr::V4(address) if is_of_one(address) => return Ok(Written::new(address, span)),
+        IpAddr::V4(address) if is_of_one(address) => return Ok(Spanned::new(address, span)),
         IpAddr::V4(_) => "not the address of one machine",
         IpAddr::V6(_) => "not an IPv4 address",
     };
     match word {
-        Some(word) => Err(args.unfit(word, told)),
-        None => Err(args.mistake(&codes::VALUE, span, told)),
+        Some(word) => Err(args.unexpected_value(word, told)),
+        None => Err(args.value_error(&codes::VALUE, span, told)),
     }
 }
 
 /// Parses an IPv6 address that one machine can have.
-pub(super) fn ipv6(args: &mut Args<'_>) -> Result<Written<Ipv6Addr>, Diagnostic> {
+pub(super) fn ipv6(args: &mut Args<'_>) -> Result<Spanned<Ipv6Addr>, Diagnostic> {
     let word = args.peek();
     let (address, span) = args.address()?;
     let told = match address {
-        IpAddr::V6(address) if is_of_one6(address) => return Ok(Written::new(address, span)),
+        IpAddr::V6(address) if is_of_one6(address) => return Ok(Spanned::new(address, span)),
         IpAddr::V6(_) => "not the address of one machine in a network",
         IpAddr::V4(_) => "not an IPv6 address",
     };
     match word {
-        Some(word) => Err(args.unfit(word, told)),
-        None => Err(args.mistake(&codes::VALUE, span, told)),
+        Some(word) => Err(args.unexpected_value(word, told)),
+        None => Err(args.value_error(&codes::VALUE, span, told)),
     }
 }
 
@@ -290,24 +292,24 @@ fn several<T>(
     Ok(all)
 }
 
-fn interface(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn interface(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "interface")?;
     let word = args.required("the name of an interface")?;
     let name = word.str();
     let is_name = (1..=INTERFACE_MAX).contains(&name.len()) && !matches!(name, "." | "..");
     let fits = |byte: u8| byte.is_ascii_graphic() && byte != b'/' && byte != b':';
     if !is_name || !name.bytes().all(fits) {
-        return Err(args.unfit(
+        return Err(args.unexpected_value(
             word,
             "not the name of an interface: at most 15 bytes without `/` and `:`",
         ));
     }
     args.end()?;
-    lan.network.interface = Some(Written::new(name.to_owned(), word.span));
+    lan.network.interface = Some(Spanned::new(name.to_owned(), word.span));
     Ok(())
 }
 
-fn network(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn network(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "network")?;
     let word = args.required("a network")?;
     let read = |text: &str| {
@@ -317,19 +319,19 @@ fn network(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             .parse()
             .ok()
             .filter(|prefix| (8..=30).contains(prefix))?;
-        Some(Network::of(first, prefix)).filter(|network| network.first == first)
+        Some(Ipv4Network::of(first, prefix)).filter(|network| network.first == first)
     };
     let Some(network) = read(word.str()) else {
         let told =
             "not a network such as 10.20.0.0/24: its first address, and a prefix from 8 to 30";
-        return Err(args.unfit(word, told));
+        return Err(args.unexpected_value(word, told));
     };
     args.end()?;
-    lan.network.network = Some(Written::new(network, word.span));
+    lan.network.network = Some(Spanned::new(network, word.span));
     Ok(())
 }
 
-fn range(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn range(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let lan = once(draft, args, "range")?;
     let first = ipv4(args)?;
@@ -345,7 +347,7 @@ fn range(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         last: last.value,
         lease_s,
     };
-    lan.range = Some(Written::new(range, span));
+    lan.range = Some(Spanned::new(range, span));
     Ok(())
 }
 
@@ -356,11 +358,12 @@ pub(super) fn lease(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
         let word = args.peek();
         let time = args.time_ms(TimeUnit::Milliseconds)?;
         match word.filter(|_| !LEASE_MS.contains(&time)) {
-            Some(word) if word.str().bytes().all(|byte| byte.is_ascii_digit()) => Err(args.unfit(
-                word,
-                "in milliseconds, and a lease lasts 2m to 24d: write a unit, such as `12h`",
-            )),
-            Some(word) => Err(args.unfit(word, "not between 2m and 24d")),
+            Some(word) if word.str().bytes().all(|byte| byte.is_ascii_digit()) => Err(args
+                .unexpected_value(
+                    word,
+                    "in milliseconds, and a lease lasts 2m to 24d: write a unit, such as `12h`",
+                )),
+            Some(word) => Err(args.unexpected_value(word, "not between 2m and 24d")),
             None => {
                 lease_s = time / 1000;
                 Ok(())
@@ -370,7 +373,7 @@ pub(super) fn lease(args: &mut Args<'_>) -> Result<u32, Diagnostic> {
     Ok(lease_s)
 }
 
-fn proxy(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn proxy(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let lan = once(draft, args, "proxy")?;
     args.end()?;
@@ -378,13 +381,13 @@ fn proxy(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn gateway(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn gateway(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "gateway")?;
     lan.told.gateway = Some(ipv4(args)?);
     args.end()
 }
 
-fn dns(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn dns(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "dns")?;
     for address in addresses(args)? {
         match address {
@@ -395,13 +398,13 @@ fn dns(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn ntp(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn ntp(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "ntp")?;
     lan.told.ntp = servers(args)?;
     Ok(())
 }
 
-fn domain(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn domain(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "domain")?;
     let word = args.required("a domain")?;
     let text = word.str();
@@ -410,32 +413,32 @@ fn domain(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         (1..=63).contains(&label.len()) && label.bytes().all(fits)
     };
     if text.len() > 200 || !text.split('.').all(is_label) {
-        return Err(args.unfit(word, "not a domain such as example.org"));
+        return Err(args.unexpected_value(word, "not a domain such as example.org"));
     }
     args.end()?;
     lan.told.domain = Some(text.to_owned());
     Ok(())
 }
 
-fn server(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn server(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "server")?;
     lan.told.server = Some(ipv4(args)?);
     args.end()
 }
 
-fn http_port(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn http_port(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "http-port")?;
     lan.ports.http = port(args)?;
     args.end()
 }
 
-fn iscsi_port(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn iscsi_port(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "iscsi-port")?;
     lan.ports.iscsi = port(args)?;
     args.end()
 }
 
-fn nbd_port(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn nbd_port(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "nbd-port")?;
     lan.ports.nbd = port(args)?;
     args.end()
@@ -446,13 +449,13 @@ fn port(args: &mut Args<'_>) -> Result<u16, Diagnostic> {
     Ok(u16::try_from(port).unwrap_or(u16::MAX))
 }
 
-fn leases(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn leases(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "leases")?;
     lan.leases = args.absolute_path("a directory")?.value;
     args.end()
 }
 
-fn secure_boot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn secure_boot(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let lan = once(draft, args, "secure-boot")?;
     let is = args.choice(&[("yes", true), ("no", false)])?;
@@ -460,7 +463,7 @@ fn secure_boot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<BootLineBuilder>] = &[
     Keyword {
         places: &["boot"],
         syntax: "interface <name>",

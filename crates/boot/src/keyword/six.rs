@@ -1,16 +1,16 @@
 //! Lines of a `boot` section for IPv6, and their checks.
 
-use super::section::{Draft, Lan, Range6, Six, ipv6, lease, once};
-use super::{LineBuilder, codes};
-use crate::config::{self, Network6};
+use super::section::{BootSectionDraft, Ipv6Lines, Lan, Range6, ipv6, lease, once};
+use super::{BootLineBuilder, codes};
+use crate::config::{self, Ipv6Network};
 use crate::dhcp::range::RANGE_MAX;
 use configuration::outside::Interface;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, Written};
+use language::{Diagnostic, Span, Spanned};
 use std::net::{IpAddr, Ipv6Addr};
 
-fn network6(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn network6(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let lan = once(draft, args, "network6")?;
     let word = args.required("a network")?;
     let read = |text: &str| {
@@ -18,27 +18,27 @@ fn network6(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         let first: Ipv6Addr = first.parse().ok()?;
         let prefix: u8 = prefix.parse().ok()?;
         let is_usual = (32..=120).contains(&prefix);
-        let network = Network6::of(first, prefix);
+        let network = Ipv6Network::of(first, prefix);
         (is_usual && network.first == first).then_some(network)
     };
     let Some(network) = read(word.str()) else {
         let told =
             "not a network such as fd00:20::/64: its first address, and a prefix from 32 to 120";
-        return Err(args.unfit(word, told));
+        return Err(args.unexpected_value(word, told));
     };
     let address = network.first;
     if address.is_unicast_link_local() || address.is_multicast() || address.segments()[0] == 0 {
-        return Err(args.unfit(
+        return Err(args.unexpected_value(
             word,
             "no network in which machines have addresses of their own",
         ));
     }
     args.end()?;
-    lan.six.network = Some(Written::new(network, word.span));
+    lan.six.network = Some(Spanned::new(network, word.span));
     Ok(())
 }
 
-fn range6(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn range6(draft: &mut BootSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let lan = once(draft, args, "range6")?;
     let first = ipv6(args)?;
@@ -58,19 +58,19 @@ fn range6(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         last: last.value,
         lease_s,
     };
-    lan.six.range = Some(Written::new(range, span));
+    lan.six.range = Some(Spanned::new(range, span));
     Ok(())
 }
 
 /// Builds the IPv6 configuration of a section; None: the section has no IPv6.
-pub(super) fn build(lan: &Lan) -> Option<config::Six> {
+pub(super) fn build(lan: &Lan) -> Option<config::Ipv6Config> {
     let network = lan.six.network.as_ref()?.value;
     let range = lan.six.range.as_ref().map(|range| range.value);
     let machines = lan.machines.iter().filter_map(|one| {
         let address = one.address6.as_ref()?;
         Some((one.mac.value, address.value))
     });
-    Some(config::Six {
+    Some(config::Ipv6Config {
         network,
         range: range.map(|range| (range.first, range.last)),
         lease_s: range.map_or(config::LEASE_S, |range| range.lease_s),
@@ -113,13 +113,13 @@ pub(super) fn wrong(lan: &Lan) -> Vec<Diagnostic> {
         );
         Diagnostic::error(&codes::OUTSIDE, span, told)
             .label("outside of the network, or its first address")
-            .also(network.span, "the network is given here")
+            .with_label(network.span, "the network is given here")
     }));
     wrong
 }
 
-fn crowded(six: &Six, lan: &Lan) -> Option<Diagnostic> {
-    let Written { value: range, span } = six.range.as_ref()?;
+fn crowded(six: &Ipv6Lines, lan: &Lan) -> Option<Diagnostic> {
+    let Spanned { value: range, span } = six.range.as_ref()?;
     let within = |address: Ipv6Addr| (range.first..=range.last).contains(&address);
     let taken = lan.machines.iter().filter_map(|one| one.address6.as_ref());
     let taken = taken.filter(|address| within(address.value)).count();
@@ -168,7 +168,7 @@ pub(super) fn not_here(lan: &Lan, interfaces: &[Interface]) -> Vec<Diagnostic> {
     wrong
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<BootLineBuilder>] = &[
     Keyword {
         places: &["boot"],
         syntax: "network6 <address>/<prefix>",

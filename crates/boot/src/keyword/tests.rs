@@ -1,7 +1,7 @@
 //! Tests the result of `boot` sections, and the diagnostics of wrong ones.
 
 use super::*;
-use configuration::{LoadOptions, Recording, Words};
+use configuration::{LoadOptions, Recording, SectionKeywords};
 use language::render;
 use language::source::Text;
 use language::{Environment, Facts};
@@ -26,7 +26,7 @@ fn told_with(lines: &[&str], options: LoadOptions) -> String {
         .for_each(|line| text.push_str(&format!("    {line}\n")));
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
-    let words = Words::of([&PART.sections]);
+    let words = SectionKeywords::from_parts([&PART.sections]);
     let inputs = Recording::new(files, environment, facts, options, words);
     let loaded = configuration::load(&[&PART], inputs, configuration::outside::Outside::default());
     render::concise(&loaded.sources, &loaded.diagnostics, true)
@@ -173,7 +173,7 @@ fn the_power_of_a_machine_ends_its_line() {
 
 #[test]
 fn a_file_that_is_empty_and_a_program_that_cannot_be_started_are_told_at_their_lines() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let empty = scratch.write("empty", "").unwrap();
     let full = scratch.write("full", "a kernel").unwrap();
     let (empty, full) = (empty.display(), full.display());
@@ -238,7 +238,7 @@ fn a_server_of_files_that_nobody_has_is_told_at_its_line() {
 
 #[test]
 fn a_directory_of_leases_that_cannot_be_there_is_named_at_its_line() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let file = scratch.write("file", "").unwrap();
     let (file, directory) = (file.display(), scratch.path().display());
     let at = |path: &str, is_here: bool| {

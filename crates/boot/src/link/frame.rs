@@ -1,15 +1,15 @@
 //! Messages between the boot roles of two nodes.
 
-use crate::dhcp::mirror::Told;
-use crate::site::Activity;
-use nodes::{Broken, Protocol, frame};
+use crate::dhcp::mirror::LeaseCopyMessage;
+use crate::site::MachineActivity;
+use nodes::{NodeConnectionError, NodeProtocol, frame};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
 /// Protocol version. Nodes with different versions do not exchange leases.
-pub(super) const PROTOCOL: Protocol = Protocol {
-    of: "leases",
+pub(super) const PROTOCOL: NodeProtocol = NodeProtocol {
+    subject: "leases",
     port: super::PORT,
     signs: *b"EKBT",
     version: 3,
@@ -21,20 +21,20 @@ const DEPTH_MAX: usize = 16;
 
 /// Message of the holder of parts.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Says {
+pub(super) enum HolderMessage {
     /// Leases of a part of a network.
     Told {
         /// Name of the network's section.
         network: String,
         /// The part and its changes.
-        told: Told,
+        told: LeaseCopyMessage,
     },
-    /// Activities of the holder for machines. Sent only to a node that has sent [`Hears::Known`]
+    /// Activities of the holder for machines. Sent only to a node that has sent [`ReceiverMessage::Known`]
     /// with `reads_activities`: others would end the connection.
     Did {
         /// Name of the network's section.
         network: String,
-        activities: Vec<Activity>,
+        activities: Vec<MachineActivity>,
     },
     /// Keep-alive message of the holder.
     Ping,
@@ -42,7 +42,7 @@ pub(super) enum Says {
 
 /// Message to the holder of parts.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub(super) enum Hears {
+pub(super) enum ReceiverMessage {
     /// Everything up to this number is on the disk of the other node.
     Known {
         /// Name of the network's section.
@@ -53,7 +53,7 @@ pub(super) enum Hears {
         epoch: u64,
         /// Number of the last message.
         number: u64,
-        /// True if the other node accepts [`Says::Did`].
+        /// True if the other node accepts [`HolderMessage::Did`].
         #[serde(default)]
         reads_activities: bool,
     },
@@ -63,17 +63,17 @@ pub(super) enum Hears {
 
 pub(super) async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
-) -> Result<T, Broken> {
+) -> Result<T, NodeConnectionError> {
     frame::read(stream, FRAME_BYTES_MAX, DEPTH_MAX).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dhcp::mirror::{CHANGES_MAX, Said};
-    use crate::dhcp::pool::{Change, Holder};
+    use crate::dhcp::mirror::{CHANGES_MAX, LeaseCopyContent};
+    use crate::dhcp::pool::{Holder, HolderChange};
     use crate::mac::Mac;
-    use crate::site::{ACTIVITIES_MAX, Answered, WORDS_MAX};
+    use crate::site::{ACTIVITIES_MAX, AnsweredRequest, WORDS_MAX};
     use std::net::{IpAddr, Ipv6Addr};
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -81,44 +81,44 @@ mod tests {
         runtime.build().unwrap()
     }
 
-    fn encoded(said: &Says) -> Vec<u8> {
+    fn encoded(said: &HolderMessage) -> Vec<u8> {
         let mut bytes = Vec::new();
         runtime().block_on(frame::write(&mut bytes, said)).unwrap();
         bytes
     }
 
-    fn decoded(mut bytes: &[u8]) -> Result<Says, Broken> {
+    fn decoded(mut bytes: &[u8]) -> Result<HolderMessage, NodeConnectionError> {
         runtime().block_on(read(&mut bytes))
     }
 
-    fn told(count: usize) -> Says {
-        let change = |number: usize| Change {
+    fn told(count: usize) -> HolderMessage {
+        let change = |number: usize| HolderChange {
             address: IpAddr::V6(Ipv6Addr::from_bits(u128::MAX - number as u128)),
             holder: Holder::Client(Mac([0xfe; 6])),
         };
-        Says::Told {
+        HolderMessage::Told {
             network: "n".repeat(64),
-            told: Told {
+            told: LeaseCopyMessage {
                 part: 63,
                 epoch: u64::MAX,
                 number: u64::MAX,
-                said: Said::Changes((0..count).map(change).collect()),
+                said: LeaseCopyContent::Changes((0..count).map(change).collect()),
             },
         }
     }
 
-    fn did() -> Says {
+    fn did() -> HolderMessage {
         let words = || "\u{1f5a5}".repeat(WORDS_MAX);
-        let activity = Activity {
+        let activity = MachineActivity {
             mac: Mac([0xfe; 6]),
-            last: Some(Answered {
+            last: Some(AnsweredRequest {
                 age_ms: u64::MAX,
                 asked: words(),
                 answered: words(),
             }),
             booted: Some((words(), u64::MAX)),
         };
-        Says::Did {
+        HolderMessage::Did {
             network: "n".repeat(64),
             activities: vec![activity; ACTIVITIES_MAX],
         }
@@ -145,14 +145,21 @@ mod tests {
         runtime()
             .block_on(frame::write(&mut bytes, &known))
             .unwrap();
-        let heard: Hears = runtime().block_on(read(&mut &*bytes)).unwrap();
-        let reads = matches!(heard, Hears::Known { reads_activities, .. } if reads_activities);
-        assert!(!reads && matches!(heard, Hears::Known { part: 1, .. }));
+        let heard: ReceiverMessage = runtime().block_on(read(&mut &*bytes)).unwrap();
+        let reads =
+            matches!(heard, ReceiverMessage::Known { reads_activities, .. } if reads_activities);
+        assert!(!reads && matches!(heard, ReceiverMessage::Known { part: 1, .. }));
     }
 
     #[test]
     fn a_frame_is_the_same_at_the_other_end_and_has_room_for_the_longest_message() {
-        for said in [Says::Ping, told(0), told(3), told(CHANGES_MAX), did()] {
+        for said in [
+            HolderMessage::Ping,
+            told(0),
+            told(3),
+            told(CHANGES_MAX),
+            did(),
+        ] {
             assert_eq!(decoded(&encoded(&said)).unwrap(), said);
         }
     }

@@ -4,8 +4,10 @@
 //! in a [`crate::journal`]. A file that ends within a line, or with an unreadable line, is not a
 //! valid copy.
 
-use crate::dhcp::mirror::{Copy, PARTS_MAX, Refused, Said, Told, Took};
-use crate::dhcp::pool::Change;
+use crate::dhcp::mirror::{
+    CopyEffect, LeaseCopy, LeaseCopyContent, LeaseCopyError, LeaseCopyMessage, PARTS_MAX,
+};
+use crate::dhcp::pool::HolderChange;
 use crate::journal::{line, of_line};
 use crate::site::{SharedCopies, lock_copies};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,27 +30,27 @@ const BYTES_MAX: u64 = 64 << 20;
 const LINES_MAX: usize = 262_144;
 
 /// Message to store, and the function that is called when it is on disk, or refused.
-pub(super) struct Job {
+pub(super) struct LeaseCopyWrite {
     pub(super) node: String,
-    pub(super) told: Told,
-    pub(super) done: Box<dyn FnOnce(Result<(), Refused>) + Send>,
+    pub(super) told: LeaseCopyMessage,
+    pub(super) done: Box<dyn FnOnce(Result<(), LeaseCopyError>) + Send>,
 }
 
 /// Handle of the thread. Dropping it ends the thread.
 #[derive(Clone)]
-pub struct Keeper {
-    jobs: SyncSender<Job>,
+pub struct CopyWriter {
+    jobs: SyncSender<LeaseCopyWrite>,
     copies: SharedCopies,
 }
 
-struct Files {
+struct LeaseCopyFiles {
     directory: PathBuf,
     section: String,
     copies: SharedCopies,
     open: BTreeMap<usize, (File, usize)>,
 }
 
-impl Keeper {
+impl CopyWriter {
     /// Starts the thread, confined to one directory, and reads the existing copies.
     ///
     /// # Errors
@@ -59,8 +61,8 @@ impl Keeper {
         section: &str,
         copies: SharedCopies,
         only_writes: fn(&Path) -> io::Result<()>,
-    ) -> io::Result<Keeper> {
-        Files::new(directory, section, copies).start(only_writes, Files::restore)
+    ) -> io::Result<CopyWriter> {
+        LeaseCopyFiles::new(directory, section, copies).start(only_writes, LeaseCopyFiles::restore)
     }
 
     /// Starts another thread for the same copies, which stores them in another directory from now
@@ -75,8 +77,8 @@ impl Keeper {
         directory: PathBuf,
         section: &str,
         only_writes: fn(&Path) -> io::Result<()>,
-    ) -> io::Result<Keeper> {
-        let files = Files::new(directory, section, self.copies.clone());
+    ) -> io::Result<CopyWriter> {
+        let files = LeaseCopyFiles::new(directory, section, self.copies.clone());
         files.start(only_writes, |files| {
             remove_copies(&files.directory, &files.section);
         })
@@ -87,7 +89,7 @@ impl Keeper {
     /// # Errors
     ///
     /// The queue is full: the message is returned.
-    pub(super) fn take(&self, job: Job) -> Result<(), Job> {
+    pub(super) fn take(&self, job: LeaseCopyWrite) -> Result<(), LeaseCopyWrite> {
         match self.jobs.try_send(job) {
             Ok(()) => Ok(()),
             Err(TrySendError::Full(job)) => Err(job),
@@ -109,9 +111,9 @@ fn path(directory: &Path, section: &str, part: usize) -> PathBuf {
     directory.join(format!("{section}@part{part}.copy"))
 }
 
-impl Files {
-    fn new(directory: PathBuf, section: &str, copies: SharedCopies) -> Files {
-        Files {
+impl LeaseCopyFiles {
+    fn new(directory: PathBuf, section: &str, copies: SharedCopies) -> LeaseCopyFiles {
+        LeaseCopyFiles {
             directory,
             section: section.to_owned(),
             copies,
@@ -122,8 +124,8 @@ impl Files {
     fn start(
         self,
         only_writes: fn(&Path) -> io::Result<()>,
-        begin: fn(&Files),
-    ) -> io::Result<Keeper> {
+        begin: fn(&LeaseCopyFiles),
+    ) -> io::Result<CopyWriter> {
         let (jobs, taken) = sync_channel(WAITING_MAX);
         let (says, has_begun) = channel();
         let copies = self.copies.clone();
@@ -139,13 +141,13 @@ impl Files {
         })?;
         // The copies must be known before any part is taken.
         let _ = has_begun.recv();
-        Ok(Keeper { jobs, copies })
+        Ok(CopyWriter { jobs, copies })
     }
 
-    fn run(mut self, jobs: &Receiver<Job>) {
+    fn run(mut self, jobs: &Receiver<LeaseCopyWrite>) {
         while let Ok(first) = jobs.recv() {
             let more = jobs.try_iter().take(TOGETHER_MAX);
-            let all: Vec<Job> = std::iter::once(first).chain(more).collect();
+            let all: Vec<LeaseCopyWrite> = std::iter::once(first).chain(more).collect();
             self.take(all);
         }
     }
@@ -163,7 +165,7 @@ impl Files {
         path(&self.directory, &self.section, part)
     }
 
-    fn take(&mut self, jobs: Vec<Job>) {
+    fn take(&mut self, jobs: Vec<LeaseCopyWrite>) {
         let mut taken = Vec::new();
         let (mut anew, mut texts) = (BTreeSet::new(), BTreeMap::<usize, (String, usize)>::new());
         let mut copies = lock_copies(&self.copies);
@@ -171,17 +173,17 @@ impl Files {
             let took = copies.take(&job.node, &job.told);
             let part = job.told.part;
             match &took {
-                Ok(Took::Whole) => {
+                Ok(CopyEffect::Whole) => {
                     anew.insert(part);
                 }
-                Ok(Took::Changes) => {
+                Ok(CopyEffect::Changes) => {
                     let text = texts.entry(part).or_default();
                     for change in changes(&job.told) {
                         line(&mut text.0, change.address, change.holder);
                         text.1 += 1;
                     }
                 }
-                Ok(Took::Some) | Err(_) => {}
+                Ok(CopyEffect::Some) | Err(_) => {}
             }
             taken.push((took, job));
         }
@@ -190,7 +192,7 @@ impl Files {
             open.is_none_or(|(_, before)| before + lines > LINES_MAX)
         });
         anew.extend(long.map(|(part, _)| *part).collect::<Vec<_>>());
-        let whole: BTreeMap<usize, Option<Copy>> = { anew.iter() }
+        let whole: BTreeMap<usize, Option<LeaseCopy>> = { anew.iter() }
             .map(|part| (*part, copies.whole(*part).cloned()))
             .collect();
         drop(copies);
@@ -221,9 +223,11 @@ impl Files {
         for (took, job) in taken {
             let is_stored = !failed.contains(&job.told.part);
             match took {
-                Ok(Took::Whole | Took::Changes) if is_stored => (job.done)(Ok(())),
-                Ok(Took::Whole | Took::Changes) => (job.done)(Err(Refused::NotBegun)),
-                Ok(Took::Some) => {}
+                Ok(CopyEffect::Whole | CopyEffect::Changes) if is_stored => (job.done)(Ok(())),
+                Ok(CopyEffect::Whole | CopyEffect::Changes) => {
+                    (job.done)(Err(LeaseCopyError::NotBegun))
+                }
+                Ok(CopyEffect::Some) => {}
                 Err(refused) => (job.done)(Err(refused)),
             }
         }
@@ -243,14 +247,14 @@ impl Files {
     }
 }
 
-fn changes(told: &Told) -> &[Change<IpAddr>] {
+fn changes(told: &LeaseCopyMessage) -> &[HolderChange<IpAddr>] {
     match &told.said {
-        Said::Changes(changes) => changes,
-        Said::Begin(_) | Said::Whole => &[],
+        LeaseCopyContent::Changes(changes) => changes,
+        LeaseCopyContent::Begin(_) | LeaseCopyContent::Whole => &[],
     }
 }
 
-fn write_anew(path: &Path, copy: &Copy) -> io::Result<(File, usize)> {
+fn write_anew(path: &Path, copy: &LeaseCopy) -> io::Result<(File, usize)> {
     let mut text = String::new();
     // Writes to memory cannot fail.
     let _ = writeln!(text, "{} {} {}", copy.node, copy.epoch, copy.ranges);
@@ -271,7 +275,7 @@ fn write_anew(path: &Path, copy: &Copy) -> io::Result<(File, usize)> {
 }
 
 /// Reads a copy; None: the file does not exist, or is damaged.
-fn read(path: &Path) -> Option<Copy> {
+fn read(path: &Path) -> Option<LeaseCopy> {
     let mut text = String::new();
     let file = File::open(path).ok()?;
     file.take(BYTES_MAX).read_to_string(&mut text).ok()?;
@@ -280,10 +284,10 @@ fn read(path: &Path) -> Option<Copy> {
     let mut lines = text[..whole].lines();
     let (node, rest) = lines.next()?.split_once(' ')?;
     let (epoch, ranges) = rest.split_once(' ')?;
-    let mut copy = Copy::new(node, epoch.parse().ok()?, ranges.parse().ok()?);
+    let mut copy = LeaseCopy::new(node, epoch.parse().ok()?, ranges.parse().ok()?);
     for one in lines {
         let (address, holder) = of_line(one)?;
-        copy.change(&[Change { address, holder }]);
+        copy.change(&[HolderChange { address, holder }]);
     }
     Some(copy)
 }

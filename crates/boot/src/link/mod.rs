@@ -6,39 +6,42 @@ mod frame;
 mod keeper;
 mod session;
 
-pub use keeper::{Keeper, remove_copies};
+pub use keeper::{CopyWriter, remove_copies};
 
-use crate::site::{Bell, Shared as Site};
+use crate::site::{MessageNotifier, SharedNetworkState as Site};
 use frame::PROTOCOL;
-use nodes::{Guest, Known, Pause, Places, Rooms, answer, dial, listen};
+use nodes::{
+    ConnectedClient, NodeChangeDetector, NodeConnectionLimits, RedialPause, TrustedNodesReceiver,
+    accept_node, dial, listen,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use wire::Trusted;
+use wire::TrustedNodes;
 
 /// TCP port of boot roles.
 pub const PORT: u16 = 7449;
 /// Connection limits.
-const ROOMS: Rooms = Rooms {
+const ROOMS: NodeConnectionLimits = NodeConnectionLimits {
     nodes: 32,
     strangers: 8,
 };
 
 /// Network as the link uses it.
 #[derive(Clone)]
-pub struct Network {
+pub struct LinkedNetwork {
     /// State of the network, whose leases are sent.
     pub site: Site,
     /// Thread that stores the copies.
-    pub keeper: Keeper,
+    pub keeper: CopyWriter,
 }
 
 /// Shared state of the link and its connections.
-struct Shared {
-    networks: Mutex<BTreeMap<String, Network>>,
+struct BootNodeLinkState {
+    networks: Mutex<BTreeMap<String, LinkedNetwork>>,
     bell: watch::Sender<u64>,
     /// Reason for which there is no connection to a node.
     troubles: Mutex<BTreeMap<String, String>>,
@@ -48,35 +51,35 @@ fn lock<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
     one.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shared {
-    fn ring(&self) {
+impl BootNodeLinkState {
+    fn notify_connections(&self) {
         self.bell
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn networks(&self) -> BTreeMap<String, Network> {
+    fn networks(&self) -> BTreeMap<String, LinkedNetwork> {
         lock(&self.networks).clone()
     }
 }
 
 /// Link to the other nodes. Dropping the value ends its connections.
-pub struct Link {
-    shared: Arc<Shared>,
-    trusted: watch::Sender<Option<Arc<Trusted>>>,
+pub struct BootNodeLink {
+    shared: Arc<BootNodeLinkState>,
+    trusted: watch::Sender<Option<Arc<TrustedNodes>>>,
 }
 
-impl Link {
+impl BootNodeLink {
     /// Starts the link without connections, until the cluster reports the other nodes.
     ///
     /// # Errors
     ///
     /// The system has no thread or descriptor left.
-    pub fn start() -> io::Result<Link> {
+    pub fn start() -> io::Result<BootNodeLink> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
             .build()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(BootNodeLinkState {
             networks: Mutex::default(),
             bell: watch::Sender::new(0),
             troubles: Mutex::default(),
@@ -88,26 +91,26 @@ impl Link {
             runtime.block_on(run(known, own));
             runtime.shutdown_background();
         })?;
-        Ok(Link { shared, trusted })
+        Ok(BootNodeLink { shared, trusted })
     }
 
     /// Returns a function that wakes the link when messages are ready.
-    pub fn bell(&self) -> Bell {
+    pub fn message_notifier(&self) -> MessageNotifier {
         let shared = Arc::clone(&self.shared);
-        Arc::new(move || shared.ring())
+        Arc::new(move || shared.notify_connections())
     }
 
     /// Sets the nodes of the cluster that are trusted.
-    pub fn trust(&self, trusted: Trusted) {
+    pub fn trust(&self, trusted: TrustedNodes) {
         let before = self.trusted.borrow().clone();
-        let trusted = trusted.after(before.as_deref());
+        let trusted = trusted.continue_from(before.as_deref());
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 
     /// Replaces the networks.
-    pub fn set_networks(&self, networks: BTreeMap<String, Network>) {
+    pub fn set_networks(&self, networks: BTreeMap<String, LinkedNetwork>) {
         *lock(&self.shared.networks) = networks;
-        self.shared.ring();
+        self.shared.notify_connections();
     }
 
     /// Returns the reason for each missing connection, by node.
@@ -117,10 +120,10 @@ impl Link {
 }
 
 /// Keeps connections to the nodes that the cluster reports.
-async fn run(mut known: Known, shared: Arc<Shared>) {
-    let mut places = Places::default();
+async fn run(mut known: TrustedNodesReceiver, shared: Arc<BootNodeLinkState>) {
+    let mut places = NodeChangeDetector::default();
     let mut tasks = JoinSet::new();
-    while let Some(now) = places.next(&mut known).await {
+    while let Some(now) = places.wait_for_change(&mut known).await {
         // Connections to the previous set of nodes end.
         tasks.shutdown().await;
         lock(&shared.troubles).clear();
@@ -135,8 +138,8 @@ async fn run(mut known: Known, shared: Arc<Shared>) {
 }
 
 /// Connects to a node, and reconnects after failures.
-async fn dials(known: &Known, node: &str, shared: &Arc<Shared>) {
-    let mut pause = Pause::default();
+async fn dials(known: &TrustedNodesReceiver, node: &str, shared: &Arc<BootNodeLinkState>) {
+    let mut pause = RedialPause::default();
     loop {
         let now = known.borrow().clone();
         let Some(now) = now else {
@@ -144,28 +147,28 @@ async fn dials(known: &Known, node: &str, shared: &Arc<Shared>) {
         };
         let broken = match dial(&PROTOCOL, &now, node).await {
             Ok(stream) => {
-                pause.connected();
+                pause.reset_pause();
                 lock(&shared.troubles).remove(node);
-                session::tells(shared, node, stream).await
+                session::send_leases(shared, node, stream).await
             }
             Err(broken) => broken,
         };
         lock(&shared.troubles).insert(node.to_owned(), broken.to_string());
-        pause.after(Some(&broken)).await;
+        pause.wait_before_redial(Some(&broken)).await;
     }
 }
 
 /// Accepts connections at the cluster address of this node.
-async fn listens(known: &Known, shared: &Arc<Shared>) {
-    let serve = |guest: Guest| {
+async fn listens(known: &TrustedNodesReceiver, shared: &Arc<BootNodeLinkState>) {
+    let serve = |guest: ConnectedClient| {
         let shared = Arc::clone(shared);
         async move {
-            let answered = answer(&PROTOCOL, &guest.trusted, guest.stream, |_| true);
+            let answered = accept_node(&PROTOCOL, &guest.trusted, guest.stream, |_| true);
             // Errors are those of unknown peers, and of connections that end.
             if let Ok((stream, node)) = answered.await {
-                let _ = session::hears(&shared, &node, stream).await;
+                let _ = session::receive_leases(&shared, &node, stream).await;
             }
-            drop(guest.place);
+            drop(guest.slot);
         }
     };
     // A node that cannot connect reports that itself.

@@ -1,11 +1,11 @@
 //! Connection of two nodes, from the end of the handshake to its close. Reading and writing are
 //! independent tasks, and neither waits for the other.
 
-use super::Shared;
-use super::frame::{self, Hears, Says};
-use super::keeper::Job;
-use crate::dhcp::mirror::Refused;
-use nodes::Broken;
+use super::BootNodeLinkState;
+use super::frame::{self, HolderMessage, ReceiverMessage};
+use super::keeper::LeaseCopyWrite;
+use crate::dhcp::mirror::LeaseCopyError;
+use nodes::NodeConnectionError;
 use nodes::frame::write;
 use part::report::Moment;
 use std::collections::BTreeMap;
@@ -28,39 +28,43 @@ const WAITING_MAX: usize = 2_048;
 const REPORT_MS: u64 = 200;
 
 /// Networks that are sent to a node, with the numbers of the connection.
-type Linked = Mutex<BTreeMap<String, (crate::site::Shared, u64)>>;
+type LinkedNetworks = Mutex<BTreeMap<String, (crate::site::SharedNetworkState, u64)>>;
 
 fn now_ms() -> u64 {
     Moment::now().boottime_ms
 }
 
 /// Sends the leases of this node to another one until the connection ends.
-pub(super) async fn tells<S>(shared: &Shared, node: &str, stream: S) -> Broken
+pub(super) async fn send_leases<S>(
+    shared: &BootNodeLinkState,
+    node: &str,
+    stream: S,
+) -> NodeConnectionError
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (linked, reads) = (Linked::default(), AtomicBool::new(false));
+    let (linked, reads) = (LinkedNetworks::default(), AtomicBool::new(false));
     let (mut from, mut to) = tokio::io::split(stream);
     let ended = tokio::select! {
-        ended = confirms(&linked, &reads, node, &mut from) => ended,
-        ended = says(shared, (&linked, &reads), node, &mut to) => ended,
+        ended = receive_confirmations(&linked, &reads, node, &mut from) => ended,
+        ended = send_messages(shared, (&linked, &reads), node, &mut to) => ended,
     };
     for (site, link) in super::lock(&linked).values() {
         site.lock().unlinked(node, *link);
     }
-    ended.err().unwrap_or(Broken::Silent)
+    ended.err().unwrap_or(NodeConnectionError::Silent)
 }
 
-async fn confirms(
-    linked: &Linked,
+async fn receive_confirmations(
+    linked: &LinkedNetworks,
     reads: &AtomicBool,
     node: &str,
     from: &mut (impl AsyncRead + Unpin),
-) -> Result<(), Broken> {
+) -> Result<(), NodeConnectionError> {
     loop {
         let heard = timeout(SILENT, frame::read(from)).await;
-        let heard: Hears = heard.map_err(|_| Broken::Silent)??;
-        let Hears::Known {
+        let heard: ReceiverMessage = heard.map_err(|_| NodeConnectionError::Silent)??;
+        let ReceiverMessage::Known {
             network,
             part,
             epoch,
@@ -79,14 +83,14 @@ async fn confirms(
     }
 }
 
-async fn says(
-    shared: &Shared,
-    (linked, reads): (&Linked, &AtomicBool),
+async fn send_messages(
+    shared: &BootNodeLinkState,
+    (linked, reads): (&LinkedNetworks, &AtomicBool),
     node: &str,
     to: &mut (impl AsyncWrite + Unpin),
-) -> Result<(), Broken> {
+) -> Result<(), NodeConnectionError> {
     let mut bell = shared.bell.subscribe();
-    let mut reported = Reported::default();
+    let mut reported = ReportedActivity::default();
     loop {
         bell.borrow_and_update();
         let networks = shared.networks();
@@ -94,7 +98,8 @@ async fn says(
             let mut linked = super::lock(linked);
             linked.retain(|name, _| networks.contains_key(name));
             for (name, network) in &networks {
-                let is_same = |(site, _): &(crate::site::Shared, u64)| site.is(&network.site);
+                let is_same =
+                    |(site, _): &(crate::site::SharedNetworkState, u64)| site.is(&network.site);
                 if !linked.get(name).is_some_and(is_same) {
                     let link = network.site.lock().linked(node, now_ms());
                     linked.insert(name.clone(), (network.site.clone(), link));
@@ -103,17 +108,17 @@ async fn says(
         }
         for (name, network) in &networks {
             for count in 0.. {
-                let told = network.site.lock().next_told(node);
+                let told = network.site.lock().next_copy_message(node);
                 let Some(told) = told else { break };
-                let said = Says::Told {
+                let said = HolderMessage::Told {
                     network: name.clone(),
                     told,
                 };
                 let wrote = timeout(SILENT, write(to, &said)).await;
-                wrote.map_err(|_| Broken::Silent)??;
+                wrote.map_err(|_| NodeConnectionError::Silent)??;
                 if count >= TURN_MAX {
                     // The loop sends the rest, because the notifier is triggered again.
-                    shared.ring();
+                    shared.notify_connections();
                     break;
                 }
             }
@@ -121,14 +126,14 @@ async fn says(
         if reads.load(Ordering::Relaxed) {
             for said in reported.next(linked) {
                 let wrote = timeout(SILENT, write(to, &said)).await;
-                wrote.map_err(|_| Broken::Silent)??;
+                wrote.map_err(|_| NodeConnectionError::Silent)??;
             }
         }
         let last = timeout(SILENT, async {
-            write(to, &Says::Ping).await?;
-            to.flush().await.map_err(Broken::from)
+            write(to, &HolderMessage::Ping).await?;
+            to.flush().await.map_err(NodeConnectionError::from)
         });
-        last.await.map_err(|_| Broken::Silent)??;
+        last.await.map_err(|_| NodeConnectionError::Silent)??;
         if let Ok(Err(_)) = timeout(PING, bell.changed()).await {
             return Ok(());
         }
@@ -138,15 +143,15 @@ async fn says(
 /// Progress of the activity reports to a node: operators see them there, and nothing waits for
 /// them.
 #[derive(Default)]
-struct Reported {
+struct ReportedActivity {
     /// Number of the last reported step of each network, and the number of the connection.
     until: BTreeMap<String, (u64, u64)>,
     /// Time of the last report: lease changes wake the link far more often than operators look.
     at_ms: u64,
 }
 
-impl Reported {
-    fn next(&mut self, linked: &Linked) -> Vec<Says> {
+impl ReportedActivity {
+    fn next(&mut self, linked: &LinkedNetworks) -> Vec<HolderMessage> {
         let now_ms = now_ms();
         if now_ms.saturating_sub(self.at_ms) < REPORT_MS {
             return Vec::new();
@@ -161,7 +166,7 @@ impl Reported {
                 .map_or(0, |(_, after)| *after);
             let (number, activities) = site.lock().activities(after, now_ms);
             self.until.insert(network.clone(), (link, number));
-            (!activities.is_empty()).then_some(Says::Did {
+            (!activities.is_empty()).then_some(HolderMessage::Did {
                 network,
                 activities,
             })
@@ -171,50 +176,56 @@ impl Reported {
 }
 
 /// Result of a message: a confirmation, or the reason for which the connection ends.
-type Outcome = Result<Hears, Refused>;
+type LeaseCopyResult = Result<ReceiverMessage, LeaseCopyError>;
 
 /// Stores the leases that another node sends until the connection ends.
-pub(super) async fn hears<S>(shared: &Shared, node: &str, stream: S) -> Result<(), Broken>
+pub(super) async fn receive_leases<S>(
+    shared: &BootNodeLinkState,
+    node: &str,
+    stream: S,
+) -> Result<(), NodeConnectionError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (outcomes, known) = mpsc::channel(WAITING_MAX);
     let (mut from, mut to) = tokio::io::split(stream);
     tokio::select! {
-        ended = takes(shared, node, &mut from, &outcomes) => ended,
-        ended = answers(known, &mut to) => ended,
+        ended = receive_messages(shared, node, &mut from, &outcomes) => ended,
+        ended = send_confirmations(known, &mut to) => ended,
     }
 }
 
-async fn takes(
-    shared: &Shared,
+async fn receive_messages(
+    shared: &BootNodeLinkState,
     node: &str,
     from: &mut (impl AsyncRead + Unpin),
-    outcomes: &Sender<Outcome>,
-) -> Result<(), Broken> {
+    outcomes: &Sender<LeaseCopyResult>,
+) -> Result<(), NodeConnectionError> {
     loop {
         let said = timeout(SILENT, frame::read(from)).await;
-        let said: Says = said.map_err(|_| Broken::Silent)??;
+        let said: HolderMessage = said.map_err(|_| NodeConnectionError::Silent)??;
         let networks = shared.networks();
         let (network, told) = match said {
-            Says::Told { network, told } => (network, told),
-            Says::Did {
+            HolderMessage::Told { network, told } => (network, told),
+            HolderMessage::Did {
                 network,
                 activities,
             } => {
                 if let Some(one) = networks.get(&network) {
-                    one.site.lock().hear(node, activities, Moment::now());
+                    one.site
+                        .lock()
+                        .store_activities(node, activities, Moment::now());
                 }
                 continue;
             }
-            Says::Ping => continue,
+            HolderMessage::Ping => continue,
         };
         let keeper = networks.get(&network).map(|one| one.keeper.clone());
         // A network that this node does not have yet: the holder sends it again later.
         let Some(keeper) = keeper else {
             continue;
         };
-        let known = Hears::Known {
+        let known = ReceiverMessage::Known {
             network,
             part: told.part,
             epoch: told.epoch,
@@ -222,7 +233,7 @@ async fn takes(
             reads_activities: true,
         };
         let outcomes = outcomes.clone();
-        let mut job = Job {
+        let mut job = LeaseCopyWrite {
             node: node.to_owned(),
             told,
             done: Box::new(move |done| {
@@ -238,16 +249,16 @@ async fn takes(
     }
 }
 
-async fn answers(
-    mut known: Receiver<Outcome>,
+async fn send_confirmations(
+    mut known: Receiver<LeaseCopyResult>,
     to: &mut (impl AsyncWrite + Unpin),
-) -> Result<(), Broken> {
+) -> Result<(), NodeConnectionError> {
     loop {
         let mut next = match timeout(PING, known.recv()).await {
             Ok(Some(outcome)) => Some(outcome),
             Ok(None) => return Ok(()),
             Err(_) => {
-                write(to, &Hears::Ping).await?;
+                write(to, &ReceiverMessage::Ping).await?;
                 None
             }
         };
@@ -255,12 +266,12 @@ async fn answers(
             match outcome {
                 Ok(known) => write(to, &known).await?,
                 // The part has another holder: no confirmation is expected.
-                Err(Refused::Old) => {}
-                Err(refused) => return Err(Broken::Refused(refused.to_string())),
+                Err(LeaseCopyError::Old) => {}
+                Err(refused) => return Err(NodeConnectionError::Refused(refused.to_string())),
             }
             next = known.try_recv().ok();
         }
         let flushed = timeout(SILENT, to.flush()).await;
-        flushed.map_err(|_| Broken::Silent)??;
+        flushed.map_err(|_| NodeConnectionError::Silent)??;
     }
 }

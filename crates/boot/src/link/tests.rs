@@ -3,7 +3,7 @@
 use super::*;
 use lab::eventually;
 use lab::pki::{Authority, Issued, Leaf};
-use lab::tls::{Offer, Terms, TlsClient, TlsServer};
+use lab::tls::{Terms, TlsClient, TlsOffer, TlsServer};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ fn trusted(
     nodes: &[Issued; 2],
     me: usize,
     accepts: &'static [&str],
-) -> Trusted {
-    let offer = Offer {
+) -> TrustedNodes {
+    let offer = TlsOffer {
         identity: Some(&nodes[me]),
-        ..Offer::default()
+        ..TlsOffer::default()
     };
     let terms = Terms {
         client_roots: &[authority.der()],
         ..Terms::default()
     };
     let tls = (
-        TlsClient::here(&offer).unwrap().config(),
+        TlsClient::new_local(&offer).unwrap().config(),
         TlsServer::new(&nodes[me], &terms).unwrap().config(),
     );
     let addresses = [1, 2].map(|last| vec![IpAddr::from([127, 46, 91, last])]);
@@ -38,7 +38,7 @@ fn trusted(
         let at = ders.iter().position(|der| der == first.as_ref())?;
         accepts.contains(&NAMES[at]).then(|| NAMES[at].to_owned())
     });
-    Trusted::new(NAMES[me].to_owned(), places.collect(), tls, node_of)
+    TrustedNodes::new(NAMES[me].to_owned(), places.collect(), tls, node_of)
 }
 
 #[test]
@@ -50,10 +50,10 @@ fn link_ends_when_the_certificate_of_the_other_node_is_revoked() {
         ..Leaf::default()
     };
     let nodes = [(); 2].map(|()| authority.issue(&leaf).unwrap());
-    let links = [(); 2].map(|()| Link::start().unwrap());
+    let links = [(); 2].map(|()| BootNodeLink::start().unwrap());
     let [alpha, beta] = &links;
     alpha.trust(trusted(&authority, &nodes, 0, &NAMES));
-    let trouble = |link: &Link, other: &str| link.troubles().get(other).cloned();
+    let trouble = |link: &BootNodeLink, other: &str| link.troubles().get(other).cloned();
     assert!(eventually(SOON, || trouble(alpha, "beta").is_some()));
     beta.trust(trusted(&authority, &nodes, 1, &NAMES));
     let is_connected = || trouble(alpha, "beta").is_none() && trouble(beta, "alpha").is_none();

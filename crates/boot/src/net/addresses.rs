@@ -16,21 +16,21 @@ const MESSAGES_MAX: usize = 1_024;
 
 /// Monitor of address changes of this host.
 #[derive(Debug)]
-pub struct Changes(OwnedFd);
+pub struct AddressMonitor(OwnedFd);
 
-impl Changes {
+impl AddressMonitor {
     /// Starts to monitor changes.
     ///
     /// # Errors
     ///
     /// The system's.
-    pub fn watch() -> Result<Changes, Errno> {
+    pub fn watch() -> Result<AddressMonitor, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let kind = SocketType::RAW;
         // The default protocol is NETLINK_ROUTE.
         let socket = socket_with(AddressFamily::NETLINK, kind, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-        Ok(Changes(socket))
+        Ok(AddressMonitor(socket))
     }
 
     /// Returns whether there was a change since the last call. [`of_host`] returns the current
@@ -49,7 +49,7 @@ impl Changes {
     }
 }
 
-impl AsFd for Changes {
+impl AsFd for AddressMonitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -20,14 +20,14 @@ const CONTROL: usize = 8;
 const WAITING_BYTES: usize = 4 << 20;
 
 /// Batch of packets, with buffers.
-pub struct Batch {
-    slots: Vec<Slot>,
+pub struct PacketBatch {
+    slots: Vec<PacketBuffer>,
     filled: usize,
 }
 
 /// Buffers of one packet.
 #[derive(Clone)]
-struct Slot {
+struct PacketBuffer {
     bytes: [u8; BYTES],
     control: [u64; CONTROL],
     /// Large enough for an IPv4 address, too.
@@ -72,9 +72,9 @@ pub fn prepare(socket: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-impl Default for Batch {
-    fn default() -> Batch {
-        let slot = Slot {
+impl Default for PacketBatch {
+    fn default() -> PacketBatch {
+        let slot = PacketBuffer {
             bytes: [0; BYTES],
             control: [0; CONTROL],
             // SAFETY: all zeros are a valid address.
@@ -82,14 +82,14 @@ impl Default for Batch {
             length: 0,
             control_length: 0,
         };
-        Batch {
+        PacketBatch {
             slots: vec![slot; PACKETS],
             filled: 0,
         }
     }
 }
 
-impl Batch {
+impl PacketBatch {
     /// Receives the waiting packets without blocking, at most a batch. Returns their number.
     pub fn receive(&mut self, socket: &UdpSocket) -> usize {
         let mut parts: Vec<libc::iovec> = Vec::with_capacity(PACKETS);
@@ -159,7 +159,7 @@ fn sender(from: &libc::sockaddr_in6) -> SocketAddr {
 }
 
 /// Returns the receive time of a packet, since 1970.
-fn came(slot: &Slot) -> Option<Duration> {
+fn came(slot: &PacketBuffer) -> Option<Duration> {
     let word = size_of::<u64>();
     let head = size_of::<libc::cmsghdr>();
     let whole = head + size_of::<libc::timespec>();
@@ -190,7 +190,7 @@ mod tests {
         prepare(&socket).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = socket.local_addr().unwrap();
-        let mut batch = Batch::default();
+        let mut batch = PacketBatch::default();
         assert_eq!(batch.receive(&socket), 0, "nothing has come");
         for number in 0..PACKETS as u8 + 3 {
             sender.send_to(&vec![number; number.into()], to).unwrap();
@@ -216,7 +216,7 @@ mod tests {
         sender
             .send_to(b"six", socket.local_addr().unwrap())
             .unwrap();
-        let mut batch = Batch::default();
+        let mut batch = PacketBatch::default();
         assert_eq!(batch.receive(&socket), 1);
         let packet = batch.packets().next().unwrap();
         assert_eq!(
@@ -233,7 +233,7 @@ mod tests {
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = socket.local_addr().unwrap();
         sender.send_to(&[7; BYTES + 100], to).unwrap();
-        let mut batch = Batch::default();
+        let mut batch = PacketBatch::default();
         assert_eq!(batch.receive(&socket), 1);
         assert_eq!(batch.packets().next().unwrap().bytes.len(), BYTES);
         assert!(came(&batch.slots[0]).is_some(), "the system says it");

@@ -19,7 +19,7 @@ const ARP_BYTES: usize = 28;
 
 /// Packet sockets of one interface.
 #[derive(Debug)]
-pub struct Frames {
+pub struct PacketSockets {
     /// Socket that receives only ARP replies.
     socket: OwnedFd,
     interface: u32,
@@ -27,26 +27,26 @@ pub struct Frames {
 
 /// Sender of an ARP reply, who has an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Owner {
+pub struct ArpSender {
     /// IPv4 address in the reply.
     pub address: Ipv4Addr,
     /// MAC address that has it.
     pub mac: Mac,
 }
 
-impl Frames {
+impl PacketSockets {
     /// Opens the packet sockets of an interface.
     ///
     /// # Errors
     ///
     /// The system's: there is no such interface, or the permission is missing.
-    pub fn open(interface: u32) -> io::Result<Frames> {
+    pub fn open(interface: u32) -> io::Result<PacketSockets> {
         let socket = packet::open()?;
         // The filter is set before the socket is bound: only replies, since a network is full of
         // ARP requests.
         packet::filter(&socket, &[(6, 2, &[2])])?;
         packet::bind(&socket, interface, ARP)?;
-        Ok(Frames { socket, interface })
+        Ok(PacketSockets { socket, interface })
     }
 
     /// Returns the descriptor, which is readable when an ARP reply has arrived.
@@ -76,7 +76,7 @@ impl Frames {
     /// # Errors
     ///
     /// The system's.
-    pub fn ask(&self, own: Mac, address: Ipv4Addr) -> io::Result<()> {
+    pub fn send_arp_probe(&self, own: Mac, address: Ipv4Addr) -> io::Result<()> {
         let mut packet = [0; ARP_BYTES];
         // Hardware and protocol type, their lengths, and the opcode of a request.
         packet[..8].copy_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
@@ -99,7 +99,7 @@ impl Frames {
 
     /// Returns the next ARP reply. None: there is none, or there are too many other packets
     /// before it.
-    pub fn answer(&self) -> Option<Owner> {
+    pub fn next_arp_reply(&self) -> Option<ArpSender> {
         for _ in 0..OTHERS_MAX {
             let mut packet = [0; ARP_BYTES];
             let (read, _) = recv(&self.socket, &mut packet[..], RecvFlags::DONTWAIT).ok()?;
@@ -116,14 +116,14 @@ impl Frames {
 }
 
 /// Parses an ARP reply.
-fn owner(packet: &[u8]) -> Option<Owner> {
+fn owner(packet: &[u8]) -> Option<ArpSender> {
     let head: &[u8; 8] = packet.first_chunk()?;
     if *head != [0, 1, 8, 0, 6, 4, 0, 2] {
         return None;
     }
     let mac: [u8; 6] = packet.get(8..14)?.try_into().ok()?;
     let address: [u8; 4] = packet.get(14..18)?.try_into().ok()?;
-    Some(Owner {
+    Some(ArpSender {
         address: address.into(),
         mac: Mac(mac),
     })
@@ -207,7 +207,7 @@ mod tests {
     fn only_an_answer_of_arp_says_who_has_an_address() {
         let mut packet = vec![0, 1, 8, 0, 6, 4, 0, 2, 0x52, 0x54, 0, 0, 0, 7, 10, 20, 0, 9];
         packet.extend([0; 10]);
-        let found = Owner {
+        let found = ArpSender {
             address: Ipv4Addr::new(10, 20, 0, 9),
             mac: Mac([0x52, 0x54, 0, 0, 0, 7]),
         };
@@ -230,21 +230,21 @@ mod tests {
             lan.attach(host).unwrap().address(address).unwrap();
         }
         let [one, two] = &hosts;
-        let mac = |host: &lab::Host| host.enter(|| mac_of("eth0").unwrap());
+        let mac = |host: &lab::LabHost| host.enter(|| mac_of("eth0").unwrap());
         let frames = one.enter(|| {
             let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
             let index = rustix::net::netdevice::name_to_index(&socket, "eth0").unwrap();
-            Frames::open(index).unwrap()
+            PacketSockets::open(index).unwrap()
         });
         let address = Ipv4Addr::new(10, 20, 0, 2);
-        frames.ask(mac(one), address).unwrap();
+        frames.send_arp_probe(mac(one), address).unwrap();
         let mut found = None;
         let came = lab::eventually(std::time::Duration::from_secs(30), || {
-            found = frames.answer();
+            found = frames.next_arp_reply();
             found.is_some()
         });
         assert!(came, "no answer");
         let mac = mac(two);
-        assert_eq!(found, Some(Owner { address, mac }));
+        assert_eq!(found, Some(ArpSender { address, mac }));
     }
 }

@@ -22,22 +22,22 @@ const OTHERS_MAX: usize = 64;
 
 /// Requests from local addresses at one interface.
 #[derive(Debug)]
-pub struct OwnSources {
+pub struct LocalRequestSocket {
     socket: OwnedFd,
     addresses: Vec<Ipv4Addr>,
 }
 
-impl OwnSources {
-    /// Opens the socket of an interface. No request arrives before [`OwnSources::set`].
+impl LocalRequestSocket {
+    /// Opens the socket of an interface. No request arrives before [`LocalRequestSocket::set`].
     ///
     /// # Errors
     ///
     /// The system's: there is no such interface, or the permission is missing.
-    pub fn open(interface: u32) -> io::Result<OwnSources> {
+    pub fn open(interface: u32) -> io::Result<LocalRequestSocket> {
         let socket = packet::open()?;
         attach(&socket, &[])?;
         packet::bind(&socket, interface, IPV4)?;
-        Ok(OwnSources {
+        Ok(LocalRequestSocket {
             socket,
             addresses: Vec::new(),
         })
@@ -163,7 +163,7 @@ mod tests {
         let (mut own, udp) = one.enter(|| {
             let udp = super::super::udp::open("eth0", SERVER).unwrap();
             let index = rustix::net::netdevice::name_to_index(&udp, "eth0").unwrap();
-            (OwnSources::open(index).unwrap(), udp)
+            (LocalRequestSocket::open(index).unwrap(), udp)
         });
         own.set(vec![server, client]).unwrap();
         // The kernel does not answer ARP of an own address either: the client knows the MAC

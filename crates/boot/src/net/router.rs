@@ -35,34 +35,34 @@ const ICMP6_FILTER: libc::c_int = 1;
 
 /// Socket for router solicitations at one interface.
 #[derive(Debug)]
-pub struct Router {
+pub struct RouterSocket {
     socket: OwnedFd,
     interface: u32,
 }
 
 /// Router solicitation of a machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Question {
+pub struct RouterSolicitation {
     /// Link-local address of the machine, or the unspecified one.
     pub from: SocketAddrV6,
     /// MAC address of the machine; None: the packet has none.
     pub mac: Option<Mac>,
 }
 
-impl Question {
+impl RouterSolicitation {
     /// Returns the address for a unicast response; None: the machine has no address yet.
     pub fn address(&self) -> Option<SocketAddrV6> {
         Some(self.from).filter(|from| from.ip().is_unicast_link_local())
     }
 }
 
-impl Router {
+impl RouterSocket {
     /// Opens the socket of an interface.
     ///
     /// # Errors
     ///
     /// The system's: there is no IPv6 on this machine or interface, or the permission is missing.
-    pub fn open(interface: &str, index: u32) -> io::Result<Router> {
+    pub fn open(interface: &str, index: u32) -> io::Result<RouterSocket> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(
             AddressFamily::INET6,
@@ -76,7 +76,7 @@ impl Router {
         set_ipv6_multicast_hops(&socket, 255)?;
         set_ipv6_multicast_loop(&socket, false)?;
         set_ipv6_add_membership(&socket, &ROUTERS, index)?;
-        Ok(Router {
+        Ok(RouterSocket {
             socket,
             interface: index,
         })
@@ -88,7 +88,7 @@ impl Router {
     }
 
     /// Returns the next solicitation.
-    pub fn question(&self) -> Option<Question> {
+    pub fn question(&self) -> Option<RouterSolicitation> {
         loop {
             let mut packet = [0; 256];
             let (read, _, from) =
@@ -104,7 +104,7 @@ impl Router {
             let packet = &packet[..read.min(packet.len())];
             if packet.len() >= HEAD_BYTES && packet[..2] == [SOLICITATION, 0] {
                 let mac = asker(packet);
-                return Some(Question { from, mac });
+                return Some(RouterSolicitation { from, mac });
             }
         }
     }

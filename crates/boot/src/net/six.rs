@@ -79,24 +79,24 @@ fn any(port: u16) -> SocketAddrV6 {
 
 /// MAC addresses of senders to the port of DHCPv6.
 #[derive(Debug)]
-pub struct Cards {
+pub struct SenderMacs {
     /// Socket that receives only packets to that port.
     socket: OwnedFd,
     known: HashMap<Ipv6Addr, Mac>,
 }
 
-impl Cards {
+impl SenderMacs {
     /// Opens the packet socket of an interface.
     ///
     /// # Errors
     ///
     /// The system's: there is no such interface, or the permission is missing.
-    pub fn open(interface: u32) -> io::Result<Cards> {
+    pub fn open(interface: u32) -> io::Result<SenderMacs> {
         let socket = packet::open()?;
         // IPv6 with UDP, to the port of DHCPv6.
         packet::filter(&socket, &[(6, 1, &[17]), (42, 2, &[SERVER.into()])])?;
         packet::bind(&socket, interface, IPV6)?;
-        Ok(Cards {
+        Ok(SenderMacs {
             socket,
             known: HashMap::new(),
         })

@@ -19,30 +19,30 @@ pub type Initiator = (String, [u8; 6]);
 /// Open connections of a portal.
 #[derive(Debug, Default)]
 pub struct Clients {
-    all: Mutex<All>,
+    all: Mutex<ConnectionTable>,
     ended: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct All {
+struct ConnectionTable {
     next: u64,
     connections: BTreeMap<u64, Connection>,
 }
 
 /// User of a disk: a configured machine, by whichever of its addresses, or an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum User {
+pub enum DiskUser {
     /// A machine with this MAC address.
     Machine(Mac),
     /// An address that no configured machine has.
     Address(IpAddr),
 }
 
-impl fmt::Display for User {
+impl fmt::Display for DiskUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            User::Machine(mac) => write!(f, "machine {mac}"),
-            User::Address(address) => write!(f, "{address}"),
+            DiskUser::Machine(mac) => write!(f, "machine {mac}"),
+            DiskUser::Address(address) => write!(f, "{address}"),
         }
     }
 }
@@ -53,7 +53,7 @@ pub struct DiskUse {
     /// Name of the disk.
     pub disk: String,
     /// User of the disk.
-    pub user: User,
+    pub user: DiskUser,
     /// True if the disk has one user at a time: it is written, and is no overlay.
     pub is_alone: bool,
 }
@@ -63,12 +63,12 @@ struct Connection {
     stream: TcpStream,
     from: IpAddr,
     /// Disk that the connection uses, and its user.
-    disk: Option<(String, User)>,
+    disk: Option<(String, DiskUser)>,
     initiator: Option<Initiator>,
 }
 
 impl Clients {
-    fn lock(&self) -> MutexGuard<'_, All> {
+    fn lock(&self) -> MutexGuard<'_, ConnectionTable> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -94,7 +94,7 @@ impl Clients {
     }
 
     /// Returns the other user of an exclusive disk; None: the disk is free.
-    pub fn other_user(&self, wanted: &DiskUse) -> Option<User> {
+    pub fn other_user(&self, wanted: &DiskUse) -> Option<DiskUser> {
         self.lock().other_user(wanted)
     }
 
@@ -109,7 +109,7 @@ impl Clients {
         number: u64,
         wanted: DiskUse,
         initiator: Option<Initiator>,
-    ) -> Result<(), User> {
+    ) -> Result<(), DiskUser> {
         let mut all = self.lock();
         if let Some(other) = all.other_user(&wanted) {
             return Err(other);
@@ -176,8 +176,8 @@ impl Clients {
     }
 }
 
-impl All {
-    fn other_user(&self, wanted: &DiskUse) -> Option<User> {
+impl ConnectionTable {
+    fn other_user(&self, wanted: &DiskUse) -> Option<DiskUser> {
         let uses = { self.connections.values() }.filter_map(|one| one.disk.as_ref());
         let mut others = uses
             .filter(|(disk, user)| *disk == wanted.disk && *user != wanted.user)
@@ -208,12 +208,12 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let clients = Clients::default();
         let add = |last: u8| clients.add(&stream, [10, 0, 0, last].into()).unwrap();
-        let wanted = |user: User, is_alone: bool| DiskUse {
+        let wanted = |user: DiskUser, is_alone: bool| DiskUse {
             disk: "system".to_owned(),
             user,
             is_alone,
         };
-        let [one, other] = [1, 2].map(|last| User::Machine(Mac([2, 0, 0, 0, 0, last])));
+        let [one, other] = [1, 2].map(|last| DiskUser::Machine(Mac([2, 0, 0, 0, 0, last])));
         let first = add(1);
         assert_eq!(clients.begin_use(first, wanted(one, true), None), Ok(()));
         let second = add(2);

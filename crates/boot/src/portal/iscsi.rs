@@ -1,18 +1,18 @@
 //! iSCSI connection: reads PDUs, and passes them to the login and to the session.
 
-use super::keeper::Kept;
-use super::stream::Stream;
+use super::keeper::MonitoredDisk;
+use super::stream::PortalConnection;
 use crate::disk::Disk;
-use crate::iscsi::login::Established;
-use crate::iscsi::pdu::{Broken, DATA_BYTES_MAX, HEADER_BYTES, Header, LOGIN_BYTES_MAX, Pdu};
-use crate::iscsi::session::Unit;
-use crate::iscsi::{Login, Refusal, Session};
+use crate::iscsi::login::LoggedInSession;
+use crate::iscsi::pdu::{DATA_BYTES_MAX, HEADER_BYTES, Header, IscsiError, LOGIN_BYTES_MAX, Pdu};
+use crate::iscsi::session::SessionTarget;
+use crate::iscsi::{Login, LoginRejectStatus, Session};
 use std::io::Write;
 use std::sync::Arc;
 
 /// Disk that a connection uses: the object that keeps it reachable, and the disk as this client
 /// sees it.
-pub type Used = (Arc<Kept>, Arc<dyn Disk>);
+pub type UsedDisk = (Arc<MonitoredDisk>, Arc<dyn Disk>);
 
 /// Targets that a connection may use.
 pub trait Targets {
@@ -21,14 +21,14 @@ pub trait Targets {
     /// # Errors
     ///
     /// The reason of the refusal.
-    fn find(&self, target: &str) -> Result<Used, Refusal>;
+    fn find(&self, target: &str) -> Result<UsedDisk, LoginRejectStatus>;
 
     /// Returns the targets that this client may use, each with its address.
     fn all(&self) -> Vec<(String, String)>;
 
     /// Records that the session begins. Returns false where another machine has taken the disk
     /// meanwhile.
-    fn begins(&self, session: &Established) -> bool;
+    fn begins(&self, session: &LoggedInSession) -> bool;
 }
 
 /// Serves a connection until it ends.
@@ -36,25 +36,29 @@ pub trait Targets {
 /// # Errors
 ///
 /// The reason of the end.
-pub fn serve(stream: &mut Stream, number: u16, targets: &dyn Targets) -> Result<(), Broken> {
+pub fn serve(
+    stream: &mut PortalConnection,
+    number: u16,
+    targets: &dyn Targets,
+) -> Result<(), IscsiError> {
     let mut used = None;
     let established = log_in(stream, number, targets, &mut used);
     // The response of a refused login must be sent, too.
     stream.flush()?;
     let established = established?;
     if !targets.begins(&established) {
-        return Err(Broken::Away);
+        return Err(IscsiError::Away);
     }
-    stream.has_begun()?;
+    stream.clear_deadline()?;
     let mut session = Session::new(&established);
     let name = established.target.unwrap_or_default();
-    let unit = Unit {
+    let unit = SessionTarget {
         name: &name,
         disk: used.as_ref().map(|(_, disk)| &**disk),
         targets: &|| targets.all(),
     };
     let ended = run(stream, &mut session, &unit);
-    if let (Err(Broken::Away), Some((kept, _))) = (&ended, &used) {
+    if let (Err(IscsiError::Away), Some((kept, _))) = (&ended, &used) {
         kept.is_lost();
     }
     // Sends the last response, of a logout.
@@ -63,15 +67,15 @@ pub fn serve(stream: &mut Stream, number: u16, targets: &dyn Targets) -> Result<
 }
 
 fn log_in(
-    stream: &mut Stream,
+    stream: &mut PortalConnection,
     number: u16,
     targets: &dyn Targets,
-    used: &mut Option<Used>,
-) -> Result<Established, Broken> {
+    used: &mut Option<UsedDisk>,
+) -> Result<LoggedInSession, IscsiError> {
     let mut login = Login::new(number);
     loop {
         let Some(pdu) = read(stream, LOGIN_BYTES_MAX)? else {
-            return Err(Broken::Protocol("a login that takes too long"));
+            return Err(IscsiError::Protocol("a login that takes too long"));
         };
         let mut may_use = |target: &str| {
             *used = Some(targets.find(target)?);
@@ -83,7 +87,11 @@ fn log_in(
     }
 }
 
-fn run(stream: &mut Stream, session: &mut Session, unit: &Unit<'_>) -> Result<(), Broken> {
+fn run(
+    stream: &mut PortalConnection,
+    session: &mut Session,
+    unit: &SessionTarget<'_>,
+) -> Result<(), IscsiError> {
     loop {
         // An initiator may be silent; TCP keep-alive detects one that has gone.
         if let Some(pdu) = read(stream, DATA_BYTES_MAX)? {
@@ -93,7 +101,7 @@ fn run(stream: &mut Stream, session: &mut Session, unit: &Unit<'_>) -> Result<()
 }
 
 /// Reads a PDU. None: the initiator is idle.
-fn read(stream: &mut Stream, max: usize) -> Result<Option<Pdu>, Broken> {
+fn read(stream: &mut PortalConnection, max: usize) -> Result<Option<Pdu>, IscsiError> {
     let mut header = [0; HEADER_BYTES];
     if !stream.head(&mut header)? {
         return Ok(None);
@@ -102,7 +110,8 @@ fn read(stream: &mut Stream, max: usize) -> Result<Option<Pdu>, Broken> {
     let mut rest = vec![0; header.rest_bytes(max)?];
     stream.rest(&mut rest)?;
     let pdu = header.with(rest);
-    pdu.map_or(Err(Broken::Protocol("a PDU that is too short")), |pdu| {
-        Ok(Some(pdu))
-    })
+    pdu.map_or(
+        Err(IscsiError::Protocol("a PDU that is too short")),
+        |pdu| Ok(Some(pdu)),
+    )
 }

@@ -1,6 +1,6 @@
 //! Keeps a disk reachable for the connections that use it.
 
-use crate::disk::{Disk, Overlaid, Overlays, Storage};
+use crate::disk::{Disk, OverlayDisk, Overlays, Storage};
 use crate::mac::Mac;
 use part::voice::write_error;
 use std::io;
@@ -15,32 +15,32 @@ const AGAIN: Duration = Duration::from_millis(200);
 const OVERLAY_MAX: Duration = Duration::from_secs(5);
 
 /// Disk that is kept reachable. Dropping the value ends its thread, and requests to the disk.
-pub struct Kept {
-    inner: Arc<Inner>,
+pub struct MonitoredDisk {
+    inner: Arc<DiskMonitorState>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Inner {
+struct DiskMonitorState {
     name: String,
     disk: Arc<dyn Disk>,
     overlays: Option<Overlays>,
     is_file: bool,
-    state: Mutex<State>,
+    state: Mutex<DiskReachability>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct DiskReachability {
     stop: bool,
     /// Reason for which the disk is unreachable; None: it is reachable.
     trouble: Option<String>,
 }
 
-fn lock(of: &Mutex<State>) -> MutexGuard<'_, State> {
+fn lock(of: &Mutex<DiskReachability>) -> MutexGuard<'_, DiskReachability> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Kept {
+impl MonitoredDisk {
     /// Starts the thread of a disk. `confine` restricts a thread to reading files.
     ///
     /// # Errors
@@ -51,13 +51,13 @@ impl Kept {
         storage: &Storage,
         overlays: Option<Overlays>,
         confine: fn() -> io::Result<()>,
-    ) -> io::Result<Kept> {
-        let inner = Arc::new(Inner {
+    ) -> io::Result<MonitoredDisk> {
+        let inner = Arc::new(DiskMonitorState {
             name: name.to_owned(),
             disk: storage.disk(),
             overlays,
             is_file: storage.is_file(),
-            state: Mutex::new(State {
+            state: Mutex::new(DiskReachability {
                 stop: false,
                 trouble: Some("it has not been looked for".to_owned()),
             }),
@@ -66,7 +66,7 @@ impl Kept {
         let keeps = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("disk".to_owned());
         let thread = thread.spawn(move || keeps.keep(confine))?;
-        Ok(Kept {
+        Ok(MonitoredDisk {
             inner,
             thread: Some(thread),
         })
@@ -80,7 +80,7 @@ impl Kept {
             return Some(base);
         };
         let overlay = overlays.of(mac?, OVERLAY_MAX)?;
-        let overlaid = Overlaid::new(base, overlay).ok()?;
+        let overlaid = OverlayDisk::new(base, overlay).ok()?;
         Some(Arc::new(overlaid))
     }
 
@@ -125,7 +125,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for MonitoredDisk {
     fn drop(&mut self) {
         self.close();
         if let Some(thread) = self.thread.take() {
@@ -135,7 +135,7 @@ impl Drop for Kept {
     }
 }
 
-impl Inner {
+impl DiskMonitorState {
     fn keep(&self, confine: fn() -> io::Result<()>) {
         let mut is_confined = false;
         loop {

@@ -17,4 +17,4 @@ pub mod nbd;
 pub mod server;
 pub mod stream;
 
-pub use server::{Change, Finds, Portal, Served, Status};
+pub use server::{MachineFinder, Portal, PortalConfig, PortalDiskConfig, PortalDiskStatus};

@@ -1,13 +1,13 @@
 //! NBD connection: the handshake, and requests one after the other.
 
-use super::iscsi::Used;
-use super::keeper::Kept;
-use super::stream::Stream;
+use super::iscsi::UsedDisk;
+use super::keeper::MonitoredDisk;
+use super::stream::PortalConnection;
 use crate::disk::{Disk, DiskError};
-use protocol::nbd::reply::{self, Extent, Piece};
+use protocol::nbd::reply::{self, Extent, NbdReadChunk};
 use protocol::nbd::{
-    Command, Errno, Export, Fault, GREETING, Handshake, OPTION_BYTES_MAX, REQUEST_BYTES, Request,
-    Session, Step, Transport,
+    Errno, Export, GREETING, Handshake, NbdCommand, NbdConnectionError, NbdHandshakeStep,
+    NbdTransport, OPTION_BYTES_MAX, REQUEST_BYTES, Request, Session,
 };
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -24,21 +24,21 @@ const WAITS_MAX: Duration = Duration::from_secs(60);
 /// Exports that a connection may use.
 pub trait Exports {
     /// Returns the disks that this client may use, by their names.
-    fn all(&self) -> Vec<(String, Arc<Kept>)>;
+    fn all(&self) -> Vec<(String, Arc<MonitoredDisk>)>;
 
     /// Returns a disk as this client sees it. None: the client may no longer use it.
-    fn find(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>>;
+    fn find(&self, name: &str, kept: &MonitoredDisk) -> Option<Arc<dyn Disk>>;
 
     /// Records that the client uses a disk. Returns false where another machine has it.
-    fn begins(&self, name: &str, kept: &Kept) -> bool;
+    fn begins(&self, name: &str, kept: &MonitoredDisk) -> bool;
 }
 
 /// Reason for which a connection is closed.
 #[derive(Debug, thiserror::Error)]
-pub enum Closed {
+pub enum NbdCloseReason {
     /// Protocol error, or a request for a missing export.
     #[error(transparent)]
-    Fault(#[from] Fault),
+    Fault(#[from] NbdConnectionError),
     /// The client has disconnected.
     #[error("the client has ended the connection")]
     Ended,
@@ -55,7 +55,7 @@ pub enum Closed {
 /// # Errors
 ///
 /// The reason of the end.
-pub fn serve(stream: &mut Stream, exports: &dyn Exports) -> Result<(), Closed> {
+pub fn serve(stream: &mut PortalConnection, exports: &dyn Exports) -> Result<(), NbdCloseReason> {
     let all = exports.all();
     let until = Instant::now() + WAITS_MAX;
     // A disk that stays unreachable is missing from the handshake.
@@ -63,7 +63,7 @@ pub fn serve(stream: &mut Stream, exports: &dyn Exports) -> Result<(), Closed> {
         kept.waits(until);
     }
     let all = all.into_iter();
-    let all: Vec<(String, Used)> = { all }
+    let all: Vec<(String, UsedDisk)> = { all }
         .filter_map(|(name, kept)| {
             let disk = exports.find(&name, &kept)?;
             Some((name, (kept, disk)))
@@ -72,21 +72,24 @@ pub fn serve(stream: &mut Stream, exports: &dyn Exports) -> Result<(), Closed> {
     let session = shake_hands(stream, &all)?;
     let mut all = all.into_iter();
     let Some((name, (kept, disk))) = all.find(|(name, _)| *name == session.export.name) else {
-        return Err(Closed::Fault(Fault::NoSuchExport));
+        return Err(NbdCloseReason::Fault(NbdConnectionError::NoSuchExport));
     };
     if !exports.begins(&name, &kept) {
-        return Err(Closed::Ended);
+        return Err(NbdCloseReason::Ended);
     }
-    stream.has_begun()?;
+    stream.clear_deadline()?;
     let ended = transmit(stream, &session, &*disk);
-    if matches!(ended, Err(Closed::Away)) {
+    if matches!(ended, Err(NbdCloseReason::Away)) {
         kept.is_lost();
     }
     ended
 }
 
-fn shake_hands(stream: &mut Stream, all: &[(String, Used)]) -> Result<Session, Closed> {
-    let described = |(name, (_, disk)): &(String, Used)| {
+fn shake_hands(
+    stream: &mut PortalConnection,
+    all: &[(String, UsedDisk)],
+) -> Result<Session, NbdCloseReason> {
+    let described = |(name, (_, disk)): &(String, UsedDisk)| {
         Some(Export {
             name: name.clone(),
             description: "a disk of a machine that boots from the network".to_owned(),
@@ -100,7 +103,7 @@ fn shake_hands(stream: &mut Stream, all: &[(String, Used)]) -> Result<Session, C
     let exports: Vec<Export> = all.iter().filter_map(described).collect();
     stream.waited();
     stream.write_all(&GREETING)?;
-    let mut handshake = Handshake::new(Transport::Plain);
+    let mut handshake = Handshake::new(NbdTransport::Plain);
     let (mut input, mut out) = (Vec::new(), Vec::new());
     loop {
         let mut rest = input.as_slice();
@@ -111,11 +114,15 @@ fn shake_hands(stream: &mut Stream, all: &[(String, Used)]) -> Result<Session, C
         stream.flush()?;
         out.clear();
         match step? {
-            Step::Read if input.len() <= OPTION_BYTES_MAX as usize + 16 => {}
-            Step::Transmit(session) if input.is_empty() => return Ok(session),
+            NbdHandshakeStep::Read if input.len() <= OPTION_BYTES_MAX as usize + 16 => {}
+            NbdHandshakeStep::Transmit(session) if input.is_empty() => return Ok(session),
             // A client sends no request before it has the reply.
-            Step::Transmit(_) | Step::Read => return Err(Closed::Fault(Fault::Option)),
-            Step::Close | Step::StartTls => return Err(Closed::Ended),
+            NbdHandshakeStep::Transmit(_) | NbdHandshakeStep::Read => {
+                return Err(NbdCloseReason::Fault(NbdConnectionError::Option));
+            }
+            NbdHandshakeStep::Close | NbdHandshakeStep::StartTls => {
+                return Err(NbdCloseReason::Ended);
+            }
         }
         let mut bytes = [0; 4096];
         let read = stream.read_some(&mut bytes)?;
@@ -123,7 +130,11 @@ fn shake_hands(stream: &mut Stream, all: &[(String, Used)]) -> Result<Session, C
     }
 }
 
-fn transmit(stream: &mut Stream, session: &Session, disk: &dyn Disk) -> Result<(), Closed> {
+fn transmit(
+    stream: &mut PortalConnection,
+    session: &Session,
+    disk: &dyn Disk,
+) -> Result<(), NbdCloseReason> {
     let mut buffer = vec![0; PIECE_BYTES];
     let mut out = Vec::new();
     loop {
@@ -135,25 +146,25 @@ fn transmit(stream: &mut Stream, session: &Session, disk: &dyn Disk) -> Result<(
         let request = Request::decode(&head)?;
         out.clear();
         let done = match session.command(&request) {
-            Ok(Command::Disconnect) => return Err(Closed::Ended),
-            Ok(Command::Read { .. }) => {
+            Ok(NbdCommand::Disconnect) => return Err(NbdCloseReason::Ended),
+            Ok(NbdCommand::Read { .. }) => {
                 read(stream, session, &request, disk, &mut buffer)?;
                 continue;
             }
-            Ok(Command::Write { fua }) => {
+            Ok(NbdCommand::Write { fua }) => {
                 let written = write(stream, &request, disk, &mut buffer)?;
                 written.and_then(|()| stable(fua, disk))
             }
-            Ok(Command::Flush) => disk.flush(),
+            Ok(NbdCommand::Flush) => disk.flush(),
             // TRIM may keep the data: only WRITE_ZEROES guarantees zeroes.
-            Ok(Command::Trim { fua }) => stable(fua, disk),
-            Ok(Command::Zeroes { fua, fast, .. }) => match fast {
+            Ok(NbdCommand::Trim { fua }) => stable(fua, disk),
+            Ok(NbdCommand::Zeroes { fua, fast, .. }) => match fast {
                 true => Err(DiskError::Unsupported),
                 false => { disk.zero(request.offset, u64::from(request.length)) }
                     .and_then(|()| stable(fua, disk)),
             },
-            Ok(Command::Cache) => Ok(()),
-            Ok(Command::Status { .. }) => {
+            Ok(NbdCommand::Cache) => Ok(()),
+            Ok(NbdCommand::Status { .. }) => {
                 // The disk does not report holes, so the whole range counts as allocated data.
                 let all = Extent {
                     length: request.length,
@@ -172,7 +183,7 @@ fn transmit(stream: &mut Stream, session: &Session, disk: &dyn Disk) -> Result<(
         };
         match done.map_err(|error| errno(&error)) {
             Ok(()) => reply::done(session, request.cookie, &mut out),
-            Err(None) => return Err(Closed::Away),
+            Err(None) => return Err(NbdCloseReason::Away),
             Err(Some(errno)) => reply::failed(session, request.cookie, errno, &mut out),
         }
         stream.write_all(&out)?;
@@ -197,7 +208,7 @@ fn errno(error: &DiskError) -> Option<Errno> {
     }
 }
 
-fn skip(stream: &mut Stream, mut left: usize, buffer: &mut [u8]) -> io::Result<()> {
+fn skip(stream: &mut PortalConnection, mut left: usize, buffer: &mut [u8]) -> io::Result<()> {
     while left > 0 {
         let count = left.min(buffer.len());
         stream.rest(&mut buffer[..count])?;
@@ -209,7 +220,7 @@ fn skip(stream: &mut Stream, mut left: usize, buffer: &mut [u8]) -> io::Result<(
 /// Writes the payload of a request as it arrives. The payload after an error is read and
 /// discarded.
 fn write(
-    stream: &mut Stream,
+    stream: &mut PortalConnection,
     request: &Request,
     disk: &dyn Disk,
     buffer: &mut [u8],
@@ -231,12 +242,12 @@ fn write(
 /// Sends the data of a read request. A simple reply cannot report a failure after its data has
 /// begun: the connection then ends.
 fn read(
-    stream: &mut Stream,
+    stream: &mut PortalConnection,
     session: &Session,
     request: &Request,
     disk: &dyn Disk,
     buffer: &mut [u8],
-) -> Result<(), Closed> {
+) -> Result<(), NbdCloseReason> {
     let (mut at, mut left) = (request.offset, request.length as usize);
     let mut out = Vec::new();
     while left > 0 {
@@ -246,16 +257,16 @@ fn read(
         let is_first = at == request.offset;
         out.clear();
         if let Err(error) = disk.read(at, bytes) {
-            let errno = errno(&error).ok_or(Closed::Away)?;
+            let errno = errno(&error).ok_or(NbdCloseReason::Away)?;
             if !is_first && !session.structured {
-                return Err(Closed::Away);
+                return Err(NbdCloseReason::Away);
             }
             reply::failed(session, request.cookie, errno, &mut out);
             stream.write_all(&out)?;
             return Ok(());
         }
         if is_first || session.structured {
-            let piece = Piece {
+            let piece = NbdReadChunk {
                 offset: at,
                 length: u32::try_from(count).unwrap_or(u32::MAX),
                 is_last: left == 0,

@@ -1,15 +1,15 @@
 //! Portal of one network: a thread that accepts connections at the interface, and the disks.
 
-use super::clients::{Clients, DiskUse, Initiator, User};
-use super::iscsi::{self, Targets, Used};
-use super::keeper::Kept;
-use super::nbd::{self, Closed, Exports};
-use super::stream::Stream;
-use crate::counters::{Counters, Counting, Ended};
+use super::clients::{Clients, DiskUse, DiskUser, Initiator};
+use super::iscsi::{self, Targets, UsedDisk};
+use super::keeper::MonitoredDisk;
+use super::nbd::{self, Exports, NbdCloseReason};
+use super::stream::PortalConnection;
+use crate::counters::{Counters, Counting, FetchOutcome};
 use crate::disk::{Disk, Overlays, Storage};
-use crate::iscsi::Refusal;
-use crate::iscsi::login::Established;
-use crate::iscsi::pdu::Broken;
+use crate::iscsi::LoginRejectStatus;
+use crate::iscsi::login::LoggedInSession;
+use crate::iscsi::pdu::IscsiError;
 use crate::mac::Mac;
 use crate::net::{six, tcp};
 use part::lock;
@@ -38,11 +38,11 @@ const NOT_OPEN: &str = "its port is not open yet";
 const STACK_BYTES: usize = 256 << 10;
 
 /// Function that finds the machine at an address, if the machine may use a disk.
-pub type Finds = Arc<dyn Fn(IpAddr, &str) -> Option<Mac> + Send + Sync>;
+pub type MachineFinder = Arc<dyn Fn(IpAddr, &str) -> Option<Mac> + Send + Sync>;
 
 /// Disk that is served.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Served {
+pub struct PortalDiskConfig {
     /// Storage of the disk.
     pub storage: Storage,
     /// Name of the iSCSI target; None: the disk is not served by iSCSI.
@@ -57,7 +57,7 @@ pub struct Served {
 
 /// Configuration of a portal.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct PortalConfig {
     /// Name of the interface.
     pub interface: String,
     /// TCP ports of iSCSI and of NBD.
@@ -65,16 +65,16 @@ pub struct Change {
     /// True if the disks are served over IPv6, too.
     pub is_six: bool,
     /// Disks, by name.
-    pub disks: BTreeMap<String, Served>,
+    pub disks: BTreeMap<String, PortalDiskConfig>,
 }
 
 /// Status of a disk.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Status {
+pub struct PortalDiskStatus {
     /// Name of the disk.
     pub name: String,
     /// Protocols and storage of the disk.
-    pub served: Served,
+    pub served: PortalDiskConfig,
     /// Reason for which this node does not serve the disk; None: it does.
     pub trouble: Option<String>,
     /// Number of connections that use the disk.
@@ -83,13 +83,13 @@ pub struct Status {
 
 /// Portal of a network. Dropping the value stops it.
 pub struct Portal {
-    shared: Arc<Shared>,
+    shared: Arc<PortalState>,
     thread: Option<JoinHandle<()>>,
 }
 
-struct Shared {
+struct PortalState {
     confine: fn() -> io::Result<()>,
-    finds: Finds,
+    finds: MachineFinder,
     table: Mutex<Table>,
     clients: Clients,
     /// Counters of iSCSI and of NBD.
@@ -103,7 +103,7 @@ struct Table {
     interface: String,
     ports: [u16; 2],
     is_six: bool,
-    disks: BTreeMap<String, (Served, Arc<Kept>)>,
+    disks: BTreeMap<String, (PortalDiskConfig, Arc<MonitoredDisk>)>,
     /// True if the listeners match the disks.
     is_looked_at: bool,
     /// Failures of the listeners, by protocol.
@@ -119,7 +119,7 @@ enum Protocol {
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Iscsi, Protocol::Nbd];
 
-impl Served {
+impl PortalDiskConfig {
     fn is_by(&self, protocol: Protocol) -> bool {
         match protocol {
             Protocol::Iscsi => self.target.is_some(),
@@ -134,8 +134,8 @@ impl Portal {
     /// # Errors
     ///
     /// The system has no descriptor left.
-    pub fn new(confine: fn() -> io::Result<()>, finds: Finds) -> io::Result<Portal> {
-        let shared = Shared {
+    pub fn new(confine: fn() -> io::Result<()>, finds: MachineFinder) -> io::Result<Portal> {
+        let shared = PortalState {
             confine,
             finds,
             table: Mutex::default(),
@@ -155,7 +155,7 @@ impl Portal {
     /// # Errors
     ///
     /// The system has no thread left.
-    pub fn change(&mut self, change: Change) -> io::Result<()> {
+    pub fn change(&mut self, change: PortalConfig) -> io::Result<()> {
         let shared = &self.shared;
         let mut gone = Vec::new();
         {
@@ -182,7 +182,7 @@ impl Portal {
             if lock(&shared.table).disks.contains_key(&name) {
                 continue;
             }
-            let kept = Arc::new(Kept::start(
+            let kept = Arc::new(MonitoredDisk::start(
                 &name,
                 &served.storage,
                 served.overlays.clone(),
@@ -208,21 +208,22 @@ impl Portal {
     }
 
     /// Returns the status of each disk.
-    pub fn look(&self) -> Vec<Status> {
+    pub fn disk_statuses(&self) -> Vec<PortalDiskStatus> {
         let table = lock(&self.shared.table);
-        let status = |(name, (served, kept)): (&String, &(Served, Arc<Kept>))| {
-            let troubles = PROTOCOLS.into_iter().zip(&table.troubles);
-            let troubles = troubles.filter(|(protocol, _)| served.is_by(*protocol));
-            let mut troubles = troubles.filter_map(|(_, trouble)| trouble.clone());
-            Status {
-                name: name.clone(),
-                served: served.clone(),
-                trouble: { troubles.next() }
-                    .or_else(|| kept.trouble())
-                    .or_else(|| (!table.is_looked_at).then(|| NOT_OPEN.to_owned())),
-                clients: self.shared.clients.count(name),
-            }
-        };
+        let status =
+            |(name, (served, kept)): (&String, &(PortalDiskConfig, Arc<MonitoredDisk>))| {
+                let troubles = PROTOCOLS.into_iter().zip(&table.troubles);
+                let troubles = troubles.filter(|(protocol, _)| served.is_by(*protocol));
+                let mut troubles = troubles.filter_map(|(_, trouble)| trouble.clone());
+                PortalDiskStatus {
+                    name: name.clone(),
+                    served: served.clone(),
+                    trouble: { troubles.next() }
+                        .or_else(|| kept.trouble())
+                        .or_else(|| (!table.is_looked_at).then(|| NOT_OPEN.to_owned())),
+                    clients: self.shared.clients.count(name),
+                }
+            };
         table.disks.iter().map(status).collect()
     }
 
@@ -248,7 +249,7 @@ impl Drop for Portal {
     }
 }
 
-impl Shared {
+impl PortalState {
     fn wake(&self) {
         // The counter is full only if it is readable.
         let _: Result<usize, _> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
@@ -264,7 +265,11 @@ impl Shared {
     }
 
     /// Returns the disks of a protocol that an address may use.
-    fn disks_for(&self, from: IpAddr, protocol: Protocol) -> Vec<(String, Served, Arc<Kept>)> {
+    fn disks_for(
+        &self,
+        from: IpAddr,
+        protocol: Protocol,
+    ) -> Vec<(String, PortalDiskConfig, Arc<MonitoredDisk>)> {
         let table = lock(&self.table);
         let mut all: Vec<_> = { table.disks.iter() }
             .filter(|(_, (served, _))| served.is_by(protocol))
@@ -276,7 +281,7 @@ impl Shared {
     }
 
     /// Returns the disk of an iSCSI target.
-    fn of_target(&self, target: &str) -> Option<(String, Arc<Kept>)> {
+    fn of_target(&self, target: &str) -> Option<(String, Arc<MonitoredDisk>)> {
         let table = lock(&self.table);
         let mut all = table.disks.iter();
         let (name, (_, kept)) =
@@ -285,21 +290,21 @@ impl Shared {
     }
 
     /// Serves a connection on a thread of its own.
-    fn serve(&self, visit: &Visit<'_>, stream: TcpStream) {
+    fn serve(&self, visit: &ClientVisit<'_>, stream: TcpStream) {
         let counting = &self.counting[visit.protocol as usize];
-        let ended = match Stream::new(stream, Arc::clone(counting)) {
-            Err(_) => Ended::Failed,
+        let ended = match PortalConnection::new(stream, Arc::clone(counting)) {
+            Err(_) => FetchOutcome::Failed,
             Ok(mut stream) => match visit.protocol {
                 Protocol::Iscsi => {
                     let number = u16::try_from(visit.number & 0x7fff).unwrap_or(0);
                     match iscsi::serve(&mut stream, number, visit) {
-                        Ok(()) | Err(Broken::Ended) => Ended::Done,
-                        Err(_) => Ended::Failed,
+                        Ok(()) | Err(IscsiError::Ended) => FetchOutcome::Done,
+                        Err(_) => FetchOutcome::Failed,
                     }
                 }
                 Protocol::Nbd => match nbd::serve(&mut stream, visit) {
-                    Ok(()) | Err(Closed::Ended) => Ended::Done,
-                    Err(_) => Ended::Failed,
+                    Ok(()) | Err(NbdCloseReason::Ended) => FetchOutcome::Done,
+                    Err(_) => FetchOutcome::Failed,
                 },
             },
         };
@@ -308,8 +313,8 @@ impl Shared {
 }
 
 /// Connection of a client, with access to the disks that it may use.
-struct Visit<'s> {
-    shared: &'s Shared,
+struct ClientVisit<'s> {
+    shared: &'s PortalState,
     protocol: Protocol,
     number: u64,
     from: IpAddr,
@@ -317,19 +322,19 @@ struct Visit<'s> {
     at: SocketAddr,
 }
 
-impl Visit<'_> {
+impl ClientVisit<'_> {
     /// Describes how this client uses a disk.
-    fn use_of(&self, name: &str, kept: &Kept) -> DiskUse {
+    fn use_of(&self, name: &str, kept: &MonitoredDisk) -> DiskUse {
         let machine = (self.shared.finds)(self.from, name);
         DiskUse {
             disk: name.to_owned(),
-            user: machine.map_or(User::Address(self.from), User::Machine),
+            user: machine.map_or(DiskUser::Address(self.from), DiskUser::Machine),
             is_alone: kept.is_written() && !self.shared.is_open(name),
         }
     }
 
     /// Returns whether no other machine has a disk, and reports one that has.
-    fn is_free(&self, name: &str, kept: &Kept) -> bool {
+    fn is_free(&self, name: &str, kept: &MonitoredDisk) -> bool {
         let wanted = self.use_of(name, kept);
         match self.shared.clients.other_user(&wanted) {
             None => true,
@@ -340,7 +345,7 @@ impl Visit<'_> {
         }
     }
 
-    fn refuse(&self, wanted: &DiskUse, other: User) {
+    fn refuse(&self, wanted: &DiskUse, other: DiskUser) {
         self.shared.counting[self.protocol as usize].refuse();
         write_error(&format!(
             "evenkeel: boot: disk {}: {} is refused: {other} has it, and a disk that is written has one machine at a time. \
@@ -350,7 +355,7 @@ impl Visit<'_> {
     }
 
     /// Records the use of a disk. Returns false where another machine has it.
-    fn begin_use(&self, name: &str, kept: &Kept, initiator: Option<Initiator>) -> bool {
+    fn begin_use(&self, name: &str, kept: &MonitoredDisk, initiator: Option<Initiator>) -> bool {
         let wanted = self.use_of(name, kept);
         let clients = &self.shared.clients;
         match clients.begin_use(self.number, wanted.clone(), initiator) {
@@ -363,25 +368,30 @@ impl Visit<'_> {
     }
 
     /// Returns a disk as this client sees it.
-    fn disk_of(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>> {
+    fn disk_of(&self, name: &str, kept: &MonitoredDisk) -> Option<Arc<dyn Disk>> {
         kept.disk_of((self.shared.finds)(self.from, name))
     }
 }
 
-impl Targets for Visit<'_> {
-    fn find(&self, target: &str) -> Result<Used, Refusal> {
-        let (name, kept) = self.shared.of_target(target).ok_or(Refusal::NotFound)?;
+impl Targets for ClientVisit<'_> {
+    fn find(&self, target: &str) -> Result<UsedDisk, LoginRejectStatus> {
+        let (name, kept) = self
+            .shared
+            .of_target(target)
+            .ok_or(LoginRejectStatus::NotFound)?;
         if !self.shared.may_use(self.from, &name) {
             self.shared.counting[0].refuse();
-            return Err(Refusal::Authorization);
+            return Err(LoginRejectStatus::Authorization);
         }
         if kept.trouble().is_some() {
-            return Err(Refusal::Unavailable);
+            return Err(LoginRejectStatus::Unavailable);
         }
         if !self.is_free(&name, &kept) {
-            return Err(Refusal::Unavailable);
+            return Err(LoginRejectStatus::Unavailable);
         }
-        let disk = self.disk_of(&name, &kept).ok_or(Refusal::Removed)?;
+        let disk = self
+            .disk_of(&name, &kept)
+            .ok_or(LoginRejectStatus::Removed)?;
         Ok((kept, disk))
     }
 
@@ -394,7 +404,7 @@ impl Targets for Visit<'_> {
             .collect()
     }
 
-    fn begins(&self, session: &Established) -> bool {
+    fn begins(&self, session: &LoggedInSession) -> bool {
         let target = session.target.as_deref();
         let Some((name, kept)) = target.and_then(|target| self.shared.of_target(target)) else {
             return true;
@@ -403,8 +413,8 @@ impl Targets for Visit<'_> {
     }
 }
 
-impl Exports for Visit<'_> {
-    fn all(&self) -> Vec<(String, Arc<Kept>)> {
+impl Exports for ClientVisit<'_> {
+    fn all(&self) -> Vec<(String, Arc<MonitoredDisk>)> {
         let all = self.shared.disks_for(self.from, Protocol::Nbd);
         if all.is_empty() {
             self.shared.counting[1].refuse();
@@ -414,16 +424,16 @@ impl Exports for Visit<'_> {
             .collect()
     }
 
-    fn find(&self, name: &str, kept: &Kept) -> Option<Arc<dyn Disk>> {
+    fn find(&self, name: &str, kept: &MonitoredDisk) -> Option<Arc<dyn Disk>> {
         { self.disk_of(name, kept) }.filter(|_| self.is_free(name, kept))
     }
 
-    fn begins(&self, name: &str, kept: &Kept) -> bool {
+    fn begins(&self, name: &str, kept: &MonitoredDisk) -> bool {
         self.begin_use(name, kept, None)
     }
 }
 
-impl Drop for Visit<'_> {
+impl Drop for ClientVisit<'_> {
     /// Also runs after a panic of its thread.
     fn drop(&mut self) {
         self.shared.clients.remove(self.number);
@@ -431,22 +441,22 @@ impl Drop for Visit<'_> {
 }
 
 /// Listener of an open port.
-struct Door {
+struct PortalListener {
     listener: TcpListener,
     interface: (String, u32),
     port: u16,
 }
 
 /// Listeners of a protocol: over IPv4, and over IPv6.
-type Doors = [Option<Door>; 2];
+type PortalListeners = [Option<PortalListener>; 2];
 
 /// Accepts connections, until the portal stops.
-fn run(shared: &Arc<Shared>) {
-    let mut doors: [Doors; 2] = Default::default();
+fn run(shared: &Arc<PortalState>) {
+    let mut doors: [PortalListeners; 2] = Default::default();
     let mut looks = Instant::now();
     while !lock(&shared.table).stop {
         if looks <= Instant::now() {
-            look(shared, &mut doors);
+            poll_interface(shared, &mut doors);
             looks = Instant::now() + LOOK;
         }
         let mut watched = vec![PollFd::new(&shared.wake, PollFlags::IN)];
@@ -471,7 +481,7 @@ fn run(shared: &Arc<Shared>) {
 }
 
 /// Polls the interface: opens the ports that disks need, and closes the others.
-fn look(shared: &Shared, doors: &mut [Doors; 2]) {
+fn poll_interface(shared: &PortalState, doors: &mut [PortalListeners; 2]) {
     let mut table = lock(&shared.table);
     table.is_looked_at = true;
     let index = index(&table.interface);
@@ -481,7 +491,7 @@ fn look(shared: &Shared, doors: &mut [Doors; 2]) {
         let is_needed = served.any(|served| served.is_by(protocol));
         let needed = [is_needed, is_needed && table.is_six];
         let (port, name) = (table.ports[at], table.interface.clone());
-        let opens: [Opens; 2] = [tcp::listen, six::listen];
+        let opens: [PortOpener; 2] = [tcp::listen, six::listen];
         let all = doors[at].iter_mut().zip(needed).zip(opens);
         let troubles = all.map(|((door, is_needed), opens)| {
             open(door, is_needed, (interface.as_ref(), port), opens).err()
@@ -495,17 +505,18 @@ fn look(shared: &Shared, doors: &mut [Doors; 2]) {
 }
 
 /// Function that opens a port for connections at an interface.
-type Opens = fn(&str, u16) -> io::Result<TcpListener>;
+type PortOpener = fn(&str, u16) -> io::Result<TcpListener>;
 
 /// Opens a port that is needed and closed, or closes one that is not needed.
 fn open(
-    door: &mut Option<Door>,
+    door: &mut Option<PortalListener>,
     is_needed: bool,
     (interface, port): (Option<&(String, u32)>, u16),
-    opens: Opens,
+    opens: PortOpener,
 ) -> io::Result<()> {
-    let is_right =
-        |door: &Door| is_needed && door.port == port && Some(&door.interface) == interface;
+    let is_right = |door: &PortalListener| {
+        is_needed && door.port == port && Some(&door.interface) == interface
+    };
     if !door.as_ref().is_some_and(is_right) {
         *door = None;
     }
@@ -513,7 +524,7 @@ fn open(
         return Ok(());
     }
     let interface = interface.ok_or(io::ErrorKind::NotFound)?;
-    *door = Some(Door {
+    *door = Some(PortalListener {
         listener: opens(&interface.0, port)?,
         interface: interface.clone(),
         port,
@@ -521,7 +532,7 @@ fn open(
     Ok(())
 }
 
-fn accept(shared: &Arc<Shared>, protocol: Protocol, door: &Door) {
+fn accept(shared: &Arc<PortalState>, protocol: Protocol, door: &PortalListener) {
     for _ in 0..TURN {
         let (stream, from) = match door.listener.accept() {
             Ok(accepted) => accepted,
@@ -544,7 +555,7 @@ fn accept(shared: &Arc<Shared>, protocol: Protocol, door: &Door) {
         let serves = Arc::clone(shared);
         let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
         let spawned = thread.name("root".to_owned()).spawn(move || {
-            let visit = Visit {
+            let visit = ClientVisit {
                 shared: &serves,
                 protocol,
                 number,
@@ -555,7 +566,7 @@ fn accept(shared: &Arc<Shared>, protocol: Protocol, door: &Door) {
         });
         if spawned.is_err() {
             shared.clients.remove(number);
-            counting.end(Ended::Failed);
+            counting.end(FetchOutcome::Failed);
         }
     }
 }

@@ -20,21 +20,21 @@ const KEEP_IDLE: Duration = Duration::from_secs(30);
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Connection of a client.
-pub struct Stream {
+pub struct PortalConnection {
     reader: BufReader<TcpStream>,
     writer: BufWriter<TcpStream>,
     counting: Arc<Counting>,
     /// Deadline for the start of the session; None after it.
-    begins: Option<Instant>,
+    start_deadline: Option<Instant>,
 }
 
-impl Stream {
+impl PortalConnection {
     /// Configures a connection.
     ///
     /// # Errors
     ///
     /// The system's.
-    pub fn new(stream: TcpStream, counting: Arc<Counting>) -> io::Result<Stream> {
+    pub fn new(stream: TcpStream, counting: Arc<Counting>) -> io::Result<PortalConnection> {
         stream.set_nonblocking(false)?;
         stream.set_nodelay(true)?;
         set_socket_keepalive(&stream, true)?;
@@ -43,17 +43,17 @@ impl Stream {
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_read_timeout(Some(PATIENCE_AT_FIRST))?;
         let writes = stream.try_clone()?;
-        Ok(Stream {
+        Ok(PortalConnection {
             reader: BufReader::with_capacity(BUFFER_BYTES, stream),
             writer: BufWriter::with_capacity(BUFFER_BYTES, writes),
             counting,
-            begins: Some(Instant::now() + BEGIN_MAX),
+            start_deadline: Some(Instant::now() + BEGIN_MAX),
         })
     }
 
     /// Restarts the deadline after the client had to wait for this node.
     pub fn waited(&mut self) {
-        self.begins = Some(Instant::now() + BEGIN_MAX);
+        self.start_deadline = Some(Instant::now() + BEGIN_MAX);
     }
 
     /// Removes the deadline when the session has begun.
@@ -61,8 +61,8 @@ impl Stream {
     /// # Errors
     ///
     /// The system's.
-    pub fn has_begun(&mut self) -> io::Result<()> {
-        self.begins = None;
+    pub fn clear_deadline(&mut self) -> io::Result<()> {
+        self.start_deadline = None;
         self.reader.get_ref().set_read_timeout(Some(PATIENCE))
     }
 
@@ -84,7 +84,7 @@ impl Stream {
                     let kind = error.kind();
                     let is_late =
                         matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-                    return match is_late && filled == 0 && self.begins.is_none() {
+                    return match is_late && filled == 0 && self.start_deadline.is_none() {
                         true => Ok(false),
                         false => Err(error),
                     };
@@ -111,10 +111,13 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// As [`Stream::rest`].
+    /// As [`PortalConnection::rest`].
     pub fn read_some(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         loop {
-            if self.begins.is_some_and(|begins| begins <= Instant::now()) {
+            if self
+                .start_deadline
+                .is_some_and(|begins| begins <= Instant::now())
+            {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             match self.reader.read(bytes) {
@@ -127,7 +130,7 @@ impl Stream {
     }
 }
 
-impl Write for Stream {
+impl Write for PortalConnection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.writer.write(bytes)?;
         self.counting.send(written as u64);

@@ -31,12 +31,12 @@ mod moved;
 mod record;
 
 use crate::dhcp::range::Range;
-use crate::site::{Adopt, Held, Knowledge, Moved, Pasts, Standing};
+use crate::site::{HeldPart, Knowledge, MovedPart, NodeLeaseStatus, PartAdoption, PreviousRanges};
 use known::AWAIT_NS;
 use moved::Basis;
 use part::codec;
 use part::role::{KnownLease, WantedLease};
-use record::{At, LEFT, OWN, Range6, Record, UNHEARD, mark_of, mix, written6};
+use record::{LEFT, NodeLeaseRecord, OWN, PartRecord, Range6, UNHEARD, mark_of, mix, written6};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -58,30 +58,30 @@ const UNHEARD_NS: u64 = 1_000_000_000;
 
 /// A part as this node took it.
 #[derive(Clone, Debug)]
-struct Taken {
+struct AcquiredPart {
     epoch: u64,
     /// Time of the take-over, nanoseconds.
     at_ns: u64,
     /// True if this node knew which machines have had their single boot.
     has_turns: bool,
-    state: State,
+    state: AcquiredPartState,
     /// Checksum of the previous holder's name, while no client gets a lease.
-    unheard: Option<u32>,
+    previous_holder: Option<u32>,
     /// Checksum of the lease files of that node.
     before: u32,
     /// Longest lease that another node may have given, seconds.
     longest_s: u32,
-    /// See [`Record::former`].
+    /// See [`PartRecord::former`].
     former: (u32, u32),
     /// Further flags of a record about that node: [`record::ALL`], [`record::LEFT`].
     knows: u8,
 }
 
-impl Taken {
+impl AcquiredPart {
     /// Returns what the node can report before it assigns addresses: the epoch, and the addresses
     /// of previous ranges. `record`: the node's own, of this epoch.
-    fn claim(&self, record: &Record) -> Option<(u64, Pasts)> {
-        let is_own = matches!(self.state, State::Claims(Basis::Own(..), _));
+    fn claim(&self, record: &PartRecord) -> Option<(u64, PreviousRanges)> {
+        let is_own = matches!(self.state, AcquiredPartState::Claims(Basis::Own(..), _));
         is_own.then(|| (self.epoch, record.pasts()))
     }
 
@@ -90,36 +90,38 @@ impl Taken {
     /// own disk.
     fn former(&self, is_stored: bool) -> (u32, u32) {
         match &self.state {
-            State::Settled(_, Some(moved)) if is_stored && moved.former != (0, 0) => moved.former,
+            AcquiredPartState::Settled(_, Some(moved)) if is_stored && moved.former != (0, 0) => {
+                moved.former
+            }
             _ => self.former,
         }
     }
 
     /// Returns the flag [`OWN`] if the leases of previous records are the node's own although its
     /// record is not clear. `mine`: its record.
-    fn own_flags(&self, mine: Option<&Record>) -> u8 {
+    fn own_flags(&self, mine: Option<&PartRecord>) -> u8 {
         match &self.state {
-            State::Claims(Basis::Unknown | Basis::Left(_), _) => 0,
-            State::Claims(..) => OWN,
-            State::Settled(..) => mine.map_or(0, |record| record.past.2 & OWN),
+            AcquiredPartState::Claims(Basis::Unknown | Basis::Left(_), _) => 0,
+            AcquiredPartState::Claims(..) => OWN,
+            AcquiredPartState::Settled(..) => mine.map_or(0, |record| record.past.2 & OWN),
         }
     }
 }
 
 /// Knowledge of a node about the leases of a part.
 #[derive(Clone, Debug)]
-enum State {
+enum AcquiredPartState {
     /// The node has written or writes a record with its ranges, and waits for others. The time is
     /// the start of the wait for leases that are no longer given.
     Claims(Basis, Option<u64>),
     /// The node assigns addresses. The fields say whether it knows all leases, or where it knows
     /// them from.
-    Settled(bool, Option<Moved>),
+    Settled(bool, Option<MovedPart>),
 }
 
 /// Record to be written to the cluster.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Written {
+pub struct LeaseRecordWrite {
     /// Name of the cluster lease.
     pub name: String,
     /// Epoch in which the lease is held.
@@ -134,7 +136,7 @@ pub struct Written {
 #[derive(Clone, Debug, Default)]
 struct OwnedParts {
     /// Parts as this node took them, with the epoch.
-    taken: BTreeMap<usize, Taken>,
+    taken: BTreeMap<usize, AcquiredPart>,
     /// Parts that this node already held in an earlier call of `turn`.
     used: BTreeSet<usize>,
     /// Parts whose leases are being copied from another node: the epoch, and the start,
@@ -152,7 +154,7 @@ impl OwnedParts {
 
 /// Cluster leases of one network, as this node sees them.
 #[derive(Clone, Debug)]
-pub struct Leases {
+pub struct ClusterLeases {
     network: String,
     me: String,
     nodes: Vec<String>,
@@ -178,12 +180,12 @@ pub struct Leases {
     own: Vec<IpAddr>,
 }
 
-impl Leases {
+impl ClusterLeases {
     /// Creates the state of a network at a node of a cluster.
-    pub fn new(network: &str, me: &str, nodes: &[String]) -> Leases {
+    pub fn new(network: &str, me: &str, nodes: &[String]) -> ClusterLeases {
         let mut nodes = nodes.to_vec();
         nodes.sort();
-        Leases {
+        ClusterLeases {
             network: network.to_owned(),
             me: me.to_owned(),
             nodes,
@@ -295,7 +297,7 @@ impl Leases {
     }
 
     /// Applies the leases of the cluster as the supervisor reports them.
-    pub fn hear(&mut self, known: &[KnownLease]) {
+    pub fn apply_known_leases(&mut self, known: &[KnownLease]) {
         let prefix = format!("boot/{}/", self.network);
         let own = known.iter().filter(|lease| lease.name.starts_with(&prefix));
         self.known = own
@@ -320,12 +322,12 @@ impl Leases {
         let Some(lease) = self.known.get(&self.part(part)) else {
             return false;
         };
-        let record: Option<Record> = codec::decode(&lease.record).ok();
+        let record: Option<PartRecord> = codec::decode(&lease.record).ok();
         let wrote = { self.wrote.get(&part) }.filter(|(epoch, _)| *epoch == lease.epoch);
         let wrote = wrote.into_iter().flat_map(|(_, wrote)| wrote);
         let mut later = wrote.filter(|(number, _)| **number > lease.number);
         // Without a record the holder has assigned nothing.
-        let is_named = |record: Record| {
+        let is_named = |record: PartRecord| {
             record.epoch != lease.epoch || record.clear && !record.named.is_empty()
         };
         record.is_none_or(is_named) && later.all(|(_, named)| !named.is_empty())
@@ -343,28 +345,28 @@ impl Leases {
     /// Evaluates the state: returns what this node is now, and the records to be written.
     /// `address`, `six`: its addresses in the network. `orders`: machines with a boot order,
     /// which count if the node leads. `is_stored`: all that it knows of leases is on its disk.
-    pub fn turn(
+    pub fn evaluate_parts(
         &mut self,
         (address, six): (Option<Ipv4Addr>, Option<Ipv6Addr>),
         knowledge: &Knowledge,
         (orders, is_stored): (&[u32], bool),
         now_ns: u64,
-    ) -> (Standing, Vec<Written>) {
+    ) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
         self.resting.retain(|_, until| *until > now_ns);
         self.copies.clone_from(&knowledge.copies);
         self.stores = knowledge.stores;
-        let mut standing = Standing::default();
+        let mut standing = NodeLeaseStatus::default();
         let mut written = Vec::new();
         for part in 0..usize::try_from(self.parts()).unwrap_or(1) {
             self.note_unknown(part, now_ns);
             let lead = (orders, is_stored);
-            self.look_at(part, (knowledge, lead), now_ns, &mut standing, &mut written);
+            self.evaluate_part(part, (knowledge, lead), now_ns, &mut standing, &mut written);
         }
         for node in &self.nodes {
             let Some(lease) = self.known.get(&self.node(node)) else {
                 continue;
             };
-            let there: Option<At> = codec::decode(&lease.record).ok();
+            let there: Option<NodeLeaseRecord> = codec::decode(&lease.record).ok();
             if *node != self.me {
                 let nodes = &mut standing.nodes;
                 nodes.own.extend(there.iter().flat_map(|at| &at.own));
@@ -379,7 +381,7 @@ impl Leases {
             } else if let Some(address) = address
                 && lease.until_ns > now_ns
             {
-                let at = At {
+                let at = NodeLeaseRecord {
                     address,
                     six,
                     epochs: self.epochs_of_others(),
@@ -393,19 +395,19 @@ impl Leases {
         (standing, written)
     }
 
-    fn look_at(
+    fn evaluate_part(
         &mut self,
         part: usize,
         (knowledge, (orders, is_stored)): (&Knowledge, (&[u32], bool)),
         now_ns: u64,
-        standing: &mut Standing,
-        written: &mut Vec<Written>,
+        standing: &mut NodeLeaseStatus,
+        written: &mut Vec<LeaseRecordWrite>,
     ) {
         let name = self.part(part);
         let Some(lease) = self.known.get(&name).cloned() else {
             return self.leave(part);
         };
-        let record: Option<Record> = codec::decode(&lease.record).ok();
+        let record: Option<PartRecord> = codec::decode(&lease.record).ok();
         if part == 0 {
             standing.leader.clone_from(&lease.holder);
             standing.orders = record
@@ -424,20 +426,25 @@ impl Leases {
             Err(adopt) => return drop(standing.adopts.insert(part, adopt)),
         };
         if said {
-            self.settle(part, &mut taken, knowledge, (now_ns, &mut standing.waits));
+            self.settle(
+                part,
+                &mut taken,
+                knowledge,
+                (now_ns, &mut standing.awaited_nodes),
+            );
         }
-        if !self.stays_unheard(part, &taken, mine, (knowledge, now_ns)) {
-            taken.unheard = None;
+        if !self.is_waiting_for_leases(part, &taken, mine, (knowledge, now_ns)) {
+            taken.previous_holder = None;
         }
         self.owned.taken.insert(part, taken.clone());
         let claim = { mine.filter(|_| said) }.and_then(|record| taken.claim(record));
         standing.claims.extend(claim.map(|claim| (part, claim)));
         let is_stored = self.owned.used.contains(&part) && is_stored;
         let of = (part, record.as_ref(), &taken);
-        let wanted = self.wanted(of, knowledge, (orders, is_stored), now_ns);
+        let wanted = self.build_part_record(of, knowledge, (orders, is_stored), now_ns);
         let wrote = self.write(part, &lease, record.as_ref(), &wanted, written);
         // The record comes first, so that the next holder knows of the leases.
-        if let (Some(record), State::Settled(knows, moved)) =
+        if let (Some(record), AcquiredPartState::Settled(knows, moved)) =
             (record.filter(|_| said), &taken.state)
         {
             let known = (*knows, moved.clone());
@@ -451,19 +458,19 @@ impl Leases {
     /// Builds the record of a part that this node took so. `record`: the current one.
     /// `is_stored`: what another node may have assigned is on disk, since this is not the call in
     /// which this node took the part.
-    fn wanted(
+    fn build_part_record(
         &self,
-        (part, record, taken): (usize, Option<&Record>, &Taken),
+        (part, record, taken): (usize, Option<&PartRecord>, &AcquiredPart),
         knowledge: &Knowledge,
         (orders, is_stored): (&[u32], bool),
         now_ns: u64,
-    ) -> Record {
+    ) -> PartRecord {
         let mine = record.filter(|record| self.is_mine(record));
-        let of = |record: &Record| (record.clear, record.turns);
+        let of = |record: &PartRecord| (record.clear, record.turns);
         let (is_clear, had_turns) = mine.map(of).unwrap_or_default();
         let (settled, is_told) = match &taken.state {
-            State::Settled(knows, _) => (Some(*knows), true),
-            State::Claims(basis, _) => (None, matches!(basis, Basis::Own(..))),
+            AcquiredPartState::Settled(knows, _) => (Some(*knows), true),
+            AcquiredPartState::Claims(basis, _) => (None, matches!(basis, Basis::Own(..))),
         };
         let said = mine.is_some_and(|record| record.epoch == taken.epoch);
         let in_step = { knowledge.in_step.get(&part) }
@@ -478,7 +485,7 @@ impl Leases {
         };
         let (first, last, flags) = self.past(part, record, (taken, clear), now_ns);
         let knows = if former == (0, 0) { 0 } else { taken.knows };
-        Record {
+        PartRecord {
             node: self.me.clone(),
             clear,
             turns: taken.has_turns || had_turns || is_stored,
@@ -489,14 +496,14 @@ impl Leases {
                 _ => Vec::new(),
             },
             epoch: taken.epoch,
-            named: match taken.unheard {
+            named: match taken.previous_holder {
                 Some(before) => [before].into(),
                 None => in_step.collect(),
             },
             past: (first, last, flags | knows),
             past6: self.past6(part, record, taken, now_ns),
             stores: self.stores,
-            before: taken.unheard.map_or(0, |_| taken.before),
+            before: taken.previous_holder.map_or(0, |_| taken.before),
             longest_s: match self.have_ended(taken, now_ns) {
                 true => knowledge.longest_s,
                 false => knowledge.longest_s.max(taken.longest_s),
@@ -507,20 +514,20 @@ impl Leases {
 
     /// Returns whether clients of a part still have to wait for leases: the previous holder does
     /// not know all of them, but may soon. `mine`: the current record, if it is of this node.
-    fn stays_unheard(
+    fn is_waiting_for_leases(
         &self,
         part: usize,
-        taken: &Taken,
-        mine: Option<&Record>,
+        taken: &AcquiredPart,
+        mine: Option<&PartRecord>,
         (knowledge, now_ns): (&Knowledge, u64),
     ) -> bool {
         // After a record without the flag, clients may have got a lease.
         let is_heard =
-            |record: &Record| record.epoch == taken.epoch && record.past.2 & UNHEARD == 0;
+            |record: &PartRecord| record.epoch == taken.epoch && record.past.2 & UNHEARD == 0;
         if mine.is_some_and(is_heard) {
             return false;
         }
-        let is_it = |node: &&String| Some(mark_of(node)) == taken.unheard;
+        let is_it = |node: &&String| Some(mark_of(node)) == taken.previous_holder;
         let Some(before) = knowledge.linked.iter().find(is_it) else {
             return false;
         };
@@ -534,13 +541,13 @@ impl Leases {
     /// Describes how this node holds a part with this record.
     fn held(
         &self,
-        (lease, record): (&KnownLease, &Record),
-        taken: &Taken,
-        (knows, moved): (bool, Option<Moved>),
+        (lease, record): (&KnownLease, &PartRecord),
+        taken: &AcquiredPart,
+        (knows, moved): (bool, Option<MovedPart>),
         named: BTreeSet<u32>,
-    ) -> Held {
-        Held {
-            knows,
+    ) -> HeldPart {
+        HeldPart {
+            has_all_leases: knows,
             has_turns: taken.has_turns,
             until_ms: lease.until_ns / 1_000_000,
             epoch: taken.epoch,
@@ -557,10 +564,10 @@ impl Leases {
     }
 
     /// Returns whether all leases have ended that were given before this node took a part.
-    fn have_ended(&self, taken: &Taken, now_ns: u64) -> bool {
+    fn have_ended(&self, taken: &AcquiredPart, now_ns: u64) -> bool {
         let settled_for = match taken.state {
-            State::Settled(..) => now_ns.saturating_sub(taken.at_ns),
-            State::Claims(..) => 0,
+            AcquiredPartState::Settled(..) => now_ns.saturating_sub(taken.at_ns),
+            AcquiredPartState::Claims(..) => 0,
         };
         let before_ns = u64::from(taken.longest_s).saturating_mul(1_000_000_000);
         let lease_ns = self.lease_ns.max(before_ns);
@@ -577,10 +584,10 @@ impl Leases {
         &mut self,
         part: usize,
         lease: &KnownLease,
-        record: Option<&Record>,
+        record: Option<&PartRecord>,
         knowledge: &Knowledge,
         now_ns: u64,
-    ) -> Result<Taken, Adopt> {
+    ) -> Result<AcquiredPart, PartAdoption> {
         if let Some(taken) = self.owned.taken.get(&part)
             && taken.epoch == lease.epoch
         {
@@ -607,26 +614,28 @@ impl Leases {
         // The node itself knows how long its own leases are.
         let others = record.filter(|record| !(record.clear && self.is_own(record)));
         let adopts = self.adopts(part, lease, record, knowledge, now_ns);
-        let is_copied = matches!(adopts, Adopts::Done);
+        let is_copied = matches!(adopts, AdoptionProgress::Done);
         let state = match adopts {
-            Adopts::Now(adopt) => return Err(adopt),
-            Adopts::Done => State::Settled(true, None),
-            Adopts::No if is_new => State::Claims(Basis::New, None),
-            Adopts::No if had_it => State::Settled(true, None),
-            Adopts::No => match own {
-                Some(own) if !own.clear => State::Claims(Basis::unsettled(own, part), None),
-                Some(own) if self.is_mine(own) => State::Settled(true, None),
-                Some(own) => State::Claims(Basis::Own(own.claim(), own.claim6()), None),
-                None => State::Claims(self.left(record), None),
+            AdoptionProgress::Now(adopt) => return Err(adopt),
+            AdoptionProgress::Done => AcquiredPartState::Settled(true, None),
+            AdoptionProgress::No if is_new => AcquiredPartState::Claims(Basis::New, None),
+            AdoptionProgress::No if had_it => AcquiredPartState::Settled(true, None),
+            AdoptionProgress::No => match own {
+                Some(own) if !own.clear => {
+                    AcquiredPartState::Claims(Basis::unsettled(own, part), None)
+                }
+                Some(own) if self.is_mine(own) => AcquiredPartState::Settled(true, None),
+                Some(own) => AcquiredPartState::Claims(Basis::Own(own.claim(), own.claim6()), None),
+                None => AcquiredPartState::Claims(self.left(record), None),
             },
         };
-        let knows = matches!(state, State::Settled(true, _));
+        let knows = matches!(state, AcquiredPartState::Settled(true, _));
         let former = record.map_or((0, 0), |record| self.former_of(record, &state, is_copied));
-        Ok(Taken {
+        Ok(AcquiredPart {
             epoch: lease.epoch,
             at_ns: now_ns,
             has_turns,
-            unheard: unheard.filter(|_| knows),
+            previous_holder: unheard.filter(|_| knows),
             before,
             longest_s: others.map_or(0, |record| record.longest_s),
             former,
@@ -641,9 +650,9 @@ impl Leases {
         &mut self,
         part: usize,
         lease: &KnownLease,
-        record: Option<&Record>,
-        wanted: &Record,
-        written: &mut Vec<Written>,
+        record: Option<&PartRecord>,
+        wanted: &PartRecord,
+        written: &mut Vec<LeaseRecordWrite>,
     ) -> BTreeSet<u32> {
         let wrote = self.wrote.entry(part).or_default();
         if wrote.0 != lease.epoch {
@@ -673,16 +682,16 @@ impl Leases {
         &mut self,
         part: usize,
         lease: &KnownLease,
-        record: Option<&Record>,
+        record: Option<&PartRecord>,
         knowledge: &Knowledge,
         now_ns: u64,
-    ) -> Adopts {
+    ) -> AdoptionProgress {
         if knowledge.adopted.get(&part) == Some(&lease.epoch) {
-            return Adopts::Done;
+            return AdoptionProgress::Done;
         }
         let others = record.filter(|record| record.node != self.me);
         let Some(record) = others.filter(|record| self.has_copy(part, record)) else {
-            return Adopts::No;
+            return AdoptionProgress::No;
         };
         let begins = self
             .owned
@@ -693,9 +702,9 @@ impl Leases {
             *begins = (lease.epoch, now_ns);
         }
         if now_ns.saturating_sub(begins.1) > ADOPT_NS {
-            return Adopts::No;
+            return AdoptionProgress::No;
         }
-        Adopts::Now(Adopt {
+        AdoptionProgress::Now(PartAdoption {
             node: record.node.clone(),
             epoch: record.epoch,
             into: lease.epoch,
@@ -707,18 +716,18 @@ impl Leases {
 }
 
 /// Progress of the adoption of a copy.
-enum Adopts {
+enum AdoptionProgress {
     /// There is no copy of this part.
     No,
     /// The leases must reach the disk first.
-    Now(Adopt),
+    Now(PartAdoption),
     /// The leases are on disk.
     Done,
 }
 
 /// Builds the next record of a lease that is held.
-fn next(lease: &KnownLease, value: Vec<u8>) -> Written {
-    Written {
+fn next(lease: &KnownLease, value: Vec<u8>) -> LeaseRecordWrite {
+    LeaseRecordWrite {
         name: lease.name.clone(),
         epoch: lease.epoch,
         number: lease.number.saturating_add(1),

@@ -8,23 +8,28 @@ mod six;
 mod sockets;
 mod waiting;
 
-pub use leases::Written;
+pub use leases::LeaseRecordWrite;
 pub use server::Server;
 
 use crate::aoe;
-use crate::aoe::server::Served;
-use crate::config::{self, Boots, Lan};
+use crate::aoe::server::AoeDiskConfig;
+use crate::config::{self, BootConfig, LanConfig};
 use crate::disk::Storage;
 use crate::disk::overlay::Limits;
-use crate::disk::overlays::{Overlays, Plan};
-use crate::link::{Keeper, Link, Network};
+use crate::disk::overlays::{OverlayConfig, Overlays};
+use crate::link::{BootNodeLink, CopyWriter, LinkedNetwork};
 use crate::mac::{Mac, mark};
-use crate::message::{Answer, Asked, Machines, Message, Powered, Watched};
+use crate::message::{
+    MachineHistoryResponse, MachineListResponse, OperatorRequest, OperatorResponse,
+    PowerControlResponse, RecentRequestsResponse,
+};
 use crate::portal::{self, Portal};
-use crate::site::{Held, Servers, Shared, SharedCopies, Site, Standing, rows};
-use leases::Leases;
+use crate::site::{
+    HeldPart, NetworkState, NodeLeaseStatus, ServerStatus, SharedCopies, SharedNetworkState, rows,
+};
+use leases::ClusterLeases;
 use part::codec;
-use part::report::{Moment, Report};
+use part::report::{Moment, StatusReport};
 use part::role::{
     Admission, LeaseNews, MemberNews, Membership, VOLUME_SOCKET, WantedLease, volume_directory,
 };
@@ -34,7 +39,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wire::Trusted;
+use wire::TrustedNodes;
 
 /// Limit of the encoded machines in one response, bytes: it has to fit into a packet.
 const SHOWN_BYTES: usize = 40_000;
@@ -46,7 +51,7 @@ const LOOK_NS: u64 = 1_000_000_000;
 const LOOK_AT_NODES_NS: u64 = 100_000_000;
 /// Functions that confine the role's threads, and its runtime directory.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct BootEnvironment {
     /// Restricts this thread, and those that it starts, to reading files.
     pub only_reads: fn() -> io::Result<()>,
     /// Restricts this thread to one directory, in which it may write.
@@ -56,31 +61,31 @@ pub struct Place {
 }
 
 /// Boot role of this machine, with a server for each network.
-pub struct Role {
-    place: Place,
-    networks: BTreeMap<String, Running>,
+pub struct BootRole {
+    place: BootEnvironment,
+    networks: BTreeMap<String, NetworkServer>,
     me: String,
     /// Time of the next evaluation of the leases.
-    looks: Instant,
+    next_evaluation: Instant,
     /// Leases that were reported as wanted last, and the reports that wait.
     wanted: Vec<WantedLease>,
-    says: Says,
+    pending_messages: ClusterMessages,
     /// None outside of a cluster.
-    link: Option<Link>,
+    link: Option<BootNodeLink>,
     membership: Membership,
 }
 
 /// Server of one network, with its state.
-struct Running {
-    site: Shared,
+struct NetworkServer {
+    site: SharedNetworkState,
     server: Server,
     disks: aoe::Server,
     portal: Portal,
     overlays: AllOverlays,
     /// None outside of a cluster.
-    leases: Option<Leases>,
+    leases: Option<ClusterLeases>,
     /// Thread that stores the copies of other nodes' parts. None outside of a cluster.
-    keeper: Option<Keeper>,
+    keeper: Option<CopyWriter>,
     /// Directory that the leases have left; their files there are to be removed.
     left: Option<PathBuf>,
     /// True if this node may respond with the version that it serves.
@@ -92,15 +97,20 @@ type AllOverlays = BTreeMap<String, Overlays>;
 
 /// Messages of the role to the cluster.
 #[derive(Debug, Default)]
-pub struct Says {
+pub struct ClusterMessages {
     /// All leases that are wanted or watched, if they have changed.
     pub leases: Option<Vec<WantedLease>>,
     /// Records to be written to the cluster.
-    pub records: Vec<Written>,
+    pub records: Vec<LeaseRecordWrite>,
 }
 
-impl Running {
-    fn change(&mut self, mut lan: Lan, nodes: &[String], place: Place) -> Result<(), String> {
+impl NetworkServer {
+    fn change(
+        &mut self,
+        mut lan: LanConfig,
+        nodes: &[String],
+        place: BootEnvironment,
+    ) -> Result<(), String> {
         let runtime = (place.runtime)();
         let section = self.site.lock().name().to_owned();
         let overlays = overlays(&section, &lan, &self.overlays, place)?;
@@ -122,7 +132,7 @@ impl Running {
         if let Some(leases) = &mut self.leases {
             leases.set_nodes(nodes);
         }
-        let parts = self.leases.as_ref().map_or(1, Leases::parts);
+        let parts = self.leases.as_ref().map_or(1, ClusterLeases::parts);
         self.site
             .lock()
             .change(lan, parts, Moment::now().boottime_ms);
@@ -153,7 +163,7 @@ impl Running {
     }
 
     /// Applies whether this node may respond from now on.
-    fn admit(&mut self, admission: Admission, place: Place) {
+    fn admit(&mut self, admission: Admission, place: BootEnvironment) {
         if self.admission == admission {
             return;
         }
@@ -176,7 +186,11 @@ impl Running {
     }
 
     /// Evaluates the leases of the network, and returns those that it wants.
-    fn turn(&mut self, me: &str, records: &mut Vec<Written>) -> Vec<WantedLease> {
+    fn evaluate_leases(
+        &mut self,
+        me: &str,
+        records: &mut Vec<LeaseRecordWrite>,
+    ) -> Vec<WantedLease> {
         let Some(leases) = &mut self.leases else {
             return Vec::new();
         };
@@ -192,14 +206,15 @@ impl Running {
         let knowledge = site.knowledge(now / 1_000_000);
         leases.set_own(site.own_of_host(OWN_MAX));
         let here = (address, six);
-        let (standing, written) = leases.turn(here, &knowledge, (&orders, is_stored), now);
+        let (standing, written) =
+            leases.evaluate_parts(here, &knowledge, (&orders, is_stored), now);
         for one in written {
             // The same record is reported again until the cluster has it.
             if !records.contains(&one) {
                 records.push(one);
             }
         }
-        site.stand(me, standing, now / 1_000_000);
+        site.apply_node_status(me, standing, now / 1_000_000);
         // A node that cannot store leases assigns none: another one may.
         let is_able = (address.is_some() || six.is_some()) && site.can_keep();
         let is_able = is_able && self.admission != Admission::Removed;
@@ -213,15 +228,15 @@ impl Running {
 }
 
 /// Returns the storage of a disk of a network. `runtime`: directory with the sockets of volumes.
-fn storage((section, name): (&str, &str), disk: &config::Disk, runtime: &Path) -> Storage {
+fn storage((section, name): (&str, &str), disk: &config::DiskConfig, runtime: &Path) -> Storage {
     match &disk.storage {
-        config::Storage::Volume(volume) => Storage::Volume {
+        config::StorageConfig::Volume(volume) => Storage::Volume {
             socket: volume_directory(runtime, volume).join(VOLUME_SOCKET),
             // The machines of all networks are one user of the volume, beside a guest or a
             // command.
             export: format!("{volume}/boot/machines"),
         },
-        config::Storage::File { path, is_read_only } => Storage::File {
+        config::StorageConfig::File { path, is_read_only } => Storage::File {
             path: path.clone(),
             // The disk itself is not written: machines change their overlays.
             is_read_only: *is_read_only || disk.overlay.is_some(),
@@ -238,16 +253,16 @@ fn storage((section, name): (&str, &str), disk: &config::Disk, runtime: &Path) -
 /// The system has no thread left; the text says so.
 fn overlays(
     section: &str,
-    lan: &Lan,
+    lan: &LanConfig,
     before: &AllOverlays,
-    place: Place,
+    place: BootEnvironment,
 ) -> Result<AllOverlays, String> {
     let mut all = AllOverlays::new();
     for (name, disk) in &lan.disks {
         let Some(overlay) = &disk.overlay else {
             continue;
         };
-        let plan = Plan {
+        let plan = OverlayConfig {
             directory: overlay.directory.clone(),
             prefix: format!("{section}.{name}"),
             limits: Limits {
@@ -269,12 +284,12 @@ fn overlays(
 /// Returns the disks of the network that are served over Ethernet (AoE).
 fn served(
     section: &str,
-    lan: &Lan,
+    lan: &LanConfig,
     runtime: &Path,
     overlays: &AllOverlays,
-) -> BTreeMap<String, Served> {
-    let one = |(name, disk): (&String, &config::Disk)| {
-        let served = Served {
+) -> BTreeMap<String, AoeDiskConfig> {
+    let one = |(name, disk): (&String, &config::DiskConfig)| {
+        let served = AoeDiskConfig {
             target: disk.target?,
             storage: storage((section, name), disk, runtime),
             overlays: overlays.get(name).cloned(),
@@ -285,10 +300,15 @@ fn served(
 }
 
 /// Returns the disks of the network that are served over TCP (iSCSI, NBD).
-fn roots(section: &str, lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> portal::Change {
-    let by_tcp = |(_, disk): &(&String, &config::Disk)| disk.iscsi.is_some() || disk.nbd;
-    let one = |(name, disk): (&String, &config::Disk)| {
-        let served = portal::Served {
+fn roots(
+    section: &str,
+    lan: &LanConfig,
+    runtime: &Path,
+    overlays: &AllOverlays,
+) -> portal::PortalConfig {
+    let by_tcp = |(_, disk): &(&String, &config::DiskConfig)| disk.iscsi.is_some() || disk.nbd;
+    let one = |(name, disk): (&String, &config::DiskConfig)| {
+        let served = portal::PortalDiskConfig {
             storage: storage((section, name), disk, runtime),
             target: disk.iscsi.clone(),
             is_export: disk.nbd,
@@ -297,7 +317,7 @@ fn roots(section: &str, lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> po
         };
         (name.clone(), served)
     };
-    portal::Change {
+    portal::PortalConfig {
         interface: lan.interface.clone(),
         ports: [lan.ports.iscsi, lan.ports.nbd],
         is_six: lan.six.is_some(),
@@ -306,10 +326,10 @@ fn roots(section: &str, lan: &Lan, runtime: &Path, overlays: &AllOverlays) -> po
 }
 
 /// Returns the state of a machine without a cluster.
-fn alone(held: Held) -> Standing {
-    Standing {
+fn alone(held: HeldPart) -> NodeLeaseStatus {
+    NodeLeaseStatus {
         held: [(0, held)].into(),
-        ..Standing::default()
+        ..NodeLeaseStatus::default()
     }
 }
 
@@ -318,20 +338,20 @@ fn now_ns() -> u64 {
     Moment::now().boottime_ms.saturating_mul(1_000_000)
 }
 
-impl Role {
+impl BootRole {
     /// Starts the role with a payload.
     ///
     /// # Errors
     ///
     /// The payload is of another program, or the system has no thread left; the text says which.
-    pub fn new(place: Place, payload: &[u8]) -> Result<Role, String> {
-        let mut role = Role {
+    pub fn new(place: BootEnvironment, payload: &[u8]) -> Result<BootRole, String> {
+        let mut role = BootRole {
             place,
             networks: BTreeMap::new(),
             me: String::new(),
-            looks: Instant::now(),
+            next_evaluation: Instant::now(),
             wanted: Vec::new(),
-            says: Says::default(),
+            pending_messages: ClusterMessages::default(),
             link: None,
             membership: Membership::default(),
         };
@@ -349,7 +369,7 @@ impl Role {
     }
 
     fn apply(&mut self, payload: &[u8]) -> Result<(), String> {
-        let boots: Boots = codec::decode(payload).map_err(|error| error.to_string())?;
+        let boots: BootConfig = codec::decode(payload).map_err(|error| error.to_string())?;
         if boots.me != self.me {
             // The machine has joined a cluster or left it: all that it holds restarts.
             self.networks.clear();
@@ -359,7 +379,7 @@ impl Role {
         match self.me.is_empty() {
             true => self.link = None,
             false if self.link.is_none() => {
-                let link = Link::start().map_err(|error| language::reason(&error))?;
+                let link = BootNodeLink::start().map_err(|error| language::reason(&error))?;
                 self.link = Some(link);
             }
             false => {}
@@ -375,21 +395,21 @@ impl Role {
                 }
             }
         }
-        let with = |(name, one): (&String, &Running)| {
+        let with = |(name, one): (&String, &NetworkServer)| {
             let (site, keeper) = (one.site.clone(), one.keeper.clone()?);
-            Some((name.clone(), Network { site, keeper }))
+            Some((name.clone(), LinkedNetwork { site, keeper }))
         };
         if let Some(link) = &self.link {
             link.set_networks(self.networks.iter().filter_map(with).collect());
         }
         let place = self.place;
         { self.networks.values_mut() }.for_each(|running| running.remove_left(place));
-        self.turn();
+        self.evaluate_networks();
         Ok(())
     }
 
     /// Sets the nodes of the cluster that are trusted.
-    pub fn trust(&mut self, trusted: Trusted) {
+    pub fn trust(&mut self, trusted: TrustedNodes) {
         if let Some(link) = &self.link {
             link.trust(trusted);
         }
@@ -397,49 +417,50 @@ impl Role {
 
     /// Shares a network with the other nodes: creates its copies, and the thread that stores
     /// them.
-    fn share(&self, site: &mut Site) -> Result<Option<Keeper>, String> {
+    fn share(&self, site: &mut NetworkState) -> Result<Option<CopyWriter>, String> {
         let Some(link) = &self.link else {
             return Ok(None);
         };
         let copies = SharedCopies::default();
         let directory = site.lan().leases.clone();
         let only_writes = self.place.only_writes;
-        let keeper = Keeper::start(directory, site.name(), copies.clone(), only_writes);
-        site.share(copies, link.bell());
+        let keeper = CopyWriter::start(directory, site.name(), copies.clone(), only_writes);
+        site.share(copies, link.message_notifier());
         keeper.map(Some).map_err(|error| language::reason(&error))
     }
 
-    fn start(&self, name: &str, lan: Lan, nodes: &[String]) -> Result<Running, String> {
+    fn start(&self, name: &str, lan: LanConfig, nodes: &[String]) -> Result<NetworkServer, String> {
         let is_alone = self.me.is_empty();
-        let leases = (!is_alone).then(|| Leases::new(name, &self.me, nodes));
-        let parts = leases.as_ref().map_or(1, Leases::parts);
+        let leases = (!is_alone).then(|| ClusterLeases::new(name, &self.me, nodes));
+        let parts = leases.as_ref().map_or(1, ClusterLeases::parts);
         let runtime = (self.place.runtime)();
         let overlays = overlays(name, &lan, &AllOverlays::new(), self.place)?;
         let disks = aoe::Server::new(self.place.only_reads);
         let disks = disks.map_err(|error| language::reason(&error))?;
         let admission = self.membership.admission(now_ns());
-        let mut site = Site::new(name, lan, parts);
+        let mut site = NetworkState::new(name, lan, parts);
         site.admit(admission);
         if is_alone {
             // No other node assigns addresses of the range.
-            let held = Held {
-                knows: true,
+            let held = HeldPart {
+                has_all_leases: true,
                 has_turns: true,
                 until_ms: u64::MAX,
-                ..Held::default()
+                ..HeldPart::default()
             };
-            site.stand(&self.me, alone(held), Moment::now().boottime_ms);
+            site.apply_node_status(&self.me, alone(held), Moment::now().boottime_ms);
         }
         site.set_overlays(overlays.clone());
         let keeper = self.share(&mut site)?;
-        let site = Shared::new(site);
+        let site = SharedNetworkState::new(site);
         let asked = site.clone();
-        let finds: portal::Finds = Arc::new(move |from, disk| asked.lock().user_of(from, disk));
+        let finds: portal::MachineFinder =
+            Arc::new(move |from, disk| asked.lock().user_of(from, disk));
         let portal = Portal::new(self.place.only_reads, finds);
         let portal = portal.map_err(|error| language::reason(&error))?;
         let server = Server::start(site.clone(), self.place);
         let server = server.map_err(|error| language::reason(&error))?;
-        let mut running = Running {
+        let mut running = NetworkServer {
             site,
             server,
             disks,
@@ -456,22 +477,22 @@ impl Role {
     }
 
     /// Applies the leases that the cluster reports.
-    pub fn hear(&mut self, news: &LeaseNews) {
+    pub fn apply_lease_news(&mut self, news: &LeaseNews) {
         for running in self.networks.values_mut() {
             if let Some(leases) = &mut running.leases {
                 match news {
-                    LeaseNews::Known(known) => leases.hear(&known.0),
+                    LeaseNews::Known(known) => leases.apply_known_leases(&known.0),
                     LeaseNews::HandOver { name } => leases.hand_over(name, now_ns()),
                 }
             }
         }
-        self.turn();
+        self.evaluate_networks();
     }
 
     /// Applies the control role's report about this machine as a member.
-    pub fn member(&mut self, news: &MemberNews) {
-        self.membership.hear(news, now_ns());
-        self.turn();
+    pub fn apply_member_news(&mut self, news: &MemberNews) {
+        self.membership.apply_report(news, now_ns());
+        self.evaluate_networks();
     }
 
     /// Returns the time of the next evaluation of the leases.
@@ -482,11 +503,11 @@ impl Role {
             .filter_map(|running| running.leases.as_ref());
         leases.next()?;
         // The address in the network may change without notification.
-        Some(self.looks)
+        Some(self.next_evaluation)
     }
 
     /// Evaluates the leases of all networks.
-    pub fn turn(&mut self) {
+    pub fn evaluate_networks(&mut self) {
         let now = now_ns();
         let leases = self
             .networks
@@ -499,28 +520,28 @@ impl Role {
             LOOK_NS
         };
         let next = next.map_or(most, |next| next.saturating_sub(now).min(most));
-        self.looks = Instant::now() + Duration::from_nanos(next);
+        self.next_evaluation = Instant::now() + Duration::from_nanos(next);
         let mut wanted = Vec::new();
         let admission = self.membership.admission(now);
         for running in self.networks.values_mut() {
             running.admit(admission, self.place);
-            wanted.extend(running.turn(&self.me, &mut self.says.records));
+            wanted.extend(running.evaluate_leases(&self.me, &mut self.pending_messages.records));
         }
         if !self.me.is_empty() && wanted != self.wanted {
             self.wanted.clone_from(&wanted);
-            self.says.leases = Some(wanted);
+            self.pending_messages.leases = Some(wanted);
         }
     }
 
     /// Removes and returns the messages to the cluster.
-    pub fn says(&mut self) -> Says {
-        std::mem::take(&mut self.says)
+    pub fn take_messages(&mut self) -> ClusterMessages {
+        std::mem::take(&mut self.pending_messages)
     }
 
     /// Repeats all messages to the cluster, because a new supervisor has not received them.
-    pub fn tell_again(&mut self) {
+    pub fn repeat_messages(&mut self) {
         self.wanted.clear();
-        self.turn();
+        self.evaluate_networks();
     }
 
     /// Stops the servers of all networks.
@@ -529,23 +550,27 @@ impl Role {
     }
 
     /// Returns the report for operators.
-    pub fn report(&self) -> Report {
-        let unlinked = self.link.as_ref().map(Link::troubles).unwrap_or_default();
+    pub fn report(&self) -> StatusReport {
+        let unlinked = self
+            .link
+            .as_ref()
+            .map(BootNodeLink::troubles)
+            .unwrap_or_default();
         let subjects = self.networks.values().map(|one| {
             let shares = |node: &String| one.leases.as_ref().is_some_and(|all| all.has(node));
             let unlinked = unlinked.iter().filter(|(node, _)| shares(node));
-            let servers = Servers {
+            let servers = ServerStatus {
                 unlinked: { unlinked }
                     .map(|(node, why)| (node.clone(), why.clone()))
                     .collect(),
-                disks: one.disks.look(),
-                roots: one.portal.look(),
+                disks: one.disks.disk_statuses(),
+                roots: one.portal.disk_statuses(),
                 portal: one.portal.counters(),
-                ..one.server.look()
+                ..one.server.server_status()
             };
             one.site.lock().subject(&servers)
         });
-        Report {
+        StatusReport {
             part: crate::keyword::NAME.to_owned(),
             at: Moment::now(),
             subjects: subjects.collect(),
@@ -554,21 +579,25 @@ impl Role {
     }
 
     /// Executes an operator's order, and returns the encoded response.
-    pub fn order(&mut self, message: &Message) -> Vec<u8> {
+    pub fn order(&mut self, message: &OperatorRequest) -> Vec<u8> {
         match message {
-            Message::Once { machine, image } => {
-                codec::encode(&Answer::of(self.once(machine, image)))
+            OperatorRequest::Once { machine, image } => {
+                codec::encode(&OperatorResponse::of(self.once(machine, image)))
             }
-            Message::Wake { machine } => codec::encode(&Answer::of(self.wake(machine))),
-            Message::Drop { machine } => codec::encode(&Answer::of(self.drop_changes(machine))),
-            Message::Power { machine } => codec::encode(&self.power(machine)),
-            Message::Why { machine } => codec::encode(&self.why(machine)),
-            Message::Machines {} => codec::encode(&self.machines()),
-            Message::Watch { after } => codec::encode(&self.watch(after)),
+            OperatorRequest::Wake { machine } => {
+                codec::encode(&OperatorResponse::of(self.wake(machine)))
+            }
+            OperatorRequest::Drop { machine } => {
+                codec::encode(&OperatorResponse::of(self.drop_changes(machine)))
+            }
+            OperatorRequest::Power { machine } => codec::encode(&self.power(machine)),
+            OperatorRequest::Why { machine } => codec::encode(&self.why(machine)),
+            OperatorRequest::Machines {} => codec::encode(&self.machines()),
+            OperatorRequest::Watch { after } => codec::encode(&self.watch(after)),
         }
     }
 
-    fn find(&self, machine: &str) -> Result<(&Running, Mac), String> {
+    fn find(&self, machine: &str) -> Result<(&NetworkServer, Mac), String> {
         let mut found = self.networks.values().filter_map(|one| {
             let mac = one.site.lock().find_machine(machine)?;
             Some((one, mac))
@@ -651,30 +680,30 @@ impl Role {
     }
 
     /// Returns how the power of a machine is controlled, for the command that does it.
-    fn power(&self, machine: &str) -> Powered {
+    fn power(&self, machine: &str) -> PowerControlResponse {
         match self.find(machine) {
             Ok((running, mac)) => {
                 let site = running.site.lock();
                 let line = site.lan().machines.get(&mac);
-                Powered {
+                PowerControlResponse {
                     trouble: String::new(),
                     control: line.and_then(|line| line.power.clone()),
                 }
             }
-            Err(trouble) => Powered {
+            Err(trouble) => PowerControlResponse {
                 trouble,
                 control: None,
             },
         }
     }
 
-    fn why(&self, machine: &str) -> Asked {
+    fn why(&self, machine: &str) -> MachineHistoryResponse {
         let (running, mac) = match self.find(machine) {
             Ok(found) => found,
             Err(trouble) => {
-                return Asked {
+                return MachineHistoryResponse {
                     trouble,
-                    ..Asked::default()
+                    ..MachineHistoryResponse::default()
                 };
             }
         };
@@ -686,7 +715,7 @@ impl Role {
         } else {
             &shown.name
         };
-        Asked {
+        MachineHistoryResponse {
             trouble: String::new(),
             who: format!("{name} ({mac}) in network {}", site.name()),
             next: shown.next,
@@ -700,8 +729,8 @@ impl Role {
     }
 
     /// Returns the steps of machines since an earlier response.
-    fn watch(&self, after: &BTreeMap<String, u64>) -> Watched {
-        let (mut watched, mut bytes) = (Watched::default(), 0);
+    fn watch(&self, after: &BTreeMap<String, u64>) -> RecentRequestsResponse {
+        let (mut watched, mut bytes) = (RecentRequestsResponse::default(), 0);
         for (name, running) in &self.networks {
             let site = running.site.lock();
             let history = site.history();
@@ -731,7 +760,7 @@ impl Role {
 
     /// Returns all machines, the most recent requests first: as many as one response has room
     /// for.
-    fn machines(&self) -> Machines {
+    fn machines(&self) -> MachineListResponse {
         let mut all = Vec::new();
         for (name, running) in &self.networks {
             let mut site = running.site.lock();
@@ -753,7 +782,7 @@ impl Role {
             bytes += codec::encode(&shown).len();
             machines.push(shown);
         }
-        Machines {
+        MachineListResponse {
             machines,
             more,
             me: self.me.clone(),

@@ -1,11 +1,11 @@
 //! Moves the leases of a network to another directory: all contents are on disk there before the
 //! old files are removed.
 
-use super::{Place, Running};
+use super::{BootEnvironment, NetworkServer};
 use crate::dhcp::range::Address;
-use crate::journal::{Journal, name6};
+use crate::journal::{LeaseJournal, name6};
 use crate::link::remove_copies;
-use crate::site::{Entering, Leaving};
+use crate::site::{EnteredFiles, LeavingFiles};
 use crate::turns;
 use std::fs::DirBuilder;
 use std::io;
@@ -16,14 +16,14 @@ use std::thread;
 /// File name extensions of a journal, and of the record of single boots.
 const ENDINGS: [&str; 3] = ["leases", "lock", "turns"];
 
-impl Running {
+impl NetworkServer {
     /// Moves the leases, after the DHCP thread has ended. The old files stay until
-    /// [`Running::remove_left`].
+    /// [`NetworkServer::remove_left`].
     ///
     /// # Errors
     ///
     /// The new directory cannot keep the leases; the text says why, and nothing has changed.
-    pub(super) fn leave(&mut self, directory: &Path, place: Place) -> Result<(), String> {
+    pub(super) fn leave(&mut self, directory: &Path, place: BootEnvironment) -> Result<(), String> {
         let (section, before) = {
             let site = self.site.lock();
             (site.name().to_owned(), site.lan().leases.clone())
@@ -58,7 +58,7 @@ impl Running {
     }
 
     /// Removes the old files, which nothing updates any more: their contents would soon be wrong.
-    pub(super) fn remove_left(&mut self, place: Place) {
+    pub(super) fn remove_left(&mut self, place: BootEnvironment) {
         let Some(before) = self.left.take() else {
             return;
         };
@@ -90,7 +90,7 @@ impl Running {
 /// Runs a function on a thread that is confined to one directory.
 fn confined<T: Send + 'static>(
     directory: &Path,
-    place: Place,
+    place: BootEnvironment,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let directory = directory.to_owned();
@@ -105,26 +105,26 @@ fn confined<T: Send + 'static>(
     done.map_err(|_| io::Error::other("the thread that moves leases panicked"))?
 }
 
-fn enter(directory: &Path, section: &str, leaving: &Leaving) -> io::Result<Entering> {
+fn enter(directory: &Path, section: &str, leaving: &LeavingFiles) -> io::Result<EnteredFiles> {
     if let Some(turns) = &leaving.turns {
         turns::write(&directory.join(format!("{section}.turns")), turns)?;
     }
     let leases = { leaving.leases.as_ref() }.map(|text| journal(directory, section, text));
     let name6 = name6(section);
     let leases6 = { leaving.leases6.as_ref() }.map(|text| journal(directory, &name6, text));
-    Ok(Entering {
+    Ok(EnteredFiles {
         leases: leases.transpose()?,
         leases6: leases6.transpose()?,
     })
 }
 
 /// Creates a journal from a text. An existing one is out of date.
-fn journal<A: Address>(directory: &Path, name: &str, text: &str) -> io::Result<Journal<A>> {
+fn journal<A: Address>(directory: &Path, name: &str, text: &str) -> io::Result<LeaseJournal<A>> {
     // Another process may hold the journal's lock.
-    drop(Journal::<A>::open(directory, name)?);
+    drop(LeaseJournal::<A>::open(directory, name)?);
     std::fs::write(directory.join(format!("{name}.leases")), text)?;
     // Opening syncs what was written.
-    Journal::open(directory, name)
+    LeaseJournal::open(directory, name)
 }
 
 #[cfg(test)]

@@ -1,22 +1,22 @@
 //! Thread of one network: its DHCP sockets, as long as the interface exists, and the ports of the
 //! file servers.
 
-use super::Place;
-use super::server::{Files, Orders, lock};
-use super::six::{self, Six};
+use super::BootEnvironment;
+use super::server::{DhcpThreadControl, FileServers, lock};
+use super::six::{self, Ipv6Sockets};
 use super::sockets::{Outgoing, Sockets, TFTP};
-use super::waiting::{Asked, Waiting};
-use crate::config::Network;
-use crate::dhcp::desk::{Decision, Here, Nodes};
-use crate::dhcp::mirror::Tell;
-use crate::dhcp::reply::{Verdict, receiver, write};
-use crate::dhcp::request::{Kind, Request};
-use crate::journal::{Journal, name6};
-use crate::net::addresses::{self, Changes};
-use crate::net::batch::{self, Batch};
-use crate::net::router::Router;
+use super::waiting::{PendingOffers, PendingRequest};
+use crate::config::Ipv4Network;
+use crate::dhcp::desk::{ClusterNodeAddresses, DhcpDecision, DhcpNodeAddresses};
+use crate::dhcp::mirror::ConfirmationDecision;
+use crate::dhcp::reply::{DhcpReplyType, receiver, write};
+use crate::dhcp::request::{DhcpMessageType, Request};
+use crate::journal::{LeaseJournal, name6};
+use crate::net::addresses::{self, AddressMonitor};
+use crate::net::batch::{self, PacketBatch};
+use crate::net::router::RouterSocket;
 use crate::net::udp;
-use crate::site::{Shared, Site};
+use crate::site::{NetworkState, SharedNetworkState};
 use crate::tftp;
 use crate::turns;
 use configuration::outside::Outside;
@@ -49,23 +49,23 @@ const OWNERS_MAX: usize = 512;
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// DHCP thread of one network.
-pub(super) struct Running {
-    site: Shared,
-    place: Place,
-    orders: Arc<Mutex<Orders>>,
+pub(super) struct DhcpThread {
+    site: SharedNetworkState,
+    place: BootEnvironment,
+    orders: Arc<Mutex<DhcpThreadControl>>,
     wake: Option<Arc<OwnedFd>>,
-    files: Arc<Files>,
+    files: Arc<FileServers>,
     sockets: Option<Sockets>,
     /// None without IPv6 in the section or at the interface.
-    six: Option<Six>,
+    six: Option<Ipv6Sockets>,
     /// Offers that wait for ARP replies of other users of the address.
-    offers: Waiting<Option<Outgoing>>,
-    looks: Instant,
+    offers: PendingOffers<Option<Outgoing>>,
+    next_poll: Instant,
     /// None where the system reports no changes: the addresses are then read at each poll.
-    changes: Option<Changes>,
+    changes: Option<AddressMonitor>,
     /// Reason for which single boots are not stored.
     turns_trouble: Option<String>,
-    batch: Batch,
+    batch: PacketBatch,
     /// Responses that wait until other nodes have their leases, and the start of the wait.
     waiting: Vec<(u64, Outgoing)>,
 }
@@ -74,9 +74,13 @@ fn now_ms() -> u64 {
     Moment::now().boottime_ms
 }
 
-impl Running {
-    pub(super) fn new(site: Shared, place: Place, files: Arc<Files>) -> Running {
-        Running {
+impl DhcpThread {
+    pub(super) fn new(
+        site: SharedNetworkState,
+        place: BootEnvironment,
+        files: Arc<FileServers>,
+    ) -> DhcpThread {
+        DhcpThread {
             site,
             place,
             orders: Arc::default(),
@@ -84,17 +88,21 @@ impl Running {
             files,
             sockets: None,
             six: None,
-            offers: Waiting::default(),
-            looks: Instant::now(),
-            changes: Changes::watch().ok(),
+            offers: PendingOffers::default(),
+            next_poll: Instant::now(),
+            changes: AddressMonitor::watch().ok(),
             turns_trouble: None,
-            batch: Batch::default(),
+            batch: PacketBatch::default(),
             waiting: Vec::new(),
         }
     }
 
-    pub(super) fn ordered(self, orders: Arc<Mutex<Orders>>, wake: Arc<OwnedFd>) -> Running {
-        Running {
+    pub(super) fn ordered(
+        self,
+        orders: Arc<Mutex<DhcpThreadControl>>,
+        wake: Arc<OwnedFd>,
+    ) -> DhcpThread {
+        DhcpThread {
             orders,
             wake: Some(wake),
             ..self
@@ -107,18 +115,18 @@ impl Running {
             self.site.lock().set_writer(Arc::clone(wake));
         }
         self.read_turns();
-        self.look();
+        self.poll_interface();
         loop {
             self.wait();
             self.store_turns();
             if lock(&self.orders).stop {
                 return;
             }
-            if self.looks <= Instant::now() {
-                self.look();
+            if self.next_poll <= Instant::now() {
+                self.poll_interface();
             }
             self.wake_machines();
-            self.answer();
+            self.process_packets();
             self.store_turns();
         }
     }
@@ -182,12 +190,12 @@ impl Running {
 
     /// Waits for the next event or deadline.
     fn wait(&mut self) {
-        let mut left = self.looks.saturating_duration_since(Instant::now());
+        let mut left = self.next_poll.saturating_duration_since(Instant::now());
         let end_ms = self.site.lock().next_end_ms();
         let advert_ms = { self.six.as_ref() }
             .filter(|_| self.advertises())
-            .map(Six::due_ms);
-        let six_waits = self.six.as_ref().is_some_and(Six::waits);
+            .map(Ipv6Sockets::due_ms);
+        let six_waits = self.six.as_ref().is_some_and(Ipv6Sockets::waits);
         let waits = !self.waiting.is_empty() || six_waits;
         let ends = [end_ms, advert_ms, waits.then(|| now_ms() + WAITS_MS)];
         if let Some(end_ms) = ends.into_iter().flatten().min() {
@@ -217,22 +225,22 @@ impl Running {
             ));
             let own = sockets.own_sources.wakes();
             watched.push(PollFd::from_borrowed_fd(own, PollFlags::IN));
-            let router = sockets.router.as_ref().map(Router::wakes);
+            let router = sockets.router.as_ref().map(RouterSocket::wakes);
             watched.extend(router.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         }
         let six = self.six.as_ref().map(|six| &six.dhcp);
         watched.extend(six.map(|socket| PollFd::new(socket, PollFlags::IN)));
         // Interrupted or not: the caller re-evaluates everything.
         let _ = poll(&mut watched, Some(&timeout));
-        if self.changes.as_ref().is_some_and(Changes::any) {
-            self.looks = Instant::now();
+        if self.changes.as_ref().is_some_and(AddressMonitor::any) {
+            self.next_poll = Instant::now();
         }
         if let Some(wake) = &self.wake {
             let mut count = [0; 8];
             let is_woken = rustix::io::read(&**wake, &mut count).is_ok();
             // A wake-up that only releases a response needs no poll of the interface.
             if is_woken && u64::from_ne_bytes(count) > self.site.lock().rings() {
-                self.looks = Instant::now();
+                self.next_poll = Instant::now();
             }
         }
     }
@@ -245,8 +253,8 @@ impl Running {
 
     /// Polls the interface: opens the sockets of one that exists, and closes those of one that
     /// has gone.
-    fn look(&mut self) {
-        self.looks = Instant::now() + LOOK;
+    fn poll_interface(&mut self) {
+        self.next_poll = Instant::now() + LOOK;
         let mut troubles = Vec::new();
         let closed = self.site.lock().why_closed();
         if let Some(why) = closed {
@@ -284,24 +292,24 @@ impl Running {
                 self.sockets = None;
             }
         }
-        troubles.extend(self.look6().err());
+        troubles.extend(self.poll_interface6().err());
         let here = self
             .sockets
             .as_ref()
-            .and_then(|sockets| here(sockets, explicit));
+            .and_then(|sockets| interface_address(sockets, explicit));
         let host = addresses::of_host();
         troubles.extend(host.and_then(|host| self.set_host(host).err()));
         let mut site = self.site.lock();
         let nodes = site.nodes();
-        let here = here.map(|here| Here { nodes, ..here });
-        site.is_here(here, now_ms());
+        let here = here.map(|here| DhcpNodeAddresses { nodes, ..here });
+        site.set_node_address(here, now_ms());
         if site.range().is_some() && !site.is_kept() {
             let directory = site.lan().leases.clone();
-            let journal = Journal::open(&directory, site.name()).map_err(|error| {
+            let journal = LeaseJournal::open(&directory, site.name()).map_err(|error| {
                 let why = language::reason(&error);
                 format!("cannot keep leases in {}: {why}", directory.display())
             });
-            if let Some(words) = journal.as_ref().ok().and_then(Journal::damage) {
+            if let Some(words) = journal.as_ref().ok().and_then(LeaseJournal::damage) {
                 write_error(&format!("evenkeel: boot: {words}\n"));
             }
             site.keep_in(journal, now_ms());
@@ -337,8 +345,8 @@ impl Running {
         self.waiting.clear();
         self.close_files();
         let mut site = self.site.lock();
-        site.is_here(None, now_ms());
-        site.is_here6(None, now_ms());
+        site.set_node_address(None, now_ms());
+        site.set_node_address6(None, now_ms());
         drop(site);
         lock(&self.orders).troubles = vec![why];
     }
@@ -375,10 +383,10 @@ impl Running {
 
     /// Polls the interface for IPv6: opens and closes its sockets. A failure does not affect
     /// IPv4.
-    fn look6(&mut self) -> Result<(), String> {
+    fn poll_interface6(&mut self) -> Result<(), String> {
         let config = self.site.lock().lan().six.as_ref().map(|six| six.network);
         let (Some(sockets), Some(network)) = (&mut self.sockets, config) else {
-            self.site.lock().is_here6(None, now_ms());
+            self.site.lock().set_node_address6(None, now_ms());
             if self.six.take().is_some() {
                 self.open_files()?;
             }
@@ -387,11 +395,11 @@ impl Running {
         let (interface, index) = (sockets.name.clone(), sockets.index);
         let ports = (TFTP, sockets.http_port);
         if sockets.router.is_none() {
-            sockets.router = Router::open(&interface, index).ok();
+            sockets.router = RouterSocket::open(&interface, index).ok();
         }
-        let here = six::here(&interface, sockets.mac, network);
+        let here = six::interface_address6(&interface, sockets.mac, network);
         let is_here = here.is_some();
-        self.site.lock().is_here6(here, now_ms());
+        self.site.lock().set_node_address6(here, now_ms());
         self.keep_leases6();
         if !is_here {
             return Err(format!(
@@ -399,7 +407,7 @@ impl Running {
             ));
         }
         if self.six.is_none() {
-            self.six = Some(Six::open(&interface, index, ports, now_ms())?);
+            self.six = Some(Ipv6Sockets::open(&interface, index, ports, now_ms())?);
             self.open_files()?;
         }
         Ok(())
@@ -411,14 +419,14 @@ impl Running {
             return;
         }
         let directory = site.lan().leases.clone();
-        let journal = Journal::open(&directory, &name6(site.name())).map_err(|error| {
+        let journal = LeaseJournal::open(&directory, &name6(site.name())).map_err(|error| {
             let why = language::reason(&error);
             format!(
                 "cannot keep leases of IPv6 in {}: {why}",
                 directory.display()
             )
         });
-        if let Some(words) = journal.as_ref().ok().and_then(Journal::damage) {
+        if let Some(words) = journal.as_ref().ok().and_then(LeaseJournal::damage) {
             write_error(&format!("evenkeel: boot: {words}\n"));
         }
         site.keep_in6(journal, now_ms());
@@ -458,11 +466,11 @@ impl Running {
     }
 
     /// Processes all packets that have arrived.
-    fn answer(&mut self) {
+    fn process_packets(&mut self) {
         let mut site = self.site.lock();
         site.expire(now_ms());
         site.store_adopted();
-        site.tell_all(now_ms());
+        site.send_copies(now_ms());
         drop(site);
         self.answer_routers();
         if let Some(six) = &mut self.six {
@@ -477,7 +485,7 @@ impl Running {
         for (socket, is_proxy_port) in [(&sockets.dhcp, false), (&sockets.proxy, true)] {
             self.batch.receive(socket);
             // The user of an offered address responded before the client took the offer.
-            hear_owners(&mut site, sockets, offers, &mut outgoing);
+            handle_arp_replies(&mut site, sockets, offers, &mut outgoing);
             // Read after the packets have arrived: a lease begins when it is given, or later.
             let now = now_ms();
             for packet in self.batch.packets() {
@@ -504,7 +512,7 @@ impl Running {
         }
         // The decisions may have taken some time.
         let now = Instant::now();
-        hear_owners(&mut site, sockets, offers, &mut outgoing);
+        handle_arp_replies(&mut site, sockets, offers, &mut outgoing);
         for (asked, out) in offers.take(now) {
             // A request waited, and no host has responded at its address.
             let out = out.or_else(|| {
@@ -520,7 +528,7 @@ impl Running {
         let (kept, other): (Vec<Outgoing>, Vec<Outgoing>) =
             outgoing.into_iter().partition(|one| one.is_kept);
         sockets.send_all(&here, &other);
-        let told = self.told(kept);
+        let told = self.take_sendable_responses(kept);
         if let Some(sockets) = &self.sockets {
             sockets.send_all(&here, &told);
         }
@@ -528,19 +536,21 @@ impl Running {
 
     /// Stores leases. Returns the responses, including earlier ones, that may be sent now: their
     /// leases are on disk, and at the other nodes.
-    fn told(&mut self, kept: Vec<Outgoing>) -> Vec<Outgoing> {
+    fn take_sendable_responses(&mut self, kept: Vec<Outgoing>) -> Vec<Outgoing> {
         let mut site = self.site.lock();
         site.store();
         let now = now_ms();
         self.waiting.extend(kept.into_iter().map(|one| (now, one)));
         let (mut told, mut later) = (Vec::new(), Vec::new());
         for (since, one) in std::mem::take(&mut self.waiting) {
-            match site.tells(one.mac, one.address, now) {
-                Tell::Now => told.push(one),
-                Tell::Later if now < since + WAITING_MS && later.len() < WAITING_MAX => {
+            match site.decide_confirmation(one.mac, one.address, now) {
+                ConfirmationDecision::Now => told.push(one),
+                ConfirmationDecision::Later
+                    if now < since + WAITING_MS && later.len() < WAITING_MAX =>
+                {
                     later.push((since, one));
                 }
-                Tell::Later | Tell::Never => site.withheld(one.mac),
+                ConfirmationDecision::Later | ConfirmationDecision::Never => site.withheld(one.mac),
             }
         }
         drop(site);
@@ -550,13 +560,13 @@ impl Running {
 }
 
 /// Drops offers of addresses that another host uses, and offers other addresses to their clients.
-fn hear_owners(
-    site: &mut Site,
+fn handle_arp_replies(
+    site: &mut NetworkState,
     sockets: &Sockets,
-    offers: &mut Waiting<Option<Outgoing>>,
+    offers: &mut PendingOffers<Option<Outgoing>>,
     outgoing: &mut Vec<Outgoing>,
 ) {
-    for owner in (0..OWNERS_MAX).map_while(|_| sockets.frames.answer()) {
+    for owner in (0..OWNERS_MAX).map_while(|_| sockets.frames.next_arp_reply()) {
         let is_conflict = site.in_use(owner.address, owner.mac, now_ms());
         // An address with a lease is offered to its client whatever other hosts or its own card
         // respond.
@@ -572,9 +582,9 @@ fn hear_owners(
 /// when its client has responded there. `again`: number of ARP replies for the address since the
 /// packet arrived.
 fn decide(
-    site: &mut Site,
+    site: &mut NetworkState,
     sockets: &Sockets,
-    offers: &mut Waiting<Option<Outgoing>>,
+    offers: &mut PendingOffers<Option<Outgoing>>,
     (packet, again, port, is_proxy_port): (&[u8], u8, u16, bool),
     now_ms: u64,
 ) -> Option<Outgoing> {
@@ -590,7 +600,15 @@ fn decide(
     match claimed.or(decision.probe.filter(|_| decision.is_offer())) {
         Some(address) => {
             let packet = packet.to_vec();
-            { offers.add(address, Asked { packet, again }, out, Instant::now()) }.flatten()
+            {
+                offers.add(
+                    address,
+                    PendingRequest { packet, again },
+                    out,
+                    Instant::now(),
+                )
+            }
+            .flatten()
         }
         None => out,
     }
@@ -598,7 +616,11 @@ fn decide(
 
 /// Returns whether a client requests an address whose offer still waits for ARP replies, so that
 /// it cannot know the offer. The client repeats its request.
-fn is_too_early(site: &Site, offers: &Waiting<Option<Outgoing>>, packet: &[u8]) -> bool {
+fn is_too_early(
+    site: &NetworkState,
+    offers: &PendingOffers<Option<Outgoing>>,
+    packet: &[u8],
+) -> bool {
     if offers.due().is_none() {
         return false;
     }
@@ -608,14 +630,14 @@ fn is_too_early(site: &Site, offers: &Waiting<Option<Outgoing>>, packet: &[u8]) 
     let address = request.claims.wants.or(request.claims.uses);
     // A client with a lease of the address keeps it, also while others send requests in its name.
     let is_early = |address| offers.is_waiting(address) && !site.has_lease(request.mac, address);
-    request.kind == Kind::Request && address.is_some_and(is_early)
+    request.kind == DhcpMessageType::Request && address.is_some_and(is_early)
 }
 
 fn outgoing_of(
     request: &Request,
-    decision: &Decision,
-    here: &Here,
-    tells: &crate::config::Tells,
+    decision: &DhcpDecision,
+    here: &DhcpNodeAddresses,
+    tells: &crate::config::ClientParameters,
     port: u16,
 ) -> Option<Outgoing> {
     let answer = decision.answer.as_ref()?;
@@ -628,7 +650,7 @@ fn outgoing_of(
     Some(Outgoing {
         mac: request.mac,
         to: receiver(request, answer),
-        is_kept: answer.verdict == Verdict::Yes,
+        is_kept: answer.verdict == DhcpReplyType::Yes,
         address: { answer.address }
             .and_then(|given| given.address)
             .map(IpAddr::V4),
@@ -653,7 +675,10 @@ fn index(interface: &str) -> Option<u32> {
 
 /// Returns this node's address at an interface: the one in the network of the section, or else
 /// the first.
-fn here(sockets: &Sockets, explicit: Option<Network>) -> Option<Here> {
+fn interface_address(
+    sockets: &Sockets,
+    explicit: Option<Ipv4Network>,
+) -> Option<DhcpNodeAddresses> {
     let interfaces = Outside::default().interfaces();
     let interface = interfaces
         .into_iter()
@@ -662,17 +687,18 @@ fn here(sockets: &Sockets, explicit: Option<Network>) -> Option<Here> {
         .addresses
         .iter()
         .filter_map(|(address, prefix)| match address {
-            IpAddr::V4(address) => Some((*address, Network::of(*address, *prefix))),
+            IpAddr::V4(address) => Some((*address, Ipv4Network::of(*address, *prefix))),
             IpAddr::V6(_) => None,
         });
-    let own =
-        |(address, _): &(Ipv4Addr, Network)| explicit.is_none_or(|network| network.has(*address));
+    let own = |(address, _): &(Ipv4Addr, Ipv4Network)| {
+        explicit.is_none_or(|network| network.has(*address))
+    };
     let first = addresses.clone().next()?;
     // Clients behind a relay have another network than this node.
     let (address, network) = addresses.find(own).unwrap_or(first);
-    Some(Here {
+    Some(DhcpNodeAddresses {
         address,
         network: explicit.unwrap_or(network),
-        nodes: Nodes::default(),
+        nodes: ClusterNodeAddresses::default(),
     })
 }

@@ -1,10 +1,10 @@
 //! Servers of one network: a thread for DHCP, and the file servers beside it.
 
-use super::Place;
-use super::running::Running;
+use super::BootEnvironment;
+use super::running::DhcpThread;
 use crate::http;
 use crate::mac::Mac;
-use crate::site::{Servers, Shared, SiteShelf};
+use crate::site::{NetworkContentSource, ServerStatus, SharedNetworkState};
 use crate::tftp;
 use rustix::event::{EventfdFlags, eventfd};
 use std::io;
@@ -14,7 +14,7 @@ use std::thread::JoinHandle;
 
 /// Commands to the thread, and its status.
 #[derive(Debug, Default)]
-pub(super) struct Orders {
+pub(super) struct DhcpThreadControl {
     pub(super) stop: bool,
     /// Machines to switch on.
     pub(super) wakes: Vec<Mac>,
@@ -24,20 +24,20 @@ pub(super) struct Orders {
 
 /// TFTP and HTTP servers.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct FileServers {
     pub(super) tftp: tftp::Server,
     pub(super) http: http::Server,
 }
 
 /// Servers of one network. Dropping the value stops them.
 pub struct Server {
-    orders: Arc<Mutex<Orders>>,
+    orders: Arc<Mutex<DhcpThreadControl>>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
-    files: Arc<Files>,
+    files: Arc<FileServers>,
 }
 
-pub(super) fn lock(orders: &Mutex<Orders>) -> MutexGuard<'_, Orders> {
+pub(super) fn lock(orders: &Mutex<DhcpThreadControl>) -> MutexGuard<'_, DhcpThreadControl> {
     orders.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -47,12 +47,12 @@ impl Server {
     /// # Errors
     ///
     /// The system has no thread or descriptor left.
-    pub fn start(site: Shared, place: Place) -> io::Result<Server> {
-        let shelf = Arc::new(SiteShelf(site.clone()));
+    pub fn start(site: SharedNetworkState, place: BootEnvironment) -> io::Result<Server> {
+        let shelf = Arc::new(NetworkContentSource(site.clone()));
         // Threads inherit the confinement of the thread that starts them.
-        let confined = std::thread::spawn(move || -> io::Result<Files> {
+        let confined = std::thread::spawn(move || -> io::Result<FileServers> {
             (place.only_reads)()?;
-            Ok(Files {
+            Ok(FileServers {
                 tftp: tftp::Server::start(Vec::new(), shelf.clone(), tftp::TRANSFERS_MAX)?,
                 http: http::Server::start(Vec::new(), shelf, http::Limits::default())?,
             })
@@ -61,7 +61,7 @@ impl Server {
         let files = files.map_err(|_| io::Error::other("the servers for files panicked"))??;
         let files = Arc::new(files);
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let orders = Arc::new(Mutex::new(Orders::default()));
+        let orders = Arc::new(Mutex::new(DhcpThreadControl::default()));
         let mut server = Server {
             orders,
             wake,
@@ -77,9 +77,13 @@ impl Server {
     /// # Errors
     ///
     /// The system has no thread left.
-    pub(super) fn answer(&mut self, site: Shared, place: Place) -> io::Result<()> {
+    pub(super) fn answer(
+        &mut self,
+        site: SharedNetworkState,
+        place: BootEnvironment,
+    ) -> io::Result<()> {
         lock(&self.orders).stop = false;
-        let running = Running::new(site, place, Arc::clone(&self.files));
+        let running = DhcpThread::new(site, place, Arc::clone(&self.files));
         let running = running.ordered(Arc::clone(&self.orders), Arc::clone(&self.wake));
         let thread = std::thread::Builder::new().name("dhcp".to_owned());
         self.thread = Some(thread.spawn(move || running.run())?);
@@ -109,12 +113,12 @@ impl Server {
     }
 
     /// Returns the status of the servers.
-    pub fn look(&self) -> Servers {
-        Servers {
+    pub fn server_status(&self) -> ServerStatus {
+        ServerStatus {
             troubles: lock(&self.orders).troubles.clone(),
             tftp: self.files.tftp.counters(),
             http: self.files.http.counters(),
-            ..Servers::default()
+            ..ServerStatus::default()
         }
     }
 }

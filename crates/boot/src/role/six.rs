@@ -1,15 +1,15 @@
 //! IPv6 sockets of one network, beside those of IPv4, which do not depend on them.
 
 use super::running::{WAITING_MAX, WAITING_MS};
-use crate::config::Network6;
-use crate::dhcp::mirror::Tell;
-use crate::dhcp6::advert::{self, Schedule, To};
-use crate::dhcp6::desk::Here;
+use crate::config::Ipv6Network;
+use crate::dhcp::mirror::ConfirmationDecision;
+use crate::dhcp6::advert::{self, AdvertDestination, AdvertSchedule};
+use crate::dhcp6::desk::Dhcpv6ServerIdentity;
 use crate::mac::Mac;
-use crate::net::batch::{self, Batch};
-use crate::net::router::Router;
-use crate::net::six::{self, Cards};
-use crate::site::{Shared, Site};
+use crate::net::batch::{self, PacketBatch};
+use crate::net::router::RouterSocket;
+use crate::net::six::{self, SenderMacs};
+use crate::site::{NetworkState, SharedNetworkState};
 use configuration::outside::Outside;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -18,12 +18,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, UdpSocke
 use std::time::Duration;
 
 /// IPv6 sockets at an interface.
-pub(super) struct Six {
+pub(super) struct Ipv6Sockets {
     pub(super) dhcp: UdpSocket,
     pub(super) tftp: UdpSocket,
     pub(super) http: TcpListener,
-    cards: Cards,
-    schedule: Schedule,
+    cards: SenderMacs,
+    schedule: AdvertSchedule,
     /// Responses that wait until other nodes have their leases, and the start of the wait.
     waiting: Vec<(u64, Outgoing)>,
 }
@@ -44,7 +44,7 @@ fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-impl Six {
+impl Ipv6Sockets {
     /// Opens the sockets.
     ///
     /// # Errors
@@ -55,21 +55,21 @@ impl Six {
         index: u32,
         (tftp, http): (u16, u16),
         now_ms: u64,
-    ) -> Result<Six, String> {
+    ) -> Result<Ipv6Sockets, String> {
         let failed = |what: &str, error: io::Error| {
             let why = language::reason(&error);
             format!("cannot open {what} at {interface}: {why}")
         };
         let dhcp = six::dhcp(interface, index);
         let dhcp = dhcp.and_then(|socket| batch::prepare(&socket).map(|()| socket));
-        Ok(Six {
+        Ok(Ipv6Sockets {
             dhcp: dhcp.map_err(|error| failed("port 547 of DHCPv6", error))?,
             tftp: six::open(interface, tftp)
                 .map_err(|error| failed("the port of TFTP over IPv6", error))?,
             http: six::listen(interface, http)
                 .map_err(|error| failed("the port of HTTP over IPv6", error))?,
-            cards: Cards::open(index).map_err(|error| failed("the frames of IPv6", error))?,
-            schedule: Schedule::new(now_ms),
+            cards: SenderMacs::open(index).map_err(|error| failed("the frames of IPv6", error))?,
+            schedule: AdvertSchedule::new(now_ms),
             waiting: Vec::new(),
         })
     }
@@ -82,8 +82,8 @@ impl Six {
     /// Reads router solicitations, and sends the advertisements that are due.
     pub(super) fn advertise(
         &mut self,
-        router: &Router,
-        (network, card): (Network6, Mac),
+        router: &RouterSocket,
+        (network, card): (Ipv6Network, Mac),
         now_ms: u64,
     ) {
         while let Some(question) = router.question() {
@@ -92,8 +92,8 @@ impl Six {
         let packet = advert::packet(network, card);
         for to in self.schedule.take(now_ms, random()) {
             let to = match to {
-                To::All => None,
-                To::One(to) => Some(to),
+                AdvertDestination::All => None,
+                AdvertDestination::One(to) => Some(to),
             };
             // A packet that cannot be sent is lost like any other; the machine repeats its
             // request.
@@ -104,8 +104,8 @@ impl Six {
     /// Responds to DHCPv6 packets that have arrived.
     pub(super) fn answer(
         &mut self,
-        site: &Shared,
-        batch: &mut Batch,
+        site: &SharedNetworkState,
+        batch: &mut PacketBatch,
         wait_max: Duration,
         now_ms: fn() -> u64,
     ) {
@@ -135,12 +135,14 @@ impl Six {
         site.store6();
         let mut later = Vec::new();
         for (since, one) in std::mem::take(&mut self.waiting) {
-            match site.tells(one.mac, one.address, now) {
-                Tell::Now => self.send(&one),
-                Tell::Later if now < since + WAITING_MS && later.len() < WAITING_MAX => {
+            match site.decide_confirmation(one.mac, one.address, now) {
+                ConfirmationDecision::Now => self.send(&one),
+                ConfirmationDecision::Later
+                    if now < since + WAITING_MS && later.len() < WAITING_MAX =>
+                {
                     later.push((since, one));
                 }
-                Tell::Later | Tell::Never => site.withheld(one.mac),
+                ConfirmationDecision::Later | ConfirmationDecision::Never => site.withheld(one.mac),
             }
         }
         drop(site);
@@ -154,7 +156,7 @@ impl Six {
 
     fn decide(
         &self,
-        site: &mut Site,
+        site: &mut NetworkState,
         bytes: &[u8],
         from: SocketAddrV6,
         now_ms: u64,
@@ -185,7 +187,11 @@ impl Six {
 
 /// Returns this node's address at an interface: the first in the network of the section, or else
 /// the first at all, where its clients are behind relays.
-pub(super) fn here(interface: &str, card: Mac, network: Network6) -> Option<Here> {
+pub(super) fn interface_address6(
+    interface: &str,
+    card: Mac,
+    network: Ipv6Network,
+) -> Option<Dhcpv6ServerIdentity> {
     let interfaces = Outside::default().interfaces();
     let interface = { interfaces.into_iter() }.find(|one| one.name == interface)?;
     let all = { interface.addresses.iter() }.filter_map(|(address, _)| match address {
@@ -195,5 +201,5 @@ pub(super) fn here(interface: &str, card: Mac, network: Network6) -> Option<Here
     let all: Vec<Ipv6Addr> = all.collect();
     let own = { all.iter() }.find(|address| network.has(**address));
     let address = own.or(all.first())?;
-    Some(Here::new(*address, card))
+    Some(Dhcpv6ServerIdentity::new(*address, card))
 }

@@ -1,11 +1,11 @@
 //! IPv4 sockets of one network, and the packets that are sent by them.
 
-use crate::dhcp::desk::{Decision, Here};
-use crate::dhcp::reply::To;
+use crate::dhcp::desk::{DhcpDecision, DhcpNodeAddresses};
+use crate::dhcp::reply::ReplyDestination;
 use crate::mac::Mac;
-use crate::net::frame::Frames;
-use crate::net::own_source::OwnSources;
-use crate::net::router::Router;
+use crate::net::frame::PacketSockets;
+use crate::net::own_source::LocalRequestSocket;
+use crate::net::router::RouterSocket;
 use crate::net::{batch, tcp, udp};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4, TcpListener, UdpSocket};
@@ -25,18 +25,18 @@ pub(super) struct Sockets {
     pub(super) proxy: UdpSocket,
     pub(super) tftp: UdpSocket,
     pub(super) http: TcpListener,
-    pub(super) frames: Frames,
+    pub(super) frames: PacketSockets,
     /// Requests of clients that use an address of this host.
-    pub(super) own_sources: OwnSources,
+    pub(super) own_sources: LocalRequestSocket,
     /// None without IPv6 at the interface: no machine solicits routers there.
-    pub(super) router: Option<Router>,
+    pub(super) router: Option<RouterSocket>,
 }
 
 /// Packet to send.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) mac: Mac,
-    pub(super) to: To,
+    pub(super) to: ReplyDestination,
     /// True if its lease must be on disk first.
     pub(super) is_kept: bool,
     /// Address that the packet assigns.
@@ -63,7 +63,7 @@ impl Sockets {
             let prepared = socket.and_then(|socket| batch::prepare(&socket).map(|()| socket));
             prepared.map_err(|error| failed("DHCP", port, error))
         };
-        let frames = Frames::open(index);
+        let frames = PacketSockets::open(index);
         let frames = frames.map_err(|error| {
             format!(
                 "cannot send to cards at {interface}: {}",
@@ -81,22 +81,22 @@ impl Sockets {
             http: tcp::listen(interface, http_port)
                 .map_err(|error| failed("HTTP", http_port, error))?,
             frames,
-            own_sources: OwnSources::open(index)
+            own_sources: LocalRequestSocket::open(index)
                 .map_err(|error| failed("DHCP", udp::SERVER, error))?,
-            router: Router::open(interface, index).ok(),
+            router: RouterSocket::open(interface, index).ok(),
         })
     }
 
     /// Sends an ARP request for an offered address: the reply arrives before the client takes the
     /// offer.
-    pub(super) fn probe(&self, decision: &Decision) {
+    pub(super) fn probe(&self, decision: &DhcpDecision) {
         if let Some(address) = decision.probe {
             // An ARP request that cannot be sent finds no user.
-            let _ = self.frames.ask(self.mac, address);
+            let _ = self.frames.send_arp_probe(self.mac, address);
         }
     }
 
-    pub(super) fn send_all(&self, here: &Here, all: &[Outgoing]) {
+    pub(super) fn send_all(&self, here: &DhcpNodeAddresses, all: &[Outgoing]) {
         for one in all {
             // A packet that cannot be sent is lost like any other; the client repeats its
             // request.
@@ -104,14 +104,14 @@ impl Sockets {
         }
     }
 
-    fn send(&self, here: &Here, one: &Outgoing) -> io::Result<()> {
+    fn send(&self, here: &DhcpNodeAddresses, one: &Outgoing) -> io::Result<()> {
         let server = here.address;
         match one.to {
-            To::Relay(relay) => {
+            ReplyDestination::Relay(relay) => {
                 let to = SocketAddrV4::new(relay, udp::SERVER);
                 self.dhcp.send_to(&one.bytes, to).map(drop)
             }
-            To::Configured(address) => {
+            ReplyDestination::Configured(address) => {
                 let socket = if one.port == udp::CLIENT {
                     &self.dhcp
                 } else {
@@ -120,12 +120,12 @@ impl Sockets {
                 let to = SocketAddrV4::new(address, one.port);
                 socket.send_to(&one.bytes, to).map(drop)
             }
-            To::Fresh(address) => {
+            ReplyDestination::Fresh(address) => {
                 let (from, to) = ((server, udp::SERVER), (address, udp::CLIENT));
                 self.frames.send_udp(from, to, one.mac, &one.bytes)
             }
-            To::All => self.send_to_all(server, one),
-            To::AllAnd(address) => {
+            ReplyDestination::All => self.send_to_all(server, one),
+            ReplyDestination::AllAnd(address) => {
                 self.send_to_all(server, one)?;
                 if here.network.has(address) {
                     // A node may have the address meanwhile, and respond to ARP: the packet goes

@@ -15,38 +15,38 @@ const OFFERS_MAX: usize = 512;
 const AGAIN_MAX: u8 = 16;
 
 #[derive(Debug)]
-pub(super) struct Waiting<T>(Vec<Offer<T>>);
+pub(super) struct PendingOffers<T>(Vec<PendingOffer<T>>);
 
 /// Offer that waits for ARP replies.
 #[derive(Debug)]
-struct Offer<T> {
+struct PendingOffer<T> {
     address: Ipv4Addr,
     until: Instant,
-    asked: Asked,
+    asked: PendingRequest,
     out: T,
 }
 
 /// Request whose response waits.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Asked {
+pub(super) struct PendingRequest {
     /// Raw DHCP packet.
     pub(super) packet: Vec<u8>,
     /// Number of offers that were dropped because another host uses the address.
     pub(super) again: u8,
 }
 
-impl<T> Default for Waiting<T> {
-    fn default() -> Waiting<T> {
-        Waiting(Vec::new())
+impl<T> Default for PendingOffers<T> {
+    fn default() -> PendingOffers<T> {
+        PendingOffers(Vec::new())
     }
 }
 
-impl<T> Waiting<T> {
+impl<T> PendingOffers<T> {
     /// Adds an offer, or returns it if the limit is reached.
     pub(super) fn add(
         &mut self,
         address: Ipv4Addr,
-        asked: Asked,
+        asked: PendingRequest,
         out: T,
         now: Instant,
     ) -> Option<T> {
@@ -55,7 +55,7 @@ impl<T> Waiting<T> {
         if self.0.len() >= OFFERS_MAX {
             return Some(out);
         }
-        self.0.push(Offer {
+        self.0.push(PendingOffer {
             address,
             until: now + WAIT,
             asked,
@@ -75,8 +75,8 @@ impl<T> Waiting<T> {
     }
 
     /// Removes and returns the offers whose addresses no host uses.
-    pub(super) fn take(&mut self, now: Instant) -> Vec<(Asked, T)> {
-        let is_due = |offer: &mut Offer<T>| offer.until <= now;
+    pub(super) fn take(&mut self, now: Instant) -> Vec<(PendingRequest, T)> {
+        let is_due = |offer: &mut PendingOffer<T>| offer.until <= now;
         { self.0.extract_if(.., is_due) }
             .map(|offer| (offer.asked, offer.out))
             .collect()
@@ -88,7 +88,7 @@ impl<T> Waiting<T> {
         &mut self,
         address: Ipv4Addr,
         ends: impl Fn(&T) -> bool,
-    ) -> Option<Asked> {
+    ) -> Option<PendingRequest> {
         let mut all = self.0.iter();
         let at = all.position(|offer| offer.address == address && ends(&offer.out))?;
         let mut asked = self.0.swap_remove(at).asked;
@@ -110,12 +110,12 @@ mod tests {
         Ipv4Addr::from_bits(0x0a14_0000 + number)
     }
 
-    fn taken(waiting: &mut Waiting<&'static str>, now: Instant) -> Vec<&'static str> {
+    fn taken(waiting: &mut PendingOffers<&'static str>, now: Instant) -> Vec<&'static str> {
         waiting.take(now).into_iter().map(|(_, out)| out).collect()
     }
 
-    fn asked(again: u8) -> Asked {
-        Asked {
+    fn asked(again: u8) -> PendingRequest {
+        PendingRequest {
             packet: vec![1],
             again,
         }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn an_offer_is_made_when_nobody_has_answered_and_once() {
         let now = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingOffers::default();
         assert_eq!(waiting.add(ip(1), asked(0), "first", now), None);
         assert_eq!(waiting.add(ip(1), asked(0), "again", now + WAIT / 2), None);
         assert_eq!(waiting.due(), Some(now + WAIT / 2 + WAIT));
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn an_address_that_somebody_uses_is_not_offered_and_its_client_asks_anew_for_a_while() {
         let now = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingOffers::default();
         waiting.add(ip(1), asked(0), "offer", now);
         assert_eq!(waiting.drop_offer(ip(2), |_| true), None);
         assert_eq!(waiting.drop_offer(ip(1), |_| true), Some(asked(1)));
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn what_has_no_room_is_made_at_once() {
         let now = Instant::now();
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingOffers::default();
         for number in 0..OFFERS_MAX {
             let number = u32::try_from(number).unwrap();
             assert_eq!(waiting.add(ip(number), asked(0), "offer", now), None);

@@ -1,29 +1,29 @@
 //! The scripts of iPXE with one node and with two.
 
 use super::*;
-use crate::config::{Gives, Ports, Tells, Unknown};
+use crate::config::{AddressSource, ClientParameters, LanPorts, UnknownMachinePolicy};
 use std::collections::BTreeMap;
 
 const MAC: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
 
-fn lan() -> Lan {
+fn lan() -> LanConfig {
     let kernel = Image::Kernel {
         kernel: "/srv/kernel".into(),
         initrd: vec!["/srv/initrd".into()],
         append: "quiet".to_owned(),
         nbd: None,
     };
-    Lan {
+    LanConfig {
         interface: "br0".to_owned(),
         network: None,
-        gives: Gives::Fixed,
+        gives: AddressSource::Fixed,
         lease_s: 3_600,
-        tells: Tells::default(),
+        tells: ClientParameters::default(),
         disks: BTreeMap::new(),
         images: BTreeMap::from([("rescue".to_owned(), kernel)]),
         machines: BTreeMap::new(),
-        unknown: Unknown::Menu,
-        ports: Ports::default(),
+        unknown: UnknownMachinePolicy::Menu,
+        ports: LanPorts::default(),
         leases: "/leases".into(),
         secure_boot: false,
         six: None,
@@ -33,7 +33,7 @@ fn lan() -> Lan {
 }
 
 fn of_nodes(nodes: &[u8]) -> String {
-    let servers = Servers {
+    let servers = FetchServers {
         addresses: nodes
             .iter()
             .map(|last| Ipv4Addr::new(10, 20, 0, *last).into())

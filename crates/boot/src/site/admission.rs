@@ -5,32 +5,32 @@
 //! responds only to clients that no other server answers ([`UnansweredClients`]), and never
 //! refuses an address: the lease may be a current node's.
 
-use super::Site;
-use crate::config::Gives;
+use super::NetworkState;
+use crate::config::AddressSource;
 use crate::dhcp::attempts::{ATTEMPTS_MIN, UNANSWERED_MS, UnansweredClients};
-use crate::dhcp::desk::Decision;
-use crate::dhcp::reply::Verdict;
+use crate::dhcp::desk::DhcpDecision;
+use crate::dhcp::reply::DhcpReplyType;
 use crate::mac::Mac;
 use part::role::Admission;
 
 /// Admission of this node, and the clients for which it stands in.
 #[derive(Default)]
-pub(super) struct Reserve {
+pub(super) struct AdmissionState {
     /// True if this node may respond with the version that it serves.
     pub(super) admission: Admission,
     unanswered: UnansweredClients,
 }
 
-impl Site {
+impl NetworkState {
     /// Suppresses a refusal while this node may not act on its version: a current node may have
     /// assigned the address.
-    pub(super) fn without_refusal(&self, decision: Decision) -> Decision {
+    pub(super) fn without_refusal(&self, decision: DhcpDecision) -> DhcpDecision {
         let verdict = decision.answer.as_ref().map(|answer| answer.verdict);
-        if !self.is_reserve() || verdict != Some(Verdict::No) {
+        if !self.is_reserve() || verdict != Some(DhcpReplyType::No) {
             return decision;
         }
         let (why, reason) = (&decision.why, self.reserve.admission.why());
-        Decision::silent(format!("{why}; it gets no NAK: {reason}"))
+        DhcpDecision::silent(format!("{why}; it gets no NAK: {reason}"))
     }
 
     /// Sets whether this node may respond from now on.
@@ -87,7 +87,7 @@ impl Site {
             return None;
         }
         // Where another server assigns the addresses, all clients take its offers.
-        let takes_another = names_another && self.lan.gives != Gives::Other;
+        let takes_another = names_another && self.lan.gives != AddressSource::Other;
         let may_answer = self.reserve.unanswered.note(mac, takes_another, now_ms);
         let taken = "it takes the offer of another server";
         (!may_answer).then(|| match takes_another {

@@ -2,12 +2,12 @@
 //! responses of other nodes, and what machines booted there. No address assignment depends on
 //! this module.
 
-use super::{Held, Site};
-use crate::dhcp::desk::Desk;
-use crate::dhcp::mirror::Copies;
+use super::{HeldPart, NetworkState};
+use crate::dhcp::desk::DhcpServer;
+use crate::dhcp::mirror::LeaseCopies;
 use crate::dhcp::pool::{Holder, Pool};
 use crate::dhcp::range::{Address, Range};
-use crate::history::{Booted, Step};
+use crate::history::{BootHistoryEntry, LastBoot};
 use crate::mac::Mac;
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
@@ -27,12 +27,12 @@ const REPORT_MS: u64 = 1_000;
 /// Latest activity of a node for a machine. Ages are in milliseconds, since clocks of nodes
 /// differ.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Activity {
+pub struct MachineActivity {
     /// MAC address of the machine.
     pub mac: Mac,
     /// Last step that the node answered.
     #[serde(default)]
-    pub last: Option<Answered>,
+    pub last: Option<AnsweredRequest>,
     /// Image that the machine booted there, and the age, milliseconds.
     #[serde(default)]
     pub booted: Option<(String, u64)>,
@@ -40,7 +40,7 @@ pub struct Activity {
 
 /// Request that a node answered.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Answered {
+pub struct AnsweredRequest {
     /// Age of the step, milliseconds.
     pub age_ms: u64,
     /// Request of the machine, as text.
@@ -51,9 +51,9 @@ pub struct Answered {
 
 /// Activity of another node for a machine.
 #[derive(Clone, Debug, Default)]
-struct There {
+struct RemoteActivity {
     node: String,
-    last: Option<Step>,
+    last: Option<BootHistoryEntry>,
     booted: Option<(String, Moment)>,
     /// Time of the node's report: the lowest is forgotten first.
     heard_ms: u64,
@@ -61,12 +61,12 @@ struct There {
 
 /// Activities of other nodes, by machine and node.
 #[derive(Debug, Default)]
-pub(super) struct Elsewhere {
-    machines: HashMap<Mac, BTreeMap<String, There>>,
+pub(super) struct RemoteActivities {
+    machines: HashMap<Mac, BTreeMap<String, RemoteActivity>>,
 }
 
-impl Elsewhere {
-    fn hear(&mut self, node: &str, activity: Activity, now: Moment) {
+impl RemoteActivities {
+    fn hear(&mut self, node: &str, activity: MachineActivity, now: Moment) {
         let mac = activity.mac;
         if self.machines.len() >= MACHINES_MAX && !self.machines.contains_key(&mac) {
             self.forget();
@@ -76,7 +76,7 @@ impl Elsewhere {
         node.clone_into(&mut there.node);
         there.heard_ms = now.boottime_ms;
         if let Some(last) = activity.last {
-            there.last = Some(Step {
+            there.last = Some(BootHistoryEntry {
                 at: before(now, last.age_ms),
                 asked: cut(&last.asked),
                 answered: cut(&last.answered),
@@ -91,14 +91,15 @@ impl Elsewhere {
 
     /// Forgets the quarter of the machines with the oldest reports.
     fn forget(&mut self) {
-        let heard = |all: &BTreeMap<String, There>| all.values().map(|one| one.heard_ms).max();
+        let heard =
+            |all: &BTreeMap<String, RemoteActivity>| all.values().map(|one| one.heard_ms).max();
         let mut all: Vec<Option<u64>> = self.machines.values().map(heard).collect();
         all.sort_unstable();
         let limit = all.get(all.len() / 4).copied().flatten();
         self.machines.retain(|_, all| heard(all) > limit);
     }
 
-    fn of(&self, mac: Mac) -> impl Iterator<Item = &There> {
+    fn of(&self, mac: Mac) -> impl Iterator<Item = &RemoteActivity> {
         self.machines
             .get(&mac)
             .into_iter()
@@ -106,7 +107,7 @@ impl Elsewhere {
     }
 
     /// Returns the last step that another node answered, and that node.
-    fn last(&self, mac: Mac) -> Option<(&Step, &str)> {
+    fn last(&self, mac: Mac) -> Option<(&BootHistoryEntry, &str)> {
         let all = self.of(mac);
         let all = all.filter_map(|one| Some((one.last.as_ref()?, one.node.as_str())));
         all.max_by_key(|(step, _)| step.at.boottime_ms)
@@ -127,7 +128,7 @@ fn cut(words: &str) -> String {
 
 /// Number of leases of a range by node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Leased {
+pub(super) struct LeaseCounts {
     /// Leases of the parts that this node holds.
     pub(super) here: u64,
     /// Leases of the other parts, as their nodes reported them.
@@ -136,7 +137,7 @@ pub(super) struct Leased {
     lacks: bool,
 }
 
-impl Leased {
+impl LeaseCounts {
     /// Returns the number of leases at all other nodes.
     pub(super) fn elsewhere(&self) -> u64 {
         self.by_others.values().sum()
@@ -166,8 +167,8 @@ fn clients<A: Address>(pool: &Pool<A>) -> impl Iterator<Item = Mac> {
 /// Returns the clients with a lease of a range from another node, and that node. `held`: the
 /// parts of this node.
 fn clients_elsewhere<'c, A: Address>(
-    copies: &'c Copies,
-    held: &'c BTreeMap<usize, Held>,
+    copies: &'c LeaseCopies,
+    held: &'c BTreeMap<usize, HeldPart>,
     range: Option<Range<A>>,
     is_its: fn(IpAddr) -> Option<A>,
 ) -> impl Iterator<Item = (&'c str, Mac)> {
@@ -220,20 +221,20 @@ fn choose<A: Address>(
     })
 }
 
-impl Site {
+impl NetworkState {
     /// Returns the activities of this node since a number of its history, to be sent to another
     /// node, and the number of the last one.
-    pub fn activities(&self, after: u64, now_ms: u64) -> (u64, Vec<Activity>) {
+    pub fn activities(&self, after: u64, now_ms: u64) -> (u64, Vec<MachineActivity>) {
         let (number, changed) = self.history.changed(after, ACTIVITIES_MAX);
         let age = |at: Moment| now_ms.saturating_sub(at.boottime_ms);
         let all = changed.into_iter().map(|mac| {
-            let last = self.history.answered_of(mac).map(|step| Answered {
+            let last = self.history.answered_of(mac).map(|step| AnsweredRequest {
                 age_ms: age(step.at),
                 asked: cut(&step.asked),
                 answered: cut(&step.answered),
             });
             let booted = self.history.booted(mac);
-            Activity {
+            MachineActivity {
                 mac,
                 last,
                 booted: booted.map(|(image, at)| (cut(image), age(at))),
@@ -244,7 +245,7 @@ impl Site {
     }
 
     /// Stores the activities that another node reports.
-    pub fn hear(&mut self, node: &str, activities: Vec<Activity>, now: Moment) {
+    pub fn store_activities(&mut self, node: &str, activities: Vec<MachineActivity>, now: Moment) {
         for activity in activities.into_iter().take(ACTIVITIES_MAX) {
             self.seen.elsewhere.hear(node, activity, now);
         }
@@ -261,7 +262,7 @@ impl Site {
         let elsewhere = self.copied(self.range(), mac, four);
         let is_newer = self.is_newer_elsewhere(mac);
         let me = self.parts.me.as_str();
-        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         choose(pool, mac, (me, is_newer), elsewhere)
     }
 
@@ -320,7 +321,7 @@ impl Site {
 
     /// Returns the last request of a machine at any node, and the node that answered it; empty:
     /// this one, or none.
-    pub(super) fn last_step(&self, mac: Mac) -> Option<(&Step, &str)> {
+    pub(super) fn last_step(&self, mac: Mac) -> Option<(&BootHistoryEntry, &str)> {
         let here = self.history.last_of(mac);
         let Some((there, node)) = self.seen.elsewhere.last(mac) else {
             return here.map(|step| (step, ""));
@@ -329,15 +330,15 @@ impl Site {
         let later = answered.filter(|step| step.at.boottime_ms >= there.at.boottime_ms);
         let best = later.map_or((there, node), |step| (step, ""));
         // Another node may have answered what this one ignored.
-        let is_new = |step: &&Step| {
+        let is_new = |step: &&BootHistoryEntry| {
             step.answered.is_empty() && step.at.boottime_ms > best.0.at.boottime_ms + REPORT_MS
         };
         Some(here.filter(is_new).map_or(best, |step| (step, "")))
     }
 
     /// Returns the image that a machine booted last at any node.
-    pub(super) fn last_booted(&self, mac: Mac) -> Option<Booted> {
-        let booted = |image: &str, at, node: &str| Booted {
+    pub(super) fn last_booted(&self, mac: Mac) -> Option<LastBoot> {
+        let booted = |image: &str, at, node: &str| LastBoot {
             image: image.to_owned(),
             at,
             node: node.to_owned(),
@@ -375,7 +376,7 @@ impl Site {
         all.extend(clients_elsewhere(&copies, held, range, four).map(|(_, mac)| mac));
         all.extend(clients_elsewhere(&copies, held, range6, six).map(|(_, mac)| mac));
         drop(copies);
-        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+        if let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) {
             all.extend(clients(pool));
         }
         if let Some(pool) = self.six.pool() {
@@ -392,19 +393,19 @@ impl Site {
     }
 
     /// Returns the number of leases of the IPv4 range by node.
-    pub(super) fn leased(&mut self) -> Leased {
+    pub(super) fn leased(&mut self) -> LeaseCounts {
         let elsewhere = self.leased_elsewhere(self.range(), four);
-        let pool = self.desk.as_mut().and_then(Desk::pool);
-        Leased {
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
+        LeaseCounts {
             here: pool.map_or(0, |pool| clients(pool).count() as u64),
             ..elsewhere
         }
     }
 
     /// Returns the number of leases of the IPv6 range by node.
-    pub(super) fn leased6(&mut self) -> Leased {
+    pub(super) fn leased6(&mut self) -> LeaseCounts {
         let elsewhere = self.leased_elsewhere(self.range6(), six);
-        Leased {
+        LeaseCounts {
             here: { self.six.pool() }.map_or(0, |pool| clients(pool).count() as u64),
             ..elsewhere
         }
@@ -414,14 +415,14 @@ impl Site {
         &self,
         range: Option<Range<A>>,
         is_its: fn(IpAddr) -> Option<A>,
-    ) -> Leased {
+    ) -> LeaseCounts {
         let held = &self.parts.standing.held;
         let copies = self.parts.shares.copies();
         let parts = 0..usize::try_from(self.parts.count).unwrap_or(1);
         let is_copied = |part| copies.others().any(|(copied, _)| copied == part);
-        let mut leased = Leased {
+        let mut leased = LeaseCounts {
             lacks: { parts }.any(|part| !held.contains_key(&part) && !is_copied(part)),
-            ..Leased::default()
+            ..LeaseCounts::default()
         };
         for (part, copy) in copies.others() {
             if !held.contains_key(&part) {

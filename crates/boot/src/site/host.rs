@@ -1,12 +1,12 @@
 //! Addresses of nodes, which no machine gets: those of this host, those that other nodes report,
 //! and those in the configuration.
 
-use super::Site;
-use crate::config::Machine;
-use crate::dhcp::desk::Desk;
+use super::NetworkState;
+use crate::config::MachineConfig;
+use crate::dhcp::desk::DhcpServer;
 use crate::dhcp::pool::Superseded;
 use crate::dhcp::range::Address;
-use crate::history::Step;
+use crate::history::BootHistoryEntry;
 use crate::mac::Mac;
 use part::report::Moment;
 use part::voice::write_error;
@@ -16,7 +16,7 @@ use std::net::IpAddr;
 /// Limit of superseded leases that are listed one by one.
 const SUPERSEDED_SHOWN: usize = 4;
 
-impl Site {
+impl NetworkState {
     /// Sets the addresses of this host: no machine gets one.
     pub fn set_host(&mut self, addresses: BTreeSet<IpAddr>, now_ms: u64) {
         if self.host == addresses {
@@ -61,7 +61,7 @@ impl Site {
                  asks to renew the lease\n",
                 self.name, lease.mac
             ));
-            let step = Step {
+            let step = BootHistoryEntry {
                 at: Moment::now(),
                 asked: format!("loses its lease of {address}"),
                 answered: String::new(),
@@ -75,7 +75,7 @@ impl Site {
     /// Explains who has an address that is not for clients; None: nobody.
     fn new_owner(&self, address: IpAddr) -> Option<String> {
         let mut machines = self.lan.machines.iter();
-        let has_it = |mac: &Mac, machine: &Machine| match address {
+        let has_it = |mac: &Mac, machine: &MachineConfig| match address {
             IpAddr::V4(address) => machine.address == Some(address),
             IpAddr::V6(address) => {
                 let six = self.lan.six.as_ref();
@@ -92,7 +92,7 @@ impl Site {
     /// Lists the leases of addresses that now belong to another host or machine: two may use such
     /// an address.
     pub(super) fn superseded_words(&self) -> Vec<String> {
-        let four = self.desk.iter().flat_map(Desk::superseded);
+        let four = self.desk.iter().flat_map(DhcpServer::superseded);
         let four = four.map(|(address, lease)| (IpAddr::V4(address), lease));
         let six = self.six.superseded().into_iter();
         let six = six.map(|(address, lease)| (IpAddr::V6(address), lease));

@@ -1,18 +1,18 @@
 //! Storage of the leases of one range: what is on disk, and which parts of the range this node
 //! knows.
 
-use super::Held;
-use crate::dhcp::pool::{Change, Fate, Holder, Pool, end_of};
+use super::HeldPart;
+use crate::dhcp::pool::{AddressKnowledge, Holder, HolderChange, Pool, end_of};
 use crate::dhcp::range::{Address, Range};
-use crate::journal::Journal;
+use crate::journal::LeaseJournal;
 use crate::mac::Mac;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Stored leases of one range.
 #[derive(Debug)]
-pub(super) struct Keeping<A> {
+pub(super) struct LeaseStore<A> {
     /// Journal with the leases on disk.
-    journal: Option<Journal<A>>,
+    journal: Option<LeaseJournal<A>>,
     /// Reason for which leases cannot be stored.
     pub(super) trouble: Option<String>,
     /// Parts from which this node has assigned addresses since it holds them, with a journal: it
@@ -29,9 +29,9 @@ pub(super) struct Keeping<A> {
     longer: (u32, u64),
 }
 
-impl<A> Default for Keeping<A> {
-    fn default() -> Keeping<A> {
-        Keeping {
+impl<A> Default for LeaseStore<A> {
+    fn default() -> LeaseStore<A> {
+        LeaseStore {
             journal: None,
             trouble: None,
             stays: None,
@@ -44,10 +44,10 @@ impl<A> Default for Keeping<A> {
 }
 
 /// Function that returns, for a part that a node takes, what is known of each address.
-pub(super) type Fates<'a, A> = dyn Fn(&Held) -> Box<dyn Fn(A) -> Fate> + 'a;
+pub(super) type Fates<'a, A> = dyn Fn(&HeldPart) -> Box<dyn Fn(A) -> AddressKnowledge> + 'a;
 
 /// Configuration of a pool.
-pub(super) struct Plan<A> {
+pub(super) struct PoolConfig<A> {
     /// Range of addresses, with its parts.
     pub(super) range: Range<A>,
     /// Lease time, seconds.
@@ -58,9 +58,9 @@ pub(super) struct Plan<A> {
     pub(super) unoffered: HashSet<A>,
 }
 
-impl<A: Address> Keeping<A> {
+impl<A: Address> LeaseStore<A> {
     /// Stores the leases in this journal, or records why that is impossible.
-    pub(super) fn keep_in(&mut self, journal: Result<Journal<A>, String>) {
+    pub(super) fn keep_in(&mut self, journal: Result<LeaseJournal<A>, String>) {
         match journal {
             Ok(journal) => {
                 self.lease_s = self.lease_s.max(journal.longest_s());
@@ -78,7 +78,7 @@ impl<A: Address> Keeping<A> {
     }
 
     /// Continues with this journal, which has all leases of the previous one.
-    pub(super) fn enter(&mut self, journal: Journal<A>) {
+    pub(super) fn enter(&mut self, journal: LeaseJournal<A>) {
         self.keep_in(Ok(journal));
         self.unstored.clear();
     }
@@ -131,20 +131,20 @@ impl<A: Address> Keeping<A> {
 
     /// Returns the number of the journal file; zero: none yet.
     pub(super) fn number(&self) -> u32 {
-        self.journal.as_ref().map_or(0, Journal::store)
+        self.journal.as_ref().map_or(0, LeaseJournal::store)
     }
 
     /// Creates the pool of a range, with the earlier leases.
     pub(super) fn pool(
         &mut self,
-        plan: Plan<A>,
+        plan: PoolConfig<A>,
         before: Option<&Pool<A>>,
-        (held, fates): (&BTreeMap<usize, Held>, &Fates<'_, A>),
+        (held, fates): (&BTreeMap<usize, HeldPart>, &Fates<'_, A>),
         now_ms: u64,
     ) -> Pool<A> {
         let is_kept = self.is_kept();
         let journal = self.journal.iter();
-        let mut known: BTreeMap<A, Holder> = journal.flat_map(Journal::known).collect();
+        let mut known: BTreeMap<A, Holder> = journal.flat_map(LeaseJournal::known).collect();
         // What the previous pool knew and the disk does not: without a journal no client got a
         // lease, but unclear addresses stay unclear.
         let others = before.into_iter().flat_map(Pool::known);
@@ -171,7 +171,7 @@ impl<A: Address> Keeping<A> {
     fn take(
         &mut self,
         pool: &mut Pool<A>,
-        (part, held): (usize, &Held),
+        (part, held): (usize, &HeldPart),
         fates: &Fates<'_, A>,
         now_ms: u64,
     ) {
@@ -196,7 +196,7 @@ impl<A: Address> Keeping<A> {
     }
 
     /// Drops the state of all parts but these.
-    pub(super) fn retain(&mut self, held: &BTreeMap<usize, Held>) {
+    pub(super) fn retain(&mut self, held: &BTreeMap<usize, HeldPart>) {
         self.taken.retain(|part| held.contains_key(part));
     }
 
@@ -210,11 +210,11 @@ impl<A: Address> Keeping<A> {
 
     /// Applies a change of the parts that this node holds. Without a pool, the next pool takes
     /// them.
-    pub(super) fn stand(
+    pub(super) fn apply_held_parts(
         &mut self,
         mut pool: Option<&mut Pool<A>>,
-        before: &BTreeMap<usize, Held>,
-        (held, fates): (&BTreeMap<usize, Held>, &Fates<'_, A>),
+        before: &BTreeMap<usize, HeldPart>,
+        (held, fates): (&BTreeMap<usize, HeldPart>, &Fates<'_, A>),
         now_ms: u64,
     ) {
         for part in before.keys().filter(|part| !held.contains_key(part)) {
@@ -230,12 +230,12 @@ impl<A: Address> Keeping<A> {
     }
 
     /// Writes the changes to disk for the next start. If that fails, machines whose lease is not
-    /// on disk may not get a response ([`Keeping::may_tell`]).
-    pub(super) fn store(&mut self, changes: &[Change<A>]) {
+    /// on disk may not get a response ([`LeaseStore::may_tell`]).
+    pub(super) fn store(&mut self, changes: &[HolderChange<A>]) {
         if changes.is_empty() && self.trouble.is_none() {
             return;
         }
-        let unstored = changes.iter().filter_map(Change::mac);
+        let unstored = changes.iter().filter_map(HolderChange::mac);
         let Some(journal) = &mut self.journal else {
             self.unstored.extend(unstored);
             return;
@@ -245,7 +245,7 @@ impl<A: Address> Keeping<A> {
             // Changes that an earlier write did not store are written now, too.
             Some(_) => {
                 journal.remember(changes);
-                journal.mend()
+                journal.rewrite_after_error()
             }
         };
         match stored {
@@ -269,7 +269,7 @@ impl<A: Address> Keeping<A> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::net::Ipv4Addr;
 
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
@@ -283,11 +283,11 @@ mod tests {
 
     /// Creates a pool with a single address, which this node holds.
     fn pool(
-        keeping: &mut Keeping<Ipv4Addr>,
+        keeping: &mut LeaseStore<Ipv4Addr>,
         before: Option<&Pool>,
         (lease_s, now_ms): (u32, u64),
     ) -> Pool {
-        let plan = Plan {
+        let plan = PoolConfig {
             range: Range {
                 first: ip(7),
                 last: ip(7),
@@ -297,20 +297,22 @@ mod tests {
             reserved: HashSet::new(),
             unoffered: HashSet::new(),
         };
-        let held = Held {
-            knows: true,
-            ..Held::default()
+        let held = HeldPart {
+            has_all_leases: true,
+            ..HeldPart::default()
         };
-        let fates = |_: &Held| -> Box<dyn Fn(Ipv4Addr) -> Fate> { Box::new(|_| Fate::Known) };
+        let fates = |_: &HeldPart| -> Box<dyn Fn(Ipv4Addr) -> AddressKnowledge> {
+            Box::new(|_| AddressKnowledge::Known)
+        };
         keeping.pool(plan, before, (&[(0, held)].into(), &fates), now_ms)
     }
 
     #[test]
     fn a_lease_lasts_as_long_as_was_promised_also_over_a_reload_and_a_restart_with_a_shorter_one() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let start = || {
-            let mut keeping = Keeping::default();
-            keeping.keep_in(Ok(Journal::open(scratch.path(), "lan").unwrap()));
+            let mut keeping = LeaseStore::default();
+            keeping.keep_in(Ok(LeaseJournal::open(scratch.path(), "lan").unwrap()));
             keeping
         };
         let is_taken = |pool: &mut Pool, now_ms| {
@@ -319,7 +321,12 @@ mod tests {
         };
         let mut keeping = start();
         let mut first = pool(&mut keeping, None, (12 * 3_600, 0));
-        first.claim(CLIENT, ip(7), crate::dhcp::pool::How::Selecting, 0);
+        first.claim(
+            CLIENT,
+            ip(7),
+            crate::dhcp::pool::ClientRequestState::Selecting,
+            0,
+        );
         keeping.store(&first.changes());
         let mut shorter = pool(&mut keeping, Some(&first), (600, HOUR_MS));
         assert!(is_taken(&mut shorter, 12 * HOUR_MS));
@@ -340,10 +347,10 @@ mod tests {
     }
     #[test]
     fn leases_of_a_part_last_as_long_as_the_node_before_may_have_promised_also_over_a_restart() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let start = || {
-            let mut keeping = Keeping::default();
-            keeping.keep_in(Ok(Journal::open(scratch.path(), "lan").unwrap()));
+            let mut keeping = LeaseStore::default();
+            keeping.keep_in(Ok(LeaseJournal::open(scratch.path(), "lan").unwrap()));
             keeping
         };
         let mut keeping = start();
@@ -367,15 +374,25 @@ mod tests {
     }
     #[test]
     fn a_withheld_address_that_its_client_renews_stays_its_own_as_long_as_was_promised() {
-        let mut keeping = Keeping::default();
+        let mut keeping = LeaseStore::default();
         let mut before = pool(&mut keeping, None, (12 * 3_600, 0));
-        before.claim(CLIENT, ip(7), crate::dhcp::pool::How::Selecting, 0);
+        before.claim(
+            CLIENT,
+            ip(7),
+            crate::dhcp::pool::ClientRequestState::Selecting,
+            0,
+        );
         before.give_up(0);
         before.take(0, false, 0);
         let mut shorter = pool(&mut keeping, Some(&before), (600, HOUR_MS));
         // The client may not receive the response that shortens its lease.
-        let claim = shorter.claim(CLIENT, ip(7), crate::dhcp::pool::How::Renew, HOUR_MS);
-        assert_eq!(claim, crate::dhcp::pool::Claim::Yes);
+        let claim = shorter.claim(
+            CLIENT,
+            ip(7),
+            crate::dhcp::pool::ClientRequestState::Renew,
+            HOUR_MS,
+        );
+        assert_eq!(claim, crate::dhcp::pool::AddressClaimResult::Yes);
         shorter.expire(12 * HOUR_MS);
         assert_eq!(shorter.of(CLIENT), Some(ip(7)));
         shorter.expire(12 * HOUR_MS + 2 * PACKET_MS);

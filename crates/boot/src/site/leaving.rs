@@ -1,40 +1,40 @@
 //! Moves a network's lease files: a network leaves its files for others.
 
-use super::Site;
-use crate::assignment::Turns;
-use crate::journal::Journal;
+use super::NetworkState;
+use crate::assignment::SingleBootProgress;
+use crate::journal::LeaseJournal;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Contents of the files that another directory must have.
 #[derive(Debug, Default)]
-pub struct Leaving {
+pub struct LeavingFiles {
     /// Leases of IPv4; None: they are in no file.
     pub leases: Option<String>,
     /// Leases of IPv6; None: they are in no file.
     pub leases6: Option<String>,
     /// Progress of single boots; None: it is unknown.
-    pub turns: Option<Turns>,
+    pub turns: Option<SingleBootProgress>,
 }
 
 /// Open files in the new directory.
 #[derive(Debug, Default)]
-pub struct Entering {
+pub struct EnteredFiles {
     /// Journal of the IPv4 leases.
-    pub leases: Option<Journal<Ipv4Addr>>,
+    pub leases: Option<LeaseJournal<Ipv4Addr>>,
     /// Journal of the IPv6 leases.
-    pub leases6: Option<Journal<Ipv6Addr>>,
+    pub leases6: Option<LeaseJournal<Ipv6Addr>>,
 }
 
-impl Site {
+impl NetworkState {
     /// Closes the files. The state in memory stays, and no client gets a lease until other files
     /// are entered.
-    pub fn leave_files(&mut self) -> Leaving {
+    pub fn leave_files(&mut self) -> LeavingFiles {
         self.store();
         self.store6();
         let has_turns = self.has_turns();
         // Without the turns each machine would boot its installer again.
         self.turns_status.is_unknown |= !has_turns;
-        Leaving {
+        LeavingFiles {
             leases: self.parts.keeping.leave(),
             leases6: self.six.leave(),
             turns: has_turns.then(|| self.turns.clone()),
@@ -48,7 +48,7 @@ impl Site {
     }
 
     /// Stores the leases in these files from now on.
-    pub fn enter_files(&mut self, entering: Entering) {
+    pub fn enter_files(&mut self, entering: EnteredFiles) {
         if let Some(journal) = entering.leases {
             self.parts.keeping.enter(journal);
         }

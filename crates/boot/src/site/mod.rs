@@ -12,34 +12,34 @@ mod show;
 mod six;
 mod standing;
 
-pub use elsewhere::{ACTIVITIES_MAX, Activity, Answered, WORDS_MAX};
-pub use leaving::{Entering, Leaving};
-pub use sharing::{Bell, SharedCopies, lock as lock_copies};
-pub use shelf::SiteShelf;
-pub use show::{NETWORK, Servers, rows};
-pub use standing::{Adopt, Held, Knowledge, Moved, Pasts, Standing};
+pub use elsewhere::{ACTIVITIES_MAX, AnsweredRequest, MachineActivity, WORDS_MAX};
+pub use leaving::{EnteredFiles, LeavingFiles};
+pub use sharing::{MessageNotifier, SharedCopies, lock as lock_copies};
+pub use shelf::NetworkContentSource;
+pub use show::{NETWORK, ServerStatus, rows};
+pub use standing::{HeldPart, Knowledge, MovedPart, NodeLeaseStatus, PartAdoption, PreviousRanges};
 
-use crate::assignment::{Assigned, Turns, assigned};
-use crate::config::{Image, Lan};
-use crate::dhcp::desk::{Decision, Desk, Here, Nodes};
-use crate::dhcp::limit::Limit;
+use crate::assignment::{BootTarget, SingleBootProgress, assigned};
+use crate::config::{Image, LanConfig};
+use crate::dhcp::desk::{ClusterNodeAddresses, DhcpDecision, DhcpNodeAddresses, DhcpServer};
+use crate::dhcp::limit::ClientRateLimiter;
 use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::Pool;
 use crate::dhcp::range::Range;
-use crate::dhcp::reply::Verdict;
-use crate::dhcp::request::{Kind, Request, Route};
+use crate::dhcp::reply::DhcpReplyType;
+use crate::dhcp::request::{DhcpMessageType, RelayRoute, Request};
 use crate::disk::Overlays;
-use crate::history::{History, Step};
-use crate::journal::Journal;
+use crate::history::{BootHistoryEntry, History};
+use crate::journal::LeaseJournal;
 use crate::mac::Mac;
 use crate::script;
-use admission::Reserve;
-use elsewhere::Elsewhere;
-use keeping::{Fates, Keeping, Plan};
+use admission::AdmissionState;
+use elsewhere::RemoteActivities;
+use keeping::{Fates, LeaseStore, PoolConfig};
 use part::report::Moment;
 use serde::{Deserialize, Serialize};
-use sharing::Shares;
-use six::Six;
+use sharing::NetworkCopies;
+use six::Ipv6State;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
@@ -58,58 +58,58 @@ const ADDRESSES_MAX: usize = 65_536;
 const BOOTS_MS: u64 = 60_000;
 
 /// Facts that a machine reports about itself, by name.
-pub type Facts = BTreeMap<String, String>;
+pub type MachineFacts = BTreeMap<String, String>;
 
 /// State of one network, for several threads.
 #[derive(Clone)]
-pub struct Shared(Arc<Mutex<Site>>);
+pub struct SharedNetworkState(Arc<Mutex<NetworkState>>);
 
-impl Shared {
+impl SharedNetworkState {
     /// Wraps the state of a network for sharing.
-    pub fn new(site: Site) -> Shared {
-        Shared(Arc::new(Mutex::new(site)))
+    pub fn new(site: NetworkState) -> SharedNetworkState {
+        SharedNetworkState(Arc::new(Mutex::new(site)))
     }
 
     /// Returns whether both refer to the same network.
-    pub fn is(&self, other: &Shared) -> bool {
+    pub fn is(&self, other: &SharedNetworkState) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Locks the network for this thread. The state stays usable after a panic of another thread:
     /// nothing that is half changed matters more than responses.
-    pub fn lock(&self) -> MutexGuard<'_, Site> {
+    pub fn lock(&self) -> MutexGuard<'_, NetworkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// State of one network.
-pub struct Site {
+pub struct NetworkState {
     name: String,
-    lan: Lan,
-    turns: Turns,
-    turns_status: TurnsStatus,
+    lan: LanConfig,
+    turns: SingleBootProgress,
+    turns_status: SingleBootStatus,
     /// Wakes the thread that writes.
     writer: Option<Arc<OwnedFd>>,
     /// None while the interface has no address.
-    desk: Option<Desk>,
-    limit: Limit,
-    reserve: Reserve,
-    parts: Parts,
+    desk: Option<DhcpServer>,
+    limit: ClientRateLimiter,
+    reserve: AdmissionState,
+    parts: RangeParts,
     history: History,
-    seen: Seen,
-    counts: Counts,
+    seen: NetworkObservations,
+    counts: NetworkCounters,
     /// Changes of machines to disks, by the disks' names.
     overlays: BTreeMap<String, Overlays>,
     /// Addresses of this host, of all interfaces.
     host: BTreeSet<IpAddr>,
-    six: Six,
+    six: Ipv6State,
 }
 
 /// Status of the single boots. An image is booted once only while they are both known and stored.
 #[derive(Debug, Default)]
-struct TurnsStatus {
+struct SingleBootStatus {
     /// Turns on disk. None: the file has not been read.
-    stored: Option<Turns>,
+    stored: Option<SingleBootProgress>,
     /// True if another node decided the turns before this one, which still has older ones.
     is_unknown: bool,
     /// True if the last write to disk failed.
@@ -118,35 +118,35 @@ struct TurnsStatus {
 
 /// Parts of the range, and what this node holds of them.
 #[derive(Debug, Default)]
-pub struct Parts {
+pub struct RangeParts {
     /// Number of parts: one for each node.
     pub count: u32,
     /// Status of this node in the network.
-    pub standing: Standing,
+    pub standing: NodeLeaseStatus,
     /// Name of this node; empty outside of a cluster.
     pub me: String,
     /// Stored leases of the IPv4 range.
-    keeping: Keeping<Ipv4Addr>,
+    keeping: LeaseStore<Ipv4Addr>,
     /// Copies of leases at this node and at the others.
-    shares: Shares,
+    shares: NetworkCopies,
 }
 
 /// Observations about other servers and machines.
 #[derive(Debug, Default)]
-struct Seen {
+struct NetworkObservations {
     /// Other DHCP servers, and the time of the last sign of each.
     servers: BTreeMap<Ipv4Addr, Moment>,
     /// Machines without a line that reported facts about themselves.
-    new: BTreeMap<Mac, (Moment, Facts)>,
+    new: BTreeMap<Mac, (Moment, MachineFacts)>,
     /// Machine by its address.
     macs: HashMap<IpAddr, Mac>,
     /// Complete files of an image that a machine has fetched: the image, and a bit for each file.
     fetched: HashMap<Mac, (String, u32)>,
     /// Reports of other nodes about machines.
-    elsewhere: Elsewhere,
+    elsewhere: RemoteActivities,
 }
 
-impl Seen {
+impl NetworkObservations {
     /// Drops DHCP servers that were silent for long. A server is known by clients' packets only,
     /// which anybody can forge.
     fn forget_servers(&mut self) {
@@ -158,7 +158,7 @@ impl Seen {
 
 /// Event counters of a network.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Counts {
+pub struct NetworkCounters {
     /// DHCP packets received.
     pub requests: u64,
     /// Responses sent.
@@ -171,28 +171,28 @@ pub struct Counts {
     pub conflicts: u64,
 }
 
-impl Site {
+impl NetworkState {
     /// Creates the state of a network whose interface has not been polled yet.
-    pub fn new(name: &str, lan: Lan, parts: u32) -> Site {
-        Site {
+    pub fn new(name: &str, lan: LanConfig, parts: u32) -> NetworkState {
+        NetworkState {
             name: name.to_owned(),
             lan,
-            turns: Turns::default(),
-            turns_status: TurnsStatus::default(),
+            turns: SingleBootProgress::default(),
+            turns_status: SingleBootStatus::default(),
             writer: None,
             desk: None,
-            limit: Limit::default(),
-            reserve: Reserve::default(),
-            parts: Parts {
+            limit: ClientRateLimiter::default(),
+            reserve: AdmissionState::default(),
+            parts: RangeParts {
                 count: parts.max(1),
-                ..Parts::default()
+                ..RangeParts::default()
             },
             history: History::default(),
-            seen: Seen::default(),
-            counts: Counts::default(),
+            seen: NetworkObservations::default(),
+            counts: NetworkCounters::default(),
             overlays: BTreeMap::new(),
             host: BTreeSet::new(),
-            six: Six::default(),
+            six: Ipv6State::default(),
         }
     }
 
@@ -202,22 +202,22 @@ impl Site {
     }
 
     /// Returns the configuration of the network.
-    pub fn lan(&self) -> &Lan {
+    pub fn lan(&self) -> &LanConfig {
         &self.lan
     }
 
     /// Returns the progress of single boots.
-    pub fn turns(&self) -> &Turns {
+    pub fn turns(&self) -> &SingleBootProgress {
         &self.turns
     }
 
     /// Returns this node's addresses in the network, once its interface has one.
-    pub fn here(&self) -> Option<&Here> {
-        self.desk.as_ref().map(Desk::here)
+    pub fn here(&self) -> Option<&DhcpNodeAddresses> {
+        self.desk.as_ref().map(DhcpServer::here)
     }
 
     /// Applies another configuration of the same network.
-    pub fn change(&mut self, lan: Lan, parts: u32, now_ms: u64) {
+    pub fn change(&mut self, lan: LanConfig, parts: u32, now_ms: u64) {
         self.turns.keep(&lan);
         let before = (self.range(), self.range6());
         self.parts.count = parts.max(1);
@@ -233,7 +233,7 @@ impl Site {
     }
 
     /// Sets the address of the interface, or that it has none.
-    pub fn is_here(&mut self, here: Option<Here>, now_ms: u64) {
+    pub fn set_node_address(&mut self, here: Option<DhcpNodeAddresses>, now_ms: u64) {
         match here {
             // The cluster reports the addresses of the other nodes.
             Some(here) if self.here() != Some(&here) => self.rebuild(here, now_ms),
@@ -242,22 +242,22 @@ impl Site {
         }
     }
 
-    fn rebuild(&mut self, here: Here, now_ms: u64) {
+    fn rebuild(&mut self, here: DhcpNodeAddresses, now_ms: u64) {
         self.store();
-        let plan = self.range().map(|range| Plan {
+        let plan = self.range().map(|range| PoolConfig {
             range,
             lease_s: self.lan.lease_s,
             reserved: self.reserved(&here),
             unoffered: { self.lan.of_others.iter() }.filter_map(four).collect(),
         });
         let fates = self.parts.shares.fates(self.ranges());
-        let before = self.desk.as_mut().and_then(Desk::pool);
+        let before = self.desk.as_mut().and_then(DhcpServer::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let keeping = &mut self.parts.keeping;
         let known = before.iter().flat_map(|pool| pool.superseded());
         let known: BTreeSet<Ipv4Addr> = known.map(|(address, _)| address).collect();
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
-        let mut desk = Desk::new(self.lan.clone(), here, pool);
+        let mut desk = DhcpServer::new(self.lan.clone(), here, pool);
         desk.set_of_nodes(self.of_nodes().filter_map(|one| four(&one)).collect());
         let superseded = desk.superseded();
         self.desk = Some(desk.following(self.desk.take()));
@@ -266,7 +266,7 @@ impl Site {
     }
 
     /// Returns the addresses of the range that no client gets.
-    fn reserved(&self, here: &Here) -> HashSet<Ipv4Addr> {
+    fn reserved(&self, here: &DhcpNodeAddresses) -> HashSet<Ipv4Addr> {
         let machines = self.lan.machines.values();
         let fixed = machines.filter_map(|machine| machine.address);
         let nodes = here.nodes.there.iter().chain(&here.nodes.gone).copied();
@@ -280,7 +280,7 @@ impl Site {
     /// Returns the range, with its parts.
     pub fn range(&self) -> Option<Range> {
         match self.lan.gives {
-            crate::config::Gives::Range { first, last } => Some(Range {
+            crate::config::AddressSource::Range { first, last } => Some(Range {
                 first,
                 last,
                 parts: self.parts.count,
@@ -290,7 +290,7 @@ impl Site {
     }
 
     /// Stores the leases in this journal, or records why that is impossible.
-    pub fn keep_in(&mut self, journal: Result<Journal, String>, now_ms: u64) {
+    pub fn keep_in(&mut self, journal: Result<LeaseJournal, String>, now_ms: u64) {
         let is_kept = journal.is_ok();
         self.parts.keeping.keep_in(journal);
         if let Some(here) = self.here().cloned().filter(|_| is_kept) {
@@ -304,10 +304,10 @@ impl Site {
     }
 
     /// Applies the status of this node in the network.
-    pub fn stand(&mut self, me: &str, standing: Standing, now_ms: u64) {
+    pub fn apply_node_status(&mut self, me: &str, standing: NodeLeaseStatus, now_ms: u64) {
         me.clone_into(&mut self.parts.me);
         let before = std::mem::replace(&mut self.parts.standing, standing);
-        let leading = |standing: &Standing| standing.held.get(&0).map(|held| held.has_turns);
+        let leading = |standing: &NodeLeaseStatus| standing.held.get(&0).map(|held| held.has_turns);
         if !me.is_empty()
             && leading(&before).is_none()
             && leading(&self.parts.standing) == Some(false)
@@ -321,24 +321,29 @@ impl Site {
         self.stand6(&before.held, now_ms);
         let nodes = self.parts.standing.nodes.clone();
         if self.here().is_some_and(|here| here.nodes != nodes) {
-            let here = self.here().cloned().map(|here| Here { nodes, ..here });
+            let here = self
+                .here()
+                .cloned()
+                .map(|here| DhcpNodeAddresses { nodes, ..here });
             let parts = &mut self.parts;
             parts.keeping.retain(&parts.standing.held);
             // The pool takes the parts, too.
-            return self.is_here(here, now_ms);
+            return self.set_node_address(here, now_ms);
         }
         let fates = self.parts.shares.fates(self.ranges());
-        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let parts = &mut self.parts;
         let held = (&parts.standing.held, &fates as &Fates<'_, _>);
-        parts.keeping.stand(pool, &before.held, held, now_ms);
+        parts
+            .keeping
+            .apply_held_parts(pool, &before.held, held, now_ms);
     }
 
     /// Marks all single boots as done if another node led before: which machines have had their
     /// turn is unknown, and a boot from disk does the least harm.
     fn settle_turns(&mut self) {
         if self.turns_status.is_unknown && self.turns_status.stored.is_some() {
-            self.turns.are_done(&self.lan);
+            self.turns.mark_all_done(&self.lan);
             self.turns_status.is_unknown = false;
         }
     }
@@ -369,7 +374,7 @@ impl Site {
             .collect();
         for part in ended {
             self.parts.standing.held.remove(&part);
-            let pool = self.desk.as_mut().and_then(Desk::pool);
+            let pool = self.desk.as_mut().and_then(DhcpServer::pool);
             self.parts.keeping.give_up(pool, part);
             self.give_up6(part);
             self.give_up_shared(part);
@@ -378,12 +383,12 @@ impl Site {
     }
 
     /// Returns the addresses of the other nodes.
-    pub fn nodes(&self) -> Nodes {
+    pub fn nodes(&self) -> ClusterNodeAddresses {
         self.parts.standing.nodes.clone()
     }
 
     /// Returns the servers from which machines fetch: this node first.
-    fn servers(&mut self, asker: IpAddr) -> script::Servers {
+    fn servers(&mut self, asker: IpAddr) -> script::FetchServers {
         let mac = self.seen.macs.get(&asker).copied();
         let has_four = mac.is_none_or(|mac| self.address_of(mac).is_some());
         let own = self.here();
@@ -399,7 +404,7 @@ impl Site {
             Some(here) => Some(IpAddr::V6(here.address)),
             None => all.first().copied().map(IpAddr::V4),
         };
-        script::Servers {
+        script::FetchServers {
             addresses: match own {
                 Some(here) => { Some(here.address).into_iter() }
                     .chain(self.parts.standing.nodes.six.iter().copied())
@@ -418,7 +423,7 @@ impl Site {
         packet: &[u8],
         is_proxy_port: bool,
         now_ms: u64,
-    ) -> Option<(Request, Decision)> {
+    ) -> Option<(Request, DhcpDecision)> {
         self.counts.requests += 1;
         self.end_parts(now_ms);
         let Ok(request) = Request::read(packet) else {
@@ -434,22 +439,25 @@ impl Site {
         }
         let here = self.here()?.address;
         // RELEASE and DECLINE are for this node or for none, and get no response.
-        let gives_back = matches!(request.kind, Kind::Release | Kind::Decline);
+        let gives_back = matches!(
+            request.kind,
+            DhcpMessageType::Release | DhcpMessageType::Decline
+        );
         let names_another = request.claims.server.is_some_and(|server| server != here);
         let silent = match gives_back {
             true => self.why_closed(),
             false => self.why_silent(request.mac, names_another, now_ms),
         };
         let decision = match silent {
-            Some(why) => Decision::silent(why),
+            Some(why) => DhcpDecision::silent(why),
             None => self.desk.as_mut()?.decide(&request, is_proxy_port, now_ms),
         };
         let decision = self.without_refusal(decision);
         let offered = { decision.answer.as_ref() }
-            .filter(|answer| answer.verdict == Verdict::Offer)
+            .filter(|answer| answer.verdict == DhcpReplyType::Offer)
             .and_then(|answer| answer.address?.address);
         let decision = match self.cannot_offer(request.mac, offered.map(IpAddr::V4)) {
-            Some(why) => Decision {
+            Some(why) => DhcpDecision {
                 answer: None,
                 why,
                 ..decision
@@ -475,7 +483,7 @@ impl Site {
     }
 
     /// Returns whether a request comes from this network: directly, or by a relay in it.
-    fn is_for_here(&self, route: &Route) -> bool {
+    fn is_for_here(&self, route: &RelayRoute) -> bool {
         let link = route.link.or(route.relay);
         match (link, self.here()) {
             (Some(link), Some(here)) => here.network.has(link),
@@ -493,12 +501,12 @@ impl Site {
     }
 
     /// Writes the leases to disk for the next start. If that fails, machines whose lease is not
-    /// on disk may not get a response ([`Site::may_tell`]).
+    /// on disk may not get a response ([`NetworkState::may_tell`]).
     pub fn store(&mut self) {
-        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let changes = pool.map(Pool::changes).unwrap_or_default();
         self.parts.keeping.store(&changes);
-        self.tell_changes(self.range(), &changes);
+        self.send_changes(self.range(), &changes);
     }
 
     /// Returns whether everything that the next start needs is on disk.
@@ -510,10 +518,10 @@ impl Site {
 
     /// Returns whether all leases that the next start needs are on disk.
     fn has_all_leases(&mut self) -> bool {
-        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         // Without the pool nothing of a part that was taken is on disk yet.
         let has_pool =
-            pool.is_some() || !matches!(self.lan.gives, crate::config::Gives::Range { .. });
+            pool.is_some() || !matches!(self.lan.gives, crate::config::AddressSource::Range { .. });
         let has_changes = pool.is_some_and(|pool| pool.has_changes());
         has_pool && self.can_keep() && !has_changes && self.is_stored6()
     }
@@ -525,7 +533,7 @@ impl Site {
     }
 
     /// Returns whether the lease of a machine may be confirmed to it.
-    pub fn may_tell(&self, mac: Mac) -> bool {
+    pub fn can_confirm_lease(&self, mac: Mac) -> bool {
         self.parts.keeping.may_tell(mac)
     }
 
@@ -544,7 +552,7 @@ impl Site {
         let is_conflict = desk.in_use(address, by, now_ms);
         self.counts.conflicts += u64::from(is_conflict);
         let mut add = |mac, asked, why: String| {
-            let step = Step {
+            let step = BootHistoryEntry {
                 at: Moment::now(),
                 asked,
                 answered: String::new(),
@@ -576,7 +584,7 @@ impl Site {
 
     /// Returns the time at which the next lease or other use of an address ends.
     pub fn next_end_ms(&mut self) -> Option<u64> {
-        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let ends = [
             pool.and_then(|pool| pool.next_end_ms()),
             self.next_end6_ms(),
@@ -587,7 +595,7 @@ impl Site {
     /// Ends the parts and leases that have expired.
     pub fn expire(&mut self, now_ms: u64) {
         self.end_parts(now_ms);
-        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+        if let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) {
             pool.expire(now_ms);
         }
         self.expire6(now_ms);
@@ -606,7 +614,7 @@ impl Site {
 
     /// Sets the progress of single boots from before the start. Until then, nothing is booted
     /// once.
-    pub fn read_turns(&mut self, turns: Turns) {
+    pub fn read_turns(&mut self, turns: SingleBootProgress) {
         self.turns_status.stored = Some(turns.clone());
         self.turns = turns;
         self.turns.keep(&self.lan);
@@ -620,7 +628,7 @@ impl Site {
     }
 
     /// Returns the turns if they are not on disk.
-    pub fn unstored_turns(&self) -> Option<Turns> {
+    pub fn unstored_turns(&self) -> Option<SingleBootProgress> {
         let stored = self.turns_status.stored.as_ref();
         stored
             .is_some_and(|stored| *stored != self.turns)
@@ -628,7 +636,7 @@ impl Site {
     }
 
     /// Records that these turns are on disk.
-    pub fn stored_turns(&mut self, turns: Turns) {
+    pub fn stored_turns(&mut self, turns: SingleBootProgress) {
         self.turns_status.stored = Some(turns);
         self.turns_status.has_failed = false;
         self.pass_turns();
@@ -658,7 +666,7 @@ impl Site {
         let why = { self.parts.keeping.trouble.clone() }.or_else(|| self.six.trouble());
         self.history.add(
             mac,
-            Step {
+            BootHistoryEntry {
                 at: Moment::now(),
                 asked: "the answer is held back".to_owned(),
                 answered: String::new(),
@@ -686,7 +694,7 @@ impl Site {
     }
 
     /// Records the facts that a new machine reports about itself.
-    fn enlist(&mut self, mac: Mac, facts: Facts) {
+    fn enlist(&mut self, mac: Mac, facts: MachineFacts) {
         if self.seen.new.len() >= NEW_MAX && !self.seen.new.contains_key(&mac) {
             let oldest = self
                 .seen
@@ -701,7 +709,7 @@ impl Site {
     }
 
     /// Returns the machines that reported facts and have no line.
-    pub fn enlisted(&self) -> impl Iterator<Item = (Mac, Moment, &Facts)> {
+    pub fn enlisted(&self) -> impl Iterator<Item = (Mac, Moment, &MachineFacts)> {
         let new = self
             .seen
             .new
@@ -716,7 +724,7 @@ impl Site {
     }
 
     /// Returns the requests of a machine, the newest last.
-    pub fn asked(&self, mac: Mac) -> Vec<Step> {
+    pub fn asked(&self, mac: Mac) -> Vec<BootHistoryEntry> {
         self.history.of(mac)
     }
 
@@ -749,9 +757,9 @@ impl Site {
         let is_own = line.is_some_and(|machine| has(self.lan.images.get(&machine.image)));
         is_own
             || match assigned(&self.lan, &self.turns, mac) {
-                Assigned::Image(_, image) => has(Some(image)),
-                Assigned::Menu => self.lan.images.values().any(|image| has(Some(image))),
-                Assigned::Enlist | Assigned::Nothing(_) => false,
+                BootTarget::Image(_, image) => has(Some(image)),
+                BootTarget::Menu => self.lan.images.values().any(|image| has(Some(image))),
+                BootTarget::Enlist | BootTarget::Nothing(_) => false,
             }
     }
 
@@ -768,7 +776,7 @@ fn four(address: &IpAddr) -> Option<Ipv4Addr> {
     }
 }
 
-fn step(request: &Request, decision: &Decision) -> Step {
+fn step(request: &Request, decision: &DhcpDecision) -> BootHistoryEntry {
     let mut asked = format!("{} by {}", request.kind.word(), request.stage.word());
     let claims = &request.claims;
     if let Some(address) = claims.wants.or(claims.uses) {
@@ -785,7 +793,7 @@ fn step(request: &Request, decision: &Decision) -> Step {
         let address = address.map_or_else(String::new, |address| format!(" {address}"));
         format!("{}{address}", answer.verdict.word())
     });
-    Step {
+    BootHistoryEntry {
         at: Moment::now(),
         asked,
         answered,

@@ -1,10 +1,12 @@
 //! Sharing of leases: copies of this network's leases at other nodes, and of theirs at this node.
 
-use super::{Adopt, Held, Knowledge, Moved, Pasts, Site, Standing};
-use crate::dhcp::desk::Desk;
-use crate::dhcp::mirror::{Copies, Sharing, Tell, Told};
-use crate::dhcp::moves::{Taking, mark_of_both};
-use crate::dhcp::pool::{Change, Fate, Holder, Pool};
+use super::{
+    HeldPart, Knowledge, MovedPart, NetworkState, NodeLeaseStatus, PartAdoption, PreviousRanges,
+};
+use crate::dhcp::desk::DhcpServer;
+use crate::dhcp::mirror::{ConfirmationDecision, LeaseCopies, LeaseCopyMessage, LeaseSharing};
+use crate::dhcp::moves::{LeaseSources, mark_of_both};
+use crate::dhcp::pool::{AddressKnowledge, Holder, HolderChange, Pool};
 use crate::dhcp::range::{Address, Range, Span};
 use crate::mac::Mac;
 use std::collections::BTreeMap;
@@ -13,18 +15,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Copies at this node, shared with the thread that writes them.
-pub type SharedCopies = Arc<Mutex<Copies>>;
+pub type SharedCopies = Arc<Mutex<LeaseCopies>>;
 
 /// Locks the copies for this thread.
-pub fn lock(copies: &SharedCopies) -> MutexGuard<'_, Copies> {
+pub fn lock(copies: &SharedCopies) -> MutexGuard<'_, LeaseCopies> {
     copies.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Copies of leases at this node and at the others.
 #[derive(Default)]
-pub(super) struct Shares {
+pub(super) struct NetworkCopies {
     /// Sender side: how far the other nodes have copied the parts of this one.
-    sharing: Sharing,
+    sharing: LeaseSharing,
     /// Copies of the parts of other nodes.
     copies: SharedCopies,
     /// Parts whose leases were adopted and may not be on disk yet, with the epoch.
@@ -32,15 +34,15 @@ pub(super) struct Shares {
     /// Parts whose adopted leases are on disk, with the epoch.
     adopted: BTreeMap<usize, u64>,
     /// Called when messages for other nodes are ready.
-    bell: Option<Bell>,
+    notifier: Option<MessageNotifier>,
     /// Number of wake-ups of the thread that writes that only released responses.
     rings: Arc<AtomicU64>,
 }
 
 /// Function that is called when messages for other nodes are ready.
-pub type Bell = Arc<dyn Fn() + Send + Sync>;
+pub type MessageNotifier = Arc<dyn Fn() + Send + Sync>;
 
-impl std::fmt::Debug for Shares {
+impl std::fmt::Debug for NetworkCopies {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "Shares({:?})", self.sharing)
     }
@@ -53,19 +55,19 @@ fn of_part<A: Address + Into<IpAddr>>(
     range: Range<A>,
     part: usize,
     past: Option<Span<A>>,
-) -> impl Iterator<Item = Change<IpAddr>> {
+) -> impl Iterator<Item = HolderChange<IpAddr>> {
     let known = pool.known().filter(move |(one, _)| {
         range.part(*one) == part || past.is_some_and(|past| past.has(*one))
     });
-    known.map(|(address, holder)| Change {
+    known.map(|(address, holder)| HolderChange {
         address: address.into(),
         holder,
     })
 }
 
-impl Shares {
+impl NetworkCopies {
     /// Locks the copies of parts of other nodes for this thread.
-    pub(super) fn copies(&self) -> MutexGuard<'_, Copies> {
+    pub(super) fn copies(&self) -> MutexGuard<'_, LeaseCopies> {
         lock(&self.copies)
     }
 
@@ -74,7 +76,7 @@ impl Shares {
     pub(super) fn fates(
         &self,
         ranges: u64,
-    ) -> impl Fn(&Held) -> Box<dyn Fn(Ipv4Addr) -> Fate> + use<> {
+    ) -> impl Fn(&HeldPart) -> Box<dyn Fn(Ipv4Addr) -> AddressKnowledge> + use<> {
         let four = |address| match address {
             IpAddr::V4(address) => Some(address),
             IpAddr::V6(_) => None,
@@ -86,7 +88,7 @@ impl Shares {
     pub(super) fn fates6(
         &self,
         ranges: u64,
-    ) -> impl Fn(&Held) -> Box<dyn Fn(Ipv6Addr) -> Fate> + use<> {
+    ) -> impl Fn(&HeldPart) -> Box<dyn Fn(Ipv6Addr) -> AddressKnowledge> + use<> {
         let six = |address| match address {
             IpAddr::V6(address) => Some(address),
             IpAddr::V4(_) => None,
@@ -97,15 +99,15 @@ impl Shares {
     fn fates_of<A: Address + 'static>(
         &self,
         ranges: u64,
-        taking: fn(&Moved) -> &Taking<A>,
+        taking: fn(&MovedPart) -> &LeaseSources<A>,
         is_its: fn(IpAddr) -> Option<A>,
-    ) -> impl Fn(&Held) -> Box<dyn Fn(A) -> Fate> + use<A> {
+    ) -> impl Fn(&HeldPart) -> Box<dyn Fn(A) -> AddressKnowledge> + use<A> {
         let copies = Arc::clone(&self.copies);
-        move |held: &Held| {
+        move |held: &HeldPart| {
             let Some(moved) = &held.moved else {
-                let fate = match held.knows {
-                    true => Fate::Known,
-                    false => Fate::Before,
+                let fate = match held.has_all_leases {
+                    true => AddressKnowledge::Known,
+                    false => AddressKnowledge::Before,
                 };
                 return Box::new(move |_| fate);
             };
@@ -121,7 +123,7 @@ impl Shares {
     }
 }
 
-impl Site {
+impl NetworkState {
     /// Returns the checksum of the ranges.
     pub(super) fn ranges(&self) -> u64 {
         mark_of_both(self.range(), self.range6())
@@ -129,19 +131,19 @@ impl Site {
 
     /// Sets the copies of this node, and the function to call when messages for other nodes are
     /// ready.
-    pub fn share(&mut self, copies: SharedCopies, bell: Bell) {
+    pub fn share(&mut self, copies: SharedCopies, bell: MessageNotifier) {
         self.parts.shares.copies = copies;
-        self.parts.shares.bell = Some(bell);
+        self.parts.shares.notifier = Some(bell);
     }
 
     /// Returns whether the leases must be copied to other nodes.
     fn is_shared(&self) -> bool {
-        !self.parts.me.is_empty() && self.parts.shares.bell.is_some()
+        !self.parts.me.is_empty() && self.parts.shares.notifier.is_some()
     }
 
     /// Returns what this node and the others know of leases.
     pub fn knowledge(&mut self, now_ms: u64) -> Knowledge {
-        self.tell_all(now_ms);
+        self.send_copies(now_ms);
         let ranges = self.ranges();
         let standing = &self.parts.standing;
         let told = standing.held.keys().chain(standing.claims.keys());
@@ -188,10 +190,10 @@ impl Site {
         }
     }
 
-    fn adopt(&mut self, part: usize, adopt: &Adopt, now_ms: u64) {
+    fn adopt(&mut self, part: usize, adopt: &PartAdoption, now_ms: u64) {
         let ranges = self.ranges();
         let (range, range6) = (self.range(), self.range6());
-        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let pool6 = self.six.pool();
         // Without a pool there is nothing to store.
         if range.is_some() != pool.is_some() || range6.is_some() != pool6.is_some() {
@@ -240,8 +242,8 @@ impl Site {
 
     /// Reports the parts that this node holds in place of `before` to the other nodes from now
     /// on.
-    pub(super) fn hold_shared(&mut self, before: &BTreeMap<usize, Held>) {
-        let Standing { held, claims, .. } = &self.parts.standing;
+    pub(super) fn hold_shared(&mut self, before: &BTreeMap<usize, HeldPart>) {
+        let NodeLeaseStatus { held, claims, .. } = &self.parts.standing;
         let shares = &mut self.parts.shares;
         let parts = usize::try_from(self.parts.count).unwrap_or(1);
         for part in 0..parts.max(held.len()) {
@@ -279,55 +281,57 @@ impl Site {
     }
 
     /// Sends complete copies to nodes that need them, and continues without late nodes.
-    pub fn tell_all(&mut self, now_ms: u64) {
+    pub fn send_copies(&mut self, now_ms: u64) {
         self.parts.shares.sharing.tick(now_ms);
         let missing = self.parts.shares.sharing.missing();
         if missing.is_empty() {
             return;
         }
         let (range, range6, ranges) = (self.range(), self.range6(), self.ranges());
-        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let pool6 = self.six.pool();
         if range.is_some() != pool.is_some() || range6.is_some() != pool6.is_some() {
             return;
         }
         for part in missing {
-            let Standing { held, claims, .. } = &self.parts.standing;
+            let NodeLeaseStatus { held, claims, .. } = &self.parts.standing;
             let past = match held.get(&part) {
                 Some(held) => held.past,
-                None => { claims.get(&part) }.map_or_else(Pasts::default, |(_, past)| *past),
+                None => {
+                    { claims.get(&part) }.map_or_else(PreviousRanges::default, |(_, past)| *past)
+                }
             };
             let four = range.zip(pool.as_deref());
             let four = four.map(|(range, pool)| of_part(pool, range, part, past.four));
             let six = range6.zip(pool6.as_deref());
             let six = six.map(|(range, pool)| of_part(pool, range, part, past.six));
             let known = four.into_iter().flatten().chain(six.into_iter().flatten());
-            let known: Vec<Change<IpAddr>> = known.collect();
+            let known: Vec<HolderChange<IpAddr>> = known.collect();
             self.parts.shares.sharing.begin(part, ranges, &known);
         }
         self.ring();
     }
 
     fn ring(&self) {
-        if let Some(bell) = &self.parts.shares.bell {
+        if let Some(bell) = &self.parts.shares.notifier {
             bell();
         }
     }
 
     /// Sends changed leases to the other nodes.
-    pub(super) fn tell_changes<A: Address + Into<IpAddr>>(
+    pub(super) fn send_changes<A: Address + Into<IpAddr>>(
         &mut self,
         range: Option<Range<A>>,
-        changes: &[Change<A>],
+        changes: &[HolderChange<A>],
     ) {
         let Some(range) = range.filter(|_| self.is_shared() && !changes.is_empty()) else {
             return;
         };
-        let mut parts: BTreeMap<usize, Vec<Change<IpAddr>>> = BTreeMap::new();
+        let mut parts: BTreeMap<usize, Vec<HolderChange<IpAddr>>> = BTreeMap::new();
         // Addresses outside of the range do not concern other nodes.
         for change in changes.iter().filter(|one| range.has(one.address)) {
             let part = parts.entry(range.part(change.address)).or_default();
-            part.push(Change {
+            part.push(HolderChange {
                 address: change.address.into(),
                 holder: change.holder,
             });
@@ -340,18 +344,23 @@ impl Site {
     }
 
     /// Returns whether the lease of a machine may be confirmed to it now.
-    pub fn tells(&mut self, mac: Mac, address: Option<IpAddr>, now_ms: u64) -> Tell {
+    pub fn decide_confirmation(
+        &mut self,
+        mac: Mac,
+        address: Option<IpAddr>,
+        now_ms: u64,
+    ) -> ConfirmationDecision {
         let is_stored = match address {
             Some(IpAddr::V6(_)) => self.may_tell6(mac),
-            _ => self.may_tell(mac),
+            _ => self.can_confirm_lease(mac),
         };
         if !is_stored {
-            return Tell::Never;
+            return ConfirmationDecision::Never;
         }
         // Confirmations since another node took the part over do not count.
         self.end_parts(now_ms);
         let Some(address) = address.filter(|_| self.is_shared()) else {
-            return Tell::Now;
+            return ConfirmationDecision::Now;
         };
         let part = match address {
             IpAddr::V4(address) => {
@@ -370,13 +379,13 @@ impl Site {
             }
         };
         let Some(part) = part else {
-            return Tell::Now;
+            return ConfirmationDecision::Now;
         };
         let Some(held) = self.parts.standing.held.get(&part) else {
-            return Tell::Never;
+            return ConfirmationDecision::Never;
         };
         if held.is_unheard || self.longest_s() > held.longest_s {
-            return Tell::Later;
+            return ConfirmationDecision::Later;
         }
         self.parts.shares.sharing.tells(address, part, &held.named)
     }
@@ -439,7 +448,7 @@ impl Site {
     /// Records a new connection to a node. Returns the number of the connection.
     pub fn linked(&mut self, node: &str, now_ms: u64) -> u64 {
         let link = self.parts.shares.sharing.linked(node);
-        self.tell_all(now_ms);
+        self.send_copies(now_ms);
         link
     }
 
@@ -449,7 +458,7 @@ impl Site {
     }
 
     /// Removes and returns the next message to a node.
-    pub fn next_told(&mut self, node: &str) -> Option<Told> {
+    pub fn next_copy_message(&mut self, node: &str) -> Option<LeaseCopyMessage> {
         self.parts.shares.sharing.next(node)
     }
 
@@ -515,12 +524,12 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Gives, Lan, Network};
-    use crate::dhcp::desk::{Desk, Here, Nodes};
-    use crate::dhcp::mirror::Copy;
-    use crate::dhcp::pool::{Claim, How};
-    use crate::journal::Journal;
-    use lab::Scratch;
+    use crate::config::{AddressSource, Ipv4Network, LanConfig};
+    use crate::dhcp::desk::{ClusterNodeAddresses, DhcpNodeAddresses, DhcpServer};
+    use crate::dhcp::mirror::LeaseCopy;
+    use crate::dhcp::pool::{AddressClaimResult, ClientRequestState};
+    use crate::journal::LeaseJournal;
+    use lab::ScratchDirectory;
 
     const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
 
@@ -530,39 +539,42 @@ mod tests {
 
     /// Creates a node of a cluster that holds the first part of its range, and gives leases of an
     /// hour.
-    fn site(scratch: &Scratch) -> Site {
-        let lan = Lan {
-            gives: Gives::Range {
+    fn site(scratch: &ScratchDirectory) -> NetworkState {
+        let lan = LanConfig {
+            gives: AddressSource::Range {
                 first: ip(100),
                 last: ip(109),
             },
             lease_s: 3_600,
-            ..Lan::plain("br0")
+            ..LanConfig::plain("br0")
         };
-        let mut site = Site::new("lan", lan, 2);
+        let mut site = NetworkState::new("lan", lan, 2);
         site.share(SharedCopies::default(), Arc::new(|| {}));
         site.keep_in(
-            Journal::open(scratch.path(), "lan").map_err(|error| error.to_string()),
+            LeaseJournal::open(scratch.path(), "lan").map_err(|error| error.to_string()),
             0,
         );
-        let here = Here {
+        let here = DhcpNodeAddresses {
             address: ip(2),
-            network: Network::of(ip(2), 24),
-            nodes: Nodes::default(),
+            network: Ipv4Network::of(ip(2), 24),
+            nodes: ClusterNodeAddresses::default(),
         };
-        site.is_here(Some(here), 0);
+        site.set_node_address(Some(here), 0);
         site
     }
 
     #[test]
     fn a_client_whose_address_somebody_answers_for_late_is_shown_that_it_loses_its_lease() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut site = site(&scratch);
-        let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
+        let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
         pool.take(0, true, 0);
         let address = pool.offer(CLIENT, None, 0).unwrap();
         pool.asks(address, 0);
-        assert_eq!(pool.claim(CLIENT, address, How::Selecting, 1), Claim::Yes);
+        assert_eq!(
+            pool.claim(CLIENT, address, ClientRequestState::Selecting, 1),
+            AddressClaimResult::Yes
+        );
         let other = Mac([2, 0, 0, 0, 0, 2]);
         assert!(site.in_use(address, other, 2) && !site.in_use(address, other, 3));
         let steps = |mac| {
@@ -578,53 +590,56 @@ mod tests {
 
     #[test]
     fn a_client_with_leases_of_two_nodes_gets_an_offer_of_each() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut site = site(&scratch);
-        let mut copy = Copy::new("beta", 4, 0);
-        let given = |address: Ipv4Addr| Change {
+        let mut copy = LeaseCopy::new("beta", 4, 0);
+        let given = |address: Ipv4Addr| HolderChange {
             address: address.into(),
             holder: Holder::Client(CLIENT),
         };
         copy.change(&[given(ip(105))]);
         lock(&site.parts.shares.copies).restore(1, copy);
-        let offered = |site: &Site, last| site.cannot_offer(CLIENT, Some(ip(last).into()));
+        let offered = |site: &NetworkState, last| site.cannot_offer(CLIENT, Some(ip(last).into()));
         let why =
             "it has 10.0.0.105 by node beta, which answers, or whose part comes here in a moment";
         assert_eq!(offered(&site, 100).as_deref(), Some(why));
         // The lease was given here while beta was unreachable.
-        let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
+        let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
         pool.take(0, true, 0);
         let address = pool.offer(CLIENT, Some(ip(100)), 0).unwrap();
         assert_eq!(offered(&site, 100).as_deref(), Some(why));
-        let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
-        assert_eq!(pool.claim(CLIENT, address, How::Selecting, 1), Claim::Yes);
+        let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
+        assert_eq!(
+            pool.claim(CLIENT, address, ClientRequestState::Selecting, 1),
+            AddressClaimResult::Yes
+        );
         assert_eq!(offered(&site, 100), None);
     }
 
     #[test]
     fn a_client_hears_of_a_lease_when_the_record_of_its_part_allows_that() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut site = site(&scratch);
         let mut tells = |is_unheard, longest_s| {
-            let held = Held {
-                knows: true,
+            let held = HeldPart {
+                has_all_leases: true,
                 until_ms: u64::MAX,
                 is_unheard,
                 longest_s,
-                ..Held::default()
+                ..HeldPart::default()
             };
-            let standing = Standing {
+            let standing = NodeLeaseStatus {
                 held: [(0, held)].into(),
-                ..Standing::default()
+                ..NodeLeaseStatus::default()
             };
-            site.stand("alpha", standing, 0);
-            site.tells(CLIENT, Some(ip(100).into()), 0)
+            site.apply_node_status("alpha", standing, 0);
+            site.decide_confirmation(CLIENT, Some(ip(100).into()), 0)
         };
-        assert_eq!(tells(false, 3_600), Tell::Now);
+        assert_eq!(tells(false, 3_600), ConfirmationDecision::Now);
         // A node that takes the part from this one would not know of the lease.
-        assert_eq!(tells(true, 3_600), Tell::Later);
+        assert_eq!(tells(true, 3_600), ConfirmationDecision::Later);
         // Such a node would assume that the lease ends earlier.
-        assert_eq!(tells(false, 3_599), Tell::Later);
-        assert_eq!(tells(false, 7_200), Tell::Now);
+        assert_eq!(tells(false, 3_599), ConfirmationDecision::Later);
+        assert_eq!(tells(false, 7_200), ConfirmationDecision::Now);
     }
 }

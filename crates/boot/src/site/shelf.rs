@@ -1,10 +1,12 @@
 //! Files that machines fetch: loaders, scripts that are generated for them, and files of images.
 
-use super::{Facts, Shared, Site};
-use crate::assignment::{Assigned, assigned};
-use crate::config::{Gives, Image, Lan};
-use crate::content::{Absent, Asker, Content, Fetched, Shelf, Via};
-use crate::history::Step;
+use super::{MachineFacts, NetworkState, SharedNetworkState};
+use crate::assignment::{BootTarget, assigned};
+use crate::config::{AddressSource, Image, LanConfig};
+use crate::content::{
+    ContentSource, FetchClient, FetchContent, FetchProtocol, FetchReport, MissingContent,
+};
+use crate::history::BootHistoryEntry;
 use crate::loader::LOADERS;
 use crate::mac::Mac;
 use crate::script;
@@ -22,11 +24,11 @@ const FOLLOWED_MAX: usize = 16_384;
 pub(super) const OWN_DISK: &str = "its disk";
 
 /// Files of one network, as its file servers serve them.
-pub struct SiteShelf(pub Shared);
+pub struct NetworkContentSource(pub SharedNetworkState);
 
 /// Meaning of a requested file name.
 #[derive(PartialEq, Eq, Debug)]
-enum Named<'n> {
+enum RequestedFile<'n> {
     Loader(PathBuf),
     /// iPXE script of a machine.
     Script(Mac),
@@ -40,46 +42,48 @@ enum Named<'n> {
     Grub(Mac),
 }
 
-impl Named<'_> {
+impl RequestedFile<'_> {
     /// Returns the machine of a name; None: the file is the same for all machines.
     fn machine(&self) -> Option<Mac> {
         match self {
-            Named::Loader(_) | Named::GrubStart => None,
-            Named::Script(mac)
-            | Named::Choice(mac, _)
-            | Named::File(mac, ..)
-            | Named::Enlist(mac)
-            | Named::Grub(mac) => Some(*mac),
+            RequestedFile::Loader(_) | RequestedFile::GrubStart => None,
+            RequestedFile::Script(mac)
+            | RequestedFile::Choice(mac, _)
+            | RequestedFile::File(mac, ..)
+            | RequestedFile::Enlist(mac)
+            | RequestedFile::Grub(mac) => Some(*mac),
         }
     }
 }
 
-fn named(name: &str) -> Option<Named<'_>> {
+fn named(name: &str) -> Option<RequestedFile<'_>> {
     let name = name.trim_start_matches('/');
     if let Some(loader) = LOADERS.iter().find(|loader| loader.name == name) {
-        return Some(Named::Loader(loader.path.into()));
+        return Some(RequestedFile::Loader(loader.path.into()));
     }
     if matches!(name, "grub/grub.cfg" | "grub.cfg") {
-        return Some(Named::GrubStart);
+        return Some(RequestedFile::GrubStart);
     }
     let (first, rest) = name.split_once('/')?;
     let mut parts = rest.split('/');
     let parts = (parts.next()?, parts.next(), parts.next(), parts.next());
     match (first, parts) {
         ("boot", (own, None, ..)) => match own.strip_suffix(".grub") {
-            Some(mac) => Some(Named::Grub(mac.parse().ok()?)),
-            None => Some(Named::Script(own.strip_suffix(".ipxe")?.parse().ok()?)),
+            Some(mac) => Some(RequestedFile::Grub(mac.parse().ok()?)),
+            None => Some(RequestedFile::Script(
+                own.strip_suffix(".ipxe")?.parse().ok()?,
+            )),
         },
-        ("boot", (mac, Some(image), None, _)) => Some(Named::Choice(
+        ("boot", (mac, Some(image), None, _)) => Some(RequestedFile::Choice(
             mac.parse().ok()?,
             image.strip_suffix(".ipxe")?,
         )),
         ("boot", (mac, Some(image), Some(file), None)) => {
-            Some(Named::File(mac.parse().ok()?, image, file))
+            Some(RequestedFile::File(mac.parse().ok()?, image, file))
         }
-        ("enlist", (own, None, ..)) => {
-            Some(Named::Enlist(own.strip_suffix(".ipxe")?.parse().ok()?))
-        }
+        ("enlist", (own, None, ..)) => Some(RequestedFile::Enlist(
+            own.strip_suffix(".ipxe")?.parse().ok()?,
+        )),
         _ => None,
     }
 }
@@ -103,13 +107,13 @@ fn files(image: &Image) -> Vec<(String, PathBuf)> {
     }
 }
 
-impl Site {
+impl NetworkState {
     /// Returns an image that a machine may fetch: its own, or any of a menu.
-    fn image_for<'l>(&'l self, mac: Mac, name: &str) -> Result<&'l Image, Absent> {
-        let lan: &Lan = &self.lan;
+    fn image_for<'l>(&'l self, mac: Mac, name: &str) -> Result<&'l Image, MissingContent> {
+        let lan: &LanConfig = &self.lan;
         let image = match assigned(lan, &self.turns, mac) {
-            Assigned::Image(own, image) if own == name => Some(image),
-            Assigned::Menu => lan.images.get(name),
+            BootTarget::Image(own, image) if own == name => Some(image),
+            BootTarget::Menu => lan.images.get(name),
             _ => None,
         };
         // A machine may complete a download that it began, even if another image was assigned
@@ -120,46 +124,51 @@ impl Site {
             .get(&mac)
             .is_some_and(|(image, _)| image == name);
         let image = image.or_else(|| lan.images.get(name).filter(|_| begun));
-        image.ok_or_else(|| Absent(format!("image '{name}' is not assigned to {mac}")))
+        image.ok_or_else(|| MissingContent(format!("image '{name}' is not assigned to {mac}")))
     }
 
-    fn find(&mut self, name: &str, query: &str, asker: &Asker) -> Result<Content, Absent> {
-        let made = |bytes: Vec<u8>| Ok(Content::Made(Arc::from(bytes)));
+    fn find(
+        &mut self,
+        name: &str,
+        query: &str,
+        asker: &FetchClient,
+    ) -> Result<FetchContent, MissingContent> {
+        let made = |bytes: Vec<u8>| Ok(FetchContent::Made(Arc::from(bytes)));
         let servers = self.servers(asker.address);
-        let unknown = || Absent("there is nothing of this name".to_owned());
+        let unknown = || MissingContent("there is nothing of this name".to_owned());
         let named = named(name).ok_or_else(unknown)?;
         if let Some(mac) = named.machine()
             && let Some(why) = self.why_no_fetch(mac, Moment::now().boottime_ms)
         {
-            return Err(Absent(why));
+            return Err(MissingContent(why));
         }
         match named {
-            Named::Loader(path) => Ok(Content::File(path)),
-            Named::GrubStart => made(script::grub_start()),
-            Named::Script(mac) => {
+            RequestedFile::Loader(path) => Ok(FetchContent::File(path)),
+            RequestedFile::GrubStart => made(script::grub_start()),
+            RequestedFile::Script(mac) => {
                 let assigned = assigned(&self.lan, &self.turns, mac);
                 self.renew(mac, assigned, asker);
                 made(script::ipxe(&self.lan, &self.name, assigned, mac, &servers))
             }
-            Named::Grub(mac) => {
+            RequestedFile::Grub(mac) => {
                 let assigned = assigned(&self.lan, &self.turns, mac);
                 self.renew(mac, assigned, asker);
                 made(script::grub(&self.lan, &self.name, assigned, mac, &servers))
             }
-            Named::Choice(mac, name) => {
+            RequestedFile::Choice(mac, name) => {
                 let image = self.image_for(mac, name)?;
-                self.renew(mac, Assigned::Image(name, image), asker);
+                self.renew(mac, BootTarget::Image(name, image), asker);
                 made(script::of_image(&self.lan, name, image, mac, &servers))
             }
-            Named::File(mac, image, file) => {
+            RequestedFile::File(mac, image, file) => {
                 let files = files(self.image_for(mac, image)?).into_iter();
                 let found = { files }.find(|(name, _)| name == file);
-                let absent = || Absent(format!("image '{image}' has no file '{file}'"));
-                Ok(Content::File(found.ok_or_else(absent)?.1))
+                let absent = || MissingContent(format!("image '{image}' has no file '{file}'"));
+                Ok(FetchContent::File(found.ok_or_else(absent)?.1))
             }
-            Named::Enlist(mac) => {
+            RequestedFile::Enlist(mac) => {
                 // A machine may report facts only about itself.
-                let is_new = matches!(assigned(&self.lan, &self.turns, mac), Assigned::Enlist);
+                let is_new = matches!(assigned(&self.lan, &self.turns, mac), BootTarget::Enlist);
                 if is_new && self.is_of(asker.address, mac) {
                     self.enlist(mac, facts(query));
                 }
@@ -170,8 +179,8 @@ impl Site {
 
     /// Drops the earlier changes of a machine to its disk when it boots, unless the configuration
     /// keeps them. Only the machine itself can cause that.
-    fn renew(&self, mac: Mac, assigned: Assigned<'_>, asker: &Asker) {
-        let Assigned::Image(_, image) = assigned else {
+    fn renew(&self, mac: Mac, assigned: BootTarget<'_>, asker: &FetchClient) {
+        let BootTarget::Image(_, image) = assigned else {
             return;
         };
         let overlays = image.disk().and_then(|disk| self.overlays.get(disk));
@@ -180,7 +189,7 @@ impl Site {
         }
     }
 
-    fn fetched(&mut self, name: &str, asker: &Asker, end: &Fetched) {
+    fn fetched(&mut self, name: &str, asker: &FetchClient, end: &FetchReport) {
         let named = named(name);
         let mac = match &named {
             Some(named) => named.machine(),
@@ -189,12 +198,12 @@ impl Site {
         let mac = mac.or_else(|| self.seen.macs.get(&asker.address).copied());
         let Some(mac) = mac else { return };
         let via = match asker.via {
-            Via::Tftp => "TFTP",
-            Via::Http => "HTTP",
+            FetchProtocol::Tftp => "TFTP",
+            FetchProtocol::Http => "HTTP",
         };
         let (mut answered, mut why) = match end {
-            Fetched::Whole(bytes) => (format!("{bytes} bytes"), String::new()),
-            Fetched::Broken(why) => (String::new(), why.clone()),
+            FetchReport::Whole(bytes) => (format!("{bytes} bytes"), String::new()),
+            FetchReport::Broken(why) => (String::new(), why.clone()),
         };
         if !self.is_of(asker.address, mac) {
             // The request comes from another address: it does not count as a sign that the
@@ -207,7 +216,7 @@ impl Site {
         }
         self.history.add(
             mac,
-            Step {
+            BootHistoryEntry {
                 at: Moment::now(),
                 asked: format!("fetch {name} by {via}"),
                 answered,
@@ -215,40 +224,42 @@ impl Site {
                 times: 1,
             },
         );
-        if !matches!(end, Fetched::Whole(_)) || !self.is_of(asker.address, mac) {
+        if !matches!(end, FetchReport::Whole(_)) || !self.is_of(asker.address, mac) {
             return;
         }
         if let Some(image) = named.as_ref().and_then(|named| self.booted_by(named)) {
             self.history.boots(mac, &image, Moment::now());
         }
-        if let Some(Named::File(mac, image, file)) = named {
+        if let Some(RequestedFile::File(mac, image, file)) = named {
             self.has_fetched(mac, image, file);
         }
     }
 
     /// Returns the image that a machine boots after this fetch; None: the fetch does not begin a
     /// boot.
-    fn booted_by(&self, named: &Named<'_>) -> Option<String> {
+    fn booted_by(&self, named: &RequestedFile<'_>) -> Option<String> {
         match named {
-            Named::Script(mac) | Named::Grub(mac) => match assigned(&self.lan, &self.turns, *mac) {
-                Assigned::Image(image, _) => Some(image.to_owned()),
-                Assigned::Nothing(_) => Some(OWN_DISK.to_owned()),
-                Assigned::Menu | Assigned::Enlist => None,
-            },
-            Named::Choice(_, image) => Some((*image).to_owned()),
+            RequestedFile::Script(mac) | RequestedFile::Grub(mac) => {
+                match assigned(&self.lan, &self.turns, *mac) {
+                    BootTarget::Image(image, _) => Some(image.to_owned()),
+                    BootTarget::Nothing(_) => Some(OWN_DISK.to_owned()),
+                    BootTarget::Menu | BootTarget::Enlist => None,
+                }
+            }
+            RequestedFile::Choice(_, image) => Some((*image).to_owned()),
             // The machine got its script from another node, or before the start.
-            Named::File(mac, image, _) => {
+            RequestedFile::File(mac, image, _) => {
                 let known = self.history.booted(*mac).map(|(image, _)| image);
                 (known != Some(*image)).then(|| (*image).to_owned())
             }
-            Named::Loader(_) | Named::Enlist(_) | Named::GrubStart => None,
+            RequestedFile::Loader(_) | RequestedFile::Enlist(_) | RequestedFile::GrubStart => None,
         }
     }
 
     /// Returns whether a machine has this address from any node: no host can end the turn of
     /// another machine.
     fn is_of(&self, address: IpAddr, mac: Mac) -> bool {
-        let is_unknown = self.lan.gives == Gives::Other && address.is_ipv4();
+        let is_unknown = self.lan.gives == AddressSource::Other && address.is_ipv4();
         let line = self.lan.machines.get(&mac);
         let own = line.and_then(|machine| machine.address).map(IpAddr::V4);
         let six = self.lan.six.as_ref();
@@ -293,8 +304,8 @@ impl Site {
 
 /// Parses the facts of a query, as iPXE encodes them. Characters that cannot be printed are
 /// dropped.
-fn facts(query: &str) -> Facts {
-    let mut facts = Facts::new();
+fn facts(query: &str) -> MachineFacts {
+    let mut facts = MachineFacts::new();
     // iPXE encodes a space as `%20`, and does not encode a plus.
     let query = query.replace('+', "%2B");
     for (name, value) in form_urlencoded::parse(query.as_bytes()).take(FACTS_MAX) {
@@ -309,12 +320,17 @@ fn facts(query: &str) -> Facts {
     facts
 }
 
-impl Shelf for SiteShelf {
-    fn find(&self, name: &str, query: &str, asker: &Asker) -> Result<Content, Absent> {
+impl ContentSource for NetworkContentSource {
+    fn find(
+        &self,
+        name: &str,
+        query: &str,
+        asker: &FetchClient,
+    ) -> Result<FetchContent, MissingContent> {
         self.0.lock().find(name, query, asker)
     }
 
-    fn fetched(&self, name: &str, asker: &Asker, end: &Fetched) {
+    fn fetched(&self, name: &str, asker: &FetchClient, end: &FetchReport) {
         self.0.lock().fetched(name, asker, end);
     }
 }

@@ -1,18 +1,18 @@
 //! Status of a network for operators.
 
-use super::Site;
+use super::NetworkState;
 use super::shelf::OWN_DISK;
-use crate::aoe::server::Status;
-use crate::assignment::{Assigned, assigned};
-use crate::config::Gives;
+use crate::aoe::server::AoeDiskStatus;
+use crate::assignment::{BootTarget, assigned};
+use crate::config::AddressSource;
 use crate::counters::Counters;
-use crate::dhcp::desk::Desk;
-use crate::dhcp::pool::Count;
-use crate::disk::overlays::Look;
+use crate::dhcp::desk::DhcpServer;
+use crate::dhcp::pool::AddressCount;
+use crate::disk::overlays::OverlayStatus;
 use crate::mac::{Mac, mark};
-use crate::message::Shown;
+use crate::message::BootMachineStatus;
 use crate::portal;
-use part::power::control::Control;
+use part::power::control::PowerControl;
 use part::report::{Grade, NumberKind, NumberRow, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,7 +81,7 @@ pub fn rows() -> Vec<NumberRow> {
 
 /// Status of the servers of a network.
 #[derive(Debug, Default)]
-pub struct Servers {
+pub struct ServerStatus {
     /// Failures, as text.
     pub troubles: Vec<String>,
     /// Reason for which leases cannot be sent to another node, by node.
@@ -91,16 +91,16 @@ pub struct Servers {
     /// Counters of HTTP.
     pub http: Counters,
     /// Disks over Ethernet (AoE).
-    pub disks: Vec<Status>,
+    pub disks: Vec<AoeDiskStatus>,
     /// Disks over TCP (iSCSI, NBD).
-    pub roots: Vec<portal::Status>,
+    pub roots: Vec<portal::PortalDiskStatus>,
     /// Counters of iSCSI and NBD.
     pub portal: [Counters; 2],
 }
 
-impl Site {
+impl NetworkState {
     /// Returns the network as a subject of a report.
-    pub fn subject(&mut self, servers: &Servers) -> Subject {
+    pub fn subject(&mut self, servers: &ServerStatus) -> Subject {
         self.seen.forget_servers();
         let mut subject = Subject::new(NETWORK, &self.name).label("network");
         let counts = self.counts();
@@ -113,9 +113,9 @@ impl Site {
             );
         }
         subject = match self.lan.gives {
-            Gives::Other => subject.fact("addresses", "from another DHCP server"),
-            Gives::Fixed => subject.fact("addresses", "only for machines of the file"),
-            Gives::Range { first, last } => {
+            AddressSource::Other => subject.fact("addresses", "from another DHCP server"),
+            AddressSource::Fixed => subject.fact("addresses", "only for machines of the file"),
+            AddressSource::Range { first, last } => {
                 let subject = subject.fact("range", format!("{first} to {last}"));
                 match self.parts.count {
                     0 | 1 => subject,
@@ -160,7 +160,8 @@ impl Site {
         });
         let mut disks: Vec<String> = disks.chain(servers.roots.iter().map(words)).collect();
         let overlays = self.overlays.iter();
-        disks.extend(overlays.map(|(name, overlays)| of_overlays(name, &overlays.look())));
+        disks
+            .extend(overlays.map(|(name, overlays)| of_overlays(name, &overlays.overlay_status())));
         if !disks.is_empty() {
             subject = subject.list("disks", disks);
         }
@@ -168,8 +169,8 @@ impl Site {
     }
 
     /// Counts the addresses of `range` and of `range6` by state.
-    fn counts(&mut self) -> [Option<Count>; 2] {
-        let pool = self.desk.as_mut().and_then(Desk::pool);
+    fn counts(&mut self) -> [Option<AddressCount>; 2] {
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         let four = pool.map(|pool| pool.count());
         [four, self.six.pool().map(|pool| pool.count())]
     }
@@ -178,7 +179,7 @@ impl Site {
     fn leases_in_words(
         &mut self,
         mut subject: Subject,
-        [range, range6]: [Option<Count>; 2],
+        [range, range6]: [Option<AddressCount>; 2],
     ) -> Subject {
         let me = match self.parts.count {
             0 | 1 => String::new(),
@@ -214,10 +215,10 @@ impl Site {
     fn state(
         &mut self,
         subject: Subject,
-        servers: &Servers,
-        counts: [Option<Count>; 2],
+        servers: &ServerStatus,
+        counts: [Option<AddressCount>; 2],
     ) -> Subject {
-        let gives = self.lan.gives != Gives::Other;
+        let gives = self.lan.gives != AddressSource::Other;
         let other = self.seen.servers.keys().next().filter(|_| gives);
         let troubles = servers
             .troubles
@@ -235,7 +236,7 @@ impl Site {
         }
         troubles.extend(self.without_free(counts));
         troubles.extend(self.superseded_words());
-        for node in &self.parts.standing.waits {
+        for node in &self.parts.standing.awaited_nodes {
             troubles.push(format!(
                 "node {node} gives addresses by another range: until it has this one, this node gives none of its part"
             ));
@@ -268,8 +269,8 @@ impl Site {
     }
 
     /// Lists the ranges of which a new machine gets no address from this node, and why.
-    fn without_free(&self, [range, range6]: [Option<Count>; 2]) -> Vec<String> {
-        let kept = self.desk.as_ref().map_or(0, Desk::kept);
+    fn without_free(&self, [range, range6]: [Option<AddressCount>; 2]) -> Vec<String> {
+        let kept = self.desk.as_ref().map_or(0, DhcpServer::kept);
         let range = range.map(|count| (count, kept, "range"));
         let kept = self.six.kept();
         let range6 = range6.map(|count| (count, kept, "range6"));
@@ -299,8 +300,8 @@ impl Site {
     fn numbers(
         &mut self,
         subject: Subject,
-        servers: &Servers,
-        [count, count6]: [Option<Count>; 2],
+        servers: &ServerStatus,
+        [count, count6]: [Option<AddressCount>; 2],
     ) -> Subject {
         let count = count.unwrap_or_default();
         let count6 = count6.filter(|_| self.range6().is_some());
@@ -371,14 +372,14 @@ impl Site {
         }
         let ordered = self.turns.ordered(mac).is_some();
         match assigned(&self.lan, &self.turns, mac) {
-            Assigned::Image(name, _) if ordered => format!("{name} (once)"),
-            Assigned::Image(name, _) => match self.lan.machines.get(&mac) {
+            BootTarget::Image(name, _) if ordered => format!("{name} (once)"),
+            BootTarget::Image(name, _) => match self.lan.machines.get(&mac) {
                 Some(machine) if machine.once => format!("{name} (once)"),
                 _ => name.to_owned(),
             },
-            Assigned::Menu => "a menu".to_owned(),
-            Assigned::Enlist => "nothing: waits for a line".to_owned(),
-            Assigned::Nothing(_) => match self.lan.machines.contains_key(&mac) {
+            BootTarget::Menu => "a menu".to_owned(),
+            BootTarget::Enlist => "nothing: waits for a line".to_owned(),
+            BootTarget::Nothing(_) => match self.lan.machines.contains_key(&mac) {
                 true => OWN_DISK.to_owned(),
                 false => "nothing".to_owned(),
             },
@@ -397,17 +398,17 @@ impl Site {
     }
 
     /// Returns the status of one machine.
-    pub fn shown(&mut self, mac: Mac) -> Shown {
+    pub fn shown(&mut self, mac: Mac) -> BootMachineStatus {
         let line = self.lan.machines.get(&mac);
         let name = line.map(|machine| machine.name.clone());
         let power = line.and_then(|machine| machine.power.as_ref());
-        let power = power.map(Control::name).unwrap_or_default();
+        let power = power.map(PowerControl::name).unwrap_or_default();
         let new = self.seen.new.get(&mac).filter(|_| name.is_none());
         let facts = new.map(|(_, facts)| facts.clone().into_iter().collect());
         let last = self.last_step(mac);
         let last = last.map(|(step, node)| (step.clone(), node.to_owned()));
         let (last, last_node) = last.unzip();
-        Shown {
+        BootMachineStatus {
             network: self.name.clone(),
             name: name.unwrap_or_default(),
             mac,
@@ -457,7 +458,7 @@ impl Site {
 }
 
 /// Formats the status of the overlays of a disk.
-fn of_overlays(disk: &str, look: &Look) -> String {
+fn of_overlays(disk: &str, look: &OverlayStatus) -> String {
     let many = if look.count == 1 {
         "overlay"
     } else {
@@ -478,7 +479,7 @@ fn of_overlays(disk: &str, look: &Look) -> String {
 }
 
 /// Formats the status of a disk over TCP.
-fn words(disk: &portal::Status) -> String {
+fn words(disk: &portal::PortalDiskStatus) -> String {
     let by = [
         disk.served.target.clone(),
         disk.served.is_export.then(|| "NBD".to_owned()),
@@ -494,7 +495,7 @@ fn words(disk: &portal::Status) -> String {
 }
 
 /// Adds the numbers of free and of withheld addresses.
-fn with_counts(subject: Subject, count: &Count) -> Subject {
+fn with_counts(subject: Subject, count: &AddressCount) -> Subject {
     let subject = subject.joined("free here", count.free.to_string());
     match count.unclear {
         0 => subject,
@@ -503,7 +504,7 @@ fn with_counts(subject: Subject, count: &Count) -> Subject {
 }
 
 /// Formats how many addresses are withheld, which machines may get one, and for how long.
-fn withheld(count: &Count) -> String {
+fn withheld(count: &AddressCount) -> String {
     let now_ms = part::report::Moment::now().boottime_ms;
     let minutes = { count.unclear_until_ms.saturating_sub(now_ms) }.div_ceil(60_000);
     let who = match count.known_elsewhere {

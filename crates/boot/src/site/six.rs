@@ -1,16 +1,16 @@
 //! IPv6 of one network: the decisions about DHCPv6 messages, and the leases of the range.
 
-use super::keeping::{Fates, Keeping, Plan};
-use super::{Adopt, Held, Site};
-use crate::config::Network6;
+use super::keeping::{Fates, LeaseStore, PoolConfig};
+use super::{HeldPart, NetworkState, PartAdoption};
+use crate::config::Ipv6Network;
 use crate::dhcp::loads::Leader;
 use crate::dhcp::pool::{Holder, Pool, Superseded};
 use crate::dhcp::range::Range;
-use crate::dhcp6::desk::{Decision, Desk, Here};
-use crate::dhcp6::reply::{Answer, Verdict};
-use crate::dhcp6::request::{Kind, Request};
-use crate::history::Step;
-use crate::journal::Journal;
+use crate::dhcp6::desk::{Dhcpv6Decision, Dhcpv6Server, Dhcpv6ServerIdentity};
+use crate::dhcp6::reply::{Dhcpv6Response, Dhcpv6ResponseType};
+use crate::dhcp6::request::{Dhcpv6MessageType, Request};
+use crate::history::BootHistoryEntry;
+use crate::journal::LeaseJournal;
 use crate::mac::Mac;
 use part::report::Moment;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -18,27 +18,30 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// IPv6 state of one network.
 #[derive(Default)]
-pub(super) struct Six {
+pub(super) struct Ipv6State {
     /// None while the interface has no address, or the section has no IPv6.
-    desk: Option<Desk>,
-    keeping: Keeping<Ipv6Addr>,
+    desk: Option<Dhcpv6Server>,
+    keeping: LeaseStore<Ipv6Addr>,
     /// Other nodes at the time when the pool was created.
     nodes: Vec<Ipv6Addr>,
     own: Vec<IpAddr>,
 }
 
-impl Six {
+impl Ipv6State {
     /// Drops the state of all parts after the division into parts has changed.
     pub(super) fn begin_anew(&mut self) {
         self.keeping.begin_anew();
     }
 
     pub(super) fn superseded(&self) -> Vec<(Ipv6Addr, Superseded)> {
-        self.desk.iter().flat_map(Desk::superseded).collect()
+        self.desk
+            .iter()
+            .flat_map(Dhcpv6Server::superseded)
+            .collect()
     }
 
     pub(super) fn pool(&mut self) -> Option<&mut Pool<Ipv6Addr>> {
-        self.desk.as_mut().and_then(Desk::pool)
+        self.desk.as_mut().and_then(Dhcpv6Server::pool)
     }
 
     /// Returns the address for which a client has a lease of this node.
@@ -48,12 +51,16 @@ impl Six {
 
     /// Returns how many addresses of the range are reserved for machines of the configuration.
     pub(super) fn kept(&self) -> u64 {
-        self.desk.as_ref().map_or(0, Desk::kept)
+        self.desk.as_ref().map_or(0, Dhcpv6Server::kept)
     }
 
     /// Sets the progress of single boots, and the node that decides them where that is another
     /// one.
-    pub(super) fn set_turns(&mut self, turns: &crate::assignment::Turns, leader: Option<&Leader>) {
+    pub(super) fn set_turns(
+        &mut self,
+        turns: &crate::assignment::SingleBootProgress,
+        leader: Option<&Leader>,
+    ) {
         if let Some(desk) = &mut self.desk {
             desk.set_turns(turns.clone(), leader.cloned());
         }
@@ -64,10 +71,10 @@ impl Six {
         &mut self,
         part: usize,
         known: Vec<(Ipv6Addr, Holder)>,
-        adopt: &Adopt,
+        adopt: &PartAdoption,
         now_ms: u64,
     ) {
-        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+        if let Some(pool) = self.desk.as_mut().and_then(Dhcpv6Server::pool) {
             self.keeping.learn_longest(pool, adopt.longest_s, now_ms);
             pool.adopt(part, known, (adopt.knows_before, adopt.is_left), now_ms);
         }
@@ -84,7 +91,7 @@ impl Six {
     }
 
     /// Continues with this journal, which has all leases of the previous one.
-    pub(super) fn enter(&mut self, journal: Journal<Ipv6Addr>) {
+    pub(super) fn enter(&mut self, journal: LeaseJournal<Ipv6Addr>) {
         self.keeping.enter(journal);
     }
 
@@ -99,26 +106,26 @@ impl Six {
     }
 }
 
-impl Site {
+impl NetworkState {
     /// Returns the IPv6 address that a machine has from any node, or is configured to get.
     pub(super) fn address6_of(&mut self, mac: Mac) -> Option<Ipv6Addr> {
         self.six_of(mac).map(|(address, _)| address)
     }
 
     /// Returns this node's IPv6 address in the network, once its interface has one.
-    pub fn here6(&self) -> Option<&Here> {
-        self.six.desk.as_ref().map(Desk::here)
+    pub fn here6(&self) -> Option<&Dhcpv6ServerIdentity> {
+        self.six.desk.as_ref().map(Dhcpv6Server::here)
     }
 
     /// Returns the network in which this node serves machines directly, not only through relays.
-    pub fn advertises(&self) -> Option<Network6> {
+    pub fn advertises(&self) -> Option<Ipv6Network> {
         let desk = self.six.desk.as_ref()?;
         let network = desk.network();
         network.has(desk.here().address).then_some(network)
     }
 
     /// Sets the IPv6 address of the interface, or that it has none.
-    pub fn is_here6(&mut self, here: Option<Here>, now_ms: u64) {
+    pub fn set_node_address6(&mut self, here: Option<Dhcpv6ServerIdentity>, now_ms: u64) {
         match here {
             Some(here) if self.here6() != Some(&here) => self.rebuild6(Some(here), now_ms),
             Some(_) => {}
@@ -132,7 +139,7 @@ impl Site {
         self.rebuild6(here, now_ms);
     }
 
-    fn rebuild6(&mut self, here: Option<Here>, now_ms: u64) {
+    fn rebuild6(&mut self, here: Option<Dhcpv6ServerIdentity>, now_ms: u64) {
         self.store6();
         let (Some(here), Some(config)) = (here, self.lan.six.clone()) else {
             self.six.desk = None;
@@ -151,20 +158,20 @@ impl Site {
         let nodes = nodes.chain(of_nodes.iter().copied());
         let reserved: HashSet<Ipv6Addr> =
             fixed.chain(nodes).chain([config.network.first]).collect();
-        let plan = self.range6().map(|range| Plan {
+        let plan = self.range6().map(|range| PoolConfig {
             range,
             lease_s: config.lease_s,
             reserved,
             unoffered,
         });
         let fates = self.parts.shares.fates6(self.ranges());
-        let Six { desk, keeping, .. } = &mut self.six;
-        let before = desk.as_mut().and_then(Desk::pool);
+        let Ipv6State { desk, keeping, .. } = &mut self.six;
+        let before = desk.as_mut().and_then(Dhcpv6Server::pool);
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
         let known = before.iter().flat_map(|pool| pool.superseded());
         let known: BTreeSet<Ipv6Addr> = known.map(|(address, _)| address).collect();
         let pool = plan.map(|plan| keeping.pool(plan, before.as_deref(), held, now_ms));
-        let mut new = Desk::new(self.lan.clone(), config, here, pool);
+        let mut new = Dhcpv6Server::new(self.lan.clone(), config, here, pool);
         new.set_of_nodes(of_nodes);
         let superseded = new.superseded();
         *desk = Some(new.following(desk.take()));
@@ -188,7 +195,7 @@ impl Site {
     }
 
     /// Stores the leases of IPv6 in this journal, or records why that is impossible.
-    pub fn keep_in6(&mut self, journal: Result<Journal<Ipv6Addr>, String>, now_ms: u64) {
+    pub fn keep_in6(&mut self, journal: Result<LeaseJournal<Ipv6Addr>, String>, now_ms: u64) {
         let is_kept = journal.is_ok();
         self.six.keeping.keep_in(journal);
         if is_kept {
@@ -197,12 +204,12 @@ impl Site {
     }
 
     /// Applies a change of the parts that this node holds.
-    pub(super) fn stand6(&mut self, before: &BTreeMap<usize, Held>, now_ms: u64) {
+    pub(super) fn stand6(&mut self, before: &BTreeMap<usize, HeldPart>, now_ms: u64) {
         let fates = self.parts.shares.fates6(self.ranges());
         let held = (&self.parts.standing.held, &fates as &Fates<'_, _>);
-        let Six { desk, keeping, .. } = &mut self.six;
-        let pool = desk.as_mut().and_then(Desk::pool);
-        keeping.stand(pool, before, held, now_ms);
+        let Ipv6State { desk, keeping, .. } = &mut self.six;
+        let pool = desk.as_mut().and_then(Dhcpv6Server::pool);
+        keeping.apply_held_parts(pool, before, held, now_ms);
         let is_same = self.six.nodes == self.parts.standing.nodes.six
             && self.six.own == self.parts.standing.nodes.own;
         if !is_same {
@@ -212,15 +219,15 @@ impl Site {
 
     /// Gives up a part: another node may hold it from now on.
     pub(super) fn give_up6(&mut self, part: usize) {
-        let Six { desk, keeping, .. } = &mut self.six;
-        keeping.give_up(desk.as_mut().and_then(Desk::pool), part);
+        let Ipv6State { desk, keeping, .. } = &mut self.six;
+        keeping.give_up(desk.as_mut().and_then(Dhcpv6Server::pool), part);
     }
 
     /// Writes the leases of IPv6 to disk for the next start.
     pub fn store6(&mut self) {
         let changes = self.six.pool().map(Pool::changes).unwrap_or_default();
         self.six.keeping.store(&changes);
-        self.tell_changes(self.range6(), &changes);
+        self.send_changes(self.range6(), &changes);
     }
 
     /// Returns whether all leases of IPv6 that the next start needs are on disk.
@@ -260,7 +267,7 @@ impl Site {
         from: Ipv6Addr,
         card: Option<Mac>,
         now_ms: u64,
-    ) -> Option<(Request, Decision)> {
+    ) -> Option<(Request, Dhcpv6Decision)> {
         self.counts.requests += 1;
         self.end_parts(now_ms);
         let Ok(request) = Request::read(packet, from, card) else {
@@ -277,21 +284,24 @@ impl Site {
         let here = &self.six.desk.as_ref()?.here().duid;
         let names_another = request.server.as_ref().is_some_and(|server| server != here);
         // Release and Decline are for this node or for none.
-        let gives_back = matches!(request.kind, Kind::Release | Kind::Decline);
+        let gives_back = matches!(
+            request.kind,
+            Dhcpv6MessageType::Release | Dhcpv6MessageType::Decline
+        );
         let silent = match gives_back {
             true => self.why_closed(),
             false => self.why_silent(request.mac, names_another, now_ms),
         };
         let decision = match silent {
-            Some(why) => Decision::silent(why),
+            Some(why) => Dhcpv6Decision::silent(why),
             None => self.six.desk.as_mut()?.decide(&request, now_ms),
         };
         let decision = self.without_refusal6(&request, decision);
         let offered = { decision.answer.as_ref() }
-            .filter(|answer| answer.verdict == Verdict::Advertise)
+            .filter(|answer| answer.verdict == Dhcpv6ResponseType::Advertise)
             .and_then(|answer| answer.grants.iter().find_map(|grant| grant.address));
         let decision = match self.cannot_offer(request.mac, offered.map(IpAddr::V6)) {
-            Some(why) => Decision {
+            Some(why) => Dhcpv6Decision {
                 answer: None,
                 why,
                 is_lease: false,
@@ -310,18 +320,21 @@ impl Site {
 
     /// Suppresses a refusal while this node may not act on its version: a current node may have
     /// assigned the address.
-    fn without_refusal6(&self, request: &Request, decision: Decision) -> Decision {
-        let gives_none = |answer: &Answer| answer.grants.iter().all(|one| one.address.is_none());
+    fn without_refusal6(&self, request: &Request, decision: Dhcpv6Decision) -> Dhcpv6Decision {
+        let gives_none =
+            |answer: &Dhcpv6Response| answer.grants.iter().all(|one| one.address.is_none());
         let asks_for_one = !matches!(
             request.kind,
-            Kind::Information | Kind::Release | Kind::Decline
+            Dhcpv6MessageType::Information
+                | Dhcpv6MessageType::Release
+                | Dhcpv6MessageType::Decline
         );
         let is_refused = asks_for_one && decision.answer.as_ref().is_some_and(gives_none);
         if !self.is_reserve() || !is_refused {
             return decision;
         }
         let (why, reason) = (&decision.why, self.reserve.admission.why());
-        Decision::silent(format!("{why}; it is not refused: {reason}"))
+        Dhcpv6Decision::silent(format!("{why}; it is not refused: {reason}"))
     }
 
     /// Returns whether a request comes from this network: directly from a neighbour, or by a
@@ -342,7 +355,7 @@ impl Site {
     }
 
     /// Encodes the response to a client.
-    pub fn written6(&self, request: &Request, decision: &Decision) -> Option<Vec<u8>> {
+    pub fn written6(&self, request: &Request, decision: &Dhcpv6Decision) -> Option<Vec<u8>> {
         let (desk, answer) = (self.six.desk.as_ref()?, decision.answer.as_ref()?);
         let domain = self.lan.tells.domain.as_deref();
         let duid = &desk.here().duid;
@@ -356,7 +369,7 @@ impl Site {
     }
 }
 
-fn step(request: &Request, decision: &Decision) -> Step {
+fn step(request: &Request, decision: &Dhcpv6Decision) -> BootHistoryEntry {
     let mut asked = format!("{} by {}", request.kind.word(), request.stage.word());
     let mut named = { request.associations.iter() }.flat_map(|one| &one.addresses);
     if let Some(address) = named.next() {
@@ -376,7 +389,7 @@ fn step(request: &Request, decision: &Decision) -> Step {
         }
         words
     });
-    Step {
+    BootHistoryEntry {
         at: Moment::now(),
         asked,
         answered,

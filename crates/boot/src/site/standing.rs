@@ -1,16 +1,16 @@
 //! Status of this node in a network of a cluster.
 
-use crate::dhcp::desk::Nodes;
-use crate::dhcp::moves::Taking;
+use crate::dhcp::desk::ClusterNodeAddresses;
+use crate::dhcp::moves::LeaseSources;
 use crate::dhcp::range::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
 /// Part that this node holds.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Held {
+pub struct HeldPart {
     /// True if the node knows every lease of the part.
-    pub knows: bool,
+    pub has_all_leases: bool,
     /// True if the node knows which machines have had their single boot: no other node has
     /// decided that since.
     pub has_turns: bool,
@@ -21,9 +21,9 @@ pub struct Held {
     /// Nodes with every lease that the record names, or may soon name.
     pub named: BTreeSet<String>,
     /// Sources of the leases, unless each lease of the part is known or each is unknown.
-    pub moved: Option<Moved>,
+    pub moved: Option<MovedPart>,
     /// Addresses that were assigned in the name of this part by previous ranges.
-    pub past: Pasts,
+    pub past: PreviousRanges,
     /// True if the record states that no client has got a lease yet.
     pub is_unheard: bool,
     /// Longest lease by the record, seconds: no client gets a longer one.
@@ -41,11 +41,11 @@ pub struct Held {
 
 /// Knowledge of a node about a part whose ranges have changed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Moved {
+pub struct MovedPart {
     /// Sources of the IPv4 leases.
-    pub four: Taking,
+    pub four: LeaseSources,
     /// Sources of the IPv6 leases.
-    pub six: Taking<Ipv6Addr>,
+    pub six: LeaseSources<Ipv6Addr>,
     /// Late node that knows what is withheld of the part, and a checksum of its files. Zero:
     /// none.
     pub former: (u32, u32),
@@ -53,7 +53,7 @@ pub struct Moved {
 
 /// Addresses that were assigned by previous ranges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Pasts {
+pub struct PreviousRanges {
     /// Addresses of IPv4.
     pub four: Option<Span>,
     /// Addresses of IPv6.
@@ -62,7 +62,7 @@ pub struct Pasts {
 
 /// Part whose leases this node adopts from its copy before it holds the part.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Adopt {
+pub struct PartAdoption {
     /// Node that gave the leases.
     pub node: String,
     /// Epoch in which that node gave the leases.
@@ -79,18 +79,18 @@ pub struct Adopt {
 
 /// Status of this node in the network.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Standing {
+pub struct NodeLeaseStatus {
     /// Parts that the node holds.
-    pub held: BTreeMap<usize, Held>,
+    pub held: BTreeMap<usize, HeldPart>,
     /// Parts from which the node assigns no address yet, and whose earlier leases are all its
     /// own: the epoch, and the addresses of previous ranges.
-    pub claims: BTreeMap<usize, (u64, Pasts)>,
+    pub claims: BTreeMap<usize, (u64, PreviousRanges)>,
     /// Parts that the node is to hold after it has adopted their leases.
-    pub adopts: BTreeMap<usize, Adopt>,
+    pub adopts: BTreeMap<usize, PartAdoption>,
     /// Nodes for which this one waits: they have the addresses of a part by another range.
-    pub waits: BTreeSet<String>,
+    pub awaited_nodes: BTreeSet<String>,
     /// Addresses of the other nodes.
-    pub nodes: Nodes,
+    pub nodes: ClusterNodeAddresses,
     /// Name of the leader; empty: none.
     pub leader: String,
     /// Machines with a boot order, as the leader has written them.

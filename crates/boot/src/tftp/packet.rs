@@ -22,7 +22,7 @@ const OPTIONS: u16 = 6;
 
 /// Error codes (RFC 1350, appendix) that this server sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Code {
+pub enum TftpErrorCode {
     /// Not defined: the message has the reason.
     Other = 0,
     /// File not found.
@@ -35,7 +35,7 @@ pub enum Code {
 
 /// Transfer mode of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Mode {
+pub enum TftpMode {
     /// Raw bytes, unchanged.
     Octet,
     /// Text of a terminal: LF as CR LF, CR as CR NUL.
@@ -61,14 +61,14 @@ pub struct Request {
     /// File name: with slashes for backslashes, and without leading ones.
     pub name: String,
     /// Transfer mode.
-    pub mode: Mode,
+    pub mode: TftpMode,
     /// Supported options of the request.
     pub options: Options,
 }
 
 /// Packet of a client.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Packet {
+pub enum TftpPacket {
     /// RRQ: read request.
     Read(Request),
     /// WRQ: write request, which is refused.
@@ -88,7 +88,7 @@ pub enum Packet {
 
 /// Reason for which a datagram is not a usable packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Malformed {
+pub enum TftpPacketError {
     /// The opcode is unknown.
     #[error("unknown operation")]
     Operation,
@@ -103,32 +103,32 @@ pub enum Malformed {
     Mode,
 }
 
-impl Packet {
+impl TftpPacket {
     /// Parses a datagram.
     ///
     /// # Errors
     ///
     /// The datagram is not a TFTP packet. Text after the mode of a request never is an error: an
     /// unreadable option, and all after it, are ignored.
-    pub fn parse(bytes: &[u8]) -> Result<Packet, Malformed> {
-        let (operation, rest) = number(bytes).ok_or(Malformed::Short)?;
+    pub fn parse(bytes: &[u8]) -> Result<TftpPacket, TftpPacketError> {
+        let (operation, rest) = number(bytes).ok_or(TftpPacketError::Short)?;
         match operation {
-            READ => request(rest).map(Packet::Read),
-            WRITE => Ok(Packet::Write),
-            DATA | OPTIONS => Ok(Packet::OfServer),
+            READ => request(rest).map(TftpPacket::Read),
+            WRITE => Ok(TftpPacket::Write),
+            DATA | OPTIONS => Ok(TftpPacket::OfServer),
             ACK => {
-                let (block, _) = number(rest).ok_or(Malformed::Short)?;
-                Ok(Packet::Ack(block))
+                let (block, _) = number(rest).ok_or(TftpPacketError::Short)?;
+                Ok(TftpPacket::Ack(block))
             }
             ERROR => {
-                let (code, rest) = number(rest).ok_or(Malformed::Short)?;
+                let (code, rest) = number(rest).ok_or(TftpPacketError::Short)?;
                 let words = rest.split(|byte| *byte == 0).next().unwrap_or_default();
                 let words = words.get(..WORDS_MAX).unwrap_or(words);
                 let words = String::from_utf8_lossy(words);
                 let words = words.chars().filter(|c| !c.is_control()).collect();
-                Ok(Packet::Error { code, words })
+                Ok(TftpPacket::Error { code, words })
             }
-            _ => Err(Malformed::Operation),
+            _ => Err(TftpPacketError::Operation),
         }
     }
 }
@@ -146,22 +146,22 @@ fn text<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(text)
 }
 
-fn request(mut bytes: &[u8]) -> Result<Request, Malformed> {
-    let name = text(&mut bytes).ok_or(Malformed::Short)?;
-    let mode = text(&mut bytes).ok_or(Malformed::Short)?;
+fn request(mut bytes: &[u8]) -> Result<Request, TftpPacketError> {
+    let name = text(&mut bytes).ok_or(TftpPacketError::Short)?;
+    let mode = text(&mut bytes).ok_or(TftpPacketError::Short)?;
     if name.len() > NAME_MAX {
-        return Err(Malformed::Name);
+        return Err(TftpPacketError::Name);
     }
-    let name = std::str::from_utf8(name).map_err(|_| Malformed::Name)?;
+    let name = std::str::from_utf8(name).map_err(|_| TftpPacketError::Name)?;
     let name = name.replace('\\', "/");
     let name = name.trim_start_matches('/');
     if name.is_empty() {
-        return Err(Malformed::Name);
+        return Err(TftpPacketError::Name);
     }
     let mode = match mode {
-        mode if mode.eq_ignore_ascii_case(b"octet") => Mode::Octet,
-        mode if mode.eq_ignore_ascii_case(b"netascii") => Mode::Netascii,
-        _ => return Err(Malformed::Mode),
+        mode if mode.eq_ignore_ascii_case(b"octet") => TftpMode::Octet,
+        mode if mode.eq_ignore_ascii_case(b"netascii") => TftpMode::Netascii,
+        _ => return Err(TftpPacketError::Mode),
     };
     let mut options = Options::default();
     while let Some(name) = text(&mut bytes).filter(|name| !name.is_empty()) {
@@ -210,7 +210,7 @@ pub fn data_head(block: u16) -> [u8; HEAD_BYTES] {
 }
 
 /// Returns an ERROR packet.
-pub fn error(code: Code, words: &str) -> Vec<u8> {
+pub fn error(code: TftpErrorCode, words: &str) -> Vec<u8> {
     let mut bytes = ERROR.to_be_bytes().to_vec();
     bytes.extend_from_slice(&(code as u16).to_be_bytes());
     bytes.extend(words.bytes().filter(|byte| *byte != 0));
@@ -247,10 +247,10 @@ pub fn netascii(bytes: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn read(name: &str, options: Options) -> Result<Packet, Malformed> {
-        Ok(Packet::Read(Request {
+    fn read(name: &str, options: Options) -> Result<TftpPacket, TftpPacketError> {
+        Ok(TftpPacket::Read(Request {
             name: name.to_owned(),
-            mode: Mode::Octet,
+            mode: TftpMode::Octet,
             options,
         }))
     }
@@ -270,14 +270,14 @@ mod tests {
         };
         let error = |code, words: &str| {
             let words = words.to_owned();
-            Ok(Packet::Error { code, words })
+            Ok(TftpPacket::Error { code, words })
         };
-        let netascii = Packet::Read(Request {
+        let netascii = TftpPacket::Read(Request {
             name: "a".to_owned(),
-            mode: Mode::Netascii,
+            mode: TftpMode::Netascii,
             options: none,
         });
-        let cases: &[(&[u8], Result<Packet, Malformed>)] = &[
+        let cases: &[(&[u8], Result<TftpPacket, TftpPacketError>)] = &[
             (b"\0\x01pxe/a.0\0octet\0", read("pxe/a.0", none)),
             (b"\0\x01/a\0OcTeT\0", read("a", none)),
             (b"\0\x01\\boot\\BCD\0octet\0", read("boot/BCD", none)),
@@ -306,52 +306,57 @@ mod tests {
             (b"\0\x01a\0octet\0blksize\x001468", read("a", none)),
             (b"\0\x01a\0octet\0\0\0\0\0\0", read("a", none)),
             (b"\0\x01a\0octet\0blksize", read("a", none)),
-            (b"\0\x02a\0octet\0", Ok(Packet::Write)),
-            (b"\0\x03\0\x01data", Ok(Packet::OfServer)),
-            (b"\0\x04\xff\xfe", Ok(Packet::Ack(0xfffe))),
-            (b"\0\x04\0\x01padded", Ok(Packet::Ack(1))),
+            (b"\0\x02a\0octet\0", Ok(TftpPacket::Write)),
+            (b"\0\x03\0\x01data", Ok(TftpPacket::OfServer)),
+            (b"\0\x04\xff\xfe", Ok(TftpPacket::Ack(0xfffe))),
+            (b"\0\x04\0\x01padded", Ok(TftpPacket::Ack(1))),
             (b"\0\x05\0\x08no\n\0x", error(8, "no")),
             (b"\0\x05\0\0", error(0, "")),
             (b"\0\x05\0\0\xff", error(0, "\u{fffd}")),
-            (b"\0\x06", Ok(Packet::OfServer)),
+            (b"\0\x06", Ok(TftpPacket::OfServer)),
         ];
         for (bytes, expected) in cases {
             let bytes: &[u8] = bytes;
-            assert_eq!(&Packet::parse(bytes), expected, "{}", bytes.escape_ascii());
+            assert_eq!(
+                &TftpPacket::parse(bytes),
+                expected,
+                "{}",
+                bytes.escape_ascii()
+            );
         }
     }
 
     #[test]
     fn what_is_no_packet_is_refused_with_its_reason() {
-        let cases: &[(&[u8], Malformed)] = &[
-            (b"", Malformed::Short),
-            (b"\0", Malformed::Short),
-            (b"\0\x04\0", Malformed::Short),
-            (b"\0\x05\0", Malformed::Short),
-            (b"\0\x01a", Malformed::Short),
-            (b"\0\x01a\0octet", Malformed::Short),
-            (b"\0\x01\0octet\0", Malformed::Name),
-            (b"\0\x01//\0octet\0", Malformed::Name),
-            (b"\0\x01\xff\0octet\0", Malformed::Name),
-            (b"\0\x01a\0mail\0", Malformed::Mode),
-            (b"\x01\0a\0octet\0", Malformed::Operation),
-            (b"\0\x07", Malformed::Operation),
+        let cases: &[(&[u8], TftpPacketError)] = &[
+            (b"", TftpPacketError::Short),
+            (b"\0", TftpPacketError::Short),
+            (b"\0\x04\0", TftpPacketError::Short),
+            (b"\0\x05\0", TftpPacketError::Short),
+            (b"\0\x01a", TftpPacketError::Short),
+            (b"\0\x01a\0octet", TftpPacketError::Short),
+            (b"\0\x01\0octet\0", TftpPacketError::Name),
+            (b"\0\x01//\0octet\0", TftpPacketError::Name),
+            (b"\0\x01\xff\0octet\0", TftpPacketError::Name),
+            (b"\0\x01a\0mail\0", TftpPacketError::Mode),
+            (b"\x01\0a\0octet\0", TftpPacketError::Operation),
+            (b"\0\x07", TftpPacketError::Operation),
         ];
         for (bytes, expected) in cases {
             let bytes: &[u8] = bytes;
-            let parsed = Packet::parse(bytes);
+            let parsed = TftpPacket::parse(bytes);
             assert_eq!(parsed, Err(*expected), "{}", bytes.escape_ascii());
         }
         for (length, fits) in [(NAME_MAX, true), (NAME_MAX + 1, false)] {
             let bytes = ["\0\x01", &"n".repeat(length), "\0octet\0"].concat();
-            assert_eq!(Packet::parse(bytes.as_bytes()).is_ok(), fits);
+            assert_eq!(TftpPacket::parse(bytes.as_bytes()).is_ok(), fits);
         }
     }
 
     #[test]
     fn a_long_message_of_a_client_is_shortened() {
         let bytes = [b"\0\x05\0\0".as_slice(), &[b'x'; 5_000], b"\0"].concat();
-        let Ok(Packet::Error { words, .. }) = Packet::parse(&bytes) else {
+        let Ok(TftpPacket::Error { words, .. }) = TftpPacket::parse(&bytes) else {
             panic!("an error");
         };
         assert_eq!(words.len(), WORDS_MAX);
@@ -360,7 +365,7 @@ mod tests {
     #[test]
     fn the_packets_of_the_server_are_written() {
         assert_eq!(data_head(0x1234), *b"\0\x03\x124");
-        let written = error(Code::NotFound, "file\0 not found");
+        let written = error(TftpErrorCode::NotFound, "file\0 not found");
         assert_eq!(written, b"\0\x05\0\x01file not found\0");
         let written = option_ack(&[("blksize", 1468), ("tsize", 0)]);
         assert_eq!(written, b"\0\x06blksize\x001468\0tsize\x000\0");

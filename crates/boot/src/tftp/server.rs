@@ -1,13 +1,15 @@
 //! TFTP server: the thread that serves all networks. One epoll waits for requests, packets of
 //! transfers and orders; the thread reads files, and sends.
 
-use super::packet::{Code, HEAD_BYTES, Mode, Packet, REQUEST_MAX, Request, data_head};
+use super::packet::{
+    HEAD_BYTES, REQUEST_MAX, Request, TftpErrorCode, TftpMode, TftpPacket, data_head,
+};
 use super::packet::{error, netascii};
-use super::socket::{self, Came, Receive};
-use super::transfer::{Due, End, Terms, Transfer};
-use crate::content::{Asker, Fetched, Shelf, Via};
-use crate::counters::{Counters, Counting, Ended};
-use crate::source::Source;
+use super::socket::{self, Receive, ReceivedDatagram};
+use super::transfer::{DuePackets, Transfer, TransferResult, TransferTerms};
+use crate::content::{ContentSource, FetchClient, FetchProtocol, FetchReport};
+use crate::counters::{Counters, Counting, FetchOutcome};
+use crate::source::OpenContent;
 use part::lock;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -50,19 +52,19 @@ pub struct Listener {
 }
 
 #[derive(Debug, Default)]
-struct Orders {
+struct TftpServerCommands {
     listeners: Option<Vec<Listener>>,
     stop: bool,
 }
 
 #[derive(Debug)]
-struct Shared {
-    orders: Mutex<Orders>,
+struct TftpServerState {
+    orders: Mutex<TftpServerCommands>,
     wake: OwnedFd,
     counting: Counting,
 }
 
-impl Shared {
+impl TftpServerState {
     fn wake(&self) {
         // The counter is full only if it is readable.
         let _: Result<usize, Errno> = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
@@ -72,7 +74,7 @@ impl Shared {
 /// TFTP server. Dropping the value stops it.
 #[derive(Debug)]
 pub struct Server {
-    shared: Arc<Shared>,
+    shared: Arc<TftpServerState>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -85,16 +87,16 @@ impl Server {
     /// A listener is not a UDP socket, or the system has no descriptor or thread left.
     pub fn start(
         listeners: Vec<Listener>,
-        shelf: Arc<dyn Shelf>,
+        shelf: Arc<dyn ContentSource>,
         transfers_max: usize,
     ) -> io::Result<Server> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TftpServerState {
             orders: Mutex::default(),
             wake,
             counting: Counting::default(),
         });
-        let mut serving = Serving::new(Arc::clone(&shared), shelf, transfers_max)?;
+        let mut serving = TftpServerThread::new(Arc::clone(&shared), shelf, transfers_max)?;
         serving.listen(listeners)?;
         let thread = std::thread::Builder::new().name("tftp".to_owned());
         let thread = thread.spawn(move || serving.run())?;
@@ -141,10 +143,10 @@ impl Drop for Server {
 }
 
 /// Transfer with its socket.
-struct Active {
+struct ActiveTransfer {
     transfer: Transfer,
     socket: OwnedFd,
-    source: Source,
+    source: OpenContent,
     name: String,
     request: Request,
     client: SocketAddr,
@@ -154,22 +156,22 @@ struct Active {
     is_full: bool,
 }
 
-impl Active {
-    fn asker(&self) -> Asker {
+impl ActiveTransfer {
+    fn asker(&self) -> FetchClient {
         asker(self.client)
     }
 }
 
-fn asker(client: SocketAddr) -> Asker {
-    Asker {
+fn asker(client: SocketAddr) -> FetchClient {
+    FetchClient {
         address: client.ip().to_canonical(),
-        via: Via::Tftp,
+        via: FetchProtocol::Tftp,
     }
 }
 
 /// Outcome of a transfer.
-enum Left {
-    Ended(End),
+enum TransferOutcome {
+    Ended(TransferResult),
     /// An error on this side, which the client gets, too.
     Failed(String),
     /// The client's port is closed.
@@ -181,19 +183,19 @@ enum Left {
 }
 
 /// Result of sending a packet.
-enum Sent {
+enum SendResult {
     Gone,
     Full,
     Closed,
 }
 
-struct Serving {
+struct TftpServerThread {
     epoll: OwnedFd,
-    shared: Arc<Shared>,
-    shelf: Arc<dyn Shelf>,
+    shared: Arc<TftpServerState>,
+    shelf: Arc<dyn ContentSource>,
     transfers_max: usize,
     listeners: Vec<Listener>,
-    transfers: HashMap<u64, Active>,
+    transfers: HashMap<u64, ActiveTransfer>,
     by_client: HashMap<SocketAddr, u64>,
     of_one: HashMap<IpAddr, Vec<u64>>,
     /// Transfers whose clients may not exist, oldest first; some of them may have ended.
@@ -203,12 +205,12 @@ struct Serving {
     ticked: Instant,
 }
 
-impl Serving {
+impl TftpServerThread {
     fn new(
-        shared: Arc<Shared>,
-        shelf: Arc<dyn Shelf>,
+        shared: Arc<TftpServerState>,
+        shelf: Arc<dyn ContentSource>,
         transfers_max: usize,
-    ) -> io::Result<Serving> {
+    ) -> io::Result<TftpServerThread> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(
             &epoll,
@@ -216,7 +218,7 @@ impl Serving {
             EventData::new_u64(ORDERS),
             EventFlags::IN,
         )?;
-        Ok(Serving {
+        Ok(TftpServerThread {
             epoll,
             shared,
             shelf,
@@ -291,7 +293,7 @@ impl Serving {
     fn end_all(&mut self) {
         let all: Vec<u64> = self.transfers.keys().copied().collect();
         for id in all {
-            self.leave(id, Left::Failed("the server stops".to_owned()));
+            self.leave(id, TransferOutcome::Failed("the server stops".to_owned()));
         }
     }
 
@@ -330,22 +332,27 @@ impl Serving {
         }
     }
 
-    fn take_request(&mut self, at: u64, came: &Came, bytes: &[u8]) {
+    fn take_request(&mut self, at: u64, came: &ReceivedDatagram, bytes: &[u8]) {
         let listener = usize::try_from(at).ok();
         let Some(listener) = listener.and_then(|at| self.listeners.get(at)) else {
             return;
         };
         let interface = listener.interface.as_deref();
-        let request = match Packet::parse(bytes) {
-            Ok(Packet::Read(request)) => request,
-            Ok(Packet::Write) => {
+        let request = match TftpPacket::parse(bytes) {
+            Ok(TftpPacket::Read(request)) => request,
+            Ok(TftpPacket::Write) => {
                 let words = "this server is read only";
-                return self.refuse(came, interface, Code::Access, words);
+                return self.refuse(came, interface, TftpErrorCode::Access, words);
             }
             // Late packets of a transfer: a response to them would cause further ones.
-            Ok(Packet::Ack(_) | Packet::Error { .. } | Packet::OfServer) => return,
+            Ok(TftpPacket::Ack(_) | TftpPacket::Error { .. } | TftpPacket::OfServer) => return,
             Err(malformed) => {
-                return self.refuse(came, interface, Code::Illegal, &malformed.to_string());
+                return self.refuse(
+                    came,
+                    interface,
+                    TftpErrorCode::Illegal,
+                    &malformed.to_string(),
+                );
             }
         };
         if let Some(id) = self.by_client.get(&came.from).copied() {
@@ -355,12 +362,12 @@ impl Serving {
             if is_again {
                 return self.advance(id);
             }
-            self.leave(id, Left::Replaced);
+            self.leave(id, TransferOutcome::Replaced);
         }
         self.begin(at, came, request);
     }
 
-    fn begin(&mut self, at: u64, came: &Came, request: Request) {
+    fn begin(&mut self, at: u64, came: &ReceivedDatagram, request: Request) {
         if self.of_one(came) >= OF_ONE_MAX {
             // The last ACK of a transfer may have arrived before this request, and is still
             // unread.
@@ -378,19 +385,19 @@ impl Serving {
         };
         let interface = listener.interface.as_deref();
         if self.of_one(came) >= OF_ONE_MAX || self.transfers.len() >= self.transfers_max {
-            return self.refuse(came, interface, Code::Other, "too many transfers");
+            return self.refuse(came, interface, TftpErrorCode::Other, "too many transfers");
         }
         let asker = asker(came.from);
         let Ok(content) = self.shelf.find(&request.name, "", &asker) else {
-            return self.refuse(came, interface, Code::NotFound, "file not found");
+            return self.refuse(came, interface, TftpErrorCode::NotFound, "file not found");
         };
         let source = match opened(&content, request.mode) {
             Ok(source) => source,
             Err(words) => {
-                self.refuse(came, interface, Code::NotFound, &words);
+                self.refuse(came, interface, TftpErrorCode::NotFound, &words);
                 return self
                     .shelf
-                    .fetched(&request.name, &asker, &Fetched::Broken(words));
+                    .fetched(&request.name, &asker, &FetchReport::Broken(words));
             }
         };
         let block_max = socket::block_max(listener.socket.as_fd(), came);
@@ -403,8 +410,8 @@ impl Serving {
             return self.shared.counting.refuse();
         }
         self.next += 1;
-        let terms = Terms::agree(&request.options, source.bytes(), block_max);
-        let active = Active {
+        let terms = TransferTerms::agree(&request.options, source.bytes(), block_max);
+        let active = ActiveTransfer {
             transfer: Transfer::new(terms, source.bytes(), Instant::now()),
             socket,
             source,
@@ -431,17 +438,23 @@ impl Serving {
     fn displace(&mut self) {
         while let Some(id) = self.unheard.pop_front() {
             if is_unheard(&self.transfers, id) {
-                return self.leave(id, Left::Displaced);
+                return self.leave(id, TransferOutcome::Displaced);
             }
         }
     }
 
     /// Returns how many transfers the sender of a request has.
-    fn of_one(&self, came: &Came) -> usize {
+    fn of_one(&self, came: &ReceivedDatagram) -> usize {
         self.of_one.get(&came.from.ip()).map_or(0, Vec::len)
     }
 
-    fn refuse(&self, came: &Came, interface: Option<&str>, code: Code, words: &str) {
+    fn refuse(
+        &self,
+        came: &ReceivedDatagram,
+        interface: Option<&str>,
+        code: TftpErrorCode,
+        words: &str,
+    ) {
         self.shared.counting.refuse();
         if let Ok(socket) = socket::open(came, interface) {
             // A client that does not receive the packet repeats its request.
@@ -480,15 +493,15 @@ impl Serving {
             active.receive();
         }
         let left = match (sent, active.transfer.end()) {
-            (_, Some(end)) => Left::Ended(end.clone()),
-            (Err(words), None) => Left::Failed(words),
-            (Ok(()), None) if active.is_closed => Left::Closed,
+            (_, Some(end)) => TransferOutcome::Ended(end.clone()),
+            (Err(words), None) => TransferOutcome::Failed(words),
+            (Ok(()), None) if active.is_closed => TransferOutcome::Closed,
             (Ok(()), None) => return,
         };
         self.leave(id, left);
     }
 
-    fn leave(&mut self, id: u64, left: Left) {
+    fn leave(&mut self, id: u64, left: TransferOutcome) {
         let Some(active) = self.transfers.remove(&id) else {
             return;
         };
@@ -501,22 +514,30 @@ impl Serving {
         }
         let size = active.source.bytes();
         let fetched = match left {
-            Left::Ended(End::Whole) => Some(Fetched::Whole(size)),
-            Left::Ended(End::Declined) => None,
-            Left::Ended(End::Broken(broken)) => Some(Fetched::Broken(broken.to_string())),
-            Left::Failed(words) => {
-                let packet = error(Code::Other, &words);
-                let _: Result<usize, Errno> = send(&active.socket, &packet, SendFlags::DONTWAIT);
-                Some(Fetched::Broken(words))
+            TransferOutcome::Ended(TransferResult::Whole) => Some(FetchReport::Whole(size)),
+            TransferOutcome::Ended(TransferResult::Declined) => None,
+            TransferOutcome::Ended(TransferResult::Broken(broken)) => {
+                Some(FetchReport::Broken(broken.to_string()))
             }
-            Left::Closed => Some(Fetched::Broken("the client closed its port".to_owned())),
-            Left::Displaced => Some(Fetched::Broken("other clients needed its place".to_owned())),
-            Left::Replaced => Some(Fetched::Broken("the client asked again".to_owned())),
+            TransferOutcome::Failed(words) => {
+                let packet = error(TftpErrorCode::Other, &words);
+                let _: Result<usize, Errno> = send(&active.socket, &packet, SendFlags::DONTWAIT);
+                Some(FetchReport::Broken(words))
+            }
+            TransferOutcome::Closed => {
+                Some(FetchReport::Broken("the client closed its port".to_owned()))
+            }
+            TransferOutcome::Displaced => Some(FetchReport::Broken(
+                "other clients needed its place".to_owned(),
+            )),
+            TransferOutcome::Replaced => {
+                Some(FetchReport::Broken("the client asked again".to_owned()))
+            }
         };
         self.shared.counting.end(match &fetched {
-            Some(Fetched::Whole(_)) => Ended::Done,
-            Some(Fetched::Broken(_)) => Ended::Failed,
-            None => Ended::Asked,
+            Some(FetchReport::Whole(_)) => FetchOutcome::Done,
+            Some(FetchReport::Broken(_)) => FetchOutcome::Failed,
+            None => FetchOutcome::Asked,
         });
         if let Some(fetched) = fetched {
             self.shelf.fetched(&active.name, &active.asker(), &fetched);
@@ -524,16 +545,16 @@ impl Serving {
     }
 }
 
-fn is_unheard(transfers: &HashMap<u64, Active>, id: u64) -> bool {
+fn is_unheard(transfers: &HashMap<u64, ActiveTransfer>, id: u64) -> bool {
     transfers
         .get(&id)
         .is_some_and(|active| !active.transfer.is_heard())
 }
 
 /// Opens a content for a transfer mode.
-fn opened(content: &crate::content::Content, mode: Mode) -> Result<Source, String> {
-    let source = Source::open(content).map_err(|error| error.to_string())?;
-    if mode == Mode::Octet {
+fn opened(content: &crate::content::FetchContent, mode: TftpMode) -> Result<OpenContent, String> {
+    let source = OpenContent::open(content).map_err(|error| error.to_string())?;
+    if mode == TftpMode::Octet {
         return Ok(source);
     }
     if source.bytes() > NETASCII_MAX {
@@ -542,10 +563,10 @@ fn opened(content: &crate::content::Content, mode: Mode) -> Result<Source, Strin
     let mut text = vec![0; usize::try_from(source.bytes()).unwrap_or(0)];
     let read = source.read(0, &mut text);
     read.map_err(|error| error.to_string())?;
-    Ok(Source::Bytes(netascii(&text).into()))
+    Ok(OpenContent::Bytes(netascii(&text).into()))
 }
 
-impl Active {
+impl ActiveTransfer {
     /// Receives the packets of the client.
     fn receive(&mut self) {
         let now = Instant::now();
@@ -561,7 +582,7 @@ impl Active {
             match recv(&self.socket, &mut bytes, RecvFlags::DONTWAIT) {
                 Ok((_, length)) => {
                     let bytes = bytes.get(..length).unwrap_or(&bytes);
-                    if let Ok(packet) = Packet::parse(bytes) {
+                    if let Ok(packet) = TftpPacket::parse(bytes) {
                         self.transfer.handle(&packet, now);
                     }
                 }
@@ -581,20 +602,20 @@ impl Active {
         while !self.is_full && !self.is_closed {
             let sent = match self.transfer.due() {
                 None => return Ok(()),
-                Some(Due::Options) => {
+                Some(DuePackets::Options) => {
                     let packet = self.transfer.terms().option_ack().unwrap_or_default();
                     let sent = as_sent(send(&self.socket, packet, SendFlags::DONTWAIT));
-                    if matches!(sent, Sent::Gone) {
+                    if matches!(sent, SendResult::Gone) {
                         self.transfer.sent(1, Instant::now());
                     }
                     sent
                 }
-                Some(Due::Blocks(blocks)) => self.send_blocks(blocks, buffer, counting)?,
+                Some(DuePackets::Blocks(blocks)) => self.send_blocks(blocks, buffer, counting)?,
             };
             match sent {
-                Sent::Gone => {}
-                Sent::Full => self.is_full = true,
-                Sent::Closed => self.is_closed = true,
+                SendResult::Gone => {}
+                SendResult::Full => self.is_full = true,
+                SendResult::Closed => self.is_closed = true,
             }
         }
         Ok(())
@@ -605,7 +626,7 @@ impl Active {
         mut blocks: Range<u64>,
         buffer: &mut Vec<u8>,
         counting: &Counting,
-    ) -> Result<Sent, String> {
+    ) -> Result<SendResult, String> {
         let block_bytes = usize::from(self.transfer.terms().block_bytes());
         let most = (READ_BYTES / block_bytes).max(1) as u64;
         blocks.end = blocks.end.min(blocks.start + most);
@@ -617,7 +638,7 @@ impl Active {
         read.map_err(|error| error.to_string())?;
         let mut rest: &[u8] = part;
         let mut count = 0;
-        let mut last = Sent::Gone;
+        let mut last = SendResult::Gone;
         for block in blocks {
             let (payload, behind) = rest.split_at(block_bytes.min(rest.len()));
             rest = behind;
@@ -626,7 +647,7 @@ impl Active {
             let mut beside = SendAncillaryBuffer::default();
             let sent = sendmsg(&self.socket, &packet, &mut beside, SendFlags::DONTWAIT);
             last = as_sent(sent);
-            if !matches!(last, Sent::Gone) {
+            if !matches!(last, SendResult::Gone) {
                 break;
             }
             count += 1;
@@ -641,10 +662,10 @@ impl Active {
 
 /// Treats a packet that the system does not send like one that the network loses: it is sent
 /// again.
-fn as_sent(result: Result<usize, Errno>) -> Sent {
+fn as_sent(result: Result<usize, Errno>) -> SendResult {
     match result {
-        Err(Errno::AGAIN) => Sent::Full,
-        Err(Errno::CONNREFUSED) => Sent::Closed,
-        Ok(_) | Err(_) => Sent::Gone,
+        Err(Errno::AGAIN) => SendResult::Full,
+        Err(Errno::CONNREFUSED) => SendResult::Closed,
+        Ok(_) | Err(_) => SendResult::Gone,
     }
 }

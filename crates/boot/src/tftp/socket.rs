@@ -18,7 +18,7 @@ const CONTROL_BYTES: usize = 128;
 
 /// Datagram that was received.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Came {
+pub(super) struct ReceivedDatagram {
     /// Length, bytes; datagrams longer than the buffer are not reported.
     pub(super) bytes: usize,
     /// Address and port of the sender.
@@ -32,7 +32,7 @@ pub(super) struct Came {
 /// Result of a receive call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Receive {
-    Came(Came),
+    Came(ReceivedDatagram),
     /// A datagram that no server answers: broadcast, or longer than any request.
     Other,
     /// No datagram is waiting.
@@ -41,7 +41,7 @@ pub(super) enum Receive {
 
 /// Buffer for the control messages of a datagram, aligned for their headers.
 #[repr(C, align(8))]
-struct Control([MaybeUninit<u8>; CONTROL_BYTES]);
+struct ControlMessageBuffer([MaybeUninit<u8>; CONTROL_BYTES]);
 
 /// Makes a socket report the destination address of datagrams.
 ///
@@ -82,7 +82,7 @@ fn set(fd: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()
 ///
 /// The pending error of the socket.
 pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Receive> {
-    let mut control = Control([MaybeUninit::uninit(); CONTROL_BYTES]);
+    let mut control = ControlMessageBuffer([MaybeUninit::uninit(); CONTROL_BYTES]);
     let mut vector = libc::iovec {
         iov_base: buffer.as_mut_ptr().cast(),
         iov_len: buffer.len(),
@@ -111,7 +111,7 @@ pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Recei
     // SAFETY: the kernel has filled the header, and its buffers live.
     let (from, info) = unsafe { (source(&name), destination(&header)) };
     Ok(match (from, info) {
-        (Some(from), Some((to, interface))) => Receive::Came(Came {
+        (Some(from), Some((to, interface))) => Receive::Came(ReceivedDatagram {
             bytes,
             from,
             to,
@@ -182,7 +182,7 @@ unsafe fn destination(header: &libc::msghdr) -> Option<(IpAddr, u32)> {
 /// # Errors
 ///
 /// There are no more descriptors, the interface has gone, or there is no route.
-pub(super) fn open(came: &Came, interface: Option<&str>) -> io::Result<OwnedFd> {
+pub(super) fn open(came: &ReceivedDatagram, interface: Option<&str>) -> io::Result<OwnedFd> {
     let (family, local) = match came.to {
         IpAddr::V4(to) => (AddressFamily::INET, SocketAddr::from((to, 0))),
         IpAddr::V6(to) => {
@@ -211,7 +211,7 @@ pub(super) fn open(came: &Came, interface: Option<&str>) -> io::Result<OwnedFd> 
 }
 
 /// Returns the largest block that needs no fragmentation on the interface of a request, bytes.
-pub(super) fn block_max(fd: BorrowedFd<'_>, came: &Came) -> u16 {
+pub(super) fn block_max(fd: BorrowedFd<'_>, came: &ReceivedDatagram) -> u16 {
     let ip = match came.to {
         IpAddr::V4(_) => IPV4_BYTES,
         IpAddr::V6(_) => IPV6_BYTES,

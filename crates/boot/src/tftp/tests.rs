@@ -1,8 +1,8 @@
 //! Transfers in virtual time, with a client of RFC 7440 behind a link that loses, doubles and delays
 //! by a seed; and single packets against the value.
 
-use super::packet::{Options, Packet};
-use super::transfer::{Broken, Due, End, Terms, Transfer};
+use super::packet::{Options, TftpPacket};
+use super::transfer::{DuePackets, Transfer, TransferError, TransferResult, TransferTerms};
 use lab::Random;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Behaviour of a link: percentages, and the delay of a packet, milliseconds.
 #[derive(Clone, Copy, Debug, Default)]
-struct Link {
+struct LinkConditions {
     lost: u64,
     doubled: u64,
     late: u64,
@@ -20,7 +20,7 @@ struct Link {
 }
 
 #[derive(Clone, Debug)]
-enum Wire {
+enum SimulatedPacket {
     Request,
     OptionAck,
     Data(u16, Vec<u8>),
@@ -42,21 +42,21 @@ struct Client {
 }
 
 impl Client {
-    fn last(&self) -> Wire {
+    fn last(&self) -> SimulatedPacket {
         match self.is_agreed || self.expected > 1 {
-            true => Wire::Ack(Transfer::number(self.expected - 1)),
-            false => Wire::Request,
+            true => SimulatedPacket::Ack(Transfer::number(self.expected - 1)),
+            false => SimulatedPacket::Request,
         }
     }
 
-    fn handle(&mut self, packet: &Wire, now: Instant) -> Option<Wire> {
+    fn handle(&mut self, packet: &SimulatedPacket, now: Instant) -> Option<SimulatedPacket> {
         self.heard = now;
         match packet {
-            Wire::OptionAck if self.expected == 1 => {
+            SimulatedPacket::OptionAck if self.expected == 1 => {
                 self.is_agreed = true;
-                Some(Wire::Ack(0))
+                Some(SimulatedPacket::Ack(0))
             }
-            Wire::Data(number, bytes) => {
+            SimulatedPacket::Data(number, bytes) => {
                 if *number != Transfer::number(self.expected) || self.is_done {
                     self.since = 0;
                     return Some(self.last());
@@ -76,18 +76,18 @@ impl Client {
     }
 }
 
-struct World {
-    link: Link,
+struct TftpSimulation {
+    link: LinkConditions,
     random: Random,
     now: Instant,
-    flying: BTreeMap<(Instant, u64), (bool, Wire)>,
+    flying: BTreeMap<(Instant, u64), (bool, SimulatedPacket)>,
     sent: u64,
     data: u64,
 }
 
-impl World {
-    fn send(&mut self, to_client: bool, wire: &Wire) {
-        self.data += u64::from(matches!(wire, Wire::Data(..)));
+impl TftpSimulation {
+    fn send(&mut self, to_client: bool, wire: &SimulatedPacket) {
+        self.data += u64::from(matches!(wire, SimulatedPacket::Data(..)));
         let copies = 1 + u64::from(self.random.percent(self.link.doubled));
         for _ in 0..copies {
             if self.random.percent(self.link.lost) {
@@ -107,10 +107,10 @@ impl World {
 
 /// Result of a run.
 #[derive(Debug)]
-struct Run {
+struct SimulatedTransferResult {
     got: Vec<u8>,
     is_done: bool,
-    end: Option<End>,
+    end: Option<TransferResult>,
     /// DATA packets that the server sent, of so many blocks, with so many silences.
     data: u64,
     blocks: u64,
@@ -126,9 +126,9 @@ fn options(block_bytes: u64, window: u64) -> Options {
 }
 
 /// Runs one file over a link until both sides are silent.
-fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
+fn run(file: &[u8], options: Options, link: LinkConditions, seed: u64) -> SimulatedTransferResult {
     let begin = Instant::now();
-    let terms = Terms::agree(&options, file.len() as u64, 1468);
+    let terms = TransferTerms::agree(&options, file.len() as u64, 1468);
     let mut client = Client {
         got: Vec::new(),
         block_bytes: terms.block_bytes().into(),
@@ -139,7 +139,7 @@ fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
         is_done: false,
         heard: begin,
     };
-    let mut world = World {
+    let mut world = TftpSimulation {
         link,
         random: Random::new(seed),
         now: begin,
@@ -148,7 +148,7 @@ fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
         data: 0,
     };
     let mut server: Option<Transfer> = None;
-    world.send(false, &Wire::Request);
+    world.send(false, &SimulatedPacket::Request);
     let (mut steps, mut silences) = (0_u64, 0);
     loop {
         steps += 1;
@@ -178,7 +178,7 @@ fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
             break;
         }
     }
-    Run {
+    SimulatedTransferResult {
         got: client.got,
         is_done: client.is_done,
         end: server.and_then(|server| server.end().cloned()),
@@ -190,7 +190,7 @@ fn run(file: &[u8], options: Options, link: Link, seed: u64) -> Run {
 
 /// Lets the next thing happen; how many times the server was silent for too long.
 fn happen(
-    world: &mut World,
+    world: &mut TftpSimulation,
     client: &mut Client,
     server: &mut Option<Transfer>,
     begin: impl Fn() -> Transfer,
@@ -204,15 +204,15 @@ fn happen(
                 world.send(false, &answer);
             }
         }
-        Some((false, Wire::Request)) => {
+        Some((false, SimulatedPacket::Request)) => {
             let is_again = server.as_mut().is_some_and(Transfer::handle_again);
             if !is_again && client.expected == 1 && !client.is_agreed {
                 *server = Some(begin());
             }
         }
         Some((false, packet)) => {
-            if let (Wire::Ack(block), Some(server)) = (packet, server) {
-                server.handle(&Packet::Ack(block), now);
+            if let (SimulatedPacket::Ack(block), Some(server)) = (packet, server) {
+                server.handle(&TftpPacket::Ack(block), now);
             }
         }
         None => {
@@ -230,23 +230,23 @@ fn happen(
     silent
 }
 
-fn pump(server: &mut Option<Transfer>, file: &[u8], world: &mut World) {
+fn pump(server: &mut Option<Transfer>, file: &[u8], world: &mut TftpSimulation) {
     let Some(server) = server else {
         return;
     };
     while let Some(due) = server.due() {
         match due {
-            Due::Options => {
-                world.send(true, &Wire::OptionAck);
+            DuePackets::Options => {
+                world.send(true, &SimulatedPacket::OptionAck);
                 server.sent(1, world.now);
             }
-            Due::Blocks(blocks) => {
+            DuePackets::Blocks(blocks) => {
                 // The system accepts only a part of the packets at times.
                 let most = 1 + world.random.below(blocks.end - blocks.start);
                 for block in blocks.start..blocks.start + most {
                     let bytes = server.bytes_of(&(block..block + 1));
                     let bytes = bytes.start as usize..bytes.end as usize;
-                    let wire = Wire::Data(Transfer::number(block), file[bytes].to_vec());
+                    let wire = SimulatedPacket::Data(Transfer::number(block), file[bytes].to_vec());
                     world.send(true, &wire);
                 }
                 server.sent(most, world.now);
@@ -266,9 +266,9 @@ fn a_file_of_any_length_arrives_in_as_many_packets_as_it_has_blocks() {
     for length in [0, 1, 511, 512, 513, 1024, 5_000] {
         for options in [Options::default(), options(512, 4), options(8, 64)] {
             let file = noise(length);
-            let run = run(&file, options, Link::default(), 1);
+            let run = run(&file, options, LinkConditions::default(), 1);
             assert!(run.is_done && run.got == file, "{length} {options:?}");
-            assert_eq!(run.end, Some(End::Whole));
+            assert_eq!(run.end, Some(TransferResult::Whole));
             let block = options.block_bytes.unwrap_or(512);
             assert_eq!(run.data, length as u64 / block + 1, "{length} {options:?}");
         }
@@ -279,13 +279,13 @@ fn a_file_of_any_length_arrives_in_as_many_packets_as_it_has_blocks() {
 fn the_numbers_of_blocks_begin_again_behind_65535() {
     let file = noise(8 * 140_000);
     for (window, lost) in [(1, 0), (64, 0), (16, 1)] {
-        let link = Link {
+        let link = LinkConditions {
             lost,
-            ..Link::default()
+            ..LinkConditions::default()
         };
         let run = run(&file, options(8, window), link, 7);
         assert!(run.is_done && run.got == file, "{window} {lost}");
-        assert_eq!(run.end, Some(End::Whole));
+        assert_eq!(run.end, Some(TransferResult::Whole));
     }
 }
 
@@ -293,9 +293,9 @@ fn the_numbers_of_blocks_begin_again_behind_65535() {
 fn doubled_packets_do_not_multiply() {
     for window in [1, 16] {
         for seed in 0..20 {
-            let link = Link {
+            let link = LinkConditions {
                 doubled: 100,
-                ..Link::default()
+                ..LinkConditions::default()
             };
             let file = noise(512 * 300);
             let run = run(&file, options(512, window), link, seed);
@@ -316,7 +316,7 @@ fn a_file_arrives_whole_over_any_link_and_with_bounded_packets() {
     let seeds: u64 = lab::setting("TFTP_SEEDS").unwrap_or(400);
     for seed in 0..seeds {
         let mut random = Random::new(seed);
-        let link = Link {
+        let link = LinkConditions {
             lost: random.below(15),
             doubled: random.below(30),
             late: random.below(50),
@@ -326,7 +326,7 @@ fn a_file_arrives_whole_over_any_link_and_with_bounded_packets() {
         let file = noise(random.index(40_000));
         let run = run(&file, options(64 + random.below(1_400), window), link, seed);
         assert!(file.starts_with(&run.got), "seed {seed}: other bytes");
-        if run.end == Some(End::Whole) {
+        if run.end == Some(TransferResult::Whole) {
             assert!(run.is_done && run.got == file, "seed {seed}");
             whole += 1;
         }
@@ -342,7 +342,7 @@ const NONE: [u64; 0] = [];
 
 fn begun(size: u64, options: Options) -> (Transfer, Instant) {
     let now = Instant::now();
-    let terms = Terms::agree(&options, size, 1468);
+    let terms = TransferTerms::agree(&options, size, 1468);
     (Transfer::new(terms, size, now), now)
 }
 
@@ -351,11 +351,11 @@ fn sent(transfer: &mut Transfer, now: Instant) -> Vec<u64> {
     let mut all = Vec::new();
     while let Some(due) = transfer.due() {
         match due {
-            Due::Options => {
+            DuePackets::Options => {
                 all.push(0);
                 transfer.sent(1, now);
             }
-            Due::Blocks(blocks) => {
+            DuePackets::Blocks(blocks) => {
                 transfer.sent(blocks.end - blocks.start, now);
                 all.extend(blocks);
             }
@@ -369,7 +369,7 @@ fn an_ack_within_a_window_resumes_there_and_a_repeated_one_once() {
     let (mut transfer, now) = begun(100 * 512, options(512, 4));
     assert_eq!(sent(&mut transfer, now), [0]);
     let mut ack = |block| {
-        transfer.handle(&Packet::Ack(block), now);
+        transfer.handle(&TftpPacket::Ack(block), now);
         sent(&mut transfer, now)
     };
     assert_eq!(ack(0), [1, 2, 3, 4]);
@@ -392,12 +392,12 @@ fn an_ack_within_a_window_resumes_there_and_a_repeated_one_once() {
 fn a_late_ack_of_what_is_being_sent_again_counts() {
     let (mut transfer, now) = begun(100 * 512, options(512, 4));
     sent(&mut transfer, now);
-    transfer.handle(&Packet::Ack(0), now);
+    transfer.handle(&TftpPacket::Ack(0), now);
     sent(&mut transfer, now);
     let late = transfer.deadline();
     transfer.handle_time(late);
     // Nothing of it is sent again yet.
-    transfer.handle(&Packet::Ack(4), late);
+    transfer.handle(&TftpPacket::Ack(4), late);
     assert_eq!(sent(&mut transfer, late), [5, 6, 7, 8]);
 }
 
@@ -410,7 +410,10 @@ fn silence(mut transfer: Transfer, mut now: Instant) -> (usize, Duration) {
         now = transfer.deadline();
         transfer.handle_time(now);
     }
-    assert_eq!(transfer.end(), Some(&End::Broken(Broken::Silent)));
+    assert_eq!(
+        transfer.end(),
+        Some(&TransferResult::Broken(TransferError::Silent))
+    );
     (packets, now - begin)
 }
 
@@ -434,7 +437,7 @@ fn a_client_that_never_answers_gets_one_packet_three_times() {
 fn a_client_that_falls_silent_gets_a_packet_six_times() {
     let (mut transfer, now) = begun(1 << 30, Options::default());
     sent(&mut transfer, now);
-    transfer.handle(&Packet::Ack(1), now);
+    transfer.handle(&TftpPacket::Ack(1), now);
     assert!(!transfer.handle_again());
     assert_eq!(silence(transfer, now), (6, Duration::from_secs(31)));
 }
@@ -449,15 +452,18 @@ fn a_client_that_needs_longer_than_an_hour_is_too_slow() {
         now += Duration::from_millis(900);
         block += 1;
         transfer.handle_time(now);
-        transfer.handle(&Packet::Ack(block), now);
+        transfer.handle(&TftpPacket::Ack(block), now);
     }
-    assert_eq!(transfer.end(), Some(&End::Broken(Broken::Slow)));
+    assert_eq!(
+        transfer.end(),
+        Some(&TransferResult::Broken(TransferError::Slow))
+    );
     assert!(now - begin <= Duration::from_secs(3601));
 }
 
 #[test]
 fn an_error_of_the_client_ends_it() {
-    let error = Packet::Error {
+    let error = TftpPacket::Error {
         code: 0,
         words: "TFTP Aborted".to_owned(),
     };
@@ -469,12 +475,12 @@ fn an_error_of_the_client_ends_it() {
     let (mut transfer, now) = begun(9, size);
     sent(&mut transfer, now);
     transfer.handle(&error, now);
-    assert_eq!(transfer.end(), Some(&End::Declined));
+    assert_eq!(transfer.end(), Some(&TransferResult::Declined));
     assert_eq!(sent(&mut transfer, now), NONE);
     let (mut transfer, now) = begun(9, Options::default());
     sent(&mut transfer, now);
     transfer.handle(&error, now);
-    let Some(End::Broken(broken)) = transfer.end() else {
+    let Some(TransferResult::Broken(broken)) = transfer.end() else {
         panic!("broken");
     };
     let words = "the client ended it with error 0: TFTP Aborted";
@@ -485,10 +491,10 @@ fn an_error_of_the_client_ends_it() {
 fn options_are_agreed_on_within_their_ranges() {
     let agree = |options: &[u8], block_max| {
         let request = [b"\0\x01a\0octet\0", options].concat();
-        let Ok(Packet::Read(request)) = Packet::parse(&request) else {
+        let Ok(TftpPacket::Read(request)) = TftpPacket::parse(&request) else {
             panic!("a request");
         };
-        let terms = Terms::agree(&request.options, 70_000, block_max);
+        let terms = TransferTerms::agree(&request.options, 70_000, block_max);
         let packet = terms.option_ack().unwrap_or_default();
         let packet = packet.escape_ascii().to_string();
         packet.replace("\\x00", " ").trim().to_owned()

@@ -7,7 +7,7 @@
 //! transfer resumes there, but repeats no more blocks than the client has: further such ACKs may
 //! come from duplicated packets.
 
-use super::packet::{Options, Packet, option_ack};
+use super::packet::{Options, TftpPacket, option_ack};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -36,7 +36,7 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Negotiated terms of a transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Terms {
+pub struct TransferTerms {
     block_bytes: u16,
     window: u64,
     timeout: Duration,
@@ -44,11 +44,11 @@ pub struct Terms {
     option_ack: Option<Vec<u8>>,
 }
 
-impl Terms {
+impl TransferTerms {
     /// Negotiates the options of a request for a file of `size` bytes, with blocks of at most
     /// `block_max` bytes. An option outside of its range is ignored.
-    pub fn agree(options: &Options, size: u64, block_max: u16) -> Terms {
-        let mut terms = Terms {
+    pub fn agree(options: &Options, size: u64, block_max: u16) -> TransferTerms {
+        let mut terms = TransferTerms {
             block_bytes: BLOCK_BYTES,
             window: 1,
             timeout: TIMEOUT,
@@ -97,7 +97,7 @@ impl Terms {
 
 /// Packets to send now.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Due {
+pub enum DuePackets {
     /// The OACK packet.
     Options,
     /// A range of blocks; the first one of a file is 1. [`Transfer::number`] returns their number
@@ -107,7 +107,7 @@ pub enum Due {
 
 /// Reason for which a transfer ended before the client had everything.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum Broken {
+pub enum TransferError {
     /// The client sent an error.
     #[error("the client ended it with error {code}: {words}")]
     Client {
@@ -126,19 +126,19 @@ pub enum Broken {
 
 /// Result of a transfer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum End {
+pub enum TransferResult {
     /// The client has everything.
     Whole,
     /// The client refused the options: often it only requests the length.
     Declined,
     /// The transfer failed.
-    Broken(Broken),
+    Broken(TransferError),
 }
 
 /// State of a transfer.
 #[derive(Clone, Debug)]
 pub struct Transfer {
-    terms: Terms,
+    terms: TransferTerms,
     size: u64,
     /// Number of the last block, which is shorter than the others, and empty if the length is a
     /// multiple of the block size.
@@ -160,12 +160,12 @@ pub struct Transfer {
     again: u32,
     deadline: Instant,
     until: Instant,
-    end: Option<End>,
+    end: Option<TransferResult>,
 }
 
 impl Transfer {
     /// Starts a transfer of a file of `size` bytes.
-    pub fn new(terms: Terms, size: u64, now: Instant) -> Transfer {
+    pub fn new(terms: TransferTerms, size: u64, now: Instant) -> Transfer {
         let has_options = terms.option_ack.is_some();
         Transfer {
             last: size / u64::from(terms.block_bytes) + 1,
@@ -187,12 +187,12 @@ impl Transfer {
     }
 
     /// Returns the negotiated terms.
-    pub fn terms(&self) -> &Terms {
+    pub fn terms(&self) -> &TransferTerms {
         &self.terms
     }
 
     /// Returns the result, if the transfer has ended.
-    pub fn end(&self) -> Option<&End> {
+    pub fn end(&self) -> Option<&TransferResult> {
         self.end.as_ref()
     }
 
@@ -228,17 +228,17 @@ impl Transfer {
     }
 
     /// Returns what is due to be sent.
-    pub fn due(&self) -> Option<Due> {
+    pub fn due(&self) -> Option<DuePackets> {
         if self.end.is_some() {
             return None;
         }
         if self.options_unconfirmed {
-            return self.options_due.then_some(Due::Options);
+            return self.options_due.then_some(DuePackets::Options);
         }
         // Before an ACK only a single block: the request may be forged.
         let window = if self.is_heard { self.terms.window } else { 1 };
         let behind = (self.confirmed + window).min(self.last) + 1;
-        (self.next < behind).then_some(Due::Blocks(self.next..behind))
+        (self.next < behind).then_some(DuePackets::Blocks(self.next..behind))
     }
 
     /// Records what was sent: the OACK, or the first `blocks` of the due blocks.
@@ -258,22 +258,22 @@ impl Transfer {
     }
 
     /// Handles a packet of the client.
-    pub fn handle(&mut self, packet: &Packet, now: Instant) {
+    pub fn handle(&mut self, packet: &TftpPacket, now: Instant) {
         if self.end.is_some() {
             return;
         }
         match packet {
-            Packet::Ack(block) => self.handle_ack(*block, now),
-            Packet::Error { code, words } => {
+            TftpPacket::Ack(block) => self.handle_ack(*block, now),
+            TftpPacket::Error { code, words } => {
                 self.end = Some(match self.options_unconfirmed {
-                    true => End::Declined,
-                    false => End::Broken(Broken::Client {
+                    true => TransferResult::Declined,
+                    false => TransferResult::Broken(TransferError::Client {
                         code: *code,
                         words: words.clone(),
                     }),
                 });
             }
-            Packet::Read(_) | Packet::Write | Packet::OfServer => {}
+            TftpPacket::Read(_) | TftpPacket::Write | TftpPacket::OfServer => {}
         }
     }
 
@@ -297,7 +297,7 @@ impl Transfer {
             self.resume();
             self.progress(now);
             if confirmed == self.last {
-                self.end = Some(End::Whole);
+                self.end = Some(TransferResult::Whole);
             }
         } else if self.terms.window > 1 && self.is_heard && confirmed >= self.resumed_until {
             self.resumed_until = confirmed + 2 * self.terms.window;
@@ -336,7 +336,7 @@ impl Transfer {
             return;
         }
         if now >= self.until {
-            self.end = Some(End::Broken(Broken::Slow));
+            self.end = Some(TransferResult::Broken(TransferError::Slow));
             return;
         }
         let most = match self.is_heard {
@@ -344,7 +344,7 @@ impl Transfer {
             false => AGAIN_UNHEARD_MAX,
         };
         if self.again >= most {
-            self.end = Some(End::Broken(Broken::Silent));
+            self.end = Some(TransferResult::Broken(TransferError::Silent));
             return;
         }
         self.again += 1;

@@ -2,10 +2,10 @@
 //! boots one.
 
 use boot::aoe::Server;
-use boot::aoe::frame::Target;
-use boot::aoe::server::Served;
+use boot::aoe::frame::AoeAddress;
+use boot::aoe::server::AoeDiskConfig;
 use boot::disk::Storage;
-use lab::{Host, Lab, Process, Scratch, eventually};
+use lab::{Lab, LabHost, LabProcess, ScratchDirectory, eventually};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -64,9 +64,9 @@ fn image() -> Vec<u8> {
 /// Node that serves a file as e0.1, and a client.
 struct Ether {
     server: Server,
-    client: Host,
+    client: LabHost,
     card: String,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
     _lab: Lab,
 }
 
@@ -77,10 +77,10 @@ impl Ether {
         let (node, client) = (lab.host("node").unwrap(), lab.host("client").unwrap());
         let at = lan.attach(&node).unwrap();
         let card = lan.attach(&client).unwrap().name().to_owned();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("disk", image()).unwrap();
-        let served = Served {
-            target: Target { shelf: 0, slot: 1 },
+        let served = AoeDiskConfig {
+            target: AoeAddress { shelf: 0, slot: 1 },
             overlays: None,
             storage: Storage::File {
                 path,
@@ -99,13 +99,17 @@ impl Ether {
             scratch,
             _lab: lab,
         };
-        let is_served = || ether.server.look()[0].trouble.is_none();
-        assert!(eventually(PATIENCE, is_served), "{:?}", ether.server.look());
+        let is_served = || ether.server.disk_statuses()[0].trouble.is_none();
+        assert!(
+            eventually(PATIENCE, is_served),
+            "{:?}",
+            ether.server.disk_statuses()
+        );
         ether
     }
 
     /// Switches a machine on whose firmware boots the disk.
-    fn boot(&self, output: &Path) -> Process {
+    fn boot(&self, output: &Path) -> LabProcess {
         let script = "#!ipxe\nifopen net0\nsanboot aoe:e0.1\n";
         let script = self.scratch.write("script.ipxe", script).unwrap();
         let ip = |words: &[&str]| drop(self.client.ip(words).unwrap());
@@ -159,7 +163,7 @@ fn a_machine_without_a_disk_boots_one_over_ethernet() {
         eventually(PATIENCE, booted),
         "{}\n{:?}",
         said(),
-        ether.server.look()
+        ether.server.disk_statuses()
     );
     assert!(said().contains(&*words), "{}", said());
     // The data that the machine wrote is in the file.

@@ -1,7 +1,7 @@
 //! Tests of the HTTP server.
 
-use crate::shelf::{Directory, LIMIT, client, is_broken};
-use boot::content::Fetched;
+use crate::shelf::{LIMIT, TestContentSource, client, is_broken};
+use boot::content::FetchReport;
 use boot::http::{Limits, Server};
 use lab::eventually;
 use std::io::{Read, Write};
@@ -9,14 +9,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-fn serve_within(directory: &Arc<Directory>, limits: Limits) -> (SocketAddr, Server) {
+fn serve_within(directory: &Arc<TestContentSource>, limits: Limits) -> (SocketAddr, Server) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = Server::start(vec![listener], directory.clone(), limits).unwrap();
     (address, server)
 }
 
-fn serve(directory: &Arc<Directory>) -> (SocketAddr, Server) {
+fn serve(directory: &Arc<TestContentSource>) -> (SocketAddr, Server) {
     serve_within(directory, Limits::default())
 }
 
@@ -49,7 +49,7 @@ fn header<'r>(response: &'r str, name: &str) -> Option<&'r str> {
 #[test]
 fn curl_gets_files_on_one_connection() {
     lab::skip_unless_installed!("curl");
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let (server, threads) = serve(&directory);
     let mut expected = Vec::new();
     let mut urls = vec!["-sS".to_owned(), "-v".to_owned()];
@@ -63,8 +63,8 @@ fn curl_gets_files_on_one_connection() {
     assert!(output.status.success() && output.stdout == expected);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.matches("Re-using existing").count(), 3, "{said}");
-    directory.wait_for("file0", |end| *end == Fetched::Whole(0));
-    directory.wait_for("file5000000", |end| *end == Fetched::Whole(5_000_000));
+    directory.wait_for("file0", |end| *end == FetchReport::Whole(0));
+    directory.wait_for("file5000000", |end| *end == FetchReport::Whole(5_000_000));
     let counters = threads.counters();
     assert_eq!((counters.done, counters.failed), (4, 0));
     assert_eq!(counters.bytes, expected.len() as u64);
@@ -72,7 +72,7 @@ fn curl_gets_files_on_one_connection() {
 
 #[test]
 fn responses_to_requests_that_come_together_are_in_their_order() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let bytes = directory.noise("file", 3_000_000);
     let (server, _threads) = serve(&directory);
     let mut stream = connect(server);
@@ -103,7 +103,7 @@ fn responses_to_requests_that_come_together_are_in_their_order() {
 #[test]
 fn wget_continues_a_file_that_it_has_begun() {
     lab::skip_unless_installed!("wget");
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let bytes = directory.noise("file", 300_000);
     let (server, _threads) = serve(&directory);
     let got = directory.path("got");
@@ -112,12 +112,12 @@ fn wget_continues_a_file_that_it_has_begun() {
     let output = client("wget", &["-q", "-c", "-O", got.to_str().unwrap(), &url]);
     assert!(output.status.success(), "{output:?}");
     assert!(std::fs::read(&got).unwrap() == bytes);
-    directory.wait_for("file", |end| *end == Fetched::Whole(200_000));
+    directory.wait_for("file", |end| *end == FetchReport::Whole(200_000));
 }
 
 #[test]
 fn head_says_what_get_would_and_sends_nothing() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 1_000);
     let (server, _threads) = serve(&directory);
     let whole = exchange(server, &get("/file", ""));
@@ -152,7 +152,7 @@ fn head_says_what_get_would_and_sends_nothing() {
 
 #[test]
 fn a_range_is_served_where_the_file_is_still_the_same() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.scratch.write("file", "0123456789").unwrap();
     let (server, _threads) = serve(&directory);
     let tag = exchange(server, &get("/file", ""));
@@ -193,13 +193,13 @@ fn a_range_is_served_where_the_file_is_still_the_same() {
     assert!(
         !directory
             .ends()
-            .contains(&("file".to_owned(), Fetched::Whole(3)))
+            .contains(&("file".to_owned(), FetchReport::Whole(3)))
     );
 }
 
 #[test]
 fn what_cannot_be_served_is_said_in_words() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 10);
     directory.fifo("fifo");
     std::fs::create_dir(directory.path("directory")).unwrap();
@@ -256,7 +256,7 @@ fn what_cannot_be_served_is_said_in_words() {
 
 #[test]
 fn a_slow_head_and_an_idle_connection_are_closed() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 10);
     let limits = Limits {
         head: Duration::from_millis(100),
@@ -274,7 +274,7 @@ fn a_slow_head_and_an_idle_connection_are_closed() {
 
 #[test]
 fn a_client_that_takes_nothing_is_dropped() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 40_000_000);
     let limits = Limits {
         patience: Duration::from_millis(200),
@@ -293,7 +293,7 @@ fn a_client_that_takes_nothing_is_dropped() {
 
 #[test]
 fn one_address_has_few_connections() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 10);
     let limits = Limits {
         of_one: 2,
@@ -326,7 +326,7 @@ fn one_address_has_few_connections() {
 
 #[test]
 fn a_file_that_is_truncated_while_it_is_sent_breaks_off_and_one_that_is_replaced_does_not() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let (server, _threads) = serve(&directory);
     let bytes = directory.noise("file", 40_000_000);
     let mut streams = [connect(server), connect(server)];
@@ -342,7 +342,7 @@ fn a_file_that_is_truncated_while_it_is_sent_breaks_off_and_one_that_is_replaced
     let mut rest = Vec::new();
     kept.read_to_end(&mut rest).unwrap();
     assert!(bytes.ends_with(&rest) && rest.len() > 39_000_000);
-    directory.wait_for("file", |end| *end == Fetched::Whole(40_000_000));
+    directory.wait_for("file", |end| *end == FetchReport::Whole(40_000_000));
     // The other one has what its buffers hold: the file ends there.
     std::fs::write(directory.path("old"), "short").unwrap();
     let mut rest = Vec::new();
@@ -353,7 +353,7 @@ fn a_file_that_is_truncated_while_it_is_sent_breaks_off_and_one_that_is_replaced
 
 #[test]
 fn listeners_change_while_connections_continue_and_a_stop_ends_them() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 40_000_000);
     let (old, threads) = serve(&directory);
     let mut stream = connect(old);

@@ -1,7 +1,7 @@
 //! Tests of the TFTP server.
 
-use crate::shelf::{Directory, LIMIT, client, is_broken};
-use boot::content::Fetched;
+use crate::shelf::{LIMIT, TestContentSource, client, is_broken};
+use boot::content::FetchReport;
 use boot::tftp::{Listener, OF_ONE_MAX, Server, TRANSFERS_MAX};
 use lab::{Lab, Random, eventually, free_port};
 use std::net::{SocketAddr, UdpSocket};
@@ -19,7 +19,7 @@ fn listener(address: &str) -> (SocketAddr, Listener) {
     (address.parse().unwrap(), listener)
 }
 
-fn serve(directory: &Arc<Directory>) -> (SocketAddr, Server) {
+fn serve(directory: &Arc<TestContentSource>) -> (SocketAddr, Server) {
     let (address, listener) = listener("127.0.0.1");
     let server = Server::start(vec![listener], directory.clone(), TRANSFERS_MAX).unwrap();
     (address, server)
@@ -84,7 +84,7 @@ fn read(name: &str, options: &str) -> Vec<u8> {
 #[test]
 fn tftp_gets_files_of_any_length() {
     lab::skip_unless_installed!("tftp");
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let (server, threads) = serve(&directory);
     let port = server.port().to_string();
     let got = directory.path("got");
@@ -95,7 +95,7 @@ fn tftp_gets_files_of_any_length() {
         let output = client("tftp", &args);
         assert!(output.status.success(), "{output:?}");
         assert_eq!(std::fs::read(got).unwrap(), bytes, "{length}");
-        directory.wait_for("file", |end| *end == Fetched::Whole(length as u64));
+        directory.wait_for("file", |end| *end == FetchReport::Whole(length as u64));
     }
     // As a text, which both sides convert.
     let text = "first\nsecond\r\nthird\rend".repeat(100);
@@ -112,7 +112,7 @@ fn tftp_gets_files_of_any_length() {
 #[test]
 fn curl_gets_files_in_blocks_of_its_size() {
     lab::skip_unless_installed!("curl");
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let (server, _threads) = serve(&directory);
     for (options, lengths) in [
         (["--tftp-blksize", "1468"], [1468, 1_000_000]),
@@ -133,7 +133,7 @@ fn curl_gets_files_in_blocks_of_its_size() {
 
 #[test]
 fn a_request_that_cannot_be_served_gets_an_error_from_a_port_of_its_own() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 10);
     directory.fifo("fifo");
     std::fs::create_dir(directory.path("directory")).unwrap();
@@ -179,7 +179,7 @@ fn a_request_that_cannot_be_served_gets_an_error_from_a_port_of_its_own() {
 
 #[test]
 fn an_answer_comes_from_the_address_that_was_asked() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let bytes = directory.noise("file", 10);
     let (server, listener) = listener("0.0.0.0");
     let _threads = Server::start(vec![listener], directory.clone(), TRANSFERS_MAX).unwrap();
@@ -200,7 +200,7 @@ fn ipv6_is_served_as_well() {
         return;
     };
     let server = socket.local_addr().unwrap();
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let bytes = directory.noise("file", 1_000);
     let listener = Listener {
         socket: socket.into(),
@@ -213,7 +213,7 @@ fn ipv6_is_served_as_well() {
 
 #[test]
 fn a_client_that_is_heard_of_has_its_place_whatever_else_asks() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 5_000);
     let (server, listener) = listener("127.0.0.1");
     let threads = Server::start(vec![listener], directory.clone(), 2).unwrap();
@@ -242,7 +242,7 @@ fn a_client_that_is_heard_of_has_its_place_whatever_else_asks() {
 
 #[test]
 fn one_address_has_few_transfers_and_a_new_request_of_a_port_replaces_its_own() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 5_000);
     directory.noise("other", 5_000);
     let (server, threads) = serve(&directory);
@@ -278,7 +278,7 @@ fn one_address_has_few_transfers_and_a_new_request_of_a_port_replaces_its_own() 
 
 #[test]
 fn a_client_with_all_its_transfers_may_begin_another_behind_its_last_ack() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 100);
     let (server, _threads) = serve(&directory);
     let mut clients: Vec<Client> = (0..OF_ONE_MAX).map(|_| Client::new(server)).collect();
@@ -297,7 +297,7 @@ fn a_client_with_all_its_transfers_may_begin_another_behind_its_last_ack() {
 
 #[test]
 fn a_window_is_sent_at_once_and_resumes_where_its_ack_says() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let bytes = directory.noise("file", 8 * 100);
     let (server, _threads) = serve(&directory);
     let mut client = Client::new(server);
@@ -323,7 +323,7 @@ fn a_window_is_sent_at_once_and_resumes_where_its_ack_says() {
 
 #[test]
 fn a_client_that_only_wants_the_length_is_no_failure() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 1234);
     let (server, threads) = serve(&directory);
     let mut client = Client::new(server);
@@ -336,7 +336,7 @@ fn a_client_that_only_wants_the_length_is_no_failure() {
 
 #[test]
 fn a_file_that_is_truncated_while_it_is_sent_ends_it_and_one_that_is_replaced_does_not() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let bytes = directory.noise("file", 2_000);
     let (server, _threads) = serve(&directory);
     let (mut first, mut second) = (Client::new(server), Client::new(server));
@@ -351,7 +351,7 @@ fn a_file_that_is_truncated_while_it_is_sent_ends_it_and_one_that_is_replaced_do
     assert_eq!(first.ack(2)[4..], bytes[1024..1536]);
     assert_eq!(first.ack(3)[4..], bytes[1536..]);
     first.send(&[0, 4, 0, 4]);
-    directory.wait_for("file", |end| *end == Fetched::Whole(2_000));
+    directory.wait_for("file", |end| *end == FetchReport::Whole(2_000));
     drop(second);
     directory.noise("file", 2_000);
     let mut client = Client::new(server);
@@ -365,7 +365,7 @@ fn a_file_that_is_truncated_while_it_is_sent_ends_it_and_one_that_is_replaced_do
 
 #[test]
 fn noise_does_not_keep_the_server_from_serving() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let bytes = directory.noise("file", 3_000);
     let (server, threads) = serve(&directory);
     let hostile = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -398,13 +398,13 @@ fn noise_does_not_keep_the_server_from_serving() {
     }
     assert_eq!(got, bytes);
     client.send(&[0, 4, 0, 6]);
-    directory.wait_for("file", |end| *end == Fetched::Whole(3_000));
+    directory.wait_for("file", |end| *end == FetchReport::Whole(3_000));
     assert_eq!(threads.counters().open, 0);
 }
 
 #[test]
 fn listeners_change_while_transfers_continue_and_a_stop_ends_them() {
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     directory.noise("file", 5_000);
     let (old, threads) = serve(&directory);
     let mut client = Client::new(old);
@@ -436,7 +436,7 @@ fn on_a_network_a_block_never_needs_fragments_and_a_broadcast_is_not_answered() 
     let link = lab.link(&boot, &machine).unwrap();
     link.a.address("10.0.0.1/24").unwrap();
     link.b.address("10.0.0.2/24").unwrap();
-    let directory = Directory::new();
+    let directory = TestContentSource::new();
     let bytes = directory.noise("file", 2_000);
     let server: SocketAddr = "10.0.0.1:69".parse().unwrap();
     let listener = Listener {
@@ -457,6 +457,6 @@ fn on_a_network_a_block_never_needs_fragments_and_a_broadcast_is_not_answered() 
     assert_eq!(client.ack(0)[4..], bytes[..1468]);
     assert_eq!(client.ack(1)[4..], bytes[1468..]);
     client.send(&[0, 4, 0, 2]);
-    directory.wait_for("file", |end| *end == Fetched::Whole(2_000));
+    directory.wait_for("file", |end| *end == FetchReport::Whole(2_000));
     assert_eq!((threads.counters().done, threads.counters().failed), (1, 0));
 }

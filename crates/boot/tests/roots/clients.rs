@@ -1,6 +1,6 @@
 //! Clients read and write a disk by iSCSI and NBD.
 
-use super::{BYTES, Node, TARGET, iscsi};
+use super::{BYTES, RootDiskFixture, TARGET, iscsi};
 use std::fs;
 
 const NBD: &str = "nbd://10.20.0.2/system";
@@ -9,7 +9,7 @@ const NBD: &str = "nbd://10.20.0.2/system";
 fn libiscsi_finds_the_disk_and_what_it_is() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("iscsi-ls");
-    let node = Node::new("roots-iscsi");
+    let node = RootDiskFixture::new("roots-iscsi");
     let listed = node.run("iscsi-ls", &["-s", "iscsi://10.20.0.2"]);
     assert!(listed.contains(TARGET), "{listed}");
     assert!(listed.contains("Lun:0    Type:DIRECT_ACCESS"), "{listed}");
@@ -53,7 +53,7 @@ fn libiscsi_finds_the_disk_and_what_it_is() {
 fn what_qemu_writes_by_one_protocol_it_reads_by_the_other() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-io");
-    let node = Node::new("roots-qemu");
+    let node = RootDiskFixture::new("roots-qemu");
     let content: Vec<u8> = (0..BYTES).map(|at| (at / 777 % 251) as u8).collect();
     let image = node.scratch.write("image", &content).unwrap();
     let image = image.to_str().unwrap();
@@ -86,7 +86,7 @@ fn what_qemu_writes_by_one_protocol_it_reads_by_the_other() {
 fn a_read_only_disk_is_not_written() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("qemu-io");
-    let mut node = Node::new("roots-ro");
+    let mut node = RootDiskFixture::new("roots-ro");
     node.serve(true);
     for address in [iscsi(), NBD.to_owned()] {
         let mut command = std::process::Command::new("qemu-io");
@@ -101,7 +101,7 @@ fn a_read_only_disk_is_not_written() {
 fn libnbd_lists_the_disk_for_its_machine_alone() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("nbdinfo");
-    let node = Node::new("roots-nbd");
+    let node = RootDiskFixture::new("roots-nbd");
     let info = node.run("nbdinfo", &["--list", "nbd://10.20.0.2"]);
     assert!(info.contains("export=\"system\""), "{info}");
     assert!(info.contains(&BYTES.to_string()), "{info}");
@@ -116,7 +116,7 @@ fn both_protocols_are_served_over_ipv6_to_the_machine_alone() {
     lab::skip_unless_installed!("iscsi-ls");
     lab::skip_unless_installed!("nbdinfo");
     lab::skip_unless_installed!("qemu-io");
-    let node = Node::new("roots-six");
+    let node = RootDiskFixture::new("roots-six");
     let (portal, nbd) = ("iscsi://[fd00:20::2]", "nbd://[fd00:20::2]/system");
     let disk = format!("{portal}/{TARGET}/0");
     let listed = node.run("iscsi-ls", &["-s", portal]);
@@ -147,7 +147,7 @@ fn both_protocols_are_served_over_ipv6_to_the_machine_alone() {
 fn the_tests_of_libiscsi_pass() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("iscsi-test-cu");
-    let node = Node::new("roots-libiscsi");
+    let node = RootDiskFixture::new("roots-libiscsi");
     let mut failed = Vec::new();
     for family in FAMILIES {
         // Its exit code adds nothing to what it prints.

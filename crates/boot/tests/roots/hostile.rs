@@ -1,6 +1,6 @@
 //! Clients that violate the protocols.
 
-use super::{Node, iscsi};
+use super::{RootDiskFixture, iscsi};
 use lab::eventually;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use std::time::Duration;
 fn what_is_no_protocol_ends_its_own_connection_alone() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("iscsi-inq");
-    let node = Node::new("roots-hostile");
+    let node = RootDiskFixture::new("roots-hostile");
     let connect = |port: u16| {
         let stream = node
             .machine

@@ -5,8 +5,8 @@ mod hostile;
 
 use boot::disk::Storage;
 use boot::mac::Mac;
-use boot::portal::{Change, Portal, Served};
-use lab::{Host, Lab, Scratch, eventually};
+use boot::portal::{Portal, PortalConfig, PortalDiskConfig};
+use lab::{Lab, LabHost, ScratchDirectory, eventually};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::Arc;
@@ -23,18 +23,18 @@ const MACHINE: [IpAddr; 2] = [
 
 /// A node that serves a file by both protocols to the addresses of one machine, that machine, and
 /// another one.
-struct Node {
+struct RootDiskFixture {
     portal: Portal,
-    node: Host,
+    node: LabHost,
     interface: String,
-    machine: Host,
-    stranger: Host,
-    scratch: Scratch,
+    machine: LabHost,
+    stranger: LabHost,
+    scratch: ScratchDirectory,
     _lab: Lab,
 }
 
-impl Node {
-    fn new(name: &str) -> Node {
+impl RootDiskFixture {
+    fn new(name: &str) -> RootDiskFixture {
         let lab = Lab::new(name).unwrap();
         let lan = lab.switch("lan").unwrap();
         let host = |name: &str, last: u8| {
@@ -47,13 +47,13 @@ impl Node {
         let (node, interface) = host("node", 2);
         let (machine, _) = host("machine", 7);
         let (stranger, _) = host("stranger", 8);
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         scratch.write("disk", vec![0; BYTES]).unwrap();
         let finds = |from, disk: &str| {
             (MACHINE.contains(&from) && disk == "system").then_some(Mac([0x52, 0x54, 0, 0, 0, 7]))
         };
         let portal = Portal::new(|| Ok(()), Arc::new(finds)).unwrap();
-        let mut node = Node {
+        let mut node = RootDiskFixture {
             portal,
             node,
             interface,
@@ -69,7 +69,7 @@ impl Node {
     /// Serves the file from now on, and waits until the disk is available.
     #[track_caller]
     fn serve(&mut self, is_read_only: bool) {
-        let served = Served {
+        let served = PortalDiskConfig {
             storage: Storage::File {
                 path: self.scratch.path().join("disk"),
                 is_read_only,
@@ -80,7 +80,7 @@ impl Node {
             is_open: false,
             overlays: None,
         };
-        let change = Change {
+        let change = PortalConfig {
             interface: self.interface.clone(),
             ports: [3260, 10_809],
             is_six: true,
@@ -89,8 +89,12 @@ impl Node {
         let portal = &mut self.portal;
         // Threads stay in the network namespace in which they are started.
         self.node.enter(|| portal.change(change)).unwrap();
-        let is_served = || self.portal.look()[0].trouble.is_none();
-        assert!(eventually(PATIENCE, is_served), "{:?}", self.portal.look());
+        let is_served = || self.portal.disk_statuses()[0].trouble.is_none();
+        assert!(
+            eventually(PATIENCE, is_served),
+            "{:?}",
+            self.portal.disk_statuses()
+        );
     }
 
     /// Returns the output of a program on the machine.

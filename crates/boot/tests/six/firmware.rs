@@ -1,9 +1,9 @@
 //! Firmware (OVMF) in QEMU that boots over IPv6, up to its loader's script.
 
-use crate::site::{Site, ip, with_range};
-use boot::config::{Image, Lan, Machine, Unknown};
+use crate::site::{Ipv6NetworkFixture, ip, with_range};
+use boot::config::{Image, LanConfig, MachineConfig, UnknownMachinePolicy};
 use boot::mac::Mac;
-use lab::{Host, Process, Scratch, eventually, installed, may_run, privileged};
+use lab::{LabHost, LabProcess, ScratchDirectory, eventually, installed, may_run, privileged};
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const CARD: Mac = Mac([0x52, 0x54, 0, 0, 0, 7]);
 
 /// Switches a machine on whose firmware has no PXE over these versions of IP.
-fn boot(host: &Host, scratch: &Scratch, without: &[&str]) -> Process {
+fn boot(host: &LabHost, scratch: &ScratchDirectory, without: &[&str]) -> LabProcess {
     let variables = scratch.path().join("variables.fd");
     fs::copy("/usr/share/OVMF/OVMF_VARS.fd", &variables).unwrap();
     let mut command = Command::new("qemu-system-x86_64");
@@ -40,7 +40,7 @@ fn boot(host: &Host, scratch: &Scratch, without: &[&str]) -> Process {
     host.spawn(command).unwrap()
 }
 
-fn lan(scratch: &Scratch) -> Lan {
+fn lan(scratch: &ScratchDirectory) -> LanConfig {
     let mut lan = with_range(0x20);
     let kernel = scratch.write("kernel", [7; 100_000]).unwrap();
     let image = Image::Kernel {
@@ -50,7 +50,7 @@ fn lan(scratch: &Scratch) -> Lan {
         nbd: None,
     };
     lan.images.insert("rescue".to_owned(), image);
-    let machine = Machine {
+    let machine = MachineConfig {
         name: "node7".to_owned(),
         address: None,
         image: "rescue".to_owned(),
@@ -58,7 +58,7 @@ fn lan(scratch: &Scratch) -> Lan {
         power: None,
     };
     lan.machines.insert(CARD, machine);
-    lan.unknown = Unknown::Ignore;
+    lan.unknown = UnknownMachinePolicy::Ignore;
     let six = lan.six.as_mut().unwrap();
     six.machines.insert(CARD, ip(0x20, 0x107));
     lan
@@ -69,8 +69,8 @@ fn boots(name: &str, without: &[&str], loader: &str) {
     if !may_run(name, needs) {
         return;
     }
-    let scratch = Scratch::new().unwrap();
-    let mut site = Site::new(name, "fd00:20::2/64");
+    let scratch = ScratchDirectory::new().unwrap();
+    let mut site = Ipv6NetworkFixture::new(name, "fd00:20::2/64");
     let host = site.lab.host("machine").unwrap();
     let card = site.lan.attach(&host).unwrap();
     let ip = |words: &[&str]| drop(host.ip(words).unwrap());

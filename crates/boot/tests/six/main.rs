@@ -3,8 +3,8 @@
 mod firmware;
 mod site;
 
-use lab::{Scratch, eventually, installed, may_run, privileged};
-use site::{Client, PATIENCE, Site, ip, with_range};
+use lab::{ScratchDirectory, eventually, installed, may_run, privileged};
+use site::{Client, Ipv6NetworkFixture, PATIENCE, ip, with_range};
 use std::process::{Command, Stdio};
 
 fn is_ready(test: &str, programs: &[&'static str]) -> bool {
@@ -19,7 +19,7 @@ fn an_address_is_kept_over_a_restart_and_given_back() {
     if !is_ready("an address of IPv6", &["dhclient"]) {
         return;
     }
-    let mut site = Site::new("six", "fd00:60::1/64");
+    let mut site = Ipv6NetworkFixture::new("six", "fd00:60::1/64");
     site.start(with_range(0x60));
     let one = site.client("one");
     let first = one.asks();
@@ -41,7 +41,7 @@ fn a_machine_of_the_file_has_its_own_address_and_learns_its_network_and_no_route
     if !is_ready("an own address of IPv6", &["dhclient"]) {
         return;
     }
-    let mut site = Site::new("six-own", "fd00:60::1/64");
+    let mut site = Ipv6NetworkFixture::new("six-own", "fd00:60::1/64");
     let one = site.client("one");
     let mut lan = with_range(0x60);
     let six = lan.six.as_mut().unwrap();
@@ -75,7 +75,7 @@ fn a_machine_is_known_by_the_card_of_its_frames() {
     if !is_ready("the card of frames", &["dhclient"]) {
         return;
     }
-    let mut site = Site::new("six-card", "fd00:60::1/64");
+    let mut site = Ipv6NetworkFixture::new("six-card", "fd00:60::1/64");
     let one = site.client("one");
     let mut lan = with_range(0x60);
     let machines = &mut lan.six.as_mut().unwrap().machines;
@@ -89,7 +89,7 @@ fn a_client_behind_a_relay_gets_an_address_of_its_network() {
     if !is_ready("a relay of IPv6", &["dhclient", "dnsmasq"]) {
         return;
     }
-    let mut site = Site::new("six-relay", "fd00:60::1/64");
+    let mut site = Ipv6NetworkFixture::new("six-relay", "fd00:60::1/64");
     let far = site.lab.switch("far").unwrap();
     let relay = site.lab.host("relay").unwrap();
     let near = site.lan.attach(&relay).unwrap();
@@ -99,7 +99,7 @@ fn a_client_behind_a_relay_gets_an_address_of_its_network() {
     relay.sysctl("net/ipv6/conf/all/forwarding", "1").unwrap();
     site.server.route("fd00:70::/64", "fd00:60::9").unwrap();
     site.start(with_range(0x70));
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut dnsmasq = Command::new("dnsmasq");
     dnsmasq.args([
         "--keep-in-foreground",
@@ -124,7 +124,7 @@ fn files_are_fetched_over_ipv6_as_long_as_the_section_has_it() {
     if !is_ready("files over IPv6", &["curl"]) {
         return;
     }
-    let mut site = Site::new("six-files", "fd00:60::1/64");
+    let mut site = Ipv6NetworkFixture::new("six-files", "fd00:60::1/64");
     let one = site.client("one");
     one.at.address("fd00:60::9/64").unwrap();
     let fetched = || {

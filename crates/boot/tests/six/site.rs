@@ -1,10 +1,13 @@
 //! A node with the boot role, and clients on a switch with it.
 
-use boot::config::{Boots, Gives, Image, Lan, Network6, Ports, Six, Tells, Unknown};
+use boot::config::{
+    AddressSource, BootConfig, ClientParameters, Image, Ipv6Config, Ipv6Network, LanConfig,
+    LanPorts, UnknownMachinePolicy,
+};
 use boot::mac::Mac;
-use boot::message::{Asked, Message};
-use boot::role::{Place, Role};
-use lab::{Host, Interface, Lab, Process, Scratch, Switch, eventually};
+use boot::message::{MachineHistoryResponse, OperatorRequest};
+use boot::role::{BootEnvironment, BootRole};
+use lab::{Interface, Lab, LabHost, LabProcess, ScratchDirectory, Switch, eventually};
 use part::codec;
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,19 +25,19 @@ echo \"$reason $new_ip6_address$old_ip6_address\" >>\"$TOLD\"
 ";
 
 /// Node and its network.
-pub struct Site {
-    role: Option<Role>,
-    pub server: Host,
+pub struct Ipv6NetworkFixture {
+    role: Option<BootRole>,
+    pub server: LabHost,
     pub lan: Switch,
     pub lab: Lab,
-    leases: Scratch,
+    leases: ScratchDirectory,
 }
 
 /// Client machine on the switch.
 pub struct Client {
-    pub host: Host,
+    pub host: LabHost,
     pub at: Interface,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 /// Returns an address of the network.
@@ -43,24 +46,24 @@ pub fn ip(network: u16, last: u16) -> Ipv6Addr {
 }
 
 /// Returns a section whose machines get one of ten addresses of the network.
-pub fn with_range(network: u16) -> Lan {
-    Lan {
+pub fn with_range(network: u16) -> LanConfig {
+    LanConfig {
         interface: "eth0".to_owned(),
         network: None,
-        gives: Gives::Fixed,
+        gives: AddressSource::Fixed,
         lease_s: 3_600,
-        tells: Tells::default(),
+        tells: ClientParameters::default(),
         images: BTreeMap::from([("disk".to_owned(), Image::Disk)]),
         disks: BTreeMap::new(),
         machines: BTreeMap::new(),
-        unknown: Unknown::Menu,
-        ports: Ports::default(),
+        unknown: UnknownMachinePolicy::Menu,
+        ports: LanPorts::default(),
         leases: "/nowhere".into(),
         secure_boot: false,
         of_nodes: Default::default(),
         of_others: Default::default(),
-        six: Some(Six {
-            network: Network6::of(ip(network, 0), 64),
+        six: Some(Ipv6Config {
+            network: Ipv6Network::of(ip(network, 0), 64),
             range: Some((ip(network, 0x100), ip(network, 0x109))),
             lease_s: 3_600,
             machines: BTreeMap::new(),
@@ -69,39 +72,39 @@ pub fn with_range(network: u16) -> Lan {
     }
 }
 
-impl Site {
+impl Ipv6NetworkFixture {
     /// Creates a node with this address, on which nothing runs yet.
-    pub fn new(name: &str, address: &str) -> Site {
+    pub fn new(name: &str, address: &str) -> Ipv6NetworkFixture {
         let lab = Lab::new(name).unwrap();
         let lan = lab.switch("lan").unwrap();
         let server = lab.host("server").unwrap();
         lan.attach(&server).unwrap().address(address).unwrap();
-        Site {
+        Ipv6NetworkFixture {
             role: None,
             server,
             lan,
             lab,
-            leases: Scratch::new().unwrap(),
+            leases: ScratchDirectory::new().unwrap(),
         }
     }
 
-    fn payload(&self, mut lan: Lan) -> Vec<u8> {
+    fn payload(&self, mut lan: LanConfig) -> Vec<u8> {
         lan.leases = self.leases.path().to_owned();
-        codec::encode(&Boots {
+        codec::encode(&BootConfig {
             lans: [("lan".to_owned(), lan)].into(),
-            ..Boots::default()
+            ..BootConfig::default()
         })
     }
 
     /// Starts the role, and waits until it responds over IPv6.
-    pub fn start(&mut self, lan: Lan) {
+    pub fn start(&mut self, lan: LanConfig) {
         let payload = self.payload(lan);
-        let place = Place {
+        let place = BootEnvironment {
             only_reads: || Ok(()),
             only_writes: |_| Ok(()),
             runtime: || "/nowhere".into(),
         };
-        let role = self.server.enter(|| Role::new(place, &payload));
+        let role = self.server.enter(|| BootRole::new(place, &payload));
         self.role = Some(role.unwrap());
         let answers = || {
             let report = self.role().report();
@@ -111,7 +114,7 @@ impl Site {
     }
 
     /// Applies another section.
-    pub fn change(&mut self, lan: Lan) {
+    pub fn change(&mut self, lan: LanConfig) {
         let payload = self.payload(lan);
         let role = self.role.as_mut().unwrap();
         role.change(&payload).unwrap();
@@ -122,15 +125,19 @@ impl Site {
         self.role = None;
     }
 
-    pub fn role(&self) -> &Role {
+    pub fn role(&self) -> &BootRole {
         self.role.as_ref().unwrap()
     }
 
     /// Returns the requests of a machine and their responses.
     pub fn asked(&mut self, card: Mac) -> String {
         let machine = card.to_string();
-        let answer = self.role.as_mut().unwrap().order(&Message::Why { machine });
-        let asked: Asked = codec::decode(&answer).unwrap();
+        let answer = self
+            .role
+            .as_mut()
+            .unwrap()
+            .order(&OperatorRequest::Why { machine });
+        let asked: MachineHistoryResponse = codec::decode(&answer).unwrap();
         let steps = asked.steps.iter();
         let steps = steps.map(|one| format!("{} -> {}: {}\n", one.asked, one.answered, one.why));
         steps.collect()
@@ -154,7 +161,7 @@ impl Client {
     pub fn new(lab: &Lab, lan: &Switch, name: &str) -> Client {
         let host = lab.host(name).unwrap();
         let at = lan.attach(&host).unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let script = scratch.write("script", SCRIPT).unwrap();
         fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         Client { host, at, scratch }
@@ -168,7 +175,7 @@ impl Client {
         mac.parse().unwrap()
     }
 
-    fn dhclient(&self, words: &[&str]) -> Process {
+    fn dhclient(&self, words: &[&str]) -> LabProcess {
         let at = |name: &str| self.scratch.path().join(name).display().to_string();
         let mut command = Command::new("dhclient");
         command.arg("-6").args(words).arg("-d");
@@ -181,7 +188,7 @@ impl Client {
     }
 
     /// Starts a dhclient that keeps running.
-    pub fn stays(&self) -> Process {
+    pub fn stays(&self) -> LabProcess {
         let _ = fs::remove_file(self.scratch.path().join("told"));
         self.scratch.write("leases", "").unwrap();
         self.dhclient(&["-1", "-D", "LL"])
@@ -210,7 +217,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn hears(&self, program: Process) -> String {
+    fn hears(&self, program: LabProcess) -> String {
         let mut address = None;
         let came = eventually(PATIENCE, || {
             let told = fs::read_to_string(self.scratch.path().join("told")).unwrap_or_default();

@@ -415,7 +415,7 @@ fn serial() -> Result<SerialNumber, AuthorityError> {
 }
 
 /// The identity of a member: its certificate, and the private key.
-pub struct Identity {
+pub struct MemberIdentity {
     cluster: String,
     member: MemberId,
     key: MemberKey,
@@ -423,7 +423,7 @@ pub struct Identity {
     predecessors: Vec<Digest>,
 }
 
-impl Identity {
+impl MemberIdentity {
     /// Creates the identity from a member's certificate (DER) and its chain. The chain
     /// leads to CAs that others may know: certificates of newer CAs by older ones, and
     /// the CAs' own.
@@ -433,7 +433,7 @@ impl Identity {
         key: MemberKey,
         certificate: Vec<u8>,
         authorities: &[Vec<u8>],
-    ) -> Result<Identity, AuthorityError> {
+    ) -> Result<MemberIdentity, AuthorityError> {
         let der = CertificateDer::from(certificate.as_slice());
         let parsed = ParsedCertificate::try_from(&der)?;
         let own = sha256(&parsed.subject_public_key_info()) == key.digest();
@@ -442,7 +442,7 @@ impl Identity {
         }
         let mut chain = vec![certificate];
         chain.extend(authorities.iter().cloned());
-        Ok(Identity {
+        Ok(MemberIdentity {
             cluster: cluster.to_owned(),
             member,
             key,
@@ -468,17 +468,17 @@ impl Identity {
 
     /// Returns the identity with its previous keys, which its certificate names, the
     /// newest first. They are stored so that the next certificate names them, too.
-    pub fn with_predecessors(mut self, predecessors: Vec<Digest>) -> Identity {
+    pub fn with_predecessors(mut self, predecessors: Vec<Digest>) -> MemberIdentity {
         self.predecessors = predecessors;
         self.predecessors.truncate(PREDECESSORS_MAX);
         self
     }
 
     /// Returns the identity with another chain to CAs.
-    pub fn with_chain(&self, authorities: &[Vec<u8>]) -> Result<Identity, AuthorityError> {
+    pub fn with_chain(&self, authorities: &[Vec<u8>]) -> Result<MemberIdentity, AuthorityError> {
         let key = MemberKey::from_pkcs8(&self.key.pkcs8())?;
         let own = self.chain.first().cloned().unwrap_or_default();
-        let same = Identity::new(&self.cluster, self.member, key, own, authorities)?;
+        let same = MemberIdentity::new(&self.cluster, self.member, key, own, authorities)?;
         Ok(same.with_predecessors(self.predecessors.clone()))
     }
 
@@ -525,7 +525,7 @@ impl Identity {
     }
 }
 
-impl Signer for Identity {
+impl Signer for MemberIdentity {
     fn sign(&self, bytes: &[u8]) -> Result<MemberSignature, SigningError> {
         Ok(MemberSignature {
             public_key: self.key.public().to_vec(),
@@ -535,7 +535,7 @@ impl Signer for Identity {
     }
 }
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for MemberIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = member_name(&self.cluster, self.member);
         write!(f, "Identity({name}, {})", self.key.digest())

@@ -7,7 +7,7 @@
 
 use super::ring::{KEY_BYTES, Rings};
 use super::{AuthorityError, certificate::sha256};
-use crate::command::{CHUNK_BYTES_MAX, Content, Epoch};
+use crate::command::{CHUNK_BYTES_MAX, EncryptedContent, Epoch};
 use crate::file_set::SET_BYTES_MAX;
 use crate::member::Digest;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -30,7 +30,7 @@ const SMALL_CONTEXT: &[u8] = b"evenkeel secret 1\0";
 #[derive(Clone, PartialEq, Eq)]
 pub struct Sealed {
     /// The description of the content, for versions.
-    pub content: Content,
+    pub content: EncryptedContent,
     /// Chunks by their digests, in order.
     pub chunks: Vec<(Digest, Vec<u8>)>,
 }
@@ -90,7 +90,7 @@ impl Rings {
             chunks.push((sha256(&chunk), chunk));
         }
         Ok(Sealed {
-            content: Content {
+            content: EncryptedContent {
                 bytes,
                 epoch,
                 chunks: chunks.iter().map(|(digest, _)| *digest).collect(),
@@ -102,7 +102,7 @@ impl Rings {
     /// Decrypts a content; requests its chunks one by one.
     pub fn open(
         &self,
-        content: &Content,
+        content: &EncryptedContent,
         mut chunk: impl FnMut(&Digest) -> Option<Vec<u8>>,
     ) -> Result<Zeroizing<Vec<u8>>, AuthorityError> {
         check_size(content.bytes)?;

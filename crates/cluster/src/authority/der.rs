@@ -18,7 +18,7 @@ const VERSION: u8 = 0xa0;
 const CENTURY: i64 = 50;
 
 /// A DER value, and the bytes that follow it.
-struct Value<'a> {
+struct DerValue<'a> {
     tag: u8,
     /// The value with its tag and length.
     whole: &'a [u8],
@@ -27,7 +27,7 @@ struct Value<'a> {
 }
 
 /// The first value of some bytes.
-fn value(bytes: &[u8]) -> Option<Value<'_>> {
+fn value(bytes: &[u8]) -> Option<DerValue<'_>> {
     let (tag, rest) = bytes.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, body) = match *first {
@@ -44,7 +44,7 @@ fn value(bytes: &[u8]) -> Option<Value<'_>> {
     };
     let (inside, rest) = body.split_at_checked(length)?;
     let whole = bytes.get(..bytes.len() - rest.len())?;
-    Some(Value {
+    Some(DerValue {
         tag: *tag,
         whole,
         inside,
@@ -52,7 +52,7 @@ fn value(bytes: &[u8]) -> Option<Value<'_>> {
     })
 }
 
-fn tagged(bytes: &[u8], tag: u8) -> Option<Value<'_>> {
+fn tagged(bytes: &[u8], tag: u8) -> Option<DerValue<'_>> {
     value(bytes).filter(|value| value.tag == tag)
 }
 

@@ -4,7 +4,7 @@
 //! file or the new one.
 
 use super::ring::{SealingKey, X25519_BYTES, seal_to};
-use super::{Authority, AuthorityError, Identity, MemberKey};
+use super::{Authority, AuthorityError, MemberIdentity, MemberKey};
 use crate::durable;
 use crate::member::{Digest, MemberId};
 use base64::Engine;
@@ -27,7 +27,7 @@ const SEALED_KEY: &str = "EVENKEEL SEALED KEY";
 const AUTHORITY_PURPOSE: &str = "evenkeel authority key 1";
 
 /// Writes a member's certificate and key, and the digests of its former keys.
-pub fn write_identity(directory: &Path, identity: &Identity) -> Result<(), AuthorityError> {
+pub fn write_identity(directory: &Path, identity: &MemberIdentity) -> Result<(), AuthorityError> {
     let key = pem(PRIVATE_KEY, &identity.key().pkcs8());
     let before = identity.predecessors().iter();
     let chain = identity.chain().iter();
@@ -48,7 +48,7 @@ pub fn read_identity(
     directory: &Path,
     cluster: &str,
     member: MemberId,
-) -> Result<Identity, AuthorityError> {
+) -> Result<MemberIdentity, AuthorityError> {
     let at = directory.join("member.key");
     let key = MemberKey::from_pkcs8(&read_one(&at, PRIVATE_KEY)?)?;
     let mut chain = read_all(&at, CERTIFICATE)?.into_iter();
@@ -64,7 +64,7 @@ pub fn read_identity(
             .map_err(|_| malformed())
     });
     let before = before.collect::<Result<Vec<Digest>, _>>()?;
-    let identity = Identity::new(cluster, member, key, first.to_vec(), &others)?;
+    let identity = MemberIdentity::new(cluster, member, key, first.to_vec(), &others)?;
     Ok(identity.with_predecessors(before))
 }
 

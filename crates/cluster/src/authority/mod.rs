@@ -2,7 +2,7 @@
 //! of contents, so that only nodes can read them.
 //!
 //! - [`Authority`] is the CA. Its key is on nodes only.
-//! - [`Identity`] is the certificate and key of a member. [`Trust`] verifies other
+//! - [`MemberIdentity`] is the certificate and key of a member. [`Trust`] verifies other
 //!   members: the chain, *and* that the cluster knows the key.
 //! - [`Token`] invites a new member; the protocol is [`crate::wire::join`].
 //! - [`SealingKey`] and [`Rings`] encrypt contents: AES-256-GCM under ring keys, each
@@ -33,8 +33,8 @@ mod trust;
 mod tests;
 
 pub use certificate::{
-    AUTHORITY_VALID_DAYS, Authority, CertificateRequest, FORMER_AUTHORITIES_MAX, Identity,
-    MEMBER_VALID_DAYS, MemberKey, PREDECESSORS_MAX, certificate_digest, fingerprint, follow_up_due,
+    AUTHORITY_VALID_DAYS, Authority, CertificateRequest, FORMER_AUTHORITIES_MAX, MEMBER_VALID_DAYS,
+    MemberIdentity, MemberKey, PREDECESSORS_MAX, certificate_digest, fingerprint, follow_up_due,
     is_issued_by, is_signed_by_key, key_digest, member_name,
 };
 pub use content::{CHUNK_PLAIN_BYTES, Sealed};
@@ -45,4 +45,4 @@ pub(crate) use tls::joining;
 pub use tls::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, TlsConfigs};
 pub use token::{TOKEN_PREFIX, Token, TokenError};
 pub(crate) use trust::is_vouched_for;
-pub use trust::{Known, Refused, Trust};
+pub use trust::{CertificateRelation, PeerRejection, Trust};

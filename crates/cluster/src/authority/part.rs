@@ -5,7 +5,7 @@
 use super::certificate::{MemberKey, has_name, member_name};
 use super::tls::{Anchor, Verifier, provider, roots, verify_chain};
 use super::{Authority, AuthorityError, Trust};
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use part::role::PartMessage;
 use rustls::client::Resumption;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
@@ -67,7 +67,10 @@ impl PartCredentials {
         let owned = |all: &[Vec<u8>]| all.iter().cloned().map(ByteBuf::from).collect::<Vec<_>>();
         let mut whole = vec![ByteBuf::from(certificate)];
         whole.extend(owned(chain));
-        let nodes = trust.members.values().filter(|one| one.kind == Kind::Node);
+        let nodes = trust
+            .members
+            .values()
+            .filter(|one| one.kind == MemberKind::Node);
         Ok(PartCredentials {
             cluster: trust.cluster.clone(),
             part: part.to_owned(),

@@ -126,7 +126,7 @@ impl Rings {
 
     /// Decrypts the keys that are encrypted for this node; returns how many are new. Keys
     /// for others only are ignored.
-    pub fn take_in<'a>(
+    pub fn decrypt_keys<'a>(
         &mut self,
         cluster: &str,
         me: MemberId,

@@ -5,8 +5,8 @@ use super::tls::over_at;
 use super::*;
 use crate::command::{CHUNK_BYTES_MAX, Epoch, NextAuthority, SealedAuthority};
 use crate::file_set::SET_BYTES_MAX;
-use crate::member::{Digest, Kind, Member, MemberId};
-use crate::state::{Former, State};
+use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
+use crate::state::{ClusterState, RetiredAuthority};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConnection, ServerConnection};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ mod part;
 const CLUSTER: &str = "office";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-fn identity(authority: &Authority, member: u64) -> Identity {
+fn identity(authority: &Authority, member: u64) -> MemberIdentity {
     let key = MemberKey::generate().unwrap();
     identity_with(authority, member, key, &[], SystemTime::now())
 }
@@ -30,20 +30,20 @@ fn identity_with(
     key: MemberKey,
     before: &[Digest],
     now: SystemTime,
-) -> Identity {
+) -> MemberIdentity {
     let request = key.request(b"").unwrap();
     request.verify(b"").unwrap();
     let id = MemberId(member);
     let certificate = authority.sign_at(id, &request, before, now).unwrap();
     let chain = [authority.certificate().to_vec()];
-    Identity::new(authority.cluster(), id, key, certificate, &chain).unwrap()
+    MemberIdentity::new(authority.cluster(), id, key, certificate, &chain).unwrap()
 }
 
-fn member(identity: &Identity) -> Member {
-    Member {
+fn member(identity: &MemberIdentity) -> ClusterMember {
+    ClusterMember {
         id: identity.member(),
         name: format!("host{}", identity.member()),
-        kind: Kind::Node,
+        kind: MemberKind::Node,
         addresses: Vec::new(),
         certificate: identity.key().digest(),
         sealing_key: None,
@@ -51,7 +51,7 @@ fn member(identity: &Identity) -> Member {
     }
 }
 
-fn trust(authority: &Authority, of: &[&Identity]) -> Trust {
+fn trust(authority: &Authority, of: &[&MemberIdentity]) -> Trust {
     Trust {
         cluster: authority.cluster().to_owned(),
         authorities: vec![authority.certificate().to_vec()],
@@ -103,7 +103,7 @@ fn shake(
     Ok(())
 }
 
-fn configs(identity: &Identity, authorities: &[&Authority]) -> TlsConfigs {
+fn configs(identity: &MemberIdentity, authorities: &[&Authority]) -> TlsConfigs {
     let authorities = authorities.iter().map(|one| one.certificate().to_vec());
     let trust = Trust {
         authorities: authorities.collect(),
@@ -119,10 +119,19 @@ fn two_members_believe_each_other_and_a_third_is_judged_by_its_key() {
     let (seen, shown) =
         handshake(&configs(&one, &[&authority]), &configs(&two, &[&authority])).unwrap();
     let trust = trust(&authority, &[&one, &two]);
-    assert_eq!(trust.judge(&seen, MemberId(2)), Ok(Known::Member));
-    assert_eq!(trust.judge(&shown, MemberId(1)), Ok(Known::Member));
+    assert_eq!(
+        trust.judge(&seen, MemberId(2)),
+        Ok(CertificateRelation::Member)
+    );
+    assert_eq!(
+        trust.judge(&shown, MemberId(1)),
+        Ok(CertificateRelation::Member)
+    );
     let claimed = MemberId(1);
-    assert_eq!(trust.judge(&seen, claimed), Err(Refused::Name { claimed }));
+    assert_eq!(
+        trust.judge(&seen, claimed),
+        Err(PeerRejection::Name { claimed })
+    );
 }
 
 #[test]
@@ -146,11 +155,11 @@ fn a_removed_member_is_refused_although_its_certificate_is_good() {
     let mut trust = trust(&authority, &[&one]);
     trust.removed.insert(gone.key().digest());
     let shown = &gone.chain()[0];
-    assert_eq!(trust.judge(shown, MemberId(2)), Err(Refused::Removed));
+    assert_eq!(trust.judge(shown, MemberId(2)), Err(PeerRejection::Removed));
     // Also if only its number is remembered.
     trust.removed.clear();
     trust.highest = MemberId(2);
-    assert_eq!(trust.judge(shown, MemberId(2)), Err(Refused::Removed));
+    assert_eq!(trust.judge(shown, MemberId(2)), Err(PeerRejection::Removed));
 }
 
 #[test]
@@ -162,7 +171,7 @@ fn another_key_of_a_known_member_is_refused_unless_its_certificate_names_the_kno
     let stranger = identity(&authority, 1);
     assert_eq!(
         trust.judge(&stranger.chain()[0], MemberId(1)),
-        Err(Refused::Key)
+        Err(PeerRejection::Key)
     );
     // Two changes of the key while a member was away.
     let second = MemberKey::generate().unwrap().digest();
@@ -171,7 +180,7 @@ fn another_key_of_a_known_member_is_refused_unless_its_certificate_names_the_kno
     let third = identity_with(&authority, 1, third, &before, now);
     assert_eq!(
         trust.judge(&third.chain()[0], MemberId(1)),
-        Ok(Known::Successor)
+        Ok(CertificateRelation::Successor)
     );
 }
 
@@ -183,7 +192,7 @@ fn who_came_while_this_member_was_away_may_talk_to_it() {
     trust.highest = MemberId(2);
     assert_eq!(
         trust.judge(&new.chain()[0], MemberId(3)),
-        Ok(Known::Newcomer)
+        Ok(CertificateRelation::Newcomer)
     );
 }
 
@@ -211,7 +220,10 @@ fn a_certificate_is_renewed_when_a_third_is_left_and_taken_when_a_clock_is_wrong
     let (seen, _) = handshake(&one, &configs(&over, &[&authority])).unwrap();
     assert_eq!(one.clocks_wrong(), 1);
     let trust = trust(&authority, &[&fresh, &over]);
-    assert_eq!(trust.judge(&seen, MemberId(2)), Ok(Known::Member));
+    assert_eq!(
+        trust.judge(&seen, MemberId(2)),
+        Ok(CertificateRelation::Member)
+    );
     // Not valid yet by a clock that lost its battery.
     let future = now + DAY * 20_000;
     let key = MemberKey::generate().unwrap();
@@ -235,7 +247,7 @@ fn a_new_authority_is_believed_by_who_knows_only_the_old_one() {
         new.certificate().to_vec(),
         old.certificate().to_vec(),
     ];
-    let two = Identity::new(CLUSTER, MemberId(2), key, certificate, &chain).unwrap();
+    let two = MemberIdentity::new(CLUSTER, MemberId(2), key, certificate, &chain).unwrap();
     let away_knows_old = configs(&away, &[&old]);
     let during = configs(&two, &[&new, &old]);
     assert!(handshake(&away_knows_old, &during).is_ok());
@@ -250,15 +262,15 @@ fn a_new_authority_is_believed_by_who_knows_only_the_old_one() {
         .sign(MemberId(2), &key.request(b"").unwrap(), &[])
         .unwrap();
     let chain = [old.vouch_for(&forged).unwrap(), old.certificate().to_vec()];
-    let forged = Identity::new(CLUSTER, MemberId(2), key, certificate, &chain).unwrap();
+    let forged = MemberIdentity::new(CLUSTER, MemberId(2), key, certificate, &chain).unwrap();
     assert!(handshake(&configs(&forged, &[&new, &old]), &after).is_err());
 }
 
 /// Adds successive CAs to the state, as the log has them after this CA replaced the
 /// former ones.
-fn followed(state: &mut State, old: &Authority, late: &[u64]) -> Authority {
+fn followed(state: &mut ClusterState, old: &Authority, late: &[u64]) -> Authority {
     let new = Authority::found(CLUSTER).unwrap();
-    state.succession.formers.push(Former {
+    state.succession.formers.push(RetiredAuthority {
         certificate: old.certificate().to_vec(),
         vouched: old.vouch_for(&new).unwrap(),
         late: late.iter().copied().map(MemberId).collect(),
@@ -268,16 +280,16 @@ fn followed(state: &mut State, old: &Authority, late: &[u64]) -> Authority {
 }
 
 /// Returns a member's certificate of a CA, with the chain from the state.
-fn certified(state: &State, authority: &Authority, of: &Identity) -> Identity {
+fn certified(state: &ClusterState, authority: &Authority, of: &MemberIdentity) -> MemberIdentity {
     let key = MemberKey::from_pkcs8(&of.key().pkcs8()).unwrap();
     let request = key.request(b"").unwrap();
     let certificate = authority.sign(of.member(), &request, &[]).unwrap();
     let chain = state.chain_to(authority.certificate()).unwrap();
-    Identity::new(CLUSTER, of.member(), key, certificate, &chain).unwrap()
+    MemberIdentity::new(CLUSTER, of.member(), key, certificate, &chain).unwrap()
 }
 
-fn agreed(authority: &Authority, of: &[&Identity]) -> State {
-    let mut state = State::default();
+fn agreed(authority: &Authority, of: &[&MemberIdentity]) -> ClusterState {
+    let mut state = ClusterState::default();
     state.cluster = CLUSTER.to_owned();
     state.authority = authority.certificate().to_vec();
     state.members = of.iter().map(|one| (one.member(), member(one))).collect();
@@ -306,7 +318,7 @@ fn who_was_away_over_all_remembered_authorities_comes_back_under_its_own_key_onl
     assert!(trust.believes_issuer_of(&away.chain()[0]));
     assert_eq!(
         trust.judge(&away.chain()[0], MemberId(2)),
-        Ok(Known::Member)
+        Ok(CertificateRelation::Member)
     );
     // The stolen key of the former CA makes nobody trusted: neither a new member nor
     // another key for the late one.
@@ -337,7 +349,10 @@ fn a_removed_member_is_told_so_although_its_authority_was_given_up() {
     let trust = state.trust();
     let now = TlsConfigs::new(&one, &trust).unwrap();
     let (_, shown) = handshake(&configs(&gone, &[&first]), &now).unwrap();
-    assert_eq!(trust.judge(&shown, MemberId(2)), Err(Refused::Removed));
+    assert_eq!(
+        trust.judge(&shown, MemberId(2)),
+        Err(PeerRejection::Removed)
+    );
 }
 
 #[test]
@@ -428,7 +443,7 @@ fn a_token_is_read_as_it_was_written_and_as_people_type_it() {
         "10.0.0.1:7443".parse().unwrap(),
         "[fd00::2]:7443".parse().unwrap(),
     ];
-    for kind in [Kind::Node, Kind::Arbiter] {
+    for kind in [MemberKind::Node, MemberKind::Arbiter] {
         let token = Token::new(kind, addresses.clone(), &authority.fingerprint()).unwrap();
         let text = token.to_string();
         assert!(text.starts_with("EK1-"));
@@ -456,7 +471,7 @@ fn an_invitation_is_proven_by_who_knows_it_and_has_the_authoritys_key_on_one_con
         Authority::found(CLUSTER).unwrap(),
     );
     let address = vec!["192.0.2.1:7443".parse().unwrap()];
-    let token = Token::new(Kind::Node, address, &authority.fingerprint()).unwrap();
+    let token = Token::new(MemberKind::Node, address, &authority.fingerprint()).unwrap();
     let certificate = authority.certificate();
     let prove = |binding: &[u8], by| Token::proof_of(&token.digest(), binding, by).unwrap();
     let good = prove(b"here", &authority);
@@ -482,7 +497,7 @@ fn an_invitation_is_proven_by_who_knows_it_and_has_the_authoritys_key_on_one_con
 fn a_slip_in_a_token_is_told_from_a_token_that_is_over() {
     let authority = Authority::found(CLUSTER).unwrap();
     let address = vec!["10.0.0.1:7443".parse().unwrap()];
-    let text = Token::new(Kind::Node, address, &authority.fingerprint())
+    let text = Token::new(MemberKind::Node, address, &authority.fingerprint())
         .unwrap()
         .to_string();
     let parse = |text: &str| text.parse::<Token>().unwrap_err();
@@ -504,7 +519,7 @@ fn a_slip_in_a_token_is_told_from_a_token_that_is_over() {
         assert_eq!(parse(&text[..at]), TokenError::Checksum);
     }
     assert_eq!(
-        Token::new(Kind::Node, Vec::new(), &authority.fingerprint()),
+        Token::new(MemberKind::Node, Vec::new(), &authority.fingerprint()),
         Err(TokenError::Addresses)
     );
 }
@@ -522,7 +537,9 @@ fn rings(epochs: u64) -> (Rings, SealingKey) {
     for epoch in 1..=epochs {
         let ring = Rings::begin(CLUSTER, Epoch(epoch), [(MemberId(1), key.public())]).unwrap();
         assert_eq!(
-            rings.take_in(CLUSTER, MemberId(1), &key, [&ring]).unwrap(),
+            rings
+                .decrypt_keys(CLUSTER, MemberId(1), &key, [&ring])
+                .unwrap(),
             1
         );
     }
@@ -571,7 +588,7 @@ fn pieces_that_were_changed_exchanged_or_left_out_do_not_open() {
     let sealed = rings.seal(&plain).unwrap();
     let twin = rings.seal(&plain).unwrap();
     let all: BTreeMap<_, _> = store(&sealed).into_iter().chain(store(&twin)).collect();
-    let open = |content: &crate::command::Content| {
+    let open = |content: &crate::command::EncryptedContent| {
         rings
             .open(content, |digest| all.get(digest).cloned())
             .map(|_| ())
@@ -617,7 +634,8 @@ fn a_new_ring_is_used_for_what_is_new_and_a_removed_node_has_no_part_in_it() {
     let removed = SealingKey::generate().unwrap();
     let ring = Rings::begin(CLUSTER, Epoch(2), [(MemberId(1), key.public())]).unwrap();
     assert_eq!(
-        node.take_in(CLUSTER, MemberId(1), &key, [&ring]).unwrap(),
+        node.decrypt_keys(CLUSTER, MemberId(1), &key, [&ring])
+            .unwrap(),
         1
     );
     let new = node.seal(b"new").unwrap();
@@ -632,7 +650,7 @@ fn a_new_ring_is_used_for_what_is_new_and_a_removed_node_has_no_part_in_it() {
     let mut without = Rings::default();
     assert_eq!(
         without
-            .take_in(CLUSTER, MemberId(2), &removed, [&ring])
+            .decrypt_keys(CLUSTER, MemberId(2), &removed, [&ring])
             .unwrap(),
         0
     );
@@ -651,14 +669,18 @@ fn a_new_node_is_given_all_keys_and_only_it_can_open_them() {
         .seal_all_to(CLUSTER, MemberId(2), key.public())
         .unwrap();
     let mut new = Rings::default();
-    assert_eq!(new.take_in(CLUSTER, MemberId(2), &key, &given).unwrap(), 3);
+    assert_eq!(
+        new.decrypt_keys(CLUSTER, MemberId(2), &key, &given)
+            .unwrap(),
+        3
+    );
     let opened = new
         .open(&sealed.content, |at| chunks.get(at).cloned())
         .unwrap();
     assert_eq!(**opened, *b"before it came");
     // Another key, another member, another cluster, another epoch: none opens it.
     let other = SealingKey::generate().unwrap();
-    let take = |cluster, id, key| Rings::default().take_in(cluster, MemberId(id), key, &given);
+    let take = |cluster, id, key| Rings::default().decrypt_keys(cluster, MemberId(id), key, &given);
     assert!(matches!(
         take(CLUSTER, 2, &other),
         Err(AuthorityError::NotSealed)
@@ -670,7 +692,7 @@ fn a_new_node_is_given_all_keys_and_only_it_can_open_them() {
     assert!(matches!(take(CLUSTER, 3, &key), Ok(0)));
     let mut renamed = given.clone();
     renamed[0].epoch = Epoch(9);
-    let taken = Rings::default().take_in(CLUSTER, MemberId(2), &key, &renamed);
+    let taken = Rings::default().decrypt_keys(CLUSTER, MemberId(2), &key, &renamed);
     assert!(matches!(taken, Err(AuthorityError::NotSealed)));
     let short = node.seal_all_to(CLUSTER, MemberId(2), b"short");
     assert!(matches!(
@@ -693,7 +715,7 @@ fn a_small_secret_opens_for_its_purpose_only() {
 
 #[test]
 fn a_sealing_key_with_one_wrong_bit_in_either_half_is_damaged_and_renewed() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let at = scratch.path();
     let key = SealingKey::generate().unwrap();
     for half in [0, 1] {
@@ -713,7 +735,7 @@ fn a_sealing_key_with_one_wrong_bit_in_either_half_is_damaged_and_renewed() {
 #[test]
 fn secrets_on_disk_are_read_as_they_were_written_and_belong_to_their_owner_only() {
     use std::os::unix::fs::PermissionsExt;
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let at = scratch.path();
     let authority = Authority::found(CLUSTER).unwrap();
     let own = identity(&authority, 1);

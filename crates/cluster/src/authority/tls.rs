@@ -2,7 +2,7 @@
 //! the chain. [`super::Trust`] checks after the handshake whether the bearer is still a
 //! member, so that a refusal reaches the other side as a message.
 
-use super::{AuthorityError, Identity, Token, Trust, certificate_digest};
+use super::{AuthorityError, MemberIdentity, Token, Trust, certificate_digest};
 use crate::member::Digest;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
@@ -48,7 +48,7 @@ impl fmt::Debug for TlsConfigs {
 impl TlsConfigs {
     /// Creates the TLS configurations from the identity that this member presents and the
     /// CAs that it trusts.
-    pub fn new(identity: &Identity, trust: &Trust) -> Result<TlsConfigs, AuthorityError> {
+    pub fn new(identity: &MemberIdentity, trust: &Trust) -> Result<TlsConfigs, AuthorityError> {
         let verifier = Verifier::new(Anchor::Cluster {
             roots: roots(&trust.authorities)?,
             former: roots(&trust.former)?,

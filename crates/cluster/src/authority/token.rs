@@ -7,7 +7,7 @@
 use super::certificate::{Authority, sha256};
 use super::der::are_signed_by;
 use super::error::AuthorityError;
-use crate::member::{Digest, Kind};
+use crate::member::{Digest, MemberKind};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::fill;
 use std::fmt;
@@ -45,7 +45,7 @@ fn proven_words(known: &[u8], binding: &[u8]) -> Vec<u8> {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
     /// Kind of member that the token invites.
-    pub kind: Kind,
+    pub kind: MemberKind,
     /// Addresses on which existing members listen.
     pub addresses: Vec<SocketAddr>,
     /// First bytes of the SHA-256 of the CA's certificate.
@@ -79,7 +79,7 @@ pub enum TokenError {
 impl Token {
     /// Creates a token for the CA with this fingerprint.
     pub fn new(
-        kind: Kind,
+        kind: MemberKind,
         addresses: Vec<SocketAddr>,
         authority: &Digest,
     ) -> Result<Token, TokenError> {
@@ -164,8 +164,8 @@ impl Token {
 
     fn bytes(&self) -> Vec<u8> {
         let kind = match self.kind {
-            Kind::Node => 0,
-            Kind::Arbiter => 1,
+            MemberKind::Node => 0,
+            MemberKind::Arbiter => 1,
         };
         let mut bytes = vec![kind << 4 | self.addresses.len() as u8];
         for address in &self.addresses {
@@ -199,8 +199,8 @@ impl Token {
         let mut rest = body;
         let [head] = take::<1>(&mut rest)?;
         let kind = match head >> 4 {
-            0 => Kind::Node,
-            1 => Kind::Arbiter,
+            0 => MemberKind::Node,
+            1 => MemberKind::Arbiter,
             _ => return Err(TokenError::Form),
         };
         let count = usize::from(head & 0x0f);

@@ -6,7 +6,7 @@ use super::certificate::{
     certificate_digest, has_name, is_issued_by, member_name, predecessor_name,
 };
 use crate::command::NextAuthority;
-use crate::member::{Digest, Member, MemberId};
+use crate::member::{ClusterMember, Digest, MemberId};
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub struct Trust {
     /// Members that were away when a former CA was dropped.
     pub late: BTreeSet<MemberId>,
     /// Members whose certificates are trusted, by number.
-    pub members: BTreeMap<MemberId, Member>,
+    pub members: BTreeMap<MemberId, ClusterMember>,
     /// Keys (SPKI digests) of removed members.
     pub removed: BTreeSet<Digest>,
     /// Highest member number ever assigned, as far as this member knows.
@@ -34,7 +34,7 @@ pub struct Trust {
 
 /// Relation of an authenticated certificate to the member that the cluster knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Known {
+pub enum CertificateRelation {
     /// Authenticated by the key that the cluster knows.
     Member,
     /// Authenticated by a key whose certificate names the known key as its predecessor:
@@ -48,7 +48,7 @@ pub enum Known {
 
 /// Reason why a peer is not trusted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, thiserror::Error)]
-pub enum Refused {
+pub enum PeerRejection {
     /// The member was removed from the cluster.
     #[error("this member was removed from the cluster")]
     Removed,
@@ -97,31 +97,35 @@ impl Trust {
 
     /// Checks whether the bearer of a certificate with a verified chain is the member
     /// that it claims to be.
-    pub fn judge(&self, certificate: &[u8], claimed: MemberId) -> Result<Known, Refused> {
-        let digest = certificate_digest(certificate).ok_or(Refused::Certificate)?;
+    pub fn judge(
+        &self,
+        certificate: &[u8],
+        claimed: MemberId,
+    ) -> Result<CertificateRelation, PeerRejection> {
+        let digest = certificate_digest(certificate).ok_or(PeerRejection::Certificate)?;
         if self.removed.contains(&digest) {
-            return Err(Refused::Removed);
+            return Err(PeerRejection::Removed);
         }
         let der = CertificateDer::from(certificate);
-        let parsed = ParsedCertificate::try_from(&der).map_err(|_| Refused::Certificate)?;
+        let parsed = ParsedCertificate::try_from(&der).map_err(|_| PeerRejection::Certificate)?;
         if !has_name(&parsed, &member_name(&self.cluster, claimed)) {
-            return Err(Refused::Name { claimed });
+            return Err(PeerRejection::Name { claimed });
         }
         let Some(member) = self.members.get(&claimed) else {
             return if claimed > self.highest() {
-                Ok(Known::Newcomer)
+                Ok(CertificateRelation::Newcomer)
             } else {
-                Err(Refused::Removed)
+                Err(PeerRejection::Removed)
             };
         };
         if member.certificate == digest {
-            return Ok(Known::Member);
+            return Ok(CertificateRelation::Member);
         }
         let before = predecessor_name(&self.cluster, claimed, &member.certificate);
         if has_name(&parsed, &before) {
-            return Ok(Known::Successor);
+            return Ok(CertificateRelation::Successor);
         }
-        Err(Refused::Key)
+        Err(PeerRejection::Key)
     }
 
     /// Returns the keys that a member's next certificate may name, of those that the
@@ -135,7 +139,7 @@ impl Trust {
         member: MemberId,
         before: &[Digest],
     ) -> Option<Vec<Digest>> {
-        let present = self.judge(certificate, member) == Ok(Known::Member);
+        let present = self.judge(certificate, member) == Ok(CertificateRelation::Member);
         let known = self.members.get(&member).filter(|_| present)?.certificate;
         let der = CertificateDer::from(certificate);
         let parsed = ParsedCertificate::try_from(&der).ok()?;

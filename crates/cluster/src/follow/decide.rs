@@ -39,12 +39,12 @@ pub enum Branch {
     /// The repository has no such branch.
     Gone,
     /// Newest revision of the branch.
-    At(Box<Head>),
+    At(Box<BranchHead>),
 }
 
 /// Newest revision of a branch, with the results of its checks.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Head {
+pub struct BranchHead {
     /// Newest revision of the branch.
     pub revision: Revision,
     /// The revision descends from the last accepted one; true if there was none.
@@ -199,7 +199,7 @@ pub fn short(revision: &str) -> &str {
 
 impl Trouble {
     /// Returns the message for the operator: what happens, why, and what to do.
-    pub fn told(&self, followed: &Followed, revision: Option<&str>) -> String {
+    pub fn operator_message(&self, followed: &Followed, revision: Option<&str>) -> String {
         let repository = format!("{} {}", followed.system, followed.shown_url());
         let branch = match &followed.branch {
             Some(branch) => format!("branch '{branch}'"),

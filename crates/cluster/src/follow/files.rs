@@ -38,7 +38,7 @@ pub(super) struct SpaceLeft {
 
 impl SpaceLeft {
     /// Reserves space for a file.
-    pub(super) fn take(&mut self, bytes: u64) -> Result<(), Trouble> {
+    pub(super) fn reserve_file(&mut self, bytes: u64) -> Result<(), Trouble> {
         self.files += 1;
         self.bytes = self.bytes.saturating_add(bytes);
         match self.files <= FILES_MAX && self.bytes <= SET_BYTES_MAX {
@@ -104,7 +104,7 @@ pub(super) fn set(
     set.files.extend(owned.into_values());
     set.files.extend(others.into_values());
     for file in &set.files {
-        room.take(file.bytes.len() as u64)?;
+        room.reserve_file(file.bytes.len() as u64)?;
     }
     Ok(set)
 }

@@ -1,7 +1,7 @@
 //! Branch of a git repository, accessed by the system's `git`: a bare mirror that only
 //! ever fetches. Nothing is checked out, and nothing of the repository runs.
 
-use super::decide::{Branch, Head, Signature, Trouble};
+use super::decide::{Branch, BranchHead, Signature, Trouble};
 use super::files::{RepositoryFile, SpaceLeft};
 use super::program::{
     self, Asking, FAR_LIMIT, LIST_BYTES_MAX, NEAR_LIMIT, ProgramOutput, WORDS_BYTES_MAX,
@@ -97,7 +97,7 @@ impl Git<'_> {
     }
 
     /// Fetches, and returns the state of the branch.
-    pub(super) async fn look(
+    pub(super) async fn fetch_branch(
         &self,
         last: Option<&str>,
         keys: Option<&[u8]>,
@@ -121,7 +121,7 @@ impl Git<'_> {
             Some(_) if !follows_last || last == Some(&*id) => Some(Signature::Good),
             Some(keys) => Some(self.signatures(last, &id, keys).await?),
         };
-        Ok(Branch::At(Box::new(Head {
+        Ok(Branch::At(Box::new(BranchHead {
             revision: self.revision(&id).await?,
             follows_last,
             signature,
@@ -401,7 +401,7 @@ impl Git<'_> {
             if !super::files::is_taken(&path) {
                 continue;
             }
-            room.take(bytes)?;
+            room.reserve_file(bytes)?;
             input.extend_from_slice(object.as_bytes());
             input.push(b'\n');
             wanted.push((path, mode, bytes));

@@ -2,7 +2,7 @@
 //! working directory that only ever pulls. Neither its hooks nor those of the
 //! repository run.
 
-use super::decide::{Branch, Head, Trouble};
+use super::decide::{Branch, BranchHead, Trouble};
 use super::files::{RepositoryFile, SpaceLeft};
 use super::program::{
     self, Asking, FAR_LIMIT, LIST_BYTES_MAX, NEAR_LIMIT, ProgramOutput, WORDS_BYTES_MAX,
@@ -100,7 +100,7 @@ impl Mercurial<'_> {
     }
 
     /// Pulls, and returns the state of the branch.
-    pub(super) async fn look(&self, last: Option<&str>) -> Result<Branch, Trouble> {
+    pub(super) async fn pull_branch(&self, last: Option<&str>) -> Result<Branch, Trouble> {
         self.prepare().await?;
         let Some(id) = self.branch().await? else {
             return Ok(Branch::Gone);
@@ -112,7 +112,7 @@ impl Mercurial<'_> {
             None => true,
             Some(last) => self.follows(last, &id).await?,
         };
-        Ok(Branch::At(Box::new(Head {
+        Ok(Branch::At(Box::new(BranchHead {
             revision: self.revision(&id).await?,
             follows_last,
             signature: None,
@@ -228,7 +228,7 @@ impl Mercurial<'_> {
         let mut room = SpaceLeft::default();
         for file in listed {
             if super::files::is_taken(&file.path) {
-                room.take(file.size)?;
+                room.reserve_file(file.size)?;
             }
         }
         let directory = self.mirror.join("evenkeel.files");

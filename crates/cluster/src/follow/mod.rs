@@ -17,10 +17,10 @@ mod service;
 #[cfg(test)]
 mod tests;
 
-use crate::command::{Origin, VersionId};
+use crate::command::{VersionId, VersionOrigin};
 use crate::file_set::FileSet;
 use crate::keyword::{Followed, System};
-use crate::state::{Stage, State};
+use crate::state::{ClusterState, RolloutStage};
 use decide::{Branch, Decision};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -58,18 +58,18 @@ pub enum PollResult {
     /// The branch has no new revision.
     Nothing,
     /// The branch has a revision to propose.
-    Propose(Box<Wanted>),
+    Propose(Box<ProposedRevision>),
     /// No acceptable revision; reported once for each cause.
-    Refused(Refused),
+    Refused(RevisionRefusal),
 }
 
 /// A revision to propose, with its files.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wanted {
+pub struct ProposedRevision {
     /// Revision to propose.
     pub revision: Revision,
     /// Origin of the revision, for the proposal.
-    pub origin: Origin,
+    pub origin: VersionOrigin,
     /// Files of the whole version: those of the repository, and accepted files from
     /// elsewhere.
     pub set: FileSet,
@@ -77,7 +77,7 @@ pub struct Wanted {
 
 /// Reason why a poll led to no proposal.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Refused {
+pub struct RevisionRefusal {
     /// Revision, if one was determined.
     pub revision: Option<String>,
     /// Cause, with the message for operators.
@@ -150,7 +150,7 @@ impl Follower {
     }
 
     /// Returns the status for `config status`.
-    pub fn standing(&self) -> &FollowStatus {
+    pub fn follow_status(&self) -> &FollowStatus {
         &self.standing
     }
 
@@ -165,7 +165,7 @@ impl Follower {
                 Trouble::Bad {
                     words: words.clone(),
                 }
-                .told(&self.settings, Some(revision)),
+                .operator_message(&self.settings, Some(revision)),
             ),
         };
         if let ProposalResult::Bad { words } = &fate {
@@ -183,10 +183,14 @@ impl Follower {
     /// Polls the repository: fetches, decides, and reads the files of the revision to
     /// propose. `past` has the outcomes of the versions in the state, `accepted` the
     /// files that all nodes serve, if there are any.
-    pub async fn look(&mut self, past: &Past, accepted: Option<Arc<FileSet>>) -> PollResult {
+    pub async fn poll_repository(
+        &mut self,
+        past: &Past,
+        accepted: Option<Arc<FileSet>>,
+    ) -> PollResult {
         self.standing.looks += 1;
         self.standing.accepted = past.last().map(str::to_owned);
-        let task = Look {
+        let task = RepositoryPoll {
             settings: self.settings.clone(),
             mirror: self.mirror.clone(),
             past: self.past(past),
@@ -222,7 +226,7 @@ impl Follower {
     }
 
     fn refused(&mut self, revision: Option<String>, trouble: Trouble) -> PollResult {
-        let words = trouble.told(&self.settings, revision.as_deref());
+        let words = trouble.operator_message(&self.settings, revision.as_deref());
         self.standing.trouble = Some(words);
         if revision.is_some() {
             self.standing.seen.clone_from(&revision);
@@ -234,7 +238,7 @@ impl Follower {
         };
         let again = self.told.as_ref().is_some_and(same);
         self.told = Some(cause);
-        PollResult::Refused(Refused {
+        PollResult::Refused(RevisionRefusal {
             revision,
             trouble,
             again,
@@ -259,15 +263,15 @@ impl Follower {
 }
 
 /// Job of a single poll, on a thread that may block.
-struct Look {
+struct RepositoryPoll {
     settings: Followed,
     mirror: PathBuf,
     past: Past,
     accepted: Option<Arc<FileSet>>,
 }
 
-impl Look {
-    fn run(self) -> Result<Option<Wanted>, (Option<String>, Trouble)> {
+impl RepositoryPoll {
+    fn run(self) -> Result<Option<ProposedRevision>, (Option<String>, Trouble)> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
@@ -280,16 +284,20 @@ impl Look {
         }
     }
 
-    async fn found(self) -> Result<Option<Wanted>, (Option<String>, Trouble)> {
+    async fn found(self) -> Result<Option<ProposedRevision>, (Option<String>, Trouble)> {
         let keys = self.keys().map_err(|trouble| (None, trouble))?;
         let (settings, mirror) = (&self.settings, self.mirror.as_path());
         let last = self.past.last();
         let branch: Result<Branch, Trouble> = match settings.system {
             System::Git => {
                 let git = git::Git { settings, mirror };
-                git.look(last, keys.as_deref()).await
+                git.fetch_branch(last, keys.as_deref()).await
             }
-            System::Hg => mercurial::Mercurial { settings, mirror }.look(last).await,
+            System::Hg => {
+                mercurial::Mercurial { settings, mirror }
+                    .pull_branch(last)
+                    .await
+            }
         };
         let branch = branch.map_err(|trouble| (None, trouble))?;
         let revision = match decide::decide(&self.past, branch) {
@@ -306,7 +314,7 @@ impl Look {
         };
         let set = files.and_then(|files| files::set(settings, files, self.accepted.as_deref()));
         match set {
-            Ok(set) => Ok(Some(Wanted {
+            Ok(set) => Ok(Some(ProposedRevision {
                 origin: origin(settings, &revision.id),
                 revision,
                 set,
@@ -353,16 +361,16 @@ fn shortened(text: &str, bytes_max: usize) -> String {
 
 impl Past {
     /// Returns the history of a repository in the versions of a state.
-    pub fn of(state: &State, settings: &Followed) -> Past {
+    pub fn of(state: &ClusterState, settings: &Followed) -> Past {
         let fate = |version: &crate::state::VersionRecord| match &version.stage {
-            Stage::Accepted => Some(ProposalResult::Accepted),
-            Stage::Refused | Stage::TakenBack => Some(ProposalResult::Bad {
+            RolloutStage::Accepted => Some(ProposalResult::Accepted),
+            RolloutStage::Refused | RolloutStage::TakenBack => Some(ProposalResult::Bad {
                 words: version.words.clone(),
             }),
             _ => None,
         };
         let versions = state.versions.values().filter_map(|version| {
-            let Origin::Followed {
+            let VersionOrigin::Followed {
                 repository,
                 revision,
             } = &version.proposal.origin
@@ -385,8 +393,8 @@ impl Past {
 }
 
 /// Returns the origin of a version that comes from a revision.
-pub fn origin(settings: &Followed, revision: &str) -> Origin {
-    Origin::Followed {
+pub fn origin(settings: &Followed, revision: &str) -> VersionOrigin {
+    VersionOrigin::Followed {
         repository: settings.name(),
         revision: revision.to_owned(),
     }

@@ -1,7 +1,7 @@
 //! Loop of the role: polls all followed repositories while this member is a node and
 //! the leader, and lets the cluster decide about new revisions.
 
-use super::{FollowStatus, Follower, Past, PollResult, ProposalResult, Wanted};
+use super::{FollowStatus, Follower, Past, PollResult, ProposalResult, ProposedRevision};
 use crate::command::VersionId;
 use crate::file_set::FileSet;
 use crate::keyword::{ConfigSection, Followed};
@@ -26,11 +26,15 @@ pub trait Cluster: Send + Sync {
     /// Returns the history of a repository in the state: [`Past::of`].
     fn past(&self, followed: &Followed) -> Past;
     /// Proposes a revision and waits until it is accepted or abandoned.
-    fn propose(&self, wanted: Wanted, judge: Duration) -> impl Future<Output = Proposed> + Send;
+    fn propose(
+        &self,
+        wanted: ProposedRevision,
+        judge: Duration,
+    ) -> impl Future<Output = Proposed> + Send;
     /// Records an event for operators.
-    fn tell(&self, words: String) -> impl Future<Output = ()> + Send;
+    fn record_event(&self, words: String) -> impl Future<Output = ()> + Send;
     /// Publishes the status of all followed repositories.
-    fn standing(&self, standing: Vec<FollowStatus>);
+    fn publish_status(&self, standing: Vec<FollowStatus>);
 }
 
 /// The result of a proposal.
@@ -76,12 +80,14 @@ pub async fn run<C: Cluster>(cluster: &C, directory: PathBuf, wake: &Wake) {
         for one in &mut watched {
             if woken || one.due <= now {
                 let every = one.follower.settings().every;
-                turn(cluster, &mut one.follower, section.judge).await;
+                poll_and_propose(cluster, &mut one.follower, section.judge).await;
                 one.due = Instant::now() + every;
             }
         }
-        let standing = watched.iter().map(|one| one.follower.standing().clone());
-        cluster.standing(standing.collect());
+        let standing = watched
+            .iter()
+            .map(|one| one.follower.follow_status().clone());
+        cluster.publish_status(standing.collect());
     }
 }
 
@@ -102,17 +108,17 @@ fn adopt(watched: &mut Vec<Watched>, section: &ConfigSection, directory: &std::p
     }
 }
 
-async fn turn<C: Cluster>(cluster: &C, follower: &mut Follower, judge: Duration) {
+async fn poll_and_propose<C: Cluster>(cluster: &C, follower: &mut Follower, judge: Duration) {
     let past = cluster.past(follower.settings());
     let accepted = cluster.accepted().await;
-    match follower.look(&past, accepted).await {
+    match follower.poll_repository(&past, accepted).await {
         PollResult::Nothing => {}
         PollResult::Refused(refused) => {
             if !refused.again {
                 let words = refused
                     .trouble
-                    .told(follower.settings(), refused.revision.as_deref());
-                cluster.tell(words).await;
+                    .operator_message(follower.settings(), refused.revision.as_deref());
+                cluster.record_event(words).await;
             }
         }
         PollResult::Propose(wanted) => {

@@ -23,7 +23,10 @@ fn put(gossip: &mut Gossip, topic: &str, text: &str) {
 /// Runs one gossip round between two members, as over the network.
 fn meet(one: &mut Gossip, other: &mut Gossip, now_ms: u64) {
     let answer = other.answer(&one.ask(), now_ms).expect("an answer");
-    if let Some(rest) = one.take(&answer, now_ms).expect("an answer is taken") {
+    if let Some(rest) = one
+        .merge_response(&answer, now_ms)
+        .expect("an answer is taken")
+    {
         other.answer(&rest, now_ms).expect("the rest is taken");
     }
 }
@@ -57,7 +60,10 @@ fn what_both_have_is_not_told_again() {
         "of what is the same nothing"
     );
     let answer = b.answer(&a.ask(), 0).expect("an answer");
-    let rest = a.take(&answer, 0).expect("taken").expect("there is more");
+    let rest = a
+        .merge_response(&answer, 0)
+        .expect("taken")
+        .expect("there is more");
     assert!(rest.len() < 200);
 }
 
@@ -128,13 +134,16 @@ fn what_is_no_gossip_is_refused_and_a_member_that_says_too_much_is_not_heard() {
     let mut a = member(A);
     assert!(matches!(a.answer(b"no", 0), Err(GossipError::Malformed(_))));
     let much = vec![0; MESSAGE_BYTES_MAX + 1];
-    assert!(matches!(a.take(&much, 0), Err(GossipError::TooLarge)));
+    assert!(matches!(
+        a.merge_response(&much, 0),
+        Err(GossipError::TooLarge)
+    ));
     let ages: Ages = (0..=ENTRIES_MAX as u64)
         .map(|id| (MemberId(id), Age::default()))
         .collect();
-    let message = Message {
+    let message = GossipMessage {
         ages: Some(ages),
-        ..Message::default()
+        ..GossipMessage::default()
     };
     let bytes = codec::encode(&message);
     assert!(matches!(a.answer(&bytes, 0), Err(GossipError::TooLarge)));
@@ -150,7 +159,10 @@ fn what_is_no_gossip_is_refused_and_a_member_that_says_too_much_is_not_heard() {
     };
     let topics = BTreeMap::from([("t".to_owned(), topic)]);
     let entry = Entry { age, topics };
-    a.merge(&Delta(BTreeMap::from([(B, Change { after: 0, entry })])), 0);
+    a.merge(
+        &Delta(BTreeMap::from([(B, EntryChange { after: 0, entry })])),
+        0,
+    );
     assert_eq!(a.get(B, "t"), None);
 }
 
@@ -194,7 +206,7 @@ fn some_entry() -> impl Strategy<Value = Entry> {
 fn some_delta() -> impl Strategy<Value = Delta> {
     let members = proptest::sample::select(vec![B, C]);
     vec((members, some_entry()), 0..3).prop_map(|entries| {
-        let whole = |(id, entry)| (id, Change { after: 0, entry });
+        let whole = |(id, entry)| (id, EntryChange { after: 0, entry });
         Delta(entries.into_iter().map(whole).collect())
     })
 }
@@ -209,7 +221,7 @@ fn merged(deltas: &[&Delta]) -> BTreeMap<MemberId, Entry> {
 fn all_of(gossip: &BTreeMap<MemberId, Entry>) -> Delta {
     let whole = |(id, entry): (&MemberId, &Entry)| {
         let entry = entry.clone();
-        (*id, Change { after: 0, entry })
+        (*id, EntryChange { after: 0, entry })
     };
     Delta(gossip.iter().map(whole).collect())
 }
@@ -280,6 +292,6 @@ proptest! {
     fn bytes_from_anybody_never_panic(bytes in vec(any::<u8>(), 0..300)) {
         let mut a = member(A);
         let _ = a.answer(&bytes, 0);
-        let _ = a.take(&bytes, 0);
+        let _ = a.merge_response(&bytes, 0);
     }
 }

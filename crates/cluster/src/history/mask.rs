@@ -4,7 +4,7 @@
 use crate::file_set::SetFile;
 use crate::member::Digest;
 use aws_lc_rs::digest::{SHA256, digest};
-use language::difference::{Vocabulary, covered, is_suspect};
+use language::difference::{Vocabulary, is_suspect, mask_secrets};
 use part::versions::File;
 
 /// The PEM marker before any kind of private key.
@@ -132,7 +132,7 @@ impl Mask<'_> {
     /// Returns a text with the passwords in its lines covered.
     fn text(&self, file: &SetFile) -> Vec<u8> {
         match has_words(file) {
-            true => covered(&file.bytes, self.vocabulary),
+            true => mask_secrets(&file.bytes, self.vocabulary),
             false => file.bytes.clone(),
         }
     }

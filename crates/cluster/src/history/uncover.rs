@@ -1,7 +1,7 @@
 //! Restores the secrets in an edited copy of a text that was shown without them.
 
 use super::difference::{lines, origins};
-use language::difference::{COVER, Vocabulary, covered};
+use language::difference::{COVER, Vocabulary, mask_secrets};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Restores the secrets that an edited copy of `original` still has covered. Its lines end as those
@@ -15,7 +15,7 @@ pub fn uncovered(
     edited: &str,
     vocabulary: &Vocabulary<'_>,
 ) -> Result<Vec<u8>, Vec<usize>> {
-    let shown = covered(original, vocabulary);
+    let shown = mask_secrets(original, vocabulary);
     let (olds, shown) = (lines(original), lines(&shown));
     let olds: Vec<&[u8]> = olds.into_iter().map(without_return).collect();
     let shown: Vec<&[u8]> = shown.into_iter().map(without_return).collect();
@@ -60,12 +60,12 @@ fn has_cover(line: &[u8]) -> bool {
 
 /// Lines with secrets, by their visible form.
 struct Hidden<'t> {
-    known: BTreeMap<&'t [u8], Known<'t>>,
+    known: BTreeMap<&'t [u8], OriginalLines<'t>>,
     open: BTreeSet<&'t [u8]>,
 }
 
 /// Original lines of a visible line.
-struct Known<'t> {
+struct OriginalLines<'t> {
     /// First original line with this visible form.
     first: &'t [u8],
     /// Lines with other secrets look the same.
@@ -76,10 +76,10 @@ struct Known<'t> {
 
 impl<'t> Hidden<'t> {
     fn of(olds: &[&'t [u8]], shown: &[&'t [u8]], news: &[&[u8]]) -> Hidden<'t> {
-        let mut known: BTreeMap<&[u8], Known<'_>> = BTreeMap::new();
+        let mut known: BTreeMap<&[u8], OriginalLines<'_>> = BTreeMap::new();
         let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
         for (old, shown) in olds.iter().zip(shown).filter(|(old, shown)| old != shown) {
-            let one = known.entry(shown).or_insert(Known {
+            let one = known.entry(shown).or_insert(OriginalLines {
                 first: old,
                 is_ambiguous: false,
                 is_complete: true,

@@ -1,11 +1,11 @@
 //! Keyword `follow`: repositories whose branch is the configuration.
 
 use super::settings::time_within;
-use super::{Draft, Row, Written, codes};
+use super::{ClusterSectionDraft, Row, Spanned, codes};
 use language::arguments::{Args, Built};
 use language::difference::{COVER, without_credentials};
 use language::value::written_time;
-use language::{Diagnostic, Span, Word, suggest};
+use language::{ConfigWord, Diagnostic, Span, suggest};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
@@ -126,9 +126,13 @@ const SCHEMES: &[&str] = &["https", "ssh", "git", "file"];
 
 /// Checks the address of a repository. It becomes an argument of a program, so it must
 /// not look like an option, and its scheme must not run a command.
-fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w str, Diagnostic> {
+fn address<'w>(
+    args: &Args<'_>,
+    system: System,
+    word: &'w ConfigWord,
+) -> Result<&'w str, Diagnostic> {
     let text = word.str();
-    let refuse = |what: &str| Err(args.mistake(&codes::REPOSITORY, word.span, what));
+    let refuse = |what: &str| Err(args.value_error(&codes::REPOSITORY, word.span, what));
     if text.len() > URL_BYTES_MAX {
         return refuse("the address is too long");
     }
@@ -164,7 +168,7 @@ fn address<'w>(args: &Args<'_>, system: System, word: &'w Word) -> Result<&'w st
 }
 
 /// Checks the name of a branch: it becomes an argument of a program.
-fn branch(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
+fn branch(args: &Args<'_>, word: &ConfigWord) -> Result<String, Diagnostic> {
     const NAME_BYTES_MAX: usize = 200;
     let text = word.str();
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-/+@ ".contains(&b) || !b.is_ascii();
@@ -176,30 +180,30 @@ fn branch(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
         && !text.contains("@{");
     match fine {
         true => Ok(text.to_owned()),
-        false => Err(args.mistake(&codes::VALUE, word.span, "not a branch name")),
+        false => Err(args.value_error(&codes::VALUE, word.span, "not a branch name")),
     }
 }
 
 /// An absolute path without turns.
-fn absolute(args: &Args<'_>, word: &Word, what: &str) -> Result<String, Diagnostic> {
+fn absolute(args: &Args<'_>, word: &ConfigWord, what: &str) -> Result<String, Diagnostic> {
     let text = word.str();
     let straight = text.split('/').all(|part| part != "." && part != "..");
     match text.starts_with('/') && straight {
         true if text.len() > 1 => Ok(text.trim_end_matches('/').to_owned()),
         _ => {
             let what = format!("{what} must be an absolute path without `..`");
-            Err(args.mistake(&codes::VALUE, word.span, &what))
+            Err(args.value_error(&codes::VALUE, word.span, &what))
         }
     }
 }
 
 /// A path within a repository.
-fn within(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
+fn within(args: &Args<'_>, word: &ConfigWord) -> Result<String, Diagnostic> {
     let text = word.str();
     let part = |part: &str| !part.is_empty() && part != "." && part != "..";
     match text.split('/').all(part) {
         true => Ok(text.to_owned()),
-        false => Err(args.mistake(
+        false => Err(args.value_error(
             &codes::VALUE,
             word.span,
             "a file of the repository must be a relative path without `..`",
@@ -208,7 +212,7 @@ fn within(args: &Args<'_>, word: &Word) -> Result<String, Diagnostic> {
 }
 
 /// Refuses a user in an address of HTTP: mostly a token.
-fn token(args: &Args<'_>, word: &Word, url: &str) -> Option<Diagnostic> {
+fn token(args: &Args<'_>, word: &ConfigWord, url: &str) -> Option<Diagnostic> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split('/').next().unwrap_or_default();
     let has_user = authority
@@ -217,11 +221,13 @@ fn token(args: &Args<'_>, word: &Word, url: &str) -> Option<Diagnostic> {
     let told = "the address contains a user or a token, which everybody who reads the files could use: use `ssh://` \
          with a key, or the credential helper of the program";
     let told = (has_user && scheme.starts_with("http"))
-        .then(|| args.mistake(&codes::REPOSITORY, word.span, told));
-    told.map(|told| told.once_accepted("the repository is followed, and its address is not shown"))
+        .then(|| args.value_error(&codes::REPOSITORY, word.span, told));
+    told.map(|told| {
+        told.with_earlier_behaviour("the repository is followed, and its address is not shown")
+    })
 }
 
-fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
+fn follow(draft: &mut ClusterSectionDraft, args: &mut Args<'_>, system: System) -> Built {
     let word = args.required("the address of a repository")?;
     let url = address(args, system, word)?;
     draft.told.extend(token(args, word, url));
@@ -248,7 +254,7 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
                 let word = args.required("a file of the repository")?;
                 if followed.files.len() == FILES_MAX {
                     let told = format!("at most {FILES_MAX} files are possible");
-                    return Err(args.mistake(&codes::VALUE, word.span, &told));
+                    return Err(args.value_error(&codes::VALUE, word.span, &told));
                 }
                 followed.files.push(within(args, word)?);
             }
@@ -266,7 +272,7 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
             }
             other => {
                 let names = ["branch", "as", "file", "every", "signed-by"];
-                let told = args.mistake(
+                let told = args.value_error(
                     &codes::VALUE,
                     option.span,
                     &format!("unknown word '{other}'"),
@@ -282,28 +288,28 @@ fn follow(draft: &mut Draft, args: &mut Args<'_>, system: System) -> Built {
     let span = args.line().span;
     if draft.follow.len() == FOLLOWS_MAX {
         let told = format!("at most {FOLLOWS_MAX} repositories can be followed");
-        return Err(args.mistake(&codes::VALUE, span, &told));
+        return Err(args.value_error(&codes::VALUE, span, &told));
     }
-    draft.follow.push(Written {
+    draft.follow.push(Spanned {
         value: followed,
         span,
     });
     Ok(())
 }
 
-fn follow_git(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn follow_git(draft: &mut ClusterSectionDraft, args: &mut Args<'_>) -> Built {
     follow(draft, args, System::Git)
 }
 
-fn follow_hg(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn follow_hg(draft: &mut ClusterSectionDraft, args: &mut Args<'_>) -> Built {
     follow(draft, args, System::Hg)
 }
 
 /// Reports repositories that would overwrite each other's files.
-pub(super) fn overlaps(all: &[Written<Followed>]) -> Vec<Diagnostic> {
+pub(super) fn overlaps(all: &[Spanned<Followed>]) -> Vec<Diagnostic> {
     let mut told = Vec::new();
     for (at, second) in all.iter().enumerate() {
-        let same = |first: &&Written<Followed>| {
+        let same = |first: &&Spanned<Followed>| {
             let (one, other) = (&first.value.directory, &second.value.directory);
             one == other || below(one, other) || below(other, one)
         };
@@ -314,14 +320,14 @@ pub(super) fn overlaps(all: &[Written<Followed>]) -> Vec<Diagnostic> {
     told
 }
 
-fn overlap(first: Span, second: &Written<Followed>) -> Diagnostic {
+fn overlap(first: Span, second: &Spanned<Followed>) -> Diagnostic {
     let told = format!(
         "another repository already uses a directory within '{}'",
         second.value.directory
     );
     Diagnostic::error(&codes::OVERLAP, second.span, told)
         .label("both would provide the same files")
-        .also(first, "the other one")
+        .with_label(first, "the other one")
         .help("give each its own directory with `as <directory>`")
 }
 

@@ -15,24 +15,25 @@ pub use follow::{Followed, System};
 
 use crate::file_set::FileSet;
 use configuration::{
-    Context, Exchange, Lines, LoadOptions, Part, Recording, SectionTable, Sections, Tabled, Words,
+    ConfigurationPart, Context, Exchange, LoadOptions, Recording, SectionKeywords, SectionTable,
+    Sections, Tabled, TabledDraft,
 };
 use language::arguments::{Args, ArgumentCodes, Built};
 use language::keyword::{Documented, Family, Keyword};
 use language::source::Text;
-use language::{Code, Diagnostic, Environment, Facts, Line, Span};
+use language::{Code, ConfigLine, Diagnostic, Environment, Facts, Span};
 use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::time::Duration;
 
 /// The `config` section, as a part of the configuration language.
-pub static PART: Part = Part {
+pub static PART: ConfigurationPart = ConfigurationPart {
     name: "cluster",
     sections: SECTIONS,
     documented,
     codes: || codes::CODES.to_vec(),
     exports: &[],
-    begin: |_| Box::new(Lines::new(Draft::default())),
+    begin: |_| Box::new(TabledDraft::new(ClusterSectionDraft::default())),
     run: None,
 };
 
@@ -79,7 +80,7 @@ impl Default for ConfigSection {
 #[derive(Clone, Debug)]
 pub struct Grammar {
     /// Words that begin a section.
-    pub words: Words,
+    pub words: SectionKeywords,
     /// Environment variables that the files may use.
     pub environment: Environment,
     /// The facts about the program, for conditions.
@@ -106,37 +107,38 @@ impl ConfigSection {
             LoadOptions::default(),
             grammar.words.clone(),
         );
-        configuration::replay(&[&PART], inputs).take(&PART)
+        configuration::replay(&[&PART], inputs).take_part(&PART)
     }
 }
 
 /// A value with its position in the file.
 #[derive(Clone, Debug)]
-struct Written<T> {
+struct Spanned<T> {
     value: T,
     span: Span,
 }
 
 /// The lines parsed so far.
 #[derive(Debug, Default)]
-struct Draft {
-    follow: Vec<Written<Followed>>,
-    judge: Option<Written<Duration>>,
-    keep: Option<Written<u32>>,
-    confirm: Option<Written<Duration>>,
+struct ClusterSectionDraft {
+    follow: Vec<Spanned<Followed>>,
+    judge: Option<Spanned<Duration>>,
+    keep: Option<Spanned<u32>>,
+    confirm: Option<Spanned<Duration>>,
     first: Option<Span>,
     told: Vec<Diagnostic>,
 }
 
-type LineBuilder = configuration::LineBuilder<Draft>;
-type Row = Keyword<LineBuilder>;
+type ClusterLineBuilder = configuration::DraftLineBuilder<ClusterSectionDraft>;
+type Row = Keyword<ClusterLineBuilder>;
 
-static FAMILIES: &[Family<LineBuilder>] = &[
+static FAMILIES: &[Family<ClusterLineBuilder>] = &[
     ("Configuration from git or Mercurial", follow::LINES),
     ("Configuration rollout", settings::LINES),
 ];
 
-static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("config", FAMILIES, begin)];
+static TABLES: [SectionTable<ClusterSectionDraft>; 1] =
+    [SectionTable::new("config", FAMILIES, begin)];
 
 /// Documentation of the section itself, for the manual.
 static DOCUMENTED_SECTION: Documented = Documented {
@@ -160,13 +162,13 @@ pub fn documented() -> Vec<Documented> {
     all
 }
 
-fn begin(draft: &mut Draft, head: &Line) -> Built {
+fn begin(draft: &mut ClusterSectionDraft, head: &ConfigLine) -> Built {
     let word = &head.words[0];
     if let Some(first) = draft.first {
         let told = "duplicate 'config' section";
         let told = Diagnostic::error(&codes::TWICE, word.span, told)
             .label("a second one")
-            .also(first, "the first one")
+            .with_label(first, "the first one")
             .help("merge the two: the section applies to all nodes and files");
         draft.told.push(told);
     }
@@ -176,7 +178,7 @@ fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-impl Tabled for Draft {
+impl Tabled for ClusterSectionDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN_KEYWORD;
 
@@ -184,13 +186,13 @@ impl Tabled for Draft {
         &TABLES
     }
 
-    fn told(&mut self) -> Vec<Diagnostic> {
+    fn take_diagnostics(&mut self) -> Vec<Diagnostic> {
         std::mem::take(&mut self.told)
     }
 
     fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
         for told in follow::overlaps(&self.follow) {
-            context.tell(told);
+            context.report(told);
         }
         let follow = self.follow.into_iter().map(|follow| follow.value);
         Box::new(ConfigSection {

@@ -1,7 +1,7 @@
 //! Keywords `judge`, `keep`, `confirm`: the judging of changes, and the retained
 //! versions.
 
-use super::{Draft, Row, Written, codes};
+use super::{ClusterSectionDraft, Row, Spanned, codes};
 use language::Diagnostic;
 use language::arguments::{Args, Built};
 use language::value::{TimeUnit, written_time};
@@ -33,35 +33,35 @@ pub(super) fn time_within(
         written_time(*range.start()),
         written_time(*range.end())
     );
-    Err(args.mistake(&codes::VALUE, span, &what))
+    Err(args.value_error(&codes::VALUE, span, &what))
 }
 
 /// Stores the single value of a line; refuses a keyword that was already given.
-fn once<T>(args: &mut Args<'_>, value: T, into: &mut Option<Written<T>>) -> Built {
+fn once<T>(args: &mut Args<'_>, value: T, into: &mut Option<Spanned<T>>) -> Built {
     args.end()?;
     let span = args.line().span;
-    let Some(Written { span: first, .. }) = *into else {
-        *into = Some(Written { value, span });
+    let Some(Spanned { span: first, .. }) = *into else {
+        *into = Some(Spanned { value, span });
         return Ok(());
     };
     let told = format!("'{}' may appear only once", args.keyword);
     Err(Diagnostic::error(&codes::TWICE, span, told)
         .label("a second one")
-        .also(first, "first given here")
+        .with_label(first, "first given here")
         .help("remove one of the two"))
 }
 
-fn judge(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn judge(draft: &mut ClusterSectionDraft, args: &mut Args<'_>) -> Built {
     let value = time_within(args, Duration::ZERO..=JUDGE_MAX)?;
     once(args, value, &mut draft.judge)
 }
 
-fn confirm(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn confirm(draft: &mut ClusterSectionDraft, args: &mut Args<'_>) -> Built {
     let value = time_within(args, CONFIRM_MIN..=CONFIRM_MAX)?;
     once(args, value, &mut draft.confirm)
 }
 
-fn keep(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn keep(draft: &mut ClusterSectionDraft, args: &mut Args<'_>) -> Built {
     let value = args.count("a number of versions", KEEP_MIN..=KEEP_MAX)?;
     once(args, value, &mut draft.keep)
 }

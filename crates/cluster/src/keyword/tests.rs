@@ -6,11 +6,11 @@ use language::render;
 fn load(text: &str) -> (ConfigSection, String) {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
-    let words = Words::of([&SECTIONS]);
+    let words = SectionKeywords::from_parts([&SECTIONS]);
     let inputs = Recording::new(files, environment, facts, LoadOptions::default(), words);
     let mut loaded = configuration::replay(&[&PART], inputs);
     let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
-    (loaded.take(&PART), told)
+    (loaded.take_part(&PART), told)
 }
 
 fn told(line: &str) -> String {
@@ -119,7 +119,7 @@ fn the_section_is_read_out_of_files_of_any_sections() {
         ..Sections::NONE
     };
     let grammar = Grammar {
-        words: Words::of([&SECTIONS, &others]),
+        words: SectionKeywords::from_parts([&SECTIONS, &others]),
         environment: Environment::empty(),
         facts: Facts::new("2.6.12"),
     };

@@ -3,7 +3,7 @@
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
-pub(crate) enum Defect {
+pub(crate) enum LeaseDefect {
     /// Validity counts from the response instead of the request.
     CountsFromAnswer,
     /// The holder uses the whole validity, as if clocks were exact.
@@ -39,21 +39,21 @@ pub(crate) enum Defect {
 
 /// The injected defect, if any.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Broken {
+pub(crate) struct InjectedLeaseDefect {
     #[cfg(test)]
-    pub by: Option<Defect>,
+    pub by: Option<LeaseDefect>,
 }
 
-impl Broken {
+impl InjectedLeaseDefect {
     /// Returns whether this defect is injected.
     #[cfg(test)]
-    pub fn is(self, defect: Defect) -> bool {
+    pub fn is(self, defect: LeaseDefect) -> bool {
         self.by == Some(defect)
     }
 
     /// Returns false: outside of tests no defect is ever injected.
     #[cfg(not(test))]
-    pub fn is(self, _: Defect) -> bool {
+    pub fn is(self, _: LeaseDefect) -> bool {
         false
     }
 }

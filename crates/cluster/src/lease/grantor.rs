@@ -1,6 +1,6 @@
 //! The leader's side of leases: one value for each term in which a member leads.
 
-use super::defect::{Broken, Defect};
+use super::defect::{InjectedLeaseDefect, LeaseDefect};
 use super::{Boottime, Lease, LeaseRequest, Renewal, VALID_MS_MAX, VALID_MS_MIN, quarantine_ns};
 use crate::command::{Epoch, LeaseCommand, NextHolder};
 use crate::member::MemberId;
@@ -67,7 +67,7 @@ pub enum NotGranted {
 
 /// A request that was refused.
 #[derive(Clone, Copy, Debug)]
-struct Wish {
+struct RefusedLeaseRequest {
     rank: u32,
     valid_ms: u64,
     sent_ns: u64,
@@ -75,7 +75,7 @@ struct Wish {
     at: Boottime,
 }
 
-impl Wish {
+impl RefusedLeaseRequest {
     fn is_fresh(&self, now: Boottime) -> bool {
         now < self.at.after_ns(WISH_NS)
     }
@@ -92,8 +92,8 @@ pub struct Grantor {
     /// Grants that were proposed, each with the epoch that it must follow.
     granting: BTreeMap<String, (Epoch, LeaseCommand)>,
     /// The candidates for each lease that the log knows, with their last requests.
-    wishes: BTreeMap<String, BTreeMap<MemberId, Wish>>,
-    broken: Broken,
+    wishes: BTreeMap<String, BTreeMap<MemberId, RefusedLeaseRequest>>,
+    broken: InjectedLeaseDefect,
 }
 
 impl Grantor {
@@ -106,7 +106,7 @@ impl Grantor {
             promises: BTreeMap::new(),
             granting: BTreeMap::new(),
             wishes: BTreeMap::new(),
-            broken: Broken::default(),
+            broken: InjectedLeaseDefect::default(),
         }
     }
 
@@ -126,8 +126,9 @@ impl Grantor {
         now: Boottime,
     ) -> Result<(), NotRenewed> {
         let late = confirmed.asked_at < received.at;
-        let old = late && !self.broken.is(Defect::BelievesOldConfirmation);
-        if (confirmed.term != self.term || old) && !self.broken.is(Defect::AnswersUnconfirmed) {
+        let old = late && !self.broken.is(LeaseDefect::BelievesOldConfirmation);
+        if (confirmed.term != self.term || old) && !self.broken.is(LeaseDefect::AnswersUnconfirmed)
+        {
             return Err(NotRenewed::Unconfirmed);
         }
         let name = &received.renewal.name;
@@ -138,7 +139,7 @@ impl Grantor {
         // According to the log the lease is not granted yet.
         let open = |(after, _): &(Epoch, _)| *after >= lease.epoch;
         if self.granting.get(name).is_some_and(open)
-            && !self.broken.is(Defect::AnswersWhileGranting)
+            && !self.broken.is(LeaseDefect::AnswersWhileGranting)
         {
             return Err(NotRenewed::Granting);
         }
@@ -182,7 +183,7 @@ impl Grantor {
             }
             // Processes of its machine may still rely on what the previous process had: with
             // a shorter validity that would be forgotten too early.
-            if want.valid_ms < lease.valid_ms && !self.broken.is(Defect::ShortensAtOnce) {
+            if want.valid_ms < lease.valid_ms && !self.broken.is(LeaseDefect::ShortensAtOnce) {
                 self.has_passed(lease, &want.name, now)?;
             }
         } else if let Some(lease) = lease.filter(|lease| lease.holder.is_some()) {
@@ -219,7 +220,7 @@ impl Grantor {
     fn remember(&mut self, from: MemberId, want: &LeaseRequest, now: Boottime) {
         let wishes = self.wishes.entry(want.name.clone()).or_default();
         wishes.retain(|_, wish| wish.is_fresh(now));
-        let wish = Wish {
+        let wish = RefusedLeaseRequest {
             rank: want.rank,
             valid_ms: want.valid_ms,
             sent_ns: want.sent_ns,
@@ -245,7 +246,8 @@ impl Grantor {
             let (member, _) = fresh.max_by_key(|(_, wish)| wish.rank)?;
             wishes.remove_entry(&{ *member })
         });
-        if let Some((_, wish)) = next.filter(|_| !self.broken.is(Defect::PassesWithoutPromise)) {
+        if let Some((_, wish)) = next.filter(|_| !self.broken.is(LeaseDefect::PassesWithoutPromise))
+        {
             // The next holder has the time of one renewal, as after each grant.
             let promise = self.promises.entry(name.to_owned()).or_default();
             *promise = now.after_ns(quarantine_ns(wish.valid_ms)).max(*promise);
@@ -276,7 +278,7 @@ impl Grantor {
     /// Checks whether a lease that the log shows as held can be granted to another
     /// member.
     fn has_passed(&self, lease: &Lease, name: &str, now: Boottime) -> Result<(), NotGranted> {
-        let earlier_leaders = if self.broken.is(Defect::NewLeaderDoesNotWait) {
+        let earlier_leaders = if self.broken.is(LeaseDefect::NewLeaderDoesNotWait) {
             Boottime::default()
         } else {
             self.took_office.after_ns(self.wait_ns(lease))
@@ -290,14 +292,14 @@ impl Grantor {
     }
 
     fn wait_ns(&self, lease: &Lease) -> u64 {
-        if self.broken.is(Defect::NoDriftOfGrantor) {
+        if self.broken.is(LeaseDefect::NoDriftOfGrantor) {
             return lease.valid_ms * 1_000_000;
         }
         quarantine_ns(lease.valid_ms)
     }
 
     /// Injects a defect, for tests that must detect it.
-    pub(crate) fn break_it(&mut self, broken: Broken) {
+    pub(crate) fn break_it(&mut self, broken: InjectedLeaseDefect) {
         self.broken = broken;
     }
 }

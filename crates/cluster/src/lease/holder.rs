@@ -1,6 +1,6 @@
 //! The holder's side of a lease.
 
-use super::defect::{Broken, Defect};
+use super::defect::{InjectedLeaseDefect, LeaseDefect};
 use super::{Boottime, Lease, LeaseRequest, Renewal, usable_ns};
 use crate::command::{Epoch, LeaseCommand};
 use crate::member::MemberId;
@@ -16,7 +16,7 @@ const AGAIN_AT: u64 = 12;
 
 /// A request of a holder to the leader.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Ask {
+pub enum HolderRequest {
     /// Send this request for the lease.
     Want(LeaseRequest),
     /// Send this renewal. Pass the response to [`Holder::renewed`] or
@@ -29,7 +29,7 @@ pub enum Ask {
 
 /// A renewal that was sent.
 #[derive(Clone, Copy, Debug)]
-struct Sent {
+struct SentRenewal {
     sequence: u64,
     at: Boottime,
 }
@@ -37,7 +37,7 @@ struct Sent {
 /// Messages that this process sent last.
 #[derive(Clone, Debug, Default)]
 struct Unanswered {
-    renewals: VecDeque<Sent>,
+    renewals: VecDeque<SentRenewal>,
     /// The number of the last renewal.
     sequence: u64,
     /// Send times of the requests for the lease.
@@ -66,7 +66,7 @@ pub struct Holder {
     renewed_at: Option<Boottime>,
     asked_at: Option<Boottime>,
     sent: Unanswered,
-    broken: Broken,
+    broken: InjectedLeaseDefect,
 }
 
 impl Holder {
@@ -153,7 +153,7 @@ impl Holder {
         let mut sent = self.sent.requests.iter().copied();
         let answered = if lease.asked_ns == 0 {
             None
-        } else if self.broken.is(Defect::CountsFromLastRequest) {
+        } else if self.broken.is(LeaseDefect::CountsFromLastRequest) {
             sent.next_back()
         } else {
             sent.find(|sent| sent.0 == lease.asked_ns)
@@ -178,15 +178,15 @@ impl Holder {
     }
 
     /// Returns the request that is due; it counts as sent now.
-    pub fn due(&mut self, now: Boottime) -> Option<Ask> {
+    pub fn due(&mut self, now: Boottime) -> Option<HolderRequest> {
         if self.due_at()? > now {
             return None;
         }
         self.asked_at = Some(now);
         match (self.wanted, self.granted) {
-            (true, Some((epoch, _))) => Some(Ask::Renew(self.renew(epoch, now))),
-            (true, None) => Some(Ask::Want(self.request(now))),
-            (false, _) => Some(Ask::Release(self.command(self.leftover?))),
+            (true, Some((epoch, _))) => Some(HolderRequest::Renew(self.renew(epoch, now))),
+            (true, None) => Some(HolderRequest::Want(self.request(now))),
+            (false, _) => Some(HolderRequest::Release(self.command(self.leftover?))),
         }
     }
 
@@ -210,7 +210,7 @@ impl Holder {
         if renewal.epoch != epoch {
             return;
         }
-        let same = |sent: &Sent| sent.sequence == renewal.sequence;
+        let same = |sent: &SentRenewal| sent.sequence == renewal.sequence;
         let Some(place) = self.sent.renewals.iter().position(same) else {
             return;
         };
@@ -218,12 +218,12 @@ impl Holder {
         let Some(sent) = self.sent.renewals.drain(..=place).next_back() else {
             return;
         };
-        let counted = if self.broken.is(Defect::CountsFromAnswer) {
+        let counted = if self.broken.is(LeaseDefect::CountsFromAnswer) {
             now
         } else {
             sent.at
         };
-        let good_for = if self.broken.is(Defect::NoDriftOfHolder) {
+        let good_for = if self.broken.is(LeaseDefect::NoDriftOfHolder) {
             valid_ms * 1_000_000
         } else {
             usable_ns(valid_ms)
@@ -252,7 +252,7 @@ impl Holder {
         let (epoch, _) = self.granted?;
         self.seen = self.seen.max(epoch);
         self.leftover = Some(epoch);
-        if !self.broken.is(Defect::UsesAfterRelease) {
+        if !self.broken.is(LeaseDefect::UsesAfterRelease) {
             self.stop();
         }
         Some(self.command(epoch))
@@ -265,7 +265,7 @@ impl Holder {
     }
 
     #[cfg(test)]
-    pub(super) fn break_it(&mut self, broken: Broken) {
+    pub(super) fn break_it(&mut self, broken: InjectedLeaseDefect) {
         self.broken = broken;
     }
 
@@ -282,7 +282,7 @@ impl Holder {
         if self.sent.renewals.len() == OPEN_MAX {
             self.sent.renewals.pop_front();
         }
-        self.sent.renewals.push_back(Sent {
+        self.sent.renewals.push_back(SentRenewal {
             sequence: self.sent.sequence,
             at: now,
         });
@@ -325,7 +325,7 @@ mod tests {
 
     fn renewal(holder: &mut Holder, now: Boottime) -> Renewal {
         match holder.due(now) {
-            Some(Ask::Renew(renewal)) => renewal,
+            Some(HolderRequest::Renew(renewal)) => renewal,
             other => panic!("{other:?}"),
         }
     }
@@ -340,7 +340,9 @@ mod tests {
         holder.observe(Some(&other));
         let sent = [2_000_000_000, 2_500_000_000, 3_000_000_000].map(Boottime);
         for now in sent {
-            assert!(matches!(holder.due(now), Some(Ask::Want(want)) if want.sent_ns == now.0));
+            assert!(
+                matches!(holder.due(now), Some(HolderRequest::Want(want)) if want.sent_ns == now.0)
+            );
         }
         let passed = |epoch: u64, asked_ns: u64| Lease {
             asked_ns,
@@ -351,13 +353,13 @@ mod tests {
         let mut anew = holder.clone();
         anew.observe(Some(&passed(2, 77)));
         assert_eq!(anew.held(sent[2]), None);
-        assert!(matches!(anew.due(sent[2]), Some(Ask::Renew(_))));
+        assert!(matches!(anew.due(sent[2]), Some(HolderRequest::Renew(_))));
         holder.observe(Some(&passed(2, sent[1].0)));
         assert_eq!(holder.held(Boottime(end.0 - 1)), Some(Epoch(2)));
         assert_eq!(holder.held(end), None);
         // The renewal is due before that.
         assert!(holder.due_at().is_some_and(|due| due < end));
-        assert!(matches!(holder.due(end), Some(Ask::Renew(_))));
+        assert!(matches!(holder.due(end), Some(HolderRequest::Renew(_))));
         // Another epoch is another answer.
         holder.observe(Some(&passed(4, sent[2].0)));
         assert_eq!(holder.held(sent[2]), None);
@@ -389,7 +391,7 @@ mod tests {
         holder.set_valid_ms(2 * VALID_MS);
         assert_eq!(holder.held(now), None);
         holder.observe(Some(&lease(1)));
-        let Some(Ask::Want(want)) = holder.due(now) else {
+        let Some(HolderRequest::Want(want)) = holder.due(now) else {
             panic!("it is wanted anew");
         };
         assert_eq!((want.valid_ms, want.seen), (2 * VALID_MS, Epoch(1)));
@@ -450,14 +452,14 @@ mod tests {
         };
         holder.observe(Some(&others));
         let now = Boottime(1_000);
-        assert!(matches!(holder.due(now), Some(Ask::Want(_))));
+        assert!(matches!(holder.due(now), Some(HolderRequest::Want(_))));
         assert_eq!(holder.due(now), None);
         let free = Lease {
             holder: None,
             ..others
         };
         holder.observe(Some(&free));
-        assert!(matches!(holder.due(now), Some(Ask::Want(_))));
+        assert!(matches!(holder.due(now), Some(HolderRequest::Want(_))));
         holder.observe(Some(&free));
         assert_eq!(holder.due(now), None);
     }
@@ -472,11 +474,11 @@ mod tests {
         assert!(holder.release().is_some());
         assert_eq!(holder.held(now), None);
         holder.observe(Some(&lease(1)));
-        assert!(matches!(holder.due(now), Some(Ask::Release(_))));
+        assert!(matches!(holder.due(now), Some(HolderRequest::Release(_))));
         holder.want();
         holder.observe(Some(&lease(1)));
         let later = now.after_ns(usable_ns(VALID_MS));
-        let Some(Ask::Want(want)) = holder.due(later) else {
+        let Some(HolderRequest::Want(want)) = holder.due(later) else {
             panic!("it is wanted anew");
         };
         assert_eq!(want.seen, Epoch(1));

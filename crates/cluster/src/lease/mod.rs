@@ -44,7 +44,7 @@ mod simulation;
 
 pub use boottime::Boottime;
 pub use grantor::{Confirmed, GRANTING_MAX, Grantor, NotGranted, NotRenewed, Received};
-pub use holder::{Ask, Holder};
+pub use holder::{Holder, HolderRequest};
 
 pub use crate::state::Lease;
 

@@ -3,7 +3,7 @@
 //! A proposer without a response proposes the command again under the same ticket. The
 //! first one in the log counts, and the others get its result.
 
-use crate::command::{Answer, Command};
+use crate::command::{ClusterCommand, CommandResult};
 use crate::member::MemberId;
 use part::codec;
 use serde::de::Error as _;
@@ -78,13 +78,13 @@ pub struct Proposed {
     /// Ticket that makes the proposal idempotent.
     pub ticket: Ticket,
     /// Command to apply once committed.
-    pub command: Command,
+    pub command: ClusterCommand,
     authorship: Option<Authorship>,
 }
 
 impl Proposed {
     /// A proposal without a signature.
-    pub fn unsigned(ticket: Ticket, command: Command) -> Proposed {
+    pub fn unsigned(ticket: Ticket, command: ClusterCommand) -> Proposed {
         Proposed {
             ticket,
             command,
@@ -99,7 +99,7 @@ impl Proposed {
     pub fn signed(
         cluster: &str,
         ticket: Ticket,
-        command: Command,
+        command: ClusterCommand,
         sign: impl FnOnce(&[u8]) -> Result<MemberSignature, SigningError>,
     ) -> Result<Proposed, SigningError> {
         let signed = codec::encode(&SignedContent {
@@ -134,14 +134,14 @@ fn signed_message(cluster: &str, signed: &[u8]) -> Vec<u8> {
 #[derive(Serialize)]
 struct SignedContent<'a> {
     ticket: Ticket,
-    command: &'a Command,
+    command: &'a ClusterCommand,
 }
 
 /// The form without a signature. Programs before [`crate::command::SIGNED_FORMAT`] know only this.
 #[derive(Serialize)]
 struct UnsignedForm<'a> {
     ticket: &'a Ticket,
-    command: &'a Command,
+    command: &'a ClusterCommand,
 }
 
 #[derive(Serialize)]
@@ -151,11 +151,11 @@ struct SignedForm<'a> {
 }
 
 #[derive(Deserialize)]
-struct Form {
+struct ProposalEncoding {
     #[serde(default)]
     ticket: Option<Ticket>,
     #[serde(default)]
-    command: Option<Command>,
+    command: Option<ClusterCommand>,
     #[serde(default)]
     signed: Option<ByteBuf>,
     #[serde(default)]
@@ -163,9 +163,9 @@ struct Form {
 }
 
 #[derive(Deserialize)]
-struct Content {
+struct ProposalContent {
     ticket: Ticket,
-    command: Command,
+    command: ClusterCommand,
 }
 
 impl Serialize for Proposed {
@@ -187,14 +187,14 @@ impl Serialize for Proposed {
 
 impl<'de> Deserialize<'de> for Proposed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Proposed, D::Error> {
-        match Form::deserialize(deserializer)? {
-            Form {
+        match ProposalEncoding::deserialize(deserializer)? {
+            ProposalEncoding {
                 signed: Some(signed),
                 by: Some(signature),
                 ..
             } => {
                 // Only the signed bytes take effect: no field outside of them is read.
-                let content: Content = codec::decode(&signed).map_err(D::Error::custom)?;
+                let content: ProposalContent = codec::decode(&signed).map_err(D::Error::custom)?;
                 Ok(Proposed {
                     ticket: content.ticket,
                     command: content.command,
@@ -204,7 +204,7 @@ impl<'de> Deserialize<'de> for Proposed {
                     }),
                 })
             }
-            Form {
+            ProposalEncoding {
                 ticket: Some(ticket),
                 command: Some(command),
                 ..
@@ -225,7 +225,7 @@ impl fmt::Display for Proposed {
 struct Session {
     start: u64,
     settled: u64,
-    answers: BTreeMap<u64, Answer>,
+    answers: BTreeMap<u64, CommandResult>,
 }
 
 /// The state of a received ticket.
@@ -234,7 +234,7 @@ pub enum TicketState {
     /// The command is new and must be applied.
     New,
     /// The command was applied with this result.
-    Answered(Answer),
+    Answered(CommandResult),
     /// The proposal belongs to an earlier start, or its proposer abandoned it: the
     /// command is not applied.
     Over,
@@ -247,7 +247,7 @@ pub struct Sessions(BTreeMap<MemberId, Session>);
 impl Sessions {
     /// Returns the state of a ticket; results that its proposer has received are
     /// forgotten.
-    pub fn look(&mut self, ticket: &Ticket) -> TicketState {
+    pub fn ticket_state(&mut self, ticket: &Ticket) -> TicketState {
         let session = self.0.entry(ticket.member).or_default();
         if ticket.start < session.start {
             return TicketState::Over;
@@ -272,7 +272,7 @@ impl Sessions {
     }
 
     /// Records the result of a proposal.
-    pub fn answered(&mut self, ticket: &Ticket, answer: &Answer) {
+    pub fn answered(&mut self, ticket: &Ticket, answer: &CommandResult) {
         let session = self.0.entry(ticket.member).or_default();
         session.answers.insert(ticket.number, answer.clone());
         // A correct proposer has at most this many outstanding proposals. Excess entries
@@ -311,22 +311,22 @@ mod tests {
     #[test]
     fn a_ticket_that_comes_again_gets_the_first_answer() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.look(&ticket(1, 1, 0)), TicketState::New);
-        sessions.answered(&ticket(1, 1, 0), &Answer::Done);
+        assert_eq!(sessions.ticket_state(&ticket(1, 1, 0)), TicketState::New);
+        sessions.answered(&ticket(1, 1, 0), &CommandResult::Done);
         assert_eq!(
-            sessions.look(&ticket(1, 1, 0)),
-            TicketState::Answered(Answer::Done)
+            sessions.ticket_state(&ticket(1, 1, 0)),
+            TicketState::Answered(CommandResult::Done)
         );
     }
 
     #[test]
     fn what_was_given_up_or_is_of_an_earlier_start_is_never_done() {
         let mut sessions = Sessions::default();
-        assert_eq!(sessions.look(&ticket(2, 5, 5)), TicketState::New);
-        assert_eq!(sessions.look(&ticket(2, 4, 0)), TicketState::Over);
-        assert_eq!(sessions.look(&ticket(1, 9, 0)), TicketState::Over);
-        assert_eq!(sessions.look(&ticket(3, 1, 0)), TicketState::New);
-        assert_eq!(sessions.look(&ticket(2, 6, 5)), TicketState::Over);
+        assert_eq!(sessions.ticket_state(&ticket(2, 5, 5)), TicketState::New);
+        assert_eq!(sessions.ticket_state(&ticket(2, 4, 0)), TicketState::Over);
+        assert_eq!(sessions.ticket_state(&ticket(1, 9, 0)), TicketState::Over);
+        assert_eq!(sessions.ticket_state(&ticket(3, 1, 0)), TicketState::New);
+        assert_eq!(sessions.ticket_state(&ticket(2, 6, 5)), TicketState::Over);
     }
 
     #[test]
@@ -334,21 +334,21 @@ mod tests {
         let mut sessions = Sessions::default();
         for number in 0..10_000 {
             let ticket = ticket(1, number, 0);
-            assert_eq!(sessions.look(&ticket), TicketState::New);
-            sessions.answered(&ticket, &Answer::Done);
+            assert_eq!(sessions.ticket_state(&ticket), TicketState::New);
+            sessions.answered(&ticket, &CommandResult::Done);
         }
         assert!(sessions.0[&MemberId(1)].answers.len() <= WAITING_MAX);
-        assert_eq!(sessions.look(&ticket(1, 3, 0)), TicketState::Over);
+        assert_eq!(sessions.ticket_state(&ticket(1, 3, 0)), TicketState::Over);
     }
 
     #[test]
     fn a_settled_number_frees_the_answers_below_it() {
         let mut sessions = Sessions::default();
         for number in 0..10 {
-            sessions.look(&ticket(1, number, 0));
-            sessions.answered(&ticket(1, number, 0), &Answer::Done);
+            sessions.ticket_state(&ticket(1, number, 0));
+            sessions.answered(&ticket(1, number, 0), &CommandResult::Done);
         }
-        assert_eq!(sessions.look(&ticket(1, 10, 8)), TicketState::New);
+        assert_eq!(sessions.ticket_state(&ticket(1, 10, 8)), TicketState::New);
         assert_eq!(sessions.0[&MemberId(1)].answers.len(), 2);
     }
 }

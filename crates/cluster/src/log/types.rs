@@ -1,7 +1,7 @@
 //! Our types for openraft. The runtime is a parameter: Tokio's in the role, the simulated
 //! one in seeded simulations.
 
-use crate::command::Answer;
+use crate::command::CommandResult;
 use crate::log::Proposed;
 use crate::member::MemberId;
 use openraft::impls::{BoxedErrorSource, EmptyNode, InlineBatch, ProgressResponder, leader_id_std};
@@ -34,7 +34,7 @@ pub type Entry = openraft::impls::Entry<
 
 impl<R: AsyncRuntime> RaftTypeConfig for Types<R> {
     type D = Proposed;
-    type R = Answer;
+    type R = CommandResult;
     type NodeId = MemberId;
     type Node = EmptyNode;
     type Term = u64;

@@ -1,10 +1,10 @@
 //! Duties of the engine beside openraft: starting elections when the leader is lost,
 //! elections and hand-overs of an arbiter, snapshots when the log is large.
 
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use crate::raft::election::ASK_AGAIN;
 use crate::raft::engine::Engine;
-use crate::raft::message::{Lost, Reply, Request};
+use crate::raft::message::{Lost, RaftReply, Request};
 use crate::raft::network::call;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -58,7 +58,7 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Returns how many nodes precede this one as successors of a leader.
     fn rank(&self, leader: MemberId) -> u32 {
         let before = self
-            .standing()
+            .raft_status()
             .voters
             .iter()
             .filter(|voter| {
@@ -71,7 +71,7 @@ impl<R: AsyncRuntime> Engine<R> {
     async fn enough_lost(&self, leader: MemberId) -> bool {
         let lost = Lost {
             leader,
-            term: self.standing().term,
+            term: self.raft_status().term,
             last: self.inner.store.ends().1,
         };
         let configs = {
@@ -95,7 +95,7 @@ impl<R: AsyncRuntime> Engine<R> {
             .filter(|voter| **voter != leader && **voter != self.inner.me)
             .map(|voter| async {
                 let reply = call(&self.inner.calls, *voter, &request, limit).await;
-                matches!(reply, Ok(Reply::Lost(true))).then_some(*voter)
+                matches!(reply, Ok(RaftReply::Lost(true))).then_some(*voter)
             })
             .collect();
         loop {
@@ -116,8 +116,8 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Runs until the engine ends.
     pub(super) async fn duties(self) {
         let pause = match self.inner.kind {
-            Kind::Node => LOOK,
-            Kind::Arbiter => self.inner.settings.heartbeat / 2,
+            MemberKind::Node => LOOK,
+            MemberKind::Arbiter => self.inner.settings.heartbeat / 2,
         };
         let mut timeout = self.random_timeout();
         let mut attempts = 1;
@@ -142,13 +142,13 @@ impl<R: AsyncRuntime> Engine<R> {
                 sealed_at = Some(R::Instant::now());
                 let _ = self.inner.raft.trigger().snapshot().await;
             }
-            if self.inner.kind == Kind::Node {
-                if self.standing().is_settled {
+            if self.inner.kind == MemberKind::Node {
+                if self.raft_status().is_settled {
                     self.require_signatures().await;
                 }
                 continue;
             }
-            let standing = self.standing();
+            let standing = self.raft_status();
             if !standing.leading {
                 attempts = 1;
             }
@@ -175,14 +175,14 @@ impl<R: AsyncRuntime> Engine<R> {
         let Some(node) = self.best_other() else {
             return;
         };
-        let standing = self.standing();
+        let standing = self.raft_status();
         let matched = standing.matched.get(&node).copied().flatten();
         if standing.leading && matched.is_some() && matched >= standing.log.last {
             let _ = self.inner.raft.trigger().transfer_leader(node).await;
             let pause = self.inner.settings.election_max * *attempts;
             *attempts = (*attempts * 2).min(HAND_OVER_PAUSE_MAX);
             let deadline = R::Instant::now() + pause;
-            while self.standing().leading && !self.over() && R::Instant::now() < deadline {
+            while self.raft_status().leading && !self.over() && R::Instant::now() < deadline {
                 R::sleep(self.inner.settings.heartbeat).await;
             }
         }

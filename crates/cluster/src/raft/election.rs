@@ -26,7 +26,7 @@
 //! An arbiter starts an election only after twice the timeout, and only if no node did.
 
 use crate::log::Types;
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use crate::raft::settings::Settings;
 use openraft::raft::{VoteRequest, VoteResponse};
 use openraft::{AsyncRuntime, Instant};
@@ -55,7 +55,7 @@ struct WouldVote<R: AsyncRuntime> {
 
 /// Knowledge of the leader that openraft does not keep.
 pub(super) struct Election<R: AsyncRuntime> {
-    kind: Kind,
+    kind: MemberKind,
     settings: Arc<Settings>,
     heard: Mutex<LeaderContact<R::Instant>>,
     /// Late pre-votes by sender, at most one for each member.
@@ -65,7 +65,7 @@ pub(super) struct Election<R: AsyncRuntime> {
 }
 
 impl<R: AsyncRuntime> Election<R> {
-    pub(super) fn new(kind: Kind, settings: Arc<Settings>) -> Election<R> {
+    pub(super) fn new(kind: MemberKind, settings: Arc<Settings>) -> Election<R> {
         Election {
             kind,
             settings,
@@ -120,7 +120,7 @@ impl<R: AsyncRuntime> Election<R> {
     }
 
     /// Records a message of a leader, which is therefore not lost.
-    pub(super) fn heard(&self, leader: MemberId) {
+    pub(super) fn record_leader_message(&self, leader: MemberId) {
         let mut heard = self.lock();
         heard.at = R::Instant::now();
         if heard.lost.is_some_and(|(lost, _)| lost == leader) {
@@ -154,8 +154,8 @@ impl<R: AsyncRuntime> Election<R> {
     /// of the nodes that could.
     pub(super) fn stand_after(&self, rank: u32) -> Duration {
         match self.kind {
-            Kind::Node => self.settings.heartbeat / 4 * rank,
-            Kind::Arbiter => self.settings.election_max,
+            MemberKind::Node => self.settings.heartbeat / 4 * rank,
+            MemberKind::Arbiter => self.settings.election_max,
         }
     }
 
@@ -197,7 +197,7 @@ mod tests {
             election_max: Duration::from_secs(600),
             ..Settings::default()
         };
-        let election = Election::<TokioRuntime>::new(Kind::Node, Arc::new(settings));
+        let election = Election::<TokioRuntime>::new(MemberKind::Node, Arc::new(settings));
         let (b, c) = (MemberId(2), MemberId(3));
         let keep = || {
             let said = VoteResponse::new(question(4).vote, None, true);
@@ -217,7 +217,7 @@ mod tests {
             election_max: Duration::ZERO,
             ..Settings::default()
         };
-        let election = Election::<TokioRuntime>::new(Kind::Node, Arc::new(settings));
+        let election = Election::<TokioRuntime>::new(MemberKind::Node, Arc::new(settings));
         let said = VoteResponse::new(question(4).vote, None, true);
         election.would_vote(MemberId(2), question(5), said);
         assert!(election.said_late(MemberId(2), &question(5)).is_none());

@@ -1,11 +1,11 @@
 //! The engine: a member's part in consensus.
 
-use crate::command::{Answer, Body, VersionId};
+use crate::command::{CommandBody, CommandResult, VersionId};
 use crate::log::{Signer, Types, Vote};
-use crate::member::{Digest, Kind, Member, MemberId};
+use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
 use crate::raft::election::Election;
 use crate::raft::error::EngineError;
-use crate::raft::message::{Failure, Lost, Reply, Request};
+use crate::raft::message::{Failure, Lost, RaftReply, Request};
 use crate::raft::network::Links;
 use crate::raft::propose::Tickets;
 use crate::raft::receive::Receiver;
@@ -15,8 +15,8 @@ use crate::raft::send;
 use crate::raft::settings::Settings;
 use crate::raft::silent::REFUSED_LIMIT;
 use crate::raft::store_io::{Log, ask};
-use crate::raft::transport::{Calls, Transport};
-use crate::state::State;
+use crate::raft::transport::{Calls, MemberTransport};
+use crate::state::ClusterState;
 use crate::store::{Store, StoreError};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
@@ -85,9 +85,9 @@ pub struct RaftStatus {
     pub lost: Option<String>,
 }
 
-pub(super) struct Inner<R: AsyncRuntime> {
+pub(super) struct EngineInner<R: AsyncRuntime> {
     pub(super) me: MemberId,
-    pub(super) kind: Kind,
+    pub(super) kind: MemberKind,
     pub(super) settings: Arc<Settings>,
     pub(super) signer: Arc<dyn Signer>,
     pub(super) store: Store,
@@ -106,7 +106,7 @@ pub(super) struct Inner<R: AsyncRuntime> {
 
 /// A member's consensus engine. Clones share it.
 pub struct Engine<R: AsyncRuntime> {
-    pub(super) inner: Arc<Inner<R>>,
+    pub(super) inner: Arc<EngineInner<R>>,
 }
 
 impl<R: AsyncRuntime> Clone for Engine<R> {
@@ -121,11 +121,11 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Starts the engine with the contents of the store.
     pub async fn open(
         me: MemberId,
-        kind: Kind,
+        kind: MemberKind,
         settings: Settings,
         store: Store,
         signer: Arc<dyn Signer>,
-        transport: impl Transport,
+        transport: impl MemberTransport,
     ) -> Result<Engine<R>, EngineError> {
         let lost = store.lost().is_some();
         let config = Arc::new(settings.config(kind, !lost)?);
@@ -136,8 +136,8 @@ impl<R: AsyncRuntime> Engine<R> {
         let mut start = 0;
         ask::<R, _>(|done| start = store.start(done)).await?;
         let sealing = match kind {
-            Kind::Node => Sealing::Signs(me, signer.clone()),
-            Kind::Arbiter => Sealing::Fetches(calls.clone()),
+            MemberKind::Node => Sealing::Signs(me, signer.clone()),
+            MemberKind::Arbiter => Sealing::Fetches(calls.clone()),
         };
         let replica = Replica::open(store.clone(), shared.clone(), sealing).await?;
         let links = Links {
@@ -152,7 +152,7 @@ impl<R: AsyncRuntime> Engine<R> {
             .await
             .map_err(|_| shared.halted().unwrap_or(EngineError::Stopped))?;
         let engine = Engine {
-            inner: Arc::new(Inner {
+            inner: Arc::new(EngineInner {
                 me,
                 kind,
                 settings,
@@ -171,7 +171,7 @@ impl<R: AsyncRuntime> Engine<R> {
             }),
         };
         // After the start the engine can continue without its disk.
-        engine.inner.store.be_patient(true);
+        engine.inner.store.set_waits_for_disk(true);
         let _detached = R::spawn(engine.clone().duties());
         if lost {
             let _detached = R::spawn(engine.clone().rejoin());
@@ -183,9 +183,9 @@ impl<R: AsyncRuntime> Engine<R> {
     pub async fn found(
         &self,
         cluster: String,
-        member: Member,
+        member: ClusterMember,
         authority: Vec<u8>,
-    ) -> Result<Answer, EngineError> {
+    ) -> Result<CommandResult, EngineError> {
         let first = BTreeSet::from([self.inner.me]);
         match self.inner.raft.initialize(first).await {
             Ok(()) => {}
@@ -202,7 +202,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 return Err(self.inner.shared.halted().unwrap_or(EngineError::Stopped));
             }
         }
-        let body = Body::Found {
+        let body = CommandBody::Found {
             cluster,
             member,
             authority,
@@ -214,7 +214,7 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Returns the state up to the last entry applied here.
-    pub fn state(&self) -> Arc<State> {
+    pub fn state(&self) -> Arc<ClusterState> {
         self.inner.shared.state()
     }
 
@@ -229,7 +229,7 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Returns the status of consensus.
-    pub fn standing(&self) -> RaftStatus {
+    pub fn raft_status(&self) -> RaftStatus {
         let receiver = self.inner.raft.metrics();
         let metrics = receiver.borrow_watched();
         let membership = metrics.membership_config.membership();
@@ -305,13 +305,13 @@ impl<R: AsyncRuntime> Engine<R> {
             Ok(request) => self.withhold(self.answer(from, request).await),
             Err(_) => {
                 self.inner.shared.misunderstand(from);
-                Reply::Failed(Failure::Malformed)
+                RaftReply::Failed(Failure::Malformed)
             }
         };
         codec::encode(&reply)
     }
 
-    async fn answer(&self, from: MemberId, request: Request<R>) -> Reply<R> {
+    async fn answer(&self, from: MemberId, request: Request<R>) -> RaftReply<R> {
         if let Some(refused) = self.inner.probation.refuses(from, &request) {
             return refused;
         }
@@ -326,14 +326,14 @@ impl<R: AsyncRuntime> Engine<R> {
             Request::Append(request) => self.append(from, request).await,
             Request::Vote { request, lost } => self.vote(from, request, lost).await,
             Request::PreVote(request) => self.pre_vote(from, request).await,
-            Request::Lost(lost) => Reply::Lost(self.would_vote(&lost)),
+            Request::Lost(lost) => RaftReply::Lost(self.would_vote(&lost)),
             Request::Transfer(request) => {
                 if request.from_leader().leader_id.voted_for != from {
-                    return Reply::Failed(Failure::Malformed);
+                    return RaftReply::Failed(Failure::Malformed);
                 }
                 match raft.handle_transfer_leader(request).await {
-                    Ok(response) => Reply::Transfer(response),
-                    Err(_) => Reply::Failed(Failure::Stopped),
+                    Ok(response) => RaftReply::Transfer(response),
+                    Err(_) => RaftReply::Failed(Failure::Stopped),
                 }
             }
             Request::Snapshot(part) => {
@@ -341,7 +341,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 let may_install = |seal: Option<&SnapshotSeal>| self.may_install(from, seal);
                 let receiver = &self.inner.receiver;
                 receiver
-                    .take(
+                    .receive_part(
                         raft,
                         &self.inner.store,
                         from,
@@ -357,13 +357,17 @@ impl<R: AsyncRuntime> Engine<R> {
         }
     }
 
-    async fn append(&self, from: MemberId, request: AppendEntriesRequest<Types<R>>) -> Reply<R> {
+    async fn append(
+        &self,
+        from: MemberId,
+        request: AppendEntriesRequest<Types<R>>,
+    ) -> RaftReply<R> {
         if request.vote.leader_id.voted_for != from {
-            return Reply::Failed(Failure::Malformed);
+            return RaftReply::Failed(Failure::Malformed);
         }
         let own = self.inner.store.vote();
         if own.is_none_or(|own| own <= request.vote) {
-            self.inner.election.heard(from);
+            self.inner.election.record_leader_message(from);
         }
         let appended = self.inner.raft.append_entries(request);
         let response = match self.is_silent() {
@@ -371,29 +375,29 @@ impl<R: AsyncRuntime> Engine<R> {
             // that.
             true => match R::timeout(REFUSED_LIMIT, appended).await {
                 Ok(response) => response,
-                Err(_) => return Reply::Failed(Failure::Stopped),
+                Err(_) => return RaftReply::Failed(Failure::Stopped),
             },
             false => appended.await,
         };
         match response {
             Ok(AppendEntriesResponse::HigherVote(vote)) if is_own(&vote, from) => {
-                Reply::Failed(Failure::Outdated)
+                RaftReply::Failed(Failure::Outdated)
             }
-            Ok(response) => Reply::Append(response),
-            Err(_) => Reply::Failed(Failure::Stopped),
+            Ok(response) => RaftReply::Append(response),
+            Err(_) => RaftReply::Failed(Failure::Stopped),
         }
     }
 
-    async fn pre_vote(&self, from: MemberId, request: VoteRequest<Types<R>>) -> Reply<R> {
+    async fn pre_vote(&self, from: MemberId, request: VoteRequest<Types<R>>) -> RaftReply<R> {
         if request.vote.leader_id.voted_for != from {
-            return Reply::Failed(Failure::Malformed);
+            return RaftReply::Failed(Failure::Malformed);
         }
         let vote = request.vote;
         let Ok(response) = self.inner.raft.pre_vote(request).await else {
-            return Reply::Failed(Failure::Stopped);
+            return RaftReply::Failed(Failure::Stopped);
         };
         if is_own(&response.vote, from) && !response.vote_granted {
-            return Reply::Failed(Failure::Outdated);
+            return RaftReply::Failed(Failure::Outdated);
         }
         let store = &self.inner.store;
         let slow = self.inner.election.saves_slowly();
@@ -405,11 +409,11 @@ impl<R: AsyncRuntime> Engine<R> {
                 .await
                 .is_err()
             {
-                return Reply::Failed(Failure::Stopped);
+                return RaftReply::Failed(Failure::Stopped);
             }
             self.inner.election.saved_within(began.elapsed());
         }
-        Reply::Vote(response)
+        RaftReply::Vote(response)
     }
 
     async fn vote(
@@ -417,9 +421,9 @@ impl<R: AsyncRuntime> Engine<R> {
         from: MemberId,
         mut request: VoteRequest<Types<R>>,
         lost: Option<MemberId>,
-    ) -> Reply<R> {
+    ) -> RaftReply<R> {
         if request.vote.leader_id.voted_for != from {
-            return Reply::Failed(Failure::Malformed);
+            return RaftReply::Failed(Failure::Malformed);
         }
         // A leader hands over to nodes only, so nobody requested an arbiter to stand.
         request.leadership_transfer &= self.is_node(from);
@@ -440,18 +444,18 @@ impl<R: AsyncRuntime> Engine<R> {
                     }
                 }
                 match is_own(&response.vote, from) && !response.vote_granted {
-                    true => Reply::Failed(Failure::Outdated),
-                    false => Reply::Vote(response),
+                    true => RaftReply::Failed(Failure::Outdated),
+                    false => RaftReply::Vote(response),
                 }
             }
-            Err(_) => Reply::Failed(Failure::Stopped),
+            Err(_) => RaftReply::Failed(Failure::Stopped),
         }
     }
 
     /// Returns whether a candidate would get this member's vote because the leader is
     /// lost.
     fn would_vote(&self, lost: &Lost) -> bool {
-        let standing = self.standing();
+        let standing = self.raft_status();
         self.inner.election.lost_leader() == Some(lost.leader)
             && standing.leader == Some(lost.leader)
             && standing.term <= lost.term
@@ -463,7 +467,7 @@ impl<R: AsyncRuntime> Engine<R> {
         self.inner.stopped.store(true, Ordering::Relaxed);
         let store = &self.inner.store;
         // The shutdown must not wait for a full disk.
-        store.be_patient(false);
+        store.set_waits_for_disk(false);
         let _ = self.inner.raft.shutdown().await;
         let _ = ask::<R, _>(|done| store.sync(done)).await;
     }

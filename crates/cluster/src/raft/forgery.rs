@@ -1,14 +1,14 @@
 //! Messages of an attacker who has the arbiter's keys, and follows no rule of the
 //! protocol.
 
-use crate::command::{Body, Command, Epoch, Invitation, LeaseCommand};
+use crate::command::{ClusterCommand, CommandBody, Epoch, Invitation, LeaseCommand};
 use crate::log::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};
 use crate::log::{Signer, Types};
-use crate::member::{Digest, Kind, MemberId, digest};
-use crate::raft::message::{Change, Part, Request};
+use crate::member::{Digest, MemberId, MemberKind, digest};
+use crate::raft::message::{MembershipChange, Request, SnapshotPart};
 use crate::raft::replica::Image;
 use crate::raft::test_keys;
-use crate::state::State;
+use crate::state::ClusterState;
 use lab::Random;
 use openraft::entry::RaftEntry;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
@@ -71,19 +71,19 @@ fn ticket(member: MemberId, number: u64) -> Ticket {
     }
 }
 
-pub(super) fn invitation() -> Body {
-    Body::Invite(Invitation {
+pub(super) fn invitation() -> CommandBody {
+    CommandBody::Invite(Invitation {
         token: TOKEN,
-        kind: Kind::Node,
+        kind: MemberKind::Node,
         valid_ms: 900_000,
     })
 }
 
 /// Commands in a node's name, without its signature or with another one.
-pub(super) fn forged(cluster: &str, body: Body, number: u64) -> Vec<Proposed> {
+pub(super) fn forged(cluster: &str, body: CommandBody, number: u64) -> Vec<Proposed> {
     let node = MemberId(1);
-    let command = Command::new(node, 0, body.clone());
-    let own = Command::new(THIEF, 0, body);
+    let command = ClusterCommand::new(node, 0, body.clone());
+    let own = ClusterCommand::new(THIEF, 0, body);
     let signer = test_keys::signer(THIEF);
     let signed = |ticket, command| {
         Proposed::signed(cluster, ticket, command, |message| signer.sign(message))
@@ -105,13 +105,17 @@ pub(super) fn voters(members: &[u64]) -> EntryPayload<Proposed, MemberId, EmptyN
 }
 
 /// Returns the parts of a forged snapshot with another invitation, in order.
-pub(super) fn snapshot<R: AsyncRuntime>(term: u64, last: u64, state: &State) -> Vec<Request<R>> {
+pub(super) fn snapshot<R: AsyncRuntime>(
+    term: u64,
+    last: u64,
+    state: &ClusterState,
+) -> Vec<Request<R>> {
     let mut state = state.clone();
     state.invitations.insert(
         TOKEN,
         Invitation {
             token: TOKEN,
-            kind: Kind::Node,
+            kind: MemberKind::Node,
             valid_ms: 900_000,
         },
     );
@@ -123,18 +127,18 @@ pub(super) fn snapshot<R: AsyncRuntime>(term: u64, last: u64, state: &State) -> 
     let of = digest(&image);
     let bytes = image.len() as u64;
     let parts = [
-        Part::Begin {
+        SnapshotPart::Begin {
             vote: Vote::new_committed(term, THIEF),
             meta: Box::new(meta),
             bytes,
             digest: of,
         },
-        Part::Image {
+        SnapshotPart::Image {
             of,
             offset: 0,
             bytes: image,
         },
-        Part::End { of },
+        SnapshotPart::End { of },
     ];
     parts.into_iter().map(Request::Snapshot).collect()
 }
@@ -142,7 +146,7 @@ pub(super) fn snapshot<R: AsyncRuntime>(term: u64, last: u64, state: &State) -> 
 pub(super) fn draw<R: AsyncRuntime>(
     random: &mut Random,
     known: &Knowledge,
-    state: &State,
+    state: &ClusterState,
 ) -> Vec<Request<R>> {
     let step = random.pick(&[0, 1, 1, 2, 1 << 20, u64::MAX / 2]);
     let term = known.term.saturating_add(step).max(1);
@@ -159,10 +163,10 @@ pub(super) fn draw<R: AsyncRuntime>(
         2 => {
             let body = match random.below(3) {
                 0 => invitation(),
-                1 => Body::Remove {
+                1 => CommandBody::Remove {
                     member: MemberId(2),
                 },
-                _ => Body::Lease(LeaseCommand::Grant {
+                _ => CommandBody::Lease(LeaseCommand::Grant {
                     name: "lease/0".to_owned(),
                     holder: MemberId(2),
                     valid_ms: 1_000,
@@ -186,10 +190,10 @@ pub(super) fn draw<R: AsyncRuntime>(
         }
         6 => {
             let change = random.pick(&[
-                Change::Drop(MemberId(1)),
-                Change::Drop(MemberId(2)),
-                Change::Add(MemberId(9)),
-                Change::HandOver(None),
+                MembershipChange::Drop(MemberId(1)),
+                MembershipChange::Drop(MemberId(2)),
+                MembershipChange::Add(MemberId(9)),
+                MembershipChange::HandOver(None),
             ]);
             vec![Request::Change(change)]
         }

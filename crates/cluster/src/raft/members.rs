@@ -2,10 +2,10 @@
 //! request them.
 
 use crate::log::Types;
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use crate::raft::engine::Engine;
 use crate::raft::error::EngineError;
-use crate::raft::message::{Change, Failure, Reply, Request};
+use crate::raft::message::{Failure, MembershipChange, RaftReply, Request};
 use crate::raft::network::call;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
@@ -25,20 +25,20 @@ const PAUSE: Duration = Duration::from_millis(20);
 impl<R: AsyncRuntime> Engine<R> {
     /// Adds a member: first as a learner, then, when it has the whole log, as a voter.
     pub async fn add(&self, member: MemberId) -> Result<(), EngineError> {
-        self.change(Change::Add(member)).await
+        self.change(MembershipChange::Add(member)).await
     }
 
     /// Removes a member from the voters and learners.
     pub async fn drop(&self, member: MemberId) -> Result<(), EngineError> {
-        self.change(Change::Drop(member)).await
+        self.change(MembershipChange::Drop(member)).await
     }
 
     /// Transfers leadership to a member, by default to the best candidate.
     pub async fn hand_over(&self, to: Option<MemberId>) -> Result<(), EngineError> {
-        self.change(Change::HandOver(to)).await
+        self.change(MembershipChange::HandOver(to)).await
     }
 
-    async fn change(&self, change: Change) -> Result<(), EngineError> {
+    async fn change(&self, change: MembershipChange) -> Result<(), EngineError> {
         let begun = R::Instant::now();
         loop {
             let reply = match self.leader() {
@@ -50,48 +50,54 @@ impl<R: AsyncRuntime> Engine<R> {
                         Err(error) if error.may_have_arrived() => {
                             return Err(EngineError::Unanswered(leader));
                         }
-                        Err(_) => Reply::NotLeader(None),
+                        Err(_) => RaftReply::NotLeader(None),
                     }
                 }
-                None => Reply::NotLeader(None),
+                None => RaftReply::NotLeader(None),
             };
             let waits = |limit| R::Instant::now() < begun + limit;
             match reply {
-                Reply::Changed => return Ok(()),
-                Reply::NotLeader(_) if waits(LEADER_LIMIT) => R::sleep(PAUSE).await,
-                Reply::Failed(Failure::Changing) if waits(OTHERS_LIMIT) => R::sleep(PAUSE).await,
-                Reply::NotLeader(_) => return Err(EngineError::NoLeader),
-                Reply::Failed(Failure::Changing) => return Err(EngineError::Changing),
-                Reply::Failed(Failure::NoMajority) => return Err(EngineError::NoMajority),
-                Reply::Failed(Failure::Unfit(member)) => return Err(EngineError::Unfit(member)),
+                RaftReply::Changed => return Ok(()),
+                RaftReply::NotLeader(_) if waits(LEADER_LIMIT) => R::sleep(PAUSE).await,
+                RaftReply::Failed(Failure::Changing) if waits(OTHERS_LIMIT) => {
+                    R::sleep(PAUSE).await
+                }
+                RaftReply::NotLeader(_) => return Err(EngineError::NoLeader),
+                RaftReply::Failed(Failure::Changing) => return Err(EngineError::Changing),
+                RaftReply::Failed(Failure::NoMajority) => return Err(EngineError::NoMajority),
+                RaftReply::Failed(Failure::Unfit(member)) => {
+                    return Err(EngineError::Unfit(member));
+                }
                 _ => return Err(self.inner.shared.halted().unwrap_or(EngineError::Stopped)),
             }
         }
     }
 
     /// Makes a change, if this member leads.
-    pub(super) async fn change_here(&self, change: Change) -> Reply<R> {
+    pub(super) async fn change_here(&self, change: MembershipChange) -> RaftReply<R> {
         // Followers accept no other voters from an arbiter, but a node will lead soon.
-        if self.inner.kind == Kind::Arbiter && !matches!(change, Change::HandOver(_)) {
-            return Reply::NotLeader(None);
+        if self.inner.kind == MemberKind::Arbiter
+            && !matches!(change, MembershipChange::HandOver(_))
+        {
+            return RaftReply::NotLeader(None);
         }
         let work = async {
             match change {
-                Change::Add(member) => self.add_here(member).await,
-                Change::Drop(member) => self.drop_here(member).await,
-                Change::HandOver(to) => self.hand_over_here(to).await,
+                MembershipChange::Add(member) => self.add_here(member).await,
+                MembershipChange::Drop(member) => self.drop_here(member).await,
+                MembershipChange::HandOver(to) => self.hand_over_here(to).await,
             }
         };
         match R::timeout(CHANGE_LIMIT, work).await {
             Ok(reply) => reply,
-            Err(_) => Reply::Failed(Failure::NoMajority),
+            Err(_) => RaftReply::Failed(Failure::NoMajority),
         }
     }
 
-    async fn add_here(&self, member: MemberId) -> Reply<R> {
+    async fn add_here(&self, member: MemberId) -> RaftReply<R> {
         let raft = &self.inner.raft;
         if raft.voter_ids().any(|voter| voter == member) {
-            return Reply::Changed;
+            return RaftReply::Changed;
         }
         let listens = raft.add_learner(member, EmptyNode::default(), true).await;
         if let Err(reply) = outcome(listens) {
@@ -99,12 +105,12 @@ impl<R: AsyncRuntime> Engine<R> {
         }
         let votes = ChangeMembers::AddVoterIds(BTreeSet::from([member]));
         match outcome(raft.change_membership(votes, false).await) {
-            Ok(()) => Reply::Changed,
+            Ok(()) => RaftReply::Changed,
             Err(reply) => reply,
         }
     }
 
-    async fn drop_here(&self, member: MemberId) -> Reply<R> {
+    async fn drop_here(&self, member: MemberId) -> RaftReply<R> {
         let raft = &self.inner.raft;
         if raft.voter_ids().any(|voter| voter == member) {
             let without = ChangeMembers::RemoveVoters(BTreeSet::from([member]));
@@ -123,7 +129,7 @@ impl<R: AsyncRuntime> Engine<R> {
 
     /// Waits until the membership is committed: if another member requested the change,
     /// it may not be committed yet.
-    async fn membership_is_committed(&self) -> Reply<R> {
+    async fn membership_is_committed(&self) -> RaftReply<R> {
         loop {
             let (committed, leading) = {
                 let receiver = self.inner.raft.metrics();
@@ -133,32 +139,32 @@ impl<R: AsyncRuntime> Engine<R> {
             };
             match (leading, committed) {
                 // The requester may have no other way to learn who the leader is.
-                (false, _) => return Reply::NotLeader(self.leader()),
-                (true, true) => return Reply::Changed,
+                (false, _) => return RaftReply::NotLeader(self.leader()),
+                (true, true) => return RaftReply::Changed,
                 (true, false) => R::sleep(PAUSE).await,
             }
         }
     }
 
-    async fn hand_over_here(&self, to: Option<MemberId>) -> Reply<R> {
+    async fn hand_over_here(&self, to: Option<MemberId>) -> RaftReply<R> {
         let Some(to) = to.or_else(|| self.best_other()) else {
-            return Reply::Failed(Failure::Unfit(self.inner.me));
+            return RaftReply::Failed(Failure::Unfit(self.inner.me));
         };
         if to == self.inner.me {
-            return Reply::Changed;
+            return RaftReply::Changed;
         }
         if !self.inner.raft.voter_ids().any(|voter| voter == to) || self.is_arbiter(to) {
-            return Reply::Failed(Failure::Unfit(to));
+            return RaftReply::Failed(Failure::Unfit(to));
         }
         let deadline = R::Instant::now() + LEADER_LIMIT;
         while R::Instant::now() < deadline {
             if self.leader() == Some(to) {
-                return Reply::Changed;
+                return RaftReply::Changed;
             }
             if self.leader() == Some(self.inner.me)
                 && self.inner.raft.trigger().transfer_leader(to).await.is_err()
             {
-                return Reply::Failed(Failure::Stopped);
+                return RaftReply::Failed(Failure::Stopped);
             }
             // The other member needs time to receive the request, stand, and collect votes. A
             // repeated request would make it stand again.
@@ -167,12 +173,12 @@ impl<R: AsyncRuntime> Engine<R> {
                 R::sleep(PAUSE).await;
             }
         }
-        Reply::Failed(Failure::NoMajority)
+        RaftReply::Failed(Failure::NoMajority)
     }
 
     /// Returns the voting node, other than this one, that has most of the log.
     pub(super) fn best_other(&self) -> Option<MemberId> {
-        let standing = self.standing();
+        let standing = self.raft_status();
         standing
             .voters
             .iter()
@@ -185,23 +191,23 @@ impl<R: AsyncRuntime> Engine<R> {
         self.state()
             .members
             .get(&member)
-            .is_some_and(|member| member.kind == Kind::Arbiter)
+            .is_some_and(|member| member.kind == MemberKind::Arbiter)
     }
 }
 
-type Written<R> =
+type ClientWriteResult<R> =
     Result<ClientWriteResponse<Types<R>>, RaftError<Types<R>, ClientWriteError<Types<R>>>>;
 
-fn outcome<R: AsyncRuntime>(written: Written<R>) -> Result<(), Reply<R>> {
+fn outcome<R: AsyncRuntime>(written: ClientWriteResult<R>) -> Result<(), RaftReply<R>> {
     match written {
         Ok(_) => Ok(()),
-        Err(RaftError::Fatal(_)) => Err(Reply::Failed(Failure::Stopped)),
+        Err(RaftError::Fatal(_)) => Err(RaftReply::Failed(Failure::Stopped)),
         Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to))) => {
-            Err(Reply::NotLeader(to.leader_id))
+            Err(RaftReply::NotLeader(to.leader_id))
         }
         Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
             ChangeMembershipError::LearnerNotFound(missing),
-        ))) => Err(Reply::Failed(Failure::Unfit(missing.node_id))),
-        Err(RaftError::APIError(_)) => Err(Reply::Failed(Failure::Changing)),
+        ))) => Err(RaftReply::Failed(Failure::Unfit(missing.node_id))),
+        Err(RaftError::APIError(_)) => Err(RaftReply::Failed(Failure::Changing)),
     }
 }

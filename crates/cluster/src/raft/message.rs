@@ -1,6 +1,6 @@
 //! Messages between engines.
 
-use crate::command::Answer;
+use crate::command::CommandResult;
 use crate::log::Proposed;
 use crate::log::{LogId, SnapshotMeta, Types, Vote};
 use crate::member::{Digest, MemberId};
@@ -28,14 +28,14 @@ pub(super) enum Request<R: AsyncRuntime> {
     /// Request to take over leadership from the sender.
     Transfer(TransferLeaderRequest<Types<R>>),
     /// A part of a snapshot.
-    Snapshot(Part),
+    Snapshot(SnapshotPart),
     /// A proposal, to the leader.
     Propose(Box<Proposed>),
     /// Requests the index up to which a linearizable read must have read, from the
     /// leader.
     Confirm,
     /// A change of the members, to the leader.
-    Change(Change),
+    Change(MembershipChange),
     /// Requests a chunk of the last snapshot that a node has and signed.
     Fetch {
         /// Digest of the snapshot whose first chunks the sender has already.
@@ -46,7 +46,7 @@ pub(super) enum Request<R: AsyncRuntime> {
 
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "")]
-pub(super) enum Reply<R: AsyncRuntime> {
+pub(super) enum RaftReply<R: AsyncRuntime> {
     Append(AppendEntriesResponse<Types<R>>),
     Vote(VoteResponse<Types<R>>),
     /// The sender would grant its vote, because the leader is lost.
@@ -60,9 +60,9 @@ pub(super) enum Reply<R: AsyncRuntime> {
     /// Unexpected snapshot chunk: the transfer restarts.
     Begin,
     /// The result of the proposal.
-    Answer(Answer),
+    Answer(CommandResult),
     /// A piece of a snapshot's image.
-    Piece(Box<Piece>),
+    Piece(Box<ImagePiece>),
     /// Reads are linearizable once this index is applied.
     Confirmed(u64),
     Changed,
@@ -72,13 +72,13 @@ pub(super) enum Reply<R: AsyncRuntime> {
     Failed(Failure),
 }
 
-impl<R: AsyncRuntime> Reply<R> {
+impl<R: AsyncRuntime> RaftReply<R> {
     /// Returns the other member's vote, if the reply contains it.
     pub(super) fn vote(&self) -> Option<&Vote> {
         match self {
-            Reply::Append(AppendEntriesResponse::HigherVote(vote)) => Some(vote),
-            Reply::Vote(response) => Some(&response.vote),
-            Reply::Installed(response) => Some(&response.vote),
+            RaftReply::Append(AppendEntriesResponse::HigherVote(vote)) => Some(vote),
+            RaftReply::Vote(response) => Some(&response.vote),
+            RaftReply::Installed(response) => Some(&response.vote),
             _ => None,
         }
     }
@@ -112,7 +112,7 @@ pub(super) struct Lost {
 /// Part of a snapshot transfer: the beginning, pieces of the image in order, the end.
 /// Missing chunks of contents follow, and another end.
 #[derive(Serialize, Deserialize)]
-pub(super) enum Part {
+pub(super) enum SnapshotPart {
     Begin {
         vote: Vote,
         meta: Box<SnapshotMeta>,
@@ -137,7 +137,7 @@ pub(super) enum Part {
 
 /// A piece of the image of a snapshot.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Piece {
+pub(super) struct ImagePiece {
     pub(super) meta: SnapshotMeta,
     /// Digest of the whole image.
     pub(super) of: Digest,
@@ -149,7 +149,7 @@ pub(super) struct Piece {
 
 /// A change of the members.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) enum Change {
+pub(super) enum MembershipChange {
     Add(MemberId),
     Drop(MemberId),
     HandOver(Option<MemberId>),

@@ -3,7 +3,7 @@
 use crate::log::{Types, Vote};
 use crate::member::MemberId;
 use crate::raft::election::Election;
-use crate::raft::message::{Reply, Request};
+use crate::raft::message::{RaftReply, Request};
 use crate::raft::pipeline::{AppendReply, HasBehind, Pipeline};
 use crate::raft::replica::{Picture, ReplicaState};
 use crate::raft::send;
@@ -40,7 +40,7 @@ pub(super) struct Links<R: AsyncRuntime> {
     pub(super) shared: Arc<ReplicaState<R>>,
 }
 
-pub(super) struct Link<R: AsyncRuntime> {
+pub(super) struct RaftConnection<R: AsyncRuntime> {
     to: MemberId,
     calls: Calls,
     settings: Arc<Settings>,
@@ -50,10 +50,10 @@ pub(super) struct Link<R: AsyncRuntime> {
 }
 
 impl<R: AsyncRuntime> RaftNetworkFactory<Types<R>> for Links<R> {
-    type Network = Link<R>;
+    type Network = RaftConnection<R>;
 
-    async fn new_client(&mut self, target: MemberId, _node: &EmptyNode) -> Link<R> {
-        Link {
+    async fn new_client(&mut self, target: MemberId, _node: &EmptyNode) -> RaftConnection<R> {
+        RaftConnection {
             to: target,
             calls: self.calls.clone(),
             settings: self.settings.clone(),
@@ -70,21 +70,24 @@ pub(super) async fn call<R: AsyncRuntime>(
     to: MemberId,
     request: &Request<R>,
     limit: Duration,
-) -> Result<Reply<R>, CallError> {
+) -> Result<RaftReply<R>, CallError> {
     let bytes = calls.call(to, codec::encode(request), limit).await?;
     decode(calls, &bytes)
 }
 
 /// Decodes a reply. Refuses one with an impossible vote.
-pub(super) fn decode<R: AsyncRuntime>(calls: &Calls, bytes: &[u8]) -> Result<Reply<R>, CallError> {
-    let reply: Reply<R> = codec::decode(bytes).map_err(|_| CallError::Refused)?;
+pub(super) fn decode<R: AsyncRuntime>(
+    calls: &Calls,
+    bytes: &[u8],
+) -> Result<RaftReply<R>, CallError> {
+    let reply: RaftReply<R> = codec::decode(bytes).map_err(|_| CallError::Refused)?;
     match reply.vote().is_none_or(|vote| calls.is_plausible(vote)) {
         true => Ok(reply),
         false => Err(CallError::Refused),
     }
 }
 
-impl<R: AsyncRuntime> Link<R> {
+impl<R: AsyncRuntime> RaftConnection<R> {
     /// Refuses an election of a silent voter: its own vote may not be on disk.
     fn may_stand(&self) -> Result<(), RPCError<Types<R>>> {
         match self.shared.silence.is_on(&self.store) {
@@ -97,17 +100,17 @@ impl<R: AsyncRuntime> Link<R> {
         &self,
         request: Request<R>,
         limit: Duration,
-    ) -> Result<Reply<R>, RPCError<Types<R>>> {
+    ) -> Result<RaftReply<R>, RPCError<Types<R>>> {
         answer(call(&self.calls, self.to, &request, limit).await)
     }
 }
 
 /// Converts a result to the form that openraft expects.
 pub(super) fn answer<R: AsyncRuntime>(
-    said: Result<Reply<R>, CallError>,
-) -> Result<Reply<R>, RPCError<Types<R>>> {
+    said: Result<RaftReply<R>, CallError>,
+) -> Result<RaftReply<R>, RPCError<Types<R>>> {
     match said {
-        Ok(Reply::Failed(_)) | Err(CallError::Refused) => {
+        Ok(RaftReply::Failed(_)) | Err(CallError::Refused) => {
             Err(RPCError::Unreachable(Unreachable::new(&Nonsense)))
         }
         Ok(reply) => Ok(reply),
@@ -121,7 +124,7 @@ pub(super) fn nonsense<R: AsyncRuntime>() -> RPCError<Types<R>> {
     RPCError::Unreachable(Unreachable::new(&Nonsense))
 }
 
-impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
+impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for RaftConnection<R> {
     type SnapshotData = Picture;
 
     async fn append_entries(
@@ -137,7 +140,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
             self.settings.election_min.max(option.hard_ttl())
         };
         match self.ask(Request::Append(rpc), limit).await? {
-            Reply::Append(response) => Ok(response),
+            RaftReply::Append(response) => Ok(response),
             _ => Err(nonsense()),
         }
     }
@@ -168,7 +171,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
         let lost = self.election.lost_leader();
         let request = Request::Vote { request: rpc, lost };
         match self.ask(request, option.hard_ttl()).await? {
-            Reply::Vote(response) => Ok(response),
+            RaftReply::Vote(response) => Ok(response),
             _ => Err(nonsense()),
         }
     }
@@ -189,7 +192,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
             let began = R::Instant::now();
             let request = Request::PreVote(rpc.clone());
             let said = answer(call(&calls, to, &request, limit).await)?;
-            let Reply::Vote(said) = said else {
+            let RaftReply::Vote(said) = said else {
                 return Err(nonsense());
             };
             // openraft no longer waits for this response.
@@ -221,7 +224,7 @@ impl<R: AsyncRuntime> RaftNetworkV2<Types<R>> for Link<R> {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types<R>>, RPCError<Types<R>>> {
         match self.ask(Request::Transfer(req), option.hard_ttl()).await? {
-            Reply::Transfer(response) => Ok(response),
+            RaftReply::Transfer(response) => Ok(response),
             _ => Err(nonsense()),
         }
     }

@@ -31,7 +31,7 @@
 
 use crate::log::{LogId, Types};
 use crate::member::MemberId;
-use crate::raft::message::{Reply, Request};
+use crate::raft::message::{RaftReply, Request};
 use crate::raft::network::{answer, decode, nonsense};
 use crate::raft::transport::Calls;
 use futures_util::stream::FuturesOrdered;
@@ -63,7 +63,7 @@ struct TooEarly;
 /// The result of one message for openraft.
 pub(super) type AppendReply<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;
 
-type Sent<R> = Pin<Box<dyn Future<Output = AppendReply<R>> + Send>>;
+type PendingAppend<R> = Pin<Box<dyn Future<Output = AppendReply<R>> + Send>>;
 
 /// Callback that returns whether the log has entries behind this one. If it has none,
 /// the waker is called once it has.
@@ -81,7 +81,7 @@ pub(super) struct Pipeline<R: AsyncRuntime, S> {
     to: MemberId,
     calls: Calls,
     limit: Duration,
-    flight: FuturesOrdered<Sent<R>>,
+    flight: FuturesOrdered<PendingAppend<R>>,
     has_behind: HasBehind,
     /// Last entry of each outstanding message, or the entry that the message follows.
     ends: VecDeque<Option<LogId>>,
@@ -184,7 +184,7 @@ where
         self.flight.push_back(Box::pin(said.map(move |said| {
             let said = said.and_then(|bytes| decode(&calls, &bytes));
             match answer(said)? {
-                Reply::Append(response) => told(response, prev, last, follows),
+                RaftReply::Append(response) => interpret_response(response, prev, last, follows),
                 _ => Err(nonsense()),
             }
         })));
@@ -214,7 +214,7 @@ where
 
 /// Interprets a response. A refusal of entries that followed other entries may only mean
 /// that they arrived too early, so openraft must not draw conclusions from it.
-fn told<R: AsyncRuntime>(
+fn interpret_response<R: AsyncRuntime>(
     response: AppendEntriesResponse<Types<R>>,
     prev: Option<LogId>,
     last: Option<LogId>,
@@ -265,10 +265,10 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Body, Command};
+    use crate::command::{ClusterCommand, CommandBody};
     use crate::log::{Entry, LeaderId, Vote};
     use crate::log::{Proposed, Ticket};
-    use crate::raft::transport::{CallError, Transport};
+    use crate::raft::transport::{CallError, MemberTransport};
     use crate::store::Store;
     use openraft::EntryPayload;
     use openraft::raft::StreamAppendError;
@@ -283,9 +283,9 @@ mod tests {
 
     /// A member that responds when the test allows it.
     #[derive(Clone, Default)]
-    struct Member(Arc<Mutex<VecDeque<Answering>>>);
+    struct ScriptedMember(Arc<Mutex<VecDeque<Answering>>>);
 
-    impl Transport for Member {
+    impl MemberTransport for ScriptedMember {
         async fn call(
             &self,
             _to: MemberId,
@@ -298,14 +298,14 @@ mod tests {
         }
     }
 
-    impl Member {
+    impl ScriptedMember {
         fn waiting(&self) -> usize {
             self.0.lock().unwrap().len()
         }
 
         /// Responds to one of the outstanding calls.
         fn answers(&self, place: usize, response: Response) {
-            let reply = Reply::<TokioRuntime>::Append(response);
+            let reply = RaftReply::<TokioRuntime>::Append(response);
             let tell = self.0.lock().unwrap().remove(place).unwrap();
             tell.send(Ok(codec::encode(&reply))).unwrap();
         }
@@ -324,7 +324,7 @@ mod tests {
             number: prev,
             settled: 0,
         };
-        let command = Command::new(MemberId(1), 0, Body::Event { words });
+        let command = ClusterCommand::new(MemberId(1), 0, CommandBody::Event { words });
         AppendEntriesRequest {
             vote: Vote::new_committed(1, MemberId(1)),
             prev_log_id: Some(id(prev)),
@@ -343,8 +343,8 @@ mod tests {
 
     type Sending = Pin<Box<dyn Stream<Item = AppendReply<TokioRuntime>> + Send>>;
 
-    fn sending(sizes: &[usize]) -> (Member, Sending) {
-        let member = Member::default();
+    fn sending(sizes: &[usize]) -> (ScriptedMember, Sending) {
+        let member = ScriptedMember::default();
         let requests = sizes.iter().zip(1..);
         let requests: Vec<_> = requests.map(|(bytes, prev)| entry(prev, *bytes)).collect();
         let input = futures_util::stream::iter(requests);
@@ -442,14 +442,14 @@ mod tests {
     type Giving = tokio::sync::mpsc::UnboundedSender<AppendEntriesRequest<Types<TokioRuntime>>>;
 
     /// Returns a pipeline whose input the test supplies step by step.
-    fn giving() -> (Giving, Member, Sending) {
+    fn giving() -> (Giving, ScriptedMember, Sending) {
         giving_of(endless())
     }
 
-    fn giving_of(has_behind: HasBehind) -> (Giving, Member, Sending) {
+    fn giving_of(has_behind: HasBehind) -> (Giving, ScriptedMember, Sending) {
         let (give, mut given) = tokio::sync::mpsc::unbounded_channel();
         let input = futures_util::stream::poll_fn(move |context| given.poll_recv(context));
-        let member = Member::default();
+        let member = ScriptedMember::default();
         let calls = Calls::new(member.clone());
         let limit = Duration::from_secs(60);
         let sending = Pipeline::new(input, MemberId(2), calls, limit, has_behind);

@@ -2,12 +2,12 @@
 //! retried until there is a reply or the timeout expires.
 
 use crate::authority::key_digest;
-use crate::command::{Answer, Body, Command, Refusal, SIGNED_FORMAT};
+use crate::command::{ClusterCommand, CommandBody, CommandRefusal, CommandResult, SIGNED_FORMAT};
 use crate::log::{Proposed, Ticket, WAITING_MAX};
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use crate::raft::engine::Engine;
 use crate::raft::error::{EngineError, ProposeError};
-use crate::raft::message::{Failure, Reply, Request};
+use crate::raft::message::{Failure, RaftReply, Request};
 use crate::raft::network::call;
 use crate::raft::transport::CallError;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -27,16 +27,16 @@ const TRY_LIMIT: Duration = Duration::from_secs(2);
 
 /// The tickets of this start.
 #[derive(Default)]
-pub(super) struct Tickets(Mutex<Open>);
+pub(super) struct Tickets(Mutex<OpenTickets>);
 
 #[derive(Default)]
-struct Open {
+struct OpenTickets {
     next: u64,
     open: BTreeSet<u64>,
 }
 
 impl Tickets {
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenTickets> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,7 +80,7 @@ impl Drop for Drawn<'_> {
 }
 
 enum Try {
-    Answer(Answer),
+    Answer(CommandResult),
     /// This member did not make the change.
     Not,
     /// The change may have been made.
@@ -91,7 +91,7 @@ enum Try {
 impl<R: AsyncRuntime> Engine<R> {
     /// Proposes a command to the leader. The returned result was committed and is applied
     /// to the leader's state; the command is applied once, however often it was retried.
-    pub async fn propose(&self, body: Body) -> Result<Answer, ProposeError> {
+    pub async fn propose(&self, body: CommandBody) -> Result<CommandResult, ProposeError> {
         let time_s = (self.inner.settings.clock)();
         let deadline = R::Instant::now() + self.inner.settings.propose_limit;
         let mut pause = PAUSE_MIN;
@@ -107,7 +107,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 None => R::sleep(PAUSE_MIN).await,
             }
         };
-        let command = Command::new(self.inner.me, time_s, body);
+        let command = ClusterCommand::new(self.inner.me, time_s, body);
         let mut perhaps = false;
         let mut required = false;
         loop {
@@ -124,7 +124,9 @@ impl<R: AsyncRuntime> Engine<R> {
                 .map_err(ProposeError::Stopped)?;
             match self.try_once(&proposed, left.min(TRY_LIMIT)).await {
                 // The local state is behind, and may stay so while its disk is full.
-                Try::Answer(Answer::Refused(Refusal::Unsigned)) if !required => required = true,
+                Try::Answer(CommandResult::Refused(CommandRefusal::Unsigned)) if !required => {
+                    required = true
+                }
                 Try::Answer(answer) => return Ok(answer),
                 Try::Stopped(why) => return Err(ProposeError::Stopped(why)),
                 Try::Perhaps => perhaps = true,
@@ -137,8 +139,12 @@ impl<R: AsyncRuntime> Engine<R> {
 
     /// Proposes a command as the leader of this term, or not at all: it enters the log in
     /// no other term, and is not retried.
-    pub async fn propose_in(&self, term: u64, body: Body) -> Result<Answer, ProposeError> {
-        if self.inner.kind == Kind::Arbiter || self.inner.probation.is_on() {
+    pub async fn propose_in(
+        &self,
+        term: u64,
+        body: CommandBody,
+    ) -> Result<CommandResult, ProposeError> {
+        if self.inner.kind == MemberKind::Arbiter || self.inner.probation.is_on() {
             return Err(ProposeError::NoLeader);
         }
         if let Some(why) = self.inner.shared.halted() {
@@ -149,7 +155,7 @@ impl<R: AsyncRuntime> Engine<R> {
             .tickets
             .draw(self.inner.me, self.inner.start.load(Ordering::Relaxed))
             .ok_or(ProposeError::Busy)?;
-        let command = Command::new(self.inner.me, (self.inner.settings.clock)(), body);
+        let command = ClusterCommand::new(self.inner.me, (self.inner.settings.clock)(), body);
         let proposed = self
             .signed(drawn.ticket, command, false)
             .map_err(ProposeError::Stopped)?;
@@ -169,11 +175,11 @@ impl<R: AsyncRuntime> Engine<R> {
     fn signed(
         &self,
         ticket: Ticket,
-        command: Command,
+        command: ClusterCommand,
         required: bool,
     ) -> Result<Proposed, EngineError> {
         let state = self.state();
-        let begins = matches!(command.body, Body::RequireSignatures);
+        let begins = matches!(command.body, CommandBody::RequireSignatures);
         if !required && !begins && !state.requires_signatures() {
             return Ok(Proposed::unsigned(ticket, command));
         }
@@ -194,7 +200,7 @@ impl<R: AsyncRuntime> Engine<R> {
         let state = self.state();
         let supported = state.founded() && state.format() >= SIGNED_FORMAT;
         if supported && !state.requires_signatures() {
-            let _ = self.propose(Body::RequireSignatures).await;
+            let _ = self.propose(CommandBody::RequireSignatures).await;
         }
     }
 
@@ -216,10 +222,10 @@ impl<R: AsyncRuntime> Engine<R> {
             }
         };
         match reply {
-            Reply::Answer(answer) => Try::Answer(answer),
-            Reply::NotLeader(_) => Try::Not,
-            Reply::Failed(Failure::Malformed) => Try::Not,
-            Reply::Failed(Failure::Stopped) if leader == self.inner.me => {
+            RaftReply::Answer(answer) => Try::Answer(answer),
+            RaftReply::NotLeader(_) => Try::Not,
+            RaftReply::Failed(Failure::Malformed) => Try::Not,
+            RaftReply::Failed(Failure::Stopped) if leader == self.inner.me => {
                 Try::Stopped(self.inner.shared.halted().unwrap_or(EngineError::Stopped))
             }
             _ => Try::Perhaps,
@@ -227,24 +233,24 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Writes a proposal, if this member leads.
-    pub(super) async fn propose_here(&self, proposed: Proposed, limit: Duration) -> Reply<R> {
+    pub(super) async fn propose_here(&self, proposed: Proposed, limit: Duration) -> RaftReply<R> {
         // An arbiter leads only until a node can.
-        if self.inner.kind == Kind::Arbiter {
-            return Reply::NotLeader(None);
+        if self.inner.kind == MemberKind::Arbiter {
+            return RaftReply::NotLeader(None);
         }
         match R::timeout(limit, self.inner.raft.client_write(proposed)).await {
-            Ok(Ok(written)) => Reply::Answer(written.data),
+            Ok(Ok(written)) => RaftReply::Answer(written.data),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(to)))) => {
-                Reply::NotLeader(to.leader_id)
+                RaftReply::NotLeader(to.leader_id)
             }
             // The entry left the leader's log. Another member may still have it, and become
             // leader.
             Ok(Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_)))) => {
-                Reply::Failed(Failure::NoMajority)
+                RaftReply::Failed(Failure::NoMajority)
             }
-            Ok(Err(RaftError::APIError(_))) => Reply::Failed(Failure::Malformed),
-            Ok(Err(RaftError::Fatal(_))) => Reply::Failed(Failure::Stopped),
-            Err(_) => Reply::Failed(Failure::NoMajority),
+            Ok(Err(RaftError::APIError(_))) => RaftReply::Failed(Failure::Malformed),
+            Ok(Err(RaftError::Fatal(_))) => RaftReply::Failed(Failure::Stopped),
+            Err(_) => RaftReply::Failed(Failure::NoMajority),
         }
     }
 
@@ -293,24 +299,24 @@ impl<R: AsyncRuntime> Engine<R> {
             }
         };
         match reply {
-            Reply::Confirmed(index) => Ok(index),
-            Reply::Failed(Failure::NoMajority) => Err(EngineError::NoMajority),
+            RaftReply::Confirmed(index) => Ok(index),
+            RaftReply::Failed(Failure::NoMajority) => Err(EngineError::NoMajority),
             _ => Err(EngineError::NoLeader),
         }
     }
 
     /// Asks a majority whether this member still leads.
-    pub(super) async fn confirm_here(&self, limit: Duration) -> Reply<R> {
+    pub(super) async fn confirm_here(&self, limit: Duration) -> RaftReply<R> {
         let asked = self.inner.raft.get_read_log_id(ReadPolicy::ReadIndex);
         match R::timeout(limit, asked).await {
-            Ok(Ok((id, _))) => Reply::Confirmed(id.log_id().index),
+            Ok(Ok((id, _))) => RaftReply::Confirmed(id.log_id().index),
             Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(to)))) => {
-                Reply::NotLeader(to.leader_id)
+                RaftReply::NotLeader(to.leader_id)
             }
             Ok(Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_)))) | Err(_) => {
-                Reply::Failed(Failure::NoMajority)
+                RaftReply::Failed(Failure::NoMajority)
             }
-            Ok(Err(RaftError::Fatal(_))) => Reply::Failed(Failure::Stopped),
+            Ok(Err(RaftError::Fatal(_))) => RaftReply::Failed(Failure::Stopped),
         }
     }
 }

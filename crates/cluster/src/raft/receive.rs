@@ -3,7 +3,7 @@
 use crate::log::{SnapshotMeta, Types, Vote};
 use crate::member::digest;
 use crate::member::{Digest, MemberId};
-use crate::raft::message::{Failure, Part, Reply};
+use crate::raft::message::{Failure, RaftReply, SnapshotPart};
 use crate::raft::replica::{IMAGE_BYTES_MAX, Image, Picture, Replica, SnapshotSeal};
 use crate::raft::store_io::ask;
 use crate::store::Store;
@@ -39,28 +39,28 @@ impl Receiver {
     }
 
     /// Receives one part of a snapshot.
-    pub(super) async fn take<R: AsyncRuntime>(
+    pub(super) async fn receive_part<R: AsyncRuntime>(
         &self,
         raft: &Raft<Types<R>, Replica<R>>,
         store: &Store,
         from: MemberId,
-        part: Part,
+        part: SnapshotPart,
         (cluster, may_install): (&str, MayInstall<'_>),
-    ) -> Reply<R> {
+    ) -> RaftReply<R> {
         match part {
-            Part::Begin {
+            SnapshotPart::Begin {
                 vote,
                 meta,
                 bytes,
                 digest,
             } => {
                 if vote.leader_id.voted_for != from || bytes > IMAGE_BYTES_MAX {
-                    return Reply::Failed(Failure::Malformed);
+                    return RaftReply::Failed(Failure::Malformed);
                 }
                 if let Some(own) = store.vote()
                     && own > vote
                 {
-                    return Reply::Installed(SnapshotResponse::new(own));
+                    return RaftReply::Installed(SnapshotResponse::new(own));
                 }
                 store.forget_incoming();
                 let reserve = usize::try_from(bytes).unwrap_or(RESERVE_BYTES_MAX);
@@ -73,11 +73,11 @@ impl Receiver {
                     image: Vec::with_capacity(reserve.min(RESERVE_BYTES_MAX)),
                     wanted: None,
                 });
-                Reply::Next
+                RaftReply::Next
             }
-            Part::Image { of, offset, bytes } => self.image(from, of, offset, &bytes),
-            Part::Chunk { of, bytes } => self.chunk(store, from, of, bytes).await,
-            Part::End { of } => {
+            SnapshotPart::Image { of, offset, bytes } => self.image(from, of, offset, &bytes),
+            SnapshotPart::Chunk { of, bytes } => self.chunk(store, from, of, bytes).await,
+            SnapshotPart::End { of } => {
                 let rights = (cluster, may_install);
                 self.end(raft, store, from, of, rights).await
             }
@@ -90,18 +90,18 @@ impl Receiver {
         of: Digest,
         offset: u64,
         bytes: &[u8],
-    ) -> Reply<R> {
+    ) -> RaftReply<R> {
         let mut incoming = self.lock();
         let Some(incoming) = current(&mut incoming, from, of) else {
-            return Reply::Begin;
+            return RaftReply::Begin;
         };
         if offset != incoming.image.len() as u64
             || offset.saturating_add(bytes.len() as u64) > incoming.bytes
         {
-            return Reply::Begin;
+            return RaftReply::Begin;
         }
         incoming.image.extend_from_slice(bytes);
-        Reply::Next
+        RaftReply::Next
     }
 
     async fn chunk<R: AsyncRuntime>(
@@ -110,17 +110,17 @@ impl Receiver {
         from: MemberId,
         of: Digest,
         bytes: Vec<u8>,
-    ) -> Reply<R> {
+    ) -> RaftReply<R> {
         let digest = digest(&bytes);
         let wanted = current(&mut self.lock(), from, of)
             .and_then(|incoming| incoming.wanted.as_ref())
             .is_some_and(|wanted| wanted.contains(&digest));
         if !wanted {
-            return Reply::Begin;
+            return RaftReply::Begin;
         }
         match ask::<R, _>(|done| store.put_incoming(digest, bytes, done)).await {
-            Ok(()) => Reply::Next,
-            Err(_) => Reply::Failed(Failure::Stopped),
+            Ok(()) => RaftReply::Next,
+            Err(_) => RaftReply::Failed(Failure::Stopped),
         }
     }
 
@@ -131,24 +131,24 @@ impl Receiver {
         from: MemberId,
         of: Digest,
         (cluster, may_install): (&str, MayInstall<'_>),
-    ) -> Reply<R> {
+    ) -> RaftReply<R> {
         let wanted = {
             let mut incoming = self.lock();
             let Some(incoming) = current(&mut incoming, from, of) else {
-                return Reply::Begin;
+                return RaftReply::Begin;
             };
             if incoming.image.len() as u64 != incoming.bytes || digest(&incoming.image) != of {
-                return Reply::Begin;
+                return RaftReply::Begin;
             }
             match &incoming.wanted {
                 Some(wanted) => wanted.clone(),
                 None => {
                     let seal = Image::seal(&incoming.image, &incoming.meta, cluster);
                     if !may_install(seal.as_ref()) {
-                        return Reply::Failed(Failure::Unfit(from));
+                        return RaftReply::Failed(Failure::Unfit(from));
                     }
                     let Ok(wanted) = Image::chunks(&incoming.image) else {
-                        return Reply::Failed(Failure::Malformed);
+                        return RaftReply::Failed(Failure::Malformed);
                     };
                     incoming.wanted = Some(wanted.clone());
                     wanted
@@ -156,8 +156,8 @@ impl Receiver {
             }
         };
         match ask::<R, _>(|done| store.missing(wanted, done)).await {
-            Err(_) => return Reply::Failed(Failure::Stopped),
-            Ok(missing) if !missing.is_empty() => return Reply::Missing(missing),
+            Err(_) => return RaftReply::Failed(Failure::Stopped),
+            Ok(missing) if !missing.is_empty() => return RaftReply::Missing(missing),
             Ok(_) => {}
         }
         let taken = {
@@ -167,15 +167,15 @@ impl Receiver {
                 .then(|| incoming.take())
         };
         let Some(Some(incoming)) = taken else {
-            return Reply::Begin;
+            return RaftReply::Begin;
         };
         let snapshot = Snapshot {
             meta: incoming.meta,
             snapshot: Picture(Arc::new(incoming.image)),
         };
         match raft.install_full_snapshot(incoming.vote, snapshot).await {
-            Ok(response) => Reply::Installed(response),
-            Err(_) => Reply::Failed(Failure::Stopped),
+            Ok(response) => RaftReply::Installed(response),
+            Err(_) => RaftReply::Failed(Failure::Stopped),
         }
     }
 }

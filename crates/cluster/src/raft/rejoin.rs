@@ -39,10 +39,10 @@
 //! store and promise file, was replaced by an older copy as a whole; the others can, and
 //! what they notice ends in a probation too.
 
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use crate::raft::engine::Engine;
 use crate::raft::error::EngineError;
-use crate::raft::message::{Change, Failure, Reply, Request};
+use crate::raft::message::{Failure, MembershipChange, RaftReply, Request};
 use crate::raft::network::call;
 use crate::raft::store_io::ask;
 use openraft::AsyncRuntime;
@@ -102,17 +102,17 @@ impl Probation {
         &self,
         from: MemberId,
         request: &Request<R>,
-    ) -> Option<Reply<R>> {
+    ) -> Option<RaftReply<R>> {
         let mut gate = self.lock();
         match (*gate, request) {
             (Gate::Over, _) => None,
             (Gate::Closed(_), Request::Append(_) | Request::Snapshot(_)) => {
                 *gate = Gate::Closed(Some(from));
-                Some(Reply::Failed(Failure::Stopped))
+                Some(RaftReply::Failed(Failure::Stopped))
             }
-            (_, Request::Lost(_)) => Some(Reply::Lost(false)),
+            (_, Request::Lost(_)) => Some(RaftReply::Lost(false)),
             (_, Request::Vote { .. } | Request::PreVote(_) | Request::Transfer(_)) => {
-                Some(Reply::Failed(Failure::Stopped))
+                Some(RaftReply::Failed(Failure::Stopped))
             }
             _ => None,
         }
@@ -178,11 +178,13 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Asks the leader to remove this member, by way of the last known one. Returns an index at or
     /// behind the removal, and the leader.
     async fn be_removed(&self, known: MemberId) -> Option<(u64, MemberId)> {
-        let leader = self.ask_for(Change::Drop(self.inner.me), known).await?;
+        let leader = self
+            .ask_for(MembershipChange::Drop(self.inner.me), known)
+            .await?;
         let (calls, request) = (&self.inner.calls, Request::<R>::Confirm);
         // The same one: only then is it certain that it led when it said so.
         match call(calls, leader, &request, CONFIRM_LIMIT).await {
-            Ok(Reply::Confirmed(index)) => Some((index, leader)),
+            Ok(RaftReply::Confirmed(index)) => Some((index, leader)),
             _ => None,
         }
     }
@@ -190,14 +192,14 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Requests a change from the last known leader, and if that is no longer the leader,
     /// from the one that it names. A removed member receives no entries, so a new leader
     /// does not make itself known to it. Returns the leader that made the change.
-    async fn ask_for(&self, change: Change, known: MemberId) -> Option<MemberId> {
+    async fn ask_for(&self, change: MembershipChange, known: MemberId) -> Option<MemberId> {
         let (calls, me) = (&self.inner.calls, self.inner.me);
         let request = Request::<R>::Change(change);
         let mut leader = known;
         for _ in 0..ASKED_MAX {
             match call(calls, leader, &request, ASK_AGAIN).await {
-                Ok(Reply::Changed) => return Some(leader),
-                Ok(Reply::NotLeader(Some(next))) if next != me => leader = next,
+                Ok(RaftReply::Changed) => return Some(leader),
+                Ok(RaftReply::NotLeader(Some(next))) if next != me => leader = next,
                 _ => return None,
             }
         }
@@ -205,7 +207,7 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     async fn ask_to_be_added(&self, leader: MemberId) {
-        let asking = self.ask_for(Change::Add(self.inner.me), leader);
+        let asking = self.ask_for(MembershipChange::Add(self.inner.me), leader);
         // The entries come while the leader still works on it.
         let added = async {
             while !self.over() {
@@ -227,7 +229,7 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     fn is_voter_after(&self, index: u64) -> bool {
-        let standing = self.standing();
+        let standing = self.raft_status();
         standing.log.applied.is_some_and(|applied| applied >= index)
             && standing.voters.contains(&self.inner.me)
     }
@@ -246,7 +248,7 @@ impl<R: AsyncRuntime> Engine<R> {
         }
         self.inner.start.store(starts, Ordering::Relaxed);
         *self.inner.probation.lock() = Gate::Over;
-        if self.inner.kind == Kind::Node {
+        if self.inner.kind == MemberKind::Node {
             self.inner.raft.runtime_config().elect(true);
         }
     }
@@ -267,18 +269,18 @@ mod tests {
             })
         };
         let part = || {
-            Request::<TokioRuntime>::Snapshot(crate::raft::message::Part::End {
+            Request::<TokioRuntime>::Snapshot(crate::raft::message::SnapshotPart::End {
                 of: crate::member::Digest([0; 32]),
             })
         };
         let probation = Probation::new(true);
         let from = MemberId(2);
         let refused = |request| probation.refuses(from, &request);
-        assert!(matches!(refused(asked()), Some(Reply::Lost(false))));
-        assert!(matches!(refused(part()), Some(Reply::Failed(_))));
+        assert!(matches!(refused(asked()), Some(RaftReply::Lost(false))));
+        assert!(matches!(refused(part()), Some(RaftReply::Failed(_))));
         assert_eq!(*probation.lock(), Gate::Closed(Some(from)));
         *probation.lock() = Gate::Open(7, from);
-        assert!(matches!(refused(asked()), Some(Reply::Lost(false))));
+        assert!(matches!(refused(asked()), Some(RaftReply::Lost(false))));
         assert!(refused(part()).is_none());
         *probation.lock() = Gate::Over;
         assert!(refused(asked()).is_none() && !probation.is_on());

@@ -1,16 +1,16 @@
 //! The committed state, in memory: the state machine, the tickets of proposals, and the
 //! membership. It applies committed entries; it decides nothing.
 
-use crate::command::{Answer, Body, Refusal};
+use crate::command::{CommandBody, CommandRefusal, CommandResult};
 use crate::log::{Entry, LogId, Membership, SnapshotMeta, Types};
 use crate::log::{MemberSignature, Proposed, Sessions, Signer, TicketState};
-use crate::member::{Kind, MemberId, digest};
+use crate::member::{MemberId, MemberKind, digest};
 use crate::raft::error::EngineError;
 use crate::raft::send;
 use crate::raft::silent::Silence;
 use crate::raft::store_io::{ask, to_io};
 use crate::raft::transport::Calls;
-use crate::state::State;
+use crate::state::ClusterState;
 use crate::store::{Store, StoreError};
 use futures_util::{Stream, StreamExt};
 use openraft::async_runtime::watch::{Watch, WatchSender};
@@ -80,16 +80,16 @@ pub(super) enum Sealing {
 }
 
 impl Image {
-    fn decode(bytes: &[u8]) -> Result<(State, Sessions), io::Error> {
+    fn decode(bytes: &[u8]) -> Result<(ClusterState, Sessions), io::Error> {
         let image: Image = codec::decode(bytes).map_err(io::Error::other)?;
-        let state = State::decode(&image.state).map_err(io::Error::other)?;
+        let state = ClusterState::decode(&image.state).map_err(io::Error::other)?;
         Ok((state, image.sessions))
     }
 
     /// Returns the error for a snapshot that the wrong member signed.
     #[cfg(test)]
     pub(super) fn forged(
-        state: &State,
+        state: &ClusterState,
         meta: &SnapshotMeta,
         by: MemberId,
         signer: &dyn Signer,
@@ -139,8 +139,8 @@ impl Image {
 /// The state, and a shared copy for readers that is made on demand.
 #[derive(Default)]
 struct Live {
-    state: State,
-    shared: Option<Arc<State>>,
+    state: ClusterState,
+    shared: Option<Arc<ClusterState>>,
     sessions: Sessions,
     halted: Option<EngineError>,
     /// The last sender of a message that this program does not understand.
@@ -182,7 +182,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn state(&self) -> Arc<State> {
+    pub(super) fn state(&self) -> Arc<ClusterState> {
         let mut live = self.live();
         let Live { state, shared, .. } = &mut *live;
         shared
@@ -192,7 +192,7 @@ impl<R: AsyncRuntime> ReplicaState<R> {
 
     /// Returns the kind of a member; the error means that the cluster is not founded
     /// here.
-    pub(super) fn kind_of(&self, member: MemberId) -> Result<Option<Kind>, Unfounded> {
+    pub(super) fn kind_of(&self, member: MemberId) -> Result<Option<MemberKind>, Unfounded> {
         let live = self.live();
         match live.state.founded() {
             true => Ok(live.state.member(member).map(|member| member.kind)),
@@ -274,13 +274,13 @@ impl<R: AsyncRuntime> Replica<R> {
         };
         if let Some((meta, image)) = snapshot {
             replica
-                .take(&meta, &image)
+                .install_image(&meta, &image)
                 .map_err(|_| EngineError::Snapshot)?;
         }
         Ok(replica)
     }
 
-    fn take(&mut self, meta: &SnapshotMeta, image: &[u8]) -> Result<(), io::Error> {
+    fn install_image(&mut self, meta: &SnapshotMeta, image: &[u8]) -> Result<(), io::Error> {
         let (state, sessions) = Image::decode(image)?;
         let sealed = Image::seal(image, meta, &state.cluster).is_some();
         self.shared.unsealed.store(!sealed, Ordering::Relaxed);
@@ -292,13 +292,13 @@ impl<R: AsyncRuntime> Replica<R> {
         }
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
-        self.tell(&mut Vec::new());
+        self.send_replies(&mut Vec::new());
         Ok(())
     }
 
     /// Sends the results to the proposers, then notifies all others of the change. In
     /// this order, because proposers wait and the others have time.
-    fn tell(&self, untold: &mut PendingReplies<R>) {
+    fn send_replies(&self, untold: &mut PendingReplies<R>) {
         for (responder, answer) in untold.drain(..) {
             responder.send(answer);
         }
@@ -308,7 +308,7 @@ impl<R: AsyncRuntime> Replica<R> {
             .send_if_greater(index);
     }
 
-    async fn apply_one(&mut self, entry: Entry) -> Result<Answer, io::Error> {
+    async fn apply_one(&mut self, entry: Entry) -> Result<CommandResult, io::Error> {
         let id = entry.log_id;
         // Skipping an entry would make this member's state differ from the others', which
         // is worse than stopping.
@@ -318,10 +318,10 @@ impl<R: AsyncRuntime> Replica<R> {
             id.index
         );
         let answer = match entry.payload {
-            EntryPayload::Blank => Answer::Done,
+            EntryPayload::Blank => CommandResult::Done,
             EntryPayload::Membership(membership) => {
                 self.membership = Membership::new(Some(id), membership);
-                Answer::Done
+                CommandResult::Done
             }
             EntryPayload::Normal(proposed) => self.apply_proposed(id.index, proposed).await?,
         };
@@ -333,7 +333,7 @@ impl<R: AsyncRuntime> Replica<R> {
         &mut self,
         index: u64,
         proposed: Proposed,
-    ) -> Result<Answer, io::Error> {
+    ) -> Result<CommandResult, io::Error> {
         let answer = {
             let mut live = self.shared.live();
             // Checked first: neither the tickets of another member nor the state may depend
@@ -341,7 +341,7 @@ impl<R: AsyncRuntime> Replica<R> {
             if let Err(refusal) = live.state.check_author(&proposed) {
                 let count = live.forged.map_or(0, |(count, _)| count);
                 live.forged = Some((count.saturating_add(1), proposed.command.from));
-                return Ok(Answer::Refused(refusal));
+                return Ok(CommandResult::Refused(refusal));
             }
             let Proposed {
                 ticket, command, ..
@@ -353,9 +353,9 @@ impl<R: AsyncRuntime> Replica<R> {
                 live.halted.get_or_insert(why.clone());
                 return Err(io::Error::other(why));
             }
-            match live.sessions.look(ticket) {
+            match live.sessions.ticket_state(ticket) {
                 TicketState::Answered(answer) => return Ok(answer),
-                TicketState::Over => return Ok(Answer::Refused(Refusal::Unfit)),
+                TicketState::Over => return Ok(CommandResult::Refused(CommandRefusal::Unfit)),
                 TicketState::New => {}
             }
             live.shared = None;
@@ -363,16 +363,17 @@ impl<R: AsyncRuntime> Replica<R> {
             live.sessions.answered(ticket, &answer);
             // A snapshot names the chunks to keep; all others are found by that.
             drop(live.state.take_dropped());
-            if matches!(command.body, Body::Remove { .. }) {
+            if matches!(command.body, CommandBody::Remove { .. }) {
                 let live = &mut *live;
                 let members = &live.state.members;
                 live.sessions.retain(|member| members.contains_key(&member));
             }
             answer
         };
-        if let (Body::Chunk { digest, bytes }, false) =
-            (proposed.command.body, matches!(answer, Answer::Refused(_)))
-        {
+        if let (CommandBody::Chunk { digest, bytes }, false) = (
+            proposed.command.body,
+            matches!(answer, CommandResult::Refused(_)),
+        ) {
             let store = &self.store;
             ask::<R, _>(|done| store.put_chunk(digest, bytes, index, done))
                 .await
@@ -383,7 +384,7 @@ impl<R: AsyncRuntime> Replica<R> {
 }
 
 /// Results of applied entries whose proposers are not notified yet.
-type PendingReplies<R> = Vec<(ApplyResponder<Types<R>>, Answer)>;
+type PendingReplies<R> = Vec<(ApplyResponder<Types<R>>, CommandResult)>;
 
 impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
     type SnapshotData = Picture;
@@ -408,10 +409,10 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
             }
             if taken >= TELL_ENTRIES_MAX {
                 taken = 0;
-                self.tell(&mut untold);
+                self.send_replies(&mut untold);
             }
         }
-        self.tell(&mut untold);
+        self.send_replies(&mut untold);
         Ok(())
     }
 
@@ -443,7 +444,7 @@ impl<R: AsyncRuntime> RaftStateMachine<Types<R>> for Replica<R> {
         .await
         .map_err(|error| self.shared.halted_by(error))?;
         self.store.forget_incoming();
-        self.take(meta, &snapshot.0)
+        self.install_image(meta, &snapshot.0)
     }
 
     async fn get_current_snapshot(
@@ -465,7 +466,7 @@ pub struct Builder<R: AsyncRuntime> {
     store: Store,
     shared: Arc<ReplicaState<R>>,
     sealing: Sealing,
-    state: State,
+    state: ClusterState,
     sessions: Sessions,
     meta: SnapshotMeta,
 }
@@ -538,7 +539,7 @@ impl<R: AsyncRuntime> Builder<R> {
     fn is_sealed(&self, meta: &SnapshotMeta, image: &[u8]) -> bool {
         let is_by_node = |seal: &SnapshotSeal| {
             let signer = self.state.member(seal.by);
-            signer.is_some_and(|member| member.kind == Kind::Node)
+            signer.is_some_and(|member| member.kind == MemberKind::Node)
                 && self
                     .state
                     .is_signature_of(seal.by, &seal.signature, &seal.message)

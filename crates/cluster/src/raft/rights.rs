@@ -13,9 +13,9 @@
 //! A member that is not known here (it joined while this one was away) counts as an arbiter.
 
 use crate::log::{Entry, Types, Vote};
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use crate::raft::engine::Engine;
-use crate::raft::message::{Change, Failure, Part, Reply, Request};
+use crate::raft::message::{Failure, MembershipChange, RaftReply, Request, SnapshotPart};
 use crate::raft::replica::{SnapshotSeal, Unfounded};
 use crate::raft::store_io::ask;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -30,7 +30,7 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Returns whether this member knows the other one to be a node.
     pub(super) fn is_node(&self, member: MemberId) -> bool {
         match self.inner.shared.kind_of(member) {
-            Ok(kind) => kind == Some(Kind::Node),
+            Ok(kind) => kind == Some(MemberKind::Node),
             // As listed by the member that admitted this one.
             Err(Unfounded) => self.inner.settings.nodes.contains(&member),
         }
@@ -41,7 +41,7 @@ impl<R: AsyncRuntime> Engine<R> {
         &self,
         from: MemberId,
         request: &Request<R>,
-    ) -> Option<Reply<R>> {
+    ) -> Option<RaftReply<R>> {
         let refused = match request {
             Request::Append(append) => {
                 !self.is_plausible(&append.vote)
@@ -55,7 +55,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 let vote = request.from_leader();
                 !self.is_plausible(vote) || !self.may_lead(from, vote)
             }
-            Request::Snapshot(Part::Begin { vote, .. }) => {
+            Request::Snapshot(SnapshotPart::Begin { vote, .. }) => {
                 !self.is_plausible(vote) || !self.may_lead(from, vote)
             }
             Request::Propose(proposed) => {
@@ -69,7 +69,7 @@ impl<R: AsyncRuntime> Engine<R> {
                 false
             }
         };
-        refused.then_some(Reply::Failed(Failure::Unfit(from)))
+        refused.then_some(RaftReply::Failed(Failure::Unfit(from)))
     }
 
     fn is_plausible(&self, vote: &Vote) -> bool {
@@ -92,7 +92,7 @@ impl<R: AsyncRuntime> Engine<R> {
             return true;
         }
         let lease = self.inner.settings.election_max;
-        let standing = self.standing();
+        let standing = self.raft_status();
         let leads = standing.leading && standing.quorum_acked_ago.is_some_and(|ago| ago < lease);
         !leads && self.inner.election.silent_for() >= lease
     }
@@ -144,7 +144,7 @@ impl<R: AsyncRuntime> Engine<R> {
         if unknown.is_empty() {
             return true;
         }
-        let applied = self.standing().log.applied.map_or(0, |index| index + 1);
+        let applied = self.raft_status().log.applied.map_or(0, |index| index + 1);
         let begin = before.first().map_or(u64::MAX, |entry| entry.log_id.index);
         let store = &self.inner.store;
         let read =
@@ -186,9 +186,9 @@ impl<R: AsyncRuntime> Engine<R> {
 
 /// Returns whether a member requests a change of itself: a member that lost its store
 /// asks to be removed from the voters, and to be added again.
-fn is_of_itself(from: MemberId, change: Change) -> bool {
+fn is_of_itself(from: MemberId, change: MembershipChange) -> bool {
     match change {
-        Change::Add(member) | Change::Drop(member) => member == from,
-        Change::HandOver(_) => false,
+        MembershipChange::Add(member) | MembershipChange::Drop(member) => member == from,
+        MembershipChange::HandOver(_) => false,
     }
 }

@@ -4,7 +4,7 @@
 use crate::log::{SnapshotMeta, Types, Vote};
 use crate::member::digest;
 use crate::member::{Digest, MemberId};
-use crate::raft::message::{Part, Piece, Reply, Request};
+use crate::raft::message::{ImagePiece, RaftReply, Request, SnapshotPart};
 use crate::raft::network::{Nonsense, call};
 use crate::raft::replica::{IMAGE_BYTES_MAX, Picture};
 use crate::raft::store_io::ask;
@@ -33,21 +33,21 @@ pub(super) async fn snapshot<R: AsyncRuntime>(
 ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
     let image = snapshot.snapshot.0;
     let of = digest(&image);
-    let begin = Part::Begin {
+    let begin = SnapshotPart::Begin {
         vote,
         meta: Box::new(snapshot.meta),
         bytes: image.len() as u64,
         digest: of,
     };
     match part::<R>(calls, to, begin).await? {
-        Reply::Next => {}
+        RaftReply::Next => {}
         // The receiver has a newer vote, which openraft must see.
-        Reply::Installed(response) => return Ok(response),
+        RaftReply::Installed(response) => return Ok(response),
         _ => return Err(nonsense()),
     }
     let mut offset = 0;
     for piece in image.chunks(PIECE_BYTES_MAX) {
-        let image = Part::Image {
+        let image = SnapshotPart::Image {
             of,
             offset,
             bytes: piece.to_vec(),
@@ -56,9 +56,9 @@ pub(super) async fn snapshot<R: AsyncRuntime>(
         offset += piece.len() as u64;
     }
     for _ in 0..ROUNDS_MAX {
-        match part::<R>(calls, to, Part::End { of }).await? {
-            Reply::Installed(response) => return Ok(response),
-            Reply::Missing(missing) => {
+        match part::<R>(calls, to, SnapshotPart::End { of }).await? {
+            RaftReply::Installed(response) => return Ok(response),
+            RaftReply::Missing(missing) => {
                 for digest in missing {
                     chunk::<R>(calls, store, to, of, digest).await?;
                 }
@@ -74,20 +74,20 @@ pub(super) async fn piece<R: AsyncRuntime>(
     store: &Store,
     of: Option<Digest>,
     offset: u64,
-) -> Reply<R> {
+) -> RaftReply<R> {
     let Ok(Some((meta, image))) = ask::<R, _>(|done| store.snapshot(done)).await else {
-        return Reply::Begin;
+        return RaftReply::Begin;
     };
     let digest = digest(&image);
     let begin = usize::try_from(offset).unwrap_or(usize::MAX);
     match image.get(begin..) {
-        Some(rest) if of.is_none_or(|of| of == digest) => Reply::Piece(Box::new(Piece {
+        Some(rest) if of.is_none_or(|of| of == digest) => RaftReply::Piece(Box::new(ImagePiece {
             meta,
             of: digest,
             size: image.len() as u64,
             bytes: rest.get(..PIECE_BYTES_MAX).unwrap_or(rest).to_vec(),
         })),
-        _ => Reply::Begin,
+        _ => RaftReply::Begin,
     }
 }
 
@@ -101,7 +101,7 @@ pub(super) async fn fetch<R: AsyncRuntime>(
     loop {
         let offset = image.len() as u64;
         let request = Request::<R>::Fetch { of, offset };
-        let Ok(Reply::Piece(piece)) = call(calls, from, &request, CALL_LIMIT).await else {
+        let Ok(RaftReply::Piece(piece)) = call(calls, from, &request, CALL_LIMIT).await else {
             return None;
         };
         if piece.size > IMAGE_BYTES_MAX || piece.bytes.is_empty() {
@@ -131,22 +131,22 @@ async fn chunk<R: AsyncRuntime>(
         Ok(None) => return Err(nonsense()),
         Err(error) => return Err(StreamingError::Unreachable(Unreachable::new(&error))),
     };
-    expect_next(part::<R>(calls, to, Part::Chunk { of, bytes }).await?)
+    expect_next(part::<R>(calls, to, SnapshotPart::Chunk { of, bytes }).await?)
 }
 
 async fn part<R: AsyncRuntime>(
     calls: &Calls,
     to: MemberId,
-    part: Part,
-) -> Result<Reply<R>, StreamingError<Types<R>>> {
+    part: SnapshotPart,
+) -> Result<RaftReply<R>, StreamingError<Types<R>>> {
     call(calls, to, &Request::Snapshot(part), CALL_LIMIT)
         .await
         .map_err(|error: CallError| StreamingError::Unreachable(Unreachable::new(&error)))
 }
 
-fn expect_next<R: AsyncRuntime>(reply: Reply<R>) -> Result<(), StreamingError<Types<R>>> {
+fn expect_next<R: AsyncRuntime>(reply: RaftReply<R>) -> Result<(), StreamingError<Types<R>>> {
     match reply {
-        Reply::Next => Ok(()),
+        RaftReply::Next => Ok(()),
         _ => Err(nonsense()),
     }
 }

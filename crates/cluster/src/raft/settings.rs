@@ -1,6 +1,6 @@
 //! Times and sizes of the engine.
 
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use crate::raft::error::EngineError;
 use openraft::{Config, SnapshotPolicy};
 use std::collections::BTreeSet;
@@ -69,7 +69,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Returns the settings in openraft's form.
-    pub(super) fn config(&self, kind: Kind, votes: bool) -> Result<Config, EngineError> {
+    pub(super) fn config(&self, kind: MemberKind, votes: bool) -> Result<Config, EngineError> {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         Config {
             cluster_name: "evenkeel".to_owned(),
@@ -87,7 +87,7 @@ impl Settings {
             enable_pre_vote: Some(true),
             // `election` decides when an arbiter stands. A member whose store was lost does
             // not stand before it is a voter again.
-            enable_elect: kind == Kind::Node && votes,
+            enable_elect: kind == MemberKind::Node && votes,
             // `pipeline` detects a follower that was restored from a backup.
             allow_log_reversion: Some(true),
             // The state of a restarted leader may lack entries that it reported.

@@ -12,9 +12,9 @@
 //! this member that a leader or a candidate could count, and it requests no votes.
 
 use crate::log::{LogId, Types};
-use crate::member::Kind;
+use crate::member::MemberKind;
 use crate::raft::engine::Engine;
-use crate::raft::message::{Failure, Reply, Request};
+use crate::raft::message::{Failure, RaftReply, Request};
 use crate::store::Store;
 use openraft::AsyncRuntime;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
@@ -68,7 +68,7 @@ impl Silence {
 
     /// Returns whether a message contains more than those before it, and remembers its
     /// contents.
-    fn take(&self, news: News) -> bool {
+    fn record_if_newer(&self, news: News) -> bool {
         let mut given = lock(&self.given);
         let newer = news.last > given.last || news.commit > given.commit;
         given.last = given.last.max(news.last);
@@ -88,19 +88,19 @@ impl<R: AsyncRuntime> Engine<R> {
     }
 
     /// Returns the reply to a request that a silent voter does not process.
-    pub(super) fn refuses_silently(&self, request: &Request<R>) -> Option<Reply<R>> {
+    pub(super) fn refuses_silently(&self, request: &Request<R>) -> Option<RaftReply<R>> {
         if !self.is_silent() {
             self.inner.shared.silence.forget();
             return None;
         }
         match request {
-            Request::Lost(_) => Some(Reply::Lost(false)),
+            Request::Lost(_) => Some(RaftReply::Lost(false)),
             Request::Append(request) if self.brings_news(request) => None,
             Request::Append(_)
             | Request::Vote { .. }
             | Request::PreVote(_)
             | Request::Transfer(_)
-            | Request::Snapshot(_) => Some(Reply::Failed(Failure::Stopped)),
+            | Request::Snapshot(_) => Some(RaftReply::Failed(Failure::Stopped)),
             Request::Propose(_) | Request::Confirm | Request::Change(_) | Request::Fetch { .. } => {
                 None
             }
@@ -118,7 +118,7 @@ impl<R: AsyncRuntime> Engine<R> {
         }
         let last = request.entries.last().map(|entry| entry.log_id);
         self.inner.store.cached() <= WAITING_BYTES_MAX
-            && self.inner.shared.silence.take(News {
+            && self.inner.shared.silence.record_if_newer(News {
                 last: last.or(request.prev_log_id),
                 commit: request.leader_commit,
             })
@@ -126,15 +126,18 @@ impl<R: AsyncRuntime> Engine<R> {
 
     /// Withholds a reply that the receiver would take as an acknowledgement of stored
     /// data.
-    pub(super) fn withhold(&self, reply: Reply<R>) -> Reply<R> {
+    pub(super) fn withhold(&self, reply: RaftReply<R>) -> RaftReply<R> {
         match reply {
             // A later candidate exists whether or not its vote is saved here. A leader that
             // does not learn of it would no longer be followed here.
-            Reply::Append(AppendEntriesResponse::HigherVote(_)) => reply,
-            Reply::Append(_) | Reply::Vote(_) | Reply::Installed(_) | Reply::Transfer(_)
+            RaftReply::Append(AppendEntriesResponse::HigherVote(_)) => reply,
+            RaftReply::Append(_)
+            | RaftReply::Vote(_)
+            | RaftReply::Installed(_)
+            | RaftReply::Transfer(_)
                 if self.inner.shared.silence.has_unsaved() =>
             {
-                Reply::Failed(Failure::Stopped)
+                RaftReply::Failed(Failure::Stopped)
             }
             reply => reply,
         }
@@ -143,7 +146,7 @@ impl<R: AsyncRuntime> Engine<R> {
     /// Lets this member stand for election while its disk works.
     pub(super) fn stand_as_the_disk_allows(&self, stands: &mut bool) {
         let may = !self.is_silent();
-        if may == *stands || self.inner.kind != Kind::Node || self.inner.probation.is_on() {
+        if may == *stands || self.inner.kind != MemberKind::Node || self.inner.probation.is_on() {
             return;
         }
         *stands = may;
@@ -169,13 +172,22 @@ mod tests {
     #[test]
     fn heartbeats_and_what_is_sent_again_tell_nothing() {
         let silence = Silence::default();
-        assert!(silence.take(news(3, 10, 9)));
-        assert!(!silence.take(news(3, 10, 9)), "a heartbeat");
-        assert!(!silence.take(news(3, 8, 9)), "entries that are sent again");
-        assert!(silence.take(news(3, 10, 10)), "more is agreed on");
-        assert!(silence.take(news(3, 11, 10)), "an entry");
-        assert!(silence.take(news(4, 11, 10)), "an entry of another leader");
+        assert!(silence.record_if_newer(news(3, 10, 9)));
+        assert!(!silence.record_if_newer(news(3, 10, 9)), "a heartbeat");
+        assert!(
+            !silence.record_if_newer(news(3, 8, 9)),
+            "entries that are sent again"
+        );
+        assert!(
+            silence.record_if_newer(news(3, 10, 10)),
+            "more is agreed on"
+        );
+        assert!(silence.record_if_newer(news(3, 11, 10)), "an entry");
+        assert!(
+            silence.record_if_newer(news(4, 11, 10)),
+            "an entry of another leader"
+        );
         silence.forget();
-        assert!(silence.take(news(3, 10, 9)));
+        assert!(silence.record_if_newer(news(3, 10, 9)));
     }
 }

@@ -39,7 +39,7 @@ impl CallError {
 }
 
 /// Transport to other members.
-pub trait Transport: Clone + Send + Sync + 'static {
+pub trait MemberTransport: Clone + Send + Sync + 'static {
     /// Calls a member, whose [`crate::raft::Engine::handle`] responds.
     fn call(
         &self,
@@ -49,17 +49,17 @@ pub trait Transport: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<u8>, CallError>> + Send;
 }
 
-type Pending = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>>;
+type TransportCall = Pin<Box<dyn Future<Output = Result<Vec<u8>, CallError>> + Send>>;
 
 /// A transport with its type erased, so that the engine is not generic over it.
 trait AnyTransport: Send + Sync {
-    fn call(&self, to: MemberId, bytes: Vec<u8>, limit: Duration) -> Pending;
+    fn call(&self, to: MemberId, bytes: Vec<u8>, limit: Duration) -> TransportCall;
 }
 
-impl<T: Transport> AnyTransport for T {
-    fn call(&self, to: MemberId, bytes: Vec<u8>, limit: Duration) -> Pending {
+impl<T: MemberTransport> AnyTransport for T {
+    fn call(&self, to: MemberId, bytes: Vec<u8>, limit: Duration) -> TransportCall {
         let own = self.clone();
-        Box::pin(async move { Transport::call(&own, to, bytes, limit).await })
+        Box::pin(async move { MemberTransport::call(&own, to, bytes, limit).await })
     }
 }
 
@@ -76,7 +76,7 @@ pub(super) struct Calls {
 
 impl Calls {
     #[cfg(test)]
-    pub(super) fn new(transport: impl Transport) -> Calls {
+    pub(super) fn new(transport: impl MemberTransport) -> Calls {
         let transport = Arc::new(transport);
         Calls {
             transport,
@@ -85,14 +85,14 @@ impl Calls {
     }
 
     /// Calls of the member with this store.
-    pub(super) fn of(transport: impl Transport, store: Store) -> Calls {
+    pub(super) fn of(transport: impl MemberTransport, store: Store) -> Calls {
         Calls {
             transport: Arc::new(transport),
             store: Some(store),
         }
     }
 
-    pub(super) fn call(&self, to: MemberId, bytes: Vec<u8>, limit: Duration) -> Pending {
+    pub(super) fn call(&self, to: MemberId, bytes: Vec<u8>, limit: Duration) -> TransportCall {
         self.transport.call(to, bytes, limit)
     }
 

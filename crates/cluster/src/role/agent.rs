@@ -1,14 +1,14 @@
 //! The node's side of a change: executes the tasks of [`crate::rollout::Agent`], and
 //! keeps the last accepted version on disk.
 
-use crate::command::{Body, VersionId};
+use crate::command::{CommandBody, VersionId};
 use crate::file_set::FileSet;
-use crate::machine::{Health, Machine, Verdict};
+use crate::machine::{Health, MachineVerdict, ServingMachine};
 use crate::role::contents::ContentError;
 use crate::role::shared::{RoleState, moved};
 use crate::role::synthetic::{self, Answered};
 use crate::rollout::{Agent, Probe, Probes, TRIAL_SILENCE_MS, Task};
-use crate::wire::Network;
+use crate::wire::ConnectionFactory;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ const KEEP_AGAIN_MS: u64 = 2_000;
 const REST: Duration = Duration::from_millis(500);
 
 /// Runs until the role ends. `went_back` receives the machine's own rollbacks.
-pub(super) async fn run<M: Machine, N: Network>(
+pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     serves: Option<Arc<FileSet>>,
     mut went_back: mpsc::Receiver<String>,
@@ -48,7 +48,7 @@ pub(super) async fn run<M: Machine, N: Network>(
     }
     let mut changes = worker.shared.engine.changes();
     loop {
-        worker.tell();
+        worker.publish_state();
         let now_ms = worker.shared.now_ms();
         worker.keep_again(now_ms);
         // A node that has not heard of a leader since its start serves the version that it
@@ -59,7 +59,7 @@ pub(super) async fn run<M: Machine, N: Network>(
         worker.agent.disk_is_stuck_for(disk_stuck_ms);
         if let Some(task) = worker.agent.next(&state, now_ms, silence_ms) {
             while let Ok(words) = went_back.try_recv() {
-                worker.agent.went_back(words);
+                worker.agent.record_machine_rollback(words);
             }
             worker.work(task).await;
             continue;
@@ -70,7 +70,7 @@ pub(super) async fn run<M: Machine, N: Network>(
         tokio::select! {
             () = moved(&mut changes) => {}
             words = went_back.recv() => match words {
-                Some(words) => worker.agent.went_back(words),
+                Some(words) => worker.agent.record_machine_rollback(words),
                 None => return,
             },
             () = tokio::time::sleep(Duration::from_millis(wake.clamp(1, 500))) => {}
@@ -78,7 +78,7 @@ pub(super) async fn run<M: Machine, N: Network>(
     }
 }
 
-struct Worker<M: Machine, N: Network> {
+struct Worker<M: ServingMachine, N: ConnectionFactory> {
     agent: Agent,
     /// Files decrypted last: a version is checked, then served, then saved.
     last: Option<Arc<FileSet>>,
@@ -87,9 +87,9 @@ struct Worker<M: Machine, N: Network> {
     shared: Arc<RoleState<M, N>>,
 }
 
-impl<M: Machine, N: Network> Worker<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> Worker<M, N> {
     /// Publishes the agent's state to the other tasks of this member.
-    fn tell(&self) {
+    fn publish_state(&self) {
         let mut serving = self.shared.serving();
         serving.version = self.agent.serves();
         serving.on_trial = self.agent.on_trial();
@@ -128,7 +128,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
                 }
             }
             Task::Say(report) => {
-                if !self.shared.try_to(Body::Report(report)).await {
+                if !self.shared.try_to(CommandBody::Report(report)).await {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -210,7 +210,7 @@ impl<M: Machine, N: Network> Worker<M, N> {
         }
     }
 
-    fn trouble(&self, verdict: &Verdict, what: &str) {
+    fn trouble(&self, verdict: &MachineVerdict, what: &str) {
         self.shared.serving().trouble = match verdict.good {
             true => String::new(),
             false => format!("{what}: {}", verdict.words),
@@ -236,22 +236,22 @@ impl<M: Machine, N: Network> Worker<M, N> {
 
     /// Returns the decrypted files of a version. Chunks may still be arriving at this
     /// disk.
-    async fn files(&mut self, version: VersionId) -> Result<Arc<FileSet>, Verdict> {
+    async fn files(&mut self, version: VersionId) -> Result<Arc<FileSet>, MachineVerdict> {
         if let Some(last) = self.last.as_ref().filter(|last| last.version == version) {
             return Ok(last.clone());
         }
         let mut looks = 0;
         loop {
             let state = self.shared.engine.state();
-            let refused = |words: String| Verdict {
+            let refused = |words: String| MachineVerdict {
                 good: false,
                 words,
-                ..Verdict::default()
+                ..MachineVerdict::default()
             };
             let Some(record) = state.version(version) else {
                 return Err(refused(format!("version {version} is no longer kept")));
             };
-            let taken = self.shared.keys.take_in(&state);
+            let taken = self.shared.keys.decrypt_content_keys(&state);
             let opened = match taken {
                 Ok(()) => {
                     let (engine, name) = (&self.shared.engine, &self.shared.who.name);
@@ -277,7 +277,10 @@ impl<M: Machine, N: Network> Worker<M, N> {
 
 /// Returns when a node that serves a candidate must roll back because the leader is
 /// silent.
-async fn too_silent<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, on_trial: bool) {
+async fn too_silent<M: ServingMachine, N: ConnectionFactory>(
+    shared: Arc<RoleState<M, N>>,
+    on_trial: bool,
+) {
     loop {
         tokio::time::sleep(SILENCE_LOOK).await;
         if on_trial && shared.silence_ms() >= TRIAL_SILENCE_MS {
@@ -287,19 +290,19 @@ async fn too_silent<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, on_tri
 }
 
 /// Returns the machine's result, or a timeout.
-async fn limited(verdict: impl Future<Output = Verdict>) -> Verdict {
+async fn limited(verdict: impl Future<Output = MachineVerdict>) -> MachineVerdict {
     let said = timeout(MACHINE_LIMIT, verdict).await;
     said.unwrap_or_else(|_| no_answer())
 }
 
-fn no_answer() -> Verdict {
-    Verdict {
+fn no_answer() -> MachineVerdict {
+    MachineVerdict {
         good: false,
         words: format!(
             "this machine did not respond within {} s",
             MACHINE_LIMIT.as_secs()
         ),
-        ..Verdict::default()
+        ..MachineVerdict::default()
     }
 }
 

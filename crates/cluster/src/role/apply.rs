@@ -1,17 +1,20 @@
 //! A change from an operator's files to its outcome, reported line by line. Every node
 //! accepts it, independent of the leader, also if the leader changes meanwhile.
 
-use crate::command::{Answer, Body, Judging, Origin, Proposal, Refusal, Reported, VersionId};
+use crate::command::{
+    CommandBody, CommandRefusal, CommandResult, Judging, Proposal, Reported, VersionId,
+    VersionOrigin,
+};
 use crate::file_set::FileSet;
-use crate::machine::Machine;
+use crate::machine::ServingMachine;
 use crate::member::{Digest, MemberId};
 use crate::raft::ProposeError;
-use crate::request::{Apply, Reply};
+use crate::request::{Apply, ControlReply};
 use crate::role::contents;
 use crate::role::shared::{RoleState, moved};
 use crate::role::socket::Replies;
-use crate::state::{Stage, VersionRecord};
-use crate::wire::Network;
+use crate::state::{RolloutStage, VersionRecord};
+use crate::wire::ConnectionFactory;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -32,7 +35,7 @@ const FROZEN_FOR: Duration = Duration::from_secs(30);
 /// Reason why a change was not applied.
 #[derive(Debug)]
 pub(super) enum NotApplied {
-    Refused(Refusal),
+    Refused(CommandRefusal),
     Propose(ProposeError),
     /// The files could not be encrypted.
     Contents(contents::ContentError),
@@ -46,12 +49,12 @@ pub(super) enum NotApplied {
 impl fmt::Display for NotApplied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotApplied::Refused(Refusal::Busy { version, author }) => write!(
+            NotApplied::Refused(CommandRefusal::Busy { version, author }) => write!(
                 f,
                 "nothing was changed: version {version} of {author} is in progress; look at `evenkeel config log` \
                  when it is decided, then apply again if necessary"
             ),
-            NotApplied::Refused(Refusal::Stale { accepted }) => match accepted {
+            NotApplied::Refused(CommandRefusal::Stale { accepted }) => match accepted {
                 Some(version) => write!(
                     f,
                     "nothing was changed: version {version} was accepted meanwhile; `evenkeel config diff` shows it, \
@@ -106,7 +109,7 @@ pub(super) enum VersionOutcome {
     Frozen,
 }
 
-impl<M: Machine, N: Network> RoleState<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
     /// Proposes files as a version.
     pub(super) async fn propose_files(
         &self,
@@ -117,7 +120,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             return Err(NotApplied::Arbiter);
         }
         let state = self.engine.state();
-        let taken = self.keys.take_in(&state);
+        let taken = self.keys.decrypt_content_keys(&state);
         taken.map_err(contents::ContentError::from)?;
         let parent = apply.parent.and_then(|parent| state.version(parent));
         let prepared = self.keys.prepare(&self.engine, parent, &apply.set).await?;
@@ -152,7 +155,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             author,
             message,
             time_s: self.clock.unix_s(),
-            origin: Origin::RolledBack { to: version },
+            origin: VersionOrigin::RolledBack { to: version },
             judging,
             ..(*record.proposal).clone()
         };
@@ -166,11 +169,11 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     ) -> Result<VersionId, NotApplied> {
         for _ in 0..SENDS_MAX {
             self.send(&proposal, chunks).await?;
-            let body = Body::Propose(Box::new(proposal.clone()));
+            let body = CommandBody::Propose(Box::new(proposal.clone()));
             match self.engine.propose(body).await {
-                Ok(Answer::Version(version)) => return Ok(version),
-                Ok(Answer::Refused(Refusal::Incomplete { .. })) => {}
-                Ok(Answer::Refused(refusal)) => return Err(NotApplied::Refused(refusal)),
+                Ok(CommandResult::Version(version)) => return Ok(version),
+                Ok(CommandResult::Refused(CommandRefusal::Incomplete { .. })) => {}
+                Ok(CommandResult::Refused(refusal)) => return Err(NotApplied::Refused(refusal)),
                 Ok(_) => return Err(NotApplied::Strange),
                 // The version may have been committed before the leader was lost.
                 Err(ProposeError::Unknown) => {
@@ -211,11 +214,13 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             let mut sent = Vec::new();
             for (digest, bytes) in some {
                 let (digest, bytes) = (*digest, bytes.clone());
-                sent.push(self.engine.propose(Body::Chunk { digest, bytes }));
+                sent.push(self.engine.propose(CommandBody::Chunk { digest, bytes }));
             }
             for answer in futures_util::future::join_all(sent).await {
                 match answer {
-                    Ok(Answer::Refused(refusal)) => return Err(NotApplied::Refused(refusal)),
+                    Ok(CommandResult::Refused(refusal)) => {
+                        return Err(NotApplied::Refused(refusal));
+                    }
                     // Missing chunks are sent again.
                     Ok(_) | Err(ProposeError::Unknown) => {}
                     Err(error) => return Err(error.into()),
@@ -228,7 +233,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     /// Waits until a version is decided, and reports its progress.
     pub(super) async fn watch(&self, version: VersionId, told: impl Fn(String)) -> VersionOutcome {
         let mut changes = self.engine.changes();
-        let mut shown = Shown::default();
+        let mut shown = ReportedProgress::default();
         let mut line_at = Instant::now();
         let mut heard_at = Instant::now();
         loop {
@@ -240,10 +245,12 @@ impl<M: Machine, N: Network> RoleState<M, N> {
                 }
                 lines.into_iter().for_each(&told);
                 match &record.stage {
-                    Stage::Accepted => return VersionOutcome::Accepted,
-                    Stage::Refused => return VersionOutcome::Refused(record.words.clone()),
-                    Stage::TakenBack => return VersionOutcome::TakenBack(record.words.clone()),
-                    Stage::AwaitConfirmation { remaining_ms, .. } => {
+                    RolloutStage::Accepted => return VersionOutcome::Accepted,
+                    RolloutStage::Refused => return VersionOutcome::Refused(record.words.clone()),
+                    RolloutStage::TakenBack => {
+                        return VersionOutcome::TakenBack(record.words.clone());
+                    }
+                    RolloutStage::AwaitConfirmation { remaining_ms, .. } => {
                         return VersionOutcome::Waits(*remaining_ms);
                     }
                     _ => {}
@@ -286,13 +293,13 @@ impl<M: Machine, N: Network> RoleState<M, N> {
 }
 
 /// Without a result the command may have been committed nevertheless.
-pub(super) fn not_applied(error: &NotApplied) -> Reply {
+pub(super) fn not_applied(error: &NotApplied) -> ControlReply {
     let words = error.to_string();
     match error {
         NotApplied::Propose(ProposeError::Unknown | ProposeError::Stopped(_)) => {
-            Reply::Unknown { words }
+            ControlReply::Unknown { words }
         }
-        _ => Reply::Refused { words },
+        _ => ControlReply::Refused { words },
     }
 }
 
@@ -304,8 +311,8 @@ fn files_in_words(files: usize, unchanged: usize) -> String {
     }
 }
 
-fn in_words(version: VersionId, outcome: VersionOutcome) -> Reply {
-    let done = |words| Reply::Done {
+fn in_words(version: VersionId, outcome: VersionOutcome) -> ControlReply {
+    let done = |words| ControlReply::Done {
         words,
         version: Some(version),
     };
@@ -315,13 +322,13 @@ fn in_words(version: VersionId, outcome: VersionOutcome) -> Reply {
             "all nodes serve version {version}; it is rolled back in {} s unless you run `evenkeel config confirm`",
             ms.div_ceil(1000)
         )),
-        VersionOutcome::Refused(words) => Reply::Refused {
+        VersionOutcome::Refused(words) => ControlReply::Refused {
             words: format!("version {version} was refused, no node serves it:\n{words}"),
         },
-        VersionOutcome::TakenBack(words) => Reply::Refused {
+        VersionOutcome::TakenBack(words) => ControlReply::Refused {
             words: format!("version {version} is rolled back:\n{words}"),
         },
-        VersionOutcome::Frozen => Reply::Unknown {
+        VersionOutcome::Frozen => ControlReply::Unknown {
             words: format!(
                 "the outcome of version {version} is not known here: no majority of the members is reachable. It is \
                  decided when one is; until then a candidate version rolls back by itself. `evenkeel cluster status` \
@@ -333,12 +340,12 @@ fn in_words(version: VersionId, outcome: VersionOutcome) -> Reply {
 
 /// The progress that was reported.
 #[derive(Default)]
-struct Shown {
+struct ReportedProgress {
     stage: Option<&'static str>,
     said: BTreeMap<MemberId, Reported>,
 }
 
-impl Shown {
+impl ReportedProgress {
     fn lines(&mut self, record: &VersionRecord, name: impl Fn(MemberId) -> String) -> Vec<String> {
         let mut lines = Vec::new();
         for (node, said) in &record.reports {
@@ -360,7 +367,7 @@ impl Shown {
         if self.stage != Some(stage) {
             self.stage = Some(stage);
             let who = match &record.stage {
-                Stage::Canary { node } => format!(" ({})", name(*node)),
+                RolloutStage::Canary { node } => format!(" ({})", name(*node)),
                 _ => String::new(),
             };
             if record.stage.on_its_way() {
@@ -372,7 +379,7 @@ impl Shown {
 }
 
 /// Reading the files of a version.
-impl<M: Machine, N: Network> RoleState<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
     pub(super) async fn files_of(&self, version: Option<VersionId>) -> Result<FileSet, String> {
         if !self.keys.can_open() {
             return Err(NotApplied::Arbiter.to_string());
@@ -384,7 +391,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         let Some(record) = state.version(version) else {
             return Err(NotApplied::NoVersion(version).to_string());
         };
-        let taken = self.keys.take_in(&state);
+        let taken = self.keys.decrypt_content_keys(&state);
         taken.map_err(|error| error.to_string())?;
         let opened = self
             .keys
@@ -402,18 +409,18 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_told_as_such_and_what_is_known_is_not() {
-        let unknown = |reply| matches!(reply, Reply::Unknown { .. });
+        let unknown = |reply| matches!(reply, ControlReply::Unknown { .. });
         assert!(unknown(in_words(VERSION, VersionOutcome::Frozen)));
         let asked = |error| not_applied(&NotApplied::Propose(error));
         assert!(unknown(asked(ProposeError::Unknown)));
         for error in [ProposeError::NoLeader, ProposeError::Busy] {
             let reply = asked(error);
             assert!(
-                matches!(&reply, Reply::Refused { words } if words.contains("nothing was changed"))
+                matches!(&reply, ControlReply::Refused { words } if words.contains("nothing was changed"))
             );
         }
         let words = |outcome| match in_words(VERSION, outcome) {
-            Reply::Refused { words } => words,
+            ControlReply::Refused { words } => words,
             other => panic!("{other:?}"),
         };
         let refused = words(VersionOutcome::Refused("no such file".to_owned()));

@@ -6,16 +6,16 @@
 use crate::authority::{
     Authority, AuthorityError, MemberKey, PartCredentials, Trust, disk, fingerprint, follow_up_due,
 };
-use crate::command::{Body, NextAuthority};
-use crate::machine::Machine;
+use crate::command::{CommandBody, NextAuthority};
+use crate::machine::ServingMachine;
 use crate::member::MemberId;
 use crate::role::handler;
 use crate::role::requests::{RequestResult, done};
 use crate::role::shared::{RoleState, moved};
 use crate::role::socket::Replies;
 use crate::role::status::held_back_words;
-use crate::state::{State, Succession};
-use crate::wire::{Network, RenewalError};
+use crate::state::{ClusterState, Succession};
+use crate::wire::{ConnectionFactory, RenewalError};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -47,7 +47,7 @@ enum Uncertified {
 
 /// Keeps this member's certificate, and a node's CA keys, consistent with the committed
 /// state.
-pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut changes = shared.engine.changes();
     let mut kept: Vec<Vec<u8>> = Vec::new();
     let mut of_parts = None;
@@ -88,18 +88,18 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
 }
 
 /// Returns the part of the state on which certificates depend.
-fn matters<M: Machine, N: Network>(
+fn matters<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
-    state: &State,
+    state: &ClusterState,
 ) -> (Trust, Succession, bool) {
     let member = state.members.contains_key(&shared.me());
     (state.trust(), state.succession.clone(), member)
 }
 
 /// Issues certificates to the parts of a node, whenever their contents have changed.
-async fn certify_parts<M: Machine, N: Network>(
+async fn certify_parts<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
-    state: &State,
+    state: &ClusterState,
     last: &mut Option<Trust>,
 ) {
     let parts = shared.machine.certified();
@@ -127,9 +127,9 @@ async fn certify_parts<M: Machine, N: Network>(
 
 /// Stores the certificates of CAs, and on a node their keys; drops those of previous CAs.
 /// Returns false if a key cannot be decrypted yet.
-fn keep<M: Machine, N: Network>(
+fn keep<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
-    state: &State,
+    state: &ClusterState,
     authorities: &[Vec<u8>],
 ) -> Result<bool, AuthorityError> {
     let directory = shared.directory.path();
@@ -152,9 +152,9 @@ fn keep<M: Machine, N: Network>(
 
 /// Returns the CA with this certificate, if its key came through the log and can be
 /// decrypted now.
-fn from_log<M: Machine, N: Network>(
+fn from_log<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
-    state: &State,
+    state: &ClusterState,
     certificate: &[u8],
 ) -> Option<Authority> {
     let next = state.succession.next.as_ref();
@@ -167,9 +167,9 @@ fn from_log<M: Machine, N: Network>(
 }
 
 /// Gets a certificate of the newest CA for this member, and reports it.
-async fn certify<M: Machine, N: Network>(
+async fn certify<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
-    state: &State,
+    state: &ClusterState,
     authorities: &[Vec<u8>],
 ) -> Result<(), Uncertified> {
     let newest = state.newest_authority();
@@ -202,20 +202,22 @@ async fn certify<M: Machine, N: Network>(
     }
     if state.uncertified().contains(&shared.me()) && shared.has_majority() {
         let authority = fingerprint(newest);
-        shared.try_to(Body::Certified { authority }).await;
+        shared.try_to(CommandBody::Certified { authority }).await;
     }
     Ok(())
 }
 
 /// Executes the leader's next step from one CA to another; returns the time until the
 /// next check.
-pub(super) async fn lead<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Duration {
+pub(super) async fn lead<M: ServingMachine, N: ConnectionFactory>(
+    shared: &RoleState<M, N>,
+) -> Duration {
     if !shared.keys.can_open() {
         return REST;
     }
     let state = shared.engine.state();
     if let Some(next) = &state.succession.next {
-        give_up(shared, &state, next).await;
+        drop_former_authority(shared, &state, next).await;
         return LEAD_LOOK;
     }
     let exposed = state.succession.exposed;
@@ -240,20 +242,22 @@ pub(super) async fn lead<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Du
 }
 
 /// Drops the former CA when all reachable members have certificates of the next one.
-async fn give_up<M: Machine, N: Network>(
+async fn drop_former_authority<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
-    state: &State,
+    state: &ClusterState,
     next: &NextAuthority,
 ) {
     let away = state.uncertified();
     let there = shared.reachable();
     if away.is_disjoint(&there) {
         let next = fingerprint(&next.certificate);
-        shared.try_to(Body::GiveUpAuthority { next, away }).await;
+        shared
+            .try_to(CommandBody::GiveUpAuthority { next, away })
+            .await;
     }
 }
 
-impl<M: Machine, N: Network> RoleState<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
     /// Creates the next CA with a certificate by the current one, and introduces it.
     async fn begin_authority(&self) -> Result<(), String> {
         let state = self.engine.state();
@@ -269,12 +273,15 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             })
         };
         let next = made().map_err(|error| error.to_string())?;
-        self.agreed(Body::Authority(Box::new(next))).await?;
+        self.agreed(CommandBody::Authority(Box::new(next))).await?;
         Ok(())
     }
 
     /// Returns the state once no new CA is being introduced, which takes moments.
-    pub(super) async fn settled_authority(&self, limit: Duration) -> Result<Arc<State>, String> {
+    pub(super) async fn settled_authority(
+        &self,
+        limit: Duration,
+    ) -> Result<Arc<ClusterState>, String> {
         let deadline = Instant::now() + limit;
         loop {
             let state = self.engine.state();
@@ -297,7 +304,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         }
     }
 
-    fn uncertified_words(&self, state: &State) -> String {
+    fn uncertified_words(&self, state: &ClusterState) -> String {
         let there = self.reachable();
         let waited: BTreeSet<MemberId> = state.uncertified();
         let names = names_of(state, waited.intersection(&there).copied());
@@ -345,12 +352,12 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     }
 }
 
-fn names_of(state: &State, members: impl IntoIterator<Item = MemberId>) -> String {
+fn names_of(state: &ClusterState, members: impl IntoIterator<Item = MemberId>) -> String {
     let names = members.into_iter().map(|id| state.name_of(id));
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn given_up_words(state: &State) -> String {
+fn given_up_words(state: &ClusterState) -> String {
     let late = names_of(state, state.uncertified());
     let rest = "earlier tokens are no longer valid";
     match late.is_empty() {

@@ -2,12 +2,12 @@
 //! versions. Content in common with the parent version is referenced, not stored again.
 
 use crate::authority::{Authority, AuthorityError, Rings, SealingKey, disk, fingerprint};
-use crate::command::{Content, Epoch, FileEntry, Origin, Ring, SealedAuthority};
+use crate::command::{EncryptedContent, Epoch, FileEntry, Ring, SealedAuthority, VersionOrigin};
 use crate::file_set::{FileSet, SetFile};
-use crate::member::{Digest, Kind, MemberId};
+use crate::member::{Digest, MemberId, MemberKind};
 use crate::raft::Engine;
-use crate::role::directory::{Directory, LocalMember};
-use crate::state::{State, VersionRecord};
+use crate::role::directory::{LocalMember, StateDirectory};
+use crate::state::{ClusterState, VersionRecord};
 use crate::store::StoreError;
 use openraft_rt_tokio::TokioRuntime;
 use std::collections::BTreeMap;
@@ -83,9 +83,9 @@ impl Keys {
     }
 
     /// Loads the keys of a member from its directory.
-    pub fn of(who: &LocalMember, directory: &Directory) -> Result<Keys, AuthorityError> {
+    pub fn of(who: &LocalMember, directory: &StateDirectory) -> Result<Keys, AuthorityError> {
         let mut keys = Keys::new(&who.cluster, who.id, None);
-        if who.kind == Kind::Node {
+        if who.kind == MemberKind::Node {
             let (sealing, renewed) = disk::sealing_key_or_new(directory.path())?;
             (keys.sealing, keys.renewed) = (Some(sealing), renewed);
         }
@@ -113,14 +113,14 @@ impl Keys {
     }
 
     /// Decrypts the content keys that the state contains for this node.
-    pub fn take_in(&self, state: &State) -> Result<(), AuthorityError> {
+    pub fn decrypt_content_keys(&self, state: &ClusterState) -> Result<(), AuthorityError> {
         let Some(sealing) = &self.sealing else {
             return Ok(());
         };
         let rings = state.rings.values();
         self.rings()
             .0
-            .take_in(&self.cluster, self.me, sealing, rings)
+            .decrypt_keys(&self.cluster, self.me, sealing, rings)
             .map(|_| ())
     }
 
@@ -131,7 +131,7 @@ impl Keys {
 
     /// Returns the content keys that some nodes lack and this one has, encrypted for
     /// those nodes.
-    pub fn for_newcomers(&self, state: &State) -> Vec<Ring> {
+    pub fn for_newcomers(&self, state: &ClusterState) -> Vec<Ring> {
         let mut rings = Vec::new();
         for (epoch, node) in state.unsealed() {
             let public = state.member(node).and_then(|m| m.sealing_key.as_deref());
@@ -146,7 +146,7 @@ impl Keys {
     }
 
     /// Creates a content key for all current nodes.
-    pub fn begin(&self, state: &State) -> Result<Ring, AuthorityError> {
+    pub fn begin(&self, state: &ClusterState) -> Result<Ring, AuthorityError> {
         let newest = state.rings.keys().next_back().copied().unwrap_or_default();
         let nodes = state
             .nodes()
@@ -179,7 +179,7 @@ impl Keys {
     async fn open(
         &self,
         engine: &Engine<TokioRuntime>,
-        content: &Content,
+        content: &EncryptedContent,
     ) -> Result<Zeroizing<Vec<u8>>, ContentError> {
         let mut pieces = BTreeMap::new();
         for digest in &content.chunks {
@@ -264,7 +264,7 @@ impl Keys {
         engine: &Engine<TokioRuntime>,
         known: Option<&FileEntry>,
         file: &SetFile,
-    ) -> Option<Content> {
+    ) -> Option<EncryptedContent> {
         let content = &known?.content;
         if content.bytes != file.bytes.len() as u64 || Some(content.epoch) != self.newest() {
             return None;
@@ -280,11 +280,11 @@ pub fn label(record: &VersionRecord) -> String {
     let message = proposal.message.lines().next().unwrap_or_default();
     let short: String = message.chars().take(LABEL_MESSAGE_CHARACTERS).collect();
     let from = match &proposal.origin {
-        Origin::Applied => String::new(),
-        Origin::Followed { revision, .. } => {
+        VersionOrigin::Applied => String::new(),
+        VersionOrigin::Followed { revision, .. } => {
             format!(" (revision {})", crate::follow::decide::short(revision))
         }
-        Origin::RolledBack { to } => format!(" (rollback to version {to})"),
+        VersionOrigin::RolledBack { to } => format!(" (rollback to version {to})"),
     };
     format!(
         "version {} by {}: \"{short}\"{from}",

@@ -8,7 +8,7 @@
 
 use crate::durable;
 use crate::file_set::{FileSet, SET_BYTES_MAX};
-use crate::member::{Kind, Member, MemberId};
+use crate::member::{ClusterMember, MemberId, MemberKind};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,14 +93,14 @@ pub struct LocalMember {
     /// Name of the member.
     pub name: String,
     /// Kind of member: node or arbiter.
-    pub kind: Kind,
+    pub kind: MemberKind,
     /// Addresses on which it listens for members.
     pub listen: Vec<SocketAddr>,
     /// Addresses at which the other members reach it.
     pub addresses: Vec<SocketAddr>,
     /// Members that it knows, so that it can reach them before it received a list from
     /// any.
-    pub members: Vec<Member>,
+    pub members: Vec<ClusterMember>,
     /// Addresses of other members that an operator gave on this machine. They apply until these
     /// members have announced them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -110,7 +110,7 @@ pub struct LocalMember {
 impl LocalMember {
     /// Returns the given addresses that a member has not announced yet. Its other
     /// addresses are tried after them.
-    pub fn unannounced(&self, member: &Member) -> Option<Vec<SocketAddr>> {
+    pub fn unannounced(&self, member: &ClusterMember) -> Option<Vec<SocketAddr>> {
         let moved = self.moved.get(&member.id)?;
         let is_new = |address: &&SocketAddr| !member.addresses.contains(address);
         let new: Vec<SocketAddr> = moved.iter().filter(is_new).copied().collect();
@@ -120,8 +120,8 @@ impl LocalMember {
     /// Adds the addresses that an operator gave to those of the members.
     pub fn with_moved(
         &self,
-        mut members: BTreeMap<MemberId, Member>,
-    ) -> BTreeMap<MemberId, Member> {
+        mut members: BTreeMap<MemberId, ClusterMember>,
+    ) -> BTreeMap<MemberId, ClusterMember> {
         for member in members.values_mut() {
             if let Some(mut addresses) = self.unannounced(member) {
                 addresses.extend(&member.addresses);
@@ -136,14 +136,14 @@ impl LocalMember {
         let nodes = self
             .members
             .iter()
-            .filter(|member| member.kind == Kind::Node);
+            .filter(|member| member.kind == MemberKind::Node);
         nodes.map(|member| member.id).collect()
     }
 }
 
 /// State directory of a member.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Directory {
+pub struct StateDirectory {
     path: PathBuf,
 }
 
@@ -161,16 +161,16 @@ impl Drop for Lock {
     }
 }
 
-impl Directory {
+impl StateDirectory {
     /// Opens an existing directory of this user.
-    pub fn open(path: impl Into<PathBuf>) -> Result<Directory, DirectoryError> {
-        let directory = Directory { path: path.into() };
+    pub fn open(path: impl Into<PathBuf>) -> Result<StateDirectory, DirectoryError> {
+        let directory = StateDirectory { path: path.into() };
         directory.check()?;
         Ok(directory)
     }
 
     /// Opens the directory, and creates it with its parents if it is missing.
-    pub fn create(path: impl Into<PathBuf>) -> Result<Directory, DirectoryError> {
+    pub fn create(path: impl Into<PathBuf>) -> Result<StateDirectory, DirectoryError> {
         let path: PathBuf = path.into();
         let failed = |error| DirectoryError::Io(path.clone(), error);
         if let Some(above) = path.parent() {
@@ -181,7 +181,7 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed(error)),
         }
-        Directory::open(path)
+        StateDirectory::open(path)
     }
 
     /// Returns whether the directory belongs to a member of a cluster. Errors (for
@@ -199,7 +199,7 @@ impl Directory {
     /// Returns whether the directory belongs to a member that was removed from its cluster. Needs
     /// only read access.
     pub fn is_of_a_removed_member(path: &Path) -> bool {
-        Directory::is_of_a_member(path) && path.join(REMOVED).symlink_metadata().is_ok()
+        StateDirectory::is_of_a_member(path) && path.join(REMOVED).symlink_metadata().is_ok()
     }
 
     /// Marks the member as removed from its cluster. The mark is on disk on return.
@@ -218,7 +218,7 @@ impl Directory {
         self.sync().map_err(failed)
     }
 
-    /// Removes the mark of [`Directory::mark_removed`], if there is one.
+    /// Removes the mark of [`StateDirectory::mark_removed`], if there is one.
     pub fn clear_removed(&self) -> Result<(), DirectoryError> {
         let path = self.file(REMOVED);
         match std::fs::remove_file(&path).and_then(|()| self.sync()) {
@@ -330,8 +330,8 @@ impl Directory {
 
     /// Returns the identity of this machine; `None` if it is not a member. A copy alone
     /// is left over from an incomplete setup, or from a removed machine.
-    pub fn who(&self) -> Result<Option<LocalMember>, DirectoryError> {
-        if !Directory::is_of_a_member(&self.path) {
+    pub fn local_member(&self) -> Result<Option<LocalMember>, DirectoryError> {
+        if !StateDirectory::is_of_a_member(&self.path) {
             return Ok(None);
         }
         let Some(bytes) = self.either(MEMBER, SMALL_BYTES_MAX)? else {
@@ -345,7 +345,7 @@ impl Directory {
 
     /// Returns the identity of this machine, which must be a member.
     pub fn member(&self) -> Result<LocalMember, DirectoryError> {
-        self.who()?
+        self.local_member()?
             .ok_or_else(|| DirectoryError::NoMember(self.file(MEMBER)))
     }
 
@@ -360,7 +360,7 @@ impl Directory {
 
     /// Refuses a machine that belongs to a cluster.
     pub fn is_free(&self) -> Result<(), DirectoryError> {
-        match self.who()? {
+        match self.local_member()? {
             Some(who) => Err(DirectoryError::Taken(self.path.clone(), who.cluster)),
             None => Ok(()),
         }
@@ -422,13 +422,13 @@ mod tests {
             cluster: "north".into(),
             id: MemberId(2),
             name: "b".into(),
-            kind: Kind::Node,
+            kind: MemberKind::Node,
             listen: vec!["[::]:7443".parse().unwrap()],
             addresses: vec!["10.0.0.2:7443".parse().unwrap()],
-            members: vec![Member {
+            members: vec![ClusterMember {
                 id: MemberId(1),
                 name: "a".into(),
-                kind: Kind::Node,
+                kind: MemberKind::Node,
                 addresses: vec!["10.0.0.1:7443".parse().unwrap()],
                 certificate: Digest([7; 32]),
                 sealing_key: Some(vec![1, 2, 3]),
@@ -456,7 +456,7 @@ mod tests {
             who.with_moved(members())[&MemberId(1)].addresses,
             [new, old]
         );
-        let announced = Member {
+        let announced = ClusterMember {
             addresses: vec![new],
             ..who.members[0].clone()
         };
@@ -468,12 +468,12 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again() {
         let place = TestDirectory::new();
-        let directory = Directory::create(&place.0).unwrap();
-        assert_eq!(directory.who().unwrap(), None);
-        assert!(!Directory::is_of_a_member(&place.0));
+        let directory = StateDirectory::create(&place.0).unwrap();
+        assert_eq!(directory.local_member().unwrap(), None);
+        assert!(!StateDirectory::is_of_a_member(&place.0));
         assert!(directory.is_free().is_ok());
         directory.write_who(&who()).unwrap();
-        assert!(Directory::is_of_a_member(&place.0));
+        assert!(StateDirectory::is_of_a_member(&place.0));
         assert_eq!(directory.member().unwrap(), who());
         assert!(matches!(
             directory.is_free(),
@@ -493,14 +493,14 @@ mod tests {
     #[test]
     fn the_directory_and_its_files_are_their_owners_alone() {
         let place = TestDirectory::new();
-        let directory = Directory::create(&place.0).unwrap();
+        let directory = StateDirectory::create(&place.0).unwrap();
         directory.write(KEY, b"secret").unwrap();
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&place.0), 0o700);
         assert_eq!(mode(&directory.file(KEY)), 0o600);
         std::fs::set_permissions(&place.0, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(
-            Directory::open(&place.0),
+            StateDirectory::open(&place.0),
             Err(DirectoryError::Others(_))
         ));
     }
@@ -508,7 +508,7 @@ mod tests {
     #[test]
     fn who_the_machine_is_outlives_damage_and_the_directory_may_be_behind_a_link() {
         let place = TestDirectory::new();
-        let directory = Directory::create(place.0.join("there")).unwrap();
+        let directory = StateDirectory::create(place.0.join("there")).unwrap();
         directory.write_who(&who()).unwrap();
         for damaged in [&b""[..], b"{\"cluster\":", b"\xff\xff"] {
             std::fs::write(directory.file(MEMBER), damaged).unwrap();
@@ -516,20 +516,20 @@ mod tests {
         }
         // Without this file the machine is no member, whatever other files exist.
         std::fs::remove_file(directory.file(MEMBER)).unwrap();
-        assert_eq!(directory.who().unwrap(), None);
+        assert_eq!(directory.local_member().unwrap(), None);
         let link = place.0.join("link");
         std::os::unix::fs::symlink(directory.path(), &link).unwrap();
-        assert!(Directory::open(&link).is_ok());
+        assert!(StateDirectory::open(&link).is_ok());
         let plain = place.0.join("plain");
         std::fs::write(&plain, b"").unwrap();
-        let words = Directory::open(&plain).unwrap_err().to_string();
+        let words = StateDirectory::open(&plain).unwrap_err().to_string();
         assert!(words.contains("not a directory"), "{words}");
     }
 
     #[test]
     fn what_was_accepted_outlives_any_damage_of_its_file() {
         let place = TestDirectory::new();
-        let directory = Directory::create(&place.0).unwrap();
+        let directory = StateDirectory::create(&place.0).unwrap();
         let set = FileSet {
             version: VersionId(4),
             label: "version 4".into(),
@@ -562,7 +562,7 @@ mod tests {
     #[test]
     fn a_file_that_was_left_half_written_is_passed_over() {
         let place = TestDirectory::new();
-        let directory = Directory::create(&place.0).unwrap();
+        let directory = StateDirectory::create(&place.0).unwrap();
         directory.write_who(&who()).unwrap();
         std::fs::write(place.0.join(".member.new"), b"{\"cluster\":").unwrap();
         assert_eq!(directory.member().unwrap(), who());
@@ -573,9 +573,9 @@ mod tests {
     #[test]
     fn what_is_torn_or_too_large_is_said_with_its_path() {
         let place = TestDirectory::new();
-        let directory = Directory::create(&place.0).unwrap();
+        let directory = StateDirectory::create(&place.0).unwrap();
         std::fs::write(directory.file(MEMBER), b"{\"cluster\":").unwrap();
-        let words = directory.who().unwrap_err().to_string();
+        let words = directory.local_member().unwrap_err().to_string();
         assert!(words.contains("/member is damaged"), "{words}");
         std::fs::write(directory.file(ACCEPTED), b"\xc1torn").unwrap();
         assert!(matches!(
@@ -591,7 +591,7 @@ mod tests {
     #[test]
     fn a_second_process_is_kept_out_until_the_first_has_gone() {
         let place = TestDirectory::new();
-        let directory = Directory::create(&place.0).unwrap();
+        let directory = StateDirectory::create(&place.0).unwrap();
         let first = directory.lock().unwrap();
         assert!(matches!(directory.lock(), Err(DirectoryError::InUse(_))));
         drop(first);

@@ -1,16 +1,16 @@
 //! The `config` section of the accepted version: followed repositories and the number of
 //! kept versions. The leader reads the section, and has [`crate::follow`] poll.
 
-use crate::command::{Body, Judging, Limits, VersionId};
+use crate::command::{CommandBody, Judging, Limits, VersionId};
 use crate::file_set::FileSet;
 use crate::follow::{Cluster, Proposed, Wake};
-use crate::follow::{FollowStatus, Past, ProposalResult, Wanted};
+use crate::follow::{FollowStatus, Past, ProposalResult, ProposedRevision};
 use crate::keyword::{ConfigSection, Followed, Grammar};
-use crate::machine::Machine;
+use crate::machine::ServingMachine;
 use crate::request::Apply;
 use crate::role::apply::VersionOutcome;
 use crate::role::shared::{RoleState, millis};
-use crate::wire::Network;
+use crate::wire::ConnectionFactory;
 use part::codec;
 use part::lock;
 use std::sync::{Arc, Mutex};
@@ -30,14 +30,14 @@ struct Read {
     set: Arc<FileSet>,
 }
 
-struct Following<M: Machine, N: Network> {
+struct Following<M: ServingMachine, N: ConnectionFactory> {
     shared: Arc<RoleState<M, N>>,
     grammar: fn(&FileSet) -> Grammar,
     read: Mutex<Option<Read>>,
 }
 
 /// Runs until the role ends.
-pub(super) async fn run<M: Machine, N: Network>(
+pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     grammar: fn(&FileSet) -> Grammar,
 ) {
@@ -54,10 +54,10 @@ pub(super) async fn run<M: Machine, N: Network>(
     );
 }
 
-impl<M: Machine, N: Network> Following<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> Following<M, N> {
     /// Returns whether this member polls the repositories.
-    fn looks(&self) -> bool {
-        self.shared.standing().leading && self.shared.has_majority()
+    fn is_polling(&self) -> bool {
+        self.shared.raft_status().leading && self.shared.has_majority()
     }
 
     /// Reads each newly accepted version while this member leads.
@@ -65,7 +65,7 @@ impl<M: Machine, N: Network> Following<M, N> {
         loop {
             let accepted = self.shared.engine.state().accepted;
             let known = lock(&self.read).as_ref().map(|read| read.version);
-            if !self.looks() {
+            if !self.is_polling() {
                 *lock(&self.read) = None;
                 self.tell_standing(&[]);
             } else if let Some(version) = accepted.filter(|version| Some(*version) != known)
@@ -89,7 +89,7 @@ impl<M: Machine, N: Network> Following<M, N> {
         let limits = self.shared.engine.state().limits;
         if limits.versions != versions {
             self.shared
-                .try_to(Body::Keep(Limits { versions, ..limits }))
+                .try_to(CommandBody::Keep(Limits { versions, ..limits }))
                 .await;
         }
     }
@@ -105,11 +105,11 @@ impl<M: Machine, N: Network> Following<M, N> {
     }
 }
 
-impl<M: Machine, N: Network> Cluster for Following<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> Cluster for Following<M, N> {
     fn section(&self) -> Option<ConfigSection> {
         let read = lock(&self.read);
         let section = read.as_ref().map(|read| read.section.clone());
-        section.filter(|_| self.looks())
+        section.filter(|_| self.is_polling())
     }
 
     async fn accepted(&self) -> Option<Arc<FileSet>> {
@@ -120,7 +120,7 @@ impl<M: Machine, N: Network> Cluster for Following<M, N> {
         Past::of(&self.shared.engine.state(), followed)
     }
 
-    async fn propose(&self, wanted: Wanted, judge: Duration) -> Proposed {
+    async fn propose(&self, wanted: ProposedRevision, judge: Duration) -> Proposed {
         let revision = wanted.revision;
         let apply = Apply {
             parent: self.shared.engine.state().accepted,
@@ -146,11 +146,11 @@ impl<M: Machine, N: Network> Cluster for Following<M, N> {
         }
     }
 
-    async fn tell(&self, words: String) {
-        self.shared.try_to(Body::Event { words }).await;
+    async fn record_event(&self, words: String) {
+        self.shared.try_to(CommandBody::Event { words }).await;
     }
 
-    fn standing(&self, standing: Vec<FollowStatus>) {
+    fn publish_status(&self, standing: Vec<FollowStatus>) {
         self.tell_standing(&standing);
     }
 }

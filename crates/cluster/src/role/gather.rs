@@ -2,20 +2,20 @@
 
 use crate::authority::fingerprint;
 use crate::follow;
-use crate::machine::Machine;
-use crate::member::{Kind, Member};
+use crate::machine::ServingMachine;
+use crate::member::{ClusterMember, MemberKind};
 use crate::raft::{EngineError, RaftStatus};
 use crate::role::contents;
 use crate::role::directory::LocalMember;
 use crate::role::following;
-use crate::role::shared::{RoleState, Serving, reach};
+use crate::role::shared::{RoleState, ServingStatus, reach};
 use crate::role::status::{
-    AuthorityStatus, Configuration, DiskStatus, LeaseStatus, LogStatus, MemberStatus, Reach, Sight,
-    Status,
+    AuthorityStatus, ClusterStatus, Configuration, DiskStatus, LeaseStatus, LogStatus,
+    MemberStatus, Reach, Sight,
 };
 use crate::role::tasks;
-use crate::state::State;
-use crate::wire::{Network, Path};
+use crate::state::ClusterState;
+use crate::wire::{ConnectionFactory, Path};
 use part::codec;
 use std::time::SystemTime;
 
@@ -23,18 +23,20 @@ use std::time::SystemTime;
 const EVENTS_SHOWN: usize = 12;
 
 /// Collects the status of the cluster as this member sees it.
-pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status {
+pub(super) fn status<M: ServingMachine, N: ConnectionFactory>(
+    shared: &RoleState<M, N>,
+) -> ClusterStatus {
     let state = shared.engine.state();
-    let standing = shared.standing();
+    let standing = shared.raft_status();
     let paths = shared.wire.paths();
     let majority = standing.leader.is_some() && shared.has_majority();
-    let members: Vec<Member> = match state.founded() {
+    let members: Vec<ClusterMember> = match state.founded() {
         true => state.members.values().cloned().collect(),
         // The member has just joined, and has no log yet.
         false => shared.who.members.clone(),
     };
     let stopped = standing.halted.as_ref().or(standing.refused.as_ref());
-    let mut status = Status {
+    let mut status = ClusterStatus {
         cluster: shared.who.cluster.clone(),
         me: shared.me(),
         directory: shared.directory.path().display().to_string(),
@@ -64,7 +66,7 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
             applied: standing.log.applied.unwrap_or(0),
         },
         events: events(&state, &shared.who.name, shared.notes()),
-        ..Status::default()
+        ..ClusterStatus::default()
     };
     status.put_into_words();
     if shared.is_removed() {
@@ -73,17 +75,17 @@ pub(super) fn status<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Status
     status
 }
 
-fn member<M: Machine, N: Network>(
+fn member<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
-    member: &Member,
+    member: &ClusterMember,
     standing: &RaftStatus,
     paths: &[Path],
 ) -> MemberStatus {
     let path = paths.iter().find(|path| path.member == member.id);
     let me = member.id == shared.me();
     let tale = match me {
-        true => tasks::tale(shared),
-        false => shared.tale(member.id).unwrap_or_default(),
+        true => tasks::local_status(shared),
+        false => shared.status_of_member(member.id).unwrap_or_default(),
     };
     let health = tale.health.unwrap_or_default();
     let reach = match me {
@@ -142,9 +144,9 @@ fn member<M: Machine, N: Network>(
     }
 }
 
-fn configuration<M: Machine, N: Network>(
+fn configuration<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
-    state: &State,
+    state: &ClusterState,
     majority: bool,
 ) -> Configuration {
     let serving = shared.serving().clone();
@@ -154,7 +156,7 @@ fn configuration<M: Machine, N: Network>(
         accepted_words: state.accepted().map(contents::label).unwrap_or_default(),
         serving: serving.served(),
         on_trial: serving.on_trial,
-        by_itself: shared.who.kind == Kind::Node && !majority && serving.served().is_some(),
+        by_itself: shared.who.kind == MemberKind::Node && !majority && serving.served().is_some(),
         moving: moving.map(|record| record.id),
         moving_words: moving
             .map(|record| format!("{}: {}", contents::label(record), record.stage))
@@ -170,7 +172,7 @@ fn configuration<M: Machine, N: Network>(
 }
 
 /// By the word of the leading node.
-pub(super) fn following<M: Machine, N: Network>(
+pub(super) fn following<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     standing: &RaftStatus,
 ) -> Vec<follow::FollowStatus> {
@@ -183,7 +185,7 @@ pub(super) fn following<M: Machine, N: Network>(
         .unwrap_or_default()
 }
 
-fn authority(state: &State) -> AuthorityStatus {
+fn authority(state: &ClusterState) -> AuthorityStatus {
     let next = state.succession.next.as_ref();
     AuthorityStatus {
         present: state.founded().then(|| fingerprint(&state.authority)),
@@ -195,7 +197,7 @@ fn authority(state: &State) -> AuthorityStatus {
     }
 }
 
-fn leases(state: &State) -> Vec<LeaseStatus> {
+fn leases(state: &ClusterState) -> Vec<LeaseStatus> {
     let leases = state.leases().filter_map(|(name, lease)| {
         Some(LeaseStatus {
             name: name.to_owned(),
@@ -207,7 +209,7 @@ fn leases(state: &State) -> Vec<LeaseStatus> {
     leases.collect()
 }
 
-fn events(state: &State, me: &str, own: Vec<String>) -> Vec<String> {
+fn events(state: &ClusterState, me: &str, own: Vec<String>) -> Vec<String> {
     let shared = state.events().rev().take(EVENTS_SHOWN);
     let mut events: Vec<String> = shared.map(|event| one_line(&event.words)).collect();
     events.reverse();
@@ -232,9 +234,9 @@ pub(super) fn one_line(words: &str) -> String {
 pub(super) fn broken(
     who: &LocalMember,
     program: &str,
-    serving: Serving,
+    serving: ServingStatus,
     why: &EngineError,
-) -> Status {
+) -> ClusterStatus {
     let members = who.members.iter().map(|member| MemberStatus {
         id: member.id,
         name: member.name.clone(),
@@ -251,7 +253,7 @@ pub(super) fn broken(
         accepted: serving.version.filter(|_| member.id == who.id),
         ..MemberStatus::default()
     });
-    let mut status = Status {
+    let mut status = ClusterStatus {
         cluster: who.cluster.clone(),
         me: who.id,
         members: members.collect(),
@@ -262,7 +264,7 @@ pub(super) fn broken(
         },
         broken_store: Some(why.to_string()),
         disk_refuses: why.is_of_the_disk(),
-        ..Status::default()
+        ..ClusterStatus::default()
     };
     status.put_into_words();
     status

@@ -1,13 +1,13 @@
 //! Requests from other members, and from joiners with a token.
 
 use crate::authority::{Authority, Token, disk};
-use crate::command::{Answer, Body, Refusal};
-use crate::machine::Machine;
-use crate::member::{Digest, Kind, Member, MemberId};
+use crate::command::{CommandBody, CommandRefusal, CommandResult};
+use crate::machine::ServingMachine;
+use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
 use crate::raft::ProposeError;
 use crate::role::shared::{RoleMessage, RoleState};
 use crate::wire::join::{self, Admitted, Denied, Registrar};
-use crate::wire::{Binding, Handler, Network, Service, Signer};
+use crate::wire::{Binding, ConnectionFactory, Handler, Service, Signer};
 use part::codec;
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -21,18 +21,18 @@ const ASKED_FOR_STRANGERS_EVERY: Duration = Duration::from_millis(100);
 
 /// Handles requests to this member while it exists: the wire holds this, and the member
 /// holds the wire.
-pub(super) struct Answering<M: Machine, N: Network>(Weak<RoleState<M, N>>);
+pub(super) struct Answering<M: ServingMachine, N: ConnectionFactory>(Weak<RoleState<M, N>>);
 
 /// Admits joiners, and handles requests of members.
-struct Present<M: Machine, N: Network>(Arc<RoleState<M, N>>);
+struct Present<M: ServingMachine, N: ConnectionFactory>(Arc<RoleState<M, N>>);
 
-impl<M: Machine, N: Network> Answering<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
     pub(super) fn new(shared: &Arc<RoleState<M, N>>) -> Answering<M, N> {
         Answering(Arc::downgrade(shared))
     }
 }
 
-impl<M: Machine, N: Network> Handler for Answering<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> Handler for Answering<M, N> {
     async fn handle(&self, from: MemberId, service: Service, bytes: Vec<u8>) -> Vec<u8> {
         let Some(present) = self.0.upgrade().map(Present) else {
             return Vec::new();
@@ -60,7 +60,7 @@ impl<M: Machine, N: Network> Handler for Answering<M, N> {
     }
 }
 
-impl<M: Machine, N: Network> Present<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> Present<M, N> {
     async fn answer(&self, from: MemberId, service: Service, bytes: Vec<u8>) -> Vec<u8> {
         match service {
             Service::Raft => self.0.engine.handle(from, bytes).await,
@@ -84,7 +84,7 @@ impl<M: Machine, N: Network> Present<M, N> {
     fn is_node(&self, member: MemberId) -> bool {
         let state = self.0.engine.state();
         let member = state.member(member);
-        member.is_some_and(|member| member.kind == Kind::Node)
+        member.is_some_and(|member| member.kind == MemberKind::Node)
     }
 
     fn grant(&self, from: MemberId, wish: RoleMessage) {
@@ -101,7 +101,7 @@ impl<M: Machine, N: Network> Present<M, N> {
 
 /// Returns the CA with this certificate, if its key is on this node. The key is read from
 /// disk: joins are rare, and a key that is not in memory cannot leak from it.
-pub(super) fn authority<M: Machine, N: Network>(
+pub(super) fn authority<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
     certificate: &[u8],
 ) -> Option<Authority> {
@@ -116,7 +116,7 @@ pub(super) fn authority<M: Machine, N: Network>(
     }
 }
 
-impl<M: Machine, N: Network> Registrar for Present<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> Registrar for Present<M, N> {
     fn authority(&self) -> Option<Arc<Authority>> {
         let state = self.0.engine.state();
         authority(&self.0, &state.authority).map(Arc::new)
@@ -154,7 +154,7 @@ impl<M: Machine, N: Network> Registrar for Present<M, N> {
         })
     }
 
-    async fn admit(&self, token: Digest, newcomer: Member) -> Result<Admitted, Denied> {
+    async fn admit(&self, token: Digest, newcomer: ClusterMember) -> Result<Admitted, Denied> {
         // A joiner asked for its invitation before, on this connection. If the invitation
         // has not become known here since then, the majority is not asked again.
         let known = self.0.engine.state().invitations.contains_key(&token);
@@ -175,19 +175,23 @@ impl<M: Machine, N: Network> Registrar for Present<M, N> {
         }
         for _ in 0..DRAWS_MAX {
             let id = self.0.engine.state().next_member();
-            let member = Member {
+            let member = ClusterMember {
                 id,
                 ..newcomer.clone()
             };
-            let answer = self.0.engine.propose(Body::Admit { token, member }).await;
+            let answer = self
+                .0
+                .engine
+                .propose(CommandBody::Admit { token, member })
+                .await;
             match answer {
-                Ok(Answer::Refused(Refusal::Taken {
+                Ok(CommandResult::Refused(CommandRefusal::Taken {
                     what: crate::command::TakenAttribute::Number,
                 })) => {}
-                Ok(Answer::Refused(Refusal::Token)) => {
+                Ok(CommandResult::Refused(CommandRefusal::Token)) => {
                     return Err(self.denied(&newcomer, Denied::Token));
                 }
-                Ok(Answer::Refused(refusal)) => {
+                Ok(CommandResult::Refused(refusal)) => {
                     let words = refusal.to_string();
                     return Err(self.denied(&newcomer, Denied::Members { words }));
                 }
@@ -200,7 +204,7 @@ impl<M: Machine, N: Network> Registrar for Present<M, N> {
     }
 }
 
-impl<M: Machine, N: Network> Present<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> Present<M, N> {
     async fn admitted(&self, id: MemberId) -> Result<Admitted, Denied> {
         // The result may be known before this member's state contains it.
         if self.0.engine.confirm().await.is_err() {
@@ -241,15 +245,15 @@ impl<M: Machine, N: Network> Present<M, N> {
 
     /// Logs a refused joiner for operators. A joiner with an unknown token leaves no
     /// trace in the log, not even its name, because anyone can try any number of times.
-    fn denied(&self, newcomer: &Member, why: Denied) -> Denied {
+    fn denied(&self, newcomer: &ClusterMember, why: Denied) -> Denied {
         if why == Denied::Token {
             let words = format!("a join request was refused: {why}");
             self.0.note(words);
             return why;
         }
         let what = match newcomer.kind {
-            Kind::Node => "a node",
-            Kind::Arbiter => "an arbiter",
+            MemberKind::Node => "a node",
+            MemberKind::Arbiter => "an arbiter",
         };
         let words = format!(
             "{} tried to join as {what} and was refused: {why}",
@@ -257,7 +261,7 @@ impl<M: Machine, N: Network> Present<M, N> {
         );
         let shared = self.0.clone();
         tokio::spawn(async move {
-            shared.try_to(Body::Event { words }).await;
+            shared.try_to(CommandBody::Event { words }).await;
         });
         why
     }

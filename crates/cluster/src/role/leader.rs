@@ -1,14 +1,14 @@
 //! Tasks of the leader: the next step of a version, changes of voters, expired
 //! invitations, succession of CAs.
 
-use crate::command::Body;
-use crate::machine::Machine;
+use crate::command::CommandBody;
+use crate::machine::ServingMachine;
 use crate::member::MemberId;
 use crate::raft::RaftStatus;
 use crate::role::certificates;
 use crate::role::shared::{RoleState, millis, moved};
 use crate::rollout::{Driver, Reachability};
-use crate::wire::Network;
+use crate::wire::ConnectionFactory;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -30,7 +30,7 @@ struct Office {
 }
 
 /// Runs until the role ends.
-pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut office: Option<Office> = None;
     let mut work: Option<JoinHandle<()>> = None;
     let mut changes = shared.engine.changes();
@@ -39,7 +39,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
             () = moved(&mut changes) => {}
             () = tokio::time::sleep(LOOK) => {}
         }
-        let standing = shared.standing();
+        let standing = shared.raft_status();
         // With an older state the leader would remove voters that are members.
         if !standing.is_settled {
             office = None;
@@ -67,11 +67,16 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
 }
 
 /// Executes the next step of the version in progress.
-async fn step<M: Machine, N: Network>(shared: &RoleState<M, N>, office: &mut Office) {
+async fn step<M: ServingMachine, N: ConnectionFactory>(
+    shared: &RoleState<M, N>,
+    office: &mut Office,
+) {
     let state = shared.engine.state();
     let reachable = shared.reachable();
     if state.on_its_way().is_none() {
-        office.driver.look(&state, &reachable, shared.now_ms());
+        office
+            .driver
+            .record_reachable(&state, &reachable, shared.now_ms());
         return;
     }
     let mut seen = Reachability {
@@ -84,23 +89,23 @@ async fn step<M: Machine, N: Network>(shared: &RoleState<M, N>, office: &mut Off
     }
     let now_ms = shared.now_ms();
     if let Some(decision) = office.driver.next(&state, &seen, now_ms) {
-        shared.try_to(Body::Decide(decision)).await;
+        shared.try_to(CommandBody::Decide(decision)).await;
     }
 }
 
-async fn expire<M: Machine, N: Network>(shared: &RoleState<M, N>) {
+async fn expire<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
     let state = shared.engine.state();
     for (token, invitation) in &state.invitations {
         let age = shared.invitations().age(token);
         if millis(age) >= invitation.valid_ms {
-            shared.try_to(Body::Uninvite { token: *token }).await;
+            shared.try_to(CommandBody::Uninvite { token: *token }).await;
         }
     }
 }
 
 /// Makes every member a voter, and removes all other voters. One change at a time, in
 /// the background: a new member gets the log first.
-fn take_part<M: Machine, N: Network>(
+fn take_part<M: ServingMachine, N: ConnectionFactory>(
     shared: &Arc<RoleState<M, N>>,
     standing: &RaftStatus,
 ) -> Option<JoinHandle<()>> {

@@ -40,19 +40,19 @@ mod versions;
 pub use clock::Clock;
 pub use versions::Texts;
 
-use crate::authority::{AuthorityError, Identity, Trust, disk};
+use crate::authority::{AuthorityError, MemberIdentity, Trust, disk};
 use crate::file_set::FileSet;
-use crate::machine::{Machine, News};
-use crate::member::Kind;
+use crate::machine::{News, ServingMachine};
+use crate::member::MemberKind;
 use crate::raft::{EngineError, Settings};
-use crate::request::{Reply, Request};
+use crate::request::{ControlReply, Request};
 use crate::role::contents::Keys;
-use crate::role::directory::{Directory, DirectoryError, LocalMember};
-use crate::role::shared::{Agreement, RoleState, Serving};
-use crate::role::socket::{Replies, Socket, SocketError};
+use crate::role::directory::{DirectoryError, LocalMember, StateDirectory};
+use crate::role::shared::{Agreement, RoleState, ServingStatus};
+use crate::role::socket::{OperatorSocket, Replies, SocketError};
 use crate::store::{Store, StoreError};
-use crate::wire::{Network, Wire, WireError};
-use part::report::{Moment, Report};
+use crate::wire::{ConnectionFactory, MemberWire, WireError};
+use part::report::{Moment, StatusReport};
 use part::role::{MemberNews, VersionStanding};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -74,14 +74,14 @@ const HAND_OVER_LIMIT: Duration = Duration::from_secs(2);
 const RELEASE_LIMIT: Duration = Duration::from_millis(500);
 
 /// Returns the message for the operators of a removed member.
-pub fn removed_words(kind: Kind) -> &'static str {
+pub fn removed_words(kind: MemberKind) -> &'static str {
     match kind {
-        Kind::Node => {
+        MemberKind::Node => {
             "this machine was removed from the cluster: its proxy serves the last accepted version and gets no changes; \
              it owns no virtual address, boots no machine and lets nobody sign in; to rejoin, delete its state \
              directory and run `evenkeel cluster join TOKEN`"
         }
-        Kind::Arbiter => {
+        MemberKind::Arbiter => {
             "this arbiter was removed from the cluster and no longer votes; to rejoin, delete its state directory and \
              run `evenkeel arbiter join TOKEN`"
         }
@@ -129,12 +129,12 @@ pub enum RoleError {
 
 /// Runs the role until the machine ends it. Requires a Tokio runtime of one thread,
 /// with IO and time.
-pub async fn run<M: Machine, N: Network>(
+pub async fn run<M: ServingMachine, N: ConnectionFactory>(
     options: Options,
     machine: M,
     network: N,
 ) -> Result<(), RoleError> {
-    let directory = Directory::open(options.directory.clone())?;
+    let directory = StateDirectory::open(options.directory.clone())?;
     let _lock = directory.lock()?;
     let store = setup::open_store(&directory, &directory.member()?);
     run_with(options, machine, network, store, Clock::System, None).await
@@ -144,7 +144,7 @@ pub async fn run<M: Machine, N: Network>(
 pub(crate) type Requests = mpsc::Receiver<(Request, Replies)>;
 
 /// Runs the role on a given store and clock.
-pub(crate) async fn run_with<M: Machine, N: Network>(
+pub(crate) async fn run_with<M: ServingMachine, N: ConnectionFactory>(
     options: Options,
     machine: M,
     network: N,
@@ -152,7 +152,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
     clock: Clock,
     requests: Option<Requests>,
 ) -> Result<(), RoleError> {
-    let directory = Directory::open(options.directory.clone())?;
+    let directory = StateDirectory::open(options.directory.clone())?;
     let who = directory.member()?;
     let accepted = directory.accepted().unwrap_or_default().map(Arc::new);
     let store = match store {
@@ -168,7 +168,7 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
         members: who.with_moved(who.members.iter().map(|m| (m.id, m.clone())).collect()),
         ..Trust::default()
     };
-    let wire = Wire::new(Arc::new(identity), first, clock.timing(), network)?;
+    let wire = MemberWire::new(Arc::new(identity), first, clock.timing(), network)?;
     let signer = Arc::new(wire.clone());
     let settings = Settings {
         nodes: who.nodes(),
@@ -204,7 +204,11 @@ pub(crate) async fn run_with<M: Machine, N: Network>(
     let listen = shared.who.listen.clone();
     let handler = handler::Answering::new(&shared);
     shared.wire.serve(&listen, handler).await?;
-    let socket = options.socket.as_deref().map(Socket::bind).transpose()?;
+    let socket = options
+        .socket
+        .as_deref()
+        .map(OperatorSocket::bind)
+        .transpose()?;
     live(&shared, options.texts, accepted, socket, requests).await;
     shared.engine.stop().await;
     shared.wire.stop();
@@ -219,18 +223,18 @@ fn settings(clock: &Clock) -> Settings {
 }
 
 /// Returns the CA that a member without a log trusts: the issuer of its certificate.
-fn issuers(identity: &Identity) -> Vec<Vec<u8>> {
+fn issuers(identity: &MemberIdentity) -> Vec<Vec<u8>> {
     let behind = identity.chain().iter().skip(1);
     let gave = behind.filter(|authority| identity.is_issued_by(authority));
     gave.cloned().collect()
 }
 
 /// Runs all tasks until the machine ends the role.
-async fn live<M: Machine, N: Network>(
+async fn live<M: ServingMachine, N: ConnectionFactory>(
     shared: &Arc<RoleState<M, N>>,
     texts: Option<Texts>,
     accepted: Option<Arc<FileSet>>,
-    socket: Option<Socket>,
+    socket: Option<OperatorSocket>,
     requests: Option<Requests>,
 ) {
     let mut tasks = JoinSet::new();
@@ -238,7 +242,7 @@ async fn live<M: Machine, N: Network>(
     let (went_back, going_back) = mpsc::channel(NEWS_MAX);
     let (wants, wanted) = mpsc::channel(NEWS_MAX);
     begin_duties(shared, &mut tasks);
-    if shared.who.kind == Kind::Node {
+    if shared.who.kind == MemberKind::Node {
         tasks.spawn(tasks::parts(shared.clone()));
         tasks.spawn(standing::run(shared.clone()));
         tasks.spawn(agent::run(shared.clone(), accepted, going_back));
@@ -285,7 +289,7 @@ async fn live<M: Machine, N: Network>(
     drop(wants);
     let _ = tokio::time::timeout(RELEASE_LIMIT, leases_ended.join_next()).await;
     leases_ended.shutdown().await;
-    if shared.standing().leading {
+    if shared.raft_status().leading {
         // An orderly hand-over spares the others from detecting the loss.
         let handing = shared.engine.hand_over(None);
         let _ = tokio::time::timeout(HAND_OVER_LIMIT, handing).await;
@@ -294,7 +298,10 @@ async fn live<M: Machine, N: Network>(
 }
 
 /// Starts the tasks of every member.
-fn begin_duties<M: Machine, N: Network>(shared: &Arc<RoleState<M, N>>, tasks: &mut JoinSet<()>) {
+fn begin_duties<M: ServingMachine, N: ConnectionFactory>(
+    shared: &Arc<RoleState<M, N>>,
+    tasks: &mut JoinSet<()>,
+) {
     tasks.spawn(tasks::confirm(shared.clone()));
     tasks.spawn(tasks::gossip(shared.clone()));
     tasks.spawn(tasks::listen(shared.clone()));
@@ -302,17 +309,17 @@ fn begin_duties<M: Machine, N: Network>(shared: &Arc<RoleState<M, N>>, tasks: &m
     tasks.spawn(tasks::tell_of_loss(shared.clone()));
     tasks.spawn(certificates::run(shared.clone()));
     match shared.who.kind {
-        Kind::Node => tasks.spawn(leader::run(shared.clone())),
-        Kind::Arbiter => tasks.spawn(removal::run(shared.clone())),
+        MemberKind::Node => tasks.spawn(leader::run(shared.clone())),
+        MemberKind::Arbiter => tasks.spawn(removal::run(shared.clone())),
     };
     tasks.spawn(refused::run(shared.clone()));
 }
 
 /// Responds to clients at the socket, and to other requests.
-fn answer_operators<M: Machine, N: Network>(
+fn answer_operators<M: ServingMachine, N: ConnectionFactory>(
     shared: &Arc<RoleState<M, N>>,
     tasks: &mut JoinSet<()>,
-    socket: Option<Socket>,
+    socket: Option<OperatorSocket>,
     requests: Option<Requests>,
 ) {
     let answering = shared.clone();
@@ -330,8 +337,8 @@ fn answer_operators<M: Machine, N: Network>(
 }
 
 /// Ends some time after the agreement has stopped.
-async fn stopped_by_its_disk<M: Machine, N: Network>(shared: &RoleState<M, N>) {
-    while shared.standing().halted.is_none() {
+async fn stopped_by_its_disk<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
+    while shared.raft_status().halted.is_none() {
         tokio::time::sleep(STORE_LOOK).await;
     }
     tokio::time::sleep(STORE_REST).await;
@@ -339,19 +346,19 @@ async fn stopped_by_its_disk<M: Machine, N: Network>(shared: &RoleState<M, N>) {
 
 /// Runs the role without its log: the machine continues to serve the accepted version,
 /// and operators learn what to do.
-async fn serve_without<M: Machine>(
+async fn serve_without<M: ServingMachine>(
     options: Options,
     who: LocalMember,
     machine: M,
     accepted: Option<Arc<FileSet>>,
     why: EngineError,
 ) -> Result<(), RoleError> {
-    let serving = Serving {
+    let serving = ServingStatus {
         version: accepted.map(|set| set.version),
-        ..Serving::default()
+        ..ServingStatus::default()
     };
     let mut status = gather::broken(&who, &options.program, serving, &why);
-    if Directory::is_of_a_removed_member(&options.directory) {
+    if StateDirectory::is_of_a_removed_member(&options.directory) {
         status.frozen.insert(0, removed_words(who.kind).to_owned());
         machine.report_standing(removed_news()).await;
     }
@@ -359,17 +366,17 @@ async fn serve_without<M: Machine>(
     let reported = Arc::clone(&status);
     let mut tasks = JoinSet::new();
     if let Some(path) = &options.socket {
-        let socket = Socket::bind(path)?;
+        let socket = OperatorSocket::bind(path)?;
         tasks.spawn(socket.serve(move |request, replies: Replies| {
             let status = status.clone();
             async move {
                 let words = || status.frozen.join("\n");
                 let reply = match request {
                     Request::Status => match serde_json::to_string(&*status) {
-                        Ok(text) => Reply::Json(text),
-                        Err(_) => Reply::Refused { words: words() },
+                        Ok(text) => ControlReply::Json(text),
+                        Err(_) => ControlReply::Refused { words: words() },
                     },
-                    _ => Reply::Refused { words: words() },
+                    _ => ControlReply::Refused { words: words() },
                 };
                 replies.end(reply).await;
             }
@@ -391,8 +398,8 @@ async fn serve_without<M: Machine>(
 }
 
 /// A report of this moment: a status reads no clock.
-fn dated(report: Report) -> Report {
-    Report {
+fn dated(report: StatusReport) -> StatusReport {
+    StatusReport {
         at: Moment::now(),
         ..report
     }
@@ -401,11 +408,11 @@ fn dated(report: Report) -> Report {
 #[cfg(test)]
 mod report_tests {
     use super::dated;
-    use crate::role::status::Status;
+    use crate::role::status::ClusterStatus;
 
     #[test]
     fn the_report_for_the_console_has_the_time() {
-        let report = dated(Status::default().report());
+        let report = dated(ClusterStatus::default().report());
         assert!(report.at.unix_ms > 0 && report.at.boottime_ms > 0);
     }
 }

@@ -54,7 +54,7 @@ impl ClientSlots {
     }
 
     /// Waits for a slot; its client starts idle. Only one task may call this at a time.
-    pub(super) async fn take(&self) -> ClientSlot {
+    pub(super) async fn wait_for_slot(&self) -> ClientSlot {
         loop {
             {
                 let mut taken = self.taken();
@@ -87,7 +87,7 @@ impl ClientSlot {
         let Some(rest) = lock(&self.rest).take() else {
             return;
         };
-        if self.places.taken().rests_no_more(rest) {
+        if self.places.taken().end_idle(rest) {
             // Otherwise a pending notification would end the next idle time.
             let _ = self.wanted.notified().now_or_never();
             self.places.0.changed.notify_one();
@@ -116,7 +116,7 @@ impl Drop for ClientSlot {
         let rest = lock(&self.rest).take();
         let mut taken = self.places.taken();
         if let Some(rest) = rest {
-            taken.rests_no_more(rest);
+            taken.end_idle(rest);
         }
         taken.places -= 1;
         drop(taken);
@@ -126,7 +126,7 @@ impl Drop for ClientSlot {
 
 impl SlotsInUse {
     /// Ends an idle time; returns true if the client was asked to leave.
-    fn rests_no_more(&mut self, rest: u64) -> bool {
+    fn end_idle(&mut self, rest: u64) -> bool {
         self.resting.remove(&rest);
         let asked = self.asked == Some(rest);
         if asked {
@@ -143,10 +143,10 @@ mod tests {
     #[test]
     fn who_rests_longest_is_asked_to_go_and_who_works_is_not() {
         let places = ClientSlots::new(2);
-        let first = places.take().now_or_never().unwrap();
-        let second = places.take().now_or_never().unwrap();
+        let first = places.wait_for_slot().now_or_never().unwrap();
+        let second = places.wait_for_slot().now_or_never().unwrap();
         first.works();
-        let mut third = Box::pin(places.take());
+        let mut third = Box::pin(places.wait_for_slot());
         assert!(third.as_mut().now_or_never().is_none());
         assert!(first.wanted().now_or_never().is_none());
         assert!(second.wanted().now_or_never().is_some());
@@ -161,9 +161,9 @@ mod tests {
     #[test]
     fn where_all_work_the_first_that_rests_is_asked_to_go() {
         let places = ClientSlots::new(1);
-        let first = places.take().now_or_never().unwrap();
+        let first = places.wait_for_slot().now_or_never().unwrap();
         first.works();
-        let mut second = Box::pin(places.take());
+        let mut second = Box::pin(places.wait_for_slot());
         assert!(second.as_mut().now_or_never().is_none());
         assert!(first.wanted().now_or_never().is_none());
         first.rests();
@@ -176,8 +176,9 @@ mod tests {
     #[test]
     fn who_has_something_to_do_when_it_is_asked_to_go_stays_and_the_next_is_asked() {
         let places = ClientSlots::new(3);
-        let [first, second, third] = [(); 3].map(|()| places.take().now_or_never().unwrap());
-        let mut next = Box::pin(places.take());
+        let [first, second, third] =
+            [(); 3].map(|()| places.wait_for_slot().now_or_never().unwrap());
+        let mut next = Box::pin(places.wait_for_slot());
         assert!(next.as_mut().now_or_never().is_none());
         // The first is asked, and works before it has heard of it.
         first.works();

@@ -2,11 +2,11 @@
 //! leadership over. It is a silent voter meanwhile, and continues by itself
 //! (`raft/silent.rs`).
 
-use crate::command::Body;
-use crate::machine::Machine;
-use crate::member::{Kind, MemberId};
+use crate::command::CommandBody;
+use crate::machine::ServingMachine;
+use crate::member::{MemberId, MemberKind};
 use crate::role::shared::RoleState;
-use crate::wire::Network;
+use crate::wire::ConnectionFactory;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +15,9 @@ const LOOK: Duration = Duration::from_millis(500);
 const REST: Duration = Duration::from_secs(5);
 
 /// Runs until the role ends.
-pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     loop {
-        let Some(why) = shared.standing().refused else {
+        let Some(why) = shared.raft_status().refused else {
             tokio::time::sleep(LOOK).await;
             continue;
         };
@@ -27,14 +27,14 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
             "the disk of {name} fails: {why}. {name} is not a voter until the disk takes writes; leases that it holds are renewed"
         );
         let mut told = shared
-            .try_to(Body::Event {
+            .try_to(CommandBody::Event {
                 words: words.clone(),
             })
             .await;
-        while shared.standing().refused.is_some() {
+        while shared.raft_status().refused.is_some() {
             if !told {
                 told = shared
-                    .try_to(Body::Event {
+                    .try_to(CommandBody::Event {
                         words: words.clone(),
                     })
                     .await;
@@ -44,7 +44,7 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
         }
         let words = format!("the disk of {name} works again: {name} is a voter again");
         while !shared
-            .try_to(Body::Event {
+            .try_to(CommandBody::Event {
                 words: words.clone(),
             })
             .await
@@ -55,8 +55,8 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
 }
 
 /// If this member is the leader, makes another node the leader.
-async fn hand_over<M: Machine, N: Network>(shared: &RoleState<M, N>) {
-    if shared.standing().leading
+async fn hand_over<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
+    if shared.raft_status().leading
         && let Some(node) = successor(shared)
         && shared.engine.hand_over(Some(node)).await.is_err()
     {
@@ -65,11 +65,13 @@ async fn hand_over<M: Machine, N: Network>(shared: &RoleState<M, N>) {
 }
 
 /// Returns a node whose disk works, if such members are a majority: they must elect it.
-fn successor<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Option<MemberId> {
-    let standing = shared.standing();
+fn successor<M: ServingMachine, N: ConnectionFactory>(
+    shared: &RoleState<M, N>,
+) -> Option<MemberId> {
+    let standing = shared.raft_status();
     let reachable = shared.reachable();
     let works = |member: &MemberId| {
-        let tale = shared.tale(*member).unwrap_or_default();
+        let tale = shared.status_of_member(*member).unwrap_or_default();
         let stores = tale.halted.is_empty() && tale.lost.is_empty() && tale.disk_stuck_ms == 0;
         *member != shared.me() && reachable.contains(member) && stores
     };
@@ -81,7 +83,7 @@ fn successor<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Option<MemberI
     let is_node = |member: &MemberId| {
         state
             .member(*member)
-            .is_some_and(|it| it.kind == Kind::Node)
+            .is_some_and(|it| it.kind == MemberKind::Node)
     };
     working
         .into_iter()

@@ -5,10 +5,10 @@
 //! confirms the membership clears the mark: somebody who is not a majority had reported the
 //! removal.
 
-use crate::machine::Machine;
+use crate::machine::ServingMachine;
 use crate::role::removed_words;
 use crate::role::shared::{RoleState, moved};
-use crate::wire::Network;
+use crate::wire::ConnectionFactory;
 use part::voice::write_error;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,9 @@ pub(super) struct RemovalMark {
 }
 
 impl RemovalMark {
-    pub(super) fn new<M: Machine, N: Network>(shared: &RoleState<M, N>) -> RemovalMark {
+    pub(super) fn new<M: ServingMachine, N: ConnectionFactory>(
+        shared: &RoleState<M, N>,
+    ) -> RemovalMark {
         RemovalMark {
             is_set: shared.is_marked_removed(),
             retry_at: None,
@@ -38,7 +40,10 @@ impl RemovalMark {
 
     /// Writes or clears the mark if it is out of date. Called before the removal is
     /// reported to the parts of the machine.
-    pub(super) fn update<M: Machine, N: Network>(&mut self, shared: &RoleState<M, N>) {
+    pub(super) fn update<M: ServingMachine, N: ConnectionFactory>(
+        &mut self,
+        shared: &RoleState<M, N>,
+    ) {
         let is_removed = match self.is_set {
             true => !shared.is_confirmed_member(),
             false => shared.is_removed(),
@@ -90,7 +95,7 @@ fn log(words: &str) {
 }
 
 /// Runs until the role ends, on an arbiter, which has no parts that need a report.
-pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut mark = RemovalMark::new(&shared);
     let mut changes = shared.engine.changes();
     loop {

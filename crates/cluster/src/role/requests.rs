@@ -1,16 +1,16 @@
 //! Execution of operators' requests.
 
 use crate::authority::{MemberKey, PREDECESSORS_MAX, Token, disk};
-use crate::command::{Answer, Body, Decision, Invitation, RolloutStep, VersionId};
-use crate::machine::Machine;
-use crate::member::{Kind, Member, MemberId};
-use crate::request::{Reply, Request};
+use crate::command::{CommandBody, CommandResult, Decision, Invitation, RolloutStep, VersionId};
+use crate::machine::ServingMachine;
+use crate::member::{ClusterMember, MemberId, MemberKind};
+use crate::request::{ControlReply, Request};
 use crate::role::gather;
 use crate::role::handler;
 use crate::role::shared::{RoleMessage, RoleState};
 use crate::role::socket::Replies;
-use crate::state::Stage;
-use crate::wire::Network;
+use crate::state::RolloutStage;
+use crate::wire::ConnectionFactory;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,17 +28,17 @@ const LOG_MAX: u64 = 1000;
 const MAJORITY_LIMIT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(50);
 
-pub(super) type RequestResult = Result<Reply, String>;
+pub(super) type RequestResult = Result<ControlReply, String>;
 
 pub(super) fn done(words: impl Into<String>) -> RequestResult {
-    Ok(Reply::Done {
+    Ok(ControlReply::Done {
         words: words.into(),
         version: None,
     })
 }
 
 /// Executes a request, in a task of its own.
-pub(super) async fn answer<M: Machine, N: Network>(
+pub(super) async fn answer<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     request: Request,
     replies: Replies,
@@ -46,7 +46,7 @@ pub(super) async fn answer<M: Machine, N: Network>(
     if needs_majority(&request)
         && let Err(words) = shared.needs_majority().await
     {
-        return replies.end(Reply::Refused { words }).await;
+        return replies.end(ControlReply::Refused { words }).await;
     }
     let said = match request {
         Request::Apply(apply) => {
@@ -76,15 +76,15 @@ pub(super) async fn answer<M: Machine, N: Network>(
         Request::Log { max } => shared.log(max),
         Request::Show { version } => {
             let files = shared.files_of(version).await;
-            files.map(|set| Reply::Set(Box::new(set)))
+            files.map(|set| ControlReply::Set(Box::new(set)))
         }
         Request::Follow => shared.look_now().await,
-        Request::Note { words } => match shared.agreed(Body::Event { words }).await {
+        Request::Note { words } => match shared.agreed(CommandBody::Event { words }).await {
             Ok(_) => done("noted"),
             Err(words) => Err(words),
         },
     };
-    let reply = said.unwrap_or_else(|words| Reply::Refused { words });
+    let reply = said.unwrap_or_else(|words| ControlReply::Refused { words });
     replies.end(reply).await;
 }
 
@@ -108,10 +108,11 @@ fn needs_majority(request: &Request) -> bool {
 
 fn json<T: serde::Serialize>(value: &T) -> RequestResult {
     let text = serde_json::to_string(value);
-    text.map(Reply::Json).map_err(|error| error.to_string())
+    text.map(ControlReply::Json)
+        .map_err(|error| error.to_string())
 }
 
-impl<M: Machine, N: Network> RoleState<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
     /// Refuses at once a request that needs the lost majority, and says what to do.
     pub(super) async fn needs_majority(&self) -> Result<(), String> {
         let deadline = Instant::now() + MAJORITY_LIMIT;
@@ -136,7 +137,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         }
     }
 
-    async fn invite(&self, kind: Kind, valid_ms: u64) -> RequestResult {
+    async fn invite(&self, kind: MemberKind, valid_ms: u64) -> RequestResult {
         if !self.keys.can_open() {
             return Err(
                 "this is an arbiter, which cannot invite members: run this on a node".to_owned(),
@@ -156,8 +157,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             kind,
             valid_ms,
         };
-        self.agreed(Body::Invite(invitation)).await?;
-        Ok(Reply::Token {
+        self.agreed(CommandBody::Invite(invitation)).await?;
+        Ok(ControlReply::Token {
             token: token.to_string(),
             member: self.me(),
         })
@@ -167,7 +168,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     /// this one, then the others.
     fn token_addresses(&self) -> Vec<SocketAddr> {
         let state = self.engine.state();
-        let mut nodes: Vec<&Member> = state.nodes().collect();
+        let mut nodes: Vec<&ClusterMember> = state.nodes().collect();
         nodes.sort_by_key(|node| node.id != self.me());
         let most = nodes.iter().map(|node| node.addresses.len()).max();
         let mut addresses = Vec::new();
@@ -180,15 +181,15 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     }
 
     /// Proposes a command; an error is a message for the operator.
-    pub(super) async fn agreed(&self, body: Body) -> Result<Answer, String> {
+    pub(super) async fn agreed(&self, body: CommandBody) -> Result<CommandResult, String> {
         match self.engine.propose(body).await {
-            Ok(Answer::Refused(refusal)) => Err(refusal.to_string()),
+            Ok(CommandResult::Refused(refusal)) => Err(refusal.to_string()),
             Ok(answer) => Ok(answer),
             Err(error) => Err(error.to_string()),
         }
     }
 
-    fn by_name(&self, name: &str) -> Result<Member, String> {
+    fn by_name(&self, name: &str) -> Result<ClusterMember, String> {
         let state = self.engine.state();
         let by_number = || state.members.values().find(|m| m.id.to_string() == name);
         let found = state.member_by_name(name).or_else(by_number);
@@ -201,7 +202,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     async fn remove(&self, name: &str, replies: &Replies) -> RequestResult {
         let member = self.by_name(name)?;
         let state = self.engine.state();
-        if member.kind == Kind::Node && state.nodes().count() == 1 {
+        if member.kind == MemberKind::Node && state.nodes().count() == 1 {
             return Err(format!(
                 "cannot remove {}, the only node: no other node could serve or decrypt the configuration",
                 member.name
@@ -225,15 +226,16 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         // both must agree to the removal.
         let left = self.engine.drop(member.id).await;
         left.map_err(|error| format!("{} is still a voter: {error}", member.name))?;
-        self.agreed(Body::Remove { member: member.id }).await?;
+        self.agreed(CommandBody::Remove { member: member.id })
+            .await?;
         replies.progress("its certificate is no longer accepted");
-        if member.kind == Kind::Node {
+        if member.kind == MemberKind::Node {
             self.new_ring().await?;
             replies.progress("contents are encrypted with a new key");
         }
         let join = match member.kind {
-            Kind::Node => "evenkeel cluster join",
-            Kind::Arbiter => "evenkeel arbiter join",
+            MemberKind::Node => "evenkeel cluster join",
+            MemberKind::Arbiter => "evenkeel arbiter join",
         };
         done(format!(
             "{} removed. To rejoin, delete its state directory and run `{join}` with a new token",
@@ -243,8 +245,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
 
     /// Refuses a removal after which the reachable members would not be a majority: no
     /// further change would be possible until a member returns.
-    fn majority_without(&self, member: &Member) -> Result<(), String> {
-        let voters = self.engine.standing().voters;
+    fn majority_without(&self, member: &ClusterMember) -> Result<(), String> {
+        let voters = self.engine.raft_status().voters;
         let stay: Vec<MemberId> = voters.into_iter().filter(|id| *id != member.id).collect();
         let there = self.reachable();
         let answer = stay.iter().filter(|id| there.contains(id)).count();
@@ -266,7 +268,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     }
 
     /// Prevents that other members add the leaving one again, and that it is the leader.
-    async fn lead_without(&self, member: &Member) -> Result<(), String> {
+    async fn lead_without(&self, member: &ClusterMember) -> Result<(), String> {
         let deadline = Instant::now() + HAND_OVER_LIMIT;
         loop {
             match self.engine.leader() {
@@ -284,7 +286,9 @@ impl<M: Machine, N: Network> RoleState<M, N> {
                     })?;
                 }
                 Some(leader) => {
-                    let wished = self.wish(leader, &RoleMessage::Leaving(member.id)).await;
+                    let wished = self
+                        .send_role_message(leader, &RoleMessage::Leaving(member.id))
+                        .await;
                     if wished.is_ok() {
                         return Ok(());
                     }
@@ -305,7 +309,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         confirmed.map_err(|error| error.to_string())?;
         let state = self.engine.state();
         let ring = self.keys.begin(&state).map_err(|error| error.to_string())?;
-        match self.agreed(Body::Seal(ring)).await {
+        match self.agreed(CommandBody::Seal(ring)).await {
             Ok(_) => Ok(()),
             Err(_) if self.newest_ring() > before => Ok(()),
             Err(words) => Err(format!(
@@ -317,8 +321,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     /// Refuses on an arbiter: an arbiter decides nothing, and the nodes would ignore it.
     fn decides(&self) -> Result<(), String> {
         match self.who.kind {
-            Kind::Node => Ok(()),
-            Kind::Arbiter => Err(
+            MemberKind::Node => Ok(()),
+            MemberKind::Arbiter => Err(
                 "this is an arbiter, which cannot change the cluster: run this on a node"
                     .to_owned(),
             ),
@@ -331,7 +335,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
             None => None,
         };
         self.decides()?;
-        if to.as_ref().is_some_and(|to| to.kind == Kind::Arbiter) {
+        if to.as_ref().is_some_and(|to| to.kind == MemberKind::Arbiter) {
             return Err("an arbiter becomes leader only if no node can; name a node".to_owned());
         }
         if self.engine.state().nodes().count() < 2 {
@@ -370,12 +374,12 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         let shown = self.wire.set_identity(Arc::new(identity));
         shown.map_err(|error| error.to_string())?;
         let kind = member.kind;
-        let announced = Member {
+        let announced = ClusterMember {
             certificate: digest,
             ..member
         };
-        self.agreed(Body::Announce(announced)).await?;
-        if kind == Kind::Arbiter {
+        self.agreed(CommandBody::Announce(announced)).await?;
+        if kind == MemberKind::Arbiter {
             // An arbiter never has a content key, not even while it creates one.
             return done("created a new key and certificate for this arbiter");
         }
@@ -386,7 +390,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
 
     /// Refuses if the next certificate could not name the key by which an absent member
     /// knows this one: that member would never trust this one again.
-    fn known_to_all_after_rotation(&self, member: &Member) -> Result<(), String> {
+    fn known_to_all_after_rotation(&self, member: &ClusterMember) -> Result<(), String> {
         if self.wire.identity().predecessors().len() < PREDECESSORS_MAX {
             return Ok(());
         }
@@ -414,7 +418,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         let state = self.engine.state();
         let waiting = state.on_its_way();
         let Some(record) = waiting.filter(|record| {
-            matches!(record.stage, Stage::AwaitConfirmation { .. })
+            matches!(record.stage, RolloutStage::AwaitConfirmation { .. })
                 && version.is_none_or(|version| version == record.id)
         }) else {
             return Err(match waiting {
@@ -424,9 +428,9 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         };
         let version = record.id;
         let step = RolloutStep::Accept;
-        self.agreed(Body::Decide(Decision { version, step }))
+        self.agreed(CommandBody::Decide(Decision { version, step }))
             .await?;
-        Ok(Reply::Done {
+        Ok(ControlReply::Done {
             words: format!("version {version} is accepted"),
             version: Some(version),
         })
@@ -443,9 +447,9 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         };
         let version = record.id;
         let step = RolloutStep::TakeBack { words };
-        self.agreed(Body::Decide(Decision { version, step }))
+        self.agreed(CommandBody::Decide(Decision { version, step }))
             .await?;
-        Ok(Reply::Done {
+        Ok(ControlReply::Done {
             words: format!("version {version} is cancelled"),
             version: state.accepted,
         })
@@ -462,12 +466,12 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         match self.engine.leader() {
             Some(leader) if leader == self.me() => self.follow.now(),
             Some(leader) => {
-                let told = self.wish(leader, &RoleMessage::Follow).await;
+                let told = self.send_role_message(leader, &RoleMessage::Follow).await;
                 told.map_err(|error| error.to_string())?;
             }
             None => return Err("no leader".to_owned()),
         }
-        let followed = gather::following(self, &self.standing());
+        let followed = gather::following(self, &self.raft_status());
         done(match followed.is_empty() {
             true => {
                 "the leader follows no repository; a line `follow` in the section `config` names one"

@@ -2,20 +2,21 @@
 //! the others. The role does not run meanwhile.
 
 use crate::authority::{
-    Authority, AuthorityError, Identity, MemberKey, Rings, SealingKey, Token, TokenError, disk,
+    Authority, AuthorityError, MemberIdentity, MemberKey, Rings, SealingKey, Token, TokenError,
+    disk,
 };
-use crate::command::{Answer, Body, Epoch, FORMAT, Refusal};
-use crate::member::{Kind, Member, MemberId};
-use crate::raft::transport::{CallError, Transport};
+use crate::command::{CommandBody, CommandRefusal, CommandResult, Epoch, FORMAT};
+use crate::member::{ClusterMember, MemberId, MemberKind};
+use crate::raft::transport::{CallError, MemberTransport};
 use crate::raft::{Engine, EngineError, ProposeError, Settings};
 use crate::role::contents::Keys;
 use crate::role::directory::{
-    Directory, DirectoryError, LocalMember, PROMISE, REMOVED, STORE, STORE_LOST,
+    DirectoryError, LocalMember, PROMISE, REMOVED, STORE, STORE_LOST, StateDirectory,
 };
-use crate::state::State;
-use crate::store::{Loss, Opened, Owner, PromiseLocation, Store, StoreError};
+use crate::state::ClusterState;
+use crate::store::{Loss, OpenedStore, PromiseLocation, Store, StoreError, StoreOwner};
 use crate::wire::join::{self, JoinError, Joined, Newcomer};
-use crate::wire::{Network, PORT, Tcp};
+use crate::wire::{ConnectionFactory, PORT, Tcp};
 use openraft_rt_tokio::TokioRuntime;
 use std::collections::BTreeMap;
 use std::io;
@@ -66,7 +67,7 @@ pub enum SetupError {
     Propose(#[from] ProposeError),
     /// The first command was refused.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(CommandRefusal),
     /// The cluster did not admit the machine.
     #[error("{0}")]
     Join(#[from] JoinError),
@@ -102,15 +103,15 @@ pub enum SetupError {
 #[derive(Clone, Copy, Debug)]
 struct Nobody;
 
-impl Transport for Nobody {
+impl MemberTransport for Nobody {
     async fn call(&self, _: MemberId, _: Vec<u8>, _: Duration) -> Result<Vec<u8>, CallError> {
         Err(CallError::Unreachable)
     }
 }
 
 /// Returns the state directory, which must be unused, and locks it.
-fn free(place: &SetupOptions) -> Result<(Directory, super::directory::Lock), SetupError> {
-    let directory = Directory::create(&place.directory)?;
+fn free(place: &SetupOptions) -> Result<(StateDirectory, super::directory::Lock), SetupError> {
+    let directory = StateDirectory::create(&place.directory)?;
     // Checked first: for a running member this gives a better message than a directory in
     // use.
     directory.is_free()?;
@@ -136,7 +137,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, SetupError> {
 /// Founds a cluster with this machine as its first node.
 pub fn found(place: &SetupOptions, cluster: &str) -> Result<LocalMember, SetupError> {
     let (directory, _lock) = free(place)?;
-    let owner = Owner {
+    let owner = StoreOwner {
         cluster: cluster.to_owned(),
         member: FIRST,
     };
@@ -151,7 +152,7 @@ pub fn found(place: &SetupOptions, cluster: &str) -> Result<LocalMember, SetupEr
 
 /// As [`found`], on a given store.
 pub(super) async fn found_on(
-    directory: &Directory,
+    directory: &StateDirectory,
     store: Store,
     place: &SetupOptions,
     cluster: &str,
@@ -162,16 +163,16 @@ pub(super) async fn found_on(
     let certificate = authority.sign(id, &key.request(&[])?, &[])?;
     let digest = key.digest();
     let authorities = [authority.certificate().to_vec()];
-    let identity = Identity::new(cluster, id, key, certificate, &authorities)?;
+    let identity = MemberIdentity::new(cluster, id, key, certificate, &authorities)?;
     let sealing = SealingKey::generate()?;
     disk::write_identity(directory.path(), &identity)?;
     disk::write_authorities(directory.path(), &authorities)?;
     disk::write_sealing_key(directory.path(), &sealing)?;
     disk::write_authority_keys(directory.path(), from_ref(&authority), &sealing)?;
-    let member = Member {
+    let member = ClusterMember {
         id,
         name: place.name.clone(),
-        kind: Kind::Node,
+        kind: MemberKind::Node,
         addresses: place.addresses.clone(),
         certificate: digest,
         sealing_key: Some(sealing.public().to_vec()),
@@ -181,7 +182,7 @@ pub(super) async fn found_on(
         cluster: cluster.to_owned(),
         id,
         name: place.name.clone(),
-        kind: Kind::Node,
+        kind: MemberKind::Node,
         listen: place.listen.clone(),
         addresses: place.addresses.clone(),
         members: vec![member.clone()],
@@ -191,18 +192,18 @@ pub(super) async fn found_on(
     let settings = Settings::default();
     let signer = Arc::new(identity);
     let engine =
-        Engine::<TokioRuntime>::open(id, Kind::Node, settings, store, signer, Nobody).await?;
+        Engine::<TokioRuntime>::open(id, MemberKind::Node, settings, store, signer, Nobody).await?;
     let authority = authority.certificate().to_vec();
     done(engine.found(cluster.to_owned(), member, authority).await?)?;
-    done(engine.propose(Body::Seal(ring)).await?)?;
+    done(engine.propose(CommandBody::Seal(ring)).await?)?;
     engine.stop().await;
     directory.write_who(&who)?;
     Ok(who)
 }
 
-fn done(answer: Answer) -> Result<(), SetupError> {
+fn done(answer: CommandResult) -> Result<(), SetupError> {
     match answer {
-        Answer::Refused(refusal) => Err(SetupError::Refused(refusal)),
+        CommandResult::Refused(refusal) => Err(SetupError::Refused(refusal)),
         _ => Ok(()),
     }
 }
@@ -211,7 +212,7 @@ fn done(answer: Answer) -> Result<(), SetupError> {
 pub fn join(
     place: &SetupOptions,
     token: &str,
-    kind: Kind,
+    kind: MemberKind,
     limit: Duration,
 ) -> Result<LocalMember, SetupError> {
     let (directory, _lock) = free(place)?;
@@ -226,11 +227,11 @@ pub fn join(
 }
 
 /// As [`join()`], over a given network.
-pub(super) async fn join_on<N: Network>(
-    directory: &Directory,
+pub(super) async fn join_on<N: ConnectionFactory>(
+    directory: &StateDirectory,
     place: &SetupOptions,
     token: &str,
-    kind: Kind,
+    kind: MemberKind,
     network: &N,
 ) -> Result<LocalMember, SetupError> {
     let token: Token = token.parse()?;
@@ -246,7 +247,7 @@ pub(super) async fn join_on<N: Network>(
 
 /// Stores the files of a new member. `member` is written last.
 fn settle(
-    directory: &Directory,
+    directory: &StateDirectory,
     place: &SetupOptions,
     joined: Joined,
 ) -> Result<LocalMember, SetupError> {
@@ -293,7 +294,7 @@ pub struct Renumbering {
 /// majority, and reaches the others at theirs until then. Needs none of the old
 /// addresses, no majority and no store.
 pub fn renumber(directory: &Path, new: &Renumbering) -> Result<LocalMember, SetupError> {
-    let directory = Directory::open(directory)?;
+    let directory = StateDirectory::open(directory)?;
     let mut who = directory.member()?;
     let _lock = directory.lock()?;
     if !new.listen.is_empty() {
@@ -326,9 +327,9 @@ pub fn renumber(directory: &Path, new: &Renumbering) -> Result<LocalMember, Setu
 
 /// Makes this machine alone the cluster. The caller must warn the operator.
 pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
-    let directory = Directory::open(directory)?;
+    let directory = StateDirectory::open(directory)?;
     let who = directory.member()?;
-    if who.kind == Kind::Arbiter {
+    if who.kind == MemberKind::Arbiter {
         return Err(SetupError::Arbiter);
     }
     let _lock = directory.lock()?;
@@ -346,16 +347,20 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
             Engine::<TokioRuntime>::open(who.id, who.kind, settings, store, signer, Nobody).await?;
         let state = leading(&engine).await?;
         for other in state.members.keys().filter(|id| **id != who.id) {
-            done(engine.propose(Body::Remove { member: *other }).await?)?;
+            done(
+                engine
+                    .propose(CommandBody::Remove { member: *other })
+                    .await?,
+            )?;
         }
         let words = format!("{name} continued alone after the permanent loss of the others");
-        done(engine.propose(Body::Event { words }).await?)?;
+        done(engine.propose(CommandBody::Event { words }).await?)?;
         let sealing = disk::read_sealing_key(directory.path())?;
         let keys = Keys::new(&who.cluster, who.id, sealing);
-        keys.take_in(&engine.state())?;
+        keys.decrypt_content_keys(&engine.state())?;
         done(
             engine
-                .propose(Body::Seal(keys.begin(&engine.state())?))
+                .propose(CommandBody::Seal(keys.begin(&engine.state())?))
                 .await?,
         )?;
         engine.stop().await;
@@ -384,7 +389,7 @@ pub fn recover_alone(directory: &Path) -> Result<String, SetupError> {
 }
 
 /// The state, when this member leads.
-async fn leading(engine: &Engine<TokioRuntime>) -> Result<Arc<State>, SetupError> {
+async fn leading(engine: &Engine<TokioRuntime>) -> Result<Arc<ClusterState>, SetupError> {
     let deadline = tokio::time::Instant::now() + LEAD_LIMIT;
     loop {
         match engine.confirm().await {
@@ -395,8 +400,8 @@ async fn leading(engine: &Engine<TokioRuntime>) -> Result<Arc<State>, SetupError
     }
 }
 
-fn owner(who: &LocalMember) -> Owner {
-    Owner {
+fn owner(who: &LocalMember) -> StoreOwner {
+    StoreOwner {
         cluster: who.cluster.clone(),
         member: who.id,
     }
@@ -405,7 +410,10 @@ fn owner(who: &LocalMember) -> Owner {
 /// Opens the store of a member, for which another process may be about to release the
 /// lock. A store that lost acknowledged data is set aside, and replaced by an empty one,
 /// with which the member must rejoin.
-pub(super) fn open_store(directory: &Directory, who: &LocalMember) -> Result<Store, StoreError> {
+pub(super) fn open_store(
+    directory: &StateDirectory,
+    who: &LocalMember,
+) -> Result<Store, StoreError> {
     let (path, promise) = (directory.file(STORE), directory.file(PROMISE));
     let owner = owner(who);
     let deadline = std::time::Instant::now() + ENDING_LIMIT;
@@ -414,8 +422,8 @@ pub(super) fn open_store(directory: &Directory, who: &LocalMember) -> Result<Sto
             Err(StoreError::InUse { .. }) if std::time::Instant::now() < deadline => {
                 std::thread::sleep(ENDING_LOOK);
             }
-            Ok(Opened::Whole(store)) => return Ok(store),
-            Ok(Opened::Lost(loss)) => {
+            Ok(OpenedStore::Whole(store)) => return Ok(store),
+            Ok(OpenedStore::Lost(loss)) => {
                 set_aside(directory).map_err(|error| StoreError::Disk {
                     path: path.clone(),
                     source: Arc::new(redb::Error::Io(error)),
@@ -427,12 +435,17 @@ pub(super) fn open_store(directory: &Directory, who: &LocalMember) -> Result<Sto
     }
 }
 
-fn renew(path: &Path, promise: &Path, owner: &Owner, loss: &Loss) -> Result<Store, StoreError> {
+fn renew(
+    path: &Path,
+    promise: &Path,
+    owner: &StoreOwner,
+    loss: &Loss,
+) -> Result<Store, StoreError> {
     Store::open(path)?.renew(&PromiseLocation::Path(promise), owner, Some(loss))
 }
 
 /// A crash in between leaves a store that is missing: lost once more.
-fn set_aside(directory: &Directory) -> io::Result<()> {
+fn set_aside(directory: &StateDirectory) -> io::Result<()> {
     let kept = std::fs::rename(directory.file(STORE), directory.file(STORE_LOST));
     match kept {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

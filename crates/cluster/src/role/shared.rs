@@ -1,17 +1,17 @@
 //! State shared by the tasks of the role.
 
-use crate::command::{Body, Epoch, FORMAT, VersionId};
+use crate::command::{CommandBody, Epoch, FORMAT, VersionId};
 use crate::follow::Wake;
 use crate::gossip::Gossip;
-use crate::machine::{Health, Machine, Observed, Parts};
-use crate::member::{Member, MemberId};
+use crate::machine::{Health, Observed, Parts, ServingMachine};
+use crate::member::{ClusterMember, MemberId};
 use crate::raft::{Changes, Engine, RaftStatus};
 use crate::role::contents::Keys;
-use crate::role::directory::{Directory, LocalMember};
+use crate::role::directory::{LocalMember, StateDirectory};
 use crate::role::invitations::{self, Invitations};
 use crate::role::leases::Grants;
 use crate::role::status::Reach;
-use crate::wire::{CallError, Network, Path, PathKind, Service, Wire};
+use crate::wire::{CallError, ConnectionFactory, MemberWire, Path, PathKind, Service};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt_tokio::TokioRuntime;
 use part::codec;
@@ -44,7 +44,7 @@ pub type Agreement = Engine<TokioRuntime>;
 /// Status that a member reports about itself.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Tale {
+pub struct MemberSelfStatus {
     /// Version of its program, for display.
     pub program: String,
     /// Version that it serves; None if it serves none.
@@ -89,7 +89,7 @@ pub enum RoleMessage {
 
 /// Version that this node serves, as last reported by its agent.
 #[derive(Clone, Debug, Default)]
-pub struct Serving {
+pub struct ServingStatus {
     /// Version in service; None if there is none.
     pub version: Option<VersionId>,
     /// The served version is a candidate.
@@ -108,7 +108,7 @@ pub struct Serving {
     pub observed: Option<Observed>,
 }
 
-impl Serving {
+impl ServingStatus {
     /// Returns the served version, unless the machine was observed to serve none.
     pub fn served(&self) -> Option<VersionId> {
         self.version.filter(|_| self.cannot_serve().is_empty())
@@ -136,18 +136,18 @@ impl Serving {
 }
 
 /// State of the role, shared by its tasks.
-pub struct RoleState<M: Machine, N: Network> {
+pub struct RoleState<M: ServingMachine, N: ConnectionFactory> {
     pub(super) who: LocalMember,
     pub(super) program: String,
-    pub(super) directory: Directory,
+    pub(super) directory: StateDirectory,
     pub(super) machine: M,
-    pub(super) wire: Wire<N>,
+    pub(super) wire: MemberWire<N>,
     pub(super) engine: Agreement,
     pub(super) keys: Keys,
     pub(super) clock: super::Clock,
     /// Start of the role: times in milliseconds count from here.
     pub(super) began: Instant,
-    serving: Mutex<Serving>,
+    serving: Mutex<ServingStatus>,
     gossip: Mutex<Gossip>,
     /// Send time of the latest request that a leader with a majority answered.
     confirmed: Mutex<Option<Instant>>,
@@ -170,7 +170,7 @@ pub struct RoleState<M: Machine, N: Network> {
     pub(super) follow: Wake,
 }
 
-impl<M: Machine, N: Network> RoleState<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> RoleState<M, N> {
     /// Creates the shared state. No task runs yet.
     #[allow(
         clippy::too_many_arguments,
@@ -179,9 +179,9 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     pub(super) fn new(
         who: LocalMember,
         program: String,
-        directory: Directory,
+        directory: StateDirectory,
         machine: M,
-        wire: Wire<N>,
+        wire: MemberWire<N>,
         engine: Agreement,
         keys: Keys,
         clock: super::Clock,
@@ -192,7 +192,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         let kept = directory.small(invitations::FILE).unwrap_or_default();
         let invitations = Mutex::new(Invitations::load(&kept, clock.unix_s()));
         let grants = Grants::new(engine.clone(), move || clock.boottime());
-        let removed = AtomicBool::new(Directory::is_of_a_removed_member(directory.path()));
+        let removed = AtomicBool::new(StateDirectory::is_of_a_removed_member(directory.path()));
         RoleState {
             who,
             program,
@@ -227,7 +227,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         millis(self.began.elapsed())
     }
 
-    pub(super) fn serving(&self) -> MutexGuard<'_, Serving> {
+    pub(super) fn serving(&self) -> MutexGuard<'_, ServingStatus> {
         lock(&self.serving)
     }
 
@@ -312,7 +312,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
 
     /// Returns whether the disk says that this member was removed.
     pub(super) fn is_marked_removed(&self) -> bool {
-        Directory::is_of_a_removed_member(self.directory.path())
+        StateDirectory::is_of_a_removed_member(self.directory.path())
     }
 
     /// Forgets reports of a removal.
@@ -335,7 +335,7 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     }
 
     /// Returns the status that another member reported about itself.
-    pub(super) fn tale(&self, member: MemberId) -> Option<Tale> {
+    pub(super) fn status_of_member(&self, member: MemberId) -> Option<MemberSelfStatus> {
         let gossip = self.gossip();
         codec::decode(gossip.get(member, TOPIC)?).ok()
     }
@@ -347,10 +347,10 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     }
 
     /// Returns this member as the others should know it.
-    pub(super) fn member(&self) -> Option<Member> {
+    pub(super) fn member(&self) -> Option<ClusterMember> {
         let state = self.engine.state();
         let known = state.member(self.me())?;
-        Some(Member {
+        Some(ClusterMember {
             addresses: self.who.addresses.clone(),
             format: FORMAT,
             certificate: self.wire.identity().key().digest(),
@@ -361,9 +361,12 @@ impl<M: Machine, N: Network> RoleState<M, N> {
 
     /// Proposes a command whose refusal does not matter, because the caller checks the
     /// state again.
-    pub(super) async fn try_to(&self, body: Body) -> bool {
+    pub(super) async fn try_to(&self, body: CommandBody) -> bool {
         let answer = self.engine.propose(body).await;
-        !matches!(answer, Err(_) | Ok(crate::command::Answer::Refused(_)))
+        !matches!(
+            answer,
+            Err(_) | Ok(crate::command::CommandResult::Refused(_))
+        )
     }
 
     /// Returns how long this member's disk has not responded, in milliseconds; 0 if it
@@ -379,12 +382,18 @@ impl<M: Machine, N: Network> RoleState<M, N> {
     pub(super) fn disk_stuck_ms_of(&self, member: MemberId) -> u64 {
         match member == self.me() {
             true => self.disk_stuck_ms(),
-            false => self.tale(member).map_or(0, |tale| tale.disk_stuck_ms),
+            false => self
+                .status_of_member(member)
+                .map_or(0, |tale| tale.disk_stuck_ms),
         }
     }
 
     /// Sends a message to the role of another member.
-    pub(super) async fn wish(&self, to: MemberId, wish: &RoleMessage) -> Result<(), CallError> {
+    pub(super) async fn send_role_message(
+        &self,
+        to: MemberId,
+        wish: &RoleMessage,
+    ) -> Result<(), CallError> {
         let bytes = codec::encode(wish);
         let told = self
             .wire
@@ -393,8 +402,8 @@ impl<M: Machine, N: Network> RoleState<M, N> {
         told.map(|_| ())
     }
 
-    pub(super) fn standing(&self) -> RaftStatus {
-        self.engine.standing()
+    pub(super) fn raft_status(&self) -> RaftStatus {
+        self.engine.raft_status()
     }
 
     /// Returns the epoch of the newest committed content key.

@@ -2,7 +2,7 @@
 //! and send one request after the other. A slow, silent or endless client delays only
 //! itself, and an idle client leaves its slot to a working one.
 
-use crate::request::{self, LENGTH_BYTES, REQUEST_BYTES_MAX, Reply, Request};
+use crate::request::{self, ControlReply, LENGTH_BYTES, REQUEST_BYTES_MAX, Request};
 use crate::role::places::{ClientSlot, ClientSlots};
 use part::codec;
 use std::future::Future;
@@ -48,11 +48,11 @@ pub enum SocketError {
 
 /// Sender for the replies to one request. Replies are dropped once the client has gone.
 #[derive(Clone, Debug)]
-pub struct Replies(mpsc::Sender<Reply>);
+pub struct Replies(mpsc::Sender<ControlReply>);
 
 impl Replies {
     /// Creates a channel for replies.
-    pub fn new() -> (Replies, mpsc::Receiver<Reply>) {
+    pub fn new() -> (Replies, mpsc::Receiver<ControlReply>) {
         let (sender, receiver) = mpsc::channel(REPLIES_MAX);
         (Replies(sender), receiver)
     }
@@ -60,11 +60,11 @@ impl Replies {
     /// Sends a progress line. A client that does not read misses it.
     pub fn progress(&self, words: impl Into<String>) {
         let words = words.into();
-        let _ = self.0.try_send(Reply::Progress { words });
+        let _ = self.0.try_send(ControlReply::Progress { words });
     }
 
     /// Sends the final reply of the request.
-    pub async fn end(&self, reply: Reply) {
+    pub async fn end(&self, reply: ControlReply) {
         let _ = self.0.send(reply).await;
     }
 
@@ -76,14 +76,14 @@ impl Replies {
 
 /// Socket on which operators send requests.
 #[derive(Debug)]
-pub struct Socket {
+pub struct OperatorSocket {
     listener: UnixListener,
     path: PathBuf,
 }
 
-impl Socket {
+impl OperatorSocket {
     /// Creates the socket; replaces one that a dead process left.
-    pub fn bind(path: &Path) -> Result<Socket, SocketError> {
+    pub fn bind(path: &Path) -> Result<OperatorSocket, SocketError> {
         let failed = |error| SocketError::Io(path.into(), error);
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => return Err(SocketError::InUse(path.into())),
@@ -95,7 +95,7 @@ impl Socket {
         let listener = UnixListener::bind(path).map_err(failed)?;
         // Earlier connections are safe, because every peer's user id is checked.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(Socket {
+        Ok(OperatorSocket {
             listener,
             path: path.into(),
         })
@@ -117,7 +117,7 @@ impl Socket {
                     continue;
                 }
             };
-            let place = places.take().await;
+            let place = places.wait_for_slot().await;
             let (answer, large) = (answer.clone(), large.clone());
             tokio::spawn(async move {
                 client(stream, &place, &large, answer).await;
@@ -126,7 +126,7 @@ impl Socket {
     }
 }
 
-impl Drop for Socket {
+impl Drop for OperatorSocket {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
@@ -141,14 +141,14 @@ where
     let mut stream = BufReader::with_capacity(READ_BYTES, stream);
     if !may_ask {
         let words = "only root and the user who runs evenkeel may use this socket".to_owned();
-        send(&mut stream, &Reply::Refused { words }).await;
+        send(&mut stream, &ControlReply::Refused { words }).await;
         return;
     }
     loop {
         let asked = tokio::select! {
             // A request that has arrived is not discarded to free a slot.
             biased;
-            something = asks(&mut stream) => something,
+            something = request_arrives(&mut stream) => something,
             () = place.wanted() => has_arrived(&stream),
         };
         if !asked {
@@ -159,7 +159,7 @@ where
             Ok(Ok(request)) => request,
             Ok(Err(words)) => {
                 let words = words.to_owned();
-                send(&mut stream, &Reply::Refused { words }).await;
+                send(&mut stream, &ControlReply::Refused { words }).await;
                 return;
             }
             Err(_) => return,
@@ -176,7 +176,7 @@ where
 }
 
 /// Waits until a request starts to arrive; returns false if none does.
-async fn asks(stream: &mut BufReader<UnixStream>) -> bool {
+async fn request_arrives(stream: &mut BufReader<UnixStream>) -> bool {
     match timeout(IDLE_LIMIT, stream.fill_buf()).await {
         Ok(Ok(bytes)) => !bytes.is_empty(),
         Ok(Err(_)) | Err(_) => false,
@@ -189,7 +189,10 @@ fn has_arrived(stream: &BufReader<UnixStream>) -> bool {
 }
 
 /// Sends the replies to a request; false if the client does not read them.
-async fn pass_on(stream: &mut BufReader<UnixStream>, mut incoming: mpsc::Receiver<Reply>) -> bool {
+async fn pass_on(
+    stream: &mut BufReader<UnixStream>,
+    mut incoming: mpsc::Receiver<ControlReply>,
+) -> bool {
     while let Some(reply) = incoming.recv().await {
         if !send(stream, &reply).await {
             return false;
@@ -199,7 +202,7 @@ async fn pass_on(stream: &mut BufReader<UnixStream>, mut incoming: mpsc::Receive
         }
     }
     let words = "the request ended without a reply".to_owned();
-    send(stream, &Reply::Refused { words }).await
+    send(stream, &ControlReply::Refused { words }).await
 }
 
 fn may_ask(stream: &UnixStream) -> bool {
@@ -234,9 +237,10 @@ async fn read(
         .map_err(|_| "cannot parse the request; do command and role have different versions?")
 }
 
-async fn send(stream: &mut BufReader<UnixStream>, reply: &Reply) -> bool {
+async fn send(stream: &mut BufReader<UnixStream>, reply: &ControlReply) -> bool {
     let words = "the reply exceeds the size limit".to_owned();
-    let bytes = request::framed(reply).or_else(|| request::framed(&Reply::Refused { words }));
+    let bytes =
+        request::framed(reply).or_else(|| request::framed(&ControlReply::Refused { words }));
     let Some(bytes) = bytes else {
         return false;
     };
@@ -267,7 +271,7 @@ mod tests {
         replies.progress("two");
         let words = format!("{request:?}");
         let version = None;
-        replies.end(Reply::Done { words, version }).await;
+        replies.end(ControlReply::Done { words, version }).await;
     }
 
     /// Serves at a place while blocking code runs beside it.
@@ -278,7 +282,7 @@ mod tests {
             .unwrap();
         runtime.block_on(async {
             let path = place();
-            let socket = Socket::bind(&path).unwrap();
+            let socket = OperatorSocket::bind(&path).unwrap();
             tokio::spawn(socket.serve(answer));
             tokio::task::spawn_blocking(move || ask(&path))
                 .await
@@ -293,16 +297,16 @@ mod tests {
             let mut client = Client::connect(path).unwrap();
             let reply = client.done(&Request::Rotate, LIMIT, |line| lines.push(line.to_owned()));
             assert_eq!(lines, ["one", "two"]);
-            assert!(matches!(reply, Ok(Reply::Done { words, .. }) if words == "Rotate"));
+            assert!(matches!(reply, Ok(ControlReply::Done { words, .. }) if words == "Rotate"));
         });
     }
 
-    fn asked(client: &mut Client) -> Result<Reply, AskError> {
+    fn asked(client: &mut Client) -> Result<ControlReply, AskError> {
         client.done(&Request::Status, LIMIT, |_| {})
     }
 
-    fn is_done(reply: &Result<Reply, AskError>) -> bool {
-        matches!(reply, Ok(Reply::Done { .. }))
+    fn is_done(reply: &Result<ControlReply, AskError>) -> bool {
+        matches!(reply, Ok(ControlReply::Done { .. }))
     }
 
     #[test]
@@ -314,7 +318,7 @@ mod tests {
                 let request = Request::Log { max };
                 let reply = client.done(&request, LIMIT, |_| lines += 1);
                 let expected = format!("Log {{ max: {max} }}");
-                assert!(matches!(reply, Ok(Reply::Done { words, .. }) if words == expected));
+                assert!(matches!(reply, Ok(ControlReply::Done { words, .. }) if words == expected));
                 assert_eq!(lines, 2);
             }
         });
@@ -384,8 +388,8 @@ mod tests {
     /// before the runtime looks for what arrived, or before its connection is served.
     async fn asks_when_its_place_is_wanted(served_before: bool) {
         let places = ClientSlots::new(2);
-        let place = places.take().await;
-        let other = places.take().await;
+        let place = places.wait_for_slot().await;
+        let other = places.wait_for_slot().await;
         let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
         let theirs = UnixStream::from_std(theirs).unwrap();
@@ -396,7 +400,7 @@ mod tests {
         }
         let request = request::framed(&Request::Status).unwrap();
         ours.write_all(&request).unwrap();
-        let third = tokio::spawn(async move { places.take().await });
+        let third = tokio::spawn(async move { places.wait_for_slot().await });
         // The other one rests for less time, and goes in place of who has asked.
         other.wanted().await;
         assert!(!serving.is_finished());
@@ -437,7 +441,7 @@ mod tests {
             .unwrap();
         runtime.block_on(async {
             let path = place();
-            let socket = Socket::bind(&path).unwrap();
+            let socket = OperatorSocket::bind(&path).unwrap();
             tokio::spawn(socket.serve(answer));
             let mut stream = UnixStream::connect(&path).await.unwrap();
             let bytes = request::framed(&Request::Status).unwrap();
@@ -471,7 +475,7 @@ mod tests {
                 .collect();
             let mut client = Client::connect(path).unwrap();
             let reply = client.done(&Request::Status, LIMIT, |_| {});
-            assert!(matches!(reply, Ok(Reply::Done { .. })));
+            assert!(matches!(reply, Ok(ControlReply::Done { .. })));
             drop(silent);
         });
     }
@@ -485,7 +489,7 @@ mod tests {
                 let mut answer = Vec::new();
                 stream.read_to_end(&mut answer).unwrap();
                 let reply = codec::decode(&answer[LENGTH_BYTES..]).unwrap();
-                assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
+                assert!(matches!(reply, ControlReply::Refused { .. }), "{reply:?}");
             }
         });
     }
@@ -499,8 +503,11 @@ mod tests {
         let _inside = runtime.enter();
         let path = place();
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let socket = Socket::bind(&path).unwrap();
-        assert!(matches!(Socket::bind(&path), Err(SocketError::InUse(_))));
+        let socket = OperatorSocket::bind(&path).unwrap();
+        assert!(matches!(
+            OperatorSocket::bind(&path),
+            Err(SocketError::InUse(_))
+        ));
         drop(socket);
         assert!(matches!(
             Client::connect(&path),

@@ -2,12 +2,12 @@
 //! not ([`MemberNews`]).
 
 use crate::command::{Reported, VersionId};
-use crate::machine::Machine;
+use crate::machine::ServingMachine;
 use crate::member::MemberId;
 use crate::role::removal::RemovalMark;
 use crate::role::shared::{RoleState, moved};
-use crate::state::State;
-use crate::wire::Network;
+use crate::state::ClusterState;
+use crate::wire::ConnectionFactory;
 use part::role::{MemberNews, VersionStanding};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const BEHIND_AFTER_MS: u64 = 3_000;
 
 /// Current knowledge of the role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-struct Facts {
+struct RoleFacts {
     removed: bool,
     /// Others were removed from the cluster.
     has_removed: bool,
@@ -53,7 +53,7 @@ struct Tracker {
 
 impl Tracker {
     /// Returns the report for these facts.
-    fn news(&mut self, facts: &Facts, now_ms: u64) -> MemberNews {
+    fn news(&mut self, facts: &RoleFacts, now_ms: u64) -> MemberNews {
         let is_same = facts.serves == facts.accepted;
         let since_ms = match is_same {
             true => {
@@ -105,7 +105,7 @@ impl Tracker {
 }
 
 /// Runs until the role ends.
-pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut tracker = Tracker::default();
     let mut mark = RemovalMark::new(&shared);
     let mut reported = None;
@@ -124,13 +124,13 @@ pub(super) async fn run<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
     }
 }
 
-fn facts<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Facts {
+fn facts<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) -> RoleFacts {
     let state = shared.engine.state();
     let serving = shared.serving().clone();
     let reachable = shared.reachable();
     let others = state.nodes().filter(|node| node.id != shared.me());
     let others = others.map(|node| {
-        let status = shared.tale(node.id);
+        let status = shared.status_of_member(node.id);
         // The last message of an unreachable node may be older than its report in the log.
         let status = status.filter(|_| reachable.contains(&node.id));
         let serves = match status {
@@ -139,7 +139,7 @@ fn facts<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Facts {
         };
         (node.id, (node.name.clone(), serves))
     });
-    Facts {
+    RoleFacts {
         removed: shared.is_removed(),
         has_removed: !state.removed.is_empty(),
         confirmed_at_ns: shared.confirmed_at_ns(),
@@ -155,7 +155,7 @@ fn facts<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Facts {
 }
 
 /// Returns whether a node has reported that it served the accepted version.
-fn has_served(state: &State, node: MemberId) -> bool {
+fn has_served(state: &ClusterState, node: MemberId) -> bool {
     let Some(record) = state.accepted() else {
         return true;
     };
@@ -169,8 +169,8 @@ mod tests {
 
     const BETA: MemberId = MemberId(2);
 
-    fn facts(accepted: u64, serves: u64, beta_serves: bool) -> Facts {
-        Facts {
+    fn facts(accepted: u64, serves: u64, beta_serves: bool) -> RoleFacts {
+        RoleFacts {
             removed: false,
             has_removed: false,
             confirmed_at_ns: Some(7),
@@ -186,7 +186,7 @@ mod tests {
     fn returning_node_is_outdated_at_once_and_a_current_one_may_load() {
         let mut tracker = Tracker::default();
         let standing =
-            |tracker: &mut Tracker, facts: &Facts, now_ms| tracker.news(facts, now_ms).version;
+            |tracker: &mut Tracker, facts: &RoleFacts, now_ms| tracker.news(facts, now_ms).version;
         let old = facts(2, 1, true);
         assert_eq!(standing(&mut tracker, &old, 0), VersionStanding::Outdated);
         let new = facts(2, 2, true);
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn without_a_majority_nothing_is_current_and_a_removed_member_is_removed() {
         let mut tracker = Tracker::default();
-        let alone = Facts {
+        let alone = RoleFacts {
             confirmed_at_ns: None,
             ..facts(1, 1, true)
         };
@@ -221,7 +221,7 @@ mod tests {
             (news.version, news.until_ns),
             (VersionStanding::Unconfirmed, 0)
         );
-        let removed = Facts {
+        let removed = RoleFacts {
             removed: true,
             ..facts(1, 1, true)
         };
@@ -232,7 +232,7 @@ mod tests {
     fn node_without_the_accepted_version_is_behind_after_a_while() {
         let mut tracker = Tracker::default();
         let behind =
-            |tracker: &mut Tracker, facts: &Facts, now_ms| tracker.news(facts, now_ms).behind;
+            |tracker: &mut Tracker, facts: &RoleFacts, now_ms| tracker.news(facts, now_ms).behind;
         assert!(behind(&mut tracker, &facts(2, 2, false), 0).is_empty());
         assert!(behind(&mut tracker, &facts(2, 2, false), BEHIND_AFTER_MS - 1).is_empty());
         assert_eq!(
@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn confirmation_outlives_the_majority_and_ends_with_another_version() {
         let mut tracker = Tracker::default();
-        let mut confirmed = |facts: Facts, now_ms| tracker.news(&facts, now_ms).was_confirmed;
-        let lost = |accepted| Facts {
+        let mut confirmed = |facts: RoleFacts, now_ms| tracker.news(&facts, now_ms).was_confirmed;
+        let lost = |accepted| RoleFacts {
             confirmed_at_ns: None,
             ..facts(accepted, 1, true)
         };
@@ -269,7 +269,7 @@ mod tests {
     fn member_is_alone_since_it_reaches_no_other_one() {
         let mut tracker = Tracker::default();
         let mut since = |reaches_another, now_ns| {
-            let facts = Facts {
+            let facts = RoleFacts {
                 reaches_another,
                 now_ns,
                 ..facts(1, 1, true)

@@ -12,15 +12,15 @@ pub use disk::DiskStatus;
 
 use crate::command::VersionId;
 use crate::machine::Parts;
-use crate::member::{Digest, Kind, MemberId};
-use part::report::{Grade, Report, Subject, Summary, span};
+use crate::member::{Digest, MemberId, MemberKind};
+use part::report::{Grade, StatusReport, Subject, Summary, span};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
 /// Status of the cluster as one member sees it.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Status {
+pub struct ClusterStatus {
     /// Name of the cluster, for display.
     pub cluster: String,
     /// Member that reports the status.
@@ -71,7 +71,7 @@ pub struct MemberStatus {
     /// Name of the member.
     pub name: String,
     /// Kind of member: node or arbiter.
-    pub kind: Kind,
+    pub kind: MemberKind,
     /// Addresses of the member.
     pub addresses: Vec<SocketAddr>,
     /// Way in which this member reaches it.
@@ -233,7 +233,7 @@ pub struct LogStatus {
     pub applied: u64,
 }
 
-impl Status {
+impl ClusterStatus {
     /// The name of a member.
     pub fn name_of(&self, id: MemberId) -> String {
         let member = self.members.iter().find(|member| member.id == id);
@@ -338,7 +338,7 @@ impl Status {
 
     fn notes_words(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let nodes = self.voters().filter(|m| m.kind == Kind::Node).count();
+        let nodes = self.voters().filter(|m| m.kind == MemberKind::Node).count();
         match self.voters().count() {
             0 => {}
             1 => notes.push(
@@ -454,11 +454,11 @@ impl Status {
             .members
             .iter()
             .filter(others)
-            .filter(|m| m.kind == Kind::Node)
+            .filter(|m| m.kind == MemberKind::Node)
             .collect();
         let mut words = Vec::new();
         let grants_leases = self.majority && (!member.votes || voters_left >= needs);
-        if member.kind == Kind::Node {
+        if member.kind == MemberKind::Node {
             words.push(self.failure_of_traffic(member, &nodes_left, grants_leases));
         } else {
             words.push("traffic is not affected".to_owned());
@@ -500,10 +500,10 @@ impl Status {
     }
 
     /// Returns the report for people: the cluster, its members, its leases.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> StatusReport {
         let members = self.members.iter().map(|member| self.member(member));
         let leases = self.leases.iter().map(|lease| self.lease(lease));
-        Report {
+        StatusReport {
             part: "cluster".to_owned(),
             subjects: [self.whole()]
                 .into_iter()
@@ -511,7 +511,7 @@ impl Status {
                 .chain(self.cut_links())
                 .chain(leases)
                 .collect(),
-            ..Report::default()
+            ..StatusReport::default()
         }
     }
 
@@ -584,7 +584,7 @@ impl Status {
             Some(_) => whole.fact("in progress", configuration.moving_words.clone()),
             None => whole,
         };
-        if me.is_some_and(|me| me.kind == Kind::Arbiter) {
+        if me.is_some_and(|me| me.kind == MemberKind::Arbiter) {
             return whole;
         }
         let served = match (configuration.serving, configuration.on_trial) {
@@ -613,8 +613,8 @@ impl Status {
             );
         }
         let kind = match member.kind {
-            Kind::Node => "node",
-            Kind::Arbiter => "arbiter",
+            MemberKind::Node => "node",
+            MemberKind::Arbiter => "arbiter",
         };
         one = match self.leader == Some(member.id) {
             true => one.fact("kind", format!("{kind}, leader")),
@@ -713,7 +713,7 @@ mod tests {
 
     #[test]
     fn a_lease_is_not_confirmed_without_a_majority() {
-        let mut status = Status {
+        let mut status = ClusterStatus {
             majority: true,
             members: vec![away(2, "beta")],
             leases: vec![LeaseStatus {
@@ -722,9 +722,9 @@ mod tests {
                 epoch: 4,
                 valid_ms: 5000,
             }],
-            ..Status::default()
+            ..ClusterStatus::default()
         };
-        let shown = |status: &Status| {
+        let shown = |status: &ClusterStatus| {
             let report = status.report();
             let lease = report.find("lease", "volume/mail").unwrap();
             (
@@ -745,9 +745,9 @@ mod tests {
 
     #[test]
     fn who_holds_an_authority_back_that_has_to_follow_is_named_with_what_to_do() {
-        let mut status = Status {
+        let mut status = ClusterStatus {
             members: vec![away(3, "tie"), away(4, "spare")],
-            ..Status::default()
+            ..ClusterStatus::default()
         };
         status.authority.exposed = true;
         status.authority.uncertified = vec![MemberId(3), MemberId(4)];

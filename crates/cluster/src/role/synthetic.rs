@@ -44,7 +44,10 @@ impl Answered {
 /// than one timeout. Returns the results by name.
 pub async fn round(frontends: &[FrontendHealth]) -> Vec<(String, Answered)> {
     let asked = frontends.iter().take(FRONTENDS_MAX).filter_map(|frontend| {
-        let place = frontend.listens.iter().find_map(|listen| here(listen))?;
+        let place = frontend
+            .listens
+            .iter()
+            .find_map(|listen| local_address(listen))?;
         Some(async move {
             let answered = ask(place, frontend.http).await;
             (frontend.name.clone(), answered)
@@ -55,7 +58,7 @@ pub async fn round(frontends: &[FrontendHealth]) -> Vec<(String, Answered)> {
 
 /// Returns an address on which this machine itself listens, from a frontend's address. A
 /// request to an address of another machine would judge that one.
-fn here(listen: &str) -> Option<SocketAddr> {
+fn local_address(listen: &str) -> Option<SocketAddr> {
     let mut place: SocketAddr = listen.parse().ok()?;
     match place.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => place.set_ip(Ipv4Addr::LOCALHOST.into()),

@@ -1,15 +1,15 @@
 //! Background tasks of every member: confirms that a majority follows the leader,
 //! gossips, and keeps certificates and content keys up to date.
 
-use crate::authority::{Refused, Trust, disk};
-use crate::command::{Body, FORMAT};
-use crate::machine::Machine;
-use crate::member::{Kind, MemberId};
+use crate::authority::{PeerRejection, Trust, disk};
+use crate::command::{CommandBody, FORMAT};
+use crate::machine::ServingMachine;
+use crate::member::{MemberId, MemberKind};
 use crate::role::directory::LocalMember;
 use crate::role::invitations;
-use crate::role::shared::{RoleState, TOPIC, Tale, moved, reach};
-use crate::state::State;
-use crate::wire::{Event, Network, Service};
+use crate::role::shared::{MemberSelfStatus, RoleState, TOPIC, moved, reach};
+use crate::state::ClusterState;
+use crate::wire::{ConnectionFactory, Event, Service};
 use part::codec;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,7 +33,7 @@ const DUTY_REST: Duration = Duration::from_millis(5);
 const RANK_PAUSE: Duration = Duration::from_secs(2);
 
 /// Confirms periodically that a majority follows the leader.
-pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn confirm<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     loop {
         let asked = Instant::now();
         if let Ok(Ok(_)) = timeout(CONFIRM_LIMIT, shared.engine.confirm()).await {
@@ -44,7 +44,7 @@ pub(super) async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
 }
 
 /// Requests the status of this machine's parts.
-pub(super) async fn parts<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn parts<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     loop {
         let mut parts = shared.machine.parts().await;
         parts.summaries.truncate(PARTS_MAX);
@@ -58,9 +58,9 @@ pub(super) async fn parts<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) 
 }
 
 /// Publishes this member's status, and receives the status of the others.
-pub(super) async fn gossip<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn gossip<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     loop {
-        let bytes = codec::encode(&tale(&shared));
+        let bytes = codec::encode(&local_status(&shared));
         let put = shared.gossip().put(TOPIC, Some(bytes));
         if let Err(error) = put {
             shared.note(format!("the status of this member is too long: {error}"));
@@ -73,7 +73,10 @@ pub(super) async fn gossip<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>)
     }
 }
 
-async fn exchange<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, other: MemberId) {
+async fn exchange<M: ServingMachine, N: ConnectionFactory>(
+    shared: Arc<RoleState<M, N>>,
+    other: MemberId,
+) {
     let ask = shared.gossip().ask();
     let answer = shared
         .wire
@@ -84,7 +87,7 @@ async fn exchange<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, other: M
     };
     // Invalid gossip has no effect; the next round is in a second.
     let now_ms = shared.now_ms();
-    let more = shared.gossip().take(&answer, now_ms);
+    let more = shared.gossip().merge_response(&answer, now_ms);
     if let Ok(Some(more)) = more {
         let call = shared.wire.call(other, Service::Gossip, more, GOSSIP_LIMIT);
         let _ = call.await;
@@ -92,11 +95,13 @@ async fn exchange<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, other: M
 }
 
 /// Returns the status that this member reports about itself.
-pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
+pub(super) fn local_status<M: ServingMachine, N: ConnectionFactory>(
+    shared: &RoleState<M, N>,
+) -> MemberSelfStatus {
     let serving = shared.serving().clone();
     let paths = shared.wire.paths();
-    let standing = shared.standing();
-    Tale {
+    let standing = shared.raft_status();
+    MemberSelfStatus {
         program: shared.program.clone(),
         serves: serving.served(),
         cannot_serve: serving.cannot_serve(),
@@ -129,14 +134,16 @@ pub(super) fn tale<M: Machine, N: Network>(shared: &RoleState<M, N>) -> Tale {
 
 /// Logs that this member's store was lost, and informs the others once it is a voter
 /// again.
-pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
-    let Some(why) = shared.standing().lost else {
+pub(super) async fn tell_of_loss<M: ServingMachine, N: ConnectionFactory>(
+    shared: Arc<RoleState<M, N>>,
+) {
+    let Some(why) = shared.raft_status().lost else {
         return std::future::pending().await;
     };
     shared.note(format!(
         "{why}: this member is not a voter until it has rejoined"
     ));
-    while shared.standing().lost.is_some() {
+    while shared.raft_status().lost.is_some() {
         tokio::time::sleep(DUTY_EVERY).await;
     }
     let words = format!(
@@ -144,7 +151,7 @@ pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<RoleState<M
         shared.who.name
     );
     while !shared
-        .try_to(Body::Event {
+        .try_to(CommandBody::Event {
             words: words.clone(),
         })
         .await
@@ -155,14 +162,14 @@ pub(super) async fn tell_of_loss<M: Machine, N: Network>(shared: Arc<RoleState<M
 }
 
 /// Handles events of the wire: a lost connection to the leader, refused connections.
-pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn listen<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut events = shared.wire.events();
     loop {
         match events.recv().await {
             Ok(Event::Down { member, .. }) => shared.engine.lost(member),
             Ok(Event::Noted { words }) => shared.note(words),
             Ok(Event::RefusedBy { member, why }) => {
-                if why == Refused::Removed {
+                if why == PeerRejection::Removed {
                     shared.was_removed();
                 }
                 let name = shared.engine.state().name_of(member);
@@ -185,7 +192,7 @@ pub(super) async fn listen<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>)
 
 /// Follows the state: the members trusted by the wire, the member list on disk, the
 /// announcement of this member, and missing content keys.
-pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>) {
+pub(super) async fn keep_up<M: ServingMachine, N: ConnectionFactory>(shared: Arc<RoleState<M, N>>) {
     let mut changes = shared.engine.changes();
     let mut kept: Option<LocalMember> = None;
     let mut lacking: Option<Instant> = None;
@@ -222,7 +229,7 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
                 }
                 kept = Some(who);
             }
-            if let Err(error) = shared.keys.take_in(&state) {
+            if let Err(error) = shared.keys.decrypt_content_keys(&state) {
                 shared.note(format!("cannot decrypt a content key: {error}"));
             }
             let open = state.invitations.keys();
@@ -248,12 +255,12 @@ pub(super) async fn keep_up<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>
 
 /// Reports the author that the last forged command names, once for each author in turn.
 /// `reported`: the author of the last report.
-fn report_forgery<M: Machine, N: Network>(
+fn report_forgery<M: ServingMachine, N: ConnectionFactory>(
     shared: &RoleState<M, N>,
-    state: &State,
+    state: &ClusterState,
     reported: &mut Option<MemberId>,
 ) {
-    let Some((_, author)) = shared.standing().forged else {
+    let Some((_, author)) = shared.raft_status().forged else {
         return;
     };
     if reported.replace(author) == Some(author) {
@@ -268,7 +275,7 @@ fn report_forgery<M: Machine, N: Network>(
 
 /// Announces the addresses, the key and the supported formats of this member, if the
 /// others have different ones.
-async fn announce<M: Machine, N: Network>(shared: &RoleState<M, N>) {
+async fn announce<M: ServingMachine, N: ConnectionFactory>(shared: &RoleState<M, N>) {
     let state = shared.engine.state();
     let (Some(known), Some(member)) = (state.member(shared.me()), shared.member()) else {
         return;
@@ -279,15 +286,19 @@ async fn announce<M: Machine, N: Network>(shared: &RoleState<M, N>) {
         && known.sealing_key == member.sealing_key
         && known.certificate == member.certificate;
     if !same && shared.has_majority() {
-        shared.try_to(Body::Announce(member)).await;
+        shared.try_to(CommandBody::Announce(member)).await;
     }
 }
 
 /// Gives content keys to nodes that lack them: the first node at once, the others if
 /// that takes too long.
-async fn give_keys<M: Machine, N: Network>(shared: &RoleState<M, N>, since: &mut Option<Instant>) {
+async fn give_keys<M: ServingMachine, N: ConnectionFactory>(
+    shared: &RoleState<M, N>,
+    since: &mut Option<Instant>,
+) {
     let state = shared.engine.state();
-    if shared.who.kind != Kind::Node || state.unsealed().is_empty() || !shared.has_majority() {
+    if shared.who.kind != MemberKind::Node || state.unsealed().is_empty() || !shared.has_majority()
+    {
         *since = None;
         return;
     }
@@ -299,6 +310,6 @@ async fn give_keys<M: Machine, N: Network>(shared: &RoleState<M, N>, since: &mut
         return;
     }
     for ring in shared.keys.for_newcomers(&state) {
-        shared.try_to(Body::Seal(ring)).await;
+        shared.try_to(CommandBody::Seal(ring)).await;
     }
 }

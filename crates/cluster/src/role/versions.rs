@@ -2,28 +2,29 @@
 //! the changes that it requests ([`part::versions`]). Long operations run on a thread
 //! with ordinary priority.
 
-use crate::command::{Body, Judging, Origin, VersionId};
+use crate::command::{CommandBody, Judging, VersionId, VersionOrigin};
 use crate::file_set::{FileSet, SetFile};
 use crate::history::{
     Blame, FileChange, FileDifference, Mask, MaskedFile, Redaction, between, has_words, is_secret,
     uncovered, without_source,
 };
 use crate::keyword::{ConfigSection, Grammar};
-use crate::machine::Machine;
+use crate::machine::ServingMachine;
 use crate::member::MemberId;
-use crate::request::{Apply, Reply};
+use crate::request::{Apply, ControlReply};
 use crate::role::apply::{NotApplied, not_applied};
 use crate::role::gather;
 use crate::role::shared::{RoleState, millis, moved};
-use crate::state::{NodeReport, Stage, State, VersionRecord, against_in_words};
-use crate::wire::Network;
+use crate::state::{ClusterState, NodeReport, RolloutStage, VersionRecord, against_in_words};
+use crate::wire::ConnectionFactory;
 use language::difference::without_credentials;
 use part::codec;
 use part::lock;
 use part::report::span;
 use part::versions::{
-    self, ANSWER_BYTES_MAX, Answer, Change, Difference, Edit, Files, Finding, Findings, Happened,
-    Line, QUESTION_BYTES_MAX, Question, Version, Versions,
+    self, ANSWER_BYTES_MAX, BlameLine, ChangeDescription, ConfigurationVersion, Difference, Edit,
+    Finding, Findings, Happened, QUESTION_BYTES_MAX, VersionFiles, Versions, VersionsRequest,
+    VersionsResponse,
 };
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -63,7 +64,7 @@ pub struct Texts {
 }
 
 /// Responds to requests that arrive over connections.
-pub(super) struct Answering<M: Machine, N: Network> {
+pub(super) struct Answering<M: ServingMachine, N: ConnectionFactory> {
     shared: Arc<RoleState<M, N>>,
     texts: Texts,
     places: Semaphore,
@@ -73,7 +74,7 @@ pub(super) struct Answering<M: Machine, N: Network> {
     secrets: Mutex<BTreeMap<VersionId, Arc<Redaction>>>,
 }
 
-impl<M: Machine, N: Network> Answering<M, N> {
+impl<M: ServingMachine, N: ConnectionFactory> Answering<M, N> {
     pub(super) fn new(shared: Arc<RoleState<M, N>>, texts: Texts) -> Answering<M, N> {
         Answering {
             shared,
@@ -104,7 +105,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         let answer = self.answer(question).await;
         let too_long = || {
             let words = "the answer exceeds the size limit".to_owned();
-            versions::framed(&Answer::Refused { words }, ANSWER_BYTES_MAX)
+            versions::framed(&VersionsResponse::Refused { words }, ANSWER_BYTES_MAX)
         };
         let bytes = versions::framed(&answer, ANSWER_BYTES_MAX).or_else(too_long);
         // A client that has gone needs no response.
@@ -115,24 +116,26 @@ impl<M: Machine, N: Network> Answering<M, N> {
         .await;
     }
 
-    async fn answer(&self, question: Question) -> Answer {
+    async fn answer(&self, question: VersionsRequest) -> VersionsResponse {
         let answer = match question {
-            Question::Versions { max } => {
+            VersionsRequest::Versions { max } => {
                 let max = usize::try_from(max).unwrap_or(VERSIONS_MAX);
-                Ok(Answer::Versions(self.versions(max.min(VERSIONS_MAX)).await))
+                Ok(VersionsResponse::Versions(
+                    self.versions(max.min(VERSIONS_MAX)).await,
+                ))
             }
-            Question::Files { version } => self.files(version.map(VersionId)).await,
-            Question::Differences { from, to } => {
+            VersionsRequest::Files { version } => self.files(version.map(VersionId)).await,
+            VersionsRequest::Differences { from, to } => {
                 self.differences(from.map(VersionId), VersionId(to)).await
             }
-            Question::Blame { version, path } => self.blame(VersionId(version), path).await,
-            Question::Check(edit) => self.check(&edit).await,
-            Question::Apply { edit, change } => self.apply(&edit, change).await,
-            Question::RollBack { to, change } => self.roll_back(VersionId(to), change).await,
-            Question::Confirm { version, by } => self.confirm(VersionId(version), &by).await,
-            Question::Cancel { version, by } => self.cancel(VersionId(version), &by).await,
+            VersionsRequest::Blame { version, path } => self.blame(VersionId(version), path).await,
+            VersionsRequest::Check(edit) => self.check(&edit).await,
+            VersionsRequest::Apply { edit, change } => self.apply(&edit, change).await,
+            VersionsRequest::RollBack { to, change } => self.roll_back(VersionId(to), change).await,
+            VersionsRequest::Confirm { version, by } => self.confirm(VersionId(version), &by).await,
+            VersionsRequest::Cancel { version, by } => self.cancel(VersionId(version), &by).await,
         };
-        answer.unwrap_or_else(|words| Answer::Refused { words })
+        answer.unwrap_or_else(|words| VersionsResponse::Refused { words })
     }
 
     async fn versions(&self, max: usize) -> Versions {
@@ -216,20 +219,24 @@ impl<M: Machine, N: Network> Answering<M, N> {
         { receiver.await }.map_err(|_| "this did not work".to_owned())
     }
 
-    async fn files(&self, version: Option<VersionId>) -> Result<Answer, String> {
+    async fn files(&self, version: Option<VersionId>) -> Result<VersionsResponse, String> {
         let set = self.shared.files_of(version).await?;
         let mask = self.texts.mask;
         let files = self.work(move || {
             let files = set.files.iter().map(|one| mask().shown(one));
-            Files {
+            VersionFiles {
                 version: set.version.0,
                 files: files.collect(),
             }
         });
-        files.await.map(Answer::Files)
+        files.await.map(VersionsResponse::Files)
     }
 
-    async fn differences(&self, from: Option<VersionId>, to: VersionId) -> Result<Answer, String> {
+    async fn differences(
+        &self,
+        from: Option<VersionId>,
+        to: VersionId,
+    ) -> Result<VersionsResponse, String> {
         let old = match from {
             Some(from) => self.shared.files_of(Some(from)).await?,
             None => FileSet::default(),
@@ -238,10 +245,10 @@ impl<M: Machine, N: Network> Answering<M, N> {
         let mask = self.texts.mask;
         let all = self.work(move || between(&old, &new, &mask()));
         let all = all.await?.into_iter().map(difference);
-        Ok(Answer::Differences(all.collect()))
+        Ok(VersionsResponse::Differences(all.collect()))
     }
 
-    async fn blame(&self, version: VersionId, path: String) -> Result<Answer, String> {
+    async fn blame(&self, version: VersionId, path: String) -> Result<VersionsResponse, String> {
         let text = |set: &FileSet| {
             let file = set.files.iter().find(|file| file.path == path);
             file.filter(|file| !is_secret(file))
@@ -271,14 +278,16 @@ impl<M: Machine, N: Network> Answering<M, N> {
         });
         let line = |line: crate::history::BlamedLine| {
             let record = state.version(line.version);
-            Line {
+            BlameLine {
                 version: line.version.0,
                 or_older: line.or_older,
                 author: record.map_or_else(String::new, |one| one.proposal.author.clone()),
                 time_s: record.map_or(0, |one| one.proposal.time_s),
             }
         };
-        Ok(Answer::Blame(lines.await?.into_iter().map(line).collect()))
+        Ok(VersionsResponse::Blame(
+            lines.await?.into_iter().map(line).collect(),
+        ))
     }
 
     /// Returns the files of an edit, with the secrets of the version that was edited.
@@ -310,11 +319,11 @@ impl<M: Machine, N: Network> Answering<M, N> {
         .await?
     }
 
-    async fn check(&self, edit: &Edit) -> Result<Answer, String> {
+    async fn check(&self, edit: &Edit) -> Result<VersionsResponse, String> {
         let set = match self.edited(edit).await? {
             Ok(set) => set,
             Err(all) => {
-                return Ok(Answer::Findings(Findings {
+                return Ok(VersionsResponse::Findings(Findings {
                     all,
                     ..Findings::default()
                 }));
@@ -352,10 +361,14 @@ impl<M: Machine, N: Network> Answering<M, N> {
         }
         findings.good = verdict.good;
         findings.differences = differences.into_iter().map(difference).collect();
-        Ok(Answer::Findings(findings))
+        Ok(VersionsResponse::Findings(findings))
     }
 
-    async fn apply(&self, edit: &Edit, change: Change) -> Result<Answer, String> {
+    async fn apply(
+        &self,
+        edit: &Edit,
+        change: ChangeDescription,
+    ) -> Result<VersionsResponse, String> {
         self.shared.needs_majority().await?;
         let set = match self.edited(edit).await? {
             Ok(set) => set,
@@ -377,7 +390,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
             author: change.by.clone(),
             message: change.message.clone(),
             time_s: self.shared.clock.unix_s(),
-            origin: Origin::Applied,
+            origin: VersionOrigin::Applied,
             judging: self.judging(&set, &change),
             set,
         };
@@ -385,7 +398,11 @@ impl<M: Machine, N: Network> Answering<M, N> {
         Ok(self.proposed(proposed).await)
     }
 
-    async fn roll_back(&self, to: VersionId, change: Change) -> Result<Answer, String> {
+    async fn roll_back(
+        &self,
+        to: VersionId,
+        change: ChangeDescription,
+    ) -> Result<VersionsResponse, String> {
         self.shared.needs_majority().await?;
         let set = self.shared.files_of(Some(to)).await?;
         let judging = self.judging(&set, &change);
@@ -396,11 +413,12 @@ impl<M: Machine, N: Network> Answering<M, N> {
         Ok(self.proposed(proposed).await)
     }
 
-    async fn proposed(&self, proposed: Result<VersionId, NotApplied>) -> Answer {
+    async fn proposed(&self, proposed: Result<VersionId, NotApplied>) -> VersionsResponse {
         match proposed {
             Ok(version) => {
-                self.shows(|state| state.version(version).is_some()).await;
-                Answer::Done {
+                self.wait_until_visible(|state| state.version(version).is_some())
+                    .await;
+                VersionsResponse::Done {
                     words: format!("version {version} is proposed: every node checks it first"),
                     version: Some(version.0),
                 }
@@ -411,7 +429,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
 
     /// Waits a moment until this member's state shows a committed change, because the
     /// client reads it next.
-    async fn shows(&self, it: impl Fn(&State) -> bool) {
+    async fn wait_until_visible(&self, it: impl Fn(&ClusterState) -> bool) {
         let mut changes = self.shared.engine.changes();
         let shown = async {
             while !it(&self.shared.engine.state()) {
@@ -423,7 +441,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
     }
 
     /// Returns the judging rules of the files, unless the change overrides them.
-    fn judging(&self, set: &FileSet, change: &Change) -> Judging {
+    fn judging(&self, set: &FileSet, change: &ChangeDescription) -> Judging {
         let section = ConfigSection::read(set, &(self.texts.grammar)(set));
         let confirm = change.confirm_s.map(Duration::from_secs);
         Judging {
@@ -432,7 +450,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         }
     }
 
-    async fn confirm(&self, version: VersionId, by: &str) -> Result<Answer, String> {
+    async fn confirm(&self, version: VersionId, by: &str) -> Result<VersionsResponse, String> {
         self.shared.needs_majority().await?;
         let done = done(self.shared.confirm_version(Some(version)).await?);
         self.note(&format!("confirmed by {by}"), &done).await;
@@ -440,7 +458,7 @@ impl<M: Machine, N: Network> Answering<M, N> {
         Ok(done)
     }
 
-    async fn cancel(&self, version: VersionId, by: &str) -> Result<Answer, String> {
+    async fn cancel(&self, version: VersionId, by: &str) -> Result<VersionsResponse, String> {
         let state = self.shared.engine.state();
         if state.on_its_way().map(|record| record.id) != Some(version) {
             return Err(format!("version {version} is not in progress any more"));
@@ -453,25 +471,27 @@ impl<M: Machine, N: Network> Answering<M, N> {
     }
 
     async fn ends(&self, version: VersionId) {
-        self.shows(|state| state.on_its_way().is_none_or(|record| record.id != version))
-            .await;
+        self.wait_until_visible(|state| {
+            state.on_its_way().is_none_or(|record| record.id != version)
+        })
+        .await;
     }
 
     /// Records who confirmed a version as an event, because no version contains that.
-    async fn note(&self, words: &str, done: &Answer) {
-        if let Answer::Done {
+    async fn note(&self, words: &str, done: &VersionsResponse) {
+        if let VersionsResponse::Done {
             version: Some(version),
             ..
         } = done
         {
             let words = format!("version {version} {words}");
             // The version is accepted even if the event is lost.
-            let _ = self.shared.agreed(Body::Event { words }).await;
+            let _ = self.shared.agreed(CommandBody::Event { words }).await;
         }
     }
 }
 
-async fn read(stream: &mut UnixStream) -> Option<Question> {
+async fn read(stream: &mut UnixStream) -> Option<VersionsRequest> {
     let length = stream.read_u32().await.ok()? as usize;
     if length > QUESTION_BYTES_MAX {
         return None;
@@ -495,11 +515,11 @@ fn version(
     record: &VersionRecord,
     name: impl Fn(MemberId) -> String,
     redact: impl Fn(&str) -> String,
-) -> Version {
+) -> ConfigurationVersion {
     let proposal = &record.proposal;
     let stage_words = match &record.stage {
-        Stage::Canary { node } => format!("{} ({})", record.stage, name(*node)),
-        Stage::AwaitConfirmation { remaining_ms, .. } => {
+        RolloutStage::Canary { node } => format!("{} ({})", record.stage, name(*node)),
+        RolloutStage::AwaitConfirmation { remaining_ms, .. } => {
             let left = span(*remaining_ms);
             format!("{}, rolled back in about {left} without", record.stage)
         }
@@ -513,14 +533,14 @@ fn version(
         };
         (name(*node), words)
     };
-    Version {
+    ConfigurationVersion {
         id: record.id.0,
         parent: record.parent().map(|parent| parent.0),
         author: proposal.author.clone(),
         message: cut(&proposal.message),
         origin: match &proposal.origin {
-            Origin::Applied => String::new(),
-            Origin::Followed {
+            VersionOrigin::Applied => String::new(),
+            VersionOrigin::Followed {
                 repository,
                 revision,
             } => format!(
@@ -529,17 +549,17 @@ fn version(
                 // Earlier programs wrote the whole address.
                 without_credentials(repository)
             ),
-            Origin::RolledBack { to } => format!("rollback to version {to}"),
+            VersionOrigin::RolledBack { to } => format!("rollback to version {to}"),
         },
         time_s: proposal.time_s,
         stage: match &record.stage {
-            Stage::Checking => versions::Stage::Checking,
-            Stage::Canary { .. } => versions::Stage::Canary,
-            Stage::Rest { .. } => versions::Stage::Rollout,
-            Stage::AwaitConfirmation { .. } => versions::Stage::AwaitsConfirmation,
-            Stage::Accepted => versions::Stage::Accepted,
-            Stage::Refused => versions::Stage::Refused,
-            Stage::TakenBack => versions::Stage::RolledBack,
+            RolloutStage::Checking => versions::VersionStage::Checking,
+            RolloutStage::Canary { .. } => versions::VersionStage::Canary,
+            RolloutStage::Rest { .. } => versions::VersionStage::Rollout,
+            RolloutStage::AwaitConfirmation { .. } => versions::VersionStage::AwaitsConfirmation,
+            RolloutStage::Accepted => versions::VersionStage::Accepted,
+            RolloutStage::Refused => versions::VersionStage::Refused,
+            RolloutStage::TakenBack => versions::VersionStage::RolledBack,
         },
         stage_words,
         why: match record.words.trim() {
@@ -597,15 +617,15 @@ fn difference(one: FileDifference) -> Difference {
     }
 }
 
-fn done(reply: Reply) -> Answer {
+fn done(reply: ControlReply) -> VersionsResponse {
     match reply {
-        Reply::Done { words, version } => Answer::Done {
+        ControlReply::Done { words, version } => VersionsResponse::Done {
             words,
             version: version.map(|version| version.0),
         },
-        Reply::Unknown { words } => Answer::Unknown { words },
-        Reply::Refused { words } => Answer::Refused { words },
-        _ => Answer::Refused {
+        ControlReply::Unknown { words } => VersionsResponse::Unknown { words },
+        ControlReply::Refused { words } => VersionsResponse::Refused { words },
+        _ => VersionsResponse::Refused {
             words: String::new(),
         },
     }

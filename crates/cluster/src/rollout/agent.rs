@@ -7,10 +7,10 @@
 
 use super::desired::{Desired, TRIAL_SILENCE_MS};
 use super::judge::{Finding, Judge, Probes};
-use crate::command::{CheckFindings, Report, Reported, VersionId};
-use crate::machine::{Health, Verdict};
+use crate::command::{CheckFindings, Reported, RolloutReport, VersionId};
+use crate::machine::{Health, MachineVerdict};
 use crate::member::MemberId;
-use crate::state::{Stage, State};
+use crate::state::{ClusterState, RolloutStage};
 
 /// Interval between samples without a candidate version, in milliseconds.
 pub const IDLE_SAMPLE_MS: u64 = 2000;
@@ -46,7 +46,7 @@ pub enum Task {
     /// Roll back from this version to the previous one; then [`Agent::reverted`].
     Revert(VersionId),
     /// Propose this report. The state shows whether it was applied.
-    Say(Report),
+    Say(RolloutReport),
 }
 
 /// A candidate version that is served.
@@ -66,7 +66,7 @@ pub struct Agent {
     base: Option<VersionId>,
     trial: Option<Trial>,
     /// Report on the version in progress, or on the accepted one.
-    own: Option<Report>,
+    own: Option<RolloutReport>,
     said_at_ms: Option<u64>,
     /// The result of the last check.
     found: CheckFindings,
@@ -124,7 +124,7 @@ impl Agent {
     }
 
     /// Returns the next task, or None if there is nothing to do now.
-    pub fn next(&mut self, state: &State, now_ms: u64, silence_ms: u64) -> Option<Task> {
+    pub fn next(&mut self, state: &ClusterState, now_ms: u64, silence_ms: u64) -> Option<Task> {
         let silence_ms = silence_ms.max(self.disk_stuck_ms);
         let mut desired = Desired::of(state, self.me, silence_ms);
         if state.accepted < self.accepted {
@@ -163,7 +163,12 @@ impl Agent {
     }
 
     /// Records the result of [`Task::Check`].
-    pub fn checked(&mut self, version: VersionId, verdict: &Verdict, addresses_owned: Option<u64>) {
+    pub fn checked(
+        &mut self,
+        version: VersionId,
+        verdict: &MachineVerdict,
+        addresses_owned: Option<u64>,
+    ) {
         let outcome = if verdict.good {
             Reported::Checked
         } else {
@@ -173,15 +178,21 @@ impl Agent {
             together: verdict.together,
             addresses_owned,
         };
-        self.say(version, outcome, verdict.words.clone());
+        self.set_report(version, outcome, verdict.words.clone());
     }
 
     /// Records the result of [`Task::Serve`]. After a failure the machine serves the
     /// previous version.
-    pub fn served(&mut self, version: VersionId, trial: bool, verdict: &Verdict, now_ms: u64) {
+    pub fn served(
+        &mut self,
+        version: VersionId,
+        trial: bool,
+        verdict: &MachineVerdict,
+        now_ms: u64,
+    ) {
         if !verdict.good {
             self.failed = (!trial).then_some((version, now_ms));
-            self.say(version, Reported::Refused, verdict.words.clone());
+            self.set_report(version, Reported::Refused, verdict.words.clone());
             return;
         }
         if trial {
@@ -196,11 +207,11 @@ impl Agent {
             self.failed = None;
             self.judge.accepted();
         }
-        self.say(version, Reported::Serves, verdict.words.clone());
+        self.set_report(version, Reported::Serves, verdict.words.clone());
     }
 
     /// Records the result of [`Task::Accept`].
-    pub fn kept(&mut self, version: VersionId, verdict: &Verdict) {
+    pub fn kept(&mut self, version: VersionId, verdict: &MachineVerdict) {
         self.trial = None;
         if !verdict.good {
             // The machine rolled back from the version meanwhile, and now serves it again.
@@ -219,10 +230,10 @@ impl Agent {
     }
 
     /// Handles a rollback by the machine itself, which had to take over an address.
-    pub fn went_back(&mut self, words: String) {
+    pub fn record_machine_rollback(&mut self, words: String) {
         if let Some(trial) = self.trial.take() {
             self.judge.reverted();
-            self.say(trial.version, Reported::WentBack, words);
+            self.set_report(trial.version, Reported::WentBack, words);
         }
     }
 
@@ -244,20 +255,20 @@ impl Agent {
             trial.found = Some(finding.clone());
             let version = trial.version;
             match finding {
-                Finding::Good { words } => self.say(version, Reported::Good, words),
-                Finding::Worse { words } => self.say(version, Reported::Worse, words),
+                Finding::Good { words } => self.set_report(version, Reported::Good, words),
+                Finding::Worse { words } => self.set_report(version, Reported::Worse, words),
             }
         }
     }
 
     /// Sets the report. It only moves forward, as the state accepts it.
-    fn say(&mut self, version: VersionId, outcome: Reported, words: String) {
+    fn set_report(&mut self, version: VersionId, outcome: Reported, words: String) {
         let spoke_against = self.spoke_against(version);
         if spoke_against && crate::state::is_against(outcome) {
             return;
         }
         self.said_at_ms = None;
-        self.own = Some(Report {
+        self.own = Some(RolloutReport {
             version,
             node: self.me,
             outcome,
@@ -274,7 +285,7 @@ impl Agent {
 
     /// Remembers the reason for a rollback of a version that may still be in progress:
     /// the other members must learn it.
-    fn remember_why(&mut self, state: &State, version: VersionId, silence_ms: u64) {
+    fn remember_why(&mut self, state: &ClusterState, version: VersionId, silence_ms: u64) {
         let on_its_way = state
             .on_its_way()
             .is_some_and(|record| record.id == version && record.stage.tried_by(self.me));
@@ -284,7 +295,7 @@ impl Agent {
                 true => format!("its disk had not responded for {seconds} s"),
                 false => format!("it had not heard from the leader for {seconds} s"),
             };
-            self.say(version, Reported::WentBack, words);
+            self.set_report(version, Reported::WentBack, words);
         }
     }
 
@@ -299,7 +310,7 @@ impl Agent {
             let words = format!(
                 "this node accepted version {accepted} before, which the others do not know: `evenkeel cluster status`"
             );
-            self.say(version, Reported::Refused, words);
+            self.set_report(version, Reported::Refused, words);
         }
     }
 
@@ -311,21 +322,21 @@ impl Agent {
         };
         if self.own.as_ref().is_none_or(|own| own.version != version) {
             let words = "it was restarted while it tried the version".to_owned();
-            self.say(version, Reported::WentBack, words);
+            self.set_report(version, Reported::WentBack, words);
         }
     }
 
     /// Starts a separate window of judgement for each stage.
-    fn follow_stage(&mut self, state: &State, now_ms: u64, judge_ms: Option<u64>) {
+    fn follow_stage(&mut self, state: &ClusterState, now_ms: u64, judge_ms: Option<u64>) {
         let stage = state.on_its_way().map(|record| match &record.stage {
             // The version is still observed, with the earlier judgement.
-            Stage::AwaitConfirmation { .. } => Stage::Rest {
+            RolloutStage::AwaitConfirmation { .. } => RolloutStage::Rest {
                 nodes: Default::default(),
             }
             .name(),
             // A canary that is the only node was already judged.
-            Stage::Rest { nodes } if nodes.len() == 1 && !record.goes_together() => {
-                Stage::Canary { node: self.me }.name()
+            RolloutStage::Rest { nodes } if nodes.len() == 1 && !record.goes_together() => {
+                RolloutStage::Canary { node: self.me }.name()
             }
             stage => stage.name(),
         });
@@ -349,7 +360,12 @@ impl Agent {
     }
 
     /// Returns the report that the state does not have yet.
-    fn owed(&mut self, state: &State, now_ms: u64, silence_ms: u64) -> Option<Report> {
+    fn owed(
+        &mut self,
+        state: &ClusterState,
+        now_ms: u64,
+        silence_ms: u64,
+    ) -> Option<RolloutReport> {
         let own = self.own.as_ref()?;
         let record = state.version(own.version);
         let of_use =
@@ -410,7 +426,7 @@ impl Agent {
         (!said).then_some(Task::Check(version))
     }
 
-    fn to_sample(&self, state: &State, now_ms: u64) -> Option<Task> {
+    fn to_sample(&self, state: &ClusterState, now_ms: u64) -> Option<Task> {
         let due = self
             .sampled_at_ms
             .is_none_or(|at_ms| now_ms >= at_ms.saturating_add(self.sample_every_ms()));

@@ -2,7 +2,7 @@
 
 use crate::command::VersionId;
 use crate::member::MemberId;
-use crate::state::{Stage, State};
+use crate::state::{ClusterState, RolloutStage};
 
 /// Silence of the leader after which a node serves no candidate, milliseconds.
 pub const TRIAL_SILENCE_MS: u64 = 5000;
@@ -31,7 +31,7 @@ impl Desired {
     /// count: a member that was cut off, or has just started, receives heartbeats while
     /// its state is still outdated, and would serve a candidate that the others rolled
     /// back long ago. The leader asks its majority.
-    pub fn of(state: &State, me: MemberId, silence_ms: u64) -> Desired {
+    pub fn of(state: &ClusterState, me: MemberId, silence_ms: u64) -> Desired {
         let mut desired = Desired {
             accepted: state.accepted,
             serve: state.accepted,
@@ -44,8 +44,11 @@ impl Desired {
         else {
             return desired;
         };
-        if record.said(me).is_none()
-            && matches!(record.stage, Stage::Checking | Stage::Canary { .. })
+        if record.last_report_of(me).is_none()
+            && matches!(
+                record.stage,
+                RolloutStage::Checking | RolloutStage::Canary { .. }
+            )
         {
             desired.check = Some(record.id);
         }
@@ -69,18 +72,21 @@ impl Desired {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Body, Reported, RolloutStep};
+    use crate::command::{CommandBody, Reported, RolloutStep};
     use crate::state::sample::{A, ARBITER, B, decision, proposal, report};
 
-    fn of(state: &State, node: MemberId) -> Desired {
+    fn of(state: &ClusterState, node: MemberId) -> Desired {
         Desired::of(state, node, 0)
     }
 
     #[test]
     fn stage_by_stage_each_node_is_to_do_its_part() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         assert_eq!(of(&state, A), Desired::default());
-        state.must(A, Body::Propose(Box::new(proposal(None, Vec::new()))));
+        state.must(
+            A,
+            CommandBody::Propose(Box::new(proposal(None, Vec::new()))),
+        );
         let version = Some(VersionId(1));
         for node in [A, B] {
             assert_eq!(
@@ -119,10 +125,16 @@ mod tests {
 
     #[test]
     fn without_a_word_of_the_leader_only_what_is_accepted_is_served() {
-        let mut state = State::pair();
-        state.must(A, Body::Propose(Box::new(proposal(None, Vec::new()))));
+        let mut state = ClusterState::pair();
+        state.must(
+            A,
+            CommandBody::Propose(Box::new(proposal(None, Vec::new()))),
+        );
         state.accept_all_the_way(1);
-        state.must(A, Body::Propose(Box::new(proposal(Some(1), Vec::new()))));
+        state.must(
+            A,
+            CommandBody::Propose(Box::new(proposal(Some(1), Vec::new()))),
+        );
         for node in [A, B] {
             state.must(node, report(2, node, Reported::Checked));
         }
@@ -137,8 +149,11 @@ mod tests {
 
     #[test]
     fn who_spoke_against_it_is_not_to_try_it() {
-        let mut state = State::pair();
-        state.must(A, Body::Propose(Box::new(proposal(None, Vec::new()))));
+        let mut state = ClusterState::pair();
+        state.must(
+            A,
+            CommandBody::Propose(Box::new(proposal(None, Vec::new()))),
+        );
         for node in [A, B] {
             state.must(node, report(1, node, Reported::Checked));
         }

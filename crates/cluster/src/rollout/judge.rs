@@ -168,7 +168,7 @@ impl Judge {
             probes,
         };
         match &mut self.window {
-            Some(window) => window.take(sample),
+            Some(window) => window.add_sample(sample),
             None => {
                 let began_anew = match (self.before.back(), &sample.health) {
                     (Some(last), Some(now)) => went_back(last.health.as_ref(), now),
@@ -402,7 +402,7 @@ impl Judge {
 }
 
 impl Window {
-    fn take(&mut self, sample: Sample) {
+    fn add_sample(&mut self, sample: Sample) {
         let mut own = sample.own();
         if let Some(health) = &sample.health {
             let mut samples = self.newest.iter().rev();

@@ -2,7 +2,7 @@
 
 use crate::command::{Decision, Reported, RolloutStep, VersionId};
 use crate::member::MemberId;
-use crate::state::{Stage, State, VersionRecord, against_in_words};
+use crate::state::{ClusterState, RolloutStage, VersionRecord, against_in_words};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// After this time without contact, in milliseconds, a node is away: changes proceed
@@ -76,7 +76,7 @@ impl View {
 }
 
 /// Returns the next step of the version in progress, if one is due.
-pub fn next(state: &State, view: &View) -> Option<Decision> {
+pub fn next(state: &ClusterState, view: &View) -> Option<Decision> {
     let record = state.on_its_way()?;
     let round = Round {
         state,
@@ -85,14 +85,14 @@ pub fn next(state: &State, view: &View) -> Option<Decision> {
         judge_ms: record.proposal.judging.judge_ms,
     };
     let step = round.against().or_else(|| match &record.stage {
-        Stage::Checking => round.checking(),
-        Stage::Canary { node } => round.canary(*node),
-        Stage::Rest { nodes } => round.rest(nodes),
-        Stage::AwaitConfirmation {
+        RolloutStage::Checking => round.checking(),
+        RolloutStage::Canary { node } => round.canary(*node),
+        RolloutStage::Rest { nodes } => round.rest(nodes),
+        RolloutStage::AwaitConfirmation {
             nodes,
             remaining_ms,
         } => round.confirmation(nodes, *remaining_ms),
-        Stage::Accepted | Stage::Refused | Stage::TakenBack => None,
+        RolloutStage::Accepted | RolloutStage::Refused | RolloutStage::TakenBack => None,
     })?;
     Some(Decision {
         version: record.id,
@@ -101,7 +101,7 @@ pub fn next(state: &State, view: &View) -> Option<Decision> {
 }
 
 struct Round<'a> {
-    state: &'a State,
+    state: &'a ClusterState,
     view: &'a View,
     record: &'a VersionRecord,
     judge_ms: u64,
@@ -136,7 +136,7 @@ impl Round<'_> {
             return None;
         }
         // The operator must see the problems of all nodes at once.
-        let others_may_still_say = self.record.stage == Stage::Checking
+        let others_may_still_say = self.record.stage == RolloutStage::Checking
             && !self.not_heard().is_empty()
             && self.view.stage_ms() < DIAGNOSTICS_MS;
         if others_may_still_say {
@@ -150,7 +150,7 @@ impl Round<'_> {
         self.state
             .nodes()
             .map(|node| node.id)
-            .filter(|node| !self.view.is_away(*node) && self.record.said(*node).is_none())
+            .filter(|node| !self.view.is_away(*node) && self.record.last_report_of(*node).is_none())
             .collect()
     }
 
@@ -159,7 +159,7 @@ impl Round<'_> {
         self.state
             .nodes()
             .map(|node| node.id)
-            .filter(|node| !self.view.is_away(*node) && self.record.said(*node).is_some())
+            .filter(|node| !self.view.is_away(*node) && self.record.last_report_of(*node).is_some())
             .collect()
     }
 
@@ -209,8 +209,8 @@ impl Round<'_> {
                 self.name(node)
             ));
         }
-        let judged =
-            self.record.said(node) == Some(Reported::Good) && self.view.stage_ms() >= self.judge_ms;
+        let judged = self.record.last_report_of(node) == Some(Reported::Good)
+            && self.view.stage_ms() >= self.judge_ms;
         if judged && self.view.is_reachable(node) {
             return Some(RolloutStep::Rest { nodes: self.able() });
         }
@@ -245,7 +245,7 @@ impl Round<'_> {
     }
 
     fn did_its_part(&self, node: MemberId) -> bool {
-        match self.record.said(node) {
+        match self.record.last_report_of(node) {
             Some(Reported::Good) => true,
             Some(Reported::Serves) => self.judge_ms == 0,
             _ => false,
@@ -356,7 +356,12 @@ impl Driver {
 
     /// Returns the next proposal, if any. To be called after each change of the state and
     /// of reachability, and a few times a second.
-    pub fn next(&mut self, state: &State, seen: &Reachability, now_ms: u64) -> Option<Decision> {
+    pub fn next(
+        &mut self,
+        state: &ClusterState,
+        seen: &Reachability,
+        now_ms: u64,
+    ) -> Option<Decision> {
         let view = self.view(state, seen, now_ms);
         let decision = next(state, &view)?;
         let just_proposed = self.proposed.as_ref().is_some_and(|(last, at_ms)| {
@@ -371,7 +376,12 @@ impl Driver {
 
     /// Records the reachable members, also without a version in progress: otherwise the
     /// time of their absence would start over with each version.
-    pub fn look(&mut self, state: &State, reachable: &BTreeSet<MemberId>, now_ms: u64) {
+    pub fn record_reachable(
+        &mut self,
+        state: &ClusterState,
+        reachable: &BTreeSet<MemberId>,
+        now_ms: u64,
+    ) {
         let gap = now_ms.saturating_sub(self.looked_ms) > LOOK_GAP_MS;
         self.looked_ms = now_ms;
         self.nodes.retain(|id, _| state.members.contains_key(id));
@@ -390,10 +400,10 @@ impl Driver {
     }
 
     /// Returns the view, with the start of each condition.
-    pub fn view(&mut self, state: &State, seen: &Reachability, now_ms: u64) -> View {
+    pub fn view(&mut self, state: &ClusterState, seen: &Reachability, now_ms: u64) -> View {
         let place = state.on_its_way().map(|record| {
             let remaining_ms = match &record.stage {
-                Stage::AwaitConfirmation { remaining_ms, .. } => Some(*remaining_ms),
+                RolloutStage::AwaitConfirmation { remaining_ms, .. } => Some(*remaining_ms),
                 _ => None,
             };
             (record.id, record.stage.name(), remaining_ms)
@@ -403,7 +413,7 @@ impl Driver {
             self.place_since_ms = now_ms;
             self.proposed = None;
         }
-        self.look(state, &seen.reachable, now_ms);
+        self.record_reachable(state, &seen.reachable, now_ms);
         for (id, node) in &mut self.nodes {
             node.disk_stuck_ms = seen.disk_stuck_ms.get(id).copied().unwrap_or(0);
         }

@@ -4,13 +4,13 @@
 //! committed command is an item of a list.
 //!
 //! [`Checks`] verifies the invariants without knowledge of the implementation;
-//! deliberate [`Defect`]s show that it detects violations.
+//! deliberate [`RolloutDefect`]s show that it detects violations.
 
 mod checks;
 mod world;
 
 use lab::setting;
-use world::{Defect, World};
+use world::{RolloutDefect, RolloutSimulation};
 
 /// Histories in a test run; `ROLLOUT_SEEDS` sets another number. Of another number, another seed:
 /// `history(seed, None)`.
@@ -19,8 +19,8 @@ const HISTORIES: u64 = 300;
 const HISTORIES_TO_FIND: u64 = 1000;
 
 /// Runs one history. Returns the violation, if any.
-fn history(seed: u64, defect: Option<Defect>) -> Result<checks::Counts, String> {
-    let mut world = World::new(seed, defect);
+fn history(seed: u64, defect: Option<RolloutDefect>) -> Result<checks::Counts, String> {
+    let mut world = RolloutSimulation::new(seed, defect);
     while world.step()? {}
     world.end()
 }
@@ -46,7 +46,7 @@ fn whatever_fails_no_bad_version_is_accepted_and_all_nodes_end_on_the_accepted_o
 
 /// Checks that at least one history fails by this check, whatever else the defect
 /// causes in others.
-fn is_found(defect: Defect, by: &str) {
+fn is_found(defect: RolloutDefect, by: &str) {
     let found = (0..HISTORIES_TO_FIND)
         .filter_map(|seed| history(seed, Some(defect)).err())
         .find(|wrong| wrong.contains(by));
@@ -58,35 +58,38 @@ fn is_found(defect: Defect, by: &str) {
 
 #[test]
 fn a_node_that_goes_on_without_hearing_from_the_leader_is_found() {
-    is_found(Defect::IgnoresSilence, "has not heard from the leader");
+    is_found(
+        RolloutDefect::IgnoresSilence,
+        "has not heard from the leader",
+    );
 }
 
 #[test]
 fn a_judge_that_calls_everything_good_is_found() {
-    is_found(Defect::CallsAllGood, "became accepted");
+    is_found(RolloutDefect::CallsAllGood, "became accepted");
 }
 
 #[test]
 fn a_leader_that_never_gives_up_is_found() {
-    is_found(Defect::NeverGivesUp, "is still on its way");
+    is_found(RolloutDefect::NeverGivesUp, "is still on its way");
 }
 
 #[test]
 fn a_machine_that_does_not_go_back_is_found() {
-    is_found(Defect::DoesNotGoBack, "on trial");
+    is_found(RolloutDefect::DoesNotGoBack, "on trial");
 }
 
 #[test]
 fn a_leader_that_goes_on_at_once_without_a_node_that_it_does_not_see_is_found() {
-    is_found(Defect::LeavesOutAtOnce, "on trial at once");
+    is_found(RolloutDefect::LeavesOutAtOnce, "on trial at once");
 }
 
 #[test]
 fn a_node_that_keeps_the_trial_though_it_took_an_address_over_is_found() {
-    is_found(Defect::PreemptsInJudgement, "took an address over");
+    is_found(RolloutDefect::PreemptsInJudgement, "took an address over");
 }
 
 #[test]
 fn a_node_that_goes_on_trying_while_its_disk_is_stuck_is_found() {
-    is_found(Defect::TrustsAStuckDisk, "on trial at once");
+    is_found(RolloutDefect::TrustsAStuckDisk, "on trial at once");
 }

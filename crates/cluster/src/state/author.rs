@@ -3,18 +3,18 @@
 //!
 //! The leader of a term decides what enters the log, and any voter may become leader.
 //! So the position of a command in the log proves nothing about its author. From the
-//! entry [`Body::RequireSignatures`] on, each command carries the signature of its
+//! entry [`CommandBody::RequireSignatures`] on, each command carries the signature of its
 //! author instead. Entries before it stay valid as they are. The requirement cannot be
-//! removed: [`State::needs`] only grows.
+//! removed: [`ClusterState::needs`] only grows.
 
-use super::State;
-use crate::authority::Known;
+use super::ClusterState;
+use crate::authority::CertificateRelation;
 use crate::authority::{certificate_digest, is_signed_by_key, key_digest};
-use crate::command::{Body, LeaseCommand, Refusal, SIGNED_FORMAT};
+use crate::command::{CommandBody, CommandRefusal, LeaseCommand, SIGNED_FORMAT};
 use crate::log::{MemberSignature, Proposed};
-use crate::member::{Kind, Member, MemberId};
+use crate::member::{ClusterMember, MemberId, MemberKind};
 
-impl State {
+impl ClusterState {
     /// Commands take effect only with the signature of their author.
     pub fn requires_signatures(&self) -> bool {
         self.needs >= SIGNED_FORMAT
@@ -25,23 +25,23 @@ impl State {
     ///
     /// # Errors
     /// The signature is missing or invalid, or there is no such member.
-    pub fn check_author(&self, proposed: &Proposed) -> Result<(), Refusal> {
+    pub fn check_author(&self, proposed: &Proposed) -> Result<(), CommandRefusal> {
         if !self.requires_signatures() {
             return Ok(());
         }
         let author = proposed.command.from;
         if proposed.ticket.member != author {
-            return Err(Refusal::Unsigned);
+            return Err(CommandRefusal::Unsigned);
         }
         if !self.members.contains_key(&author) {
-            return Err(Refusal::NoMember);
+            return Err(CommandRefusal::NoMember);
         }
         let (signature, message) = proposed
             .authorship(&self.cluster)
-            .ok_or(Refusal::Unsigned)?;
+            .ok_or(CommandRefusal::Unsigned)?;
         match self.is_signature_of(author, signature, &message) {
             true => Ok(()),
-            false => Err(Refusal::Unsigned),
+            false => Err(CommandRefusal::Unsigned),
         }
     }
 
@@ -61,7 +61,7 @@ impl State {
             let trust = self.trust();
             let certificate = &signature.certificate;
             let succeeds = certificate_digest(certificate) == Some(key)
-                && trust.judge(certificate, member) == Ok(Known::Successor)
+                && trust.judge(certificate, member) == Ok(CertificateRelation::Successor)
                 && trust.believes_issuer_of(certificate);
             if !succeeds {
                 return false;
@@ -71,16 +71,16 @@ impl State {
     }
 
     /// Returns whether a member may propose a command.
-    pub(super) fn may_propose(&self, from: &Member, body: &Body) -> bool {
+    pub(super) fn may_propose(&self, from: &ClusterMember, body: &CommandBody) -> bool {
         match (from.kind, self.requires_signatures()) {
-            (Kind::Node, false) => true,
+            (MemberKind::Node, false) => true,
             // A member may report only about itself.
-            (Kind::Node, true) => match body {
-                Body::Announce(member) => member.id == from.id,
+            (MemberKind::Node, true) => match body {
+                CommandBody::Announce(member) => member.id == from.id,
                 _ => true,
             },
-            (Kind::Arbiter, false) => arbiter_could(from.id, body),
-            (Kind::Arbiter, true) => arbiter_may(from.id, body),
+            (MemberKind::Arbiter, false) => arbiter_could(from.id, body),
+            (MemberKind::Arbiter, true) => arbiter_may(from.id, body),
         }
     }
 }
@@ -88,66 +88,68 @@ impl State {
 /// Returns whether an arbiter may propose a command. An arbiter votes and stores,
 /// reports about itself, and decides nothing. So the thief of an arbiter's disk cannot
 /// invite, propose, grant a lease, or have keys encrypted for himself.
-fn arbiter_may(arbiter: MemberId, body: &Body) -> bool {
+fn arbiter_may(arbiter: MemberId, body: &CommandBody) -> bool {
     match body {
-        Body::Announce(member) => member.id == arbiter,
-        Body::Certified { .. } | Body::Event { .. } => true,
-        Body::Found { .. }
-        | Body::Invite(_)
-        | Body::Uninvite { .. }
-        | Body::Admit { .. }
-        | Body::Remove { .. }
-        | Body::Seal(_)
-        | Body::Chunk { .. }
-        | Body::Propose(_)
-        | Body::Decide(_)
-        | Body::Lease(_)
-        | Body::Record(_)
-        | Body::Report(_)
-        | Body::Authority(_)
-        | Body::GiveUpAuthority { .. }
-        | Body::RequireSignatures
-        | Body::Keep(_) => false,
+        CommandBody::Announce(member) => member.id == arbiter,
+        CommandBody::Certified { .. } | CommandBody::Event { .. } => true,
+        CommandBody::Found { .. }
+        | CommandBody::Invite(_)
+        | CommandBody::Uninvite { .. }
+        | CommandBody::Admit { .. }
+        | CommandBody::Remove { .. }
+        | CommandBody::Seal(_)
+        | CommandBody::Chunk { .. }
+        | CommandBody::Propose(_)
+        | CommandBody::Decide(_)
+        | CommandBody::Lease(_)
+        | CommandBody::Record(_)
+        | CommandBody::Report(_)
+        | CommandBody::Authority(_)
+        | CommandBody::GiveUpAuthority { .. }
+        | CommandBody::RequireSignatures
+        | CommandBody::Keep(_) => false,
     }
 }
 
 /// Returns whether an arbiter could propose a command before signatures were required:
 /// such entries must still lead to the same state.
-fn arbiter_could(arbiter: MemberId, body: &Body) -> bool {
+fn arbiter_could(arbiter: MemberId, body: &CommandBody) -> bool {
     let lease = matches!(
         body,
-        Body::Lease(
+        CommandBody::Lease(
             LeaseCommand::Grant { .. } | LeaseCommand::Release { .. } | LeaseCommand::Pass { .. }
         )
     );
-    lease || matches!(body, Body::Uninvite { .. } | Body::Decide(_)) || arbiter_may(arbiter, body)
+    lease
+        || matches!(body, CommandBody::Uninvite { .. } | CommandBody::Decide(_))
+        || arbiter_may(arbiter, body)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::sample::{A, ARBITER, B, invitation, member};
     use super::*;
-    use crate::authority::{Authority, Identity, MemberKey};
-    use crate::command::{Answer, Command, Limits};
+    use crate::authority::{Authority, MemberIdentity, MemberKey};
+    use crate::command::{ClusterCommand, CommandResult, Limits};
     use crate::log::{Proposed, Signer, Ticket};
     use crate::member::Digest;
     use crate::raft::test_keys;
 
     /// Returns the sample cluster whose members have the test keys.
-    fn signed_pair() -> State {
-        let mut state = State::pair();
+    fn signed_pair() -> ClusterState {
+        let mut state = ClusterState::pair();
         for id in [A, B, ARBITER] {
             let known = state.members[&id].clone();
             let certificate = test_keys::certificate(id);
             state.must(
                 id,
-                Body::Announce(Member {
+                CommandBody::Announce(ClusterMember {
                     certificate,
                     ..known
                 }),
             );
         }
-        state.must(A, Body::RequireSignatures);
+        state.must(A, CommandBody::RequireSignatures);
         state
     }
 
@@ -160,22 +162,22 @@ mod tests {
         }
     }
 
-    fn by(signer: MemberId, of: MemberId, cluster: &str, body: Body) -> Proposed {
+    fn by(signer: MemberId, of: MemberId, cluster: &str, body: CommandBody) -> Proposed {
         let signer = test_keys::signer(signer);
-        let command = Command::new(of, 0, body);
+        let command = ClusterCommand::new(of, 0, body);
         let sign = |message: &[u8]| signer.sign(message);
         Proposed::signed(cluster, ticket(of), command, sign).unwrap()
     }
 
-    fn keep() -> Body {
-        Body::Keep(Limits::default())
+    fn keep() -> CommandBody {
+        CommandBody::Keep(Limits::default())
     }
 
     #[test]
     fn signature_is_of_author_cluster_ticket_and_command() {
         let state = signed_pair();
         assert_eq!(state.check_author(&by(A, A, "office", keep())), Ok(()));
-        let unsigned = Proposed::unsigned(ticket(A), Command::new(A, 0, keep()));
+        let unsigned = Proposed::unsigned(ticket(A), ClusterCommand::new(A, 0, keep()));
         let mut another_ticket = by(A, A, "office", keep());
         another_ticket.ticket.member = B;
         for wrong in [
@@ -184,10 +186,10 @@ mod tests {
             by(A, A, "home", keep()),
             another_ticket,
         ] {
-            assert_eq!(state.check_author(&wrong), Err(Refusal::Unsigned));
+            assert_eq!(state.check_author(&wrong), Err(CommandRefusal::Unsigned));
         }
         let stranger = by(MemberId(9), MemberId(9), "office", keep());
-        assert_eq!(state.check_author(&stranger), Err(Refusal::NoMember));
+        assert_eq!(state.check_author(&stranger), Err(CommandRefusal::NoMember));
     }
 
     #[test]
@@ -195,7 +197,7 @@ mod tests {
         let proposed = by(A, A, "office", keep());
         let bytes = part::codec::encode(&proposed);
         assert_eq!(part::codec::decode::<Proposed>(&bytes).unwrap(), proposed);
-        let unsigned = Proposed::unsigned(ticket(A), Command::new(A, 0, keep()));
+        let unsigned = Proposed::unsigned(ticket(A), ClusterCommand::new(A, 0, keep()));
         let bytes = part::codec::encode(&unsigned);
         assert_eq!(part::codec::decode::<Proposed>(&bytes).unwrap(), unsigned);
         // Every bit of a signed one counts.
@@ -214,8 +216,8 @@ mod tests {
 
     #[test]
     fn before_signatures_are_required_none_is_needed() {
-        let state = State::pair();
-        let unsigned = Proposed::unsigned(ticket(A), Command::new(A, 0, keep()));
+        let state = ClusterState::pair();
+        let unsigned = Proposed::unsigned(ticket(A), ClusterCommand::new(A, 0, keep()));
         assert_eq!(state.check_author(&unsigned), Ok(()));
     }
 
@@ -229,26 +231,32 @@ mod tests {
             let request = key.request(b"").unwrap();
             let certificate = authority.sign(A, &request, before).unwrap();
             let chain = [authority.certificate().to_vec()];
-            Identity::new("office", A, key, certificate, &chain).unwrap()
+            MemberIdentity::new("office", A, key, certificate, &chain).unwrap()
         };
         let known = test_keys::certificate(A);
-        let checked = |identity: &Identity| {
-            let command = Command::new(A, 0, keep());
+        let checked = |identity: &MemberIdentity| {
+            let command = ClusterCommand::new(A, 0, keep());
             let sign = |message: &[u8]| identity.sign(message);
             let proposed = Proposed::signed("office", ticket(A), command, sign).unwrap();
             state.check_author(&proposed)
         };
         assert_eq!(checked(&issued(&authority, &[known])), Ok(()));
         // The certificate names no key that is known here, or another authority gave it.
-        assert_eq!(checked(&issued(&authority, &[])), Err(Refusal::Unsigned));
+        assert_eq!(
+            checked(&issued(&authority, &[])),
+            Err(CommandRefusal::Unsigned)
+        );
         let other = Authority::found("office").unwrap();
-        assert_eq!(checked(&issued(&other, &[known])), Err(Refusal::Unsigned));
+        assert_eq!(
+            checked(&issued(&other, &[known])),
+            Err(CommandRefusal::Unsigned)
+        );
     }
 
     #[test]
     fn arbiter_decides_nothing_once_signatures_are_required() {
         let mut state = signed_pair();
-        state.must(A, invitation("t", Kind::Node));
+        state.must(A, invitation("t", MemberKind::Node));
         let token = *state.invitations.keys().next().unwrap();
         let lease = LeaseCommand::Grant {
             name: "volume/mail".to_owned(),
@@ -257,36 +265,39 @@ mod tests {
             valid_ms: 1,
         };
         for body in [
-            Body::Uninvite { token },
-            Body::Lease(lease),
-            Body::RequireSignatures,
+            CommandBody::Uninvite { token },
+            CommandBody::Lease(lease),
+            CommandBody::RequireSignatures,
         ] {
-            assert_eq!(state.refused(ARBITER, body), Refusal::Unfit);
+            assert_eq!(state.refused(ARBITER, body), CommandRefusal::Unfit);
         }
         let known = state.members[&B].clone();
-        assert_eq!(state.refused(A, Body::Announce(known)), Refusal::Unfit);
+        assert_eq!(
+            state.refused(A, CommandBody::Announce(known)),
+            CommandRefusal::Unfit
+        );
         let words = "its disk is full".to_owned();
-        state.must(ARBITER, Body::Event { words });
+        state.must(ARBITER, CommandBody::Event { words });
     }
 
     #[test]
     fn no_member_lowers_the_format_of_the_log() {
         let mut state = signed_pair();
-        let old = |member: Member| Member {
+        let old = |member: ClusterMember| ClusterMember {
             format: SIGNED_FORMAT - 1,
             ..member
         };
         let known = state.members[&ARBITER].clone();
-        let refusal = state.refused(ARBITER, Body::Announce(old(known)));
-        assert!(matches!(refusal, Refusal::Format { .. }));
-        state.must(A, invitation("t", Kind::Node));
-        let newcomer = old(member(MemberId(4), "d", Kind::Node));
+        let refusal = state.refused(ARBITER, CommandBody::Announce(old(known)));
+        assert!(matches!(refusal, CommandRefusal::Format { .. }));
+        state.must(A, invitation("t", MemberKind::Node));
+        let newcomer = old(member(MemberId(4), "d", MemberKind::Node));
         let refusal = state.refused(A, super::super::sample::admission("t", newcomer));
-        assert!(matches!(refusal, Refusal::Format { .. }));
+        assert!(matches!(refusal, CommandRefusal::Format { .. }));
         assert_eq!(state.format(), crate::command::FORMAT);
         assert!(matches!(
-            state.say(A, Body::RequireSignatures),
-            Answer::Done
+            state.say(A, CommandBody::RequireSignatures),
+            CommandResult::Done
         ));
     }
 }

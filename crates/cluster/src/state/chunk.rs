@@ -1,8 +1,8 @@
 //! The index of chunks: those that belong to a version, and those that were uploaded for
 //! a coming proposal. The bytes are in the store.
 
-use super::State;
-use crate::command::{Answer, CHUNK_BYTES_MAX, FileEntry, Proposal, Refusal};
+use super::ClusterState;
+use crate::command::{CHUNK_BYTES_MAX, CommandRefusal, CommandResult, FileEntry, Proposal};
 use crate::file_set::SET_BYTES_MAX;
 use crate::member::{Digest, MemberId};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub const PENDING_COMMANDS_MAX: u64 = 64 << 10;
 const DROPPED_MAX: usize = 2 * (CHUNKS_MAX + PENDING_CHUNKS_MAX);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Piece {
+struct ChunkRecord {
     bytes: u32,
     /// Number of versions that reference the chunk; zero while it is pending.
     uses: u32,
@@ -34,16 +34,16 @@ struct Piece {
 
 /// A chunk that no version references yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-struct Pending {
+struct UnreferencedChunk {
     digest: Digest,
     from: MemberId,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Chunks {
-    pieces: BTreeMap<Digest, Piece>,
+    pieces: BTreeMap<Digest, ChunkRecord>,
     /// Pending chunks by the number of the command that brought them, at most one each.
-    pending: BTreeMap<u64, Pending>,
+    pending: BTreeMap<u64, UnreferencedChunk>,
     used_bytes: u64,
     pending_bytes: u64,
 }
@@ -89,11 +89,13 @@ impl Chunks {
             }
             None => {
                 let uses = 0;
-                self.pieces.insert(digest, Piece { bytes, uses, since });
+                self.pieces
+                    .insert(digest, ChunkRecord { bytes, uses, since });
                 self.pending_bytes = self.pending_bytes.saturating_add(bytes.into());
             }
         }
-        self.pending.insert(since, Pending { digest, from });
+        self.pending
+            .insert(since, UnreferencedChunk { digest, from });
     }
 
     /// A version has these now.
@@ -204,27 +206,27 @@ impl PartialEq for Dropped {
 
 impl Eq for Dropped {}
 
-impl State {
+impl ClusterState {
     pub(super) fn chunk(
         &mut self,
         from: MemberId,
         digest: &Digest,
         bytes: &[u8],
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandResult, CommandRefusal> {
         if bytes.len() > CHUNK_BYTES_MAX {
-            return Err(Refusal::TooMany {
+            return Err(CommandRefusal::TooMany {
                 what: "bytes of a chunk".to_owned(),
                 max: CHUNK_BYTES_MAX as u64,
             });
         }
         let found = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
         if found.as_ref() != digest.0 {
-            return Err(Refusal::Digest);
+            return Err(CommandRefusal::Digest);
         }
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         Arc::make_mut(&mut self.chunks).put(*digest, size, from, self.applied);
         self.dropped.came_back(digest);
-        Ok(Answer::Done)
+        Ok(CommandResult::Done)
     }
 
     /// References the version's chunks, and drops all other pending chunks of its
@@ -249,38 +251,38 @@ impl State {
 mod tests {
     use super::super::sample::{A, B, digest, file, proposal};
     use super::*;
-    use crate::command::{Body, Reported, RolloutStep, VersionId};
+    use crate::command::{CommandBody, Reported, RolloutStep, VersionId};
 
-    fn propose(parent: Option<u64>, files: Vec<FileEntry>) -> Body {
-        Body::Propose(Box::new(proposal(parent, files)))
+    fn propose(parent: Option<u64>, files: Vec<FileEntry>) -> CommandBody {
+        CommandBody::Propose(Box::new(proposal(parent, files)))
     }
 
     #[test]
     fn a_piece_is_what_its_digest_says_and_no_larger_than_it_may_be() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         let (bytes, wrong) = (b"text".to_vec(), digest(b"another"));
-        let body = Body::Chunk {
+        let body = CommandBody::Chunk {
             digest: wrong,
             bytes,
         };
-        assert_eq!(state.refused(A, body), Refusal::Digest);
+        assert_eq!(state.refused(A, body), CommandRefusal::Digest);
         let bytes = vec![0; CHUNK_BYTES_MAX + 1];
         let digest = digest(&bytes);
-        let refusal = state.refused(A, Body::Chunk { digest, bytes });
-        assert!(matches!(refusal, Refusal::TooMany { .. }));
+        let refusal = state.refused(A, CommandBody::Chunk { digest, bytes });
+        assert!(matches!(refusal, CommandRefusal::TooMany { .. }));
         assert_eq!(state.chunks().count(), 0);
     }
 
     #[test]
     fn a_proposal_without_a_piece_of_it_names_the_piece() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         let files = vec![file("/a", b"a"), file("/b", b"b")];
         state.put(b"a");
         assert_eq!(state.missing(&files), [digest(b"b")]);
         let chunk = digest(b"b");
         assert_eq!(
             state.refused(A, propose(None, files.clone())),
-            Refusal::Incomplete { chunk }
+            CommandRefusal::Incomplete { chunk }
         );
         state.put(b"b");
         assert_eq!(state.missing(&files), []);
@@ -289,12 +291,12 @@ mod tests {
 
     #[test]
     fn what_was_sent_and_not_proposed_is_dropped_with_the_proposal() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         state.put(b"abandoned");
         let bytes = b"of b".to_vec();
         state.must(
             B,
-            Body::Chunk {
+            CommandBody::Chunk {
                 digest: digest(&bytes),
                 bytes,
             },
@@ -308,7 +310,7 @@ mod tests {
 
     #[test]
     fn of_pieces_that_nobody_proposes_the_oldest_go_first() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         for number in 0..=PENDING_CHUNKS_MAX {
             state.put(&number.to_be_bytes());
         }
@@ -321,17 +323,17 @@ mod tests {
         // And all go at some time.
         let words = String::new;
         for _ in 0..PENDING_COMMANDS_MAX {
-            state.must(A, Body::Event { words: words() });
+            state.must(A, CommandBody::Event { words: words() });
         }
         assert!(state.chunks().count() <= 1);
     }
 
     #[test]
     fn a_piece_stays_while_one_of_the_versions_that_are_kept_has_it() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         state.must(
             A,
-            Body::Keep(crate::command::Limits {
+            CommandBody::Keep(crate::command::Limits {
                 versions: 2,
                 ..Default::default()
             }),
@@ -364,10 +366,10 @@ mod tests {
 
     #[test]
     fn a_piece_that_comes_back_before_it_was_deleted_is_not_deleted() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         state.must(
             A,
-            Body::Keep(crate::command::Limits {
+            CommandBody::Keep(crate::command::Limits {
                 versions: 1,
                 ..Default::default()
             }),

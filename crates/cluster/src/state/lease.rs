@@ -1,9 +1,11 @@
 //! Leases as the log records them: the holder and the epoch of each. Their validity in
 //! time is the subject of [`crate::lease`].
 
-use super::State;
-use crate::command::{Answer, Epoch, LeaseRecord, NextHolder, RECORD_BYTES_MAX, Refusal};
-use crate::member::{Kind, MemberId};
+use super::ClusterState;
+use crate::command::{
+    CommandRefusal, CommandResult, Epoch, LeaseRecord, NextHolder, RECORD_BYTES_MAX,
+};
+use crate::member::{MemberId, MemberKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -71,7 +73,7 @@ impl Leases {
     }
 
     /// Makes room for another lease by removing one without a holder.
-    fn make_room(&mut self) -> Result<(), Refusal> {
+    fn make_room(&mut self) -> Result<(), CommandRefusal> {
         if self.by_name.len() < LEASES_MAX {
             return Ok(());
         }
@@ -80,7 +82,7 @@ impl Leases {
             .iter()
             .find(|(name, lease)| self.is_free(name, lease))
             .map(|(name, _)| name.clone())
-            .ok_or(Refusal::TooMany {
+            .ok_or(CommandRefusal::TooMany {
                 what: "leases".to_owned(),
                 max: LEASES_MAX as u64,
             })?;
@@ -92,32 +94,32 @@ impl Leases {
     }
 }
 
-impl State {
+impl ClusterState {
     pub(super) fn grant(
         &mut self,
         name: &str,
         after: Epoch,
         holder: MemberId,
         valid_ms: u64,
-    ) -> Result<Answer, Refusal> {
-        let member = self.members.get(&holder).ok_or(Refusal::NoMember)?;
-        if member.kind != Kind::Node {
-            return Err(Refusal::Unfit);
+    ) -> Result<CommandResult, CommandRefusal> {
+        let member = self.members.get(&holder).ok_or(CommandRefusal::NoMember)?;
+        if member.kind != MemberKind::Node {
+            return Err(CommandRefusal::Unfit);
         }
         if name.is_empty() || name.len() > LEASE_NAME_BYTES_MAX {
-            return Err(Refusal::TooMany {
+            return Err(CommandRefusal::TooMany {
                 what: "bytes of a lease's name".to_owned(),
                 max: LEASE_NAME_BYTES_MAX as u64,
             });
         }
         let last = match self.leases.by_name.get(name) {
             Some(lease) if lease.epoch != after => {
-                return Err(lease
-                    .holder
-                    .map_or(Refusal::OldEpoch, |holder| Refusal::Held { holder }));
+                return Err(lease.holder.map_or(CommandRefusal::OldEpoch, |holder| {
+                    CommandRefusal::Held { holder }
+                }));
             }
             Some(lease) => lease.epoch,
-            None if after != Epoch::default() => return Err(Refusal::OldEpoch),
+            None if after != Epoch::default() => return Err(CommandRefusal::OldEpoch),
             None => {
                 self.leases.make_room()?;
                 self.leases.forgotten
@@ -131,7 +133,7 @@ impl State {
             asked_ns: 0,
         };
         self.leases.by_name.insert(name.to_owned(), lease);
-        Ok(Answer::Lease(epoch))
+        Ok(CommandResult::Lease(epoch))
     }
 
     pub(super) fn release(
@@ -139,16 +141,20 @@ impl State {
         from: MemberId,
         name: &str,
         epoch: Epoch,
-    ) -> Result<Answer, Refusal> {
-        let lease = self.leases.by_name.get_mut(name).ok_or(Refusal::OldEpoch)?;
+    ) -> Result<CommandResult, CommandRefusal> {
+        let lease = self
+            .leases
+            .by_name
+            .get_mut(name)
+            .ok_or(CommandRefusal::OldEpoch)?;
         if lease.epoch != epoch {
-            return Err(Refusal::OldEpoch);
+            return Err(CommandRefusal::OldEpoch);
         }
         match lease.holder {
-            Some(holder) if holder != from => Err(Refusal::Held { holder }),
+            Some(holder) if holder != from => Err(CommandRefusal::Held { holder }),
             _ => {
                 lease.holder = None;
-                Ok(Answer::Done)
+                Ok(CommandResult::Done)
             }
         }
     }
@@ -160,7 +166,7 @@ impl State {
         epoch: Epoch,
         holder: MemberId,
         next: Option<&NextHolder>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandResult, CommandRefusal> {
         let released = self.release(holder, name, epoch)?;
         let Some(next) = next else {
             return Ok(released);
@@ -181,9 +187,9 @@ impl State {
         &mut self,
         from: MemberId,
         record: &LeaseRecord,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandResult, CommandRefusal> {
         if record.value.len() > RECORD_BYTES_MAX {
-            return Err(Refusal::TooMany {
+            return Err(CommandRefusal::TooMany {
                 what: "bytes of a lease's record".to_owned(),
                 max: RECORD_BYTES_MAX as u64,
             });
@@ -191,8 +197,8 @@ impl State {
         let lease = self.leases.by_name.get(&record.name);
         let lease = lease.filter(|lease| lease.epoch == record.epoch);
         match lease.and_then(|lease| lease.holder) {
-            None => return Err(Refusal::OldEpoch),
-            Some(holder) if holder != from => return Err(Refusal::Held { holder }),
+            None => return Err(CommandRefusal::OldEpoch),
+            Some(holder) if holder != from => return Err(CommandRefusal::Held { holder }),
             Some(_) => {}
         }
         let off = match record.frees.as_str() {
@@ -201,7 +207,7 @@ impl State {
         };
         let last = self.leases.record(&record.name);
         if last.is_some_and(|last| last.number >= record.number) {
-            return Err(Refusal::Untimely);
+            return Err(CommandRefusal::Untimely);
         }
         let (number, value) = (record.number, record.value.clone());
         let name = record.name.clone();
@@ -209,17 +215,22 @@ impl State {
         let all = self.leases.by_name.values_mut();
         all.filter(|lease| off.is_some() && lease.holder == off)
             .for_each(|lease| lease.holder = None);
-        Ok(Answer::Done)
+        Ok(CommandResult::Done)
     }
 
     /// Returns whether the holder of this lease may free the leases of a node. The lease
     /// must represent that node, and the node must not be the holder itself.
-    fn may_free(&self, from: MemberId, lease: &str, node: &str) -> Result<MemberId, Refusal> {
+    fn may_free(
+        &self,
+        from: MemberId,
+        lease: &str,
+        node: &str,
+    ) -> Result<MemberId, CommandRefusal> {
         let stands_for = lease.split_once("/@").map(|(_, of)| of);
         let mut members = self.members.values();
         let member = members.find(|member| member.name == node && member.id != from);
         let member = member.filter(|_| stands_for == Some(node));
-        member.map(|member| member.id).ok_or(Refusal::Unfit)
+        member.map(|member| member.id).ok_or(CommandRefusal::Unfit)
     }
 }
 
@@ -227,10 +238,10 @@ impl State {
 mod tests {
     use super::super::sample::{A, ARBITER, B};
     use super::*;
-    use crate::command::{Body, LeaseCommand};
+    use crate::command::{CommandBody, LeaseCommand};
 
-    fn grant(name: &str, after: u64, holder: MemberId) -> Body {
-        Body::Lease(LeaseCommand::Grant {
+    fn grant(name: &str, after: u64, holder: MemberId) -> CommandBody {
+        CommandBody::Lease(LeaseCommand::Grant {
             name: name.to_owned(),
             after: Epoch(after),
             holder,
@@ -238,8 +249,8 @@ mod tests {
         })
     }
 
-    fn release(name: &str, epoch: u64) -> Body {
-        Body::Lease(LeaseCommand::Release {
+    fn release(name: &str, epoch: u64) -> CommandBody {
+        CommandBody::Lease(LeaseCommand::Release {
             name: name.to_owned(),
             epoch: Epoch(epoch),
         })
@@ -247,16 +258,22 @@ mod tests {
 
     #[test]
     fn each_grant_has_the_next_epoch_and_a_late_one_grants_nothing() {
-        let mut state = State::pair();
-        assert_eq!(state.say(A, grant("v", 0, A)), Answer::Lease(Epoch(1)));
+        let mut state = ClusterState::pair();
+        assert_eq!(
+            state.say(A, grant("v", 0, A)),
+            CommandResult::Lease(Epoch(1))
+        );
         assert_eq!(
             state.refused(B, grant("v", 0, B)),
-            Refusal::Held { holder: A }
+            CommandRefusal::Held { holder: A }
         );
-        assert_eq!(state.say(B, grant("v", 1, B)), Answer::Lease(Epoch(2)));
+        assert_eq!(
+            state.say(B, grant("v", 1, B)),
+            CommandResult::Lease(Epoch(2))
+        );
         assert_eq!(
             state.refused(A, grant("v", 1, A)),
-            Refusal::Held { holder: B }
+            CommandRefusal::Held { holder: B }
         );
         let lease = state.lease("v").expect("it was granted");
         assert_eq!(
@@ -267,24 +284,27 @@ mod tests {
 
     #[test]
     fn only_its_holder_gives_a_lease_up_and_the_epoch_stays() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         state.must(A, grant("v", 0, A));
         assert_eq!(
             state.refused(B, release("v", 1)),
-            Refusal::Held { holder: A }
+            CommandRefusal::Held { holder: A }
         );
-        assert_eq!(state.refused(A, release("v", 0)), Refusal::OldEpoch);
-        assert_eq!(state.refused(A, release("w", 1)), Refusal::OldEpoch);
+        assert_eq!(state.refused(A, release("v", 0)), CommandRefusal::OldEpoch);
+        assert_eq!(state.refused(A, release("w", 1)), CommandRefusal::OldEpoch);
         state.must(A, release("v", 1));
-        assert_eq!(state.refused(B, grant("v", 0, B)), Refusal::OldEpoch);
-        assert_eq!(state.say(B, grant("v", 1, B)), Answer::Lease(Epoch(2)));
+        assert_eq!(state.refused(B, grant("v", 0, B)), CommandRefusal::OldEpoch);
+        assert_eq!(
+            state.say(B, grant("v", 1, B)),
+            CommandResult::Lease(Epoch(2))
+        );
     }
 
     #[test]
     fn a_lease_passes_to_who_waits_with_the_entry_that_releases_it() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         let pass = |epoch: u64, holder, to: Option<u64>| {
-            Body::Lease(LeaseCommand::Pass {
+            CommandBody::Lease(LeaseCommand::Pass {
                 name: "v".to_owned(),
                 epoch: Epoch(epoch),
                 holder,
@@ -299,11 +319,11 @@ mod tests {
         // It says so for its holder, whoever leads.
         assert_eq!(
             state.refused(ARBITER, pass(1, B, Some(B.0))),
-            Refusal::Held { holder: A }
+            CommandRefusal::Held { holder: A }
         );
         assert_eq!(
             state.say(ARBITER, pass(1, A, Some(B.0))),
-            Answer::Lease(Epoch(2))
+            CommandResult::Lease(Epoch(2))
         );
         let is = |epoch: u64, holder: Option<MemberId>, valid_ms, asked_ns| Lease {
             epoch: Epoch(epoch),
@@ -315,18 +335,18 @@ mod tests {
         // The same once more, late.
         assert_eq!(
             state.refused(ARBITER, pass(1, A, Some(A.0))),
-            Refusal::OldEpoch
+            CommandRefusal::OldEpoch
         );
         // Nobody waits, or somebody who cannot have it: it is free.
-        assert_eq!(state.say(ARBITER, pass(2, B, None)), Answer::Done);
+        assert_eq!(state.say(ARBITER, pass(2, B, None)), CommandResult::Done);
         state.must(A, grant("v", 2, A));
         assert_eq!(state.lease("v"), Some(&is(3, Some(A), 3000, 0)));
-        assert_eq!(state.say(B, pass(3, A, Some(9))), Answer::Done);
+        assert_eq!(state.say(B, pass(3, A, Some(9))), CommandResult::Done);
         assert_eq!(state.lease("v").and_then(|lease| lease.holder), None);
     }
 
-    fn record(epoch: u64, number: u64, value: &[u8]) -> Body {
-        Body::Record(LeaseRecord {
+    fn record(epoch: u64, number: u64, value: &[u8]) -> CommandBody {
+        CommandBody::Record(LeaseRecord {
             name: "v".to_owned(),
             epoch: Epoch(epoch),
             number,
@@ -337,11 +357,11 @@ mod tests {
 
     #[test]
     fn a_node_that_is_off_loses_all_leases_with_the_record_that_says_so() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         let name = |member| state.member(member).expect("a member").name.clone();
         let (a, b) = (name(A), name(B));
         let frees = |lease: &str, epoch: u64, number: u64, node: &str| {
-            Body::Record(LeaseRecord {
+            CommandBody::Record(LeaseRecord {
                 name: lease.to_owned(),
                 epoch: Epoch(epoch),
                 number,
@@ -357,15 +377,24 @@ mod tests {
         // Neither without that lease, nor by another one, nor of itself, nor of somebody else.
         assert_eq!(
             state.refused(B, frees(&of_b, 1, 1, &b)),
-            Refusal::Held { holder: A }
+            CommandRefusal::Held { holder: A }
         );
         assert_eq!(
             state.refused(A, frees("guest/web", 1, 1, &b)),
-            Refusal::Unfit
+            CommandRefusal::Unfit
         );
-        assert_eq!(state.refused(A, frees(&of_b, 1, 1, &a)), Refusal::Unfit);
-        assert_eq!(state.refused(A, frees(&of_b, 1, 1, "gone")), Refusal::Unfit);
-        assert_eq!(state.refused(A, frees(&of_b, 0, 1, &b)), Refusal::OldEpoch);
+        assert_eq!(
+            state.refused(A, frees(&of_b, 1, 1, &a)),
+            CommandRefusal::Unfit
+        );
+        assert_eq!(
+            state.refused(A, frees(&of_b, 1, 1, "gone")),
+            CommandRefusal::Unfit
+        );
+        assert_eq!(
+            state.refused(A, frees(&of_b, 0, 1, &b)),
+            CommandRefusal::OldEpoch
+        );
         assert_eq!(
             state.lease("guest/mail").and_then(|one| one.holder),
             Some(B)
@@ -382,23 +411,23 @@ mod tests {
         }
         assert_eq!(
             state.refused(B, grant("guest/mail", 0, B)),
-            Refusal::OldEpoch
+            CommandRefusal::OldEpoch
         );
         assert_eq!(
             state.say(A, grant("guest/mail", 1, A)),
-            Answer::Lease(Epoch(2))
+            CommandResult::Lease(Epoch(2))
         );
     }
 
     #[test]
     fn nothing_is_freed_while_a_member_does_not_know_that() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         let b = state.member(B).expect("a member").name.clone();
         let of_b = format!("guest/@{b}");
         state.must(A, grant(&of_b, 0, A));
         let mut old = state.member(ARBITER).expect("a member").clone();
         old.format = 2;
-        state.must(ARBITER, Body::Announce(old));
+        state.must(ARBITER, CommandBody::Announce(old));
         let record = LeaseRecord {
             name: of_b,
             epoch: Epoch(1),
@@ -406,43 +435,58 @@ mod tests {
             value: b"off".to_vec(),
             frees: b,
         };
-        let refused = state.refused(A, Body::Record(record.clone()));
-        assert_eq!(refused, Refusal::Format { understood: 2 });
+        let refused = state.refused(A, CommandBody::Record(record.clone()));
+        assert_eq!(refused, CommandRefusal::Format { understood: 2 });
         let frees = String::new();
-        state.must(A, Body::Record(LeaseRecord { frees, ..record }));
+        state.must(A, CommandBody::Record(LeaseRecord { frees, ..record }));
     }
 
     #[test]
     fn only_the_holder_of_the_present_epoch_writes_the_record_that_the_next_one_reads() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         let is = |number: u64, value: &[u8]| {
             let value = value.to_vec();
             Some(Record { number, value })
         };
-        assert_eq!(state.refused(A, record(0, 1, b"x")), Refusal::OldEpoch);
+        assert_eq!(
+            state.refused(A, record(0, 1, b"x")),
+            CommandRefusal::OldEpoch
+        );
         state.must(A, grant("v", 0, A));
         assert_eq!(state.lease_record("v"), None);
         state.must(A, record(1, 1, b"both"));
-        let held = Refusal::Held { holder: A };
+        let held = CommandRefusal::Held { holder: A };
         assert_eq!(state.refused(B, record(1, 2, b"x")), held);
         state.must(A, record(1, 3, b"mine"));
         // Of the number two nobody heard what became of it, and it comes late.
-        assert_eq!(state.refused(A, record(1, 2, b"both")), Refusal::Untimely);
-        assert_eq!(state.refused(A, record(1, 3, b"both")), Refusal::Untimely);
+        assert_eq!(
+            state.refused(A, record(1, 2, b"both")),
+            CommandRefusal::Untimely
+        );
+        assert_eq!(
+            state.refused(A, record(1, 3, b"both")),
+            CommandRefusal::Untimely
+        );
         state.must(B, grant("v", 1, B));
         assert_eq!(state.lease_record("v").cloned(), is(3, b"mine"));
-        assert_eq!(state.refused(A, record(1, 4, b"late")), Refusal::OldEpoch);
+        assert_eq!(
+            state.refused(A, record(1, 4, b"late")),
+            CommandRefusal::OldEpoch
+        );
         state.must(B, release("v", 2));
-        assert_eq!(state.refused(B, record(2, 4, b"late")), Refusal::OldEpoch);
+        assert_eq!(
+            state.refused(B, record(2, 4, b"late")),
+            CommandRefusal::OldEpoch
+        );
         assert_eq!(state.lease_record("v").cloned(), is(3, b"mine"));
         let long = vec![0; RECORD_BYTES_MAX + 1];
         let refused = state.refused(B, record(2, 4, &long));
-        assert!(matches!(refused, Refusal::TooMany { .. }));
+        assert!(matches!(refused, CommandRefusal::TooMany { .. }));
     }
 
     #[test]
     fn a_record_outlives_other_leases_and_a_snapshot_until_it_is_removed() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         state.must(A, grant("v", 0, A));
         state.must(A, record(1, 1, b"mine"));
         state.must(A, release("v", 1));
@@ -450,13 +494,16 @@ mod tests {
             state.must(A, grant(&format!("l{number}"), 0, A));
         }
         let refused = state.refused(A, grant("one more", 0, A));
-        assert!(matches!(refused, Refusal::TooMany { .. }));
-        let mut state = State::decode(&state.encode()).expect("it was encoded");
+        assert!(matches!(refused, CommandRefusal::TooMany { .. }));
+        let mut state = ClusterState::decode(&state.encode()).expect("it was encoded");
         let value = state.lease_record("v").map(|record| record.value.clone());
         assert_eq!(value.as_deref(), Some(b"mine".as_slice()));
         state.must(A, grant("v", 1, A));
         state.must(A, record(2, 2, b""));
-        assert_eq!(state.refused(A, record(2, 2, b"late")), Refusal::Untimely);
+        assert_eq!(
+            state.refused(A, record(2, 2, b"late")),
+            CommandRefusal::Untimely
+        );
         state.must(A, release("v", 2));
         state.must(A, grant("one more", 0, A));
         assert_eq!(state.lease_record("v"), None);
@@ -464,35 +511,38 @@ mod tests {
 
     #[test]
     fn a_member_of_an_older_format_gets_no_record() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         state.must(A, grant("v", 0, A));
         let mut old = state.member(B).expect("a member").clone();
         old.format = 1;
-        state.must(B, Body::Announce(old));
+        state.must(B, CommandBody::Announce(old));
         let refused = state.refused(A, record(1, 1, b"x"));
-        assert_eq!(refused, Refusal::Format { understood: 1 });
+        assert_eq!(refused, CommandRefusal::Format { understood: 1 });
         state.must(A, release("v", 1));
     }
 
     #[test]
     fn a_lease_is_for_a_node_that_is_a_member() {
-        let mut state = State::pair();
-        assert_eq!(state.refused(A, grant("v", 0, ARBITER)), Refusal::Unfit);
+        let mut state = ClusterState::pair();
+        assert_eq!(
+            state.refused(A, grant("v", 0, ARBITER)),
+            CommandRefusal::Unfit
+        );
         assert_eq!(
             state.refused(A, grant("v", 0, MemberId(9))),
-            Refusal::NoMember
+            CommandRefusal::NoMember
         );
         for name in [String::new(), "x".repeat(LEASE_NAME_BYTES_MAX + 1)] {
             assert!(matches!(
                 state.refused(A, grant(&name, 0, A)),
-                Refusal::TooMany { .. }
+                CommandRefusal::TooMany { .. }
             ));
         }
     }
 
     #[test]
     fn a_forgotten_lease_goes_on_above_every_epoch_that_it_had() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         for epoch in 0..5 {
             state.must(A, grant("old", epoch, A));
         }
@@ -504,10 +554,16 @@ mod tests {
         assert_eq!(state.lease("old"), None);
         assert!(matches!(
             state.refused(A, grant("too many", 0, A)),
-            Refusal::TooMany { .. }
+            CommandRefusal::TooMany { .. }
         ));
-        assert_eq!(state.refused(A, grant("old", 5, A)), Refusal::OldEpoch);
+        assert_eq!(
+            state.refused(A, grant("old", 5, A)),
+            CommandRefusal::OldEpoch
+        );
         state.must(A, release("l7", 1));
-        assert_eq!(state.say(A, grant("old", 0, A)), Answer::Lease(Epoch(6)));
+        assert_eq!(
+            state.say(A, grant("old", 0, A)),
+            CommandResult::Lease(Epoch(6))
+        );
     }
 }

@@ -1,9 +1,11 @@
 //! Membership: members, invitations, removed members, and the members for which keys are
 //! encrypted.
 
-use super::State;
-use crate::command::{Answer, Command, Epoch, Invitation, Refusal, Ring, TakenAttribute};
-use crate::member::{Digest, Kind, Member, MemberId};
+use super::ClusterState;
+use crate::command::{
+    ClusterCommand, CommandRefusal, CommandResult, Epoch, Invitation, Ring, TakenAttribute,
+};
+use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
 use std::collections::BTreeSet;
 
 /// Largest number of members.
@@ -23,8 +25,8 @@ pub const CERTIFICATE_BYTES_MAX: usize = 16 << 10;
 /// Largest sealed key, and largest key to seal to, bytes.
 pub const SEALED_KEY_BYTES_MAX: usize = 1024;
 
-pub(super) fn too_many(what: &str, max: usize) -> Refusal {
-    Refusal::TooMany {
+pub(super) fn too_many(what: &str, max: usize) -> CommandRefusal {
+    CommandRefusal::TooMany {
         what: what.to_owned(),
         max: max as u64,
     }
@@ -40,9 +42,9 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Checks that the description of a member is well formed.
-fn well_formed(member: &Member) -> Result<(), Refusal> {
+fn well_formed(member: &ClusterMember) -> Result<(), CommandRefusal> {
     if !is_name(&member.name) {
-        return Err(Refusal::Name);
+        return Err(CommandRefusal::Name);
     }
     if member.addresses.len() > ADDRESSES_MAX {
         return Err(too_many("addresses", ADDRESSES_MAX));
@@ -52,41 +54,44 @@ fn well_formed(member: &Member) -> Result<(), Refusal> {
             Err(too_many("bytes of a key", SEALED_KEY_BYTES_MAX))
         }
         // Nothing is encrypted for an arbiter, so its stolen disk is useless.
-        (Some(_), Kind::Arbiter) => Err(Refusal::Unfit),
+        (Some(_), MemberKind::Arbiter) => Err(CommandRefusal::Unfit),
         _ => Ok(()),
     }
 }
 
-impl State {
+impl ClusterState {
     pub(super) fn found(
         &mut self,
-        command: &Command,
+        command: &ClusterCommand,
         cluster: &str,
-        member: &Member,
+        member: &ClusterMember,
         authority: &[u8],
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandResult, CommandRefusal> {
         if self.founded() {
-            return Err(Refusal::Founded);
+            return Err(CommandRefusal::Founded);
         }
         if !is_name(cluster) {
-            return Err(Refusal::Name);
+            return Err(CommandRefusal::Name);
         }
         if authority.len() > CERTIFICATE_BYTES_MAX {
             return Err(too_many("bytes of a certificate", CERTIFICATE_BYTES_MAX));
         }
-        if member.kind != Kind::Node || member.id != command.from {
-            return Err(Refusal::Unfit);
+        if member.kind != MemberKind::Node || member.id != command.from {
+            return Err(CommandRefusal::Unfit);
         }
         well_formed(member)?;
         cluster.clone_into(&mut self.cluster);
         self.authority = authority.to_vec();
         self.last_member = member.id;
         self.members.insert(member.id, member.clone());
-        self.tell(command, format!("{} created {cluster}", member.name));
-        Ok(Answer::Done)
+        self.push_event(command, format!("{} created {cluster}", member.name));
+        Ok(CommandResult::Done)
     }
 
-    pub(super) fn invite(&mut self, invitation: &Invitation) -> Result<Answer, Refusal> {
+    pub(super) fn invite(
+        &mut self,
+        invitation: &Invitation,
+    ) -> Result<CommandResult, CommandRefusal> {
         if !self.invitations.contains_key(&invitation.token)
             && self.invitations.len() >= INVITATIONS_MAX
         {
@@ -94,27 +99,29 @@ impl State {
         }
         self.invitations
             .insert(invitation.token, invitation.clone());
-        Ok(Answer::Done)
+        Ok(CommandResult::Done)
     }
 
-    pub(super) fn uninvite(&mut self, token: &Digest) -> Result<Answer, Refusal> {
-        self.invitations.remove(token).ok_or(Refusal::Token)?;
-        Ok(Answer::Done)
+    pub(super) fn uninvite(&mut self, token: &Digest) -> Result<CommandResult, CommandRefusal> {
+        self.invitations
+            .remove(token)
+            .ok_or(CommandRefusal::Token)?;
+        Ok(CommandResult::Done)
     }
 
     pub(super) fn admit(
         &mut self,
-        command: &Command,
+        command: &ClusterCommand,
         token: &Digest,
-        member: &Member,
-    ) -> Result<Answer, Refusal> {
-        let invitation = self.invitations.get(token).ok_or(Refusal::Token)?;
+        member: &ClusterMember,
+    ) -> Result<CommandResult, CommandRefusal> {
+        let invitation = self.invitations.get(token).ok_or(CommandRefusal::Token)?;
         if invitation.kind != member.kind {
-            return Err(Refusal::Unfit);
+            return Err(CommandRefusal::Unfit);
         }
         well_formed(member)?;
         if member.id <= self.last_member {
-            return Err(Refusal::Taken {
+            return Err(CommandRefusal::Taken {
                 what: TakenAttribute::Number,
             });
         }
@@ -128,38 +135,38 @@ impl State {
         self.last_member = member.id;
         self.members.insert(member.id, member.clone());
         let kind = match member.kind {
-            Kind::Node => "node",
-            Kind::Arbiter => "arbiter",
+            MemberKind::Node => "node",
+            MemberKind::Arbiter => "arbiter",
         };
-        self.tell(command, format!("{} joined as {kind}", member.name));
-        Ok(Answer::Done)
+        self.push_event(command, format!("{} joined as {kind}", member.name));
+        Ok(CommandResult::Done)
     }
 
     /// Checks that a member does not lower the format of the log. Otherwise nobody could
     /// propose newer commands, and its own program could not read those in the log.
-    fn supports_log(&self, member: &Member) -> Result<(), Refusal> {
+    fn supports_log(&self, member: &ClusterMember) -> Result<(), CommandRefusal> {
         match self.requires_signatures() && member.format < self.needs {
-            true => Err(Refusal::Format {
+            true => Err(CommandRefusal::Format {
                 understood: member.format,
             }),
             false => Ok(()),
         }
     }
 
-    fn certificate_is_free(&self, member: &Member) -> Result<(), Refusal> {
+    fn certificate_is_free(&self, member: &ClusterMember) -> Result<(), CommandRefusal> {
         let of_another = self
             .members
             .values()
             .any(|other| other.id != member.id && other.certificate == member.certificate);
         if of_another || self.removed.contains_key(&member.certificate) {
-            return Err(Refusal::Certificate);
+            return Err(CommandRefusal::Certificate);
         }
         Ok(())
     }
 
-    fn name_is_free(&self, member: &Member) -> Result<(), Refusal> {
+    fn name_is_free(&self, member: &ClusterMember) -> Result<(), CommandRefusal> {
         match self.member_by_name(&member.name) {
-            Some(other) if other.id != member.id => Err(Refusal::Taken {
+            Some(other) if other.id != member.id => Err(CommandRefusal::Taken {
                 what: TakenAttribute::Name,
             }),
             _ => Ok(()),
@@ -171,10 +178,16 @@ impl State {
         MemberId(self.last_member.0.saturating_add(1))
     }
 
-    pub(super) fn announce(&mut self, member: &Member) -> Result<Answer, Refusal> {
-        let known = self.members.get(&member.id).ok_or(Refusal::NoMember)?;
+    pub(super) fn announce(
+        &mut self,
+        member: &ClusterMember,
+    ) -> Result<CommandResult, CommandRefusal> {
+        let known = self
+            .members
+            .get(&member.id)
+            .ok_or(CommandRefusal::NoMember)?;
         if known.kind != member.kind {
-            return Err(Refusal::Unfit);
+            return Err(CommandRefusal::Unfit);
         }
         self.supports_log(member)?;
         let other_key = known.sealing_key != member.sealing_key;
@@ -185,14 +198,18 @@ impl State {
             self.unseal(member.id);
         }
         self.members.insert(member.id, member.clone());
-        Ok(Answer::Done)
+        Ok(CommandResult::Done)
     }
 
-    pub(super) fn remove(&mut self, command: &Command, id: MemberId) -> Result<Answer, Refusal> {
-        let member = self.members.get(&id).ok_or(Refusal::NoMember)?;
+    pub(super) fn remove(
+        &mut self,
+        command: &ClusterCommand,
+        id: MemberId,
+    ) -> Result<CommandResult, CommandRefusal> {
+        let member = self.members.get(&id).ok_or(CommandRefusal::NoMember)?;
         let another_node = self.nodes().any(|node| node.id != id);
-        if member.kind == Kind::Node && !another_node {
-            return Err(Refusal::Unfit);
+        if member.kind == MemberKind::Node && !another_node {
+            return Err(CommandRefusal::Unfit);
         }
         if self.removed.len() >= REMOVED_MAX {
             return Err(too_many("removed members", REMOVED_MAX));
@@ -210,8 +227,8 @@ impl State {
         self.forget_reports(id);
         let pieces = std::sync::Arc::make_mut(&mut self.chunks).drop_pending_of(id);
         self.dropped.add(pieces);
-        self.tell(command, words);
-        Ok(Answer::Done)
+        self.push_event(command, words);
+        Ok(CommandResult::Done)
     }
 
     /// Deletes the reports of a removed node, which must not delay decisions of the
@@ -225,15 +242,18 @@ impl State {
         }
     }
 
-    pub(super) fn seal(&mut self, ring: &Ring) -> Result<Answer, Refusal> {
+    pub(super) fn seal(&mut self, ring: &Ring) -> Result<CommandResult, CommandRefusal> {
         if ring.sealed.is_empty() || ring.sealed.len() > MEMBERS_MAX {
             return Err(too_many("sealed keys", MEMBERS_MAX));
         }
         let mut to = BTreeSet::new();
         for key in &ring.sealed {
-            let member = self.members.get(&key.member).ok_or(Refusal::NoMember)?;
+            let member = self
+                .members
+                .get(&key.member)
+                .ok_or(CommandRefusal::NoMember)?;
             if member.sealing_key.is_none() || !to.insert(key.member) {
-                return Err(Refusal::Unfit);
+                return Err(CommandRefusal::Unfit);
             }
             if key.bytes.len() > SEALED_KEY_BYTES_MAX {
                 return Err(too_many("bytes of a sealed key", SEALED_KEY_BYTES_MAX));
@@ -242,23 +262,23 @@ impl State {
         match self.rings.get_mut(&ring.epoch) {
             Some(known) => {
                 if known.sealed.iter().any(|key| to.contains(&key.member)) {
-                    return Err(Refusal::OldEpoch);
+                    return Err(CommandRefusal::OldEpoch);
                 }
                 known.sealed.extend(ring.sealed.iter().cloned());
             }
             None => self.new_ring(ring, &to)?,
         }
-        Ok(Answer::Done)
+        Ok(CommandResult::Done)
     }
 
-    fn new_ring(&mut self, ring: &Ring, to: &BTreeSet<MemberId>) -> Result<(), Refusal> {
+    fn new_ring(&mut self, ring: &Ring, to: &BTreeSet<MemberId>) -> Result<(), CommandRefusal> {
         let newest = self.rings.last_key_value().map(|(epoch, _)| *epoch);
         if newest.is_some_and(|newest| ring.epoch < newest) {
-            return Err(Refusal::OldEpoch);
+            return Err(CommandRefusal::OldEpoch);
         }
-        let left_out = |node: &&Member| node.sealing_key.is_some() && !to.contains(&node.id);
+        let left_out = |node: &&ClusterMember| node.sealing_key.is_some() && !to.contains(&node.id);
         if let Some(node) = self.nodes().find(left_out) {
-            return Err(Refusal::Unsealed { node: node.id });
+            return Err(CommandRefusal::Unsealed { node: node.id });
         }
         if self.rings.len() >= RINGS_MAX {
             return Err(too_many("content keys", RINGS_MAX));
@@ -293,7 +313,7 @@ impl State {
     }
 
     pub(super) fn unsealed_keys(&self) -> Vec<(Epoch, MemberId)> {
-        let with_key = |node: &&Member| node.sealing_key.is_some();
+        let with_key = |node: &&ClusterMember| node.sealing_key.is_some();
         let nodes: Vec<MemberId> = self.nodes().filter(with_key).map(|node| node.id).collect();
         let of_ring = |(epoch, ring): (&Epoch, &Ring)| {
             let epoch = *epoch;
@@ -311,96 +331,114 @@ mod tests {
         A, ARBITER, B, admission, digest, file, invitation, member, proposal, report, ring,
     };
     use super::*;
-    use crate::command::{Body, Limits, Reported, VersionId};
-    use crate::state::State;
+    use crate::command::{CommandBody, Limits, Reported, VersionId};
+    use crate::state::ClusterState;
 
-    fn a_fourth(name: &str) -> Member {
-        member(MemberId(4), name, Kind::Node)
+    fn a_fourth(name: &str) -> ClusterMember {
+        member(MemberId(4), name, MemberKind::Node)
     }
 
     #[test]
     fn a_cluster_is_founded_once_and_before_all_else() {
-        let mut state = State::default();
+        let mut state = ClusterState::default();
         let words = "too early".to_owned();
-        assert_eq!(state.refused(A, Body::Event { words }), Refusal::Founded);
-        let found = |id, kind, cluster: &str| Body::Found {
+        assert_eq!(
+            state.refused(A, CommandBody::Event { words }),
+            CommandRefusal::Founded
+        );
+        let found = |id, kind, cluster: &str| CommandBody::Found {
             cluster: cluster.to_owned(),
             member: member(id, "a", kind),
             authority: vec![7],
         };
-        let arbiter = found(A, Kind::Arbiter, "office");
-        assert_eq!(state.refused(A, arbiter), Refusal::Unfit);
+        let arbiter = found(A, MemberKind::Arbiter, "office");
+        assert_eq!(state.refused(A, arbiter), CommandRefusal::Unfit);
         assert_eq!(
-            state.refused(B, found(A, Kind::Node, "office")),
-            Refusal::Unfit
+            state.refused(B, found(A, MemberKind::Node, "office")),
+            CommandRefusal::Unfit
         );
         assert_eq!(
-            state.refused(A, found(A, Kind::Node, "of/fice")),
-            Refusal::Name
+            state.refused(A, found(A, MemberKind::Node, "of/fice")),
+            CommandRefusal::Name
         );
-        state.must(A, found(A, Kind::Node, "office"));
+        state.must(A, found(A, MemberKind::Node, "office"));
         assert_eq!(
             (state.cluster.as_str(), state.authority.as_slice()),
             ("office", &[7][..])
         );
         assert_eq!(
-            state.refused(A, found(A, Kind::Node, "again")),
-            Refusal::Founded
+            state.refused(A, found(A, MemberKind::Node, "again")),
+            CommandRefusal::Founded
         );
     }
 
     #[test]
     fn a_token_is_good_once_for_the_kind_that_it_is_for() {
-        let mut state = State::pair();
-        state.must(A, invitation("t", Kind::Node));
-        let arbiter = member(MemberId(4), "d", Kind::Arbiter);
-        assert_eq!(state.refused(A, admission("t", arbiter)), Refusal::Unfit);
+        let mut state = ClusterState::pair();
+        state.must(A, invitation("t", MemberKind::Node));
+        let arbiter = member(MemberId(4), "d", MemberKind::Arbiter);
+        assert_eq!(
+            state.refused(A, admission("t", arbiter)),
+            CommandRefusal::Unfit
+        );
         assert_eq!(
             state.refused(A, admission("u", a_fourth("d"))),
-            Refusal::Token
+            CommandRefusal::Token
         );
         state.must(A, admission("t", a_fourth("d")));
-        let fifth = member(MemberId(5), "e", Kind::Node);
-        assert_eq!(state.refused(A, admission("t", fifth)), Refusal::Token);
+        let fifth = member(MemberId(5), "e", MemberKind::Node);
+        assert_eq!(
+            state.refused(A, admission("t", fifth)),
+            CommandRefusal::Token
+        );
 
-        state.must(A, invitation("late", Kind::Node));
+        state.must(A, invitation("late", MemberKind::Node));
         let token = digest(b"late");
-        state.must(ARBITER, Body::Uninvite { token });
-        let fifth = member(MemberId(5), "e", Kind::Node);
-        assert_eq!(state.refused(A, admission("late", fifth)), Refusal::Token);
-        assert_eq!(state.refused(A, Body::Uninvite { token }), Refusal::Token);
+        state.must(ARBITER, CommandBody::Uninvite { token });
+        let fifth = member(MemberId(5), "e", MemberKind::Node);
+        assert_eq!(
+            state.refused(A, admission("late", fifth)),
+            CommandRefusal::Token
+        );
+        assert_eq!(
+            state.refused(A, CommandBody::Uninvite { token }),
+            CommandRefusal::Token
+        );
     }
 
     #[test]
     fn numbers_names_and_certificates_are_never_given_twice() {
-        let mut state = State::pair();
-        state.must(A, invitation("t", Kind::Node));
+        let mut state = ClusterState::pair();
+        state.must(A, invitation("t", MemberKind::Node));
         for number in [1, 2, 3] {
-            let taken = member(MemberId(number), "d", Kind::Node);
+            let taken = member(MemberId(number), "d", MemberKind::Node);
             let what = TakenAttribute::Number;
             assert_eq!(
                 state.refused(A, admission("t", taken)),
-                Refusal::Taken { what }
+                CommandRefusal::Taken { what }
             );
         }
         let what = TakenAttribute::Name;
-        let namesake = Member {
+        let namesake = ClusterMember {
             certificate: digest(b"d"),
             ..a_fourth("b")
         };
         assert_eq!(
             state.refused(A, admission("t", namesake)),
-            Refusal::Taken { what }
+            CommandRefusal::Taken { what }
         );
-        let copy = Member {
+        let copy = ClusterMember {
             certificate: digest(b"b"),
             ..a_fourth("d")
         };
-        assert_eq!(state.refused(A, admission("t", copy)), Refusal::Certificate);
+        assert_eq!(
+            state.refused(A, admission("t", copy)),
+            CommandRefusal::Certificate
+        );
         for name in ["", "a b", "../a", &"x".repeat(NAME_BYTES_MAX + 1)] {
             assert_eq!(
                 state.refused(A, admission("t", a_fourth(name))),
-                Refusal::Name
+                CommandRefusal::Name
             );
         }
         assert_eq!(state.next_member(), MemberId(4));
@@ -408,46 +446,49 @@ mod tests {
 
     #[test]
     fn a_removed_member_says_nothing_and_its_certificate_never_comes_back() {
-        let mut state = State::pair();
-        state.must(A, Body::Remove { member: B });
+        let mut state = ClusterState::pair();
+        state.must(A, CommandBody::Remove { member: B });
         assert_eq!(
-            state.refused(A, Body::Remove { member: B }),
-            Refusal::NoMember
+            state.refused(A, CommandBody::Remove { member: B }),
+            CommandRefusal::NoMember
         );
         let words = "I am still here".to_owned();
-        assert_eq!(state.refused(B, Body::Event { words }), Refusal::NoMember);
-        let back = Body::Announce(member(B, "b", Kind::Node));
-        assert_eq!(state.refused(A, back), Refusal::NoMember);
+        assert_eq!(
+            state.refused(B, CommandBody::Event { words }),
+            CommandRefusal::NoMember
+        );
+        let back = CommandBody::Announce(member(B, "b", MemberKind::Node));
+        assert_eq!(state.refused(A, back), CommandRefusal::NoMember);
 
-        state.must(A, invitation("t", Kind::Node));
-        let again = Member {
+        state.must(A, invitation("t", MemberKind::Node));
+        let again = ClusterMember {
             certificate: digest(b"b"),
             ..a_fourth("b")
         };
         assert_eq!(
             state.refused(A, admission("t", again.clone())),
-            Refusal::Certificate
+            CommandRefusal::Certificate
         );
-        let with_new_one = Member {
+        let with_new_one = ClusterMember {
             certificate: digest(b"another"),
             ..again.clone()
         };
         state.must(A, admission("t", with_new_one));
         assert_eq!(
-            state.refused(MemberId(4), Body::Announce(again)),
-            Refusal::Certificate,
+            state.refused(MemberId(4), CommandBody::Announce(again)),
+            CommandRefusal::Certificate,
             "nor by the way of a rotation"
         );
     }
 
     #[test]
     fn a_removal_ends_the_invitations_that_the_removed_one_knew_of() {
-        let mut state = State::pair();
-        state.must(A, invitation("t", Kind::Node));
-        state.must(A, Body::Remove { member: ARBITER });
+        let mut state = ClusterState::pair();
+        state.must(A, invitation("t", MemberKind::Node));
+        state.must(A, CommandBody::Remove { member: ARBITER });
         assert_eq!(
             state.refused(A, admission("t", a_fourth("d"))),
-            Refusal::Token
+            CommandRefusal::Token
         );
         let told = state.events().next_back().map(|event| event.words.clone());
         assert!(told.is_some_and(|words| words.contains("no longer valid")));
@@ -455,41 +496,47 @@ mod tests {
 
     #[test]
     fn the_last_node_stays() {
-        let mut state = State::pair();
-        state.must(A, Body::Remove { member: B });
-        assert_eq!(state.refused(A, Body::Remove { member: A }), Refusal::Unfit);
-        state.must(A, Body::Remove { member: ARBITER });
-        assert_eq!(state.refused(A, Body::Remove { member: A }), Refusal::Unfit);
+        let mut state = ClusterState::pair();
+        state.must(A, CommandBody::Remove { member: B });
+        assert_eq!(
+            state.refused(A, CommandBody::Remove { member: A }),
+            CommandRefusal::Unfit
+        );
+        state.must(A, CommandBody::Remove { member: ARBITER });
+        assert_eq!(
+            state.refused(A, CommandBody::Remove { member: A }),
+            CommandRefusal::Unfit
+        );
     }
 
     #[test]
     fn an_arbiter_changes_nothing_that_a_thief_of_its_disk_would_want() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         let (bytes, digest) = (b"x".to_vec(), digest(b"x"));
-        let with_key = Member {
+        let with_key = ClusterMember {
             sealing_key: Some(vec![2; 32]),
-            ..member(ARBITER, "c", Kind::Arbiter)
+            ..member(ARBITER, "c", MemberKind::Arbiter)
         };
-        let b_with_another_key = Member {
+        let b_with_another_key = ClusterMember {
             sealing_key: Some(vec![2; 32]),
-            ..member(B, "b", Kind::Node)
+            ..member(B, "b", MemberKind::Node)
         };
         for body in [
-            invitation("mine", Kind::Node),
-            Body::Announce(with_key),
-            Body::Announce(b_with_another_key),
-            Body::Remove { member: B },
-            Body::Seal(ring(2, &[A, B])),
-            Body::Chunk { digest, bytes },
-            Body::Propose(Box::new(proposal(None, Vec::new()))),
-            Body::Keep(Limits::default()),
+            invitation("mine", MemberKind::Node),
+            CommandBody::Announce(with_key),
+            CommandBody::Announce(b_with_another_key),
+            CommandBody::Remove { member: B },
+            CommandBody::Seal(ring(2, &[A, B])),
+            CommandBody::Chunk { digest, bytes },
+            CommandBody::Propose(Box::new(proposal(None, Vec::new()))),
+            CommandBody::Keep(Limits::default()),
             report(1, ARBITER, Reported::Checked),
         ] {
-            assert_eq!(state.refused(ARBITER, body), Refusal::Unfit);
+            assert_eq!(state.refused(ARBITER, body), CommandRefusal::Unfit);
         }
         state.must(
             ARBITER,
-            Body::Announce(member(ARBITER, "tie", Kind::Arbiter)),
+            CommandBody::Announce(member(ARBITER, "tie", MemberKind::Arbiter)),
         );
         assert_eq!(
             state.member_by_name("tie").map(|member| member.id),
@@ -499,49 +546,49 @@ mod tests {
 
     #[test]
     fn of_two_who_make_a_new_key_at_once_the_second_is_refused() {
-        let mut state = State::pair();
-        state.must(A, Body::Seal(ring(2, &[A, B])));
+        let mut state = ClusterState::pair();
+        state.must(A, CommandBody::Seal(ring(2, &[A, B])));
         assert_eq!(
-            state.refused(B, Body::Seal(ring(2, &[A, B]))),
-            Refusal::OldEpoch
+            state.refused(B, CommandBody::Seal(ring(2, &[A, B]))),
+            CommandRefusal::OldEpoch
         );
         assert_eq!(
-            state.refused(B, Body::Seal(ring(1, &[A, B]))),
-            Refusal::OldEpoch
+            state.refused(B, CommandBody::Seal(ring(1, &[A, B]))),
+            CommandRefusal::OldEpoch
         );
         let node = B;
         assert_eq!(
-            state.refused(A, Body::Seal(ring(3, &[A]))),
-            Refusal::Unsealed { node }
+            state.refused(A, CommandBody::Seal(ring(3, &[A]))),
+            CommandRefusal::Unsealed { node }
         );
         assert_eq!(
-            state.refused(A, Body::Seal(ring(3, &[A, B, ARBITER]))),
-            Refusal::Unfit
+            state.refused(A, CommandBody::Seal(ring(3, &[A, B, ARBITER]))),
+            CommandRefusal::Unfit
         );
         assert_eq!(
-            state.refused(A, Body::Seal(ring(3, &[A, B, B]))),
-            Refusal::Unfit
+            state.refused(A, CommandBody::Seal(ring(3, &[A, B, B]))),
+            CommandRefusal::Unfit
         );
     }
 
     #[test]
     fn a_new_node_and_one_with_a_new_key_have_the_keys_sealed_to_them() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         assert_eq!(state.unsealed(), []);
-        state.must(A, invitation("t", Kind::Node));
+        state.must(A, invitation("t", MemberKind::Node));
         state.must(A, admission("t", a_fourth("d")));
         assert_eq!(state.unsealed(), [(Epoch(1), MemberId(4))]);
-        state.must(B, Body::Seal(ring(1, &[MemberId(4)])));
+        state.must(B, CommandBody::Seal(ring(1, &[MemberId(4)])));
         assert_eq!(state.unsealed(), []);
-        let with_new_key = Member {
+        let with_new_key = ClusterMember {
             sealing_key: Some(vec![5; 32]),
-            ..member(B, "b", Kind::Node)
+            ..member(B, "b", MemberKind::Node)
         };
-        state.must(B, Body::Announce(with_new_key));
+        state.must(B, CommandBody::Announce(with_new_key));
         assert_eq!(state.unsealed(), [(Epoch(1), B)]);
         state.must(
             A,
-            Body::Remove {
+            CommandBody::Remove {
                 member: MemberId(4),
             },
         );
@@ -555,28 +602,31 @@ mod tests {
 
     #[test]
     fn keys_that_no_version_needs_are_dropped_but_for_the_newest() {
-        let mut state = State::pair();
-        state.must(A, Body::Seal(ring(2, &[A, B])));
+        let mut state = ClusterState::pair();
+        state.must(A, CommandBody::Seal(ring(2, &[A, B])));
         assert_eq!(state.rings.keys().copied().collect::<Vec<_>>(), [Epoch(2)]);
         state.put(b"text");
         let mut sealed = file("/f", b"text");
-        let body = |sealed| Body::Propose(Box::new(proposal(None, vec![sealed])));
-        assert_eq!(state.refused(A, body(sealed.clone())), Refusal::OldEpoch);
+        let body = |sealed| CommandBody::Propose(Box::new(proposal(None, vec![sealed])));
+        assert_eq!(
+            state.refused(A, body(sealed.clone())),
+            CommandRefusal::OldEpoch
+        );
         sealed.content.epoch = Epoch(2);
         state.must(A, body(sealed));
-        state.must(A, Body::Seal(ring(3, &[A, B])));
+        state.must(A, CommandBody::Seal(ring(3, &[A, B])));
         assert_eq!(state.rings.len(), 2);
         assert_eq!(state.last_version, VersionId(1));
     }
 
     #[test]
     fn members_and_invitations_have_bounds() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         for number in 4..100 {
             let token = format!("t{number}");
-            state.must(A, invitation(&token, Kind::Node));
+            state.must(A, invitation(&token, MemberKind::Node));
             let name = format!("n{number}");
-            let body = admission(&token, member(MemberId(number), &name, Kind::Node));
+            let body = admission(&token, member(MemberId(number), &name, MemberKind::Node));
             if state.members.len() < MEMBERS_MAX {
                 state.must(A, body);
             } else {
@@ -586,7 +636,7 @@ mod tests {
                 break;
             }
         }
-        let refusal = state.refused(A, invitation("one more", Kind::Node));
+        let refusal = state.refused(A, invitation("one more", MemberKind::Node));
         assert_eq!(refusal, too_many("invitations", INVITATIONS_MAX));
     }
 }

@@ -29,21 +29,21 @@ pub use membership::{
     ADDRESSES_MAX, CERTIFICATE_BYTES_MAX, INVITATIONS_MAX, MEMBERS_MAX, NAME_BYTES_MAX,
     REMOVED_MAX, RINGS_MAX, SEALED_KEY_BYTES_MAX,
 };
-pub use succession::{Former, Succession};
+pub use succession::{RetiredAuthority, Succession};
 pub use version::{
     JUDGING_MS_MAX, LISTED_NAMES_MAX, MESSAGE_BYTES_MAX, METADATA_BYTES_MAX, NodeReport,
-    PATH_BYTES_MAX, PROPOSAL_BYTES_MAX, Stage, VERSIONS_MAX, VersionRecord,
+    PATH_BYTES_MAX, PROPOSAL_BYTES_MAX, RolloutStage, VERSIONS_MAX, VersionRecord,
 };
 pub(crate) use version::{against_in_words, is_against};
 
 use crate::command::{
-    Answer, Body, Command, Epoch, FORMAT, Invitation, LeaseCommand, Limits, Refusal, Ring,
-    VersionId,
+    ClusterCommand, CommandBody, CommandRefusal, CommandResult, Epoch, FORMAT, Invitation,
+    LeaseCommand, Limits, Ring, VersionId,
 };
-use crate::member::{Digest, Kind, Member, MemberId};
+use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
 use chunk::Chunks;
 use event::Events;
-use part::codec::{self, Malformed};
+use part::codec::{self, InvalidEncoding};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ pub const WORDS_BYTES_MAX: usize = 64 << 10;
 
 /// The replicated state: the result of all applied commands.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct State {
+pub struct ClusterState {
     /// Newest format of an applied command. A program that does not support it must not
     /// continue from this state.
     #[serde(default)]
@@ -70,7 +70,7 @@ pub struct State {
     #[serde(default)]
     pub succession: Succession,
     /// Current members, by number.
-    pub members: BTreeMap<MemberId, Member>,
+    pub members: BTreeMap<MemberId, ClusterMember>,
     /// Highest member number ever assigned.
     #[serde(default)]
     pub last_member: MemberId,
@@ -109,7 +109,7 @@ pub struct State {
 pub enum StateError {
     /// The bytes do not encode a state.
     #[error("the state is {0}")]
-    Malformed(Malformed),
+    Malformed(InvalidEncoding),
     /// A newer program wrote the state.
     #[error(
         "the state has format {needs}, but this program supports only {FORMAT}: start the newer program again"
@@ -120,22 +120,24 @@ pub enum StateError {
     },
 }
 
-impl State {
+impl ClusterState {
     /// Applies a committed command. The same commands in the same order lead to the same
     /// state and the same results on every member.
     ///
     /// # Panics
-    /// Panics where [`State::must_stop`] returns true: a member that continued would
+    /// Panics where [`ClusterState::must_stop`] returns true: a member that continued would
     /// diverge.
-    pub fn apply(&mut self, command: &Command) -> Answer {
+    pub fn apply(&mut self, command: &ClusterCommand) -> CommandResult {
         assert!(
             !self.must_stop(command),
             "a command of format {}, but this program supports only {FORMAT}",
             command.format
         );
         self.applied = self.applied.saturating_add(1);
-        let answer = self.take(command).unwrap_or_else(Answer::Refused);
-        if !matches!(answer, Answer::Refused(_)) {
+        let answer = self
+            .apply_body(command)
+            .unwrap_or_else(CommandResult::Refused);
+        if !matches!(answer, CommandResult::Refused(_)) {
             self.needs = self.needs.max(command.format);
         }
         self.drop_abandoned();
@@ -145,7 +147,7 @@ impl State {
     /// Returns whether the program must stop before this command: all members announced
     /// support for its format, but this program lacks it. It is older than the one that
     /// this member ran before.
-    pub fn must_stop(&self, command: &Command) -> bool {
+    pub fn must_stop(&self, command: &ClusterCommand) -> bool {
         command.format > FORMAT && command.format <= self.format()
     }
 
@@ -164,14 +166,14 @@ impl State {
     }
 
     /// Decodes a state, unless its format is too new.
-    pub fn decode(bytes: &[u8]) -> Result<State, StateError> {
+    pub fn decode(bytes: &[u8]) -> Result<ClusterState, StateError> {
         /// The only field that is decoded from a state whose format may be too new.
         #[derive(Deserialize)]
-        struct Head {
+        struct StateHeader {
             #[serde(default)]
             needs: u32,
         }
-        let head: Head = codec::decode(bytes).map_err(StateError::Malformed)?;
+        let head: StateHeader = codec::decode(bytes).map_err(StateError::Malformed)?;
         if head.needs > FORMAT {
             return Err(StateError::Newer { needs: head.needs });
         }
@@ -184,20 +186,20 @@ impl State {
     }
 
     /// Returns a member by its number.
-    pub fn member(&self, id: MemberId) -> Option<&Member> {
+    pub fn member(&self, id: MemberId) -> Option<&ClusterMember> {
         self.members.get(&id)
     }
 
     /// Returns the member with that name.
-    pub fn member_by_name(&self, name: &str) -> Option<&Member> {
+    pub fn member_by_name(&self, name: &str) -> Option<&ClusterMember> {
         self.members.values().find(|member| member.name == name)
     }
 
     /// Returns the nodes: the members that carry traffic.
-    pub fn nodes(&self) -> impl Iterator<Item = &Member> {
+    pub fn nodes(&self) -> impl Iterator<Item = &ClusterMember> {
         self.members
             .values()
-            .filter(|member| member.kind == Kind::Node)
+            .filter(|member| member.kind == MemberKind::Node)
     }
 
     /// Returns the name of a member, or its number if it is no longer a member.
@@ -265,24 +267,24 @@ impl State {
     }
 
     /// Returns the chunks that the store may delete since the last call, after one
-    /// command or several. A store that loses this list finds them by [`State::chunks`].
+    /// command or several. A store that loses this list finds them by [`ClusterState::chunks`].
     pub fn take_dropped(&mut self) -> Vec<Digest> {
         self.dropped.take()
     }
 
     /// Returns the nodes for which the key of a ring is not encrypted yet. A node that
-    /// has the ring encrypts it for them ([`Body::Seal`]).
+    /// has the ring encrypts it for them ([`CommandBody::Seal`]).
     pub fn unsealed(&self) -> Vec<(Epoch, MemberId)> {
         self.unsealed_keys()
     }
 
-    fn take(&mut self, command: &Command) -> Result<Answer, Refusal> {
+    fn apply_body(&mut self, command: &ClusterCommand) -> Result<CommandResult, CommandRefusal> {
         if command.format > self.format() {
-            return Err(Refusal::Format {
+            return Err(CommandRefusal::Format {
                 understood: self.format(),
             });
         }
-        if let Body::Found {
+        if let CommandBody::Found {
             cluster,
             member,
             authority,
@@ -291,68 +293,76 @@ impl State {
             return self.found(command, cluster, member, authority);
         }
         if !self.founded() {
-            return Err(Refusal::Founded);
+            return Err(CommandRefusal::Founded);
         }
-        let from = self.members.get(&command.from).ok_or(Refusal::NoMember)?;
+        let from = self
+            .members
+            .get(&command.from)
+            .ok_or(CommandRefusal::NoMember)?;
         if !self.may_propose(from, &command.body) {
-            return Err(Refusal::Unfit);
+            return Err(CommandRefusal::Unfit);
         }
-        self.take_from_member(command)
+        self.apply_member_command(command)
     }
 
-    fn take_from_member(&mut self, command: &Command) -> Result<Answer, Refusal> {
+    fn apply_member_command(
+        &mut self,
+        command: &ClusterCommand,
+    ) -> Result<CommandResult, CommandRefusal> {
         match &command.body {
-            Body::Found { .. } => Err(Refusal::Founded),
-            Body::Invite(invitation) => self.invite(invitation),
-            Body::Uninvite { token } => self.uninvite(token),
-            Body::Admit { token, member } => self.admit(command, token, member),
-            Body::Announce(member) => self.announce(member),
-            Body::Remove { member } => self.remove(command, *member),
-            Body::Seal(ring) => self.seal(ring),
-            Body::Chunk { digest, bytes } => self.chunk(command.from, digest, bytes),
-            Body::Propose(proposal) => self.propose(command, proposal),
-            Body::Report(report) => self.report(command, report),
-            Body::Decide(decision) => self.decide(command, decision),
-            Body::Lease(LeaseCommand::Grant {
+            CommandBody::Found { .. } => Err(CommandRefusal::Founded),
+            CommandBody::Invite(invitation) => self.invite(invitation),
+            CommandBody::Uninvite { token } => self.uninvite(token),
+            CommandBody::Admit { token, member } => self.admit(command, token, member),
+            CommandBody::Announce(member) => self.announce(member),
+            CommandBody::Remove { member } => self.remove(command, *member),
+            CommandBody::Seal(ring) => self.seal(ring),
+            CommandBody::Chunk { digest, bytes } => self.chunk(command.from, digest, bytes),
+            CommandBody::Propose(proposal) => self.propose(command, proposal),
+            CommandBody::Report(report) => self.report(command, report),
+            CommandBody::Decide(decision) => self.decide(command, decision),
+            CommandBody::Lease(LeaseCommand::Grant {
                 name,
                 after,
                 holder,
                 valid_ms,
             }) => self.grant(name, *after, *holder, *valid_ms),
-            Body::Lease(LeaseCommand::Release { name, epoch }) => {
+            CommandBody::Lease(LeaseCommand::Release { name, epoch }) => {
                 self.release(command.from, name, *epoch)
             }
-            Body::Lease(LeaseCommand::Pass {
+            CommandBody::Lease(LeaseCommand::Pass {
                 name,
                 epoch,
                 holder,
                 next,
             }) => self.pass(name, *epoch, *holder, next.as_ref()),
-            Body::Record(record) => self.record(command.from, record),
-            Body::Event { words } => {
-                self.tell(command, words.clone());
-                Ok(Answer::Done)
+            CommandBody::Record(record) => self.record(command.from, record),
+            CommandBody::Event { words } => {
+                self.push_event(command, words.clone());
+                Ok(CommandResult::Done)
             }
-            Body::Authority(next) => self.begin_authority(command, next),
-            Body::Certified { authority } => self.certified(command, authority),
-            Body::GiveUpAuthority { next, away } => self.give_up_authority(command, next, away),
-            Body::RequireSignatures => {
+            CommandBody::Authority(next) => self.begin_authority(command, next),
+            CommandBody::Certified { authority } => self.certified(command, authority),
+            CommandBody::GiveUpAuthority { next, away } => {
+                self.give_up_authority(command, next, away)
+            }
+            CommandBody::RequireSignatures => {
                 if !self.requires_signatures() {
                     let words =
                         "commands take effect only with the signature of their author from now on";
-                    self.tell(command, words.to_owned());
+                    self.push_event(command, words.to_owned());
                 }
-                Ok(Answer::Done)
+                Ok(CommandResult::Done)
             }
-            Body::Keep(limits) => {
+            CommandBody::Keep(limits) => {
                 self.limits = *limits;
                 self.trim_history();
-                Ok(Answer::Done)
+                Ok(CommandResult::Done)
             }
         }
     }
 
-    fn tell(&mut self, command: &Command, words: String) {
+    fn push_event(&mut self, command: &ClusterCommand, words: String) {
         Arc::make_mut(&mut self.events).push(Event {
             applied: self.applied,
             time_s: command.time_s,

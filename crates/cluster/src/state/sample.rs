@@ -1,13 +1,13 @@
 //! A small cluster for tests: its members, and their commands.
 
-use super::State;
+use super::ClusterState;
 use crate::authority::Authority;
 use crate::command::{
-    Answer, Body, CheckFindings, Command, Content, Decision, Epoch, FileEntry, Invitation, Judging,
-    NextAuthority, Origin, Proposal, Refusal, Report, Reported, Ring, RolloutStep, SealedAuthority,
-    SealedKey, VersionId,
+    CheckFindings, ClusterCommand, CommandBody, CommandRefusal, CommandResult, Decision,
+    EncryptedContent, Epoch, FileEntry, Invitation, Judging, NextAuthority, Proposal, Reported,
+    Ring, RolloutReport, RolloutStep, SealedAuthority, SealedKey, VersionId, VersionOrigin,
 };
-use crate::member::{Digest, Kind, Member, MemberId};
+use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -20,29 +20,29 @@ pub(crate) fn digest(of: &[u8]) -> Digest {
     Digest(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
 }
 
-pub(crate) fn member(id: MemberId, name: &str, kind: Kind) -> Member {
-    Member {
+pub(crate) fn member(id: MemberId, name: &str, kind: MemberKind) -> ClusterMember {
+    ClusterMember {
         id,
         name: name.to_owned(),
         kind,
         addresses: vec!["192.0.2.1:7443".parse().expect("an address")],
         certificate: digest(name.as_bytes()),
-        sealing_key: (kind == Kind::Node).then(|| vec![1; 32]),
+        sealing_key: (kind == MemberKind::Node).then(|| vec![1; 32]),
         format: crate::command::FORMAT,
     }
 }
 
-pub(crate) fn invitation(token: &str, kind: Kind) -> Body {
-    Body::Invite(Invitation {
+pub(crate) fn invitation(token: &str, kind: MemberKind) -> CommandBody {
+    CommandBody::Invite(Invitation {
         token: digest(token.as_bytes()),
         kind,
         valid_ms: 60_000,
     })
 }
 
-pub(crate) fn admission(token: &str, member: Member) -> Body {
+pub(crate) fn admission(token: &str, member: ClusterMember) -> CommandBody {
     let token = digest(token.as_bytes());
-    Body::Admit { token, member }
+    CommandBody::Admit { token, member }
 }
 
 pub(crate) fn ring(epoch: u64, to: &[MemberId]) -> Ring {
@@ -56,7 +56,7 @@ pub(crate) fn ring(epoch: u64, to: &[MemberId]) -> Ring {
     }
 }
 
-/// Returns the CA with that number; 1 is the CA of [`State::pair`].
+/// Returns the CA with that number; 1 is the CA of [`ClusterState::pair`].
 pub(crate) fn authority(number: u8) -> Arc<Authority> {
     static ALL: Mutex<BTreeMap<u8, Arc<Authority>>> = Mutex::new(BTreeMap::new());
     let mut all = ALL.lock().expect("nobody panics with it");
@@ -66,10 +66,10 @@ pub(crate) fn authority(number: u8) -> Arc<Authority> {
 
 /// Returns the command that introduces the next CA, with a certificate by the current
 /// one.
-pub(crate) fn next_authority(present: u8, next: u8, epoch: u64) -> Body {
+pub(crate) fn next_authority(present: u8, next: u8, epoch: u64) -> CommandBody {
     let next = authority(next);
     let vouched = authority(present).vouch_for(&next);
-    Body::Authority(Box::new(NextAuthority {
+    CommandBody::Authority(Box::new(NextAuthority {
         certificate: next.certificate().to_vec(),
         vouched: vouched.expect("it signs"),
         key: SealedAuthority {
@@ -86,7 +86,7 @@ pub(crate) fn file(path: &str, content: &[u8]) -> FileEntry {
         main: Some(0),
         secret: false,
         mode: 0o644,
-        content: Content {
+        content: EncryptedContent {
             bytes: content.len() as u64,
             epoch: Epoch(1),
             chunks: vec![digest(content)],
@@ -100,7 +100,7 @@ pub(crate) fn proposal(parent: Option<u64>, files: Vec<FileEntry>) -> Proposal {
         author: "anna".to_owned(),
         message: "more servers".to_owned(),
         time_s: 0,
-        origin: Origin::Applied,
+        origin: VersionOrigin::Applied,
         files,
         listings: Vec::new(),
         judging: Judging {
@@ -110,12 +110,12 @@ pub(crate) fn proposal(parent: Option<u64>, files: Vec<FileEntry>) -> Proposal {
     }
 }
 
-pub(crate) fn report(version: u64, node: MemberId, outcome: Reported) -> Body {
+pub(crate) fn report(version: u64, node: MemberId, outcome: Reported) -> CommandBody {
     report_of(version, node, outcome, CheckFindings::default())
 }
 
 /// Returns a node's report that all nodes must apply the version at once.
-pub(crate) fn checked_together(version: u64, node: MemberId) -> Body {
+pub(crate) fn checked_together(version: u64, node: MemberId) -> CommandBody {
     let found = CheckFindings {
         together: true,
         ..CheckFindings::default()
@@ -128,8 +128,8 @@ pub(crate) fn report_of(
     node: MemberId,
     outcome: Reported,
     found: CheckFindings,
-) -> Body {
-    Body::Report(Report {
+) -> CommandBody {
+    CommandBody::Report(RolloutReport {
         version: VersionId(version),
         node,
         outcome,
@@ -138,35 +138,38 @@ pub(crate) fn report_of(
     })
 }
 
-pub(crate) fn decision(version: u64, step: RolloutStep) -> Body {
-    Body::Decide(Decision {
+pub(crate) fn decision(version: u64, step: RolloutStep) -> CommandBody {
+    CommandBody::Decide(Decision {
         version: VersionId(version),
         step,
     })
 }
 
-impl State {
-    pub(crate) fn say(&mut self, from: MemberId, body: Body) -> Answer {
-        self.apply(&Command::new(from, 1_700_000_000, body))
+impl ClusterState {
+    pub(crate) fn say(&mut self, from: MemberId, body: CommandBody) -> CommandResult {
+        self.apply(&ClusterCommand::new(from, 1_700_000_000, body))
     }
 
     /// Applies a command that must succeed.
     #[track_caller]
-    pub(crate) fn must(&mut self, from: MemberId, body: Body) -> Answer {
+    pub(crate) fn must(&mut self, from: MemberId, body: CommandBody) -> CommandResult {
         let name = body.name();
         let answer = self.say(from, body);
-        assert!(!matches!(answer, Answer::Refused(_)), "{name}: {answer:?}");
+        assert!(
+            !matches!(answer, CommandResult::Refused(_)),
+            "{name}: {answer:?}"
+        );
         answer
     }
 
     /// Applies a command that must be refused and change nothing but the count; returns
     /// the reason.
     #[track_caller]
-    pub(crate) fn refused(&mut self, from: MemberId, body: Body) -> Refusal {
+    pub(crate) fn refused(&mut self, from: MemberId, body: CommandBody) -> CommandRefusal {
         let mut before = self.clone();
         before.applied += 1;
         let name = body.name();
-        let Answer::Refused(refusal) = self.say(from, body) else {
+        let CommandResult::Refused(refusal) = self.say(from, body) else {
             panic!("{name} was not refused");
         };
         assert_eq!(*self, before, "{name} was refused, and changed something");
@@ -174,7 +177,7 @@ impl State {
     }
 
     /// Returns a command that introduces the next CA.
-    pub(crate) fn next_authority(&self, next: u8, epoch: u64) -> Body {
+    pub(crate) fn next_authority(&self, next: u8, epoch: u64) -> CommandBody {
         let is_present = |number: &u8| self.authority == authority(*number).certificate();
         let present = (1..u8::MAX).find(is_present);
         next_authority(present.expect("one of the sample"), next, epoch)
@@ -183,25 +186,28 @@ impl State {
     pub(crate) fn put(&mut self, content: &[u8]) {
         let digest = digest(content);
         let bytes = content.to_vec();
-        self.must(A, Body::Chunk { digest, bytes });
+        self.must(A, CommandBody::Chunk { digest, bytes });
     }
 
     /// Nodes a and b and an arbiter, with a key.
-    pub(crate) fn pair() -> State {
-        let mut state = State::default();
+    pub(crate) fn pair() -> ClusterState {
+        let mut state = ClusterState::default();
         state.must(
             A,
-            Body::Found {
+            CommandBody::Found {
                 cluster: "office".to_owned(),
-                member: member(A, "a", Kind::Node),
+                member: member(A, "a", MemberKind::Node),
                 authority: authority(1).certificate().to_vec(),
             },
         );
-        state.must(A, invitation("for b", Kind::Node));
-        state.must(A, admission("for b", member(B, "b", Kind::Node)));
-        state.must(A, invitation("for c", Kind::Arbiter));
-        state.must(A, admission("for c", member(ARBITER, "c", Kind::Arbiter)));
-        state.must(A, Body::Seal(ring(1, &[A, B])));
+        state.must(A, invitation("for b", MemberKind::Node));
+        state.must(A, admission("for b", member(B, "b", MemberKind::Node)));
+        state.must(A, invitation("for c", MemberKind::Arbiter));
+        state.must(
+            A,
+            admission("for c", member(ARBITER, "c", MemberKind::Arbiter)),
+        );
+        state.must(A, CommandBody::Seal(ring(1, &[A, B])));
         state
     }
 
@@ -225,8 +231,8 @@ impl State {
         self.put(content);
         let parent = self.accepted.map(|version| version.0);
         let proposal = proposal(parent, vec![file("/etc/evenkeel.cfg", content)]);
-        match self.must(A, Body::Propose(Box::new(proposal))) {
-            Answer::Version(version) => version.0,
+        match self.must(A, CommandBody::Propose(Box::new(proposal))) {
+            CommandResult::Version(version) => version.0,
             other => panic!("a proposal was answered with {other:?}"),
         }
     }

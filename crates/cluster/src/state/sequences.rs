@@ -6,7 +6,9 @@ use super::sample::{
 };
 use super::*;
 use crate::authority::{FORMER_AUTHORITIES_MAX, fingerprint};
-use crate::command::{CheckFindings, Decision, Judging, NextHolder, Report, Reported, RolloutStep};
+use crate::command::{
+    CheckFindings, Decision, Judging, NextHolder, Reported, RolloutReport, RolloutStep,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -14,15 +16,15 @@ fn some_member() -> impl Strategy<Value = MemberId> {
     (0_u64..8).prop_map(MemberId)
 }
 
-fn some_kind() -> impl Strategy<Value = Kind> {
-    prop_oneof![3 => Just(Kind::Node), 1 => Just(Kind::Arbiter)]
+fn some_kind() -> impl Strategy<Value = MemberKind> {
+    prop_oneof![3 => Just(MemberKind::Node), 1 => Just(MemberKind::Arbiter)]
 }
 
-fn some_member_record() -> impl Strategy<Value = Member> {
+fn some_member_record() -> impl Strategy<Value = ClusterMember> {
     let names = proptest::sample::select(vec!["a", "b", "c", "d", "e f", ""]);
     let certificates = proptest::sample::select(vec!["a", "b", "c", "d", "e"]);
     (some_member(), names, certificates, some_kind(), 0_u32..3).prop_map(
-        |(id, name, certificate, kind, format)| Member {
+        |(id, name, certificate, kind, format)| ClusterMember {
             certificate: digest(certificate.as_bytes()),
             format,
             ..member(id, name, kind)
@@ -34,7 +36,7 @@ fn some_content() -> impl Strategy<Value = &'static [u8]> {
     proptest::sample::select(vec![&b"one"[..], b"two", b"three", b"four"])
 }
 
-fn some_proposal() -> impl Strategy<Value = Body> {
+fn some_proposal() -> impl Strategy<Value = CommandBody> {
     let judging = (
         proptest::sample::select(vec![0, 10, u64::MAX]),
         proptest::option::of(0_u64..100),
@@ -52,11 +54,11 @@ fn some_proposal() -> impl Strategy<Value = Body> {
             judge_ms: judging.0,
             confirm_within_ms: judging.1,
         };
-        Body::Propose(Box::new(proposal))
+        CommandBody::Propose(Box::new(proposal))
     })
 }
 
-fn some_report() -> impl Strategy<Value = Body> {
+fn some_report() -> impl Strategy<Value = CommandBody> {
     let outcomes = proptest::sample::select(vec![
         Reported::Checked,
         Reported::Checked,
@@ -74,7 +76,7 @@ fn some_report() -> impl Strategy<Value = Body> {
     ]);
     let found = (any::<bool>(), any::<Option<u64>>());
     (0_u64..12, some_member(), outcomes, found).prop_map(|(version, node, outcome, found)| {
-        Body::Report(Report {
+        CommandBody::Report(RolloutReport {
             version: VersionId(version),
             node,
             outcome,
@@ -87,7 +89,7 @@ fn some_report() -> impl Strategy<Value = Body> {
     })
 }
 
-fn some_decision() -> impl Strategy<Value = Body> {
+fn some_decision() -> impl Strategy<Value = CommandBody> {
     let step = prop_oneof![
         2 => (1_u64..4).prop_map(|node| RolloutStep::Canary { node: MemberId(node) }),
         6 => vec((1_u64..3).prop_map(MemberId), 1..3).prop_map(|nodes| RolloutStep::Rest { nodes }),
@@ -99,7 +101,7 @@ fn some_decision() -> impl Strategy<Value = Body> {
         }),
     ];
     (0_u64..12, step).prop_map(|(version, step)| {
-        Body::Decide(Decision {
+        CommandBody::Decide(Decision {
             version: VersionId(version),
             step,
         })
@@ -110,25 +112,25 @@ fn some_authority() -> impl Strategy<Value = Digest> {
     (20_u8..24).prop_map(|number| authority(number).fingerprint())
 }
 
-fn some_body() -> impl Strategy<Value = Body> {
+fn some_body() -> impl Strategy<Value = CommandBody> {
     let tokens = || proptest::sample::select(vec!["s", "t", "u"]);
     let leases = || proptest::sample::select(vec!["", "v", "w"]).prop_map(str::to_owned);
     prop_oneof![
-        1 => some_member_record().prop_map(|member| Body::Found {
+        1 => some_member_record().prop_map(|member| CommandBody::Found {
             cluster: "again".to_owned(),
             member,
             authority: Vec::new(),
         }),
         1 => (tokens(), some_kind()).prop_map(|(token, kind)| invitation(token, kind)),
-        1 => tokens().prop_map(|token| Body::Uninvite {
+        1 => tokens().prop_map(|token| CommandBody::Uninvite {
             token: digest(token.as_bytes())
         }),
         1 => (tokens(), some_member_record())
             .prop_map(|(token, member)| super::sample::admission(token, member)),
-        1 => some_member_record().prop_map(Body::Announce),
-        1 => some_member().prop_map(|member| Body::Remove { member }),
-        1 => (0_u64..5, vec(some_member(), 0..4)).prop_map(|(epoch, to)| Body::Seal(ring(epoch, &to))),
-        4 => some_content().prop_map(|content| Body::Chunk {
+        1 => some_member_record().prop_map(CommandBody::Announce),
+        1 => some_member().prop_map(|member| CommandBody::Remove { member }),
+        1 => (0_u64..5, vec(some_member(), 0..4)).prop_map(|(epoch, to)| CommandBody::Seal(ring(epoch, &to))),
+        4 => some_content().prop_map(|content| CommandBody::Chunk {
             digest: digest(content),
             bytes: content.to_vec(),
         }),
@@ -136,7 +138,7 @@ fn some_body() -> impl Strategy<Value = Body> {
         8 => some_report(),
         8 => some_decision(),
         1 => (leases(), 0_u64..4, some_member()).prop_map(|(name, after, holder)| {
-            Body::Lease(LeaseCommand::Grant {
+            CommandBody::Lease(LeaseCommand::Grant {
                 name,
                 after: Epoch(after),
                 holder,
@@ -145,41 +147,41 @@ fn some_body() -> impl Strategy<Value = Body> {
         }),
         1 => (leases(), 0_u64..4).prop_map(|(name, epoch)| {
             let epoch = Epoch(epoch);
-            Body::Lease(LeaseCommand::Release { name, epoch })
+            CommandBody::Lease(LeaseCommand::Release { name, epoch })
         }),
         1 => (leases(), 0_u64..4, some_member(), some_member()).prop_map(|(name, epoch, holder, to)| {
             let next = NextHolder { member: to, valid_ms: 3000, asked_ns: 7 };
-            Body::Lease(LeaseCommand::Pass {
+            CommandBody::Lease(LeaseCommand::Pass {
                 name,
                 epoch: Epoch(epoch),
                 holder,
                 next: (to != holder).then_some(next),
             })
         }),
-        1 => Just(Body::Event { words: "x".to_owned() }),
+        1 => Just(CommandBody::Event { words: "x".to_owned() }),
         1 => (20_u8..24, 0_u64..4).prop_map(|(next, epoch)| next_authority(1, next, epoch)),
-        2 => some_authority().prop_map(|authority| Body::Certified { authority }),
+        2 => some_authority().prop_map(|authority| CommandBody::Certified { authority }),
         2 => (some_authority(), vec((1_u64..5).prop_map(MemberId), 0..3)).prop_map(|(next, away)| {
             let away = away.into_iter().collect();
-            Body::GiveUpAuthority { next, away }
+            CommandBody::GiveUpAuthority { next, away }
         }),
-        1 => (0_u32..4, 0_u64..20).prop_map(|(versions, content_bytes)| Body::Keep(Limits {
+        1 => (0_u32..4, 0_u64..20).prop_map(|(versions, content_bytes)| CommandBody::Keep(Limits {
             versions,
             content_bytes,
         })),
     ]
 }
 
-fn some_command() -> impl Strategy<Value = Command> {
+fn some_command() -> impl Strategy<Value = ClusterCommand> {
     let from = prop_oneof![4 => Just(A), 4 => Just(B), 1 => Just(ARBITER), 1 => some_member()];
     (from, 0_u32..3, some_body()).prop_map(|(from, format, mut body)| {
         // Most who report speak for themselves.
-        if let Body::Report(report) = &mut body
+        if let CommandBody::Report(report) = &mut body
             && from != ARBITER
         {
             report.node = from;
         }
-        let mut command = Command::new(from, 0, body);
+        let mut command = ClusterCommand::new(from, 0, body);
         // Now and then one of a format that not all understand.
         command.format = format.min(1) + u32::from(format == 2);
         command
@@ -187,47 +189,56 @@ fn some_command() -> impl Strategy<Value = Command> {
 }
 
 /// Returns a command that advances the version in progress, or proposes a new one.
-fn helpful(state: &State) -> Command {
+fn helpful(state: &ClusterState) -> ClusterCommand {
     let Some(record) = state.on_its_way() else {
         let parent = state.accepted.map(|version| version.0);
-        return Command::new(A, 0, Body::Propose(Box::new(proposal(parent, Vec::new()))));
+        return ClusterCommand::new(
+            A,
+            0,
+            CommandBody::Propose(Box::new(proposal(parent, Vec::new()))),
+        );
     };
     let wanted = match &record.stage {
-        Stage::Checking => Reported::Checked,
+        RolloutStage::Checking => Reported::Checked,
         _ => Reported::Good,
     };
-    let behind =
-        |node: &MemberId| state.member(*node).is_some() && record.said(*node) != Some(wanted);
+    let behind = |node: &MemberId| {
+        state.member(*node).is_some() && record.last_report_of(*node) != Some(wanted)
+    };
     if let Some(node) = [A, B].into_iter().find(behind)
         && record.against().next().is_none()
     {
-        return Command::new(node, 0, super::sample::report(record.id.0, node, wanted));
+        return ClusterCommand::new(node, 0, super::sample::report(record.id.0, node, wanted));
     }
     let words = "against".to_owned();
     let step = match &record.stage {
         _ if record.against().next().is_some() => RolloutStep::TakeBack { words },
-        Stage::Checking if record.proposal.judging.judge_ms > 0 => RolloutStep::Canary { node: A },
-        Stage::Checking | Stage::Canary { .. } => RolloutStep::Rest { nodes: vec![A, B] },
-        Stage::Rest { .. } if record.proposal.judging.confirm_within_ms.is_some() => {
+        RolloutStage::Checking if record.proposal.judging.judge_ms > 0 => {
+            RolloutStep::Canary { node: A }
+        }
+        RolloutStage::Checking | RolloutStage::Canary { .. } => {
+            RolloutStep::Rest { nodes: vec![A, B] }
+        }
+        RolloutStage::Rest { .. } if record.proposal.judging.confirm_within_ms.is_some() => {
             RolloutStep::AwaitConfirmation
         }
         _ => RolloutStep::Accept,
     };
-    Command::new(A, 0, super::sample::decision(record.id.0, step))
+    ClusterCommand::new(A, 0, super::sample::decision(record.id.0, step))
 }
 
 /// Adjusts most commands to refer to existing items: otherwise nearly all would be
 /// refused.
-fn fit(command: &mut Command, state: &State) {
+fn fit(command: &mut ClusterCommand, state: &ClusterState) {
     match &mut command.body {
-        Body::Propose(proposal) if proposal.parent != Some(VersionId(0)) => {
+        CommandBody::Propose(proposal) if proposal.parent != Some(VersionId(0)) => {
             proposal.parent = state.accepted;
         }
-        Body::Report(report) if report.version.0 > 2 => report.version = state.last_version,
-        Body::Decide(decision) if decision.version.0 > 2 => {
+        CommandBody::Report(report) if report.version.0 > 2 => report.version = state.last_version,
+        CommandBody::Decide(decision) if decision.version.0 > 2 => {
             decision.version = state.last_version;
         }
-        Body::Authority(next) if next.key.epoch.0 > 1 => {
+        CommandBody::Authority(next) if next.key.epoch.0 > 1 => {
             next.key.epoch = state.rings.keys().next_back().copied().unwrap_or_default();
             let known = |number: &u8| authority(*number).certificate() == state.authority;
             let follows = |number: &u8| authority(*number).certificate() == next.certificate;
@@ -237,10 +248,10 @@ fn fit(command: &mut Command, state: &State) {
                 next.vouched = vouched.expect("it signs");
             }
         }
-        Body::Certified { authority } if command.from != ARBITER => {
+        CommandBody::Certified { authority } if command.from != ARBITER => {
             *authority = fingerprint(state.newest_authority());
         }
-        Body::GiveUpAuthority { next, away } if away.len() < 2 => {
+        CommandBody::GiveUpAuthority { next, away } if away.len() < 2 => {
             *next = fingerprint(state.newest_authority());
             *away = state.uncertified();
         }
@@ -250,7 +261,7 @@ fn fit(command: &mut Command, state: &State) {
 
 /// Checks the invariants of CAs: a CA is replaced only when the previous one is
 /// remembered with all members that lack a new certificate, and no needed key is lost.
-fn check_authorities(state: &State, before: &State) {
+fn check_authorities(state: &ClusterState, before: &ClusterState) {
     let succession = &state.succession;
     assert!(succession.formers.len() <= FORMER_AUTHORITIES_MAX);
     for member in succession.certified.iter().chain(&succession.late()) {
@@ -288,7 +299,7 @@ fn check_authorities(state: &State, before: &State) {
 }
 
 /// Checks the invariants of every state.
-fn check(state: &State, before: &State) {
+fn check(state: &ClusterState, before: &ClusterState) {
     let on_its_way: Vec<_> = state
         .versions
         .values()
@@ -297,7 +308,7 @@ fn check(state: &State, before: &State) {
     assert!(on_its_way.len() <= 1, "two versions on their way");
     if let Some(accepted) = state.accepted {
         let record = state.version(accepted).expect("the accepted one is kept");
-        assert_eq!(record.stage, Stage::Accepted);
+        assert_eq!(record.stage, RolloutStage::Accepted);
         assert!(before.accepted <= state.accepted, "it never goes back");
         if before.accepted != state.accepted {
             assert_eq!(
@@ -334,8 +345,8 @@ proptest! {
     fn any_sequence_of_commands_leads_to_one_state_on_every_member(
         commands in vec(proptest::option::weighted(0.6, some_command()), 1..150)
     ) {
-        let mut state = State::pair();
-        let mut another = State::decode(&state.encode()).expect("it was encoded here");
+        let mut state = ClusterState::pair();
+        let mut another = ClusterState::decode(&state.encode()).expect("it was encoded here");
         let mut kept: std::collections::BTreeSet<Digest> = Default::default();
         for (number, command) in commands.into_iter().enumerate() {
             let mut command = command.unwrap_or_else(|| helpful(&state));
@@ -348,14 +359,14 @@ proptest! {
             let answer = state.apply(command);
             check(&state, &before);
             prop_assert_eq!(&answer, &another.apply(command));
-            if matches!(answer, Answer::Refused(_)) {
+            if matches!(answer, CommandResult::Refused(_)) {
                 let mut unchanged = before;
                 unchanged.applied += 1;
                 prop_assert_eq!(&unchanged, &state);
             }
             // A store that follows the instructions to keep and delete has all chunks that it
             // needs.
-            if let Body::Chunk { digest, .. } = &command.body
+            if let CommandBody::Chunk { digest, .. } = &command.body
                 && state.has_chunk(digest)
             {
                 kept.insert(*digest);
@@ -368,7 +379,7 @@ proptest! {
             }
             prop_assert!(state.chunks().all(|digest| kept.contains(&digest)));
             if number % 8 == 0 {
-                another = State::decode(&another.encode()).expect("it was encoded here");
+                another = ClusterState::decode(&another.encode()).expect("it was encoded here");
             }
             prop_assert_eq!(&another, &state);
         }
@@ -376,24 +387,24 @@ proptest! {
 
     #[test]
     fn bytes_that_are_no_state_are_refused_without_a_panic(bytes in vec(any::<u8>(), 0..200)) {
-        let _ = State::decode(&bytes);
+        let _ = ClusterState::decode(&bytes);
     }
 }
 
 #[test]
 fn commands_of_a_format_that_not_all_understand_are_refused_by_all() {
-    let mut state = State::pair();
-    let mut newer = Command::new(
+    let mut state = ClusterState::pair();
+    let mut newer = ClusterCommand::new(
         A,
         0,
-        Body::Event {
+        CommandBody::Event {
             words: String::new(),
         },
     );
     newer.format = FORMAT + 1;
     assert!(!state.must_stop(&newer));
     let understood = FORMAT;
-    let refused = Answer::Refused(Refusal::Format { understood });
+    let refused = CommandResult::Refused(CommandRefusal::Format { understood });
     assert_eq!(state.apply(&newer), refused);
     // Were all others newer, this program must not go on.
     for member in state.members.values_mut() {
@@ -404,11 +415,11 @@ fn commands_of_a_format_that_not_all_understand_are_refused_by_all() {
 
 #[test]
 fn a_state_of_a_newer_program_is_not_read_by_an_older_one() {
-    let mut state = State::pair();
-    assert_eq!(State::decode(&state.encode()).expect("it is"), state);
+    let mut state = ClusterState::pair();
+    assert_eq!(ClusterState::decode(&state.encode()).expect("it is"), state);
     state.needs = FORMAT + 1;
-    let error = State::decode(&state.encode()).expect_err("it is newer");
+    let error = ClusterState::decode(&state.encode()).expect_err("it is newer");
     assert!(matches!(error, StateError::Newer { needs } if needs == FORMAT + 1));
-    let error = State::decode(b"nothing of the kind").expect_err("it is none");
+    let error = ClusterState::decode(b"nothing of the kind").expect_err("it is none");
     assert!(matches!(error, StateError::Malformed(_)));
 }

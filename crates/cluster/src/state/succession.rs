@@ -2,11 +2,13 @@
 //! members get certificates of it, then the old one is dropped. A member that is away
 //! then is late: it reconnects with its known key, and is certified then.
 
-use super::State;
+use super::ClusterState;
 use super::membership::{CERTIFICATE_BYTES_MAX, SEALED_KEY_BYTES_MAX, too_many};
 use crate::authority::{FORMER_AUTHORITIES_MAX, fingerprint, is_vouched_for};
-use crate::command::{Answer, Command, Epoch, NextAuthority, Refusal, SealedAuthority};
-use crate::member::{Digest, Kind, Member, MemberId};
+use crate::command::{
+    ClusterCommand, CommandRefusal, CommandResult, Epoch, NextAuthority, SealedAuthority,
+};
+use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -23,7 +25,7 @@ pub struct Succession {
     pub certified: BTreeSet<MemberId>,
     /// Previous CAs that were dropped, the oldest first; at most
     /// [`FORMER_AUTHORITIES_MAX`].
-    pub formers: Vec<Former>,
+    pub formers: Vec<RetiredAuthority>,
     /// A removed node knows the key of the newest CA. Another CA must follow, encrypted
     /// with a content key newer than this one.
     pub exposed: Option<Epoch>,
@@ -31,7 +33,7 @@ pub struct Succession {
 
 /// A CA that was dropped.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Former {
+pub struct RetiredAuthority {
     /// Certificate of the CA, DER.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
@@ -65,10 +67,10 @@ impl Succession {
     }
 
     /// Removes a member that left the cluster.
-    pub(super) fn without(&mut self, member: &Member, newest: Option<Epoch>) {
+    pub(super) fn without(&mut self, member: &ClusterMember, newest: Option<Epoch>) {
         self.certified.remove(&member.id);
         self.no_longer_late(member.id);
-        if member.kind == Kind::Node {
+        if member.kind == MemberKind::Node {
             // The removed member knows the next CA's key, or may have introduced a CA that
             // nobody can use: another CA must follow the current one.
             self.next = None;
@@ -78,7 +80,7 @@ impl Succession {
     }
 }
 
-impl State {
+impl ClusterState {
     /// Returns the certificate of the CA that should certify all members.
     pub fn newest_authority(&self) -> &[u8] {
         let next = self.succession.next.as_ref();
@@ -109,11 +111,11 @@ impl State {
 
     pub(super) fn begin_authority(
         &mut self,
-        command: &Command,
+        command: &ClusterCommand,
         next: &NextAuthority,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandResult, CommandRefusal> {
         if self.succession.next.is_some() {
-            return Err(Refusal::AuthorityUnderWay);
+            return Err(CommandRefusal::AuthorityUnderWay);
         }
         for certificate in [&next.certificate, &next.vouched] {
             if certificate.is_empty() || certificate.len() > CERTIFICATE_BYTES_MAX {
@@ -130,29 +132,29 @@ impl State {
             .any(|one| *one == next.certificate)
             || !is_vouched_for(next, &self.authority)
         {
-            return Err(Refusal::Certificate);
+            return Err(CommandRefusal::Certificate);
         }
         // All nodes have the newest content key, or will get it.
         let newest = self.rings.keys().next_back().copied();
         if newest != Some(next.key.epoch) || self.succession.exposed >= newest {
-            return Err(Refusal::OldEpoch);
+            return Err(CommandRefusal::OldEpoch);
         }
         self.make_room_for_former()?;
         self.succession.exposed = None;
         self.succession.certified.clear();
         self.succession.next = Some(next.clone());
         let by = self.name_of(command.from);
-        self.tell(
+        self.push_event(
             command,
             format!("{by} created a new CA, which members trust beside the current one"),
         );
-        Ok(Answer::Done)
+        Ok(CommandResult::Done)
     }
 
     /// Drops an old CA that no member needs, to make room for the next one.
-    fn make_room_for_former(&mut self) -> Result<(), Refusal> {
+    fn make_room_for_former(&mut self) -> Result<(), CommandRefusal> {
         if let Some(late) = self.no_authority_before().first() {
-            return Err(Refusal::Late { member: *late });
+            return Err(CommandRefusal::Late { member: *late });
         }
         let formers = &mut self.succession.formers;
         if formers.len() >= FORMER_AUTHORITIES_MAX {
@@ -163,11 +165,11 @@ impl State {
 
     pub(super) fn certified(
         &mut self,
-        command: &Command,
+        command: &ClusterCommand,
         authority: &Digest,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandResult, CommandRefusal> {
         if *authority != fingerprint(self.newest_authority()) {
-            return Err(Refusal::Certificate);
+            return Err(CommandRefusal::Certificate);
         }
         let was_late = self.succession.no_longer_late(command.from);
         if self.succession.next.is_some() {
@@ -175,35 +177,35 @@ impl State {
         }
         if was_late {
             let name = self.name_of(command.from);
-            self.tell(
+            self.push_event(
                 command,
                 format!("{name} has returned, and has a certificate of the new CA"),
             );
         }
-        Ok(Answer::Done)
+        Ok(CommandResult::Done)
     }
 
     pub(super) fn give_up_authority(
         &mut self,
-        command: &Command,
+        command: &ClusterCommand,
         next: &Digest,
         away: &BTreeSet<MemberId>,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandResult, CommandRefusal> {
         let is_next = |one: &NextAuthority| fingerprint(&one.certificate) == *next;
         if !self.succession.next.as_ref().is_some_and(is_next) {
-            return Err(Refusal::Certificate);
+            return Err(CommandRefusal::Certificate);
         }
         // The proposer saw which members are certified, and must not lock itself out.
         let uncertified = self.uncertified();
         if uncertified != *away || uncertified.contains(&command.from) {
-            return Err(Refusal::Untimely);
+            return Err(CommandRefusal::Untimely);
         }
         let Some(next) = self.succession.next.take() else {
-            return Err(Refusal::Certificate);
+            return Err(CommandRefusal::Certificate);
         };
         let late_before = self.succession.late();
         let certificate = std::mem::replace(&mut self.authority, next.certificate);
-        self.succession.formers.push(Former {
+        self.succession.formers.push(RetiredAuthority {
             certificate,
             vouched: next.vouched,
             late: uncertified.difference(&late_before).copied().collect(),
@@ -223,8 +225,8 @@ impl State {
                 names.join(", ")
             ),
         };
-        self.tell(command, words);
-        Ok(Answer::Done)
+        self.push_event(command, words);
+        Ok(CommandResult::Done)
     }
 }
 
@@ -232,21 +234,21 @@ impl State {
 mod tests {
     use super::super::sample::{A, ARBITER, B, authority, invitation, next_authority, ring};
     use super::*;
-    use crate::command::Body;
+    use crate::command::CommandBody;
 
-    fn begin(state: &mut State, certificate: u8, epoch: u64) {
+    fn begin(state: &mut ClusterState, certificate: u8, epoch: u64) {
         let next = state.next_authority(certificate, epoch);
         state.must(A, next);
     }
 
-    fn certified(certificate: u8) -> Body {
-        Body::Certified {
+    fn certified(certificate: u8) -> CommandBody {
+        CommandBody::Certified {
             authority: authority(certificate).fingerprint(),
         }
     }
 
-    fn give_up(next: u8, away: &[MemberId]) -> Body {
-        Body::GiveUpAuthority {
+    fn give_up(next: u8, away: &[MemberId]) -> CommandBody {
+        CommandBody::GiveUpAuthority {
             next: authority(next).fingerprint(),
             away: away.iter().copied().collect(),
         }
@@ -254,26 +256,26 @@ mod tests {
 
     #[test]
     fn the_former_one_is_given_up_when_all_that_are_there_are_certified() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         begin(&mut state, 7, 1);
         assert_eq!(
             state.refused(B, next_authority(1, 8, 1)),
-            Refusal::AuthorityUnderWay
+            CommandRefusal::AuthorityUnderWay
         );
-        assert_eq!(state.refused(A, give_up(7, &[])), Refusal::Untimely);
-        assert_eq!(state.refused(A, certified(1)), Refusal::Certificate);
+        assert_eq!(state.refused(A, give_up(7, &[])), CommandRefusal::Untimely);
+        assert_eq!(state.refused(A, certified(1)), CommandRefusal::Certificate);
         state.must(A, certified(7));
         state.must(B, certified(7));
-        state.must(A, invitation("t", Kind::Node));
+        state.must(A, invitation("t", MemberKind::Node));
         // Nobody is ignored that came since, and an arbiter gives nothing up.
-        assert_eq!(state.refused(A, give_up(7, &[])), Refusal::Untimely);
+        assert_eq!(state.refused(A, give_up(7, &[])), CommandRefusal::Untimely);
         assert_eq!(
             state.refused(A, give_up(8, &[ARBITER])),
-            Refusal::Certificate
+            CommandRefusal::Certificate
         );
         assert_eq!(
             state.refused(ARBITER, give_up(7, &[ARBITER])),
-            Refusal::Unfit
+            CommandRefusal::Unfit
         );
         state.must(A, give_up(7, &[ARBITER]));
         assert_eq!(state.authority, authority(7).certificate());
@@ -283,13 +285,13 @@ mod tests {
         assert!(state.uncertified().is_empty());
         assert_eq!(
             state.refused(A, next_authority(7, 7, 1)),
-            Refusal::Certificate
+            CommandRefusal::Certificate
         );
     }
 
     #[test]
     fn who_is_late_over_several_changes_is_late_under_the_one_that_it_knows() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         for next in 11..11 + FORMER_AUTHORITIES_MAX as u8 {
             begin(&mut state, next, 1);
             state.must(A, certified(next));
@@ -307,7 +309,7 @@ mod tests {
         let member = ARBITER;
         assert_eq!(
             state.refused(A, next_authority(10 + FORMER_AUTHORITIES_MAX as u8, 99, 1)),
-            Refusal::Late { member }
+            CommandRefusal::Late { member }
         );
         state.must(ARBITER, certified(10 + FORMER_AUTHORITIES_MAX as u8));
         assert!(state.no_authority_before().is_empty());
@@ -317,33 +319,33 @@ mod tests {
 
     #[test]
     fn a_removed_node_takes_the_authority_that_it_brought_with_it() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         state.must(B, next_authority(1, 7, 1));
         state.must(B, certified(7));
         state.must(A, certified(7));
-        state.must(A, Body::Remove { member: B });
+        state.must(A, CommandBody::Remove { member: B });
         assert_eq!(state.newest_authority(), authority(1).certificate());
         assert!(state.succession.certified.is_empty());
         assert_eq!(state.succession.exposed, Some(Epoch(1)));
         assert_eq!(
             state.refused(A, give_up(7, &[ARBITER])),
-            Refusal::Certificate
+            CommandRefusal::Certificate
         );
-        assert_eq!(state.refused(A, certified(7)), Refusal::Certificate);
-        state.must(A, Body::Seal(ring(2, &[A])));
+        assert_eq!(state.refused(A, certified(7)), CommandRefusal::Certificate);
+        state.must(A, CommandBody::Seal(ring(2, &[A])));
         begin(&mut state, 8, 2);
         assert_eq!(state.newest_authority(), authority(8).certificate());
         // An arbiter brings none, and takes none with it.
         state.must(A, certified(8));
-        state.must(A, Body::Remove { member: ARBITER });
+        state.must(A, CommandBody::Remove { member: ARBITER });
         assert_eq!(state.newest_authority(), authority(8).certificate());
         state.must(A, give_up(8, &[]));
     }
 
     #[test]
     fn what_the_present_authority_does_not_vouch_for_is_refused() {
-        let mut state = State::pair();
-        let Body::Authority(good) = next_authority(1, 7, 1) else {
+        let mut state = ClusterState::pair();
+        let CommandBody::Authority(good) = next_authority(1, 7, 1) else {
             unreachable!("it is one");
         };
         let other = authority(8);
@@ -367,24 +369,30 @@ mod tests {
                 vouched,
                 key: good.key.clone(),
             };
-            let refusal = state.refused(A, Body::Authority(Box::new(next)));
-            assert_eq!(refusal, Refusal::Certificate);
+            let refusal = state.refused(A, CommandBody::Authority(Box::new(next)));
+            assert_eq!(refusal, CommandRefusal::Certificate);
         }
-        state.must(A, Body::Authority(good));
+        state.must(A, CommandBody::Authority(good));
     }
 
     #[test]
     fn a_removed_node_exposes_the_authority_until_one_follows_under_a_newer_key() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         begin(&mut state, 7, 1);
         state.must(B, certified(7));
         state.must(A, certified(7));
         state.must(A, give_up(7, &[ARBITER]));
-        state.must(A, Body::Remove { member: B });
+        state.must(A, CommandBody::Remove { member: B });
         assert_eq!(state.succession.exposed, Some(Epoch(1)));
-        assert_eq!(state.refused(A, next_authority(7, 8, 1)), Refusal::OldEpoch);
-        state.must(A, Body::Seal(ring(2, &[A])));
-        assert_eq!(state.refused(A, next_authority(7, 8, 1)), Refusal::OldEpoch);
+        assert_eq!(
+            state.refused(A, next_authority(7, 8, 1)),
+            CommandRefusal::OldEpoch
+        );
+        state.must(A, CommandBody::Seal(ring(2, &[A])));
+        assert_eq!(
+            state.refused(A, next_authority(7, 8, 1)),
+            CommandRefusal::OldEpoch
+        );
         begin(&mut state, 8, 2);
         assert_eq!(state.succession.exposed, None);
         // The key that the present authority's is sealed with stays as long as that.
@@ -395,7 +403,7 @@ mod tests {
         state.must(A, certified(8));
         state.must(A, give_up(8, &[ARBITER]));
         assert_eq!(state.rings.keys().copied().collect::<Vec<_>>(), [Epoch(2)]);
-        state.must(A, Body::Remove { member: ARBITER });
+        state.must(A, CommandBody::Remove { member: ARBITER });
         assert_eq!(
             state.succession.exposed, None,
             "an arbiter never knew its key"
@@ -405,24 +413,27 @@ mod tests {
 
     #[test]
     fn only_nodes_bring_authorities_and_certificates_have_bounds() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         assert_eq!(
             state.refused(ARBITER, next_authority(1, 7, 1)),
-            Refusal::Unfit
+            CommandRefusal::Unfit
         );
-        assert_eq!(state.refused(A, next_authority(1, 7, 2)), Refusal::OldEpoch);
-        let Body::Authority(mut next) = next_authority(1, 7, 1) else {
+        assert_eq!(
+            state.refused(A, next_authority(1, 7, 2)),
+            CommandRefusal::OldEpoch
+        );
+        let CommandBody::Authority(mut next) = next_authority(1, 7, 1) else {
             unreachable!("it is one");
         };
         next.vouched = vec![0; CERTIFICATE_BYTES_MAX + 1];
-        let refusal = state.refused(A, Body::Authority(next.clone()));
+        let refusal = state.refused(A, CommandBody::Authority(next.clone()));
         assert_eq!(
             refusal,
             too_many("bytes of a certificate", CERTIFICATE_BYTES_MAX)
         );
         next.vouched = vec![1];
         next.key.bytes = vec![0; SEALED_KEY_BYTES_MAX + 1];
-        let refusal = state.refused(A, Body::Authority(next));
+        let refusal = state.refused(A, CommandBody::Authority(next));
         assert_eq!(
             refusal,
             too_many("bytes of a sealed key", SEALED_KEY_BYTES_MAX)

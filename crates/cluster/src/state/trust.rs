@@ -1,9 +1,9 @@
 //! The trust between members, according to the replicated state.
 
-use super::State;
+use super::ClusterState;
 use crate::authority::{Trust, is_vouched_for};
 
-impl State {
+impl ClusterState {
     /// Returns the trust between members.
     pub fn trust(&self) -> Trust {
         let formers = self.succession.formers.iter();

@@ -5,13 +5,13 @@
 //! what no leader can bypass: only one version is in progress at a time, and a version is
 //! accepted only if no node reported a problem and every step was taken.
 
-use super::{State, WORDS_BYTES_MAX, cut};
+use super::{ClusterState, WORDS_BYTES_MAX, cut};
 use crate::command::{
-    Answer, CheckFindings, Command, Decision, Origin, Proposal, Refusal, Report, Reported,
-    RolloutStep, VersionId,
+    CheckFindings, ClusterCommand, CommandRefusal, CommandResult, Decision, Proposal, Reported,
+    RolloutReport, RolloutStep, VersionId, VersionOrigin,
 };
 use crate::file_set::{FILES_MAX, SET_BYTES_MAX};
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -45,7 +45,7 @@ const ENTRY_BYTES: usize = 64;
 /// Stage of a version in its rollout.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Stage {
+pub enum RolloutStage {
     /// Every reachable node checks the version without serving it.
     Checking,
     /// A single node serves the version as a candidate.
@@ -73,42 +73,47 @@ pub enum Stage {
     TakenBack,
 }
 
-impl Stage {
+impl RolloutStage {
     /// Returns whether it is in progress: neither accepted nor refused nor rolled back.
     pub fn on_its_way(&self) -> bool {
         match self {
-            Stage::Checking
-            | Stage::Canary { .. }
-            | Stage::Rest { .. }
-            | Stage::AwaitConfirmation { .. } => true,
-            Stage::Accepted | Stage::Refused | Stage::TakenBack => false,
+            RolloutStage::Checking
+            | RolloutStage::Canary { .. }
+            | RolloutStage::Rest { .. }
+            | RolloutStage::AwaitConfirmation { .. } => true,
+            RolloutStage::Accepted | RolloutStage::Refused | RolloutStage::TakenBack => false,
         }
     }
 
     /// Returns whether this node serves the version as a candidate.
     pub fn tried_by(&self, node: MemberId) -> bool {
         match self {
-            Stage::Canary { node: canary } => *canary == node,
-            Stage::Rest { nodes } | Stage::AwaitConfirmation { nodes, .. } => nodes.contains(&node),
-            Stage::Checking | Stage::Accepted | Stage::Refused | Stage::TakenBack => false,
+            RolloutStage::Canary { node: canary } => *canary == node,
+            RolloutStage::Rest { nodes } | RolloutStage::AwaitConfirmation { nodes, .. } => {
+                nodes.contains(&node)
+            }
+            RolloutStage::Checking
+            | RolloutStage::Accepted
+            | RolloutStage::Refused
+            | RolloutStage::TakenBack => false,
         }
     }
 
     /// Returns the stage in a few words.
     pub fn name(&self) -> &'static str {
         match self {
-            Stage::Checking => "being checked",
-            Stage::Canary { .. } => "canary on one node",
-            Stage::Rest { .. } => "rollout to all nodes",
-            Stage::AwaitConfirmation { .. } => "waits for confirmation",
-            Stage::Accepted => "accepted",
-            Stage::Refused => "refused",
-            Stage::TakenBack => "rolled back",
+            RolloutStage::Checking => "being checked",
+            RolloutStage::Canary { .. } => "canary on one node",
+            RolloutStage::Rest { .. } => "rollout to all nodes",
+            RolloutStage::AwaitConfirmation { .. } => "waits for confirmation",
+            RolloutStage::Accepted => "accepted",
+            RolloutStage::Refused => "refused",
+            RolloutStage::TakenBack => "rolled back",
         }
     }
 }
 
-impl fmt::Display for Stage {
+impl fmt::Display for RolloutStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -133,7 +138,7 @@ pub struct VersionRecord {
     /// The proposal: author, message, files.
     pub proposal: Arc<Proposal>,
     /// Current stage in the rollout.
-    pub stage: Stage,
+    pub stage: RolloutStage,
     /// The last report of each node.
     pub reports: BTreeMap<MemberId, NodeReport>,
     /// The result of the check on each node, before any node served it.
@@ -156,7 +161,7 @@ impl VersionRecord {
     }
 
     /// Returns the last report of a node.
-    pub fn said(&self, node: MemberId) -> Option<Reported> {
+    pub fn last_report_of(&self, node: MemberId) -> Option<Reported> {
         self.reports.get(&node).map(|said| said.outcome)
     }
 
@@ -182,7 +187,7 @@ impl VersionRecord {
 
     /// Returns whether every node that must serve the version reported an outcome that
     /// lets the rollout continue.
-    fn all_did(&self, state: &State, nodes: &BTreeSet<MemberId>) -> bool {
+    fn all_did(&self, state: &ClusterState, nodes: &BTreeSet<MemberId>) -> bool {
         let wanted = if self.proposal.judging.judge_ms == 0 {
             rank(Reported::Serves)
         } else {
@@ -192,7 +197,8 @@ impl VersionRecord {
             .iter()
             .filter(|node| state.members.contains_key(node))
             .peekable();
-        there.peek().is_some() && there.all(|node| self.said(*node).map_or(0, rank) >= wanted)
+        there.peek().is_some()
+            && there.all(|node| self.last_report_of(*node).map_or(0, rank) >= wanted)
     }
 }
 
@@ -231,20 +237,20 @@ fn weight(proposal: &Proposal) -> usize {
     )
 }
 
-impl State {
+impl ClusterState {
     pub(super) fn propose(
         &mut self,
-        command: &Command,
+        command: &ClusterCommand,
         proposal: &Proposal,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandResult, CommandRefusal> {
         if let Some(busy) = self.on_its_way() {
-            return Err(Refusal::Busy {
+            return Err(CommandRefusal::Busy {
                 version: busy.id,
                 author: busy.proposal.author.clone(),
             });
         }
         if proposal.parent != self.accepted {
-            return Err(Refusal::Stale {
+            return Err(CommandRefusal::Stale {
                 accepted: self.accepted,
             });
         }
@@ -255,7 +261,7 @@ impl State {
             id,
             from: command.from,
             proposal: Arc::new(proposal.clone()),
-            stage: Stage::Checking,
+            stage: RolloutStage::Checking,
             reports: BTreeMap::new(),
             found: BTreeMap::new(),
             words: String::new(),
@@ -267,24 +273,24 @@ impl State {
         self.versions.insert(id, Arc::new(record));
         self.hold_chunks(command.from, proposal);
         let message = cut(&proposal.message, EVENT_REASON_BYTES_MAX);
-        self.tell(
+        self.push_event(
             command,
             format!("{} proposed version {id}: {message}", proposal.author),
         );
         self.trim_history();
-        Ok(Answer::Version(id))
+        Ok(CommandResult::Version(id))
     }
 
     /// Checks that the chunks, keys and older version that a proposal names exist.
-    fn refers_to_what_there_is(&self, proposal: &Proposal) -> Result<(), Refusal> {
-        if let Origin::RolledBack { to } = &proposal.origin
+    fn refers_to_what_there_is(&self, proposal: &Proposal) -> Result<(), CommandRefusal> {
+        if let VersionOrigin::RolledBack { to } = &proposal.origin
             && !self.versions.contains_key(to)
         {
-            return Err(Refusal::NoVersion);
+            return Err(CommandRefusal::NoVersion);
         }
         for file in &proposal.files {
             if !self.rings.contains_key(&file.content.epoch) {
-                return Err(Refusal::OldEpoch);
+                return Err(CommandRefusal::OldEpoch);
             }
             if let Some(chunk) = file
                 .content
@@ -292,16 +298,23 @@ impl State {
                 .iter()
                 .find(|digest| !self.chunks.has(digest))
             {
-                return Err(Refusal::Incomplete { chunk: *chunk });
+                return Err(CommandRefusal::Incomplete { chunk: *chunk });
             }
         }
         Ok(())
     }
 
-    pub(super) fn report(&mut self, command: &Command, report: &Report) -> Result<Answer, Refusal> {
-        let node = self.members.get(&report.node).ok_or(Refusal::NoMember)?;
-        if command.from != report.node || node.kind != Kind::Node {
-            return Err(Refusal::Unfit);
+    pub(super) fn report(
+        &mut self,
+        command: &ClusterCommand,
+        report: &RolloutReport,
+    ) -> Result<CommandResult, CommandRefusal> {
+        let node = self
+            .members
+            .get(&report.node)
+            .ok_or(CommandRefusal::NoMember)?;
+        if command.from != report.node || node.kind != MemberKind::Node {
+            return Err(CommandRefusal::Unfit);
         }
         let name = node.name.clone();
         let now_accepted = self.accepted == Some(report.version);
@@ -309,12 +322,12 @@ impl State {
             .versions
             .get_mut(&report.version)
             .filter(|record| now_accepted || record.stage.on_its_way())
-            .ok_or(Refusal::NoVersion)?;
-        let before = record.said(report.node).map_or(0, rank);
+            .ok_or(CommandRefusal::NoVersion)?;
+        let before = record.last_report_of(report.node).map_or(0, rank);
         // While the version is in progress, a node's report only advances: a late or
         // repeated one does not undo a later one. Afterwards the last report applies.
         if record.stage.on_its_way() && before >= rank(report.outcome) {
-            return Ok(Answer::Done);
+            return Ok(CommandResult::Done);
         }
         let words = cut(&report.words, WORDS_BYTES_MAX);
         let said = NodeReport {
@@ -324,27 +337,27 @@ impl State {
         let record = Arc::make_mut(record);
         record.reports.insert(report.node, said);
         // Findings count only before the next step, because they decide how it is taken.
-        if record.stage == Stage::Checking {
+        if record.stage == RolloutStage::Checking {
             record.found.insert(report.node, report.found);
         }
         if is_against(report.outcome) {
             let what = against_in_words(report.outcome);
             let words = cut(words, EVENT_REASON_BYTES_MAX);
             let words = format!("{name} {what} version {}: {words}", report.version);
-            self.tell(command, words);
+            self.push_event(command, words);
         }
-        Ok(Answer::Done)
+        Ok(CommandResult::Done)
     }
 
     pub(super) fn decide(
         &mut self,
-        command: &Command,
+        command: &ClusterCommand,
         decision: &Decision,
-    ) -> Result<Answer, Refusal> {
+    ) -> Result<CommandResult, CommandRefusal> {
         let record = self
             .on_its_way()
             .filter(|record| record.id == decision.version)
-            .ok_or(Refusal::NoVersion)?;
+            .ok_or(CommandRefusal::NoVersion)?;
         let mut next = record.clone();
         match &decision.step {
             RolloutStep::Canary { node } => next.stage = self.canary_stage(record, *node)?,
@@ -359,40 +372,40 @@ impl State {
             }
             RolloutStep::AwaitConfirmation => next.stage = self.confirmation_stage(record)?,
             RolloutStep::Remaining { ms } => match &mut next.stage {
-                Stage::AwaitConfirmation { remaining_ms, .. } => {
+                RolloutStage::AwaitConfirmation { remaining_ms, .. } => {
                     *remaining_ms = (*remaining_ms).min(*ms);
                 }
-                _ => return Err(Refusal::Untimely),
+                _ => return Err(CommandRefusal::Untimely),
             },
             RolloutStep::Accept => {
                 self.may_be_accepted(record)?;
-                next.stage = Stage::Accepted;
+                next.stage = RolloutStage::Accepted;
             }
             RolloutStep::TakeBack { words } => {
                 next.words = cut(words, WORDS_BYTES_MAX).to_owned();
                 next.stage = match record.stage {
-                    Stage::Checking => Stage::Refused,
-                    _ => Stage::TakenBack,
+                    RolloutStage::Checking => RolloutStage::Refused,
+                    _ => RolloutStage::TakenBack,
                 };
             }
         }
         self.put_decided(command, next);
-        Ok(Answer::Version(decision.version))
+        Ok(CommandResult::Version(decision.version))
     }
 
-    fn put_decided(&mut self, command: &Command, mut next: VersionRecord) {
+    fn put_decided(&mut self, command: &ClusterCommand, mut next: VersionRecord) {
         let id = next.id;
         if !next.stage.on_its_way() {
             next.decided_at = Some(self.applied);
             next.decided_time_s = Some(command.time_s);
             let why = cut(&next.words, EVENT_REASON_BYTES_MAX);
             let words = match next.stage {
-                Stage::Accepted => format!("version {id} is accepted"),
+                RolloutStage::Accepted => format!("version {id} is accepted"),
                 _ => format!("version {id} is {}: {why}", next.stage),
             };
-            self.tell(command, words);
+            self.push_event(command, words);
         }
-        if next.stage == Stage::Accepted {
+        if next.stage == RolloutStage::Accepted {
             self.accepted = Some(id);
         }
         let decided = next.decided_at.is_some();
@@ -402,63 +415,71 @@ impl State {
         }
     }
 
-    fn canary_stage(&self, record: &VersionRecord, node: MemberId) -> Result<Stage, Refusal> {
-        let fits = record.stage == Stage::Checking
+    fn canary_stage(
+        &self,
+        record: &VersionRecord,
+        node: MemberId,
+    ) -> Result<RolloutStage, CommandRefusal> {
+        let fits = record.stage == RolloutStage::Checking
             && self.members.contains_key(&node)
-            && record.said(node) == Some(Reported::Checked)
+            && record.last_report_of(node) == Some(Reported::Checked)
             && record.against().next().is_none();
         if fits {
-            Ok(Stage::Canary { node })
+            Ok(RolloutStage::Canary { node })
         } else {
-            Err(Refusal::Untimely)
+            Err(CommandRefusal::Untimely)
         }
     }
 
-    fn rest_stage(&self, record: &VersionRecord, nodes: &[MemberId]) -> Result<Stage, Refusal> {
+    fn rest_stage(
+        &self,
+        record: &VersionRecord,
+        nodes: &[MemberId],
+    ) -> Result<RolloutStage, CommandRefusal> {
         let nodes: BTreeSet<MemberId> = nodes.iter().copied().collect();
         let judging = &record.proposal.judging;
         let from_here = match &record.stage {
-            Stage::Checking => judging.judge_ms == 0 || record.goes_together(),
-            Stage::Canary { node } => {
-                nodes.contains(node) && record.said(*node) == Some(Reported::Good)
+            RolloutStage::Checking => judging.judge_ms == 0 || record.goes_together(),
+            RolloutStage::Canary { node } => {
+                nodes.contains(node) && record.last_report_of(*node) == Some(Reported::Good)
             }
             _ => false,
         };
         let each_could = nodes
             .iter()
-            .all(|node| self.members.contains_key(node) && record.said(*node).is_some());
+            .all(|node| self.members.contains_key(node) && record.last_report_of(*node).is_some());
         if from_here && each_could && !nodes.is_empty() && record.against().next().is_none() {
-            Ok(Stage::Rest { nodes })
+            Ok(RolloutStage::Rest { nodes })
         } else {
-            Err(Refusal::Untimely)
+            Err(CommandRefusal::Untimely)
         }
     }
 
-    fn confirmation_stage(&self, record: &VersionRecord) -> Result<Stage, Refusal> {
+    fn confirmation_stage(&self, record: &VersionRecord) -> Result<RolloutStage, CommandRefusal> {
         match (&record.stage, record.proposal.judging.confirm_within_ms) {
-            (Stage::Rest { nodes }, Some(remaining_ms))
+            (RolloutStage::Rest { nodes }, Some(remaining_ms))
                 if record.against().next().is_none() && record.all_did(self, nodes) =>
             {
-                Ok(Stage::AwaitConfirmation {
+                Ok(RolloutStage::AwaitConfirmation {
                     nodes: nodes.clone(),
                     remaining_ms,
                 })
             }
-            _ => Err(Refusal::Untimely),
+            _ => Err(CommandRefusal::Untimely),
         }
     }
 
-    fn may_be_accepted(&self, record: &VersionRecord) -> Result<(), Refusal> {
+    fn may_be_accepted(&self, record: &VersionRecord) -> Result<(), CommandRefusal> {
         let confirm = record.proposal.judging.confirm_within_ms.is_some();
         let all_did = match &record.stage {
-            Stage::Rest { nodes } => !confirm && record.all_did(self, nodes),
-            Stage::AwaitConfirmation { nodes, .. } => record.all_did(self, nodes),
+            RolloutStage::Rest { nodes } => !confirm && record.all_did(self, nodes),
+            RolloutStage::AwaitConfirmation { nodes, .. } => record.all_did(self, nodes),
             _ => false,
         };
         if all_did && record.against().next().is_none() {
             Ok(())
         } else {
-            Err(Refusal::Untimely)
+            Err(CommandRefusal::Untimely)
         }
     }
 
@@ -470,7 +491,7 @@ impl State {
             if newest.len() == FOLLOWED_KEPT_MAX {
                 break;
             }
-            if let (Stage::Accepted, Origin::Followed { repository, .. }) =
+            if let (RolloutStage::Accepted, VersionOrigin::Followed { repository, .. }) =
                 (&record.stage, &record.proposal.origin)
             {
                 newest.entry(repository.as_str()).or_insert(record.id);
@@ -527,12 +548,12 @@ pub(crate) fn against_in_words(outcome: Reported) -> &'static str {
     }
 }
 
-fn within_bounds(proposal: &Proposal) -> Result<(), Refusal> {
+fn within_bounds(proposal: &Proposal) -> Result<(), CommandRefusal> {
     let within = |what: &str, is: u64, max: u64| {
         if is <= max {
             return Ok(());
         }
-        Err(Refusal::TooMany {
+        Err(CommandRefusal::TooMany {
             what: what.to_owned(),
             max,
         })

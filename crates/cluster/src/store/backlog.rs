@@ -24,40 +24,40 @@ const EIO: i32 = 5;
 
 /// A change since the last sync.
 #[derive(Debug)]
-enum Change {
+enum DiskChange {
     Length(u64),
     Write(u64, Vec<u8>),
     Sync,
 }
 
 #[derive(Debug, Default)]
-struct Pending {
-    changes: Vec<Change>,
+struct PendingChanges {
+    changes: Vec<DiskChange>,
     bytes: usize,
     /// Older changes were dropped because there were too many.
     is_cut: bool,
     /// Why the disk refuses; the changes are the backlog.
-    refused: Option<Refused>,
+    refused: Option<WriteRefusal>,
 }
 
 /// Reason why a disk refuses a write.
 #[derive(Clone, Copy, Debug)]
-struct Refused {
+struct WriteRefusal {
     kind: io::ErrorKind,
     code: Option<i32>,
 }
 
-impl From<&io::Error> for Refused {
-    fn from(error: &io::Error) -> Refused {
-        Refused {
+impl From<&io::Error> for WriteRefusal {
+    fn from(error: &io::Error) -> WriteRefusal {
+        WriteRefusal {
             kind: error.kind(),
             code: error.raw_os_error(),
         }
     }
 }
 
-impl From<Refused> for io::Error {
-    fn from(refused: Refused) -> io::Error {
+impl From<WriteRefusal> for io::Error {
+    fn from(refused: WriteRefusal) -> io::Error {
         match refused.code {
             Some(code) => io::Error::from_raw_os_error(code),
             None => refused.kind.into(),
@@ -69,7 +69,7 @@ impl From<Refused> for io::Error {
 #[derive(Clone, Debug)]
 pub(super) struct Backlog {
     file: Arc<dyn StorageBackend>,
-    pending: Arc<Mutex<Pending>>,
+    pending: Arc<Mutex<PendingChanges>>,
     /// The changes are a backlog. Without one, reads do not wait for a sync.
     holds: Arc<AtomicBool>,
 }
@@ -81,10 +81,10 @@ fn may_pass(error: &io::Error) -> bool {
     kinds.contains(&error.kind()) || error.raw_os_error() == Some(EIO)
 }
 
-impl Pending {
+impl PendingChanges {
     /// Keeps a change for a retry. A long transaction on a working disk keeps none.
-    fn keep(&mut self, change: Change) -> io::Result<()> {
-        if let Change::Write(_, bytes) = &change {
+    fn keep(&mut self, change: DiskChange) -> io::Result<()> {
+        if let DiskChange::Write(_, bytes) = &change {
             self.bytes += bytes.len();
         }
         if self.bytes <= KEPT_BYTES_MAX {
@@ -106,7 +106,7 @@ impl Pending {
         if self.is_cut || !may_pass(&error) {
             return Err(error);
         }
-        self.refused = Some(Refused::from(&error));
+        self.refused = Some(WriteRefusal::from(&error));
         Ok(())
     }
 
@@ -120,9 +120,9 @@ impl Pending {
     fn length(&self, mut length: u64) -> u64 {
         for change in &self.changes {
             match change {
-                Change::Length(new) => length = *new,
-                Change::Write(at, bytes) => length = length.max(at + bytes.len() as u64),
-                Change::Sync => {}
+                DiskChange::Length(new) => length = *new,
+                DiskChange::Write(at, bytes) => length = length.max(at + bytes.len() as u64),
+                DiskChange::Sync => {}
             }
         }
         length
@@ -133,11 +133,11 @@ impl Pending {
         let end = offset + out.len() as u64;
         for change in &self.changes {
             match change {
-                Change::Length(length) if *length < end => {
+                DiskChange::Length(length) if *length < end => {
                     let from = length.saturating_sub(offset) as usize;
                     out[from..].fill(0);
                 }
-                Change::Write(at, bytes) => {
+                DiskChange::Write(at, bytes) => {
                     let (from, to) = (offset.max(*at), end.min(at + bytes.len() as u64));
                     if from < to {
                         let part = &bytes[(from - at) as usize..(to - at) as usize];
@@ -167,7 +167,7 @@ impl Backlog {
         self.holds.load(Ordering::Acquire)
     }
 
-    fn pending(&self) -> MutexGuard<'_, Pending> {
+    fn pending(&self) -> MutexGuard<'_, PendingChanges> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -184,19 +184,19 @@ impl Backlog {
             let synced = pending
                 .changes
                 .iter()
-                .position(|it| matches!(it, Change::Sync));
+                .position(|it| matches!(it, DiskChange::Sync));
             let end = synced.unwrap_or(pending.changes.len());
             let written = pending.changes[..end].iter().try_for_each(|it| match it {
-                Change::Length(length) => self.file.set_len(*length),
-                Change::Write(at, bytes) => self.file.write(*at, bytes),
-                Change::Sync => Ok(()),
+                DiskChange::Length(length) => self.file.set_len(*length),
+                DiskChange::Write(at, bytes) => self.file.write(*at, bytes),
+                DiskChange::Sync => Ok(()),
             });
             let synced_now = match synced {
                 Some(_) => written.and_then(|()| self.file.sync_data()),
                 None => written,
             };
             if let Err(error) = synced_now {
-                pending.refused = Some(Refused::from(&error));
+                pending.refused = Some(WriteRefusal::from(&error));
                 return Err(error);
             }
             let Some(synced) = synced else {
@@ -204,7 +204,7 @@ impl Backlog {
             };
             let mut done = 0;
             for change in pending.changes.drain(..=synced) {
-                if let Change::Write(_, bytes) = change {
+                if let DiskChange::Write(_, bytes) = change {
                     done += bytes.len();
                 }
             }
@@ -217,17 +217,17 @@ impl Backlog {
     }
 
     /// Writes a change to the disk, and keeps it until the next sync.
-    fn change(&self, change: Change) -> io::Result<()> {
+    fn change(&self, change: DiskChange) -> io::Result<()> {
         let mut pending = self.pending();
         if pending.refused.is_some() {
             return pending.keep(change);
         }
         let done = match &change {
-            Change::Length(length) => self.file.set_len(*length),
-            Change::Write(at, bytes) => self.file.write(*at, bytes),
-            Change::Sync => self.file.sync_data(),
+            DiskChange::Length(length) => self.file.set_len(*length),
+            DiskChange::Write(at, bytes) => self.file.write(*at, bytes),
+            DiskChange::Sync => self.file.sync_data(),
         };
-        let is_sync = matches!(change, Change::Sync);
+        let is_sync = matches!(change, DiskChange::Sync);
         match done {
             Ok(()) if is_sync => {
                 pending.clear();
@@ -272,15 +272,15 @@ impl StorageBackend for Backlog {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.change(Change::Length(len))
+        self.change(DiskChange::Length(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.change(Change::Sync)
+        self.change(DiskChange::Sync)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.change(Change::Write(offset, data.to_vec()))
+        self.change(DiskChange::Write(offset, data.to_vec()))
     }
 
     fn close(&self) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Errors of the store.
 
-use part::codec::Malformed;
+use part::codec::InvalidEncoding;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub enum Damage {
         /// Name of the affected table.
         of: &'static str,
         /// Reason why the value cannot be decoded.
-        source: Arc<Malformed>,
+        source: Arc<InvalidEncoding>,
     },
     /// The log has a hole.
     #[error("entry {index} of the log is missing")]

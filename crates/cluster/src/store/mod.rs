@@ -26,9 +26,9 @@ mod writer;
 
 pub use disk::PAGES_BYTES_MAX;
 pub use error::{Damage, LAYOUT, Loss, StoreError};
-pub use promise::Owner;
+pub use promise::StoreOwner;
 pub use recover::Recovered;
-pub use tied::{Opened, PromiseLocation};
+pub use tied::{OpenedStore, PromiseLocation};
 pub use writer::Done;
 
 use crate::log::{Entry, LogId, SnapshotMeta, Vote};
@@ -45,7 +45,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::Duration;
-use writer::{Executor, Job};
+use writer::{Executor, WriteJob};
 
 /// Largest number of chunks that are reported as missing at once.
 pub const MISSING_MAX: usize = 4096;
@@ -249,7 +249,7 @@ impl Store {
 
     /// Makes a write that the disk refuses wait until the disk accepts it, or fail at
     /// once (the default).
-    pub fn be_patient(&self, waits: bool) {
+    pub fn set_waits_for_disk(&self, waits: bool) {
         self.executor.be_patient(waits);
     }
 
@@ -277,7 +277,7 @@ impl Store {
     /// some include it), and never before the entries that it covers.
     pub fn save_committed(&self, committed: Option<LogId>) {
         lock(&self.book).committed = committed;
-        self.executor.write(Job {
+        self.executor.write(WriteJob {
             ops: vec![Op::Committed(committed)],
             durable: false,
             lazy: true,
@@ -509,7 +509,7 @@ impl Store {
     }
 
     fn write(&self, ops: Vec<Op>, durable: bool, bytes: usize, done: Done) {
-        self.executor.write(Job {
+        self.executor.write(WriteJob {
             ops,
             durable,
             lazy: false,
@@ -528,7 +528,7 @@ fn size_about(entry: &Entry) -> usize {
     const HEAD: usize = 64;
     match &entry.payload {
         openraft::EntryPayload::Normal(proposed) => match &proposed.command.body {
-            crate::command::Body::Chunk { bytes, .. } => bytes.len() + HEAD,
+            crate::command::CommandBody::Chunk { bytes, .. } => bytes.len() + HEAD,
             _ => 4 * HEAD,
         },
         _ => HEAD,

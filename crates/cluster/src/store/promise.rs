@@ -57,7 +57,7 @@ pub struct Nonce(pub [u8; 16]);
 
 /// The owner of a store.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Owner {
+pub struct StoreOwner {
     /// Name of the cluster of the store.
     pub cluster: String,
     /// Number of the member that owns the store.
@@ -68,7 +68,7 @@ pub struct Owner {
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 pub struct Promise {
     /// Cluster and member that the file belongs to.
-    pub owner: Owner,
+    pub owner: StoreOwner,
     /// Nonce of the store to which the file belongs.
     pub nonce: Nonce,
     /// The store does not have the nonce yet: an upgrade was interrupted.

@@ -1,7 +1,7 @@
 //! Queue of the writer thread. Deferrable operations do not wake it: a needless wake-up
 //! costs as much as one with a write.
 
-use crate::store::writer::{Job, newest_committed};
+use crate::store::writer::{WriteJob, newest_committed};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,22 +15,22 @@ const QUIET: Duration = Duration::from_secs(1);
 
 /// Next work of the writer.
 pub(super) enum NextJobs {
-    Batch(Vec<Job>),
+    Batch(Vec<WriteJob>),
     /// No write came for a while: deferred changes no longer wait for others.
-    Quiet(Vec<Job>),
+    Quiet(Vec<WriteJob>),
     /// The store was closed: these are the last jobs.
-    Over(Vec<Job>),
+    Over(Vec<WriteJob>),
 }
 
 #[derive(Default)]
 pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<WriteQueue>,
     wake: Condvar,
 }
 
 #[derive(Default)]
-struct Waiting {
-    jobs: VecDeque<Job>,
+struct WriteQueue {
+    jobs: VecDeque<WriteJob>,
     /// Number of jobs that are not deferrable.
     pressing: usize,
     /// The writer sleeps until any job arrives.
@@ -41,12 +41,12 @@ struct Waiting {
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, WriteQueue> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a job; returns it if the writer has ended.
-    pub(super) fn push(&self, job: Job) -> Result<(), Job> {
+    pub(super) fn push(&self, job: WriteJob) -> Result<(), WriteJob> {
         let mut waiting = self.lock();
         if waiting.closed || waiting.over {
             return Err(job);
@@ -76,7 +76,7 @@ impl Queue {
     }
 
     /// Closes the queue because the writer ended. Returns the unfinished jobs.
-    pub(super) fn close(&self) -> VecDeque<Job> {
+    pub(super) fn close(&self) -> VecDeque<WriteJob> {
         let mut waiting = self.lock();
         waiting.closed = true;
         waiting.pressing = 0;
@@ -85,8 +85,8 @@ impl Queue {
 
     /// Sleeps for this time, less if the queue ends or `until` is true after
     /// [`Queue::wake`]. Returns whether the queue ended.
-    pub(super) fn rest(&self, time: Duration, until: impl Fn() -> bool) -> bool {
-        let waits = |waiting: &mut Waiting| !waiting.over && !until();
+    pub(super) fn sleep_for(&self, time: Duration, until: impl Fn() -> bool) -> bool {
+        let waits = |waiting: &mut WriteQueue| !waiting.over && !until();
         let rested = self.wake.wait_timeout_while(self.lock(), time, waits);
         rested.unwrap_or_else(PoisonError::into_inner).0.over
     }
@@ -133,8 +133,8 @@ impl Queue {
     }
 }
 
-impl Waiting {
-    fn batch(&mut self) -> Vec<Job> {
+impl WriteQueue {
+    fn batch(&mut self) -> Vec<WriteJob> {
         let mut bytes = 0;
         let mut batch = Vec::new();
         while bytes < BATCH_BYTES_MAX
@@ -160,8 +160,8 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    fn job(lazy: bool) -> Job {
-        Job {
+    fn job(lazy: bool) -> WriteJob {
+        WriteJob {
             ops: vec![Op::Committed(None::<LogId>)],
             durable: !lazy,
             lazy,
@@ -251,7 +251,7 @@ mod tests {
     fn who_waits_when_the_writer_ends_is_told_so() {
         let queue = Queue::default();
         let (tell, told) = channel();
-        let waits = Job {
+        let waits = WriteJob {
             done: Box::new(move |result| tell.send(result).unwrap()),
             ..job(false)
         };

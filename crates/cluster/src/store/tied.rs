@@ -1,6 +1,6 @@
 //! A store with its promise file: opened together, and refused if they do not match.
 //!
-//! [`Opened::Lost`] means that the store no longer has what this member promised.
+//! [`OpenedStore::Lost`] means that the store no longer has what this member promised.
 //! Nothing of it is used then: the caller sets it aside and creates a new one
 //! ([`Store::renew`]). With that, the member does not vote, does not lead and
 //! acknowledges nothing until the others have removed it and admitted it again
@@ -11,7 +11,7 @@ use crate::log::{LogId, Vote};
 use crate::store::backlog::Backlog;
 use crate::store::disk::{Disk, Op};
 use crate::store::error::Loss;
-use crate::store::promise::{self, Keeper, Nonce, Owner, Promise};
+use crate::store::promise::{self, Keeper, Nonce, Promise, StoreOwner};
 use crate::store::{Done, Store, StoreError};
 use part::codec;
 use part::lock;
@@ -24,12 +24,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Owner of a store, and the nonce of its promise file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct OwnerRecord {
-    owner: Owner,
+    owner: StoreOwner,
     nonce: Nonce,
 }
 
 /// The result of opening a store with its promise file.
-pub enum Opened {
+pub enum OpenedStore {
     /// The store contains everything that was promised.
     Whole(Store),
     /// Promised data is missing: the store must not be used.
@@ -84,57 +84,65 @@ impl Store {
     /// # Errors
     /// Returns errors that are temporary or need an operator: the disk fails, another
     /// process has the store, a newer program wrote it.
-    pub fn open_tied(path: &Path, at: &Path, owner: &Owner) -> Result<Opened, StoreError> {
+    pub fn open_tied(
+        path: &Path,
+        at: &Path,
+        owner: &StoreOwner,
+    ) -> Result<OpenedStore, StoreError> {
         if !path.try_exists().map_err(|error| io_error(path, error))? {
-            return Ok(Opened::Lost(Loss::Missing));
+            return Ok(OpenedStore::Lost(Loss::Missing));
         }
         // redb would create a new database in an empty file, so the size is checked first.
         let empty = std::fs::metadata(path).map_err(|error| io_error(path, error))?;
         if empty.len() == 0 {
-            return Ok(Opened::Lost(Loss::Empty));
+            return Ok(OpenedStore::Lost(Loss::Empty));
         }
         match Store::open(path) {
-            Ok(store) => store.tie(&PromiseLocation::Path(at), owner),
-            Err(StoreError::Damaged { damage, .. }) => Ok(Opened::Lost(Loss::Damaged(damage))),
+            Ok(store) => store.compare_with_promise(&PromiseLocation::Path(at), owner),
+            Err(StoreError::Damaged { damage, .. }) => Ok(OpenedStore::Lost(Loss::Damaged(damage))),
             Err(error) => Err(error),
         }
     }
 
     /// Compares an open store with its promise file.
-    pub fn tie(mut self, at: &PromiseLocation<'_>, owner: &Owner) -> Result<Opened, StoreError> {
+    pub fn compare_with_promise(
+        mut self,
+        at: &PromiseLocation<'_>,
+        owner: &StoreOwner,
+    ) -> Result<OpenedStore, StoreError> {
         let failed = |error| self.promise_error(error);
         let tie = self.disk.tie()?;
         let found = at.read().map_err(failed)?;
         let mut keeper = match (tie, found) {
-            (_, PromiseFile::Damaged) => return Ok(Opened::Lost(Loss::Unpromised)),
-            (Some(_), PromiseFile::None) => return Ok(Opened::Lost(Loss::Unpromised)),
+            (_, PromiseFile::Damaged) => return Ok(OpenedStore::Lost(Loss::Unpromised)),
+            (Some(_), PromiseFile::None) => return Ok(OpenedStore::Lost(Loss::Unpromised)),
             (Some(tie), PromiseFile::Promise(keeper)) => {
                 if tie.owner != *owner || keeper.promise().owner != *owner {
-                    return Ok(Opened::Lost(Loss::Foreign));
+                    return Ok(OpenedStore::Lost(Loss::Foreign));
                 }
                 if tie.nonce != keeper.promise().nonce {
-                    return Ok(Opened::Lost(Loss::Untied));
+                    return Ok(OpenedStore::Lost(Loss::Untied));
                 }
                 keeper
             }
             (None, PromiseFile::Promise(keeper)) if keeper.promise().tying => {
                 if keeper.promise().owner != *owner {
-                    return Ok(Opened::Lost(Loss::Foreign));
+                    return Ok(OpenedStore::Lost(Loss::Foreign));
                 }
                 keeper
             }
-            (None, PromiseFile::Promise(_)) => return Ok(Opened::Lost(Loss::Untied)),
+            (None, PromiseFile::Promise(_)) => return Ok(OpenedStore::Lost(Loss::Untied)),
             (None, PromiseFile::None) => {
                 // An upgrade. A store with no content at all has lost it: joining and founding
                 // tie their stores themselves.
                 if self.vote().is_none() && self.end().is_none() {
-                    return Ok(Opened::Lost(Loss::Empty));
+                    return Ok(OpenedStore::Lost(Loss::Empty));
                 }
                 at.make(upgrading(owner)?).map_err(failed)?
             }
         };
         if self.disk.is_condemned()? || !self.has(keeper.promise()) {
-            return Ok(Opened::Lost(Loss::Older));
+            return Ok(OpenedStore::Lost(Loss::Older));
         }
         if keeper.promise().tying {
             self.disk.write_tie(&OwnerRecord {
@@ -153,7 +161,7 @@ impl Store {
             })
             .map_err(|error| self.promise_error(error))?;
         self.keep_promises(keeper);
-        Ok(Opened::Whole(self))
+        Ok(OpenedStore::Whole(self))
     }
 
     /// Ties a new, empty store to a new promise file. With a loss, the store replaces a
@@ -162,7 +170,7 @@ impl Store {
     pub fn renew(
         mut self,
         at: &PromiseLocation<'_>,
-        owner: &Owner,
+        owner: &StoreOwner,
         loss: Option<&Loss>,
     ) -> Result<Store, StoreError> {
         let failed = |error| self.promise_error(error);
@@ -201,7 +209,11 @@ impl Store {
 
     /// Simulates a crash between the two steps of an upgrade.
     #[cfg(test)]
-    pub(super) fn stop_in_the_middle_of_an_upgrade(&self, at: &PromiseLocation<'_>, owner: &Owner) {
+    pub(super) fn stop_in_the_middle_of_an_upgrade(
+        &self,
+        at: &PromiseLocation<'_>,
+        owner: &StoreOwner,
+    ) {
         drop(at.make(upgrading(owner).unwrap()).unwrap());
     }
 
@@ -287,7 +299,7 @@ fn io_error(path: &Path, error: io::Error) -> StoreError {
 }
 
 /// Returns the promise for a store that has no promise file yet.
-fn upgrading(owner: &Owner) -> Result<Promise, StoreError> {
+fn upgrading(owner: &StoreOwner) -> Result<Promise, StoreError> {
     Ok(Promise {
         owner: owner.clone(),
         nonce: nonce()?,

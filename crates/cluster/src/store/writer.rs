@@ -30,7 +30,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 pub type Done = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 /// Changes that are written together.
-pub(super) struct Job {
+pub(super) struct WriteJob {
     pub(super) ops: Vec<Op>,
     /// The changes must be on disk before `done` is called.
     pub(super) durable: bool,
@@ -42,7 +42,7 @@ pub(super) struct Job {
 }
 
 /// Closure that reads from the disk.
-type Look = Box<dyn FnOnce(&Disk) + Send>;
+type DiskRead = Box<dyn FnOnce(&Disk) + Send>;
 
 /// Promise file, once the store is tied to one.
 type Promises = Arc<Mutex<Option<Arc<Mutex<Keeper>>>>>;
@@ -58,7 +58,7 @@ pub(super) enum Executor {
 /// The threads. They end when this value is dropped, after all requested work.
 pub(super) struct Threads {
     write: Arc<Queue>,
-    read: Option<Sender<Look>>,
+    read: Option<Sender<DiskRead>>,
     busy: Arc<Busy>,
     patience: Arc<Patience>,
     promises: Promises,
@@ -101,7 +101,7 @@ impl Executor {
                 let _refuses = Refuses(&jobs);
                 writer.run(&jobs);
             })?;
-        let (read, looks) = channel::<Look>();
+        let (read, looks) = channel::<DiskRead>();
         let (disk, at_disk) = (disk.clone(), busy.clone());
         let reading = thread::Builder::new()
             .name("store-read".into())
@@ -133,7 +133,7 @@ impl Executor {
         *promises.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
     }
 
-    pub(super) fn write(&self, job: Job) {
+    pub(super) fn write(&self, job: WriteJob) {
         match self {
             Executor::Inline(writer) => writer
                 .lock()
@@ -196,7 +196,7 @@ impl Executor {
     }
 
     /// Reads; without a word when the threads have ended.
-    pub(super) fn read(&self, disk: &Disk, look: Look) {
+    pub(super) fn read(&self, disk: &Disk, look: DiskRead) {
         match self {
             Executor::Inline(_) => look(disk),
             Executor::Threads(threads) => {
@@ -222,7 +222,7 @@ impl Drop for Refuses<'_> {
 
 /// Step of a batch. Each step is on disk before the next one begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Step {
+enum BatchStep {
     Begun,
     Lowered,
     Stored,
@@ -240,7 +240,7 @@ struct Batch {
     ops: Vec<Op>,
     durable: bool,
     dones: Vec<Done>,
-    step: Step,
+    step: BatchStep,
 }
 
 pub(super) struct Writer {
@@ -258,7 +258,7 @@ pub(super) struct Writer {
     /// Batch that the disk refuses.
     stuck: Option<Batch>,
     /// Jobs that arrived while a batch was refused, if the caller writes.
-    behind: Option<Vec<Job>>,
+    behind: Option<Vec<WriteJob>>,
 }
 
 impl Writer {
@@ -281,7 +281,7 @@ impl Writer {
         loop {
             if self.stuck.is_some() {
                 let patience = self.patience.clone();
-                if jobs.rest(RETRY_EVERY, || !patience.waits()) {
+                if jobs.sleep_for(RETRY_EVERY, || !patience.waits()) {
                     patience.set(false);
                 }
                 self.try_again();
@@ -317,7 +317,7 @@ impl Writer {
             self.failed.get_or_insert(error);
         }
         if self.keeps() {
-            self.batch(vec![Job {
+            self.batch(vec![WriteJob {
                 ops: Vec::new(),
                 durable: true,
                 lazy: false,
@@ -349,29 +349,29 @@ impl Writer {
     fn write(&self, batch: &mut Batch) -> Result<Progress, StoreError> {
         loop {
             let flushed = match batch.step {
-                Step::Begun => Ok(()),
-                Step::Stored => self.disk.flush(),
-                Step::Lowered | Step::Promised => self.promised(|keeper| keeper.flush()),
+                BatchStep::Begun => Ok(()),
+                BatchStep::Stored => self.disk.flush(),
+                BatchStep::Lowered | BatchStep::Promised => self.promised(|keeper| keeper.flush()),
             };
             if let Err(why) = flushed {
                 return Ok(Progress::Refused(why));
             }
             batch.step = match batch.step {
-                Step::Begun => {
+                BatchStep::Begun => {
                     self.promised(|keeper| keeper.before(&batch.ops))?;
-                    Step::Lowered
+                    BatchStep::Lowered
                 }
-                Step::Lowered => {
+                BatchStep::Lowered => {
                     self.disk.write(&batch.ops, batch.durable)?;
-                    Step::Stored
+                    BatchStep::Stored
                 }
-                Step::Stored => {
+                BatchStep::Stored => {
                     if batch.durable {
                         self.promised(|keeper| keeper.after(&batch.ops))?;
                     }
-                    Step::Promised
+                    BatchStep::Promised
                 }
-                Step::Promised => return Ok(Progress::Through),
+                BatchStep::Promised => return Ok(Progress::Through),
             };
         }
     }
@@ -423,7 +423,7 @@ impl Writer {
         })
     }
 
-    fn batch(&mut self, jobs: Vec<Job>) {
+    fn batch(&mut self, jobs: Vec<WriteJob>) {
         if jobs.is_empty() {
             return;
         }
@@ -459,7 +459,7 @@ impl Writer {
             ops,
             durable,
             dones,
-            step: Step::Begun,
+            step: BatchStep::Begun,
         });
     }
 }

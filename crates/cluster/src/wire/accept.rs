@@ -5,17 +5,17 @@
 use super::Binding;
 use super::counters::count;
 use super::dial::is_foreign;
-use super::frame::Frame;
+use super::frame::FrameKind;
 use super::greeting::{
     Goodbye, Hello, Pipe, hear_hello, read_frame, say_goodbye, say_hello, write_frame,
 };
 use super::join::{JOIN_LIMIT, JOIN_REQUEST_BYTES_MAX, turned_away};
 use super::link::Bearing;
-use super::network::Network;
+use super::network::ConnectionFactory;
 use super::path::PathKind;
-use super::places::Place;
+use super::places::QuotaSlot;
 use super::shared::WireState;
-use crate::authority::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, Known, Refused};
+use crate::authority::{ALPN_JOIN, ALPN_MEMBER, ALPN_TUNNEL, CertificateRelation, PeerRejection};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
@@ -44,7 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const BINDING_LABEL: &[u8] = b"EXPORTER-evenkeel-join";
 
 /// A connection of an unknown peer.
-type StrangerSlot = Place<IpAddr>;
+type StrangerSlot = QuotaSlot<IpAddr>;
 
 /// A stream whose readable bytes are limited until the limit is lifted.
 struct Rationed<S> {
@@ -105,7 +105,7 @@ fn stranger_network(address: IpAddr) -> IpAddr {
     }
 }
 
-impl<N: Network> WireState<N> {
+impl<N: ConnectionFactory> WireState<N> {
     /// Takes connections from a listener.
     pub(crate) fn accept_on(self: &Arc<Self>, listener: N::Listener) {
         let shared = Arc::clone(self);
@@ -137,7 +137,7 @@ impl<N: Network> WireState<N> {
             true => address,
             false => stranger_network(address),
         };
-        let place = self.strangers.take(key, |own, all| {
+        let place = self.strangers.acquire_slot(key, |own, all| {
             let unknown = all.iter().filter(|(other, _)| !members.contains(other));
             match members.contains(&address) {
                 true => own < PLACES_PER_MEMBER_ADDRESS,
@@ -180,7 +180,7 @@ impl<N: Network> WireState<N> {
             self.joining(stream, from).await;
             return;
         }
-        let Some((hello, certificate)) = self.heard(&mut stream, from).await else {
+        let Some((hello, certificate)) = self.verify_hello(&mut stream, from).await else {
             return;
         };
         left.store(usize::MAX, Ordering::Relaxed);
@@ -216,7 +216,7 @@ impl<N: Network> WireState<N> {
     }
 
     /// Reads the hello of a peer, and verifies that it is a member of the cluster.
-    async fn heard<S: Pipe>(
+    async fn verify_hello<S: Pipe>(
         &self,
         stream: &mut TlsStream<S>,
         from: SocketAddr,
@@ -231,11 +231,11 @@ impl<N: Network> WireState<N> {
         };
         let judged = match &certificate {
             Some(certificate) => self.trust().judge(certificate, hello.member),
-            None => Err(Refused::Certificate),
+            None => Err(PeerRejection::Certificate),
         };
         let why = match (judged, hello.member == self.me()) {
             (Ok(known), false) => {
-                if known == Known::Newcomer {
+                if known == CertificateRelation::Newcomer {
                     self.note(format!(
                         "member {} connected, but this member does not know it yet",
                         hello.member
@@ -243,7 +243,7 @@ impl<N: Network> WireState<N> {
                 }
                 return certificate.map(|certificate| (hello, certificate));
             }
-            (Ok(_), true) => Refused::Name {
+            (Ok(_), true) => PeerRejection::Name {
                 claimed: hello.member,
             },
             (Err(why), _) => why,
@@ -271,7 +271,7 @@ impl<N: Network> WireState<N> {
         };
         for turn in 0..JOIN_QUESTIONS_MAX {
             let asked = timeout(limit, read_frame(&mut stream, JOIN_REQUEST_BYTES_MAX)).await;
-            let Ok(Ok((Frame::Ask, bytes))) = asked else {
+            let Ok(Ok((FrameKind::Ask, bytes))) = asked else {
                 // After the first response the joiner may have all that it needs.
                 if turn == 0 {
                     count(&self.counters.handshakes_failed);
@@ -289,7 +289,7 @@ impl<N: Network> WireState<N> {
                     (answer, false)
                 }
             };
-            let said = write_frame(&mut stream, Frame::Answer, &answer);
+            let said = write_frame(&mut stream, FrameKind::Answer, &answer);
             // A joiner that has gone repeats its request with the key that it presented.
             if !matches!(timeout(limit, said).await, Ok(Ok(()))) || last {
                 return;

@@ -4,9 +4,9 @@
 
 use super::counters::count;
 use super::failure::CallError;
-use super::frame::{Frame, MESSAGE_BYTES_MAX, PIECE_BYTES_MAX};
-use super::link::{Link, Reply};
-use super::network::Network;
+use super::frame::{FrameKind, MESSAGE_BYTES_MAX, PIECE_BYTES_MAX};
+use super::link::{CallReply, WireConnection};
+use super::network::ConnectionFactory;
 use super::outbox::Outgoing;
 use super::path::PathKind;
 use super::service::Service;
@@ -39,7 +39,7 @@ impl Service {
     }
 }
 
-impl<N: Network> WireState<N> {
+impl<N: ConnectionFactory> WireState<N> {
     /// See [`super::Wire::call`].
     pub(crate) async fn call(
         &self,
@@ -68,7 +68,7 @@ impl<N: Network> WireState<N> {
             });
         }
         let message = Outgoing {
-            frame: Frame::Ask,
+            frame: FrameKind::Ask,
             service,
             call: self.next_number(),
             bytes: Arc::new(bytes),
@@ -113,16 +113,16 @@ impl<N: Network> WireState<N> {
             } else if answers.is_empty() {
                 return Err(self.failure(to, sent, overloaded));
             }
-            let waited: Vec<Arc<Link>> = answers
+            let waited: Vec<Arc<WireConnection>> = answers
                 .iter()
                 .map(|asked| Arc::clone(asked.link()))
                 .collect();
             tokio::select! {
                 reply = answers.next() => match reply.flatten() {
-                    Some(Reply::Answer(bytes)) => return Ok(bytes),
-                    Some(Reply::Overloaded) => overloaded = true,
+                    Some(CallReply::Answer(bytes)) => return Ok(bytes),
+                    Some(CallReply::Overloaded) => overloaded = true,
                     // The reply arrives elsewhere, or its connection ended.
-                    Some(Reply::Repeated) | None => {}
+                    Some(CallReply::Repeated) | None => {}
                 },
                 () = tokio::time::sleep(patience) => {
                     waited.iter().for_each(|link| link.probe());
@@ -131,7 +131,7 @@ impl<N: Network> WireState<N> {
         }
     }
 
-    fn patience(&self, link: &Link, message: &Outgoing) -> Duration {
+    fn patience(&self, link: &WireConnection, message: &Outgoing) -> Duration {
         let small = self.timing().again.max(link.rtt().unwrap_or_default() * 3);
         if message.bytes.len() > PIECE_BYTES_MAX {
             small * LARGE_PATIENCE

@@ -4,11 +4,11 @@
 
 use super::counters::count;
 use super::greeting::{Goodbye, Hello, Pipe, Ungreeted, hear_hello, say_goodbye, say_hello};
-use super::link::{Bearing, Ended};
-use super::network::Network;
+use super::link::{Bearing, ConnectionEnd};
+use super::network::ConnectionFactory;
 use super::path::{Event, PathKind};
 use super::shared::WireState;
-use crate::authority::{Refused, member_name};
+use crate::authority::{PeerRejection, member_name};
 use crate::member::MemberId;
 use aws_lc_rs::rand::fill;
 use rustls::ClientConfig;
@@ -39,7 +39,7 @@ pub(crate) enum Unreached {
     Tls(io::Error),
     Ungreeted(Ungreeted),
     /// The peer is not the expected member, or not trusted.
-    Refused(Refused),
+    Refused(PeerRejection),
     /// The member in between is not reached itself.
     NoThird(MemberId),
 }
@@ -82,7 +82,7 @@ pub(crate) fn is_foreign(error: &io::Error) -> bool {
     )
 }
 
-impl<N: Network> WireState<N> {
+impl<N: ConnectionFactory> WireState<N> {
     /// Keeps one connection to a member open.
     pub(crate) fn dialing(self: &Arc<Self>, to: MemberId, way: PathKind) -> AbortHandle {
         let shared = Arc::clone(self);
@@ -106,7 +106,11 @@ impl<N: Network> WireState<N> {
     }
 
     /// Opens one connection and serves it until it ends.
-    async fn reach(self: &Arc<Self>, to: MemberId, way: PathKind) -> Result<Ended, Unreached> {
+    async fn reach(
+        self: &Arc<Self>,
+        to: MemberId,
+        way: PathKind,
+    ) -> Result<ConnectionEnd, Unreached> {
         let (pipe, through): (Box<dyn Pipe>, _) = match way {
             PathKind::Direct => (Box::new(self.connect(to).await?), None),
             PathKind::Through(third) => {
@@ -119,7 +123,7 @@ impl<N: Network> WireState<N> {
         let hello = self.hello(through, None);
         let heard = self.greet(&mut pipe, to, &hello).await?;
         let certificate =
-            peer_certificate(&pipe).ok_or(Unreached::Refused(Refused::Certificate))?;
+            peer_certificate(&pipe).ok_or(Unreached::Refused(PeerRejection::Certificate))?;
         self.tried(to, way, None);
         let bearing = Bearing {
             peer: to,
@@ -169,7 +173,8 @@ impl<N: Network> WireState<N> {
         to: MemberId,
         hello: &Hello,
     ) -> Result<Hello, Unreached> {
-        let certificate = peer_certificate(pipe).ok_or(Unreached::Refused(Refused::Certificate))?;
+        let certificate =
+            peer_certificate(pipe).ok_or(Unreached::Refused(PeerRejection::Certificate))?;
         let limit = self.timing().handshake;
         if let Err(why) = self.trust().judge(&certificate, to) {
             count(&self.counters.refused);
@@ -185,7 +190,7 @@ impl<N: Network> WireState<N> {
             .await
             .map_err(|_| Unreached::Mute)??;
         if heard.member != to {
-            return Err(Unreached::Refused(Refused::Name { claimed: to }));
+            return Err(Unreached::Refused(PeerRejection::Name { claimed: to }));
         }
         Ok(heard)
     }
@@ -197,7 +202,7 @@ impl<N: Network> WireState<N> {
                 if is_foreign(error) =>
             {
                 count(&self.counters.foreign);
-                self.tell(Event::Distrusted {
+                self.emit_event(Event::Distrusted {
                     member: to,
                     why: error.to_string(),
                 });
@@ -207,7 +212,7 @@ impl<N: Network> WireState<N> {
                 ));
             }
             Unreached::Refused(why) => {
-                self.tell(Event::Distrusted {
+                self.emit_event(Event::Distrusted {
                     member: to,
                     why: why.to_string(),
                 });

@@ -13,7 +13,7 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 pub(crate) const PARTIALS_MAX: usize = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Frame {
+pub(crate) enum FrameKind {
     Hello,
     /// The last: why the connection ends.
     Goodbye,
@@ -27,30 +27,30 @@ pub(crate) enum Frame {
     Pong,
 }
 
-impl Frame {
+impl FrameKind {
     fn code(self) -> u8 {
         match self {
-            Frame::Hello => 1,
-            Frame::Goodbye => 2,
-            Frame::Ask => 3,
-            Frame::Answer => 4,
-            Frame::Overloaded => 5,
-            Frame::Repeated => 6,
-            Frame::Ping => 7,
-            Frame::Pong => 8,
+            FrameKind::Hello => 1,
+            FrameKind::Goodbye => 2,
+            FrameKind::Ask => 3,
+            FrameKind::Answer => 4,
+            FrameKind::Overloaded => 5,
+            FrameKind::Repeated => 6,
+            FrameKind::Ping => 7,
+            FrameKind::Pong => 8,
         }
     }
 
-    fn from_code(code: u8) -> Option<Frame> {
+    fn from_code(code: u8) -> Option<FrameKind> {
         Some(match code {
-            1 => Frame::Hello,
-            2 => Frame::Goodbye,
-            3 => Frame::Ask,
-            4 => Frame::Answer,
-            5 => Frame::Overloaded,
-            6 => Frame::Repeated,
-            7 => Frame::Ping,
-            8 => Frame::Pong,
+            1 => FrameKind::Hello,
+            2 => FrameKind::Goodbye,
+            3 => FrameKind::Ask,
+            4 => FrameKind::Answer,
+            5 => FrameKind::Overloaded,
+            6 => FrameKind::Repeated,
+            7 => FrameKind::Ping,
+            8 => FrameKind::Pong,
             _ => return None,
         })
     }
@@ -58,8 +58,8 @@ impl Frame {
 
 /// The header of every piece.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Head {
-    pub(crate) frame: Frame,
+pub(crate) struct FrameHeader {
+    pub(crate) frame: FrameKind,
     pub(crate) service: u8,
     /// Bytes of this piece.
     pub(crate) length: u32,
@@ -68,7 +68,7 @@ pub(crate) struct Head {
     pub(crate) call: u64,
 }
 
-impl Head {
+impl FrameHeader {
     pub(crate) fn encode(&self) -> [u8; HEAD_BYTES] {
         let mut out = [0; HEAD_BYTES];
         let fields: [&[u8]; 4] = [
@@ -83,7 +83,7 @@ impl Head {
         out
     }
 
-    pub(crate) fn decode(bytes: &[u8; HEAD_BYTES]) -> Result<Head, BrokenRule> {
+    pub(crate) fn decode(bytes: &[u8; HEAD_BYTES]) -> Result<FrameHeader, BrokenRule> {
         let [
             kind,
             service,
@@ -99,8 +99,8 @@ impl Head {
             t3,
             call @ ..,
         ] = *bytes;
-        let head = Head {
-            frame: Frame::from_code(kind).ok_or(BrokenRule::Kind(kind))?,
+        let head = FrameHeader {
+            frame: FrameKind::from_code(kind).ok_or(BrokenRule::Kind(kind))?,
             service,
             length: u32::from_be_bytes([l0, l1, l2, l3]),
             total: u32::from_be_bytes([t0, t1, t2, t3]),
@@ -137,8 +137,8 @@ pub(crate) enum BrokenRule {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Message {
-    pub(crate) frame: Frame,
+pub(crate) struct WireMessage {
+    pub(crate) frame: FrameKind,
     pub(crate) service: u8,
     pub(crate) call: u64,
     pub(crate) bytes: Vec<u8>,
@@ -147,7 +147,7 @@ pub(crate) struct Message {
 /// Reassembles messages from pieces.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
-    partials: HashMap<(Frame, u64), Partial>,
+    partials: HashMap<(FrameKind, u64), Partial>,
     announced: usize,
 }
 
@@ -160,16 +160,16 @@ struct Partial {
 
 impl Assembler {
     /// Adds a piece; returns the message that it completes.
-    pub(crate) fn take(
+    pub(crate) fn add_piece(
         &mut self,
-        head: &Head,
+        head: &FrameHeader,
         piece: &[u8],
-    ) -> Result<Option<Message>, BrokenRule> {
+    ) -> Result<Option<WireMessage>, BrokenRule> {
         let key = (head.frame, head.call);
         let total = head.total as usize;
         if !self.partials.contains_key(&key) {
             if piece.len() == total {
-                return Ok(Some(Message {
+                return Ok(Some(WireMessage {
                     frame: head.frame,
                     service: head.service,
                     call: head.call,
@@ -195,7 +195,7 @@ impl Assembler {
             return Ok(None);
         }
         self.announced -= total;
-        Ok(self.partials.remove(&key).map(|partial| Message {
+        Ok(self.partials.remove(&key).map(|partial| WireMessage {
             frame: head.frame,
             service: partial.service,
             call: head.call,
@@ -208,9 +208,9 @@ impl Assembler {
 mod tests {
     use super::*;
 
-    fn head(length: usize, total: usize, call: u64) -> Head {
-        Head {
-            frame: Frame::Ask,
+    fn head(length: usize, total: usize, call: u64) -> FrameHeader {
+        FrameHeader {
+            frame: FrameKind::Ask,
             service: 1,
             length: length as u32,
             total: total as u32,
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn a_head_is_read_as_it_was_written() {
         let written = head(5, 70_000, 0x0102_0304_0506_0708);
-        assert_eq!(Head::decode(&written.encode()), Ok(written));
+        assert_eq!(FrameHeader::decode(&written.encode()), Ok(written));
     }
 
     #[test]
@@ -239,24 +239,24 @@ mod tests {
             ),
         ];
         for (head, words) in cases {
-            let told = Head::decode(&head.encode()).unwrap_err();
+            let told = FrameHeader::decode(&head.encode()).unwrap_err();
             assert_eq!(told.to_string(), words);
         }
         let mut unknown = head(1, 1, 1).encode();
         unknown[0] = 99;
-        assert_eq!(Head::decode(&unknown), Err(BrokenRule::Kind(99)));
+        assert_eq!(FrameHeader::decode(&unknown), Err(BrokenRule::Kind(99)));
     }
 
     #[test]
     fn pieces_of_two_messages_come_together_although_they_alternate() {
         let mut assembler = Assembler::default();
-        assert_eq!(assembler.take(&head(2, 4, 1), b"on"), Ok(None));
-        assert_eq!(assembler.take(&head(2, 4, 2), b"tw"), Ok(None));
-        let small = assembler.take(&head(1, 1, 3), b"!").unwrap().unwrap();
+        assert_eq!(assembler.add_piece(&head(2, 4, 1), b"on"), Ok(None));
+        assert_eq!(assembler.add_piece(&head(2, 4, 2), b"tw"), Ok(None));
+        let small = assembler.add_piece(&head(1, 1, 3), b"!").unwrap().unwrap();
         assert_eq!((small.call, small.bytes), (3, b"!".to_vec()));
-        let one = assembler.take(&head(2, 4, 1), b"es").unwrap().unwrap();
+        let one = assembler.add_piece(&head(2, 4, 1), b"es").unwrap().unwrap();
         assert_eq!((one.call, one.bytes), (1, b"ones".to_vec()));
-        let two = assembler.take(&head(2, 4, 2), b"os").unwrap().unwrap();
+        let two = assembler.add_piece(&head(2, 4, 2), b"os").unwrap().unwrap();
         assert_eq!((two.call, two.bytes), (2, b"twos".to_vec()));
         assert_eq!(assembler.announced, 0);
     }
@@ -265,16 +265,16 @@ mod tests {
     fn who_begins_many_messages_and_ends_none_is_stopped() {
         let mut assembler = Assembler::default();
         for call in 0..PARTIALS_MAX as u64 {
-            assert_eq!(assembler.take(&head(1, 2, call), b"x"), Ok(None));
+            assert_eq!(assembler.add_piece(&head(1, 2, call), b"x"), Ok(None));
         }
-        let more = assembler.take(&head(1, 2, 99), b"x");
+        let more = assembler.add_piece(&head(1, 2, 99), b"x");
         assert_eq!(more, Err(BrokenRule::Partials));
 
         let mut assembler = Assembler::default();
         let large = head(1, MESSAGE_BYTES_MAX, 1);
-        assert_eq!(assembler.take(&large, b"x"), Ok(None));
+        assert_eq!(assembler.add_piece(&large, b"x"), Ok(None));
         assert_eq!(
-            assembler.take(&head(1, 2, 2), b"x"),
+            assembler.add_piece(&head(1, 2, 2), b"x"),
             Err(BrokenRule::Partials)
         );
     }
@@ -282,15 +282,15 @@ mod tests {
     #[test]
     fn pieces_that_exceed_or_change_their_message_are_refused() {
         let mut assembler = Assembler::default();
-        assert_eq!(assembler.take(&head(2, 3, 1), b"ab"), Ok(None));
+        assert_eq!(assembler.add_piece(&head(2, 3, 1), b"ab"), Ok(None));
         assert_eq!(
-            assembler.take(&head(2, 3, 1), b"cd"),
+            assembler.add_piece(&head(2, 3, 1), b"cd"),
             Err(BrokenRule::Pieces)
         );
         let mut assembler = Assembler::default();
-        assert_eq!(assembler.take(&head(2, 3, 1), b"ab"), Ok(None));
+        assert_eq!(assembler.add_piece(&head(2, 3, 1), b"ab"), Ok(None));
         assert_eq!(
-            assembler.take(&head(1, 4, 1), b"c"),
+            assembler.add_piece(&head(1, 4, 1), b"c"),
             Err(BrokenRule::Pieces)
         );
     }
@@ -302,9 +302,9 @@ mod tests {
             (proptest::array::uniform20(0u8..), 0usize..64), 0..200)) {
             let mut assembler = Assembler::default();
             for (bytes, size) in frames {
-                if let Ok(head) = Head::decode(&bytes) {
+                if let Ok(head) = FrameHeader::decode(&bytes) {
                     let piece = vec![7; size.min(head.length as usize)];
-                    if assembler.take(&head, &piece).is_err() { break; }
+                    if assembler.add_piece(&head, &piece).is_err() { break; }
                 }
                 let held: usize = assembler.partials.values().map(|partial| partial.bytes.len()).sum();
                 proptest::prop_assert!(held <= MESSAGE_BYTES_MAX);

@@ -1,8 +1,8 @@
 //! Hello messages on a connection between members, after TLS: the identity of each, and
 //! whether the other one trusts it.
 
-use super::frame::{BrokenRule, Frame, HEAD_BYTES, Head};
-use crate::authority::Refused;
+use super::frame::{BrokenRule, FrameHeader, FrameKind, HEAD_BYTES};
+use crate::authority::PeerRejection;
 use crate::member::MemberId;
 use part::codec;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub(crate) struct Hello {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) enum Goodbye {
     /// The other side is not trusted.
-    Refused(Refused),
+    Refused(PeerRejection),
     /// There are too many tunnels, or the destination does not respond.
     NotCarried,
     /// A newer connection replaces this one.
@@ -65,10 +65,10 @@ impl From<BrokenRule> for Ungreeted {
 pub(crate) async fn read_frame<S: AsyncRead + Unpin + ?Sized>(
     stream: &mut S,
     bytes_max: usize,
-) -> Result<(Frame, Vec<u8>), Ungreeted> {
+) -> Result<(FrameKind, Vec<u8>), Ungreeted> {
     let mut head = [0; HEAD_BYTES];
     stream.read_exact(&mut head).await?;
-    let head = Head::decode(&head)?;
+    let head = FrameHeader::decode(&head)?;
     let length = head.length as usize;
     if head.length != head.total || length > bytes_max {
         return Err(BrokenRule::Message { bytes: length }.into());
@@ -80,11 +80,11 @@ pub(crate) async fn read_frame<S: AsyncRead + Unpin + ?Sized>(
 
 pub(crate) async fn write_frame<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
-    frame: Frame,
+    frame: FrameKind,
     bytes: &[u8],
 ) -> io::Result<()> {
     let length = bytes.len() as u32;
-    let head = Head {
+    let head = FrameHeader {
         frame,
         service: 0,
         length,
@@ -101,7 +101,7 @@ pub(crate) async fn say_hello<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     hello: &Hello,
 ) -> io::Result<()> {
-    write_frame(stream, Frame::Hello, &codec::encode(hello)).await
+    write_frame(stream, FrameKind::Hello, &codec::encode(hello)).await
 }
 
 /// Sends the reason for closing the connection.
@@ -109,7 +109,7 @@ pub(crate) async fn say_goodbye<S: AsyncWrite + Unpin + ?Sized>(
     stream: &mut S,
     why: Goodbye,
 ) -> io::Result<()> {
-    write_frame(stream, Frame::Goodbye, &codec::encode(&why)).await?;
+    write_frame(stream, FrameKind::Goodbye, &codec::encode(&why)).await?;
     stream.shutdown().await
 }
 
@@ -119,8 +119,8 @@ pub(crate) async fn hear_hello<S: AsyncRead + Unpin + ?Sized>(
 ) -> Result<Hello, Ungreeted> {
     let (frame, bytes) = read_frame(stream, GREETING_BYTES_MAX).await?;
     match frame {
-        Frame::Hello => codec::decode(&bytes).map_err(|_| BrokenRule::Order.into()),
-        Frame::Goodbye => {
+        FrameKind::Hello => codec::decode(&bytes).map_err(|_| BrokenRule::Order.into()),
+        FrameKind::Goodbye => {
             let why = codec::decode(&bytes).map_err(|_| BrokenRule::Order)?;
             Err(Ungreeted::Goodbye(why))
         }

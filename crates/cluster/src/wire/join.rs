@@ -16,16 +16,16 @@
 //! after the removal it cannot, because the CA is replaced after a removal.
 
 use super::accept::binding_of;
-use super::frame::Frame;
+use super::frame::FrameKind;
 use super::greeting::{Pipe, Ungreeted, read_frame, write_frame};
-use super::network::Network;
+use super::network::ConnectionFactory;
 use super::{Binding, PORT};
 use crate::authority::{
-    Authority, AuthorityError, CertificateRequest, Identity, MemberKey, SealingKey, Token,
+    Authority, AuthorityError, CertificateRequest, MemberIdentity, MemberKey, SealingKey, Token,
     is_issued_by, joining, seal_to,
 };
 use crate::command::FORMAT;
-use crate::member::{Digest, Kind, Member, MemberId};
+use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
 use part::codec;
 use rustls::pki_types::ServerName;
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ pub struct Newcomer {
     /// Name of the new member.
     pub name: String,
     /// Kind of the joining member; the token must be for the same kind.
-    pub kind: Kind,
+    pub kind: MemberKind,
     /// Addresses on which it will listen. If empty: the source address that the member
     /// sees, with [`Newcomer::port`].
     pub addresses: Vec<SocketAddr>,
@@ -70,7 +70,7 @@ pub struct Newcomer {
 
 impl Newcomer {
     /// Creates a new member that listens on the default port of its source address.
-    pub fn new(name: &str, kind: Kind) -> Newcomer {
+    pub fn new(name: &str, kind: MemberKind) -> Newcomer {
         Newcomer {
             name: name.to_owned(),
             kind,
@@ -86,11 +86,11 @@ pub struct Joined {
     /// Name of the joined cluster.
     pub cluster: String,
     /// The new member, as the cluster stores it.
-    pub member: Member,
+    pub member: ClusterMember,
     /// All members, including the new one.
-    pub members: Vec<Member>,
+    pub members: Vec<ClusterMember>,
     /// Identity that it presents to others.
-    pub identity: Identity,
+    pub identity: MemberIdentity,
     /// Certificates (DER) of the cluster's CAs.
     pub authorities: Vec<Vec<u8>>,
     /// The CA with its key; None on an arbiter.
@@ -119,7 +119,7 @@ pub trait Registrar: Send + Sync {
     fn admit(
         &self,
         token: Digest,
-        newcomer: Member,
+        newcomer: ClusterMember,
     ) -> impl Future<Output = Result<Admitted, Denied>> + Send;
 }
 
@@ -129,7 +129,7 @@ pub struct Admitted {
     /// Number of the new member.
     pub id: MemberId,
     /// All members, including the new one.
-    pub members: Vec<Member>,
+    pub members: Vec<ClusterMember>,
 }
 
 /// Reason why a joiner is not admitted.
@@ -173,7 +173,7 @@ pub enum JoinError {
     #[error("the token is for {}", command_of(*.invited))]
     Kind {
         /// Kind of member that the token invites.
-        invited: Kind,
+        invited: MemberKind,
     },
     /// No member was reached: the last failure.
     #[error("no member of the token is reachable; the last one, {address}: {error}")]
@@ -221,10 +221,10 @@ pub enum JoinError {
 }
 
 /// Returns the command that joins this kind of member.
-fn command_of(invited: Kind) -> &'static str {
+fn command_of(invited: MemberKind) -> &'static str {
     match invited {
-        Kind::Node => "a node: `evenkeel cluster join`",
-        Kind::Arbiter => "an arbiter: `evenkeel arbiter join`",
+        MemberKind::Node => "a node: `evenkeel cluster join`",
+        MemberKind::Arbiter => "an arbiter: `evenkeel arbiter join`",
     }
 }
 
@@ -243,7 +243,7 @@ struct Request {
     #[serde(with = "serde_bytes")]
     secret: Vec<u8>,
     name: String,
-    kind: Kind,
+    kind: MemberKind,
     addresses: Vec<SocketAddr>,
     port: u16,
     certificate: CertificateRequest,
@@ -265,7 +265,7 @@ enum Response {
 struct Welcome {
     cluster: String,
     id: MemberId,
-    members: Vec<Member>,
+    members: Vec<ClusterMember>,
     certificate: serde_bytes::ByteBuf,
     chain: Vec<serde_bytes::ByteBuf>,
     /// PKCS #8, sealed to the joiner's sealing key.
@@ -280,7 +280,7 @@ struct Keys {
 
 /// Joins with a token and new keys. Writes nothing: the caller must save the result
 /// before it uses it.
-pub async fn join<N: Network>(
+pub async fn join<N: ConnectionFactory>(
     network: &N,
     token: &Token,
     newcomer: &Newcomer,
@@ -291,8 +291,8 @@ pub async fn join<N: Network>(
         });
     }
     let sealing = match newcomer.kind {
-        Kind::Node => Some(SealingKey::generate()?),
-        Kind::Arbiter => None,
+        MemberKind::Node => Some(SealingKey::generate()?),
+        MemberKind::Arbiter => None,
     };
     join_with(network, token, newcomer, MemberKey::generate()?, sealing).await
 }
@@ -300,7 +300,7 @@ pub async fn join<N: Network>(
 /// Joins with keys that were created (and saved) before. If the joiner repeats its
 /// request with the same keys, the cluster gives the same member its certificate,
 /// although the token is used up.
-pub async fn join_with<N: Network>(
+pub async fn join_with<N: ConnectionFactory>(
     network: &N,
     token: &Token,
     newcomer: &Newcomer,
@@ -361,7 +361,7 @@ impl From<JoinError> for Failed {
 
 /// Asks one member. Returns its response, and whether it has proven that it knows the
 /// invitation.
-async fn ask<N: Network>(
+async fn ask<N: ConnectionFactory>(
     network: &N,
     address: SocketAddr,
     token: &Token,
@@ -417,12 +417,12 @@ async fn exchange<S: Pipe>(
 ) -> Result<Response, JoinError> {
     let unreached = |error| JoinError::Unreached { address, error };
     let asking = async {
-        write_frame(stream, Frame::Ask, &codec::encode(asked)).await?;
+        write_frame(stream, FrameKind::Ask, &codec::encode(asked)).await?;
         read_frame(stream, JOIN_ANSWER_BYTES_MAX).await
     };
     let answered = timeout(JOIN_LIMIT + CONNECT_LIMIT, asking).await;
     match answered.map_err(|_| unreached(io::ErrorKind::TimedOut.into()))? {
-        Ok((Frame::Answer, bytes)) => {
+        Ok((FrameKind::Answer, bytes)) => {
             codec::decode(&bytes).map_err(|_| JoinError::Malformed { address })
         }
         Err(Ungreeted::Io(error)) => Err(unreached(error)),
@@ -431,7 +431,7 @@ async fn exchange<S: Pipe>(
 }
 
 /// Opens a TLS connection to a member whose CA is the token's.
-async fn connect<N: Network>(
+async fn connect<N: ConnectionFactory>(
     network: &N,
     address: SocketAddr,
     token: &Token,
@@ -485,7 +485,7 @@ fn settle(
         (None, None) => None,
         _ => return Err(malformed()),
     };
-    let identity = Identity::new(
+    let identity = MemberIdentity::new(
         &welcome.cluster,
         welcome.id,
         keys.member,
@@ -610,14 +610,14 @@ async fn respond<R: Registrar>(
 }
 
 /// Returns the member that the joiner describes, without its number.
-fn described(request: &Request, from: IpAddr) -> Result<Member, Denied> {
+fn described(request: &Request, from: IpAddr) -> Result<ClusterMember, Denied> {
     let name_good = (1..=NAME_BYTES_MAX).contains(&request.name.len())
         && !request
             .name
             .chars()
             .any(|letter| letter.is_control() || letter.is_whitespace());
     // A node must be able to decrypt contents, and an arbiter must not.
-    let keys_good = request.sealing_key.is_some() == (request.kind == Kind::Node);
+    let keys_good = request.sealing_key.is_some() == (request.kind == MemberKind::Node);
     if !name_good || !keys_good || request.addresses.len() > ADDRESSES_MAX {
         return Err(Denied::Form);
     }
@@ -626,7 +626,7 @@ fn described(request: &Request, from: IpAddr) -> Result<Member, Denied> {
     } else {
         request.addresses.clone()
     };
-    Ok(Member {
+    Ok(ClusterMember {
         id: MemberId::default(),
         name: request.name.clone(),
         kind: request.kind,

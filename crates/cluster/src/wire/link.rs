@@ -1,9 +1,9 @@
 //! A connection to a member, on which both sides send requests and responses.
 
 use super::counters::count;
-use super::frame::{Assembler, BrokenRule, Frame, HEAD_BYTES, Head, Message};
+use super::frame::{Assembler, BrokenRule, FrameHeader, FrameKind, HEAD_BYTES, WireMessage};
 use super::greeting::{Goodbye, Pipe};
-use super::network::Network;
+use super::network::ConnectionFactory;
 use super::outbox::{Outbox, Outgoing};
 use super::path::{Connection, PathKind};
 use super::shared::WireState;
@@ -32,7 +32,7 @@ const KEPT_BYTES: usize = 4 << 10;
 
 /// The response to a request.
 #[derive(Debug)]
-pub(crate) enum Reply {
+pub(crate) enum CallReply {
     Answer(Vec<u8>),
     /// The member is overloaded and did not handle the request.
     Overloaded,
@@ -41,7 +41,7 @@ pub(crate) enum Reply {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Ended {
+pub(crate) enum ConnectionEnd {
     /// The connection was closed or reset.
     Closed,
     /// Nothing was received in time.
@@ -65,18 +65,18 @@ pub(crate) struct Bearing {
     pub(crate) certificate: Vec<u8>,
 }
 
-pub(crate) struct Link {
+pub(crate) struct WireConnection {
     pub(crate) number: u64,
     pub(crate) bearing: Bearing,
     since: Instant,
-    state: Mutex<State>,
+    state: Mutex<WireConnectionState>,
     written: Notify,
     ended: Notify,
 }
 
-struct State {
+struct WireConnectionState {
     outbox: Outbox,
-    asked: HashMap<u64, oneshot::Sender<Reply>>,
+    asked: HashMap<u64, oneshot::Sender<CallReply>>,
     ping: Option<Instant>,
     rtt: Option<Duration>,
     heard: Instant,
@@ -86,14 +86,14 @@ struct State {
     questions_bytes: usize,
 }
 
-impl Link {
-    pub(crate) fn new(number: u64, bearing: Bearing) -> Link {
+impl WireConnection {
+    pub(crate) fn new(number: u64, bearing: Bearing) -> WireConnection {
         let now = Instant::now();
-        Link {
+        WireConnection {
             number,
             bearing,
             since: now,
-            state: Mutex::new(State {
+            state: Mutex::new(WireConnectionState {
                 outbox: Outbox::default(),
                 asked: HashMap::new(),
                 ping: None,
@@ -133,7 +133,7 @@ impl Link {
 
     /// Closes the connection, with a reason for the other side.
     pub(crate) fn end(&self, why: Goodbye) {
-        let words = Outgoing::new(Frame::Goodbye, 0, codec::encode(&why));
+        let words = Outgoing::new(FrameKind::Goodbye, 0, codec::encode(&why));
         let mut state = lock(&self.state);
         // If the queue is full, the connection ends without a message.
         let _ = state.outbox.push(words);
@@ -150,19 +150,19 @@ impl Link {
     }
 
     /// Waits until the connection must end and its final message had time to leave.
-    async fn dying(&self) -> Ended {
+    async fn wait_for_close(&self) -> ConnectionEnd {
         self.ended.notified().await;
         if lock(&self.state).broken.is_none() {
             sleep(LAST_WORDS).await;
         }
-        Ended::Own
+        ConnectionEnd::Own
     }
 
     /// Sends a ping, unless one is outstanding.
     pub(crate) fn probe(&self) {
         let mut state = lock(&self.state);
         if state.ping.is_none() {
-            let ping = Outgoing::new(Frame::Ping, 0, Vec::new());
+            let ping = Outgoing::new(FrameKind::Ping, 0, Vec::new());
             if state.outbox.push(ping).is_ok() {
                 state.ping = Some(Instant::now());
             }
@@ -228,21 +228,21 @@ impl Link {
     }
 
     /// Serves the connection until it ends.
-    pub(crate) async fn run<N: Network>(
+    pub(crate) async fn run<N: ConnectionFactory>(
         self: &Arc<Self>,
         pipe: Box<dyn Pipe>,
         shared: &Arc<WireState<N>>,
-    ) -> Ended {
+    ) -> ConnectionEnd {
         let (reader, writer) = tokio::io::split(pipe);
         let ended = tokio::select! {
             ended = self.read(reader, shared) => ended,
             ended = self.write(writer) => ended,
             ended = self.tick(shared) => ended,
-            ended = self.dying() => ended,
+            ended = self.wait_for_close() => ended,
         };
         let broken = lock(&self.state).broken;
-        let ended = broken.map_or(ended, Ended::Rule);
-        if let Ended::Rule(_) = ended {
+        let ended = broken.map_or(ended, ConnectionEnd::Rule);
+        if let ConnectionEnd::Rule(_) = ended {
             count(&shared.counters.broken_rules);
         }
         // Callers that wait for a response learn that none comes.
@@ -250,66 +250,73 @@ impl Link {
         ended
     }
 
-    async fn read<N: Network>(
+    async fn read<N: ConnectionFactory>(
         self: &Arc<Self>,
         mut reader: ReadHalf<Box<dyn Pipe>>,
         shared: &Arc<WireState<N>>,
-    ) -> Ended {
+    ) -> ConnectionEnd {
         let mut assembler = Assembler::default();
         let mut head = [0; HEAD_BYTES];
         let mut piece = Vec::new();
         loop {
             if reader.read_exact(&mut head).await.is_err() {
-                return Ended::Closed;
+                return ConnectionEnd::Closed;
             }
-            let head = match Head::decode(&head) {
+            let head = match FrameHeader::decode(&head) {
                 Ok(head) => head,
-                Err(rule) => return Ended::Rule(rule),
+                Err(rule) => return ConnectionEnd::Rule(rule),
             };
             piece.resize(head.length as usize, 0);
             if reader.read_exact(&mut piece).await.is_err() {
-                return Ended::Closed;
+                return ConnectionEnd::Closed;
             }
             lock(&self.state).heard = Instant::now();
-            let taken = match assembler.take(&head, &piece) {
+            let taken = match assembler.add_piece(&head, &piece) {
                 Ok(taken) => taken,
-                Err(rule) => return Ended::Rule(rule),
+                Err(rule) => return ConnectionEnd::Rule(rule),
             };
             if piece.capacity() > KEPT_BYTES {
                 piece = Vec::new();
             }
             if let Some(message) = taken
-                && let Err(ended) = self.take(message, shared)
+                && let Err(ended) = self.dispatch_message(message, shared)
             {
                 return ended;
             }
         }
     }
 
-    fn take<N: Network>(
+    fn dispatch_message<N: ConnectionFactory>(
         self: &Arc<Self>,
-        message: Message,
+        message: WireMessage,
         shared: &Arc<WireState<N>>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), ConnectionEnd> {
         let reply = match message.frame {
-            Frame::Ask => return shared.asked(self, message).map_err(Ended::Rule),
-            Frame::Answer => Reply::Answer(message.bytes),
-            Frame::Overloaded => Reply::Overloaded,
-            Frame::Repeated => Reply::Repeated,
-            Frame::Ping => {
-                let pong = Outgoing::new(Frame::Pong, message.call, Vec::new());
-                return self.push(pong).map_err(Ended::Rule);
+            FrameKind::Ask => {
+                return shared
+                    .handle_request(self, message)
+                    .map_err(ConnectionEnd::Rule);
             }
-            Frame::Pong => {
+            FrameKind::Answer => CallReply::Answer(message.bytes),
+            FrameKind::Overloaded => CallReply::Overloaded,
+            FrameKind::Repeated => CallReply::Repeated,
+            FrameKind::Ping => {
+                let pong = Outgoing::new(FrameKind::Pong, message.call, Vec::new());
+                return self.push(pong).map_err(ConnectionEnd::Rule);
+            }
+            FrameKind::Pong => {
                 self.ponged();
                 shared.review(self.bearing.peer);
                 return Ok(());
             }
-            Frame::Goodbye => {
+            FrameKind::Goodbye => {
                 let why = codec::decode(&message.bytes);
-                return Err(why.map_or(Ended::Rule(BrokenRule::Order), Ended::Goodbye));
+                return Err(why.map_or(
+                    ConnectionEnd::Rule(BrokenRule::Order),
+                    ConnectionEnd::Goodbye,
+                ));
             }
-            Frame::Hello => return Err(Ended::Rule(BrokenRule::Order)),
+            FrameKind::Hello => return Err(ConnectionEnd::Rule(BrokenRule::Order)),
         };
         // The caller has gone if another route was faster.
         if let Some(answer) = lock(&self.state).asked.remove(&message.call) {
@@ -326,7 +333,7 @@ impl Link {
         }
     }
 
-    async fn write(&self, mut writer: WriteHalf<Box<dyn Pipe>>) -> Ended {
+    async fn write(&self, mut writer: WriteHalf<Box<dyn Pipe>>) -> ConnectionEnd {
         let mut out = Vec::new();
         loop {
             out.clear();
@@ -338,20 +345,20 @@ impl Link {
             if out.is_empty() {
                 if ending {
                     let _ = writer.shutdown().await;
-                    return Ended::Own;
+                    return ConnectionEnd::Own;
                 }
                 out = Vec::new();
                 self.written.notified().await;
                 continue;
             }
             if writer.write_all(&out).await.is_err() || writer.flush().await.is_err() {
-                return Ended::Closed;
+                return ConnectionEnd::Closed;
             }
         }
     }
 
     /// Sends pings and detects a silent connection.
-    async fn tick<N: Network>(&self, shared: &Arc<WireState<N>>) -> Ended {
+    async fn tick<N: ConnectionFactory>(&self, shared: &Arc<WireState<N>>) -> ConnectionEnd {
         let timing = shared.timing();
         let mut ticks = interval(timing.ping);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -362,7 +369,7 @@ impl Link {
             if now.saturating_duration_since(heard) > timing.close
                 || self.unanswered_for(now, timing.close)
             {
-                return Ended::Silent;
+                return ConnectionEnd::Silent;
             }
             self.probe();
             shared.review(self.bearing.peer);
@@ -372,22 +379,22 @@ impl Link {
 
 /// An outstanding request. Dropping it abandons the response.
 pub(crate) struct PendingCall {
-    link: Arc<Link>,
+    link: Arc<WireConnection>,
     call: u64,
-    asked: oneshot::Receiver<Reply>,
+    asked: oneshot::Receiver<CallReply>,
 }
 
 impl PendingCall {
-    pub(crate) fn link(&self) -> &Arc<Link> {
+    pub(crate) fn link(&self) -> &Arc<WireConnection> {
         &self.link
     }
 }
 
 impl Future for PendingCall {
     /// None: the connection was closed.
-    type Output = Option<Reply>;
+    type Output = Option<CallReply>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reply>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<CallReply>> {
         Pin::new(&mut self.asked).poll(context).map(Result::ok)
     }
 }

@@ -43,15 +43,15 @@ mod tests;
 
 pub use failure::CallError;
 pub use frame::MESSAGE_BYTES_MAX;
-pub use network::{Network, Tcp};
+pub use network::{ConnectionFactory, Tcp};
 pub use path::{Connection, Event, Loss, Path, PathKind};
 pub use renewal::RenewalError;
 pub use service::{Handler, Service, Signer};
 
-use crate::authority::{AuthorityError, Identity, MemberKey, Trust};
+use crate::authority::{AuthorityError, MemberIdentity, MemberKey, Trust};
 use crate::log::{MemberSignature, SigningError};
 use crate::member::MemberId;
-use crate::raft::transport::{self, Transport};
+use crate::raft::transport::{self, MemberTransport};
 use shared::WireState;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -122,35 +122,35 @@ pub enum WireError {
 }
 
 /// The wire of a member. Clones share it.
-pub struct Wire<N: Network> {
+pub struct MemberWire<N: ConnectionFactory> {
     shared: Arc<WireState<N>>,
 }
 
-impl<N: Network> Clone for Wire<N> {
+impl<N: ConnectionFactory> Clone for MemberWire<N> {
     fn clone(&self) -> Self {
-        Wire {
+        MemberWire {
             shared: Arc::clone(&self.shared),
         }
     }
 }
 
-impl<N: Network> fmt::Debug for Wire<N> {
+impl<N: ConnectionFactory> fmt::Debug for MemberWire<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Wire(of member {})", self.shared.me())
     }
 }
 
-impl<N: Network> Wire<N> {
+impl<N: ConnectionFactory> MemberWire<N> {
     /// Creates a wire that does nothing yet: calls find no route. The handler may need
-    /// the wire, so it exists before [`Wire::serve`].
+    /// the wire, so it exists before [`MemberWire::serve`].
     pub fn new(
-        identity: Arc<Identity>,
+        identity: Arc<MemberIdentity>,
         trust: Trust,
         timing: Timing,
         network: N,
-    ) -> Result<Wire<N>, WireError> {
+    ) -> Result<MemberWire<N>, WireError> {
         let shared = Arc::new(WireState::new(identity, trust, timing, network)?);
-        Ok(Wire { shared })
+        Ok(MemberWire { shared })
     }
 
     /// Listens and dials from now on; requests go to the handler. Must be called once, on
@@ -176,21 +176,21 @@ impl<N: Network> Wire<N> {
     }
 
     /// Returns the identity that this member presents.
-    pub fn identity(&self) -> Arc<Identity> {
+    pub fn identity(&self) -> Arc<MemberIdentity> {
         self.shared.identity()
     }
 
     /// Sets the identity that this member presents on new connections.
-    pub fn set_identity(&self, identity: Arc<Identity>) -> Result<(), WireError> {
+    pub fn set_identity(&self, identity: Arc<MemberIdentity>) -> Result<(), WireError> {
         self.shared.set_identity(identity)
     }
 
     /// Gets a new certificate for this key, signed locally or by a node. It is not
-    /// presented before [`Wire::set_identity`]. If the key is new, the cluster must then
+    /// presented before [`MemberWire::set_identity`]. If the key is new, the cluster must then
     /// be told of it ([`crate::command::Body::Announce`]). Nothing needs to call this
     /// before a certificate expires: the wire renews its own certificate with the same
     /// key, and reports that ([`Event::Renewed`]).
-    pub async fn renew(&self, key: MemberKey) -> Result<Identity, RenewalError> {
+    pub async fn renew(&self, key: MemberKey) -> Result<MemberIdentity, RenewalError> {
         self.shared.renew(key).await
     }
 
@@ -230,14 +230,14 @@ impl<N: Network> Wire<N> {
     }
 }
 
-impl<N: Network> crate::log::Signer for Wire<N> {
+impl<N: ConnectionFactory> crate::log::Signer for MemberWire<N> {
     /// Signs with the key that this member presents now: `cluster rotate` replaces it.
     fn sign(&self, bytes: &[u8]) -> Result<MemberSignature, SigningError> {
         self.identity().sign(bytes)
     }
 }
 
-impl<N: Network> Transport for Wire<N> {
+impl<N: ConnectionFactory> MemberTransport for MemberWire<N> {
     async fn call(
         &self,
         to: MemberId,

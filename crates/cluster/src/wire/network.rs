@@ -23,7 +23,7 @@ const KEEPALIVE_PROBES: u32 = 3;
 const SEND_BUFFER_BYTES: usize = 128 << 10;
 
 /// Factory of connections: TCP, or simulated in tests.
-pub trait Network: Clone + Send + Sync + 'static {
+pub trait ConnectionFactory: Clone + Send + Sync + 'static {
     /// Stream of an open connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// Socket that listens for connections.
@@ -45,7 +45,7 @@ pub trait Network: Clone + Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tcp;
 
-impl Network for Tcp {
+impl ConnectionFactory for Tcp {
     type Stream = TcpStream;
     type Listener = TcpListener;
 

@@ -1,7 +1,9 @@
 //! The send queue of a connection: small messages overtake the pieces of large ones, so
 //! that a heartbeat never waits for a snapshot.
 
-use super::frame::{BrokenRule, Frame, HEAD_BYTES, Head, MESSAGE_BYTES_MAX, PIECE_BYTES_MAX};
+use super::frame::{
+    BrokenRule, FrameHeader, FrameKind, HEAD_BYTES, MESSAGE_BYTES_MAX, PIECE_BYTES_MAX,
+};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,14 +14,14 @@ pub(crate) const QUEUE_MESSAGES_MAX: usize = 4096;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
-    pub(crate) frame: Frame,
+    pub(crate) frame: FrameKind,
     pub(crate) service: u8,
     pub(crate) call: u64,
     pub(crate) bytes: Arc<Vec<u8>>,
 }
 
 impl Outgoing {
-    pub(crate) fn new(frame: Frame, call: u64, bytes: Vec<u8>) -> Outgoing {
+    pub(crate) fn new(frame: FrameKind, call: u64, bytes: Vec<u8>) -> Outgoing {
         Outgoing {
             frame,
             service: 0,
@@ -90,7 +92,7 @@ impl Outbox {
 }
 
 fn write(out: &mut Vec<u8>, message: &Outgoing, piece: &[u8]) {
-    let head = Head {
+    let head = FrameHeader {
         frame: message.frame,
         service: message.service,
         // Both are bounded by MESSAGE_BYTES_MAX.
@@ -107,9 +109,9 @@ mod tests {
     use super::super::frame::Assembler;
     use super::*;
 
-    fn read(frame: &[u8]) -> (Head, &[u8]) {
+    fn read(frame: &[u8]) -> (FrameHeader, &[u8]) {
         let (head, piece) = frame.split_first_chunk::<HEAD_BYTES>().unwrap();
-        (Head::decode(head).unwrap(), piece)
+        (FrameHeader::decode(head).unwrap(), piece)
     }
 
     #[test]
@@ -117,21 +119,23 @@ mod tests {
         let mut outbox = Outbox::default();
         let large = vec![1; PIECE_BYTES_MAX * 2 + 1];
         outbox
-            .push(Outgoing::new(Frame::Ask, 1, large.clone()))
+            .push(Outgoing::new(FrameKind::Ask, 1, large.clone()))
             .unwrap();
         let mut frames = Vec::new();
         let mut assembler = Assembler::default();
         let mut ended = Vec::new();
         for turn in 0.. {
             if turn == 1 {
-                outbox.push(Outgoing::new(Frame::Ask, 2, vec![2])).unwrap();
+                outbox
+                    .push(Outgoing::new(FrameKind::Ask, 2, vec![2]))
+                    .unwrap();
             }
             frames.clear();
             if !outbox.next(&mut frames) {
                 break;
             }
             let (head, piece) = read(&frames);
-            ended.extend(assembler.take(&head, piece).unwrap());
+            ended.extend(assembler.add_piece(&head, piece).unwrap());
         }
         assert_eq!(
             ended.iter().map(|message| message.call).collect::<Vec<_>>(),
@@ -144,16 +148,16 @@ mod tests {
     #[test]
     fn what_waits_is_bounded_in_bytes_and_in_number() {
         let mut outbox = Outbox::default();
-        let large = || Outgoing::new(Frame::Answer, 1, vec![0; MESSAGE_BYTES_MAX]);
+        let large = || Outgoing::new(FrameKind::Answer, 1, vec![0; MESSAGE_BYTES_MAX]);
         outbox.push(large()).unwrap();
         assert_eq!(outbox.push(large()).unwrap_err(), BrokenRule::Queue);
         let mut outbox = Outbox::default();
         for call in 0..QUEUE_MESSAGES_MAX as u64 {
             outbox
-                .push(Outgoing::new(Frame::Ping, call, Vec::new()))
+                .push(Outgoing::new(FrameKind::Ping, call, Vec::new()))
                 .unwrap();
         }
-        let more = outbox.push(Outgoing::new(Frame::Ping, 0, Vec::new()));
+        let more = outbox.push(Outgoing::new(FrameKind::Ping, 0, Vec::new()));
         assert_eq!(more.unwrap_err(), BrokenRule::Queue);
     }
 }

@@ -1,6 +1,6 @@
 //! Status of the routes to other members: as values, and as JSON.
 
-use crate::authority::{Identity, Refused};
+use crate::authority::{MemberIdentity, PeerRejection};
 use crate::member::MemberId;
 use serde::Serialize;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ pub enum Event {
         /// Member that refuses the connection.
         member: MemberId,
         /// Reason that the member gives.
-        why: Refused,
+        why: PeerRejection,
     },
     /// The machine at a member's address and this one do not trust each other: one of
     /// them is older than the cluster, or a stranger.
@@ -84,7 +84,7 @@ pub enum Event {
     },
     /// This member presents a new certificate for its key. The certificate must be saved
     /// on disk.
-    Renewed(Arc<Identity>),
+    Renewed(Arc<MemberIdentity>),
     /// A message for operators was produced.
     Noted {
         /// Text of the message.

@@ -3,10 +3,10 @@
 
 use super::Timing;
 use super::call::Tried;
-use super::link::Link;
+use super::link::WireConnection;
 use super::path::{Event, Loss, Path, PathKind};
 use super::runs::Runs;
-use crate::member::{Member, MemberId};
+use crate::member::{ClusterMember, MemberId};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ const NOTES_MAX: usize = 64;
 const NOTE_AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) struct Peer {
-    links: Vec<Arc<Link>>,
+    links: Vec<Arc<WireConnection>>,
     dialing: BTreeMap<PathKind, AbortHandle>,
     failures: BTreeMap<PathKind, String>,
     up: bool,
@@ -46,7 +46,7 @@ impl Peer {
         }
     }
 
-    fn best(&self, tried: &Tried, now: Instant, again: Duration) -> Option<&Arc<Link>> {
+    fn best(&self, tried: &Tried, now: Instant, again: Duration) -> Option<&Arc<WireConnection>> {
         self.links
             .iter()
             .filter(|link| !tried.links.contains(&link.number))
@@ -59,7 +59,7 @@ impl Peer {
             })
     }
 
-    fn look(&mut self, now: Instant, up: bool, again: Duration) -> bool {
+    fn update_path(&mut self, now: Instant, up: bool, again: Duration) -> bool {
         let best = self.best(&Tried::default(), now, again);
         let way = best.map(|link| link.bearing.way).filter(|_| up);
         let turned = up != self.up;
@@ -90,7 +90,7 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    pub(crate) fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Arc<WireConnection>> {
         self.all.values().flat_map(|peer| &peer.links)
     }
 
@@ -131,13 +131,14 @@ impl Peers {
 
     /// Adds a connection. Returns those that it replaces: an older one of its kind, which
     /// the other end no longer knows.
-    pub(crate) fn attach(&mut self, link: &Arc<Link>) -> Vec<Arc<Link>> {
+    pub(crate) fn attach(&mut self, link: &Arc<WireConnection>) -> Vec<Arc<WireConnection>> {
         let peer = self.all.entry(link.bearing.peer).or_insert_with(Peer::new);
         let bearing = &link.bearing;
-        let same = |old: &Arc<Link>| {
+        let same = |old: &Arc<WireConnection>| {
             old.bearing.way == bearing.way && old.bearing.dialed == bearing.dialed
         };
-        let mut replaced: Vec<Arc<Link>> = peer.links.extract_if(.., |old| same(old)).collect();
+        let mut replaced: Vec<Arc<WireConnection>> =
+            peer.links.extract_if(.., |old| same(old)).collect();
         while peer.links.len() >= LINKS_MAX {
             replaced.push(peer.links.remove(0));
         }
@@ -155,7 +156,7 @@ impl Peers {
     /// responded.
     pub(crate) fn detach(
         &mut self,
-        link: &Arc<Link>,
+        link: &Arc<WireConnection>,
         now: Instant,
         timing: &Timing,
     ) -> Option<MemberId> {
@@ -164,7 +165,7 @@ impl Peers {
         peer.links.retain(|other| other.number != link.number);
         // A connection that owes a pong now may be as dead as this one.
         let up = peer.up && peer.answers_within(now, timing.ping);
-        peer.look(now, up, timing.again).then_some(member)
+        peer.update_path(now, up, timing.again).then_some(member)
     }
 
     /// Updates whether a member is up, and reports changes.
@@ -179,7 +180,7 @@ impl Peers {
         // flap.
         let limit = if peer.up { timing.silent } else { timing.ping };
         let up = peer.answers_within(now, limit);
-        let turned = peer.look(now, up, timing.again);
+        let turned = peer.update_path(now, up, timing.again);
         turned.then_some(if up {
             Event::Up(member)
         } else {
@@ -196,7 +197,7 @@ impl Peers {
         tried: &Tried,
         now: Instant,
         again: Duration,
-    ) -> Option<Arc<Link>> {
+    ) -> Option<Arc<WireConnection>> {
         self.all.get(&to)?.best(tried, now, again).cloned()
     }
 
@@ -220,7 +221,7 @@ impl Peers {
     }
 
     /// Returns the status of the route to a member.
-    pub(crate) fn path(&self, member: &Member, now: Instant, timing: &Timing) -> Path {
+    pub(crate) fn path(&self, member: &ClusterMember, now: Instant, timing: &Timing) -> Path {
         let mut path = Path {
             member: member.id,
             name: member.name.clone(),

@@ -18,7 +18,7 @@ pub(crate) const REMEMBERED: Duration = Duration::from_secs(30);
 /// Identity of a request: its sender, the run of the sender's process, and its number
 /// there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Question {
+pub(crate) struct RequestIdentity {
     pub(crate) from: MemberId,
     pub(crate) run: u64,
     pub(crate) call: u64,
@@ -46,9 +46,9 @@ pub(crate) enum RequestAction {
 
 /// Memory of recent requests. Times count from any fixed moment.
 pub(crate) struct Recent<W> {
-    entries: HashMap<Question, Entry<W>>,
-    ages: VecDeque<(Duration, Question)>,
-    answers: VecDeque<Question>,
+    entries: HashMap<RequestIdentity, Entry<W>>,
+    ages: VecDeque<(Duration, RequestIdentity)>,
+    answers: VecDeque<RequestIdentity>,
     answers_bytes: usize,
 }
 
@@ -65,7 +65,12 @@ impl<W> Default for Recent<W> {
 
 impl<W> Recent<W> {
     /// Registers a request that arrived on this connection.
-    pub(crate) fn ask(&mut self, now: Duration, question: Question, way: W) -> RequestAction {
+    pub(crate) fn ask(
+        &mut self,
+        now: Duration,
+        question: RequestIdentity,
+        way: W,
+    ) -> RequestAction {
         self.forget(now);
         match self.entries.get_mut(&question) {
             None => {
@@ -87,7 +92,7 @@ impl<W> Recent<W> {
 
     /// Records the response of a handled request. Returns the connections to which it
     /// must be sent.
-    pub(crate) fn answered(&mut self, question: Question, bytes: &Arc<Vec<u8>>) -> Vec<W> {
+    pub(crate) fn answered(&mut self, question: RequestIdentity, bytes: &Arc<Vec<u8>>) -> Vec<W> {
         let Some(entry) = self.entries.get_mut(&question) else {
             return Vec::new();
         };
@@ -109,7 +114,7 @@ impl<W> Recent<W> {
     }
 
     /// Forgets a request that was not handled: it may be repeated.
-    pub(crate) fn dropped(&mut self, question: Question) -> Vec<W> {
+    pub(crate) fn dropped(&mut self, question: RequestIdentity) -> Vec<W> {
         match self.entries.remove(&question) {
             Some(Entry::Running(waiters)) => waiters,
             _ => Vec::new(),
@@ -151,8 +156,8 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(100);
 
-    fn question(call: u64) -> Question {
-        Question {
+    fn question(call: u64) -> RequestIdentity {
+        RequestIdentity {
             from: MemberId(1),
             run: 7,
             call,

@@ -3,14 +3,14 @@
 //! member that signs identifies the requester by its connection.
 
 use super::failure::CallError;
-use super::network::Network;
+use super::network::ConnectionFactory;
 use super::service::Signer;
 use super::shared::WireState;
 use crate::authority::{
-    Authority, AuthorityError, CertificateRequest, Identity, MemberKey, PREDECESSORS_MAX,
+    Authority, AuthorityError, CertificateRequest, MemberIdentity, MemberKey, PREDECESSORS_MAX,
     member_name,
 };
-use crate::member::{Digest, Kind, MemberId};
+use crate::member::{Digest, MemberId, MemberKind};
 use part::codec;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -72,9 +72,9 @@ fn binding(cluster: &str, member: MemberId) -> Vec<u8> {
     format!("renew {}", member_name(cluster, member)).into_bytes()
 }
 
-impl<N: Network> WireState<N> {
+impl<N: ConnectionFactory> WireState<N> {
     /// See [`super::Wire::renew`].
-    pub(crate) async fn renew(&self, key: MemberKey) -> Result<Identity, RenewalError> {
+    pub(crate) async fn renew(&self, key: MemberKey) -> Result<MemberIdentity, RenewalError> {
         let now = self.identity();
         let mut before: Vec<Digest> = Vec::new();
         if now.key().digest() != key.digest() {
@@ -105,7 +105,7 @@ impl<N: Network> WireState<N> {
                 answered => answered?,
             },
         };
-        let identity = Identity::new(cluster, me, key, certificate, &chain)?;
+        let identity = MemberIdentity::new(cluster, me, key, certificate, &chain)?;
         Ok(identity.with_predecessors(request.before))
     }
 
@@ -116,7 +116,7 @@ impl<N: Network> WireState<N> {
         let bytes = codec::encode(request);
         let trust = self.trust();
         let nodes = trust.members.values();
-        let nodes = nodes.filter(|one| one.kind == Kind::Node && one.id != self.me());
+        let nodes = nodes.filter(|one| one.kind == MemberKind::Node && one.id != self.me());
         let mut last = RenewalError::NoNode(None);
         for node in nodes {
             let asked = self.call_code(node.id, RENEWAL, true, bytes.clone(), SIGN_LIMIT);
@@ -196,7 +196,7 @@ impl<N: Network> WireState<N> {
             Ok(identity) => {
                 let identity = Arc::new(identity);
                 if self.set_identity(Arc::clone(&identity)).is_ok() {
-                    self.tell(super::Event::Renewed(identity));
+                    self.emit_event(super::Event::Renewed(identity));
                 }
             }
             Err(error) => self.note(format!(

@@ -2,21 +2,21 @@
 
 use super::call::Tried;
 use super::counters::{Counters, count};
-use super::frame::{BrokenRule, Frame, MESSAGE_BYTES_MAX, Message};
+use super::frame::{BrokenRule, FrameKind, MESSAGE_BYTES_MAX, WireMessage};
 use super::greeting::{Goodbye, Hello, Pipe};
-use super::link::{Bearing, Ended, Link};
-use super::network::Network;
+use super::link::{Bearing, ConnectionEnd, WireConnection};
+use super::network::ConnectionFactory;
 use super::outbox::Outgoing;
 use super::path::{Event, Loss, Path, PathKind};
 use super::peer::{Notes, Peers};
-use super::places::Places;
-use super::recent::{Question, Recent, RequestAction};
+use super::places::QuotaTable;
+use super::recent::{Recent, RequestAction, RequestIdentity};
 use super::renewal::RENEWAL;
 use super::service::{Handler, Service, Signer};
 use super::tasks::TaskGroup;
 use super::{Binding, Timing, WireError};
-use crate::authority::{Identity, Refused, TlsConfigs, Trust};
-use crate::member::{Member, MemberId};
+use crate::authority::{MemberIdentity, PeerRejection, TlsConfigs, Trust};
+use crate::member::{ClusterMember, MemberId};
 use aws_lc_rs::rand::fill;
 use part::lock;
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl<H: Handler> AnyHandler for H {
 }
 
 /// State of the wire, shared by its tasks.
-pub(crate) struct WireState<N: Network> {
+pub(crate) struct WireState<N: ConnectionFactory> {
     me: MemberId,
     run: u64,
     timing: Timing,
@@ -74,18 +74,18 @@ pub(crate) struct WireState<N: Network> {
     handler: OnceLock<Arc<dyn AnyHandler>>,
     started: Instant,
     inside: Mutex<Inside>,
-    recent: Mutex<Recent<Arc<Link>>>,
+    recent: Mutex<Recent<Arc<WireConnection>>>,
     /// Connections of unidentified peers, by address.
-    pub(crate) strangers: Places<IpAddr>,
+    pub(crate) strangers: QuotaTable<IpAddr>,
     /// Tunnels that are carried, by requesting member.
-    pub(crate) carried: Places<MemberId>,
+    pub(crate) carried: QuotaTable<MemberId>,
     tasks: TaskGroup,
     /// Addresses on which this member should listen and cannot, with the reasons.
     unbound: Mutex<BTreeMap<SocketAddr, String>>,
 }
 
 struct Inside {
-    identity: Arc<Identity>,
+    identity: Arc<MemberIdentity>,
     /// Time at which the identity was last replaced.
     shown_from: Option<Instant>,
     trust: Arc<Trust>,
@@ -94,9 +94,9 @@ struct Inside {
     notes: Notes,
 }
 
-impl<N: Network> WireState<N> {
+impl<N: ConnectionFactory> WireState<N> {
     pub(crate) fn new(
-        identity: Arc<Identity>,
+        identity: Arc<MemberIdentity>,
         trust: Trust,
         timing: Timing,
         network: N,
@@ -123,8 +123,8 @@ impl<N: Network> WireState<N> {
                 notes: Notes::default(),
             }),
             recent: Mutex::default(),
-            strangers: Places::default(),
-            carried: Places::default(),
+            strangers: QuotaTable::default(),
+            carried: QuotaTable::default(),
             tasks: TaskGroup::default(),
             unbound: Mutex::default(),
         })
@@ -146,7 +146,7 @@ impl<N: Network> WireState<N> {
         Arc::clone(&lock(&self.inside).trust)
     }
 
-    pub(crate) fn identity(&self) -> Arc<Identity> {
+    pub(crate) fn identity(&self) -> Arc<MemberIdentity> {
         Arc::clone(&lock(&self.inside).identity)
     }
 
@@ -178,7 +178,7 @@ impl<N: Network> WireState<N> {
         }
     }
 
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn emit_event(&self, event: Event) {
         // Without subscribers the event is dropped.
         let _ = self.events.send(event);
     }
@@ -187,12 +187,12 @@ impl<N: Network> WireState<N> {
     pub(crate) fn note(&self, words: String) {
         let since = Instant::now().saturating_duration_since(self.started);
         if lock(&self.inside).notes.is_news(since, &words) {
-            self.tell(Event::Noted { words });
+            self.emit_event(Event::Noted { words });
         }
     }
 
     /// Returns a member as it is currently known.
-    pub(crate) fn member(&self, member: MemberId) -> Option<Member> {
+    pub(crate) fn member(&self, member: MemberId) -> Option<ClusterMember> {
         lock(&self.inside).trust.members.get(&member).cloned()
     }
 
@@ -281,7 +281,10 @@ impl<N: Network> WireState<N> {
         lock(&self.unbound).clone()
     }
 
-    pub(crate) fn set_identity(self: &Arc<Self>, identity: Arc<Identity>) -> Result<(), WireError> {
+    pub(crate) fn set_identity(
+        self: &Arc<Self>,
+        identity: Arc<MemberIdentity>,
+    ) -> Result<(), WireError> {
         let mut inside = lock(&self.inside);
         let tls = TlsConfigs::new(&identity, &inside.trust)?;
         inside.tls = tls;
@@ -307,7 +310,7 @@ impl<N: Network> WireState<N> {
         self.spawn(async move {
             for is_kind in kinds {
                 sleep(SHOWN_ANEW_EVERY).await;
-                let links: Vec<Arc<Link>> = shared.links();
+                let links: Vec<Arc<WireConnection>> = shared.links();
                 let old = links.iter().filter(|link| link.number < first_new);
                 old.filter(|link| is_kind(&link.bearing))
                     .for_each(|link| link.end(Goodbye::Replaced));
@@ -315,7 +318,7 @@ impl<N: Network> WireState<N> {
         });
     }
 
-    fn links(&self) -> Vec<Arc<Link>> {
+    fn links(&self) -> Vec<Arc<WireConnection>> {
         lock(&self.inside).peers.links().cloned().collect()
     }
 
@@ -379,7 +382,7 @@ impl<N: Network> WireState<N> {
             let peer = link.bearing.peer;
             match trust.judge(&link.bearing.certificate, peer) {
                 Ok(_) => {}
-                Err(Refused::Key) if !former_keys => stay = true,
+                Err(PeerRejection::Key) if !former_keys => stay = true,
                 Err(why) => {
                     count(&self.counters.refused);
                     self.note(format!("closed the connection to member {peer}: {why}"));
@@ -412,8 +415,12 @@ impl<N: Network> WireState<N> {
     }
 
     /// Runs a connection to a trusted member until it ends.
-    pub(crate) async fn carry(self: &Arc<Self>, bearing: Bearing, pipe: Box<dyn Pipe>) -> Ended {
-        let link = Arc::new(Link::new(self.next_number(), bearing));
+    pub(crate) async fn carry(
+        self: &Arc<Self>,
+        bearing: Bearing,
+        pipe: Box<dyn Pipe>,
+    ) -> ConnectionEnd {
+        let link = Arc::new(WireConnection::new(self.next_number(), bearing));
         let peer = link.bearing.peer;
         let guard = Attached {
             shared: self,
@@ -434,30 +441,33 @@ impl<N: Network> WireState<N> {
         self.review(peer);
         let ended = link.run(pipe, self).await;
         drop(guard);
-        self.told(peer, ended);
+        self.report_connection_end(peer, ended);
         ended
     }
 
-    fn told(&self, peer: MemberId, ended: Ended) {
+    fn report_connection_end(&self, peer: MemberId, ended: ConnectionEnd) {
         match ended {
-            Ended::Goodbye(Goodbye::Refused(why)) => self.refused_by(peer, why),
-            Ended::Rule(rule) => self.note(format!(
+            ConnectionEnd::Goodbye(Goodbye::Refused(why)) => self.refused_by(peer, why),
+            ConnectionEnd::Rule(rule) => self.note(format!(
                 "protocol error of member {peer}: {rule}; closed its connection"
             )),
-            Ended::Closed | Ended::Silent | Ended::Goodbye(_) | Ended::Own => {}
+            ConnectionEnd::Closed
+            | ConnectionEnd::Silent
+            | ConnectionEnd::Goodbye(_)
+            | ConnectionEnd::Own => {}
         }
     }
 
-    pub(crate) fn refused_by(&self, peer: MemberId, why: Refused) {
+    pub(crate) fn refused_by(&self, peer: MemberId, why: PeerRejection) {
         let since = Instant::now().saturating_duration_since(self.started);
-        self.tell(Event::Distrusted {
+        self.emit_event(Event::Distrusted {
             member: peer,
             why: why.to_string(),
         });
         let words = format!("member {peer} refuses this one: {why}");
         if lock(&self.inside).notes.is_news(since, &words) {
-            self.tell(Event::RefusedBy { member: peer, why });
-            self.tell(Event::Noted { words });
+            self.emit_event(Event::RefusedBy { member: peer, why });
+            self.emit_event(Event::Noted { words });
         }
     }
 
@@ -468,17 +478,17 @@ impl<N: Network> WireState<N> {
         let told = inside.peers.review(peer, now, &self.timing);
         drop(inside);
         if let Some(event) = told {
-            self.tell(event);
+            self.emit_event(event);
         }
     }
 
-    fn detach(&self, link: &Arc<Link>) {
+    fn detach(&self, link: &Arc<WireConnection>) {
         let now = Instant::now();
         let mut inside = lock(&self.inside);
         let told = inside.peers.detach(link, now, &self.timing);
         drop(inside);
         if let Some(member) = told {
-            self.tell(Event::Down {
+            self.emit_event(Event::Down {
                 member,
                 why: Loss::Closed,
             });
@@ -486,7 +496,7 @@ impl<N: Network> WireState<N> {
     }
 
     /// Returns the best connection that was not tried.
-    pub(crate) fn choose(&self, to: MemberId, tried: &Tried) -> Option<Arc<Link>> {
+    pub(crate) fn choose(&self, to: MemberId, tried: &Tried) -> Option<Arc<WireConnection>> {
         let again = self.timing.again;
         lock(&self.inside)
             .peers
@@ -522,17 +532,17 @@ impl<N: Network> WireState<N> {
     }
 
     /// Handles a request that arrived on a connection.
-    pub(crate) fn asked(
+    pub(crate) fn handle_request(
         self: &Arc<Self>,
-        link: &Arc<Link>,
-        message: Message,
+        link: &Arc<WireConnection>,
+        message: WireMessage,
     ) -> Result<(), BrokenRule> {
         let call = message.call;
         let say = |frame| link.push(Outgoing::new(frame, call, Vec::new()));
         let Some(handler) = self.handler.get() else {
-            return say(Frame::Overloaded);
+            return say(FrameKind::Overloaded);
         };
-        let question = Question {
+        let question = RequestIdentity {
             from: link.bearing.peer,
             run: link.bearing.run,
             call,
@@ -545,14 +555,14 @@ impl<N: Network> WireState<N> {
         match todo {
             RequestAction::Wait => return Ok(()),
             RequestAction::Answer(bytes) => return link.push(answer(call, bytes)),
-            RequestAction::Nothing => return say(Frame::Repeated),
+            RequestAction::Nothing => return say(FrameKind::Repeated),
             RequestAction::Handle => {}
         }
         let bytes = message.bytes.len();
         if !link.begin(bytes) {
             count(&self.counters.overloaded);
             lock(&self.recent).dropped(question);
-            return say(Frame::Overloaded);
+            return say(FrameKind::Overloaded);
         }
         let handling = Handling {
             shared: Arc::clone(self),
@@ -578,7 +588,7 @@ impl<N: Network> WireState<N> {
 
 fn answer(call: u64, bytes: Arc<Vec<u8>>) -> Outgoing {
     Outgoing {
-        frame: Frame::Answer,
+        frame: FrameKind::Answer,
         service: 0,
         call,
         bytes,
@@ -587,12 +597,12 @@ fn answer(call: u64, bytes: Arc<Vec<u8>>) -> Outgoing {
 
 /// Registration of a connection with its peer. Dropping it removes the connection, also
 /// if its task is aborted.
-struct Attached<'a, N: Network> {
+struct Attached<'a, N: ConnectionFactory> {
     shared: &'a Arc<WireState<N>>,
-    link: &'a Arc<Link>,
+    link: &'a Arc<WireConnection>,
 }
 
-impl<N: Network> Drop for Attached<'_, N> {
+impl<N: ConnectionFactory> Drop for Attached<'_, N> {
     fn drop(&mut self) {
         self.shared.detach(self.link);
     }
@@ -600,15 +610,15 @@ impl<N: Network> Drop for Attached<'_, N> {
 
 /// A request that is being handled. If it is dropped without a response (its handler
 /// panicked), the waiting connections learn that it was not handled.
-struct Handling<N: Network> {
+struct Handling<N: ConnectionFactory> {
     shared: Arc<WireState<N>>,
-    link: Arc<Link>,
-    question: Question,
+    link: Arc<WireConnection>,
+    question: RequestIdentity,
     bytes: usize,
     answered: bool,
 }
 
-impl<N: Network> Handling<N> {
+impl<N: ConnectionFactory> Handling<N> {
     fn answer(mut self, bytes: Vec<u8>) {
         if bytes.len() > MESSAGE_BYTES_MAX {
             self.shared.note(format!(
@@ -630,12 +640,12 @@ impl<N: Network> Handling<N> {
     }
 }
 
-impl<N: Network> Drop for Handling<N> {
+impl<N: ConnectionFactory> Drop for Handling<N> {
     fn drop(&mut self) {
         self.link.finish(self.bytes);
         if !self.answered {
             for link in lock(&self.shared.recent).dropped(self.question) {
-                let out = Outgoing::new(Frame::Overloaded, self.question.call, Vec::new());
+                let out = Outgoing::new(FrameKind::Overloaded, self.question.call, Vec::new());
                 // If not even this message fits, the peer detects the silence of the
                 // connection.
                 let _ = link.push(out);

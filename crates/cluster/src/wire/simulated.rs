@@ -1,7 +1,7 @@
 //! Simulated network of turmoil, for tests: time passes as in turmoil, and a partition
 //! is silent, like a cut cable.
 
-use super::Network;
+use super::ConnectionFactory;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use turmoil::net::{TcpListener, TcpStream};
@@ -10,7 +10,7 @@ use turmoil::net::{TcpListener, TcpStream};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Simulated;
 
-impl Network for Simulated {
+impl ConnectionFactory for Simulated {
     type Stream = TcpStream;
     type Listener = TcpListener;
 

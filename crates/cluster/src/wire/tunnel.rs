@@ -4,7 +4,7 @@
 use super::counters::count;
 use super::dial::Unreached;
 use super::greeting::{Goodbye, Pipe, say_goodbye, say_hello};
-use super::network::Network;
+use super::network::ConnectionFactory;
 use super::shared::WireState;
 use crate::member::MemberId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
@@ -18,7 +18,7 @@ pub(crate) const TUNNELS_PER_MEMBER_MAX: usize = 16;
 /// Bytes copied at once: a TLS record.
 const COPIED_BYTES: usize = 16 << 10;
 
-impl<N: Network> WireState<N> {
+impl<N: ConnectionFactory> WireState<N> {
     /// Asks a third member to carry bytes to another one.
     pub(crate) async fn tunnel(
         &self,
@@ -39,7 +39,7 @@ impl<N: Network> WireState<N> {
     /// Carries bytes for a member that requested it, until either end closes.
     pub(crate) async fn carry_bytes<S: Pipe>(&self, mut asker: S, from: MemberId, to: MemberId) {
         let limit = self.timing().handshake;
-        let carrying = self.carried.take(from, |own, all| {
+        let carrying = self.carried.acquire_slot(from, |own, all| {
             own < TUNNELS_PER_MEMBER_MAX && all.values().sum::<usize>() < TUNNELS_MAX
         });
         let carried = carrying.is_some() && to != from && to != self.me();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::sections::Sections;
-use crate::table::{LineBuilder, Lines, SectionTable, Tabled};
+use crate::table::{DraftLineBuilder, SectionTable, Tabled, TabledDraft};
 use language::arguments::{Args, ArgumentCodes, Built};
 use language::keyword::{Family, Keyword};
 use language::source::Text;
@@ -16,17 +16,17 @@ language::codes! {
 static OF_ARGUMENTS: ArgumentCodes = ArgumentCodes::plain(&WORDS, &WORDS);
 
 /// The lines passed to a part, each with its section.
-type Given = Vec<String>;
+type SectionLines = Vec<String>;
 
 /// The part of the section.
 #[derive(Debug, Default)]
-struct Owner(Given);
+struct NodesDraft(SectionLines);
 
 /// The part with further lines in it, and its own section.
 #[derive(Debug, Default)]
-struct Other(Given);
+struct FencingDraft(SectionLines);
 
-fn keep(given: &mut Given, args: &mut Args<'_>) -> Built {
+fn keep(given: &mut SectionLines, args: &mut Args<'_>) -> Built {
     let words = args.line().words.iter().map(|word| word.text());
     let words: Vec<_> = words.collect();
     args.required("a word")?;
@@ -35,7 +35,7 @@ fn keep(given: &mut Given, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn begin(given: &mut Given, head: &Line) -> Built {
+fn begin(given: &mut SectionLines, head: &ConfigLine) -> Built {
     let mut args = Args::new(head, 1, "node", "node [<name>]", &OF_ARGUMENTS);
     let name = args.next().map_or("nobody".into(), |word| word.text());
     args.end()?;
@@ -43,7 +43,7 @@ fn begin(given: &mut Given, head: &Line) -> Built {
     Ok(())
 }
 
-static OWNER_LINES: &[Family<LineBuilder<Owner>>] = &[(
+static OWNER_LINES: &[Family<DraftLineBuilder<NodesDraft>>] = &[(
     "Nodes",
     &[Keyword {
         places: &["node"],
@@ -54,7 +54,7 @@ static OWNER_LINES: &[Family<LineBuilder<Owner>>] = &[(
     }],
 )];
 
-static OTHER_LINES: &[Family<LineBuilder<Other>>] = &[(
+static OTHER_LINES: &[Family<DraftLineBuilder<FencingDraft>>] = &[(
     "Fencing",
     &[
         Keyword {
@@ -74,17 +74,17 @@ static OTHER_LINES: &[Family<LineBuilder<Other>>] = &[(
     ],
 )];
 
-static OWNER_TABLES: [SectionTable<Owner>; 1] =
+static OWNER_TABLES: [SectionTable<NodesDraft>; 1] =
     [SectionTable::new("node", OWNER_LINES, |draft, head| {
         begin(&mut draft.0, head)
     })];
 
-static OTHER_TABLES: [SectionTable<Other>; 1] =
+static OTHER_TABLES: [SectionTable<FencingDraft>; 1] =
     [SectionTable::new("node", OTHER_LINES, |draft, head| {
         begin(&mut draft.0, head)
     })];
 
-impl Tabled for Owner {
+impl Tabled for NodesDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &UNKNOWN;
 
@@ -97,7 +97,7 @@ impl Tabled for Owner {
     }
 }
 
-impl Tabled for Other {
+impl Tabled for FencingDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &UNKNOWN;
 
@@ -107,12 +107,12 @@ impl Tabled for Other {
 
     fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
         let mut given = self.0;
-        given.push(format!("nodes {}", context.nodes.known().join(",")));
+        given.push(format!("nodes {}", context.nodes.known_nodes().join(",")));
         Box::new(given)
     }
 }
 
-static OWNER: Part = Part {
+static OWNER: ConfigurationPart = ConfigurationPart {
     name: "owner",
     sections: Sections {
         names: &[("node", "A machine.")],
@@ -121,11 +121,11 @@ static OWNER: Part = Part {
     documented: Vec::new,
     codes: Vec::new,
     exports: &[],
-    begin: |_| Box::new(Lines::new(Owner::default())),
+    begin: |_| Box::new(TabledDraft::new(NodesDraft::default())),
     run: None,
 };
 
-static OTHER: Part = Part {
+static OTHER: ConfigurationPart = ConfigurationPart {
     name: "other",
     sections: Sections {
         names: &[("thing", "Something that depends on the node.")],
@@ -136,15 +136,16 @@ static OTHER: Part = Part {
     documented: Vec::new,
     codes: Vec::new,
     exports: &[],
-    begin: |_| Box::new(Lines::new(Other::default())),
+    begin: |_| Box::new(TabledDraft::new(FencingDraft::default())),
     run: None,
 };
 
 /// Returns the lines passed to both parts on the node `alpha`, and the diagnostics.
-fn read_as_alpha(text: &str) -> (Given, Given, String) {
-    let parts: [&'static Part; 2] = [&OTHER, &OWNER];
+fn read_as_alpha(text: &str) -> (SectionLines, SectionLines, String) {
+    let parts: [&'static ConfigurationPart; 2] = [&OTHER, &OWNER];
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
-    let words = crate::sections::Words::of(parts.iter().map(|part| &part.sections));
+    let words =
+        crate::sections::SectionKeywords::from_parts(parts.iter().map(|part| &part.sections));
     let options = LoadOptions {
         node: Some("alpha".to_owned()),
         nodes: vec!["alpha".to_owned(), "beta".to_owned()],
@@ -154,7 +155,7 @@ fn read_as_alpha(text: &str) -> (Given, Given, String) {
     let inputs = Recording::new(files, environment, facts, options, words);
     let mut loaded = load(&parts, inputs, Outside::default());
     let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
-    (loaded.take(&OWNER), loaded.take(&OTHER), told)
+    (loaded.take_part(&OWNER), loaded.take_part(&OTHER), told)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! no longer resolves or an account no longer exists: the answer of an earlier load applies
 //! instead, and the load reports the missing item.
 
-use super::{Account, AccountKind, Answers, Question};
+use super::{Account, AccountKind, Answers, SystemQuery};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,14 +17,14 @@ const LACKS_MAX: usize = 64;
 /// The addresses of names and the numbers of accounts that loads on this machine found.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Found {
+pub struct EarlierAnswers {
     hosts: BTreeMap<String, Vec<IpAddr>>,
     accounts: BTreeMap<(AccountKind, String), u32>,
 }
 
-impl Found {
-    /// Decodes the bytes of [`Found::encode`]; other bytes give an empty result.
-    pub fn decode(bytes: &[u8]) -> Found {
+impl EarlierAnswers {
+    /// Decodes the bytes of [`EarlierAnswers::encode`]; other bytes give an empty result.
+    pub fn decode(bytes: &[u8]) -> EarlierAnswers {
         rmp_serde::from_slice(bytes).unwrap_or_default()
     }
 
@@ -70,7 +70,7 @@ fn merge<K: Ord, V>(earlier: &mut BTreeMap<K, V>, new: BTreeMap<K, V>) {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Lack {
     /// The query without an answer.
-    pub question: Question,
+    pub question: SystemQuery,
     /// The answer of an earlier load, as text, which applies instead.
     pub instead: Option<String>,
 }
@@ -80,7 +80,7 @@ pub struct Lack {
 pub struct Fallback {
     /// True for a load of a previously accepted version; otherwise only names are recorded.
     is_of_accepted: bool,
-    found: Found,
+    found: EarlierAnswers,
     lacks: Mutex<Vec<Lack>>,
     /// The time left for nameservers that do not respond. Without this limit, a machine with many
     /// names would wait for each of them before it serves anything.
@@ -90,7 +90,7 @@ pub struct Fallback {
 impl Fallback {
     /// Creates a fallback with these answers of earlier loads. All name lookups together may take
     /// `patience`; names after that count as unresolved.
-    pub fn new(found: Found, patience: Duration) -> Fallback {
+    pub fn new(found: EarlierAnswers, patience: Duration) -> Fallback {
         Fallback {
             is_of_accepted: true,
             found,
@@ -104,7 +104,7 @@ impl Fallback {
     pub fn of_names(patience: Duration) -> Fallback {
         Fallback {
             is_of_accepted: false,
-            ..Fallback::new(Found::default(), patience)
+            ..Fallback::new(EarlierAnswers::default(), patience)
         }
     }
 
@@ -114,13 +114,13 @@ impl Fallback {
     }
 
     /// Returns the missing items, in the order of the queries.
-    pub fn lacks(&self) -> Vec<Lack> {
+    pub fn missing_items(&self) -> Vec<Lack> {
         let lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
         lacks.clone()
     }
 
     /// Records a query without an answer.
-    pub fn note(&self, question: Question, instead: Option<String>) {
+    pub fn record_missing(&self, question: SystemQuery, instead: Option<String>) {
         let mut lacks = self.lacks.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = lacks.iter().any(|lack| lack.question == question);
         if lacks.len() < LACKS_MAX && !is_known {
@@ -131,7 +131,7 @@ impl Fallback {
     /// Returns the addresses of a name: those that `look_up` finds in time, otherwise those of an
     /// earlier load. Without either, the line that needs the name records the query.
     pub fn host(&self, name: &str, look_up: fn(&str) -> Arc<[IpAddr]>) -> Arc<[IpAddr]> {
-        let now = self.in_time(name, look_up);
+        let now = self.look_up_within_limit(name, look_up);
         if !now.is_empty() {
             return now;
         }
@@ -139,11 +139,15 @@ impl Fallback {
             return now;
         };
         let texts: Vec<String> = earlier.iter().map(ToString::to_string).collect();
-        self.note(Question::Host(name.to_owned()), Some(texts.join(", ")));
+        self.record_missing(SystemQuery::Host(name.to_owned()), Some(texts.join(", ")));
         earlier.as_slice().into()
     }
 
-    fn in_time(&self, name: &str, look_up: fn(&str) -> Arc<[IpAddr]>) -> Arc<[IpAddr]> {
+    fn look_up_within_limit(
+        &self,
+        name: &str,
+        look_up: fn(&str) -> Arc<[IpAddr]>,
+    ) -> Arc<[IpAddr]> {
         let mut left = self.patience.lock().unwrap_or_else(PoisonError::into_inner);
         if left.is_zero() {
             return Arc::new([]);
@@ -165,8 +169,8 @@ impl Fallback {
     /// Returns the number of an account that does not exist on this machine (any longer).
     pub fn account(&self, kind: AccountKind, name: &str) -> Option<u32> {
         let number = *self.found.accounts.get(&(kind, name.to_owned()))?;
-        self.note(
-            Question::Account(kind, name.to_owned()),
+        self.record_missing(
+            SystemQuery::Account(kind, name.to_owned()),
             Some(number.to_string()),
         );
         Some(number)
@@ -181,7 +185,7 @@ mod tests {
         Arc::new([])
     }
 
-    fn found() -> Found {
+    fn found() -> EarlierAnswers {
         let mut answers = Answers::default();
         let address: IpAddr = [192, 0, 2, 1].into();
         answers
@@ -192,7 +196,7 @@ mod tests {
             .insert("gone.example".to_owned(), Arc::new([]));
         let user = (AccountKind::User, "www".to_owned());
         answers.accounts.insert(user, Account::Known(33));
-        let mut found = Found::default();
+        let mut found = EarlierAnswers::default();
         found.add(&answers);
         found
     }
@@ -200,14 +204,14 @@ mod tests {
     #[test]
     fn earlier_answers_apply_and_are_reported() {
         let bytes = found().encode();
-        assert_eq!(Found::decode(&bytes), found());
-        let fallback = Fallback::new(Found::decode(&bytes), Duration::from_secs(60));
+        assert_eq!(EarlierAnswers::decode(&bytes), found());
+        let fallback = Fallback::new(EarlierAnswers::decode(&bytes), Duration::from_secs(60));
         let address: IpAddr = [192, 0, 2, 1].into();
         assert_eq!(&*fallback.host("web.example", nobody), [address]);
         assert!(fallback.host("gone.example", nobody).is_empty());
         assert_eq!(fallback.account(AccountKind::User, "www"), Some(33));
         assert_eq!(fallback.account(AccountKind::Group, "www"), None);
-        let lacks = fallback.lacks();
+        let lacks = fallback.missing_items();
         let instead: Vec<_> = lacks.iter().map(|lack| lack.instead.as_deref()).collect();
         assert_eq!(instead, [Some("192.0.2.1"), Some("33")]);
         // A new answer has priority over an earlier one.
@@ -234,7 +238,7 @@ mod tests {
 
     #[test]
     fn entries_are_bounded_and_damaged_bytes_are_nothing() {
-        let mut found = Found::default();
+        let mut found = EarlierAnswers::default();
         for round in 0..3 {
             let mut answers = Answers::default();
             for n in 0..3_000 {
@@ -249,7 +253,10 @@ mod tests {
         assert_eq!(found.hosts.len(), ENTRIES_MAX);
         let bytes = found.encode();
         for end in [0, 1, bytes.len() / 2] {
-            assert_eq!(Found::decode(&bytes[..end]), Found::default());
+            assert_eq!(
+                EarlierAnswers::decode(&bytes[..end]),
+                EarlierAnswers::default()
+            );
         }
     }
 }

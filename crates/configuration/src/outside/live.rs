@@ -106,7 +106,7 @@ pub(super) fn readable_by_all(path: &Path) -> bool {
 
 /// Returns whether the mode of a file lets a user execute it. Group membership is not checked: the
 /// group bit counts for every user.
-pub(super) fn runs(path: &Path, uid: Option<u32>) -> Runs {
+pub(super) fn can_execute(path: &Path, uid: Option<u32>) -> Runs {
     let Ok(file) = std::fs::metadata(path) else {
         return Runs::Missing;
     };
@@ -151,13 +151,13 @@ pub(super) fn account(kind: AccountKind, name: &str) -> Account {
     };
     match found {
         Ok(Some(number)) => Account::Known(number),
-        _ => Account::Unknown(near(kind, name)),
+        _ => Account::Unknown(find_similar_account(kind, name)),
     }
 }
 
 /// Returns a similar account. The lookup above included directory services; for a suggestion the
 /// local file is enough.
-fn near(kind: AccountKind, name: &str) -> Option<Box<str>> {
+fn find_similar_account(kind: AccountKind, name: &str) -> Option<Box<str>> {
     let list = match kind {
         AccountKind::User => "/etc/passwd",
         AccountKind::Group => "/etc/group",

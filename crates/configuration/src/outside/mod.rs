@@ -8,7 +8,7 @@ mod live;
 mod prepared;
 mod secret;
 
-pub use fallback::{Fallback, Found, Lack};
+pub use fallback::{EarlierAnswers, Fallback, Lack};
 pub use prepared::{Prepared, PreparedFile};
 pub use secret::Secret;
 
@@ -80,7 +80,7 @@ pub enum AccountKind {
 
 /// A query, for the report when it has no answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Question {
+pub enum SystemQuery {
     /// The bytes of a file.
     File(PathBuf),
     /// The bytes of a file that holds a secret.
@@ -101,19 +101,25 @@ pub enum Question {
     Unchangeable(PathBuf),
 }
 
-impl fmt::Display for Question {
+impl fmt::Display for SystemQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Question::File(path) => write!(f, "the content of the file '{}'", path.display()),
-            Question::Secret(path) => write!(f, "the content of the file '{}'", path.display()),
-            Question::Entries(path) => write!(f, "the files in the directory '{}'", path.display()),
-            Question::Mode(path) => write!(f, "the permissions of the file '{}'", path.display()),
-            Question::Directory(path) => write!(f, "whether '{}' is a directory", path.display()),
-            Question::Host(name) => write!(f, "the addresses of '{name}'"),
-            Question::Account(AccountKind::User, name) => write!(f, "the user '{name}'"),
-            Question::Account(AccountKind::Group, name) => write!(f, "the group '{name}'"),
-            Question::OwnAddresses => write!(f, "the addresses of this host"),
-            Question::Unchangeable(path) => {
+            SystemQuery::File(path) => write!(f, "the content of the file '{}'", path.display()),
+            SystemQuery::Secret(path) => write!(f, "the content of the file '{}'", path.display()),
+            SystemQuery::Entries(path) => {
+                write!(f, "the files in the directory '{}'", path.display())
+            }
+            SystemQuery::Mode(path) => {
+                write!(f, "the permissions of the file '{}'", path.display())
+            }
+            SystemQuery::Directory(path) => {
+                write!(f, "whether '{}' is a directory", path.display())
+            }
+            SystemQuery::Host(name) => write!(f, "the addresses of '{name}'"),
+            SystemQuery::Account(AccountKind::User, name) => write!(f, "the user '{name}'"),
+            SystemQuery::Account(AccountKind::Group, name) => write!(f, "the group '{name}'"),
+            SystemQuery::OwnAddresses => write!(f, "the addresses of this host"),
+            SystemQuery::Unchangeable(path) => {
                 write!(f, "whether only root can change '{}'", path.display())
             }
         }
@@ -157,7 +163,7 @@ pub struct Outside {
     prepared: Option<Box<Prepared>>,
     /// The answers for items missing on this machine.
     fallback: Option<Arc<Fallback>>,
-    unanswered: Vec<Question>,
+    unanswered: Vec<SystemQuery>,
 }
 
 /// An interface of this host.
@@ -184,7 +190,7 @@ pub enum Runs {
 
 /// Looks an answer up, or makes the query and stores the answer. Returns `None` if there is no
 /// answer.
-fn ask<Q, K, A>(
+fn look_up_or_query<Q, K, A>(
     answers: &mut BTreeMap<K, A>,
     question: &Q,
     recorded: bool,
@@ -238,36 +244,36 @@ impl Outside {
 
     /// Records that the load continues without an answer to this query, which the machine may have
     /// later.
-    pub fn goes_without(&self, question: Question) {
+    pub fn continue_without(&self, question: SystemQuery) {
         if let Some(fallback) = &self.fallback {
-            fallback.note(question, None);
+            fallback.record_missing(question, None);
         }
     }
 
     /// Makes a query about a path to the recording, the loaded version, or this machine.
-    fn about<A: Clone>(
+    fn query_path<A: Clone>(
         &mut self,
         answers: fn(&mut Answers) -> &mut BTreeMap<PathBuf, A>,
         path: &Path,
         of_version: impl FnOnce(&mut Prepared) -> A,
         of_machine: impl FnOnce(&Path) -> A,
-        question: fn(PathBuf) -> Question,
+        question: fn(PathBuf) -> SystemQuery,
     ) -> Option<A> {
         let own = self.answers.own_files.contains(path);
         let version = self.prepared.as_deref_mut().filter(|_| !own);
         let answers = answers(&mut self.answers);
-        let found = ask(answers, path, self.recorded, |path| match version {
+        let found = look_up_or_query(answers, path, self.recorded, |path| match version {
             Some(version) => of_version(version),
             None => of_machine(path),
         });
         if found.is_none() {
-            self.nobody_knows(question(path.to_owned()));
+            self.record_unanswered(question(path.to_owned()));
         }
         found
     }
 
     /// Marks a file as belonging to this machine, whatever version is loaded.
-    pub fn is_own(&mut self, path: &Path) {
+    pub fn mark_as_local(&mut self, path: &Path) {
         self.answers.own_files.insert(path.to_owned());
     }
 
@@ -287,12 +293,12 @@ impl Outside {
         if !self.recorded && known.is_some_and(larger) {
             self.answers.files.remove(path);
         }
-        let found = self.about(
+        let found = self.query_path(
             |answers| &mut answers.files,
             path,
             |version| version.read(path, bytes_max),
             |path| live::read(path, bytes_max),
-            Question::File,
+            SystemQuery::File,
         );
         match found {
             Some(Ok(text)) if text.len() as u64 > bytes_max => Err(Unreadable::TooLarge(bytes_max)),
@@ -308,12 +314,12 @@ impl Outside {
     /// # Errors
     /// The file cannot be read, or is too large.
     pub fn read_secret(&mut self, path: &Path, bytes_max: u64) -> Result<Secret, Unreadable> {
-        let found = self.about(
+        let found = self.query_path(
             |answers| &mut answers.secrets,
             path,
             |version| version.read_secret(path, bytes_max),
             |path| live::read_secret(path, bytes_max),
-            Question::Secret,
+            SystemQuery::Secret,
         );
         match found {
             Some(Ok(secret)) if secret.bytes().len() as u64 > bytes_max => {
@@ -329,34 +335,34 @@ impl Outside {
     /// # Errors
     /// The directory cannot be read.
     pub fn entries(&mut self, path: &Path) -> Result<Entries, Unreadable> {
-        let found = self.about(
+        let found = self.query_path(
             |answers| &mut answers.entries,
             path,
             |version| version.entries(path),
             live::entries,
-            Question::Entries,
+            SystemQuery::Entries,
         );
         found.unwrap_or(Err(NOT_RECORDED))
     }
 
     /// Returns whether every user of this machine may read a file.
     pub fn readable_by_all(&mut self, path: &Path) -> bool {
-        let found = self.about(
+        let found = self.query_path(
             |answers| &mut answers.modes,
             path,
             |version| version.readable_by_all(path),
             live::readable_by_all,
-            Question::Mode,
+            SystemQuery::Mode,
         );
         found.unwrap_or(false)
     }
 
     /// Returns whether a user can execute a file on this machine now. Programs are not part of a
     /// version, so the answer is not recorded, and a replay skips the check.
-    pub fn runs(&self, path: &Path, uid: Option<u32>) -> Runs {
+    pub fn can_execute(&self, path: &Path, uid: Option<u32>) -> Runs {
         match self.recorded {
             true => Runs::Yes,
-            false => live::runs(path, uid),
+            false => live::can_execute(path, uid),
         }
     }
 
@@ -374,12 +380,12 @@ impl Outside {
 
     /// Returns whether a path is a directory.
     pub fn is_directory(&mut self, path: &Path) -> bool {
-        let found = self.about(
+        let found = self.query_path(
             |answers| &mut answers.directories,
             path,
             |version| version.is_directory(path),
             Path::is_dir,
-            Question::Directory,
+            SystemQuery::Directory,
         );
         found.unwrap_or(false)
     }
@@ -388,17 +394,18 @@ impl Outside {
     /// resolve.
     pub fn addresses(&mut self, name: &str) -> Arc<[IpAddr]> {
         let fallback = self.fallback.as_deref();
-        let found = ask(
-            &mut self.answers.hosts,
-            name,
-            self.recorded,
-            |name| match fallback {
-                Some(fallback) => fallback.host(name, live::addresses),
-                None => live::addresses(name),
-            },
-        );
+        let found =
+            look_up_or_query(
+                &mut self.answers.hosts,
+                name,
+                self.recorded,
+                |name| match fallback {
+                    Some(fallback) => fallback.host(name, live::addresses),
+                    None => live::addresses(name),
+                },
+            );
         found.unwrap_or_else(|| {
-            self.nobody_knows(Question::Host(name.to_owned()));
+            self.record_unanswered(SystemQuery::Host(name.to_owned()));
             Arc::new([])
         })
     }
@@ -407,7 +414,7 @@ impl Outside {
     pub fn account(&mut self, kind: AccountKind, name: &str) -> Account {
         let question = (kind, name.to_owned());
         let fallback = self.fallback.as_deref();
-        let found = ask(
+        let found = look_up_or_query(
             &mut self.answers.accounts,
             &question,
             self.recorded,
@@ -420,7 +427,7 @@ impl Outside {
             },
         );
         found.unwrap_or_else(|| {
-            self.nobody_knows(Question::Account(kind, name.to_owned()));
+            self.record_unanswered(SystemQuery::Account(kind, name.to_owned()));
             Account::Unknown(None)
         })
     }
@@ -429,7 +436,7 @@ impl Outside {
     /// lets anyone bind any address.
     pub fn own_addresses(&mut self) -> Option<Arc<[IpAddr]>> {
         if self.answers.own_addresses.is_none() && self.recorded {
-            self.nobody_knows(Question::OwnAddresses);
+            self.record_unanswered(SystemQuery::OwnAddresses);
             return None;
         }
         let found = &mut self.answers.own_addresses;
@@ -445,7 +452,7 @@ impl Outside {
         }
     }
 
-    fn nobody_knows(&mut self, question: Question) {
+    fn record_unanswered(&mut self, question: SystemQuery) {
         if self.unanswered.len() < UNANSWERED_MAX && !self.unanswered.contains(&question) {
             self.unanswered.push(question);
         }
@@ -470,7 +477,7 @@ impl Outside {
     }
 
     /// Returns the queries that the recording does not answer.
-    pub fn unanswered(&self) -> &[Question] {
+    pub fn unanswered(&self) -> &[SystemQuery] {
         &self.unanswered
     }
 

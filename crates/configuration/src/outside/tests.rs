@@ -17,7 +17,7 @@ fn a_recording_is_the_only_one_that_is_asked() {
     let told: Vec<String> = outside
         .unanswered()
         .iter()
-        .map(Question::to_string)
+        .map(SystemQuery::to_string)
         .collect();
     assert_eq!(
         told,
@@ -162,7 +162,7 @@ fn a_pipe_is_read_to_its_end_and_one_that_nobody_writes_into_is_not_waited_for()
 #[test]
 fn a_directory_is_no_program() {
     let outside = Outside::default();
-    let runs = |path| outside.runs(Path::new(path), None);
+    let runs = |path| outside.can_execute(Path::new(path), None);
     assert_eq!(runs("/nowhere/at/all"), Runs::Missing);
     assert_eq!(runs("/"), Runs::Directory);
 }

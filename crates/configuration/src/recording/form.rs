@@ -5,7 +5,7 @@
 use super::{Export, LoadOptions, MAGIC, Recording, VERSION};
 use crate::node::Nodes;
 use crate::outside::{Account, AccountKind, Answers, Secret, Unreadable};
-use crate::sections::Words;
+use crate::sections::SectionKeywords;
 use language::source::Text;
 use language::{Environment, Facts};
 use serde::{Deserialize, Serialize};
@@ -49,7 +49,7 @@ pub enum RecordingError {
     TooLarge(usize),
 }
 
-type Named<'b, A> = Vec<(&'b Bytes, A)>;
+type PathAnswers<'b, A> = Vec<(&'b Bytes, A)>;
 
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Facts")]
@@ -64,21 +64,21 @@ struct ProgramFacts {
 
 /// The fields of a recording in their encoded form.
 #[derive(Serialize, Deserialize)]
-struct Form<'b> {
+struct EncodedRecording<'b> {
     #[serde(borrow)]
     files: Vec<(&'b str, &'b Bytes)>,
     environment: Vec<(&'b str, &'b Bytes)>,
     #[serde(with = "ProgramFacts")]
     facts: Facts,
     options: LoadOptions,
-    words: Words,
+    words: SectionKeywords,
     imports: Vec<Export>,
     nodes: Option<Nodes>,
-    named: Named<'b, Result<&'b Bytes, Unreadable>>,
-    secrets: Named<'b, Result<&'b Bytes, Unreadable>>,
-    entries: Named<'b, Result<Vec<&'b Bytes>, Unreadable>>,
-    modes: Named<'b, bool>,
-    directories: Named<'b, bool>,
+    named: PathAnswers<'b, Result<&'b Bytes, Unreadable>>,
+    secrets: PathAnswers<'b, Result<&'b Bytes, Unreadable>>,
+    entries: PathAnswers<'b, Result<Vec<&'b Bytes>, Unreadable>>,
+    modes: PathAnswers<'b, bool>,
+    directories: PathAnswers<'b, bool>,
     hosts: Vec<(&'b str, Vec<IpAddr>)>,
     accounts: Vec<((AccountKind, &'b str), Account)>,
     /// Empty if they were not queried.
@@ -95,18 +95,21 @@ fn path(bytes: &Bytes) -> PathBuf {
 }
 
 /// Converts the answers about files or directories, each with `value`.
-fn named<'b, A, B>(answers: &'b BTreeMap<PathBuf, A>, value: impl Fn(&'b A) -> B) -> Named<'b, B> {
+fn named<'b, A, B>(
+    answers: &'b BTreeMap<PathBuf, A>,
+    value: impl Fn(&'b A) -> B,
+) -> PathAnswers<'b, B> {
     let answers = answers.iter();
     answers.map(|(path, a)| (of_path(path), value(a))).collect()
 }
 
 /// Converts a table back.
-fn table<A, B>(answers: Named<'_, A>, value: impl Fn(A) -> B) -> BTreeMap<PathBuf, B> {
+fn table<A, B>(answers: PathAnswers<'_, A>, value: impl Fn(A) -> B) -> BTreeMap<PathBuf, B> {
     let answers = answers.into_iter();
     answers.map(|(name, a)| (path(name), value(a))).collect()
 }
 
-impl<'b> From<&'b Recording> for Form<'b> {
+impl<'b> From<&'b Recording> for EncodedRecording<'b> {
     fn from(recording: &'b Recording) -> Self {
         let answers = &recording.answers;
         let files = recording.files.iter();
@@ -115,7 +118,7 @@ impl<'b> From<&'b Recording> for Form<'b> {
             let bytes = |name: &'b OsString| Bytes::new(name.as_bytes());
             names.iter().map(bytes).collect()
         };
-        Form {
+        EncodedRecording {
             files: files.map(|(n, text)| (&**n, Bytes::new(text))).collect(),
             environment: variables.map(|(n, v)| (n, Bytes::new(v))).collect(),
             facts: recording.facts.clone(),
@@ -157,8 +160,8 @@ impl<'b> From<&'b Recording> for Form<'b> {
     }
 }
 
-impl From<Form<'_>> for Recording {
-    fn from(form: Form<'_>) -> Recording {
+impl From<EncodedRecording<'_>> for Recording {
+    fn from(form: EncodedRecording<'_>) -> Recording {
         let text = |bytes: &Bytes| Text::new(bytes.to_vec());
         let files = form.files.into_iter();
         let mut environment = Environment::empty();
@@ -217,12 +220,12 @@ impl Write for Count {
 }
 
 /// Writes the form. Only the system can cause an error, because every type can be serialised.
-fn body(form: &Form<'_>, out: &mut impl Write) -> io::Result<()> {
+fn body(form: &EncodedRecording<'_>, out: &mut impl Write) -> io::Result<()> {
     rmp_serde::encode::write(out, form).map_err(io::Error::other)
 }
 
 pub(super) fn write(recording: &Recording, out: &mut impl Write) -> io::Result<()> {
-    let form = Form::from(recording);
+    let form = EncodedRecording::from(recording);
     let mut count = Count(0);
     body(&form, &mut count)?;
     out.write_all(MAGIC)?;
@@ -264,7 +267,7 @@ pub(super) fn recording(bytes: &[u8]) -> Result<Recording, RecordingError> {
     }
     let mut from = rmp_serde::Deserializer::from_read_ref(rest);
     from.set_max_depth(DEPTH_MAX);
-    let form = Form::deserialize(&mut from).map_err(RecordingError::Malformed)?;
+    let form = EncodedRecording::deserialize(&mut from).map_err(RecordingError::Malformed)?;
     match form
         .files
         .iter()

@@ -12,8 +12,8 @@ pub use form::RecordingError;
 
 use crate::node::Nodes;
 use crate::options::LoadOptions;
-use crate::outside::{Answers, Found};
-use crate::sections::Words;
+use crate::outside::{Answers, EarlierAnswers};
+use crate::sections::SectionKeywords;
 use language::source::Text;
 use language::{Environment, Facts};
 use serde::de::DeserializeOwned;
@@ -70,7 +70,7 @@ pub struct Recording {
     /// The options of the load.
     pub options: LoadOptions,
     /// The words that begin sections, of all parts of the program that did the load.
-    pub words: Words,
+    pub words: SectionKeywords,
     /// The exported names of other parts that these sections may refer to.
     pub imports: Vec<Export>,
     /// The node for which it was loaded, once determined.
@@ -225,7 +225,7 @@ impl Recording {
         environment: Environment,
         facts: Facts,
         options: LoadOptions,
-        words: Words,
+        words: SectionKeywords,
     ) -> Self {
         Recording {
             files,
@@ -245,7 +245,7 @@ impl Recording {
     }
 
     /// Stores the queries with their answers.
-    pub fn keep(&mut self, answers: Answers) {
+    pub fn store_answers(&mut self, answers: Answers) {
         self.answers = answers;
     }
 
@@ -311,7 +311,7 @@ impl Recording {
     }
 
     /// Adds the addresses and account numbers of this load to those of earlier ones.
-    pub fn add_to(&self, found: &mut Found) {
+    pub fn add_to(&self, found: &mut EarlierAnswers) {
         found.add(&self.answers);
     }
 
@@ -354,7 +354,7 @@ impl Recording {
     /// Returns the readable files that lines name, with their content, and whether they were read
     /// as secrets: everything that another machine needs to load the same. Ignores files that
     /// belong to each machine.
-    pub fn contents(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
+    pub fn readable_files(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
         let answers = &self.answers;
         let secrets = answers.secrets.iter().filter_map(|(path, found)| {
             let bytes = found.as_ref().ok()?.bytes();

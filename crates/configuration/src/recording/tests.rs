@@ -40,12 +40,12 @@ fn full() -> Recording {
         shared: &[("node", "global")],
         ..Sections::NONE
     };
-    let words = Words::of([&sections]);
+    let words = SectionKeywords::from_parts([&sections]);
     let mut recording = Recording::new(files, environment, facts, options, words);
     recording.nodes = Some(Default::default());
     recording.imports = vec![Export::new("virtual-ip", "www", &("eth0", 51))];
     let addresses: Arc<[IpAddr]> = Arc::new([[127, 0, 0, 1].into(), [0xff_u16; 8].into()]);
-    recording.keep(Answers {
+    recording.store_answers(Answers {
         files: [
             ("/a".into(), Ok(text(&"x".repeat(300)))),
             ("/b".into(), Err(Unreadable::TooLarge(u64::MAX))),

@@ -5,7 +5,7 @@ pub mod link;
 pub mod token;
 
 use crate::config::Config;
-use crate::user::{Role, Viewer};
+use crate::user::{UserRole, Viewer};
 use ::access::session::Sessions;
 use part::role::Admission;
 
@@ -36,7 +36,7 @@ pub fn viewer(
         return None;
     }
     let role = match visitor.unlisted {
-        true => Role::Admin,
+        true => UserRole::Admin,
         false => config.user(&visitor.name)?.role,
     };
     Some(Viewer {
@@ -66,18 +66,18 @@ pub fn why_closed(admission: Admission) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SecondFactor, User};
+    use crate::config::{ConsoleUser, SecondFactor};
     use configuration::{Account, Password};
 
     #[test]
     fn a_viewer_has_the_role_of_the_list_and_an_administrator_by_link_is_in_none() {
-        let user = User {
+        let user = ConsoleUser {
             account: Account {
                 name: "anna".to_owned(),
                 groups: Vec::new(),
                 password: Password::Clear("one".into()),
             },
-            role: Role::Operator,
+            role: UserRole::Operator,
             second_factor: SecondFactor::None,
         };
         let config = Config {
@@ -90,11 +90,11 @@ mod tests {
             viewer.map(|viewer| (viewer.name, viewer.role))
         };
         let anna = sessions.begin(&config, "anna", 100).unwrap();
-        let expected = Some(("anna".to_owned(), Role::Operator));
+        let expected = Some(("anna".to_owned(), UserRole::Operator));
         assert_eq!(role(&config, &anna), expected);
         assert_eq!(role(&Config::default(), &anna), None);
         let by_link = sessions.begin_unlisted(BY_LINK, 100).unwrap();
-        let expected = Some((BY_LINK.to_owned(), Role::Admin));
+        let expected = Some((BY_LINK.to_owned(), UserRole::Admin));
         assert_eq!(role(&Config::default(), &by_link), expected);
         let enters = |token: &str, admission| viewer(&sessions, &config, (token, admission), 101);
         for admission in [Admission::Unconfirmed, Admission::Outdated] {

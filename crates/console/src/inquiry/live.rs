@@ -1,7 +1,7 @@
 //! Queries of live pages. Browsers with the same query share it, and it runs once per poll of the
 //! platform. The number of different queries is bounded.
 
-use super::{Answer, Ask};
+use super::{ProxyQuery, ProxyResponse};
 use crate::platform::Platform;
 use part::lock;
 use std::collections::BTreeMap;
@@ -12,25 +12,25 @@ const LIVE_MAX: usize = 16;
 
 /// All queries of live pages.
 #[derive(Debug, Default)]
-pub struct Inquiries {
-    known: Mutex<BTreeMap<(String, Ask), Weak<Inquiry>>>,
+pub struct SharedQueries {
+    known: Mutex<BTreeMap<(String, ProxyQuery), Weak<SharedQuery>>>,
 }
 
 /// A query to one machine that live pages share. It is dropped when the last of them closes.
 #[derive(Debug)]
-pub struct Inquiry {
+pub struct SharedQuery {
     /// Name of the machine to query. Empty: this machine.
     pub on: String,
     /// The query.
-    pub ask: Ask,
+    pub ask: ProxyQuery,
     /// The last response, with the poll of the platform that it belongs to. The task that queries
     /// holds the lock, so no query runs twice.
-    pub last: tokio::sync::Mutex<Option<(Arc<Platform>, Arc<Answer>)>>,
+    pub last: tokio::sync::Mutex<Option<(Arc<Platform>, Arc<ProxyResponse>)>>,
 }
 
-impl Inquiries {
+impl SharedQueries {
     /// Joins the pages with the same query. None if the limit of different queries is reached.
-    pub fn follow(&self, on: &str, ask: &Ask) -> Option<Arc<Inquiry>> {
+    pub fn follow(&self, on: &str, ask: &ProxyQuery) -> Option<Arc<SharedQuery>> {
         let mut known = lock(&self.known);
         known.retain(|_, one| one.strong_count() > 0);
         let key = (on.to_owned(), ask.clone());
@@ -40,7 +40,7 @@ impl Inquiries {
         if known.len() >= LIVE_MAX {
             return None;
         }
-        let one = Arc::new(Inquiry {
+        let one = Arc::new(SharedQuery {
             on: on.to_owned(),
             ask: ask.clone(),
             last: tokio::sync::Mutex::default(),
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn those_who_ask_the_same_share_it_and_the_number_of_different_ones_is_bounded() {
-        let all = Inquiries::default();
-        let ask = |id| Ask::Request { id };
+        let all = SharedQueries::default();
+        let ask = |id| ProxyQuery::Request { id };
         let one = all.follow("", &ask(0)).unwrap();
         let same = all.follow("", &ask(0)).unwrap();
         assert!(Arc::ptr_eq(&one, &same));

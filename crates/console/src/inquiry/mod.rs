@@ -7,12 +7,12 @@ pub mod route;
 pub mod table;
 
 use part::versions::File;
-use request::{Request, Requests};
-use route::Line;
+use request::{FinishedRequest, FinishedRequests};
+use route::RouteProcessCommand;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::time::Duration;
-use table::Table;
+use table::StickTableView;
 
 /// Maximum length of a response, bytes.
 pub const BYTES_MAX: u64 = 4 << 20;
@@ -39,11 +39,11 @@ const MISSING: &str = "No such ";
 /// A query to a proxy. It needs the role `operator`: the response contains clients and their
 /// requests, and the runtime API also requires its level `operator` for that.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub enum Ask {
+pub enum ProxyQuery {
     /// The newest requests that match a filter.
     Requests {
         /// Filter for the requests.
-        filter: Filter,
+        filter: RequestFilter,
         /// Maximum number of requests.
         max: u16,
     },
@@ -62,7 +62,7 @@ pub enum Ask {
         has: String,
     },
     /// The server to which a request would go.
-    Route(Box<route::Question>),
+    Route(Box<route::DescribedRequest>),
     /// The files of the running configuration.
     Files,
     /// The metrics of the proxy for Prometheus. Programs get them unchanged.
@@ -71,14 +71,14 @@ pub enum Ask {
 
 /// An error in place of a response.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
-pub struct Fault {
+pub struct QueryError {
     error: String,
 }
 
 /// Filter for requests. An empty text matches all.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Filter {
+pub struct RequestFilter {
     /// Host, with or without its port.
     pub host: String,
     /// Prefix of the path.
@@ -110,12 +110,12 @@ fn value(fields: &[(String, String)], name: &str) -> String {
     kept
 }
 
-impl Filter {
+impl RequestFilter {
     /// Reads a filter from the fields of a query string, and drops what cannot be part of a
     /// command.
-    pub fn of_query(fields: &[(String, String)]) -> Filter {
+    pub fn of_query(fields: &[(String, String)]) -> RequestFilter {
         let value = |name: &str| value(fields, name);
-        Filter {
+        RequestFilter {
             host: value("host"),
             path: value("path"),
             status: value("status"),
@@ -144,15 +144,15 @@ impl Filter {
 
 /// Response to a query.
 #[derive(Clone, PartialEq, Debug)]
-pub enum Answer {
+pub enum ProxyResponse {
     /// Requests, the newest first.
-    Requests(Requests),
+    Requests(FinishedRequests),
     /// One request.
-    Request(Box<Request>),
+    Request(Box<FinishedRequest>),
     /// The entries of a stick table.
-    Table(Table),
+    Table(StickTableView),
     /// The server to which a request would go, and the reasons.
-    Route(Box<route::Report>),
+    Route(Box<route::RouteReport>),
     /// The files of the running configuration, with their secrets masked.
     Files(Vec<File>),
     /// The proxy keeps no requests. The message of the proxy.
@@ -163,10 +163,10 @@ pub enum Answer {
     Failed(String),
 }
 
-impl Ask {
+impl ProxyQuery {
     /// Makes the query for a table, with the fields of a query string.
-    pub fn table(name: &str, fields: &[(String, String)]) -> Ask {
-        Ask::Table {
+    pub fn table(name: &str, fields: &[(String, String)]) -> ProxyQuery {
+        ProxyQuery::Table {
             name: name.to_owned(),
             by: value(fields, "by"),
             has: value(fields, "has"),
@@ -176,7 +176,7 @@ impl Ask {
     /// Returns the maximum length of a response, bytes.
     pub fn bytes_max(&self) -> u64 {
         match self {
-            Ask::Metrics => METRICS_BYTES_MAX,
+            ProxyQuery::Metrics => METRICS_BYTES_MAX,
             _ => BYTES_MAX,
         }
     }
@@ -185,10 +185,11 @@ impl Ask {
     pub fn limit(&self) -> Duration {
         match self {
             // These queries load the configuration files.
-            Ask::Route(_) | Ask::Files => Duration::from_secs(7),
-            Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } | Ask::Metrics => {
-                Duration::from_secs(3)
-            }
+            ProxyQuery::Route(_) | ProxyQuery::Files => Duration::from_secs(7),
+            ProxyQuery::Requests { .. }
+            | ProxyQuery::Request { .. }
+            | ProxyQuery::Table { .. }
+            | ProxyQuery::Metrics => Duration::from_secs(3),
         }
     }
 
@@ -198,15 +199,15 @@ impl Ask {
         let mut command = String::new();
         // Writing to a string cannot fail.
         let _ = match self {
-            Ask::Requests { filter, max } => {
+            ProxyQuery::Requests { filter, max } => {
                 command.push_str("show requests json");
                 for (name, value) in filter.pairs() {
                     let _ = write!(command, " {name} {}", word(value));
                 }
                 write!(command, " max {}", (*max).clamp(1, MOST))
             }
-            Ask::Request { id } => write!(command, "show request json {id:#x}"),
-            Ask::Table { name, by, has } => {
+            ProxyQuery::Request { id } => write!(command, "show request json {id:#x}"),
+            ProxyQuery::Table { name, by, has } => {
                 let _ = write!(command, "show table {} json max {ENTRIES}", word(name));
                 for (name, value) in [("sort", by), ("has", has)] {
                     if !value.is_empty() {
@@ -215,49 +216,55 @@ impl Ask {
                 }
                 Ok(())
             }
-            Ask::Route(question) => process(&mut command, &Line::Route(question.clone())),
-            Ask::Files => process(&mut command, &Line::Files),
-            Ask::Metrics => write!(command, "show metrics {METRICS}"),
+            ProxyQuery::Route(question) => {
+                process(&mut command, &RouteProcessCommand::Route(question.clone()))
+            }
+            ProxyQuery::Files => process(&mut command, &RouteProcessCommand::Files),
+            ProxyQuery::Metrics => write!(command, "show metrics {METRICS}"),
         };
         command.push('\n');
         command.into_bytes()
     }
 }
 
-impl Answer {
+impl ProxyResponse {
     /// Reads the response to a query.
-    pub fn read(ask: &Ask, reply: Result<&str, &str>) -> Answer {
+    pub fn read(ask: &ProxyQuery, reply: Result<&str, &str>) -> ProxyResponse {
         let text = match reply {
             Ok(text) => text.trim(),
-            Err(words) => return Answer::Failed(words.to_owned()),
+            Err(words) => return ProxyResponse::Failed(words.to_owned()),
         };
         let read = match ask {
-            Ask::Requests { .. } => serde_json::from_str(text).map(Answer::Requests),
-            Ask::Request { .. } => serde_json::from_str(text).map(Answer::Request),
-            Ask::Table { .. } => serde_json::from_str(text).map(Answer::Table),
+            ProxyQuery::Requests { .. } => serde_json::from_str(text).map(ProxyResponse::Requests),
+            ProxyQuery::Request { .. } => serde_json::from_str(text).map(ProxyResponse::Request),
+            ProxyQuery::Table { .. } => serde_json::from_str(text).map(ProxyResponse::Table),
             // No page shows the metrics.
-            Ask::Metrics => return Answer::Failed("these are for programs".to_owned()),
-            Ask::Route(_) | Ask::Files if text.is_empty() => {
-                return Answer::Failed(
+            ProxyQuery::Metrics => {
+                return ProxyResponse::Failed("these are for programs".to_owned());
+            }
+            ProxyQuery::Route(_) | ProxyQuery::Files if text.is_empty() => {
+                return ProxyResponse::Failed(
                     "the process that was to find out ended without a report: it took too long, or needs \
                      more memory than it may have"
                         .to_owned(),
                 );
             }
-            Ask::Files => serde_json::from_str(text).map(|said| match said {
-                route::Served::Fault(Fault { error }) => Answer::Failed(error),
-                route::Served::Files(files) => Answer::Files(files),
+            ProxyQuery::Files => serde_json::from_str(text).map(|said| match said {
+                route::ConfigFilesResponse::Fault(QueryError { error }) => {
+                    ProxyResponse::Failed(error)
+                }
+                route::ConfigFilesResponse::Files(files) => ProxyResponse::Files(files),
             }),
-            Ask::Route(_) => serde_json::from_str(text).map(|said| match said {
-                route::Said::Fault(Fault { error }) => Answer::Failed(error),
-                route::Said::Report(report) => Answer::Route(report),
+            ProxyQuery::Route(_) => serde_json::from_str(text).map(|said| match said {
+                route::RouteResponse::Fault(QueryError { error }) => ProxyResponse::Failed(error),
+                route::RouteResponse::Report(report) => ProxyResponse::Route(report),
             }),
         };
         match read {
             Ok(answer) => answer,
-            Err(_) if text.starts_with(OFF) => Answer::Off(text.to_owned()),
-            Err(_) if text.starts_with(MISSING) => Answer::Missing(text.to_owned()),
-            Err(_) => Answer::Failed(match text {
+            Err(_) if text.starts_with(OFF) => ProxyResponse::Off(text.to_owned()),
+            Err(_) if text.starts_with(MISSING) => ProxyResponse::Missing(text.to_owned()),
+            Err(_) => ProxyResponse::Failed(match text {
                 "" => "the proxy said nothing".to_owned(),
                 text if text.starts_with(['{', '[']) => {
                     "the proxy says what this console does not understand".to_owned()
@@ -269,7 +276,7 @@ impl Answer {
 }
 
 /// Writes the line for the process that reads the running configuration.
-fn process(command: &mut String, line: &Line) -> std::fmt::Result {
+fn process(command: &mut String, line: &RouteProcessCommand) -> std::fmt::Result {
     let line = serde_json::to_string(line);
     write!(command, "{}", line.unwrap_or_default())
 }
@@ -291,12 +298,12 @@ pub fn word(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn filter(query: &[(&str, &str)]) -> Filter {
+    fn filter(query: &[(&str, &str)]) -> RequestFilter {
         let fields = query.iter();
         let fields: Vec<_> = fields
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        Filter::of_query(&fields)
+        RequestFilter::of_query(&fields)
     }
 
     #[test]
@@ -309,20 +316,20 @@ mod tests {
             ("x", "y"),
         ]);
         assert_eq!(filter.pairs().count(), 2);
-        let ask = Ask::Requests { filter, max: 7 };
+        let ask = ProxyQuery::Requests { filter, max: 7 };
         let command = String::from_utf8(ask.command()).unwrap();
         assert_eq!(
             command,
             "show requests json path /a\\ b\\;disable\\ server\\ app/oneshow\\ env\\ < status 5xx max 7\n"
         );
-        let ask = Ask::table("a b;c", &[("has".to_owned(), " <<<x\n".to_owned())]);
+        let ask = ProxyQuery::table("a b;c", &[("has".to_owned(), " <<<x\n".to_owned())]);
         let command = ask.command();
         assert_eq!(command, b"show table a\\ b\\;c json max 200 has <x\n");
-        let id = Ask::Request { id: u64::MAX }.command();
+        let id = ProxyQuery::Request { id: u64::MAX }.command();
         assert_eq!(id, b"show request json 0xffffffffffffffff\n");
         let long = "\u{e4}".repeat(9_000);
-        let ask = Ask::Requests {
-            filter: Filter::of_query(&[("host".to_owned(), long)]),
+        let ask = ProxyQuery::Requests {
+            filter: RequestFilter::of_query(&[("host".to_owned(), long)]),
             max: u16::MAX,
         };
         assert!(ask.command().len() < 600);
@@ -331,15 +338,15 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_is_said_and_not_shown_as_one() {
-        let ask = Ask::Request { id: 1 };
-        let read = |reply| Answer::read(&ask, reply);
+        let ask = ProxyQuery::Request { id: 1 };
+        let read = |reply| ProxyResponse::read(&ask, reply);
         assert!(matches!(
             read(Ok("No requests are kept: x\n")),
-            Answer::Off(_)
+            ProxyResponse::Off(_)
         ));
         assert!(matches!(
             read(Ok("No such request among")),
-            Answer::Missing(_)
+            ProxyResponse::Missing(_)
         ));
         for wrong in [
             Ok(""),
@@ -348,9 +355,9 @@ mod tests {
             Ok("unknown"),
             Err("late"),
         ] {
-            assert!(matches!(read(wrong), Answer::Failed(_)), "{wrong:?}");
+            assert!(matches!(read(wrong), ProxyResponse::Failed(_)), "{wrong:?}");
         }
         let deep = "[".repeat(100_000);
-        assert!(matches!(read(Ok(&deep)), Answer::Failed(_)));
+        assert!(matches!(read(Ok(&deep)), ProxyResponse::Failed(_)));
     }
 }

@@ -5,9 +5,9 @@ use serde::Deserialize;
 /// Finished requests, the newest first.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Requests {
+pub struct FinishedRequests {
     /// The requests that match the filter.
-    pub requests: Vec<Request>,
+    pub requests: Vec<FinishedRequest>,
     /// End time of the oldest request that the proxy keeps.
     pub oldest: Option<String>,
 }
@@ -15,7 +15,7 @@ pub struct Requests {
 /// A finished request, or a TCP session. Texts are as the proxy escapes them.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Request {
+pub struct FinishedRequest {
     /// Identifier of the request.
     pub id: String,
     /// End time.
@@ -33,25 +33,25 @@ pub struct Request {
     /// Bytes sent to the client.
     pub bytes_out: u64,
     /// Duration of each phase.
-    pub timers: Timers,
+    pub timers: RequestTimers,
     /// The request line and its identification.
     #[serde(flatten)]
-    pub line: Line,
+    pub line: RequestLine,
     /// The frontend, backend and server of the request, with the rules that chose them.
     #[serde(flatten)]
-    pub course: Course,
+    pub course: RequestPath,
     /// Rules that took effect.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<AppliedRule>,
     /// Number of further rules that are not listed.
     pub rules_left_out: u64,
     /// Attempts at servers that failed.
-    pub failed_tries: Vec<Try>,
+    pub failed_tries: Vec<FailedAttempt>,
 }
 
 /// The request line and its identification.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Line {
+pub struct RequestLine {
     /// `http` or `tcp`.
     pub mode: String,
     /// Value of `unique-id-format`, as in the logs.
@@ -67,7 +67,7 @@ pub struct Line {
 /// The path of a request through the proxy.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Course {
+pub struct RequestPath {
     /// The frontend.
     pub frontend: Option<String>,
     /// The backend.
@@ -95,7 +95,7 @@ pub struct Course {
 /// Durations of the phases, milliseconds. None if the request did not reach the phase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Timers {
+pub struct RequestTimers {
     /// Time until the request was complete.
     #[serde(rename = "TR")]
     pub request: Option<u64>,
@@ -116,7 +116,7 @@ pub struct Timers {
 /// A rule that took effect.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Rule {
+pub struct AppliedRule {
     /// Configuration file of the rule.
     pub file: Option<String>,
     /// Line number in the file.
@@ -132,7 +132,7 @@ pub struct Rule {
 /// An attempt at a server that failed.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Try {
+pub struct FailedAttempt {
     /// The server.
     pub server: String,
     /// Time of the failure after the first byte, milliseconds.
@@ -141,7 +141,7 @@ pub struct Try {
     pub failure: String,
 }
 
-impl Request {
+impl FinishedRequest {
     /// Returns each phase that was reached with its duration, in order. The rest of the total time
     /// is the data transfer; or a phase that has not ended, where the request failed; or the proxy
     /// itself, where it replied.

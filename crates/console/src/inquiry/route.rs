@@ -1,7 +1,7 @@
 //! Prediction of the server to which a request would go, in the format of `evenkeel route --json`;
 //! and the running configuration files.
 
-use super::Fault;
+use super::QueryError;
 use part::versions::File;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ const HEADERS_MAX: usize = 64;
 /// A request to evaluate, as a user describes it. Empty fields are not set.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Question {
+pub struct DescribedRequest {
     /// HTTP method.
     pub method: String,
     /// Requested URL.
@@ -34,13 +34,13 @@ pub struct Question {
     pub data: String,
 }
 
-impl Question {
+impl DescribedRequest {
     /// Reads a request from the fields of a query string. A field `header` is one header, or
     /// several on lines of their own.
     ///
     /// # Errors
     /// The request is too long or has too many headers.
-    pub fn of_query(fields: &[(String, String)]) -> Result<Question, String> {
+    pub fn of_query(fields: &[(String, String)]) -> Result<DescribedRequest, String> {
         let value = |name: &str| {
             let found = fields.iter().find(|(known, _)| known == name);
             let text = found.map_or("", |(_, value)| value.trim());
@@ -50,7 +50,7 @@ impl Question {
         };
         let headers = fields.iter().filter(|(name, _)| name == "header");
         let headers = headers.flat_map(|(_, text)| text.lines().map(str::trim));
-        let question = Question {
+        let question = DescribedRequest {
             method: Some(value("method"))
                 .filter(|method| !method.is_empty())
                 .unwrap_or_else(|| "GET".to_owned()),
@@ -100,19 +100,19 @@ impl Question {
 /// An order to the process that reads the running configuration, one JSON line.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Line {
+pub enum RouteProcessCommand {
     /// Evaluate this request.
-    Route(Box<Question>),
-    /// List the files of the running configuration. The response is [`Served`].
+    Route(Box<DescribedRequest>),
+    /// List the files of the running configuration. The response is [`ConfigFilesResponse`].
     Files,
 }
 
 /// Response of the process to a query for the files.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Served {
+pub(super) enum ConfigFilesResponse {
     /// Reason why the files are not available.
-    Fault(Fault),
+    Fault(QueryError),
     /// The files, those of the command line first, with secrets masked for the operator.
     Files(Vec<File>),
 }
@@ -120,15 +120,15 @@ pub(super) enum Served {
 /// Response of the process that evaluates a request.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
 #[serde(untagged)]
-pub(super) enum Said {
+pub(super) enum RouteResponse {
     /// Reason why there is no report.
-    Fault(Fault),
-    Report(Box<Report>),
+    Fault(QueryError),
+    Report(Box<RouteReport>),
 }
 
 /// The server to which a request would go, with the evaluation that leads there.
 #[derive(Clone, PartialEq, Debug, Deserialize)]
-pub struct Report {
+pub struct RouteReport {
     /// The request line.
     pub request: String,
     /// Address of the client.
@@ -143,12 +143,12 @@ pub struct Report {
     #[serde(default)]
     pub tls: Option<Tls>,
     /// Configuration lines that were evaluated.
-    pub lines: Vec<Evaluated>,
+    pub lines: Vec<EvaluatedLine>,
     /// Number of further lines that are not listed.
     #[serde(default)]
     pub left_out: u64,
     /// Destination of the request.
-    pub outcome: Outcome,
+    pub outcome: RouteDestination,
     /// Live state of the proxy that was used. None without a running proxy.
     #[serde(default)]
     pub live: Option<Live>,
@@ -167,7 +167,7 @@ pub struct Tls {
 /// A configuration line that was evaluated.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Evaluated {
+pub struct EvaluatedLine {
     /// Proxy section of the line.
     pub section: String,
     /// Configuration file.
@@ -179,7 +179,7 @@ pub struct Evaluated {
     /// True if the condition was met. None without a condition.
     pub met: Option<bool>,
     /// Terms of the condition.
-    pub terms: Vec<Term>,
+    pub terms: Vec<ConditionTerm>,
     /// True if the line took effect.
     pub applies: bool,
     /// True if the line ended its rule set.
@@ -193,7 +193,7 @@ pub struct Evaluated {
 /// A term of a condition.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Term {
+pub struct ConditionTerm {
     /// Name of the ACL, or the text of an anonymous one.
     pub term: String,
     /// True if the term matched.
@@ -205,7 +205,7 @@ pub struct Term {
 /// Destination of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Outcome {
+pub enum RouteDestination {
     /// The request goes to a server.
     Server {
         /// Backend of the server.
@@ -288,7 +288,7 @@ mod tests {
             ("header", "a: b\u{7}\r\nc:\td"),
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let question = Question::of_query(&fields).unwrap();
+        let question = DescribedRequest::of_query(&fields).unwrap();
         assert_eq!(question.url, "https://a/[31mb");
         assert_eq!(question.source, "192.0.2.7");
         assert_eq!(question.headers, ["a: b", "c:\td"]);

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 /// A stick table with the entries that have the largest values.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Table {
+pub struct StickTableView {
     /// Name of the table: that of its proxy, or of a `peers` section and a table in it.
     pub name: String,
     /// Type of the keys.
@@ -25,7 +25,7 @@ pub struct Table {
     /// Data types that the table stores.
     pub columns: Vec<Column>,
     /// Entries that match the filter.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<StickTableEntry>,
 }
 
 /// A data type that is stored with each key.
@@ -41,7 +41,7 @@ pub struct Column {
 /// An entry of the table.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Entry {
+pub struct StickTableEntry {
     /// Key as the proxy displays it.
     pub key: String,
     /// True if a command can name the key as it is displayed.

@@ -1,17 +1,17 @@
 //! The lines of a `console` section for second factors and tokens.
 
-use super::section::{Draft, twice};
-use super::{LineBuilder, codes};
+use super::section::{ConsoleSectionDraft, twice};
+use super::{ConsoleLineBuilder, codes};
 use crate::access::token;
-use crate::config::{SecondFactor, Token, User};
-use crate::user::{Role, Scope};
-use ::access::keyword::{Known, Secrets, fixed, named};
+use crate::config::{ConsoleUser, SecondFactor, Token};
+use crate::user::{Scope, UserRole};
+use ::access::keyword::{Secrets, UserSources, named, read_keyword};
 use configuration::Context;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, Written};
+use language::{Diagnostic, Span, Spanned};
 
 /// Maximum number of lines `token`.
 const TOKENS_MAX: usize = 1_000;
@@ -20,7 +20,7 @@ const DATE_LENGTH: usize = 10;
 
 /// A token, with the positions of its line and of its user.
 #[derive(Debug)]
-pub(super) struct Issued {
+pub(super) struct TokenLine {
     span: Span,
     user: Span,
     token: Token,
@@ -30,53 +30,55 @@ pub(super) struct Issued {
 #[derive(Debug, Default)]
 pub(super) struct Credentials {
     /// Lowest role whose users must have a second factor.
-    required: Option<Written<Role>>,
+    required: Option<Spanned<UserRole>>,
     pub(super) secrets: Secrets,
-    tokens: Vec<Issued>,
+    tokens: Vec<TokenLine>,
 }
 
-fn second_factor(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn second_factor(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     let word = args.required("`required for` or `user`")?;
     match word.str() {
         "required" => required(&mut draft.credentials, args),
         "user" => draft.credentials.secrets.line(args, &codes::OF_ACCESS),
-        _ => Err(args.unfit(word, "not `required for` or `user`")),
+        _ => Err(args.unexpected_value(word, "not `required for` or `user`")),
     }
 }
 
 fn required(credentials: &mut Credentials, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
-    fixed(args, "for")?;
+    read_keyword(args, "for")?;
     let word = args.required("`viewer`, `operator` or `admin`")?;
-    let role = { Role::ALL.into_iter() }.find(|role| role.word() == word.str());
-    let value = role.ok_or_else(|| args.unfit(word, "not `viewer`, `operator` or `admin`"))?;
+    let role = { UserRole::ALL.into_iter() }.find(|role| role.word() == word.str());
+    let value =
+        role.ok_or_else(|| args.unexpected_value(word, "not `viewer`, `operator` or `admin`"))?;
     args.end()?;
     if let Some(first) = &credentials.required {
         return Err(twice(first.span, span, "'second-factor required'"));
     }
-    credentials.required = Some(Written::new(value, span));
+    credentials.required = Some(Spanned::new(value, span));
     Ok(())
 }
 
-fn token(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn token(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let word = args.required("a name")?;
     let name = section_name("token", word, &codes::VALUE)?.to_owned();
-    fixed(args, "user")?;
+    read_keyword(args, "user")?;
     let user = named(args.required("the name of a user")?);
-    fixed(args, "scope")?;
+    read_keyword(args, "scope")?;
     let word = args.required("`read`, `operate` or `configure`")?;
     let scope = { Scope::ALL.into_iter() }.find(|scope| scope.word() == word.str());
-    let scope = scope.ok_or_else(|| args.unfit(word, "not `read`, `operate` or `configure`"))?;
-    let until_s = match args.take("expires") {
+    let scope =
+        scope.ok_or_else(|| args.unexpected_value(word, "not `read`, `operate` or `configure`"))?;
+    let until_s = match args.take_if("expires") {
         true => Some(end_of_day(args)?),
         false => None,
     };
-    fixed(args, "hash")?;
+    read_keyword(args, "hash")?;
     let word = args.required("the SHA-256 of the token")?;
     let Some(hash) = token::read(word.str()) else {
         let told = "the hash is not 64 hexadecimal digits";
-        let told = args.mistake(&codes::VALUE, word.span, told);
+        let told = args.value_error(&codes::VALUE, word.span, told);
         return Err(told.help("`evenkeel console token` makes a token, and its line"));
     };
     args.end()?;
@@ -88,9 +90,9 @@ fn token(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         return Err(twice(first.span, span, "the hash of a token"));
     }
     if tokens.len() >= TOKENS_MAX {
-        return Err(args.mistake(&codes::VALUE, span, "more than 1000 tokens"));
+        return Err(args.value_error(&codes::VALUE, span, "more than 1000 tokens"));
     }
-    tokens.push(Issued {
+    tokens.push(TokenLine {
         span,
         user: user.span,
         token: Token {
@@ -114,7 +116,7 @@ pub fn end_of(date: &str) -> Option<u64> {
 
 fn end_of_day(args: &mut Args<'_>) -> Result<u64, Diagnostic> {
     let word = args.required("a date")?;
-    end_of(word.str()).ok_or_else(|| args.unfit(word, "not a date such as 2027-01-31"))
+    end_of(word.str()).ok_or_else(|| args.unexpected_value(word, "not a date such as 2027-01-31"))
 }
 
 impl Credentials {
@@ -127,7 +129,7 @@ impl Credentials {
     }
 
     /// Marks the users who need a second factor and have none.
-    pub(super) fn require(&self, users: &mut [User], context: &mut Context) {
+    pub(super) fn require(&self, users: &mut [ConsoleUser], context: &mut Context) {
         let Some(required) = &self.required else {
             return;
         };
@@ -141,7 +143,7 @@ impl Credentials {
         if !without.is_empty() {
             let told = format!("no second factor, so no sign-in: {}", without.join(", "));
             let told = Diagnostic::warning(&codes::NO_SECOND, required.span, told);
-            context.tell(
+            context.report(
                 told.label("required here")
                     .help("`evenkeel console second-factor NAME` makes one, and prints its line"),
             );
@@ -151,23 +153,23 @@ impl Credentials {
     /// Returns the tokens of the listed users, and reports those of other users.
     pub(super) fn tokens(
         &self,
-        users: &[User],
-        known: &Known,
+        users: &[ConsoleUser],
+        known: &UserSources,
         context: &mut Context,
     ) -> Vec<Token> {
         let is_of =
-            |one: &&Issued| { users.iter() }.any(|user| user.account.name == one.token.user);
+            |one: &&TokenLine| { users.iter() }.any(|user| user.account.name == one.token.user);
         for one in self.tokens.iter().filter(|one| !is_of(one)) {
-            let user = Written::new(one.token.user.clone(), one.user);
+            let user = Spanned::new(one.token.user.clone(), one.user);
             let names = users.iter().map(|user| user.account.name.as_str());
-            context.tell(codes::OF_ACCESS.unknown(("user", &user), names, known));
+            context.report(codes::OF_ACCESS.unknown(("user", &user), names, known));
         }
         let known = self.tokens.iter().filter(is_of);
         known.map(|one| one.token.clone()).collect()
     }
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<ConsoleLineBuilder>] = &[
     Keyword {
         places: &["console"],
         syntax: "second-factor (required for (viewer | operator | admin) | user <name> secret <base32>)",

@@ -6,13 +6,13 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{self, Config, Security, Token, User};
-use crate::user::Role;
-use ::access::keyword::{Known, listed};
-use ::access::user::User as Listed;
+use crate::config::{self, Config, ConsoleUser, Security, Token};
+use crate::user::UserRole;
+use ::access::keyword::{UserSources, listed};
+use ::access::user::AuthorizedUser as Listed;
 use configuration::{
-    Account, ConsoleAddress, Context, Exchange, Export, Given, Lines, NamedAddress, Part, Run,
-    SectionTable, Sections, Tabled,
+    Account, ConfigurationPart, ConsoleAddress, Context, Exchange, Export, NamedAddress, RoleInput,
+    RoleInterface, SectionTable, Sections, Tabled, TabledDraft,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
@@ -20,7 +20,7 @@ use language::{Code, Diagnostic};
 use part::codec;
 
 pub use credentials::end_of;
-use section::{Draft, Rule, Who};
+use section::{ConsoleSectionDraft, RoleLine, RoleSubject};
 use std::any::Any;
 
 /// Name of this part.
@@ -30,7 +30,7 @@ pub const NAME: &str = "console";
 const STOP_MS: u64 = 1_000;
 
 /// The console as a part of the configuration.
-pub static PART: Part = Part {
+pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
         names: &[(
@@ -46,30 +46,31 @@ pub static PART: Part = Part {
     },
     codes: || codes::CODES.to_vec(),
     exports: &[],
-    begin: |_| Box::new(Lines::new(Draft::default())),
-    run: Some(Run {
-        given: |built, _| {
+    begin: |_| Box::new(TabledDraft::new(ConsoleSectionDraft::default())),
+    run: Some(RoleInterface {
+        role_input: |built, _| {
             let config = built.downcast_ref::<Option<Config>>()?.as_ref()?;
-            Some(Given {
+            Some(RoleInput {
                 payload: codec::encode(config),
                 size: "a console".to_owned(),
                 stop_ms: STOP_MS,
-                together: false,
+                is_simultaneous: false,
                 resources: Vec::new(),
             })
         },
-        given_for_rest: configuration::no_rest,
+        leftover_input: configuration::no_leftovers,
         difference: config::difference,
         refusals: |_| Vec::new(),
     }),
 };
 
-type LineBuilder = configuration::LineBuilder<Draft>;
+type ConsoleLineBuilder = configuration::DraftLineBuilder<ConsoleSectionDraft>;
 
-static LINES: &[Family<LineBuilder>] =
+static LINES: &[Family<ConsoleLineBuilder>] =
     &[("Console", section::LINES), ("Console", credentials::LINES)];
 
-static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("console", LINES, section::begin)];
+static TABLES: [SectionTable<ConsoleSectionDraft>; 1] =
+    [SectionTable::new("console", LINES, section::begin)];
 
 /// Documentation of the section in the manual.
 const SECTION: Documented = Documented {
@@ -86,7 +87,7 @@ const SECTION: Documented = Documented {
     built: true,
 };
 
-impl Tabled for Draft {
+impl Tabled for ConsoleSectionDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN;
 
@@ -121,8 +122,8 @@ impl Tabled for Draft {
             },
             None => config,
         });
-        for told in self.proxies.wrong(&codes::OF_PROXIES) {
-            context.tell(told);
+        for told in self.proxies.combination_errors(&codes::OF_PROXIES) {
+            context.report(told);
         }
         if let Some(config) = &config {
             let at = ConsoleAddress {
@@ -135,12 +136,12 @@ impl Tabled for Draft {
     }
 }
 
-fn security(draft: &Draft, context: &mut Context) -> Security {
+fn security(draft: &ConsoleSectionDraft, context: &mut Context) -> Security {
     match draft.bind.as_ref().map(|bind| (&bind.file, bind.is_plain)) {
         Some((Some(file), _)) => match section::read_certificate(context, file) {
             Ok(pem) => Security::Certificate(pem),
             Err(told) => {
-                context.tell(*told);
+                context.report(*told);
                 Security::Own
             }
         },
@@ -151,8 +152,12 @@ fn security(draft: &Draft, context: &mut Context) -> Security {
 
 /// Returns the users who may sign in, and their tokens. Both are empty if the list of users does
 /// not exist.
-fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<User>, Vec<Token>) {
-    let known = Known {
+fn users(
+    draft: &ConsoleSectionDraft,
+    context: &mut Context,
+    exchange: &mut Exchange,
+) -> (Vec<ConsoleUser>, Vec<Token>) {
+    let known = UserSources {
         list: draft.users.as_ref().map(|list| list.value.clone()),
         has_pam: draft.pam.has_users(),
     };
@@ -171,7 +176,7 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<
         if let Some((word, span)) = rule.or_else(|| draft.credentials.first()) {
             let told = format!("'{word}' without a line 'users' or 'pam'");
             let told = Diagnostic::error(&codes::NO_LIST, span, told);
-            context.tell(
+            context.report(
                 told.label("for which users?")
                     .help("add `users NAME` with the name of a `userlist`, or `pam user NAME`"),
             );
@@ -180,7 +185,7 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<
     }
     for rule in &draft.rules {
         if let Some(told) = unknown(rule, &users, &groups, &known) {
-            context.tell(told);
+            context.report(told);
         }
     }
     if draft.rules.is_empty() && !users.is_empty() {
@@ -188,7 +193,7 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<
         let told = "all users can only look";
         let span = span.or_else(|| draft.pam.first()).or(draft.begun);
         let told = Diagnostic::warning(&codes::ALL_VIEWERS, span.unwrap_or_default(), told);
-        context.tell(
+        context.report(
             told.label("no line `role` in this section")
                 .help("add `role admin user NAME`"),
         );
@@ -196,31 +201,36 @@ fn users(draft: &Draft, context: &mut Context, exchange: &mut Exchange) -> (Vec<
     let credentials = &draft.credentials;
     let secrets = &credentials.secrets;
     secrets.complete(&mut users, &known, &codes::OF_ACCESS, context);
-    let users = users.into_iter().map(|user| User {
+    let users = users.into_iter().map(|user| ConsoleUser {
         role: role(&draft.rules, &user.account),
         account: user.account,
         second_factor: user.second_factor,
     });
-    let mut users: Vec<User> = users.collect();
+    let mut users: Vec<ConsoleUser> = users.collect();
     credentials.require(&mut users, context);
     let tokens = credentials.tokens(&users, &known, context);
     (users, tokens)
 }
 
 /// Returns the highest role that the rules give to a user.
-fn role(rules: &[Rule], account: &Account) -> Role {
-    let is_of = |rule: &&Rule| match &rule.who {
-        Who::User => rule.name.value == account.name,
-        Who::Group => account.groups.contains(&rule.name.value),
+fn role(rules: &[RoleLine], account: &Account) -> UserRole {
+    let is_of = |rule: &&RoleLine| match &rule.who {
+        RoleSubject::User => rule.name.value == account.name,
+        RoleSubject::Group => account.groups.contains(&rule.name.value),
     };
     let roles = rules.iter().filter(is_of).map(|rule| rule.role);
     roles.max().unwrap_or_default()
 }
 
-fn unknown(rule: &Rule, users: &[Listed], groups: &[String], known: &Known) -> Option<Diagnostic> {
+fn unknown(
+    rule: &RoleLine,
+    users: &[Listed],
+    groups: &[String],
+    known: &UserSources,
+) -> Option<Diagnostic> {
     let (word, names): (_, Vec<&str>) = match rule.who {
-        Who::User => ("user", users.iter().map(|one| &*one.account.name).collect()),
-        Who::Group => ("group", groups.iter().map(|one| &**one).collect()),
+        RoleSubject::User => ("user", users.iter().map(|one| &*one.account.name).collect()),
+        RoleSubject::Group => ("group", groups.iter().map(|one| &**one).collect()),
     };
     if names.contains(&rule.name.value.as_str()) {
         return None;

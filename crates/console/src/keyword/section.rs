@@ -1,16 +1,16 @@
 //! The lines of a `console` section.
 
 use super::credentials::Credentials;
-use super::{LineBuilder, codes};
+use super::{ConsoleLineBuilder, codes};
 use crate::certificate;
-use crate::user::Role;
+use crate::user::UserRole;
 use ::access::keyword::{Pam, Proxies, named};
 use configuration::Context;
 use configuration::outside::Unreadable;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::value::{Accepts, Address, Family, Host, Port, Transport, address};
-use language::{Diagnostic, Line, Span, Word, Written};
+use language::value::{Accepts, Address, AddressHost, Family, Port, SocketTransport, address};
+use language::{ConfigLine, ConfigWord, Diagnostic, Span, Spanned};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -23,44 +23,44 @@ const RULES_MAX: usize = 1_000;
 pub(super) struct Bind {
     span: Span,
     pub(super) address: SocketAddr,
-    pub(super) file: Option<Written<PathBuf>>,
+    pub(super) file: Option<Spanned<PathBuf>>,
     pub(super) is_plain: bool,
     pub(super) accepts_proxy: bool,
 }
 
 /// Subject of a role: a user or a group.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Who {
+pub(super) enum RoleSubject {
     User,
     Group,
 }
 
 /// A line `role`, which gives a role to a user or a group.
 #[derive(Debug)]
-pub(super) struct Rule {
+pub(super) struct RoleLine {
     pub(super) span: Span,
-    pub(super) role: Role,
-    pub(super) who: Who,
-    pub(super) name: Written<String>,
+    pub(super) role: UserRole,
+    pub(super) who: RoleSubject,
+    pub(super) name: Spanned<String>,
 }
 
 /// The lines of the section read so far.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct ConsoleSectionDraft {
     pub(super) begun: Option<Span>,
     pub(super) bind: Option<Bind>,
-    pub(super) users: Option<Written<String>>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) users: Option<Spanned<String>>,
+    pub(super) rules: Vec<RoleLine>,
     pub(super) credentials: Credentials,
     pub(super) pam: Pam,
     pub(super) proxies: Proxies,
 }
 
 pub(super) fn twice(first: Span, span: Span, what: &str) -> Diagnostic {
-    codes::OF_ACCESS.again(first, span, what)
+    codes::OF_ACCESS.duplicate_setting(first, span, what)
 }
 
-pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut ConsoleSectionDraft, head: &ConfigLine) -> Built {
     let mut args = Args::new(head, 1, "console", "console", &codes::OF_ARGUMENTS);
     args.end()?;
     match draft.begun {
@@ -72,7 +72,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     }
 }
 
-fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn bind(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     if let Some(first) = &draft.bind {
         return Err(twice(first.span, span, "'bind'"));
@@ -89,7 +89,11 @@ fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
                 accepts_proxy = true;
                 draft.proxies.accept(word.span);
             }
-            _ => return Err(args.unfit(word, "not `crt FILE`, `plain` or `accept-proxy`")),
+            _ => {
+                return Err(
+                    args.unexpected_value(word, "not `crt FILE`, `plain` or `accept-proxy`")
+                );
+            }
         }
     }
     if let Some(plain) = plain
@@ -119,40 +123,41 @@ fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn parsed(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
+fn parsed(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic> {
     let found = address(word.str(), &Accepts::BIND);
-    let found = found.map_err(|error| args.unfit(word, &format!("no address: {error}")))?;
+    let found =
+        found.map_err(|error| args.unexpected_value(word, &format!("no address: {error}")))?;
     let Address {
-        transport: Transport::Default,
+        transport: SocketTransport::Default,
         port: Port::One(port),
         ref host,
         family,
     } = found
     else {
-        return Err(args.unfit(word, "not an IP address and one port"));
+        return Err(args.unexpected_value(word, "not an IP address and one port"));
     };
     let ip = match (host, family) {
-        (Host::Any, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        (Host::Any, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        (Host::Ip(ip), _) => *ip,
-        _ => return Err(args.unfit(word, "not an IP address and one port")),
+        (AddressHost::Any, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        (AddressHost::Any, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        (AddressHost::Ip(ip), _) => *ip,
+        _ => return Err(args.unexpected_value(word, "not an IP address and one port")),
     };
     Ok(SocketAddr::new(ip, port))
 }
 
-fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
+fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let value = PathBuf::from(word.str());
     match value.is_absolute() {
-        true => Ok(Written::new(value, word.span)),
-        false => Err(args.unfit(word, "not an absolute path")),
+        true => Ok(Spanned::new(value, word.span)),
+        false => Err(args.unexpected_value(word, "not an absolute path")),
     }
 }
 
 /// Reads a certificate with its private key.
 pub(super) fn read_certificate(
     context: &mut Context,
-    file: &Written<PathBuf>,
+    file: &Spanned<PathBuf>,
 ) -> Result<Vec<u8>, Box<Diagnostic>> {
     let told = |why: String| {
         let told = format!("'crt': cannot use '{}'", file.value.display());
@@ -173,7 +178,7 @@ pub(super) fn read_certificate(
     Ok(pem)
 }
 
-fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn users(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     if let Some(first) = &draft.users {
         return Err(twice(first.span, span, "'users'"));
@@ -184,24 +189,25 @@ fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn trusted_proxy(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn trusted_proxy(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     draft.proxies.line(args)
 }
 
-fn pam(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn pam(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     draft.pam.line(args, &codes::OF_ACCESS)
 }
 
-fn role(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn role(draft: &mut ConsoleSectionDraft, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let word = args.required("`viewer`, `operator` or `admin`")?;
-    let role = { Role::ALL.into_iter() }.find(|role| role.word() == word.str());
-    let role = role.ok_or_else(|| args.unfit(word, "not `viewer`, `operator` or `admin`"))?;
+    let role = { UserRole::ALL.into_iter() }.find(|role| role.word() == word.str());
+    let role =
+        role.ok_or_else(|| args.unexpected_value(word, "not `viewer`, `operator` or `admin`"))?;
     let who = args.required("`user` or `group`")?;
     let who = match who.str() {
-        "user" => Who::User,
-        "group" => Who::Group,
-        _ => return Err(args.unfit(who, "not `user` or `group`")),
+        "user" => RoleSubject::User,
+        "group" => RoleSubject::Group,
+        _ => return Err(args.unexpected_value(who, "not `user` or `group`")),
     };
     let mut names = vec![args.required("a name")?];
     while args.peek().is_some() {
@@ -209,9 +215,9 @@ fn role(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     }
     for name in names {
         if draft.rules.len() >= RULES_MAX {
-            return Err(args.unfit(name, "more than 1000 roles"));
+            return Err(args.unexpected_value(name, "more than 1000 roles"));
         }
-        draft.rules.push(Rule {
+        draft.rules.push(RoleLine {
             span,
             role,
             who,
@@ -221,7 +227,7 @@ fn role(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<ConsoleLineBuilder>] = &[
     Keyword {
         places: &["console"],
         syntax: "bind [<address>]:<port> [crt <file> | plain] [accept-proxy]",

@@ -4,14 +4,14 @@ use super::*;
 use crate::config::SecondFactor;
 use ::access::user::Users;
 use configuration::Accounts;
-use configuration::{LoadOptions, Password, Recording, Words};
+use configuration::{LoadOptions, Password, Recording, SectionKeywords};
 use language::source::Text;
 use language::{Environment, Facts, render};
 
 fn load(text: &str) -> (Option<Config>, String) {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
-    let words = Words::of([&PART.sections]);
+    let words = SectionKeywords::from_parts([&PART.sections]);
     let mut inputs = Recording::new(files, environment, facts, LoadOptions::default(), words);
     let account = |name: &str, groups: &[&str]| Account {
         name: name.to_owned(),
@@ -26,7 +26,7 @@ fn load(text: &str) -> (Option<Config>, String) {
     let mut loaded =
         configuration::load(&[&PART], inputs, configuration::outside::Outside::default());
     let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
-    (loaded.take(&PART), told)
+    (loaded.take_part(&PART), told)
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn the_highest_role_counts_and_without_lines_there_is_a_console() {
     assert_eq!(told, "");
     let config = config.unwrap();
     let role = |name| config.user(name).map(|user| user.role);
-    assert_eq!(role("anna"), Some(Role::Admin));
-    assert_eq!(role("bert"), Some(Role::Operator));
+    assert_eq!(role("anna"), Some(UserRole::Admin));
+    assert_eq!(role("bert"), Some(UserRole::Operator));
     assert_eq!(role("carl"), None);
     assert_eq!(load("console\n"), (Some(Config::default()), String::new()));
     assert_eq!(load(""), (None, String::new()));
@@ -270,12 +270,12 @@ fn users_of_the_system_are_named_or_in_groups() {
             .user(name)
             .map(|user| (user.role, user.account.password.clone()))
     };
-    assert_eq!(role("mira"), Some((Role::Admin, Password::System)));
-    assert_eq!(role("root"), Some((Role::Operator, Password::System)));
-    assert_eq!(role("bert").map(|(role, _)| role), Some(Role::Viewer));
+    assert_eq!(role("mira"), Some((UserRole::Admin, Password::System)));
+    assert_eq!(role("root"), Some((UserRole::Operator, Password::System)));
+    assert_eq!(role("bert").map(|(role, _)| role), Some(UserRole::Viewer));
     assert_eq!(config.system.service, "login");
     assert_eq!(config.system.socket.to_str(), Some("/run/x/mux"));
-    assert!(config.asks_system());
+    assert!(config.has_system_users());
 }
 
 #[test]

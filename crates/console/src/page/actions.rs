@@ -1,15 +1,15 @@
 //! Forms for the actions of an operator. Viewers see none of them.
 
-use super::machine::doubt;
+use super::machine::explain_stale_data;
 use super::words::{clean, encode};
-use super::{Page, Shown};
+use super::{ConsolePage, PageContext};
 use crate::look::grade;
-use crate::platform::Member;
-use crate::traffic::Row;
-use crate::user::Role;
+use crate::platform::PlatformMember;
+use crate::traffic::TrafficRow;
+use crate::user::UserRole;
 use ::access::page::hidden;
 use maud::{Markup, html};
-use part::report::{Grade, Offer, Subject};
+use part::report::{Grade, Subject, SubjectAction};
 use part::role::Level;
 use screen::kind;
 
@@ -24,14 +24,19 @@ const OF_SERVERS: [(&str, &str, &str); 3] = [
 const OFFERS_MAX: usize = 16;
 
 /// Returns whether the viewer gets forms for the subjects of a machine.
-pub(super) fn are_there(shown: &Shown<'_>, member: &Member) -> bool {
+pub(super) fn can_show_forms(shown: &PageContext<'_>, member: &PlatformMember) -> bool {
     // A machine that does not respond cannot act, either.
-    shown.viewer.role >= Role::Operator && doubt(member).is_none()
+    shown.viewer.role >= UserRole::Operator && explain_stale_data(member).is_none()
 }
 
 /// Draws the buttons of a server, only those that would change something.
-pub(super) fn of_server(shown: &Shown<'_>, page: &Page, member: &Member, row: &Row) -> Markup {
-    if !are_there(shown, member) {
+pub(super) fn of_server(
+    shown: &PageContext<'_>,
+    page: &ConsolePage,
+    member: &PlatformMember,
+    row: &TrafficRow,
+) -> Markup {
+    if !can_show_forms(shown, member) {
         return html! {};
     }
     let is_out = grade(&row.status) == Grade::Busy;
@@ -60,26 +65,26 @@ pub(super) fn of_server(shown: &Shown<'_>, page: &Page, member: &Member, row: &R
 
 /// Draws a button for each action that a subject of a report currently offers.
 pub(super) fn of_subject(
-    shown: &Shown<'_>,
-    page: &Page,
-    member: &Member,
+    shown: &PageContext<'_>,
+    page: &ConsolePage,
+    member: &PlatformMember,
     (part, subject): (&str, &Subject),
 ) -> Markup {
-    if !are_there(shown, member) || subject.offers.is_empty() {
+    if !can_show_forms(shown, member) || subject.offers.is_empty() {
         return html! {};
     }
-    let may = |offer: &&Offer| match offer.level {
+    let may = |offer: &&SubjectAction| match offer.level {
         Level::User | Level::Operator => true,
-        Level::Admin => shown.viewer.role == Role::Admin,
+        Level::Admin => shown.viewer.role == UserRole::Admin,
     };
     let back = page.path() + &shown.query(shown.filter, shown.member);
     let of = format!("{} {} on {}", subject.kind, subject.name, member.name);
-    let offers: Vec<&Offer> = { subject.offers.iter() }
+    let offers: Vec<&SubjectAction> = { subject.offers.iter() }
         .filter(may)
         .take(OFFERS_MAX)
         .collect();
     let opening = { offers.iter() }.filter_map(|offer| Some((kind::of(offer.opens?), offer)));
-    let done: Vec<&&Offer> = { offers.iter() }
+    let done: Vec<&&SubjectAction> = { offers.iter() }
         .filter(|offer| offer.opens.is_none())
         .collect();
     html! {

@@ -1,28 +1,32 @@
 //! Confirmation of a dangerous action.
 
-use super::Page;
+use super::ConsolePage;
 use super::frame::head;
 use super::words::clean;
 use crate::user::Viewer;
 use ::access::page::hidden;
 use maud::{DOCTYPE, Markup, html};
-use part::report::Offer;
+use part::report::SubjectAction;
 
 /// An action to confirm.
-pub struct Question<'q> {
+pub struct ActionConfirmation<'q> {
     /// Subject of the action.
     pub object: &'q str,
     /// Machine of the subject.
     pub machine: &'q str,
     /// The offered action.
-    pub offer: &'q Offer,
+    pub offer: &'q SubjectAction,
 }
 
 /// Draws the confirmation page. Its form repeats the original one and adds the confirmation.
-pub fn confirm(question: &Question<'_>, viewer: &Viewer, form: &[(String, String)]) -> Markup {
+pub fn confirm(
+    question: &ActionConfirmation<'_>,
+    viewer: &Viewer,
+    form: &[(String, String)],
+) -> Markup {
     let back = form.iter().find(|(name, _)| name == "back");
     let back = back.map_or("/", |(_, path)| path.as_str());
-    let is_page = Page::is_here(back);
+    let is_page = ConsolePage::is_here(back);
     let same = form
         .iter()
         .filter(|(name, _)| name != "csrf" && name != "sure");

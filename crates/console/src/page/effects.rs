@@ -1,8 +1,8 @@
 //! Predicted effects of the failure of each machine, a sentence each, from what the members report.
 
-use super::machine::doubt;
+use super::machine::explain_stale_data;
 use super::words::{clean, counted, list};
-use crate::platform::{Member, MemberKind, Platform};
+use crate::platform::{MemberKind, Platform, PlatformMember};
 use maud::{Markup, html};
 use part::report::{Grade, Subject};
 
@@ -38,7 +38,7 @@ fn needed(platform: &Platform) -> usize {
     platform.members.len() / 2 + 1
 }
 
-fn is_up(member: &Member) -> bool {
+fn is_up(member: &PlatformMember) -> bool {
     member.state.grade != Grade::Bad
 }
 
@@ -50,8 +50,8 @@ fn sentence(words: &str) -> String {
 }
 
 /// Describes the effect of the failure of a machine.
-fn effect(platform: &Platform, member: &Member) -> String {
-    let others: Vec<&Member> = { platform.members.iter() }
+fn effect(platform: &Platform, member: &PlatformMember) -> String {
+    let others: Vec<&PlatformMember> = { platform.members.iter() }
         .filter(|other| other.name != member.name)
         .collect();
     let left = others.iter().filter(|other| is_up(other)).count();
@@ -64,7 +64,7 @@ fn effect(platform: &Platform, member: &Member) -> String {
             false => String::new(),
         };
         return sentence(&member.if_it_fails)
-            + &held(platform, member, &others)
+            + &describe_guests_and_volumes(platform, member, &others)
             + &waits
             + &lost(member);
     }
@@ -105,10 +105,10 @@ fn effect(platform: &Platform, member: &Member) -> String {
                 list(&nodes)
             ),
         };
-        let rest = held(platform, member, &others);
+        let rest = describe_guests_and_volumes(platform, member, &others);
         return (addresses + &rest).trim_start().to_owned() + &lost(member);
     }
-    let moves = match (has(member), nodes.is_empty()) {
+    let moves = match (describe_load(member), nodes.is_empty()) {
         (None, _) => "It holds no address and runs no guest.".to_owned(),
         (Some(what), true) => format!("{what} would stop: no other node is up."),
         (Some(what), false) => format!("{what} would go to {}.", list(&nodes)),
@@ -118,7 +118,11 @@ fn effect(platform: &Platform, member: &Member) -> String {
 
 /// Describes the effect if the remaining members cannot reach each other: a link between them is
 /// cut, and this machine relays their messages.
-fn split(platform: &Platform, member: &Member, others: &[&Member]) -> Option<String> {
+fn split(
+    platform: &Platform,
+    member: &PlatformMember,
+    others: &[&PlatformMember],
+) -> Option<String> {
     let up: Vec<&str> = { others.iter().filter(|one| is_up(one)) }
         .map(|one| one.name.as_str())
         .collect();
@@ -171,7 +175,7 @@ fn waits(platform: &Platform) -> String {
     format!(" {what} until a majority is back.")
 }
 
-fn subjects<'m>(member: &'m Member, kind: &'m str) -> impl Iterator<Item = &'m Subject> {
+fn subjects<'m>(member: &'m PlatformMember, kind: &'m str) -> impl Iterator<Item = &'m Subject> {
     let reports = member.look.iter().flat_map(|look| &look.reports);
     reports.flat_map(move |report| report.of_kind(kind))
 }
@@ -182,7 +186,7 @@ pub(super) fn is_drained(platform: &Platform, name: &str) -> bool {
     nodes.any(|node| node.name == name && node.state.word == DRAINED)
 }
 
-fn count_good(member: &Member, kind: &str) -> usize {
+fn count_good(member: &PlatformMember, kind: &str) -> usize {
     let subjects = subjects(member, kind);
     subjects
         .filter(|one| one.state.grade == Grade::Good)
@@ -190,14 +194,18 @@ fn count_good(member: &Member, kind: &str) -> usize {
 }
 
 /// Lists the guests that run on a machine.
-fn running(member: &Member) -> Vec<&str> {
+fn running(member: &PlatformMember) -> Vec<&str> {
     let guests = subjects(member, "guest").filter(|one| one.state.grade == Grade::Good);
     guests.map(|guest| guest.name.as_str()).collect()
 }
 
 /// Describes what happens to the guests of a machine, and to its volumes that others have in full.
-fn held(platform: &Platform, member: &Member, others: &[&Member]) -> String {
-    if !is_up(member) || doubt(member).is_some() {
+fn describe_guests_and_volumes(
+    platform: &Platform,
+    member: &PlatformMember,
+    others: &[&PlatformMember],
+) -> String {
+    if !is_up(member) || explain_stale_data(member).is_some() {
         return String::new();
     }
     let nodes = others
@@ -242,8 +250,8 @@ fn held(platform: &Platform, member: &Member, others: &[&Member]) -> String {
 }
 
 /// Describes what a machine holds and runs, according to its last report. None if nothing.
-fn has(member: &Member) -> Option<String> {
-    if doubt(member).is_some() {
+fn describe_load(member: &PlatformMember) -> Option<String> {
+    if explain_stale_data(member).is_some() {
         return Some("What it holds and runs".to_owned());
     }
     let is_good = |one: &&Subject| one.state.grade == Grade::Good;
@@ -259,7 +267,7 @@ fn has(member: &Member) -> Option<String> {
 }
 
 /// Lists the volumes that no other machine has in full.
-fn lost(member: &Member) -> String {
+fn lost(member: &PlatformMember) -> String {
     let is_only = |volume: &&Subject| {
         let is_owner = volume.value("owner here") == Some(1);
         let is_single = volume.words("copies").is_none();

@@ -1,8 +1,8 @@
 //! Timeline of the events of all machines and parts, the newest first.
 
 use super::words::{clean, date, moment, stamp};
-use super::{Shown, machine};
-use crate::platform::Happened;
+use super::{PageContext, machine};
+use crate::platform::MachineEvent;
 use maud::{Markup, html};
 use part::report::Event;
 
@@ -10,8 +10,8 @@ use part::report::Event;
 const EVENTS_MAX: usize = 500;
 
 /// Returns the events of the shown machines that match the filter, the newest first.
-pub(super) fn all<'s>(shown: &Shown<'s>) -> Vec<Happened<'s>> {
-    let is_shown = |one: &Happened<'_>| {
+pub(super) fn all<'s>(shown: &PageContext<'s>) -> Vec<MachineEvent<'s>> {
+    let is_shown = |one: &MachineEvent<'_>| {
         let Event { from, to, why, .. } = &*one.event;
         let name = &one.member.name;
         let is_of = shown.member.is_none_or(|only| only == name);
@@ -31,10 +31,10 @@ pub(super) fn change(event: &Event) -> Markup {
 }
 
 /// Draws the page of the events.
-pub(super) fn of(shown: &Shown<'_>) -> Markup {
+pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     let all = all(shown);
     let number = all.len();
-    let mut days: Vec<(String, Vec<&Happened<'_>>)> = Vec::new();
+    let mut days: Vec<(String, Vec<&MachineEvent<'_>>)> = Vec::new();
     for one in all.iter().take(EVENTS_MAX) {
         let (day, _) = moment(one.event.at.unix_ms);
         match days.last_mut().filter(|(last, _)| *last == day) {
@@ -75,7 +75,7 @@ fn time(event: &Event, dates: bool) -> Markup {
 
 /// Draws events as a table. Events of one day need no dates.
 pub(super) fn table(
-    events: &[&Happened<'_>],
+    events: &[&MachineEvent<'_>],
     caption: &str,
     machines: bool,
     dates: bool,

@@ -2,7 +2,7 @@
 
 use super::machine::choices;
 use super::words::{clean, encode, moment, of_part, zone};
-use super::{Page, Shown, proxy, requests};
+use super::{ConsolePage, PageContext, proxy, requests};
 use crate::platform::Platform;
 use ::access::page::{self as shared, hidden, mark};
 use maud::{DOCTYPE, Markup, html};
@@ -27,7 +27,7 @@ pub(super) fn head(title: &str, script: Option<&str>) -> Markup {
 }
 
 /// A document with the content between the top and the foot.
-struct Whole<'w> {
+struct PageDocument<'w> {
     /// Title without the name of the machine.
     title: &'w str,
     /// Path of the script, if any.
@@ -36,7 +36,7 @@ struct Whole<'w> {
     foot: Markup,
 }
 
-fn whole(page: &Page, shown: &Shown<'_>, whole: Whole<'_>) -> Markup {
+fn whole(page: &ConsolePage, shown: &PageContext<'_>, whole: PageDocument<'_>) -> Markup {
     let title = match shown.platform.me() {
         Some(me) => format!("{} · {}", whole.title, clean(&me.name)),
         None => whole.title.to_owned(),
@@ -49,7 +49,7 @@ fn whole(page: &Page, shown: &Shown<'_>, whole: Whole<'_>) -> Markup {
                 a.skip href="#main" { "Skip to the content" }
                 (top(page, shown))
                 main #main.(class(page)) tabindex="-1" {
-                    @if let Some(told) = shown.told {
+                    @if let Some(told) = shown.outcome {
                         // The result of an action gets the focus, so that a screen reader reads it
                         // aloud and keyboard navigation continues from there.
                         p.told role="status" tabindex="-1" autofocus { (clean(told)) }
@@ -63,7 +63,11 @@ fn whole(page: &Page, shown: &Shown<'_>, whole: Whole<'_>) -> Markup {
 }
 
 /// Draws a live document that consists of these parts.
-pub(super) fn document(page: &Page, shown: &Shown<'_>, parts: &[(&'static str, Markup)]) -> Markup {
+pub(super) fn document(
+    page: &ConsolePage,
+    shown: &PageContext<'_>,
+    parts: &[(&'static str, Markup)],
+) -> Markup {
     let main = html! {
         div.title {
             h1 { (heading(page)) }
@@ -80,7 +84,7 @@ pub(super) fn document(page: &Page, shown: &Shown<'_>, parts: &[(&'static str, M
     whole(
         page,
         shown,
-        Whole {
+        PageDocument {
             title: &title,
             script,
             main,
@@ -91,8 +95,8 @@ pub(super) fn document(page: &Page, shown: &Shown<'_>, parts: &[(&'static str, M
 
 /// Draws a document below a page, which is not updated live.
 pub(super) fn below(
-    page: &Page,
-    shown: &Shown<'_>,
+    page: &ConsolePage,
+    shown: &PageContext<'_>,
     (title, script): (&str, Option<&str>),
     content: &Markup,
 ) -> Markup {
@@ -109,7 +113,7 @@ pub(super) fn below(
     whole(
         page,
         shown,
-        Whole {
+        PageDocument {
             title,
             script,
             main,
@@ -118,39 +122,39 @@ pub(super) fn below(
     )
 }
 
-fn heading(page: &Page) -> Markup {
+fn heading(page: &ConsolePage) -> Markup {
     html! {
-        @if matches!(page, Page::Proxy(_)) {
-            a.up href=(Page::Traffic.path()) { "Traffic" } " " span.sep aria-hidden="true" { "/" } " "
+        @if matches!(page, ConsolePage::Proxy(_)) {
+            a.up href=(ConsolePage::Traffic.path()) { "Traffic" } " " span.sep aria-hidden="true" { "/" } " "
         }
         (page.title())
     }
 }
 
-fn class(page: &Page) -> &'static str {
+fn class(page: &ConsolePage) -> &'static str {
     match page {
-        Page::Overview => "overview",
-        Page::Traffic => "of-traffic",
-        Page::Proxy(_) => "of-proxy",
-        Page::Part(_) => "of-part",
-        Page::Requests => "of-requests",
-        Page::Events => "of-events",
-        Page::Configuration => "of-config",
+        ConsolePage::Overview => "overview",
+        ConsolePage::Traffic => "of-traffic",
+        ConsolePage::Proxy(_) => "of-proxy",
+        ConsolePage::Part(_) => "of-part",
+        ConsolePage::Requests => "of-requests",
+        ConsolePage::Events => "of-events",
+        ConsolePage::Configuration => "of-config",
     }
 }
 
 /// Returns the label of the filter of a page. None if the page has no filter.
-fn filter(page: &Page) -> Option<&'static str> {
+fn filter(page: &ConsolePage) -> Option<&'static str> {
     match page {
-        Page::Overview | Page::Configuration | Page::Requests => None,
-        Page::Traffic => Some("Name, state or reason"),
-        Page::Proxy(_) => Some("Server, state or check"),
-        Page::Part(_) => Some("Name, state or reason"),
-        Page::Events => Some("Machine, name, state or reason"),
+        ConsolePage::Overview | ConsolePage::Configuration | ConsolePage::Requests => None,
+        ConsolePage::Traffic => Some("Name, state or reason"),
+        ConsolePage::Proxy(_) => Some("Server, state or check"),
+        ConsolePage::Part(_) => Some("Name, state or reason"),
+        ConsolePage::Events => Some("Machine, name, state or reason"),
     }
 }
 
-fn top(page: &Page, shown: &Shown<'_>) -> Markup {
+fn top(page: &ConsolePage, shown: &PageContext<'_>) -> Markup {
     html! {
         header.top {
             a.brand href="/" { (mark()) "Evenkeel" }
@@ -167,13 +171,13 @@ fn top(page: &Page, shown: &Shown<'_>) -> Markup {
 }
 
 /// Draws the entries of the navigation.
-pub(super) fn entries(page: &Page, shown: &Shown<'_>) -> Markup {
+pub(super) fn entries(page: &ConsolePage, shown: &PageContext<'_>) -> Markup {
     let parts = parts(shown.platform);
-    let is_here = |one: &Page| match (one, page) {
-        (Page::Traffic, Page::Proxy(_)) => true,
+    let is_here = |one: &ConsolePage| match (one, page) {
+        (ConsolePage::Traffic, ConsolePage::Proxy(_)) => true,
         (one, page) => one == page,
     };
-    let entry = |one: &Page, words: &str, is_bad: bool| {
+    let entry = |one: &ConsolePage, words: &str, is_bad: bool| {
         html! {
             li {
                 a href=(one.path()) aria-current=[is_here(one).then_some("page")] {
@@ -184,14 +188,14 @@ pub(super) fn entries(page: &Page, shown: &Shown<'_>) -> Markup {
         }
     };
     html! {
-        (entry(&Page::Overview, "Overview", false))
-        (entry(&Page::Traffic, "Traffic", false))
-        (entry(&Page::Requests, "Requests", false))
+        (entry(&ConsolePage::Overview, "Overview", false))
+        (entry(&ConsolePage::Traffic, "Traffic", false))
+        (entry(&ConsolePage::Requests, "Requests", false))
         @for (part, is_bad) in parts {
-            (entry(&Page::Part(part.to_owned()), &of_part(part), is_bad))
+            (entry(&ConsolePage::Part(part.to_owned()), &of_part(part), is_bad))
         }
-        (entry(&Page::Configuration, "Configuration", false))
-        (entry(&Page::Events, "Events", false))
+        (entry(&ConsolePage::Configuration, "Configuration", false))
+        (entry(&ConsolePage::Events, "Events", false))
     }
 }
 
@@ -218,11 +222,11 @@ fn parts(platform: &Platform) -> Vec<(&str, bool)> {
     all
 }
 
-fn foot(page: &Page, shown: &Shown<'_>) -> Markup {
+fn foot(page: &ConsolePage, shown: &PageContext<'_>) -> Markup {
     let me = shown.platform.me();
     let now_ms = me.map(proxy::now_ms).filter(|now_ms| *now_ms > 0);
     let path = match page {
-        Page::Requests => requests::path(requests::filter(shown), shown.member),
+        ConsolePage::Requests => requests::path(requests::filter(shown), shown.member),
         page => page.path() + &shown.query(shown.filter, shown.member),
     };
     html! {

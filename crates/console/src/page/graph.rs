@@ -63,7 +63,7 @@ pub(super) fn small(values: &[u32], length: usize) -> Markup {
 }
 
 /// Settings of a large graph.
-pub(super) struct Large<'g> {
+pub(super) struct LargeGraph<'g> {
     pub title: &'g str,
     /// The unit of the values.
     pub unit: &'g str,
@@ -98,7 +98,7 @@ fn average(values: &[u32], seconds: &[u64]) -> u32 {
 
 /// Draws a large graph with its scales, and a title for each step.
 pub(super) fn large(
-    of: &Large<'_>,
+    of: &LargeGraph<'_>,
     (samples, of_s): (&[Sample], &[u64]),
     value: fn(&Sample) -> u32,
     now_ms: u64,
@@ -148,7 +148,7 @@ pub(super) fn large(
 }
 
 /// Returns the time of day at a step of the period.
-fn time_at(of: &Large<'_>, now_ms: u64, step: u64, steps: u64) -> String {
+fn time_at(of: &LargeGraph<'_>, now_ms: u64, step: u64, steps: u64) -> String {
     let ago_ms = of.seconds * 1000 * (steps - step.min(steps)) / steps.max(1);
     let (_, time) = moment(now_ms.saturating_sub(ago_ms));
     time.get(..5).unwrap_or_default().to_owned()
@@ -157,7 +157,7 @@ fn time_at(of: &Large<'_>, now_ms: u64, step: u64, steps: u64) -> String {
 /// Draws invisible areas that carry the tooltips of the steps.
 fn titles(
     points: &[Option<u32>],
-    of: &Large<'_>,
+    of: &LargeGraph<'_>,
     with_unit: &dyn Fn(u32) -> String,
     now_ms: u64,
 ) -> Markup {

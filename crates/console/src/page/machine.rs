@@ -1,8 +1,8 @@
 //! Headings of machines, and notes on stale data.
 
 use super::words::{clean, encode};
-use super::{Page, Shown, state};
-use crate::platform::{Member, MemberKind, PATIENCE_MS, UNSEEN_MS};
+use super::{ConsolePage, PageContext, state};
+use crate::platform::{MemberKind, PATIENCE_MS, PlatformMember, UNSEEN_MS};
 use maud::{Markup, html};
 use part::report::{Grade, span};
 
@@ -12,7 +12,7 @@ use part::report::{Grade, span};
 const OLD_MS: u64 = 3 * (UNSEEN_MS + PATIENCE_MS);
 
 /// Explains why the data of a machine may be out of date. None if it is fresh.
-pub(super) fn doubt(member: &Member) -> Option<String> {
+pub(super) fn explain_stale_data(member: &PlatformMember) -> Option<String> {
     let (name, age) = (&member.name, span(member.age_ms));
     match (&member.look, &member.silent) {
         (None, Some(why)) => Some(format!("{name} does not respond: {why}")),
@@ -30,7 +30,7 @@ pub(super) fn doubt(member: &Member) -> Option<String> {
 }
 
 /// Returns a word for the kind of a machine.
-pub(super) fn kind(member: &Member) -> &'static str {
+pub(super) fn kind(member: &PlatformMember) -> &'static str {
     match member.kind {
         MemberKind::Node => "node",
         MemberKind::Arbiter => "arbiter",
@@ -38,30 +38,30 @@ pub(super) fn kind(member: &Member) -> &'static str {
 }
 
 /// Draws a note about the age of a machine's data, if it is out of date.
-pub(super) fn doubt_note(member: &Member) -> Markup {
+pub(super) fn stale_data_note(member: &PlatformMember) -> Markup {
     html! {
-        @if let Some(doubt) = doubt(member) {
+        @if let Some(doubt) = explain_stale_data(member) {
             p.note.old { (state::word("Attention", Grade::Busy)) ": " (clean(&doubt)) "." }
         }
     }
 }
 
 /// Draws the notes of all shown machines.
-pub(super) fn notices(shown: &Shown<'_>) -> Markup {
+pub(super) fn notices(shown: &PageContext<'_>) -> Markup {
     html! {
-        @for (_, member) in shown.members() { (doubt_note(member)) }
-        @if shown.platform.members.is_empty() { (nobody()) }
+        @for (_, member) in shown.members() { (stale_data_note(member)) }
+        @if shown.platform.members.is_empty() { (no_machine_text()) }
     }
 }
 
 /// Draws the page text for the case that no machine is known.
-pub(super) fn nobody() -> Markup {
+pub(super) fn no_machine_text() -> Markup {
     html! { p.empty { "No machine has reported yet. This page fills as soon as one does." } }
 }
 
 /// Draws the heading of the section of a machine. Without a cluster there is no heading, because
 /// there is only one machine.
-pub(super) fn heading(shown: &Shown<'_>, index: usize, member: &Member) -> Markup {
+pub(super) fn heading(shown: &PageContext<'_>, index: usize, member: &PlatformMember) -> Markup {
     let is_alone = shown.platform.members.len() == 1;
     html! {
         h2.machine.vh[is_alone] id={ "m-" (index) } {
@@ -69,12 +69,12 @@ pub(super) fn heading(shown: &Shown<'_>, index: usize, member: &Member) -> Marku
             span.kind { (kind(member)) } " "
             @if member.state.grade != Grade::Good { (state::word(&member.state.word, member.state.grade)) }
         }
-        (doubt_note(member))
+        (stale_data_note(member))
     }
 }
 
 /// Draws the filter and, where there are several machines, the choice of a machine.
-pub(super) fn choices(page: &Page, shown: &Shown<'_>, label: &str) -> Markup {
+pub(super) fn choices(page: &ConsolePage, shown: &PageContext<'_>, label: &str) -> Markup {
     let path = page.path();
     let members = &shown.platform.members;
     html! {
@@ -105,12 +105,12 @@ pub(super) fn choices(page: &Page, shown: &Shown<'_>, label: &str) -> Markup {
 }
 
 /// Returns an element id for an object on a machine.
-pub(super) fn id(of: &str, member: &Member, name: &str) -> String {
+pub(super) fn id(of: &str, member: &PlatformMember, name: &str) -> String {
     format!("{of}:{}:{}", encode(&member.name), encode(name))
 }
 
 /// Returns whether there are several machines, so that pages name the machine of each object.
-pub(super) fn several(shown: &Shown<'_>) -> bool {
+pub(super) fn several(shown: &PageContext<'_>) -> bool {
     shown.platform.members.len() > 1
 }
 
@@ -124,7 +124,7 @@ mod tests {
         let mut beta = sample::platform().members.swap_remove(1);
         let mut doubt_at = |age_ms| {
             beta.age_ms = age_ms;
-            doubt(&beta)
+            explain_stale_data(&beta)
         };
         // The age is the sum of three intervals: the machine's own poll, the query, and the poll of
         // this machine.
@@ -132,6 +132,6 @@ mod tests {
         let old = doubt_at(40_000);
         assert_eq!(old.as_deref(), Some("the data of beta is 40 s old"));
         beta.silent = Some("it does not answer".to_owned());
-        assert!(doubt(&beta).is_some());
+        assert!(explain_stale_data(&beta).is_some());
     }
 }

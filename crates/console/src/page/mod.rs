@@ -25,15 +25,15 @@ mod table;
 mod traffic;
 mod words;
 
-pub use confirm::{Question, confirm};
+pub use confirm::{ActionConfirmation, confirm};
 pub use frame::{BRAND, failure, once};
 pub use requests::one as request;
 pub use route::route;
 pub use table::table;
 pub use words::{decode, encode, time};
 
-use crate::inquiry::{Answer, Ask};
-use crate::platform::{Member, Platform};
+use crate::inquiry::{ProxyQuery, ProxyResponse};
+use crate::platform::{Platform, PlatformMember};
 use crate::user::Viewer;
 use maud::Markup;
 
@@ -52,7 +52,7 @@ pub const EDITOR: &str = include_str!("config/edit.js");
 
 /// A page of the console.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Page {
+pub enum ConsolePage {
     /// Problems that need attention, the picture of the machines, the traffic in numbers.
     Overview,
     /// All frontends, backends and servers.
@@ -71,7 +71,7 @@ pub enum Page {
 
 /// The data that a page shows.
 #[derive(Clone, Copy, Debug)]
-pub struct Shown<'s> {
+pub struct PageContext<'s> {
     /// State of all machines.
     pub platform: &'s Platform,
     /// The user who views the page.
@@ -81,62 +81,63 @@ pub struct Shown<'s> {
     /// Name of the only machine that is shown (`?on=`). None: all.
     pub member: Option<&'s str>,
     /// Outcome of the last action, shown once.
-    pub told: Option<&'s str>,
+    pub outcome: Option<&'s str>,
     /// Query of the page to the proxy, if any.
-    pub asked: Option<Asked<'s>>,
+    pub page_query: Option<PageQuery<'s>>,
 }
 
 /// A query of a page to the proxy of the chosen machine.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'s> {
+pub struct PageQuery<'s> {
     /// The query.
-    pub ask: &'s Ask,
+    pub ask: &'s ProxyQuery,
     /// Response of the proxy. None: the query was not sent.
-    pub answer: Option<&'s Answer>,
+    pub answer: Option<&'s ProxyResponse>,
 }
 
-impl<'s> Shown<'s> {
+impl<'s> PageContext<'s> {
     /// Shows everything, without an outcome or a query.
-    pub fn all(platform: &'s Platform, viewer: &'s Viewer) -> Shown<'s> {
-        Shown {
+    pub fn all(platform: &'s Platform, viewer: &'s Viewer) -> PageContext<'s> {
+        PageContext {
             platform,
             viewer,
             filter: "",
             member: None,
-            told: None,
-            asked: None,
+            outcome: None,
+            page_query: None,
         }
     }
 }
 
-impl Page {
+impl ConsolePage {
     /// Returns the path, percent-encoded.
     pub fn path(&self) -> String {
         match self {
-            Page::Overview => "/".to_owned(),
-            Page::Traffic => "/traffic".to_owned(),
-            Page::Proxy(name) => format!("/traffic/{}", encode(name)),
-            Page::Part(name) => format!("/part/{}", encode(name)),
-            Page::Requests => "/requests".to_owned(),
-            Page::Events => "/events".to_owned(),
-            Page::Configuration => "/config".to_owned(),
+            ConsolePage::Overview => "/".to_owned(),
+            ConsolePage::Traffic => "/traffic".to_owned(),
+            ConsolePage::Proxy(name) => format!("/traffic/{}", encode(name)),
+            ConsolePage::Part(name) => format!("/part/{}", encode(name)),
+            ConsolePage::Requests => "/requests".to_owned(),
+            ConsolePage::Events => "/events".to_owned(),
+            ConsolePage::Configuration => "/config".to_owned(),
         }
     }
 
     /// Returns the page of a path, ignoring a query string.
-    pub fn of_path(path: &str) -> Option<Page> {
+    pub fn of_path(path: &str) -> Option<ConsolePage> {
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let name = |prefix: &str| {
             let name = path.strip_prefix(prefix)?;
             decode(name).filter(|decoded| !decoded.is_empty() && !name.contains('/'))
         };
         match path {
-            "/" => Some(Page::Overview),
-            "/traffic" => Some(Page::Traffic),
-            "/requests" => Some(Page::Requests),
-            "/events" => Some(Page::Events),
-            "/config" => Some(Page::Configuration),
-            _ => { name("/traffic/").map(Page::Proxy) }.or_else(|| name("/part/").map(Page::Part)),
+            "/" => Some(ConsolePage::Overview),
+            "/traffic" => Some(ConsolePage::Traffic),
+            "/requests" => Some(ConsolePage::Requests),
+            "/events" => Some(ConsolePage::Events),
+            "/config" => Some(ConsolePage::Configuration),
+            _ => { name("/traffic/").map(ConsolePage::Proxy) }
+                .or_else(|| name("/part/").map(ConsolePage::Part)),
         }
     }
 
@@ -150,20 +151,20 @@ impl Page {
     /// Returns the heading.
     pub fn title(&self) -> String {
         match self {
-            Page::Overview => "Overview".to_owned(),
-            Page::Traffic => "Traffic".to_owned(),
-            Page::Proxy(name) => words::clean(name).into_owned(),
-            Page::Part(name) => words::of_part(name),
-            Page::Requests => "Requests".to_owned(),
-            Page::Events => "Events".to_owned(),
-            Page::Configuration => "Configuration".to_owned(),
+            ConsolePage::Overview => "Overview".to_owned(),
+            ConsolePage::Traffic => "Traffic".to_owned(),
+            ConsolePage::Proxy(name) => words::clean(name).into_owned(),
+            ConsolePage::Part(name) => words::of_part(name),
+            ConsolePage::Requests => "Requests".to_owned(),
+            ConsolePage::Events => "Events".to_owned(),
+            ConsolePage::Configuration => "Configuration".to_owned(),
         }
     }
 }
 
-impl<'s> Shown<'s> {
+impl<'s> PageContext<'s> {
     /// Returns the machines that are shown, each with its index.
-    fn members(&self) -> impl Iterator<Item = (usize, &'s Member)> + use<'s> {
+    fn members(&self) -> impl Iterator<Item = (usize, &'s PlatformMember)> + use<'s> {
         let only = self.member;
         let all = self.platform.members.iter().enumerate();
         all.filter(move |(_, member)| only.is_none_or(|only| only == member.name))
@@ -190,38 +191,38 @@ impl<'s> Shown<'s> {
 }
 
 /// Draws the whole document.
-pub fn document(page: &Page, shown: &Shown<'_>) -> Markup {
+pub fn document(page: &ConsolePage, shown: &PageContext<'_>) -> Markup {
     frame::document(page, shown, &parts(page, shown))
 }
 
 /// Draws the parts of a document that change, as element ids and their inner HTML.
-pub fn pieces(page: &Page, shown: &Shown<'_>) -> Vec<(&'static str, String)> {
+pub fn pieces(page: &ConsolePage, shown: &PageContext<'_>) -> Vec<(&'static str, String)> {
     let entries = [("nav", frame::entries(page, shown))].into_iter();
     let all = entries.chain(parts(page, shown));
     all.map(|(id, html)| (id, html.into_string())).collect()
 }
 
-fn parts(page: &Page, shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
+fn parts(page: &ConsolePage, shown: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
     match page {
-        Page::Overview => overview::parts(shown),
-        Page::Traffic => vec![
+        ConsolePage::Overview => overview::parts(shown),
+        ConsolePage::Traffic => vec![
             ("traffic", traffic::of(shown)),
             ("route", route::link(shown)),
         ],
-        Page::Proxy(name) => vec![
+        ConsolePage::Proxy(name) => vec![
             ("proxy", proxy::of(shown, name)),
             ("errors", requests::errors(shown)),
         ],
-        Page::Part(name) => vec![("part", part::of(shown, name))],
-        Page::Requests => vec![
+        ConsolePage::Part(name) => vec![("part", part::of(shown, name))],
+        ConsolePage::Requests => vec![
             ("wanted", requests::wanted(shown)),
             ("requests", requests::of(shown)),
         ],
-        Page::Events => vec![
+        ConsolePage::Events => vec![
             ("notices", machine::notices(shown)),
             ("events", events::of(shown)),
         ],
-        Page::Configuration => vec![("versions", config::of(shown))],
+        ConsolePage::Configuration => vec![("versions", config::of(shown))],
     }
 }
 

@@ -1,13 +1,13 @@
 //! The first page: problems that need attention, which machine runs what, and the traffic.
 
-use super::machine::{doubt, nobody, several};
-use super::problems::{self, Known};
+use super::machine::{explain_stale_data, no_machine_text, several};
+use super::problems::{self, SharedProblem};
 use super::words::{clean, count, counted, list, scaled};
-use super::{Page, Shown, effects, events, graph, picture, requests, state};
+use super::{ConsolePage, PageContext, effects, events, graph, picture, requests, state};
 use crate::history::{History, Period};
-use crate::look::{Look, grade};
+use crate::look::{MachineReport, grade};
 use crate::platform::Platform;
-use crate::traffic::{Kind, Row, Traffic};
+use crate::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use maud::{Markup, html};
 use part::report::Grade;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ const PROBLEMS_MAX: usize = 20;
 const EVENTS: usize = 8;
 
 /// Draws the parts of the page.
-pub(super) fn parts(shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
+pub(super) fn parts(shown: &PageContext<'_>) -> Vec<(&'static str, Markup)> {
     vec![
         ("alert", alert(shown)),
         ("attention", attention(shown)),
@@ -32,14 +32,14 @@ pub(super) fn parts(shown: &Shown<'_>) -> Vec<(&'static str, Markup)> {
     ]
 }
 
-fn looks<'s>(shown: &Shown<'s>) -> impl Iterator<Item = &'s Look> {
+fn looks<'s>(shown: &PageContext<'s>) -> impl Iterator<Item = &'s MachineReport> {
     let members = shown.platform.members.iter();
     members.filter_map(|member| member.look.as_deref())
 }
 
 /// Draws the text that a screen reader announces when it changes. Times are left out because they
 /// change all the time.
-fn alert(shown: &Shown<'_>) -> Markup {
+fn alert(shown: &PageContext<'_>) -> Markup {
     let all = problems::all(shown.platform);
     let names: Vec<&str> = all
         .iter()
@@ -53,9 +53,9 @@ fn alert(shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn attention(shown: &Shown<'_>) -> Markup {
+fn attention(shown: &PageContext<'_>) -> Markup {
     if shown.platform.members.is_empty() {
-        return nobody();
+        return no_machine_text();
     }
     let all = problems::all(shown.platform);
     let taken_out = taken_out(shown);
@@ -77,7 +77,7 @@ fn attention(shown: &Shown<'_>) -> Markup {
         @if taken_out > 0 {
             p.aside {
                 (state::word(&format!("{taken_out} in maintenance, draining or paused"), Grade::Busy))
-                " · " a href=(Page::Traffic.path()) { "see the traffic" }
+                " · " a href=(ConsolePage::Traffic.path()) { "see the traffic" }
             }
         }
         @for line in partial_orders(shown.platform).chain(different_settings(shown.platform)).take(ORDERS_MAX) {
@@ -92,7 +92,7 @@ fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
     let mut out: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let mut all: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     let members = platform.members.iter();
-    for member in members.filter(|member| doubt(member).is_none()) {
+    for member in members.filter(|member| explain_stale_data(member).is_none()) {
         let traffic = member.look.iter().filter_map(|look| look.traffic.as_ref());
         for row in traffic.flat_map(|traffic| &traffic.rows) {
             all.entry(row.named()).or_default().insert(&member.name);
@@ -120,7 +120,8 @@ fn partial_orders(platform: &Platform) -> impl Iterator<Item = String> {
 /// a socket has changed them on some.
 fn different_settings(platform: &Platform) -> impl Iterator<Item = String> {
     let members = platform.members.iter();
-    let members = members.filter(|member| doubt(member).is_none() && serves_one_version(platform));
+    let members = members
+        .filter(|member| explain_stale_data(member).is_none() && serves_one_version(platform));
     let mut values: BTreeMap<(String, String), BTreeMap<&str, String>> = BTreeMap::new();
     let mut holders: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for member in members {
@@ -177,14 +178,16 @@ fn serves_one_version(platform: &Platform) -> bool {
 
 /// Counts the frontends, backends and servers that an operator has taken out of service. An object
 /// on several machines counts once.
-fn taken_out(shown: &Shown<'_>) -> usize {
+fn taken_out(shown: &PageContext<'_>) -> usize {
     let traffic = looks(shown).filter_map(|look| look.traffic.as_ref());
     let rows = traffic.flat_map(|traffic| &traffic.rows);
     let out = rows.filter(|row| grade(&row.status) == Grade::Busy);
-    out.map(Row::named).collect::<BTreeSet<String>>().len()
+    out.map(TrafficRow::named)
+        .collect::<BTreeSet<String>>()
+        .len()
 }
 
-fn problem(shown: &Shown<'_>, known: &Known<'_>) -> Markup {
+fn problem(shown: &PageContext<'_>, known: &SharedProblem<'_>) -> Markup {
     let problem = &known.problem;
     html! {
         li {
@@ -209,21 +212,21 @@ fn problem(shown: &Shown<'_>, known: &Known<'_>) -> Markup {
     }
 }
 
-fn link_words(page: &Page) -> String {
+fn link_words(page: &ConsolePage) -> String {
     match page {
-        Page::Part(_) => page.title().to_lowercase(),
+        ConsolePage::Part(_) => page.title().to_lowercase(),
         page => page.title(),
     }
 }
 
 /// Returns the sentence for a state without problems, with the numbers of machines and servers that
 /// it covers.
-fn calm(shown: &Shown<'_>) -> String {
+fn calm(shown: &PageContext<'_>) -> String {
     let members = shown.platform.members.len();
     let mut up = 0;
     for look in looks(shown) {
         let rows = look.traffic.iter().flat_map(|traffic| &traffic.rows);
-        let servers = rows.filter(|row| row.kind == Kind::Server);
+        let servers = rows.filter(|row| row.kind == TrafficRowKind::Server);
         up += servers
             .filter(|row| grade(&row.status) == Grade::Good)
             .count();
@@ -241,10 +244,10 @@ fn calm(shown: &Shown<'_>) -> String {
     format!("All is well: {machines}{servers}.")
 }
 
-fn numbers(shown: &Shown<'_>) -> Markup {
+fn numbers(shown: &PageContext<'_>) -> Markup {
     // The last numbers of a machine that no longer responds are not its current traffic.
     let members = shown.platform.members.iter();
-    let fresh = members.filter(|member| doubt(member).is_none());
+    let fresh = members.filter(|member| explain_stale_data(member).is_none());
     let looks = fresh.filter_map(|member| member.look.as_deref());
     let all: Vec<&Traffic> = looks.filter_map(|look| look.traffic.as_ref()).collect();
     if shown.platform.members.is_empty() {
@@ -257,7 +260,7 @@ fn numbers(shown: &Shown<'_>) -> Markup {
         };
     }
     // A compromised role may report any number, so the sum must not overflow.
-    let sum = |of: fn(&Row) -> u64| {
+    let sum = |of: fn(&TrafficRow) -> u64| {
         let rows = all.iter().flat_map(|traffic| traffic.frontends());
         rows.map(of).fold(0, u64::saturating_add)
     };
@@ -276,7 +279,7 @@ fn numbers(shown: &Shown<'_>) -> Markup {
         .platform
         .members
         .iter()
-        .filter(|one| one.look.is_some() && doubt(one).is_some());
+        .filter(|one| one.look.is_some() && explain_stale_data(one).is_some());
     let old: Vec<&str> = old.map(|member| member.name.as_str()).collect();
     html! {
         h2 { "Traffic" }
@@ -294,12 +297,12 @@ fn numbers(shown: &Shown<'_>) -> Markup {
             div { dt { "5xx " span.muted { "since the start" } } dd { (count(failed)) } }
         }
         @if !old.is_empty() { p.aside { "Without " (clean(&list(&old))) "." } }
-        p.aside { a href=(Page::Traffic.path()) { "Frontends, backends and servers" } }
+        p.aside { a href=(ConsolePage::Traffic.path()) { "Frontends, backends and servers" } }
     }
 }
 
 /// Draws the rate of all frontends of the drawing machine over the last hour.
-fn hour(shown: &Shown<'_>) -> Markup {
+fn hour(shown: &PageContext<'_>) -> Markup {
     let me = shown.platform.me();
     let traffic = me.and_then(|me| me.look.as_ref()?.traffic.as_ref());
     let mut sum: Vec<u32> = Vec::new();
@@ -326,8 +329,8 @@ fn hour(shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn recent(shown: &Shown<'_>) -> Markup {
-    let all = events::all(&Shown {
+fn recent(shown: &PageContext<'_>) -> Markup {
+    let all = events::all(&PageContext {
         filter: "",
         member: None,
         ..*shown
@@ -342,7 +345,7 @@ fn recent(shown: &Shown<'_>) -> Markup {
             p.empty { "No change is known." }
         } @else {
             (events::table(&first, "the last ones", several(shown), true))
-            p.aside { a href=(Page::Events.path()) { "All events" } }
+            p.aside { a href=(ConsolePage::Events.path()) { "All events" } }
         }
     }
 }
@@ -394,7 +397,7 @@ mod tests {
         );
         // Machines with different versions may have different weights.
         let alpha = Arc::make_mut(platform.members[0].look.as_mut().unwrap());
-        alpha.reports.push(part::report::Report {
+        alpha.reports.push(part::report::StatusReport {
             part: "cluster".to_owned(),
             subjects: vec![
                 part::report::Subject::new("cluster", "shop").fact("in progress", "version 4"),

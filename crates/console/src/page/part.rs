@@ -1,11 +1,13 @@
 //! The report of a part: an overview of all subjects on all machines, then each subject in detail.
 
-use super::machine::{self, id, nobody, several};
+use super::machine::{self, id, no_machine_text, several};
 use super::words::{binary, clean, count, moment, of_part, stamp};
-use super::{Shown, actions, state};
-use crate::platform::Member;
+use super::{PageContext, actions, state};
+use crate::platform::PlatformMember;
 use maud::{Markup, html};
-use part::report::{Event, Fact, Grade, NumberKind, NumberRow, Report, Subject, Unit, Value, span};
+use part::report::{
+    Event, Fact, FactValue, Grade, NumberKind, NumberRow, StatusReport, Subject, Unit, span,
+};
 
 /// Maximum number of subjects of a machine.
 const SUBJECTS_MAX: usize = 200;
@@ -17,18 +19,18 @@ const EVENTS_MAX: usize = 8;
 const DEPTH_MAX: usize = 6;
 
 /// Draws the sections of the machines that report this part.
-pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
+pub(super) fn of(shown: &PageContext<'_>, name: &str) -> Markup {
     let mut all = Vec::new();
     for (index, member) in shown.members() {
         let reports = member.look.iter().flat_map(|look| &look.reports);
-        let reports: Vec<&Report> = reports.filter(|report| report.part == name).collect();
-        if !reports.is_empty() || machine::doubt(member).is_some() {
+        let reports: Vec<&StatusReport> = reports.filter(|report| report.part == name).collect();
+        if !reports.is_empty() || machine::explain_stale_data(member).is_some() {
             all.push((index, member, reports));
         }
     }
     let is_known = all.iter().any(|(.., reports)| !reports.is_empty());
     html! {
-        @if shown.platform.members.is_empty() { (nobody()) }
+        @if shown.platform.members.is_empty() { (no_machine_text()) }
         @else if !is_known { p.empty { "No machine that responds reports “" (clean(&of_part(name))) "”." } }
         @if all.len() > 1 { (glance(shown, &all)) }
         div.machines {
@@ -44,10 +46,10 @@ pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
     }
 }
 
-type OfMember<'s> = (usize, &'s Member, Vec<&'s Report>);
+type OfMember<'s> = (usize, &'s PlatformMember, Vec<&'s StatusReport>);
 
 /// Draws each subject as a row with its state on every machine.
-fn glance(shown: &Shown<'_>, all: &[OfMember<'_>]) -> Markup {
+fn glance(shown: &PageContext<'_>, all: &[OfMember<'_>]) -> Markup {
     let mut names: Vec<(&str, &str)> = Vec::new();
     for subject in all
         .iter()
@@ -60,7 +62,7 @@ fn glance(shown: &Shown<'_>, all: &[OfMember<'_>]) -> Markup {
         }
     }
     // A subject whose name differs on each machine, such as a process, cannot be compared.
-    let is_on = |name: &(&str, &str), reports: &[&Report]| find(reports, *name).is_some();
+    let is_on = |name: &(&str, &str), reports: &[&StatusReport]| find(reports, *name).is_some();
     names.retain(|name| {
         all.iter()
             .filter(|(.., reports)| is_on(name, reports))
@@ -78,7 +80,7 @@ fn glance(shown: &Shown<'_>, all: &[OfMember<'_>]) -> Markup {
                             @for (_, member, _) in all {
                                 th scope="col" {
                                     (clean(&member.name))
-                                    @if machine::doubt(member).is_some() {
+                                    @if machine::explain_stale_data(member).is_some() {
                                         " " span.for { "as it was " (span(member.age_ms)) " ago" }
                                     }
                                 }
@@ -92,9 +94,9 @@ fn glance(shown: &Shown<'_>, all: &[OfMember<'_>]) -> Markup {
                                 @for (_, member, reports) in all {
                                     td {
                                         @if let Some((report, one)) = find(reports, name) {
-                                            @if machine::doubt(member).is_some() {
+                                            @if machine::explain_stale_data(member).is_some() {
                                                 (state::word(&one.state.word, Grade::Unknown))
-                                            } @else { (how(report, one)) }
+                                            } @else { (draw_state(report, one)) }
                                         }
                                     }
                                 }
@@ -108,16 +110,16 @@ fn glance(shown: &Shown<'_>, all: &[OfMember<'_>]) -> Markup {
 }
 
 fn find<'r>(
-    reports: &[&'r Report],
+    reports: &[&'r StatusReport],
     (kind, name): (&str, &str),
-) -> Option<(&'r Report, &'r Subject)> {
+) -> Option<(&'r StatusReport, &'r Subject)> {
     let mut found =
         { reports.iter() }.filter_map(|report| Some((*report, report.find(kind, name)?)));
     found.next()
 }
 
 /// Draws the state of a subject and its duration.
-fn how(report: &Report, subject: &Subject) -> Markup {
+fn draw_state(report: &StatusReport, subject: &Subject) -> Markup {
     html! {
         (state::word(&subject.state.word, subject.state.grade))
         @if let Some(since) = report.since(subject) { " " span.for { (since) } }
@@ -125,7 +127,7 @@ fn how(report: &Report, subject: &Subject) -> Markup {
 }
 
 /// Returns whether the filter matches a subject or one of its children.
-fn has(shown: &Shown<'_>, subject: &Subject) -> bool {
+fn has(shown: &PageContext<'_>, subject: &Subject) -> bool {
     shown.matches(&[
         &subject.kind,
         &subject.name,
@@ -134,7 +136,12 @@ fn has(shown: &Shown<'_>, subject: &Subject) -> bool {
     ]) || subject.children.iter().any(|child| has(shown, child))
 }
 
-fn of_report(shown: &Shown<'_>, member: &Member, report: &Report, at: usize) -> Markup {
+fn of_report(
+    shown: &PageContext<'_>,
+    member: &PlatformMember,
+    report: &StatusReport,
+    at: usize,
+) -> Markup {
     let found: Vec<&Subject> = report
         .subjects
         .iter()
@@ -145,7 +152,7 @@ fn of_report(shown: &Shown<'_>, member: &Member, report: &Report, at: usize) -> 
         @if report.subjects.is_empty() { p.empty { "Nothing is configured." } }
         @else if found.is_empty() { p.empty { "Nothing here has “" (clean(shown.filter)) "”." } }
         @for (number, subject) in drawn.iter().enumerate() {
-            @let place = Place { shown, member, report, id: format!("{at}.{number}") };
+            @let place = SubjectContext { shown, member, report, id: format!("{at}.{number}") };
             (of_subject(&place, subject, 0))
         }
         @if found.len() > drawn.len() {
@@ -155,15 +162,15 @@ fn of_report(shown: &Shown<'_>, member: &Member, report: &Report, at: usize) -> 
 }
 
 /// Context of a subject to draw.
-struct Place<'p> {
-    shown: &'p Shown<'p>,
-    member: &'p Member,
-    report: &'p Report,
+struct SubjectContext<'p> {
+    shown: &'p PageContext<'p>,
+    member: &'p PlatformMember,
+    report: &'p StatusReport,
     /// Element id, unique on the machine.
     id: String,
 }
 
-fn of_subject(place: &Place<'_>, subject: &Subject, depth: usize) -> Markup {
+fn of_subject(place: &SubjectContext<'_>, subject: &Subject, depth: usize) -> Markup {
     let (shown, report) = (place.shown, place.report);
     let is_bad = subject.state.grade == Grade::Bad;
     html! {
@@ -174,15 +181,15 @@ fn of_subject(place: &Place<'_>, subject: &Subject, depth: usize) -> Markup {
                 } @else {
                     b { span.kind { (clean(&subject.kind)) } " " (clean(&subject.name)) }
                 }
-                span.st { (how(report, subject)) }
-                (actions::of_subject(shown, &super::Page::Part(report.part.clone()), place.member, (&report.part, subject)))
+                span.st { (draw_state(report, subject)) }
+                (actions::of_subject(shown, &super::ConsolePage::Part(report.part.clone()), place.member, (&report.part, subject)))
             }
             @if !subject.why.is_empty() { p.why { (clean(&subject.why)) } }
             @if !subject.facts.is_empty() { dl.facts { @for fact in &subject.facts { (of_fact(fact)) } } }
             (numbers(report, subject))
             @if depth < DEPTH_MAX {
                 @for (at, child) in subject.children.iter().enumerate() {
-                    @let place = Place { id: format!("{}.{at}", place.id), ..*place };
+                    @let place = SubjectContext { id: format!("{}.{at}", place.id), ..*place };
                     (of_subject(&place, child, depth + 1))
                 }
             }
@@ -196,15 +203,15 @@ fn of_fact(fact: &Fact) -> Markup {
         div {
             dt { (clean(&fact.name)) }
             @match &fact.value {
-                Value::Text(text) => dd { (clean(text)) },
-                Value::List(words) => dd { (clean(&words.join(", "))) },
-                Value::Lines(lines) => @for line in lines { dd { (clean(line)) } },
+                FactValue::Text(text) => dd { (clean(text)) },
+                FactValue::List(words) => dd { (clean(&words.join(", "))) },
+                FactValue::Lines(lines) => @for line in lines { dd { (clean(line)) } },
             }
         }
     }
 }
 
-fn numbers(report: &Report, subject: &Subject) -> Markup {
+fn numbers(report: &StatusReport, subject: &Subject) -> Markup {
     let row = |name: &str| report.rows.iter().find(|row| row.name == name);
     let known = subject.numbers.iter();
     let known: Vec<_> = known
@@ -264,7 +271,7 @@ fn with_unit(row: &NumberRow, value: u64) -> String {
     }
 }
 
-fn events(place: &Place<'_>, subject: &Subject) -> Markup {
+fn events(place: &SubjectContext<'_>, subject: &Subject) -> Markup {
     let (shown, report) = (place.shown, place.report);
     let all = subject.events.iter().rev().take(EVENTS_MAX);
     html! {
@@ -277,7 +284,7 @@ fn events(place: &Place<'_>, subject: &Subject) -> Markup {
     }
 }
 
-fn of_event(report: &Report, event: &Event) -> Markup {
+fn of_event(report: &StatusReport, event: &Event) -> Markup {
     let ago = report.at.boottime_ms.checked_sub(event.at.boottime_ms);
     let time = moment(event.at.unix_ms);
     html! {

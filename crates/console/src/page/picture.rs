@@ -3,10 +3,10 @@
 
 mod boxes;
 
-use super::machine::doubt;
+use super::machine::explain_stale_data;
 use super::words::{clean, counted};
-use crate::platform::{Member, MemberKind, Platform};
-use boxes::{Content, HEAD, content};
+use crate::platform::{MemberKind, Platform, PlatformMember};
+use boxes::{HEAD, MachineBox, content};
 use maud::{Markup, html};
 use part::report::Grade;
 
@@ -14,16 +14,16 @@ use part::report::Grade;
 const MACHINES_MAX: usize = 8;
 
 /// A box with its position and content.
-struct Placed<'p> {
-    member: &'p Member,
-    content: Content,
+struct PlacedBox<'p> {
+    member: &'p PlatformMember,
+    content: MachineBox,
     x: usize,
     y: usize,
     width: usize,
     height: usize,
 }
 
-impl Placed<'_> {
+impl PlacedBox<'_> {
     fn middle(&self) -> usize {
         self.x + self.width / 2
     }
@@ -43,14 +43,14 @@ impl Placed<'_> {
 }
 
 /// A link between two machines, as far as its state is known.
-struct Link {
+struct MachineLink {
     grade: Grade,
     words: String,
 }
 
 /// Draws the picture of a platform. Empty without a machine.
 pub(super) fn of(platform: &Platform) -> Markup {
-    let mut members: Vec<&Member> = platform.members.iter().collect();
+    let mut members: Vec<&PlatformMember> = platform.members.iter().collect();
     // The order is the same on every machine: nodes by name, then arbiters.
     members.sort_by_key(|one| (one.kind == MemberKind::Arbiter, &one.name));
     let more = members.len().saturating_sub(MACHINES_MAX);
@@ -76,11 +76,11 @@ fn svg(class: &str, width: usize, height: usize, inner: &Markup) -> Markup {
     }
 }
 
-fn single(member: &Member) -> Markup {
+fn single(member: &PlatformMember) -> Markup {
     const WIDTH: usize = 420;
     let content = content(member);
     let height = content.height();
-    let placed = Placed {
+    let placed = PlacedBox {
         member,
         content,
         x: 1,
@@ -92,17 +92,17 @@ fn single(member: &Member) -> Markup {
 }
 
 /// Draws two columns. The third of three machines is centred below the others.
-fn wide(members: &[&Member]) -> Markup {
+fn wide(members: &[&PlatformMember]) -> Markup {
     const WIDTH: usize = 960;
     const BOX: usize = 370;
     const BELOW: usize = 48;
-    let mut placed: Vec<Placed<'_>> = Vec::new();
+    let mut placed: Vec<PlacedBox<'_>> = Vec::new();
     let mut y = 1;
     for pair in members.chunks(2) {
-        let contents: Vec<Content> = pair.iter().map(|member| content(member)).collect();
+        let contents: Vec<MachineBox> = pair.iter().map(|member| content(member)).collect();
         let height = contents
             .iter()
-            .map(Content::height)
+            .map(MachineBox::height)
             .max()
             .unwrap_or_default();
         let is_middle = pair.len() == 1;
@@ -112,7 +112,7 @@ fn wide(members: &[&Member]) -> Markup {
                 (false, 0) => 1,
                 (false, _) => WIDTH - BOX - 1,
             };
-            placed.push(Placed {
+            placed.push(PlacedBox {
                 member,
                 content,
                 x,
@@ -136,16 +136,16 @@ fn wide(members: &[&Member]) -> Markup {
 
 /// Draws one column. Links connect neighbours; the link of the first and the third runs beside
 /// them.
-fn narrow(members: &[&Member]) -> Markup {
+fn narrow(members: &[&PlatformMember]) -> Markup {
     const WIDTH: usize = 360;
     const BELOW: usize = 40;
     let rail = if members.len() == 3 { 20 } else { 1 };
-    let mut placed: Vec<Placed<'_>> = Vec::new();
+    let mut placed: Vec<PlacedBox<'_>> = Vec::new();
     let mut y = 1;
     for member in members {
         let content = content(member);
         let height = content.height();
-        placed.push(Placed {
+        placed.push(PlacedBox {
             member,
             content,
             x: rail,
@@ -166,26 +166,29 @@ fn narrow(members: &[&Member]) -> Markup {
 }
 
 /// Returns the state of a link: the worse of what its two ends report.
-fn link(a: &Member, b: &Member) -> Link {
+fn link(a: &PlatformMember, b: &PlatformMember) -> MachineLink {
     let seen = [seen(a, b), seen(b, a)].into_iter().flatten();
     let worst = seen.max_by_key(|link| link.grade);
-    worst.unwrap_or_else(|| Link {
+    worst.unwrap_or_else(|| MachineLink {
         grade: Grade::Unknown,
         words: "not known".to_owned(),
     })
 }
 
 /// Returns the link to another machine in the cluster report of a machine.
-fn seen(from: &Member, to: &Member) -> Option<Link> {
+fn seen(from: &PlatformMember, to: &PlatformMember) -> Option<MachineLink> {
     // The last report of a machine that no longer responds does not describe the current link.
-    let look = from.look.as_ref().filter(|_| doubt(from).is_none())?;
+    let look = from
+        .look
+        .as_ref()
+        .filter(|_| explain_stale_data(from).is_none())?;
     let report = look
         .reports
         .iter()
         .find(|report| report.part == "cluster")?;
     let state = &report.find("member", &to.name)?.state;
     if state.grade == Grade::Bad {
-        return Some(Link {
+        return Some(MachineLink {
             grade: Grade::Bad,
             words: "no link".to_owned(),
         });
@@ -193,24 +196,24 @@ fn seen(from: &Member, to: &Member) -> Option<Link> {
     // The round-trip time is left out because it changes with each poll.
     let words = state.word.strip_prefix("reachable, ").unwrap_or("linked");
     let words = words.split(',').next().unwrap_or_default();
-    Some(Link {
+    Some(MachineLink {
         grade: state.grade,
         words: words.to_owned(),
     })
 }
 
-fn path(link: &Link, d: &str) -> Markup {
+fn path(link: &MachineLink, d: &str) -> Markup {
     html! { path class={ "link l-" (super::state::class(link.grade)) } d=(d) {} }
 }
 
-fn label(link: &Link, x: usize, y: usize, anchor: &str) -> Markup {
+fn label(link: &MachineLink, x: usize, y: usize, anchor: &str) -> Markup {
     let words = boxes::fit(&clean(&link.words), 20);
     html! {
         text class={ "label l-" (super::state::class(link.grade)) } x=(x) y=(y) text-anchor=(anchor) { (words) }
     }
 }
 
-fn across(a: &Placed<'_>, b: &Placed<'_>) -> Markup {
+fn across(a: &PlacedBox<'_>, b: &PlacedBox<'_>) -> Markup {
     let link = link(a.member, b.member);
     let y = a.dock();
     html! {
@@ -219,7 +222,7 @@ fn across(a: &Placed<'_>, b: &Placed<'_>) -> Markup {
     }
 }
 
-fn down(a: &Placed<'_>, c: &Placed<'_>) -> Markup {
+fn down(a: &PlacedBox<'_>, c: &PlacedBox<'_>) -> Markup {
     let link = link(a.member, c.member);
     let is_left = a.middle() < c.middle();
     let from = if is_left {
@@ -235,7 +238,7 @@ fn down(a: &Placed<'_>, c: &Placed<'_>) -> Markup {
     }
 }
 
-fn below(a: &Placed<'_>, b: &Placed<'_>) -> Markup {
+fn below(a: &PlacedBox<'_>, b: &PlacedBox<'_>) -> Markup {
     let link = link(a.member, b.member);
     let (x, from, to) = (a.middle(), a.bottom(), b.y);
     html! {
@@ -244,13 +247,13 @@ fn below(a: &Placed<'_>, b: &Placed<'_>) -> Markup {
     }
 }
 
-fn beside(a: &Placed<'_>, c: &Placed<'_>) -> Markup {
+fn beside(a: &PlacedBox<'_>, c: &PlacedBox<'_>) -> Markup {
     let link = link(a.member, c.member);
     html! { (path(&link, &format!("M{} {}H6V{}H{}", a.x, a.dock(), c.dock(), c.x))) }
 }
 
 /// Draws the links between more than three machines, behind their boxes.
-fn behind(all: &[Placed<'_>]) -> Markup {
+fn behind(all: &[PlacedBox<'_>]) -> Markup {
     let pairs = all.iter().enumerate();
     let pairs = pairs.flat_map(|(at, a)| all[at + 1..].iter().map(move |b| (a, b)));
     html! {

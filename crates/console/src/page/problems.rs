@@ -1,12 +1,12 @@
 //! Problems of all machines that need attention, without duplicates.
 
-use super::Page;
+use super::ConsolePage;
 use super::effects::{DRAINED, NODE};
-use super::machine::doubt;
+use super::machine::explain_stale_data;
 use super::words::list;
-use crate::look::{CLUSTER_STATUS, Problem};
-use crate::platform::{Member, Platform};
-use part::report::{Grade, Report, Subject};
+use crate::look::{CLUSTER_STATUS, MachineProblem};
+use crate::platform::{Platform, PlatformMember};
+use part::report::{Grade, StatusReport, Subject};
 use std::collections::BTreeMap;
 
 /// Kind of subject for a virtual address, and the state of its owner.
@@ -16,20 +16,22 @@ const OWNER: &str = "MASTER";
 const SETTLED_MS: u64 = 4_000;
 
 /// A problem with the names of the machines that have it.
-pub(super) struct Known<'p> {
-    pub problem: Problem,
+pub(super) struct SharedProblem<'p> {
+    pub problem: MachineProblem,
     pub on: Vec<&'p str>,
     /// Page with the details.
-    pub page: Option<Page>,
+    pub page: Option<ConsolePage>,
 }
 
 /// Lists all problems: first those of the machines themselves, then the others in the order of the
 /// machines.
-pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
+pub(super) fn all(platform: &Platform) -> Vec<SharedProblem<'_>> {
     let members = &platform.members;
-    let away = |member: &&Member| member.state.grade == Grade::Bad || doubt(member).is_some();
-    let away: Vec<&Member> = members.iter().filter(away).collect();
-    let mut all: Vec<Known<'_>> = away.iter().map(|member| of_machine(member)).collect();
+    let away = |member: &&PlatformMember| {
+        member.state.grade == Grade::Bad || explain_stale_data(member).is_some()
+    };
+    let away: Vec<&PlatformMember> = members.iter().filter(away).collect();
+    let mut all: Vec<SharedProblem<'_>> = away.iter().map(|member| of_machine(member)).collect();
     all.extend(conflicts(platform));
     all.extend(drained(platform));
     for member in members {
@@ -40,12 +42,12 @@ pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
             if machine.is_some_and(|name| away.iter().any(|one| one.name == name)) {
                 continue;
             }
-            let same = |known: &&mut Known<'_>| {
+            let same = |known: &&mut SharedProblem<'_>| {
                 known.problem.what == problem.what && known.problem.why == problem.why
             };
             match all.iter_mut().find(same) {
                 Some(known) => known.on.push(&member.name),
-                None => all.push(Known {
+                None => all.push(SharedProblem {
                     page: page_of(&problem),
                     on: vec![&member.name],
                     problem,
@@ -57,9 +59,13 @@ pub(super) fn all(platform: &Platform) -> Vec<Known<'_>> {
 }
 
 /// Lists the drained nodes: no guest can start there until the order is revoked.
-fn drained(platform: &Platform) -> Vec<Known<'_>> {
+fn drained(platform: &Platform) -> Vec<SharedProblem<'_>> {
     let mut names: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for member in platform.members.iter().filter(|one| doubt(one).is_none()) {
+    for member in platform
+        .members
+        .iter()
+        .filter(|one| explain_stale_data(one).is_none())
+    {
         for report in member.look.iter().flat_map(|look| &look.reports) {
             let nodes = report
                 .of_kind(NODE)
@@ -69,24 +75,28 @@ fn drained(platform: &Platform) -> Vec<Known<'_>> {
             }
         }
     }
-    let known = names.into_keys().map(|name| Known {
-        problem: Problem {
+    let known = names.into_keys().map(|name| SharedProblem {
+        problem: MachineProblem {
             what: format!("{NODE} {name}"),
             state: DRAINED.to_owned(),
             why: "by an order; it takes no guests, also if another node fails, until the order is revoked".to_owned(),
             next: format!("evenkeel node fill {name}"),
         },
         on: Vec::new(),
-        page: Some(Page::Part("guest".to_owned())),
+        page: Some(ConsolePage::Part("guest".to_owned())),
     });
     known.collect()
 }
 
 /// Lists the addresses that several machines hold. Each of them responds for the address, so
 /// clients reach one or the other.
-fn conflicts(platform: &Platform) -> Vec<Known<'_>> {
+fn conflicts(platform: &Platform) -> Vec<SharedProblem<'_>> {
     let mut owners: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for member in platform.members.iter().filter(|one| doubt(one).is_none()) {
+    for member in platform
+        .members
+        .iter()
+        .filter(|one| explain_stale_data(one).is_none())
+    {
         for report in member.look.iter().flat_map(|look| &look.reports) {
             for address in report
                 .of_kind(ADDRESS)
@@ -97,8 +107,8 @@ fn conflicts(platform: &Platform) -> Vec<Known<'_>> {
         }
     }
     owners.retain(|_, owners| owners.len() > 1);
-    let known = owners.into_iter().map(|(name, on)| Known {
-        problem: Problem {
+    let known = owners.into_iter().map(|(name, on)| SharedProblem {
+        problem: MachineProblem {
             what: format!("{ADDRESS} {name}"),
             state: format!("{OWNER} on {}", list(&on)),
             why: "they do not hear each other's adverts: something between them drops VRRP (IP protocol 112), \
@@ -107,21 +117,21 @@ fn conflicts(platform: &Platform) -> Vec<Known<'_>> {
             next: "evenkeel status address".to_owned(),
         },
         on,
-        page: Some(Page::Part("address".to_owned())),
+        page: Some(ConsolePage::Part("address".to_owned())),
     });
     known.collect()
 }
 
 /// Returns whether a machine has owned an address for longer than a handover takes.
-fn is_settled(report: &Report, address: &Subject) -> bool {
+fn is_settled(report: &StatusReport, address: &Subject) -> bool {
     let since = address.since.map(|since| since.boottime_ms);
     let age_ms = since.map(|since| report.at.boottime_ms.saturating_sub(since));
     address.state.word == OWNER && age_ms.is_some_and(|ms| ms >= SETTLED_MS)
 }
 
-fn of_machine(member: &Member) -> Known<'_> {
+fn of_machine(member: &PlatformMember) -> SharedProblem<'_> {
     let is_bad = member.state.grade == Grade::Bad;
-    let doubt = doubt(member);
+    let doubt = explain_stale_data(member);
     let state = match (is_bad, &doubt) {
         (true, _) => member.state.word.clone(),
         (false, _) if member.look.is_none() || member.silent.is_some() => "silent".to_owned(),
@@ -132,8 +142,8 @@ fn of_machine(member: &Member) -> Known<'_> {
         doubt,
     ];
     let whys: Vec<String> = whys.into_iter().flatten().collect();
-    Known {
-        problem: Problem {
+    SharedProblem {
+        problem: MachineProblem {
             what: format!("machine {}", member.name),
             state,
             why: whys.join("; "),
@@ -144,14 +154,14 @@ fn of_machine(member: &Member) -> Known<'_> {
     }
 }
 
-/// Returns the page with the details of a problem: by the name in [`Problem::what`] or by the
-/// command in [`Problem::next`].
-fn page_of(problem: &Problem) -> Option<Page> {
+/// Returns the page with the details of a problem: by the name in [`MachineProblem::what`] or by the
+/// command in [`MachineProblem::next`].
+fn page_of(problem: &MachineProblem) -> Option<ConsolePage> {
     if let Some(part) = problem.next.strip_prefix("evenkeel status ") {
-        return Some(Page::Part(part.to_owned()));
+        return Some(ConsolePage::Part(part.to_owned()));
     }
     if problem.next == CLUSTER_STATUS {
-        return Some(Page::Part("cluster".to_owned()));
+        return Some(ConsolePage::Part("cluster".to_owned()));
     }
     let what = problem.what.as_str();
     let server = what
@@ -161,7 +171,7 @@ fn page_of(problem: &Problem) -> Option<Page> {
         .or_else(|| what.strip_prefix("frontend "))
         .or_else(|| what.split_once(" servers of ").map(|(_, name)| name));
     let name = server.map(|(name, _)| name).or(proxy)?;
-    Some(Page::Proxy(name.to_owned()))
+    Some(ConsolePage::Proxy(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -183,11 +193,11 @@ mod tests {
             let mut address = Subject::new(ADDRESS, "www").state(state, Grade::Good);
             address.since = Some(at(100_000 - for_ms));
             let mut look = member.look.as_deref().unwrap().clone();
-            look.reports = vec![Report {
+            look.reports = vec![StatusReport {
                 part: "address".to_owned(),
                 at: at(100_000),
                 subjects: vec![address],
-                ..Report::default()
+                ..StatusReport::default()
             }];
             member.look = Some(Arc::new(look));
         }
@@ -204,10 +214,10 @@ mod tests {
         };
         assert!(!has(&platform));
         let mut look = platform.members[0].look.as_deref().unwrap().clone();
-        look.reports.push(Report {
+        look.reports.push(StatusReport {
             part: "guest".to_owned(),
             subjects: vec![Subject::new(NODE, "beta").state(DRAINED, Grade::Standby)],
-            ..Report::default()
+            ..StatusReport::default()
         });
         platform.members[0].look = Some(Arc::new(look));
         assert!(has(&platform));

@@ -1,15 +1,15 @@
 //! A frontend or backend with its traffic of a day, and its servers with their last health
 //! checks.
 
-use super::graph::{Large, large};
-use super::machine::{self, nobody};
-use super::rows::{Place, Proxy, proxies, table, times};
+use super::graph::{LargeGraph, large};
+use super::machine::{self, no_machine_text};
+use super::rows::{ProxyGroup, RowContext, proxies, table, times};
 use super::words::clean;
-use super::{Page, Shown, table as tables};
+use super::{ConsolePage, PageContext, table as tables};
 use crate::history::{History, Period, Sample};
 use crate::look::grade;
-use crate::platform::Member;
-use crate::traffic::{Kind, Row};
+use crate::platform::PlatformMember;
+use crate::traffic::{TrafficRow, TrafficRowKind};
 use maud::{Markup, html};
 use part::report::Grade;
 use std::cmp::Reverse;
@@ -20,24 +20,24 @@ const SERVERS_MAX: usize = 200;
 const TIMED_MAX: usize = 42;
 
 /// Draws the sections of the machines that have a proxy of this name.
-pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
-    let page = Page::Proxy(name.to_owned());
+pub(super) fn of(shown: &PageContext<'_>, name: &str) -> Markup {
+    let page = ConsolePage::Proxy(name.to_owned());
     let mut all = Vec::new();
     for (index, member) in shown.members() {
         let traffic = member.look.as_ref().and_then(|look| look.traffic.as_ref());
         let found = traffic.map(proxies).unwrap_or_default();
         let found = found.into_iter().find(|proxy| proxy.name == name);
-        if found.is_some() || machine::doubt(member).is_some() {
+        if found.is_some() || machine::explain_stale_data(member).is_some() {
             all.push((index, member, found));
         }
     }
     let is_known = all.iter().any(|(.., found)| found.is_some());
     html! {
-        @if shown.platform.members.is_empty() { (nobody()) }
+        @if shown.platform.members.is_empty() { (no_machine_text()) }
         @else if !is_known {
             p.empty {
                 "No machine that responds has a frontend or backend “" (clean(name)) "”. "
-                a href=(Page::Traffic.path()) { "All traffic" }
+                a href=(ConsolePage::Traffic.path()) { "All traffic" }
             }
         }
         @for (index, member, found) in &all {
@@ -50,34 +50,34 @@ pub(super) fn of(shown: &Shown<'_>, name: &str) -> Markup {
 }
 
 fn of_member(
-    shown: &Shown<'_>,
-    page: &Page,
-    (index, member): (usize, &Member),
-    found: &Proxy<'_>,
+    shown: &PageContext<'_>,
+    page: &ConsolePage,
+    (index, member): (usize, &PlatformMember),
+    found: &ProxyGroup<'_>,
 ) -> Markup {
-    let place = Place {
+    let place = RowContext {
         checks: true,
-        ..Place::new(shown, page, index, member)
+        ..RowContext::new(shown, page, index, member)
     };
-    let has = |row: &&Row| shown.matches(&[&row.name, &row.status, &row.check]);
-    let mut servers: Vec<&Row> = found.servers.iter().copied().filter(has).collect();
+    let has = |row: &&TrafficRow| shown.matches(&[&row.name, &row.status, &row.check]);
+    let mut servers: Vec<&TrafficRow> = found.servers.iter().copied().filter(has).collect();
     if servers.len() > SERVERS_MAX {
         servers.sort_by_key(|row| Reverse(grade(&row.status) == Grade::Bad));
     }
     let rest = servers.len().saturating_sub(SERVERS_MAX);
     servers.truncate(SERVERS_MAX);
     let own = [
-        (Kind::Frontend, found.frontend),
-        (Kind::Backend, found.backend),
+        (TrafficRowKind::Frontend, found.frontend),
+        (TrafficRowKind::Backend, found.backend),
     ];
     let caption = |what: &str| format!("{what} {} on {}", found.name, member.name);
     let sides = own.iter().filter_map(|(_, row)| *row);
-    let timed: Vec<&Row> = sides
+    let timed: Vec<&TrafficRow> = sides
         .chain(servers.iter().copied())
         .take(TIMED_MAX)
         .collect();
     html! {
-        div.scroll.acts[place.acts()] tabindex="0" role="group" aria-label=(clean(&caption("Numbers of"))) {
+        div.scroll.acts[place.has_action_column()] tabindex="0" role="group" aria-label=(clean(&caption("Numbers of"))) {
             @for (kind, row) in own {
                 @if let Some(row) = row {
                     (table(&place, kind, &caption("Frontend or backend"), &[row]))
@@ -85,7 +85,7 @@ fn of_member(
             }
             @if !servers.is_empty() {
                 h3 { "Servers" }
-                (table(&place, Kind::Server, &caption("Servers of"), &servers))
+                (table(&place, TrafficRowKind::Server, &caption("Servers of"), &servers))
             } @else if !found.servers.is_empty() {
                 p.empty { "No server here has “" (clean(shown.filter)) "”." }
             } @else if found.backend.is_some() {
@@ -107,20 +107,20 @@ fn of_member(
 
 /// Returns the time of the last poll of a machine according to its reports, milliseconds since
 /// 1970. 0 if there is no report.
-pub(super) fn now_ms(member: &Member) -> u64 {
+pub(super) fn now_ms(member: &PlatformMember) -> u64 {
     let reports = member.look.iter().flat_map(|look| &look.reports);
     let times = reports.map(|report| report.at.unix_ms);
     times.max().unwrap_or_default()
 }
 
-fn graphs(history: &History, row: &Row, now_ms: u64) -> Markup {
+fn graphs(history: &History, row: &TrafficRow, now_ms: u64) -> Markup {
     let of = |period, title, unit, value: fn(&Sample) -> u32| {
         let (words, seconds) = match period {
             Period::Hour => ("last hour", 3_600),
             Period::Day => ("last day", 86_400),
         };
         let length = History::length(period);
-        let large_of = Large {
+        let large_of = LargeGraph {
             title,
             unit,
             period: words,
@@ -132,7 +132,7 @@ fn graphs(history: &History, row: &Row, now_ms: u64) -> Markup {
         large(&large_of, (&samples, &of_s), value, now_ms)
     };
     let what = match row.kind {
-        Kind::Frontend => "Frontend",
+        TrafficRowKind::Frontend => "Frontend",
         _ => "Backend",
     };
     html! {
@@ -141,7 +141,7 @@ fn graphs(history: &History, row: &Row, now_ms: u64) -> Markup {
             @for period in [Period::Hour, Period::Day] {
                 (of(period, "Rate", "/s", |sample| sample.rate))
             }
-            @if row.kind != Kind::Frontend {
+            @if row.kind != TrafficRowKind::Frontend {
                 @for period in [Period::Hour, Period::Day] {
                     (of(period, "Time", "ms", |sample| sample.takes_ms))
                 }

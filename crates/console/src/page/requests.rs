@@ -2,14 +2,14 @@
 //! requests.
 
 use super::frame::below;
-use super::machine::{doubt_note, nobody};
+use super::machine::{no_machine_text, stale_data_note};
 use super::state::{self, quantity};
 use super::words::{clean, count, encode, scaled};
-use super::{Asked, Page, Shown};
-use crate::inquiry::request::{Request, Requests};
-use crate::inquiry::{Answer, Ask, Filter};
-use crate::platform::{Member, MemberKind};
-use crate::user::Role;
+use super::{ConsolePage, PageContext, PageQuery};
+use crate::inquiry::request::{FinishedRequest, FinishedRequests};
+use crate::inquiry::{ProxyQuery, ProxyResponse, RequestFilter};
+use crate::platform::{MemberKind, PlatformMember};
+use crate::user::UserRole;
 use maud::{Markup, html};
 use part::report::Grade;
 use std::borrow::Cow;
@@ -38,29 +38,33 @@ const FIELDS: [(&str, &str, &str); 6] = [
 ];
 
 /// Returns the filter of the query for requests, if there is one.
-pub(super) fn filter<'s>(shown: &Shown<'s>) -> Option<&'s Filter> {
-    match shown.asked?.ask {
-        Ask::Requests { filter, .. } => Some(filter),
-        Ask::Request { .. } | Ask::Table { .. } | Ask::Route(_) | Ask::Files | Ask::Metrics => None,
+pub(super) fn filter<'s>(shown: &PageContext<'s>) -> Option<&'s RequestFilter> {
+    match shown.page_query?.ask {
+        ProxyQuery::Requests { filter, .. } => Some(filter),
+        ProxyQuery::Request { .. }
+        | ProxyQuery::Table { .. }
+        | ProxyQuery::Route(_)
+        | ProxyQuery::Files
+        | ProxyQuery::Metrics => None,
     }
 }
 
 /// Returns the path of the page with the requests that match a filter, on a machine.
-pub(super) fn path(filter: Option<&Filter>, member: Option<&str>) -> String {
-    let pairs = filter.into_iter().flat_map(Filter::pairs);
+pub(super) fn path(filter: Option<&RequestFilter>, member: Option<&str>) -> String {
+    let pairs = filter.into_iter().flat_map(RequestFilter::pairs);
     let on = member.map(|name| ("on", name));
     let all = pairs.chain(on);
     let all: Vec<String> = all
         .map(|(name, value)| format!("{name}={}", encode(value)))
         .collect();
     match all.is_empty() {
-        true => Page::Requests.path(),
-        false => format!("{}?{}", Page::Requests.path(), all.join("&")),
+        true => ConsolePage::Requests.path(),
+        false => format!("{}?{}", ConsolePage::Requests.path(), all.join("&")),
     }
 }
 
 /// Returns the machine whose proxy is queried: the chosen one, or else this one.
-pub(super) fn member<'s>(shown: &Shown<'s>) -> Option<&'s Member> {
+pub(super) fn member<'s>(shown: &PageContext<'s>) -> Option<&'s PlatformMember> {
     let members = &shown.platform.members;
     let chosen = shown
         .member
@@ -78,8 +82,8 @@ pub(super) fn cut(text: &str, max: usize) -> Cow<'_, str> {
 }
 
 /// Draws the form of the filter, and the choice of a machine.
-pub(super) fn wanted(shown: &Shown<'_>) -> Markup {
-    let none = Filter::default();
+pub(super) fn wanted(shown: &PageContext<'_>) -> Markup {
+    let none = RequestFilter::default();
     let now = filter(shown).unwrap_or(&none);
     let value = |name: &str| {
         let mut pairs = now.pairs();
@@ -91,8 +95,8 @@ pub(super) fn wanted(shown: &Shown<'_>) -> Markup {
     let here = member(shown).map(|one| one.name.as_str());
     html! {
         (super::route::link(shown))
-        @if shown.viewer.role >= Role::Operator {
-            form.filter role="search" method="get" action=(Page::Requests.path()) {
+        @if shown.viewer.role >= UserRole::Operator {
+            form.filter role="search" method="get" action=(ConsolePage::Requests.path()) {
                 @for (name, label, example) in FIELDS {
                     label {
                         span { (label) }
@@ -124,11 +128,11 @@ pub(super) fn wanted(shown: &Shown<'_>) -> Markup {
 }
 
 /// Explains why no requests can be shown. None if they can.
-fn refusal(shown: &Shown<'_>) -> Option<Markup> {
+fn refusal(shown: &PageContext<'_>) -> Option<Markup> {
     let Some(member) = member(shown) else {
-        return Some(nobody());
+        return Some(no_machine_text());
     };
-    if shown.viewer.role < Role::Operator {
+    if shown.viewer.role < UserRole::Operator {
         return Some(html! {
             p.empty {
                 "Requests take the role operator: they contain the addresses of clients, and what these \
@@ -136,26 +140,28 @@ fn refusal(shown: &Shown<'_>) -> Option<Markup> {
             }
         });
     }
-    match shown.asked.and_then(|asked| asked.answer) {
-        None => Some(html! { (doubt_note(member)) p.empty { "The proxy was not asked yet." } }),
-        Some(Answer::Off(_)) => Some(off(member)),
-        Some(Answer::Missing(words)) => Some(html! { p.empty { (clean(words)) } }),
-        Some(Answer::Failed(words)) => Some(html! {
-            (doubt_note(member))
+    match shown.page_query.and_then(|asked| asked.answer) {
+        None => {
+            Some(html! { (stale_data_note(member)) p.empty { "The proxy was not asked yet." } })
+        }
+        Some(ProxyResponse::Off(_)) => Some(explain_disabled_history(member)),
+        Some(ProxyResponse::Missing(words)) => Some(html! { p.empty { (clean(words)) } }),
+        Some(ProxyResponse::Failed(words)) => Some(html! {
+            (stale_data_note(member))
             p.note.old { "No requests of " (clean(&member.name)) ": " (clean(words)) }
         }),
         Some(
-            Answer::Requests(_)
-            | Answer::Request(_)
-            | Answer::Table(_)
-            | Answer::Route(_)
-            | Answer::Files(_),
+            ProxyResponse::Requests(_)
+            | ProxyResponse::Request(_)
+            | ProxyResponse::Table(_)
+            | ProxyResponse::Route(_)
+            | ProxyResponse::Files(_),
         ) => None,
     }
 }
 
 /// Explains how to enable the request history.
-fn off(member: &Member) -> Markup {
+fn explain_disabled_history(member: &PlatformMember) -> Markup {
     html! {
         div.subject {
             h2 { "The proxy of " (clean(&member.name)) " keeps no requests" }
@@ -171,23 +177,23 @@ fn off(member: &Member) -> Markup {
 }
 
 /// Draws the page of the requests.
-pub(super) fn of(shown: &Shown<'_>) -> Markup {
+pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     if let Some(refusal) = refusal(shown) {
         return refusal;
     }
     let (
-        Some(Asked {
-            answer: Some(Answer::Requests(found)),
+        Some(PageQuery {
+            answer: Some(ProxyResponse::Requests(found)),
             ..
         }),
         Some(member),
-    ) = (shown.asked, member(shown))
+    ) = (shown.page_query, member(shown))
     else {
         return html! {};
     };
     let is_filtered = filter(shown).is_some_and(|filter| filter.pairs().next().is_some());
     html! {
-        (doubt_note(member))
+        (stale_data_note(member))
         @if found.requests.is_empty() {
             p.empty {
                 @if is_filtered { "No request that is kept fits the filter." }
@@ -200,7 +206,7 @@ pub(super) fn of(shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn oldest(found: &Requests) -> Markup {
+fn oldest(found: &FinishedRequests) -> Markup {
     let oldest = found.oldest.as_deref().unwrap_or_default();
     html! {
         "The newest " (found.requests.len()) " that fit, the newest first."
@@ -212,10 +218,11 @@ fn oldest(found: &Requests) -> Markup {
 
 /// Draws the last failed requests for a card. Empty where requests are not kept or the viewer may
 /// not see them.
-pub(super) fn errors(shown: &Shown<'_>) -> Markup {
-    let answer = shown.asked.and_then(|asked| asked.answer);
-    let may = shown.viewer.role >= Role::Operator;
-    let (Some(Answer::Requests(found)), true, Some(member)) = (answer, may, member(shown)) else {
+pub(super) fn errors(shown: &PageContext<'_>) -> Markup {
+    let answer = shown.page_query.and_then(|asked| asked.answer);
+    let may = shown.viewer.role >= UserRole::Operator;
+    let (Some(ProxyResponse::Requests(found)), true, Some(member)) = (answer, may, member(shown))
+    else {
         return html! {};
     };
     html! {
@@ -232,7 +239,7 @@ pub(super) fn errors(shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn table(shown: &Shown<'_>, found: &Requests, caption: &str) -> Markup {
+fn table(shown: &PageContext<'_>, found: &FinishedRequests, caption: &str) -> Markup {
     html! {
         table.list {
             caption.vh { (clean(caption)) }
@@ -254,12 +261,12 @@ fn table(shown: &Shown<'_>, found: &Requests, caption: &str) -> Markup {
 }
 
 /// Returns the path of the page of a request on the same machine.
-fn own(shown: &Shown<'_>, one: &Request) -> String {
+fn own(shown: &PageContext<'_>, one: &FinishedRequest) -> String {
     let on = shown.member.map(|name| format!("?on={}", encode(name)));
     format!("/requests/{}{}", encode(&one.id), on.unwrap_or_default())
 }
 
-fn grade(one: &Request) -> Grade {
+fn grade(one: &FinishedRequest) -> Grade {
     match one.status {
         _ if one.has_failed() => Grade::Bad,
         Some(400..) => Grade::Busy,
@@ -269,7 +276,7 @@ fn grade(one: &Request) -> Grade {
 }
 
 /// Draws the status code, or the text in place of it.
-fn status(one: &Request) -> Markup {
+fn status(one: &FinishedRequest) -> Markup {
     let words = match (one.status, one.line.mode.as_str()) {
         (Some(status), _) => status.to_string(),
         (None, "tcp") => "TCP".to_owned(),
@@ -278,7 +285,7 @@ fn status(one: &Request) -> Markup {
     state::word(&words, grade(one))
 }
 
-fn row(shown: &Shown<'_>, one: &Request) -> Markup {
+fn row(shown: &PageContext<'_>, one: &FinishedRequest) -> Markup {
     let some = |text: &Option<String>, max| text.as_deref().map(|text| cut(text, max).into_owned());
     let (line, course) = (&one.line, &one.course);
     let time = one.ended.get(11..23).unwrap_or(&one.ended);
@@ -307,7 +314,7 @@ fn row(shown: &Shown<'_>, one: &Request) -> Markup {
 /// Draws the frontend and the server of a request.
 fn server(
     frontend: &Option<String>,
-    course: &crate::inquiry::request::Course,
+    course: &crate::inquiry::request::RequestPath,
     max: usize,
 ) -> Markup {
     let backend = course.backend.as_deref().map(|name| cut(name, max));
@@ -323,18 +330,18 @@ fn server(
 }
 
 /// Draws the page of one request: each decision about it, with its reason.
-pub fn one(shown: &Shown<'_>, id: u64) -> Markup {
+pub fn one(shown: &PageContext<'_>, id: u64) -> Markup {
     let title = format!("{id:#x}");
-    let found = shown.asked.and_then(|asked| asked.answer);
+    let found = shown.page_query.and_then(|asked| asked.answer);
     let content = match (refusal(shown), found) {
         (Some(refusal), _) => html! { div #request { (refusal) } },
-        (None, Some(Answer::Request(one))) => account(shown, one),
+        (None, Some(ProxyResponse::Request(one))) => account(shown, one),
         (None, _) => html! {},
     };
-    below(&Page::Requests, shown, (&title, None), &content)
+    below(&ConsolePage::Requests, shown, (&title, None), &content)
 }
 
-fn account(shown: &Shown<'_>, one: &Request) -> Markup {
+fn account(shown: &PageContext<'_>, one: &FinishedRequest) -> Markup {
     let (line, course) = (&one.line, &one.course);
     let text = |text: &Option<String>| text.as_deref().map(|text| cut(text, LONG).into_owned());
     let method = text(&line.method).unwrap_or_else(|| "TCP session".to_owned());
@@ -371,7 +378,7 @@ fn fact(name: &str, value: Option<String>) -> Markup {
     html! { @if let Some(value) = value { div { dt { (name) } dd { (value) } } } }
 }
 
-fn queue(course: &crate::inquiry::request::Course) -> Option<String> {
+fn queue(course: &crate::inquiry::request::RequestPath) -> Option<String> {
     let (server, backend) = (course.server_queue, course.backend_queue);
     (server + backend > 0)
         .then(|| format!("behind {server} of the server, {backend} of the backend"))
@@ -384,7 +391,7 @@ fn step(name: &str) -> usize {
 }
 
 /// Draws the durations of the phases as a bar and as numbers.
-fn bar(one: &Request) -> Markup {
+fn bar(one: &FinishedRequest) -> Markup {
     let (timers, steps) = (&one.timers, one.steps());
     let sum = steps
         .iter()
@@ -416,7 +423,7 @@ fn bar(one: &Request) -> Markup {
     }
 }
 
-fn rules(one: &Request) -> Markup {
+fn rules(one: &FinishedRequest) -> Markup {
     html! {
         @if !one.rules.is_empty() {
             section.subject {
@@ -438,7 +445,7 @@ fn rules(one: &Request) -> Markup {
     }
 }
 
-fn tries(one: &Request) -> Markup {
+fn tries(one: &FinishedRequest) -> Markup {
     html! {
         @if !one.failed_tries.is_empty() {
             section.subject {

@@ -1,14 +1,16 @@
 //! The page for the path of a request: the form, and the report with each evaluated line.
 
 use super::frame::below;
-use super::machine::{doubt_note, nobody};
+use super::machine::{no_machine_text, stale_data_note};
 use super::requests::{cut, member};
 use super::words::{clean, count};
-use super::{Page, Shown};
-use crate::inquiry::Answer;
-use crate::inquiry::route::{Evaluated, Live, Outcome, Question, Report, Server, Term};
+use super::{ConsolePage, PageContext};
+use crate::inquiry::ProxyResponse;
+use crate::inquiry::route::{
+    ConditionTerm, DescribedRequest, EvaluatedLine, Live, RouteDestination, RouteReport, Server,
+};
 use crate::platform::MemberKind;
-use crate::user::Role;
+use crate::user::UserRole;
 use maud::{Markup, html};
 use part::report::{Grade, span};
 
@@ -33,23 +35,23 @@ const FIELDS: [(&str, &str, &str); 4] = [
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Draws the page.
-pub fn route(shown: &Shown<'_>, question: &Question) -> Markup {
-    let content = match (member(shown), shown.viewer.role >= Role::Operator) {
-        (None, _) => nobody(),
+pub fn route(shown: &PageContext<'_>, question: &DescribedRequest) -> Markup {
+    let content = match (member(shown), shown.viewer.role >= UserRole::Operator) {
+        (None, _) => no_machine_text(),
         (Some(_), false) => html! {
             p.empty {
                 "This takes the role operator: the report has addresses, and the contents of maps and tables."
             }
         },
         (Some(member), true) => html! {
-            (doubt_note(member))
+            (stale_data_note(member))
             (form(shown, question))
             (answer(shown))
         },
     };
     let title = "Where a request would go";
     below(
-        &Page::Traffic,
+        &ConsolePage::Traffic,
         shown,
         (title, None),
         &html! { div #route { (content) } },
@@ -57,15 +59,15 @@ pub fn route(shown: &Shown<'_>, question: &Question) -> Markup {
 }
 
 /// Draws the link to the form.
-pub(super) fn link(shown: &Shown<'_>) -> Markup {
+pub(super) fn link(shown: &PageContext<'_>) -> Markup {
     html! {
-        @if shown.viewer.role >= Role::Operator {
+        @if shown.viewer.role >= UserRole::Operator {
             p.aside { a href=(PATH) { "Where would a request go?" } }
         }
     }
 }
 
-fn form(shown: &Shown<'_>, question: &Question) -> Markup {
+fn form(shown: &PageContext<'_>, question: &DescribedRequest) -> Markup {
     let value = |name: &str| {
         let mut pairs = question.pairs();
         pairs
@@ -123,18 +125,22 @@ fn form(shown: &Shown<'_>, question: &Question) -> Markup {
     }
 }
 
-fn answer(shown: &Shown<'_>) -> Markup {
-    match shown.asked.map(|asked| asked.answer) {
+fn answer(shown: &PageContext<'_>) -> Markup {
+    match shown.page_query.map(|asked| asked.answer) {
         None => html! {},
-        Some(Some(Answer::Route(report))) => drawn(report),
-        Some(Some(Answer::Failed(words) | Answer::Missing(words) | Answer::Off(words))) => html! {
+        Some(Some(ProxyResponse::Route(report))) => drawn(report),
+        Some(Some(
+            ProxyResponse::Failed(words)
+            | ProxyResponse::Missing(words)
+            | ProxyResponse::Off(words),
+        )) => html! {
             p.note.old role="status" { "No report: " (cut(words, TEXT)) }
         },
         Some(_) => html! { p.note.old role="status" { "The proxy was not asked." } },
     }
 }
 
-fn drawn(report: &Report) -> Markup {
+fn drawn(report: &RouteReport) -> Markup {
     let lines = &report.lines[..report.lines.len().min(LINES_MAX)];
     let left_out = report.left_out + (report.lines.len() - lines.len()) as u64;
     html! {
@@ -168,9 +174,9 @@ fn drawn(report: &Report) -> Markup {
     }
 }
 
-fn outcome(outcome: &Outcome) -> Markup {
+fn outcome(outcome: &RouteDestination) -> Markup {
     let (grade, words, why) = match outcome {
-        Outcome::Server {
+        RouteDestination::Server {
             backend,
             server,
             address,
@@ -182,7 +188,7 @@ fn outcome(outcome: &Outcome) -> Markup {
             };
             (Grade::Good, format!("server {backend}/{server}{at}"), why)
         }
-        Outcome::Reply {
+        RouteDestination::Reply {
             status,
             location,
             why,
@@ -196,7 +202,7 @@ fn outcome(outcome: &Outcome) -> Markup {
             let words = format!("the proxy replies {status}{}", to.unwrap_or_default());
             (Grade::Standby, words, why)
         }
-        Outcome::Queue {
+        RouteDestination::Queue {
             backend,
             server,
             why,
@@ -207,7 +213,7 @@ fn outcome(outcome: &Outcome) -> Markup {
             };
             (Grade::Busy, format!("waits in the queue of {of}"), why)
         }
-        Outcome::Nothing { why } => (Grade::Bad, "no response".to_owned(), why),
+        RouteDestination::Nothing { why } => (Grade::Bad, "no response".to_owned(), why),
     };
     html! {
         p.goes { (super::state::word(&cut(&words, TEXT), grade)) }
@@ -246,7 +252,7 @@ fn waiting(number: u32) -> String {
     }
 }
 
-fn line(one: &Evaluated) -> Markup {
+fn line(one: &EvaluatedLine) -> Markup {
     let has_effect = one.applies || (one.met == Some(true) && one.fails.is_none());
     let (mark, words) = match (has_effect, one.met) {
         (true, Some(_)) => (Grade::Good, "met"),
@@ -266,7 +272,7 @@ fn line(one: &Evaluated) -> Markup {
     }
 }
 
-fn term(one: &Term) -> Markup {
+fn term(one: &ConditionTerm) -> Markup {
     html! {
         code { (cut(&one.term, TEXT)) } @if one.met { ": true" } @else { ": false" }
         @if one.values.is_empty() { ", there is no value" } @else {

@@ -2,23 +2,23 @@
 
 use super::state::{self, quantity};
 use super::words::{clean, count, scaled};
-use super::{Page, Shown, actions, graph};
+use super::{ConsolePage, PageContext, actions, graph};
 use crate::history::{History, Period};
 use crate::look::grade;
-use crate::platform::Member;
-use crate::traffic::{Kind, Row, Traffic};
+use crate::platform::PlatformMember;
+use crate::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use maud::{Markup, html};
 use part::report::{Grade, span};
 
 /// The frontend and the backend with one name, and the servers.
-pub(super) struct Proxy<'t> {
+pub(super) struct ProxyGroup<'t> {
     pub name: &'t str,
-    pub frontend: Option<&'t Row>,
-    pub backend: Option<&'t Row>,
-    pub servers: Vec<&'t Row>,
+    pub frontend: Option<&'t TrafficRow>,
+    pub backend: Option<&'t TrafficRow>,
+    pub servers: Vec<&'t TrafficRow>,
 }
 
-impl Proxy<'_> {
+impl ProxyGroup<'_> {
     /// Returns whether the frontend, the backend or a server is down.
     pub(super) fn is_wrong(&self) -> bool {
         let all = self
@@ -37,11 +37,11 @@ impl Proxy<'_> {
 }
 
 /// Returns the proxies of a machine in the order of its files.
-pub(super) fn proxies(traffic: &Traffic) -> Vec<Proxy<'_>> {
-    let mut all: Vec<Proxy<'_>> = Vec::new();
+pub(super) fn proxies(traffic: &Traffic) -> Vec<ProxyGroup<'_>> {
+    let mut all: Vec<ProxyGroup<'_>> = Vec::new();
     for row in &traffic.rows {
         if all.last().is_none_or(|last| last.name != row.proxy) {
-            all.push(Proxy {
+            all.push(ProxyGroup {
                 name: &row.proxy,
                 frontend: None,
                 backend: None,
@@ -52,9 +52,9 @@ pub(super) fn proxies(traffic: &Traffic) -> Vec<Proxy<'_>> {
             continue;
         };
         match row.kind {
-            Kind::Frontend => proxy.frontend = Some(row),
-            Kind::Backend => proxy.backend = Some(row),
-            Kind::Server => proxy.servers.push(row),
+            TrafficRowKind::Frontend => proxy.frontend = Some(row),
+            TrafficRowKind::Backend => proxy.backend = Some(row),
+            TrafficRowKind::Server => proxy.servers.push(row),
         }
     }
     all
@@ -62,24 +62,24 @@ pub(super) fn proxies(traffic: &Traffic) -> Vec<Proxy<'_>> {
 
 /// Context of the rows to draw.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'p> {
-    pub shown: &'p Shown<'p>,
-    pub page: &'p Page,
-    pub member: &'p Member,
+pub(super) struct RowContext<'p> {
+    pub shown: &'p PageContext<'p>,
+    pub page: &'p ConsolePage,
+    pub member: &'p PlatformMember,
     /// History of the drawing machine. None for any other machine.
     pub history: Option<&'p History>,
     /// True if the last health check is shown for healthy servers, too.
     pub checks: bool,
 }
 
-impl<'p> Place<'p> {
+impl<'p> RowContext<'p> {
     pub(super) fn new(
-        shown: &'p Shown<'p>,
-        page: &'p Page,
+        shown: &'p PageContext<'p>,
+        page: &'p ConsolePage,
         index: usize,
-        member: &'p Member,
+        member: &'p PlatformMember,
     ) -> Self {
-        Place {
+        RowContext {
             shown,
             page,
             member,
@@ -89,14 +89,19 @@ impl<'p> Place<'p> {
     }
 
     /// Returns whether the table has a column of buttons.
-    pub(super) fn acts(&self) -> bool {
-        actions::are_there(self.shown, self.member)
+    pub(super) fn has_action_column(&self) -> bool {
+        actions::can_show_forms(self.shown, self.member)
     }
 }
 
 /// Draws a table of rows of one kind. The caption is for screen readers.
-pub(super) fn table(place: &Place<'_>, kind: Kind, caption: &str, rows: &[&Row]) -> Markup {
-    let acts = place.acts();
+pub(super) fn table(
+    place: &RowContext<'_>,
+    kind: TrafficRowKind,
+    caption: &str,
+    rows: &[&TrafficRow],
+) -> Markup {
+    let acts = place.has_action_column();
     html! {
         table.rows {
             caption.vh { (clean(caption)) }
@@ -114,7 +119,7 @@ pub(super) fn table(place: &Place<'_>, kind: Kind, caption: &str, rows: &[&Row])
                     th scope="col" { "Out" }
                     // The column aligns the tables, so it exists even if it is empty.
                     @match (acts, kind) {
-                        (true, Kind::Server) => th.c-act scope="col" { span.vh { "Actions" } },
+                        (true, TrafficRowKind::Server) => th.c-act scope="col" { span.vh { "Actions" } },
                         _ => td.c-act {},
                     }
                 }
@@ -133,23 +138,23 @@ fn short(number: u64) -> String {
     }
 }
 
-fn heading(kind: Kind) -> &'static str {
+fn heading(kind: TrafficRowKind) -> &'static str {
     match kind {
-        Kind::Frontend => "Frontend",
-        Kind::Backend => "Backend",
-        Kind::Server => "Server",
+        TrafficRowKind::Frontend => "Frontend",
+        TrafficRowKind::Backend => "Backend",
+        TrafficRowKind::Server => "Server",
     }
 }
 
-fn of(place: &Place<'_>, row: &Row) -> Markup {
-    let is_server = row.kind == Kind::Server;
+fn of(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
+    let is_server = row.kind == TrafficRowKind::Server;
     html! {
         tr.bad[grade(&row.status) == Grade::Bad] {
             th scope="row" {
                 @match (is_server, place.page) {
                     (true, _) => (clean(&row.name)),
-                    (false, Page::Proxy(_)) => (clean(&row.proxy)),
-                    (false, _) => a href=(Page::Proxy(row.proxy.clone()).path()) { (clean(&row.proxy)) },
+                    (false, ConsolePage::Proxy(_)) => (clean(&row.proxy)),
+                    (false, _) => a href=(ConsolePage::Proxy(row.proxy.clone()).path()) { (clean(&row.proxy)) },
                 }
             }
             td.c-state { (status(row, place.checks)) }
@@ -162,7 +167,7 @@ fn of(place: &Place<'_>, row: &Row) -> Markup {
 }
 
 /// Draws the state of a row, its duration and its reason.
-pub(super) fn status(row: &Row, always_why: bool) -> Markup {
+pub(super) fn status(row: &TrafficRow, always_why: bool) -> Markup {
     let grade = grade(&row.status);
     let is_well = grade == Grade::Good && !row.status.contains(['/', '(']);
     let why = !row.check.is_empty() && (always_why || !is_well);
@@ -173,14 +178,14 @@ pub(super) fn status(row: &Row, always_why: bool) -> Markup {
     }
 }
 
-fn rates(place: &Place<'_>, row: &Row) -> Vec<u32> {
+fn rates(place: &RowContext<'_>, row: &TrafficRow) -> Vec<u32> {
     let samples = place.history.map(|history| history.of(row, Period::Hour));
     let samples = samples.unwrap_or_default();
     samples.iter().map(|sample| sample.rate).collect()
 }
 
 /// Draws the numbers of a row as cells.
-fn numbers(place: &Place<'_>, row: &Row) -> Markup {
+fn numbers(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
     let cell = |number: u64| html! { td.z[number == 0] { (quantity(&short(number))) } };
     let some = |number: Option<u64>| match number {
         Some(number) => cell(number),
@@ -204,22 +209,22 @@ fn numbers(place: &Place<'_>, row: &Row) -> Markup {
     }
 }
 
-/// Names of the percentiles, in the order of [`Row::percentiles_ms`].
+/// Names of the percentiles, in the order of [`TrafficRow::percentiles_ms`].
 const PERCENTILES: [&str; 3] = ["p50", "p95", "p99"];
 
 /// Describes the 50th, 95th and 99th percentile of the duration of the last requests of a row.
-fn percentiles(row: &Row) -> Option<String> {
+fn percentiles(row: &TrafficRow) -> Option<String> {
     let [p50, p95, p99] = row.percentiles_ms?.map(count);
     Some(format!("p50 {p50} ms, p95 {p95} ms, p99 {p99} ms"))
 }
 
 /// Draws a table with the percentiles of the duration of the last requests. Empty if no row has had
 /// any request.
-pub(super) fn times(caption: &str, rows: &[&Row]) -> Markup {
+pub(super) fn times(caption: &str, rows: &[&TrafficRow]) -> Markup {
     let known = rows
         .iter()
         .filter_map(|row| Some((*row, row.percentiles_ms?)));
-    let known: Vec<(&Row, [u64; 3])> = known.collect();
+    let known: Vec<(&TrafficRow, [u64; 3])> = known.collect();
     html! {
         @if !known.is_empty() {
             h3 { "How long the last requests took" }
@@ -236,7 +241,7 @@ pub(super) fn times(caption: &str, rows: &[&Row]) -> Markup {
                         tr {
                             th scope="row" {
                                 @match row.kind {
-                                    Kind::Server => (clean(&row.name)),
+                                    TrafficRowKind::Server => (clean(&row.name)),
                                     kind => (heading(kind)),
                                 }
                             }
@@ -250,7 +255,7 @@ pub(super) fn times(caption: &str, rows: &[&Row]) -> Markup {
 }
 
 /// Draws the rate of a row after a graph of its last hour.
-pub(super) fn rate(place: &Place<'_>, row: &Row) -> Markup {
+pub(super) fn rate(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
     html! {
         (graph::small(&rates(place, row), History::length(Period::Hour)))
         span { (count(row.rate)) span.u { "/s" } }
@@ -258,7 +263,7 @@ pub(super) fn rate(place: &Place<'_>, row: &Row) -> Markup {
 }
 
 /// Draws the same numbers in the line of a collapsed backend.
-pub(super) fn line(place: &Place<'_>, row: &Row) -> Markup {
+pub(super) fn line(place: &RowContext<'_>, row: &TrafficRow) -> Markup {
     let ms = row.takes_ms.map(|ms| format!("{} ms", count(ms)));
     let some = |number: Option<u64>| number.map(short).unwrap_or_default();
     let plain = [

@@ -1,11 +1,11 @@
 //! The page of a guest's display or terminal.
 
 use super::words::clean;
-use super::{Page, Shown, frame};
+use super::{ConsolePage, PageContext, frame};
 use crate::platform::Platform;
 use crate::user::Viewer;
 use maud::{Markup, html};
-use screen::kind::Kind;
+use screen::kind::ScreenKind;
 use screen::page::{self, SCRIPT_PATH};
 
 /// Draws the document for a display of an object of a part. `path` is the path of the page itself.
@@ -13,10 +13,10 @@ pub fn document(
     platform: &Platform,
     viewer: &Viewer,
     (part, object): (&str, &str),
-    kind: &Kind,
+    kind: &ScreenKind,
     (path, has_library): (&str, bool),
 ) -> Markup {
-    let shown = Shown::all(platform, viewer);
+    let shown = PageContext::all(platform, viewer);
     let title = format!("{} of {}", kind.title, clean(object));
     let content = match has_library {
         true => page::content(kind, &title, path, &by_hand()),
@@ -24,7 +24,7 @@ pub fn document(
     };
     let script = has_library.then_some(SCRIPT_PATH);
     frame::below(
-        &Page::Part(part.to_owned()),
+        &ConsolePage::Part(part.to_owned()),
         &shown,
         (&title, script),
         &content,

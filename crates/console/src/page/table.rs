@@ -1,17 +1,17 @@
 //! A stick table with the entries that have the largest values.
 
-use super::actions::are_there;
+use super::actions::can_show_forms;
 use super::frame::below;
-use super::machine::{doubt_note, nobody};
+use super::machine::{no_machine_text, stale_data_note};
 use super::requests::{cut, member};
 use super::state::quantity;
 use super::words::{clean, count, encode};
-use super::{Page, Shown};
-use crate::inquiry::table::{Column, Entry, Table};
-use crate::inquiry::{Answer, Ask};
-use crate::platform::Member;
-use crate::traffic::{TableHead, Traffic};
-use crate::user::Role;
+use super::{ConsolePage, PageContext};
+use crate::inquiry::table::{Column, StickTableEntry, StickTableView};
+use crate::inquiry::{ProxyQuery, ProxyResponse};
+use crate::platform::PlatformMember;
+use crate::traffic::{StickTableHead, Traffic};
+use crate::user::UserRole;
 use ::access::page::hidden;
 use maud::{Markup, html};
 use part::report::span;
@@ -36,9 +36,14 @@ fn path(name: &str, member: Option<&str>) -> String {
 }
 
 /// Lists the tables of one proxy, or of all proxies, of a machine.
-pub(super) fn list(member: &Member, at: usize, traffic: &Traffic, proxy: Option<&str>) -> Markup {
-    let fits = |one: &&TableHead| proxy.is_none_or(|name| one.name == name);
-    let all: Vec<&TableHead> = traffic.tables.iter().filter(fits).collect();
+pub(super) fn list(
+    member: &PlatformMember,
+    at: usize,
+    traffic: &Traffic,
+    proxy: Option<&str>,
+) -> Markup {
+    let fits = |one: &&StickTableHead| proxy.is_none_or(|name| one.name == name);
+    let all: Vec<&StickTableHead> = traffic.tables.iter().filter(fits).collect();
     let on = (at > 0).then_some(member.name.as_str());
     html! {
         @if !all.is_empty() {
@@ -59,36 +64,36 @@ pub(super) fn list(member: &Member, at: usize, traffic: &Traffic, proxy: Option<
 }
 
 /// Draws the page of a table.
-pub fn table(shown: &Shown<'_>, name: &str) -> Markup {
+pub fn table(shown: &PageContext<'_>, name: &str) -> Markup {
     let title = format!("Stick table {}", cut(name, 2 * NAME));
     let content = match member(shown) {
-        None => nobody(),
+        None => no_machine_text(),
         Some(member) => of_member(shown, member, name),
     };
     below(
-        &Page::Traffic,
+        &ConsolePage::Traffic,
         shown,
         (&title, None),
         &html! { div #table { (content) } },
     )
 }
 
-fn of_member(shown: &Shown<'_>, member: &Member, name: &str) -> Markup {
-    let answer = shown.asked.and_then(|asked| asked.answer);
+fn of_member(shown: &PageContext<'_>, member: &PlatformMember, name: &str) -> Markup {
+    let answer = shown.page_query.and_then(|asked| asked.answer);
     let traffic = member.look.as_ref().and_then(|look| look.traffic.as_ref());
     let known = traffic.and_then(|traffic| traffic.tables.iter().find(|one| one.name == name));
     html! {
-        (doubt_note(member))
+        (stale_data_note(member))
         @if super::machine::several(shown) { p.aside { "On " b { (clean(&member.name)) } "." } }
         @match (answer, known) {
-            (Some(Answer::Table(table)), _) => (entries(shown, member, table)),
-            (Some(Answer::Missing(_)), _) => {
-                p.empty { "No stick table of this name. " a href=(Page::Traffic.path()) { "All traffic" } }
+            (Some(ProxyResponse::Table(table)), _) => (entries(shown, member, table)),
+            (Some(ProxyResponse::Missing(_)), _) => {
+                p.empty { "No stick table of this name. " a href=(ConsolePage::Traffic.path()) { "All traffic" } }
             }
-            (Some(Answer::Failed(words) | Answer::Off(words)), _) => {
+            (Some(ProxyResponse::Failed(words) | ProxyResponse::Off(words)), _) => {
                 p.note.old { "No entries: " (cut(words, 400)) }
             }
-            (_, Some(head)) if shown.viewer.role < Role::Operator => {
+            (_, Some(head)) if shown.viewer.role < UserRole::Operator => {
                 p { (cut(&head.kind, NAME)) ", " (count(head.used)) " of " (count(head.size)) " entries." }
                 p.empty { "The entries take the role operator: their keys are addresses and cookies of clients." }
             }
@@ -98,14 +103,14 @@ fn of_member(shown: &Shown<'_>, member: &Member, name: &str) -> Markup {
 }
 
 /// Returns the requested column and the text that keys must contain.
-fn asked<'s>(shown: &Shown<'s>) -> [&'s str; 2] {
-    match shown.asked.map(|asked| asked.ask) {
-        Some(Ask::Table { by, has, .. }) => [by, has],
+fn asked<'s>(shown: &PageContext<'s>) -> [&'s str; 2] {
+    match shown.page_query.map(|asked| asked.ask) {
+        Some(ProxyQuery::Table { by, has, .. }) => [by, has],
         _ => [""; 2],
     }
 }
 
-fn entries(shown: &Shown<'_>, member: &Member, table: &Table) -> Markup {
+fn entries(shown: &PageContext<'_>, member: &PlatformMember, table: &StickTableView) -> Markup {
     let [_, has] = asked(shown);
     let columns = &table.columns[..table.columns.len().min(COLUMNS_MAX)];
     let mut rows = Vec::new();
@@ -129,7 +134,7 @@ fn entries(shown: &Shown<'_>, member: &Member, table: &Table) -> Markup {
             }
         }
         (form(shown, table))
-        @if are_there(shown, member) { (removal(shown, member, table)) }
+        @if can_show_forms(shown, member) { (removal(shown, member, table)) }
         @if rows.is_empty() {
             p.empty {
                 @if has.is_empty() { "The table is empty." } @else { "No key has “" (cut(has, KEY)) "”." }
@@ -168,7 +173,7 @@ fn heading(column: &Column) -> Markup {
     }
 }
 
-fn form(shown: &Shown<'_>, table: &Table) -> Markup {
+fn form(shown: &PageContext<'_>, table: &StickTableView) -> Markup {
     let [_, has] = asked(shown);
     let by = table.sorted_by.as_deref().unwrap_or_default();
     html! {
@@ -195,10 +200,10 @@ fn form(shown: &Shown<'_>, table: &Table) -> Markup {
 }
 
 fn row(
-    shown: &Shown<'_>,
-    member: &Member,
-    table: &Table,
-    (one, columns): (&Entry, &[Column]),
+    shown: &PageContext<'_>,
+    member: &PlatformMember,
+    table: &StickTableView,
+    (one, columns): (&StickTableEntry, &[Column]),
 ) -> Markup {
     let value = |column: &Column| match one.values.get(&column.name) {
         Some(serde_json::Value::Number(number)) => match number.as_u64() {
@@ -217,7 +222,7 @@ fn row(
             }
             td.num data-name="expires" { @if table.expire_ms.is_some() { (quantity(&span(one.expires_ms))) } }
             td.c-act {
-                @if one.plain && are_there(shown, member) { (remove(one)) }
+                @if one.plain && can_show_forms(shown, member) { (remove(one)) }
             }
         }
     }
@@ -226,13 +231,13 @@ fn row(
 /// Element id of the form for all buttons that remove an entry.
 const REMOVAL: &str = "remove-entry";
 
-fn remove(one: &Entry) -> Markup {
+fn remove(one: &StickTableEntry) -> Markup {
     html! {
         button form=(REMOVAL) name="key" value=(one.key) aria-label={ "Remove " (cut(&one.key, KEY)) } { "Remove…" }
     }
 }
 
-fn removal(shown: &Shown<'_>, member: &Member, table: &Table) -> Markup {
+fn removal(shown: &PageContext<'_>, member: &PlatformMember, table: &StickTableView) -> Markup {
     let [by, has] = asked(shown);
     let mut back = path(&table.name, shown.member);
     for (name, value) in [("by", by), ("has", has)] {

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::sample;
-use crate::user::Role;
+use crate::user::UserRole;
 use ::part::report::{Grade, Subject};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-fn viewer(role: Role) -> Viewer {
+fn viewer(role: UserRole) -> Viewer {
     Viewer {
         name: "anna".to_owned(),
         token: None,
@@ -16,7 +16,7 @@ fn viewer(role: Role) -> Viewer {
     }
 }
 
-fn pages() -> Vec<Page> {
+fn pages() -> Vec<ConsolePage> {
     let parts = [
         "address",
         "volume",
@@ -26,9 +26,15 @@ fn pages() -> Vec<Page> {
         "supervisor",
         "nobody",
     ];
-    let parts = parts.map(|part| Page::Part(part.to_owned()));
-    let proxies = ["www", "shop", "no such"].map(|name| Page::Proxy(name.to_owned()));
-    let first = [Page::Overview, Page::Traffic, Page::Requests, Page::Events].into_iter();
+    let parts = parts.map(|part| ConsolePage::Part(part.to_owned()));
+    let proxies = ["www", "shop", "no such"].map(|name| ConsolePage::Proxy(name.to_owned()));
+    let first = [
+        ConsolePage::Overview,
+        ConsolePage::Traffic,
+        ConsolePage::Requests,
+        ConsolePage::Events,
+    ]
+    .into_iter();
     first.chain(proxies).chain(parts).collect()
 }
 
@@ -39,7 +45,7 @@ fn ids(html: &str) -> Vec<&str> {
 
 #[test]
 fn every_page_of_every_sample_draws_with_ids_that_are_unique() {
-    let admin = viewer(Role::Admin);
+    let admin = viewer(UserRole::Admin);
     let all = [
         Platform::default(),
         sample::alone(),
@@ -49,7 +55,7 @@ fn every_page_of_every_sample_draws_with_ids_that_are_unique() {
     ];
     for platform in &all {
         for page in pages() {
-            let html = document(&page, &Shown::all(platform, &admin)).into_string();
+            let html = document(&page, &PageContext::all(platform, &admin)).into_string();
             let ids = ids(&html);
             let distinct: BTreeSet<&&str> = ids.iter().collect();
             assert_eq!(distinct.len(), ids.len(), "{page:?}: {ids:?}");
@@ -61,19 +67,19 @@ fn every_page_of_every_sample_draws_with_ids_that_are_unique() {
 
 #[test]
 fn an_empty_platform_says_so() {
-    let (platform, viewer) = (Platform::default(), viewer(Role::Viewer));
+    let (platform, viewer) = (Platform::default(), viewer(UserRole::Viewer));
     for page in pages() {
-        let html = document(&page, &Shown::all(&platform, &viewer)).into_string();
+        let html = document(&page, &PageContext::all(&platform, &viewer)).into_string();
         assert!(html.contains("No machine has reported yet"), "{page:?}");
     }
 }
 
 #[test]
 fn pieces_are_what_a_document_has() {
-    let viewer = viewer(Role::Operator);
+    let viewer = viewer(UserRole::Operator);
     let platform = sample::platform();
     for page in pages() {
-        let shown = Shown::all(&platform, &viewer);
+        let shown = PageContext::all(&platform, &viewer);
         let html = document(&page, &shown).into_string();
         let pieces = pieces(&page, &shown);
         assert!(pieces.len() > 1);
@@ -87,24 +93,29 @@ fn pieces_are_what_a_document_has() {
 #[test]
 fn forms_of_an_operator_have_the_token_and_a_viewer_has_none_that_act() {
     let platform = sample::platform();
-    let (operator, viewer) = (viewer(Role::Operator), viewer(Role::Viewer));
+    let (operator, viewer) = (viewer(UserRole::Operator), viewer(UserRole::Viewer));
     for page in pages() {
-        let html = document(&page, &Shown::all(&platform, &operator)).into_string();
+        let html = document(&page, &PageContext::all(&platform, &operator)).into_string();
         for form in html.split("<form").skip(1) {
             let form = form.split("</form>").next().unwrap();
             let is_post = form.contains("method=\"post\"");
             let token = form.contains("name=\"csrf\" value=\"token-of-anna\"");
             assert_eq!(is_post, token, "{page:?}: {form}");
         }
-        let html = document(&page, &Shown::all(&platform, &viewer)).into_string();
+        let html = document(&page, &PageContext::all(&platform, &viewer)).into_string();
         assert!(!html.contains("/act"), "{page:?}");
     }
-    let traffic = document(&Page::Traffic, &Shown::all(&platform, &operator)).into_string();
+    let traffic = document(
+        &ConsolePage::Traffic,
+        &PageContext::all(&platform, &operator),
+    )
+    .into_string();
     assert!(traffic.contains("value=\"drain\""));
     assert!(traffic.contains("name=\"back\" value=\"/traffic\""));
     // A machine that does not respond offers no actions.
     let broken = sample::broken();
-    let traffic = document(&Page::Traffic, &Shown::all(&broken, &operator)).into_string();
+    let traffic =
+        document(&ConsolePage::Traffic, &PageContext::all(&broken, &operator)).into_string();
     assert!(!traffic.contains("name=\"on\" value=\"beta\""));
 }
 
@@ -160,18 +171,18 @@ fn hostile(platform: &mut Platform) {
 fn hostile_names_are_escaped() {
     let mut platform = sample::platform();
     hostile(&mut platform);
-    let mut operator = viewer(Role::Admin);
+    let mut operator = viewer(UserRole::Admin);
     operator.name.push_str("<b>");
     let member = &platform.members[0];
     let look = member.look.as_ref().unwrap();
     let proxies = look.traffic.as_ref().unwrap();
     let mut pages = pages();
-    pages.push(Page::Proxy(proxies.rows[3].proxy.clone()));
-    pages.push(Page::Part(look.reports[1].part.clone()));
+    pages.push(ConsolePage::Proxy(proxies.rows[3].proxy.clone()));
+    pages.push(ConsolePage::Part(look.reports[1].part.clone()));
     for page in pages {
-        let shown = Shown {
-            told: Some("20:31:05: <i>"),
-            ..Shown::all(&platform, &operator)
+        let shown = PageContext {
+            outcome: Some("20:31:05: <i>"),
+            ..PageContext::all(&platform, &operator)
         };
         let html = document(&page, &shown).into_string();
         for evil in [
@@ -195,10 +206,10 @@ fn hostile_names_are_escaped() {
         let distinct: BTreeSet<&str> = ids(&html).into_iter().collect();
         assert_eq!(distinct.len(), ids(&html).len(), "{page:?}");
     }
-    let filtered = Shown {
+    let filtered = PageContext {
         filter: "<script>\"",
         member: Some("<script>"),
-        ..Shown::all(&platform, &operator)
+        ..PageContext::all(&platform, &operator)
     };
     for page in super::tests::pages() {
         let html = document(&page, &filtered).into_string();
@@ -216,12 +227,12 @@ fn hostile_names_are_escaped() {
 
 #[test]
 fn what_came_of_an_action_has_the_focus() {
-    let (platform, viewer) = (sample::platform(), viewer(Role::Operator));
-    let shown = Shown {
-        told: Some("20:31:05: server app/two: ready"),
-        ..Shown::all(&platform, &viewer)
+    let (platform, viewer) = (sample::platform(), viewer(UserRole::Operator));
+    let shown = PageContext {
+        outcome: Some("20:31:05: server app/two: ready"),
+        ..PageContext::all(&platform, &viewer)
     };
-    let html = document(&Page::Traffic, &shown).into_string();
+    let html = document(&ConsolePage::Traffic, &shown).into_string();
     let told = "<p class=\"told\" role=\"status\" tabindex=\"-1\" autofocus>20:31:05: server";
     assert!(html.contains(told), "{html}");
 }
@@ -229,23 +240,27 @@ fn what_came_of_an_action_has_the_focus() {
 #[test]
 fn a_thousand_servers_stay_a_page() {
     let platform = sample::many();
-    let operator = viewer(Role::Operator);
+    let operator = viewer(UserRole::Operator);
     for page in [
-        Page::Overview,
-        Page::Traffic,
-        Page::Proxy("backend-with-a-long-name-07".to_owned()),
+        ConsolePage::Overview,
+        ConsolePage::Traffic,
+        ConsolePage::Proxy("backend-with-a-long-name-07".to_owned()),
     ] {
-        let html = document(&page, &Shown::all(&platform, &operator)).into_string();
+        let html = document(&page, &PageContext::all(&platform, &operator)).into_string();
         assert!(html.len() < 400_000, "{page:?}: {} bytes", html.len());
     }
     // A failed server is shown, however many others there are.
-    let html = document(&Page::Traffic, &Shown::all(&platform, &operator)).into_string();
+    let html = document(
+        &ConsolePage::Traffic,
+        &PageContext::all(&platform, &operator),
+    )
+    .into_string();
     assert!(html.contains("server-07-21"));
-    let filtered = Shown {
+    let filtered = PageContext {
         filter: "server-24-39",
-        ..Shown::all(&platform, &operator)
+        ..PageContext::all(&platform, &operator)
     };
-    let html = document(&Page::Traffic, &filtered).into_string();
+    let html = document(&ConsolePage::Traffic, &filtered).into_string();
     assert!(html.contains("server-24-39") && !html.contains("server-24-38"));
 }
 
@@ -253,24 +268,24 @@ fn a_thousand_servers_stay_a_page() {
 fn a_path_is_the_page_that_it_came_from() {
     for page in pages()
         .into_iter()
-        .chain([Page::Proxy("a/b ?#%".to_owned())])
+        .chain([ConsolePage::Proxy("a/b ?#%".to_owned())])
     {
-        assert_eq!(Page::of_path(&page.path()), Some(page.clone()));
-        assert_eq!(Page::of_path(&(page.path() + "?q=a/b")), Some(page));
+        assert_eq!(ConsolePage::of_path(&page.path()), Some(page.clone()));
+        assert_eq!(ConsolePage::of_path(&(page.path() + "?q=a/b")), Some(page));
     }
     for wrong in ["", "/x", "/part/", "/traffic/a/b", "/traffic/%zz"] {
-        assert_eq!(Page::of_path(wrong), None, "{wrong}");
+        assert_eq!(ConsolePage::of_path(wrong), None, "{wrong}");
     }
 }
 
 #[test]
 fn one_machine_alone_is_shown_where_it_is_chosen() {
-    let (platform, viewer) = (sample::platform(), viewer(Role::Operator));
-    let only = Shown {
+    let (platform, viewer) = (sample::platform(), viewer(UserRole::Operator));
+    let only = PageContext {
         member: Some("beta"),
-        ..Shown::all(&platform, &viewer)
+        ..PageContext::all(&platform, &viewer)
     };
-    let html = document(&Page::Traffic, &only).into_string();
+    let html = document(&ConsolePage::Traffic, &only).into_string();
     assert!(html.contains("Servers of backend shop on beta"));
     assert!(!html.contains("on alpha"));
     assert!(html.contains("value=\"/traffic?on=beta\""));
@@ -278,22 +293,22 @@ fn one_machine_alone_is_shown_where_it_is_chosen() {
 
 #[test]
 fn old_data_is_said_to_be_old() {
-    let (platform, viewer) = (sample::broken(), viewer(Role::Viewer));
+    let (platform, viewer) = (sample::broken(), viewer(UserRole::Viewer));
     for page in [
-        Page::Overview,
-        Page::Traffic,
-        Page::Part("cluster".to_owned()),
-        Page::Events,
+        ConsolePage::Overview,
+        ConsolePage::Traffic,
+        ConsolePage::Part("cluster".to_owned()),
+        ConsolePage::Events,
     ] {
-        let html = document(&page, &Shown::all(&platform, &viewer)).into_string();
+        let html = document(&page, &PageContext::all(&platform, &viewer)).into_string();
         assert!(
             html.contains("beta does not respond: connection timed out"),
             "{page:?}"
         );
     }
     let html = document(
-        &Page::Part("cluster".to_owned()),
-        &Shown::all(&platform, &viewer),
+        &ConsolePage::Part("cluster".to_owned()),
+        &PageContext::all(&platform, &viewer),
     )
     .into_string();
     assert!(html.contains("the data of gamma is 29 s old"));
@@ -309,18 +324,18 @@ fn the_script_is_small_and_nothing_comes_from_elsewhere() {
 
 /// Draws the page for this response of the proxy and checks it.
 fn requests(reply: &str) -> String {
-    let (platform, operator) = (sample::platform(), viewer(Role::Operator));
+    let (platform, operator) = (sample::platform(), viewer(UserRole::Operator));
     let (ask, answer) = sample::asked(Ok(reply));
-    let asked = Some(Asked {
+    let asked = Some(PageQuery {
         ask: &ask,
         answer: Some(&answer),
     });
-    let shown = Shown {
-        asked,
-        ..Shown::all(&platform, &operator)
+    let shown = PageContext {
+        page_query: asked,
+        ..PageContext::all(&platform, &operator)
     };
-    let list = document(&Page::Requests, &shown).into_string();
-    let card = document(&Page::Overview, &shown).into_string();
+    let list = document(&ConsolePage::Requests, &shown).into_string();
+    let card = document(&ConsolePage::Overview, &shown).into_string();
     assert!(card.contains("Newest errors"));
     list
 }
@@ -345,17 +360,17 @@ fn requests_of_hostile_clients_stay_a_page() {
         // Every text of the request is replaced by the hostile one.
         let mut value: serde_json::Value = serde_json::from_str(sample::REQUEST).unwrap();
         poison(&mut value, &path);
-        let ask = Ask::Request { id: 7 };
-        let answer = Answer::read(&ask, Ok(&value.to_string()));
-        assert!(matches!(answer, Answer::Request(_)), "{answer:?}");
-        let (platform, operator) = (sample::platform(), viewer(Role::Operator));
-        let asked = Some(Asked {
+        let ask = ProxyQuery::Request { id: 7 };
+        let answer = ProxyResponse::read(&ask, Ok(&value.to_string()));
+        assert!(matches!(answer, ProxyResponse::Request(_)), "{answer:?}");
+        let (platform, operator) = (sample::platform(), viewer(UserRole::Operator));
+        let asked = Some(PageQuery {
             ask: &ask,
             answer: Some(&answer),
         });
-        let shown = Shown {
-            asked,
-            ..Shown::all(&platform, &operator)
+        let shown = PageContext {
+            page_query: asked,
+            ..PageContext::all(&platform, &operator)
         };
         let html = request(&shown, 7).into_string();
         assert!(html.len() < 300_000, "{}", html.len());
@@ -384,12 +399,12 @@ fn numbers_of_requests_have_no_bound_that_breaks_the_bar() {
     let text =
         sample::REQUEST.replace("\"TR\":3,\"Tw\":12,\"Tc\":401,\"Tr\":500,\"Ta\":916", &huge);
     assert!(text.contains(&huge));
-    let ask = Ask::Request { id: 7 };
-    let Answer::Request(one) = Answer::read(&ask, Ok(&text)) else {
+    let ask = ProxyQuery::Request { id: 7 };
+    let ProxyResponse::Request(one) = ProxyResponse::read(&ask, Ok(&text)) else {
         panic!("a request");
     };
     assert_eq!(one.steps()[4].1, 0);
-    let Answer::Request(one) = Answer::read(&ask, Ok(sample::REQUEST)) else {
+    let ProxyResponse::Request(one) = ProxyResponse::read(&ask, Ok(sample::REQUEST)) else {
         panic!("a request");
     };
     let whole: Vec<u64> = one.steps().iter().map(|(_, ms)| *ms).collect();
@@ -399,18 +414,18 @@ fn numbers_of_requests_have_no_bound_that_breaks_the_bar() {
 
 #[test]
 fn the_time_of_a_failed_request_is_that_of_the_step_in_which_it_failed() {
-    use crate::inquiry::request::{Request, Timers};
+    use crate::inquiry::request::{FinishedRequest, RequestTimers};
     let steps = |termination: &str, [request, queue, connect, response]: [Option<u64>; 4]| {
-        let one = Request {
+        let one = FinishedRequest {
             termination: termination.to_owned(),
-            timers: Timers {
+            timers: RequestTimers {
                 request,
                 queue,
                 connect,
                 response,
                 active: Some(2_004),
             },
-            ..Request::default()
+            ..FinishedRequest::default()
         };
         let steps = one.steps();
         let steps = steps.iter().map(|(name, ms)| format!("{name} {ms}"));
@@ -444,23 +459,23 @@ fn the_time_of_a_failed_request_is_that_of_the_step_in_which_it_failed() {
 
 #[test]
 fn entries_of_hostile_clients_stay_a_page_and_a_key_that_cannot_be_named_has_no_button() {
-    let (platform, operator) = (sample::platform(), viewer(Role::Operator));
+    let (platform, operator) = (sample::platform(), viewer(UserRole::Operator));
     let evil = "\"><script>alert(1)</script>'\u{202e}\u{1b}[31m";
     for key in [evil.to_owned(), "a".repeat(8_000), "&<\">".repeat(2_000)] {
         let mut value: serde_json::Value =
             serde_json::from_str(&sample::entries(500, &key)).unwrap();
         value["entries"][0]["plain"] = false.into();
         poison(&mut value["columns"][0]["name"], &key);
-        let ask = Ask::table("shop", &[("has".to_owned(), key.clone())]);
-        let answer = Answer::read(&ask, Ok(&value.to_string()));
-        assert!(matches!(answer, Answer::Table(_)), "{answer:?}");
-        let asked = Some(Asked {
+        let ask = ProxyQuery::table("shop", &[("has".to_owned(), key.clone())]);
+        let answer = ProxyResponse::read(&ask, Ok(&value.to_string()));
+        assert!(matches!(answer, ProxyResponse::Table(_)), "{answer:?}");
+        let asked = Some(PageQuery {
             ask: &ask,
             answer: Some(&answer),
         });
-        let shown = Shown {
-            asked,
-            ..Shown::all(&platform, &operator)
+        let shown = PageContext {
+            page_query: asked,
+            ..PageContext::all(&platform, &operator)
         };
         let html = table(&shown, &key).into_string();
         assert!(html.len() < 200_000, "{}", html.len());
@@ -495,7 +510,7 @@ fn a_cut_link_is_a_problem_of_its_own_once_for_both_ends() {
     );
     assert_eq!(link.on, ["alpha", "beta"]);
     assert_eq!(link.problem.next, "evenkeel cluster status");
-    assert_eq!(link.page, Some(Page::Part("cluster".to_owned())));
+    assert_eq!(link.page, Some(ConsolePage::Part("cluster".to_owned())));
 }
 
 #[test]
@@ -507,8 +522,12 @@ fn percentiles_are_numbers_of_the_page() {
         row.percentiles_ms = Some([7, 23, 895]);
         row.takes_ms = None;
     }
-    let operator = viewer(Role::Operator);
-    let page = document(&Page::Traffic, &Shown::all(&platform, &operator)).into_string();
+    let operator = viewer(UserRole::Operator);
+    let page = document(
+        &ConsolePage::Traffic,
+        &PageContext::all(&platform, &operator),
+    )
+    .into_string();
     let plain: String = { page.split('<') }
         .filter_map(|piece| Some(piece.split_once('>')?.1))
         .collect();
@@ -519,7 +538,7 @@ fn percentiles_are_numbers_of_the_page() {
 #[test]
 fn a_display_has_a_key_that_leaves_it_and_says_nothing_untrue_without_scripts() {
     let platform = sample::platform();
-    let operator = viewer(Role::Operator);
+    let operator = viewer(UserRole::Operator);
     let [display, ..] = &::screen::kind::KINDS;
     assert!(display.hint.contains("Ctrl-Alt-Home leaves it"));
     let place = ("/screen/guest/guest/mail/screen", true);

@@ -1,12 +1,12 @@
 //! The traffic: per machine its frontends, and its backends with their servers.
 
-use super::machine::{self, id, nobody};
-use super::rows::{Place, Proxy, line, proxies, status, table};
+use super::machine::{self, id, no_machine_text};
+use super::rows::{ProxyGroup, RowContext, line, proxies, status, table};
 use super::words::clean;
-use super::{Page, Shown, state, table as tables};
+use super::{ConsolePage, PageContext, state, table as tables};
 use crate::look::grade;
-use crate::platform::{Member, MemberKind};
-use crate::traffic::{Kind, Row, Traffic};
+use crate::platform::{MemberKind, PlatformMember};
+use crate::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use maud::{Markup, html};
 use part::report::Grade;
 use std::cmp::Reverse;
@@ -21,11 +21,11 @@ const BACKENDS_MAX: usize = 200;
 const FEW: usize = 24;
 
 /// Draws the sections of the machines.
-pub(super) fn of(shown: &Shown<'_>) -> Markup {
+pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     let mut left = SERVERS_MAX;
     let members: Vec<_> = shown.members().collect();
     html! {
-        @if members.is_empty() { (nobody()) }
+        @if members.is_empty() { (no_machine_text()) }
         @for (index, member) in members {
             // An arbiter has no proxy, so it has no section.
             @if member.kind == MemberKind::Node || traffic_of(member).is_some() {
@@ -38,11 +38,16 @@ pub(super) fn of(shown: &Shown<'_>) -> Markup {
     }
 }
 
-fn traffic_of(member: &Member) -> Option<&Traffic> {
+fn traffic_of(member: &PlatformMember) -> Option<&Traffic> {
     member.look.as_ref()?.traffic.as_ref()
 }
 
-fn of_member(shown: &Shown<'_>, index: usize, member: &Member, left: &mut usize) -> Markup {
+fn of_member(
+    shown: &PageContext<'_>,
+    index: usize,
+    member: &PlatformMember,
+    left: &mut usize,
+) -> Markup {
     let Some(traffic) = traffic_of(member) else {
         let silent = member.look.as_ref().and_then(|look| look.silent.as_ref());
         return html! {
@@ -53,13 +58,14 @@ fn of_member(shown: &Shown<'_>, index: usize, member: &Member, left: &mut usize)
             }
         };
     };
-    let page = Page::Traffic;
-    let place = Place::new(shown, &page, index, member);
+    let page = ConsolePage::Traffic;
+    let place = RowContext::new(shown, &page, index, member);
     let all = proxies(traffic);
     let number: usize = all.iter().map(|proxy| proxy.servers.len()).sum();
-    let found: Vec<Found<'_>> = all.iter().filter_map(|proxy| found(shown, proxy)).collect();
-    let frontends: Vec<&Row> = found.iter().filter_map(|one| one.frontend).collect();
-    let backends: Vec<&Found<'_>> = found.iter().filter(|one| one.backend.is_some()).collect();
+    let found: Vec<MatchingRows<'_>> = all.iter().filter_map(|proxy| found(shown, proxy)).collect();
+    let frontends: Vec<&TrafficRow> = found.iter().filter_map(|one| one.frontend).collect();
+    let backends: Vec<&MatchingRows<'_>> =
+        found.iter().filter(|one| one.backend.is_some()).collect();
     html! {
         @if found.is_empty() {
             p.empty {
@@ -67,7 +73,7 @@ fn of_member(shown: &Shown<'_>, index: usize, member: &Member, left: &mut usize)
                 @else { "Nothing here has “" (clean(shown.filter)) "”." }
             }
         } @else {
-            div.scroll.acts[place.acts()] tabindex="0" role="group" aria-label={ "Traffic of " (clean(&member.name)) } {
+            div.scroll.acts[place.has_action_column()] tabindex="0" role="group" aria-label={ "Traffic of " (clean(&member.name)) } {
                 @if !frontends.is_empty() { (frontends_of(&place, &frontends)) }
                 @if !backends.is_empty() { (backends_of(&place, &backends, number, left)) }
             }
@@ -77,21 +83,21 @@ fn of_member(shown: &Shown<'_>, index: usize, member: &Member, left: &mut usize)
 }
 
 /// The rows of a proxy that match the filter.
-struct Found<'t> {
-    proxy: &'t Proxy<'t>,
-    frontend: Option<&'t Row>,
-    backend: Option<&'t Row>,
-    servers: Vec<&'t Row>,
+struct MatchingRows<'t> {
+    proxy: &'t ProxyGroup<'t>,
+    frontend: Option<&'t TrafficRow>,
+    backend: Option<&'t TrafficRow>,
+    servers: Vec<&'t TrafficRow>,
 }
 
-fn found<'t>(shown: &Shown<'_>, proxy: &'t Proxy<'t>) -> Option<Found<'t>> {
-    let has = |row: &Row| shown.matches(&[&row.named(), &row.status, &row.check]);
+fn found<'t>(shown: &PageContext<'_>, proxy: &'t ProxyGroup<'t>) -> Option<MatchingRows<'t>> {
+    let has = |row: &TrafficRow| shown.matches(&[&row.named(), &row.status, &row.check]);
     let frontend = proxy.frontend.filter(|row| has(row));
     let is_found = proxy.backend.is_some_and(has);
     let servers = proxy.servers.iter().copied();
-    let servers: Vec<&Row> = servers.filter(|row| is_found || has(row)).collect();
+    let servers: Vec<&TrafficRow> = servers.filter(|row| is_found || has(row)).collect();
     let backend = proxy.backend.filter(|_| is_found || !servers.is_empty());
-    (frontend.is_some() || backend.is_some()).then_some(Found {
+    (frontend.is_some() || backend.is_some()).then_some(MatchingRows {
         proxy,
         frontend,
         backend,
@@ -99,19 +105,19 @@ fn found<'t>(shown: &Shown<'_>, proxy: &'t Proxy<'t>) -> Option<Found<'t>> {
     })
 }
 
-fn frontends_of(place: &Place<'_>, frontends: &[&Row]) -> Markup {
+fn frontends_of(place: &RowContext<'_>, frontends: &[&TrafficRow]) -> Markup {
     let caption = format!("Frontends of {}", place.member.name);
     let shown = &frontends[..frontends.len().min(BACKENDS_MAX)];
     html! {
         h3 { "Frontends" }
-        (table(place, Kind::Frontend, &caption, shown))
+        (table(place, TrafficRowKind::Frontend, &caption, shown))
         (more(frontends.len() - shown.len()))
     }
 }
 
 fn backends_of(
-    place: &Place<'_>,
-    backends: &[&Found<'_>],
+    place: &RowContext<'_>,
+    backends: &[&MatchingRows<'_>],
     number: usize,
     left: &mut usize,
 ) -> Markup {
@@ -148,12 +154,17 @@ fn more(number: usize) -> Markup {
     html! { @if number > 0 { p.more { "… and " (number) " more: filter to see them." } } }
 }
 
-fn backend(place: &Place<'_>, found: &Found<'_>, is_drawn: bool, is_open: bool) -> Markup {
+fn backend(
+    place: &RowContext<'_>,
+    found: &MatchingRows<'_>,
+    is_drawn: bool,
+    is_open: bool,
+) -> Markup {
     let (name, member) = (found.proxy.name, place.member);
     let Some(row) = found.backend else {
         return html! {};
     };
-    let own = Page::Proxy(name.to_owned()).path();
+    let own = ConsolePage::Proxy(name.to_owned()).path();
     let head = html! {
         span.name { b { (clean(name)) } " " (up(found.proxy)) }
         span.st { (status(row, false)) }
@@ -177,7 +188,7 @@ fn backend(place: &Place<'_>, found: &Found<'_>, is_drawn: bool, is_open: bool) 
 }
 
 /// Draws the number of servers of a backend that are up.
-fn up(proxy: &Proxy<'_>) -> Markup {
+fn up(proxy: &ProxyGroup<'_>) -> Markup {
     let words = match proxy.servers.len() {
         0 => "no servers".to_owned(),
         all => format!("{} of {all} up", proxy.up()),
@@ -192,7 +203,7 @@ fn up(proxy: &Proxy<'_>) -> Markup {
     }
 }
 
-fn servers(place: &Place<'_>, found: &Found<'_>, own: &str) -> Markup {
+fn servers(place: &RowContext<'_>, found: &MatchingRows<'_>, own: &str) -> Markup {
     let mut servers = found.servers.clone();
     if servers.len() > TABLE_MAX {
         // Servers that are down are never cut off.
@@ -205,7 +216,7 @@ fn servers(place: &Place<'_>, found: &Found<'_>, own: &str) -> Markup {
         found.proxy.name, place.member.name
     );
     html! {
-        (table(place, Kind::Server, &caption, &servers))
+        (table(place, TrafficRowKind::Server, &caption, &servers))
         @if rest > 0 {
             p.more { "… and " (rest) " more: " a href=(own) { "show all" } ", or filter." }
         }

@@ -1,8 +1,8 @@
 //! Changes among the members of a cluster as events: a member is away or back, another leader.
 
 use super::members::{CLUSTER, MEMBER, cluster_of};
-use crate::look::Look;
-use part::report::{Event, Grade, Moment, Report, Subject};
+use crate::look::MachineReport;
+use part::report::{Event, Grade, Moment, StatusReport, Subject};
 
 /// Part with the processes, and its kind of subject for a role.
 const SUPERVISOR: &str = "supervisor";
@@ -16,7 +16,7 @@ const REACHABLE: &str = "reachable";
 const DISK_FAILS: &str = "its disk fails";
 
 /// Returns the report of the cluster, unless its role has only just begun to look for the others.
-pub fn settled(look: &Look) -> Option<&Report> {
+pub fn settled(look: &MachineReport) -> Option<&StatusReport> {
     let report = cluster_of(look)?;
     let mut reports = look.reports.iter();
     let processes = reports.find(|one| one.part == SUPERVISOR);
@@ -29,7 +29,7 @@ pub fn settled(look: &Look) -> Option<&Report> {
 }
 
 /// Lists the changes between two reports, each with its subject.
-pub fn between(before: &Report, now: &Report, at: Moment) -> Vec<(String, Event)> {
+pub fn between(before: &StatusReport, now: &StatusReport, at: Moment) -> Vec<(String, Event)> {
     let members = now.of_kind(MEMBER).filter_map(|member| {
         let was = before.find(MEMBER, &member.name)?;
         let (from, to) = (state(was), state(member));
@@ -86,7 +86,7 @@ fn silence(member: &Subject, words: &str) -> String {
 }
 
 /// Explains that the previous leader is away. None if it is not.
-fn leader_away(before: &Report, now: &Report) -> Option<String> {
+fn leader_away(before: &StatusReport, now: &StatusReport) -> Option<String> {
     let leads = |member: &&Subject| {
         let kind = member.words("kind").unwrap_or_default();
         kind.ends_with(", leader")
@@ -102,7 +102,7 @@ mod tests {
     use crate::sample::sample;
 
     /// Makes a report of beta with this state of alpha and this leader.
-    fn report(alpha: &str, leader: Option<&str>) -> Report {
+    fn report(alpha: &str, leader: Option<&str>) -> StatusReport {
         let grade = |bad| if bad { Grade::Bad } else { Grade::Good };
         let whole = match leader {
             Some(leader) => format!("{leader} is the leader"),
@@ -115,18 +115,18 @@ mod tests {
         let is_bad = alpha.starts_with(AWAY) || alpha.ends_with(DISK_FAILS);
         let alpha = Subject::new(MEMBER, "alpha").state(alpha, grade(is_bad));
         let beta = Subject::new(MEMBER, "beta").state("this machine", Grade::Good);
-        Report {
+        StatusReport {
             part: CLUSTER.to_owned(),
             subjects: vec![
                 Subject::new(CLUSTER, "shop").state(&whole, grade(leader.is_none())),
                 alpha.fact("kind", kind("alpha")),
                 beta.fact("kind", kind("beta")),
             ],
-            ..Report::default()
+            ..StatusReport::default()
         }
     }
 
-    fn told(before: &Report, now: &Report) -> Vec<String> {
+    fn told(before: &StatusReport, now: &StatusReport) -> Vec<String> {
         let all = between(before, now, Moment::default()).into_iter();
         let line = |(of, event): (String, Event)| {
             format!("{of}: {} → {}: {}", event.from, event.to, event.why)
@@ -167,11 +167,11 @@ mod tests {
             };
             let mut role = Subject::new(ROLE, CLUSTER).state("running", Grade::Good);
             role.since = Some(moment(5_000));
-            let processes = Report {
+            let processes = StatusReport {
                 part: SUPERVISOR.to_owned(),
                 at: moment(5_000 + ms),
                 subjects: vec![role],
-                ..Report::default()
+                ..StatusReport::default()
             };
             let mut look = sample();
             look.reports = vec![processes, report("away", None)];

@@ -2,16 +2,22 @@
 //! executes for their operators the same actions as for its own.
 
 use crate::access::BY_LINK;
-use crate::inquiry::Ask;
-use crate::look::Look;
+use crate::inquiry::ProxyQuery;
+use crate::look::MachineReport;
 use crate::platform::{PATIENCE_MS, UNSEEN_MS};
-use crate::shared::{Action, Errand, Order, Other, Others, Reading, Shared, SignIn, Wanted, now_s};
+use crate::shared::{
+    ConsoleState, LocalProxyQuery, OperatorAction, RemoteNodeState, RemoteNodes, RemoteRequest,
+    RemoteRequestKind, SignInReport, UserOrder, now_s,
+};
 use crate::traffic::Traffic;
-use crate::user::{Role, Viewer};
-use ::access::peers::{CHANGES_MAX, Change};
-use nodes::{Broken, Dialled, Guest, Known, Protocol, Rooms, answer, dial, frame, listen};
+use crate::user::{UserRole, Viewer};
+use ::access::peers::{AttemptChange, CHANGES_MAX};
+use nodes::{
+    ConnectedClient, DialedConnection, NodeConnectionError, NodeConnectionLimits, NodeProtocol,
+    TrustedNodesReceiver, accept_node, dial, frame, listen,
+};
 use part::lock;
-use part::report::{Event, Report};
+use part::report::{Event, StatusReport};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -20,7 +26,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use wire::Trusted;
+use wire::TrustedNodes;
 
 /// Port for the traffic between consoles.
 pub const PORT: u16 = 7446;
@@ -37,12 +43,12 @@ const IDLE: Duration = Duration::from_secs(60);
 const SEEN: Duration = Duration::from_millis(500);
 const UNSEEN: Duration = Duration::from_millis(UNSEEN_MS);
 /// Limits of simultaneous connections from others.
-const ROOMS: Rooms = Rooms {
+const ROOMS: NodeConnectionLimits = NodeConnectionLimits {
     nodes: 16,
     strangers: 8,
 };
-const PROTOCOL: Protocol = Protocol {
-    of: "consoles",
+const PROTOCOL: NodeProtocol = NodeProtocol {
+    subject: "consoles",
     port: PORT,
     signs: *b"EKCO",
     version: 1,
@@ -54,7 +60,7 @@ const SIGN_INS_MAX: usize = 1_024;
 
 /// A query to another console.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-enum Question {
+enum PeerConsoleRequest {
     /// Report your state.
     Look,
     /// Execute an action for a user who has signed in on this node.
@@ -67,8 +73,8 @@ enum Question {
         /// Role of the user at the querying console: the upper limit at this one. None from a
         /// console of an older program.
         #[serde(default)]
-        role: Option<Role>,
-        action: Action,
+        role: Option<UserRole>,
+        action: OperatorAction,
     },
     /// Query your proxy. A console of an older program does not know this query and ends the
     /// connection.
@@ -76,12 +82,12 @@ enum Question {
         /// Name of the user.
         by: String,
         /// Role of the user at the querying console: the upper limit at this one.
-        role: Role,
-        ask: Ask,
+        role: UserRole,
+        ask: ProxyQuery,
     },
     /// Sign-in attempts at this console have failed or succeeded. A console of an older program
     /// ends the connection at this and the next query, and counts on its own.
-    Tries(Vec<Change>),
+    Tries(Vec<AttemptChange>),
     /// A user has used the one-time code of this time step here.
     UseCode {
         user: String,
@@ -92,8 +98,8 @@ enum Question {
 
 /// The response to a query.
 #[derive(Serialize, Deserialize, Clone, Debug)]
-enum Reply {
-    Look(Option<Box<Told>>),
+enum PeerConsoleResponse {
+    Look(Option<Box<MachineReportMessage>>),
     Done(Result<String, String>),
     Read(Result<String, String>),
     /// The attempts are counted.
@@ -104,20 +110,20 @@ enum Reply {
 
 /// The state of a node, as it is sent.
 #[derive(Serialize, Deserialize, Clone, Debug)]
-struct Told {
+struct MachineReportMessage {
     age_ms: u64,
     host: String,
     pid: u32,
     traffic: Option<Traffic>,
     silent: Option<String>,
-    reports: Vec<Report>,
+    reports: Vec<StatusReport>,
     changes: VecDeque<(String, Event)>,
 }
 
-impl Told {
-    fn of(look: &Look) -> Told {
+impl MachineReportMessage {
+    fn of(look: &MachineReport) -> MachineReportMessage {
         let age = look.at.elapsed().as_millis();
-        Told {
+        MachineReportMessage {
             age_ms: u64::try_from(age).unwrap_or(u64::MAX),
             host: look.host.clone(),
             pid: look.pid,
@@ -128,10 +134,10 @@ impl Told {
         }
     }
 
-    fn look(self) -> Look {
+    fn look(self) -> MachineReport {
         let age = Duration::from_millis(self.age_ms.min(86_400_000));
         let now = Instant::now();
-        Look {
+        MachineReport {
             at: now.checked_sub(age).unwrap_or(now),
             host: self.host,
             pid: self.pid,
@@ -145,29 +151,29 @@ impl Told {
 
 /// Communicates with the other nodes that the cluster names. Restarts whenever the cluster reports
 /// a change of them.
-pub async fn run(mut trusted: Known, shared: Arc<Shared>) {
+pub async fn run(mut trusted: TrustedNodesReceiver, shared: Arc<ConsoleState>) {
     loop {
         let now = trusted.borrow_and_update().clone();
         let mut tasks = JoinSet::new();
         if let Some(now) = now {
-            let mut others = Others::default();
+            let mut others = RemoteNodes::default();
             let names = now.addresses.keys().filter(|name| **name != now.me);
             for name in names {
                 let (errands, given) = mpsc::channel(ORDERS_MAX);
                 let (sign_ins, reported) = mpsc::channel(SIGN_INS_MAX);
                 others.open(name, errands, sign_ins);
-                let before = lock(&shared.others).known.get(name).cloned();
-                let first = Other {
+                let before = lock(&shared.others).by_name.get(name).cloned();
+                let first = RemoteNodeState {
                     look: None,
                     silent: Some("it was not reached yet".to_owned()),
                 };
-                others.known.insert(name.clone(), before.unwrap_or(first));
+                others.by_name.insert(name.clone(), before.unwrap_or(first));
                 let (now, shared, name) = (Arc::clone(&now), Arc::clone(&shared), name.clone());
                 tasks.spawn(async move { ask(&now, &name, (given, reported), &shared).await });
             }
             *lock(&shared.others) = others;
             let (known, shared) = (trusted.clone(), Arc::clone(&shared));
-            tasks.spawn(async move { listens(&known, &shared).await });
+            tasks.spawn(async move { accept_connections(&known, &shared).await });
         }
         if trusted.changed().await.is_err() {
             return;
@@ -177,32 +183,36 @@ pub async fn run(mut trusted: Known, shared: Arc<Shared>) {
 
 async fn within<T>(
     limit: Duration,
-    what: impl Future<Output = Result<T, Broken>>,
+    what: impl Future<Output = Result<T, NodeConnectionError>>,
 ) -> Result<T, String> {
     match tokio::time::timeout(limit, what).await {
         Ok(done) => done.map_err(|broken| broken.to_string()),
-        Err(_) => Err(Broken::Silent.to_string()),
+        Err(_) => Err(NodeConnectionError::Silent.to_string()),
     }
 }
 
 /// Queries one node periodically.
 async fn ask(
-    trusted: &Trusted,
+    trusted: &TrustedNodes,
     node: &str,
-    (mut errands, mut sign_ins): (mpsc::Receiver<Errand>, mpsc::Receiver<SignIn>),
-    shared: &Arc<Shared>,
+    (mut errands, mut sign_ins): (mpsc::Receiver<RemoteRequest>, mpsc::Receiver<SignInReport>),
+    shared: &Arc<ConsoleState>,
 ) {
     let mut connection = None;
     loop {
         let is_new = connection.is_none();
-        let looked = look_at(trusted, node, &mut connection).await;
+        let looked = request_report(trusted, node, &mut connection).await;
         if looked.is_err() {
             connection = None;
         }
         if is_new && connection.is_some() {
             // Sends the attempts from before the connection was established.
-            for changes in shared.desk.left().chunks(CHANGES_MAX) {
-                let question = Question::Tries(changes.to_vec());
+            for changes in shared
+                .authentication
+                .changes_for_new_node()
+                .chunks(CHANGES_MAX)
+            {
+                let question = PeerConsoleRequest::Tries(changes.to_vec());
                 if exchange(trusted, node, &mut connection, &question)
                     .await
                     .is_err()
@@ -211,15 +221,15 @@ async fn ask(
                 }
             }
         }
-        tell(shared, node, looked);
-        let interval = if shared.watchers.are_there() {
+        store_reported_state(shared, node, looked);
+        let interval = if shared.watchers.has_watchers() {
             SEEN
         } else {
             UNSEEN
         };
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
-            () = shared.watchers.came.notified() => {}
+            () = shared.watchers.watch_begun.notified() => {}
             Some(sign_in) = sign_ins.recv() => {
                 let at = (trusted, node);
                 report(at, sign_in, &mut sign_ins, &mut connection).await;
@@ -233,9 +243,13 @@ async fn ask(
 }
 
 /// Stores the state that a node reported, or the failure to report it.
-fn tell(shared: &Shared, node: &str, looked: Result<Option<Look>, String>) {
+fn store_reported_state(
+    shared: &ConsoleState,
+    node: &str,
+    looked: Result<Option<MachineReport>, String>,
+) {
     let mut others = lock(&shared.others);
-    let Some(known) = others.known.get_mut(node) else {
+    let Some(known) = others.by_name.get_mut(node) else {
         return;
     };
     match looked {
@@ -248,13 +262,13 @@ fn tell(shared: &Shared, node: &str, looked: Result<Option<Look>, String>) {
     }
 }
 
-async fn look_at(
-    trusted: &Trusted,
+async fn request_report(
+    trusted: &TrustedNodes,
     node: &str,
-    connection: &mut Option<Dialled>,
-) -> Result<Option<Look>, String> {
-    match exchange(trusted, node, connection, &Question::Look).await? {
-        Reply::Look(told) => Ok(told.map(|told| told.look())),
+    connection: &mut Option<DialedConnection>,
+) -> Result<Option<MachineReport>, String> {
+    match exchange(trusted, node, connection, &PeerConsoleRequest::Look).await? {
+        PeerConsoleResponse::Look(told) => Ok(told.map(|told| told.look())),
         _ => Err("it answers something else".to_owned()),
     }
 }
@@ -262,24 +276,24 @@ async fn look_at(
 /// Reports sign-ins to a node, including all pending ones, because a query for the state comes
 /// between two reports.
 async fn report(
-    (trusted, node): (&Trusted, &str),
-    first: SignIn,
-    sign_ins: &mut mpsc::Receiver<SignIn>,
-    connection: &mut Option<Dialled>,
+    (trusted, node): (&TrustedNodes, &str),
+    first: SignInReport,
+    sign_ins: &mut mpsc::Receiver<SignInReport>,
+    connection: &mut Option<DialedConnection>,
 ) {
     let mut next = Some(first);
     while let Some(sign_in) = next {
         match sign_in {
-            SignIn::Tries(changes) => {
-                let question = Question::Tries(changes);
+            SignInReport::Tries(changes) => {
+                let question = PeerConsoleRequest::Tries(changes);
                 // A node without a connection gets all attempts once it has one.
                 let _ = exchange(trusted, node, connection, &question).await;
             }
-            SignIn::Code { user, step, is_new } => {
-                let question = Question::UseCode { user, step };
+            SignInReport::Code { user, step, is_new } => {
+                let question = PeerConsoleRequest::UseCode { user, step };
                 let reply = exchange(trusted, node, connection, &question).await;
                 // The waiting task may have ended.
-                let _ = is_new.send(!matches!(reply, Ok(Reply::IsNew(false))));
+                let _ = is_new.send(!matches!(reply, Ok(PeerConsoleResponse::IsNew(false))));
             }
         }
         next = sign_ins.try_recv().ok();
@@ -288,26 +302,33 @@ async fn report(
 
 /// Has an order executed by another node. An order that was sent may have been executed even if no
 /// response arrives.
-async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Option<Dialled>) {
+async fn send(
+    trusted: &TrustedNodes,
+    node: &str,
+    errand: RemoteRequest,
+    connection: &mut Option<DialedConnection>,
+) {
     let by = errand.by;
     let question = match errand.wanted {
-        Wanted::Action(action) => Question::Act {
+        RemoteRequestKind::Action(action) => PeerConsoleRequest::Act {
             by: by.name,
             token: by.token,
             role: Some(by.role),
             action,
         },
-        Wanted::Ask(ask) => Question::Read {
+        RemoteRequestKind::Ask(ask) => PeerConsoleRequest::Read {
             by: by.name,
             role: by.role,
             ask,
         },
     };
     let answer = match exchange(trusted, node, connection, &question).await {
-        Ok(Reply::Done(done) | Reply::Read(done)) => done,
-        Ok(Reply::Look(_) | Reply::Counted | Reply::IsNew(_)) => {
-            Err(format!("{node} answers something else"))
-        }
+        Ok(PeerConsoleResponse::Done(done) | PeerConsoleResponse::Read(done)) => done,
+        Ok(
+            PeerConsoleResponse::Look(_)
+            | PeerConsoleResponse::Counted
+            | PeerConsoleResponse::IsNew(_),
+        ) => Err(format!("{node} answers something else")),
         Err(why) => Err(format!("{node}: {why}")),
     };
     // The waiting task may have ended.
@@ -315,20 +336,21 @@ async fn send(trusted: &Trusted, node: &str, errand: Errand, connection: &mut Op
 }
 
 async fn exchange(
-    trusted: &Trusted,
+    trusted: &TrustedNodes,
     node: &str,
-    connection: &mut Option<Dialled>,
-    question: &Question,
-) -> Result<Reply, String> {
+    connection: &mut Option<DialedConnection>,
+    question: &PeerConsoleRequest,
+) -> Result<PeerConsoleResponse, String> {
     let mut stream = match connection.take() {
         Some(stream) => stream,
         None => within(PATIENCE, dial(&PROTOCOL, trusted, node)).await?,
     };
     let patience = match question {
-        Question::Read { ask, .. } => ask.limit().max(PATIENCE),
-        Question::Look | Question::Act { .. } | Question::Tries(_) | Question::UseCode { .. } => {
-            PATIENCE
-        }
+        PeerConsoleRequest::Read { ask, .. } => ask.limit().max(PATIENCE),
+        PeerConsoleRequest::Look
+        | PeerConsoleRequest::Act { .. }
+        | PeerConsoleRequest::Tries(_)
+        | PeerConsoleRequest::UseCode { .. } => PATIENCE,
     };
     let reply = within(patience, async {
         frame::write(&mut stream, question).await?;
@@ -341,8 +363,8 @@ async fn exchange(
 }
 
 /// Listens at the address by which the cluster reaches this node.
-async fn listens(known: &Known, shared: &Arc<Shared>) {
-    let serves = |guest: Guest| {
+async fn accept_connections(known: &TrustedNodesReceiver, shared: &Arc<ConsoleState>) {
+    let serves = |guest: ConnectedClient| {
         let shared = Arc::clone(shared);
         async move {
             // Errors of strangers and ended connections are not logged.
@@ -354,47 +376,47 @@ async fn listens(known: &Known, shared: &Arc<Shared>) {
 }
 
 /// Serves a connection of another node until it ends.
-async fn serve(guest: Guest, shared: &Arc<Shared>) -> Result<(), String> {
-    let answered = answer(&PROTOCOL, &guest.trusted, guest.stream, |_| true).await;
+async fn serve(guest: ConnectedClient, shared: &Arc<ConsoleState>) -> Result<(), String> {
+    let answered = accept_node(&PROTOCOL, &guest.trusted, guest.stream, |_| true).await;
     let (mut stream, from) = answered.map_err(|(_, broken)| broken.to_string())?;
     // Keeps the connection slot until the connection ends.
-    let _place = guest.place;
+    let _place = guest.slot;
     loop {
-        let question: Question =
+        let question: PeerConsoleRequest =
             within(IDLE, frame::read(&mut stream, QUESTION_MAX, DEPTH_MAX)).await?;
         let reply = match question {
-            Question::Look => {
+            PeerConsoleRequest::Look => {
                 // A user at the other node watches this one, so it must poll at the short
                 // interval.
                 let platform = shared.platform.borrow().clone();
                 let look = platform.me().and_then(|me| me.look.as_deref());
-                Reply::Look(look.map(|look| Box::new(Told::of(look))))
+                PeerConsoleResponse::Look(look.map(|look| Box::new(MachineReportMessage::of(look))))
             }
-            Question::Act {
+            PeerConsoleRequest::Act {
                 by,
                 token,
                 role,
                 action,
             } => {
                 let by = viewer(shared, by, token, role);
-                Reply::Done(act(shared, &from, by, action).await)
+                PeerConsoleResponse::Done(act(shared, &from, by, action).await)
             }
-            Question::Read { by, role, ask } => {
+            PeerConsoleRequest::Read { by, role, ask } => {
                 let by = viewer(shared, by, None, Some(role));
-                Reply::Read(read_here(shared, &by, ask).await)
+                PeerConsoleResponse::Read(query_local_proxy(shared, &by, ask).await)
             }
-            Question::Tries(changes) => {
-                if changes.len() > CHANGES_MAX || !changes.iter().all(Change::is_bounded) {
+            PeerConsoleRequest::Tries(changes) => {
+                if changes.len() > CHANGES_MAX || !changes.iter().all(AttemptChange::is_bounded) {
                     return Err("a report of tries beyond its bounds".to_owned());
                 }
-                shared.desk.learn(&changes);
-                Reply::Counted
+                shared.authentication.apply_remote_changes(&changes);
+                PeerConsoleResponse::Counted
             }
-            Question::UseCode { user, step } => {
-                let is_new = shared.desk.claimed_code(&user, step);
+            PeerConsoleRequest::UseCode { user, step } => {
+                let is_new = shared.authentication.record_remote_code(&user, step);
                 // Wakes the role, so that the next process also knows that this code was used.
                 shared.wake();
-                Reply::IsNew(is_new)
+                PeerConsoleResponse::IsNew(is_new)
             }
         };
         let written = within(PATIENCE, async {
@@ -407,17 +429,22 @@ async fn serve(guest: Guest, shared: &Arc<Shared>) -> Result<(), String> {
 
 /// Returns a user of another node with the role that applies here: at most what the file of this
 /// node says. A token that this node does not have, or that has expired, may only view.
-fn viewer(shared: &Shared, by: String, token: Option<String>, at_most: Option<Role>) -> Viewer {
+fn viewer(
+    shared: &ConsoleState,
+    by: String,
+    token: Option<String>,
+    at_most: Option<UserRole>,
+) -> Viewer {
     let config = shared.config();
     let role = match by.as_str() {
-        BY_LINK => Role::Admin,
-        name => config.user(name).map_or(Role::Viewer, |user| user.role),
+        BY_LINK => UserRole::Admin,
+        name => config.user(name).map_or(UserRole::Viewer, |user| user.role),
     };
     let scope = token.as_ref().map(|name| {
         let mut tokens = config.tokens.iter();
         let known =
             tokens.find(|one| one.name == *name && one.user == by && !one.has_expired(now_s()));
-        known.map_or(Role::Viewer, |one| one.scope.at_most())
+        known.map_or(UserRole::Viewer, |one| one.scope.at_most())
     });
     let role = role.min(scope.unwrap_or(role));
     Viewer {
@@ -429,12 +456,17 @@ fn viewer(shared: &Shared, by: String, token: Option<String>, at_most: Option<Ro
 }
 
 /// Executes an action for an operator at another node.
-async fn act(shared: &Shared, from: &str, by: Viewer, action: Action) -> Result<String, String> {
-    if by.role < action.needs() {
+async fn act(
+    shared: &ConsoleState,
+    from: &str,
+    by: Viewer,
+    action: OperatorAction,
+) -> Result<String, String> {
+    if by.role < action.required_role() {
         return Err(format!("{} may not do this here", by.shown()));
     }
     let (reply, answer) = oneshot::channel();
-    shared.order(Order {
+    shared.order(UserOrder {
         connection: None,
         is_noted: true,
         by: Viewer {
@@ -452,13 +484,17 @@ async fn act(shared: &Shared, from: &str, by: Viewer, action: Action) -> Result<
 }
 
 /// Queries the proxy of this node for a user at another one.
-async fn read_here(shared: &Shared, by: &Viewer, ask: Ask) -> Result<String, String> {
-    if by.role < Role::Operator {
+async fn query_local_proxy(
+    shared: &ConsoleState,
+    by: &Viewer,
+    ask: ProxyQuery,
+) -> Result<String, String> {
+    if by.role < UserRole::Operator {
         return Err(format!("{} may not see this here", by.shown()));
     }
     let (reply, answer) = oneshot::channel();
     let limit = ask.limit();
-    shared.read(Reading { ask, reply });
+    shared.read(LocalProxyQuery { ask, reply });
     match tokio::time::timeout(limit, answer).await {
         Ok(Ok(said)) => said,
         _ => Err("the proxy did not answer in time".to_owned()),
@@ -473,7 +509,7 @@ mod tests {
     use crate::user::Scope;
     use lab::eventually;
     use lab::pki::{Authority, Issued, Leaf};
-    use lab::tls::{Offer, Terms, TlsClient, TlsServer};
+    use lab::tls::{Terms, TlsClient, TlsOffer, TlsServer};
 
     /// How long anything may take on a machine that is busy.
     const SOON: Duration = Duration::from_secs(60);
@@ -489,17 +525,17 @@ mod tests {
         nodes: &[Issued; 2],
         me: usize,
         accepts: &'static [&str],
-    ) -> Trusted {
-        let offer = Offer {
+    ) -> TrustedNodes {
+        let offer = TlsOffer {
             identity: Some(&nodes[me]),
-            ..Offer::default()
+            ..TlsOffer::default()
         };
         let terms = Terms {
             client_roots: &[authority.der()],
             ..Terms::default()
         };
         let tls = (
-            TlsClient::here(&offer).unwrap().config(),
+            TlsClient::new_local(&offer).unwrap().config(),
             TlsServer::new(&nodes[me], &terms).unwrap().config(),
         );
         let addresses = [1, 2].map(|last| vec![std::net::IpAddr::from([127, 46, 92, last])]);
@@ -510,7 +546,7 @@ mod tests {
             let at = ders.iter().position(|der| der == first.as_ref())?;
             accepts.contains(&NAMES[at]).then(|| NAMES[at].to_owned())
         });
-        Trusted::new(NAMES[me].to_owned(), places.collect(), tls, node_of)
+        TrustedNodes::new(NAMES[me].to_owned(), places.collect(), tls, node_of)
     }
 
     const NAMES: [&str; 2] = ["alpha", "beta"];
@@ -527,7 +563,7 @@ mod tests {
         let consoles = [0, 1].map(|me| {
             let sessions = ::access::session::Sessions::new(None).unwrap();
             let config = crate::config::Config::default();
-            let shared = Shared::new(config, sessions, (|_, _| false, Manual::default()));
+            let shared = ConsoleState::new(config, sessions, (|_, _| false, Manual::default()));
             let shared = Arc::new(shared.unwrap());
             let first = Arc::new(trusted(&authority, &nodes, me, &NAMES));
             let (sender, known) = tokio::sync::watch::channel(Some(first));
@@ -537,7 +573,7 @@ mod tests {
         });
         let silent = |at: usize| {
             let others = lock(&consoles[at].1.others);
-            let other = others.known.get(NAMES[1 - at]);
+            let other = others.by_name.get(NAMES[1 - at]);
             other.map(|other| other.silent.clone().unwrap_or_default())
         };
         let is_connected = |at| silent(at).is_some_and(|why| why.contains("has just begun"));
@@ -551,7 +587,7 @@ mod tests {
         // Beta still accepts alpha: its own connection ends at the other side.
         let revoked = trusted(&authority, &nodes, 0, &["alpha"]);
         let before = consoles[0].0.borrow().clone();
-        let revoked = revoked.after(before.as_deref());
+        let revoked = revoked.continue_from(before.as_deref());
         consoles[0].0.send_replace(Some(Arc::new(revoked)));
         let have_ended = || !is_connected(0) && !is_connected(1);
         assert!(
@@ -567,12 +603,12 @@ mod tests {
         block_on(async {
             let (mut one, mut two) = tokio::io::duplex(1_000);
             let look = sample();
-            let reply = Reply::Look(Some(Box::new(Told::of(&look))));
+            let reply = PeerConsoleResponse::Look(Some(Box::new(MachineReportMessage::of(&look))));
             let sent = frame::write(&mut one, &reply);
             let came = frame::read(&mut two, REPLY_MAX, DEPTH_MAX);
             let (sent, came) = tokio::join!(sent, came);
             sent.unwrap();
-            let Reply::Look(Some(told)) = came.unwrap() else {
+            let PeerConsoleResponse::Look(Some(told)) = came.unwrap() else {
                 panic!("a look was sent");
             };
             let came = told.look();
@@ -592,9 +628,9 @@ mod tests {
             groups: Vec::new(),
             password,
         };
-        let user = crate::config::User {
+        let user = crate::config::ConsoleUser {
             account,
-            role: Role::Operator,
+            role: UserRole::Operator,
             second_factor: crate::config::SecondFactor::None,
         };
         let token = |name: &str, scope, until_s| crate::config::Token {
@@ -614,28 +650,29 @@ mod tests {
             ..crate::config::Config::default()
         };
         let sessions = ::access::session::Sessions::new(None).unwrap();
-        let shared = Shared::new(config, sessions, (|_, _| false, Manual::default())).unwrap();
+        let shared =
+            ConsoleState::new(config, sessions, (|_, _| false, Manual::default())).unwrap();
         let role_by = |by: &str, token: Option<&str>, at_most| {
             viewer(&shared, by.to_owned(), token.map(str::to_owned), at_most).role
         };
         let role = |by: &str, at_most| role_by(by, None, at_most);
         // The token as configured on this node decides.
         for (token, expected) in [
-            ("ci", Role::Operator),
-            ("look", Role::Viewer),
-            ("old", Role::Viewer),
-            ("revoked", Role::Viewer),
+            ("ci", UserRole::Operator),
+            ("look", UserRole::Viewer),
+            ("old", UserRole::Viewer),
+            ("revoked", UserRole::Viewer),
         ] {
-            let found = role_by("anna", Some(token), Some(Role::Admin));
+            let found = role_by("anna", Some(token), Some(UserRole::Admin));
             assert_eq!(found, expected, "{token}");
         }
         for (by, at_most, expected) in [
-            ("anna", Some(Role::Viewer), Role::Viewer),
-            ("anna", Some(Role::Operator), Role::Operator),
-            ("anna", Some(Role::Admin), Role::Operator),
-            ("anna", None, Role::Operator),
-            ("bert", Some(Role::Admin), Role::Viewer),
-            (BY_LINK, Some(Role::Admin), Role::Admin),
+            ("anna", Some(UserRole::Viewer), UserRole::Viewer),
+            ("anna", Some(UserRole::Operator), UserRole::Operator),
+            ("anna", Some(UserRole::Admin), UserRole::Operator),
+            ("anna", None, UserRole::Operator),
+            ("bert", Some(UserRole::Admin), UserRole::Viewer),
+            (BY_LINK, Some(UserRole::Admin), UserRole::Admin),
         ] {
             assert_eq!(role(by, at_most), expected, "{by} {at_most:?}");
         }

@@ -1,9 +1,9 @@
 //! A poll of the machine: the queries that are sent, and their completion. A value without I/O.
 
-use crate::look::{Look, has_proxy};
+use crate::look::{MachineReport, has_proxy};
 use crate::platform::PATIENCE_MS;
 use crate::traffic::Traffic;
-use part::report::Report;
+use part::report::StatusReport;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ const UPGRADED: &str = "OPEN (upgrade)";
 
 /// A query of a poll.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Ask {
+pub enum PollQuery {
     /// The report of a part.
     Report(&'static str),
     /// The traffic.
@@ -30,9 +30,9 @@ pub enum Ask {
 
 /// A response to a query.
 #[derive(Clone, Debug)]
-pub enum Answer {
+pub enum PollResponse {
     /// The report of a part.
-    Report(Report),
+    Report(StatusReport),
     /// The statistics of the proxy.
     Traffic(Box<Traffic>),
     /// The part or the proxy does not exist.
@@ -43,22 +43,22 @@ pub enum Answer {
 
 /// A poll in progress.
 #[derive(Debug, Default)]
-pub struct Gather {
+pub struct PollProgress {
     /// Queries without a response, by their numbers.
-    open: BTreeMap<u64, Ask>,
+    open: BTreeMap<u64, PollQuery>,
     until: u64,
-    reports: BTreeMap<&'static str, Report>,
+    reports: BTreeMap<&'static str, StatusReport>,
     traffic: Option<Traffic>,
     silent: Option<String>,
 }
 
-impl Gather {
+impl PollProgress {
     /// Begins a poll with these queries and their numbers.
-    pub fn begin(questions: impl IntoIterator<Item = (u64, Ask)>, now: u64) -> Gather {
-        Gather {
+    pub fn begin(questions: impl IntoIterator<Item = (u64, PollQuery)>, now: u64) -> PollProgress {
+        PollProgress {
             open: questions.into_iter().collect(),
             until: now.saturating_add(LIMIT_MS),
-            ..Gather::default()
+            ..PollProgress::default()
         }
     }
 
@@ -68,19 +68,20 @@ impl Gather {
     }
 
     /// Adds a response. Late ones and those without a query are ignored.
-    pub fn take(&mut self, number: u64, answer: Answer) {
+    pub fn add_response(&mut self, number: u64, answer: PollResponse) {
         let Some(ask) = self.open.remove(&number) else {
             return;
         };
         match (ask, answer) {
-            (Ask::Report(part), Answer::Report(report)) => {
+            (PollQuery::Report(part), PollResponse::Report(report)) => {
                 self.reports.insert(part, report);
             }
-            (Ask::Report(part), Answer::Silent(words)) => {
-                self.reports.insert(part, Report::silent(part, &words));
+            (PollQuery::Report(part), PollResponse::Silent(words)) => {
+                self.reports
+                    .insert(part, StatusReport::silent(part, &words));
             }
-            (Ask::Traffic, Answer::Traffic(traffic)) => self.traffic = Some(*traffic),
-            (Ask::Traffic, Answer::Silent(words)) => self.silent = Some(words),
+            (PollQuery::Traffic, PollResponse::Traffic(traffic)) => self.traffic = Some(*traffic),
+            (PollQuery::Traffic, PollResponse::Silent(words)) => self.silent = Some(words),
             _ => {}
         }
     }
@@ -91,14 +92,14 @@ impl Gather {
     }
 
     /// Returns the state of the machine, with the reports in the order of these parts.
-    pub fn end(mut self, host: &str, pid: u32, order: &[&'static str]) -> Look {
+    pub fn into_report(mut self, host: &str, pid: u32, order: &[&'static str]) -> MachineReport {
         for (number, ask) in std::mem::take(&mut self.open) {
             let words = "it did not answer in time".to_owned();
             self.open.insert(number, ask);
-            self.take(number, Answer::Silent(words));
+            self.add_response(number, PollResponse::Silent(words));
         }
         let reports = order.iter().filter_map(|part| self.reports.remove(part));
-        let reports: Vec<Report> = reports.collect();
+        let reports: Vec<StatusReport> = reports.collect();
         if !has_proxy(&reports) {
             // A proxy that is not configured does not respond; that is no problem.
             self.silent = None;
@@ -106,7 +107,7 @@ impl Gather {
         if let (Some(traffic), Some(successor)) = (&mut self.traffic, successor(&reports)) {
             serves_elsewhere(traffic, &successor);
         }
-        Look {
+        MachineReport {
             changes: VecDeque::new(),
             at: Instant::now(),
             host: host.to_owned(),
@@ -120,7 +121,7 @@ impl Gather {
 
 /// Returns the process of a new program that serves while the queried proxy is paused, according to
 /// the supervisor.
-fn successor(reports: &[Report]) -> Option<String> {
+fn successor(reports: &[StatusReport]) -> Option<String> {
     let mut proxies = reports.iter().filter_map(|report| report.find(ROLE, PROXY));
     proxies.find_map(|role| role.words(SUCCESSOR))
 }
@@ -140,10 +141,10 @@ mod tests {
     use super::*;
     use part::report::Subject;
 
-    fn report(part: &str) -> Report {
-        Report {
+    fn report(part: &str) -> StatusReport {
+        StatusReport {
             part: part.to_owned(),
-            ..Report::default()
+            ..StatusReport::default()
         }
     }
 
@@ -151,27 +152,27 @@ mod tests {
     fn it_ends_with_the_last_answer_or_with_the_time() {
         let ask = || {
             [
-                (7, Ask::Report("guest")),
-                (8, Ask::Report("address")),
-                (9, Ask::Traffic),
+                (7, PollQuery::Report("guest")),
+                (8, PollQuery::Report("address")),
+                (9, PollQuery::Traffic),
             ]
         };
-        let mut gather = Gather::begin(ask(), 1_000);
-        gather.take(7, Answer::Report(report("guest")));
-        gather.take(7, Answer::Silent("twice".to_owned()));
-        gather.take(99, Answer::Nothing);
-        gather.take(9, Answer::Nothing);
+        let mut gather = PollProgress::begin(ask(), 1_000);
+        gather.add_response(7, PollResponse::Report(report("guest")));
+        gather.add_response(7, PollResponse::Silent("twice".to_owned()));
+        gather.add_response(99, PollResponse::Nothing);
+        gather.add_response(9, PollResponse::Nothing);
         assert!(!gather.is_complete(1_001));
-        gather.take(8, Answer::Report(report("address")));
+        gather.add_response(8, PollResponse::Report(report("address")));
         assert!(gather.is_complete(1_001));
-        let look = gather.end("alpha", 1, &["address", "guest"]);
+        let look = gather.into_report("alpha", 1, &["address", "guest"]);
         let parts: Vec<&str> = look.reports.iter().map(|one| &*one.part).collect();
         assert_eq!(parts, ["address", "guest"]);
         assert_eq!((look.silent, look.traffic), (None, None));
 
-        let gather = Gather::begin(ask(), 1_000);
+        let gather = PollProgress::begin(ask(), 1_000);
         assert!(gather.is_complete(1_000 + LIMIT_MS));
-        let look = gather.end("alpha", 1, &["address", "guest"]);
+        let look = gather.into_report("alpha", 1, &["address", "guest"]);
         assert_eq!(look.problems().len(), 3);
         assert!(look.silent.is_some());
     }
@@ -179,20 +180,31 @@ mod tests {
     #[test]
     fn a_proxy_that_is_not_configured_is_no_silent_one() {
         let silent = |subjects: Vec<Subject>| {
-            let mut gather = Gather::begin([(1, Ask::Traffic), (2, Ask::Report("supervisor"))], 0);
-            gather.take(1, Answer::Silent("there is no proxy".to_owned()));
-            let report = Report {
+            let mut gather = PollProgress::begin(
+                [
+                    (1, PollQuery::Traffic),
+                    (2, PollQuery::Report("supervisor")),
+                ],
+                0,
+            );
+            gather.add_response(1, PollResponse::Silent("there is no proxy".to_owned()));
+            let report = StatusReport {
                 subjects,
                 ..report("supervisor")
             };
-            gather.take(2, Answer::Report(report));
-            gather.end("alpha", 1, &["supervisor"]).silent.is_some()
+            gather.add_response(2, PollResponse::Report(report));
+            gather
+                .into_report("alpha", 1, &["supervisor"])
+                .silent
+                .is_some()
         };
         let own = || Subject::new("supervisor", "77");
         let role = |name| Subject::new(ROLE, name);
         assert!(!silent(vec![own(), role("console")]));
         assert!(silent(vec![own(), role("console"), role(PROXY)]));
-        assert!(silent(Report::silent("supervisor", "time out").subjects));
+        assert!(silent(
+            StatusReport::silent("supervisor", "time out").subjects
+        ));
     }
 
     #[test]
@@ -203,14 +215,20 @@ mod tests {
             traffic
         };
         let shown = |proxy: Subject| {
-            let mut gather = Gather::begin([(1, Ask::Traffic), (2, Ask::Report("supervisor"))], 0);
-            gather.take(1, Answer::Traffic(Box::new(paused())));
-            let report = Report {
+            let mut gather = PollProgress::begin(
+                [
+                    (1, PollQuery::Traffic),
+                    (2, PollQuery::Report("supervisor")),
+                ],
+                0,
+            );
+            gather.add_response(1, PollResponse::Traffic(Box::new(paused())));
+            let report = StatusReport {
                 subjects: vec![proxy],
                 ..report("supervisor")
             };
-            gather.take(2, Answer::Report(report));
-            let look = gather.end("alpha", 1, &["supervisor"]);
+            gather.add_response(2, PollResponse::Report(report));
+            let look = gather.into_report("alpha", 1, &["supervisor"]);
             let row = look.traffic.unwrap().rows.swap_remove(0);
             (row.status, row.check)
         };

@@ -1,9 +1,9 @@
 //! The machines of a platform as this one knows them: its own state, and the report of its cluster.
 
-use crate::look::Look;
-use crate::platform::{Member, MemberKind};
-use crate::shared::Other;
-use part::report::{Grade, Report, State, Subject};
+use crate::look::MachineReport;
+use crate::platform::{MemberKind, PlatformMember};
+use crate::shared::RemoteNodeState;
+use part::report::{Grade, StatusReport, Subject, SubjectState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,32 +19,32 @@ const ITSELF: &str = "this machine";
 
 /// Returns the report of the cluster if it names the members. A control role that does not respond
 /// names none.
-pub fn cluster_of(look: &Look) -> Option<&Report> {
+pub fn cluster_of(look: &MachineReport) -> Option<&StatusReport> {
     let report = look.reports.iter().find(|report| report.part == CLUSTER)?;
     report.of_kind(MEMBER).next().map(|_| report)
 }
 
 /// Returns whether the machine belongs to a cluster whose control role does not respond.
-pub fn has_silent_cluster(look: &Look) -> bool {
+pub fn has_silent_cluster(look: &MachineReport) -> bool {
     cluster_of(look).is_none() && look.reports.iter().any(|report| report.part == CLUSTER)
 }
 
 /// Returns all machines, this one first, according to the report of the cluster, which may be older
 /// than the state. The reports of the other machines are added.
 pub fn of(
-    look: Arc<Look>,
-    report: Option<&Report>,
-    others: &BTreeMap<String, Other>,
-) -> Vec<Member> {
+    look: Arc<MachineReport>,
+    report: Option<&StatusReport>,
+    others: &BTreeMap<String, RemoteNodeState>,
+) -> Vec<PlatformMember> {
     let subjects = report.iter().flat_map(|report| report.of_kind(MEMBER));
-    let mut members: Vec<Member> = subjects.map(member).collect();
+    let mut members: Vec<PlatformMember> = subjects.map(member).collect();
     let itself = members.iter().position(|one| one.state.word == ITSELF);
     let mut me = match itself {
         Some(at) => members.remove(at),
-        None => Member {
+        None => PlatformMember {
             name: look.host.clone(),
             kind: MemberKind::Node,
-            state: State {
+            state: SubjectState {
                 word: "running".to_owned(),
                 grade: Grade::Good,
             },
@@ -73,7 +73,7 @@ pub fn of(
     members
 }
 
-fn member(subject: &Subject) -> Member {
+fn member(subject: &Subject) -> PlatformMember {
     let kind = subject.words("kind").unwrap_or_default();
     let is_arbiter = kind.starts_with("arbiter");
     let effect = [IF_IT_FAILS, FAILED].iter();
@@ -81,7 +81,7 @@ fn member(subject: &Subject) -> Member {
     let mut state = subject.state.clone();
     // The path to the member is shown at its link.
     state.word = state.word.split(',').next().unwrap_or_default().to_owned();
-    Member {
+    PlatformMember {
         name: subject.name.clone(),
         kind: match is_arbiter {
             true => MemberKind::Arbiter,

@@ -16,28 +16,28 @@ use crate::certificate;
 use crate::config::Config;
 use crate::history::History;
 use crate::inquiry;
-use crate::look::Look;
-use crate::message::Link;
+use crate::look::MachineReport;
+use crate::message::SignInLink;
 use crate::platform::UNSEEN_MS;
-use crate::shared::{Action, Manual, Order, Shared, Verify, now_s};
+use crate::shared::{ConsoleState, Manual, OperatorAction, UserOrder, Verify, now_s};
 use crate::traffic::{self, Traffic};
-use crate::user::Role as UserRole;
+use crate::user::UserRole;
 use crate::versions;
-use crate::web::serve::{self, Door};
+use crate::web::serve::{self, ConsoleListener};
 use crate::web::{self};
 use ::access::session::Sessions;
-use gather::{Answer, Ask, Gather};
-use operate::Operate;
+use gather::{PollProgress, PollQuery, PollResponse};
+use operate::RuntimeApiClient;
 use part::channel::Received;
-use part::report::{BYTES_MAX, Event, Grade, Moment, Report, Subject};
-use part::role::{Admission, Level, MemberNews, Message, PartMessage};
+use part::report::{BYTES_MAX, Event, Grade, Moment, StatusReport, Subject};
+use part::role::{Admission, Level, MemberNews, PartMessage, SupervisorMessage};
 use part::voice::write_error;
-use part::work::Question;
+use part::work::PartRequest;
 use part::{lock, memory};
-use read::Reads;
+use read::ProxyReaders;
 use screen::kind;
-use sign_ins::Consoles;
-use state::State;
+use sign_ins::PeerConsoles;
+use state::SavedConsoleState;
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -47,7 +47,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use wire::Trusted;
+use wire::TrustedNodes;
 
 /// Interval of the polls while a user watches, milliseconds. Otherwise [`UNSEEN_MS`].
 const SEEN_MS: u64 = 500;
@@ -64,7 +64,7 @@ const ACTING_MAX: usize = 16;
 
 /// The environment of the role: what the program provides to the console.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct ConsoleEnvironment {
     /// Returns the name of the machine.
     pub host: fn() -> String,
     /// Returns the parts with a report, in the order of their display.
@@ -87,59 +87,59 @@ pub struct Place {
 }
 
 /// An action in progress: its connection to the proxy, and the waiting task.
-struct Acting {
+struct RunningAction {
     /// Connection to the proxy, if the action is one of the proxy.
     connection: Option<UnixStream>,
-    order: Order,
+    order: UserOrder,
 }
 
 /// A result from the other thread.
-enum Came {
+enum RoleEvent {
     /// Statistics of the proxy for a poll, with the number of the query.
     Traffic(u64, Result<String, String>),
     /// An action has ended.
-    Acted(Order, Result<String, String>),
+    Acted(UserOrder, Result<String, String>),
 }
 
 /// The role.
-pub struct Role {
-    place: Place,
-    shared: Arc<Shared>,
-    doors: watch::Sender<Option<Arc<Door>>>,
-    trusted: watch::Sender<Option<Arc<Trusted>>>,
-    operate: Operate,
-    reads: Reads,
-    came: (Sender<Came>, Receiver<Came>),
-    looks: Looks,
-    asks: Vec<Question>,
-    acting: BTreeMap<u64, Acting>,
+pub struct ConsoleRole {
+    place: ConsoleEnvironment,
+    shared: Arc<ConsoleState>,
+    listeners: watch::Sender<Option<Arc<ConsoleListener>>>,
+    trusted: watch::Sender<Option<Arc<TrustedNodes>>>,
+    operate: RuntimeApiClient,
+    reads: ProxyReaders,
+    results: (Sender<RoleEvent>, Receiver<RoleEvent>),
+    polls: PollState,
+    asks: Vec<PartRequest>,
+    acting: BTreeMap<u64, RunningAction>,
     /// Connections to the proxy for polls, by the numbers of the queries.
     reading: BTreeMap<u64, UnixStream>,
-    kept: Kept,
+    state_saver: StateSaver,
     /// True once the thread of the pages has ended.
     ended: Arc<AtomicBool>,
 }
 
 /// The polls, one at a time.
-struct Looks {
+struct PollState {
     number: u64,
-    gather: Option<Gather>,
+    gather: Option<PollProgress>,
     /// Time of the next poll, milliseconds of the boot clock.
     due: u64,
     history: Arc<History>,
-    last: Option<Arc<Look>>,
+    last: Option<Arc<MachineReport>>,
     /// Last report of the cluster about its members.
-    cluster: Option<Report>,
+    cluster: Option<StatusReport>,
     /// Last report of the cluster after it had found its members. A previous console process may
     /// have received it.
-    settled: Option<Report>,
+    settled: Option<StatusReport>,
     /// Events of actions since the last poll.
     done: Vec<(String, Event)>,
 }
 
 /// State that is saved for the next process.
-struct Kept {
-    state: State,
+struct StateSaver {
+    state: SavedConsoleState,
     bytes: Vec<u8>,
     /// Time of the next save, milliseconds of the boot clock.
     due: u64,
@@ -151,33 +151,37 @@ fn now() -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Role {
+impl ConsoleRole {
     /// Starts the role with a configuration payload and the state that the previous process has
     /// saved.
     ///
     /// # Errors
     /// The reason why the console cannot serve.
-    pub fn new(place: Place, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
+    pub fn new(
+        place: ConsoleEnvironment,
+        payload: &[u8],
+        kept: Option<&[u8]>,
+    ) -> Result<ConsoleRole, String> {
         let config = Config::read(payload)?;
-        let mut state = kept.and_then(State::read).unwrap_or_default();
+        let mut state = kept.and_then(SavedConsoleState::read).unwrap_or_default();
         if state.certificate.is_empty() {
             let names = vec![(place.host)(), "localhost".to_owned()];
             state.certificate = certificate::make(names)?;
         }
         let sessions = Sessions::new(Some(state.sessions.clone()))?;
-        let door = Door::open(&config, &state.certificate)?;
+        let door = ConsoleListener::open(&config, &state.certificate)?;
         let libraries = kind::libraries();
         (place.confine)(config.system.group())?;
         let said = |error: std::io::Error| language::reason(&error);
         let mut shared =
-            Shared::new(config, sessions, (place.verify, place.manual)).map_err(said)?;
+            ConsoleState::new(config, sessions, (place.verify, place.manual)).map_err(said)?;
         shared.libraries = libraries;
         let shared = Arc::new(shared);
-        Consoles::share(&shared);
+        PeerConsoles::share(&shared);
         let (doors, opened) = watch::channel(Some(Arc::new(door)));
         let (trusted, known) = watch::channel(None);
-        let role = Role {
-            looks: Looks {
+        let role = ConsoleRole {
+            polls: PollState {
                 // The process ID keeps the numbers apart from those of a previous process, whose
                 // responses the supervisor may still send.
                 number: u64::from(std::process::id()) << 32,
@@ -190,15 +194,15 @@ impl Role {
                 done: std::mem::take(&mut state.changes).into(),
             },
             place,
-            doors,
+            listeners: doors,
             trusted,
-            operate: Operate::start("console/operate", OPERATE_LIMIT).map_err(said)?,
-            reads: Reads::start().map_err(said)?,
-            came: channel(),
+            operate: RuntimeApiClient::start("console/operate", OPERATE_LIMIT).map_err(said)?,
+            reads: ProxyReaders::start().map_err(said)?,
+            results: channel(),
             asks: Vec::new(),
             acting: BTreeMap::new(),
             reading: BTreeMap::new(),
-            kept: Kept {
+            state_saver: StateSaver {
                 state,
                 bytes: Vec::new(),
                 due: 0,
@@ -213,8 +217,8 @@ impl Role {
     /// Starts the thread of the pages.
     fn serve(
         &self,
-        doors: watch::Receiver<Option<Arc<Door>>>,
-        trusted: watch::Receiver<Option<Arc<Trusted>>>,
+        doors: watch::Receiver<Option<Arc<ConsoleListener>>>,
+        trusted: watch::Receiver<Option<Arc<TrustedNodes>>>,
     ) -> Result<(), String> {
         let (shared, ended) = (Arc::clone(&self.shared), Arc::clone(&self.ended));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -263,19 +267,19 @@ impl Role {
             if before.address == config.address {
                 // The old socket must be closed first: two sockets with the same address cannot
                 // both listen.
-                self.doors.send_replace(None);
+                self.listeners.send_replace(None);
             }
-            let door = Door::open(&config, &self.kept.state.certificate)?;
-            self.doors.send_replace(Some(Arc::new(door)));
+            let door = ConsoleListener::open(&config, &self.state_saver.state.certificate)?;
+            self.listeners.send_replace(Some(Arc::new(door)));
         }
         self.shared.set_config(config);
         Ok(())
     }
 
     /// Applies a report of the control role about this machine as a member.
-    pub fn member(&mut self, news: &MemberNews) {
+    pub fn apply_member_news(&mut self, news: &MemberNews) {
         let before = self.shared.admission();
-        self.shared.member(news);
+        self.shared.apply_member_news(news);
         let after = self.shared.admission();
         if before != after {
             let words = match after {
@@ -286,41 +290,45 @@ impl Role {
             };
             write_error(&format!("evenkeel: console: {words}{}\n", after.why()));
             // Open pages end, or show the change.
-            self.looks.due = 0;
+            self.polls.due = 0;
         }
     }
 
-    /// Returns the time of the next call of [`Role::turn`].
+    /// Returns the time of the next call of [`ConsoleRole::turn`].
     pub fn due(&self) -> Instant {
-        let gathers = self.looks.gather.as_ref().map(Gather::until);
-        let due = gathers.unwrap_or(self.looks.due).min(self.kept.due);
+        let gathers = self.polls.gather.as_ref().map(PollProgress::until);
+        let due = gathers.unwrap_or(self.polls.due).min(self.state_saver.due);
         Instant::now() + Duration::from_millis(due.saturating_sub(now()))
     }
 
-    /// Returns a descriptor that is readable when [`Role::turn`] must be called earlier.
+    /// Returns a descriptor that is readable when [`ConsoleRole::turn`] must be called earlier.
     pub fn wakes(&self) -> BorrowedFd<'_> {
         self.shared.wakes()
     }
 
     /// Does all pending work.
-    pub fn turn(&mut self) {
-        self.shared.is_awake();
-        while let Ok(came) = self.came.1.try_recv() {
+    pub fn do_pending_work(&mut self) {
+        self.shared.reset_wakeup();
+        while let Ok(came) = self.results.1.try_recv() {
             match came {
-                Came::Traffic(number, Ok(text)) => {
+                RoleEvent::Traffic(number, Ok(text)) => {
                     let traffic = Box::new(Traffic::read(&text));
-                    self.take(number, Answer::Traffic(traffic));
+                    self.take(number, PollResponse::Traffic(traffic));
                 }
-                Came::Traffic(number, Err(words)) => self.take(number, Answer::Silent(words)),
-                Came::Acted(order, answer) => self.acted(order, answer),
+                RoleEvent::Traffic(number, Err(words)) => {
+                    self.take(number, PollResponse::Silent(words))
+                }
+                RoleEvent::Acted(order, answer) => self.finish_action(order, answer),
             }
         }
         while let Some(order) = self.shared.next_order() {
-            self.obey(order);
+            self.execute_order(order);
         }
         while let Some(reading) = self.shared.next_reading() {
             let connection = match reading.ask {
-                inquiry::Ask::Route(_) | inquiry::Ask::Files => self.connect((self.place.route)()),
+                inquiry::ProxyQuery::Route(_) | inquiry::ProxyQuery::Files => {
+                    self.connect((self.place.route)())
+                }
                 _ => self.connect((self.place.operate)(Level::Operator)),
             };
             self.reads.wait(reading, connection);
@@ -328,143 +336,143 @@ impl Role {
         for connection in self.shared.connections() {
             // Without a control role the connection is closed, which the querying task notices.
             let number = self.next_number();
-            self.asks.push(Question {
+            self.asks.push(PartRequest {
                 number,
-                message: Message::Part(Box::new((self.place.versions)())),
+                message: SupervisorMessage::Part(Box::new((self.place.versions)())),
                 descriptors: vec![Arc::new(connection)],
             });
         }
-        self.look();
-        self.keep();
+        self.advance_poll();
+        self.save_if_due();
     }
 
     /// Begins a poll if it is due, and ends a complete one.
-    fn look(&mut self) {
+    fn advance_poll(&mut self) {
         let now = now();
         if self
-            .looks
+            .polls
             .gather
             .as_ref()
             .is_some_and(|one| one.is_complete(now))
         {
-            self.shown(now);
+            self.publish_poll(now);
         }
-        let seen = self.shared.watchers.are_there();
+        let seen = self.shared.watchers.has_watchers();
         let interval = if seen { SEEN_MS } else { UNSEEN_MS };
-        self.looks.due = self.looks.due.min(now + interval);
-        if self.looks.gather.is_some() || now < self.looks.due {
+        self.polls.due = self.polls.due.min(now + interval);
+        if self.polls.gather.is_some() || now < self.polls.due {
             return;
         }
-        self.looks.due = now + interval;
+        self.polls.due = now + interval;
         self.reading.clear();
         let mut questions = Vec::new();
         for part in (self.place.parts)() {
             let number = self.next_number();
-            let message = Message::TellReport {
+            let message = SupervisorMessage::TellReport {
                 part: part.to_owned(),
             };
-            self.asks.push(Question {
+            self.asks.push(PartRequest {
                 number,
                 message,
                 descriptors: Vec::new(),
             });
-            questions.push((number, Ask::Report(part)));
+            questions.push((number, PollQuery::Report(part)));
         }
         if let Some((number, connection)) = self.connect((self.place.operate)(Level::User)) {
             self.reading.insert(number, connection);
-            questions.push((number, Ask::Traffic));
+            questions.push((number, PollQuery::Traffic));
         }
-        self.looks.gather = Some(Gather::begin(questions, now));
+        self.polls.gather = Some(PollProgress::begin(questions, now));
     }
 
     fn next_number(&mut self) -> u64 {
-        self.looks.number += 1;
-        self.looks.number
+        self.polls.number += 1;
+        self.polls.number
     }
 
     /// Sends a message with one end of a connection, and returns the other one.
     fn connect(&mut self, message: PartMessage) -> Option<(u64, UnixStream)> {
         let (own, other) = UnixStream::pair().ok()?;
         let number = self.next_number();
-        self.asks.push(Question {
+        self.asks.push(PartRequest {
             number,
-            message: Message::Part(Box::new(message)),
+            message: SupervisorMessage::Part(Box::new(message)),
             descriptors: vec![Arc::new(OwnedFd::from(other))],
         });
         Some((number, own))
     }
 
     /// Publishes the result of a complete poll.
-    fn shown(&mut self, now: u64) {
-        let Some(gather) = self.looks.gather.take() else {
+    fn publish_poll(&mut self, now: u64) {
+        let Some(gather) = self.polls.gather.take() else {
             return;
         };
         let parts = (self.place.parts)();
-        let mut look = gather.end(&(self.place.host)(), std::process::id(), &parts);
-        if let Some(before) = &self.looks.last {
-            look.follow(before);
+        let mut look = gather.into_report(&(self.place.host)(), std::process::id(), &parts);
+        if let Some(before) = &self.polls.last {
+            look.merge_changes(before);
             if look.changes.back() != before.changes.back() {
-                self.kept.due = self.kept.due.min(now + KEEP_CHANGES_MS);
+                self.state_saver.due = self.state_saver.due.min(now + KEEP_CHANGES_MS);
             }
         }
-        for one in std::mem::take(&mut self.looks.done) {
+        for one in std::mem::take(&mut self.polls.done) {
             look.note(one);
         }
         self.follow_members(&mut look, now);
         if let Some(traffic) = &look.traffic {
-            Arc::make_mut(&mut self.looks.history).take(&traffic.rows, now / 1_000);
+            Arc::make_mut(&mut self.polls.history).add_rows(&traffic.rows, now / 1_000);
         }
         let look = Arc::new(look);
-        self.looks.last = Some(Arc::clone(&look));
+        self.polls.last = Some(Arc::clone(&look));
         match members::cluster_of(&look) {
-            Some(report) => self.looks.cluster = Some(report.clone()),
-            None if !members::has_silent_cluster(&look) => self.looks.cluster = None,
+            Some(report) => self.polls.cluster = Some(report.clone()),
+            None if !members::has_silent_cluster(&look) => self.polls.cluster = None,
             None => {}
         }
-        let report = self.looks.cluster.as_ref();
-        let members = members::of(look, report, &lock(&self.shared.others).known);
-        let history = Arc::clone(&self.looks.history);
+        let report = self.polls.cluster.as_ref();
+        let members = members::of(look, report, &lock(&self.shared.others).by_name);
+        let history = Arc::clone(&self.polls.history);
         self.shared.publish(members, history);
     }
 
     /// Adds the changes among the members of the cluster as events.
-    fn follow_members(&mut self, look: &mut Look, now: u64) {
+    fn follow_members(&mut self, look: &mut MachineReport, now: u64) {
         let Some(report) = changes::settled(look).cloned() else {
             return;
         };
-        if let Some(before) = &self.looks.settled {
+        if let Some(before) = &self.polls.settled {
             let all = changes::between(before, &report, moment());
             if !all.is_empty() {
-                self.kept.due = self.kept.due.min(now + KEEP_CHANGES_MS);
+                self.state_saver.due = self.state_saver.due.min(now + KEEP_CHANGES_MS);
             }
             all.into_iter().for_each(|one| look.note(one));
         }
-        self.looks.settled = Some(report);
+        self.polls.settled = Some(report);
     }
 
-    fn take(&mut self, number: u64, answer: Answer) {
-        if let Some(gather) = &mut self.looks.gather {
-            gather.take(number, answer);
+    fn take(&mut self, number: u64, answer: PollResponse) {
+        if let Some(gather) = &mut self.polls.gather {
+            gather.add_response(number, answer);
         }
     }
 
     /// Applies the cluster's list of trusted nodes.
-    pub fn trust(&self, trusted: Trusted) {
+    pub fn trust(&self, trusted: TrustedNodes) {
         let before = self.trusted.borrow().clone();
-        let trusted = trusted.after(before.as_deref());
+        let trusted = trusted.continue_from(before.as_deref());
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 
     /// Returns the pending queries to others, and clears them.
-    pub fn asks(&mut self) -> Vec<Question> {
+    pub fn take_queries(&mut self) -> Vec<PartRequest> {
         std::mem::take(&mut self.asks)
     }
 
     /// Processes the response to one of the queries.
-    pub fn answered(&mut self, answer: Received) {
+    pub fn handle_response(&mut self, answer: Received) {
         let number = answer.ask;
         let missing = match &answer.message {
-            Message::Nobody { words, missing } => Some((words.clone(), *missing)),
+            SupervisorMessage::Nobody { words, missing } => Some((words.clone(), *missing)),
             _ => None,
         };
         let why = missing.as_ref().map(|(words, _)| words.as_str());
@@ -472,64 +480,67 @@ impl Role {
             // The other thread delivers the response to the querying task.
         } else if let Some(acting) = self.acting.remove(&number) {
             match missing {
-                Some((words, _)) => self.acted(acting.order, Err(words)),
+                Some((words, _)) => self.finish_action(acting.order, Err(words)),
                 None => self.send(acting, &answer.message),
             }
         } else if let Some((words, missing)) = missing {
             let answer = match missing {
-                true => Answer::Silent(words),
-                false => Answer::Nothing,
+                true => PollResponse::Silent(words),
+                false => PollResponse::Nothing,
             };
             self.take(number, answer);
         } else if let Some(connection) = self.reading.remove(&number) {
-            let (sender, shared) = (self.came.0.clone(), Arc::clone(&self.shared));
+            let (sender, shared) = (self.results.0.clone(), Arc::clone(&self.shared));
             let (command, max) = (traffic::ASK.to_vec(), traffic::BYTES_MAX);
             self.operate.send(connection, command, max, move |answer| {
                 // The role may have ended.
-                let _ = sender.send(Came::Traffic(number, answer));
+                let _ = sender.send(RoleEvent::Traffic(number, answer));
                 shared.wake();
             });
         } else {
             let answer = match read_report(&answer) {
-                Ok(report) => Answer::Report(report),
-                Err(words) => Answer::Silent(words),
+                Ok(report) => PollResponse::Report(report),
+                Err(words) => PollResponse::Silent(words),
             };
             self.take(number, answer);
         }
-        self.look();
+        self.advance_poll();
     }
 
-    fn obey(&mut self, mut order: Order) {
+    fn execute_order(&mut self, mut order: UserOrder) {
         // Other nodes may have sent orders before they learned of the removal.
         if self.shared.admission() == Admission::Removed {
             let words = Admission::Removed.why().to_owned();
-            return self.acted(order, Err(words));
+            return self.finish_action(order, Err(words));
         }
         if self.acting.len() >= ACTING_MAX {
             let words = "too much is done at once: try again".to_owned();
-            return self.acted(order, Err(words));
+            return self.finish_action(order, Err(words));
         }
         let asked = match &order.action {
-            Action::Server { .. } | Action::Entry { .. } => {
+            OperatorAction::Server { .. } | OperatorAction::Entry { .. } => {
                 let connected = self.connect((self.place.operate)(Level::Admin));
                 let connected = connected.map(|(number, own)| (number, Some(own)));
                 connected.ok_or_else(|| "there is no connection to the proxy".to_owned())
             }
-            Action::Offer { .. } => self.take_up(&mut order).map(|number| (number, None)),
+            OperatorAction::Offer { .. } => self
+                .send_offered_action(&mut order)
+                .map(|number| (number, None)),
         };
         match asked {
             Ok((number, connection)) => {
-                self.acting.insert(number, Acting { connection, order });
+                self.acting
+                    .insert(number, RunningAction { connection, order });
             }
-            Err(words) => self.acted(order, Err(words)),
+            Err(words) => self.finish_action(order, Err(words)),
         }
     }
 
     /// Sends a part the action that its report offers. Returns the number of the query.
-    fn take_up(&mut self, order: &mut Order) -> Result<u64, String> {
-        let look = self.looks.last.clone();
+    fn send_offered_action(&mut self, order: &mut UserOrder) -> Result<u64, String> {
+        let look = self.polls.last.clone();
         let offer = look.as_deref().and_then(|look| order.action.offer(look));
-        let (Some(offer), Action::Offer { part, .. }) = (offer, &order.action) else {
+        let (Some(offer), OperatorAction::Offer { part, .. }) = (offer, &order.action) else {
             return Err("this is not possible any more: the page shows how it is now".to_owned());
         };
         if offer.level == Level::Admin && order.by.role < UserRole::Admin {
@@ -547,46 +558,46 @@ impl Role {
             bytes: offer.bytes.clone(),
             by: format!("{}, at the web console", order.by.name),
         };
-        self.asks.push(Question {
+        self.asks.push(PartRequest {
             number,
-            message: Message::Part(Box::new(message)),
+            message: SupervisorMessage::Part(Box::new(message)),
             descriptors: connection.into_iter().map(Arc::new).collect(),
         });
         Ok(number)
     }
 
     /// Processes the response of the part or proxy that executes an action.
-    fn send(&mut self, acting: Acting, answer: &Message) {
-        let Acting { connection, order } = acting;
+    fn send(&mut self, acting: RunningAction, answer: &SupervisorMessage) {
+        let RunningAction { connection, order } = acting;
         match (connection, order.action.command(), &order.action) {
             (Some(connection), Some(command), _) => {
-                let (sender, shared) = (self.came.0.clone(), Arc::clone(&self.shared));
+                let (sender, shared) = (self.results.0.clone(), Arc::clone(&self.shared));
                 let then = move |answer| {
-                    let _ = sender.send(Came::Acted(order, answer));
+                    let _ = sender.send(RoleEvent::Acted(order, answer));
                     shared.wake();
                 };
                 let command = command.into_bytes();
                 self.operate.send(connection, command, REPLY_MAX, then);
             }
-            (_, _, Action::Offer { part, .. }) => {
+            (_, _, OperatorAction::Offer { part, .. }) => {
                 let answer = match answer {
-                    Message::Answer { bytes } => (self.place.outcome)(part, bytes),
+                    SupervisorMessage::Answer { bytes } => (self.place.outcome)(part, bytes),
                     _ => Err("the part does not know this".to_owned()),
                 };
-                self.acted(order, answer);
+                self.finish_action(order, answer);
             }
-            _ => self.acted(order, Err(String::new())),
+            _ => self.finish_action(order, Err(String::new())),
         }
     }
 
     /// Ends an action. A response without an error has a description of the outcome, or is empty.
-    fn acted(&mut self, order: Order, answer: Result<String, String>) {
+    fn finish_action(&mut self, order: UserOrder, answer: Result<String, String>) {
         let (what, word) = (order.action.object(), order.action.done());
         let asked = order.action.word().to_owned();
         let by = order.by.shown();
         // The proxy responds only if it did not execute a command.
         let answer = match (answer, &order.action) {
-            (Ok(said), action @ (Action::Server { .. } | Action::Entry { .. })) => {
+            (Ok(said), action @ (OperatorAction::Server { .. } | OperatorAction::Entry { .. })) => {
                 action.outcome(&said).map(|()| String::new())
             }
             (answer, _) => answer,
@@ -606,7 +617,7 @@ impl Role {
             why,
         };
         if order.is_noted || outcome.is_err() {
-            self.looks.done.push((what, event));
+            self.polls.done.push((what, event));
             write_error(&format!(
                 "evenkeel: console: {by} ({}): {}\n",
                 order.by.role.word(),
@@ -617,12 +628,12 @@ impl Role {
         let _ = order.reply.send(outcome);
         // Polls at once so that the pages show the effect, and saves the event so that it is not
         // lost.
-        self.looks.due = 0;
-        self.kept.due = 0;
+        self.polls.due = 0;
+        self.state_saver.due = 0;
     }
 
     /// Returns the report of the console about itself.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> StatusReport {
         let config = self.shared.config();
         let subject = Subject::new("console", &config.address.to_string())
             .number("live", self.shared.watchers.live() as u64);
@@ -633,7 +644,7 @@ impl Role {
             Admission::Unconfirmed | Admission::Outdated => subject.state("waits", Grade::Busy),
         };
         subject.why = admission.why().to_owned();
-        Report {
+        StatusReport {
             part: crate::keyword::NAME.to_owned(),
             at: moment(),
             subjects: vec![subject],
@@ -649,7 +660,7 @@ impl Role {
     ///
     /// # Errors
     /// The reason why there is no link.
-    pub fn link(&self) -> Result<Link, String> {
+    pub fn link(&self) -> Result<SignInLink, String> {
         if self.shared.admission() == Admission::Removed {
             let why = Admission::Removed.why();
             return Err(format!(
@@ -659,11 +670,11 @@ impl Role {
         let config = self.shared.config();
         let secret = lock(&self.shared.links).make(now_s())?;
         let (certificate, is_plain) = match &config.security {
-            crate::config::Security::Own => (&self.kept.state.certificate[..], false),
+            crate::config::Security::Own => (&self.state_saver.state.certificate[..], false),
             crate::config::Security::Certificate(pem) => (&pem[..], false),
             crate::config::Security::Plain => (&[][..], true),
         };
-        Ok(Link {
+        Ok(SignInLink {
             address: config.address,
             host: (self.place.host)(),
             path: format!("/once/{secret}"),
@@ -673,32 +684,35 @@ impl Role {
     }
 
     /// Saves the state for the next process, if it is due or the sessions have changed.
-    fn keep(&mut self) {
+    fn save_if_due(&mut self) {
         let now = now();
-        let sessions = lock(&self.shared.desk.sessions).kept();
-        if now < self.kept.due && sessions == self.kept.state.sessions {
+        let sessions = lock(&self.shared.authentication.sessions).saved_state();
+        if now < self.state_saver.due && sessions == self.state_saver.state.sessions {
             return;
         }
-        self.kept.due = now + KEEP_MS;
-        self.kept.state.sessions = sessions;
-        self.kept.state.history = (*self.looks.history).clone();
-        let last = self.looks.last.as_ref();
-        self.kept.state.changes = last.map(|last| last.changes.clone()).unwrap_or_default();
-        self.kept.state.members.clone_from(&self.looks.settled);
-        self.kept.bytes = self.kept.state.encode();
-        self.kept.state.history = History::default();
+        self.state_saver.due = now + KEEP_MS;
+        self.state_saver.state.sessions = sessions;
+        self.state_saver.state.history = (*self.polls.history).clone();
+        let last = self.polls.last.as_ref();
+        self.state_saver.state.changes = last.map(|last| last.changes.clone()).unwrap_or_default();
+        self.state_saver
+            .state
+            .members
+            .clone_from(&self.polls.settled);
+        self.state_saver.bytes = self.state_saver.state.encode();
+        self.state_saver.state.history = History::default();
     }
 
     /// Returns the state for the next process.
     pub fn kept(&self) -> Vec<u8> {
-        self.kept.bytes.clone()
+        self.state_saver.bytes.clone()
     }
 
     /// Stops: no longer accepts connections.
     pub fn stop(&mut self) {
-        self.kept.due = 0;
-        self.keep();
-        self.doors.send_replace(None);
+        self.state_saver.due = 0;
+        self.save_if_due();
+        self.listeners.send_replace(None);
     }
 
     /// Returns whether the thread of the pages has ended.
@@ -714,10 +728,10 @@ fn moment() -> Moment {
     }
 }
 
-fn read_report(answer: &Received) -> Result<Report, String> {
+fn read_report(answer: &Received) -> Result<StatusReport, String> {
     let file = answer.descriptors.first();
     let file = file.ok_or("it does not say how it is")?;
     let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
     let bytes = bytes.map_err(|error| error.to_string())?;
-    Report::decode(&bytes).map_err(|error| error.to_string())
+    StatusReport::decode(&bytes).map_err(|error| error.to_string())
 }

@@ -11,7 +11,7 @@ use std::{io, thread};
 const WAITING_MAX: usize = 16;
 
 /// A command, with the function that receives its response.
-struct Job {
+struct RuntimeApiCommand {
     connection: UnixStream,
     command: Vec<u8>,
     bytes_max: u64,
@@ -20,21 +20,21 @@ struct Job {
 }
 
 /// Handle of the thread that sends the commands.
-pub struct Operate {
-    jobs: SyncSender<Job>,
+pub struct RuntimeApiClient {
+    jobs: SyncSender<RuntimeApiCommand>,
     limit: Duration,
 }
 
-impl Operate {
+impl RuntimeApiClient {
     /// Starts the thread with a name and a timeout for the responses.
     ///
     /// # Errors
     /// The error of the system.
-    pub fn start(name: &str, limit: Duration) -> io::Result<Operate> {
+    pub fn start(name: &str, limit: Duration) -> io::Result<RuntimeApiClient> {
         let (jobs, came) = sync_channel(WAITING_MAX);
         let thread = thread::Builder::new().name(name.to_owned());
         thread.spawn(move || run(&came))?;
-        Ok(Operate { jobs, limit })
+        Ok(RuntimeApiClient { jobs, limit })
     }
 
     /// Sends a command. `then` gets the response, or the reason why there is none, on that thread.
@@ -45,7 +45,7 @@ impl Operate {
         bytes_max: u64,
         then: impl FnOnce(Result<String, String>) + Send + 'static,
     ) {
-        let job = Job {
+        let job = RuntimeApiCommand {
             connection,
             command,
             bytes_max,
@@ -62,7 +62,7 @@ impl Operate {
     }
 }
 
-fn run(came: &Receiver<Job>) {
+fn run(came: &Receiver<RuntimeApiCommand>) {
     while let Ok(job) = came.recv() {
         let answer = answer(job.connection, &job.command, (job.bytes_max, job.limit));
         (job.then)(answer.map_err(|error| match error.kind() {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_to_its_end_and_one_that_is_too_long_is_refused() {
-        let operate = Operate::start("console/operate", Duration::from_secs(3)).unwrap();
+        let operate = RuntimeApiClient::start("console/operate", Duration::from_secs(3)).unwrap();
         for (bytes_max, expected) in [
             (100, Ok("fine\n")),
             (3, Err("the proxy's answer is too long")),

@@ -1,9 +1,9 @@
 //! Queries of the pages to the proxy's runtime API beyond the regular poll. They run on a thread of
 //! their own, so that a large response delays neither a poll nor an action.
 
-use super::operate::Operate;
-use crate::inquiry::Ask;
-use crate::shared::Reading;
+use super::operate::RuntimeApiClient;
+use crate::inquiry::ProxyQuery;
+use crate::shared::LocalProxyQuery;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -16,29 +16,29 @@ const LIMIT: Duration = Duration::from_secs(3);
 const ROUTE_LIMIT: Duration = Duration::from_secs(7);
 
 /// Threads for the queries, and the queries that have no connection yet.
-pub(super) struct Reads {
-    operate: Operate,
+pub(super) struct ProxyReaders {
+    operate: RuntimeApiClient,
     /// Thread for requests to evaluate, which take longer.
-    routes: Operate,
+    routes: RuntimeApiClient,
     /// Queries without a connection, by the numbers of the messages that request one.
-    waiting: BTreeMap<u64, (UnixStream, Reading)>,
+    waiting: BTreeMap<u64, (UnixStream, LocalProxyQuery)>,
 }
 
-impl Reads {
+impl ProxyReaders {
     /// Starts the threads.
     ///
     /// # Errors
     /// The error of the system.
-    pub(super) fn start() -> io::Result<Reads> {
-        Ok(Reads {
-            operate: Operate::start("console/read", LIMIT)?,
-            routes: Operate::start("console/route", ROUTE_LIMIT)?,
+    pub(super) fn start() -> io::Result<ProxyReaders> {
+        Ok(ProxyReaders {
+            operate: RuntimeApiClient::start("console/read", LIMIT)?,
+            routes: RuntimeApiClient::start("console/route", ROUTE_LIMIT)?,
             waiting: BTreeMap::new(),
         })
     }
 
     /// Registers a query until its connection is ready. None: no connection can be made.
-    pub(super) fn wait(&mut self, reading: Reading, connection: Option<(u64, UnixStream)>) {
+    pub(super) fn wait(&mut self, reading: LocalProxyQuery, connection: Option<(u64, UnixStream)>) {
         // Queries whose task has ended need no response.
         self.waiting.retain(|_, (_, one)| !one.reply.is_closed());
         match connection {
@@ -60,23 +60,24 @@ impl Reads {
             refuse(reading, words);
             return true;
         }
-        let Reading { ask, reply } = reading;
+        let LocalProxyQuery { ask, reply } = reading;
         let then = move |answer| {
             // The querying task may have ended.
             let _ = reply.send(answer);
         };
         let thread = match ask {
-            Ask::Route(_) | Ask::Files => &self.routes,
-            Ask::Requests { .. } | Ask::Request { .. } | Ask::Table { .. } | Ask::Metrics => {
-                &self.operate
-            }
+            ProxyQuery::Route(_) | ProxyQuery::Files => &self.routes,
+            ProxyQuery::Requests { .. }
+            | ProxyQuery::Request { .. }
+            | ProxyQuery::Table { .. }
+            | ProxyQuery::Metrics => &self.operate,
         };
         thread.send(connection, ask.command(), ask.bytes_max(), then);
         true
     }
 }
 
-fn refuse(reading: Reading, words: &str) {
+fn refuse(reading: LocalProxyQuery, words: &str) {
     // The querying task may have ended.
     let _ = reading.reply.send(Err(words.to_owned()));
 }

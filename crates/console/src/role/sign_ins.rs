@@ -1,8 +1,8 @@
 //! Exchange of sign-ins between the consoles of all nodes. Attempts count at all of them together,
 //! and a one-time code that was used at one is accepted at no other.
 
-use crate::shared::{Shared, SignIn};
-use ::access::peers::{Change, IsNew, Peers};
+use crate::shared::{ConsoleState, SignInReport};
+use ::access::peers::{AttemptChange, IsNew, Peers};
 use part::lock;
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -14,31 +14,31 @@ use tokio::time::{Instant, timeout_at};
 const LIMIT: Duration = Duration::from_millis(1_000);
 
 /// The consoles of the other nodes, for the authentication of this one.
-pub(super) struct Consoles(Weak<Shared>);
+pub(super) struct PeerConsoles(Weak<ConsoleState>);
 
-impl Consoles {
+impl PeerConsoles {
     /// Shares the sign-ins of a console with those of the other nodes.
-    pub(super) fn share(shared: &Arc<Shared>) {
-        let consoles = Consoles(Arc::downgrade(shared));
-        shared.desk.share(Arc::new(consoles));
+    pub(super) fn share(shared: &Arc<ConsoleState>) {
+        let consoles = PeerConsoles(Arc::downgrade(shared));
+        shared.authentication.share_attempts(Arc::new(consoles));
     }
 }
 
-impl fmt::Debug for Consoles {
+impl fmt::Debug for PeerConsoles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Consoles")
     }
 }
 
-impl Peers for Consoles {
-    fn changed(&self, changes: &[Change]) {
+impl Peers for PeerConsoles {
+    fn changed(&self, changes: &[AttemptChange]) {
         let Some(shared) = self.0.upgrade() else {
             return;
         };
         for node in lock(&shared.others).sign_ins() {
             // A report for which the queue is full is dropped. Waiting would not help, and a node
             // that reconnects gets all attempts.
-            let _ = node.try_send(SignIn::Tries(changes.to_vec()));
+            let _ = node.try_send(SignInReport::Tries(changes.to_vec()));
         }
     }
 
@@ -49,7 +49,7 @@ impl Peers for Consoles {
                 for node in lock(&shared.others).sign_ins() {
                     let (is_new, response) = oneshot::channel();
                     let user = user.to_owned();
-                    let code = SignIn::Code { user, step, is_new };
+                    let code = SignInReport::Code { user, step, is_new };
                     if node.try_send(code).is_ok() {
                         responses.push(response);
                     }

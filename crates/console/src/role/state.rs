@@ -3,7 +3,7 @@
 use crate::history::History;
 use ::access::session;
 use part::codec;
-use part::report::{Event, Report};
+use part::report::{Event, StatusReport};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -13,9 +13,9 @@ const BYTES_MAX: usize = 4 << 20;
 /// The saved state.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub struct State {
+pub struct SavedConsoleState {
     /// Sessions of the users who have signed in.
-    pub sessions: session::Kept,
+    pub sessions: session::SavedSessions,
     /// The self-signed certificate with its key, PEM.
     #[serde(with = "serde_bytes")]
     pub certificate: Vec<u8>,
@@ -24,12 +24,12 @@ pub struct State {
     /// Events, each with its subject.
     pub changes: VecDeque<(String, Event)>,
     /// Last report of the cluster about its members.
-    pub members: Option<Report>,
+    pub members: Option<StatusReport>,
 }
 
-impl State {
+impl SavedConsoleState {
     /// Decodes the state that a process has saved, possibly one of another program version.
-    pub fn read(bytes: &[u8]) -> Option<State> {
+    pub fn read(bytes: &[u8]) -> Option<SavedConsoleState> {
         codec::decode(bytes).ok()
     }
 
@@ -39,7 +39,7 @@ impl State {
         if bytes.len() <= BYTES_MAX {
             return bytes;
         }
-        codec::encode(&State {
+        codec::encode(&SavedConsoleState {
             history: History::default(),
             ..self.clone()
         })

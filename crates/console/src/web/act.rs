@@ -3,15 +3,17 @@
 use super::pages::{SEAL, TOLD};
 use super::sign_in::{is_own, to};
 use super::{Common, body, failure, field, fields, html, signed_in};
-use crate::page::{self, Page};
-use crate::shared::{Action, Errand, Order, ServerState, Shared, Wanted, now_ms};
-use crate::user::{Role, Viewer};
+use crate::page::{self, ConsolePage};
+use crate::shared::{
+    ConsoleState, OperatorAction, RemoteRequest, RemoteRequestKind, ServerState, UserOrder, now_ms,
+};
+use crate::user::{UserRole, Viewer};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use part::lock;
-use part::report::Offer;
+use part::report::SubjectAction;
 use part::role::Level;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -24,20 +26,20 @@ const NAME_MAX: usize = 256;
 const KEY_MAX: usize = 1_024;
 
 /// Reason for a refusal, with the HTTP status.
-pub(super) struct Refused {
+pub(super) struct ActionRefusal {
     pub(super) status: StatusCode,
     pub(super) words: String,
 }
 
-fn refused(status: StatusCode, words: &str) -> Refused {
-    Refused {
+fn refused(status: StatusCode, words: &str) -> ActionRefusal {
+    ActionRefusal {
         status,
         words: words.to_owned(),
     }
 }
 
 /// Reads the action from a form.
-fn action(form: &[(String, String)]) -> Result<Action, Refused> {
+fn action(form: &[(String, String)]) -> Result<OperatorAction, ActionRefusal> {
     let wrong = |words: &str| Err(refused(StatusCode::BAD_REQUEST, words));
     match field(form, "what").as_str() {
         "server" => {
@@ -50,7 +52,7 @@ fn action(form: &[(String, String)]) -> Result<Action, Refused> {
             let (proxy, server) = (field(form, "proxy"), field(form, "server"));
             let are_names = is_name(&proxy) && is_name(&server);
             match are_names {
-                true => Ok(Action::Server {
+                true => Ok(OperatorAction::Server {
                     proxy,
                     server,
                     state,
@@ -61,7 +63,7 @@ fn action(form: &[(String, String)]) -> Result<Action, Refused> {
         "entry" => {
             let (table, key) = (field(form, "table"), field(form, "key"));
             match is_word(&table, NAME_MAX) && is_word(&key, KEY_MAX) {
-                true => Ok(Action::Entry { table, key }),
+                true => Ok(OperatorAction::Entry { table, key }),
                 false => wrong("this is not the name of a table, or not a key"),
             }
         }
@@ -71,7 +73,7 @@ fn action(form: &[(String, String)]) -> Result<Action, Refused> {
                 return wrong("this is too long");
             }
             let [part, kind, name, word] = of;
-            Ok(Action::Offer {
+            Ok(OperatorAction::Offer {
                 part,
                 subject: [kind, name],
                 word,
@@ -106,24 +108,24 @@ pub(super) fn is_table(name: &str) -> bool {
 /// # Errors
 /// The reason for the refusal.
 pub(super) async fn carry_out(
-    shared: &Shared,
+    shared: &ConsoleState,
     viewer: &Viewer,
     form: &[(String, String)],
-) -> Result<String, Refused> {
-    if viewer.role == Role::Viewer {
+) -> Result<String, ActionRefusal> {
+    if viewer.role == UserRole::Viewer {
         let words = "A viewer may only look: an operator may do this.";
         return Err(refused(StatusCode::FORBIDDEN, words));
     }
     let action = action(form)?;
-    if viewer.role < action.needs() {
-        let words = format!("This takes the role `{}`.", action.needs().word());
+    if viewer.role < action.required_role() {
+        let words = format!("This takes the role `{}`.", action.required_role().word());
         return Err(refused(StatusCode::FORBIDDEN, &words));
     }
     let me = shared.platform.borrow().me().map(|me| me.name.clone());
     let on = field(form, "on");
     let (reply, answer) = oneshot::channel();
     if on.is_empty() || me.is_none_or(|me| me == on) {
-        shared.order(Order {
+        shared.order(UserOrder {
             connection: None,
             is_noted: true,
             by: viewer.clone(),
@@ -131,9 +133,9 @@ pub(super) async fn carry_out(
             reply,
         });
     } else {
-        let errand = Errand {
+        let errand = RemoteRequest {
             by: viewer.clone(),
-            wanted: Wanted::Action(action),
+            wanted: RemoteRequestKind::Action(action),
             reply,
         };
         if !lock(&shared.others).send(&on, errand) {
@@ -168,15 +170,19 @@ pub(super) async fn act(State(shared): State<Common>, request: Request<Body>) ->
         return page;
     }
     match carry_out(&shared, &viewer, &form).await {
-        Ok(words) => back(&shared, &field(&form, "back"), &words),
+        Ok(words) => redirect_with_outcome(&shared, &field(&form, "back"), &words),
         Err(refused) => failure(refused.status, &refused.words),
     }
 }
 
 /// Returns the confirmation page, if the action has an effect that needs confirmation.
-fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> Option<Response> {
+fn confirmation(
+    shared: &ConsoleState,
+    viewer: &Viewer,
+    form: &[(String, String)],
+) -> Option<Response> {
     let action = action(form).ok()?;
-    if field(form, "sure") == "yes" || viewer.role < action.needs() {
+    if field(form, "sure") == "yes" || viewer.role < action.required_role() {
         return None;
     }
     let platform = shared.platform.borrow().clone();
@@ -185,10 +191,10 @@ fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> 
     let member = members.find(|member| on.is_empty() || member.name == on)?;
     let removal = removal();
     let offer = match &action {
-        Action::Entry { .. } => &removal,
+        OperatorAction::Entry { .. } => &removal,
         action => action.offer(member.look.as_deref()?)?,
     };
-    let question = page::Question {
+    let question = page::ActionConfirmation {
         object: &action.object(),
         machine: &member.name,
         offer,
@@ -198,8 +204,8 @@ fn confirmation(shared: &Shared, viewer: &Viewer, form: &[(String, String)]) -> 
 }
 
 /// Returns the confirmation text for the removal of an entry of a table.
-fn removal() -> Offer {
-    Offer {
+fn removal() -> SubjectAction {
+    SubjectAction {
         word: "remove".to_owned(),
         label: "Remove the entry".to_owned(),
         follows: "Its counters are lost: if the client comes again, they begin at zero.".to_owned(),
@@ -212,13 +218,17 @@ fn removal() -> Offer {
 
 /// Redirects to the page of the form, with the outcome and its time, because the state may change
 /// afterwards.
-pub(super) fn back(shared: &Shared, path: &str, words: &str) -> Response {
+pub(super) fn redirect_with_outcome(shared: &ConsoleState, path: &str, words: &str) -> Response {
     let words = format!("{}: {words}", page::time(now_ms()));
-    let path = if Page::is_here(path) { path } else { "/" };
+    let path = if ConsolePage::is_here(path) {
+        path
+    } else {
+        "/"
+    };
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let mut query = fields(query.as_bytes());
     query.retain(|(name, _)| name != TOLD && name != SEAL);
-    let seal = lock(&shared.desk.sessions).seal(&words);
+    let seal = lock(&shared.authentication.sessions).seal(&words);
     query.push((TOLD.to_owned(), words));
     query.push((SEAL.to_owned(), seal));
     let query = form_urlencoded::Serializer::new(String::new())
@@ -231,14 +241,14 @@ pub(super) fn back(shared: &Shared, path: &str, words: &str) -> Response {
 mod tests {
     use super::*;
 
-    fn of(form: &str) -> Result<Action, StatusCode> {
+    fn of(form: &str) -> Result<OperatorAction, StatusCode> {
         action(&fields(form.as_bytes())).map_err(|refused| refused.status)
     }
 
     #[test]
     fn a_form_says_what_is_to_be_done_and_a_name_is_no_command() {
         let action = of("what=server&proxy=app&server=one&do=drain");
-        let expected = Action::Server {
+        let expected = OperatorAction::Server {
             proxy: "app".to_owned(),
             server: "one".to_owned(),
             state: ServerState::Drain,

@@ -1,13 +1,13 @@
 //! The API for programs: `/api/v1`, and metrics for Prometheus.
 
 use super::act::carry_out;
-use super::asks::Asks;
+use super::asks::AuthenticatedRequest;
 use super::described::{self, DESCRIPTION};
 use super::{Common, body, field, fields, inquire};
-use crate::inquiry::Ask;
-use crate::platform::{Member, MemberKind};
-use crate::traffic::{Kind, Row};
-use crate::user::Role;
+use crate::inquiry::ProxyQuery;
+use crate::platform::{MemberKind, PlatformMember};
+use crate::traffic::{TrafficRow, TrafficRowKind};
+use crate::user::UserRole;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -30,21 +30,23 @@ pub(super) async fn description() -> Response {
 }
 
 /// `GET /api/v1/platform`: the current state of all machines.
-pub(super) async fn platform(State(shared): State<Common>, _: Asks) -> Response {
-    shared.see();
+pub(super) async fn platform(State(shared): State<Common>, _: AuthenticatedRequest) -> Response {
+    shared.record_viewer();
     let platform = shared.platform.borrow().clone();
     let members: Vec<Value> = platform.members.iter().map(member).collect();
     as_json(StatusCode::OK, &json!({ "members": members }))
 }
 
-fn member(member: &Member) -> Value {
+fn member(member: &PlatformMember) -> Value {
     let look = member.look.as_deref();
     let reports = look.map(|look| look.reports.as_slice()).unwrap_or_default();
     let reports = reports.iter().map(|report| {
         let value: Option<Value> = serde_json::from_str(&report.json()).ok();
         value.unwrap_or_default()
     });
-    let problems = look.map(crate::look::Look::problems).unwrap_or_default();
+    let problems = look
+        .map(crate::look::MachineReport::problems)
+        .unwrap_or_default();
     let problems = problems.iter().map(
         |one| json!({ "what": one.what, "state": one.state, "why": one.why, "next": one.next }),
     );
@@ -66,12 +68,12 @@ fn member(member: &Member) -> Value {
     })
 }
 
-fn row(row: &Row) -> Value {
+fn row(row: &TrafficRow) -> Value {
     json!({
         "kind": match row.kind {
-            Kind::Frontend => "frontend",
-            Kind::Backend => "backend",
-            Kind::Server => "server",
+            TrafficRowKind::Frontend => "frontend",
+            TrafficRowKind::Backend => "backend",
+            TrafficRowKind::Server => "server",
         },
         "proxy": row.proxy,
         "server": Some(&row.name).filter(|name| !name.is_empty()),
@@ -91,8 +93,8 @@ fn row(row: &Row) -> Value {
 }
 
 /// `GET /api/v1/events`: the events, one line of JSON each, the newest first.
-pub(super) async fn events(State(shared): State<Common>, _: Asks) -> Response {
-    shared.see();
+pub(super) async fn events(State(shared): State<Common>, _: AuthenticatedRequest) -> Response {
+    shared.record_viewer();
     let platform = shared.platform.borrow().clone();
     let events = platform.events();
     let lines = events.iter().map(|one| {
@@ -113,7 +115,7 @@ pub(super) async fn events(State(shared): State<Common>, _: Asks) -> Response {
 /// sends its cookie with forms of other sites, too.
 pub(super) async fn act(
     State(shared): State<Common>,
-    asks: Result<Asks, Response>,
+    asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
 ) -> Response {
     // The body is read before any response, because a client may read the response only after it
@@ -125,7 +127,7 @@ pub(super) async fn act(
         Ok(asks) => asks,
         Err(response) => return response,
     };
-    if let Some(response) = asks.refusal(Role::Operator) {
+    if let Some(response) = asks.refusal(UserRole::Operator) {
         return response;
     }
     let form = fields(&bytes);
@@ -143,8 +145,8 @@ pub(super) async fn act(
 }
 
 /// `GET /metrics`: the metrics of all parts of this machine, including the proxy.
-pub(super) async fn metrics(State(shared): State<Common>, asks: Asks) -> Response {
-    shared.see();
+pub(super) async fn metrics(State(shared): State<Common>, asks: AuthenticatedRequest) -> Response {
+    shared.record_viewer();
     let platform = shared.platform.borrow().clone();
     let mut text = String::new();
     let look = platform.me().and_then(|me| me.look.as_deref());
@@ -152,7 +154,7 @@ pub(super) async fn metrics(State(shared): State<Common>, asks: Asks) -> Respons
         report.metrics(&mut text);
     }
     if look.is_some_and(|look| look.traffic.is_some()) {
-        match inquire::raw(&shared, "", &Ask::Metrics, &asks.viewer).await {
+        match inquire::raw(&shared, "", &ProxyQuery::Metrics, &asks.viewer).await {
             Ok(said) if said.starts_with("# ") => {
                 text.push_str(said.trim_end());
                 text.push('\n');

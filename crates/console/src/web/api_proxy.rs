@@ -2,21 +2,26 @@
 
 use super::act::{carry_out, is_table};
 use super::api::{as_json, refused};
-use super::asks::Asks;
+use super::asks::AuthenticatedRequest;
 use super::{Common, field, fields, inquire};
-use crate::inquiry::route::Question;
-use crate::inquiry::{Answer, Ask, Filter, MOST, PAGE};
+use crate::inquiry::route::DescribedRequest;
+use crate::inquiry::{MOST, PAGE, ProxyQuery, ProxyResponse, RequestFilter};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Value, json};
 
 /// Queries the proxy of the machine that the query string names.
-async fn ask(shared: &Common, asks: &Asks, query: &[(String, String)], ask: &Ask) -> Response {
+async fn ask(
+    shared: &Common,
+    asks: &AuthenticatedRequest,
+    query: &[(String, String)],
+    ask: &ProxyQuery,
+) -> Response {
     if let Some(response) = asks.refusal(inquire::NEEDS) {
         return response;
     }
-    shared.see();
+    shared.record_viewer();
     let on = field(query, "on");
     let me = shared.platform.borrow().me().map(|me| me.name.clone());
     let on = if me.is_none_or(|me| me == on) {
@@ -25,9 +30,9 @@ async fn ask(shared: &Common, asks: &Asks, query: &[(String, String)], ask: &Ask
         &on
     };
     let said = inquire::raw(shared, on, ask, &asks.viewer).await;
-    let words = match Answer::read(ask, said.as_deref().map_err(String::as_str)) {
-        Answer::Missing(words) => return refused(StatusCode::NOT_FOUND, &words),
-        Answer::Off(words) | Answer::Failed(words) => words,
+    let words = match ProxyResponse::read(ask, said.as_deref().map_err(String::as_str)) {
+        ProxyResponse::Missing(words) => return refused(StatusCode::NOT_FOUND, &words),
+        ProxyResponse::Off(words) | ProxyResponse::Failed(words) => words,
         _ => match serde_json::from_str::<Value>(&said.unwrap_or_default()) {
             Ok(value) => return as_json(StatusCode::OK, &value),
             Err(error) => error.to_string(),
@@ -39,7 +44,7 @@ async fn ask(shared: &Common, asks: &Asks, query: &[(String, String)], ask: &Ask
 /// `GET /api/v1/requests`: the newest requests that match a filter.
 pub(super) async fn requests(
     State(shared): State<Common>,
-    asks: Asks,
+    asks: AuthenticatedRequest,
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = fields(query.unwrap_or_default().as_bytes());
@@ -51,14 +56,20 @@ pub(super) async fn requests(
         let words = format!("`max` is a number from 1 to {MOST}");
         return refused(StatusCode::BAD_REQUEST, &words);
     };
-    let filter = Filter::of_query(&query);
-    ask(&shared, &asks, &query, &Ask::Requests { filter, max }).await
+    let filter = RequestFilter::of_query(&query);
+    ask(
+        &shared,
+        &asks,
+        &query,
+        &ProxyQuery::Requests { filter, max },
+    )
+    .await
 }
 
 /// `GET /api/v1/requests/{id}`: one request, with each decision about it and its reason.
 pub(super) async fn request(
     State(shared): State<Common>,
-    asks: Asks,
+    asks: AuthenticatedRequest,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -66,22 +77,30 @@ pub(super) async fn request(
         return refused(StatusCode::BAD_REQUEST, "a request has a number, as 0x1f");
     };
     let query = fields(query.unwrap_or_default().as_bytes());
-    ask(&shared, &asks, &query, &Ask::Request { id }).await
+    ask(&shared, &asks, &query, &ProxyQuery::Request { id }).await
 }
 
 /// `GET /api/v1/route`: the server to which a request would go.
 pub(super) async fn route(
     State(shared): State<Common>,
-    asks: Asks,
+    asks: AuthenticatedRequest,
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = fields(query.unwrap_or_default().as_bytes());
-    let question = match Question::of_query(&query) {
+    let question = match DescribedRequest::of_query(&query) {
         Ok(question) if question.url.is_empty() => Err("`url` is missing".to_owned()),
         question => question,
     };
     match question {
-        Ok(question) => ask(&shared, &asks, &query, &Ask::Route(Box::new(question))).await,
+        Ok(question) => {
+            ask(
+                &shared,
+                &asks,
+                &query,
+                &ProxyQuery::Route(Box::new(question)),
+            )
+            .await
+        }
         Err(words) => refused(StatusCode::BAD_REQUEST, &words),
     }
 }
@@ -89,10 +108,10 @@ pub(super) async fn route(
 /// `GET /api/v1/tables`: the stick tables of a machine, without entries.
 pub(super) async fn tables(
     State(shared): State<Common>,
-    _: Asks,
+    _: AuthenticatedRequest,
     RawQuery(query): RawQuery,
 ) -> Response {
-    shared.see();
+    shared.record_viewer();
     let on = field(&fields(query.unwrap_or_default().as_bytes()), "on");
     let platform = shared.platform.borrow().clone();
     let mut members = platform.members.iter();
@@ -114,7 +133,7 @@ pub(super) async fn tables(
 /// `GET /api/v1/tables/{name}`: the entries with the largest values.
 pub(super) async fn table(
     State(shared): State<Common>,
-    asks: Asks,
+    asks: AuthenticatedRequest,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -122,13 +141,13 @@ pub(super) async fn table(
         return refused(StatusCode::BAD_REQUEST, "this is not the name of a table");
     }
     let query = fields(query.unwrap_or_default().as_bytes());
-    ask(&shared, &asks, &query, &Ask::table(&name, &query)).await
+    ask(&shared, &asks, &query, &ProxyQuery::table(&name, &query)).await
 }
 
 /// `DELETE /api/v1/tables/{name}?key=…`: removes an entry.
 pub(super) async fn remove(
     State(shared): State<Common>,
-    asks: Asks,
+    asks: AuthenticatedRequest,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Response {

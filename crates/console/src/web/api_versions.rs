@@ -1,18 +1,18 @@
 //! The API for the configuration: its versions and files, and changes of them.
 
 use super::api::{as_json, refused};
-use super::asks::Asks;
-use super::config::{Drawing, FORM_BYTES_MAX, Failed, Typed, change, files, version};
+use super::asks::AuthenticatedRequest;
+use super::config::{Drawing, EditForm, FORM_BYTES_MAX, PageError, change, files, version};
 use super::described;
 use super::{Common, body_within, field, fields, outcome};
-use crate::shared::Shared;
-use crate::user::{Role, Viewer};
+use crate::shared::ConsoleState;
+use crate::user::{UserRole, Viewer};
 use crate::versions::ask;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{Request, StatusCode};
 use axum::response::Response;
-use part::versions::{Answer, Edit, Findings, Question};
+use part::versions::{Edit, Findings, VersionsRequest, VersionsResponse};
 use serde_json::{Value, json};
 
 /// Maximum number of versions in a response.
@@ -22,7 +22,7 @@ fn value(value: &impl serde::Serialize) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }
 
-fn respond(said: Result<Value, Failed>) -> Response {
+fn respond(said: Result<Value, PageError>) -> Response {
     match said {
         Ok(value) => as_json(StatusCode::OK, &value),
         Err((status, words)) => refused(status, &words),
@@ -30,32 +30,36 @@ fn respond(said: Result<Value, Failed>) -> Response {
 }
 
 /// Returns the response of the control role to a query.
-async fn asked(shared: &Shared, question: &Question) -> Result<Value, Failed> {
+async fn asked(shared: &ConsoleState, question: &VersionsRequest) -> Result<Value, PageError> {
     let answer = ask(shared, question).await;
     Ok(
         match answer.map_err(|words| (StatusCode::CONFLICT, words))? {
-            Answer::Versions(versions) => value(&versions),
-            Answer::Files(files) => value(&files),
-            Answer::Differences(all) => json!({ "files": value(&all) }),
-            Answer::Blame(lines) => json!({ "lines": value(&lines) }),
-            Answer::Findings(findings) => value(&findings),
-            Answer::Done { words, version } => json!({ "done": words, "version": version }),
-            Answer::Unknown { words } => return Err((StatusCode::GATEWAY_TIMEOUT, words)),
-            Answer::Refused { words } => return Err((StatusCode::CONFLICT, words)),
+            VersionsResponse::Versions(versions) => value(&versions),
+            VersionsResponse::Files(files) => value(&files),
+            VersionsResponse::Differences(all) => json!({ "files": value(&all) }),
+            VersionsResponse::Blame(lines) => json!({ "lines": value(&lines) }),
+            VersionsResponse::Findings(findings) => value(&findings),
+            VersionsResponse::Done { words, version } => {
+                json!({ "done": words, "version": version })
+            }
+            VersionsResponse::Unknown { words } => {
+                return Err((StatusCode::GATEWAY_TIMEOUT, words));
+            }
+            VersionsResponse::Refused { words } => return Err((StatusCode::CONFLICT, words)),
         },
     )
 }
 
 /// `GET /api/v1/versions`: the versions, the newest first, including the one in progress.
-pub(super) async fn versions(State(shared): State<Common>, _: Asks) -> Response {
+pub(super) async fn versions(State(shared): State<Common>, _: AuthenticatedRequest) -> Response {
     let max = VERSIONS_MAX;
-    respond(asked(&shared, &Question::Versions { max }).await)
+    respond(asked(&shared, &VersionsRequest::Versions { max }).await)
 }
 
 /// `GET /api/v1/files`: the files of a version, by default of the accepted one.
 pub(super) async fn of_version(
     State(shared): State<Common>,
-    _: Asks,
+    _: AuthenticatedRequest,
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = fields(query.unwrap_or_default().as_bytes());
@@ -68,14 +72,14 @@ pub(super) async fn of_version(
 /// `GET /api/v1/differences`: the differences between two versions.
 pub(super) async fn differences(
     State(shared): State<Common>,
-    _: Asks,
+    _: AuthenticatedRequest,
     RawQuery(query): RawQuery,
 ) -> Response {
     let query = fields(query.unwrap_or_default().as_bytes());
     let question = version(&query, "from").and_then(|from| {
         let to = version(&query, "to")?;
         let words = || (StatusCode::BAD_REQUEST, "`to` is missing".to_owned());
-        to.map(|to| Question::Differences { from, to })
+        to.map(|to| VersionsRequest::Differences { from, to })
             .ok_or_else(words)
     });
     respond(match question {
@@ -86,19 +90,19 @@ pub(super) async fn differences(
 
 /// Reads the form of a user who may change the configuration.
 async fn form(
-    asks: Result<Asks, Response>,
+    asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
 ) -> Result<(Viewer, Vec<(String, String)>), Response> {
     // The body is read before any response, because a client may read the response only after it
     // has sent everything.
     let max = match &asks {
-        Ok(asks) if asks.viewer.role == Role::Admin => FORM_BYTES_MAX,
+        Ok(asks) if asks.viewer.role == UserRole::Admin => FORM_BYTES_MAX,
         _ => super::FORM_BYTES_MAX,
     };
     let path = request.uri().path().to_owned();
     let bytes = body_within(request, max).await;
     let asks = asks?;
-    if let Some(response) = asks.refusal(Role::Admin) {
+    if let Some(response) = asks.refusal(UserRole::Admin) {
         return Err(response);
     }
     let bytes =
@@ -113,10 +117,10 @@ async fn form(
 
 /// Sends the control role the query that such a form describes.
 async fn changes(
-    shared: &Shared,
-    asks: Result<Asks, Response>,
+    shared: &ConsoleState,
+    asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
-    question: impl Fn(&Drawing, &[(String, String)]) -> Result<Question, Failed>,
+    question: impl Fn(&Drawing, &[(String, String)]) -> Result<VersionsRequest, PageError>,
 ) -> Response {
     let (viewer, form) = match form(asks, request).await {
         Ok(given) => given,
@@ -130,18 +134,18 @@ async fn changes(
     })
 }
 
-fn wrong(words: String) -> Failed {
+fn wrong(words: String) -> PageError {
     (StatusCode::BAD_REQUEST, words)
 }
 
 /// `POST /api/v1/check`: checks whether this machine could serve a text.
 pub(super) async fn check(
     State(shared): State<Common>,
-    asks: Result<Asks, Response>,
+    asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
 ) -> Response {
     let question = |_: &Drawing, form: &[(String, String)]| {
-        Typed::of(form).map(|typed| Question::Check(typed.edit()))
+        EditForm::of(form).map(|typed| VersionsRequest::Check(typed.edit()))
     };
     changes(&shared, asks, request, question).await
 }
@@ -149,7 +153,7 @@ pub(super) async fn check(
 /// `POST /api/v1/apply`: makes a version of a text, unless this machine could not serve it.
 pub(super) async fn apply(
     State(shared): State<Common>,
-    asks: Result<Asks, Response>,
+    asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
 ) -> Response {
     let (viewer, form) = match form(asks, request).await {
@@ -164,11 +168,11 @@ pub(super) async fn apply(
 }
 
 async fn applied(
-    shared: &Shared,
+    shared: &ConsoleState,
     drawing: &Drawing,
     form: &[(String, String)],
-) -> Result<Response, Failed> {
-    let edit = Typed::of(form)?.edit();
+) -> Result<Response, PageError> {
+    let edit = EditForm::of(form)?.edit();
     let change = change(drawing, form).map_err(wrong)?;
     let wait = outcome::wait(&field(form, "wait")).map_err(wrong)?;
     if let Some(findings) = unservable(shared, &edit).await? {
@@ -176,7 +180,7 @@ async fn applied(
         let body = json!({ "error": words, "findings": value(&findings) });
         return Ok(as_json(StatusCode::UNPROCESSABLE_ENTITY, &body));
     }
-    let proposed = asked(shared, &Question::Apply { edit, change }).await?;
+    let proposed = asked(shared, &VersionsRequest::Apply { edit, change }).await?;
     match (wait, proposed["version"].as_u64()) {
         (Some(wait), Some(version)) => Ok(outcome::of(shared, version, wait).await),
         _ => Ok(as_json(StatusCode::OK, &proposed)),
@@ -185,11 +189,15 @@ async fn applied(
 
 /// Returns the findings of this machine's own check if it could not serve an edit. None if it
 /// could.
-async fn unservable(shared: &Shared, edit: &Edit) -> Result<Option<Findings>, Failed> {
-    let answer = ask(shared, &Question::Check(edit.clone())).await;
+async fn unservable(shared: &ConsoleState, edit: &Edit) -> Result<Option<Findings>, PageError> {
+    let answer = ask(shared, &VersionsRequest::Check(edit.clone())).await;
     match answer.map_err(|words| (StatusCode::CONFLICT, words))? {
-        Answer::Findings(findings) => Ok(Some(findings).filter(|findings| !findings.good)),
-        Answer::Refused { words } | Answer::Unknown { words } => Err((StatusCode::CONFLICT, words)),
+        VersionsResponse::Findings(findings) => {
+            Ok(Some(findings).filter(|findings| !findings.good))
+        }
+        VersionsResponse::Refused { words } | VersionsResponse::Unknown { words } => {
+            Err((StatusCode::CONFLICT, words))
+        }
         _ => Err((
             StatusCode::CONFLICT,
             "the control role answers something else".to_owned(),
@@ -200,7 +208,7 @@ async fn unservable(shared: &Shared, edit: &Edit) -> Result<Option<Findings>, Fa
 /// `POST /api/v1/version`: confirms or cancels the version in progress, or returns to an older one.
 pub(super) async fn act(
     State(shared): State<Common>,
-    asks: Result<Asks, Response>,
+    asks: Result<AuthenticatedRequest, Response>,
     request: Request<Body>,
 ) -> Response {
     let question = |drawing: &Drawing, form: &[(String, String)]| {
@@ -208,9 +216,9 @@ pub(super) async fn act(
         let version = version.ok_or_else(|| wrong("`version` is missing".to_owned()))?;
         let by = drawing.author();
         match field(form, "do").as_str() {
-            "confirm" => Ok(Question::Confirm { version, by }),
-            "cancel" => Ok(Question::Cancel { version, by }),
-            "return" => Ok(Question::RollBack {
+            "confirm" => Ok(VersionsRequest::Confirm { version, by }),
+            "cancel" => Ok(VersionsRequest::Cancel { version, by }),
+            "return" => Ok(VersionsRequest::RollBack {
                 to: version,
                 change: change(drawing, form).map_err(wrong)?,
             }),

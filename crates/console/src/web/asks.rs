@@ -1,14 +1,14 @@
 //! Authentication of API requests, as an extractor for the handlers.
 
 use super::api::{as_json, refused};
-use super::bearer::{self, BadToken};
-use super::places::Guest;
-use super::serve::From;
+use super::bearer::{self, BearerError};
+use super::places::ConnectionHandle;
+use super::serve::ClientAddress;
 use super::sign_in::{UNAVAILABLE, is_own};
 use super::{Common, described, fields, signed_in};
 use crate::config::SecondFactor;
-use crate::user::{Role, Scope, Viewer};
-use ::access::proof::{Client, Refused};
+use crate::user::{Scope, UserRole, Viewer};
+use ::access::proof::{Client, SignInError};
 use axum::extract::FromRequestParts;
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
@@ -26,7 +26,7 @@ const BAD_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"invalid_token\"";
 const NARROW_TOKEN: &str = "Bearer realm=\"evenkeel\", error=\"insufficient_scope\"";
 
 /// An authenticated request: by a token, by name and password, or by the session of a browser.
-pub(super) struct Asks {
+pub(super) struct AuthenticatedRequest {
     pub(super) viewer: Viewer,
     /// True if a session cookie authenticated it. A browser sends that with forms of other sites,
     /// too.
@@ -34,9 +34,9 @@ pub(super) struct Asks {
     scope: Option<Scope>,
 }
 
-impl Asks {
+impl AuthenticatedRequest {
     /// Returns the refusal of an operation that needs a role. None if the request may do it.
-    pub(super) fn refusal(&self, role: Role) -> Option<Response> {
+    pub(super) fn refusal(&self, role: UserRole) -> Option<Response> {
         let may = self.viewer.role >= role;
         if may && self.by_session {
             return Some(unknown());
@@ -49,8 +49,10 @@ impl Asks {
             return Some(wants(StatusCode::FORBIDDEN, &words, &[NARROW_TOKEN]));
         }
         let words = match self.viewer.role {
-            Role::Viewer => "a viewer may only look".to_owned(),
-            Role::Operator | Role::Admin => format!("this takes the role `{}`", role.word()),
+            UserRole::Viewer => "a viewer may only look".to_owned(),
+            UserRole::Operator | UserRole::Admin => {
+                format!("this takes the role `{}`", role.word())
+            }
         };
         Some(refused(StatusCode::FORBIDDEN, &words))
     }
@@ -86,10 +88,13 @@ fn unavailable() -> Response {
     as_json(StatusCode::SERVICE_UNAVAILABLE, &body)
 }
 
-impl FromRequestParts<Common> for Asks {
+impl FromRequestParts<Common> for AuthenticatedRequest {
     type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, shared: &Common) -> Result<Asks, Response> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        shared: &Common,
+    ) -> Result<AuthenticatedRequest, Response> {
         let asks = authenticated(parts, shared).await?;
         // Parameters are checked after authentication, so that strangers learn nothing about them.
         let query = fields(parts.uri.query().unwrap_or_default().as_bytes());
@@ -102,13 +107,13 @@ impl FromRequestParts<Common> for Asks {
 }
 
 /// Authenticates a request by its headers.
-async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response> {
+async fn authenticated(parts: &Parts, shared: &Common) -> Result<AuthenticatedRequest, Response> {
     let why = shared.why_closed();
     let closed = |why: &str| as_json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": why }));
     let Some(given) = parts.headers.get(AUTHORIZATION) else {
         let stranger = || why.as_deref().map_or_else(unknown, closed);
         let (viewer, _) = signed_in(shared, &parts.headers).ok_or_else(stranger)?;
-        return Ok(Asks {
+        return Ok(AuthenticatedRequest {
             viewer,
             by_session: true,
             scope: None,
@@ -123,7 +128,7 @@ async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response>
         let words = "this came from a page of another site, which may not act here";
         return Err(refused(StatusCode::FORBIDDEN, words));
     }
-    let Some(From(from)) = parts.extensions.get().copied() else {
+    let Some(ClientAddress(from)) = parts.extensions.get().copied() else {
         return Err(refused(
             StatusCode::BAD_REQUEST,
             "the client has no address",
@@ -139,14 +144,18 @@ async fn authenticated(parts: &Parts, shared: &Common) -> Result<Asks, Response>
             "`Authorization` is `Bearer` or `Basic`",
         )),
     }?;
-    if let Some(guest) = parts.extensions.get::<Guest>() {
-        guest.know(&asks.viewer.name, asks.viewer.role);
+    if let Some(guest) = parts.extensions.get::<ConnectionHandle>() {
+        guest.assign_user(&asks.viewer.name, asks.viewer.role);
     }
     Ok(asks)
 }
 
 /// Authenticates by name and password (RFC 7617).
-async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Response> {
+async fn basic(
+    shared: &Common,
+    from: IpAddr,
+    given: &str,
+) -> Result<AuthenticatedRequest, Response> {
     let pair = BASE64.decode(given).ok();
     let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
     let Some((name, password)) = pair.as_deref().and_then(|pair| pair.split_once(':')) else {
@@ -156,17 +165,17 @@ async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Respo
     let client = Client::program(from);
     let config = shared.config();
     let user = match shared
-        .desk
+        .authentication
         .password(&*config, &client, name, password)
         .await
     {
         Ok(user) => user,
-        Err(Refused::Wrong | Refused::NoTry) => {
+        Err(SignInError::Wrong | SignInError::NoTry) => {
             let words = "the name or the password is wrong";
             return Err(wants(StatusCode::UNAUTHORIZED, words, &[BASIC, BEARER]));
         }
-        Err(Refused::TooOften(seconds)) => return Err(too_often(seconds)),
-        Err(Refused::Unavailable) => return Err(unavailable()),
+        Err(SignInError::TooOften(seconds)) => return Err(too_often(seconds)),
+        Err(SignInError::Unavailable) => return Err(unavailable()),
     };
     if user.second_factor != SecondFactor::None {
         let words = format!(
@@ -175,11 +184,11 @@ async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Respo
         );
         return Err(wants(StatusCode::FORBIDDEN, &words, &[BEARER]));
     }
-    Ok(Asks {
+    Ok(AuthenticatedRequest {
         viewer: Viewer {
             name: name.to_owned(),
             token: None,
-            role: { config.user(name) }.map_or(Role::Viewer, |user| user.role),
+            role: { config.user(name) }.map_or(UserRole::Viewer, |user| user.role),
             csrf: String::new(),
         },
         by_session: false,
@@ -188,10 +197,14 @@ async fn basic(shared: &Common, from: IpAddr, given: &str) -> Result<Asks, Respo
 }
 
 /// Authenticates by a token (RFC 6750).
-fn bearer(shared: &Common, from: IpAddr, text: &str) -> Result<Asks, Box<Response>> {
+fn bearer(
+    shared: &Common,
+    from: IpAddr,
+    text: &str,
+) -> Result<AuthenticatedRequest, Box<Response>> {
     let bad = |words: &str| Box::new(wants(StatusCode::UNAUTHORIZED, words, &[BAD_TOKEN]));
     match bearer::verify(shared, from, text) {
-        Ok((user, token)) => Ok(Asks {
+        Ok((user, token)) => Ok(AuthenticatedRequest {
             viewer: Viewer {
                 name: user.account.name,
                 token: Some(token.name),
@@ -201,13 +214,15 @@ fn bearer(shared: &Common, from: IpAddr, text: &str) -> Result<Asks, Box<Respons
             by_session: false,
             scope: Some(token.scope),
         }),
-        Err(BadToken::Refused(Refused::Wrong | Refused::NoTry)) => {
+        Err(BearerError::Refused(SignInError::Wrong | SignInError::NoTry)) => {
             Err(bad("this token is unknown"))
         }
-        Err(BadToken::Refused(Refused::TooOften(seconds))) => Err(Box::new(too_often(seconds))),
-        Err(BadToken::Refused(Refused::Unavailable)) => Err(Box::new(unavailable())),
-        Err(BadToken::Expired(name)) => Err(bad(&format!("the token `{name}` has expired"))),
-        Err(BadToken::NoUser(name)) => {
+        Err(BearerError::Refused(SignInError::TooOften(seconds))) => {
+            Err(Box::new(too_often(seconds)))
+        }
+        Err(BearerError::Refused(SignInError::Unavailable)) => Err(Box::new(unavailable())),
+        Err(BearerError::Expired(name)) => Err(bad(&format!("the token `{name}` has expired"))),
+        Err(BearerError::NoUser(name)) => {
             Err(bad(&format!("the user of the token `{name}` was removed")))
         }
     }

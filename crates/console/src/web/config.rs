@@ -1,16 +1,16 @@
 //! Pages of the configuration: its files, and changes of them. The control role decides; a change
 //! needs the role `admin`, here and there.
 
-use super::act::back;
+use super::act::redirect_with_outcome;
 use super::pages::to_sign_in;
 use super::sign_in::{is_own, to};
 use super::{Common, body_within, failure, field, fields, html, inquire, signed_in};
-use crate::inquiry::{Answer as Answered, Ask};
-use crate::page::config::{self, Editing, Meanwhile, Viewed};
-use crate::page::{Page, Shown};
+use crate::inquiry::{ProxyQuery, ProxyResponse as Answered};
+use crate::page::config::{self, EditState, NewerVersion, ViewedFile};
+use crate::page::{ConsolePage, PageContext};
 use crate::platform::Platform;
-use crate::shared::Shared;
-use crate::user::{Role, Viewer};
+use crate::shared::ConsoleState;
+use crate::user::{UserRole, Viewer};
 use crate::versions::{self, ask};
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -18,7 +18,10 @@ use axum::http::{HeaderMap, Request, StatusCode, Uri};
 use axum::response::Response;
 use maud::Markup;
 use part::lock;
-use part::versions::{Answer, Change, Edit, File, Files, Findings, QUESTION_BYTES_MAX, Question};
+use part::versions::{
+    ChangeDescription, Edit, File, Findings, QUESTION_BYTES_MAX, VersionFiles, VersionsRequest,
+    VersionsResponse,
+};
 use std::sync::Arc;
 
 /// Maximum length of a form with a text, encoded, bytes.
@@ -29,13 +32,13 @@ const MESSAGE_MAX: usize = 1_000;
 const CONFIRM_S_MAX: u64 = 86_400;
 
 /// Reason why there is no page, with its status.
-pub(super) type Failed = (StatusCode, String);
+pub(super) type PageError = (StatusCode, String);
 
-fn conflict(words: String) -> Failed {
+fn conflict(words: String) -> PageError {
     (StatusCode::CONFLICT, words)
 }
 
-fn strange<T>() -> Result<T, Failed> {
+fn reject_unexpected<T>() -> Result<T, PageError> {
     let words = "the control role is of another program".to_owned();
     Err(conflict(words))
 }
@@ -47,8 +50,8 @@ pub(super) struct Drawing {
 }
 
 impl Drawing {
-    fn shown(&self) -> Shown<'_> {
-        Shown::all(&self.platform, &self.viewer)
+    fn shown(&self) -> PageContext<'_> {
+        PageContext::all(&self.platform, &self.viewer)
     }
 
     /// Returns the viewer's name in the history.
@@ -62,7 +65,7 @@ impl Drawing {
     }
 }
 
-fn respond(drawn: Result<Markup, Failed>) -> Response {
+fn respond(drawn: Result<Markup, PageError>) -> Response {
     match drawn {
         Ok(markup) => html(StatusCode::OK, markup),
         Err((status, words)) => failure(status, &words),
@@ -81,7 +84,7 @@ pub(super) async fn page(
     let Some((viewer, _)) = signed_in(&shared, &headers) else {
         return to_sign_in(uri.path(), &query);
     };
-    shared.see();
+    shared.record_viewer();
     let platform = shared.platform.borrow().clone();
     let drawing = Drawing { platform, viewer };
     let query = fields(query.as_bytes());
@@ -98,23 +101,23 @@ pub(super) async fn page(
 
 /// Shows the files that this machine serves, with or without a cluster.
 async fn served(
-    shared: &Shared,
+    shared: &ConsoleState,
     drawing: &Drawing,
     query: &[(String, String)],
-) -> Result<Markup, Failed> {
+) -> Result<Markup, PageError> {
     let path = field(query, "path");
-    match inquire::now(shared, "", &Ask::Files, &drawing.viewer).await {
+    match inquire::now(shared, "", &ProxyQuery::Files, &drawing.viewer).await {
         Answered::Files(files) => config::served_files(&drawing.shown(), &files, &path)
             .ok_or_else(|| (StatusCode::NOT_FOUND, format!("There is no file '{path}'."))),
         Answered::Failed(words) | Answered::Missing(words) | Answered::Off(words) => {
             Err(conflict(words))
         }
-        _ => strange(),
+        _ => reject_unexpected(),
     }
 }
 
 /// Reads the number of a version from a query string.
-pub(super) fn version(query: &[(String, String)], name: &str) -> Result<Option<u64>, Failed> {
+pub(super) fn version(query: &[(String, String)], name: &str) -> Result<Option<u64>, PageError> {
     match field(query, name).as_str() {
         "" => Ok(None),
         number => number.parse().map(Some).map_err(|_| {
@@ -124,19 +127,22 @@ pub(super) fn version(query: &[(String, String)], name: &str) -> Result<Option<u
     }
 }
 
-pub(super) async fn files(shared: &Shared, version: Option<u64>) -> Result<Files, Failed> {
-    let answer = ask(shared, &Question::Files { version }).await;
+pub(super) async fn files(
+    shared: &ConsoleState,
+    version: Option<u64>,
+) -> Result<VersionFiles, PageError> {
+    let answer = ask(shared, &VersionsRequest::Files { version }).await;
     match answer.map_err(conflict)? {
-        Answer::Files(files) => Ok(files),
-        _ => strange(),
+        VersionsResponse::Files(files) => Ok(files),
+        _ => reject_unexpected(),
     }
 }
 
 async fn file(
-    shared: &Shared,
+    shared: &ConsoleState,
     drawing: &Drawing,
     query: &[(String, String)],
-) -> Result<Markup, Failed> {
+) -> Result<Markup, PageError> {
     let files = files(shared, version(query, "version")?).await?;
     let path = field(query, "path");
     if path.is_empty() {
@@ -150,14 +156,14 @@ async fn file(
         "" => None,
         _ => {
             let version = files.version;
-            match ask(shared, &Question::Blame { version, path }).await {
-                Ok(Answer::Blame(lines)) => Some(lines),
-                Ok(_) => return strange(),
+            match ask(shared, &VersionsRequest::Blame { version, path }).await {
+                Ok(VersionsResponse::Blame(lines)) => Some(lines),
+                Ok(_) => return reject_unexpected(),
                 Err(words) => return Err(conflict(words)),
             }
         }
     };
-    let viewed = Viewed {
+    let viewed = ViewedFile {
         version: files.version,
         file,
         blame: blame.as_deref(),
@@ -167,10 +173,10 @@ async fn file(
 
 /// Shows the differences between two versions, by default from the preceding one.
 async fn difference(
-    shared: &Shared,
+    shared: &ConsoleState,
     drawing: &Drawing,
     query: &[(String, String)],
-) -> Result<Markup, Failed> {
+) -> Result<Markup, PageError> {
     let accepted = drawing.accepted();
     let Some(to) = version(query, "to")?.or(accepted) else {
         return Err((StatusCode::NOT_FOUND, "There is no version yet.".to_owned()));
@@ -186,20 +192,20 @@ async fn difference(
 }
 
 async fn differences(
-    shared: &Shared,
+    shared: &ConsoleState,
     from: Option<u64>,
     to: u64,
-) -> Result<Vec<part::versions::Difference>, Failed> {
-    let answer = ask(shared, &Question::Differences { from, to }).await;
+) -> Result<Vec<part::versions::Difference>, PageError> {
+    let answer = ask(shared, &VersionsRequest::Differences { from, to }).await;
     match answer.map_err(conflict)? {
-        Answer::Differences(all) => Ok(all),
-        _ => strange(),
+        VersionsResponse::Differences(all) => Ok(all),
+        _ => reject_unexpected(),
     }
 }
 
-fn is_admin(viewer: &Viewer) -> Result<(), Failed> {
+fn is_admin(viewer: &Viewer) -> Result<(), PageError> {
     match viewer.role {
-        Role::Admin => Ok(()),
+        UserRole::Admin => Ok(()),
         _ => {
             let words = "A change of the configuration takes the role `admin`.".to_owned();
             Err((StatusCode::FORBIDDEN, words))
@@ -207,16 +213,16 @@ fn is_admin(viewer: &Viewer) -> Result<(), Failed> {
     }
 }
 
-fn texts(files: &Files) -> impl Iterator<Item = &File> {
+fn texts(files: &VersionFiles) -> impl Iterator<Item = &File> {
     files.files.iter().filter(|file| file.text.is_some())
 }
 
 /// Opens the editor with a file of the accepted version.
 async fn edit(
-    shared: &Shared,
+    shared: &ConsoleState,
     drawing: &Drawing,
     query: &[(String, String)],
-) -> Result<Markup, Failed> {
+) -> Result<Markup, PageError> {
     is_admin(&drawing.viewer)?;
     let files = files(shared, None).await?;
     let path = field(query, "path");
@@ -226,7 +232,7 @@ async fn edit(
         return Err((StatusCode::NOT_FOUND, words));
     };
     let paths: Vec<String> = texts(&files).map(|file| file.path.clone()).collect();
-    let editing = Editing {
+    let editing = EditState {
         of: files.version,
         path: &file.path,
         text: file.text.as_deref().unwrap_or_default(),
@@ -239,11 +245,11 @@ async fn edit(
 }
 
 async fn roll_back(
-    shared: &Shared,
+    shared: &ConsoleState,
     drawing: &Drawing,
     query: &[(String, String)],
     wrong: Option<&str>,
-) -> Result<Markup, Failed> {
+) -> Result<Markup, PageError> {
     is_admin(&drawing.viewer)?;
     let Some(to) = version(query, "to")? else {
         let words = "To which version?".to_owned();
@@ -254,7 +260,7 @@ async fn roll_back(
 }
 
 /// Shows the entry of the manual for a line in the editor, or the explanation of a code as a page.
-fn manual(shared: &Shared, drawing: &Drawing, query: &[(String, String)]) -> Response {
+fn manual(shared: &ConsoleState, drawing: &Drawing, query: &[(String, String)]) -> Response {
     let code = field(query, "code");
     if !code.is_empty() {
         return respond(match (shared.manual.of_code)(&code) {
@@ -312,19 +318,19 @@ pub(super) async fn form(
 }
 
 /// Fields of a form with a text.
-pub(super) struct Typed {
+pub(super) struct EditForm {
     of: u64,
     path: String,
     text: String,
     message: String,
 }
 
-impl Typed {
-    pub(super) fn of(form: &[(String, String)]) -> Result<Typed, Failed> {
+impl EditForm {
+    pub(super) fn of(form: &[(String, String)]) -> Result<EditForm, PageError> {
         let words = || (StatusCode::BAD_REQUEST, "Of which version?".to_owned());
         // Browsers end lines with CR LF.
         let text = field(form, "text").replace("\r\n", "\n");
-        Ok(Typed {
+        Ok(EditForm {
             of: field(form, "of").parse().map_err(|_| words())?,
             path: field(form, "path"),
             text,
@@ -339,8 +345,8 @@ impl Typed {
         }
     }
 
-    fn editing<'t>(&'t self, wrong: Option<&'t str>) -> Editing<'t> {
-        Editing {
+    fn editing<'t>(&'t self, wrong: Option<&'t str>) -> EditState<'t> {
+        EditState {
             of: self.of,
             path: &self.path,
             text: &self.text,
@@ -352,25 +358,25 @@ impl Typed {
     }
 }
 
-async fn check(shared: &Shared, typed: &Typed) -> Result<Findings, Failed> {
-    let answer = ask(shared, &Question::Check(typed.edit())).await;
+async fn check(shared: &ConsoleState, typed: &EditForm) -> Result<Findings, PageError> {
+    let answer = ask(shared, &VersionsRequest::Check(typed.edit())).await;
     match answer.map_err(conflict)? {
-        Answer::Findings(found) => Ok(found),
-        _ => strange(),
+        VersionsResponse::Findings(found) => Ok(found),
+        _ => reject_unexpected(),
     }
 }
 
 /// Returns the findings of a check, for the script of the editor.
-async fn checked(shared: &Shared, form: &[(String, String)]) -> Result<Markup, Failed> {
+async fn checked(shared: &ConsoleState, form: &[(String, String)]) -> Result<Markup, PageError> {
     // While a user types, the platform is polled often, so that a newly accepted version is
     // noticed soon.
-    shared.see();
-    let typed = Typed::of(form)?;
+    shared.record_viewer();
+    let typed = EditForm::of(form)?;
     let found = check(shared, &typed).await?;
     let meanwhile = newer(shared, &typed);
     Ok(config::findings(
         &found,
-        &Editing {
+        &EditState {
             meanwhile: meanwhile.as_ref(),
             ..typed.editing(None)
         },
@@ -378,20 +384,20 @@ async fn checked(shared: &Shared, form: &[(String, String)]) -> Result<Markup, F
 }
 
 /// Returns the version that was accepted since the edited one, as last known.
-fn newer(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
+fn newer(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     let versions = lock(&shared.versions).clone()?;
     let accepted = versions.accepted.filter(|accepted| *accepted > typed.of)?;
     let version = versions.all.iter().find(|one| one.id == accepted);
-    Some(Meanwhile {
+    Some(NewerVersion {
         accepted,
         author: version.map_or_else(String::new, |one| one.author.clone()),
         message: version.map_or_else(String::new, |one| one.message.clone()),
-        ..Meanwhile::default()
+        ..NewerVersion::default()
     })
 }
 
 /// Queries the version that was accepted since the edited one, with its differences.
-async fn meanwhile(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
+async fn meanwhile(shared: &ConsoleState, typed: &EditForm) -> Option<NewerVersion> {
     versions::refresh(shared).await;
     let newer = newer(shared, typed)?;
     let accepted = newer.accepted;
@@ -399,7 +405,7 @@ async fn meanwhile(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
     let differences = differences(shared, Some(typed.of), accepted).await.ok();
     let files = files(shared, Some(accepted)).await.unwrap_or_default();
     let file = { files.files.into_iter() }.find(|file| file.path == typed.path);
-    Some(Meanwhile {
+    Some(NewerVersion {
         differences,
         text: file.and_then(|file| file.text),
         ..newer
@@ -408,11 +414,11 @@ async fn meanwhile(shared: &Shared, typed: &Typed) -> Option<Meanwhile> {
 
 /// Returns the editor with its findings, or the review of the change.
 async fn edited(
-    shared: &Shared,
+    shared: &ConsoleState,
     drawing: &Drawing,
     form: &[(String, String)],
-) -> Result<Markup, Failed> {
-    let mut typed = Typed::of(form)?;
+) -> Result<Markup, PageError> {
+    let mut typed = EditForm::of(form)?;
     // A user who has merged the changes of a newer version continues from that one.
     if let Some(onto) = version(form, "onto")? {
         typed.of = onto;
@@ -420,7 +426,7 @@ async fn edited(
     let meanwhile = meanwhile(shared, &typed).await;
     let meanwhile = meanwhile.as_ref();
     if field(form, "do") == "edit" {
-        let editing = Editing {
+        let editing = EditState {
             meanwhile,
             ..typed.editing(None)
         };
@@ -430,14 +436,14 @@ async fn edited(
     let found = match check(shared, &typed).await {
         Ok(found) => found,
         Err((_, words)) => {
-            let editing = Editing {
+            let editing = EditState {
                 meanwhile,
                 ..typed.editing(Some(&words))
             };
             return Ok(config::editor(&drawing.shown(), &editing, None));
         }
     };
-    let editing = Editing {
+    let editing = EditState {
         meanwhile,
         ..typed.editing(None)
     };
@@ -449,7 +455,10 @@ async fn edited(
 }
 
 /// Reads the author and the reason of a change.
-pub(super) fn change(drawing: &Drawing, form: &[(String, String)]) -> Result<Change, String> {
+pub(super) fn change(
+    drawing: &Drawing,
+    form: &[(String, String)],
+) -> Result<ChangeDescription, String> {
     let message = field(form, "message").trim().to_owned();
     if message.is_empty() {
         return Err("Write down the reason, for the history.".to_owned());
@@ -464,22 +473,22 @@ pub(super) fn change(drawing: &Drawing, form: &[(String, String)]) -> Result<Cha
             _ => return Err(format!("'{number}' is not a time from 10 s to a day.")),
         },
     };
-    Ok(Change {
+    Ok(ChangeDescription {
         by: drawing.author(),
         message,
         confirm_s,
     })
 }
 
-async fn applied(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) -> Response {
-    let typed = match Typed::of(form) {
+async fn applied(shared: &ConsoleState, drawing: &Drawing, form: &[(String, String)]) -> Response {
+    let typed = match EditForm::of(form) {
         Ok(typed) => typed,
         Err((status, words)) => return failure(status, &words),
     };
     let outcome = match change(drawing, form) {
         Ok(change) => {
             let edit = typed.edit();
-            ask(shared, &Question::Apply { edit, change }).await
+            ask(shared, &VersionsRequest::Apply { edit, change }).await
         }
         Err(words) => Err(words),
     };
@@ -487,7 +496,7 @@ async fn applied(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) 
         Ok(answer) => decided(shared, answer),
         Err(words) => {
             let meanwhile = meanwhile(shared, &typed).await;
-            let editing = Editing {
+            let editing = EditState {
                 meanwhile: meanwhile.as_ref(),
                 ..typed.editing(Some(&words))
             };
@@ -497,24 +506,26 @@ async fn applied(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) 
 }
 
 /// Redirects to the versions, with the outcome.
-fn decided(shared: &Shared, answer: Answer) -> Response {
-    let path = Page::Configuration.path();
+fn decided(shared: &ConsoleState, answer: VersionsResponse) -> Response {
+    let path = ConsolePage::Configuration.path();
     match answer {
-        Answer::Done { words, .. } | Answer::Unknown { words } => back(shared, &path, &words),
-        Answer::Refused { words } => failure(StatusCode::CONFLICT, &words),
-        _ => respond(strange()),
+        VersionsResponse::Done { words, .. } | VersionsResponse::Unknown { words } => {
+            redirect_with_outcome(shared, &path, &words)
+        }
+        VersionsResponse::Refused { words } => failure(StatusCode::CONFLICT, &words),
+        _ => respond(reject_unexpected()),
     }
 }
 
-async fn acted(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) -> Response {
+async fn acted(shared: &ConsoleState, drawing: &Drawing, form: &[(String, String)]) -> Response {
     let by = drawing.author();
     let version = match version(form, "version") {
         Ok(Some(version)) => version,
         _ => return failure(StatusCode::BAD_REQUEST, "Of which version?"),
     };
     let question = match field(form, "do").as_str() {
-        "confirm" => Question::Confirm { version, by },
-        "cancel" => Question::Cancel { version, by },
+        "confirm" => VersionsRequest::Confirm { version, by },
+        "cancel" => VersionsRequest::Cancel { version, by },
         _ => return failure(StatusCode::BAD_REQUEST, "`do` is `confirm` or `cancel`."),
     };
     match ask(shared, &question).await {
@@ -523,13 +534,17 @@ async fn acted(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) ->
     }
 }
 
-async fn rolled_back(shared: &Shared, drawing: &Drawing, form: &[(String, String)]) -> Response {
+async fn rolled_back(
+    shared: &ConsoleState,
+    drawing: &Drawing,
+    form: &[(String, String)],
+) -> Response {
     let to = match version(form, "to") {
         Ok(Some(to)) => to,
         _ => return failure(StatusCode::BAD_REQUEST, "To which version?"),
     };
     let outcome = match change(drawing, form) {
-        Ok(change) => ask(shared, &Question::RollBack { to, change }).await,
+        Ok(change) => ask(shared, &VersionsRequest::RollBack { to, change }).await,
         Err(words) => Err(words),
     };
     match outcome {

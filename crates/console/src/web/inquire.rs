@@ -1,18 +1,18 @@
 //! Queries to a proxy for a page or a program: to that of this machine through the main thread, to
 //! that of another one through its console.
 
-use crate::inquiry::live::Inquiry;
-use crate::inquiry::{Answer, Ask};
+use crate::inquiry::live::SharedQuery;
+use crate::inquiry::{ProxyQuery, ProxyResponse};
 use crate::platform::Platform;
-use crate::shared::{Errand, Reading, Shared, Wanted};
-use crate::user::{Role, Viewer};
+use crate::shared::{ConsoleState, LocalProxyQuery, RemoteRequest, RemoteRequestKind};
+use crate::user::{UserRole, Viewer};
 use part::lock;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Lowest role that may send queries.
-pub(super) const NEEDS: Role = Role::Operator;
+pub(super) const NEEDS: UserRole = UserRole::Operator;
 /// Additional time for the transport of a response beyond the timeout of the query.
 const WAY: Duration = Duration::from_secs(1);
 
@@ -29,19 +29,19 @@ pub(super) fn number(text: &str) -> Option<u64> {
 /// # Errors
 /// The reason why there is no response.
 pub(super) async fn raw(
-    shared: &Shared,
+    shared: &ConsoleState,
     on: &str,
-    ask: &Ask,
+    ask: &ProxyQuery,
     viewer: &Viewer,
 ) -> Result<String, String> {
     let (reply, answer) = oneshot::channel();
     if on.is_empty() {
         let ask = ask.clone();
-        shared.read(Reading { ask, reply });
+        shared.read(LocalProxyQuery { ask, reply });
     } else {
-        let errand = Errand {
+        let errand = RemoteRequest {
             by: viewer.clone(),
-            wanted: Wanted::Ask(ask.clone()),
+            wanted: RemoteRequestKind::Ask(ask.clone()),
             reply,
         };
         if !lock(&shared.others).send(on, errand) {
@@ -55,18 +55,23 @@ pub(super) async fn raw(
 }
 
 /// Queries the proxy of a machine and reads the response.
-pub(super) async fn now(shared: &Shared, on: &str, ask: &Ask, viewer: &Viewer) -> Answer {
+pub(super) async fn now(
+    shared: &ConsoleState,
+    on: &str,
+    ask: &ProxyQuery,
+    viewer: &Viewer,
+) -> ProxyResponse {
     let said = raw(shared, on, ask, viewer).await;
-    Answer::read(ask, said.as_deref().map_err(String::as_str))
+    ProxyResponse::read(ask, said.as_deref().map_err(String::as_str))
 }
 
 /// Queries the proxy for live pages, once per poll of the platform.
 pub(super) async fn of_look(
-    shared: &Shared,
-    inquiry: &Inquiry,
+    shared: &ConsoleState,
+    inquiry: &SharedQuery,
     platform: &Arc<Platform>,
     viewer: &Viewer,
-) -> Arc<Answer> {
+) -> Arc<ProxyResponse> {
     let mut last = inquiry.last.lock().await;
     if let Some((of, answer)) = &*last
         && Arc::ptr_eq(of, platform)

@@ -1,11 +1,11 @@
 //! Live pages: the changed parts as server-sent events (WHATWG HTML, 9.2). Each poll of the
 //! platform with a difference leads to one event.
 
-use super::pages::Wanted;
+use super::pages::PageRequest;
 use super::{Common, field, fields, inquire, signed_in};
-use crate::drawing::{Following, Seen};
-use crate::inquiry::live::Inquiry;
-use crate::shared::{Live, Shared, Watchers};
+use crate::drawing::{PageData, PageFollower};
+use crate::inquiry::live::SharedQuery;
+use crate::shared::{ConsoleState, LivePage, Watchers};
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -23,13 +23,13 @@ const LIVE_MAX: usize = 200;
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 
 /// The event stream of one page.
-struct Stream {
-    shared: Arc<Shared>,
-    _live: Live,
-    looks: watch::Receiver<Arc<crate::platform::Platform>>,
-    following: Following,
+struct PageEventStream {
+    shared: Arc<ConsoleState>,
+    _live: LivePage,
+    platform: watch::Receiver<Arc<crate::platform::Platform>>,
+    following: PageFollower,
     /// Query of the page to the proxy.
-    inquiry: Option<Arc<Inquiry>>,
+    inquiry: Option<Arc<SharedQuery>>,
     token: String,
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn live(
     };
     let asked = field(&fields(query.unwrap_or_default().as_bytes()), "page");
     let (path, query) = asked.split_once('?').unwrap_or((&asked, ""));
-    let Some(wanted) = Wanted::of(&shared, path, query) else {
+    let Some(wanted) = PageRequest::of(&shared, path, query) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let Some(live) = Watchers::enter(&shared, LIVE_MAX) else {
@@ -56,13 +56,13 @@ pub(super) async fn live(
     if inquiry.is_none() && wanted.needs_answer(&viewer) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    shared.see();
+    shared.record_viewer();
     let mut looks = shared.platform.subscribe();
     // The page may show an earlier poll, so the current one counts as changed.
     looks.mark_changed();
-    let stream = Stream {
+    let stream = PageEventStream {
         _live: live,
-        looks,
+        platform: looks,
         following: shared.drawings.follow(wanted.view(viewer.role)),
         inquiry,
         token: token.to_owned(),
@@ -79,10 +79,10 @@ pub(super) async fn live(
     (headers, Body::from_stream(events)).into_response()
 }
 
-impl Stream {
+impl PageEventStream {
     /// Returns the next event. None if the viewer is signed out or the console ends.
     async fn next(&mut self) -> Option<Bytes> {
-        let changed = tokio::time::timeout(SIGN_OF_LIFE, self.looks.changed()).await;
+        let changed = tokio::time::timeout(SIGN_OF_LIFE, self.platform.changed()).await;
         // A user who was signed out must see nothing more.
         let viewer = self.shared.viewer(&self.token)?;
         match changed {
@@ -90,7 +90,7 @@ impl Stream {
             Ok(Err(_)) => return None,
             Err(_) => return Some(Bytes::from_static(b": \n\n")),
         }
-        let platform = self.looks.borrow_and_update().clone();
+        let platform = self.platform.borrow_and_update().clone();
         let may = viewer.role >= inquire::NEEDS;
         let answer = match self.inquiry.as_ref().filter(|_| may) {
             Some(inquiry) => {
@@ -98,7 +98,7 @@ impl Stream {
             }
             None => None,
         };
-        let seen = Seen { platform, answer };
+        let seen = PageData { platform, answer };
         let drawings = &self.shared.drawings;
         Some(Bytes::from(drawings.next(
             &mut self.following,

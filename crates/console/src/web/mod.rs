@@ -21,7 +21,7 @@ mod standing;
 mod tests;
 
 use crate::access;
-use crate::shared::Shared;
+use crate::shared::ConsoleState;
 use ::access::proof::Client;
 use ::access::session::value_in;
 use axum::Router;
@@ -40,8 +40,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use places::Guest;
-use serve::From;
+use places::ConnectionHandle;
+use serve::ClientAddress;
 
 use crate::config::Security;
 use crate::page;
@@ -59,7 +59,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// State that every handler gets.
-type Common = Arc<Shared>;
+type Common = Arc<ConsoleState>;
 
 /// Returns the router of all paths.
 pub fn router(shared: Common) -> Router {
@@ -112,9 +112,9 @@ pub fn router(shared: Common) -> Router {
 /// Counts the connection of a signed-in user for that user. For programs see [`asks`]. A request
 /// that a trusted proxy forwards counts for the client that the proxy names.
 async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Request<Body> {
-    let guest = { request.extensions().get::<Guest>().cloned() }.unwrap_or_default();
+    let guest = { request.extensions().get::<ConnectionHandle>().cloned() }.unwrap_or_default();
     let mut is_forwarded = false;
-    if let Some(From(peer)) = request.extensions().get().copied() {
+    if let Some(ClientAddress(peer)) = request.extensions().get().copied() {
         let forwarded = request.headers().get_all(FORWARDED_FOR).iter();
         // A value that is not text is not an address, and ends the search.
         let forwarded = forwarded.map(|value| value.to_str().unwrap_or_default());
@@ -122,13 +122,13 @@ async fn known(State(shared): State<Common>, mut request: Request<Body>) -> Requ
         is_forwarded = proxies.has(peer);
         let client = proxies.client_of(peer, forwarded);
         guest.move_to(client);
-        request.extensions_mut().insert(From(client));
+        request.extensions_mut().insert(ClientAddress(client));
     }
     // A proxy sends the requests of many clients over one connection.
     if (is_forwarded || !guest.is_known())
         && let Some((viewer, _)) = signed_in(&shared, request.headers())
     {
-        guest.know(&viewer.name, viewer.role);
+        guest.assign_user(&viewer.name, viewer.role);
     }
     request
 }
@@ -173,7 +173,7 @@ fn failure(status: StatusCode, words: &str) -> Response {
 }
 
 /// Returns the user of a request, with the session token.
-fn signed_in<'h>(shared: &Shared, headers: &'h HeaderMap) -> Option<(Viewer, &'h str)> {
+fn signed_in<'h>(shared: &ConsoleState, headers: &'h HeaderMap) -> Option<(Viewer, &'h str)> {
     let cookies = headers.get_all(COOKIE).iter();
     let mut tokens = cookies.filter_map(|value| value_in(value.to_str().ok()?, access::COOKIE));
     tokens.find_map(|token| Some((shared.viewer(token)?, token)))

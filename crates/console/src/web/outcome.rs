@@ -1,11 +1,11 @@
 //! Outcome of a version that a program proposed, for a program that waits for it.
 
 use super::api::as_json;
-use crate::shared::Shared;
+use crate::shared::ConsoleState;
 use crate::versions::ask;
 use axum::http::StatusCode;
 use axum::response::Response;
-use part::versions::{Answer, Question, Stage, Version};
+use part::versions::{ConfigurationVersion, VersionStage, VersionsRequest, VersionsResponse};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -34,7 +34,7 @@ pub(super) fn wait(text: &str) -> Result<Option<Duration>, String> {
 }
 
 /// Waits until a version is decided or needs confirmation, and returns its outcome.
-pub(super) async fn of(shared: &Shared, version: u64, wait: Duration) -> Response {
+pub(super) async fn of(shared: &ConsoleState, version: u64, wait: Duration) -> Response {
     let until = Instant::now() + wait;
     let mut last = None;
     loop {
@@ -54,29 +54,29 @@ pub(super) async fn of(shared: &Shared, version: u64, wait: Duration) -> Respons
 }
 
 /// Returns whether the version no longer makes progress on its own.
-fn has_outcome(stage: Stage) -> bool {
-    !stage.is_in_progress() || stage == Stage::AwaitsConfirmation
+fn has_outcome(stage: VersionStage) -> bool {
+    !stage.is_in_progress() || stage == VersionStage::AwaitsConfirmation
 }
 
 /// Queries the progress of a version.
-async fn found(shared: &Shared, version: u64) -> Result<Version, String> {
+async fn found(shared: &ConsoleState, version: u64) -> Result<ConfigurationVersion, String> {
     let max = VERSIONS_MAX;
-    match ask(shared, &Question::Versions { max }).await? {
-        Answer::Versions(versions) => { versions.all.into_iter() }
+    match ask(shared, &VersionsRequest::Versions { max }).await? {
+        VersionsResponse::Versions(versions) => { versions.all.into_iter() }
             .find(|one| one.id == version)
             .ok_or_else(|| "it is not among the newest versions".to_owned()),
         _ => Err("the control role answers something else".to_owned()),
     }
 }
 
-fn response(version: u64, found: Option<&Version>) -> Response {
+fn response(version: u64, found: Option<&ConfigurationVersion>) -> Response {
     let stage = found.map(|found| found.stage);
     let (status, outcome) = match stage {
-        Some(Stage::Accepted) => (StatusCode::OK, "accepted"),
-        Some(Stage::AwaitsConfirmation) => (StatusCode::OK, "awaits confirmation"),
-        Some(Stage::Refused) => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
-        Some(Stage::RolledBack) => (StatusCode::CONFLICT, "rolled back"),
-        Some(Stage::Checking | Stage::Canary | Stage::Rollout) => {
+        Some(VersionStage::Accepted) => (StatusCode::OK, "accepted"),
+        Some(VersionStage::AwaitsConfirmation) => (StatusCode::OK, "awaits confirmation"),
+        Some(VersionStage::Refused) => (StatusCode::UNPROCESSABLE_ENTITY, "refused"),
+        Some(VersionStage::RolledBack) => (StatusCode::CONFLICT, "rolled back"),
+        Some(VersionStage::Checking | VersionStage::Canary | VersionStage::Rollout) => {
             (StatusCode::ACCEPTED, "in progress")
         }
         None => (StatusCode::ACCEPTED, "unknown"),
@@ -91,7 +91,10 @@ fn response(version: u64, found: Option<&Version>) -> Response {
         "why": why,
         "nodes": nodes.collect::<Vec<Value>>(),
     });
-    if matches!(stage, Some(Stage::Refused | Stage::RolledBack)) {
+    if matches!(
+        stage,
+        Some(VersionStage::Refused | VersionStage::RolledBack)
+    ) {
         body["error"] = format!("version {version} was {outcome}: {why}").into();
     }
     as_json(status, &body)

@@ -2,15 +2,15 @@
 
 use super::act::is_table;
 use super::{Common, failure, field, fields, html, inquire, signed_in};
-use crate::drawing::View;
-use crate::inquiry::live::Inquiry;
-use crate::inquiry::route::Question;
-use crate::inquiry::{Answer, Ask, CARD, Filter, PAGE};
-use crate::page::{self, Asked, Page, Shown};
+use crate::drawing::PageView;
+use crate::inquiry::live::SharedQuery;
+use crate::inquiry::route::DescribedRequest;
+use crate::inquiry::{CARD, PAGE, ProxyQuery, ProxyResponse, RequestFilter};
+use crate::page::{self, ConsolePage, PageContext, PageQuery};
 use crate::platform::{MemberKind, Platform};
-use crate::shared::Shared;
+use crate::shared::ConsoleState;
 use crate::traffic::Traffic;
-use crate::user::{Role, Viewer};
+use crate::user::{UserRole, Viewer};
 use crate::versions;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -25,35 +25,39 @@ pub(super) const TOLD: &str = "told";
 pub(super) const SEAL: &str = "seal";
 
 /// Parameters of a request for a page.
-pub(super) struct Wanted {
-    pub(super) page: Page,
+pub(super) struct PageRequest {
+    pub(super) page: ConsolePage,
     filter: String,
     pub(super) member: String,
-    told: String,
+    outcome: String,
     /// Query of the page to the proxy.
-    pub(super) ask: Option<Ask>,
+    pub(super) ask: Option<ProxyQuery>,
 }
 
-impl Wanted {
+impl PageRequest {
     /// Reads a path and a query string. None if there is no such page.
-    pub(super) fn of(shared: &Shared, path: &str, query: &str) -> Option<Wanted> {
+    pub(super) fn of(shared: &ConsoleState, path: &str, query: &str) -> Option<PageRequest> {
         let query = fields(query.as_bytes());
         let mut told = field(&query, TOLD);
-        if field(&query, SEAL) != lock(&shared.desk.sessions).seal(&told) {
+        if field(&query, SEAL) != lock(&shared.authentication.sessions).seal(&told) {
             told.clear();
         }
-        let page = Page::of_path(path)?;
-        Some(Wanted {
+        let page = ConsolePage::of_path(path)?;
+        Some(PageRequest {
             ask: ask(&page, &query, &shared.platform.borrow()),
             page,
             filter: field(&query, "q"),
             member: field(&query, "on"),
-            told,
+            outcome: told,
         })
     }
 
     /// Joins the viewers with the same query. None if there is no query, or if there are too many.
-    pub(super) fn inquiry(&self, shared: &Shared, viewer: &Viewer) -> Option<Arc<Inquiry>> {
+    pub(super) fn inquiry(
+        &self,
+        shared: &ConsoleState,
+        viewer: &Viewer,
+    ) -> Option<Arc<SharedQuery>> {
         let ask = self
             .ask
             .as_ref()
@@ -73,12 +77,12 @@ impl Wanted {
 
     /// Returns whether the page shows nothing without the response.
     pub(super) fn needs_answer(&self, viewer: &Viewer) -> bool {
-        self.page == Page::Requests && viewer.role >= inquire::NEEDS
+        self.page == ConsolePage::Requests && viewer.role >= inquire::NEEDS
     }
 
     /// Returns the view that all viewers with the same role share.
-    pub(super) fn view(self, role: Role) -> View {
-        View {
+    pub(super) fn view(self, role: UserRole) -> PageView {
+        PageView {
             page: self.page,
             filter: self.filter,
             member: self.member,
@@ -92,34 +96,34 @@ impl Wanted {
         &'s self,
         platform: &'s Platform,
         viewer: &'s Viewer,
-        answer: Option<&'s Answer>,
-    ) -> Shown<'s> {
+        answer: Option<&'s ProxyResponse>,
+    ) -> PageContext<'s> {
         let some = |text: &'s String| Some(text.as_str()).filter(|text| !text.is_empty());
-        Shown {
+        PageContext {
             platform,
             viewer,
             filter: &self.filter,
             member: some(&self.member),
-            told: some(&self.told),
-            asked: self.ask.as_ref().map(|ask| Asked { ask, answer }),
+            outcome: some(&self.outcome),
+            page_query: self.ask.as_ref().map(|ask| PageQuery { ask, answer }),
         }
     }
 }
 
 /// Returns the query of a page to the proxy: its requests, or the last failed ones.
-fn ask(page: &Page, query: &[(String, String)], platform: &Platform) -> Option<Ask> {
-    let failed = Filter {
+fn ask(page: &ConsolePage, query: &[(String, String)], platform: &Platform) -> Option<ProxyQuery> {
+    let failed = RequestFilter {
         outcome: "failed".to_owned(),
-        ..Filter::default()
+        ..RequestFilter::default()
     };
-    let of_card = |filter| Ask::Requests { filter, max: CARD };
+    let of_card = |filter| ProxyQuery::Requests { filter, max: CARD };
     match page {
-        Page::Requests => Some(Ask::Requests {
-            filter: Filter::of_query(query),
+        ConsolePage::Requests => Some(ProxyQuery::Requests {
+            filter: RequestFilter::of_query(query),
             max: PAGE,
         }),
-        Page::Overview => Some(of_card(failed)),
-        Page::Proxy(name) => {
+        ConsolePage::Overview => Some(of_card(failed)),
+        ConsolePage::Proxy(name) => {
             let looks = { platform.members.iter() }.filter_map(|member| member.look.as_deref());
             let traffic = looks.filter_map(|look| look.traffic.as_ref());
             let mut frontends = traffic.flat_map(|traffic| traffic.frontends());
@@ -128,7 +132,7 @@ fn ask(page: &Page, query: &[(String, String)], platform: &Platform) -> Option<A
                 true => (name.clone(), String::new()),
                 false => (String::new(), name.clone()),
             };
-            Some(of_card(Filter {
+            Some(of_card(RequestFilter {
                 frontend,
                 server,
                 ..failed
@@ -162,12 +166,12 @@ pub(super) async fn page(
     let Some((viewer, _)) = signed_in(&shared, &headers) else {
         return to_sign_in(uri.path(), &query);
     };
-    shared.see();
-    let Some(wanted) = Wanted::of(&shared, uri.path(), &query) else {
+    shared.record_viewer();
+    let Some(wanted) = PageRequest::of(&shared, uri.path(), &query) else {
         return failure(StatusCode::NOT_FOUND, "There is no such page.");
     };
     let mut platform = shared.platform.borrow().clone();
-    if wanted.page == Page::Configuration {
+    if wanted.page == ConsolePage::Configuration {
         versions::refresh(&shared).await;
         // The last poll may be from before a user watched, so the versions are added.
         let versions = lock(&shared.versions).clone();
@@ -183,7 +187,7 @@ pub(super) async fn page(
         _ => None,
     };
     let is_missing = match &wanted.page {
-        Page::Proxy(name) => is_missing(&platform, |traffic| {
+        ConsolePage::Proxy(name) => is_missing(&platform, |traffic| {
             traffic.rows.iter().any(|row| row.proxy == *name)
         }),
         _ => false,
@@ -212,11 +216,11 @@ fn is_missing(platform: &Platform, has: impl Fn(&Traffic) -> bool) -> bool {
 
 /// Draws a page for a response of the proxy, if the viewer may query it.
 async fn answered(
-    shared: &Shared,
+    shared: &ConsoleState,
     viewer: &Viewer,
-    wanted: &Wanted,
-    ask: &Ask,
-    draw: impl FnOnce(&Shown<'_>) -> Markup,
+    wanted: &PageRequest,
+    ask: &ProxyQuery,
+    draw: impl FnOnce(&PageContext<'_>) -> Markup,
 ) -> Response {
     let platform = shared.platform.borrow().clone();
     let answer = match viewer.role >= inquire::NEEDS {
@@ -224,10 +228,10 @@ async fn answered(
         false => None,
     };
     let is_missing = match (&answer, ask) {
-        (Some(Answer::Missing(_)), _) => true,
-        (Some(Answer::Table(_)), _) => false,
+        (Some(ProxyResponse::Missing(_)), _) => true,
+        (Some(ProxyResponse::Table(_)), _) => false,
         // A viewer who may not send queries sees the heads of all tables.
-        (_, Ask::Table { name, .. }) => is_missing(&platform, |traffic| {
+        (_, ProxyQuery::Table { name, .. }) => is_missing(&platform, |traffic| {
             traffic.tables.iter().any(|one| one.name == *name)
         }),
         _ => false,
@@ -237,8 +241,8 @@ async fn answered(
         false => StatusCode::OK,
     };
     let answer = answer.as_ref();
-    let shown = Shown {
-        asked: Some(Asked { ask, answer }),
+    let shown = PageContext {
+        page_query: Some(PageQuery { ask, answer }),
         ..wanted.shown(&platform, viewer, None)
     };
     html(status, draw(&shown))
@@ -255,15 +259,15 @@ pub(super) async fn request(
     let Some((viewer, _)) = signed_in(&shared, &headers) else {
         return to_sign_in(uri.path(), &query);
     };
-    shared.see();
+    shared.record_viewer();
     let (wanted, id) = (
-        Wanted::of(&shared, "/requests", &query),
+        PageRequest::of(&shared, "/requests", &query),
         inquire::number(&id),
     );
     let (Some(wanted), Some(id)) = (wanted, id) else {
         return failure(StatusCode::NOT_FOUND, "A request has a number, as 0x1f.");
     };
-    let ask = Ask::Request { id };
+    let ask = ProxyQuery::Request { id };
     answered(&shared, &viewer, &wanted, &ask, |shown| {
         page::request(shown, id)
     })
@@ -280,15 +284,15 @@ pub(super) async fn route(
     let Some((viewer, _)) = signed_in(&shared, &headers) else {
         return to_sign_in("/route", &query);
     };
-    shared.see();
-    let Some(wanted) = Wanted::of(&shared, "/traffic", &query) else {
+    shared.record_viewer();
+    let Some(wanted) = PageRequest::of(&shared, "/traffic", &query) else {
         return failure(StatusCode::NOT_FOUND, "There is no such page.");
     };
-    let question = match Question::of_query(&fields(query.as_bytes())) {
+    let question = match DescribedRequest::of_query(&fields(query.as_bytes())) {
         Ok(question) => question,
         Err(words) => return failure(StatusCode::BAD_REQUEST, &words),
     };
-    let ask = Ask::Route(Box::new(question.clone()));
+    let ask = ProxyQuery::Route(Box::new(question.clone()));
     if question.url.is_empty() {
         // The form is still empty.
         let platform = shared.platform.borrow().clone();
@@ -312,11 +316,12 @@ pub(super) async fn table(
     let Some((viewer, _)) = signed_in(&shared, &headers) else {
         return to_sign_in(uri.path(), &query);
     };
-    shared.see();
-    let Some(wanted) = Wanted::of(&shared, "/traffic", &query).filter(|_| is_table(&name)) else {
+    shared.record_viewer();
+    let Some(wanted) = PageRequest::of(&shared, "/traffic", &query).filter(|_| is_table(&name))
+    else {
         return failure(StatusCode::NOT_FOUND, "There is no such table.");
     };
-    let ask = Ask::table(&name, &fields(query.as_bytes()));
+    let ask = ProxyQuery::table(&name, &fields(query.as_bytes()));
     answered(&shared, &viewer, &wanted, &ask, |shown| {
         page::table(shown, &name)
     })

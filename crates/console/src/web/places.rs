@@ -4,7 +4,7 @@
 //! administrators can never take some of the slots, so one is always left for an administrator, and
 //! for users who sign in.
 
-use crate::user::Role;
+use crate::user::UserRole;
 use ::access::network::client_network;
 use part::lock;
 use std::cmp::Reverse;
@@ -22,43 +22,47 @@ const OF_USER_MAX: usize = 64;
 const OF_OTHERS_MAX: usize = 384;
 
 #[derive(Default)]
-pub(super) struct Places {
+pub(super) struct ConnectionLimiter {
     all: Mutex<All>,
 }
 
 #[derive(Default)]
 struct All {
     /// Connections by number, and thus the oldest first.
-    taken: BTreeMap<u64, Taken>,
+    taken: BTreeMap<u64, OpenConnection>,
     next: u64,
 }
 
-struct Taken {
+struct OpenConnection {
     /// Network of the client.
     of: IpAddr,
     /// User of the connection, once it has a session.
-    user: Option<(Role, String)>,
+    user: Option<(UserRole, String)>,
     leave: Arc<Notify>,
 }
 
 /// Handle of a connection, to set its client and user.
 #[derive(Clone, Default)]
-pub(super) struct Guest {
-    places: Weak<Places>,
+pub(super) struct ConnectionHandle {
+    places: Weak<ConnectionLimiter>,
     number: u64,
 }
 
 /// Slot of a connection, freed when it is dropped.
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     /// Handle of the connection.
-    pub(super) guest: Guest,
+    pub(super) guest: ConnectionHandle,
     leave: Arc<Notify>,
 }
 
-impl Places {
+impl ConnectionLimiter {
     /// Takes a slot for a connection of this address, or of a trusted proxy. None if administrators
     /// have taken all of them.
-    pub(super) fn take(self: &Arc<Places>, from: IpAddr, is_proxy: bool) -> Option<Place> {
+    pub(super) fn take(
+        self: &Arc<ConnectionLimiter>,
+        from: IpAddr,
+        is_proxy: bool,
+    ) -> Option<ConnectionSlot> {
         let of = client_network(from);
         let mut all = lock(&self.all);
         if !is_proxy && all.count_of(of) >= OF_ADDRESS_MAX {
@@ -68,25 +72,25 @@ impl Places {
         }
         let (leave, number) = (Arc::new(Notify::new()), all.next);
         all.next += 1;
-        let taken = Taken {
+        let taken = OpenConnection {
             of,
             user: None,
             leave: Arc::clone(&leave),
         };
         all.taken.insert(number, taken);
         let places = Arc::downgrade(self);
-        Some(Place {
-            guest: Guest { places, number },
+        Some(ConnectionSlot {
+            guest: ConnectionHandle { places, number },
             leave,
         })
     }
 }
 
-impl Guest {
+impl ConnectionHandle {
     /// Counts the connection for a user with a session. If the limit of the user, or of all users
     /// who are not administrators, is exceeded, the oldest connection of the user with the most of
     /// them is closed.
-    pub(super) fn know(&self, user: &str, role: Role) {
+    pub(super) fn assign_user(&self, user: &str, role: UserRole) {
         let Some(places) = self.places.upgrade() else {
             return;
         };
@@ -96,19 +100,19 @@ impl Guest {
             Some(taken) if taken.user.as_ref() != Some(&user) => taken.user = Some(user.clone()),
             _ => return,
         }
-        let own = |one: &Taken| one.user.as_ref() == Some(&user);
+        let own = |one: &OpenConnection| one.user.as_ref() == Some(&user);
         if all.count(own) > OF_USER_MAX {
-            all.oldest_leaves(own);
+            all.close_oldest(own);
         }
-        let is_other = |one: &Taken| {
+        let is_other = |one: &OpenConnection| {
             one.user
                 .as_ref()
-                .is_some_and(|(role, _)| *role < Role::Admin)
+                .is_some_and(|(role, _)| *role < UserRole::Admin)
         };
         if all.count(is_other) > OF_OTHERS_MAX
             && let Some(user) = all.user_with_most(is_other)
         {
-            all.oldest_leaves(|one| one.user.as_ref() == Some(&user));
+            all.close_oldest(|one| one.user.as_ref() == Some(&user));
         }
     }
 
@@ -140,7 +144,7 @@ impl Guest {
 }
 
 impl All {
-    fn count(&self, which: impl Fn(&Taken) -> bool) -> usize {
+    fn count(&self, which: impl Fn(&OpenConnection) -> bool) -> usize {
         self.taken.values().filter(|one| which(one)).count()
     }
 
@@ -152,7 +156,7 @@ impl All {
     /// the most of them. If all have sessions, closes the oldest connection of the user with the
     /// most of them, among those with the lowest role. None if all belong to administrators.
     fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
-        let is_meant = |one: &Taken| of.is_none_or(|of| of == one.of);
+        let is_meant = |one: &OpenConnection| of.is_none_or(|of| of == one.of);
         let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for one in self.taken.values().filter(|one| one.user.is_none()) {
             *counts.entry(one.of).or_default() += 1;
@@ -162,22 +166,25 @@ impl All {
         // On a tie the first one is the oldest.
         let oldest = strangers.min_by_key(|(_, one)| Reverse(counts.get(&one.of).copied()));
         if let Some(number) = oldest.map(|(number, _)| *number) {
-            return self.leaves(number);
+            return self.close_connection(number);
         }
-        let is_other = |one: &Taken| {
+        let is_other = |one: &OpenConnection| {
             let role = one.user.as_ref().map(|(role, _)| *role);
-            is_meant(one) && role.is_some_and(|role| role < Role::Admin)
+            is_meant(one) && role.is_some_and(|role| role < UserRole::Admin)
         };
         // At the limit of an address even an administrator's connection is closed, because no other
         // slot can be freed.
-        let is_any = |one: &Taken| of.is_some() && is_meant(one);
+        let is_any = |one: &OpenConnection| of.is_some() && is_meant(one);
         let user = { self.user_with_most(is_other) }.or_else(|| self.user_with_most(is_any))?;
-        self.oldest_leaves(|one| is_meant(one) && one.user.as_ref() == Some(&user))
+        self.close_oldest(|one| is_meant(one) && one.user.as_ref() == Some(&user))
     }
 
     /// Returns the user with the most of these connections, among those with the lowest role.
-    fn user_with_most(&self, which: impl Fn(&Taken) -> bool) -> Option<(Role, String)> {
-        let mut counts: BTreeMap<&(Role, String), usize> = BTreeMap::new();
+    fn user_with_most(
+        &self,
+        which: impl Fn(&OpenConnection) -> bool,
+    ) -> Option<(UserRole, String)> {
+        let mut counts: BTreeMap<&(UserRole, String), usize> = BTreeMap::new();
         for user in { self.taken.values() }
             .filter(|one| which(one))
             .filter_map(|one| one.user.as_ref())
@@ -190,26 +197,26 @@ impl All {
         most.map(|(user, _)| user.clone())
     }
 
-    fn oldest_leaves(&mut self, which: impl Fn(&Taken) -> bool) -> Option<()> {
+    fn close_oldest(&mut self, which: impl Fn(&OpenConnection) -> bool) -> Option<()> {
         let oldest = self.taken.iter().find(|(_, one)| which(one));
         let number = *oldest?.0;
-        self.leaves(number)
+        self.close_connection(number)
     }
 
-    fn leaves(&mut self, number: u64) -> Option<()> {
+    fn close_connection(&mut self, number: u64) -> Option<()> {
         self.taken.remove(&number)?.leave.notify_one();
         Some(())
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Completes when another connection has taken over the slot.
-    pub(super) async fn left(&self) {
+    pub(super) async fn wait_for_eviction(&self) {
         self.leave.notified().await;
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         if let Some(places) = self.guest.places.upgrade() {
             lock(&places.all).taken.remove(&self.guest.number);
@@ -226,27 +233,28 @@ mod tests {
         Ipv4Addr::new(192, 0, 2, last).into()
     }
 
-    fn has_left(place: &Place) -> bool {
-        let mut left = std::pin::pin!(place.left());
+    fn has_left(place: &ConnectionSlot) -> bool {
+        let mut left = std::pin::pin!(place.wait_for_eviction());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         left.as_mut().poll(&mut context).is_ready()
     }
 
-    fn left(places: &[Place]) -> Vec<usize> {
+    fn left(places: &[ConnectionSlot]) -> Vec<usize> {
         let all = places.iter().enumerate();
         let left = all.filter(|(_, place)| has_left(place));
         left.map(|(at, _)| at).collect()
     }
 
-    fn take(places: &Arc<Places>, last: u8) -> Place {
+    fn take(places: &Arc<ConnectionLimiter>, last: u8) -> ConnectionSlot {
         places.take(address(last), false).unwrap()
     }
 
     #[test]
     fn the_oldest_stranger_of_an_address_leaves_for_a_new_one() {
-        let places = Arc::new(Places::default());
-        let mut of_one: Vec<Place> = (0..OF_ADDRESS_MAX).map(|_| take(&places, 1)).collect();
-        of_one[0].guest.know("vera", Role::Viewer);
+        let places = Arc::new(ConnectionLimiter::default());
+        let mut of_one: Vec<ConnectionSlot> =
+            (0..OF_ADDRESS_MAX).map(|_| take(&places, 1)).collect();
+        of_one[0].guest.assign_user("vera", UserRole::Viewer);
         let (other, new) = (take(&places, 2), take(&places, 1));
         assert_eq!(left(&of_one), [1]);
         assert!(!has_left(&other) && !has_left(&new));
@@ -256,14 +264,14 @@ mod tests {
         of_one.remove(1);
         for (at, place) in of_one.iter().enumerate() {
             let users = [
-                ("adam", Role::Admin),
-                ("otto", Role::Operator),
-                ("vera", Role::Viewer),
+                ("adam", UserRole::Admin),
+                ("otto", UserRole::Operator),
+                ("vera", UserRole::Viewer),
             ];
             let (user, role) = users[at % 3];
-            place.guest.know(user, role);
+            place.guest.assign_user(user, role);
         }
-        new.guest.know("vera", Role::Viewer);
+        new.guest.assign_user("vera", UserRole::Viewer);
         let newer = take(&places, 1);
         assert_eq!(left(&of_one), [2]);
         drop((of_one, newer, new));
@@ -272,8 +280,8 @@ mod tests {
 
     #[test]
     fn of_all_the_address_with_most_connections_gives_way() {
-        let places = Arc::new(Places::default());
-        let mut all: Vec<Place> = (1..=u8::MAX).map(|last| take(&places, last)).collect();
+        let places = Arc::new(ConnectionLimiter::default());
+        let mut all: Vec<ConnectionSlot> = (1..=u8::MAX).map(|last| take(&places, last)).collect();
         while all.len() < ALL_MAX {
             let last = u8::try_from(all.len() % 3).unwrap() + 10;
             all.push(take(&places, last));
@@ -287,12 +295,12 @@ mod tests {
 
     #[test]
     fn a_viewer_with_all_connections_keeps_no_administrator_out() {
-        let places = Arc::new(Places::default());
+        let places = Arc::new(ConnectionLimiter::default());
         // One account opens a thousand connections from many addresses.
         let mut held = Vec::new();
         for at in 0..1_000 {
             let place = take(&places, u8::try_from(at % 200).unwrap());
-            place.guest.know("vic", Role::Viewer);
+            place.guest.assign_user("vic", UserRole::Viewer);
             held.push(place);
             held.retain(|place| !has_left(place));
             assert!(held.len() <= OF_USER_MAX);
@@ -300,17 +308,19 @@ mod tests {
         // More accounts cannot take the reserved slots either, even while new connections arrive.
         for at in 0..1_000 {
             let place = take(&places, u8::try_from(at % 200).unwrap());
-            place.guest.know(&format!("vic{}", at % 20), Role::Operator);
+            place
+                .guest
+                .assign_user(&format!("vic{}", at % 20), UserRole::Operator);
             held.push(place);
             held.retain(|place| !has_left(place));
         }
         let known = lock(&places.all).count(|one| one.user.is_some());
         assert_eq!(known, OF_OTHERS_MAX);
         let admin = take(&places, 250);
-        let strangers: Vec<Place> = (0..300).map(|_| take(&places, 251)).collect();
+        let strangers: Vec<ConnectionSlot> = (0..300).map(|_| take(&places, 251)).collect();
         assert!(!has_left(&admin));
-        admin.guest.know("adm", Role::Admin);
-        let more: Vec<Place> = (0..300).map(|_| take(&places, 252)).collect();
+        admin.guest.assign_user("adm", UserRole::Admin);
+        let more: Vec<ConnectionSlot> = (0..300).map(|_| take(&places, 252)).collect();
         assert!(!has_left(&admin) && admin.guest.is_known());
         drop((held, strangers, more, admin));
         assert!(lock(&places.all).taken.is_empty());
@@ -318,13 +328,13 @@ mod tests {
 
     #[test]
     fn clients_behind_a_proxy_and_of_one_ipv6_network_have_their_own_bounds() {
-        let places = Arc::new(Places::default());
+        let places = Arc::new(ConnectionLimiter::default());
         let proxied = |last: u8| {
             let place = places.take(address(9), true).unwrap();
             place.guest.move_to(address(last));
             place
         };
-        let mut held: Vec<Place> = (0..OF_ADDRESS_MAX).map(|_| proxied(1)).collect();
+        let mut held: Vec<ConnectionSlot> = (0..OF_ADDRESS_MAX).map(|_| proxied(1)).collect();
         held.extend((2..=5).map(proxied));
         assert_eq!(left(&held), [] as [usize; 0]);
         held.push(proxied(1));
@@ -335,7 +345,7 @@ mod tests {
             let from = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
             places.take(from, false).unwrap()
         };
-        let held: Vec<Place> = (0..=OF_ADDRESS_MAX).map(of_network).collect();
+        let held: Vec<ConnectionSlot> = (0..=OF_ADDRESS_MAX).map(of_network).collect();
         assert_eq!(left(&held), [0]);
     }
 }

@@ -5,8 +5,8 @@ use super::pages::to_sign_in;
 use super::sign_in::{is_own, to};
 use super::{Common, failure, html, signed_in, standing};
 use crate::page;
-use crate::shared::{Action, Order, Shared};
-use crate::user::{Role, Viewer};
+use crate::shared::{ConsoleState, OperatorAction, UserOrder};
+use crate::user::{UserRole, Viewer};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -16,10 +16,12 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use part::report::Opens;
-use screen::kind::{KINDS, Kind};
-use screen::open::Seat;
-use screen::socket::{self, Asked, BROKEN, Guard, SIGN_IN, SIGNED_OUT, carry, close};
-use screen::standing::{ENDED, NOWHERE_MAX, Standing};
+use screen::kind::{KINDS, ScreenKind};
+use screen::open::ScreenSlot;
+use screen::socket::{
+    self, BROKEN, SIGN_IN, SIGNED_OUT, ScreenGuard, UpgradeRequestKind, close, forward_bytes,
+};
+use screen::standing::{ENDED, NOWHERE_MAX, ScreenStatus};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
@@ -32,7 +34,7 @@ use tokio::time::{Instant, timeout};
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Path parameters: the part, the kind and name of the subject, and the word of the offer.
-type Wanted = Path<(String, String, String, String)>;
+type ScreenPathParameters = Path<(String, String, String, String)>;
 
 /// Adds the routes of all kinds: pages, connections, and the files of the libraries.
 pub(super) fn routes(mut router: Router<Common>) -> Router<Common> {
@@ -52,8 +54,8 @@ pub(super) fn routes(mut router: Router<Common>) -> Router<Common> {
     router
 }
 
-fn action(Path((part, kind, name, word)): Wanted) -> Action {
-    Action::Offer {
+fn action(Path((part, kind, name, word)): ScreenPathParameters) -> OperatorAction {
+    OperatorAction::Offer {
         part,
         subject: [kind, name],
         word,
@@ -62,11 +64,11 @@ fn action(Path((part, kind, name, word)): Wanted) -> Action {
 
 /// Explains why a display cannot be opened now. `None` if it can.
 fn why_not(
-    shared: &Shared,
+    shared: &ConsoleState,
     viewer: &Viewer,
-    (kind, action): (&Kind, &Action),
+    (kind, action): (&ScreenKind, &OperatorAction),
 ) -> Option<(StatusCode, String)> {
-    if viewer.role < action.needs() {
+    if viewer.role < action.required_role() {
         let words = format!(
             "A viewer may only look at the pages: an operator may use a {}.",
             kind.noun
@@ -77,7 +79,7 @@ fn why_not(
     if opens == Some(kind.opens) {
         return None;
     }
-    let instead = kind.instead(opens.into_iter());
+    let instead = kind.replacement_kind(opens.into_iter());
     Some((
         StatusCode::CONFLICT,
         kind.why_none(&action.object(), instead),
@@ -85,7 +87,7 @@ fn why_not(
 }
 
 /// Returns what an action currently opens.
-fn opens(shared: &Shared, action: &Action) -> Option<Opens> {
+fn opens(shared: &ConsoleState, action: &OperatorAction) -> Option<Opens> {
     let platform = shared.platform.borrow().clone();
     let look = platform.me()?.look.as_deref()?;
     action.offer(look)?.opens
@@ -93,7 +95,12 @@ fn opens(shared: &Shared, action: &Action) -> Option<Opens> {
 
 /// Responds to a request without WebSocket: the reason that would prevent a connection now, or that
 /// there is none.
-fn why_none(shared: &Shared, viewer: &Viewer, kind: &Kind, action: &Action) -> Response {
+fn why_none(
+    shared: &ConsoleState,
+    viewer: &Viewer,
+    kind: &ScreenKind,
+    action: &OperatorAction,
+) -> Response {
     let why = { &shared.screens }.why_not(kind, &action.object(), &viewer.shown());
     match why {
         Some(words) => (StatusCode::CONFLICT, words).into_response(),
@@ -110,27 +117,27 @@ fn wrong_version() -> Response {
 
 /// `GET /screen/…`: shows the page of the display.
 async fn page(
-    kind: &'static Kind,
+    kind: &'static ScreenKind,
     State(shared): State<Common>,
     headers: HeaderMap,
     uri: Uri,
-    wanted: Wanted,
+    wanted: ScreenPathParameters,
 ) -> Response {
     let Some((viewer, _)) = signed_in(&shared, &headers) else {
         return to_sign_in(uri.path(), "");
     };
-    shared.see();
+    shared.record_viewer();
     let part = wanted.0.0.clone();
     let action = action(wanted);
     // A guest that is not running may start soon, so operators get the page, which shows the state
     // and tries again.
-    if viewer.role < Role::Operator
+    if viewer.role < UserRole::Operator
         && let Some((status, words)) = why_not(&shared, &viewer, (kind, &action))
     {
         return failure(status, &words);
     }
     // The display of the guest may meanwhile be of another kind.
-    let instead = kind.instead(opens(&shared, &action).into_iter());
+    let instead = kind.replacement_kind(opens(&shared, &action).into_iter());
     let path = uri
         .path()
         .strip_prefix('/')
@@ -155,9 +162,9 @@ async fn page(
 /// `GET /screen/…/socket`: transfers the bytes of the part in WebSocket messages. Without
 /// WebSocket, responds with the reason why there is no connection.
 async fn socket(
-    kind: &'static Kind,
+    kind: &'static ScreenKind,
     State(shared): State<Common>,
-    wanted: Wanted,
+    wanted: ScreenPathParameters,
     head: Parts,
 ) -> Response {
     let said = |status: StatusCode, words: String| (status, words).into_response();
@@ -165,31 +172,31 @@ async fn socket(
     let Some((viewer, token)) = signed_in(&shared, headers) else {
         return said(StatusCode::UNAUTHORIZED, SIGN_IN.to_owned());
     };
-    let asked = Asked::of(&head);
+    let asked = UpgradeRequestKind::of(&head);
     // A page of another site could open the connection with the cookie of this one.
     let is_own = headers.contains_key(ORIGIN) && is_own(headers, &head.uri);
-    if matches!(asked, Asked::Socket(_)) && !is_own {
+    if matches!(asked, UpgradeRequestKind::Socket(_)) && !is_own {
         let words = "This is opened by its own page only.";
         return said(StatusCode::FORBIDDEN, words.to_owned());
     }
-    shared.see();
+    shared.record_viewer();
     let action = action(wanted);
-    if matches!(asked, Asked::OtherVersion) {
+    if matches!(asked, UpgradeRequestKind::OtherVersion) {
         return wrong_version();
     }
     if let Some((status, words)) = why_not(&shared, &viewer, (kind, &action)) {
         return said(status, words);
     }
-    let Asked::Socket(handshake) = asked else {
+    let UpgradeRequestKind::Socket(handshake) = asked else {
         return why_none(&shared, &viewer, kind, &action);
     };
-    let taken = { &shared.screens }.take(kind, &action.object(), &viewer.shown());
+    let taken = { &shared.screens }.take_slot(kind, &action.object(), &viewer.shown());
     let opened = match taken {
         Ok(seat) => open(&shared, (&viewer, token), action, seat).await,
         Err(words) => Err(words),
     };
     handshake.accept(Body::empty(), async move |browser| match opened {
-        Ok((part, guard)) => carry(browser, part, guard).await,
+        Ok((part, guard)) => forward_bytes(browser, part, guard).await,
         Err(words) => close(browser, &words).await,
     })
 }
@@ -198,16 +205,16 @@ async fn socket(
 async fn open(
     shared: &Common,
     (viewer, token): (&Viewer, &str),
-    action: Action,
-    seat: Seat,
-) -> Result<(UnixStream, Open), String> {
+    action: OperatorAction,
+    seat: ScreenSlot,
+) -> Result<(UnixStream, OpenScreen), String> {
     let standing = standing::of(&shared.platform.borrow(), &action);
     let part = connect(shared, viewer, action.clone(), seat.is_first).await?;
-    let open = Open {
+    let open = OpenScreen {
         shared: Arc::clone(shared),
         token: token.to_owned(),
         action,
-        standing,
+        opened_status: standing,
         seat,
     };
     Ok((part, open))
@@ -215,9 +222,9 @@ async fn open(
 
 /// Gives the part one end of a connection, and returns the other end.
 async fn connect(
-    shared: &Shared,
+    shared: &ConsoleState,
     viewer: &Viewer,
-    action: Action,
+    action: OperatorAction,
     is_first: bool,
 ) -> Result<UnixStream, String> {
     let words = |error: std::io::Error| language::reason(&error);
@@ -225,7 +232,7 @@ async fn connect(
     own.set_nonblocking(true).map_err(words)?;
     let own = UnixStream::from_std(own).map_err(words)?;
     let (reply, answer) = oneshot::channel();
-    shared.order(Order {
+    shared.order(UserOrder {
         by: viewer.clone(),
         action,
         connection: Some(OwnedFd::from(other)),
@@ -239,27 +246,27 @@ async fn connect(
 }
 
 /// An open display or terminal: its slot, and the session that opened it.
-struct Open {
-    shared: Arc<Shared>,
+struct OpenScreen {
+    shared: Arc<ConsoleState>,
     token: String,
     /// Action that opened it, and the status of the guest at that time.
-    action: Action,
-    standing: Standing,
-    seat: Seat,
+    action: OperatorAction,
+    opened_status: ScreenStatus,
+    seat: ScreenSlot,
 }
 
-impl Guard for Open {
+impl ScreenGuard for OpenScreen {
     fn why_not(&self) -> Option<&'static str> {
         let viewer = self.shared.viewer(&self.token);
-        let may = viewer.is_some_and(|viewer| viewer.role >= Role::Operator);
+        let may = viewer.is_some_and(|viewer| viewer.role >= UserRole::Operator);
         (!may).then_some(SIGNED_OUT)
     }
 
     async fn why_ended(self) -> String {
-        let Open {
+        let OpenScreen {
             shared,
             action,
-            standing,
+            opened_status: standing,
             seat,
             ..
         } = self;
@@ -268,7 +275,7 @@ impl Guard for Open {
         let mut news = shared.platform.subscribe();
         let since = Instant::now();
         loop {
-            shared.see();
+            shared.record_viewer();
             let now = standing::of(&news.borrow_and_update(), &action);
             if let Some(why) = standing.why_ended(&now, since.elapsed()) {
                 return why;

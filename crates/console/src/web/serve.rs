@@ -1,7 +1,7 @@
 //! The listener and its connections, with or without TLS. Limits per connection keep slow or
 //! numerous clients from affecting others.
 
-use super::places::Places;
+use super::places::ConnectionLimiter;
 use crate::certificate;
 use crate::config::{Config, Security};
 use ::access::proxies::{TrustedProxies, read_header};
@@ -32,20 +32,20 @@ const STREAMS_MAX: u32 = 64;
 const BACKLOG: i32 = 128;
 
 /// A listening socket with its protocol settings.
-pub struct Door {
+pub struct ConsoleListener {
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     proxies: TrustedProxies,
     accepts_proxy: bool,
 }
 
-impl Door {
+impl ConsoleListener {
     /// Opens the listener of the configuration. The address need not exist on this machine yet.
     /// `own` is the self-signed certificate.
     ///
     /// # Errors
     /// The reason why the console cannot listen.
-    pub fn open(config: &Config, own: &[u8]) -> Result<Door, String> {
+    pub fn open(config: &Config, own: &[u8]) -> Result<ConsoleListener, String> {
         let address = config.address;
         let tls = match &config.security {
             Security::Plain => None,
@@ -63,7 +63,7 @@ impl Door {
             let reason = language::reason(&errno.into());
             format!("the console cannot listen at {address}: {reason}")
         })?;
-        Ok(Door {
+        Ok(ConsoleListener {
             listener,
             tls,
             proxies: config.proxies.clone(),
@@ -93,11 +93,11 @@ fn listener(address: SocketAddr) -> Result<TcpListener, rustix::io::Errno> {
 
 /// Address of a client.
 #[derive(Clone, Copy, Debug)]
-pub struct From(pub IpAddr);
+pub struct ClientAddress(pub IpAddr);
 
 /// Accepts connections at the current listener, until it is replaced by none.
-pub async fn run(mut doors: watch::Receiver<Option<Arc<Door>>>, router: Router) {
-    let places = Arc::new(Places::default());
+pub async fn run(mut doors: watch::Receiver<Option<Arc<ConsoleListener>>>, router: Router) {
+    let places = Arc::new(ConnectionLimiter::default());
     loop {
         let door = doors.borrow_and_update().clone();
         let Some(door) = door else {
@@ -112,7 +112,7 @@ pub async fn run(mut doors: watch::Receiver<Option<Arc<Door>>>, router: Router) 
     }
 }
 
-async fn accept(door: &Door, router: &Router, places: &Arc<Places>) {
+async fn accept(door: &ConsoleListener, router: &Router, places: &Arc<ConnectionLimiter>) {
     let listener = door.listener.try_clone();
     let Ok(listener) = listener.and_then(tokio::net::TcpListener::from_std) else {
         return std::future::pending().await;
@@ -122,7 +122,7 @@ async fn accept(door: &Door, router: &Router, places: &Arc<Places>) {
         let (mut stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                rest(&error).await;
+                pause_after_error(&error).await;
                 continue;
             }
         };
@@ -144,13 +144,15 @@ async fn accept(door: &Door, router: &Router, places: &Arc<Places>) {
             };
             let from = client.unwrap_or(peer);
             guest.move_to(from);
-            let router = router.layer(Extension(From(from))).layer(Extension(guest));
+            let router = router
+                .layer(Extension(ClientAddress(from)))
+                .layer(Extension(guest));
             accepted(stream, tls, router).await;
         };
         tokio::spawn(async move {
             tokio::select! {
                 () = serves => {}
-                () = place.left() => {}
+                () = place.wait_for_eviction() => {}
             }
         });
     }
@@ -169,7 +171,7 @@ async fn accepted(stream: tokio::net::TcpStream, tls: Option<TlsAcceptor>, route
 
 /// Waits after an error, because connections are accepted again only once there are descriptors or
 /// memory. Existing connections continue.
-async fn rest(error: &io::Error) {
+async fn pause_after_error(error: &io::Error) {
     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -244,7 +246,7 @@ mod tests {
 
     #[test]
     fn trusted_proxy_names_the_client_by_a_header_and_nobody_else_does() {
-        let networks: Vec<::access::network::Network> = vec!["127.0.0.2".parse().unwrap()];
+        let networks: Vec<::access::network::IpPrefix> = vec!["127.0.0.2".parse().unwrap()];
         let config = Config {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             security: Security::Plain,
@@ -252,9 +254,10 @@ mod tests {
             accepts_proxy: true,
             ..Config::default()
         };
-        let door = Door::open(&config, &[]).unwrap();
+        let door = ConsoleListener::open(&config, &[]).unwrap();
         let at = door.listener.local_addr().unwrap();
-        let seen = async |Extension(From(from)): Extension<From>| from.to_string();
+        let seen =
+            async |Extension(ClientAddress(from)): Extension<ClientAddress>| from.to_string();
         let router = Router::new().route("/", get(seen));
         let (_doors, opened) = watch::channel(Some(Arc::new(door)));
         let runtime = tokio::runtime::Builder::new_current_thread();

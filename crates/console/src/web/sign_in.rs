@@ -3,15 +3,15 @@
 
 use super::{Common, body, client, failure, field, fields, html, signed_in};
 use crate::access::{BY_LINK, COOKIE, DEVICE_COOKIE};
-use crate::page::{self, BRAND, Page};
-use crate::shared::{Shared, now_s};
-use crate::web::serve::From;
+use crate::page::{self, BRAND, ConsolePage};
+use crate::shared::{ConsoleState, now_s};
+use crate::web::serve::ClientAddress;
 use ::access::device;
 use ::access::origin;
 use ::access::page as pages;
-use ::access::proof::{Client, Refused};
+use ::access::proof::{Client, SignInError};
 use ::access::session::{self, LASTS_S};
-use ::access::user::{SecondFactor, User};
+use ::access::user::{AuthorizedUser, SecondFactor};
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
@@ -30,7 +30,7 @@ pub(super) const UNAVAILABLE: &str = "This machine cannot check the password now
 
 /// Returns the page of this console to open after the sign-in.
 fn next_of(next: &str) -> &str {
-    let is_own = Page::is_here(next);
+    let is_own = ConsolePage::is_here(next);
     match is_own && next.is_ascii() && next.len() < 1_024 {
         true => next,
         false => "/",
@@ -65,7 +65,7 @@ pub(super) fn is_own(headers: &HeaderMap, uri: &Uri) -> bool {
     let host = authority.or_else(|| text(HOST));
     let origins = headers.get_all(ORIGIN).iter();
     let origin = origin::said(origins.map(|origin| origin.to_str().ok()));
-    origin::is_own(
+    origin::is_same_origin(
         origin,
         text(HeaderName::from_static("sec-fetch-site")),
         host,
@@ -95,7 +95,7 @@ fn closed(why: &str, next: &str) -> Response {
 }
 
 /// Explains why links do not work at this console. None if they do.
-fn why_no_link(shared: &Shared) -> Option<Response> {
+fn why_no_link(shared: &ConsoleState) -> Option<Response> {
     let why = shared.why_closed()?;
     let is_removed = shared.admission() == Admission::Removed;
     is_removed.then(|| failure(StatusCode::SERVICE_UNAVAILABLE, &why))
@@ -104,7 +104,7 @@ fn why_no_link(shared: &Shared) -> Option<Response> {
 /// Handles a sign-in: a password, or after that a one-time code.
 pub(super) async fn sign_in(
     State(shared): State<Common>,
-    Extension(From(from)): Extension<From>,
+    Extension(ClientAddress(from)): Extension<ClientAddress>,
     request: Request<Body>,
 ) -> Response {
     let (headers, uri) = (request.headers().clone(), request.uri().clone());
@@ -126,23 +126,29 @@ pub(super) async fn sign_in(
     }
     let (name, password) = (field(&form, "user"), field(&form, "password"));
     let config = shared.config();
-    let proved = shared.desk.password(&*config, &client, &name, &password);
+    let proved = shared
+        .authentication
+        .password(&*config, &client, &name, &password);
     match proved.await {
         Ok(user) => first(&shared, &user, next),
         Err(why) => {
             let page = |words: &str| pages::sign_in_as(BRAND, &name, Some(words), next);
-            not_in(why, "The name or the password is wrong.", page)
+            show_failed_attempt(why, "The name or the password is wrong.", page)
         }
     }
 }
 
 /// Continues after a correct password: begins the session, or asks for a code.
-fn first(shared: &Shared, user: &User, next: &str) -> Response {
+fn first(shared: &ConsoleState, user: &AuthorizedUser, next: &str) -> Response {
     let name = &user.account.name;
     match &user.second_factor {
         SecondFactor::None => begin(shared, user, next),
         SecondFactor::Codes(_) => {
-            let half = lock(&shared.desk.sessions).half(&*shared.config(), name, now_s());
+            let half = lock(&shared.authentication.sessions).password_proof(
+                &*shared.config(),
+                name,
+                now_s(),
+            );
             html(
                 StatusCode::OK,
                 pages::second_factor(BRAND, None, &half, next),
@@ -169,7 +175,8 @@ async fn second(
     next: &str,
 ) -> Response {
     let (config, half) = (shared.config(), field(form, "half"));
-    let user = lock(&shared.desk.sessions).half_of(&*config, &half, now_s());
+    let user =
+        lock(&shared.authentication.sessions).user_of_password_proof(&*config, &half, now_s());
     let Some(user) = user else {
         let words = "This took too long. Sign in again.";
         return html(
@@ -177,7 +184,11 @@ async fn second(
             pages::sign_in(BRAND, Some(words), next),
         );
     };
-    match shared.desk.code(client, &user, &field(form, "code")).await {
+    match shared
+        .authentication
+        .code(client, &user, &field(form, "code"))
+        .await
+    {
         Ok(()) => {
             // Wakes the role, so that the next process also knows that this code was used.
             shared.wake();
@@ -187,29 +198,29 @@ async fn second(
             let page = |words: &str| pages::second_factor(BRAND, Some(words), &half, next);
             let words =
                 "The code is wrong, or was used. The app shows another one every 30 seconds.";
-            not_in(why, words, page)
+            show_failed_attempt(why, words, page)
         }
     }
 }
 
 /// Shows the form for another attempt, with the waiting time if there is one.
-fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Response {
+fn show_failed_attempt(why: SignInError, wrong: &str, page: impl Fn(&str) -> Markup) -> Response {
     match why {
-        Refused::Wrong | Refused::NoTry => html(StatusCode::FORBIDDEN, page(wrong)),
-        Refused::TooOften(seconds) => {
+        SignInError::Wrong | SignInError::NoTry => html(StatusCode::FORBIDDEN, page(wrong)),
+        SignInError::TooOften(seconds) => {
             let words = format!("Too many tries. The next one is possible in {seconds} s.");
             let mut response = html(StatusCode::TOO_MANY_REQUESTS, page(&words));
             let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(RETRY_AFTER, seconds);
             response
         }
-        Refused::Unavailable => html(StatusCode::SERVICE_UNAVAILABLE, page(UNAVAILABLE)),
+        SignInError::Unavailable => html(StatusCode::SERVICE_UNAVAILABLE, page(UNAVAILABLE)),
     }
 }
 
-fn begin(shared: &Shared, user: &User, next: &str) -> Response {
+fn begin(shared: &ConsoleState, user: &AuthorizedUser, next: &str) -> Response {
     let (config, name) = (shared.config(), &user.account.name);
-    let sessions = lock(&shared.desk.sessions);
+    let sessions = lock(&shared.authentication.sessions);
     let token = sessions.begin(&*config, name, now_s());
     let cookies = token.and_then(|token| Ok((token, sessions.device(name, now_s())?)));
     match cookies {
@@ -231,7 +242,7 @@ pub(super) async fn sign_out(State(shared): State<Common>, request: Request<Body
     if !is_own(&headers, &uri) || field(&form, "csrf") != viewer.csrf {
         return failure(StatusCode::FORBIDDEN, "This form came from another site.");
     }
-    lock(&shared.desk.sessions).end(token, now_s());
+    lock(&shared.authentication.sessions).end(token, now_s());
     shared.wake();
     with_cookie("/sign-in", "", 0)
 }
@@ -256,7 +267,7 @@ fn used_up() -> Response {
 
 /// Consumes a link and begins the session.
 pub(super) async fn use_link(
-    State(shared): State<Arc<Shared>>,
+    State(shared): State<Arc<ConsoleState>>,
     Path(secret): Path<String>,
     headers: HeaderMap,
     uri: Uri,
@@ -270,7 +281,7 @@ pub(super) async fn use_link(
     if !lock(&shared.links).take(&secret, now_s()) {
         return used_up();
     }
-    match lock(&shared.desk.sessions).begin_unlisted(BY_LINK, now_s()) {
+    match lock(&shared.authentication.sessions).begin_unlisted(BY_LINK, now_s()) {
         Ok(token) => with_cookie("/", &token, LASTS_S),
         Err(words) => failure(StatusCode::SERVICE_UNAVAILABLE, &words),
     }

@@ -2,9 +2,9 @@
 //! ended.
 
 use crate::platform::Platform;
-use crate::shared::Action;
+use crate::shared::OperatorAction;
 use part::report::Grade;
-use screen::standing::{ON, Standing};
+use screen::standing::{ON, ScreenStatus};
 
 /// Fact with the process of a role.
 const PROCESS: &str = "process";
@@ -12,12 +12,12 @@ const PROCESS: &str = "process";
 const ROLE: &str = "role";
 
 /// Returns the status of what an action opens.
-pub fn of(platform: &Platform, action: &Action) -> Standing {
-    let (Action::Offer { part, subject, .. }, Some(look)) = (
+pub fn of(platform: &Platform, action: &OperatorAction) -> ScreenStatus {
+    let (OperatorAction::Offer { part, subject, .. }, Some(look)) = (
         action,
         platform.me().and_then(|member| member.look.as_deref()),
     ) else {
-        return Standing::default();
+        return ScreenStatus::default();
     };
     let [kind, name] = subject;
     let find = |kind: &str, name: &str| {
@@ -28,7 +28,7 @@ pub fn of(platform: &Platform, action: &Action) -> Standing {
     let on = guest.and_then(|report| report.find(kind, name)?.words(ON));
     let on = on.unwrap_or_default();
     let mut members = platform.members.iter();
-    Standing {
+    ScreenStatus {
         is_away: members.any(|one| one.name == on && one.state.grade == Grade::Bad),
         process: { find(ROLE, part) }
             .and_then(|role| role.words(PROCESS))
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn what_ended_a_connection_is_told_as_far_as_it_is_known() {
-        let action = Action::Offer {
+        let action = OperatorAction::Offer {
             part: "guest".to_owned(),
             subject: ["guest".to_owned(), "mail".to_owned()],
             word: "screen".to_owned(),

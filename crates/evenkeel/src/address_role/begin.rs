@@ -23,17 +23,17 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 /// The input of the role.
-pub struct Given {
+pub struct AddressRoleInput {
     /// Message with the version.
     pub take: Take,
     options: Options,
     parcel: Parcel<OwnedFd>,
 }
 
-impl Given {
+impl AddressRoleInput {
     /// Creates it from a message; None if the descriptors do not fit the message.
-    pub fn new(take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
-        Some(Given {
+    pub fn new(take: Take, descriptors: Vec<OwnedFd>) -> Option<AddressRoleInput> {
+        Some(AddressRoleInput {
             options: match &take.options[..] {
                 [] => Options::default(),
                 options => codec::decode(options).ok()?,
@@ -73,7 +73,7 @@ enum BeginError {
 }
 
 /// Runs until the process ends.
-pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCode {
+pub fn serve(mut channel: Channel, given: AddressRoleInput, guard: Option<Guard>) -> ExitCode {
     if given.options.background {
         entry::close_standard_streams();
     }
@@ -82,7 +82,7 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
         Ok(config) => config,
         Err(error) => return refuse(&error, &mut *log, &mut channel),
     };
-    let kept = give_up(&config);
+    let kept = drop_capabilities(&config);
     if let Err(error) = kept.map_err(BeginError::Confinement) {
         return refuse(&error, &mut *log, &mut channel);
     }
@@ -97,7 +97,7 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
             return ExitCode::FAILURE;
         }
     };
-    let Given {
+    let AddressRoleInput {
         options, parcel, ..
     } = given;
     let kept = parcel.keep.as_ref();
@@ -108,7 +108,7 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
         role::RoleInputs {
             orders: Box::new(orders),
             log,
-            kept,
+            stored_state: kept,
             keep: parcel.keep,
             vitals: parcel.shared,
             dump_directory: dumps,
@@ -129,7 +129,7 @@ pub fn serve(mut channel: Channel, given: Given, guard: Option<Guard>) -> ExitCo
 fn refuse(error: &BeginError, log: &mut dyn FnMut(Level, &str), channel: &mut Channel) -> ExitCode {
     let words = error.to_string();
     log(Level::Error, &words);
-    entry::last_words(channel, words);
+    entry::send_shutdown_reason(channel, words);
     ExitCode::FAILURE
 }
 
@@ -174,7 +174,7 @@ fn unlimited_log(personality: Personality, options: &Options) -> role::Log {
 /// Drops every capability that addresses do not need. System calls and file access are
 /// not confined: scripts and their children would inherit that, and they may do
 /// everything that the author of the configuration wants.
-fn give_up(config: &Config) -> Result<CapabilitySet, confinement::ConfinementError> {
+fn drop_capabilities(config: &Config) -> Result<CapabilitySet, confinement::ConfinementError> {
     let programs = rights::starts_programs_of_its_own(config);
     confinement::keep_only(rights::needed(config), programs)
 }

@@ -8,10 +8,10 @@
 mod begin;
 mod orders;
 
-use begin::Given;
+use begin::AddressRoleInput;
 use part::channel::{Channel, Received};
 use part::entry;
-use part::role::Message;
+use part::role::SupervisorMessage;
 use std::process::ExitCode;
 
 /// The life of an address role.
@@ -24,9 +24,9 @@ pub fn main(mut channel: Channel) -> ExitCode {
 }
 
 /// Returns the input of the first message.
-fn first(received: Received) -> Option<Given> {
+fn first(received: Received) -> Option<AddressRoleInput> {
     match received.message {
-        Message::Take(take) => Given::new(*take, received.descriptors),
+        SupervisorMessage::Take(take) => AddressRoleInput::new(*take, received.descriptors),
         _ => None,
     }
 }

@@ -9,13 +9,13 @@
 
 use crate::confinement::{self, ConfinementError};
 use crate::process::{self, StartError};
-use address::role::runner::{Job, JobResult, Runner};
+use address::role::runner::{JobResult, ProgramJob, Runner};
 use part::channel::{Channel, ChannelError, Received, timespec};
 use part::codec;
 use part::entry;
 use part::role::{
-    DecodeError, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, Message,
-    RunPrograms, external_frame,
+    DecodeError, EXTERNAL_RUNNING_MAX, ExternalCheck, ExternalEnd, ExternalResult, RunPrograms,
+    SupervisorMessage, external_frame,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -61,7 +61,7 @@ pub fn main(channel: Channel) -> ExitCode {
 }
 
 fn first(received: Received) -> Option<(RunPrograms, UnixStream)> {
-    let Message::Take(take) = received.message else {
+    let SupervisorMessage::Take(take) = received.message else {
         return None;
     };
     let connection = take.sort(received.descriptors)?.payload;
@@ -87,7 +87,7 @@ fn serve(mut channel: Channel) -> Result<(), RunnerError> {
         running: 0,
     };
     let ended = programs.obey();
-    programs.runner.give_up();
+    programs.runner.kill_all();
     ended
 }
 
@@ -131,7 +131,7 @@ impl Programs {
             let asked = !watched[0].revents().is_empty();
             for (id, outcome) in self.runner.ended() {
                 self.running = self.running.saturating_sub(1);
-                self.tell(id, end(&outcome))?;
+                self.report_check_end(id, end(&outcome))?;
             }
             if asked && !self.read()? {
                 return Ok(());
@@ -164,16 +164,16 @@ impl Programs {
             && check.arguments.iter().all(whole)
             && (check.variables.iter()).all(|(name, value)| whole(name) && whole(value));
         if !allowed {
-            return self.tell(check.id, ExternalEnd::NotAllowed);
+            return self.report_check_end(check.id, ExternalEnd::NotAllowed);
         }
         if self.running >= EXTERNAL_RUNNING_MAX || !self.runner.submit(job(check.clone())) {
-            return self.tell(check.id, ExternalEnd::Busy);
+            return self.report_check_end(check.id, ExternalEnd::Busy);
         }
         self.running += 1;
         Ok(())
     }
 
-    fn tell(&mut self, id: u64, end: ExternalEnd) -> Result<(), RunnerError> {
+    fn report_check_end(&mut self, id: u64, end: ExternalEnd) -> Result<(), RunnerError> {
         let frame = ExternalResult { id, end }.frame();
         self.connection
             .write_all(&frame)
@@ -181,7 +181,7 @@ impl Programs {
     }
 }
 
-fn job(check: ExternalCheck) -> Job<u64> {
+fn job(check: ExternalCheck) -> ProgramJob<u64> {
     let word = OsString::from_vec;
     let mut words = vec![word(check.program.command)];
     words.extend(check.arguments.into_iter().map(word));
@@ -189,7 +189,7 @@ fn job(check: ExternalCheck) -> Job<u64> {
     let variables = check.variables.into_iter();
     environment.extend(variables.map(|(name, value)| (word(name), word(value))));
     let timeout = Duration::from_millis(check.timeout_ms.into());
-    Job {
+    ProgramJob {
         token: check.id,
         words,
         environment: Some(environment),
@@ -244,7 +244,7 @@ mod tests {
                 running: 0,
             };
             let ended = programs.obey().is_ok();
-            programs.runner.give_up();
+            programs.runner.kill_all();
             ended
         });
         (role, thread)
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn its_programs_end_with_the_connection_and_what_is_no_request_ends_it() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let file = scratch.path().join("pid");
         let (mut role, thread) = begin(&["sh"]);
         let script = format!(

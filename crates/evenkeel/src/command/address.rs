@@ -3,13 +3,13 @@
 
 use super::status::{ANSWER_LIMIT, ask, not_known, report};
 use super::{print, refuse, reload};
-use address::message::{HandedOver, Message as OfAddress, PART};
+use address::message::{AddressRoleMessage as OfAddress, HandedOver, PART};
 use address::role::{HAND_OVER, LEASE, LEASE_MOVES, VIRTUAL_IP};
 use clap::ArgMatches;
 use part::channel::Received;
 use part::codec;
-use part::report::Report;
-use part::role::Message;
+use part::report::StatusReport;
+use part::role::SupervisorMessage;
 use std::process::ExitCode;
 use std::time::{Duration, Instant as Moment};
 use supervisor::directory::Instance;
@@ -41,13 +41,13 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             report.metrics(&mut metrics);
             metrics
         }),
-        _ if matches.get_flag("json") => show(&instance, Report::json),
-        _ => show(&instance, Report::text),
+        _ if matches.get_flag("json") => show(&instance, StatusReport::json),
+        _ => show(&instance, StatusReport::text),
     }
 }
 
 /// Prints the role's report in the given form.
-fn show(instance: &Instance, form: impl Fn(&Report) -> String) -> ExitCode {
+fn show(instance: &Instance, form: impl Fn(&StatusReport) -> String) -> ExitCode {
     match report(instance, PART) {
         Ok(report) => print(&form(&report)),
         Err(error) => refuse(error),
@@ -61,7 +61,7 @@ fn hand_over(instance: &Instance, name: Option<String>, drain: Option<Duration>)
         name,
         drain_ms: drain,
     };
-    let message = Message::Part(Box::new(message.envelope()));
+    let message = SupervisorMessage::Part(Box::new(message.envelope()));
     let handed = match ask(instance, &message, ANSWER_LIMIT)
         .and_then(|answer| Ok(handed_over(instance, &answer)?))
     {
@@ -97,7 +97,7 @@ fn nothing_moves(instance: &Instance, wanted: Option<&str>) -> String {
 }
 
 fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, String> {
-    let Message::Answer { bytes } = &answer.message else {
+    let SupervisorMessage::Answer { bytes } = &answer.message else {
         return Err(not_known(instance));
     };
     codec::decode(bytes).map_err(|_| not_known(instance))
@@ -105,7 +105,7 @@ fn handed_over(instance: &Instance, answer: &Received) -> Result<HandedOver, Str
 
 /// The result of a hand-over.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum End {
+enum HandOverResult {
     /// Another machine has the addresses.
     Taken(String),
     /// This machine keeps the addresses.
@@ -133,7 +133,7 @@ fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>
         open.retain(|name| match end_of(&report, name, began.elapsed()) {
             None => true,
             Some(end) => {
-                worst = worst.max(tell(&end));
+                worst = worst.max(print_hand_over_result(&end));
                 false
             }
         });
@@ -145,17 +145,17 @@ fn wait_for_takers<'a>(instance: &Instance, names: impl Iterator<Item = &'a str>
 }
 
 /// Prints the result, and returns the exit code.
-fn tell(end: &End) -> u8 {
+fn print_hand_over_result(end: &HandOverResult) -> u8 {
     match end {
-        End::Taken(words) => {
+        HandOverResult::Taken(words) => {
             print(&format!("{words}\n"));
             0
         }
-        End::Kept(words) => {
+        HandOverResult::Kept(words) => {
             refuse(words);
             NOBODY_TOOK
         }
-        End::Unknown(words) => {
+        HandOverResult::Unknown(words) => {
             refuse(words);
             UNKNOWN
         }
@@ -163,10 +163,10 @@ fn tell(end: &End) -> u8 {
 }
 
 /// Returns the result of an instance's hand-over, if it has ended.
-fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
+fn end_of(report: &StatusReport, name: &str, waited: Duration) -> Option<HandOverResult> {
     let Some(one) = report.find(VIRTUAL_IP, name) else {
         let words = format!("{name} is no longer configured");
-        return Some(End::Unknown(words));
+        return Some(HandOverResult::Unknown(words));
     };
     let lease = one.words(LEASE);
     let state = one.state.word.as_str();
@@ -174,15 +174,17 @@ fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
         // Only a machine that sends adverts has a known priority.
         let owner = one.words("with priority").and(one.words("owner"));
         return match (owner, state) {
-            (Some(owner), "BACKUP") => Some(End::Taken(format!("{name}: {owner} took over"))),
+            (Some(owner), "BACKUP") => {
+                Some(HandOverResult::Taken(format!("{name}: {owner} took over")))
+            }
             // The new holder of the lease will send adverts in a moment.
             (None, "BACKUP") if waited < LEASE_LIMIT => None,
             // Without its lease, an address is at fault here and receives no adverts: the lease has
             // moved to the new owner.
             (_, "FAULT") if lease.as_deref() == Some(LEASE_MOVES) => {
-                Some(End::Taken(format!("{name}: {}", one.why)))
+                Some(HandOverResult::Taken(format!("{name}: {}", one.why)))
             }
-            (_, state) => Some(End::Unknown(format!(
+            (_, state) => Some(HandOverResult::Unknown(format!(
                 "{name}: this machine released the addresses ({state}: {}), but no other machine announces them",
                 one.why
             ))),
@@ -191,12 +193,12 @@ fn end_of(report: &Report, name: &str, waited: Duration) -> Option<End> {
     match (one.words(HAND_OVER), lease) {
         (Some(_), _) => None,
         (None, Some(_)) if waited < LEASE_LIMIT => None,
-        (None, Some(_)) => Some(End::Kept(format!(
+        (None, Some(_)) => Some(HandOverResult::Kept(format!(
             "{name}: no other member took the lease within {} s, so this machine keeps the addresses; they move when \
              another member can serve them",
             LEASE_LIMIT.as_secs()
         ))),
-        (None, None) => Some(End::Kept(format!(
+        (None, None) => Some(HandOverResult::Kept(format!(
             "{name}: no other node took over, so this machine keeps the addresses. Check with `evenkeel address` on another \
              node: it must run this instance, reach this machine, and accept its adverts"
         ))),
@@ -233,33 +235,36 @@ mod tests {
         use part::report::{Grade, Subject};
         let one = |state: &str| Subject::new(VIRTUAL_IP, "www").state(state, Grade::Unknown);
         let end = |one: &Subject, seconds: u64| {
-            let report = Report {
+            let report = StatusReport {
                 subjects: vec![one.clone()],
-                ..Report::default()
+                ..StatusReport::default()
             };
             end_of(&report, "www", Duration::from_secs(seconds))
         };
         let moves = one("MASTER").fact(HAND_OVER, "in progress");
         assert_eq!(end(&moves, 900), None);
         let kept = end(&one("MASTER"), 0);
-        assert!(matches!(kept, Some(End::Kept(_))), "{kept:?}");
+        assert!(matches!(kept, Some(HandOverResult::Kept(_))), "{kept:?}");
         let unheard = one("BACKUP").fact("owner", "unknown (no adverts received)");
         assert_eq!(end(&unheard, 0), None);
         let taken = one("BACKUP")
             .fact("owner", "10.0.0.2")
             .joined("with priority", "100");
         let words = "www: 10.0.0.2 took over".to_owned();
-        assert_eq!(end(&taken, 0), Some(End::Taken(words)));
+        assert_eq!(end(&taken, 0), Some(HandOverResult::Taken(words)));
         let fault = end(&one("FAULT"), 0);
-        assert!(matches!(fault, Some(End::Unknown(_))), "{fault:?}");
+        assert!(
+            matches!(fault, Some(HandOverResult::Unknown(_))),
+            "{fault:?}"
+        );
         let moved = one("FAULT").fact(LEASE, LEASE_MOVES);
-        assert!(matches!(end(&moved, 0), Some(End::Taken(_))));
+        assert!(matches!(end(&moved, 0), Some(HandOverResult::Taken(_))));
         let leased = one("MASTER").fact(LEASE, "decides");
         assert_eq!(end(&leased, 1), None);
-        assert!(matches!(end(&leased, 16), Some(End::Kept(_))));
+        assert!(matches!(end(&leased, 16), Some(HandOverResult::Kept(_))));
         assert!(matches!(
-            end_of(&Report::default(), "www", Duration::ZERO),
-            Some(End::Unknown(_))
+            end_of(&StatusReport::default(), "www", Duration::ZERO),
+            Some(HandOverResult::Unknown(_))
         ));
     }
 

@@ -2,9 +2,9 @@
 
 use crate::parts;
 use keyword::load::Loaded;
-use language::difference::covered;
+use language::difference::mask_secrets;
 use language::keyword::Documented;
-use language::manual::{self, Difference, Files, Statement};
+use language::manual::{self, Difference, LoadedFiles, Statement};
 use language::reader::Reader;
 use language::{Diagnostics, SourceMap, Span};
 use model::config::{Config, Mode};
@@ -18,7 +18,7 @@ const WITHOUT_EFFECT: &str = "Accepted without effect";
 
 /// A difference, with the lines to which it applies; without lines it applies to the files as a
 /// whole.
-struct Found<'f> {
+struct ApplicableDifference<'f> {
     about: &'f str,
     key: &'f str,
     what: What<'f>,
@@ -33,37 +33,37 @@ enum What<'f> {
 }
 
 /// Returns the differences that apply to valid files, as text or JSON.
-pub fn tell(loaded: &Loaded, config: &Config, json: bool) -> String {
+pub fn render_differences(loaded: &Loaded, config: &Config, json: bool) -> String {
     let statements = statements(loaded, config);
     let told: Vec<(String, Option<Span>)> = { loaded.diagnostics.iter() }
         .map(|told| (told.message.clone(), told.primary))
         .collect();
-    let files = Files {
+    let files = LoadedFiles {
         statements: &statements,
         http: config.proxies.iter().any(|proxy| proxy.mode == Mode::Http),
-        told: &told,
+        messages: &told,
     };
     let rows = parts::documented();
     let differences = proxy::differences::DIFFERENCES.iter().filter_map(|one| {
-        Some(Found {
+        Some(ApplicableDifference {
             about: one.about,
             key: one.key,
             what: What::Difference(one),
-            places: one.applies.places(&files)?,
+            places: one.applies.applicable_lines(&files)?,
         })
     });
     let effectless = rows.iter().filter(|row| row.family == WITHOUT_EFFECT);
     let effectless = effectless.filter_map(|row| {
         let lines = statements.iter().filter(|line| is_of(row, line));
         let places: Vec<Span> = lines.map(|line| line.span).collect();
-        (!places.is_empty()).then_some(Found {
+        (!places.is_empty()).then_some(ApplicableDifference {
             about: row.name,
             key: "without-effect",
             what: What::WithoutEffect(row),
             places,
         })
     });
-    let all: Vec<Found<'_>> = differences.chain(effectless).collect();
+    let all: Vec<ApplicableDifference<'_>> = differences.chain(effectless).collect();
     match json {
         true => as_json(&all, &loaded.sources),
         false => as_text(&all, &loaded.sources, &config.files),
@@ -74,10 +74,10 @@ pub fn tell(loaded: &Loaded, config: &Config, json: bool) -> String {
 fn is_of(row: &Documented, line: &Statement) -> bool {
     let words: Vec<&str> = row.name.split(' ').collect();
     match row.kind {
-        "keyword" => row.places.contains(&&*line.section) && line.begins(&words),
-        "bind option" => line.begins(&["bind"]) && line.has(&words),
+        "keyword" => row.places.contains(&&*line.section) && line.starts_with_words(&words),
+        "bind option" => line.starts_with_words(&["bind"]) && line.has(&words),
         "server option" => {
-            line.begins_any(&[&["server"], &["default-server"], &["server-template"]])
+            line.starts_with_any(&[&["server"], &["default-server"], &["server-template"]])
                 && line.has(&words)
         }
         _ => false,
@@ -97,7 +97,7 @@ fn statements(loaded: &Loaded, config: &Config) -> Vec<Statement> {
     while let Some(line) = reader.next(&loaded.sources, &config.environment, &mut told) {
         let first = &line.words[0];
         let indented = loaded.sources.position(first.span).column > 1;
-        if outline.begins(first.str(), indented) {
+        if outline.begins_section(first.str(), indented) {
             section = first.text().into_owned();
             reader.section(line.word(1).map_or(first.text(), |name| name.text()));
         }
@@ -114,7 +114,7 @@ fn statements(loaded: &Loaded, config: &Config) -> Vec<Statement> {
     all
 }
 
-fn as_text(all: &[Found<'_>], sources: &SourceMap, files: &[String]) -> String {
+fn as_text(all: &[ApplicableDifference<'_>], sources: &SourceMap, files: &[String]) -> String {
     let files = files.join(", ");
     if all.is_empty() {
         return format!("no difference from HAProxy applies to {files}\n");
@@ -141,7 +141,7 @@ fn as_text(all: &[Found<'_>], sources: &SourceMap, files: &[String]) -> String {
 
 /// Formats a line with its position; secrets are masked.
 fn shown(place: Span, sources: &SourceMap) -> String {
-    let text = covered(sources.line_text(place), &parts::vocabulary());
+    let text = mask_secrets(sources.line_text(place), &parts::vocabulary());
     let text = String::from_utf8_lossy(&text);
     let words: Vec<&str> = text.split_whitespace().collect();
     let line = sources.position(place).line;
@@ -152,16 +152,16 @@ fn shown(place: Span, sources: &SourceMap) -> String {
     )
 }
 
-fn as_json(all: &[Found<'_>], sources: &SourceMap) -> String {
+fn as_json(all: &[ApplicableDifference<'_>], sources: &SourceMap) -> String {
     let place = |place: &Span| json!({"file": sources.file(place.file).name, "line": sources.position(*place).line});
-    let one = |one: &Found<'_>| -> Value {
+    let one = |one: &ApplicableDifference<'_>| -> Value {
         let places: Vec<Value> = one.places.iter().map(place).collect();
         match one.what {
             What::Difference(difference) => json!({
                 "key": one.key,
                 "about": one.about,
                 "haproxy": difference.haproxy,
-                "evenkeel": difference.here,
+                "evenkeel": difference.evenkeel,
                 "why": difference.reason,
                 "lines": places,
             }),

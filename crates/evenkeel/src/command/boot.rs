@@ -7,11 +7,14 @@ mod watch;
 use super::definition::{flag, process_id, serving_files};
 use super::status::{ask_part, report, sections};
 use super::{end, reload, word};
-use boot::history::Booted;
+use boot::history::LastBoot;
 use boot::keyword::NAME as PART;
-use boot::message::{Answer, Asked, Machines, Message as OfBoot, Shown};
+use boot::message::{
+    BootMachineStatus, MachineHistoryResponse, MachineListResponse, OperatorRequest as OfBoot,
+    OperatorResponse,
+};
 use clap::{Arg, ArgMatches, Command};
-use part::report::{Grade, Moment, Report, Subject, span};
+use part::report::{Grade, Moment, StatusReport, Subject, span};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -161,22 +164,25 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
 }
 
 /// Sends a message to the role.
-fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfBoot) -> Result<T, String> {
+fn query_boot_role<T: DeserializeOwned>(
+    instance: &Instance,
+    message: &OfBoot,
+) -> Result<T, String> {
     ask_part(instance, message.envelope())
 }
 
 fn order(matches: &ArgMatches, message: &OfBoot) -> Result<String, String> {
     let instance = reload::selected(matches)?;
-    let answer: Answer = answer(&instance, message)?;
+    let answer: OperatorResponse = query_boot_role(&instance, message)?;
     match answer.good {
         true => Ok(format!("{}\n", answer.words)),
         false => Err(answer.words),
     }
 }
 
-fn machines(matches: &ArgMatches) -> Result<Machines, String> {
+fn machines(matches: &ArgMatches) -> Result<MachineListResponse, String> {
     let instance = reload::selected(matches)?;
-    answer(&instance, &OfBoot::Machines {})
+    query_boot_role(&instance, &OfBoot::Machines {})
 }
 
 /// Describes the time since a moment.
@@ -197,11 +203,11 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
         true => all.machines.len(),
         false => LISTED,
     };
-    let report = Report {
+    let report = StatusReport {
         subjects: { all.machines.iter().take(shown) }
             .map(|one| row(one, &all.me))
             .collect(),
-        ..Report::default()
+        ..StatusReport::default()
     };
     let mut columns = vec!["mac", "address"];
     columns.extend(Some("node").filter(|_| !all.me.is_empty()));
@@ -221,7 +227,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
 }
 
 /// Formats a machine as a row of a table. `me` is this node.
-fn row(one: &Shown, me: &str) -> Subject {
+fn row(one: &BootMachineStatus, me: &str) -> Subject {
     let name = Some(one.name.as_str()).filter(|name| !name.is_empty());
     let state = match (&one.last, name) {
         (None, _) => ("silent", Grade::Unknown),
@@ -257,12 +263,12 @@ fn by(node: &str, me: &str) -> String {
     }
 }
 
-fn booted_words(booted: &Booted, me: &str) -> String {
+fn booted_words(booted: &LastBoot, me: &str) -> String {
     let by = by(&booted.node, me);
     format!("{}, {}{by}", booted.image, ago(booted.at))
 }
 
-fn json(all: &Machines) -> Result<String, String> {
+fn json(all: &MachineListResponse) -> Result<String, String> {
     let machines: Vec<serde_json::Value> = { all.machines.iter() }
         .map(|one| {
             let text = |words: &str| Some(words.to_owned()).filter(|words| !words.is_empty());
@@ -299,7 +305,7 @@ fn json(all: &Machines) -> Result<String, String> {
 fn why(matches: &ArgMatches) -> Result<String, String> {
     let instance = reload::selected(matches)?;
     let machine = word(matches, "MACHINE");
-    let asked: Asked = answer(&instance, &OfBoot::Why { machine })?;
+    let asked: MachineHistoryResponse = query_boot_role(&instance, &OfBoot::Why { machine })?;
     if !asked.trouble.is_empty() {
         return Err(asked.trouble);
     }
@@ -353,7 +359,7 @@ fn times(times: u32) -> String {
 
 fn enlist(matches: &ArgMatches) -> Result<String, String> {
     let all = machines(matches)?;
-    let new: Vec<&Shown> = all
+    let new: Vec<&BootMachineStatus> = all
         .machines
         .iter()
         .filter(|one| one.name.is_empty() && !one.facts.is_empty())

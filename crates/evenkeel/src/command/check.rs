@@ -3,9 +3,9 @@
 
 use super::{against, print, privileges, refuse};
 use crate::loader::addresses::{self, AddressWishes, Read};
-use crate::parts::{Payloads, Running};
+use crate::parts::{Payloads, RolePayload};
 use crate::process;
-use address::dialect::Machine;
+use address::dialect::LocalMachine;
 use clap::ArgMatches;
 use configuration::LoadOptions;
 use configuration::files;
@@ -25,7 +25,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     };
     let others = addresses::split(&mut files);
     let read = (!others.is_empty())
-        .then(|| addresses::read(&others, &AddressWishes::default(), &mut Machine::new()));
+        .then(|| addresses::read(&others, &AddressWishes::default(), &mut LocalMachine::new()));
     if let Some(read) = &read
         && files.is_empty()
     {
@@ -33,7 +33,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
     let foreign = read.as_ref().and_then(|read| read.config.as_ref());
     let mut site = process::load_files(files, None, options(matches), foreign);
-    let expectations = site.meet_expectations();
+    let expectations = site.check_expectations();
     site.warn_of_certificates();
     let all = site.addresses();
     let running = site.running(&Payloads::new());
@@ -46,23 +46,27 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
         let addresses = all
             .as_ref()
             .map(|all| privileges::of_addresses(all, format));
-        let of_part = |one: &&Running| one.part.name == volume::keyword::NAME;
+        let of_part = |one: &&RolePayload| one.part.name == volume::keyword::NAME;
         let volumes = running.iter().find(of_part);
         let volumes = volumes.and_then(|one| codec::decode(&one.given.payload).ok());
-        let of_console = |one: &&Running| one.part.name == console::keyword::NAME;
+        let of_console = |one: &&RolePayload| one.part.name == console::keyword::NAME;
         let console = running.iter().find(of_console);
         let console = console.and_then(|one| codec::decode(&one.given.payload).ok());
         let parts = privileges::Parts {
             volumes: volumes.as_ref(),
             console: console.as_ref(),
         };
-        let text = privileges::tell(&loaded, config, &parts, format);
+        let text = privileges::render_privileges(&loaded, config, &parts, format);
         return print(&(text + &addresses.unwrap_or_default()));
     }
     if matches.get_flag("against-haproxy")
         && let Some(config) = &loaded.config
     {
-        return print(&against::tell(&loaded, config, format == Some("json")));
+        return print(&against::render_differences(
+            &loaded,
+            config,
+            format == Some("json"),
+        ));
     }
     let mut text = rendered(&loaded.sources, &loaded.diagnostics, matches);
     if text.is_empty()
@@ -171,7 +175,7 @@ fn alone(read: &Read, matches: &ArgMatches) -> ExitCode {
 fn summary(
     loaded: &keyword::load::Loaded,
     addresses: usize,
-    running: &[Running],
+    running: &[RolePayload],
     expectations: usize,
 ) -> String {
     let Some(config) = &loaded.config else {

@@ -6,7 +6,7 @@ use super::definition::{process_id, serving_files};
 use super::status::ask_part;
 use super::{end, reload};
 use clap::{ArgMatches, Command};
-use console::message::{AskLink, GivenLink};
+use console::message::{LinkRequest, LinkResponse};
 use std::process::ExitCode;
 
 /// Defines the options.
@@ -48,7 +48,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 fn link(matches: &ArgMatches) -> Result<String, String> {
     let instance = reload::selected(matches)?;
-    let link: GivenLink = ask_part(&instance, AskLink::envelope())?;
+    let link: LinkResponse = ask_part(&instance, LinkRequest::envelope())?;
     let link = link?;
     let mut text = format!("{}\n", link.url());
     if !link.fingerprint.is_empty() {

@@ -5,8 +5,10 @@ use super::status::{ask_part, sections};
 use super::{end, farm_agent, reload, word};
 use clap::{Arg, ArgMatches, Command};
 use farm::keyword::NAME as PART;
-use farm::message::{Answer, Asked, Message as OfFarm, Session, Sessions};
-use part::report::{Grade, Moment, Report, Subject, span};
+use farm::message::{
+    OperatorMessage as OfFarm, OrderResponse, Session, Sessions, UserHistoryResponse,
+};
+use part::report::{Grade, Moment, StatusReport, Subject, span};
 use serde::de::DeserializeOwned;
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -88,22 +90,25 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 /// Sends a message to the role.
-fn answer<T: DeserializeOwned>(instance: &Instance, message: &OfFarm) -> Result<T, String> {
+fn query_farm_role<T: DeserializeOwned>(
+    instance: &Instance,
+    message: &OfFarm,
+) -> Result<T, String> {
     ask_part(instance, message.envelope())
 }
 
 fn sessions(matches: &ArgMatches) -> Result<String, String> {
     let instance = reload::selected(matches)?;
-    let all: Sessions = answer(&instance, &OfFarm::Sessions {})?;
+    let all: Sessions = query_farm_role(&instance, &OfFarm::Sessions {})?;
     if matches.get_flag("json") {
         return json(&all);
     }
     if all.sessions.is_empty() {
         return Ok("no user has logged on yet\n".to_owned());
     }
-    let report = Report {
+    let report = StatusReport {
         subjects: all.sessions.iter().map(row).collect(),
-        ..Report::default()
+        ..StatusReport::default()
     };
     let has_collections = all.sessions.iter().any(|one| !one.collections.is_empty());
     let columns: &[&str] = match has_collections {
@@ -176,7 +181,10 @@ fn json(all: &Sessions) -> Result<String, String> {
 fn drain(matches: &ArgMatches, is_drained: bool) -> Result<String, String> {
     let instance = reload::selected(matches)?;
     let host = word(matches, "HOST");
-    words(answer(&instance, &OfFarm::Drain { host, is_drained })?)
+    words(query_farm_role(
+        &instance,
+        &OfFarm::Drain { host, is_drained },
+    )?)
 }
 
 fn disconnect(matches: &ArgMatches) -> Result<String, String> {
@@ -184,10 +192,13 @@ fn disconnect(matches: &ArgMatches) -> Result<String, String> {
     let user = word(matches, "USER");
     let host = matches.get_one::<String>("host").cloned();
     let host = host.unwrap_or_default();
-    words(answer(&instance, &OfFarm::Disconnect { user, host })?)
+    words(query_farm_role(
+        &instance,
+        &OfFarm::Disconnect { user, host },
+    )?)
 }
 
-fn words(answer: Answer) -> Result<String, String> {
+fn words(answer: OrderResponse) -> Result<String, String> {
     match answer.good {
         true => Ok(format!("{}\n", answer.words)),
         false => Err(answer.words),
@@ -197,7 +208,8 @@ fn words(answer: Answer) -> Result<String, String> {
 fn why(matches: &ArgMatches) -> Result<String, String> {
     let instance = reload::selected(matches)?;
     let user = word(matches, "USER");
-    let asked: Asked = answer(&instance, &OfFarm::Why { user: user.clone() })?;
+    let asked: UserHistoryResponse =
+        query_farm_role(&instance, &OfFarm::Why { user: user.clone() })?;
     if asked.farms.is_empty() {
         return Err(format!("no farm has seen '{user}' since this role began"));
     }

@@ -3,7 +3,7 @@
 
 use super::definition::option;
 use crate::confinement;
-use access::network::Network;
+use access::network::IpPrefix;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use farm::agent::serve::{Options, PORT, run};
 use farm::agent::show::Screens;
@@ -26,7 +26,7 @@ pub fn definition() -> Command {
              notify-send. HAProxy can ask it, too (`agent-check`): it says `up`, or `down` while xrdp-sesman does not run. \
              Run it as root: else it can show notices in no session of another user.",
         )
-        .arg(allow.action(ArgAction::Append).required(true).value_parser(value_parser!(Network)))
+        .arg(allow.action(ArgAction::Append).required(true).value_parser(value_parser!(IpPrefix)))
         .arg(option("port", "PORT", format!("The port; {PORT} if it is missing"))
             .value_parser(value_parser!(u16).range(1..)))
         .arg(bind())
@@ -45,7 +45,7 @@ pub fn main(matches: &ArgMatches) -> Result<String, String> {
     let port = matches.get_one("port").copied().unwrap_or(PORT);
     let ip = matches.get_one::<IpAddr>("bind").copied();
     let listen = SocketAddr::new(ip.unwrap_or(Ipv6Addr::UNSPECIFIED.into()), port);
-    let allow = matches.get_many::<Network>("allow").into_iter().flatten();
+    let allow = matches.get_many::<IpPrefix>("allow").into_iter().flatten();
     let options = Options {
         listen,
         allow: allow.copied().collect(),

@@ -30,7 +30,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
             continue;
         }
         let mut outline = parts::words().outline();
-        let begins = |word: &str, indented| outline.begins(word, indented);
+        let begins = |word: &str, indented| outline.begins_section(word, indented);
         let formatted = language::format::format(&text, begins);
         if stdout {
             // A closed pipe is no error.

@@ -23,8 +23,8 @@ use super::{end, reload, word};
 use clap::ArgMatches;
 use guest::keyword::NAME as PART;
 use guest::role::report::{FENCING, GUEST, NODE, ON, TAKES};
-use part::report::{Report, Subject};
-use part::role::{Message, PartMessage};
+use part::report::{StatusReport, Subject};
+use part::role::{PartMessage, SupervisorMessage};
 use std::process::ExitCode;
 use supervisor::directory::Instance;
 
@@ -64,7 +64,7 @@ pub fn node_main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
+fn load_guest_report(matches: &ArgMatches) -> Result<(Instance, StatusReport), String> {
     let instance = reload::selected(matches)?;
     let report = report(&instance, PART).map_err(|error| error.to_string())?;
     Ok((instance, report))
@@ -72,7 +72,7 @@ fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
 
 /// Prints a line for each guest, and for each node that accepts none.
 fn list(matches: &ArgMatches) -> Result<String, String> {
-    let (instance, mut report) = asked(matches)?;
+    let (instance, mut report) = load_guest_report(matches)?;
     elsewhere::complete(&instance, &mut report, None);
     if matches.get_flag("json") {
         return Ok(report.json());
@@ -81,7 +81,7 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
 }
 
 /// Returns the nodes that accept no guests, with the result of their fencing.
-fn nodes_without(report: &Report) -> String {
+fn nodes_without(report: &StatusReport) -> String {
     let nodes = report.of_kind(NODE).filter(|one| one.state.word != TAKES);
     let line = |one: &Subject| {
         let fencing = one.words(FENCING);
@@ -93,7 +93,7 @@ fn nodes_without(report: &Report) -> String {
 
 /// Prints the details of a guest.
 fn show(matches: &ArgMatches) -> Result<String, String> {
-    let (instance, mut report) = asked(matches)?;
+    let (instance, mut report) = load_guest_report(matches)?;
     let name = word(matches, "NAME");
     find(&report, &name)?;
     elsewhere::complete(&instance, &mut report, Some(&name));
@@ -109,15 +109,15 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
 
 /// Sends a message to the guest role, and returns its response.
 fn tell_of(instance: &Instance, message: PartMessage) -> Result<Vec<u8>, String> {
-    let message = Message::Part(Box::new(message));
+    let message = SupervisorMessage::Part(Box::new(message));
     let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
     match answer.message {
-        Message::Answer { bytes } => Ok(bytes),
+        SupervisorMessage::Answer { bytes } => Ok(bytes),
         _ => Err(not_known(instance)),
     }
 }
 
-fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
+fn find<'r>(report: &'r StatusReport, name: &str) -> Result<&'r Subject, String> {
     report.find(GUEST, name).ok_or_else(|| unknown(name))
 }
 
@@ -134,13 +134,13 @@ mod tests {
     #[test]
     fn nodes_that_take_no_guests_are_shown_and_what_became_of_their_fencing() {
         let node = |name: &str, state: &str| Subject::new(NODE, name).state(state, Grade::Good);
-        let report = Report {
+        let report = StatusReport {
             subjects: vec![
                 node("alpha", TAKES),
                 node("beta", FENCED).fact(FENCING, "off confirmed by exec /bin/off 3 s ago"),
                 node(THIS_NODE, "drained"),
             ],
-            ..Report::default()
+            ..StatusReport::default()
         };
         assert_eq!(
             nodes_without(&report),

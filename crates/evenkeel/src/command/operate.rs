@@ -2,8 +2,8 @@
 
 use console::traffic;
 use part::channel::{Channel, ChannelError};
-use part::role::{Level, Message};
-use proxy::message::Message as OfProxy;
+use part::role::{Level, SupervisorMessage};
+use proxy::message::ProxyMessage as OfProxy;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -24,11 +24,11 @@ pub fn ask(
     let (mut own, other) = UnixStream::pair()?;
     own.set_read_timeout(Some(limit))?;
     let mut channel = Channel::new(directory::connected(&instance.socket)?)?;
-    let message = Message::Part(Box::new(OfProxy::Operate { level }.envelope()));
+    let message = SupervisorMessage::Part(Box::new(OfProxy::Operate { level }.envelope()));
     channel.send_numbered(1, &message, &[Arc::new(OwnedFd::from(other))])?;
     match channel.wait(Some(limit))?.message {
-        Message::Nobody { missing: false, .. } => return Ok(None),
-        Message::Nobody { words, .. } => return Err(std::io::Error::other(words).into()),
+        SupervisorMessage::Nobody { missing: false, .. } => return Ok(None),
+        SupervisorMessage::Nobody { words, .. } => return Err(std::io::Error::other(words).into()),
         _ => {}
     }
     own.write_all(lines)?;

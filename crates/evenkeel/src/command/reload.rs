@@ -5,7 +5,7 @@ use super::status::{ask, not_known};
 use super::{files, refuse, run};
 use clap::ArgMatches;
 use part::memory;
-use part::role::{Look, Message};
+use part::role::{DiagnosticFormat, SupervisorMessage};
 use part::voice;
 use proxy::message::PART as PROXY;
 use std::io::Write;
@@ -35,7 +35,7 @@ pub fn selected(matches: &ArgMatches) -> Result<Instance, String> {
 ///
 /// # Errors
 /// There is none, or several.
-pub fn nearest(paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
+pub fn find_instance(paths: &[PathBuf], pid: Option<u32>) -> Result<Instance, String> {
     let instances = directory::instances().map_err(|error| error.to_string())?;
     let serves = |one: &Instance| !paths.is_empty() && one.paths == paths;
     let paths = match pid.is_none() && instances.iter().any(serves) {
@@ -110,7 +110,7 @@ fn command(one: &Instance) -> String {
 
 fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String> {
     let look = voice::look(&std::io::stderr(), false);
-    let look = Look {
+    let look = DiagnosticFormat {
         color: look.color,
         unicode: look.unicode,
         width: u32::try_from(look.width).unwrap_or_default(),
@@ -118,9 +118,9 @@ fn reload(instance: &Instance, matches: &ArgMatches) -> Result<ExitCode, String>
     };
     let fresh = matches.get_flag("reset-runtime");
     // It has limits of its own for how long a change may take.
-    let received = ask(instance, &Message::Reload { look, fresh }, None);
+    let received = ask(instance, &SupervisorMessage::Reload { look, fresh }, None);
     let received = received.map_err(|error| error.to_string())?;
-    let Message::Reloaded { exit } = received.message else {
+    let SupervisorMessage::Reloaded { exit } = received.message else {
         return Err(not_known(instance));
     };
     let text = received.descriptors.first().map(memory::text);

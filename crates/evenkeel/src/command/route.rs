@@ -7,7 +7,7 @@ use super::definition::{flag, option};
 use super::{files, print, refuse};
 use crate::loader::addresses;
 use crate::process;
-use crate::route::{self, Asked, End, NotFollowed, Request};
+use crate::route::{self, NotFollowed, Request, RouteEndpoint, RouteRequest};
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use configuration::LoadOptions;
@@ -137,8 +137,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
                 false => ExitCode::from(NOWHERE),
             }
         }
-        Err(Refused::Words(words)) => refuse(text::lines(&words)),
-        Err(Refused::Files(diagnostics)) => {
+        Err(RouteFailure::Words(words)) => refuse(text::lines(&words)),
+        Err(RouteFailure::Files(diagnostics)) => {
             voice::write_error(&diagnostics);
             ExitCode::FAILURE
         }
@@ -146,27 +146,27 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 /// Reason why there is no result.
-enum Refused {
+enum RouteFailure {
     /// A message.
     Words(String),
     /// The files have these errors.
     Files(String),
 }
 
-impl From<String> for Refused {
-    fn from(words: String) -> Refused {
-        Refused::Words(words)
+impl From<String> for RouteFailure {
+    fn from(words: String) -> RouteFailure {
+        RouteFailure::Words(words)
     }
 }
 
-fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
+fn answered(matches: &ArgMatches) -> Result<(String, bool), RouteFailure> {
     let request = Request {
         frontend: matches.get_one::<String>("frontend").cloned(),
         source: end(matches, "src")?,
         through: end(matches, "through")?,
         to: end(matches, "to")?,
         sni: matches.get_one::<String>("sni").cloned(),
-        ..Request::new(asked(matches)?)
+        ..Request::new(parse_route_request(matches)?)
     };
     let report = match matches.get_flag("live") {
         true => live::report(matches, &request)?,
@@ -180,11 +180,11 @@ fn answered(matches: &ArgMatches) -> Result<(String, bool), Refused> {
         true => report.json(),
         false => text::of(&report),
     };
-    Ok((text, report.gets_something()))
+    Ok((text, report.has_response()))
 }
 
 /// Loads files with the options.
-fn load(matches: &ArgMatches, files: &[PathBuf]) -> Result<Loaded, Refused> {
+fn load(matches: &ArgMatches, files: &[PathBuf]) -> Result<Loaded, RouteFailure> {
     let mut read = configuration::files::read_some(files).map_err(|error| error.to_string())?;
     addresses::split(&mut read);
     let options = LoadOptions {
@@ -202,14 +202,14 @@ fn config(
     config: Option<Config>,
     sources: &SourceMap,
     diagnostics: &Diagnostics,
-) -> Result<Config, Refused> {
+) -> Result<Config, RouteFailure> {
     config.ok_or_else(|| files_refused(sources, diagnostics))
 }
 
 /// Formats the errors of the files.
-fn files_refused(sources: &SourceMap, diagnostics: &Diagnostics) -> Refused {
+fn files_refused(sources: &SourceMap, diagnostics: &Diagnostics) -> RouteFailure {
     let look = voice::look(&std::io::stderr(), false);
-    Refused::Files(render::full(sources, diagnostics, &look))
+    RouteFailure::Files(render::full(sources, diagnostics, &look))
 }
 
 /// Returns whether the first word is the request, because FILE is missing.
@@ -228,13 +228,13 @@ fn in_words(error: NotFollowed) -> String {
     format!("{error}{further}")
 }
 
-fn asked(matches: &ArgMatches) -> Result<Asked, String> {
+fn parse_route_request(matches: &ArgMatches) -> Result<RouteRequest, String> {
     let first = || matches.get_one::<PathBuf>("FILE");
     let text = match is_without_file(matches) {
         true => first().map(|word| word.to_string_lossy().into_owned()),
         false => Some(super::word(matches, "REQUEST")),
     };
-    let mut asked = Asked::parse(&text.unwrap_or_default())?;
+    let mut asked = RouteRequest::parse(&text.unwrap_or_default())?;
     for header in matches.get_many::<String>("header").into_iter().flatten() {
         asked.add_header(header)?;
     }
@@ -246,7 +246,7 @@ fn asked(matches: &ArgMatches) -> Result<Asked, String> {
 }
 
 /// Returns the address in an option.
-fn end(matches: &ArgMatches, name: &str) -> Result<Option<End>, String> {
+fn end(matches: &ArgMatches, name: &str) -> Result<Option<RouteEndpoint>, String> {
     let Some(text) = matches.get_one::<String>(name) else {
         return Ok(None);
     };

@@ -4,9 +4,9 @@ use super::refuse;
 use crate::master::{self, MasterAddress};
 use clap::ArgMatches;
 use cluster::durable;
-use cluster::member::Kind;
-use cluster::role::directory::{Directory, DirectoryError, MEMBER, USUAL};
-use part::before::{Before, Farewell};
+use cluster::member::MemberKind;
+use cluster::role::directory::{DirectoryError, MEMBER, StateDirectory, USUAL};
+use part::before::{Before, PredecessorSignal};
 use part::role::Personality;
 use part::voice::Form;
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use supervisor::{ClusterStart, directory};
 
 /// Source of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Wanted {
+pub enum ConfigurationSource {
     /// Files of the command line.
     Files(Vec<PathBuf>),
     /// The cluster that this machine belongs to.
@@ -43,32 +43,35 @@ pub enum WantedError {
 }
 
 /// Returns the source of the configuration for a command line.
-pub fn wanted(files: Vec<PathBuf>, state: Option<&Path>) -> Result<Wanted, WantedError> {
+pub fn wanted(
+    files: Vec<PathBuf>,
+    state: Option<&Path>,
+) -> Result<ConfigurationSource, WantedError> {
     if !files.is_empty() {
-        return Ok(Wanted::Files(files));
+        return Ok(ConfigurationSource::Files(files));
     }
     let state = state.unwrap_or_else(|| Path::new(USUAL));
-    if !Directory::is_of_a_member(state) {
+    if !StateDirectory::is_of_a_member(state) {
         let member = state.join(MEMBER);
         return Err(match durable::copy_of(&member).exists() {
             true => WantedError::Copy(member),
             false => WantedError::Nothing(state.to_owned()),
         });
     }
-    let directory = Directory::open(state)?;
+    let directory = StateDirectory::open(state)?;
     let member = directory.member()?;
     let absolute = absolute(&[state.to_owned()]);
-    Ok(Wanted::Cluster(ClusterStart {
+    Ok(ConfigurationSource::Cluster(ClusterStart {
         directory: absolute.into_iter().next().unwrap_or_default(),
-        arbiter: member.kind == Kind::Arbiter,
+        arbiter: member.kind == MemberKind::Arbiter,
     }))
 }
 
 /// Supervises a proxy until the end. `-S` opens the master sockets, in HAProxy's format.
-pub fn main(wanted: &Wanted, sockets: &[String], before: Before) -> ExitCode {
+pub fn main(wanted: &ConfigurationSource, sockets: &[String], before: Before) -> ExitCode {
     let (paths, cluster) = match wanted {
-        Wanted::Files(paths) => (paths.clone(), None),
-        Wanted::Cluster(start) => (Vec::new(), Some(start.clone())),
+        ConfigurationSource::Files(paths) => (paths.clone(), None),
+        ConfigurationSource::Cluster(start) => (Vec::new(), Some(start.clone())),
     };
     let absolute = match &cluster {
         Some(start) => vec![start.directory.clone()],
@@ -92,7 +95,7 @@ pub fn main(wanted: &Wanted, sockets: &[String], before: Before) -> ExitCode {
             "process {pid} already serves these files; `evenkeel reload --pid {pid}` reloads them"
         ));
     }
-    supervisor::main(supervisor::Command {
+    supervisor::main(supervisor::StartParameters {
         personality: Personality::Own,
         arguments: paths.iter().map(Into::into).collect(),
         paths: absolute,
@@ -101,7 +104,7 @@ pub fn main(wanted: &Wanted, sockets: &[String], before: Before) -> ExitCode {
         notify: true,
         before,
         cluster,
-        ..supervisor::Command::default()
+        ..supervisor::StartParameters::default()
     })
 }
 
@@ -112,8 +115,8 @@ pub fn before(matches: &ArgMatches) -> Before {
         socket: matches.get_one::<OsString>("take-over").cloned(),
         pids: pids("finish").chain(pids("end")).collect(),
         farewell: match matches.contains_id("end") {
-            true => Farewell::End,
-            false => Farewell::Finish,
+            true => PredecessorSignal::End,
+            false => PredecessorSignal::Finish,
         },
     }
 }

@@ -4,8 +4,8 @@
 use super::{print, refuse, reload};
 use clap::ArgMatches;
 use part::channel::{Channel, ChannelError, Received};
-use part::report::{BYTES_MAX, Report};
-use part::role::{DecodeError, Message, PartMessage, VERSION};
+use part::report::{BYTES_MAX, StatusReport};
+use part::role::{DecodeError, PartMessage, SupervisorMessage, VERSION};
 use part::{codec, identity, memory, row};
 use serde::de::DeserializeOwned;
 use std::process::ExitCode;
@@ -32,7 +32,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 
 /// The parts that have a report: the processes, and all parts beside the proxy.
 pub fn parts() -> impl Iterator<Item = &'static str> {
-    let beside = row::all().iter().filter(|row| row.beside().is_some());
+    let beside = row::all().iter().filter(|row| row.sidecar().is_some());
     iter::once(supervisor::PART).chain(beside.map(|row| row.part))
 }
 
@@ -92,7 +92,7 @@ fn of_all(parts: &[&str], matches: &ArgMatches) -> ExitCode {
     for part in parts {
         match report(&instance, part) {
             Ok(report) => reports.push(report),
-            Err(error) if error.missing => reports.push(Report::silent(part, &error.words)),
+            Err(error) if error.missing => reports.push(StatusReport::silent(part, &error.words)),
             Err(error) => why.push(error.words),
         }
     }
@@ -103,10 +103,10 @@ fn of_all(parts: &[&str], matches: &ArgMatches) -> ExitCode {
 }
 
 /// Prints reports in the form that the options name: JSON is a list.
-fn show(reports: &[Report], matches: &ArgMatches) -> ExitCode {
-    let all = |form: fn(&Report) -> String| reports.iter().map(form).collect::<Vec<_>>();
+fn show(reports: &[StatusReport], matches: &ArgMatches) -> ExitCode {
+    let all = |form: fn(&StatusReport) -> String| reports.iter().map(form).collect::<Vec<_>>();
     if matches.get_flag("json") {
-        let all = all(Report::json);
+        let all = all(StatusReport::json);
         let all: Vec<&str> = all.iter().map(|one| one.trim_end()).collect();
         return print(&format!("[{}]\n", all.join(",")));
     }
@@ -115,14 +115,14 @@ fn show(reports: &[Report], matches: &ArgMatches) -> ExitCode {
         reports.iter().for_each(|one| one.metrics(&mut metrics));
         return print(&metrics);
     }
-    print(&all(Report::text).join("\n"))
+    print(&all(StatusReport::text).join("\n"))
 }
 
 /// The state of a part, as its role reports it.
 ///
 /// # Errors
 /// Returns why there is no report.
-pub fn report(instance: &Instance, part: &str) -> Result<Report, NoAnswer> {
+pub fn report(instance: &Instance, part: &str) -> Result<StatusReport, NoAnswer> {
     report_within(instance, part, ANSWER_LIMIT)
 }
 
@@ -134,14 +134,14 @@ pub fn report_within(
     instance: &Instance,
     part: &str,
     limit: Option<Duration>,
-) -> Result<Report, NoAnswer> {
+) -> Result<StatusReport, NoAnswer> {
     let part = part.to_owned();
-    let answer = ask(instance, &Message::TellReport { part }, limit)?;
+    let answer = ask(instance, &SupervisorMessage::TellReport { part }, limit)?;
     let file = answer.descriptors.first();
     let file = file.ok_or_else(|| not_known(instance))?;
     let gone = |error: &dyn fmt::Display| format!("process {}: {error}", instance.pid);
     let bytes = memory::check(file, BYTES_MAX).and_then(|_| memory::read(file));
-    let report = Report::decode(&bytes.map_err(|error| gone(&error))?);
+    let report = StatusReport::decode(&bytes.map_err(|error| gone(&error))?);
     Ok(report.map_err(|error| gone(&error))?)
 }
 
@@ -151,7 +151,7 @@ pub fn report_within(
 /// Returns why there is no report.
 pub fn ask(
     instance: &Instance,
-    message: &Message,
+    message: &SupervisorMessage,
     limit: Option<Duration>,
 ) -> Result<Received, NoAnswer> {
     let connected = || Channel::new(directory::connected(&instance.socket)?);
@@ -160,9 +160,9 @@ pub fn ask(
         channel.send_numbered(1, message, &[])?;
         channel.wait(limit)
     });
-    let received = received.map_err(|error| unheard(instance, &error))?;
+    let received = received.map_err(|error| explain_no_response(instance, &error))?;
     match received.message {
-        Message::Nobody { words, missing } => Err(NoAnswer {
+        SupervisorMessage::Nobody { words, missing } => Err(NoAnswer {
             words,
             missing,
             nothing: !missing,
@@ -180,7 +180,7 @@ pub fn ask_part<T: DeserializeOwned>(
     message: PartMessage,
 ) -> Result<T, String> {
     let part = message.part.clone();
-    let message = Message::Part(Box::new(message));
+    let message = SupervisorMessage::Part(Box::new(message));
     let answer =
         ask(instance, &message, ANSWER_LIMIT).map_err(|error| match error.has_nothing() {
             true => format!(
@@ -188,7 +188,7 @@ pub fn ask_part<T: DeserializeOwned>(
             ),
             false => error.to_string(),
         })?;
-    let Message::Answer { bytes } = answer.message else {
+    let SupervisorMessage::Answer { bytes } = answer.message else {
         return Err(not_known(instance));
     };
     codec::decode(&bytes).map_err(|_| not_known(instance))
@@ -217,7 +217,7 @@ pub fn sections(matches: &ArgMatches, part: &str, argument: &str) -> Result<Stri
 
 /// Why there is no answer. A supervisor of another version drops the connection, or its
 /// reply cannot be read.
-fn unheard(instance: &Instance, error: &ChannelError) -> String {
+fn explain_no_response(instance: &Instance, error: &ChannelError) -> String {
     let pid = instance.pid;
     let differs = match error {
         ChannelError::Closed => directory::connected(&instance.socket).is_ok(),
@@ -242,14 +242,14 @@ pub fn not_known(instance: &Instance) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use rustix::net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept, bind, listen, socket_with,
     };
 
     /// Returns the message about a supervisor that sends this response and hangs up.
     fn said_of(reply: &'static [u8]) -> String {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let socket = scratch.path().join("1.sock");
         let kind = SocketType::SEQPACKET;
         let fd = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
@@ -271,7 +271,7 @@ mod tests {
             claims: Default::default(),
             socket,
         };
-        let asked = ask(&instance, &Message::TellPulse, ANSWER_LIMIT);
+        let asked = ask(&instance, &SupervisorMessage::TellPulse, ANSWER_LIMIT);
         drop(served.join().unwrap());
         asked.err().unwrap().to_string()
     }

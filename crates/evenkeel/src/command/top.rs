@@ -7,11 +7,11 @@ mod screen;
 use super::definition::{flag, option, process_id, serving_files};
 use super::{address, print, refuse};
 use clap::{ArgMatches, Command};
-use console::look::Look;
+use console::look::MachineReport;
 use jiff::tz::TimeZone;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use pages::{Measured, Page};
+use pages::{Measured, TopPage};
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use rustix::event::{PollFd, PollFlags, poll};
 use screen::Screen;
@@ -103,9 +103,9 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 /// All pages as plain text.
-fn once(look: &Look, zone: &TimeZone) -> String {
+fn once(look: &MachineReport, zone: &TimeZone) -> String {
     let mut text = String::new();
-    for page in Page::all(look) {
+    for page in TopPage::all(look) {
         let title = page.title();
         let width = pages::longest_name(look);
         let heading = pages::heading(&page, width);
@@ -125,7 +125,7 @@ fn once(look: &Look, zone: &TimeZone) -> String {
 fn ask(
     matches: &ArgMatches,
     interval: Duration,
-    looks: &SyncSender<Result<Look, String>>,
+    looks: &SyncSender<Result<MachineReport, String>>,
     stopped: &Receiver<()>,
 ) {
     while stopped.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
@@ -153,7 +153,7 @@ fn end(ends: &SignalFd) {
 }
 
 /// Shows what comes, until a key ends it.
-fn show(mut screen: Screen, looks: &Receiver<Result<Look, String>>) -> io::Result<()> {
+fn show(mut screen: Screen, looks: &Receiver<Result<MachineReport, String>>) -> io::Result<()> {
     let zone = TimeZone::system();
     let mut terminal = ratatui::try_init()?;
     let result = (|| {

@@ -5,7 +5,7 @@ use super::format::replace;
 use super::{print, refuse};
 use crate::loader::addresses::{self, AddressWishes};
 use crate::{parts, process};
-use address::dialect::Machine;
+use address::dialect::LocalMachine;
 use clap::ArgMatches;
 use configuration::LoadOptions;
 use configuration::files;
@@ -79,7 +79,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 /// Reports that a file of keepalived is not rewritten, and whether it runs as it is.
 fn refuse_keepalived(file: &files::NamedFile) -> ExitCode {
     let files = std::slice::from_ref(file);
-    let read = addresses::read(files, &AddressWishes::default(), &mut Machine::new());
+    let read = addresses::read(files, &AddressWishes::default(), &mut LocalMachine::new());
     let name = &file.0;
     match read.diagnostics.errors() {
         0 => refuse(format_args!(

@@ -16,7 +16,7 @@ use super::status::report;
 use super::{end, payload_of_files, reload, word};
 use clap::ArgMatches;
 use part::codec;
-use part::report::{Report, Subject};
+use part::report::{StatusReport, Subject};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use std::io::{self, Read};
@@ -28,7 +28,7 @@ use supervisor::directory::{self, Instance};
 use volume::attach;
 use volume::command::{self, CommandError};
 use volume::config::{
-    Pair, Spec, Volumes, WithoutMajority, backing_words, parse_backing, size_words,
+    ReplicaPair, Spec, Volumes, WithoutMajority, backing_words, parse_backing, size_words,
 };
 use volume::device::{Backing, DeviceError, device_bytes};
 use volume::keyword::NAME as PART;
@@ -66,7 +66,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     end(done)
 }
 
-pub fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
+pub fn load_volume_report(matches: &ArgMatches) -> Result<(Instance, StatusReport), String> {
     let instance = reload::selected(matches)?;
     let report = report(&instance, PART).map_err(|error| error.to_string())?;
     Ok((instance, report))
@@ -74,7 +74,7 @@ pub fn asked(matches: &ArgMatches) -> Result<(Instance, Report), String> {
 
 /// Prints a line for each volume.
 fn list(matches: &ArgMatches) -> Result<String, String> {
-    let (_, report) = asked(matches)?;
+    let (_, report) = load_volume_report(matches)?;
     if matches.get_flag("json") {
         return Ok(report.json());
     }
@@ -83,9 +83,9 @@ fn list(matches: &ArgMatches) -> Result<String, String> {
 
 /// Prints the details of a volume.
 fn show(matches: &ArgMatches) -> Result<String, String> {
-    let (_, mut report) = asked(matches)?;
+    let (_, mut report) = load_volume_report(matches)?;
     let name = word(matches, "NAME");
-    there(&report, &name)?;
+    find_volume(&report, &name)?;
     report.subjects.retain(|one| one.name == name);
     if matches.get_flag("json") {
         return Ok(report.json());
@@ -95,15 +95,15 @@ fn show(matches: &ArgMatches) -> Result<String, String> {
 }
 
 /// Finds a volume with a local copy.
-fn find<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
-    let subject = there(report, name)?;
+fn find<'r>(report: &'r StatusReport, name: &str) -> Result<&'r Subject, String> {
+    let subject = find_volume(report, name)?;
     match subject.words(REPLICATION).zip(subject.words(BACKING)) {
         Some((_, storage)) => Err(refusal_of_elsewhere(name, &storage)),
         None => Ok(subject),
     }
 }
 
-fn there<'r>(report: &'r Report, name: &str) -> Result<&'r Subject, String> {
+fn find_volume<'r>(report: &'r StatusReport, name: &str) -> Result<&'r Subject, String> {
     report.find(VOLUME, name).ok_or_else(|| {
         format!(
             "the served configuration has no volume '{name}' on this machine: there is no such section, or its `on` names \
@@ -122,7 +122,7 @@ pub(in crate::command) fn section(
         return Ok((of_files(&from, name)?, None));
     }
     let hint = |words| format!("{words}. `--from FILE` reads the section from a file");
-    let (instance, report) = asked(matches).map_err(hint)?;
+    let (instance, report) = load_volume_report(matches).map_err(hint)?;
     let subject = find(&report, name)?;
     let backing = subject.words(BACKING);
     let backing = backing.and_then(|words| parse_backing(&words, name));
@@ -131,7 +131,7 @@ pub(in crate::command) fn section(
         .zip(backing)
         .ok_or("the role does not report the size and the backing of the volume")?;
     let pair = subject.words(COPIES);
-    let pair = pair.as_deref().and_then(Pair::parse);
+    let pair = pair.as_deref().and_then(ReplicaPair::parse);
     let spec = Spec {
         size_bytes,
         backing,
@@ -161,7 +161,11 @@ fn of_files(from: &[PathBuf], name: &str) -> Result<Spec, String> {
 fn create(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let (spec, instance) = section(matches, &name)?;
-    if instance.is_some() && find(&asked(matches)?.1, &name)?.words(FILES).is_some() {
+    if instance.is_some()
+        && find(&load_volume_report(matches)?.1, &name)?
+            .words(FILES)
+            .is_some()
+    {
         return Err(format!(
             "volume '{name}' is still open, with files that were deleted: `evenkeel volume show {name}` says what to do"
         ));
@@ -193,7 +197,7 @@ fn create(matches: &ArgMatches) -> Result<String, String> {
     let (size, backing) = (size_words(spec.size_bytes), backing_words(&spec.backing));
     let mut text = format!("created volume {name}: {size} on {backing} (identity {id})\n");
     let pair = spec.pair.as_ref().filter(|pair| !pair.other.is_empty());
-    if let Some(Pair { other, .. }) = pair {
+    if let Some(ReplicaPair { other, .. }) = pair {
         text += &format!(
             "this is the copy of this node: if that of {other} does not exist yet, run `evenkeel volume create {name}` \
              there, too\n"
@@ -241,7 +245,7 @@ pub(in crate::command) fn served(name: &str) -> io::Result<PathBuf> {
 pub(in crate::command) fn is_usable(matches: &ArgMatches, name: &str) -> bool {
     let until = Instant::now() + SERVED_LIMIT;
     loop {
-        let report = asked(matches).map(|(_, report)| report).ok();
+        let report = load_volume_report(matches).map(|(_, report)| report).ok();
         let subject = report.as_ref().and_then(|report| report.find(VOLUME, name));
         if subject.and_then(|subject| subject.value(SERVING)) == Some(1) {
             return true;

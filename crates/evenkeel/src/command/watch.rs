@@ -90,7 +90,7 @@ fn filters(matches: &ArgMatches) -> String {
 
 /// Result of a poll.
 #[derive(Debug, PartialEq, Eq)]
-struct Look {
+struct RequestLogBatch {
     /// Start of the next poll.
     since: String,
     /// Number of requests that were dropped before the poll.
@@ -100,11 +100,11 @@ struct Look {
 }
 
 /// Reads a reply to `show requests`.
-fn read(reply: &str, is_json: bool) -> Option<Look> {
+fn read(reply: &str, is_json: bool) -> Option<RequestLogBatch> {
     if is_json {
         let all: Value = serde_json::from_str(reply).ok()?;
         let requests = all.get("requests")?.as_array()?;
-        return Some(Look {
+        return Some(RequestLogBatch {
             since: all.get("since")?.as_str()?.to_owned(),
             missed: all.get("missed")?.as_u64()?,
             lines: requests.iter().rev().map(Value::to_string).collect(),
@@ -115,7 +115,7 @@ fn read(reply: &str, is_json: bool) -> Option<Look> {
     let ["#", "since", since, "missed", missed] = words[..] else {
         return None;
     };
-    Some(Look {
+    Some(RequestLogBatch {
         since: since.to_owned(),
         missed: missed.parse().ok()?,
         lines: rest.lines().rev().map(str::to_owned).collect(),
@@ -172,7 +172,7 @@ fn printed(shown: io::Result<()>) -> Option<ExitCode> {
     })
 }
 
-fn show(look: &Look) -> io::Result<()> {
+fn show(look: &RequestLogBatch) -> io::Result<()> {
     if look.missed > 0 {
         let missed = look.missed;
         // A closed output is no error here.
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn replies_are_read_oldest_first_in_both_forms() {
         let wanted = |lines: [&str; 2]| {
-            Some(Look {
+            Some(RequestLogBatch {
                 since: "3.0.9".to_owned(),
                 missed: 2,
                 lines: lines.map(str::to_owned).to_vec(),

@@ -261,7 +261,7 @@ pub enum Test {
 
 /// A call that is refused (EPERM) when its argument passes the test.
 #[derive(Clone, Copy, Debug)]
-pub struct Refusal {
+pub struct RefusedSystemCall {
     /// Number of the system call.
     pub call: libc::c_long,
     /// Index of the argument.
@@ -270,8 +270,8 @@ pub struct Refusal {
     pub test: Test,
 }
 
-const fn refuse(call: libc::c_long, argument: u8, test: Test) -> Refusal {
-    Refusal {
+const fn refuse(call: libc::c_long, argument: u8, test: Test) -> RefusedSystemCall {
+    RefusedSystemCall {
         call,
         argument,
         test,
@@ -318,7 +318,7 @@ const EXECUTABLE: u32 = libc::PROT_EXEC as u32;
 const THREAD: u32 = libc::CLONE_THREAD as u32;
 
 /// Calls that are used, with arguments that are not.
-pub const REFUSED: &[Refusal] = &[
+pub const REFUSED: &[RefusedSystemCall] = &[
     refuse(libc::SYS_socket, 0, Test::NoneOf(FAMILIES)),
     refuse(
         libc::SYS_socket,

@@ -5,9 +5,9 @@
 //! is created for each connection, so its line may need one at run time. `silent-drop` needs none:
 //! if TCP_REPAIR is refused, it has a fallback.
 
-use super::{ConfinementError, Identity};
+use super::{ConfinementError, ProcessIdentity};
 use language::Span;
-use model::config::{Borrowed, Config, LogTargetAddress, Server, ServerAddress, Source};
+use model::config::{Borrowed, Config, ConnectionSource, LogTargetAddress, Server, ServerAddress};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
@@ -24,7 +24,7 @@ const INTERFACE_UNPRIVILEGED_SINCE: (u32, u32) = (5, 7);
 
 /// A capability that a process keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Kept {
+pub struct RetainedCapability {
     /// Required capability.
     pub capability: CapabilitySet,
     /// Reason for the capability.
@@ -70,11 +70,11 @@ impl Why {
 
 /// Returns the capabilities that this configuration needs while traffic flows: each
 /// reason once, with the first line that gives it.
-pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
-    let mut kept: Vec<Kept> = Vec::new();
+pub fn needed(config: &Config, identity: &ProcessIdentity) -> Vec<RetainedCapability> {
+    let mut kept: Vec<RetainedCapability> = Vec::new();
     let mut keep = |capability, why, span| {
         if !kept.iter().any(|one| one.why == why) {
-            kept.push(Kept {
+            kept.push(RetainedCapability {
                 capability,
                 why,
                 span,
@@ -86,7 +86,7 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
     for proxy in &config.proxies {
         for server in &proxy.servers {
             let source = server.source(proxy);
-            if source.ways.borrowed.is_some() {
+            if source.settings.borrowed.is_some() {
                 keep(CapabilitySet::NET_RAW, Why::ClientAddress, server.span);
             }
             if takes_low_ports(source) {
@@ -96,7 +96,7 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
                     server.span,
                 );
             }
-            if source.ways.interface.is_some() && old_kernel {
+            if source.settings.interface.is_some() && old_kernel {
                 keep(CapabilitySet::NET_RAW, Why::SourceInterface, server.span);
             }
             if stays_root && is_unix(server) {
@@ -119,9 +119,9 @@ pub fn needed(config: &Config, identity: &Identity) -> Vec<Kept> {
 }
 
 /// Returns whether connections may have source ports that require a privilege.
-fn takes_low_ports(source: Source<'_>) -> bool {
+fn takes_low_ports(source: ConnectionSource<'_>) -> bool {
     let low = |address: SocketAddr| (1..PORT_UNPRIVILEGED_MIN).contains(&address.port());
-    match &source.ways.borrowed {
+    match &source.settings.borrowed {
         Some(Borrowed::Client) => true,
         Some(Borrowed::Address(address)) => low(*address),
         _ => source.address.is_some_and(low),

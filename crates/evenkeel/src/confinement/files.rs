@@ -4,7 +4,7 @@
 //! some, and a reload may add others), nor are addresses and ports. The permitted connections
 //! change with the configuration, and Landlock can only take more away.
 
-use super::{Confinement, ConfinementError, Files, PROGRAMS, Role};
+use super::{ConfinedProcess, Confinement, ConfinementError, FileConfinement, PROGRAMS};
 use landlock::{
     ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope, make_bitflags,
@@ -17,7 +17,7 @@ use std::path::Path;
 const NEWEST: ABI = ABI::V7;
 
 /// Restricts this process to these paths, without signals to other processes.
-pub fn restrict(confinement: &Confinement) -> Result<Files, ConfinementError> {
+pub fn restrict(confinement: &Confinement) -> Result<FileConfinement, ConfinementError> {
     let mut rules = rules().map_err(ConfinementError::Files)?;
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     for path in &confinement.reads {
@@ -29,7 +29,7 @@ pub fn restrict(confinement: &Confinement) -> Result<Files, ConfinementError> {
     for path in &confinement.programs {
         rules = allow(rules, path, reading | AccessFs::Execute)?;
     }
-    if confinement.role == Role::Control {
+    if confinement.role == ConfinedProcess::Control {
         // Programs are started with this device, and open it themselves.
         let device = make_bitflags!(AccessFs::{ReadFile | WriteFile | IoctlDev});
         rules = allow(rules, Path::new("/dev/null"), device)?;
@@ -37,25 +37,25 @@ pub fn restrict(confinement: &Confinement) -> Result<Files, ConfinementError> {
     enforce(rules)
 }
 
-fn enforce(rules: RulesetCreated) -> Result<Files, ConfinementError> {
+fn enforce(rules: RulesetCreated) -> Result<FileConfinement, ConfinementError> {
     let status = rules.restrict_self().map_err(ConfinementError::Files)?;
     Ok(match status.landlock {
         LandlockStatus::Available {
             effective_abi,
             kernel_abi,
-        } => Files::Confined {
+        } => FileConfinement::Confined {
             version: kernel_abi
                 .and_then(|version| u32::try_from(version).ok())
                 .unwrap_or(effective_abi as u32),
         },
-        LandlockStatus::NotEnabled => Files::NotEnabled,
-        _ => Files::NotBuilt,
+        LandlockStatus::NotEnabled => FileConfinement::NotEnabled,
+        _ => FileConfinement::NotBuilt,
     })
 }
 
 /// Restricts this thread to the files of a volume: its directory or device, and the runtime
 /// directory with its socket. Threads that it starts inherit the restriction.
-pub fn only_volume(runtime: &Path, backing: &Path) -> Result<Files, ConfinementError> {
+pub fn only_volume(runtime: &Path, backing: &Path) -> Result<FileConfinement, ConfinementError> {
     let files = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | IoctlDev
     });
@@ -68,7 +68,7 @@ pub fn only_volume(runtime: &Path, backing: &Path) -> Result<Files, ConfinementE
 }
 
 /// Restricts this thread, and those that it starts, to reading files.
-pub fn only_reading() -> Result<Files, ConfinementError> {
+pub fn only_reading() -> Result<FileConfinement, ConfinementError> {
     let reading = make_bitflags!(AccessFs::{ReadFile | ReadDir});
     enforce(allow(
         rules().map_err(ConfinementError::Files)?,
@@ -79,7 +79,7 @@ pub fn only_reading() -> Result<Files, ConfinementError> {
 
 /// Restricts this thread to writing in a directory, and to reading the kernel's data about network
 /// interfaces.
-pub fn only_directory(directory: &Path) -> Result<Files, ConfinementError> {
+pub fn only_directory(directory: &Path) -> Result<FileConfinement, ConfinementError> {
     let own = make_bitflags!(AccessFs::{
         ReadFile | ReadDir | WriteFile | Truncate | MakeReg | RemoveFile
     });
@@ -134,13 +134,17 @@ const DEVICES_OF_QEMU: [&str; 5] = [
 /// Returns the access rights to the directories that a role writes to. A control role
 /// creates sockets, mirrors of repositories and files that it renames there, and executes
 /// none.
-fn writing(role: Role) -> BitFlags<AccessFs> {
+fn writing(role: ConfinedProcess) -> BitFlags<AccessFs> {
     match role {
-        Role::Control => make_bitflags!(AccessFs::{
+        ConfinedProcess::Control => make_bitflags!(AccessFs::{
             ReadFile | ReadDir | WriteFile | Truncate | MakeReg | MakeDir | MakeSym | MakeSock
                 | MakeFifo | RemoveFile | RemoveDir | Refer
         }),
-        Role::Loader | Role::Proxy | Role::Volume | Role::Console | Role::Boot => {
+        ConfinedProcess::Loader
+        | ConfinedProcess::Proxy
+        | ConfinedProcess::Volume
+        | ConfinedProcess::Console
+        | ConfinedProcess::Boot => {
             make_bitflags!(AccessFs::{
                 ReadFile | ReadDir | WriteFile | MakeReg | Truncate | RemoveFile
             })

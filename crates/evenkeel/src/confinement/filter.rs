@@ -1,8 +1,10 @@
 //! seccomp: builds kernel filters from the lists of calls. Of several filters the strictest result
 //! counts, so each of them stays simple.
 
-use super::calls::{DEADLY, REFUSED, RINGS, Refusal, Test, USED, USED_IN_VAIN, USED_OLD, WRITING};
-use super::{Confinement, ConfinementError, Filtered, Role};
+use super::calls::{
+    DEADLY, REFUSED, RINGS, RefusedSystemCall, Test, USED, USED_IN_VAIN, USED_OLD, WRITING,
+};
+use super::{ConfinedProcess, Confinement, ConfinementError, Filtered};
 use nix::libc;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
@@ -22,11 +24,13 @@ const LOUD: libc::c_ulong = libc::SECCOMP_FILTER_FLAG_LOG;
 /// Installs the filters of a role. The one that knows the fewest calls comes last.
 pub fn install(confinement: &Confinement) -> Result<Filtered, ConfinementError> {
     let programs = match confinement.role {
-        Role::Loader | Role::Console | Role::Boot => vec![(deadly(), LOUD)],
-        Role::Volume => vec![(deadly_but(RINGS), LOUD)],
-        Role::Control => vec![(not_for_control(), LOUD), (missing(USED_IN_VAIN), 0)],
-        Role::Proxy => vec![
-            (deadly(), LOUD),
+        ConfinedProcess::Loader | ConfinedProcess::Console | ConfinedProcess::Boot => {
+            vec![(kill_forbidden_calls(), LOUD)]
+        }
+        ConfinedProcess::Volume => vec![(kill_forbidden_except(RINGS), LOUD)],
+        ConfinedProcess::Control => vec![(not_for_control(), LOUD), (missing(USED_IN_VAIN), 0)],
+        ConfinedProcess::Proxy => vec![
+            (kill_forbidden_calls(), LOUD),
             (missing(USED_IN_VAIN), 0),
             (refused(!confinement.writes.is_empty()), LOUD),
             (used(), LOUD),
@@ -95,11 +99,11 @@ fn any<'a>(calls: impl IntoIterator<Item = &'a libc::c_long>) -> Rules {
     calls.into_iter().map(|call| (*call, Vec::new())).collect()
 }
 
-fn deadly() -> Result<BpfProgram, BackendError> {
-    deadly_but(&[])
+fn kill_forbidden_calls() -> Result<BpfProgram, BackendError> {
+    kill_forbidden_except(&[])
 }
 
-fn deadly_but(used: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
+fn kill_forbidden_except(used: &[libc::c_long]) -> Result<BpfProgram, BackendError> {
     compile(
         any(DEADLY.iter().filter(|call| !used.contains(call))),
         SeccompAction::KillProcess,
@@ -163,7 +167,7 @@ fn refused(writes: bool) -> Result<BpfProgram, BackendError> {
 }
 
 /// Returns the alternatives of a test, each as a list of conditions that all have to hold.
-fn conditions(refusal: &Refusal) -> Result<Vec<Vec<SeccompCondition>>, BackendError> {
+fn conditions(refusal: &RefusedSystemCall) -> Result<Vec<Vec<SeccompCondition>>, BackendError> {
     let condition = |operator, value: u32| {
         SeccompCondition::new(
             refusal.argument,
@@ -195,7 +199,7 @@ mod tests {
     #[test]
     fn every_filter_compiles() {
         for program in [
-            deadly(),
+            kill_forbidden_calls(),
             not_for_control(),
             missing(USED_IN_VAIN),
             used(),

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Confinement of file access.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Files {
+pub enum FileConfinement {
     /// Confined by Landlock.
     Confined {
         /// Landlock version of the kernel.
@@ -31,7 +31,7 @@ pub enum Filtered {
 
 /// The remaining privileges of a process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Held {
+pub struct RemainingPrivileges {
     /// Capabilities that the process was meant to keep.
     pub wanted: CapabilitySet,
     /// Capabilities of the process.
@@ -39,12 +39,12 @@ pub struct Held {
     /// No program that it starts can gain privileges.
     pub no_new_privileges: bool,
     /// Confinement of file access.
-    pub files: Files,
+    pub files: FileConfinement,
     /// Filter of system calls.
     pub system_calls: Filtered,
 }
 
-impl Held {
+impl RemainingPrivileges {
     /// Returns messages about protections that are missing; empty if there are none.
     pub fn shortcomings(&self) -> Vec<String> {
         let mut all = Vec::new();
@@ -59,16 +59,16 @@ impl Held {
             all.push("this kernel has no no-new-privs".to_owned());
         }
         match self.files {
-            Files::NotEnabled => all.push(
+            FileConfinement::NotEnabled => all.push(
                 "Landlock is not enabled on this kernel (boot with `lsm=landlock,…`): only owners and modes protect \
                  files"
                     .to_owned(),
             ),
-            Files::NotBuilt => all.push(
+            FileConfinement::NotBuilt => all.push(
                 "this kernel has no Landlock: only owners and modes protect files"
                     .to_owned(),
             ),
-            Files::Confined { .. } | Files::Unconfined => {}
+            FileConfinement::Confined { .. } | FileConfinement::Unconfined => {}
         }
         if self.system_calls == Filtered::NotBuilt {
             all.push("this kernel cannot filter system calls".to_owned());
@@ -77,7 +77,7 @@ impl Held {
     }
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for RemainingPrivileges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = capabilities::names(self.capabilities);
         match names.is_empty() {
@@ -87,7 +87,7 @@ impl fmt::Display for Held {
         if self.no_new_privileges {
             f.write_str(", no-new-privs")?;
         }
-        if let Files::Confined { version } = self.files {
+        if let FileConfinement::Confined { version } = self.files {
             write!(f, ", Landlock {version}")?;
         }
         if self.system_calls == Filtered::Yes {
@@ -101,12 +101,12 @@ impl fmt::Display for Held {
 mod tests {
     use super::*;
 
-    fn complete() -> Held {
-        Held {
+    fn complete() -> RemainingPrivileges {
+        RemainingPrivileges {
             wanted: CapabilitySet::empty(),
             capabilities: CapabilitySet::empty(),
             no_new_privileges: true,
-            files: Files::Confined { version: 7 },
+            files: FileConfinement::Confined { version: 7 },
             system_calls: Filtered::Yes,
         }
     }
@@ -122,10 +122,10 @@ mod tests {
 
     #[test]
     fn each_thing_that_the_kernel_lacks_is_named() {
-        let poor = Held {
+        let poor = RemainingPrivileges {
             wanted: CapabilitySet::NET_RAW,
             no_new_privileges: false,
-            files: Files::NotBuilt,
+            files: FileConfinement::NotBuilt,
             system_calls: Filtered::NotBuilt,
             ..complete()
         };

@@ -58,7 +58,7 @@ impl ServiceUser {
 
 /// Source of a user or group.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Origin {
+pub enum IdentityOrigin {
     /// `user`, `uid`, `group` or `gid` of the configuration.
     File,
     /// The configuration names none, and the network is not served as root.
@@ -142,26 +142,26 @@ fn has(map: &str, id: u32) -> bool {
 
 /// User and group of a serving process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Identity {
+pub struct ProcessIdentity {
     /// User to change to; None keeps the current one.
     pub uid: Option<u32>,
     /// Source of the user.
-    pub uid_origin: Origin,
+    pub uid_origin: IdentityOrigin,
     /// Group to change to; None keeps the current one.
     pub gid: Option<u32>,
     /// Source of the group.
-    pub gid_origin: Origin,
+    pub gid_origin: IdentityOrigin,
     started_as: StartedAs,
 }
 
-impl Identity {
+impl ProcessIdentity {
     /// Returns the identity that another process decided.
-    pub fn given(uid: Option<u32>, gid: Option<u32>) -> Identity {
-        Identity {
+    pub fn given(uid: Option<u32>, gid: Option<u32>) -> ProcessIdentity {
+        ProcessIdentity {
             uid,
-            uid_origin: Origin::File,
+            uid_origin: IdentityOrigin::File,
             gid,
-            gid_origin: Origin::File,
+            gid_origin: IdentityOrigin::File,
             started_as: StartedAs::now(),
         }
     }
@@ -175,7 +175,7 @@ impl Identity {
 /// Decides the identity. Under our own name, root does not serve the network merely because the
 /// configuration names no user: the process changes to a user of its own. A configuration with
 /// `user root` is obeyed. Under HAProxy's name the configuration always decides.
-pub fn identity_for(global: &Global, started_as: StartedAs, personality: Form) -> Identity {
+pub fn identity_for(global: &Global, started_as: StartedAs, personality: Form) -> ProcessIdentity {
     decide(global, started_as, personality, ServiceUser::Proxy.ids())
 }
 
@@ -184,22 +184,22 @@ fn decide(
     started_as: StartedAs,
     personality: Form,
     (user, group): (u32, u32),
-) -> Identity {
+) -> ProcessIdentity {
     let by_default = started_as == StartedAs::Root && personality == Form::Own;
     let choose = |of_file: Option<u32>, default: u32| match of_file {
-        Some(id) => (Some(id), Origin::File),
-        None if by_default => (Some(default), Origin::Default),
-        None => (None, Origin::Start),
+        Some(id) => (Some(id), IdentityOrigin::File),
+        None if by_default => (Some(default), IdentityOrigin::Default),
+        None => (None, IdentityOrigin::Start),
     };
     let (uid, uid_origin) = choose(global.uid, user);
     // A configuration with root as user implies root's group. Another configured user does not get
     // the default user's group.
     let (gid, gid_origin) = match (global.gid, uid_origin, uid) {
-        (None, _, Some(0)) => (None, Origin::Start),
-        (gid, Origin::File, _) => choose(gid, NOBODY),
+        (None, _, Some(0)) => (None, IdentityOrigin::Start),
+        (gid, IdentityOrigin::File, _) => choose(gid, NOBODY),
         (gid, ..) => choose(gid, group),
     };
-    Identity {
+    ProcessIdentity {
         uid,
         uid_origin,
         gid,
@@ -226,7 +226,7 @@ mod tests {
     fn root_serves_as_nobody_where_the_file_names_no_user() {
         let identity = decide(&global(None, None), StartedAs::Root, Form::Own, NOBODIES);
         assert_eq!((identity.uid, identity.gid), (Some(NOBODY), Some(NOBODY)));
-        assert_eq!(identity.uid_origin, Origin::Default);
+        assert_eq!(identity.uid_origin, IdentityOrigin::Default);
         assert!(!identity.stays_root());
         let grouped = decide(&global(None, Some(7)), StartedAs::Root, Form::Own, NOBODIES);
         assert_eq!((grouped.uid, grouped.gid), (Some(NOBODY), Some(7)));
@@ -239,7 +239,7 @@ mod tests {
         let ids = (990, 991);
         let identity = decide(&global(None, None), StartedAs::Root, Form::Own, ids);
         assert_eq!((identity.uid, identity.gid), (Some(990), Some(991)));
-        assert_eq!(identity.uid_origin, Origin::Default);
+        assert_eq!(identity.uid_origin, IdentityOrigin::Default);
         // A configured user does not get the group of another one.
         let user = decide(&global(Some(7), None), StartedAs::Root, Form::Own, ids);
         assert_eq!((user.uid, user.gid), (Some(7), Some(NOBODY)));

@@ -20,12 +20,13 @@ mod nobody;
 #[cfg(test)]
 mod tests;
 
-pub use capabilities::{Kept, names};
+pub use capabilities::{RetainedCapability, names};
 pub use error::ConfinementError;
 pub use files::{of_guest, only_directory, only_reading, only_volume};
-pub use held::{Files, Filtered, Held};
+pub use held::{FileConfinement, Filtered, RemainingPrivileges};
 pub use identity::{
-    Identity, Origin, ServiceUser, StartedAs, become_user, group_name, identity_for, user_name,
+    IdentityOrigin, ProcessIdentity, ServiceUser, StartedAs, become_user, group_name, identity_for,
+    user_name,
 };
 pub use nobody::{as_console, as_farm};
 
@@ -36,7 +37,7 @@ use std::path::{Path, PathBuf};
 /// The confined processes. The supervisor is not confined: it starts the others with the
 /// privileges that they need at first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub enum ConfinedProcess {
     /// Reads files, resolves names and opens sockets with the initial privileges, then ends. It
     /// keeps those privileges, but starts no program and does not affect other processes or the
     /// system.
@@ -59,9 +60,9 @@ pub enum Role {
 #[derive(Clone, Debug)]
 pub struct Confinement {
     /// The process.
-    pub role: Role,
+    pub role: ConfinedProcess,
     /// Capabilities that the process keeps, and why.
-    pub keeps: Vec<Kept>,
+    pub keeps: Vec<RetainedCapability>,
     /// Paths that it may read, with everything below.
     pub reads: Vec<PathBuf>,
     /// Directories where it may create and write files.
@@ -84,7 +85,7 @@ impl Confinement {
     /// Returns the confinement of the loader, which keeps the initial privileges.
     pub fn loader() -> Confinement {
         Confinement {
-            role: Role::Loader,
+            role: ConfinedProcess::Loader,
             keeps: Vec::new(),
             reads: Vec::new(),
             writes: Vec::new(),
@@ -99,7 +100,7 @@ impl Confinement {
         let writes = std::iter::once(state).chain(runtime);
         let programs = PROGRAMS.iter().map(PathBuf::from);
         Confinement {
-            role: Role::Control,
+            role: ConfinedProcess::Control,
             keeps: Vec::new(),
             reads: vec![PathBuf::from("/")],
             writes: writes.map(PathBuf::from).collect(),
@@ -111,7 +112,7 @@ impl Confinement {
     /// with a reload, so each of its threads is confined separately ([`only_volume`]).
     pub fn volume() -> Confinement {
         Confinement {
-            role: Role::Volume,
+            role: ConfinedProcess::Volume,
             ..Confinement::loader()
         }
     }
@@ -119,7 +120,7 @@ impl Confinement {
     /// Returns the confinement of the console role: no capability, and no file.
     pub fn console() -> Confinement {
         Confinement {
-            role: Role::Console,
+            role: ConfinedProcess::Console,
             ..Confinement::loader()
         }
     }
@@ -128,7 +129,7 @@ impl Confinement {
     /// add ports below 1024, and names of LDAP servers are resolved again. So it may read the files
     /// for name resolution, as far as everybody may.
     pub fn farm() -> Confinement {
-        let kept = Kept {
+        let kept = RetainedCapability {
             capability: CapabilitySet::NET_BIND_SERVICE,
             why: capabilities::Why::Listens,
             span: language::Span::default(),
@@ -146,7 +147,7 @@ impl Confinement {
     /// its threads are confined separately ([`only_reading`], [`only_directory`]).
     pub fn boot() -> Confinement {
         Confinement {
-            role: Role::Boot,
+            role: ConfinedProcess::Boot,
             ..Confinement::loader()
         }
     }
@@ -155,20 +156,20 @@ impl Confinement {
     /// proxy does, and has no capability and no file.
     pub fn route() -> Confinement {
         Confinement {
-            role: Role::Proxy,
+            role: ConfinedProcess::Proxy,
             ..Confinement::loader()
         }
     }
 
     /// Returns the confinement of the proxy with this configuration and user.
-    pub fn proxy(config: &Config, identity: &Identity) -> Confinement {
+    pub fn proxy(config: &Config, identity: &ProcessIdentity) -> Confinement {
         // A core file is written with the privileges of the crashed process.
         let writes = match config.global.dumpable {
             true => vec![PathBuf::from(".")],
             false => Vec::new(),
         };
         Confinement {
-            role: Role::Proxy,
+            role: ConfinedProcess::Proxy,
             keeps: capabilities::needed(config, identity),
             reads: Vec::new(),
             writes,
@@ -186,7 +187,7 @@ impl Confinement {
 /// Capabilities that nothing keeps leave the bounding set, and the kept ones survive the change of
 /// the user.
 pub fn prepare(confinement: &Confinement) -> Result<(), ConfinementError> {
-    if confinement.role == Role::Loader {
+    if confinement.role == ConfinedProcess::Loader {
         return Ok(());
     }
     read_what_is_read_once();
@@ -217,7 +218,7 @@ pub fn keep_only(keeps: CapabilitySet, programs: bool) -> Result<CapabilitySet, 
 
 /// Applies the confinement to a short-lived thread, and returns what a process would keep on this
 /// kernel. Returns None if that failed.
-pub fn rehearse(confinement: &Confinement) -> Option<Held> {
+pub fn rehearse(confinement: &Confinement) -> Option<RemainingPrivileges> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, || apply(confinement).ok());
         thread.ok()?.join().ok()?
@@ -226,22 +227,27 @@ pub fn rehearse(confinement: &Confinement) -> Option<Held> {
 
 /// Executes the second half: drops everything else, and returns the result. Has to be called by the
 /// only thread of the process.
-pub fn apply(confinement: &Confinement) -> Result<Held, ConfinementError> {
+pub fn apply(confinement: &Confinement) -> Result<RemainingPrivileges, ConfinementError> {
     let capabilities = match confinement.role {
         // The boot role has dropped the other capabilities already.
-        Role::Loader | Role::Boot => capabilities::held()?,
-        Role::Proxy | Role::Control | Role::Volume | Role::Console => {
-            capabilities::reduce(confinement.capabilities())?
-        }
+        ConfinedProcess::Loader | ConfinedProcess::Boot => capabilities::held()?,
+        ConfinedProcess::Proxy
+        | ConfinedProcess::Control
+        | ConfinedProcess::Volume
+        | ConfinedProcess::Console => capabilities::reduce(confinement.capabilities())?,
     };
     // Without no-new-privs only a privileged process may apply the next two layers.
     let no_new_privileges = rustix::thread::set_no_new_privs(true).is_ok();
     let files = match confinement.role {
-        Role::Loader | Role::Volume | Role::Boot => Files::Unconfined,
-        Role::Proxy | Role::Control | Role::Console => files::restrict(confinement)?,
+        ConfinedProcess::Loader | ConfinedProcess::Volume | ConfinedProcess::Boot => {
+            FileConfinement::Unconfined
+        }
+        ConfinedProcess::Proxy | ConfinedProcess::Control | ConfinedProcess::Console => {
+            files::restrict(confinement)?
+        }
     };
     let system_calls = filter::install(confinement)?;
-    Ok(Held {
+    Ok(RemainingPrivileges {
         wanted: confinement.capabilities(),
         capabilities,
         no_new_privileges,

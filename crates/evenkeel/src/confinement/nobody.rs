@@ -9,7 +9,7 @@ use super::{Confinement, ServiceUser, apply, become_user, prepare};
 /// # Errors
 /// Returns why the privileges cannot be dropped.
 pub fn as_console(member_of: Option<u32>) -> Result<(), String> {
-    become_one(&Confinement::console(), ServiceUser::Console, member_of)
+    become_unprivileged(&Confinement::console(), ServiceUser::Console, member_of)
 }
 
 /// Does the same for the farm role, whose addresses change at run time: it may open ports below
@@ -18,10 +18,10 @@ pub fn as_console(member_of: Option<u32>) -> Result<(), String> {
 /// # Errors
 /// Fails as [`as_console`].
 pub fn as_farm(member_of: Option<u32>) -> Result<(), String> {
-    become_one(&Confinement::farm(), ServiceUser::Farm, member_of)
+    become_unprivileged(&Confinement::farm(), ServiceUser::Farm, member_of)
 }
 
-fn become_one(
+fn become_unprivileged(
     confinement: &Confinement,
     user: ServiceUser,
     member_of: Option<u32>,

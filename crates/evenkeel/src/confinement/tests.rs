@@ -12,7 +12,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
 fn bare() -> Confinement {
     Confinement {
-        role: Role::Proxy,
+        role: ConfinedProcess::Proxy,
         keeps: Vec::new(),
         reads: Vec::new(),
         writes: Vec::new(),
@@ -23,7 +23,7 @@ fn bare() -> Confinement {
 /// Runs it on a thread that is confined first.
 fn confined<T: Send + 'static>(
     confinement: Confinement,
-    inside: impl FnOnce(Held) -> T + Send + 'static,
+    inside: impl FnOnce(RemainingPrivileges) -> T + Send + 'static,
 ) -> T {
     std::thread::spawn(move || {
         prepare(&confinement).unwrap();
@@ -35,7 +35,7 @@ fn confined<T: Send + 'static>(
 
 #[test]
 fn a_confined_process_serves_and_connects_as_before() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let (unix, log) = (scratch.path().join("s"), scratch.path().join("l"));
     let servers = (
         UnixListener::bind(&unix).unwrap(),
@@ -79,13 +79,13 @@ fn a_confined_process_serves_and_connects_as_before() {
 
 #[test]
 fn a_confined_process_reads_no_file_and_writes_none() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let file = scratch.write("secret", "x").unwrap();
     let new = scratch.path().join("new");
     let held = confined(bare(), move |held| {
         let refused = std::fs::write(&new, "x").unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
-        if matches!(held.files, Files::Confined { .. }) {
+        if matches!(held.files, FileConfinement::Confined { .. }) {
             for path in [file.as_path(), "/etc/passwd".as_ref()] {
                 let refused = std::fs::read(path).unwrap_err();
                 assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
@@ -99,7 +99,7 @@ fn a_confined_process_reads_no_file_and_writes_none() {
 
 #[test]
 fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let [state, runtime, other] = ["state", "runtime", "other"].map(|n| scratch.path().join(n));
     for directory in [&state, &runtime, &other] {
         std::fs::create_dir(directory).unwrap();
@@ -126,7 +126,7 @@ fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
         ]
         .map(|call| unsafe { libc::syscall(call, libc::CLONE_NEWUSER, 0, 0) });
         assert_eq!(refused, [-1; 3]);
-        if matches!(held.files, Files::Confined { .. }) {
+        if matches!(held.files, FileConfinement::Confined { .. }) {
             let write = std::fs::write(other.join("new"), "x").unwrap_err();
             assert_eq!(write.kind(), ErrorKind::PermissionDenied);
             // It may not execute what it wrote.
@@ -139,7 +139,7 @@ fn a_control_role_writes_to_its_directories_only_and_starts_programs() {
 
 #[test]
 fn what_it_may_read_and_where_it_may_write_stays_open() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let [reads, writes] = ["reads", "writes"].map(|name| scratch.path().join(name));
     for directory in [&reads, &writes] {
         std::fs::create_dir(directory).unwrap();
@@ -153,7 +153,7 @@ fn what_it_may_read_and_where_it_may_write_stays_open() {
     confined(confinement, move |held| {
         assert_eq!(std::fs::read(reads.join("file")).unwrap(), b"x");
         std::fs::write(writes.join("core"), "x").unwrap();
-        if matches!(held.files, Files::Confined { .. }) {
+        if matches!(held.files, FileConfinement::Confined { .. }) {
             assert!(std::fs::write(reads.join("new"), "x").is_err());
         }
     });
@@ -303,10 +303,10 @@ fn a_kept_capability_outlives_the_change_of_the_user() {
     assert_eq!(held.capabilities, CapabilitySet::NET_BIND_SERVICE);
 }
 
-fn kept(capability: CapabilitySet) -> Vec<Kept> {
+fn kept(capability: CapabilitySet) -> Vec<RetainedCapability> {
     capability
         .iter()
-        .map(|capability| Kept {
+        .map(|capability| RetainedCapability {
             capability,
             why: capabilities::Why::SourcePort,
             span: language::Span::default(),
@@ -425,12 +425,12 @@ fn a_kernel_without_landlock_and_filters_is_told_and_not_refused() {
     let held = held.join().unwrap();
     assert_eq!(
         (held.files, held.system_calls),
-        (Files::NotBuilt, Filtered::NotBuilt)
+        (FileConfinement::NotBuilt, Filtered::NotBuilt)
     );
     assert_eq!(held.shortcomings().len(), 2, "{:?}", held.shortcomings());
     let held = std::thread::spawn(move || {
         lacks(libc::SYS_landlock_create_ruleset, libc::EOPNOTSUPP);
         apply(&bare()).unwrap()
     });
-    assert_eq!(held.join().unwrap().files, Files::NotEnabled);
+    assert_eq!(held.join().unwrap().files, FileConfinement::NotEnabled);
 }

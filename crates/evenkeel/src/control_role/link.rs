@@ -2,11 +2,11 @@
 //! supervisor's notifications.
 
 use cluster::machine::News;
-use cluster::message::Message as OfCluster;
-use part::Shared;
+use cluster::message::ControlMessage as OfCluster;
+use part::SharedFd;
 use part::channel::{Channel, ChannelError, Received};
 use part::lock;
-use part::role::{Message, PartMessage};
+use part::role::{PartMessage, SupervisorMessage};
 use part::versions;
 use part::voice::write_error;
 use rustix::event::PollFlags;
@@ -29,44 +29,44 @@ const REST: Duration = Duration::from_millis(5);
 const SILENT_MAX: Duration = Duration::from_secs(4);
 
 /// The tasks that wait for a response, by the numbers of their requests.
-struct Waiting {
+struct PendingResponses {
     next: u64,
     open: HashMap<u64, oneshot::Sender<Received>>,
 }
 
 /// The channel, and those who wait for something that comes by it.
-pub struct Link {
+pub struct SupervisorLink {
     channel: Mutex<Channel>,
     ready: AsyncFd<OwnedFd>,
     /// Something is to be sent.
-    sends: Notify,
-    waiting: Mutex<Waiting>,
+    send_ready: Notify,
+    waiting: Mutex<PendingResponses>,
     news: mpsc::Sender<News>,
-    heard: tokio::sync::Mutex<mpsc::Receiver<News>>,
+    news_receiver: tokio::sync::Mutex<mpsc::Receiver<News>>,
     lost: watch::Sender<bool>,
     /// Time of the supervisor's last message, and whether its silence has been reported.
     heard_at: Mutex<(Instant, bool)>,
 }
 
-impl Link {
+impl SupervisorLink {
     /// On a runtime of Tokio.
-    pub fn new(channel: Channel) -> io::Result<Link> {
+    pub fn new(channel: Channel) -> io::Result<SupervisorLink> {
         let same = channel.as_fd().try_clone_to_owned()?;
         let (news, heard) = mpsc::channel(NEWS_MAX);
-        Ok(Link {
+        Ok(SupervisorLink {
             channel: Mutex::new(channel),
             // SAFETY: the descriptor is owned by the value that watches it, is the same
             // for all of its life, and is closed behind that.
             ready: unsafe { AsyncFd::register(same) }.map_err(io::Error::from)?,
-            sends: Notify::new(),
+            send_ready: Notify::new(),
             // A number of its own for each process: the supervisor may still answer requests of a
             // previous role.
-            waiting: Mutex::new(Waiting {
+            waiting: Mutex::new(PendingResponses {
                 next: u64::from(std::process::id()) << 32,
                 open: HashMap::new(),
             }),
             news,
-            heard: tokio::sync::Mutex::new(heard),
+            news_receiver: tokio::sync::Mutex::new(heard),
             lost: watch::Sender::new(false),
             heard_at: Mutex::new((Instant::now(), false)),
         })
@@ -74,7 +74,7 @@ impl Link {
 
     /// Returns whether the supervisor passes messages on. It requests a heartbeat each second
     /// ([`part::heart`]), so a longer silence means that it is stopped or hangs.
-    pub fn is_heard(&self) -> bool {
+    pub fn is_supervisor_responsive(&self) -> bool {
         let (at, is_reported) = &mut *lock(&self.heard_at);
         let is_silent = at.elapsed() > SILENT_MAX;
         if is_silent && !std::mem::replace(is_reported, true) {
@@ -95,34 +95,42 @@ impl Link {
 
     /// Returns the next unrequested message of the supervisor.
     pub async fn news(&self) -> News {
-        let mut heard = self.heard.lock().await;
+        let mut heard = self.news_receiver.lock().await;
         heard.recv().await.unwrap_or(News::Stop)
     }
 
     /// Sends a message. Without a supervisor it is lost.
-    pub fn say(&self, message: &Message, descriptors: &[Shared]) -> Result<(), ChannelError> {
+    pub fn send_message(
+        &self,
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
+    ) -> Result<(), ChannelError> {
         let sent = lock(&self.channel).send(message, descriptors);
-        self.sends.notify_one();
+        self.send_ready.notify_one();
         sent
     }
 
     /// Answers a question. Without a supervisor nobody waits for it.
-    pub fn answer(&self, ask: u64, message: &Message) {
+    pub fn send_reply(&self, ask: u64, message: &SupervisorMessage) {
         self.answer_with(ask, message, &[]);
     }
 
     /// Sends a response with descriptors.
-    pub fn answer_with(&self, ask: u64, message: &Message, descriptors: &[Shared]) {
+    pub fn answer_with(&self, ask: u64, message: &SupervisorMessage, descriptors: &[SharedFd]) {
         let _ = lock(&self.channel).send_numbered(ask, message, descriptors);
-        self.sends.notify_one();
+        self.send_ready.notify_one();
     }
 
     /// Asks for something, and waits for the answer; None where nobody gives one.
-    pub async fn ask(&self, message: &Message, descriptors: &[Shared]) -> Option<Received> {
+    pub async fn ask(
+        &self,
+        message: &SupervisorMessage,
+        descriptors: &[SharedFd],
+    ) -> Option<Received> {
         let (give, take) = oneshot::channel();
         let ask = self.waits(give)?;
         let sent = lock(&self.channel).send_numbered(ask, message, descriptors);
-        self.sends.notify_one();
+        self.send_ready.notify_one();
         if sent.is_err() {
             lock(&self.waiting).open.remove(&ask);
         }
@@ -143,15 +151,15 @@ impl Link {
     }
 
     /// Reads and sends until the supervisor has gone.
-    pub async fn read(link: std::sync::Arc<Link>) {
-        while link.turn().await.is_ok() {}
+    pub async fn read(link: std::sync::Arc<SupervisorLink>) {
+        while link.exchange_messages().await.is_ok() {}
         link.lost.send_replace(true);
         lock(&link.waiting).open.clear();
         // A failure means that the role ends already.
         let _ = link.news.try_send(News::Stop);
     }
 
-    async fn turn(&self) -> Result<(), ChannelError> {
+    async fn exchange_messages(&self) -> Result<(), ChannelError> {
         loop {
             let received = {
                 let mut channel = lock(&self.channel);
@@ -159,7 +167,7 @@ impl Link {
                 channel.receive()?
             };
             match received {
-                Some(received) => self.hear(received),
+                Some(received) => self.dispatch_received(received),
                 None => break,
             }
         }
@@ -170,44 +178,46 @@ impl Link {
                 true => Interest::READABLE | Interest::WRITABLE,
                 false => Interest::READABLE,
             };
-            (interest, channel.rests_until().is_some())
+            (interest, channel.next_send_attempt().is_some())
         };
         tokio::select! {
             ready = self.ready.ready(interest) => {
                 ready?.clear_ready_matching(Ready::ALL);
             }
-            () = self.sends.notified() => {}
+            () = self.send_ready.notified() => {}
             () = tokio::time::sleep(REST), if rests => {}
         }
         Ok(())
     }
 
-    fn hear(&self, received: Received) {
+    fn dispatch_received(&self, received: Received) {
         *lock(&self.heard_at) = (Instant::now(), false);
         match received.message {
-            Message::Verdict { .. }
-            | Message::Answer { .. }
-            | Message::Nobody { .. }
-            | Message::Unknown { .. } => {
+            SupervisorMessage::Verdict { .. }
+            | SupervisorMessage::Answer { .. }
+            | SupervisorMessage::Nobody { .. }
+            | SupervisorMessage::Unknown { .. } => {
                 let waits = lock(&self.waiting).open.remove(&received.ask);
                 if let Some(waits) = waits {
                     let _ = waits.send(received);
                 }
             }
-            Message::WentBack { words } => self.tell(News::WentBack { words }),
-            Message::Part(message) if versions::is_envelope(&message) => {
+            SupervisorMessage::WentBack { words } => self.publish_news(News::WentBack { words }),
+            SupervisorMessage::Part(message) if versions::is_envelope(&message) => {
                 self.hear_connection(received.ask, received.descriptors);
             }
-            Message::Part(message) => self.hear_part(received.ask, &message),
-            Message::Gone { part } => {
+            SupervisorMessage::Part(message) => self.hear_part(received.ask, &message),
+            SupervisorMessage::Gone { part } => {
                 let leases = Vec::new();
-                self.tell(News::WantsLeases { part, leases });
+                self.publish_news(News::WantsLeases { part, leases });
             }
-            Message::Stop(_) => self.tell(News::Stop),
-            Message::TellReport { .. } => self.tell(News::Reports { ask: received.ask }),
-            Message::TellPulse => {
+            SupervisorMessage::Stop(_) => self.publish_news(News::Stop),
+            SupervisorMessage::TellReport { .. } => {
+                self.publish_news(News::Reports { ask: received.ask })
+            }
+            SupervisorMessage::TellPulse => {
                 // Without a supervisor there is no receiver.
-                let _ = self.say(&Message::Pulse, &[]);
+                let _ = self.send_message(&SupervisorMessage::Pulse, &[]);
             }
             _ => {}
         }
@@ -217,13 +227,13 @@ impl Link {
         match message.read() {
             Some(OfCluster::Wants { part, leases }) => {
                 let leases = leases.0;
-                self.tell(News::WantsLeases { part, leases });
+                self.publish_news(News::WantsLeases { part, leases });
             }
-            Some(OfCluster::Record(record)) => self.tell(News::Records { ask, record }),
+            Some(OfCluster::Record(record)) => self.publish_news(News::Records { ask, record }),
             None => {
                 let words = "the control role does not know this message".to_owned();
                 let missing = true;
-                self.answer(ask, &Message::Nobody { words, missing });
+                self.send_reply(ask, &SupervisorMessage::Nobody { words, missing });
             }
         }
     }
@@ -231,13 +241,13 @@ impl Link {
     /// A part asks about versions.
     fn hear_connection(&self, ask: u64, descriptors: Vec<OwnedFd>) {
         if let Some(connection) = descriptors.into_iter().next() {
-            self.tell(News::Versions { connection });
+            self.publish_news(News::Versions { connection });
         }
         let bytes = Vec::new();
-        self.answer(ask, &Message::Answer { bytes });
+        self.send_reply(ask, &SupervisorMessage::Answer { bytes });
     }
 
-    fn tell(&self, news: News) {
+    fn publish_news(&self, news: News) {
         // A full queue means that the role hangs and is about to be killed.
         let _ = self.news.try_send(news);
     }

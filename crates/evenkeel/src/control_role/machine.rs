@@ -1,20 +1,21 @@
 //! The machine for [`cluster::role`]: access to its supervisor over the channel. The contents of a
 //! version are passed in sealed memory files, never in a message.
 
-use super::link::Link;
+use super::link::SupervisorLink;
 use crate::command::mask;
 use address::role::{BAND, FAULT, HEALTH, HERE, LEASE, VIRTUAL_IP};
 use cluster::authority::PartCredentials;
 use cluster::file_set::FileSet;
 use cluster::history::Redaction;
 use cluster::machine::{
-    Health, Machine, News, Observed, Parts, REASON_MAX, ROUTERS_MAX, RouterStatus, Routing, Verdict,
+    Health, MachineVerdict, News, Observed, Parts, REASON_MAX, ROUTERS_MAX, RouterStatus, Routing,
+    ServingMachine,
 };
 use cluster::message::{PART, Recorded};
-use part::report::{self, Grade, Report, Subject};
-use part::role::{KnownLease, KnownLeases, LeaseNews, MemberNews, Message, PartMessage};
-use part::{Shared, codec, lock, memory, row};
-use proxy::message::Message as OfProxy;
+use part::report::{self, Grade, StatusReport, Subject};
+use part::role::{KnownLease, KnownLeases, LeaseNews, MemberNews, PartMessage, SupervisorMessage};
+use part::{SharedFd, codec, lock, memory, row};
+use proxy::message::ProxyMessage as OfProxy;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -27,21 +28,21 @@ const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The machine, through its supervisor.
 pub struct Supervised {
-    link: Arc<Link>,
+    link: Arc<SupervisorLink>,
     /// Last membership report to all parts.
     reported: Mutex<Option<MemberNews>>,
 }
 
 impl Supervised {
     /// Creates the machine at the other end of a link.
-    pub fn new(link: Arc<Link>) -> Supervised {
+    pub fn new(link: Arc<SupervisorLink>) -> Supervised {
         Supervised {
             link,
             reported: Mutex::default(),
         }
     }
 
-    async fn ask_with(&self, message: Message, set: &FileSet) -> Verdict {
+    async fn ask_with(&self, message: SupervisorMessage, set: &FileSet) -> MachineVerdict {
         match sealed(set) {
             Ok(file) => {
                 // The lines go into the log, which an arbiter reads.
@@ -55,7 +56,7 @@ impl Supervised {
         }
     }
 
-    async fn ask(&self, message: Message, descriptors: &[Shared]) -> Verdict {
+    async fn ask(&self, message: SupervisorMessage, descriptors: &[SharedFd]) -> MachineVerdict {
         let Some(told) = self.link.ask(&message, descriptors).await else {
             return refused("the supervisor did not respond");
         };
@@ -64,7 +65,7 @@ impl Supervised {
             .first()
             .and_then(|fd| memory::text(fd).ok());
         match told.message {
-            Message::Verdict { good, together } => Verdict {
+            SupervisorMessage::Verdict { good, together } => MachineVerdict {
                 good,
                 words: words.unwrap_or_default(),
                 together,
@@ -74,22 +75,22 @@ impl Supervised {
     }
 
     /// Returns the report of a part; None if the served version does not contain the part.
-    async fn report(&self, part: &str) -> Option<Report> {
-        let question = Message::TellReport {
+    async fn report(&self, part: &str) -> Option<StatusReport> {
+        let question = SupervisorMessage::TellReport {
             part: part.to_owned(),
         };
         let told = tokio::time::timeout(HEALTH_LIMIT, self.link.ask(&question, &[])).await;
-        let silent = Report::silent(part, "the role does not respond");
+        let silent = StatusReport::silent(part, "the role does not respond");
         let Some(told) = told.ok().flatten() else {
             return Some(silent);
         };
         match told.message {
-            Message::Nobody { missing: false, .. } => None,
-            Message::Nobody { words, .. } => Some(Report::silent(part, &words)),
+            SupervisorMessage::Nobody { missing: false, .. } => None,
+            SupervisorMessage::Nobody { words, .. } => Some(StatusReport::silent(part, &words)),
             _ => {
                 let bytes = told.descriptors.first().map(memory::read);
                 let bytes = bytes.and_then(Result::ok).unwrap_or_default();
-                Some(Report::decode(&bytes).unwrap_or(silent))
+                Some(StatusReport::decode(&bytes).unwrap_or(silent))
             }
         }
     }
@@ -97,12 +98,14 @@ impl Supervised {
     /// Sends a message to another part of this machine. A failure means that the supervisor has
     /// ended, and the role ends with it.
     fn say(&self, message: PartMessage) {
-        let _ = self.link.say(&Message::Part(Box::new(message)), &[]);
+        let _ = self
+            .link
+            .send_message(&SupervisorMessage::Part(Box::new(message)), &[]);
     }
 }
 
 /// Returns the health of a machine without a proxy, by its virtual addresses.
-fn without_proxy(report: Option<&Report>) -> Health {
+fn without_proxy(report: Option<&StatusReport>) -> Health {
     let instances = report.into_iter().flat_map(|report| &report.subjects);
     let instances = instances.filter(|subject| subject.kind == VIRTUAL_IP);
     let addresses: Vec<&Subject> = instances.flat_map(|one| &one.children).collect();
@@ -115,7 +118,7 @@ fn without_proxy(report: Option<&Report>) -> Health {
 }
 
 /// Returns the virtual routers of a report of the address role.
-fn routing(report: &Report) -> Routing {
+fn routing(report: &StatusReport) -> Routing {
     let cut = |words: String| words.chars().take(REASON_MAX).collect::<String>();
     let router = |one: &Subject| {
         let is_bad = one.state.grade == Grade::Bad;
@@ -150,7 +153,7 @@ fn routing(report: &Report) -> Routing {
 }
 
 /// Returns the served version from the supervisor's report.
-fn observed(report: &Report) -> Option<Observed> {
+fn observed(report: &StatusReport) -> Option<Observed> {
     let own = report.of_kind(supervisor_report::PART).next()?;
     let missing = report.of_kind(supervisor_report::MISSING);
     Some(Observed {
@@ -167,45 +170,49 @@ fn part_of(lease: &str) -> &str {
     lease.split_once('/').map_or(lease, |(part, _)| part)
 }
 
-fn refused(words: &str) -> Verdict {
-    Verdict {
+fn refused(words: &str) -> MachineVerdict {
+    MachineVerdict {
         good: false,
         words: words.to_owned(),
         together: false,
     }
 }
 
-fn sealed(set: &FileSet) -> io::Result<Shared> {
+fn sealed(set: &FileSet) -> io::Result<SharedFd> {
     let bytes = Zeroizing::new(set.encode());
     memory::create("evenkeel version", &bytes).map(Arc::new)
 }
 
-impl Machine for Supervised {
-    async fn check(&self, set: Arc<FileSet>) -> Verdict {
-        self.ask_with(Message::Check, &set).await
+impl ServingMachine for Supervised {
+    async fn check(&self, set: Arc<FileSet>) -> MachineVerdict {
+        self.ask_with(SupervisorMessage::Check, &set).await
     }
 
-    async fn find(&self, set: Arc<FileSet>) -> Verdict {
-        self.ask_with(Message::Find, &set).await
+    async fn find(&self, set: Arc<FileSet>) -> MachineVerdict {
+        self.ask_with(SupervisorMessage::Find, &set).await
     }
 
-    async fn serve(&self, set: Arc<FileSet>, trial: bool) -> Verdict {
-        self.ask_with(Message::Serve { trial }, &set).await
+    async fn serve(&self, set: Arc<FileSet>, trial: bool) -> MachineVerdict {
+        self.ask_with(SupervisorMessage::Serve { trial }, &set)
+            .await
     }
 
-    async fn accept(&self) -> Verdict {
-        self.ask(Message::Accept, &[]).await
+    async fn accept(&self) -> MachineVerdict {
+        self.ask(SupervisorMessage::Accept, &[]).await
     }
 
-    async fn revert(&self) -> Verdict {
-        self.ask(Message::Revert, &[]).await
+    async fn revert(&self) -> MachineVerdict {
+        self.ask(SupervisorMessage::Revert, &[]).await
     }
 
     async fn health(&self) -> Option<Health> {
-        let question = Message::Part(Box::new(OfProxy::TellHealth.envelope()));
+        let question = SupervisorMessage::Part(Box::new(OfProxy::TellHealth.envelope()));
         let told = tokio::time::timeout(HEALTH_LIMIT, self.link.ask(&question, &[])).await;
         let told = told.ok().flatten()?;
-        if matches!(told.message, Message::Nobody { missing: false, .. }) {
+        if matches!(
+            told.message,
+            SupervisorMessage::Nobody { missing: false, .. }
+        ) {
             let report = self.report(address::message::PART).await;
             return Some(without_proxy(report.as_ref()));
         }
@@ -215,7 +222,7 @@ impl Machine for Supervised {
 
     async fn parts(&self) -> Parts {
         let mut parts = Parts::default();
-        for row in row::all().iter().filter(|row| row.beside().is_some()) {
+        for row in row::all().iter().filter(|row| row.sidecar().is_some()) {
             let Some(mut report) = self.report(row.part).await else {
                 continue;
             };
@@ -240,7 +247,7 @@ impl Machine for Supervised {
     async fn hold(&self, leases: Vec<KnownLease>) {
         // A part whose last lease is gone has to be notified of that, too.
         let bound = row::all().iter();
-        let bound = bound.filter(|row| row.says_to.contains(&PART));
+        let bound = bound.filter(|row| row.message_recipients.contains(&PART));
         // The console queries versions, and has no leases.
         let bound = bound.filter(|row| row.part != console::keyword::NAME);
         let mut by_part: BTreeMap<&str, Vec<_>> = bound.map(|row| (row.part, Vec::new())).collect();
@@ -261,7 +268,7 @@ impl Machine for Supervised {
         if before.as_ref() == Some(&settled) {
             return;
         }
-        let others = row::all().iter().filter(|row| row.beside().is_some());
+        let others = row::all().iter().filter(|row| row.sidecar().is_some());
         for row in others.filter(|row| row.part != address::message::PART) {
             self.say(settled.envelope(row.part));
         }
@@ -274,16 +281,17 @@ impl Machine for Supervised {
 
     async fn recorded(&self, ask: u64, outcome: Recorded) {
         let bytes = codec::encode(&outcome);
-        self.link.answer(ask, &Message::Answer { bytes });
+        self.link
+            .send_reply(ask, &SupervisorMessage::Answer { bytes });
     }
 
-    async fn reported(&self, ask: u64, report: Report) {
+    async fn reported(&self, ask: u64, report: StatusReport) {
         let (answer, file) = report.answer();
         self.link.answer_with(ask, &answer, &file);
     }
 
-    fn is_heard(&self) -> bool {
-        self.link.is_heard()
+    fn can_report_to_parts(&self) -> bool {
+        self.link.is_supervisor_responsive()
     }
 
     fn certified(&self) -> Vec<&'static str> {
@@ -313,9 +321,9 @@ mod tests {
             own.why = why.to_owned();
             let mut port = Subject::new(supervisor_report::MISSING, "0.0.0.0:80 of www");
             port.why = "Address already in use".to_owned();
-            Report {
+            StatusReport {
                 subjects: vec![own, port],
-                ..Report::silent("supervisor", "")
+                ..StatusReport::silent("supervisor", "")
             }
         };
         let some = observed(&report(1, "")).unwrap();
@@ -324,7 +332,10 @@ mod tests {
         let none = observed(&report(0, "no such keyword")).unwrap();
         assert_eq!((none.serves, &*none.why), (false, "no such keyword"));
         // A supervisor that does not respond reports no version.
-        assert_eq!(observed(&Report::silent("supervisor", "silent")), None);
+        assert_eq!(
+            observed(&StatusReport::silent("supervisor", "silent")),
+            None
+        );
     }
 
     #[test]
@@ -334,12 +345,12 @@ mod tests {
             address("192.0.2.1/24", HERE),
             address("192.0.2.2/24", "not here"),
         ];
-        let report = Report {
+        let report = StatusReport {
             subjects: vec![
                 Subject::new(VIRTUAL_IP, "desk").children(desk),
                 Subject::new("router", "one").children(vec![address("192.0.2.3/24", HERE)]),
             ],
-            ..Report::silent("address", "")
+            ..StatusReport::silent("address", "")
         };
         let health = without_proxy(Some(&report));
         assert_eq!((health.addresses_owned, health.addresses), (1, 2));
@@ -350,9 +361,9 @@ mod tests {
     fn virtual_routers_are_reported_with_fault_and_service() {
         let www = |word: &str, grade| Subject::new(VIRTUAL_IP, "www").state(word, grade);
         let of = |one: Subject| {
-            let report = Report {
+            let report = StatusReport {
                 subjects: vec![one],
-                ..Report::silent("address", "")
+                ..StatusReport::silent("address", "")
             };
             routing(&report)
         };
@@ -373,7 +384,10 @@ mod tests {
             (one.is_owner, one.addresses, &*one.unavailable),
             (true, 1, health)
         );
-        let silent = routing(&Report::silent("address", "the role does not respond"));
+        let silent = routing(&StatusReport::silent(
+            "address",
+            "the role does not respond",
+        ));
         assert_eq!(silent.unknown, "the role does not respond");
     }
 }

@@ -9,18 +9,18 @@ mod link;
 mod machine;
 mod rights;
 
-use cluster::member::Kind;
-use cluster::message::Run;
+use cluster::member::MemberKind;
+use cluster::message::ControlOptions;
 use cluster::request;
-use cluster::role::directory::{self, ACCEPTED, Directory};
+use cluster::role::directory::{self, ACCEPTED, StateDirectory};
 use cluster::role::{Options, RoleError, Texts, removed_news, removed_words};
 use cluster::wire::Tcp;
-use link::Link;
+use link::SupervisorLink;
 use machine::Supervised;
 use part::channel::{Channel, ChannelError, Received};
 use part::codec;
-use part::role::Message;
-use part::row::{self, AcceptedFile, FirstMessages, Governs};
+use part::role::SupervisorMessage;
+use part::row::{self, AcceptedFile, ControllerProperties, FirstMessages};
 use part::{entry, memory};
 use std::ffi::OsStr;
 use std::io;
@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Controller row for the supervisor.
-pub const GOVERNS: Governs = Governs {
+pub const GOVERNS: ControllerProperties = ControllerProperties {
     socket: request::SOCKET,
     payload,
     accepted: ACCEPTED,
@@ -39,7 +39,7 @@ pub const GOVERNS: Governs = Governs {
 };
 
 fn payload(state: &Path, socket: &Path) -> Vec<u8> {
-    codec::encode(&Run {
+    codec::encode(&ControlOptions {
         directory: state.as_os_str().as_bytes().to_vec(),
         socket: socket.as_os_str().as_bytes().to_vec(),
     })
@@ -57,12 +57,12 @@ fn read_accepted(state: &Path) -> io::Result<AcceptedFile> {
 /// Reads the first messages. A removed member must not act as a member, whatever the control role
 /// knows.
 fn read_first_messages(state: &Path) -> FirstMessages {
-    if !Directory::is_of_a_removed_member(state) {
+    if !StateDirectory::is_of_a_removed_member(state) {
         return FirstMessages::default();
     }
-    let beside = row::all().iter().filter(|row| row.beside().is_some());
+    let beside = row::all().iter().filter(|row| row.sidecar().is_some());
     FirstMessages {
-        words: removed_words(Kind::Node),
+        reason: removed_words(MemberKind::Node),
         messages: beside
             .map(|row| removed_news().envelope(row.part))
             .collect(),
@@ -90,8 +90,8 @@ pub fn main(channel: Channel) -> ExitCode {
     entry::exit("the control role", serve(channel))
 }
 
-fn first(received: Received) -> Option<Run> {
-    let Message::Take(take) = received.message else {
+fn first(received: Received) -> Option<ControlOptions> {
+    let SupervisorMessage::Take(take) = received.message else {
         return None;
     };
     let payload = take.sort(received.descriptors)?.payload;
@@ -118,8 +118,8 @@ fn serve(mut channel: Channel) -> Result<(), ControlError> {
         .enable_all()
         .build()?;
     runtime.block_on(async move {
-        let link = Arc::new(Link::new(channel)?);
-        let reading = tokio::spawn(Link::read(Arc::clone(&link)));
+        let link = Arc::new(SupervisorLink::new(channel)?);
+        let reading = tokio::spawn(SupervisorLink::read(Arc::clone(&link)));
         let machine = Supervised::new(Arc::clone(&link));
         let role = cluster::role::run(options, machine, Tcp);
         let ended = tokio::select! {

@@ -36,7 +36,7 @@ const ANSWER_MAX: u64 = 1 << 20;
 
 /// The statistics of the clients.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct LoadStatistics {
     /// Whole answers with status 200, by server.
     pub served: [AtomicU64; SERVERS],
     /// All other requests.
@@ -48,7 +48,7 @@ pub struct Seen {
 /// A request without a response hangs after this.
 pub const HANGS_AFTER: Duration = Duration::from_secs(1);
 
-impl Seen {
+impl LoadStatistics {
     /// Notes that a client waits for a response, or no longer does.
     fn waits(&self, client: u32, since: Option<Instant>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,7 +110,7 @@ impl Load {
     pub fn start(
         proxy: SocketAddr,
         pace: Pace,
-        seen: &Arc<Seen>,
+        seen: &Arc<LoadStatistics>,
         told: impl Fn(String) + Clone + Send + 'static,
     ) -> io::Result<Load> {
         let mut load = Load {
@@ -141,7 +141,7 @@ fn client(
     (proxy, pace): (SocketAddr, Pace),
     number: u32,
     stop: &AtomicBool,
-    (seen, told): (&Seen, &impl Fn(String)),
+    (seen, told): (&LoadStatistics, &impl Fn(String)),
 ) {
     let pause = Duration::from_secs(1) / pace.per_client.max(1);
     let mut next = Instant::now();
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_request_hangs_until_its_client_has_a_response() {
-        let (seen, began) = (Seen::default(), Instant::now());
+        let (seen, began) = (LoadStatistics::default(), Instant::now());
         let late = began + HANGS_AFTER;
         seen.waits(0, Some(began));
         seen.waits(1, Some(late));

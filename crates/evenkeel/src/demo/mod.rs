@@ -11,7 +11,7 @@ mod stage;
 mod view;
 
 use part::voice::refuse;
-use stage::Stage;
+use stage::RunningDemo;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ pub use platform::main as platform;
 
 /// Runs the demo, by script or by hand.
 pub fn main(scripted: bool) -> ExitCode {
-    let stage = match Stage::set() {
+    let stage = match RunningDemo::set() {
         Ok(stage) => stage,
         Err(error) => return refuse(format_args!("the demo cannot start: {error}")),
     };

@@ -1,12 +1,12 @@
 //! The demo without a terminal: a line a second, until a signal ends it.
 
-use super::stage::{BLOCKED, CONFIGURATION, Stage};
+use super::stage::{BLOCKED, CONFIGURATION, RunningDemo};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Prints lines until standard output is closed.
-pub fn show(stage: &Stage) -> ExitCode {
+pub fn show(stage: &RunningDemo) -> ExitCode {
     // A reader that has gone ends the demo.
     match lines(stage) {
         Ok(()) => ExitCode::SUCCESS,
@@ -15,7 +15,7 @@ pub fn show(stage: &Stage) -> ExitCode {
 }
 
 /// Prints the introduction.
-pub fn introduce(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
+pub fn introduce(out: &mut impl Write, stage: &RunningDemo) -> io::Result<()> {
     writeln!(out, "{CONFIGURATION}")?;
     for server in &stage.servers {
         writeln!(out, "server {:<7}http://{}/", server.name, server.address)?;
@@ -26,14 +26,14 @@ pub fn introduce(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
 }
 
 /// Prints what has happened since it was printed last.
-pub fn tell(out: &mut impl Write, stage: &Stage) -> io::Result<()> {
+pub fn tell(out: &mut impl Write, stage: &RunningDemo) -> io::Result<()> {
     for event in stage.events.take() {
         writeln!(out, "{:7.1} s  {}", event.at.as_secs_f64(), event.text)?;
     }
     Ok(())
 }
 
-fn lines(stage: &Stage) -> io::Result<()> {
+fn lines(stage: &RunningDemo) -> io::Result<()> {
     let mut out = io::stdout();
     introduce(&mut out, stage)?;
     let mut before = stage.seen.read();

@@ -4,7 +4,7 @@
 
 use super::load::Counted;
 use super::plain;
-use super::stage::Stage;
+use super::stage::RunningDemo;
 use part::voice::refuse;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,13 +16,13 @@ const PHASE: Duration = Duration::from_millis(1500);
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A phase, and its results for the clients.
-struct Phase {
+struct DemoPhase {
     name: &'static str,
     seen: Counted,
 }
 
 /// Plays the script and prints what a client saw.
-pub fn play(stage: &Stage) -> ExitCode {
+pub fn play(stage: &RunningDemo) -> ExitCode {
     match phases(stage) {
         Ok(phases) => {
             let good = phases.iter().all(|phase| phase.seen.failed == 0);
@@ -37,7 +37,7 @@ pub fn play(stage: &Stage) -> ExitCode {
     }
 }
 
-fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
+fn phases(stage: &RunningDemo) -> io::Result<Vec<DemoPhase>> {
     let mut out = io::stdout();
     plain::introduce(&mut out, stage)?;
     let mut phases = vec![watch(stage, "both servers up")];
@@ -67,17 +67,17 @@ fn phases(stage: &Stage) -> io::Result<Vec<Phase>> {
     Ok(phases)
 }
 
-fn watch(stage: &Stage, name: &'static str) -> Phase {
+fn watch(stage: &RunningDemo, name: &'static str) -> DemoPhase {
     let before = stage.seen.read();
     std::thread::sleep(PHASE);
-    Phase {
+    DemoPhase {
         name,
         seen: stage.seen.read().since(before),
     }
 }
 
 /// Waits until a client saw the server again.
-fn wait_until_served(stage: &Stage, index: usize) -> io::Result<()> {
+fn wait_until_served(stage: &RunningDemo, index: usize) -> io::Result<()> {
     let before = stage.seen.read();
     let began = Instant::now();
     while stage.seen.read().since(before).served[index] == 0 {
@@ -92,13 +92,13 @@ fn wait_until_served(stage: &Stage, index: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn table(out: &mut impl Write, phases: &[Phase]) -> io::Result<()> {
+fn table(out: &mut impl Write, phases: &[DemoPhase]) -> io::Result<()> {
     writeln!(
         out,
         "\nphase                 requests      one      two    three   failed"
     )?;
     let mut whole = Counted::default();
-    for Phase { name, seen } in phases {
+    for DemoPhase { name, seen } in phases {
         writeln!(out, "{}", row(name, seen))?;
         for (all, of) in whole.served.iter_mut().zip(seen.served) {
             *all += of;

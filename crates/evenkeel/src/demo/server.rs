@@ -26,16 +26,16 @@ pub struct Sample {
     pub name: &'static str,
     /// Listening address.
     pub address: SocketAddr,
-    running: Mutex<Option<Running>>,
+    running: Mutex<Option<SampleServerThread>>,
 }
 
-struct Running {
+struct SampleServerThread {
     stopping: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
 impl Sample {
-    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+    fn lock(&self) -> MutexGuard<'_, Option<SampleServerThread>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -53,7 +53,7 @@ impl Sample {
         Ok(Sample {
             name,
             address: listener.local_addr()?,
-            running: Mutex::new(Some(Running::begin(name, listener)?)),
+            running: Mutex::new(Some(SampleServerThread::begin(name, listener)?)),
         })
     }
 
@@ -76,7 +76,10 @@ impl Sample {
     pub fn restart(&self) -> io::Result<()> {
         let mut running = self.lock();
         if running.is_none() {
-            *running = Some(Running::begin(self.name, TcpListener::bind(self.address)?)?);
+            *running = Some(SampleServerThread::begin(
+                self.name,
+                TcpListener::bind(self.address)?,
+            )?);
         }
         Ok(())
     }
@@ -99,15 +102,15 @@ pub fn listen_at(on: IpAddr, ports: std::ops::Range<u16>) -> io::Result<TcpListe
     Err(last)
 }
 
-impl Running {
-    fn begin(name: &'static str, listener: TcpListener) -> io::Result<Running> {
+impl SampleServerThread {
+    fn begin(name: &'static str, listener: TcpListener) -> io::Result<SampleServerThread> {
         listener.set_nonblocking(true)?;
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
         let thread = std::thread::Builder::new()
             .name(format!("sample {name}"))
             .spawn(move || accept(name, &listener, &stop))?;
-        Ok(Running { stopping, thread })
+        Ok(SampleServerThread { stopping, thread })
     }
 }
 

@@ -1,10 +1,10 @@
 //! Everything that the demo shows, running: the servers, the proxy, the load,
 //! and the list of what happened. It prints nothing.
 
-use super::load::{Load, PACE, Seen};
+use super::load::{Load, LoadStatistics, PACE};
 use super::server::{Sample, listen};
 use crate::identity;
-use crate::process::{self, Serving, Side, StartError};
+use crate::process::{self, ServingProcess, SideThreadHandle, StartError};
 use configuration::LoadOptions;
 use language::reason;
 use language::{Environment, render};
@@ -129,25 +129,25 @@ impl Events {
 }
 
 /// The demo, running. Dropping it ends it.
-pub struct Stage {
+pub struct RunningDemo {
     // The load goes first: what it asks of must still be there.
     _load: Load,
-    side: Side,
+    side: SideThreadHandle,
     /// The statistics of the clients.
-    pub seen: Arc<Seen>,
+    pub seen: Arc<LoadStatistics>,
     /// Events so far.
     pub events: Events,
     /// The sample servers, in the order of the file.
     pub servers: [Sample; SERVERS],
     /// Listening address of the proxy.
     pub address: SocketAddr,
-    serving: Serving,
+    serving: ServingProcess,
     listener: OwnedFd,
 }
 
-impl Stage {
+impl RunningDemo {
     /// Starts the servers and the proxy.
-    pub fn set() -> Result<Stage, StageError> {
+    pub fn set() -> Result<RunningDemo, StageError> {
         let events = Events::new();
         let [one, two, three] = NAMES.map(|name| Sample::start(name, SERVER_PORTS));
         let servers = [one?, two?, three?];
@@ -163,10 +163,10 @@ impl Stage {
             |_: &Arc<Config>| -> health::Notice { Arc::new(move |_, _, _, text| told.add(text)) };
         let (serving, side) =
             process::serve(config, (listening, Vec::new()), &OPTIONS, None, notice)?;
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(LoadStatistics::default());
         let told = events.clone();
         let load = Load::start(address, PACE, &seen, move |text| told.add(text))?;
-        Ok(Stage {
+        Ok(RunningDemo {
             _load: load,
             side,
             seen,
@@ -253,7 +253,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for RunningDemo {
     fn drop(&mut self) {
         self.serving.running.stop();
     }

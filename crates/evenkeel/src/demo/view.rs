@@ -2,7 +2,7 @@
 //! return servers and change the configuration.
 
 use super::load::{Counted, HANGS_AFTER};
-use super::stage::{ADDED, BLOCKED, CONFIGURATION, Event as Happened, Stage};
+use super::stage::{ADDED, BLOCKED, CONFIGURATION, Event as Happened, RunningDemo};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -20,7 +20,7 @@ const FRAME: Duration = Duration::from_millis(100);
 const WINDOW: Duration = Duration::from_secs(1);
 
 /// Shows the demo until a key ends it.
-pub fn show(stage: &Stage) -> ExitCode {
+pub fn show(stage: &RunningDemo) -> ExitCode {
     let mut terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
         // The standard streams claim to be a terminal and are none.
@@ -84,7 +84,7 @@ fn key(event: &Event) -> Option<Key> {
     })
 }
 
-fn obey(stage: &Stage, key: Key) -> io::Result<()> {
+fn obey(stage: &RunningDemo, key: Key) -> io::Result<()> {
     match key {
         Key::Toggle(server) => stage.toggle(server)?,
         Key::Change => stage.change().map_err(io::Error::other)?,
@@ -144,7 +144,7 @@ struct Scene {
 const EVENTS_MAX: usize = 100;
 
 impl Scene {
-    fn of(stage: &Stage, rates: &Rates, helps: bool) -> Scene {
+    fn of(stage: &RunningDemo, rates: &Rates, helps: bool) -> Scene {
         let [one, two, _] = &stage.servers;
         Scene {
             proxy: stage.address,

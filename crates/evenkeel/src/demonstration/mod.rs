@@ -7,10 +7,13 @@ mod role;
 pub use role::ROLE;
 
 use configuration::outside::Runs;
-use configuration::{Context, Exchange, Given, Lines, Part, Run, SectionTable, Sections, Tabled};
+use configuration::{
+    ConfigurationPart, Context, Exchange, RoleInput, RoleInterface, SectionTable, Sections, Tabled,
+    TabledDraft,
+};
 use language::arguments::{Args, ArgumentCodes, Built};
 use language::keyword::{Documented, Family, Keyword};
-use language::{Code, Diagnostic, Line, Span};
+use language::{Code, ConfigLine, Diagnostic, Span};
 use part::codec;
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -35,12 +38,12 @@ pub struct Thing {
     /// Offered action: keyword, button text, and consequence.
     pub offer: [String; 3],
     /// Order of the action.
-    pub order: Order,
+    pub order: FaultOrder,
 }
 
 /// An order to the demonstration, in the format of the socket.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Order {
+pub struct FaultOrder {
     /// Menu key of the fault.
     pub key: char,
     /// True to inject the fault, false to remove it.
@@ -48,7 +51,7 @@ pub struct Order {
 }
 
 /// Part of the demonstration.
-pub static PART: Part = Part {
+pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
         names: &[(
@@ -63,17 +66,17 @@ pub static PART: Part = Part {
     },
     codes: || codes::CODES.to_vec(),
     exports: &[],
-    begin: |_| Box::new(Lines::new(Draft::default())),
-    run: Some(Run {
-        given: |built, _| {
+    begin: |_| Box::new(TabledDraft::new(DemonstrationDraft::default())),
+    run: Some(RoleInterface {
+        role_input: |built, _| {
             let path = built.downcast_ref::<Option<PathBuf>>()?.as_ref()?;
-            Some(Given {
+            Some(RoleInput {
                 payload: codec::encode(path),
                 size: "the demonstration".to_owned(),
-                ..Given::default()
+                ..RoleInput::default()
             })
         },
-        given_for_rest: configuration::no_rest,
+        leftover_input: configuration::no_leftovers,
         difference: |before, now| {
             let line = |sign: char| format!("{sign} demonstration");
             let (gone, new) = (before.map(|_| line('-')), now.map(|_| line('+')));
@@ -98,15 +101,15 @@ const SECTION: Documented = Documented {
 };
 
 #[derive(Debug, Default)]
-struct Draft {
+struct DemonstrationDraft {
     section: Option<Span>,
     control: Option<(PathBuf, Span)>,
-    told: Vec<Diagnostic>,
+    diagnostics: Vec<Diagnostic>,
 }
 
-type LineBuilder = configuration::LineBuilder<Draft>;
+type DemonstrationLineBuilder = configuration::DraftLineBuilder<DemonstrationDraft>;
 
-static LINES: &[Family<LineBuilder>] = &[(
+static LINES: &[Family<DemonstrationLineBuilder>] = &[(
     "Demonstration",
     &[Keyword {
         places: &[NAME],
@@ -117,7 +120,7 @@ static LINES: &[Family<LineBuilder>] = &[(
     }],
 )];
 
-static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new(NAME, LINES, begin)];
+static TABLES: [SectionTable<DemonstrationDraft>; 1] = [SectionTable::new(NAME, LINES, begin)];
 
 mod codes {
     use language::arguments::ArgumentCodes;
@@ -137,24 +140,24 @@ mod codes {
     }
 }
 
-fn begin(draft: &mut Draft, head: &Line) -> Built {
+fn begin(draft: &mut DemonstrationDraft, head: &ConfigLine) -> Built {
     draft.section.get_or_insert(head.words[0].span);
     let surplus = Args::new(head, 1, NAME, NAME, &codes::OF_ARGUMENTS).end();
-    draft.told.extend(surplus.err());
+    draft.diagnostics.extend(surplus.err());
     Ok(())
 }
 
-fn control(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn control(draft: &mut DemonstrationDraft, args: &mut Args<'_>) -> Built {
     let word = args.required("the socket")?;
     let path = word.str().strip_prefix("unix@").map(Path::new);
     let Some(path) = path.filter(|path| path.is_absolute()) else {
-        return Err(args.unfit(word, "not `unix@` and an absolute path"));
+        return Err(args.unexpected_value(word, "not `unix@` and an absolute path"));
     };
     draft.control = Some((path.to_owned(), word.span));
     args.end()
 }
 
-impl Tabled for Draft {
+impl Tabled for DemonstrationDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN;
 
@@ -162,8 +165,8 @@ impl Tabled for Draft {
         &TABLES
     }
 
-    fn told(&mut self) -> Vec<Diagnostic> {
-        std::mem::take(&mut self.told)
+    fn take_diagnostics(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.diagnostics)
     }
 
     fn finish(self, context: &mut Context, _: &mut Exchange) -> Box<dyn Any> {
@@ -171,7 +174,7 @@ impl Tabled for Draft {
         let missing = match (&self.section, &self.control) {
             (Some(section), None) => Some((*section, "no line `control`".to_owned())),
             (_, Some((path, span)))
-                if is_this_machine && context.outside.runs(path, None) == Runs::Missing =>
+                if is_this_machine && context.outside.can_execute(path, None) == Runs::Missing =>
             {
                 Some((*span, format!("no socket {}", path.display())))
             }
@@ -180,7 +183,7 @@ impl Tabled for Draft {
         if let Some((span, what)) = missing {
             let told = format!("there is no demonstration here: {what}");
             let told = Diagnostic::error(&codes::NOT_THERE, span, told);
-            context.tell(
+            context.report(
                 told.label("only `evenkeel demo --platform` has one")
                     .help("remove the section"),
             );

@@ -1,13 +1,13 @@
 //! The role has one connection to the process of the demonstration. It receives lines with all
 //! objects, and sends lines with orders.
 
-use super::{LINE_BYTES_MAX, NAME, Order, Thing};
+use super::{FaultOrder, LINE_BYTES_MAX, NAME, Thing};
 use crate::confinement::as_console;
-use guest::message::Answer;
+use guest::message::GuestResponse;
 use part::codec;
-use part::report::{Grade, Offer, Report, Subject};
+use part::report::{Grade, StatusReport, Subject, SubjectAction};
 use part::role::PartMessage;
-use part::row::{Beside, Entry, Environment, Life, RoleRow};
+use part::row::{Entry, Environment, Life, RoleRow, SidecarProperties};
 use part::work::{self, Work};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,16 +17,16 @@ use std::time::Instant;
 
 /// Role row for the supervisor.
 pub static ROLE: RoleRow = RoleRow {
-    life: Life::Beside(Beside {
-        keeps: false,
-        ..Beside::plain("demonstrations")
+    life: Life::Beside(SidecarProperties {
+        has_state_file: false,
+        ..SidecarProperties::plain("demonstrations")
     }),
     ..RoleRow::plain(
         NAME,
         Entry {
-            word: "demonstration-role",
-            shown: "evenkeel: demonstration",
-            what: "demonstration role",
+            argument: "demonstration-role",
+            process_title: "evenkeel: demonstration",
+            display_name: "demonstration role",
             environment: Environment::Few,
         },
         work::main::<Demonstration>,
@@ -34,7 +34,7 @@ pub static ROLE: RoleRow = RoleRow {
     )
 };
 
-/// Message number of [`Order`].
+/// Message number of [`FaultOrder`].
 const ORDER: u16 = 1;
 /// Headline of the page.
 const WHAT: &str = "this is the demonstration: its nodes, links and servers are processes and networks of one machine, \
@@ -93,7 +93,7 @@ impl Demonstration {
     }
 
     /// Forwards an order.
-    fn order(&mut self, order: Order) -> Result<String, String> {
+    fn order(&mut self, order: FaultOrder) -> Result<String, String> {
         let ended = || "the demonstration has ended".to_owned();
         let stream = self.stream.as_mut().ok_or_else(ended)?;
         let mut line = serde_json::to_vec(&order).map_err(|error| error.to_string())?;
@@ -112,7 +112,7 @@ fn subject(thing: &Thing) -> Subject {
     let [word, label, follows] = &thing.offer;
     let message = PartMessage::new(NAME, ORDER, &thing.order);
     let mut subject = Subject::new(&thing.kind, &thing.name).state(&thing.state, grade);
-    let offer = Offer::new(word, label, message).follows(follows);
+    let offer = SubjectAction::new(word, label, message).follows(follows);
     subject.offers.push(offer);
     subject
 }
@@ -133,15 +133,15 @@ impl Work for Demonstration {
         }
     }
 
-    fn due(&self) -> Option<Instant> {
+    fn next_due(&self) -> Option<Instant> {
         None
     }
 
-    fn work(&mut self) {
+    fn run_due_work(&mut self) {
         self.read();
     }
 
-    fn wakes(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.stream.as_ref().map(AsFd::as_fd)
     }
 
@@ -149,7 +149,7 @@ impl Work for Demonstration {
         Vec::new()
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> StatusReport {
         let (word, grade) = match self.stream {
             Some(_) => ("running", Grade::Good),
             None => ("ended", Grade::Bad),
@@ -157,31 +157,31 @@ impl Work for Demonstration {
         let mut platform = Subject::new("demonstration", "platform").state(word, grade);
         WHAT.clone_into(&mut platform.why);
         let things = self.things.iter().filter(|_| self.stream.is_some());
-        Report {
+        StatusReport {
             part: NAME.to_owned(),
             subjects: std::iter::once(platform)
                 .chain(things.map(subject))
                 .collect(),
-            ..Report::default()
+            ..StatusReport::default()
         }
     }
 
-    fn hear(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
+    fn handle_message(&mut self, message: &PartMessage) -> Option<Vec<u8>> {
         let order = (message.kind == ORDER).then(|| message.read())??;
-        Some(codec::encode(&Answer::of(self.order(order))))
+        Some(codec::encode(&GuestResponse::of(self.order(order))))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::io::{BufRead, BufReader};
     use std::os::unix::net::UnixListener;
 
     #[test]
     fn things_of_the_demonstration_are_offered_and_orders_go_to_it() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.path().join("control");
         let refused = Demonstration::connect(&path).err().unwrap();
         assert!(
@@ -191,7 +191,7 @@ mod tests {
         let listener = UnixListener::bind(&path).unwrap();
         let mut role = Demonstration::connect(&path).unwrap();
         let (mut demo, _) = listener.accept().unwrap();
-        let order = Order {
+        let order = FaultOrder {
             key: '1',
             is_faulty: true,
         };
@@ -206,10 +206,10 @@ mod tests {
         let line = serde_json::to_string(&[thing]).unwrap();
         let (first, second) = line.split_at(9);
         write!(demo, "no line of it\n{first}").unwrap();
-        role.work();
+        role.run_due_work();
         assert_eq!(role.report().subjects.len(), 1);
         writeln!(demo, "{second}").unwrap();
-        role.work();
+        role.run_due_work();
         let report = role.report();
         let [platform, link] = &report.subjects[..] else {
             panic!("{report:?}");
@@ -224,18 +224,18 @@ mod tests {
             bytes: link.offers[0].bytes.clone(),
             by: String::new(),
         };
-        let answer: Answer = codec::decode(&role.hear(&message).unwrap()).unwrap();
+        let answer: GuestResponse = codec::decode(&role.handle_message(&message).unwrap()).unwrap();
         assert!(answer.good, "{answer:?}");
         let mut read = String::new();
         let mut lines = BufReader::new(demo);
         lines.read_line(&mut read).unwrap();
-        assert_eq!(serde_json::from_str::<Order>(&read).unwrap(), order);
+        assert_eq!(serde_json::from_str::<FaultOrder>(&read).unwrap(), order);
         // The demonstration ends, and with it all offers.
         drop((lines, listener));
-        role.work();
-        assert!(role.wakes().is_none());
+        role.run_due_work();
+        assert!(role.wake_descriptor().is_none());
         assert_eq!(role.report().subjects[0].state.word, "ended");
-        let answer: Answer = codec::decode(&role.hear(&message).unwrap()).unwrap();
+        let answer: GuestResponse = codec::decode(&role.handle_message(&message).unwrap()).unwrap();
         assert_eq!(
             (answer.good, &*answer.words),
             (false, "the demonstration has ended")
@@ -255,7 +255,7 @@ mod tests {
         for _ in 0..2 * LINE_BYTES_MAX / 1024 {
             other.write_all(&[b'x'; 1024]).unwrap();
         }
-        role.work();
+        role.run_due_work();
         assert!(role.stream.is_none());
         assert!(role.unread.len() <= LINE_BYTES_MAX + 4096);
     }

@@ -1,9 +1,9 @@
 //! `expect`: a request with its expected result.
 
-use super::{Draft, Row, codes};
-use crate::route::{self, Asked, End, Request};
+use super::{ExpectationsDraft, Row, codes};
+use crate::route::{self, Request, RouteEndpoint, RouteRequest};
 use language::arguments::{Args, Built};
-use language::{Diagnostic, Span, Word, suggest};
+use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -27,12 +27,12 @@ pub struct Expectation {
     /// Position of the frontend's name.
     pub on: Option<Span>,
     /// Expected results, all of which have to be met.
-    pub wishes: Vec<(Wish, Span)>,
+    pub wishes: Vec<(ExpectedResult, Span)>,
 }
 
 /// Expected result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Wish {
+pub enum ExpectedResult {
     /// A server of this backend gets the request; or the backend responds, if a response is
     /// expected.
     Backend(String),
@@ -51,52 +51,61 @@ pub enum Wish {
     Refused,
 }
 
-impl fmt::Display for Wish {
+impl fmt::Display for ExpectedResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Wish::Backend(name) => write!(f, "backend {name}"),
-            Wish::Server {
+            ExpectedResult::Backend(name) => write!(f, "backend {name}"),
+            ExpectedResult::Server {
                 backend: Some(backend),
                 server,
             } => write!(f, "server {backend}/{server}"),
-            Wish::Server { server, .. } => write!(f, "server {server}"),
-            Wish::Status(status) => write!(f, "status {status}"),
-            Wish::Location(location) => write!(f, "location {location}"),
-            Wish::Refused => write!(f, "refused"),
+            ExpectedResult::Server { server, .. } => write!(f, "server {server}"),
+            ExpectedResult::Status(status) => write!(f, "status {status}"),
+            ExpectedResult::Location(location) => write!(f, "location {location}"),
+            ExpectedResult::Refused => write!(f, "refused"),
         }
     }
 }
 
 /// Parses an option that may be given once.
-fn once<T>(args: &Args<'_>, word: &Word, slot: &mut Option<T>, value: T) -> Result<(), Diagnostic> {
+fn once<T>(
+    args: &Args<'_>,
+    word: &ConfigWord,
+    slot: &mut Option<T>,
+    value: T,
+) -> Result<(), Diagnostic> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(args.unfit(word, "there twice")),
+        Some(_) => Err(args.unexpected_value(word, "there twice")),
     }
 }
 
 /// Returns the word after a keyword of the line.
-fn behind<'l>(args: &mut Args<'l>, word: &Word, what: &str) -> Result<&'l Word, Diagnostic> {
+fn behind<'l>(
+    args: &mut Args<'l>,
+    word: &ConfigWord,
+    what: &str,
+) -> Result<&'l ConfigWord, Diagnostic> {
     args.required(&format!("{what} behind '{}'", word.text()))
 }
 
-fn text(args: &mut Args<'_>, word: &Word, what: &str) -> Result<String, Diagnostic> {
+fn text(args: &mut Args<'_>, word: &ConfigWord, what: &str) -> Result<String, Diagnostic> {
     let value = behind(args, word, what)?;
     match value.str() {
-        "" => Err(args.unfit(value, "not UTF-8")),
+        "" => Err(args.unexpected_value(value, "not UTF-8")),
         value => Ok(value.to_owned()),
     }
 }
 
-fn end(args: &mut Args<'_>, word: &Word) -> Result<End, Diagnostic> {
+fn end(args: &mut Args<'_>, word: &ConfigWord) -> Result<RouteEndpoint, Diagnostic> {
     let value = behind(args, word, "an address")?;
     let not = "no IP address, such as 192.0.2.1, 192.0.2.1:443 or [2001:db8::1]:443";
-    route::end(value.str()).ok_or_else(|| args.unfit(value, not))
+    route::end(value.str()).ok_or_else(|| args.unexpected_value(value, not))
 }
 
 /// Returns the error for an unknown word.
-fn unknown(args: &Args<'_>, word: &Word) -> Diagnostic {
-    let told = args.unfit(word, "neither a request nor a keyword of this line");
+fn unknown(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {
+    let told = args.unexpected_value(word, "neither a request nor a keyword of this line");
     match suggest::nearest(&word.text(), WORDS) {
         Some(near) => told.did_you_mean(word.span, Some(near)),
         None => told.note(format!("keywords: {}", WORDS.join(", "))),
@@ -104,10 +113,10 @@ fn unknown(args: &Args<'_>, word: &Word) -> Diagnostic {
 }
 
 /// Parses the request at the beginning of the line; without one, it is a connection.
-fn asked(args: &mut Args<'_>) -> Result<Asked, Diagnostic> {
-    let is_target = |word: &Word| word.str().starts_with('/') || word.str().contains("://");
+fn asked(args: &mut Args<'_>) -> Result<RouteRequest, Diagnostic> {
+    let is_target = |word: &ConfigWord| word.str().starts_with('/') || word.str().contains("://");
     let Some(first) = args.peek().filter(|word| !WORDS.contains(&word.str())) else {
-        return Ok(Asked::connection(false));
+        return Ok(RouteRequest::connection(false));
     };
     args.next();
     let (method, target) = match (is_target(first), args.peek()) {
@@ -119,27 +128,27 @@ fn asked(args: &mut Args<'_>) -> Result<Asked, Diagnostic> {
         (false, _) => return Err(unknown(args, first)),
     };
     let asked = match target.str().starts_with('/') {
-        true => Asked::of_path(method, target.str()),
-        false => Asked::parse(&format!("{method} {}", target.str())),
+        true => RouteRequest::of_path(method, target.str()),
+        false => RouteRequest::parse(&format!("{method} {}", target.str())),
     };
-    asked.map_err(|words| args.mistake(&codes::VALUE, first.span.to(target.span), &words))
+    asked.map_err(|words| args.value_error(&codes::VALUE, first.span.to(target.span), &words))
 }
 
 /// Values that were parsed from a line.
 #[derive(Default)]
 struct Gathered {
-    source: Option<End>,
-    through: Option<End>,
-    to: Option<End>,
+    source: Option<RouteEndpoint>,
+    through: Option<RouteEndpoint>,
+    to: Option<RouteEndpoint>,
     sni: Option<String>,
     on: Option<(String, Span)>,
     data: Option<Vec<u8>>,
-    wishes: Vec<(Wish, Span)>,
+    wishes: Vec<(ExpectedResult, Span)>,
 }
 
 impl Gathered {
     /// Parses a keyword with its value.
-    fn take(&mut self, args: &mut Args<'_>, word: &Word, asked: &mut Asked) -> Built {
+    fn take(&mut self, args: &mut Args<'_>, word: &ConfigWord, asked: &mut RouteRequest) -> Built {
         match word.str() {
             "from" => {
                 let value = end(args, word)?;
@@ -169,7 +178,7 @@ impl Gathered {
             "header" => {
                 let value = behind(args, word, "a header")?;
                 { asked.add_header(value.str()) }
-                    .map_err(|words| args.mistake(&codes::VALUE, value.span, &words))
+                    .map_err(|words| args.value_error(&codes::VALUE, value.span, &words))
             }
             _ => {
                 let wish = wish(args, word)?;
@@ -182,28 +191,28 @@ impl Gathered {
 }
 
 /// Parses an expected result.
-fn wish(args: &mut Args<'_>, word: &Word) -> Result<Wish, Diagnostic> {
+fn wish(args: &mut Args<'_>, word: &ConfigWord) -> Result<ExpectedResult, Diagnostic> {
     Ok(match word.str() {
-        "backend" => Wish::Backend(text(args, word, "the name of a backend")?),
+        "backend" => ExpectedResult::Backend(text(args, word, "the name of a backend")?),
         "server" => {
             let name = text(args, word, "the name of a server")?;
             let (backend, server) = name.split_once('/').unzip();
-            Wish::Server {
+            ExpectedResult::Server {
                 backend: backend.map(str::to_owned),
                 server: server.unwrap_or(&name).to_owned(),
             }
         }
         "status" => {
             let status = args.integer("a status code behind 'status'", STATUS)?;
-            Wish::Status(u16::try_from(status).unwrap_or_default())
+            ExpectedResult::Status(u16::try_from(status).unwrap_or_default())
         }
-        "location" => Wish::Location(text(args, word, "a URL")?),
-        "refused" => Wish::Refused,
+        "location" => ExpectedResult::Location(text(args, word, "a URL")?),
+        "refused" => ExpectedResult::Refused,
         _ => return Err(unknown(args, word)),
     })
 }
 
-fn expect(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn expect(draft: &mut ExpectationsDraft, args: &mut Args<'_>) -> Built {
     let mut asked = asked(args)?;
     let mut gathered = Gathered::default();
     while let Some(word) = args.next() {
@@ -211,7 +220,7 @@ fn expect(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     }
     asked.body = gathered.data.unwrap_or_default();
     let line = args.line().span;
-    let mistake = |words: &str| args.mistake(&codes::VALUE, line, words);
+    let mistake = |words: &str| args.value_error(&codes::VALUE, line, words);
     asked.check_length().map_err(|words| mistake(&words))?;
     asked.tls |= asked.is_connection() && gathered.sni.is_some();
     if asked.is_path && gathered.on.is_none() && gathered.to.is_none() {
@@ -222,10 +231,10 @@ fn expect(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     if gathered.wishes.is_empty() {
         args.required("an outcome: `backend`, `server`, `status`, `location` or `refused`")?;
     }
-    let refused = { gathered.wishes.iter() }.find(|(wish, _)| *wish == Wish::Refused);
+    let refused = { gathered.wishes.iter() }.find(|(wish, _)| *wish == ExpectedResult::Refused);
     if let Some((_, span)) = refused.filter(|_| gathered.wishes.len() > 1) {
         let words = "a request that is refused has no other outcome";
-        return Err(args.mistake(&codes::VALUE, *span, words));
+        return Err(args.value_error(&codes::VALUE, *span, words));
     }
     if draft.expectations.len() >= EXPECTATIONS_MAX {
         let told = format!("more than {EXPECTATIONS_MAX} lines `expect`");

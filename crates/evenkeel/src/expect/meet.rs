@@ -1,7 +1,7 @@
 //! Evaluates the requests of `test` sections, and reports unexpected results.
 
-use super::{Expectation, Wish, codes};
-use crate::route::{NotFollowed, Outcome, Report, Request};
+use super::{Expectation, ExpectedResult, codes};
+use crate::route::{NotFollowed, Request, RouteDestination, RouteReport};
 use configuration::Recording;
 use keyword::load;
 use language::{Diagnostic, SourceMap};
@@ -58,12 +58,17 @@ fn not_followed(one: &Expectation, error: &NotFollowed) -> Diagnostic {
 }
 
 /// Returns an error if the result differs from the expectation.
-fn difference(one: &Expectation, report: &Report, files: &[String]) -> Option<Diagnostic> {
-    let replies = |(wish, _): &(Wish, _)| matches!(wish, Wish::Status(_) | Wish::Location(_));
+fn difference(one: &Expectation, report: &RouteReport, files: &[String]) -> Option<Diagnostic> {
+    let replies = |(wish, _): &(ExpectedResult, _)| {
+        matches!(
+            wish,
+            ExpectedResult::Status(_) | ExpectedResult::Location(_)
+        )
+    };
     let replies = one.wishes.iter().any(replies);
     let (wish, span) = { one.wishes.iter() }.find(|(wish, _)| !is_met(wish, replies, report))?;
     let words = match wish {
-        Wish::Refused => format!("expected to be refused, but {}", became(report)),
+        ExpectedResult::Refused => format!("expected to be refused, but {}", became(report)),
         wish => format!("expected {wish}, but {}", became(report)),
     };
     let mut told = Diagnostic::error(
@@ -73,7 +78,7 @@ fn difference(one: &Expectation, report: &Report, files: &[String]) -> Option<Di
     );
     told = told.label("this is not what happens");
     if let Some(line) = report.decided_by() {
-        told = told.also(line.span, "this line decided");
+        told = told.with_label(line.span, "this line decided");
     }
     let told = match why(&report.outcome) {
         "" => told,
@@ -83,60 +88,60 @@ fn difference(one: &Expectation, report: &Report, files: &[String]) -> Option<Di
     Some(told.help(format!("`{command}` shows each line that was evaluated")))
 }
 
-fn is_met(wish: &Wish, replies: bool, report: &Report) -> bool {
+fn is_met(wish: &ExpectedResult, replies: bool, report: &RouteReport) -> bool {
     let served = match &report.outcome {
-        Outcome::Server {
+        RouteDestination::Server {
             backend, server, ..
         } => Some((backend, server)),
         _ => None,
     };
     match wish {
-        Wish::Backend(name) if replies => report.backend.as_ref() == Some(name),
-        Wish::Backend(name) => served.is_some_and(|(backend, _)| backend == name),
-        Wish::Server { backend, server } => served.is_some_and(|(its, name)| {
+        ExpectedResult::Backend(name) if replies => report.backend.as_ref() == Some(name),
+        ExpectedResult::Backend(name) => served.is_some_and(|(backend, _)| backend == name),
+        ExpectedResult::Server { backend, server } => served.is_some_and(|(its, name)| {
             name == server && backend.as_ref().is_none_or(|backend| backend == its)
         }),
-        Wish::Status(status) => {
+        ExpectedResult::Status(status) => {
             served.is_none() && report.status.split(' ').next() == Some(&*status.to_string())
         }
-        Wish::Location(wanted) => match &report.outcome {
-            Outcome::Reply { location, .. } => location.as_ref() == Some(wanted),
+        ExpectedResult::Location(wanted) => match &report.outcome {
+            RouteDestination::Reply { location, .. } => location.as_ref() == Some(wanted),
             _ => false,
         },
-        Wish::Refused => !report.gets_something(),
+        ExpectedResult::Refused => !report.has_response(),
     }
 }
 
 /// Describes the result of a request.
-fn became(report: &Report) -> String {
+fn became(report: &RouteReport) -> String {
     match &report.outcome {
-        Outcome::Server {
+        RouteDestination::Server {
             backend, server, ..
         } => format!("server {backend}/{server} gets it"),
-        Outcome::Reply {
+        RouteDestination::Reply {
             status, location, ..
         } => match location {
             Some(location) => format!("the proxy replies {status}, location {location}"),
             None if status.is_empty() => "the proxy replies something that is no HTTP".to_owned(),
             None => format!("the proxy replies {status}"),
         },
-        Outcome::Waits { .. } | Outcome::Nothing { .. } => {
+        RouteDestination::Waits { .. } | RouteDestination::Nothing { .. } => {
             "it gets no server, and no line replies".to_owned()
         }
     }
 }
 
-fn why(outcome: &Outcome) -> &str {
+fn why(outcome: &RouteDestination) -> &str {
     match outcome {
-        Outcome::Server { why, .. }
-        | Outcome::Reply { why, .. }
-        | Outcome::Waits { why, .. }
-        | Outcome::Nothing { why } => why,
+        RouteDestination::Server { why, .. }
+        | RouteDestination::Reply { why, .. }
+        | RouteDestination::Waits { why, .. }
+        | RouteDestination::Nothing { why } => why,
     }
 }
 
 /// Returns the command that shows more.
-fn command(request: &Request, report: &Report, files: &[String]) -> String {
+fn command(request: &Request, report: &RouteReport, files: &[String]) -> String {
     let asked = &request.asked;
     let scheme = if report.tls.is_some() {
         "https"
@@ -164,7 +169,7 @@ fn command(request: &Request, report: &Report, files: &[String]) -> String {
             words.extend([format!("--{name}"), quoted(&value)]);
         }
     };
-    let end = |end: Option<crate::route::End>| {
+    let end = |end: Option<crate::route::RouteEndpoint>| {
         end.map(|(address, port)| match port {
             Some(port) => std::net::SocketAddr::new(address, port).to_string(),
             None => address.to_string(),

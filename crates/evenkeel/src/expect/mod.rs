@@ -7,17 +7,19 @@ mod meet;
 #[cfg(test)]
 mod tests;
 
-pub use line::{Expectation, Wish};
+pub use line::{Expectation, ExpectedResult};
 pub use meet::unmet;
 
-use configuration::{Context, Exchange, Lines, Part, SectionTable, Sections, Tabled};
+use configuration::{
+    ConfigurationPart, Context, Exchange, SectionTable, Sections, Tabled, TabledDraft,
+};
 use language::arguments::{Args, ArgumentCodes, Built};
 use language::keyword::{Documented, Family, Keyword};
-use language::{Code, Diagnostic, Line};
+use language::{Code, ConfigLine, Diagnostic};
 use std::any::Any;
 
 /// The expectations, as a part of a configuration.
-pub static PART: Part = Part {
+pub static PART: ConfigurationPart = ConfigurationPart {
     name: "test",
     sections: Sections {
         names: &[(
@@ -29,23 +31,23 @@ pub static PART: Part = Part {
     documented,
     codes: || codes::CODES.to_vec(),
     exports: &[],
-    begin: |_| Box::new(Lines::new(Draft::default())),
+    begin: |_| Box::new(TabledDraft::new(ExpectationsDraft::default())),
     run: None,
 };
 
 /// The lines parsed so far.
 #[derive(Debug, Default)]
-struct Draft {
+struct ExpectationsDraft {
     expectations: Vec<Expectation>,
-    told: Vec<Diagnostic>,
+    diagnostics: Vec<Diagnostic>,
 }
 
-type LineBuilder = configuration::LineBuilder<Draft>;
-type Row = Keyword<LineBuilder>;
+type ExpectationLineBuilder = configuration::DraftLineBuilder<ExpectationsDraft>;
+type Row = Keyword<ExpectationLineBuilder>;
 
-static FAMILIES: &[Family<LineBuilder>] = &[("Tests of a configuration", line::LINES)];
+static FAMILIES: &[Family<ExpectationLineBuilder>] = &[("Tests of a configuration", line::LINES)];
 
-static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("test", FAMILIES, begin)];
+static TABLES: [SectionTable<ExpectationsDraft>; 1] = [SectionTable::new("test", FAMILIES, begin)];
 
 /// Documentation of the section for the manual.
 static DOCUMENTED_SECTION: Documented = Documented {
@@ -67,14 +69,14 @@ fn documented() -> Vec<Documented> {
 }
 
 /// Parses the first line.
-fn begin(draft: &mut Draft, head: &Line) -> Built {
+fn begin(draft: &mut ExpectationsDraft, head: &ConfigLine) -> Built {
     let mut args = Args::new(head, 1, "test", "test [<name>]", &codes::OF_ARGUMENTS);
     args.next();
-    draft.told.extend(args.end().err());
+    draft.diagnostics.extend(args.end().err());
     Ok(())
 }
 
-impl Tabled for Draft {
+impl Tabled for ExpectationsDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN_KEYWORD;
 
@@ -82,19 +84,19 @@ impl Tabled for Draft {
         &TABLES
     }
 
-    fn told(&mut self) -> Vec<Diagnostic> {
-        std::mem::take(&mut self.told)
+    fn take_diagnostics(&mut self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.diagnostics)
     }
 
     fn finish(self, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for (wish, span) in self.expectations.iter().flat_map(|one| &one.wishes) {
-            if let Wish::Backend(name)
-            | Wish::Server {
+            if let ExpectedResult::Backend(name)
+            | ExpectedResult::Server {
                 backend: Some(name),
                 ..
             } = wish
             {
-                exchange.refer("backend", name, *span);
+                exchange.require_object("backend", name, *span);
             }
         }
         Box::new(self.expectations)

@@ -1,7 +1,7 @@
 //! Tests of the lines of a `test` section, and of the messages for unexpected results.
 
 use super::*;
-use crate::parts::Site;
+use crate::parts::LoadedParts;
 use crate::process::load_files;
 use configuration::LoadOptions;
 use language::render;
@@ -52,7 +52,7 @@ backend two
     server t1 10.0.2.2:1194
 ";
 
-fn load(lines: &str) -> Site {
+fn load(lines: &str) -> LoadedParts {
     let text = format!("{SITE}{lines}");
     let files = vec![("site.cfg".to_owned(), text.into_bytes())];
     load_files(files, None, LoadOptions::default(), None)
@@ -61,7 +61,7 @@ fn load(lines: &str) -> Site {
 /// Returns the diagnostics of a section with these lines.
 fn told(lines: &[&str]) -> String {
     let mut site = load(&format!("test all\n    {}\n", lines.join("\n    ")));
-    site.meet_expectations();
+    site.check_expectations();
     let loaded = &site.proxy;
     render::concise(&loaded.sources, &loaded.diagnostics, true)
 }
@@ -124,7 +124,7 @@ fn the_command_for_a_closer_look_has_all_of_the_request() {
     let mut site = load(
         "test\n    expect POST \"/a?b='c\" on web from 10.0.0.1:5 to 192.0.2.8 header \"X-A: it's\" data 'x y' status 200\n",
     );
-    site.meet_expectations();
+    site.check_expectations();
     let told = { site.proxy.diagnostics.iter() }
         .find_map(|told| told.help.clone())
         .unwrap();
@@ -165,7 +165,7 @@ fn wrong_lines_are_told_at_their_words() {
 fn files_with_an_error_and_those_that_are_not_asked_are_not_served() {
     let mut site = load("test\n    expect / on web status 200\n    what\n");
     let before = site.proxy.diagnostics.errors();
-    site.meet_expectations();
+    site.check_expectations();
     assert_eq!((before, site.proxy.diagnostics.errors()), (1, 1));
     // A start does not ask.
     let site = load("test\n    expect / on web status 200\n");

@@ -1,7 +1,7 @@
 //! Parser of HAProxy's command line: flags of one or two letters, with the value attached or as the
 //! next argument. The module only parses.
 
-use part::before::{Before, Farewell};
+use part::before::{Before, PredecessorSignal};
 use std::path::PathBuf;
 
 /// Parsed arguments.
@@ -140,10 +140,10 @@ pub fn parse(
 }
 
 /// As in HAProxy, text after the flag's letters is ignored.
-fn farewell(text: &str) -> Option<(&'static str, Farewell)> {
+fn farewell(text: &str) -> Option<(&'static str, PredecessorSignal)> {
     match text.get(..3)? {
-        "-sf" => Some(("-sf", Farewell::Finish)),
-        "-st" => Some(("-st", Farewell::End)),
+        "-sf" => Some(("-sf", PredecessorSignal::Finish)),
+        "-st" => Some(("-st", PredecessorSignal::End)),
         _ => None,
     }
 }
@@ -179,9 +179,13 @@ fn take_over(parsed: &mut Arguments, socket: std::ffi::OsString) {
     before.socket = Some(socket).filter(|socket| socket != "/dev/null");
 }
 
-type Words<'w> = &'w mut dyn Iterator<Item = std::ffi::OsString>;
+type HaproxyArguments<'w> = &'w mut dyn Iterator<Item = std::ffi::OsString>;
 
-fn flag(parsed: &mut Arguments, text: &str, words: Words<'_>) -> Result<(), ArgumentError> {
+fn flag(
+    parsed: &mut Arguments,
+    text: &str,
+    words: HaproxyArguments<'_>,
+) -> Result<(), ArgumentError> {
     match text {
         "-v" => parsed.version = true,
         "-vv" => parsed.build = true,
@@ -237,7 +241,7 @@ fn other_flag(parsed: &mut Arguments, text: &str) -> Result<(), ArgumentError> {
     Ok(())
 }
 
-fn value(flag: &str, words: Words<'_>) -> Result<std::ffi::OsString, ArgumentError> {
+fn value(flag: &str, words: HaproxyArguments<'_>) -> Result<std::ffi::OsString, ArgumentError> {
     words
         .next()
         .ok_or_else(|| ArgumentError::Missing(flag.into()))
@@ -351,7 +355,7 @@ mod tests {
         let before = Before {
             socket: Some("/run/s".into()),
             pids: vec![7, 8, 9],
-            farewell: Farewell::End,
+            farewell: PredecessorSignal::End,
         };
         assert_eq!(arguments.before, before);
         assert!(arguments.foreground && arguments.files == [PathBuf::from("a")]);

@@ -6,7 +6,7 @@ mod text;
 use crate::command;
 use crate::identity;
 use crate::master::{self, MasterAddressError};
-use crate::process::{self, Plan};
+use crate::process::{self, ProcessOverrides};
 pub use arguments::{ArgumentError, Arguments};
 use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
@@ -15,7 +15,7 @@ use language::evaluate_condition;
 use language::reason;
 use part::daemon::DaemonError;
 use part::role::Personality;
-use part::voice::{Form, Voice};
+use part::voice::{Form, MessagePrinter};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
@@ -36,7 +36,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error),
     };
-    let mut voice = Voice::new(Form::Haproxy, arguments.quiet && !arguments.verbose);
+    let mut voice = MessagePrinter::new(Form::Haproxy, arguments.quiet && !arguments.verbose);
     if arguments.build || arguments.version {
         print(&if arguments.build {
             text::build()
@@ -93,7 +93,7 @@ fn supervise(
     masters: Vec<MasterSocket>,
 ) -> ExitCode {
     // The loader executes `-C`; file names are relative to that directory.
-    supervisor::main(supervisor::Command {
+    supervisor::main(supervisor::StartParameters {
         personality: Personality::Haproxy,
         arguments: words,
         paths: command::absolute(paths),
@@ -101,12 +101,15 @@ fn supervise(
         masters,
         notify: arguments.notify,
         before: arguments.before.clone(),
-        ..supervisor::Command::default()
+        ..supervisor::StartParameters::default()
     })
 }
 
 /// `-S`: where the master's sockets are to be.
-fn masters(arguments: &Arguments, voice: &mut Voice) -> Result<Vec<MasterSocket>, ExitCode> {
+fn masters(
+    arguments: &Arguments,
+    voice: &mut MessagePrinter,
+) -> Result<Vec<MasterSocket>, ExitCode> {
     let base = std::env::current_dir().unwrap_or_default();
     let base = match &arguments.directory {
         Some(directory) => base.join(directory),
@@ -133,7 +136,7 @@ fn masters(arguments: &Arguments, voice: &mut Voice) -> Result<Vec<MasterSocket>
 }
 
 /// Without a master its socket has nobody behind it.
-fn warn_of_sockets(arguments: &Arguments, voice: &mut Voice) {
+fn warn_of_sockets(arguments: &Arguments, voice: &mut MessagePrinter) {
     if !arguments.masters.is_empty() && !arguments.master_worker {
         voice.warning(
             "config : a master CLI socket was defined, but master-worker mode (-W) is not enabled.",
@@ -157,7 +160,7 @@ fn become_master(words: &[OsString]) -> ExitCode {
         .arg("-W")
         .args(words)
         .exec();
-    Voice::new(Form::Haproxy, false).fatal(reason(&error));
+    MessagePrinter::new(Form::Haproxy, false).fatal(reason(&error));
     ExitCode::from(REFUSED)
 }
 
@@ -171,7 +174,7 @@ fn refuse(error: &ArgumentError) -> ExitCode {
     if *error == ArgumentError::Usage {
         return usage();
     }
-    Voice::new(Form::Haproxy, false).alert(error);
+    MessagePrinter::new(Form::Haproxy, false).alert(error);
     ExitCode::from(REFUSED)
 }
 
@@ -187,7 +190,7 @@ fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn evaluate(condition: &str, arguments: &Arguments, voice: &mut Voice) -> ExitCode {
+fn evaluate(condition: &str, arguments: &Arguments, voice: &mut MessagePrinter) -> ExitCode {
     let environment = identity::environment(&[], arguments.local_peer.as_deref());
     match evaluate_condition(condition, &identity::facts(), &environment) {
         Ok(true) => ExitCode::SUCCESS,
@@ -208,7 +211,7 @@ pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments,
 
 /// Goes to the directory of the command line and reads the files; None when
 /// that was refused, which was told.
-pub fn read(arguments: &Arguments, voice: &mut Voice) -> Option<Vec<NamedFile>> {
+pub fn read(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<Vec<NamedFile>> {
     enter(arguments, voice)?;
     match files::read_all(&arguments.files) {
         Ok(files) => Some(files),
@@ -220,7 +223,7 @@ pub fn read(arguments: &Arguments, voice: &mut Voice) -> Option<Vec<NamedFile>> 
 }
 
 /// Goes to where the names of files count from (`-C`).
-pub fn enter(arguments: &Arguments, voice: &mut Voice) -> Option<()> {
+pub fn enter(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<()> {
     if let Some(directory) = &arguments.directory
         && let Err(error) = std::env::set_current_dir(directory)
     {
@@ -247,8 +250,8 @@ pub fn load_options(arguments: &Arguments) -> LoadOptions {
 }
 
 /// Returns the settings of the command line that override the file.
-pub fn plan(arguments: &Arguments) -> Plan {
-    Plan {
+pub fn plan(arguments: &Arguments) -> ProcessOverrides {
+    ProcessOverrides {
         daemon: arguments.daemon,
         foreground: arguments.foreground,
         pid_file: arguments.pid_file.clone(),
@@ -260,7 +263,7 @@ pub fn plan(arguments: &Arguments) -> Plan {
 }
 
 /// Reads and loads the files; None when that was refused, which was told.
-fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
+fn load(arguments: &Arguments, voice: &mut MessagePrinter) -> Option<Loaded> {
     let files = read(arguments, voice)?;
     let local_peer = arguments.local_peer.as_deref();
     let mut site = process::load_files(files, local_peer, load_options(arguments), None);
@@ -271,11 +274,11 @@ fn load(arguments: &Arguments, voice: &mut Voice) -> Option<Loaded> {
     Some(site.proxy)
 }
 
-fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut Voice) -> ExitCode {
+fn loaded_main(mut loaded: Loaded, arguments: &Arguments, voice: &mut MessagePrinter) -> ExitCode {
     let global = loaded.config.as_ref().map(|config| &config.global);
     voice.quiet |= !arguments.verbose && loaded.quiet;
     let zero_warning = arguments.zero_warning || global.is_some_and(|global| global.zero_warning);
-    let zero_warning = zero_warning && loaded.refusing_warnings() > 0;
+    let zero_warning = zero_warning && loaded.warning_count() > 0;
     voice.diagnostics(
         &loaded.sources,
         &loaded.diagnostics,

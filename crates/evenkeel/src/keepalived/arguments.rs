@@ -89,7 +89,7 @@ pub enum ArgumentError {
 
 /// Value of an option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Value {
+enum ValueRequirement {
     No,
     Yes,
     /// Optional; only attached.
@@ -97,46 +97,46 @@ enum Value {
 }
 
 /// Each option: its letter or NUL, its long name, whether it has a value.
-const OPTIONS: &[(char, &str, Value)] = &[
-    ('f', "use-file", Value::Yes),
-    ('P', "vrrp", Value::No),
-    ('C', "check", Value::No),
-    ('B', "no_bfd", Value::No),
-    ('B', "no-bfd", Value::No),
-    ('\0', "all", Value::No),
-    ('l', "log-console", Value::No),
-    ('D', "log-detail", Value::No),
-    ('S', "log-facility", Value::Yes),
-    ('g', "log-file", Value::Yes),
-    ('\0', "flush-log-file", Value::No),
-    ('G', "no-syslog", Value::No),
-    ('u', "umask", Value::Yes),
-    ('X', "release-vips", Value::No),
-    ('V', "dont-release-vrrp", Value::No),
-    ('I', "dont-release-ipvs", Value::No),
-    ('R', "dont-respawn", Value::No),
-    ('n', "dont-fork", Value::No),
-    ('d', "dump-conf", Value::No),
-    ('p', "pid", Value::Yes),
-    ('r', "vrrp_pid", Value::Yes),
-    ('T', "genhash", Value::No),
-    ('c', "checkers_pid", Value::Yes),
-    ('a', "address-monitoring", Value::No),
-    ('b', "bfd_pid", Value::Yes),
-    ('s', "namespace", Value::Yes),
-    ('e', "all-config", Value::No),
-    ('i', "config-id", Value::Yes),
-    ('x', "snmp", Value::No),
-    ('A', "snmp-agent-socket", Value::Yes),
-    ('m', "core-dump", Value::No),
-    ('M', "core-dump-pattern", Value::Perhaps),
-    ('\0', "signum", Value::Yes),
-    ('t', "config-test", Value::Perhaps),
-    ('\0', "perf", Value::Perhaps),
-    ('\0', "debug", Value::Perhaps),
-    ('\0', "no-mem-check", Value::No),
-    ('v', "version", Value::No),
-    ('h', "help", Value::No),
+const OPTIONS: &[(char, &str, ValueRequirement)] = &[
+    ('f', "use-file", ValueRequirement::Yes),
+    ('P', "vrrp", ValueRequirement::No),
+    ('C', "check", ValueRequirement::No),
+    ('B', "no_bfd", ValueRequirement::No),
+    ('B', "no-bfd", ValueRequirement::No),
+    ('\0', "all", ValueRequirement::No),
+    ('l', "log-console", ValueRequirement::No),
+    ('D', "log-detail", ValueRequirement::No),
+    ('S', "log-facility", ValueRequirement::Yes),
+    ('g', "log-file", ValueRequirement::Yes),
+    ('\0', "flush-log-file", ValueRequirement::No),
+    ('G', "no-syslog", ValueRequirement::No),
+    ('u', "umask", ValueRequirement::Yes),
+    ('X', "release-vips", ValueRequirement::No),
+    ('V', "dont-release-vrrp", ValueRequirement::No),
+    ('I', "dont-release-ipvs", ValueRequirement::No),
+    ('R', "dont-respawn", ValueRequirement::No),
+    ('n', "dont-fork", ValueRequirement::No),
+    ('d', "dump-conf", ValueRequirement::No),
+    ('p', "pid", ValueRequirement::Yes),
+    ('r', "vrrp_pid", ValueRequirement::Yes),
+    ('T', "genhash", ValueRequirement::No),
+    ('c', "checkers_pid", ValueRequirement::Yes),
+    ('a', "address-monitoring", ValueRequirement::No),
+    ('b', "bfd_pid", ValueRequirement::Yes),
+    ('s', "namespace", ValueRequirement::Yes),
+    ('e', "all-config", ValueRequirement::No),
+    ('i', "config-id", ValueRequirement::Yes),
+    ('x', "snmp", ValueRequirement::No),
+    ('A', "snmp-agent-socket", ValueRequirement::Yes),
+    ('m', "core-dump", ValueRequirement::No),
+    ('M', "core-dump-pattern", ValueRequirement::Perhaps),
+    ('\0', "signum", ValueRequirement::Yes),
+    ('t', "config-test", ValueRequirement::Perhaps),
+    ('\0', "perf", ValueRequirement::Perhaps),
+    ('\0', "debug", ValueRequirement::Perhaps),
+    ('\0', "no-mem-check", ValueRequirement::No),
+    ('v', "version", ValueRequirement::No),
+    ('h', "help", ValueRequirement::No),
 ];
 
 /// Understands a command line, without the name of the program.
@@ -163,9 +163,9 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Arguments {
     parsed
 }
 
-type Words<'w> = &'w mut dyn Iterator<Item = OsString>;
+type KeepalivedArguments<'w> = &'w mut dyn Iterator<Item = OsString>;
 
-fn long_option(parsed: &mut Arguments, long: &[u8], words: Words<'_>) {
+fn long_option(parsed: &mut Arguments, long: &[u8], words: KeepalivedArguments<'_>) {
     let at = long.iter().position(|byte| *byte == b'=');
     let (name, glued) = match at {
         Some(at) => (&long[..at], long.get(at + 1..)),
@@ -179,13 +179,13 @@ fn long_option(parsed: &mut Arguments, long: &[u8], words: Words<'_>) {
     };
     let glued = glued.map(|bytes| OsString::from_vec(bytes.to_vec()));
     let value = match (value, glued) {
-        (Value::Yes, None) => words.next(),
-        (Value::No, _) => None,
+        (ValueRequirement::Yes, None) => words.next(),
+        (ValueRequirement::No, _) => None,
         (_, glued) => glued,
     };
     let wanted = OPTIONS
         .iter()
-        .any(|(_, one, v)| one == known && *v == Value::Yes);
+        .any(|(_, one, v)| one == known && *v == ValueRequirement::Yes);
     if wanted && value.is_none() {
         parsed
             .told
@@ -196,7 +196,7 @@ fn long_option(parsed: &mut Arguments, long: &[u8], words: Words<'_>) {
     take(parsed, known, value);
 }
 
-fn short_options(parsed: &mut Arguments, letters: &[u8], words: Words<'_>) {
+fn short_options(parsed: &mut Arguments, letters: &[u8], words: KeepalivedArguments<'_>) {
     let mut at = 0;
     while let Some(letter) = letters.get(at) {
         at += 1;
@@ -212,9 +212,9 @@ fn short_options(parsed: &mut Arguments, letters: &[u8], words: Words<'_>) {
         let rest = letters.get(at..).filter(|rest| !rest.is_empty());
         let rest = rest.map(|rest| OsString::from_vec(rest.to_vec()));
         match value {
-            Value::No => take(parsed, known, None),
-            Value::Perhaps => return take(parsed, known, rest),
-            Value::Yes => {
+            ValueRequirement::No => take(parsed, known, None),
+            ValueRequirement::Perhaps => return take(parsed, known, rest),
+            ValueRequirement::Yes => {
                 let Some(value) = rest.or_else(|| words.next()) else {
                     let told = format!("Missing parameter for option -{letter}");
                     parsed.told.push(told);

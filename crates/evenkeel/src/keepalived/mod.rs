@@ -6,8 +6,8 @@ mod text;
 
 use crate::identity::keepalived_name as name;
 use crate::loader::addresses::{self, AddressWishes};
-use address::dialect::Machine;
-use address::message::{Dump, Message, Options};
+use address::dialect::LocalMachine;
+use address::message::{AddressRoleMessage, Dump, Options};
 use address::rights;
 pub use arguments::{ArgumentError, Arguments};
 use configuration::files;
@@ -118,7 +118,7 @@ pub fn arguments(words: impl IntoIterator<Item = OsString>) -> Result<Arguments,
 }
 
 /// Returns the destination of the log.
-pub fn log_wish(parsed: &Arguments) -> LogWish {
+pub fn log_destination(parsed: &Arguments) -> LogWish {
     let file = parsed.log_file.as_deref();
     LogWish {
         console: parsed.console,
@@ -138,7 +138,7 @@ pub fn pid_file(parsed: &Arguments) -> PathBuf {
 /// Options of the command line that the address role needs.
 fn options(parsed: &Arguments) -> Options {
     Options {
-        log: log_wish(parsed),
+        log: log_destination(parsed),
         background: !parsed.foreground,
         ..Options::default()
     }
@@ -191,7 +191,7 @@ fn judge(parsed: &Arguments, output: &mut Vec<u8>) -> u8 {
         // keepalived reports no error here, either.
         return 0;
     };
-    let read = addresses::read(&files, &wishes(parsed), &mut Machine::new());
+    let read = addresses::read(&files, &wishes(parsed), &mut LocalMachine::new());
     output.extend(rendered(&read.sources, &read.diagnostics, false).into_bytes());
     let Some(config) = read.config else {
         return ERRORS;
@@ -238,7 +238,7 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
         // Without the directory, the PID files are reported as missing.
         let _ = std::fs::create_dir_all(run_directory(parsed));
     }
-    let mut log = Log::open(log_wish(parsed), Speaker::Parent);
+    let mut log = Log::open(log_destination(parsed), Speaker::Parent);
     let mut line = |text: String| log.line(Level::Info, &text);
     if !supervisor::is_next_image() {
         line(format!("Starting {}", name()));
@@ -259,18 +259,18 @@ fn supervise(words: Vec<OsString>, parsed: &Arguments) -> ExitCode {
         }
         line(format!("Configuration file {}", parsed.file.display()));
     }
-    supervisor::main(supervisor::Command {
+    supervisor::main(supervisor::StartParameters {
         personality: Personality::Keepalived,
         arguments: words,
         paths: crate::command::absolute(std::slice::from_ref(&parsed.file)),
         notify: true,
-        log: log_wish(parsed),
+        log: log_destination(parsed),
         options: vec![(address::message::PART, codec::encode(&options(parsed)))],
         releases: parsed.releases,
         once: parsed.once,
         role_pid_file: Some((address::message::PART, role_pid_file(parsed))),
         on_signal: dump,
-        ..supervisor::Command::default()
+        ..supervisor::StartParameters::default()
     })
 }
 
@@ -283,7 +283,7 @@ fn dump(caught: Caught) -> Option<PartMessage> {
         Caught::RealTime(SIGNAL_CLEAR_STATISTICS) => Dump::ClearStatistics,
         Caught::Signal(_) | Caught::RealTime(_) => return None,
     };
-    Some(Message::Dump(dump).envelope())
+    Some(AddressRoleMessage::Dump(dump).envelope())
 }
 
 /// Returns the live process whose pid is in the file.

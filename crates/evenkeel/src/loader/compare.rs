@@ -4,9 +4,9 @@ use crate::confinement::{self, group_name, user_name};
 use crate::parts;
 use configuration::Recording;
 use configuration::files::NamedFile;
-use language::difference::{Texts, between};
+use language::difference::{Texts, compute};
 use part::memory;
-use part::role::{Plan, Rights};
+use part::role::{Rights, VersionPlan};
 use rustix::thread::CapabilitySet;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 /// Returns the privileges of the role, which it cannot regain after dropping them, and the
 /// configured ones that it lacks.
-pub fn rights(wanted: Rights, previous: Option<&Plan>) -> (Rights, Vec<String>) {
+pub fn rights(wanted: Rights, previous: Option<&VersionPlan>) -> (Rights, Vec<String>) {
     let Some(previous) = previous else {
         return (wanted, Vec::new());
     };
@@ -114,7 +114,7 @@ fn difference(before: &Recording, now: &Recording) -> String {
     let mut vocabulary = parts::vocabulary();
     // A message must not even contain the name of a key.
     vocabulary.secrets.push("key");
-    let difference = between(old, new, &vocabulary);
+    let difference = compute(old, new, &vocabulary);
     if !difference.is_empty() {
         return difference.render(LINES_MAX);
     }
@@ -165,9 +165,9 @@ mod tests {
             chroot: Some(b"/var/empty".to_vec()),
             ..Rights::default()
         };
-        let previous = Plan {
+        let previous = VersionPlan {
             rights: has.clone(),
-            ..Plan::default()
+            ..VersionPlan::default()
         };
         let wanted = Rights {
             uid: None,

@@ -4,18 +4,18 @@
 
 use super::addresses::{self, AddressWishes};
 use crate::identity;
-use crate::parts::{self, Site};
+use crate::parts::{self, LoadedParts};
 use address::config::Account;
-use address::dialect::{Interface, Machine, NoAccount, Outside, Program};
+use address::dialect::{Interface, LocalMachine, NoAccount, Outside, Program};
 use cluster::command::VersionId;
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
 use cluster::keyword::Grammar;
 use configuration::LoadOptions;
 use configuration::files::{self, FileError, NamedFile};
 use configuration::outside::{
-    AccountKind, Fallback, Outside as Asked, Prepared, PreparedFile, Question, Secret,
+    AccountKind, Fallback, Outside as Asked, Prepared, PreparedFile, Secret, SystemQuery,
 };
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -62,7 +62,7 @@ pub fn load(
     options: LoadOptions,
     foreign: Option<&address::config::Config>,
     fallback: Option<Arc<Fallback>>,
-) -> Site {
+) -> LoadedParts {
     let mut prepared = Prepared::new(label(set));
     for file in &set.files {
         let bytes = Secret::copy(&file.bytes);
@@ -86,20 +86,20 @@ pub fn load(
 }
 
 /// Source of files; all other queries go to this machine.
-trait Files {
-    fn host_name(&mut self, machine: &mut Machine) -> String {
+trait FileSetSource {
+    fn host_name(&mut self, machine: &mut LocalMachine) -> String {
         machine.host_name()
     }
 
-    fn read(&mut self, machine: &mut Machine, path: &Path) -> io::Result<Vec<u8>>;
+    fn read(&mut self, machine: &mut LocalMachine, path: &Path) -> io::Result<Vec<u8>>;
 
-    fn list(&mut self, machine: &mut Machine, directory: &Path) -> io::Result<Vec<String>>;
+    fn list(&mut self, machine: &mut LocalMachine, directory: &Path) -> io::Result<Vec<String>>;
 }
 
 /// This machine, but with the files of a set.
 #[derive(Default)]
 struct WithFiles<F> {
-    machine: Machine,
+    machine: LocalMachine,
     files: F,
     /// Fallback for resources that this machine lacks for an accepted version.
     fallback: Option<Arc<Fallback>>,
@@ -107,7 +107,7 @@ struct WithFiles<F> {
     names: Option<Arc<Fallback>>,
 }
 
-impl<F: Files> Outside for WithFiles<F> {
+impl<F: FileSetSource> Outside for WithFiles<F> {
     fn host_name(&mut self) -> String {
         self.files.host_name(&mut self.machine)
     }
@@ -133,7 +133,7 @@ impl<F: Files> Outside for WithFiles<F> {
             AccountKind::User => user,
             AccountKind::Group => group.unwrap_or_default(),
         };
-        fallback.note(Question::Account(kind, name.to_owned()), None);
+        fallback.record_missing(SystemQuery::Account(kind, name.to_owned()), None);
         found
     }
 
@@ -149,7 +149,7 @@ impl<F: Files> Outside for WithFiles<F> {
         match (self.machine.program(path, account), &self.fallback) {
             // The role reports a script that it cannot run.
             (Program::Missing | Program::NotExecutable, Some(fallback)) => {
-                fallback.note(Question::File(PathBuf::from(path)), None);
+                fallback.record_missing(SystemQuery::File(PathBuf::from(path)), None);
                 Program::Unknown
             }
             (found, _) => found,
@@ -160,9 +160,9 @@ impl<F: Files> Outside for WithFiles<F> {
         let Some(fallback) = &self.names else {
             return self.machine.resolve(host);
         };
-        let found = fallback.host(host, |host| Machine::new().resolve(host).into());
+        let found = fallback.host(host, |host| LocalMachine::new().resolve(host).into());
         if found.is_empty() {
-            fallback.note(Question::Host(host.to_owned()), None);
+            fallback.record_missing(SystemQuery::Host(host.to_owned()), None);
         }
         found.to_vec()
     }
@@ -179,7 +179,7 @@ impl<F: Files> Outside for WithFiles<F> {
 /// Returns this machine with the files of a set.
 pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
-        machine: Machine::new(),
+        machine: LocalMachine::new(),
         files: set,
         names: fallback.clone(),
         fallback: fallback.filter(|one| one.is_of_accepted()),
@@ -189,7 +189,7 @@ pub fn outside(set: &FileSet, fallback: Option<Arc<Fallback>>) -> impl Outside {
 /// Returns this machine with its own files. Names that do not resolve are recorded.
 pub fn machine(names: Option<Arc<Fallback>>) -> impl Outside {
     WithFiles {
-        machine: Machine::new(),
+        machine: LocalMachine::new(),
         files: OwnFiles,
         fallback: None,
         names,
@@ -199,12 +199,12 @@ pub fn machine(names: Option<Arc<Fallback>>) -> impl Outside {
 /// The files of this machine.
 struct OwnFiles;
 
-impl Files for OwnFiles {
-    fn read(&mut self, machine: &mut Machine, path: &Path) -> io::Result<Vec<u8>> {
+impl FileSetSource for OwnFiles {
+    fn read(&mut self, machine: &mut LocalMachine, path: &Path) -> io::Result<Vec<u8>> {
         machine.read(path)
     }
 
-    fn list(&mut self, machine: &mut Machine, directory: &Path) -> io::Result<Vec<String>> {
+    fn list(&mut self, machine: &mut LocalMachine, directory: &Path) -> io::Result<Vec<String>> {
         machine.list(directory)
     }
 }
@@ -213,15 +213,15 @@ fn is_named(path: &Path, name: &str) -> bool {
     path == Path::new(name)
 }
 
-impl Files for &FileSet {
-    fn host_name(&mut self, machine: &mut Machine) -> String {
+impl FileSetSource for &FileSet {
+    fn host_name(&mut self, machine: &mut LocalMachine) -> String {
         match self.node.is_empty() {
             true => machine.host_name(),
             false => self.node.clone(),
         }
     }
 
-    fn read(&mut self, _: &mut Machine, path: &Path) -> io::Result<Vec<u8>> {
+    fn read(&mut self, _: &mut LocalMachine, path: &Path) -> io::Result<Vec<u8>> {
         let found = self.files.iter().find(|file| is_named(path, &file.path));
         let none = || {
             let told = format!(
@@ -233,7 +233,7 @@ impl Files for &FileSet {
         found.map(|file| file.bytes.clone()).ok_or_else(none)
     }
 
-    fn list(&mut self, _: &mut Machine, directory: &Path) -> io::Result<Vec<String>> {
+    fn list(&mut self, _: &mut LocalMachine, directory: &Path) -> io::Result<Vec<String>> {
         let mut listings = self.listings.iter();
         let found = listings.find(|(path, _)| is_named(directory, path));
         let names = found.map(|(_, names)| names.clone());
@@ -248,8 +248,8 @@ struct Noted {
     listings: BTreeMap<PathBuf, Vec<String>>,
 }
 
-impl Files for Noted {
-    fn read(&mut self, machine: &mut Machine, path: &Path) -> io::Result<Vec<u8>> {
+impl FileSetSource for Noted {
+    fn read(&mut self, machine: &mut LocalMachine, path: &Path) -> io::Result<Vec<u8>> {
         let bytes = machine.read(path)?;
         if self.files.len() < FILES_MAX {
             self.files.insert(path.to_owned(), bytes.clone());
@@ -257,7 +257,7 @@ impl Files for Noted {
         Ok(bytes)
     }
 
-    fn list(&mut self, machine: &mut Machine, directory: &Path) -> io::Result<Vec<String>> {
+    fn list(&mut self, machine: &mut LocalMachine, directory: &Path) -> io::Result<Vec<String>> {
         let names = machine.list(directory)?;
         if self.listings.len() < FILES_MAX {
             self.listings.insert(directory.to_owned(), names.clone());
@@ -292,7 +292,7 @@ pub enum CollectError {
 pub fn collect(
     paths: &[PathBuf],
     options: LoadOptions,
-    voice: &mut Voice,
+    voice: &mut MessagePrinter,
 ) -> Result<FileSet, CollectError> {
     let all = files::read_some(paths)?;
     let mut own = all.clone();
@@ -316,7 +316,7 @@ pub fn collect(
     for (name, text) in &all {
         gathering.add(Path::new(name), text, true, false)?;
     }
-    for (path, bytes, secret) in loaded.recording.contents() {
+    for (path, bytes, secret) in loaded.recording.readable_files() {
         gathering.add(path, bytes, false, secret)?;
     }
     for (path, bytes) in &noting.files.files {
@@ -422,14 +422,14 @@ mod tests {
     use language::render;
     use part::voice::Form;
 
-    pub(super) struct Scratch(PathBuf);
+    pub(super) struct FileSetDirectory(PathBuf);
 
-    impl Scratch {
-        pub(super) fn new(name: &str) -> Scratch {
+    impl FileSetDirectory {
+        pub(super) fn new(name: &str) -> FileSetDirectory {
             let name = format!("evenkeel-set-{name}-{}", std::process::id());
             let path = std::env::temp_dir().join(name);
             std::fs::create_dir_all(&path).unwrap();
-            Scratch(path)
+            FileSetDirectory(path)
         }
 
         pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
@@ -440,13 +440,13 @@ mod tests {
         }
     }
 
-    impl Drop for Scratch {
+    impl Drop for FileSetDirectory {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
     }
 
-    fn site(scratch: &Scratch) -> PathBuf {
+    fn site(scratch: &FileSetDirectory) -> PathBuf {
         let dir = scratch.0.display();
         let key = rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap();
         let pem = key.cert.pem() + &key.signing_key.serialize_pem();
@@ -463,13 +463,13 @@ mod tests {
     }
 
     fn collected(path: PathBuf) -> FileSet {
-        let mut voice = Voice::new(Form::Own, true);
+        let mut voice = MessagePrinter::new(Form::Own, true);
         collect(&[path], crate::command::load_options(), &mut voice).unwrap()
     }
 
     #[test]
     fn a_set_has_all_that_the_files_name_and_loads_without_any_of_them() {
-        let scratch = Scratch::new("all");
+        let scratch = FileSetDirectory::new("all");
         let path = site(&scratch);
         let before = crate::process::load_files(
             files::read_all(std::slice::from_ref(&path)).unwrap(),
@@ -519,7 +519,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_in_the_set_is_told_with_what_to_do_though_it_is_on_the_disk() {
-        let scratch = Scratch::new("missing");
+        let scratch = FileSetDirectory::new("missing");
         let mut set = collected(site(&scratch));
         set.version = VersionId(12);
         set.files.retain(|file| !file.path.ends_with("hosts.map"));
@@ -533,7 +533,7 @@ mod tests {
 
     #[test]
     fn files_of_keepalived_travel_with_what_they_include() {
-        let scratch = Scratch::new("keepalived");
+        let scratch = FileSetDirectory::new("keepalived");
         scratch.write(
             "parts/one.conf",
             "global_defs {\n notification_email_from one@a.example\n}\n",
@@ -588,8 +588,8 @@ mod tests {
         ));
         let accepted = loaded(&set, Some(&fallback));
         assert!(accepted.config.is_some());
-        let lacks = fallback.lacks();
-        let name = Question::Host("no-such-host.invalid".to_owned());
+        let lacks = fallback.missing_items();
+        let name = SystemQuery::Host("no-such-host.invalid".to_owned());
         assert_eq!(
             lacks.iter().map(|lack| &lack.question).collect::<Vec<_>>(),
             [&name]
@@ -613,9 +613,9 @@ mod tests {
 
     #[test]
     fn files_with_errors_are_no_version() {
-        let scratch = Scratch::new("errors");
+        let scratch = FileSetDirectory::new("errors");
         let path = scratch.write("site.cfg", "frontend f\n bnid 127.0.0.1:80\n");
-        let mut voice = Voice::new(Form::Own, true);
+        let mut voice = MessagePrinter::new(Form::Own, true);
         let refused = collect(&[path], crate::command::load_options(), &mut voice);
         assert!(matches!(refused, Err(CollectError::Refused)));
     }

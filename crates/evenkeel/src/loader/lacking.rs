@@ -2,12 +2,12 @@
 //! without them, or with the result of an earlier load. Any other version is refused because of
 //! them.
 
-use super::{Refusal, Wishes};
+use super::{LoadFailure, Wishes};
 use cluster::durable;
 use configuration::Recording;
-use configuration::outside::{Fallback, Found, Lack, Question};
-use part::role::{Load, Missing, MissingKind, Plan};
-use part::voice::{Form, Voice};
+use configuration::outside::{EarlierAnswers, Fallback, Lack, SystemQuery};
+use part::role::{Load, Missing, MissingKind, VersionPlan};
+use part::voice::{Form, MessagePrinter};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
@@ -43,7 +43,7 @@ impl Wishes {
     /// of a version that lacks some. Under the names of other programs, only permitted lines may
     /// lack names.
     fn note_names(&mut self, load: &Load, form: Form) {
-        let lacks = |plan: &Plan| plan.lacks.missing.iter().any(is_name);
+        let lacks = |plan: &VersionPlan| plan.lacks.missing.iter().any(is_name);
         let is_start = load.previous.as_ref().is_none_or(lacks);
         let tolerant = form == Form::Own && !load.set && is_start;
         let patience = match (load.retries, tolerant) {
@@ -68,7 +68,10 @@ impl Wishes {
 
     /// Returns the resources that the load did not find.
     pub(super) fn lacking(&self) -> Vec<Missing> {
-        let lacks = self.fallback.iter().flat_map(|fallback| fallback.lacks());
+        let lacks = self
+            .fallback
+            .iter()
+            .flat_map(|fallback| fallback.missing_items());
         let mut missing: Vec<Missing> = lacks.map(|lack| describe(&lack)).collect();
         missing.sort();
         missing
@@ -113,8 +116,8 @@ fn new_names<'m>(load: &Load, missing: &'m [Missing]) -> Vec<&'m Missing> {
 pub(super) fn refuse_new_names(
     load: &Load,
     missing: &[Missing],
-    voice: &mut Voice,
-) -> Result<(), Refusal> {
+    voice: &mut MessagePrinter,
+) -> Result<(), LoadFailure> {
     let new = new_names(load, missing);
     if new.is_empty() || voice.form() != Form::Own {
         return Ok(());
@@ -123,13 +126,13 @@ pub(super) fn refuse_new_names(
         let name = &one.what;
         voice.alert(format_args!("host name {name}: the name does not resolve"));
     }
-    Err(Refusal::default())
+    Err(LoadFailure::default())
 }
 
 fn describe(lack: &Lack) -> Missing {
     let instead = lack.instead.as_deref();
     let (kind, what, why) = match &lack.question {
-        Question::Host(name) => {
+        SystemQuery::Host(name) => {
             let meanwhile = match instead {
                 Some(addresses) => format!("its last known address {addresses} applies"),
                 None => "servers with this name are in maintenance, other lines have no effect"
@@ -138,7 +141,7 @@ fn describe(lack: &Lack) -> Missing {
             let why = format!("the name does not resolve; {meanwhile}");
             (MissingKind::Name, name.clone(), why)
         }
-        Question::Account(_, name) => {
+        SystemQuery::Account(_, name) => {
             let meanwhile = match instead {
                 Some(number) => format!("its last known number {number} applies"),
                 None => "nothing replaces it".to_owned(),
@@ -146,20 +149,20 @@ fn describe(lack: &Lack) -> Missing {
             let why = format!("this machine has no such account; {meanwhile}");
             (MissingKind::Account, name.clone(), why)
         }
-        Question::File(path)
-        | Question::Secret(path)
-        | Question::Entries(path)
-        | Question::Mode(path)
-        | Question::Directory(path) => {
+        SystemQuery::File(path)
+        | SystemQuery::Secret(path)
+        | SystemQuery::Entries(path)
+        | SystemQuery::Mode(path)
+        | SystemQuery::Directory(path) => {
             let (kind, why) = fault_of(path);
             (kind, path.display().to_string(), why)
         }
-        Question::Unchangeable(path) => {
+        SystemQuery::Unchangeable(path) => {
             let why = "users other than root can change it";
             let what = path.display().to_string();
             (MissingKind::Program, what, why.to_owned())
         }
-        Question::OwnAddresses => {
+        SystemQuery::OwnAddresses => {
             let what = "addresses of this machine".to_owned();
             (MissingKind::Listener, what, "they are not known".to_owned())
         }
@@ -188,13 +191,13 @@ fn fault_of(path: &Path) -> (MissingKind, String) {
     }
 }
 
-fn found(load: &Load) -> Found {
+fn found(load: &Load) -> EarlierAnswers {
     let read = |path: &Path| {
         let mut bytes = Vec::new();
         File::open(path)?
             .take(FOUND_BYTES_MAX)
             .read_to_end(&mut bytes)?;
-        std::io::Result::Ok(Found::decode(&bytes))
+        std::io::Result::Ok(EarlierAnswers::decode(&bytes))
     };
     let path = load
         .found
@@ -324,12 +327,12 @@ mod tests {
             why: String::new(),
         };
         let load = Load {
-            previous: Some(Plan {
+            previous: Some(VersionPlan {
                 lacks: Lacks {
                     missing: vec![missing("old.example")],
                     ..Lacks::default()
                 },
-                ..Plan::default()
+                ..VersionPlan::default()
             }),
             ..Load::default()
         };

@@ -22,8 +22,8 @@ use crate::process::{self, StartError};
 use outcome::Send;
 use part::channel::{Channel, ChannelError, Received};
 use part::entry;
-use part::role::{Load, Message, NotLoaded};
-use part::voice::Voice;
+use part::role::{Load, NotLoaded, SupervisorMessage};
+use part::voice::MessagePrinter;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use std::time::Duration;
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Parses the command line of a start.
-pub type WishesOf = fn(&Load, &mut Voice) -> Result<Wishes, Refusal>;
+pub type WishesOf = fn(&Load, &mut MessagePrinter) -> Result<Wishes, LoadFailure>;
 
 /// Runs a loader.
 pub fn main(mut channel: Channel, wishes: WishesOf) -> ExitCode {
@@ -47,7 +47,7 @@ fn work(channel: &mut Channel, wishes: WishesOf) -> Result<(), ChannelError> {
     let (load, descriptors) = entry::first(channel, first)?;
     if load.previous.is_some() {
         // The process has one thread yet; later threads inherit the priority.
-        process::step_back();
+        process::lower_thread_priority();
     }
     let mut voice = voice(&load);
     let outcome = match confinement::apply(&Confinement::loader()) {
@@ -55,7 +55,7 @@ fn work(channel: &mut Channel, wishes: WishesOf) -> Result<(), ChannelError> {
             .and_then(|wishes| version::make(&load, wishes, descriptors, &mut voice)),
         Err(error) => {
             voice.fatal(StartError::Confinement(error));
-            Err(Refusal::default())
+            Err(LoadFailure::default())
         }
     };
     outcome.send(channel, &mut voice)?;
@@ -64,18 +64,18 @@ fn work(channel: &mut Channel, wishes: WishesOf) -> Result<(), ChannelError> {
 
 fn first(received: Received) -> Option<(Load, Vec<OwnedFd>)> {
     match received.message {
-        Message::Load(load) => Some((*load, received.descriptors)),
+        SupervisorMessage::Load(load) => Some((*load, received.descriptors)),
         _ => None,
     }
 }
 
-fn voice(load: &Load) -> Voice {
-    let mut voice = Voice::new(load.personality, false);
+fn voice(load: &Load) -> MessagePrinter {
+    let mut voice = MessagePrinter::new(load.personality, false);
     voice.pid = load.pid;
     if load.look.is_some_and(|look| look.as_json) {
         voice.collect_findings();
     } else if let Some(look) = load.look {
-        voice.collect(language::render::Look {
+        voice.collect(language::render::RenderOptions {
             color: look.color,
             unicode: look.unicode,
             width: look.width as usize,
@@ -87,16 +87,16 @@ fn voice(load: &Load) -> Voice {
 
 /// Reason why there is no version. The diagnostics were reported already.
 #[derive(Debug)]
-pub struct Refusal(pub NotLoaded);
+pub struct LoadFailure(pub NotLoaded);
 
-impl Default for Refusal {
+impl Default for LoadFailure {
     fn default() -> Self {
-        Refusal(NotLoaded {
+        LoadFailure(NotLoaded {
             exit: 1,
             ..NotLoaded::default()
         })
     }
 }
 
-pub use outcome::Outcome;
+pub use outcome::LoadResult;
 pub use wishes::Wishes;

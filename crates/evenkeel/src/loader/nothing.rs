@@ -4,7 +4,7 @@
 
 use super::addresses;
 use super::file_set;
-use crate::parts::{Payloads, Site};
+use crate::parts::{LoadedParts, Payloads};
 use address::config::Config;
 use cluster::file_set::FileSet;
 use cluster::keyword::ConfigSection;
@@ -20,7 +20,7 @@ const NOTHING: &str = "nothing to run on any node: the files have no listener (`
 pub(super) fn anywhere(
     set: &FileSet,
     options: &LoadOptions,
-    site: &Site,
+    site: &LoadedParts,
     foreign: Option<&Config>,
     runs: bool,
 ) -> Option<&'static str> {
@@ -33,7 +33,7 @@ pub(super) fn anywhere(
         return None;
     }
     let nodes = site.proxy.recording.nodes().into_iter();
-    let mut names = nodes.flat_map(|nodes| nodes.known().iter().chain(nodes.named()));
+    let mut names = nodes.flat_map(|nodes| nodes.known_nodes().iter().chain(nodes.named()));
     let elsewhere = names.any(|name| {
         let of_node = FileSet {
             node: name.clone(),
@@ -53,7 +53,7 @@ pub(super) fn anywhere(
 }
 
 /// Returns whether there is something to run. Files with errors may contain something.
-fn has_some(site: &Site) -> bool {
+fn has_some(site: &LoadedParts) -> bool {
     let listens = site
         .proxy
         .config

@@ -1,10 +1,10 @@
 //! Result of a loader for the supervisor.
 
-use super::Refusal;
+use super::LoadFailure;
 use part::channel::{Channel, ChannelError};
-use part::role::{Message, Plan};
-use part::voice::Voice;
-use part::{Shared, memory};
+use part::role::{SupervisorMessage, VersionPlan};
+use part::voice::MessagePrinter;
+use part::{SharedFd, memory};
 use proxy::takeover::state::TakenState;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// A version that a role can load.
 pub struct Made {
     /// Plan for the supervisor.
-    pub plan: Plan,
+    pub plan: VersionPlan,
     /// Recording of all external data of the load.
     pub bundle: OwnedFd,
     /// Listeners, statistics sockets, log sockets.
@@ -22,19 +22,19 @@ pub struct Made {
 }
 
 /// The result of a load.
-pub type Outcome = Result<Made, Refusal>;
+pub type LoadResult = Result<Made, LoadFailure>;
 
 pub(super) trait Send {
-    fn send(self, channel: &mut Channel, voice: &mut Voice) -> Result<(), ChannelError>;
+    fn send(self, channel: &mut Channel, voice: &mut MessagePrinter) -> Result<(), ChannelError>;
 }
 
-impl Send for Outcome {
-    fn send(self, channel: &mut Channel, voice: &mut Voice) -> Result<(), ChannelError> {
+impl Send for LoadResult {
+    fn send(self, channel: &mut Channel, voice: &mut MessagePrinter) -> Result<(), ChannelError> {
         let collected = voice.collected();
         let (plain, shown) = collected
             .as_ref()
             .map_or(("", ""), |notes| (&*notes.plain, &*notes.shown));
-        let note = |text: &str| -> Result<Shared, ChannelError> {
+        let note = |text: &str| -> Result<SharedFd, ChannelError> {
             let fd = memory::create("evenkeel notes", text.as_bytes());
             fd.map(Arc::new).map_err(ChannelError::System)
         };
@@ -48,9 +48,9 @@ impl Send for Outcome {
                     descriptors.push(Arc::new(bytes?));
                     descriptors.push(Arc::new(state.rest));
                 }
-                Message::Loaded(Box::new(made.plan))
+                SupervisorMessage::Loaded(Box::new(made.plan))
             }
-            Err(refusal) => Message::NotLoaded(Box::new(refusal.0)),
+            Err(refusal) => SupervisorMessage::NotLoaded(Box::new(refusal.0)),
         };
         channel.send(&message, &descriptors)
     }

@@ -2,7 +2,7 @@
 //! kernel. Its section may have been removed while no process ran. The configuration then has
 //! nothing for the role that would end it.
 
-use crate::parts::{Payloads, Running, Site};
+use crate::parts::{LoadedParts, Payloads, RolePayload};
 use configuration::Rest;
 use part::role::Load;
 use part::state_file;
@@ -17,10 +17,10 @@ use supervisor::directory;
 /// has the inputs of the previous version's roles; these clean up removed sections themselves.
 pub(super) fn running(
     load: &Load,
-    site: &Site,
-    running: &[Running],
+    site: &LoadedParts,
+    running: &[RolePayload],
     before: &Payloads,
-) -> Vec<Running> {
+) -> Vec<RolePayload> {
     let runtime = directory::path();
     let claimed = directory::claimed_by_others(load.pid);
     let has_role = |part: &str| {
@@ -34,7 +34,7 @@ pub(super) fn running(
             state: state.as_deref(),
             claimed: &claimed,
         };
-        let wanted = || (run.given_for_rest)(built, &rest);
+        let wanted = || (run.leftover_input)(built, &rest);
         (!has_role(part.name)).then(wanted).flatten()
     })
 }

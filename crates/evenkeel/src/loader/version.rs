@@ -2,10 +2,10 @@
 
 use super::outcome::Made;
 use super::wishes::Wishes;
-use super::{Outcome, Refusal, compare, lacking, nothing, rest, watched};
+use super::{LoadFailure, LoadResult, compare, lacking, nothing, rest, watched};
 use crate::certificates;
 use crate::confinement::{self, Confinement};
-use crate::parts::{self, Payloads, Running};
+use crate::parts::{self, Payloads, RolePayload};
 use crate::process::{self, LeftOut, StartError};
 use cluster::file_set::FileSet;
 use configuration::Recording;
@@ -13,10 +13,12 @@ use keyword::load::Loaded;
 use model::config::Config;
 use model::log::{self, Sink};
 use part::before;
-use part::codec::Malformed;
+use part::codec::InvalidEncoding;
 use part::memory;
-use part::role::{Lacks, Load, Missing, PartPlan, Plan, Resource, ResourceKind, Rights, Settings};
-use part::voice::{Form, Voice};
+use part::role::{
+    Lacks, Load, Missing, PartPlan, Resource, ResourceKind, Rights, Settings, VersionPlan,
+};
+use part::voice::{Form, MessagePrinter};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::operations::{self, OperationsSocket};
 use std::ffi::OsString;
@@ -40,8 +42,8 @@ pub fn make(
     load: &Load,
     mut wishes: Wishes,
     mut descriptors: Vec<OwnedFd>,
-    voice: &mut Voice,
-) -> Outcome {
+    voice: &mut MessagePrinter,
+) -> LoadResult {
     if load.set {
         wishes.set = Some(given_set(&mut descriptors).map_err(|error| refused_set(voice, &error))?);
     }
@@ -60,7 +62,7 @@ pub fn make(
     let foreign = foreign.map_err(|_| watched::refused(load, &wishes, None, voice))?;
     let mut site = wishes.load(foreign.as_ref());
     if load.dry {
-        site.meet_expectations();
+        site.check_expectations();
     }
     if let (Some(set), true) = (&wishes.set, load.dry) {
         let runs = load
@@ -97,7 +99,7 @@ pub fn make(
     }
     let made = (&mut site.proxy, running, lines);
     let made = build(load, before, &wishes, (made, content), voice);
-    if { made.as_ref() }.is_ok_and(|made| !tell_of_lacks(load, made, voice)) {
+    if { made.as_ref() }.is_ok_and(|made| !warn_of_missing(load, made, voice)) {
         return Err(as_before(load, &wishes, &site.proxy, voice));
     }
     if made.is_ok() {
@@ -107,7 +109,7 @@ pub fn make(
 }
 
 /// Reports that there is no new version.
-fn as_before(load: &Load, wishes: &Wishes, loaded: &Loaded, voice: &Voice) -> Refusal {
+fn as_before(load: &Load, wishes: &Wishes, loaded: &Loaded, voice: &MessagePrinter) -> LoadFailure {
     let mut refusal = watched::refused(load, wishes, Some(loaded), voice);
     refusal.0.unchanged = true;
     refusal
@@ -131,7 +133,7 @@ fn is_edited(load: &Load, content: u64) -> bool {
 
 /// Warns about missing resources, and about certificates that expire soon. Returns false if a load
 /// for missing resources found the same ones missing.
-fn tell_of_lacks(load: &Load, made: &Made, voice: &mut Voice) -> bool {
+fn warn_of_missing(load: &Load, made: &Made, voice: &mut MessagePrinter) -> bool {
     let plan = &made.plan;
     let before = load.previous.as_ref().filter(|_| load.retries);
     if before.is_some_and(|before| before.lacks.missing == plan.lacks.missing) {
@@ -160,7 +162,7 @@ struct Before {
 
 /// Returns the payloads of the roles of the previous version, if known: the last
 /// descriptors.
-fn payloads(previous: Option<&Plan>, descriptors: &mut Vec<OwnedFd>) -> Payloads {
+fn payloads(previous: Option<&VersionPlan>, descriptors: &mut Vec<OwnedFd>) -> Payloads {
     let parts = previous.map_or(&[][..], |plan| &plan.parts);
     let mut all = Payloads::new();
     for part in parts.iter().rev() {
@@ -181,7 +183,7 @@ enum SetError {
     Memory(#[from] memory::MemoryError),
     /// A payload is malformed.
     #[error("the files of the version: {0}")]
-    Malformed(Malformed),
+    Malformed(InvalidEncoding),
 }
 
 /// Reads the given cluster version: the first descriptor.
@@ -193,9 +195,9 @@ fn given_set(descriptors: &mut Vec<OwnedFd>) -> Result<FileSet, SetError> {
     FileSet::decode(&Zeroizing::new(bytes)).map_err(SetError::Malformed)
 }
 
-fn refused_set(voice: &mut Voice, error: &SetError) -> Refusal {
+fn refused_set(voice: &mut MessagePrinter, error: &SetError) -> LoadFailure {
     voice.alert(error);
-    Refusal::default()
+    LoadFailure::default()
 }
 
 /// Builds a version from the loaded files.
@@ -203,9 +205,9 @@ fn build(
     load: &Load,
     before: Before,
     wishes: &Wishes,
-    ((loaded, running, lines), content): ((&mut Loaded, Vec<Running>, Vec<String>), u64),
-    voice: &mut Voice,
-) -> Outcome {
+    ((loaded, running, lines), content): ((&mut Loaded, Vec<RolePayload>, Vec<String>), u64),
+    voice: &mut MessagePrinter,
+) -> LoadResult {
     // A member of a cluster may have nothing to serve.
     let mut config = judge(loaded, wishes, load.set || !running.is_empty(), voice)?;
     process::apply_plan(&mut config, &wishes.plan);
@@ -221,7 +223,7 @@ fn build(
             .filter(|parent| !parent.as_os_str().is_empty());
         lacking::has_directory(wishes, place, "the file is not written", &mut missing)
     });
-    let plan = Plan {
+    let plan = VersionPlan {
         files_max: load.files_soft,
         daemon: goes_into_background(&config, wishes),
         pid_file: pid_file.map(absolute),
@@ -233,7 +235,7 @@ fn build(
             same if load.accepted && same == compare::NO_DIFFERENCE => NOT_READ.to_owned(),
             difference => difference,
         },
-        watch: watched::wished(loaded, wishes, voice),
+        watch: watched::files_to_watch(loaded, wishes, voice),
         without_proxy: !serves,
         without_secrets: !loaded.recording.has_secrets(),
         parts: running.iter().map(plan_of).collect(),
@@ -244,7 +246,7 @@ fn build(
         },
         content,
         certificates: certificates::of(&loaded.recording),
-        ..Plan::default()
+        ..VersionPlan::default()
     };
     let mut made = match serves {
         true => open(
@@ -282,7 +284,7 @@ fn serves(config: &Config, others: bool, form: Form) -> bool {
 
 /// Returns the resources that no other instance on this machine may use. Above the limit the last
 /// are dropped, so the most important come first.
-fn resources(running: &[Running], proxy: Option<&Config>) -> Vec<Resource> {
+fn resources(running: &[RolePayload], proxy: Option<&Config>) -> Vec<Resource> {
     let parts = running.iter().flat_map(|one| &one.given.resources);
     let listeners = proxy.into_iter().flat_map(listener::addresses);
     let listeners = listeners.map(|address| Resource::new(ResourceKind::Listener, address));
@@ -291,17 +293,17 @@ fn resources(running: &[Running], proxy: Option<&Config>) -> Vec<Resource> {
 }
 
 /// Returns the plan of a part, for the supervisor.
-fn plan_of(running: &Running) -> PartPlan {
+fn plan_of(running: &RolePayload) -> PartPlan {
     let given = &running.given;
     PartPlan {
         part: running.part.name.to_owned(),
         size: given.size.clone(),
         stop_ms: given.stop_ms,
-        together: given.together,
+        together: given.is_simultaneous,
     }
 }
 
-fn bundle(loaded: &Loaded, voice: &mut Voice) -> Result<OwnedFd, Refusal> {
+fn bundle(loaded: &Loaded, voice: &mut MessagePrinter) -> Result<OwnedFd, LoadFailure> {
     let bundle = memory::create("evenkeel bundle", &loaded.recording.encode());
     bundle.map_err(|error| told(voice, StartError::Threads(error)))
 }
@@ -312,8 +314,8 @@ fn open(
     sockets: Vec<OwnedFd>,
     wishes: &Wishes,
     (loaded, config): (&Loaded, &Config),
-    (plan, voice): (Plan, &mut Voice),
-) -> Outcome {
+    (plan, voice): (VersionPlan, &mut MessagePrinter),
+) -> LoadResult {
     process::choose_processors(&config.global, voice);
     let previous = { load.previous.as_ref() }.filter(|plan| !plan.without_proxy);
     let mut inherited = inherit(load.previous.as_ref(), sockets);
@@ -341,7 +343,7 @@ fn open(
     missing.sort();
     let (rights, fixed) = compare::rights(wanted_rights, previous);
     let memory_mib = wishes.plan.memory_mib;
-    let plan = Plan {
+    let plan = VersionPlan {
         rights,
         settings: Settings {
             connections: wishes.plan.connections,
@@ -380,8 +382,8 @@ fn judge(
     loaded: &mut Loaded,
     wishes: &Wishes,
     runs: bool,
-    voice: &mut Voice,
-) -> Result<Config, Refusal> {
+    voice: &mut MessagePrinter,
+) -> Result<Config, LoadFailure> {
     let asked = wishes.zero_warning
         || loaded
             .config
@@ -389,7 +391,7 @@ fn judge(
             .is_some_and(|config| config.global.zero_warning);
     let warnings = match voice.form() {
         Form::Own | Form::Keepalived => loaded.diagnostics.warnings(),
-        Form::Haproxy => loaded.refusing_warnings(),
+        Form::Haproxy => loaded.warning_count(),
     };
     // An accepted version is served in spite of missing resources.
     let zero_warning = asked && warnings > 0 && !wishes.accepted;
@@ -400,12 +402,12 @@ fn judge(
         wishes.options.diag,
         zero_warning,
     );
-    let config = loaded.config.take().ok_or_else(Refusal::default)?;
+    let config = loaded.config.take().ok_or_else(LoadFailure::default)?;
     if zero_warning {
         if voice.form() == Form::Own {
             voice.alert("there are warnings, and `zero-warning` refuses files with warnings");
         }
-        return Err(Refusal::default());
+        return Err(LoadFailure::default());
     }
     if voice.form() == Form::Own && !config.listens() && !runs {
         return Err(told(voice, StartError::NothingListens));
@@ -414,7 +416,7 @@ fn judge(
 }
 
 /// Reports why there is no version.
-fn told(voice: &mut Voice, error: StartError) -> Refusal {
+fn told(voice: &mut MessagePrinter, error: StartError) -> LoadFailure {
     match (voice.form(), error) {
         // Each failed listener was reported; HAProxy adds a summary.
         (Form::Own, StartError::Listeners) => {}
@@ -426,7 +428,7 @@ fn told(voice: &mut Voice, error: StartError) -> Refusal {
         }
         (_, error) => voice.fatal(error),
     }
-    Refusal::default()
+    LoadFailure::default()
 }
 
 /// Returns the previous process for a start. The supervisor signals it later.
@@ -444,7 +446,7 @@ fn goes_into_background(config: &Config, wishes: &Wishes) -> bool {
 
 /// Assigns the sockets of the served version. Without its plan, all recognizable sockets are
 /// reused.
-fn inherit(previous: Option<&Plan>, descriptors: Vec<OwnedFd>) -> Inherited {
+fn inherit(previous: Option<&VersionPlan>, descriptors: Vec<OwnedFd>) -> Inherited {
     let mut inherited = Inherited::default();
     let sockets = previous.map_or(descriptors.len(), |plan| {
         plan.listeners as usize + plan.operations as usize
@@ -496,8 +498,8 @@ fn collect(
 /// too.
 fn programs_account(config: &Config, form: Form) -> Option<(u32, u32)> {
     let identity = confinement::identity_for(&config.global, confinement::StartedAs::now(), form);
-    let is_default = identity.uid_origin == confinement::Origin::Default
-        && identity.gid_origin == confinement::Origin::Default;
+    let is_default = identity.uid_origin == confinement::IdentityOrigin::Default
+        && identity.gid_origin == confinement::IdentityOrigin::Default;
     is_default.then(|| confinement::ServiceUser::Checks.ids())
 }
 

@@ -3,12 +3,12 @@
 //!
 //! The module watches nothing. The supervisor does, which in turn reads no files.
 
-use super::Refusal;
+use super::LoadFailure;
 use super::wishes::Wishes;
 use configuration::Recording;
 use keyword::load::Loaded;
 use part::role::{Load, NotLoaded, Watch, WatchedDirectory};
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,8 +24,8 @@ pub fn read(
     load: &Load,
     before: Option<&Recording>,
     wishes: &mut Wishes,
-    voice: &mut Voice,
-) -> Result<(), Refusal> {
+    voice: &mut MessagePrinter,
+) -> Result<(), LoadFailure> {
     let watch = load.previous.as_ref().and_then(|plan| plan.watch.as_ref());
     if let Some(before) = before
         && load.watched
@@ -50,9 +50,13 @@ pub fn unchanged(loaded: &Loaded, before: Option<&Recording>) -> bool {
 }
 
 /// Returns the files to watch for a version.
-pub fn wished(loaded: &Loaded, wishes: &Wishes, voice: &mut Voice) -> Option<Watch> {
+pub fn files_to_watch(
+    loaded: &Loaded,
+    wishes: &Wishes,
+    voice: &mut MessagePrinter,
+) -> Option<Watch> {
     // A cluster version changes only through another version.
-    let wish = loaded.watched.wish.filter(|_| wishes.set.is_none())?;
+    let wish = loaded.watched.setting.filter(|_| wishes.set.is_none())?;
     let mut watch = Watch {
         delay_ms: wish.delay_ms,
         configuration: wish.configuration,
@@ -69,7 +73,12 @@ pub fn wished(loaded: &Loaded, wishes: &Wishes, voice: &mut Voice) -> Option<Wat
 
 /// Builds the refusal, with the paths to watch until a version loads. They include the files that
 /// the refused version names, by the `watch` line of the served version.
-pub fn refused(load: &Load, wishes: &Wishes, loaded: Option<&Loaded>, voice: &Voice) -> Refusal {
+pub fn refused(
+    load: &Load,
+    wishes: &Wishes,
+    loaded: Option<&Loaded>,
+    voice: &MessagePrinter,
+) -> LoadFailure {
     let previous = load.previous.as_ref().and_then(|plan| plan.watch.as_ref());
     let watch = previous.map(|previous| {
         let mut watch = Watch {
@@ -83,11 +92,11 @@ pub fn refused(load: &Load, wishes: &Wishes, loaded: Option<&Loaded>, voice: &Vo
         Some(loaded) => loaded.recording.content(&loaded.watched.states),
         None => {
             let mut hasher = DefaultHasher::new();
-            voice.said().hash(&mut hasher);
+            voice.collected_messages().hash(&mut hasher);
             hasher.finish()
         }
     };
-    Refusal(NotLoaded {
+    LoadFailure(NotLoaded {
         exit: 1,
         unchanged: false,
         content,
@@ -97,7 +106,7 @@ pub fn refused(load: &Load, wishes: &Wishes, loaded: Option<&Loaded>, voice: &Vo
 
 /// Returns the paths of all files to watch.
 fn places(configuration: bool, wishes: &Wishes, loaded: Option<&Loaded>) -> Vec<WatchedDirectory> {
-    let mut places = Places::default();
+    let mut places = WatchedDirectories::default();
     if configuration {
         for path in &wishes.paths {
             places.add(path);
@@ -136,13 +145,13 @@ struct Interest {
 
 /// Watched directories, by their paths without symbolic links.
 #[derive(Default)]
-struct Places {
+struct WatchedDirectories {
     known: BTreeMap<PathBuf, Interest>,
     /// Lines name the added files.
     named: bool,
 }
 
-impl Places {
+impl WatchedDirectories {
     /// Follows a path as the kernel does. Every name whose change redirects the path is watched:
     /// links, the last component, and the first missing one. Plain directories are watched
     /// themselves.
@@ -239,22 +248,22 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    struct Scratch(PathBuf);
+    struct WatchTestDirectory(PathBuf);
 
-    impl Drop for Scratch {
+    impl Drop for WatchTestDirectory {
         fn drop(&mut self) {
             let _ = std::fs::remove_dir_all(&self.0);
         }
     }
 
-    fn scratch(name: &str) -> Scratch {
+    fn scratch(name: &str) -> WatchTestDirectory {
         let name = format!("evenkeel-watched-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
-        Scratch(path.canonicalize().unwrap())
+        WatchTestDirectory(path.canonicalize().unwrap())
     }
 
-    fn names(places: Places, directory: &Path) -> Vec<String> {
+    fn names(places: WatchedDirectories, directory: &Path) -> Vec<String> {
         let directories = places.into_directories();
         let path = directory.as_os_str().as_bytes();
         let found = directories.iter().find(|one| one.path == path);
@@ -272,7 +281,7 @@ mod tests {
         symlink("..one", dir.join("..data")).unwrap();
         symlink("..data/a.cfg", dir.join("a.cfg")).unwrap();
         let places = || {
-            let mut places = Places::default();
+            let mut places = WatchedDirectories::default();
             places.add(&dir.join("a.cfg"));
             places
         };
@@ -284,7 +293,7 @@ mod tests {
     #[test]
     fn of_a_path_that_is_missing_its_first_missing_name_counts() {
         let scratch = scratch("missing");
-        let mut places = Places::default();
+        let mut places = WatchedDirectories::default();
         places.add(&scratch.0.join("sub/deep/x.map"));
         assert_eq!(names(places, &scratch.0), ["sub"]);
     }
@@ -293,7 +302,7 @@ mod tests {
     fn a_link_that_leads_to_itself_ends() {
         let scratch = scratch("loop");
         symlink("loop", scratch.0.join("loop")).unwrap();
-        let mut places = Places::default();
+        let mut places = WatchedDirectories::default();
         places.add(&scratch.0.join("loop/x"));
         assert_eq!(names(places, &scratch.0), ["loop"]);
     }
@@ -301,7 +310,7 @@ mod tests {
     #[test]
     fn in_a_directory_that_is_named_new_configuration_files_count() {
         let scratch = scratch("directory");
-        let mut places = Places::default();
+        let mut places = WatchedDirectories::default();
         places.add(&scratch.0);
         let directories = places.into_directories();
         let own = scratch.0.as_os_str().as_bytes();
@@ -318,7 +327,7 @@ mod tests {
             path
         };
         let (maps, conf) = (directory("a-maps"), directory("b-conf"));
-        let mut places = Places::default();
+        let mut places = WatchedDirectories::default();
         places.add(&conf.join("a.cfg"));
         places.named = true;
         places.add(&maps.join("a.map"));

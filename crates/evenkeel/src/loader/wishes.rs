@@ -1,9 +1,9 @@
 //! Options of a load, independent of the program's command line.
 
-use super::Refusal;
+use super::LoadFailure;
 use super::addresses::{self, AddressWishes};
 use super::file_set;
-use crate::parts::Site;
+use crate::parts::LoadedParts;
 use crate::process;
 use address::config::Config;
 use cluster::file_set::FileSet;
@@ -11,7 +11,7 @@ use configuration::LoadOptions;
 use configuration::files::{self, NamedFile};
 use configuration::outside::Fallback;
 use part::voice::keepalived::missing;
-use part::voice::{Form, Voice};
+use part::voice::{Form, MessagePrinter};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct Wishes {
     /// Options of the loader.
     pub options: LoadOptions,
     /// The settings that override the file.
-    pub plan: process::Plan,
+    pub plan: process::ProcessOverrides,
     /// `-dW`
     pub zero_warning: bool,
     /// `-d` of keepalived: print the parsed configuration.
@@ -53,7 +53,10 @@ pub struct Wishes {
 
 impl Wishes {
     /// Reads keepalived's files and reports diagnostics; None without such files.
-    pub fn read_addresses(&mut self, voice: &mut Voice) -> Result<Option<Config>, Refusal> {
+    pub fn read_addresses(
+        &mut self,
+        voice: &mut MessagePrinter,
+    ) -> Result<Option<Config>, LoadFailure> {
         if self.address_files.is_empty() {
             // keepalived, too, accepts a file without lines, which does nothing.
             return Ok((voice.form() == Form::Keepalived).then(Config::default));
@@ -81,11 +84,11 @@ impl Wishes {
         {
             voice.notice(text);
         }
-        read.config.map(Some).ok_or_else(Refusal::default)
+        read.config.map(Some).ok_or_else(LoadFailure::default)
     }
 
     /// Loads the files that are not keepalived's.
-    pub fn load(&self, foreign: Option<&Config>) -> Site {
+    pub fn load(&self, foreign: Option<&Config>) -> LoadedParts {
         let (files, options) = (self.files.clone(), self.options.clone());
         match &self.set {
             Some(set) => file_set::load(set, files, options, foreign, self.fallback.clone()),
@@ -97,7 +100,7 @@ impl Wishes {
     }
 
     /// Reads the files, or takes them from a version that was given.
-    pub fn read(&mut self, voice: &mut Voice) -> Result<(), Refusal> {
+    pub fn read(&mut self, voice: &mut MessagePrinter) -> Result<(), LoadFailure> {
         if let Some(set) = &self.set {
             self.files = file_set::main_files(set);
             self.address_files = addresses::split(&mut self.files);
@@ -119,7 +122,7 @@ impl Wishes {
                     Form::Keepalived => voice.alert(missing(&self.paths)),
                     Form::Haproxy => voice.alert(format_args!("config : {error}")),
                 }
-                Err(Refusal::default())
+                Err(LoadFailure::default())
             }
         }
     }

@@ -6,8 +6,8 @@ use crate::command::mask;
 use configuration::LoadOptions;
 use configuration::outside::Outside;
 use language::Environment;
-use language::difference::{self, Texts, Vocabulary, between, covered, secrets};
-use language::render::{self, Look};
+use language::difference::{self, Texts, Vocabulary, compute, mask_secrets, secrets};
+use language::render::{self, RenderOptions};
 
 const MARKER: &str = "mArKer7Q";
 
@@ -226,7 +226,8 @@ fn no_view_of_a_line_shows_its_secret() {
     assert!(places.len() > LINES.len() + 20, "{}", places.len());
     let mut found = Vec::new();
     for (section, line) in &places {
-        let shown = String::from_utf8_lossy(&covered(line.as_bytes(), &vocabulary)).into_owned();
+        let shown =
+            String::from_utf8_lossy(&mask_secrets(line.as_bytes(), &vocabulary)).into_owned();
         found.extend(marked(&shown, line));
         let known = secrets(line.as_bytes(), &vocabulary);
         if !known.iter().any(|secret| secret.contains(MARKER)) {
@@ -242,7 +243,7 @@ fn no_view_of_a_line_shows_its_secret() {
         let pairs = [(&without, &with), (&with, &without), (&with, &changed)];
         for (old, new) in pairs.into_iter().chain([(&changed, &with)]) {
             let texts = |files| Texts { files, other: &[] };
-            let told = between(texts(old), texts(new), &vocabulary).to_string();
+            let told = compute(texts(old), texts(new), &vocabulary).to_string();
             found.extend(marked(&told, line));
         }
     }
@@ -262,9 +263,9 @@ fn diagnostics(text: &str) -> String {
     let mut site = load(files, environment, options, None, Outside::default());
     site.without_roles();
     let (sources, found) = (&site.proxy.sources, &site.proxy.diagnostics);
-    let look = Look {
+    let look = RenderOptions {
         diag: true,
-        ..Look::default()
+        ..RenderOptions::default()
     };
     [
         render::full(sources, found, &look),
@@ -277,7 +278,7 @@ fn diagnostics(text: &str) -> String {
 
 #[test]
 fn no_diagnostic_shows_a_secret_of_its_line_or_of_the_next() {
-    difference::know(vocabulary());
+    difference::set_vocabulary(vocabulary());
     let mut found = Vec::new();
     for (section, line) in places() {
         for text in [
@@ -295,7 +296,7 @@ fn no_diagnostic_shows_a_secret_of_its_line_or_of_the_next() {
 
 #[test]
 fn no_message_shows_a_secret_of_the_environment() {
-    difference::know(vocabulary());
+    difference::set_vocabulary(vocabulary());
     let files = vec![(
         "site.cfg".to_owned(),
         b"config\n    follow git \"https://anna:$TOKEN@git.example.org/a\"\n    follow git \"${PASSWORD_URL}\"\n".to_vec(),

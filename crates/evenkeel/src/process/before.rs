@@ -10,7 +10,7 @@ use proxy::carry;
 use proxy::listener::{self, Inherited, Listening, OpenError};
 use proxy::runtime::Runtime;
 use proxy::takeover::state::{self, TakenState};
-use proxy::takeover::{self, Source};
+use proxy::takeover::{self, TakeoverSource};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use std::io;
@@ -43,7 +43,7 @@ pub fn fetch(before: &Before) -> Result<Fetched, StartError> {
         error,
     };
     let text = name.to_str().ok_or_else(|| failed(None))?;
-    let source: Source = text.parse().map_err(|_| failed(None))?;
+    let source: TakeoverSource = text.parse().map_err(|_| failed(None))?;
     let taken = takeover::fetch(&source, SOCKETS_LIMIT).map_err(|error| failed(Some(error)))?;
     Ok(Fetched {
         sockets: taken.into_iter().map(|one| one.fd).collect(),
@@ -118,6 +118,6 @@ pub fn add_rest(from: OwnedFd, runtime: &'static Runtime) -> io::Result<()> {
 pub fn add(bytes: &[u8], runtime: &Runtime) {
     // Counters of an incompatible version are lost.
     if let Ok(imported) = carry::import(bytes, &runtime.config(), Some(runtime)) {
-        imported.give_process(runtime);
+        imported.add_process_counters(runtime);
     }
 }

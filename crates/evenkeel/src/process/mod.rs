@@ -21,10 +21,10 @@ pub use limits::{Limits, WantedLimits};
 pub use open::{LeftOut, address_text, check_programs, open};
 pub use privileges::drop_rights;
 pub use processors::choose as choose_processors;
-pub use side::{Side, report_losses, to_logs};
-pub use signals::{Order, Orders, end_by, obey, watch as watch_signals};
-pub use spare::step_back;
+pub use side::{SideThreadHandle, report_losses, to_logs};
+pub use signals::{OrderSource, ServingOrder, end_by, handle_signals, watch as watch_signals};
+pub use spare::lower_thread_priority;
 pub use start::{
-    Plan, Serving, apply_plan, find_limits, give_up, load_files, load_files_with, run, serve,
-    wanted_limits,
+    ProcessOverrides, ServingProcess, apply_plan, drop_process_privileges, find_limits, load_files,
+    load_files_with, run, serve, wanted_limits,
 };

@@ -6,7 +6,7 @@ use keyword::load::Loaded;
 use model::config::{BindAddress, Config};
 use part::before::Before;
 use part::role::{CheckProgram, Missing, MissingKind};
-use part::voice::{Form, Voice};
+use part::voice::{Form, MessagePrinter};
 use proxy::listener::{self, Inherited, Listening, OpenError, OpenStep};
 use proxy::operations::{self, OperationsSocket};
 
@@ -28,7 +28,7 @@ pub fn open(
     inherited: Inherited,
     (predecessor, fetched): (&Before, &Fetched),
     mut left_out: Option<&mut LeftOut>,
-    voice: &mut Voice,
+    voice: &mut MessagePrinter,
 ) -> Result<(Vec<Listening>, Vec<OperationsSocket>), StartError> {
     let (mut inherited, listening, errors) = before::open(predecessor, config, inherited, fetched);
     let order: Vec<_> = listener::wanted(config).collect();
@@ -84,7 +84,7 @@ fn open_sockets(
     loaded: &Loaded,
     inherited: &mut Inherited,
     (mut left_out, listeners): (Option<&mut LeftOut>, usize),
-    voice: &mut Voice,
+    voice: &mut MessagePrinter,
 ) -> Result<Vec<OperationsSocket>, StartError> {
     let (sockets, failures) = operations::open(config, inherited);
     for failure in &failures {
@@ -124,7 +124,11 @@ fn open_sockets(
 }
 
 /// Completes the opened sockets: Unix sockets get their final names.
-fn settle(mut inherited: Inherited, loaded: &Loaded, voice: &mut Voice) -> Result<(), StartError> {
+fn settle(
+    mut inherited: Inherited,
+    loaded: &Loaded,
+    voice: &mut MessagePrinter,
+) -> Result<(), StartError> {
     let Err(errors) = inherited.settle() else {
         return Ok(());
     };

@@ -2,7 +2,7 @@
 //! warnings about impossible `cpu-map` lines. The data plane pins the threads themselves.
 
 use model::config::Global;
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub fn threads(global: &Global) -> usize {
 /// Restricts the process to the first NUMA node of several, unless the configuration sets the
 /// number of threads or their processors. Warns about `cpu-map` lines that have no effect. Has to
 /// be called before any thread is started.
-pub fn choose(global: &Global, voice: &mut Voice) {
+pub fn choose(global: &Global, voice: &mut MessagePrinter) {
     let Ok(allowed) = sched_getaffinity(None) else {
         return;
     };

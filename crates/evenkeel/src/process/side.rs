@@ -5,8 +5,8 @@
 use super::spare;
 use model::config::Config;
 use model::log;
-use part::voice::Voice;
-use proxy::operations::{self, OperationsSocket, Serving};
+use part::voice::MessagePrinter;
+use proxy::operations::{self, OperationsSocket, StatisticsSockets};
 use proxy::runtime::Runtime;
 use proxy::{health, peers, resolvers, vitals};
 use std::io;
@@ -21,31 +21,31 @@ use tokio::time::timeout;
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Reports lost log lines as warnings in this format.
-pub fn report_losses(voice: &Voice) -> log::Report {
+pub fn report_losses(voice: &MessagePrinter) -> log::LossReporter {
     let mut voice = voice.clone();
     Box::new(move |text| voice.warning(text))
 }
 
 /// Handle of the side thread; dropping it ends the thread.
 #[derive(Debug)]
-pub struct Side {
+pub struct SideThreadHandle {
     /// Counts the changes; the thread reads the configuration from the runtime. Dropping it ends
     /// the thread.
     changes: Option<watch::Sender<u64>>,
     thread: Option<JoinHandle<()>>,
-    sockets: Serving,
+    sockets: StatisticsSockets,
     /// The successor is the peer of this name now.
     left: Arc<AtomicBool>,
 }
 
-impl Side {
+impl SideThreadHandle {
     /// Starts the thread for an installed configuration. `notice` receives the results of checks;
     /// `sockets` are served for operators.
     pub fn start(
         shared: &'static Runtime,
         notice: health::Notice,
         sockets: Vec<OperationsSocket>,
-    ) -> io::Result<Side> {
+    ) -> io::Result<SideThreadHandle> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -61,7 +61,7 @@ impl Side {
                     let checks = health::start(&shared.config(), notice);
                     let watching = vitals::start(shared);
                     let mut peers = Some(peers::start(&shared.config()));
-                    let mut memory = spare::Memory::default();
+                    let mut memory = spare::MemoryTrimmer::default();
                     loop {
                         // Servers that an operator adds are checked like those of a changed
                         // configuration.
@@ -90,8 +90,8 @@ impl Side {
                             Ok(Err(_)) => break,
                             // The last connection of an old version may have ended: its memory is
                             // freed here.
-                            Err(_) if shared.has_unused() => spare::forget(shared),
-                            Err(_) => memory.look(shared),
+                            Err(_) if shared.has_unused() => spare::free_unused_versions(shared),
+                            Err(_) => memory.poll_process(shared),
                         }
                     }
                     drop(names);
@@ -99,7 +99,7 @@ impl Side {
                     checks.stop();
                 });
             })?;
-        Ok(Side {
+        Ok(SideThreadHandle {
             changes: Some(changes),
             thread: Some(thread),
             sockets,
@@ -109,7 +109,7 @@ impl Side {
 
     /// Applies the runtime's newest configuration; checks keep their intervals. The call returns at
     /// once, and the side thread merges several quick changes into one. The caller changes the
-    /// sockets ([`Side::sockets`]), since it has their descriptors.
+    /// sockets ([`SideThreadHandle::sockets`]), since it has their descriptors.
     pub fn change(&self) {
         if let Some(changes) = &self.changes {
             changes.send_modify(|count| *count = count.wrapping_add(1));
@@ -126,7 +126,7 @@ impl Side {
     }
 
     /// Returns the statistics sockets.
-    pub fn sockets(&self) -> &Serving {
+    pub fn sockets(&self) -> &StatisticsSockets {
         &self.sockets
     }
 }
@@ -144,7 +144,7 @@ fn level_of(level: health::Level) -> log::Level {
     }
 }
 
-impl Drop for Side {
+impl Drop for SideThreadHandle {
     fn drop(&mut self) {
         drop(self.changes.take());
         if let Some(thread) = self.thread.take() {

@@ -3,15 +3,15 @@
 //! read on the main thread, so that no code runs in a signal handler.
 
 use super::StartError;
-use super::side::Side;
-use super::start::Serving;
+use super::side::SideThreadHandle;
+use super::start::ServingProcess;
 use model::config::{Config, Proxy};
 use model::log::{self, Level};
 use model::state::Tally;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use part::channel::timespec;
-use part::voice::{Form, Voice};
+use part::voice::{Form, MessagePrinter};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use std::io;
@@ -53,13 +53,13 @@ fn is_first_process() -> bool {
 }
 
 /// Result of the data plane.
-struct End {
+struct DataPlaneExit {
     event: Arc<OwnedFd>,
     result: std::thread::JoinHandle<io::Result<()>>,
 }
 
 /// Starts a thread that waits for the data plane, so that this one continues to handle signals.
-fn wait_for(serving: &Serving) -> Result<End, StartError> {
+fn wait_for(serving: &ServingProcess) -> Result<DataPlaneExit, StartError> {
     let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
         .map_err(|errno| StartError::Threads(errno.into()))?;
     let event = Arc::new(event);
@@ -73,12 +73,12 @@ fn wait_for(serving: &Serving) -> Result<End, StartError> {
             result
         })
         .map_err(StartError::Threads)?;
-    Ok(End { event, result })
+    Ok(DataPlaneExit { event, result })
 }
 
 /// An order that does not come from a signal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
+pub enum ServingOrder {
     /// Stop accepting, and finish existing connections.
     StopSoftly,
     /// Stop accepting until the next order.
@@ -88,7 +88,7 @@ pub enum Order {
 }
 
 /// Source of orders besides the signals: the supervisor of a role.
-pub trait Orders {
+pub trait OrderSource {
     /// Returns when it has to be queried again at the latest.
     fn due(&self) -> Option<Instant> {
         None
@@ -97,7 +97,11 @@ pub trait Orders {
     fn watched(&self) -> Vec<PollFd<'_>>;
     /// Returns the next order, if there is one. Called when a descriptor may be ready, or after a
     /// while.
-    fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order>;
+    fn next(
+        &mut self,
+        serving: &ServingProcess,
+        voice: &mut MessagePrinter,
+    ) -> Option<ServingOrder>;
     /// Called when a soft stop starts, whatever requested it.
     fn stopping(&mut self) {}
     /// Called before the process ends because of a signal.
@@ -105,9 +109,9 @@ pub trait Orders {
 }
 
 /// No source of orders: a process on its own.
-pub struct NoOrders<'s>(pub &'s Side);
+pub struct NoOrders<'s>(pub &'s SideThreadHandle);
 
-impl Orders for NoOrders<'_> {
+impl OrderSource for NoOrders<'_> {
     fn stopping(&mut self) {
         self.0.leave_sockets();
     }
@@ -116,17 +120,17 @@ impl Orders for NoOrders<'_> {
         Vec::new()
     }
 
-    fn next(&mut self, _: &Serving, _: &mut Voice) -> Option<Order> {
+    fn next(&mut self, _: &ServingProcess, _: &mut MessagePrinter) -> Option<ServingOrder> {
         None
     }
 }
 
 /// Handles signals and orders until the data plane has ended.
-pub fn obey(
+pub fn handle_signals(
     signals: &SignalFd,
-    serving: &Serving,
-    orders: &mut dyn Orders,
-    voice: &mut Voice,
+    serving: &ServingProcess,
+    orders: &mut dyn OrderSource,
+    voice: &mut MessagePrinter,
 ) -> Result<(), StartError> {
     let end = wait_for(serving)?;
     let mut stop = Stop::default();
@@ -158,9 +162,9 @@ pub fn obey(
         }
         while let Some(order) = orders.next(serving, voice) {
             match order {
-                Order::StopSoftly => stop.softly(serving, orders),
-                Order::Pause => pause(serving, voice, (true, "")),
-                Order::Resume => pause(serving, voice, (false, "")),
+                ServingOrder::StopSoftly => stop.softly(serving, orders),
+                ServingOrder::Pause => pause(serving, voice, (true, "")),
+                ServingOrder::Resume => pause(serving, voice, (false, "")),
             }
         }
     }
@@ -184,7 +188,7 @@ struct Stop {
 
 impl Stop {
     /// Starts a soft stop.
-    fn softly(&mut self, serving: &Serving, orders: &mut dyn Orders) {
+    fn softly(&mut self, serving: &ServingProcess, orders: &mut dyn OrderSource) {
         orders.stopping();
         if !std::mem::replace(&mut self.asked, true) {
             // `grace`: accepts until then.
@@ -200,7 +204,7 @@ impl Stop {
     }
 
     /// Handles expired deadlines; returns whether there was one.
-    fn due(&mut self, serving: &Serving, voice: &mut Voice) -> bool {
+    fn due(&mut self, serving: &ServingProcess, voice: &mut MessagePrinter) -> bool {
         if self.left() != Some(Duration::ZERO) {
             return false;
         }
@@ -227,7 +231,7 @@ impl Stop {
 fn wait(
     signals: &SignalFd,
     end: &OwnedFd,
-    orders: &dyn Orders,
+    orders: &dyn OrderSource,
     left: Option<Duration>,
 ) -> Result<(bool, bool), StartError> {
     let mut watched = vec![
@@ -265,7 +269,7 @@ fn next(signals: &SignalFd) -> Option<Signal> {
 
 /// Pauses or resumes accepting without closing the listeners, so that another process can bind the
 /// addresses. Logs the reason.
-fn pause(serving: &Serving, voice: &mut Voice, (paused, why): (bool, &str)) {
+fn pause(serving: &ServingProcess, voice: &mut MessagePrinter, (paused, why): (bool, &str)) {
     let config = serving.config();
     for proxy in config
         .proxies
@@ -280,7 +284,7 @@ fn pause(serving: &Serving, voice: &mut Voice, (paused, why): (bool, &str)) {
 }
 
 /// HUP: logs and prints the state of each server and proxy.
-fn show_servers(serving: &Serving, voice: &mut Voice) {
+fn show_servers(serving: &ServingProcess, voice: &mut MessagePrinter) {
     let config = &serving.config();
     let config: &Config = config;
     voice.warning("SIGHUP received, dumping servers states.");
@@ -294,7 +298,7 @@ fn show_servers(serving: &Serving, voice: &mut Voice) {
                 "SIGHUP: Server {}/{} is {}. Conn: {} act, {} pend, {} tot.",
                 proxy.name,
                 server.name,
-                if server.state.up() { "UP" } else { "DOWN" },
+                if server.state.is_up() { "UP" } else { "DOWN" },
                 server.state.traffic.sessions.current(),
                 server.state.queue.waiting.current(),
                 server.state.traffic.counters.read(Tally::Sessions),
@@ -329,7 +333,7 @@ fn proxy_line(proxy: &Proxy) -> String {
     )
 }
 
-fn told_stopped(serving: &Serving, voice: &mut Voice) {
+fn told_stopped(serving: &ServingProcess, voice: &mut MessagePrinter) {
     let config = serving.config();
     for proxy in &config.proxies {
         let line = format!(

@@ -19,10 +19,10 @@ const WORK_MIN: Duration = Duration::from_millis(500);
 
 /// Decides when memory is returned to the system.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct MemoryTrimmer {
     /// Processor time of the process at the last poll, and when memory was last returned.
-    looked: Duration,
-    gave: Duration,
+    polled_time: Duration,
+    trimmed_time: Duration,
     quiet: u32,
 }
 
@@ -36,9 +36,9 @@ enum Next {
     Trim,
 }
 
-impl Memory {
+impl MemoryTrimmer {
     /// Polls the process. Has to be called about once a second.
-    pub fn look(&mut self, shared: &'static Runtime) {
+    pub fn poll_process(&mut self, shared: &'static Runtime) {
         let used = clock_gettime(ClockId::ProcessCPUTime);
         let used = Duration::new(used.tv_sec as u64, used.tv_nsec as u32);
         match self.next(used) {
@@ -54,7 +54,7 @@ impl Memory {
                 let thread = std::thread::Builder::new().name("spare".into());
                 // If no thread can be started, it is retried after more work.
                 let _ = thread.spawn(|| {
-                    step_back();
+                    lower_thread_priority();
                     // SAFETY: it only gives free memory of the allocator back.
                     #[cfg(target_env = "gnu")]
                     unsafe {
@@ -66,18 +66,18 @@ impl Memory {
     }
 
     fn next(&mut self, used: Duration) -> Next {
-        let quiet = used.saturating_sub(self.looked) < QUIET_WORK;
-        self.looked = used;
+        let quiet = used.saturating_sub(self.polled_time) < QUIET_WORK;
+        self.polled_time = used;
         self.quiet = if quiet {
             self.quiet.saturating_add(1)
         } else {
             0
         };
-        let worked = used.saturating_sub(self.gave) >= WORK_MIN;
+        let worked = used.saturating_sub(self.trimmed_time) >= WORK_MIN;
         match self.quiet {
             QUIET_LOOKS if worked => Next::Release,
             n if n > QUIET_LOOKS && worked => {
-                self.gave = used;
+                self.trimmed_time = used;
                 Next::Trim
             }
             _ => Next::Nothing,
@@ -90,16 +90,16 @@ const NICENESS: i32 = 10;
 
 /// Lowers the priority of this thread below the serving ones. If that is not permitted, it gets a
 /// normal share.
-pub fn step_back() {
+pub fn lower_thread_priority() {
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
 }
 
 /// Frees unused versions on a separate thread: a configuration of ten thousand servers takes a
 /// while.
-pub fn forget(shared: &'static Runtime) {
+pub fn free_unused_versions(shared: &'static Runtime) {
     let thread = std::thread::Builder::new().name("spare".into());
     let started = thread.spawn(move || {
-        step_back();
+        lower_thread_priority();
         shared.forget_unused();
     });
     if started.is_err() {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn memory_is_given_back_once_after_work_and_only_when_it_is_quiet() {
-        let mut memory = Memory::default();
+        let mut memory = MemoryTrimmer::default();
         let mut used = 0;
         let mut look = |more: u64| {
             used += more;

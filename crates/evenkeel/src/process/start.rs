@@ -1,14 +1,14 @@
 //! Starts a serving process from files.
 
-use super::side::{self, Side, report_losses};
+use super::side::{self, SideThreadHandle, report_losses};
 use super::signals::NoOrders;
 use super::{
     Limits, StartError, WantedLimits, before, check_programs, limits, open, privileges, processors,
     signals,
 };
-use crate::confinement::{self, Confinement, Identity, StartedAs};
+use crate::confinement::{self, Confinement, ProcessIdentity, StartedAs};
 use crate::identity;
-use crate::parts::{self, Site};
+use crate::parts::{self, LoadedParts};
 use configuration::LoadOptions;
 use configuration::files::NamedFile;
 use configuration::outside::{Fallback, Outside};
@@ -19,10 +19,10 @@ use part::before::Before;
 use part::checks;
 use part::daemon::{self, Fork, Ready};
 use part::role::{Personality, Rights, RunPrograms};
-use part::voice::{Form, Voice, counted};
+use part::voice::{Form, MessagePrinter, counted};
 use proxy::listener::{Inherited, Listening};
 use proxy::operations::OperationsSocket;
-use proxy::running::{self, Running, ServeOptions};
+use proxy::running::{self, DataPlane, ServeOptions};
 use proxy::{carry, health};
 use rustix::process::{Resource, getrlimit};
 use std::os::unix::ffi::OsStringExt;
@@ -36,7 +36,7 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Command-line settings of a process, which override the configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub struct ProcessOverrides {
     /// Run in the background.
     pub daemon: bool,
     /// Run in the foreground, even if the configuration says `daemon`.
@@ -54,12 +54,12 @@ pub struct Plan {
 }
 
 /// A process that serves.
-pub struct Serving {
+pub struct ServingProcess {
     /// Data plane of the process.
-    pub running: Arc<Running>,
+    pub running: Arc<DataPlane>,
 }
 
-impl Serving {
+impl ServingProcess {
     /// Returns the newest configuration that it serves.
     pub fn config(&self) -> Arc<Config> {
         self.running.runtime.config()
@@ -72,7 +72,7 @@ pub fn load_files(
     local_peer: Option<&str>,
     options: LoadOptions,
     foreign: Option<&address::config::Config>,
-) -> Site {
+) -> LoadedParts {
     load_files_with(files, local_peer, options, foreign, None)
 }
 
@@ -83,7 +83,7 @@ pub fn load_files_with(
     options: LoadOptions,
     foreign: Option<&address::config::Config>,
     fallback: Option<Arc<Fallback>>,
-) -> Site {
+) -> LoadedParts {
     let names: Vec<String> = files.iter().map(|(name, _)| name.clone()).collect();
     let environment = identity::environment(&names, local_peer);
     let outside = Outside::default().with_fallback(fallback);
@@ -95,9 +95,9 @@ pub fn load_files_with(
 pub fn run(
     loaded: Loaded,
     mut config: Config,
-    plan: &Plan,
+    plan: &ProcessOverrides,
     mut claim: Option<ProcessClaim>,
-    voice: &mut Voice,
+    voice: &mut MessagePrinter,
 ) -> Result<(), StartError> {
     if !config.listens() {
         return Err(StartError::NothingListens);
@@ -138,7 +138,7 @@ pub fn run(
         claim.move_to_this_process();
     }
     start_programs(&config, start_files, voice)?;
-    give_up_rights(&config, voice)?;
+    drop_initial_privileges(&config, voice)?;
     let options = ServeOptions {
         threads: wanted.threads,
         connections_max: limits.connections,
@@ -156,8 +156,8 @@ pub fn run(
     }
     voice.started();
     tell_serves(&wanted, voice);
-    let result = signals::obey(&signals, &serving, &mut NoOrders(&side), voice);
-    side.sockets().tell_heirs();
+    let result = signals::handle_signals(&signals, &serving, &mut NoOrders(&side), voice);
+    side.sockets().send_counts_to_successors();
     drop(side);
     model::log::drain(LAST_LINES);
     result
@@ -173,12 +173,15 @@ enum Background {
 
 /// Goes into the background if configured, and signals the previous processes. Returns None in the
 /// process that only started the other one.
-fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, StartError> {
+fn into_background(
+    config: &Config,
+    plan: &ProcessOverrides,
+) -> Result<Option<Background>, StartError> {
     let wanted = (plan.daemon || config.global.daemon) && !plan.foreground && !config.global.debug;
     if !wanted {
         // The listeners are open, so new connections wait for this process. Later it has no
         // privilege to signal other processes.
-        plan.before.take_leave();
+        plan.before.signal_predecessors();
         return Ok(Some(Background::No));
     }
     let path = config.global.pidfile.clone();
@@ -186,7 +189,7 @@ fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, S
     let ready = match daemon::fork_and_wait()? {
         Fork::Parent => {
             // The child serves, and this process has kept its privileges.
-            plan.before.take_leave();
+            plan.before.signal_predecessors();
             return Ok(None);
         }
         Fork::Child(ready) => ready,
@@ -198,7 +201,11 @@ fn into_background(config: &Config, plan: &Plan) -> Result<Option<Background>, S
 }
 
 /// Starts the process that runs the programs of external checks, if there are any.
-fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(), StartError> {
+fn start_programs(
+    config: &Config,
+    files_soft: u64,
+    voice: &MessagePrinter,
+) -> Result<(), StartError> {
     let programs = check_programs(config);
     if programs.is_empty() {
         return Ok(());
@@ -224,12 +231,12 @@ fn start_programs(config: &Config, files_soft: u64, voice: &Voice) -> Result<(),
     let started = checks::start(personality, run);
     // It ends with this process, and has no successor before.
     let (_, connection) = started?;
-    health::use_programs(connection);
+    health::set_runner_connection(connection);
     Ok(())
 }
 
 /// Reports that it serves.
-fn tell_serves(wanted: &WantedLimits, voice: &mut Voice) {
+fn tell_serves(wanted: &WantedLimits, voice: &mut MessagePrinter) {
     if voice.form() == Form::Own {
         let (addresses, threads) = (wanted.listeners, wanted.threads);
         voice.notice(format_args!(
@@ -241,7 +248,7 @@ fn tell_serves(wanted: &WantedLimits, voice: &mut Voice) {
 }
 
 /// Reports that `maxconn` was lowered.
-fn tell_lowered(limits: &Limits, voice: &mut Voice) {
+fn tell_lowered(limits: &Limits, voice: &mut MessagePrinter) {
     if let Some(needed) = limits.lowered_by {
         voice.warning(format_args!(
             "maxconn and listeners need {needed} file descriptors, the limit is {}: 'maxconn' is lowered to {} \
@@ -256,7 +263,7 @@ fn tell_lowered(limits: &Limits, voice: &mut Voice) {
 pub fn find_limits(
     wanted: &WantedLimits,
     start: u64,
-    voice: &mut Voice,
+    voice: &mut MessagePrinter,
 ) -> Result<Limits, StartError> {
     let limits = limits::apply_files(wanted, start)?;
     tell_lowered(&limits, voice);
@@ -266,18 +273,18 @@ pub fn find_limits(
 /// Drops the initial privileges: those that the configuration names, then everything that serving
 /// does not need. This also applies without such a line, or without initial privileges. A serving
 /// process opens no file and starts no program, whatever user it has.
-fn give_up_rights(config: &Config, voice: &mut Voice) -> Result<(), StartError> {
+fn drop_initial_privileges(config: &Config, voice: &mut MessagePrinter) -> Result<(), StartError> {
     let global = &config.global;
     let identity = confinement::identity_for(global, StartedAs::now(), voice.form());
-    give_up(config, &identity, global.chroot.as_deref(), voice)
+    drop_process_privileges(config, &identity, global.chroot.as_deref(), voice)
 }
 
 /// Drops privileges, with an identity that another process decided.
-pub fn give_up(
+pub fn drop_process_privileges(
     config: &Config,
-    identity: &Identity,
+    identity: &ProcessIdentity,
     root: Option<&Path>,
-    voice: &mut Voice,
+    voice: &mut MessagePrinter,
 ) -> Result<(), StartError> {
     let global = &config.global;
     let confinement = Confinement::proxy(config, identity);
@@ -304,7 +311,7 @@ pub fn serve(
     options: &ServeOptions,
     state: Option<&[u8]>,
     notice: impl FnOnce(&Arc<Config>) -> health::Notice,
-) -> Result<(Serving, Side), StartError> {
+) -> Result<(ServingProcess, SideThreadHandle), StartError> {
     let import = |bytes| carry::import_servers(bytes, &mut config);
     let lost = state.map(import).unwrap_or_default();
     model::control::install(&mut config, None, model::state::now_ms());
@@ -314,12 +321,12 @@ pub fn serve(
     let running =
         running::serve(Arc::clone(&config), listening, options).map_err(StartError::Threads)?;
     if let Some(imported) = imported {
-        imported.give_process(running.runtime);
+        imported.add_process_counters(running.runtime);
     }
-    let side =
-        Side::start(running.runtime, notice(&config), sockets).map_err(StartError::Threads)?;
+    let side = SideThreadHandle::start(running.runtime, notice(&config), sockets)
+        .map_err(StartError::Threads)?;
     Ok((
-        Serving {
+        ServingProcess {
             running: Arc::new(running),
         },
         side,
@@ -327,7 +334,7 @@ pub fn serve(
 }
 
 /// Applies the settings of the command line, which override the configuration.
-pub fn apply_plan(config: &mut Config, plan: &Plan) {
+pub fn apply_plan(config: &mut Config, plan: &ProcessOverrides) {
     let global = &mut config.global;
     global.maxconn = plan.connections.or(global.maxconn);
     if let Some(path) = &plan.pid_file {
@@ -342,7 +349,7 @@ pub fn apply_plan(config: &mut Config, plan: &Plan) {
 }
 
 /// Returns the limits that a configuration needs.
-pub fn wanted_limits(config: &Config, listeners: usize, plan: &Plan) -> WantedLimits {
+pub fn wanted_limits(config: &Config, listeners: usize, plan: &ProcessOverrides) -> WantedLimits {
     let global = &config.global;
     let checks = config
         .proxies

@@ -1,14 +1,14 @@
 //! Life of a role from its first version to its end.
 
 use super::orders::Supervised;
-use super::version::{Given, VersionError};
-use crate::confinement::Identity;
+use super::version::{SupervisorInput, VersionError};
+use crate::confinement::ProcessIdentity;
 use crate::process::{self, StartError};
 use part::channel::Channel;
 use part::guard::Guard;
 use part::memory;
-use part::role::Message;
-use part::voice::Voice;
+use part::role::SupervisorMessage;
+use part::voice::MessagePrinter;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -29,15 +29,15 @@ pub enum RoleError {
 }
 
 /// The error, and the channel on which it can still be reported.
-pub type Refused = Box<(RoleError, Option<Channel>)>;
+pub type RoleFailure = Box<(RoleError, Option<Channel>)>;
 
 /// Serves until the process ends.
 pub fn serve(
     mut channel: Channel,
-    mut given: Given,
+    mut given: SupervisorInput,
     guard: Option<Guard>,
-    voice: &mut Voice,
-) -> Result<(), Refused> {
+    voice: &mut MessagePrinter,
+) -> Result<(), RoleFailure> {
     let started = match start(&mut given, voice) {
         Ok(started) => started,
         Err(error) => return Err(Box::new((error, Some(channel)))),
@@ -52,9 +52,9 @@ pub fn serve(
     }
     voice.started();
     // If the supervisor has gone meanwhile, the role serves nevertheless.
-    let _ = channel.send(&Message::Ready { version, words }, &[]);
+    let _ = channel.send(&SupervisorMessage::Ready { version, words }, &[]);
     let mut orders = Supervised::new(channel, given, guard, side);
-    let result = process::obey(&signals, &serving, &mut orders, voice);
+    let result = process::handle_signals(&signals, &serving, &mut orders, voice);
     orders.end(&serving);
     model::log::drain(LAST_LINES);
     result.map_err(|error| Box::new((error.into(), None)))
@@ -62,11 +62,11 @@ pub fn serve(
 
 type Started = (
     nix::sys::signalfd::SignalFd,
-    process::Serving,
-    std::sync::Arc<process::Side>,
+    process::ServingProcess,
+    std::sync::Arc<process::SideThreadHandle>,
 );
 
-fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
+fn start(given: &mut SupervisorInput, voice: &mut MessagePrinter) -> Result<Started, RoleError> {
     let config = given.replay()?;
     // The loader has reported the messages about processors already.
     let mut silent = voice.clone();
@@ -79,8 +79,8 @@ fn start(given: &mut Given, voice: &mut Voice) -> Result<Started, RoleError> {
         .chroot
         .as_deref()
         .map(|path| Path::new(OsStr::from_bytes(path)));
-    let identity = Identity::given(rights.uid, rights.gid);
-    process::give_up(&built.config, &identity, root, voice)?;
+    let identity = ProcessIdentity::given(rights.uid, rights.gid);
+    process::drop_process_privileges(&built.config, &identity, root, voice)?;
     let signals = process::watch_signals(&part::entry::ENDING)?;
     model::log::start(built.sink.within(root), process::report_losses(voice))
         .map_err(StartError::Threads)?;

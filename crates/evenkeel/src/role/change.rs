@@ -2,10 +2,10 @@
 //! runs at low priority. Putting it into service does not, since it holds locks for which serving
 //! threads may wait.
 
-use super::trial::Former;
-use super::version::{Built, Given, VersionError};
-use crate::process::{self, Serving, Side};
-use proxy::running::{Changed, Running};
+use super::trial::RollbackVersion;
+use super::version::{Built, SupervisorInput, VersionError};
+use crate::process::{self, ServingProcess, SideThreadHandle};
+use proxy::running::{Changed, DataPlane};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
@@ -14,30 +14,30 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// A version that was loaded.
-pub struct Taken {
+pub struct ReloadedVersion {
     /// The input from the supervisor.
-    pub given: Given,
+    pub given: SupervisorInput,
     /// The messages for the operator.
     pub words: String,
     /// The previous version, if this one is a candidate.
-    pub former: Option<Former>,
+    pub former: Option<RollbackVersion>,
 }
 
 /// A reload in progress.
-pub struct Change {
+pub struct PendingReload {
     version: u64,
     event: Arc<OwnedFd>,
-    thread: JoinHandle<Result<Taken, VersionError>>,
+    thread: JoinHandle<Result<ReloadedVersion, VersionError>>,
 }
 
-impl Change {
+impl PendingReload {
     /// Starts to load a version, as a candidate if `former` is set.
     pub fn begin(
-        mut given: Given,
-        former: Option<Given>,
-        serving: &Serving,
-        side: &Arc<Side>,
-    ) -> io::Result<Change> {
+        mut given: SupervisorInput,
+        former: Option<SupervisorInput>,
+        serving: &ServingProcess,
+        side: &Arc<SideThreadHandle>,
+    ) -> io::Result<PendingReload> {
         let version = given.take.version;
         let event = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (running, side, done) = (
@@ -56,13 +56,13 @@ impl Change {
                 });
                 // The channel is dropped when the thread ends, but the main thread must be woken.
                 let _ = rustix::io::write(&*done, &1u64.to_ne_bytes());
-                result.map(|(words, former)| Taken {
+                result.map(|(words, former)| ReloadedVersion {
                     given,
                     words,
                     former,
                 })
             })?;
-        Ok(Change {
+        Ok(PendingReload {
             version,
             event,
             thread,
@@ -86,7 +86,7 @@ impl Change {
     }
 
     /// Returns the result; waits until there is one.
-    pub fn outcome(self) -> Result<Taken, VersionError> {
+    pub fn outcome(self) -> Result<ReloadedVersion, VersionError> {
         self.thread.join().unwrap_or_else(|_| {
             let panicked = io::Error::other("the thread that loads the change panicked");
             Err(VersionError::DataPlane(panicked))
@@ -95,9 +95,9 @@ impl Change {
 }
 
 /// Builds a version on a thread of low priority.
-fn build(given: &mut Given) -> Result<Built, VersionError> {
+fn build(given: &mut SupervisorInput) -> Result<Built, VersionError> {
     let work = || {
-        process::step_back();
+        process::lower_thread_priority();
         let config = given.replay()?;
         given.build(config)
     };
@@ -111,25 +111,29 @@ fn build(given: &mut Given) -> Result<Built, VersionError> {
     })
 }
 
-fn build_former(mut given: Given) -> Result<Former, VersionError> {
+fn build_former(mut given: SupervisorInput) -> Result<RollbackVersion, VersionError> {
     let built = build(&mut given)?;
-    Ok(Former { given, built })
+    Ok(RollbackVersion { given, built })
 }
 
-fn take(given: &mut Given, running: &Running, side: &Side) -> Result<String, VersionError> {
+fn take(
+    given: &mut SupervisorInput,
+    running: &DataPlane,
+    side: &SideThreadHandle,
+) -> Result<String, VersionError> {
     let built = build(given)?;
     if given.take.fresh {
         built.config.lists.take_files();
     }
-    put(given, built, running, side)
+    install_version(given, built, running, side)
 }
 
 /// Puts a built version into service; returns messages for the operator.
-pub fn put(
-    given: &Given,
+pub fn install_version(
+    given: &SupervisorInput,
     built: Built,
-    running: &Running,
-    side: &Side,
+    running: &DataPlane,
+    side: &SideThreadHandle,
 ) -> Result<String, VersionError> {
     let Built {
         config,

@@ -16,10 +16,10 @@ mod version;
 
 use part::channel::{Channel, Received};
 use part::entry;
-use part::role::{Message, Personality};
-use part::voice::{Form, Voice};
+use part::role::{Personality, SupervisorMessage};
+use part::voice::{Form, MessagePrinter};
 use std::process::ExitCode;
-use version::Given;
+use version::SupervisorInput;
 
 /// Runs a proxy role.
 pub fn main(mut channel: Channel) -> ExitCode {
@@ -31,23 +31,23 @@ pub fn main(mut channel: Channel) -> ExitCode {
         Personality::Own | Personality::Keepalived => Form::Own,
         Personality::Haproxy => Form::Haproxy,
     };
-    let mut voice = Voice::new(form, given.take.plan.quiet);
+    let mut voice = MessagePrinter::new(form, given.take.plan.quiet);
     match begin::serve(channel, given, guard, &mut voice) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refused) => {
             let (error, channel) = *refused;
             voice.fatal(&error);
             if let Some(mut channel) = channel {
-                entry::last_words(&mut channel, error.to_string());
+                entry::send_shutdown_reason(&mut channel, error.to_string());
             }
             ExitCode::FAILURE
         }
     }
 }
 
-fn first(received: Received) -> Option<Given> {
+fn first(received: Received) -> Option<SupervisorInput> {
     match received.message {
-        Message::Take(take) => Given::new(*take, received.descriptors),
+        SupervisorMessage::Take(take) => SupervisorInput::new(*take, received.descriptors),
         _ => None,
     }
 }

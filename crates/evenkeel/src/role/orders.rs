@@ -1,20 +1,20 @@
 //! Messages of the supervisor to the serving role.
 
-use super::change::{Change, Taken};
+use super::change::{PendingReload, ReloadedVersion};
 use super::telling::{self, Telling};
 use super::trial::Trial;
-use super::version::Given;
-use crate::process::{self, Order, Orders, Serving, Side};
+use super::version::SupervisorInput;
+use crate::process::{self, OrderSource, ServingOrder, ServingProcess, SideThreadHandle};
 use model::config::StatsLevel;
 use nix::sys::signal::Signal;
 use part::channel::{Channel, ChannelError, Received};
 use part::guard::Guard;
 use part::mapped;
 use part::memory::{self, MemoryError};
-use part::role::{Level, Manner, Message, PartMessage};
-use part::voice::Voice;
+use part::role::{Level, Manner, PartMessage, SupervisorMessage};
+use part::voice::MessagePrinter;
 use protocol::vitals::WORDS;
-use proxy::message::Message as OfProxy;
+use proxy::message::ProxyMessage as OfProxy;
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -36,15 +36,15 @@ pub struct Supervised {
     /// None when the supervisor has died.
     channel: Option<Channel>,
     /// The newest version; None once the role no longer accepts connections.
-    given: Option<Given>,
-    side: Arc<Side>,
-    change: Option<Change>,
+    given: Option<SupervisorInput>,
+    side: Arc<SideThreadHandle>,
+    change: Option<PendingReload>,
     /// The candidate version.
     trial: Option<Trial>,
     /// None if the role must end without a supervisor.
     guard: Option<Guard>,
     /// The loss of the supervisor has been handled.
-    alone: bool,
+    is_loss_handled: bool,
     /// The supervisor has paused accepting.
     paused: bool,
     telling: Telling,
@@ -56,7 +56,12 @@ pub struct Supervised {
 
 impl Supervised {
     /// Creates the orders of a role that serves its first version.
-    pub fn new(channel: Channel, given: Given, guard: Option<Guard>, side: Arc<Side>) -> Self {
+    pub fn new(
+        channel: Channel,
+        given: SupervisorInput,
+        guard: Option<Guard>,
+        side: Arc<SideThreadHandle>,
+    ) -> Self {
         Supervised {
             channel: Some(channel),
             given: Some(given),
@@ -64,7 +69,7 @@ impl Supervised {
             change: None,
             trial: None,
             guard,
-            alone: false,
+            is_loss_handled: false,
             paused: false,
             telling: Telling::new(Instant::now()),
             vitals: None,
@@ -74,7 +79,7 @@ impl Supervised {
 
     /// Writes heartbeats into this memory from now on. Without heartbeats the proxy counts as out
     /// of service, which the address role reports.
-    fn share_vitals(&mut self, descriptors: Vec<OwnedFd>, serving: &Serving) {
+    fn share_vitals(&mut self, descriptors: Vec<OwnedFd>, serving: &ServingProcess) {
         let Some(file) = descriptors.into_iter().next() else {
             return;
         };
@@ -91,15 +96,15 @@ impl Supervised {
     }
 
     /// Waits for a pending change, and sends the final counters to the successor.
-    pub fn end(mut self, serving: &Serving) {
+    pub fn end(mut self, serving: &ServingProcess) {
         if let Some(change) = self.change.take() {
             // The result was reported, or has no receiver.
             let _ = change.outcome();
         }
         drop(self.trial.take());
-        self.side.sockets().tell_heirs();
+        self.side.sockets().send_counts_to_successors();
         if let Some(rest) = self.telling.rest(serving) {
-            let message = Message::State {
+            let message = SupervisorMessage::State {
                 rest: true,
                 asked: false,
             };
@@ -115,20 +120,20 @@ impl Supervised {
     fn ask_for_programs(&mut self) {
         let now = Instant::now();
         let again = self.wanted_programs.map(|at| at + PROGRAMS_EVERY);
-        if proxy::health::wants_programs() && again.is_none_or(|again| again <= now) {
+        if proxy::health::needs_runner() && again.is_none_or(|again| again <= now) {
             self.wanted_programs = Some(now);
-            self.answer(&Message::WantsHelper, &[]);
+            self.answer(&SupervisorMessage::WantsHelper, &[]);
         }
     }
 
     /// Sends the state to the supervisor without a request, for the next role.
-    fn tell_unasked(&mut self, serving: &Serving) {
+    fn send_unsolicited_state(&mut self, serving: &ServingProcess) {
         let idle = self.channel.as_ref().is_some_and(|one| !one.waits());
         if idle
-            && self.telling.look(Instant::now())
+            && self.telling.poll_state(Instant::now())
             && let Ok(fd) = Telling::state(serving)
         {
-            let message = Message::State {
+            let message = SupervisorMessage::State {
                 rest: false,
                 asked: false,
             };
@@ -137,7 +142,7 @@ impl Supervised {
     }
 
     /// Adds the final counters of the previous process.
-    fn add_state(&self, descriptors: Vec<OwnedFd>, serving: &Serving) {
+    fn add_state(&self, descriptors: Vec<OwnedFd>, serving: &ServingProcess) {
         let Some(fd) = descriptors.into_iter().next() else {
             return;
         };
@@ -152,11 +157,16 @@ impl Supervised {
         }
     }
 
-    fn answer(&mut self, message: &Message, descriptors: &[Arc<OwnedFd>]) {
+    fn answer(&mut self, message: &SupervisorMessage, descriptors: &[Arc<OwnedFd>]) {
         self.answer_question(0, message, descriptors);
     }
 
-    fn answer_question(&mut self, ask: u64, message: &Message, descriptors: &[Arc<OwnedFd>]) {
+    fn answer_question(
+        &mut self,
+        ask: u64,
+        message: &SupervisorMessage,
+        descriptors: &[Arc<OwnedFd>],
+    ) {
         if let Some(channel) = &mut self.channel
             && (channel.send_numbered(ask, message, descriptors)).is_err()
         {
@@ -170,7 +180,7 @@ impl Supervised {
         ask: u64,
         message: &PartMessage,
         descriptors: Vec<OwnedFd>,
-        serving: &Serving,
+        serving: &ServingProcess,
     ) {
         match message.read() {
             Some(OfProxy::Operate { level }) => {
@@ -183,13 +193,13 @@ impl Supervised {
                 }
                 if ask != 0 {
                     let bytes = Vec::new();
-                    self.answer_question(ask, &Message::Answer { bytes }, &[]);
+                    self.answer_question(ask, &SupervisorMessage::Answer { bytes }, &[]);
                 }
             }
             Some(OfProxy::TellHealth) => {
                 let health: Vec<_> = telling::health(serving).map(Arc::new).into_iter().collect();
                 let bytes = Vec::new();
-                self.answer_question(ask, &Message::Answer { bytes }, &health);
+                self.answer_question(ask, &SupervisorMessage::Answer { bytes }, &health);
             }
             Some(OfProxy::TellLive { keys }) => {
                 let live: Vec<_> = telling::live(serving, &keys)
@@ -197,79 +207,88 @@ impl Supervised {
                     .into_iter()
                     .collect();
                 let bytes = Vec::new();
-                self.answer_question(ask, &Message::Answer { bytes }, &live);
+                self.answer_question(ask, &SupervisorMessage::Answer { bytes }, &live);
             }
             // Something that only a later version says.
-            None => self.answer_question(ask, &Message::not_known("proxy"), &[]),
+            None => self.answer_question(ask, &SupervisorMessage::unknown_message("proxy"), &[]),
         }
     }
 
-    fn message(&mut self, received: Received, serving: &Serving) -> Option<Order> {
+    fn message(&mut self, received: Received, serving: &ServingProcess) -> Option<ServingOrder> {
         match received.message {
-            Message::Take(take) => match Given::new(*take, received.descriptors) {
-                Some(given) => self.take(given, None, serving),
-                None => self.answer(
-                    &refused(0, "its descriptors are not those of the plan"),
-                    &[],
-                ),
-            },
-            Message::TakeTrial(trial) => match Given::pair(*trial, received.descriptors) {
-                Some((given, former)) => self.take(given, Some(former), serving),
-                None => self.answer(
-                    &refused(0, "its descriptors are not those of the plans"),
-                    &[],
-                ),
-            },
-            Message::Accept => self.end_trial(),
-            Message::Revert => self.revert(serving),
-            Message::Part(message) => {
+            SupervisorMessage::Take(take) => {
+                match SupervisorInput::new(*take, received.descriptors) {
+                    Some(given) => self.take(given, None, serving),
+                    None => self.answer(
+                        &refused(0, "its descriptors are not those of the plan"),
+                        &[],
+                    ),
+                }
+            }
+            SupervisorMessage::TakeTrial(trial) => {
+                match SupervisorInput::pair(*trial, received.descriptors) {
+                    Some((given, former)) => self.take(given, Some(former), serving),
+                    None => self.answer(
+                        &refused(0, "its descriptors are not those of the plans"),
+                        &[],
+                    ),
+                }
+            }
+            SupervisorMessage::Accept => self.end_trial(),
+            SupervisorMessage::Revert => self.revert(serving),
+            SupervisorMessage::Part(message) => {
                 self.message_to_part(received.ask, &message, received.descriptors, serving);
             }
-            Message::Stop(Manner::Soft | Manner::Leave) => return Some(Order::StopSoftly),
-            Message::Stop(Manner::Now { signal }) => stop_now(signal),
-            Message::Pause => return Some(self.pause(true)),
-            Message::Resume => return Some(self.pause(false)),
-            Message::Guard { uid } if self.given.is_some() => {
+            SupervisorMessage::Stop(Manner::Soft | Manner::Leave) => {
+                return Some(ServingOrder::StopSoftly);
+            }
+            SupervisorMessage::Stop(Manner::Now { signal }) => stop_now(signal),
+            SupervisorMessage::Pause => return Some(self.pause(true)),
+            SupervisorMessage::Resume => return Some(self.pause(false)),
+            SupervisorMessage::Guard { uid } if self.given.is_some() => {
                 self.guard = Some(Guard::new(uid, received.descriptors));
             }
             // It is stopping already, and another one guards.
-            Message::Guard { .. } => {}
-            Message::TellState => self.tell_state(serving),
-            Message::AddState => self.add_state(received.descriptors, serving),
-            Message::TellPulse => self.answer(&Message::Pulse, &[]),
-            Message::GiveVersion => {
+            SupervisorMessage::Guard { .. } => {}
+            SupervisorMessage::TellState => self.tell_state(serving),
+            SupervisorMessage::AddState => self.add_state(received.descriptors, serving),
+            SupervisorMessage::TellPulse => self.answer(&SupervisorMessage::Pulse, &[]),
+            SupervisorMessage::GiveVersion => {
                 if let Some(given) = self.given.clone() {
                     let descriptors = given.all_descriptors();
-                    self.answer(&Message::Version(Box::new(given.take)), &descriptors);
+                    self.answer(
+                        &SupervisorMessage::Version(Box::new(given.take)),
+                        &descriptors,
+                    );
                 }
             }
-            Message::Helper => {
+            SupervisorMessage::Helper => {
                 if let Some(connection) = received.descriptors.into_iter().next() {
-                    proxy::health::use_programs(connection);
+                    proxy::health::set_runner_connection(connection);
                 }
             }
-            Message::Shared => self.share_vitals(received.descriptors, serving),
+            SupervisorMessage::Shared => self.share_vitals(received.descriptors, serving),
             // An answer to something that only a later version says.
-            Message::Unknown { .. } => {}
+            SupervisorMessage::Unknown { .. } => {}
             other => {
                 let kind = other.kind();
-                self.answer(&Message::Unknown { kind }, &[]);
+                self.answer(&SupervisorMessage::Unknown { kind }, &[]);
             }
         }
         None
     }
 
-    fn pause(&mut self, paused: bool) -> Order {
+    fn pause(&mut self, paused: bool) -> ServingOrder {
         self.paused = paused;
         match paused {
-            true => Order::Pause,
-            false => Order::Resume,
+            true => ServingOrder::Pause,
+            false => ServingOrder::Resume,
         }
     }
 
     /// The supervisor has gone: what follows from that, once.
-    fn left_alone(&mut self, voice: &mut Voice) -> Option<Order> {
-        if std::mem::replace(&mut self.alone, true) || self.given.is_none() {
+    fn handle_supervisor_loss(&mut self, voice: &mut MessagePrinter) -> Option<ServingOrder> {
+        if std::mem::replace(&mut self.is_loss_handled, true) || self.given.is_none() {
             return None;
         }
         match &self.guard {
@@ -286,34 +305,34 @@ impl Supervised {
             }
             None => {
                 voice.warning("the supervisor ended during the trial of this proxy; it ends, too");
-                Some(Order::StopSoftly)
+                Some(ServingOrder::StopSoftly)
             }
         }
     }
 
     /// A new supervisor, if one has come.
-    fn adopted(&mut self, voice: &mut Voice) -> bool {
+    fn adopted(&mut self, voice: &mut MessagePrinter) -> bool {
         let (Some(guard), Some(given)) = (&self.guard, &self.given) else {
             return false;
         };
-        self.channel = guard.take_in(given.take.version);
+        self.channel = guard.accept_supervisor(given.take.version);
         if self.channel.is_none() {
             return false;
         }
-        self.alone = false;
+        self.is_loss_handled = false;
         voice.notice("another supervisor has adopted it");
         true
     }
 
     /// Serves again what served before the trial.
-    fn revert(&mut self, serving: &Serving) {
+    fn revert(&mut self, serving: &ServingProcess) {
         let Some(trial) = &self.trial else {
             let version = self.given.as_ref().map_or(0, |given| given.take.version);
             let words = "no candidate version is being tried".to_owned();
-            return self.answer(&Message::Taken { version, words }, &[]);
+            return self.answer(&SupervisorMessage::Taken { version, words }, &[]);
         };
         // Where the address role was faster that is told as soon as it is done.
-        let Some(back) = trial.go_back(&serving.running, &self.side) else {
+        let Some(back) = trial.roll_back(&serving.running, &self.side) else {
             return;
         };
         drop(self.trial.take());
@@ -321,7 +340,7 @@ impl Supervised {
             Ok((given, words)) => {
                 let version = given.take.version;
                 self.given = self.given.as_ref().map(|_| given);
-                self.answer(&Message::Taken { version, words }, &[]);
+                self.answer(&SupervisorMessage::Taken { version, words }, &[]);
             }
             Err(error) => self.answer(&refused(0, &error.to_string()), &[]),
         }
@@ -332,13 +351,13 @@ impl Supervised {
     fn end_trial(&mut self) {
         if self.trial.as_ref().is_none_or(Trial::end) {
             drop(self.trial.take());
-            self.answer(&Message::TrialEnded, &[]);
+            self.answer(&SupervisorMessage::TrialEnded, &[]);
         }
     }
 
     /// The address role had this process go back.
-    fn look_at_trial(&mut self, voice: &mut Voice) {
-        let Some(back) = self.trial.as_ref().and_then(Trial::gone_back) else {
+    fn look_at_trial(&mut self, voice: &mut MessagePrinter) {
+        let Some(back) = self.trial.as_ref().and_then(Trial::rollback_result) else {
             return;
         };
         drop(self.trial.take());
@@ -349,7 +368,7 @@ impl Supervised {
                 voice.notice(format_args!(
                     "{words}: the candidate version is rolled back, the previous one is served again"
                 ));
-                self.answer(&Message::WentBack { words }, &[]);
+                self.answer(&SupervisorMessage::WentBack { words }, &[]);
             }
             Err(error) => {
                 voice.alert(format_args!(
@@ -361,7 +380,12 @@ impl Supervised {
         }
     }
 
-    fn take(&mut self, given: Given, former: Option<Given>, serving: &Serving) {
+    fn take(
+        &mut self,
+        given: SupervisorInput,
+        former: Option<SupervisorInput>,
+        serving: &ServingProcess,
+    ) {
         let version = given.take.version;
         if self.change.is_some() {
             return self.answer(&refused(version, "another reload is in progress"), &[]);
@@ -371,19 +395,19 @@ impl Supervised {
         }
         // What was gone back to is not what is compared with any more.
         drop(self.trial.take());
-        match Change::begin(given, former, serving, &self.side) {
+        match PendingReload::begin(given, former, serving, &self.side) {
             Ok(change) => self.change = Some(change),
             Err(error) => self.answer(&refused(version, &error.to_string()), &[]),
         }
     }
 
-    fn finish_change(&mut self, serving: &Serving) {
+    fn finish_change(&mut self, serving: &ServingProcess) {
         let Some(change) = self.change.take_if(|change| change.done()) else {
             return;
         };
         let version = change.version();
         match change.outcome() {
-            Ok(Taken {
+            Ok(ReloadedVersion {
                 given,
                 words,
                 former,
@@ -393,24 +417,24 @@ impl Supervised {
                 if self.given.is_some() {
                     self.given = Some(given);
                 }
-                self.answer(&Message::Taken { version, words }, &[]);
+                self.answer(&SupervisorMessage::Taken { version, words }, &[]);
             }
             Err(error) => self.answer(&refused(version, &error.to_string()), &[]),
         }
     }
 
-    fn tell_state(&mut self, serving: &Serving) {
-        match self.telling.asked(serving) {
+    fn tell_state(&mut self, serving: &ServingProcess) {
+        match self.telling.export_state(serving) {
             Ok(fd) => {
-                let message = Message::State {
+                let message = SupervisorMessage::State {
                     rest: false,
                     asked: true,
                 };
                 self.answer(&message, &[Arc::new(fd)]);
             }
             Err(_) => {
-                let kind = Message::TellState.kind();
-                self.answer(&Message::Unknown { kind }, &[]);
+                let kind = SupervisorMessage::TellState.kind();
+                self.answer(&SupervisorMessage::Unknown { kind }, &[]);
             }
         }
     }
@@ -424,8 +448,8 @@ fn rights(level: Level) -> StatsLevel {
     }
 }
 
-fn refused(version: u64, why: &str) -> Message {
-    Message::Refused {
+fn refused(version: u64, why: &str) -> SupervisorMessage {
+    SupervisorMessage::Refused {
         version,
         words: why.to_owned(),
     }
@@ -440,10 +464,10 @@ fn stop_now(signal: u32) {
     process::end_by(signal.unwrap_or(Signal::SIGTERM));
 }
 
-impl Orders for Supervised {
+impl OrderSource for Supervised {
     fn ending(&mut self, signal: Signal) {
         let signal = signal as u32;
-        self.answer(&Message::Obeys { signal }, &[]);
+        self.answer(&SupervisorMessage::Obeys { signal }, &[]);
         if let Some(channel) = &mut self.channel {
             // A supervisor that does not listen is its parent, or kills it.
             let _ = channel.finish(OBEYS_LIMIT);
@@ -457,13 +481,13 @@ impl Orders for Supervised {
         // in the supervisor.
         self.side.leave_sockets();
         if self.given.take().is_some() {
-            self.answer(&Message::Stopping, &[]);
+            self.answer(&SupervisorMessage::Stopping, &[]);
         }
     }
 
     fn due(&self) -> Option<Instant> {
         let channel = self.channel.as_ref()?;
-        let rests = channel.rests_until();
+        let rests = channel.next_send_attempt();
         rests.into_iter().chain([self.telling.due()]).min()
     }
 
@@ -487,14 +511,18 @@ impl Orders for Supervised {
         watched
     }
 
-    fn next(&mut self, serving: &Serving, voice: &mut Voice) -> Option<Order> {
+    fn next(
+        &mut self,
+        serving: &ServingProcess,
+        voice: &mut MessagePrinter,
+    ) -> Option<ServingOrder> {
         self.finish_change(serving);
         self.look_at_trial(voice);
-        self.tell_unasked(serving);
+        self.send_unsolicited_state(serving);
         self.ask_for_programs();
         loop {
             let Some(channel) = &mut self.channel else {
-                if let Some(order) = self.left_alone(voice) {
+                if let Some(order) = self.handle_supervisor_loss(voice) {
                     return Some(order);
                 }
                 if self.adopted(voice) {
@@ -506,7 +534,7 @@ impl Orders for Supervised {
                 Ok(Some(received)) => received,
                 Ok(None) => {
                     if let Some(guard) = &self.guard {
-                        guard.turn_away();
+                        guard.close_waiting();
                     }
                     return None;
                 }

@@ -2,7 +2,7 @@
 //! sends them on request, periodically for the case that it is killed, and as a final delta at its
 //! end.
 
-use crate::process::Serving;
+use crate::process::ServingProcess;
 use cluster::machine::{FrontendHealth, Health};
 use model::state::revision;
 use part::memory;
@@ -28,7 +28,7 @@ pub struct Telling {
     revision: u64,
     orders: u64,
     told: Instant,
-    looked: Instant,
+    polled_at: Instant,
 }
 
 impl Telling {
@@ -39,21 +39,21 @@ impl Telling {
             revision: 0,
             orders: 0,
             told: now,
-            looked: now,
+            polled_at: now,
         }
     }
 
     /// Returns when the next poll is due.
     pub fn due(&self) -> Instant {
-        self.looked + LOOK_EVERY
+        self.polled_at + LOOK_EVERY
     }
 
     /// Polls the state; returns whether a report is due.
-    pub fn look(&mut self, now: Instant) -> bool {
+    pub fn poll_state(&mut self, now: Instant) -> bool {
         if now < self.due() {
             return false;
         }
-        self.looked = now;
+        self.polled_at = now;
         let since = now.saturating_duration_since(self.told);
         let revision = revision::read();
         let changed = revision != self.revision;
@@ -69,14 +69,14 @@ impl Telling {
     }
 
     /// Exports the state for storage.
-    pub fn state(serving: &Serving) -> io::Result<OwnedFd> {
+    pub fn state(serving: &ServingProcess) -> io::Result<OwnedFd> {
         let kept = carry::export_kept(&serving.config(), Some(serving.running.runtime));
         memory::create("evenkeel state", &kept)
     }
 
     /// Exports the state for a process that continues with it, and sets the baseline for the final
     /// delta.
-    pub fn asked(&mut self, serving: &Serving) -> io::Result<OwnedFd> {
+    pub fn export_state(&mut self, serving: &ServingProcess) -> io::Result<OwnedFd> {
         let (config, runtime) = (serving.config(), serving.running.runtime);
         let exported = carry::export_to_supervisor(&config, Some(runtime));
         self.mark = Some(exported.mark);
@@ -84,20 +84,20 @@ impl Telling {
     }
 
     /// Returns the delta since the baseline, if there is one.
-    pub fn rest(&mut self, serving: &Serving) -> Option<OwnedFd> {
+    pub fn rest(&mut self, serving: &ServingProcess) -> Option<OwnedFd> {
         let rest = self.mark.take()?.rest(Some(serving.running.runtime));
         memory::create("evenkeel rest", &rest).ok()
     }
 }
 
 /// Returns the current state, for a command that changes none of it.
-pub fn live(serving: &Serving, keys: &[AskedKey]) -> io::Result<OwnedFd> {
+pub fn live(serving: &ServingProcess, keys: &[AskedKey]) -> io::Result<OwnedFd> {
     let live = carry::export_live(&serving.config(), Some(serving.running.runtime), keys);
     memory::create("evenkeel live state", &live)
 }
 
 /// Returns the health of the proxy for the control role.
-pub fn health(serving: &Serving) -> io::Result<OwnedFd> {
+pub fn health(serving: &ServingProcess) -> io::Result<OwnedFd> {
     let summary = proxy::vitals::summary(serving.running.runtime);
     let frontends = summary.frontends.into_iter().map(|one| FrontendHealth {
         name: one.name,
@@ -126,7 +126,8 @@ mod tests {
         let began = Instant::now();
         let mut telling = Telling::new(began);
         telling.revision = revision::read();
-        let told = (1..=1000).filter(|n| telling.look(began + Duration::from_millis(100 * n)));
+        let told =
+            (1..=1000).filter(|n| telling.poll_state(began + Duration::from_millis(100 * n)));
         let told = told.count();
         // Parallel tests may change states.
         assert!((9..=100).contains(&told), "{told}");

@@ -2,11 +2,11 @@
 //! a message of the supervisor or by the address role. A rollback reads, opens and resolves
 //! nothing, and needs no other process.
 
-use super::change::put;
-use super::version::{Built, Given, VersionError};
-use crate::process::{Serving, Side};
+use super::change::install_version;
+use super::version::{Built, SupervisorInput, VersionError};
+use crate::process::{ServingProcess, SideThreadHandle};
 use part::lock;
-use proxy::running::Running;
+use proxy::running::DataPlane;
 use proxy::vitals::OnTrial;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,19 +20,19 @@ const WAIT: Duration = Duration::from_millis(250);
 
 /// The version for a rollback: built, but its differences from the served version are not computed
 /// yet.
-pub struct Former {
+pub struct RollbackVersion {
     /// The input from the supervisor.
-    pub given: Given,
+    pub given: SupervisorInput,
     /// Configuration and sockets of the candidate.
     pub built: Built,
 }
 
 /// Result of the rollback, with the text to report.
-pub type Back = Result<(Given, String), VersionError>;
+pub type Back = Result<(SupervisorInput, String), VersionError>;
 
 #[derive(Default)]
 struct TrialState {
-    former: Mutex<Option<Former>>,
+    former: Mutex<Option<RollbackVersion>>,
     outcome: Mutex<Option<Back>>,
     over: AtomicBool,
 }
@@ -48,16 +48,20 @@ pub struct Trial {
 
 impl TrialState {
     /// Puts the previous version into service; None if another thread does that.
-    fn go_back(&self, running: &Running, side: &Side) -> Option<Back> {
-        let Former { given, built } = lock(&self.former).take()?;
-        let words = put(&given, built, running, side);
+    fn go_back(&self, running: &DataPlane, side: &SideThreadHandle) -> Option<Back> {
+        let RollbackVersion { given, built } = lock(&self.former).take()?;
+        let words = install_version(&given, built, running, side);
         Some(words.map(|words| (given, words)))
     }
 }
 
 impl Trial {
     /// Starts the observation of a candidate.
-    pub fn begin(former: Former, serving: &Serving, side: &Arc<Side>) -> Trial {
+    pub fn begin(
+        former: RollbackVersion,
+        serving: &ServingProcess,
+        side: &Arc<SideThreadHandle>,
+    ) -> Trial {
         let shared = Arc::new(TrialState {
             former: Mutex::new(Some(former)),
             ..TrialState::default()
@@ -86,7 +90,7 @@ impl Trial {
     }
 
     /// Rolls back; None if that is done already or in progress.
-    pub fn go_back(&self, running: &Running, side: &Side) -> Option<Back> {
+    pub fn roll_back(&self, running: &DataPlane, side: &SideThreadHandle) -> Option<Back> {
         self.shared.go_back(running, side)
     }
 
@@ -96,7 +100,7 @@ impl Trial {
     }
 
     /// Returns the result, if the address role triggered a rollback.
-    pub fn gone_back(&self) -> Option<Back> {
+    pub fn rollback_result(&self) -> Option<Back> {
         lock(&self.shared.outcome).take()
     }
 }
@@ -113,8 +117,8 @@ impl Drop for Trial {
 fn watch(
     on_trial: &Arc<OnTrial>,
     shared: &Arc<TrialState>,
-    running: &Arc<Running>,
-    side: &Arc<Side>,
+    running: &Arc<DataPlane>,
+    side: &Arc<SideThreadHandle>,
 ) -> Option<Arc<OwnedFd>> {
     let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
     let event = Arc::new(event);

@@ -7,7 +7,7 @@ use keyword::load;
 use model::config::Config;
 use model::log::{self, Sink};
 use part::role::{Settings, Take, TakeTrial};
-use part::{Shared, memory};
+use part::{SharedFd, memory};
 use proxy::listener::{self, AssignError, Listening};
 use proxy::operations::{self, OperationsSocket};
 use proxy::running::ServeOptions;
@@ -18,15 +18,15 @@ use zeroize::Zeroizing;
 
 /// Input from the supervisor. The newest one is kept, so that another supervisor can get all of it.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub struct SupervisorInput {
     /// The message.
     pub take: Take,
     /// The bundle.
-    pub bundle: Shared,
+    pub bundle: SharedFd,
     /// Listeners, statistics sockets, log sockets.
-    pub descriptors: Vec<Shared>,
+    pub descriptors: Vec<SharedFd>,
     /// The state of the previous process.
-    pub state: Option<Shared>,
+    pub state: Option<SharedFd>,
 }
 
 /// Why a version cannot be served.
@@ -64,14 +64,14 @@ pub struct Built {
     pub sink: Sink,
 }
 
-impl Given {
+impl SupervisorInput {
     /// Creates it from a message; None if the descriptors do not fit the plan.
-    pub fn new(mut take: Take, descriptors: Vec<OwnedFd>) -> Option<Given> {
+    pub fn new(mut take: Take, descriptors: Vec<OwnedFd>) -> Option<SupervisorInput> {
         let descriptors = descriptors.into_iter().map(Arc::new).collect();
         let parcel = take.sort(descriptors)?;
         // The state belongs to this start; a role that gets the version back has other state.
         take.state = false;
-        Some(Given {
+        Some(SupervisorInput {
             take,
             bundle: parcel.payload,
             descriptors: parcel.sockets,
@@ -81,18 +81,21 @@ impl Given {
 
     /// Returns a candidate version and the previous one, if the descriptors belong to
     /// them.
-    pub fn pair(trial: TakeTrial, mut descriptors: Vec<OwnedFd>) -> Option<(Given, Given)> {
+    pub fn pair(
+        trial: TakeTrial,
+        mut descriptors: Vec<OwnedFd>,
+    ) -> Option<(SupervisorInput, SupervisorInput)> {
         let own = trial.take.descriptors();
         if descriptors.len() < own {
             return None;
         }
         let former = descriptors.split_off(own);
-        let given = Given::new(trial.take, descriptors)?;
-        Some((given, Given::new(trial.former, former)?))
+        let given = SupervisorInput::new(trial.take, descriptors)?;
+        Some((given, SupervisorInput::new(trial.former, former)?))
     }
 
     /// Returns all descriptors, as the supervisor sent them.
-    pub fn all_descriptors(&self) -> Vec<Shared> {
+    pub fn all_descriptors(&self) -> Vec<SharedFd> {
         std::iter::once(&self.bundle)
             .chain(&self.descriptors)
             .cloned()
@@ -144,7 +147,7 @@ impl Given {
         };
         let listeners = own(plan.listeners)?;
         let sockets = own(plan.operations)?;
-        let logs: Vec<Shared> = given.collect();
+        let logs: Vec<SharedFd> = given.collect();
         let count = listener::wanted(&config).count() as u32;
         let sockets_left_out: Vec<u32> = plan
             .lacks
@@ -179,8 +182,8 @@ impl Given {
 }
 
 /// Returns the settings of the command line that override the file.
-fn plan(settings: &Settings) -> process::Plan {
-    process::Plan {
+fn plan(settings: &Settings) -> process::ProcessOverrides {
+    process::ProcessOverrides {
         connections: settings.connections,
         proxy_connections: settings.proxy_connections,
         ..Default::default()

@@ -10,7 +10,7 @@ const HOST: &str = "localhost";
 
 /// Parsed request of a user.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Asked {
+pub struct RouteRequest {
     /// Method; empty for a connection without a request.
     pub method: String,
     /// The URL has the scheme https.
@@ -32,12 +32,12 @@ pub struct Asked {
     pub body: Vec<u8>,
 }
 
-impl Asked {
+impl RouteRequest {
     /// Parses 'METHOD URL', or a URL.
     ///
     /// # Errors
     /// Returns what is wrong with the request.
-    pub fn parse(text: &str) -> Result<Asked, String> {
+    pub fn parse(text: &str) -> Result<RouteRequest, String> {
         let text = text.trim();
         if text.len() > BYTES_MAX {
             return Err(format!("the request has more than {BYTES_MAX} bytes"));
@@ -84,7 +84,7 @@ impl Asked {
         }
         let (host, port) = split(authority)
             .ok_or_else(|| format!("'{url}' has no host, or a port that is none"))?;
-        Ok(Asked {
+        Ok(RouteRequest {
             method: method.to_owned(),
             tls,
             is_path: false,
@@ -102,9 +102,9 @@ impl Asked {
     ///
     /// # Errors
     /// Returns what is wrong with the path.
-    pub fn of_path(method: &str, path: &str) -> Result<Asked, String> {
-        let asked = Asked::parse(&format!("{method} http://{HOST}{path}"))?;
-        Ok(Asked {
+    pub fn of_path(method: &str, path: &str) -> Result<RouteRequest, String> {
+        let asked = RouteRequest::parse(&format!("{method} http://{HOST}{path}"))?;
+        Ok(RouteRequest {
             is_path: true,
             ..asked
         })
@@ -112,8 +112,8 @@ impl Asked {
 
     /// Creates a connection without a request. A frontend with `mode http` receives a request for
     /// `/`.
-    pub fn connection(tls: bool) -> Asked {
-        Asked {
+    pub fn connection(tls: bool) -> RouteRequest {
+        RouteRequest {
             method: String::new(),
             tls,
             is_path: !tls,
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn urls_are_taken_apart() {
         let of = |text: &str| {
-            let asked = Asked::parse(text).unwrap();
+            let asked = RouteRequest::parse(text).unwrap();
             (
                 asked.method,
                 asked.tls,
@@ -324,20 +324,20 @@ mod tests {
             "https://a:b:1/",
             "https://[a]/",
         ] {
-            assert!(Asked::parse(text).is_err(), "{text}");
+            assert!(RouteRequest::parse(text).is_err(), "{text}");
         }
-        let mut asked = Asked::parse("http://a/").unwrap();
+        let mut asked = RouteRequest::parse("http://a/").unwrap();
         for header in ["", "a", ": b", "a b: c", "a: b\r\nc: d", "a\n: b"] {
             assert!(asked.add_header(header).is_err(), "{header}");
         }
-        assert!(Asked::parse(&format!("http://a/{}", "b".repeat(BYTES_MAX))).is_err());
+        assert!(RouteRequest::parse(&format!("http://a/{}", "b".repeat(BYTES_MAX))).is_err());
     }
 
     #[test]
     fn a_host_header_of_the_user_replaces_that_of_the_url() {
-        let mut asked = Asked::parse("PUT http://a:81/b").unwrap();
+        let mut asked = RouteRequest::parse("PUT http://a:81/b").unwrap();
         asked.body = b"xyz".to_vec();
-        let text = |asked: &Asked| String::from_utf8(asked.bytes(true)).unwrap();
+        let text = |asked: &RouteRequest| String::from_utf8(asked.bytes(true)).unwrap();
         assert_eq!(
             text(&asked),
             "PUT /b HTTP/1.1\r\nHost: a:81\r\nContent-Length: 3\r\n\r\nxyz"

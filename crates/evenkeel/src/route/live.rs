@@ -3,7 +3,7 @@
 use model::config::{Config, Proxy, Server};
 use model::state::now_ms;
 use part::report::span;
-use proxy::carry::{LeftOut, Waiting};
+use proxy::carry::{LeftOut, QueuedRequests};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -55,7 +55,8 @@ impl Live {
         let backend = backend.and_then(|name| config.backend(name));
         let backend = backend.map(|at| config.proxy(at));
         let waits = |name: &str, server: Option<&str>| {
-            let is_it = |one: &&Waiting| one.backend == name && one.server.as_deref() == server;
+            let is_it =
+                |one: &&QueuedRequests| one.backend == name && one.server.as_deref() == server;
             { left_out.waiting.iter().find(is_it) }.map_or(0, |one| one.count)
         };
         let servers = backend.map(|backend| {
@@ -118,7 +119,7 @@ impl LiveServer {
     fn new(server: &Server, waiting: u32) -> LiveServer {
         let (state, now_ms) = (&server.state, now_ms());
         let report = state.report(now_ms);
-        let has_failed = !state.up() && report.last_check_ms.is_some();
+        let has_failed = !state.is_up() && report.last_check_ms.is_some();
         LiveServer {
             name: server.name.to_string(),
             status: report.status_text(),

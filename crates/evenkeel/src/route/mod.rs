@@ -5,15 +5,15 @@ mod live;
 mod report;
 pub mod rounds;
 
-pub use asked::Asked;
+pub use asked::RouteRequest;
 pub use live::{Live, LiveServer};
-pub use report::{Line, Outcome, Report, TermText};
+pub use report::{EvaluatedLine, RouteDestination, RouteReport, TermText};
 
 use language::SourceMap;
 use model::config::{Config, ListenerIndex};
 use proxy::carry::CarryError;
 use proxy::message::AskedKey;
-use proxy::route::{self, NotThere, Question, Wanted};
+use proxy::route::{self, ListenerCriteria, NotThere, RouteQuery};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,21 +26,21 @@ const BALANCER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 20));
 const CLIENT_PORT: u16 = 49_152;
 
 /// An address, and a port if one is given.
-pub type End = (IpAddr, Option<u16>);
+pub type RouteEndpoint = (IpAddr, Option<u16>);
 
 /// A request, and its connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
     /// The request itself.
-    pub asked: Asked,
+    pub asked: RouteRequest,
     /// Frontend that receives it, if it is named.
     pub frontend: Option<String>,
     /// Address of the client.
-    pub source: Option<End>,
+    pub source: Option<RouteEndpoint>,
     /// Peer of the connection at a listener with `accept-proxy`.
-    pub through: Option<End>,
+    pub through: Option<RouteEndpoint>,
     /// Destination address of the connection.
-    pub to: Option<End>,
+    pub to: Option<RouteEndpoint>,
     /// TLS server name, if it differs from the host of the URL.
     pub sni: Option<String>,
 }
@@ -61,7 +61,7 @@ pub enum NotFollowed {
 
 impl Request {
     /// Creates a request without further details.
-    pub fn new(asked: Asked) -> Request {
+    pub fn new(asked: RouteRequest) -> Request {
         Request {
             asked,
             frontend: None,
@@ -76,7 +76,7 @@ impl Request {
     ///
     /// # Errors
     /// Fails if no listener accepts it, or if it cannot be served.
-    pub fn follow(&self, config: Config, sources: &SourceMap) -> Result<Report, NotFollowed> {
+    pub fn follow(&self, config: Config, sources: &SourceMap) -> Result<RouteReport, NotFollowed> {
         let config = route::prepare(config);
         self.follow_in(&config, sources).map(|(_, report)| report)
     }
@@ -91,7 +91,7 @@ impl Request {
         config: Config,
         sources: &SourceMap,
         state: &[u8],
-    ) -> Result<(Report, Vec<AskedKey>), NotFollowed> {
+    ) -> Result<(RouteReport, Vec<AskedKey>), NotFollowed> {
         let (config, left_out) = route::prepare_live(config, state)?;
         let large = { left_out.tables.iter() }.filter_map(|(name, _)| config.tables.live(name));
         let large: Vec<_> = large.collect();
@@ -110,7 +110,7 @@ impl Request {
         if frontend.state.frontend.paused.load(Relaxed) {
             let name = &frontend.name;
             let why = format!("frontend {name} is disabled at run time: it takes no connection");
-            report.outcome = Outcome::Nothing { why };
+            report.outcome = RouteDestination::Nothing { why };
         }
         report.live = Some(live);
         Ok((report, keys))
@@ -120,12 +120,12 @@ impl Request {
         &self,
         config: &Arc<Config>,
         sources: &SourceMap,
-    ) -> Result<(ListenerIndex, Report), NotFollowed> {
+    ) -> Result<(ListenerIndex, RouteReport), NotFollowed> {
         let (to, to_port) = self.to.unzip();
         let (source, port) = self.source.unwrap_or((CLIENT, None));
         let source = SocketAddr::new(source, port.unwrap_or(CLIENT_PORT));
         let (through, port) = self.through.unwrap_or((BALANCER, None));
-        let mut wanted = Wanted {
+        let mut wanted = ListenerCriteria {
             tls: self.asked.tls,
             port: to_port.flatten().unwrap_or(self.asked.port),
             address: to.or(self.asked.address),
@@ -143,7 +143,7 @@ impl Request {
         let (at, destination) = found?;
         let sni = || self.sni.clone().unwrap_or_else(|| self.asked.server_name());
         let is_http = config.proxy(at.frontend).mode == model::config::Mode::Http;
-        let question = Question {
+        let question = RouteQuery {
             at,
             ends: destination.map(|destination| [source, destination]),
             through: SocketAddr::new(through, port.unwrap_or(CLIENT_PORT)),
@@ -151,14 +151,14 @@ impl Request {
             bytes: self.asked.bytes(is_http),
             closes: !is_http && self.asked.is_connection() && !wanted.tls,
         };
-        let answer = route::ask(config, &question)?;
-        let report = Report::new(config, sources, self, &question, &answer);
+        let answer = route::trace_route(config, &question)?;
+        let report = RouteReport::new(config, sources, self, &question, &answer);
         Ok((at, report))
     }
 }
 
 /// Parses an address with an optional port.
-pub fn end(text: &str) -> Option<End> {
+pub fn end(text: &str) -> Option<RouteEndpoint> {
     let bare = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));

@@ -3,8 +3,8 @@
 use super::{Live, Request};
 use language::{SourceMap, Span};
 use model::config::{Config, HostName, HttpProtocol, NamedPort, Proxy, Server};
-use model::transaction::trace::{Fate, Step, Term, Tie};
-use proxy::route::{Answer, Question};
+use model::transaction::trace::{Fate, Term, Tie, TraceStep};
+use proxy::route::{RouteQuery, RouteTrace};
 use proxy::stats::row::algorithm;
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ const NAMES_MAX: usize = 8;
 
 /// An evaluated line of a file.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Line {
+pub struct EvaluatedLine {
     /// Path of the file.
     pub file: String,
     /// Line number, from 1.
@@ -38,9 +38,9 @@ pub struct Line {
     pub span: Span,
 }
 
-impl Line {
+impl EvaluatedLine {
     /// Returns whether the next line repeats this one, which had no effect.
-    fn is_again(&self, next: &Line) -> bool {
+    fn is_again(&self, next: &EvaluatedLine) -> bool {
         (&self.file, self.number) == (&next.file, next.number) && !self.applies
     }
 }
@@ -58,7 +58,7 @@ pub struct TermText {
 
 /// Destination of the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum RouteDestination {
     /// A server handles it.
     Server {
         /// Name of the backend.
@@ -97,7 +97,7 @@ pub enum Outcome {
 
 /// Complete report of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
+pub struct RouteReport {
     /// Request line.
     pub request: String,
     /// Addresses of the client and the listener; None for a Unix socket.
@@ -107,7 +107,7 @@ pub struct Report {
     /// TLS server name, and the names of the certificate; None without TLS.
     pub tls: Option<(String, Vec<String>)>,
     /// Evaluated lines, in order.
-    pub lines: Vec<Line>,
+    pub lines: Vec<EvaluatedLine>,
     /// Number of steps that were dropped.
     pub left_out: usize,
     /// Backend that was chosen.
@@ -115,20 +115,20 @@ pub struct Report {
     /// Status of the proxy's response; empty if there is none, or no HTTP.
     pub status: String,
     /// Destination of the request.
-    pub outcome: Outcome,
+    pub outcome: RouteDestination,
     /// State of the running instance, if that was used.
     pub live: Option<Live>,
 }
 
-impl Report {
+impl RouteReport {
     /// Builds the report from the recorded steps.
     pub fn new(
         config: &Config,
         sources: &SourceMap,
         request: &Request,
-        question: &Question,
-        answer: &Answer,
-    ) -> Report {
+        question: &RouteQuery,
+        answer: &RouteTrace,
+    ) -> RouteReport {
         let frontend = config.proxy(question.at.frontend);
         let mut making = Making {
             config,
@@ -150,7 +150,7 @@ impl Report {
         }
         let outcome = making.outcome(answer);
         let tls = question.tls.clone();
-        Report {
+        RouteReport {
             request: request.asked.words(),
             ends: question.ends.map(|ends| ends.map(|one| one.to_string())),
             frontend: frontend.name.to_string(),
@@ -165,23 +165,23 @@ impl Report {
     }
 
     /// Returns the deciding line: the last one that ended its rules, or chose the backend.
-    pub fn decided_by(&self) -> Option<&Line> {
-        let decides = |line: &&Line| line.ends || line.leads_to.is_some();
+    pub fn decided_by(&self) -> Option<&EvaluatedLine> {
+        let decides = |line: &&EvaluatedLine| line.ends || line.leads_to.is_some();
         self.lines.iter().rev().find(decides)
     }
 
     /// Returns whether the client gets a response.
-    pub fn gets_something(&self) -> bool {
+    pub fn has_response(&self) -> bool {
         !matches!(
             self.outcome,
-            Outcome::Nothing { .. } | Outcome::Waits { .. }
+            RouteDestination::Nothing { .. } | RouteDestination::Waits { .. }
         )
     }
 
     /// Formats the report as JSON.
     pub fn json(&self) -> String {
         let term = |one: &TermText| json!({"term": one.name, "met": one.met, "values": one.values});
-        let line = |one: &Line| {
+        let line = |one: &EvaluatedLine| {
             json!({
                 "section": one.section,
                 "file": one.file,
@@ -196,7 +196,7 @@ impl Report {
             })
         };
         let outcome = match &self.outcome {
-            Outcome::Server {
+            RouteDestination::Server {
                 backend,
                 server,
                 address,
@@ -204,19 +204,19 @@ impl Report {
             } => {
                 json!({"kind": "server", "backend": backend, "server": server, "address": address, "why": why})
             }
-            Outcome::Reply {
+            RouteDestination::Reply {
                 status,
                 location,
                 why,
             } => json!({"kind": "reply", "status": status, "location": location, "why": why}),
-            Outcome::Waits {
+            RouteDestination::Waits {
                 backend,
                 server,
                 why,
             } => {
                 json!({"kind": "queue", "backend": backend, "server": server, "why": why})
             }
-            Outcome::Nothing { why } => json!({"kind": "nothing", "why": why}),
+            RouteDestination::Nothing { why } => json!({"kind": "nothing", "why": why}),
         };
         let tls = match &self.tls {
             Some((name, certificate)) => json!({"name": name, "certificate": certificate}),
@@ -326,7 +326,7 @@ struct Making<'r> {
     sources: &'r SourceMap,
     /// Proxy of the current lines.
     section: String,
-    lines: Vec<Line>,
+    lines: Vec<EvaluatedLine>,
     backend: Option<&'r Proxy>,
     tie: Option<(String, Tie)>,
     /// Name of the server, and whether `balance` lacks its key.
@@ -344,14 +344,14 @@ struct Making<'r> {
 }
 
 impl<'r> Making<'r> {
-    fn take(&mut self, step: &Step) {
+    fn take(&mut self, step: &TraceStep) {
         match step {
-            Step::Address(at) => self.address.clone_from(at),
-            Step::Page(by) => self.page = Some(by),
-            Step::Waits { for_one } => self.waits = Some(*for_one),
+            TraceStep::Address(at) => self.address.clone_from(at),
+            TraceStep::Page(by) => self.page = Some(by),
+            TraceStep::Waits { for_one } => self.waits = Some(*for_one),
             // The server never responds here, so these steps are about an artificial response.
             _ if self.server.is_some() => {}
-            Step::Condition { span, met, terms } => {
+            TraceStep::Condition { span, met, terms } => {
                 let terms = terms.iter().map(|term| self.term(term)).collect();
                 let mut line = self.line(*span);
                 // A line that waited for more bytes is evaluated again.
@@ -365,18 +365,18 @@ impl<'r> Making<'r> {
                 }
                 self.lines.push(line);
             }
-            Step::Rule { span, ends } => {
+            TraceStep::Rule { span, ends } => {
                 let line = self.of_rule(*span);
                 (line.applies, line.ends) = (true, *ends);
             }
-            Step::Backend { name, by, fate } => self.take_backend(name, *by, *fate),
-            Step::Belongs { name, by } => {
+            TraceStep::Backend { name, by, fate } => self.take_backend(name, *by, *fate),
+            TraceStep::Belongs { name, by } => {
                 self.tie = Some((name.to_string(), *by));
                 if let Some(line) = self.lines.last_mut().filter(|_| *by == Tie::Rule) {
                     (line.applies, line.fails) = (true, None);
                 }
             }
-            Step::Server { name, lacks_key } => {
+            TraceStep::Server { name, lacks_key } => {
                 self.server = Some((name.to_string(), *lacks_key));
             }
         }
@@ -401,9 +401,9 @@ impl<'r> Making<'r> {
         }
     }
 
-    fn line(&self, span: Span) -> Line {
+    fn line(&self, span: Span) -> EvaluatedLine {
         let text = String::from_utf8_lossy(self.sources.line_text(span));
-        Line {
+        EvaluatedLine {
             file: self.sources.file(span.file).name.clone(),
             number: self.sources.position(span).line,
             text: text.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -419,7 +419,7 @@ impl<'r> Making<'r> {
     }
 
     /// Returns the entry of a rule: the line whose condition was just met, or a new one.
-    fn of_rule(&mut self, span: Span) -> &mut Line {
+    fn of_rule(&mut self, span: Span) -> &mut EvaluatedLine {
         let line = self.line(span);
         let is_last = { self.lines.last() }
             .is_some_and(|last| last.is_again(&line) && last.met == Some(true));
@@ -453,7 +453,7 @@ impl<'r> Making<'r> {
         }
     }
 
-    fn outcome(&self, answer: &Answer) -> Outcome {
+    fn outcome(&self, answer: &RouteTrace) -> RouteDestination {
         if let Some((backend, for_one)) = self.backend.zip(self.waits) {
             return self.in_queue(backend, for_one);
         }
@@ -466,7 +466,7 @@ impl<'r> Making<'r> {
                     Some((backend, server, *lacks_key))
                 });
         if let Some((backend, server, lacks_key)) = found.filter(|_| self.page.is_none()) {
-            return Outcome::Server {
+            return RouteDestination::Server {
                 backend: backend.name.to_string(),
                 server: server.name.to_string(),
                 address: address(server, self.address.as_deref()),
@@ -482,12 +482,12 @@ impl<'r> Making<'r> {
             .as_ref()
             .filter(|_| is_before && answer.reply.is_empty());
         if let Some(why) = failed {
-            return Outcome::Nothing {
+            return RouteDestination::Nothing {
                 why: handshake(why),
             };
         }
         if answer.reply.is_empty() {
-            return Outcome::Nothing {
+            return RouteDestination::Nothing {
                 why: self.why_nothing(by),
             };
         }
@@ -498,17 +498,17 @@ impl<'r> Making<'r> {
             // No line of the file requests this response.
             (None, None) => {
                 let why = format!("the proxy replies {status}: {}", self.why_refused(&status));
-                return Outcome::Nothing { why };
+                return RouteDestination::Nothing { why };
             }
         };
-        Outcome::Reply {
+        RouteDestination::Reply {
             status,
             location,
             why,
         }
     }
 
-    fn in_queue(&self, backend: &Proxy, for_one: bool) -> Outcome {
+    fn in_queue(&self, backend: &Proxy, for_one: bool) -> RouteDestination {
         let tie = self.tie.as_ref().filter(|_| for_one);
         let why = match (tie, for_one) {
             (Some((server, by)), _) => {
@@ -520,7 +520,7 @@ impl<'r> Making<'r> {
             ),
             (None, false) => "every server that can take it is full".to_owned(),
         };
-        Outcome::Waits {
+        RouteDestination::Waits {
             backend: backend.name.to_string(),
             server: tie.map(|(server, _)| server.clone()),
             why,

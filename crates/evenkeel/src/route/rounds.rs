@@ -1,7 +1,7 @@
 //! Evaluates a request with the configuration and state of a running instance. The state is
 //! requested again if the request needs entries of large tables.
 
-use super::{NotFollowed, Report, Request};
+use super::{NotFollowed, Request, RouteReport};
 use configuration::Recording;
 use keyword::load::{self, Loaded};
 use proxy::message::AskedKey;
@@ -29,7 +29,7 @@ pub fn serve(
     request: &Request,
     recording: &Recording,
     mut ask: impl FnMut(&[AskedKey]) -> Result<Vec<u8>, String>,
-) -> Result<Report, NotServed> {
+) -> Result<RouteReport, NotServed> {
     let mut keys: Vec<AskedKey> = Vec::new();
     for round in 1.. {
         let state = ask(&keys).map_err(NotServed::Silent)?;

@@ -3,7 +3,7 @@
 
 use super::trusted;
 use cluster::authority::{Authority, PartCredentials, Trust};
-use cluster::member::{Digest, Kind as MemberKind, Member, MemberId};
+use cluster::member::{ClusterMember, Digest, MemberId, MemberKind};
 use lab::eventually;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
@@ -16,35 +16,35 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use volume::disk::Pool;
-use volume::link::dial::{Cable, Dialer, Receiver, Registry, listen};
-use volume::link::frame::{Content, Head, Kind};
-use volume::link::greeting::{Facts, Greeting};
+use volume::link::dial::{Dialer, Receiver, Registry, ReplicationLink, listen};
+use volume::link::frame::{BlockContent, FrameHeader, FrameKind};
+use volume::link::greeting::{Greeting, ReplicaProperties};
 use volume::link::{Incoming, LinkError, Session};
 use volume::replica::Blocks;
-use wire::Wire;
+use wire::NodeConnection;
 
 const SOON: Duration = Duration::from_secs(20);
 const FRAMES: u64 = 200;
 
 /// Collects what becomes of the connections of one side.
-struct Side {
+struct ConnectionRecorder {
     greeting: Greeting,
-    came: Mutex<Vec<Result<Wire, String>>>,
+    came: Mutex<Vec<Result<NodeConnection, String>>>,
 }
 
-impl Side {
-    fn new(from: &str, to: &str) -> Arc<Side> {
+impl ConnectionRecorder {
+    fn new(from: &str, to: &str) -> Arc<ConnectionRecorder> {
         let greeting = Greeting {
             volume: "mail".to_owned(),
             from: from.to_owned(),
             to: to.to_owned(),
-            facts: Facts::default(),
+            facts: ReplicaProperties::default(),
         };
         let came = Mutex::default();
-        Arc::new(Side { greeting, came })
+        Arc::new(ConnectionRecorder { greeting, came })
     }
 
-    fn connects(&self) -> Option<Wire> {
+    fn connects(&self) -> Option<NodeConnection> {
         let mut came = self.came.lock().unwrap();
         let place = came.iter().position(Result::is_ok)?;
         came.swap_remove(place).ok()
@@ -57,12 +57,12 @@ impl Side {
     }
 }
 
-impl Receiver for Side {
+impl Receiver for ConnectionRecorder {
     fn greeting(&self) -> Greeting {
         self.greeting.clone()
     }
 
-    fn connected(&self, wire: Wire, _: Greeting) {
+    fn connected(&self, wire: NodeConnection, _: Greeting) {
         self.came.lock().unwrap().push(Ok(wire));
     }
 
@@ -72,16 +72,16 @@ impl Receiver for Side {
 }
 
 /// A node that listens, or dials, until it is dropped.
-struct Node {
-    side: Arc<Side>,
+struct VolumeTestNode {
+    side: Arc<ConnectionRecorder>,
     registry: Arc<Registry>,
     stop: Arc<OwnedFd>,
     dialer: Option<Arc<Dialer>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Node {
-    fn new(side: Arc<Side>, credentials: Option<PartCredentials>) -> Node {
+impl VolumeTestNode {
+    fn new(side: Arc<ConnectionRecorder>, credentials: Option<PartCredentials>) -> VolumeTestNode {
         let registry = Arc::new(Registry::default());
         if let Some(credentials) = credentials {
             let mut nodes = trusted(credentials).unwrap();
@@ -91,7 +91,7 @@ impl Node {
             registry.trust(nodes.into());
         }
         registry.add("mail", side.clone());
-        Node {
+        VolumeTestNode {
             side,
             registry,
             stop: Arc::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap()),
@@ -100,19 +100,19 @@ impl Node {
         }
     }
 
-    fn listens(mut self, cable: &Cable) -> Node {
+    fn listens(mut self, cable: &ReplicationLink) -> VolumeTestNode {
         let (cable, registry, stop) = (cable.clone(), self.registry.clone(), self.stop.clone());
         let thread = std::thread::spawn(move || listen(&cable, &registry, stop.as_fd()));
         self.thread = Some(thread);
         self
     }
 
-    fn dials(mut self, cable: &Cable) -> Node {
+    fn dials(mut self, cable: &ReplicationLink) -> VolumeTestNode {
         let dialer = Arc::new(Dialer::default());
         dialer.dial();
         let (own, cable) = (dialer.clone(), cable.clone());
         let (registry, side) = (self.registry.clone(), self.side.clone());
-        let thread = std::thread::spawn(move || own.live(&cable, &registry, &*side));
+        let thread = std::thread::spawn(move || own.run_dialer(&cable, &registry, &*side));
         self.dialer = Some(dialer);
         self.thread = Some(thread);
         self
@@ -125,7 +125,7 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for VolumeTestNode {
     fn drop(&mut self) {
         rustix::io::write(&*self.stop, &1_u64.to_ne_bytes()).unwrap();
         if let Some(dialer) = &self.dialer {
@@ -142,8 +142,8 @@ fn address(name: &str) -> IpAddr {
     Ipv4Addr::new(127, 61, 0, last).into()
 }
 
-fn member(id: u64, name: &str) -> Member {
-    Member {
+fn member(id: u64, name: &str) -> ClusterMember {
+    ClusterMember {
         id: MemberId(id),
         name: name.to_owned(),
         kind: MemberKind::Node,
@@ -173,8 +173,8 @@ const BOTH: &[(u64, &str)] = &[(1, "alpha"), (2, "beta")];
 
 /// A link by the addresses of the nodes, at a port that is free at every address: this machine
 /// does not have those, so it listens at all of its own.
-fn cable(is_plain: bool) -> Cable {
-    Cable {
+fn cable(is_plain: bool) -> ReplicationLink {
+    ReplicationLink {
         ends: None,
         port: lab::free_port().unwrap(),
         is_plain,
@@ -185,13 +185,13 @@ fn cable(is_plain: bool) -> Cable {
 fn two_nodes_of_a_cluster_find_each_other_and_frames_come_as_they_were_sent() {
     let authority = Authority::found("office").unwrap();
     let cable = cable(false);
-    let beta = Node::new(
-        Side::new("beta", "alpha"),
+    let beta = VolumeTestNode::new(
+        ConnectionRecorder::new("beta", "alpha"),
         Some(credentials(&authority, 2, BOTH)),
     );
     let beta = beta.listens(&cable);
     // It has no certificate yet, and gets one.
-    let alpha = Node::new(Side::new("alpha", "beta"), None).dials(&cable);
+    let alpha = VolumeTestNode::new(ConnectionRecorder::new("alpha", "beta"), None).dials(&cable);
     alpha.says("no certificate of the cluster");
     let own = trusted(credentials(&authority, 1, BOTH)).unwrap();
     alpha.registry.trust(own.into());
@@ -214,9 +214,11 @@ fn two_nodes_of_a_cluster_find_each_other_and_frames_come_as_they_were_sent() {
         while sent < FRAMES && sent < came + 8 {
             let count = 1 + (sent % 32) as u32;
             let blocks = Blocks { first: sent, count };
-            let head = Head {
-                content: Content::Data,
-                ..Head::new(Kind::Write).number(sent).blocks(blocks)
+            let head = FrameHeader {
+                content: BlockContent::Data,
+                ..FrameHeader::new(FrameKind::Write)
+                    .number(sent)
+                    .blocks(blocks)
             };
             let mut buffer = pool.take(&account, head.data_bytes()).unwrap();
             buffer.bytes_mut().fill(sent as u8);
@@ -231,7 +233,7 @@ fn two_nodes_of_a_cluster_find_each_other_and_frames_come_as_they_were_sent() {
             };
             assert_eq!(head.number, came);
             assert!(buffer.bytes().iter().all(|byte| *byte == came as u8));
-            there.send(&Head::new(Kind::Done).number(came));
+            there.send(&FrameHeader::new(FrameKind::Done).number(came));
             came += 1;
         }
         there.flush().unwrap();
@@ -262,12 +264,13 @@ fn who_is_no_present_node_of_the_cluster_is_refused_with_words() {
         ),
     ] {
         let cable = cable(false);
-        let beta = Node::new(
-            Side::new("beta", "alpha"),
+        let beta = VolumeTestNode::new(
+            ConnectionRecorder::new("beta", "alpha"),
             Some(credentials(&ours, 2, BOTH)),
         );
         let beta = beta.listens(&cable);
-        let alpha = Node::new(Side::new(me, "beta"), Some(dials)).dials(&cable);
+        let alpha =
+            VolumeTestNode::new(ConnectionRecorder::new(me, "beta"), Some(dials)).dials(&cable);
         beta.says(words);
         alpha.says(match words {
             "TLS: " => "TLS: ",
@@ -292,8 +295,10 @@ fn link_that_exists_ends_when_its_node_is_removed_or_its_ca_dropped() {
     ] {
         let cable = cable(is_plain);
         let of = |id| Some(credentials(&ours, id, BOTH));
-        let beta = Node::new(Side::new("beta", "alpha"), of(2)).listens(&cable);
-        let alpha = Node::new(Side::new("alpha", "beta"), of(1)).dials(&cable);
+        let beta =
+            VolumeTestNode::new(ConnectionRecorder::new("beta", "alpha"), of(2)).listens(&cable);
+        let alpha =
+            VolumeTestNode::new(ConnectionRecorder::new("alpha", "beta"), of(1)).dials(&cable);
         let (mut here, mut there) = (None, None);
         let connects = || {
             here = here.take().or_else(|| alpha.side.connects());
@@ -310,7 +315,7 @@ fn link_that_exists_ends_when_its_node_is_removed_or_its_ca_dropped() {
         let [mut here, mut there] = [here, there].map(Session::new);
         assert_eq!((receive(&mut here), receive(&mut there)), (Ok(()), Ok(())));
         let before = alpha.registry.trusted();
-        let now = trusted(then).unwrap().after(before.as_deref());
+        let now = trusted(then).unwrap().continue_from(before.as_deref());
         alpha.registry.trust(now.into());
         assert_eq!(
             receive(&mut here),
@@ -332,7 +337,7 @@ fn link_that_exists_ends_when_its_node_is_removed_or_its_ca_dropped() {
 fn with_and_without_tls_do_not_meet_and_both_sides_say_so() {
     let authority = Authority::found("office").unwrap();
     let secure = cable(false);
-    let plain = Cable {
+    let plain = ReplicationLink {
         is_plain: true,
         ..secure.clone()
     };
@@ -346,8 +351,10 @@ fn with_and_without_tls_do_not_meet_and_both_sides_say_so() {
         ),
     ] {
         let of = |id| Some(credentials(&authority, id, BOTH));
-        let beta = Node::new(Side::new("beta", "alpha"), of(2)).listens(there);
-        let alpha = Node::new(Side::new("alpha", "beta"), of(1)).dials(here);
+        let beta =
+            VolumeTestNode::new(ConnectionRecorder::new("beta", "alpha"), of(2)).listens(there);
+        let alpha =
+            VolumeTestNode::new(ConnectionRecorder::new("alpha", "beta"), of(1)).dials(here);
         beta.says(words[1]);
         match words[0] {
             "beta" => {
@@ -366,8 +373,8 @@ fn a_stranger_who_sends_a_byte_at_a_time_has_two_seconds_in_all() {
     let authority = Authority::found("office").unwrap();
     for is_plain in [true, false] {
         let cable = cable(is_plain);
-        let beta = Node::new(
-            Side::new("beta", "alpha"),
+        let beta = VolumeTestNode::new(
+            ConnectionRecorder::new("beta", "alpha"),
             Some(credentials(&authority, 2, BOTH)),
         );
         let _beta = beta.listens(&cable);
@@ -412,7 +419,7 @@ fn strangers_at_every_place_do_not_keep_the_two_nodes_apart() {
     let authority = Authority::found("office").unwrap();
     for is_plain in [true, false] {
         let cable = cable(is_plain);
-        let beta = Node::new(Side::new("beta", "alpha"), None);
+        let beta = VolumeTestNode::new(ConnectionRecorder::new("beta", "alpha"), None);
         let mut nodes = trusted(credentials(&authority, 2, BOTH)).unwrap();
         // On the loopback interface connections come from there.
         let from = vec![Ipv4Addr::LOCALHOST.into()];
@@ -436,8 +443,8 @@ fn strangers_at_every_place_do_not_keep_the_two_nodes_apart() {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        let alpha = Node::new(
-            Side::new("alpha", "beta"),
+        let alpha = VolumeTestNode::new(
+            ConnectionRecorder::new("alpha", "beta"),
             Some(credentials(&authority, 1, BOTH)),
         );
         let alpha = alpha.dials(&cable);

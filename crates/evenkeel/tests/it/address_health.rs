@@ -1,8 +1,8 @@
 //! A healthy node counts itself healthy, whatever became of its processes: upgrades of the
 //! binary, killed supervisors, proxies and address roles, in every order.
 
-use crate::addresses::{Bed, VIP, address_roles, end};
-use crate::harness::{Outcome, PATIENCE, evenkeel};
+use crate::addresses::{AddressFixture, VIP, address_roles, end};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel};
 use crate::supervised::{Supervised, lives, roles_of};
 use crate::upgrade::copy;
 use lab::eventually;
@@ -26,18 +26,18 @@ fn file(status: u16) -> String {
     )
 }
 
-struct Node {
-    bed: Bed,
+struct AddressTestNode {
+    bed: AddressFixture,
     program: PathBuf,
 }
 
-impl Node {
-    fn new(name: &str) -> Node {
-        let bed = Bed::new(name);
+impl AddressTestNode {
+    fn new(name: &str) -> AddressTestNode {
+        let bed = AddressFixture::new(name);
         bed.scratch.write("n.cfg", file(200)).unwrap();
         let program = bed.scratch.path().join("evenkeel");
         copy(evenkeel(), &program);
-        Node { bed, program }
+        AddressTestNode { bed, program }
     }
 
     fn directory(&self) -> &Path {
@@ -70,7 +70,7 @@ impl Node {
     }
 
     /// The same of one that was so all the time: nothing that it logged says otherwise.
-    fn was_always_fit(&self, outcome: &Outcome) {
+    fn was_always_fit(&self, outcome: &CommandOutput) {
         assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
         let said = &outcome.stderr;
         assert!(!said.contains("cannot be served"), "{said}");
@@ -148,7 +148,7 @@ impl Node {
 #[test]
 fn an_upgraded_node_is_as_healthy_as_before_also_the_second_time_and_when_its_proxy_dies() {
     lab::skip_unless_root!();
-    let node = Node::new("health-upgrade");
+    let node = AddressTestNode::new("health-upgrade");
     let supervised = node.start();
     node.bed.comes(VIP);
     node.is_healthy();
@@ -175,7 +175,7 @@ fn an_upgraded_node_is_as_healthy_as_before_also_the_second_time_and_when_its_pr
 #[test]
 fn an_upgrade_never_makes_a_node_unfit() {
     lab::skip_unless_root!();
-    let node = Node::new("health-fit");
+    let node = AddressTestNode::new("health-fit");
     let supervised = node.start();
     node.bed.comes(VIP);
     node.is_healthy();
@@ -189,7 +189,7 @@ fn an_upgrade_never_makes_a_node_unfit() {
 #[test]
 fn a_node_taken_over_by_another_supervisor_is_healthy_when_its_proxy_dies_and_after_an_upgrade() {
     lab::skip_unless_root!();
-    let node = Node::new("health-adopted");
+    let node = AddressTestNode::new("health-adopted");
     let first = node.start();
     node.bed.comes(VIP);
     node.is_healthy();
@@ -214,7 +214,7 @@ fn a_node_taken_over_by_another_supervisor_is_healthy_when_its_proxy_dies_and_af
 #[test]
 fn a_proxy_that_died_while_nobody_supervised_is_followed_by_one_that_the_address_role_sees() {
     lab::skip_unless_root!();
-    let node = Node::new("health-orphans");
+    let node = AddressTestNode::new("health-orphans");
     let first = node.start();
     node.bed.comes(VIP);
     node.is_healthy();
@@ -230,7 +230,7 @@ fn a_proxy_that_died_while_nobody_supervised_is_followed_by_one_that_the_address
 #[test]
 fn a_proxy_that_outlived_supervisor_and_address_role_is_seen_by_the_next_address_role() {
     lab::skip_unless_root!();
-    let node = Node::new("health-outlived");
+    let node = AddressTestNode::new("health-outlived");
     let first = node.start();
     node.bed.comes(VIP);
     node.is_healthy();
@@ -247,7 +247,7 @@ fn a_proxy_that_outlived_supervisor_and_address_role_is_seen_by_the_next_address
 #[test]
 fn an_adopted_address_role_does_not_wait_for_a_proxy_that_the_files_no_longer_have() {
     lab::skip_unless_root!();
-    let node = Node::new("health-no-proxy");
+    let node = AddressTestNode::new("health-no-proxy");
     let first = node.start();
     node.bed.comes(VIP);
     node.is_healthy();
@@ -267,7 +267,7 @@ fn an_adopted_address_role_does_not_wait_for_a_proxy_that_the_files_no_longer_ha
 #[test]
 fn a_node_whose_farm_cannot_serve_is_unfit_and_says_why_until_it_can() {
     lab::skip_unless_root!();
-    let node = Node::new("health-farm");
+    let node = AddressTestNode::new("health-farm");
     let leaf = Leaf {
         names: &["desktop.example.org"],
         ..Leaf::default()
@@ -307,7 +307,7 @@ fn a_node_whose_farm_cannot_serve_is_unfit_and_says_why_until_it_can() {
 #[test]
 fn an_upgrade_to_files_without_addresses_gives_them_up() {
     lab::skip_unless_root!();
-    let node = Node::new("health-given-up");
+    let node = AddressTestNode::new("health-given-up");
     let supervised = node.start();
     node.bed.comes(VIP);
     node.is_healthy();
@@ -330,7 +330,7 @@ fn an_upgrade_to_files_without_addresses_gives_them_up() {
 #[test]
 fn an_upgrade_that_is_gone_back_from_leaves_the_node_healthy() {
     lab::skip_unless_root!();
-    let node = Node::new("health-failed");
+    let node = AddressTestNode::new("health-failed");
     let supervised = node.start();
     node.bed.comes(VIP);
     node.is_healthy();
@@ -359,7 +359,7 @@ fn an_upgrade_that_is_gone_back_from_leaves_the_node_healthy() {
 #[test]
 fn the_status_says_which_process_writes_no_heartbeat() {
     lab::skip_unless_root!();
-    let node = Node::new("health-why");
+    let node = AddressTestNode::new("health-why");
     let supervised = node.start();
     node.bed.comes(VIP);
     node.is_healthy();

@@ -1,9 +1,9 @@
 //! The address role under its supervisor: its life, what is asked about it, and
 //! what becomes of addresses when processes die, change and stop.
 
-use crate::harness::{Outcome, PATIENCE, evenkeel, run};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, lives, passes, roles_of};
-use lab::{Host, Lab, Scratch, eventually};
+use lab::{Lab, LabHost, ScratchDirectory, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::TcpStream;
@@ -13,14 +13,14 @@ use std::process::Command;
 
 pub const VIP: &str = "10.0.0.9";
 
-pub struct Bed {
-    pub host: Host,
-    pub scratch: Scratch,
+pub struct AddressFixture {
+    pub host: LabHost,
+    pub scratch: ScratchDirectory,
     _lab: Lab,
 }
 
-impl Bed {
-    pub fn new(name: &str) -> Bed {
+impl AddressFixture {
+    pub fn new(name: &str) -> AddressFixture {
         let lab = Lab::new(name).unwrap();
         let host = lab.host("one").unwrap();
         let add = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];
@@ -30,10 +30,10 @@ impl Bed {
         host.ip(&["link", "set", "v1", "up"]).unwrap();
         host.ip(&["addr", "add", "10.0.0.1/24", "dev", "v0"])
             .unwrap();
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         scratch.write("k.conf", keepalived(150, VIP)).unwrap();
         let _lab = lab;
-        Bed {
+        AddressFixture {
             host,
             scratch,
             _lab,
@@ -46,7 +46,7 @@ impl Bed {
             .enter(|| Supervised::start(evenkeel(), directory, words.iter().copied()))
     }
 
-    pub fn run(&self, words: &[&str]) -> Outcome {
+    pub fn run(&self, words: &[&str]) -> CommandOutput {
         let directory = self.scratch.path();
         self.host.enter(|| run(evenkeel(), directory, words))
     }
@@ -89,7 +89,7 @@ pub fn end(pid: i32) {
 #[test]
 fn the_address_comes_with_a_start_and_goes_with_a_stop() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-life");
+    let bed = AddressFixture::new("address-life");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
     bed.comes(VIP);
     let outcome = supervised.end(Signal::SIGTERM);
@@ -102,7 +102,7 @@ fn the_address_comes_with_a_start_and_goes_with_a_stop() {
 #[test]
 fn a_role_that_is_killed_is_followed_and_the_address_never_goes() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-killed");
+    let bed = AddressFixture::new("address-killed");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
     bed.comes(VIP);
     let [role] = address_roles(bed.scratch.path())[..] else {
@@ -124,7 +124,7 @@ fn a_role_that_is_killed_is_followed_and_the_address_never_goes() {
 #[test]
 fn a_supervisor_that_is_killed_leaves_the_role_to_the_next_one() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-adopted");
+    let bed = AddressFixture::new("address-adopted");
     let first = bed.start(&["run", "-f", "k.conf"]);
     bed.comes(VIP);
     let roles = address_roles(bed.scratch.path());
@@ -147,7 +147,7 @@ fn a_supervisor_that_is_killed_leaves_the_role_to_the_next_one() {
 #[test]
 fn what_an_adopted_role_runs_already_is_not_told_as_new() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-same");
+    let bed = AddressFixture::new("address-same");
     let proxy = passes("", &[8080], 1);
     bed.scratch.write("a.cfg", proxy).unwrap();
     let words = ["run", "-f", "a.cfg", "k.conf"];
@@ -170,7 +170,7 @@ fn what_an_adopted_role_runs_already_is_not_told_as_new() {
 #[test]
 fn a_reload_changes_what_is_different_and_a_bad_file_nothing() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-reload");
+    let bed = AddressFixture::new("address-reload");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
     bed.comes(VIP);
     let roles = address_roles(bed.scratch.path());
@@ -194,7 +194,7 @@ fn a_reload_changes_what_is_different_and_a_bad_file_nothing() {
 #[test]
 fn the_status_is_told_in_words_for_programs_and_as_metrics() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-status");
+    let bed = AddressFixture::new("address-status");
     let none = bed.run(&["address"]);
     assert_eq!(none.code(), Some(1));
     let supervised = bed.start(&["run", "-f", "k.conf"]);
@@ -228,7 +228,7 @@ fn the_status_is_told_in_words_for_programs_and_as_metrics() {
 #[test]
 fn a_proxy_and_addresses_are_two_roles_and_each_survives_the_other() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-proxy");
+    let bed = AddressFixture::new("address-proxy");
     let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
                  frontend web\n bind 10.0.0.9:8080\n http-request return status 200\n";
     bed.scratch.write("a.cfg", proxy).unwrap();
@@ -256,7 +256,7 @@ fn a_proxy_and_addresses_are_two_roles_and_each_survives_the_other() {
 #[test]
 fn the_role_holds_only_the_capabilities_that_addresses_need() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-rights");
+    let bed = AddressFixture::new("address-rights");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
     bed.comes(VIP);
     let [role] = address_roles(bed.scratch.path())[..] else {
@@ -282,7 +282,7 @@ fn the_role_holds_only_the_capabilities_that_addresses_need() {
 #[test]
 fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_know() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-keepalived");
+    let bed = AddressFixture::new("address-keepalived");
     let words = [
         "keepalived",
         "-nlGD",
@@ -328,7 +328,7 @@ fn under_keepalived_s_name_its_signals_files_and_lines_are_those_that_scripts_kn
 #[test]
 fn in_the_background_under_keepalived_s_name_nothing_keeps_the_caller_s_output_open() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-background");
+    let bed = AddressFixture::new("address-background");
     let mut command = Command::new("timeout");
     command.arg("60").arg(evenkeel());
     command.args(["keepalived", "-f", "k.conf", "-p", "k.pid", "-r", "v.pid"]);
@@ -348,7 +348,7 @@ fn in_the_background_under_keepalived_s_name_nothing_keeps_the_caller_s_output_o
 #[test]
 fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_address_stays() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-upgrade");
+    let bed = AddressFixture::new("address-upgrade");
     let program = bed.scratch.path().join("evenkeel");
     let copy = |to: &Path| {
         // By another process: what this one writes another test may inherit.
@@ -384,7 +384,7 @@ fn another_program_in_the_place_of_this_one_has_a_role_of_its_own_and_the_addres
 #[test]
 fn an_adopted_role_of_another_program_is_followed_by_one_of_this_program() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-adopted");
+    let bed = AddressFixture::new("address-adopted");
     let program = bed.scratch.path().join("evenkeel");
     let copied = Command::new("cp").args([evenkeel(), &program]).status();
     assert!(copied.unwrap().success());
@@ -412,7 +412,7 @@ fn an_adopted_role_of_another_program_is_followed_by_one_of_this_program() {
 #[test]
 fn an_orphan_whose_part_the_files_no_longer_have_is_adopted_and_ends() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-forgotten");
+    let bed = AddressFixture::new("address-forgotten");
     let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
                  frontend web\n bind 10.0.0.1:8080\n http-request return status 200\n";
     let addresses = "virtual-ip www\n address 10.0.0.9/24\n interface v0\n";
@@ -466,7 +466,7 @@ while True:
 #[test]
 fn an_address_role_of_a_program_that_cannot_be_understood_is_ended() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-foreign");
+    let bed = AddressFixture::new("address-foreign");
     let addresses = "virtual-ip www\n address 10.0.0.9/24\n interface v0\n";
     bed.scratch.write("a.cfg", addresses).unwrap();
     let runtime = bed.scratch.path().join("runtime");
@@ -488,7 +488,7 @@ fn an_address_role_of_a_program_that_cannot_be_understood_is_ended() {
 #[test]
 fn a_reload_exchanges_a_proxy_for_addresses() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-exchange");
+    let bed = AddressFixture::new("address-exchange");
     let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
                  frontend web\n bind 10.0.0.1:8080\n http-request return status 200\n";
     let addresses = "virtual-ip www\n address 10.0.0.9/24\n interface v0\n";
@@ -518,7 +518,7 @@ fn a_reload_exchanges_a_proxy_for_addresses() {
 #[test]
 fn a_role_without_a_supervisor_gives_the_address_up_when_it_is_told_to_end() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-orphan");
+    let bed = AddressFixture::new("address-orphan");
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let supervised = bed.start(&["run", "-f", "k.conf"]);
         bed.comes(VIP);
@@ -537,7 +537,7 @@ fn a_role_without_a_supervisor_gives_the_address_up_when_it_is_told_to_end() {
 #[test]
 fn a_reload_brings_a_proxy_to_addresses_and_takes_it_away_again() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-brings");
+    let bed = AddressFixture::new("address-brings");
     let nothing = "global\n maxconn 100\n";
     bed.scratch.write("a.cfg", nothing).unwrap();
     let supervised = bed.start(&["run", "-f", "a.cfg", "k.conf"]);
@@ -596,7 +596,7 @@ fn a_reload_brings_a_proxy_to_addresses_and_takes_it_away_again() {
 #[test]
 fn a_proxy_that_cannot_begin_leaves_addresses_as_they_are() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-alone");
+    let bed = AddressFixture::new("address-alone");
     bed.scratch
         .write("a.cfg", "global\n maxconn 100\n")
         .unwrap();
@@ -627,7 +627,7 @@ fn a_proxy_that_cannot_begin_leaves_addresses_as_they_are() {
 #[test]
 fn a_role_that_dies_in_a_change_which_removes_the_proxy_goes_on_with_what_it_ran() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-dies");
+    let bed = AddressFixture::new("address-dies");
     let proxy = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
                  frontend web\n bind 10.0.0.1:8080\n http-request return status 200\n";
     bed.scratch.write("a.cfg", proxy).unwrap();
@@ -677,7 +677,7 @@ fn a_role_that_dies_in_a_change_which_removes_the_proxy_goes_on_with_what_it_ran
 #[test]
 fn an_address_follows_the_health_of_a_proxy_that_comes_and_is_well_when_it_goes() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-health");
+    let bed = AddressFixture::new("address-health");
     let addresses = "virtual-ip www\n address 10.0.0.9/24\n interface v0\n prefer one two\n failover 500ms\n\
                      node one\n address 10.0.0.1\nnode two\n address 10.0.0.2\n";
     let alone = format!("global\n maxconn 100\n{addresses}");

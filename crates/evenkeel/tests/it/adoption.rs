@@ -5,7 +5,7 @@ use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{
     Client, Supervised, answers, get, lives, origin, passes, roles_of, serving_one,
 };
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
@@ -36,7 +36,7 @@ fn kill_supervisor(supervised: &Supervised) -> i32 {
 
 #[test]
 fn a_new_supervisor_adopts_the_role_and_no_connection_is_lost() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let pid_file = format!("    pidfile {}", scratch.path().join("pid").display());
     let file = |name| passes(&pid_file, &[port], origin(name));
@@ -91,7 +91,7 @@ fn an_adopted_role_that_dies_is_followed_by_another_one_and_adopted_again() {
 
 #[test]
 fn a_role_that_had_states_to_tell_while_it_was_alone_is_adopted_with_them() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let socket = scratch.path().join("admin");
     let global = format!("    stats socket {} level admin", socket.display());
@@ -108,7 +108,7 @@ fn a_role_that_had_states_to_tell_while_it_was_alone_is_adopted_with_them() {
         .unwrap();
     let mut answer = String::new();
     operator.read_to_string(&mut answer).unwrap();
-    lab::let_pass(Duration::from_millis(1500), "states are sent by time");
+    lab::sleep_in_test(Duration::from_millis(1500), "states are sent by time");
     let second = Supervised::run(&scratch, "a.cfg");
     assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
     assert_eq!(roles(scratch.path()), [role], "no second one beside it");
@@ -154,7 +154,7 @@ fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same()
     let (scratch, _port, first) = serving_one();
     let role = kill_supervisor(&first);
     // Longer than it goes without telling its counters.
-    lab::let_pass(Duration::from_secs(11), "counters are sent by time");
+    lab::sleep_in_test(Duration::from_secs(11), "counters are sent by time");
     let second = Supervised::run(&scratch, "a.cfg");
     assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));
     assert_eq!(roles(scratch.path()), [role]);
@@ -168,7 +168,7 @@ fn a_role_that_was_alone_for_long_has_much_to_tell_and_is_adopted_all_the_same()
 
 #[test]
 fn an_orphan_that_is_told_to_end_by_a_signal_ends_and_a_start_begins_anew() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     scratch
         .write("a.cfg", passes("", &[port], origin("one")))
@@ -213,7 +213,7 @@ fn a_file_that_became_bad_meanwhile_does_not_end_what_serves() {
 
 #[test]
 fn haproxys_name_adopts_too_and_started_twice_on_purpose_it_does_not() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     scratch
         .write("a.cfg", passes("", &[port], origin("one")))
@@ -245,7 +245,7 @@ fn haproxys_name_adopts_too_and_started_twice_on_purpose_it_does_not() {
 
 #[test]
 fn without_a_runtime_directory_a_role_that_is_left_alone_serves_on_all_the_same() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     scratch.write("runtime", "a file in its place").unwrap();
     scratch
@@ -267,7 +267,7 @@ fn a_role_as_nobody_is_adopted_by_root() {
     if !lab::may_run("a role as nobody is adopted", lab::privileged()) {
         return;
     }
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (port, empty) = (free(), scratch.path().join("empty"));
     std::fs::create_dir(&empty).unwrap();
     let global = format!(
@@ -294,7 +294,7 @@ fn a_role_as_nobody_is_adopted_by_root() {
 
 #[test]
 fn of_two_that_start_with_the_same_files_at_once_one_serves() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let text = passes("", &[port], origin("one"));
     scratch.write("a.cfg", text).unwrap();
@@ -337,7 +337,7 @@ fn a_runtime_directory_that_was_removed_is_there_again_after_a_reload_by_signal(
 
 #[test]
 fn a_role_of_other_files_whose_supervisor_has_ended_is_named_at_a_start() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (port, other) = (free(), free());
     scratch
         .write("a.cfg", passes("", &[port], origin("one")))

@@ -1,26 +1,26 @@
 //! A machine that belongs to a cluster: which version it serves, what it does with one
 //! on trial, and what becomes of it when its processes die.
 
-use crate::control::{Member, version};
+use crate::control::{MemberFixture, version};
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{Client, answers, get, lives, origin, passes};
 use cluster::file_set::SetFile;
-use cluster::member::Kind;
-use cluster::message::Message as OfCluster;
-use lab::{Host, Lab, Scratch, eventually, free_port};
+use cluster::member::MemberKind;
+use cluster::message::ControlMessage as OfCluster;
+use lab::{Lab, LabHost, ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use part::role::{KnownLease, KnownLeases, LeaseNews, Message};
+use part::role::{KnownLease, KnownLeases, LeaseNews, SupervisorMessage};
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-fn went_back(message: &Message) -> bool {
-    matches!(message, Message::WentBack { .. })
+fn went_back(message: &SupervisorMessage) -> bool {
+    matches!(message, SupervisorMessage::WentBack { .. })
 }
 
 #[test]
 fn without_files_and_without_a_cluster_both_ways_are_named() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let outcome = run(evenkeel(), scratch.path(), ["run", "--state", "state"]);
     assert_eq!(outcome.code(), Some(1));
     for way in [
@@ -34,7 +34,7 @@ fn without_files_and_without_a_cluster_both_ways_are_named() {
 
 #[test]
 fn a_lost_file_of_membership_is_named_with_its_copy() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     scratch.write("member.copy", "any").unwrap();
     let outcome = run(evenkeel(), scratch.path(), ["run", "--state", "."]);
     assert_eq!(outcome.code(), Some(1));
@@ -45,7 +45,7 @@ fn a_lost_file_of_membership_is_named_with_its_copy() {
 #[test]
 fn a_first_version_is_waited_for_and_a_version_on_trial_is_gone_back_from_without_a_lost_connection()
  {
-    let member = Member::new(Kind::Node);
+    let member = MemberFixture::new(MemberKind::Node);
     let supervised = member.run();
     let mut control = member.control();
     let port = free_port().unwrap();
@@ -83,7 +83,7 @@ fn a_first_version_is_waited_for_and_a_version_on_trial_is_gone_back_from_withou
 
 #[test]
 fn a_first_version_that_is_taken_back_leaves_nothing_that_is_served() {
-    let member = Member::new(Kind::Node);
+    let member = MemberFixture::new(MemberKind::Node);
     let supervised = member.run();
     let mut control = member.control();
     let port = free_port().unwrap();
@@ -113,13 +113,13 @@ fn a_first_version_that_is_taken_back_leaves_nothing_that_is_served() {
 
 #[test]
 fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_accepted() {
-    let member = Member::new(Kind::Node);
+    let member = MemberFixture::new(MemberKind::Node);
     let port = free_port().unwrap();
     let one = version(1, &passes("", &[port], origin("one")));
     let two = version(2, &passes("", &[port], origin("two")));
     let supervised = member.run();
     let mut control = member.control();
-    let dies = |control: &crate::control::Control| {
+    let dies = |control: &crate::control::TestControlRole| {
         kill(Pid::from_raw(control.pid), Signal::SIGKILL).unwrap();
     };
     assert!(control.serve(&one, true).0 && answers(port, "one"));
@@ -139,7 +139,7 @@ fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_acc
     assert!(answers(port, "one"));
     // Also when it dies before it is told that its version is served.
     let mut control = member.control();
-    let asked = Message::Serve { trial: true };
+    let asked = SupervisorMessage::Serve { trial: true };
     let rest = "# One of many lines that take some time.\n".repeat(60_000);
     let slow = version(3, &(passes("", &[port], origin("three")) + &rest));
     let before = supervised.children().len();
@@ -167,7 +167,7 @@ fn a_trial_ends_with_the_control_role_but_stays_where_it_was_written_down_as_acc
 
 #[test]
 fn a_refused_version_is_told_with_its_diagnostics_and_changes_nothing() {
-    let member = Member::new(Kind::Node);
+    let member = MemberFixture::new(MemberKind::Node);
     let port = free_port().unwrap();
     let one = version(1, &passes("", &[port], origin("one")));
     member.accepts(&one);
@@ -210,7 +210,7 @@ fn a_refused_version_is_told_with_its_diagnostics_and_changes_nothing() {
 
 #[test]
 fn a_proxy_that_dies_with_a_version_on_trial_is_followed_by_one_with_the_accepted_version() {
-    let member = Member::new(Kind::Node);
+    let member = MemberFixture::new(MemberKind::Node);
     let port = free_port().unwrap();
     member.accepts(&version(1, &passes("", &[port], origin("one"))));
     let supervised = member.run();
@@ -233,7 +233,7 @@ fn a_proxy_that_dies_with_a_version_on_trial_is_followed_by_one_with_the_accepte
 
 #[test]
 fn the_death_of_the_control_role_or_of_the_supervisor_costs_no_connection() {
-    let member = Member::new(Kind::Node);
+    let member = MemberFixture::new(MemberKind::Node);
     let port = free_port().unwrap();
     member.accepts(&version(1, &passes("", &[port], origin("one"))));
     let supervised = member.run();
@@ -268,7 +268,7 @@ fn the_death_of_the_control_role_or_of_the_supervisor_costs_no_connection() {
 
 #[test]
 fn an_accepted_version_that_cannot_be_served_yet_is_tried_again() {
-    let member = Member::new(Kind::Node);
+    let member = MemberFixture::new(MemberKind::Node);
     let port = free_port().unwrap();
     let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
     member.accepts(&version(1, &passes("", &[port], origin("one"))));
@@ -283,7 +283,7 @@ fn an_accepted_version_that_cannot_be_served_yet_is_tried_again() {
 
 #[test]
 fn an_arbiter_serves_nothing_and_ends_when_it_is_told() {
-    let member = Member::new(Kind::Arbiter);
+    let member = MemberFixture::new(MemberKind::Arbiter);
     let supervised = member.run();
     let mut control = member.control();
     let port = free_port().unwrap();
@@ -298,14 +298,14 @@ fn an_arbiter_serves_nothing_and_ends_when_it_is_told() {
         outcome.stderr
     );
     supervised.signal(Signal::SIGTERM);
-    let _ = control.wait_for(|message| matches!(message, Message::Stop(_)));
+    let _ = control.wait_for(|message| matches!(message, SupervisorMessage::Stop(_)));
     drop(control);
     let outcome = supervised.finish();
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
 }
 
 /// A host with an interface that has a neighbour.
-fn host(lab: &Lab) -> Host {
+fn host(lab: &Lab) -> LabHost {
     let host = lab.host("one").unwrap();
     let pair = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];
     host.ip(&pair).unwrap();
@@ -317,7 +317,7 @@ fn host(lab: &Lab) -> Host {
     host
 }
 
-fn held(within: Duration) -> Message {
+fn held(within: Duration) -> SupervisorMessage {
     let now = clock_gettime(ClockId::Boottime);
     let now_ns = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
     let held = KnownLeases(vec![KnownLease {
@@ -326,7 +326,7 @@ fn held(within: Duration) -> Message {
         until_ns: now_ns + within.as_nanos() as u64,
         ..KnownLease::default()
     }]);
-    Message::Part(Box::new(LeaseNews::Known(held).envelope("address")))
+    SupervisorMessage::Part(Box::new(LeaseNews::Known(held).envelope("address")))
 }
 
 #[test]
@@ -341,12 +341,12 @@ fn an_address_is_held_as_long_as_its_lease_and_taking_it_over_ends_a_trial() {
              virtual-ip www\n address 10.0.0.9/24\n interface v0\n failover 200ms\n lease\n"
         )
     };
-    let member = Member::new(Kind::Node);
+    let member = MemberFixture::new(MemberKind::Node);
     member.accepts(&version(1, &text("one")));
     let supervised = host.enter(|| member.run());
     let mut control = member.control();
-    let wants = |message: &Message| match message {
-        Message::Part(message) => match message.read() {
+    let wants = |message: &SupervisorMessage| match message {
+        SupervisorMessage::Part(message) => match message.read() {
             Some(OfCluster::Wants { leases, .. }) => {
                 leases.0.iter().any(|lease| lease.name == "address/www")
             }

@@ -1,8 +1,8 @@
 //! The subcommands of our own personality.
 
-use crate::harness::{Bench, Outcome, evenkeel, run};
+use crate::harness::{Bench, CommandOutput, evenkeel, run};
 
-fn ours(bench: &Bench, arguments: &str) -> Outcome {
+fn ours(bench: &Bench, arguments: &str) -> CommandOutput {
     run(evenkeel(), bench.scratch.path(), arguments.split(' '))
 }
 

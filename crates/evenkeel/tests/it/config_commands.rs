@@ -1,13 +1,13 @@
 //! `evenkeel config` beside a control role that answers as the test says: what is asked
 //! of it, what is printed, and the exit codes.
 
-use crate::harness::{Outcome, evenkeel, finish, start_with};
-use cluster::command::{Judging, Origin, Proposal, VersionId};
+use crate::harness::{CommandOutput, evenkeel, finish, start_with};
+use cluster::command::{Judging, Proposal, VersionId, VersionOrigin};
 use cluster::file_set::{FileSet, SetFile};
 use cluster::member::MemberId;
-use cluster::request::{Apply, Reply, Request, SOCKET, framed};
-use cluster::state::{Stage, VersionRecord};
-use lab::Scratch;
+use cluster::request::{Apply, ControlReply, Request, SOCKET, framed};
+use cluster::state::{RolloutStage, VersionRecord};
+use lab::ScratchDirectory;
 use part::codec;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -21,18 +21,18 @@ struct Cluster {
     versions: Vec<(VersionRecord, FileSet)>,
     applied: Vec<Apply>,
     /// Result of the next version; None: the request is refused without one.
-    next: Option<Stage>,
+    next: Option<RolloutStage>,
     asked: Vec<String>,
 }
 
 impl Cluster {
-    fn add(&mut self, stage: Stage, author: &str, message: &str, time_s: i64, set: FileSet) {
+    fn add(&mut self, stage: RolloutStage, author: &str, message: &str, time_s: i64, set: FileSet) {
         let id = VersionId(self.versions.len() as u64 + 1);
         let accepted = self
             .versions
             .iter()
             .rev()
-            .find(|v| v.0.stage == Stage::Accepted);
+            .find(|v| v.0.stage == RolloutStage::Accepted);
         let record = VersionRecord {
             id,
             from: MemberId(1),
@@ -41,7 +41,7 @@ impl Cluster {
                 author: author.to_owned(),
                 message: message.to_owned(),
                 time_s,
-                origin: Origin::Applied,
+                origin: VersionOrigin::Applied,
                 files: Vec::new(),
                 listings: Vec::new(),
                 judging: Judging {
@@ -61,11 +61,11 @@ impl Cluster {
         self.versions.push((record, version));
     }
 
-    fn answer(&mut self, request: Request) -> Vec<Reply> {
-        let refused = |words: &str| Reply::Refused {
+    fn answer(&mut self, request: Request) -> Vec<ControlReply> {
+        let refused = |words: &str| ControlReply::Refused {
             words: words.to_owned(),
         };
-        let done = |words: &str, version| Reply::Done {
+        let done = |words: &str, version| ControlReply::Done {
             words: words.to_owned(),
             version,
         };
@@ -77,17 +77,17 @@ impl Cluster {
                     .rev()
                     .map(|(record, _)| record)
                     .collect();
-                vec![Reply::Json(serde_json::to_string(&all).unwrap())]
+                vec![ControlReply::Json(serde_json::to_string(&all).unwrap())]
             }
             Request::Show { version } => {
                 let wanted = |(record, _): &&(VersionRecord, FileSet)| match version {
                     Some(version) => record.id == version,
-                    None => record.stage == Stage::Accepted,
+                    None => record.stage == RolloutStage::Accepted,
                 };
                 let found = self.versions.iter().rev().find(wanted);
                 vec![found.map_or_else(
                     || refused("none"),
-                    |(_, set)| Reply::Set(Box::new(set.clone())),
+                    |(_, set)| ControlReply::Set(Box::new(set.clone())),
                 )]
             }
             Request::Apply(apply) => {
@@ -103,16 +103,16 @@ impl Cluster {
                     apply.set,
                 );
                 let id = VersionId(self.versions.len() as u64);
-                let said = Reply::Progress {
+                let said = ControlReply::Progress {
                     words: "beta could serve it".to_owned(),
                 };
                 let last = match stage {
-                    Stage::Accepted => done(&format!("version {id} is accepted"), Some(id)),
+                    RolloutStage::Accepted => done(&format!("version {id} is accepted"), Some(id)),
                     _ => refused("version was taken back: errors"),
                 };
                 vec![said, last]
             }
-            Request::Status => vec![Reply::Json(status())],
+            Request::Status => vec![ControlReply::Json(status())],
             other => {
                 self.asked.push(format!("{other:?}"));
                 vec![done("done", None)]
@@ -133,20 +133,20 @@ fn status() -> String {
 }
 
 /// A control role.
-struct Role {
-    scratch: Scratch,
+struct ControlRoleFixture {
+    scratch: ScratchDirectory,
     cluster: Arc<Mutex<Cluster>>,
 }
 
-impl Role {
-    fn new() -> Role {
-        let scratch = Scratch::new().unwrap();
+impl ControlRoleFixture {
+    fn new() -> ControlRoleFixture {
+        let scratch = ScratchDirectory::new().unwrap();
         let runtime = scratch.path().join("runtime");
         std::fs::create_dir(&runtime).unwrap();
         std::fs::create_dir(scratch.path().join("state")).unwrap();
         let listener = UnixListener::bind(runtime.join(SOCKET)).unwrap();
         let cluster = Arc::new(Mutex::new(Cluster {
-            next: Some(Stage::Accepted),
+            next: Some(RolloutStage::Accepted),
             ..Cluster::default()
         }));
         let serving = Arc::clone(&cluster);
@@ -164,14 +164,14 @@ impl Role {
                 }
             }
         });
-        Role { scratch, cluster }
+        ControlRoleFixture { scratch, cluster }
     }
 
-    fn config(&self, words: &[&str]) -> Outcome {
+    fn config(&self, words: &[&str]) -> CommandOutput {
         self.config_with(words, &[])
     }
 
-    fn config_with(&self, words: &[&str], variables: &[(&str, &str)]) -> Outcome {
+    fn config_with(&self, words: &[&str], variables: &[(&str, &str)]) -> CommandOutput {
         let words = [&["config"][..], words].concat();
         finish(start_with(
             evenkeel(),
@@ -181,7 +181,7 @@ impl Role {
         ))
     }
 
-    fn apply(&self, more: &[&str]) -> Outcome {
+    fn apply(&self, more: &[&str]) -> CommandOutput {
         let words = [
             "apply", "a.cfg", "-m", "why", "--author", "anna", "--state", "state",
         ];
@@ -221,7 +221,7 @@ fn others(path: &str, maxconn: u32) -> FileSet {
 
 #[test]
 fn of_two_who_change_at_once_the_second_sees_the_firsts_change_and_may_then_go_on() {
-    let role = Role::new();
+    let role = ControlRoleFixture::new();
     let path = role.write("a.cfg", &text(10));
     let outcome = role.apply(&[]);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
@@ -257,7 +257,7 @@ fn of_two_who_change_at_once_the_second_sees_the_firsts_change_and_may_then_go_o
     role.cluster
         .lock()
         .unwrap()
-        .add(Stage::Accepted, "berta", "more", 5, other);
+        .add(RolloutStage::Accepted, "berta", "more", 5, other);
     role.write("a.cfg", &text(30));
     let asked = role.cluster.lock().unwrap().applied.len();
     let outcome = role.apply(&[]);
@@ -281,7 +281,7 @@ fn of_two_who_change_at_once_the_second_sees_the_firsts_change_and_may_then_go_o
 
 #[test]
 fn files_are_read_as_the_member_that_is_asked_and_names_of_nobody_are_told() {
-    let role = Role::new();
+    let role = ControlRoleFixture::new();
     let lines = "    on alpha bind 127.0.0.1:1\n    on beta bind 127.0.0.1:2\n    on gamma bind 127.0.0.1:3\n";
     role.write("a.cfg", &text(10).replace("    bind 127.0.0.1:1\n", lines));
     let outcome = role.apply(&[]);
@@ -301,10 +301,10 @@ fn files_are_read_as_the_member_that_is_asked_and_names_of_nobody_are_told() {
 
 #[test]
 fn what_became_of_a_change_is_told_by_the_exit_code() {
-    let role = Role::new();
+    let role = ControlRoleFixture::new();
     role.write("a.cfg", &text(10));
     let next = |stage| role.cluster.lock().unwrap().next = stage;
-    next(Some(Stage::TakenBack));
+    next(Some(RolloutStage::TakenBack));
     let outcome = role.apply(&[]);
     assert_eq!(outcome.code(), Some(3), "{}", outcome.stderr);
     assert!(
@@ -345,12 +345,15 @@ fn what_became_of_a_change_is_told_by_the_exit_code() {
 
 #[test]
 fn an_edited_text_is_checked_before_anybody_is_asked() {
-    let role = Role::new();
+    let role = ControlRoleFixture::new();
     let path = role.write("a.cfg", &text(10));
-    role.cluster
-        .lock()
-        .unwrap()
-        .add(Stage::Accepted, "anna", "first", 5, others(&path, 10));
+    role.cluster.lock().unwrap().add(
+        RolloutStage::Accepted,
+        "anna",
+        "first",
+        5,
+        others(&path, 10),
+    );
     let editor = |name: &str, script: &str| {
         let path = role.write(name, &format!("#!/bin/sh\n{script}\n"));
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -405,13 +408,19 @@ fn an_edited_text_is_checked_before_anybody_is_asked() {
 
 #[test]
 fn the_history_is_shown_compared_and_traced_without_secrets() {
-    let role = Role::new();
+    let role = ControlRoleFixture::new();
     let path = role.write("a.cfg", &text(10));
     {
         let mut cluster = role.cluster.lock().unwrap();
         for (maxconn, author) in [(10, "anna"), (20, "berta"), (30, "carla")] {
             let message = format!("to {maxconn}");
-            cluster.add(Stage::Accepted, author, &message, 5, others(&path, maxconn));
+            cluster.add(
+                RolloutStage::Accepted,
+                author,
+                &message,
+                5,
+                others(&path, maxconn),
+            );
         }
     }
     let said = |words: &[&str]| {

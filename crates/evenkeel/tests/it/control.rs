@@ -5,10 +5,10 @@
 use crate::harness::{PATIENCE, evenkeel};
 use crate::supervised::Supervised;
 use cluster::file_set::{FileSet, SetFile};
-use cluster::member::{Kind, MemberId};
-use cluster::role::directory::{Directory, LocalMember};
-use lab::Scratch;
-use part::role::{Decoded, Header, Message};
+use cluster::member::{MemberId, MemberKind};
+use cluster::role::directory::{LocalMember, StateDirectory};
+use lab::ScratchDirectory;
+use part::role::{Decoded, Header, SupervisorMessage};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::net::{
@@ -94,7 +94,7 @@ fn receive_bytes(from: BorrowedFd<'_>) -> (Vec<u8>, Vec<OwnedFd>) {
 }
 
 /// The test's end of a control role.
-pub struct Control {
+pub struct TestControlRole {
     /// Closed, the process ends.
     _stream: UnixStream,
     channel: OwnedFd,
@@ -102,11 +102,11 @@ pub struct Control {
     pub pid: i32,
     asks: u64,
     /// Messages other than responses.
-    pub news: Vec<Message>,
+    pub news: Vec<SupervisorMessage>,
 }
 
-impl Control {
-    fn accept(listener: &UnixListener) -> Control {
+impl TestControlRole {
+    fn accept(listener: &UnixListener) -> TestControlRole {
         let mut watched = [PollFd::new(listener, PollFlags::IN)];
         let limit = Timespec {
             tv_sec: PATIENCE.as_secs().try_into().unwrap(),
@@ -118,7 +118,7 @@ impl Control {
         );
         let (stream, _) = listener.accept().unwrap();
         let (pid, descriptors) = receive_bytes(stream.as_fd());
-        let mut control = Control {
+        let mut control = TestControlRole {
             _stream: stream,
             channel: descriptors.into_iter().next().unwrap(),
             pid: i32::from_le_bytes(pid.try_into().unwrap()),
@@ -126,25 +126,25 @@ impl Control {
             news: Vec::new(),
         };
         let (first, _, _) = control.receive();
-        assert!(matches!(first, Message::Take(_)), "{first:?}");
+        assert!(matches!(first, SupervisorMessage::Take(_)), "{first:?}");
         control
     }
 
-    fn receive(&mut self) -> (Message, u64, Vec<OwnedFd>) {
+    fn receive(&mut self) -> (SupervisorMessage, u64, Vec<OwnedFd>) {
         let (bytes, descriptors) = receive_bytes(self.channel.as_fd());
         assert!(!bytes.is_empty(), "the supervisor has gone");
         let ask = Header::decode(&bytes).unwrap().ask;
-        match Message::decode(&bytes).unwrap() {
+        match SupervisorMessage::decode(&bytes).unwrap() {
             Decoded::Message(message) => (message, ask, descriptors),
             Decoded::Unknown(kind) => panic!("a message of kind {kind}"),
         }
     }
 
-    pub fn say(&mut self, message: &Message, set: Option<&FileSet>) {
+    pub fn say(&mut self, message: &SupervisorMessage, set: Option<&FileSet>) {
         self.say_numbered(0, message, set);
     }
 
-    fn say_numbered(&mut self, ask: u64, message: &Message, set: Option<&FileSet>) {
+    fn say_numbered(&mut self, ask: u64, message: &SupervisorMessage, set: Option<&FileSet>) {
         let set = set.map(sealed);
         let descriptors: Vec<BorrowedFd<'_>> = set.iter().map(AsFd::as_fd).collect();
         let bytes = message.encode(ask, descriptors.len());
@@ -152,14 +152,18 @@ impl Control {
     }
 
     /// Asks, without waiting for the answer.
-    pub fn begin(&mut self, message: &Message, set: Option<&FileSet>) -> u64 {
+    pub fn begin(&mut self, message: &SupervisorMessage, set: Option<&FileSet>) -> u64 {
         self.asks += 1;
         self.say_numbered(self.asks, message, set);
         self.asks
     }
 
     /// Asks, and waits for the answer.
-    fn answer(&mut self, message: &Message, set: Option<&FileSet>) -> (Message, Vec<OwnedFd>) {
+    fn answer(
+        &mut self,
+        message: &SupervisorMessage,
+        set: Option<&FileSet>,
+    ) -> (SupervisorMessage, Vec<OwnedFd>) {
         let asked = self.begin(message, set);
         loop {
             let (message, ask, descriptors) = self.receive();
@@ -171,42 +175,49 @@ impl Control {
     }
 
     /// Asks, and waits for the verdict.
-    pub fn ask(&mut self, message: &Message, set: Option<&FileSet>) -> (bool, String) {
+    pub fn ask(&mut self, message: &SupervisorMessage, set: Option<&FileSet>) -> (bool, String) {
         let (message, descriptors) = self.answer(message, set);
-        let Message::Verdict { good, .. } = message else {
+        let SupervisorMessage::Verdict { good, .. } = message else {
             panic!("no verdict: {message:?}");
         };
         (good, String::from_utf8(bytes_of(&descriptors[0])).unwrap())
     }
 
     pub fn check(&mut self, set: &FileSet) -> (bool, String) {
-        self.ask(&Message::Check, Some(set))
+        self.ask(&SupervisorMessage::Check, Some(set))
     }
 
     pub fn serve(&mut self, set: &FileSet, trial: bool) -> (bool, String) {
-        self.ask(&Message::Serve { trial }, Some(set))
+        self.ask(&SupervisorMessage::Serve { trial }, Some(set))
     }
 
     pub fn accept_set(&mut self) -> (bool, String) {
-        self.ask(&Message::Accept, None)
+        self.ask(&SupervisorMessage::Accept, None)
     }
 
     pub fn revert(&mut self) -> (bool, String) {
-        self.ask(&Message::Revert, None)
+        self.ask(&SupervisorMessage::Revert, None)
     }
 
     /// Returns the health that the role reports.
     pub fn health(&mut self) -> Option<cluster::machine::Health> {
-        let question = proxy::message::Message::TellHealth.envelope();
-        let (message, descriptors) = self.answer(&Message::Part(Box::new(question)), None);
-        let known = matches!(message, Message::Answer { .. } | Message::Nobody { .. });
+        let question = proxy::message::ProxyMessage::TellHealth.envelope();
+        let (message, descriptors) =
+            self.answer(&SupervisorMessage::Part(Box::new(question)), None);
+        let known = matches!(
+            message,
+            SupervisorMessage::Answer { .. } | SupervisorMessage::Nobody { .. }
+        );
         assert!(known, "{message:?}");
         let file = descriptors.first()?;
         Some(serde_json::from_slice(&bytes_of(file)).unwrap())
     }
 
     /// Waits until something is told.
-    pub fn wait_for(&mut self, wanted: impl Fn(&Message) -> bool) -> (Message, Vec<OwnedFd>) {
+    pub fn wait_for(
+        &mut self,
+        wanted: impl Fn(&SupervisorMessage) -> bool,
+    ) -> (SupervisorMessage, Vec<OwnedFd>) {
         if let Some(at) = self.news.iter().position(&wanted) {
             return (self.news.remove(at), Vec::new());
         }
@@ -255,16 +266,16 @@ pub fn version(number: u64, text: &str) -> FileSet {
 }
 
 /// A machine that belongs to a cluster.
-pub struct Member {
-    pub scratch: Scratch,
+pub struct MemberFixture {
+    pub scratch: ScratchDirectory,
     listener: UnixListener,
     place: PathBuf,
 }
 
-impl Member {
-    pub fn new(kind: Kind) -> Member {
-        let scratch = Scratch::new().unwrap();
-        let directory = Directory::create(scratch.path().join("state")).unwrap();
+impl MemberFixture {
+    pub fn new(kind: MemberKind) -> MemberFixture {
+        let scratch = ScratchDirectory::new().unwrap();
+        let directory = StateDirectory::create(scratch.path().join("state")).unwrap();
         let who = LocalMember {
             cluster: "north".to_owned(),
             id: MemberId(1),
@@ -278,7 +289,7 @@ impl Member {
         directory.write_who(&who).unwrap();
         let place = scratch.path().join("control-of-the-test");
         let listener = UnixListener::bind(&place).unwrap();
-        Member {
+        MemberFixture {
             scratch,
             listener,
             place,
@@ -287,7 +298,7 @@ impl Member {
 
     /// Makes a version the accepted one.
     pub fn accepts(&self, set: &FileSet) {
-        let directory = Directory::open(self.scratch.path().join("state")).unwrap();
+        let directory = StateDirectory::open(self.scratch.path().join("state")).unwrap();
         directory.write_accepted(set).unwrap();
     }
 
@@ -307,7 +318,7 @@ impl Member {
     }
 
     /// The next control role that the supervisor starts.
-    pub fn control(&self) -> Control {
-        Control::accept(&self.listener)
+    pub fn control(&self) -> TestControlRole {
+        TestControlRole::accept(&self.listener)
     }
 }

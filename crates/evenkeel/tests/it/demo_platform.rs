@@ -1,7 +1,7 @@
 //! `evenkeel demo --platform`: a cluster in namespaces, its console, its menu, and its end.
 
 use crate::harness::{PATIENCE, evenkeel};
-use lab::tls::{Offer, TlsClient};
+use lab::tls::{TlsClient, TlsOffer};
 use lab::{eventually, skip_unless_root, with_default_signals};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -119,7 +119,7 @@ fn the_platform_demo_shows_its_console_injects_faults_and_leaves_nothing() {
     let path = link.split(&address.to_string()).nth(1).unwrap().to_owned();
     demo.line("  q  quit");
     let get = |path: &str| {
-        let client = TlsClient::here(&Offer::default()).unwrap();
+        let client = TlsClient::new_local(&TlsOffer::default()).unwrap();
         let mut connection = client.connect(address).unwrap();
         connection.get(path).unwrap()
     };

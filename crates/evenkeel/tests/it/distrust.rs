@@ -4,10 +4,10 @@
 
 use crate::harness::{PATIENCE, evenkeel};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes, roles_of};
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use part::role::{Decoded, Message, Plan, Rights, Take};
+use part::role::{Decoded, Rights, SupervisorMessage, Take, VersionPlan};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
     SocketFlags, SocketType, accept_with, bind, listen, recv, sendmsg, socket_with,
@@ -23,15 +23,15 @@ use std::process::{Command, Stdio};
 /// Environment variable with the directory of a test that plays a role.
 const PLAYS: &str = "EVENKEEL_TEST_ROLE";
 
-struct Bed {
-    scratch: Scratch,
+struct UntrustedRoleFixture {
+    scratch: ScratchDirectory,
     port: u16,
 }
 
-impl Bed {
-    fn new() -> Bed {
-        let bed = Bed {
-            scratch: Scratch::new().unwrap(),
+impl UntrustedRoleFixture {
+    fn new() -> UntrustedRoleFixture {
+        let bed = UntrustedRoleFixture {
+            scratch: ScratchDirectory::new().unwrap(),
             port: free_port().unwrap(),
         };
         bed.serve("one");
@@ -79,7 +79,7 @@ impl Bed {
 
 #[test]
 fn what_a_supervisor_leaves_is_its_owners_alone_and_goes_with_it() {
-    let bed = Bed::new();
+    let bed = UntrustedRoleFixture::new();
     let supervised = bed.start();
     let first = std::fs::metadata(bed.kept()).unwrap();
     assert_eq!(first.permissions().mode() & 0o7777, 0o600);
@@ -105,7 +105,7 @@ fn without_what_was_left_the_files_are_read_and_the_role_serves_on_with_its_sock
         }),
     ];
     for (said, spoil) in spoil {
-        let bed = Bed::new();
+        let bed = UntrustedRoleFixture::new();
         let (_first, role) = bed.orphan();
         let mut client = Client::new(bed.port).unwrap();
         assert_eq!(client.get().as_deref(), Some("one"));
@@ -133,7 +133,7 @@ fn without_what_was_left_the_files_are_read_and_the_role_serves_on_with_its_sock
 
 #[test]
 fn without_what_was_left_and_with_a_bad_file_the_role_serves_on_until_the_file_is_good() {
-    let bed = Bed::new();
+    let bed = UntrustedRoleFixture::new();
     let (_first, role) = bed.orphan();
     std::fs::remove_file(bed.kept()).unwrap();
     let good = std::fs::read(bed.path("a.cfg")).unwrap();
@@ -153,7 +153,7 @@ fn without_what_was_left_and_with_a_bad_file_the_role_serves_on_until_the_file_i
 
 #[test]
 fn a_role_that_dies_before_its_version_is_known_is_followed_by_one_of_the_files() {
-    let bed = Bed::new();
+    let bed = UntrustedRoleFixture::new();
     let (_first, role) = bed.orphan();
     std::fs::remove_file(bed.kept()).unwrap();
     let good = std::fs::read(bed.path("a.cfg")).unwrap();
@@ -171,7 +171,7 @@ fn a_role_that_dies_before_its_version_is_known_is_followed_by_one_of_the_files(
 }
 
 /// The role that somebody has taken over, as a process of its own.
-fn hostile(bed: &Bed) -> std::process::Child {
+fn hostile(bed: &UntrustedRoleFixture) -> std::process::Child {
     let name = "distrust::plays_a_role_that_somebody_has_taken_over";
     lab::with_default_signals(&mut Command::new(std::env::current_exe().unwrap()))
         .args(["--exact", name, "--nocapture"])
@@ -185,7 +185,7 @@ fn hostile(bed: &Bed) -> std::process::Child {
 
 #[test]
 fn a_role_that_was_taken_over_chooses_no_path_no_rights_and_no_bundle() {
-    let bed = Bed::new();
+    let bed = UntrustedRoleFixture::new();
     let runtime = bed.path("runtime");
     std::fs::create_dir(&runtime).unwrap();
     std::fs::set_permissions(&runtime, std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -218,7 +218,7 @@ fn wished(scratch: &Path) -> Take {
     use std::os::unix::ffi::OsStrExt;
     Take {
         version: u64::MAX,
-        plan: Plan {
+        plan: VersionPlan {
             rights: Rights {
                 uid: Some(0),
                 capabilities: u64::MAX,
@@ -227,7 +227,7 @@ fn wished(scratch: &Path) -> Take {
             pid_file: Some(scratch.join("precious").as_os_str().as_bytes().to_vec()),
             files_max: 7,
             listeners: 1,
-            ..Plan::default()
+            ..VersionPlan::default()
         },
         ..Take::default()
     }
@@ -253,18 +253,22 @@ fn plays_a_role_that_somebody_has_taken_over() {
     listen(&socket, 4).unwrap();
     std::fs::rename(&beside, runtime.join("999999.role")).unwrap();
     let supervisor = accept_with(&socket, flags).unwrap();
-    send(&supervisor, &Message::Alone { version: u64::MAX }, &[]);
+    send(
+        &supervisor,
+        &SupervisorMessage::Alone { version: u64::MAX },
+        &[],
+    );
     let mut bytes = vec![0; 1 << 17];
     loop {
         let (length, _) = recv(&supervisor, &mut bytes[..], RecvFlags::empty()).unwrap();
-        match Message::decode(&bytes[..length]) {
+        match SupervisorMessage::decode(&bytes[..length]) {
             _ if length == 0 => return,
-            Ok(Decoded::Message(Message::GiveVersion)) => {
+            Ok(Decoded::Message(SupervisorMessage::GiveVersion)) => {
                 let bundle: OwnedFd = std::fs::File::open("/").unwrap().into();
                 let listener: OwnedFd = TcpListener::bind("127.0.0.1:0").unwrap().into();
                 let take = Box::new(wished(&scratch));
                 // What is no state, and was not asked for.
-                let state = Message::State {
+                let state = SupervisorMessage::State {
                     rest: false,
                     asked: true,
                 };
@@ -275,7 +279,11 @@ fn plays_a_role_that_somebody_has_taken_over() {
                         &[std::fs::File::open("/").unwrap().into()],
                     );
                 }
-                send(&supervisor, &Message::Version(take), &[bundle, listener]);
+                send(
+                    &supervisor,
+                    &SupervisorMessage::Version(take),
+                    &[bundle, listener],
+                );
                 std::fs::write(scratch.join("asked"), "").unwrap();
             }
             _ => {}
@@ -283,7 +291,7 @@ fn plays_a_role_that_somebody_has_taken_over() {
     }
 }
 
-fn send(socket: &OwnedFd, message: &Message, descriptors: &[OwnedFd]) {
+fn send(socket: &OwnedFd, message: &SupervisorMessage, descriptors: &[OwnedFd]) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -298,7 +306,7 @@ fn send(socket: &OwnedFd, message: &Message, descriptors: &[OwnedFd]) {
 #[test]
 fn an_adopted_role_that_is_told_to_end_by_a_signal_ends_its_supervisor_as_a_child_does() {
     for (signal, code) in [(Signal::SIGTERM, 0), (Signal::SIGINT, 130)] {
-        let bed = Bed::new();
+        let bed = UntrustedRoleFixture::new();
         let (_first, role) = bed.orphan();
         let second = Supervised::run(&bed.scratch, "a.cfg");
         assert!(eventually(PATIENCE, || second.reload().code() == Some(0)));

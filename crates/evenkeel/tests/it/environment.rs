@@ -1,9 +1,9 @@
 //! Tests of the environment variables that a role inherits from its supervisor.
 
-use crate::addresses::Bed;
+use crate::addresses::AddressFixture;
 use crate::harness::{PATIENCE, evenkeel, run_with};
 use crate::supervised::{Supervised, roles_of};
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn role(directory: &Path, shown: &str) -> Option<i32> {
 
 #[test]
 fn a_proxy_gets_the_variables_that_its_file_names_and_no_secret_of_the_environment() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     let text = format!(
         "global\n stats socket {}/s level admin\ndefaults\n mode http\n timeout client 5s\n timeout server 5s\n \
@@ -87,7 +87,7 @@ fn ask(socket: &Path, command: &str) -> String {
 #[test]
 fn scripts_of_an_address_role_get_a_login_s_variables_and_under_keepalived_s_name_all() {
     lab::skip_unless_root!();
-    let bed = Bed::new("role-environment");
+    let bed = AddressFixture::new("role-environment");
     let variables = [("API_TOKEN", SECRET), ("HOME", "/root"), ("USER", "root")];
     for (words, inherits) in [
         (&["run", "-f", "k.conf"][..], false),
@@ -119,7 +119,7 @@ fn scripts_of_an_address_role_get_a_login_s_variables_and_under_keepalived_s_nam
 
 #[test]
 fn check_sees_the_whole_environment() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let text = "defaults\n mode http\n timeout client 5s\n timeout server 5s\n timeout connect 5s\n\
                 frontend web\n bind \"127.0.0.1:${SOME_PORT}\"\n";
     scratch.write("a.cfg", text).unwrap();

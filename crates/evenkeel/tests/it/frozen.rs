@@ -1,10 +1,10 @@
 //! Roles that are frozen are followed, and roles that die are followed quickly; operators
 //! are heard beside connections that say nothing.
 
-use crate::addresses::{Bed, VIP, address_roles, end};
+use crate::addresses::{AddressFixture, VIP, address_roles, end};
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, answers, children_of, get, lives, origin, passes};
-use lab::{Scratch, eventually, free_port, let_pass};
+use lab::{ScratchDirectory, eventually, free_port, sleep_in_test};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ fn stop(pid: i32) {
 
 #[test]
 fn a_frozen_proxy_is_killed_and_followed() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     scratch
         .write("a.cfg", passes("", &[port], origin("one")))
@@ -43,7 +43,7 @@ fn a_frozen_proxy_is_killed_and_followed() {
 #[test]
 fn a_frozen_address_role_is_killed_and_followed_by_one_that_owns_the_address() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-frozen");
+    let bed = AddressFixture::new("address-frozen");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
     bed.comes(VIP);
     let [frozen] = address_roles(bed.scratch.path())[..] else {
@@ -67,7 +67,7 @@ const STANDS: Duration = Duration::from_millis(4_200);
 fn ends_under_a_late(supervised: &Supervised, frozen: i32) -> bool {
     for _ in 0..20 {
         supervised.signal(Signal::SIGSTOP);
-        let_pass(STANDS, "the supervisor gets no processor");
+        sleep_in_test(STANDS, "the supervisor gets no processor");
         // The time in which it was stopped does not count for its wait, so it is woken to
         // look: by a signal that changes nothing here. Before its next look it is stopped.
         supervised.signal(Signal::SIGCONT);
@@ -83,7 +83,7 @@ fn ends_under_a_late(supervised: &Supervised, frozen: i32) -> bool {
 #[ignore = "it takes long: make test-long"]
 fn frozen_roles_are_followed_although_every_look_of_the_supervisor_is_late() {
     lab::skip_unless_root!();
-    let bed = Bed::new("frozen-late");
+    let bed = AddressFixture::new("frozen-late");
     let text = passes("", &[4_080], 4_081);
     bed.scratch.write("a.cfg", text).unwrap();
     let supervised = bed.start(&["run", "-f", "a.cfg", "-f", "k.conf"]);
@@ -109,7 +109,7 @@ fn frozen_roles_are_followed_although_every_look_of_the_supervisor_is_late() {
 
 #[test]
 fn a_proxy_that_is_stopped_before_it_serves_is_followed() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     scratch
         .write("a.cfg", passes("", &[port], origin("one")))
@@ -127,7 +127,7 @@ fn a_proxy_that_is_stopped_before_it_serves_is_followed() {
 
 #[test]
 fn a_proxy_that_is_killed_again_and_again_is_back_at_once_each_time() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     scratch
         .write("a.cfg", passes("", &[port], origin("one")))
@@ -154,7 +154,7 @@ fn a_proxy_that_is_killed_again_and_again_is_back_at_once_each_time() {
 
 #[test]
 fn a_thousand_silent_connections_lock_no_operator_out_of_the_statistics_socket() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     let socket = scratch.path().join("s");
     let global = format!(
@@ -206,7 +206,7 @@ fn runner_and_program(supervised: &Supervised) -> Option<(i32, i32)> {
 
 #[test]
 fn a_frozen_process_of_checks_is_followed_and_one_without_a_check_ends() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     let file = passes(
         "    external-check\n    insecure-fork-wanted\n",

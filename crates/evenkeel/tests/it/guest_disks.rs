@@ -3,12 +3,12 @@
 
 use crate::harness::PATIENCE;
 use crate::volume_snapshots::Xfs;
-use crate::volumes::Bed;
+use crate::volumes::VolumeFixture;
 use lab::{eventually, skip_unless_installed, skip_unless_root};
 use nix::sys::signal::Signal;
 
 /// The guests end before the supervisor: they would outlive it.
-struct Guests<'b>(&'b Bed);
+struct Guests<'b>(&'b VolumeFixture);
 
 impl Drop for Guests<'_> {
     fn drop(&mut self) {
@@ -21,7 +21,7 @@ impl Drop for Guests<'_> {
 const MAIL: &str = "guest mail\n    memory 32m\n    disk mail\n    disk mail-data\n    disk tools ro\n    \
                     console serial\n    stop-timeout 1s\n";
 
-impl Bed {
+impl VolumeFixture {
     fn volumes(&self) -> String {
         ["mail", "mail-data", "tools"]
             .map(|name| self.section(name, "64m"))
@@ -59,7 +59,7 @@ fn a_guest_has_snapshots_of_all_disks_and_becomes_a_template_from_which_others_a
     skip_unless_installed!("mkfs.xfs");
     skip_unless_installed!("qemu-io");
     skip_unless_installed!("qemu-system-x86_64");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let xfs = Xfs::mount(&bed);
     bed.write(&[bed.volumes(), MAIL.to_owned()]);
     ["mail", "mail-data", "tools"]
@@ -78,7 +78,7 @@ fn a_guest_has_snapshots_of_all_disks_and_becomes_a_template_from_which_others_a
 }
 
 /// Takes snapshots while the guest runs, and returns the name of the first.
-fn takes(bed: &Bed, xfs: &Xfs) -> String {
+fn takes(bed: &VolumeFixture, xfs: &Xfs) -> String {
     bed.refuses(&["guest", "snapshot", "web"], "no guest 'web'");
     bed.refuses(
         &["guest", "snapshot", "mail", "--name", "a b"],
@@ -125,7 +125,7 @@ fn takes(bed: &Bed, xfs: &Xfs) -> String {
     stamp
 }
 
-fn restores(bed: &Bed, stamp: &str) {
+fn restores(bed: &VolumeFixture, stamp: &str) {
     let yes = ["guest", "restore", "mail", "before", "--yes"];
     bed.refuses(
         &yes,
@@ -161,7 +161,7 @@ fn restores(bed: &Bed, stamp: &str) {
 }
 
 /// Clones the stopped guest, and returns the sections of the new one.
-fn clones(bed: &Bed, xfs: &Xfs) -> String {
+fn clones(bed: &VolumeFixture, xfs: &Xfs) -> String {
     bed.refuses(&["guest", "clone", "mail", "mail"], "needs another name");
     let sections = bed.good(&["guest", "clone", "mail", "web"]);
     for words in [
@@ -198,7 +198,7 @@ fn clones(bed: &Bed, xfs: &Xfs) -> String {
     sections
 }
 
-fn becomes_a_template(bed: &Bed, sections: &str) {
+fn becomes_a_template(bed: &VolumeFixture, sections: &str) {
     let lines = bed.good(&["guest", "template", "mail"]);
     let expected = "guest mail\n    template yes\nvolume mail\n    read-only yes\nvolume mail-data\n    read-only yes\n";
     assert_eq!(lines, expected);
@@ -243,7 +243,7 @@ fn becomes_a_template(bed: &Bed, sections: &str) {
     );
 }
 
-fn removes(bed: &Bed) {
+fn removes(bed: &VolumeFixture) {
     bed.good(&["guest", "stop", "web"]);
     let steps = bed.good(&["guest", "remove", "web"]);
     for words in [

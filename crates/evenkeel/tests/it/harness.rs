@@ -1,7 +1,7 @@
 //! Starting the binary under a name, with a time limit, and reading what it
 //! said.
 
-use lab::Scratch;
+use lab::ScratchDirectory;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Result of a command.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct CommandOutput {
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl Outcome {
+impl CommandOutput {
     pub fn code(&self) -> Option<i32> {
         self.status.code()
     }
@@ -45,13 +45,13 @@ fn without_pid(line: &str) -> String {
 
 /// A directory with the binary under the name `haproxy`.
 pub struct Bench {
-    pub scratch: Scratch,
+    pub scratch: ScratchDirectory,
     pub haproxy: PathBuf,
 }
 
 impl Bench {
     pub fn new() -> Bench {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let haproxy = scratch.path().join("haproxy");
         std::os::unix::fs::symlink(evenkeel(), &haproxy).unwrap();
         Bench { scratch, haproxy }
@@ -67,7 +67,7 @@ impl Bench {
     }
 
     /// Runs the haproxy personality in the directory.
-    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Outcome {
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> CommandOutput {
         run(&self.haproxy, self.scratch.path(), arguments)
     }
 
@@ -76,7 +76,7 @@ impl Bench {
         &self,
         test: &str,
         arguments: impl IntoIterator<Item = A>,
-    ) -> Option<Outcome> {
+    ) -> Option<CommandOutput> {
         lab::may_run(test, lab::installed("haproxy"))
             .then(|| run(&oracle_path(), self.scratch.path(), arguments))
     }
@@ -111,7 +111,7 @@ pub fn run<A: AsRef<OsStr>>(
     program: &Path,
     directory: &Path,
     arguments: impl IntoIterator<Item = A>,
-) -> Outcome {
+) -> CommandOutput {
     finish(start(program, directory, arguments))
 }
 
@@ -121,7 +121,7 @@ pub fn run_with<A: AsRef<OsStr>>(
     directory: &Path,
     arguments: impl IntoIterator<Item = A>,
     variables: &[(&str, &str)],
-) -> Outcome {
+) -> CommandOutput {
     finish(start_with(program, directory, arguments, variables))
 }
 
@@ -156,7 +156,7 @@ pub fn start_with<A: AsRef<OsStr>>(
 }
 
 /// Waits for the end, and for the end of its standard streams too.
-pub fn finish(mut child: Child) -> Outcome {
+pub fn finish(mut child: Child) -> CommandOutput {
     let mut streams = (child.stdout.take(), child.stderr.take());
     let reader = std::thread::spawn(move || {
         let (mut stdout, mut stderr) = (String::new(), String::new());
@@ -185,7 +185,7 @@ pub fn finish(mut child: Child) -> Outcome {
         "a standard stream stays open"
     );
     let (stdout, stderr) = reader.join().unwrap();
-    Outcome {
+    CommandOutput {
         status,
         stdout,
         stderr,

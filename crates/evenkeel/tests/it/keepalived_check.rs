@@ -1,14 +1,14 @@
 //! The command line under the name `keepalived`, beside the real one where that is
 //! installed: what it prints, and with what it exits.
 
-use crate::harness::{Outcome, evenkeel, run};
-use lab::{Host, Lab, Scratch};
+use crate::harness::{CommandOutput, evenkeel, run};
+use lab::{Lab, LabHost, ScratchDirectory};
 use std::path::{Path, PathBuf};
 
 const BASE: &str = "vrrp_instance VI_1 {\n interface v0\n virtual_router_id 51\n priority 150\n \
                     virtual_ipaddress {\n 10.9.9.9/32\n }\n";
 
-fn ours(directory: &Path, words: &[&str]) -> Outcome {
+fn ours(directory: &Path, words: &[&str]) -> CommandOutput {
     let words = std::iter::once("keepalived").chain(words.iter().copied());
     run(evenkeel(), directory, words)
 }
@@ -23,7 +23,7 @@ fn oracle() -> Option<PathBuf> {
 
 #[test]
 fn the_numbers_of_signals_and_what_is_not_understood_are_those_of_the_real_one() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let Some(oracle) = oracle() else {
         return;
     };
@@ -51,7 +51,7 @@ fn the_numbers_of_signals_and_what_is_not_understood_are_those_of_the_real_one()
 
 #[test]
 fn every_option_of_the_real_usage_is_in_ours_and_none_is_unknown() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let Some(oracle) = oracle() else {
         return;
     };
@@ -76,7 +76,7 @@ fn every_option_of_the_real_usage_is_in_ours_and_none_is_unknown() {
 
 #[test]
 fn the_version_and_the_usage_go_to_standard_error() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let version = ours(scratch.path(), &["-v"]);
     assert!(version.stderr.starts_with("Keepalived v2.2.7 (evenkeel "));
     assert_eq!((version.code(), version.stdout.as_str()), (Some(0), ""));
@@ -87,7 +87,7 @@ fn the_version_and_the_usage_go_to_standard_error() {
 
 #[test]
 fn what_checks_real_servers_is_refused_with_what_does_it_here() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     for flag in ["-C", "-T"] {
         let outcome = ours(scratch.path(), &[flag, "-n", "-f", "x.conf"]);
         assert_eq!(outcome.code(), Some(1), "{flag}");
@@ -97,7 +97,7 @@ fn what_checks_real_servers_is_refused_with_what_does_it_here() {
 
 #[test]
 fn a_start_without_a_file_says_so_in_its_log_and_exits_with_6() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let words = ["-n", "-l", "-G", "-f", "missing.conf"];
     let outcome = ours(scratch.path(), &words);
     assert_eq!(outcome.code(), Some(6), "{}", outcome.stderr);
@@ -106,7 +106,7 @@ fn a_start_without_a_file_says_so_in_its_log_and_exits_with_6() {
 }
 
 /// A host with an interface `v0`.
-fn host(lab: &Lab) -> Host {
+fn host(lab: &Lab) -> LabHost {
     let host = lab.host("one").unwrap();
     let add = ["link", "add", "v0", "type", "veth", "peer", "name", "v1"];
     host.ip(&add).unwrap();
@@ -125,7 +125,7 @@ fn a_test_of_a_file_exits_as_the_real_one_does() {
     };
     let lab = Lab::new("keepalived-check").unwrap();
     let host = host(&lab);
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let secure = "global_defs {\n enable_script_security\n script_user root\n}\n";
     let elsewhere = BASE.replace("v0", "nosuch0");
     for (name, text) in [
@@ -178,7 +178,7 @@ fn a_test_of_a_file_exits_as_the_real_one_does() {
 
 #[test]
 fn a_test_of_a_file_may_write_what_it_says_into_another_one() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     scratch.write("k.conf", "bogus 3\n").unwrap();
     let outcome = ours(scratch.path(), &["-tsaid.txt", "-f", "k.conf"]);
     assert_eq!((outcome.code(), outcome.stderr.as_str()), (Some(5), ""));

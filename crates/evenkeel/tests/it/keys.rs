@@ -4,10 +4,10 @@
 
 use crate::harness::{Bench, PATIENCE, evenkeel, run};
 use crate::supervised::Supervised;
-use crate::tls_life::Bed;
+use crate::tls_life::TlsProcessFixture;
 use lab::eventually;
 use lab::pki::{Issued, KeyKind};
-use lab::tls::{Offer, TlsClient, Versions};
+use lab::tls::{TlsClient, TlsOffer, Versions};
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -74,7 +74,7 @@ fn in_memory(pid: i32, needle: &[u8]) -> Option<usize> {
     Some(found)
 }
 
-fn assert_no_key(bed: &Bed, supervised: &Supervised, keys: &[Vec<u8>]) {
+fn assert_no_key(bed: &TlsProcessFixture, supervised: &Supervised, keys: &[Vec<u8>]) {
     let role = supervised.role().unwrap();
     let runtime = bed.scratch.path().join("runtime");
     for needle in keys {
@@ -99,7 +99,7 @@ fn assert_no_key(bed: &Bed, supervised: &Supervised, keys: &[Vec<u8>]) {
 
 #[test]
 fn no_file_of_the_processes_and_no_memory_of_the_role_has_the_text_of_a_key() {
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let mut keys = vec![needle(&bed.issue("site.pem", KeyKind::Ecdsa))];
     bed.write("", &bed.usual(), "");
     let supervised = bed.run();
@@ -132,7 +132,7 @@ fn keys_of_both_kinds_sign_as_nobody_in_an_empty_root() {
         return;
     }
     for key in [KeyKind::Ecdsa, KeyKind::Rsa2048, KeyKind::EcdsaP384] {
-        let bed = Bed::new();
+        let bed = TlsProcessFixture::new();
         bed.issue("site.pem", key);
         let empty = bed.scratch.path().join("empty");
         std::fs::create_dir(&empty).unwrap();
@@ -170,7 +170,7 @@ fn keys_of_both_kinds_sign_as_nobody_in_an_empty_root() {
 
 #[test]
 fn a_certificate_that_is_replaced_is_noticed_and_half_of_one_is_not_taken() {
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     bed.write("    watch files delay 200ms\n", &bed.usual(), "");
     let supervised = bed.run();
     let shown = || {
@@ -206,7 +206,7 @@ fn a_certificate_that_is_replaced_is_noticed_and_half_of_one_is_not_taken() {
 
 #[test]
 fn a_new_file_in_a_directory_and_a_link_that_is_turned_are_noticed() {
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let sites = bed.scratch.path().join("sites");
     let archive = bed.scratch.path().join("archive");
     std::fs::create_dir(&sites).unwrap();
@@ -229,11 +229,11 @@ fn a_new_file_in_a_directory_and_a_link_that_is_turned_are_noticed() {
     bed.write("    watch files delay 200ms\n", &bind, "");
     let supervised = bed.run();
     let shown = |name: &'static str| {
-        let offer = Offer {
+        let offer = TlsOffer {
             sni: Some(name),
-            ..Offer::default()
+            ..TlsOffer::default()
         };
-        let client = TlsClient::here(&offer).unwrap();
+        let client = TlsClient::new_local(&offer).unwrap();
         let connection = client.connect(bed.address()).unwrap();
         connection.negotiated().certificates[0].clone()
     };
@@ -256,7 +256,7 @@ fn a_new_file_in_a_directory_and_a_link_that_is_turned_are_noticed() {
 
 #[test]
 fn check_tells_which_keys_the_loader_reads() {
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let issued = bed.issue("site.pem", KeyKind::Ecdsa);
     bed.scratch
         .write("beside.pem", issued.full_chain())

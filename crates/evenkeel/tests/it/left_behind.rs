@@ -3,7 +3,7 @@
 
 use crate::harness::PATIENCE;
 use crate::supervised::Supervised;
-use crate::volumes::Bed;
+use crate::volumes::VolumeFixture;
 use lab::{eventually, free_port, skip_unless_installed, skip_unless_root};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 struct Qemu(Pid);
 
 impl Qemu {
-    fn of(bed: &Bed, guest: &str) -> Option<Qemu> {
+    fn of(bed: &VolumeFixture, guest: &str) -> Option<Qemu> {
         let path = format!("runtime/guest-{guest}/process");
         let text = std::fs::read_to_string(bed.scratch.path().join(path)).ok()?;
         let number = text.split(' ').next()?.parse().ok()?;
@@ -61,7 +61,7 @@ fn listen() -> String {
 }
 
 /// Serves a guest with a volume, and kills all but its QEMU, or the supervisor only.
-fn left(bed: &Bed, with_roles: bool) -> (Qemu, Option<Supervised>) {
+fn left(bed: &VolumeFixture, with_roles: bool) -> (Qemu, Option<Supervised>) {
     bed.write(&[bed.section("mail", "64m"), guest("mail", "mail")]);
     bed.create("mail");
     let supervised = bed.serve();
@@ -86,7 +86,7 @@ fn guest_without_a_section_is_shut_down_by_the_next_start() {
     skip_unless_root!();
     skip_unless_installed!("qemu-system-x86_64");
     for (rest, with_roles) in [(true, true), (false, true), (true, false)] {
-        let bed = Bed::new();
+        let bed = VolumeFixture::new();
         let (qemu, _former) = left(&bed, with_roles);
         // With its volume, or with neither: then only the listener is in the file.
         bed.write(&match rest {
@@ -115,7 +115,7 @@ fn guest_without_a_section_is_shut_down_by_the_next_start() {
 fn volume_of_a_guest_without_a_section_is_locked_until_the_guest_has_ended() {
     skip_unless_root!();
     skip_unless_installed!("qemu-system-x86_64");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let (qemu, _) = left(&bed, true);
     bed.write(&[bed.section("mail", "64m"), guest("web", "mail")]);
     let supervised = bed.serve();
@@ -139,7 +139,7 @@ fn volume_of_a_guest_without_a_section_is_locked_until_the_guest_has_ended() {
 fn guests_of_another_instance_are_not_touched() {
     skip_unless_root!();
     skip_unless_installed!("qemu-system-x86_64");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "64m"), guest("mail", "mail")]);
     bed.create("mail");
     let first = bed.serve();

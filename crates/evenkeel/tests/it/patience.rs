@@ -2,22 +2,22 @@
 
 use crate::harness::{PATIENCE, evenkeel, start};
 use crate::supervised::{Client, Supervised, answers, get, origin, passes};
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use std::time::Duration;
 
 /// A supervisor, of whose file a loader reads no end until it is replaced.
-struct Bed {
-    scratch: Scratch,
+struct SlowLoaderFixture {
+    scratch: ScratchDirectory,
     port: u16,
     supervised: Supervised,
 }
 
-impl Bed {
-    fn new(variables: &[(&str, &str)]) -> Bed {
-        let scratch = Scratch::new().unwrap();
+impl SlowLoaderFixture {
+    fn new(variables: &[(&str, &str)]) -> SlowLoaderFixture {
+        let scratch = ScratchDirectory::new().unwrap();
         let port = free_port().unwrap();
         let text = passes("", &[port], origin("one"));
         scratch.write("a.cfg", text).unwrap();
@@ -27,7 +27,7 @@ impl Bed {
         let file = scratch.path().join("a.cfg");
         std::fs::remove_file(&file).unwrap();
         mkfifo(&file, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-        Bed {
+        SlowLoaderFixture {
             scratch,
             port,
             supervised,
@@ -53,7 +53,7 @@ impl Bed {
 
 #[test]
 fn a_loader_that_hangs_is_ended_by_its_limit_which_is_named_and_serving_goes_on() {
-    let bed = Bed::new(&[("EVENKEEL_LOADER_SECONDS", "5")]);
+    let bed = SlowLoaderFixture::new(&[("EVENKEEL_LOADER_SECONDS", "5")]);
     let mut client = Client::new(bed.port).unwrap();
     assert_eq!(client.get().as_deref(), Some("one"));
     let asks = bed.asks();
@@ -78,7 +78,7 @@ fn a_loader_that_hangs_is_ended_by_its_limit_which_is_named_and_serving_goes_on(
 
 #[test]
 fn a_change_is_given_up_when_all_who_asked_have_gone() {
-    let bed = Bed::new(&[]);
+    let bed = SlowLoaderFixture::new(&[]);
     let mut askers = [bed.asks(), bed.asks()];
     assert!(eventually(PATIENCE, || bed.loads()));
     // One of them may have come when the change ran already.
@@ -100,7 +100,7 @@ fn a_change_is_given_up_when_all_who_asked_have_gone() {
 
 #[test]
 fn a_change_that_a_signal_asked_for_is_not_given_up() {
-    let bed = Bed::new(&[]);
+    let bed = SlowLoaderFixture::new(&[]);
     bed.supervised.signal(Signal::SIGHUP);
     assert!(eventually(PATIENCE, || bed.loads()));
     let mut asks = bed.asks();

@@ -1,10 +1,10 @@
 //! `evenkeel route`: where a request would go, from outside. What it says is compared with what the
 //! program does with the same request.
 
-use crate::harness::{Outcome, PATIENCE, evenkeel, run};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::Supervised;
 use lab::pki::{Authority, Leaf};
-use lab::{Origin, Scratch, eventually, free_port};
+use lab::{OriginServer, ScratchDirectory, eventually, free_port};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -122,13 +122,13 @@ backend keyed
     server k2 10.0.4.2:80
 ";
 
-fn route(scratch: &Scratch, words: &[&str]) -> Outcome {
+fn route(scratch: &ScratchDirectory, words: &[&str]) -> CommandOutput {
     let all = ["route", "a.cfg"].iter().chain(words);
     run(evenkeel(), scratch.path(), all)
 }
 
-fn shop() -> Scratch {
-    let scratch = Scratch::new().unwrap();
+fn shop() -> ScratchDirectory {
+    let scratch = ScratchDirectory::new().unwrap();
     scratch.write("a.cfg", SHOP).unwrap();
     scratch
 }
@@ -435,7 +435,7 @@ fn questions_that_cannot_be_answered_are_refused_with_what_to_do() {
 
 #[test]
 fn the_certificate_is_the_one_that_the_name_asks_for() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let authority = Authority::new("Test CA").unwrap();
     for name in ["one.test", "two.test"] {
         let leaf = Leaf {
@@ -477,7 +477,7 @@ fn the_certificate_is_the_one_that_the_name_asks_for() {
 
 #[test]
 fn what_decides_is_shown_behind_any_number_of_rules() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let rules = "    http-request deny if { path /a }\n".repeat(10_050);
     let text = format!(
         "defaults\n    mode http\n    timeout client 5s\n    timeout server 5s\n    timeout connect 5s\nlisten web\n    \
@@ -501,8 +501,8 @@ fn what_decides_is_shown_behind_any_number_of_rules() {
 /// The program does what the command says.
 #[test]
 fn what_it_says_is_what_the_program_does() {
-    let scratch = Scratch::new().unwrap();
-    let origins = ["one", "two"].map(|name| Origin::here(name).unwrap());
+    let scratch = ScratchDirectory::new().unwrap();
+    let origins = ["one", "two"].map(|name| OriginServer::start_local(name).unwrap());
     let port = free_port().unwrap();
     let [one, two] = origins
         .each_ref()

@@ -1,15 +1,15 @@
 //! `evenkeel route --live`: where a request would go in a running instance, which is not changed by
 //! the question.
 
-use crate::harness::{Outcome, PATIENCE, evenkeel, run};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, origin};
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 
-fn file(scratch: &Scratch, port: u16, [one, two]: [u16; 2]) -> String {
+fn file(scratch: &ScratchDirectory, port: u16, [one, two]: [u16; 2]) -> String {
     let map = scratch.path().join("hosts.map");
     let socket = scratch.path().join("s");
     format!(
@@ -51,14 +51,14 @@ backend seen
 }
 
 struct Live {
-    scratch: Scratch,
+    scratch: ScratchDirectory,
     port: u16,
     _supervised: Supervised,
 }
 
 impl Live {
     fn start(servers: [u16; 2]) -> Live {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let port = free_port().unwrap();
         scratch.write("hosts.map", "/none none\n").unwrap();
         scratch
@@ -97,7 +97,7 @@ impl Live {
     }
 
     /// `evenkeel route` with words before the URL of a path.
-    fn route(&self, words: &[&str], path: &str) -> Outcome {
+    fn route(&self, words: &[&str], path: &str) -> CommandOutput {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let all = ["route"].iter().chain(words).copied();
         run(evenkeel(), self.scratch.path(), all.chain([&*url]))
@@ -312,7 +312,7 @@ fn a_candidate_file_meets_the_state_where_names_agree() {
 
 #[test]
 fn without_an_instance_the_message_says_so() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let outcome = run(
         evenkeel(),
         scratch.path(),

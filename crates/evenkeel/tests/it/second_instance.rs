@@ -1,24 +1,24 @@
 //! A second instance on one machine: on a node of a cluster there is none, and elsewhere two
 //! of them share no listener, address, guest or volume. HAProxy's name may be started twice.
 
-use crate::harness::{Outcome, PATIENCE, evenkeel, run};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, answers, lives, origin, passes, roles_of};
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// A machine with the state of a node, and a file that it could serve without the cluster.
-struct Machine {
-    scratch: Scratch,
+struct ClusterMachineFixture {
+    scratch: ScratchDirectory,
     port: u16,
 }
 
 const NODE: [&str; 3] = ["run", "--state", "state"];
 const FILE: [&str; 3] = ["run", "-f", "a.cfg"];
 
-impl Machine {
-    fn new() -> Machine {
-        let scratch = Scratch::new().unwrap();
+impl ClusterMachineFixture {
+    fn new() -> ClusterMachineFixture {
+        let scratch = ScratchDirectory::new().unwrap();
         let listen = format!("127.0.0.1:{}", free_port().unwrap());
         let words = [
             "cluster", "init", "shop", "--name", "a", "--listen", &listen, "--state", "state",
@@ -31,14 +31,14 @@ impl Machine {
         let keepalived = "vrrp_instance V {\n interface lo\n virtual_router_id 9\n priority 9\n \
                           virtual_ipaddress {\n 127.0.9.9/32\n }\n}\n";
         scratch.write("k.conf", keepalived).unwrap();
-        Machine { scratch, port }
+        ClusterMachineFixture { scratch, port }
     }
 
     fn start(&self, words: &[&str]) -> Supervised {
         Supervised::start(evenkeel(), self.scratch.path(), words)
     }
 
-    fn run(&self, words: &[&str]) -> Outcome {
+    fn run(&self, words: &[&str]) -> CommandOutput {
         run(evenkeel(), self.scratch.path(), words)
     }
 
@@ -60,7 +60,7 @@ impl Machine {
 
 #[test]
 fn node_of_a_cluster_refuses_second_instances() {
-    let machine = Machine::new();
+    let machine = ClusterMachineFixture::new();
     let node = machine.node();
     let pid = node.pid.to_string();
     let reason = "this machine is a node of a cluster";
@@ -106,7 +106,7 @@ fn node_of_a_cluster_refuses_second_instances() {
 
 #[test]
 fn node_of_a_cluster_is_refused_beside_another_instance() {
-    let machine = Machine::new();
+    let machine = ClusterMachineFixture::new();
     let reason = "a node of a cluster has to be the only instance there";
     let file = machine.start(&FILE);
     assert!(answers(machine.port, "one"));
@@ -147,7 +147,7 @@ fn node_of_a_cluster_is_refused_beside_another_instance() {
 
 #[test]
 fn one_of_a_node_and_a_file_started_at_once_runs() {
-    let machine = Machine::new();
+    let machine = ClusterMachineFixture::new();
     for _ in 0..3 {
         let both = [machine.start(&NODE), machine.start(&FILE)];
         let ended = |one: &Supervised| !lives(one.pid.as_raw());
@@ -164,7 +164,7 @@ fn one_of_a_node_and_a_file_started_at_once_runs() {
 
 #[test]
 fn files_that_share_a_listener_or_volume_do_not_run_together() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (port, other) = (free_port().unwrap(), free_port().unwrap());
     let directory = scratch.path().join("volumes");
     std::fs::create_dir(&directory).unwrap();
@@ -217,7 +217,7 @@ fn files_that_share_a_listener_or_volume_do_not_run_together() {
 
 #[test]
 fn haproxy_files_run_together_also_with_the_same_listener() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (port, other) = (free_port().unwrap(), free_port().unwrap());
     let file = |port| passes("", &[port], origin("one"));
     scratch.write("a.cfg", file(port)).unwrap();

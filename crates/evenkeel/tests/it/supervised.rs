@@ -1,8 +1,8 @@
 //! A supervisor under test, with the processes that it started: found by their
 //! parent, and ended with it whatever a test does.
 
-use crate::harness::{Outcome, PATIENCE, evenkeel, finish, run, start_with};
-use lab::{Scratch, eventually, free_port};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel, finish, run, start_with};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::pipe::{SpliceFlags, tee};
@@ -52,7 +52,7 @@ impl Supervised {
     }
 
     /// `evenkeel run` of a file.
-    pub fn run(scratch: &Scratch, file: &str) -> Supervised {
+    pub fn run(scratch: &ScratchDirectory, file: &str) -> Supervised {
         Supervised::start(evenkeel(), scratch.path(), ["run", "-f", file])
     }
 
@@ -101,19 +101,19 @@ impl Supervised {
         kill(self.pid, signal).unwrap();
     }
 
-    pub fn reload(&self) -> Outcome {
+    pub fn reload(&self) -> CommandOutput {
         let pid = self.pid.to_string();
         run(evenkeel(), &self.directory, ["reload", "--pid", &pid])
     }
 
     /// Waits for its end.
-    pub fn finish(mut self) -> Outcome {
+    pub fn finish(mut self) -> CommandOutput {
         self.children();
         finish(self.child.take().unwrap())
     }
 
     /// The same after a signal.
-    pub fn end(self, signal: Signal) -> Outcome {
+    pub fn end(self, signal: Signal) -> CommandOutput {
         self.signal(signal);
         self.finish()
     }
@@ -304,8 +304,8 @@ pub fn passes(global: &str, ports: &[u16], server: u16) -> String {
 }
 
 /// `evenkeel run` of `a.cfg`, whose one port is answered with `one`.
-pub fn serving_one() -> (Scratch, u16, Supervised) {
-    let scratch = Scratch::new().unwrap();
+pub fn serving_one() -> (ScratchDirectory, u16, Supervised) {
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free_port().unwrap();
     let text = passes("", &[port], origin("one"));
     scratch.write("a.cfg", text).unwrap();

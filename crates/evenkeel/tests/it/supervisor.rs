@@ -3,7 +3,7 @@
 
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes, serving_one};
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ fn free() -> u16 {
 
 #[test]
 fn a_change_is_taken_in_by_the_process_that_serves_and_a_kept_alive_connection_meets_it() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (port, added) = (free(), free());
     scratch
         .write("a.cfg", passes("", &[port], origin("old")))
@@ -62,7 +62,7 @@ fn a_change_is_taken_in_by_the_process_that_serves_and_a_kept_alive_connection_m
 
 #[test]
 fn a_bad_file_changes_nothing_and_is_told_to_who_asked_and_to_who_looks() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let good = passes("", &[port], origin("one"));
     scratch.write("a.cfg", &good).unwrap();
@@ -102,7 +102,7 @@ fn a_bad_file_changes_nothing_and_is_told_to_who_asked_and_to_who_looks() {
 
 #[test]
 fn hup_changes_and_requests_that_come_quickly_end_with_the_last_file() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let names = ["a", "b", "c", "d", "e"];
     scratch
@@ -210,7 +210,7 @@ fn a_proxy_that_is_told_to_finish_by_a_signal_ends_the_supervisor_with_it() {
 
 #[test]
 fn a_start_that_fails_ends_with_1_and_says_why() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     for (file, said) in [
         ("nonsense\n".to_owned(), "error"),
@@ -233,7 +233,7 @@ fn a_start_that_fails_ends_with_1_and_says_why() {
 
 #[test]
 fn what_only_a_supervisor_starts_refuses_to_run_by_hand() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     for arguments in [
         "internal",
         "internal loader 3 evenkeel",
@@ -251,7 +251,7 @@ fn what_only_a_supervisor_starts_refuses_to_run_by_hand() {
 
 #[test]
 fn where_no_runtime_directory_can_be_had_it_serves_all_the_same() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     scratch.write("runtime", "a file in its place").unwrap();
     scratch
@@ -294,7 +294,7 @@ fn a_proxy_as_nobody_in_an_empty_root_gets_a_privileged_port_and_a_secret_map_by
     ) {
         return;
     }
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (port, empty) = (free(), scratch.path().join("empty"));
     std::fs::create_dir(&empty).unwrap();
     let global = format!(
@@ -355,7 +355,7 @@ fn a_proxy_as_nobody_in_an_empty_root_gets_a_privileged_port_and_a_secret_map_by
 #[test]
 fn a_role_gets_neither_descriptors_nor_groups_nor_the_service_managers_socket_from_the_start() {
     lab::skip_unless_root!();
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let text = passes("user nobody\n group root", &[port], origin("one"));
     scratch.write("a.cfg", text).unwrap();

@@ -1,6 +1,6 @@
 //! `-x`, `-sf` and `-st`: one process takes over from another, of either program.
 
-use crate::harness::{Bench, Outcome, PATIENCE, finish, oracle_path, start};
+use crate::harness::{Bench, CommandOutput, PATIENCE, finish, oracle_path, start};
 use lab::{eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,15 +11,15 @@ use std::path::{Path, PathBuf};
 use std::process::Child;
 
 /// The same file for all, so that the counters have the same names.
-struct Place {
+struct TakeoverFixture {
     bench: Bench,
     port: u16,
     socket: PathBuf,
     map: PathBuf,
 }
 
-impl Place {
-    fn new() -> Place {
+impl TakeoverFixture {
+    fn new() -> TakeoverFixture {
         let bench = Bench::new();
         let port = free_port().unwrap();
         let socket = bench.scratch.path().join("s");
@@ -35,7 +35,7 @@ impl Place {
         );
         bench.file("a.cfg", &text);
         bench.file("a.map", "/one 1\n/two 2\n");
-        Place {
+        TakeoverFixture {
             bench,
             port,
             socket,
@@ -43,14 +43,20 @@ impl Place {
         }
     }
 
-    fn start(&self, program: &Path, more: &[&str]) -> Process {
+    fn start(&self, program: &Path, more: &[&str]) -> KillOnDrop {
         let all = ["-db", "-f", "a.cfg"].iter().chain(more);
         let child = start(program, self.bench.scratch.path(), all);
-        Process(Some(child))
+        KillOnDrop(Some(child))
     }
 
     /// A new process that takes over from another one.
-    fn follow(&self, program: &Path, before: &Process, farewell: &str, more: &[&str]) -> Process {
+    fn follow(
+        &self,
+        program: &Path,
+        before: &KillOnDrop,
+        farewell: &str,
+        more: &[&str],
+    ) -> KillOnDrop {
         let (socket, pid) = (self.socket.to_str().unwrap(), before.pid().to_string());
         let mut all = more.to_vec();
         all.extend(["-x", socket, farewell, &pid]);
@@ -108,9 +114,9 @@ impl Place {
 }
 
 /// A process that is killed when the test ends early.
-struct Process(Option<Child>);
+struct KillOnDrop(Option<Child>);
 
-impl Process {
+impl KillOnDrop {
     fn pid(&self) -> i32 {
         self.0.as_ref().unwrap().id().try_into().unwrap()
     }
@@ -119,12 +125,12 @@ impl Process {
         kill(Pid::from_raw(self.pid()), signal).unwrap();
     }
 
-    fn end(mut self) -> Outcome {
+    fn end(mut self) -> CommandOutput {
         finish(self.0.take().unwrap())
     }
 }
 
-impl Drop for Process {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
             // TERM, so that a supervisor takes its role with it.
@@ -140,7 +146,7 @@ impl Drop for Process {
 #[test]
 fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
     for mode in [&[][..], &["-W"]] {
-        let place = Place::new();
+        let place = TakeoverFixture::new();
         let program = place.bench.haproxy.clone();
         let first = place.start(&program, mode);
         assert!(place.serves());
@@ -187,7 +193,7 @@ fn counters_and_states_go_on_in_the_next_process_and_the_rest_follows() {
 
 #[test]
 fn st_ends_the_process_before_at_once() {
-    let place = Place::new();
+    let place = TakeoverFixture::new();
     let program = place.bench.haproxy.clone();
     let first = place.start(&program, &[]);
     assert!(place.serves());
@@ -205,7 +211,7 @@ fn the_real_haproxy_hands_over_to_us_and_takes_back() {
         return;
     }
     for mode in [&[][..], &["-W"]] {
-        let place = Place::new();
+        let place = TakeoverFixture::new();
         let (ours, real) = (place.bench.haproxy.clone(), oracle_path());
         let mut current = place.start(&real, mode);
         assert!(place.serves());
@@ -220,7 +226,7 @@ fn the_real_haproxy_hands_over_to_us_and_takes_back() {
 
 #[test]
 fn a_socket_that_hands_nothing_over_refuses_the_start() {
-    let place = Place::new();
+    let place = TakeoverFixture::new();
     for mode in [&[][..], &["-W"]] {
         let process = place.start(
             &place.bench.haproxy.clone(),
@@ -235,7 +241,7 @@ fn a_socket_that_hands_nothing_over_refuses_the_start() {
 
 #[test]
 fn the_next_role_knows_what_the_one_that_was_killed_knew() {
-    let place = Place::new();
+    let place = TakeoverFixture::new();
     let process = place.start(&place.bench.haproxy.clone(), &["-W"]);
     assert!(place.serves());
     place.command("set server app/one state maint");
@@ -246,7 +252,7 @@ fn the_next_role_knows_what_the_one_that_was_killed_knew() {
     };
     let role: i32 = children().trim().parse().unwrap();
     // It is told at most once a second.
-    lab::let_pass(std::time::Duration::from_secs(4), "states are sent by time");
+    lab::sleep_in_test(std::time::Duration::from_secs(4), "states are sent by time");
     kill(Pid::from_raw(role), Signal::SIGKILL).unwrap();
     assert!(eventually(PATIENCE, || {
         children().trim() != role.to_string() && !children().trim().is_empty()
@@ -265,7 +271,7 @@ fn a_running_haproxy_becomes_ours_by_a_reload() {
     if !lab::may_run("takeover", lab::installed("haproxy")) {
         return;
     }
-    let place = Place::new();
+    let place = TakeoverFixture::new();
     let program = place.bench.scratch.path().join("bin/haproxy");
     std::fs::create_dir(program.parent().unwrap()).unwrap();
     crate::upgrade::copy(oracle_path().as_ref(), &program);

@@ -4,8 +4,8 @@
 use crate::harness::{PATIENCE, evenkeel, start};
 use crate::supervised::{Supervised, lives};
 use lab::pki::{Authority, Issued, KeyKind, Leaf};
-use lab::tls::{Offer, TlsClient, TlsConnection, Versions};
-use lab::{Origin, Scratch, eventually, free_port};
+use lab::tls::{TlsClient, TlsConnection, TlsOffer, Versions};
+use lab::{OriginServer, ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::net::SocketAddr;
@@ -16,20 +16,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const NAME: &str = "site.test";
 
 /// A directory with certificates, a port, and a server behind.
-pub struct Bed {
-    pub scratch: Scratch,
+pub struct TlsProcessFixture {
+    pub scratch: ScratchDirectory,
     pub authority: Authority,
     pub port: u16,
-    pub origin: Origin,
+    pub origin: OriginServer,
 }
 
-impl Bed {
-    pub fn new() -> Bed {
-        let bed = Bed {
-            scratch: Scratch::new().unwrap(),
+impl TlsProcessFixture {
+    pub fn new() -> TlsProcessFixture {
+        let bed = TlsProcessFixture {
+            scratch: ScratchDirectory::new().unwrap(),
             authority: Authority::new("Test CA").unwrap(),
             port: free_port().unwrap(),
-            origin: Origin::here("web").unwrap(),
+            origin: OriginServer::start_local("web").unwrap(),
         };
         bed.issue("site.pem", KeyKind::Ecdsa);
         let ca = bed.authority.certificate_pem();
@@ -97,14 +97,14 @@ impl Bed {
     }
 
     pub fn client(&self, resume: bool, versions: Versions) -> TlsClient {
-        let offer = Offer {
+        let offer = TlsOffer {
             sni: Some(NAME),
             roots: &[self.authority.der()],
             versions,
             resume,
-            ..Offer::default()
+            ..TlsOffer::default()
         };
-        TlsClient::here(&offer).unwrap()
+        TlsClient::new_local(&offer).unwrap()
     }
 
     pub fn connect(&self) -> TlsConnection {
@@ -182,7 +182,7 @@ fn slow() -> Slow {
 #[test]
 fn changes_of_the_file_under_load_fail_no_request_and_keep_idle_connections() {
     lab::skip_unless_installed!("h2load");
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let write = |n: usize| {
         let more = format!("    http-response set-header x-version {n}\n");
         bed.write("", &bed.usual(), &more);
@@ -227,7 +227,7 @@ fn changes_of_the_file_under_load_fail_no_request_and_keep_idle_connections() {
 #[test]
 fn a_stream_under_way_goes_on_through_changes_and_a_soft_stop() {
     lab::skip_unless_installed!("curl");
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let slow = slow();
     let write = |more| bed.write_to("", &bed.usual(), more, &slow.address.to_string());
     write("");
@@ -251,7 +251,7 @@ fn a_stream_under_way_goes_on_through_changes_and_a_soft_stop() {
 #[test]
 fn a_takeover_by_another_process_lets_streams_end_in_the_first() {
     lab::skip_unless_installed!("curl");
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let slow = slow();
     let socket = bed.word("s");
     let global = format!("    stats socket {socket} mode 600 level admin expose-fd listeners\n");
@@ -259,7 +259,7 @@ fn a_takeover_by_another_process_lets_streams_end_in_the_first() {
     write("");
     let begin = |more: &[&str]| {
         let all = [&["haproxy", "-db", "-f", "a.cfg"], more].concat();
-        Ended(start(evenkeel(), bed.scratch.path(), all))
+        ChildGuard(start(evenkeel(), bed.scratch.path(), all))
     };
     let mut first = begin(&[]);
     bed.serves();
@@ -281,9 +281,9 @@ fn a_takeover_by_another_process_lets_streams_end_in_the_first() {
 }
 
 /// A process that goes with its value.
-struct Ended(Child);
+struct ChildGuard(Child);
 
-impl Drop for Ended {
+impl Drop for ChildGuard {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -292,7 +292,7 @@ impl Drop for Ended {
 
 #[test]
 fn connections_outlive_the_supervisor_and_keys_are_read_again_by_the_next() {
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     bed.write("", &bed.usual(), "");
     let first = bed.run();
     let mut kept = bed.connect();
@@ -324,16 +324,16 @@ fn connections_outlive_the_supervisor_and_keys_are_read_again_by_the_next() {
 
 #[test]
 fn a_bind_gains_and_loses_tls_and_changes_its_protocols_and_certificate() {
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let shown = |alpn: &[&str]| {
         let roots = [bed.authority.der()];
-        let offer = Offer {
+        let offer = TlsOffer {
             sni: Some(NAME),
             roots: &roots,
             alpn,
-            ..Offer::default()
+            ..TlsOffer::default()
         };
-        let client = TlsClient::here(&offer).unwrap();
+        let client = TlsClient::new_local(&offer).unwrap();
         let connection = client.connect(bed.address()).ok()?;
         let negotiated = connection.negotiated();
         let alpn = negotiated.alpn.clone();
@@ -369,10 +369,10 @@ fn a_bind_gains_and_loses_tls_and_changes_its_protocols_and_certificate() {
 
 #[test]
 fn kept_connections_to_a_server_are_not_used_under_other_settings_of_tls() {
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let site = bed.issue("site.pem", KeyKind::Ecdsa);
     let server = lab::tls::TlsServer::new(&site, &lab::tls::Terms::default()).unwrap();
-    let origin = Origin::tls(
+    let origin = OriginServer::tls(
         lab::Location::Here,
         "tls",
         "127.0.0.1:0".parse().unwrap(),
@@ -417,7 +417,7 @@ fn kept_connections_to_a_server_are_not_used_under_other_settings_of_tls() {
 #[test]
 fn an_upgrade_of_the_program_lets_streams_end_in_the_old_one() {
     lab::skip_unless_installed!("curl");
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let slow = slow();
     let program = bed.scratch.path().join("evenkeel");
     let copy = |to: &std::path::Path| {
@@ -476,14 +476,14 @@ fn awaits(connection: &mut TlsConnection, kind: u8) -> Option<Vec<u8>> {
     }
 }
 
-fn http2(bed: &Bed) -> TlsConnection {
+fn http2(bed: &TlsProcessFixture) -> TlsConnection {
     use std::io::Write;
-    let offer = Offer {
+    let offer = TlsOffer {
         sni: Some(NAME),
         alpn: &["h2"],
-        ..Offer::default()
+        ..TlsOffer::default()
     };
-    let client = TlsClient::here(&offer).unwrap().timeout(PATIENCE);
+    let client = TlsClient::new_local(&offer).unwrap().timeout(PATIENCE);
     let mut connection = client.connect(bed.address()).unwrap();
     assert_eq!(connection.negotiated().alpn.as_deref(), Some("h2"));
     let mut opening = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
@@ -501,7 +501,7 @@ fn ping(connection: &mut TlsConnection) -> bool {
 
 #[test]
 fn an_idle_connection_outlives_changes_and_is_told_of_a_soft_stop() {
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     bed.write("", &bed.usual(), "");
     let supervised = bed.run();
     let mut idle = http2(&bed);
@@ -520,7 +520,7 @@ fn an_idle_connection_outlives_changes_and_is_told_of_a_soft_stop() {
 
 #[test]
 fn a_connection_whose_listener_loses_http2_is_told_to_go() {
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     bed.write("", &bed.usual(), "");
     let supervised = bed.run();
     let mut idle = http2(&bed);
@@ -533,13 +533,13 @@ fn a_connection_whose_listener_loses_http2_is_told_to_go() {
 #[test]
 fn takeovers_under_load_fail_no_request_over_tls() {
     lab::skip_unless_installed!("curl");
-    let bed = Bed::new();
+    let bed = TlsProcessFixture::new();
     let socket = bed.word("s");
     let global = format!("    stats socket {socket} mode 600 level admin expose-fd listeners\n");
     bed.write(&global, &bed.usual(), "");
     let begin = |more: &[&str]| {
         let all = [&["haproxy", "-db", "-f", "a.cfg"], more].concat();
-        Ended(start(evenkeel(), bed.scratch.path(), all))
+        ChildGuard(start(evenkeel(), bed.scratch.path(), all))
     };
     let mut serving = begin(&[]);
     bed.serves();

@@ -1,9 +1,9 @@
 //! `evenkeel top` beside a running program, and in a terminal.
 
-use crate::addresses::{Bed, VIP};
+use crate::addresses::{AddressFixture, VIP};
 use crate::harness::{PATIENCE, evenkeel, run};
 use crate::supervised::{answers, children_of, lives, serving_one};
-use lab::{Scratch, eventually};
+use lab::{ScratchDirectory, eventually};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{Read, Write};
@@ -17,7 +17,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn start(scratch: &Scratch) -> Terminal {
+    fn start(scratch: &ScratchDirectory) -> Terminal {
         let top = format!("stty rows 24 cols 80; exec {} top", evenkeel().display());
         let mut child = Command::new("script")
             .args(["--quiet", "--return", "--command", &top, "/dev/null"])
@@ -164,7 +164,7 @@ fn a_supervisor_that_hangs_is_said_to() {
 #[test]
 fn addresses_alone_are_shown_without_a_proxy() {
     lab::skip_unless_root!();
-    let bed = Bed::new("address-top");
+    let bed = AddressFixture::new("address-top");
     let supervised = bed.start(&["run", "-f", "k.conf"]);
     bed.comes(VIP);
     let once = bed.run(&["top", "--once"]);

@@ -1,9 +1,9 @@
 //! Another program in the place of the one that runs: it is taken over by the
 //! same process, without a connection lost, or refused without a trace.
 
-use crate::harness::{Outcome, PATIENCE, evenkeel};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel};
 use crate::supervised::{Client, Supervised, answers, get, lives, origin, passes};
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::os::unix::fs::PermissionsExt;
@@ -15,15 +15,15 @@ fn free() -> u16 {
 }
 
 /// A supervisor whose program can be replaced.
-struct Bed {
-    scratch: Scratch,
+struct UpgradeFixture {
+    scratch: ScratchDirectory,
     port: u16,
 }
 
-impl Bed {
-    fn new() -> Bed {
-        let bed = Bed {
-            scratch: Scratch::new().unwrap(),
+impl UpgradeFixture {
+    fn new() -> UpgradeFixture {
+        let bed = UpgradeFixture {
+            scratch: ScratchDirectory::new().unwrap(),
             port: free(),
         };
         bed.serve("one");
@@ -67,7 +67,7 @@ impl Bed {
         self.replace(|new| copy(&lines, new));
     }
 
-    fn reload(&self, pid: Pid) -> Outcome {
+    fn reload(&self, pid: Pid) -> CommandOutput {
         let pid = pid.to_string();
         crate::harness::run(evenkeel(), self.scratch.path(), ["reload", "--pid", &pid])
     }
@@ -108,7 +108,7 @@ fn is_current(pid: i32) -> bool {
     !binary.to_string_lossy().ends_with(" (deleted)")
 }
 
-fn ends_well(supervised: Supervised) -> Outcome {
+fn ends_well(supervised: Supervised) -> CommandOutput {
     let outcome = supervised.end(Signal::SIGTERM);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     outcome
@@ -116,7 +116,7 @@ fn ends_well(supervised: Supervised) -> Outcome {
 
 #[test]
 fn a_new_program_serves_and_the_same_process_supervises_with_it() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let old = supervised.role().unwrap();
     let mut client = Client::new(bed.port).unwrap();
@@ -157,7 +157,7 @@ fn a_new_program_serves_and_the_same_process_supervises_with_it() {
 
 #[test]
 fn a_request_that_is_under_way_is_finished_by_the_old_role() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let slow = slow_origin();
     bed.scratch
         .write("a.cfg", passes("", &[bed.port], slow.port))
@@ -210,12 +210,12 @@ fn slow_origin() -> Slow {
 
 #[test]
 fn a_program_that_cannot_run_is_refused_before_anything_is_done() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     bed.script("exit 1");
     bed.refuses(&supervised, "self-test failed with exit status 1");
     ends_well(supervised);
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     bed.replace(|new| std::fs::write(new, "no program").unwrap());
     bed.refuses(&supervised, "cannot run it");
@@ -224,7 +224,7 @@ fn a_program_that_cannot_run_is_refused_before_anything_is_done() {
 
 #[test]
 fn a_program_whose_loader_crashes_changes_nothing() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     bed.script("case $2 in loader) kill -SEGV $$;; *) exec $real \"$@\";; esac");
     bed.refuses(&supervised, "the loader ended without a message");
@@ -233,7 +233,7 @@ fn a_program_whose_loader_crashes_changes_nothing() {
 
 #[test]
 fn a_program_that_crashes_before_it_serves_changes_nothing() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     bed.script("case $2 in proxy-role) exit 7;; *) exec $real \"$@\";; esac");
     bed.refuses(&supervised, "the new program");
@@ -242,7 +242,7 @@ fn a_program_that_crashes_before_it_serves_changes_nothing() {
 
 #[test]
 fn a_program_that_crashes_in_its_first_seconds_leaves_the_old_serving() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     bed.script(
         "case $2 in proxy-role) $real \"$@\" & sleep 1.5; kill -KILL $!; exit 9;; \
@@ -254,7 +254,7 @@ fn a_program_that_crashes_in_its_first_seconds_leaves_the_old_serving() {
 
 #[test]
 fn a_new_role_that_is_killed_while_it_is_tried_leaves_the_old_serving() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let old = supervised.role().unwrap();
     bed.copy();
@@ -281,7 +281,7 @@ fn a_new_role_that_is_killed_while_it_is_tried_leaves_the_old_serving() {
 
 #[test]
 fn a_new_role_that_freezes_while_it_is_tried_leaves_the_old_serving() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let pid = supervised.pid;
     let old = supervised.role().unwrap();
@@ -316,7 +316,7 @@ fn a_new_role_that_freezes_while_it_is_tried_leaves_the_old_serving() {
 
 #[test]
 fn a_pause_that_ends_while_a_new_role_is_tried_has_ended_afterwards() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let pid = supervised.pid;
     let old = supervised.role().unwrap();
@@ -340,7 +340,7 @@ fn a_pause_that_ends_while_a_new_role_is_tried_has_ended_afterwards() {
 
 #[test]
 fn a_program_that_is_replaced_while_another_one_is_tried_is_not_executed() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let pid = supervised.pid;
     bed.copy();
@@ -364,7 +364,7 @@ fn a_program_that_is_replaced_while_another_one_is_tried_is_not_executed() {
 
 #[test]
 fn an_old_role_that_dies_while_the_new_one_is_tried_is_followed_by_it_at_once() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let old = supervised.role().unwrap();
     bed.copy();
@@ -384,7 +384,7 @@ fn an_old_role_that_dies_while_the_new_one_is_tried_is_followed_by_it_at_once() 
 
 #[test]
 fn a_supervisor_that_is_killed_while_a_new_role_is_tried_leaves_one_that_is_adopted() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     let old = supervised.role().unwrap();
     bed.copy();
@@ -409,7 +409,7 @@ fn a_supervisor_that_is_killed_while_a_new_role_is_tried_leaves_one_that_is_adop
 #[test]
 fn a_stop_while_a_new_role_is_tried_ends_both() {
     for signal in [Signal::SIGTERM, Signal::SIGUSR1] {
-        let bed = Bed::new();
+        let bed = UpgradeFixture::new();
         let supervised = bed.start();
         bed.copy();
         bed.serve("two");
@@ -426,7 +426,7 @@ fn a_stop_while_a_new_role_is_tried_ends_both() {
 
 #[test]
 fn an_image_that_cannot_read_what_is_left_to_it_adopts_the_role() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let supervised = bed.start();
     bed.serve("two");
     bed.script("case $1 in run) exec 9</dev/null; EVENKEEL_HAND_OVER=9 exec $real \"$@\";; *) exec $real \"$@\";; esac");
@@ -458,7 +458,7 @@ fn ask(stream: &mut UnixStream, command: &str, end: &str) -> String {
 
 #[test]
 fn the_masters_socket_its_sessions_and_its_figures_survive_the_new_program() {
-    let bed = Bed::new();
+    let bed = UpgradeFixture::new();
     let path = |name: &str| bed.scratch.path().join(name);
     std::fs::rename(bed.program(), path("haproxy")).unwrap();
     let notify = UnixDatagram::bind(path("notify")).unwrap();

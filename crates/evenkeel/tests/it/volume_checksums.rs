@@ -2,7 +2,7 @@
 //! what the line says holds after a kill and a reload.
 
 use crate::harness::PATIENCE;
-use crate::volumes::{Bed, role};
+use crate::volumes::{VolumeFixture, role};
 use lab::{eventually, skip_unless_installed};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,7 +10,7 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 
 /// Changes a byte of the data of a volume behind its back.
-fn damage(bed: &Bed, offset: u64) {
+fn damage(bed: &VolumeFixture, offset: u64) {
     let path = bed.scratch.path().join("volumes/mail.volume");
     let file = OpenOptions::new()
         .read(true)
@@ -24,7 +24,7 @@ fn damage(bed: &Bed, offset: u64) {
 }
 
 /// Waits until `volume show` has this.
-fn comes_to_show(bed: &Bed, expected: &str) {
+fn comes_to_show(bed: &VolumeFixture, expected: &str) {
     let shows = || {
         bed.run(&["volume", "show", "mail"])
             .stdout
@@ -40,7 +40,7 @@ fn comes_to_show(bed: &Bed, expected: &str) {
 #[test]
 fn damage_of_a_disk_is_an_error_and_never_wrong_data() {
     skip_unless_installed!("qemu-io");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let plain = bed.section("mail", "64m");
     bed.write(std::slice::from_ref(&plain));
     bed.create("mail");

@@ -1,7 +1,7 @@
 //! `evenkeel volume export` and `import`, as users call them.
 
 use crate::harness::{PATIENCE, evenkeel};
-use crate::volumes::{Bed, Connected};
+use crate::volumes::{Connected, VolumeFixture};
 use lab::{eventually, skip_unless_installed};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 const SIZE: usize = 64 << 20;
 
 /// A bed with the volume `mail`, and a file `source` with data and holes.
-fn bed() -> (Bed, Vec<u8>) {
-    let bed = Bed::new();
+fn bed() -> (VolumeFixture, Vec<u8>) {
+    let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "64m")]);
     bed.create("mail");
     let mut bytes = vec![0; SIZE];
@@ -69,7 +69,7 @@ fn a_volume_is_imported_exported_and_overwritten_only_with_yes() {
     assert_eq!(supervised.end(Signal::SIGTERM).code(), Some(0));
 }
 
-fn no_driver_is_named(bed: &Bed) {
+fn no_driver_is_named(bed: &VolumeFixture) {
     if !std::path::Path::new("/sys/module/nbd").exists() {
         let attached = bed.run(&["volume", "attach", "mail"]);
         assert!(
@@ -215,7 +215,7 @@ fn an_interrupted_export_leaves_no_file_and_exits_as_shells_expect() {
 fn an_image_beside_the_caller_is_imported_and_the_first_volume_of_a_site_printed() {
     lab::skip_unless_root!();
     skip_unless_installed!("qemu-img");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let port = lab::free_port().unwrap();
     let proxy = format!(
         "defaults\n    mode http\n    timeout client 5s\nfrontend www\n    bind 127.0.0.1:{port}\n    http-request return status 204\n"

@@ -2,8 +2,8 @@
 //! are replaced: these record their arguments, and a loop device takes the place of a
 //! logical volume. What LVM itself makes of the arguments is not tested here.
 
-use crate::harness::{Outcome, evenkeel, run_with};
-use crate::volumes::Bed;
+use crate::harness::{CommandOutput, evenkeel, run_with};
+use crate::volumes::VolumeFixture;
 use lab::{skip_unless_installed, skip_unless_root};
 use nix::sys::signal::Signal;
 use std::os::unix::fs::PermissionsExt;
@@ -72,14 +72,14 @@ esac
 
 /// A bed with the programs.
 struct Group {
-    bed: Bed,
+    bed: VolumeFixture,
     name: String,
     programs: PathBuf,
 }
 
 impl Group {
     fn new() -> Group {
-        let bed = Bed::new();
+        let bed = VolumeFixture::new();
         // As nothing else is called on this machine.
         let name = bed.scratch.path().file_name().unwrap();
         let name = name.to_str().unwrap().to_owned();
@@ -102,7 +102,7 @@ impl Group {
         format!("volume {name}\n    size {size}\n    backing lvm {place}\n")
     }
 
-    fn run(&self, words: &[&str]) -> Outcome {
+    fn run(&self, words: &[&str]) -> CommandOutput {
         let path = std::env::var("PATH").unwrap();
         let path = format!("{}:{path}", self.programs.display());
         let directory = self.bed.scratch.path();

@@ -2,7 +2,7 @@
 
 use crate::harness::PATIENCE;
 use crate::supervised::Supervised;
-use crate::volumes::Bed;
+use crate::volumes::VolumeFixture;
 use lab::pki::{Authority, Leaf};
 use lab::{eventually, free_port, skip_unless_installed};
 use nix::sys::signal::Signal;
@@ -15,8 +15,8 @@ use std::process::{Command, Output};
 
 /// A volume `mail` with TLS, the CA of its clients, and directories of certificates as GnuTLS wants
 /// them.
-struct Site {
-    bed: Bed,
+struct VolumeNetworkFixture {
+    bed: VolumeFixture,
     port: u16,
     authority: Authority,
     others: Authority,
@@ -27,10 +27,10 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&all).into_owned()
 }
 
-impl Site {
-    fn new() -> Site {
-        let site = Site {
-            bed: Bed::new(),
+impl VolumeNetworkFixture {
+    fn new() -> VolumeNetworkFixture {
+        let site = VolumeNetworkFixture {
+            bed: VolumeFixture::new(),
             port: free_port().unwrap(),
             authority: Authority::new("site").unwrap(),
             others: Authority::new("others").unwrap(),
@@ -165,7 +165,7 @@ fn clients_with_a_certificate_read_and_write_over_the_network() {
     skip_unless_installed!("nbdcopy");
     skip_unless_installed!("qemu-img");
     skip_unless_installed!("qemu-io");
-    let site = Site::new();
+    let site = VolumeNetworkFixture::new();
     let supervised = site.serve();
     assert!(site.is_let_in("client"), "{}", site.shown());
     let shown = site.shown();
@@ -212,7 +212,7 @@ fn clients_with_a_certificate_read_and_write_over_the_network() {
 #[test]
 fn nobody_is_let_in_without_tls_and_a_certificate_of_the_right_ca() {
     skip_unless_installed!("nbdinfo");
-    let site = Site::new();
+    let site = VolumeNetworkFixture::new();
     let supervised = site.serve();
     assert!(!site.is_let_in("other-client"));
     let says = |words: &str| eventually(PATIENCE, || supervised.has_said(words));
@@ -238,7 +238,7 @@ fn nobody_is_let_in_without_tls_and_a_certificate_of_the_right_ca() {
 }
 
 /// A client that has chosen the export over the Unix socket, and stays.
-fn client_here(site: &Site) -> UnixStream {
+fn client_here(site: &VolumeNetworkFixture) -> UnixStream {
     let mut socket = UnixStream::connect(site.bed.socket("mail")).unwrap();
     socket.read_exact(&mut [0; 18]).unwrap();
     socket.write_all(&[0, 0, 0, 3]).unwrap();
@@ -253,7 +253,7 @@ fn client_here(site: &Site) -> UnixStream {
 #[test]
 fn a_client_for_whom_there_is_no_place_is_closed_and_the_log_says_why() {
     skip_unless_installed!("nbdinfo");
-    let site = Site::new();
+    let site = VolumeNetworkFixture::new();
     let supervised = site.serve();
     let clients: Vec<UnixStream> = (0..15).map(|_| client_here(&site)).collect();
     assert!(!site.is_let_in("client"));
@@ -278,7 +278,7 @@ fn connect_from(from: [u8; 4], port: u16) -> TcpStream {
 #[test]
 fn connections_that_say_nothing_do_not_keep_others_out() {
     skip_unless_installed!("nbdinfo");
-    let site = Site::new();
+    let site = VolumeNetworkFixture::new();
     let supervised = site.serve();
     // As many as there may be, of several addresses: half of them with the beginning of a handshake.
     let silent: Vec<TcpStream> = (0..80_u8)
@@ -303,9 +303,9 @@ fn connections_that_say_nothing_do_not_keep_others_out() {
 fn a_reload_brings_other_certificates_and_connected_clients_stay() {
     skip_unless_installed!("nbdinfo");
     skip_unless_installed!("qemu-io");
-    let site = Site::new();
+    let site = VolumeNetworkFixture::new();
     let supervised = site.serve();
-    let connected = Held::new(&site);
+    let connected = IdleQemuIo::new(&site);
     assert!(site.is_let_in("client"));
     // Both the certificate and the CA of clients are others now.
     site.certify(&site.others);
@@ -332,9 +332,9 @@ fn a_reload_brings_other_certificates_and_connected_clients_stay() {
 fn an_address_comes_moves_and_goes_with_reloads() {
     skip_unless_installed!("nbdinfo");
     skip_unless_installed!("qemu-io");
-    let mut site = Site::new();
+    let mut site = VolumeNetworkFixture::new();
     let supervised = site.serve();
-    let connected = Held::new(&site);
+    let connected = IdleQemuIo::new(&site);
     // Another program has the next one, for a while.
     let former = site.port;
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -375,7 +375,7 @@ fn an_address_comes_moves_and_goes_with_reloads() {
 fn on_this_machine_a_volume_needs_no_tls() {
     skip_unless_installed!("nbdinfo");
     skip_unless_installed!("qemu-io");
-    let site = Site::new();
+    let site = VolumeNetworkFixture::new();
     site.configure(&format!("    bind 127.0.0.1:{}\n", site.port));
     let supervised = site.serve();
     let uri = format!("nbd://127.0.0.1:{}/mail", site.port);
@@ -391,10 +391,10 @@ fn on_this_machine_a_volume_needs_no_tls() {
 }
 
 /// qemu-io with a connection over TLS, which waits for commands.
-struct Held(std::process::Child);
+struct IdleQemuIo(std::process::Child);
 
-impl Held {
-    fn new(site: &Site) -> Held {
+impl IdleQemuIo {
+    fn new(site: &VolumeNetworkFixture) -> IdleQemuIo {
         let directory = site.path("client").display().to_string();
         let credentials = format!("tls-creds-x509,id=tls0,dir={directory},endpoint=client");
         let port = site.port;
@@ -408,7 +408,7 @@ impl Held {
             .unwrap();
         let is_there = || site.shown().contains("tcp connections: 1");
         assert!(eventually(PATIENCE, is_there), "{}", site.shown());
-        Held(child)
+        IdleQemuIo(child)
     }
 
     /// Checks that reads and writes work on the existing connection.

@@ -1,6 +1,6 @@
 //! A volume with one copy whose disk failed and is well again: `evenkeel volume reopen`.
 
-use crate::volumes::Bed;
+use crate::volumes::VolumeFixture;
 use lab::skip_unless_installed;
 use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
@@ -59,7 +59,7 @@ fn a_volume_whose_flush_failed_is_opened_again_when_the_disk_is_well() {
     lab::skip_unless_root!();
     skip_unless_installed!("losetup");
     skip_unless_installed!("qemu-io");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let thin = Thin::new(bed.scratch.path());
     let backing = format!("backing device {}", thin.device);
     bed.write(&[format!("volume mail\n    size 64m\n    {backing}\n")]);

@@ -1,7 +1,7 @@
 //! Snapshots of volumes, on an XFS of the test's own.
 
 use crate::harness::PATIENCE;
-use crate::volumes::{Bed, Connected};
+use crate::volumes::{Connected, VolumeFixture};
 use lab::{eventually, skip_unless_installed, skip_unless_root};
 use nix::sys::signal::Signal;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::process::Command;
 pub(crate) struct Xfs(pub(crate) PathBuf);
 
 impl Xfs {
-    pub(crate) fn mount(bed: &Bed) -> Xfs {
+    pub(crate) fn mount(bed: &VolumeFixture) -> Xfs {
         let image = bed.scratch.path().join("xfs");
         let file = std::fs::File::create(&image).unwrap();
         file.set_len(512 << 20).unwrap();
@@ -48,7 +48,7 @@ fn a_volume_goes_back_to_a_snapshot_and_another_one_begins_with_it() {
     skip_unless_root!();
     skip_unless_installed!("mkfs.xfs");
     skip_unless_installed!("qemu-io");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let xfs = Xfs::mount(&bed);
     bed.write(&[bed.section("mail", "64m"), bed.section("web", "128m")]);
     bed.create("mail");
@@ -97,7 +97,7 @@ fn a_volume_goes_back_to_a_snapshot_and_another_one_begins_with_it() {
 }
 
 /// Restores `mail` from a snapshot with 4 MiB of 0xaa.
-fn restores(bed: &Bed, xfs: &Xfs, stamp: &str) {
+fn restores(bed: &VolumeFixture, xfs: &Xfs, stamp: &str) {
     // Refused without a word of consent, with a client, and if there is none.
     let restore = ["volume", "restore", "mail", stamp];
     let outcome = bed.run(&restore);
@@ -139,7 +139,7 @@ fn restores(bed: &Bed, xfs: &Xfs, stamp: &str) {
 fn scheduled_snapshots_are_taken_while_the_volume_is_served_and_old_ones_go() {
     skip_unless_root!();
     skip_unless_installed!("mkfs.xfs");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let xfs = Xfs::mount(&bed);
     let section = bed.section("mail", "64m");
     bed.write(std::slice::from_ref(&section));
@@ -192,7 +192,7 @@ fn scheduled_snapshots_are_taken_while_the_volume_is_served_and_old_ones_go() {
 
 #[test]
 fn a_file_system_that_cannot_clone_is_named() {
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let section = bed.section("mail", "1m");
     bed.write(&[section, "    snapshot every 1h keep 2\n".to_owned()]);
     bed.create("mail");

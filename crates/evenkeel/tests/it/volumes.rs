@@ -1,9 +1,9 @@
 //! Volumes from outside: sections, the role with its sockets, the commands, and what becomes
 //! of data when processes die and files change.
 
-use crate::harness::{Outcome, PATIENCE, evenkeel, run};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel, run};
 use crate::supervised::{Supervised, lives, roles_of};
-use lab::{Scratch, eventually, skip_unless_installed};
+use lab::{ScratchDirectory, eventually, skip_unless_installed};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::Write;
@@ -11,15 +11,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub(crate) struct Bed {
-    pub(crate) scratch: Scratch,
+pub(crate) struct VolumeFixture {
+    pub(crate) scratch: ScratchDirectory,
 }
 
-impl Bed {
-    pub(crate) fn new() -> Bed {
-        let scratch = Scratch::new().unwrap();
+impl VolumeFixture {
+    pub(crate) fn new() -> VolumeFixture {
+        let scratch = ScratchDirectory::new().unwrap();
         std::fs::create_dir(scratch.path().join("volumes")).unwrap();
-        Bed { scratch }
+        VolumeFixture { scratch }
     }
 
     /// The section of a volume in the directory of all of them.
@@ -39,7 +39,7 @@ impl Bed {
         Supervised::run(&self.scratch, "site.cfg")
     }
 
-    pub(crate) fn run(&self, words: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, words: &[&str]) -> CommandOutput {
         run(evenkeel(), self.scratch.path(), words)
     }
 
@@ -134,7 +134,7 @@ fn title_of(pid: i32) -> Vec<u8> {
 
 #[test]
 fn sections_are_checked_and_documented() {
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "64m")]);
     assert!(bed.good(&["check", "site.cfg"]).contains("1 volume"));
     let rights = bed.good(&["check", "--privileges", "site.cfg"]);
@@ -196,7 +196,7 @@ fn sections_are_checked_and_documented() {
 #[test]
 fn what_was_flushed_is_there_after_the_role_is_killed() {
     skip_unless_installed!("qemu-io");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "64m")]);
     let supervised = bed.serve();
     bed.comes_to("mail", "not created");
@@ -258,7 +258,7 @@ fn what_was_flushed_is_there_after_the_role_is_killed() {
 #[test]
 fn a_supervisor_that_was_killed_leaves_a_role_that_serves_and_is_adopted() {
     skip_unless_installed!("qemu-io");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "64m")]);
     bed.create("mail");
     let supervised = bed.serve();
@@ -283,7 +283,7 @@ fn a_supervisor_that_was_killed_leaves_a_role_that_serves_and_is_adopted() {
 #[test]
 fn a_reload_adds_removes_and_grows_without_touching_other_clients() {
     skip_unless_installed!("qemu-io");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let (mail, web) = (bed.section("mail", "64m"), bed.section("web", "64m"));
     bed.write(std::slice::from_ref(&mail));
     bed.create("mail");
@@ -349,7 +349,7 @@ fn a_reload_adds_removes_and_grows_without_touching_other_clients() {
 #[test]
 fn a_backing_that_is_refused_is_named_and_the_others_run() {
     use std::os::unix::fs::symlink;
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let directory = bed.scratch.path().join("volumes");
     let elsewhere = |name: &str, path: &str| {
         let path = bed.scratch.path().join(path);
@@ -404,7 +404,7 @@ fn a_backing_that_is_refused_is_named_and_the_others_run() {
 #[test]
 fn files_of_another_volume_are_refused_until_they_are_adopted() {
     skip_unless_installed!("qemu-io");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let sections = ["one", "two"].map(|name| bed.section(name, "64m"));
     bed.write(&sections);
     bed.create("one");
@@ -451,7 +451,7 @@ fn files_of_another_volume_are_refused_until_they_are_adopted() {
 #[test]
 fn files_that_were_deleted_while_they_are_open_are_noticed_and_can_be_saved() {
     skip_unless_installed!("qemu-io");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "64m")]);
     bed.create("mail");
     let supervised = bed.serve();
@@ -482,7 +482,7 @@ fn files_that_were_deleted_while_they_are_open_are_noticed_and_can_be_saved() {
 
 #[test]
 fn shells_complete_the_names_of_volumes() {
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let script = bed.good(&["completions", "bash"]);
     let path = bed.scratch.write("completion", script).unwrap();
     let complete = |words: &str| {
@@ -514,7 +514,7 @@ fn shells_complete_the_names_of_volumes() {
 struct Loop(String);
 
 impl Loop {
-    fn with_ext4(bed: &Bed) -> Loop {
+    fn with_ext4(bed: &VolumeFixture) -> Loop {
         let file = bed.scratch.path().join("disk");
         std::fs::File::create(&file)
             .unwrap()
@@ -541,7 +541,7 @@ fn a_device_with_a_file_system_is_taken_only_with_yes_and_given_back() {
     skip_unless_installed!("losetup");
     skip_unless_installed!("mkfs.ext4");
     skip_unless_installed!("qemu-io");
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     let device = Loop::with_ext4(&bed);
     let section = format!(
         "volume mail\n    size 32m\n    backing device {}\n",
@@ -592,7 +592,7 @@ fn a_device_with_a_file_system_is_taken_only_with_yes_and_given_back() {
 }
 
 /// A device does not tell what is allocated, and has no snapshots.
-fn uses_a_device(bed: &Bed) {
+fn uses_a_device(bed: &VolumeFixture) {
     bed.scratch.write("source", vec![0x5a; 1 << 20]).unwrap();
     let refused = bed.run(&["volume", "import", "mail", "source"]);
     assert!(
@@ -617,7 +617,7 @@ fn uses_a_device(bed: &Bed) {
 
 #[test]
 fn what_is_left_of_a_damaged_volume_can_be_removed_and_created_again() {
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "1m")]);
     let file = |end: &str| bed.scratch.path().join(format!("volumes/mail.{end}"));
     let remove = ["volume", "remove", "mail", "--from", "site.cfg"];
@@ -660,7 +660,7 @@ fn what_is_left_of_a_damaged_volume_can_be_removed_and_created_again() {
 
 #[test]
 fn a_volume_with_damaged_metadata_says_how_its_data_is_saved() {
-    let bed = Bed::new();
+    let bed = VolumeFixture::new();
     bed.write(&[bed.section("mail", "1m")]);
     bed.create("mail");
     let metadata = bed.scratch.path().join("volumes/mail.metadata");

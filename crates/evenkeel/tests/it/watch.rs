@@ -1,9 +1,9 @@
 //! `watch`: files that change by themselves are noticed, whichever way they
 //! are written; bad ones are refused once.
 
-use crate::harness::{Bench, Outcome, PATIENCE};
+use crate::harness::{Bench, CommandOutput, PATIENCE};
 use crate::supervised::{Supervised, answers, get, passes};
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::Signal;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -42,10 +42,10 @@ const REFUSED: &str = "nothing was changed";
 const RETURNED: &str = "have returned to the served content";
 
 /// The end, once it has said this so often. What serves does so before that is said.
-fn end(supervised: Supervised, words: &str, times: usize) -> Outcome {
+fn end(supervised: Supervised, words: &str, times: usize) -> CommandOutput {
     let said = eventually(PATIENCE, || supervised.times_said(words) >= times);
     assert!(said, "{words}: {times} times");
-    lab::let_pass(A_WHILE / 3, "a watch that finds nothing is silent");
+    lab::sleep_in_test(A_WHILE / 3, "a watch that finds nothing is silent");
     let outcome = supervised.end(Signal::SIGTERM);
     let count = outcome.stderr.matches(words).count();
     assert_eq!(count, times, "{words}: {}", outcome.stderr);
@@ -54,7 +54,7 @@ fn end(supervised: Supervised, words: &str, times: usize) -> Outcome {
 
 #[test]
 fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_change() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let page = scratch.write("page", "one").unwrap();
     scratch.write("a.cfg", pages("files", port, &page)).unwrap();
@@ -65,7 +65,7 @@ fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_chang
     fs::write(&page, "three").unwrap();
     assert!(answers(port, "three"), "written in place");
     fs::write(&page, "three").unwrap();
-    lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
+    lab::sleep_in_test(A_WHILE, "a watch that finds nothing is silent");
     // Where only what lines name is watched, half a configuration is nobody's.
     scratch.write("a.cfg", "global\n    srever\n").unwrap();
     fs::write(&page, "four").unwrap();
@@ -82,7 +82,7 @@ fn a_page_that_is_replaced_or_written_in_place_is_served_and_a_touch_is_no_chang
 
 #[test]
 fn a_file_that_is_half_written_is_not_taken() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let page = scratch.write("page", "old").unwrap();
     scratch.write("a.cfg", pages("files", port, &page)).unwrap();
@@ -94,7 +94,7 @@ fn a_file_that_is_half_written_is_not_taken() {
         .open(&page)
         .unwrap();
     file.write_all(b"first half, ").unwrap();
-    lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
+    lab::sleep_in_test(A_WHILE, "a watch that finds nothing is silent");
     assert_eq!(get(port).as_deref(), Some("old"), "it is still written");
     file.write_all(b"second half").unwrap();
     drop(file);
@@ -104,7 +104,7 @@ fn a_file_that_is_half_written_is_not_taken() {
 
 #[test]
 fn a_link_that_is_turned_is_noticed_as_in_a_volume_of_kubernetes() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let volume = scratch.path().join("volume");
     let fill = |name: &str, text: &str| {
@@ -133,7 +133,7 @@ fn a_link_that_is_turned_is_noticed_as_in_a_volume_of_kubernetes() {
 
 #[test]
 fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let page = scratch.write("page", "one").unwrap();
     let good = pages("all", port, &page);
@@ -144,14 +144,14 @@ fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
     for _ in 0..3 {
         replace(&file, &bad);
         assert!(eventually(PATIENCE, || supervised.has_said(REFUSED)));
-        lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
+        lab::sleep_in_test(A_WHILE, "a watch that finds nothing is silent");
     }
     assert_eq!(get(port).as_deref(), Some("one"));
     // It names a file that comes later.
     let later = scratch.path().join("later");
     replace(&file, &pages("all", port, &later));
     assert!(eventually(PATIENCE, || supervised.times_said(REFUSED) == 2));
-    lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
+    lab::sleep_in_test(A_WHILE, "a watch that finds nothing is silent");
     fs::write(&later, "two").unwrap();
     assert!(answers(port, "two"), "a file that was missing has come");
     let outcome = end(supervised, RELOADED, 1);
@@ -162,7 +162,7 @@ fn a_bad_configuration_is_refused_once_and_the_good_one_behind_it_is_taken() {
 
 #[test]
 fn files_that_vanish_and_come_back_are_no_storm() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let directory = scratch.path().join("conf");
     fs::create_dir(&directory).unwrap();
@@ -175,16 +175,16 @@ fn files_that_vanish_and_come_back_are_no_storm() {
     let text = fs::read(&file).unwrap();
     fs::rename(&file, directory.join("a.cfg~")).unwrap();
     fs::write(&file, &text).unwrap();
-    lab::let_pass(A_WHILE, "a watch that finds nothing is silent");
+    lab::sleep_in_test(A_WHILE, "a watch that finds nothing is silent");
     // For longer: the directory and all.
     let away = scratch.path().join("away");
     fs::rename(&directory, &away).unwrap();
     assert!(eventually(PATIENCE, || supervised.has_said(REFUSED)));
-    lab::let_pass(2 * A_WHILE, "a watch that finds nothing is silent");
+    lab::sleep_in_test(2 * A_WHILE, "a watch that finds nothing is silent");
     assert_eq!(get(port).as_deref(), Some("one"));
     fs::rename(&away, &directory).unwrap();
     assert!(eventually(PATIENCE, || supervised.has_said(RETURNED)));
-    lab::let_pass(2 * A_WHILE, "a watch that finds nothing is silent");
+    lab::sleep_in_test(2 * A_WHILE, "a watch that finds nothing is silent");
     // A further file of the directory.
     let added = free();
     let further =
@@ -204,7 +204,7 @@ fn files_that_vanish_and_come_back_are_no_storm() {
 
 #[test]
 fn a_touch_says_nothing_and_hup_applies_always() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let origin = crate::supervised::origin("app");
     scratch
@@ -219,7 +219,7 @@ fn a_touch_says_nothing_and_hup_applies_always() {
     for _ in 0..3 {
         let text = fs::read(&file).unwrap();
         fs::write(&file, text).unwrap();
-        lab::let_pass(A_WHILE / 3, "a watch that finds nothing is silent");
+        lab::sleep_in_test(A_WHILE / 3, "a watch that finds nothing is silent");
     }
     assert_eq!(supervised.reload().code(), Some(0));
     end(supervised, RELOADED, 1);
@@ -227,7 +227,7 @@ fn a_touch_says_nothing_and_hup_applies_always() {
 
 #[test]
 fn whoever_asks_is_told_why_also_where_the_file_is_quiet() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let port = free();
     let good = passes("    quiet\n", &[port], crate::supervised::origin("app"));
     scratch.write("a.cfg", &good).unwrap();

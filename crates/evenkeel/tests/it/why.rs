@@ -1,8 +1,8 @@
 //! `evenkeel why` and `evenkeel watch` beside a running program.
 
-use crate::harness::{Outcome, PATIENCE, evenkeel, run, start_with};
+use crate::harness::{CommandOutput, PATIENCE, evenkeel, run, start_with};
 use crate::supervised::{Supervised, origin};
-use lab::{Scratch, eventually, free_port};
+use lab::{ScratchDirectory, eventually, free_port};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -60,8 +60,8 @@ fn get(port: u16, path: &str) -> u16 {
     own
 }
 
-fn served() -> (Scratch, u16, Supervised) {
-    let scratch = Scratch::new().unwrap();
+fn served() -> (ScratchDirectory, u16, Supervised) {
+    let scratch = ScratchDirectory::new().unwrap();
     let (port, closed) = (free_port().unwrap(), free_port().unwrap());
     scratch
         .write("a.cfg", file(port, closed, origin("one")))
@@ -72,20 +72,20 @@ fn served() -> (Scratch, u16, Supervised) {
     (scratch, port, supervised)
 }
 
-fn listed(scratch: &Scratch, arguments: &[&str]) -> Vec<String> {
+fn listed(scratch: &ScratchDirectory, arguments: &[&str]) -> Vec<String> {
     let command = ["watch", "--once"].iter().chain(arguments);
     let outcome = run(evenkeel(), scratch.path(), command);
     assert_eq!(outcome.code(), Some(0), "{}", outcome.stderr);
     outcome.stdout.lines().map(str::to_owned).collect()
 }
 
-fn why(scratch: &Scratch, request: &str) -> Outcome {
+fn why(scratch: &ScratchDirectory, request: &str) -> CommandOutput {
     run(evenkeel(), scratch.path(), ["why", request])
 }
 
 /// The account of the one request with a path.
 #[track_caller]
-fn account(scratch: &Scratch, path: &str) -> String {
+fn account(scratch: &ScratchDirectory, path: &str) -> String {
     let lines = listed(scratch, &["--path", path]);
     let [line] = &lines[..] else {
         panic!("{path}: {lines:?}");

@@ -12,7 +12,7 @@
 //! The host may be hostile: reading never panics, and the stored data is bounded by the bytes of a
 //! reply.
 
-use crate::user::User;
+use crate::user::FarmUser;
 use std::fmt::Write;
 
 /// Limit of a reply, in bytes.
@@ -53,7 +53,7 @@ impl Admin {
 
 /// A reply of an agent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Report {
+pub struct AgentReply {
     /// `ready`, `drain` or `maint`.
     pub admin: Option<Admin>,
     /// `up`: true; `down`, `stopped`, `fail` or `failed`: false.
@@ -90,22 +90,22 @@ impl Sessions {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Session {
     /// User of the session.
-    pub user: User,
+    pub user: FarmUser,
     /// A client is connected to the session.
     pub is_active: bool,
     /// Time since the session became active or inactive, seconds.
     pub since_s: Option<u64>,
 }
 
-impl Report {
+impl AgentReply {
     /// Parses a reply.
     ///
     /// # Errors
     /// Returns an error if the reply contains nothing known.
-    pub fn read(bytes: &[u8]) -> Result<Report, String> {
+    pub fn read(bytes: &[u8]) -> Result<AgentReply, String> {
         let text = String::from_utf8_lossy(bytes);
         let mut lines = text.split(['\n', '\0']).map(str::trim);
-        let mut report = Report::default();
+        let mut report = AgentReply::default();
         report.first(lines.next().unwrap_or_default());
         for line in lines {
             report.line(line);
@@ -250,7 +250,7 @@ fn session(text: &str) -> Option<Session> {
         _ => return None,
     };
     Some(Session {
-        user: User::named(name)?,
+        user: FarmUser::named(name)?,
         is_active,
         since_s,
     })
@@ -264,11 +264,11 @@ fn shown(text: &str) -> String {
 
 /// A session as our agent writes it: name, whether a client is connected, and for how long,
 /// seconds.
-pub type Written<'w> = (&'w str, bool, Option<u64>);
+pub type ReportedSession<'w> = (&'w str, bool, Option<u64>);
 
 /// Writes a reply: HAProxy's words, and as many named sessions as fit. The announced number
 /// includes the unknown sessions, so that the farm notices an incomplete list.
-pub fn write(words: &str, sessions: &[Written<'_>], unknown: usize) -> String {
+pub fn write(words: &str, sessions: &[ReportedSession<'_>], unknown: usize) -> String {
     let mut text = format!("{words}\nsessions {}\n", sessions.len() + unknown);
     for (name, is_active, since_s) in sessions {
         let state = if *is_active { "active" } else { "disconnected" };
@@ -291,20 +291,20 @@ mod tests {
     use super::*;
     use lab::Random;
 
-    fn read(text: &str) -> Report {
-        Report::read(text.as_bytes()).unwrap()
+    fn read(text: &str) -> AgentReply {
+        AgentReply::read(text.as_bytes()).unwrap()
     }
 
     #[test]
     fn words_are_those_of_haproxy() {
         let report = read("UP, 75% maxconn:30 drain # two disks are full\r\n");
-        let expected = Report {
+        let expected = AgentReply {
             admin: Some(Admin::Drain),
             is_up: Some(true),
             percent: Some(75),
             maxconn: Some(30),
             description: "two disks are full".to_owned(),
-            ..Report::default()
+            ..AgentReply::default()
         };
         assert_eq!(report, expected);
         for (text, up, admin) in [
@@ -325,7 +325,7 @@ mod tests {
             ("hello world", "unknown reply: hello"),
             ("-5%", "unknown reply: -5%"),
         ] {
-            let said = Report::read(text.as_bytes()).err().unwrap_or_default();
+            let said = AgentReply::read(text.as_bytes()).err().unwrap_or_default();
             assert_eq!(said, why, "{text:?}");
         }
     }
@@ -409,7 +409,7 @@ mod tests {
                 bytes[at] = u8::try_from(random.below(256)).unwrap();
             }
             bytes.truncate(random.index(bytes.len() + 1));
-            let _ = (incoming(&[&bytes]).is_complete(), Report::read(&bytes));
+            let _ = (incoming(&[&bytes]).is_complete(), AgentReply::read(&bytes));
         }
         let most = format!("up\nsessions {}\nsession a active\n", u64::MAX);
         assert!(!read(&most).sessions.unwrap().is_whole());

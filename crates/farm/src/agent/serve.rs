@@ -4,8 +4,8 @@
 use super::notice::{self, Notices};
 use super::report;
 use super::show::Screens;
-use super::xrdp::{Found, NameOf, Session, look};
-use access::network::Network;
+use super::xrdp::{NameOf, Session, SessionSearch, find_sessions};
+use access::network::IpPrefix;
 use part::lock;
 use part::report::Moment;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +39,7 @@ pub struct Options {
     /// Listening address.
     pub listen: SocketAddr,
     /// Networks whose requests are answered.
-    pub allow: Vec<Network>,
+    pub allow: Vec<IpPrefix>,
     /// Path of the `/proc` file system.
     pub proc: PathBuf,
     /// Function that returns the name of a user.
@@ -50,12 +50,12 @@ pub struct Options {
 
 struct Agent {
     options: Options,
-    state: Mutex<State>,
+    state: Mutex<AgentServerState>,
 }
 
 /// State that the agent keeps between requests.
 #[derive(Debug, Default)]
-struct State {
+struct AgentServerState {
     notices: Notices<(u32, u64)>,
     since: Since,
 }
@@ -93,7 +93,7 @@ impl Since {
 impl Agent {
     /// Returns the reply to a line of a farm.
     fn reply(&self, line: &str) -> String {
-        let found = look(&self.options.proc, self.options.name_of);
+        let found = find_sessions(&self.options.proc, self.options.name_of);
         let now_ms = Moment::now().boottime_ms;
         let (since, new) = {
             let mut state = lock(&self.state);
@@ -131,13 +131,13 @@ impl Agent {
 }
 
 /// Formats a reply with the sessions that were found.
-fn written(found: &Found, since: &[Option<u64>]) -> String {
+fn written(found: &SessionSearch, since: &[Option<u64>]) -> String {
     let words = match found.is_served {
         true => "up",
         false => "down #xrdp-sesman is not running",
     };
     let sessions = found.sessions.iter().zip(since);
-    let sessions: Vec<report::Written<'_>> = sessions
+    let sessions: Vec<report::ReportedSession<'_>> = sessions
         .map(|(session, since)| (session.name.as_str(), session.is_active, *since))
         .collect();
     match found.is_blind {
@@ -177,7 +177,11 @@ async fn accepts(listener: TcpListener, options: Options) -> io::Result<Infallib
             }
         };
         let from = from.ip().to_canonical();
-        let is_allowed = agent.options.allow.iter().any(|one| one.has(from));
+        let is_allowed = agent
+            .options
+            .allow
+            .iter()
+            .any(|one| one.contains_address(from));
         let place = Arc::clone(&places).try_acquire_owned();
         if let (true, Ok(place)) = (is_allowed, place) {
             let agent = Arc::clone(&agent);
@@ -219,30 +223,30 @@ mod tests {
 
     #[test]
     fn a_reply_has_the_words_of_haproxy_and_the_sessions() {
-        let found = Found {
+        let found = SessionSearch {
             is_served: true,
             sessions: vec![session(1, true), session(2, false)],
-            ..Found::default()
+            ..SessionSearch::default()
         };
         let expected = "up\nsessions 2\nsession user1 active\nsession user2 disconnected 5\n";
         assert_eq!(written(&found, &[None, Some(5)]), expected);
         // A farm ends no session because of a report that does not name all sessions, or none.
-        let partial = Found {
+        let partial = SessionSearch {
             unknown: 1,
             ..found.clone()
         };
         let partial = written(&partial, &[None, Some(5)]);
         assert_eq!(partial, expected.replace("sessions 2", "sessions 3"));
-        let report = report::Report::read(partial.as_bytes()).unwrap();
+        let report = report::AgentReply::read(partial.as_bytes()).unwrap();
         assert!(!report.sessions.unwrap().is_whole());
-        let blind = Found {
+        let blind = SessionSearch {
             is_blind: true,
-            ..Found::default()
+            ..SessionSearch::default()
         };
         let blind = written(&blind, &[]);
-        let report = report::Report::read(blind.as_bytes()).unwrap();
+        let report = report::AgentReply::read(blind.as_bytes()).unwrap();
         assert_eq!((report.is_up, report.sessions), (Some(false), None));
-        let none = written(&Found::default(), &[]);
+        let none = written(&SessionSearch::default(), &[]);
         assert_eq!(none, "down #xrdp-sesman is not running\nsessions 0\n");
     }
 

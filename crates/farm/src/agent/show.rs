@@ -146,7 +146,7 @@ fn start((program, path): (Program, PathBuf), session: &Session, text: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::{Scratch, eventually};
+    use lab::{ScratchDirectory, eventually};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
@@ -169,7 +169,7 @@ mod tests {
 
     /// Output of a program for a notice that looks like options.
     fn shown(name: &str) -> String {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let said = scratch.path().join("said");
         let script = format!(
             "#!/bin/sh\n{{ printf '%s\\n' \"$DISPLAY $XAUTHORITY\" \"$@\"; cat; }} >{0}.new\nmv {0}.new {0}\n",
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn without_a_program_nothing_is_shown() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let screens = Screens::of([scratch.path()]);
         screens.show(&session(), "text");
         assert!(lock(&screens.open).is_empty());

@@ -43,7 +43,7 @@ pub struct Session {
 
 /// Result of a search.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Found {
+pub struct SessionSearch {
     /// A session manager runs.
     pub is_served: bool,
     /// Sessions, ordered by display.
@@ -56,14 +56,14 @@ pub struct Found {
 }
 
 /// Data of a process in `/proc`.
-struct Process {
+struct ProcessStat {
     parent: u32,
     command: String,
     began: u64,
 }
 
 /// Finds the sessions; `proc` is the path of `/proc`.
-pub fn look(proc: &Path, name_of: NameOf) -> Found {
+pub fn find_sessions(proc: &Path, name_of: NameOf) -> SessionSearch {
     let processes = processes(proc);
     let is_manager = |pid: &u32| {
         let process = processes.get(pid);
@@ -74,7 +74,7 @@ pub fn look(proc: &Path, name_of: NameOf) -> Found {
     let servers = processes
         .iter()
         .filter(|(_, one)| one.command.starts_with('X') && managers.contains(&one.parent));
-    let mut claims: BTreeMap<u32, Vec<Claim>> = BTreeMap::new();
+    let mut claims: BTreeMap<u32, Vec<DisplayServerClaim>> = BTreeMap::new();
     let mut unknown = 0;
     for (at, (pid, process)) in servers.enumerate() {
         match claim(proc, *pid, process.began) {
@@ -107,7 +107,7 @@ pub fn look(proc: &Path, name_of: NameOf) -> Found {
     for (display, session) in &mut sessions {
         session.is_active = connected.contains(display);
     }
-    Found {
+    SessionSearch {
         is_served: !managers.is_empty(),
         sessions: sessions.into_values().collect(),
         unknown,
@@ -129,7 +129,7 @@ fn socket_owner(proc: &Path, pid: &str, display: u32) -> Option<u32> {
 /// Returns the process to which a display belongs: that of the owner of its socket. The session
 /// manager also starts programs of users, and such a program can claim the display of another user.
 /// Returns None if the owner is not known.
-fn owned(claims: Vec<Claim>, socket: Option<u32>) -> Option<Claim> {
+fn owned(claims: Vec<DisplayServerClaim>, socket: Option<u32>) -> Option<DisplayServerClaim> {
     let first = claims.first()?.owner.0;
     let owner = match socket {
         Some(owner) => owner,
@@ -140,7 +140,7 @@ fn owned(claims: Vec<Claim>, socket: Option<u32>) -> Option<Claim> {
     own.min_by_key(|claim| claim.began)
 }
 
-fn processes(proc: &Path) -> BTreeMap<u32, Process> {
+fn processes(proc: &Path) -> BTreeMap<u32, ProcessStat> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let all = pids.take(PROCESSES_MAX).filter_map(|pid| {
@@ -149,7 +149,7 @@ fn processes(proc: &Path) -> BTreeMap<u32, Process> {
         let (before, behind) = text.rsplit_once(')')?;
         let (_, command) = before.split_once('(')?;
         let mut words = behind.split_whitespace().skip(1);
-        let process = Process {
+        let process = ProcessStat {
             parent: words.next()?.parse().ok()?,
             command: command.to_owned(),
             began: words.nth(17)?.parse().ok()?,
@@ -160,14 +160,14 @@ fn processes(proc: &Path) -> BTreeMap<u32, Process> {
 }
 
 /// A process that claims to be the server of a display.
-struct Claim {
+struct DisplayServerClaim {
     display: u32,
     began: u64,
     owner: (u32, u32),
     authority: Option<PathBuf>,
 }
 
-impl Claim {
+impl DisplayServerClaim {
     /// Returns None if the user has no name, or if it cannot be determined now.
     fn session(self, name_of: NameOf) -> Option<Session> {
         Some(Session {
@@ -180,7 +180,7 @@ impl Claim {
     }
 }
 
-fn claim(proc: &Path, pid: u32, began: u64) -> Option<Claim> {
+fn claim(proc: &Path, pid: u32, began: u64) -> Option<DisplayServerClaim> {
     let line = read(&of(proc, pid, "cmdline"), FILE_BYTES_MAX)?;
     let words: Vec<&str> = line.split('\0').collect();
     let display = { words.iter() }.find_map(|word| word.strip_prefix(':')?.parse::<u32>().ok())?;
@@ -191,7 +191,7 @@ fn claim(proc: &Path, pid: u32, began: u64) -> Option<Claim> {
     });
     // Only root can read the working directory of another user's process.
     let at = fs::read_link(of(proc, pid, "cwd")).unwrap_or_default();
-    Some(Claim {
+    Some(DisplayServerClaim {
         display,
         began,
         owner,
@@ -250,7 +250,7 @@ fn read(path: &Path, bytes_max: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::os::unix::fs::symlink;
 
     fn names(uid: u32) -> Option<String> {
@@ -275,8 +275,8 @@ mod tests {
         symlink(format!("/srv/{uid}"), at.join("cwd")).unwrap();
     }
 
-    fn machine() -> Scratch {
-        let scratch = Scratch::new().unwrap();
+    fn machine() -> ScratchDirectory {
+        let scratch = ScratchDirectory::new().unwrap();
         let proc = scratch.path();
         process(proc, 33, 1, "xrdp-sesman", 0, "xrdp-sesman --nodaemon");
         for (pid, display, uid) in [(60, 695, 2_001), (70, 10, 2_002), (80, 11, 2_002)] {
@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn sessions_of_xrdp_are_found_with_their_users_and_whether_somebody_is_connected() {
         let machine = machine();
-        let found = look(machine.path(), names);
+        let found = find_sessions(machine.path(), names);
         assert!(found.is_served);
         let shown: Vec<_> = { found.sessions.iter() }
             .map(|one| (one.key.0, one.name.as_str(), one.is_active))
@@ -338,7 +338,7 @@ mod tests {
         process(machine.path(), 93, 33, "Xvnc", 2_003, "Xvnc :78");
         // Not a display server.
         process(machine.path(), 95, 33, "Xsession", 2_001, "Xsession");
-        let found = look(machine.path(), names);
+        let found = find_sessions(machine.path(), names);
         assert_eq!((found.sessions.len(), found.unknown), (3, 1));
         assert!(!found.is_blind);
     }
@@ -351,7 +351,7 @@ mod tests {
         // display.
         process(proc, 96, 33, "Xfake", 2_001, "Xfake :10");
         let of_display = |number: u32| {
-            let found = look(proc, names);
+            let found = find_sessions(proc, names);
             let session = { found.sessions.into_iter() }.find(|one| one.key.0 == number);
             (session.map(|one| one.name), found.unknown)
         };
@@ -362,8 +362,8 @@ mod tests {
         fs::create_dir_all(root.join("tmp/.X11-unix")).unwrap();
         symlink(&root, proc.join("33/root")).unwrap();
         fs::write(root.join("tmp/.X11-unix/X10"), "").unwrap();
-        let claims = |uids: &[u32]| -> Vec<Claim> {
-            let claim = |(at, uid): (usize, &u32)| Claim {
+        let claims = |uids: &[u32]| -> Vec<DisplayServerClaim> {
+            let claim = |(at, uid): (usize, &u32)| DisplayServerClaim {
                 display: 10,
                 began: at as u64,
                 owner: (*uid, *uid),
@@ -386,17 +386,20 @@ mod tests {
 
     #[test]
     fn without_a_session_manager_nothing_is_served() {
-        let scratch = Scratch::new().unwrap();
-        let blind = Found {
+        let scratch = ScratchDirectory::new().unwrap();
+        let blind = SessionSearch {
             is_blind: true,
-            ..Found::default()
+            ..SessionSearch::default()
         };
-        assert_eq!(look(scratch.path(), names), blind);
-        assert_eq!(look(&scratch.path().join("none"), names), blind);
+        assert_eq!(find_sessions(scratch.path(), names), blind);
+        assert_eq!(find_sessions(&scratch.path().join("none"), names), blind);
         fs::create_dir(scratch.path().join("7")).unwrap();
         fs::write(scratch.path().join("7/stat"), "7 (xrdp").unwrap();
-        assert_eq!(look(scratch.path(), names), blind);
+        assert_eq!(find_sessions(scratch.path(), names), blind);
         process(scratch.path(), 8, 1, "init", 0, "init");
-        assert_eq!(look(scratch.path(), names), Found::default());
+        assert_eq!(
+            find_sessions(scratch.path(), names),
+            SessionSearch::default()
+        );
     }
 }

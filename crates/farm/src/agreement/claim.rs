@@ -1,9 +1,9 @@
 //! Claims: the other nodes confirm a decision before the client receives it.
 
-use super::message::Message;
-use super::{Agreement, CLAIM_MS, State, Waiting};
+use super::message::AgreementMessage;
+use super::{Agreement, CLAIM_MS, PeerState, WaitingLogon};
 use crate::collection::Assignee;
-use crate::directory::{Decision, NoHost, Proposal, Record, Version};
+use crate::directory::{Decision, DecisionVersion, NoHost, Proposal, Record};
 use crate::user::UserId;
 use std::collections::BTreeSet;
 
@@ -12,18 +12,18 @@ const ROUNDS_MAX: u8 = 3;
 
 /// A proposal that waits for the other nodes' answers.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct PendingProposal {
     number: u64,
     proposal: Proposal,
     /// Nodes that have not answered.
     open: BTreeSet<String>,
-    logons: Vec<Waiting>,
+    logons: Vec<WaitingLogon>,
     due_ms: u64,
     round: u8,
 }
 
-impl Claim {
-    pub(super) fn join(&mut self, waiting: Waiting) {
+impl PendingProposal {
+    pub(super) fn join(&mut self, waiting: WaitingLogon) {
         self.logons.push(waiting);
     }
 
@@ -41,35 +41,35 @@ impl Claim {
 }
 
 impl Agreement {
-    fn open(&mut self, claim: Claim) {
+    fn open(&mut self, claim: PendingProposal) {
         let record = &claim.proposal.record;
         self.directory.claims(&record.host);
         self.claims.insert(record.user, claim);
     }
 
-    fn close(&mut self, user: UserId) -> Option<Claim> {
+    fn close(&mut self, user: UserId) -> Option<PendingProposal> {
         let claim = self.claims.remove(&user)?;
         self.directory.has_claimed(&claim.proposal.record.host);
         Some(claim)
     }
 
     /// Sends a proposal to all synchronised nodes.
-    pub(super) fn claim(&mut self, waiting: Waiting, proposal: Proposal, now_ms: u64) {
+    pub(super) fn claim(&mut self, waiting: WaitingLogon, proposal: Proposal, now_ms: u64) {
         self.begin(vec![waiting], proposal, 1, now_ms);
     }
 
-    fn begin(&mut self, logons: Vec<Waiting>, proposal: Proposal, round: u8, now_ms: u64) {
+    fn begin(&mut self, logons: Vec<WaitingLogon>, proposal: Proposal, round: u8, now_ms: u64) {
         self.next += 1;
         let (number, open) = (self.next, self.synced());
         for node in &open {
-            let message = Message::Claim {
+            let message = AgreementMessage::Claim {
                 number,
                 record: proposal.record.clone(),
                 over: proposal.over,
             };
             self.send(node, message);
         }
-        let claim = Claim {
+        let claim = PendingProposal {
             number,
             open,
             logons,
@@ -86,7 +86,7 @@ impl Agreement {
         node: &str,
         number: u64,
         record: &Record,
-        over: Option<Version>,
+        over: Option<DecisionVersion>,
         now_ms: u64,
     ) {
         let Some(origin) = self.origin_of(node) else {
@@ -95,14 +95,14 @@ impl Agreement {
         // Two claims cross: both nodes compare the same keys, so they agree on the winner.
         let id = record.assignee();
         let key = |record: &Record| (record.version, record.host.clone());
-        let own = self.claims.get(&record.user).map(Claim::proposal);
+        let own = self.claims.get(&record.user).map(PendingProposal::proposal);
         if { own.map(|own| &own.record) }
             .is_some_and(|own| own.assignee() != id && key(own) > key(record))
             && !self.ignores_other_claims()
         {
             // The claim is for another collection. The other node retries once it knows this
             // decision.
-            return self.send(node, Message::Busy { number });
+            return self.send(node, AgreementMessage::Busy { number });
         }
         let own = own.filter(|own| own.record.assignee() == id && own.over == over);
         let own = own.map(|own| &own.record);
@@ -113,7 +113,7 @@ impl Agreement {
             && key(own) > key(record)
         {
             let record = own.clone();
-            return self.send(node, Message::Reply { number, record });
+            return self.send(node, AgreementMessage::Reply { number, record });
         }
         let leaves = self.is_leaving(id);
         let judged = self.directory.judge(record, (over, leaves), origin, now_ms);
@@ -124,12 +124,12 @@ impl Agreement {
                 {
                     self.settle(id, now_ms);
                 }
-                Message::Reply {
+                AgreementMessage::Reply {
                     number,
                     record: held,
                 }
             }
-            None => Message::Full { number },
+            None => AgreementMessage::Full { number },
         };
         self.send(node, reply);
     }
@@ -147,7 +147,8 @@ impl Agreement {
 
     fn ignores_other_claims(&self) -> bool {
         #[cfg(test)]
-        if self.directory.defect == Some(crate::directory::simulation::Defect::ClaimsCross) {
+        if self.directory.defect == Some(crate::directory::simulation::DirectoryDefect::ClaimsCross)
+        {
             return true;
         }
         false
@@ -159,8 +160,8 @@ impl Agreement {
             return;
         };
         let id = record.assignee();
-        let is_of = |claim: &Claim| claim.number == number && claim.id() == id;
-        let is_of = |claim: &Claim| is_of(claim) && claim.open.contains(node);
+        let is_of = |claim: &PendingProposal| claim.number == number && claim.id() == id;
+        let is_of = |claim: &PendingProposal| is_of(claim) && claim.open.contains(node);
         let is_open = self.claims.get(&id.user).is_some_and(is_of);
         let Some(mut claim) = is_open.then(|| self.close(id.user)).flatten() else {
             self.directory.merge(record, origin, now_ms);
@@ -211,7 +212,7 @@ impl Agreement {
     /// Handles the message that a node has a claim for the same user in another collection, which
     /// takes precedence.
     pub(super) fn retries(&mut self, node: &str, number: u64, now_ms: u64) {
-        let is_of = |claim: &Claim| claim.number == number && claim.open.contains(node);
+        let is_of = |claim: &PendingProposal| claim.number == number && claim.open.contains(node);
         let mut claims = self.claims.iter();
         let found = claims
             .find(|(_, claim)| is_of(claim))
@@ -222,7 +223,7 @@ impl Agreement {
     }
 
     /// Completes a claim that all nodes have adopted.
-    fn confirmed(&mut self, claim: Claim, now_ms: u64) {
+    fn confirmed(&mut self, claim: PendingProposal, now_ms: u64) {
         let Proposal { record, over, .. } = &claim.proposal;
         let held = self.directory.user(record.assignee());
         if held.is_some_and(|held| Some(held.version) > *over && held.version < record.version) {
@@ -243,7 +244,7 @@ impl Agreement {
     }
 
     /// Completes a claim whose user the directory knows now: the logons get the known host.
-    fn resolve(&mut self, claim: Claim, now_ms: u64) {
+    fn resolve(&mut self, claim: PendingProposal, now_ms: u64) {
         let id = claim.id();
         match self.directory.held(id) {
             Some(decision) => self.all(id, claim.logons, &Ok(decision), now_ms),
@@ -255,7 +256,7 @@ impl Agreement {
     fn all(
         &mut self,
         id: Assignee,
-        logons: Vec<Waiting>,
+        logons: Vec<WaitingLogon>,
         decided: &Result<Decision, NoHost>,
         now_ms: u64,
     ) {
@@ -267,7 +268,7 @@ impl Agreement {
         }
     }
 
-    fn attempted(&mut self, waiting: Waiting, now_ms: u64) {
+    fn attempted(&mut self, waiting: WaitingLogon, now_ms: u64) {
         if let Some(resolved) = self.attempt(waiting, now_ms) {
             self.resolved.push(resolved);
         }
@@ -275,7 +276,7 @@ impl Agreement {
 
     /// Handles a reply with another decision: the logons get that one, or a further proposal with a
     /// higher version.
-    fn again(&mut self, claim: Claim, now_ms: u64) {
+    fn again(&mut self, claim: PendingProposal, now_ms: u64) {
         let logons = claim.logons;
         let Some(first) = logons.first().cloned() else {
             return;
@@ -301,13 +302,13 @@ impl Agreement {
     }
 
     /// Closes the connections of nodes that do not answer claims in time.
-    pub(super) fn give_up(&mut self, now_ms: u64) {
+    pub(super) fn close_unresponsive_nodes(&mut self, now_ms: u64) {
         let late = self.claims.values().filter(|claim| claim.due_ms <= now_ms);
         let late: BTreeSet<String> = late.flat_map(|claim| claim.open.clone()).collect();
         for node in late {
             let why = "it did not answer in time";
             self.broken.push((node.clone(), why));
-            self.unlinked(&node, State::Gone, why, now_ms);
+            self.unlinked(&node, PeerState::Gone, why, now_ms);
         }
     }
 }

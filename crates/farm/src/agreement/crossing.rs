@@ -6,9 +6,9 @@ use super::*;
 use crate::collection::CollectionId;
 use crate::config::Balance;
 use crate::directory::PENDING_MS;
-use crate::directory::simulation::Defect;
+use crate::directory::simulation::DirectoryDefect;
 use crate::directory::tests::{farm, with_apps};
-use crate::user::User;
+use crate::user::FarmUser;
 use lab::{Random, setting};
 use std::collections::VecDeque;
 
@@ -16,12 +16,12 @@ const NODES: [&str; 2] = ["alpha", "beta"];
 const USERS: u64 = 4;
 const STEPS: u64 = 400;
 
-struct World {
+struct CrossingSimulation {
     random: Random,
     now_ms: u64,
     nodes: [Agreement; 2],
     /// Messages in flight to each node, with the time of arrival.
-    packets: [VecDeque<(u64, Message)>; 2],
+    packets: [VecDeque<(u64, AgreementMessage)>; 2],
     /// Time at which a broken connection returns; None while it works.
     broken_until_ms: Option<u64>,
     tickets: [BTreeMap<u64, (u64, CollectionId)>; 2],
@@ -30,21 +30,21 @@ struct World {
     collections: BTreeMap<CollectionId, BTreeSet<String>>,
 }
 
-impl World {
-    fn new(seed: u64, defect: Option<Defect>) -> World {
+impl CrossingSimulation {
+    fn new(seed: u64, defect: Option<DirectoryDefect>) -> CrossingSimulation {
         let farm = farm(Balance::Load, &[1, 2, 1, 1]);
         let farm = with_apps(farm, &[&["ts1", "ts2"], &["ts2", "ts3"], &["ts4"]]);
         let mut collections = farm.collections();
         collections.insert(CollectionId::ALL, farm.hosts.keys().cloned().collect());
         let nodes = [0_u64, 1].map(|at| {
-            let mut agreement = Agreement::shared(Origin(at + 1), 0);
+            let mut agreement = Agreement::shared(DirectoryId(at + 1), 0);
             agreement.directory.defect = defect;
             agreement.directory.configure(&farm);
             let other = if at == 0 { "beta" } else { "alpha" };
             agreement.set_peers(&BTreeSet::from([other.to_owned()]), 0);
             agreement
         });
-        let mut world = World {
+        let mut world = CrossingSimulation {
             random: Random::new(seed),
             now_ms: 1,
             nodes,
@@ -60,7 +60,7 @@ impl World {
 
     fn links(&mut self) {
         for (at, node) in self.nodes.iter_mut().enumerate() {
-            let origin = Origin(if at == 0 { 2 } else { 1 });
+            let origin = DirectoryId(if at == 0 { 2 } else { 1 });
             node.linked(NODES[1 - at], origin, self.now_ms);
         }
     }
@@ -70,13 +70,13 @@ impl World {
         let collections: Vec<CollectionId> = self.collections.keys().copied().collect();
         match self.random.below(100) {
             0..30 => {
-                let (at, of) = (self.random.index(2), *self.random.of(&collections));
+                let (at, of) = (self.random.index(2), *self.random.pick_ref(&collections));
                 self.logs_on(at, (user, of))?;
             }
             30..45 => {
                 // Logons of two collections at the same time.
                 for at in 0..2 {
-                    let of = *self.random.of(&collections);
+                    let of = *self.random.pick_ref(&collections);
                     self.logs_on(at, (user, of))?;
                 }
             }
@@ -146,12 +146,12 @@ impl World {
 
     fn logs_on(&mut self, at: usize, who: (u64, CollectionId)) -> Result<(), String> {
         let name = format!("user{}", who.0);
-        let user = User::named(&name).expect("a name").id;
+        let user = FarmUser::named(&name).expect("a name").id;
         let id = Assignee::new(user, who.1);
         let hint = None;
         match self.nodes[at].request(Logon { id, name, hint }, self.now_ms) {
-            Outcome::Decided(decided) => self.decided(who, decided),
-            Outcome::Waits(ticket) => {
+            LogonOutcome::Decided(decided) => self.decided(who, decided),
+            LogonOutcome::Waits(ticket) => {
                 self.tickets[at].insert(ticket, who);
                 Ok(())
             }
@@ -193,8 +193,8 @@ impl World {
     }
 }
 
-fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
-    let mut world = World::new(seed, defect);
+fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
+    let mut world = CrossingSimulation::new(seed, defect);
     for step in 0..STEPS {
         let found = world.step();
         found.map_err(|found| format!("seed {seed}, step {step}: {found}"))?;
@@ -222,10 +222,10 @@ fn two_nodes_lead_no_user_to_a_second_host_of_a_collection() {
 #[test]
 fn the_checker_finds_deliberate_defects_of_collections() {
     for defect in [
-        Defect::ClaimsCross,
-        Defect::LooksAtOneCollection,
-        Defect::AnyHostServes,
-        Defect::AsksNobody,
+        DirectoryDefect::ClaimsCross,
+        DirectoryDefect::LooksAtOneCollection,
+        DirectoryDefect::AnyHostServes,
+        DirectoryDefect::AsksNobody,
     ] {
         let found = (0..30).find_map(|seed| history(seed, Some(defect)).err());
         assert!(found.is_some(), "{defect:?}");

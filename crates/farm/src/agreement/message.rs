@@ -1,11 +1,11 @@
 //! Messages between the directories of a farm. The sender is a node of the cluster; its messages
 //! are still checked against bounds.
 
-use crate::directory::{FarHost, Order, Record, Version};
-use crate::history::Step;
+use crate::directory::{DecisionVersion, FarHost, HostOrder, Record};
+use crate::history::HistoryStep;
 use crate::user::UserId;
-use access::ended::Ends;
-use access::peers::{CHANGES_MAX, Change};
+use access::ended::SessionEndBatch;
+use access::peers::{AttemptChange, CHANGES_MAX};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -25,13 +25,13 @@ const CLOCK_MAX: u64 = 1 << 62;
 
 /// A message to the directory of the same farm on another node.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub enum AgreementMessage {
     /// First message of a connection: the sender's hosts and orders.
     Open {
         /// Hosts of the sender's configuration.
         hosts: Vec<FarHost>,
         /// Latest order for each host.
-        orders: BTreeMap<String, Order>,
+        orders: BTreeMap<String, HostOrder>,
         /// Check value of the sender's token key.
         key: [u8; KEY_BYTES],
     },
@@ -46,7 +46,7 @@ pub enum Message {
         /// The proposed decision.
         record: Record,
         /// Version of the decision that the claim replaces.
-        over: Option<Version>,
+        over: Option<DecisionVersion>,
     },
     /// Response to a claim: the decision that is valid now. It is that of the claim, or one that
     /// the sender knew.
@@ -77,9 +77,9 @@ pub enum Message {
         host: String,
     },
     /// Portal sessions that ended before they expired.
-    SignedOut(Ends),
+    SignedOut(SessionEndBatch),
     /// Failed sign-ins at the portal and the gateway.
-    Tries(Vec<Change>),
+    Tries(Vec<AttemptChange>),
     /// A user has used the one-time code of this time step (RFC 6238) at the sender. The response
     /// is `CodeUsed`.
     UseCode {
@@ -109,12 +109,12 @@ pub struct FarStep {
     /// Age when the message was built, milliseconds.
     pub age_ms: u64,
     /// The step. The receiver sets its own time.
-    pub step: Step,
+    pub step: HistoryStep,
 }
 
 /// A message that no correct node would send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refused {
+pub enum InvalidMessage {
     /// A list is too long.
     #[error("a message with too many entries")]
     TooMany,
@@ -126,82 +126,94 @@ pub enum Refused {
     Time,
 }
 
-impl Message {
+impl AgreementMessage {
     /// Checks the bounds of a received message.
     ///
     /// # Errors
     /// Returns the bound that the message violates.
-    pub fn check(&self) -> Result<(), Refused> {
+    pub fn check(&self) -> Result<(), InvalidMessage> {
         match self {
-            Message::Open { hosts, orders, .. } => {
+            AgreementMessage::Open { hosts, orders, .. } => {
                 if hosts.len() > HOSTS_MAX || orders.len() > ORDERS_MAX {
-                    return Err(Refused::TooMany);
+                    return Err(InvalidMessage::TooMany);
                 }
-                let is_late = |order: &Order| order.clock >= CLOCK_MAX || order.at_ms >= CLOCK_MAX;
+                let is_late =
+                    |order: &HostOrder| order.clock >= CLOCK_MAX || order.at_ms >= CLOCK_MAX;
                 if orders.values().any(is_late) {
-                    return Err(Refused::Time);
+                    return Err(InvalidMessage::Time);
                 }
                 let mut names = hosts.iter().map(|host| &host.name).chain(orders.keys());
                 names.try_for_each(|name| text(name, 1, NAME_BYTES_MAX))
             }
-            Message::Records(records) if records.len() > RECORDS_MAX => Err(Refused::TooMany),
-            Message::Records(records) => records.iter().try_for_each(record),
-            Message::Claim {
+            AgreementMessage::Records(records) if records.len() > RECORDS_MAX => {
+                Err(InvalidMessage::TooMany)
+            }
+            AgreementMessage::Records(records) => records.iter().try_for_each(record),
+            AgreementMessage::Claim {
                 record: one, over, ..
             } => {
                 over.iter().try_for_each(version)?;
                 record(one)
             }
-            Message::Reply { record: one, .. } => record(one),
-            Message::Steps(steps) if steps.len() > RECORDS_MAX => Err(Refused::TooMany),
-            Message::Steps(steps) => steps.iter().try_for_each(step),
-            Message::Disconnect { host, .. } => text(host, 0, NAME_BYTES_MAX),
-            Message::SignedOut(ends) if ends.named.len().max(ends.users.len()) > RECORDS_MAX => {
-                Err(Refused::TooMany)
+            AgreementMessage::Reply { record: one, .. } => record(one),
+            AgreementMessage::Steps(steps) if steps.len() > RECORDS_MAX => {
+                Err(InvalidMessage::TooMany)
             }
-            Message::SignedOut(ends) => match ends.before < CLOCK_MAX {
+            AgreementMessage::Steps(steps) => steps.iter().try_for_each(step),
+            AgreementMessage::Disconnect { host, .. } => text(host, 0, NAME_BYTES_MAX),
+            AgreementMessage::SignedOut(ends)
+                if ends.named.len().max(ends.users.len()) > RECORDS_MAX =>
+            {
+                Err(InvalidMessage::TooMany)
+            }
+            AgreementMessage::SignedOut(ends) => match ends.before < CLOCK_MAX {
                 true => Ok(()),
-                false => Err(Refused::Time),
+                false => Err(InvalidMessage::Time),
             },
-            Message::Tries(changes) if changes.len() > CHANGES_MAX => Err(Refused::TooMany),
-            Message::Tries(changes) => match changes.iter().all(Change::is_bounded) {
+            AgreementMessage::Tries(changes) if changes.len() > CHANGES_MAX => {
+                Err(InvalidMessage::TooMany)
+            }
+            AgreementMessage::Tries(changes) => match changes.iter().all(AttemptChange::is_bounded)
+            {
                 true => Ok(()),
-                false => Err(Refused::Name),
+                false => Err(InvalidMessage::Name),
             },
-            Message::UseCode { user, .. } => text(user, 0, NAME_BYTES_MAX),
-            Message::CodeUsed { .. } => Ok(()),
-            Message::Whole | Message::Full { .. } | Message::Busy { .. } => Ok(()),
+            AgreementMessage::UseCode { user, .. } => text(user, 0, NAME_BYTES_MAX),
+            AgreementMessage::CodeUsed { .. } => Ok(()),
+            AgreementMessage::Whole
+            | AgreementMessage::Full { .. }
+            | AgreementMessage::Busy { .. } => Ok(()),
         }
     }
 }
 
-fn text(text: &str, bytes_min: usize, bytes_max: usize) -> Result<(), Refused> {
+fn text(text: &str, bytes_min: usize, bytes_max: usize) -> Result<(), InvalidMessage> {
     let has_length = (bytes_min..=bytes_max).contains(&text.len());
     match has_length && !text.chars().any(char::is_control) {
         true => Ok(()),
-        false => Err(Refused::Name),
+        false => Err(InvalidMessage::Name),
     }
 }
 
-fn version(version: &Version) -> Result<(), Refused> {
+fn version(version: &DecisionVersion) -> Result<(), InvalidMessage> {
     match version.clock.max(version.generation) < CLOCK_MAX {
         true => Ok(()),
-        false => Err(Refused::Time),
+        false => Err(InvalidMessage::Time),
     }
 }
 
-fn record(record: &Record) -> Result<(), Refused> {
+fn record(record: &Record) -> Result<(), InvalidMessage> {
     text(&record.name, 0, NAME_BYTES_MAX)?;
     text(&record.host, 1, NAME_BYTES_MAX)?;
     version(&record.version)?;
     match record.age_ms.max(record.left_ms) < CLOCK_MAX {
         true => Ok(()),
-        false => Err(Refused::Time),
+        false => Err(InvalidMessage::Time),
     }
 }
 
-fn step(step: &FarStep) -> Result<(), Refused> {
-    let Step {
+fn step(step: &FarStep) -> Result<(), InvalidMessage> {
+    let HistoryStep {
         from,
         asked,
         got,
@@ -212,6 +224,6 @@ fn step(step: &FarStep) -> Result<(), Refused> {
     texts.try_for_each(|one| text(one, 0, WORDS_BYTES_MAX))?;
     match step.age_ms < CLOCK_MAX && step.number < CLOCK_MAX {
         true => Ok(()),
-        false => Err(Refused::Time),
+        false => Err(InvalidMessage::Time),
     }
 }

@@ -18,15 +18,15 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub use message::{FarStep, Message, Refused};
-pub use peer::{Standing, State};
+pub use message::{AgreementMessage, FarStep, InvalidMessage};
+pub use peer::{PeerState, PeerStatus};
 
-use crate::agent::report::Report;
+use crate::agent::report::AgentReply;
 use crate::collection::Assignee;
-use crate::directory::{Decision, Directory, News, NoHost, Origin, Proposal, Times};
+use crate::directory::{Decision, DirectoryId, News, NoHost, Proposal, Times, UserDirectory};
 use crate::token::NameId;
 use crate::user::UserId;
-use claim::Claim;
+use claim::PendingProposal;
 use peer::Peer;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,7 +54,7 @@ pub struct Logon {
 
 /// Result of a logon's request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum LogonOutcome {
     /// The host, or why there is none.
     Decided(Result<Decision, NoHost>),
     /// The decision follows later, under this ticket.
@@ -62,7 +62,7 @@ pub enum Outcome {
 }
 
 #[derive(Clone, Debug)]
-struct Waiting {
+struct WaitingLogon {
     logon: Logon,
     ticket: u64,
 }
@@ -71,17 +71,17 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub struct Agreement {
     /// Local copy of the directory.
-    pub directory: Directory,
+    pub directory: UserDirectory,
     peers: BTreeMap<String, Peer>,
     /// End of the wait for the names of the other nodes, milliseconds.
     start_until_ms: Option<u64>,
     /// Claims by user: two claims of one user at the same time could lead to two hosts of a third
     /// collection.
-    claims: BTreeMap<UserId, Claim>,
+    claims: BTreeMap<UserId, PendingProposal>,
     /// Proposals whose claims ended when a connection broke: another node may have adopted them.
     /// For each of these users, a logon waits.
     unsettled: BTreeMap<Assignee, Proposal>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingLogon>,
     resolved: Vec<(u64, Result<Decision, NoHost>)>,
     /// Connections that have to be closed, with the reason.
     broken: Vec<(String, &'static str)>,
@@ -90,17 +90,17 @@ pub struct Agreement {
 
 impl Agreement {
     /// Creates the agreement of a node without peers.
-    pub fn alone(me: Origin) -> Agreement {
+    pub fn alone(me: DirectoryId) -> Agreement {
         Agreement {
-            directory: Directory::of(me, false),
+            directory: UserDirectory::of(me, false),
             ..Agreement::default()
         }
     }
 
     /// Creates the agreement of a cluster node. The names of the other nodes follow later.
-    pub fn shared(me: Origin, now_ms: u64) -> Agreement {
+    pub fn shared(me: DirectoryId, now_ms: u64) -> Agreement {
         Agreement {
-            directory: Directory::of(me, true),
+            directory: UserDirectory::of(me, true),
             start_until_ms: Some(now_ms.saturating_add(START_MS)),
             ..Agreement::default()
         }
@@ -110,13 +110,18 @@ impl Agreement {
     pub fn set_peers(&mut self, nodes: &BTreeSet<String>, now_ms: u64) {
         let gone = self.peers.keys().filter(|node| !nodes.contains(*node));
         for node in gone.cloned().collect::<Vec<_>>() {
-            self.unlinked(&node, State::Gone, "it is no node of the cluster", now_ms);
+            self.unlinked(
+                &node,
+                PeerState::Gone,
+                "it is no node of the cluster",
+                now_ms,
+            );
             self.directory.set_far(&node, Vec::new());
             self.peers.remove(&node);
         }
         // A node that joins later has no decisions yet, so it is not waited for.
         let start = self.start_until_ms.take();
-        let state = start.map_or(State::Gone, |until_ms| State::Awaited { until_ms });
+        let state = start.map_or(PeerState::Gone, |until_ms| PeerState::Awaited { until_ms });
         for node in nodes {
             let first = || Peer::new(state, now_ms);
             self.peers.entry(node.clone()).or_insert_with(first);
@@ -125,22 +130,22 @@ impl Agreement {
     }
 
     /// Requests a host for a user.
-    pub fn request(&mut self, logon: Logon, now_ms: u64) -> Outcome {
+    pub fn request(&mut self, logon: Logon, now_ms: u64) -> LogonOutcome {
         if self.waiting.len() >= WAITING_MAX {
-            return Outcome::Decided(Err(NoHost::Busy));
+            return LogonOutcome::Decided(Err(NoHost::Busy));
         }
         self.next += 1;
         let ticket = self.next;
-        let waiting = Waiting { logon, ticket };
+        let waiting = WaitingLogon { logon, ticket };
         match self.attempt(waiting, now_ms) {
-            Some((_, decided)) => Outcome::Decided(decided),
-            None => Outcome::Waits(ticket),
+            Some((_, decided)) => LogonOutcome::Decided(decided),
+            None => LogonOutcome::Waits(ticket),
         }
     }
 
     /// Applies a report of a host's agent. It leaves out users of pending claims: the claim decides
     /// about them.
-    pub fn reported(&mut self, host: &str, report: &Report, times: Times) -> News {
+    pub fn reported(&mut self, host: &str, report: &AgentReply, times: Times) -> News {
         let claims = &self.claims;
         let is_claimed = |id| claims.contains_key(&id);
         self.directory.reported(host, report, times, is_claimed)
@@ -157,20 +162,20 @@ impl Agreement {
     }
 
     /// Returns whether the decisions of all reachable nodes are known.
-    fn knows(&self) -> bool {
+    fn has_all_decisions(&self) -> bool {
         let mut states = self.peers.values().map(|peer| peer.state);
-        let lacks = |state| matches!(state, State::Awaited { .. } | State::Syncing { .. });
+        let lacks = |state| matches!(state, PeerState::Awaited { .. } | PeerState::Syncing { .. });
         self.start_until_ms.is_none() && !states.any(lacks)
     }
 
     /// Decides a logon, or queues it.
     fn attempt(
         &mut self,
-        waiting: Waiting,
+        waiting: WaitingLogon,
         now_ms: u64,
     ) -> Option<(u64, Result<Decision, NoHost>)> {
         let (ticket, id) = (waiting.ticket, waiting.logon.id);
-        if !self.knows() {
+        if !self.has_all_decisions() {
             self.waiting.push(waiting);
             return None;
         }
@@ -189,7 +194,7 @@ impl Agreement {
             return None;
         }
         let mut states = self.peers.values().map(|peer| peer.state);
-        if states.any(|state| matches!(state, State::Broken { .. })) {
+        if states.any(|state| matches!(state, PeerState::Broken { .. })) {
             self.waiting.push(waiting);
             return None;
         }
@@ -206,7 +211,8 @@ impl Agreement {
 
     fn asks_nobody(&self) -> bool {
         #[cfg(test)]
-        if self.directory.defect == Some(crate::directory::simulation::Defect::AsksNobody) {
+        if self.directory.defect == Some(crate::directory::simulation::DirectoryDefect::AsksNobody)
+        {
             return true;
         }
         !self.peers.values().any(Peer::is_synced)
@@ -217,13 +223,13 @@ impl Agreement {
     /// new one.
     fn is_leaving(&self, id: Assignee) -> bool {
         let held = self.directory.user(id).map(|entry| entry.version);
-        let claim = self.claims.get(&id.user).map(Claim::proposal);
+        let claim = self.claims.get(&id.user).map(PendingProposal::proposal);
         let claim = claim.filter(|proposal| proposal.record.assignee() == id);
         held.is_some() && claim.is_some_and(|proposal| proposal.over == held)
     }
 
     /// Returns the earlier proposal for a user if it is still valid, or else makes a new one.
-    fn proposal(&mut self, waiting: &Waiting, now_ms: u64) -> Result<Proposal, NoHost> {
+    fn proposal(&mut self, waiting: &WaitingLogon, now_ms: u64) -> Result<Proposal, NoHost> {
         let logon = &waiting.logon;
         let over = self.directory.user(logon.id).map(|entry| entry.version);
         let before = self.unsettled.remove(&logon.id).filter(|before| {
@@ -265,7 +271,7 @@ impl Agreement {
     /// Returns when [`Agreement::tick`] is due, milliseconds.
     pub fn due_ms(&self) -> Option<u64> {
         let peers = self.peers.values().filter_map(Peer::due_ms);
-        let claims = self.claims.values().map(Claim::due_ms);
+        let claims = self.claims.values().map(PendingProposal::due_ms);
         peers.chain(claims).chain(self.start_until_ms).min()
     }
 
@@ -275,14 +281,16 @@ impl Agreement {
         if self.start_until_ms.is_some_and(is_due) {
             self.start_until_ms = None;
         }
-        self.give_up(now_ms);
+        self.close_unresponsive_nodes(now_ms);
         let mut lost = Vec::new();
         for (node, peer) in &mut self.peers {
             match peer.state {
-                State::Awaited { until_ms } | State::Broken { until_ms } if is_due(until_ms) => {
-                    peer.state = State::Gone;
+                PeerState::Awaited { until_ms } | PeerState::Broken { until_ms }
+                    if is_due(until_ms) =>
+                {
+                    peer.state = PeerState::Gone;
                 }
-                State::Syncing { until_ms } if is_due(until_ms) => {
+                PeerState::Syncing { until_ms } if is_due(until_ms) => {
                     lost.push((node.clone(), "its directory did not come in time"));
                 }
                 _ => {}
@@ -290,7 +298,7 @@ impl Agreement {
         }
         for (node, why) in lost {
             self.broken.push((node.clone(), why));
-            self.unlinked(&node, State::Gone, why, now_ms);
+            self.unlinked(&node, PeerState::Gone, why, now_ms);
         }
         self.tidy(now_ms);
         self.pump(now_ms);

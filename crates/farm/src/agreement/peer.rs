@@ -1,9 +1,9 @@
 //! State of the connection with each other node, and the messages that are due to it.
 
-use super::message::{KEY_BYTES, Message};
-use super::{Agreement, BROKEN_MS, Refused, SYNC_MS};
+use super::message::{AgreementMessage, KEY_BYTES};
+use super::{Agreement, BROKEN_MS, InvalidMessage, SYNC_MS};
 use crate::collection::Assignee;
-use crate::directory::{FarHost, Order, Origin};
+use crate::directory::{DirectoryId, FarHost, HostOrder};
 use crate::user::UserId;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,7 +16,7 @@ const HOSTS_KEPT_MS: u64 = 60_000;
 
 /// State of the connection with another node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum PeerState {
     /// Expected after the start of this node.
     Awaited {
         /// End of the wait, milliseconds.
@@ -40,9 +40,9 @@ pub enum State {
 
 /// Connection with another node, for the report.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Standing {
+pub struct PeerStatus {
     /// Connection state.
-    pub state: State,
+    pub state: PeerState,
     /// Why there is no connection.
     pub why: String,
     /// Time of the last change of the state, milliseconds.
@@ -53,14 +53,14 @@ pub struct Standing {
 
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
-    pub(super) state: State,
+    pub(super) state: PeerState,
     why: String,
     since_ms: u64,
-    origin: Origin,
+    origin: DirectoryId,
     /// Pending output: hosts and orders, messages, users, and the mark that everything has been
     /// sent.
     opens: bool,
-    pub(super) queue: VecDeque<Message>,
+    pub(super) queue: VecDeque<AgreementMessage>,
     dirty: BTreeSet<Assignee>,
     ends: bool,
     /// Check value of the node's token key.
@@ -68,12 +68,12 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(state: State, now_ms: u64) -> Peer {
+    pub(super) fn new(state: PeerState, now_ms: u64) -> Peer {
         Peer {
             state,
             why: "not connected yet".to_owned(),
             since_ms: now_ms,
-            origin: Origin::default(),
+            origin: DirectoryId::default(),
             opens: false,
             queue: VecDeque::new(),
             dirty: BTreeSet::new(),
@@ -83,19 +83,19 @@ impl Peer {
     }
 
     pub(super) fn is_synced(&self) -> bool {
-        self.state == State::Synced
+        self.state == PeerState::Synced
     }
 
     pub(super) fn is_linked(&self) -> bool {
-        matches!(self.state, State::Synced | State::Syncing { .. })
+        matches!(self.state, PeerState::Synced | PeerState::Syncing { .. })
     }
 
     pub(super) fn due_ms(&self) -> Option<u64> {
         match self.state {
-            State::Awaited { until_ms }
-            | State::Syncing { until_ms }
-            | State::Broken { until_ms } => Some(until_ms),
-            State::Synced | State::Gone => None,
+            PeerState::Awaited { until_ms }
+            | PeerState::Syncing { until_ms }
+            | PeerState::Broken { until_ms } => Some(until_ms),
+            PeerState::Synced | PeerState::Gone => None,
         }
     }
 
@@ -108,15 +108,15 @@ impl Peer {
 
 impl Agreement {
     /// Handles a new connection to a node whose directory has this origin.
-    pub fn linked(&mut self, node: &str, origin: Origin, now_ms: u64) {
-        self.unlinked(node, State::Gone, "", now_ms);
+    pub fn linked(&mut self, node: &str, origin: DirectoryId, now_ms: u64) {
+        self.unlinked(node, PeerState::Gone, "", now_ms);
         let all = self.directory.users().map(|(id, _)| id).collect();
         let Some(peer) = self.peers.get_mut(node) else {
             return;
         };
         let until_ms = now_ms.saturating_add(SYNC_MS);
         peer.clear();
-        peer.state = State::Syncing { until_ms };
+        peer.state = PeerState::Syncing { until_ms };
         (peer.origin, peer.since_ms) = (origin, now_ms);
         peer.why.clear();
         peer.dirty = all;
@@ -128,7 +128,7 @@ impl Agreement {
         let was_linked = self.peers.get(node).is_some_and(Peer::is_linked);
         if was_linked {
             let until_ms = now_ms.saturating_add(BROKEN_MS);
-            self.unlinked(node, State::Broken { until_ms }, why, now_ms);
+            self.unlinked(node, PeerState::Broken { until_ms }, why, now_ms);
             self.pump(now_ms);
         } else if let Some(peer) = self.peers.get_mut(node) {
             why.clone_into(&mut peer.why);
@@ -138,9 +138,9 @@ impl Agreement {
     /// Handles the message of a node that it is not part of this farm, or leaves it. The node is
     /// not waited for.
     pub fn left(&mut self, node: &str, why: &str, now_ms: u64) {
-        self.unlinked(node, State::Gone, why, now_ms);
+        self.unlinked(node, PeerState::Gone, why, now_ms);
         if let Some(peer) = self.peers.get_mut(node) {
-            peer.state = State::Gone;
+            peer.state = PeerState::Gone;
             why.clone_into(&mut peer.why);
         }
         self.pump(now_ms);
@@ -148,7 +148,7 @@ impl Agreement {
 
     /// Changes from a connected state to another one. The caller has to re-evaluate the waiting
     /// logons.
-    pub(super) fn unlinked(&mut self, node: &str, state: State, why: &str, now_ms: u64) {
+    pub(super) fn unlinked(&mut self, node: &str, state: PeerState, why: &str, now_ms: u64) {
         let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
             return;
         };
@@ -164,7 +164,7 @@ impl Agreement {
     pub(super) fn forget_hosts(&mut self, now_ms: u64) {
         let is_old = |peer: &Peer| {
             let gone_ms = now_ms.saturating_sub(peer.since_ms);
-            peer.state == State::Gone && gone_ms >= HOSTS_KEPT_MS
+            peer.state == PeerState::Gone && gone_ms >= HOSTS_KEPT_MS
         };
         let gone = self.peers.iter().filter(|(_, peer)| is_old(peer));
         for node in gone.map(|(node, _)| node.clone()).collect::<Vec<_>>() {
@@ -205,13 +205,13 @@ impl Agreement {
         node: &str,
         key: [u8; KEY_BYTES],
         now_ms: u64,
-    ) -> Option<Message> {
+    ) -> Option<AgreementMessage> {
         self.spread();
         let peer = self.peers.get_mut(node).filter(|peer| peer.is_linked())?;
         if std::mem::take(&mut peer.opens) {
             let orders = self.directory.orders().clone();
             let hosts = self.directory.own_hosts();
-            return Some(Message::Open { hosts, orders, key });
+            return Some(AgreementMessage::Open { hosts, orders, key });
         }
         if let Some(message) = peer.queue.pop_front() {
             return Some(message);
@@ -223,55 +223,62 @@ impl Agreement {
             records.extend(self.directory.record(id, now_ms));
         }
         if !records.is_empty() {
-            return Some(Message::Records(records));
+            return Some(AgreementMessage::Records(records));
         }
-        std::mem::take(&mut peer.ends).then_some(Message::Whole)
+        std::mem::take(&mut peer.ends).then_some(AgreementMessage::Whole)
     }
 
     /// Handles a message of a node.
     ///
     /// # Errors
     /// The message is one that no correct node sends; the connection has to end.
-    pub fn handle(&mut self, node: &str, message: Message, now_ms: u64) -> Result<(), Refused> {
+    pub fn handle(
+        &mut self,
+        node: &str,
+        message: AgreementMessage,
+        now_ms: u64,
+    ) -> Result<(), InvalidMessage> {
         message.check()?;
         let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
             return Ok(());
         };
         let origin = peer.origin;
         match message {
-            Message::Open { hosts, orders, key } => {
+            AgreementMessage::Open { hosts, orders, key } => {
                 peer.key = key;
                 self.opened(node, hosts, &orders);
             }
-            Message::Records(records) => {
+            AgreementMessage::Records(records) => {
                 for record in &records {
                     self.directory.merge(record, origin, now_ms);
                 }
             }
-            Message::Whole => {
-                peer.state = State::Synced;
+            AgreementMessage::Whole => {
+                peer.state = PeerState::Synced;
                 self.pump(now_ms);
             }
-            Message::Claim {
+            AgreementMessage::Claim {
                 number,
                 record,
                 over,
             } => self.claimed(node, number, &record, over, now_ms),
-            Message::Reply { number, record } => self.replied(node, number, &record, now_ms),
-            Message::Full { number } => self.refused(node, number, now_ms),
-            Message::Busy { number } => self.retries(node, number, now_ms),
+            AgreementMessage::Reply { number, record } => {
+                self.replied(node, number, &record, now_ms)
+            }
+            AgreementMessage::Full { number } => self.refused(node, number, now_ms),
+            AgreementMessage::Busy { number } => self.retries(node, number, now_ms),
             // Handled by the site, which has the connections.
-            Message::Steps(_)
-            | Message::Disconnect { .. }
-            | Message::SignedOut(_)
-            | Message::Tries(_)
-            | Message::UseCode { .. }
-            | Message::CodeUsed { .. } => {}
+            AgreementMessage::Steps(_)
+            | AgreementMessage::Disconnect { .. }
+            | AgreementMessage::SignedOut(_)
+            | AgreementMessage::Tries(_)
+            | AgreementMessage::UseCode { .. }
+            | AgreementMessage::CodeUsed { .. } => {}
         }
         Ok(())
     }
 
-    fn opened(&mut self, node: &str, hosts: Vec<FarHost>, orders: &BTreeMap<String, Order>) {
+    fn opened(&mut self, node: &str, hosts: Vec<FarHost>, orders: &BTreeMap<String, HostOrder>) {
         self.directory.set_far(node, hosts);
         if self.directory.take_orders(orders) {
             // A third node may not have received them yet.
@@ -281,22 +288,22 @@ impl Agreement {
     }
 
     /// Returns the origin of a peer's directory while it is connected.
-    pub(super) fn origin_of(&self, node: &str) -> Option<Origin> {
+    pub(super) fn origin_of(&self, node: &str) -> Option<DirectoryId> {
         let peer = self.peers.get(node).filter(|peer| peer.is_linked())?;
         Some(peer.origin)
     }
 
     /// Returns the node of the directory with this origin.
-    pub fn node_of(&self, origin: Origin) -> Option<&str> {
+    pub fn node_of(&self, origin: DirectoryId) -> Option<&str> {
         let mut peers = self.peers.iter();
         let found = peers.find(|(_, peer)| peer.is_linked() && peer.origin == origin);
         found.map(|(node, _)| node.as_str())
     }
 
     /// Returns the connection state of each peer.
-    pub fn standings(&self) -> impl Iterator<Item = (&str, Standing)> {
+    pub fn standings(&self) -> impl Iterator<Item = (&str, PeerStatus)> {
         self.peers.iter().map(|(node, peer)| {
-            let standing = Standing {
+            let standing = PeerStatus {
                 state: peer.state,
                 why: peer.why.clone(),
                 since_ms: peer.since_ms,
@@ -319,12 +326,12 @@ impl Agreement {
         let linked: Vec<String> = linked.map(|(node, _)| node.clone()).collect();
         for node in &linked {
             let host = host.to_owned();
-            self.send(node, Message::Disconnect { user, host });
+            self.send(node, AgreementMessage::Disconnect { user, host });
         }
         linked
     }
 
-    pub(super) fn send(&mut self, node: &str, message: Message) {
+    pub(super) fn send(&mut self, node: &str, message: AgreementMessage) {
         let Some(peer) = self.peers.get_mut(node).filter(|peer| peer.is_linked()) else {
             return;
         };

@@ -4,11 +4,11 @@
 
 use super::*;
 use crate::collection::CollectionId;
-use crate::config::{Balance, Farm, Host};
-use crate::directory::simulation::Defect;
+use crate::config::{Balance, Farm, SessionHost};
+use crate::directory::simulation::DirectoryDefect;
 use crate::directory::tests::{farm, with_apps};
-use crate::directory::{Health, PENDING_MS, Presence, Version};
-use crate::user::User;
+use crate::directory::{DecisionVersion, Health, PENDING_MS, Presence};
+use crate::user::FarmUser;
 use lab::{Random, setting};
 use std::collections::VecDeque;
 
@@ -28,12 +28,12 @@ struct Packet {
     to: usize,
     at_ms: u64,
     number: u64,
-    message: Option<Message>,
+    message: Option<AgreementMessage>,
 }
 
 /// One side of a connection.
 #[derive(Clone, Copy, Default)]
-struct Side {
+struct ConnectionSide {
     is_open: bool,
     sent: u64,
     heard: u64,
@@ -41,7 +41,7 @@ struct Side {
     pinged_at_ms: u64,
 }
 
-struct Node {
+struct AgreementTestNode {
     agreement: Agreement,
     /// Offset of the node's clock.
     offset_ms: u64,
@@ -50,7 +50,7 @@ struct Node {
 
 /// Expected state of a user.
 #[derive(Clone, Debug)]
-struct Known {
+struct ExpectedUser {
     host: String,
     by: BTreeSet<usize>,
     author: usize,
@@ -62,37 +62,37 @@ struct Known {
 
 /// Results of both nodes' health checks.
 #[derive(Default)]
-struct Checks {
+struct SimulatedChecks {
     /// Hosts that each node sees as down, with the time.
     down: [BTreeMap<String, u64>; 2],
     /// Times at which a node last saw each host come up.
     up_ms: BTreeMap<String, u64>,
 }
 
-struct World {
+struct AgreementSimulation {
     now_ms: u64,
     /// Offsets of the machines' clocks.
     offsets_ms: [u64; 2],
     random: Random,
     farms: [Farm; 2],
-    nodes: [Option<Node>; 2],
-    sides: [Side; 2],
+    nodes: [Option<AgreementTestNode>; 2],
+    sides: [ConnectionSide; 2],
     connection: u64,
     is_cut: bool,
     idle_since_ms: u64,
     packets: Vec<Packet>,
-    known: BTreeMap<u64, Known>,
+    known: BTreeMap<u64, ExpectedUser>,
     connections: Vec<(u64, usize, String)>,
-    checks: Checks,
+    checks: SimulatedChecks,
     agreed_ms: Option<u64>,
-    defect: Option<Defect>,
+    defect: Option<DirectoryDefect>,
 }
 
 /// Hosts of the programs: each user has one of these collections, or all hosts.
 const SETS: [&[&str]; 2] = [&["ts1", "ts2"], &["ts2", "ts3"]];
 
 fn id(user: u64) -> Assignee {
-    let id = User::named(&format!("user{user}")).unwrap().id;
+    let id = FarmUser::named(&format!("user{user}")).unwrap().id;
     match user % 3 {
         2 => id.into(),
         _ => Assignee::new(id, CollectionId::of(&hosts(user))),
@@ -104,26 +104,26 @@ fn hosts(user: u64) -> BTreeSet<String> {
     set.iter().map(|host| (*host).to_owned()).collect()
 }
 
-impl World {
-    fn new(seed: u64, defect: Option<Defect>) -> World {
+impl AgreementSimulation {
+    fn new(seed: u64, defect: Option<DirectoryDefect>) -> AgreementSimulation {
         let mut random = Random::new(seed);
         let balance = random.pick(&[Balance::Load, Balance::Leastconn]);
         let farm = with_apps(farm(balance, &[1, 2, 1]), &SETS);
         let offsets_ms = [0, 1].map(|_| random.below(1_000_000));
-        let mut world = World {
+        let mut world = AgreementSimulation {
             now_ms: 10_000,
             offsets_ms,
             random,
             farms: [farm.clone(), farm],
             nodes: [None, None],
-            sides: [Side::default(); 2],
+            sides: [ConnectionSide::default(); 2],
             connection: 0,
             is_cut: false,
             idle_since_ms: 0,
             packets: Vec::new(),
             known: BTreeMap::new(),
             connections: Vec::new(),
-            checks: Checks::default(),
+            checks: SimulatedChecks::default(),
             agreed_ms: None,
             defect,
         };
@@ -135,7 +135,7 @@ impl World {
     fn start(&mut self, node: usize, before: Option<Agreement>) {
         let offset_ms = self.offsets_ms[node];
         let now_ms = self.now_ms + offset_ms;
-        let origin = Origin(self.random.next());
+        let origin = DirectoryId(self.random.next());
         let mut agreement = Agreement::shared(origin, now_ms);
         agreement.directory.defect = self.defect;
         agreement.directory.configure(&self.farms[node]);
@@ -156,7 +156,7 @@ impl World {
             let since_ms = since_ms + offset_ms;
             agreement.directory.checked(host, Health::Down { since_ms });
         }
-        self.nodes[node] = Some(Node {
+        self.nodes[node] = Some(AgreementTestNode {
             agreement,
             offset_ms,
             tickets: BTreeMap::new(),
@@ -165,7 +165,7 @@ impl World {
 
     fn is_agreed(&self) -> bool {
         let is = |at: usize| {
-            let peer = |node: &Node| node.agreement.synced().len() == 1;
+            let peer = |node: &AgreementTestNode| node.agreement.synced().len() == 1;
             self.nodes[at].as_ref().is_some_and(peer) && self.sides[at].is_open
         };
         is(0) && is(1)
@@ -215,10 +215,10 @@ impl World {
             let now_ms = self.now_ms + node.offset_ms;
             node.agreement
                 .linked(NODES[1 - at], origins[1 - at], now_ms);
-            self.sides[at] = Side {
+            self.sides[at] = ConnectionSide {
                 is_open: true,
                 heard_at_ms: self.now_ms,
-                ..Side::default()
+                ..ConnectionSide::default()
             };
         }
     }
@@ -238,7 +238,7 @@ impl World {
         }
         if self.now_ms >= self.sides[at].pinged_at_ms + 200 {
             self.sides[at].pinged_at_ms = self.now_ms;
-            messages.push_back(Message::Steps(Vec::new()));
+            messages.push_back(AgreementMessage::Steps(Vec::new()));
         }
         for message in messages {
             self.sides[at].sent += 1;
@@ -391,8 +391,8 @@ impl World {
             hint: hint.filter(|_| routes),
         };
         match node.agreement.request(logon, now_ms + node.offset_ms) {
-            Outcome::Decided(decided) => self.decided(at, user, routes, decided),
-            Outcome::Waits(ticket) => {
+            LogonOutcome::Decided(decided) => self.decided(at, user, routes, decided),
+            LogonOutcome::Waits(ticket) => {
                 node.tickets.insert(ticket, (user, routes, now_ms));
                 Ok(())
             }
@@ -400,7 +400,7 @@ impl World {
     }
 
     /// Returns whether the session of a user may have ended.
-    fn is_over(&self, user: u64, known: &Known) -> bool {
+    fn is_over(&self, user: u64, known: &ExpectedUser) -> bool {
         // A connection to another host dates from a time when the nodes were disconnected.
         let of_it = |(one, _, host): &(u64, usize, String)| *one == user && *host == known.host;
         let is_connected = self.connections.iter().any(of_it);
@@ -410,7 +410,7 @@ impl World {
     }
 
     /// Returns whether the user may get another host than the known one.
-    fn may_move(&self, at: usize, known: &Known) -> bool {
+    fn may_move(&self, at: usize, known: &ExpectedUser) -> bool {
         let has = |farm: &Farm| farm.hosts.contains_key(&known.host);
         // The host is down for some node, or was when a claim began, or one node has removed it.
         let is_down = self
@@ -472,14 +472,14 @@ impl World {
             by.insert(1 - at);
         }
         // A session that no node knows any more gets its host again only by chance, as a new logon.
-        let is_back = |known: &Known| stays && known.there && !known.by.is_empty();
+        let is_back = |known: &ExpectedUser| stays && known.there && !known.by.is_empty();
         let there = known.as_ref().is_some_and(is_back);
         let known = match known {
             Some(mut known) if is_back(&known) => {
                 known.by.extend(by);
                 known
             }
-            _ => Known {
+            _ => ExpectedUser {
                 host: host.clone(),
                 by,
                 author: at,
@@ -490,7 +490,7 @@ impl World {
             },
         };
         let is_split = known.is_split || is_split;
-        self.known.insert(user, Known { is_split, ..known });
+        self.known.insert(user, ExpectedUser { is_split, ..known });
         if routes {
             self.connects(at, user, host);
         }
@@ -582,7 +582,7 @@ impl World {
     fn step(&mut self) -> Result<(), String> {
         let (at, user) = (self.random.index(2), self.random.below(USERS));
         let hosts: Vec<String> = self.farms[at].hosts.keys().cloned().collect();
-        let host = self.random.of(&hosts).clone();
+        let host = self.random.pick_ref(&hosts).clone();
         match self.random.below(1_000) {
             0..200 => self.logs_on(at, user, false)?,
             200..300 => {
@@ -671,7 +671,7 @@ impl World {
         } else if farm.hosts.len() > 3 {
             farm.hosts.remove("ts9");
         } else {
-            let host = Host {
+            let host = SessionHost {
                 address: ([10, 0, 0, 99], 3389).into(),
                 weight: 3,
                 drained: false,
@@ -714,22 +714,23 @@ impl World {
         }
         let [first, second] = &self.nodes;
         let (first, second) = (first.as_ref().unwrap(), second.as_ref().unwrap());
-        let all = |node: &Node| -> BTreeMap<Assignee, (String, Version, Presence)> {
-            let now_ms = self.now_ms + node.offset_ms;
-            let users = node.agreement.directory.users().filter(|(_, entry)| {
-                entry
-                    .until_ms
-                    .is_none_or(|until| until > now_ms + MARGIN_MS)
-            });
-            users
-                .map(|(id, entry)| (id, (entry.host.clone(), entry.version, entry.presence)))
-                .collect()
-        };
+        let all =
+            |node: &AgreementTestNode| -> BTreeMap<Assignee, (String, DecisionVersion, Presence)> {
+                let now_ms = self.now_ms + node.offset_ms;
+                let users = node.agreement.directory.users().filter(|(_, entry)| {
+                    entry
+                        .until_ms
+                        .is_none_or(|until| until > now_ms + MARGIN_MS)
+                });
+                users
+                    .map(|(id, entry)| (id, (entry.host.clone(), entry.version, entry.presence)))
+                    .collect()
+            };
         let (ours, theirs) = (all(first), all(second));
         let differs = |id: &&Assignee| ours.get(id) != theirs.get(id);
         let mut ids = ours.keys().chain(theirs.keys());
         if let Some(id) = ids.find(differs) {
-            let is_near = |node: &Node| {
+            let is_near = |node: &AgreementTestNode| {
                 let entry = node.agreement.directory.user(*id);
                 let until = entry.and_then(|entry| entry.until_ms);
                 until.is_some_and(|until| until < self.now_ms + node.offset_ms + 2 * MARGIN_MS)
@@ -741,7 +742,8 @@ impl World {
         }
         // An order for a host in no configuration may be forgotten at different times.
         for host in self.farms[0].hosts.keys() {
-            let order = |node: &Node| node.agreement.directory.orders().get(host).copied();
+            let order =
+                |node: &AgreementTestNode| node.agreement.directory.orders().get(host).copied();
             if order(first) != order(second) {
                 return Err(format!("the orders of {host} differ"));
             }
@@ -764,8 +766,8 @@ impl World {
     }
 }
 
-fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
-    let mut world = World::new(seed, defect);
+fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
+    let mut world = AgreementSimulation::new(seed, defect);
     let mut lives = || {
         for step in 0..STEPS {
             world
@@ -790,9 +792,9 @@ fn two_nodes_lead_no_user_to_two_hosts_and_agree_in_the_end() {
 #[test]
 fn the_checker_finds_deliberate_defects_of_two_nodes() {
     for defect in [
-        Defect::AsksNobody,
-        Defect::LastMergeHolds,
-        Defect::GoneStaysConnected,
+        DirectoryDefect::AsksNobody,
+        DirectoryDefect::LastMergeHolds,
+        DirectoryDefect::GoneStaysConnected,
     ] {
         let found = (0..30).find_map(|seed| history(seed, Some(defect)).err());
         assert!(found.is_some(), "{defect:?}");

@@ -4,8 +4,8 @@ use super::*;
 use crate::collection::CollectionId;
 use crate::config::Balance;
 use crate::directory::tests::{farm, with_apps};
-use crate::directory::{Health, Order, Presence, Record, Version, Why};
-use crate::user::User;
+use crate::directory::{DecisionVersion, Health, HostOrder, Presence, Record, Why};
+use crate::user::FarmUser;
 use lab::Random;
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
@@ -13,7 +13,7 @@ const NAMES: [&str; 2] = ["alpha", "beta"];
 /// Two connected nodes with the same farm.
 fn pair() -> [Agreement; 2] {
     let mut pair = [0, 1].map(|at: u64| {
-        let mut agreement = Agreement::shared(Origin(at + 1), 0);
+        let mut agreement = Agreement::shared(DirectoryId(at + 1), 0);
         agreement.directory.configure(&farm(Balance::Load, &[1, 1]));
         agreement
     });
@@ -48,7 +48,7 @@ fn exchange(pair: &mut [Agreement; 2], now_ms: u64) {
 }
 
 fn logon(name: &str) -> Logon {
-    let user = User::named(name).unwrap();
+    let user = FarmUser::named(name).unwrap();
     Logon {
         id: user.id.into(),
         name: user.name,
@@ -56,10 +56,10 @@ fn logon(name: &str) -> Logon {
     }
 }
 
-fn host(outcome: Outcome) -> String {
+fn host(outcome: LogonOutcome) -> String {
     match outcome {
-        Outcome::Decided(decided) => decided.unwrap().host,
-        Outcome::Waits(_) => panic!("it waits"),
+        LogonOutcome::Decided(decided) => decided.unwrap().host,
+        LogonOutcome::Waits(_) => panic!("it waits"),
     }
 }
 
@@ -76,7 +76,10 @@ fn two_logons_of_one_user_at_once_come_to_one_host() {
     // Drained so that each node would choose another host by itself.
     pair[1].directory.drain("ts1", true, 0);
     for one in &mut pair {
-        assert!(matches!(one.request(logon("anna"), 5), Outcome::Waits(_)));
+        assert!(matches!(
+            one.request(logon("anna"), 5),
+            LogonOutcome::Waits(_)
+        ));
     }
     exchange(&mut pair, 5);
     let hosts = [0, 1].map(|at| resolved(&mut pair[at])[0].0.clone());
@@ -134,7 +137,7 @@ fn a_node_decides_alone_a_moment_after_the_connection_broke() {
     pair[0].broke("beta", "reset", 1_000);
     assert!(matches!(
         pair[0].request(logon("bert"), 1_001),
-        Outcome::Waits(_)
+        LogonOutcome::Waits(_)
     ));
     pair[0].tick(1_000 + BROKEN_MS - 1);
     assert!(resolved(&mut pair[0]).is_empty());
@@ -177,13 +180,13 @@ fn nobody_is_answered_before_the_directory_of_the_other_node_has_come() {
     let mut pair = pair();
     pair[0].request(logon("anna"), 1);
     exchange(&mut pair, 1);
-    let mut again = Agreement::shared(Origin(9), 10);
+    let mut again = Agreement::shared(DirectoryId(9), 10);
     again.directory.configure(&farm(Balance::Load, &[1, 1]));
     again.directory.drain("ts1", true, 0);
     pair[1] = again;
     assert!(matches!(
         pair[1].request(logon("anna"), 10),
-        Outcome::Waits(_)
+        LogonOutcome::Waits(_)
     ));
     pair[0].broke("beta", "reset", 10);
     link(&mut pair, 11);
@@ -197,7 +200,7 @@ fn a_drain_holds_on_both_nodes_and_the_last_order_wins() {
     pair[0].directory.drain("ts1", true, 0);
     pair[0].reopen();
     exchange(&mut pair, 1);
-    let takes = |one: &Agreement| one.directory.hosts().next().unwrap().1.takes();
+    let takes = |one: &Agreement| one.directory.hosts().next().unwrap().1.accepts_new_users();
     assert!(!takes(&pair[1]));
     pair[1].directory.drain("ts1", false, 0);
     pair[1].reopen();
@@ -236,11 +239,11 @@ fn merges_come_to_the_same_in_any_order_and_number() {
             name: String::new(),
             host: format!("ts{}", random.between(1, 2)),
             removed: None,
-            version: Version {
+            version: DecisionVersion {
                 generation: random.below(3),
                 used: random.percent(50),
                 clock: random.below(3),
-                origin: Origin(random.below(2)),
+                origin: DirectoryId(random.below(2)),
             },
             age_ms: 0,
             left_ms: 1_000,
@@ -249,10 +252,10 @@ fn merges_come_to_the_same_in_any_order_and_number() {
         };
         let records: Vec<Record> = (0..8).map(|_| record(&mut random)).collect();
         let merged = |records: &[Record]| {
-            let mut directory = Directory::of(Origin(7), true);
+            let mut directory = UserDirectory::of(DirectoryId(7), true);
             directory.configure(&farm(Balance::Load, &[1, 1]));
             for record in records {
-                directory.merge(record, Origin(8), 0);
+                directory.merge(record, DirectoryId(8), 0);
             }
             let users = directory.users();
             users
@@ -278,7 +281,7 @@ fn what_has_no_bounds_is_refused() {
         name: "anna".to_owned(),
         host: "ts1".to_owned(),
         removed: None,
-        version: Version::default(),
+        version: DecisionVersion::default(),
         age_ms: 0,
         left_ms: 1,
         connections: 1,
@@ -293,32 +296,32 @@ fn what_has_no_bounds_is_refused() {
         ..good.clone()
     };
     let late = Record {
-        version: Version {
+        version: DecisionVersion {
             clock: u64::MAX,
-            ..Version::default()
+            ..DecisionVersion::default()
         },
         ..good.clone()
     };
     for (records, refused) in [
-        (vec![long], Refused::Name),
-        (vec![rude], Refused::Name),
-        (vec![late], Refused::Time),
-        (vec![good; 501], Refused::TooMany),
+        (vec![long], InvalidMessage::Name),
+        (vec![rude], InvalidMessage::Name),
+        (vec![late], InvalidMessage::Time),
+        (vec![good; 501], InvalidMessage::TooMany),
     ] {
-        let handled = pair[0].handle("beta", Message::Records(records), 1);
+        let handled = pair[0].handle("beta", AgreementMessage::Records(records), 1);
         assert_eq!(handled, Err(refused));
     }
-    let order = Order {
+    let order = HostOrder {
         clock: u64::MAX,
-        ..Order::default()
+        ..HostOrder::default()
     };
     let orders = BTreeMap::from([("ts1".to_owned(), order)]);
     let (hosts, key) = (Vec::new(), [0; 8]);
-    let handled = pair[0].handle("beta", Message::Open { hosts, orders, key }, 1);
-    assert_eq!(handled, Err(Refused::Time));
+    let handled = pair[0].handle("beta", AgreementMessage::Open { hosts, orders, key }, 1);
+    assert_eq!(handled, Err(InvalidMessage::Time));
     let (user, host) = (logon("anna").id.user, "x".repeat(200));
-    let handled = pair[0].handle("beta", Message::Disconnect { user, host }, 1);
-    assert_eq!(handled, Err(Refused::Name));
+    let handled = pair[0].handle("beta", AgreementMessage::Disconnect { user, host }, 1);
+    assert_eq!(handled, Err(InvalidMessage::Name));
     assert_eq!(pair[0].directory.users().count(), 0);
 }
 
@@ -368,14 +371,14 @@ fn a_session_at_a_host_that_only_a_node_of_before_had_is_known_to_its_successor(
     let anna = logon("anna").id;
     assert!(matches!(
         pair[1].request(logon("anna"), 2),
-        Outcome::Waits(_)
+        LogonOutcome::Waits(_)
     ));
     exchange(&mut pair, 2);
     pair[1].directory.connected(anna, host, 3);
     pair[1].directory.proved(anna.user, host, 3);
     exchange(&mut pair, 3);
     pair[0].broke("beta", "it died", 4);
-    pair[1] = Agreement::shared(Origin(9), 4);
+    pair[1] = Agreement::shared(DirectoryId(9), 4);
     pair[1].directory.configure(&farm(Balance::Load, &[1, 1]));
     link(&mut pair, 5);
     exchange(&mut pair, 5);
@@ -393,7 +396,7 @@ fn logons_at_once_are_shared_evenly_while_the_other_node_is_asked() {
             // A third of the users log on at both nodes.
             let name = if number % 3 != 0 { at } else { 9 };
             let waits = one.request(logon(&format!("user{number}-{name}")), 1);
-            assert!(matches!(waits, Outcome::Waits(_)));
+            assert!(matches!(waits, LogonOutcome::Waits(_)));
         }
     }
     exchange(&mut pair, 1);
@@ -422,7 +425,7 @@ fn with_claim() -> [Agreement; 2] {
     }
     assert!(matches!(
         pair[0].request(logon("anna"), 2),
-        Outcome::Waits(_)
+        LogonOutcome::Waits(_)
     ));
     let claim = pair[0].next_message("beta", [0; 8], 2).unwrap();
     pair[1].handle("alpha", claim, 2).unwrap();
@@ -437,7 +440,7 @@ fn a_host_that_is_up_again_is_no_answer_while_a_claim_leaves_it() {
     }
     assert!(matches!(
         pair[0].request(logon("anna"), 3),
-        Outcome::Waits(_)
+        LogonOutcome::Waits(_)
     ));
     assert_eq!(host(pair[1].request(logon("anna"), 3)), "ts2");
     exchange(&mut pair, 3);
@@ -476,7 +479,10 @@ fn of_two_claims_that_cross_one_holds_though_the_host_before_is_up_again() {
     }
     pair[1].directory.drain("ts2", true, 0);
     for one in &mut pair {
-        assert!(matches!(one.request(logon("anna"), 2), Outcome::Waits(_)));
+        assert!(matches!(
+            one.request(logon("anna"), 2),
+            LogonOutcome::Waits(_)
+        ));
     }
     for one in &mut pair {
         one.directory.checked("ts1", Health::Up);
@@ -548,15 +554,15 @@ fn a_node_that_restarts_hears_of_sessions_at_a_host_that_was_removed() {
     }
     exchange(&mut pair, 3);
     let record = pair[0].directory.record(anna, 3).unwrap();
-    let mut fresh = Directory::of(Origin(9), true);
+    let mut fresh = UserDirectory::of(DirectoryId(9), true);
     fresh.configure(&smaller);
-    fresh.merge(&record, Origin(1), 3);
+    fresh.merge(&record, DirectoryId(1), 3);
     let held = fresh.held(anna).unwrap();
     assert_eq!(held.host, "ts1");
     // The host gets no new users, and is forgotten with its last session.
-    let other = fresh.decide(&User::named("bert").unwrap(), 4).unwrap();
+    let other = fresh.decide(&FarmUser::named("bert").unwrap(), 4).unwrap();
     assert_eq!(other.host, "ts2");
-    fresh.lost(Origin(1), 5);
+    fresh.lost(DirectoryId(1), 5);
     fresh.expire(5 + smaller.sessions.keep_ms);
     assert!(fresh.hosts().all(|(name, _)| name != "ts1"));
 }

@@ -16,8 +16,8 @@
 mod tests;
 
 use super::entry::{Entry, Presence, Record};
-use super::{Counts, Directory, HostState, USERS_MAX};
-use crate::agent::report::{Admin, Report, Session, Sessions};
+use super::{Counts, HostState, USERS_MAX, UserDirectory};
+use crate::agent::report::{Admin, AgentReply, Session, Sessions};
 use crate::collection::Assignee;
 use crate::config::Agent;
 use crate::user::UserId;
@@ -53,7 +53,7 @@ pub struct AgentState {
 }
 
 impl AgentState {
-    fn take(&mut self, report: &Report) {
+    fn take(&mut self, report: &AgentReply) {
         self.admin = report.admin.or(self.admin);
         self.is_down = report.is_up.map_or(self.is_down, |is_up| !is_up);
         self.percent = report.percent.or(self.percent);
@@ -67,7 +67,7 @@ impl AgentState {
     }
 
     /// Returns whether the agent lets the host accept new users.
-    pub fn takes(&self) -> bool {
+    pub fn accepts_new_users(&self) -> bool {
         !self.is_drained() && !self.is_down && self.percent != Some(0)
     }
 }
@@ -85,7 +85,7 @@ enum Naming {
 
 /// A user whom an agent has reported, or should have reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Seen {
+pub struct ReportedUser {
     /// A client is connected to the session.
     pub is_active: bool,
     /// Time for which `is_active` had been true or false when the report came, seconds.
@@ -102,7 +102,7 @@ pub struct Seen {
     missing: u32,
 }
 
-impl Seen {
+impl ReportedUser {
     /// Returns the latest time at which a client can have connected to the session, milliseconds; 0
     /// if it is not active.
     fn in_use_ms(&self) -> u64 {
@@ -118,7 +118,7 @@ impl Seen {
 }
 
 /// Users that the agent of a host has reported.
-pub(super) type AllSeen = BTreeMap<UserId, Seen>;
+pub(super) type AllSeen = BTreeMap<UserId, ReportedUser>;
 
 /// Changes caused by a report.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -138,12 +138,12 @@ pub struct Times {
     pub now_ms: u64,
 }
 
-impl Directory {
+impl UserDirectory {
     /// Applies a report of a host's agent. Users of pending claims are left out.
     pub fn reported(
         &mut self,
         host: &str,
-        report: &Report,
+        report: &AgentReply,
         times: Times,
         is_claimed: impl Fn(UserId) -> bool,
     ) -> News {
@@ -160,7 +160,7 @@ impl Directory {
         let mut seen = self.agents.remove(host).unwrap_or_default();
         for (id, session) in by_user(sessions) {
             let is_known = self.at(id, host).is_some();
-            if !remembers(&mut seen, (id, session), is_known, times.now_ms) || is_claimed(id) {
+            if !remember_user(&mut seen, (id, session), is_known, times.now_ms) || is_claimed(id) {
                 continue;
             }
             if self.names(host, session, times) {
@@ -200,12 +200,12 @@ impl Directory {
         }
         let adopted = all
             .into_iter()
-            .map(|id| self.learns(id, host, session, times.now_ms));
+            .map(|id| self.assign_session(id, host, session, times.now_ms));
         adopted.fold(false, |all, one| all | one)
     }
 
     /// Assigns a reported session to its user in a collection.
-    fn learns(&mut self, id: Assignee, host: &str, session: &Session, now_ms: u64) -> bool {
+    fn assign_session(&mut self, id: Assignee, host: &str, session: &Session, now_ms: u64) -> bool {
         let over = self.users.get(&id).map(|entry| entry.version);
         let record = Record {
             user: id.user,
@@ -323,7 +323,7 @@ impl Directory {
     }
 
     /// Resets the count of missing reports after activity of a user at a host.
-    pub(super) fn stirs(&mut self, id: UserId, entry: &Entry, now_ms: u64) {
+    pub(super) fn reset_missing_reports(&mut self, id: UserId, entry: &Entry, now_ms: u64) {
         let Some(seen) = self.agents.get_mut(&entry.host) else {
             return;
         };
@@ -336,7 +336,7 @@ impl Directory {
                 one.at_ms = now_ms;
             }
         } else if has_room && is_connected {
-            let one = Seen {
+            let one = ReportedUser {
                 is_active: true,
                 since_s: None,
                 at_ms: now_ms,
@@ -350,7 +350,7 @@ impl Directory {
     }
 
     /// Returns the agent's last report of a user, if it contained the session.
-    pub fn seen(&self, id: UserId, host: &str) -> Option<&Seen> {
+    pub fn seen(&self, id: UserId, host: &str) -> Option<&ReportedUser> {
         let seen = self.agents.get(host)?.get(&id)?;
         seen.is_named.then_some(seen)
     }
@@ -389,7 +389,7 @@ fn by_user(sessions: &Sessions) -> BTreeMap<UserId, &Session> {
 
 /// Remembers a user in a report. `is_known` is true if the directory has the user at this host.
 /// Returns false if the agent has reported too many users.
-fn remembers(
+fn remember_user(
     seen: &mut AllSeen,
     (id, session): (UserId, &Session),
     is_known: bool,
@@ -405,7 +405,7 @@ fn remembers(
         Some(before) => before.alone_ms,
         None => (!is_known).then_some(now_ms),
     };
-    let one = Seen {
+    let one = ReportedUser {
         is_active: session.is_active,
         since_s: session.since_s,
         at_ms: now_ms,

@@ -102,9 +102,9 @@ impl HostState {
     }
 
     /// Returns whether the host accepts new users.
-    pub fn takes(&self) -> bool {
+    pub fn accepts_new_users(&self) -> bool {
         let is_held = self.is_drained || self.is_ordered || self.is_far || self.is_removed;
-        !self.is_down() && !is_held && self.agent.takes() && !self.is_full()
+        !self.is_down() && !is_held && self.agent.accepts_new_users() && !self.is_full()
     }
 }
 

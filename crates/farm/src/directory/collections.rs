@@ -4,17 +4,17 @@
 //! ([`crate::agreement`]).
 
 use super::entry::{Entry, Presence};
-use super::{Decision, Directory, HostState, NoHost};
+use super::{Decision, HostState, NoHost, UserDirectory};
 use crate::collection::{Assignee, CollectionId};
 use crate::user::UserId;
 use std::cmp::Reverse;
 
-impl Directory {
+impl UserDirectory {
     /// Returns whether a collection contains a host. For a collection that is not in the
     /// configuration, only the hosts of its users are known.
     pub fn has(&self, collection: CollectionId, host: &str) -> bool {
         #[cfg(test)]
-        if self.defect == Some(super::simulation::Defect::AnyHostServes) {
+        if self.defect == Some(super::simulation::DirectoryDefect::AnyHostServes) {
             return true;
         }
         let hosts = self.settings.collections.get(&collection);
@@ -72,7 +72,7 @@ impl Directory {
     /// with a connection comes first, then the oldest one.
     pub(crate) fn elsewhere(&self, id: Assignee, now_ms: u64) -> Option<&Entry> {
         #[cfg(test)]
-        if self.defect == Some(super::simulation::Defect::LooksAtOneCollection) {
+        if self.defect == Some(super::simulation::DirectoryDefect::LooksAtOneCollection) {
             return None;
         }
         let serves = |(other, entry): &(Assignee, &Entry)| {
@@ -106,8 +106,9 @@ impl Directory {
 
     /// Returns the number of hosts of a collection that accept new users.
     pub fn taking(&self, collection: CollectionId) -> usize {
-        let takes =
-            |(host, state): &(&str, &HostState)| state.takes() && self.has(collection, host);
+        let takes = |(host, state): &(&str, &HostState)| {
+            state.accepts_new_users() && self.has(collection, host)
+        };
         self.hosts().filter(takes).count()
     }
 

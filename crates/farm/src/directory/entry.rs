@@ -9,11 +9,11 @@ use std::net::SocketAddr;
 #[derive(
     Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash,
 )]
-pub struct Origin(pub u64);
+pub struct DirectoryId(pub u64);
 
 /// Version of a decision. Of two decisions for one user, the greater version wins on all nodes.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Version {
+pub struct DecisionVersion {
     /// Number of earlier decisions for this user that its author knew and replaced.
     pub generation: u64,
     /// The user has connected to the host, so a session may be there.
@@ -21,7 +21,7 @@ pub struct Version {
     /// Logical clock of the author.
     pub clock: u64,
     /// Directory that made the decision.
-    pub origin: Origin,
+    pub origin: DirectoryId,
 }
 
 /// Connection state of a user.
@@ -43,7 +43,7 @@ pub struct Entry {
     /// Name of the user's host.
     pub host: String,
     /// Version of the decision for this host.
-    pub version: Version,
+    pub version: DecisionVersion,
     /// Connection state of the user.
     pub presence: Presence,
     /// Time of the decision, milliseconds.
@@ -51,7 +51,7 @@ pub struct Entry {
     /// Time at which the entry expires, milliseconds; None while there is a connection.
     pub until_ms: Option<u64>,
     /// Connections to the host through other nodes, by the origin of their directory.
-    pub far: Vec<(Origin, u32)>,
+    pub far: Vec<(DirectoryId, u32)>,
     /// A connection lasted as long as only one with a session does. A logon alone proves nothing:
     /// anybody can send a name.
     pub is_proved: bool,
@@ -59,12 +59,12 @@ pub struct Entry {
 
 impl Entry {
     /// Returns whether another decision replaces this one.
-    pub(super) fn yields_to(&self, version: Version, host: &str) -> bool {
+    pub(super) fn yields_to(&self, version: DecisionVersion, host: &str) -> bool {
         (self.version, self.host.as_str()) < (version, host)
     }
 
     /// Sets the number of connections through another node.
-    pub(super) fn set_far(&mut self, origin: Origin, connections: u32) {
+    pub(super) fn set_far(&mut self, origin: DirectoryId, connections: u32) {
         self.far.retain(|(one, _)| *one != origin);
         if connections > 0 {
             self.far.push((origin, connections));
@@ -90,7 +90,7 @@ pub struct Record {
     #[serde(default)]
     pub removed: Option<SocketAddr>,
     /// Version of the decision.
-    pub version: Version,
+    pub version: DecisionVersion,
     /// Age of the decision, milliseconds.
     pub age_ms: u64,
     /// Time without a connection after which the entry expires, milliseconds.

@@ -3,8 +3,8 @@
 //! users here, and keep their sessions. A host that no configuration has any more is kept in the
 //! same way as long as it has sessions.
 
-use super::entry::{Entry, Origin, Presence};
-use super::{Counts, Directory, HostState, Settings};
+use super::entry::{DirectoryId, Entry, Presence};
+use super::{Counts, HostState, Settings, UserDirectory};
 use crate::collection::Assignee;
 use crate::config::Farm;
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ pub struct FarHost {
 /// Latest operator order for a host. Of two orders, the greater one wins on all nodes: the later
 /// one, even if the two nodes were not connected.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub struct Order {
+pub struct HostOrder {
     /// Time of the order, milliseconds since 1970, by the clock of its node. It is above that of
     /// the previous order that the node knew.
     #[serde(default)]
@@ -34,12 +34,12 @@ pub struct Order {
     /// Logical clock of the directory that accepted the order.
     pub clock: u64,
     /// Directory that accepted the order.
-    pub origin: Origin,
+    pub origin: DirectoryId,
     /// The host gets no new users.
     pub is_drained: bool,
 }
 
-impl Directory {
+impl UserDirectory {
     /// Applies the hosts and settings of a farm. Known state of remaining hosts is kept.
     pub fn configure(&mut self, farm: &Farm) {
         self.settings = Settings::of(farm);
@@ -173,7 +173,7 @@ impl Directory {
         }
         self.clock = self.clock.saturating_add(1);
         let before = self.orders.get(host);
-        let order = Order {
+        let order = HostOrder {
             at_ms: before.map_or(unix_ms, |before| {
                 unix_ms.max(before.at_ms.saturating_add(1))
             }),
@@ -187,13 +187,13 @@ impl Directory {
     }
 
     /// Returns the latest order for each host.
-    pub fn orders(&self) -> &BTreeMap<String, Order> {
+    pub fn orders(&self) -> &BTreeMap<String, HostOrder> {
         &self.orders
     }
 
     /// Merges orders of another node or of the previous role. Returns whether one of them was
     /// newer.
-    pub fn take_orders(&mut self, orders: &BTreeMap<String, Order>) -> bool {
+    pub fn take_orders(&mut self, orders: &BTreeMap<String, HostOrder>) -> bool {
         let mut has_newer = false;
         for (host, order) in orders {
             self.clock = self.clock.max(order.clock);

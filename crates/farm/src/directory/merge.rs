@@ -1,8 +1,8 @@
 //! Merge of other nodes' decisions into this directory, and records for other nodes. The merge is
 //! commutative, associative and idempotent: of two decisions for a user, the greater version wins.
 
-use super::entry::{Entry, Origin, Presence, Record, Version};
-use super::{Decision, Directory, HostState, NoHost, Why, why};
+use super::entry::{DecisionVersion, DirectoryId, Entry, Presence, Record};
+use super::{Decision, HostState, NoHost, UserDirectory, Why, why};
 use crate::collection::Assignee;
 
 /// A decision that other nodes have not confirmed yet.
@@ -13,28 +13,32 @@ pub struct Proposal {
     /// Reason for the choice of this host.
     pub why: Why,
     /// Version of the decision that the proposal replaces.
-    pub over: Option<Version>,
+    pub over: Option<DecisionVersion>,
 }
 
-impl Directory {
+impl UserDirectory {
     /// Creates a directory with this origin. A shared one tracks the changes that other nodes have
     /// to receive.
-    pub fn of(me: Origin, is_shared: bool) -> Directory {
-        Directory {
+    pub fn of(me: DirectoryId, is_shared: bool) -> UserDirectory {
+        UserDirectory {
             me,
             is_shared,
-            ..Directory::default()
+            ..UserDirectory::default()
         }
     }
 
     /// Origin of this directory.
-    pub fn origin(&self) -> Origin {
+    pub fn origin(&self) -> DirectoryId {
         self.me
     }
 
-    pub(super) fn next_version(&mut self, over: Option<Version>, used: bool) -> Version {
+    pub(super) fn next_version(
+        &mut self,
+        over: Option<DecisionVersion>,
+        used: bool,
+    ) -> DecisionVersion {
         self.clock = self.clock.saturating_add(1);
-        Version {
+        DecisionVersion {
             generation: over.map_or(0, |over| over.generation.saturating_add(1)),
             used,
             clock: self.clock,
@@ -42,7 +46,7 @@ impl Directory {
         }
     }
 
-    pub(super) fn touch(&mut self, id: Assignee, from: Option<Origin>) {
+    pub(super) fn touch(&mut self, id: Assignee, from: Option<DirectoryId>) {
         if self.is_shared {
             self.touched.push((id, from));
         }
@@ -50,7 +54,7 @@ impl Directory {
 
     /// Takes the users whose latest state other nodes lack, each with the directory from which it
     /// came.
-    pub fn take_touched(&mut self) -> Vec<(Assignee, Option<Origin>)> {
+    pub fn take_touched(&mut self) -> Vec<(Assignee, Option<DirectoryId>)> {
         std::mem::take(&mut self.touched)
     }
 
@@ -76,7 +80,7 @@ impl Directory {
     }
 
     /// Merges another directory's record of a user.
-    pub fn merge(&mut self, record: &Record, from: Origin, now_ms: u64) {
+    pub fn merge(&mut self, record: &Record, from: DirectoryId, now_ms: u64) {
         self.clock = self.clock.max(record.version.clock);
         let Some(entry) = self.users.get(&record.assignee()) else {
             // An error means that there is no room. The other node still knows the entry.
@@ -84,7 +88,7 @@ impl Directory {
             return;
         };
         #[cfg(test)]
-        if self.defect == Some(super::simulation::Defect::LastMergeHolds) {
+        if self.defect == Some(super::simulation::DirectoryDefect::LastMergeHolds) {
             let _ = self.adopt(record, Some(from), now_ms);
             return;
         }
@@ -96,7 +100,7 @@ impl Directory {
     }
 
     /// Updates the number of connections through another node.
-    fn follow(&mut self, record: &Record, from: Origin, now_ms: u64) {
+    fn follow(&mut self, record: &Record, from: DirectoryId, now_ms: u64) {
         let Some(mut entry) = self.leave(record.assignee()) else {
             return;
         };
@@ -120,7 +124,7 @@ impl Directory {
     pub fn adopt(
         &mut self,
         record: &Record,
-        from: Option<Origin>,
+        from: Option<DirectoryId>,
         now_ms: u64,
     ) -> Result<(), NoHost> {
         self.clock = self.clock.max(record.version.clock);
@@ -171,8 +175,8 @@ impl Directory {
     pub fn judge(
         &mut self,
         record: &Record,
-        (over, leaves): (Option<Version>, bool),
-        from: Origin,
+        (over, leaves): (Option<DecisionVersion>, bool),
+        from: DirectoryId,
         now_ms: u64,
     ) -> Option<Record> {
         self.expire(now_ms);
@@ -203,7 +207,7 @@ impl Directory {
     }
 
     /// Raises the version of a decision above another one.
-    pub fn raise(&mut self, id: Assignee, above: Version, now_ms: u64) {
+    pub fn raise(&mut self, id: Assignee, above: DecisionVersion, now_ms: u64) {
         let Some(mut entry) = self.leave(id) else {
             return;
         };
@@ -215,9 +219,9 @@ impl Directory {
     }
 
     /// Removes the connections of a directory that is gone: they have ended.
-    pub fn lost(&mut self, origin: Origin, now_ms: u64) {
+    pub fn lost(&mut self, origin: DirectoryId, now_ms: u64) {
         #[cfg(test)]
-        if self.defect == Some(super::simulation::Defect::GoneStaysConnected) {
+        if self.defect == Some(super::simulation::DirectoryDefect::GoneStaysConnected) {
             return;
         }
         let is_far = |entry: &Entry| entry.far.iter().any(|(one, _)| *one == origin);

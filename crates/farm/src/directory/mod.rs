@@ -19,16 +19,16 @@ pub(crate) mod simulation;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use agents::{AgentState, News, SEEN_MAX, Seen, Times};
+pub use agents::{AgentState, News, ReportedUser, SEEN_MAX, Times};
 pub use choice::{Counts, Health, HostState};
-pub use entry::{Entry, Origin, Presence, Record, Version};
-pub use hosts::{FarHost, Order};
+pub use entry::{DecisionVersion, DirectoryId, Entry, Presence, Record};
+pub use hosts::{FarHost, HostOrder};
 pub use merge::Proposal;
 
 use crate::collection::{Assignee, CollectionId};
 use crate::config::{Balance, Farm};
 use crate::token::{Claims, NameId};
-use crate::user::{User, UserId};
+use crate::user::{FarmUser, UserId};
 use agents::AllSeen;
 use choice::Room;
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,8 +136,8 @@ pub enum NoHost {
 
 /// Assignments of users to the hosts of a farm.
 #[derive(Clone, Debug, Default)]
-pub struct Directory {
-    me: Origin,
+pub struct UserDirectory {
+    me: DirectoryId,
     /// Logical clock, above those of all known decisions.
     clock: u64,
     settings: Settings,
@@ -145,7 +145,7 @@ pub struct Directory {
     /// Hosts of the configurations of other nodes, by node.
     far: BTreeMap<String, Vec<FarHost>>,
     /// Latest operator order for each host.
-    orders: BTreeMap<String, Order>,
+    orders: BTreeMap<String, HostOrder>,
     users: BTreeMap<Assignee, Entry>,
     /// Expiry times of users without a connection.
     due: BTreeSet<(u64, Assignee)>,
@@ -156,19 +156,19 @@ pub struct Directory {
     /// Users that agents have reported, by host.
     agents: BTreeMap<String, AllSeen>,
     /// Users whose latest state other nodes do not know yet, with the directory from which it came.
-    touched: Vec<(Assignee, Option<Origin>)>,
+    touched: Vec<(Assignee, Option<DirectoryId>)>,
     /// True if there are other nodes.
     is_shared: bool,
     #[cfg(test)]
-    pub(crate) defect: Option<simulation::Defect>,
+    pub(crate) defect: Option<simulation::DirectoryDefect>,
 }
 
-impl Directory {
+impl UserDirectory {
     /// Decides which of all hosts a user gets.
     ///
     /// # Errors
     /// Returns why no host is available.
-    pub fn decide(&mut self, user: &User, now_ms: u64) -> Result<Decision, NoHost> {
+    pub fn decide(&mut self, user: &FarmUser, now_ms: u64) -> Result<Decision, NoHost> {
         self.decide_in(user, CollectionId::ALL, now_ms)
     }
 
@@ -178,7 +178,7 @@ impl Directory {
     /// Returns why no host is available.
     pub fn decide_in(
         &mut self,
-        user: &User,
+        user: &FarmUser,
         collection: CollectionId,
         now_ms: u64,
     ) -> Result<Decision, NoHost> {
@@ -323,10 +323,10 @@ impl Directory {
         }
         let takes = |state: &HostState| {
             #[cfg(test)]
-            if self.defect == Some(simulation::Defect::DrainedTakes) {
+            if self.defect == Some(simulation::DirectoryDefect::DrainedTakes) {
                 return !state.is_down();
             }
-            state.takes()
+            state.accepts_new_users()
         };
         let all = || self.hosts.iter().filter(|(host, _)| self.has(of, host));
         let open = || all().filter(|(_, state)| takes(state));
@@ -435,7 +435,7 @@ impl Directory {
     pub fn ended(&mut self, user: UserId, host: &str, now_ms: u64) {
         self.carries(user, host, false);
         #[cfg(test)]
-        if self.defect == Some(simulation::Defect::ForgetsAtEnd) {
+        if self.defect == Some(simulation::DirectoryDefect::ForgetsAtEnd) {
             return self.forget_at(user, host);
         }
         self.change_at(user, host, now_ms, |_| ());
@@ -525,7 +525,7 @@ impl Directory {
                 self.unproved.insert((entry.since_ms, id));
             }
         }
-        self.stirs(id.user, &entry, now_ms);
+        self.reset_missing_reports(id.user, &entry, now_ms);
         let host = entry.host.clone();
         self.count(id.user, &host, false);
         self.users.insert(id, entry);

@@ -11,7 +11,7 @@ const USERS: u64 = 40;
 const STEPS: u64 = 1_500;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Defect {
+pub(crate) enum DirectoryDefect {
     /// The end of a connection ends the session.
     ForgetsAtEnd,
     /// A drained host accepts new users.
@@ -35,7 +35,7 @@ type Who = (u64, CollectionId);
 
 /// Expected state of a user in a collection.
 #[derive(Clone, Debug)]
-struct Known {
+struct ExpectedAssignment {
     host: String,
     /// Time of the last logon.
     last_ms: u64,
@@ -49,29 +49,29 @@ struct There {
     last_ms: u64,
 }
 
-struct World {
-    directory: Directory,
+struct DirectorySimulation {
+    directory: UserDirectory,
     farm: Farm,
     now_ms: u64,
     down: BTreeMap<String, u64>,
     drained: BTreeSet<String>,
-    users: BTreeMap<Who, Known>,
+    users: BTreeMap<Who, ExpectedAssignment>,
     there: BTreeMap<(u64, String), There>,
     /// All collections that have ever existed.
     collections: BTreeSet<CollectionId>,
 }
 
-impl World {
-    fn new(defect: Option<Defect>, random: &mut Random) -> World {
+impl DirectorySimulation {
+    fn new(defect: Option<DirectoryDefect>, random: &mut Random) -> DirectorySimulation {
         let balance = random.pick(&[Balance::Load, Balance::Leastconn]);
         let weights: Vec<u32> = (0..random.between(2, 5))
             .map(|_| random.pick(&[1, 2, 10]))
             .collect();
-        let directory = Directory {
+        let directory = UserDirectory {
             defect,
-            ..Directory::default()
+            ..UserDirectory::default()
         };
-        let mut world = World {
+        let mut world = DirectorySimulation {
             directory,
             farm: farm(balance, &weights),
             now_ms: 1,
@@ -112,14 +112,14 @@ impl World {
         };
         self.expires();
         let hosts: Vec<String> = self.farm.hosts.keys().cloned().collect();
-        let host = random.of(&hosts).clone();
+        let host = random.pick_ref(&hosts).clone();
         let collections: Vec<CollectionId> = match random.once_in(10) {
             true => self.collections.iter().copied().collect(),
             false => { self.farm.collections().into_keys() }
                 .chain([CollectionId::ALL])
                 .collect(),
         };
-        let who = (random.below(USERS), *random.of(&collections));
+        let who = (random.below(USERS), *random.pick_ref(&collections));
         match random.below(200) {
             0..80 => self.logs_on(who)?,
             80..130 => self.connects(who),
@@ -183,7 +183,7 @@ impl World {
     }
 
     /// Returns whether a user has to get another host than before.
-    fn must_move(&self, user: u64, known: &Known) -> bool {
+    fn must_move(&self, user: u64, known: &ExpectedAssignment) -> bool {
         let there = self.there.get(&(user, known.host.clone()));
         let down_ms = self.down.get(&known.host).map(|since| self.now_ms - since);
         match (there, down_ms) {
@@ -220,7 +220,7 @@ impl World {
         let must_move = own.is_some_and(|known| self.must_move(user, known));
         let may_move = own.is_none() || must_move;
         let elsewhere = self.elsewhere(who);
-        let named = User::named(&format!("user{user}")).expect("a name");
+        let named = FarmUser::named(&format!("user{user}")).expect("a name");
         let decided = self.directory.decide_in(&named, collection, self.now_ms);
         let is_open = |host: &String| {
             self.has(collection, host)
@@ -265,7 +265,7 @@ impl World {
             // A session that had ended is a new one now.
             self.there.remove(&(user, host.clone()));
         }
-        self.users.insert(who, Known { host, last_ms });
+        self.users.insert(who, ExpectedAssignment { host, last_ms });
         Ok(())
     }
 
@@ -279,7 +279,7 @@ impl World {
             return;
         }
         let host = known.host.clone();
-        let id = User::named(&format!("user{user}")).expect("a name").id;
+        let id = FarmUser::named(&format!("user{user}")).expect("a name").id;
         let assignee = Assignee::new(id, who.1);
         self.directory.connected(assignee, &host, now_ms);
         // The connection lasts long enough for a session.
@@ -298,7 +298,7 @@ impl World {
         if let Some(there) = there.filter(|there| there.connections > 0) {
             there.connections -= 1;
             there.last_ms = now_ms;
-            let id = User::named(&format!("user{user}")).expect("a name").id;
+            let id = FarmUser::named(&format!("user{user}")).expect("a name").id;
             self.directory.ended(id, host, now_ms);
         }
     }
@@ -339,9 +339,9 @@ impl World {
 }
 
 /// Runs a history; returns what the checker found.
-fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
+fn history(seed: u64, defect: Option<DirectoryDefect>) -> Result<(), String> {
     let mut random = Random::new(seed);
-    let mut world = World::new(defect, &mut random);
+    let mut world = DirectorySimulation::new(defect, &mut random);
     for step in 0..STEPS {
         let found = world.step(&mut random);
         found.map_err(|found| format!("seed {seed}, step {step}: {found}"))?;
@@ -362,10 +362,10 @@ fn no_history_leads_a_user_to_a_second_host() {
 #[test]
 fn the_checker_finds_deliberate_defects() {
     for defect in [
-        Defect::ForgetsAtEnd,
-        Defect::DrainedTakes,
-        Defect::LooksAtOneCollection,
-        Defect::AnyHostServes,
+        DirectoryDefect::ForgetsAtEnd,
+        DirectoryDefect::DrainedTakes,
+        DirectoryDefect::LooksAtOneCollection,
+        DirectoryDefect::AnyHostServes,
     ] {
         let found = (0..20).find_map(|seed| history(seed, Some(defect)).err());
         assert!(found.is_some(), "{defect:?}");

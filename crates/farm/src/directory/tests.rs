@@ -1,13 +1,13 @@
 //! Tests of single decisions, and of the distribution of many.
 
 use super::*;
-use crate::config::{App, Check, Host, Portal, Sessions, Tokens};
+use crate::config::{App, Check, Portal, SessionHost, Sessions, Tokens};
 
 /// Creates a farm of hosts with these weights: ts1, ts2 and so on.
 pub(crate) fn farm(balance: Balance, weights: &[u32]) -> Farm {
     let host = |(at, weight): (usize, &u32)| {
         let at = u8::try_from(at + 1).unwrap();
-        let host = Host {
+        let host = SessionHost {
             address: ([10, 0, 0, at], 3389).into(),
             weight: *weight,
             drained: false,
@@ -53,18 +53,18 @@ pub(crate) fn with_apps(mut farm: Farm, sets: &[&[&str]]) -> Farm {
     farm
 }
 
-fn directory(balance: Balance, weights: &[u32]) -> Directory {
-    let mut directory = Directory::default();
+fn directory(balance: Balance, weights: &[u32]) -> UserDirectory {
+    let mut directory = UserDirectory::default();
     directory.configure(&farm(balance, weights));
     directory
 }
 
-fn user(name: &str) -> User {
-    User::named(name).unwrap()
+fn user(name: &str) -> FarmUser {
+    FarmUser::named(name).unwrap()
 }
 
 /// Decides, and connects the user.
-fn logs_on(directory: &mut Directory, name: &str, now_ms: u64) -> String {
+fn logs_on(directory: &mut UserDirectory, name: &str, now_ms: u64) -> String {
     let user = user(name);
     let decision = directory.decide(&user, now_ms).unwrap();
     directory.connected(user.id, &decision.host, now_ms);
@@ -159,9 +159,10 @@ fn a_logon_that_never_comes_is_forgotten() {
 
 #[test]
 fn a_drained_or_hung_host_gets_nobody_but_its_own_users() {
-    let drained = |directory: &mut Directory| assert!(directory.drain("ts1", true, 0));
-    let hung = |directory: &mut Directory| directory.checked("ts1", Health::Down { since_ms: 0 });
-    for leave_out in [drained, hung as fn(&mut Directory)] {
+    let drained = |directory: &mut UserDirectory| assert!(directory.drain("ts1", true, 0));
+    let hung =
+        |directory: &mut UserDirectory| directory.checked("ts1", Health::Down { since_ms: 0 });
+    for leave_out in [drained, hung as fn(&mut UserDirectory)] {
         let mut directory = directory(Balance::Load, &[100, 1]);
         assert_eq!(logs_on(&mut directory, "anna", 0), "ts1");
         directory.ended(user("anna").id, "ts1", 0);
@@ -243,7 +244,7 @@ fn a_token_without_a_host_leads_to_the_most_room() {
     assert!(matches!(decision.why, Why::Room { .. }), "{decision:?}");
 }
 
-fn directory_with_lost() -> Directory {
+fn directory_with_lost() -> UserDirectory {
     let mut directory = directory(Balance::Load, &[1, 1]);
     directory.checked("ts2", Health::Down { since_ms: 0 });
     directory
@@ -294,7 +295,7 @@ fn a_host_that_comes_back_has_the_users_of_before() {
     directory.checked("ts1", Health::Up);
     directory.configure(&farm(Balance::Load, &[1, 1]));
     let (_, host) = directory.hosts().find(|(name, _)| *name == "ts1").unwrap();
-    assert!(host.takes() && host.counts.connected == 1);
+    assert!(host.accepts_new_users() && host.counts.connected == 1);
     assert_eq!(directory.decide(&user("anna"), 1).unwrap().host, "ts1");
 }
 
@@ -318,7 +319,7 @@ fn a_pending_logon_leaves_a_host_that_is_down_at_once() {
 #[test]
 fn names_that_anybody_gives_drive_no_session_out_and_have_a_bound() {
     let mut directory = directory(Balance::Load, &[1, 1]);
-    let sessions: Vec<User> = ["anna", "bert", "cleo"].map(user).into();
+    let sessions: Vec<FarmUser> = ["anna", "bert", "cleo"].map(user).into();
     for one in &sessions {
         let host = logs_on(&mut directory, &one.name, 0);
         directory.proved(one.id, &host, 0);
@@ -353,7 +354,7 @@ fn who_is_on_the_way_to_a_host_is_not_forgotten_for_the_next_ones() {
         directory.connected(user.id, &decision.host, 1_000);
         directory.ended(user.id, &decision.host, 1_000);
     }
-    let crowd: Vec<User> = (0..100)
+    let crowd: Vec<FarmUser> = (0..100)
         .map(|number| user(&format!("user{number}")))
         .collect();
     for one in &crowd {
@@ -398,8 +399,8 @@ fn of(hosts: &[&str]) -> CollectionId {
 }
 
 /// Three hosts; one program is on ts1 only, one on ts2 and ts3.
-fn with_collections() -> Directory {
-    let mut directory = Directory::default();
+fn with_collections() -> UserDirectory {
+    let mut directory = UserDirectory::default();
     let farm = farm(Balance::Load, &[1, 1, 1]);
     directory.configure(&with_apps(farm, &[&["ts1"], &["ts2", "ts3"]]));
     directory
@@ -439,7 +440,7 @@ fn the_session_at_a_host_serves_each_collection_that_has_it() {
         (desktop.host.as_str(), desktop.why),
         ("ts2", Why::Connected)
     );
-    let counts = |directory: &Directory, host: &str| {
+    let counts = |directory: &UserDirectory, host: &str| {
         let mut hosts = directory.hosts();
         hosts.find(|(name, _)| *name == host).unwrap().1.counts
     };
@@ -471,7 +472,7 @@ fn a_collection_whose_hosts_take_nobody_refuses_new_users_only() {
         drained: 1,
     };
     assert_eq!(refused, Err(all_drained));
-    let is_open = |user: &User| directory.is_open(Assignee::new(user.id, one), 1);
+    let is_open = |user: &FarmUser| directory.is_open(Assignee::new(user.id, one), 1);
     assert_eq!([&anna, &bert].map(is_open), [true, false]);
 }
 
@@ -483,7 +484,7 @@ fn after_a_reload_a_session_serves_the_collection_that_has_its_host_then() {
     directory.connected(Assignee::new(anna.id, two), "ts2", 0);
     let farm = farm(Balance::Load, &[1, 1, 1]);
     directory.configure(&with_apps(farm, &[&["ts1", "ts2"], &["ts3"]]));
-    let get = |directory: &mut Directory, user: &User, hosts: &[&str]| {
+    let get = |directory: &mut UserDirectory, user: &FarmUser, hosts: &[&str]| {
         directory.decide_in(user, of(hosts), 1).map(|one| one.host)
     };
     assert_eq!(get(&mut directory, &anna, &["ts1", "ts2"]).unwrap(), "ts2");
@@ -499,7 +500,7 @@ fn after_a_reload_a_session_serves_the_collection_that_has_its_host_then() {
 fn of_two_orders_during_a_cut_the_later_one_holds_at_both_nodes() {
     for origins in [[1, 2], [2, 1]] {
         let mut nodes = origins.map(|origin| {
-            let mut directory = Directory::of(Origin(origin), true);
+            let mut directory = UserDirectory::of(DirectoryId(origin), true);
             directory.configure(&farm(Balance::Load, &[1, 1]));
             directory
         });
@@ -509,7 +510,7 @@ fn of_two_orders_during_a_cut_the_later_one_holds_at_both_nodes() {
         let orders = nodes.each_ref().map(|one| one.orders().clone());
         nodes[0].take_orders(&orders[1]);
         nodes[1].take_orders(&orders[0]);
-        let drains = |one: &Directory| one.hosts().any(|(_, state)| state.is_ordered);
+        let drains = |one: &UserDirectory| one.hosts().any(|(_, state)| state.is_ordered);
         assert!(!nodes.iter().any(drains), "{origins:?}");
         // The second node's clock is behind, but it knows the order that it revokes.
         assert!(nodes[1].drain("ts2", true, 1_000));

@@ -2,12 +2,12 @@
 //! tunnel.
 
 use super::Gateway;
-use super::visitor::{Known, Visitor};
+use super::visitor::{AuthenticationState, Visitor};
 use crate::user::{account_of, asked_name};
-use access::ldap::Asked;
+use access::ldap::TypedName;
 use access::limiter::Key;
-use access::proof::{Client, Refused, now_ms};
-use access::user::{List, SecondFactor, User};
+use access::proof::{Client, SignInError, now_ms};
+use access::user::{AuthorizedUser, List, SecondFactor};
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,7 +16,7 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use part::lock;
 use part::report::Moment;
-use protocol::ntlm::{Authenticate, Exchange, MESSAGE_BYTES_MAX, Target, nt_hash};
+use protocol::ntlm::{Authenticate, Exchange, MESSAGE_BYTES_MAX, NtlmTarget, nt_hash};
 use zeroize::Zeroizing;
 
 /// Header by which a client announces a cookie.
@@ -29,7 +29,7 @@ const EPOCH: u64 = 116_444_736_000_000_000;
 const SECOND_FACTOR: &str = "the user has a second factor, which the gateway cannot ask for: the portal's .rdp files let the user in";
 
 /// Identity of a client according to its headers.
-pub(super) enum Identity {
+pub(super) enum ClientIdentity {
     /// Authenticated as this user.
     User(String),
     /// Not known yet: the cookie in the tunnel names the user.
@@ -45,12 +45,12 @@ pub(super) async fn identify(
     gateway: &Gateway,
     visitor: &Visitor,
     headers: &HeaderMap,
-) -> Identity {
+) -> ClientIdentity {
     let Some(value) = headers.get(AUTHORIZATION) else {
         let has_cookie = headers.get(SCHEME).is_some_and(|value| value == "PAA");
         return match (visitor.user(), has_cookie) {
-            (Some(name), _) => Identity::User(name),
-            (None, true) => Identity::Cookie,
+            (Some(name), _) => ClientIdentity::User(name),
+            (None, true) => ClientIdentity::Cookie,
             (None, false) => anew(gateway),
         };
     };
@@ -70,7 +70,7 @@ pub(super) async fn identify(
 }
 
 /// Returns the challenges for an unauthenticated client.
-fn anew(gateway: &Gateway) -> Identity {
+fn anew(gateway: &Gateway) -> ClientIdentity {
     let has_clear = gateway
         .site
         .with_farm(|farm| farm.users.users.iter().any(|user| clear(user).is_some()));
@@ -81,18 +81,18 @@ fn anew(gateway: &Gateway) -> Identity {
     challenges.push(HeaderValue::from_static(
         "Basic realm=\"Remote desktops\", charset=\"UTF-8\"",
     ));
-    Identity::Challenge(challenges)
+    ClientIdentity::Challenge(challenges)
 }
 
 /// Returns the user for any form of a name: `Anna`, `EXAMPLE\anna` and `anna@example.org` are the
 /// same user.
-pub(super) fn user(gateway: &Gateway, name: &str) -> Option<User> {
+pub(super) fn user(gateway: &Gateway, name: &str) -> Option<AuthorizedUser> {
     gateway.site.with_farm(|farm| {
         // The LDAP server confirms the user together with the password. A cookie names a user who
         // was confirmed before.
         if let Some(directory) = &farm.users.directory {
-            let name = Asked::read(name)?.short;
-            return Some(User {
+            let name = TypedName::parse_name(name)?.short;
+            return Some(AuthorizedUser {
                 second_factor: directory.second_factor(&name),
                 account: Account {
                     name,
@@ -105,7 +105,7 @@ pub(super) fn user(gateway: &Gateway, name: &str) -> Option<User> {
     })
 }
 
-async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
+async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIdentity {
     let text = std::str::from_utf8(bytes).ok();
     let Some((name, password)) = text.and_then(|text| text.split_once(':')) else {
         return anew(gateway);
@@ -117,7 +117,7 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
         users: { found.clone() }
             .or_else(|| farm.users.users.first().cloned())
             .into_iter()
-            .filter(|user: &User| user.account.password != Password::Directory)
+            .filter(|user: &AuthorizedUser| user.account.password != Password::Directory)
             .collect(),
         system: farm.users.system.clone(),
         directory: farm.users.directory.clone(),
@@ -137,18 +137,19 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
             // Only failures that the limiter counts go into the user's history. Others could
             // displace everything else.
             let (identity, why) = match refused {
-                Refused::Wrong => {
+                SignInError::Wrong => {
                     refuse(gateway, visitor, shown, "wrong name or password");
                     return anew(gateway);
                 }
-                Refused::NoTry => (anew(gateway), "wrong name or password"),
-                Refused::TooOften(seconds) => {
+                SignInError::NoTry => (anew(gateway), "wrong name or password"),
+                SignInError::TooOften(seconds) => {
                     has_to_wait(gateway, visitor, shown);
-                    return Identity::Later(seconds);
+                    return ClientIdentity::Later(seconds);
                 }
-                Refused::Unavailable => {
-                    (Identity::Later(10), "what checks passwords does not answer")
-                }
+                SignInError::Unavailable => (
+                    ClientIdentity::Later(10),
+                    "what checks passwords does not answer",
+                ),
             };
             refuse_unnoted(gateway, visitor, shown, why);
             identity
@@ -157,13 +158,13 @@ async fn basic(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
 }
 
 /// Admits a user whose password is correct.
-fn admit(gateway: &Gateway, visitor: &Visitor, user: &User) -> Identity {
+fn admit(gateway: &Gateway, visitor: &Visitor, user: &AuthorizedUser) -> ClientIdentity {
     let name = &user.account.name;
     if user.second_factor != SecondFactor::None {
         refuse(gateway, visitor, name, SECOND_FACTOR);
         return anew(gateway);
     }
-    Identity::User(name.clone())
+    ClientIdentity::User(name.clone())
 }
 
 pub(super) fn refuse(gateway: &Gateway, visitor: &Visitor, name: &str, why: &str) {
@@ -187,7 +188,7 @@ fn has_to_wait(gateway: &Gateway, visitor: &Visitor, name: &str) {
 
 /// Returns the password of a user who can use NTLM: it is in clear text in the configuration, and
 /// not empty.
-fn clear(user: &User) -> Option<&str> {
+fn clear(user: &AuthorizedUser) -> Option<&str> {
     match &user.account.password {
         Password::Clear(bytes) => std::str::from_utf8(bytes)
             .ok()
@@ -196,9 +197,9 @@ fn clear(user: &User) -> Option<&str> {
     }
 }
 
-fn ntlm(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
+fn ntlm(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> ClientIdentity {
     match visitor.take() {
-        Known::Challenged(exchange) if bytes.get(8) == Some(&3) => {
+        AuthenticationState::Challenged(exchange) if bytes.get(8) == Some(&3) => {
             authenticate(gateway, visitor, bytes, &exchange)
         }
         _ => negotiate(gateway, visitor, bytes).unwrap_or_else(|| anew(gateway)),
@@ -207,22 +208,22 @@ fn ntlm(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Identity {
 
 /// Responds to the first NTLM message. Returns None if the message is another one, or without
 /// random numbers.
-fn negotiate(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Option<Identity> {
+fn negotiate(gateway: &Gateway, visitor: &Visitor, bytes: &[u8]) -> Option<ClientIdentity> {
     let mut nonce = [0; 8];
     rand::fill(&mut nonce).ok()?;
     let host = gateway
         .site
         .with_farm(|farm| farm.gateway.as_ref().map(|gateway| gateway.name.clone()))?;
-    let target = Target {
+    let target = NtlmTarget {
         name: gateway.site.name().get(..15).unwrap_or(gateway.site.name()),
         host: &host,
     };
     let time = Moment::now().unix_ms.saturating_mul(10_000);
     let exchange = Exchange::new(bytes, nonce, target, time.saturating_add(EPOCH)).ok()?;
     let letters = STANDARD.encode(exchange.challenge());
-    visitor.know(Known::Challenged(exchange));
+    visitor.know(AuthenticationState::Challenged(exchange));
     let challenge = HeaderValue::from_str(&format!("NTLM {letters}")).ok()?;
-    Some(Identity::Challenge(vec![challenge]))
+    Some(ClientIdentity::Challenge(vec![challenge]))
 }
 
 fn authenticate(
@@ -230,7 +231,7 @@ fn authenticate(
     visitor: &Visitor,
     bytes: &[u8],
     exchange: &Exchange,
-) -> Identity {
+) -> ClientIdentity {
     let message = match Authenticate::decode(bytes) {
         Ok(message) => message,
         Err(malformed) => {
@@ -247,7 +248,7 @@ fn authenticate(
     if let Some(ms) = limiter.wait(&keys, now_ms()) {
         drop(limiter);
         has_to_wait(gateway, visitor, &name);
-        return Identity::Later(ms.div_ceil(1_000));
+        return ClientIdentity::Later(ms.div_ceil(1_000));
     }
     let password = found.as_ref().and_then(clear);
     let hash = Zeroizing::new(password.map(nt_hash).unwrap_or_default());
@@ -257,8 +258,8 @@ fn authenticate(
             limiter.reset(&keys, now_ms());
             drop(limiter);
             let identity = admit(gateway, visitor, user);
-            if let Identity::User(name) = &identity {
-                visitor.know(Known::User(name.clone()));
+            if let ClientIdentity::User(name) = &identity {
+                visitor.know(AuthenticationState::User(name.clone()));
             }
             return identity;
         }

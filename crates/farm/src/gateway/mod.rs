@@ -15,11 +15,11 @@ mod visitor;
 
 pub use visitor::Visitor;
 
-use crate::body::Body;
+use crate::body::ResponseBody;
 use crate::config::GATEWAY_PATH;
-use crate::site::{Site, TRY_AGAIN_S};
-use access::proof::Desk;
-use authentication::{Identity, identify};
+use crate::site::{FarmState, TRY_AGAIN_S};
+use access::proof::Authenticator;
+use authentication::{ClientIdentity, identify};
 use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
     ALLOW, CONNECTION, HeaderName, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
@@ -47,14 +47,14 @@ const EXPIRE: Duration = Duration::from_secs(5);
 
 /// Gateway of a farm.
 pub struct Gateway {
-    site: Arc<Site>,
-    desk: Arc<Desk>,
+    site: Arc<FarmState>,
+    desk: Arc<Authenticator>,
     pairs: Pairs,
 }
 
 impl Gateway {
     /// Creates the gateway of a farm; `desk` verifies the passwords.
-    pub fn new(site: Arc<Site>, desk: Arc<Desk>) -> Gateway {
+    pub fn new(site: Arc<FarmState>, desk: Arc<Authenticator>) -> Gateway {
         Gateway {
             site,
             desk,
@@ -82,7 +82,7 @@ impl Gateway {
         self: &Arc<Gateway>,
         visitor: Arc<Visitor>,
         request: Request<Incoming>,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let headers = request.headers();
         let upgrades = has_word(headers, &UPGRADE, "websocket");
         let method = request.method().as_str();
@@ -95,23 +95,23 @@ impl Gateway {
         }
         if let Some(why) = self.site.why_closed() {
             self.site.count_gateway(|counters| &mut counters.unknown);
-            let mut response = Response::new(Body::Whole(Some(format!("{why}\n").into())));
+            let mut response = Response::new(ResponseBody::Whole(Some(format!("{why}\n").into())));
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             let headers = response.headers_mut();
             headers.insert(RETRY_AFTER, TRY_AGAIN_S.into());
             return response;
         }
         let user = match identify(self, &visitor, headers).await {
-            Identity::User(name) => Some(name),
-            Identity::Cookie => None,
-            Identity::Challenge(challenges) => {
+            ClientIdentity::User(name) => Some(name),
+            ClientIdentity::Cookie => None,
+            ClientIdentity::Challenge(challenges) => {
                 let mut response = plain(StatusCode::UNAUTHORIZED);
                 for challenge in challenges {
                     response.headers_mut().append(WWW_AUTHENTICATE, challenge);
                 }
                 return response;
             }
-            Identity::Later(seconds) => {
+            ClientIdentity::Later(seconds) => {
                 let mut response = plain(StatusCode::TOO_MANY_REQUESTS);
                 response.headers_mut().insert(RETRY_AFTER, seconds.into());
                 return response;
@@ -130,7 +130,7 @@ impl Gateway {
         visitor: Arc<Visitor>,
         user: Option<String>,
         request: Request<Incoming>,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let headers = request.headers();
         let version = headers.get(SEC_WEBSOCKET_VERSION);
         let key = headers.get(SEC_WEBSOCKET_KEY);
@@ -167,7 +167,7 @@ impl Gateway {
         visitor: Arc<Visitor>,
         user: Option<String>,
         headers: &HeaderMap,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         let mut seed = vec![0; SEED_BYTES];
         let (Some(id), Ok(())) = (connection_id(headers), aws_lc_rs::rand::fill(&mut seed)) else {
             return plain(StatusCode::BAD_REQUEST);
@@ -195,7 +195,7 @@ impl Gateway {
         visitor: Arc<Visitor>,
         user: Option<String>,
         request: Request<Incoming>,
-    ) -> Response<Body> {
+    ) -> Response<ResponseBody> {
         if request.body().is_end_stream() {
             return plain(StatusCode::OK);
         }
@@ -231,8 +231,8 @@ impl Gateway {
 }
 
 /// Builds a response without a body.
-fn plain(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+fn plain(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::empty());
     *response.status_mut() = status;
     response
 }

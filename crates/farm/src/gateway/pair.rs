@@ -22,7 +22,7 @@ pub(super) const NAME_MAX: usize = 64;
 
 /// Connection identifier, and the user that HTTP has authenticated: a request cannot join that of
 /// another user.
-pub(super) type Name = (String, Option<String>);
+pub(super) type PairKey = (String, Option<String>);
 
 /// One of the two requests.
 pub(super) enum Half {
@@ -40,7 +40,7 @@ pub(super) struct Whole {
     pub(super) ended: oneshot::Sender<()>,
 }
 
-struct Waiting {
+struct UnpairedRequest {
     half: Half,
     visitor: Arc<Visitor>,
     until: Instant,
@@ -48,7 +48,7 @@ struct Waiting {
 
 /// Halves that wait for the other one.
 #[derive(Default)]
-pub(super) struct Pairs(Mutex<BTreeMap<Name, Waiting>>);
+pub(super) struct Pairs(Mutex<BTreeMap<PairKey, UnpairedRequest>>);
 
 /// Result of adding a half.
 pub(super) enum Paired {
@@ -61,7 +61,7 @@ pub(super) enum Paired {
 
 impl Pairs {
     /// Adds a half.
-    pub(super) fn add(&self, name: Name, half: Half, visitor: Arc<Visitor>) -> Paired {
+    pub(super) fn add(&self, name: PairKey, half: Half, visitor: Arc<Visitor>) -> Paired {
         let mut all = lock(&self.0);
         let now = Instant::now();
         all.retain(|_, waiting| waiting.until > now);
@@ -69,7 +69,7 @@ impl Pairs {
         let first = match (half, other) {
             (
                 Half::Out(writer),
-                Some(Waiting {
+                Some(UnpairedRequest {
                     half: Half::In(reader, ended),
                     visitor: other,
                     ..
@@ -77,7 +77,7 @@ impl Pairs {
             )
             | (
                 Half::In(reader, ended),
-                Some(Waiting {
+                Some(UnpairedRequest {
                     half: Half::Out(writer),
                     visitor: other,
                     ..
@@ -98,7 +98,7 @@ impl Pairs {
         if all.len() >= WAITING_MAX || own.count() >= OF_ADDRESS_MAX {
             return Paired::Refused;
         }
-        let waiting = Waiting {
+        let waiting = UnpairedRequest {
             half: first,
             visitor,
             until: now + WAIT,

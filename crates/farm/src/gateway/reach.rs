@@ -2,9 +2,9 @@
 //! farm's own address on this machine. The farm finds the client's address by the source address of
 //! that connection.
 
-use super::target::Target;
+use super::target::TunnelTarget;
 use crate::server::keep_alive;
-use crate::site::{Arrival, Site};
+use crate::site::{Arrival, FarmState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -27,14 +27,14 @@ pub(super) struct Reached {
 /// # Errors
 /// Returns why the host cannot be reached.
 pub(super) async fn reach(
-    site: &Arc<Site>,
-    target: &Target,
+    site: &Arc<FarmState>,
+    target: &TunnelTarget,
     from: IpAddr,
 ) -> Result<Reached, String> {
     let connect = async {
         match target {
-            Target::Farm(bind) => to_farm(site, *bind, from).await,
-            Target::Host { address, .. } => {
+            TunnelTarget::Farm(bind) => to_farm(site, *bind, from).await,
+            TunnelTarget::Host { address, .. } => {
                 let stream = TcpStream::connect(address).await?;
                 Ok(Reached {
                     stream,
@@ -53,7 +53,7 @@ pub(super) async fn reach(
     Ok(reached)
 }
 
-async fn to_farm(site: &Arc<Site>, bind: SocketAddr, from: IpAddr) -> io::Result<Reached> {
+async fn to_farm(site: &Arc<FarmState>, bind: SocketAddr, from: IpAddr) -> io::Result<Reached> {
     let own = match bind.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -1,6 +1,6 @@
 //! Both directions of a tunnel, in WebSocket messages or in the bodies of two requests.
 
-use crate::body::Body;
+use crate::body::ResponseBody;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -27,7 +27,7 @@ const BUFFER_BYTES: usize = 16 << 10;
 /// Packets that wait for a client.
 const WAITING_MAX: usize = 4;
 
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+type TunnelWebSocket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Reason why a direction has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,13 +42,13 @@ pub(super) enum Over {
 
 /// Receiving side of a tunnel.
 pub(super) enum Reader {
-    Socket(SplitStream<Socket>),
+    Socket(SplitStream<TunnelWebSocket>),
     Body(Incoming),
 }
 
 /// Sending side of a tunnel.
 pub(super) enum Writer {
-    Socket(SplitSink<Socket, Message>),
+    Socket(SplitSink<TunnelWebSocket, Message>),
     Body(mpsc::Sender<Bytes>),
 }
 
@@ -67,9 +67,9 @@ pub(super) async fn socket(upgraded: Upgraded) -> (Reader, Writer) {
 }
 
 /// Creates an endless body, and its writer.
-pub(super) fn body() -> (Body, Writer) {
+pub(super) fn body() -> (ResponseBody, Writer) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    (Body::Stream(receiver), Writer::Body(sender))
+    (ResponseBody::Stream(receiver), Writer::Body(sender))
 }
 
 impl Reader {

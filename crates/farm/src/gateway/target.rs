@@ -6,23 +6,28 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Target of a tunnel.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Target {
+pub(super) enum TunnelTarget {
     /// The farm itself, at this address. The farm decides the host.
     Farm(SocketAddr),
     /// One of the farm's hosts.
     Host { name: String, address: SocketAddr },
 }
 
-impl Target {
+impl TunnelTarget {
     /// Finds the first of these names that a user of the farm may use. `here` is the local address
     /// of the client's connection to the gateway. Returns None if there is none.
-    pub(super) fn find(farm: &Farm, here: IpAddr, names: &[String], port: u16) -> Option<Target> {
+    pub(super) fn find(
+        farm: &Farm,
+        here: IpAddr,
+        names: &[String],
+        port: u16,
+    ) -> Option<TunnelTarget> {
         names
             .iter()
-            .find_map(|name| Target::of(farm, here, name, port))
+            .find_map(|name| TunnelTarget::of(farm, here, name, port))
     }
 
-    fn of(farm: &Farm, here: IpAddr, name: &str, port: u16) -> Option<Target> {
+    fn of(farm: &Farm, here: IpAddr, name: &str, port: u16) -> Option<TunnelTarget> {
         let name = name.trim_end_matches('.').trim_matches(['[', ']']);
         let ip = name.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
         let gateway = farm.gateway.as_ref().map(|gateway| gateway.name.as_str());
@@ -35,7 +40,7 @@ impl Target {
         let mut binds = farm.binds.iter().map(|bind| bind.address);
         let bind = binds.find(|bind| bind.port() == port && (is_own || is_here(bind.ip())));
         if let Some(bind) = bind {
-            return Some(Target::Farm(bind));
+            return Some(TunnelTarget::Farm(bind));
         }
         let is_host = |host: &SocketAddr| Some(host.ip().to_canonical()) == ip;
         let mut hosts = farm.hosts.iter();
@@ -43,7 +48,7 @@ impl Target {
             let is_named = known.eq_ignore_ascii_case(name) || is_host(&host.address);
             is_named && host.address.port() == port
         })?;
-        Some(Target::Host {
+        Some(TunnelTarget::Host {
             name: host.clone(),
             address: found.address,
         })
@@ -52,8 +57,8 @@ impl Target {
     /// Name of the target in reports.
     pub(super) fn shown(&self) -> &str {
         match self {
-            Target::Farm(_) => "the farm",
-            Target::Host { name, .. } => name,
+            TunnelTarget::Farm(_) => "the farm",
+            TunnelTarget::Host { name, .. } => name,
         }
     }
 }
@@ -61,10 +66,10 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Balance, Bind, Check, Gateway, Host, Sessions, Tokens};
+    use crate::config::{Balance, Bind, Check, Gateway, SessionHost, Sessions, Tokens};
 
     fn farm(bind: &str) -> Farm {
-        let host = Host {
+        let host = SessionHost {
             address: "10.0.0.11:3390".parse().unwrap(),
             weight: 1,
             drained: false,
@@ -96,20 +101,20 @@ mod tests {
         }
     }
 
-    fn find(bind: &str, names: &[&str], port: u16) -> Option<Target> {
+    fn find(bind: &str, names: &[&str], port: u16) -> Option<TunnelTarget> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        Target::find(&farm(bind), [192, 0, 2, 1].into(), &names, port)
+        TunnelTarget::find(&farm(bind), [192, 0, 2, 1].into(), &names, port)
     }
 
     #[test]
     fn the_farm_and_its_hosts_can_be_reached_and_nothing_else() {
-        let own = |bind: &str| Some(Target::Farm(bind.parse().unwrap()));
-        let host = Some(Target::Host {
+        let own = |bind: &str| Some(TunnelTarget::Farm(bind.parse().unwrap()));
+        let host = Some(TunnelTarget::Host {
             name: "ts1".to_owned(),
             address: "10.0.0.11:3390".parse().unwrap(),
         });
         let (one, all) = ("192.0.2.10:3389", "[::]:3389");
-        let table: [(&str, &[&str], u16, Option<Target>); 15] = [
+        let table: [(&str, &[&str], u16, Option<TunnelTarget>); 15] = [
             (one, &["desktop.example.org"], 3389, own(one)),
             (one, &["Desktop.Example.ORG."], 3389, own(one)),
             (one, &["gate.example.org"], 3389, own(one)),

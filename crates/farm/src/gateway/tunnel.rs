@@ -5,13 +5,13 @@ use super::Gateway;
 use super::authentication::{refuse, user};
 use super::reach::{Reached, reach};
 use super::stream::{Over, Reader, Writer};
-use super::target::Target;
+use super::target::TunnelTarget;
 use super::visitor::Visitor;
 use crate::site::Numbered;
 use aws_lc_rs::rand;
 use part::lock;
 use part::voice::write_error;
-use protocol::tsgu::{self, Asked, Code, Limits, Packets, Tunnel};
+use protocol::tsgu::{self, Code, Limits, Packets, TsguRequest, Tunnel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -79,7 +79,7 @@ pub(super) async fn serve(gateway: Arc<Gateway>, mut channel: Channel) {
     let over = tokio::select! {
         over = run(&mut begun, &mut channel) => over,
         () = Writer::closed(watched) => Err(Over::Ended),
-        () = left.gone() => Err(Over::Ended),
+        () = left.wait_until_address_removed() => Err(Over::Ended),
     };
     match over {
         Ok(()) | Err(Over::Ended) => {}
@@ -120,31 +120,31 @@ impl Begun<'_> {
             };
             let asked = self.tunnel.handle(packet);
             let (reply, is_good) = match asked.map_err(|_| Over::Malformed)? {
-                Asked::Nothing | Asked::Data(_) => continue,
-                Asked::Close => {
+                TsguRequest::Nothing | TsguRequest::Data(_) => continue,
+                TsguRequest::Close => {
                     channel.writer.write(tsgu::closed()).await?;
                     return Ok(None);
                 }
-                Asked::Reply(bytes) => (bytes, true),
-                Asked::Refuse(bytes, code) => {
+                TsguRequest::Reply(bytes) => (bytes, true),
+                TsguRequest::Refuse(bytes, code) => {
                     refuse(self.gateway, &self.visitor, "", code.name());
                     (bytes, false)
                 }
-                Asked::Admit {
+                TsguRequest::Admit {
                     cookie,
                     reauthenticates,
                 } => {
                     let answer = self.admit(cookie.as_deref(), reauthenticates);
                     (self.tunnel.admit(answer), answer.is_ok())
                 }
-                Asked::Authorise { .. } => {
+                TsguRequest::Authorise { .. } => {
                     let answer = Ok(self.limits());
                     if let Some(woken) = &self.wakes {
                         woken.notify_one();
                     }
                     (self.tunnel.authorise(answer), true)
                 }
-                Asked::Connect { names, port } => match self.connect(&names, port).await {
+                TsguRequest::Connect { names, port } => match self.connect(&names, port).await {
                     Ok(reached) => {
                         channel.writer.write(self.tunnel.connect(Ok(1))).await?;
                         return Ok(Some(reached));
@@ -227,7 +227,7 @@ impl Begun<'_> {
         let (site, from) = (&self.gateway.site, self.visitor.from());
         let user = self.user.as_deref().unwrap_or_default();
         let here = self.visitor.here;
-        let target = site.with_farm(|farm| Target::find(farm, here, names, port));
+        let target = site.with_farm(|farm| TunnelTarget::find(farm, here, names, port));
         let Some(target) = target else {
             let names = names.join(", ");
             let shown: String = { names.chars() }
@@ -245,7 +245,7 @@ impl Begun<'_> {
         };
         match reach(site, &target, from).await {
             Ok(reached) => {
-                let is_direct = matches!(target, Target::Host { .. });
+                let is_direct = matches!(target, TunnelTarget::Host { .. });
                 let to = (target.shown(), is_direct);
                 site.tunnel_opens(self.numbered.number, (user, from), to);
                 Ok(reached)
@@ -280,25 +280,25 @@ impl Begun<'_> {
         );
         let ended = tokio::select! {
             over = up => match over {
-                Ok(()) => End::Client,
+                Ok(()) => TunnelEnd::Client,
                 Err(over) => return Err(over),
             },
             over = down(&mut from_host, &writer) => {
                 over?;
-                End::Host
+                TunnelEnd::Host
             }
             over = watch.run(&writer) => {
                 over?;
-                End::Limit
+                TunnelEnd::Limit
             }
-            () = self.numbered.ends.notified() => End::Operator,
+            () = self.numbered.ends.notified() => TunnelEnd::Operator,
         };
         drop(arrival);
         let last = match ended {
-            End::Client => tsgu::closed(),
-            End::Host => tsgu::close(Code::OK),
-            End::Operator => tsgu::close(Code::CONNECTION_ABORTED),
-            End::Limit => {
+            TunnelEnd::Client => tsgu::closed(),
+            TunnelEnd::Host => tsgu::close(Code::OK),
+            TunnelEnd::Operator => tsgu::close(Code::CONNECTION_ABORTED),
+            TunnelEnd::Limit => {
                 site.count_gateway(|counters| &mut counters.expired);
                 tsgu::close(Code::SESSION_TIMEOUT)
             }
@@ -308,7 +308,7 @@ impl Begun<'_> {
 }
 
 /// Reason for the end of a tunnel.
-enum End {
+enum TunnelEnd {
     Client,
     Host,
     Limit,
@@ -332,15 +332,15 @@ async fn up(
             Err(_) => return Err(Over::Malformed),
         };
         match tunnel.handle(packet) {
-            Ok(Asked::Data(bytes)) => {
+            Ok(TsguRequest::Data(bytes)) => {
                 *lock(heard) = Instant::now();
                 let written = timeout(HOST_LIMIT, host.write_all(&bytes)).await;
                 if !matches!(written, Ok(Ok(()))) {
                     return Err(Over::Ended);
                 }
             }
-            Ok(Asked::Nothing) => {}
-            Ok(Asked::Close) => return Ok(()),
+            Ok(TsguRequest::Nothing) => {}
+            Ok(TsguRequest::Close) => return Ok(()),
             Ok(_) | Err(_) => return Err(Over::Malformed),
         }
     }

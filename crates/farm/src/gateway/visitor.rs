@@ -1,7 +1,7 @@
 //! State of one HTTP connection: the client's address, and the user once NTLM has authenticated it.
 //! NTLM authenticates a connection, not a request.
 
-use crate::server::Place;
+use crate::server::ConnectionSlot;
 use part::lock;
 use protocol::ntlm::Exchange;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 /// Authentication state of a connection.
 #[derive(Debug, Default)]
-pub(super) enum Known {
+pub(super) enum AuthenticationState {
     /// Not authenticated.
     #[default]
     Nobody,
@@ -27,13 +27,13 @@ pub struct Visitor {
     pub here: IpAddr,
     /// Channel binding hashes of the certificate, by which NTLM identifies the connection.
     pub channels: Arc<[[u8; 16]]>,
-    place: Mutex<Place>,
-    known: Mutex<Known>,
+    place: Mutex<ConnectionSlot>,
+    known: Mutex<AuthenticationState>,
 }
 
 impl Visitor {
     /// Creates the state of a new connection.
-    pub fn new(place: Place, here: IpAddr, channels: Arc<[[u8; 16]]>) -> Visitor {
+    pub fn new(place: ConnectionSlot, here: IpAddr, channels: Arc<[[u8; 16]]>) -> Visitor {
         Visitor {
             peer: place.from,
             here,
@@ -55,7 +55,7 @@ impl Visitor {
         if place.from != from {
             place.move_to(from);
             drop(place);
-            self.know(Known::Nobody);
+            self.know(AuthenticationState::Nobody);
         }
     }
 
@@ -66,25 +66,25 @@ impl Visitor {
     }
 
     /// Returns when the local address of the connection has left this machine.
-    pub(super) async fn gone(&self) {
+    pub(super) async fn wait_until_address_removed(&self) {
         let home = lock(&self.place).home.clone();
-        home.gone().await;
+        home.wait_until_removed().await;
     }
 
     /// Returns the user that NTLM has authenticated.
     pub(super) fn user(&self) -> Option<String> {
         match &*lock(&self.known) {
-            Known::User(name) => Some(name.clone()),
-            Known::Nobody | Known::Challenged(_) => None,
+            AuthenticationState::User(name) => Some(name.clone()),
+            AuthenticationState::Nobody | AuthenticationState::Challenged(_) => None,
         }
     }
 
-    pub(super) fn know(&self, known: Known) {
+    pub(super) fn know(&self, known: AuthenticationState) {
         *lock(&self.known) = known;
     }
 
     /// Takes the authentication state, since a challenge is valid only once.
-    pub(super) fn take(&self) -> Known {
+    pub(super) fn take(&self) -> AuthenticationState {
         std::mem::take(&mut lock(&self.known))
     }
 }

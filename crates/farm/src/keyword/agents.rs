@@ -1,14 +1,14 @@
 //! The lines of a `farm` section for the agents of its hosts: options of `host`, and the notice of
 //! drained hosts.
 
-use super::section::{Draft, once};
+use super::section::{FarmSectionDraft, once};
 use super::settings::time;
-use super::{LineBuilder, codes};
+use super::{FarmLineBuilder, codes};
 use crate::agent::notice::NOTICE_BYTES_MAX;
 use crate::config::Agent;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, Word};
+use language::{ConfigWord, Diagnostic, Span};
 use std::ops::RangeInclusive;
 
 /// Default poll interval, milliseconds, and its bounds.
@@ -26,14 +26,14 @@ impl Options {
     pub(super) fn take_port(&mut self, args: &mut Args<'_>) -> Result<(), Diagnostic> {
         let word = args.required("a port")?;
         let port = word.str().parse().ok().filter(|port| *port != 0);
-        let port = port.ok_or_else(|| args.unfit(word, "not a port from 1 to 65535"))?;
+        let port = port.ok_or_else(|| args.unexpected_value(word, "not a port from 1 to 65535"))?;
         self.port = Some(port);
         Ok(())
     }
 
     pub(super) fn take_interval(
         &mut self,
-        option: &Word,
+        option: &ConfigWord,
         args: &mut Args<'_>,
     ) -> Result<(), Diagnostic> {
         self.interval = Some((time(args, &INTERVALS_MS)?, option.span));
@@ -57,20 +57,20 @@ impl Options {
     }
 }
 
-fn drain_notice(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn drain_notice(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "drain-notice")?;
     let word = args.required("a text")?;
     args.end()?;
     let text = word.str().trim();
     let is_line = !text.is_empty() && !text.chars().any(char::is_control);
     if !is_line || text.len() > NOTICE_BYTES_MAX {
-        return Err(args.unfit(word, "not a text of one line and at most 512 bytes"));
+        return Err(args.unexpected_value(word, "not a text of one line and at most 512 bytes"));
     }
     farm.settings.notice = text.to_owned();
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[Keyword {
     places: &["farm"],
     syntax: "drain-notice <text>",
     doc: "What users of a drained host are shown: by the agent of the host in each of its sessions, once, and in the list of \

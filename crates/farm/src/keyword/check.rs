@@ -1,11 +1,11 @@
 //! Errors of `farm` sections beyond single lines.
 
-use super::section::{Bind, Draft, Farm};
+use super::section::{Bind, Farm, FarmSectionDraft};
 use super::{codes, collections, entrance, gateway};
 use crate::certificate;
 use configuration::outside::Unreadable;
 use configuration::{Context, Exchange};
-use language::{Diagnostic, Span, Written};
+use language::{Diagnostic, Span, Spanned};
 use protocol::vitals::Service;
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,10 +17,14 @@ const FILE_BYTES_MAX: u64 = 256 << 10;
 /// Bounds of a key, in bytes.
 const KEY_BYTES: RangeInclusive<usize> = 32..=1_024;
 
-pub(super) fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnostic> {
+pub(super) fn wrong(
+    draft: &FarmSectionDraft,
+    context: &Context,
+    exchange: &Exchange,
+) -> Vec<Diagnostic> {
     // A virtual address that moves implies another node.
-    let has_others =
-        !context.options.version.is_empty() || exchange.all(Service::KIND).next().is_some();
+    let has_others = !context.options.version.is_empty()
+        || exchange.exports_of_kind(Service::KIND).next().is_some();
     let mut wrong = Vec::new();
     for farm in &draft.farms {
         wrong.extend(missing(farm));
@@ -30,7 +34,7 @@ pub(super) fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Ve
         wrong.extend(collections::wrong(farm));
         wrong.extend(entrance::incomplete(farm));
         wrong.extend(gateway::incomplete(farm));
-        wrong.extend(farm.proxies.wrong(&codes::OF_PROXIES));
+        wrong.extend(farm.proxies.combination_errors(&codes::OF_PROXIES));
     }
     let farms = draft.farms.iter();
     let binds = farms.flat_map(|farm| farm.binds.iter().chain(&farm.gateway.web));
@@ -84,7 +88,7 @@ fn circles(farm: &Farm) -> Vec<Diagnostic> {
             host.name.value
         );
         let told = Diagnostic::error(&codes::VALUE, host.address, told);
-        Some(told.also(bind.address.span, "the farm listens here"))
+        Some(told.with_label(bind.address.span, "the farm listens here"))
     });
     told.collect()
 }
@@ -97,7 +101,7 @@ fn twice<K: Hash + Eq>(all: impl Iterator<Item = (K, Span, String)>) -> Vec<Diag
         match seen.get(&key) {
             Some(first) => {
                 let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-                wrong.push(told.also(*first, "first given here"));
+                wrong.push(told.with_label(*first, "first given here"));
             }
             None => {
                 seen.insert(key, span);
@@ -121,14 +125,14 @@ fn no_key(farm: &Farm) -> Option<Diagnostic> {
     ))
 }
 
-fn unreadable(keyword: &str, file: &Written<PathBuf>, why: &str) -> Diagnostic {
+fn unreadable(keyword: &str, file: &Spanned<PathBuf>, why: &str) -> Diagnostic {
     let told = format!("'{keyword}': cannot use '{}': {why}", file.value.display());
     Diagnostic::error(&codes::CERTIFICATE, file.span, told)
 }
 
 pub(super) fn read(
     keyword: &str,
-    file: &Written<PathBuf>,
+    file: &Spanned<PathBuf>,
     context: &mut Context,
 ) -> Result<Vec<u8>, Diagnostic> {
     let secret = context.outside.read_secret(&file.value, FILE_BYTES_MAX);
@@ -165,7 +169,7 @@ pub(super) fn certificate_of(
     let pem = match pem {
         Ok(pem) => pem,
         Err(told) => {
-            context.tell(told);
+            context.report(told);
             return None;
         }
     };
@@ -175,18 +179,18 @@ pub(super) fn certificate_of(
         let told = format!("the certificate is not valid for '{name}'");
         let told = Diagnostic::warning(&codes::OTHER_NAME, bind.file.span, told);
         let told = told.label("clients show a warning, or refuse");
-        context.tell(told.also(span, "the name that clients have"));
+        context.report(told.with_label(span, "the name that clients have"));
     }
     if let Some(told) = certificate::untimely(&pem, tls::certified::now_s()) {
         let told = Diagnostic::warning(&codes::CERTIFICATE_TIME, bind.file.span, told);
         let told = told.label("clients show a warning, or refuse");
-        context.tell(told.help("renew it, or check the clock of this machine"));
+        context.report(told.help("renew it, or check the clock of this machine"));
     }
     Some(pem)
 }
 
 /// Reads the token key, and reports its errors.
-pub(super) fn key(file: &Written<PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
+pub(super) fn key(file: &Spanned<PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
     let key =
         read("token-key", file, context).and_then(|key| match KEY_BYTES.contains(&key.len()) {
             true => Ok(key),
@@ -200,5 +204,5 @@ pub(super) fn key(file: &Written<PathBuf>, context: &mut Context) -> Option<Vec<
         });
     let path = file.value.display();
     let help = format!("create a missing key with `(umask 077; head -c 32 /dev/urandom >{path})`");
-    key.map_err(|told| context.tell(told.help(help))).ok()
+    key.map_err(|told| context.report(told.help(help))).ok()
 }

@@ -5,14 +5,14 @@ use super::codes;
 use super::section::{Farm, HOSTS_MAX};
 use access::keyword::named;
 use language::arguments::Args;
-use language::{Diagnostic, Word, Written, suggest};
+use language::{ConfigWord, Diagnostic, Spanned, suggest};
 
 /// Options of the lines `desktop` and `app`, which end a list of hosts or of groups.
 const OPTIONS: [&str; 4] = ["args", "icon", "groups", "hosts"];
 
 /// Returns the next word of a list, or None before an option.
-pub(super) fn next<'l>(args: &mut Args<'l>) -> Option<&'l Word> {
-    let is_option = |word: &&Word| OPTIONS.contains(&word.str());
+pub(super) fn next<'l>(args: &mut Args<'l>) -> Option<&'l ConfigWord> {
+    let is_option = |word: &&ConfigWord| OPTIONS.contains(&word.str());
     args.peek().filter(|word| !is_option(word))?;
     args.next()
 }
@@ -20,24 +20,24 @@ pub(super) fn next<'l>(args: &mut Args<'l>) -> Option<&'l Word> {
 /// Parses the hosts after `hosts`.
 pub(super) fn hosts(
     args: &mut Args<'_>,
-    before: &[Written<String>],
-    option: &Word,
-) -> Result<Vec<Written<String>>, Diagnostic> {
+    before: &[Spanned<String>],
+    option: &ConfigWord,
+) -> Result<Vec<Spanned<String>>, Diagnostic> {
     if let Some(first) = before.first() {
         let told = Diagnostic::error(&codes::TWICE, option.span, "'hosts' twice in a line");
         let told = told.label("a second one");
-        return Err(told.also(first.span, "the first one"));
+        return Err(told.with_label(first.span, "the first one"));
     }
-    let mut hosts: Vec<Written<String>> = Vec::new();
+    let mut hosts: Vec<Spanned<String>> = Vec::new();
     while let Some(word) = next(args) {
         if hosts.len() >= HOSTS_MAX {
-            return Err(args.unfit(word, &format!("more than {HOSTS_MAX} hosts")));
+            return Err(args.unexpected_value(word, &format!("more than {HOSTS_MAX} hosts")));
         }
         let host = named(word);
         if let Some(first) = hosts.iter().find(|one| one.value == host.value) {
             let told = format!("host '{}' twice in a line", host.value);
             let told = Diagnostic::error(&codes::TWICE, host.span, told).label("a second one");
-            return Err(told.also(first.span, "the first one"));
+            return Err(told.with_label(first.span, "the first one"));
         }
         hosts.push(host);
     }
@@ -62,7 +62,7 @@ pub(super) fn wrong(farm: &Farm) -> Vec<Diagnostic> {
         .collect()
 }
 
-fn wrong_of(farm: &Farm, what: &str, hosts: &[Written<String>]) -> Vec<Diagnostic> {
+fn wrong_of(farm: &Farm, what: &str, hosts: &[Spanned<String>]) -> Vec<Diagnostic> {
     let find = |name: &String| farm.hosts.iter().find(|host| host.name.value == *name);
     let unknown = hosts.iter().filter(|host| find(&host.value).is_none());
     let mut wrong: Vec<Diagnostic> = unknown
@@ -83,7 +83,7 @@ fn wrong_of(farm: &Farm, what: &str, hosts: &[Written<String>]) -> Vec<Diagnosti
     {
         let told = format!("all hosts of {what} are drained: nobody new can start it");
         let told = Diagnostic::warning(&codes::ALL_DRAINED, first.span, told);
-        wrong.push(told.also(drained.name.span, "drained here"));
+        wrong.push(told.with_label(drained.name.span, "drained here"));
     }
     wrong
 }

@@ -6,11 +6,11 @@ use super::portal::Users;
 use super::section::Farm;
 use crate::config::{App, Consoles, Desktop, Portal};
 use crate::{icon, signature};
-use access::keyword::{Known, Ldap, listed};
-use access::ldap::Directory;
-use access::user::{List, SecondFactor, User};
+use access::keyword::{Ldap, UserSources, listed};
+use access::ldap::LdapDirectory;
+use access::user::{AuthorizedUser, List, SecondFactor};
 use configuration::{Context, Exchange};
-use language::{Diagnostic, Span, Written};
+use language::{Diagnostic, Span, Spanned};
 use std::collections::BTreeMap;
 
 /// Limit of an icon file, in bytes.
@@ -71,7 +71,7 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
             ..List::default()
         };
     }
-    let known = Known {
+    let known = UserSources {
         list: lines.users.as_ref().map(|users| users.list.value.clone()),
         has_pam: lines.pam.has_users(),
     };
@@ -118,50 +118,50 @@ pub(super) fn users(farm: &Farm, context: &mut Context, exchange: &mut Exchange)
 }
 
 /// Reports a userlist of which nobody can sign in.
-fn nobody(list: &Written<String>, context: &mut Context) {
+fn nobody(list: &Spanned<String>, context: &mut Context) {
     let told = format!(
         "nobody can sign in by userlist '{}': no user of it may",
         list.value
     );
     let told = Diagnostic::warning(&codes::EMPTY_LIST, list.span, told);
-    context.tell(told.help("add a line `user` to the userlist, or users to a group of the line"));
+    context.report(told.help("add a line `user` to the userlist, or users to a group of the line"));
 }
 
 /// Records references to guests, which have to exist.
 pub(super) fn refer(farm: &Farm, exchange: &mut Exchange) {
     for guest in farm.portal.consoles.iter().flat_map(|line| &line.guests) {
-        exchange.refer(GUEST, &guest.value, guest.span);
+        exchange.require_object(GUEST, &guest.value, guest.span);
     }
 }
 
 /// Reports accounts that are the same user for the farm.
-fn one_user(users: &[User], span: Span, context: &mut Context) {
+fn one_user(users: &[AuthorizedUser], span: Span, context: &mut Context) {
     let mut known = BTreeMap::new();
     for name in users.iter().map(|user| &user.account.name) {
-        let Some(user) = crate::user::User::named(name) else {
+        let Some(user) = crate::user::FarmUser::named(name) else {
             continue;
         };
         if let Some(before) = known.insert(user.id, name) {
             let told = format!("'{before}' and '{name}' are one user here");
             let told = Diagnostic::warning(&codes::ONE_USER, span, told);
-            context.tell(told.label("they share one session"));
+            context.report(told.label("they share one session"));
         }
     }
 }
 
 /// Builds the LDAP directory of a farm.
-fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<Directory> {
+fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<LdapDirectory> {
     let lines = &farm.portal;
     if let Some(span) = farm.place("pam") {
         let told = "'pam' beside 'users ldap'";
         let told = Diagnostic::error(&codes::TWO_SOURCES, span, told);
-        context.tell(told.also(ldap.span, "the directory"));
+        context.report(told.with_label(ldap.span, "the directory"));
     }
     if let (Some(span), false) = (farm.place("gateway"), farm.has("portal")) {
         let told = "clients that use NTLM, such as mstsc, cannot authenticate at the gateway";
         let told = Diagnostic::warning(&codes::ONLY_BASIC, span, told);
         let told = told.label("only clients that use Basic come in");
-        context.tell(told.help("add a portal, whose .rdp files let users into the gateway"));
+        context.report(told.help("add a portal, whose .rdp files let users into the gateway"));
     }
     let named: Vec<_> = lines.groups().collect();
     let mut directory = ldap.directory(&named, &codes::OF_DIRECTORY, context)?;
@@ -171,8 +171,8 @@ fn directory(farm: &Farm, ldap: &Ldap, context: &mut Context) -> Option<Director
 }
 
 /// Returns the users of some groups; without groups, all users.
-fn of_groups(mut users: Vec<User>, groups: &[Written<String>]) -> Vec<User> {
-    let is_in = |user: &User| {
+fn of_groups(mut users: Vec<AuthorizedUser>, groups: &[Spanned<String>]) -> Vec<AuthorizedUser> {
+    let is_in = |user: &AuthorizedUser| {
         groups
             .iter()
             .any(|one| user.account.groups.contains(&one.value))
@@ -182,15 +182,15 @@ fn of_groups(mut users: Vec<User>, groups: &[Written<String>]) -> Vec<User> {
 }
 
 /// Reports an unknown group.
-fn unknown(group: &Written<String>, all: &[String], known: &Known, context: &mut Context) {
+fn unknown(group: &Spanned<String>, all: &[String], known: &UserSources, context: &mut Context) {
     if !all.contains(&group.value) {
         let names = all.iter().map(String::as_str);
-        context.tell(codes::OF_ACCESS.unknown(("group", group), names, known));
+        context.report(codes::OF_ACCESS.unknown(("group", group), names, known));
     }
 }
 
 /// Marks the users without the required second factor, and warns that they cannot sign in.
-fn require(users: &mut [User], span: language::Span, context: &mut Context) {
+fn require(users: &mut [AuthorizedUser], span: language::Span, context: &mut Context) {
     let mut without = Vec::new();
     for user in users
         .iter_mut()
@@ -202,7 +202,7 @@ fn require(users: &mut [User], span: language::Span, context: &mut Context) {
     if !without.is_empty() {
         let told = format!("no second factor, so no sign-in: {}", without.join(", "));
         let told = Diagnostic::warning(&codes::NO_SECOND, span, told);
-        context.tell(
+        context.report(
             told.label("required here")
                 .help("`evenkeel console second-factor NAME` makes one, and prints its line"),
         );
@@ -213,7 +213,7 @@ fn require(users: &mut [User], span: language::Span, context: &mut Context) {
 pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -> Option<Portal> {
     let lines = &farm.portal;
     let authority = lines.authority.as_ref()?.value.clone();
-    let values = |names: &[Written<String>]| -> Vec<String> {
+    let values = |names: &[Spanned<String>]| -> Vec<String> {
         names.iter().map(|one| one.value.clone()).collect()
     };
     let apps = lines.apps.iter().map(|app| App {
@@ -250,7 +250,7 @@ pub(super) fn portal(farm: &Farm, first: Option<&[u8]>, context: &mut Context) -
     })
 }
 
-fn icon_of(file: &Written<std::path::PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
+fn icon_of(file: &Spanned<std::path::PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
     let wrong = |why: &str| {
         let told = format!("'icon': cannot use '{}': {why}", file.value.display());
         Diagnostic::error(&codes::CERTIFICATE, file.span, told)
@@ -262,10 +262,10 @@ fn icon_of(file: &Written<std::path::PathBuf>, context: &mut Context) -> Option<
             "it is not a square PNG of 16, 32, 48, 64, 100 or 256 pixels",
         )),
     });
-    icon.map_err(|told| context.tell(told)).ok()
+    icon.map_err(|told| context.report(told)).ok()
 }
 
-fn signer_of(file: &Written<std::path::PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
+fn signer_of(file: &Spanned<std::path::PathBuf>, context: &mut Context) -> Option<Vec<u8>> {
     let pem = read("sign", file, context).and_then(|pem| match signature::Signer::read(&pem) {
         Ok(_) => Ok(pem),
         Err(why) => {
@@ -273,5 +273,5 @@ fn signer_of(file: &Written<std::path::PathBuf>, context: &mut Context) -> Optio
             Err(Diagnostic::error(&codes::CERTIFICATE, file.span, told))
         }
     });
-    pem.map_err(|told| context.tell(told)).ok()
+    pem.map_err(|told| context.report(told)).ok()
 }

@@ -1,12 +1,12 @@
 //! The lines of a `farm` section for its gateway: where it listens, and its address.
 
-use super::section::{Bind, Draft, Farm, binds, many, once};
+use super::section::{Bind, Farm, FarmSectionDraft, binds, many, once};
 use super::settings::time;
-use super::{LineBuilder, codes};
+use super::{FarmLineBuilder, codes};
 use crate::config::{self, GATEWAY_PATH};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, Written};
+use language::{Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 
 /// Default port of HTTPS.
@@ -18,19 +18,19 @@ const LIMIT_MS: RangeInclusive<u32> = 60_000..=2_073_600_000;
 #[derive(Debug, Default)]
 pub(super) struct Gateway {
     pub(super) web: Vec<Bind>,
-    pub(super) gateway: Option<Written<config::Gateway>>,
+    pub(super) gateway: Option<Spanned<config::Gateway>>,
 }
 
-fn web(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn web(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "web")?;
     binds(&mut farm.gateway.web, &mut farm.proxies, args)
 }
 
-fn gateway(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn gateway(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "gateway")?;
     let word =
         args.required("an address such as https://desktop.example.org/remoteDesktopGateway/")?;
-    let (name, port) = address(word.str()).map_err(|why| args.unfit(word, why))?;
+    let (name, port) = address(word.str()).map_err(|why| args.unexpected_value(word, why))?;
     let mut gateway = config::Gateway {
         name,
         port,
@@ -41,10 +41,10 @@ fn gateway(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         match option.str() {
             "idle" => gateway.idle_ms = Some(time(args, &LIMIT_MS)?),
             "session" => gateway.session_ms = Some(time(args, &LIMIT_MS)?),
-            _ => return Err(args.unfit(option, "not `idle` or `session`")),
+            _ => return Err(args.unexpected_value(option, "not `idle` or `session`")),
         }
     }
-    farm.gateway.gateway = Some(Written::new(gateway, word.span));
+    farm.gateway.gateway = Some(Spanned::new(gateway, word.span));
     Ok(())
 }
 
@@ -103,7 +103,7 @@ pub(super) fn web_name(farm: &Farm) -> Option<(&str, Span)> {
     Some((&gateway.value.name, gateway.span))
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[
     Keyword {
         places: &["farm"],
         syntax: "web [<address>]:<port> crt <file> [accept-proxy]",

@@ -15,13 +15,14 @@ mod tests;
 use crate::config::{Agents, Bind, Farm, Farms, Tokens};
 use crate::difference::difference;
 use configuration::{
-    Context, Exchange, Given, Lines, NamedAddress, Part, Run, SectionTable, Sections, Tabled,
+    ConfigurationPart, Context, Exchange, NamedAddress, RoleInput, RoleInterface, SectionTable,
+    Sections, Tabled, TabledDraft,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Span};
 use part::codec;
-use section::Draft;
+use section::FarmSectionDraft;
 use std::any::Any;
 
 /// Name of the part.
@@ -31,7 +32,7 @@ pub const NAME: &str = "farm";
 const STOP_MS: u64 = 1_000;
 
 /// Remote desktops, as a part of a configuration.
-pub static PART: Part = Part {
+pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
         names: &[("farm", "Session hosts of remote desktops behind one name.")],
@@ -44,29 +45,29 @@ pub static PART: Part = Part {
     },
     codes: || codes::CODES.to_vec(),
     exports: &[],
-    begin: |_| Box::new(Lines::new(Draft::default())),
-    run: Some(Run {
-        given: |built, _| {
+    begin: |_| Box::new(TabledDraft::new(FarmSectionDraft::default())),
+    run: Some(RoleInterface {
+        role_input: |built, _| {
             let farms = built.downcast_ref::<Farms>()?;
             let count = farms.farms.len();
             let word = if count == 1 { "farm" } else { "farms" };
-            (count > 0).then(|| Given {
+            (count > 0).then(|| RoleInput {
                 payload: codec::encode(farms),
                 size: format!("{count} {word}"),
                 stop_ms: STOP_MS,
-                together: false,
+                is_simultaneous: false,
                 resources: Vec::new(),
             })
         },
-        given_for_rest: configuration::no_rest,
+        leftover_input: configuration::no_leftovers,
         difference,
         refusals: |_| Vec::new(),
     }),
 };
 
-type LineBuilder = configuration::LineBuilder<Draft>;
+type FarmLineBuilder = configuration::DraftLineBuilder<FarmSectionDraft>;
 
-static LINES: &[Family<LineBuilder>] = &[
+static LINES: &[Family<FarmLineBuilder>] = &[
     ("Remote desktops", section::LINES),
     ("Remote desktops", settings::LINES),
     ("Remote desktops", portal::LINES),
@@ -74,7 +75,8 @@ static LINES: &[Family<LineBuilder>] = &[
     ("Remote desktops", agents::LINES),
 ];
 
-static TABLES: [SectionTable<Draft>; 1] = [SectionTable::new("farm", LINES, section::begin)];
+static TABLES: [SectionTable<FarmSectionDraft>; 1] =
+    [SectionTable::new("farm", LINES, section::begin)];
 
 /// Documentation of the section for the manual.
 const SECTION: Documented = Documented {
@@ -92,7 +94,7 @@ const SECTION: Documented = Documented {
     built: true,
 };
 
-impl Tabled for Draft {
+impl Tabled for FarmSectionDraft {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN;
 
@@ -109,7 +111,7 @@ impl Tabled for Draft {
             });
             let hosts = farm.hosts.iter().filter_map(move |host| {
                 let owner = format!("host '{}' of farm '{name}'", host.name.value);
-                NamedAddress::of(host.host.address.ip(), owner)
+                NamedAddress::from_address(host.host.address.ip(), owner)
             });
             binds.chain(hosts)
         });
@@ -118,7 +120,7 @@ impl Tabled for Draft {
 
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for told in check::wrong(&self, context, exchange) {
-            context.tell(told);
+            context.report(told);
         }
         let farms = self
             .farms

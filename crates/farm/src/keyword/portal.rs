@@ -1,12 +1,12 @@
 //! The lines of a `farm` section for its portal: its address, who signs in, and what they may
 //! start.
 
-use super::section::{Draft, many, name, once, path, taken};
-use super::{LineBuilder, codes, collections};
+use super::section::{FarmSectionDraft, many, name, once, path, taken};
+use super::{FarmLineBuilder, codes, collections};
 use access::keyword::{Ldap, Pam, Secrets, is_server, named};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, Word, Written};
+use language::{ConfigWord, Diagnostic, Span, Spanned};
 use std::path::PathBuf;
 
 /// Limit of programs in a section.
@@ -24,11 +24,11 @@ const DESKTOP: &str = "desktop";
 /// Parsed lines of the portal.
 #[derive(Debug, Default)]
 pub(super) struct Portal {
-    pub(super) authority: Option<Written<String>>,
+    pub(super) authority: Option<Spanned<String>>,
     pub(super) desktop: Option<Desktop>,
     pub(super) apps: Vec<App>,
     pub(super) consoles: Vec<Consoles>,
-    pub(super) signs: Option<Written<PathBuf>>,
+    pub(super) signs: Option<Spanned<PathBuf>>,
     pub(super) users: Option<Users>,
     pub(super) ldap: Option<Ldap>,
     pub(super) pam: Pam,
@@ -40,40 +40,40 @@ pub(super) struct Portal {
 /// Parsed `users` line.
 #[derive(Debug)]
 pub(super) struct Users {
-    pub(super) list: Written<String>,
-    pub(super) groups: Vec<Written<String>>,
+    pub(super) list: Spanned<String>,
+    pub(super) groups: Vec<Spanned<String>>,
 }
 
 /// Parsed `desktop` line.
 #[derive(Debug)]
 pub(super) struct Desktop {
     pub(super) title: String,
-    pub(super) groups: Vec<Written<String>>,
-    pub(super) hosts: Vec<Written<String>>,
+    pub(super) groups: Vec<Spanned<String>>,
+    pub(super) hosts: Vec<Spanned<String>>,
 }
 
 /// Parsed `app` line.
 #[derive(Debug)]
 pub(super) struct App {
-    pub(super) name: Written<String>,
+    pub(super) name: Spanned<String>,
     pub(super) title: String,
     pub(super) path: String,
     pub(super) args: String,
-    pub(super) icon: Option<Written<PathBuf>>,
-    pub(super) groups: Vec<Written<String>>,
-    pub(super) hosts: Vec<Written<String>>,
+    pub(super) icon: Option<Spanned<PathBuf>>,
+    pub(super) groups: Vec<Spanned<String>>,
+    pub(super) hosts: Vec<Spanned<String>>,
 }
 
 /// Parsed `guest-consoles` line.
 #[derive(Debug)]
 pub(super) struct Consoles {
-    pub(super) guests: Vec<Written<String>>,
-    pub(super) groups: Vec<Written<String>>,
+    pub(super) guests: Vec<Spanned<String>>,
+    pub(super) groups: Vec<Spanned<String>>,
 }
 
 impl Portal {
     /// Returns the groups that lines of the portal name.
-    pub(super) fn groups(&self) -> impl Iterator<Item = &Written<String>> {
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Spanned<String>> {
         let desktop = self.desktop.iter().map(|desktop| &desktop.groups);
         let apps = self.apps.iter().map(|app| &app.groups);
         let consoles = self.consoles.iter().map(|consoles| &consoles.groups);
@@ -81,14 +81,15 @@ impl Portal {
     }
 }
 
-fn portal(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn portal(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "portal")?;
     let word = args.required("an address such as https://desktop.example.org/")?;
     args.end()?;
     let authority = authority(word.str());
-    let authority = authority
-        .ok_or_else(|| args.unfit(word, "not an address such as https://desktop.example.org/"))?;
-    farm.portal.authority = Some(Written::new(authority, word.span));
+    let authority = authority.ok_or_else(|| {
+        args.unexpected_value(word, "not an address such as https://desktop.example.org/")
+    })?;
+    farm.portal.authority = Some(Spanned::new(authority, word.span));
     Ok(())
 }
 
@@ -111,7 +112,7 @@ fn authority(text: &str) -> Option<String> {
     })
 }
 
-fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn users(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "users")?;
     let word = args.required("the name of a `userlist`, or `ldap`")?;
     if word.is("ldap") && args.peek().is_some_and(is_server) {
@@ -119,7 +120,7 @@ fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         return Ok(());
     }
     if is_server(word) {
-        let told = args.unfit(word, "the address of a server, and no userlist");
+        let told = args.unexpected_value(word, "the address of a server, and no userlist");
         return Err(told.help(format!("write `users ldap {} base ...`", word.text())));
     }
     let list = named(word);
@@ -127,20 +128,20 @@ fn users(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     while let Some(word) = args.next() {
         let group = word.str().strip_prefix("group:");
         let group = group.filter(|group| !group.is_empty());
-        let group = group.ok_or_else(|| args.unfit(word, "not `group:NAME`"))?;
+        let group = group.ok_or_else(|| args.unexpected_value(word, "not `group:NAME`"))?;
         bounded(args, word, groups.len(), GROUPS_MAX, "groups")?;
-        groups.push(Written::new(group.to_owned(), word.span));
+        groups.push(Spanned::new(group.to_owned(), word.span));
     }
     farm.portal.users = Some(Users { list, groups });
     Ok(())
 }
 
-fn pam(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn pam(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "pam")?;
     farm.portal.pam.line(args, &codes::OF_ACCESS)
 }
 
-fn second_factor(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn second_factor(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "second-factor")?;
     let span = args.line().span;
     let word = args.required("`required` or `user`")?;
@@ -149,19 +150,23 @@ fn second_factor(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         "required" => {
             args.end()?;
             if let Some(first) = farm.portal.required {
-                return Err(codes::OF_ACCESS.again(first, span, "'second-factor required'"));
+                return Err(codes::OF_ACCESS.duplicate_setting(
+                    first,
+                    span,
+                    "'second-factor required'",
+                ));
             }
             farm.portal.required = Some(span);
             Ok(())
         }
-        _ => Err(args.unfit(word, "not `required` or `user`")),
+        _ => Err(args.unexpected_value(word, "not `required` or `user`")),
     }
 }
 
-fn bounded(args: &Args<'_>, word: &Word, count: usize, max: usize, what: &str) -> Built {
+fn bounded(args: &Args<'_>, word: &ConfigWord, count: usize, max: usize, what: &str) -> Built {
     match count < max {
         true => Ok(()),
-        false => Err(args.unfit(word, &format!("more than {max} {what}"))),
+        false => Err(args.unexpected_value(word, &format!("more than {max} {what}"))),
     }
 }
 
@@ -172,11 +177,11 @@ fn text(args: &mut Args<'_>, what: &str) -> Result<String, Diagnostic> {
     let fits = !text.is_empty() && text.chars().count() <= TEXT_MAX;
     match fits && !text.contains(char::is_control) {
         true => Ok(text.to_owned()),
-        false => Err(args.unfit(word, "not 1 to 260 letters in UTF-8 on one line")),
+        false => Err(args.unexpected_value(word, "not 1 to 260 letters in UTF-8 on one line")),
     }
 }
 
-fn groups(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
+fn groups(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
     let mut groups = vec![named(args.required("a group")?)];
     while let Some(word) = collections::next(args) {
         bounded(args, word, groups.len(), GROUPS_MAX, "groups")?;
@@ -185,7 +190,7 @@ fn groups(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
     Ok(groups)
 }
 
-fn desktop(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn desktop(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "desktop")?;
     let title = text(args, "a title")?;
     let mut desktop = Desktop {
@@ -197,19 +202,19 @@ fn desktop(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         match option.str() {
             "groups" => desktop.groups = groups(args)?,
             "hosts" => desktop.hosts = collections::hosts(args, &desktop.hosts, option)?,
-            _ => return Err(args.unfit(option, "not `groups` or `hosts`")),
+            _ => return Err(args.unexpected_value(option, "not `groups` or `hosts`")),
         }
     }
     farm.portal.desktop = Some(desktop);
     Ok(())
 }
 
-fn app(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn app(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "app")?;
     let word = args.required("a name")?;
     let name = name("app", word)?;
     if name.value == DESKTOP {
-        return Err(args.unfit(word, "the name of the line `desktop`"));
+        return Err(args.unexpected_value(word, "the name of the line `desktop`"));
     }
     let apps = &farm.portal.apps;
     if let Some(first) = apps.iter().find(|one| one.name.value == name.value) {
@@ -217,7 +222,7 @@ fn app(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     }
     bounded(args, word, apps.len(), APPS_MAX, "apps in a section")?;
     let title = text(args, "a title")?;
-    access::keyword::fixed(args, "path")?;
+    access::keyword::read_keyword(args, "path")?;
     let mut app = App {
         name,
         title,
@@ -233,14 +238,18 @@ fn app(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             "icon" => app.icon = Some(path(args)?),
             "groups" => app.groups = groups(args)?,
             "hosts" => app.hosts = collections::hosts(args, &app.hosts, option)?,
-            _ => return Err(args.unfit(option, "not `args`, `icon`, `hosts` or `groups`")),
+            _ => {
+                return Err(
+                    args.unexpected_value(option, "not `args`, `icon`, `hosts` or `groups`")
+                );
+            }
         }
     }
     farm.portal.apps.push(app);
     Ok(())
 }
 
-fn guest_consoles(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn guest_consoles(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "guest-consoles")?;
     let word = args.required("`guests` or `groups`")?;
     let consoles = &farm.portal.consoles;
@@ -254,7 +263,7 @@ fn guest_consoles(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let guests = match word.str() {
         "groups" => Vec::new(),
         "guests" => guests(args)?,
-        _ => return Err(args.unfit(word, "not `guests` or `groups`")),
+        _ => return Err(args.unexpected_value(word, "not `guests` or `groups`")),
     };
     let groups = groups(args)?;
     farm.portal.consoles.push(Consoles { guests, groups });
@@ -262,7 +271,7 @@ fn guest_consoles(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 }
 
 /// Parses the names of guests, and the word `groups` after them.
-fn guests(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
+fn guests(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
     let mut guests = vec![named(args.required("a guest")?)];
     loop {
         let word = args.required("`groups` and a group")?;
@@ -274,13 +283,13 @@ fn guests(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
     }
 }
 
-fn sign(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn sign(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "sign")?;
     farm.portal.signs = Some(path(args)?);
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[
     Keyword {
         places: &["farm"],
         syntax: "portal <url>",

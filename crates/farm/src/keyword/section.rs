@@ -3,13 +3,13 @@
 use super::agents;
 use super::gateway::Gateway;
 use super::portal::Portal;
-use super::{LineBuilder, codes};
-use crate::config::{self, Agent, Balance, Check, Host, LINK_PORT, PORT, Sessions};
+use super::{FarmLineBuilder, codes};
+use crate::config::{self, Agent, Balance, Check, LINK_PORT, PORT, SessionHost, Sessions};
 use access::keyword::Proxies;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
-use language::value::{self, Accepts, Address, Family, Port, Transport, address};
-use language::{Diagnostic, Line, Span, Word, Written};
+use language::value::{self, Accepts, Address, Family, Port, SocketTransport, address};
+use language::{ConfigLine, ConfigWord, Diagnostic, Span, Spanned};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -26,11 +26,11 @@ const FQDN_MAX: usize = 253;
 /// Parsed section.
 #[derive(Debug)]
 pub(super) struct Farm {
-    pub(super) name: Written<String>,
-    pub(super) fqdn: Option<Written<String>>,
+    pub(super) name: Spanned<String>,
+    pub(super) fqdn: Option<Spanned<String>>,
     pub(super) binds: Vec<Bind>,
     pub(super) hosts: Vec<NamedHost>,
-    pub(super) key: Option<Written<PathBuf>>,
+    pub(super) key: Option<Spanned<PathBuf>>,
     pub(super) settings: Settings,
     pub(super) portal: Portal,
     pub(super) gateway: Gateway,
@@ -53,17 +53,17 @@ pub(super) struct Settings {
 /// Parsed `bind` line.
 #[derive(Debug)]
 pub(super) struct Bind {
-    pub(super) address: Written<SocketAddr>,
-    pub(super) file: Written<PathBuf>,
+    pub(super) address: Spanned<SocketAddr>,
+    pub(super) file: Spanned<PathBuf>,
     pub(super) accepts_proxy: bool,
 }
 
 /// Parsed `host` line.
 #[derive(Debug)]
 pub(super) struct NamedHost {
-    pub(super) name: Written<String>,
+    pub(super) name: Spanned<String>,
     pub(super) address: Span,
-    pub(super) host: Host,
+    pub(super) host: SessionHost,
     pub(super) agent: Option<Agent>,
 }
 
@@ -82,27 +82,27 @@ impl Farm {
 
 /// Sections that have been parsed so far.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct FarmSectionDraft {
     pub(super) farms: Vec<Farm>,
 }
 
-pub(super) fn name(kind: &str, word: &Word) -> Result<Written<String>, Diagnostic> {
+pub(super) fn name(kind: &str, word: &ConfigWord) -> Result<Spanned<String>, Diagnostic> {
     let name = section_name(kind, word, &codes::NAME)?;
     if name.len() > NAME_MAX || name.starts_with('.') || name.contains(':') || name.is_empty() {
         let told = format!("'{name}' cannot be the name of a {kind}");
         let told = Diagnostic::error(&codes::NAME, word.span, told);
         return Err(told.label("at most 64 letters, digits, `.`, `_` and `-`, and no `.` in front"));
     }
-    Ok(Written::new(name.to_owned(), word.span))
+    Ok(Spanned::new(name.to_owned(), word.span))
 }
 
-pub(super) fn taken(name: &Written<String>, what: &str, first: Span) -> Diagnostic {
+pub(super) fn taken(name: &Spanned<String>, what: &str, first: Span) -> Diagnostic {
     let told = format!("duplicate {what} '{}'", name.value);
     let told = Diagnostic::error(&codes::NAME, name.span, told).label("this name is taken");
-    told.also(first, "first used here")
+    told.with_label(first, "first used here")
 }
 
-pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut FarmSectionDraft, head: &ConfigLine) -> Built {
     let mut args = Args::new(head, 1, "farm", "farm <name>", &codes::OF_ARGUMENTS);
     let word = args.required("the farm's name")?;
     args.end()?;
@@ -138,7 +138,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
 
 /// Returns the current section, for a keyword that it may contain several times.
 pub(super) fn many<'d>(
-    draft: &'d mut Draft,
+    draft: &'d mut FarmSectionDraft,
     args: &Args<'_>,
     keyword: &'static str,
 ) -> Result<&'d mut Farm, Diagnostic> {
@@ -151,7 +151,7 @@ pub(super) fn many<'d>(
 
 /// Returns the current section, for a keyword that it may contain once.
 pub(super) fn once<'d>(
-    draft: &'d mut Draft,
+    draft: &'d mut FarmSectionDraft,
     args: &Args<'_>,
     keyword: &'static str,
 ) -> Result<&'d mut Farm, Diagnostic> {
@@ -161,13 +161,13 @@ pub(super) fn once<'d>(
         Some((_, first)) if *first != span => {
             let told = format!("'{keyword}' may appear only once in a section");
             let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-            Err(told.also(*first, "first given here"))
+            Err(told.with_label(*first, "first given here"))
         }
         _ => Ok(farm),
     }
 }
 
-fn fqdn(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn fqdn(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "name")?;
     let word = args.required("a host name")?;
     args.end()?;
@@ -178,13 +178,13 @@ fn fqdn(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         (1..=63).contains(&label.len()) && label.bytes().all(is_inner) && !has_ends
     };
     if name.len() > FQDN_MAX || !name.split('.').all(is_label) {
-        return Err(args.unfit(word, "not a host name such as desktop.example.org"));
+        return Err(args.unexpected_value(word, "not a host name such as desktop.example.org"));
     }
-    farm.fqdn = Some(Written::new(name.to_ascii_lowercase(), word.span));
+    farm.fqdn = Some(Spanned::new(name.to_ascii_lowercase(), word.span));
     Ok(())
 }
 
-fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn bind(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "bind")?;
     binds(&mut farm.binds, &mut farm.proxies, args)
 }
@@ -195,14 +195,14 @@ pub(super) fn binds(binds: &mut Vec<Bind>, proxies: &mut Proxies, args: &mut Arg
     let address = listens(args, word)?;
     let option = args.required("`crt FILE`")?;
     if !option.is("crt") {
-        return Err(args.unfit(option, "not `crt FILE`"));
+        return Err(args.unexpected_value(option, "not `crt FILE`"));
     }
     let file = path(args)?;
     let option = args.next();
     let accepts_proxy = option.is_some_and(|option| option.is("accept-proxy"));
     match option {
         Some(option) if accepts_proxy => proxies.accept(option.span),
-        Some(option) => return Err(args.unfit(option, "not `accept-proxy`")),
+        Some(option) => return Err(args.unexpected_value(option, "not `accept-proxy`")),
         None => {}
     }
     args.end()?;
@@ -211,53 +211,54 @@ pub(super) fn binds(binds: &mut Vec<Bind>, proxies: &mut Proxies, args: &mut Arg
         return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
     }
     binds.push(Bind {
-        address: Written::new(address, word.span),
+        address: Spanned::new(address, word.span),
         file,
         accepts_proxy,
     });
     Ok(())
 }
 
-fn trusted_proxy(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn trusted_proxy(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "trusted-proxy")?;
     farm.proxies.line(args)
 }
 
-fn listens(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
+fn listens(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic> {
     let found = address(word.str(), &Accepts::BIND);
-    let found = found.map_err(|error| args.unfit(word, &format!("no address: {error}")))?;
+    let found =
+        found.map_err(|error| args.unexpected_value(word, &format!("no address: {error}")))?;
     let Address {
-        transport: Transport::Default,
+        transport: SocketTransport::Default,
         port: Port::One(port),
         ref host,
         family,
     } = found
     else {
-        return Err(args.unfit(word, "not an IP address and one port"));
+        return Err(args.unexpected_value(word, "not an IP address and one port"));
     };
     let ip = match (host, family) {
-        (value::Host::Any, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        (value::Host::Any, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        (value::Host::Ip(ip), _) => *ip,
-        _ => return Err(args.unfit(word, "not an IP address and one port")),
+        (value::AddressHost::Any, Family::V4) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        (value::AddressHost::Any, _) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        (value::AddressHost::Ip(ip), _) => *ip,
+        _ => return Err(args.unexpected_value(word, "not an IP address and one port")),
     };
     if port == LINK_PORT {
-        return Err(args.unfit(word, "at the port of the link between the nodes"));
+        return Err(args.unexpected_value(word, "at the port of the link between the nodes"));
     }
     Ok(SocketAddr::new(ip, port))
 }
 
 /// Parses a file path.
-pub(super) fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
+pub(super) fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let file = PathBuf::from(word.str());
     match file.is_absolute() {
-        true => Ok(Written::new(file, word.span)),
-        false => Err(args.unfit(word, "not an absolute path")),
+        true => Ok(Spanned::new(file, word.span)),
+        false => Err(args.unexpected_value(word, "not an absolute path")),
     }
 }
 
-fn host(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn host(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = many(draft, args, "host")?;
     let name = name("host", args.required("a name")?)?;
     if let Some(first) = farm.hosts.iter().find(|one| one.name.value == name.value) {
@@ -279,7 +280,7 @@ fn host(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             "agent-inter" => agent.take_interval(option, args)?,
             _ => {
                 let known = "not `weight NUMBER`, `drain`, `agent-port PORT` or `agent-inter TIME`";
-                return Err(args.unfit(option, known));
+                return Err(args.unexpected_value(option, known));
             }
         }
     }
@@ -287,7 +288,7 @@ fn host(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     farm.hosts.push(NamedHost {
         name,
         address: word.span,
-        host: Host {
+        host: SessionHost {
             address,
             weight,
             drained,
@@ -298,7 +299,7 @@ fn host(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 }
 
 /// Parses the address of a host; the port defaults to that of RDP.
-fn reaches(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
+fn reaches(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic> {
     let text = word.str();
     let with_port = text.parse::<SocketAddr>().ok();
     let bare = text.trim_start_matches('[').trim_end_matches(']');
@@ -308,10 +309,10 @@ fn reaches(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
         !ip.is_unspecified() && !ip.is_multicast() && address.port() != 0
     };
     let found = address.filter(is_of_one);
-    found.ok_or_else(|| args.unfit(word, "not an IP address, with or without a port"))
+    found.ok_or_else(|| args.unexpected_value(word, "not an IP address, with or without a port"))
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[
     Keyword {
         places: &["farm"],
         syntax: "name <name>",

@@ -1,7 +1,7 @@
 //! The lines of a `farm` section that have defaults.
 
-use super::LineBuilder;
-use super::section::{Draft, once, path};
+use super::FarmLineBuilder;
+use super::section::{FarmSectionDraft, once, path};
 use crate::config::Balance;
 use language::Diagnostic;
 use language::arguments::{Args, Built};
@@ -30,7 +30,7 @@ pub(super) fn time(args: &mut Args<'_>, bounds: &RangeInclusive<u32>) -> Result<
                 ""
             };
             let told = format!("not from {least} to {most}{unit}");
-            Err(args.unfit(word, &told))
+            Err(args.unexpected_value(word, &told))
         }
         _ => Ok(ms.into()),
     }
@@ -51,16 +51,17 @@ fn written(ms: u32) -> String {
     format!("{}{letter}", ms / unit)
 }
 
-fn balance(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn balance(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "balance")?;
     let word = args.required("`load` or `leastconn`")?;
     let all = [Balance::Load, Balance::Leastconn];
     let found = all.into_iter().find(|one| one.word() == word.str());
-    farm.settings.balance = found.ok_or_else(|| args.unfit(word, "not `load` or `leastconn`"))?;
+    farm.settings.balance =
+        found.ok_or_else(|| args.unexpected_value(word, "not `load` or `leastconn`"))?;
     args.end()
 }
 
-fn check(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn check(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "check")?;
     let check = &mut farm.settings.check;
     if args.peek().is_none() {
@@ -72,43 +73,47 @@ fn check(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             "timeout" => check.timeout_ms = time(args, &CHECK_MS)?,
             "fall" => check.fall = args.count("a number of checks", 1..=100)?,
             "rise" => check.rise = args.count("a number of checks", 1..=100)?,
-            _ => return Err(args.unfit(option, "not `interval`, `timeout`, `fall` or `rise`")),
+            _ => {
+                return Err(
+                    args.unexpected_value(option, "not `interval`, `timeout`, `fall` or `rise`")
+                );
+            }
         }
     }
     Ok(())
 }
 
-fn keep_sessions(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn keep_sessions(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "keep-sessions")?;
     farm.settings.sessions.keep_ms = time(args, &KEEP_MS)?;
     args.end()
 }
 
-fn lost_after(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn lost_after(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "lost-after")?;
     farm.settings.sessions.lost_after_ms = time(args, &LOST_MS)?;
     args.end()
 }
 
-fn token_key(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn token_key(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "token-key")?;
     farm.key = Some(path(args)?);
     args.end()
 }
 
-fn token_lifetime(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn token_lifetime(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "token-lifetime")?;
     farm.settings.lifetime_ms = time(args, &KEEP_MS)?;
     args.end()
 }
 
-fn maxconn(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn maxconn(draft: &mut FarmSectionDraft, args: &mut Args<'_>) -> Built {
     let farm = once(draft, args, "maxconn")?;
     farm.settings.maxconn = args.count("a number of connections", MAXCONN)?;
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<FarmLineBuilder>] = &[
     Keyword {
         places: &["farm"],
         syntax: "balance (load | leastconn)",

@@ -2,17 +2,17 @@
 
 use super::*;
 use crate::collection::CollectionId;
-use crate::config::{self, Balance, Check, Host, Sessions};
+use crate::config::{self, Balance, Check, SessionHost, Sessions};
 use access::ldap::Security;
 use access::user::SecondFactor;
 use configuration::outside::{Outside, Prepared, PreparedFile, Secret};
 use configuration::{
-    Account, Accounts, Draft as PartDraft, Export, Kind, LoadOptions, Loaded, Password, Recording,
-    Words,
+    Account, Accounts, Export, LoadOptions, Loaded, ObjectKind, PartDraft, Password, Recording,
+    SectionKeywords,
 };
 use lab::pki::{Authority, Leaf};
 use language::source::Text;
-use language::{Environment, Facts, Line, render};
+use language::{ConfigLine, Environment, Facts, render};
 use protocol::vitals::Service;
 
 const GATEWAY: &str = "gateway https://desktop.example.org/remoteDesktopGateway/";
@@ -58,14 +58,14 @@ fn load(text: String, options: LoadOptions) -> Loaded {
 
 /// Loads a section together with the export of another part.
 fn load_with(
-    parts: &[&'static Part],
+    parts: &[&'static ConfigurationPart],
     text: String,
     options: LoadOptions,
     export: Option<Export>,
 ) -> Loaded {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
-    let words = Words::of([&PART.sections]);
+    let words = SectionKeywords::from_parts([&PART.sections]);
     let mut inputs = Recording::new(files, environment, facts, options, words);
     let account = |name: &str, groups: &[&str]| Account {
         name: name.to_owned(),
@@ -115,7 +115,7 @@ fn with(lines: &[&str]) -> String {
 fn farm(lines: &[&str]) -> Farm {
     let mut loaded = load(section(&[BEGIN, lines].concat()), LoadOptions::default());
     let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
-    let mut parts = loaded.take_run(&[&PART]);
+    let mut parts = loaded.take_role_configurations(&[&PART]);
     let built = parts
         .iter_mut()
         .find_map(|(_, built)| built.downcast_mut::<Farms>());
@@ -127,7 +127,7 @@ fn farm(lines: &[&str]) -> Farm {
 fn a_section_comes_to_what_its_lines_say() {
     let mut plain = farm(&[]);
     assert!(!plain.binds.remove(0).pem.is_empty());
-    let host = |address: &str, weight, drained| Host {
+    let host = |address: &str, weight, drained| SessionHost {
         address: address.parse().unwrap(),
         weight,
         drained,
@@ -719,31 +719,31 @@ language::codes! {
 }
 
 /// The part that runs the guests `mail` and `erp`.
-static GUESTS: Part = Part {
+static GUESTS: ConfigurationPart = ConfigurationPart {
     name: "guests",
     sections: Sections::NONE,
     documented: Vec::new,
     codes: || CODES.to_vec(),
-    exports: &[Kind {
+    exports: &[ObjectKind {
         name: "guest",
         unknown: &NO_GUEST,
         label: "no section of this name",
     }],
-    begin: |_| Box::new(Names),
+    begin: |_| Box::new(TestPartDraft),
     run: None,
 };
 
 #[derive(Debug)]
-struct Names;
+struct TestPartDraft;
 
-impl PartDraft for Names {
-    fn section(&mut self, _: &mut Context, _: &Line) {}
+impl PartDraft for TestPartDraft {
+    fn section(&mut self, _: &mut Context, _: &ConfigLine) {}
 
-    fn place(&self) -> Option<&'static str> {
+    fn current_section(&self) -> Option<&'static str> {
         None
     }
 
-    fn line(&mut self, _: &mut Context, _: &Line) {}
+    fn line(&mut self, _: &mut Context, _: &ConfigLine) {}
 
     fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for name in ["mail", "erp"] {

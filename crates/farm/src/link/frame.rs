@@ -1,14 +1,14 @@
 //! Frames between two nodes.
 
-use crate::agreement::Message;
-use crate::directory::Origin;
-use nodes::Protocol;
+use crate::agreement::AgreementMessage;
+use crate::directory::DirectoryId;
+use nodes::NodeProtocol;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncRead;
 
 /// Protocol version. Nodes with another version do not share their directories.
-pub(super) const PROTOCOL: Protocol = Protocol {
-    of: "farms",
+pub(super) const PROTOCOL: NodeProtocol = NodeProtocol {
+    subject: "farms",
     port: super::PORT,
     signs: *b"EKFM",
     version: 4,
@@ -24,17 +24,17 @@ const NAME_BYTES_MAX: usize = 64;
 
 /// A frame from one node to another.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Frame {
+pub enum LinkFrame {
     /// Farms of the sender, with their directories. Sent again after each change.
-    Farms(Vec<(String, Origin)>),
+    Farms(Vec<(String, DirectoryId)>),
     /// A message of one directory to another one.
     Farm {
         /// Directory of the sender.
-        from: Origin,
+        from: DirectoryId,
         /// Directory of the receiver.
-        to: Origin,
+        to: DirectoryId,
         /// Message to the receiver's directory.
-        message: Message,
+        message: AgreementMessage,
     },
     /// Heartbeat.
     Ping,
@@ -44,13 +44,13 @@ pub enum Frame {
 
 /// Reason why a connection ends.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum FarmLinkError {
     /// Error of the network, or a violation of the protocol.
     #[error("{link}{}", consequence(link))]
     Link {
         /// The error.
         #[from]
-        link: nodes::Broken,
+        link: nodes::NodeConnectionError,
     },
     /// The other node stops.
     #[error("it has stopped")]
@@ -60,34 +60,38 @@ pub enum Broken {
     Cut(String),
 }
 
-fn consequence(broken: &nodes::Broken) -> &'static str {
+fn consequence(broken: &nodes::NodeConnectionError) -> &'static str {
     match broken {
-        nodes::Broken::Version { .. } => ": each decides alone until both have the same program",
+        nodes::NodeConnectionError::Version { .. } => {
+            ": each decides alone until both have the same program"
+        }
         _ => "",
     }
 }
 
-impl Broken {
+impl FarmLinkError {
     /// Returns the error for an invalid frame.
-    pub(super) fn refused(why: impl Into<String>) -> Broken {
-        nodes::Broken::Refused(why.into()).into()
+    pub(super) fn refused(why: impl Into<String>) -> FarmLinkError {
+        nodes::NodeConnectionError::Refused(why.into()).into()
     }
 
     /// Returns the error of the network, if it is one.
-    pub(super) fn of_link(&self) -> Option<&nodes::Broken> {
+    pub(super) fn of_link(&self) -> Option<&nodes::NodeConnectionError> {
         match self {
-            Broken::Link { link } => Some(link),
-            Broken::Left | Broken::Cut(_) => None,
+            FarmLinkError::Link { link } => Some(link),
+            FarmLinkError::Left | FarmLinkError::Cut(_) => None,
         }
     }
 
     /// Returns the error for a node that no longer sends anything.
-    pub(super) fn silent() -> Broken {
-        nodes::Broken::Silent.into()
+    pub(super) fn silent() -> FarmLinkError {
+        nodes::NodeConnectionError::Silent.into()
     }
 }
 
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame, Broken> {
+pub(super) async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<LinkFrame, FarmLinkError> {
     checked(nodes::frame::read(stream, FRAME_BYTES_MAX, DEPTH_MAX).await?)
 }
 
@@ -95,15 +99,17 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Frame,
 ///
 /// # Errors
 /// Returns an error if the frame is invalid or exceeds the bounds.
-pub fn decode(bytes: &[u8]) -> Result<Frame, Broken> {
+pub fn decode(bytes: &[u8]) -> Result<LinkFrame, FarmLinkError> {
     checked(nodes::frame::decode(bytes, FRAME_BYTES_MAX, DEPTH_MAX)?)
 }
 
-fn checked(frame: Frame) -> Result<Frame, Broken> {
+fn checked(frame: LinkFrame) -> Result<LinkFrame, FarmLinkError> {
     match &frame {
-        Frame::Farms(farms) if farms.len() > FARMS_MAX => Err(Broken::refused("too many farms")),
-        Frame::Farms(farms) if farms.iter().any(|(name, _)| name.len() > NAME_BYTES_MAX) => {
-            Err(Broken::refused("a farm with a long name"))
+        LinkFrame::Farms(farms) if farms.len() > FARMS_MAX => {
+            Err(FarmLinkError::refused("too many farms"))
+        }
+        LinkFrame::Farms(farms) if farms.iter().any(|(name, _)| name.len() > NAME_BYTES_MAX) => {
+            Err(FarmLinkError::refused("a farm with a long name"))
         }
         _ => Ok(frame),
     }
@@ -113,7 +119,7 @@ fn checked(frame: Frame) -> Result<Frame, Broken> {
 mod tests {
     use super::*;
 
-    fn decoded(bytes: &[u8]) -> Result<Frame, Broken> {
+    fn decoded(bytes: &[u8]) -> Result<LinkFrame, FarmLinkError> {
         let mut from = bytes;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -121,7 +127,7 @@ mod tests {
         runtime.block_on(read(&mut from))
     }
 
-    fn encoded(frame: &Frame) -> Vec<u8> {
+    fn encoded(frame: &LinkFrame) -> Vec<u8> {
         let mut bytes = Vec::new();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
@@ -134,12 +140,12 @@ mod tests {
     #[test]
     fn a_frame_is_the_same_at_the_other_end() {
         for frame in [
-            Frame::Farms(vec![("office".to_owned(), Origin(7))]),
-            Frame::Ping,
-            Frame::Farm {
-                from: Origin(1),
-                to: Origin(2),
-                message: Message::Whole,
+            LinkFrame::Farms(vec![("office".to_owned(), DirectoryId(7))]),
+            LinkFrame::Ping,
+            LinkFrame::Farm {
+                from: DirectoryId(1),
+                to: DirectoryId(2),
+                message: AgreementMessage::Whole,
             },
         ] {
             assert_eq!(decoded(&encoded(&frame)).unwrap(), frame);
@@ -148,27 +154,33 @@ mod tests {
 
     #[test]
     fn too_many_farms_and_long_names_are_refused() {
-        let is_refused = |frame: &Frame| {
+        let is_refused = |frame: &LinkFrame| {
             let refused = decoded(&encoded(frame));
             matches!(
                 refused,
-                Err(Broken::Link {
-                    link: nodes::Broken::Refused(_)
+                Err(FarmLinkError::Link {
+                    link: nodes::NodeConnectionError::Refused(_)
                 })
             )
         };
-        assert!(is_refused(&Frame::Farms(vec![
-            ("a".to_owned(), Origin(1));
+        assert!(is_refused(&LinkFrame::Farms(vec![
+            (
+                "a".to_owned(),
+                DirectoryId(1)
+            );
             17
         ])));
-        assert!(is_refused(&Frame::Farms(vec![("a".repeat(65), Origin(1))])));
+        assert!(is_refused(&LinkFrame::Farms(vec![(
+            "a".repeat(65),
+            DirectoryId(1)
+        )])));
     }
 
     #[test]
     fn another_version_is_refused_with_the_reason_and_what_comes_of_it() {
         let mut newer = PROTOCOL.greeting();
         newer[5] = 9;
-        let words = Broken::from(PROTOCOL.greeted(newer).unwrap_err()).to_string();
+        let words = FarmLinkError::from(PROTOCOL.check_greeting(newer).unwrap_err()).to_string();
         assert_eq!(
             words,
             "it speaks version 9 of the protocol, and this node version 4: each decides alone until both have \

@@ -6,11 +6,14 @@ mod frame;
 mod session;
 
 pub use crate::config::LINK_PORT as PORT;
-pub use frame::{Broken, Frame, decode};
+pub use frame::{FarmLinkError, LinkFrame, decode};
 
-use crate::site::{Bell, Site};
+use crate::site::{FarmState, MessageNotifier};
 use frame::PROTOCOL;
-use nodes::{Answered, Guest, Known, Pause, Places, Rooms, answer, dial, listen};
+use nodes::{
+    AcceptedConnection, ConnectedClient, NodeChangeDetector, NodeConnectionLimits, RedialPause,
+    TrustedNodesReceiver, accept_node, dial, listen,
+};
 use part::lock;
 use session::SILENT;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,12 +26,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use wire::Trusted;
+use wire::TrustedNodes;
 
 /// Interval of the checks for due work.
 const TICK: Duration = Duration::from_millis(50);
 /// Limit of simultaneous handshakes.
-const HANDSHAKES: Rooms = Rooms {
+const HANDSHAKES: NodeConnectionLimits = NodeConnectionLimits {
     nodes: 16,
     strangers: 8,
 };
@@ -36,9 +39,9 @@ const HANDSHAKES: Rooms = Rooms {
 const LEAVE: Duration = Duration::from_millis(300);
 
 /// State that the link shares with its connections.
-struct Shared {
-    sites: Mutex<BTreeMap<String, Arc<Site>>>,
-    bell: Bell,
+struct LinkState {
+    sites: Mutex<BTreeMap<String, Arc<FarmState>>>,
+    bell: MessageNotifier,
     nodes: Mutex<Option<BTreeSet<String>>>,
     /// Connections that have to end, with the reason.
     cut: Mutex<BTreeMap<String, String>>,
@@ -49,48 +52,48 @@ struct Shared {
     trouble: Mutex<String>,
 }
 
-impl Shared {
+impl LinkState {
     fn ring(&self) {
         self.bell
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn take_cut(&self, node: &str) -> Option<String> {
+    fn take_cut_reason(&self, node: &str) -> Option<String> {
         lock(&self.cut).remove(node)
     }
 
-    fn leaves(&self) -> bool {
+    fn is_leaving(&self) -> bool {
         self.leaves.load(Ordering::Acquire)
     }
 
-    fn turn(&self, node: &str) -> Arc<tokio::sync::Mutex<()>> {
+    fn connection_lock(&self, node: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = lock(&self.turns);
         Arc::clone(turns.entry(node.to_owned()).or_default())
     }
 
-    fn all(&self) -> Vec<Arc<Site>> {
+    fn all(&self) -> Vec<Arc<FarmState>> {
         lock(&self.sites).values().cloned().collect()
     }
 }
 
 /// The link. Dropping it closes its connections.
-pub struct Link {
-    shared: Arc<Shared>,
-    trusted: watch::Sender<Option<Arc<Trusted>>>,
+pub struct NodeLink {
+    shared: Arc<LinkState>,
+    trusted: watch::Sender<Option<Arc<TrustedNodes>>>,
     ended: Receiver<()>,
 }
 
-impl Link {
-    /// Starts the link without connections; [`Link::trust`] sets the other nodes.
+impl NodeLink {
+    /// Starts the link without connections; [`NodeLink::trust`] sets the other nodes.
     ///
     /// # Errors
     /// Fails if the system has no thread or descriptor left.
-    pub fn start() -> io::Result<Link> {
+    pub fn start() -> io::Result<NodeLink> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
             .build()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(LinkState {
             sites: Mutex::default(),
             bell: Arc::new(watch::Sender::new(0)),
             nodes: Mutex::default(),
@@ -114,7 +117,7 @@ impl Link {
             // The receiver is gone if nobody waited.
             let _ = ends.send(());
         })?;
-        Ok(Link {
+        Ok(NodeLink {
             shared,
             trusted,
             ended,
@@ -122,14 +125,14 @@ impl Link {
     }
 
     /// Returns the notifier for messages that are due.
-    pub fn bell(&self) -> Bell {
+    pub fn message_notifier(&self) -> MessageNotifier {
         Arc::clone(&self.shared.bell)
     }
 
     /// Sets the cluster's nodes and their identities.
-    pub fn trust(&self, trusted: Trusted) {
+    pub fn trust(&self, trusted: TrustedNodes) {
         let before = self.trusted.borrow().clone();
-        let trusted = trusted.after(before.as_deref());
+        let trusted = trusted.continue_from(before.as_deref());
         self.trusted.send_replace(Some(Arc::new(trusted)));
     }
 
@@ -143,7 +146,7 @@ impl Link {
     }
 
     /// Replaces the farms of the link.
-    pub fn set_sites(&self, sites: BTreeMap<String, Arc<Site>>) {
+    pub fn set_sites(&self, sites: BTreeMap<String, Arc<FarmState>>) {
         let nodes = lock(&self.shared.nodes).clone();
         for (name, site) in &sites {
             let is_new = !lock(&self.shared.sites).contains_key(name);
@@ -171,7 +174,7 @@ impl Link {
 }
 
 /// Does the due work of all farms, until the link ends.
-async fn ticks(shared: &Shared) {
+async fn ticks(shared: &LinkState) {
     loop {
         tokio::time::sleep(TICK).await;
         for site in shared.all() {
@@ -180,7 +183,7 @@ async fn ticks(shared: &Shared) {
                 shared.ring();
             }
         }
-        if shared.leaves() {
+        if shared.is_leaving() {
             // Time for sending the last messages.
             tokio::time::sleep(TICK).await;
             return;
@@ -189,10 +192,10 @@ async fn ticks(shared: &Shared) {
 }
 
 /// Keeps connections to the nodes that the cluster names.
-async fn run(mut known: Known, shared: Arc<Shared>) {
-    let mut places = Places::default();
+async fn run(mut known: TrustedNodesReceiver, shared: Arc<LinkState>) {
+    let mut places = NodeChangeDetector::default();
     let mut tasks = JoinSet::new();
-    while let Some(now) = places.next(&mut known).await {
+    while let Some(now) = places.wait_for_change(&mut known).await {
         // Connections of the old configuration end.
         tasks.shutdown().await;
         for site in shared.all() {
@@ -216,60 +219,63 @@ async fn run(mut known: Known, shared: Arc<Shared>) {
 }
 
 /// Connects to a node, again and again.
-async fn dials(known: &Known, node: &str, shared: &Shared) {
-    let mut pause = Pause::default();
+async fn dials(known: &TrustedNodesReceiver, node: &str, shared: &LinkState) {
+    let mut pause = RedialPause::default();
     loop {
         let now = known.borrow().clone();
         let Some(now) = now else {
             return;
         };
-        let turn = shared.turn(node);
+        let turn = shared.connection_lock(node);
         let own = turn.lock().await;
         let broken = match dial(&PROTOCOL, &now, node).await {
             Ok(stream) => {
-                pause.connected();
+                pause.reset_pause();
                 lock(&shared.cut).remove(node);
                 session::run(shared, node, stream).await
             }
             Err(broken) => broken.into(),
         };
         // Reported before the lock is released, so before the next connection can start.
-        tell(shared, node, &broken);
+        report_broken_connection(shared, node, &broken);
         drop(own);
-        pause.after(broken.of_link()).await;
+        pause.wait_before_redial(broken.of_link()).await;
     }
 }
 
 /// Reports to all farms why there is no connection.
-fn tell(shared: &Shared, node: &str, broken: &Broken) {
+fn report_broken_connection(shared: &LinkState, node: &str, broken: &FarmLinkError) {
     let why = broken.to_string();
     for site in shared.all() {
         match broken {
-            Broken::Link {
-                link: nodes::Broken::Version { .. } | nodes::Broken::Foreign(_),
+            FarmLinkError::Link {
+                link:
+                    nodes::NodeConnectionError::Version { .. } | nodes::NodeConnectionError::Foreign(_),
             }
-            | Broken::Left => site.left(node, &why),
-            Broken::Link { .. } | Broken::Cut(_) => site.broke(node, &why),
+            | FarmLinkError::Left => site.left(node, &why),
+            FarmLinkError::Link { .. } | FarmLinkError::Cut(_) => site.broke(node, &why),
         }
     }
 }
 
 /// Listens at this node's address within the cluster.
-async fn listens(known: &Known, shared: &Arc<Shared>) {
+async fn listens(known: &TrustedNodesReceiver, shared: &Arc<LinkState>) {
     let trouble = |why: Option<String>| *lock(&shared.trouble) = why.unwrap_or_default();
-    let serves = |guest: Guest| {
+    let serves = |guest: ConnectedClient| {
         let shared = Arc::clone(shared);
         async move {
             let me = guest.trusted.me.clone();
             // The node with the lesser name connects.
             let may = |from: &str| from < me.as_str();
-            let answered = answer(&PROTOCOL, &guest.trusted, guest.stream, may).await;
-            drop(guest.place);
+            let answered = accept_node(&PROTOCOL, &guest.trusted, guest.stream, may).await;
+            drop(guest.slot);
             match answered {
                 Ok((stream, node)) => serve(&shared, &node, stream).await,
                 // Strangers, and connections that end.
                 Err((None, _)) => {}
-                Err((Some(node), broken)) => tell(&shared, &node, &broken.into()),
+                Err((Some(node), broken)) => {
+                    report_broken_connection(&shared, &node, &broken.into())
+                }
             }
         }
     };
@@ -277,8 +283,8 @@ async fn listens(known: &Known, shared: &Arc<Shared>) {
 }
 
 /// Runs a connection from another node. An earlier connection ends: the node has connected again.
-async fn serve(shared: &Shared, node: &str, stream: Answered) {
-    let turn = shared.turn(node);
+async fn serve(shared: &LinkState, node: &str, stream: AcceptedConnection) {
+    let turn = shared.connection_lock(node);
     let own = match turn.try_lock() {
         Ok(own) => own,
         Err(_) => {
@@ -293,6 +299,6 @@ async fn serve(shared: &Shared, node: &str, stream: Answered) {
     lock(&shared.cut).remove(node);
     let broken = session::run(shared, node, stream).await;
     // Reported before the lock is released, so before the next connection can start.
-    tell(shared, node, &broken);
+    report_broken_connection(shared, node, &broken);
     drop(own);
 }

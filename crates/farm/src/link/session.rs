@@ -1,10 +1,10 @@
 //! One connection to another node, from the greetings to its end. Reading and writing are
 //! independent: neither waits for the other.
 
-use super::Shared;
-use super::frame::{self, Broken, Frame};
-use crate::directory::Origin;
-use crate::site::Site;
+use super::LinkState;
+use super::frame::{self, FarmLinkError, LinkFrame};
+use crate::directory::DirectoryId;
+use crate::site::FarmState;
 use nodes::frame::write;
 use part::lock;
 use std::collections::BTreeMap;
@@ -21,23 +21,23 @@ const TURN_BYTES: usize = 64 << 10;
 
 /// A connection to a node.
 struct Session<'a> {
-    shared: &'a Shared,
+    shared: &'a LinkState,
     node: &'a str,
-    inner: Mutex<Inner>,
+    inner: Mutex<LinkSessionState>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct LinkSessionState {
     /// The other node has sent its farms.
     knows: bool,
     /// Farms of the other node, and their directories.
-    theirs: BTreeMap<String, Origin>,
+    theirs: BTreeMap<String, DirectoryId>,
     /// Farms that both nodes have: the local farm, and the directory of the other node.
-    linked: BTreeMap<String, (Arc<Site>, Origin)>,
+    linked: BTreeMap<String, (Arc<FarmState>, DirectoryId)>,
 }
 
 /// Shares the farms with a node until the connection ends.
-pub(super) async fn run<S>(shared: &Shared, node: &str, stream: S) -> Broken
+pub(super) async fn run<S>(shared: &LinkState, node: &str, stream: S) -> FarmLinkError
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -51,11 +51,11 @@ where
         ended = session.reads(&mut from) => ended,
         ended = session.writes(&mut to) => ended,
     };
-    let broken = ended.err().unwrap_or(Broken::Left);
+    let broken = ended.err().unwrap_or(FarmLinkError::Left);
     let why = broken.to_string();
     for (site, _) in lock(&session.inner).linked.values() {
         match broken {
-            Broken::Left => site.left(node, &why),
+            FarmLinkError::Left => site.left(node, &why),
             _ => site.broke(node, &why),
         }
     }
@@ -91,11 +91,11 @@ impl Session<'_> {
         }
     }
 
-    async fn reads(&self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), Broken> {
+    async fn reads(&self, from: &mut (impl AsyncRead + Unpin)) -> Result<(), FarmLinkError> {
         loop {
             let frame = timeout(SILENT, frame::read(from)).await;
-            match frame.map_err(|_| Broken::silent())?? {
-                Frame::Farms(farms) => {
+            match frame.map_err(|_| FarmLinkError::silent())?? {
+                LinkFrame::Farms(farms) => {
                     {
                         let mut inner = lock(&self.inner);
                         inner.theirs = farms.into_iter().collect();
@@ -103,38 +103,38 @@ impl Session<'_> {
                     }
                     self.reconcile();
                 }
-                Frame::Farm { from, to, message } => {
+                LinkFrame::Farm { from, to, message } => {
                     // A message to a previous directory is not for its successor.
                     if let Some(site) = self.site_of(from).filter(|site| site.origin() == to) {
                         let handled = site.handle(self.node, from, message);
-                        handled.map_err(|error| Broken::refused(error.to_string()))?;
+                        handled.map_err(|error| FarmLinkError::refused(error.to_string()))?;
                     }
                 }
-                Frame::Ping => {}
-                Frame::Leave => return Err(Broken::Left),
+                LinkFrame::Ping => {}
+                LinkFrame::Leave => return Err(FarmLinkError::Left),
             }
         }
     }
 
     /// Returns the farm whose directory at the other node has this origin.
-    fn site_of(&self, origin: Origin) -> Option<Arc<Site>> {
+    fn site_of(&self, origin: DirectoryId) -> Option<Arc<FarmState>> {
         let inner = lock(&self.inner);
         let mut linked = inner.linked.values();
         let found = linked.find(|(_, theirs)| *theirs == origin);
         found.map(|(site, _)| Arc::clone(site))
     }
 
-    async fn writes(&self, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Broken> {
+    async fn writes(&self, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), FarmLinkError> {
         let mut bell = self.shared.bell.subscribe();
         let mut said = None;
         loop {
             bell.borrow_and_update();
-            if let Some(why) = self.shared.take_cut(self.node) {
-                return Err(Broken::Cut(why));
+            if let Some(why) = self.shared.take_cut_reason(self.node) {
+                return Err(FarmLinkError::Cut(why));
             }
-            let is_last = self.shared.leaves();
+            let is_last = self.shared.is_leaving();
             let wrote = timeout(SILENT, self.write_all(to, &mut said, is_last)).await;
-            wrote.map_err(|_| Broken::silent())??;
+            wrote.map_err(|_| FarmLinkError::silent())??;
             if is_last {
                 // The other side closes the connection.
                 std::future::pending::<()>().await;
@@ -150,16 +150,16 @@ impl Session<'_> {
     async fn write_all(
         &self,
         to: &mut (impl AsyncWrite + Unpin),
-        said: &mut Option<Vec<(String, Origin)>>,
+        said: &mut Option<Vec<(String, DirectoryId)>>,
         is_last: bool,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), FarmLinkError> {
         let mut bytes = Vec::new();
         let sites = lock(&self.shared.sites).clone().into_iter();
         let farms: Vec<_> = sites.map(|(name, site)| (name, site.origin())).collect();
         if said.as_ref() != Some(&farms) {
             // New farms have to be linked before their first messages arrive.
             self.reconcile();
-            write(&mut bytes, &Frame::Farms(farms.clone())).await?;
+            write(&mut bytes, &LinkFrame::Farms(farms.clone())).await?;
             *said = Some(farms);
         }
         let linked: Vec<_> = lock(&self.inner).linked.values().cloned().collect();
@@ -172,7 +172,7 @@ impl Session<'_> {
             while bytes.len() < end
                 && let Some(message) = site.next_message(self.node)
             {
-                let to_it = Frame::Farm {
+                let to_it = LinkFrame::Farm {
                     from,
                     to: theirs,
                     message,
@@ -185,12 +185,14 @@ impl Session<'_> {
             }
         }
         if is_last {
-            write(&mut bytes, &Frame::Leave).await?;
+            write(&mut bytes, &LinkFrame::Leave).await?;
         } else if bytes.is_empty() {
-            write(&mut bytes, &Frame::Ping).await?;
+            write(&mut bytes, &LinkFrame::Ping).await?;
         }
-        to.write_all(&bytes).await.map_err(nodes::Broken::from)?;
-        to.flush().await.map_err(nodes::Broken::from)?;
+        to.write_all(&bytes)
+            .await
+            .map_err(nodes::NodeConnectionError::from)?;
+        to.flush().await.map_err(nodes::NodeConnectionError::from)?;
         Ok(())
     }
 }

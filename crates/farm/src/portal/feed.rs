@@ -1,7 +1,7 @@
 //! Feed for Windows' "RemoteApp and Desktop Connections" ([MS-TSWP]): the desktop and programs of a
 //! user, as XML.
 
-use super::offer::Offer;
+use super::offer::PublishedResource;
 use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt::Write;
 
@@ -12,16 +12,16 @@ const SPACE: &str = "http://schemas.microsoft.com/ts/2007/05/tswf";
 
 /// Version of a feed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Version {
+pub enum FeedVersion {
     /// Version 1.1, for clients that request none.
     One,
     /// Version 2.0.
     Two,
 }
 
-impl Version {
+impl FeedVersion {
     /// Returns the version that an `Accept` header requests ([MS-TSWP] 2.2.5).
-    pub fn of(accept: &str) -> Version {
+    pub fn of(accept: &str) -> FeedVersion {
         let mut ranges = accept.split(',');
         let chooses = |range: &str| {
             let mut words = range.split(';').map(str::trim);
@@ -34,23 +34,23 @@ impl Version {
                 })
         };
         match ranges.any(chooses) {
-            true => Version::Two,
-            false => Version::One,
+            true => FeedVersion::Two,
+            false => FeedVersion::One,
         }
     }
 
     /// Returns the `Content-Type` header ([MS-TSWP] 2.2.1.4).
     pub fn kind(self) -> &'static str {
         match self {
-            Version::One => "text/xml; charset=utf-8",
-            Version::Two => "application/x-msts-radc+xml; charset=utf-8",
+            FeedVersion::One => "text/xml; charset=utf-8",
+            FeedVersion::Two => "application/x-msts-radc+xml; charset=utf-8",
         }
     }
 
     fn word(self) -> &'static str {
         match self {
-            Version::One => "1.1",
-            Version::Two => "2.0",
+            FeedVersion::One => "1.1",
+            FeedVersion::Two => "2.0",
         }
     }
 }
@@ -76,17 +76,17 @@ fn escaped(text: &str) -> String {
 /// Writes the feed of some offers. `authority` is the host of the portal, `address` where clients
 /// connect.
 pub fn write(
-    version: Version,
+    version: FeedVersion,
     (authority, address): (&str, &str),
-    offers: &[Offer<'_>],
+    offers: &[PublishedResource<'_>],
     now_s: u64,
 ) -> String {
     let now = jiff::Timestamp::from_second(i64::try_from(now_s).unwrap_or_default());
     let now = now.unwrap_or_default().to_string();
     let (authority, address) = (escaped(authority), escaped(address));
     let reconnects = match version {
-        Version::One => "",
-        Version::Two => " SupportsReconnect=\"false\"",
+        FeedVersion::One => "",
+        FeedVersion::Two => " SupportsReconnect=\"false\"",
     };
     let mut xml = format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<ResourceCollection PubDate=\"{now}\" SchemaVersion=\"{}\" \
@@ -103,7 +103,12 @@ pub fn write(
     )
 }
 
-fn resource(xml: &mut String, offer: &Offer<'_>, (authority, address): (&str, &str), now: &str) {
+fn resource(
+    xml: &mut String,
+    offer: &PublishedResource<'_>,
+    (authority, address): (&str, &str),
+    now: &str,
+) {
     let (name, title) = (escaped(offer.name()), escaped(offer.title()));
     let id = digest(&SHA256, format!("{authority}/{name}").as_bytes());
     let id: String = { id.as_ref().iter().take(20) }
@@ -145,7 +150,7 @@ mod tests {
         }
     }
 
-    fn feed(version: Version, title: &str) -> String {
+    fn feed(version: FeedVersion, title: &str) -> String {
         let (app, desktop) = (
             app(title),
             Desktop {
@@ -154,7 +159,10 @@ mod tests {
                 hosts: Default::default(),
             },
         );
-        let offers = [Offer::Desktop(&desktop), Offer::App(&app)];
+        let offers = [
+            PublishedResource::Desktop(&desktop),
+            PublishedResource::App(&app),
+        ];
         write(
             version,
             ("desktop.example.org", "desktop.example.org:3390"),
@@ -165,7 +173,7 @@ mod tests {
 
     #[test]
     fn both_versions_are_well_formed_and_have_what_clients_need() {
-        for version in [Version::One, Version::Two] {
+        for version in [FeedVersion::One, FeedVersion::Two] {
             let xml = feed(version, "Word & \"Co\" <1>");
             let document = roxmltree::Document::parse(&xml).unwrap();
             let root = document.root_element();
@@ -191,37 +199,37 @@ mod tests {
             );
             assert_eq!(root.attribute("SchemaVersion"), Some(version.word()));
         }
-        insta::assert_snapshot!(feed(Version::Two, "Word"));
+        insta::assert_snapshot!(feed(FeedVersion::Two, "Word"));
     }
 
     #[test]
     fn a_client_chooses_the_version() {
         for (accept, version) in [
-            ("", Version::One),
-            ("*/*", Version::One),
-            ("application/x-msts-radc+xml", Version::One),
+            ("", FeedVersion::One),
+            ("*/*", FeedVersion::One),
+            ("application/x-msts-radc+xml", FeedVersion::One),
             (
                 "application/x-msts-radc+xml; radc_schema_version=1.1",
-                Version::One,
+                FeedVersion::One,
             ),
             (
                 "application/x-msts-radc+xml; radc_schema_version=2.0",
-                Version::Two,
+                FeedVersion::Two,
             ),
             (
                 "text/xml, application/x-msts-radc+xml;radc_schema_version=2.1",
-                Version::Two,
+                FeedVersion::Two,
             ),
-            ("text/xml; radc_schema_version=2.0", Version::One),
+            ("text/xml; radc_schema_version=2.0", FeedVersion::One),
         ] {
-            assert_eq!(Version::of(accept), version, "{accept}");
+            assert_eq!(FeedVersion::of(accept), version, "{accept}");
         }
     }
 
     proptest! {
         #[test]
         fn no_title_breaks_the_feed(title in any::<String>()) {
-            let xml = feed(Version::One, &title);
+            let xml = feed(FeedVersion::One, &title);
             prop_assert!(roxmltree::Document::parse(&xml).is_ok(), "{xml}");
         }
     }

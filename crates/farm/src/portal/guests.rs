@@ -1,8 +1,8 @@
 //! Displays and terminals of guests: who may open them, their pages, and the connection of the
 //! browser to the part that runs the guests.
 
-use super::{Facts, Portal, Reply, page, reply, sign_in};
-use crate::body::Body;
+use super::{Portal, PortalConfiguration, PortalResponse, page, reply, sign_in};
+use crate::body::ResponseBody;
 use crate::config::Consoles;
 use crate::guests::Guest;
 use access::page::clean;
@@ -14,11 +14,13 @@ use hyper::http::request::Parts;
 use part::lock;
 use part::report::{Event, Moment};
 use part::voice::write_error;
-use screen::kind::{KINDS, Kind};
-use screen::open::Seat;
+use screen::kind::{KINDS, ScreenKind};
+use screen::open::ScreenSlot;
 use screen::page::{SCRIPT, SCRIPT_PATH};
-use screen::socket::{self, Asked, BROKEN, Guard, SIGN_IN, SIGNED_OUT, carry, close};
-use screen::standing::{ENDED, Standing};
+use screen::socket::{
+    self, BROKEN, SIGN_IN, SIGNED_OUT, ScreenGuard, UpgradeRequestKind, close, forward_bytes,
+};
+use screen::standing::{ENDED, ScreenStatus};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,15 +38,15 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 
 /// Parsed path of a display or a terminal.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted<'p> {
-    kind: &'static Kind,
+pub(super) struct ScreenPath<'p> {
+    kind: &'static ScreenKind,
     guest: &'p str,
     is_socket: bool,
 }
 
-impl<'p> Wanted<'p> {
+impl<'p> ScreenPath<'p> {
     /// Parses a path.
-    pub(super) fn of(path: &'p str) -> Option<Wanted<'p>> {
+    pub(super) fn of(path: &'p str) -> Option<ScreenPath<'p>> {
         let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
         let kind = KINDS.iter().find(|kind| kind.path == first)?;
         let (guest, is_socket) = match rest.strip_suffix("/socket") {
@@ -52,7 +54,7 @@ impl<'p> Wanted<'p> {
             None => (rest, false),
         };
         let is_name = !guest.is_empty() && !guest.contains('/');
-        is_name.then_some(Wanted {
+        is_name.then_some(ScreenPath {
             kind,
             guest,
             is_socket,
@@ -61,10 +63,10 @@ impl<'p> Wanted<'p> {
 
     /// Returns the type that has replaced this one, since the guest's display may have changed its
     /// protocol.
-    fn instead(self, all: &[Guest]) -> Option<&'static Kind> {
+    fn instead(self, all: &[Guest]) -> Option<&'static ScreenKind> {
         let guest = all.iter().find(|guest| guest.name == self.guest)?;
         let offered = guest.offers.iter().map(|(opens, _)| *opens);
-        self.kind.instead(offered)
+        self.kind.replacement_kind(offered)
     }
 
     fn what(self) -> String {
@@ -85,7 +87,7 @@ impl Portal {
     /// Returns the guests that a user may open; None if the user may open none.
     pub(super) async fn guests_of(
         &self,
-        facts: &Facts,
+        facts: &PortalConfiguration,
         account: Option<&Account>,
     ) -> Option<Result<Vec<Guest>, String>> {
         let lines = &facts.portal.consoles;
@@ -103,11 +105,11 @@ impl Portal {
     /// exist.
     pub(super) async fn opens(
         self: &Arc<Portal>,
-        facts: &Facts,
+        facts: &PortalConfiguration,
         from: IpAddr,
         head: &Parts,
-        wanted: Wanted<'_>,
-    ) -> Reply {
+        wanted: ScreenPath<'_>,
+    ) -> PortalResponse {
         let said = |status, words: &str| match wanted.is_socket {
             true => reply::text(status, words),
             false => facts.failure(status, words),
@@ -130,7 +132,12 @@ impl Portal {
     }
 
     /// Returns the page.
-    async fn screen(&self, facts: &Facts, visitor: &Visitor, wanted: Wanted<'_>) -> Reply {
+    async fn screen(
+        &self,
+        facts: &PortalConfiguration,
+        visitor: &Visitor,
+        wanted: ScreenPath<'_>,
+    ) -> PortalResponse {
         if let Ok(all) = self.guests.all().await
             && let Some(other) = wanted.instead(&all)
         {
@@ -155,16 +162,16 @@ impl Portal {
         self: &Arc<Portal>,
         (visitor, token, from): (&Visitor, &str, IpAddr),
         head: &Parts,
-        wanted: Wanted<'_>,
-    ) -> Reply {
-        let asked = Asked::of(head);
+        wanted: ScreenPath<'_>,
+    ) -> PortalResponse {
+        let asked = UpgradeRequestKind::of(head);
         // Otherwise a page of another site could open the screen with the cookie of this one.
         let is_own = head.headers.contains_key(ORIGIN) && sign_in::is_own(head);
-        if matches!(asked, Asked::Socket(_)) && !is_own {
+        if matches!(asked, UpgradeRequestKind::Socket(_)) && !is_own {
             let words = "This is opened by its own page only.";
             return reply::text(StatusCode::FORBIDDEN, words);
         }
-        if matches!(asked, Asked::OtherVersion) {
+        if matches!(asked, UpgradeRequestKind::OtherVersion) {
             let words = "This takes version 13 of WebSocket (RFC 6455).";
             let mut reply = reply::text(StatusCode::UPGRADE_REQUIRED, words);
             reply::set(&mut reply, SEC_WEBSOCKET_VERSION, socket::VERSION);
@@ -174,14 +181,14 @@ impl Portal {
             Ok(guest) => guest,
             Err(words) => return reply::text(StatusCode::CONFLICT, &words),
         };
-        let Asked::Socket(handshake) = asked else {
+        let UpgradeRequestKind::Socket(handshake) = asked else {
             let screens = &self.guests.screens;
             return match screens.why_not(wanted.kind, wanted.guest, &visitor.name) {
                 Some(words) => reply::text(StatusCode::CONFLICT, &words),
                 None => reply::text(StatusCode::OK, BROKEN),
             };
         };
-        let taken = { &self.guests.screens }.take(wanted.kind, wanted.guest, &visitor.name);
+        let taken = { &self.guests.screens }.take_slot(wanted.kind, wanted.guest, &visitor.name);
         let opened = match taken {
             Ok(seat) => {
                 let by = (visitor.name.as_str(), token, from);
@@ -189,14 +196,14 @@ impl Portal {
             }
             Err(words) => Err(words),
         };
-        handshake.accept(Body::empty(), async move |browser| match opened {
-            Ok((part, open)) => carry(browser, part, open).await,
+        handshake.accept(ResponseBody::empty(), async move |browser| match opened {
+            Ok((part, open)) => forward_bytes(browser, part, open).await,
             Err(words) => close(browser, &words).await,
         })
     }
 
     /// Returns the requested guest, if its screen can be opened now.
-    async fn guest(&self, wanted: Wanted<'_>) -> Result<Guest, String> {
+    async fn guest(&self, wanted: ScreenPath<'_>) -> Result<Guest, String> {
         let all = self.guests.all().await?;
         let found = all.iter().find(|guest| guest.name == wanted.guest);
         let found = found.filter(|guest| guest.opens(wanted.kind.opens));
@@ -208,10 +215,10 @@ impl Portal {
     async fn open(
         self: &Arc<Portal>,
         (name, token, from): (&str, &str, IpAddr),
-        wanted: Wanted<'_>,
+        wanted: ScreenPath<'_>,
         guest: &Guest,
-        seat: Seat,
-    ) -> Result<(UnixStream, Open), String> {
+        seat: ScreenSlot,
+    ) -> Result<(UnixStream, OpenScreen), String> {
         let by = format!("{name}, at the portal of farm {}", self.site.name());
         let part = self.guests.open(guest, wanted.kind.opens, &by).await;
         let part = part.inspect_err(|words| {
@@ -220,7 +227,7 @@ impl Portal {
         if seat.is_first {
             self.note((name, from), (wanted, "opened"), "");
         }
-        let open = Open {
+        let open = OpenScreen {
             portal: Arc::clone(self),
             token: token.to_owned(),
             by: (name.to_owned(), from),
@@ -234,7 +241,12 @@ impl Portal {
 
     /// Records a user's action at a display or a terminal: in the report, in `farm why`, and in the
     /// log.
-    fn note(&self, (name, from): (&str, IpAddr), (wanted, done): (Wanted<'_>, &str), why: &str) {
+    fn note(
+        &self,
+        (name, from): (&str, IpAddr),
+        (wanted, done): (ScreenPath<'_>, &str),
+        why: &str,
+    ) {
         let what = format!("{} {done}", wanted.what());
         self.site.at_portal(name, from, &what, why);
         let colon = if why.is_empty() { "" } else { ": " };
@@ -259,7 +271,11 @@ impl Portal {
     }
 
     /// Returns a file of a library, or the script of the pages.
-    pub(super) fn library(&self, facts: &Facts, head: &Parts) -> Option<Reply> {
+    pub(super) fn library(
+        &self,
+        facts: &PortalConfiguration,
+        head: &Parts,
+    ) -> Option<PortalResponse> {
         let path = head.uri.path();
         if path == SCRIPT_PATH {
             let kind = "text/javascript; charset=utf-8";
@@ -281,29 +297,29 @@ impl Portal {
 }
 
 /// Returns the state of a guest's screen.
-fn standing(guest: &Guest, kind: &Kind) -> Standing {
-    Standing {
+fn standing(guest: &Guest, kind: &ScreenKind) -> ScreenStatus {
+    ScreenStatus {
         on: guest.on.clone(),
         is_offered: guest.opens(kind.opens),
-        ..Standing::default()
+        ..ScreenStatus::default()
     }
 }
 
 /// An open screen: its slot, and the session that opened it.
-struct Open {
+struct OpenScreen {
     portal: Arc<Portal>,
     token: String,
     /// Name of the user, and the client address.
     by: (String, IpAddr),
-    kind: &'static Kind,
+    kind: &'static ScreenKind,
     guest: String,
-    standing: Standing,
-    seat: Seat,
+    standing: ScreenStatus,
+    seat: ScreenSlot,
 }
 
-impl Open {
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+impl OpenScreen {
+    fn wanted(&self) -> ScreenPath<'_> {
+        ScreenPath {
             kind: self.kind,
             guest: &self.guest,
             is_socket: true,
@@ -311,17 +327,17 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenScreen {
     fn drop(&mut self) {
         let (name, from) = &self.by;
-        if self.seat.end() {
+        if self.seat.release_slot() {
             self.portal
                 .note((name, *from), (self.wanted(), "closed"), "");
         }
     }
 }
 
-impl Guard for Open {
+impl ScreenGuard for OpenScreen {
     fn why_not(&self) -> Option<&'static str> {
         let facts = self.portal.facts();
         let visitor = { facts.as_ref() }.and_then(|facts| {

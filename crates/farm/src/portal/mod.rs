@@ -12,28 +12,28 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 
-pub use reply::Reply;
+pub use reply::PortalResponse;
 
 use crate::config::{self, Farm, PORT};
 use crate::guests::Guests;
 use crate::icon;
 use crate::signature::Signer;
-use crate::site::{Site, TRY_AGAIN_S};
-use crate::user::{User, asked_name};
-use access::proof::{Client, Desk, Refused, Verify, now_s};
-use access::session::{Kept, Sessions, Visitor, value_in};
+use crate::site::{FarmState, TRY_AGAIN_S};
+use crate::user::{FarmUser, asked_name};
+use access::proof::{Authenticator, Client, SignInError, Verify, now_s};
+use access::session::{SavedSessions, Sessions, Visitor, value_in};
 use access::user::{List, SecondFactor};
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use configuration::Account;
-use feed::Version;
-use guests::Wanted;
+use feed::FeedVersion;
+use guests::ScreenPath;
 use hyper::body::Body;
 use hyper::header::{ACCEPT, AUTHORIZATION, COOKIE, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method, Request, StatusCode};
-use offer::Offer;
+use offer::PublishedResource;
 use part::lock;
 use part::report::Event;
 use std::collections::VecDeque;
@@ -57,16 +57,16 @@ const PATH_MAX: usize = 512;
 
 /// Portal of a farm while it runs.
 pub struct Portal {
-    site: Arc<Site>,
-    desk: Arc<Desk>,
-    facts: RwLock<Option<Arc<Facts>>>,
+    site: Arc<FarmState>,
+    desk: Arc<Authenticator>,
+    facts: RwLock<Option<Arc<PortalConfiguration>>>,
     guests: Arc<Guests>,
     /// Recent openings and closings of guests' displays and terminals.
     events: Mutex<VecDeque<Event>>,
 }
 
 /// Configuration of the portal.
-struct Facts {
+struct PortalConfiguration {
     portal: config::Portal,
     users: List,
     /// Name of the farm on the pages.
@@ -78,8 +78,8 @@ struct Facts {
     signer: Signer,
 }
 
-impl Facts {
-    fn of(farm: &Farm) -> Result<Option<Facts>, String> {
+impl PortalConfiguration {
+    fn of(farm: &Farm) -> Result<Option<PortalConfiguration>, String> {
         let Some(portal) = farm.portal.clone() else {
             return Ok(None);
         };
@@ -90,7 +90,7 @@ impl Facts {
             &farm.name
         };
         let port = farm.binds.first().map_or(PORT, |bind| bind.address.port());
-        Ok(Some(Facts {
+        Ok(Some(PortalConfiguration {
             brand: name.to_owned(),
             address: match port {
                 PORT => name.to_owned(),
@@ -106,8 +106,8 @@ impl Facts {
         }))
     }
 
-    fn offers(&self, account: &Account) -> Vec<Offer<'_>> {
-        Offer::all(&self.portal, account)
+    fn offers(&self, account: &Account) -> Vec<PublishedResource<'_>> {
+        PublishedResource::all(&self.portal, account)
     }
 }
 
@@ -118,13 +118,13 @@ impl Portal {
     /// # Errors
     /// Returns why the portal cannot serve.
     pub fn new(
-        site: Arc<Site>,
-        kept: Option<Kept>,
+        site: Arc<FarmState>,
+        kept: Option<SavedSessions>,
         (verify, guests): (Verify, Arc<Guests>),
     ) -> Result<Portal, String> {
         let sessions = Sessions::new(kept)?;
         site.shares_sign_outs(sessions.ended());
-        let desk = Desk::new(&format!("farm {}", site.name()), sessions, verify);
+        let desk = Authenticator::new(&format!("farm {}", site.name()), sessions, verify);
         site.asks_directory(desk.standing());
         let desk = Arc::new(desk);
         site.shares_tries(&desk);
@@ -147,12 +147,12 @@ impl Portal {
         let mut sessions = lock(&self.desk.sessions);
         let facts = self.site.with_farm(|farm| {
             share(&mut sessions, farm);
-            Facts::of(farm)
+            PortalConfiguration::of(farm)
         })?;
         if let Some(facts) = &facts {
             let users = facts.users.users.iter();
             let names = users.map(|user| &*user.account.name);
-            sessions.learn(&facts.users, names, now_s());
+            sessions.end_changed_users(&facts.users, names, now_s());
         }
         let mut now = { self.facts.write() }.unwrap_or_else(PoisonError::into_inner);
         *now = facts.map(Arc::new);
@@ -161,22 +161,22 @@ impl Portal {
 
     /// Returns the verifier of passwords. The gateway uses it, too, so that guessing at both is
     /// limited as guessing at one.
-    pub fn desk(&self) -> Arc<Desk> {
+    pub fn desk(&self) -> Arc<Authenticator> {
         Arc::clone(&self.desk)
     }
 
     /// Returns the state for the next process.
-    pub fn kept(&self) -> Kept {
-        lock(&self.desk.sessions).kept()
+    pub fn state_to_save(&self) -> SavedSessions {
+        lock(&self.desk.sessions).saved_state()
     }
 
-    fn facts(&self) -> Option<Arc<Facts>> {
+    fn facts(&self) -> Option<Arc<PortalConfiguration>> {
         let facts = self.facts.read();
         facts.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Handles a request of a client at an address.
-    pub async fn respond<B>(self: &Arc<Self>, from: IpAddr, request: Request<B>) -> Reply
+    pub async fn respond<B>(self: &Arc<Self>, from: IpAddr, request: Request<B>) -> PortalResponse
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -191,11 +191,11 @@ impl Portal {
 
     async fn answer<B>(
         self: &Arc<Self>,
-        facts: &Facts,
+        facts: &PortalConfiguration,
         from: IpAddr,
         head: &Parts,
         body: B,
-    ) -> Reply
+    ) -> PortalResponse
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -220,7 +220,7 @@ impl Portal {
                 None => reply::to("/sign-in"),
             },
             "/sign-in" => self.form(facts, head),
-            _ => match (Wanted::of(path), self.library(facts, head)) {
+            _ => match (ScreenPath::of(path), self.library(facts, head)) {
                 (Some(wanted), _) => self.opens(facts, from, head, wanted).await,
                 (None, Some(file)) => file,
                 (None, None) => self.named(facts, from, head, path).await,
@@ -229,13 +229,17 @@ impl Portal {
     }
 
     /// Returns the signed-in user of a request, and the token of the session.
-    fn visitor<'h>(&self, facts: &Facts, headers: &'h HeaderMap) -> Option<(Visitor, &'h str)> {
+    fn visitor<'h>(
+        &self,
+        facts: &PortalConfiguration,
+        headers: &'h HeaderMap,
+    ) -> Option<(Visitor, &'h str)> {
         self.of_cookie(facts, headers, SESSION)
     }
 
     fn of_cookie<'h>(
         &self,
-        facts: &Facts,
+        facts: &PortalConfiguration,
         headers: &'h HeaderMap,
         name: &str,
     ) -> Option<(Visitor, &'h str)> {
@@ -244,15 +248,15 @@ impl Portal {
     }
 
     /// Returns the user who signed in with this token.
-    fn of_token(&self, facts: &Facts, token: &str) -> Option<Visitor> {
+    fn of_token(&self, facts: &PortalConfiguration, token: &str) -> Option<Visitor> {
         if self.site.why_closed().is_some() {
             return None;
         }
         lock(&self.desk.sessions).visitor(&facts.users, token, now_s())
     }
 
-    async fn list(&self, facts: &Facts, visitor: &Visitor) -> Reply {
-        let user = User::named(&visitor.name);
+    async fn list(&self, facts: &PortalConfiguration, visitor: &Visitor) -> PortalResponse {
+        let user = FarmUser::named(&visitor.name);
         let id = user.map(|user| user.id);
         let notice = id.and_then(|id| self.site.notice_for(id));
         let account = visitor.account.as_ref();
@@ -262,8 +266,9 @@ impl Portal {
         let starts = || offers.iter().map(|offer| offer.hosts());
         let sessions = id.map(|id| self.site.sessions_of(id, starts()));
         let sessions = sessions.unwrap_or_default();
-        let is_closed =
-            |offer: &&Offer<'_>| id.is_some_and(|id| !self.site.is_open(id, offer.hosts()));
+        let is_closed = |offer: &&PublishedResource<'_>| {
+            id.is_some_and(|id| !self.site.is_open(id, offer.hosts()))
+        };
         let closed: Vec<&str> = { offers.iter() }
             .filter(is_closed)
             .map(|offer| offer.name())
@@ -283,7 +288,13 @@ impl Portal {
     }
 
     /// Handles paths that contain a name, and the feed, whose paths are case-insensitive.
-    async fn named(&self, facts: &Facts, from: IpAddr, head: &Parts, path: &str) -> Reply {
+    async fn named(
+        &self,
+        facts: &PortalConfiguration,
+        from: IpAddr,
+        head: &Parts,
+        path: &str,
+    ) -> PortalResponse {
         let lower = path.to_ascii_lowercase();
         match &*lower {
             FEED => return self.feed(facts, from, head).await,
@@ -324,8 +335,14 @@ impl Portal {
     }
 
     /// Builds the `.rdp` file of what a user starts.
-    fn start(&self, facts: &Facts, from: IpAddr, name: &str, offer: Offer<'_>) -> Reply {
-        let Some(user) = User::named(name) else {
+    fn start(
+        &self,
+        facts: &PortalConfiguration,
+        from: IpAddr,
+        name: &str,
+        offer: PublishedResource<'_>,
+    ) -> PortalResponse {
+        let Some(user) = FarmUser::named(name) else {
             return facts.failure(StatusCode::NOT_FOUND, "");
         };
         let gateway = facts.gateway.clone();
@@ -345,27 +362,39 @@ impl Portal {
         }
     }
 
-    async fn feed(&self, facts: &Facts, from: IpAddr, head: &Parts) -> Reply {
+    async fn feed(
+        &self,
+        facts: &PortalConfiguration,
+        from: IpAddr,
+        head: &Parts,
+    ) -> PortalResponse {
         let account = match self.program(facts, from, &head.headers).await {
             Ok(account) => account,
             // Programs sign in at that path, and come back with the cookie.
-            Err(Asks::Nothing) => return reply::found("/RDWeb/FeedLogin/WebFeedLogin.aspx"),
+            Err(Asks::Nothing) => {
+                return reply::redirect_to_sign_in("/RDWeb/FeedLogin/WebFeedLogin.aspx");
+            }
             Err(Asks::Refused(reply)) => return *reply,
         };
         let accept = head
             .headers
             .get(ACCEPT)
             .and_then(|value| value.to_str().ok());
-        let version = Version::of(accept.unwrap_or_default());
+        let version = FeedVersion::of(accept.unwrap_or_default());
         let at = (&*facts.portal.authority, &*facts.address);
         let xml = feed::write(version, at, &facts.offers(&account), now_s());
         reply::bytes(version.kind(), xml.into_bytes())
     }
 
-    async fn feed_login(&self, facts: &Facts, from: IpAddr, headers: &HeaderMap) -> Reply {
+    async fn feed_login(
+        &self,
+        facts: &PortalConfiguration,
+        from: IpAddr,
+        headers: &HeaderMap,
+    ) -> PortalResponse {
         let account = match self.program(facts, from, headers).await {
             Ok(account) => account,
-            Err(Asks::Nothing) => return reply::asks(),
+            Err(Asks::Nothing) => return reply::request_credentials(),
             Err(Asks::Refused(reply)) => return *reply,
         };
         match lock(&self.desk.sessions).begin_of(&facts.users, &account, now_s()) {
@@ -377,7 +406,7 @@ impl Portal {
     /// Returns the user of a program: by its cookie, or by name and password (RFC 7617).
     async fn program(
         &self,
-        facts: &Facts,
+        facts: &PortalConfiguration,
         from: IpAddr,
         headers: &HeaderMap,
     ) -> Result<Account, Asks> {
@@ -388,7 +417,7 @@ impl Portal {
         let given = headers.get(AUTHORIZATION).ok_or(Asks::Nothing)?;
         let refused = |reply| Asks::Refused(Box::new(reply));
         let Some((name, password)) = basic(given.as_bytes()) else {
-            return Err(refused(reply::asks()));
+            return Err(refused(reply::request_credentials()));
         };
         let client = Client::program(from);
         let name = asked_name(&facts.users, &name);
@@ -396,9 +425,9 @@ impl Portal {
         let user = proved.await.map_err(|why| {
             self.refuses(&name, from, why);
             refused(match why {
-                Refused::Wrong | Refused::NoTry => reply::asks(),
-                Refused::TooOften(seconds) => reply::too_often(seconds),
-                Refused::Unavailable => {
+                SignInError::Wrong | SignInError::NoTry => reply::request_credentials(),
+                SignInError::TooOften(seconds) => reply::too_often(seconds),
+                SignInError::Unavailable => {
                     reply::text(StatusCode::SERVICE_UNAVAILABLE, sign_in::UNAVAILABLE)
                 }
             })
@@ -414,7 +443,7 @@ impl Portal {
 }
 
 /// Returns the response while nobody may sign in: a page with the reason, or its text for programs.
-fn closed(facts: &Facts, head: &Parts, why: &str) -> Reply {
+fn closed(facts: &PortalConfiguration, head: &Parts, why: &str) -> PortalResponse {
     let path = head.uri.path().to_ascii_lowercase();
     let is_program =
         matches!(&*path, FEED | FEED_LOGIN) || head.headers.contains_key(AUTHORIZATION);
@@ -431,7 +460,7 @@ fn closed(facts: &Facts, head: &Parts, why: &str) -> Reply {
 enum Asks {
     /// The request contains no credentials.
     Nothing,
-    Refused(Box<Reply>),
+    Refused(Box<PortalResponse>),
 }
 
 /// Derives the session key from the token key, which all nodes of a cluster have. So a sign-in at
@@ -443,7 +472,7 @@ fn share(sessions: &mut Sessions, farm: &Farm) {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &farm.tokens.key);
     let tag = hmac::sign(&key, b"sessions of the portal");
     if let Ok(secret) = tag.as_ref().try_into() {
-        sessions.share(secret);
+        sessions.set_shared_secret(secret);
     }
 }
 

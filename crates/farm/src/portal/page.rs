@@ -1,13 +1,13 @@
 //! Pages of the portal. The functions turn values into markup; maud escapes all texts.
 
-use super::offer::Offer;
+use super::offer::PublishedResource;
 use crate::guests::Guest;
 use crate::site::{How, Stay};
 use access::page::{clean, head, hidden, mark};
 use access::session::Visitor;
 use maud::{DOCTYPE, Markup, html};
-use part::report::{Grade, State};
-use screen::kind::{KINDS, Kind};
+use part::report::{Grade, SubjectState};
+use screen::kind::{KINDS, ScreenKind};
 use screen::page as screens;
 
 /// Style sheet of the pages.
@@ -25,7 +25,7 @@ pub struct List<'l> {
     /// User who has signed in.
     pub visitor: &'l Visitor,
     /// Desktop and programs that the user may start.
-    pub offers: &'l [Offer<'l>],
+    pub offers: &'l [PublishedResource<'l>],
     /// Names of those that cannot be started now, because no host accepts users.
     pub closed: &'l [&'l str],
     /// Guests that the user may open, or why they are not known; None if the user may open none.
@@ -48,7 +48,7 @@ pub struct Screen<'s> {
     /// User who has signed in.
     pub visitor: &'s Visitor,
     /// Type of the screen: a display or a terminal.
-    pub kind: &'s Kind,
+    pub kind: &'s ScreenKind,
     /// Name of the guest.
     pub guest: &'s str,
     /// Path of the script; None if the library that draws the screen is missing.
@@ -147,8 +147,8 @@ fn guest(guest: &Guest) -> Markup {
 }
 
 /// Formats the state of a guest, and its node.
-fn state(state: Option<&State>, on: &str) -> Markup {
-    let class = |state: &State| match state.grade {
+fn state(state: Option<&SubjectState>, on: &str) -> Markup {
+    let class = |state: &SubjectState| match state.grade {
         Grade::Unknown => "unknown",
         Grade::Good => "good",
         Grade::Standby => "standby",
@@ -200,7 +200,7 @@ fn session(stay: &Stay, gateway: Option<&str>) -> Markup {
     }
 }
 
-fn tiles(offers: &[Offer<'_>], closed: &[&str]) -> Markup {
+fn tiles(offers: &[PublishedResource<'_>], closed: &[&str]) -> Markup {
     html! {
         @if offers.is_empty() {
             p.empty { "There is nothing here for you to start. An administrator decides it by groups." }

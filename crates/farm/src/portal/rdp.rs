@@ -30,7 +30,7 @@ pub struct File<'f> {
 }
 
 /// A line: name, whether the value is a number, value. `SIGNED` has the name in a signature.
-type Line = (&'static str, bool, String);
+type RdpFileLine = (&'static str, bool, String);
 
 /// Lines that a signature covers, in its order, with their names there.
 const SIGNED: [(&str, &str); 15] = [
@@ -51,7 +51,7 @@ const SIGNED: [(&str, &str); 15] = [
     ("loadbalanceinfo", "LoadBalanceInfo"),
 ];
 
-fn lines(file: &File<'_>) -> Vec<Line> {
+fn lines(file: &File<'_>) -> Vec<RdpFileLine> {
     let text = |name, value: &str| (name, false, value.to_owned());
     let number = |name, value: u8| (name, true, value.to_string());
     let mut lines = vec![
@@ -96,7 +96,7 @@ fn lines(file: &File<'_>) -> Vec<Line> {
 }
 
 /// Formats a line. Control characters are removed, since they would start another line.
-fn written((name, is_number, value): &Line) -> String {
+fn written((name, is_number, value): &RdpFileLine) -> String {
     let kind = if *is_number { 'i' } else { 's' };
     let value: String = value.chars().filter(|one| !one.is_control()).collect();
     format!("{name}:{kind}:{value}")
@@ -220,7 +220,7 @@ mod tests {
         let signature = BASE64.decode(&line("signature:s:")[12..]).unwrap();
         let (head, der) = signature.split_at(12);
         assert_eq!(head[8..], u32::try_from(der.len()).unwrap().to_le_bytes());
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let mut command = Command::new("openssl");
         command.args([
             "smime", "-verify", "-binary", "-inform", "DER", "-purpose", "any", "-in",

@@ -1,7 +1,7 @@
 //! Responses of the portal, with their security headers.
 
-use super::Facts;
-use crate::body::Body;
+use super::PortalConfiguration;
+use crate::body::ResponseBody;
 use access::page;
 use aws_lc_rs::digest::{SHA256, digest};
 use hyper::body::Bytes;
@@ -15,7 +15,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use maud::Markup;
 
 /// Response of the portal.
-pub type Reply = Response<Body>;
+pub type PortalResponse = Response<ResponseBody>;
 
 /// Content security policy: nothing from other sites, and no script at all.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; \
@@ -23,21 +23,21 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:
 /// Authentication challenge for programs (RFC 7617).
 const BASIC: &str = "Basic realm=\"remote desktops\", charset=\"UTF-8\"";
 
-fn reply(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> Reply {
-    let mut reply = Response::new(Body::Whole(Some(Bytes::from(bytes))));
+fn reply(status: StatusCode, kind: &'static str, bytes: Vec<u8>) -> PortalResponse {
+    let mut reply = Response::new(ResponseBody::Whole(Some(Bytes::from(bytes))));
     *reply.status_mut() = status;
     set(&mut reply, CONTENT_TYPE, kind);
     reply
 }
 
 /// Sets a header, unless the value is not a valid one.
-pub(super) fn set(reply: &mut Reply, name: HeaderName, value: &str) {
+pub(super) fn set(reply: &mut PortalResponse, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         reply.headers_mut().append(name, value);
     }
 }
 
-pub(super) fn html(status: StatusCode, markup: Markup) -> Reply {
+pub(super) fn html(status: StatusCode, markup: Markup) -> PortalResponse {
     reply(
         status,
         "text/html; charset=utf-8",
@@ -45,7 +45,7 @@ pub(super) fn html(status: StatusCode, markup: Markup) -> Reply {
     )
 }
 
-pub(super) fn text(status: StatusCode, words: &str) -> Reply {
+pub(super) fn text(status: StatusCode, words: &str) -> PortalResponse {
     reply(
         status,
         "text/plain; charset=utf-8",
@@ -53,12 +53,12 @@ pub(super) fn text(status: StatusCode, words: &str) -> Reply {
     )
 }
 
-pub(super) fn bytes(kind: &'static str, bytes: Vec<u8>) -> Reply {
+pub(super) fn bytes(kind: &'static str, bytes: Vec<u8>) -> PortalResponse {
     reply(StatusCode::OK, kind, bytes)
 }
 
 /// Returns the response of a farm without a portal, for all paths.
-pub(super) fn nothing() -> Reply {
+pub(super) fn nothing() -> PortalResponse {
     reply(
         StatusCode::NOT_FOUND,
         "text/plain; charset=utf-8",
@@ -67,7 +67,7 @@ pub(super) fn nothing() -> Reply {
 }
 
 /// Returns a file to download.
-pub(super) fn download(name: &str, bytes: Vec<u8>) -> Reply {
+pub(super) fn download(name: &str, bytes: Vec<u8>) -> PortalResponse {
     let mut reply = reply(StatusCode::OK, "application/x-rdp", bytes);
     set(
         &mut reply,
@@ -77,24 +77,24 @@ pub(super) fn download(name: &str, bytes: Vec<u8>) -> Reply {
     reply
 }
 
-fn leads(status: StatusCode, path: &str) -> Reply {
+fn redirect_with_status(status: StatusCode, path: &str) -> PortalResponse {
     let mut reply = reply(status, "text/plain; charset=utf-8", Vec::new());
     set(&mut reply, LOCATION, path);
     reply
 }
 
 /// Redirects to another page.
-pub(super) fn to(path: &str) -> Reply {
-    leads(StatusCode::SEE_OTHER, path)
+pub(super) fn to(path: &str) -> PortalResponse {
+    redirect_with_status(StatusCode::SEE_OTHER, path)
 }
 
 /// Redirects to the sign-in of programs.
-pub(super) fn found(path: &str) -> Reply {
-    leads(StatusCode::FOUND, path)
+pub(super) fn redirect_to_sign_in(path: &str) -> PortalResponse {
+    redirect_with_status(StatusCode::FOUND, path)
 }
 
 /// Requests name and password from a program.
-pub(super) fn asks() -> Reply {
+pub(super) fn request_credentials() -> PortalResponse {
     let mut reply = text(
         StatusCode::UNAUTHORIZED,
         "The name or the password is missing, or wrong.",
@@ -103,7 +103,7 @@ pub(super) fn asks() -> Reply {
     reply
 }
 
-pub(super) fn too_often(seconds: u64) -> Reply {
+pub(super) fn too_often(seconds: u64) -> PortalResponse {
     let words = format!("Too many tries. The next one is possible in {seconds} s.");
     let mut reply = text(StatusCode::TOO_MANY_REQUESTS, &words);
     set(&mut reply, RETRY_AFTER, &seconds.to_string());
@@ -111,7 +111,7 @@ pub(super) fn too_often(seconds: u64) -> Reply {
 }
 
 /// Returns a static file of this program. It changes only with the program, so it can be cached.
-pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> Reply {
+pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) -> PortalResponse {
     let hash = digest(&SHA256, text.as_bytes());
     let tag: String = { hash.as_ref().iter().take(8) }
         .map(|byte| format!("{byte:02x}"))
@@ -129,16 +129,16 @@ pub(super) fn file(headers: &HeaderMap, kind: &'static str, text: &'static str) 
     reply
 }
 
-impl Facts {
+impl PortalConfiguration {
     /// Returns an error as a page.
-    pub(super) fn failure(&self, status: StatusCode, words: &str) -> Reply {
+    pub(super) fn failure(&self, status: StatusCode, words: &str) -> PortalResponse {
         let page = page::failure(&self.brand, status.as_u16(), words, "To the list");
         html(status, page)
     }
 }
 
 /// Adds the headers of every response.
-pub(super) fn secured(mut reply: Reply) -> Reply {
+pub(super) fn secured(mut reply: PortalResponse) -> PortalResponse {
     let headers = reply.headers_mut();
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, POLICY),

@@ -1,11 +1,11 @@
 //! Sign-in of a user: by a password, and by the code of a second factor if the user has one.
 
-use super::{DEVICE, Facts, Portal, Reply, SESSION, cookies, reply};
+use super::{DEVICE, Portal, PortalConfiguration, PortalResponse, SESSION, cookies, reply};
 use crate::user::asked_name;
 use access::page;
-use access::proof::{Client, Refused, now_s};
+use access::proof::{Client, SignInError, now_s};
 use access::session::{LASTS_S, set_cookie};
-use access::user::{SecondFactor, User};
+use access::user::{AuthorizedUser, SecondFactor};
 use access::{device, origin};
 use configuration::Account;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -35,14 +35,14 @@ const MISSING: &str = "the user needs a second factor, and has none";
 const NEXT: &str = "/";
 
 /// Fields of a form.
-struct Form(Vec<(String, String)>);
+struct FormFields(Vec<(String, String)>);
 
-impl Form {
+impl FormFields {
     /// Reads the form of a request.
     ///
     /// # Errors
     /// Returns an error if the form is too large, incomplete or late.
-    async fn read<B>(facts: &Facts, body: B) -> Result<Form, Reply>
+    async fn read<B>(facts: &PortalConfiguration, body: B) -> Result<FormFields, PortalResponse>
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -54,7 +54,7 @@ impl Form {
                 let bytes = whole.to_bytes();
                 let pairs = form_urlencoded::parse(&bytes);
                 let pairs = pairs.map(|(name, value)| (name.into_owned(), value.into_owned()));
-                Ok(Form(pairs.collect()))
+                Ok(FormFields(pairs.collect()))
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 Err(facts.failure(StatusCode::PAYLOAD_TOO_LARGE, "The form is too large."))
@@ -85,20 +85,20 @@ pub(super) fn is_own(head: &Parts) -> bool {
     if origin.is_some_and(|origin| !origin.starts_with("https://")) {
         return false;
     }
-    origin::is_own(
+    origin::is_same_origin(
         origin,
         text(HeaderName::from_static("sec-fetch-site")),
         host,
     )
 }
 
-fn foreign(facts: &Facts) -> Reply {
+fn foreign(facts: &PortalConfiguration) -> PortalResponse {
     facts.failure(StatusCode::FORBIDDEN, "This form came from another site.")
 }
 
 impl Portal {
     /// Returns the sign-in form.
-    pub(super) fn form(&self, facts: &Facts, head: &Parts) -> Reply {
+    pub(super) fn form(&self, facts: &PortalConfiguration, head: &Parts) -> PortalResponse {
         match self.visitor(facts, &head.headers) {
             Some(_) => reply::to(NEXT),
             None => reply::html(StatusCode::OK, page::sign_in(&facts.brand, None, NEXT)),
@@ -108,11 +108,11 @@ impl Portal {
     /// Handles a sign-in form: a password, or after that a code.
     pub(super) async fn sign_in<B>(
         &self,
-        facts: &Facts,
+        facts: &PortalConfiguration,
         from: IpAddr,
         head: &Parts,
         body: B,
-    ) -> Reply
+    ) -> PortalResponse
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -120,7 +120,7 @@ impl Portal {
         if !is_own(head) {
             return foreign(facts);
         }
-        let form = match Form::read(facts, body).await {
+        let form = match FormFields::read(facts, body).await {
             Ok(form) => form,
             Err(reply) => return reply,
         };
@@ -145,12 +145,17 @@ impl Portal {
     }
 
     /// Handles a correct password: the user is signed in, or has to send a code.
-    fn first(&self, facts: &Facts, from: IpAddr, user: &User) -> Reply {
+    fn first(
+        &self,
+        facts: &PortalConfiguration,
+        from: IpAddr,
+        user: &AuthorizedUser,
+    ) -> PortalResponse {
         match &user.second_factor {
             SecondFactor::None => self.begin(facts, from, &user.account),
             SecondFactor::Codes(_) => {
                 let sessions = lock(&self.desk.sessions);
-                let half = match sessions.half_for(&facts.users, &user.account, now_s()) {
+                let half = match sessions.password_proof_for(&facts.users, &user.account, now_s()) {
                     Ok(half) => half,
                     Err(words) => return facts.failure(StatusCode::SERVICE_UNAVAILABLE, &words),
                 };
@@ -170,12 +175,12 @@ impl Portal {
     /// Handles the code of a user whose password was correct.
     async fn second(
         &self,
-        facts: &Facts,
+        facts: &PortalConfiguration,
         (client, from): (&Client<'_>, IpAddr),
         half: &str,
         typed: &str,
-    ) -> Reply {
-        let user = lock(&self.desk.sessions).half_of(&facts.users, half, now_s());
+    ) -> PortalResponse {
+        let user = lock(&self.desk.sessions).user_of_password_proof(&facts.users, half, now_s());
         let Some(user) = user else {
             let words = "This took too long. Sign in again.";
             let page = page::sign_in(&facts.brand, Some(words), NEXT);
@@ -184,7 +189,7 @@ impl Portal {
         match self.desk.code(client, &user, typed).await {
             Ok(()) => self.begin(facts, from, &user.account),
             Err(why) => {
-                if why == Refused::Wrong {
+                if why == SignInError::Wrong {
                     let name = &user.account.name;
                     self.site.at_portal(name, from, "refused", WRONG_CODE);
                 }
@@ -198,17 +203,22 @@ impl Portal {
 
     /// Records a refused name and password. Only failures that the limiter counts are recorded:
     /// others could displace everything else that `farm why` shows.
-    pub(super) fn refuses(&self, name: &str, from: IpAddr, why: Refused) {
+    pub(super) fn refuses(&self, name: &str, from: IpAddr, why: SignInError) {
         let why = match why {
-            Refused::Wrong => "wrong name or password, or in no group that may sign in",
-            Refused::TooOften(_) => return self.site.has_to_wait(name, from, "portal"),
+            SignInError::Wrong => "wrong name or password, or in no group that may sign in",
+            SignInError::TooOften(_) => return self.site.has_to_wait(name, from, "portal"),
             // The log has the reason already.
-            Refused::NoTry | Refused::Unavailable => return,
+            SignInError::NoTry | SignInError::Unavailable => return,
         };
         self.site.at_portal(name, from, "refused", why);
     }
 
-    fn begin(&self, facts: &Facts, from: IpAddr, account: &Account) -> Reply {
+    fn begin(
+        &self,
+        facts: &PortalConfiguration,
+        from: IpAddr,
+        account: &Account,
+    ) -> PortalResponse {
         let sessions = lock(&self.desk.sessions);
         let token = sessions.begin_of(&facts.users, account, now_s());
         let browser = |token| Ok((token, sessions.device(&account.name, now_s())?));
@@ -232,7 +242,12 @@ impl Portal {
     }
 
     /// Signs the user out.
-    pub(super) async fn sign_out<B>(&self, facts: &Facts, head: &Parts, body: B) -> Reply
+    pub(super) async fn sign_out<B>(
+        &self,
+        facts: &PortalConfiguration,
+        head: &Parts,
+        body: B,
+    ) -> PortalResponse
     where
         B: Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -240,7 +255,7 @@ impl Portal {
         let Some((visitor, token)) = self.visitor(facts, &head.headers) else {
             return reply::to("/sign-in");
         };
-        let form = match Form::read(facts, body).await {
+        let form = match FormFields::read(facts, body).await {
             Ok(form) => form,
             Err(reply) => return reply,
         };
@@ -249,7 +264,7 @@ impl Portal {
         }
         lock(&self.desk.sessions).end(token, now_s());
         self.site.signed_out();
-        self.guests.keep();
+        self.guests.request_save();
         let mut reply = reply::to("/sign-in");
         reply::set(&mut reply, SET_COOKIE, &set_cookie(SESSION, "", 0));
         reply
@@ -257,15 +272,15 @@ impl Portal {
 }
 
 /// Returns the page for another attempt, with the time when that is possible.
-fn not_in(why: Refused, wrong: &str, page: impl Fn(&str) -> Markup) -> Reply {
+fn not_in(why: SignInError, wrong: &str, page: impl Fn(&str) -> Markup) -> PortalResponse {
     match why {
-        Refused::Wrong | Refused::NoTry => reply::html(StatusCode::FORBIDDEN, page(wrong)),
-        Refused::TooOften(seconds) => {
+        SignInError::Wrong | SignInError::NoTry => reply::html(StatusCode::FORBIDDEN, page(wrong)),
+        SignInError::TooOften(seconds) => {
             let words = format!("Too many tries. The next one is possible in {seconds} s.");
             let mut reply = reply::html(StatusCode::TOO_MANY_REQUESTS, page(&words));
             reply::set(&mut reply, RETRY_AFTER, &seconds.to_string());
             reply
         }
-        Refused::Unavailable => reply::html(StatusCode::SERVICE_UNAVAILABLE, page(UNAVAILABLE)),
+        SignInError::Unavailable => reply::html(StatusCode::SERVICE_UNAVAILABLE, page(UNAVAILABLE)),
     }
 }

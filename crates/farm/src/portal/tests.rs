@@ -6,11 +6,11 @@ mod sign_in;
 use super::*;
 use crate::collection::{Assignee, CollectionId};
 use crate::config::{App, Balance, Bind, Check, Desktop, Tokens};
-use crate::directory::Origin;
-use crate::site::Shared;
-use access::ldap::{Directory, Grouping, Security, Server};
+use crate::directory::DirectoryId;
+use crate::site::SharingParameters;
+use access::ldap::{Grouping, LdapDirectory, Security, Server};
 use access::second_factor;
-use access::user::User as Listed;
+use access::user::AuthorizedUser as Listed;
 use configuration::{Account, Password};
 use http_body_util::{BodyExt, Full};
 use hyper::Response;
@@ -108,7 +108,7 @@ fn farm() -> Farm {
 }
 
 /// A portal, and requests to it.
-struct Bed {
+struct PortalFixture {
     portal: Arc<Portal>,
 }
 
@@ -158,33 +158,33 @@ async fn got(portal: &Arc<Portal>, request: Request<Full<Bytes>>) -> Got {
     }
 }
 
-impl Bed {
-    fn new() -> Bed {
+impl PortalFixture {
+    fn new() -> PortalFixture {
         let farm = farm();
-        let site = Arc::new(Site::new("office", farm.clone(), &[7; 32], None));
+        let site = Arc::new(FarmState::new("office", farm.clone(), &[7; 32], None));
         let guests = Guests::new(Libraries::default()).unwrap();
         let portal = Portal::new(site, None, (verify, Arc::new(guests))).unwrap();
-        Bed {
+        PortalFixture {
             portal: Arc::new(portal),
         }
     }
 
     /// Creates a node of a cluster, with the saved state of the previous process.
-    fn node(number: u64, kept: Option<Kept>) -> Bed {
-        let shared = Shared {
-            origin: Origin(number),
+    fn node(number: u64, kept: Option<SavedSessions>) -> PortalFixture {
+        let shared = SharingParameters {
+            origin: DirectoryId(number),
             bell: Arc::new(watch::Sender::new(0)),
         };
-        let site = Arc::new(Site::new("office", farm(), &[7; 32], Some(shared)));
+        let site = Arc::new(FarmState::new("office", farm(), &[7; 32], Some(shared)));
         let guests = Guests::new(Libraries::default()).unwrap();
         let portal = Portal::new(site, kept, (verify, Arc::new(guests))).unwrap();
-        Bed {
+        PortalFixture {
             portal: Arc::new(portal),
         }
     }
 
     /// Delivers the messages of the link to another node.
-    fn says_to(&self, other: &Bed) {
+    fn says_to(&self, other: &PortalFixture) {
         while let Some(message) = self.portal.site.next_message("other") {
             let origin = self.portal.site.origin();
             other.portal.site.handle("one", origin, message).unwrap();
@@ -236,7 +236,7 @@ impl Bed {
 
 #[test]
 fn users_sign_in_see_what_is_for_them_and_sign_out() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let first = bed.get("/", &[]);
     assert_eq!((first.status, first.header(LOCATION)), (303, "/sign-in"));
     assert_eq!(bed.get("/sign-in", &[]).status, 200);
@@ -276,7 +276,7 @@ fn users_sign_in_see_what_is_for_them_and_sign_out() {
 
 #[test]
 fn a_file_starts_what_is_for_its_user_with_a_token_that_routes() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let bert = bed.sign_in("bert");
     let file = bed.get("/start/calc.rdp", &[("cookie", &bert)]);
     assert_eq!(file.header(CONTENT_TYPE), "application/x-rdp");
@@ -297,7 +297,7 @@ fn a_file_starts_what_is_for_its_user_with_a_token_that_routes() {
     let claims = key
         .read(line("loadbalanceinfo:s:").as_bytes(), office, now_s())
         .unwrap();
-    assert_eq!(claims.user, User::named("bert").unwrap().id);
+    assert_eq!(claims.user, FarmUser::named("bert").unwrap().id);
     assert_eq!(claims.host, None);
     for (path, status) in [
         ("/start/word.rdp", 404),
@@ -315,7 +315,7 @@ fn a_file_starts_what_is_for_its_user_with_a_token_that_routes() {
 
 #[test]
 fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let mut farm = farm();
     farm.gateway = Some(config::Gateway {
         name: "gate.example.org".to_owned(),
@@ -340,7 +340,7 @@ fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
     }
     bed.change(&farm);
     let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
-    assert_eq!(user, Err(crate::cookie::Refused::Forged));
+    assert_eq!(user, Err(crate::cookie::CookieError::Forged));
     assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
     // Both stay invalid when the old password is set again; new ones are valid.
     for listed in &mut farm.users.users {
@@ -348,7 +348,7 @@ fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
     }
     bed.change(&farm);
     let user = bed.portal.site.cookie_user(&line("gatewayaccesstoken:s:"));
-    assert_eq!(user, Err(crate::cookie::Refused::Forged));
+    assert_eq!(user, Err(crate::cookie::CookieError::Forged));
     assert_eq!(bed.get("/", &[("cookie", &anna)]).status, 303);
     let new = bed.portal.site.gateway_cookie("anna");
     assert_eq!(bed.portal.site.cookie_user(&new), Ok("anna".to_owned()));
@@ -356,7 +356,7 @@ fn a_file_has_the_gateway_and_a_cookie_for_it_where_there_is_one() {
 
 #[test]
 fn programs_read_the_feed_by_password_and_by_the_cookie_that_they_get() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let led = bed.get("/RDWeb/Feed/webfeed.aspx", &[]);
     assert_eq!(
         (led.status, led.header(LOCATION)),
@@ -399,7 +399,7 @@ fn programs_read_the_feed_by_password_and_by_the_cookie_that_they_get() {
 
 #[test]
 fn forms_of_other_sites_and_oversize_bodies_are_refused() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     for origin in [
         "https://evil.example",
         "http://desktop.example.org",
@@ -421,7 +421,7 @@ fn forms_of_other_sites_and_oversize_bodies_are_refused() {
 
 #[test]
 fn hostile_paths_and_headers_lead_nowhere() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
     for path in [
         "/start/../../etc/passwd.rdp",
@@ -468,9 +468,9 @@ fn hostile_paths_and_headers_lead_nowhere() {
 
 #[test]
 fn a_session_counts_at_every_node_with_the_key_until_its_user_is_removed() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
-    let other = Bed::new();
+    let other = PortalFixture::new();
     assert_eq!(other.get("/", &[("cookie", &anna)]).status, 200);
     let mut farm = farm();
     farm.users.users.remove(0);
@@ -483,38 +483,38 @@ fn a_session_counts_at_every_node_with_the_key_until_its_user_is_removed() {
 
 #[test]
 fn a_sign_out_holds_at_the_other_node_and_is_kept_at_once() {
-    let (one, other) = (Bed::node(1, None), Bed::node(2, None));
+    let (one, other) = (PortalFixture::node(1, None), PortalFixture::node(2, None));
     let anna = one.sign_in("anna");
     let list = other.get("/", &[("cookie", &anna)]);
     assert_eq!(list.status, 200);
-    assert!(!one.portal.guests.take_keeps());
+    assert!(!one.portal.guests.take_save_request());
     let form = format!("csrf={}", list.field("csrf"));
     assert_eq!(one.post("/sign-out", &anna, &form).status, 303);
-    assert!(one.portal.guests.take_keeps());
+    assert!(one.portal.guests.take_save_request());
     assert!(one.portal.site.has_message("other"));
     one.says_to(&other);
-    let is_out = |bed: &Bed| bed.get("/", &[("cookie", &anna)]).status == 303;
+    let is_out = |bed: &PortalFixture| bed.get("/", &[("cookie", &anna)]).status == 303;
     assert!(is_out(&other));
     // The next process has the sign-out from the file, or from the other node.
-    let kept = codec::decode(&codec::encode(&one.portal.kept())).unwrap();
-    assert!(is_out(&Bed::node(3, Some(kept))));
-    let next = Bed::node(4, None);
+    let kept = codec::decode(&codec::encode(&one.portal.state_to_save())).unwrap();
+    assert!(is_out(&PortalFixture::node(3, Some(kept))));
+    let next = PortalFixture::node(4, None);
     assert!(!is_out(&next));
     other.says_to(&next);
     assert!(is_out(&next));
     // A node with a new connection gets all sign-outs.
-    let late = Bed::node(5, None);
-    other.portal.site.linked("other", Origin(5));
+    let late = PortalFixture::node(5, None);
+    other.portal.site.linked("other", DirectoryId(5));
     other.says_to(&late);
     assert!(is_out(&late));
 }
 
 #[test]
 fn the_list_shows_the_notice_of_a_drained_host_to_its_users() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
     let mut farm = farm();
-    let host = config::Host {
+    let host = config::SessionHost {
         address: "127.0.0.1:1".parse().unwrap(),
         weight: 1,
         drained: false,
@@ -524,7 +524,7 @@ fn the_list_shows_the_notice_of_a_drained_host_to_its_users() {
     let site = &bed.portal.site;
     site.change(farm, &[7; 32]);
     let routed = crate::site::Routed {
-        id: User::named("anna").unwrap().id.into(),
+        id: FarmUser::named("anna").unwrap().id.into(),
         host: "ts1".to_owned(),
         address: host.address,
     };
@@ -541,11 +541,11 @@ fn the_list_shows_the_notice_of_a_drained_host_to_its_users() {
 
 #[test]
 fn the_list_does_not_send_a_user_to_a_session_to_which_nothing_leads() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
     let mut farm = farm();
     for (name, address) in [("ts1", "127.0.0.1:1"), ("ts2", "127.0.0.1:2")] {
-        let host = config::Host {
+        let host = config::SessionHost {
             address: address.parse().unwrap(),
             weight: 1,
             drained: false,
@@ -559,7 +559,7 @@ fn the_list_does_not_send_a_user_to_a_session_to_which_nothing_leads() {
         session_ms: None,
     });
     bed.change(&farm);
-    let id = User::named("anna").unwrap().id;
+    let id = FarmUser::named("anna").unwrap().id;
     // One session in the collection of the portal's desktop, and one in that of a single host.
     let of_one = CollectionId::of(&["ts2".to_owned()].into());
     for (host, collection) in [("ts1", CollectionId::ALL), ("ts2", of_one)] {
@@ -585,10 +585,10 @@ fn the_list_does_not_send_a_user_to_a_session_to_which_nothing_leads() {
 
 #[test]
 fn the_list_names_the_session_of_its_user() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
     let mut farm = farm();
-    let host = config::Host {
+    let host = config::SessionHost {
         address: "127.0.0.1:1".parse().unwrap(),
         weight: 1,
         drained: false,
@@ -596,7 +596,7 @@ fn the_list_names_the_session_of_its_user() {
     farm.hosts.insert("ts1".to_owned(), host);
     bed.portal.site.change(farm, &[7; 32]);
     let routed = crate::site::Routed {
-        id: User::named("anna").unwrap().id.into(),
+        id: FarmUser::named("anna").unwrap().id.into(),
         host: "ts1".to_owned(),
         address: host.address,
     };
@@ -630,9 +630,9 @@ fn the_list_names_the_session_of_its_user() {
 
 #[test]
 fn the_list_says_what_cannot_be_started_now_and_to_whom() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let mut farm = farm();
-    let host = config::Host {
+    let host = config::SessionHost {
         address: ([10, 0, 0, 2], 3389).into(),
         weight: 1,
         drained: false,
@@ -650,7 +650,7 @@ fn the_list_says_what_cannot_be_started_now_and_to_whom() {
     assert_eq!(count(&anna), 0);
     let collection = farm.collection(&farm.portal.as_ref().unwrap().apps[1].hosts);
     let routed = crate::site::Routed {
-        id: Assignee::new(User::named("anna").unwrap().id, collection),
+        id: Assignee::new(FarmUser::named("anna").unwrap().id, collection),
         host: "ts2".to_owned(),
         address: host.address,
     };
@@ -673,15 +673,15 @@ fn the_list_says_what_cannot_be_started_now_and_to_whom() {
 }
 
 /// Reports the control role's news to the node of a portal.
-fn report(bed: &Bed, membership: &mut Membership, news: &MemberNews) {
+fn report(bed: &PortalFixture, membership: &mut Membership, news: &MemberNews) {
     let now_ns = Moment::now().boottime_ms * 1_000_000;
-    membership.hear(news, now_ns);
+    membership.apply_report(news, now_ns);
     bed.portal.site.set_membership(membership.clone());
 }
 
 #[test]
 fn returned_node_lets_nobody_in_before_a_majority_confirms_it() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
     let mut membership = Membership::new(true);
     let unconfirmed = MemberNews::default();
@@ -709,7 +709,7 @@ fn returned_node_lets_nobody_in_before_a_majority_confirms_it() {
 
 #[test]
 fn lone_node_lets_users_in_after_a_minute() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let mut membership = Membership::new(true);
     let now_ns = Moment::now().boottime_ms * 1_000_000;
     let alone = |seconds: u64| MemberNews {
@@ -724,7 +724,7 @@ fn lone_node_lets_users_in_after_a_minute() {
 
 #[test]
 fn removed_node_lets_nobody_in_and_ends_sessions() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let anna = bed.sign_in("anna");
     let mut membership = Membership::new(true);
     let removed = MemberNews {

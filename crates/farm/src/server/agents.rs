@@ -1,8 +1,8 @@
 //! Polls the agents of hosts: sends each one a line, and waits for the reply. The farm reads at
 //! most [`REPLY_BYTES_MAX`](crate::agent::report::REPLY_BYTES_MAX) bytes of a reply.
 
-use crate::agent::report::{Incoming, Report};
-use crate::site::{Site, ToAsk};
+use crate::agent::report::{AgentReply, Incoming};
+use crate::site::{FarmState, ToAsk};
 use part::report::Moment;
 use std::collections::BTreeMap;
 use std::io;
@@ -23,21 +23,21 @@ const PIECE_BYTES: usize = 4_096;
 
 /// Time of the next poll of an agent.
 #[derive(Clone, Copy, Debug)]
-struct Turn {
+struct NextPoll {
     at: Instant,
     /// A poll is in progress.
     is_open: bool,
 }
 
 /// Polls all agents of a farm periodically. Never returns.
-pub(super) async fn run(site: Arc<Site>) {
-    let mut turns: BTreeMap<String, Turn> = BTreeMap::new();
+pub(super) async fn run(site: Arc<FarmState>) {
+    let mut turns: BTreeMap<String, NextPoll> = BTreeMap::new();
     let mut open = JoinSet::new();
     loop {
         let (now, agents) = (Instant::now(), site.agents());
         turns.retain(|host, turn| turn.is_open || agents.iter().any(|one| one.host == *host));
         for agent in agents {
-            let first = Turn {
+            let first = NextPoll {
                 at: now,
                 is_open: false,
             };
@@ -45,11 +45,11 @@ pub(super) async fn run(site: Arc<Site>) {
             // A reload may have shortened the interval.
             turn.at = turn.at.min(now + agent.interval);
             if turn.at <= now && !turn.is_open {
-                *turn = Turn {
+                *turn = NextPoll {
                     at: now + agent.interval,
                     is_open: true,
                 };
-                open.spawn(ask(Arc::clone(&site), agent));
+                open.spawn(poll_agent(Arc::clone(&site), agent));
             }
         }
         let waiting = turns.values().filter(|turn| !turn.is_open);
@@ -67,14 +67,14 @@ pub(super) async fn run(site: Arc<Site>) {
 }
 
 /// Polls an agent; returns its host.
-async fn ask(site: Arc<Site>, agent: ToAsk) -> String {
+async fn poll_agent(site: Arc<FarmState>, agent: ToAsk) -> String {
     let asked_ms = Moment::now().boottime_ms;
     let result = exchange(agent.address, &agent.line).await;
-    site.asked(&agent.host, asked_ms, result);
+    site.record_poll(&agent.host, asked_ms, result);
     agent.host
 }
 
-async fn exchange(address: SocketAddr, line: &str) -> Result<Report, String> {
+async fn exchange(address: SocketAddr, line: &str) -> Result<AgentReply, String> {
     let until = Instant::now() + LIMIT;
     let connected = timeout_at(until, TcpStream::connect(address)).await;
     let connected = connected.map_err(|_| "cannot connect: timeout".to_owned())?;
@@ -91,7 +91,7 @@ async fn exchange(address: SocketAddr, line: &str) -> Result<Report, String> {
         Err(_) if incoming.has_line() => {}
         Err(_) => return Err(format!("no reply within {} s", LIMIT.as_secs())),
     }
-    Report::read(incoming.bytes())
+    AgentReply::read(incoming.bytes())
 }
 
 /// Sends a line and reads the reply. Returns false if the reply is too long.

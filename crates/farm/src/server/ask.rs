@@ -2,11 +2,13 @@
 //! address with a token. The client sends its password together with the name: these bytes are
 //! wiped.
 
-use super::client::Ended;
-use super::places::Place;
+use super::client::ClientEnd;
+use super::places::ConnectionSlot;
 use crate::collection::CollectionId;
-use crate::site::Site;
-use protocol::rdp::{Acceptor, Logon, Negotiated, PACKET_BYTES_MAX, SSL, Step, valid_client};
+use crate::site::FarmState;
+use protocol::rdp::{
+    Acceptor, Logon, Negotiated, PACKET_BYTES_MAX, RdpAcceptorStep, SSL, valid_client,
+};
 use rustls::ServerConfig;
 use std::io;
 use std::sync::Arc;
@@ -27,21 +29,21 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// Requests the user name of a client with these requested protocols, and redirects it to a host of
 /// this collection.
 pub(super) async fn redirect(
-    site: &Site,
+    site: &FarmState,
     tls: Arc<ServerConfig>,
     mut stream: TcpStream,
     (requested, collection): (u32, CollectionId),
-    place: Place,
-) -> Result<(), Ended> {
+    place: ConnectionSlot,
+) -> Result<(), ClientEnd> {
     let selected = Negotiated::Selected {
         flags: 0,
         protocol: SSL,
     };
     stream.write_all(&selected.encode()).await?;
     let handshake = timeout(HANDSHAKE_LIMIT, TlsAcceptor::from(tls).accept(stream));
-    let mut stream = handshake.await.map_err(|_| Ended::Slow)??;
-    let logon = timeout(LOGON_LIMIT, ask(&mut stream, requested));
-    let logon = logon.await.map_err(|_| Ended::Slow)??;
+    let mut stream = handshake.await.map_err(|_| ClientEnd::Slow)??;
+    let logon = timeout(LOGON_LIMIT, negotiate_logon(&mut stream, requested));
+    let logon = logon.await.map_err(|_| ClientEnd::Slow)??;
     if let Some(redirection) = site.logon(&logon, collection, place.from).await {
         let packets = [valid_client(), redirection.encode()].concat();
         stream.write_all(&packets).await?;
@@ -53,10 +55,10 @@ pub(super) async fn redirect(
     Ok(())
 }
 
-async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+async fn negotiate_logon<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     requested: u32,
-) -> Result<Logon, Ended> {
+) -> Result<Logon, ClientEnd> {
     let mut acceptor = Acceptor::new(requested);
     // Allocated in full size, so that it is never moved and leaves no copy of the password.
     let mut bytes = Zeroizing::new(vec![0; PACKET_BYTES_MAX]);
@@ -77,7 +79,7 @@ async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
         stream.write_all(&out).await?;
         stream.flush().await?;
         out.clear();
-        if let Step::Known(logon) = step {
+        if let RdpAcceptorStep::Known(logon) = step {
             return Ok(logon);
         }
     }

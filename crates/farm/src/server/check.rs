@@ -2,8 +2,8 @@
 //! that accepts and never responds counts as down. To detect a host that hangs later, the check
 //! periodically also sends a TLS ClientHello, and waits for a reaction.
 
-use super::client::{Ended, read_packet};
-use crate::site::Site;
+use super::client::{ClientEnd, read_packet};
+use crate::site::FarmState;
 use protocol::rdp::{ConnectionRequest, HYBRID, Negotiated, NegotiationRequest, Routing, SSL};
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::ServerName;
@@ -24,7 +24,7 @@ const ANSWER_BYTES_MAX: usize = 256;
 const HELLO_EVERY: Duration = Duration::from_secs(10);
 
 /// Checks all hosts of a farm periodically, and forgets its expired sessions. Never returns.
-pub(super) async fn run(site: Arc<Site>) {
+pub(super) async fn run(site: Arc<FarmState>) {
     let hello = hello();
     // Last reaction of each address to a ClientHello.
     let mut reacted: BTreeMap<SocketAddr, Instant> = BTreeMap::new();
@@ -58,7 +58,7 @@ pub(super) async fn run(site: Arc<Site>) {
 
 /// Checks a host, with `hello` if it is given.
 async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Result<(), String> {
-    let asked = timeout(limit, asks(address)).await;
+    let asked = timeout(limit, send_connection_request(address)).await;
     let within = |what: &str| format!("no answer to {what} within {} ms", limit.as_millis());
     let (mut stream, is_tls) = asked.unwrap_or_else(|_| Err(within("a request")))?;
     let Some(hello) = hello.filter(|_| is_tls) else {
@@ -81,7 +81,7 @@ async fn one(address: SocketAddr, hello: Option<&[u8]>, limit: Duration) -> Resu
 }
 
 /// Sends the Connection Request. Returns the connection, and whether TLS follows on it.
-async fn asks(address: SocketAddr) -> Result<(TcpStream, bool), String> {
+async fn send_connection_request(address: SocketAddr) -> Result<(TcpStream, bool), String> {
     let connected = TcpStream::connect(address).await;
     let mut stream =
         connected.map_err(|error| format!("cannot connect: {}", language::reason(&error)))?;
@@ -95,13 +95,13 @@ async fn asks(address: SocketAddr) -> Result<(TcpStream, bool), String> {
     let asked = async {
         stream.write_all(&request.encode()).await?;
         let packet = read_packet(&mut stream, ANSWER_BYTES_MAX).await?;
-        Negotiated::decode(&packet).map_err(Ended::from)
+        Negotiated::decode(&packet).map_err(ClientEnd::from)
     };
     match asked.await {
         Ok(Negotiated::Selected { protocol, .. }) => Ok((stream, protocol != 0)),
         // A negotiation failure is a response, too.
         Ok(_) => Ok((stream, false)),
-        Err(Ended::Gone(error)) => Err(format!("no answer: {}", language::reason(&error))),
+        Err(ClientEnd::Gone(error)) => Err(format!("no answer: {}", language::reason(&error))),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -126,7 +126,7 @@ fn hello() -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::rdp::{Frame, HYBRID_EX, REQUEST_BYTES_MAX, frame};
+    use protocol::rdp::{HYBRID_EX, REQUEST_BYTES_MAX, TpktFrame, frame};
     use tokio::net::TcpListener;
 
     /// Host that selects a protocol and reads the next bytes. It then sends `then`, closes if that
@@ -137,7 +137,7 @@ mod tests {
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
-            while let Ok(Frame::Incomplete { .. }) = frame(&request, REQUEST_BYTES_MAX) {
+            while let Ok(TpktFrame::Incomplete { .. }) = frame(&request, REQUEST_BYTES_MAX) {
                 request.push(stream.read_u8().await.unwrap());
             }
             let selected = Negotiated::Selected { flags: 0, protocol };

@@ -1,9 +1,11 @@
 //! Serves one client up to the decision where it goes. Each phase has a timeout.
 
-use super::places::Place;
+use super::places::ConnectionSlot;
 use super::{ask, relay};
-use crate::site::{Meeting, Site};
-use protocol::rdp::{ConnectionRequest, Frame, Malformed, Negotiated, REQUEST_BYTES_MAX, frame};
+use crate::site::{FarmState, Meeting};
+use protocol::rdp::{
+    ConnectionRequest, Negotiated, REQUEST_BYTES_MAX, RdpPacketError, TpktFrame, frame,
+};
 use rustls::ServerConfig;
 use std::future::ready;
 use std::io;
@@ -19,13 +21,13 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 /// Reason why a client's connection ends.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
+pub(super) enum ClientEnd {
     /// The client exceeded a timeout.
     #[error("timeout")]
     Slow,
     /// The client violates the protocol.
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    Malformed(#[from] RdpPacketError),
     /// The client has closed the connection, or it broke.
     #[error(transparent)]
     Gone(#[from] io::Error),
@@ -33,35 +35,35 @@ pub(super) enum Ended {
 
 /// Serves a client until it is gone.
 pub(super) async fn serve(
-    site: Arc<Site>,
+    site: Arc<FarmState>,
     tls: Arc<ServerConfig>,
     stream: TcpStream,
-    place: Place,
+    place: ConnectionSlot,
 ) {
-    match meet(&site, tls, stream, place).await {
-        Ok(()) | Err(Ended::Gone(_)) => {}
-        Err(Ended::Slow) => site.count(|counters| &mut counters.slow),
-        Err(Ended::Malformed(_)) => site.count(|counters| &mut counters.malformed),
+    match handle_connection(&site, tls, stream, place).await {
+        Ok(()) | Err(ClientEnd::Gone(_)) => {}
+        Err(ClientEnd::Slow) => site.count(|counters| &mut counters.slow),
+        Err(ClientEnd::Malformed(_)) => site.count(|counters| &mut counters.malformed),
     }
 }
 
-async fn meet(
-    site: &Arc<Site>,
+async fn handle_connection(
+    site: &Arc<FarmState>,
     tls: Arc<ServerConfig>,
     mut stream: TcpStream,
-    place: Place,
-) -> Result<(), Ended> {
+    place: ConnectionSlot,
+) -> Result<(), ClientEnd> {
     stream.set_nodelay(true)?;
     relay::keep_alive(&stream);
     let reads = async {
         // A silent client must not occupy a permit, so the first byte is awaited before.
         stream.peek(&mut [0]).await?;
-        read_request(&mut stream, site.turn().await).await
+        read_request(&mut stream, site.acquire_permit().await).await
     };
-    let (packet, turn) = { timeout(REQUEST_LIMIT, reads).await }.map_err(|_| Ended::Slow)??;
+    let (packet, turn) = { timeout(REQUEST_LIMIT, reads).await }.map_err(|_| ClientEnd::Slow)??;
     let request = ConnectionRequest::decode(&packet)?;
     place.spoke();
-    let meeting = site.meet(&request, place.from).await;
+    let meeting = site.decide_connection(&request, place.from).await;
     drop(turn);
     match meeting {
         Meeting::Route(routed) => {
@@ -87,7 +89,7 @@ async fn meet(
 async fn read_request<S: AsyncRead + Unpin, T>(
     stream: &mut S,
     turn: Option<T>,
-) -> Result<(Vec<u8>, Option<T>), Ended> {
+) -> Result<(Vec<u8>, Option<T>), ClientEnd> {
     let mut reads = pin!(read_packet(stream, REQUEST_BYTES_MAX));
     tokio::select! {
         biased;
@@ -101,12 +103,12 @@ async fn read_request<S: AsyncRead + Unpin, T>(
 pub(super) async fn read_packet<S: AsyncRead + Unpin>(
     stream: &mut S,
     bytes_max: usize,
-) -> Result<Vec<u8>, Ended> {
+) -> Result<Vec<u8>, ClientEnd> {
     let mut packet = Vec::new();
     loop {
         match frame(&packet, bytes_max)? {
-            Frame::Complete { .. } => return Ok(packet),
-            Frame::Incomplete { missing_bytes } => {
+            TpktFrame::Complete { .. } => return Ok(packet),
+            TpktFrame::Incomplete { missing_bytes } => {
                 let begin = packet.len();
                 packet.resize(begin + missing_bytes, 0);
                 let read = stream.read(&mut packet[begin..]).await?;

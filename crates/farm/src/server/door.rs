@@ -13,7 +13,7 @@ const BACKLOG: i32 = 1_024;
 
 /// A listening socket with its certificate.
 #[derive(Debug)]
-pub struct Door {
+pub struct FarmListener {
     bind: Bind,
     listener: TcpListener,
     secure: Secure,
@@ -37,19 +37,19 @@ impl Secure {
     }
 }
 
-impl Door {
+impl FarmListener {
     /// Opens an address. The machine need not have the address yet.
     ///
     /// # Errors
     /// Returns why the address cannot be opened.
-    pub fn open(bind: &Bind) -> Result<Door, String> {
+    pub fn open(bind: &Bind) -> Result<FarmListener, String> {
         let secure = Secure::read(&bind.pem)?;
         let address = bind.address;
         let listener = listener(address).map_err(|errno| {
             let why = language::reason(&errno.into());
             format!("cannot listen at {address}: {why}")
         })?;
-        Ok(Door {
+        Ok(FarmListener {
             bind: bind.clone(),
             listener,
             secure,
@@ -60,9 +60,9 @@ impl Door {
     ///
     /// # Errors
     /// Returns why the change is not possible.
-    pub fn changed(&self, bind: &Bind) -> Result<Door, String> {
+    pub fn changed(&self, bind: &Bind) -> Result<FarmListener, String> {
         let listener = self.listener().map_err(|error| language::reason(&error))?;
-        Ok(Door {
+        Ok(FarmListener {
             bind: bind.clone(),
             listener,
             secure: Secure::read(&bind.pem)?,

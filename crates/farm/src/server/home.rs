@@ -18,10 +18,10 @@ const MISSING_MAX: u32 = 2;
 
 /// Local addresses that have connections.
 #[derive(Debug, Default)]
-pub(super) struct Homes(Mutex<BTreeMap<IpAddr, Kept>>);
+pub(super) struct Homes(Mutex<BTreeMap<IpAddr, LocalAddressEntry>>);
 
 #[derive(Debug)]
-struct Kept {
+struct LocalAddressEntry {
     /// Dropped when the address is gone.
     sender: watch::Sender<()>,
     missing: u32,
@@ -33,7 +33,7 @@ pub(crate) struct Home(watch::Receiver<()>);
 
 impl Home {
     /// Returns when the machine no longer has the address.
-    pub(crate) async fn gone(mut self) {
+    pub(crate) async fn wait_until_removed(mut self) {
         while self.0.changed().await.is_ok() {}
     }
 }
@@ -42,7 +42,7 @@ impl Homes {
     /// Returns the handle for a connection to this address.
     pub(super) fn of(&self, address: IpAddr) -> Home {
         let mut homes = lock(&self.0);
-        let kept = homes.entry(address).or_insert_with(|| Kept {
+        let kept = homes.entry(address).or_insert_with(|| LocalAddressEntry {
             sender: watch::Sender::new(()),
             missing: 0,
         });
@@ -50,14 +50,14 @@ impl Homes {
     }
 
     /// Polls the addresses periodically. Never returns.
-    pub(super) async fn look(&self) {
+    pub(super) async fn poll_addresses(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            self.look_once(is_here);
+            self.poll_addresses_once(is_here);
         }
     }
 
-    fn look_once(&self, is_here: impl Fn(IpAddr) -> bool) {
+    fn poll_addresses_once(&self, is_here: impl Fn(IpAddr) -> bool) {
         lock(&self.0).retain(|address, kept| {
             kept.missing = match is_here(*address) {
                 true => 0,
@@ -81,7 +81,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     fn is_gone(home: &Home) -> bool {
-        let gone = std::pin::pin!(home.clone().gone());
+        let gone = std::pin::pin!(home.clone().wait_until_removed());
         gone.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
     }
 
@@ -93,11 +93,11 @@ mod tests {
             IpAddr::from([10, 0, 0, 1]),
         );
         let [first, other] = [moved, stays].map(|address| homes.of(address));
-        homes.look_once(|address| address == stays);
-        homes.look_once(|_| true);
-        homes.look_once(|address| address == stays);
+        homes.poll_addresses_once(|address| address == stays);
+        homes.poll_addresses_once(|_| true);
+        homes.poll_addresses_once(|address| address == stays);
         assert!(!is_gone(&first));
-        homes.look_once(|address| address == stays);
+        homes.poll_addresses_once(|address| address == stays);
         assert!(is_gone(&first) && !is_gone(&other));
         // The address is back, with new clients.
         assert!(!is_gone(&homes.of(moved)));

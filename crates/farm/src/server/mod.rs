@@ -10,14 +10,14 @@ mod home;
 mod places;
 mod relay;
 
-pub use door::{Door, Secure};
-pub(crate) use places::Place;
+pub use door::{FarmListener, Secure};
+pub(crate) use places::ConnectionSlot;
 pub(crate) use relay::keep_alive;
 
-use crate::site::Site;
+use crate::site::FarmState;
 use access::proxies::read_header;
 use home::Homes;
-use places::Places;
+use places::ConnectionSlots;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ const ACCEPTS_MAX: u64 = 8;
 
 /// Server of a farm. Dropping it closes its connections.
 pub struct Server {
-    doors: watch::Sender<Vec<Arc<Door>>>,
+    doors: watch::Sender<Vec<Arc<FarmListener>>>,
 }
 
 impl Server {
@@ -42,7 +42,7 @@ impl Server {
     ///
     /// # Errors
     /// Fails if the system has no thread or descriptor left.
-    pub fn start(site: Arc<Site>, doors: Vec<Arc<Door>>) -> io::Result<Server> {
+    pub fn start(site: Arc<FarmState>, doors: Vec<Arc<FarmListener>>) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .max_blocking_threads(1)
@@ -67,12 +67,12 @@ impl Server {
     }
 
     /// Changes the addresses. Open connections stay.
-    pub fn change(&self, doors: Vec<Arc<Door>>) {
+    pub fn change(&self, doors: Vec<Arc<FarmListener>>) {
         self.doors.send_replace(doors);
     }
 
     /// Returns the addresses.
-    pub fn doors(&self) -> Vec<Arc<Door>> {
+    pub fn listeners(&self) -> Vec<Arc<FarmListener>> {
         self.doors.borrow().clone()
     }
 }
@@ -80,7 +80,7 @@ impl Server {
 /// Handler of the connections of one type of address.
 pub(crate) trait Listens: Clone + Send + 'static {
     /// Farm of the connections.
-    fn site(&self) -> &Site;
+    fn site(&self) -> &FarmState;
 
     /// Reports the errors of the addresses; an empty list means that all are open.
     fn opened(&self, troubles: Vec<String>);
@@ -93,15 +93,15 @@ pub(crate) trait Listens: Clone + Send + 'static {
         self,
         secure: Secure,
         stream: TcpStream,
-        place: Place,
+        place: ConnectionSlot,
     ) -> impl Future<Output = ()> + Send;
 }
 
 #[derive(Clone)]
-struct Rdp(Arc<Site>);
+struct Rdp(Arc<FarmState>);
 
 impl Listens for Rdp {
-    fn site(&self) -> &Site {
+    fn site(&self) -> &FarmState {
         &self.0
     }
 
@@ -116,7 +116,7 @@ impl Listens for Rdp {
         }
     }
 
-    async fn serve(self, secure: Secure, stream: TcpStream, place: Place) {
+    async fn serve(self, secure: Secure, stream: TcpStream, place: ConnectionSlot) {
         if self.0.is_removed() {
             return self.0.count(|counters| &mut counters.refused);
         }
@@ -125,11 +125,17 @@ impl Listens for Rdp {
 }
 
 /// Accepts connections at all addresses until the server is dropped.
-pub(crate) async fn accept_all<L: Listens>(listens: L, mut doors: watch::Receiver<Vec<Arc<Door>>>) {
-    let (places, homes) = (Arc::new(Places::default()), Arc::new(Homes::default()));
+pub(crate) async fn accept_all<L: Listens>(
+    listens: L,
+    mut doors: watch::Receiver<Vec<Arc<FarmListener>>>,
+) {
+    let (places, homes) = (
+        Arc::new(ConnectionSlots::default()),
+        Arc::new(Homes::default()),
+    );
     let mut looks = JoinSet::new();
     let looked = Arc::clone(&homes);
-    looks.spawn(async move { looked.look().await });
+    looks.spawn(async move { looked.poll_addresses().await });
     loop {
         let mut open = JoinSet::new();
         let mut troubles = Vec::new();
@@ -156,9 +162,9 @@ pub(crate) async fn accept_all<L: Listens>(listens: L, mut doors: watch::Receive
 
 async fn accept<L: Listens>(
     listens: L,
-    door: Arc<Door>,
+    door: Arc<FarmListener>,
     listener: TcpListener,
-    (places, homes): (Arc<Places>, Arc<Homes>),
+    (places, homes): (Arc<ConnectionSlots>, Arc<Homes>),
 ) {
     for count in 1_u64.. {
         if count.is_multiple_of(ACCEPTS_MAX) {
@@ -184,7 +190,9 @@ async fn accept<L: Listens>(
             continue;
         };
         let home = homes.of(here.ip().to_canonical());
-        let Some(mut place) = Places::take(&places, (from, home.clone()), is_proxy, maxconn) else {
+        let Some(mut place) =
+            ConnectionSlots::take(&places, (from, home.clone()), is_proxy, maxconn)
+        else {
             site.count(|counters| &mut counters.over);
             continue;
         };
@@ -210,7 +218,7 @@ async fn accept<L: Listens>(
         tokio::spawn(async move {
             tokio::select! {
                 () = serves => {}
-                () = home.gone() => {}
+                () = home.wait_until_removed() => {}
                 () = leave.notified() => counts.site().count(|counters| &mut counters.over),
             }
         });

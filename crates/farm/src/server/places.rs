@@ -24,23 +24,23 @@ const RESERVED_FROM: usize = 64;
 
 /// Connections of a farm.
 #[derive(Debug, Default)]
-pub(super) struct Places(Mutex<Taken>);
+pub(super) struct ConnectionSlots(Mutex<SlotUsage>);
 
 #[derive(Debug, Default)]
-struct Taken {
+struct SlotUsage {
     /// Limit of all clients.
     maxconn: usize,
     routed: usize,
     unrouted: usize,
     /// Number of routed clients of each address.
     routed_of: BTreeMap<IpAddr, usize>,
-    of: BTreeMap<IpAddr, Own>,
+    of: BTreeMap<IpAddr, UnroutedClients>,
     next: u64,
 }
 
 /// Unrouted clients of one address, by number, so the oldest first.
 #[derive(Debug, Default)]
-struct Own {
+struct UnroutedClients {
     /// Clients that have sent nothing valid.
     silent: Clients,
     /// Clients that have sent an RDP request, or completed a TLS handshake for HTTPS.
@@ -52,8 +52,8 @@ type Clients = BTreeMap<u64, Arc<Notify>>;
 
 /// Slot of one connection; dropping it releases the slot.
 #[derive(Debug)]
-pub(crate) struct Place {
-    places: Arc<Places>,
+pub(crate) struct ConnectionSlot {
+    places: Arc<ConnectionSlots>,
     number: u64,
     pub(crate) from: IpAddr,
     /// Local address of the connection.
@@ -64,14 +64,14 @@ pub(crate) struct Place {
     leave: Arc<Notify>,
 }
 
-impl Places {
+impl ConnectionSlots {
     /// Allocates a slot. Returns None if routed clients have all of them.
     pub(super) fn take(
-        places: &Arc<Places>,
+        places: &Arc<ConnectionSlots>,
         (from, home): (IpAddr, Home),
         is_proxy: bool,
         maxconn: u32,
-    ) -> Option<Place> {
+    ) -> Option<ConnectionSlot> {
         let mut taken = lock(&places.0);
         let maxconn = usize::try_from(maxconn).unwrap_or(usize::MAX);
         taken.maxconn = maxconn;
@@ -86,7 +86,7 @@ impl Places {
         let leave = Arc::new(Notify::new());
         let own = taken.of.entry(client_network(from)).or_default();
         own.silent.insert(number, Arc::clone(&leave));
-        Some(Place {
+        Some(ConnectionSlot {
             places: Arc::clone(places),
             number,
             from,
@@ -98,13 +98,13 @@ impl Places {
     }
 }
 
-impl Own {
+impl UnroutedClients {
     fn count(&self) -> usize {
         self.silent.len() + self.spoken.len()
     }
 }
 
-impl Taken {
+impl SlotUsage {
     /// Returns whether an address has reached its limit of unrouted clients.
     fn is_full(&self, from: IpAddr) -> bool {
         let own = self.of.get(&client_network(from));
@@ -123,7 +123,7 @@ impl Taken {
     /// Clients that have sent nothing go first. Returns None if there is no unrouted client.
     fn make_room(&mut self, of: Option<IpAddr>) -> Option<()> {
         let of = of.map(client_network);
-        let oldest = |kind: fn(&Own) -> &Clients| {
+        let oldest = |kind: fn(&UnroutedClients) -> &Clients| {
             let all = self.of.iter();
             let all = all.filter(|(from, _)| of.is_none_or(|of| of == **from));
             let first = all.filter_map(|(from, own)| {
@@ -167,7 +167,7 @@ impl Taken {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Returns the notifier that fires when the connection is evicted.
     pub(super) fn leave(&self) -> Arc<Notify> {
         Arc::clone(&self.leave)
@@ -232,7 +232,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut taken = lock(&self.places.0);
         match self.is_routed {
@@ -256,13 +256,13 @@ mod tests {
         (address(last), homes.of(address(9)))
     }
 
-    fn has_left(place: &Place) -> bool {
+    fn has_left(place: &ConnectionSlot) -> bool {
         let mut left = std::pin::pin!(place.leave.notified());
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         left.as_mut().poll(&mut context).is_ready()
     }
 
-    fn left(places: &[Place]) -> Vec<usize> {
+    fn left(places: &[ConnectionSlot]) -> Vec<usize> {
         let all = places.iter().enumerate();
         let left = all.filter(|(_, place)| has_left(place));
         left.map(|(at, _)| at).collect()
@@ -271,8 +271,8 @@ mod tests {
     #[test]
     fn the_oldest_silent_client_of_an_address_gives_way() {
         let places = Arc::default();
-        let take = |last: u8| Places::take(&places, home(last), false, 1_000);
-        let mut held: Vec<Place> = (0..UNROUTED_MAX).map_while(|_| take(1)).collect();
+        let take = |last: u8| ConnectionSlots::take(&places, home(last), false, 1_000);
+        let mut held: Vec<ConnectionSlot> = (0..UNROUTED_MAX).map_while(|_| take(1)).collect();
         assert_eq!(held.len(), UNROUTED_MAX);
         let other = take(2).expect("another address");
         held[0].spoke();
@@ -286,7 +286,7 @@ mod tests {
         assert!(!has_left(&other));
         // Without silent clients, the oldest one with a request is evicted.
         held.remove(2);
-        held.iter().for_each(Place::spoke);
+        held.iter().for_each(ConnectionSlot::spoke);
         held.push(take(1).expect("a place"));
         assert_eq!(left(&held), [0]);
         drop((other, held));
@@ -297,19 +297,19 @@ mod tests {
     #[test]
     fn of_all_the_address_with_most_silent_clients_gives_way_and_a_routed_client_never() {
         let places = Arc::default();
-        let take = |last: u8| Places::take(&places, home(last), false, 10);
+        let take = |last: u8| ConnectionSlots::take(&places, home(last), false, 10);
         // The only client of its address, clients with requests, and a crowd.
-        let mut held: Vec<Place> = [1, 2, 2, 2, 2, 3, 3, 3, 4, 4]
+        let mut held: Vec<ConnectionSlot> = [1, 2, 2, 2, 2, 3, 3, 3, 4, 4]
             .into_iter()
             .map_while(take)
             .collect();
         assert_eq!(held.len(), 10);
-        held[1..5].iter().for_each(Place::spoke);
+        held[1..5].iter().for_each(ConnectionSlot::spoke);
         held.push(take(5).expect("a place"));
         assert_eq!(left(&held), [5]);
         held.remove(5);
         // No crowd evicts a routed client.
-        held.iter_mut().for_each(Place::routed);
+        held.iter_mut().for_each(ConnectionSlot::routed);
         assert!(take(6).is_none());
         assert_eq!(left(&held), [] as [usize; 0]);
         held.pop();
@@ -324,13 +324,14 @@ mod tests {
     #[test]
     fn routed_clients_of_one_address_leave_places_for_others() {
         let places = Arc::default();
-        let take = |last: u8| Places::take(&places, home(last), false, 64).expect("a place");
+        let take =
+            |last: u8| ConnectionSlots::take(&places, home(last), false, 64).expect("a place");
         let routed = |last: u8| {
             let mut place = take(last);
             place.routed();
             place
         };
-        let mut held: Vec<Place> = (0..56).map(|_| routed(1)).collect();
+        let mut held: Vec<ConnectionSlot> = (0..56).map(|_| routed(1)).collect();
         let refused = routed(1);
         assert!(has_left(&refused) && !refused.is_routed);
         drop(refused);
@@ -352,18 +353,18 @@ mod tests {
     fn clients_behind_a_proxy_have_the_limits_of_their_own_addresses() {
         let places = Arc::default();
         let proxied = |last: u8| {
-            let mut place = Places::take(&places, home(9), true, 1_000).expect("a place");
+            let mut place = ConnectionSlots::take(&places, home(9), true, 1_000).expect("a place");
             place.move_to(address(last));
             place
         };
-        let mut held: Vec<Place> = (0..UNROUTED_MAX).map(|_| proxied(1)).collect();
+        let mut held: Vec<ConnectionSlot> = (0..UNROUTED_MAX).map(|_| proxied(1)).collect();
         // More than one address may have, and no client of another address.
         held.extend((2..=4).map(proxied));
         assert_eq!(left(&held), [] as [usize; 0]);
         held.push(proxied(1));
         assert_eq!(left(&held), [0]);
         held.remove(0);
-        let direct = Places::take(&places, home(1), false, 1_000).expect("a place");
+        let direct = ConnectionSlots::take(&places, home(1), false, 1_000).expect("a place");
         assert_eq!(left(&held), [0]);
         // The proxy reuses its connection for a request of another client.
         held[1].spoke();
@@ -381,10 +382,10 @@ mod tests {
         let places = Arc::default();
         let take = |last: u16| {
             let from = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
-            Places::take(&places, (from, home(9).1), false, 1_000).expect("a place")
+            ConnectionSlots::take(&places, (from, home(9).1), false, 1_000).expect("a place")
         };
         let all = u16::try_from(UNROUTED_MAX + 1).expect("a small number");
-        let held: Vec<Place> = (0..all).map(take).collect();
+        let held: Vec<ConnectionSlot> = (0..all).map(take).collect();
         assert_eq!(left(&held), [0]);
     }
 }

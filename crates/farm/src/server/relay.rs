@@ -1,8 +1,8 @@
 //! Relays the bytes of a routed client to its host and back, unchanged. TLS and NLA are between
 //! client and host.
 
-use super::places::Place;
-use crate::site::{Routed, Site};
+use super::places::ConnectionSlot;
+use crate::site::{FarmState, Routed};
 use rustix::net::sockopt;
 use std::io;
 use std::os::fd::AsFd;
@@ -33,7 +33,7 @@ const UNACKNOWLEDGED_MS: u32 = 30_000;
 
 /// A routed connection; dropping it removes its registration.
 struct Begun<'a> {
-    site: &'a Site,
+    site: &'a FarmState,
     number: u64,
 }
 
@@ -56,11 +56,11 @@ pub(crate) fn keep_alive(stream: &TcpStream) {
 
 /// Routes a client that has sent this request.
 pub(super) async fn route(
-    site: &Arc<Site>,
+    site: &Arc<FarmState>,
     routed: &Routed,
     mut client: TcpStream,
     request: &[u8],
-    mut place: Place,
+    mut place: ConnectionSlot,
 ) {
     place.routed();
     // Lets the other clients of a crowd get their host before this one connects.

@@ -5,7 +5,7 @@
 //! until a majority has confirmed its version, or until no other member has been reachable for
 //! [`ALONE`]: after a power cut there may be no other way to the desktops.
 
-use super::Site;
+use super::FarmState;
 use access::user::List;
 use part::lock;
 use part::report::Moment;
@@ -18,7 +18,7 @@ const ALONE: Duration = Duration::from_secs(60);
 /// Retry delay for clients, seconds.
 pub const TRY_AGAIN_S: u64 = 10;
 
-impl Site {
+impl FarmState {
     /// Sets the membership of this node in its cluster.
     pub fn set_membership(&self, membership: Membership) {
         let before = std::mem::replace(&mut *lock(&self.membership), membership);

@@ -1,13 +1,13 @@
 //! Host agents of a farm: the polls that are due, their results, and their display for operators.
 
-use super::{Inner, Site};
-use crate::agent::report::Report;
+use super::{FarmState, FarmStateInner};
+use crate::agent::report::AgentReply;
 use crate::agreement::START_MS;
 use crate::collection::Assignee;
 use crate::config::Agent;
-use crate::directory::{HostState, News, Seen, Times};
-use crate::history::Step;
-use crate::user::{User, UserId};
+use crate::directory::{HostState, News, ReportedUser, Times};
+use crate::history::HistoryStep;
+use crate::user::{FarmUser, UserId};
 use part::lock;
 use part::report::{Moment, Subject, span};
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ const STEPS_MAX: usize = 20;
 
 /// Results of polling the agent of a host.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct AgentPolls {
     /// Time of the last reply.
     answered: Option<Moment>,
     /// End of the last poll, successful or not.
@@ -49,7 +49,7 @@ pub struct ToAsk {
     pub line: String,
 }
 
-impl Site {
+impl FarmState {
     /// Returns the agents, with the line for each of them.
     pub fn agents(&self) -> Vec<ToAsk> {
         let inner = lock(&self.inner);
@@ -67,12 +67,12 @@ impl Site {
             })
         });
         let all: Vec<ToAsk> = all.collect();
-        self.hears(all.is_empty());
+        self.set_all_polled(all.is_empty());
         all
     }
 
     /// Applies the result of a poll: a report, or the reason why there is none.
-    pub fn asked(&self, host: &str, asked_ms: u64, result: Result<Report, String>) {
+    pub fn record_poll(&self, host: &str, asked_ms: u64, result: Result<AgentReply, String>) {
         let has_all = {
             let mut inner = lock(&self.inner);
             if !inner.farm.agents.hosts.contains_key(host) {
@@ -93,12 +93,12 @@ impl Site {
             };
             inner.farm.agents.hosts.keys().all(is_asked)
         };
-        self.hears(has_all);
+        self.set_all_polled(has_all);
         self.ring();
     }
 
     /// Sets whether all agents were polled once; true if there is none.
-    fn hears(&self, has_all: bool) {
+    fn set_all_polled(&self, has_all: bool) {
         if has_all {
             self.heard
                 .send_if_modified(|heard| !std::mem::replace(heard, true));
@@ -107,7 +107,7 @@ impl Site {
 
     /// Waits after the start until all agents have reported their sessions. Only logons of unknown
     /// users wait, and for a limited time.
-    pub(super) async fn hears_agents(&self, id: Assignee) {
+    pub(super) async fn wait_for_agents(&self, id: Assignee) {
         let is_known = {
             let inner = lock(&self.inner);
             let now_ms = Moment::now().boottime_ms;
@@ -134,7 +134,7 @@ impl Site {
     }
 }
 
-impl Inner {
+impl FarmStateInner {
     /// Returns the notice for users of a host, while it is drained.
     fn notice(&self, state: &HostState) -> Option<&str> {
         let is_drained = state.is_drained || state.is_ordered || state.agent.is_drained();
@@ -142,7 +142,7 @@ impl Inner {
         (is_drained && !notice.is_empty()).then_some(notice)
     }
 
-    fn note_agent(&mut self, host: &str, now: Moment, result: &Result<Report, String>) {
+    fn note_agent(&mut self, host: &str, now: Moment, result: &Result<AgentReply, String>) {
         let agent = &mut self.checks.entry(host.to_owned()).or_default().agent;
         agent.asked = Some(now);
         let trouble = match result {
@@ -169,7 +169,7 @@ impl Inner {
 
     fn note_news(&mut self, host: &str, news: &News, now: Moment) {
         let mut step = |user: UserId, got: String, why: String| {
-            let step = Step {
+            let step = HistoryStep {
                 at: now,
                 node: String::new(),
                 from: host.to_owned(),
@@ -190,7 +190,7 @@ impl Inner {
     }
 
     /// Describes the session of a user as the host's agent reports it.
-    pub(super) fn by_agent(&self, user: &User) -> Option<String> {
+    pub(super) fn by_agent(&self, user: &FarmUser) -> Option<String> {
         let directory = &self.agreement.directory;
         let hosts = directory.of_user(user.id).map(|(_, entry)| &entry.host);
         let hosts: BTreeSet<&String> = hosts.collect();
@@ -201,7 +201,7 @@ impl Inner {
         (!all.is_empty()).then(|| all.join("; "))
     }
 
-    fn by_agent_of(&self, user: &User, host: &str) -> Option<String> {
+    fn by_agent_of(&self, user: &FarmUser, host: &str) -> Option<String> {
         let seen = self.agreement.directory.seen(user.id, host)?;
         let state = seen_word(seen);
         let age_ms = Moment::now().boottime_ms.saturating_sub(seen.at_ms);
@@ -222,7 +222,7 @@ impl Inner {
         };
         let now_ms = Moment::now().boottime_ms;
         let ago = |at: Moment| span(now_ms.saturating_sub(at.boottime_ms));
-        let none = Asked::default();
+        let none = AgentPolls::default();
         let asked = { self.checks.get(name) }.map_or(&none, |checks| &checks.agent);
         let is_silent = !asked.trouble.is_empty();
         let answers = asked.answered.is_some() && !is_silent;
@@ -232,7 +232,7 @@ impl Inner {
             (Some(at), true) => vec![format!("silent for {}", ago(at))],
             (Some(at), false) => vec![format!("answered {} ago", ago(at))],
         };
-        words.extend(said(state));
+        words.extend(format_report(state));
         words.extend(Some(asked.description.clone()).filter(|text| !text.is_empty()));
         let trouble = asked.last_trouble.as_ref();
         let mut subject = subject
@@ -251,7 +251,7 @@ impl Inner {
 }
 
 /// Formats the last report of an agent.
-fn said(state: &HostState) -> Vec<String> {
+fn format_report(state: &HostState) -> Vec<String> {
     let agent = &state.agent;
     let mut words = Vec::new();
     words.extend(agent.is_down.then(|| "down".to_owned()));
@@ -266,7 +266,7 @@ fn said(state: &HostState) -> Vec<String> {
 }
 
 /// Returns the display name of a session's state as an agent reports it.
-pub(super) fn seen_word(seen: &Seen) -> &'static str {
+pub(super) fn seen_word(seen: &ReportedUser) -> &'static str {
     match seen.is_active {
         true => "active",
         false => "disconnected",

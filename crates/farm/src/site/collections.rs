@@ -1,6 +1,6 @@
 //! Collections of a farm for operators, where some programs do not run on all hosts.
 
-use super::{Inner, Site};
+use super::{FarmState, FarmStateInner};
 use crate::collection::CollectionId;
 use crate::user::UserId;
 use part::lock;
@@ -19,7 +19,7 @@ fn name(hosts: &BTreeSet<String>) -> String {
     }
 }
 
-impl Site {
+impl FarmState {
     /// Returns the titles of the programs that run on this host, and on no host that accepts users.
     pub fn closed_with(&self, host: &str) -> Vec<String> {
         let inner = lock(&self.inner);
@@ -32,7 +32,7 @@ impl Site {
     }
 }
 
-impl Inner {
+impl FarmStateInner {
     /// Returns the collections for a report, each with whether none of its hosts accepts users.
     pub(super) fn collections(&self) -> Vec<(bool, Subject)> {
         let all = self.farm.all_collections();

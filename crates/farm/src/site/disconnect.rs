@@ -1,10 +1,10 @@
 //! Disconnection of users by operators. This node closes its own connections, and the other nodes
 //! close theirs. The session stays at its host. The directory handles such an end like any other.
 
-use super::{Inner, Site};
+use super::{FarmState, FarmStateInner};
 use crate::directory::Entry;
-use crate::history::Step;
-use crate::user::{User, UserId};
+use crate::history::HistoryStep;
+use crate::user::{FarmUser, UserId};
 use part::lock;
 use part::report::Moment;
 use std::collections::BTreeSet;
@@ -20,10 +20,10 @@ pub struct Disconnected {
     pub asked: Vec<String>,
 }
 
-impl Site {
+impl FarmState {
     /// Closes the connections of a user at all nodes; if `host` is not empty, only those to that
     /// host.
-    pub fn disconnect(&self, user: &User, host: &str) -> Disconnected {
+    pub fn disconnect(&self, user: &FarmUser, host: &str) -> Disconnected {
         let mut inner = lock(&self.inner);
         let far = |entry: &Entry| -> u64 {
             let far = entry.far.iter();
@@ -49,7 +49,7 @@ impl Site {
     }
 }
 
-impl Inner {
+impl FarmStateInner {
     /// Closes the connections that this node carries, and returns their number. Tunnels to the farm
     /// itself are not counted, since they end together with the connections that they carry.
     pub(super) fn disconnect(&mut self, user: UserId, host: &str) -> usize {
@@ -63,7 +63,7 @@ impl Inner {
         }
         hosts.extend(self.gateway.disconnect(user, host));
         for host in &hosts {
-            let step = Step {
+            let step = HistoryStep {
                 at: Moment::now(),
                 node: String::new(),
                 from: "-".to_owned(),

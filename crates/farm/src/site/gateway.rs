@@ -1,12 +1,12 @@
 //! Gateway state of a farm: the tunnels and their limits, the users who have to authenticate again,
 //! and the connections from tunnels to the farm's own addresses.
 
-use super::{Inner, Site};
+use super::{FarmState, FarmStateInner};
 use crate::config::Farm;
 use crate::cookie::{self, PROOF_BYTES};
-use crate::user::{User, UserId};
+use crate::user::{FarmUser, UserId};
 use access::network::client_network;
-use access::session::proof_of;
+use access::session::credentials_digest;
 use access::user::List;
 use part::lock;
 use part::report::Moment;
@@ -44,7 +44,7 @@ pub struct Counters {
 
 /// Gateway state behind the lock of a site.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct GatewayState {
     pub(super) counters: Counters,
     tunnels: BTreeMap<u32, Tunnel>,
     next: u32,
@@ -75,10 +75,10 @@ struct Tunnel {
     ends: Arc<Notify>,
 }
 
-impl State {
+impl GatewayState {
     /// Chooses the tunnel that is closed in favour of a new one, from one address or from any. It
     /// is the oldest unauthenticated tunnel of the address with the most of them.
-    fn gives_way(&self, from: Option<IpAddr>) -> Option<u32> {
+    fn choose_tunnel_to_close(&self, from: Option<IpAddr>) -> Option<u32> {
         let all = self.tunnels.iter();
         let of_nobody = all.filter(|(_, one)| !one.is_known && one.user.is_empty());
         let mut by_address: BTreeMap<IpAddr, (usize, u32)> = BTreeMap::new();
@@ -99,7 +99,7 @@ impl State {
 
     /// Closes the tunnels of a user to a host. Returns their hosts.
     pub(super) fn disconnect(&self, user: UserId, host: &str) -> Vec<String> {
-        let is_of = |one: &&Tunnel| User::named(&one.user).is_some_and(|one| one.id == user);
+        let is_of = |one: &&Tunnel| FarmUser::named(&one.user).is_some_and(|one| one.id == user);
         let is_meant = |one: &&Tunnel| host.is_empty() || one.target == host;
         let direct = self.tunnels.values().filter(|one| one.is_direct);
         let all: Vec<&Tunnel> = direct.filter(is_meant).filter(is_of).collect();
@@ -111,7 +111,7 @@ impl State {
     /// factor has changed. Returns the user, the client address and the target of each tunnel.
     pub(super) fn end_outdated(&self, users: &List) -> Vec<(String, IpAddr, String)> {
         let all = self.tunnels.values().filter(|one| !one.user.is_empty());
-        all.filter(|one| proof_of(users, &one.user) != one.proof)
+        all.filter(|one| credentials_digest(users, &one.user) != one.proof)
             .map(|one| {
                 one.ends.notify_one();
                 (one.user.clone(), one.from, one.target.clone())
@@ -130,7 +130,7 @@ impl State {
 
 /// Number of a tunnel; dropping it releases the number.
 pub struct Numbered {
-    site: Arc<Site>,
+    site: Arc<FarmState>,
     /// The number of the tunnel.
     pub number: u32,
     /// Notified when an operator closes the tunnel, or when it makes room for another one before
@@ -147,7 +147,7 @@ impl Drop for Numbered {
 /// Registration of a connection from a tunnel to the farm's own address; dropping it removes the
 /// entry.
 pub struct Arrival {
-    site: Arc<Site>,
+    site: Arc<FarmState>,
     at: SocketAddr,
 }
 
@@ -159,20 +159,20 @@ impl Drop for Arrival {
 
 /// Registration of a tunnel that waits for its user to authenticate again; dropping it removes the
 /// entry.
-pub struct Waiting {
-    site: Arc<Site>,
+pub struct ReauthenticationWait {
+    site: Arc<FarmState>,
     number: u64,
     /// Notified when the user has authenticated.
     pub woken: Arc<Notify>,
 }
 
-impl Drop for Waiting {
+impl Drop for ReauthenticationWait {
     fn drop(&mut self) {
         lock(&self.site.inner).gateway.waiting.remove(&self.number);
     }
 }
 
-impl Inner {
+impl FarmStateInner {
     /// Closes the tunnels of users whom the configuration of a farm would refuse with their current
     /// credentials.
     pub(super) fn end_outdated_tunnels(&mut self, farm: &str) {
@@ -181,7 +181,7 @@ impl Inner {
             write_error(&format!(
                 "evenkeel: farm {farm}: gateway: a tunnel of {user} from {from} ends: {why}\n"
             ));
-            if let Some(user) = User::named(&user) {
+            if let Some(user) = FarmUser::named(&user) {
                 let got = format!("disconnected from {target}");
                 self.note(&user, from, "gateway", &got, why);
             }
@@ -189,7 +189,7 @@ impl Inner {
     }
 }
 
-impl Site {
+impl FarmState {
     /// Reads the configuration of the farm under the lock. The closure must not block.
     pub fn with_farm<T>(&self, look: impl FnOnce(&Farm) -> T) -> T {
         look(&lock(&self.inner).farm)
@@ -212,7 +212,7 @@ impl Site {
         let made_s = first_s.max(Moment::now().unix_ms / 1_000);
         let expires_s = made_s.saturating_add(inner.farm.tokens.lifetime_ms / 1_000);
         let expires_s = u32::try_from(expires_s).unwrap_or(u32::MAX);
-        let proof = proof_of(&inner.farm.users, user);
+        let proof = credentials_digest(&inner.farm.users, user);
         cookie::issue(&inner.key, self.id, (user, proof), expires_s)
     }
 
@@ -220,10 +220,10 @@ impl Site {
     ///
     /// # Errors
     /// Returns why the cookie is not valid.
-    pub fn cookie_user(&self, cookie: &str) -> Result<String, cookie::Refused> {
+    pub fn cookie_user(&self, cookie: &str) -> Result<String, cookie::CookieError> {
         let (user, made_s) = {
             let inner = lock(&self.inner);
-            let proof_of = |name: &str| proof_of(&inner.farm.users, name);
+            let proof_of = |name: &str| credentials_digest(&inner.farm.users, name);
             let now_s = Moment::now().unix_ms / 1_000;
             let (user, expires_s) = cookie::read(&inner.key, self.id, cookie, proof_of, now_s)?;
             let lifetime_s = inner.farm.tokens.lifetime_ms / 1_000;
@@ -232,14 +232,14 @@ impl Site {
         // Cookies from before the change of a password stay revoked, even if the old password is
         // set again.
         match self.all_ended_s(&user) >= made_s.max(1) {
-            true => Err(cookie::Refused::Forged),
+            true => Err(cookie::CookieError::Forged),
             false => Ok(user),
         }
     }
 
     /// Registers a new tunnel. `is_known` is true if HTTP has authenticated its user. At the limits
     /// an unauthenticated tunnel is closed to make room; returns None if there is none.
-    pub fn tunnel_begins(self: &Arc<Site>, from: IpAddr, is_known: bool) -> Option<Numbered> {
+    pub fn tunnel_begins(self: &Arc<FarmState>, from: IpAddr, is_known: bool) -> Option<Numbered> {
         let mut inner = lock(&self.inner);
         let maxconn = usize::try_from(inner.farm.maxconn).unwrap_or(usize::MAX);
         let gateway = &mut inner.gateway;
@@ -248,7 +248,7 @@ impl Site {
         let is_full = own.count() >= OF_ADDRESS_MAX;
         if is_full || gateway.tunnels.len() >= maxconn {
             gateway.counters.over += 1;
-            let number = gateway.gives_way(is_full.then_some(from))?;
+            let number = gateway.choose_tunnel_to_close(is_full.then_some(from))?;
             if let Some(tunnel) = gateway.tunnels.remove(&number) {
                 tunnel.ends.notify_one();
             }
@@ -276,7 +276,7 @@ impl Site {
     /// Sets the user of a tunnel. Returns false if the user has too many tunnels.
     pub fn tunnel_of(&self, number: u32, user: &str) -> bool {
         let mut inner = lock(&self.inner);
-        let proof = proof_of(&inner.farm.users, user);
+        let proof = credentials_digest(&inner.farm.users, user);
         let gateway = &mut inner.gateway;
         let own = gateway.tunnels.values().filter(|one| one.user == user);
         if own.count() >= OF_USER_MAX {
@@ -303,7 +303,7 @@ impl Site {
             target.clone_into(&mut tunnel.target);
             tunnel.is_direct = is_direct;
         }
-        if let Some(user) = User::named(user) {
+        if let Some(user) = FarmUser::named(user) {
             let got = format!("a tunnel to {target}");
             inner.note(&user, from, "gateway", &got, "the user may reach it");
         }
@@ -312,21 +312,21 @@ impl Site {
     /// Counts and records a refused client of the gateway.
     pub fn gateway_refuses(&self, user: &str, from: IpAddr, why: &str) {
         self.gateway_refuses_unnoted(user, from, why);
-        if let Some(user) = User::named(user) {
+        if let Some(user) = FarmUser::named(user) {
             lock(&self.inner).note(&user, from, "gateway", "refused", why);
         }
     }
 
-    /// Does the same as [`Site::gateway_refuses`], but adds no step to the user's history.
+    /// Does the same as [`FarmState::gateway_refuses`], but adds no step to the user's history.
     pub fn gateway_refuses_unnoted(&self, user: &str, from: IpAddr, why: &str) {
-        let user = User::named(user);
+        let user = FarmUser::named(user);
         let name = user.as_ref().map_or("-", |user| &user.name);
         let words = format!("{name} from {from}: {why}");
         lock(&self.inner).gateway.last_refused = Some(words);
     }
 
     /// Registers the client address of a tunnel's connection, which comes from this local address.
-    pub fn arrives(self: &Arc<Site>, at: SocketAddr, from: IpAddr) -> Arrival {
+    pub fn arrives(self: &Arc<FarmState>, at: SocketAddr, from: IpAddr) -> Arrival {
         lock(&self.inner).gateway.arrivals.insert(at, from);
         Arrival {
             site: Arc::clone(self),
@@ -342,11 +342,11 @@ impl Site {
     }
 
     /// Registers a tunnel that waits until its user authenticates again under this number.
-    pub fn tunnel_waits(self: &Arc<Site>, number: u64, user: &str) -> Waiting {
+    pub fn tunnel_waits(self: &Arc<FarmState>, number: u64, user: &str) -> ReauthenticationWait {
         let woken = Arc::new(Notify::new());
         let waits = (user.to_owned(), Arc::clone(&woken));
         lock(&self.inner).gateway.waiting.insert(number, waits);
-        Waiting {
+        ReauthenticationWait {
             site: Arc::clone(self),
             number,
             woken,
@@ -376,7 +376,7 @@ mod tests {
     fn of_the_tunnels_of_nobody_the_oldest_one_of_the_address_with_most_gives_way() {
         let mut farm = farm(Balance::Load, &[1]);
         farm.maxconn = 4;
-        let site = Arc::new(Site::new("office", farm, &[7; 32], None));
+        let site = Arc::new(FarmState::new("office", farm, &[7; 32], None));
         let begins = |last: u8, is_known| site.tunnel_begins([10, 0, 0, last].into(), is_known);
         let known = begins(1, true).unwrap();
         let [first, second] = [2, 2].map(|last| begins(last, false).unwrap());
@@ -398,7 +398,7 @@ mod tests {
     fn an_address_with_too_many_tunnels_has_only_its_own_give_way() {
         let mut farm = farm(Balance::Load, &[1]);
         farm.maxconn = 2_000;
-        let site = Arc::new(Site::new("office", farm, &[7; 32], None));
+        let site = Arc::new(FarmState::new("office", farm, &[7; 32], None));
         let begins = |last: u8| site.tunnel_begins([10, 0, 0, last].into(), false).unwrap();
         let other = begins(1);
         let own: Vec<Numbered> = (0..OF_ADDRESS_MAX).map(|_| begins(2)).collect();

@@ -1,11 +1,11 @@
 //! Summary of the users of each host, and the actions that operators have for a host, for the
 //! report.
 
-use super::{Client, Inner};
+use super::{Client, FarmStateInner};
 use crate::directory::{Entry, HostState, Presence};
-use crate::message::Message;
+use crate::message::OperatorMessage;
 use crate::user::UserId;
-use part::report::{Moment, Offer, span};
+use part::report::{Moment, SubjectAction, span};
 use std::collections::BTreeMap;
 
 /// Limit of users of a host in a report. `evenkeel farm sessions` shows all of them.
@@ -14,16 +14,16 @@ const USERS_SHOWN: usize = 10;
 /// Users of a host, in display order.
 #[derive(Default)]
 pub(super) struct Users<'i> {
-    shown: Vec<(Order<'i>, UserId, &'i Entry)>,
+    shown: Vec<(DisplayOrder<'i>, UserId, &'i Entry)>,
     all: usize,
     /// Number of users without a known session.
     pub(super) unseen: u64,
 }
 
 /// Display order: users with a connection first, then the latest ones.
-type Order<'i> = (u8, std::cmp::Reverse<u64>, &'i str);
+type DisplayOrder<'i> = (u8, std::cmp::Reverse<u64>, &'i str);
 
-fn order(entry: &Entry) -> Order<'_> {
+fn order(entry: &Entry) -> DisplayOrder<'_> {
     let rank = match entry.presence {
         Presence::Connected(_) => 0,
         Presence::Pending => 1,
@@ -44,7 +44,7 @@ impl<'i> Users<'i> {
     }
 }
 
-impl Inner {
+impl FarmStateInner {
     /// Returns the first users of each host.
     pub(super) fn glance(&self) -> BTreeMap<&str, Users<'_>> {
         let mut hosts: BTreeMap<&str, Users<'_>> = BTreeMap::new();
@@ -112,16 +112,16 @@ impl Inner {
 
 /// Returns the actions that operators have for a host. None of them changes what the configuration
 /// says.
-pub(super) fn offers(farm: &str, name: &str, state: &HostState) -> Vec<Offer> {
+pub(super) fn offers(farm: &str, name: &str, state: &HostState) -> Vec<SubjectAction> {
     if state.is_drained || state.is_far || state.is_removed {
         return Vec::new();
     }
     let order = |is_drained| {
         let host = format!("{farm}/{name}");
-        Message::Drain { host, is_drained }.envelope()
+        OperatorMessage::Drain { host, is_drained }.envelope()
     };
     vec![match state.is_ordered {
-        true => Offer::new("ready", "Put back", order(false)),
-        false => Offer::new("drain", "Drain", order(true)),
+        true => SubjectAction::new("ready", "Put back", order(false)),
+        false => SubjectAction::new("drain", "Drain", order(true)),
     }]
 }

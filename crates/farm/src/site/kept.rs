@@ -1,8 +1,8 @@
 //! State of a farm for the next role: the hosts of the users, and the hosts that operators drained.
 
-use super::Site;
+use super::FarmState;
 use crate::collection::{Assignee, CollectionId};
-use crate::directory::{self, Entry, Order, Origin, Presence, Version};
+use crate::directory::{self, DecisionVersion, DirectoryId, Entry, HostOrder, Presence};
 use crate::user::{ID_BYTES, UserId};
 use part::lock;
 use part::report::Moment;
@@ -16,7 +16,7 @@ const USERS_MAX: usize = 2 * directory::USERS_MAX;
 /// Saved state of a farm.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Kept {
+pub struct SavedFarm {
     /// Hosts that operators drained.
     pub drained: Vec<String>,
     /// Saved users.
@@ -26,7 +26,7 @@ pub struct Kept {
     /// Hosts that have users and are in no configuration.
     pub removed: BTreeMap<String, SocketAddr>,
     /// Latest order for each host. State files of older versions may lack it.
-    pub orders: BTreeMap<String, Order>,
+    pub orders: BTreeMap<String, HostOrder>,
 }
 
 /// A saved user: identity, name, host, start and expiry in milliseconds of the boot clock, whether
@@ -42,7 +42,7 @@ pub struct KeptUser(
     #[serde(default)] pub CollectionId,
 );
 
-impl Site {
+impl FarmState {
     /// Returns whether the state has changed since the last save.
     pub fn changed(&self) -> bool {
         std::mem::take(&mut lock(&self.inner).has_changed)
@@ -50,7 +50,7 @@ impl Site {
 
     /// Returns the state to save; `farms` is the number of farms that share the space. The
     /// connections end with the role, so each user is saved as disconnected.
-    pub fn kept(&self, farms: usize) -> Kept {
+    pub fn state_to_save(&self, farms: usize) -> SavedFarm {
         let inner = lock(&self.inner);
         let now_ms = Moment::now().boottime_ms;
         let directory = &inner.agreement.directory;
@@ -82,7 +82,7 @@ impl Site {
         });
         users.truncate(USERS_MAX / farms.max(1));
         let (users, versions) = users.into_iter().unzip();
-        Kept {
+        SavedFarm {
             drained: hosts.map(|(name, _)| name.to_owned()).collect(),
             users,
             versions,
@@ -92,7 +92,7 @@ impl Site {
     }
 
     /// Restores the state that the previous role saved.
-    pub fn restore(&self, kept: Kept) {
+    pub fn restore(&self, kept: SavedFarm) {
         let mut inner = lock(&self.inner);
         let directory = &mut inner.agreement.directory;
         for (host, address) in &kept.removed {
@@ -111,11 +111,11 @@ impl Site {
             let entry = Entry {
                 name,
                 host,
-                version: Version {
+                version: DecisionVersion {
                     generation,
                     used: true,
                     clock,
-                    origin: Origin(origin),
+                    origin: DirectoryId(origin),
                 },
                 presence: Presence::Left,
                 since_ms,
@@ -133,11 +133,11 @@ impl Site {
 mod tests {
     use super::*;
     use crate::directory::tests::farm;
-    use crate::user::User;
+    use crate::user::FarmUser;
     use part::{codec, state_file};
 
     fn user(number: usize) -> KeptUser {
-        let user = User::named(&format!("user{number}")).unwrap();
+        let user = FarmUser::named(&format!("user{number}")).unwrap();
         let until_ms = Moment::now().boottime_ms + 3_600_000;
         let host = "ts1".to_owned();
         let collection = CollectionId([7; 8]);
@@ -146,15 +146,15 @@ mod tests {
 
     #[test]
     fn all_users_are_kept_and_have_room_in_a_state_file() {
-        let site = Site::new("office", farm(Default::default(), &[1]), &[7; 32], None);
+        let site = FarmState::new("office", farm(Default::default(), &[1]), &[7; 32], None);
         let users: Vec<KeptUser> = (0..12_000).map(user).collect();
         let ids = |kept: &[KeptUser]| kept.iter().map(|one| one.0).collect::<Vec<_>>();
         let mut expected = ids(&users);
-        site.restore(Kept {
+        site.restore(SavedFarm {
             users,
-            ..Kept::default()
+            ..SavedFarm::default()
         });
-        let kept = site.kept(1);
+        let kept = site.state_to_save(1);
         let mut known = ids(&kept.users);
         known.sort_unstable();
         expected.sort_unstable();
@@ -162,6 +162,6 @@ mod tests {
         let of_one = codec::encode(&kept).len().div_ceil(12_000);
         assert!(of_one * USERS_MAX < state_file::BYTES_MAX, "{of_one}");
         // Many farms share the limit.
-        assert_eq!(site.kept(100).users.len(), USERS_MAX / 100);
+        assert_eq!(site.state_to_save(100).users.len(), USERS_MAX / 100);
     }
 }

@@ -1,11 +1,11 @@
 //! Decides what happens to a client, by its unencrypted Connection Request and by its user name.
 
-use super::{Inner, Site};
+use super::{FarmState, FarmStateInner};
 use crate::collection::{Assignee, CollectionId};
 use crate::directory::{Decision, HostState, NoHost, Why};
-use crate::history::Step;
-use crate::token::{Claims, NameId, Refused};
-use crate::user::{HINT_LETTERS, User};
+use crate::history::HistoryStep;
+use crate::token::{Claims, NameId, RoutingTokenError};
+use crate::user::{FarmUser, HINT_LETTERS};
 use part::lock;
 use part::report::Moment;
 use protocol::rdp::{ConnectionRequest, FAILED_SSL_REQUIRED, HYBRID, Logon, Redirection, Routing};
@@ -40,21 +40,21 @@ pub enum Meeting {
 }
 
 /// Result of reading a Connection Request.
-enum Said {
+enum RequestReading {
     /// The decision is made already.
     Settled(Meeting),
     /// A host in a collection has to be decided for a user. The user comes from a token, which may
     /// name a host, or from a hint (`mstshash`).
-    Who(User, CollectionId, Option<NameId>),
+    Who(FarmUser, CollectionId, Option<NameId>),
 }
 
-impl Site {
+impl FarmState {
     /// Decides about a client with this Connection Request.
-    pub async fn meet(&self, request: &ConnectionRequest, from: IpAddr) -> Meeting {
-        let said = lock(&self.inner).said(request, from, self.id);
+    pub async fn decide_connection(&self, request: &ConnectionRequest, from: IpAddr) -> Meeting {
+        let said = lock(&self.inner).evaluate_request(request, from, self.id);
         let (user, collection, host) = match said {
-            Said::Settled(meeting) => return meeting,
-            Said::Who(user, collection, host) => (user, collection, host),
+            RequestReading::Settled(meeting) => return meeting,
+            RequestReading::Who(user, collection, host) => (user, collection, host),
         };
         // A token does not contain the name.
         let asked = if user.name.is_empty() {
@@ -94,7 +94,7 @@ impl Site {
         collection: CollectionId,
         from: IpAddr,
     ) -> Option<Redirection> {
-        let user = User::of_logon(logon, from);
+        let user = FarmUser::of_logon(logon, from);
         if !logon.follows {
             let mut inner = lock(&self.inner);
             inner.counters.refused += 1;
@@ -123,13 +123,13 @@ impl Site {
     }
 }
 
-impl Site {
+impl FarmState {
     /// Creates a token for a user who starts something at the portal, without its end. The token
     /// names no host: the directory chooses one of `hosts` when the client connects. An empty set
     /// means all hosts.
     pub fn ticket(
         &self,
-        user: &User,
+        user: &FarmUser,
         from: IpAddr,
         (title, hosts): (&str, &BTreeSet<String>),
     ) -> String {
@@ -150,7 +150,7 @@ impl Site {
     /// Records that a user has to wait before the next sign-in attempt. Unknown users are not
     /// recorded: anybody could invent names.
     pub fn has_to_wait(&self, user: &str, from: IpAddr, asked: &str) {
-        let Some(user) = User::named(user) else {
+        let Some(user) = FarmUser::named(user) else {
             return;
         };
         let mut inner = lock(&self.inner);
@@ -161,31 +161,36 @@ impl Site {
 
     /// Records a user's action at the portal.
     pub fn at_portal(&self, user: &str, from: IpAddr, got: &str, why: &str) {
-        if let Some(user) = User::named(user) {
+        if let Some(user) = FarmUser::named(user) {
             lock(&self.inner).note(&user, from, "portal", got, why);
         }
     }
 }
 
-impl Inner {
+impl FarmStateInner {
     /// Evaluates a Connection Request.
-    fn said(&mut self, request: &ConnectionRequest, from: IpAddr, farm: NameId) -> Said {
+    fn evaluate_request(
+        &mut self,
+        request: &ConnectionRequest,
+        from: IpAddr,
+        farm: NameId,
+    ) -> RequestReading {
         // A client without a token gets a desktop. An expired token still identifies the hosts with
         // its program.
         let mut collection = self.farm.desktop();
         if let Routing::Token(token) = &request.routing {
             match self.key.read(token, farm, Moment::now().unix_ms / 1_000) {
                 Ok(claims) => {
-                    let user = User {
+                    let user = FarmUser {
                         id: claims.user,
                         name: String::new(),
                     };
-                    return Said::Who(user, claims.collection, claims.host);
+                    return RequestReading::Who(user, claims.collection, claims.host);
                 }
                 Err(refused) => {
                     self.counters.tokens += 1;
                     self.last_refused = Some(format!("from {from}: {refused}"));
-                    if let Refused::Expired(of_it) = refused {
+                    if let RoutingTokenError::Expired(of_it) = refused {
                         collection = of_it;
                     }
                 }
@@ -193,7 +198,7 @@ impl Inner {
         }
         if request.takes_tls() {
             let requested = request.negotiation.map(|one| one.protocols);
-            return Said::Settled(Meeting::Ask {
+            return RequestReading::Settled(Meeting::Ask {
                 requested: requested.unwrap_or_default(),
                 collection,
             });
@@ -206,20 +211,20 @@ impl Inner {
             // which is the beginning of a name.
             Routing::Hint(hint) if takes_hybrid && !hint.is_empty() => {
                 let user = self.hinted(hint);
-                let user = user.unwrap_or_else(|| User::of_address(from));
-                Said::Who(user, collection, None)
+                let user = user.unwrap_or_else(|| FarmUser::of_address(from));
+                RequestReading::Who(user, collection, None)
             }
             _ => {
                 self.counters.refused += 1;
-                Said::Settled(Meeting::Refuse(FAILED_SSL_REQUIRED))
+                RequestReading::Settled(Meeting::Refuse(FAILED_SSL_REQUIRED))
             }
         }
     }
 
     /// Adds the name that the directory knows to a user whose token has none.
-    fn named(&self, user: User) -> User {
+    fn named(&self, user: FarmUser) -> FarmUser {
         match user.name.is_empty() {
-            true => User {
+            true => FarmUser {
                 name: self.agreement.directory.name_of(user.id).to_owned(),
                 ..user
             },
@@ -229,8 +234,8 @@ impl Inner {
 
     /// Returns the user of a hint. A hint that may be truncated is valid only if exactly one known
     /// user's name begins with it.
-    fn hinted(&self, hint: &str) -> Option<User> {
-        let user = User::named(hint)?;
+    fn hinted(&self, hint: &str) -> Option<FarmUser> {
+        let user = FarmUser::named(hint)?;
         let directory = &self.agreement.directory;
         let is_known = directory.of_user(user.id).next().is_some();
         if is_known || hint.chars().count() < HINT_LETTERS {
@@ -244,7 +249,7 @@ impl Inner {
             return Some(user);
         };
         match begins.all(|(other, _)| other == id) {
-            true => Some(User {
+            true => Some(FarmUser {
                 id,
                 name: name.clone(),
             }),
@@ -254,7 +259,7 @@ impl Inner {
 
     fn decided(
         &mut self,
-        user: &User,
+        user: &FarmUser,
         from: IpAddr,
         asked: &str,
         decision: Result<Decision, NoHost>,
@@ -268,7 +273,7 @@ impl Inner {
                     "routed"
                 };
                 let got = format!("{verb} to {}", decision.host);
-                let mut why = words(&decision.why);
+                let mut why = describe_reason(&decision.why);
                 let is_it =
                     |(name, state): (&str, &HostState)| name == decision.host && state.is_removed;
                 let is_removed = self.agreement.directory.hosts().any(is_it);
@@ -286,8 +291,15 @@ impl Inner {
         }
     }
 
-    pub(super) fn note(&mut self, user: &User, from: IpAddr, asked: &str, got: &str, why: &str) {
-        let step = Step {
+    pub(super) fn note(
+        &mut self,
+        user: &FarmUser,
+        from: IpAddr,
+        asked: &str,
+        got: &str,
+        why: &str,
+    ) {
+        let step = HistoryStep {
             at: Moment::now(),
             node: String::new(),
             from: from.to_string(),
@@ -300,7 +312,7 @@ impl Inner {
 }
 
 /// Describes the reason for a choice of a host.
-pub(super) fn words(why: &Why) -> String {
+pub(super) fn describe_reason(why: &Why) -> String {
     match why {
         Why::Connected => "the user is connected there".to_owned(),
         Why::Session => "the user has a session there".to_owned(),

@@ -18,21 +18,21 @@ mod turn;
 
 pub use admission::TRY_AGAIN_S;
 pub use agents::ToAsk;
-pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, Waiting};
-pub use kept::{Kept, KeptUser};
+pub use gateway::{Arrival, Counters as GatewayCounters, Numbered, ReauthenticationWait};
+pub use kept::{KeptUser, SavedFarm};
 pub use meeting::{Meeting, Routed};
 pub use sessions::{How, Stay};
-pub use share::{Bell, Shared};
+pub use share::{MessageNotifier, SharingParameters};
 pub use show::rows;
-pub use turn::Turn;
+pub use turn::ClientPermit;
 
 use crate::agreement::Agreement;
 use crate::config::{Check, Farm};
-use crate::directory::{Counts, Decision, Health, HostState, NoHost, Origin};
+use crate::directory::{Counts, Decision, DirectoryId, Health, HostState, NoHost};
 use crate::history::History;
 use crate::token::{Key, NameId};
 use crate::user::UserId;
-use access::ldap::Standing;
+use access::ldap::LdapAvailability;
 use part::lock;
 use part::report::{Event, Moment};
 use part::role::Membership;
@@ -47,23 +47,23 @@ use tokio::sync::{Notify, oneshot, watch};
 const EVENTS_MAX: usize = 20;
 
 /// State of one farm, and the operations on it.
-pub struct Site {
+pub struct FarmState {
     name: String,
     id: NameId,
     /// Notified when a message is due to another node; None on a node without others.
-    bell: Option<Bell>,
+    bell: Option<MessageNotifier>,
     /// Start of the farm, and whether all agents were polled since.
     began: Instant,
     heard: watch::Sender<bool>,
-    turns: turn::Turns,
+    turns: turn::PermitSemaphore,
     /// Unset until the portal exists.
     sign_outs: OnceLock<sign_outs::SignOuts>,
     tries: Arc<tries::Tries>,
     membership: Mutex<Membership>,
-    inner: Mutex<Inner>,
+    inner: Mutex<FarmStateInner>,
 }
 
-struct Inner {
+struct FarmStateInner {
     farm: Farm,
     key: Key,
     agreement: Agreement,
@@ -71,24 +71,24 @@ struct Inner {
     waiting: BTreeMap<u64, oneshot::Sender<Result<Decision, NoHost>>>,
     history: History,
     /// Steps that the other nodes received, and the last one received from each other directory.
-    told: Told,
-    heard: BTreeMap<Origin, u64>,
+    told: SentSteps,
+    heard: BTreeMap<DirectoryId, u64>,
     /// Routed connections by number.
     clients: BTreeMap<u64, Client>,
     next_client: u64,
     counters: Counters,
-    checks: BTreeMap<String, Checks>,
+    checks: BTreeMap<String, HostChecks>,
     /// Address of the last client with an invalid token, and the reason.
     last_refused: Option<String>,
     troubles: Troubles,
-    gateway: gateway::State,
+    gateway: gateway::GatewayState,
     /// State that the next role needs has changed.
     has_changed: bool,
 }
 
 /// Steps that other nodes received.
 #[derive(Debug, Default)]
-struct Told {
+struct SentSteps {
     /// Number of the last step that each node received.
     last: BTreeMap<String, u64>,
     /// Number of the last step that may be sent now, and the time of that decision, milliseconds.
@@ -103,7 +103,7 @@ struct Troubles {
     rdp: Vec<String>,
     web: Vec<String>,
     /// Status of the LDAP servers.
-    directory: Option<Arc<Standing>>,
+    directory: Option<Arc<LdapAvailability>>,
 }
 
 #[derive(Clone, Debug)]
@@ -141,32 +141,32 @@ pub struct Counters {
 
 /// Results of the checks of a host.
 #[derive(Debug, Default)]
-struct Checks {
+struct HostChecks {
     passed: u32,
     failed: u32,
     /// Reason of the last failure.
     why: String,
     since: Option<Moment>,
     events: VecDeque<Event>,
-    agent: agents::Asked,
+    agent: agents::AgentPolls,
 }
 
-impl Site {
+impl FarmState {
     /// Creates a farm. `own` is the token key if the configuration has none. `shared` is None on a
     /// node without others.
-    pub fn new(name: &str, farm: Farm, own: &[u8], shared: Option<Shared>) -> Site {
+    pub fn new(name: &str, farm: Farm, own: &[u8], shared: Option<SharingParameters>) -> FarmState {
         let mut agreement = match &shared {
             Some(shared) => Agreement::shared(shared.origin, Moment::now().boottime_ms),
-            None => Agreement::alone(Origin::default()),
+            None => Agreement::alone(DirectoryId::default()),
         };
         agreement.directory.configure(&farm);
         let has_no_agent = farm.agents.hosts.is_empty();
-        let inner = Inner {
+        let inner = FarmStateInner {
             key: key(&farm, own),
             agreement,
             waiting: BTreeMap::new(),
             history: History::default(),
-            told: Told::default(),
+            told: SentSteps::default(),
             heard: BTreeMap::new(),
             clients: BTreeMap::new(),
             next_client: 0,
@@ -174,11 +174,11 @@ impl Site {
             checks: BTreeMap::new(),
             last_refused: None,
             troubles: Troubles::default(),
-            gateway: gateway::State::default(),
+            gateway: gateway::GatewayState::default(),
             has_changed: true,
             farm,
         };
-        Site {
+        FarmState {
             name: name.to_owned(),
             id: NameId::of(name),
             tries: Arc::new(tries::Tries::new(
@@ -187,7 +187,7 @@ impl Site {
             bell: shared.map(|shared| shared.bell),
             began: Instant::now(),
             heard: watch::Sender::new(has_no_agent),
-            turns: turn::Turns::default(),
+            turns: turn::PermitSemaphore::default(),
             sign_outs: OnceLock::new(),
             membership: Mutex::default(),
             inner: Mutex::new(inner),
@@ -201,7 +201,7 @@ impl Site {
         inner.agreement.directory.configure(&farm);
         inner.agreement.reopen();
         inner.key = key(&farm, own);
-        let Inner {
+        let FarmStateInner {
             checks, agreement, ..
         } = &mut *inner;
         let hosts: BTreeMap<&str, &HostState> = agreement.directory.hosts().collect();
@@ -274,7 +274,7 @@ impl Site {
     }
 
     /// Sets the status of the LDAP servers, for the report.
-    pub fn asks_directory(&self, standing: Arc<Standing>) {
+    pub fn asks_directory(&self, standing: Arc<LdapAvailability>) {
         lock(&self.inner).troubles.directory = Some(standing);
     }
 

@@ -1,7 +1,7 @@
 //! Users of a farm and their sessions, for operators and for each user.
 
 use super::agents::seen_word;
-use super::{Inner, Site};
+use super::{FarmState, FarmStateInner};
 use crate::collection::Assignee;
 use crate::directory::{Entry, Presence};
 use crate::message::Session;
@@ -32,7 +32,7 @@ pub enum How {
     Kept(u64),
 }
 
-impl Site {
+impl FarmState {
     /// Returns the users and the nodes of their connections. `me` is the name of this node; empty
     /// on a node alone.
     pub fn sessions(&self, me: &str) -> Vec<Session> {
@@ -93,7 +93,7 @@ impl Site {
     }
 }
 
-impl Inner {
+impl FarmStateInner {
     /// Returns the display name of a session's state.
     fn state(&self, entry: &Entry) -> &'static str {
         match entry.presence {

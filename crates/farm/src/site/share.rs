@@ -1,12 +1,12 @@
 //! State that a farm shares with the other nodes. The link carries the messages, and the agreement
 //! decides.
 
-use super::{Inner, Site};
-use crate::agreement::{FarStep, Logon, Message, Outcome, Refused};
+use super::{FarmState, FarmStateInner};
+use crate::agreement::{AgreementMessage, FarStep, InvalidMessage, Logon, LogonOutcome};
 use crate::collection::{Assignee, CollectionId};
-use crate::directory::{Decision, NoHost, Origin};
+use crate::directory::{Decision, DirectoryId, NoHost};
 use crate::token::NameId;
-use crate::user::User;
+use crate::user::FarmUser;
 use part::lock;
 use part::report::Moment;
 use std::collections::BTreeSet;
@@ -22,18 +22,18 @@ const STEPS_MS: u64 = 200;
 const HEARD_MAX: usize = 16;
 
 /// Notified when a message is due to another node.
-pub type Bell = Arc<watch::Sender<u64>>;
+pub type MessageNotifier = Arc<watch::Sender<u64>>;
 
 /// Parameters of a farm that several nodes share.
 #[derive(Clone, Debug)]
-pub struct Shared {
+pub struct SharingParameters {
     /// Identifier of the directory; a new one after each start.
-    pub origin: Origin,
+    pub origin: DirectoryId,
     /// Notified when a message is due.
-    pub bell: Bell,
+    pub bell: MessageNotifier,
 }
 
-impl Site {
+impl FarmState {
     pub(super) fn ring(&self) {
         if let Some(bell) = &self.bell {
             bell.send_modify(|count| *count = count.wrapping_add(1));
@@ -47,7 +47,7 @@ impl Site {
     /// Returns why no host is available.
     pub(super) async fn decide(
         &self,
-        user: &User,
+        user: &FarmUser,
         collection: CollectionId,
         hint: Option<NameId>,
     ) -> Result<Decision, NoHost> {
@@ -63,7 +63,7 @@ impl Site {
     async fn agree(
         &self,
         id: Assignee,
-        user: &User,
+        user: &FarmUser,
         hint: Option<NameId>,
     ) -> Result<Decision, NoHost> {
         let logon = Logon {
@@ -71,15 +71,15 @@ impl Site {
             name: user.name.clone(),
             hint,
         };
-        self.hears_agents(id).await;
+        self.wait_for_agents(id).await;
         let waits = {
             let mut inner = lock(&self.inner);
             match inner.agreement.request(logon, Moment::now().boottime_ms) {
-                Outcome::Decided(decided) => {
+                LogonOutcome::Decided(decided) => {
                     self.ring();
                     return decided;
                 }
-                Outcome::Waits(ticket) => {
+                LogonOutcome::Waits(ticket) => {
                     let (sender, receiver) = oneshot::channel();
                     inner.waiting.insert(ticket, sender);
                     receiver
@@ -92,7 +92,7 @@ impl Site {
     }
 
     /// Changes the agreement, and wakes the logons that were decided by the change.
-    fn with<T>(&self, change: impl FnOnce(&mut Inner, u64) -> T) -> T {
+    fn with<T>(&self, change: impl FnOnce(&mut FarmStateInner, u64) -> T) -> T {
         let (changed, resolved) = {
             let mut inner = lock(&self.inner);
             let changed = change(&mut inner, Moment::now().boottime_ms);
@@ -113,7 +113,7 @@ impl Site {
     }
 
     /// Identifier of the directory during this run.
-    pub fn origin(&self) -> Origin {
+    pub fn origin(&self) -> DirectoryId {
         lock(&self.inner).agreement.directory.origin()
     }
 
@@ -123,7 +123,7 @@ impl Site {
     }
 
     /// Handles a new connection to a node that has this farm.
-    pub fn linked(&self, node: &str, origin: Origin) {
+    pub fn linked(&self, node: &str, origin: DirectoryId) {
         self.sign_outs_to_all(node);
         self.tries.linked(node);
         self.with(|inner, now_ms| {
@@ -134,14 +134,14 @@ impl Site {
 
     /// Handles a broken or missing connection to a node.
     pub fn broke(&self, node: &str, why: &str) {
-        self.tries.gone(node);
+        self.tries.drop_node(node);
         self.with(|inner, now_ms| inner.agreement.broke(node, why, now_ms));
     }
 
     /// Handles the message of a node that it is not part of this farm, or leaves it. The node is
     /// not waited for.
     pub fn left(&self, node: &str, why: &str) {
-        self.tries.gone(node);
+        self.tries.drop_node(node);
         self.with(|inner, now_ms| inner.agreement.left(node, why, now_ms));
     }
 
@@ -176,13 +176,21 @@ impl Site {
     ///
     /// # Errors
     /// Returns an error if the connection has to end.
-    pub fn handle(&self, node: &str, origin: Origin, message: Message) -> Result<(), Refused> {
-        if let Message::SignedOut(ends) = &message {
+    pub fn handle(
+        &self,
+        node: &str,
+        origin: DirectoryId,
+        message: AgreementMessage,
+    ) -> Result<(), InvalidMessage> {
+        if let AgreementMessage::SignedOut(ends) = &message {
             message.check()?;
-            self.hears_sign_outs(ends);
+            self.merge_sign_outs(ends);
             return Ok(());
         }
-        if let Message::Tries(_) | Message::UseCode { .. } | Message::CodeUsed { .. } = &message {
+        if let AgreementMessage::Tries(_)
+        | AgreementMessage::UseCode { .. }
+        | AgreementMessage::CodeUsed { .. } = &message
+        {
             message.check()?;
             self.tries.handle(node, &message);
             return Ok(());
@@ -190,12 +198,12 @@ impl Site {
         self.with(|inner, now_ms| {
             inner.has_changed = true;
             match message {
-                Message::Steps(_) => {
+                AgreementMessage::Steps(_) => {
                     message.check()?;
-                    inner.hear(node, origin, message);
+                    inner.store_steps(node, origin, message);
                     Ok(())
                 }
-                Message::Disconnect { user, ref host } => {
+                AgreementMessage::Disconnect { user, ref host } => {
                     message.check()?;
                     inner.disconnect(user, host);
                     Ok(())
@@ -214,7 +222,7 @@ impl Site {
     }
 
     /// Returns the next message to a node.
-    pub fn next_message(&self, node: &str) -> Option<Message> {
+    pub fn next_message(&self, node: &str) -> Option<AgreementMessage> {
         // These go first, since a client waits for the response to its code.
         if let Some(message) = self.tries.next_message(node) {
             return Some(message);
@@ -228,9 +236,9 @@ impl Site {
     }
 }
 
-impl Inner {
+impl FarmStateInner {
     /// Returns the steps that a node has not received.
-    fn next_steps(&mut self, node: &str, now_ms: u64) -> Option<Message> {
+    fn next_steps(&mut self, node: &str, now_ms: u64) -> Option<AgreementMessage> {
         let told = self.told.last.get(node).copied().unwrap_or_default();
         if told >= self.told.upto {
             return None;
@@ -242,19 +250,21 @@ impl Inner {
         if steps.is_empty() {
             return None;
         }
-        let step = |(number, user, step): (u64, _, crate::history::Step)| FarStep {
+        let step = |(number, user, step): (u64, _, crate::history::HistoryStep)| FarStep {
             number,
             user,
             age_ms: now_ms.saturating_sub(step.at.boottime_ms),
             step,
         };
-        Some(Message::Steps(steps.into_iter().map(step).collect()))
+        Some(AgreementMessage::Steps(
+            steps.into_iter().map(step).collect(),
+        ))
     }
 
     /// Stores the steps of another node. Steps with known numbers are ignored: a previous
     /// connection delivered them.
-    fn hear(&mut self, node: &str, origin: Origin, message: Message) {
-        let Message::Steps(steps) = message else {
+    fn store_steps(&mut self, node: &str, origin: DirectoryId, message: AgreementMessage) {
+        let AgreementMessage::Steps(steps) = message else {
             return;
         };
         if self.heard.len() >= HEARD_MAX && !self.heard.contains_key(&origin) {
@@ -287,31 +297,32 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::directory::tests::farm;
-    use crate::history::Step;
+    use crate::history::HistoryStep;
     use std::net::{IpAddr, Ipv4Addr};
 
     /// A farm with a connection to `beta`, which has received everything.
-    fn linked() -> Site {
-        let shared = Shared {
-            origin: Origin(1),
+    fn linked() -> FarmState {
+        let shared = SharingParameters {
+            origin: DirectoryId(1),
             bell: Arc::new(watch::Sender::new(0)),
         };
-        let site = Site::new(
+        let site = FarmState::new(
             "office",
             farm(Default::default(), &[1]),
             &[7; 32],
             Some(shared),
         );
         site.set_peers(&BTreeSet::from(["beta".to_owned()]));
-        site.linked("beta", Origin(2));
-        site.handle("beta", Origin(2), Message::Whole).unwrap();
+        site.linked("beta", DirectoryId(2));
+        site.handle("beta", DirectoryId(2), AgreementMessage::Whole)
+            .unwrap();
         while site.next_message("beta").is_some() {}
         site
     }
 
     fn far(number: u64) -> FarStep {
-        let user = User::named("bert").unwrap().id;
-        let step = Step {
+        let user = FarmUser::named("bert").unwrap().id;
+        let step = HistoryStep {
             at: Moment::default(),
             from: String::new(),
             asked: number.to_string(),
@@ -331,7 +342,7 @@ mod tests {
     #[test]
     fn steps_come_behind_claims_and_those_that_are_gone_are_not_waited_for() {
         let site = linked();
-        let anna = User::named("anna").unwrap();
+        let anna = FarmUser::named("anna").unwrap();
         site.at_portal(&anna.name, IpAddr::from(Ipv4Addr::LOCALHOST), "a page", "");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -344,12 +355,15 @@ mod tests {
             assert!(decides.as_mut().poll(&mut context).is_pending());
         });
         let claim = site.next_message("beta");
-        assert!(matches!(claim, Some(Message::Claim { .. })), "{claim:?}");
+        assert!(
+            matches!(claim, Some(AgreementMessage::Claim { .. })),
+            "{claim:?}"
+        );
         assert_eq!(site.next_message("beta"), None);
         // The other node's steps displace the unsent one from the history.
         for first in (1..=2_000).step_by(STEPS_MAX) {
             let steps = (first..).take(STEPS_MAX).map(far).collect();
-            let heard = site.handle("beta", Origin(2), Message::Steps(steps));
+            let heard = site.handle("beta", DirectoryId(2), AgreementMessage::Steps(steps));
             heard.unwrap();
         }
         site.spread();

@@ -1,14 +1,14 @@
 //! Farm status for operators: the report, and what one user got.
 
 use super::glance::offers;
-use super::meeting::words;
-use super::{Checks, Counters, Inner, Site};
+use super::meeting::describe_reason;
+use super::{Counters, FarmState, FarmStateInner, HostChecks};
 use crate::agent::report::Admin;
-use crate::agreement::{Standing, State};
+use crate::agreement::{PeerState, PeerStatus};
 use crate::collection::{Assignee, CollectionId};
-use crate::directory::{Counts, Directory, Health, HostState};
+use crate::directory::{Counts, Health, HostState, UserDirectory};
 use crate::message::{AskedCollection, AskedFarm};
-use crate::user::{User, UserId};
+use crate::user::{FarmUser, UserId};
 use part::lock;
 use part::report::{Grade, Moment, NumberRow, Subject, Unit};
 use std::collections::BTreeSet;
@@ -187,7 +187,7 @@ pub fn rows() -> Vec<NumberRow> {
     rows.into_iter().chain(decisions).collect()
 }
 
-impl Site {
+impl FarmState {
     /// Returns the farm as a subject of the report.
     pub fn subject(&self) -> Subject {
         let mut inner = lock(&self.inner);
@@ -250,7 +250,7 @@ impl Site {
     }
 
     /// Returns what a user got and would get now. Returns None if the farm has never seen the user.
-    pub fn why(&self, user: &User) -> Option<AskedFarm> {
+    pub fn why(&self, user: &FarmUser) -> Option<AskedFarm> {
         let inner = lock(&self.inner);
         let steps = inner.history.of(user.id);
         let is_known = { inner.agreement.directory.of_user(user.id) }
@@ -260,12 +260,12 @@ impl Site {
             return None;
         }
         // A copy is used because a query must not change the directory.
-        let mut directory: Directory = inner.agreement.directory.clone();
+        let mut directory: UserDirectory = inner.agreement.directory.clone();
         let now_ms = Moment::now().boottime_ms;
         let mut next = |collection| {
             let id = Assignee::new(user.id, collection);
             match directory.would_get(id, now_ms) {
-                Ok(decision) => format!("{}: {}", decision.host, words(&decision.why)),
+                Ok(decision) => format!("{}: {}", decision.host, describe_reason(&decision.why)),
                 Err(error) => format!("refused: {error}"),
             }
         };
@@ -296,11 +296,11 @@ impl Site {
     }
 
     /// Returns why a host accepts no new users; None if it accepts them.
-    pub fn takes_nobody(&self, host: &str) -> Option<String> {
+    pub fn why_no_new_users(&self, host: &str) -> Option<String> {
         let inner = lock(&self.inner);
         let (_, state) = { inner.agreement.directory.hosts() }.find(|(name, _)| *name == host)?;
         let why = match state {
-            _ if state.takes() => return None,
+            _ if state.accepts_new_users() => return None,
             _ if state.is_drained => "its line has `drain`".to_owned(),
             _ if state.is_down() => {
                 let checks = inner.checks.get(host).map(|checks| checks.why.as_str());
@@ -317,7 +317,7 @@ impl Site {
     }
 }
 
-impl Inner {
+impl FarmStateInner {
     /// Returns the first error of an address.
     fn trouble(&self) -> Option<&String> {
         self.troubles.rdp.iter().chain(&self.troubles.web).next()
@@ -326,7 +326,7 @@ impl Inner {
     /// Returns the errors of the LDAP servers that do not respond.
     fn silent_directory(&self) -> Option<String> {
         self.farm.users.directory.as_ref()?;
-        let troubles = self.troubles.directory.as_ref()?.troubles();
+        let troubles = self.troubles.directory.as_ref()?.failed_servers();
         (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 
@@ -390,16 +390,16 @@ impl Inner {
     fn nodes(&self) -> Vec<Subject> {
         let now = Moment::now();
         let key = self.key.check();
-        let subject = |(node, standing): (&str, Standing)| {
-            let is_synced = standing.state == State::Synced;
+        let subject = |(node, standing): (&str, PeerStatus)| {
+            let is_synced = standing.state == PeerState::Synced;
             let has_other_key = is_synced && standing.key != key;
             let (word, grade) = match standing.state {
-                State::Synced if has_other_key => ("other key", Grade::Bad),
-                State::Synced => ("agrees", Grade::Good),
-                State::Syncing { .. } => ("reading", Grade::Busy),
-                State::Awaited { .. } => ("awaited", Grade::Busy),
-                State::Broken { .. } => ("broken", Grade::Busy),
-                State::Gone => ("gone", Grade::Bad),
+                PeerState::Synced if has_other_key => ("other key", Grade::Bad),
+                PeerState::Synced => ("agrees", Grade::Good),
+                PeerState::Syncing { .. } => ("reading", Grade::Busy),
+                PeerState::Awaited { .. } => ("awaited", Grade::Busy),
+                PeerState::Broken { .. } => ("broken", Grade::Busy),
+                PeerState::Gone => ("gone", Grade::Bad),
             };
             let age_ms = now.boottime_ms.saturating_sub(standing.since_ms);
             let mut subject = Subject::new("node", node)
@@ -422,7 +422,7 @@ impl Inner {
 
     /// Returns a host for the report. `unseen` is the number of its users without a known session.
     fn host(&self, (name, state): (&str, &HostState), unseen: u64) -> Subject {
-        let none = Checks::default();
+        let none = HostChecks::default();
         let checks = self.checks.get(name).unwrap_or(&none);
         let is_drained = state.is_drained || state.is_ordered || state.is_far || state.is_removed;
         let (word, grade) = match (state.health, is_drained || state.agent.is_drained()) {

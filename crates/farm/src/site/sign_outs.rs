@@ -1,10 +1,10 @@
 //! Sign-outs of the portal. The other nodes accept the same tokens, so they receive each sign-out.
 
-use super::Site;
-use crate::agreement::Message;
-use access::ended::{Ended, Ends};
+use super::FarmState;
+use crate::agreement::AgreementMessage;
+use access::ended::{EndedSessions, SessionEndBatch};
 use access::proof::now_s;
-use access::session::ended_at;
+use access::session::sessions_ended_at;
 use part::lock;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,14 +15,14 @@ const ENDS_MAX: usize = 500;
 /// Sign-outs that the portal and the link share.
 #[derive(Debug)]
 pub(super) struct SignOuts {
-    ended: Arc<Mutex<Ended>>,
+    ended: Arc<Mutex<EndedSessions>>,
     /// Number of the last change that each other node received.
     told: Mutex<BTreeMap<String, u64>>,
 }
 
-impl Site {
+impl FarmState {
     /// Shares the sign-outs of the portal with the other nodes.
-    pub fn shares_sign_outs(&self, ended: Arc<Mutex<Ended>>) {
+    pub fn shares_sign_outs(&self, ended: Arc<Mutex<EndedSessions>>) {
         // Setting fails only the second time: a farm has one portal while it runs.
         let _ = self.sign_outs.set(SignOuts {
             ended,
@@ -34,7 +34,7 @@ impl Site {
     /// since 1970; 0 if that is not known.
     pub(super) fn all_ended_s(&self, user: &str) -> u64 {
         let sign_outs = self.sign_outs.get();
-        sign_outs.map_or(0, |one| ended_at(&lock(&one.ended), user))
+        sign_outs.map_or(0, |one| sessions_ended_at(&lock(&one.ended), user))
     }
 
     /// Wakes the link after a user has signed out of the portal.
@@ -57,7 +57,7 @@ impl Site {
     }
 
     /// Returns the next sign-outs for a node.
-    pub(super) fn next_sign_outs(&self, node: &str) -> Option<Message> {
+    pub(super) fn next_sign_outs(&self, node: &str) -> Option<AgreementMessage> {
         let sign_outs = self.sign_outs.get()?;
         let mut told = lock(&sign_outs.told);
         let upto = told.get(node).copied().unwrap_or_default();
@@ -67,12 +67,12 @@ impl Site {
         }
         let (ends, upto) = ended.after(upto, ENDS_MAX);
         told.insert(node.to_owned(), upto);
-        Some(Message::SignedOut(ends))
+        Some(AgreementMessage::SignedOut(ends))
     }
 
-    pub(super) fn hears_sign_outs(&self, ends: &Ends) {
+    pub(super) fn merge_sign_outs(&self, ends: &SessionEndBatch) {
         if let Some(sign_outs) = self.sign_outs.get() {
-            lock(&sign_outs.ended).take(ends, now_s());
+            lock(&sign_outs.ended).merge_ends(ends, now_s());
         }
     }
 }

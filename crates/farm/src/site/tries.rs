@@ -1,10 +1,10 @@
 //! Failed sign-ins and used one-time codes of the portal and the gateway. The other nodes count the
 //! same failures, and refuse codes that were used here (RFC 6238, 5.2).
 
-use super::{Bell, Site};
-use crate::agreement::Message;
-use access::peers::{CHANGES_MAX, Change, IsNew, Peers};
-use access::proof::Desk;
+use super::{FarmState, MessageNotifier};
+use crate::agreement::AgreementMessage;
+use access::peers::{AttemptChange, CHANGES_MAX, IsNew, Peers};
+use access::proof::Authenticator;
 use part::lock;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -23,28 +23,28 @@ const CLAIM_LIMIT: Duration = Duration::from_millis(1_000);
 
 /// Failed sign-ins and codes that the desk of a farm and the link exchange.
 pub(super) struct Tries {
-    bell: Option<Bell>,
-    desk: OnceLock<Weak<Desk>>,
-    inner: Mutex<Inner>,
+    bell: Option<MessageNotifier>,
+    desk: OnceLock<Weak<Authenticator>>,
+    inner: Mutex<AttemptState>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct AttemptState {
     /// Pending messages of each connected node.
-    nodes: BTreeMap<String, Waiting>,
+    nodes: BTreeMap<String, PendingMessages>,
     /// Used codes whose responses from other nodes are pending.
-    claims: BTreeMap<u64, Claim>,
+    claims: BTreeMap<u64, CodeClaim>,
     last: u64,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct PendingMessages {
     /// Claims and responses, sent first because a client waits for them.
-    first: VecDeque<Message>,
-    changes: VecDeque<Change>,
+    first: VecDeque<AgreementMessage>,
+    changes: VecDeque<AttemptChange>,
 }
 
-struct Claim {
+struct CodeClaim {
     nodes: BTreeSet<String>,
     decided: oneshot::Sender<bool>,
 }
@@ -56,7 +56,7 @@ impl fmt::Debug for Tries {
 }
 
 impl Tries {
-    pub(super) fn new(bell: Option<Bell>) -> Tries {
+    pub(super) fn new(bell: Option<MessageNotifier>) -> Tries {
         Tries {
             bell,
             desk: OnceLock::new(),
@@ -70,7 +70,7 @@ impl Tries {
         }
     }
 
-    fn desk(&self) -> Option<Arc<Desk>> {
+    fn desk(&self) -> Option<Arc<Authenticator>> {
         self.desk.get()?.upgrade()
     }
 
@@ -78,9 +78,12 @@ impl Tries {
     pub(super) fn linked(&self, node: &str) {
         // Called before the lock is taken: the limiter is locked while it reports changes, so the
         // opposite order could deadlock.
-        let left = self.desk().map(|desk| desk.left()).unwrap_or_default();
+        let left = self
+            .desk()
+            .map(|desk| desk.changes_for_new_node())
+            .unwrap_or_default();
         let mut inner = lock(&self.inner);
-        let waiting = Waiting {
+        let waiting = PendingMessages {
             first: VecDeque::new(),
             changes: left.into(),
         };
@@ -90,13 +93,13 @@ impl Tries {
     }
 
     /// Drops a disconnected node, so that no claim waits for it.
-    pub(super) fn gone(&self, node: &str) {
+    pub(super) fn drop_node(&self, node: &str) {
         let mut inner = lock(&self.inner);
         inner.nodes.remove(node);
         let claims: Vec<u64> = inner.claims.keys().copied().collect();
         claims
             .iter()
-            .for_each(|number| inner.heard(*number, node, true));
+            .for_each(|number| inner.record_claim_response(*number, node, true));
     }
 
     pub(super) fn has_message(&self, node: &str) -> bool {
@@ -105,50 +108,50 @@ impl Tries {
         waiting.is_some_and(|one| !one.first.is_empty() || !one.changes.is_empty())
     }
 
-    pub(super) fn next_message(&self, node: &str) -> Option<Message> {
+    pub(super) fn next_message(&self, node: &str) -> Option<AgreementMessage> {
         let mut inner = lock(&self.inner);
         let waiting = inner.nodes.get_mut(node)?;
         if let Some(message) = waiting.first.pop_front() {
             return Some(message);
         }
         let count = waiting.changes.len().min(CHANGES_MAX);
-        let changes: Vec<Change> = waiting.changes.drain(..count).collect();
-        (!changes.is_empty()).then_some(Message::Tries(changes))
+        let changes: Vec<AttemptChange> = waiting.changes.drain(..count).collect();
+        (!changes.is_empty()).then_some(AgreementMessage::Tries(changes))
     }
 
     /// Handles a message of a node.
-    pub(super) fn handle(&self, node: &str, message: &Message) {
+    pub(super) fn handle(&self, node: &str, message: &AgreementMessage) {
         match message {
-            Message::Tries(changes) => {
+            AgreementMessage::Tries(changes) => {
                 if let Some(desk) = self.desk() {
-                    desk.learn(changes);
+                    desk.apply_remote_changes(changes);
                 }
             }
-            Message::UseCode { number, user, step } => {
+            AgreementMessage::UseCode { number, user, step } => {
                 let desk = self.desk();
-                let is_new = desk.is_none_or(|desk| desk.claimed_code(user, *step));
+                let is_new = desk.is_none_or(|desk| desk.record_remote_code(user, *step));
                 let mut inner = lock(&self.inner);
                 if let Some(waiting) = inner.nodes.get_mut(node)
                     && waiting.first.len() < CLAIMS_MAX
                 {
                     let number = *number;
-                    let response = Message::CodeUsed { number, is_new };
+                    let response = AgreementMessage::CodeUsed { number, is_new };
                     waiting.first.push_back(response);
                 }
                 drop(inner);
                 self.ring();
             }
-            Message::CodeUsed { number, is_new } => {
-                lock(&self.inner).heard(*number, node, *is_new);
+            AgreementMessage::CodeUsed { number, is_new } => {
+                lock(&self.inner).record_claim_response(*number, node, *is_new);
             }
             _ => {}
         }
     }
 }
 
-impl Inner {
+impl AttemptState {
     /// Records the response of a node to a claim, or that the node is not waited for.
-    fn heard(&mut self, number: u64, node: &str, is_new: bool) {
+    fn record_claim_response(&mut self, number: u64, node: &str, is_new: bool) {
         let Some(claim) = self.claims.get_mut(&number) else {
             return;
         };
@@ -164,7 +167,7 @@ impl Inner {
 }
 
 impl Peers for Tries {
-    fn changed(&self, changes: &[Change]) {
+    fn changed(&self, changes: &[AttemptChange]) {
         let mut inner = lock(&self.inner);
         for waiting in inner.nodes.values_mut() {
             waiting.changes.extend(changes.iter().cloned());
@@ -187,7 +190,7 @@ impl Peers for Tries {
                         let user = user.to_owned();
                         waiting
                             .first
-                            .push_back(Message::UseCode { number, user, step });
+                            .push_back(AgreementMessage::UseCode { number, user, step });
                         nodes.insert(node.clone());
                     }
                 }
@@ -196,7 +199,7 @@ impl Peers for Tries {
                 }
                 let (sender, receiver) = oneshot::channel();
                 let decided = sender;
-                inner.claims.insert(number, Claim { nodes, decided });
+                inner.claims.insert(number, CodeClaim { nodes, decided });
                 (number, receiver)
             };
             self.ring();
@@ -208,12 +211,12 @@ impl Peers for Tries {
     }
 }
 
-impl Site {
+impl FarmState {
     /// Shares the failed sign-ins at a desk with the other nodes.
-    pub fn shares_tries(&self, desk: &Arc<Desk>) {
+    pub fn shares_tries(&self, desk: &Arc<Authenticator>) {
         // Setting fails only the second time: a farm has one portal while it runs.
         let _ = self.tries.desk.set(Arc::downgrade(desk));
-        desk.share(Arc::clone(&self.tries) as Arc<dyn Peers>);
+        desk.share_attempts(Arc::clone(&self.tries) as Arc<dyn Peers>);
     }
 }
 
@@ -224,16 +227,16 @@ mod tests {
     use access::proof::{Client, now_s};
     use access::second_factor::{SecondFactor, code, step};
     use access::session::Sessions;
-    use access::user::User;
+    use access::user::AuthorizedUser;
     use configuration::{Account, Password};
     use std::net::IpAddr;
 
-    fn node() -> (Arc<Desk>, Arc<Tries>) {
+    fn node() -> (Arc<Authenticator>, Arc<Tries>) {
         let tries = Arc::new(Tries::new(None));
         let sessions = Sessions::new(None).unwrap();
-        let desk = Arc::new(Desk::new("test", sessions, |_, _| true));
+        let desk = Arc::new(Authenticator::new("test", sessions, |_, _| true));
         tries.desk.set(Arc::downgrade(&desk)).unwrap();
-        desk.share(Arc::clone(&tries) as Arc<dyn Peers>);
+        desk.share_attempts(Arc::clone(&tries) as Arc<dyn Peers>);
         (desk, tries)
     }
 
@@ -253,8 +256,8 @@ mod tests {
     }
 
     /// Signs in with a code while messages are delivered.
-    fn uses(desk: &Desk, typed: &str, carry: impl Fn()) -> bool {
-        let anna = User {
+    fn uses(desk: &Authenticator, typed: &str, carry: impl Fn()) -> bool {
+        let anna = AuthorizedUser {
             account: Account {
                 name: "anna".to_owned(),
                 groups: Vec::new(),
@@ -300,14 +303,14 @@ mod tests {
         alpha.linked("beta");
         let typed = code(&[7; 20], step(now_s()));
         assert!(uses(&alpha_desk, &typed, || {}));
-        alpha.gone("beta");
+        alpha.drop_node("beta");
         alpha.linked("beta");
         beta.linked("alpha");
         carry(&alpha, &beta);
         assert!(!uses(&beta_desk, &typed, || carry(&alpha, &beta)));
         // The end of the connection counts as a response.
         let next = code(&[7; 20], step(now_s()) + 1);
-        assert!(uses(&alpha_desk, &next, || alpha.gone("beta")));
+        assert!(uses(&alpha_desk, &next, || alpha.drop_node("beta")));
         assert!(lock(&alpha.inner).claims.is_empty());
     }
 
@@ -316,8 +319,8 @@ mod tests {
         let ((alpha_desk, alpha), (beta_desk, beta)) = (node(), node());
         let keys = Key::of_stranger([192, 0, 2, 9].into(), "anna");
         let now = access::proof::now_ms();
-        let fails = |desk: &Desk| lock(&desk.limiter).count(&keys, now);
-        let is_held = |desk: &Desk| lock(&desk.limiter).wait(&keys, now).is_some();
+        let fails = |desk: &Authenticator| lock(&desk.limiter).count(&keys, now);
+        let is_held = |desk: &Authenticator| lock(&desk.limiter).wait(&keys, now).is_some();
         fails(&alpha_desk);
         fails(&alpha_desk);
         alpha.linked("beta");

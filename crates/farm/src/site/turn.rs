@@ -1,7 +1,7 @@
 //! Limits how many clients are handled at one time. Of a crowd of new clients, the first ones get
 //! their host before the last ones are read.
 
-use super::Site;
+use super::FarmState;
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
@@ -13,20 +13,20 @@ const AT_ONE_TIME: usize = 8;
 const WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// Permit of one client; dropping it admits the next client.
-pub type Turn<'a> = SemaphorePermit<'a>;
+pub type ClientPermit<'a> = SemaphorePermit<'a>;
 
 /// Semaphore of a farm's permits.
-pub(super) struct Turns(Semaphore);
+pub(super) struct PermitSemaphore(Semaphore);
 
-impl Default for Turns {
-    fn default() -> Turns {
-        Turns(Semaphore::new(AT_ONE_TIME))
+impl Default for PermitSemaphore {
+    fn default() -> PermitSemaphore {
+        PermitSemaphore(Semaphore::new(AT_ONE_TIME))
     }
 }
 
-impl Site {
+impl FarmState {
     /// Waits for a permit. Returns None when the maximum wait has passed.
-    pub async fn turn(&self) -> Option<Turn<'_>> {
+    pub async fn acquire_permit(&self) -> Option<ClientPermit<'_>> {
         timeout(WAIT_MAX, self.turns.0.acquire()).await.ok()?.ok()
     }
 }
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn few_have_their_turn_and_nobody_waits_for_ever() {
-        let site = Site::new("office", farm(Default::default(), &[1]), &[7; 32], None);
+        let site = FarmState::new("office", farm(Default::default(), &[1]), &[7; 32], None);
         let runtime = { tokio::runtime::Builder::new_current_thread() }
             .enable_time()
             .build()
@@ -48,11 +48,11 @@ mod tests {
         runtime.block_on(async {
             let mut turns = Vec::new();
             for _ in 0..AT_ONE_TIME {
-                turns.push(site.turn().await);
+                turns.push(site.acquire_permit().await);
             }
             assert!(turns.iter().all(Option::is_some));
-            assert!(site.turn().await.is_none());
-            let mut next = pin!(site.turn());
+            assert!(site.acquire_permit().await.is_none());
+            let mut next = pin!(site.acquire_permit());
             let mut context = Context::from_waker(Waker::noop());
             assert!(next.as_mut().poll(&mut context).is_pending());
             turns.pop();

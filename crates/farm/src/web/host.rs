@@ -10,21 +10,21 @@ use std::net::IpAddr;
 
 /// Refusal of a request for a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Refused {
+pub(super) struct PageRefusal {
     pub(super) status: StatusCode,
     pub(super) words: &'static str,
 }
 
-const fn refused(status: StatusCode, words: &'static str) -> Refused {
-    Refused { status, words }
+const fn refused(status: StatusCode, words: &'static str) -> PageRefusal {
+    PageRefusal { status, words }
 }
 
-const NO_HOST: Refused = refused(StatusCode::BAD_REQUEST, "The request names no valid host.");
-const OTHER_HOST: Refused = refused(
+const NO_HOST: PageRefusal = refused(StatusCode::BAD_REQUEST, "The request names no valid host.");
+const OTHER_HOST: PageRefusal = refused(
     StatusCode::MISDIRECTED_REQUEST,
     "This host is not served here.",
 );
-const ENCODED: Refused = refused(
+const ENCODED: PageRefusal = refused(
     StatusCode::BAD_REQUEST,
     "The request has a Transfer-Encoding. Send a Content-Length only.",
 );
@@ -39,7 +39,7 @@ pub(super) fn has_one<B>(request: &Request<B>) -> bool {
 }
 
 /// Checks the headers of a request for a page. `here` is the local address of the connection.
-pub(super) fn judge<B>(request: &Request<B>, here: IpAddr, farm: &Farm) -> Result<(), Refused> {
+pub(super) fn judge<B>(request: &Request<B>, here: IpAddr, farm: &Farm) -> Result<(), PageRefusal> {
     let headers = request.headers();
     if headers.contains_key(TRANSFER_ENCODING) {
         // hyper has dropped a length beside the encoding. Forms of browsers have a length and no

@@ -4,12 +4,12 @@
 mod host;
 mod linger;
 
-use crate::body::Body;
+use crate::body::ResponseBody;
 use crate::config::Farm;
 use crate::gateway::{Gateway, Visitor};
 use crate::portal::Portal;
-use crate::server::{Door, Listens, Place, Secure, accept_all, keep_alive};
-use crate::site::Site;
+use crate::server::{ConnectionSlot, FarmListener, Listens, Secure, accept_all, keep_alive};
+use crate::site::FarmState;
 use access::proof::now_s;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -45,7 +45,7 @@ const VERIFIED_MAX: usize = 2;
 
 /// Server of a farm's web addresses. Dropping it closes its connections.
 pub struct Server {
-    doors: watch::Sender<Vec<Arc<Door>>>,
+    doors: watch::Sender<Vec<Arc<FarmListener>>>,
 }
 
 impl Server {
@@ -54,8 +54,8 @@ impl Server {
     /// # Errors
     /// Fails if the system has no thread or descriptor left.
     pub fn start(
-        site: Arc<Site>,
-        doors: Vec<Arc<Door>>,
+        site: Arc<FarmState>,
+        doors: Vec<Arc<FarmListener>>,
         portal: Arc<Portal>,
     ) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -84,12 +84,12 @@ impl Server {
     }
 
     /// Changes the addresses. Open connections stay.
-    pub fn change(&self, doors: Vec<Arc<Door>>) {
+    pub fn change(&self, doors: Vec<Arc<FarmListener>>) {
         self.doors.send_replace(doors);
     }
 
     /// Returns the addresses.
-    pub fn doors(&self) -> Vec<Arc<Door>> {
+    pub fn listeners(&self) -> Vec<Arc<FarmListener>> {
         self.doors.borrow().clone()
     }
 }
@@ -97,13 +97,13 @@ impl Server {
 /// Handler of the connections.
 #[derive(Clone)]
 struct Web {
-    site: Arc<Site>,
+    site: Arc<FarmState>,
     gateway: Arc<Gateway>,
     portal: Arc<Portal>,
 }
 
 impl Listens for Web {
-    fn site(&self) -> &Site {
+    fn site(&self) -> &FarmState {
         &self.site
     }
 
@@ -115,7 +115,7 @@ impl Listens for Web {
         (peer.ip().to_canonical(), false)
     }
 
-    async fn serve(self, secure: Secure, stream: TcpStream, place: Place) {
+    async fn serve(self, secure: Secure, stream: TcpStream, place: ConnectionSlot) {
         keep_alive(&stream);
         // Failure costs only latency.
         let _ = stream.set_nodelay(true);
@@ -147,9 +147,13 @@ impl Listens for Web {
 }
 
 impl Web {
-    async fn answer(&self, visitor: Arc<Visitor>, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(
+        &self,
+        visitor: Arc<Visitor>,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
         if !host::has_one(&request) {
-            let mut response = Response::new(Body::empty());
+            let mut response = Response::new(ResponseBody::empty());
             *response.status_mut() = StatusCode::BAD_REQUEST;
             return response;
         }
@@ -171,7 +175,7 @@ impl Web {
 
 /// Adds the date to a response. hyper caches its date until the clock has passed it. After the
 /// clock was set back by an hour, its date would be wrong for an hour.
-fn dated(mut response: Response<Body>, now_s: u64) -> Response<Body> {
+fn dated(mut response: Response<ResponseBody>, now_s: u64) -> Response<ResponseBody> {
     let now = i64::try_from(now_s).ok();
     let now = now.and_then(|now| Timestamp::from_second(now).ok());
     let date = now.and_then(|now| {
@@ -185,9 +189,9 @@ fn dated(mut response: Response<Body>, now_s: u64) -> Response<Body> {
 }
 
 /// Refuses a request and closes the connection, since the start of the next request is not known.
-fn refuse(refused: host::Refused) -> Response<Body> {
+fn refuse(refused: host::PageRefusal) -> Response<ResponseBody> {
     let words = format!("{}\n", refused.words);
-    let mut response = Response::new(Body::Whole(Some(words.into())));
+    let mut response = Response::new(ResponseBody::Whole(Some(words.into())));
     *response.status_mut() = refused.status;
     let headers = response.headers_mut();
     for (name, value) in [
@@ -211,7 +215,7 @@ mod tests {
             (1_700_003_600, "Tue, 14 Nov 2023 23:13:20 GMT"),
             (1_700_000_000, "Tue, 14 Nov 2023 22:13:20 GMT"),
         ] {
-            let response = dated(Response::new(Body::empty()), now_s);
+            let response = dated(Response::new(ResponseBody::empty()), now_s);
             assert_eq!(response.headers()[DATE], date);
         }
     }

@@ -3,8 +3,8 @@
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{Peer, farm, number, payload, peer, role, state, subject, users, why};
 use farm::config::{Agent, Farm};
-use farm::message::Message;
-use farm::role::Role;
+use farm::message::OperatorMessage;
+use farm::role::FarmRole;
 use lab::eventually;
 use part::lock;
 use protocol::rdp::SSL;
@@ -92,7 +92,7 @@ fn comes(at: SocketAddr, name: &str) -> (TcpStream, u8) {
 }
 
 /// Waits until the agent of a host is shown so.
-fn shows(role: &Role, host: &str, words: &str) {
+fn shows(role: &FarmRole, host: &str, words: &str) {
     let mut text = String::new();
     let shown = eventually(SOON, || {
         let subject = subject(role);
@@ -135,7 +135,7 @@ fn after_a_total_loss_a_user_comes_to_the_session_of_which_an_agent_knows() {
     // The session is over.
     drop(stream);
     agents[1].says("up\nsessions 0\n");
-    let is_gone = |role: &mut Role| users(role).sessions.is_empty();
+    let is_gone = |role: &mut FarmRole| users(role).sessions.is_empty();
     assert!(
         eventually(SOON, || is_gone(&mut role)),
         "{:?}",
@@ -158,13 +158,13 @@ fn words_of_haproxy_act_on_a_host_and_notices_are_sent_while_it_is_drained() {
     assert_eq!(agents[0].hears(""), "check\n");
     // An operator drains it.
     let host = "ts2".to_owned();
-    role.order(&Message::Drain {
+    role.order(&OperatorMessage::Drain {
         host,
         is_drained: true,
     });
     assert_eq!(agents[1].hears("notice"), "notice Save your work\n");
     let host = "ts2".to_owned();
-    role.order(&Message::Drain {
+    role.order(&OperatorMessage::Drain {
         host,
         is_drained: false,
     });
@@ -215,7 +215,7 @@ fn an_agent_that_is_silent_or_hostile_changes_nothing_and_is_shown() {
     assert_eq!(number(&role, "redirected"), 1);
 }
 
-fn number_of(role: &Role, host: &str, name: &str) -> Option<u64> {
+fn number_of(role: &FarmRole, host: &str, name: &str) -> Option<u64> {
     let subject = subject(role);
     let mut hosts = subject.of_kind("host");
     hosts.find(|one| one.name == host)?.value(name)
@@ -232,7 +232,7 @@ fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
     let (stream, letter) = comes(at, "anna");
     assert_eq!(letter, b'1');
     drop(stream);
-    let is_unseen = |role: &mut Role| users(role).sessions[0].state == "no session seen";
+    let is_unseen = |role: &mut FarmRole| users(role).sessions[0].state == "no session seen";
     assert!(
         eventually(SOON, || is_unseen(&mut role)),
         "{:?}",
@@ -246,7 +246,7 @@ fn a_logon_of_which_the_agent_reports_no_session_is_not_called_a_session() {
     assert!(next.ends_with("no session there is known yet"), "{next}");
     // A report of it makes it one.
     agents[0].says("up\nsessions 1\nsession anna disconnected\n");
-    let is_left = |role: &mut Role| users(role).sessions[0].state == "disconnected";
+    let is_left = |role: &mut FarmRole| users(role).sessions[0].state == "disconnected";
     assert!(eventually(SOON, || is_left(&mut role)));
     assert_eq!(number_of(&role, "ts1", "disconnected"), Some(1));
 }

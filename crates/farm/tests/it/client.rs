@@ -5,7 +5,7 @@ mod packets;
 
 pub use packets::Person;
 
-use lab::tls::Offer;
+use lab::tls::TlsOffer;
 use protocol::rdp::{ConnectionRequest, Negotiated, NegotiationRequest, Redirection, Routing, SSL};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
@@ -72,7 +72,7 @@ pub fn logs_on_with(
         protocol: SSL,
     };
     assert_eq!(confirm?, selected);
-    let client = lab::tls::TlsClient::here(&Offer::default()).expect("a client");
+    let client = lab::tls::TlsClient::new_local(&TlsOffer::default()).expect("a client");
     let name = ServerName::try_from("desktop.example.org").expect("a name");
     let session = ClientConnection::new(client.config(), name).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, stream);

@@ -5,9 +5,9 @@ use crate::routes::comes;
 use crate::scene::{Peer, farm, number, peer, role, subject, users, why};
 use farm::collection::CollectionId;
 use farm::config::{App, Desktop, Farm, Portal};
-use farm::message::{Answer, AskedCollection, Message};
+use farm::message::{AskedCollection, OperatorMessage, OrderResponse};
 use farm::token::{Claims, Key, NameId};
-use farm::user::User;
+use farm::user::FarmUser;
 use lab::eventually;
 use part::codec;
 use protocol::rdp::{FAILED_SSL_REQUIRED, Negotiated, Routing, SSL};
@@ -47,7 +47,7 @@ fn office(peers: &[Peer; 3]) -> (Farm, SocketAddr) {
 fn ticket(user: &str, hosts: &[&str], expires_s: u32) -> Routing {
     let token = Key::new(&[7; 32]).issue(&Claims {
         farm: NameId::of("office"),
-        user: User::named(user).expect("a name").id,
+        user: FarmUser::named(user).expect("a name").id,
         collection: CollectionId::of(&set(hosts)),
         host: None,
         expires_s,
@@ -108,8 +108,8 @@ fn a_session_serves_what_is_on_its_host_and_is_known_after_a_restart_of_the_role
     assert_eq!(sessions[0].collections, ["all hosts", "ts1"]);
     let kept = {
         // Who is only on the way is not kept.
-        role.turn();
-        role.kept()
+        role.run_due_work();
+        role.saved_state()
     };
     role.stop();
     drop((stream, role));
@@ -128,11 +128,13 @@ fn a_collection_without_a_host_that_takes_users_is_reported() {
     let (farm, at) = office(&peers);
     let mut role = role(&farm, None);
     let (_stream, _) = comes(at, ticket("anna", &["ts1"], u32::MAX));
-    let drained = role.order(&Message::Drain {
+    let drained = role.order(&OperatorMessage::Drain {
         host: "ts1".to_owned(),
         is_drained: true,
     });
-    let words = codec::decode::<Answer>(&drained).expect("an answer").words;
+    let words = codec::decode::<OrderResponse>(&drained)
+        .expect("an answer")
+        .words;
     assert!(
         words.ends_with("for Word: nobody new can start that now"),
         "{words}"

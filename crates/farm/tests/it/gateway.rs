@@ -6,17 +6,17 @@ mod tunnels;
 
 use crate::client::{SOON, packet};
 use crate::scene::{farm, number, payload, peer, role, subject, why};
-use access::ldap::{Directory, Grouping, Security, Server};
-use access::user::{List, SecondFactor, User};
+use access::ldap::{Grouping, LdapDirectory, Security, Server};
+use access::user::{AuthorizedUser, List, SecondFactor};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use configuration::{Account, Password};
 use farm::config::{Bind, Farm, Gateway, Portal};
 use farm::cookie;
-use farm::message::{Answer, Message};
+use farm::message::{OperatorMessage, OrderResponse};
 use farm::token::{Key, NameId};
 use lab::eventually;
-use lab::tls::Offer;
+use lab::tls::TlsOffer;
 use part::codec;
 use protocol::rdp::{ConnectionRequest, Negotiated, NegotiationRequest, Routing, SSL};
 use rustls::pki_types::ServerName;
@@ -26,8 +26,8 @@ use std::net::{SocketAddr, TcpStream};
 
 const ID: &str = "{11111111-2222-3333-4444-555555555555}";
 
-fn user(name: &str, password: &str) -> User {
-    User::new(Account {
+fn user(name: &str, password: &str) -> AuthorizedUser {
+    AuthorizedUser::new(Account {
         name: name.to_owned(),
         groups: Vec::new(),
         password: Password::Clear(password.as_bytes().to_vec()),
@@ -63,7 +63,7 @@ struct Client(StreamOwned<ClientConnection, TcpStream>);
 
 /// The head of a response.
 #[derive(Debug)]
-struct Head {
+struct ResponseHead {
     status: u16,
     text: String,
 }
@@ -85,7 +85,7 @@ impl Client {
     }
 
     fn over(stream: TcpStream) -> Client {
-        let client = lab::tls::TlsClient::here(&Offer::default()).expect("a client");
+        let client = lab::tls::TlsClient::new_local(&TlsOffer::default()).expect("a client");
         let name = ServerName::try_from("desktop.example.org").expect("a name");
         let session = ClientConnection::new(client.config(), name).expect("a session");
         Client(StreamOwned::new(session, stream))
@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// Sends a request without a body, and reads the head of its response.
-    fn asks(&mut self, method: &str, path: &str, headers: &str) -> Head {
+    fn asks(&mut self, method: &str, path: &str, headers: &str) -> ResponseHead {
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: desktop.example.org\r\nRDG-Connection-Id: {ID}\r\n{headers}\r\n"
         );
@@ -104,7 +104,7 @@ impl Client {
         self.head()
     }
 
-    fn head(&mut self) -> Head {
+    fn head(&mut self) -> ResponseHead {
         let mut text = Vec::new();
         let mut byte = [0];
         while !text.ends_with(b"\r\n\r\n") {
@@ -113,13 +113,13 @@ impl Client {
         }
         let text = String::from_utf8(text).expect("text");
         let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
-        Head {
+        ResponseHead {
             status: status.expect("a status"),
             text: text.to_ascii_lowercase(),
         }
     }
 
-    fn gateway(&mut self, method: &str, headers: &str) -> Head {
+    fn gateway(&mut self, method: &str, headers: &str) -> ResponseHead {
         self.asks(method, "/remoteDesktopGateway/", headers)
     }
 }
@@ -211,10 +211,10 @@ fn blob(text: &str) -> Vec<u8> {
 }
 
 /// A tunnel within a WebSocket.
-struct Socket(Client);
+struct WebSocketTunnel(Client);
 
-impl Socket {
-    fn new(to: SocketAddr, headers: &str) -> Socket {
+impl WebSocketTunnel {
+    fn new(to: SocketAddr, headers: &str) -> WebSocketTunnel {
         let mut client = Client::new(to);
         let head = client.gateway("RDG_OUT_DATA", &format!("{headers}{UPGRADE}"));
         assert_eq!(head.status, 101, "{head:?}");
@@ -222,7 +222,7 @@ impl Socket {
             head.text.contains("s3pplmbitxaq9kygzzhzrbk+xoo="),
             "{head:?}"
         );
-        Socket(client)
+        WebSocketTunnel(client)
     }
 
     fn frame(&mut self, first: u8, is_masked: bool, bytes: &[u8]) {
@@ -260,7 +260,7 @@ impl Socket {
     }
 }
 
-impl Tunnel for Socket {
+impl Tunnel for WebSocketTunnel {
     fn send(&mut self, bytes: &[u8]) {
         self.frame(0x82, true, bytes);
     }
@@ -274,13 +274,13 @@ impl Tunnel for Socket {
 }
 
 /// A tunnel in two requests.
-struct Pair {
+struct PairedTunnel {
     out: Client,
     input: Client,
 }
 
-impl Pair {
-    fn new(to: SocketAddr, headers: &str, is_out_first: bool) -> Pair {
+impl PairedTunnel {
+    fn new(to: SocketAddr, headers: &str, is_out_first: bool) -> PairedTunnel {
         let (mut out, mut input) = (Client::new(to), Client::new(to));
         let chunked = format!("{headers}Transfer-Encoding: chunked\r\n");
         let request = |client: &mut Client, method: &str| {
@@ -300,13 +300,13 @@ impl Pair {
         if is_out_first {
             request(&mut input, "RDG_IN_DATA");
         }
-        let mut pair = Pair { out, input };
+        let mut pair = PairedTunnel { out, input };
         assert_eq!(pair.receive().expect("the seed").len(), 10);
         pair
     }
 }
 
-impl Tunnel for Pair {
+impl Tunnel for PairedTunnel {
     fn send(&mut self, bytes: &[u8]) {
         let chunk = [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
         self.input.sends(&chunk);
@@ -330,7 +330,7 @@ impl Tunnel for Pair {
 
 /// The cookie of a user of the farm.
 fn cookie(farm: &Farm, user: &str) -> String {
-    let proof = access::session::proof_of(&farm.users, user);
+    let proof = access::session::credentials_digest(&farm.users, user);
     let office = NameId::of("office");
     cookie::issue(&Key::new(&[7; 32]), office, (user, proof), u32::MAX)
 }
@@ -340,7 +340,7 @@ fn a_websocket_leads_to_the_farm_and_to_its_hosts() {
     let host = peer(b'1');
     let (farm, at, web) = site(&[host.address]);
     let mut role = role(&farm, None);
-    let mut socket = Socket::new(web, &basic("EXAMPLE\\Anna", "secret"));
+    let mut socket = WebSocketTunnel::new(web, &basic("EXAMPLE\\Anna", "secret"));
     assert_eq!(socket.opens(0, None)[10..14], [0; 4]);
     assert_eq!(socket.reaches("Desktop.example.org", at.port()), 0);
     // The farm is asked over TLS, or routes by a hint: here it asks.
@@ -360,7 +360,7 @@ fn a_websocket_leads_to_the_farm_and_to_its_hosts() {
     assert_eq!(number(&role, "tunnels"), 1);
     drop(socket);
     assert!(eventually(SOON, || number(&role, "tunnels") == 0));
-    let mut socket = Socket::new(web, &basic("anna", "secret"));
+    let mut socket = WebSocketTunnel::new(web, &basic("anna", "secret"));
     socket.opens(0, None);
     assert_eq!(socket.reaches("ts1", host.address.port()), 0);
     socket.meets_a_host();
@@ -379,7 +379,7 @@ fn two_requests_find_each_other_in_either_order() {
     let (farm, _, web) = site(&[host.address]);
     let role = role(&farm, None);
     for is_out_first in [true, false] {
-        let mut pair = Pair::new(web, &basic("anna", "secret"), is_out_first);
+        let mut pair = PairedTunnel::new(web, &basic("anna", "secret"), is_out_first);
         pair.opens(0, None);
         assert_eq!(pair.reaches("ts1", host.address.port()), 0);
         pair.meets_a_host();
@@ -388,7 +388,7 @@ fn two_requests_find_each_other_in_either_order() {
         assert_eq!(pair.receive().expect("the last chunk").len(), 0);
         assert_eq!(pair.input.head().status, 200);
         // A client that goes away without a word.
-        let mut pair = Pair::new(web, &basic("anna", "secret"), is_out_first);
+        let mut pair = PairedTunnel::new(web, &basic("anna", "secret"), is_out_first);
         pair.opens(0, None);
         pair.reaches("ts1", host.address.port());
         pair.meets_a_host();
@@ -410,14 +410,14 @@ fn a_cookie_lets_in_who_has_a_second_factor_and_a_password_does_not() {
         &format!("{}{UPGRADE}", basic("bert", "geheim")),
     );
     assert_eq!(head.status, 401, "{head:?}");
-    let mut socket = Socket::new(web, COOKIE_SCHEME);
+    let mut socket = WebSocketTunnel::new(web, COOKIE_SCHEME);
     assert_eq!(
         socket.opens(2, Some(&cookie(&farm, "bert")))[10..14],
         [0; 4]
     );
     assert_eq!(socket.reaches("ts1", port), 0);
     socket.meets_a_host();
-    let mut pair = Pair::new(web, COOKIE_SCHEME, true);
+    let mut pair = PairedTunnel::new(web, COOKIE_SCHEME, true);
     assert_eq!(pair.opens(2, Some(&cookie(&farm, "anna")))[10..14], [0; 4]);
     assert_eq!(pair.reaches("ts1", port), 0);
     // Of nobody, forged, none, and of a client that has no way to bring one.
@@ -427,13 +427,13 @@ fn a_cookie_lets_in_who_has_a_second_factor_and_a_password_does_not() {
         cookie(&farm, "bert") + "A",
         "evenkeel1.".to_owned(),
     ] {
-        let mut socket = Socket::new(web, COOKIE_SCHEME);
+        let mut socket = WebSocketTunnel::new(web, COOKIE_SCHEME);
         assert_eq!(socket.opens(2, Some(&bad))[10..14], denied, "{bad}");
         assert!(matches!(socket.next(), Ok((0x88, _)) | Err(_)));
     }
-    let mut socket = Socket::new(web, COOKIE_SCHEME);
+    let mut socket = WebSocketTunnel::new(web, COOKIE_SCHEME);
     assert_eq!(socket.opens(2, None)[10..14], 0x8007_59f7_u32.to_le_bytes());
-    let mut socket = Socket::new(web, COOKIE_SCHEME);
+    let mut socket = WebSocketTunnel::new(web, COOKIE_SCHEME);
     let hello = socket.asks(&[1, 0, 0, 0, 14, 0, 0, 0, 1, 0, 0, 0, 0, 0]);
     assert_eq!(hello[8..12], 0x8007_59f9_u32.to_le_bytes());
     assert_eq!(number(&role, "gateway unknown"), 6);
@@ -454,7 +454,7 @@ fn users_of_a_directory_come_in_by_basic_or_a_cookie_and_not_by_ntlm() {
     let host = peer(b'1');
     let (mut farm, _, web) = site(&[host.address]);
     farm.users = List {
-        directory: Some(Directory {
+        directory: Some(LdapDirectory {
             servers: vec![Server {
                 name: lab::Slapd::NAME.to_owned(),
                 port: slapd.tls_port(),
@@ -487,11 +487,11 @@ fn users_of_a_directory_come_in_by_basic_or_a_cookie_and_not_by_ntlm() {
         assert!(text.contains("www-authenticate: basic") && !text.contains("ntlm"));
     }
     let credentials = basic("EXAMPLE\\Anna", "secret");
-    let mut socket = Socket::new(web, &credentials);
+    let mut socket = WebSocketTunnel::new(web, &credentials);
     assert_eq!(socket.opens(0, None)[10..14], [0; 4]);
     assert_eq!(socket.reaches("ts1", host.address.port()), 0);
     socket.meets_a_host();
-    let mut socket = Socket::new(web, COOKIE_SCHEME);
+    let mut socket = WebSocketTunnel::new(web, COOKIE_SCHEME);
     assert_eq!(
         socket.opens(2, Some(&cookie(&farm, "anna")))[10..14],
         [0; 4]
@@ -511,7 +511,7 @@ fn a_host_that_is_not_of_the_farm_is_refused_and_said() {
         ("ts1", 22),
         ("desktop.example.org", web.port()),
     ] {
-        let mut socket = Socket::new(web, &basic("anna", "secret"));
+        let mut socket = WebSocketTunnel::new(web, &basic("anna", "secret"));
         socket.opens(0, None);
         assert_eq!(socket.reaches(name, port), 0x8007_59da, "{name}");
     }
@@ -572,7 +572,7 @@ fn a_websocket_may_be_cut_anywhere_and_a_wrong_one_ends() {
     let (farm, _, web) = site(&[host.address]);
     let role = role(&farm, None);
     let anna = basic("anna", "secret");
-    let mut socket = Socket::new(web, &anna);
+    let mut socket = WebSocketTunnel::new(web, &anna);
     socket.opens(0, None);
     socket.frame(0x89, true, b"there?");
     assert_eq!(socket.next().expect("a pong"), (0x8a, b"there?".to_vec()));
@@ -603,7 +603,7 @@ fn a_websocket_may_be_cut_anywhere_and_a_wrong_one_ends() {
         (0x82, true, &long),
     ];
     for (first, is_masked, bytes) in hostile {
-        let mut socket = Socket::new(web, &anna);
+        let mut socket = WebSocketTunnel::new(web, &anna);
         socket.frame(first, is_masked, bytes);
         while let Ok((first, _)) = socket.next() {
             assert_eq!(first, 0x88, "only its end");
@@ -620,7 +620,7 @@ fn a_user_authenticates_again_and_the_tunnel_goes_on() {
     farm.gateway.as_mut().expect("a gateway").session_ms = Some(100);
     let role = role(&farm, None);
     let port = host.address.port();
-    let mut first = Socket::new(web, &basic("anna", "secret"));
+    let mut first = WebSocketTunnel::new(web, &basic("anna", "secret"));
     first.opens(0, None);
     assert_eq!(first.reaches("ts1", port), 0);
     let mut asked = || {
@@ -635,11 +635,11 @@ fn a_user_authenticates_again_and_the_tunnel_goes_on() {
         number_before = number;
         // Not by another user, nor by another number.
         for (cookie, number) in [("bert", number), ("anna", number ^ 1)] {
-            let mut other = Socket::new(web, COOKIE_SCHEME);
+            let mut other = WebSocketTunnel::new(web, COOKIE_SCHEME);
             let answer = other.opens_with(2, Some(&self::cookie(&farm, cookie)), Some(number));
             assert_eq!(answer[10..14], 0x8007_59fa_u32.to_le_bytes());
         }
-        let mut again = Socket::new(web, &basic("anna", "secret"));
+        let mut again = WebSocketTunnel::new(web, &basic("anna", "secret"));
         assert_eq!(again.opens_with(0, None, Some(number))[10..14], [0; 4]);
         let authorised = again.asks(&framed(6, &[&[0, 0][..], &blob("PC")].concat()));
         assert_eq!(authorised[8..12], [0; 4]);

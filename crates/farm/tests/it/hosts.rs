@@ -4,9 +4,9 @@ use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{
     farm, half_dead, hung, number, payload, peer, role, state, subject, users, why,
 };
-use farm::message::{Answer, Message};
+use farm::message::{OperatorMessage, OrderResponse};
 use lab::eventually;
-use part::report::Value;
+use part::report::FactValue;
 use protocol::rdp::SSL;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -34,12 +34,12 @@ fn a_host_that_accepts_and_never_answers_is_left_out_and_said() {
     assert_eq!(down.why, "no answer to a request within 200 ms");
     assert_eq!(down.value("pending"), Some(0));
     // An order counts also while it is down, and is seen.
-    let orders = |role: &mut farm::role::Role, is_drained| {
+    let orders = |role: &mut farm::role::FarmRole, is_drained| {
         let host = "ts2".to_owned();
-        let answer = role.order(&Message::Drain { host, is_drained });
-        part::codec::decode::<Answer>(&answer).expect("its answer")
+        let answer = role.order(&OperatorMessage::Drain { host, is_drained });
+        part::codec::decode::<OrderResponse>(&answer).expect("its answer")
     };
-    let why = |role: &farm::role::Role| {
+    let why = |role: &farm::role::FarmRole| {
         let farm = crate::scene::subject(role);
         let mut hosts = farm.of_kind("host");
         hosts.find(|one| one.name == "ts2").expect("it").why.clone()
@@ -76,7 +76,7 @@ fn a_host_that_answers_requests_and_hangs_behind_them_is_left_out_until_it_is_we
         "it answers requests, and hangs: no answer to the hello of TLS within 300 ms"
     );
     logs_on(at, Person::named("anna")).expect("a redirection");
-    let got = |role: &mut farm::role::Role, name: &str| {
+    let got = |role: &mut farm::role::FarmRole, name: &str| {
         let steps = why(role, name).farms.remove(0).steps;
         steps.last().expect("a step").got.clone()
     };
@@ -94,7 +94,7 @@ fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
     farm.hosts.get_mut("ts2").expect("a host").drained = true;
     let mut role = role(&farm, None);
     assert!(eventually(SOON, || state(&role, "ts1") == "up"));
-    let host = |role: &farm::role::Role, name: &str| {
+    let host = |role: &farm::role::FarmRole, name: &str| {
         let farm = subject(role);
         let mut hosts = farm.of_kind("host");
         hosts
@@ -102,11 +102,11 @@ fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
             .expect("the host")
             .clone()
     };
-    let sessions = |role: &farm::role::Role| {
+    let sessions = |role: &farm::role::FarmRole| {
         let host = host(role, "ts1");
         let mut facts = host.facts.into_iter();
         match facts.find(|fact| fact.name == "sessions")?.value {
-            Value::Lines(lines) => Some(lines),
+            FactValue::Lines(lines) => Some(lines),
             _ => None,
         }
     };
@@ -134,21 +134,21 @@ fn a_report_names_the_users_of_a_host_and_offers_to_drain_it() {
             panic!("{offers:?}");
         };
         assert_eq!(offer.word, word);
-        let order: Message = part::codec::decode(&offer.bytes).expect("a message");
-        let answer: Answer = part::codec::decode(&role.order(&order)).expect("its answer");
+        let order: OperatorMessage = part::codec::decode(&offer.bytes).expect("a message");
+        let answer: OrderResponse = part::codec::decode(&role.order(&order)).expect("its answer");
         assert!(answer.good, "{answer:?}");
         assert_eq!(state(&role, "ts1"), after);
         // The same again does the same, and says so.
-        let again: Answer = part::codec::decode(&role.order(&order)).expect("its answer");
+        let again: OrderResponse = part::codec::decode(&role.order(&order)).expect("its answer");
         assert!(again.good && again.words.ends_with(" already"), "{again:?}");
     }
     // Its line drains the other one, and an order does not change that.
     assert!(host(&role, "ts2").offers.is_empty());
-    let ready = Message::Drain {
+    let ready = OperatorMessage::Drain {
         host: "ts2".to_owned(),
         is_drained: false,
     };
-    let answer: Answer = part::codec::decode(&role.order(&ready)).expect("its answer");
+    let answer: OrderResponse = part::codec::decode(&role.order(&ready)).expect("its answer");
     assert!(
         answer.good
             && answer
@@ -169,7 +169,7 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
     let redirection = logs_on(at, Person::named("anna")).expect("a redirection");
     let (stream, confirm) = negotiates(at, &request(token(&redirection), SSL));
     confirm.expect("the host answers");
-    let shown = |role: &mut farm::role::Role| {
+    let shown = |role: &mut farm::role::FarmRole| {
         let sessions = users(role).sessions.into_iter();
         sessions.map(|one| (one.user, one.host)).collect::<Vec<_>>()
     };
@@ -191,7 +191,7 @@ fn a_host_that_is_removed_stays_until_its_sessions_end() {
     confirm.expect("the host answers");
     drop(stream);
     role.stop();
-    let kept = role.kept();
+    let kept = role.saved_state();
     drop(role);
     let free = || TcpStream::connect(at).is_err();
     assert!(eventually(SOON, free), "the address stays open");

@@ -3,11 +3,11 @@
 use crate::client::{Person, SOON, logs_on, negotiates, request, token};
 use crate::scene::{farm, number, peer, program, subject, users, why};
 use farm::config::{Farm, Farms};
-use farm::message::{Answer, Message};
-use farm::role::Role;
+use farm::message::{OperatorMessage, OrderResponse};
+use farm::role::FarmRole;
 use lab::eventually;
 use lab::pki::{Authority, Issued, Leaf};
-use lab::tls::{Offer, Terms, TlsClient, TlsServer};
+use lab::tls::{Terms, TlsClient, TlsOffer, TlsServer};
 use part::codec;
 use protocol::rdp::{Redirection, SSL};
 use rustls::pki_types::CertificateDer;
@@ -16,7 +16,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::thread;
-use wire::Trusted;
+use wire::TrustedNodes;
 
 const NAMES: [&str; 2] = ["alpha", "beta"];
 
@@ -48,17 +48,17 @@ impl Cluster {
         IpAddr::from([127, 44, self.net, last])
     }
 
-    fn trusted(&self, me: usize, own: &Issued) -> Trusted {
+    fn trusted(&self, me: usize, own: &Issued) -> TrustedNodes {
         let terms = Terms {
             client_roots: &[self.authority.der()],
             ..Terms::default()
         };
         let server = TlsServer::new(own, &terms).expect("a server").config();
-        let offer = Offer {
+        let offer = TlsOffer {
             identity: Some(own),
-            ..Offer::default()
+            ..TlsOffer::default()
         };
-        let client = TlsClient::here(&offer).expect("a client").config();
+        let client = TlsClient::new_local(&offer).expect("a client").config();
         let ders = self.nodes.each_ref().map(|node| node.der.clone());
         let addresses = [0, 1].map(|at| (NAMES[at].to_owned(), vec![self.address(at)]));
         let node_of = move |chain: &[CertificateDer<'_>]| {
@@ -67,7 +67,7 @@ impl Cluster {
             Some(NAMES[at].to_owned())
         };
         let tls = (client, server);
-        Trusted::new(
+        TrustedNodes::new(
             NAMES[me].to_owned(),
             addresses.into(),
             tls,
@@ -75,18 +75,19 @@ impl Cluster {
         )
     }
 
-    fn start(&self, me: usize, kept: Option<&[u8]>) -> Role {
+    fn start(&self, me: usize, kept: Option<&[u8]>) -> FarmRole {
         let farms = BTreeMap::from([("office".to_owned(), self.farms[me].clone())]);
         let payload = codec::encode(&Farms {
             farms,
             shared: true,
         });
-        let role = Role::new(program(), &payload, kept).unwrap_or_else(|error| panic!("{error}"));
+        let role =
+            FarmRole::new(program(), &payload, kept).unwrap_or_else(|error| panic!("{error}"));
         role.trust(self.trusted(me, &self.nodes[me]));
         role
     }
 
-    fn both(&self) -> [Role; 2] {
+    fn both(&self) -> [FarmRole; 2] {
         let roles = [0, 1].map(|me| self.start(me, None));
         for (me, role) in roles.iter().enumerate() {
             stands(role, 1 - me, "agrees");
@@ -105,7 +106,7 @@ fn node(authority: &Authority) -> Issued {
 }
 
 /// Waits until a node stands so with another one.
-fn stands(role: &Role, other: usize, word: &str) -> String {
+fn stands(role: &FarmRole, other: usize, word: &str) -> String {
     let now = || {
         let subject = subject(role);
         let mut nodes = subject.of_kind("node");
@@ -128,14 +129,14 @@ fn comes(to: SocketAddr, redirection: &Redirection) -> (TcpStream, u8) {
 }
 
 /// The host, the state and the nodes of a user, as a role shows them.
-fn session(role: &mut Role, user: &str) -> Option<(String, String, Vec<String>)> {
+fn session(role: &mut FarmRole, user: &str) -> Option<(String, String, Vec<String>)> {
     let users = users(role).sessions;
     let found = users.into_iter().find(|one| one.user == user)?;
     Some((found.host, found.state, found.nodes))
 }
 
 /// The hosts of all users.
-fn hosts(role: &mut Role) -> BTreeMap<String, String> {
+fn hosts(role: &mut FarmRole) -> BTreeMap<String, String> {
     let all = users(role).sessions.into_iter();
     all.map(|one| (one.user, one.host)).collect()
 }
@@ -250,13 +251,13 @@ fn a_role_that_has_lost_everything_has_it_from_the_other_node() {
         comes(cluster.binds[0], &redirection);
     }
     assert!(eventually(SOON, || users(&mut beta).sessions.len() == 3));
-    let order = Message::Drain {
+    let order = OperatorMessage::Drain {
         host: "ts1".to_owned(),
         is_drained: true,
     };
     beta.order(&order);
     let before = hosts(&mut beta);
-    let is_drained = |role: &Role| {
+    let is_drained = |role: &FarmRole| {
         let subject = subject(role);
         subject
             .of_kind("host")
@@ -343,13 +344,13 @@ fn an_operator_ends_the_connections_of_a_user_at_both_nodes_and_the_session_stay
         letters.push(letter);
     }
     let both = ["alpha".to_owned(), "beta".to_owned()];
-    let is_known = |role: &mut Role| {
+    let is_known = |role: &mut FarmRole| {
         session(role, "anna").is_some_and(|(.., nodes)| both.iter().all(|one| nodes.contains(one)))
     };
     assert!(eventually(SOON, || is_known(&mut beta)));
-    let disconnect = |role: &mut Role, user: &str, host: &str| -> Answer {
+    let disconnect = |role: &mut FarmRole, user: &str, host: &str| -> OrderResponse {
         let (user, host) = (user.to_owned(), host.to_owned());
-        codec::decode(&role.order(&Message::Disconnect { user, host })).expect("an answer")
+        codec::decode(&role.order(&OperatorMessage::Disconnect { user, host })).expect("an answer")
     };
     let elsewhere = format!("ts{}", if letters[0] == b'1' { '2' } else { '1' });
     assert!(!disconnect(&mut beta, "anna", "ts9").good);

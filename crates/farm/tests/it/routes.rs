@@ -6,8 +6,8 @@ use crate::client::{
 use crate::scene::{
     Peer, farm, next_role, number, payload, peer, program, role, state, subject, users, why,
 };
-use farm::message::{Answer, Message};
-use farm::role::Role;
+use farm::message::{OperatorMessage, OrderResponse};
+use farm::role::FarmRole;
 use lab::eventually;
 use part::codec;
 use protocol::rdp::{
@@ -82,7 +82,7 @@ fn a_user_is_redirected_with_a_token_and_comes_back_to_the_same_host() {
     let (more, same) = comes(at, token(&again));
     assert_eq!(letter, same);
     drop((stream, more));
-    let is_left = |role: &mut farm::role::Role| {
+    let is_left = |role: &mut farm::role::FarmRole| {
         let users = users(role).sessions;
         users
             .iter()
@@ -195,17 +195,17 @@ fn a_drained_host_keeps_its_own_users_also_when_the_role_starts_again() {
     let anna = logs_on(at, Person::named("anna")).expect("a redirection");
     let (stream, letter) = comes(at, token(&anna));
     let host = format!("ts{}", letter as char);
-    let drain = |role: &mut farm::role::Role, host: &str| {
-        let message = Message::Drain {
+    let drain = |role: &mut farm::role::FarmRole, host: &str| {
+        let message = OperatorMessage::Drain {
             host: host.to_owned(),
             is_drained: true,
         };
-        codec::decode::<Answer>(&role.order(&message)).expect("an answer")
+        codec::decode::<OrderResponse>(&role.order(&message)).expect("an answer")
     };
     assert!(drain(&mut role, &format!("office/{host}")).good);
     assert!(!drain(&mut role, "ts9").good);
     assert!(!drain(&mut role, "school/ts1").good);
-    let (kept, address) = (role.kept(), farm.binds[0].address);
+    let (kept, address) = (role.saved_state(), farm.binds[0].address);
     role.stop();
     drop((stream, role));
     let free = || TcpStream::connect(address).is_err();
@@ -246,14 +246,14 @@ fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
     let anna = logs_on(at, Person::named("anna")).expect("a redirection");
     // So it is for the role after this one.
     role.stop();
-    let kept = role.kept();
+    let kept = role.saved_state();
     drop(role);
     let mut role = next_role(&farm, &kept);
     assert_eq!(subject(&role).state.word, "degraded");
     assert_eq!(comes(at, token(&anna)).1, b'2');
     drop(taken);
     let is_open = || {
-        role.turn();
+        role.run_due_work();
         subject(&role).why.is_empty()
     };
     assert!(eventually(SOON, is_open), "{}", subject(&role).why);
@@ -264,24 +264,24 @@ fn an_address_that_a_reload_cannot_open_yet_keeps_nothing_else_back() {
 fn what_has_ended_at_a_portal_is_known_when_its_farm_comes_back() {
     let (farm, _) = farm(&[]);
     let mut role = role(&farm, None);
-    let keeps = |role: &mut Role| {
+    let keeps = |role: &mut FarmRole| {
         role.stop();
-        role.kept()
+        role.saved_state()
     };
     let with = payload(&farm);
     let without = codec::encode(&farm::config::Farms::default());
-    let before = role.kept();
+    let before = role.saved_state();
     role.change(&without).expect("it is taken");
     role.change(&with).expect("it is taken");
     // The secret by which sign-ins are known is the same, and with it what is kept of them.
-    assert!(role.kept() == before);
+    assert!(role.saved_state() == before);
     // So it is for the role after one without farms.
     role.change(&without).expect("it is taken");
     let kept = keeps(&mut role);
     drop(role);
     let mut role = next_role(&farm, &kept);
-    role.turn();
-    assert!(role.kept() == before);
+    role.run_due_work();
+    assert!(role.saved_state() == before);
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn a_role_without_any_address_says_why_and_ends() {
     let (mut farm, _) = farm(&[]);
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     farm.binds[0].address = taken.local_addr().expect("its address");
-    let refused = Role::new(program(), &payload(&farm), None);
+    let refused = FarmRole::new(program(), &payload(&farm), None);
     let why = refused.err().expect("it cannot be reached");
     assert!(why.contains("cannot listen at 127.0.0.1:"), "{why}");
 }

@@ -2,15 +2,15 @@
 
 use crate::client::SOON;
 use configuration::Password;
-use farm::config::{Balance, Bind, Check, Farm, Farms, Host, Sessions, Tokens};
-use farm::guests::Source;
-use farm::message::{Asked, Message, Sessions as Users};
-use farm::role::{Program, Role};
+use farm::config::{Balance, Bind, Check, Farm, Farms, SessionHost, Sessions, Tokens};
+use farm::guests::GuestProvider;
+use farm::message::{OperatorMessage, Sessions as Users, UserHistoryResponse};
+use farm::role::{FarmRole, Program};
 use lab::eventually;
 use lab::pki::{Authority, Leaf};
 use part::codec;
-use part::report::{Report, Subject};
-use protocol::rdp::{Frame, Negotiated, REQUEST_BYTES_MAX, SSL, frame};
+use part::report::{StatusReport, Subject};
+use protocol::rdp::{Negotiated, REQUEST_BYTES_MAX, SSL, TpktFrame, frame};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -37,7 +37,7 @@ pub fn peer(letter: u8) -> Peer {
                 let mut stream: TcpStream = stream.expect("a client");
                 let mut request = Vec::new();
                 let mut byte = [0];
-                while let Ok(Frame::Incomplete { .. }) = frame(&request, REQUEST_BYTES_MAX) {
+                while let Ok(TpktFrame::Incomplete { .. }) = frame(&request, REQUEST_BYTES_MAX) {
                     match stream.read(&mut byte) {
                         Ok(1) => request.push(byte[0]),
                         _ => return,
@@ -114,7 +114,7 @@ pub fn farm(hosts: &[SocketAddr]) -> (Farm, SocketAddr) {
         .bundle()
         .into_bytes();
     let host = |(at, address): (usize, &SocketAddr)| {
-        let host = Host {
+        let host = SessionHost {
             address: *address,
             weight: 1,
             drained: false,
@@ -165,7 +165,7 @@ pub fn program() -> Program {
     Program {
         confine: |_| Ok(()),
         verify: |account, password| account.password == Password::Clear(password.to_vec()),
-        guests: Source {
+        guests: GuestProvider {
             part: "guest",
             elsewhere: "elsewhere",
             outcome: |_| Ok(String::new()),
@@ -173,36 +173,36 @@ pub fn program() -> Program {
     }
 }
 
-pub fn role(farm: &Farm, kept: Option<&[u8]>) -> Role {
-    Role::new(program(), &payload(farm), kept).unwrap_or_else(|error| panic!("{error}"))
+pub fn role(farm: &Farm, kept: Option<&[u8]>) -> FarmRole {
+    FarmRole::new(program(), &payload(farm), kept).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The role after one that was dropped, whose threads may have its addresses for a moment.
-pub fn next_role(farm: &Farm, kept: &[u8]) -> Role {
+pub fn next_role(farm: &Farm, kept: &[u8]) -> FarmRole {
     let mut next = None;
     let is_there = eventually(SOON, || {
-        next = Role::new(program(), &payload(farm), Some(kept)).ok();
+        next = FarmRole::new(program(), &payload(farm), Some(kept)).ok();
         next.is_some()
     });
     assert!(
         is_there,
         "{:?}",
-        Role::new(program(), &payload(farm), None).err()
+        FarmRole::new(program(), &payload(farm), None).err()
     );
     next.expect("it is there")
 }
 
-pub fn subject(role: &Role) -> Subject {
-    let report: Report = role.report();
+pub fn subject(role: &FarmRole) -> Subject {
+    let report: StatusReport = role.report();
     report.find("farm", "office").expect("the farm").clone()
 }
 
-pub fn number(role: &Role, name: &str) -> u64 {
+pub fn number(role: &FarmRole, name: &str) -> u64 {
     subject(role).value(name).expect("a number")
 }
 
 /// The state of a host.
-pub fn state(role: &Role, host: &str) -> String {
+pub fn state(role: &FarmRole, host: &str) -> String {
     let subject = subject(role);
     let mut hosts = subject.of_kind("host");
     hosts
@@ -213,11 +213,11 @@ pub fn state(role: &Role, host: &str) -> String {
         .clone()
 }
 
-pub fn users(role: &mut Role) -> Users {
-    codec::decode(&role.order(&Message::Sessions {})).expect("its answer")
+pub fn users(role: &mut FarmRole) -> Users {
+    codec::decode(&role.order(&OperatorMessage::Sessions {})).expect("its answer")
 }
 
-pub fn why(role: &mut Role, user: &str) -> Asked {
+pub fn why(role: &mut FarmRole, user: &str) -> UserHistoryResponse {
     let user = user.to_owned();
-    codec::decode(&role.order(&Message::Why { user })).expect("its answer")
+    codec::decode(&role.order(&OperatorMessage::Why { user })).expect("its answer")
 }

@@ -1,8 +1,8 @@
 //! Guests without a cluster: each runs on this machine, unless an operator stopped it.
 
-use super::{Agreement, Decided, Local, Order, Pending, gone};
+use super::{Agreement, GuestDecision, LocalState, OperatorOrder, PendingOrder, gone};
 use crate::config::{Guest, Guests};
-use crate::life::Wish;
+use crate::life::DesiredState;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Agreement {
@@ -10,14 +10,14 @@ impl Agreement {
     pub(super) fn without_cluster(
         &mut self,
         guests: &Guests,
-        locals: &BTreeMap<String, Local>,
-    ) -> BTreeMap<String, Decided> {
-        let unknown = Local::default();
-        let is_stopped = |pending: Option<&Pending>| {
+        locals: &BTreeMap<String, LocalState>,
+    ) -> BTreeMap<String, GuestDecision> {
+        let unknown = LocalState::default();
+        let is_stopped = |pending: Option<&PendingOrder>| {
             matches!(
                 pending,
-                Some(Pending {
-                    order: Order::Stop,
+                Some(PendingOrder {
+                    order: OperatorOrder::Stop,
                     ..
                 })
             )
@@ -33,7 +33,7 @@ impl Agreement {
                     && !is_off
                     && !is_stopped(self.pending.get(*other))
             });
-            let shut_down = Wish::ShutDown {
+            let shut_down = DesiredState::ShutDown {
                 within_ms: guest.stop_ms,
             };
             let (wish, why) = match (stopped, waiting) {
@@ -45,16 +45,17 @@ impl Agreement {
                     shut_down,
                     "this node is drained: `evenkeel node fill` starts its guests".to_owned(),
                 ),
-                (false, _) if !local.has_volumes && !local.may_run => {
-                    (Wish::Hold, "its volumes are not here yet".to_owned())
-                }
+                (false, _) if !local.has_volumes && !local.may_run => (
+                    DesiredState::Hold,
+                    "its volumes are not here yet".to_owned(),
+                ),
                 (false, Some(other)) if !local.is_there => (
-                    Wish::Hold,
+                    DesiredState::Hold,
                     format!("it starts after {other}, which is not up yet"),
                 ),
-                (false, _) => (Wish::Run, String::new()),
+                (false, _) => (DesiredState::Run, String::new()),
             };
-            let decided = Decided {
+            let decided = GuestDecision {
                 wish,
                 epoch: Some(0),
                 uses_volumes: !stopped && !self.own.drained || local.is_there,
@@ -65,7 +66,7 @@ impl Agreement {
             };
             (name.clone(), decided)
         };
-        let mut all: BTreeMap<String, Decided> = guests.guests.iter().map(of).collect();
+        let mut all: BTreeMap<String, GuestDecision> = guests.guests.iter().map(of).collect();
         for (name, local) in locals {
             if local.is_there && !guests.guests.contains_key(name) {
                 all.insert(name.clone(), gone((guests, name), local, true));
@@ -76,7 +77,7 @@ impl Agreement {
 
     /// Returns the guests that an operator stopped, since no cluster records them.
     pub fn stopped(&self) -> BTreeSet<String> {
-        let stopped = { self.pending.iter() }.filter(|(_, one)| one.order == Order::Stop);
+        let stopped = { self.pending.iter() }.filter(|(_, one)| one.order == OperatorOrder::Stop);
         stopped.map(|(name, _)| name.clone()).collect()
     }
 

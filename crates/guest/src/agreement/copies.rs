@@ -1,9 +1,9 @@
 //! Guests whose volume has no copy on their node: they move to a node with a copy, and may return
 //! when both copies are complete.
 
-use super::{Agreement, Defect, GuestRecord, Local};
+use super::{Agreement, AgreementDefect, GuestRecord, LocalState};
 use crate::config::Guests;
-use crate::placement::{self, Place};
+use crate::placement::{self, PlacementResult};
 use crate::record::cut;
 
 /// Prefix of the recorded reason.
@@ -12,7 +12,7 @@ pub(super) const NO_COPY: &str = "no copy of volume ";
 /// Returns why a guest is killed here instead of shut down, once the reason is recorded: a guest
 /// that waits for a missing disk would not shut down either.
 pub(super) fn cut_off(
-    (local, stays): (&Local, bool),
+    (local, stays): (&LocalState, bool),
     (me, record): (&str, &GuestRecord),
 ) -> Option<String> {
     let volume = local.without_copy.as_ref().filter(|_| !stays)?;
@@ -25,14 +25,14 @@ pub(super) fn cut_off(
 
 impl Agreement {
     /// Records that this node cannot run a guest, or that the other node can run it again.
-    pub(super) fn see_copies(
+    pub(super) fn record_copy_state(
         &self,
         (name, guests): (&str, &Guests),
-        local: &Local,
+        local: &LocalState,
         wanted: &mut GuestRecord,
         now_ns: u64,
     ) {
-        if local.has_both_copies && !self.is(Defect::RemembersCopies) {
+        if local.has_both_copies && !self.is(AgreementDefect::RemembersCopies) {
             wanted.failed.retain(|_, why| !why.starts_with(NO_COPY));
         }
         // An operator's order takes precedence.
@@ -56,7 +56,10 @@ impl Agreement {
                 guest.prefers.retain(|node| *node != self.me);
             }
         }
-        matches!(placement::place(&view).get(name), Some(Place::On(_)))
+        matches!(
+            placement::place(&view).get(name),
+            Some(PlacementResult::On(_))
+        )
     }
 }
 
@@ -64,7 +67,7 @@ impl Agreement {
 mod tests {
     use super::super::{NodeRecord, lease_of, lease_of_node};
     use super::*;
-    use crate::life::Wish;
+    use crate::life::DesiredState;
     use part::role::KnownLease;
     use std::collections::BTreeMap;
 
@@ -82,7 +85,11 @@ mod tests {
     }
 
     /// Returns alpha's decision about its guest, and its records, while beta has the given state.
-    fn decide(local: &Local, record: &GuestRecord, drained: bool) -> (Wish, String, GuestRecord) {
+    fn decide(
+        local: &LocalState,
+        record: &GuestRecord,
+        drained: bool,
+    ) -> (DesiredState, String, GuestRecord) {
         let guest = crate::config::Guest {
             prefer: vec!["alpha".to_owned(), "beta".to_owned()],
             ..crate::config::Guest::plain(1)
@@ -106,7 +113,7 @@ mod tests {
             lease(lease_of_node(name), name, name == "alpha", record.encode())
         };
         let mut alpha = Agreement::new("alpha", room);
-        alpha.learn(vec![
+        alpha.apply_leases(vec![
             node("alpha", false),
             node("beta", drained),
             lease(lease_of("mail"), "alpha", true, record.encode()),
@@ -122,42 +129,42 @@ mod tests {
 
     #[test]
     fn guest_is_killed_whose_volume_another_user_has_had() {
-        let runs = Local {
+        let runs = LocalState {
             is_there: true,
             may_run: true,
             epoch: Some(7),
             has_volumes: true,
-            ..Local::default()
+            ..LocalState::default()
         };
-        let superseded = Local {
+        let superseded = LocalState {
             has_volumes: false,
             superseded: Some("data".to_owned()),
             ..runs.clone()
         };
         let up = GuestRecord::default();
-        assert_eq!(decide(&runs, &up, true).0, Wish::Run);
+        assert_eq!(decide(&runs, &up, true).0, DesiredState::Run);
         let (wish, why, _) = decide(&superseded, &up, true);
-        assert_eq!(wish, Wish::Kill);
+        assert_eq!(wish, DesiredState::Kill);
         assert!(why.contains("another user has had volume data"), "{why}");
         // Nothing is there that could write.
-        let ended = Local {
+        let ended = LocalState {
             is_there: false,
             ..superseded
         };
-        assert_ne!(decide(&ended, &up, true).0, Wish::Kill);
+        assert_ne!(decide(&ended, &up, true).0, DesiredState::Kill);
     }
 
     #[test]
     fn a_guest_without_a_copy_here_goes_where_one_is_and_may_come_back() {
-        let runs = Local {
+        let runs = LocalState {
             is_there: true,
             may_run: true,
             epoch: Some(7),
             is_up: true,
             has_volumes: true,
-            ..Local::default()
+            ..LocalState::default()
         };
-        let cut_off = Local {
+        let cut_off = LocalState {
             has_volumes: false,
             without_copy: Some("data".to_owned()),
             ..runs.clone()
@@ -168,15 +175,15 @@ mod tests {
         };
         // Nobody else can have it.
         let (wish, _, written) = decide(&cut_off, &up, true);
-        assert_eq!((wish, written), (Wish::Run, up.clone()));
+        assert_eq!((wish, written), (DesiredState::Run, up.clone()));
         let (wish, _, written) = decide(&cut_off, &up, false);
-        assert_ne!(wish, Wish::Kill);
+        assert_ne!(wish, DesiredState::Kill);
         assert_eq!(
             written.failed["alpha"],
             "no copy of volume data that can be used"
         );
         let (wish, why, same) = decide(&cut_off, &written, false);
-        assert_eq!((wish, &same), (Wish::Kill, &written));
+        assert_eq!((wish, &same), (DesiredState::Kill, &written));
         assert!(why.contains("no copy of volume data"), "{why}");
 
         // At the node that has it then.
@@ -186,7 +193,7 @@ mod tests {
         };
         let (_, _, written) = decide(&runs, &beta, false);
         assert_eq!(written, beta);
-        let whole = Local {
+        let whole = LocalState {
             has_both_copies: true,
             ..runs.clone()
         };

@@ -2,7 +2,7 @@
 
 /// Deliberate defect of the agreement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Defect {
+pub enum AgreementDefect {
     /// A guest runs on although its node does not hold its lease.
     RunsWithoutLease,
     /// A paused guest continues after it has run elsewhere.

@@ -2,7 +2,7 @@
 //! lease that has a record. Only the holder of a lease can remove its record, so this node
 //! acquires the lease for that.
 
-use super::{Agreement, OWN, Told, Written, lease_of};
+use super::{Agreement, ClusterRequests, OWN, RecordWrite, lease_of};
 use crate::config::Guests;
 
 /// Time for which this node requests the lease after each request to remove the record,
@@ -11,7 +11,7 @@ const TRIES_NS: u64 = 5_000_000_000;
 
 /// Removal of a record in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Erase {
+pub(super) struct RecordRemoval {
     until_ns: u64,
     /// Parts of the guest existed.
     found: bool,
@@ -50,7 +50,12 @@ impl Agreement {
     }
 
     /// Adds the requests to the cluster that the removals need.
-    pub(super) fn tell_erased(&mut self, guests: &Guests, told: &mut Told, now_ns: u64) {
+    pub(super) fn request_erasures(
+        &mut self,
+        guests: &Guests,
+        told: &mut ClusterRequests,
+        now_ns: u64,
+    ) {
         self.erases
             .retain(|name, erase| now_ns < erase.until_ns && !guests.guests.contains_key(name));
         let mut erases = std::mem::take(&mut self.erases);
@@ -60,7 +65,7 @@ impl Agreement {
             let held = held.filter(|lease| !lease.record.is_empty());
             erase.found |= held.is_some();
             told.records
-                .extend(held.map(|lease| Written::next(lease, Vec::new())));
+                .extend(held.map(|lease| RecordWrite::next(lease, Vec::new())));
         }
         self.erases = erases;
     }
@@ -94,7 +99,7 @@ mod tests {
         }
     }
 
-    fn told(agreement: &mut Agreement, guests: &Guests, now_ns: u64) -> Told {
+    fn told(agreement: &mut Agreement, guests: &Guests, now_ns: u64) -> ClusterRequests {
         agreement.decide(guests, &BTreeMap::new(), now_ns).1
     }
 
@@ -106,13 +111,13 @@ mod tests {
             ..Guests::default()
         };
         assert!(agreement.erase(&guests, "mail", false, NOW).is_err());
-        agreement.learn(Vec::new());
+        agreement.apply_leases(Vec::new());
         // The record is unknown until this node holds the lease.
         assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(None));
         let wanted = (lease_of("mail"), OWN);
         assert!(told(&mut agreement, &guests, NOW).leases.contains(&wanted));
         // It is seen and removed before somebody asks again.
-        agreement.learn(vec![lease(b"record")]);
+        agreement.apply_leases(vec![lease(b"record")]);
         let written = told(&mut agreement, &guests, NOW).records;
         let written = written
             .iter()
@@ -122,7 +127,7 @@ mod tests {
             (written.epoch, written.number, &*written.value),
             (7, 4, &b""[..])
         );
-        agreement.learn(vec![lease(b"")]);
+        agreement.apply_leases(vec![lease(b"")]);
         assert_eq!(agreement.erase(&guests, "mail", false, NOW), Ok(Some(true)));
         assert!(!told(&mut agreement, &guests, NOW).leases.contains(&wanted));
         // The same again: there is nothing.
@@ -139,7 +144,7 @@ mod tests {
             me: "alpha".to_owned(),
             ..Guests::default()
         };
-        agreement.learn(Vec::new());
+        agreement.apply_leases(Vec::new());
         assert_eq!(agreement.erase(&guests, "mail", true, NOW), Ok(None));
         let wanted = (lease_of("mail"), OWN);
         assert!(

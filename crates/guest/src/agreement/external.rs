@@ -7,7 +7,7 @@
 //! - Another node takes over only when no write of the first can follow: the first is confirmed
 //!   off, was restarted since, or was reset by its watchdog.
 
-use super::{Agreement, Defect, Fenced, GuestRecord, Local, NodeRecord, lease_of};
+use super::{Agreement, AgreementDefect, Fenced, GuestRecord, LocalState, NodeRecord, lease_of};
 use crate::config::{Guest, Guests};
 use crate::fence::watchdog::TIMEOUT_S;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,23 +19,23 @@ pub const RESET_MS: u64 = 2 * TIMEOUT_S as u64 * 1000;
 
 /// Node and boot that may have the disks of a guest open.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Opened {
+pub(super) struct DiskUser {
     node: String,
     boot: u32,
 }
 
-impl Opened {
+impl DiskUser {
     /// Reads the field of a record; None: the disks are open nowhere.
-    pub(super) fn of(record: &GuestRecord) -> Option<Opened> {
+    pub(super) fn of(record: &GuestRecord) -> Option<DiskUser> {
         let (node, boot) = record.opened.split_once(' ')?;
-        Some(Opened {
+        Some(DiskUser {
             node: node.to_owned(),
             boot: u32::from_str_radix(boot, 16).ok()?,
         })
     }
 }
 
-impl fmt::Display for Opened {
+impl fmt::Display for DiskUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:x}", self.node, self.boot)
     }
@@ -43,16 +43,16 @@ impl fmt::Display for Opened {
 
 /// Local knowledge about the disks of guests that is not in records.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct ExternalDiskState {
     /// Epoch of each held lease, and the time since which it is held, milliseconds.
     since: BTreeMap<String, (u64, u64)>,
     /// Guests that did not end in order here.
     pub(super) left: BTreeSet<String>,
 }
 
-impl Held {
+impl ExternalDiskState {
     /// Records that the lease is held in this epoch.
-    fn see(&mut self, name: &str, epoch: u64, now: u64) {
+    fn record_held_lease(&mut self, name: &str, epoch: u64, now: u64) {
         let since = self.since.entry(name.to_owned()).or_insert((epoch, now));
         if since.0 != epoch {
             *since = (epoch, now);
@@ -66,8 +66,8 @@ impl Held {
 }
 
 impl Agreement {
-    fn own(&self) -> Opened {
-        Opened {
+    fn own(&self) -> DiskUser {
+        DiskUser {
             node: self.me.clone(),
             boot: self.own.boot,
         }
@@ -85,20 +85,22 @@ impl Agreement {
         self.own.watched = watched;
     }
 
-    pub(super) fn see_held(&mut self, name: &str, epoch: Option<u64>, now_ns: u64) {
+    pub(super) fn update_held_lease(&mut self, name: &str, epoch: Option<u64>, now_ns: u64) {
         match epoch {
-            Some(epoch) => self.held_since.see(name, epoch, now_ns / 1_000_000),
+            Some(epoch) => self
+                .held_since
+                .record_held_lease(name, epoch, now_ns / 1_000_000),
             None => drop(self.held_since.since.remove(name)),
         }
     }
 
     /// Returns whether no write of that node and boot can follow any more.
-    fn is_over(&self, name: &str, opened: &Opened, now_ns: u64) -> bool {
+    fn is_over(&self, name: &str, opened: &DiskUser, now_ns: u64) -> bool {
         if opened.node == self.me {
             return opened.boot != self.own.boot;
         }
         let is_there = self.is_there(&opened.node, now_ns);
-        if !is_there && self.is(Defect::TrustsSilence) {
+        if !is_there && self.is(AgreementDefect::TrustsSilence) {
             return true;
         }
         let Some(record) = self.fate(&opened.node) else {
@@ -115,7 +117,7 @@ impl Agreement {
     /// Returns the only node on which a guest may start, if it is tied to one. While the guest
     /// runs there, it is not tied, because it ends in order before it moves.
     pub(super) fn tied_to(&self, name: &str, record: &GuestRecord, now_ns: u64) -> Option<String> {
-        let opened = Opened::of(record)?;
+        let opened = DiskUser::of(record)?;
         let is_led = opened.node == self.holder(name)
             && !(opened.node == self.me && self.held_since.left.contains(name));
         let is_tied =
@@ -125,11 +127,11 @@ impl Agreement {
 
     /// Returns whether the disks of a guest may be opened here, according to its record.
     pub(super) fn is_open_here(&self, guest: &Guest, record: &GuestRecord) -> bool {
-        let is_open = match Opened::of(record) {
+        let is_open = match DiskUser::of(record) {
             Some(opened) => opened == self.own(),
             None => !guest.is_external(),
         };
-        is_open || self.is(Defect::OpensAtOnce)
+        is_open || self.is(AgreementDefect::OpensAtOnce)
     }
 
     /// Returns where the disks of a guest are open, for its next record. `stays`: the guest is
@@ -138,13 +140,13 @@ impl Agreement {
         &self,
         (name, guest): (&str, &Guest),
         record: &GuestRecord,
-        (local, stays): (&Local, bool),
+        (local, stays): (&LocalState, bool),
         now_ns: u64,
     ) -> String {
         let wants = stays && guest.is_external() && self.is_written(now_ns);
-        let is_left = local.left_open && !self.is(Defect::ForgetsKilled);
+        let is_left = local.left_open && !self.is(AgreementDefect::ForgetsKilled);
         let has_ended = (!local.is_there && !is_left) || local.has_moved;
-        match Opened::of(record) {
+        match DiskUser::of(record) {
             Some(opened) if opened == self.own() => {
                 let is_used = stays && guest.is_external();
                 match has_ended && !is_used {
@@ -161,7 +163,7 @@ impl Agreement {
     /// Returns whether this node has the disks of a guest open, so that it keeps the lease until
     /// they are closed.
     pub(super) fn has_open(&self, record: &GuestRecord) -> bool {
-        Opened::of(record).is_some_and(|opened| opened == self.own())
+        DiskUser::of(record).is_some_and(|opened| opened == self.own())
     }
 
     /// Returns whether the cluster has the record that this node wrote since its boot, so that
@@ -171,19 +173,19 @@ impl Agreement {
         let is_new = |record: NodeRecord| {
             record.boot == self.own.boot && record.fenced == Fenced::No && !record.leaves
         };
-        self.is(Defect::TrustsOldFencing)
+        self.is(AgreementDefect::TrustsOldFencing)
             || self.is_there(&self.me, now_ns) && record.is_some_and(is_new)
     }
 
     /// Returns whether disks of any guest may be open on a node.
     pub fn may_have_open(&self, guests: &Guests, node: &str) -> bool {
         let mut records = guests.guests.keys().map(|name| self.record_of(name));
-        records.any(|record| Opened::of(&record).is_some_and(|opened| opened.node == node))
+        records.any(|record| DiskUser::of(&record).is_some_and(|opened| opened.node == node))
     }
 
     /// Returns a guest whose disks this node has open without its lease, which prevents feeding
     /// the watchdog.
-    pub fn unfed(&self, guests: &Guests, now_ns: u64) -> Option<String> {
+    pub fn unprotected_guest(&self, guests: &Guests, now_ns: u64) -> Option<String> {
         let is_left = |name: &&String| {
             self.has_open(&self.record_of(name)) && self.held(name, now_ns).is_none()
         };
@@ -193,12 +195,12 @@ impl Agreement {
                 .get_key_value(lease.strip_prefix(super::PREFIX)?)
         });
         let mut names = names.map(|(name, _)| name);
-        let fed = self.is(Defect::FeedsWithoutLease);
+        let fed = self.is(AgreementDefect::FeedsWithoutLease);
         names.find(is_left).filter(|_| !fed).cloned()
     }
 
     /// Returns whether this node has disks open, so that its watchdog has to be armed.
-    pub fn answers(&self, guests: &Guests) -> bool {
+    pub fn has_open_disks(&self, guests: &Guests) -> bool {
         let mut names = guests.guests.keys();
         names.any(|name| self.has_open(&self.record_of(name)))
     }
@@ -211,7 +213,7 @@ impl Agreement {
         record: &GuestRecord,
         now_ns: u64,
     ) -> Option<String> {
-        let opened = Opened::of(record).filter(|opened| *opened != self.own())?;
+        let opened = DiskUser::of(record).filter(|opened| *opened != self.own())?;
         if self.is_over(name, &opened, now_ns) {
             return None;
         }

@@ -1,16 +1,16 @@
 //! Agreement of the nodes about fencing: the node that holds the lease of another node fences it,
 //! and writes the result under that lease, where every node reads it.
 
-use super::{Agreement, Fenced, NodeRecord, PREFIX, Written, lease_of_node, names};
+use super::{Agreement, Fenced, NodeRecord, PREFIX, RecordWrite, lease_of_node, names};
 use crate::config::Guests;
-use crate::fence::gate::{Gate, Seen};
-use part::power::control::Control;
+use crate::fence::gate::{NodeLeaseState, PreviousNodes};
+use part::power::control::PowerControl;
 use std::collections::BTreeMap;
 
 /// State of fencing.
 #[derive(Debug, Default)]
-pub(super) struct OfFencing {
-    pub(super) gate: Gate,
+pub(super) struct FencingState {
+    pub(super) gate: PreviousNodes,
     /// Results that the cluster may not have recorded yet.
     results: BTreeMap<String, Fenced>,
     /// An orderly stop of this node without guests is in progress.
@@ -19,29 +19,33 @@ pub(super) struct OfFencing {
 
 impl Agreement {
     /// Resumes with the state of the previous role.
-    pub fn resume_gate(&mut self, gate: Gate) {
+    pub fn resume_gate(&mut self, gate: PreviousNodes) {
         self.fencing.gate = gate;
     }
 
     /// Returns the state for the next role.
-    pub fn gate(&self) -> &Gate {
+    pub fn gate(&self) -> &PreviousNodes {
         &self.fencing.gate
     }
 
     /// Updates the holders of guests' leases.
-    pub(super) fn learn_holders(&mut self) {
+    pub(super) fn update_holders(&mut self) {
         for (name, lease) in &self.leases {
             if let Some(guest) = { name.strip_prefix(PREFIX) }.filter(|one| !one.starts_with('@')) {
-                self.fencing.gate.learn(&self.me, guest, &lease.holder);
+                self.fencing
+                    .gate
+                    .record_holder(&self.me, guest, &lease.holder);
             }
         }
     }
 
     /// Updates the nodes that are gone.
-    pub(super) fn see_nodes(&mut self, guests: &Guests, now_ns: u64) {
+    pub(super) fn update_gone_nodes(&mut self, guests: &Guests, now_ns: u64) {
         let now = now_ns / 1_000_000;
         for (name, is_there) in self.nodes(guests, now_ns) {
-            self.fencing.gate.see_node(&name, is_there, now);
+            self.fencing
+                .gate
+                .record_node_availability(&name, is_there, now);
             if self.is_known {
                 self.late.see_node(&name, is_there, now);
             }
@@ -75,9 +79,9 @@ impl Agreement {
         let fences = guests.nodes.get(&node).map(|node| &node.fences);
         fences.filter(|fences| !fences.is_empty())?;
         let seen = match (self.is_there(&node, now_ns), self.node_record(&node)) {
-            (true, _) => Seen::There,
-            (false, Some(record)) => Seen::Gone(record),
-            (false, None) => Seen::Unknown,
+            (true, _) => NodeLeaseState::There,
+            (false, Some(record)) => NodeLeaseState::Gone(record),
+            (false, None) => NodeLeaseState::Unknown,
         };
         let now = now_ns / 1_000_000;
         self.fencing.gate.waits(name, &seen, was_up, now)
@@ -85,7 +89,7 @@ impl Agreement {
 
     /// Returns the nodes that this node has to fence, with their methods. This node must hold its
     /// own lease and theirs, and they must not request their leases back.
-    pub fn to_fence(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, Vec<Control>> {
+    pub fn to_fence(&self, guests: &Guests, now_ns: u64) -> BTreeMap<String, Vec<PowerControl>> {
         let own = self.leases.get(&lease_of_node(&self.me));
         if guests.me.is_empty() || own.is_none_or(|own| own.until_ns <= now_ns) {
             return BTreeMap::new();
@@ -128,7 +132,7 @@ impl Agreement {
     }
 
     /// Returns the results of fencing that the cluster has not recorded yet.
-    pub(super) fn results(&self, now_ns: u64) -> Vec<Written> {
+    pub(super) fn results(&self, now_ns: u64) -> Vec<RecordWrite> {
         let all = self.fencing.results.iter().filter_map(|(node, fenced)| {
             let lease = self.leases.get(&lease_of_node(node))?;
             let record = NodeRecord::decode(&lease.record)?;
@@ -139,7 +143,7 @@ impl Agreement {
                 fenced: *fenced,
                 ..record
             };
-            let mut written = Written::next(lease, record.encode());
+            let mut written = RecordWrite::next(lease, record.encode());
             if *fenced == Fenced::Off {
                 written.frees.clone_from(node);
             }
@@ -149,7 +153,7 @@ impl Agreement {
     }
 
     /// Records that this node stops in order without guests, so that it is not fenced.
-    pub fn leave(&mut self, now_ns: u64) -> Option<Written> {
+    pub fn leave(&mut self, now_ns: u64) -> Option<RecordWrite> {
         let lease = self.leases.get(&lease_of_node(&self.me))?;
         if lease.until_ns <= now_ns {
             return None;
@@ -159,7 +163,7 @@ impl Agreement {
             leaves: true,
             ..self.own.clone()
         };
-        Some(Written::next(lease, record.encode()))
+        Some(RecordWrite::next(lease, record.encode()))
     }
 
     /// Returns since when a node is gone, milliseconds.
@@ -175,10 +179,10 @@ impl Agreement {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Local;
+    use super::super::LocalState;
     use super::*;
-    use crate::config::{Guest, Node};
-    use crate::life::Wish;
+    use crate::config::{Guest, NodeSettings};
+    use crate::life::DesiredState;
     use crate::placement::Room;
     use part::role::KnownLease;
 
@@ -192,9 +196,9 @@ mod tests {
     }
 
     fn guests() -> Guests {
-        let node = Node {
-            fences: vec![Control::Exec(vec!["/bin/off".to_owned()])],
-            ..Node::default()
+        let node = NodeSettings {
+            fences: vec![PowerControl::Exec(vec!["/bin/off".to_owned()])],
+            ..NodeSettings::default()
         };
         Guests {
             me: "alpha".to_owned(),
@@ -227,19 +231,19 @@ mod tests {
         }
     }
 
-    struct Site {
+    struct FencingFixture {
         agreement: Agreement,
         guests: Guests,
     }
 
-    impl Site {
+    impl FencingFixture {
         /// Beta ran the guest, and all of its leases are alpha's since.
-        fn new(beta: &NodeRecord) -> Site {
+        fn new(beta: &NodeRecord) -> FencingFixture {
             let room = Room {
                 memory_bytes: 8 << 30,
                 cpus: 8,
             };
-            let mut site = Site {
+            let mut site = FencingFixture {
                 agreement: Agreement::new("alpha", room),
                 guests: guests(),
             };
@@ -257,15 +261,15 @@ mod tests {
             let names = ["guest/@alpha", "guest/@beta", "guest/mail"];
             let all = { names.iter().zip(holders).zip(&records) }
                 .map(|((name, holder), record)| lease(name, holder, until(holder), record));
-            self.agreement.learn(all.collect());
+            self.agreement.apply_leases(all.collect());
         }
 
-        fn decide(&mut self, now_s: u64) -> (Wish, String, Vec<Written>) {
+        fn decide(&mut self, now_s: u64) -> (DesiredState, String, Vec<RecordWrite>) {
             let locals = [(
                 "mail".to_owned(),
-                Local {
+                LocalState {
                     has_volumes: true,
-                    ..Local::default()
+                    ..LocalState::default()
                 },
             )];
             let (decided, told) = self
@@ -288,9 +292,9 @@ mod tests {
 
     #[test]
     fn a_node_that_is_gone_is_fenced_before_its_guest_starts_and_the_cluster_gets_the_result() {
-        let mut site = Site::new(&record(|_| {}));
+        let mut site = FencingFixture::new(&record(|_| {}));
         let (wish, why, _) = site.decide(10);
-        assert_eq!(wish, Wish::Hold);
+        assert_eq!(wish, DesiredState::Hold);
         assert!(
             why.starts_with("it ran on beta: it starts when beta is confirmed off"),
             "{why}"
@@ -305,34 +309,34 @@ mod tests {
         assert_eq!(NodeRecord::decode(&written[0].value), Some(off.clone()));
         site.knows(["alpha", "alpha", "alpha"], 100, &off);
         let (wish, why, written) = site.decide(12);
-        assert_eq!((wish, &*why, written.len()), (Wish::Run, "", 0));
+        assert_eq!((wish, &*why, written.len()), (DesiredState::Run, "", 0));
         assert!(!site.fences(12));
     }
 
     #[test]
     fn a_guest_starts_a_minute_after_its_node_is_gone_in_any_case() {
-        let mut site = Site::new(&record(|_| {}));
-        assert_eq!(site.decide(10).0, Wish::Hold);
-        assert_eq!(site.decide(69).0, Wish::Hold);
+        let mut site = FencingFixture::new(&record(|_| {}));
+        assert_eq!(site.decide(10).0, DesiredState::Hold);
+        assert_eq!(site.decide(69).0, DesiredState::Hold);
         assert_eq!(site.agreement.deadline_ms(69 * S), Some(70_000));
-        assert_eq!(site.decide(70).0, Wish::Run);
+        assert_eq!(site.decide(70).0, DesiredState::Run);
         assert!(site.fences(70));
     }
 
     #[test]
     fn a_node_that_asks_its_lease_back_or_has_it_is_not_fenced_any_more() {
-        let mut site = Site::new(&record(|_| {}));
+        let mut site = FencingFixture::new(&record(|_| {}));
         assert!(site.fences(10));
         site.agreement.hand_over("guest/@beta");
         assert!(!site.fences(10));
-        let mut site = Site::new(&record(|_| {}));
+        let mut site = FencingFixture::new(&record(|_| {}));
         site.knows(["alpha", "beta", "alpha"], 100, &record(|_| {}));
         assert!(!site.fences(10));
     }
 
     #[test]
     fn a_node_without_its_own_lease_or_that_of_the_other_fences_nobody() {
-        let mut site = Site::new(&record(|_| {}));
+        let mut site = FencingFixture::new(&record(|_| {}));
         assert!(!site.fences(100));
         site.knows(["alpha", "gamma", "gamma"], 100, &record(|_| {}));
         assert!(!site.fences(10));
@@ -355,7 +359,7 @@ mod tests {
             (|_| {}, false, true),
         ] {
             let beta = record(change);
-            let mut site = Site::new(&beta);
+            let mut site = FencingFixture::new(&beta);
             if !has_guest {
                 site.knows(["alpha", "alpha", ""], 100, &beta);
             }
@@ -365,12 +369,12 @@ mod tests {
 
     #[test]
     fn a_node_that_never_was_there_or_has_no_method_is_not_fenced_and_nothing_waits() {
-        let mut site = Site::new(&record(|_| {}));
+        let mut site = FencingFixture::new(&record(|_| {}));
         site.guests.nodes.remove("beta");
         assert!(!site.fences(10));
-        assert_eq!(site.decide(10).0, Wish::Run);
-        let mut site = Site::new(&record(|_| {}));
-        site.agreement.learn(vec![
+        assert_eq!(site.decide(10).0, DesiredState::Run);
+        let mut site = FencingFixture::new(&record(|_| {}));
+        site.agreement.apply_leases(vec![
             lease("guest/@alpha", "alpha", 100, &record(|_| {}).encode()),
             lease("guest/@beta", "alpha", 100, &[]),
         ]);
@@ -379,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_node_that_stops_says_so_and_the_next_role_takes_it_back() {
-        let mut site = Site::new(&record(|_| {}));
+        let mut site = FencingFixture::new(&record(|_| {}));
         let written = site.agreement.leave(10 * S).unwrap();
         let own = NodeRecord::decode(&written.value).unwrap();
         assert!(own.leaves && own.memory_bytes == 8 << 30);
@@ -391,12 +395,12 @@ mod tests {
                 cpus: 8,
             },
         );
-        let mut site = Site {
+        let mut site = FencingFixture {
             agreement: next,
             ..site
         };
         site.agreement
-            .learn(vec![lease("guest/@alpha", "alpha", 100, &written.value)]);
+            .apply_leases(vec![lease("guest/@alpha", "alpha", 100, &written.value)]);
         let (_, told) = site
             .agreement
             .decide(&site.guests, &BTreeMap::new(), 10 * S);

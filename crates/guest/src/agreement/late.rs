@@ -2,7 +2,7 @@
 //! cut or with the first guests of a configuration, and a guest should start on the node that it
 //! prefers, not on the one that was a moment faster.
 
-use super::{AWAY_MS, Agreement};
+use super::{AWAY_MS, Agreement, GuestRecord};
 use crate::config::Guests;
 use std::collections::BTreeSet;
 
@@ -73,7 +73,7 @@ impl Agreement {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Agreement, NodeRecord, Told};
+    use super::super::{Agreement, ClusterRequests, NodeRecord};
     use super::*;
     use crate::config::Guest;
     use crate::placement::Room;
@@ -129,8 +129,8 @@ mod tests {
             };
             let names = ["guest/@alpha", "guest/@beta", "guest/mail"];
             let leases = names.into_iter().zip(holders).map(lease);
-            self.agreement.learn(leases.collect());
-            let (decided, Told { leases, .. }) =
+            self.agreement.apply_leases(leases.collect());
+            let (decided, ClusterRequests { leases, .. }) =
                 self.agreement
                     .decide(&self.guests, &BTreeMap::new(), now_s * S);
             let mail = leases.iter().find(|(name, _)| name == "guest/mail");

@@ -1,23 +1,23 @@
 //! Leases of guests that this node has held: released ones, and those of the previous role that
 //! are still valid.
 
-use super::{Agreement, Local, OWN, PREFIX};
+use super::{Agreement, LocalState, OWN, PREFIX};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// End of each held lease, nanoseconds of CLOCK_BOOTTIME, by the name of its guest.
-pub type Held = BTreeMap<String, u64>;
+pub type LeaseEnds = BTreeMap<String, u64>;
 
 /// Leases of guests that this node has held.
 #[derive(Debug, Default)]
-pub(super) struct Mine {
+pub(super) struct LocalLeases {
     /// Guests whose lease this node has released.
     given_up: BTreeSet<String>,
     /// Leases of the previous role.
-    before: Held,
+    before: LeaseEnds,
 }
 
-impl Mine {
-    pub(super) fn learn(&mut self, is_holder: impl Fn(&str) -> bool) {
+impl LocalLeases {
+    pub(super) fn retain_held_leases(&mut self, is_holder: impl Fn(&str) -> bool) {
         self.given_up.retain(|name| is_holder(name));
     }
 
@@ -39,7 +39,7 @@ impl Mine {
     /// Returns whether a guest that was found here may continue without news of its lease. The
     /// lease granted to the previous role is still valid, since a lease is released only after its
     /// guest has left.
-    pub(super) fn may_go_on(&self, name: &str, local: &Local, now_ns: u64) -> bool {
+    pub(super) fn may_go_on(&self, name: &str, local: &LocalState, now_ns: u64) -> bool {
         let until = self.before.get(name).copied().unwrap_or_default();
         now_ns < until && local.epoch.is_some() && !local.has_moved
     }
@@ -54,13 +54,13 @@ impl Mine {
 impl Agreement {
     /// Adds the leases that the previous role held.
     #[must_use]
-    pub fn after(mut self, held: Held) -> Agreement {
+    pub fn after(mut self, held: LeaseEnds) -> Agreement {
         self.mine.before = held;
         self
     }
 
     /// Returns the held leases of guests, for the next role.
-    pub fn holds(&self, now_ns: u64) -> Held {
+    pub fn holds(&self, now_ns: u64) -> LeaseEnds {
         let held = { self.leases.values() }.filter(|lease| lease.until_ns > now_ns);
         let of_guest = |name: &str| Some(name.strip_prefix(PREFIX)?.to_owned());
         held.filter_map(|lease| Some((of_guest(&lease.name)?, lease.until_ns)))

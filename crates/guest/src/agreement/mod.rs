@@ -27,14 +27,14 @@ mod tests;
 mod words;
 
 pub use crate::record::{Fenced, GuestRecord, NodeRecord};
-pub use mine::Held;
-pub use nowhere::Nowhere;
-pub use room::Lack;
+pub use mine::LeaseEnds;
+pub use nowhere::IdleGuests;
+pub use room::WaitReason;
 
 use crate::config::{Guest, Guests};
-use crate::life::Wish;
-use crate::placement::{self, Place, Room, View};
-use defect::Defect;
+use crate::life::DesiredState;
+use crate::placement::{self, PlacementResult, Room, View};
+use defect::AgreementDefect;
 use part::role::{KnownLease, WantedLease};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,7 +57,7 @@ const FENCED_OTHERS_MS: u64 = 2_000;
 
 /// State of a guest on this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Local {
+pub struct LocalState {
     /// A QEMU process exists or may exist.
     pub is_there: bool,
     /// The virtual CPUs run, or may run.
@@ -89,7 +89,7 @@ pub struct Local {
 
 /// Order of an operator for a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Order {
+pub enum OperatorOrder {
     /// The guest runs again.
     Start,
     /// The guest shuts down and stays down.
@@ -102,8 +102,8 @@ pub enum Order {
 
 /// Order of an operator that the cluster has not recorded yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Pending {
-    order: Order,
+struct PendingOrder {
+    order: OperatorOrder,
     /// Epoch of the lease when the order was given, or of the last time since at which this node
     /// held the lease.
     epoch: u64,
@@ -111,9 +111,9 @@ struct Pending {
 
 /// Decision about a guest on this node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Decided {
+pub struct GuestDecision {
     /// Desired state of the guest.
-    pub wish: Wish,
+    pub wish: DesiredState,
     /// Epoch of the lease with which the guest may run here.
     pub epoch: Option<u64>,
     /// The volumes have to be opened here.
@@ -130,16 +130,16 @@ pub struct Decided {
 
 /// Leases to be requested from the cluster, and records to be written there.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Told {
+pub struct ClusterRequests {
     /// Requested leases with their ranks; zero: the lease is only watched.
     pub leases: Vec<(String, u32)>,
     /// Records to be written.
-    pub records: Vec<Written>,
+    pub records: Vec<RecordWrite>,
 }
 
 /// Record to be written under a lease.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Written {
+pub struct RecordWrite {
     /// Name of the lease.
     pub name: String,
     /// Epoch in which this node holds the lease.
@@ -153,10 +153,10 @@ pub struct Written {
     pub frees: String,
 }
 
-impl Written {
+impl RecordWrite {
     /// Returns the next record of a held lease, with the next sequence number.
-    fn next(lease: &KnownLease, value: Vec<u8>) -> Written {
-        Written {
+    fn next(lease: &KnownLease, value: Vec<u8>) -> RecordWrite {
+        RecordWrite {
             name: lease.name.clone(),
             epoch: lease.epoch,
             number: lease.number.saturating_add(1),
@@ -174,21 +174,21 @@ pub struct Agreement {
     leases: BTreeMap<String, KnownLease>,
     /// The cluster has reported its leases at least once.
     is_known: bool,
-    pending: BTreeMap<String, Pending>,
+    pending: BTreeMap<String, PendingOrder>,
     /// Leases of other nodes that this node releases.
     yields: BTreeSet<String>,
     /// Guests that returned here because the target of their move did not take them.
     targets_gone: BTreeSet<String>,
     /// Requested drain state of this node, until the cluster has recorded it.
     drains: Option<bool>,
-    places: BTreeMap<String, Place>,
-    broken: Option<Defect>,
-    fencing: fencing::OfFencing,
+    places: BTreeMap<String, PlacementResult>,
+    broken: Option<AgreementDefect>,
+    fencing: fencing::FencingState,
     /// Guests without a section whose record is being removed.
-    erases: BTreeMap<String, erase::Erase>,
-    held_since: external::Held,
-    mine: mine::Mine,
-    here: room::Here,
+    erases: BTreeMap<String, erase::RecordRemoval>,
+    held_since: external::ExternalDiskState,
+    mine: mine::LocalLeases,
+    here: room::LocalGuests,
     late: late::LateNodes,
 }
 
@@ -237,7 +237,7 @@ impl Agreement {
     }
 
     /// Applies the leases as the cluster reports them.
-    pub fn learn(&mut self, leases: Vec<KnownLease>) {
+    pub fn apply_leases(&mut self, leases: Vec<KnownLease>) {
         self.is_known = true;
         let named = leases.into_iter().map(|lease| (lease.name.clone(), lease));
         self.leases = named.collect();
@@ -248,9 +248,9 @@ impl Agreement {
             self.own.drained = record.drained;
             self.drains = self.drains.filter(|drains| *drains != record.drained);
         }
-        self.learn_holders();
+        self.update_holders();
         let leases = &self.leases;
-        self.mine.learn(|name| {
+        self.mine.retain_held_leases(|name| {
             let lease = leases.get(&lease_of(name));
             lease.is_some_and(|lease| lease.holder == self.me)
         });
@@ -261,7 +261,7 @@ impl Agreement {
     /// Releases a lease that another node has a better claim to.
     pub fn hand_over(&mut self, name: &str) {
         let is_others = name.starts_with(NODES) && name != lease_of_node(&self.me);
-        if is_others && !self.is(Defect::NeverYields) {
+        if is_others && !self.is(AgreementDefect::NeverYields) {
             self.yields.insert(name.to_owned());
         }
     }
@@ -276,7 +276,7 @@ impl Agreement {
     ///
     /// # Errors
     /// The record cannot be written now.
-    pub fn drain(&mut self, drained: bool, now_ns: u64) -> Result<Written, String> {
+    pub fn drain(&mut self, drained: bool, now_ns: u64) -> Result<RecordWrite, String> {
         let name = lease_of_node(&self.me);
         let lease = { self.leases.get(&name) }.filter(|lease| lease.until_ns > now_ns);
         let Some(lease) = lease else {
@@ -289,13 +289,13 @@ impl Agreement {
             drained,
             ..self.own.clone()
         };
-        let written = Written::next(lease, record.encode());
+        let written = RecordWrite::next(lease, record.encode());
         // The record is written again until the cluster has it.
         self.drains = Some(drained);
         Ok(written)
     }
 
-    fn is(&self, defect: Defect) -> bool {
+    fn is(&self, defect: AgreementDefect) -> bool {
         self.broken == Some(defect)
     }
 
@@ -365,7 +365,7 @@ impl Agreement {
             let Some(record) = record else {
                 continue;
             };
-            view.nodes.push(placement::Node {
+            view.nodes.push(placement::AvailableNode {
                 room: Room {
                     memory_bytes: record.memory_bytes,
                     cpus: record.cpus,
@@ -376,7 +376,7 @@ impl Agreement {
         }
         for (name, guest) in &guests.guests {
             let record = self.record_of(name);
-            if !record.stopped.is_empty() && !self.is(Defect::PlacesStopped) {
+            if !record.stopped.is_empty() && !self.is(AgreementDefect::PlacesStopped) {
                 continue;
             }
             let holder = self.holder(name);
@@ -385,8 +385,9 @@ impl Agreement {
             // is resumed: no other node requests it.
             let is_given_up = holder == self.me
                 && self.held(name, now_ns).is_none()
-                && (self.mine.has_given_up(name) || self.is(Defect::LeavesItsOwn));
-            let is_held = !holder.is_empty() && (!is_given_up || self.is(Defect::TakesBack));
+                && (self.mine.has_given_up(name) || self.is(AgreementDefect::LeavesItsOwn));
+            let is_held =
+                !holder.is_empty() && (!is_given_up || self.is(AgreementDefect::TakesBack));
             if is_held {
                 view.runs.insert(name.clone(), holder.to_owned());
             }
@@ -404,7 +405,7 @@ impl Agreement {
             }
             if prefers.contains(&record.to) {
                 // The guest has left: its target has the volumes and memory with which it left.
-                if !is_held && !self.is(Defect::TurnsBack) {
+                if !is_held && !self.is(AgreementDefect::TurnsBack) {
                     view.arrives.insert(name.clone(), record.to.clone());
                 }
                 prefers.retain(|node| *node != record.to);
@@ -427,24 +428,27 @@ impl Agreement {
     pub fn decide(
         &mut self,
         guests: &Guests,
-        locals: &BTreeMap<String, Local>,
+        locals: &BTreeMap<String, LocalState>,
         now_ns: u64,
-    ) -> (BTreeMap<String, Decided>, Told) {
+    ) -> (BTreeMap<String, GuestDecision>, ClusterRequests) {
         if guests.me.is_empty() {
-            return (self.without_cluster(guests, locals), Told::default());
+            return (
+                self.without_cluster(guests, locals),
+                ClusterRequests::default(),
+            );
         }
-        self.see_nodes(guests, now_ns);
-        self.here.see(locals);
+        self.update_gone_nodes(guests, now_ns);
+        self.here.update_local_guests(locals);
         let left = locals.iter().filter(|(_, local)| local.left_open);
         self.held_since.left = left.map(|(name, _)| name.clone()).collect();
         self.places = placement::place(&self.view(guests, now_ns));
-        let mut told = Told {
+        let mut told = ClusterRequests {
             leases: self.of_nodes(guests),
             records: self.results(now_ns),
         };
-        self.say_what_there_is(&mut told, now_ns);
+        self.write_node_record(&mut told, now_ns);
         let mut decided = BTreeMap::new();
-        let unknown = Local::default();
+        let unknown = LocalState::default();
         for (name, guest) in &guests.guests {
             let local = locals.get(name).unwrap_or(&unknown);
             let one = self.decide_one(name, guest, guests, local, now_ns, &mut told);
@@ -470,7 +474,7 @@ impl Agreement {
                 end_superseded(one, volume);
             }
         }
-        self.tell_erased(guests, &mut told, now_ns);
+        self.request_erasures(guests, &mut told, now_ns);
         (decided, told)
     }
 
@@ -495,7 +499,7 @@ impl Agreement {
     }
 
     /// Writes the record of this node if the cluster does not have the current one.
-    fn say_what_there_is(&self, told: &mut Told, now_ns: u64) {
+    fn write_node_record(&self, told: &mut ClusterRequests, now_ns: u64) {
         let name = lease_of_node(&self.me);
         let Some(lease) = { self.leases.get(&name) }.filter(|lease| lease.until_ns > now_ns) else {
             return;
@@ -506,7 +510,7 @@ impl Agreement {
         };
         let is_known = NodeRecord::decode(&lease.record).as_ref() == Some(&wanted);
         if !is_known && !self.is_leaving() {
-            told.records.push(Written::next(lease, wanted.encode()));
+            told.records.push(RecordWrite::next(lease, wanted.encode()));
         }
     }
 
@@ -515,41 +519,43 @@ impl Agreement {
         name: &str,
         guest: &Guest,
         guests: &Guests,
-        local: &Local,
+        local: &LocalState,
         now_ns: u64,
-        told: &mut Told,
-    ) -> Decided {
+        told: &mut ClusterRequests,
+    ) -> GuestDecision {
         let record = self.record_of(name);
         let Some(lease) = self.held(name, now_ns).cloned() else {
             self.forget(name, &record);
-            self.see_held(name, None, now_ns);
+            self.update_held_lease(name, None, now_ns);
             let decided = self.not_held((name, guests), &record, local, now_ns);
             told.leases.push((lease_of(name), self.rank(name, local)));
             return decided;
         };
         // Another node may have held the lease in between.
         let is_stale = { local.epoch }.is_some_and(|epoch| lease.epoch > epoch.saturating_add(1));
-        let forgives = is_stale && !local.is_there && !self.is(Defect::NeverForgives);
-        let is_stale = is_stale && !self.is(Defect::ContinuesStale);
-        let forgiven = Local {
+        let forgives = is_stale && !local.is_there && !self.is(AgreementDefect::NeverForgives);
+        let is_stale = is_stale && !self.is(AgreementDefect::ContinuesStale);
+        let forgiven = LocalState {
             is_off: false,
             failed: None,
             ..local.clone()
         };
         let local = if forgives { &forgiven } else { local };
         self.resume(name, &lease, &record, local);
-        self.see_held(name, Some(lease.epoch), now_ns);
+        self.update_held_lease(name, Some(lease.epoch), now_ns);
         let mut wanted = self.wanted(name, &record, local, now_ns);
-        self.see_failures((name, guests), local, &mut wanted, now_ns);
+        self.update_failures((name, guests), local, &mut wanted, now_ns);
         let stays = self.is_placed_here(name, &wanted);
         wanted.opened = self.opened((name, guest), &record, (local, stays), now_ns);
         if wanted != record {
-            told.records.push(Written::next(&lease, wanted.encode()));
+            told.records
+                .push(RecordWrite::next(&lease, wanted.encode()));
         } else {
             self.pending.remove(name);
         }
         // The lease is released only after the guest has left and the record names its target.
-        let has_left = !local.is_there || local.has_moved || self.is(Defect::ReleasesEarly);
+        let has_left =
+            !local.is_there || local.has_moved || self.is(AgreementDefect::ReleasesEarly);
         let leaves = !stays && has_left && wanted == record && !self.has_open(&record);
         let rank = self.mine.rank(name, leaves);
         told.leases.push((lease_of(name), rank));
@@ -565,13 +571,13 @@ impl Agreement {
         };
         let cut_off = copies::cut_off((local, stays), (&self.me, &record));
         let wish = match local.is_there && (is_stale || cut_off.is_some()) {
-            true => Wish::Kill,
+            true => DesiredState::Kill,
             false => wish_of(guest, (local, is_open), stays, !why.is_empty()),
         };
-        Decided {
+        GuestDecision {
             wish,
             // A killed process belongs to the epoch in which it ran.
-            epoch: (wish != Wish::Kill).then_some(lease.epoch),
+            epoch: (wish != DesiredState::Kill).then_some(lease.epoch),
             uses_volumes: stays || local.is_there,
             forgives,
             goes_to: self.goes_to(name, &wanted).filter(|_| !stays),
@@ -585,7 +591,7 @@ impl Agreement {
         &mut self,
         name: &str,
         guests: &Guests,
-        (local, record): (&Local, &GuestRecord),
+        (local, record): (&LocalState, &GuestRecord),
         now_ns: u64,
     ) -> Option<String> {
         match local.is_there {
@@ -603,7 +609,7 @@ impl Agreement {
             return None;
         }
         match (wanted.to.as_str(), self.places.get(name)) {
-            ("", Some(Place::On(node))) if *node != self.me => Some(node.clone()),
+            ("", Some(PlacementResult::On(node))) if *node != self.me => Some(node.clone()),
             ("", _) => None,
             (to, _) => Some(to.to_owned()),
         }
@@ -614,27 +620,32 @@ impl Agreement {
         &self,
         (name, guests): (&str, &Guests),
         record: &GuestRecord,
-        local: &Local,
+        local: &LocalState,
         now_ns: u64,
-    ) -> Decided {
+    ) -> GuestDecision {
         let lease = self.leases.get(&lease_of(name));
         let other = lease.filter(|lease| !lease.holder.is_empty() && lease.holder != self.me);
         // The lease was granted to another node since, so a process here is obsolete.
         let is_elsewhere =
             other.is_some_and(|lease| { local.epoch }.is_none_or(|epoch| lease.epoch > epoch));
         let wish = match local.is_there {
-            false => Wish::Hold,
-            true if self.is(Defect::RunsWithoutLease) => Wish::Run,
+            false => DesiredState::Hold,
+            true if self.is(AgreementDefect::RunsWithoutLease) => DesiredState::Run,
             // A migrated guest ends by itself and never runs again here.
-            true if is_elsewhere && !local.has_moved && !self.is(Defect::ContinuesStale) => {
-                Wish::Kill
+            true if is_elsewhere
+                && !local.has_moved
+                && !self.is(AgreementDefect::ContinuesStale) =>
+            {
+                DesiredState::Kill
             }
             // The lease of the previous role has not expired yet.
-            true if other.is_none() && self.mine.may_go_on(name, local, now_ns) => Wish::Hold,
-            true => Wish::Freeze,
+            true if other.is_none() && self.mine.may_go_on(name, local, now_ns) => {
+                DesiredState::Hold
+            }
+            true => DesiredState::Freeze,
         };
         let why = match (local.is_there, other) {
-            (true, _) if wish == Wish::Hold => {
+            (true, _) if wish == DesiredState::Hold => {
                 "the cluster has not confirmed yet that its lease is here".to_owned()
             }
             (true, Some(lease)) => format!("it is on {} now", lease.holder),
@@ -648,7 +659,7 @@ impl Agreement {
             (false, None) => { self.open_words(name, guests, record, now_ns) }
                 .unwrap_or_else(|| self.why((name, guests), record, now_ns)),
         };
-        Decided {
+        GuestDecision {
             wish,
             epoch: None,
             uses_volumes: false,
@@ -660,12 +671,12 @@ impl Agreement {
     }
 
     /// Returns the rank with which this node requests the lease of a guest that it does not hold.
-    fn rank(&self, name: &str, local: &Local) -> u32 {
+    fn rank(&self, name: &str, local: &LocalState) -> u32 {
         let is_placed = self.is_place_of(name);
         let ordered = matches!(
             self.pending.get(name),
-            Some(Pending {
-                order: Order::Start,
+            Some(PendingOrder {
+                order: OperatorOrder::Start,
                 ..
             })
         );
@@ -673,7 +684,7 @@ impl Agreement {
         // the guest goes.
         let is_own = self.holder(name) == self.me
             && !self.mine.has_given_up(name)
-            && !self.is(Defect::LeavesItsOwn);
+            && !self.is(AgreementDefect::LeavesItsOwn);
         let wants = self.is_known && (is_placed || ordered || is_own);
         // A role that has just started keeps the leases of its predecessor. The remaining process
         // of a migrated guest needs no lease.
@@ -681,26 +692,32 @@ impl Agreement {
         if wants || is_left { OWN } else { 0 }
     }
 
-    fn wanted(&self, name: &str, record: &GuestRecord, local: &Local, now_ns: u64) -> GuestRecord {
+    fn wanted(
+        &self,
+        name: &str,
+        record: &GuestRecord,
+        local: &LocalState,
+        now_ns: u64,
+    ) -> GuestRecord {
         let mut wanted = record.clone();
         // The move is complete, or the target node is away.
-        let is_away = self.is_away(&wanted.to, now_ns) && !self.is(Defect::KeepsTarget);
+        let is_away = self.is_away(&wanted.to, now_ns) && !self.is(AgreementDefect::KeepsTarget);
         // A guest whose disks were not closed in order stays on its node.
         let is_tied = local.left_open && self.has_open(record);
         if wanted.to == self.me || self.targets_gone.contains(name) || is_away || is_tied {
             wanted.to.clear();
         }
         match self.pending.get(name).map(|pending| &pending.order) {
-            Some(Order::Start) => {
+            Some(OperatorOrder::Start) => {
                 wanted.stopped.clear();
                 wanted.failed.clear();
             }
-            Some(Order::Stop) => "an operator stopped it".clone_into(&mut wanted.stopped),
-            Some(Order::Move(to)) => {
+            Some(OperatorOrder::Stop) => "an operator stopped it".clone_into(&mut wanted.stopped),
+            Some(OperatorOrder::Move(to)) => {
                 wanted.to.clone_from(to);
                 wanted.failed.remove(to);
             }
-            Some(Order::Stay) => wanted.to.clear(),
+            Some(OperatorOrder::Stay) => wanted.to.clear(),
             None if local.is_off => words::BY_ITSELF.clone_into(&mut wanted.stopped),
             None => {
                 if let Some(why) = &local.failed {
@@ -720,7 +737,7 @@ impl Agreement {
     }
 
     fn is_place_of(&self, name: &str) -> bool {
-        matches!(self.places.get(name), Some(Place::On(node)) if *node == self.me)
+        matches!(self.places.get(name), Some(PlacementResult::On(node)) if *node == self.me)
     }
 
     fn is_placed_here(&self, name: &str, wanted: &GuestRecord) -> bool {
@@ -734,8 +751,8 @@ impl Agreement {
             return false;
         }
         match self.places.get(name) {
-            Some(Place::On(node)) => *node == self.me,
-            Some(Place::Down(_)) => false,
+            Some(PlacementResult::On(node)) => *node == self.me,
+            Some(PlacementResult::Down(_)) => false,
             // An order to start is pending that the record does not contain yet.
             None => true,
         }
@@ -757,29 +774,34 @@ impl Agreement {
 
 /// Returns the desired state of a guest whose lease this node holds. `stays`: the guest is placed
 /// here.
-fn wish_of(guest: &Guest, (local, is_open): (&Local, bool), stays: bool, waits: bool) -> Wish {
+fn wish_of(
+    guest: &Guest,
+    (local, is_open): (&LocalState, bool),
+    stays: bool,
+    waits: bool,
+) -> DesiredState {
     match (stays, local.is_there) {
-        (false, _) => Wish::ShutDown {
+        (false, _) => DesiredState::ShutDown {
             within_ms: guest.stop_ms,
         },
-        (true, true) if !(local.may_run || local.has_volumes && is_open) => Wish::Hold,
-        (true, false) if waits => Wish::Hold,
-        (true, _) => Wish::Run,
+        (true, true) if !(local.may_run || local.has_volumes && is_open) => DesiredState::Hold,
+        (true, false) if waits => DesiredState::Hold,
+        (true, _) => DesiredState::Run,
     }
 }
 
 /// Decides about a guest that has no section, or that became a template.
-fn gone((guests, name): (&Guests, &str), local: &Local, is_held: bool) -> Decided {
+fn gone((guests, name): (&Guests, &str), local: &LocalState, is_held: bool) -> GuestDecision {
     let why = match guests.templates.contains_key(name) {
         true => "its section says `template yes` now, and a template never runs: it shuts down",
         false => "its section is gone: it shuts down",
     };
-    Decided {
+    GuestDecision {
         wish: match is_held {
-            true => Wish::ShutDown {
+            true => DesiredState::ShutDown {
                 within_ms: local.stop_ms.unwrap_or(crate::config::STOP_MS),
             },
-            false => Wish::Freeze,
+            false => DesiredState::Freeze,
         },
         epoch: None,
         uses_volumes: true,
@@ -792,8 +814,8 @@ fn gone((guests, name): (&Guests, &str), local: &Local, is_held: bool) -> Decide
 
 /// Ends a guest at once if another user has opened its volume since the guest did: the guest's
 /// memory belongs to an older state of the volume and must not be written.
-fn end_superseded(decided: &mut Decided, volume: &str) {
-    decided.wish = Wish::Kill;
+fn end_superseded(decided: &mut GuestDecision, volume: &str) {
+    decided.wish = DesiredState::Kill;
     decided.epoch = None;
     decided.why = format!(
         "another user has had volume {volume} since this guest opened it: its process is ended, and what it has not \

@@ -1,6 +1,6 @@
 //! Guests that should run but run on no node that responds.
 
-use super::{Agreement, Local};
+use super::{Agreement, LocalState};
 use crate::config::Guests;
 use std::collections::BTreeMap;
 
@@ -9,15 +9,15 @@ pub const START_MS: u64 = 30_000;
 
 /// Time since which each guest runs nowhere, milliseconds of the clock since boot.
 #[derive(Debug, Default)]
-pub struct Nowhere(BTreeMap<String, u64>);
+pub struct IdleGuests(BTreeMap<String, u64>);
 
-impl Nowhere {
+impl IdleGuests {
     /// Updates which guests run nowhere, as far as this node knows.
-    pub fn see(
+    pub fn update_idle_guests(
         &mut self,
         agreement: &Agreement,
         guests: &Guests,
-        locals: &BTreeMap<String, Local>,
+        locals: &BTreeMap<String, LocalState>,
         now_ns: u64,
     ) {
         let is_nowhere =
@@ -37,7 +37,13 @@ impl Nowhere {
 
 impl Agreement {
     /// Returns whether a guest should run and runs on no node that responds.
-    fn is_nowhere(&self, guests: &Guests, name: &str, local: Option<&Local>, now_ns: u64) -> bool {
+    fn is_nowhere(
+        &self,
+        guests: &Guests,
+        name: &str,
+        local: Option<&LocalState>,
+        now_ns: u64,
+    ) -> bool {
         let is_here = local.is_some_and(|local| local.is_there || local.is_off);
         if is_here || self.is_stopped(guests, name) {
             return false;

@@ -1,6 +1,8 @@
 //! Orders of operators until the cluster has recorded them: accepted and obsolete ones.
 
-use super::{Agreement, Defect, GuestRecord, Local, Order, Pending, lease_of};
+use super::{
+    Agreement, AgreementDefect, GuestRecord, LocalState, OperatorOrder, PendingOrder, lease_of,
+};
 use crate::config::Guests;
 use part::role::KnownLease;
 
@@ -13,14 +15,14 @@ impl Agreement {
         &mut self,
         guests: &Guests,
         name: &str,
-        order: Order,
+        order: OperatorOrder,
         now_ns: u64,
     ) -> Result<(), String> {
         let Some(guest) = guests.guests.get(name) else {
             return Err(format!("the served configuration has no guest '{name}'"));
         };
         if guests.me.is_empty() {
-            let pending = Pending { order, epoch: 0 };
+            let pending = PendingOrder { order, epoch: 0 };
             self.pending.insert(name.to_owned(), pending);
             return Ok(());
         }
@@ -32,39 +34,39 @@ impl Agreement {
         let is_mine = lease.is_some_and(|lease| lease.until_ns > now_ns);
         let record = self.record_of(name);
         match &order {
-            Order::Start
+            OperatorOrder::Start
                 if !is_mine && self.is_there(holder, now_ns) && record.stopped.is_empty() =>
             {
                 return Err(format!("guest '{name}' is on {holder}"));
             }
-            Order::Start if !guest.prefer.contains(&self.me) => {
+            OperatorOrder::Start if !guest.prefer.contains(&self.me) => {
                 return Err(format!(
                     "guest '{name}' may not run on this node: its line `prefer` does not name it"
                 ));
             }
-            Order::Stop | Order::Move(_) | Order::Stay if !is_mine => {
+            OperatorOrder::Stop | OperatorOrder::Move(_) | OperatorOrder::Stay if !is_mine => {
                 return Err(self.not_mine(name, holder, now_ns));
             }
-            Order::Move(to) if !guest.prefer.contains(to) => {
+            OperatorOrder::Move(to) if !guest.prefer.contains(to) => {
                 let all = guest.prefer.join(", ");
                 return Err(format!(
                     "guest '{name}' may not run on '{to}': its line `prefer` names {all}"
                 ));
             }
-            Order::Move(to) if *to == self.me => {
+            OperatorOrder::Move(to) if *to == self.me => {
                 return Err(format!("guest '{name}' is on {to} already"));
             }
-            Order::Move(to) if !self.is_there(to, now_ns) => {
+            OperatorOrder::Move(to) if !self.is_there(to, now_ns) => {
                 return Err(format!("node {to} is not there: no guest can move to it"));
             }
-            Order::Move(to) if self.has_drained(to) => {
+            OperatorOrder::Move(to) if self.has_drained(to) => {
                 return Err(format!("node {to} is drained: no guest can move to it"));
             }
             _ => {}
         }
         let epoch = lease.map_or(0, |lease| lease.epoch);
         self.targets_gone.remove(name);
-        let pending = Pending { order, epoch };
+        let pending = PendingOrder { order, epoch };
         self.pending.insert(name.to_owned(), pending);
         Ok(())
     }
@@ -101,18 +103,18 @@ impl Agreement {
     ) -> Result<(), String> {
         let waits = self.pending.get(name).map(|pending| &pending.order);
         let is_operators = match (waits, to) {
-            (Some(Order::Start | Order::Stop), _) => true,
+            (Some(OperatorOrder::Start | OperatorOrder::Stop), _) => true,
             // An operator has ordered another target meanwhile.
-            (Some(Order::Move(other)), Some(to)) => other != to,
-            (Some(Order::Move(_) | Order::Stay) | None, _) => false,
+            (Some(OperatorOrder::Move(other)), Some(to)) => other != to,
+            (Some(OperatorOrder::Move(_) | OperatorOrder::Stay) | None, _) => false,
         };
-        if is_operators && !self.is(Defect::LosesOrders) {
+        if is_operators && !self.is(AgreementDefect::LosesOrders) {
             if to.is_none() {
                 self.targets_gone.insert(name.to_owned());
             }
             return Ok(());
         }
-        let order = to.map_or(Order::Stay, |to| Order::Move(to.to_owned()));
+        let order = to.map_or(OperatorOrder::Stay, |to| OperatorOrder::Move(to.to_owned()));
         self.order(guests, name, order, now_ns)
     }
 
@@ -124,9 +126,9 @@ impl Agreement {
         name: &str,
         lease: &KnownLease,
         record: &GuestRecord,
-        local: &Local,
+        local: &LocalState,
     ) {
-        let keeps = self.is(Defect::KeepsOrders);
+        let keeps = self.is(AgreementDefect::KeepsOrders);
         if let Some(pending) = self.pending.get_mut(name) {
             let is_old = lease.epoch > pending.epoch.saturating_add(1);
             pending.epoch = lease.epoch;
@@ -136,7 +138,7 @@ impl Agreement {
         }
         if record.to.is_empty() {
             self.targets_gone.remove(name);
-        } else if local.epoch != Some(lease.epoch) && !self.is(Defect::KeepsTarget) {
+        } else if local.epoch != Some(lease.epoch) && !self.is(AgreementDefect::KeepsTarget) {
             self.targets_gone.insert(name.to_owned());
         }
     }
@@ -152,10 +154,10 @@ impl Agreement {
             .get(name)
             .is_some_and(|pending| match pending.order {
                 // An order to start waits while the guest still shuts down.
-                Order::Start => record.stopped.is_empty(),
-                Order::Stop | Order::Move(_) | Order::Stay => true,
+                OperatorOrder::Start => record.stopped.is_empty(),
+                OperatorOrder::Stop | OperatorOrder::Move(_) | OperatorOrder::Stay => true,
             });
-        if is_elsewhere && is_old && !self.is(Defect::KeepsOrders) {
+        if is_elsewhere && is_old && !self.is(AgreementDefect::KeepsOrders) {
             self.pending.remove(name);
         }
     }

@@ -2,14 +2,14 @@
 //! a guest that has been healthy here for long clears the recorded failures of other nodes.
 
 use super::copies::NO_COPY;
-use super::{Agreement, Defect, GuestRecord, Guests, Local};
+use super::{Agreement, AgreementDefect, GuestRecord, Guests, LocalState};
 use crate::life::WELL_AFTER_MS;
-use crate::placement::{self, Room, Unfit};
+use crate::placement::{self, Room, UnsuitableReason};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Guests of this node.
 #[derive(Debug, Default)]
-pub(super) struct Here {
+pub(super) struct LocalGuests {
     /// Guests with a QEMU process that may still run.
     present: BTreeSet<String>,
     /// Epoch in which each guest was here last.
@@ -20,15 +20,15 @@ pub(super) struct Here {
 
 /// Reason why a guest has to wait.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Lack {
+pub struct WaitReason {
     /// Reason as text.
     pub words: String,
     /// The guest in the way is about to leave.
     pub passes: bool,
 }
 
-impl Here {
-    pub(super) fn see(&mut self, locals: &BTreeMap<String, Local>) {
+impl LocalGuests {
+    pub(super) fn update_local_guests(&mut self, locals: &BTreeMap<String, LocalState>) {
         let there = locals
             .iter()
             .filter(|(_, local)| local.is_there && !local.has_moved);
@@ -60,7 +60,7 @@ impl Agreement {
         guests: &Guests,
         name: &str,
         coming: impl Iterator<Item = &'c String>,
-    ) -> Result<(), Lack> {
+    ) -> Result<(), WaitReason> {
         let Some(guest) = guests.guests.get(name) else {
             return Ok(());
         };
@@ -72,7 +72,7 @@ impl Agreement {
             guest.order.apart.contains(**other) || guests.guests.get(**other).is_some_and(names_it)
         });
         if let Some(other) = apart {
-            return Err(Lack {
+            return Err(WaitReason {
                 words: format!(
                     "{other} is still on {}, and it has to be apart from it (`apart`)",
                     self.me
@@ -94,7 +94,7 @@ impl Agreement {
             .map(|other| other.as_str())
             .collect();
         let lacks = placement::lacks_words(own.lacks(taken, guest.takes()));
-        Err(Lack {
+        Err(WaitReason {
             words: match leaving.is_empty() {
                 true => format!("{} lacks {lacks} now", self.me),
                 false => format!(
@@ -111,25 +111,26 @@ impl Agreement {
     pub(super) fn waits_here(
         &self,
         (name, guests): (&str, &Guests),
-        local: &Local,
+        local: &LocalState,
         now_ns: u64,
     ) -> Option<String> {
         let after = { guests.guests.get(name) }.and_then(|one| self.waits_for(one, guests, now_ns));
         let room = || self.has_room_now(guests, name, std::iter::empty()).err();
-        let room = || room().filter(|_| !local.is_there && !self.is(Defect::PromisesTwice));
+        let room =
+            || room().filter(|_| !local.is_there && !self.is(AgreementDefect::PromisesTwice));
         after.or_else(|| room().map(|lack| lack.words))
     }
 
     /// Updates the recorded failures of a guest, those of this node and of others.
-    pub(super) fn see_failures(
+    pub(super) fn update_failures(
         &mut self,
         of: (&str, &Guests),
-        local: &Local,
+        local: &LocalState,
         wanted: &mut GuestRecord,
         now_ns: u64,
     ) {
-        self.see_copies(of, local, wanted, now_ns);
-        self.forgive_others(of.0, local, wanted, now_ns);
+        self.record_copy_state(of, local, wanted, now_ns);
+        self.clear_other_failures(of.0, local, wanted, now_ns);
     }
 
     /// Checks whether an operator may move a guest. No other guest gives way to it.
@@ -148,13 +149,13 @@ impl Agreement {
             return Ok(());
         };
         placement::suits(&view, guest, node).map_err(|unfit| match unfit {
-            Unfit::Apart(other) => format!(
+            UnsuitableReason::Apart(other) => format!(
                 "{other} is on {node}, and '{name}' has to be apart from it (`apart`): move or stop {other} first"
             ),
-            Unfit::Beside(other, there) => {
+            UnsuitableReason::Beside(other, there) => {
                 format!("{other} is on {there}, and '{name}' has to be beside it (`beside`)")
             }
-            Unfit::Full(lacks) => format!(
+            UnsuitableReason::Full(lacks) => format!(
                 "{node} lacks {} for guest '{name}', beside the guests that run there: move or stop one of them first",
                 placement::lacks_words(lacks)
             ),
@@ -183,7 +184,13 @@ impl Agreement {
     }
 
     /// Clears the failures of other nodes once the guest has been healthy here for long.
-    fn forgive_others(&mut self, name: &str, local: &Local, wanted: &mut GuestRecord, now_ns: u64) {
+    fn clear_other_failures(
+        &mut self,
+        name: &str,
+        local: &LocalState,
+        wanted: &mut GuestRecord,
+        now_ns: u64,
+    ) {
         let now_ms = now_ns / 1_000_000;
         if !local.is_up || wanted.failed.is_empty() {
             self.here.well_since.remove(name);

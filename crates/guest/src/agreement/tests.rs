@@ -10,10 +10,10 @@ mod released;
 mod room;
 mod well;
 
-use super::defect::Defect;
-use super::{Agreement, GuestRecord, Local, Order, Written};
+use super::defect::AgreementDefect;
+use super::{Agreement, GuestRecord, LocalState, OperatorOrder, RecordWrite};
 use crate::config::{self, Guests, Migrate};
-use crate::life::{self, Input, Life, Shown, Status, Wish};
+use crate::life::{self, DesiredState, GuestStatus, Input, Life, QemuStatus};
 use crate::placement::Room;
 use lab::{Random, setting};
 use part::role::KnownLease;
@@ -59,14 +59,14 @@ struct Qemu {
     runs: bool,
     has_run: bool,
     is_silent: bool,
-    orders: VecDeque<life::Order>,
+    orders: VecDeque<life::QemuOrder>,
     shuts_down_at: Option<u64>,
     is_shut: bool,
 }
 
 /// A guest on a node.
 #[derive(Debug, Default)]
-struct Machine {
+struct SimulatedGuest {
     life: Life,
     epoch: Option<u64>,
     qemu: Option<Qemu>,
@@ -79,7 +79,7 @@ struct Machine {
 }
 
 #[derive(Debug, Default)]
-struct Seat {
+struct SimulatedNode {
     is_powered: bool,
     is_connected: bool,
     /// Rounds until its role runs again; zero: it does.
@@ -90,8 +90,8 @@ struct Seat {
     renewed: BTreeMap<String, (u64, u64)>,
     /// Epochs of an earlier life are never used again.
     seen: BTreeMap<String, u64>,
-    machines: BTreeMap<String, Machine>,
-    sent: BTreeMap<String, (Written, u64)>,
+    machines: BTreeMap<String, SimulatedGuest>,
+    sent: BTreeMap<String, (RecordWrite, u64)>,
     /// Guests that cannot start here.
     broken: Vec<String>,
     storage: external::OfStorage,
@@ -107,12 +107,12 @@ struct Expected {
     ran: u64,
 }
 
-struct World {
+struct AgreementSimulation {
     random: Random,
-    defect: Option<Defect>,
+    defect: Option<AgreementDefect>,
     guests: Guests,
     leases: BTreeMap<String, Lease>,
-    seats: [Seat; 2],
+    seats: [SimulatedNode; 2],
     expected: BTreeMap<String, Expected>,
     now: u64,
     last_qemu: u64,
@@ -133,9 +133,9 @@ fn guests(random: &mut Random) -> Guests {
             prefer,
             migrate: Migrate::Cold,
             stop_ms: 5_000,
-            order: config::Order {
+            order: config::PlacementRules {
                 fails_back: random.percent(30),
-                ..config::Order::default()
+                ..config::PlacementRules::default()
             },
             ..config::Guest::plain(1)
         }
@@ -155,7 +155,7 @@ fn guests(random: &mut Random) -> Guests {
     }
 }
 
-fn agreement(at: usize, boot: u32, defect: Option<Defect>) -> Agreement {
+fn agreement(at: usize, boot: u32, defect: Option<AgreementDefect>) -> Agreement {
     let room = Room {
         memory_bytes: 10,
         cpus: 10,
@@ -166,20 +166,20 @@ fn agreement(at: usize, boot: u32, defect: Option<Defect>) -> Agreement {
     }
 }
 
-impl World {
-    fn new(seed: u64, defect: Option<Defect>) -> World {
+impl AgreementSimulation {
+    fn new(seed: u64, defect: Option<AgreementDefect>) -> AgreementSimulation {
         let mut random = Random::new(seed);
         let guests = external::add(guests(&mut random), &mut random);
-        let seat = |at| Seat {
+        let seat = |at| SimulatedNode {
             is_powered: true,
             is_connected: true,
             agreement: agreement(at, 0, defect),
             machines: GUESTS
-                .map(|name| (name.to_owned(), Machine::default()))
+                .map(|name| (name.to_owned(), SimulatedGuest::default()))
                 .into(),
-            ..Seat::default()
+            ..SimulatedNode::default()
         };
-        World {
+        AgreementSimulation {
             seats: [seat(0), seat(1)],
             expected: GUESTS
                 .map(|name| (name.to_owned(), Expected::default()))
@@ -320,39 +320,39 @@ impl World {
         };
         let mut seen = Vec::new();
         if std::mem::take(&mut qemu.is_silent) {
-            seen.push(Input::Says(Status::Paused));
+            seen.push(Input::Says(QemuStatus::Paused));
         } else if let Some(order) = qemu.orders.pop_front() {
             seen.push(Input::Obeyed(order));
             match order {
-                life::Order::Continue => {
+                life::QemuOrder::Continue => {
                     qemu.runs = true;
-                    seen.push(Input::Says(Status::Running));
+                    seen.push(Input::Says(QemuStatus::Running));
                     let expected = self.expected.entry(name.to_owned()).or_default();
                     if std::mem::replace(&mut qemu.has_run, true) && expected.ran != qemu.number {
                         return Err(format!("{name} goes on at {} as it was", NODES[at]));
                     }
                     expected.ran = qemu.number;
                 }
-                life::Order::Pause => {
+                life::QemuOrder::Pause => {
                     qemu.runs = false;
-                    seen.push(Input::Says(Status::Paused));
+                    seen.push(Input::Says(QemuStatus::Paused));
                 }
-                life::Order::PowerDown if qemu.runs => {
+                life::QemuOrder::PowerDown if qemu.runs => {
                     qemu.shuts_down_at.get_or_insert(now + takes * ROUND_MS);
                 }
-                life::Order::Quit => seen.push(Input::Ended(external::QUIT.to_owned())),
+                life::QemuOrder::Quit => seen.push(Input::Ended(external::QUIT.to_owned())),
                 _ => {}
             }
         } else if qemu.runs && qemu.shuts_down_at.is_some_and(|at| now >= at) {
             (qemu.runs, qemu.is_shut) = (false, true);
-            seen.push(Input::Says(Status::ShutDown));
+            seen.push(Input::Says(QemuStatus::ShutDown));
         } else if qemu.runs && crashes {
             machine.failures += 1;
             seen.push(Input::Ended("it crashed".to_owned()));
         } else if qemu.runs && leaves && qemu.shuts_down_at.is_none() {
             (qemu.runs, qemu.is_shut) = (false, true);
             self.expected.entry(name.to_owned()).or_default().may_stop = true;
-            seen.push(Input::Says(Status::ShutDown));
+            seen.push(Input::Says(QemuStatus::ShutDown));
         }
         for input in seen {
             if let Input::Ended(words) = &input {
@@ -364,7 +364,7 @@ impl World {
             }
             self.trace
                 .push(format!("{now}: {name} at {}: {input:?}", NODES[at]));
-            machine.life.see(input, now);
+            machine.life.apply_input(input, now);
         }
         Ok(())
     }
@@ -375,16 +375,16 @@ impl World {
         let known = self.known(at);
         let seat = &mut self.seats[at];
         if !seat.known.is_empty() {
-            seat.agreement.learn(known);
+            seat.agreement.apply_leases(known);
         }
         let seat = &self.seats[at];
-        let local = |(name, machine): (&String, &Machine)| {
+        let local = |(name, machine): (&String, &SimulatedGuest)| {
             let is_gone = machine.uses_volumes && self.has_no_copy(at, name);
-            let local = Local {
+            let local = LocalState {
                 is_there: machine.life.is_there(),
                 may_run: machine.life.may_run(),
                 epoch: machine.epoch,
-                is_up: machine.life.shown(self.now) == Shown::Running,
+                is_up: machine.life.shown(self.now) == GuestStatus::Running,
                 is_off: machine.life.is_off(),
                 failed: { machine.life.has_failed() }.then(|| machine.life.why.clone()),
                 has_volumes: machine.has_volumes,
@@ -414,7 +414,7 @@ impl World {
                 continue;
             };
             if one.forgives {
-                machine.life.see(Input::Forgive, self.now);
+                machine.life.apply_input(Input::Forgive, self.now);
             }
             if one.epoch.is_some() {
                 machine.epoch = one.epoch;
@@ -429,7 +429,7 @@ impl World {
         Ok(())
     }
 
-    fn advance(&mut self, at: usize, name: &str, wish: Wish) -> Result<(), String> {
+    fn advance(&mut self, at: usize, name: &str, wish: DesiredState) -> Result<(), String> {
         for _ in 0..20 {
             let Some(machine) = self.seats[at].machines.get_mut(name) else {
                 return Ok(());
@@ -443,7 +443,7 @@ impl World {
         Err("orders without end".to_owned())
     }
 
-    fn obey(&mut self, at: usize, name: &str, order: life::Order) -> Result<(), String> {
+    fn obey(&mut self, at: usize, name: &str, order: life::QemuOrder) -> Result<(), String> {
         let now = self.now;
         if self.rests {
             return Err(format!("{name} at {} does not rest: {order:?}", NODES[at]));
@@ -453,12 +453,12 @@ impl World {
             return Ok(());
         };
         match order {
-            life::Order::Start if is_broken => {
+            life::QemuOrder::Start if is_broken => {
                 machine.failures += 1;
                 let why = "no memory: ".repeat(20);
-                machine.life.see(Input::NotStarted(why), now);
+                machine.life.apply_input(Input::NotStarted(why), now);
             }
-            life::Order::Start => {
+            life::QemuOrder::Start => {
                 if machine.qemu.is_some() {
                     return Err(format!("a second QEMU of {name} at {}", NODES[at]));
                 }
@@ -472,13 +472,15 @@ impl World {
                     is_silent: true,
                     ..Qemu::default()
                 });
-                machine.life.see(Input::Started, now);
+                machine.life.apply_input(Input::Started, now);
                 self.expected.entry(name.to_owned()).or_default().may_stop = false;
             }
-            life::Order::Kill => {
+            life::QemuOrder::Kill => {
                 if machine.qemu.take().is_some() {
                     machine.left_open = true;
-                    machine.life.see(Input::Ended("killed".to_owned()), now);
+                    machine
+                        .life
+                        .apply_input(Input::Ended("killed".to_owned()), now);
                 }
             }
             order => {
@@ -491,7 +493,7 @@ impl World {
     }
 
     /// A record is in flight and may be lost.
-    fn write(&mut self, at: usize, written: Written) -> Result<(), String> {
+    fn write(&mut self, at: usize, written: RecordWrite) -> Result<(), String> {
         let seat = &mut self.seats[at];
         let name = written.name.clone();
         let sent = seat.sent.get(&name);
@@ -571,25 +573,25 @@ impl World {
                 machine.epoch = None;
                 continue;
             };
-            machine.life.see(Input::Found, self.now);
+            machine.life.apply_input(Input::Found, self.now);
             // What it was told, it does.
             let status = match (qemu.runs, qemu.is_shut) {
-                (true, _) => Status::Running,
-                (false, true) => Status::ShutDown,
-                (false, false) => Status::Paused,
+                (true, _) => QemuStatus::Running,
+                (false, true) => QemuStatus::ShutDown,
+                (false, false) => QemuStatus::Paused,
             };
             // Nobody remembers that it was told to.
-            if qemu.shuts_down_at.is_some() || qemu.orders.contains(&life::Order::PowerDown) {
+            if qemu.shuts_down_at.is_some() || qemu.orders.contains(&life::QemuOrder::PowerDown) {
                 self.expected.entry(name.clone()).or_default().may_stop = true;
             }
-            machine.life.see(Input::Says(status), self.now);
+            machine.life.apply_input(Input::Says(status), self.now);
         }
     }
 
     /// Volumes follow the node that uses them, where no other one does that can be reached.
     fn volumes(&mut self) {
         for name in GUESTS {
-            let uses = |seat: &Seat| {
+            let uses = |seat: &SimulatedNode| {
                 let uses = seat.machines.get(name).is_some_and(|one| one.uses_volumes);
                 uses && seat.is_powered && seat.is_connected
             };
@@ -669,14 +671,14 @@ impl World {
     fn order(&mut self, at: usize) {
         let name = self.random.pick(&GUESTS);
         let order = match self.random.below(4) {
-            0 => Order::Stop,
-            1 => Order::Move(NODES[1 - at].to_owned()),
-            _ => Order::Start,
+            0 => OperatorOrder::Stop,
+            1 => OperatorOrder::Move(NODES[1 - at].to_owned()),
+            _ => OperatorOrder::Start,
         };
         self.give(at, name, order);
     }
 
-    fn give(&mut self, at: usize, name: &str, order: Order) {
+    fn give(&mut self, at: usize, name: &str, order: OperatorOrder) {
         let seat = &mut self.seats[at];
         if !seat.is_powered || seat.role_returns > 0 {
             return;
@@ -688,13 +690,13 @@ impl World {
         let expected = self.expected.entry(name.to_owned()).or_default();
         if done.is_ok() {
             match order {
-                Order::Start => {
+                OperatorOrder::Start => {
                     expected.may_start = true;
                     let machine = seat.machines.entry(name.to_owned()).or_default();
-                    machine.life.see(Input::Forgive, self.now);
+                    machine.life.apply_input(Input::Forgive, self.now);
                 }
-                Order::Stop => expected.may_stop = true,
-                Order::Move(_) | Order::Stay => {}
+                OperatorOrder::Stop => expected.may_stop = true,
+                OperatorOrder::Move(_) | OperatorOrder::Stay => {}
             }
         }
         self.note(format!("{order:?} {name} at {}: {done:?}", NODES[at]));
@@ -737,8 +739,8 @@ impl World {
     }
 }
 
-fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
-    let mut world = World::new(seed, defect);
+fn history(seed: u64, defect: Option<AgreementDefect>) -> Result<(), String> {
+    let mut world = AgreementSimulation::new(seed, defect);
     let done = (0..PHASES).try_for_each(|_| world.phase());
     done.map_err(|error| {
         let from = world.trace.len().saturating_sub(60);
@@ -765,23 +767,23 @@ fn deliberate_defects_are_found() {
     let again = setting("AGREEMENT_DEFECT_SEEDS");
     let named = std::env::var("AGREEMENT_DEFECT").unwrap_or_default();
     for (defect, from) in [
-        (Defect::RunsWithoutLease, 33),
-        (Defect::ContinuesStale, 158),
-        (Defect::ReleasesEarly, 9),
-        (Defect::KeepsOrders, 341),
-        (Defect::LosesOrders, 1),
-        (Defect::KeepsTarget, 16),
-        (Defect::NeverForgives, 25),
-        (Defect::PlacesStopped, 1),
-        (Defect::NeverYields, 3),
-        (Defect::TrustsSilence, 12),
-        (Defect::OpensAtOnce, 47),
-        (Defect::ForgetsKilled, 560),
-        (Defect::TrustsOldFencing, 14),
-        (Defect::FeedsWithoutLease, 417),
-        (Defect::TakesBack, 13),
-        (Defect::LeavesItsOwn, 10),
-        (Defect::RemembersCopies, 0),
+        (AgreementDefect::RunsWithoutLease, 33),
+        (AgreementDefect::ContinuesStale, 158),
+        (AgreementDefect::ReleasesEarly, 9),
+        (AgreementDefect::KeepsOrders, 341),
+        (AgreementDefect::LosesOrders, 1),
+        (AgreementDefect::KeepsTarget, 16),
+        (AgreementDefect::NeverForgives, 25),
+        (AgreementDefect::PlacesStopped, 1),
+        (AgreementDefect::NeverYields, 3),
+        (AgreementDefect::TrustsSilence, 12),
+        (AgreementDefect::OpensAtOnce, 47),
+        (AgreementDefect::ForgetsKilled, 560),
+        (AgreementDefect::TrustsOldFencing, 14),
+        (AgreementDefect::FeedsWithoutLease, 417),
+        (AgreementDefect::TakesBack, 13),
+        (AgreementDefect::LeavesItsOwn, 10),
+        (AgreementDefect::RemembersCopies, 0),
     ] {
         let mut seeds = match again {
             Some(count) if format!("{defect:?}").contains(&named) => 0..count,

@@ -2,8 +2,8 @@
 
 use super::{Agreement, GuestRecord};
 use crate::config::{Guest, Guests};
-use crate::life::Shown;
-use crate::placement::Place;
+use crate::life::GuestStatus;
+use crate::placement::PlacementResult;
 
 impl Agreement {
     /// Returns whether this node holds no lease at all, not even its own.
@@ -32,11 +32,11 @@ impl Agreement {
             _ if self.is_alone(now_ns) => {
                 "no majority of the cluster is reachable from this node".to_owned()
             }
-            Some(Place::On(node)) if *node == self.me => {
+            Some(PlacementResult::On(node)) if *node == self.me => {
                 "waiting for its lease: another node may still have it".to_owned()
             }
-            Some(Place::On(node)) => format!("it goes to {node}"),
-            Some(Place::Down(why)) if record.failed.is_empty() => why.to_string(),
+            Some(PlacementResult::On(node)) => format!("it goes to {node}"),
+            Some(PlacementResult::Down(why)) if record.failed.is_empty() => why.to_string(),
             _ => {
                 let failed =
                     { record.failed.iter() }.map(|(node, why)| format!("at {node}: {why}"));
@@ -52,7 +52,8 @@ impl Agreement {
     /// Returns whether no node can run a guest that should run, and waiting does not help.
     pub fn is_unplaced(&self, name: &str) -> bool {
         let is_wanted = self.record_of(name).stopped.is_empty();
-        is_wanted && matches!(self.places.get(name), Some(Place::Down(why)) if why.lasts())
+        is_wanted
+            && matches!(self.places.get(name), Some(PlacementResult::Down(why)) if why.lasts())
     }
 
     /// Returns the guest for which another one waits. The record of a node that is gone does not
@@ -62,7 +63,7 @@ impl Agreement {
             let record = self.record_of(other);
             // No guest waits for one that should not run.
             let is_wanted = guests.guests.contains_key(*other) && record.stopped.is_empty();
-            let can = matches!(self.places.get(*other), Some(Place::On(_)));
+            let can = matches!(self.places.get(*other), Some(PlacementResult::On(_)));
             let is_up = record.up && self.is_there(self.holder(other), now_ns);
             is_wanted && can && !is_up
         })?;
@@ -76,7 +77,7 @@ impl Agreement {
     }
 
     /// Returns the status of a guest that runs on no node, as all nodes know it. None: unknown.
-    pub fn rests(&self, guests: &Guests, name: &str) -> Option<Shown> {
+    pub fn rests(&self, guests: &Guests, name: &str) -> Option<GuestStatus> {
         let record = self.record_of(name);
         let prefer = guests
             .guests
@@ -84,10 +85,10 @@ impl Agreement {
             .map_or(&[][..], |guest| &guest.prefer);
         let has_failed = |node: &String| record.failed.contains_key(node);
         match record.stopped.as_str() {
-            "" if !prefer.is_empty() && prefer.iter().all(has_failed) => Some(Shown::Failed),
+            "" if !prefer.is_empty() && prefer.iter().all(has_failed) => Some(GuestStatus::Failed),
             "" => None,
-            BY_ITSELF => Some(Shown::Off),
-            _ => Some(Shown::Down),
+            BY_ITSELF => Some(GuestStatus::Off),
+            _ => Some(GuestStatus::Down),
         }
     }
 

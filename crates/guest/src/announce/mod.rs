@@ -56,7 +56,7 @@ fn rarp(mac: [u8; 6]) -> Vec<u8> {
 
 /// Schedule of the announcements of a guest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Rounds {
+pub struct AnnouncementSchedule {
     /// Time since which the guest is paused; None: the guest runs, or its state is unknown.
     still_since: Option<u64>,
     /// The guest was started, or is migrated here.
@@ -65,7 +65,7 @@ pub struct Rounds {
     next: Option<(usize, u64)>,
 }
 
-impl Rounds {
+impl AnnouncementSchedule {
     /// Schedules announcements for a guest that was started or migrated here, once it runs.
     pub fn begin(&mut self) {
         self.is_new = true;
@@ -180,7 +180,7 @@ mod tests {
     }
 
     /// Returns the times of announcements if the role wakes at each deadline and at these times.
-    fn sent(rounds: &mut Rounds, events: &[(u64, bool)]) -> Vec<u64> {
+    fn sent(rounds: &mut AnnouncementSchedule, events: &[(u64, bool)]) -> Vec<u64> {
         let mut sent = Vec::new();
         for (at, (now, runs)) in events.iter().enumerate() {
             let until = events.get(at + 1).map_or(u64::MAX, |(next, _)| *next);
@@ -202,19 +202,25 @@ mod tests {
     fn a_guest_is_announced_five_times_when_it_begins_to_run() {
         let five = |from: u64| [0, 50, 200, 450, 800].map(|ms| from + ms).to_vec();
         let begun = || {
-            let mut rounds = Rounds::default();
+            let mut rounds = AnnouncementSchedule::default();
             rounds.begin();
             rounds
         };
         assert_eq!(sent(&mut begun(), &[(100, false), (110, true)]), five(110));
         // Found by another role while it runs: it was announced then.
-        let found = sent(&mut Rounds::default(), &[(100, false), (110, true)]);
+        let found = sent(
+            &mut AnnouncementSchedule::default(),
+            &[(100, false), (110, true)],
+        );
         assert!(found.is_empty(), "{found:?}");
-        assert!(sent(&mut Rounds::default(), &[(110, true)]).is_empty());
+        assert!(sent(&mut AnnouncementSchedule::default(), &[(110, true)]).is_empty());
         let pauses = [(0, true), (5_000, false), (5_999, true)];
-        assert!(sent(&mut Rounds::default(), &pauses).is_empty());
+        assert!(sent(&mut AnnouncementSchedule::default(), &pauses).is_empty());
         let pauses = [(0, true), (5_000, false), (6_000, true), (6_900, true)];
-        assert_eq!(sent(&mut Rounds::default(), &pauses), five(6_000));
+        assert_eq!(
+            sent(&mut AnnouncementSchedule::default(), &pauses),
+            five(6_000)
+        );
         // One that is paused is announced no further.
         let pauses = [(0, true), (60, false), (70, true)];
         assert_eq!(sent(&mut begun(), &pauses), [0, 50]);

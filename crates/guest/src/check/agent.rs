@@ -11,7 +11,7 @@ const BYTES_MAX: usize = 64 << 10;
 
 /// Next step of the conversation.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum AgentStep {
     /// Wait for more bytes.
     Wait,
     /// Send these bytes.
@@ -24,7 +24,7 @@ pub enum Step {
 
 /// Command to the agent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command {
+pub enum AgentCommand {
     /// Check that the agent responds.
     Ping,
     /// Flush and freeze all file systems of the guest.
@@ -33,13 +33,13 @@ pub enum Command {
     Thaw,
 }
 
-impl Command {
+impl AgentCommand {
     /// Returns the name of the command in the agent's protocol.
     fn word(self) -> &'static str {
         match self {
-            Command::Ping => "guest-ping",
-            Command::Freeze => "guest-fsfreeze-freeze",
-            Command::Thaw => "guest-fsfreeze-thaw",
+            AgentCommand::Ping => "guest-ping",
+            AgentCommand::Freeze => "guest-fsfreeze-freeze",
+            AgentCommand::Thaw => "guest-fsfreeze-thaw",
         }
     }
 }
@@ -47,7 +47,7 @@ impl Command {
 /// Conversation for one command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Conversation {
-    command: Command,
+    command: AgentCommand,
     number: u64,
     is_synced: bool,
     begun: Vec<u8>,
@@ -56,7 +56,7 @@ pub struct Conversation {
 
 impl Conversation {
     /// Starts a conversation. `number` must be unique. Returns the bytes to be sent.
-    pub fn begin(command: Command, number: u64) -> (Conversation, Vec<u8>) {
+    pub fn begin(command: AgentCommand, number: u64) -> (Conversation, Vec<u8>) {
         let conversation = Conversation {
             command,
             number,
@@ -74,10 +74,10 @@ impl Conversation {
     }
 
     /// Handles received bytes.
-    pub fn take(&mut self, bytes: &[u8]) -> Step {
+    pub fn take(&mut self, bytes: &[u8]) -> AgentStep {
         self.count = self.count.saturating_add(bytes.len());
         if self.count > BYTES_MAX {
-            return Step::Failed(format!(
+            return AgentStep::Failed(format!(
                 "the guest agent sent more than {BYTES_MAX} bytes in place of a reply"
             ));
         }
@@ -87,39 +87,39 @@ impl Conversation {
                 continue;
             }
             let step = self.read();
-            if step != Step::Wait {
+            if step != AgentStep::Wait {
                 return step;
             }
         }
-        Step::Wait
+        AgentStep::Wait
     }
 
-    fn read(&mut self) -> Step {
+    fn read(&mut self) -> AgentStep {
         let begun = std::mem::take(&mut self.begun);
         // A line that cannot be parsed is the rest of another conversation.
         let Ok(reply) = serde_json::from_slice::<Value>(&begun) else {
-            return Step::Wait;
+            return AgentStep::Wait;
         };
         let value = reply.get("return");
         if !self.is_synced {
             let is_own = value.and_then(Value::as_u64) == Some(self.number);
             self.is_synced = is_own;
             return match is_own {
-                true => Step::Send(line(&json!({"execute": self.command.word()}))),
-                false => Step::Wait,
+                true => AgentStep::Send(line(&json!({"execute": self.command.word()}))),
+                false => AgentStep::Wait,
             };
         }
         let words = { reply.get("error") }.and_then(|error| error.get("desc")?.as_str());
         match (value, words) {
-            (Some(_), _) => Step::Well,
+            (Some(_), _) => AgentStep::Well,
             (None, Some(words)) => {
                 let words: String = words.chars().take(120).collect();
                 // The guest controls this text, and it is written to the log.
                 let words = language::render::visible(&words);
                 let command = self.command.word();
-                Step::Failed(format!("the guest agent refused `{command}`: {words}"))
+                AgentStep::Failed(format!("the guest agent refused `{command}`: {words}"))
             }
-            (None, None) => Step::Wait,
+            (None, None) => AgentStep::Wait,
         }
     }
 }
@@ -145,65 +145,68 @@ mod tests {
             "{\"return\": 42}\n",
         );
         for size in [1, 3, session.len()] {
-            let (mut conversation, first) = Conversation::begin(Command::Ping, 42);
+            let (mut conversation, first) = Conversation::begin(AgentCommand::Ping, 42);
             assert_eq!(
                 first,
                 b"{\"execute\":\"guest-sync\",\"arguments\":{\"id\":42}}\n"
             );
             let steps = session.as_bytes().chunks(size);
             let mut steps = steps.map(|piece| conversation.take(piece));
-            let step = steps.find(|step| *step != Step::Wait);
+            let step = steps.find(|step| *step != AgentStep::Wait);
             assert_eq!(
                 step,
-                Some(Step::Send(b"{\"execute\":\"guest-ping\"}\n".to_vec()))
+                Some(AgentStep::Send(b"{\"execute\":\"guest-ping\"}\n".to_vec()))
             );
-            assert_eq!(conversation.take(b"{\"return\": {}}"), Step::Wait);
-            assert_eq!(conversation.take(b"\n"), Step::Well);
+            assert_eq!(conversation.take(b"{\"return\": {}}"), AgentStep::Wait);
+            assert_eq!(conversation.take(b"\n"), AgentStep::Well);
         }
     }
 
     #[test]
     fn file_systems_are_frozen_only_when_the_agent_has_responded() {
         for (command, word) in [
-            (Command::Freeze, "guest-fsfreeze-freeze"),
-            (Command::Thaw, "guest-fsfreeze-thaw"),
+            (AgentCommand::Freeze, "guest-fsfreeze-freeze"),
+            (AgentCommand::Thaw, "guest-fsfreeze-thaw"),
         ] {
             let (mut conversation, _) = Conversation::begin(command, 7);
             // The reply to the sync of another one.
-            assert_eq!(conversation.take(b"{\"return\": 6}\n"), Step::Wait);
+            assert_eq!(conversation.take(b"{\"return\": 6}\n"), AgentStep::Wait);
             assert!(!conversation.is_synced());
             let line = format!("{{\"execute\":\"{word}\"}}\n").into_bytes();
-            assert_eq!(conversation.take(b"{\"return\": 7}\n"), Step::Send(line));
+            assert_eq!(
+                conversation.take(b"{\"return\": 7}\n"),
+                AgentStep::Send(line)
+            );
             assert!(conversation.is_synced());
-            assert_eq!(conversation.take(b"{\"return\": 3}\n"), Step::Well);
+            assert_eq!(conversation.take(b"{\"return\": 3}\n"), AgentStep::Well);
         }
     }
 
     #[test]
     fn an_agent_that_refuses_or_never_ends_to_speak_has_failed() {
-        let (mut conversation, _) = Conversation::begin(Command::Ping, 1);
+        let (mut conversation, _) = Conversation::begin(AgentCommand::Ping, 1);
         conversation.take(b"{\"return\": 1}\n");
         let refused = b"{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"disabled\"}}\n";
         let words = "the guest agent refused `guest-ping`: disabled".to_owned();
-        assert_eq!(conversation.take(refused), Step::Failed(words));
+        assert_eq!(conversation.take(refused), AgentStep::Failed(words));
         // What it says is one line, which no terminal obeys.
-        let (mut conversation, _) = Conversation::begin(Command::Ping, 1);
+        let (mut conversation, _) = Conversation::begin(AgentCommand::Ping, 1);
         conversation.take(b"{\"return\": 1}\n");
         let hostile = b"{\"error\": {\"class\": \"x\", \"desc\": \"a\\nb\\u001b[31m\"}}\n";
         let words = r"the guest agent refused `guest-ping`: a\nb\x1b[31m".to_owned();
-        assert_eq!(conversation.take(hostile), Step::Failed(words));
+        assert_eq!(conversation.take(hostile), AgentStep::Failed(words));
         for piece in [&[b' '; 1024], &[b'\n'; 1024]] {
-            let (mut conversation, _) = Conversation::begin(Command::Ping, 1);
+            let (mut conversation, _) = Conversation::begin(AgentCommand::Ping, 1);
             let mut steps = (0..BYTES_MAX).map(|_| conversation.take(piece));
-            let step = steps.find(|step| *step != Step::Wait);
-            assert!(matches!(step, Some(Step::Failed(_))), "{step:?}");
+            let step = steps.find(|step| *step != AgentStep::Wait);
+            assert!(matches!(step, Some(AgentStep::Failed(_))), "{step:?}");
         }
     }
 
     proptest! {
         #[test]
         fn bytes_of_anybody_lead_to_a_step(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Conversation::begin(Command::Ping, 1).0.take(&bytes);
+            let _ = Conversation::begin(AgentCommand::Ping, 1).0.take(&bytes);
         }
     }
 }

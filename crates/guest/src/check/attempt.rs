@@ -1,6 +1,6 @@
 //! Attempt of a health check: a non-blocking socket in the role's epoll set.
 
-use super::agent::{Command, Conversation, Step};
+use super::agent::{AgentCommand, AgentStep, Conversation};
 use super::echo::Echo;
 use crate::announce;
 use crate::config::Probe;
@@ -23,7 +23,7 @@ const PIECES_MAX: usize = 32;
 
 /// Location of the guest's agent and network.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub struct CheckTarget<'a> {
     /// Path of the guest agent's socket.
     pub agent: &'a Path,
     /// Bridge of the guest's first card, for link-local addresses; empty: no card.
@@ -34,11 +34,11 @@ pub struct Target<'a> {
 #[derive(Debug)]
 pub struct Attempt {
     socket: OwnedFd,
-    kind: Kind,
+    kind: AttemptKind,
 }
 
 #[derive(Debug)]
-enum Kind {
+enum AttemptKind {
     /// TCP connection attempt.
     Tcp,
     /// ICMP echo request. `is_raw`: IPv4 packets are received with their header.
@@ -52,11 +52,11 @@ impl Attempt {
     ///
     /// # Errors
     /// Reason of an immediate failure, as text.
-    pub fn begin(probe: &Probe, target: Target<'_>, number: u64) -> Result<Attempt, String> {
+    pub fn begin(probe: &Probe, target: CheckTarget<'_>, number: u64) -> Result<Attempt, String> {
         match probe {
             Probe::Tcp { at, port } => tcp(address(*at, *port, target)),
             Probe::Ping(at) => ping(address(*at, 0, target), number),
-            Probe::Agent => Attempt::agent(target.agent, Command::Ping, number),
+            Probe::Agent => Attempt::agent(target.agent, AgentCommand::Ping, number),
         }
     }
 
@@ -65,7 +65,7 @@ impl Attempt {
     ///
     /// # Errors
     /// Reason of an immediate failure, as text.
-    pub fn agent(path: &Path, command: Command, number: u64) -> Result<Attempt, String> {
+    pub fn agent(path: &Path, command: AgentCommand, number: u64) -> Result<Attempt, String> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
         let socket = socket.map_err(reason)?;
@@ -79,39 +79,39 @@ impl Attempt {
             }
         }
         let (conversation, first) = Conversation::begin(command, number);
-        say(socket.as_fd(), &first)?;
+        send_bytes(socket.as_fd(), &first)?;
         Ok(Attempt {
             socket,
-            kind: Kind::Agent(conversation),
+            kind: AttemptKind::Agent(conversation),
         })
     }
 
     /// Returns whether the guest agent has responded, so that its command may take effect from now
     /// on.
     pub fn is_synced(&self) -> bool {
-        matches!(&self.kind, Kind::Agent(conversation) if conversation.is_synced())
+        matches!(&self.kind, AttemptKind::Agent(conversation) if conversation.is_synced())
     }
 
     /// Reads what has arrived. Returns the result once there is one.
-    pub fn look(&mut self) -> Option<Result<(), String>> {
+    pub fn poll_result(&mut self) -> Option<Result<(), String>> {
         match &mut self.kind {
-            Kind::Tcp => is_connected(self.socket.as_fd()),
-            Kind::Ping { echo, is_raw } => hear_echo(self.socket.as_fd(), *echo, *is_raw),
-            Kind::Agent(conversation) => converse(self.socket.as_fd(), conversation),
+            AttemptKind::Tcp => is_connected(self.socket.as_fd()),
+            AttemptKind::Ping { echo, is_raw } => receive_echo(self.socket.as_fd(), *echo, *is_raw),
+            AttemptKind::Agent(conversation) => converse(self.socket.as_fd(), conversation),
         }
     }
 
     /// Returns the socket and the events to wait for.
     pub fn watched(&self) -> (BorrowedFd<'_>, EventFlags) {
         let flags = match self.kind {
-            Kind::Tcp => EventFlags::OUT,
-            Kind::Ping { .. } | Kind::Agent(_) => EventFlags::IN,
+            AttemptKind::Tcp => EventFlags::OUT,
+            AttemptKind::Ping { .. } | AttemptKind::Agent(_) => EventFlags::IN,
         };
         (self.socket.as_fd(), flags)
     }
 }
 
-fn address(at: IpAddr, port: u16, target: Target<'_>) -> SocketAddr {
+fn address(at: IpAddr, port: u16, target: CheckTarget<'_>) -> SocketAddr {
     match at {
         IpAddr::V6(at) if at.is_unicast_link_local() => {
             let interface = announce::interface(target.bridge);
@@ -150,7 +150,7 @@ fn tcp(address: SocketAddr) -> Result<Attempt, String> {
     match connect(&socket, &address) {
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(Attempt {
             socket,
-            kind: Kind::Tcp,
+            kind: AttemptKind::Tcp,
         }),
         Err(errno) => Err(reason(errno)),
     }
@@ -202,11 +202,11 @@ fn ping(address: SocketAddr, number: u64) -> Result<Attempt, String> {
     }
     Ok(Attempt {
         socket,
-        kind: Kind::Ping { echo, is_raw },
+        kind: AttemptKind::Ping { echo, is_raw },
     })
 }
 
-fn hear_echo(socket: BorrowedFd<'_>, echo: Echo, is_raw: bool) -> Option<Result<(), String>> {
+fn receive_echo(socket: BorrowedFd<'_>, echo: Echo, is_raw: bool) -> Option<Result<(), String>> {
     let mut bytes = [0; PIECE_BYTES];
     for _ in 0..PIECES_MAX {
         match recv(socket, &mut bytes, RecvFlags::DONTWAIT) {
@@ -225,7 +225,7 @@ fn hear_echo(socket: BorrowedFd<'_>, echo: Echo, is_raw: bool) -> Option<Result<
 }
 
 /// Sends a few bytes to a socket that should have room for them.
-fn say(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), String> {
+fn send_bytes(socket: BorrowedFd<'_>, bytes: &[u8]) -> Result<(), String> {
     match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
         Ok(count) if count == bytes.len() => Ok(()),
         Ok(_) | Err(Errno::AGAIN) => Err("the guest agent takes no commands".to_owned()),
@@ -244,14 +244,14 @@ fn converse(socket: BorrowedFd<'_>, conversation: &mut Conversation) -> Option<R
             Err(errno) => return Some(Err(reason(errno))),
         };
         match conversation.take(piece) {
-            Step::Wait => {}
-            Step::Send(bytes) => {
-                if let Err(words) = say(socket, &bytes) {
+            AgentStep::Wait => {}
+            AgentStep::Send(bytes) => {
+                if let Err(words) = send_bytes(socket, &bytes) {
                     return Some(Err(words));
                 }
             }
-            Step::Well => return Some(Ok(())),
-            Step::Failed(words) => return Some(Err(words)),
+            AgentStep::Well => return Some(Ok(())),
+            AgentStep::Failed(words) => return Some(Err(words)),
         }
     }
     None

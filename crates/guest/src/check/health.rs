@@ -8,7 +8,7 @@ use crate::config::Check;
 
 /// Health of a guest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum HealthState {
     /// The guest was started recently, and neither `rise` nor `fall` was reached.
     Starting,
     /// The guest is healthy.
@@ -19,7 +19,7 @@ pub enum State {
 
 /// Intervals and thresholds of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Pace {
+pub struct CheckTiming {
     /// Interval from the start of a check to the start of the next one, milliseconds.
     pub inter_ms: u64,
     /// Timeout of a response, milliseconds.
@@ -32,10 +32,10 @@ pub struct Pace {
     pub grace_ms: u64,
 }
 
-impl Pace {
+impl CheckTiming {
     /// Returns the values of a line `check`.
-    pub fn of(check: &Check) -> Pace {
-        Pace {
+    pub fn of(check: &Check) -> CheckTiming {
+        CheckTiming {
             inter_ms: check.inter_ms,
             timeout_ms: check.timeout_ms,
             rise: check.rise,
@@ -48,8 +48,8 @@ impl Pace {
 /// Counters and state of the checks of one guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Health {
-    pace: Pace,
-    state: State,
+    pace: CheckTiming,
+    state: HealthState,
     /// Successes in a row.
     good: u32,
     /// Failures in a row, without those of the grace period.
@@ -70,10 +70,10 @@ pub struct Health {
 
 impl Health {
     /// Creates the health of a guest that starts to run now.
-    pub fn new(pace: Pace, now: u64) -> Health {
+    pub fn new(pace: CheckTiming, now: u64) -> Health {
         Health {
             pace,
-            state: State::Starting,
+            state: HealthState::Starting,
             good: 0,
             bad: 0,
             started: now,
@@ -86,12 +86,12 @@ impl Health {
     }
 
     /// Applies other intervals and thresholds. The counters are kept.
-    pub fn set_pace(&mut self, pace: Pace) {
+    pub fn set_pace(&mut self, pace: CheckTiming) {
         self.pace = pace;
     }
 
     /// Returns the state of the guest.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> HealthState {
         self.state
     }
 
@@ -127,13 +127,13 @@ impl Health {
 
     /// Abandons the running check, because the guest is paused. The next check starts when the
     /// guest runs again.
-    pub fn give_up(&mut self) {
+    pub fn abandon_check(&mut self) {
         self.expires = None;
         (self.good, self.bad) = (0, 0);
     }
 
     /// Applies the result of the running check. Returns whether the state has changed.
-    pub fn hear(&mut self, result: Result<(), String>, now: u64) -> bool {
+    pub fn apply_result(&mut self, result: Result<(), String>, now: u64) -> bool {
         if self.expires.take().is_none() {
             return false;
         }
@@ -149,8 +149,8 @@ impl Health {
         self.why.clear();
         self.bad = 0;
         self.good = self.good.saturating_add(1);
-        if self.state != State::Up && self.good >= self.pace.rise {
-            self.state = State::Up;
+        if self.state != HealthState::Up && self.good >= self.pace.rise {
+            self.state = HealthState::Up;
             self.since = now;
         }
     }
@@ -162,14 +162,14 @@ impl Health {
             return;
         }
         self.bad = self.bad.saturating_add(1);
-        if self.state != State::Down && self.bad >= self.pace.fall {
-            let was_up = self.state == State::Up;
+        if self.state != HealthState::Down && self.bad >= self.pace.fall {
+            let was_up = self.state == HealthState::Up;
             self.well_ms = if was_up {
                 now.saturating_sub(self.since)
             } else {
                 0
             };
-            self.state = State::Down;
+            self.state = HealthState::Down;
             self.since = now;
         }
     }
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use lab::Random;
 
-    const PACE: Pace = Pace {
+    const PACE: CheckTiming = CheckTiming {
         inter_ms: 2_000,
         timeout_ms: 500,
         rise: 2,
@@ -204,12 +204,12 @@ mod tests {
                 '+' => Ok(()),
                 _ => Err("connection refused".to_owned()),
             };
-            health.hear(result, *now + 1);
+            health.apply_result(result, *now + 1);
             *now += PACE.inter_ms;
             match health.state() {
-                State::Starting => 's',
-                State::Up => 'u',
-                State::Down => 'd',
+                HealthState::Starting => 's',
+                HealthState::Up => 'u',
+                HealthState::Down => 'd',
             }
         };
         results.chars().map(state).collect()
@@ -232,7 +232,7 @@ mod tests {
             (10_000, "++------", "suuuuuud"),
             (10_000, "+-+-+-++", "sssssssu"),
         ] {
-            let mut health = Health::new(Pace { grace_ms, ..PACE }, 0);
+            let mut health = Health::new(CheckTiming { grace_ms, ..PACE }, 0);
             let found = states(&mut health, &mut 0, results);
             assert_eq!(found, expected, "{results} with {grace_ms} ms");
         }
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_check_without_a_response_in_time_is_late_and_the_next_one_waits_for_it() {
-        let pace = Pace {
+        let pace = CheckTiming {
             timeout_ms: 5_000,
             ..PACE
         };
@@ -249,18 +249,18 @@ mod tests {
         assert!(health.begins(1_000) && !health.begins(4_000));
         assert_eq!(health.deadline(), 6_000);
         assert!(!health.is_late(5_999) && health.is_late(6_000));
-        assert!(!health.hear(Err("no response".to_owned()), 6_000));
+        assert!(!health.apply_result(Err("no response".to_owned()), 6_000));
         assert_eq!(health.why(), "no response");
         assert!(health.begins(6_000));
         // A result without a running check is ignored.
-        health.give_up();
-        assert!(!health.hear(Ok(()), 6_001) && !health.is_late(20_000));
+        health.abandon_check();
+        assert!(!health.apply_result(Ok(()), 6_001) && !health.is_late(20_000));
     }
 
     #[test]
     fn it_knows_how_long_a_guest_worked_before_it_did_not() {
         let mut health = Health::new(
-            Pace {
+            CheckTiming {
                 grace_ms: 0,
                 ..PACE
             },
@@ -275,17 +275,17 @@ mod tests {
 
     /// Computes the state without counters, from the whole history: a reference for `rise` and
     /// `fall`.
-    fn by_history(pace: Pace, history: &[(u64, bool)]) -> State {
-        let mut state = State::Starting;
+    fn by_history(pace: CheckTiming, history: &[(u64, bool)]) -> HealthState {
+        let mut state = HealthState::Starting;
         for at in 0..history.len() {
             let seen = &history[..=at];
             let good = { seen.iter().rev() }.take_while(|(_, is_good)| *is_good);
             let bad = { seen.iter().rev() }.take_while(|(_, is_good)| !*is_good);
             let bad = bad.filter(|(when, _)| *when >= pace.grace_ms);
             if good.count() >= pace.rise as usize {
-                state = State::Up;
+                state = HealthState::Up;
             } else if bad.count() >= pace.fall as usize {
-                state = State::Down;
+                state = HealthState::Down;
             }
         }
         state
@@ -295,7 +295,7 @@ mod tests {
     fn any_history_has_the_state_that_its_last_results_have() {
         for seed in 0..2_000 {
             let mut random = Random::new(seed);
-            let pace = Pace {
+            let pace = CheckTiming {
                 rise: random.between(1, 4) as u32,
                 fall: random.between(1, 4) as u32,
                 grace_ms: random.below(20) * 1_000,
@@ -310,7 +310,7 @@ mod tests {
                 let result = is_good.then_some(()).ok_or("refused".to_owned());
                 history.push((now, is_good));
                 let before = health.state();
-                let has_changed = health.hear(result, now);
+                let has_changed = health.apply_result(result, now);
                 assert_eq!(has_changed, before != health.state());
                 let expected = by_history(pace, &history);
                 assert_eq!(health.state(), expected, "seed {seed}: {history:?}");

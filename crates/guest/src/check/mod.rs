@@ -12,8 +12,8 @@ pub mod health;
 mod tests;
 
 use crate::config::{Check, Probe};
-use attempt::{Attempt, Target};
-use health::{Health, Pace, State};
+use attempt::{Attempt, CheckTarget};
+use health::{CheckTiming, Health, HealthState};
 use rustix::event::epoll::EventFlags;
 use std::os::fd::BorrowedFd;
 
@@ -31,7 +31,7 @@ pub struct Checker {
 
 /// Result of a turn.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Turn {
+pub enum CheckResult {
     /// The state has not changed.
     Nothing,
     /// The guest is healthy now.
@@ -46,7 +46,7 @@ impl Checker {
     pub fn new(check: &Check, now: u64) -> Checker {
         Checker {
             check: check.clone(),
-            health: Health::new(Pace::of(check), now),
+            health: Health::new(CheckTiming::of(check), now),
             attempt: None,
             process: 0,
             number: now,
@@ -63,19 +63,19 @@ impl Checker {
             };
         } else if self.check != *check {
             self.check = check.clone();
-            self.health.set_pace(Pace::of(check));
+            self.health.set_pace(CheckTiming::of(check));
         }
     }
 
     /// Restarts the check, including the grace period, because the guest was started.
     pub fn restart(&mut self, now: u64) {
         self.attempt = None;
-        self.health = Health::new(Pace::of(&self.check), now);
+        self.health = Health::new(CheckTiming::of(&self.check), now);
     }
 
     /// Returns whether the guest is healthy.
     pub fn is_up(&self) -> bool {
-        self.health.state() == State::Up
+        self.health.state() == HealthState::Up
     }
 
     /// Returns the state of the guest and the reason of the last failure.
@@ -90,16 +90,16 @@ impl Checker {
 
     /// Returns whether the guest has to be restarted.
     pub fn wants_restart(&self) -> bool {
-        self.check.restarts && self.health.state() == State::Down
+        self.check.restarts && self.health.state() == HealthState::Down
     }
 
     /// Starts or polls an attempt. `process`: process ID of QEMU while the guest runs; None: the
     /// guest does not run.
-    pub fn turn(&mut self, process: Option<i32>, target: Target<'_>, now: u64) -> Turn {
+    pub fn turn(&mut self, process: Option<i32>, target: CheckTarget<'_>, now: u64) -> CheckResult {
         let Some(process) = process else {
             self.attempt = None;
-            self.health.give_up();
-            return Turn::Nothing;
+            self.health.abandon_check();
+            return CheckResult::Nothing;
         };
         if std::mem::replace(&mut self.process, process) != process {
             self.restart(now);
@@ -113,16 +113,16 @@ impl Checker {
             }
         }
         let result = { result }
-            .or_else(|| self.attempt.as_mut()?.look())
+            .or_else(|| self.attempt.as_mut()?.poll_result())
             .or_else(|| self.health.is_late(now).then(|| Err(self.late())));
         let Some(result) = result else {
-            return Turn::Nothing;
+            return CheckResult::Nothing;
         };
         self.attempt = None;
-        match (self.health.hear(result, now), self.health.state()) {
-            (true, State::Up) => Turn::Up,
-            (true, State::Down) => Turn::Down(self.health.why().to_owned()),
-            _ => Turn::Nothing,
+        match (self.health.apply_result(result, now), self.health.state()) {
+            (true, HealthState::Up) => CheckResult::Up,
+            (true, HealthState::Down) => CheckResult::Down(self.health.why().to_owned()),
+            _ => CheckResult::Nothing,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Checks of real sockets on this machine.
 
-use super::attempt::Target;
-use super::health::State;
-use super::{Checker, Turn};
+use super::attempt::CheckTarget;
+use super::health::HealthState;
+use super::{CheckResult, Checker};
 use crate::config::{Check, Probe};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{BufRead, BufReader, Write};
@@ -11,8 +11,8 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 
-fn nowhere() -> Target<'static> {
-    Target {
+fn nowhere() -> CheckTarget<'static> {
+    CheckTarget {
         agent: Path::new("/nonexistent/agent.sock"),
         bridge: "",
     }
@@ -31,7 +31,7 @@ fn check(probe: Probe) -> Check {
 }
 
 /// Lets one check come to its end, in a time that stands still.
-fn once(checker: &mut Checker, target: Target<'_>) -> Turn {
+fn once(checker: &mut Checker, target: CheckTarget<'_>) -> CheckResult {
     let turn = checker.turn(Some(1), target, 0);
     if checker.watched().is_none() {
         return turn;
@@ -66,12 +66,12 @@ fn a_port_that_listens_is_up_and_one_that_does_not_is_down() {
         };
         let port = listener.local_addr().unwrap().port();
         let mut checker = of(Probe::Tcp { at, port });
-        assert_eq!(once(&mut checker, nowhere()), Turn::Up);
+        assert_eq!(once(&mut checker, nowhere()), CheckResult::Up);
         assert!(checker.is_up() && !checker.wants_restart());
         drop(listener);
         checker.restart(0);
         let turn = once(&mut checker, nowhere());
-        assert_eq!(turn, Turn::Down("connection refused".to_owned()));
+        assert_eq!(turn, CheckResult::Down("connection refused".to_owned()));
         assert!(!checker.is_up() && checker.wants_restart());
     }
 }
@@ -84,21 +84,25 @@ fn an_address_that_responds_to_echo_requests_is_up() {
             eprintln!("skipped: no {at}, or no right to open ICMP sockets");
             continue;
         }
-        assert_eq!(once(&mut of(Probe::Ping(at)), nowhere()), Turn::Up, "{at}");
+        assert_eq!(
+            once(&mut of(Probe::Ping(at)), nowhere()),
+            CheckResult::Up,
+            "{at}"
+        );
     }
 }
 
 #[test]
 fn an_agent_that_responds_is_up_and_one_that_closes_is_down() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let agent = scratch.path().join("agent.sock");
-    let target = Target {
+    let target = CheckTarget {
         agent: &agent,
         ..nowhere()
     };
     let mut checker = of(Probe::Agent);
     let words = match once(&mut checker, target) {
-        Turn::Down(words) => words,
+        CheckResult::Down(words) => words,
         other => panic!("{other:?}"),
     };
     assert!(words.contains("No such file"), "{words}");
@@ -120,25 +124,25 @@ fn an_agent_that_responds_is_up_and_one_that_closes_is_down() {
         drop(stream);
     });
     checker.restart(0);
-    assert_eq!(once(&mut checker, target), Turn::Up);
+    assert_eq!(once(&mut checker, target), CheckResult::Up);
     checker.restart(0);
-    assert!(matches!(once(&mut checker, target), Turn::Down(_)));
+    assert!(matches!(once(&mut checker, target), CheckResult::Down(_)));
     guest.join().unwrap();
 }
 
 #[test]
 fn no_response_in_time_is_a_failure_with_its_reason() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let agent = scratch.path().join("agent.sock");
     let _listener = UnixListener::bind(&agent).unwrap();
-    let target = Target {
+    let target = CheckTarget {
         agent: &agent,
         ..nowhere()
     };
     let mut checker = of(Probe::Agent);
-    assert_eq!(checker.turn(Some(1), target, 0), Turn::Nothing);
-    assert_eq!(checker.turn(Some(1), target, 59_999), Turn::Nothing);
-    let down = Turn::Down("no response within 60000 ms".to_owned());
+    assert_eq!(checker.turn(Some(1), target, 0), CheckResult::Nothing);
+    assert_eq!(checker.turn(Some(1), target, 59_999), CheckResult::Nothing);
+    let down = CheckResult::Down("no response within 60000 ms".to_owned());
     assert_eq!(checker.turn(Some(1), target, 60_000), down);
     assert!(checker.watched().is_none());
 }
@@ -146,17 +150,23 @@ fn no_response_in_time_is_a_failure_with_its_reason() {
 #[test]
 fn a_guest_that_stands_still_is_not_checked_and_a_new_process_begins_anew() {
     let mut checker = of(Probe::Agent);
-    assert!(matches!(checker.turn(Some(1), nowhere(), 0), Turn::Down(_)));
-    assert_eq!(checker.turn(None, nowhere(), 5_000), Turn::Nothing);
-    assert_eq!(checker.health().state(), State::Down);
+    assert!(matches!(
+        checker.turn(Some(1), nowhere(), 0),
+        CheckResult::Down(_)
+    ));
+    assert_eq!(checker.turn(None, nowhere(), 5_000), CheckResult::Nothing);
+    assert_eq!(checker.health().state(), HealthState::Down);
     let other = Check {
         grace_ms: 100_000,
         ..check(Probe::Agent)
     };
     checker.set(&other, 5_000);
-    assert_eq!(checker.health().state(), State::Down);
-    assert_eq!(checker.turn(Some(2), nowhere(), 6_000), Turn::Nothing);
-    assert_eq!(checker.health().state(), State::Starting);
+    assert_eq!(checker.health().state(), HealthState::Down);
+    assert_eq!(
+        checker.turn(Some(2), nowhere(), 6_000),
+        CheckResult::Nothing
+    );
+    assert_eq!(checker.health().state(), HealthState::Starting);
     assert!(checker.health().why().contains("No such file"));
     let ping = Probe::Ping("192.0.2.1".parse().unwrap());
     checker.set(&check(ping), 7_000);

@@ -17,7 +17,7 @@ pub const SETTLE_MS: u64 = 3_000;
 
 /// State of the lease of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Seen {
+pub enum NodeLeaseState {
     /// The node holds its lease.
     There,
     /// The node does not hold its lease; this is its last record.
@@ -29,7 +29,7 @@ pub enum Seen {
 /// Previous nodes of guests.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Gate {
+pub struct PreviousNodes {
     /// Previous holder of each guest's lease, if it is another node and did not release the lease.
     ran: BTreeMap<String, String>,
     /// Time since which each node is gone, milliseconds.
@@ -38,9 +38,9 @@ pub struct Gate {
     taken: BTreeMap<String, (u64, bool)>,
 }
 
-impl Gate {
+impl PreviousNodes {
     /// Records the holder of a guest's lease; empty: the lease was released.
-    pub fn learn(&mut self, me: &str, guest: &str, holder: &str) {
+    pub fn record_holder(&mut self, me: &str, guest: &str, holder: &str) {
         match holder {
             "" => {
                 self.ran.remove(guest);
@@ -68,7 +68,7 @@ impl Gate {
     }
 
     /// Records whether a node is available.
-    pub fn see_node(&mut self, node: &str, is_there: bool, now: u64) {
+    pub fn record_node_availability(&mut self, node: &str, is_there: bool, now: u64) {
         match is_there {
             true => drop(self.gone.remove(node)),
             false => {
@@ -94,12 +94,18 @@ impl Gate {
 
     /// Returns why a guest whose lease is here does not start yet. `was_up`: the state in its
     /// record when the lease came here.
-    pub fn waits(&mut self, guest: &str, seen: &Seen, was_up: bool, now: u64) -> Option<String> {
+    pub fn waits(
+        &mut self,
+        guest: &str,
+        seen: &NodeLeaseState,
+        was_up: bool,
+        now: u64,
+    ) -> Option<String> {
         let node = self.ran.get(guest)?;
         let taken = { self.taken.entry(guest.to_owned()) }.or_insert((now, was_up));
         let record = match seen {
             // The guest ended in order there, or the leases of guest and node are ending now.
-            Seen::There => {
+            NodeLeaseState::There => {
                 let settles = taken.1 && now < taken.0.saturating_add(SETTLE_MS);
                 return settles.then(|| {
                     format!(
@@ -107,8 +113,8 @@ impl Gate {
                     )
                 });
             }
-            Seen::Unknown => return None,
-            Seen::Gone(record) => record,
+            NodeLeaseState::Unknown => return None,
+            NodeLeaseState::Gone(record) => record,
         };
         let since = *self.gone.get(node)?;
         let is_over = record.leaves || record.fenced != Fenced::No;
@@ -122,7 +128,7 @@ impl Gate {
         })
     }
 
-    /// Returns the next time at which [`Gate::waits`] may change, milliseconds.
+    /// Returns the next time at which [`PreviousNodes::waits`] may change, milliseconds.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         let settled = self.taken.values().map(|(at, _)| at + SETTLE_MS);
         let nodes = self.ran.values().filter_map(|node| self.gone.get(node));
@@ -135,19 +141,19 @@ impl Gate {
 mod tests {
     use super::*;
 
-    fn gone(fenced: Fenced) -> Seen {
-        Seen::Gone(NodeRecord {
+    fn gone(fenced: Fenced) -> NodeLeaseState {
+        NodeLeaseState::Gone(NodeRecord {
             fenced,
             ..NodeRecord::default()
         })
     }
 
     /// A guest ran on beta, and its lease came to alpha when beta was gone.
-    fn lost() -> Gate {
-        let mut gate = Gate::default();
-        gate.learn("alpha", "mail", "beta");
-        gate.learn("alpha", "mail", "alpha");
-        gate.see_node("beta", false, 1000);
+    fn lost() -> PreviousNodes {
+        let mut gate = PreviousNodes::default();
+        gate.record_holder("alpha", "mail", "beta");
+        gate.record_holder("alpha", "mail", "alpha");
+        gate.record_node_availability("beta", false, 1000);
         gate
     }
 
@@ -173,7 +179,7 @@ mod tests {
     #[test]
     fn a_guest_that_was_released_or_never_ran_elsewhere_waits_for_nobody() {
         let mut gate = lost();
-        gate.learn("alpha", "mail", "");
+        gate.record_holder("alpha", "mail", "");
         assert_eq!(gate.waits("mail", &gone(Fenced::No), true, 1500), None);
         assert_eq!(gate.waits("web", &gone(Fenced::No), true, 1500), None);
         assert!(!gate.had_guests("beta"));
@@ -185,25 +191,40 @@ mod tests {
             leaves: true,
             ..NodeRecord::default()
         };
-        assert_eq!(lost().waits("mail", &Seen::Gone(record), true, 1500), None);
-        assert_eq!(lost().waits("mail", &Seen::Unknown, true, 1500), None);
+        assert_eq!(
+            lost().waits("mail", &NodeLeaseState::Gone(record), true, 1500),
+            None
+        );
+        assert_eq!(
+            lost().waits("mail", &NodeLeaseState::Unknown, true, 1500),
+            None
+        );
     }
 
     #[test]
     fn a_lease_that_ends_before_that_of_its_node_is_no_way_around_fencing() {
         let mut gate = lost();
-        gate.see_node("beta", true, 0);
-        assert!(gate.waits("mail", &Seen::There, true, 1000).is_some());
+        gate.record_node_availability("beta", true, 0);
+        assert!(
+            gate.waits("mail", &NodeLeaseState::There, true, 1000)
+                .is_some()
+        );
         // Its record has changed meanwhile.
-        assert!(gate.waits("mail", &Seen::There, false, 2000).is_some());
-        gate.see_node("beta", false, 2500);
+        assert!(
+            gate.waits("mail", &NodeLeaseState::There, false, 2000)
+                .is_some()
+        );
+        gate.record_node_availability("beta", false, 2500);
         assert!(gate.waits("mail", &gone(Fenced::No), false, 9000).is_some());
     }
 
     #[test]
     fn a_guest_that_moved_in_good_order_starts_at_once() {
         let mut gate = lost();
-        assert_eq!(gate.waits("mail", &Seen::There, false, 1000), None);
+        assert_eq!(
+            gate.waits("mail", &NodeLeaseState::There, false, 1000),
+            None
+        );
         gate.started("mail");
         assert_eq!(gate.waits("mail", &gone(Fenced::No), true, 9000), None);
         assert_eq!(gate.deadline(0), None);
@@ -213,6 +234,6 @@ mod tests {
     fn guests_and_nodes_without_a_section_are_forgotten() {
         let mut gate = lost();
         gate.retain(|_| false, |_| false);
-        assert_eq!(gate, Gate::default());
+        assert_eq!(gate, PreviousNodes::default());
     }
 }

@@ -1,10 +1,10 @@
 //! Fencing of all other nodes, for the role: the nodes to be powered off, the running commands,
 //! and the results. Nothing here blocks.
 
-use super::power::{Fencing, Method, Order, Outcome};
+use super::power::{FenceOrder, Fencing, FencingOutcome, Method};
 use crate::record::Fenced;
 use part::power::child::Child;
-use part::power::control::{Action, Control, Ended, Seen};
+use part::power::control::{CommandExit, PowerAction, PowerCommandOutcome, PowerControl};
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
@@ -15,17 +15,17 @@ const ORDERS_MAX: usize = 16;
 
 /// Fencing of one node.
 #[derive(Debug)]
-struct Node {
-    fences: Vec<Control>,
+struct NodeFencing {
+    fences: Vec<PowerControl>,
     fencing: Fencing,
     /// Running command: index of its method, action, process.
-    child: Option<(usize, Action, Child)>,
+    child: Option<(usize, PowerAction, Child)>,
 }
 
 /// Fencing of all other nodes.
 #[derive(Debug, Default)]
 pub struct Nodes {
-    by_name: BTreeMap<String, Node>,
+    by_name: BTreeMap<String, NodeFencing>,
     /// Time of the last fencing of each node, milliseconds.
     started: BTreeMap<String, u64>,
     /// Messages for the log.
@@ -48,7 +48,7 @@ impl Nodes {
 
     /// Fences exactly these nodes. A node no longer among them has returned, or another node
     /// fences it; its command is killed.
-    pub fn fence(&mut self, wanted: &BTreeMap<String, Vec<Control>>, now: u64) {
+    pub fn fence(&mut self, wanted: &BTreeMap<String, Vec<PowerControl>>, now: u64) {
         self.started
             .retain(|_, at| now < at.saturating_add(AGAIN_MS));
         let notes = &mut self.notes;
@@ -76,7 +76,7 @@ impl Nodes {
             self.notes
                 .push(format!("node {name} is gone: fencing starts"));
             let methods = fences.iter().map(Method::of).collect();
-            let node = Node {
+            let node = NodeFencing {
                 fences: fences.clone(),
                 fencing: Fencing::new(methods, now),
                 child: None,
@@ -92,7 +92,7 @@ impl Nodes {
 
     /// Returns whether a node was fenced recently and was available since, so that it is not
     /// fenced again now.
-    pub fn rests(&self, name: &str) -> bool {
+    pub fn was_fenced_recently(&self, name: &str) -> bool {
         self.started.contains_key(name) && !self.runs(name)
     }
 
@@ -106,8 +106,8 @@ impl Nodes {
             node.turn(now);
             if let Some((outcome, _)) = node.fencing.outcome() {
                 let fenced = match outcome {
-                    Outcome::Off(_) => Fenced::Off,
-                    Outcome::Failed(_) => Fenced::Failed,
+                    FencingOutcome::Off(_) => Fenced::Off,
+                    FencingOutcome::Failed(_) => Fenced::Failed,
                 };
                 self.notes
                     .push(format!("node {name}: fencing: {}", node.fencing.words(now)));
@@ -135,8 +135,8 @@ impl Nodes {
     pub fn words(&self, name: &str, now: u64) -> Option<(String, Option<Fenced>)> {
         let node = self.by_name.get(name)?;
         let ended = node.fencing.outcome().map(|(outcome, _)| match outcome {
-            Outcome::Off(_) => Fenced::Off,
-            Outcome::Failed(_) => Fenced::Failed,
+            FencingOutcome::Off(_) => Fenced::Off,
+            FencingOutcome::Failed(_) => Fenced::Failed,
         });
         Some((node.fencing.words(now), ended))
     }
@@ -148,7 +148,7 @@ impl Nodes {
     }
 
     /// Returns the next time at which [`Nodes::turn`] has something to do, milliseconds.
-    pub fn deadline(&self, wanted: &BTreeMap<String, Vec<Control>>) -> Option<u64> {
+    pub fn deadline(&self, wanted: &BTreeMap<String, Vec<PowerControl>>) -> Option<u64> {
         let turns = self
             .by_name
             .values()
@@ -165,14 +165,14 @@ impl Nodes {
     }
 }
 
-impl Node {
+impl NodeFencing {
     fn turn(&mut self, now: u64) {
         self.look(now);
         for _ in 0..ORDERS_MAX {
             match self.fencing.next(now) {
                 None => break,
-                Some(Order::Kill) => self.child = None,
-                Some(Order::Start { method, action }) => self.start(method, action, now),
+                Some(FenceOrder::Kill) => self.child = None,
+                Some(FenceOrder::Start { method, action }) => self.start(method, action, now),
             }
         }
     }
@@ -181,17 +181,17 @@ impl Node {
         let Some((method, action, child)) = &mut self.child else {
             return;
         };
-        let ended: Option<Ended> = child.look();
+        let ended: Option<CommandExit> = child.poll_exit();
         let Some(ended) = ended else { return };
         let seen = match self.fences.get(*method) {
-            Some(fence) => fence.seen(*action, &ended),
-            None => Seen::Failed("its line is gone".to_owned()),
+            Some(fence) => fence.interpret_exit(*action, &ended),
+            None => PowerCommandOutcome::Failed("its line is gone".to_owned()),
         };
         self.child = None;
-        self.fencing.see(seen, now);
+        self.fencing.apply_command_result(seen, now);
     }
 
-    fn start(&mut self, method: usize, action: Action, now: u64) {
+    fn start(&mut self, method: usize, action: PowerAction, now: u64) {
         let invocation = self
             .fences
             .get(method)
@@ -203,7 +203,9 @@ impl Node {
         };
         match started {
             Ok(child) => self.child = Some((method, action, child)),
-            Err(words) => self.fencing.see(Seen::Failed(words), now),
+            Err(words) => self
+                .fencing
+                .apply_command_result(PowerCommandOutcome::Failed(words), now),
         }
     }
 }
@@ -211,20 +213,20 @@ impl Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::{Scratch, eventually};
+    use lab::{ScratchDirectory, eventually};
     use std::fs;
     use std::time::Duration;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    fn program(scratch: &Scratch, script: &str) -> BTreeMap<String, Vec<Control>> {
+    fn program(scratch: &ScratchDirectory, script: &str) -> BTreeMap<String, Vec<PowerControl>> {
         let file = scratch.path().join("script");
         fs::write(&file, script).unwrap();
         let words = ["/bin/sh".to_owned(), file.display().to_string()];
-        [("beta".to_owned(), vec![Control::Exec(words.into())])].into()
+        [("beta".to_owned(), vec![PowerControl::Exec(words.into())])].into()
     }
 
-    fn until_ended(nodes: &mut Nodes, wanted: &BTreeMap<String, Vec<Control>>) -> Fenced {
+    fn until_ended(nodes: &mut Nodes, wanted: &BTreeMap<String, Vec<PowerControl>>) -> Fenced {
         let mut all = Vec::new();
         // The clock is the test's: two rounds, with the pause between them.
         let mut now = 0;
@@ -242,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_node_is_fenced_once_and_not_again_within_five_minutes() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let log = scratch.path().join("log");
         let wanted = program(&scratch, &format!("echo off >> {}", log.display()));
         let mut nodes = Nodes::default();
@@ -258,17 +260,17 @@ mod tests {
         nodes.fence(&wanted, AGAIN_MS - 1000);
         assert!(nodes.turn(AGAIN_MS - 1000).is_empty());
         assert!(nodes.words("beta", AGAIN_MS - 1000).is_none());
-        assert!(nodes.rests("beta") && !nodes.rests("alpha"));
+        assert!(nodes.was_fenced_recently("beta") && !nodes.was_fenced_recently("alpha"));
         assert!(nodes.deadline(&wanted).is_some_and(|at| at >= AGAIN_MS));
         assert_eq!(fs::read_to_string(log).unwrap(), "off\n");
         nodes.fence(&wanted, 2 * AGAIN_MS);
         assert!(nodes.words("beta", 2 * AGAIN_MS).is_some());
-        assert!(!nodes.rests("beta"));
+        assert!(!nodes.was_fenced_recently("beta"));
     }
 
     #[test]
     fn a_program_that_fails_twice_is_a_failure_with_its_words() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let wanted = program(&scratch, "echo no route to beta; exit 3");
         let mut nodes = Nodes::default();
         assert_eq!(until_ended(&mut nodes, &wanted), Fenced::Failed);
@@ -279,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_node_that_returns_is_not_fenced_any_more_and_the_command_is_killed() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let pid = scratch.path().join("pid");
         let wanted = program(
             &scratch,
@@ -302,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_command_that_never_ends_is_killed_at_its_timeout() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let wanted = program(&scratch, "sleep 1000");
         let mut nodes = Nodes::default();
         nodes.fence(&wanted, 0);

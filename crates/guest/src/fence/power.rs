@@ -5,7 +5,7 @@
 //! off is queried for its status once, because controllers also refuse if the node is off already.
 
 use part::power::ask::RESPONSE_MAX_MS;
-use part::power::control::{Action, Control, Seen, short};
+use part::power::control::{PowerAction, PowerCommandOutcome, PowerControl, short};
 use std::collections::BTreeMap;
 
 /// Time within which a node must be off after the order, milliseconds.
@@ -29,7 +29,7 @@ pub struct Method {
 
 impl Method {
     /// Returns the method of a power control.
-    pub fn of(control: &Control) -> Method {
+    pub fn of(control: &PowerControl) -> Method {
         Method {
             name: control.name(),
             has_status: control.has_status(),
@@ -39,13 +39,13 @@ impl Method {
 
 /// Order to the caller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
+pub enum FenceOrder {
     /// Start the command of a method.
     Start {
         /// Index of the method.
         method: usize,
         /// Action of the command.
-        action: Action,
+        action: PowerAction,
     },
     /// Kill the command that was started last, because it has timed out.
     Kill,
@@ -53,7 +53,7 @@ pub enum Order {
 
 /// Outcome of the fencing of a node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum FencingOutcome {
     /// The node is off, confirmed by this method.
     Off(String),
     /// No method succeeded, with the reasons.
@@ -61,15 +61,15 @@ pub enum Outcome {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Phase {
+enum FencingPhase {
     /// The current method powers off at this time.
     Ready(u64),
     /// A command runs since this time.
-    Asked(Action, u64),
+    Asked(PowerAction, u64),
     /// The status is queried at this time.
     Waits(u64),
     /// The fencing has ended at this time.
-    Ended(Outcome, u64),
+    Ended(FencingOutcome, u64),
 }
 
 /// Fencing of one node.
@@ -78,7 +78,7 @@ pub struct Fencing {
     methods: Vec<Method>,
     /// Number of failed attempts.
     attempt: usize,
-    phase: Phase,
+    phase: FencingPhase,
     /// Reason why the power-off of this attempt was refused.
     refused: Option<String>,
     /// Time at which the power-off of this attempt succeeded.
@@ -91,8 +91,8 @@ impl Fencing {
     /// Starts fencing now, with these methods in order.
     pub fn new(methods: Vec<Method>, now: u64) -> Fencing {
         let phase = match methods.is_empty() {
-            true => Phase::Ended(Outcome::Failed("it has no method".to_owned()), now),
-            false => Phase::Ready(now),
+            true => FencingPhase::Ended(FencingOutcome::Failed("it has no method".to_owned()), now),
+            false => FencingPhase::Ready(now),
         };
         Fencing {
             methods,
@@ -114,73 +114,79 @@ impl Fencing {
     }
 
     /// Returns the outcome and its time; None: the fencing is in progress.
-    pub fn outcome(&self) -> Option<(&Outcome, u64)> {
+    pub fn outcome(&self) -> Option<(&FencingOutcome, u64)> {
         match &self.phase {
-            Phase::Ended(outcome, at) => Some((outcome, *at)),
+            FencingPhase::Ended(outcome, at) => Some((outcome, *at)),
             _ => None,
         }
     }
 
     /// Returns the next order. To be called until it returns None.
-    pub fn next(&mut self, now: u64) -> Option<Order> {
+    pub fn next(&mut self, now: u64) -> Option<FenceOrder> {
         let method = self.method();
         match self.phase {
-            Phase::Ready(at) if now >= at => {
+            FencingPhase::Ready(at) if now >= at => {
                 self.refused = None;
-                self.phase = Phase::Asked(Action::Off, now);
-                let action = Action::Off;
-                Some(Order::Start { method, action })
+                self.phase = FencingPhase::Asked(PowerAction::Off, now);
+                let action = PowerAction::Off;
+                Some(FenceOrder::Start { method, action })
             }
-            Phase::Waits(at) if now >= at => {
-                self.phase = Phase::Asked(Action::Status, now);
-                let action = Action::Status;
-                Some(Order::Start { method, action })
+            FencingPhase::Waits(at) if now >= at => {
+                self.phase = FencingPhase::Asked(PowerAction::Status, now);
+                let action = PowerAction::Status;
+                Some(FenceOrder::Start { method, action })
             }
-            Phase::Asked(action, since) if now >= since.saturating_add(RESPONSE_MAX_MS) => {
+            FencingPhase::Asked(action, since) if now >= since.saturating_add(RESPONSE_MAX_MS) => {
                 let why = format!("no response within {} s", RESPONSE_MAX_MS / 1000);
                 match action {
                     // A controller that does not respond to the order is not queried for its
                     // status.
-                    Action::Off | Action::On => self.fail(&why, now),
-                    Action::Status => self.see_status(Seen::Failed(why), now),
+                    PowerAction::Off | PowerAction::On => self.fail(&why, now),
+                    PowerAction::Status => self.see_status(PowerCommandOutcome::Failed(why), now),
                 }
-                Some(Order::Kill)
+                Some(FenceOrder::Kill)
             }
             _ => None,
         }
     }
 
     /// Applies the result of the command that was started last.
-    pub fn see(&mut self, seen: Seen, now: u64) {
+    pub fn apply_command_result(&mut self, seen: PowerCommandOutcome, now: u64) {
         match self.phase {
-            Phase::Asked(Action::Off | Action::On, _) => self.see_off(seen, now),
-            Phase::Asked(Action::Status, _) => self.see_status(seen, now),
+            FencingPhase::Asked(PowerAction::Off | PowerAction::On, _) => self.see_off(seen, now),
+            FencingPhase::Asked(PowerAction::Status, _) => self.see_status(seen, now),
             _ => {}
         }
     }
 
-    fn see_off(&mut self, seen: Seen, now: u64) {
+    fn see_off(&mut self, seen: PowerCommandOutcome, now: u64) {
         match (seen, self.has_status()) {
-            (Seen::Done, false) => self.confirm(now),
-            (Seen::Done, true) => {
+            (PowerCommandOutcome::Done, false) => self.confirm(now),
+            (PowerCommandOutcome::Done, true) => {
                 self.off_at = now;
-                self.phase = Phase::Waits(now);
+                self.phase = FencingPhase::Waits(now);
             }
-            (Seen::Failed(why), true) => {
+            (PowerCommandOutcome::Failed(why), true) => {
                 self.refused = Some(why);
-                self.phase = Phase::Waits(now);
+                self.phase = FencingPhase::Waits(now);
             }
-            (Seen::Failed(why), false) => self.fail(&why, now),
-            (Seen::IsOff | Seen::IsOn, _) => self.fail("it returned a status", now),
+            (PowerCommandOutcome::Failed(why), false) => self.fail(&why, now),
+            (PowerCommandOutcome::IsOff | PowerCommandOutcome::IsOn, _) => {
+                self.fail("it returned a status", now)
+            }
         }
     }
 
-    fn see_status(&mut self, seen: Seen, now: u64) {
+    fn see_status(&mut self, seen: PowerCommandOutcome, now: u64) {
         let why = match seen {
-            Seen::IsOff => return self.confirm(now),
-            Seen::IsOn => format!("the node is still on {} s later", CONFIRM_MAX_MS / 1000),
-            Seen::Done => "its status is neither on nor off".to_owned(),
-            Seen::Failed(why) => format!("it powered off, but its status is unknown: {why}"),
+            PowerCommandOutcome::IsOff => return self.confirm(now),
+            PowerCommandOutcome::IsOn => {
+                format!("the node is still on {} s later", CONFIRM_MAX_MS / 1000)
+            }
+            PowerCommandOutcome::Done => "its status is neither on nor off".to_owned(),
+            PowerCommandOutcome::Failed(why) => {
+                format!("it powered off, but its status is unknown: {why}")
+            }
         };
         let (first, most) = ASK_AGAIN_MS;
         let taken = now.saturating_sub(self.off_at);
@@ -188,7 +194,7 @@ impl Fencing {
             Some(refused) => self.fail(&refused, now),
             None if taken < CONFIRM_MAX_MS => {
                 let pause = (first + taken).min(most);
-                self.phase = Phase::Waits(now.saturating_add(pause));
+                self.phase = FencingPhase::Waits(now.saturating_add(pause));
             }
             None => self.fail(&why, now),
         }
@@ -197,7 +203,7 @@ impl Fencing {
     fn confirm(&mut self, now: u64) {
         let method = self.methods.get(self.method());
         let name = method.map(|method| method.name.clone());
-        self.phase = Phase::Ended(Outcome::Off(name.unwrap_or_default()), now);
+        self.phase = FencingPhase::Ended(FencingOutcome::Off(name.unwrap_or_default()), now);
     }
 
     fn fail(&mut self, why: &str, now: u64) {
@@ -205,7 +211,7 @@ impl Fencing {
         self.refused = None;
         self.attempt += 1;
         if self.attempt >= self.methods.len().saturating_mul(ROUNDS) {
-            self.phase = Phase::Ended(Outcome::Failed(self.reasons()), now);
+            self.phase = FencingPhase::Ended(FencingOutcome::Failed(self.reasons()), now);
             return;
         }
         let pause = if self.method() == 0 {
@@ -213,7 +219,7 @@ impl Fencing {
         } else {
             0
         };
-        self.phase = Phase::Ready(now.saturating_add(pause));
+        self.phase = FencingPhase::Ready(now.saturating_add(pause));
     }
 
     fn reasons(&self) -> String {
@@ -227,9 +233,9 @@ impl Fencing {
     /// Returns the next time at which [`Fencing::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         match self.phase {
-            Phase::Ready(at) | Phase::Waits(at) => Some(at),
-            Phase::Asked(_, since) => Some(since.saturating_add(RESPONSE_MAX_MS)),
-            Phase::Ended(..) => None,
+            FencingPhase::Ready(at) | FencingPhase::Waits(at) => Some(at),
+            FencingPhase::Asked(_, since) => Some(since.saturating_add(RESPONSE_MAX_MS)),
+            FencingPhase::Ended(..) => None,
         }
     }
 
@@ -238,8 +244,8 @@ impl Fencing {
         let ago = |at: u64| now.saturating_sub(at) / 1000;
         if let Some((outcome, at)) = self.outcome() {
             return match outcome {
-                Outcome::Off(name) => format!("off confirmed by {name} {} s ago", ago(at)),
-                Outcome::Failed(why) => format!("failed: {why}"),
+                FencingOutcome::Off(name) => format!("off confirmed by {name} {} s ago", ago(at)),
+                FencingOutcome::Failed(why) => format!("failed: {why}"),
             };
         }
         let method = self.methods.get(self.method());
@@ -266,18 +272,18 @@ mod tests {
         Method { name, has_status }
     }
 
-    fn off(method: usize) -> Option<Order> {
-        let action = Action::Off;
-        Some(Order::Start { method, action })
+    fn off(method: usize) -> Option<FenceOrder> {
+        let action = PowerAction::Off;
+        Some(FenceOrder::Start { method, action })
     }
 
-    fn status(method: usize) -> Option<Order> {
-        let action = Action::Status;
-        Some(Order::Start { method, action })
+    fn status(method: usize) -> Option<FenceOrder> {
+        let action = PowerAction::Status;
+        Some(FenceOrder::Start { method, action })
     }
 
-    fn failed(words: &str) -> Seen {
-        Seen::Failed(words.to_owned())
+    fn failed(words: &str) -> PowerCommandOutcome {
+        PowerCommandOutcome::Failed(words.to_owned())
     }
 
     #[test]
@@ -285,17 +291,17 @@ mod tests {
         let mut fencing = Fencing::new(vec![method("ipmi a", true)], 0);
         assert_eq!(fencing.next(0), off(0));
         assert_eq!(fencing.next(10), None);
-        fencing.see(Seen::Done, 100);
+        fencing.apply_command_result(PowerCommandOutcome::Done, 100);
         assert_eq!(fencing.next(100), status(0));
         let mut now = 100;
         for pause in [100, 200, 400, 800, 1000, 1000] {
-            fencing.see(Seen::IsOn, now);
+            fencing.apply_command_result(PowerCommandOutcome::IsOn, now);
             assert_eq!(fencing.next(now), None);
             now += pause;
             assert_eq!(fencing.deadline(), Some(now));
             assert_eq!(fencing.next(now), status(0));
         }
-        fencing.see(Seen::IsOff, 1300);
+        fencing.apply_command_result(PowerCommandOutcome::IsOff, 1300);
         assert_eq!(fencing.words(4500), "off confirmed by ipmi a 3 s ago");
         assert_eq!(fencing.next(9000), None);
     }
@@ -304,19 +310,22 @@ mod tests {
     fn a_program_without_a_status_is_believed() {
         let mut fencing = Fencing::new(vec![method("exec /off", false)], 0);
         fencing.next(0);
-        fencing.see(Seen::Done, 10);
+        fencing.apply_command_result(PowerCommandOutcome::Done, 10);
         let name = "exec /off".to_owned();
-        assert_eq!(fencing.outcome(), Some((&Outcome::Off(name), 10)));
+        assert_eq!(fencing.outcome(), Some((&FencingOutcome::Off(name), 10)));
     }
 
     #[test]
     fn a_controller_that_refuses_since_the_node_is_off_confirms_that() {
         let mut fencing = Fencing::new(vec![method("ipmi a", true)], 0);
         fencing.next(0);
-        fencing.see(failed("command not supported in present state"), 10);
+        fencing.apply_command_result(failed("command not supported in present state"), 10);
         assert_eq!(fencing.next(10), status(0));
-        fencing.see(Seen::IsOff, 20);
-        assert!(matches!(fencing.outcome(), Some((Outcome::Off(_), 20))));
+        fencing.apply_command_result(PowerCommandOutcome::IsOff, 20);
+        assert!(matches!(
+            fencing.outcome(),
+            Some((FencingOutcome::Off(_), 20))
+        ));
     }
 
     #[test]
@@ -324,17 +333,17 @@ mod tests {
         let methods = vec![method("ipmi a", true), method("exec /off", false)];
         let mut fencing = Fencing::new(methods, 0);
         assert_eq!(fencing.next(0), off(0));
-        assert_eq!(fencing.next(20_000), Some(Order::Kill));
+        assert_eq!(fencing.next(20_000), Some(FenceOrder::Kill));
         assert_eq!(fencing.next(20_000), off(1));
-        fencing.see(failed("exit code 1\n\n  no route \n"), 20_100);
+        fencing.apply_command_result(failed("exit code 1\n\n  no route \n"), 20_100);
         assert_eq!(fencing.next(20_100), None);
         assert!(fencing.words(20_100).contains("attempt 3 of 4 (before: "));
         assert_eq!(fencing.next(22_100), off(0));
-        fencing.see(failed("wrong password"), 22_200);
+        fencing.apply_command_result(failed("wrong password"), 22_200);
         assert_eq!(fencing.next(22_200), status(0));
-        fencing.see(failed("wrong password again"), 22_300);
+        fencing.apply_command_result(failed("wrong password again"), 22_300);
         assert_eq!(fencing.next(22_300), off(1));
-        fencing.see(failed("exit code 1"), 22_400);
+        fencing.apply_command_result(failed("exit code 1"), 22_400);
         assert_eq!(
             fencing.words(30_000),
             "failed: ipmi a: wrong password; exec /off: exit code 1"
@@ -346,11 +355,11 @@ mod tests {
         let mut fencing = Fencing::new(vec![method("ipmi a", true)], 0);
         let mut now = 0;
         while fencing.outcome().is_none() && now < 200_000 {
-            if let Some(Order::Start { action, .. }) = fencing.next(now) {
-                fencing.see(
+            if let Some(FenceOrder::Start { action, .. }) = fencing.next(now) {
+                fencing.apply_command_result(
                     match action {
-                        Action::Off | Action::On => Seen::Done,
-                        Action::Status => Seen::IsOn,
+                        PowerAction::Off | PowerAction::On => PowerCommandOutcome::Done,
+                        PowerAction::Status => PowerCommandOutcome::IsOn,
                     },
                     now,
                 );
@@ -369,14 +378,14 @@ mod tests {
         assert_eq!(fencing.words(5), "failed: it has no method");
     }
 
-    fn seen() -> impl Strategy<Value = Option<Seen>> {
+    fn seen() -> impl Strategy<Value = Option<PowerCommandOutcome>> {
         let long = "x".repeat(5000);
         prop_oneof![
             Just(None),
-            Just(Some(Seen::Done)),
-            Just(Some(Seen::IsOff)),
-            Just(Some(Seen::IsOn)),
-            Just(Some(Seen::Failed(long))),
+            Just(Some(PowerCommandOutcome::Done)),
+            Just(Some(PowerCommandOutcome::IsOff)),
+            Just(Some(PowerCommandOutcome::IsOn)),
+            Just(Some(PowerCommandOutcome::Failed(long))),
         ]
     }
 
@@ -396,19 +405,19 @@ mod tests {
             while let Some(at) = fencing.deadline() {
                 now = now.max(at);
                 while let Some(order) = fencing.next(now) {
-                    let Order::Start { method, action } = order else { continue };
+                    let FenceOrder::Start { method, action } = order else { continue };
                     // A None is a command that never ends.
                     let Some(result) = results.next().flatten() else { break };
                     confirmed |= match action {
-                        Action::Off | Action::On => result == Seen::Done && !statuses[method],
-                        Action::Status => result == Seen::IsOff,
+                        PowerAction::Off | PowerAction::On => result == PowerCommandOutcome::Done && !statuses[method],
+                        PowerAction::Status => result == PowerCommandOutcome::IsOff,
                     };
                     now += 10;
-                    fencing.see(result, now);
+                    fencing.apply_command_result(result, now);
                 }
                 prop_assert!(now <= (count * ROUNDS) as u64 * 90_000);
             }
-            let is_off = matches!(fencing.outcome(), Some((Outcome::Off(_), _)));
+            let is_off = matches!(fencing.outcome(), Some((FencingOutcome::Off(_), _)));
             prop_assert_eq!(is_off, confirmed);
             prop_assert!(fencing.words(now).chars().count() < 2000);
         }

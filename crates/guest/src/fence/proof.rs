@@ -1,11 +1,13 @@
 //! Tries the fencing methods of a node without powering anything off, for `evenkeel fence test`.
 
-use part::power::control::{Action, Control, Seen, is_executable, why_not_executable};
+use part::power::control::{
+    PowerAction, PowerCommandOutcome, PowerControl, is_executable, why_not_executable,
+};
 use std::path::Path;
 
 /// Result of the test of a method.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Proof {
+pub struct FencingTestResult {
     /// The method.
     pub name: String,
     /// The method works, as far as a test without a power-off can tell.
@@ -17,16 +19,16 @@ pub struct Proof {
 }
 
 /// Tries a method, for at most 20 s.
-pub fn of(fence: &Control) -> Proof {
+pub fn of(fence: &PowerControl) -> FencingTestResult {
     let (works, words) = match tried(fence) {
         Ok(words) => (true, words),
         Err(words) => (false, words),
     };
     let action = match fence {
-        Control::Exec(_) => Action::Off,
-        _ => Action::Status,
+        PowerControl::Exec(_) => PowerAction::Off,
+        _ => PowerAction::Status,
     };
-    Proof {
+    FencingTestResult {
         name: fence.name(),
         works,
         words,
@@ -34,8 +36,8 @@ pub fn of(fence: &Control) -> Proof {
     }
 }
 
-fn tried(fence: &Control) -> Result<String, String> {
-    if let Control::Exec(words) = fence {
+fn tried(fence: &PowerControl) -> Result<String, String> {
+    if let PowerControl::Exec(words) = fence {
         let program = words.first().map_or("", String::as_str);
         return match is_executable(Path::new(program)) {
             true => Ok(format!(
@@ -44,11 +46,11 @@ fn tried(fence: &Control) -> Result<String, String> {
             false => Err(why_not_executable(Path::new(program))),
         };
     }
-    match fence.ask(Action::Status)? {
-        Seen::IsOn => Ok("the controller responds: the node is on".to_owned()),
-        Seen::IsOff => Ok("the controller responds: the node is off".to_owned()),
-        Seen::Done => Err("its status is neither on nor off".to_owned()),
-        Seen::Failed(words) => Err(words),
+    match fence.run_action(PowerAction::Status)? {
+        PowerCommandOutcome::IsOn => Ok("the controller responds: the node is on".to_owned()),
+        PowerCommandOutcome::IsOff => Ok("the controller responds: the node is off".to_owned()),
+        PowerCommandOutcome::Done => Err("its status is neither on nor off".to_owned()),
+        PowerCommandOutcome::Failed(words) => Err(words),
     }
 }
 
@@ -58,7 +60,12 @@ mod tests {
 
     #[test]
     fn a_program_is_only_looked_at_and_never_run() {
-        let exec = |program: &str| of(&Control::Exec(vec![program.to_owned(), "now".to_owned()]));
+        let exec = |program: &str| {
+            of(&PowerControl::Exec(vec![
+                program.to_owned(),
+                "now".to_owned(),
+            ]))
+        };
         let good = exec("/bin/false");
         assert!(
             good.works && good.words.contains("cannot be known"),
@@ -77,7 +84,7 @@ mod tests {
 
     #[test]
     fn an_agent_that_is_not_installed_and_a_missing_password_file_are_named() {
-        let agent = of(&Control::Agent {
+        let agent = of(&PowerControl::Agent {
             name: "fence_no_such_agent".to_owned(),
             options: [].into(),
         });
@@ -85,7 +92,7 @@ mod tests {
             !agent.works && agent.words.contains("package fence-agents"),
             "{agent:?}"
         );
-        let ipmi = of(&Control::Ipmi {
+        let ipmi = of(&PowerControl::Ipmi {
             at: "127.0.0.1".to_owned(),
             user: "admin".to_owned(),
             password_file: "/nowhere/password".into(),

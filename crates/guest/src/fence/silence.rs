@@ -21,12 +21,12 @@ const LOOK_MS: u64 = 20;
 
 /// Knowledge about the machines of nodes that are gone.
 #[derive(Debug, Default)]
-pub struct Silence {
-    by_node: BTreeMap<String, Asked>,
+pub struct SilentNodes {
+    by_node: BTreeMap<String, ProbeState>,
 }
 
 #[derive(Debug)]
-enum Asked {
+enum ProbeState {
     /// Probes of all addresses are in progress; each reports whether its address is silent. The
     /// number counts addresses that answered.
     Waits(Receiver<bool>, usize),
@@ -35,7 +35,7 @@ enum Asked {
     Silent,
 }
 
-impl Silence {
+impl SilentNodes {
     /// Removes all nodes that are no longer gone.
     pub fn retain(&mut self, is_gone: impl Fn(&str) -> bool) {
         self.by_node.retain(|node, _| is_gone(node));
@@ -48,49 +48,49 @@ impl Silence {
             return true;
         }
         let asked = match self.by_node.remove(node) {
-            None => ask(at, port),
-            Some(Asked::Responded(again)) if now >= again => ask(at, port),
+            None => start_probes(at, port),
+            Some(ProbeState::Responded(again)) if now >= again => start_probes(at, port),
             Some(asked) => asked,
         };
-        let asked = heard(asked, now);
-        let is_silent = matches!(asked, Asked::Silent);
+        let asked = receive_probe_results(asked, now);
+        let is_silent = matches!(asked, ProbeState::Silent);
         self.by_node.insert(node.to_owned(), asked);
         is_silent
     }
 
     /// Returns whether the machine of a node answered the last probe.
     pub fn has_responded(&self, node: &str) -> bool {
-        matches!(self.by_node.get(node), Some(Asked::Responded(_)))
+        matches!(self.by_node.get(node), Some(ProbeState::Responded(_)))
     }
 
-    /// Returns the next time at which the result of [`Silence::allows`] may change, milliseconds.
+    /// Returns the next time at which the result of [`SilentNodes::allows`] may change, milliseconds.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         let all = self.by_node.values().filter_map(|asked| match asked {
-            Asked::Waits(..) => Some(now + LOOK_MS),
-            Asked::Responded(again) => Some(*again),
-            Asked::Silent => None,
+            ProbeState::Waits(..) => Some(now + LOOK_MS),
+            ProbeState::Responded(again) => Some(*again),
+            ProbeState::Silent => None,
         });
         all.min()
     }
 }
 
 /// Receives the results of probes.
-fn heard(asked: Asked, now: u64) -> Asked {
-    let Asked::Waits(replies, mut responded) = asked else {
+fn receive_probe_results(asked: ProbeState, now: u64) -> ProbeState {
+    let ProbeState::Waits(replies, mut responded) = asked else {
         return asked;
     };
     loop {
         match replies.try_recv() {
             Ok(is_silent) => responded += usize::from(!is_silent),
-            Err(TryRecvError::Empty) => return Asked::Waits(replies, responded),
-            Err(TryRecvError::Disconnected) if responded == 0 => return Asked::Silent,
-            Err(TryRecvError::Disconnected) => return Asked::Responded(now + AGAIN_MS),
+            Err(TryRecvError::Empty) => return ProbeState::Waits(replies, responded),
+            Err(TryRecvError::Disconnected) if responded == 0 => return ProbeState::Silent,
+            Err(TryRecvError::Disconnected) => return ProbeState::Responded(now + AGAIN_MS),
         }
     }
 }
 
 /// Connects to each address, on a thread of its own.
-fn ask(at: &[IpAddr], port: u16) -> Asked {
+fn start_probes(at: &[IpAddr], port: u16) -> ProbeState {
     let (sender, replies) = channel();
     // Of a node without an address nothing can be said.
     let mut responded = usize::from(at.is_empty());
@@ -104,7 +104,7 @@ fn ask(at: &[IpAddr], port: u16) -> Asked {
             });
         responded += usize::from(spawned.is_err());
     }
-    Asked::Waits(replies, responded)
+    ProbeState::Waits(replies, responded)
 }
 
 /// Returns whether nothing answers at this address. A refused connection is an answer. A local
@@ -127,11 +127,11 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(30);
 
-    fn known(silence: &mut Silence, at: &[IpAddr], port: u16) -> bool {
+    fn known(silence: &mut SilentNodes, at: &[IpAddr], port: u16) -> bool {
         let mut allows = false;
         let known = || {
             allows = silence.allows("beta", 1000, at, port, 1100);
-            allows || matches!(silence.by_node.get("beta"), Some(Asked::Responded(_)))
+            allows || matches!(silence.by_node.get("beta"), Some(ProbeState::Responded(_)))
         };
         assert!(eventually(SOON, known));
         allows
@@ -142,7 +142,7 @@ mod tests {
         let here = [IpAddr::from([127, 0, 0, 1])];
         let listener = TcpListener::bind((here[0], 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut silence = Silence::default();
+        let mut silence = SilentNodes::default();
         assert!(!known(&mut silence, &here, port));
         assert_eq!(silence.deadline(1100), Some(1100 + AGAIN_MS));
         drop(listener);
@@ -159,7 +159,7 @@ mod tests {
         let here = IpAddr::from([127, 0, 0, 1]);
         let full = full_listener();
         let port = full.0.local_addr().unwrap().port();
-        let mut silence = Silence::default();
+        let mut silence = SilentNodes::default();
         assert!(known(&mut silence, &[here], port));
         assert_eq!(silence.deadline(1100), None);
         // One that responds at another address is there.
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn of_a_node_without_an_address_nothing_is_known() {
-        let mut silence = Silence::default();
+        let mut silence = SilentNodes::default();
         assert!(!silence.allows("beta", 1000, &[], 1, 1100));
         assert!(!silence.allows("beta", 1000, &[], 1, 1200));
     }

@@ -50,7 +50,7 @@ pub struct Watchdog {
 
 /// State of the guests of this node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Here {
+pub struct LocalGuestState {
     /// A QEMU process exists.
     pub any: bool,
     /// Guest that may run without its lease.
@@ -69,7 +69,7 @@ impl Watchdog {
     }
 
     /// Opens, feeds or disarms the device.
-    pub fn turn(&mut self, here: &Here, now: u64) {
+    pub fn turn(&mut self, here: &LocalGuestState, now: u64) {
         self.unsafe_guest.clone_from(&here.unsafe_guest);
         let Some(path) = self.path.clone() else {
             return;
@@ -127,14 +127,14 @@ impl Watchdog {
 
     /// Disarms the device when the role ends in order without guests, because nobody feeds it
     /// then.
-    pub fn stop(&mut self, here: &Here) {
+    pub fn stop(&mut self, here: &LocalGuestState) {
         if !here.any {
             self.disarm(true);
         }
     }
 
     /// Returns the next time at which [`Watchdog::turn`] has something to do, milliseconds.
-    pub fn deadline(&self, here: &Here) -> Option<u64> {
+    pub fn deadline(&self, here: &LocalGuestState) -> Option<u64> {
         self.path.as_ref()?;
         let every = match &self.device {
             Some(_) => FEED_MS,
@@ -220,19 +220,19 @@ fn reason(errno: Errno) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use rustix::fs::{CWD, FileType, mknodat};
 
     /// A FIFO instead of a device: what is written can be read.
     struct Fake {
-        scratch: Scratch,
+        scratch: ScratchDirectory,
         reader: OwnedFd,
         watchdog: Watchdog,
     }
 
     impl Fake {
         fn new() -> Fake {
-            let scratch = Scratch::new().unwrap();
+            let scratch = ScratchDirectory::new().unwrap();
             let path = scratch.path().join("watchdog");
             mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -253,8 +253,8 @@ mod tests {
         }
     }
 
-    fn guests() -> Here {
-        Here {
+    fn guests() -> LocalGuestState {
+        LocalGuestState {
             any: true,
             unsafe_guest: None,
         }
@@ -263,8 +263,8 @@ mod tests {
     #[test]
     fn it_is_opened_with_the_first_guest_fed_and_disarmed_after_the_last() {
         let mut fake = Fake::new();
-        fake.watchdog.turn(&Here::default(), 0);
-        assert_eq!(fake.watchdog.deadline(&Here::default()), None);
+        fake.watchdog.turn(&LocalGuestState::default(), 0);
+        assert_eq!(fake.watchdog.deadline(&LocalGuestState::default()), None);
         assert!(fake.written().is_empty());
         fake.watchdog.turn(&guests(), 100);
         assert_eq!(fake.written(), b"\0");
@@ -273,7 +273,7 @@ mod tests {
         assert!(fake.written().is_empty());
         fake.watchdog.turn(&guests(), 1100);
         assert_eq!(fake.written(), b"\0");
-        fake.watchdog.turn(&Here::default(), 1200);
+        fake.watchdog.turn(&LocalGuestState::default(), 1200);
         assert_eq!(fake.written(), b"V");
         fake.watchdog.turn(&guests(), 1201);
         assert_eq!(fake.written(), b"\0");
@@ -284,7 +284,7 @@ mod tests {
         let mut fake = Fake::new();
         fake.watchdog.turn(&guests(), 0);
         fake.written();
-        let here = Here {
+        let here = LocalGuestState {
             any: true,
             unsafe_guest: Some("mail".to_owned()),
         };
@@ -319,7 +319,7 @@ mod tests {
         fake.written();
         fake.watchdog.stop(&guests());
         assert!(fake.written().is_empty());
-        fake.watchdog.stop(&Here::default());
+        fake.watchdog.stop(&LocalGuestState::default());
         assert_eq!(fake.written(), b"V");
     }
 
@@ -333,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_device_that_is_missing_is_reported_and_tried_again() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut watchdog = Watchdog::default();
         watchdog.set(Some(&scratch.path().join("none")));
         watchdog.turn(&guests(), 0);

@@ -164,7 +164,7 @@ pub fn early(uuid: &str, directory: &str) -> String {
 
 /// Boot entry of the GRUB menu.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Menu {
+pub struct GrubEntry {
     /// Name of the operating system.
     pub title: String,
     /// Path of the kernel within its file system.
@@ -177,7 +177,7 @@ pub struct Menu {
     pub append: String,
 }
 
-impl Menu {
+impl GrubEntry {
     /// Returns `grub.cfg`. GRUB and the kernel use the serial terminal as well.
     pub fn text(&self) -> String {
         let title = self.title.replace(['\'', '\n'], " ");
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_menu_names_the_root_by_its_uuid_and_the_serial_terminal() {
-        let mut menu = Menu {
+        let mut menu = GrubEntry {
             title: "it's".to_owned(),
             kernel: "/boot/vmlinuz-6.1".to_owned(),
             initrd: Some("/boot/initrd.img-6.1".to_owned()),

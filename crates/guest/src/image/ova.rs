@@ -25,7 +25,7 @@ const DISK: &str = "17";
 
 /// Member of an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Member {
+pub struct ArchiveMember {
     /// Name as stored in the archive.
     pub name: String,
     /// Offset of the contents in the archive, bytes.
@@ -36,7 +36,7 @@ pub struct Member {
 
 /// Virtual machine as described by an OVF.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Machine {
+pub struct OvfMachine {
     /// Memory in MiB.
     pub memory_mib: u64,
     /// Number of CPUs.
@@ -152,9 +152,9 @@ pub enum OvaError {
 ///
 /// # Errors
 /// The archive is invalid, truncated, or has too many members.
-pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<Member>, OvaError> {
+pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<ArchiveMember>, OvaError> {
     let mut archive = tar::Archive::new(archive);
-    let mut found: Vec<Member> = Vec::new();
+    let mut found: Vec<ArchiveMember> = Vec::new();
     let mut end = 0;
     for (count, entry) in archive.entries_with_seek()?.enumerate() {
         if count >= MEMBERS_MAX {
@@ -174,7 +174,7 @@ pub fn members(archive: impl Read + Seek, size: u64) -> Result<Vec<Member>, OvaE
             continue;
         }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let member = Member {
+        let member = ArchiveMember {
             name: without_dot(&name).to_owned(),
             offset: entry.raw_file_position(),
             size: entry.size(),
@@ -208,7 +208,7 @@ fn without_dot(name: &str) -> &str {
 }
 
 /// Makes the names relative to the directory of the OVF, as the OVF refers to them.
-fn beside_ovf(mut members: Vec<Member>) -> Vec<Member> {
+fn beside_ovf(mut members: Vec<ArchiveMember>) -> Vec<ArchiveMember> {
     let directory = match ovf(&members) {
         Ok(ovf) => ovf.name.rfind('/').map(|at| ovf.name[..=at].to_owned()),
         Err(_) => None,
@@ -230,8 +230,8 @@ fn beside_ovf(mut members: Vec<Member>) -> Vec<Member> {
 ///
 /// # Errors
 /// The archive has no OVF, or more than one.
-pub fn ovf(members: &[Member]) -> Result<&Member, OvaError> {
-    let is_ovf = |one: &&Member| {
+pub fn ovf(members: &[ArchiveMember]) -> Result<&ArchiveMember, OvaError> {
+    let is_ovf = |one: &&ArchiveMember| {
         let end = one.name.len().saturating_sub(4);
         let ends = one
             .name
@@ -242,7 +242,7 @@ pub fn ovf(members: &[Member]) -> Result<&Member, OvaError> {
     if members.iter().any(|one| one.name == "ova.xml") {
         return Err(OvaError::Xva);
     }
-    let found: Vec<&Member> = members.iter().filter(is_ovf).collect();
+    let found: Vec<&ArchiveMember> = members.iter().filter(is_ovf).collect();
     match found[..] {
         [one] => Ok(one),
         _ => Err(OvaError::Ovf(found.len())),
@@ -253,7 +253,10 @@ pub fn ovf(members: &[Member]) -> Result<&Member, OvaError> {
 ///
 /// # Errors
 /// A disk is missing, or has a size that the OVF contradicts.
-pub fn disks<'m>(machine: &Machine, members: &'m [Member]) -> Result<Vec<&'m Member>, OvaError> {
+pub fn disks<'m>(
+    machine: &OvfMachine,
+    members: &'m [ArchiveMember],
+) -> Result<Vec<&'m ArchiveMember>, OvaError> {
     let found = machine.disks.iter().map(|(name, _)| {
         let member = members.iter().find(|one| one.name == *name);
         let member = member.ok_or_else(|| OvaError::Missing(name.clone()))?;
@@ -274,7 +277,7 @@ pub fn disks<'m>(machine: &Machine, members: &'m [Member]) -> Result<Vec<&'m Mem
 ///
 /// # Errors
 /// The disk is shorter.
-pub fn is_complete(machine: &Machine, member: &Member) -> Result<(), OvaError> {
+pub fn is_complete(machine: &OvfMachine, member: &ArchiveMember) -> Result<(), OvaError> {
     let mut disks = machine.disks.iter();
     let capacity = disks.find(|(name, _)| *name == member.name);
     match capacity.and_then(|(_, capacity)| *capacity) {
@@ -288,8 +291,8 @@ pub fn is_complete(machine: &Machine, member: &Member) -> Result<(), OvaError> {
 }
 
 /// Returns the manifest of an archive, if it has one.
-pub fn manifest(members: &[Member]) -> Option<&Member> {
-    let is_manifest = |one: &&Member| {
+pub fn manifest(members: &[ArchiveMember]) -> Option<&ArchiveMember> {
+    let is_manifest = |one: &&ArchiveMember| {
         let end = one.name.len().saturating_sub(3);
         let ends = one.name.get(end..);
         ends.is_some_and(|ends| ends.eq_ignore_ascii_case(".mf"))
@@ -348,16 +351,16 @@ pub fn checksums(text: &str) -> Result<Vec<Checksum>, OvaError> {
 ///
 /// # Errors
 /// The text is no XML, or its disks cannot be used.
-pub fn machine(text: &str) -> Result<Machine, OvaError> {
+pub fn machine(text: &str) -> Result<OvfMachine, OvaError> {
     let options = ParsingOptions {
         nodes_limit: NODES_MAX,
         ..ParsingOptions::default()
     };
     let document = Document::parse_with_options(text, options)?;
-    let mut machine = Machine {
+    let mut machine = OvfMachine {
         memory_mib: 1024,
         cpus: 1,
-        ..Machine::default()
+        ..OvfMachine::default()
     };
     let mut order = Vec::new();
     for item in named(&document, "Item") {
@@ -553,7 +556,7 @@ mod tests {
 
     #[test]
     fn an_ovf_has_memory_processors_and_disks_in_their_order() {
-        let expected = Machine {
+        let expected = OvfMachine {
             memory_mib: 2048,
             cpus: 2,
             disks: vec![
@@ -562,7 +565,7 @@ mod tests {
             ],
             firmware: Firmware::Uefi,
             system: "Debian_64".to_owned(),
-            ..Machine::default()
+            ..OvfMachine::default()
         };
         assert_eq!(machine(OVF).unwrap(), expected);
     }
@@ -637,7 +640,7 @@ mod tests {
     #[test]
     fn raw_disk_below_its_capacity_is_refused() {
         let machine = machine(OVF).unwrap();
-        let member = |size| Member {
+        let member = |size| ArchiveMember {
             name: "a.vmdk".to_owned(),
             offset: 0,
             size,

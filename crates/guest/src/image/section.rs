@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 /// Guest without a section yet.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Draft {
+pub struct GuestDraft {
     /// Name of the guest.
     pub name: String,
     /// Memory in MiB.
@@ -19,14 +19,14 @@ pub struct Draft {
     /// Bus of all disks.
     pub bus: Bus,
     /// Network cards.
-    pub nics: Vec<Card>,
+    pub nics: Vec<NetworkCard>,
     /// Firmware that boots the guest.
     pub firmware: Firmware,
 }
 
 /// Network card of a new guest.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Card {
+pub struct NetworkCard {
     /// Name of the bridge on the host; empty: unknown.
     pub bridge: String,
     /// MAC address; None: generated from the name of the guest.
@@ -39,16 +39,16 @@ pub struct Card {
 
 /// Location of the volumes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Site {
+pub struct VolumeLocation {
     /// Names of the nodes; empty: no cluster.
     pub nodes: Vec<String>,
     /// Words after `backing`.
     pub backing: String,
 }
 
-impl Default for Site {
-    fn default() -> Site {
-        Site {
+impl Default for VolumeLocation {
+    fn default() -> VolumeLocation {
+        VolumeLocation {
             nodes: Vec::new(),
             backing: "file /srv/volumes".to_owned(),
         }
@@ -68,9 +68,9 @@ fn room(bytes: u64) -> String {
     )
 }
 
-impl Draft {
+impl GuestDraft {
     /// Returns the section of a volume.
-    pub fn volume(&self, index: usize, site: &Site) -> String {
+    pub fn volume(&self, index: usize, site: &VolumeLocation) -> String {
         let Some((name, bytes)) = self.disks.get(index) else {
             return String::new();
         };
@@ -85,7 +85,7 @@ impl Draft {
     }
 
     /// Returns the section of the guest.
-    pub fn guest(&self, site: &Site) -> String {
+    pub fn guest(&self, site: &VolumeLocation) -> String {
         let mut text = format!("guest {}\n", self.name);
         if !site.nodes.is_empty() {
             let _ = writeln!(text, "    prefer {}", site.nodes.join(" "));
@@ -106,7 +106,7 @@ impl Draft {
     }
 }
 
-impl Card {
+impl NetworkCard {
     fn line(&self) -> String {
         let bridge = if self.bridge.is_empty() {
             "br0"
@@ -130,13 +130,13 @@ mod tests {
 
     #[test]
     fn sections_can_be_pasted() {
-        let draft = Draft {
+        let draft = GuestDraft {
             name: "mail".to_owned(),
             memory_mib: 3 << 10,
             cpus: 2,
             disks: vec![("mail".to_owned(), 40 << 30), ("mail-2".to_owned(), 4097)],
             bus: Bus::Ide,
-            nics: vec![Card {
+            nics: vec![NetworkCard {
                 bridge: "xenbr0".to_owned(),
                 mac: Some([0, 0x16, 0x3e, 1, 2, 3]),
                 addresses: vec!["192.0.2.25".parse().unwrap()],
@@ -144,7 +144,7 @@ mod tests {
             }],
             firmware: Firmware::Uefi,
         };
-        let site = Site {
+        let site = VolumeLocation {
             nodes: vec!["alpha".to_owned(), "beta".to_owned()],
             backing: "lvm vg0".to_owned(),
         };
@@ -153,7 +153,7 @@ mod tests {
             "volume mail\n    size 40g\n    on alpha beta\n    backing lvm vg0\n"
         );
         assert_eq!(
-            draft.volume(1, &Site::default()),
+            draft.volume(1, &VolumeLocation::default()),
             "volume mail-2\n    size 8k\n    backing file /srv/volumes\n"
         );
         assert_eq!(

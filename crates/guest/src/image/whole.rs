@@ -557,7 +557,7 @@ mod tests {
     #[test]
     fn image_that_is_cut_anywhere_is_refused_or_has_its_data() {
         lab::skip_unless_installed!("qemu-img");
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let [raw, image, out] = ["raw", "image", "out"].map(|name| scratch.path().join(name));
         File::create(&raw).unwrap().set_len(10 << 20).unwrap();
         let name = |path: &Path| path.to_str().unwrap().to_owned();
@@ -622,7 +622,7 @@ mod tests {
     #[test]
     fn raw_disk_that_ends_before_its_file_system_is_refused() {
         lab::skip_unless_installed!("mkfs.ext4");
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let path = scratch.path().join("disk");
         for (program, arguments, bytes) in [
             ("mkfs.ext4", "-q -F", 8_u64 << 20),
@@ -678,7 +678,7 @@ mod tests {
     #[test]
     fn images_that_were_written_in_parts_are_whole() {
         lab::skip_unless_installed!("qemu-img");
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         for (driver, option) in [
             ("qcow2", "compat=1.1"),
             ("qcow2", "extended_l2=on"),

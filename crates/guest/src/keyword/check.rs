@@ -1,8 +1,8 @@
 //! Line `check` of a `guest` section.
 
-use super::LineBuilder;
+use super::GuestLineBuilder;
 use super::codes;
-use super::section::{Draft, Guest, once};
+use super::section::{Guest, ParsedSections, once};
 use super::words::time_ms;
 use crate::config::{self, Probe};
 use configuration::Context;
@@ -48,7 +48,7 @@ pub(super) struct Check {
     span: Span,
 }
 
-fn check(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn check(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "check")?;
     let choices = [
         ("tcp", Tried::Tcp(0)),
@@ -113,7 +113,7 @@ pub(super) fn build(context: &mut Context, guest: &Guest) -> Option<config::Chec
             let told = format!("the check of guest '{}' has no address", guest.name.value);
             let told = Diagnostic::error(&codes::NO_ADDRESS, check.span, told);
             let help = "add `at ADDRESS` here, or `address ADDRESS` to the line `nic` of the guest";
-            context.tell(
+            context.report(
                 told.label("no `at`, and no `nic` with an `address`")
                     .help(help),
             );
@@ -131,7 +131,7 @@ pub(super) fn build(context: &mut Context, guest: &Guest) -> Option<config::Chec
     })
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
+pub(super) static LINES: &[Keyword<GuestLineBuilder>] = &[Keyword {
     places: &["guest"],
     syntax: "check { tcp <port> | ping | agent } [at <address>] [inter <time>] [timeout <time>] [fall <number>] \
         [rise <number>] [grace <time>] [restart]",

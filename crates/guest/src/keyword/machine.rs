@@ -1,12 +1,12 @@
 //! Lines of a `guest` section that define the virtual machine.
 
-use super::section::{Draft, many, once};
+use super::section::{ParsedSections, many, once};
 use super::words::memory as memory_size;
-use super::{LineBuilder, codes};
+use super::{GuestLineBuilder, codes};
 use crate::config::{Boot, Bus, Console, Disk, Firmware, Model};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Word, Written};
+use language::{ConfigWord, Diagnostic, Spanned};
 use std::net::IpAddr;
 
 /// Maximum number of CPUs of a guest.
@@ -23,23 +23,23 @@ const INTERFACE_MAX: usize = 15;
 /// Network card as written in its line.
 #[derive(Debug)]
 pub(super) struct Nic {
-    pub(super) bridge: Written<String>,
-    pub(super) mac: Option<Written<[u8; 6]>>,
-    pub(super) addresses: Vec<Written<IpAddr>>,
+    pub(super) bridge: Spanned<String>,
+    pub(super) mac: Option<Spanned<[u8; 6]>>,
+    pub(super) addresses: Vec<Spanned<IpAddr>>,
     pub(super) model: Model,
 }
 
-fn memory(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn memory(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "memory")?;
     guest.memory = Some(memory_size(args)?);
     args.end()
 }
 
-fn cpus(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn cpus(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "cpus")?;
     let span = args.peek().map_or(args.line().span, |word| word.span);
     let value = args.count("a number", 1..=CPUS_MAX)?;
-    guest.cpus = Some(Written { value, span });
+    guest.cpus = Some(Spanned { value, span });
     args.end()
 }
 
@@ -49,7 +49,7 @@ fn too_many(args: &Args<'_>, max: usize, what: &str) -> Diagnostic {
     Diagnostic::error(&codes::TOO_MANY, args.line().span, told)
 }
 
-fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn disk(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = many(draft, args, "disk")?;
     if guest.disks.len() >= DISKS_MAX {
         return Err(too_many(args, DISKS_MAX, "disks"));
@@ -74,7 +74,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         disk.bus = args.choice(&choices)?;
         Ok(())
     })?;
-    guest.disks.push(Written {
+    guest.disks.push(Spanned {
         value: disk,
         span: word.span,
     });
@@ -82,7 +82,7 @@ fn disk(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 }
 
 /// Returns whether Linux accepts this as an interface name (`dev_valid_name`).
-fn is_interface_name(word: &Word) -> bool {
+fn is_interface_name(word: &ConfigWord) -> bool {
     let bytes = &word.bytes;
     let allowed = |byte: &u8| !byte.is_ascii_whitespace() && !b"/:\x0b\0".contains(byte);
     (1..=INTERFACE_MAX).contains(&bytes.len())
@@ -106,40 +106,40 @@ fn parse_mac(text: &str) -> Option<[u8; 6]> {
     pairs.next().is_none().then_some(mac)
 }
 
-fn mac(args: &mut Args<'_>) -> Result<Written<[u8; 6]>, Diagnostic> {
+fn mac(args: &mut Args<'_>) -> Result<Spanned<[u8; 6]>, Diagnostic> {
     let word = args.required("a MAC address")?;
     let Some(value) = parse_mac(word.str()) else {
-        return Err(args.unfit(word, "not a MAC address such as 52:54:00:12:34:56"));
+        return Err(args.unexpected_value(word, "not a MAC address such as 52:54:00:12:34:56"));
     };
     if value == [0; 6] {
-        return Err(args.unfit(word, "zero, which is no card's MAC address"));
+        return Err(args.unexpected_value(word, "zero, which is no card's MAC address"));
     }
     if value[0] & 1 == 1 {
         let told = "a multicast address, which no card can have: the first pair has to be even";
-        return Err(args.unfit(word, told));
+        return Err(args.unexpected_value(word, told));
     }
-    Ok(Written {
+    Ok(Spanned {
         value,
         span: word.span,
     })
 }
 
-fn address(args: &mut Args<'_>) -> Result<Written<IpAddr>, Diagnostic> {
+fn address(args: &mut Args<'_>) -> Result<Spanned<IpAddr>, Diagnostic> {
     let word = args.required("an address")?;
     let address: Option<IpAddr> = word.str().parse().ok();
     let Some(address) = address.map(|one| one.to_canonical()) else {
-        return Err(args.unfit(word, "not an IP address"));
+        return Err(args.unexpected_value(word, "not an IP address"));
     };
     if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-        return Err(args.unfit(word, "not an address that a guest can have"));
+        return Err(args.unexpected_value(word, "not an address that a guest can have"));
     }
-    Ok(Written {
+    Ok(Spanned {
         value: address,
         span: word.span,
     })
 }
 
-fn nic(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn nic(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = many(draft, args, "nic")?;
     if guest.nics.len() >= NICS_MAX {
         return Err(too_many(args, NICS_MAX, "network cards"));
@@ -147,10 +147,10 @@ fn nic(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a bridge")?;
     if !is_interface_name(word) {
         let told = "not the name of an interface: at most 15 bytes without `/`, `:` and spaces";
-        return Err(args.unfit(word, told));
+        return Err(args.unexpected_value(word, told));
     }
     let mut nic = Nic {
-        bridge: Written {
+        bridge: Spanned {
             value: word.text().into_owned(),
             span: word.span,
         },
@@ -179,7 +179,7 @@ fn nic(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn boot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn boot(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "boot")?;
     let choices = ["disk", "network", "iso", "kernel"].map(|word| (word, word));
     let value = match args.choice(&choices)? {
@@ -190,7 +190,7 @@ fn boot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     };
     args.end()?;
     let span = args.line().span;
-    guest.boot = Some(Written { value, span });
+    guest.boot = Some(Spanned { value, span });
     Ok(())
 }
 
@@ -215,14 +215,14 @@ fn kernel(args: &mut Args<'_>) -> Result<Boot, Diagnostic> {
     })
 }
 
-fn firmware(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn firmware(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "firmware")?;
     let choices = [("bios", Firmware::Bios), ("uefi", Firmware::Uefi)];
     guest.plain.firmware = args.choice(&choices)?;
     args.end()
 }
 
-fn console(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn console(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "console")?;
     let choices = [
         ("vnc", Console::Vnc),
@@ -233,13 +233,13 @@ fn console(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn user_data(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn user_data(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "user-data")?;
     guest.user_data = Some(args.absolute_path("a file")?);
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<GuestLineBuilder>] = &[
     Keyword {
         places: &["guest"],
         syntax: "memory <size>",

@@ -16,22 +16,22 @@ mod tests;
 mod together;
 mod words;
 
-use crate::config::{self, Boot, Guests, Nic, Order, mac_of, resource};
+use crate::config::{self, Boot, Guests, Nic, PlacementRules, mac_of, resource};
 use crate::difference::difference;
-use crate::qemu::home::Home;
+use crate::qemu::home::GuestDirectory;
 use configuration::outside::Unreadable;
 use configuration::{
-    Context, Exchange, Export, Given, Kind, Lines, NamedAddress, Part, Run, SectionTable, Sections,
-    Tabled,
+    ConfigurationPart, Context, Exchange, Export, NamedAddress, ObjectKind, RoleInput,
+    RoleInterface, SectionTable, Sections, Tabled, TabledDraft,
 };
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
-use language::{Code, Diagnostic, Written};
+use language::{Code, Diagnostic, Spanned};
 use part::codec;
-use section::{Draft, Guest};
+use section::{Guest, ParsedSections};
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use together::Together;
+use together::GuestIndex;
 
 /// Name of the guest part.
 pub const NAME: &str = "guest";
@@ -42,14 +42,14 @@ const STOP_MS: u64 = 5_000;
 const USER_DATA_BYTES_MAX: u64 = 1 << 20;
 
 /// Export of a guest, to which sections of other parts may refer.
-const GUEST: Kind = Kind {
+const GUEST: ObjectKind = ObjectKind {
     name: "guest",
     unknown: &codes::NO_GUEST,
     label: "no section of this name",
 };
 
 /// The guest part of a configuration.
-pub static PART: Part = Part {
+pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
         names: &[(
@@ -68,19 +68,19 @@ pub static PART: Part = Part {
     },
     codes: || codes::CODES.to_vec(),
     exports: &[GUEST],
-    begin: |_| Box::new(Lines::new(Draft::default())),
-    run: Some(Run {
-        given: |built, before| {
+    begin: |_| Box::new(TabledDraft::new(ParsedSections::default())),
+    run: Some(RoleInterface {
+        role_input: |built, before| {
             let guests = built.downcast_ref::<Guests>()?;
             let count = guests.guests.len() + guests.templates.len();
             // Guests whose sections are gone still have to be shut down.
             (count > 0 || before.is_some()).then(|| given(guests))
         },
-        given_for_rest: |built, rest| {
+        leftover_input: |built, rest| {
             let guests = built.downcast_ref::<Guests>()?;
-            let left = Home::running(rest.runtime, rest.claimed);
+            let left = GuestDirectory::running(rest.runtime, rest.claimed);
             let resources = left.iter().map(|name| resource(name)).collect();
-            (!left.is_empty()).then(|| Given {
+            (!left.is_empty()).then(|| RoleInput {
                 resources,
                 ..given(guests)
             })
@@ -90,29 +90,29 @@ pub static PART: Part = Part {
     }),
 };
 
-fn given(guests: &Guests) -> Given {
+fn given(guests: &Guests) -> RoleInput {
     let count = guests.guests.len() + guests.templates.len();
     let word = if count == 1 { "guest" } else { "guests" };
-    Given {
+    RoleInput {
         payload: codec::encode(guests),
         size: format!("{count} {word}"),
         stop_ms: STOP_MS,
-        together: false,
+        is_simultaneous: false,
         resources: guests.resources(),
     }
 }
 
-type LineBuilder = configuration::LineBuilder<Draft>;
+type GuestLineBuilder = configuration::DraftLineBuilder<ParsedSections>;
 
-static LINES: &[Family<LineBuilder>] = &[
+static LINES: &[Family<GuestLineBuilder>] = &[
     ("Guests", machine::LINES),
     ("Guests", section::LINES),
     ("Guests", check::LINES),
 ];
 
-static OF_NODES: &[Family<LineBuilder>] = &[("Nodes", node::LINES)];
+static OF_NODES: &[Family<GuestLineBuilder>] = &[("Nodes", node::LINES)];
 
-static TABLES: [SectionTable<Draft>; 2] = [
+static TABLES: [SectionTable<ParsedSections>; 2] = [
     SectionTable::new("guest", LINES, section::begin),
     SectionTable::new("node", OF_NODES, node::begin),
 ];
@@ -131,7 +131,7 @@ const SECTION: Documented = Documented {
     built: true,
 };
 
-impl Tabled for Draft {
+impl Tabled for ParsedSections {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN;
 
@@ -143,14 +143,14 @@ impl Tabled for Draft {
         let all = self.guests.iter().flat_map(|guest| {
             let owner = format!("guest '{}'", guest.name.value);
             let all = guest.nics.iter().flat_map(|nic| &nic.addresses);
-            all.filter_map(move |one| NamedAddress::of(one.value, owner.clone()))
+            all.filter_map(move |one| NamedAddress::from_address(one.value, owner.clone()))
         });
         all.collect()
     }
 
     fn finish(self, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for told in wrong(&self, context, exchange) {
-            context.tell(told);
+            context.report(told);
         }
         let mut guests = Guests {
             me: me(context, &self),
@@ -164,7 +164,7 @@ impl Tabled for Draft {
             let check = check::build(context, guest);
             let user_data = user_data(context, guest);
             // Without a cluster nothing else says where a guest runs.
-            let is_here = |node: &Written<String>| context.nodes.is_here(&node.value);
+            let is_here = |node: &Spanned<String>| context.nodes.is_local_node(&node.value);
             let is_run = !guests.me.is_empty()
                 || guest.prefer.is_empty()
                 || guest.prefer.iter().any(is_here);
@@ -186,7 +186,7 @@ impl Tabled for Draft {
 }
 
 /// Reports problems of sections beyond single lines.
-fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnostic> {
+fn wrong(draft: &ParsedSections, context: &Context, exchange: &Exchange) -> Vec<Diagnostic> {
     let mut wrong = Vec::new();
     for guest in &draft.guests {
         wrong.extend(missing(guest));
@@ -199,7 +199,7 @@ fn wrong(draft: &Draft, context: &Context, exchange: &Exchange) -> Vec<Diagnosti
     }
     wrong.extend(shared::volumes(&draft.guests));
     wrong.extend(shared::addresses(&draft.guests));
-    wrong.extend(Together::new(&draft.guests).check());
+    wrong.extend(GuestIndex::new(&draft.guests).check());
     wrong.extend(places::of_cluster(context, &draft.guests));
     let is_external = |guest: &Guest| {
         let mut disks = guest.disks.iter().map(|disk| &disk.value);
@@ -245,7 +245,7 @@ fn nothing_to_boot(guest: &Guest) -> Option<Diagnostic> {
 }
 
 /// Returns the name of this node, if guests need a cluster.
-fn me(context: &Context, draft: &Draft) -> String {
+fn me(context: &Context, draft: &ParsedSections) -> String {
     let options = &context.options;
     let is_cluster = !options.nodes.is_empty()
         || !options.version.is_empty()
@@ -258,15 +258,15 @@ fn me(context: &Context, draft: &Draft) -> String {
     }
     let preferred = draft.guests.iter().flat_map(|guest| &guest.prefer);
     let preferred = preferred.map(|node| &node.value);
-    let mut names = context.nodes.known().iter().chain(preferred);
-    let here = names.find(|name| context.nodes.is_here(name));
+    let mut names = context.nodes.known_nodes().iter().chain(preferred);
+    let here = names.find(|name| context.nodes.is_local_node(name));
     here.unwrap_or(&options.host).clone()
 }
 
 /// Returns the settings of `node` sections that concern guests.
-fn nodes(context: &Context, draft: &Draft) -> BTreeMap<String, config::Node> {
-    let node = |node: &node::Node| {
-        let said = config::Node {
+fn nodes(context: &Context, draft: &ParsedSections) -> BTreeMap<String, config::NodeSettings> {
+    let node = |node: &node::NodeSection| {
+        let said = config::NodeSettings {
             fences: node.fences.clone(),
             watchdog: node.watchdog.as_ref().map(|one| one.value.clone()),
             room: node.room.as_ref().map(|one| one.value),
@@ -278,7 +278,7 @@ fn nodes(context: &Context, draft: &Draft) -> BTreeMap<String, config::Node> {
 
 /// Returns the settings of a section, without those that depend on files and addresses.
 fn build(context: &Context, guest: &Guest, memory_bytes: u64) -> config::Guest {
-    let names = |names: &[Written<String>]| -> BTreeSet<String> {
+    let names = |names: &[Spanned<String>]| -> BTreeSet<String> {
         names.iter().map(|name| name.value.clone()).collect()
     };
     let nic = |(at, nic): (usize, &machine::Nic)| Nic {
@@ -305,7 +305,7 @@ fn build(context: &Context, guest: &Guest, memory_bytes: u64) -> config::Guest {
         check: None,
         migrate: guest.plain.migrate,
         stop_ms: guest.plain.stop_ms,
-        order: Order {
+        order: PlacementRules {
             after: names(&guest.others.after),
             priority: guest.plain.priority,
             beside: names(&guest.others.beside),
@@ -331,7 +331,7 @@ fn user_data(context: &mut Context, guest: &Guest) -> Option<String> {
         Ok(text) => Some(text),
         Err(why) => {
             let told = format!("'user-data': cannot use '{}'", file.value.display());
-            context.tell(Diagnostic::error(&codes::USER_DATA, file.span, told).label(why));
+            context.report(Diagnostic::error(&codes::USER_DATA, file.span, told).label(why));
             None
         }
     }

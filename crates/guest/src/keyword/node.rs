@@ -1,13 +1,13 @@
 //! Lines of a `node` section that concern guests: fencing methods and capacity.
 
-use super::section::Draft;
+use super::section::ParsedSections;
 use super::words::{memory, twice};
-use super::{LineBuilder, codes};
+use super::{GuestLineBuilder, codes};
 use crate::config::Room;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Line, Span, Written};
-use part::power::control::Control;
+use language::{ConfigLine, Diagnostic, Span, Spanned};
+use part::power::control::PowerControl;
 use part::power::line;
 use std::path::PathBuf;
 
@@ -18,18 +18,18 @@ const CPUS_MAX: u32 = 65_536;
 
 /// Section `node`. The part that owns the section checks its first line.
 #[derive(Debug)]
-pub(super) struct Node {
+pub(super) struct NodeSection {
     /// Name of the node; None: the host name of the machine.
     pub(super) name: Option<String>,
-    pub(super) fences: Vec<Control>,
-    pub(super) watchdog: Option<Written<PathBuf>>,
-    pub(super) room: Option<Written<Room>>,
+    pub(super) fences: Vec<PowerControl>,
+    pub(super) watchdog: Option<Spanned<PathBuf>>,
+    pub(super) room: Option<Spanned<Room>>,
     /// A line `fence` was refused.
     pub(super) has_refused_fence: bool,
 }
 
-pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
-    draft.nodes.push(Node {
+pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
+    draft.nodes.push(NodeSection {
         name: head.word(1).map(|word| word.text().into_owned()),
         fences: Vec::new(),
         watchdog: None,
@@ -39,15 +39,15 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     Ok(())
 }
 
-fn section(draft: &mut Draft, span: Span) -> Result<&mut Node, Diagnostic> {
+fn section(draft: &mut ParsedSections, span: Span) -> Result<&mut NodeSection, Diagnostic> {
     let missing = || Diagnostic::error(&codes::UNKNOWN, span, "no node section has begun");
     draft.nodes.last_mut().ok_or_else(missing)
 }
 
 fn fence(
-    draft: &mut Draft,
+    draft: &mut ParsedSections,
     args: &mut Args<'_>,
-    read: fn(&mut Args<'_>) -> Result<Control, Diagnostic>,
+    read: fn(&mut Args<'_>) -> Result<PowerControl, Diagnostic>,
 ) -> Built {
     let node = section(draft, args.line().span)?;
     node.has_refused_fence = true;
@@ -62,7 +62,7 @@ fn fence(
     Ok(())
 }
 
-fn watchdog(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn watchdog(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let node = section(draft, span)?;
     if let Some(first) = &node.watchdog {
@@ -72,11 +72,11 @@ fn watchdog(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let value = args.absolute_path("a device")?.value;
     args.end()?;
     node.has_refused_fence = false;
-    node.watchdog = Some(Written { value, span });
+    node.watchdog = Some(Spanned { value, span });
     Ok(())
 }
 
-fn room(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn room(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let node = section(draft, span)?;
     if let Some(first) = &node.room {
@@ -93,11 +93,11 @@ fn room(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         }
         Ok(())
     })?;
-    node.room = Some(Written { value: room, span });
+    node.room = Some(Spanned { value: room, span });
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<GuestLineBuilder>] = &[
     Keyword {
         places: &["node"],
         syntax: "fence ipmi <address> user <name> password-file <file> [cipher <number>]",
@@ -115,7 +115,11 @@ pub(super) static LINES: &[Keyword<LineBuilder>] = &[
         doc: "Powers this node off with a program, which another node runs without a shell. It has to end with exit code 0 only \
             once the node is off.",
         example: "fence exec /usr/local/sbin/off alpha",
-        build: |draft, args| fence(draft, args, |args| line::program(args).map(Control::Exec)),
+        build: |draft, args| {
+            fence(draft, args, |args| {
+                line::program(args).map(PowerControl::Exec)
+            })
+        },
     },
     Keyword {
         places: &["node"],

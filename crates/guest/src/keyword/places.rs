@@ -2,22 +2,22 @@
 //! and whether they can be powered off.
 
 use super::codes;
-use super::node::Node;
-use super::section::{Draft, Guest};
+use super::node::NodeSection;
+use super::section::{Guest, ParsedSections};
 use crate::config::Room;
 use crate::size;
 use configuration::{Context, is_name_of};
-use language::{Diagnostic, Span, Written, suggest};
+use language::{Diagnostic, Span, Spanned, suggest};
 
 /// Returns the name of a node in the cluster, or else that of its section.
 pub(super) fn canonical(context: &Context, name: &str) -> String {
-    let mut known = context.nodes.known().iter();
+    let mut known = context.nodes.known_nodes().iter();
     let known = known.find(|known| is_name_of(name, known));
     known.map_or(name, String::as_str).to_owned()
 }
 
 /// Returns the name of a section; the host name if the section has none.
-pub(super) fn name_of(context: &Context, node: &Node) -> String {
+pub(super) fn name_of(context: &Context, node: &NodeSection) -> String {
     let options = &context.options;
     let own = || options.node.as_ref().unwrap_or(&options.host);
     canonical(context, node.name.as_ref().unwrap_or_else(own))
@@ -25,7 +25,7 @@ pub(super) fn name_of(context: &Context, node: &Node) -> String {
 
 /// Reports problems with the nodes of a guest.
 pub(super) fn of_guest(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
-    let known = context.nodes.known();
+    let known = context.nodes.known_nodes();
     let name = &guest.name.value;
     // A line that was refused names some.
     if guest.prefer.is_empty() && !known.is_empty() && !guest.has("prefer") {
@@ -42,7 +42,7 @@ pub(super) fn of_guest(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
             let told = Diagnostic::error(&codes::UNKNOWN_NODE, node.span, told);
             found.push(
                 told.label("the same node")
-                    .also(first.span, "first named here"),
+                    .with_label(first.span, "first named here"),
             );
         } else if !context.nodes.is_known(&node.value) {
             found.push(unknown(known, node));
@@ -51,7 +51,7 @@ pub(super) fn of_guest(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
     found
 }
 
-fn unknown(known: &[String], node: &Written<String>) -> Diagnostic {
+fn unknown(known: &[String], node: &Spanned<String>) -> Diagnostic {
     let told = format!("no node is called '{}'", node.value);
     let told = Diagnostic::error(&codes::UNKNOWN_NODE, node.span, told);
     match suggest::nearest(&node.value, known.iter().map(String::as_str)) {
@@ -81,13 +81,21 @@ pub(super) fn of_cluster(context: &Context, guests: &[Guest]) -> Option<Diagnost
 }
 
 /// Returns the section of a node that a guest prefers.
-fn section<'d>(context: &Context, draft: &'d Draft, name: &str) -> Option<&'d Node> {
+fn section<'d>(
+    context: &Context,
+    draft: &'d ParsedSections,
+    name: &str,
+) -> Option<&'d NodeSection> {
     let mut nodes = draft.nodes.iter();
     nodes.find(|node| is_name_of(name, &name_of(context, node)))
 }
 
 /// Reports guests for which no node has room.
-pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option<Diagnostic> {
+pub(super) fn of_room(
+    context: &Context,
+    draft: &ParsedSections,
+    guest: &Guest,
+) -> Option<Diagnostic> {
     let memory = guest.memory.as_ref()?;
     let cpus = guest.cpus.as_ref().map_or(1, |cpus| cpus.value);
     // A node without a configured capacity may have enough.
@@ -96,7 +104,7 @@ pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option
         Some((node, section.room.as_ref()?))
     });
     let rooms: Vec<_> = rooms.collect::<Option<_>>()?;
-    let is_small = |(_, room): &(_, &Written<Room>)| {
+    let is_small = |(_, room): &(_, &Spanned<Room>)| {
         room.value
             .memory_bytes
             .is_some_and(|all| all < memory.value)
@@ -111,7 +119,7 @@ pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option
     );
     let takes = format!("takes {} and {cpus} processors", size::words(memory.value));
     // Marks memory or CPUs: the one of which no node has enough.
-    let lacks_memory = |(_, room): &(_, &Written<Room>)| {
+    let lacks_memory = |(_, room): &(_, &Spanned<Room>)| {
         { room.value.memory_bytes }.is_some_and(|all| all < memory.value)
     };
     let marked = match &guest.cpus {
@@ -120,7 +128,7 @@ pub(super) fn of_room(context: &Context, draft: &Draft, guest: &Guest) -> Option
     };
     let told = Diagnostic::error(&codes::ROOM, marked, told).label(takes);
     let told = rooms.iter().fold(told, |told, (node, room)| {
-        told.also(room.span, format!("what '{}' has", node.value))
+        told.with_label(room.span, format!("what '{}' has", node.value))
     });
     Some(told.help("change the guest or the room, or name a larger node in `prefer`"))
 }
@@ -135,14 +143,14 @@ struct Unfenced<'d> {
 /// Reports guests whose takeover has to wait, with one warning for all guests with the same nodes.
 pub(super) fn of_fencing(
     context: &Context,
-    draft: &Draft,
+    draft: &ParsedSections,
     is_external: impl Fn(&Guest) -> bool,
 ) -> Vec<Diagnostic> {
     let mut stranded = Vec::new();
     let mut all: Vec<Unfenced<'_>> = Vec::new();
-    let is_unfenced = |node: &&Written<String>| {
+    let is_unfenced = |node: &&Spanned<String>| {
         let section = section(context, draft, &node.value);
-        let has = |node: &Node| {
+        let has = |node: &NodeSection| {
             !node.fences.is_empty() || node.watchdog.is_some() || node.has_refused_fence
         };
         context.nodes.is_known(&node.value) && !section.is_some_and(has)

@@ -2,13 +2,13 @@
 
 use super::check::Check;
 use super::machine::Nic;
-use super::node::Node;
+use super::node::NodeSection;
 use super::words::{time_ms, twice};
-use super::{LineBuilder, codes};
+use super::{GuestLineBuilder, codes};
 use crate::config::{Boot, Console, Disk, Firmware, Migrate, STOP_MS};
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
-use language::{Diagnostic, Line, Span, Written};
+use language::{ConfigLine, Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -26,14 +26,14 @@ const STOP_MS_RANGE: RangeInclusive<u32> = 1_000..=24 * 3600 * 1000;
 /// Section `guest` as read so far.
 #[derive(Debug)]
 pub(super) struct Guest {
-    pub(super) name: Written<String>,
-    pub(super) prefer: Vec<Written<String>>,
-    pub(super) memory: Option<Written<u64>>,
-    pub(super) cpus: Option<Written<u32>>,
-    pub(super) disks: Vec<Written<Disk>>,
+    pub(super) name: Spanned<String>,
+    pub(super) prefer: Vec<Spanned<String>>,
+    pub(super) memory: Option<Spanned<u64>>,
+    pub(super) cpus: Option<Spanned<u32>>,
+    pub(super) disks: Vec<Spanned<Disk>>,
     pub(super) nics: Vec<Nic>,
-    pub(super) boot: Option<Written<Boot>>,
-    pub(super) user_data: Option<Written<PathBuf>>,
+    pub(super) boot: Option<Spanned<Boot>>,
+    pub(super) user_data: Option<Spanned<PathBuf>>,
     pub(super) check: Option<Check>,
     pub(super) plain: Plain,
     pub(super) others: Others,
@@ -56,9 +56,9 @@ pub(super) struct Plain {
 /// Other guests to which the section refers.
 #[derive(Debug, Default)]
 pub(super) struct Others {
-    pub(super) after: Vec<Written<String>>,
-    pub(super) beside: Vec<Written<String>>,
-    pub(super) apart: Vec<Written<String>>,
+    pub(super) after: Vec<Spanned<String>>,
+    pub(super) beside: Vec<Spanned<String>>,
+    pub(super) apart: Vec<Spanned<String>>,
 }
 
 impl Guest {
@@ -75,12 +75,12 @@ impl Guest {
 
 /// Sections read so far.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct ParsedSections {
     pub(super) guests: Vec<Guest>,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<NodeSection>,
 }
 
-pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
     let mut args = Args::new(head, 1, "guest", "guest <name>", &codes::OF_ARGUMENTS);
     let word = args.required("the guest's name")?;
     args.end()?;
@@ -94,14 +94,14 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     if let Some(first) = draft.guests.iter().find(|one| one.name.value == name) {
         let told = refuse(format!("duplicate 'guest' section '{name}'"));
         let told = told.label("this name is taken");
-        return Err(told.also(first.name.span, "first used here"));
+        return Err(told.with_label(first.name.span, "first used here"));
     }
     if draft.guests.len() >= SECTIONS_MAX {
         let told = format!("more than {SECTIONS_MAX} guest sections");
         return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
     }
     draft.guests.push(Guest {
-        name: Written {
+        name: Spanned {
             value: name.to_owned(),
             span: word.span,
         },
@@ -130,7 +130,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
 
 /// Returns the current section, for a keyword that may be repeated.
 pub(super) fn many<'d>(
-    draft: &'d mut Draft,
+    draft: &'d mut ParsedSections,
     args: &Args<'_>,
     keyword: &'static str,
 ) -> Result<&'d mut Guest, Diagnostic> {
@@ -143,7 +143,7 @@ pub(super) fn many<'d>(
 
 /// Returns the current section, for a keyword that may occur once.
 pub(super) fn once<'d>(
-    draft: &'d mut Draft,
+    draft: &'d mut ParsedSections,
     args: &Args<'_>,
     keyword: &'static str,
 ) -> Result<&'d mut Guest, Diagnostic> {
@@ -156,7 +156,7 @@ pub(super) fn once<'d>(
     }
 }
 
-fn prefer(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn prefer(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "prefer")?;
     args.required("the name of a node")?;
     for word in &args.line().words[1..] {
@@ -164,7 +164,7 @@ fn prefer(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             let told = format!("a guest has at most {NODES_MAX} nodes");
             return Err(Diagnostic::error(&codes::TOO_MANY, word.span, told));
         }
-        guest.prefer.push(Written {
+        guest.prefer.push(Spanned {
             value: section_name("node", word, &codes::VALUE)?.to_owned(),
             span: word.span,
         });
@@ -174,35 +174,35 @@ fn prefer(draft: &mut Draft, args: &mut Args<'_>) -> Built {
 }
 
 /// Parses the names of other guests.
-fn names(args: &mut Args<'_>) -> Result<Vec<Written<String>>, Diagnostic> {
+fn names(args: &mut Args<'_>) -> Result<Vec<Spanned<String>>, Diagnostic> {
     let first = args.required("the name of a guest")?;
     let rest = args.rest().iter();
-    let names = std::iter::once(first).chain(rest).map(|word| Written {
+    let names = std::iter::once(first).chain(rest).map(|word| Spanned {
         value: word.text().into_owned(),
         span: word.span,
     });
     Ok(names.collect())
 }
 
-fn start_order(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn start_order(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "start-order after")?;
     guest.others.after = names(args)?;
     Ok(())
 }
 
-fn beside(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn beside(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "beside")?;
     guest.others.beside = names(args)?;
     Ok(())
 }
 
-fn apart(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn apart(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "apart")?;
     guest.others.apart = names(args)?;
     Ok(())
 }
 
-fn priority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn priority(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "priority")?;
     let priority = args.integer("a number", -PRIORITY_MAX..=PRIORITY_MAX)?;
     args.end()?;
@@ -210,13 +210,13 @@ fn priority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn fail_back(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn fail_back(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "fail-back")?;
     guest.plain.fails_back = args.choice(&[("yes", true), ("no", false)])?;
     args.end()
 }
 
-fn template(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn template(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let guest = once(draft, args, "template")?;
     let is = args.choice(&[("yes", true), ("no", false)])?;
@@ -224,7 +224,7 @@ fn template(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn migrate(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn migrate(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "migrate")?;
     let choices = [
         ("live", Migrate::Live),
@@ -235,13 +235,13 @@ fn migrate(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn stop_timeout(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn stop_timeout(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let guest = once(draft, args, "stop-timeout")?;
     guest.plain.stop_ms = time_ms(args, STOP_MS_RANGE, "not between 1s and 24h")?;
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<GuestLineBuilder>] = &[
     Keyword {
         places: &["guest"],
         syntax: "prefer <node> [<node>…]",

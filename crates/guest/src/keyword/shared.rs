@@ -6,7 +6,7 @@ use super::section::Guest;
 use crate::config::{Disk, mac_of, mac_words};
 use configuration::outside::Runs;
 use configuration::{Context, Exchange, Export, External, Located, is_name_of};
-use language::{Diagnostic, Span, Written};
+use language::{Diagnostic, Span, Spanned};
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -54,13 +54,13 @@ pub(super) fn addresses<'d>(guests: &'d [Guest]) -> Vec<Diagnostic> {
         );
         let told = Diagnostic::error(&codes::MAC_TWICE, span, told);
         told.label("a second card with it")
-            .also(at, "the first is here")
+            .with_label(at, "the first is here")
     });
     let addresses = addresses.into_iter().map(|(address, span, first, at)| {
         let told = format!("{address} is an address of guest '{first}' already");
         let told = Diagnostic::error(&codes::ADDRESS_TWICE, span, told);
         told.label("a second card with it")
-            .also(at, "the first is here")
+            .with_label(at, "the first is here")
     });
     macs.chain(addresses).collect()
 }
@@ -85,7 +85,7 @@ pub(super) fn volumes(guests: &[Guest]) -> Vec<Diagnostic> {
                         true => "the same guest again",
                         false => "the writer of a volume is one guest",
                     })
-                    .also(*at, "the first is here");
+                    .with_label(*at, "the first is here");
                 let help = match *other == name {
                     true => "remove one of the two",
                     false => {
@@ -120,7 +120,11 @@ pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
                 "remove '{}' from `prefer`, or name nodes with a copy of each volume",
                 node.value
             );
-            found.push(told.label(label).also(node.span, "no copy here").help(help));
+            found.push(
+                told.label(label)
+                    .with_label(node.span, "no copy here")
+                    .help(help),
+            );
         }
     }
     found
@@ -129,12 +133,12 @@ pub(super) fn copies(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
 /// Reports writable disks of a template, and read-only disks of another guest.
 pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
     let name = &guest.name.value;
-    let wrong = |disk: &&Written<Disk>| {
+    let wrong = |disk: &&Spanned<Disk>| {
         let located = located(exchange, &disk.value.volume);
         let is_frozen = located.map(|located| located.read_only);
         !disk.value.read_only && is_frozen.is_some_and(|is| is != guest.is_template())
     };
-    let told = |disk: &Written<Disk>| {
+    let told = |disk: &Spanned<Disk>| {
         let volume = &disk.value.volume;
         let (told, help) = match guest.is_template() {
             true => (
@@ -150,7 +154,7 @@ pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
         };
         let told = Diagnostic::error(&codes::FROZEN, disk.span, told).help(help);
         match guest.plain.template {
-            Some(span) => told.also(span, "a template"),
+            Some(span) => told.with_label(span, "a template"),
             None => told,
         }
     };
@@ -159,7 +163,7 @@ pub(super) fn frozen(exchange: &Exchange, guest: &Guest) -> Vec<Diagnostic> {
 
 /// Returns the location of a volume, according to its section.
 fn located(exchange: &Exchange, volume: &str) -> Option<Located> {
-    let mut volumes = exchange.all(VOLUME);
+    let mut volumes = exchange.exports_of_kind(VOLUME);
     volumes.find(|one| one.name == volume)?.value()
 }
 
@@ -179,7 +183,7 @@ pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
             let name = &guest.name.value;
             exchange.export(Export::new(WRITTEN, &disk.value.volume, name));
         }
-        exchange.refer(VOLUME, &disk.value.volume, disk.span);
+        exchange.require_object(VOLUME, &disk.value.volume, disk.span);
     }
 }
 
@@ -187,7 +191,8 @@ pub(super) fn refer(exchange: &mut Exchange, guest: &Guest) {
 pub(super) fn not_here(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
     let options = &context.options;
     let mut prefers = guest.prefer.iter();
-    let is_here = guest.prefer.is_empty() || prefers.any(|node| context.nodes.is_here(&node.value));
+    let is_here =
+        guest.prefer.is_empty() || prefers.any(|node| context.nodes.is_local_node(&node.value));
     // Of a version of the cluster the role says so, where the guest is to start.
     let is_this_machine = options.here && options.node.is_none() && !context.outside.is_recorded();
     if !is_here || !is_this_machine || guest.is_template() {
@@ -212,7 +217,7 @@ pub(super) fn not_here(context: &Context, guest: &Guest) -> Vec<Diagnostic> {
         .collect();
     if let Some(boot) = &guest.boot {
         let files = boot.value.files().into_iter();
-        let missing = files.filter(|path| context.outside.runs(path, None) == Runs::Missing);
+        let missing = files.filter(|path| context.outside.can_execute(path, None) == Runs::Missing);
         let help = "each node on which the guest may start needs the file";
         found.extend(
             missing.map(|path| told(boot.span, format!("file '{}'", path.display()), help)),

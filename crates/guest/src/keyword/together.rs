@@ -4,19 +4,19 @@
 use super::codes;
 use super::section::{Guest, Others};
 use configuration::is_name_of;
-use language::{Diagnostic, Written, suggest};
+use language::{Diagnostic, Spanned, suggest};
 use std::collections::HashMap;
 
 /// Guests by name.
-pub(super) struct Together<'d> {
+pub(super) struct GuestIndex<'d> {
     guests: &'d [Guest],
     numbers: HashMap<&'d str, usize>,
 }
 
 /// Keyword with the guests named in its line.
-type Named<'d> = (&'static str, &'d [Written<String>]);
+type KeywordGuests<'d> = (&'static str, &'d [Spanned<String>]);
 
-fn named(others: &Others) -> [Named<'_>; 3] {
+fn named(others: &Others) -> [KeywordGuests<'_>; 3] {
     [
         ("start-order", &others.after),
         ("beside", &others.beside),
@@ -24,11 +24,11 @@ fn named(others: &Others) -> [Named<'_>; 3] {
     ]
 }
 
-impl<'d> Together<'d> {
-    pub(super) fn new(guests: &'d [Guest]) -> Together<'d> {
+impl<'d> GuestIndex<'d> {
+    pub(super) fn new(guests: &'d [Guest]) -> GuestIndex<'d> {
         let numbers = guests.iter().enumerate();
         let numbers = numbers.map(|(at, guest)| (&*guest.name.value, at));
-        Together {
+        GuestIndex {
             guests,
             numbers: numbers.collect(),
         }
@@ -69,8 +69,8 @@ impl<'d> Together<'d> {
     fn known<'s>(
         &'s self,
         of: usize,
-        names: &'s [Written<String>],
-    ) -> impl Iterator<Item = (usize, &'s Written<String>)> {
+        names: &'s [Spanned<String>],
+    ) -> impl Iterator<Item = (usize, &'s Spanned<String>)> {
         let known = names.iter().filter_map(|name| {
             let number = self.numbers.get(&*name.value)?;
             Some((*number, name))
@@ -80,7 +80,7 @@ impl<'d> Together<'d> {
 
     /// Reports guests that wait for each other, each cycle at the word that closes it.
     fn circles(&self) -> Vec<Diagnostic> {
-        let mut walk = Walk {
+        let mut walk = DependencyWalk {
             together: self,
             path: Vec::new(),
             is_done: vec![false; self.guests.len()],
@@ -125,7 +125,7 @@ impl<'d> Together<'d> {
         found
     }
 
-    fn contradiction(&self, at: usize, other: usize, word: &Written<String>) -> Diagnostic {
+    fn contradiction(&self, at: usize, other: usize, word: &Spanned<String>) -> Diagnostic {
         let name = &self.guests[at].name.value;
         let direct = |one: usize, two: usize| {
             let mut named = self.known(one, &self.guests[one].others.beside);
@@ -147,7 +147,7 @@ impl<'d> Together<'d> {
         let told = Diagnostic::error(&codes::CONTRADICTION, word.span, told);
         let told = told.label("never on the same node");
         match beside {
-            Some(beside) => told.also(beside, "on the same node"),
+            Some(beside) => told.with_label(beside, "on the same node"),
             None => told,
         }
         .help("remove one of the lines")
@@ -157,7 +157,7 @@ impl<'d> Together<'d> {
 /// Returns the reason if two guests have no common node in `prefer`, as text.
 fn apart_by_nodes(one: &Guest, two: &Guest) -> Option<&'static str> {
     let says = |guest: &Guest| !guest.prefer.is_empty();
-    let is_common = |node: &Written<String>| {
+    let is_common = |node: &Spanned<String>| {
         let mut others = two.prefer.iter();
         others.any(|other| is_name_of(&other.value, &node.value))
     };
@@ -166,15 +166,15 @@ fn apart_by_nodes(one: &Guest, two: &Guest) -> Option<&'static str> {
 }
 
 /// Depth-first search along `start-order`.
-struct Walk<'t, 'd> {
-    together: &'t Together<'d>,
+struct DependencyWalk<'t, 'd> {
+    together: &'t GuestIndex<'d>,
     /// Path from the first guest to the current one.
     path: Vec<usize>,
     is_done: Vec<bool>,
     found: Vec<Diagnostic>,
 }
 
-impl Walk<'_, '_> {
+impl DependencyWalk<'_, '_> {
     /// Visits a guest. The path is at most as long as the number of guests.
     fn visit(&mut self, guest: usize) {
         if self.is_done[guest] {

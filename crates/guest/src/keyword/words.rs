@@ -4,7 +4,7 @@ use super::codes;
 use crate::size::{self, MIB};
 use language::arguments::Args;
 use language::value::TimeUnit;
-use language::{Diagnostic, Span, Written};
+use language::{Diagnostic, Span, Spanned};
 use std::ops::RangeInclusive;
 
 /// Bounds of the memory of a guest, or of a node for guests.
@@ -14,7 +14,7 @@ const MEMORY_BYTES: RangeInclusive<u64> = 16 * MIB..=16 << 40;
 pub(super) fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
     let told = format!("'{keyword}' may appear only once in a section");
     let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-    told.also(first, "first given here")
+    told.with_label(first, "first given here")
 }
 
 /// Takes a time within bounds, milliseconds; a number without a unit is in milliseconds.
@@ -26,16 +26,16 @@ pub(super) fn time_ms(
     let word = args.peek();
     let time = args.time_ms(TimeUnit::Milliseconds)?;
     match word.filter(|_| !bounds.contains(&time)) {
-        Some(word) => Err(args.unfit(word, unfit)),
+        Some(word) => Err(args.unexpected_value(word, unfit)),
         None => Ok(time.into()),
     }
 }
 
 /// Takes a size of memory: a multiple of 1 MiB within bounds.
-pub(super) fn memory(args: &mut Args<'_>) -> Result<Written<u64>, Diagnostic> {
+pub(super) fn memory(args: &mut Args<'_>) -> Result<Spanned<u64>, Diagnostic> {
     let word = args.required("a size")?;
     let Some(bytes) = size::parse(word.str()) else {
-        return Err(args.unfit(word, "not a size: write a number and `m`, `g` or `t`"));
+        return Err(args.unexpected_value(word, "not a size: write a number and `m`, `g` or `t`"));
     };
     let text = word.str();
     if !bytes.is_multiple_of(MIB) && text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -53,12 +53,12 @@ pub(super) fn memory(args: &mut Args<'_>) -> Result<Written<u64>, Diagnostic> {
         return Err(told.help(format!("add `m`, `g` or `t`, such as `{example}`")));
     }
     if !bytes.is_multiple_of(MIB) {
-        return Err(args.unfit(word, "not a multiple of 1 MiB"));
+        return Err(args.unexpected_value(word, "not a multiple of 1 MiB"));
     }
     if !MEMORY_BYTES.contains(&bytes) {
-        return Err(args.unfit(word, "not between 16m and 16t"));
+        return Err(args.unexpected_value(word, "not between 16m and 16t"));
     }
-    Ok(Written {
+    Ok(Spanned {
         value: bytes,
         span: word.span,
     })

@@ -2,7 +2,7 @@
 
 /// Deliberate defect of the life cycle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Defect {
+pub enum LifecycleDefect {
     /// A guest continues to run after its lease has ended.
     RunsWithoutLease,
     /// The process of a QEMU that does not confirm a pause is not stopped.

@@ -3,7 +3,7 @@
 //!
 //! - At most one QEMU process: a new one is started only after its predecessor is known to have
 //!   ended.
-//! - The virtual CPUs run only while [`Wish::Run`] holds. QEMU starts paused, so a guest that was
+//! - The virtual CPUs run only while [`DesiredState::Run`] holds. QEMU starts paused, so a guest that was
 //!   started for a lease that has ended meanwhile never runs.
 //! - A guest that must not run is paused at once. QEMU confirms a pause only after all outstanding
 //!   disk requests have ended, which they do not without a majority. After [`HALT_AFTER_MS`] a
@@ -22,7 +22,7 @@ mod simulation;
 #[cfg(test)]
 mod tests;
 
-pub use defect::Defect;
+pub use defect::LifecycleDefect;
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ const POWER_AGAIN_MS: u64 = 10_000;
 
 /// Desired state of a guest on this node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wish {
+pub enum DesiredState {
     /// The guest runs.
     Run,
     /// The guest is not started now. A process that exists is left as it is.
@@ -74,7 +74,7 @@ pub enum Wish {
 
 /// State of a guest as QEMU reports it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
+pub enum QemuStatus {
     /// The virtual CPUs run.
     Running,
     /// The virtual CPUs are stopped: the guest was not started yet, or is paused.
@@ -105,10 +105,10 @@ pub enum Input {
     /// The process could not be started, with the reason.
     NotStarted(String),
     /// QEMU reports the state of the guest.
-    Says(Status),
-    /// [`Order::Continue`] or [`Order::Pause`] was carried out or refused by QEMU, or the process
-    /// was seen to be stopped ([`Order::Halt`]).
-    Obeyed(Order),
+    Says(QemuStatus),
+    /// [`QemuOrder::Continue`] or [`QemuOrder::Pause`] was carried out or refused by QEMU, or the process
+    /// was seen to be stopped ([`QemuOrder::StopSignalState`]).
+    Obeyed(QemuOrder),
     /// Kernel's view of the process: stopped (state T) or not.
     IsHalted(bool),
     /// The process has ended, with its last output.
@@ -128,7 +128,7 @@ pub enum Input {
 
 /// Order to be carried out on the QEMU process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
+pub enum QemuOrder {
     /// Start QEMU, with the guest paused.
     Start,
     /// Let the virtual CPUs run.
@@ -149,7 +149,7 @@ pub enum Order {
 
 /// Status of a guest as shown to operators and other nodes.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Shown {
+pub enum GuestStatus {
     /// No QEMU process exists here.
     Down,
     /// The guest failed and is restarted at this time, milliseconds.
@@ -159,7 +159,7 @@ pub enum Shown {
     /// The virtual CPUs run.
     Running,
     /// The guest is paused, with the reason.
-    Paused(Still),
+    Paused(PauseReason),
     /// The guest shuts down; the process is ended at this time, milliseconds.
     ShuttingDown(u64),
     /// The QEMU process is being ended.
@@ -172,7 +172,7 @@ pub enum Shown {
 
 /// Reason for which a guest is paused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Still {
+pub enum PauseReason {
     /// The desired state does not let the guest run.
     Wished,
     /// A disk had an error.
@@ -185,33 +185,35 @@ pub enum Still {
     Stopped,
 }
 
-impl fmt::Display for Still {
+impl fmt::Display for PauseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Still::Wished => "paused: this node does not hold its lease",
-            Still::Disk => "paused: a disk had an error; it is tried again each second",
-            Still::Moving => "paused: it moves between two nodes",
-            Still::Snapshot => "paused: a snapshot of its disks is taken",
-            Still::Stopped => "paused: a signal has stopped its process (state T); it is continued",
+            PauseReason::Wished => "paused: this node does not hold its lease",
+            PauseReason::Disk => "paused: a disk had an error; it is tried again each second",
+            PauseReason::Moving => "paused: it moves between two nodes",
+            PauseReason::Snapshot => "paused: a snapshot of its disks is taken",
+            PauseReason::Stopped => {
+                "paused: a signal has stopped its process (state T); it is continued"
+            }
         })
     }
 }
 
 /// Known state of the QEMU process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Process {
+enum ProcessState {
     None,
     /// A start was ordered and has not been confirmed or refused yet.
     Ordered,
     /// The process exists but its monitor has not responded yet; start time, milliseconds.
     Silent(u64),
     /// The process exists and its monitor has reported this state.
-    Speaks(Status),
+    Speaks(QemuStatus),
 }
 
 /// Known state of the stop signal to the whole QEMU process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Halt {
+enum StopSignalState {
     No,
     /// The stop signal was ordered at this time, milliseconds.
     Ordered(u64),
@@ -223,7 +225,7 @@ enum Halt {
 
 /// Orderly end of a process in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Ending {
+struct ProcessShutdown {
     /// Time of the last press of the power button, milliseconds; None: QEMU was asked to quit.
     pressed: Option<u64>,
     /// Time at which the process is told to quit, or killed if it was told already, milliseconds.
@@ -240,13 +242,13 @@ struct Restart {
 /// Life cycle of one guest: events go in by [`Life::see`], orders come out of [`Life::next`].
 #[derive(Clone, Debug)]
 pub struct Life {
-    process: Process,
-    ending: Option<Ending>,
+    process: ProcessState,
+    ending: Option<ProcessShutdown>,
     /// Pending restart of an unhealthy guest: its end counts as a failure.
     restart: Option<Restart>,
     /// Time of a pause order that QEMU has not confirmed yet, milliseconds.
     freezing: Option<u64>,
-    halt: Halt,
+    halt: StopSignalState,
     /// A continue order is pending and not confirmed yet.
     continuing: bool,
     /// Time of the last continue order, milliseconds.
@@ -264,7 +266,7 @@ pub struct Life {
     was_pressed: bool,
     /// Reason of the last failure.
     pub why: String,
-    broken: Option<Defect>,
+    broken: Option<LifecycleDefect>,
 }
 
 impl Default for Life {
@@ -275,13 +277,13 @@ impl Default for Life {
 
 impl Life {
     /// Creates a life cycle with a deliberate defect.
-    pub(crate) fn with(broken: Option<Defect>) -> Life {
+    pub(crate) fn with(broken: Option<LifecycleDefect>) -> Life {
         Life {
-            process: Process::None,
+            process: ProcessState::None,
             ending: None,
             restart: None,
             freezing: None,
-            halt: Halt::No,
+            halt: StopSignalState::No,
             continuing: false,
             continued: None,
             killed: false,
@@ -297,32 +299,32 @@ impl Life {
 
     /// Returns whether a QEMU process exists or may exist.
     pub fn is_there(&self) -> bool {
-        self.process != Process::None
+        self.process != ProcessState::None
     }
 
     /// Returns whether the virtual CPUs may be running.
     pub fn may_run(&self) -> bool {
         match self.process {
             _ if self.is_halted() => false,
-            Process::None | Process::Ordered | Process::Silent(_) => false,
-            Process::Speaks(Status::Running) => true,
-            Process::Speaks(_) => self.continuing,
+            ProcessState::None | ProcessState::Ordered | ProcessState::Silent(_) => false,
+            ProcessState::Speaks(QemuStatus::Running) => true,
+            ProcessState::Speaks(_) => self.continuing,
         }
     }
 
     /// Returns whether the virtual CPUs run.
     pub fn runs(&self) -> bool {
-        self.process == Process::Speaks(Status::Running) && !self.is_halted()
+        self.process == ProcessState::Speaks(QemuStatus::Running) && !self.is_halted()
     }
 
     /// Returns whether all threads of the process are stopped, as far as is known.
     fn is_halted(&self) -> bool {
-        matches!(self.halt, Halt::Done | Halt::Foreign)
+        matches!(self.halt, StopSignalState::Done | StopSignalState::Foreign)
     }
 
     /// Returns whether a stop signal was ordered and has not been seen to take effect yet.
     pub fn is_halting(&self) -> bool {
-        matches!(self.halt, Halt::Ordered(_))
+        matches!(self.halt, StopSignalState::Ordered(_))
     }
 
     /// Returns whether the guest is being restarted because it is unhealthy.
@@ -331,9 +333,9 @@ impl Life {
     }
 
     /// Returns the state that QEMU reported last.
-    pub fn status(&self) -> Option<Status> {
+    pub fn status(&self) -> Option<QemuStatus> {
         match self.process {
-            Process::Speaks(status) => Some(status),
+            ProcessState::Speaks(status) => Some(status),
             _ => None,
         }
     }
@@ -348,15 +350,15 @@ impl Life {
         self.failures >= FAILURES_MAX
     }
 
-    fn is(&self, defect: Defect) -> bool {
+    fn is(&self, defect: LifecycleDefect) -> bool {
         self.broken == Some(defect)
     }
 
     /// Applies an event.
-    pub fn see(&mut self, input: Input, now: u64) {
+    pub fn apply_input(&mut self, input: Input, now: u64) {
         match input {
             Input::Found | Input::Started => {
-                self.process = Process::Silent(now);
+                self.process = ProcessState::Silent(now);
                 self.ending = None;
                 self.restart = None;
                 self.killed = false;
@@ -364,16 +366,16 @@ impl Life {
                 self.continuing = false;
                 self.continued = None;
                 self.freezing = None;
-                self.halt = Halt::No;
+                self.halt = StopSignalState::No;
             }
             Input::NotStarted(why) => {
-                self.process = Process::None;
+                self.process = ProcessState::None;
                 self.fail(why, now);
             }
-            Input::Says(status) => self.says(status, now),
-            Input::Obeyed(Order::Continue) => self.continuing = false,
-            Input::Obeyed(Order::Pause) => self.freezing = None,
-            Input::Obeyed(Order::Halt) => self.halt = Halt::Done,
+            Input::Says(status) => self.apply_status(status, now),
+            Input::Obeyed(QemuOrder::Continue) => self.continuing = false,
+            Input::Obeyed(QemuOrder::Pause) => self.freezing = None,
+            Input::Obeyed(QemuOrder::Halt) => self.halt = StopSignalState::Done,
             Input::Obeyed(_) => {}
             Input::IsHalted(is) => self.see_halt(is, now),
             Input::Ended(words) => self.ended(words, now),
@@ -387,28 +389,30 @@ impl Life {
                 why,
                 well_ms,
                 within_ms,
-            } => self.be_unwell(why, Restart { well_ms, within_ms }),
+            } => self.mark_unhealthy(why, Restart { well_ms, within_ms }),
         }
     }
 
     /// Records that a foreign signal has stopped or continued the process.
     fn see_halt(&mut self, is_halted: bool, now: u64) {
         self.halt = match (self.halt, is_halted) {
-            (Halt::No, true) if self.is_there() && !self.killed => Halt::Foreign,
-            (Halt::Foreign, false) => Halt::No,
+            (StopSignalState::No, true) if self.is_there() && !self.killed => {
+                StopSignalState::Foreign
+            }
+            (StopSignalState::Foreign, false) => StopSignalState::No,
             // A process that must stay stopped is stopped again at once: the time for QEMU to
             // confirm a pause counts as over.
-            (Halt::Done, false) => {
-                if let Process::Silent(since) = &mut self.process {
+            (StopSignalState::Done, false) => {
+                if let ProcessState::Silent(since) = &mut self.process {
                     *since = now.saturating_sub(HALT_AFTER_MS);
                 }
-                Halt::No
+                StopSignalState::No
             }
             (halt, _) => halt,
         };
     }
 
-    fn be_unwell(&mut self, why: String, restart: Restart) {
+    fn mark_unhealthy(&mut self, why: String, restart: Restart) {
         // A guest that is being ended anyway is not restarted.
         if self.runs() && self.ending.is_none() && self.restart.is_none() && !self.killed {
             self.why = why;
@@ -416,38 +420,40 @@ impl Life {
         }
     }
 
-    fn says(&mut self, status: Status, now: u64) {
+    fn apply_status(&mut self, status: QemuStatus, now: u64) {
         // A migrated guest never runs again here, whatever QEMU reports late.
-        let is_final = Process::Speaks(Status::Moved);
-        if matches!(self.process, Process::None | Process::Ordered) || self.process == is_final {
+        let is_final = ProcessState::Speaks(QemuStatus::Moved);
+        if matches!(self.process, ProcessState::None | ProcessState::Ordered)
+            || self.process == is_final
+        {
             return;
         }
-        self.process = Process::Speaks(status);
-        if status == Status::Running {
+        self.process = ProcessState::Speaks(status);
+        if status == QemuStatus::Running {
             self.continued = None;
             self.runs_since.get_or_insert(now);
         }
     }
 
     fn ended(&mut self, words: String, now: u64) {
-        if self.process == Process::None {
+        if self.process == ProcessState::None {
             return;
         }
-        let last = std::mem::replace(&mut self.process, Process::None);
+        let last = std::mem::replace(&mut self.process, ProcessState::None);
         let restart = self.restart.take();
         let (ending, killed) = (self.ending.take(), std::mem::take(&mut self.killed));
         let ordered = ending.is_some() || killed;
         self.freezing = None;
-        self.halt = Halt::No;
+        self.halt = StopSignalState::No;
         self.continuing = false;
         self.continued = None;
         // A guest whose incoming migration failed still runs on its source node: no failure here.
-        let moves = [Status::Moved, Status::Arriving].map(Process::Speaks);
+        let moves = [QemuStatus::Moved, QemuStatus::Arriving].map(ProcessState::Speaks);
         if let Some(Restart { well_ms, .. }) = restart {
             // The time counts for which the guest was healthy, not the time for which it ran.
             self.runs_since = Some(now.saturating_sub(well_ms));
             let why = std::mem::take(&mut self.why);
-            match self.is(Defect::ForgivesUnwell) {
+            match self.is(LifecycleDefect::ForgivesUnwell) {
                 true => self.why = why,
                 false => self.fail(why, now),
             }
@@ -465,7 +471,7 @@ impl Life {
         self.why = why;
         self.failures = self.failures.saturating_add(1);
         let pause = PAUSE_FIRST_MS << self.failures.saturating_sub(1).min(6);
-        self.not_before = match self.is(Defect::RestartsAtOnce) {
+        self.not_before = match self.is(LifecycleDefect::RestartsAtOnce) {
             true => now,
             false => now.saturating_add(pause),
         };
@@ -473,24 +479,24 @@ impl Life {
 
     /// Returns the next order for the process, one at a time. To be called again after each order
     /// was carried out and after each event.
-    pub fn next(&mut self, wish: Wish, now: u64) -> Option<Order> {
+    pub fn next(&mut self, wish: DesiredState, now: u64) -> Option<QemuOrder> {
         if self.killed {
             return None;
         }
         match self.process {
-            Process::None => self.start(wish, now),
-            Process::Ordered => None,
-            _ if self.halt != Halt::No => self.while_halted(wish, now),
-            Process::Silent(since) => self.while_silent(wish, since, now),
-            Process::Speaks(status) => self.while_speaking(wish, status, now),
+            ProcessState::None => self.start(wish, now),
+            ProcessState::Ordered => None,
+            _ if self.halt != StopSignalState::No => self.while_halted(wish, now),
+            ProcessState::Silent(since) => self.while_silent(wish, since, now),
+            ProcessState::Speaks(status) => self.while_speaking(wish, status, now),
         }
     }
 
-    fn start(&mut self, wish: Wish, now: u64) -> Option<Order> {
-        let too_often = self.has_failed() && !self.is(Defect::NeverGivesUp);
-        let arrives = wish == Wish::Arrive;
+    fn start(&mut self, wish: DesiredState, now: u64) -> Option<QemuOrder> {
+        let too_often = self.has_failed() && !self.is(LifecycleDefect::NeverGivesUp);
+        let arrives = wish == DesiredState::Arrive;
         let waits = self.is_off || too_often || now < self.not_before;
-        if !arrives && (wish != Wish::Run || waits) {
+        if !arrives && (wish != DesiredState::Run || waits) {
             return None;
         }
         if arrives {
@@ -498,21 +504,24 @@ impl Life {
             // obsolete.
             (self.is_off, self.failures) = (false, 0);
         }
-        self.process = Process::Ordered;
-        Some(Order::Start)
+        self.process = ProcessState::Ordered;
+        Some(QemuOrder::Start)
     }
 
     /// Returns the next order while the monitor has not responded yet. QEMU starts paused, so such
     /// a guest does not run, unless the process was found by a role that does not know what its
     /// predecessor ordered.
-    fn while_silent(&mut self, wish: Wish, since: u64, now: u64) -> Option<Order> {
+    fn while_silent(&mut self, wish: DesiredState, since: u64, now: u64) -> Option<QemuOrder> {
         match wish {
-            Wish::Kill => return self.kill(),
-            Wish::Freeze => return self.halt(since, now),
+            DesiredState::Kill => return self.kill(),
+            DesiredState::Freeze => return self.halt(since, now),
             _ if now < since.saturating_add(START_MAX_MS) => return None,
             _ => {}
         }
-        if matches!(wish, Wish::Run | Wish::Hold | Wish::Stand) {
+        if matches!(
+            wish,
+            DesiredState::Run | DesiredState::Hold | DesiredState::Stand
+        ) {
             self.fail("the monitor of QEMU did not respond".to_owned(), now);
         }
         self.kill()
@@ -520,58 +529,63 @@ impl Life {
 
     /// Stops the process of a QEMU that does not confirm a pause. A process that waits for its
     /// disks is not killed: it loses no request and continues when the disks are back.
-    fn halt(&mut self, since: u64, now: u64) -> Option<Order> {
+    fn halt(&mut self, since: u64, now: u64) -> Option<QemuOrder> {
         match self.halt {
-            Halt::No if now < since.saturating_add(HALT_AFTER_MS) => None,
-            Halt::No if self.is(Defect::TrustsPause) => None,
-            Halt::No => {
-                self.halt = Halt::Ordered(now);
-                Some(Order::Halt)
+            StopSignalState::No if now < since.saturating_add(HALT_AFTER_MS) => None,
+            StopSignalState::No if self.is(LifecycleDefect::TrustsPause) => None,
+            StopSignalState::No => {
+                self.halt = StopSignalState::Ordered(now);
+                Some(QemuOrder::Halt)
             }
-            Halt::Ordered(at) if now >= at.saturating_add(HALT_MAX_MS) => {
-                match self.is(Defect::TrustsHalt) {
+            StopSignalState::Ordered(at) if now >= at.saturating_add(HALT_MAX_MS) => {
+                match self.is(LifecycleDefect::TrustsHalt) {
                     true => None,
                     false => self.kill(),
                 }
             }
-            Halt::Ordered(_) | Halt::Done | Halt::Foreign => None,
+            StopSignalState::Ordered(_) | StopSignalState::Done | StopSignalState::Foreign => None,
         }
     }
 
-    fn while_halted(&mut self, wish: Wish, now: u64) -> Option<Order> {
+    fn while_halted(&mut self, wish: DesiredState, now: u64) -> Option<QemuOrder> {
         match wish {
-            Wish::Kill => return self.kill(),
-            Wish::Freeze if self.halt == Halt::Foreign => {
+            DesiredState::Kill => return self.kill(),
+            DesiredState::Freeze if self.halt == StopSignalState::Foreign => {
                 // A foreign signal has stopped the process already; no second one is needed.
-                self.halt = Halt::Done;
+                self.halt = StopSignalState::Done;
                 return None;
             }
-            Wish::Freeze => return self.halt(now, now),
-            Wish::Hold | Wish::Arrive if self.halt == Halt::Foreign => {}
+            DesiredState::Freeze => return self.halt(now, now),
+            DesiredState::Hold | DesiredState::Arrive if self.halt == StopSignalState::Foreign => {}
             // The process is left stopped, as it is.
-            Wish::Hold | Wish::Arrive => return None,
-            Wish::Run | Wish::Stand | Wish::ShutDown { .. } => {}
+            DesiredState::Hold | DesiredState::Arrive => return None,
+            DesiredState::Run | DesiredState::Stand | DesiredState::ShutDown { .. } => {}
         }
-        if self.is(Defect::StaysHalted) {
+        if self.is(LifecycleDefect::StaysHalted) {
             return None;
         }
-        self.halt = Halt::No;
-        if let Process::Silent(since) = &mut self.process {
+        self.halt = StopSignalState::No;
+        if let ProcessState::Silent(since) = &mut self.process {
             *since = now;
         }
-        Some(Order::Resume)
+        Some(QemuOrder::Resume)
     }
 
-    fn kill(&mut self) -> Option<Order> {
+    fn kill(&mut self) -> Option<QemuOrder> {
         self.killed = true;
-        Some(Order::Kill)
+        Some(QemuOrder::Kill)
     }
 
-    fn while_speaking(&mut self, wish: Wish, status: Status, now: u64) -> Option<Order> {
-        if wish == Wish::Kill {
+    fn while_speaking(
+        &mut self,
+        wish: DesiredState,
+        status: QemuStatus,
+        now: u64,
+    ) -> Option<QemuOrder> {
+        if wish == DesiredState::Kill {
             return self.kill();
         }
-        if wish == Wish::Freeze && (self.may_run() || self.freezing.is_some()) {
+        if wish == DesiredState::Freeze && (self.may_run() || self.freezing.is_some()) {
             // The press of the power button is repeated once the guest may run again.
             self.ending = self.ending.filter(|ending| ending.pressed.is_none());
             return self.freeze(now);
@@ -579,42 +593,49 @@ impl Life {
         if let Some(ending) = self.ending {
             return self.while_ending(ending, status, now);
         }
-        if wish == Wish::Stand && status == Status::Running && self.freezing.is_none() {
+        if wish == DesiredState::Stand && status == QemuStatus::Running && self.freezing.is_none() {
             return self.freeze(now);
         }
         match status {
-            Status::ShutDown => {
+            QemuStatus::ShutDown => {
                 // The guest shut down by itself, unless the shutdown was ordered.
-                let is_told = matches!(wish, Wish::ShutDown { .. }) || self.was_pressed;
+                let is_told = matches!(wish, DesiredState::ShutDown { .. }) || self.was_pressed;
                 self.is_off = !is_told && self.restart.is_none();
                 return self.quit(now);
             }
-            Status::Panicked | Status::Broken => {
+            QemuStatus::Panicked | QemuStatus::Broken => {
                 let words = match status {
-                    Status::Panicked => "the kernel of the guest has given up (panic)",
+                    QemuStatus::Panicked => "the kernel of the guest has given up (panic)",
                     _ => "QEMU reported an internal error",
                 };
-                if !matches!(wish, Wish::ShutDown { .. }) && self.restart.is_none() {
+                if !matches!(wish, DesiredState::ShutDown { .. }) && self.restart.is_none() {
                     self.fail(words.to_owned(), now);
                 }
                 return self.quit(now);
             }
-            Status::Moved => return self.quit(now),
-            Status::Moving | Status::Arriving => return None,
-            Status::Running | Status::Paused | Status::DiskError => {}
+            QemuStatus::Moved => return self.quit(now),
+            QemuStatus::Moving | QemuStatus::Arriving => return None,
+            QemuStatus::Running | QemuStatus::Paused | QemuStatus::DiskError => {}
         }
         match (wish, self.restart) {
-            (Wish::Run, Some(restart)) => self.shut_down(status, restart.within_ms, now),
-            (Wish::Run, None) => self.go_on(status, now),
-            (Wish::Hold | Wish::Arrive | Wish::Freeze | Wish::Stand | Wish::Kill, _) => None,
-            (Wish::ShutDown { within_ms }, _) => self.shut_down(status, within_ms, now),
+            (DesiredState::Run, Some(restart)) => self.shut_down(status, restart.within_ms, now),
+            (DesiredState::Run, None) => self.continue_guest(status, now),
+            (
+                DesiredState::Hold
+                | DesiredState::Arrive
+                | DesiredState::Freeze
+                | DesiredState::Stand
+                | DesiredState::Kill,
+                _,
+            ) => None,
+            (DesiredState::ShutDown { within_ms }, _) => self.shut_down(status, within_ms, now),
         }
     }
 
-    fn go_on(&mut self, status: Status, now: u64) -> Option<Order> {
+    fn continue_guest(&mut self, status: QemuStatus, now: u64) -> Option<QemuOrder> {
         let again = match status {
-            Status::DiskError => DISK_AGAIN_MS,
-            Status::Paused => PAUSE_MAX_MS,
+            QemuStatus::DiskError => DISK_AGAIN_MS,
+            QemuStatus::Paused => PAUSE_MAX_MS,
             _ => return None,
         };
         if self
@@ -623,24 +644,24 @@ impl Life {
         {
             return None;
         }
-        self.tell_to_continue(now)
+        self.order_continue(now)
     }
 
-    fn tell_to_continue(&mut self, now: u64) -> Option<Order> {
+    fn order_continue(&mut self, now: u64) -> Option<QemuOrder> {
         if self.continuing || self.freezing.is_some() {
             return None;
         }
         self.continuing = true;
         self.continued = Some(now);
-        Some(Order::Continue)
+        Some(QemuOrder::Continue)
     }
 
-    fn freeze(&mut self, now: u64) -> Option<Order> {
+    fn freeze(&mut self, now: u64) -> Option<QemuOrder> {
         match self.freezing {
-            None if self.is(Defect::RunsWithoutLease) => None,
+            None if self.is(LifecycleDefect::RunsWithoutLease) => None,
             None => {
                 self.freezing = Some(now);
-                Some(Order::Pause)
+                Some(QemuOrder::Pause)
             }
             // A guest that was being ended anyway is killed instead of stopped by a signal.
             Some(since) if self.ending.is_some() => {
@@ -651,33 +672,38 @@ impl Life {
         }
     }
 
-    fn shut_down(&mut self, status: Status, within_ms: u64, now: u64) -> Option<Order> {
+    fn shut_down(&mut self, status: QemuStatus, within_ms: u64, now: u64) -> Option<QemuOrder> {
         if within_ms == 0 {
             return self.quit(now);
         }
         let kill_at = now.saturating_add(within_ms);
-        if status != Status::Running {
+        if status != QemuStatus::Running {
             // The guest notices the power button only while it runs.
             return match status {
-                Status::DiskError => self.quit(now),
-                _ => self.tell_to_continue(now),
+                QemuStatus::DiskError => self.quit(now),
+                _ => self.order_continue(now),
             };
         }
         let pressed = Some(now);
         self.was_pressed = true;
-        self.ending = Some(Ending { pressed, kill_at });
-        Some(Order::PowerDown)
+        self.ending = Some(ProcessShutdown { pressed, kill_at });
+        Some(QemuOrder::PowerDown)
     }
 
-    fn quit(&mut self, now: u64) -> Option<Order> {
-        self.ending = Some(Ending {
+    fn quit(&mut self, now: u64) -> Option<QemuOrder> {
+        self.ending = Some(ProcessShutdown {
             pressed: None,
             kill_at: now.saturating_add(QUIT_MAX_MS),
         });
-        Some(Order::Quit)
+        Some(QemuOrder::Quit)
     }
 
-    fn while_ending(&mut self, ending: Ending, status: Status, now: u64) -> Option<Order> {
+    fn while_ending(
+        &mut self,
+        ending: ProcessShutdown,
+        status: QemuStatus,
+        now: u64,
+    ) -> Option<QemuOrder> {
         let is_over = now >= ending.kill_at;
         let pressed = match ending.pressed {
             None if is_over => return self.kill(),
@@ -686,38 +712,43 @@ impl Life {
             Some(_) if is_over => return self.quit(now),
             Some(pressed) => pressed,
         };
-        if matches!(status, Status::ShutDown | Status::Panicked | Status::Broken) {
+        if matches!(
+            status,
+            QemuStatus::ShutDown | QemuStatus::Panicked | QemuStatus::Broken
+        ) {
             return self.quit(now);
         }
         if now >= pressed.saturating_add(POWER_AGAIN_MS) {
             let pressed = Some(now);
-            self.ending = Some(Ending { pressed, ..ending });
-            return Some(Order::PowerDown);
+            self.ending = Some(ProcessShutdown { pressed, ..ending });
+            return Some(QemuOrder::PowerDown);
         }
         None
     }
 
     /// Returns the next time at which [`Life::next`] may have an order, milliseconds.
-    pub fn deadline(&self, wish: Wish) -> Option<u64> {
+    pub fn deadline(&self, wish: DesiredState) -> Option<u64> {
         if self.killed {
             return None;
         }
         match self.process {
-            Process::None => {
-                let waits = wish == Wish::Run && !self.has_failed() && !self.is_off;
+            ProcessState::None => {
+                let waits = wish == DesiredState::Run && !self.has_failed() && !self.is_off;
                 waits.then_some(self.not_before)
             }
-            Process::Ordered => None,
+            ProcessState::Ordered => None,
             // With any other desired state the process is continued at once or left as it is.
-            _ if self.halt != Halt::No => self.halt_due(0).filter(|_| wish == Wish::Freeze),
-            Process::Silent(since) if wish == Wish::Freeze => self.halt_due(since),
-            Process::Silent(since) => Some(since.saturating_add(START_MAX_MS)),
-            Process::Speaks(_) => match (self.ending, self.freezing, self.continued) {
-                (Some(_), Some(since), _) if wish == Wish::Freeze => {
+            _ if self.halt != StopSignalState::No => {
+                self.halt_due(0).filter(|_| wish == DesiredState::Freeze)
+            }
+            ProcessState::Silent(since) if wish == DesiredState::Freeze => self.halt_due(since),
+            ProcessState::Silent(since) => Some(since.saturating_add(START_MAX_MS)),
+            ProcessState::Speaks(_) => match (self.ending, self.freezing, self.continued) {
+                (Some(_), Some(since), _) if wish == DesiredState::Freeze => {
                     Some(since.saturating_add(PAUSE_MAX_MS))
                 }
-                (None, Some(since), _) if wish == Wish::Freeze => self.halt_due(since),
-                (Some(Ending { pressed, kill_at }), ..) => {
+                (None, Some(since), _) if wish == DesiredState::Freeze => self.halt_due(since),
+                (Some(ProcessShutdown { pressed, kill_at }), ..) => {
                     let again = pressed.map(|at| at.saturating_add(POWER_AGAIN_MS));
                     Some(again.map_or(kill_at, |again| again.min(kill_at)))
                 }
@@ -731,41 +762,41 @@ impl Life {
     /// killed.
     fn halt_due(&self, since: u64) -> Option<u64> {
         match self.halt {
-            Halt::No => Some(since.saturating_add(HALT_AFTER_MS)),
-            Halt::Ordered(at) => Some(at.saturating_add(HALT_MAX_MS)),
-            Halt::Done | Halt::Foreign => None,
+            StopSignalState::No => Some(since.saturating_add(HALT_AFTER_MS)),
+            StopSignalState::Ordered(at) => Some(at.saturating_add(HALT_MAX_MS)),
+            StopSignalState::Done | StopSignalState::Foreign => None,
         }
     }
 
     /// Returns the status of the guest for operators.
-    pub fn shown(&self, now: u64) -> Shown {
+    pub fn shown(&self, now: u64) -> GuestStatus {
         match self.process {
-            Process::None if self.is_off => Shown::Off,
-            Process::None if self.has_failed() => Shown::Failed,
-            Process::None if self.failures > 0 && now < self.not_before => {
-                Shown::Waits(self.not_before)
+            ProcessState::None if self.is_off => GuestStatus::Off,
+            ProcessState::None if self.has_failed() => GuestStatus::Failed,
+            ProcessState::None if self.failures > 0 && now < self.not_before => {
+                GuestStatus::Waits(self.not_before)
             }
-            Process::None => Shown::Down,
-            _ if self.killed => Shown::Ending,
-            _ if self.halt == Halt::Done => Shown::Paused(Still::Wished),
-            _ if self.halt == Halt::Foreign => Shown::Paused(Still::Stopped),
-            Process::Ordered | Process::Silent(_) => Shown::Starting,
-            Process::Speaks(status) => match (self.ending, status) {
+            ProcessState::None => GuestStatus::Down,
+            _ if self.killed => GuestStatus::Ending,
+            _ if self.halt == StopSignalState::Done => GuestStatus::Paused(PauseReason::Wished),
+            _ if self.halt == StopSignalState::Foreign => GuestStatus::Paused(PauseReason::Stopped),
+            ProcessState::Ordered | ProcessState::Silent(_) => GuestStatus::Starting,
+            ProcessState::Speaks(status) => match (self.ending, status) {
                 (
-                    Some(Ending {
+                    Some(ProcessShutdown {
                         pressed: Some(_),
                         kill_at,
                     }),
                     _,
-                ) => Shown::ShuttingDown(kill_at),
-                (Some(_), _) => Shown::Ending,
-                (None, Status::Running) => Shown::Running,
-                (None, Status::DiskError) => Shown::Paused(Still::Disk),
-                (None, Status::Moving | Status::Arriving | Status::Moved) => {
-                    Shown::Paused(Still::Moving)
+                ) => GuestStatus::ShuttingDown(kill_at),
+                (Some(_), _) => GuestStatus::Ending,
+                (None, QemuStatus::Running) => GuestStatus::Running,
+                (None, QemuStatus::DiskError) => GuestStatus::Paused(PauseReason::Disk),
+                (None, QemuStatus::Moving | QemuStatus::Arriving | QemuStatus::Moved) => {
+                    GuestStatus::Paused(PauseReason::Moving)
                 }
-                (None, Status::Paused) if self.continuing => Shown::Starting,
-                (None, _) => Shown::Paused(Still::Wished),
+                (None, QemuStatus::Paused) if self.continuing => GuestStatus::Starting,
+                (None, _) => GuestStatus::Paused(PauseReason::Wished),
             },
         }
     }

@@ -1,8 +1,8 @@
 //! Lives of a guest with a QEMU that fails, hangs and ends, by seed. `GUEST_SEED=n` replays one.
 
 use super::{
-    Defect, FAILURES_MAX, Input, Life, Order, PAUSE_MAX_MS, QUIT_MAX_MS, START_MAX_MS, Shown,
-    Status, WELL_AFTER_MS, Wish,
+    DesiredState, FAILURES_MAX, GuestStatus, Input, Life, LifecycleDefect, PAUSE_MAX_MS,
+    QUIT_MAX_MS, QemuOrder, QemuStatus, START_MAX_MS, WELL_AFTER_MS,
 };
 use lab::{Random, setting};
 
@@ -15,11 +15,11 @@ const UNWELL_MS: u64 = 20_000;
 #[derive(Debug, Default)]
 struct Qemu {
     is_there: bool,
-    status: Option<Status>,
+    status: Option<QemuStatus>,
     /// QEMU hangs and reacts only to a kill.
     hangs: bool,
     /// Orders that it has not obeyed yet.
-    orders: Vec<Order>,
+    orders: Vec<QemuOrder>,
     /// The process was sent the stop signal; false: a thread still runs in the kernel.
     halted: Option<bool>,
     /// QEMU was asked to quit.
@@ -30,11 +30,11 @@ struct Qemu {
     arrives: bool,
 }
 
-struct World {
+struct LifecycleSimulation {
     random: Random,
     life: Life,
     qemu: Qemu,
-    wish: Wish,
+    wish: DesiredState,
     now: u64,
     /// Since when it is to stand still.
     frozen_since: Option<u64>,
@@ -49,13 +49,13 @@ struct World {
     trace: Vec<String>,
 }
 
-impl World {
-    fn new(seed: u64, defect: Option<Defect>) -> World {
-        World {
+impl LifecycleSimulation {
+    fn new(seed: u64, defect: Option<LifecycleDefect>) -> LifecycleSimulation {
+        LifecycleSimulation {
             random: Random::new(seed),
             life: Life::with(defect),
             qemu: Qemu::default(),
-            wish: Wish::Run,
+            wish: DesiredState::Run,
             now: 0,
             frozen_since: None,
             failed: 0,
@@ -83,17 +83,17 @@ impl World {
         Err("orders without end".to_owned())
     }
 
-    fn obey(&mut self, order: Order) -> Result<(), String> {
+    fn obey(&mut self, order: QemuOrder) -> Result<(), String> {
         match order {
-            Order::Start => {
+            QemuOrder::Start => {
                 if self.qemu.is_there {
                     return Err("a second QEMU".to_owned());
                 }
-                if !matches!(self.wish, Wish::Run | Wish::Arrive) {
+                if !matches!(self.wish, DesiredState::Run | DesiredState::Arrive) {
                     return Err(format!("started although {:?}", self.wish));
                 }
                 let since = self.failed_at.map(|at| self.now - at);
-                if self.wish == Wish::Arrive {
+                if self.wish == DesiredState::Arrive {
                     // What it did here before does not count.
                     self.failed = 0;
                 } else if self.failed >= FAILURES_MAX {
@@ -109,15 +109,15 @@ impl World {
                         is_there: true,
                         status: None,
                         hangs: self.random.percent(5),
-                        arrives: self.wish == Wish::Arrive,
+                        arrives: self.wish == DesiredState::Arrive,
                         ..Qemu::default()
                     };
                     self.see(Input::Started);
                 }
             }
-            Order::Kill => self.end(),
-            Order::Quit | Order::PowerDown => {
-                let ordered = self.qemu.ends || matches!(self.wish, Wish::ShutDown { .. });
+            QemuOrder::Kill => self.end(),
+            QemuOrder::Quit | QemuOrder::PowerDown => {
+                let ordered = self.qemu.ends || matches!(self.wish, DesiredState::ShutDown { .. });
                 let ordered = ordered || self.unwell.is_some();
                 if std::mem::take(&mut self.qemu.panicked) && !ordered {
                     self.failure();
@@ -125,14 +125,14 @@ impl World {
                 self.qemu.ends = true;
                 self.qemu.orders.push(order);
             }
-            Order::Halt => {
+            QemuOrder::Halt => {
                 let stands = self.random.percent(80);
                 self.qemu.halted = Some(stands);
                 if stands {
-                    self.see(Input::Obeyed(Order::Halt));
+                    self.see(Input::Obeyed(QemuOrder::Halt));
                 }
             }
-            Order::Resume => self.qemu.halted = None,
+            QemuOrder::Resume => self.qemu.halted = None,
             order if !self.qemu.hangs => self.qemu.orders.push(order),
             _ => {}
         }
@@ -150,7 +150,7 @@ impl World {
 
     fn see(&mut self, input: Input) {
         self.note(format!("{input:?}"));
-        self.life.see(input, self.now);
+        self.life.apply_input(input, self.now);
     }
 
     fn end(&mut self) {
@@ -166,9 +166,9 @@ impl World {
         }
     }
 
-    fn says(&mut self, status: Status) {
+    fn says(&mut self, status: QemuStatus) {
         self.qemu.status = Some(status);
-        if status == Status::Running {
+        if status == QemuStatus::Running {
             self.runs_since.get_or_insert(self.now);
         }
         self.see(Input::Says(status));
@@ -187,23 +187,23 @@ impl World {
             0..=5 => self.qemu_obeys(),
             6 => self.wishes(),
             7 if self.qemu.is_there && self.random.percent(20) => {
-                let arrives = self.qemu.status == Some(Status::Arriving);
+                let arrives = self.qemu.status == Some(QemuStatus::Arriving);
                 if !self.qemu.ends && self.unwell.is_none() && !arrives {
                     self.failure();
                 }
                 self.end();
             }
-            8 if self.qemu.status == Some(Status::Running)
+            8 if self.qemu.status == Some(QemuStatus::Running)
                 && !self.qemu.hangs
                 && self.qemu.halted.is_none() =>
             {
                 match self.random.below(8) {
-                    0 => self.says(Status::ShutDown),
+                    0 => self.says(QemuStatus::ShutDown),
                     1 => {
                         self.qemu.panicked = true;
-                        self.says(Status::Panicked);
+                        self.says(QemuStatus::Panicked);
                     }
-                    _ => self.says(Status::DiskError),
+                    _ => self.says(QemuStatus::DiskError),
                 }
             }
             9 if self.random.percent(10) => self.qemu.hangs = true,
@@ -212,7 +212,7 @@ impl World {
                 self.failed_at = None;
                 self.see(Input::Forgive);
             }
-            11 if self.qemu.status == Some(Status::Running) && self.random.percent(30) => {
+            11 if self.qemu.status == Some(QemuStatus::Running) && self.random.percent(30) => {
                 self.is_unwell();
             }
             _ => {}
@@ -239,18 +239,21 @@ impl World {
         }
         if self.qemu.status.is_none() {
             return self.says(match self.qemu.arrives {
-                true => Status::Arriving,
-                false => Status::Paused,
+                true => QemuStatus::Arriving,
+                false => QemuStatus::Paused,
             });
         }
-        if self.qemu.status == Some(Status::Arriving) && self.random.percent(30) {
-            return self.says(Status::Paused);
+        if self.qemu.status == Some(QemuStatus::Arriving) && self.random.percent(30) {
+            return self.says(QemuStatus::Paused);
         }
         if self.qemu.orders.is_empty() {
             return;
         }
-        let running = self.qemu.status == Some(Status::Running);
-        let stands = matches!(self.qemu.status, Some(Status::Paused | Status::DiskError));
+        let running = self.qemu.status == Some(QemuStatus::Running);
+        let stands = matches!(
+            self.qemu.status,
+            Some(QemuStatus::Paused | QemuStatus::DiskError)
+        );
         let order = self.qemu.orders.remove(0);
         // The reply comes before or behind the event.
         let early = self.random.percent(50);
@@ -258,10 +261,12 @@ impl World {
             self.see(Input::Obeyed(order));
         }
         match order {
-            Order::Continue if stands => self.says(Status::Running),
-            Order::Pause if running => self.says(Status::Paused),
-            Order::PowerDown if running && self.random.percent(60) => self.says(Status::ShutDown),
-            Order::Quit => return self.end(),
+            QemuOrder::Continue if stands => self.says(QemuStatus::Running),
+            QemuOrder::Pause if running => self.says(QemuStatus::Paused),
+            QemuOrder::PowerDown if running && self.random.percent(60) => {
+                self.says(QemuStatus::ShutDown)
+            }
+            QemuOrder::Quit => return self.end(),
             _ => {}
         }
         if !early {
@@ -271,34 +276,39 @@ impl World {
 
     fn wishes(&mut self) {
         self.wish = match self.random.below(10) {
-            0 | 1 => Wish::Freeze,
-            2 => Wish::Hold,
-            3 => Wish::ShutDown { within_ms: 30_000 },
-            4 => Wish::Kill,
-            5 => Wish::Arrive,
-            6 => Wish::Stand,
-            _ => Wish::Run,
+            0 | 1 => DesiredState::Freeze,
+            2 => DesiredState::Hold,
+            3 => DesiredState::ShutDown { within_ms: 30_000 },
+            4 => DesiredState::Kill,
+            5 => DesiredState::Arrive,
+            6 => DesiredState::Stand,
+            _ => DesiredState::Run,
         };
         self.note(format!("wish {:?}", self.wish));
     }
 
     fn check(&mut self) -> Result<(), String> {
-        let frozen = matches!(self.wish, Wish::Freeze | Wish::Kill);
+        let frozen = matches!(self.wish, DesiredState::Freeze | DesiredState::Kill);
         if !frozen {
             self.frozen_since = None;
         } else {
             self.frozen_since.get_or_insert(self.now);
         }
         let stands = self.qemu.halted == Some(true);
-        let runs = self.qemu.is_there && self.qemu.status == Some(Status::Running) && !stands;
-        if stands && matches!(self.wish, Wish::Run | Wish::Stand | Wish::ShutDown { .. }) {
+        let runs = self.qemu.is_there && self.qemu.status == Some(QemuStatus::Running) && !stands;
+        if stands
+            && matches!(
+                self.wish,
+                DesiredState::Run | DesiredState::Stand | DesiredState::ShutDown { .. }
+            )
+        {
             return Err("its process does not go on".to_owned());
         }
         let since = self.frozen_since.map_or(0, |since| self.now - since);
         if runs && since > PAUSE_MAX_MS {
             return Err(format!("runs {since} ms after it was to stand still"));
         }
-        let ends = self.unwell.is_some() && self.wish == Wish::Run && !self.qemu.hangs;
+        let ends = self.unwell.is_some() && self.wish == DesiredState::Run && !self.qemu.hangs;
         let since = match ends {
             true => *self.unwell_since.get_or_insert(self.now),
             false => {
@@ -313,13 +323,14 @@ impl World {
         if self.life.is_there() != self.qemu.is_there {
             return Err("the process is not what is believed".to_owned());
         }
-        let starts = self.wish == Wish::Run && !self.life.is_off() && !self.life.has_failed();
+        let starts =
+            self.wish == DesiredState::Run && !self.life.is_off() && !self.life.has_failed();
         let waits = { self.life.deadline(self.wish) }.is_some_and(|at| at > self.now);
         if starts && !self.qemu.is_there && !waits {
             return Err("a guest that is to run is not started".to_owned());
         }
         let shown = self.life.shown(self.now);
-        if runs && shown == Shown::Down {
+        if runs && shown == GuestStatus::Down {
             return Err("shown as down while it runs".to_owned());
         }
         Ok(())
@@ -341,9 +352,9 @@ impl World {
     }
 }
 
-fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
-    let mut world = World::new(seed, defect);
-    let run = |world: &mut World| {
+fn history(seed: u64, defect: Option<LifecycleDefect>) -> Result<(), String> {
+    let mut world = LifecycleSimulation::new(seed, defect);
+    let run = |world: &mut LifecycleSimulation| {
         for _ in 0..STEPS {
             world.settle()?;
             world.check()?;
@@ -376,13 +387,13 @@ fn a_guest_never_runs_twice_or_where_it_may_not() {
 #[test]
 fn deliberate_defects_are_found() {
     for defect in [
-        Defect::RunsWithoutLease,
-        Defect::TrustsPause,
-        Defect::TrustsHalt,
-        Defect::StaysHalted,
-        Defect::RestartsAtOnce,
-        Defect::NeverGivesUp,
-        Defect::ForgivesUnwell,
+        LifecycleDefect::RunsWithoutLease,
+        LifecycleDefect::TrustsPause,
+        LifecycleDefect::TrustsHalt,
+        LifecycleDefect::StaysHalted,
+        LifecycleDefect::RestartsAtOnce,
+        LifecycleDefect::NeverGivesUp,
+        LifecycleDefect::ForgivesUnwell,
     ] {
         let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
         assert!(found, "{defect:?} is not found");
@@ -392,85 +403,97 @@ fn deliberate_defects_are_found() {
 #[test]
 fn what_has_moved_is_ended_even_if_qemu_says_something_else_or_nothing() {
     let mut life = Life::default();
-    assert_eq!(life.next(Wish::Run, 0), Some(Order::Start));
-    life.see(Input::Started, 0);
-    life.see(Input::Says(Status::Moving), 1);
-    life.see(Input::Says(Status::Moved), 2);
-    life.see(Input::Says(Status::Moving), 2);
-    assert_eq!(life.status(), Some(Status::Moved));
-    assert_eq!(life.next(Wish::Freeze, 2), Some(Order::Quit));
-    assert_eq!(life.next(Wish::Freeze, 2 + QUIT_MAX_MS), Some(Order::Kill));
+    assert_eq!(life.next(DesiredState::Run, 0), Some(QemuOrder::Start));
+    life.apply_input(Input::Started, 0);
+    life.apply_input(Input::Says(QemuStatus::Moving), 1);
+    life.apply_input(Input::Says(QemuStatus::Moved), 2);
+    life.apply_input(Input::Says(QemuStatus::Moving), 2);
+    assert_eq!(life.status(), Some(QemuStatus::Moved));
+    assert_eq!(life.next(DesiredState::Freeze, 2), Some(QemuOrder::Quit));
+    assert_eq!(
+        life.next(DesiredState::Freeze, 2 + QUIT_MAX_MS),
+        Some(QemuOrder::Kill)
+    );
 }
 
 #[test]
 fn a_guest_that_shuts_down_by_a_power_button_of_the_past_starts_again() {
     let mut life = Life::default();
-    let leaves = Wish::ShutDown { within_ms: 60_000 };
-    assert_eq!(life.next(Wish::Run, 0), Some(Order::Start));
-    life.see(Input::Started, 0);
-    life.see(Input::Says(Status::Running), 0);
-    assert_eq!(life.next(leaves, 1), Some(Order::PowerDown));
+    let leaves = DesiredState::ShutDown { within_ms: 60_000 };
+    assert_eq!(life.next(DesiredState::Run, 0), Some(QemuOrder::Start));
+    life.apply_input(Input::Started, 0);
+    life.apply_input(Input::Says(QemuStatus::Running), 0);
+    assert_eq!(life.next(leaves, 1), Some(QemuOrder::PowerDown));
     // The lease ends before the guest does; when it is back, the guest is to stay.
-    assert_eq!(life.next(Wish::Freeze, 2), Some(Order::Pause));
-    life.see(Input::Obeyed(Order::Pause), 3);
-    life.see(Input::Says(Status::Paused), 3);
-    assert_eq!(life.next(Wish::Run, 4), Some(Order::Continue));
-    life.see(Input::Obeyed(Order::Continue), 5);
-    life.see(Input::Says(Status::Running), 5);
-    life.see(Input::Says(Status::ShutDown), 6);
-    assert_eq!(life.next(Wish::Run, 6), Some(Order::Quit));
-    life.see(Input::Ended("exit code 0".to_owned()), 7);
+    assert_eq!(life.next(DesiredState::Freeze, 2), Some(QemuOrder::Pause));
+    life.apply_input(Input::Obeyed(QemuOrder::Pause), 3);
+    life.apply_input(Input::Says(QemuStatus::Paused), 3);
+    assert_eq!(life.next(DesiredState::Run, 4), Some(QemuOrder::Continue));
+    life.apply_input(Input::Obeyed(QemuOrder::Continue), 5);
+    life.apply_input(Input::Says(QemuStatus::Running), 5);
+    life.apply_input(Input::Says(QemuStatus::ShutDown), 6);
+    assert_eq!(life.next(DesiredState::Run, 6), Some(QemuOrder::Quit));
+    life.apply_input(Input::Ended("exit code 0".to_owned()), 7);
     assert!(!life.is_off());
-    assert_eq!(life.next(Wish::Run, 7), Some(Order::Start));
+    assert_eq!(life.next(DesiredState::Run, 7), Some(QemuOrder::Start));
     // Of itself it stays off.
-    life.see(Input::Started, 8);
-    life.see(Input::Says(Status::Running), 8);
-    life.see(Input::Says(Status::ShutDown), 9);
-    assert_eq!(life.next(Wish::Run, 9), Some(Order::Quit));
+    life.apply_input(Input::Started, 8);
+    life.apply_input(Input::Says(QemuStatus::Running), 8);
+    life.apply_input(Input::Says(QemuStatus::ShutDown), 9);
+    assert_eq!(life.next(DesiredState::Run, 9), Some(QemuOrder::Quit));
     assert!(life.is_off());
 }
 
 #[test]
 fn a_qemu_that_waits_for_its_disks_is_stopped_and_goes_on_with_the_guest_as_it_was() {
     let mut life = Life::default();
-    assert_eq!(life.next(Wish::Run, 0), Some(Order::Start));
-    life.see(Input::Started, 0);
-    life.see(Input::Says(Status::Running), 0);
-    assert_eq!(life.next(Wish::Freeze, 10), Some(Order::Pause));
-    assert_eq!(life.next(Wish::Freeze, 309), None);
-    assert_eq!(life.deadline(Wish::Freeze), Some(310));
-    assert_eq!(life.next(Wish::Freeze, 310), Some(Order::Halt));
-    assert_eq!(life.deadline(Wish::Freeze), Some(510));
+    assert_eq!(life.next(DesiredState::Run, 0), Some(QemuOrder::Start));
+    life.apply_input(Input::Started, 0);
+    life.apply_input(Input::Says(QemuStatus::Running), 0);
+    assert_eq!(life.next(DesiredState::Freeze, 10), Some(QemuOrder::Pause));
+    assert_eq!(life.next(DesiredState::Freeze, 309), None);
+    assert_eq!(life.deadline(DesiredState::Freeze), Some(310));
+    assert_eq!(life.next(DesiredState::Freeze, 310), Some(QemuOrder::Halt));
+    assert_eq!(life.deadline(DesiredState::Freeze), Some(510));
     // Nothing is due where it is to stay as it is.
-    assert_eq!(life.deadline(Wish::Hold), None);
-    life.see(Input::Obeyed(Order::Halt), 311);
+    assert_eq!(life.deadline(DesiredState::Hold), None);
+    life.apply_input(Input::Obeyed(QemuOrder::Halt), 311);
     assert!(!life.may_run() && life.is_there());
-    assert_eq!(life.next(Wish::Freeze, 100_000), None);
-    assert_eq!(life.next(Wish::Hold, 100_000), None);
+    assert_eq!(life.next(DesiredState::Freeze, 100_000), None);
+    assert_eq!(life.next(DesiredState::Hold, 100_000), None);
     // The lease is back: what was asked for first is done first.
-    assert_eq!(life.next(Wish::Run, 100_001), Some(Order::Resume));
-    assert_eq!(life.next(Wish::Run, 100_001), None);
-    life.see(Input::Says(Status::Paused), 100_002);
-    life.see(Input::Obeyed(Order::Pause), 100_002);
-    assert_eq!(life.next(Wish::Run, 100_002), Some(Order::Continue));
+    assert_eq!(
+        life.next(DesiredState::Run, 100_001),
+        Some(QemuOrder::Resume)
+    );
+    assert_eq!(life.next(DesiredState::Run, 100_001), None);
+    life.apply_input(Input::Says(QemuStatus::Paused), 100_002);
+    life.apply_input(Input::Obeyed(QemuOrder::Pause), 100_002);
+    assert_eq!(
+        life.next(DesiredState::Run, 100_002),
+        Some(QemuOrder::Continue)
+    );
 }
 
 #[test]
 fn a_role_that_finds_a_stopped_qemu_lets_it_go_on_or_kills_it() {
     let found = || {
         let mut life = Life::default();
-        life.see(Input::Found, 0);
-        life.see(Input::Obeyed(Order::Halt), 0);
-        assert_eq!(life.next(Wish::Freeze, START_MAX_MS * 2), None);
+        life.apply_input(Input::Found, 0);
+        life.apply_input(Input::Obeyed(QemuOrder::Halt), 0);
+        assert_eq!(life.next(DesiredState::Freeze, START_MAX_MS * 2), None);
         life
     };
     let mut life = found();
-    assert_eq!(life.next(Wish::Kill, START_MAX_MS * 2), Some(Order::Kill));
+    assert_eq!(
+        life.next(DesiredState::Kill, START_MAX_MS * 2),
+        Some(QemuOrder::Kill)
+    );
     let mut life = found();
     let now = START_MAX_MS * 2;
-    assert_eq!(life.next(Wish::Run, now), Some(Order::Resume));
+    assert_eq!(life.next(DesiredState::Run, now), Some(QemuOrder::Resume));
     // It has its time until the monitor responds.
-    assert_eq!(life.next(Wish::Run, now + START_MAX_MS - 1), None);
-    life.see(Input::Says(Status::Running), now + 1);
-    assert_eq!(life.next(Wish::Run, now + 1), None);
+    assert_eq!(life.next(DesiredState::Run, now + START_MAX_MS - 1), None);
+    life.apply_input(Input::Says(QemuStatus::Running), now + 1);
+    assert_eq!(life.next(DesiredState::Run, now + 1), None);
 }

@@ -2,7 +2,7 @@
 
 /// Deliberate defect of a migration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Defect {
+pub enum MigrationDefect {
     /// The target continues a guest without [`super::Message::Done`].
     TrustsTheStream,
     /// The source lets the guest run without its lease.

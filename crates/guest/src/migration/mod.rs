@@ -4,8 +4,8 @@
 //! - The source sends a request; the target starts a QEMU process that waits and listens.
 //! - The source copies the memory while the guest runs, until QEMU pauses it for the switchover.
 //! - The source hands the volumes over. The target opens them and reports when it has done so.
-//! - The source lets QEMU copy the rest. Then it sends [`Message::Done`] and releases the lease.
-//! - The target lets the guest run with the lease, and only after [`Message::Done`]: everything
+//! - The source lets QEMU copy the rest. Then it sends [`GuestOrder::Done`] and releases the lease.
+//! - The target lets the guest run with the lease, and only after [`GuestOrder::Done`]: everything
 //!   that it received before may be older than what the source wrote later.
 //!
 //! Until QEMU has completed the migration, every failure leaves the guest on the source. After
@@ -17,9 +17,9 @@ mod simulation;
 pub mod source;
 pub mod target;
 
-pub use defect::Defect;
-pub use source::Source;
-pub use target::Target;
+pub use defect::MigrationDefect;
+pub use source::MigrationSource;
+pub use target::MigrationTarget;
 
 use crate::config::Guest;
 use part::codec;
@@ -41,9 +41,9 @@ pub const CANCEL: [(&str, Option<&str>); 2] = [
 
 /// First message of a connection.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
-pub enum Hello {
+pub enum ConnectionPurpose {
     /// Request to migrate a guest. Messages follow.
-    Ask(Box<Ask>),
+    Ask(Box<MigrationRequest>),
     /// Start of QEMU's migration stream. Its bytes follow.
     Stream {
         /// Name of the guest concerned.
@@ -53,14 +53,14 @@ pub enum Hello {
         number: u64,
     },
     /// Order of an operator at the other node. The answer is [`crate::message::Answer`].
-    Order(crate::message::Message),
+    Order(crate::message::GuestOrder),
     /// Command of an operator at the other node. The bytes of its output follow.
-    Remote(crate::remote::Remote),
+    Remote(crate::remote::RemoteCommand),
 }
 
 /// Request to migrate a guest.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Debug)]
-pub struct Ask {
+pub struct MigrationRequest {
     /// Name of the guest concerned.
     #[serde(with = "Name")]
     pub guest: String,
@@ -74,7 +74,7 @@ pub struct Ask {
 
 /// Message between the two roles.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub enum MigrationMessage {
     /// Target: QEMU listens.
     Listening,
     /// Either side: the migration has failed, with the reason.
@@ -171,16 +171,16 @@ mod tests {
     #[test]
     fn messages_come_back_in_pieces_of_any_size() {
         let all = [
-            Message::Listening,
-            Message::Abort("no memory".to_owned()),
-            Message::Done { still_ms: 250 },
+            MigrationMessage::Listening,
+            MigrationMessage::Abort("no memory".to_owned()),
+            MigrationMessage::Done { still_ms: 250 },
         ];
         let bytes: Vec<u8> = all.iter().flat_map(frame).collect();
         for size in [1, 3, bytes.len()] {
             let (mut came, mut read) = (Vec::new(), Vec::new());
             for piece in bytes.chunks(size) {
                 came.extend_from_slice(piece);
-                while let Some(message) = take_frame::<Message>(&mut came).unwrap() {
+                while let Some(message) = take_frame::<MigrationMessage>(&mut came).unwrap() {
                     read.push(message);
                 }
             }
@@ -190,26 +190,26 @@ mod tests {
 
     #[test]
     fn a_guest_whose_memory_changes_fast_may_stand_still_for_longer() {
-        let mut source = Source::new(1 << 30, 0);
-        let passes = |source: &mut Source, passes: std::ops::RangeInclusive<u64>| {
-            let orders = passes.flat_map(|pass| source.see(source::Input::Pass(pass), 1));
+        let mut source = MigrationSource::new(1 << 30, 0);
+        let passes = |source: &mut MigrationSource, passes: std::ops::RangeInclusive<u64>| {
+            let orders = passes.flat_map(|pass| source.apply_input(source::Input::Pass(pass), 1));
             orders.collect::<Vec<_>>()
         };
         assert_eq!(passes(&mut source, 1..=9), []);
-        source.see(source::Input::Heard(Message::Listening), 1);
+        source.apply_input(source::Input::Heard(MigrationMessage::Listening), 1);
         assert_eq!(passes(&mut source, 1..=5), []);
-        let longer = [60, 120, 240, 300].map(source::Order::Standstill);
+        let longer = [60, 120, 240, 300].map(source::SourceOrder::Standstill);
         assert_eq!(passes(&mut source, 6..=40), longer);
         assert_eq!(passes(&mut source, u64::MAX..=u64::MAX), []);
-        source.see(source::Input::Qemu(Progress::Paused), 1);
+        source.apply_input(source::Input::Qemu(Progress::Paused), 1);
         assert_eq!(passes(&mut source, 6..=6), []);
     }
 
     #[test]
     fn what_is_no_message_is_refused() {
         let mut long = vec![0xff; 8];
-        assert!(take_frame::<Message>(&mut long).is_err());
+        assert!(take_frame::<MigrationMessage>(&mut long).is_err());
         let mut nonsense = vec![0, 0, 0, 2, 0xc1, 0xc1];
-        assert!(take_frame::<Message>(&mut nonsense).is_err());
+        assert!(take_frame::<MigrationMessage>(&mut nonsense).is_err());
     }
 }

@@ -4,9 +4,9 @@
 //! A guest is a number that only grows, in its memory and on its disk. An instance that runs with
 //! another number than the disk has is one that must not run.
 
-use super::source::{self, Source};
-use super::target::{self, Target};
-use super::{Defect, Message, Progress};
+use super::source::{self, MigrationSource};
+use super::target::{self, MigrationTarget};
+use super::{MigrationDefect, MigrationMessage, Progress};
 use lab::{Random, setting};
 use std::collections::VecDeque;
 
@@ -29,26 +29,26 @@ enum Qemu {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Owner {
+enum ResourceOwner {
     Nobody,
     Source,
     Target,
 }
 
-struct World {
+struct MigrationSimulation {
     random: Random,
     now: u64,
-    source: Option<Source>,
-    target: Option<Target>,
+    source: Option<MigrationSource>,
+    target: Option<MigrationTarget>,
     qemu: [Qemu; 2],
     memory: [u64; 2],
     disk: u64,
-    lease: Owner,
-    volumes: Owner,
+    lease: ResourceOwner,
+    volumes: ResourceOwner,
     /// The volumes are on their way to there.
-    wanted: Owner,
+    wanted: ResourceOwner,
     /// Messages on their way, to the target and to the source.
-    wire: [VecDeque<Message>; 2],
+    wire: [VecDeque<MigrationMessage>; 2],
     is_cut: bool,
     /// The source gives its lease up.
     gave: bool,
@@ -57,19 +57,19 @@ struct World {
     trace: Vec<String>,
 }
 
-impl World {
-    fn new(seed: u64, broken: Option<Defect>) -> World {
-        World {
+impl MigrationSimulation {
+    fn new(seed: u64, broken: Option<MigrationDefect>) -> MigrationSimulation {
+        MigrationSimulation {
             random: Random::new(seed),
             now: 0,
-            source: Some(Source::new(1 << 30, 0).with(broken)),
-            target: Some(Target::with(broken)),
+            source: Some(MigrationSource::new(1 << 30, 0).with(broken)),
+            target: Some(MigrationTarget::with(broken)),
             qemu: [Qemu::Running, Qemu::Waits],
             memory: [7, 0],
             disk: 7,
-            lease: Owner::Source,
-            volumes: Owner::Source,
-            wanted: Owner::Source,
+            lease: ResourceOwner::Source,
+            volumes: ResourceOwner::Source,
+            wanted: ResourceOwner::Source,
             wire: [VecDeque::new(), VecDeque::new()],
             is_cut: false,
             gave: false,
@@ -83,7 +83,7 @@ impl World {
         self.trace.push(format!("{now}: {words}"));
     }
 
-    fn send(&mut self, to: usize, message: Message) {
+    fn send(&mut self, to: usize, message: MigrationMessage) {
         self.note(format!("to {to}: {message:?}"));
         if !self.is_cut {
             self.wire[to].push_back(message);
@@ -93,20 +93,22 @@ impl World {
     fn source_sees(&mut self, input: source::Input) {
         self.note(format!("source sees {input:?}"));
         let now = self.now;
-        let orders = self.source.as_mut().map(|one| one.see(input, now));
+        let orders = self.source.as_mut().map(|one| one.apply_input(input, now));
         self.source_obeys(orders.unwrap_or_default());
     }
 
-    fn source_obeys(&mut self, orders: Vec<source::Order>) {
+    fn source_obeys(&mut self, orders: Vec<source::SourceOrder>) {
         for order in orders {
             self.note(format!("source: {order:?}"));
             match order {
-                source::Order::Send(message) => self.send(0, message),
-                source::Order::Migrate if self.qemu[0] == Qemu::Running => {
+                source::SourceOrder::Send(message) => self.send(0, message),
+                source::SourceOrder::Migrate if self.qemu[0] == Qemu::Running => {
                     self.qemu[0] = Qemu::Copying;
                 }
-                source::Order::Continue if self.qemu[0] == Qemu::Paused => self.complete(),
-                source::Order::Cancel if matches!(self.qemu[0], Qemu::Copying | Qemu::Paused) => {
+                source::SourceOrder::Continue if self.qemu[0] == Qemu::Paused => self.complete(),
+                source::SourceOrder::Cancel
+                    if matches!(self.qemu[0], Qemu::Copying | Qemu::Paused) =>
+                {
                     self.goes_on();
                     self.source_sees(source::Input::Qemu(Progress::Failed("cancelled".into())));
                 }
@@ -118,10 +120,10 @@ impl World {
     /// QEMU lets a guest go on whose move it cancels.
     fn goes_on(&mut self) {
         if self.qemu[0] == Qemu::Paused {
-            if self.lease != Owner::Source || self.gave {
+            if self.lease != ResourceOwner::Source || self.gave {
                 self.wrong = Some("it goes on without its lease".to_owned());
             }
-            if self.volumes != Owner::Source {
+            if self.volumes != ResourceOwner::Source {
                 self.wrong = Some("it goes on without its volumes".to_owned());
             }
         }
@@ -157,15 +159,15 @@ impl World {
 
     fn target_sees(&mut self, input: target::Input) {
         self.note(format!("target sees {input:?}"));
-        let orders = self.target.as_mut().map(|one| one.see(input));
+        let orders = self.target.as_mut().map(|one| one.apply_input(input));
         self.target_obeys(orders.unwrap_or_default());
     }
 
-    fn target_obeys(&mut self, orders: Vec<target::Order>) {
+    fn target_obeys(&mut self, orders: Vec<target::TargetOrder>) {
         for order in orders {
             match order {
-                target::Order::Send(message) => self.send(1, message),
-                target::Order::Listen => self.target_sees(target::Input::Listens),
+                target::TargetOrder::Send(message) => self.send(1, message),
+                target::TargetOrder::Listen => self.target_sees(target::Input::Listens),
             }
         }
     }
@@ -173,38 +175,44 @@ impl World {
     /// Simulates the rest of the roles, according to the agreement and the life cycles of the
     /// guest.
     fn lead(&mut self) {
-        let here = source::Here {
-            has_lease: self.lease == Owner::Source && !self.gave,
-            has_volumes: self.volumes == Owner::Source,
+        let here = source::SourceResources {
+            has_lease: self.lease == ResourceOwner::Source && !self.gave,
+            has_volumes: self.volumes == ResourceOwner::Source,
         };
         let now = self.now;
         let orders = self.source.as_mut().map(|one| one.next(here, now));
         self.source_obeys(orders.unwrap_or_default());
-        let there = target::Here {
-            has_lease: self.lease == Owner::Target,
-            has_volumes: self.volumes == Owner::Target,
+        let there = target::TargetResources {
+            has_lease: self.lease == ResourceOwner::Target,
+            has_volumes: self.volumes == ResourceOwner::Target,
         };
         let orders = self.target.as_mut().map(|one| one.next(there, now));
         self.target_obeys(orders.unwrap_or_default());
         let moved = self.qemu[0] == Qemu::Completed;
-        self.gave |= moved && self.lease == Owner::Source;
+        self.gave |= moved && self.lease == ResourceOwner::Source;
         // Who uses the volumes alone.
-        let takes = self.target.as_ref().is_some_and(Target::takes_volumes);
-        let hands = self.source.as_ref().is_some_and(Source::hands_over);
+        let takes = self
+            .target
+            .as_ref()
+            .is_some_and(MigrationTarget::takes_volumes);
+        let hands = self
+            .source
+            .as_ref()
+            .is_some_and(MigrationSource::hands_over);
         self.wanted = match (self.lease, takes && hands) {
-            (Owner::Source, true) | (Owner::Target, _) => Owner::Target,
-            (Owner::Source, false) => Owner::Source,
-            (Owner::Nobody, _) => self.wanted,
+            (ResourceOwner::Source, true) | (ResourceOwner::Target, _) => ResourceOwner::Target,
+            (ResourceOwner::Source, false) => ResourceOwner::Source,
+            (ResourceOwner::Nobody, _) => self.wanted,
         };
         // A life pauses, and kills what another node has.
         let may_run = matches!(self.qemu[0], Qemu::Running | Qemu::Copying);
-        if self.lease == Owner::Target || (may_run && !here.has_lease) {
+        if self.lease == ResourceOwner::Target || (may_run && !here.has_lease) {
             self.qemu[0] = Qemu::None;
         }
         self.lead_target(there);
     }
 
-    fn lead_target(&mut self, there: target::Here) {
+    fn lead_target(&mut self, there: target::TargetResources) {
         let failed = self
             .target
             .as_ref()
@@ -215,7 +223,10 @@ impl World {
         if !(there.has_lease && there.has_volumes) {
             return;
         }
-        let arrived = self.target.as_ref().is_some_and(Target::has_arrived);
+        let arrived = self
+            .target
+            .as_ref()
+            .is_some_and(MigrationTarget::has_arrived);
         match self.qemu[1] {
             Qemu::Whole if arrived => self.qemu[1] = Qemu::Running,
             // From its disks.
@@ -238,7 +249,7 @@ impl World {
                 self.source_sees(source::Input::Qemu(Progress::Paused));
             }
             10 | 11 => self.volumes = self.wanted,
-            12 if self.gave => self.lease = Owner::Target,
+            12 if self.gave => self.lease = ResourceOwner::Target,
             13 if self.random.percent(6) => self.disaster(),
             14 => self.now += self.random.below(20_000),
             _ => self.write(),
@@ -269,7 +280,7 @@ impl World {
             // The lease ends, and the target gets it.
             1 => {
                 self.note("lease lost".to_owned());
-                self.lease = Owner::Nobody;
+                self.lease = ResourceOwner::Nobody;
                 self.gave = true;
             }
             2 => {
@@ -300,7 +311,7 @@ impl World {
 
     /// Lets running guests write to their volumes.
     fn write(&mut self) {
-        for (node, owner) in [(0, Owner::Source), (1, Owner::Target)] {
+        for (node, owner) in [(0, ResourceOwner::Source), (1, ResourceOwner::Target)] {
             let runs = matches!(self.qemu[node], Qemu::Running | Qemu::Copying);
             if runs && self.volumes == owner {
                 self.memory[node] += 1;
@@ -323,8 +334,8 @@ impl World {
     }
 }
 
-fn history(seed: u64, broken: Option<Defect>) -> Result<(), String> {
-    let mut world = World::new(seed, broken);
+fn history(seed: u64, broken: Option<MigrationDefect>) -> Result<(), String> {
+    let mut world = MigrationSimulation::new(seed, broken);
     for _ in 0..STEPS {
         world.step();
         if let Err(error) = world.check() {
@@ -350,9 +361,9 @@ fn a_guest_that_moves_is_never_twice_and_never_an_old_one() {
 #[test]
 fn deliberate_defects_are_found() {
     for defect in [
-        Defect::TrustsTheStream,
-        Defect::ReturnsWithoutLease,
-        Defect::ReturnsWithoutVolumes,
+        MigrationDefect::TrustsTheStream,
+        MigrationDefect::ReturnsWithoutLease,
+        MigrationDefect::ReturnsWithoutVolumes,
     ] {
         let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
         assert!(found, "{defect:?} is not found");

@@ -1,6 +1,6 @@
 //! Source side of a migration: the node that the guest leaves.
 
-use super::{Defect, Message, Progress};
+use super::{MigrationDefect, MigrationMessage, Progress};
 
 /// Timeout for QEMU of the target to listen, milliseconds.
 const ASK_MAX_MS: u64 = 90_000;
@@ -34,7 +34,7 @@ fn standstill_ms(pass: u64) -> u64 {
 
 /// Order for QEMU or for the connection to the target.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Order {
+pub enum SourceOrder {
     /// Start the migration.
     Migrate,
     /// Set the downtime limit, milliseconds.
@@ -44,12 +44,12 @@ pub enum Order {
     /// Cancel the migration: QEMU lets the guest run on.
     Cancel,
     /// Send a message to the target.
-    Send(Message),
+    Send(MigrationMessage),
 }
 
 /// Phase of a migration on its source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum SourcePhase {
     /// The target was asked to prepare the guest.
     Asking,
     /// The memory is copied while the guest runs.
@@ -68,7 +68,7 @@ enum Phase {
 
 /// Outcome of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
+pub enum MigrationOutcome {
     /// The guest belongs to the target.
     Moved,
     /// The guest stays here, with the reason.
@@ -79,7 +79,7 @@ pub enum Outcome {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A message of the target arrived.
-    Heard(Message),
+    Heard(MigrationMessage),
     /// The connection to the target is lost.
     Lost(String),
     /// QEMU reports progress.
@@ -92,7 +92,7 @@ pub enum Input {
 
 /// Resources of the guest that this node holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Here {
+pub struct SourceResources {
     /// The lease of the guest is held.
     pub has_lease: bool,
     /// The volumes of the guest are writable here.
@@ -101,8 +101,8 @@ pub struct Here {
 
 /// State machine of a migration on its source.
 #[derive(Clone, Debug)]
-pub struct Source {
-    phase: Phase,
+pub struct MigrationSource {
+    phase: SourcePhase,
     /// Deadline of the phase, milliseconds.
     until: u64,
     /// Time of the next cancellation, milliseconds.
@@ -114,16 +114,16 @@ pub struct Source {
     is_ready: bool,
     /// Reason of an early end.
     why: Option<String>,
-    outcome: Option<Outcome>,
-    broken: Option<Defect>,
+    outcome: Option<MigrationOutcome>,
+    broken: Option<MigrationDefect>,
 }
 
-impl Source {
+impl MigrationSource {
     /// Starts the migration of a guest with this much memory. The connection to the target is
     /// being established.
-    pub fn new(memory_bytes: u64, now: u64) -> Source {
-        Source {
-            phase: Phase::Asking,
+    pub fn new(memory_bytes: u64, now: u64) -> MigrationSource {
+        MigrationSource {
+            phase: SourcePhase::Asking,
             until: now.saturating_add(ASK_MAX_MS),
             cancel_at: 0,
             memory_bytes,
@@ -137,20 +137,20 @@ impl Source {
 
     /// Sets a deliberate defect.
     #[cfg(test)]
-    pub(super) fn with(self, broken: Option<Defect>) -> Source {
-        Source { broken, ..self }
+    pub(super) fn with(self, broken: Option<MigrationDefect>) -> MigrationSource {
+        MigrationSource { broken, ..self }
     }
 
     /// Returns the outcome once the migration has ended.
-    pub fn outcome(&self) -> Option<&Outcome> {
+    pub fn outcome(&self) -> Option<&MigrationOutcome> {
         self.outcome.as_ref()
     }
 
     /// Returns whether the volumes of the guest belong to the target.
     pub fn hands_over(&self) -> bool {
         match self.phase {
-            Phase::Switching | Phase::Completing => true,
-            Phase::Ended => self.outcome == Some(Outcome::Moved),
+            SourcePhase::Switching | SourcePhase::Completing => true,
+            SourcePhase::Ended => self.outcome == Some(MigrationOutcome::Moved),
             _ => false,
         }
     }
@@ -158,64 +158,64 @@ impl Source {
     /// Returns the phase as text.
     pub fn words(&self) -> &'static str {
         match self.phase {
-            Phase::Asking => "the other node prepares it",
-            Phase::Copying => "its memory is copied while it runs",
-            Phase::Switching => "paused: its volumes change over",
-            Phase::Completing => "paused: the rest of its memory is copied",
-            Phase::Returning => "paused: its volumes return, and it goes on here then",
-            Phase::Cancelling => "its move is cancelled: it goes on here",
-            Phase::Ended => "the other node continues it",
+            SourcePhase::Asking => "the other node prepares it",
+            SourcePhase::Copying => "its memory is copied while it runs",
+            SourcePhase::Switching => "paused: its volumes change over",
+            SourcePhase::Completing => "paused: the rest of its memory is copied",
+            SourcePhase::Returning => "paused: its volumes return, and it goes on here then",
+            SourcePhase::Cancelling => "its move is cancelled: it goes on here",
+            SourcePhase::Ended => "the other node continues it",
         }
     }
 
-    /// Returns the next time at which [`Source::next`] has something to do, milliseconds.
+    /// Returns the next time at which [`MigrationSource::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         let until = match self.phase {
-            Phase::Completing | Phase::Cancelling => self.until.min(self.cancel_at),
+            SourcePhase::Completing | SourcePhase::Cancelling => self.until.min(self.cancel_at),
             _ => self.until,
         };
-        (self.phase != Phase::Ended).then_some(until)
+        (self.phase != SourcePhase::Ended).then_some(until)
     }
 
-    fn enter(&mut self, phase: Phase, limit: u64, now: u64) {
+    fn enter(&mut self, phase: SourcePhase, limit: u64, now: u64) {
         self.phase = phase;
         self.until = now.saturating_add(limit);
     }
 
     /// Tells QEMU to cancel, and repeats that at an interval.
-    fn cancel(&mut self, now: u64) -> Order {
-        self.enter(Phase::Cancelling, CANCEL_MAX_MS, now);
+    fn cancel(&mut self, now: u64) -> SourceOrder {
+        self.enter(SourcePhase::Cancelling, CANCEL_MAX_MS, now);
         self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
-        Order::Cancel
+        SourceOrder::Cancel
     }
 
-    fn end(&mut self, outcome: Outcome) {
-        self.phase = Phase::Ended;
+    fn end(&mut self, outcome: MigrationOutcome) {
+        self.phase = SourcePhase::Ended;
         self.outcome = Some(outcome);
     }
 
     /// Applies an event and returns the resulting orders.
-    pub fn see(&mut self, input: Input, now: u64) -> Vec<Order> {
+    pub fn apply_input(&mut self, input: Input, now: u64) -> Vec<SourceOrder> {
         match input {
-            Input::Heard(Message::Listening) if self.phase == Phase::Asking => {
+            Input::Heard(MigrationMessage::Listening) if self.phase == SourcePhase::Asking => {
                 let limit = COPY_MAX_MS.max(self.memory_bytes / COPY_BYTES_A_MS);
-                self.enter(Phase::Copying, limit, now);
-                vec![Order::Migrate]
+                self.enter(SourcePhase::Copying, limit, now);
+                vec![SourceOrder::Migrate]
             }
-            Input::Heard(Message::Ready) => {
-                self.is_ready = self.phase == Phase::Switching;
+            Input::Heard(MigrationMessage::Ready) => {
+                self.is_ready = self.phase == SourcePhase::Switching;
                 Vec::new()
             }
-            Input::Heard(Message::Abort(words)) | Input::Lost(words) | Input::Stop(words) => {
-                self.fail(words, now)
-            }
+            Input::Heard(MigrationMessage::Abort(words))
+            | Input::Lost(words)
+            | Input::Stop(words) => self.fail(words, now),
             Input::Heard(_) => Vec::new(),
             Input::Qemu(progress) => self.qemu(progress, now),
-            Input::Pass(pass) if self.phase == Phase::Copying => {
+            Input::Pass(pass) if self.phase == SourcePhase::Copying => {
                 let ms = standstill_ms(pass);
                 let is_new = ms != standstill_ms(pass.saturating_sub(1));
                 is_new
-                    .then_some(Order::Standstill(ms))
+                    .then_some(SourceOrder::Standstill(ms))
                     .into_iter()
                     .collect()
             }
@@ -223,19 +223,19 @@ impl Source {
         }
     }
 
-    fn qemu(&mut self, progress: Progress, now: u64) -> Vec<Order> {
+    fn qemu(&mut self, progress: Progress, now: u64) -> Vec<SourceOrder> {
         match (progress, self.phase) {
-            (_, Phase::Ended | Phase::Asking) | (Progress::Active, _) => Vec::new(),
-            (Progress::Paused, Phase::Copying) => {
-                self.enter(Phase::Switching, SWITCH_MAX_MS, now);
+            (_, SourcePhase::Ended | SourcePhase::Asking) | (Progress::Active, _) => Vec::new(),
+            (Progress::Paused, SourcePhase::Copying) => {
+                self.enter(SourcePhase::Switching, SWITCH_MAX_MS, now);
                 self.still_since = now;
-                vec![Order::Send(Message::Switch)]
+                vec![SourceOrder::Send(MigrationMessage::Switch)]
             }
             (Progress::Paused, _) => Vec::new(),
-            (Progress::Completed, Phase::Completing) => {
-                self.end(Outcome::Moved);
+            (Progress::Completed, SourcePhase::Completing) => {
+                self.end(MigrationOutcome::Moved);
                 let still_ms = now.saturating_sub(self.still_since);
-                vec![Order::Send(Message::Done { still_ms })]
+                vec![SourceOrder::Send(MigrationMessage::Done { still_ms })]
             }
             // The target was told that the migration failed, so the guest is started again from
             // its disks.
@@ -248,60 +248,60 @@ impl Source {
         }
     }
 
-    fn stay(&mut self, words: String) -> Vec<Order> {
+    fn stay(&mut self, words: String) -> Vec<SourceOrder> {
         let why = self.why.take().unwrap_or(words);
-        self.end(Outcome::Stays(why.clone()));
-        vec![Order::Send(Message::Abort(why))]
+        self.end(MigrationOutcome::Stays(why.clone()));
+        vec![SourceOrder::Send(MigrationMessage::Abort(why))]
     }
 
     /// Ends the migration after the timeout of its last phase, so that no phase lasts forever.
-    fn end_late(&mut self, words: &str) -> Vec<Order> {
+    fn end_late(&mut self, words: &str) -> Vec<SourceOrder> {
         let why = { self.why.take() }
             .map_or_else(|| words.to_owned(), |why| format!("{why}; and {words}"));
         self.stay(why)
     }
 
     /// Handles a failure according to the phase.
-    fn fail(&mut self, words: String, now: u64) -> Vec<Order> {
+    fn fail(&mut self, words: String, now: u64) -> Vec<SourceOrder> {
         match self.phase {
-            Phase::Asking => self.stay(words),
-            Phase::Copying => {
+            SourcePhase::Asking => self.stay(words),
+            SourcePhase::Copying => {
                 self.why = Some(words.clone());
                 let cancel = self.cancel(now);
-                vec![Order::Send(Message::Abort(words)), cancel]
+                vec![SourceOrder::Send(MigrationMessage::Abort(words)), cancel]
             }
-            Phase::Switching => {
+            SourcePhase::Switching => {
                 self.why = Some(words.clone());
-                self.enter(Phase::Returning, RETURN_MAX_MS, now);
-                vec![Order::Send(Message::Abort(words))]
+                self.enter(SourcePhase::Returning, RETURN_MAX_MS, now);
+                vec![SourceOrder::Send(MigrationMessage::Abort(words))]
             }
             // The result that QEMU reports decides.
-            Phase::Completing => {
+            SourcePhase::Completing => {
                 self.why.get_or_insert(words);
                 Vec::new()
             }
-            Phase::Returning | Phase::Cancelling | Phase::Ended => Vec::new(),
+            SourcePhase::Returning | SourcePhase::Cancelling | SourcePhase::Ended => Vec::new(),
         }
     }
 
     /// Returns the orders that follow from the held resources and from the time.
-    pub fn next(&mut self, here: Here, now: u64) -> Vec<Order> {
+    pub fn next(&mut self, here: SourceResources, now: u64) -> Vec<SourceOrder> {
         let is = |defect| self.broken == Some(defect);
         match self.phase {
-            Phase::Switching if here.has_lease && self.is_ready => {
-                self.enter(Phase::Completing, REST_MAX_MS + CANCEL_MAX_MS, now);
+            SourcePhase::Switching if here.has_lease && self.is_ready => {
+                self.enter(SourcePhase::Completing, REST_MAX_MS + CANCEL_MAX_MS, now);
                 self.cancel_at = now.saturating_add(REST_MAX_MS);
-                vec![Order::Continue]
+                vec![SourceOrder::Continue]
             }
             // Without the lease no order may let the guest run.
-            Phase::Returning
-                if (here.has_lease || is(Defect::ReturnsWithoutLease))
-                    && (here.has_volumes || is(Defect::ReturnsWithoutVolumes)) =>
+            SourcePhase::Returning
+                if (here.has_lease || is(MigrationDefect::ReturnsWithoutLease))
+                    && (here.has_volumes || is(MigrationDefect::ReturnsWithoutVolumes)) =>
             {
                 vec![self.cancel(now)]
             }
             // The guest stays paused. The role continues it once lease and volumes are here.
-            Phase::Returning if now >= self.until => {
+            SourcePhase::Returning if now >= self.until => {
                 let lacks = match here.has_lease {
                     true => "its volumes have not returned",
                     false => "its lease has not returned",
@@ -311,31 +311,32 @@ impl Source {
                     RETURN_MAX_MS / 1000
                 ))
             }
-            Phase::Asking if now >= self.until => {
+            SourcePhase::Asking if now >= self.until => {
                 self.fail("the other node did not prepare it in time".to_owned(), now)
             }
-            Phase::Copying if now >= self.until => {
+            SourcePhase::Copying if now >= self.until => {
                 let words = "its memory changes faster than it can be copied";
                 self.fail(words.to_owned(), now)
             }
-            Phase::Switching if now >= self.until => {
+            SourcePhase::Switching if now >= self.until => {
                 let words = "its volumes did not change over in time";
                 self.fail(words.to_owned(), now)
             }
             // A target without a message of the source does not let the guest run, so the move can
             // end here.
-            Phase::Completing | Phase::Cancelling if now >= self.until => self.end_late(&format!(
-                "QEMU has not confirmed within {} s that it cancelled the move",
-                CANCEL_MAX_MS / 1000
-            )),
-            Phase::Completing if now >= self.cancel_at => {
+            SourcePhase::Completing | SourcePhase::Cancelling if now >= self.until => self
+                .end_late(&format!(
+                    "QEMU has not confirmed within {} s that it cancelled the move",
+                    CANCEL_MAX_MS / 1000
+                )),
+            SourcePhase::Completing if now >= self.cancel_at => {
                 { &mut self.why }.get_or_insert("the rest was not copied in time".to_owned());
                 self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
-                vec![Order::Cancel]
+                vec![SourceOrder::Cancel]
             }
-            Phase::Cancelling if now >= self.cancel_at => {
+            SourcePhase::Cancelling if now >= self.cancel_at => {
                 self.cancel_at = now.saturating_add(CANCEL_AGAIN_MS);
-                vec![Order::Cancel]
+                vec![SourceOrder::Cancel]
             }
             _ => Vec::new(),
         }
@@ -346,29 +347,29 @@ impl Source {
 mod tests {
     use super::*;
 
-    const HERE: Here = Here {
+    const HERE: SourceResources = SourceResources {
         has_lease: true,
         has_volumes: true,
     };
-    const NOWHERE: Here = Here {
+    const NOWHERE: SourceResources = SourceResources {
         has_lease: false,
         has_volumes: false,
     };
 
     /// Returns migrations in each phase that waits for an event.
-    fn waiting() -> Vec<Source> {
-        let asking = Source::new(1 << 30, 0);
+    fn waiting() -> Vec<MigrationSource> {
+        let asking = MigrationSource::new(1 << 30, 0);
         let mut copying = asking.clone();
-        copying.see(Input::Heard(Message::Listening), 0);
+        copying.apply_input(Input::Heard(MigrationMessage::Listening), 0);
         let mut cancelling = copying.clone();
-        cancelling.see(Input::Stop("an operator".to_owned()), 0);
+        cancelling.apply_input(Input::Stop("an operator".to_owned()), 0);
         let mut switching = copying.clone();
-        switching.see(Input::Qemu(Progress::Paused), 0);
+        switching.apply_input(Input::Qemu(Progress::Paused), 0);
         let mut returning = switching.clone();
-        returning.see(Input::Lost("cut".to_owned()), 0);
+        returning.apply_input(Input::Lost("cut".to_owned()), 0);
         let mut completing = switching.clone();
-        completing.see(Input::Heard(Message::Ready), 0);
-        assert_eq!(completing.next(HERE, 0), [Order::Continue]);
+        completing.apply_input(Input::Heard(MigrationMessage::Ready), 0);
+        assert_eq!(completing.next(HERE, 0), [SourceOrder::Continue]);
         vec![
             asking, copying, cancelling, switching, returning, completing,
         ]
@@ -389,7 +390,7 @@ mod tests {
                 }
                 let outcome = source.outcome();
                 assert!(
-                    matches!(outcome, Some(Outcome::Stays(why)) if !why.is_empty()),
+                    matches!(outcome, Some(MigrationOutcome::Stays(why)) if !why.is_empty()),
                     "{phase:?}: {outcome:?}"
                 );
                 assert!(!source.hands_over(), "{phase:?}");
@@ -400,14 +401,14 @@ mod tests {
     #[test]
     fn guest_stays_paused_while_its_volumes_are_elsewhere() {
         let mut source = waiting().remove(4);
-        let lacks = Here {
+        let lacks = SourceResources {
             has_lease: true,
             has_volumes: false,
         };
         assert_eq!(source.next(lacks, RETURN_MAX_MS - 1), []);
         let orders = source.next(lacks, RETURN_MAX_MS);
-        assert!(!orders.contains(&Order::Cancel), "{orders:?}");
-        let Some(Outcome::Stays(why)) = source.outcome() else {
+        assert!(!orders.contains(&SourceOrder::Cancel), "{orders:?}");
+        let Some(MigrationOutcome::Stays(why)) = source.outcome() else {
             panic!("{:?}", source.outcome());
         };
         assert!(
@@ -419,8 +420,8 @@ mod tests {
     #[test]
     fn late_completion_of_the_rest_counts() {
         let mut source = waiting().remove(5);
-        assert_eq!(source.next(HERE, REST_MAX_MS), [Order::Cancel]);
-        source.see(Input::Qemu(Progress::Completed), REST_MAX_MS + 1);
-        assert_eq!(source.outcome(), Some(&Outcome::Moved));
+        assert_eq!(source.next(HERE, REST_MAX_MS), [SourceOrder::Cancel]);
+        source.apply_input(Input::Qemu(Progress::Completed), REST_MAX_MS + 1);
+        assert_eq!(source.outcome(), Some(&MigrationOutcome::Moved));
     }
 }

@@ -1,26 +1,26 @@
 //! Target side of a migration: the node to which the guest comes.
 
-use super::{Defect, Message, Progress};
+use super::{MigrationDefect, MigrationMessage, Progress};
 
-/// Timeouts for the lease after everything else has arrived, and for [`Message::Done`] after the
+/// Timeouts for the lease after everything else has arrived, and for [`MigrationMessage::Done`] after the
 /// lease; milliseconds.
 const LEASE_MAX_MS: u64 = 60_000;
 const DONE_MAX_MS: u64 = 10_000;
 
 /// Order for QEMU or for the connection to the source.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Order {
+pub enum TargetOrder {
     /// Let QEMU listen for the migration.
     Listen,
     /// Send a message to the source.
-    Send(Message),
+    Send(MigrationMessage),
 }
 
 /// Event of a migration.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Input {
     /// A message of the source arrived.
-    Heard(Message),
+    Heard(MigrationMessage),
     /// The connection to the source is lost.
     Lost(String),
     /// QEMU has started and waits for the migration.
@@ -33,7 +33,7 @@ pub enum Input {
 
 /// Resources of the guest that this node holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Here {
+pub struct TargetResources {
     /// The lease of the guest is held.
     pub has_lease: bool,
     /// The volumes of the guest are writable here.
@@ -42,7 +42,7 @@ pub struct Here {
 
 /// State machine of a migration on its target.
 #[derive(Clone, Debug, Default)]
-pub struct Target {
+pub struct MigrationTarget {
     is_listening: bool,
     /// The source has handed the volumes over.
     takes: bool,
@@ -56,23 +56,23 @@ pub struct Target {
     until: Option<u64>,
     /// Reason of the failure.
     failed: Option<String>,
-    broken: Option<Defect>,
+    broken: Option<MigrationDefect>,
 }
 
-impl Target {
+impl MigrationTarget {
     /// Creates a migration with a deliberate defect.
     #[cfg(test)]
-    pub(super) fn with(broken: Option<Defect>) -> Target {
-        Target {
+    pub(super) fn with(broken: Option<MigrationDefect>) -> MigrationTarget {
+        MigrationTarget {
             broken,
-            ..Target::default()
+            ..MigrationTarget::default()
         }
     }
 
     /// Returns whether the guest is complete here and runs nowhere else, so that it may run with
     /// its lease.
     pub fn has_arrived(&self) -> bool {
-        let done = self.is_done || self.broken == Some(Defect::TrustsTheStream);
+        let done = self.is_done || self.broken == Some(MigrationDefect::TrustsTheStream);
         self.failed.is_none() && self.is_complete && done
     }
 
@@ -86,41 +86,41 @@ impl Target {
         self.failed.as_deref()
     }
 
-    /// Returns the next time at which [`Target::next`] has something to do, milliseconds.
+    /// Returns the next time at which [`MigrationTarget::next`] has something to do, milliseconds.
     pub fn deadline(&self) -> Option<u64> {
         self.until.filter(|_| self.failed.is_none())
     }
 
-    fn fail(&mut self, words: String) -> Vec<Order> {
+    fn fail(&mut self, words: String) -> Vec<TargetOrder> {
         if self.failed.is_some() {
             return Vec::new();
         }
         self.failed = Some(words.clone());
-        vec![Order::Send(Message::Abort(words))]
+        vec![TargetOrder::Send(MigrationMessage::Abort(words))]
     }
 
     /// Applies an event and returns the resulting orders.
-    pub fn see(&mut self, input: Input) -> Vec<Order> {
+    pub fn apply_input(&mut self, input: Input) -> Vec<TargetOrder> {
         if self.failed.is_some() {
             return Vec::new();
         }
         match input {
             Input::Waits if !self.is_listening => {
                 self.is_listening = true;
-                vec![Order::Listen]
+                vec![TargetOrder::Listen]
             }
-            Input::Listens => vec![Order::Send(Message::Listening)],
-            Input::Heard(Message::Switch) => {
+            Input::Listens => vec![TargetOrder::Send(MigrationMessage::Listening)],
+            Input::Heard(MigrationMessage::Switch) => {
                 self.takes = true;
                 Vec::new()
             }
-            Input::Heard(Message::Done { .. }) => {
+            Input::Heard(MigrationMessage::Done { .. }) => {
                 self.is_done = true;
-                vec![Order::Send(Message::Taken)]
+                vec![TargetOrder::Send(MigrationMessage::Taken)]
             }
             // After `Done` a lost source no longer matters.
-            Input::Heard(Message::Abort(words)) | Input::Lost(words)
-                if !self.is_done && self.broken != Some(Defect::TrustsTheStream) =>
+            Input::Heard(MigrationMessage::Abort(words)) | Input::Lost(words)
+                if !self.is_done && self.broken != Some(MigrationDefect::TrustsTheStream) =>
             {
                 self.fail(words)
             }
@@ -136,10 +136,10 @@ impl Target {
     }
 
     /// Returns the orders that follow from the held resources and from the time.
-    pub fn next(&mut self, here: Here, now: u64) -> Vec<Order> {
+    pub fn next(&mut self, here: TargetResources, now: u64) -> Vec<TargetOrder> {
         if self.takes && here.has_volumes && !self.is_ready && self.failed.is_none() {
             self.is_ready = true;
-            return vec![Order::Send(Message::Ready)];
+            return vec![TargetOrder::Send(MigrationMessage::Ready)];
         }
         let waits = match (self.has_arrived(), here.has_lease) {
             (true, false) => Some((LEASE_MAX_MS, "the lease did not come in time")),

@@ -2,7 +2,7 @@
 
 /// Deliberate defect of the placement.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Defect {
+pub enum PlacementDefect {
     /// The capacity of a node is offered in full to each guest.
     PromisesTwice,
     /// Names instead of priorities decide which guests run.

@@ -13,7 +13,7 @@ mod defect;
 #[cfg(test)]
 mod simulation;
 
-pub use defect::Defect;
+pub use defect::PlacementDefect;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -48,7 +48,7 @@ pub struct Guest {
 
 /// Available node.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Node {
+pub struct AvailableNode {
     /// Name of the node.
     pub name: String,
     /// Capacity for guests.
@@ -63,7 +63,7 @@ pub struct View {
     /// Guests that should run, in any order, with unique names.
     pub guests: Vec<Guest>,
     /// Available nodes, with unique names.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<AvailableNode>,
     /// Current node of each running guest.
     pub runs: BTreeMap<String, String>,
     /// Target node of each guest in transit. Nothing turns such a guest back.
@@ -72,25 +72,25 @@ pub struct View {
 
 /// Result of the placement of a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum PlacementResult {
     /// The guest runs on this node.
     On(String),
     /// The guest stays down.
-    Down(Why),
+    Down(UnplacedReason),
 }
 
 /// Reason why a guest cannot run.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Why {
+pub enum UnplacedReason {
     /// None of its nodes is available, or the available ones are drained.
     NoNode,
     /// Reason for each available node, the best first.
-    Unfit(Vec<(String, Unfit)>),
+    Unfit(Vec<(String, UnsuitableReason)>),
 }
 
 /// Reason why a node is unsuitable for a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Unfit {
+pub enum UnsuitableReason {
     /// Anti-affinity: the named guest runs there and must not share a node with the guest.
     Apart(String),
     /// Colocation: the first-named guest must share a node with the guest, but runs on the
@@ -100,30 +100,32 @@ pub enum Unfit {
     Full(Room),
 }
 
-impl Why {
+impl UnplacedReason {
     /// Returns whether the reason persists until an operator changes something or other guests
     /// leave. Nodes that are not available may only be late.
     pub fn lasts(&self) -> bool {
-        matches!(self, Why::Unfit(_))
+        matches!(self, UnplacedReason::Unfit(_))
     }
 
     /// Returns whether missing capacity is the only reason.
     #[cfg(test)]
     fn is_room(&self) -> bool {
         match self {
-            Why::Unfit(all) => all.iter().all(|(_, one)| matches!(one, Unfit::Full(_))),
-            Why::NoNode => false,
+            UnplacedReason::Unfit(all) => all
+                .iter()
+                .all(|(_, one)| matches!(one, UnsuitableReason::Full(_))),
+            UnplacedReason::NoNode => false,
         }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for UnplacedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Why::NoNode => {
+            UnplacedReason::NoNode => {
                 f.write_str("none of the nodes behind `prefer` is there and takes guests")
             }
-            Why::Unfit(all) => {
+            UnplacedReason::Unfit(all) => {
                 f.write_str("no node can have it: ")?;
                 for (at, (node, unfit)) in all.iter().enumerate() {
                     let before = if at == 0 { "" } else { "; " };
@@ -135,17 +137,17 @@ impl fmt::Display for Why {
     }
 }
 
-impl Unfit {
+impl UnsuitableReason {
     /// Returns the reason as text, for this node.
     fn at(&self, node: &str) -> String {
         match self {
-            Unfit::Apart(other) => {
+            UnsuitableReason::Apart(other) => {
                 format!("{other} is on {node}, and it has to be apart from it (`apart`)")
             }
-            Unfit::Beside(other, there) => format!(
+            UnsuitableReason::Beside(other, there) => format!(
                 "{other} is on {there} and not on {node}, and it has to be beside it (`beside`)"
             ),
-            Unfit::Full(lacks) => format!(
+            UnsuitableReason::Full(lacks) => format!(
                 "{node} lacks {}, beside guests of the same or a higher priority",
                 lacks_words(*lacks)
             ),
@@ -194,15 +196,18 @@ impl Room {
 }
 
 /// Returns the placement of each guest, by name.
-pub fn place(view: &View) -> BTreeMap<String, Place> {
+pub fn place(view: &View) -> BTreeMap<String, PlacementResult> {
     place_with(view, None)
 }
 
 /// Computes the placement with a deliberate defect.
-pub(crate) fn place_with(view: &View, defect: Option<Defect>) -> BTreeMap<String, Place> {
+pub(crate) fn place_with(
+    view: &View,
+    defect: Option<PlacementDefect>,
+) -> BTreeMap<String, PlacementResult> {
     let mut order: Vec<&Guest> = view.guests.iter().collect();
     let priority = |guest: &Guest| match defect {
-        Some(Defect::IgnoresPriority) => 0,
+        Some(PlacementDefect::IgnoresPriority) => 0,
         _ => guest.priority,
     };
     order.sort_by_key(|guest| (std::cmp::Reverse(priority(guest)), &guest.name));
@@ -219,7 +224,7 @@ pub(crate) fn place_with(view: &View, defect: Option<Defect>) -> BTreeMap<String
         if let Some(node) = node {
             places.insert(
                 guest.name.clone(),
-                table.put(guest, Place::On(node.clone())),
+                table.put(guest, PlacementResult::On(node.clone())),
             );
         }
     }
@@ -230,8 +235,14 @@ pub(crate) fn place_with(view: &View, defect: Option<Defect>) -> BTreeMap<String
             .collect();
         // A guest that can stay keeps its place: no other guest of the same priority takes it.
         for guest in &level {
-            if let Some(node) = table.stay(guest).filter(|_| !table.is(Defect::StartsFirst)) {
-                places.insert(guest.name.clone(), table.put(guest, Place::On(node)));
+            if let Some(node) = table
+                .stay(guest)
+                .filter(|_| !table.is(PlacementDefect::StartsFirst))
+            {
+                places.insert(
+                    guest.name.clone(),
+                    table.put(guest, PlacementResult::On(node)),
+                );
             }
         }
         for guest in level {
@@ -248,7 +259,7 @@ pub(crate) fn place_with(view: &View, defect: Option<Defect>) -> BTreeMap<String
 ///
 /// # Errors
 /// Reason why the node is unsuitable.
-pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), Unfit> {
+pub fn suits(view: &View, guest: &Guest, node: &str) -> Result<(), UnsuitableReason> {
     let others = view.guests.iter().filter(|other| other.name != guest.name);
     let place = |other: &Guest| {
         let place = view.arrives.get(&other.name);
@@ -277,7 +288,7 @@ impl Guest {
 /// Decisions so far.
 struct Table<'v> {
     view: &'v View,
-    defect: Option<Defect>,
+    defect: Option<PlacementDefect>,
     placed: BTreeMap<&'v str, String>,
     /// Guests without a decision yet.
     waiting: BTreeSet<&'v str>,
@@ -285,17 +296,18 @@ struct Table<'v> {
 
 impl<'v> Table<'v> {
     /// Records the decision about a guest.
-    fn put(&mut self, guest: &'v Guest, place: Place) -> Place {
+    fn put(&mut self, guest: &'v Guest, place: PlacementResult) -> PlacementResult {
         self.waiting.remove(&*guest.name);
-        if let Place::On(node) = &place {
+        if let PlacementResult::On(node) = &place {
             self.placed.insert(&guest.name, node.clone());
         }
         place
     }
 
     /// Returns the nodes on which a guest may run, the best first.
-    fn nodes(&self, guest: &Guest) -> Vec<&'v Node> {
-        let takes = |node: &&Node| !node.is_drained || self.is(Defect::FillsDrained);
+    fn nodes(&self, guest: &Guest) -> Vec<&'v AvailableNode> {
+        let takes =
+            |node: &&AvailableNode| !node.is_drained || self.is(PlacementDefect::FillsDrained);
         let nodes = { guest.prefers.iter() }
             .filter_map(|name| self.view.nodes.iter().find(|node| node.name == *name));
         nodes.filter(takes).collect()
@@ -307,39 +319,44 @@ impl<'v> Table<'v> {
         let here = self.view.runs.get(&guest.name)?;
         let nodes = self.nodes(guest);
         let at = nodes.iter().position(|node| node.name == *here)?;
-        let returns = guest.fails_back || self.is(Defect::FailsBack);
+        let returns = guest.fails_back || self.is(PlacementDefect::FailsBack);
         let mut better = nodes[..at].iter().filter(|_| returns);
         let better = better.find(|node| self.fits(guest, node, true).is_ok());
         let stays = || Some(&nodes[at]).filter(|node| self.fits(guest, node, false).is_ok());
         better.or_else(stays).map(|node| node.name.clone())
     }
 
-    fn choose(&self, guest: &Guest) -> Place {
+    fn choose(&self, guest: &Guest) -> PlacementResult {
         let nodes = self.nodes(guest);
         // A node on which no running guest has to give way is preferred.
         for spares in [true, false] {
             let mut fit = { nodes.iter() }.filter(|node| self.fits(guest, node, spares).is_ok());
             if let Some(node) = fit.next() {
-                return Place::On(node.name.clone());
+                return PlacementResult::On(node.name.clone());
             }
         }
         let unfit = nodes.iter().filter_map(|node| {
             let unfit = self.fits(guest, node, false).err()?;
             Some((node.name.clone(), unfit))
         });
-        Place::Down(match unfit.collect::<Vec<_>>() {
-            none if none.is_empty() => Why::NoNode,
-            unfit => Why::Unfit(unfit),
+        PlacementResult::Down(match unfit.collect::<Vec<_>>() {
+            none if none.is_empty() => UnplacedReason::NoNode,
+            unfit => UnplacedReason::Unfit(unfit),
         })
     }
 
-    fn is(&self, defect: Defect) -> bool {
+    fn is(&self, defect: PlacementDefect) -> bool {
         self.defect == Some(defect)
     }
 
     /// Checks whether a node suits a guest. `spares`: running guests without a decision yet keep
     /// their place.
-    fn fits(&self, guest: &Guest, node: &Node, spares: bool) -> Result<(), Unfit> {
+    fn fits(
+        &self,
+        guest: &Guest,
+        node: &AvailableNode,
+        spares: bool,
+    ) -> Result<(), UnsuitableReason> {
         for other in &self.view.guests {
             let place = self.placed.get(&*other.name);
             let place = place.or_else(|| self.spared(other, guest).filter(|_| spares));
@@ -348,13 +365,13 @@ impl<'v> Table<'v> {
             };
             let together = *place == node.name;
             let apart = guest.apart.contains(&other.name) || other.apart.contains(&guest.name);
-            if apart && together && !self.is(Defect::IgnoresApart) {
-                return Err(Unfit::Apart(other.name.clone()));
+            if apart && together && !self.is(PlacementDefect::IgnoresApart) {
+                return Err(UnsuitableReason::Apart(other.name.clone()));
             }
             let is_decided = self.placed.contains_key(&*other.name);
             let beside = guest.beside.contains(&other.name) || other.beside.contains(&guest.name);
             if beside && is_decided && !together {
-                return Err(Unfit::Beside(other.name.clone(), place.clone()));
+                return Err(UnsuitableReason::Beside(other.name.clone(), place.clone()));
             }
         }
         let there = self.view.guests.iter().filter(|other| {
@@ -364,12 +381,12 @@ impl<'v> Table<'v> {
         });
         let taken = there.fold(Room::default(), |sum, other| sum.and(other.takes));
         let is_enough = match self.defect {
-            Some(Defect::PromisesTwice) => node.room.holds(guest.takes, Room::default()),
+            Some(PlacementDefect::PromisesTwice) => node.room.holds(guest.takes, Room::default()),
             _ => node.room.holds(taken, guest.takes),
         };
         match is_enough {
             true => Ok(()),
-            false => Err(Unfit::Full(node.room.lacks(taken, guest.takes))),
+            false => Err(UnsuitableReason::Full(node.room.lacks(taken, guest.takes))),
         }
     }
 
@@ -400,7 +417,7 @@ mod tests {
     }
 
     fn view(guests: Vec<Guest>) -> View {
-        let node = |(name, memory_mib): (&str, u64)| Node {
+        let node = |(name, memory_mib): (&str, u64)| AvailableNode {
             name: name.to_owned(),
             room: Room {
                 memory_bytes: memory_mib << 20,
@@ -418,9 +435,9 @@ mod tests {
         }
     }
 
-    fn why(view: &View) -> Why {
+    fn why(view: &View) -> UnplacedReason {
         match place(view).remove("new") {
-            Some(Place::Down(why)) => why,
+            Some(PlacementResult::Down(why)) => why,
             other => panic!("{other:?}"),
         }
     }
@@ -476,12 +493,15 @@ mod tests {
             view.runs = [("web".to_owned(), "beta".to_owned())].into();
             view.arrives = [("mail".to_owned(), "beta".to_owned())].into();
             let places = place(&view);
-            assert_eq!(places["mail"], Place::On("beta".to_owned()));
-            assert_eq!(places["web"], Place::On("alpha".to_owned()));
+            assert_eq!(places["mail"], PlacementResult::On("beta".to_owned()));
+            assert_eq!(places["web"], PlacementResult::On("alpha".to_owned()));
             // If that node is gone, another one has it.
             view.nodes.pop();
             view.guests.pop();
-            assert_eq!(place(&view)["mail"], Place::On("alpha".to_owned()));
+            assert_eq!(
+                place(&view)["mail"],
+                PlacementResult::On("alpha".to_owned())
+            );
         }
     }
 
@@ -496,10 +516,13 @@ mod tests {
             memory_bytes: 128 << 20,
             cpus: 0,
         };
-        assert_eq!(suits(&view, &mail, "beta"), Err(Unfit::Full(lacks)));
+        assert_eq!(
+            suits(&view, &mail, "beta"),
+            Err(UnsuitableReason::Full(lacks))
+        );
         assert_eq!(suits(&view, &mail, "alpha"), Ok(()));
         mail.apart.insert("web".to_owned());
-        let apart = Unfit::Apart("web".to_owned());
+        let apart = UnsuitableReason::Apart("web".to_owned());
         assert_eq!(suits(&view, &mail, "beta"), Err(apart));
         // One that has to be beside it follows.
         mail.apart.clear();

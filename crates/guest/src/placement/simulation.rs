@@ -1,7 +1,7 @@
 //! Histories of nodes that fail, return and are drained, by seed. `GUEST_SEED=n` replays one,
 //! `GUEST_SEEDS=n` runs so many.
 
-use super::{Defect, Guest, Node, Place, Room, View, place_with};
+use super::{AvailableNode, Guest, PlacementDefect, PlacementResult, Room, View, place_with};
 use lab::{Random, setting};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ const STEPS: u64 = 30;
 const ROUNDS_MAX: usize = 4;
 
 /// A history.
-struct World {
+struct PlacementSimulation {
     random: Random,
-    defect: Option<Defect>,
+    defect: Option<PlacementDefect>,
     /// All nodes, and whether they are there.
-    nodes: Vec<(Node, bool)>,
+    nodes: Vec<(AvailableNode, bool)>,
     guests: Vec<Guest>,
     runs: BTreeMap<String, String>,
 }
@@ -32,8 +32,8 @@ fn names(random: &mut Random, all: &[String], least: usize) -> Vec<String> {
     some
 }
 
-impl World {
-    fn new(seed: u64, defect: Option<Defect>) -> World {
+impl PlacementSimulation {
+    fn new(seed: u64, defect: Option<PlacementDefect>) -> PlacementSimulation {
         let mut random = Random::new(seed);
         let room = |random: &mut Random, most: u64| Room {
             memory_bytes: 1 + random.below(most),
@@ -45,7 +45,7 @@ impl World {
             .map(|n| (*n).to_owned())
             .collect();
         let nodes = all.iter().map(|name| {
-            let node = Node {
+            let node = AvailableNode {
                 name: name.clone(),
                 room: room(&mut random, 20),
                 is_drained: false,
@@ -76,7 +76,7 @@ impl World {
             }
         });
         let guests = guests.collect();
-        World {
+        PlacementSimulation {
             random,
             defect,
             nodes,
@@ -137,16 +137,16 @@ impl World {
     }
 }
 
-fn runs(places: &BTreeMap<String, Place>) -> BTreeMap<String, String> {
-    let on = |(name, place): (&String, &Place)| match place {
-        Place::On(node) => Some((name.clone(), node.clone())),
-        Place::Down(_) => None,
+fn runs(places: &BTreeMap<String, PlacementResult>) -> BTreeMap<String, String> {
+    let on = |(name, place): (&String, &PlacementResult)| match place {
+        PlacementResult::On(node) => Some((name.clone(), node.clone())),
+        PlacementResult::Down(_) => None,
     };
     places.iter().filter_map(on).collect()
 }
 
 /// Checks that each running guest may run where it does, and that each stopped one cannot run.
-fn sound(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
+fn sound(view: &View, places: &BTreeMap<String, PlacementResult>) -> Result<(), String> {
     let on = runs(places);
     let at = |name: &String| on.get(name);
     for node in &view.nodes {
@@ -186,8 +186,12 @@ fn sound(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
 }
 
 /// Checks that a guest without room yields only to guests that take precedence.
-fn yields(view: &View, places: &BTreeMap<String, Place>, guest: &Guest) -> Result<(), String> {
-    let Some(Place::Down(why)) = places.get(&guest.name) else {
+fn yields(
+    view: &View,
+    places: &BTreeMap<String, PlacementResult>,
+    guest: &Guest,
+) -> Result<(), String> {
+    let Some(PlacementResult::Down(why)) = places.get(&guest.name) else {
         return Ok(());
     };
     if !why.is_room() {
@@ -221,7 +225,7 @@ fn yields(view: &View, places: &BTreeMap<String, Place>, guest: &Guest) -> Resul
 }
 
 /// Checks that only guests that must move or stop do so.
-fn stable(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
+fn stable(view: &View, places: &BTreeMap<String, PlacementResult>) -> Result<(), String> {
     let on = runs(places);
     for guest in view.guests.iter().filter(|guest| !guest.fails_back) {
         let Some(before) = view.runs.get(&guest.name) else {
@@ -259,8 +263,8 @@ fn stable(view: &View, places: &BTreeMap<String, Place>) -> Result<(), String> {
     Ok(())
 }
 
-fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
-    let mut world = World::new(seed, defect);
+fn history(seed: u64, defect: Option<PlacementDefect>) -> Result<(), String> {
+    let mut world = PlacementSimulation::new(seed, defect);
     for step in 0..STEPS {
         world
             .settle()
@@ -289,12 +293,12 @@ fn no_history_has_a_guest_where_it_may_not_be_or_one_that_moves_without_need() {
 #[test]
 fn deliberate_defects_are_found() {
     for defect in [
-        Defect::PromisesTwice,
-        Defect::IgnoresPriority,
-        Defect::FailsBack,
-        Defect::FillsDrained,
-        Defect::IgnoresApart,
-        Defect::StartsFirst,
+        PlacementDefect::PromisesTwice,
+        PlacementDefect::IgnoresPriority,
+        PlacementDefect::FailsBack,
+        PlacementDefect::FillsDrained,
+        PlacementDefect::IgnoresApart,
+        PlacementDefect::StartsFirst,
     ] {
         let found = (0..SEEDS).any(|seed| history(seed, Some(defect)).is_err());
         assert!(found, "{defect:?} is not found");

@@ -6,7 +6,7 @@
 //! - Nothing that a file says can become an option: values that QEMU would split are JSON.
 
 use super::external;
-use super::home::Home;
+use super::home::GuestDirectory;
 use super::volume::Sockets;
 use crate::config::{Boot, Bus, Console, Disk, Firmware, Guest, Model, Nic, mac_words, user_of};
 use serde_json::{Value, json};
@@ -43,13 +43,13 @@ const OVMF: &[[&str; 2]] = &[
 
 /// Parameters of a start.
 #[derive(Debug)]
-pub struct Start<'a> {
+pub struct StartParameters<'a> {
     /// Name of the guest.
     pub name: &'a str,
     /// Configuration of the guest.
     pub guest: &'a Guest,
     /// Directory of the guest.
-    pub home: &'a Home,
+    pub home: &'a GuestDirectory,
     /// Sockets of the guest's volumes.
     pub volumes: &'a Sockets,
     /// Option with which QEMU changes to the user of the guest.
@@ -99,7 +99,7 @@ fn listening(id: &str, path: &Path) -> String {
 }
 
 /// Returns the argument that identifies the QEMU process of a guest on this node.
-pub(super) fn mark(home: &Home) -> String {
+pub(super) fn mark(home: &GuestDirectory) -> String {
     listening("monitor", &home.monitor())
 }
 
@@ -109,7 +109,7 @@ fn doubled(path: &Path) -> String {
 }
 
 /// Returns the arguments of QEMU.
-pub fn arguments(start: &Start<'_>) -> Vec<OsString> {
+pub fn arguments(start: &StartParameters<'_>) -> Vec<OsString> {
     let mut all = Arguments::default();
     machine(&mut all, start);
     sockets(&mut all, start.home);
@@ -127,7 +127,7 @@ pub fn arguments(start: &Start<'_>) -> Vec<OsString> {
     all.0
 }
 
-fn machine(all: &mut Arguments, start: &Start<'_>) {
+fn machine(all: &mut Arguments, start: &StartParameters<'_>) {
     let guest = start.guest;
     all.flag("-nodefaults");
     all.flag("-no-user-config");
@@ -214,7 +214,7 @@ fn uuid(name: &str) -> String {
     )
 }
 
-fn sockets(all: &mut Arguments, home: &Home) {
+fn sockets(all: &mut Arguments, home: &GuestDirectory) {
     all.set("-chardev", mark(home));
     all.set("-mon", "chardev=monitor,mode=control");
     // QEMU appends to the log, so the role can truncate the file.
@@ -233,7 +233,7 @@ fn sockets(all: &mut Arguments, home: &Home) {
     );
 }
 
-fn console(all: &mut Arguments, start: &Start<'_>) {
+fn console(all: &mut Arguments, start: &StartParameters<'_>) {
     let socket = start.home.display();
     match start.guest.console {
         Console::Serial => {
@@ -268,7 +268,7 @@ fn first(boot: &Boot, is_disk: bool, at: usize) -> Option<usize> {
     }
 }
 
-fn a_disk(all: &mut Arguments, start: &Start<'_>, at: usize, disk: &Disk) {
+fn a_disk(all: &mut Arguments, start: &StartParameters<'_>, at: usize, disk: &Disk) {
     let node = format!("disk{at}");
     match &disk.external {
         None => all.json(
@@ -395,7 +395,7 @@ fn a_nic(all: &mut Arguments, guest: &Guest, at: usize, nic: &Nic, tap: RawFd) {
     all.json("-device", &device);
 }
 
-fn boot(all: &mut Arguments, start: &Start<'_>) {
+fn boot(all: &mut Arguments, start: &StartParameters<'_>) {
     if let Boot::Iso(path) = &start.guest.boot {
         all.json(
             "-blockdev",
@@ -502,8 +502,12 @@ mod tests {
                     "volume2/guest/web"
                 };
                 assert_eq!(node["export"], export);
-                let options =
-                    external::options(2, &external, read_only, &Home::new(Path::new("/r"), "web"));
+                let options = external::options(
+                    2,
+                    &external,
+                    read_only,
+                    &GuestDirectory::new(Path::new("/r"), "web"),
+                );
                 let (_, node) = options.last().unwrap();
                 for layer in [node, &node["file"]] {
                     assert_eq!(layer["cache"], json!({"direct": true}));
@@ -520,8 +524,11 @@ mod tests {
             user_data: Some("#cloud-config".to_owned()),
             ..with_disks(Boot::Iso("/srv/debian.iso".into()), &[(Bus::Sata, false)])
         };
-        let (home, volumes) = (Home::new(Path::new("/r"), "web"), Sockets::default());
-        let start = Start {
+        let (home, volumes) = (
+            GuestDirectory::new(Path::new("/r"), "web"),
+            Sockets::default(),
+        );
+        let start = StartParameters {
             name: "web",
             guest: &guest,
             home: &home,

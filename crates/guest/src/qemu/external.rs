@@ -1,7 +1,7 @@
 //! Disks on external storage. QEMU opens them with its own drivers (package qemu-block-extra) as
 //! raw images and bypasses the page cache, since another node reads the image after a migration.
 
-use super::home::Home;
+use super::home::GuestDirectory;
 use crate::config::Disk;
 use configuration::{External, Login, Storage};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub(super) fn options(
     at: usize,
     external: &External,
     read_only: bool,
-    home: &Home,
+    home: &GuestDirectory,
 ) -> Vec<(&'static str, Value)> {
     let mut all = Vec::new();
     let secret = format!("password{at}");
@@ -119,7 +119,7 @@ pub(crate) fn files(external: &External) -> Option<PathBuf> {
 
 /// Prepares a disk for a start. The driver has to be installed. The password is copied without its
 /// line break, which QEMU would take as a part of it.
-pub(crate) fn prepare(at: usize, disk: &Disk, home: &Home) -> Result<(), DiskError> {
+pub(crate) fn prepare(at: usize, disk: &Disk, home: &GuestDirectory) -> Result<(), DiskError> {
     let Some(external) = &disk.external else {
         return Ok(());
     };

@@ -9,7 +9,7 @@
 //! guest, it cannot open files by absolute path, since only root can enter the runtime directory.
 //! In this directory it can write only to `own/`.
 
-use super::user::User;
+use super::user::QemuUser;
 use crate::config::resource;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use rustix::io::Errno;
@@ -37,7 +37,7 @@ const PID_BYTES_MAX: usize = 16;
 
 /// Directory of a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Home(PathBuf);
+pub struct GuestDirectory(PathBuf);
 
 /// State of the lock.
 #[derive(Debug)]
@@ -51,10 +51,10 @@ pub enum Lock {
     },
 }
 
-impl Home {
+impl GuestDirectory {
     /// Returns the directory of a guest in the runtime directory. Nothing is created.
-    pub fn new(runtime: &Path, guest: &str) -> Home {
-        Home(runtime.join(format!("{PREFIX}{guest}")))
+    pub fn new(runtime: &Path, guest: &str) -> GuestDirectory {
+        GuestDirectory(runtime.join(format!("{PREFIX}{guest}")))
     }
 
     /// Returns the names of guests that have a directory in the runtime directory.
@@ -76,9 +76,9 @@ impl Home {
     /// Returns the names of running guests of an earlier process, except those of other instances.
     pub fn running(runtime: &Path, claimed: &BTreeSet<String>) -> Vec<String> {
         // Without the directory there are none.
-        let mut all = Home::guests(runtime).unwrap_or_default();
+        let mut all = GuestDirectory::guests(runtime).unwrap_or_default();
         all.retain(|name| {
-            let lock = || Home::new(runtime, name).lock();
+            let lock = || GuestDirectory::new(runtime, name).lock();
             !claimed.contains(&resource(name)) && matches!(lock(), Ok(Lock::Held { .. }))
         });
         all
@@ -88,10 +88,10 @@ impl Home {
     ///
     /// # Errors
     /// The system's.
-    pub fn others(&self) -> io::Result<Vec<Home>> {
+    pub fn others(&self) -> io::Result<Vec<GuestDirectory>> {
         let runtime = self.0.parent().unwrap_or(Path::new("/"));
-        let all = Home::guests(runtime)?.into_iter();
-        let all = all.map(|name| Home::new(runtime, &name));
+        let all = GuestDirectory::guests(runtime)?.into_iter();
+        let all = all.map(|name| GuestDirectory::new(runtime, &name));
         Ok(all.filter(|other| other != self).collect())
     }
 
@@ -123,7 +123,7 @@ impl Home {
     ///
     /// # Errors
     /// The system's.
-    pub fn make_own(&self, user: Option<User>) -> io::Result<()> {
+    pub fn make_own(&self, user: Option<QemuUser>) -> io::Result<()> {
         let own = self.own();
         match fs::remove_dir_all(&own) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -279,7 +279,7 @@ impl Home {
     }
 
     /// Returns the last lines of QEMU's own output.
-    pub fn last_words(&self) -> String {
+    pub fn last_output_lines(&self) -> String {
         let bytes = self.end_of_words().unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text
@@ -311,7 +311,7 @@ impl Home {
 ///
 /// # Errors
 /// The system's.
-pub fn give(path: &Path, user: Option<User>) -> io::Result<()> {
+pub fn give(path: &Path, user: Option<QemuUser>) -> io::Result<()> {
     user.map_or(Ok(()), |user| {
         chown(path, Some(user.number()), Some(user.number()))
     })
@@ -320,12 +320,12 @@ pub fn give(path: &Path, user: Option<User>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
 
     #[test]
     fn a_lock_that_is_held_has_the_process() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         home.make().unwrap();
         home.make().unwrap();
         let Ok(Lock::Free(held)) = home.lock() else {
@@ -354,8 +354,8 @@ mod tests {
 
     #[test]
     fn a_long_log_keeps_its_end() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         home.make().unwrap();
         assert!(home.cut_log().is_err(), "there is none");
         fs::write(home.log(), vec![b'a'; LOG_BYTES_MAX as usize]).unwrap();
@@ -372,23 +372,23 @@ mod tests {
 
     #[test]
     fn last_words_are_the_end_of_whatever_qemu_wrote() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         home.make().unwrap();
-        assert_eq!(home.last_words(), "");
+        assert_eq!(home.last_output_lines(), "");
         // Larger than memory, but sparse on the disk.
         let file = fs::File::create(home.words()).unwrap();
         file.set_len(1 << 43).unwrap();
-        assert_eq!(home.last_words(), "");
+        assert_eq!(home.last_output_lines(), "");
         file.write_at(b"\nno such device\x1b[2J\n", (1 << 43) - 20)
             .unwrap();
-        assert_eq!(home.last_words(), "no such device[2J");
+        assert_eq!(home.last_output_lines(), "no such device[2J");
     }
 
     #[test]
     fn a_link_in_the_place_of_the_directory_is_refused() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         std::os::unix::fs::symlink("/etc", home.path()).unwrap();
         assert!(home.make().is_err());
     }

@@ -1,8 +1,8 @@
 //! Connection to the QEMU monitor ([`crate::qmp`]). It never blocks. Commands sent before the
 //! greeting are queued until it arrives.
 
-use crate::life::Status;
-use crate::qmp::{Qmp, QmpError, Said};
+use crate::life::QemuStatus;
+use crate::qmp::{Qmp, QmpError, QmpMessage};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use serde_json::{Map, Value};
@@ -39,7 +39,7 @@ pub enum MonitorError {
 
 /// Purpose of a command.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum About {
+pub enum CommandPurpose {
     /// Negotiation of the capabilities after the greeting.
     Greeting,
     /// Query of the guest's state.
@@ -54,11 +54,11 @@ pub enum About {
 
 /// Message of the monitor to the role.
 #[derive(Clone, PartialEq, Debug)]
-pub enum News {
+pub enum MonitorEvent {
     /// Reply to a command: its value, or the error message of QEMU.
-    Reply(About, Result<Value, String>),
+    Reply(CommandPurpose, Result<Value, String>),
     /// Current state of the guest.
-    Status(Status),
+    Status(QemuStatus),
     /// Any other event: its name and data.
     Event(String, Map<String, Value>),
 }
@@ -68,9 +68,9 @@ pub enum News {
 pub struct Monitor {
     socket: UnixStream,
     qmp: Qmp,
-    open: BTreeMap<u64, About>,
+    open: BTreeMap<u64, CommandPurpose>,
     /// Commands to be sent after the greeting.
-    waiting: Vec<(About, &'static str, Map<String, Value>)>,
+    waiting: Vec<(CommandPurpose, &'static str, Map<String, Value>)>,
     is_ready: bool,
     unsent: VecDeque<u8>,
 }
@@ -117,14 +117,14 @@ impl Monitor {
     /// The connection is no longer usable.
     pub fn send(
         &mut self,
-        about: About,
+        about: CommandPurpose,
         command: &'static str,
         arguments: Map<String, Value>,
     ) -> Result<(), MonitorError> {
         if self.open.len() + self.waiting.len() >= COMMANDS_MAX {
             return Err(MonitorError::Silent);
         }
-        if !self.is_ready && about != About::Greeting {
+        if !self.is_ready && about != CommandPurpose::Greeting {
             self.waiting.push((about, command, arguments));
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Monitor {
     }
 
     /// Returns whether a command of this purpose has no reply yet.
-    pub fn waits_for(&self, about: &About) -> bool {
+    pub fn waits_for(&self, about: &CommandPurpose) -> bool {
         let mut waiting = self.waiting.iter();
         self.open.values().any(|open| open == about) || waiting.any(|(one, ..)| one == about)
     }
@@ -162,7 +162,7 @@ impl Monitor {
     ///
     /// # Errors
     /// The connection is no longer usable.
-    pub fn read(&mut self) -> Result<Vec<News>, MonitorError> {
+    pub fn read(&mut self) -> Result<Vec<MonitorEvent>, MonitorError> {
         self.flush()?;
         let mut news = Vec::new();
         let mut piece = vec![0; PIECE_BYTES];
@@ -176,40 +176,42 @@ impl Monitor {
                 Err(error) => return Err(error.into()),
             };
             for said in self.qmp.take(piece.get(..count).unwrap_or_default())? {
-                news.extend(self.hear(said)?);
+                news.extend(self.handle_message(said)?);
             }
         }
         Ok(news)
     }
 
-    fn hear(&mut self, said: Said) -> Result<Option<News>, MonitorError> {
+    fn handle_message(&mut self, said: QmpMessage) -> Result<Option<MonitorEvent>, MonitorError> {
         let (about, reply) = match said {
-            Said::Greeting { .. } => {
-                self.send(About::Greeting, "qmp_capabilities", Map::new())?;
+            QmpMessage::Greeting { .. } => {
+                self.send(CommandPurpose::Greeting, "qmp_capabilities", Map::new())?;
                 return Ok(None);
             }
-            Said::Event { name, data } => {
+            QmpMessage::Event { name, data } => {
                 return Ok(Some(match status_of_event(&name, &data) {
-                    Some(status) => News::Status(status),
-                    None => News::Event(name, data),
+                    Some(status) => MonitorEvent::Status(status),
+                    None => MonitorEvent::Event(name, data),
                 }));
             }
-            Said::Done { id, value } => (self.open.remove(&id), Ok(value)),
-            Said::Refused { id, words, .. } => {
+            QmpMessage::Done { id, value } => (self.open.remove(&id), Ok(value)),
+            QmpMessage::Refused { id, words, .. } => {
                 let about = id.and_then(|id| self.open.remove(&id));
                 (about, Err(words))
             }
         };
         Ok(match (about, reply) {
-            (Some(About::Greeting), _) => {
+            (Some(CommandPurpose::Greeting), _) => {
                 self.is_ready = true;
                 for (about, command, arguments) in std::mem::take(&mut self.waiting) {
                     self.send(about, command, arguments)?;
                 }
                 None
             }
-            (Some(About::Status), Ok(value)) => status_of(&value).map(News::Status),
-            (Some(about), reply) => Some(News::Reply(about, reply)),
+            (Some(CommandPurpose::Status), Ok(value)) => {
+                status_of(&value).map(MonitorEvent::Status)
+            }
+            (Some(about), reply) => Some(MonitorEvent::Reply(about, reply)),
             (None, _) => None,
         })
     }
@@ -223,26 +225,26 @@ impl AsFd for Monitor {
 
 /// Returns the guest's state that an event reports; None: the event reports no state. A `RESUME`
 /// at the end of a migration corresponds to the result of `query-status` at that time.
-fn status_of_event(name: &str, _: &Map<String, Value>) -> Option<Status> {
+fn status_of_event(name: &str, _: &Map<String, Value>) -> Option<QemuStatus> {
     Some(match name {
-        "RESUME" => Status::Running,
-        "GUEST_PANICKED" => Status::Panicked,
+        "RESUME" => QemuStatus::Running,
+        "GUEST_PANICKED" => QemuStatus::Panicked,
         _ => return None,
     })
 }
 
 /// Converts the result of `query-status` (QEMU QMP reference, `RunState`).
-pub fn status_of(value: &Value) -> Option<Status> {
+pub fn status_of(value: &Value) -> Option<QemuStatus> {
     Some(match value.get("status")?.as_str()? {
-        "running" | "suspended" => Status::Running,
-        "paused" | "prelaunch" | "debug" => Status::Paused,
-        "io-error" => Status::DiskError,
-        "shutdown" => Status::ShutDown,
-        "guest-panicked" => Status::Panicked,
-        "internal-error" | "watchdog" => Status::Broken,
-        "inmigrate" => Status::Arriving,
-        "finish-migrate" | "save-vm" | "restore-vm" | "colo" => Status::Moving,
-        "postmigrate" => Status::Moved,
+        "running" | "suspended" => QemuStatus::Running,
+        "paused" | "prelaunch" | "debug" => QemuStatus::Paused,
+        "io-error" => QemuStatus::DiskError,
+        "shutdown" => QemuStatus::ShutDown,
+        "guest-panicked" => QemuStatus::Panicked,
+        "internal-error" | "watchdog" => QemuStatus::Broken,
+        "inmigrate" => QemuStatus::Arriving,
+        "finish-migrate" | "save-vm" | "restore-vm" | "colo" => QemuStatus::Moving,
+        "postmigrate" => QemuStatus::Moved,
         _ => return None,
     })
 }

@@ -3,7 +3,7 @@
 
 use super::command;
 use super::filter;
-use super::home::{Home, LOCK, Lock};
+use super::home::{GuestDirectory, LOCK, Lock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
@@ -28,7 +28,7 @@ pub type Confine = fn(home: &Path, files: &[&Path]) -> io::Result<Option<OwnedFd
 
 /// Rights of a QEMU process.
 #[derive(Debug, Default)]
-pub struct Rights {
+pub struct ProcessRights {
     /// Landlock ruleset; None: files are not restricted.
     pub files: Option<OwnedFd>,
     /// QEMU changes its user by itself, and keeps the capabilities for that until then.
@@ -48,7 +48,7 @@ const LAST_CAPABILITY: libc::c_ulong = 63;
 
 /// End of a QEMU process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
+pub enum QemuExit {
     /// QEMU exited with this code.
     Exit(i32),
     /// A signal with this number ended QEMU.
@@ -57,19 +57,19 @@ pub enum End {
     Unknown,
 }
 
-impl fmt::Display for End {
+impl fmt::Display for QemuExit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            End::Exit(code) => write!(f, "QEMU ended with exit code {code}"),
-            End::Signal(signal) => write!(f, "QEMU was ended by signal {signal}"),
-            End::Unknown => f.write_str("QEMU ended"),
+            QemuExit::Exit(code) => write!(f, "QEMU ended with exit code {code}"),
+            QemuExit::Signal(signal) => write!(f, "QEMU was ended by signal {signal}"),
+            QemuExit::Unknown => f.write_str("QEMU ended"),
         }
     }
 }
 
 /// QEMU process that runs or has ended.
 #[derive(Debug)]
-pub struct Process {
+pub struct QemuProcess {
     pid: Pid,
     pidfd: OwnedFd,
     /// QEMU has agreed to quit and was not killed since.
@@ -78,7 +78,7 @@ pub struct Process {
     pub names_user: bool,
 }
 
-impl Process {
+impl QemuProcess {
     /// Starts QEMU with these arguments in the directory of its guest. It inherits the lock,
     /// `kept` and no other descriptors.
     ///
@@ -88,10 +88,10 @@ impl Process {
     pub fn start(
         program: &Path,
         arguments: Vec<OsString>,
-        (home, lock): (&Home, &OwnedFd),
+        (home, lock): (&GuestDirectory, &OwnedFd),
         kept: &[OwnedFd],
-        rights: Rights,
-    ) -> io::Result<Process> {
+        rights: ProcessRights,
+    ) -> io::Result<QemuProcess> {
         let words = OpenOptions::new()
             .create(true)
             .append(true)
@@ -120,7 +120,7 @@ impl Process {
             command.pre_exec(move || {
                 become_own(lock)?;
                 inherited.iter().try_for_each(|fd| keep(*fd))?;
-                give_up(&rights)?;
+                drop_privileges(&rights)?;
                 filter::apply(&filter)
             });
         }
@@ -132,7 +132,7 @@ impl Process {
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-        let process = Process {
+        let process = QemuProcess {
             pid,
             pidfd,
             quits: false,
@@ -154,7 +154,7 @@ impl Process {
     ///
     /// # Errors
     /// The system's.
-    pub fn find(home: &Home) -> io::Result<Option<Process>> {
+    pub fn find(home: &GuestDirectory) -> io::Result<Option<QemuProcess>> {
         let Lock::Held { pid: in_lock } = home.lock()? else {
             return Ok(None);
         };
@@ -183,7 +183,7 @@ impl Process {
         };
         // The lock is still held, so the process ID was not reused before the pidfd was opened.
         let again = matches!(home.lock()?, Lock::Held { .. }) && is_its(&number);
-        Ok(again.then_some(Process {
+        Ok(again.then_some(QemuProcess {
             pid,
             pidfd,
             quits: false,
@@ -196,7 +196,7 @@ impl Process {
     ///
     /// # Errors
     /// The system's.
-    pub fn find_stray(home: &Home) -> io::Result<Option<Process>> {
+    pub fn find_stray(home: &GuestDirectory) -> io::Result<Option<QemuProcess>> {
         let mark = command::mark(home);
         for number in marked(&mark)? {
             let Some(pid) = Pid::from_raw(number) else {
@@ -205,7 +205,7 @@ impl Process {
             match pidfd_open(pid, PidfdFlags::empty()) {
                 // The check after the open proves that the process ID was not reused.
                 Ok(pidfd) if is_marked(number, &mark) => {
-                    return Ok(Some(Process {
+                    return Ok(Some(QemuProcess {
                         pid,
                         pidfd,
                         quits: false,
@@ -268,17 +268,17 @@ impl Process {
 
     /// Returns how the process ended; None: it still runs. To be called when the descriptor is
     /// readable ([`AsFd`]).
-    pub fn ended(&self) -> Option<End> {
+    pub fn ended(&self) -> Option<QemuExit> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(None) => None,
             Ok(Some(status)) => Some(match (status.exit_status(), status.terminating_signal()) {
-                (Some(code), _) => End::Exit(code),
-                (None, Some(signal)) => End::Signal(signal),
-                (None, None) => End::Unknown,
+                (Some(code), _) => QemuExit::Exit(code),
+                (None, Some(signal)) => QemuExit::Signal(signal),
+                (None, None) => QemuExit::Unknown,
             }),
             // The process is not a child of this role.
-            Err(_) => Some(End::Unknown),
+            Err(_) => Some(QemuExit::Unknown),
         }
     }
 
@@ -295,14 +295,14 @@ impl Process {
     }
 }
 
-impl AsFd for Process {
+impl AsFd for QemuProcess {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }
 }
 
 /// Returns the process ID of a QEMU process of this guest that has its lock file open.
-fn holder(home: &Home) -> io::Result<Option<i32>> {
+fn holder(home: &GuestDirectory) -> io::Result<Option<i32>> {
     let lock = fs::metadata(home.path().join(LOCK))?;
     let is_lock = |entry: io::Result<fs::DirEntry>| {
         let open = entry.and_then(|entry| fs::metadata(entry.path()));
@@ -418,7 +418,7 @@ fn check_network() -> io::Result<()> {
 }
 
 /// Runs in the child: gives up network, file access and capabilities.
-fn give_up(rights: &Rights) -> io::Result<()> {
+fn drop_privileges(rights: &ProcessRights) -> io::Result<()> {
     if !rights.has_network {
         leave_network()?;
     }
@@ -473,10 +473,10 @@ fn keep(fd: RawFd) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::{Scratch, eventually};
+    use lab::{ScratchDirectory, eventually};
     use std::time::Duration;
 
-    fn lock_of(home: &Home) -> OwnedFd {
+    fn lock_of(home: &GuestDirectory) -> OwnedFd {
         home.make().unwrap();
         let Ok(Lock::Free(lock)) = home.lock() else {
             panic!("nobody has it");
@@ -484,14 +484,14 @@ mod tests {
         lock
     }
 
-    fn start(home: &Home, seconds: &str) -> Process {
+    fn start(home: &GuestDirectory, seconds: &str) -> QemuProcess {
         let lock = lock_of(home);
         let arguments = vec![seconds.into()];
-        let rights = Rights {
+        let rights = ProcessRights {
             file_bytes_max: Some(1 << 20),
-            ..Rights::default()
+            ..ProcessRights::default()
         };
-        Process::start(
+        QemuProcess::start(
             Path::new("/bin/sleep"),
             arguments,
             (home, &lock),
@@ -506,16 +506,16 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         let start_with = |has_network| {
             let lock = lock_of(&home);
-            let rights = Rights {
+            let rights = ProcessRights {
                 has_network,
-                ..Rights::default()
+                ..ProcessRights::default()
             };
             let arguments = vec!["60".into()];
-            Process::start(
+            QemuProcess::start(
                 Path::new("/bin/sleep"),
                 arguments,
                 (&home, &lock),
@@ -548,29 +548,29 @@ mod tests {
 
     #[test]
     fn what_a_process_writes_into_its_lock_makes_no_other_process_its_own() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         let started = start(&home, "1000");
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", started.id())).unwrap();
         let line = { limits.lines() }.find(|line| line.starts_with("Max file size"));
         assert!(line.is_some_and(|line| line.matches("1048576").count() == 2));
         let lies = std::process::id().to_string();
         std::fs::write(home.path().join("lock"), &lies).unwrap();
-        let found = Process::find(&home).unwrap().unwrap();
+        let found = QemuProcess::find(&home).unwrap().unwrap();
         assert_eq!(found.id(), started.id());
         // The role was killed before it stored the process ID: this process is not a QEMU of it.
         std::fs::remove_file(home.process()).unwrap();
-        assert!(Process::find(&home).unwrap().is_none());
+        assert!(QemuProcess::find(&home).unwrap().is_none());
         // A process with the process ID of a previous one is no QEMU either.
         std::fs::write(home.process(), format!("{lies} 1")).unwrap();
-        assert!(Process::find(&home).unwrap().is_none());
+        assert!(QemuProcess::find(&home).unwrap().is_none());
         started.kill();
     }
 
     #[test]
     fn a_process_whose_files_are_empty_is_found_by_the_lock_that_it_has_open() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         let lock = lock_of(&home);
         let sleep = || {
             vec![
@@ -581,47 +581,55 @@ mod tests {
         };
         let perl = Path::new("/usr/bin/perl");
         let started =
-            Process::start(perl, sleep(), (&home, &lock), &[], Rights::default()).unwrap();
+            QemuProcess::start(perl, sleep(), (&home, &lock), &[], ProcessRights::default())
+                .unwrap();
         drop(lock);
         // Another process has the same argument, but another lock.
-        let other = Home::new(scratch.path(), "other");
+        let other = GuestDirectory::new(scratch.path(), "other");
         let lock = lock_of(&other);
-        let liar = Process::start(perl, sleep(), (&other, &lock), &[], Rights::default()).unwrap();
+        let liar = QemuProcess::start(
+            perl,
+            sleep(),
+            (&other, &lock),
+            &[],
+            ProcessRights::default(),
+        )
+        .unwrap();
         for file in [home.path().join(LOCK), home.process()] {
             std::fs::write(file, "").unwrap();
         }
-        let found = Process::find(&home).unwrap().unwrap();
+        let found = QemuProcess::find(&home).unwrap().unwrap();
         assert_eq!(found.id(), started.id());
         started.kill();
         assert!(eventually(Duration::from_secs(60), || started.has_ended()));
-        assert!(Process::find(&home).unwrap().is_none());
+        assert!(QemuProcess::find(&home).unwrap().is_none());
         liar.kill();
     }
 
     #[test]
     fn sockets_of_the_machine_are_refused_and_others_are_not() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         let lock = lock_of(&home);
         let vsock = "exit(!socket(my $s, 40, 1, 0) && $! == 1 && socket(my $u, 1, 1, 0) ? 0 : 7)";
-        let started = Process::start(
+        let started = QemuProcess::start(
             Path::new("/usr/bin/perl"),
             vec!["-e".into(), vsock.into()],
             (&home, &lock),
             &[],
-            Rights::default(),
+            ProcessRights::default(),
         )
         .unwrap();
         assert!(eventually(Duration::from_secs(60), || started.has_ended()));
-        assert_eq!(started.ended(), Some(End::Exit(0)));
+        assert_eq!(started.ended(), Some(QemuExit::Exit(0)));
     }
 
     #[test]
     fn a_process_is_found_again_by_its_lock_and_only_while_it_lives() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         let started = start(&home, "1000");
-        let found = Process::find(&home).unwrap().unwrap();
+        let found = QemuProcess::find(&home).unwrap().unwrap();
         assert_eq!(found.id(), started.id());
         assert!(!found.has_ended());
         found.kill();
@@ -629,21 +637,21 @@ mod tests {
         assert!(eventually(Duration::from_secs(60), ended));
         let words = started.ended().unwrap().to_string();
         assert_eq!(words, "QEMU was ended by signal 9");
-        assert!(Process::find(&home).unwrap().is_none());
+        assert!(QemuProcess::find(&home).unwrap().is_none());
         assert!(matches!(home.lock(), Ok(Lock::Free(_))));
     }
 
     #[test]
     fn a_process_is_stopped_goes_on_and_can_be_killed_while_it_is_stopped() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         let started = start(&home, "1000");
         let soon = Duration::from_secs(60);
         assert!(!started.is_halted());
         started.halt();
         assert!(eventually(soon, || started.is_halted()));
         // A role that has adopted the process can do the same.
-        let found = Process::find(&home).unwrap().unwrap();
+        let found = QemuProcess::find(&home).unwrap().unwrap();
         assert!(found.is_halted() && !found.has_ended());
         found.resume();
         assert!(eventually(soon, || !started.is_halted()));
@@ -656,22 +664,28 @@ mod tests {
 
     #[test]
     fn a_stale_process_id_is_nobody() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         home.make().unwrap();
         // This process lives, and does not hold the lock.
         std::fs::write(home.path().join("lock"), std::process::id().to_string()).unwrap();
-        assert!(Process::find(&home).unwrap().is_none());
+        assert!(QemuProcess::find(&home).unwrap().is_none());
     }
 
     #[test]
     fn a_program_that_is_not_there_is_an_error_and_leaves_no_lock() {
-        let scratch = Scratch::new().unwrap();
-        let home = Home::new(scratch.path(), "mail");
+        let scratch = ScratchDirectory::new().unwrap();
+        let home = GuestDirectory::new(scratch.path(), "mail");
         let lock = lock_of(&home);
         let program = Path::new("/nowhere/qemu");
-        let error = Process::start(program, Vec::new(), (&home, &lock), &[], Rights::default())
-            .unwrap_err();
+        let error = QemuProcess::start(
+            program,
+            Vec::new(),
+            (&home, &lock),
+            &[],
+            ProcessRights::default(),
+        )
+        .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         drop(lock);
         assert!(matches!(home.lock(), Ok(Lock::Free(_))));

@@ -5,7 +5,7 @@
 //! QEMU starts as root with no rights other than to change its user. It opens the boot files and
 //! changes to this user before the guest's first instruction.
 
-use super::home::Home;
+use super::home::GuestDirectory;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -23,28 +23,28 @@ const FEW: Range<u32> = 60_706..61_184;
 
 /// User of a guest's QEMU process, and group with the same number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct User(u32);
+pub struct QemuUser(u32);
 
-impl User {
+impl QemuUser {
     /// Returns the user of a guest on this node: the owner of its directory, or an unused user.
     /// None for a role that is not root, which cannot change to another user.
     ///
     /// # Errors
     /// The runtime directory cannot be read, or all numbers are taken.
-    pub fn of_guest(home: &Home) -> io::Result<Option<User>> {
+    pub fn of_guest(home: &GuestDirectory) -> io::Result<Option<QemuUser>> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
         let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         let numbers = if maps(&map, &NUMBERS) { NUMBERS } else { FEW };
-        let owner = |home: &Home| fs::symlink_metadata(home.own()).map(|data| data.uid());
+        let owner = |home: &GuestDirectory| fs::symlink_metadata(home.own()).map(|data| data.uid());
         let others = home.others()?.into_iter();
         let taken: BTreeSet<u32> = others.filter_map(|other| owner(&other).ok()).collect();
         let own = owner(home).ok();
         let own = own.filter(|own| numbers.contains(own) && !taken.contains(own));
         let found = own.or_else(|| free(home.path(), &numbers, &taken));
         let none = || io::Error::other("no user is free for another guest");
-        found.map(|number| Some(User(number))).ok_or_else(none)
+        found.map(|number| Some(QemuUser(number))).ok_or_else(none)
     }
 
     /// Returns the numeric user ID.
@@ -55,7 +55,7 @@ impl User {
     /// Returns the option with which QEMU changes to this user, and its value.
     pub fn option(self, program: &Path) -> (&'static str, String) {
         let ids = format!("{0}:{0}", self.0);
-        match says_run_with(program) {
+        match supports_run_with(program) {
             false => ("-runas", ids),
             true => ("-run-with", format!("user={ids}")),
         }
@@ -90,11 +90,11 @@ fn maps(map: &str, numbers: &Range<u32>) -> bool {
 }
 
 /// Identity of the queried program file, and the result. An upgrade of QEMU replaces the file.
-type Asked = ((u64, u64, i64), bool);
-static ASKED: Mutex<Option<Asked>> = Mutex::new(None);
+type CachedUserSupport = ((u64, u64, i64), bool);
+static ASKED: Mutex<Option<CachedUserSupport>> = Mutex::new(None);
 
 /// Returns whether this QEMU has `-run-with user=`, which replaces `-runas` since 9.1.
-fn says_run_with(program: &Path) -> bool {
+fn supports_run_with(program: &Path) -> bool {
     let Ok(data) = fs::metadata(program) else {
         return false;
     };
@@ -122,7 +122,7 @@ fn says_run_with(program: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -130,26 +130,26 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut seen = BTreeSet::new();
         for name in ["mail", "web", "mail2", "a"] {
-            let home = Home::new(scratch.path(), name);
+            let home = GuestDirectory::new(scratch.path(), name);
             home.make().unwrap();
-            let user = User::of_guest(&home).unwrap().unwrap();
+            let user = QemuUser::of_guest(&home).unwrap().unwrap();
             assert!(seen.insert(user.number()), "{name}");
             home.make_own(Some(user)).unwrap();
-            let again = User::of_guest(&home).unwrap();
+            let again = QemuUser::of_guest(&home).unwrap();
             assert_eq!(again, Some(user), "{name}");
         }
         // Two with one number, as by a hand that copied a directory: the second gets another one.
-        let [mail, web] = ["mail", "web"].map(|name| Home::new(scratch.path(), name));
+        let [mail, web] = ["mail", "web"].map(|name| GuestDirectory::new(scratch.path(), name));
         let own = fs::metadata(mail.own()).unwrap().uid();
         std::os::unix::fs::chown(web.own(), Some(own), Some(own)).unwrap();
-        let user = User::of_guest(&web).unwrap().unwrap();
+        let user = QemuUser::of_guest(&web).unwrap().unwrap();
         assert_ne!(user.number(), own);
         // A directory of root is not taken for a user.
         std::os::unix::fs::chown(web.own(), Some(0), Some(0)).unwrap();
-        let user = User::of_guest(&web).unwrap().unwrap();
+        let user = QemuUser::of_guest(&web).unwrap().unwrap();
         assert!(NUMBERS.contains(&user.number()) || FEW.contains(&user.number()));
     }
 
@@ -179,8 +179,8 @@ mod tests {
 
     #[test]
     fn the_option_is_one_that_this_qemu_has() {
-        let scratch = Scratch::new().unwrap();
-        let user = User(1_900_000_000);
+        let scratch = ScratchDirectory::new().unwrap();
+        let user = QemuUser(1_900_000_000);
         let ids = "1900000000:1900000000";
         let old = "-name string\n-runas user     change to user id user\n-run-with async-teardown=on|off\n-sandbox user=no\n";
         let new = "-name string\n-run-with [async-teardown=on|off][,chroot=dir][user=username|uid:gid]\n   words\n-sandbox\n";

@@ -2,8 +2,8 @@
 //! A separate thread with bounded buffers relays each between the network and a local Unix socket,
 //! so the role's thread never waits for the network.
 
-use super::door::{self, Door, Place};
-use crate::migration::{Hello, frame, take_frame};
+use super::door::{self, ConnectionSlot, ConnectionSlots};
+use crate::migration::{ConnectionPurpose, frame, take_frame};
 use part::lock;
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, eventfd};
@@ -17,7 +17,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-use wire::{Peer, Relay, Timed, Trusted, Wire, Young, is_mine, unspecified};
+use wire::{
+    GreetingConnection, NodeConnection, Relay, RelayPeer, TimedStream, TrustedNodes, is_mine,
+    unspecified,
+};
 
 /// TCP port of guest roles.
 pub const PORT: u16 = 7445;
@@ -33,23 +36,23 @@ const CAME_MAX: usize = 32;
 
 /// Incoming connection of another node.
 #[derive(Debug)]
-pub struct Came {
+pub struct IncomingConnection {
     /// Name of the node, from its certificate.
     pub from: String,
     /// First message, with the purpose of the connection.
-    pub hello: Hello,
+    pub hello: ConnectionPurpose,
     /// Receives the socket to be connected with the peer. Dropping it closes the connection.
     pub give: SyncSender<UnixStream>,
 }
 
 /// Outgoing connection to another node.
 #[derive(Clone, Debug, Default)]
-pub struct Line {
+pub struct OutgoingConnection {
     trouble: Arc<Mutex<String>>,
     sent: Arc<AtomicU64>,
 }
 
-impl Line {
+impl OutgoingConnection {
     /// Returns why the connection ended, as text; empty: no reason so far.
     pub fn trouble(&self) -> String {
         lock(&self.trouble).clone()
@@ -61,28 +64,28 @@ impl Line {
     }
 }
 
-type Known = Arc<Mutex<Option<Arc<Trusted>>>>;
+type SharedTrust = Arc<Mutex<Option<Arc<TrustedNodes>>>>;
 
 /// Connections to the guest roles of other nodes.
 #[derive(Debug)]
-pub struct Carrier {
-    trusted: Known,
-    came: Receiver<Came>,
-    sender: SyncSender<Came>,
+pub struct NodeConnections {
+    trusted: SharedTrust,
+    came: Receiver<IncomingConnection>,
+    sender: SyncSender<IncomingConnection>,
     wake: Arc<OwnedFd>,
     listens: bool,
 }
 
-impl Carrier {
+impl NodeConnections {
     /// Creates the state without connections and without trusted nodes.
     ///
     /// # Errors
     /// The system's.
-    pub fn new() -> io::Result<Carrier> {
+    pub fn new() -> io::Result<NodeConnections> {
         let (sender, came) = sync_channel(CAME_MAX);
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Carrier {
-            trusted: Known::default(),
+        Ok(NodeConnections {
+            trusted: SharedTrust::default(),
             came,
             sender,
             wake: Arc::new(wake),
@@ -92,10 +95,10 @@ impl Carrier {
 
     /// Sets the trusted nodes. Connections with nodes that the cluster no longer accepts are
     /// closed.
-    pub fn trust(&mut self, trusted: Trusted) {
+    pub fn trust(&mut self, trusted: TrustedNodes) {
         {
             let mut known = lock(&self.trusted);
-            let trusted = trusted.after(known.as_deref());
+            let trusted = trusted.continue_from(known.as_deref());
             *known = Some(Arc::new(trusted));
         }
         if self.listens {
@@ -127,7 +130,7 @@ impl Carrier {
     }
 
     /// Returns the next incoming connection.
-    pub fn came(&mut self) -> Option<Came> {
+    pub fn take_incoming(&mut self) -> Option<IncomingConnection> {
         // An empty counter is no error.
         let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
         self.came.try_recv().ok()
@@ -135,8 +138,13 @@ impl Carrier {
 
     /// Connects a socket with the role of another node in a separate thread. The socket closes
     /// with the connection.
-    pub fn dial(&self, node: &str, hello: Hello, local: UnixStream) -> Line {
-        let line = Line::default();
+    pub fn dial(
+        &self,
+        node: &str,
+        hello: ConnectionPurpose,
+        local: UnixStream,
+    ) -> OutgoingConnection {
+        let line = OutgoingConnection::default();
         let trusted = lock(&self.trusted).clone();
         let (own, node) = (line.clone(), node.to_owned());
         let spawned = thread::Builder::new()
@@ -144,8 +152,8 @@ impl Carrier {
             .spawn(move || {
                 let connected = connect(trusted.as_deref(), &node, &hello);
                 let ended = connected.and_then(|wire| {
-                    let carried = Relay::new(wire, local, Peer::Node)
-                        .counting(&own.sent)
+                    let carried = Relay::new(wire, local, RelayPeer::Node)
+                        .with_sent_counter(&own.sent)
                         .run();
                     carried.map_err(|error| format!("connection to {node}: {error}"))
                 });
@@ -161,7 +169,11 @@ impl Carrier {
 }
 
 /// Connects to a node and sends the first message.
-fn connect(trusted: Option<&Trusted>, node: &str, hello: &Hello) -> Result<Wire, String> {
+fn connect(
+    trusted: Option<&TrustedNodes>,
+    node: &str,
+    hello: &ConnectionPurpose,
+) -> Result<NodeConnection, String> {
     let trusted = trusted.ok_or("this node has no certificate of the cluster for it yet")?;
     let addresses = trusted.addresses.get(node);
     let mut last = Err(format!("the cluster has no node '{node}'"));
@@ -177,25 +189,25 @@ fn connect(trusted: Option<&Trusted>, node: &str, hello: &Hello) -> Result<Wire,
 
 fn connect_to(
     at: SocketAddr,
-    trusted: &Trusted,
+    trusted: &TrustedNodes,
     node: &str,
-    hello: &Hello,
-) -> Result<Wire, String> {
+    hello: &ConnectionPurpose,
+) -> Result<NodeConnection, String> {
     let words = |error: io::Error| error.to_string();
     let socket = door::dial(at, PATIENCE).map_err(words)?;
     set_socket_send_buffer_size(&socket, KERNEL_BYTES).map_err(|errno| words(errno.into()))?;
-    let dialled = Young::dial(Timed::new(socket, PATIENCE), trusted);
+    let dialled = GreetingConnection::dial(TimedStream::new(socket, PATIENCE), trusted);
     let (mut young, is) = dialled.map_err(|error| error.to_string())?;
     if is != node {
         return Err(format!("its certificate is that of {is}, not of {node}"));
     }
     young.write_all(&frame(hello)).map_err(words)?;
-    young.ready().map_err(words)
+    young.into_connection().map_err(words)
 }
 
 /// Listens on the address at which the cluster reaches this node, as long as the process lives.
-fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
-    let door = Arc::new(Door::default());
+fn listen(known: &SharedTrust, sender: &SyncSender<IncomingConnection>, wake: &Arc<OwnedFd>) {
+    let door = Arc::new(ConnectionSlots::default());
     let mut trouble = String::new();
     loop {
         let listener = match bind(known) {
@@ -232,7 +244,7 @@ fn listen(known: &Known, sender: &SyncSender<Came>, wake: &Arc<OwnedFd>) {
 }
 
 /// Returns whether a connection comes from an address of another node.
-fn is_of_a_node(known: &Known, socket: &TcpStream) -> bool {
+fn is_of_a_node(known: &SharedTrust, socket: &TcpStream) -> bool {
     let from = socket.peer_addr().map(|at| at.ip());
     let trusted = lock(known).clone();
     let mut addresses = trusted.iter().flat_map(|one| {
@@ -242,7 +254,7 @@ fn is_of_a_node(known: &Known, socket: &TcpStream) -> bool {
     from.is_ok_and(|from| addresses.any(|address| *address == from))
 }
 
-fn bind(known: &Known) -> Result<TcpListener, String> {
+fn bind(known: &SharedTrust) -> Result<TcpListener, String> {
     let trusted = lock(known).clone();
     let own = trusted.as_ref().and_then(|one| one.addresses.get(&one.me));
     let own = own.ok_or("the cluster has not said where this node is")?;
@@ -255,15 +267,15 @@ fn bind(known: &Known) -> Result<TcpListener, String> {
 
 /// Handles an incoming connection of another node until it ends.
 fn receive(
-    (socket, mut place): (TcpStream, Place),
-    known: &Known,
-    sender: &SyncSender<Came>,
+    (socket, mut place): (TcpStream, ConnectionSlot),
+    known: &SharedTrust,
+    sender: &SyncSender<IncomingConnection>,
     wake: &OwnedFd,
 ) -> Result<(), String> {
     let words = |error: io::Error| error.to_string();
     let trusted = lock(known).clone().ok_or("no certificate yet")?;
     set_socket_recv_buffer_size(&socket, KERNEL_BYTES).map_err(|errno| words(errno.into()))?;
-    let answered = Young::answer(Timed::new(socket, PATIENCE), &trusted);
+    let answered = GreetingConnection::answer(TimedStream::new(socket, PATIENCE), &trusted);
     let (mut young, from) = answered.map_err(|error| error.to_string())?;
     if from == trusted.me {
         return Err("it is this node".to_owned());
@@ -273,7 +285,7 @@ fn receive(
     }
     let mut came = Vec::new();
     let hello = loop {
-        if let Some(hello) = take_frame::<Hello>(&mut came)? {
+        if let Some(hello) = take_frame::<ConnectionPurpose>(&mut came)? {
             break hello;
         }
         let mut piece = [0; 4096];
@@ -282,15 +294,17 @@ fn receive(
             count => came.extend_from_slice(piece.get(..count).unwrap_or_default()),
         }
     };
-    let wire = young.ready().map_err(words)?;
+    let wire = young.into_connection().map_err(words)?;
     let (give, given) = sync_channel(1);
-    let one = Came { from, hello, give };
+    let one = IncomingConnection { from, hello, give };
     sender.try_send(one).map_err(|error| error.to_string())?;
     // The eventfd counter is far from its maximum, so the write cannot block.
     let _ = rustix::io::write(wake, &1_u64.to_ne_bytes());
     let local = given
         .recv_timeout(PATIENCE)
         .map_err(|error| error.to_string())?;
-    let carried = Relay::new(wire, local, Peer::Node).after(came).run();
+    let carried = Relay::new(wire, local, RelayPeer::Node)
+        .with_received_bytes(came)
+        .run();
     carried.map_err(|error| error.to_string())
 }

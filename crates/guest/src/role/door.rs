@@ -32,42 +32,46 @@ const TURN: Duration = Duration::from_millis(40);
 
 /// Connection slots of the listener.
 #[derive(Debug, Default)]
-pub struct Door {
+pub struct ConnectionSlots {
     nodes: AtomicUsize,
     known: AtomicUsize,
-    strangers: Mutex<Strangers>,
+    strangers: Mutex<UnknownClients>,
 }
 
 #[derive(Debug, Default)]
-struct Strangers {
+struct UnknownClients {
     last: u64,
     all: VecDeque<(u64, Instant, TcpStream)>,
 }
 
 /// Slot of a connection, released when dropped.
 #[derive(Debug)]
-pub struct Place {
-    door: Arc<Door>,
-    of: Of,
+pub struct ConnectionSlot {
+    door: Arc<ConnectionSlots>,
+    of: SlotKind,
 }
 
 #[derive(Debug)]
-enum Of {
+enum SlotKind {
     Node,
     Known,
     Stranger(u64),
 }
 
-impl Door {
+impl ConnectionSlots {
     /// Acquires a slot for a connection. `is_node`: the connection comes from the address of
     /// another node. None: no slot is free.
-    pub fn enter(self: &Arc<Door>, socket: &TcpStream, is_node: bool) -> Option<Place> {
+    pub fn enter(
+        self: &Arc<ConnectionSlots>,
+        socket: &TcpStream,
+        is_node: bool,
+    ) -> Option<ConnectionSlot> {
         let port = socket.peer_addr().map_or(u16::MAX, |at| at.port());
         let of = match is_node && port <= *RESERVED.end() {
-            true => one_more(&self.nodes, NODES_MAX).then_some(Of::Node),
-            false => self.stranger(socket).map(Of::Stranger),
+            true => one_more(&self.nodes, NODES_MAX).then_some(SlotKind::Node),
+            false => self.stranger(socket).map(SlotKind::Stranger),
         };
-        Some(Place {
+        Some(ConnectionSlot {
             door: Arc::clone(self),
             of: of?,
         })
@@ -99,27 +103,27 @@ impl Door {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Marks the connection as one with a node's certificate, which no newcomer replaces. False:
     /// it was replaced already, or too many such connections exist.
     pub fn is_known(&mut self) -> bool {
-        let Of::Stranger(number) = self.of else {
+        let SlotKind::Stranger(number) = self.of else {
             return true;
         };
         if !self.door.leave(number) || !one_more(&self.door.known, KNOWN_MAX) {
             return false;
         }
-        self.of = Of::Known;
+        self.of = SlotKind::Known;
         true
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         match self.of {
-            Of::Node => drop(self.door.nodes.fetch_sub(1, Ordering::Relaxed)),
-            Of::Known => drop(self.door.known.fetch_sub(1, Ordering::Relaxed)),
-            Of::Stranger(number) => drop(self.door.leave(number)),
+            SlotKind::Node => drop(self.door.nodes.fetch_sub(1, Ordering::Relaxed)),
+            SlotKind::Known => drop(self.door.known.fetch_sub(1, Ordering::Relaxed)),
+            SlotKind::Stranger(number) => drop(self.door.leave(number)),
         }
     }
 }
@@ -208,7 +212,7 @@ mod tests {
     #[test]
     fn the_oldest_stranger_leaves_for_a_newcomer_and_whoever_is_known_stays() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let door = Arc::new(Door::default());
+        let door = Arc::new(ConnectionSlots::default());
         let mut all = Vec::new();
         for at in 0..STRANGERS_MAX {
             let (own, its) = pair(&listener);
@@ -238,7 +242,7 @@ mod tests {
     #[test]
     fn a_flood_gets_no_more_than_its_turns() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let door = Arc::new(Door::default());
+        let door = Arc::new(ConnectionSlots::default());
         let all: Vec<_> = (0..STRANGERS_MAX)
             .map(|_| {
                 let (own, its) = pair(&listener);
@@ -264,7 +268,7 @@ mod tests {
         lab::skip_unless_root!();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
-        let door = Arc::new(Door::default());
+        let door = Arc::new(ConnectionSlots::default());
         let mut places = Vec::new();
         for _ in 0..NODES_MAX {
             let own = dial(at, Duration::from_secs(5)).unwrap();

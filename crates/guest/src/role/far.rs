@@ -1,11 +1,11 @@
 //! Orders of an operator for another node: they are sent on a connection of [`super::carrier`],
 //! and the operator polls for the result.
 
-use super::Role;
-use super::carrier::Line;
+use super::GuestRole;
+use super::carrier::OutgoingConnection;
 use crate::clock::boottime_ms;
-use crate::message::{Answer, Message};
-use crate::migration::{Hello, MESSAGE_BYTES_MAX, frame, take_frame};
+use crate::message::{GuestOrder, GuestResponse};
+use crate::migration::{ConnectionPurpose, MESSAGE_BYTES_MAX, frame, take_frame};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,42 +24,42 @@ const SHOWN_MAX: usize = 256;
 
 /// Orders for other nodes.
 #[derive(Debug, Default)]
-pub(super) struct Far {
+pub(super) struct RemoteRequests {
     last: u64,
-    orders: BTreeMap<u64, Sent>,
+    orders: BTreeMap<u64, RemoteRequest>,
     /// Last report of each other node, of one guest or of all, and its time, milliseconds.
     shown: BTreeMap<(String, String), (Vec<u8>, u64)>,
 }
 
 #[derive(Debug)]
-struct Sent {
+struct RemoteRequest {
     node: String,
     /// Guest whose report is requested, or empty for all; None: another order.
     asks: Option<String>,
     /// Open connection; None: the order was answered.
-    waits: Option<Waits>,
-    answer: Answer,
+    waits: Option<PendingResponse>,
+    answer: GuestResponse,
     /// Time at which the order was sent, milliseconds.
     at: u64,
 }
 
 #[derive(Debug)]
-struct Waits {
+struct PendingResponse {
     socket: UnixStream,
-    line: Line,
+    line: OutgoingConnection,
     came: Vec<u8>,
 }
 
-impl Far {
+impl RemoteRequests {
     /// Returns the descriptors to wait for.
     pub(super) fn wakes(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let waits = self.orders.values().filter_map(|one| one.waits.as_ref());
         waits.map(|waits| waits.socket.as_fd())
     }
 
-    /// Returns the next time at which [`Far::lead`] has something to do, milliseconds.
+    /// Returns the next time at which [`RemoteRequests::lead`] has something to do, milliseconds.
     pub(super) fn due(&self) -> Option<u64> {
-        let limit = |sent: &Sent| match sent.waits {
+        let limit = |sent: &RemoteRequest| match sent.waits {
             Some(_) => sent.at + ANSWER_MAX_MS,
             None => sent.at + KEPT_MS,
         };
@@ -67,7 +67,7 @@ impl Far {
     }
 
     /// Receives answers and handles timeouts.
-    pub(super) fn lead(&mut self, now: u64) {
+    pub(super) fn poll_responses(&mut self, now: u64) {
         self.orders.retain(|_, sent| now < sent.at + KEPT_MS);
         for sent in self.orders.values_mut() {
             let Some(waits) = &mut sent.waits else {
@@ -95,24 +95,24 @@ impl Far {
                 (Err(words), shown) => {
                     let before = shown.and_then(|shown| self.shown.get(&shown));
                     let words = Err(format!("node {}: {words}", sent.node));
-                    with(Answer::of(words), before, now)
+                    with(GuestResponse::of(words), before, now)
                 }
             };
         }
     }
 
     /// Returns the last known report of another node.
-    pub(super) fn remembered(&self, node: &str, name: &str) -> Answer {
+    pub(super) fn remembered(&self, node: &str, name: &str) -> GuestResponse {
         let shown = (node.to_owned(), name.to_owned());
-        let none = Answer::of(Ok(String::new()));
+        let none = GuestResponse::of(Ok(String::new()));
         with(none, self.shown.get(&shown), boottime_ms())
     }
 }
 
 /// Adds an earlier report to an answer.
-fn with(answer: Answer, before: Option<&(Vec<u8>, u64)>, now: u64) -> Answer {
+fn with(answer: GuestResponse, before: Option<&(Vec<u8>, u64)>, now: u64) -> GuestResponse {
     match before {
-        Some((bytes, at)) => Answer {
+        Some((bytes, at)) => GuestResponse {
             bytes: bytes.clone(),
             age_ms: now.saturating_sub(*at),
             ..answer
@@ -121,8 +121,8 @@ fn with(answer: Answer, before: Option<&(Vec<u8>, u64)>, now: u64) -> Answer {
     }
 }
 
-impl Waits {
-    fn read(&mut self) -> Result<Option<Answer>, String> {
+impl PendingResponse {
+    fn read(&mut self) -> Result<Option<GuestResponse>, String> {
         let mut piece = [0; 4096];
         while self.came.len() <= MESSAGE_BYTES_MAX {
             if let Some(answer) = take_frame(&mut self.came)? {
@@ -146,17 +146,17 @@ impl Waits {
     }
 }
 
-impl Role {
+impl GuestRole {
     /// Sends an order to another node.
-    pub(super) fn send(&mut self, node: &str, order: &Message) -> Answer {
+    pub(super) fn send(&mut self, node: &str, order: &GuestOrder) -> GuestResponse {
         let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
         let Some(carrier) = carrier else {
-            return Answer::of(Err(format!(
+            return GuestResponse::of(Err(format!(
                 "node {node}: this node knows no way to it yet"
             )));
         };
         if self.far.orders.len() >= ORDERS_MAX {
-            return Answer::of(Err(
+            return GuestResponse::of(Err(
                 "too many orders for other nodes are under way".to_owned()
             ));
         }
@@ -164,24 +164,24 @@ impl Role {
         let pair = pair.and_then(|(own, local)| own.set_nonblocking(true).map(|()| (own, local)));
         let (socket, local) = match pair {
             Ok(pair) => pair,
-            Err(error) => return Answer::of(Err(error.to_string())),
+            Err(error) => return GuestResponse::of(Err(error.to_string())),
         };
-        let line = carrier.dial(node, Hello::Order(order.clone()), local);
+        let line = carrier.dial(node, ConnectionPurpose::Order(order.clone()), local);
         self.far.last += 1;
         let came = Vec::new();
         let asks = match order {
-            Message::Shown { name } => Some(name.clone()),
+            GuestOrder::Shown { name } => Some(name.clone()),
             _ => None,
         };
         let before = { asks.as_ref() }.map(|name| self.far.remembered(node, name));
-        let answer = Answer {
+        let answer = GuestResponse {
             waits: self.far.last,
-            ..before.unwrap_or_else(|| Answer::of(Ok(String::new())))
+            ..before.unwrap_or_else(|| GuestResponse::of(Ok(String::new())))
         };
-        let sent = Sent {
+        let sent = RemoteRequest {
             node: node.to_owned(),
             asks,
-            waits: Some(Waits { socket, line, came }),
+            waits: Some(PendingResponse { socket, line, came }),
             answer: answer.clone(),
             at: boottime_ms(),
         };
@@ -190,10 +190,10 @@ impl Role {
     }
 
     /// Returns the answer to an order that was sent, or its state so far.
-    pub(super) fn sent(&mut self, number: u64) -> Answer {
-        self.far.lead(boottime_ms());
+    pub(super) fn sent(&mut self, number: u64) -> GuestResponse {
+        self.far.poll_responses(boottime_ms());
         let Some(sent) = self.far.orders.get(&number) else {
-            return Answer::of(Err("this role has not sent that order".to_owned()));
+            return GuestResponse::of(Err("this role has not sent that order".to_owned()));
         };
         let (answer, is_over) = (sent.answer.clone(), sent.waits.is_none());
         if is_over {
@@ -203,7 +203,11 @@ impl Role {
     }
 
     /// Carries out an order of another node and sends the answer.
-    pub(super) fn ordered(&mut self, order: &Message, give: &SyncSender<UnixStream>) {
+    pub(super) fn execute_remote_order(
+        &mut self,
+        order: &GuestOrder,
+        give: &SyncSender<UnixStream>,
+    ) {
         let Ok((mut own, local)) = UnixStream::pair() else {
             return;
         };

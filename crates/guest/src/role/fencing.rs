@@ -1,16 +1,16 @@
 //! Fencing of other nodes, and the watchdog of this node, as part of the guest role.
 
-use super::Role;
+use super::GuestRole;
 use super::carrier::PORT;
-use super::machine::Machine;
+use super::machine::GuestMachine;
 use super::report::{FENCED, FENCING};
-use crate::agreement::{Decided, Fenced, Written};
+use crate::agreement::{Fenced, GuestDecision, RecordWrite};
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::fence::nodes::Nodes;
-use crate::fence::silence::Silence;
-use crate::fence::watchdog::{Here, Watchdog};
-use crate::life::{Shown, Wish};
-use part::power::control::Control;
+use crate::fence::silence::SilentNodes;
+use crate::fence::watchdog::{LocalGuestState, Watchdog};
+use crate::life::{DesiredState, GuestStatus};
+use part::power::control::PowerControl;
 use part::report::{Grade, NumberRow, Subject};
 use part::voice::write_error;
 use std::collections::BTreeMap;
@@ -19,14 +19,14 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(super) struct Fencing {
     pub(super) nodes: Nodes,
-    silence: Silence,
+    silence: SilentNodes,
     /// Nodes that this node has to fence, with their methods.
-    wanted: BTreeMap<String, Vec<Control>>,
+    wanted: BTreeMap<String, Vec<PowerControl>>,
     watchdog: Watchdog,
-    here: Here,
+    here: LocalGuestState,
 }
 
-impl Role {
+impl GuestRole {
     /// Fences nodes that are gone, and records the results.
     pub(super) fn fence(&mut self, now: u64) {
         let now_ns = boottime_ns();
@@ -59,8 +59,9 @@ impl Role {
     /// fencing, except those with disks on external storage.
     fn pass_over(&mut self) {
         let Fencing { nodes, wanted, .. } = &self.fencing;
-        let rests =
-            |name: &&String| nodes.rests(name) && !self.agreement.may_have_open(&self.guests, name);
+        let rests = |name: &&String| {
+            nodes.was_fenced_recently(name) && !self.agreement.may_have_open(&self.guests, name)
+        };
         let all: Vec<String> = wanted.keys().filter(rests).cloned().collect();
         for name in all {
             write_error(&format!(
@@ -83,9 +84,9 @@ impl Role {
         self.agreement.set_watched(is_armed);
     }
 
-    fn here(&self) -> Here {
+    fn here(&self) -> LocalGuestState {
         let there = { self.machines.iter() }.filter(|(_, machine)| machine.life.is_there());
-        let mut here = Here::default();
+        let mut here = LocalGuestState::default();
         for (name, machine) in there {
             here.any = true;
             if !may_be_here(machine, self.decided.get(name)) {
@@ -93,8 +94,10 @@ impl Role {
             }
         }
         // A write to external storage may arrive there after QEMU has ended.
-        let unfed = self.agreement.unfed(&self.guests, boottime_ns());
-        here.any |= unfed.is_some() || self.agreement.answers(&self.guests);
+        let unfed = self
+            .agreement
+            .unprotected_guest(&self.guests, boottime_ns());
+        here.any |= unfed.is_some() || self.agreement.has_open_disks(&self.guests);
         here.unsafe_guest = here.unsafe_guest.or(unfed);
         here
     }
@@ -109,7 +112,7 @@ impl Role {
 
     /// Prepares an orderly end of the role: a node without guests is not fenced and needs no
     /// watchdog.
-    pub(super) fn leave(&mut self) -> Option<Written> {
+    pub(super) fn leave(&mut self) -> Option<RecordWrite> {
         let here = self.here();
         self.fencing.watchdog.stop(&here);
         match here.any {
@@ -170,7 +173,9 @@ impl Role {
         };
         let words = match record.fenced {
             Fenced::Off => "off confirmed by a person, by another node, or earlier".to_owned(),
-            Fenced::Failed if self.fencing.nodes.rests(name) => format!("{NOT_AGAIN}. {SAFE}"),
+            Fenced::Failed if self.fencing.nodes.was_fenced_recently(name) => {
+                format!("{NOT_AGAIN}. {SAFE}")
+            }
             Fenced::Failed => format!("failed at another node, or earlier. {SAFE}"),
             Fenced::No if record.leaves => "not needed: it stopped in good order".to_owned(),
             Fenced::No if !has_method => format!("none: it has no line `fence`. {SAFE}"),
@@ -188,13 +193,15 @@ impl Role {
 }
 
 /// Returns whether a guest here has its lease, or is paused.
-fn may_be_here(machine: &Machine, decided: Option<&Decided>) -> bool {
+fn may_be_here(machine: &GuestMachine, decided: Option<&GuestDecision>) -> bool {
     let has_lease = decided.is_some_and(|decided| match decided.wish {
-        Wish::Kill | Wish::Freeze => false,
-        Wish::ShutDown { .. } => true,
-        Wish::Run | Wish::Stand | Wish::Hold | Wish::Arrive => decided.epoch.is_some(),
+        DesiredState::Kill | DesiredState::Freeze => false,
+        DesiredState::ShutDown { .. } => true,
+        DesiredState::Run | DesiredState::Stand | DesiredState::Hold | DesiredState::Arrive => {
+            decided.epoch.is_some()
+        }
     });
-    let stands = matches!(machine.shown, Some((Shown::Paused(_), _)));
+    let stands = matches!(machine.shown, Some((GuestStatus::Paused(_), _)));
     has_lease || (stands && !machine.life.may_run())
 }
 

@@ -1,26 +1,26 @@
 //! A guest on this node: its life cycle, its QEMU process and its monitor. This module carries out
 //! the orders of [`crate::life`].
 
-use crate::agreement::Local;
-use crate::announce::{self, Rounds};
-use crate::check::attempt::Target;
-use crate::check::{Checker, Turn};
+use crate::agreement::LocalState;
+use crate::announce::{self, AnnouncementSchedule};
+use crate::check::attempt::CheckTarget;
+use crate::check::{CheckResult, Checker};
 use crate::clock;
 use crate::config::{Guest, user_of};
-use crate::life::{Input, Life, Order, Shown, Status, Still, Wish};
+use crate::life::{DesiredState, GuestStatus, Input, Life, PauseReason, QemuOrder, QemuStatus};
 use crate::migration::Progress;
-use crate::qemu::command::{self, Start};
+use crate::qemu::command::{self, StartParameters};
 use crate::qemu::external;
-use crate::qemu::home::{Home, Lock, give};
-use crate::qemu::monitor::{About, Monitor, News};
-use crate::qemu::process::{End, Process, Rights};
+use crate::qemu::home::{GuestDirectory, Lock, give};
+use crate::qemu::monitor::{CommandPurpose, Monitor, MonitorEvent};
+use crate::qemu::process::{ProcessRights, QemuExit, QemuProcess};
 use crate::qemu::tap::{self, TapError};
-use crate::qemu::user::User;
+use crate::qemu::user::QemuUser;
 use crate::qemu::volume::{SocketError, Sockets};
-use crate::role::Place;
-use crate::role::moved::{OfMove, progress};
-use crate::role::silence::Due;
-use crate::role::standing::Standing;
+use crate::role::RoleEnvironment;
+use crate::role::moved::{MigrationEvent, progress};
+use crate::role::silence::PollTimes;
+use crate::role::standing::ActiveStandstill;
 use crate::role::volumes::Disks;
 use part::report::{Event, Moment};
 use part::voice::write_error;
@@ -87,42 +87,42 @@ enum StartError {
 
 /// A guest with its QEMU process.
 #[derive(Debug)]
-pub struct Machine {
+pub struct GuestMachine {
     pub(super) name: String,
-    pub(super) home: Home,
+    pub(super) home: GuestDirectory,
     pub(super) life: Life,
-    process: Option<Process>,
+    process: Option<QemuProcess>,
     pub(super) monitor: Option<Monitor>,
-    pub(super) due: Due,
+    pub(super) due: PollTimes,
     pub(super) checker: Option<Checker>,
-    rounds: Rounds,
+    rounds: AnnouncementSchedule,
     /// Settings with which the guest was started; None: the stored settings cannot be read.
     pub(super) started_as: Option<Guest>,
     /// Epoch of the lease in which the guest was started, or last allowed to run.
     pub(super) epoch: Option<u64>,
     /// Last shown status, and the time of the change.
-    pub(super) shown: Option<(Shown, Moment)>,
+    pub(super) shown: Option<(GuestStatus, Moment)>,
     pub(super) events: VecDeque<Event>,
     /// The process is started for an incoming migration.
     pub(super) arrives: bool,
     /// Migration events of QEMU that were not handled yet.
-    pub(super) moved: VecDeque<OfMove>,
+    pub(super) moved: VecDeque<MigrationEvent>,
     /// Standstill for a snapshot.
-    pub(super) standing: Option<Standing>,
+    pub(super) standing: Option<ActiveStandstill>,
 }
 
-impl Machine {
+impl GuestMachine {
     /// Creates a guest without known state. A running QEMU process of it is adopted.
-    pub(super) fn find(name: &str, place: &Place) -> Machine {
-        let home = Home::new(&place.runtime, name);
-        let mut machine = Machine {
+    pub(super) fn find(name: &str, place: &RoleEnvironment) -> GuestMachine {
+        let home = GuestDirectory::new(&place.runtime, name);
+        let mut machine = GuestMachine {
             name: name.to_owned(),
             life: Life::default(),
             process: None,
             monitor: None,
-            due: Due::default(),
+            due: PollTimes::default(),
             checker: None,
-            rounds: Rounds::default(),
+            rounds: AnnouncementSchedule::default(),
             started_as: None,
             epoch: None,
             shown: None,
@@ -134,7 +134,7 @@ impl Machine {
         };
         let is_found = machine.home.path().exists() && machine.take_over();
         // Without the directory there is no lock either.
-        let is_held = |home: &Home| matches!(home.lock(), Ok(Lock::Held { .. }));
+        let is_held = |home: &GuestDirectory| matches!(home.lock(), Ok(Lock::Held { .. }));
         if !is_found
             && !is_held(&machine.home)
             && let Err(error) = machine.end_stray()
@@ -146,7 +146,7 @@ impl Machine {
 
     /// Adopts the QEMU process that a previous role started, if there is one.
     fn take_over(&mut self) -> bool {
-        let found = Process::find(&self.home);
+        let found = QemuProcess::find(&self.home);
         let Ok(Some(process)) = found else {
             return false;
         };
@@ -160,17 +160,17 @@ impl Machine {
         ));
         let is_halted = process.is_halted();
         self.process = Some(process);
-        self.life.see(Input::Found, clock::boottime_ms());
+        self.life.apply_input(Input::Found, clock::boottime_ms());
         if is_halted {
-            let halted = Input::Obeyed(Order::Halt);
-            self.life.see(halted, clock::boottime_ms());
+            let halted = Input::Obeyed(QemuOrder::Halt);
+            self.life.apply_input(halted, clock::boottime_ms());
         }
         self.resume_standing(clock::boottime_ms());
         true
     }
 
     /// Returns the QEMU process, if there is one.
-    pub(super) fn process(&self) -> Option<&Process> {
+    pub(super) fn process(&self) -> Option<&QemuProcess> {
         self.process.as_ref()
     }
 
@@ -193,12 +193,12 @@ impl Machine {
 
     /// Returns whether the guest runs and no other order is pending.
     pub(super) fn is_running(&self) -> bool {
-        matches!(self.shown, Some((Shown::Running, _)))
+        matches!(self.shown, Some((GuestStatus::Running, _)))
     }
 
     /// Returns whether a process exists that is not being ended yet.
     pub(super) fn is_left(&self) -> bool {
-        self.life.is_there() && !matches!(self.shown, Some((Shown::Ending, _)))
+        self.life.is_there() && !matches!(self.shown, Some((GuestStatus::Ending, _)))
     }
 
     /// Returns whether the guest runs, and its check is healthy.
@@ -207,8 +207,8 @@ impl Machine {
     }
 
     /// Returns the state of the guest for the agreement.
-    pub(super) fn local(&self, disks: Disks) -> Local {
-        Local {
+    pub(super) fn local(&self, disks: Disks) -> LocalState {
+        LocalState {
             is_there: self.life.is_there(),
             may_run: self.life.may_run(),
             epoch: self.epoch,
@@ -219,7 +219,7 @@ impl Machine {
             has_both_copies: disks.have_both_copies,
             without_copy: disks.without_copy,
             superseded: disks.superseded,
-            has_moved: self.life.status() == Some(Status::Moved),
+            has_moved: self.life.status() == Some(QemuStatus::Moved),
             left_open: self.left_open(),
             stop_ms: self.started_as.as_ref().map(|guest| guest.stop_ms),
         }
@@ -266,28 +266,28 @@ impl Machine {
     }
 
     /// Polls the process and its monitor.
-    pub(super) fn look(&mut self, now: u64) {
+    pub(super) fn poll_process(&mut self, now: u64) {
         self.connect(now);
         self.listen(now);
-        if self.process.as_ref().is_some_and(Process::has_ended) {
+        if self.process.as_ref().is_some_and(QemuProcess::has_ended) {
             let process = self.process.take();
             let quits = process.as_ref().is_some_and(|process| process.quits);
             let end = process.and_then(|process| process.ended());
-            let end = end.unwrap_or(End::Unknown);
+            let end = end.unwrap_or(QemuExit::Unknown);
             // The exit code of a process that another role started is unknown.
-            if end == End::Exit(0) || (end == End::Unknown && quits) {
+            if end == QemuExit::Exit(0) || (end == QemuExit::Unknown && quits) {
                 // Most guests have no such file.
                 let _ = fs::remove_file(self.home.open());
             }
             let mut words = end.to_string();
-            let last = self.home.last_words();
+            let last = self.home.last_output_lines();
             if !last.is_empty() {
                 words = format!("{words}: {last}");
             }
             self.monitor = None;
             self.note(&words);
-            self.hear_move(OfMove::Is(Progress::Gone));
-            self.life.see(Input::Ended(words), now);
+            self.handle_migration_event(MigrationEvent::Is(Progress::Gone));
+            self.life.apply_input(Input::Ended(words), now);
         }
         if now >= self.due.log && self.process.is_some() {
             self.due.log = now + LOG_LOOK_MS;
@@ -299,7 +299,7 @@ impl Machine {
     }
 
     /// Runs the health check and announces the addresses of the guest.
-    pub(super) fn tend(&mut self, guest: Option<&Guest>, now: u64) {
+    pub(super) fn run_periodic_checks(&mut self, guest: Option<&Guest>, now: u64) {
         // A changed shutdown time applies at once, and stays after the section is gone.
         if let (Some(guest), Some(before)) = (guest, &mut self.started_as) {
             before.stop_ms = guest.stop_ms;
@@ -320,11 +320,11 @@ impl Machine {
             return;
         };
         let is_running = self.is_running();
-        let process = self.process.as_ref().map(Process::id);
+        let process = self.process.as_ref().map(QemuProcess::id);
         let checker = self.checker.get_or_insert_with(|| Checker::new(check, now));
         checker.set(check, now);
         let agent = self.home.agent();
-        let target = Target {
+        let target = CheckTarget {
             agent: &agent,
             bridge: guest.nics.first().map_or("", |nic| &nic.bridge),
         };
@@ -335,12 +335,12 @@ impl Machine {
             within_ms: guest.stop_ms,
         });
         match turn {
-            Turn::Nothing => {}
-            Turn::Up => self.note("its check is up"),
-            Turn::Down(why) => self.note(&format!("its check is down: {why}")),
+            CheckResult::Nothing => {}
+            CheckResult::Up => self.note("its check is up"),
+            CheckResult::Down(why) => self.note(&format!("its check is down: {why}")),
         }
         if let Some(unwell) = unwell.filter(|_| is_running) {
-            self.life.see(unwell, now);
+            self.life.apply_input(unwell, now);
         }
     }
 
@@ -368,7 +368,7 @@ impl Machine {
             }
         };
         for one in news {
-            self.hear(one, now);
+            self.handle_monitor_news(one, now);
         }
     }
 
@@ -379,44 +379,45 @@ impl Machine {
         if !{ self.process.as_ref() }.is_none_or(|process| process.quits || process.has_ended()) {
             self.note(words);
         }
-        for order in [Order::Continue, Order::Pause] {
-            self.life.see(Input::Obeyed(order), now);
+        for order in [QemuOrder::Continue, QemuOrder::Pause] {
+            self.life.apply_input(Input::Obeyed(order), now);
         }
     }
 
-    fn hear(&mut self, news: News, now: u64) {
+    fn handle_monitor_news(&mut self, news: MonitorEvent, now: u64) {
         match news {
-            News::Status(status) => self.life.see(Input::Says(status), now),
-            News::Reply(About::Life(QUIT), Ok(_)) => {
+            MonitorEvent::Status(status) => self.life.apply_input(Input::Says(status), now),
+            MonitorEvent::Reply(CommandPurpose::Life(QUIT), Ok(_)) => {
                 if let Some(process) = &mut self.process {
                     process.quits = true;
                 }
             }
-            News::Reply(About::Life(word), reply) => {
+            MonitorEvent::Reply(CommandPurpose::Life(word), reply) => {
                 if let Err(words) = reply {
                     self.note(&format!("QEMU refused to {word}: {words}"));
                 }
                 let obeyed = match word {
-                    CONTINUE => Some(Order::Continue),
-                    PAUSE => Some(Order::Pause),
+                    CONTINUE => Some(QemuOrder::Continue),
+                    PAUSE => Some(QemuOrder::Pause),
                     _ => None,
                 };
                 if let Some(order) = obeyed {
-                    self.life.see(Input::Obeyed(order), now);
+                    self.life.apply_input(Input::Obeyed(order), now);
                 }
                 self.ask_status();
             }
-            News::Reply(About::Move(word), reply) => self.hear_reply(word, reply),
-            News::Reply(..) => {}
-            News::Event(name, data) => {
+            MonitorEvent::Reply(CommandPurpose::Move(word), reply) => self.hear_reply(word, reply),
+            MonitorEvent::Reply(..) => {}
+            MonitorEvent::Event(name, data) => {
                 match &*name {
                     "MIGRATION" => {
                         let is = progress(&Value::from(data));
-                        is.into_iter().for_each(|is| self.hear_move(OfMove::Is(is)));
+                        is.into_iter()
+                            .for_each(|is| self.handle_migration_event(MigrationEvent::Is(is)));
                     }
                     "MIGRATION_PASS" => {
                         let pass = data.get("pass").and_then(|pass| pass.as_u64());
-                        self.hear_move(OfMove::Pass(pass.unwrap_or_default()));
+                        self.handle_migration_event(MigrationEvent::Pass(pass.unwrap_or_default()));
                     }
                     "BLOCK_IO_ERROR" => self.note_disk_error(&data, now),
                     "RESET" => {
@@ -434,19 +435,19 @@ impl Machine {
 
     pub(super) fn ask_status(&mut self) {
         if let Some(monitor) = &self.monitor
-            && !monitor.waits_for(&About::Status)
+            && !monitor.waits_for(&CommandPurpose::Status)
         {
-            self.send(About::Status, "query-status");
+            self.send(CommandPurpose::Status, "query-status");
         }
     }
 
-    fn send(&mut self, about: About, command: &'static str) {
+    fn send(&mut self, about: CommandPurpose, command: &'static str) {
         self.send_with(about, command, Map::new());
     }
 
     pub(super) fn send_with(
         &mut self,
-        about: About,
+        about: CommandPurpose,
         command: &'static str,
         with: Map<String, Value>,
     ) {
@@ -458,16 +459,24 @@ impl Machine {
     }
 
     /// Carries out the orders that lead to the desired state, and updates the shown status.
-    pub(super) fn advance(&mut self, wish: Wish, guest: Option<&Guest>, place: &Place, now: u64) {
+    pub(super) fn advance(
+        &mut self,
+        wish: DesiredState,
+        guest: Option<&Guest>,
+        place: &RoleEnvironment,
+        now: u64,
+    ) {
         for _ in 0..ORDERS_MAX {
             self.look_at_halt(now);
             let Some(order) = self.life.next(wish, now) else {
                 break;
             };
-            self.obey(order, wish, (guest, place), now);
+            self.execute_order(order, wish, (guest, place), now);
         }
         let shown = match self.life.shown(now) {
-            Shown::Paused(Still::Wished) if self.holds() => Shown::Paused(Still::Snapshot),
+            GuestStatus::Paused(PauseReason::Wished) if self.holds() => {
+                GuestStatus::Paused(PauseReason::Snapshot)
+            }
             shown => shown,
         };
         let is_new = { self.shown.as_ref() }.is_none_or(|(before, _)| *before != shown);
@@ -480,41 +489,41 @@ impl Machine {
     fn look_at_halt(&mut self, now: u64) {
         if self.life.is_halting() {
             self.due.halt = now + HALT_LOOK_MS;
-            if self.process.as_ref().is_some_and(Process::is_halted) {
-                self.life.see(Input::Obeyed(Order::Halt), now);
+            if self.process.as_ref().is_some_and(QemuProcess::is_halted) {
+                self.life.apply_input(Input::Obeyed(QemuOrder::Halt), now);
             }
         }
     }
 
     /// Returns whether the guest is paused for a snapshot.
     fn holds(&self) -> bool {
-        self.standing.as_ref().is_some_and(Standing::holds)
+        self.standing.as_ref().is_some_and(ActiveStandstill::holds)
     }
 
-    fn obey(
+    fn execute_order(
         &mut self,
-        order: Order,
-        wish: Wish,
-        (guest, place): (Option<&Guest>, &Place),
+        order: QemuOrder,
+        wish: DesiredState,
+        (guest, place): (Option<&Guest>, &RoleEnvironment),
         now: u64,
     ) {
         match order {
-            Order::Start => {
+            QemuOrder::Start => {
                 let input = match guest {
                     Some(guest) => self.start(guest, place, now),
                     None => Input::NotStarted("its section is gone".to_owned()),
                 };
-                self.life.see(input, now);
+                self.life.apply_input(input, now);
             }
-            Order::Continue => self.send(About::Life(CONTINUE), "cont"),
-            Order::Pause => {
+            QemuOrder::Continue => self.send(CommandPurpose::Life(CONTINUE), "cont"),
+            QemuOrder::Pause => {
                 self.note(match self.holds() {
                     true => "paused for a snapshot",
                     false => "paused: this node does not hold its lease",
                 });
-                self.send(About::Life(PAUSE), "stop");
+                self.send(CommandPurpose::Life(PAUSE), "stop");
             }
-            Order::Halt => {
+            QemuOrder::Halt => {
                 self.note(
                     "QEMU has not paused it in time, it may wait for its disks: its process is stopped",
                 );
@@ -522,25 +531,31 @@ impl Machine {
                     process.halt();
                 }
             }
-            Order::Resume => {
+            QemuOrder::Resume => {
                 self.note("its process goes on");
                 if let Some(process) = &self.process {
                     process.resume();
                 }
             }
-            Order::PowerDown => {
+            QemuOrder::PowerDown => {
                 self.note("the power button was pressed");
-                self.send(About::Life("press the power button"), "system_powerdown");
+                self.send(
+                    CommandPurpose::Life("press the power button"),
+                    "system_powerdown",
+                );
             }
-            Order::Quit => self.send(About::Life(QUIT), "quit"),
-            Order::Kill => {
+            QemuOrder::Quit => self.send(CommandPurpose::Life(QUIT), "quit"),
+            QemuOrder::Kill => {
                 self.note(match wish {
-                    Wish::Kill => "killed",
-                    Wish::Freeze => "killed: neither QEMU nor the kernel says that it stands still",
-                    Wish::ShutDown { .. } => "killed: it did not shut down in time",
-                    Wish::Run | Wish::Hold | Wish::Arrive | Wish::Stand => {
-                        "killed: QEMU did not respond"
+                    DesiredState::Kill => "killed",
+                    DesiredState::Freeze => {
+                        "killed: neither QEMU nor the kernel says that it stands still"
                     }
+                    DesiredState::ShutDown { .. } => "killed: it did not shut down in time",
+                    DesiredState::Run
+                    | DesiredState::Hold
+                    | DesiredState::Arrive
+                    | DesiredState::Stand => "killed: QEMU did not respond",
                 });
                 if let Some(process) = &mut self.process {
                     process.quits = false;
@@ -550,12 +565,12 @@ impl Machine {
         }
     }
 
-    fn start(&mut self, guest: &Guest, place: &Place, now: u64) -> Input {
-        self.due = Due {
+    fn start(&mut self, guest: &Guest, place: &RoleEnvironment, now: u64) -> Input {
+        self.due = PollTimes {
             monitor: now,
             log: now + LOG_LOOK_MS,
             halt: now,
-            ..Due::default()
+            ..PollTimes::default()
         };
         let held = self.home.make().and_then(|()| self.home.lock());
         let path = self.home.path().display().to_string();
@@ -591,7 +606,7 @@ impl Machine {
 
     /// Ends QEMU processes of this guest that lost their lock file but still write.
     fn end_stray(&mut self) -> io::Result<()> {
-        while let Some(stray) = Process::find_stray(&self.home)? {
+        while let Some(stray) = QemuProcess::find_stray(&self.home)? {
             self.note(&format!(
                 "its QEMU, process {}, has lost its lock file: killed",
                 stray.id()
@@ -607,14 +622,14 @@ impl Machine {
     fn spawn(
         &mut self,
         guest: &Guest,
-        place: &Place,
+        place: &RoleEnvironment,
         lock: &OwnedFd,
-    ) -> Result<Process, StartError> {
+    ) -> Result<QemuProcess, StartError> {
         if self.arrives {
             self.epoch = None;
         }
         let own = |error| StartError::Home(self.home.own().display().to_string(), error);
-        let user = User::of_guest(&self.home).map_err(own)?;
+        let user = QemuUser::of_guest(&self.home).map_err(own)?;
         self.home.make_own(user).map_err(own)?;
         self.prepare(guest, user)?;
         self.keep_epoch();
@@ -622,7 +637,7 @@ impl Machine {
         let mut kept: Vec<OwnedFd> = taps.collect::<Result<_, _>>()?;
         let taps: Vec<_> = kept.iter().map(AsRawFd::as_raw_fd).collect();
         let sockets = Sockets::open(guest, &place.runtime)?;
-        let arguments = command::arguments(&Start {
+        let arguments = command::arguments(&StartParameters {
             name: &self.name,
             guest,
             home: &self.home,
@@ -639,14 +654,15 @@ impl Machine {
             .collect();
         let ruleset = { place.confine }.map(|confine| confine(self.home.path(), &files));
         let ruleset = ruleset.transpose().map_err(StartError::Spawn)?.flatten();
-        let rights = Rights {
+        let rights = ProcessRights {
             files: ruleset,
             changes_user: user.is_some(),
             file_bytes_max: Some(FILE_BYTES_MAX),
             has_network: guest.is_external(),
         };
         kept.extend(sockets.into_descriptors());
-        let started = Process::start(&place.program, arguments, (&self.home, lock), &kept, rights);
+        let started =
+            QemuProcess::start(&place.program, arguments, (&self.home, lock), &kept, rights);
         started.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => StartError::NoProgram {
                 program: place.program.display().to_string(),
@@ -656,7 +672,7 @@ impl Machine {
     }
 
     /// Writes the files that QEMU reads, and removes the sockets of a previous process.
-    fn prepare(&mut self, guest: &Guest, user: Option<User>) -> Result<(), StartError> {
+    fn prepare(&mut self, guest: &Guest, user: Option<QemuUser>) -> Result<(), StartError> {
         let home = &self.home;
         let sockets = [home.monitor(), home.serial(), home.agent(), home.display()];
         let left = [home.outgoing(), home.frozen()];
@@ -709,7 +725,7 @@ impl Machine {
 
     /// Returns the next time at which the guest has something to do without an event,
     /// milliseconds.
-    pub(super) fn deadline(&self, wish: Wish) -> Option<u64> {
+    pub(super) fn deadline(&self, wish: DesiredState) -> Option<u64> {
         let life = self.life.deadline(wish);
         let connects = self.process.is_some() && self.monitor.is_none();
         let monitor = connects.then_some(self.due.monitor);

@@ -21,23 +21,26 @@ mod talk;
 mod trouble;
 mod volumes;
 
-use crate::agreement::{self, Agreement, Decided, Held, Local, Nowhere, Order, Told, Written};
+use crate::agreement::{
+    self, Agreement, ClusterRequests, GuestDecision, IdleGuests, LeaseEnds, LocalState,
+    OperatorOrder, RecordWrite,
+};
 use crate::check::Checker;
 use crate::clock::{boot, boottime_ms, boottime_ns};
 use crate::config::{Guests, resource};
-use crate::fence::gate::Gate;
+use crate::fence::gate::PreviousNodes;
 use crate::fence::nodes::Nodes;
 use crate::keyword::NAME;
-use crate::life::{Input, Shown, Wish};
-use crate::message::{Answer, BEING_REMOVED, Known, Message};
+use crate::life::{DesiredState, GuestStatus, Input};
+use crate::message::{BEING_REMOVED, GuestConfiguration, GuestOrder, GuestResponse};
 use crate::placement::Room;
-use crate::qemu::home::Home;
+use crate::qemu::home::GuestDirectory;
 use crate::qemu::process::Confine;
-use machine::Machine;
-use moves::Moves;
+use machine::GuestMachine;
+use moves::Migrations;
 use part::codec;
-use part::power::control::Control;
-use part::report::Report;
+use part::power::control::PowerControl;
+use part::report::StatusReport;
 use part::role::{LeaseNews, UsedVolume, UsedVolumes, WantedLease};
 use part::voice::write_error;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -57,7 +60,7 @@ const RESERVE_BYTES: u64 = 512 << 20;
 
 /// Environment of the role: paths and limits.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct RoleEnvironment {
     /// Runtime directory, with the sockets of volumes and the directories of guests.
     pub runtime: PathBuf,
     /// Path of the QEMU program.
@@ -77,11 +80,11 @@ pub struct Place {
 
 /// Pending messages to the cluster and to the volume role.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Says {
+pub struct RoleMessages {
     /// All requested or watched leases, if they have changed.
     pub leases: Option<Vec<WantedLease>>,
     /// Records to be written.
-    pub records: Vec<Written>,
+    pub records: Vec<RecordWrite>,
     /// Volumes in use, if they have changed.
     pub volumes: Option<UsedVolumes>,
 }
@@ -89,62 +92,66 @@ pub struct Says {
 /// State for the next role.
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default)]
-struct Kept {
+struct HandoverState {
     stopped: BTreeSet<String>,
     drained: bool,
     /// Time of the last fencing of each node.
     fenced: BTreeMap<String, u64>,
-    gate: Gate,
+    gate: PreviousNodes,
     /// End of each held lease.
-    held: Held,
+    held: LeaseEnds,
 }
 
 /// Guest role of this node.
 #[derive(Debug)]
-pub struct Role {
-    place: Place,
+pub struct GuestRole {
+    place: RoleEnvironment,
     guests: Guests,
-    machines: BTreeMap<String, Machine>,
+    machines: BTreeMap<String, GuestMachine>,
     agreement: Agreement,
-    decided: BTreeMap<String, Decided>,
+    decided: BTreeMap<String, GuestDecision>,
     /// Guests that an operator ends at once.
     killed: BTreeSet<String>,
     volumes: volumes::Volumes,
-    moves: Moves,
-    far: far::Far,
+    moves: Migrations,
+    far: far::RemoteRequests,
     streams: stream::Streams,
     set: OwnedFd,
-    said: Said,
+    said: RoleOutbox,
     fencing: fencing::Fencing,
-    nowhere: Nowhere,
+    nowhere: IdleGuests,
 }
 
 /// Sent and pending messages to others.
 #[derive(Debug, Default)]
-struct Said {
+struct RoleOutbox {
     leases: Vec<WantedLease>,
     used: Vec<UsedVolume>,
     /// Records that are not confirmed yet, each with the time at which it was sent.
-    records: BTreeMap<String, (Written, u64)>,
-    next: Says,
+    records: BTreeMap<String, (RecordWrite, u64)>,
+    next: RoleMessages,
     /// The recipients know nothing yet, so everything is sent.
     is_new: bool,
 }
 
-impl Role {
+impl GuestRole {
     /// Starts with the payload of a configuration version, and with the state of the previous
     /// role.
     ///
     /// # Errors
     /// Reason why the role cannot run, as text.
-    pub fn new(place: Place, payload: &[u8], kept: Option<&[u8]>) -> Result<Role, String> {
+    pub fn new(
+        place: RoleEnvironment,
+        payload: &[u8],
+        kept: Option<&[u8]>,
+    ) -> Result<GuestRole, String> {
         let guests: Guests = codec::decode(payload).map_err(|error| error.to_string())?;
         let set = epoll::create(CreateFlags::CLOEXEC).map_err(|errno| errno.to_string())?;
-        let kept = kept.and_then(|bytes| codec::decode::<Kept>(bytes).ok());
+        let kept = kept.and_then(|bytes| codec::decode::<HandoverState>(bytes).ok());
         let kept = kept.unwrap_or_default();
         let agreement = Agreement::new(&guests.me, room(&guests)).with_boot(boot());
         let agreement = agreement.after(kept.held);
-        let mut role = Role {
+        let mut role = GuestRole {
             place,
             guests,
             machines: BTreeMap::new(),
@@ -152,16 +159,16 @@ impl Role {
             decided: BTreeMap::new(),
             killed: BTreeSet::new(),
             volumes: volumes::Volumes::default(),
-            moves: Moves::default(),
-            far: far::Far::default(),
+            moves: Migrations::default(),
+            far: far::RemoteRequests::default(),
             streams: stream::Streams::default(),
             set,
-            said: Said {
+            said: RoleOutbox {
                 is_new: true,
-                ..Said::default()
+                ..RoleOutbox::default()
             },
             fencing: fencing::Fencing::default(),
-            nowhere: Nowhere::default(),
+            nowhere: IdleGuests::default(),
         };
         role.fencing.nodes = Nodes::resume(kept.fenced);
         role.agreement.resume_gate(kept.gate);
@@ -169,7 +176,9 @@ impl Role {
             role.agreement.drain_alone(kept.drained);
             for name in kept.stopped {
                 // A guest whose section is gone cannot be stopped; that is no error.
-                let _ = role.agreement.order(&role.guests, &name, Order::Stop, 0);
+                let _ = role
+                    .agreement
+                    .order(&role.guests, &name, OperatorOrder::Stop, 0);
             }
         }
         role.find();
@@ -181,11 +190,11 @@ impl Role {
     fn find(&mut self) {
         let mut names: BTreeSet<String> = self.guests.guests.keys().cloned().collect();
         // Without the directory there are none.
-        let mut others = Home::guests(&self.place.runtime).unwrap_or_default();
+        let mut others = GuestDirectory::guests(&self.place.runtime).unwrap_or_default();
         others.retain(|name| !self.place.claimed.contains(&resource(name)));
         names.extend(others);
         for name in names {
-            let machine = Machine::find(&name, &self.place);
+            let machine = GuestMachine::find(&name, &self.place);
             if self.guests.guests.contains_key(&name) || machine.life.is_there() {
                 self.machines.insert(name, machine);
             }
@@ -206,7 +215,7 @@ impl Role {
         self.guests = guests;
         for name in self.guests.guests.keys() {
             if !self.machines.contains_key(name) {
-                let machine = Machine::find(name, &self.place);
+                let machine = GuestMachine::find(name, &self.place);
                 self.machines.insert(name.clone(), machine);
             }
         }
@@ -220,7 +229,7 @@ impl Role {
         self.set.as_fd()
     }
 
-    /// Returns the next time at which [`Role::turn`] has something to do.
+    /// Returns the next time at which [`GuestRole::turn`] has something to do.
     pub fn due(&self) -> Option<Instant> {
         let machines = self.machines.iter();
         let deadlines = machines.filter_map(|(name, machine)| machine.deadline(self.wish(name)));
@@ -256,8 +265,8 @@ impl Role {
     }
 
     /// Returns the states of the guests on which other guests of this node may wait.
-    fn state_of_all(&self) -> Vec<([bool; 4], Option<Shown>)> {
-        let of = |machine: &Machine| {
+    fn state_of_all(&self) -> Vec<([bool; 4], Option<GuestStatus>)> {
+        let of = |machine: &GuestMachine| {
             let shown = machine.shown.as_ref().map(|(shown, _)| shown.clone());
             let life = &machine.life;
             let is_up = machine.is_up();
@@ -270,31 +279,36 @@ impl Role {
     fn once(&mut self) {
         let now = boottime_ms();
         for (name, machine) in &mut self.machines {
-            machine.look(now);
-            machine.tend(self.guests.guests.get(name), now);
+            machine.poll_process(now);
+            machine.run_periodic_checks(self.guests.guests.get(name), now);
         }
         self.fence(now);
         let locals = self
             .machines
             .iter()
             .map(|(name, machine)| (name.clone(), machine.local(self.disks(name, machine, now))));
-        let locals: BTreeMap<String, Local> = locals.collect();
+        let locals: BTreeMap<String, LocalState> = locals.collect();
         let (decided, told) = self.agreement.decide(&self.guests, &locals, boottime_ns());
         self.decided = decided;
-        { &mut self.nowhere }.see(&self.agreement, &self.guests, &locals, boottime_ns());
+        { &mut self.nowhere }.update_idle_guests(
+            &self.agreement,
+            &self.guests,
+            &locals,
+            boottime_ns(),
+        );
         self.see_not_taken(now);
-        self.lead_moves(now);
-        self.far.lead(now);
+        self.advance_migrations(now);
+        self.far.poll_responses(now);
         self.streams.tidy(now);
-        self.lead_standings(now);
-        let wishes: Vec<(Wish, Option<u64>)> = { self.machines.keys() }
+        self.advance_standstills(now);
+        let wishes: Vec<(DesiredState, Option<u64>)> = { self.machines.keys() }
             .map(|name| (self.wish(name), self.epoch_of(name)))
             .collect();
         for ((name, machine), (wish, epoch)) in self.machines.iter_mut().zip(wishes) {
             if self.decided.get(name).is_some_and(|one| one.forgives) {
-                machine.life.see(Input::Forgive, now);
+                machine.life.apply_input(Input::Forgive, now);
             }
-            let kills = wish == Wish::Kill && machine.is_left();
+            let kills = wish == DesiredState::Kill && machine.is_left();
             let decided = self.decided.get(name).filter(|one| one.wish == wish);
             if let Some(one) = decided.filter(|_| kills) {
                 machine.note(&one.why);
@@ -313,10 +327,10 @@ impl Role {
             }
             stays
         });
-        self.tell(told, now);
+        self.queue_requests(told, now);
     }
 
-    fn tell(&mut self, told: Told, now: u64) {
+    fn queue_requests(&mut self, told: ClusterRequests, now: u64) {
         let said = &mut self.said;
         let is_new = std::mem::take(&mut said.is_new);
         let leases = agreement::wanted(&told.leases, &self.guests);
@@ -380,21 +394,21 @@ impl Role {
     }
 
     /// Applies news of the cluster about leases.
-    pub fn hear(&mut self, news: LeaseNews) {
+    pub fn apply_lease_news(&mut self, news: LeaseNews) {
         match news {
-            LeaseNews::Known(leases) => self.agreement.learn(leases.0),
+            LeaseNews::Known(leases) => self.agreement.apply_leases(leases.0),
             LeaseNews::HandOver { name } => self.agreement.hand_over(&name),
         }
         self.turn();
     }
 
     /// Carries out an order of an operator, here or on another node.
-    pub fn order(&mut self, message: &Message) -> Answer {
+    pub fn order(&mut self, message: &GuestOrder) -> GuestResponse {
         let answer = match message {
-            Message::At { node, order } if *node != self.guests.me => self.send(node, order),
-            Message::At { order, .. } => self.carry_out(order),
-            Message::Sent { number } => self.sent(*number),
-            Message::Remembered { node, name } => self.far.remembered(node, name),
+            GuestOrder::At { node, order } if *node != self.guests.me => self.send(node, order),
+            GuestOrder::At { order, .. } => self.carry_out(order),
+            GuestOrder::Sent { number } => self.sent(*number),
+            GuestOrder::Remembered { node, name } => self.far.remembered(node, name),
             message => self.carry_out(message),
         };
         self.turn();
@@ -402,35 +416,35 @@ impl Role {
     }
 
     /// Carries out an order of an operator of this node or of another one on this node.
-    fn carry_out(&mut self, message: &Message) -> Answer {
+    fn carry_out(&mut self, message: &GuestOrder) -> GuestResponse {
         let done = match message {
-            Message::Start { name } => self.start(name),
-            Message::Stop { name, kills } => self.stop(name, *kills),
-            Message::Move { name, node } => self.move_to(name, node),
-            Message::Drain {
+            GuestOrder::Start { name } => self.start(name),
+            GuestOrder::Stop { name, kills } => self.stop(name, *kills),
+            GuestOrder::Move { name, node } => self.move_to(name, node),
+            GuestOrder::Drain {
                 drained,
                 shuts_down,
             } => {
                 self.moves.shuts_down = *drained && *shuts_down;
                 self.drain(*drained)
             }
-            Message::ConfirmOff { node } => {
+            GuestOrder::ConfirmOff { node } => {
                 let now = boottime_ns();
                 self.agreement.confirm_off(&self.guests, node, now)
             }
-            Message::How { name } => return Answer::of(report::how(self, name)),
-            Message::Remove { name } => return Answer::of(self.remove(name)),
-            Message::Shown { name } => {
-                return Answer {
+            GuestOrder::How { name } => return GuestResponse::of(report::how(self, name)),
+            GuestOrder::Remove { name } => return GuestResponse::of(self.remove(name)),
+            GuestOrder::Shown { name } => {
+                return GuestResponse {
                     bytes: report::shown(self, name),
-                    ..Answer::of(Ok(String::new()))
+                    ..GuestResponse::of(Ok(String::new()))
                 };
             }
-            Message::At { .. } | Message::Sent { .. } | Message::Remembered { .. } => {
+            GuestOrder::At { .. } | GuestOrder::Sent { .. } | GuestOrder::Remembered { .. } => {
                 Err("an order goes to one node, and not on from there".to_owned())
             }
         };
-        Answer::of(done.map(|()| String::new()))
+        GuestResponse::of(done.map(|()| String::new()))
     }
 
     fn start(&mut self, name: &str) -> Result<(), String> {
@@ -440,9 +454,9 @@ impl Role {
             ));
         }
         self.agreement
-            .order(&self.guests, name, Order::Start, boottime_ns())?;
+            .order(&self.guests, name, OperatorOrder::Start, boottime_ns())?;
         if let Some(machine) = self.machines.get_mut(name) {
-            machine.life.see(Input::Forgive, boottime_ms());
+            machine.life.apply_input(Input::Forgive, boottime_ms());
         }
         Ok(())
     }
@@ -452,7 +466,7 @@ impl Role {
         let is_there = { self.machines.get(name) }.is_some_and(|machine| machine.life.is_there());
         let ordered = self
             .agreement
-            .order(&self.guests, name, Order::Stop, boottime_ns());
+            .order(&self.guests, name, OperatorOrder::Stop, boottime_ns());
         if kills && is_there {
             self.killed.insert(name.to_owned());
             return Ok(());
@@ -475,7 +489,7 @@ impl Role {
         if self.machines.contains_key(name) {
             return Err(format!("guest '{name}' still shuts down on this node"));
         }
-        let home = Home::new(&self.place.runtime, name);
+        let home = GuestDirectory::new(&self.place.runtime, name);
         let has_home = home.path().exists();
         home.remove();
         if home.path().exists() {
@@ -502,7 +516,7 @@ impl Role {
                 "guest '{name}' has `migrate never`: it moves only where its node fails"
             ));
         }
-        let order = Order::Move(node.to_owned());
+        let order = OperatorOrder::Move(node.to_owned());
         // The order itself reports any other obstacle.
         if self.agreement.holder(name) == self.guests.me && node != self.guests.me {
             self.agreement
@@ -531,7 +545,7 @@ impl Role {
     }
 
     /// Returns and clears the pending messages.
-    pub fn says(&mut self) -> Says {
+    pub fn take_outbox(&mut self) -> RoleMessages {
         std::mem::take(&mut self.said.next)
     }
 
@@ -541,7 +555,7 @@ impl Role {
             true => self.agreement.stopped(),
             false => BTreeSet::new(),
         };
-        codec::encode(&Kept {
+        codec::encode(&HandoverState {
             drained: self.guests.me.is_empty() && self.agreement.is_drained(),
             stopped,
             fenced: self.fencing.nodes.started().clone(),
@@ -559,14 +573,14 @@ impl Role {
 
     /// Returns the fencing methods of a node, for `evenkeel fence test`. None: the node has no
     /// section.
-    pub fn fences(&self, node: &str) -> Option<Vec<Control>> {
+    pub fn fences(&self, node: &str) -> Option<Vec<PowerControl>> {
         self.guests.nodes.get(node).map(|node| node.fences.clone())
     }
 
     /// Returns the configuration of a guest, for commands about its disks.
-    pub fn known(&self, name: &str) -> Known {
+    pub fn known(&self, name: &str) -> GuestConfiguration {
         let machine = self.machines.get(name).filter(|one| one.life.is_there());
-        Known {
+        GuestConfiguration {
             served: { self.guests.guests.get(name) }
                 .or_else(|| self.guests.templates.get(name))
                 .cloned(),
@@ -575,7 +589,7 @@ impl Role {
     }
 
     /// Returns the report for operators.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> StatusReport {
         report::of(self)
     }
 }

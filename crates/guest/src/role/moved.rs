@@ -1,13 +1,13 @@
 //! Migration events and replies of QEMU.
 
-use super::machine::{EVENTS_MAX, Machine};
+use super::machine::{EVENTS_MAX, GuestMachine};
 use crate::migration::Progress;
-use crate::qemu::monitor::About;
+use crate::qemu::monitor::CommandPurpose;
 use serde_json::{Map, Value};
 
 /// Message of QEMU about a migration.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) enum OfMove {
+pub(super) enum MigrationEvent {
     /// Progress (`MIGRATION`, `query-migrate`).
     Is(Progress),
     /// A pass through the memory begins, with its number.
@@ -18,8 +18,8 @@ pub(super) enum OfMove {
     Replied(&'static str, Result<(), String>),
 }
 
-impl Machine {
-    pub(super) fn hear_move(&mut self, one: OfMove) {
+impl GuestMachine {
+    pub(super) fn handle_migration_event(&mut self, one: MigrationEvent) {
         if self.moved.len() < EVENTS_MAX * 2 {
             self.moved.push_back(one);
         }
@@ -27,7 +27,7 @@ impl Machine {
 
     pub(super) fn hear_reply(&mut self, word: &'static str, reply: Result<Value, String>) {
         if word != "query-migrate" {
-            self.hear_move(OfMove::Replied(word, reply.map(drop)));
+            self.handle_migration_event(MigrationEvent::Replied(word, reply.map(drop)));
             return;
         }
         let Ok(value) = reply else {
@@ -37,10 +37,10 @@ impl Machine {
         let number = |name| ram(name).and_then(Value::as_u64).unwrap_or_default();
         let rate = ram("mbps").and_then(Value::as_f64).unwrap_or_default() * 125_000.0;
         let copied = [number("transferred"), number("remaining"), rate as u64];
-        self.hear_move(OfMove::Copied(copied));
+        self.handle_migration_event(MigrationEvent::Copied(copied));
         progress(&value)
             .into_iter()
-            .for_each(|is| self.hear_move(OfMove::Is(is)));
+            .for_each(|is| self.handle_migration_event(MigrationEvent::Is(is)));
     }
 
     /// Sends a migration command with its arguments.
@@ -50,11 +50,11 @@ impl Machine {
             _ => Map::new(),
         };
         if command == "query-migrate" && { self.monitor.as_ref() }
-            .is_some_and(|one| one.waits_for(&About::Move(command)))
+            .is_some_and(|one| one.waits_for(&CommandPurpose::Move(command)))
         {
             return;
         }
-        self.send_with(About::Move(command), command, arguments);
+        self.send_with(CommandPurpose::Move(command), command, arguments);
     }
 }
 

@@ -1,18 +1,23 @@
 //! Live migrations of guests between two nodes: this module carries out the orders of
 //! [`crate::migration`] on connections of [`super::carrier`].
 
-use super::carrier::{Came, Carrier, Line};
-use super::machine::Machine;
-use super::moved::OfMove;
-use super::{Role, talk::Talk};
-use crate::agreement::Decided;
+use super::carrier::{IncomingConnection, NodeConnections, OutgoingConnection};
+use super::machine::GuestMachine;
+use super::moved::MigrationEvent;
+use super::{GuestRole, talk::MigrationConnection};
+use crate::agreement::GuestDecision;
 use crate::clock::{boottime_ms, boottime_ns};
 use crate::config::Migrate;
-use crate::life::{Input as LifeInput, Shown, Status, Wish};
-use crate::migration::source::{Here, Input, Order, Outcome, STANDSTILL_MS};
+use crate::life::{DesiredState, GuestStatus, Input as LifeInput, QemuStatus};
+use crate::migration::source::{
+    Input, MigrationOutcome, STANDSTILL_MS, SourceOrder, SourceResources,
+};
 use crate::migration::target;
-use crate::migration::{Ask, CANCEL, Hello, Message, Progress, Source, Target, difference};
-use crate::qemu::monitor::About;
+use crate::migration::{
+    CANCEL, ConnectionPurpose, MigrationMessage, MigrationRequest, MigrationSource,
+    MigrationTarget, Progress, difference,
+};
+use crate::qemu::monitor::CommandPurpose;
 use part::role::VolumeUse;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -41,23 +46,23 @@ const DEPARTURES_MAX: usize = 2;
 
 /// Migrations of this node.
 #[derive(Debug, Default)]
-pub(super) struct Moves {
-    pub(super) carrier: Option<Carrier>,
-    pub(super) departures: BTreeMap<String, Departure>,
-    arrivals: BTreeMap<String, Arrival>,
+pub(super) struct Migrations {
+    pub(super) carrier: Option<NodeConnections>,
+    pub(super) departures: BTreeMap<String, OutgoingMigration>,
+    arrivals: BTreeMap<String, IncomingMigration>,
     /// Requests of incoming guests that are not permitted yet.
-    asked: Vec<Asked>,
+    asked: Vec<QueuedMigrationRequest>,
     /// Guests that could not be migrated.
-    pub(super) stays: BTreeMap<String, Stay>,
+    pub(super) stays: BTreeMap<String, FailedMigration>,
     /// While the node is drained, guests that cannot be migrated are shut down.
     pub(super) shuts_down: bool,
 }
 
-impl Moves {
+impl Migrations {
     /// Records that a guest could not be migrated. It is tried again later.
-    fn stay(&mut self, machine: &mut Machine, name: &str, to: &str, why: String, now: u64) {
+    fn stay(&mut self, machine: &mut GuestMachine, name: &str, to: &str, why: String, now: u64) {
         machine.note(&format!("it did not move to {to}: {why}"));
-        let stay = Stay {
+        let stay = FailedMigration {
             to: to.to_owned(),
             why,
             until: now + AGAIN_MS,
@@ -68,16 +73,16 @@ impl Moves {
 
 /// Outgoing migration.
 #[derive(Debug)]
-pub(super) struct Departure {
+pub(super) struct OutgoingMigration {
     pub(super) to: String,
-    pub(super) source: Source,
+    pub(super) source: MigrationSource,
     /// Bytes sent, bytes that remain, bytes per second.
     pub(super) copied: [u64; 3],
     number: u64,
-    talk: Talk,
+    talk: MigrationConnection,
     /// Socket to which QEMU connects; None once it has connected.
     listener: Option<UnixListener>,
-    stream: Option<Line>,
+    stream: Option<OutgoingConnection>,
     /// Time at which the migration ended, and whether the target has confirmed it.
     over: Option<u64>,
     is_taken: bool,
@@ -85,28 +90,28 @@ pub(super) struct Departure {
 
 /// Request of an incoming guest.
 #[derive(Debug)]
-struct Asked {
-    ask: Ask,
+struct QueuedMigrationRequest {
+    ask: MigrationRequest,
     from: String,
-    talk: Talk,
+    talk: MigrationConnection,
     /// Time of the request, milliseconds.
     at: u64,
 }
 
 /// Incoming migration.
 #[derive(Debug)]
-struct Arrival {
+struct IncomingMigration {
     from: String,
-    target: Target,
+    target: MigrationTarget,
     number: u64,
-    talk: Talk,
+    talk: MigrationConnection,
     /// Downtime of the guest as reported by the source, and the time of the report, milliseconds.
     still: Option<(u64, u64)>,
 }
 
 /// Guest that could not be migrated.
 #[derive(Debug)]
-pub(super) struct Stay {
+pub(super) struct FailedMigration {
     pub(super) to: String,
     pub(super) why: String,
     /// Time of the next attempt, milliseconds.
@@ -120,33 +125,33 @@ fn capabilities(more: &[&str]) -> Value {
     json!({"capabilities": on.collect::<Vec<_>>()})
 }
 
-impl Machine {
+impl GuestMachine {
     /// Cancels a migration, if there is one. QEMU refuses the command if there is none.
     fn cancel_move(&mut self) {
         for (command, state) in CANCEL {
             let arguments = state.map(|state| ("state".to_owned(), state.into()));
-            let about = About::Move("migrate_cancel");
+            let about = CommandPurpose::Move("migrate_cancel");
             self.send_with(about, command, arguments.into_iter().collect());
         }
     }
 }
 
-impl Departure {
-    fn carry_out(&mut self, orders: Vec<Order>, machine: &mut Machine, bandwidth: u64) {
+impl OutgoingMigration {
+    fn carry_out(&mut self, orders: Vec<SourceOrder>, machine: &mut GuestMachine, bandwidth: u64) {
         for order in orders {
             match order {
-                Order::Send(message) => self.talk.send(&message),
-                Order::Cancel => {
+                SourceOrder::Send(message) => self.talk.send(&message),
+                SourceOrder::Cancel => {
                     machine.note("its move is cancelled");
                     machine.cancel_move();
                 }
-                Order::Continue => {
+                SourceOrder::Continue => {
                     machine.note("its volumes are at the other node: the rest is copied");
                     let state = json!({"state": "pre-switchover"});
                     machine.order_move("migrate-continue", state);
                 }
-                Order::Migrate => self.migrate(machine, bandwidth),
-                Order::Standstill(ms) => {
+                SourceOrder::Migrate => self.migrate(machine, bandwidth),
+                SourceOrder::Standstill(ms) => {
                     let parameters = json!({"downtime-limit": ms});
                     machine.order_move("migrate-set-parameters", parameters);
                 }
@@ -154,7 +159,7 @@ impl Departure {
         }
     }
 
-    fn migrate(&mut self, machine: &mut Machine, bandwidth: u64) {
+    fn migrate(&mut self, machine: &mut GuestMachine, bandwidth: u64) {
         let path = machine.home.outgoing();
         // A missing file is no error.
         let _ = fs::remove_file(&path);
@@ -170,7 +175,7 @@ impl Departure {
                 let words = format!("cannot listen at {}: {error}", path.display());
                 let failed = self
                     .source
-                    .see(Input::Qemu(Progress::Failed(words)), boottime_ms());
+                    .apply_input(Input::Qemu(Progress::Failed(words)), boottime_ms());
                 return self.carry_out(failed, machine, bandwidth);
             }
         };
@@ -184,32 +189,34 @@ impl Departure {
     }
 
     /// Applies the migration events of QEMU.
-    fn hear(&mut self, machine: &mut Machine, now: u64) -> Vec<Order> {
+    fn apply_qemu_events(&mut self, machine: &mut GuestMachine, now: u64) -> Vec<SourceOrder> {
         let mut orders = Vec::new();
         for one in std::mem::take(&mut machine.moved) {
             let input = match one {
-                OfMove::Copied(copied) => {
+                MigrationEvent::Copied(copied) => {
                     self.copied = copied;
                     continue;
                 }
-                OfMove::Is(progress) => Input::Qemu(progress),
-                OfMove::Pass(pass) => Input::Pass(pass),
-                OfMove::Replied("migrate", Err(words)) => Input::Qemu(Progress::Failed(words)),
-                OfMove::Replied("migrate-continue", Err(words)) => Input::Lost(words),
-                OfMove::Replied(..) => continue,
+                MigrationEvent::Is(progress) => Input::Qemu(progress),
+                MigrationEvent::Pass(pass) => Input::Pass(pass),
+                MigrationEvent::Replied("migrate", Err(words)) => {
+                    Input::Qemu(Progress::Failed(words))
+                }
+                MigrationEvent::Replied("migrate-continue", Err(words)) => Input::Lost(words),
+                MigrationEvent::Replied(..) => continue,
             };
-            orders.extend(self.source.see(input, now));
+            orders.extend(self.source.apply_input(input, now));
         }
         orders
     }
 
     /// Accepts the connection of QEMU and connects it to the target node.
-    fn connect(&mut self, name: &str, carrier: &Carrier) {
+    fn connect(&mut self, name: &str, carrier: &NodeConnections) {
         let Some(Ok((socket, _))) = self.listener.as_ref().map(UnixListener::accept) else {
             return;
         };
         self.listener = None;
-        let hello = Hello::Stream {
+        let hello = ConnectionPurpose::Stream {
             guest: name.to_owned(),
             number: self.number,
         };
@@ -217,11 +224,11 @@ impl Departure {
     }
 }
 
-impl Role {
+impl GuestRole {
     /// Sets the trusted nodes of the cluster. Guests can be migrated from now on.
-    pub fn trust(&mut self, trusted: wire::Trusted) {
+    pub fn trust(&mut self, trusted: wire::TrustedNodes) {
         if self.moves.carrier.is_none() {
-            self.moves.carrier = Carrier::new().ok();
+            self.moves.carrier = NodeConnections::new().ok();
         }
         if let Some(carrier) = &mut self.moves.carrier {
             carrier.trust(trusted);
@@ -230,30 +237,33 @@ impl Role {
     }
 
     /// Returns the desired state of a guest, from the agreement and from its migration.
-    pub(super) fn moving_wish(&self, name: &str) -> Wish {
-        let wish = self.decided.get(name).map_or(Wish::Hold, |one| one.wish);
+    pub(super) fn moving_wish(&self, name: &str) -> DesiredState {
+        let wish = self
+            .decided
+            .get(name)
+            .map_or(DesiredState::Hold, |one| one.wish);
         let Some(machine) = self.machines.get(name) else {
             return wish;
         };
         if self.killed.contains(name) {
-            return Wish::Kill;
+            return DesiredState::Kill;
         }
         let epoch = self.decided.get(name).and_then(|one| one.epoch);
         if let Some(arrival) = self.moves.arrivals.get(name) {
             return match (arrival.target.failed(), arrival.target.has_arrived()) {
-                (Some(_), _) => Wish::Kill,
+                (Some(_), _) => DesiredState::Kill,
                 (None, true) if epoch.is_some() => wish,
-                (None, _) => Wish::Arrive,
+                (None, _) => DesiredState::Arrive,
             };
         }
         let is_there = machine.life.is_there();
         // A previous role started the process for an incoming migration: how much has arrived is
         // unknown.
         if is_there && machine.epoch.is_none() && !self.guests.me.is_empty() {
-            return Wish::Kill;
+            return DesiredState::Kill;
         }
         match wish {
-            Wish::ShutDown { .. } if is_there && self.goes_later(name) => Wish::Run,
+            DesiredState::ShutDown { .. } if is_there && self.goes_later(name) => DesiredState::Run,
             _ => wish,
         }
     }
@@ -269,7 +279,10 @@ impl Role {
 
     fn is_ending(&self, name: &str) -> bool {
         let shown = { self.machines.get(name) }.and_then(|one| one.shown.as_ref());
-        matches!(shown, Some((Shown::ShuttingDown(_) | Shown::Ending, _)))
+        matches!(
+            shown,
+            Some((GuestStatus::ShuttingDown(_) | GuestStatus::Ending, _))
+        )
     }
 
     /// Returns whether a guest is migrated live.
@@ -290,7 +303,7 @@ impl Role {
     }
 
     /// Returns whether an incoming migration of a guest is in progress.
-    pub(super) fn comes(&self, name: &str) -> bool {
+    pub(super) fn has_incoming_migration(&self, name: &str) -> bool {
         self.moves.arrivals.contains_key(name)
     }
 
@@ -312,7 +325,7 @@ impl Role {
             [Some(one.talk.as_fd()), listener].into_iter().flatten()
         });
         let coming = self.moves.arrivals.values().map(|one| one.talk.as_fd());
-        let carrier = self.moves.carrier.as_ref().map(Carrier::wakes);
+        let carrier = self.moves.carrier.as_ref().map(NodeConnections::wakes);
         leaving.chain(coming).chain(carrier).collect()
     }
 
@@ -344,8 +357,13 @@ impl Role {
     }
 
     /// Advances all migrations.
-    pub(super) fn lead_moves(&mut self, now: u64) {
-        while let Some(came) = self.moves.carrier.as_mut().and_then(Carrier::came) {
+    pub(super) fn advance_migrations(&mut self, now: u64) {
+        while let Some(came) = self
+            .moves
+            .carrier
+            .as_mut()
+            .and_then(NodeConnections::take_incoming)
+        {
             self.take_in(came, now);
         }
         self.lead_asked(now);
@@ -362,7 +380,7 @@ impl Role {
         for name in names {
             let is_full = self.moves.departures.len() >= DEPARTURES_MAX;
             let waits = self.moves.stays.contains_key(&name) || self.is_ending(&name);
-            let stands = self.machines.get(&name).is_some_and(Machine::stands);
+            let stands = self.machines.get(&name).is_some_and(GuestMachine::stands);
             if is_full || waits || stands || self.moves.departures.contains_key(&name) {
                 continue;
             }
@@ -370,7 +388,7 @@ impl Role {
             let Some(to) = decided.and_then(|one| one.goes_to.clone()) else {
                 continue;
             };
-            let runs = |one: &&Machine| one.life.status() == Some(Status::Running);
+            let runs = |one: &&GuestMachine| one.life.status() == Some(QemuStatus::Running);
             let Some(machine) = self.machines.get(&name).filter(runs) else {
                 continue;
             };
@@ -397,7 +415,7 @@ impl Role {
         };
         let number = boottime_ns();
         let memory = spec.memory_bytes;
-        let ask = Ask {
+        let ask = MigrationRequest {
             guest: name.to_owned(),
             number,
             spec,
@@ -407,13 +425,13 @@ impl Role {
         machine.moved.clear();
         // A previous role may have left a migration in QEMU.
         machine.cancel_move();
-        let line = carrier.dial(&to, Hello::Ask(Box::new(ask)), local);
-        let departure = Departure {
-            source: Source::new(memory, now),
+        let line = carrier.dial(&to, ConnectionPurpose::Ask(Box::new(ask)), local);
+        let departure = OutgoingMigration {
+            source: MigrationSource::new(memory, now),
             to: to.clone(),
             copied: [0; 3],
             number,
-            talk: Talk::new(own, line, now),
+            talk: MigrationConnection::new(own, line, now),
             listener: None,
             stream: None,
             over: None,
@@ -447,63 +465,66 @@ impl Role {
     }
 
     /// Advances an outgoing migration. Returns whether it is still in progress.
-    fn lead_departure(&mut self, name: &str, departure: &mut Departure, now: u64) -> bool {
+    fn lead_departure(&mut self, name: &str, departure: &mut OutgoingMigration, now: u64) -> bool {
         let decided = self.decided.get(name).cloned();
         let Some(machine) = self.machines.get(name) else {
             return false;
         };
-        let here = Here {
+        let here = SourceResources {
             has_lease: decided.as_ref().is_some_and(|one| one.epoch.is_some()),
             has_volumes: self.has_volumes(name, machine),
         };
         // After the handover has begun, only the timeout of the migration limits it.
         let stays = { machine.started_as.as_ref() }.filter(|_| !departure.source.hands_over());
         let stays = stays.and_then(|guest| self.volume_stays(guest));
-        let goes_on = decided.and_then(|one: Decided| one.goes_to) == Some(departure.to.clone());
+        let goes_on =
+            decided.and_then(|one: GuestDecision| one.goes_to) == Some(departure.to.clone());
         let bandwidth = self.place.move_bandwidth;
         let Some(machine) = self.machines.get_mut(name) else {
             return false;
         };
-        let mut orders = departure.hear(machine, now);
+        let mut orders = departure.apply_qemu_events(machine, now);
         let (messages, lost) = departure.talk.read(now);
         for message in messages {
-            departure.is_taken |= message == Message::Taken;
-            orders.extend(departure.source.see(Input::Heard(message), now));
+            departure.is_taken |= message == MigrationMessage::Taken;
+            orders.extend(departure.source.apply_input(Input::Heard(message), now));
         }
         if let Some(carrier) = &self.moves.carrier {
             departure.connect(name, carrier);
         }
-        let trouble = { departure.stream.as_ref() }.map(Line::trouble);
+        let trouble = { departure.stream.as_ref() }.map(OutgoingConnection::trouble);
         let trouble = trouble.filter(|words| !words.is_empty()).or(lost);
         if let Some(words) = trouble {
-            orders.extend(departure.source.see(Input::Lost(words), now));
+            orders.extend(departure.source.apply_input(Input::Lost(words), now));
         }
         if here.has_lease && !goes_on {
             let words = "it is not to move any more".to_owned();
-            orders.extend(departure.source.see(Input::Stop(words), now));
+            orders.extend(departure.source.apply_input(Input::Stop(words), now));
         }
         if let Some(words) = stays {
-            orders.extend(departure.source.see(Input::Stop(words), now));
+            orders.extend(departure.source.apply_input(Input::Stop(words), now));
         }
         orders.extend(departure.source.next(here, now));
         departure.carry_out(orders, machine, bandwidth);
         if departure.source.outcome().is_none() && departure.talk.is_due(now) {
-            departure.talk.send(&Message::Alive);
+            departure.talk.send(&MigrationMessage::Alive);
             machine.order_move("query-migrate", Value::Null);
         }
         let outcome = departure.source.outcome().cloned();
         match outcome {
             None => true,
-            Some(Outcome::Stays(why)) => {
+            Some(MigrationOutcome::Stays(why)) => {
                 self.stay(name, &departure.to, why, now);
                 false
             }
-            Some(Outcome::Moved) => {
+            Some(MigrationOutcome::Moved) => {
                 if departure.over.is_none() {
                     machine.note(&format!("it has moved to {}", departure.to));
                     // Releasing the lease does not wait for QEMU to report the same: QEMU may no
                     // longer respond.
-                    machine.life.see(LifeInput::Says(Status::Moved), now);
+                    machine
+                        .life
+                        .apply_input(LifeInput::Says(QemuStatus::Moved), now);
                 }
                 let over = *departure.over.get_or_insert(now);
                 let is_known = departure.is_taken || now >= over + TAKEN_MAX_MS;
@@ -513,9 +534,9 @@ impl Role {
     }
 
     /// Handles a connection of another node.
-    fn take_in(&mut self, came: Came, now: u64) {
+    fn take_in(&mut self, came: IncomingConnection, now: u64) {
         match came.hello {
-            Hello::Stream { guest, number } => {
+            ConnectionPurpose::Stream { guest, number } => {
                 let arrival = self.moves.arrivals.get(&guest);
                 let is_own =
                     arrival.is_some_and(|one| one.number == number && one.from == came.from);
@@ -526,23 +547,31 @@ impl Role {
                     let _ = came.give.send(socket);
                 }
             }
-            Hello::Ask(ask) => self.asked(*ask, &came.from, &came.give, now),
-            Hello::Order(order) => self.ordered(&order, &came.give),
-            Hello::Remote(what) => self.serve_stream(&what, &came.from, &came.give),
+            ConnectionPurpose::Ask(ask) => {
+                self.queue_migration_request(*ask, &came.from, &came.give, now)
+            }
+            ConnectionPurpose::Order(order) => self.execute_remote_order(&order, &came.give),
+            ConnectionPurpose::Remote(what) => self.serve_stream(&what, &came.from, &came.give),
         }
     }
 
-    fn asked(&mut self, ask: Ask, from: &str, give: &SyncSender<UnixStream>, now: u64) {
+    fn queue_migration_request(
+        &mut self,
+        ask: MigrationRequest,
+        from: &str,
+        give: &SyncSender<UnixStream>,
+        now: u64,
+    ) {
         let Ok((own, local)) = UnixStream::pair() else {
             return;
         };
         if give.send(local).is_err() {
             return;
         }
-        let talk = Talk::new(own, Line::default(), now);
+        let talk = MigrationConnection::new(own, OutgoingConnection::default(), now);
         let from = from.to_owned();
         self.moves.asked.truncate(ASKED_MAX);
-        self.moves.asked.push(Asked {
+        self.moves.asked.push(QueuedMigrationRequest {
             ask,
             from,
             talk,
@@ -558,7 +587,7 @@ impl Role {
             match self.may_come(&asked.ask, &asked.from) {
                 Ok(()) => self.take(asked),
                 Err((words, wait_ms)) if now >= asked.at.saturating_add(wait_ms) => {
-                    asked.talk.send(&Message::Abort(words));
+                    asked.talk.send(&MigrationMessage::Abort(words));
                 }
                 Err(_) => {
                     let (_, lost) = asked.talk.read(now);
@@ -570,13 +599,13 @@ impl Role {
         }
     }
 
-    fn take(&mut self, asked: Asked) {
-        let Asked {
+    fn take(&mut self, asked: QueuedMigrationRequest) {
+        let QueuedMigrationRequest {
             ask, from, talk, ..
         } = asked;
-        let arrival = Arrival {
+        let arrival = IncomingMigration {
             from: from.clone(),
-            target: Target::default(),
+            target: MigrationTarget::default(),
             number: ask.number,
             talk,
             still: None,
@@ -594,7 +623,7 @@ impl Role {
     /// # Errors
     /// Reason as text, and the time for which the request is held before it is refused,
     /// milliseconds.
-    fn may_come(&self, ask: &Ask, from: &str) -> Result<(), (String, u64)> {
+    fn may_come(&self, ask: &MigrationRequest, from: &str) -> Result<(), (String, u64)> {
         { self.is_for_here(ask, from) }.map_err(|words| (words, REFUSED_AFTER_MS))?;
         let coming = self.moves.arrivals.keys();
         let room = self
@@ -606,7 +635,7 @@ impl Role {
         })
     }
 
-    fn is_for_here(&self, ask: &Ask, from: &str) -> Result<(), String> {
+    fn is_for_here(&self, ask: &MigrationRequest, from: &str) -> Result<(), String> {
         let me = &self.guests.me;
         let name = &ask.guest;
         let guest = self.guests.guests.get(name);
@@ -648,11 +677,11 @@ impl Role {
     }
 
     /// Advances an incoming migration. Returns whether it is still in progress.
-    fn lead_arrival(&mut self, name: &str, arrival: &mut Arrival, now: u64) -> bool {
+    fn lead_arrival(&mut self, name: &str, arrival: &mut IncomingMigration, now: u64) -> bool {
         let Some(machine) = self.machines.get(name) else {
             return false;
         };
-        let here = target::Here {
+        let here = target::TargetResources {
             has_lease: { self.decided.get(name) }.is_some_and(|one| one.epoch.is_some()),
             has_volumes: self.has_volumes(name, machine),
         };
@@ -660,34 +689,38 @@ impl Role {
             return false;
         };
         let mut orders = Vec::new();
-        if machine.life.status() == Some(Status::Arriving) {
-            orders.extend(arrival.target.see(target::Input::Waits));
+        if machine.life.status() == Some(QemuStatus::Arriving) {
+            orders.extend(arrival.target.apply_input(target::Input::Waits));
         }
         for one in std::mem::take(&mut machine.moved) {
             let input = match one {
-                OfMove::Is(progress) => target::Input::Qemu(progress),
-                OfMove::Replied("migrate-incoming", Ok(())) => target::Input::Listens,
-                OfMove::Replied(_, Err(words)) => target::Input::Qemu(Progress::Failed(words)),
-                OfMove::Copied(_) | OfMove::Pass(_) | OfMove::Replied(..) => continue,
+                MigrationEvent::Is(progress) => target::Input::Qemu(progress),
+                MigrationEvent::Replied("migrate-incoming", Ok(())) => target::Input::Listens,
+                MigrationEvent::Replied(_, Err(words)) => {
+                    target::Input::Qemu(Progress::Failed(words))
+                }
+                MigrationEvent::Copied(_)
+                | MigrationEvent::Pass(_)
+                | MigrationEvent::Replied(..) => continue,
             };
-            orders.extend(arrival.target.see(input));
+            orders.extend(arrival.target.apply_input(input));
         }
         let (messages, lost) = arrival.talk.read(now);
         for message in &messages {
-            if let Message::Done { still_ms } = message {
+            if let MigrationMessage::Done { still_ms } = message {
                 arrival.still = Some((*still_ms, now));
             }
         }
         let heard = messages.into_iter().map(target::Input::Heard);
         let lost = lost.map(target::Input::Lost);
         for input in heard.chain(lost) {
-            orders.extend(arrival.target.see(input));
+            orders.extend(arrival.target.apply_input(input));
         }
         orders.extend(arrival.target.next(here, now));
         for order in orders {
             match order {
-                target::Order::Send(message) => arrival.talk.send(&message),
-                target::Order::Listen => {
+                target::TargetOrder::Send(message) => arrival.talk.send(&message),
+                target::TargetOrder::Listen => {
                     machine.order_move("migrate-set-capabilities", capabilities(&[]));
                     let path = machine.home.for_qemu(&machine.home.incoming());
                     let uri = format!("unix:{}", path.display());
@@ -696,7 +729,7 @@ impl Role {
             }
         }
         if arrival.talk.is_due(now) {
-            arrival.talk.send(&Message::Alive);
+            arrival.talk.send(&MigrationMessage::Alive);
         }
         match arrival.target.failed() {
             Some(words) => {
@@ -707,7 +740,7 @@ impl Role {
                 machine.life.is_there()
             }
             // From now on the guest belongs to this node like any other.
-            None if here.has_lease && machine.life.status() == Some(Status::Running) => {
+            None if here.has_lease && machine.life.status() == Some(QemuStatus::Running) => {
                 let still = { arrival.still }.map(|(ms, since)| ms + now.saturating_sub(since));
                 let still = still.unwrap_or_default();
                 machine.note(&format!("it goes on here; it stood still for {still} ms"));
@@ -721,7 +754,7 @@ impl Role {
     fn resolve(&mut self) {
         let left = self.machines.iter().filter(|(name, machine)| {
             let holds = { self.decided.get(*name) }.is_some_and(|one| one.epoch.is_some());
-            machine.life.status() == Some(Status::Moving)
+            machine.life.status() == Some(QemuStatus::Moving)
                 && !self.moves.departures.contains_key(*name)
                 && holds
                 && self.has_volumes(name, machine)

@@ -1,19 +1,19 @@
 //! Actions that an operator may take on guests now, for the report.
 
-use super::Role;
+use super::GuestRole;
 use crate::clock;
 use crate::config::Migrate;
-use crate::life::Shown;
-use crate::message::Message;
-use crate::remote::AskOpen;
-use part::report::{Offer, Opens};
+use crate::life::GuestStatus;
+use crate::message::GuestOrder;
+use crate::remote::OpenRequest;
+use part::report::{Opens, SubjectAction};
 
-fn offer(word: &str, label: &str, order: &Message) -> Offer {
-    Offer::new(word, label, order.envelope())
+fn offer(word: &str, label: &str, order: &GuestOrder) -> SubjectAction {
+    SubjectAction::new(word, label, order.envelope())
 }
 
 /// Returns the actions on a guest that is here or stopped.
-pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
+pub(super) fn of_guest(role: &GuestRole, name: &str) -> Vec<SubjectAction> {
     let Some(machine) = role.machines.get(name) else {
         return Vec::new();
     };
@@ -23,16 +23,20 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
     let owned = || name.to_owned();
     if !is_here {
         let is_stopped = role.agreement.is_stopped(&role.guests, name);
-        let has_failed = matches!(machine.shown, Some((Shown::Failed, _)));
+        let has_failed = matches!(machine.shown, Some((GuestStatus::Failed, _)));
         let is_free = holder.is_empty() || holder == role.guests.me;
         return match is_free && (is_stopped || has_failed) {
-            true => vec![offer("start", "Start", &Message::Start { name: owned() })],
+            true => vec![offer(
+                "start",
+                "Start",
+                &GuestOrder::Start { name: owned() },
+            )],
             // Another node has it.
             false if is_free => Vec::new(),
             false => opening,
         };
     }
-    if role.comes(name) || role.moves.departures.contains_key(name) {
+    if role.has_incoming_migration(name) || role.moves.departures.contains_key(name) {
         return opening;
     }
     let guest = role.guests.guests.get(name);
@@ -44,7 +48,7 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
     });
     let moves = there.map(|(node, _)| {
         let (word, label) = (format!("move {node}"), format!("Move to {node}"));
-        let order = Message::Move {
+        let order = GuestOrder::Move {
             name: owned(),
             node: node.clone(),
         };
@@ -54,7 +58,7 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
             _ => offer.follows(&format!("It shuts down here, and starts at {node}.")),
         }
     });
-    let stop = Message::Stop {
+    let stop = GuestOrder::Stop {
         name: owned(),
         kills: false,
     };
@@ -64,13 +68,13 @@ pub(super) fn of_guest(role: &Role, name: &str) -> Vec<Offer> {
 }
 
 /// Returns the actions that open the guest's display, if it has one, and its terminal.
-fn opening(role: &Role, name: &str) -> Vec<Offer> {
+fn opening(role: &GuestRole, name: &str) -> Vec<SubjectAction> {
     if !role.guests.guests.contains_key(name) {
         return Vec::new();
     }
     let offer = |word: &str, label: &str, what: Opens| {
         let name = name.to_owned();
-        Offer::new(word, label, AskOpen { name, what }.envelope()).opens(what)
+        SubjectAction::new(word, label, OpenRequest { name, what }.envelope()).opens(what)
     };
     let screen = role
         .screen(name)
@@ -80,9 +84,9 @@ fn opening(role: &Role, name: &str) -> Vec<Offer> {
 }
 
 /// Returns the actions on this node.
-pub(super) fn of_node(role: &Role) -> Vec<Offer> {
+pub(super) fn of_node(role: &GuestRole) -> Vec<SubjectAction> {
     let is_drained = role.agreement.is_drained();
-    let order = Message::Drain {
+    let order = GuestOrder::Drain {
         drained: !is_drained,
         shuts_down: false,
     };
@@ -101,12 +105,12 @@ mod tests {
     use crate::clock::boottime_ms;
     use crate::config::{Console, Guest, Guests};
     use crate::life::Input;
-    use crate::role::Place;
+    use crate::role::RoleEnvironment;
     use part::codec;
 
     /// Creates a role with a guest that has this display configured.
-    fn role(scratch: &lab::Scratch, console: Console) -> Role {
-        let place = Place {
+    fn role(scratch: &lab::ScratchDirectory, console: Console) -> GuestRole {
+        let place = RoleEnvironment {
             runtime: scratch.path().to_owned(),
             program: "/nonexistent".into(),
             confine: None,
@@ -123,10 +127,10 @@ mod tests {
             guests: [("mail".to_owned(), mail)].into(),
             ..Guests::default()
         };
-        Role::new(place, &codec::encode(&guests), None).unwrap()
+        GuestRole::new(place, &codec::encode(&guests), None).unwrap()
     }
 
-    fn screen(role: &Role) -> Option<Opens> {
+    fn screen(role: &GuestRole) -> Option<Opens> {
         let offers = opening(role, "mail");
         { offers.iter() }.find(|one| one.word == "screen")?.opens
     }
@@ -138,7 +142,7 @@ mod tests {
             (Console::Vnc, Console::Spice, Some(Opens::Spice)),
             (Console::Vnc, Console::Serial, None),
         ] {
-            let scratch = lab::Scratch::new().unwrap();
+            let scratch = lab::ScratchDirectory::new().unwrap();
             let mut role = role(&scratch, by_file);
             let expected = match by_file {
                 Console::Spice => Opens::Spice,
@@ -150,7 +154,7 @@ mod tests {
                 console: started,
                 ..Guest::plain(1 << 20)
             });
-            machine.life.see(Input::Found, boottime_ms());
+            machine.life.apply_input(Input::Found, boottime_ms());
             assert_eq!(screen(&role), has);
         }
     }

@@ -1,14 +1,14 @@
 //! Report about guests and their nodes.
 
-use super::machine::Machine;
-use super::{Role, offers, silence};
-use crate::check::health::State;
+use super::machine::GuestMachine;
+use super::{GuestRole, offers, silence};
+use crate::check::health::HealthState;
 use crate::clock;
 use crate::config::{Guest, mac_words};
 use crate::keyword::NAME;
-use crate::life::{Shown, Still};
+use crate::life::{GuestStatus, PauseReason};
 
-use part::report::{Grade, Moment, NumberRow, Report, Subject, span};
+use part::report::{Grade, Moment, NumberRow, StatusReport, Subject, span};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -56,7 +56,7 @@ pub const REMAINING: &str = "remaining";
 pub const RATE: &str = "rate";
 
 /// Creates the report.
-pub(super) fn of(role: &Role) -> Report {
+pub(super) fn of(role: &GuestRole) -> StatusReport {
     let guests = role.guests.guests.iter();
     let mut subjects: Vec<Subject> = guests
         .map(|(name, guest)| a_guest(role, name, Some(guest)))
@@ -100,7 +100,7 @@ pub(super) fn of(role: &Role) -> Report {
         };
         role.fencing_of(subject, is_there)
     }));
-    Report {
+    StatusReport {
         part: NAME.to_owned(),
         at: Moment::now(),
         subjects,
@@ -122,7 +122,7 @@ const SHOWN_BYTES_MAX: usize = 96 << 10;
 
 /// Returns the report of the guests on this node, for another node. A report of all guests has no
 /// events, and is shortened to the maximum size.
-pub(super) fn shown(role: &Role, name: &str) -> Vec<u8> {
+pub(super) fn shown(role: &GuestRole, name: &str) -> Vec<u8> {
     let mut report = of(role);
     report.rows.clear();
     // Offers are for operators at this node.
@@ -152,7 +152,7 @@ pub(super) fn shown(role: &Role, name: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// Reason why the guest has not been migrated.
-pub(super) fn how(role: &Role, name: &str) -> Result<String, String> {
+pub(super) fn how(role: &GuestRole, name: &str) -> Result<String, String> {
     let report = of(role);
     let subject = report.find(GUEST, name);
     let subject = subject.ok_or_else(|| format!("there is no guest '{name}'"))?;
@@ -231,7 +231,7 @@ fn rows() -> Vec<NumberRow> {
     ]
 }
 
-fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
+fn a_guest(role: &GuestRole, name: &str, guest: Option<&Guest>) -> Subject {
     let machine = role.machines.get(name);
     let decided = role.decided.get(name);
     let shown = machine.and_then(|machine| machine.shown.clone());
@@ -244,7 +244,7 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
         why = why_not(role, machine, guest, &shown, why);
     }
     let is_down = machine.is_some_and(|one| one.is_running() && is_down(one));
-    let is_silent = is_here && machine.is_some_and(Machine::is_silent);
+    let is_silent = is_here && machine.is_some_and(GuestMachine::is_silent);
     if is_silent && why.is_empty() {
         why = silence::WORDS.to_owned();
     }
@@ -279,7 +279,7 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
     if let Some(guest) = guest {
         subject = facts(subject, role, machine, guest);
     }
-    let running = matches!(shown, Some((Shown::Running, _)));
+    let running = matches!(shown, Some((GuestStatus::Running, _)));
     let process = { machine }.and_then(|machine| machine.process());
     subject = subject.number(RUNNING, u64::from(running)).number(
         "process",
@@ -294,7 +294,12 @@ fn a_guest(role: &Role, name: &str, guest: Option<&Guest>) -> Subject {
 }
 
 /// Returns the state and grade of a guest. `shown`: status on this node.
-fn state(role: &Role, name: &str, shown: Option<&Shown>, is_here: bool) -> (&'static str, Grade) {
+fn state(
+    role: &GuestRole,
+    name: &str,
+    shown: Option<&GuestStatus>,
+    is_here: bool,
+) -> (&'static str, Grade) {
     if is_here && role.moves.departures.contains_key(name) {
         return ("moving", Grade::Busy);
     }
@@ -302,26 +307,30 @@ fn state(role: &Role, name: &str, shown: Option<&Shown>, is_here: bool) -> (&'st
     let machine = role.machines.get(name);
     let stays_frozen = machine.is_some_and(|one| one.stays_frozen(clock::boottime_ms()));
     match shown {
-        Some(Shown::Paused(Still::Moving)) if is_here && is_left_paused(role, name) => {
+        Some(GuestStatus::Paused(PauseReason::Moving)) if is_here && is_left_paused(role, name) => {
             ("paused", Grade::Bad)
         }
-        Some(shown @ Shown::Running) if is_here && stays_frozen => (words(shown).0, Grade::Bad),
+        Some(shown @ GuestStatus::Running) if is_here && stays_frozen => {
+            (words(shown).0, Grade::Bad)
+        }
         Some(shown) if is_here => words(shown),
         // An earlier status on this node does not matter.
         _ if elsewhere(role, name).0 == ELSEWHERE => elsewhere(role, name),
         _ if rests.is_some() => rests.as_ref().map_or(("down", Grade::Standby), words),
-        Some(shown @ (Shown::Waits(_) | Shown::Failed | Shown::Off)) => words(shown),
+        Some(shown @ (GuestStatus::Waits(_) | GuestStatus::Failed | GuestStatus::Off)) => {
+            words(shown)
+        }
         _ => elsewhere(role, name),
     }
 }
 
 /// Returns whether a guest paused for a migration has no migration in progress.
-fn is_left_paused(role: &Role, name: &str) -> bool {
-    !role.moves.departures.contains_key(name) && !role.comes(name)
+fn is_left_paused(role: &GuestRole, name: &str) -> bool {
+    !role.moves.departures.contains_key(name) && !role.has_incoming_migration(name)
 }
 
 /// Adds the progress of the guest's migration, or the reason why it was not migrated.
-fn moving(mut subject: Subject, role: &Role, name: &str) -> Subject {
+fn moving(mut subject: Subject, role: &GuestRole, name: &str) -> Subject {
     if let Some(stay) = role.moves.stays.get(name) {
         let words = format!("to {}: {}", stay.to, stay.why);
         subject = subject.fact(NOT_MOVED, words);
@@ -338,7 +347,12 @@ fn moving(mut subject: Subject, role: &Role, name: &str) -> Subject {
     })
 }
 
-fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest) -> Subject {
+fn facts(
+    subject: Subject,
+    role: &GuestRole,
+    machine: Option<&GuestMachine>,
+    guest: &Guest,
+) -> Subject {
     // A running guest keeps the disks of its start, whatever its section says since.
     let described = machine.and_then(|machine| role.described(&machine.name, machine));
     let disks = described
@@ -389,21 +403,21 @@ fn facts(subject: Subject, role: &Role, machine: Option<&Machine>, guest: &Guest
     subject
 }
 
-fn is_down(machine: &Machine) -> bool {
+fn is_down(machine: &GuestMachine) -> bool {
     let checker = machine.checker.as_ref();
-    checker.is_some_and(|checker| checker.health().state() == State::Down)
+    checker.is_some_and(|checker| checker.health().state() == HealthState::Down)
 }
 
 /// Adds the result of the check of a running guest.
-fn check(subject: Subject, machine: &Machine) -> Subject {
+fn check(subject: Subject, machine: &GuestMachine) -> Subject {
     let Some(checker) = { machine.checker.as_ref() }.filter(|_| machine.life.is_there()) else {
         return subject;
     };
     let health = checker.health();
     let word = match health.state() {
-        State::Starting => "starting",
-        State::Up => "up",
-        State::Down => "down",
+        HealthState::Starting => "starting",
+        HealthState::Up => "up",
+        HealthState::Down => "down",
     };
     let ago = clock::boottime_ms().saturating_sub(health.since());
     let mut words = format!("{} {word} for {}", checker.words(), span(ago));
@@ -416,27 +430,27 @@ fn check(subject: Subject, machine: &Machine) -> Subject {
 }
 
 /// The word for a state.
-pub(super) fn state_words(shown: &Shown) -> &'static str {
+pub(super) fn state_words(shown: &GuestStatus) -> &'static str {
     words(shown).0
 }
 
-fn words(shown: &Shown) -> (&'static str, Grade) {
+fn words(shown: &GuestStatus) -> (&'static str, Grade) {
     match shown {
-        Shown::Down => ("down", Grade::Standby),
-        Shown::Waits(_) => ("restarting", Grade::Bad),
-        Shown::Starting => ("starting", Grade::Busy),
-        Shown::Running => ("running", Grade::Good),
-        Shown::Paused(Still::Moving) => ("moving", Grade::Busy),
-        Shown::Paused(Still::Snapshot) => ("paused", Grade::Busy),
-        Shown::Paused(_) => ("paused", Grade::Bad),
-        Shown::ShuttingDown(_) => ("shutting down", Grade::Busy),
-        Shown::Ending => ("ending", Grade::Busy),
-        Shown::Off => ("off", Grade::Standby),
-        Shown::Failed => ("failed", Grade::Bad),
+        GuestStatus::Down => ("down", Grade::Standby),
+        GuestStatus::Waits(_) => ("restarting", Grade::Bad),
+        GuestStatus::Starting => ("starting", Grade::Busy),
+        GuestStatus::Running => ("running", Grade::Good),
+        GuestStatus::Paused(PauseReason::Moving) => ("moving", Grade::Busy),
+        GuestStatus::Paused(PauseReason::Snapshot) => ("paused", Grade::Busy),
+        GuestStatus::Paused(_) => ("paused", Grade::Bad),
+        GuestStatus::ShuttingDown(_) => ("shutting down", Grade::Busy),
+        GuestStatus::Ending => ("ending", Grade::Busy),
+        GuestStatus::Off => ("off", Grade::Standby),
+        GuestStatus::Failed => ("failed", Grade::Bad),
     }
 }
 
-fn elsewhere(role: &Role, name: &str) -> (&'static str, Grade) {
+fn elsewhere(role: &GuestRole, name: &str) -> (&'static str, Grade) {
     let holder = role.agreement.holder(name);
     match holder.is_empty() || holder == role.guests.me {
         true => ("down", Grade::Standby),
@@ -445,7 +459,7 @@ fn elsewhere(role: &Role, name: &str) -> (&'static str, Grade) {
 }
 
 /// Returns why a guest that should run is on no node that responds, as text.
-fn nowhere(role: &Role, name: &str, why: String) -> String {
+fn nowhere(role: &GuestRole, name: &str, why: String) -> String {
     let holder = role.agreement.holder(name);
     let is_local = holder.is_empty() || holder == role.guests.me;
     match (is_local, why.is_empty()) {
@@ -459,49 +473,49 @@ fn nowhere(role: &Role, name: &str, why: String) -> String {
 
 /// Returns the reason of the guest's state, as text.
 fn why_not(
-    role: &Role,
-    machine: &Machine,
+    role: &GuestRole,
+    machine: &GuestMachine,
     guest: Option<&Guest>,
-    shown: &Option<(Shown, part::report::Moment)>,
+    shown: &Option<(GuestStatus, part::report::Moment)>,
     why: String,
 ) -> String {
     let shown = shown.as_ref().map(|(shown, _)| shown);
     match shown {
-        Some(Shown::Running) if is_down(machine) => {
+        Some(GuestStatus::Running) if is_down(machine) => {
             let why = { machine.checker.as_ref() }.map(|checker| checker.health().why());
             match why.unwrap_or_default() {
                 "" => "its check is down: the last one succeeded".to_owned(),
                 why => format!("its check fails: {why}"),
             }
         }
-        Some(Shown::Running) if machine.stays_frozen(clock::boottime_ms()) => {
+        Some(GuestStatus::Running) if machine.stays_frozen(clock::boottime_ms()) => {
             "its file systems are still frozen after a snapshot, and its programs wait: its guest agent is told to thaw them \
              again each second"
                 .to_owned()
         }
-        Some(Shown::Running) => String::new(),
-        Some(Shown::Waits(at)) => {
+        Some(GuestStatus::Running) => String::new(),
+        Some(GuestStatus::Waits(at)) => {
             let left = at.saturating_sub(clock::boottime_ms()).div_ceil(1000);
             format!("{}; it is started again in {left} s", machine.life.why)
         }
-        Some(Shown::Failed) if why.is_empty() => {
+        Some(GuestStatus::Failed) if why.is_empty() => {
             format!(
                 "it failed too often: {}; `evenkeel guest start {}` tries again",
                 machine.life.why, machine.name
             )
         }
-        Some(Shown::Off) if why.is_empty() => {
+        Some(GuestStatus::Off) if why.is_empty() => {
             format!(
                 "it shut down by itself: `evenkeel guest start {}` starts it",
                 machine.name
             )
         }
-        Some(Shown::Paused(Still::Moving)) if is_left_paused(role, &machine.name) => {
+        Some(GuestStatus::Paused(PauseReason::Moving)) if is_left_paused(role, &machine.name) => {
             "paused: its move has ended, and it is continued when its lease and its volumes are here"
                 .to_owned()
         }
-        Some(Shown::Paused(still)) => still.to_string(),
-        Some(Shown::ShuttingDown(at)) => {
+        Some(GuestStatus::Paused(still)) => still.to_string(),
+        Some(GuestStatus::ShuttingDown(at)) => {
             let left = at.saturating_sub(clock::boottime_ms()).div_ceil(1000);
             let why = match machine.life.is_restarting() {
                 true => format!("it is restarted: {}", machine.life.why),
@@ -522,15 +536,15 @@ fn why_not(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agreement::Nowhere;
+    use crate::agreement::IdleGuests;
     use crate::config::Guests;
-    use crate::role::Place;
+    use crate::role::RoleEnvironment;
     use part::codec;
     use part::role::{KnownLease, KnownLeases, LeaseNews};
 
     /// The role of alpha, with a guest that may run on both nodes.
-    fn role(scratch: &lab::Scratch) -> Role {
-        let place = Place {
+    fn role(scratch: &lab::ScratchDirectory) -> GuestRole {
+        let place = RoleEnvironment {
             runtime: scratch.path().to_owned(),
             program: "/nonexistent".into(),
             confine: None,
@@ -548,11 +562,11 @@ mod tests {
             guests: [("mail".to_owned(), mail)].into(),
             ..Guests::default()
         };
-        Role::new(place, &codec::encode(&guests), None).unwrap()
+        GuestRole::new(place, &codec::encode(&guests), None).unwrap()
     }
 
     /// Beta had the guest last, and has its own lease or not.
-    fn hear(role: &mut Role, beta: &str) {
+    fn hear(role: &mut GuestRole, beta: &str) {
         let lease = |name: &str, holder: &str| KnownLease {
             name: name.to_owned(),
             epoch: 3,
@@ -562,17 +576,22 @@ mod tests {
             record: Vec::new(),
         };
         let known = vec![lease("guest/mail", "beta"), lease("guest/@beta", beta)];
-        role.hear(LeaseNews::Known(KnownLeases(known)));
+        role.apply_lease_news(LeaseNews::Known(KnownLeases(known)));
         // As if it had been so for long.
-        role.nowhere = Nowhere::default();
+        role.nowhere = IdleGuests::default();
         let long_ago = clock::boottime_ns().saturating_sub(60_000_000_000);
         let guests = role.guests.clone();
-        { &mut role.nowhere }.see(&role.agreement, &guests, &BTreeMap::new(), long_ago);
+        { &mut role.nowhere }.update_idle_guests(
+            &role.agreement,
+            &guests,
+            &BTreeMap::new(),
+            long_ago,
+        );
     }
 
     #[test]
     fn a_guest_whose_node_does_not_respond_is_bad_and_one_on_a_node_that_does_is_not() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let mut role = role(&scratch);
         hear(&mut role, "beta");
         let report = of(&role);

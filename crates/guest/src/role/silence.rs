@@ -2,8 +2,8 @@
 //! The state is only reported, because whatever QEMU waits for may end. A health check restarts a
 //! guest that does not work.
 
-use super::machine::Machine;
-use crate::qemu::monitor::About;
+use super::machine::GuestMachine;
+use crate::qemu::monitor::CommandPurpose;
 
 /// Number of queries without a response until the state is reported.
 const LOOKS_MAX: u32 = 5;
@@ -13,7 +13,7 @@ pub(super) const WORDS: &str = "QEMU has not responded for 10 s or more";
 
 /// Next times at which the QEMU process of a guest is polled, milliseconds.
 #[derive(Debug, Default)]
-pub(super) struct Due {
+pub(super) struct PollTimes {
     /// Next attempt to connect to the monitor.
     pub(super) monitor: u64,
     /// Next check of the serial output and the monitor.
@@ -26,7 +26,7 @@ pub(super) struct Due {
     pub(super) disk_error: Option<(String, u64)>,
 }
 
-impl Machine {
+impl GuestMachine {
     /// Queries the guest's state, if QEMU has responded to the previous query.
     pub(super) fn look_at_monitor(&mut self) {
         let Some(monitor) = self.monitor().filter(|_| self.life.runs()) else {
@@ -34,7 +34,7 @@ impl Machine {
             self.due.unanswered = 0;
             return;
         };
-        if !monitor.waits_for(&About::Status) {
+        if !monitor.waits_for(&CommandPurpose::Status) {
             if self.is_silent() {
                 self.note("QEMU responds again");
             }

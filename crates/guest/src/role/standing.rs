@@ -2,14 +2,14 @@
 //! guest agent. A file in the guest's directory marks that file systems may be frozen. It is
 //! written before they are, so that the successor of a killed role thaws them.
 
-use super::Role;
-use super::machine::Machine;
-use crate::check::agent::Command;
+use super::GuestRole;
+use super::machine::GuestMachine;
+use crate::check::agent::AgentCommand;
 use crate::check::attempt::Attempt;
 use crate::clock::{boottime_ms, boottime_ns};
-use crate::life::{Status, Wish};
-use crate::message::{AskStand, Stand, Stood, StoodState};
-use crate::standstill::{Here, Outcome, Standstill};
+use crate::life::{DesiredState, QemuStatus};
+use crate::message::{Stand, StandstillProgress, StandstillRequest, StandstillStatus};
+use crate::standstill::{GuestRunState, Standstill, StandstillOutcome};
 use rustix::event::epoll::EventFlags;
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -25,18 +25,18 @@ const END_LOOK: Duration = Duration::from_millis(20);
 
 /// Standstill with its connection to the guest agent.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct ActiveStandstill {
     value: Standstill,
-    talk: Option<(Command, Attempt)>,
+    talk: Option<(AgentCommand, Attempt)>,
     /// Deadline of the running request, or start time of the next one.
     due: u64,
     /// The file exists that marks file systems as possibly frozen.
     is_kept: bool,
 }
 
-impl Standing {
-    fn new(value: Standstill, is_kept: bool) -> Standing {
-        Standing {
+impl ActiveStandstill {
+    fn new(value: Standstill, is_kept: bool) -> ActiveStandstill {
+        ActiveStandstill {
             value,
             talk: None,
             due: 0,
@@ -46,24 +46,24 @@ impl Standing {
 
     /// Returns whether the guest must not run.
     pub(super) fn holds(&self) -> bool {
-        self.value.holds()
+        self.value.must_pause()
     }
 
     fn is_over(&self) -> bool {
         self.value.is_over() && !self.is_kept
     }
 
-    fn stood(&self) -> Stood {
+    fn standstill_response(&self) -> StandstillStatus {
         let value = &self.value;
         let (state, words) = match value.outcome() {
-            Outcome::Begins => (StoodState::Begins, ""),
-            Outcome::Stands => (StoodState::Stands, ""),
-            Outcome::GoesOn => (StoodState::GoesOn, ""),
-            Outcome::Over => (StoodState::Over, ""),
-            Outcome::Broken(why) => (StoodState::Refused, why),
+            StandstillOutcome::Begins => (StandstillProgress::Begins, ""),
+            StandstillOutcome::Stands => (StandstillProgress::Stands, ""),
+            StandstillOutcome::GoesOn => (StandstillProgress::GoesOn, ""),
+            StandstillOutcome::Over => (StandstillProgress::Over, ""),
+            StandstillOutcome::Broken(why) => (StandstillProgress::Refused, why),
         };
         let (stood_ms, frozen_ms) = value.lasted();
-        Stood {
+        StandstillStatus {
             state,
             words: words.to_owned(),
             is_down: value.is_down(),
@@ -74,13 +74,13 @@ impl Standing {
     }
 }
 
-impl Machine {
-    fn here(&self) -> Here {
+impl GuestMachine {
+    fn here(&self) -> GuestRunState {
         match self.life.status() {
-            _ if !self.life.is_there() => Here::Down,
-            Some(Status::Running) => Here::Runs,
-            Some(Status::Paused) if !self.life.may_run() => Here::Paused,
-            _ => Here::Other,
+            _ if !self.life.is_there() => GuestRunState::Down,
+            Some(QemuStatus::Running) => GuestRunState::Runs,
+            Some(QemuStatus::Paused) if !self.life.may_run() => GuestRunState::Paused,
+            _ => GuestRunState::Other,
         }
     }
 
@@ -88,7 +88,7 @@ impl Machine {
     pub(super) fn resume_standing(&mut self, now: u64) {
         if self.home.frozen().exists() {
             self.note("its file systems may be frozen: they are thawed");
-            self.standing = Some(Standing::new(Standstill::left(now), true));
+            self.standing = Some(ActiveStandstill::new(Standstill::left(now), true));
         }
     }
 
@@ -113,8 +113,8 @@ impl Machine {
     }
 
     /// Sends requests to the guest agent and handles its responses.
-    fn talk(&mut self, standing: &mut Standing, here: Here, now: u64) {
-        let asks = standing.value.asks(here);
+    fn talk(&mut self, standing: &mut ActiveStandstill, here: GuestRunState, now: u64) {
+        let asks = standing.value.next_agent_command(here);
         if standing.talk.as_ref().map(|(command, _)| *command) != asks {
             standing.talk = None;
         }
@@ -130,29 +130,31 @@ impl Machine {
         let Some((_, attempt)) = &mut standing.talk else {
             return;
         };
-        let result = attempt.look();
-        if attempt.is_synced() && command == Command::Freeze {
-            standing.value.told(now);
+        let result = attempt.poll_result();
+        if attempt.is_synced() && command == AgentCommand::Freeze {
+            standing.value.record_agent_response(now);
         }
         // The standstill itself has the timeout of a freeze.
-        let is_late = command == Command::Thaw && now >= standing.due;
+        let is_late = command == AgentCommand::Thaw && now >= standing.due;
         if result.is_some() || is_late {
             standing.talk = None;
             standing.due = now.saturating_add(THAW_AGAIN_MS);
         }
         if let Some(result) = result {
-            if let (Command::Thaw, Err(words)) = (command, &result) {
+            if let (AgentCommand::Thaw, Err(words)) = (command, &result) {
                 self.note(&format!("its file systems are not thawed: {words}"));
             }
-            standing.value.heard(command, result, now);
+            standing.value.record_command_result(command, result, now);
         }
     }
 
-    fn ask(&mut self, standing: &mut Standing, command: Command, now: u64) {
-        if command == Command::Freeze && !standing.is_kept {
+    fn ask(&mut self, standing: &mut ActiveStandstill, command: AgentCommand, now: u64) {
+        if command == AgentCommand::Freeze && !standing.is_kept {
             if let Err(error) = fs::write(self.home.frozen(), []) {
                 let words = format!("{}: {error}", self.home.frozen().display());
-                return standing.value.heard(command, Err(words), now);
+                return standing
+                    .value
+                    .record_command_result(command, Err(words), now);
             }
             standing.is_kept = true;
         }
@@ -163,7 +165,9 @@ impl Machine {
             }
             Err(words) => {
                 standing.due = now.saturating_add(THAW_AGAIN_MS);
-                standing.value.heard(command, Err(words), now);
+                standing
+                    .value
+                    .record_command_result(command, Err(words), now);
             }
         }
     }
@@ -171,10 +175,13 @@ impl Machine {
     /// Returns the next time at which the standstill has something to do, milliseconds.
     pub(super) fn standing_due(&self) -> Option<u64> {
         let standing = self.standing.as_ref()?;
-        let talks = standing.value.asks(self.here()).map(|_| standing.due);
+        let talks = standing
+            .value
+            .next_agent_command(self.here())
+            .map(|_| standing.due);
         let talks = talks.filter(|_| {
             let freezes = { standing.talk.as_ref() }.map(|(command, _)| *command);
-            freezes != Some(Command::Freeze)
+            freezes != Some(AgentCommand::Freeze)
         });
         talks.into_iter().chain(standing.value.deadline()).min()
     }
@@ -197,20 +204,21 @@ impl Machine {
     }
 }
 
-impl Role {
+impl GuestRole {
     /// Returns the desired state of a guest: a standstill replaces running.
-    pub(super) fn wish(&self, name: &str) -> Wish {
+    pub(super) fn wish(&self, name: &str) -> DesiredState {
         let wish = self.moving_wish(name);
         let machine = self.machines.get(name);
-        let holds = { machine.and_then(|one| one.standing.as_ref()) }.is_some_and(Standing::holds);
+        let holds =
+            { machine.and_then(|one| one.standing.as_ref()) }.is_some_and(ActiveStandstill::holds);
         match wish {
-            Wish::Run if holds => Wish::Stand,
+            DesiredState::Run if holds => DesiredState::Stand,
             wish => wish,
         }
     }
 
     /// Advances all standstills.
-    pub(super) fn lead_standings(&mut self, now: u64) {
+    pub(super) fn advance_standstills(&mut self, now: u64) {
         let names: Vec<String> = { self.machines.iter() }
             .filter(|(_, machine)| machine.stands())
             .map(|(name, _)| name.clone())
@@ -228,7 +236,7 @@ impl Role {
     fn may_not_stand(&self, name: &str) -> Option<String> {
         let machine = self.machines.get(name)?;
         let holder = self.agreement.holder(name);
-        if self.moves.departures.contains_key(name) || self.comes(name) {
+        if self.moves.departures.contains_key(name) || self.has_incoming_migration(name) {
             return Some("it moves between two nodes".to_owned());
         }
         if !machine.life.is_there() {
@@ -236,18 +244,18 @@ impl Role {
             return is_elsewhere.then(|| format!("it is on {holder}: run the command there"));
         }
         let wish = self.moving_wish(name);
-        if wish == Wish::Run && !machine.life.is_restarting() {
+        if wish == DesiredState::Run && !machine.life.is_restarting() {
             return None;
         }
         Some(match wish {
-            Wish::Freeze => "this node does not hold its lease".to_owned(),
-            Wish::ShutDown { .. } | Wish::Kill => "it is being stopped".to_owned(),
+            DesiredState::Freeze => "this node does not hold its lease".to_owned(),
+            DesiredState::ShutDown { .. } | DesiredState::Kill => "it is being stopped".to_owned(),
             _ => "it is about to be started or restarted".to_owned(),
         })
     }
 
     /// Handles a request of the command that takes snapshots of a guest.
-    pub fn stand(&mut self, ask: &AskStand) -> Stood {
+    pub fn stand(&mut self, ask: &StandstillRequest) -> StandstillStatus {
         let done = match ask.step {
             Stand::Begin => self.begin_standing(ask),
             Stand::Look => Ok(()),
@@ -258,13 +266,15 @@ impl Role {
         let standing = machine.and_then(|machine| machine.standing.as_ref());
         let own = standing.filter(|one| one.value.number() == ask.number);
         match (done, own) {
-            (Err(words), _) => Stood::refused(words),
-            (Ok(()), Some(own)) => own.stood(),
-            (Ok(()), None) => Stood::refused("the guest role was restarted meanwhile".to_owned()),
+            (Err(words), _) => StandstillStatus::refused(words),
+            (Ok(()), Some(own)) => own.standstill_response(),
+            (Ok(()), None) => {
+                StandstillStatus::refused("the guest role was restarted meanwhile".to_owned())
+            }
         }
     }
 
-    fn begin_standing(&mut self, ask: &AskStand) -> Result<(), String> {
+    fn begin_standing(&mut self, ask: &StandstillRequest) -> Result<(), String> {
         let name = &ask.name;
         let no = self.may_not_stand(name);
         let has_section = self.guests.guests.contains_key(name);
@@ -278,9 +288,9 @@ impl Role {
             return Err(no);
         }
         let is_down = match machine.here() {
-            Here::Runs => false,
-            Here::Down => true,
-            Here::Paused | Here::Other => {
+            GuestRunState::Runs => false,
+            GuestRunState::Down => true,
+            GuestRunState::Paused | GuestRunState::Other => {
                 let shown = machine.shown.as_ref();
                 let words = shown.map(|(shown, _)| super::report::state_words(shown));
                 let words = words.unwrap_or("starting");
@@ -288,11 +298,11 @@ impl Role {
             }
         };
         let value = Standstill::begin(ask.number, is_down, boottime_ms());
-        machine.standing = Some(Standing::new(value, false));
+        machine.standing = Some(ActiveStandstill::new(value, false));
         Ok(())
     }
 
-    fn end_standing(&mut self, ask: &AskStand) -> Result<(), String> {
+    fn end_standing(&mut self, ask: &StandstillRequest) -> Result<(), String> {
         let standing = { self.machines.get_mut(&ask.name) }.and_then(|one| one.standing.as_mut());
         match standing.filter(|one| one.value.number() == ask.number) {
             Some(standing) => {
@@ -306,18 +316,20 @@ impl Role {
     /// Ends all standstills before the role ends: guests resume, and their file systems are
     /// thawed.
     pub(super) fn end_standings(&mut self) {
-        if !self.machines.values().any(Machine::stands) {
+        if !self.machines.values().any(GuestMachine::stands) {
             return;
         }
         for machine in self.machines.values_mut() {
             if let Some(standing) = &mut machine.standing {
-                standing.value.give_up("the guest role was stopped");
+                standing
+                    .value
+                    .abort_standstill("the guest role was stopped");
             }
         }
         let until = Instant::now() + END_MAX;
         loop {
             self.turn();
-            let stands = self.machines.values().any(Machine::stands);
+            let stands = self.machines.values().any(GuestMachine::stands);
             if !stands || Instant::now() >= until {
                 break;
             }

@@ -1,15 +1,17 @@
 //! Streams to other nodes for operators of this one ([`crate::remote`]), and commands of this node
 //! for operators of others. Their bytes are sent on connections of [`super::carrier`].
 
-use super::Role;
-use super::carrier::Line;
-use super::machine::Machine;
+use super::GuestRole;
+use super::carrier::OutgoingConnection;
+use super::machine::GuestMachine;
 use crate::clock::boottime_ms;
 use crate::config::Console;
 use crate::console;
 use crate::display::Displays;
-use crate::migration::{Hello, frame};
-use crate::remote::{AskOpen, AskStream, Output, PIECE_BYTES_MAX, Passed, Remote};
+use crate::migration::{ConnectionPurpose, frame};
+use crate::remote::{
+    OpenRequest, Output, PIECE_BYTES_MAX, RemoteCommand, StreamRequest, StreamResponse,
+};
 use part::lock;
 use part::report::Opens;
 use std::collections::BTreeMap;
@@ -38,17 +40,17 @@ const OPERATORS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Streams {
     last: u64,
-    all: BTreeMap<u64, Stream>,
+    all: BTreeMap<u64, RemoteStream>,
     commands: Arc<AtomicUsize>,
     operators: Arc<AtomicUsize>,
     displays: Arc<Displays>,
 }
 
 #[derive(Debug)]
-struct Stream {
+struct RemoteStream {
     node: String,
     socket: UnixStream,
-    line: Line,
+    line: OutgoingConnection,
     /// Time of the last request, milliseconds.
     asked: u64,
 }
@@ -65,10 +67,10 @@ impl Streams {
     }
 }
 
-impl Stream {
+impl RemoteStream {
     /// Writes as much as the socket takes, and reads the available output.
-    fn pass(&mut self, bytes: &[u8]) -> Passed {
-        let mut passed = Passed::default();
+    fn pass(&mut self, bytes: &[u8]) -> StreamResponse {
+        let mut passed = StreamResponse::default();
         let piece = bytes.get(..PIECE_BYTES_MAX).unwrap_or(bytes);
         // The end of the stream is reported after all of its output.
         passed.taken = self.socket.write(piece).unwrap_or(0);
@@ -87,42 +89,47 @@ impl Stream {
             }
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            Err(error) => return Passed::refused(format!("node {}: {error}", self.node)),
+            Err(error) => return StreamResponse::refused(format!("node {}: {error}", self.node)),
         }
         passed
     }
 }
 
-impl Role {
+impl GuestRole {
     /// Handles a request of an operator's process about a stream of another node.
-    pub fn stream(&mut self, ask: &AskStream) -> Passed {
+    pub fn stream(&mut self, ask: &StreamRequest) -> StreamResponse {
         let now = boottime_ms();
         self.streams.tidy(now);
         let begun = match ask {
-            AskStream::Begin { node, what } => self.begin_stream(node, what.clone(), now),
-            AskStream::Pass { number, bytes } => {
+            StreamRequest::Begin { node, what } => self.begin_stream(node, what.clone(), now),
+            StreamRequest::Pass { number, bytes } => {
                 let Some(stream) = self.streams.all.get_mut(number) else {
-                    return Passed::refused("the guest role was restarted meanwhile");
+                    return StreamResponse::refused("the guest role was restarted meanwhile");
                 };
                 stream.asked = now;
                 let passed = stream.pass(bytes);
                 if passed.is_over {
                     self.streams.all.remove(number);
                 }
-                Ok(Passed {
+                Ok(StreamResponse {
                     number: *number,
                     ..passed
                 })
             }
-            AskStream::End { number } => {
+            StreamRequest::End { number } => {
                 self.streams.all.remove(number);
-                Ok(Passed::default())
+                Ok(StreamResponse::default())
             }
         };
-        begun.unwrap_or_else(Passed::refused)
+        begun.unwrap_or_else(StreamResponse::refused)
     }
 
-    fn begin_stream(&mut self, node: &str, what: Remote, now: u64) -> Result<Passed, String> {
+    fn begin_stream(
+        &mut self,
+        node: &str,
+        what: RemoteCommand,
+        now: u64,
+    ) -> Result<StreamResponse, String> {
         let carrier = self.moves.carrier.as_ref().filter(|one| one.is_ready());
         let carrier =
             carrier.ok_or_else(|| format!("node {node}: this node knows no way to it yet"))?;
@@ -132,34 +139,34 @@ impl Role {
         let words = |error: io::Error| error.to_string();
         let (socket, local) = UnixStream::pair().map_err(words)?;
         socket.set_nonblocking(true).map_err(words)?;
-        let line = carrier.dial(node, Hello::Remote(what), local);
+        let line = carrier.dial(node, ConnectionPurpose::Remote(what), local);
         self.streams.last += 1;
         let number = self.streams.last;
-        let stream = Stream {
+        let stream = RemoteStream {
             node: node.to_owned(),
             socket,
             line,
             asked: now,
         };
         self.streams.all.insert(number, stream);
-        Ok(Passed {
+        Ok(StreamResponse {
             number,
-            ..Passed::default()
+            ..StreamResponse::default()
         })
     }
 
     /// Carries out a remote command for another node.
     pub(super) fn serve_stream(
         &mut self,
-        what: &Remote,
+        what: &RemoteCommand,
         from: &str,
         give: &SyncSender<UnixStream>,
     ) {
         match what {
-            Remote::Console { name, who } => {
+            RemoteCommand::Console { name, who } => {
                 return self.serve_console(name, (who, from), give);
             }
-            Remote::Display { name, who, what } => {
+            RemoteCommand::Display { name, who, what } => {
                 return self.serve_display((name, *what), (who, from), give);
             }
             _ => {}
@@ -193,7 +200,7 @@ impl Role {
     }
 }
 
-impl Role {
+impl GuestRole {
     /// Connects an operator with the display or terminal of a guest on any node. `who`: the user,
     /// and where that user is signed in.
     ///
@@ -201,7 +208,7 @@ impl Role {
     /// Reason of the refusal, as text.
     pub fn open(
         &mut self,
-        ask: &AskOpen,
+        ask: &OpenRequest,
         who: &str,
         operator: UnixStream,
     ) -> Result<String, String> {
@@ -215,7 +222,7 @@ impl Role {
                 }
                 Opens::Terminal => {
                     let (terminal, taken) = self.terminal(name, who)?;
-                    self.connect(operator, terminal, Begins::Has(taken))?;
+                    self.connect(operator, terminal, OperatorConnection::Has(taken))?;
                 }
             }
             return Ok(String::new());
@@ -228,16 +235,16 @@ impl Role {
         let what = match ask.what {
             what @ (Opens::Display | Opens::Spice) => {
                 let what = Some(what);
-                Remote::Display { name, who, what }
+                RemoteCommand::Display { name, who, what }
             }
-            Opens::Terminal => Remote::Console { name, who },
+            Opens::Terminal => RemoteCommand::Console { name, who },
         };
-        carrier.dial(holder, Hello::Remote(what), operator);
+        carrier.dial(holder, ConnectionPurpose::Remote(what), operator);
         Ok(format!("on {holder}"))
     }
 
     /// Returns a guest that runs here.
-    fn running(&self, name: &str) -> Result<&Machine, String> {
+    fn running(&self, name: &str) -> Result<&GuestMachine, String> {
         let machine = { self.machines.get(name) }.filter(|machine| machine.life.is_there());
         machine.ok_or_else(|| format!("guest {name} does not run"))
     }
@@ -258,14 +265,14 @@ impl Role {
         name: &str,
         what: Option<Opens>,
         who: &str,
-    ) -> Result<(UnixStream, Begins), String> {
+    ) -> Result<(UnixStream, OperatorConnection), String> {
         let home = &self.running(name)?.home;
         let begins = match self.screen(name) {
             Some(has) if what.is_some_and(|what| what != has) => {
                 return Err(other_display(name, has));
             }
-            Some(Opens::Spice) => Begins::Spice(name.to_owned(), who.to_owned()),
-            Some(_) => Begins::AtOnce,
+            Some(Opens::Spice) => OperatorConnection::Spice(name.to_owned(), who.to_owned()),
+            Some(_) => OperatorConnection::AtOnce,
             None => return Err(format!("guest {name} has no display: see `console`")),
         };
         let socket = UnixStream::connect(home.display());
@@ -290,7 +297,7 @@ impl Role {
         &self,
         operator: UnixStream,
         guest: UnixStream,
-        begins: Begins,
+        begins: OperatorConnection,
     ) -> Result<(), String> {
         let running = Arc::clone(&self.streams.operators);
         if running.fetch_add(1, Ordering::Relaxed) >= OPERATORS_MAX {
@@ -305,12 +312,14 @@ impl Role {
             .name("guest/operator".to_owned())
             .spawn(move || {
                 match begins {
-                    Begins::AtOnce => console::pass(&operator, &guest),
-                    Begins::Has(taken) => {
+                    OperatorConnection::AtOnce => console::pass(&operator, &guest),
+                    OperatorConnection::Has(taken) => {
                         console::pass(&operator, &guest);
                         drop(taken);
                     }
-                    Begins::Spice(name, who) => displays.pass((&name, &who), operator, &guest),
+                    OperatorConnection::Spice(name, who) => {
+                        displays.pass((&name, &who), operator, &guest)
+                    }
                 }
                 counted.fetch_sub(1, Ordering::Relaxed);
             });
@@ -343,13 +352,13 @@ impl Role {
         let who = of_node(operator);
         serve_operator(give, refused, |operator| {
             let (terminal, taken) = self.terminal(name, &who)?;
-            self.connect(operator, terminal, Begins::Has(taken))
+            self.connect(operator, terminal, OperatorConnection::Has(taken))
         });
     }
 }
 
 /// Start of an operator's connection to a display or terminal.
-enum Begins {
+enum OperatorConnection {
     /// The connection is shared with others.
     AtOnce,
     /// The connection holds this lock, which keeps others out.
@@ -424,7 +433,7 @@ fn ended(mut to: &UnixStream, done: Result<u8, String>) {
 }
 
 /// Runs a command and sends its output. A command that changes disks continues without a reader.
-fn run(program: &Path, what: &Remote, to: &UnixStream) -> Result<u8, String> {
+fn run(program: &Path, what: &RemoteCommand, to: &UnixStream) -> Result<u8, String> {
     let words = |error: io::Error| format!("{}: {error}", program.display());
     let mut child = Command::new(program)
         .args(what.arguments())

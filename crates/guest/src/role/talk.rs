@@ -1,7 +1,7 @@
 //! Messages of a migration between the two nodes, on a non-blocking socket.
 
-use super::carrier::Line;
-use crate::migration::{MESSAGE_BYTES_MAX, Message, frame, take_frame};
+use super::carrier::OutgoingConnection;
+use crate::migration::{MESSAGE_BYTES_MAX, MigrationMessage, frame, take_frame};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -15,9 +15,9 @@ const UNSENT_BYTES_MAX: usize = 64 << 10;
 
 /// Connection for the messages of one migration.
 #[derive(Debug)]
-pub(super) struct Talk {
+pub(super) struct MigrationConnection {
     socket: UnixStream,
-    line: Line,
+    line: OutgoingConnection,
     came: Vec<u8>,
     unsent: Vec<u8>,
     heard: u64,
@@ -25,12 +25,16 @@ pub(super) struct Talk {
     is_lost: bool,
 }
 
-impl Talk {
+impl MigrationConnection {
     /// Creates the connection on a socket whose other end is relayed to the other node.
-    pub(super) fn new(socket: UnixStream, line: Line, now: u64) -> Talk {
+    pub(super) fn new(
+        socket: UnixStream,
+        line: OutgoingConnection,
+        now: u64,
+    ) -> MigrationConnection {
         // A socket that cannot be set up fails at its first use.
         let is_lost = socket.set_nonblocking(true).is_err();
-        Talk {
+        MigrationConnection {
             socket,
             line,
             came: Vec::new(),
@@ -42,7 +46,7 @@ impl Talk {
     }
 
     /// Sends a message, and buffers what the socket does not take.
-    pub(super) fn send(&mut self, message: &Message) {
+    pub(super) fn send(&mut self, message: &MigrationMessage) {
         if self.unsent.len() < UNSENT_BYTES_MAX {
             self.unsent.extend(frame(message));
         }
@@ -71,7 +75,7 @@ impl Talk {
     }
 
     /// Returns the received messages, and the reason if the connection is lost.
-    pub(super) fn read(&mut self, now: u64) -> (Vec<Message>, Option<String>) {
+    pub(super) fn read(&mut self, now: u64) -> (Vec<MigrationMessage>, Option<String>) {
         self.flush();
         let mut messages = Vec::new();
         let mut piece = [0; 4096];
@@ -90,7 +94,7 @@ impl Talk {
         }
         loop {
             match take_frame(&mut self.came) {
-                Ok(Some(Message::Alive)) => {}
+                Ok(Some(MigrationMessage::Alive)) => {}
                 Ok(Some(message)) => messages.push(message),
                 Ok(None) => break,
                 Err(words) => return (messages, Some(words)),
@@ -107,7 +111,7 @@ impl Talk {
     }
 }
 
-impl AsFd for Talk {
+impl AsFd for MigrationConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

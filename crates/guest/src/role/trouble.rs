@@ -1,13 +1,13 @@
 //! External faults of a guest: disk errors, and signals that stop its process.
 
-use super::machine::Machine;
+use super::machine::GuestMachine;
 use crate::life::Input;
 use serde_json::{Map, Value};
 
 /// Interval at which the same disk error is recorded again, milliseconds.
 const ERROR_AGAIN_MS: u64 = 60_000;
 
-impl Machine {
+impl GuestMachine {
     /// Records a disk error. A guest that is continued each second repeats its failed request, so
     /// the same error is recorded once a minute.
     pub(super) fn note_disk_error(&mut self, data: &Map<String, Value>, now: u64) {
@@ -50,7 +50,7 @@ impl Machine {
         };
         let is_halted = process.is_halted();
         let was = self.life.clone();
-        self.life.see(Input::IsHalted(is_halted), now);
+        self.life.apply_input(Input::IsHalted(is_halted), now);
         if was.may_run() != self.life.may_run() || was.runs() != self.life.runs() {
             self.note(match is_halted {
                 true => "a signal has stopped its process (state T)",

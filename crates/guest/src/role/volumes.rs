@@ -1,7 +1,7 @@
 //! Volumes used by the guests of this node, as the volume role reports them.
 
-use super::Role;
-use super::machine::Machine;
+use super::GuestRole;
+use super::machine::GuestMachine;
 use crate::clock::boottime_ms;
 use crate::config::{Disk, Guest, mac_words, user_of};
 use part::role::{UsedVolume, VolumeNews, VolumeState, VolumeUse};
@@ -66,16 +66,20 @@ impl Volumes {
     }
 }
 
-impl Role {
+impl GuestRole {
     /// Applies a report of the volume role.
-    pub fn hear_volumes(&mut self, news: VolumeNews) {
+    pub fn apply_volume_news(&mut self, news: VolumeNews) {
         self.volumes.hear(news, boottime_ms());
         self.turn();
     }
 
     /// Returns the settings of a guest: those at its start while its QEMU process exists, which
     /// keeps its disks until it ends; otherwise those of its section.
-    pub(super) fn described<'r>(&'r self, name: &str, machine: &'r Machine) -> Option<&'r Guest> {
+    pub(super) fn described<'r>(
+        &'r self,
+        name: &str,
+        machine: &'r GuestMachine,
+    ) -> Option<&'r Guest> {
         let by_section = self.guests.guests.get(name);
         let started_as = machine.started_as.as_ref();
         match machine.life.is_there() {
@@ -107,7 +111,7 @@ impl Role {
     /// it. A guest that has the volume open takes precedence over one that does not.
     pub(super) fn used(&self) -> Vec<UsedVolume> {
         let mut used: Vec<UsedVolume> = Vec::new();
-        let is_there = |machine: &Machine| machine.life.is_there();
+        let is_there = |machine: &GuestMachine| machine.life.is_there();
         let first = self.machines.iter().filter(|(_, one)| is_there(one));
         let then = self.machines.iter().filter(|(_, one)| !is_there(one));
         for (name, machine) in first.chain(then) {
@@ -135,7 +139,7 @@ impl Role {
     }
 
     /// Returns the state of the disks of a guest.
-    pub(super) fn disks(&self, name: &str, machine: &Machine, now: u64) -> Disks {
+    pub(super) fn disks(&self, name: &str, machine: &GuestMachine, now: u64) -> Disks {
         let guest = self.described(name, machine);
         let written = guest.into_iter().flat_map(uses);
         let mut written = written
@@ -161,7 +165,7 @@ impl Role {
     }
 
     /// Returns whether the disks of a guest are available to it, and to no guest elsewhere.
-    pub(super) fn has_volumes(&self, name: &str, machine: &Machine) -> bool {
+    pub(super) fn has_volumes(&self, name: &str, machine: &GuestMachine) -> bool {
         if !machine.life.is_there() && self.kept_by(name).is_some() {
             return false;
         }

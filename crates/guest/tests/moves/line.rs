@@ -2,8 +2,8 @@
 //! small guest, and ended, before the other node has finished its handshake.
 
 use super::trusted;
-use guest::migration::{Hello, frame};
-use guest::role::carrier::{Carrier, PORT};
+use guest::migration::{ConnectionPurpose, frame};
+use guest::role::carrier::{NodeConnections, PORT};
 use lab::eventually;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
@@ -23,8 +23,8 @@ fn stream(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at % 251) as u8).collect()
 }
 
-fn hello() -> Hello {
-    Hello::Stream {
+fn hello() -> ConnectionPurpose {
+    ConnectionPurpose::Stream {
         guest: "mail".to_owned(),
         number: 1,
     }
@@ -37,7 +37,7 @@ fn a_stream_that_has_ended_before_the_other_node_is_ready_comes_whole() {
     let listener = TcpListener::bind(at).unwrap();
     // Most of the stream has not arrived.
     set_socket_recv_buffer_size(&listener, 4096).unwrap();
-    let mut carrier = Carrier::new().unwrap();
+    let mut carrier = NodeConnections::new().unwrap();
     carrier.trust(alpha);
     let (mut qemu, local) = UnixStream::pair().unwrap();
     qemu.write_all(&stream(STREAM_BYTES)).unwrap();
@@ -86,7 +86,7 @@ fn a_stream_that_has_ended_before_the_other_node_is_ready_comes_whole() {
 fn a_stream_whose_connection_was_reset_behind_it_comes_whole() {
     let [[alpha, beta], _] = trusted(62);
     let at = SocketAddr::new(beta.addresses["beta"][0], PORT);
-    let mut carrier = Carrier::new().unwrap();
+    let mut carrier = NodeConnections::new().unwrap();
     carrier.trust(beta);
     let mut socket = None;
     assert!(eventually(SOON, || {
@@ -110,7 +110,7 @@ fn a_stream_whose_connection_was_reset_behind_it_comes_whole() {
     drop(socket);
     let mut came = None;
     assert!(eventually(SOON, || {
-        came = carrier.came();
+        came = carrier.take_incoming();
         came.is_some()
     }));
     let came = came.unwrap();

@@ -6,10 +6,10 @@ mod remote;
 mod storage;
 
 use guest::config::{Console, Guest, Guests};
-use guest::message::{Answer, Message};
+use guest::message::{GuestOrder, GuestResponse};
 use guest::role::report::{GUEST, NODE, NOT_MOVED, RUNNING, TAKES};
-use guest::role::{Place, Role};
-use lab::{Scratch, eventually};
+use guest::role::{GuestRole, RoleEnvironment};
+use lab::{ScratchDirectory, eventually};
 use part::codec;
 use part::report::Subject;
 use part::role::{
@@ -27,7 +27,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use wire::Trusted;
+use wire::TrustedNodes;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const NODES: [&str; 2] = ["alpha", "beta"];
@@ -53,7 +53,7 @@ fn payload(me: &str, guest: Guest) -> Vec<u8> {
     })
 }
 
-/// Believes each certificate: whose it is says [`Trusted::node_of`].
+/// Believes each certificate: whose it is says [`TrustedNodes::node_of`].
 #[derive(Debug)]
 struct Anybody;
 
@@ -135,7 +135,7 @@ impl ClientCertVerifier for Anybody {
 }
 
 /// What each node trusts, twice. Each has an address of its own.
-fn trusted(network: u8) -> [[Trusted; 2]; 2] {
+fn trusted(network: u8) -> [[TrustedNodes; 2]; 2] {
     let made = NODES.map(|node| {
         let made = rcgen::generate_simple_self_signed(vec![node.to_owned()]).unwrap();
         let key = made.signing_key.serialize_der();
@@ -175,7 +175,7 @@ fn trusted(network: u8) -> [[Trusted; 2]; 2] {
         };
         let me = NODES[index].to_owned();
         let tls = (Arc::new(client), Arc::new(server));
-        Trusted::new(me, places, tls, Arc::new(node_of))
+        TrustedNodes::new(me, places, tls, Arc::new(node_of))
     };
     [[of(0), of(1)], [of(0), of(1)]]
 }
@@ -189,9 +189,9 @@ struct Lease {
 }
 
 /// The nodes, and the cluster that grants their leases.
-struct Site {
-    scratch: Vec<Scratch>,
-    roles: Vec<Role>,
+struct MigrationFixture {
+    scratch: Vec<ScratchDirectory>,
+    roles: Vec<GuestRole>,
     /// None: the role has begun, and has said nothing yet.
     wants: [Option<BTreeMap<String, u32>>; 2],
     leases: BTreeMap<String, Lease>,
@@ -208,12 +208,12 @@ struct Site {
     /// Why no volume could be handed over at the moment.
     stays: Option<&'static str>,
     /// For roles that begin later.
-    trusted: Option<[Trusted; 2]>,
+    trusted: Option<[TrustedNodes; 2]>,
 }
 
-impl Site {
-    fn new(network: u8, bandwidth: u64) -> Site {
-        let mut site = Site::begin(network, bandwidth, &guest(64));
+impl MigrationFixture {
+    fn new(network: u8, bandwidth: u64) -> MigrationFixture {
+        let mut site = MigrationFixture::begin(network, bandwidth, &guest(64));
         site.until_alpha("runs on alpha", |site| site.runs(0));
         site
     }
@@ -221,7 +221,7 @@ impl Site {
     /// Waits for something of alpha's before beta does anything: on a busy machine beta could be the
     /// first to want the guest.
     #[track_caller]
-    fn until_alpha(&mut self, what: &str, is: impl Fn(&Site) -> bool) {
+    fn until_alpha(&mut self, what: &str, is: impl Fn(&MigrationFixture) -> bool) {
         self.stopped = Some(1);
         self.until(what, is);
         self.stopped = None;
@@ -232,8 +232,11 @@ impl Site {
         });
     }
 
-    fn begin(network: u8, bandwidth: u64, guest: &Guest) -> Site {
-        let scratch: Vec<Scratch> = NODES.iter().map(|_| Scratch::new().unwrap()).collect();
+    fn begin(network: u8, bandwidth: u64, guest: &Guest) -> MigrationFixture {
+        let scratch: Vec<ScratchDirectory> = NODES
+            .iter()
+            .map(|_| ScratchDirectory::new().unwrap())
+            .collect();
         let payloads = NODES.map(|node| payload(node, guest.clone()));
         let mut roles = Vec::new();
         let [now, later] = trusted(network);
@@ -242,7 +245,7 @@ impl Site {
             role.trust(trusted);
             roles.push(role);
         }
-        Site {
+        MigrationFixture {
             scratch,
             roles,
             wants: Default::default(),
@@ -276,7 +279,7 @@ impl Site {
                 continue;
             }
             role.turn();
-            let says = role.says();
+            let says = role.take_outbox();
             if let Some(leases) = says.leases {
                 let ranked = leases.into_iter().map(|one| (one.name, one.rank));
                 self.wants[index] = Some(ranked.collect());
@@ -311,7 +314,7 @@ impl Site {
                 number: lease.number,
                 record: lease.record.clone(),
             });
-            role.hear(LeaseNews::Known(KnownLeases(known.collect())));
+            role.apply_lease_news(LeaseNews::Known(KnownLeases(known.collect())));
             // A volume is where it is used alone.
             let other = { &self.used[1 - index].volumes }.iter();
             let is_theirs =
@@ -331,7 +334,7 @@ impl Site {
                 }
             });
             let volumes = volumes.collect();
-            role.hear_volumes(VolumeNews { volumes });
+            role.apply_volume_news(VolumeNews { volumes });
         }
         // A role that does nothing does not see that its guest has ended.
         let is_seen = self.stopped.is_none() || self.gone.is_none();
@@ -395,7 +398,7 @@ impl Site {
     }
 
     #[track_caller]
-    fn until(&mut self, what: &str, is: impl Fn(&Site) -> bool) {
+    fn until(&mut self, what: &str, is: impl Fn(&MigrationFixture) -> bool) {
         let reached = eventually(PATIENCE, || {
             self.turn();
             is(self)
@@ -409,7 +412,7 @@ impl Site {
     }
 
     fn order(&mut self, from: usize) {
-        let answer = self.roles[from].order(&Message::Move {
+        let answer = self.roles[from].order(&GuestOrder::Move {
             name: "mail".to_owned(),
             node: NODES[1 - from].to_owned(),
         });
@@ -417,14 +420,14 @@ impl Site {
     }
 
     /// Gives an order for another node, until that has answered.
-    fn order_at(&mut self, index: usize, node: &str, order: Message) -> Answer {
+    fn order_at(&mut self, index: usize, node: &str, order: GuestOrder) -> GuestResponse {
         let (node, order) = (node.to_owned(), Box::new(order));
-        let mut answer = self.roles[index].order(&Message::At { node, order });
+        let mut answer = self.roles[index].order(&GuestOrder::At { node, order });
         let answered = eventually(PATIENCE, || {
             self.turn();
             if answer.waits != 0 {
                 let number = answer.waits;
-                answer = self.roles[index].order(&Message::Sent { number });
+                answer = self.roles[index].order(&GuestOrder::Sent { number });
             }
             answer.waits == 0
         });
@@ -447,7 +450,7 @@ impl Site {
     }
 }
 
-impl Drop for Site {
+impl Drop for MigrationFixture {
     fn drop(&mut self) {
         for index in [0, 1] {
             kill(self.process(index));
@@ -460,8 +463,8 @@ fn boottime_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-fn begin(runtime: &Path, payload: &[u8], bandwidth: u64) -> Role {
-    let place = Place {
+fn begin(runtime: &Path, payload: &[u8], bandwidth: u64) -> GuestRole {
+    let place = RoleEnvironment {
         runtime: runtime.to_owned(),
         program: "/usr/bin/qemu-system-x86_64".into(),
         confine: None,
@@ -470,7 +473,7 @@ fn begin(runtime: &Path, payload: &[u8], bandwidth: u64) -> Role {
         claimed: std::collections::BTreeSet::new(),
         commands: runtime.join("command"),
     };
-    Role::new(place, payload, None).unwrap()
+    GuestRole::new(place, payload, None).unwrap()
 }
 
 fn kill(pid: u64) {
@@ -482,7 +485,7 @@ fn kill(pid: u64) {
 #[test]
 fn a_guest_moves_to_and_fro_and_never_starts_again() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(1, 0);
+    let mut site = MigrationFixture::new(1, 0);
     for from in [0, 1, 0] {
         let to = 1 - from;
         site.order(from);
@@ -512,11 +515,11 @@ fn a_guest_moves_to_and_fro_and_never_starts_again() {
 #[test]
 fn an_order_goes_to_the_node_that_has_the_guest() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(9, 0);
+    let mut site = MigrationFixture::new(9, 0);
     let name = || "mail".to_owned();
-    let how = site.order_at(1, "alpha", Message::How { name: name() });
+    let how = site.order_at(1, "alpha", GuestOrder::How { name: name() });
     assert_eq!((how.good, &*how.words), (true, "guest mail is running"));
-    let to = |node: &str| Message::Move {
+    let to = |node: &str| GuestOrder::Move {
         name: name(),
         node: node.to_owned(),
     };
@@ -530,19 +533,19 @@ fn an_order_goes_to_the_node_that_has_the_guest() {
         !nobody.good && nobody.words.starts_with("node gamma: "),
         "{nobody:?}"
     );
-    let twice = Message::At {
+    let twice = GuestOrder::At {
         node: "beta".to_owned(),
         order: Box::new(to("beta")),
     };
     assert!(!site.order_at(1, "alpha", twice).good);
-    assert!(!site.roles[1].order(&Message::Sent { number: 77 }).good);
+    assert!(!site.roles[1].order(&GuestOrder::Sent { number: 77 }).good);
     assert!(site.order_at(1, "alpha", to("beta")).good);
     site.until("moves", |site| site.runs(1) && site.process(0) == 0);
     let kills = true;
     let stopped = site.order_at(
         0,
         "beta",
-        Message::Stop {
+        GuestOrder::Stop {
             name: name(),
             kills,
         },
@@ -554,7 +557,7 @@ fn an_order_goes_to_the_node_that_has_the_guest() {
 #[test]
 fn a_guest_whose_move_fails_goes_on_where_it_was() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(2, 200_000);
+    let mut site = MigrationFixture::new(2, 200_000);
     let pid = site.process(0);
     // The QEMU that waits for it is killed.
     site.order(0);
@@ -577,7 +580,7 @@ fn a_guest_whose_move_fails_goes_on_where_it_was() {
 fn move_to_a_node_ends_when_its_certificate_is_revoked() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     for revoker in [0, 1] {
-        let mut site = Site::new(26 + revoker as u8, 200_000);
+        let mut site = MigrationFixture::new(26 + revoker as u8, 200_000);
         let pid = site.process(0);
         site.order(0);
         site.until("copies", |site| site.subject(0).value("sent") > Some(0));
@@ -591,7 +594,7 @@ fn move_to_a_node_ends_when_its_certificate_is_revoked() {
 #[test]
 fn a_guest_whose_node_is_configured_otherwise_does_not_move() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(3, 0);
+    let mut site = MigrationFixture::new(3, 0);
     let pid = site.process(0);
     let payload = guests("beta", 65);
     site.roles[1].change(&payload).unwrap();
@@ -610,15 +613,15 @@ fn a_guest_whose_node_is_configured_otherwise_does_not_move() {
 #[test]
 fn a_guest_that_cannot_move_from_a_drained_node_shuts_down_if_it_is_told_to() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(18, 0);
+    let mut site = MigrationFixture::new(18, 0);
     site.roles[1].change(&guests("beta", 65)).unwrap();
     let pid = site.process(0);
-    let drain = |shuts_down| Message::Drain {
+    let drain = |shuts_down| GuestOrder::Drain {
         drained: true,
         shuts_down,
     };
     assert!(site.roles[0].order(&drain(false)).good);
-    let why = |site: &Site| site.subject(0).words(NOT_MOVED).unwrap_or_default();
+    let why = |site: &MigrationFixture| site.subject(0).words(NOT_MOVED).unwrap_or_default();
     site.until("does not move", |site| {
         why(site).contains("another configuration (memory)")
     });
@@ -631,7 +634,7 @@ fn a_guest_that_cannot_move_from_a_drained_node_shuts_down_if_it_is_told_to() {
 #[test]
 fn a_guest_whose_role_is_killed_in_its_move_goes_on_at_one_node() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(4, 200_000);
+    let mut site = MigrationFixture::new(4, 200_000);
     site.order(0);
     site.until("copies", |site| site.subject(0).value("sent") > Some(0));
     site.bandwidth = 0;
@@ -639,7 +642,7 @@ fn a_guest_whose_role_is_killed_in_its_move_goes_on_at_one_node() {
     let [alpha, _] = site.trusted.take().unwrap();
     site.roles[0].trust(alpha);
     // QEMU, here or there, may still be busy with the first move: then it stays.
-    let is_at = |site: &Site, one: usize| site.runs(one) && site.process(1 - one) == 0;
+    let is_at = |site: &MigrationFixture, one: usize| site.runs(one) && site.process(1 - one) == 0;
     site.until("moves or stays", |site| {
         let stays = site.subject(0).words(NOT_MOVED).is_some();
         is_at(site, 1) || (stays && is_at(site, 0))
@@ -651,8 +654,8 @@ fn a_guest_whose_role_is_killed_in_its_move_goes_on_at_one_node() {
 }
 
 /// The guest is paused for the switch, and the other role says nothing.
-fn paused_for_the_switch(network: u8) -> (Site, u64) {
-    let mut site = Site::new(network, 600_000);
+fn paused_for_the_switch(network: u8) -> (MigrationFixture, u64) {
+    let mut site = MigrationFixture::new(network, 600_000);
     let pid = site.process(0);
     site.order(0);
     site.until("copies", |site| site.subject(0).value("sent") > Some(0));

@@ -1,40 +1,40 @@
 //! Commands of an operator at one node about a guest of the other one.
 
-use crate::{NODES, PATIENCE, Site};
+use crate::{MigrationFixture, NODES, PATIENCE};
 use guest::console;
-use guest::message::Message;
+use guest::message::GuestOrder;
 use guest::migration::take_frame;
-use guest::remote::{AskStream, Output, Passed, Remote};
+use guest::remote::{Output, RemoteCommand, StreamRequest, StreamResponse};
 use guest::role::report::{GUEST, RUNNING};
 use lab::eventually;
-use part::report::Report;
+use part::report::StatusReport;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// What stands for this program at a node.
-fn program(site: &Site, index: usize, script: &str) {
+fn program(site: &MigrationFixture, index: usize, script: &str) {
     let path = site.scratch[index].path().join("command");
     fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-impl Site {
-    fn begin_at(&mut self, index: usize, node: &str, what: Remote) -> Passed {
+impl MigrationFixture {
+    fn begin_at(&mut self, index: usize, node: &str, what: RemoteCommand) -> StreamResponse {
         let node = node.to_owned();
-        self.roles[index].stream(&AskStream::Begin { node, what })
+        self.roles[index].stream(&StreamRequest::Begin { node, what })
     }
 
-    fn pass(&mut self, index: usize, number: u64, bytes: &[u8]) -> Passed {
+    fn pass(&mut self, index: usize, number: u64, bytes: &[u8]) -> StreamResponse {
         let bytes = bytes.to_vec();
         self.turn();
-        self.roles[index].stream(&AskStream::Pass { number, bytes })
+        self.roles[index].stream(&StreamRequest::Pass { number, bytes })
     }
 
     /// Passes until it is over, or enough has come. Returns what came.
     #[track_caller]
-    fn passes(&mut self, number: u64, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, Passed) {
-        let (mut came, mut last) = (Vec::new(), Passed::default());
+    fn passes(&mut self, number: u64, enough: impl Fn(&[u8]) -> bool) -> (Vec<u8>, StreamResponse) {
+        let (mut came, mut last) = (Vec::new(), StreamResponse::default());
         let ended = eventually(PATIENCE, || {
             last = self.pass(1, number, &[]);
             came.extend(last.bytes.clone());
@@ -54,15 +54,15 @@ fn outputs(mut came: Vec<u8>) -> Vec<Output> {
     all
 }
 
-fn log(follows: bool) -> Remote {
+fn log(follows: bool) -> RemoteCommand {
     let name = "mail".to_owned();
-    Remote::Log { name, follows }
+    RemoteCommand::Log { name, follows }
 }
 
 #[test]
 fn a_command_runs_at_the_node_of_the_guest_and_its_output_comes_back() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(12, 0);
+    let mut site = MigrationFixture::new(12, 0);
     program(&site, 0, "echo \"$@\"; echo trouble >&2; exit 3");
     let begun = site.begin_at(1, "alpha", log(false));
     assert!(!begun.is_over, "{begun:?}");
@@ -97,7 +97,7 @@ fn a_command_runs_at_the_node_of_the_guest_and_its_output_comes_back() {
 #[test]
 fn a_log_that_is_followed_ends_with_its_reader() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(13, 0);
+    let mut site = MigrationFixture::new(13, 0);
     program(&site, 0, "echo $$; exec sleep 1000");
     let begun = site.begin_at(1, "alpha", log(true));
     let (came, _) = site.passes(begun.number, |came| came.ends_with(b"\n"));
@@ -109,14 +109,14 @@ fn a_log_that_is_followed_ends_with_its_reader() {
     let process = Path::new("/proc").join(pid);
     assert!(process.exists());
     let number = begun.number;
-    site.roles[1].stream(&AskStream::End { number });
+    site.roles[1].stream(&StreamRequest::End { number });
     assert!(eventually(PATIENCE, || !process.exists()));
 }
 
 #[test]
 fn followed_log_and_console_end_when_the_other_node_is_revoked() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(28, 0);
+    let mut site = MigrationFixture::new(28, 0);
     program(&site, 0, "echo $$; exec sleep 1000");
     let log = site.begin_at(1, "alpha", log(true));
     let (came, _) = site.passes(log.number, |came| came.ends_with(b"\n"));
@@ -127,7 +127,7 @@ fn followed_log_and_console_end_when_the_other_node_is_revoked() {
     let process = Path::new("/proc").join(String::from_utf8_lossy(pid).trim());
     assert!(process.exists());
     let (name, who) = ("mail".to_owned(), "anna".to_owned());
-    let console = site.begin_at(1, NODES[0], Remote::Console { name, who });
+    let console = site.begin_at(1, NODES[0], RemoteCommand::Console { name, who });
     assert_eq!(site.pass(1, console.number, b"x").taken, 1);
     site.revoke(0);
     for number in [log.number, console.number] {
@@ -140,10 +140,10 @@ fn followed_log_and_console_end_when_the_other_node_is_revoked() {
 #[test]
 fn the_serial_terminal_is_connected_from_another_node() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(14, 0);
+    let mut site = MigrationFixture::new(14, 0);
     let name = "mail".to_owned();
     let who = "anna, at the web console".to_owned();
-    let begun = site.begin_at(1, NODES[0], Remote::Console { name, who });
+    let begun = site.begin_at(1, NODES[0], RemoteCommand::Console { name, who });
     // The firmware prints nothing there: QEMU takes what is typed, as far as its device has room.
     let taken = site.pass(1, begun.number, b"x").taken;
     assert_eq!(taken, 1);
@@ -164,14 +164,14 @@ fn the_serial_terminal_is_connected_from_another_node() {
 #[test]
 fn another_node_shows_the_guest_and_what_it_showed_last_is_kept() {
     lab::skip_unless_installed!("qemu-system-x86_64");
-    let mut site = Site::new(15, 0);
-    let shown = |name: &str| Message::Shown {
+    let mut site = MigrationFixture::new(15, 0);
+    let shown = |name: &str| GuestOrder::Shown {
         name: name.to_owned(),
     };
     for (name, has_events) in [("", false), ("mail", true)] {
         let answer = site.order_at(1, "alpha", shown(name));
         assert_eq!((answer.good, answer.age_ms), (true, 0), "{answer:?}");
-        let report = Report::decode(&answer.bytes).unwrap();
+        let report = StatusReport::decode(&answer.bytes).unwrap();
         let mail = report.find(GUEST, "mail").unwrap();
         assert_eq!(
             (&*mail.state.word, mail.value(RUNNING)),
@@ -181,14 +181,14 @@ fn another_node_shows_the_guest_and_what_it_showed_last_is_kept() {
     }
     // It is not its own node's to show it.
     let own = site.roles[1].order(&shown("mail"));
-    let report = Report::decode(&own.bytes).unwrap();
+    let report = StatusReport::decode(&own.bytes).unwrap();
     assert!(report.find(GUEST, "mail").is_none());
-    let remembered = |node: &str, name: &str| Message::Remembered {
+    let remembered = |node: &str, name: &str| GuestOrder::Remembered {
         node: node.to_owned(),
         name: name.to_owned(),
     };
     let kept = site.roles[1].order(&remembered("alpha", "mail"));
-    let report = Report::decode(&kept.bytes).unwrap();
+    let report = StatusReport::decode(&kept.bytes).unwrap();
     assert!(report.find(GUEST, "mail").is_some());
     assert!(
         site.roles[1]

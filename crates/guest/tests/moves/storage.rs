@@ -1,11 +1,11 @@
 //! Guests with a disk of a storage system: the real QEMU with its driver for iSCSI, and a real target in
 //! user space (tgt).
 
-use super::{NODES, Site, guest};
+use super::{MigrationFixture, NODES, guest};
 use configuration::{External, Login, Storage};
 use guest::agreement::GuestRecord;
 use guest::config::{Bus, Disk, Guest, Migrate};
-use guest::message::Message;
+use guest::message::GuestOrder;
 use guest::role::report::NOT_MOVED;
 use lab::{IscsiTarget, Location, eventually, free_port};
 use std::fs;
@@ -46,14 +46,16 @@ fn counting(target: &IscsiTarget, login: Option<&str>) -> Guest {
 }
 
 /// A guest that counts on a target, and runs on alpha.
-fn on_alpha(network: u8, bandwidth: u64) -> (IscsiTarget, Site) {
+fn on_alpha(network: u8, bandwidth: u64) -> (IscsiTarget, MigrationFixture) {
     let target = start(None);
-    let mut site = Site::begin(network, bandwidth, &counting(&target, None));
-    site.until_alpha("counts", |site| site.runs(0) && target.counted()[1] == 1);
+    let mut site = MigrationFixture::begin(network, bandwidth, &counting(&target, None));
+    site.until_alpha("counts", |site| {
+        site.runs(0) && target.guest_counters()[1] == 1
+    });
     (target, site)
 }
 
-impl Site {
+impl MigrationFixture {
     /// On which node, and since which boot, the cluster has the disks as open.
     fn opened(&self) -> String {
         let lease = self.leases.get("guest/mail");
@@ -61,7 +63,7 @@ impl Site {
         record.unwrap_or_default().opened
     }
 
-    fn told(&mut self, at: usize, message: &Message) {
+    fn told(&mut self, at: usize, message: &GuestOrder) {
         let answer = self.roles[at].order(message);
         assert!(answer.good, "{}", answer.words);
     }
@@ -73,7 +75,7 @@ fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_
     lab::skip_unless_installed!("tgtd");
     let target = start(Some(["evenkeel", "twelve-bytes"]));
     fs::write(target.directory().join("password"), "twelve-bytes\n").unwrap();
-    let mut site = Site::begin(8, 0, &counting(&target, Some("evenkeel")));
+    let mut site = MigrationFixture::begin(8, 0, &counting(&target, Some("evenkeel")));
     // The cluster does not have yet that its disks are open.
     (site.loses_records, site.stopped) = (true, Some(1));
     for _ in 0..20 {
@@ -81,9 +83,11 @@ fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_
     }
     assert_eq!((site.opened(), site.process(0)), (String::new(), 0));
     site.loses_records = false;
-    site.until_alpha("counts", |site| site.runs(0) && target.counted()[0] > 2);
+    site.until_alpha("counts", |site| {
+        site.runs(0) && target.guest_counters()[0] > 2
+    });
     assert!(site.opened().starts_with("alpha "), "{}", site.opened());
-    assert_eq!(target.counted()[1], 1);
+    assert_eq!(target.guest_counters()[1], 1);
     // Alpha does not respond any more, and its QEMU writes on.
     (site.stopped, site.gone) = (Some(0), Some(0));
     site.until("is beta's", |site| {
@@ -94,16 +98,18 @@ fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_
     for _ in 0..20 {
         site.turn();
     }
-    assert_eq!((site.process(1), target.counted()[1]), (0, 1));
+    assert_eq!((site.process(1), target.guest_counters()[1]), (0, 1));
     // A person pulls the plug.
     super::kill(site.process(0));
     site.told(
         1,
-        &Message::ConfirmOff {
+        &GuestOrder::ConfirmOff {
             node: NODES[0].to_owned(),
         },
     );
-    site.until("counts", |site| site.runs(1) && target.counted()[1] == 2);
+    site.until("counts", |site| {
+        site.runs(1) && target.guest_counters()[1] == 2
+    });
     assert!(site.opened().starts_with("beta "), "{}", site.opened());
     // Alpha is there again, and beta is stopped in order: nothing has to be confirmed.
     site.again(0);
@@ -111,7 +117,7 @@ fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_
     let name = || "mail".to_owned();
     site.told(
         1,
-        &Message::Stop {
+        &GuestOrder::Stop {
             name: name(),
             kills: false,
         },
@@ -122,8 +128,10 @@ fn a_guest_on_storage_starts_elsewhere_only_when_its_node_is_off_or_it_ended_in_
     site.until("is known", |site| {
         site.subject(0).why.contains("guest start")
     });
-    site.told(0, &Message::Start { name: name() });
-    site.until("counts", |site| site.runs(0) && target.counted()[1] == 3);
+    site.told(0, &GuestOrder::Start { name: name() });
+    site.until("counts", |site| {
+        site.runs(0) && target.guest_counters()[1] == 3
+    });
     assert!(site.opened().starts_with("alpha "), "{}", site.opened());
 }
 
@@ -133,7 +141,7 @@ fn a_guest_on_storage_that_was_killed_starts_on_its_node_alone() {
     lab::skip_unless_installed!("tgtd");
     let (_target, mut site) = on_alpha(17, 0);
     let name = "mail".to_owned();
-    site.told(0, &Message::Stop { name, kills: true });
+    site.told(0, &GuestOrder::Stop { name, kills: true });
     site.until("is down", |site| site.process(0) == 0);
     for _ in 0..20 {
         site.turn();
@@ -150,7 +158,7 @@ fn a_guest_whose_volume_cannot_move_is_not_paused_for_it() {
     let (target, mut site) = on_alpha(16, 200_000);
     let pid = site.process(0);
     let words = "beta is not connected";
-    let stays = |site: &Site| {
+    let stays = |site: &MigrationFixture| {
         let why = site.subject(0).words(NOT_MOVED);
         why.is_some_and(|why| why.contains("volume mail: beta is not connected"))
     };
@@ -172,7 +180,7 @@ fn a_guest_whose_volume_cannot_move_is_not_paused_for_it() {
     site.stays = Some(words);
     site.until("stays", stays);
     site.until("runs", |site| site.runs(0) && site.process(1) == 0);
-    assert_eq!((site.process(0), target.counted()[1]), (pid, 1));
+    assert_eq!((site.process(0), target.guest_counters()[1]), (pid, 1));
     // Nor is one shut down that does not move while it runs.
     let mut cold = counting(&target, None);
     cold.migrate = Migrate::Cold;
@@ -193,17 +201,21 @@ fn a_guest_on_storage_moves_while_it_counts() {
     lab::skip_unless_installed!("qemu-system-x86_64");
     lab::skip_unless_installed!("tgtd");
     let target = start(None);
-    let mut site = Site::begin(10, 0, &counting(&target, None));
-    site.until_alpha("counts", |site| site.runs(0) && target.counted()[0] > 2);
+    let mut site = MigrationFixture::begin(10, 0, &counting(&target, None));
+    site.until_alpha("counts", |site| {
+        site.runs(0) && target.guest_counters()[0] > 2
+    });
     for from in [0, 1] {
         let to = 1 - from;
         site.order(from);
         site.until("moves", |site| site.runs(to) && site.process(from) == 0);
-        let [before, _] = target.counted();
-        site.until("counts on", |_| target.counted()[0] > before + 2);
+        let [before, _] = target.guest_counters();
+        site.until("counts on", |_| target.guest_counters()[0] > before + 2);
         assert!(site.opened().starts_with(NODES[to]), "{}", site.opened());
     }
     // It was never started again.
-    assert_eq!(target.counted()[1], 1);
-    assert!(eventually(Duration::from_secs(60), || target.counted()[0] > 10));
+    assert_eq!(target.guest_counters()[1], 1);
+    assert!(eventually(Duration::from_secs(60), || target
+        .guest_counters()[0]
+        > 10));
 }

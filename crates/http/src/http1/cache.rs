@@ -1,7 +1,7 @@
 //! Cacheability of responses: `option checkcache` detects responses with which a shared cache would
 //! give one user's cookie to everyone. A value; the reaction is elsewhere.
 
-use crate::message::{Message, split_values};
+use crate::message::{HttpMessage, split_values};
 
 /// Status codes whose responses are cached by default.
 const CACHED: [u16; 11] = [200, 203, 204, 206, 300, 301, 404, 405, 410, 414, 501];
@@ -18,7 +18,7 @@ const FORBIDDING: [&[u8]; 6] = [
 ];
 
 /// Returns whether a response sets a cookie and a shared cache may store it.
-pub fn shares_cookie(request: &Message, response: &Message) -> bool {
+pub fn shares_cookie(request: &HttpMessage, response: &HttpMessage) -> bool {
     if response.get(b"set-cookie").is_none() {
         return false;
     }
@@ -38,7 +38,7 @@ pub fn shares_cookie(request: &Message, response: &Message) -> bool {
 
 /// Returns whether a shared cache may store a response, for `cookie … nocache`. Unlike `option
 /// checkcache`, this requires an indication that the response is meant to be stored.
-pub fn is_cacheable(request: &Message, response: &Message) -> bool {
+pub fn is_cacheable(request: &HttpMessage, response: &HttpMessage) -> bool {
     if !CACHED.contains(&response.status()) || !SAFE.contains(&request.method()) {
         return false;
     }
@@ -83,7 +83,7 @@ fn forbids(directive: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Version;
+    use crate::message::HttpVersion;
 
     type Field = (&'static str, &'static str);
 
@@ -138,12 +138,12 @@ mod tests {
     #[test]
     fn a_cookie_is_shared_where_a_cache_may_keep_the_answer() {
         for (method, status, fields, shares) in ANSWERS {
-            let (mut request, mut response) = (Message::new(), Message::new());
+            let (mut request, mut response) = (HttpMessage::new(), HttpMessage::new());
             request
-                .begin_request(method.as_bytes(), b"/", Version::Http11)
+                .begin_request(method.as_bytes(), b"/", HttpVersion::Http11)
                 .unwrap();
             response
-                .begin_response(Version::Http11, *status, b"")
+                .begin_response(HttpVersion::Http11, *status, b"")
                 .unwrap();
             for (name, value) in *fields {
                 response.add(name.as_bytes(), value.as_bytes()).unwrap();

@@ -4,9 +4,9 @@
 //! The decoder is stricter than the parser of heads: no bare line feed, no folding in trailers.
 //! Extensions are dropped, because forwarded bodies are always chunked anew.
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{FaultKind, HttpParseError};
 use super::head;
-use super::head::Line;
+use super::head::HeadLine;
 use crate::message::Fields;
 
 /// Maximum length of a chunk size line including extensions, bytes.
@@ -30,7 +30,7 @@ pub enum Chunk<'a> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum ChunkState {
     /// Before the first digit of a size.
     SizeStart,
     Size,
@@ -55,12 +55,12 @@ enum State {
 /// Decoder of one chunked body.
 #[derive(Clone, Debug)]
 pub struct ChunkedDecoder {
-    state: State,
+    state: ChunkState,
     /// Size of the current chunk, then the rest of it.
-    left: u64,
+    remaining: u64,
     line_bytes: u32,
     /// Number of input bytes consumed so far.
-    taken: u64,
+    consumed: u64,
     body: u64,
     trailers: Option<Box<Trailers>>,
 }
@@ -83,10 +83,10 @@ impl ChunkedDecoder {
     /// Creates a decoder at the start of a body.
     pub fn new() -> Self {
         ChunkedDecoder {
-            state: State::SizeStart,
-            left: 0,
+            state: ChunkState::SizeStart,
+            remaining: 0,
             line_bytes: 0,
-            taken: 0,
+            consumed: 0,
             body: 0,
             trailers: None,
         }
@@ -94,23 +94,24 @@ impl ChunkedDecoder {
 
     /// Consumes the next item from the front of the input. After a fault the rest of the body
     /// cannot be read.
-    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Chunk<'a>, Fault> {
+    pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Chunk<'a>, HttpParseError> {
         loop {
             match self.state {
-                State::Done => return Ok(Chunk::End),
-                State::Data if self.left == 0 => self.state = State::DataCr,
-                State::Data => {
+                ChunkState::Done => return Ok(Chunk::End),
+                ChunkState::Data if self.remaining == 0 => self.state = ChunkState::DataCr,
+                ChunkState::Data => {
                     if input.is_empty() {
                         return Ok(Chunk::NeedMore);
                     }
-                    let n = usize::try_from(self.left).map_or(input.len(), |l| l.min(input.len()));
+                    let n =
+                        usize::try_from(self.remaining).map_or(input.len(), |l| l.min(input.len()));
                     let (data, rest) = input.split_at(n);
                     *input = rest;
-                    self.left -= n as u64;
-                    self.taken += n as u64;
+                    self.remaining -= n as u64;
+                    self.consumed += n as u64;
                     return Ok(Chunk::Data(data));
                 }
-                State::Trailers => {
+                ChunkState::Trailers => {
                     if !self.trailer(input)? {
                         return Ok(Chunk::NeedMore);
                     }
@@ -121,7 +122,7 @@ impl ChunkedDecoder {
                     };
                     self.step(*byte)?;
                     *input = rest;
-                    self.taken += 1;
+                    self.consumed += 1;
                 }
             }
         }
@@ -133,8 +134,8 @@ impl ChunkedDecoder {
     pub fn whole_chunks(&mut self, bytes: &mut [u8], taken: &mut usize, data: &mut usize) -> usize {
         let (begin, mut count) = (*taken, 0);
         self.skip_to_size_line(bytes, taken);
-        if self.state != State::SizeStart {
-            self.taken += (*taken - begin) as u64;
+        if self.state != ChunkState::SizeStart {
+            self.consumed += (*taken - begin) as u64;
             return 0;
         }
         while let Some(&[b'1', b'\r', b'\n', byte, b'\r', b'\n']) = bytes.get(*taken..*taken + 6) {
@@ -158,7 +159,7 @@ impl ChunkedDecoder {
             *taken = end + 2;
             count += 1;
         }
-        self.taken += (*taken - begin) as u64;
+        self.consumed += (*taken - begin) as u64;
         count
     }
 
@@ -166,20 +167,20 @@ impl ChunkedDecoder {
     fn skip_to_size_line(&mut self, bytes: &[u8], taken: &mut usize) {
         let rest = bytes.get(*taken..).unwrap_or_default();
         let line_end = match self.state {
-            State::Data if self.left == 0 => &b"\r\n"[..],
-            State::DataCr => b"\r\n",
-            State::DataLf => b"\n",
+            ChunkState::Data if self.remaining == 0 => &b"\r\n"[..],
+            ChunkState::DataCr => b"\r\n",
+            ChunkState::DataLf => b"\n",
             _ => return,
         };
         if rest.starts_with(line_end) {
             *taken += line_end.len();
-            self.state = State::SizeStart;
+            self.state = ChunkState::SizeStart;
         }
     }
 
     /// Returns whether the end was reached.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == ChunkState::Done
     }
 
     /// Returns the number of body bytes announced so far.
@@ -196,28 +197,28 @@ impl ChunkedDecoder {
             .filter(|f| !f.is_empty())
     }
 
-    fn fault<T>(&self, kind: FaultKind) -> Result<T, Fault> {
-        Err(Fault {
+    fn fault<T>(&self, kind: FaultKind) -> Result<T, HttpParseError> {
+        Err(HttpParseError {
             kind,
-            at: self.taken,
+            at: self.consumed,
         })
     }
 
-    fn step(&mut self, byte: u8) -> Result<(), Fault> {
+    fn step(&mut self, byte: u8) -> Result<(), HttpParseError> {
         match self.state {
-            State::DataCr if byte == b'\r' => self.state = State::DataLf,
-            State::DataCr if byte == b'\n' => return self.fault(FaultKind::BareLineFeed),
-            State::DataLf if byte == b'\n' => self.state = State::SizeStart,
-            State::DataCr | State::DataLf => return self.fault(FaultKind::ChunkEnd),
-            State::SizeEnd if byte == b'\n' => self.chunk_begins()?,
-            State::SizeEnd => return self.fault(FaultKind::ChunkExtension),
+            ChunkState::DataCr if byte == b'\r' => self.state = ChunkState::DataLf,
+            ChunkState::DataCr if byte == b'\n' => return self.fault(FaultKind::BareLineFeed),
+            ChunkState::DataLf if byte == b'\n' => self.state = ChunkState::SizeStart,
+            ChunkState::DataCr | ChunkState::DataLf => return self.fault(FaultKind::ChunkEnd),
+            ChunkState::SizeEnd if byte == b'\n' => self.chunk_begins()?,
+            ChunkState::SizeEnd => return self.fault(FaultKind::ChunkExtension),
             _ => self.size_line(byte)?,
         }
         Ok(())
     }
 
     /// Processes a byte of the size line.
-    fn size_line(&mut self, byte: u8) -> Result<(), Fault> {
+    fn size_line(&mut self, byte: u8) -> Result<(), HttpParseError> {
         self.line_bytes += 1;
         if self.line_bytes as usize > CHUNK_LINE_MAX {
             return self.fault(FaultKind::ChunkLineTooLong);
@@ -227,60 +228,62 @@ impl ChunkedDecoder {
         }
         let digit = (byte as char).to_digit(16).map(u64::from);
         match (self.state, byte, digit) {
-            (State::SizeStart, _, Some(digit)) => {
-                self.left = digit;
-                self.state = State::Size;
+            (ChunkState::SizeStart, _, Some(digit)) => {
+                self.remaining = digit;
+                self.state = ChunkState::Size;
             }
-            (State::Size, _, Some(digit)) => {
-                if self.left > BODY_BYTES_MAX >> 4 {
+            (ChunkState::Size, _, Some(digit)) => {
+                if self.remaining > BODY_BYTES_MAX >> 4 {
                     return self.fault(FaultKind::BodyTooLong);
                 }
-                self.left = self.left << 4 | digit;
+                self.remaining = self.remaining << 4 | digit;
             }
-            (State::SizeStart, _, None) => return self.fault(FaultKind::ChunkSize),
-            (State::Extension | State::Quoted | State::Escaped, ..) => self.extension(byte)?,
-            (_, b'\r', _) => self.state = State::SizeEnd,
-            (_, b';', _) => self.state = State::Extension,
-            (_, b' ' | b'\t', _) => self.state = State::SizeBlank,
+            (ChunkState::SizeStart, _, None) => return self.fault(FaultKind::ChunkSize),
+            (ChunkState::Extension | ChunkState::Quoted | ChunkState::Escaped, ..) => {
+                self.extension(byte)?
+            }
+            (_, b'\r', _) => self.state = ChunkState::SizeEnd,
+            (_, b';', _) => self.state = ChunkState::Extension,
+            (_, b' ' | b'\t', _) => self.state = ChunkState::SizeBlank,
             _ => return self.fault(FaultKind::ChunkSize),
         }
         Ok(())
     }
 
-    fn extension(&mut self, byte: u8) -> Result<(), Fault> {
+    fn extension(&mut self, byte: u8) -> Result<(), HttpParseError> {
         self.state = match (self.state, byte) {
-            (State::Extension, b'\r') => State::SizeEnd,
+            (ChunkState::Extension, b'\r') => ChunkState::SizeEnd,
             (_, 0..=8 | 10..=31 | 0x7f) => return self.fault(FaultKind::ChunkExtension),
-            (State::Extension, b'"') | (State::Escaped, _) => State::Quoted,
-            (State::Quoted, b'"') => State::Extension,
-            (State::Quoted, b'\\') => State::Escaped,
+            (ChunkState::Extension, b'"') | (ChunkState::Escaped, _) => ChunkState::Quoted,
+            (ChunkState::Quoted, b'"') => ChunkState::Extension,
+            (ChunkState::Quoted, b'\\') => ChunkState::Escaped,
             (state, _) => state,
         };
         Ok(())
     }
 
-    fn chunk_begins(&mut self) -> Result<(), Fault> {
+    fn chunk_begins(&mut self) -> Result<(), HttpParseError> {
         self.line_bytes = 0;
-        if self.left == 0 {
-            self.state = State::Trailers;
+        if self.remaining == 0 {
+            self.state = ChunkState::Trailers;
             return Ok(());
         }
-        self.body = match self.body.checked_add(self.left) {
+        self.body = match self.body.checked_add(self.remaining) {
             Some(sum) if sum <= BODY_BYTES_MAX => sum,
             _ => return self.fault(FaultKind::BodyTooLong),
         };
-        self.state = State::Data;
+        self.state = ChunkState::Data;
         Ok(())
     }
 
     /// Consumes input up to the end of a trailer line. Returns false if the input ends before.
-    fn trailer(&mut self, input: &mut &[u8]) -> Result<bool, Fault> {
+    fn trailer(&mut self, input: &mut &[u8]) -> Result<bool, HttpParseError> {
         // The usual end without trailers needs no memory.
         if self.trailers.is_none() {
             if let [b'\r', b'\n', rest @ ..] = *input {
                 *input = rest;
-                self.taken += 2;
-                self.state = State::Done;
+                self.consumed += 2;
+                self.state = ChunkState::Done;
                 return Ok(true);
             }
             if input.is_empty() {
@@ -293,42 +296,46 @@ impl ChunkedDecoder {
         result
     }
 
-    fn trailer_line(&mut self, t: &mut Trailers, input: &mut &[u8]) -> Result<bool, Fault> {
+    fn trailer_line(
+        &mut self,
+        t: &mut Trailers,
+        input: &mut &[u8],
+    ) -> Result<bool, HttpParseError> {
         let end = memchr::memchr(b'\n', input);
         let (part, rest) = input.split_at(end.map_or(input.len(), |e| e + 1));
         t.bytes += part.len();
         if t.bytes > TRAILER_BYTES_MAX {
             return self.fault(FaultKind::TrailersTooLong);
         }
-        let line_at = self.taken - t.line.len() as u64;
+        let line_at = self.consumed - t.line.len() as u64;
         t.line.extend_from_slice(part);
         *input = rest;
-        self.taken += part.len() as u64;
+        self.consumed += part.len() as u64;
         if end.is_none() {
             return Ok(false);
         }
         let Some(line) = t.line.strip_suffix(b"\r\n") else {
-            return Err(Fault {
+            return Err(HttpParseError {
                 kind: FaultKind::BareLineFeed,
-                at: self.taken - 1,
+                at: self.consumed - 1,
             });
         };
         if line.is_empty() {
-            self.state = State::Done;
+            self.state = ChunkState::Done;
             return Ok(true);
         }
         t.lines += 1;
         if t.lines > TRAILER_LINES_MAX {
             return self.fault(FaultKind::TrailersTooLong);
         }
-        let at = |fault: Fault| Fault {
+        let at = |fault: HttpParseError| HttpParseError {
             at: line_at + fault.at,
             ..fault
         };
         if let Some(odd) = memchr::memchr2(0, b'\r', line) {
-            return Err(at(Fault::new(FaultKind::ControlByte, odd)));
+            return Err(at(HttpParseError::new(FaultKind::ControlByte, odd)));
         }
-        let line = Line {
+        let line = HeadLine {
             bytes: line,
             whole: &t.line,
             at: 0,

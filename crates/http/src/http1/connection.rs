@@ -5,9 +5,9 @@
 //! frames the message, because the server would drop that header.
 
 use super::Upgrade;
-use super::fault::{Fault, FaultKind};
+use super::fault::{FaultKind, HttpParseError};
 use super::head::Noted;
-use crate::message::{Fields, Message, Version, split_values};
+use crate::message::{Fields, HttpMessage, HttpVersion, split_values};
 
 /// Options found in the Connection headers.
 #[derive(Clone, Copy, Default, Debug)]
@@ -22,8 +22,8 @@ pub(super) struct Options {
 
 impl Options {
     /// Returns whether the sender keeps the connection open.
-    pub(super) fn keeps(&self, version: Version) -> bool {
-        !self.close && (self.keep_alive || version != Version::Http10)
+    pub(super) fn is_keep_alive(&self, version: HttpVersion) -> bool {
+        !self.close && (self.keep_alive || version != HttpVersion::Http10)
     }
 }
 
@@ -36,7 +36,7 @@ fn names_framing(option: &[u8]) -> bool {
 /// Parses the Connection headers.
 pub(super) fn options(fields: &mut Fields, noted: &Noted) -> Options {
     let mut options = Options::default();
-    if !noted.connection.any() {
+    if !noted.connection.has_occurred() {
         return options;
     }
     for option in fields.values(b"connection") {
@@ -55,7 +55,7 @@ pub(super) fn options(fields: &mut Fields, noted: &Noted) -> Options {
 /// Returns whether a client that sent `Proxy-Connection` keeps its connection open (`option
 /// http-use-proxy-header`). None if it sent no such header, or if the request is not one to a proxy
 /// (its target begins with `/` or `*`).
-pub fn keeps_by_proxy_connection(request: &Message) -> Option<bool> {
+pub fn proxy_connection_keep_alive(request: &HttpMessage) -> Option<bool> {
     if matches!(request.target().first(), None | Some(b'/' | b'*')) {
         return None;
     }
@@ -66,13 +66,18 @@ pub fn keeps_by_proxy_connection(request: &Message) -> Option<bool> {
             options.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
     }
-    (options.close || options.keep_alive).then(|| options.keeps(request.version()))
+    (options.close || options.keep_alive).then(|| options.is_keep_alive(request.version()))
 }
 
 /// Removes the options that must not be forwarded. `upgrade` indicates whether that option is
 /// forwarded.
-pub(super) fn clean(fields: &mut Fields, noted: &Noted, options: &Options, upgrade: bool) {
-    if noted.te.any() {
+pub(super) fn remove_hop_options(
+    fields: &mut Fields,
+    noted: &Noted,
+    options: &Options,
+    upgrade: bool,
+) {
+    if noted.te.has_occurred() {
         clean_te(fields);
     }
     let drop_upgrade = options.upgrade && !upgrade;
@@ -130,12 +135,12 @@ fn clean_te(fields: &mut Fields) {
 /// `connection: upgrade`), its Upgrade header is not forwarded. Nor is `h2c`: within such a tunnel
 /// rules could not see requests.
 pub(super) fn request_upgrade(
-    message: &mut Message,
+    message: &mut HttpMessage,
     noted: &Noted,
     options: &Options,
     bodiless: bool,
-) -> Result<Option<Upgrade>, Fault> {
-    if !noted.upgrade.any() {
+) -> Result<Option<Upgrade>, HttpParseError> {
+    if !noted.upgrade.has_occurred() {
         return Ok(None);
     }
     if message
@@ -145,7 +150,7 @@ pub(super) fn request_upgrade(
     {
         drop_h2c(message.fields_mut());
     }
-    let asked = options.upgrade && bodiless && message.version() != Version::Http10;
+    let asked = options.upgrade && bodiless && message.version() != HttpVersion::Http10;
     let protocol = protocol(message.fields());
     if !asked || protocol.is_none() {
         message.remove(b"upgrade");
@@ -159,20 +164,20 @@ pub(super) fn request_upgrade(
 
 /// Validates the 101 response to an upgrade.
 pub(super) fn response_upgrade(
-    message: &Message,
+    message: &HttpMessage,
     options: &Options,
     asked: Option<Upgrade>,
-) -> Result<Upgrade, Fault> {
+) -> Result<Upgrade, HttpParseError> {
     let fields = message.fields();
     let Some((asked, protocol)) = asked.zip(protocol(fields)) else {
-        return Err(Fault::new(FaultKind::UnexpectedUpgrade, 0));
+        return Err(HttpParseError::new(FaultKind::UnexpectedUpgrade, 0));
     };
     if !options.upgrade {
-        return Err(Fault::new(FaultKind::UnexpectedUpgrade, 0));
+        return Err(HttpParseError::new(FaultKind::UnexpectedUpgrade, 0));
     }
     let websocket = asked == Upgrade::WebSocket || protocol == Upgrade::WebSocket;
     if websocket && !has_value(fields, b"sec-websocket-accept") {
-        return Err(Fault::new(FaultKind::WebSocketKey, 0));
+        return Err(HttpParseError::new(FaultKind::WebSocketKey, 0));
     }
     Ok(protocol)
 }

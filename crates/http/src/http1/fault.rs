@@ -173,7 +173,7 @@ impl FaultKind {
 /// An error with its position in the input of the parser.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("{} (at byte {at})", .kind.words())]
-pub struct Fault {
+pub struct HttpParseError {
     /// The kind of error.
     pub kind: FaultKind,
     /// Position: an offset into the head; for a body, into the bytes decoded so far; for HTTP/2,
@@ -181,10 +181,10 @@ pub struct Fault {
     pub at: u64,
 }
 
-impl Fault {
+impl HttpParseError {
     /// Makes a fault at an offset into the head.
-    pub fn new(kind: FaultKind, at: usize) -> Fault {
-        Fault {
+    pub fn new(kind: FaultKind, at: usize) -> HttpParseError {
+        HttpParseError {
             kind,
             at: at as u64,
         }

@@ -3,7 +3,7 @@
 //! HTTP/1.0 client is never sent chunks.
 
 use super::{BodyLength, Parsed};
-use crate::message::{Message, Refusal, Version};
+use crate::message::{HttpMessage, HttpVersion, MessageEditError};
 
 /// Connection mode: `option http-keep-alive` (the default), `http-server-close`, `httpclose`.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -30,7 +30,7 @@ pub enum ConnectionHeader {
 
 impl ConnectionHeader {
     /// Adds the header at the end of a message.
-    pub fn add_to(self, message: &mut Message) -> Result<(), Refusal> {
+    pub fn add_to(self, message: &mut HttpMessage) -> Result<(), MessageEditError> {
         match self {
             ConnectionHeader::Absent => Ok(()),
             ConnectionHeader::Close => message.add(b"connection", b"close"),
@@ -41,8 +41,8 @@ impl ConnectionHeader {
 
 /// Returns the header of a request to a server. An upgrade already has its Connection header, and
 /// the connection is not closed.
-pub fn to_server(request: &Message, parsed: &Parsed, mode: ConnectionMode) -> ConnectionHeader {
-    let old = request.version() == Version::Http10;
+pub fn to_server(request: &HttpMessage, parsed: &Parsed, mode: ConnectionMode) -> ConnectionHeader {
+    let old = request.version() == HttpVersion::Http10;
     let chunked_old = old && parsed.body == BodyLength::Chunked;
     if parsed.upgrade.is_some() {
         return ConnectionHeader::Absent;
@@ -73,13 +73,13 @@ pub struct ClientFraming {
 
 impl ClientFraming {
     /// Changes the head of a response accordingly.
-    pub fn apply(&self, response: &mut Message) -> Result<(), Refusal> {
+    pub fn apply(&self, response: &mut HttpMessage) -> Result<(), MessageEditError> {
         if self.unchunk {
             response.remove(b"transfer-encoding");
             response.remove(b"trailer");
         }
         // The framing must not be missing, so a head that rules have filled gets additional space.
-        if response.fields().room() < ROOM_BYTES {
+        if response.fields().free_bytes() < ROOM_BYTES {
             response.set_limit(response.wire_len() + ROOM_BYTES);
         }
         self.connection.add_to(response)?;
@@ -93,14 +93,14 @@ impl ClientFraming {
 /// Returns the framing of a response for a client whose request had this version, and
 /// `request_keeps` (see [`Parsed::keep_alive`]) for persistence.
 pub fn to_client(
-    request_version: Version,
+    request_version: HttpVersion,
     request_keeps: bool,
     mode: ConnectionMode,
-    response: &Message,
+    response: &HttpMessage,
     parsed: &Parsed,
 ) -> ClientFraming {
-    let old_client = request_version == Version::Http10;
-    let old_response = response.version() == Version::Http10;
+    let old_client = request_version == HttpVersion::Http10;
+    let old_response = response.version() == HttpVersion::Http10;
     let unchunk = old_client && parsed.body == BodyLength::Chunked;
     let chunk = !old_client && parsed.body == BodyLength::Stream;
     let ends = match parsed.body {
@@ -139,15 +139,15 @@ mod tests {
     use super::super::{Limits, ParseStatus, RequestFacts, parse_request, parse_response};
     use super::*;
 
-    fn parsed_request(head: &str) -> (Message, Parsed) {
-        let mut m = Message::new();
+    fn parsed_request(head: &str) -> (HttpMessage, Parsed) {
+        let mut m = HttpMessage::new();
         match parse_request(head.as_bytes(), &Limits::default(), &mut m) {
             Ok(ParseStatus::Done(parsed)) => (m, parsed),
             other => panic!("{other:?}"),
         }
     }
 
-    fn written(message: &Message) -> String {
+    fn written(message: &HttpMessage) -> String {
         let mut out = Vec::new();
         message.write_http1(&mut out);
         String::from_utf8(out).unwrap()
@@ -190,8 +190,9 @@ mod tests {
 
     #[test]
     fn a_full_head_still_says_where_its_body_ends() {
-        let mut head = Message::new();
-        head.begin_response(Version::Http11, 200, b"OK").unwrap();
+        let mut head = HttpMessage::new();
+        head.begin_response(HttpVersion::Http11, 200, b"OK")
+            .unwrap();
         head.set_limit(head.wire_len());
         let framing = ClientFraming {
             connection: ConnectionHeader::Close,
@@ -232,15 +233,15 @@ mod tests {
         for (request, keeps, version, rest, expected) in table {
             for (mode, expected) in MODES.into_iter().zip(expected) {
                 let head = format!("HTTP/{version} {rest}\r\n");
-                let mut m = Message::new();
+                let mut m = HttpMessage::new();
                 let facts = RequestFacts::default();
                 let result = parse_response(head.as_bytes(), &facts, &Limits::default(), &mut m);
                 let Ok(ParseStatus::Done(parsed)) = result else {
                     panic!("{result:?}");
                 };
                 let spoken = match request {
-                    "1.0" => Version::Http10,
-                    _ => Version::Http11,
+                    "1.0" => HttpVersion::Http10,
+                    _ => HttpVersion::Http11,
                 };
                 let framing = to_client(spoken, keeps, mode, &m, &parsed);
                 framing.apply(&mut m).unwrap();

@@ -5,7 +5,7 @@
 //! message, and records their positions.
 
 use super::Limits;
-use super::fault::{Fault, FaultKind};
+use super::fault::{FaultKind, HttpParseError};
 use crate::message::{Fields, NAME_BYTES, trim};
 
 /// Maximum number of blank lines before a head. A client may send one after a miscounted body, but
@@ -14,7 +14,7 @@ const BLANK_LINES_MAX: usize = 16;
 
 /// A line without its line end, and its position.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct HeadLine<'a> {
     /// Content without NUL, CR and LF.
     pub(super) bytes: &'a [u8],
     /// The input including the line end.
@@ -26,18 +26,18 @@ pub(super) struct Line<'a> {
 /// the line end; as in HAProxy the CR may be missing, because forwarded lines have both. Any other
 /// CR, and NUL, are refused.
 #[derive(Debug)]
-pub(super) struct Lines<'a> {
+pub(super) struct HeadLineReader<'a> {
     bytes: &'a [u8],
     pub(super) at: usize,
 }
 
-impl<'a> Lines<'a> {
+impl<'a> HeadLineReader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Lines { bytes, at: 0 }
+        HeadLineReader { bytes, at: 0 }
     }
 
     /// Returns the next line, `None` if its end has not arrived.
-    pub(super) fn next(&mut self) -> Result<Option<Line<'a>>, Fault> {
+    pub(super) fn next(&mut self) -> Result<Option<HeadLine<'a>>, HttpParseError> {
         let rest = &self.bytes[self.at..];
         let Some(end) = memchr::memchr3(b'\n', b'\r', 0, rest) else {
             return Ok(None);
@@ -46,11 +46,11 @@ impl<'a> Lines<'a> {
             [b'\n', ..] => end + 1,
             [b'\r', b'\n', ..] => end + 2,
             [b'\r'] => return Ok(None),
-            _ => return Err(Fault::new(FaultKind::ControlByte, self.at + end)),
+            _ => return Err(HttpParseError::new(FaultKind::ControlByte, self.at + end)),
         };
         let at = self.at;
         self.at += len;
-        Ok(Some(Line {
+        Ok(Some(HeadLine {
             bytes: &rest[..end],
             whole: &rest[..len],
             at,
@@ -67,8 +67,8 @@ impl<'a> Lines<'a> {
     pub(super) fn start_line(
         &mut self,
         limits: &Limits,
-        check_partial: impl Fn(&Self) -> Result<(), Fault>,
-    ) -> Result<Option<Line<'a>>, Fault> {
+        check_partial: impl Fn(&Self) -> Result<(), HttpParseError>,
+    ) -> Result<Option<HeadLine<'a>>, HttpParseError> {
         self.skip_blank()?;
         match self.next() {
             Ok(Some(line)) => Ok(Some(line)),
@@ -86,7 +86,7 @@ impl<'a> Lines<'a> {
     }
 
     /// Skips blank lines before a head.
-    fn skip_blank(&mut self) -> Result<(), Fault> {
+    fn skip_blank(&mut self) -> Result<(), HttpParseError> {
         for _ in 0..=BLANK_LINES_MAX {
             match self.rest() {
                 [b'\n', ..] => self.at += 1,
@@ -94,13 +94,16 @@ impl<'a> Lines<'a> {
                 _ => return Ok(()),
             }
         }
-        Err(Fault::new(FaultKind::TooManyBlankLines, self.at))
+        Err(HttpParseError::new(FaultKind::TooManyBlankLines, self.at))
     }
 
     /// Checks that an incomplete head can still end within the limit.
-    pub(super) fn incomplete(&self, limits: &Limits) -> Result<(), Fault> {
+    pub(super) fn incomplete(&self, limits: &Limits) -> Result<(), HttpParseError> {
         match self.bytes.len() >= limits.head_bytes {
-            true => Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes)),
+            true => Err(HttpParseError::new(
+                FaultKind::HeadTooLong,
+                limits.head_bytes,
+            )),
             false => Ok(()),
         }
     }
@@ -109,25 +112,25 @@ impl<'a> Lines<'a> {
 /// Occurrences of headers that need further checks.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Noted {
-    pub(super) host: Seen,
-    pub(super) content_length: Seen,
-    pub(super) transfer_encoding: Seen,
-    pub(super) connection: Seen,
-    pub(super) upgrade: Seen,
-    pub(super) te: Seen,
-    pub(super) expect: Seen,
+    pub(super) host: NameOccurrences,
+    pub(super) content_length: NameOccurrences,
+    pub(super) transfer_encoding: NameOccurrences,
+    pub(super) connection: NameOccurrences,
+    pub(super) upgrade: NameOccurrences,
+    pub(super) te: NameOccurrences,
+    pub(super) expect: NameOccurrences,
 }
 
 /// Number of occurrences of a name, and the position of the first.
 #[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct NameOccurrences {
     pub(super) count: u32,
     /// Offset of the first occurrence in the input.
     pub(super) at: u32,
 }
 
-impl Seen {
-    pub(super) fn any(self) -> bool {
+impl NameOccurrences {
+    pub(super) fn has_occurred(self) -> bool {
         self.count > 0
     }
 
@@ -138,8 +141,8 @@ impl Seen {
         self.count += 1;
     }
 
-    pub(super) fn fault(self, kind: FaultKind) -> Fault {
-        Fault::new(kind, self.at as usize)
+    pub(super) fn fault(self, kind: FaultKind) -> HttpParseError {
+        HttpParseError::new(kind, self.at as usize)
     }
 }
 
@@ -170,7 +173,7 @@ impl Noted {
 
     // Called in the loop over the fields of every head.
     #[inline(always)]
-    fn of(&mut self, name: &[u8]) -> Option<&mut Seen> {
+    fn of(&mut self, name: &[u8]) -> Option<&mut NameOccurrences> {
         // The length is compared first, because nearly all names are none of these.
         let (seen, is) = match name.len() {
             2 => (&mut self.te, is(name, b"te")),
@@ -187,7 +190,7 @@ impl Noted {
 
     /// Returns whether a fold in this header would be ambiguous for the framing or routing of the
     /// message.
-    fn frames(name: &[u8]) -> bool {
+    fn affects_framing(name: &[u8]) -> bool {
         [
             &b"host"[..],
             b"content-length",
@@ -209,11 +212,11 @@ pub(super) enum Section {
 
 /// Parses header lines up to the blank line.
 pub(super) fn parse_fields(
-    lines: &mut Lines<'_>,
+    lines: &mut HeadLineReader<'_>,
     limits: &Limits,
     fields: &mut Fields,
     noted: &mut Noted,
-) -> Result<Section, Fault> {
+) -> Result<Section, HttpParseError> {
     let mut folded = false;
     loop {
         let Some(line) = lines.next()? else {
@@ -222,7 +225,10 @@ pub(super) fn parse_fields(
         };
         if line.bytes.is_empty() {
             if lines.at > limits.head_bytes {
-                return Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes));
+                return Err(HttpParseError::new(
+                    FaultKind::HeadTooLong,
+                    limits.head_bytes,
+                ));
             }
             if folded {
                 // Trimmed at the end, when no further fold can follow.
@@ -232,11 +238,11 @@ pub(super) fn parse_fields(
         }
         if matches!(line.bytes[0], b' ' | b'\t') {
             folded = true;
-            fold(fields, line)?;
+            append_folded_line(fields, line)?;
             continue;
         }
         if fields.len() + 1 >= limits.headers {
-            return Err(Fault::new(FaultKind::TooManyHeaders, line.at));
+            return Err(HttpParseError::new(FaultKind::TooManyHeaders, line.at));
         }
         let (name, value) = split(line, limits.accept_invalid)?;
         if let Some(seen) = noted.of(name) {
@@ -255,7 +261,10 @@ pub(super) fn parse_fields(
 }
 
 /// Splits a header line at its colon and validates the name.
-pub(super) fn split<'a>(line: Line<'a>, relaxed: bool) -> Result<(&'a [u8], &'a [u8]), Fault> {
+pub(super) fn split<'a>(
+    line: HeadLine<'a>,
+    relaxed: bool,
+) -> Result<(&'a [u8], &'a [u8]), HttpParseError> {
     let bytes = line.bytes;
     let name_end = bytes
         .iter()
@@ -263,21 +272,25 @@ pub(super) fn split<'a>(line: Line<'a>, relaxed: bool) -> Result<(&'a [u8], &'a 
         .unwrap_or(bytes.len());
     if name_end < bytes.len() && bytes[name_end] == b':' {
         if name_end == 0 {
-            return Err(Fault::new(FaultKind::NameMissing, line.at));
+            return Err(HttpParseError::new(FaultKind::NameMissing, line.at));
         }
         return Ok((&bytes[..name_end], trim(&bytes[name_end + 1..])));
     }
-    split_odd(line, name_end, relaxed)
+    split_invalid_name(line, name_end, relaxed)
 }
 
 /// Parses a line whose name is not a token. In relaxed mode, visible odd bytes and inner spaces are
 /// accepted, and blanks before the colon are dropped. So `content-length : 1` counts as a length
 /// here, as it may for the server.
-fn split_odd<'a>(line: Line<'a>, odd: usize, relaxed: bool) -> Result<(&'a [u8], &'a [u8]), Fault> {
+fn split_invalid_name<'a>(
+    line: HeadLine<'a>,
+    odd: usize,
+    relaxed: bool,
+) -> Result<(&'a [u8], &'a [u8]), HttpParseError> {
     let Some(colon) = memchr::memchr(b':', line.bytes) else {
-        return Err(Fault::new(FaultKind::ColonMissing, line.at + odd));
+        return Err(HttpParseError::new(FaultKind::ColonMissing, line.at + odd));
     };
-    let fault = Fault::new(FaultKind::NameByte, line.at + odd);
+    let fault = HttpParseError::new(FaultKind::NameByte, line.at + odd);
     let name = trim(&line.bytes[..colon]);
     if !relaxed {
         return Err(fault);
@@ -291,26 +304,26 @@ fn split_odd<'a>(line: Line<'a>, odd: usize, relaxed: bool) -> Result<(&'a [u8],
     // A recipient that drops the odd bytes must not find a framing header.
     let mut token = name.to_vec();
     token.retain(|b| NAME_BYTES[*b as usize] != 0);
-    if token.len() != name.len() && Noted::frames(&token) {
+    if token.len() != name.len() && Noted::affects_framing(&token) {
         return Err(fault);
     }
     if name.is_empty() {
-        return Err(Fault::new(FaultKind::NameMissing, line.at));
+        return Err(HttpParseError::new(FaultKind::NameMissing, line.at));
     }
     Ok((name, trim(&line.bytes[colon + 1..])))
 }
 
 /// Handles obsolete folding: the line is appended to the previous value. As in HAProxy, the line
 /// end becomes two spaces and the blanks are kept.
-fn fold(fields: &mut Fields, line: Line<'_>) -> Result<(), Fault> {
+fn append_folded_line(fields: &mut Fields, line: HeadLine<'_>) -> Result<(), HttpParseError> {
     let Some(last) = fields.len().checked_sub(1) else {
-        return Err(Fault::new(FaultKind::FoldedFirstLine, line.at));
+        return Err(HttpParseError::new(FaultKind::FoldedFirstLine, line.at));
     };
     let Some((name, _)) = fields.at(last) else {
-        return Err(Fault::new(FaultKind::FoldedFirstLine, line.at));
+        return Err(HttpParseError::new(FaultKind::FoldedFirstLine, line.at));
     };
-    if Noted::frames(name) {
-        return Err(Fault::new(FaultKind::FoldedFraming, line.at));
+    if Noted::affects_framing(name) {
+        return Err(HttpParseError::new(FaultKind::FoldedFraming, line.at));
     }
     // Trailing blanks are kept for now, because another fold may follow.
     fields.extend_last(&[b"  ", line.bytes]);

@@ -1,24 +1,24 @@
 //! The host of a request: a single value that agrees with the target.
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{FaultKind, HttpParseError};
 use super::head::Noted;
-use crate::message::{Message, TargetForm};
+use crate::message::{HttpMessage, TargetForm};
 
 /// Checks the Host headers against each other and the target. Equal ones are merged. A missing one
 /// is left to the server, as in HAProxy.
 pub(crate) fn check(
-    message: &mut Message,
+    message: &mut HttpMessage,
     noted: &Noted,
     target_at: usize,
     relaxed: bool,
-) -> Result<(), Fault> {
+) -> Result<(), HttpParseError> {
     if noted.host.count > 1 {
-        merge(message, noted)?;
+        merge_host(message, noted)?;
     }
     let host = message.get(b"host");
     if let Some(host) = host
         && !relaxed
-        && !is_plain(host)
+        && !is_simple_host(host)
         && !(host.iter().all(|b| host_byte(*b)) && has_one_port(host))
     {
         return Err(noted.host.fault(FaultKind::HostByte));
@@ -35,7 +35,7 @@ pub(crate) fn check(
         && !same(wanted, host, scheme)
     {
         if !relaxed {
-            return Err(Fault::new(FaultKind::HostMismatch, target_at));
+            return Err(HttpParseError::new(FaultKind::HostMismatch, target_at));
         }
         // The server must route by the same host that the rules saw.
         if message.target_parts().form == TargetForm::Absolute && !wanted.is_empty() {
@@ -43,14 +43,14 @@ pub(crate) fn check(
             message
                 .fields_mut()
                 .set(b"host", &wanted)
-                .map_err(|_| Fault::new(FaultKind::HeadTooLong, target_at))?;
+                .map_err(|_| HttpParseError::new(FaultKind::HeadTooLong, target_at))?;
         }
     }
     drop_default_port(message, scheme);
     add_path(message, target_at)
 }
 
-fn merge(message: &mut Message, noted: &Noted) -> Result<(), Fault> {
+fn merge_host(message: &mut HttpMessage, noted: &Noted) -> Result<(), HttpParseError> {
     let fields = message.fields();
     let Some(first) = fields.get(b"host") else {
         return Ok(());
@@ -75,7 +75,7 @@ enum Scheme {
     Other,
 }
 
-fn scheme(message: &Message) -> Scheme {
+fn scheme(message: &HttpMessage) -> Scheme {
     let target = message.target();
     let parts = message.target_parts();
     let name = &target[..parts.scheme_end];
@@ -114,7 +114,7 @@ fn port_at(authority: &[u8]) -> Option<usize> {
 
 /// Returns whether the host is a simple name or IPv4 address with an optional port, as nearly all
 /// are: letters, digits, dots, dashes, and at most one colon.
-fn is_plain(host: &[u8]) -> bool {
+fn is_simple_host(host: &[u8]) -> bool {
     let mut colons = 0;
     host.iter().all(|byte| {
         colons += u32::from(*byte == b':');
@@ -160,7 +160,7 @@ fn without_default_port(authority: &[u8], scheme: Scheme) -> &[u8] {
 
 /// Returns whether a Host header agrees with the authority of an HTTP/2 request, which may have
 /// both.
-pub(crate) fn agree(authority: &[u8], host: &[u8], scheme: &[u8]) -> bool {
+pub(crate) fn is_same_authority(authority: &[u8], host: &[u8], scheme: &[u8]) -> bool {
     let scheme = match scheme {
         s if s.eq_ignore_ascii_case(b"http") => Scheme::Http,
         s if s.eq_ignore_ascii_case(b"https") => Scheme::Https,
@@ -186,7 +186,7 @@ fn same(authority: &[u8], host: &[u8], scheme: Scheme) -> bool {
 /// Removes a default port from the target and from Host: `http://host:80/` becomes `http://host/`.
 /// As in HAProxy, rules and the server see no redundant port. CONNECT needs the port in its target,
 /// so only its Host loses it.
-fn drop_default_port(message: &mut Message, scheme: Scheme) {
+fn drop_default_port(message: &mut HttpMessage, scheme: Scheme) {
     let parts = message.target_parts();
     if parts.form == TargetForm::Authority {
         let target = message.target();
@@ -213,7 +213,7 @@ fn drop_default_port(message: &mut Message, scheme: Scheme) {
     }
 }
 
-fn drop_port_of_host(message: &mut Message, scheme: Scheme) {
+fn drop_port_of_host(message: &mut HttpMessage, scheme: Scheme) {
     let fields = message.fields_mut();
     if let Some(at) = fields.position(b"host", 0)
         && let Some((_, host)) = fields.at(at)
@@ -225,7 +225,7 @@ fn drop_port_of_host(message: &mut Message, scheme: Scheme) {
 
 /// Adds the path `/` to a URL without a path (RFC 9112, 3.2.1). For OPTIONS the path stays empty,
 /// because that means the server as a whole.
-fn add_path(message: &mut Message, target_at: usize) -> Result<(), Fault> {
+fn add_path(message: &mut HttpMessage, target_at: usize) -> Result<(), HttpParseError> {
     let parts = message.target_parts();
     let end = message.target().len();
     if parts.form != TargetForm::Absolute
@@ -236,7 +236,7 @@ fn add_path(message: &mut Message, target_at: usize) -> Result<(), Fault> {
     }
     message
         .set_target_pieces(end, &[b"/"], end)
-        .map_err(|_| Fault::new(FaultKind::HeadTooLong, target_at))
+        .map_err(|_| HttpParseError::new(FaultKind::HeadTooLong, target_at))
 }
 
 /// Returns whether an authority has the form `host:port` with a numeric port, as CONNECT requires.

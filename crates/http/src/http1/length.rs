@@ -1,7 +1,7 @@
 //! Content-Length and Transfer-Encoding: one interpretation or a fault. Accepted values are
 //! rewritten in their plain form.
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{FaultKind, HttpParseError};
 use super::head::Noted;
 use crate::message::{Fields, split_values};
 
@@ -15,8 +15,11 @@ pub(super) enum Coding {
 }
 
 /// Returns the length on which all Content-Length values agree, and reduces them to one line.
-pub(crate) fn content_length(fields: &mut Fields, noted: &Noted) -> Result<Option<u64>, Fault> {
-    if !noted.content_length.any() {
+pub(crate) fn content_length(
+    fields: &mut Fields,
+    noted: &Noted,
+) -> Result<Option<u64>, HttpParseError> {
+    if !noted.content_length.has_occurred() {
         return Ok(None);
     }
     const NAME: &[u8] = b"content-length";
@@ -38,7 +41,7 @@ pub(crate) fn content_length(fields: &mut Fields, noted: &Noted) -> Result<Optio
     }
     let mut digits = Digits::default();
     let plain = digits.of(length.unwrap_or(0));
-    keep_one(fields, NAME, noted.content_length.count, plain);
+    keep_single_value(fields, NAME, noted.content_length.count, plain);
     Ok(length)
 }
 
@@ -47,8 +50,8 @@ pub(crate) fn content_length(fields: &mut Fields, noted: &Noted) -> Result<Optio
 pub(super) fn transfer_encoding(
     fields: &mut Fields,
     noted: &Noted,
-) -> Result<Option<Coding>, Fault> {
-    if !noted.transfer_encoding.any() {
+) -> Result<Option<Coding>, HttpParseError> {
+    if !noted.transfer_encoding.has_occurred() {
         return Ok(None);
     }
     const NAME: &[u8] = b"transfer-encoding";
@@ -65,7 +68,7 @@ pub(super) fn transfer_encoding(
     if values > 1 {
         return Err(noted.transfer_encoding.fault(FaultKind::TransferCoding));
     }
-    keep_one(fields, NAME, noted.transfer_encoding.count, b"chunked");
+    keep_single_value(fields, NAME, noted.transfer_encoding.count, b"chunked");
     Ok(Some(Coding::Chunked))
 }
 
@@ -76,7 +79,7 @@ pub(super) fn remove_both(fields: &mut Fields) {
 }
 
 /// Sets the first line of a name to the plain value, and removes the others.
-fn keep_one(fields: &mut Fields, name: &[u8], count: u32, plain: &[u8]) {
+fn keep_single_value(fields: &mut Fields, name: &[u8], count: u32, plain: &[u8]) {
     let Some(first) = fields.position(name, 0) else {
         return;
     };

@@ -1,8 +1,8 @@
-//! HTTP/1 as values: heads are parsed into a [`Message`], chunked bodies are decoded and encoded,
+//! HTTP/1 as values: heads are parsed into a [`HttpMessage`], chunked bodies are decoded and encoded,
 //! and the `connection` header of each direction is determined.
 //!
 //! This module does no I/O, reads no clock and keeps no state between heads. Input that two
-//! recipients could interpret differently is either refused with a [`Fault`], or written in the one
+//! recipients could interpret differently is either refused with a [`HttpParseError`], or written in the one
 //! form in which it was understood. The reference for acceptance is haproxy 2.6, except where that
 //! is laxer than is safe.
 //!
@@ -24,8 +24,8 @@ mod response;
 
 pub use cache::{is_cacheable, shares_cookie};
 pub use chunked::{Chunk, ChunkHead, ChunkedDecoder, LAST_CHUNK, write_last_chunk};
-pub use connection::keeps_by_proxy_connection;
-pub use fault::{Fault, FaultKind};
+pub use connection::proxy_connection_keep_alive;
+pub use fault::{FaultKind, HttpParseError};
 pub use framing::{ClientFraming, ConnectionHeader, ConnectionMode, to_client, to_server};
 pub use page::{ErrorPage, Redirect, RedirectCode, error_page};
 pub use request::{Preface, http2_preface, parse_request};
@@ -34,11 +34,11 @@ pub use response::{RequestFacts, parse_response};
 // Checks that HTTP/2 shares with HTTP/1.
 pub(crate) use chunked::is_forbidden_trailer;
 pub(crate) use head::Noted;
-pub(crate) use host::{agree as hosts_agree, check as check_host, is_host_and_port};
+pub(crate) use host::{check as check_host, is_host_and_port, is_same_authority as hosts_agree};
 pub(crate) use length::content_length;
 pub(crate) use request::{expects_continue, is_target_byte};
 
-use crate::message::{MESSAGE_BYTES_DEFAULT, Message};
+use crate::message::{HttpMessage, MESSAGE_BYTES_DEFAULT};
 
 /// Limits of a message head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,7 +122,7 @@ pub enum ParseStatus {
 }
 
 /// Prepares the message for a parser that fills it from this number of bytes.
-pub(crate) fn prepare(message: &mut Message, limits: &Limits, bytes: usize) {
+pub(crate) fn prepare(message: &mut HttpMessage, limits: &Limits, bytes: usize) {
     message.clear();
     message.set_limit(limits.message_bytes);
     // A colon may gain a space, and a bare line feed a carriage return.

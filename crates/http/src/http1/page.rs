@@ -1,7 +1,7 @@
 //! Responses that the proxy makes itself: default error pages and redirects, with the same bytes as
 //! HAProxy 2.6. The Connection header is added elsewhere: see [`super::to_client`].
 
-use crate::message::{Message, Refusal, Version, reason_of};
+use crate::message::{HttpMessage, HttpVersion, MessageEditError, reason_of};
 
 /// A default page.
 #[derive(PartialEq, Eq, Debug)]
@@ -122,9 +122,9 @@ impl ErrorPage {
     }
 
     /// Fills the message with the head of this page, and returns the body.
-    pub fn respond(&self, message: &mut Message) -> Result<Vec<u8>, Refusal> {
+    pub fn respond(&self, message: &mut HttpMessage) -> Result<Vec<u8>, MessageEditError> {
         let body = self.body();
-        message.begin_response(Version::Http11, self.status, self.reason.as_bytes())?;
+        message.begin_response(HttpVersion::Http11, self.status, self.reason.as_bytes())?;
         message.add(b"content-length", body.len().to_string().as_bytes())?;
         message.add(b"cache-control", b"no-cache")?;
         message.add(b"content-type", b"text/html")?;
@@ -195,7 +195,7 @@ pub struct Redirect<'a> {
 
 impl Redirect<'_> {
     /// Fills the message with the head of this redirect. There is no body.
-    pub fn respond(&self, message: &mut Message) -> Result<(), Refusal> {
+    pub fn respond(&self, message: &mut HttpMessage) -> Result<(), MessageEditError> {
         let status = self.code.status();
         // Redirects use the newer reason phrase.
         let reason = if status == 302 {
@@ -203,7 +203,7 @@ impl Redirect<'_> {
         } else {
             reason_of(status)
         };
-        message.begin_response(Version::Http11, status, reason.as_bytes())?;
+        message.begin_response(HttpVersion::Http11, status, reason.as_bytes())?;
         message.add(b"content-length", b"0")?;
         message.add(b"location", self.location)?;
         if !self.code.may_be_cached() {
@@ -227,7 +227,7 @@ impl Redirect<'_> {
 mod tests {
     use super::*;
 
-    fn wire(message: &Message, body: &[u8]) -> String {
+    fn wire(message: &HttpMessage, body: &[u8]) -> String {
         let mut out = Vec::new();
         message.write_http1(&mut out);
         out.extend_from_slice(body);
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn pages_are_the_bytes_that_haproxy_sends() {
-        let mut m = Message::new();
+        let mut m = HttpMessage::new();
         let lengths = [
             (200, 58),
             (400, 90),
@@ -278,7 +278,7 @@ mod tests {
     fn redirects_are_the_bytes_that_haproxy_sends() {
         let redirect =
             |status, set_cookie: Option<&'static str>, clear_cookie: Option<&'static str>| {
-                let mut m = Message::new();
+                let mut m = HttpMessage::new();
                 let r = Redirect {
                     code: RedirectCode::of(status).unwrap(),
                     location: b"/x",
@@ -317,6 +317,9 @@ mod tests {
             set_cookie: None,
             clear_cookie: None,
         };
-        assert_eq!(r.respond(&mut Message::new()), Err(Refusal::Byte(b'\r')));
+        assert_eq!(
+            r.respond(&mut HttpMessage::new()),
+            Err(MessageEditError::Byte(b'\r'))
+        );
     }
 }

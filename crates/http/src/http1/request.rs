@@ -4,12 +4,12 @@
 //! server could interpret differently: see the table in the tests.
 
 use super::connection;
-use super::fault::{Fault, FaultKind};
-use super::head::{self, Line, Lines, Noted, Section};
+use super::fault::{FaultKind, HttpParseError};
+use super::head::{self, HeadLine, HeadLineReader, Noted, Section};
 use super::host;
 use super::length::{self, Coding};
 use super::{BodyLength, Limits, ParseStatus, Parsed, prepare};
-use crate::message::{Message, NAME_BYTES, TargetForm, TargetParts, Version};
+use crate::message::{HttpMessage, HttpVersion, NAME_BYTES, TargetForm, TargetParts};
 
 /// The connection preface of an HTTP/2 client (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -41,15 +41,15 @@ pub fn http2_preface(bytes: &[u8]) -> Preface {
 pub fn parse_request(
     bytes: &[u8],
     limits: &Limits,
-    message: &mut Message,
-) -> Result<ParseStatus, Fault> {
-    let mut lines = Lines::new(bytes);
+    message: &mut HttpMessage,
+) -> Result<ParseStatus, HttpParseError> {
+    let mut lines = HeadLineReader::new(bytes);
     let Some(line) = lines.start_line(limits, check_partial)? else {
         return Ok(ParseStatus::Incomplete);
     };
     prepare(message, limits, bytes.len());
     let start = RequestLine::parse(line, limits)?;
-    let too_long = Fault::new(FaultKind::HeadTooLong, limits.head_bytes);
+    let too_long = HttpParseError::new(FaultKind::HeadTooLong, limits.head_bytes);
     if lines.at > limits.head_bytes {
         return Err(too_long);
     }
@@ -83,21 +83,21 @@ fn simple_request(consumed: usize) -> Parsed {
 }
 
 fn finish(
-    message: &mut Message,
+    message: &mut HttpMessage,
     noted: &Noted,
     limits: &Limits,
     consumed: usize,
-) -> Result<ParseStatus, Fault> {
+) -> Result<ParseStatus, HttpParseError> {
     let version = message.version();
     let (body, doubtful) = body_of(message, noted, limits)?;
     let options = connection::options(message.fields_mut(), noted);
     let upgrade = connection::request_upgrade(message, noted, &options, body == BodyLength::None)?;
-    connection::clean(message.fields_mut(), noted, &options, upgrade.is_some());
+    connection::remove_hop_options(message.fields_mut(), noted, &options, upgrade.is_some());
     let expect_continue = expects_continue(message, noted);
     Ok(ParseStatus::Done(Parsed {
         consumed,
         body,
-        keep_alive: !doubtful && options.keeps(version),
+        keep_alive: !doubtful && options.is_keep_alive(version),
         upgrade,
         expect_continue,
         interim: false,
@@ -106,9 +106,9 @@ fn finish(
 
 /// Returns whether the client waits for `100 Continue`.
 #[inline]
-pub(crate) fn expects_continue(message: &Message, noted: &Noted) -> bool {
-    noted.expect.any()
-        && message.version() != Version::Http10
+pub(crate) fn expects_continue(message: &HttpMessage, noted: &Noted) -> bool {
+    noted.expect.has_occurred()
+        && message.version() != HttpVersion::Http10
         && message
             .fields()
             .values(b"expect")
@@ -117,14 +117,14 @@ pub(crate) fn expects_continue(message: &Message, noted: &Noted) -> bool {
 
 /// Returns the length of the body, and whether the framing forbids the reuse of the connection.
 fn body_of(
-    message: &mut Message,
+    message: &mut HttpMessage,
     noted: &Noted,
     limits: &Limits,
-) -> Result<(BodyLength, bool), Fault> {
-    if !noted.content_length.any() && !noted.transfer_encoding.any() {
+) -> Result<(BodyLength, bool), HttpParseError> {
+    if !noted.content_length.has_occurred() && !noted.transfer_encoding.has_occurred() {
         return Ok((BodyLength::None, false));
     }
-    let old = message.version() == Version::Http10;
+    let old = message.version() == HttpVersion::Http10;
     let length = length::content_length(message.fields_mut(), noted)?;
     let coding = length::transfer_encoding(message.fields_mut(), noted)?;
     if message.method() == b"CONNECT" {
@@ -154,7 +154,7 @@ struct RequestLine<'a> {
     method: &'a [u8],
     target: &'a [u8],
     target_at: usize,
-    version: Version,
+    version: HttpVersion,
     /// True for HTTP/0.9.
     simple: bool,
 }
@@ -169,9 +169,9 @@ fn blanks(bytes: &[u8], mut at: usize) -> usize {
 impl<'a> RequestLine<'a> {
     /// Parses method, target and version, separated by any number of blanks, as HAProxy accepts
     /// them. They are forwarded with one space.
-    fn parse(line: Line<'a>, limits: &Limits) -> Result<Self, Fault> {
+    fn parse(line: HeadLine<'a>, limits: &Limits) -> Result<Self, HttpParseError> {
         let bytes = line.bytes;
-        let fault = |kind, at| Fault::new(kind, line.at + at);
+        let fault = |kind, at| HttpParseError::new(kind, line.at + at);
         if bytes.starts_with(b"PRI ") {
             return Err(fault(FaultKind::Http2Preface, 0));
         }
@@ -193,12 +193,12 @@ impl<'a> RequestLine<'a> {
             if !limits.accept_invalid || method != b"GET" || target.first() != Some(&b'/') {
                 return Err(fault(FaultKind::Http09, version_at));
             }
-            Version::Http10
+            HttpVersion::Http10
         } else {
             version_of(&bytes[version_at..], limits.accept_invalid)
                 .ok_or(fault(FaultKind::Version, version_at))?
         };
-        if !limits.accept_invalid && !form_fits(method, target) {
+        if !limits.accept_invalid && !is_target_form_allowed(method, target) {
             return Err(fault(FaultKind::TargetForm, target_at));
         }
         Ok(RequestLine {
@@ -236,11 +236,13 @@ pub(crate) fn is_target_byte(byte: u8, relaxed: bool) -> bool {
 
 /// Parses the version: `HTTP/1.0`, or `HTTP/1.1` and later minor versions. In relaxed mode any
 /// numbers are accepted, and those from 1.1 up count as 1.1.
-pub(super) fn version_of(bytes: &[u8], relaxed: bool) -> Option<Version> {
+pub(super) fn version_of(bytes: &[u8], relaxed: bool) -> Option<HttpVersion> {
     match bytes {
-        b"HTTP/1.1" => return Some(Version::Http11),
-        b"HTTP/1.0" => return Some(Version::Http10),
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => return Some(Version::Http11),
+        b"HTTP/1.1" => return Some(HttpVersion::Http11),
+        b"HTTP/1.0" => return Some(HttpVersion::Http10),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => {
+            return Some(HttpVersion::Http11);
+        }
         _ => {}
     }
     if !relaxed {
@@ -256,13 +258,13 @@ pub(super) fn version_of(bytes: &[u8], relaxed: bool) -> Option<Version> {
         }
     };
     match (digits(&number[..dot])?, digits(&number[dot + 1..])?) {
-        (0, _) | (1, 0) => Some(Version::Http10),
-        _ => Some(Version::Http11),
+        (0, _) | (1, 0) => Some(HttpVersion::Http10),
+        _ => Some(HttpVersion::Http11),
     }
 }
 
 /// Returns whether the form of a target is allowed for the method.
-fn form_fits(method: &[u8], target: &[u8]) -> bool {
+fn is_target_form_allowed(method: &[u8], target: &[u8]) -> bool {
     if target.first() == Some(&b'/') {
         return method != b"CONNECT";
     }
@@ -285,7 +287,7 @@ fn form_fits(method: &[u8], target: &[u8]) -> bool {
 
 /// Checks an incomplete first line: input that cannot begin a request is refused at once. Otherwise
 /// a TLS hello on a port without TLS would wait for a line feed.
-fn check_partial(lines: &Lines<'_>) -> Result<(), Fault> {
+fn check_partial(lines: &HeadLineReader<'_>) -> Result<(), HttpParseError> {
     let rest = lines.rest();
     if rest.is_empty() || rest == b"\r" {
         return Ok(());
@@ -293,6 +295,6 @@ fn check_partial(lines: &Lines<'_>) -> Result<(), Fault> {
     match method_end(rest) {
         Ok(_) | Err((FaultKind::Http09, _)) => Ok(()),
         Err((FaultKind::MethodByte, at)) if rest[at..] == *b"\r" => Ok(()),
-        Err((kind, at)) => Err(Fault::new(kind, lines.at + at)),
+        Err((kind, at)) => Err(HttpParseError::new(kind, lines.at + at)),
     }
 }

@@ -1,12 +1,12 @@
 //! Parser for the heads of responses, given the request.
 
 use super::connection;
-use super::fault::{Fault, FaultKind};
-use super::head::{self, Line, Lines, Noted, Section};
+use super::fault::{FaultKind, HttpParseError};
+use super::head::{self, HeadLine, HeadLineReader, Noted, Section};
 use super::length::{self, Coding};
 use super::request::version_of;
 use super::{BodyLength, Limits, ParseStatus, Parsed, Upgrade, prepare};
-use crate::message::{Message, Version};
+use crate::message::{HttpMessage, HttpVersion};
 use crate::websocket::Accept;
 
 /// The facts of a request that determine how its response is parsed.
@@ -27,7 +27,7 @@ pub struct RequestFacts {
 
 impl RequestFacts {
     /// Extracts the facts of a request as sent to the server.
-    pub fn of(request: &Message, upgrade: Option<Upgrade>) -> Self {
+    pub fn of(request: &HttpMessage, upgrade: Option<Upgrade>) -> Self {
         RequestFacts {
             head: request.method() == b"HEAD",
             connect: request.method() == b"CONNECT",
@@ -36,7 +36,7 @@ impl RequestFacts {
                 Some(Upgrade::WebSocket) => Accept::of(request),
                 _ => None,
             },
-            checks_accept: request.version() == Version::Http2,
+            checks_accept: request.version() == HttpVersion::Http2,
         }
     }
 }
@@ -47,15 +47,15 @@ pub fn parse_response(
     bytes: &[u8],
     request: &RequestFacts,
     limits: &Limits,
-    message: &mut Message,
-) -> Result<ParseStatus, Fault> {
-    let mut lines = Lines::new(bytes);
+    message: &mut HttpMessage,
+) -> Result<ParseStatus, HttpParseError> {
+    let mut lines = HeadLineReader::new(bytes);
     let Some(line) = lines.start_line(limits, check_partial)? else {
         return Ok(ParseStatus::Incomplete);
     };
     prepare(message, limits, bytes.len());
     let (version, status, reason) = status_line(line, limits.accept_invalid)?;
-    let too_long = Fault::new(FaultKind::HeadTooLong, limits.head_bytes);
+    let too_long = HttpParseError::new(FaultKind::HeadTooLong, limits.head_bytes);
     if lines.at > limits.head_bytes {
         return Err(too_long);
     }
@@ -71,11 +71,11 @@ pub fn parse_response(
 }
 
 fn finish(
-    message: &mut Message,
+    message: &mut HttpMessage,
     request: &RequestFacts,
     noted: &Noted,
     consumed: usize,
-) -> Result<ParseStatus, Fault> {
+) -> Result<ParseStatus, HttpParseError> {
     let status = message.status();
     let version = message.version();
     let length = length::content_length(message.fields_mut(), noted)?;
@@ -109,13 +109,13 @@ fn finish(
             (None, None) => BodyLength::UntilClose,
         }
     };
-    connection::clean(message.fields_mut(), noted, &options, options.upgrade);
-    let doubtful = coding.is_some() && (length.is_some() || version == Version::Http10);
+    connection::remove_hop_options(message.fields_mut(), noted, &options, options.upgrade);
+    let doubtful = coding.is_some() && (length.is_some() || version == HttpVersion::Http10);
     let ends = !matches!(body, BodyLength::UntilClose | BodyLength::Tunnel);
     Ok(ParseStatus::Done(Parsed {
         consumed,
         body,
-        keep_alive: ends && !doubtful && options.keeps(version),
+        keep_alive: ends && !doubtful && options.is_keep_alive(version),
         upgrade,
         expect_continue: false,
         interim: status < 200 && !tunnel,
@@ -123,20 +123,23 @@ fn finish(
 }
 
 /// Checks the response to a WebSocket key that this proxy made.
-fn check_accept(message: &Message, request: &RequestFacts) -> Result<(), Fault> {
+fn check_accept(message: &HttpMessage, request: &RequestFacts) -> Result<(), HttpParseError> {
     let wanted = request.accept.filter(|_| request.checks_accept);
     match wanted {
         Some(wanted) if message.get(b"sec-websocket-accept") != Some(wanted.as_bytes()) => {
-            Err(Fault::new(FaultKind::WebSocketKey, 0))
+            Err(HttpParseError::new(FaultKind::WebSocketKey, 0))
         }
         _ => Ok(()),
     }
 }
 
 /// Parses version, status and reason, separated by any number of blanks.
-fn status_line(line: Line<'_>, relaxed: bool) -> Result<(Version, u16, &[u8]), Fault> {
+fn status_line(
+    line: HeadLine<'_>,
+    relaxed: bool,
+) -> Result<(HttpVersion, u16, &[u8]), HttpParseError> {
     let bytes = line.bytes;
-    let fault = |kind, at| Fault::new(kind, line.at + at);
+    let fault = |kind, at| HttpParseError::new(kind, line.at + at);
     let version_end = memchr::memchr2(b' ', b'\t', bytes).unwrap_or(bytes.len());
     let version = version_of(&bytes[..version_end], relaxed).ok_or(fault(FaultKind::Version, 0))?;
     let skip = |mut at: usize| {
@@ -160,12 +163,12 @@ fn status_line(line: Line<'_>, relaxed: bool) -> Result<(Version, u16, &[u8]), F
 }
 
 /// Checks an incomplete first line: input that cannot begin a response is refused at once.
-fn check_partial(lines: &Lines<'_>) -> Result<(), Fault> {
+fn check_partial(lines: &HeadLineReader<'_>) -> Result<(), HttpParseError> {
     const START: &[u8] = b"HTTP/";
     let rest = lines.rest();
     let n = rest.len().min(START.len());
     match rest[..n] == START[..n] || rest == b"\r" {
         true => Ok(()),
-        false => Err(Fault::new(FaultKind::Version, lines.at)),
+        false => Err(HttpParseError::new(FaultKind::Version, lines.at)),
     }
 }

@@ -1,16 +1,16 @@
 //! Conversion of HTTP/2 messages for HTTP/1.
 
 use crate::http1::{BodyLength, Parsed, RequestFacts};
-use crate::message::{Message, Refusal, TargetForm, Version};
+use crate::message::{HttpMessage, HttpVersion, MessageEditError, TargetForm};
 
 /// Writes the head of a request for an HTTP/1 server. A request that arrived over HTTP/2 has a
 /// whole URL as its target, of which the server gets the path; the message is not changed, so that
 /// logs show the original. `chunked`: the body is sent in chunks, and the head declares this
 /// regardless of changes by rules.
 #[inline]
-pub fn write_request(request: &Message, chunked: bool, out: &mut Vec<u8>) {
+pub fn write_request(request: &HttpMessage, chunked: bool, out: &mut Vec<u8>) {
     let says_so = || request.fields().contains(b"transfer-encoding");
-    if request.version() == Version::Http2 || chunked && !says_so() {
+    if request.version() == HttpVersion::Http2 || chunked && !says_so() {
         write_downgraded(request, chunked, out);
     } else {
         request.write_http1(out);
@@ -19,7 +19,7 @@ pub fn write_request(request: &Message, chunked: bool, out: &mut Vec<u8>) {
 
 /// Writes the head of a request that arrived over HTTP/2, or whose body is chunked by this proxy.
 #[inline(never)]
-fn write_downgraded(request: &Message, chunked: bool, out: &mut Vec<u8>) {
+fn write_downgraded(request: &HttpMessage, chunked: bool, out: &mut Vec<u8>) {
     let begin = out.len();
     let parts = request.target_parts();
     let target = request.target();
@@ -63,11 +63,11 @@ const CHUNKED: &[u8] = b"transfer-encoding: chunked\r\n";
 /// which knows the client.
 #[inline]
 pub fn response_to_http1(
-    message: &mut Message,
+    message: &mut HttpMessage,
     parsed: &Parsed,
     request: &RequestFacts,
-) -> Result<(), Refusal> {
-    if message.version() != Version::Http2 {
+) -> Result<(), MessageEditError> {
+    if message.version() != HttpVersion::Http2 {
         return Ok(());
     }
     let has_none_ever = parsed.interim || request.head || matches!(message.status(), 204 | 304);

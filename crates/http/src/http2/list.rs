@@ -1,8 +1,8 @@
 //! Field lists: pseudo-headers first, then headers, with every name and value validated (RFC 9113,
 //! section 8.2); and trailers, which have no pseudo-headers.
 
-use crate::http1::{Fault, FaultKind, Limits, Noted, is_forbidden_trailer};
-use crate::message::{Fields, NAME_BYTES, Refusal, trim};
+use crate::http1::{FaultKind, HttpParseError, Limits, Noted, is_forbidden_trailer};
+use crate::message::{Fields, MessageEditError, NAME_BYTES, trim};
 use protocol::http2::FieldList;
 
 /// The kind of message that a field section belongs to.
@@ -15,16 +15,16 @@ pub(super) enum Of {
 
 /// A field and its position.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found<'a> {
+pub(super) struct LocatedField<'a> {
     pub(super) name: &'a [u8],
     pub(super) value: &'a [u8],
     /// Total length of the preceding names and values, bytes.
     pub(super) at: usize,
 }
 
-impl Found<'_> {
-    pub(super) fn fault(&self, kind: FaultKind) -> Fault {
-        Fault::new(kind, self.at)
+impl LocatedField<'_> {
+    pub(super) fn fault(&self, kind: FaultKind) -> HttpParseError {
+        HttpParseError::new(kind, self.at)
     }
 
     pub(super) fn is_pseudo(&self) -> bool {
@@ -33,20 +33,28 @@ impl Found<'_> {
 }
 
 /// Returns the fields of a complete list.
-pub(super) fn walk(list: &FieldList) -> Result<impl Iterator<Item = Found<'_>>, Fault> {
+pub(super) fn list_fields(
+    list: &FieldList,
+) -> Result<impl Iterator<Item = LocatedField<'_>>, HttpParseError> {
     if list.is_overflowed() {
-        return Err(Fault::new(FaultKind::HeadTooLong, list.content_bytes()));
+        return Err(HttpParseError::new(
+            FaultKind::HeadTooLong,
+            list.content_bytes(),
+        ));
     }
     let mut next = 0;
     Ok(list.iter().map(move |(name, value)| {
         let at = next;
         next += name.len() + value.len();
-        Found { name, value, at }
+        LocatedField { name, value, at }
     }))
 }
 
 /// Stores a pseudo-header, which must not be repeated.
-pub(super) fn once<'a>(place: &mut Option<&'a [u8]>, field: Found<'a>) -> Result<(), Fault> {
+pub(super) fn once<'a>(
+    place: &mut Option<&'a [u8]>,
+    field: LocatedField<'a>,
+) -> Result<(), HttpParseError> {
     match place.replace(field.value) {
         None => Ok(()),
         Some(_) => Err(field.fault(FaultKind::PseudoHeader)),
@@ -54,7 +62,7 @@ pub(super) fn once<'a>(place: &mut Option<&'a [u8]>, field: Found<'a>) -> Result
 }
 
 /// Validates a header. Returns its value without surrounding blanks, which are not part of a value.
-pub(super) fn check<'a>(field: Found<'a>, of: Of) -> Result<&'a [u8], Fault> {
+pub(super) fn check<'a>(field: LocatedField<'a>, of: Of) -> Result<&'a [u8], HttpParseError> {
     let name = field.name;
     if !name.iter().all(|b| is_lower(*b)) || name.is_empty() {
         return Err(field.fault(name_fault(name)));
@@ -64,7 +72,7 @@ pub(super) fn check<'a>(field: Found<'a>, of: Of) -> Result<&'a [u8], Fault> {
     }
     let value = trim(field.value);
     let promises_trailers = of == Of::Request && value.eq_ignore_ascii_case(b"trailers");
-    if is_of_connection(name) && !(name == b"te" && promises_trailers) {
+    if is_connection_specific(name) && !(name == b"te" && promises_trailers) {
         return Err(field.fault(FaultKind::ConnectionSpecific));
     }
     Ok(value)
@@ -90,7 +98,7 @@ fn name_fault(name: &[u8]) -> FaultKind {
 
 /// Returns whether a header is specific to an HTTP/1 connection (RFC 9113, section 8.2.2). `te` may
 /// nevertheless promise trailers.
-pub(super) fn is_of_connection(name: &[u8]) -> bool {
+pub(super) fn is_connection_specific(name: &[u8]) -> bool {
     match name.len() {
         2 => name == b"te",
         7 => name == b"upgrade",
@@ -103,16 +111,16 @@ pub(super) fn is_of_connection(name: &[u8]) -> bool {
 }
 
 /// Collector of the headers of a message.
-pub(super) struct Taken {
+pub(super) struct HeaderCollector {
     pub(super) noted: Noted,
     count: usize,
     max: usize,
 }
 
-impl Taken {
+impl HeaderCollector {
     /// Accepts at most as many headers as the limits allow; the start line counts as one.
     pub(super) fn new(limits: &Limits) -> Self {
-        Taken {
+        HeaderCollector {
             noted: Noted::default(),
             count: 1,
             max: limits.headers,
@@ -123,9 +131,9 @@ impl Taken {
     pub(super) fn push(
         &mut self,
         fields: &mut Fields,
-        field: Found<'_>,
+        field: LocatedField<'_>,
         value: &[u8],
-    ) -> Result<(), Fault> {
+    ) -> Result<(), HttpParseError> {
         if self.count >= self.max {
             return Err(field.fault(FaultKind::TooManyHeaders));
         }
@@ -139,9 +147,9 @@ impl Taken {
 /// Parses the trailers after a body. As in HAProxy, those that would frame or route the message, or
 /// belong to a connection, are faults. Others that a recipient must not merge into the head are
 /// dropped, as in HTTP/1.
-pub fn trailers(list: &FieldList) -> Result<Box<Fields>, Fault> {
+pub fn trailers(list: &FieldList) -> Result<Box<Fields>, HttpParseError> {
     let mut trailers = Box::new(Fields::new());
-    for field in walk(list)? {
+    for field in list_fields(list)? {
         let value = check(field, Of::Trailers)?;
         if matches!(field.name, b"content-length" | b"host") {
             return Err(field.fault(FaultKind::ConnectionSpecific));
@@ -151,7 +159,7 @@ pub fn trailers(list: &FieldList) -> Result<Box<Fields>, Fault> {
         }
         match trailers.add(field.name, value) {
             Ok(()) => {}
-            Err(Refusal::Full) => return Err(field.fault(FaultKind::TrailersTooLong)),
+            Err(MessageEditError::Full) => return Err(field.fault(FaultKind::TrailersTooLong)),
             Err(_) => return Err(field.fault(FaultKind::NameByte)),
         }
     }

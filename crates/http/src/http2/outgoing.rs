@@ -1,13 +1,13 @@
 //! Conversion of messages to the fields that HTTP/2 sends. The fields borrow from the message
 //! without copies. Headers that are specific to HTTP/1 connections are left out.
 
-use super::list::is_of_connection;
+use super::list::is_connection_specific;
 use crate::http1::is_forbidden_trailer;
-use crate::message::{Fields, Message, NAME_BYTES, TargetForm};
+use crate::message::{Fields, HttpMessage, NAME_BYTES, TargetForm};
 use crate::websocket;
 
 /// A name and a value.
-pub type Pair<'a> = (&'a [u8], &'a [u8]);
+pub type HeaderPair<'a> = (&'a [u8], &'a [u8]);
 
 /// Reason why a message cannot be sent over HTTP/2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,8 +23,8 @@ pub enum Unsendable {
 /// A request as fields.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFields<'a> {
-    pseudo: [Pair<'a>; 5],
-    message: &'a Message,
+    pseudo: [HeaderPair<'a>; 5],
+    message: &'a HttpMessage,
     is_tunnel: bool,
 }
 
@@ -32,13 +32,13 @@ pub struct RequestFields<'a> {
 /// have allowed. `scheme` is that of the connection; a scheme in the client's target takes
 /// precedence.
 pub fn request<'a>(
-    message: &'a Message,
+    message: &'a HttpMessage,
     scheme: &'a [u8],
 ) -> Result<RequestFields<'a>, Unsendable> {
     if !message.is_request() {
         return Err(Unsendable::Kind);
     }
-    const NONE: Pair<'_> = (b"", b"");
+    const NONE: HeaderPair<'_> = (b"", b"");
     let (method, target) = (message.method(), message.target());
     let parts = message.target_parts();
     if method == b"CONNECT" {
@@ -90,7 +90,7 @@ pub fn request<'a>(
 
 /// Returns the host, which rules may have set, or else the authority of the target. Empty if it
 /// names no host.
-fn authority_of(message: &Message) -> &[u8] {
+fn authority_of(message: &HttpMessage) -> &[u8] {
     let authority = match message.get(b"host") {
         Some(host) => host,
         None => {
@@ -109,13 +109,13 @@ fn authority_of(message: &Message) -> &[u8] {
 
 impl<'a> RequestFields<'a> {
     /// Returns the fields in the order in which they are sent.
-    pub fn iter(&self) -> impl Iterator<Item = Pair<'a>> + use<'a> {
+    pub fn iter(&self) -> impl Iterator<Item = HeaderPair<'a>> + use<'a> {
         let is_tunnel = self.is_tunnel;
         let rest = self.message.fields().iter().filter(move |(name, value)| {
             let promises_trailers = *name == b"te" && value.eq_ignore_ascii_case(b"trailers");
             *name != b"host"
-                && !(is_tunnel && is_of_http1_tunnel(name))
-                && goes_on(name, promises_trailers)
+                && !(is_tunnel && is_http1_upgrade_header(name))
+                && is_forwarded(name, promises_trailers)
         });
         let pseudo = self.pseudo.into_iter().filter(|(name, _)| !name.is_empty());
         pseudo.chain(rest)
@@ -126,7 +126,7 @@ impl<'a> RequestFields<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseFields<'a> {
     status: [u8; 3],
-    message: &'a Message,
+    message: &'a HttpMessage,
     is_tunnel: bool,
 }
 
@@ -134,7 +134,7 @@ pub struct ResponseFields<'a> {
 /// CONNECT. Then the 101 of HTTP/1 is its success, and no other success may look the same, because
 /// the client would use a tunnel that does not exist.
 pub fn response(
-    message: &Message,
+    message: &HttpMessage,
     extended_connect: bool,
 ) -> Result<ResponseFields<'_>, Unsendable> {
     let status = match (message.status(), extended_connect) {
@@ -157,25 +157,25 @@ pub fn response(
 
 impl ResponseFields<'_> {
     /// Returns the fields in the order in which they are sent.
-    pub fn iter(&self) -> impl Iterator<Item = Pair<'_>> {
+    pub fn iter(&self) -> impl Iterator<Item = HeaderPair<'_>> {
         let is_tunnel = self.is_tunnel;
         let rest = self.message.fields().iter().filter(move |(name, _)| {
-            !(is_tunnel && is_of_http1_tunnel(name)) && goes_on(name, false)
+            !(is_tunnel && is_http1_upgrade_header(name)) && is_forwarded(name, false)
         });
         std::iter::once((&b":status"[..], &self.status[..])).chain(rest)
     }
 }
 
 /// Converts trailers, without fields that are not allowed in trailers.
-pub fn trailers(fields: &Fields) -> impl Iterator<Item = Pair<'_>> {
+pub fn trailers(fields: &Fields) -> impl Iterator<Item = HeaderPair<'_>> {
     fields
         .iter()
-        .filter(|(name, _)| goes_on(name, false) && !is_forbidden_trailer(name))
+        .filter(|(name, _)| is_forwarded(name, false) && !is_forbidden_trailer(name))
 }
 
 /// Returns whether a header belongs to the upgrade handshake of HTTP/1, which RFC 8441
 /// does not use.
-fn is_of_http1_tunnel(name: &[u8]) -> bool {
+fn is_http1_upgrade_header(name: &[u8]) -> bool {
     matches!(
         name,
         b"sec-websocket-key" | b"sec-websocket-accept" | b"content-length"
@@ -184,7 +184,7 @@ fn is_of_http1_tunnel(name: &[u8]) -> bool {
 
 /// Returns whether a header is forwarded; `te` only if it promises trailers. A name that only
 /// `option accept-invalid-http-request` accepts is not allowed in HTTP/2.
-fn goes_on(name: &[u8], promises_trailers: bool) -> bool {
-    (promises_trailers || !is_of_connection(name))
+fn is_forwarded(name: &[u8], promises_trailers: bool) -> bool {
+    (promises_trailers || !is_connection_specific(name))
         && name.iter().all(|b| NAME_BYTES[*b as usize] != 0)
 }

@@ -1,8 +1,8 @@
 //! Parser for the heads of requests.
 
-use super::list::{self, Found, Of, Taken};
-use crate::http1::{self, BodyLength, Fault, FaultKind, Limits, Parsed, Upgrade};
-use crate::message::{Fields, Message, NAME_BYTES, Refusal, Version};
+use super::list::{self, HeaderCollector, LocatedField, Of};
+use crate::http1::{self, BodyLength, FaultKind, HttpParseError, Limits, Parsed, Upgrade};
+use crate::message::{Fields, HttpMessage, HttpVersion, MessageEditError, NAME_BYTES};
 use crate::websocket;
 use protocol::http2::FieldList;
 
@@ -17,7 +17,7 @@ struct Pseudo<'a> {
 }
 
 impl<'a> Pseudo<'a> {
-    fn take(&mut self, field: Found<'a>) -> Result<(), Fault> {
+    fn set_pseudo_header(&mut self, field: LocatedField<'a>) -> Result<(), HttpParseError> {
         let place = match field.name {
             b":method" => &mut self.method,
             b":scheme" => &mut self.scheme,
@@ -31,7 +31,7 @@ impl<'a> Pseudo<'a> {
 }
 
 /// The kind of request that the pseudo-headers describe.
-enum Kind<'a> {
+enum RequestForm<'a> {
     Plain {
         scheme: &'a [u8],
         path: &'a [u8],
@@ -45,11 +45,11 @@ enum Kind<'a> {
     },
 }
 
-impl<'a> Kind<'a> {
+impl<'a> RequestForm<'a> {
     fn scheme(&self) -> &'a [u8] {
         match self {
-            Kind::Plain { scheme, .. } | Kind::Extended { scheme, .. } => scheme,
-            Kind::Connect => b"",
+            RequestForm::Plain { scheme, .. } | RequestForm::Extended { scheme, .. } => scheme,
+            RequestForm::Connect => b"",
         }
     }
 }
@@ -59,22 +59,26 @@ pub fn request(
     list: &FieldList,
     end_stream: bool,
     limits: &Limits,
-    message: &mut Message,
-) -> Result<Parsed, Fault> {
-    let mut walk = list::walk(list)?.peekable();
+    message: &mut HttpMessage,
+) -> Result<Parsed, HttpParseError> {
+    let mut walk = list::list_fields(list)?.peekable();
     let mut pseudo = Pseudo::default();
-    while let Some(field) = walk.next_if(Found::is_pseudo) {
-        pseudo.take(field)?;
+    while let Some(field) = walk.next_if(LocatedField::is_pseudo) {
+        pseudo.set_pseudo_header(field)?;
     }
     let (method, kind) = kind_of(&pseudo, limits)?;
     check_authority(&pseudo, &kind)?;
     http1::prepare(message, limits, list.bytes());
     begin(message, method, &kind, pseudo.authority)
-        .map_err(|_| Fault::new(FaultKind::HeadTooLong, 0))?;
-    let mut taken = Taken::new(limits);
+        .map_err(|_| HttpParseError::new(FaultKind::HeadTooLong, 0))?;
+    let mut taken = HeaderCollector::new(limits);
     if let Some(value) = pseudo.authority {
         let (name, at) = (&b"host"[..], 0);
-        taken.push(message.fields_mut(), Found { name, value, at }, value)?;
+        taken.push(
+            message.fields_mut(),
+            LocatedField { name, value, at },
+            value,
+        )?;
     }
     let mut cookies = Cookies::default();
     for field in walk {
@@ -94,14 +98,20 @@ pub fn request(
     http1::check_host(message, &taken.noted, 0, false)?;
     let parsed = finish(message, &kind, end_stream, &taken)?;
     match message.wire_len() > limits.head_bytes {
-        true => Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes)),
+        true => Err(HttpParseError::new(
+            FaultKind::HeadTooLong,
+            limits.head_bytes,
+        )),
         false => Ok(parsed),
     }
 }
 
 /// Returns the method and the kind of request.
-fn kind_of<'a>(pseudo: &Pseudo<'a>, limits: &Limits) -> Result<(&'a [u8], Kind<'a>), Fault> {
-    let fault = |kind| Fault::new(kind, 0);
+fn kind_of<'a>(
+    pseudo: &Pseudo<'a>,
+    limits: &Limits,
+) -> Result<(&'a [u8], RequestForm<'a>), HttpParseError> {
+    let fault = |kind| HttpParseError::new(kind, 0);
     let missing = fault(FaultKind::PseudoMissing);
     let method = pseudo.method.ok_or(missing)?;
     if method.is_empty() {
@@ -114,7 +124,7 @@ fn kind_of<'a>(pseudo: &Pseudo<'a>, limits: &Limits) -> Result<(&'a [u8], Kind<'
     let is_connect = method == b"CONNECT";
     if is_connect && pseudo.protocol.is_none() {
         return match (pseudo.scheme, pseudo.path) {
-            (None, None) => Ok((method, Kind::Connect)),
+            (None, None) => Ok((method, RequestForm::Connect)),
             _ => Err(fault(FaultKind::PseudoHeader)),
         };
     }
@@ -133,7 +143,7 @@ fn kind_of<'a>(pseudo: &Pseudo<'a>, limits: &Limits) -> Result<(&'a [u8], Kind<'
         return Err(fault(FaultKind::TargetForm));
     }
     match pseudo.protocol {
-        None => Ok((method, Kind::Plain { scheme, path })),
+        None => Ok((method, RequestForm::Plain { scheme, path })),
         Some(_) if !is_connect => Err(fault(FaultKind::PseudoHeader)),
         // Within a tunnel of HTTP/2 rules could not see requests.
         Some(protocol)
@@ -145,7 +155,7 @@ fn kind_of<'a>(pseudo: &Pseudo<'a>, limits: &Limits) -> Result<(&'a [u8], Kind<'
         }
         Some(protocol) => Ok((
             b"GET",
-            Kind::Extended {
+            RequestForm::Extended {
                 scheme,
                 path,
                 protocol,
@@ -163,18 +173,18 @@ fn is_scheme(scheme: &[u8]) -> bool {
 
 /// Checks the authority, which must name a host if present. CONNECT requires one with a port, which
 /// is its target.
-fn check_authority(pseudo: &Pseudo<'_>, kind: &Kind<'_>) -> Result<(), Fault> {
+fn check_authority(pseudo: &Pseudo<'_>, kind: &RequestForm<'_>) -> Result<(), HttpParseError> {
     match (pseudo.authority, kind) {
         // A port without a host is not enough.
-        (Some(b"" | [b':', ..]), _) => Err(Fault::new(FaultKind::AuthorityEmpty, 0)),
-        (None, Kind::Plain { .. }) => Ok(()),
-        (None, _) => Err(Fault::new(FaultKind::PseudoMissing, 0)),
-        (Some(authority), Kind::Connect) => {
+        (Some(b"" | [b':', ..]), _) => Err(HttpParseError::new(FaultKind::AuthorityEmpty, 0)),
+        (None, RequestForm::Plain { .. }) => Ok(()),
+        (None, _) => Err(HttpParseError::new(FaultKind::PseudoMissing, 0)),
+        (Some(authority), RequestForm::Connect) => {
             let is_target = http1::is_host_and_port(authority)
                 && authority.iter().all(|b| http1::is_target_byte(*b, false));
             match is_target {
                 true => Ok(()),
-                false => Err(Fault::new(FaultKind::TargetForm, 0)),
+                false => Err(HttpParseError::new(FaultKind::TargetForm, 0)),
             }
         }
         (Some(_), _) => Ok(()),
@@ -183,31 +193,41 @@ fn check_authority(pseudo: &Pseudo<'_>, kind: &Kind<'_>) -> Result<(), Fault> {
 
 /// Sets the start line. `*` is not part of the URL: `OPTIONS https://host`.
 fn begin(
-    message: &mut Message,
+    message: &mut HttpMessage,
     method: &[u8],
-    kind: &Kind<'_>,
+    kind: &RequestForm<'_>,
     authority: Option<&[u8]>,
-) -> Result<(), Refusal> {
+) -> Result<(), MessageEditError> {
     let target = match (kind, authority) {
-        (Kind::Connect, authority) => [authority.unwrap_or_default(), b"", b"", b""],
-        (Kind::Plain { path, .. } | Kind::Extended { path, .. }, None) => [*path, b"", b"", b""],
-        (Kind::Plain { scheme, path } | Kind::Extended { scheme, path, .. }, Some(authority)) => {
+        (RequestForm::Connect, authority) => [authority.unwrap_or_default(), b"", b"", b""],
+        (RequestForm::Plain { path, .. } | RequestForm::Extended { path, .. }, None) => {
+            [*path, b"", b"", b""]
+        }
+        (
+            RequestForm::Plain { scheme, path } | RequestForm::Extended { scheme, path, .. },
+            Some(authority),
+        ) => {
             let path: &[u8] = if *path == b"*" { b"" } else { path };
             [*scheme, b"://", authority, path]
         }
     };
-    message.begin_request_of(method, target, Version::Http2)
+    message.begin_request_of(method, target, HttpVersion::Http2)
 }
 
 /// Cookies, which may be split into several fields (RFC 9113, section 8.2.3). They are forwarded as
 /// one header, the last one, as in HAProxy.
 #[derive(Default)]
 struct Cookies<'a> {
-    first: Option<Found<'a>>,
+    first: Option<LocatedField<'a>>,
 }
 
 impl Cookies<'_> {
-    fn join(&self, list: &FieldList, taken: &mut Taken, fields: &mut Fields) -> Result<(), Fault> {
+    fn join(
+        &self,
+        list: &FieldList,
+        taken: &mut HeaderCollector,
+        fields: &mut Fields,
+    ) -> Result<(), HttpParseError> {
         let Some(first) = self.first else {
             return Ok(());
         };
@@ -226,28 +246,28 @@ impl Cookies<'_> {
 
 /// Determines the body, and converts extended CONNECT to its HTTP/1 form.
 fn finish(
-    message: &mut Message,
-    kind: &Kind<'_>,
+    message: &mut HttpMessage,
+    kind: &RequestForm<'_>,
     end_stream: bool,
-    taken: &Taken,
-) -> Result<Parsed, Fault> {
+    taken: &HeaderCollector,
+) -> Result<Parsed, HttpParseError> {
     let length = http1::content_length(message.fields_mut(), &taken.noted)?;
     let mut upgrade = None;
     let body = match kind {
-        Kind::Plain { .. } => body_of(length, end_stream)?,
-        Kind::Connect | Kind::Extended { .. } => {
+        RequestForm::Plain { .. } => body_of(length, end_stream)?,
+        RequestForm::Connect | RequestForm::Extended { .. } => {
             message.remove(b"content-length");
             BodyLength::None
         }
     };
-    if let Kind::Extended { protocol, .. } = kind {
+    if let RequestForm::Extended { protocol, .. } = kind {
         let is_websocket = protocol.eq_ignore_ascii_case(b"websocket");
         upgrade = Some(match is_websocket {
             true => Upgrade::WebSocket,
             false => Upgrade::Other,
         });
         websocket::upgrade_request(message, protocol, is_websocket)
-            .map_err(|_| Fault::new(FaultKind::HeadTooLong, 0))?;
+            .map_err(|_| HttpParseError::new(FaultKind::HeadTooLong, 0))?;
     }
     Ok(Parsed {
         consumed: 0,
@@ -261,10 +281,10 @@ fn finish(
 
 /// Returns the length of the body after a head that announced a length, or none. The
 /// receiver of the body checks that its data matches the length.
-pub(super) fn body_of(length: Option<u64>, end_stream: bool) -> Result<BodyLength, Fault> {
+pub(super) fn body_of(length: Option<u64>, end_stream: bool) -> Result<BodyLength, HttpParseError> {
     match (length, end_stream) {
         (None | Some(0), true) | (Some(0), false) => Ok(BodyLength::None),
-        (Some(_), true) => Err(Fault::new(FaultKind::LengthWithoutBody, 0)),
+        (Some(_), true) => Err(HttpParseError::new(FaultKind::LengthWithoutBody, 0)),
         (Some(length), false) => Ok(BodyLength::Length(length)),
         (None, false) => Ok(BodyLength::Stream),
     }

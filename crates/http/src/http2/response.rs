@@ -1,9 +1,11 @@
 //! Parser for the heads of responses, interim or final.
 
-use super::list::{self, Found, Of, Taken};
+use super::list::{self, HeaderCollector, LocatedField, Of};
 use super::request::body_of;
-use crate::http1::{self, BodyLength, Fault, FaultKind, Limits, Parsed, RequestFacts, Upgrade};
-use crate::message::{Message, Version};
+use crate::http1::{
+    self, BodyLength, FaultKind, HttpParseError, Limits, Parsed, RequestFacts, Upgrade,
+};
+use crate::message::{HttpMessage, HttpVersion};
 use crate::websocket;
 use protocol::http2::FieldList;
 
@@ -15,31 +17,31 @@ pub fn response(
     end_stream: bool,
     request: &RequestFacts,
     limits: &Limits,
-    message: &mut Message,
-) -> Result<Parsed, Fault> {
-    let mut walk = list::walk(list)?.peekable();
+    message: &mut HttpMessage,
+) -> Result<Parsed, HttpParseError> {
+    let mut walk = list::list_fields(list)?.peekable();
     let mut status = None;
-    while let Some(field) = walk.next_if(Found::is_pseudo) {
+    while let Some(field) = walk.next_if(LocatedField::is_pseudo) {
         if field.name != b":status" {
             return Err(field.fault(FaultKind::PseudoHeader));
         }
         list::once(&mut status, field)?;
     }
-    let status = status.ok_or(Fault::new(FaultKind::PseudoMissing, 0))?;
-    let status = status_of(status).ok_or(Fault::new(FaultKind::Status, 0))?;
+    let status = status.ok_or(HttpParseError::new(FaultKind::PseudoMissing, 0))?;
+    let status = status_of(status).ok_or(HttpParseError::new(FaultKind::Status, 0))?;
     let is_interim = status < 200;
     match status {
-        101 => return Err(Fault::new(FaultKind::UnexpectedUpgrade, 0)),
-        _ if is_interim && end_stream => return Err(Fault::new(FaultKind::InterimEnd, 0)),
+        101 => return Err(HttpParseError::new(FaultKind::UnexpectedUpgrade, 0)),
+        _ if is_interim && end_stream => return Err(HttpParseError::new(FaultKind::InterimEnd, 0)),
         _ => {}
     }
     let is_success = (200..300).contains(&status);
     let upgrades = is_success && request.upgrade.is_some();
     http1::prepare(message, limits, list.bytes());
     message
-        .begin_response(Version::Http2, if upgrades { 101 } else { status }, b"")
-        .map_err(|_| Fault::new(FaultKind::HeadTooLong, 0))?;
-    let mut taken = Taken::new(limits);
+        .begin_response(HttpVersion::Http2, if upgrades { 101 } else { status }, b"")
+        .map_err(|_| HttpParseError::new(FaultKind::HeadTooLong, 0))?;
+    let mut taken = HeaderCollector::new(limits);
     for field in walk {
         let value = list::check(field, Of::Response)?;
         taken.push(message.fields_mut(), field, value)?;
@@ -59,10 +61,13 @@ pub fn response(
     if upgrades {
         let is_websocket = request.upgrade == Some(Upgrade::WebSocket);
         websocket::upgrade_response(message, is_websocket, request.accept.as_ref())
-            .map_err(|_| Fault::new(FaultKind::HeadTooLong, 0))?;
+            .map_err(|_| HttpParseError::new(FaultKind::HeadTooLong, 0))?;
     }
     if message.wire_len() > limits.head_bytes {
-        return Err(Fault::new(FaultKind::HeadTooLong, limits.head_bytes));
+        return Err(HttpParseError::new(
+            FaultKind::HeadTooLong,
+            limits.head_bytes,
+        ));
     }
     Ok(Parsed {
         consumed: 0,

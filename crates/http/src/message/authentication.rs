@@ -2,7 +2,7 @@
 //! request: later requests on it have the same identity (RFC 4559, section 6; against RFC 9110,
 //! section 11.2). Such a connection must not carry requests of other clients.
 
-use super::Message;
+use super::HttpMessage;
 
 /// Challenge of a server that authenticates the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +24,7 @@ fn authenticates_connection(value: &[u8]) -> bool {
     })
 }
 
-impl Message {
+impl HttpMessage {
     /// Returns the challenge of this response, if its server authenticates the connection.
     pub fn connection_challenge(&self) -> Option<ConnectionChallenge> {
         let name: &[u8] = match self.status() {
@@ -58,17 +58,17 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Version;
+    use crate::message::HttpVersion;
 
     const WWW: &str = "www-authenticate";
 
     /// Names and values of header fields.
     type Fields = &'static [(&'static str, &'static str)];
 
-    fn response(status: u16, fields: Fields) -> Message {
-        let mut message = Message::new();
+    fn response(status: u16, fields: Fields) -> HttpMessage {
+        let mut message = HttpMessage::new();
         message
-            .begin_response(Version::Http11, status, b"")
+            .begin_response(HttpVersion::Http11, status, b"")
             .unwrap();
         for (name, value) in fields {
             message.add(name.as_bytes(), value.as_bytes()).unwrap();
@@ -112,9 +112,9 @@ mod tests {
             ("Authorization", "NT", false),
             ("X-Authorization", "NTLM x", false),
         ] {
-            let mut request = Message::new();
+            let mut request = HttpMessage::new();
             request
-                .begin_request(b"GET", b"/", Version::Http11)
+                .begin_request(b"GET", b"/", HttpVersion::Http11)
                 .unwrap();
             request.add(name.as_bytes(), value.as_bytes()).unwrap();
             assert_eq!(

@@ -29,7 +29,7 @@ pub fn response_cookies(line: &[u8]) -> CookiePairs<'_> {
 }
 
 /// Returns the end of a pair: the first of these bytes outside of quotes.
-pub fn end_of(line: &[u8], stops: &[u8]) -> usize {
+pub fn pair_end(line: &[u8], stops: &[u8]) -> usize {
     let mut quoted = false;
     let mut at = 0;
     while at < line.len() {
@@ -49,11 +49,11 @@ impl<'a> Iterator for CookiePairs<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.rest.is_empty() {
-            let end = end_of(self.rest, b";,");
+            let end = pair_end(self.rest, b";,");
             let pair = &self.rest[..end];
             let mut next = end;
             if self.response {
-                next = end + end_of(&self.rest[end..], b",");
+                next = end + pair_end(&self.rest[end..], b",");
             }
             self.rest = self.rest.get(next + 1..).unwrap_or_default();
             let Some(equals) = memchr::memchr(b'=', pair) else {

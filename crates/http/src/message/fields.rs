@@ -3,7 +3,7 @@
 //! in lower case.
 //!
 //! This module never parses a head and does not interpret headers. It stores no field that could
-//! split a head: [`Refusal::Byte`].
+//! split a head: [`MessageEditError::Byte`].
 
 use super::trim::trim;
 
@@ -16,7 +16,7 @@ const HOLES_TOLERATED: usize = 4096;
 
 /// Reason why a change was refused. The message is unchanged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum MessageEditError {
     /// The message would become larger than its limit.
     #[error("the message would exceed its buffer")]
     Full,
@@ -30,13 +30,13 @@ pub enum Refusal {
 
 /// A field in the arena, `name: value\r\n` from `start` on.
 #[derive(Clone, Copy, Debug)]
-struct Field {
+struct FieldRange {
     start: u32,
     name_len: u32,
     value_len: u32,
 }
 
-impl Field {
+impl FieldRange {
     fn value_start(self) -> usize {
         self.start as usize + self.name_len as usize + 2
     }
@@ -61,7 +61,7 @@ pub(super) struct First {
 #[derive(Clone, Debug)]
 pub struct Fields {
     bytes: Vec<u8>,
-    list: Vec<Field>,
+    list: Vec<FieldRange>,
     first: First,
     live: usize,
     limit: usize,
@@ -112,7 +112,7 @@ impl Fields {
 
     /// Returns the allocated memory, bytes.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.list.capacity() * size_of::<Field>()
+        self.bytes.capacity() + self.list.capacity() * size_of::<FieldRange>()
     }
 
     /// Removes everything, but keeps the memory and the limit.
@@ -129,7 +129,7 @@ impl Fields {
     }
 
     /// Returns how many bytes can still be added.
-    pub fn room(&self) -> usize {
+    pub fn free_bytes(&self) -> usize {
         self.limit.saturating_sub(self.live)
     }
 
@@ -145,7 +145,7 @@ impl Fields {
 
     /// Returns the allocated memory for accounting, bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.list.capacity() * size_of::<Field>()
+        self.bytes.capacity() + self.list.capacity() * size_of::<FieldRange>()
     }
 
     /// Returns the number of bytes that [`Self::write_lines`] writes, including the first line.
@@ -153,7 +153,7 @@ impl Fields {
         self.live
     }
 
-    fn name_of(&self, field: Field) -> &[u8] {
+    fn name_of(&self, field: FieldRange) -> &[u8] {
         let start = field.start as usize;
         &self.bytes[start..start + field.name_len as usize]
     }
@@ -161,12 +161,12 @@ impl Fields {
     /// Returns the value without blanks that a rule may have added at its ends. They are sent, but
     /// are not part of the value (RFC 9110, section 5.5).
     #[inline]
-    fn value_of(&self, field: Field) -> &[u8] {
+    fn value_of(&self, field: FieldRange) -> &[u8] {
         trim(self.written(field))
     }
 
     /// Returns the value as it is sent.
-    fn written(&self, field: Field) -> &[u8] {
+    fn written(&self, field: FieldRange) -> &[u8] {
         let start = field.value_start();
         &self.bytes[start..start + field.value_len as usize]
     }
@@ -207,7 +207,7 @@ impl Fields {
             .map(|(i, _)| i)
     }
 
-    fn is(&self, field: Field, name: &[u8]) -> bool {
+    fn is(&self, field: FieldRange, name: &[u8]) -> bool {
         // Callers nearly always use the stored case.
         field.name_len as usize == name.len()
             && (self.name_of(field) == name || self.name_of(field).eq_ignore_ascii_case(name))
@@ -243,7 +243,7 @@ impl Fields {
     }
 
     /// Adds a field at the end, with its name in lower case.
-    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         check_name(name)?;
         self.check_value(name, value, 0)?;
         let field = self.append(name, value);
@@ -253,7 +253,7 @@ impl Fields {
     }
 
     /// Removes all fields of a name and adds one at the end.
-    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         check_name(name)?;
         let freed = self
             .list
@@ -268,12 +268,12 @@ impl Fields {
 
     /// Replaces the value of the n-th field, in its position. Does nothing if there is no such
     /// field.
-    pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), Refusal> {
+    pub fn replace_value(&mut self, index: usize, value: &[u8]) -> Result<(), MessageEditError> {
         let Some(old) = self.list.get(index).copied() else {
             return Ok(());
         };
         if let Some(byte) = value_fault(value) {
-            return Err(Refusal::Byte(byte));
+            return Err(MessageEditError::Byte(byte));
         }
         if value.len() == old.value_len as usize {
             let start = old.value_start();
@@ -281,15 +281,15 @@ impl Fields {
             return Ok(());
         }
         if value.len() > old.value_len as usize
-            && value.len() - old.value_len as usize > self.room()
+            && value.len() - old.value_len as usize > self.free_bytes()
         {
-            return Err(Refusal::Full);
+            return Err(MessageEditError::Full);
         }
         let start = self.bytes.len();
         let name = old.start as usize..old.start as usize + old.name_len as usize;
         self.bytes.extend_from_within(name);
         self.finish_line(value);
-        self.list[index] = Field {
+        self.list[index] = FieldRange {
             start: start as u32,
             name_len: old.name_len,
             value_len: value.len() as u32,
@@ -300,7 +300,12 @@ impl Fields {
     }
 
     /// Replaces the n-th field by one with another name, in its position.
-    pub fn replace(&mut self, index: usize, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    pub fn replace(
+        &mut self,
+        index: usize,
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<(), MessageEditError> {
         check_name(name)?;
         let Some(old) = self.list.get(index).copied() else {
             return Ok(());
@@ -360,22 +365,22 @@ impl Fields {
         out.extend_from_slice(&self.bytes[from..to]);
     }
 
-    fn check_value(&self, name: &[u8], value: &[u8], freed: usize) -> Result<(), Refusal> {
+    fn check_value(&self, name: &[u8], value: &[u8], freed: usize) -> Result<(), MessageEditError> {
         if let Some(byte) = value_fault(value) {
-            return Err(Refusal::Byte(byte));
+            return Err(MessageEditError::Byte(byte));
         }
-        if name.len() + value.len() + 4 > self.room() + freed {
-            return Err(Refusal::Full);
+        if name.len() + value.len() + 4 > self.free_bytes() + freed {
+            return Err(MessageEditError::Full);
         }
         Ok(())
     }
 
-    fn append(&mut self, name: &[u8], value: &[u8]) -> Field {
+    fn append(&mut self, name: &[u8], value: &[u8]) -> FieldRange {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(name);
         self.bytes[start..].make_ascii_lowercase();
         self.finish_line(value);
-        let field = Field {
+        let field = FieldRange {
             start: start as u32,
             name_len: name.len() as u32,
             value_len: value.len() as u32,
@@ -405,7 +410,7 @@ impl Fields {
         self.bytes.extend_from_slice(line);
         self.bytes[start..start + name_len].make_ascii_lowercase();
         self.live += line.len();
-        self.list.push(Field {
+        self.list.push(FieldRange {
             start: start as u32,
             name_len: name_len as u32,
             value_len: (line.len() - name_len - 4) as u32,
@@ -445,17 +450,20 @@ impl Fields {
     }
 
     /// Replaces the first line by pieces. `Full` if the total would exceed the limit.
-    pub(super) fn set_first(&mut self, pieces: &[Piece<'_>]) -> Result<(), Refusal> {
-        let len: usize = pieces.iter().map(Piece::len).sum();
+    pub(super) fn set_first(
+        &mut self,
+        pieces: &[StartLinePiece<'_>],
+    ) -> Result<(), MessageEditError> {
+        let len: usize = pieces.iter().map(StartLinePiece::len).sum();
         let others = self.live - self.first.len as usize;
         if others + len > self.limit {
-            return Err(Refusal::Full);
+            return Err(MessageEditError::Full);
         }
         let start = self.bytes.len();
         for piece in pieces {
             match piece {
-                Piece::New(bytes) => self.bytes.extend_from_slice(bytes),
-                Piece::Old(range) => self.bytes.extend_from_within(range.clone()),
+                StartLinePiece::New(bytes) => self.bytes.extend_from_slice(bytes),
+                StartLinePiece::Old(range) => self.bytes.extend_from_within(range.clone()),
             }
         }
         self.first = First {
@@ -495,28 +503,28 @@ impl Fields {
 
 /// A piece of a new first line.
 #[derive(Clone, Debug)]
-pub(super) enum Piece<'a> {
+pub(super) enum StartLinePiece<'a> {
     New(&'a [u8]),
     /// A range of the arena.
     Old(std::ops::Range<usize>),
 }
 
-impl Piece<'_> {
+impl StartLinePiece<'_> {
     fn len(&self) -> usize {
         match self {
-            Piece::New(bytes) => bytes.len(),
-            Piece::Old(range) => range.len(),
+            StartLinePiece::New(bytes) => bytes.len(),
+            StartLinePiece::Old(range) => range.len(),
         }
     }
 }
 
 /// Validates a name or a method: a token of at least one byte.
-pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_name(name: &[u8]) -> Result<(), MessageEditError> {
     if name.is_empty() {
-        return Err(Refusal::Empty);
+        return Err(MessageEditError::Empty);
     }
     match name.iter().find(|b| NAME_BYTES[**b as usize] == 0) {
-        Some(byte) => Err(Refusal::Byte(*byte)),
+        Some(byte) => Err(MessageEditError::Byte(*byte)),
         None => Ok(()),
     }
 }
@@ -581,7 +589,7 @@ mod tests {
         assert!(f.replace(0, b"x", b"z\r\ny: 1").is_err());
         assert_eq!(wire(&f), "a: one\r\nx-b:  other \r\nc: three\r\n");
         f.set_limit(f.wire_len());
-        assert_eq!(f.replace(0, b"aa", b"one"), Err(Refusal::Full));
+        assert_eq!(f.replace(0, b"aa", b"one"), Err(MessageEditError::Full));
     }
 
     #[test]
@@ -590,11 +598,11 @@ mod tests {
         for value in ["x\r\ny: 1", "x\ny", "x\0y", "a\rb"] {
             assert!(matches!(
                 f.add(b"b", value.as_bytes()),
-                Err(Refusal::Byte(_))
+                Err(MessageEditError::Byte(_))
             ));
             assert!(matches!(
                 f.set(b"a", value.as_bytes()),
-                Err(Refusal::Byte(_))
+                Err(MessageEditError::Byte(_))
             ));
             assert!(f.replace_value(0, value.as_bytes()).is_err());
         }
@@ -609,12 +617,15 @@ mod tests {
         let mut f = Fields::new();
         f.set_limit(20);
         f.add(b"a", b"0123456789").unwrap();
-        assert_eq!(f.add(b"b", b"1"), Err(Refusal::Full));
-        assert_eq!(f.replace_value(0, b"0123456789abcdef"), Err(Refusal::Full));
+        assert_eq!(f.add(b"b", b"1"), Err(MessageEditError::Full));
+        assert_eq!(
+            f.replace_value(0, b"0123456789abcdef"),
+            Err(MessageEditError::Full)
+        );
         f.set(b"a", b"0123456789abcde").unwrap();
-        assert_eq!(f.room(), 0);
+        assert_eq!(f.free_bytes(), 0);
         f.remove(b"a");
-        assert_eq!(f.room(), 20);
+        assert_eq!(f.free_bytes(), 20);
     }
 
     #[test]

@@ -14,20 +14,20 @@ mod trim;
 mod values;
 
 pub use authentication::ConnectionChallenge;
-pub use cookie::{CookiePairs, end_of, request_cookies, response_cookies};
-pub use fields::{Fields, MESSAGE_BYTES_DEFAULT, MESSAGE_BYTES_MAX, NAME_BYTES, Refusal};
-pub use query::{parameter, parameters};
+pub use cookie::{CookiePairs, pair_end, request_cookies, response_cookies};
+pub use fields::{Fields, MESSAGE_BYTES_DEFAULT, MESSAGE_BYTES_MAX, MessageEditError, NAME_BYTES};
+pub use query::{parameters, query_parameter};
 pub use target::{TargetForm, TargetParts};
 pub use trim::trim;
 pub use values::{Values, split_values};
 
-use fields::{Piece, check_name};
+use fields::{StartLinePiece, check_name};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Version of HTTP that the sender used.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Version {
+pub enum HttpVersion {
     /// HTTP/1.0
     Http10,
     /// HTTP/1.1, or any later minor version of 1, which is compatible.
@@ -38,21 +38,21 @@ pub enum Version {
     Http3,
 }
 
-impl Version {
+impl HttpVersion {
     /// Returns the number as in `req.ver` and logs, such as `1.1`.
     pub fn number(self) -> &'static str {
         match self {
-            Version::Http10 => "1.0",
-            Version::Http11 => "1.1",
-            Version::Http2 => "2.0",
-            Version::Http3 => "3.0",
+            HttpVersion::Http10 => "1.0",
+            HttpVersion::Http11 => "1.1",
+            HttpVersion::Http2 => "2.0",
+            HttpVersion::Http3 => "3.0",
         }
     }
 
     /// Returns the token of the HTTP/1 start line.
     fn wire(self) -> &'static [u8] {
         match self {
-            Version::Http10 => b"HTTP/1.0",
+            HttpVersion::Http10 => b"HTTP/1.0",
             _ => b"HTTP/1.1",
         }
     }
@@ -68,12 +68,12 @@ pub enum StartLine<'a> {
         /// Target as sent: `/path?query`, `http://host/path`, `*`, `host:443`.
         target: &'a [u8],
         /// Version of the sender.
-        version: Version,
+        version: HttpVersion,
     },
     /// Start line of a response.
     Response {
         /// Version of the sender.
-        version: Version,
+        version: HttpVersion,
         /// Status code, 100 to 999.
         status: u16,
         /// Reason phrase. May be empty.
@@ -82,7 +82,7 @@ pub enum StartLine<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum MessageKind {
     Empty,
     Request { method_len: u32, target_len: u32 },
     Response { status: u16 },
@@ -93,13 +93,13 @@ const RESPONSE_PREFIX_BYTES: usize = 13;
 
 /// A request or a response without its body.
 #[derive(Clone, Debug)]
-pub struct Message {
+pub struct HttpMessage {
     fields: Fields,
-    kind: Kind,
-    version: Version,
-    /// See [`Message::is_target_composed`].
+    kind: MessageKind,
+    version: HttpVersion,
+    /// See [`HttpMessage::is_target_composed`].
     composed: bool,
-    /// See [`Message::set_cases`].
+    /// See [`HttpMessage::set_cases`].
     cases: Option<Arc<HeaderCases>>,
 }
 
@@ -107,20 +107,20 @@ pub struct Message {
 /// their names in lower case.
 pub type HeaderCases = HashMap<Box<[u8]>, Box<[u8]>>;
 
-impl Default for Message {
+impl Default for HttpMessage {
     fn default() -> Self {
-        Message::new()
+        HttpMessage::new()
     }
 }
 
-impl Message {
+impl HttpMessage {
     /// Creates an empty message. [`Self::begin_request`] or [`Self::begin_response`] sets its start
     /// line.
     pub fn new() -> Self {
-        Message {
+        HttpMessage {
             fields: Fields::new(),
-            kind: Kind::Empty,
-            version: Version::Http11,
+            kind: MessageKind::Empty,
+            version: HttpVersion::Http11,
             composed: false,
             cases: None,
         }
@@ -134,8 +134,8 @@ impl Message {
     /// Removes everything, but keeps the memory and the limit.
     pub fn clear(&mut self) {
         self.fields.clear();
-        self.kind = Kind::Empty;
-        self.version = Version::Http11;
+        self.kind = MessageKind::Empty;
+        self.version = HttpVersion::Http11;
         self.composed = false;
         self.cases = None;
     }
@@ -159,8 +159,8 @@ impl Message {
         &mut self,
         method: &[u8],
         target: &[u8],
-        version: Version,
-    ) -> Result<(), Refusal> {
+        version: HttpVersion,
+    ) -> Result<(), MessageEditError> {
         check_name(method)?;
         target::check(target)?;
         self.clear();
@@ -171,17 +171,17 @@ impl Message {
         &mut self,
         method: &[u8],
         target: &[u8],
-        version: Version,
-    ) -> Result<(), Refusal> {
+        version: HttpVersion,
+    ) -> Result<(), MessageEditError> {
         self.fields.set_first(&[
-            Piece::New(method),
-            Piece::New(b" "),
-            Piece::New(target),
-            Piece::New(b" "),
-            Piece::New(version.wire()),
-            Piece::New(b"\r\n"),
+            StartLinePiece::New(method),
+            StartLinePiece::New(b" "),
+            StartLinePiece::New(target),
+            StartLinePiece::New(b" "),
+            StartLinePiece::New(version.wire()),
+            StartLinePiece::New(b"\r\n"),
         ])?;
-        self.kind = Kind::Request {
+        self.kind = MessageKind::Request {
             method_len: method.len() as u32,
             target_len: target.len() as u32,
         };
@@ -194,20 +194,20 @@ impl Message {
         &mut self,
         method: &[u8],
         target: [&[u8]; 4],
-        version: Version,
-    ) -> Result<(), Refusal> {
+        version: HttpVersion,
+    ) -> Result<(), MessageEditError> {
         self.fields.set_first(&[
-            Piece::New(method),
-            Piece::New(b" "),
-            Piece::New(target[0]),
-            Piece::New(target[1]),
-            Piece::New(target[2]),
-            Piece::New(target[3]),
-            Piece::New(b" "),
-            Piece::New(version.wire()),
-            Piece::New(b"\r\n"),
+            StartLinePiece::New(method),
+            StartLinePiece::New(b" "),
+            StartLinePiece::New(target[0]),
+            StartLinePiece::New(target[1]),
+            StartLinePiece::New(target[2]),
+            StartLinePiece::New(target[3]),
+            StartLinePiece::New(b" "),
+            StartLinePiece::New(version.wire()),
+            StartLinePiece::New(b"\r\n"),
         ])?;
-        self.kind = Kind::Request {
+        self.kind = MessageKind::Request {
             method_len: method.len() as u32,
             target_len: target.iter().map(|piece| piece.len() as u32).sum(),
         };
@@ -220,23 +220,23 @@ impl Message {
     /// becomes 500.
     pub fn begin_response(
         &mut self,
-        version: Version,
+        version: HttpVersion,
         status: u16,
         reason: &[u8],
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), MessageEditError> {
         if let Some(at) = memchr::memchr3(0, b'\r', b'\n', reason) {
-            return Err(Refusal::Byte(reason[at]));
+            return Err(MessageEditError::Byte(reason[at]));
         }
         self.clear();
-        self.response_line(version, status, Piece::New(reason))
+        self.response_line(version, status, StartLinePiece::New(reason))
     }
 
     fn response_line(
         &mut self,
-        version: Version,
+        version: HttpVersion,
         status: u16,
-        reason: Piece<'_>,
-    ) -> Result<(), Refusal> {
+        reason: StartLinePiece<'_>,
+    ) -> Result<(), MessageEditError> {
         let status = if (100..1000).contains(&status) {
             status
         } else {
@@ -244,14 +244,14 @@ impl Message {
         };
         let digits = status_digits(status);
         self.fields.set_first(&[
-            Piece::New(version.wire()),
-            Piece::New(b" "),
-            Piece::New(&digits),
-            Piece::New(b" "),
+            StartLinePiece::New(version.wire()),
+            StartLinePiece::New(b" "),
+            StartLinePiece::New(&digits),
+            StartLinePiece::New(b" "),
             reason,
-            Piece::New(b"\r\n"),
+            StartLinePiece::New(b"\r\n"),
         ])?;
-        self.kind = Kind::Response { status };
+        self.kind = MessageKind::Response { status };
         self.version = version;
         Ok(())
     }
@@ -275,13 +275,13 @@ impl Message {
     /// Returns the start line. `None` before a `begin_*`.
     pub fn start(&self) -> Option<StartLine<'_>> {
         match self.kind {
-            Kind::Empty => None,
-            Kind::Request { .. } => Some(StartLine::Request {
+            MessageKind::Empty => None,
+            MessageKind::Request { .. } => Some(StartLine::Request {
                 method: self.method(),
                 target: self.target(),
                 version: self.version,
             }),
-            Kind::Response { status } => Some(StartLine::Response {
+            MessageKind::Response { status } => Some(StartLine::Response {
                 version: self.version,
                 status,
                 reason: self.reason(),
@@ -291,35 +291,35 @@ impl Message {
 
     /// Returns whether it is a request.
     pub fn is_request(&self) -> bool {
-        matches!(self.kind, Kind::Request { .. })
+        matches!(self.kind, MessageKind::Request { .. })
     }
 
     /// Returns the version of the sender.
-    pub fn version(&self) -> Version {
+    pub fn version(&self) -> HttpVersion {
         self.version
     }
 
     /// Changes the version that is written.
-    pub fn set_version(&mut self, version: Version) {
-        let digit = if version == Version::Http10 {
+    pub fn set_version(&mut self, version: HttpVersion) {
+        let digit = if version == HttpVersion::Http10 {
             b'0'
         } else {
             b'1'
         };
         match self.kind {
-            Kind::Empty => return,
-            Kind::Request { .. } => {
+            MessageKind::Empty => return,
+            MessageKind::Request { .. } => {
                 let at = (self.fields.first().len as usize).saturating_sub(3);
                 self.fields.patch_first(at, digit);
             }
-            Kind::Response { .. } => self.fields.patch_first(b"HTTP/1.".len(), digit),
+            MessageKind::Response { .. } => self.fields.patch_first(b"HTTP/1.".len(), digit),
         }
         self.version = version;
     }
 
     fn method_range(&self) -> std::ops::Range<usize> {
         match self.kind {
-            Kind::Request { method_len, .. } => {
+            MessageKind::Request { method_len, .. } => {
                 let start = self.fields.first().start as usize;
                 start..start + method_len as usize
             }
@@ -329,7 +329,7 @@ impl Message {
 
     fn target_range(&self) -> std::ops::Range<usize> {
         match self.kind {
-            Kind::Request { target_len, .. } => {
+            MessageKind::Request { target_len, .. } => {
                 let start = self.method_range().end + 1;
                 start..start + target_len as usize
             }
@@ -339,7 +339,7 @@ impl Message {
 
     fn reason_range(&self) -> std::ops::Range<usize> {
         match self.kind {
-            Kind::Response { .. } => {
+            MessageKind::Response { .. } => {
                 let first = self.fields.first();
                 let end = (first.start + first.len) as usize - 2;
                 first.start as usize + RESPONSE_PREFIX_BYTES..end
@@ -368,7 +368,7 @@ impl Message {
     /// Returns the status of a response. 0 for a request.
     pub fn status(&self) -> u16 {
         match self.kind {
-            Kind::Response { status } => status,
+            MessageKind::Response { status } => status,
             _ => 0,
         }
     }
@@ -379,21 +379,21 @@ impl Message {
     }
 
     /// Replaces the method.
-    pub fn set_method(&mut self, method: &[u8]) -> Result<(), Refusal> {
+    pub fn set_method(&mut self, method: &[u8]) -> Result<(), MessageEditError> {
         check_name(method)?;
-        let Kind::Request { target_len, .. } = self.kind else {
+        let MessageKind::Request { target_len, .. } = self.kind else {
             return Ok(());
         };
         let target = self.target_range();
         self.fields.set_first(&[
-            Piece::New(method),
-            Piece::New(b" "),
-            Piece::Old(target),
-            Piece::New(b" "),
-            Piece::New(self.version.wire()),
-            Piece::New(b"\r\n"),
+            StartLinePiece::New(method),
+            StartLinePiece::New(b" "),
+            StartLinePiece::Old(target),
+            StartLinePiece::New(b" "),
+            StartLinePiece::New(self.version.wire()),
+            StartLinePiece::New(b"\r\n"),
         ])?;
-        self.kind = Kind::Request {
+        self.kind = MessageKind::Request {
             method_len: method.len() as u32,
             target_len,
         };
@@ -401,15 +401,19 @@ impl Message {
     }
 
     /// Replaces the status. If `reason` is `None`, the standard reason of the status is used.
-    pub fn set_status(&mut self, status: u16, reason: Option<&[u8]>) -> Result<(), Refusal> {
-        let Kind::Response { .. } = self.kind else {
+    pub fn set_status(
+        &mut self,
+        status: u16,
+        reason: Option<&[u8]>,
+    ) -> Result<(), MessageEditError> {
+        let MessageKind::Response { .. } = self.kind else {
             return Ok(());
         };
         let reason = reason.unwrap_or(reason_of(status).as_bytes());
         if let Some(at) = memchr::memchr3(0, b'\r', b'\n', reason) {
-            return Err(Refusal::Byte(reason[at]));
+            return Err(MessageEditError::Byte(reason[at]));
         }
-        self.response_line(self.version, status, Piece::New(reason))
+        self.response_line(self.version, status, StartLinePiece::New(reason))
     }
 
     /// Returns the first value of a header.
@@ -418,13 +422,13 @@ impl Message {
     }
 
     /// Adds a header at the end.
-    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         self.fields.add(name, value)
     }
 
     /// Removes all headers of a name and adds one at the end. The host of a request is also
     /// replaced in an absolute target, so that both stay equal.
-    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    pub fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), MessageEditError> {
         if name.eq_ignore_ascii_case(b"host") && self.is_request() {
             self.set_authority_of_target(trim(value))?;
         }

@@ -2,7 +2,7 @@
 //! `&`, `;` and the delimiter itself. Nothing is decoded.
 
 /// Returns the first value of a parameter. Empty if nothing follows its `=`.
-pub fn parameter<'a>(target: &'a [u8], name: &[u8], delimiter: u8) -> Option<&'a [u8]> {
+pub fn query_parameter<'a>(target: &'a [u8], name: &[u8], delimiter: u8) -> Option<&'a [u8]> {
     parameters(target, delimiter)
         .find(|(n, _)| *n == name)
         .map(|(_, v)| v)
@@ -50,7 +50,7 @@ mod tests {
             ("", None, None),
         ];
         for (target, question, semicolon) in table {
-            let get = |d| parameter(target.as_bytes(), b"a", d);
+            let get = |d| query_parameter(target.as_bytes(), b"a", d);
             assert_eq!(get(b'?'), question.map(str::as_bytes), "{target}");
             assert_eq!(get(b';'), semicolon.map(str::as_bytes), "{target}");
         }

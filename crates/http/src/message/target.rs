@@ -3,8 +3,8 @@
 //! `set-uri` give them. It never decodes percent signs and never resolves
 //! dots.
 
-use super::fields::{Piece, Refusal};
-use super::{Kind, Message};
+use super::fields::{MessageEditError, StartLinePiece};
+use super::{HttpMessage, MessageKind};
 
 /// The form of a request target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,17 +78,17 @@ fn scheme_of(target: &[u8]) -> Option<usize> {
 }
 
 /// Checks that a target is not empty and has no bytes that would end or split the request line.
-pub(super) fn check(target: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check(target: &[u8]) -> Result<(), MessageEditError> {
     if target.is_empty() {
-        return Err(Refusal::Empty);
+        return Err(MessageEditError::Empty);
     }
     match target.iter().find(|b| **b <= b' ' || **b == 0x7f) {
-        Some(byte) => Err(Refusal::Byte(*byte)),
+        Some(byte) => Err(MessageEditError::Byte(*byte)),
         None => Ok(()),
     }
 }
 
-impl Message {
+impl HttpMessage {
     /// Returns the positions of the parts of the target.
     pub fn target_parts(&self) -> TargetParts {
         TargetParts::of(self.target())
@@ -127,7 +127,7 @@ impl Message {
     }
 
     /// Replaces the target (`set-uri`). An absolute one also sets `host`.
-    pub fn set_target(&mut self, target: &[u8]) -> Result<(), Refusal> {
+    pub fn set_target(&mut self, target: &[u8]) -> Result<(), MessageEditError> {
         let parts = TargetParts::of(target);
         self.set_target_pieces(0, &[target], usize::MAX)?;
         self.composed = false;
@@ -145,7 +145,7 @@ impl Message {
     /// Replaces the path and keeps the query (`set-path`). If there was no path, the whole target
     /// is replaced. A slash is added to a path without one, because it would otherwise become part
     /// of the authority and name another host.
-    pub fn set_path(&mut self, path: &[u8]) -> Result<(), Refusal> {
+    pub fn set_path(&mut self, path: &[u8]) -> Result<(), MessageEditError> {
         let parts = self.target_parts();
         let slash: &[u8] = if path.first() == Some(&b'/') {
             b""
@@ -159,7 +159,7 @@ impl Message {
     }
 
     /// Replaces the path and the query (`set-pathq`).
-    pub fn set_path_and_query(&mut self, path_and_query: &[u8]) -> Result<(), Refusal> {
+    pub fn set_path_and_query(&mut self, path_and_query: &[u8]) -> Result<(), MessageEditError> {
         let parts = self.target_parts();
         let slash: &[u8] = if path_and_query.first() == Some(&b'/') {
             b""
@@ -175,7 +175,7 @@ impl Message {
 
     /// Replaces the query, given without its question mark (`set-query`). An empty query keeps an
     /// existing question mark. `*` and CONNECT have no query.
-    pub fn set_query(&mut self, query: &[u8]) -> Result<(), Refusal> {
+    pub fn set_query(&mut self, query: &[u8]) -> Result<(), MessageEditError> {
         let parts = self.target_parts();
         let target_len = self.target().len();
         if matches!(parts.form, TargetForm::Asterisk | TargetForm::Authority)
@@ -191,7 +191,7 @@ impl Message {
     }
 
     /// Replaces the authority of an absolute target, so that it equals the host header.
-    pub(super) fn set_authority_of_target(&mut self, host: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn set_authority_of_target(&mut self, host: &[u8]) -> Result<(), MessageEditError> {
         let parts = self.target_parts();
         if parts.form != TargetForm::Absolute {
             return Ok(());
@@ -206,8 +206,8 @@ impl Message {
         keep: usize,
         new: &[&[u8]],
         from: usize,
-    ) -> Result<(), Refusal> {
-        let Kind::Request { method_len, .. } = self.kind else {
+    ) -> Result<(), MessageEditError> {
+        let MessageKind::Request { method_len, .. } = self.kind else {
             return Ok(());
         };
         for part in new {
@@ -221,22 +221,22 @@ impl Message {
         let new_len: usize = new.iter().map(|part| part.len()).sum();
         let target_len = keep.len() + new_len + tail.len();
         if target_len == 0 {
-            return Err(Refusal::Empty);
+            return Err(MessageEditError::Empty);
         }
-        let part = |n: usize| Piece::New(new.get(n).copied().unwrap_or(b""));
+        let part = |n: usize| StartLinePiece::New(new.get(n).copied().unwrap_or(b""));
         self.fields.set_first(&[
-            Piece::Old(self.method_range()),
-            Piece::New(b" "),
-            Piece::Old(keep),
+            StartLinePiece::Old(self.method_range()),
+            StartLinePiece::New(b" "),
+            StartLinePiece::Old(keep),
             part(0),
             part(1),
             part(2),
-            Piece::Old(tail),
-            Piece::New(b" "),
-            Piece::New(self.version.wire()),
-            Piece::New(b"\r\n"),
+            StartLinePiece::Old(tail),
+            StartLinePiece::New(b" "),
+            StartLinePiece::New(self.version.wire()),
+            StartLinePiece::New(b"\r\n"),
         ])?;
-        self.kind = Kind::Request {
+        self.kind = MessageKind::Request {
             method_len,
             target_len: target_len as u32,
         };

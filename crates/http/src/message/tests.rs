@@ -2,15 +2,15 @@
 
 use super::*;
 
-fn request(target: &str) -> Message {
-    let mut m = Message::new();
-    m.begin_request(b"GET", target.as_bytes(), Version::Http11)
+fn request(target: &str) -> HttpMessage {
+    let mut m = HttpMessage::new();
+    m.begin_request(b"GET", target.as_bytes(), HttpVersion::Http11)
         .unwrap();
     m.add(b"Host", b"h").unwrap();
     m
 }
 
-fn wire(m: &Message) -> String {
+fn wire(m: &HttpMessage) -> String {
     let mut out = Vec::new();
     m.write_http1(&mut out);
     assert_eq!(out.len(), m.wire_len());
@@ -19,7 +19,11 @@ fn wire(m: &Message) -> String {
 
 #[test]
 fn a_message_is_small() {
-    assert!(size_of::<Message>() <= 112, "{}", size_of::<Message>());
+    assert!(
+        size_of::<HttpMessage>() <= 112,
+        "{}",
+        size_of::<HttpMessage>()
+    );
 }
 
 #[test]
@@ -27,7 +31,7 @@ fn a_request_writes_what_it_was_made_of() {
     let mut m = request("/a?b");
     m.add(b"X-Y", b"z").unwrap();
     assert_eq!(wire(&m), "GET /a?b HTTP/1.1\r\nhost: h\r\nx-y: z\r\n\r\n");
-    m.set_version(Version::Http10);
+    m.set_version(HttpVersion::Http10);
     m.set_method(b"PURGE").unwrap();
     m.remove(b"host");
     assert_eq!(wire(&m), "PURGE /a?b HTTP/1.0\r\nx-y: z\r\n\r\n");
@@ -36,7 +40,7 @@ fn a_request_writes_what_it_was_made_of() {
         Some(StartLine::Request {
             method: b"PURGE",
             target: b"/a?b",
-            version: Version::Http10
+            version: HttpVersion::Http10
         })
     );
     assert!(m.set_method(b"A B").is_err() && m.set_method(b"").is_err());
@@ -50,13 +54,13 @@ fn a_request_writes_what_it_was_made_of() {
 
 #[test]
 fn a_response_writes_what_it_was_made_of() {
-    let mut m = Message::new();
-    m.begin_response(Version::Http11, 200, b"Fine so far")
+    let mut m = HttpMessage::new();
+    m.begin_response(HttpVersion::Http11, 200, b"Fine so far")
         .unwrap();
     m.add(b"A", b"b").unwrap();
     assert_eq!(wire(&m), "HTTP/1.1 200 Fine so far\r\na: b\r\n\r\n");
     m.set_status(404, None).unwrap();
-    m.set_version(Version::Http10);
+    m.set_version(HttpVersion::Http10);
     assert_eq!(wire(&m), "HTTP/1.0 404 Not Found\r\na: b\r\n\r\n");
     m.set_status(999, Some(b"")).unwrap();
     assert_eq!(wire(&m), "HTTP/1.0 999 \r\na: b\r\n\r\n");
@@ -96,15 +100,15 @@ fn the_parts_of_a_target_are_haproxys() {
     assert_eq!(request("/").target_authority(), None);
 }
 
-type Setter = fn(&mut Message, &[u8]) -> Result<(), Refusal>;
+type Setter = fn(&mut HttpMessage, &[u8]) -> Result<(), MessageEditError>;
 
 #[test]
 fn targets_are_rewritten_as_haproxy_does() {
     let (path, pathq, query, uri): (Setter, Setter, Setter, Setter) = (
-        Message::set_path,
-        Message::set_path_and_query,
-        Message::set_query,
-        Message::set_target,
+        HttpMessage::set_path,
+        HttpMessage::set_path_and_query,
+        HttpMessage::set_query,
+        HttpMessage::set_target,
     );
     let table: &[(&str, Setter, &str, &str, &str)] = &[
         ("/a/b?c=d", path, "/n", "/n?c=d", "h"),
@@ -161,7 +165,7 @@ fn the_host_of_an_absolute_target_follows_the_header() {
 fn the_limit_counts_the_start_line() {
     let mut m = request("/");
     m.set_limit(40);
-    assert_eq!(m.set_path(&[b'/'; 40]), Err(Refusal::Full));
-    assert_eq!(m.add(b"x", &[b'y'; 40]), Err(Refusal::Full));
+    assert_eq!(m.set_path(&[b'/'; 40]), Err(MessageEditError::Full));
+    assert_eq!(m.add(b"x", &[b'y'; 40]), Err(MessageEditError::Full));
     assert_eq!(wire(&m), "GET / HTTP/1.1\r\nhost: h\r\n\r\n");
 }

@@ -2,22 +2,22 @@
 
 use crate::family::Loader;
 use configuration::outside::{Account, AccountKind};
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 
 /// Returns the user ID of a name.
-pub(super) fn user(loader: &mut Loader, word: &Word) -> Result<u32, Diagnostic> {
+pub(super) fn user(loader: &mut Loader, word: &ConfigWord) -> Result<u32, Diagnostic> {
     account(loader, word, AccountKind::User, "user")
 }
 
 /// Returns the group ID of a name.
-pub(super) fn group(loader: &mut Loader, word: &Word) -> Result<u32, Diagnostic> {
+pub(super) fn group(loader: &mut Loader, word: &ConfigWord) -> Result<u32, Diagnostic> {
     account(loader, word, AccountKind::Group, "group")
 }
 
 fn account(
     loader: &mut Loader,
-    word: &Word,
+    word: &ConfigWord,
     kind: AccountKind,
     what: &str,
 ) -> Result<u32, Diagnostic> {

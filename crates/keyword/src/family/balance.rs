@@ -1,9 +1,9 @@
 //! Keyword `balance` and its related keywords.
 
-use super::value::one_of;
+use super::value::parse_choice;
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
-use language::{Diagnostic, Word, suggest};
+use language::{ConfigWord, Diagnostic, suggest};
 use model::codes;
 use model::config::{Balance, HashAffinity, HashFunction, HashKey, HashMethod, HashType, Hashed};
 use model::known;
@@ -103,14 +103,14 @@ fn balance(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             hashed(args, |args| {
                 Ok(HashKey::Header {
                     name: name.clone(),
-                    domain_only: args.take("use_domain_only"),
+                    domain_only: args.take_if("use_domain_only"),
                 })
             })?
         }
         ("rdp-cookie", _) => {
             let name = super::persistence::rdp_name(word, RDP_COOKIE);
             let name = name.filter(|name| !name.is_empty()).ok_or_else(|| {
-                args.wrong(
+                args.word_error(
                     &codes::BAD_VALUE,
                     word,
                     "balance rdp-cookie : missing cookie name.",
@@ -150,7 +150,7 @@ fn uri(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
             "path-only" => path_only = true,
             _ => {
                 let choices = ["len", "depth", "whole", "path-only"];
-                return Err(super::value::not_one_of(args, word, &choices));
+                return Err(super::value::unknown_choice_error(args, word, &choices));
             }
         }
     }
@@ -164,7 +164,7 @@ fn uri(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
 
 fn url_parameter(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
     let name = args.required("a URL parameter name")?;
-    let check_post = args.take("check_post");
+    let check_post = args.take_if("check_post");
     if check_post && args.peek().is_some() {
         // HAProxy 1.x limited the wait for the body by this word. Current versions wait for all of
         // the body that fits into a buffer.
@@ -176,7 +176,7 @@ fn url_parameter(args: &mut Args<'_>) -> Result<HashKey, Diagnostic> {
     })
 }
 
-fn header_name(word: &Word, name: &str) -> Result<Box<[u8]>, Diagnostic> {
+fn header_name(word: &ConfigWord, name: &str) -> Result<Box<[u8]>, Diagnostic> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {
         let message = "balance hdr requires an http header field name.";
@@ -193,7 +193,7 @@ fn hash_type(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ("consistent", HashMethod::Consistent),
     ];
     let mut kind = HashType {
-        method: one_of(args, "map-based or consistent", &methods)?,
+        method: parse_choice(args, "map-based or consistent", &methods)?,
         ..HashType::default()
     };
     // Without a function a ring is given well spread numbers.
@@ -206,13 +206,13 @@ fn hash_type(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             ("crc32", HashFunction::Crc32),
             ("none", HashFunction::None),
         ];
-        kind.function = one_of(args, "a function", &functions)?;
+        kind.function = parse_choice(args, "a function", &functions)?;
     }
     if args.peek().is_some() {
-        kind.avalanche = one_of(args, "avalanche", &[("avalanche", true)])?;
+        kind.avalanche = parse_choice(args, "avalanche", &[("avalanche", true)])?;
     }
     loader.proxy().hash = kind;
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn hash_balance_factor(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -233,11 +233,11 @@ fn hash_affinity(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ("maxconn", HashAffinity::MaxConn),
         ("maxqueue", HashAffinity::MaxQueue),
     ];
-    loader.proxy().hash_affinity = one_of(args, "always, maxconn or maxqueue", &affinities)?;
+    loader.proxy().hash_affinity = parse_choice(args, "always, maxconn or maxqueue", &affinities)?;
     args.end()
 }
 
-fn random_draws(word: &Word, draws: &str) -> Result<u32, Diagnostic> {
+fn random_draws(word: &ConfigWord, draws: &str) -> Result<u32, Diagnostic> {
     match draws.parse::<u32>() {
         Ok(draws) if draws > 0 => Ok(draws),
         _ => Err(Diagnostic::error(
@@ -250,7 +250,7 @@ fn random_draws(word: &Word, draws: &str) -> Result<u32, Diagnostic> {
     }
 }
 
-fn refused(word: &Word, name: &str) -> Diagnostic {
+fn refused(word: &ConfigWord, name: &str) -> Diagnostic {
     let is_known = known::names("balance algorithm").any(|known| known == name);
     if is_known && !BUILT.contains(&name) {
         return Diagnostic::error(

@@ -3,9 +3,9 @@
 
 use super::{Args, Built, LineRow, registry};
 use crate::family::Loader;
-use language::keyword::Found;
-use language::value::{Accepts, Address, Family, Host, Port, Transport};
-use language::{Diagnostic, Span, Word, suggest};
+use language::keyword::KeywordLookup;
+use language::value::{Accepts, Address, AddressHost, Family, Port, SocketTransport};
+use language::{ConfigWord, Diagnostic, Span, suggest};
 use model::codes;
 use model::config::{Bind, BindAddress};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -31,7 +31,7 @@ fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let listeners = listeners(loader, word, &listener);
     // Errors in the address and in the options are both reported.
     if let Err(diagnostic) = listeners {
-        loader.tell(diagnostic);
+        loader.report(diagnostic);
     }
     options
 }
@@ -41,7 +41,7 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
     let table = &registry().binds;
     while let Some(word) = args.peek() {
         match table.find(std::iter::once(word.str())) {
-            Found::Built(row, words) => {
+            KeywordLookup::Built(row, words) => {
                 let mut option = args.option(row.name(), row.syntax, words);
                 option.example = row.example;
                 let built = (row.build)(loader, listener, &mut option);
@@ -50,8 +50,10 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
             }
             // The number of arguments of an unknown option is unknown, so the rest of the line
             // cannot be parsed.
-            Found::NotBuilt(name, ..) => return Err(super::proxy::not_built(word, name)),
-            Found::Unknown => {
+            KeywordLookup::NotBuilt(name, ..) => {
+                return Err(super::proxy::unsupported_word(word, name));
+            }
+            KeywordLookup::Unknown => {
                 let text = word.text();
                 let diagnostic = Diagnostic::error(
                     &codes::UNKNOWN_OPTION,
@@ -68,7 +70,7 @@ pub(super) fn options(loader: &mut Loader, args: &mut Args<'_>, listener: &mut B
 }
 
 /// Creates the listeners of a word, one per address. All other settings come from the template.
-pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Built {
+pub(super) fn listeners(loader: &mut Loader, word: &ConfigWord, template: &Bind) -> Built {
     let addresses = addresses(loader, word, "bind")?;
     if template.id != 0 && addresses.len() > 1 {
         return Err(Diagnostic::error(
@@ -99,7 +101,7 @@ pub(super) fn listeners(loader: &mut Loader, word: &Word, template: &Bind) -> Bu
 /// in HAProxy, a trailing comma is accepted.
 pub(super) fn addresses(
     loader: &mut Loader,
-    word: &Word,
+    word: &ConfigWord,
     keyword: &str,
 ) -> Result<Vec<BindAddress>, Diagnostic> {
     let text = word.text();
@@ -116,7 +118,7 @@ pub(super) fn addresses(
 /// Returns the addresses of one part of a word.
 fn part_addresses(
     loader: &mut Loader,
-    word: &Word,
+    word: &ConfigWord,
     text: &str,
     keyword: &str,
 ) -> Result<Vec<BindAddress>, Diagnostic> {
@@ -128,37 +130,39 @@ fn part_addresses(
     };
     let address = loader.address(word, text, &accepts, keyword)?;
     match address.transport {
-        Transport::Default => {}
-        Transport::Stream if !datagrams => {}
-        Transport::Datagram if datagrams => {}
-        Transport::Stream => return Err(not_here(word, text, "connections")),
-        Transport::Datagram => return Err(not_here(word, text, "datagrams")),
-        Transport::Quic => return Err(super::proxy::not_built(word, "QUIC")),
-        Transport::Multipath => return Err(super::proxy::not_built(word, "multipath TCP")),
+        SocketTransport::Default => {}
+        SocketTransport::Stream if !datagrams => {}
+        SocketTransport::Datagram if datagrams => {}
+        SocketTransport::Stream => return Err(not_allowed_here(word, text, "connections")),
+        SocketTransport::Datagram => return Err(not_allowed_here(word, text, "datagrams")),
+        SocketTransport::Quic => return Err(super::proxy::unsupported_word(word, "QUIC")),
+        SocketTransport::Multipath => {
+            return Err(super::proxy::unsupported_word(word, "multipath TCP"));
+        }
     }
     let ip = match &address.host {
-        Host::Any if address.family == Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        Host::Any => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        Host::Ip(ip) => *ip,
-        Host::Name(name) => match resolve(loader, word, name, address.family)? {
+        AddressHost::Any if address.family == Family::V6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        AddressHost::Any => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        AddressHost::Ip(ip) => *ip,
+        AddressHost::Name(name) => match resolve(loader, word, name, address.family)? {
             Some(ip) => ip,
             None => return Ok(unresolved(name, &address)),
         },
-        Host::Path(path) => return Ok(vec![BindAddress::Unix(path.into())]),
-        Host::Abstract {
+        AddressHost::Path(path) => return Ok(vec![BindAddress::Unix(path.into())]),
+        AddressHost::Abstract {
             name,
             zero_terminated: true,
         } => {
             return Ok(vec![BindAddress::Abstract(name.clone().into_bytes())]);
         }
-        Host::Abstract { name, .. } => return Ok(vec![BindAddress::abstract_filled(name)]),
-        Host::Descriptor(number) => {
+        AddressHost::Abstract { name, .. } => return Ok(vec![BindAddress::abstract_filled(name)]),
+        AddressHost::Descriptor(number) => {
             // The parser has limited the range.
             return Ok(vec![BindAddress::Fd(i32::try_from(*number).unwrap_or(-1))]);
         }
-        Host::Pair(_) => return Err(super::proxy::not_built(word, "sockpair@")),
-        Host::Stdout | Host::Stderr | Host::Ring(_) => {
-            return Err(not_here(word, text, "an output"));
+        AddressHost::Pair(_) => return Err(super::proxy::unsupported_word(word, "sockpair@")),
+        AddressHost::Stdout | AddressHost::Stderr | AddressHost::Ring(_) => {
+            return Err(not_allowed_here(word, text, "an output"));
         }
     };
     let (first, last) = ports(&address);
@@ -182,7 +186,7 @@ fn unresolved(name: &str, address: &Address) -> Vec<BindAddress> {
         .collect()
 }
 
-fn not_here(word: &Word, text: &str, what: &str) -> Diagnostic {
+fn not_allowed_here(word: &ConfigWord, text: &str, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::BAD_ADDRESS,
         word.span,
@@ -194,7 +198,7 @@ fn not_here(word: &Word, text: &str, what: &str) -> Diagnostic {
 /// Returns the address of a host name; None: name resolution is disabled.
 fn resolve(
     loader: &mut Loader,
-    word: &Word,
+    word: &ConfigWord,
     name: &str,
     family: Family,
 ) -> Result<Option<IpAddr>, Diagnostic> {

@@ -43,7 +43,7 @@ fn mss(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     let word = args.peek();
     let mss = args.integer("a segment size", -65_535..=65_535)?;
     match word {
-        Some(word) if mss == 0 => Err(args.wrong(
+        Some(word) if mss == 0 => Err(args.word_error(
             &codes::OUT_OF_RANGE,
             word,
             "'mss' wants a size from 1 to 65535, or the same below zero",
@@ -70,7 +70,7 @@ fn interface(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
     const NAME_BYTES_MAX: usize = 15;
     let word = args.required("the name of an interface")?;
     if word.bytes.is_empty() || word.bytes.len() > NAME_BYTES_MAX {
-        return Err(args.wrong(
+        return Err(args.word_error(
             &codes::BAD_VALUE,
             word,
             format!("'{}' cannot be the name of an interface", word.text()),
@@ -120,13 +120,13 @@ fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     };
     if !valid {
         let message = format!("'{}': '{set}' is not a set of threads", args.keyword);
-        return Err(args.wrong(&codes::BAD_VALUE, word, message));
+        return Err(args.word_error(&codes::BAD_VALUE, word, message));
     }
     if args.keyword == "process" {
         let words = &args.line().words;
         let at = words.iter().position(|other| other.span == word.span);
         let keyword = at.and_then(|at| args.line().word(at.checked_sub(1)?));
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::LEGACY,
                 word.span,
@@ -147,7 +147,7 @@ fn threads(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
     };
     if !whole {
         let message = format!("'thread {set}' has no effect: all threads serve every listener");
-        loader.tell(
+        loader.report(
             Diagnostic::warning(&codes::NO_EFFECT, word.span, message)
                 .label("a set of some of the threads")
                 .help("remove the two words, or write `thread all`"),
@@ -171,11 +171,15 @@ fn proto(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
             bind.stays_raw = true;
             Ok(())
         }
-        "fcgi" | "quic" => Err(super::proxy::not_built(
+        "fcgi" | "quic" => Err(super::proxy::unsupported_word(
             word,
             &format!("proto {}", word.text()),
         )),
-        _ => Err(super::value::not_one_of(args, word, &["h1", "h2", "none"])),
+        _ => Err(super::value::unknown_choice_error(
+            args,
+            word,
+            &["h1", "h2", "none"],
+        )),
     }
 }
 
@@ -189,20 +193,26 @@ fn rights(loader: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
         ("level", "operator") => rights.level = StatsLevel::Operator,
         ("level", "admin") => rights.level = StatsLevel::Admin,
         ("level", _) => {
-            return Err(super::value::not_one_of(
+            return Err(super::value::unknown_choice_error(
                 args,
                 word,
                 &["admin", "operator", "user"],
             ));
         }
         (_, "listeners") => rights.expose_listeners = true,
-        _ => return Err(super::value::not_one_of(args, word, &["listeners"])),
+        _ => {
+            return Err(super::value::unknown_choice_error(
+                args,
+                word,
+                &["listeners"],
+            ));
+        }
     }
     if loader.socket.is_some() {
         loader.socket = Some(rights);
     } else {
         let told = format!("'{}' has no effect on a 'bind' line", args.keyword);
-        loader.tell(
+        loader.report(
             Diagnostic::warning(&codes::NO_EFFECT, word.span, told)
                 .label("only a `stats socket` in `global` accepts commands"),
         );

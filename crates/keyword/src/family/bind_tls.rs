@@ -5,14 +5,14 @@ use super::places::BIND;
 use super::{Args, BindRow, Built, registry, tls_files, tls_words};
 use crate::family::Loader;
 use aws_lc_rs::digest;
-use language::keyword::Found;
-use language::{Diagnostic, Line, Span, Word, suggest};
+use language::keyword::KeywordLookup;
+use language::{ConfigLine, ConfigWord, Diagnostic, Span, suggest};
 use model::codes;
 use model::config::Bind;
 use std::sync::Arc;
 use tls::crt_list;
 use tls::ignore::IgnoredErrors;
-use tls::sni::Filter;
+use tls::sni::SniFilter;
 use tls::store::Store;
 use tls::tickets::FileKeys;
 use tls::{BindTls, CertificateSource, TicketKeys, TlsLine, Verify};
@@ -44,7 +44,7 @@ const IN_LISTS: &[&str] = &[
 ];
 
 /// Source of the files named in a line.
-enum Source<'s> {
+enum FileSource<'s> {
     /// The files are read while loading.
     Loading(&'s mut Loader),
     /// The files were loaded already, and an operator refers to them at run time.
@@ -56,7 +56,7 @@ fn words(bind: &mut Bind) -> &mut BindTls {
 }
 
 /// Applies an option that is also valid in a crt-list.
-fn shared(source: &mut Source<'_>, line: &mut TlsLine, args: &mut Args<'_>) -> Built {
+fn shared(source: &mut FileSource<'_>, line: &mut TlsLine, args: &mut Args<'_>) -> Built {
     match args.keyword {
         "alpn" => line.alpn = Some(protocols(args)?),
         "no-alpn" => line.alpn = Some(Vec::new()),
@@ -69,7 +69,7 @@ fn shared(source: &mut Source<'_>, line: &mut TlsLine, args: &mut Args<'_>) -> B
         "npn" => {
             let word = args.required("a comma-separated list of protocols")?;
             let told = "'npn' has no effect: ALPN has replaced this draft";
-            args.tell(
+            args.add_warning(
                 Diagnostic::warning(&codes::TLS_NOT_DONE, word.span, told)
                     .help("write 'alpn' with the same protocols"),
             );
@@ -84,7 +84,7 @@ fn protocols(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Diagnostic> {
     let word = args.peek();
     let names = tls_words::alpn(args)?;
     match word {
-        Some(word) if names.is_empty() => Err(args.wrong(
+        Some(word) if names.is_empty() => Err(args.word_error(
             &codes::BAD_VALUE,
             word,
             "'alpn' : missing the comma-delimited ALPN protocol suite",
@@ -104,46 +104,46 @@ fn verify(args: &mut Args<'_>) -> Result<Verify, Diagnostic> {
                 "'verify' : unknown verify method '{}', only 'none', 'optional', and 'required' are supported",
                 word.text()
             );
-            Err(args.wrong(&codes::BAD_VALUE, word, told))
+            Err(args.word_error(&codes::BAD_VALUE, word, told))
         }
     }
 }
 
-fn not_loaded(args: &Args<'_>, word: &Word) -> Diagnostic {
+fn not_loaded(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {
     let told = format!("'{}' : unable to load {}", args.keyword, word.text());
-    args.wrong(&codes::UNREADABLE, word, told)
+    args.word_error(&codes::UNREADABLE, word, told)
 }
 
-fn authorities(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>, Diagnostic> {
+fn authorities(source: &mut FileSource<'_>, args: &mut Args<'_>) -> Result<Box<str>, Diagnostic> {
     let word = args.required("a file")?;
     match source {
-        Source::Loading(loader) => {
+        FileSource::Loading(loader) => {
             let found = tls_files::authorities(loader, args, word)?;
             loader
                 .config
                 .certificates
-                .add_authorities(&found.name, found.it);
+                .add_authorities(&found.name, found.content);
             Ok(found.name)
         }
-        Source::Serving(store) => match store.authorities(&word.text()) {
+        FileSource::Serving(store) => match store.authorities(&word.text()) {
             Some(_) => Ok(word.text().into()),
             None => Err(not_loaded(args, word)),
         },
     }
 }
 
-fn revocations(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>, Diagnostic> {
+fn revocations(source: &mut FileSource<'_>, args: &mut Args<'_>) -> Result<Box<str>, Diagnostic> {
     let word = args.required("a file")?;
     match source {
-        Source::Loading(loader) => {
+        FileSource::Loading(loader) => {
             let found = tls_files::revocations(loader, args, word)?;
             loader
                 .config
                 .certificates
-                .add_revocations(&found.name, found.it);
+                .add_revocations(&found.name, found.content);
             Ok(found.name)
         }
-        Source::Serving(store) => match store.revocations(&word.text()) {
+        FileSource::Serving(store) => match store.revocations(&word.text()) {
             Some(_) => Ok(word.text().into()),
             None => Err(not_loaded(args, word)),
         },
@@ -151,7 +151,11 @@ fn revocations(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<Box<str>,
 }
 
 fn line_word(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
-    shared(&mut Source::Loading(loader), &mut words(bind).line, args)
+    shared(
+        &mut FileSource::Loading(loader),
+        &mut words(bind).line,
+        args,
+    )
 }
 
 fn version(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
@@ -182,7 +186,7 @@ fn ignored(_: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
             bad.number,
             tls::ignore::ERROR_MAX
         );
-        args.wrong(&codes::OUT_OF_RANGE, word, told)
+        args.word_error(&codes::OUT_OF_RANGE, word, told)
     })?;
     match args.keyword {
         "ca-ignore-err" => words(bind).ca_ignore_err = found,
@@ -204,7 +208,7 @@ fn crt(loader: &mut Loader, bind: &mut Bind, args: &mut Args<'_>) -> Built {
                     "'{}' is a directory, but a certificate file is expected",
                     word.text()
                 );
-                return Err(args.wrong(&codes::BAD_CERTIFICATE, word, told));
+                return Err(args.word_error(&codes::BAD_CERTIFICATE, word, told));
             }
         };
     }
@@ -237,7 +241,7 @@ fn signing(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
         "'{}' has no effect: no certificates are generated",
         args.keyword
     );
-    args.tell(Diagnostic::warning(&codes::TLS_NOT_DONE, word.span, told).help("remove it"));
+    args.add_warning(Diagnostic::warning(&codes::TLS_NOT_DONE, word.span, told).help("remove it"));
     Ok(())
 }
 
@@ -291,19 +295,19 @@ fn key_length(line: &[u8]) -> Option<usize> {
 }
 
 /// Parses the options in the brackets of a crt-list line.
-pub fn list_options(loader: &mut Loader, line: &Line) -> Result<TlsLine, Diagnostic> {
+pub fn list_options(loader: &mut Loader, line: &ConfigLine) -> Result<TlsLine, Diagnostic> {
     let mut args = Args::new(line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
-    let read = options(&mut Source::Loading(loader), &mut args);
-    loader.tell_all(args.told());
+    let read = options(&mut FileSource::Loading(loader), &mut args);
+    loader.report_all(args.take_warnings());
     read
 }
 
-fn options(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<TlsLine, Diagnostic> {
+fn options(source: &mut FileSource<'_>, args: &mut Args<'_>) -> Result<TlsLine, Diagnostic> {
     let mut line = TlsLine::default();
     while let Some(word) = args.peek() {
         let found = registry().binds.find(std::iter::once(word.str()));
         let row = match found {
-            Found::Built(row, _) if IN_LISTS.contains(&row.name()) => row,
+            KeywordLookup::Built(row, _) if IN_LISTS.contains(&row.name()) => row,
             _ => return Err(unknown_option(args, word)),
         };
         let mut option = args.option(row.name(), row.syntax, 1);
@@ -314,13 +318,13 @@ fn options(source: &mut Source<'_>, args: &mut Args<'_>) -> Result<TlsLine, Diag
     Ok(line)
 }
 
-fn unknown_option(args: &Args<'_>, word: &Word) -> Diagnostic {
+fn unknown_option(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {
     let text = word.text();
     if word.is("ocsp-update") {
-        return super::proxy::not_built(word, "ocsp-update");
+        return super::proxy::unsupported_word(word, "ocsp-update");
     }
     let told = format!("unknown ssl keyword {text}");
-    let told = args.wrong(&codes::BAD_CERTIFICATE_LIST, word, told);
+    let told = args.word_error(&codes::BAD_CERTIFICATE_LIST, word, told);
     let near = suggest::nearest(&text, IN_LISTS.iter().copied());
     told.did_you_mean(word.span, near)
 }
@@ -335,7 +339,7 @@ pub struct SentLine {
     /// Options as text.
     pub option_words: Box<str>,
     /// SNI filters of the line.
-    pub filters: Vec<Filter>,
+    pub filters: Vec<SniFilter>,
 }
 
 /// Parses the payload of `add ssl crt-list`. Files named in its options must be in the store.
@@ -350,7 +354,7 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     let words = cut
         .map_err(|error| at_line(error.to_string()))?
         .ok_or_else(|| at_line("no certificate found".to_owned()))?;
-    let word = |place: &std::ops::Range<usize>| Word {
+    let word = |place: &std::ops::Range<usize>| ConfigWord {
         bytes: line.as_bytes()[place.clone()].to_vec(),
         span: Span::default(),
     };
@@ -362,19 +366,19 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
     let option_words = crt_list::option_words(&option_words);
     let mut options_read = TlsLine::default();
     if !words.options.is_empty() {
-        let line = Line {
+        let line = ConfigLine {
             words: words.options.iter().map(word).collect(),
             span: Span::default(),
             unset: Vec::new(),
         };
         let mut args = Args::new(&line, 0, "crt-list", "", &codes::OF_ARGUMENTS);
         options_read =
-            options(&mut Source::Serving(store), &mut args).map_err(
-                |diagnostic| match &diagnostic.message {
+            options(&mut FileSource::Serving(store), &mut args).map_err(|diagnostic| {
+                match &diagnostic.message {
                     unknown if unknown.starts_with("unknown") => at_line(unknown.clone()),
                     told => told.clone(),
-                },
-            )?;
+                }
+            })?;
     }
     let filters = words.filters.iter();
     Ok(SentLine {
@@ -382,7 +386,7 @@ pub fn sent_line(text: &str, store: &Store) -> Result<SentLine, String> {
         options: options_read,
         option_words: option_words.into(),
         filters: filters
-            .map(|place| Filter::parse(line[place.clone()].as_bytes()))
+            .map(|place| SniFilter::parse(line[place.clone()].as_bytes()))
             .collect(),
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::{Diagnostic, Line, Span, suggest};
+use language::{ConfigLine, Diagnostic, Span, suggest};
 use model::cache::{Cache, Settings};
 use model::codes;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ const SECONDARY_DEFAULT: usize = 10;
 
 /// Section while it is read.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct CacheDraft {
     span: Span,
     settings: Settings,
     /// Value of `max-object-size`, and its position.
@@ -38,9 +38,9 @@ pub(super) static LINES: &[LineRow] = rows! {
          default is 10.";
 };
 
-impl Draft {
+impl CacheDraft {
     /// Creates the draft from the first line of a section.
-    pub(crate) fn begin(line: &Line) -> Result<Draft, Diagnostic> {
+    pub(crate) fn begin(line: &ConfigLine) -> Result<CacheDraft, Diagnostic> {
         let Some(name) = line.word(1) else {
             return Err(Diagnostic::error(
                 &codes::SECTION_NAME,
@@ -49,7 +49,7 @@ impl Draft {
             )
             .label("a name is missing here"));
         };
-        Ok(Draft {
+        Ok(CacheDraft {
             span: name.span,
             settings: Settings {
                 name: name.text().into(),
@@ -73,7 +73,7 @@ impl Loader {
         let mut settings = draft.settings;
         let taken = |cache: &Arc<Cache>| cache.settings.name == settings.name;
         if self.config.caches.iter().any(taken) {
-            self.tell(
+            self.report(
                 Diagnostic::error(
                     &codes::DUPLICATE_NAME,
                     draft.span,
@@ -84,7 +84,7 @@ impl Loader {
             return;
         }
         if settings.total_max == 0 {
-            self.tell(
+            self.report(
                 Diagnostic::error(
                     &codes::MISSING_ARGUMENT,
                     draft.span,
@@ -98,7 +98,7 @@ impl Loader {
         settings.object_max = settings.total_max / 256;
         if let Some((bytes, span)) = draft.object_max {
             if bytes > settings.total_max as u64 / 2 {
-                self.tell(
+                self.report(
                     Diagnostic::error(
                         &codes::OUT_OF_RANGE,
                         span,
@@ -131,14 +131,14 @@ impl Loader {
                 format!("unable to find the cache '{name}'"),
             )
             .label("no `cache` section has this name");
-            self.tell(told.did_you_mean(span, near));
+            self.report(told.did_you_mean(span, near));
         }
     }
 }
 
 /// Returns the current section. If there is none, which cannot happen, the builder works on a
 /// draft that is discarded.
-fn draft<'l>(loader: &'l mut Loader, args: &Args<'_>) -> Result<&'l mut Draft, Diagnostic> {
+fn draft<'l>(loader: &'l mut Loader, args: &Args<'_>) -> Result<&'l mut CacheDraft, Diagnostic> {
     let span = args.line().span;
     loader.sections.cache.as_mut().ok_or_else(|| {
         Diagnostic::error(

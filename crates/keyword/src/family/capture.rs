@@ -14,11 +14,11 @@ pub(super) static LINES: &[LineRow] = rows! {
          (`%CC` and `%CS`, both in `option httplog`): name, equals sign and value, truncated to <length>. With an \
          equals sign after the name, only that exact cookie is captured.";
     "capture request header <name> len <length>" places::FRONT_ONLY,
-        |loader, args| header(loader, args, Side::Request), "capture request header host len 64",
+        |loader, args| header(loader, args, CaptureSide::Request), "capture request header host len 64",
         "Captures a header of each request, as received, for the log (`%hr`) and for `capture.req.hdr`, truncated to \
          <length>. Of several headers the last one is captured. Slots are numbered from 0.";
     "capture response header <name> len <length>" places::FRONT_ONLY,
-        |loader, args| header(loader, args, Side::Response),
+        |loader, args| header(loader, args, CaptureSide::Response),
         "capture response header location len 64",
         "Captures a header of each response, as the server sent it, for the log (`%hs`) and for `capture.res.hdr`, \
          truncated to <length>. Of several headers the last one is captured. Slots are numbered from 0.";
@@ -29,24 +29,24 @@ pub(super) static LINES: &[LineRow] = rows! {
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum CaptureSide {
     Request,
     Response,
 }
 
-fn header(loader: &mut Loader, args: &mut Args<'_>, side: Side) -> Built {
+fn header(loader: &mut Loader, args: &mut Args<'_>, side: CaptureSide) -> Built {
     let name = args.required("<name>")?.bytes.to_ascii_lowercase();
     add(loader, args, side, Some(name.into()))
 }
 
 fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let begin = args.required("<name>")?.bytes.clone().into();
-    let word = args.left().get(1);
+    let word = args.remaining_words().get(1);
     let mut length_max = length(args)?;
     let most = loader.config.global.tune.cookie_capture_max;
     if let Some(word) = word.filter(|_| length_max > most) {
         let told = format!("'capture cookie' captures {most} bytes, not {length_max}");
-        args.tell(
+        args.add_warning(
             Diagnostic::warning(&codes::LOOSE_VALUE, word.span, told)
                 .label("truncated")
                 .help("set `tune.http.cookielen` in `global` before this line to capture more"),
@@ -54,12 +54,12 @@ fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         length_max = most;
     }
     loader.proxy().capture_cookie = Some(Box::new(CaptureCookie { begin, length_max }));
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// `len <length>`
 fn length(args: &mut Args<'_>) -> Result<usize, Diagnostic> {
-    if !args.take("len") {
+    if !args.take_if("len") {
         // At the end of the line the missing word is reported; otherwise the surplus word.
         args.end()?;
         args.required("'len' and a length")?;
@@ -71,8 +71,8 @@ fn length(args: &mut Args<'_>) -> Result<usize, Diagnostic> {
 fn declare(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("'request' or 'response'")?;
     let side = match word.str() {
-        "request" => Side::Request,
-        "response" => Side::Response,
+        "request" => CaptureSide::Request,
+        "response" => CaptureSide::Response,
         other => {
             return Err(Diagnostic::error(
                 &codes::BAD_VALUE,
@@ -86,22 +86,27 @@ fn declare(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     add(loader, args, side, None)
 }
 
-fn add(loader: &mut Loader, args: &mut Args<'_>, side: Side, header: Option<Box<[u8]>>) -> Built {
+fn add(
+    loader: &mut Loader,
+    args: &mut Args<'_>,
+    side: CaptureSide,
+    header: Option<Box<[u8]>>,
+) -> Built {
     let length_max = length(args)?;
     if length_max == 0 && header.is_none() {
-        loader.tell(
+        loader.report(
             Diagnostic::error(
                 &codes::OUT_OF_RANGE,
                 args.line().span,
                 "the length of a declared capture is 0",
             )
             .help("nothing could be stored in it: write at least `len 1`")
-            .once_accepted("nothing is stored in it"),
+            .with_earlier_behaviour("nothing is stored in it"),
         );
     }
-    args.surplus()?;
+    args.warn_of_surplus()?;
     let captures = &mut loader.proxy().captures;
-    let slots = if side == Side::Request {
+    let slots = if side == CaptureSide::Request {
         &mut captures.request
     } else {
         &mut captures.response

@@ -6,7 +6,7 @@ use super::Loader;
 use crate::family::bind_tls;
 use configuration::outside::{Secret, Unreadable};
 use language::source::Text;
-use language::{Diagnostic, FileId, Line, Span, Word};
+use language::{ConfigLine, ConfigWord, Diagnostic, FileId, Span};
 use model::codes;
 use rustls::pki_types::CertificateDer;
 use std::ffi::OsStr;
@@ -17,7 +17,7 @@ use tls::certified::{CertError, Certified, Parts, now_s};
 use tls::crt_list::{self, Entry, List};
 use tls::describe;
 use tls::pem::{Contents, PemError};
-use tls::sni::Filter;
+use tls::sni::SniFilter;
 use tls::{CertificateSource, TlsLine};
 
 /// Maximum size of a certificate file, bytes.
@@ -31,7 +31,7 @@ pub(crate) type IssuerChains = Vec<Vec<CertificateDer<'static>>>;
 
 /// Related files of a certificate that are not next to it under its name.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Beside {
+pub(crate) struct RelatedFiles {
     /// Path of the private key (`key`).
     pub key: Option<PathBuf>,
     /// Path of the OCSP response (`ocsp`).
@@ -60,14 +60,14 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn bad(span: Span, message: String) -> Diagnostic {
+fn error_at(span: Span, message: String) -> Diagnostic {
     Diagnostic::error(&codes::BAD_CERTIFICATE, span, message)
 }
 
 impl Loader {
     /// Returns the name of a file in the store: the word, prefixed with the base directory if it
     /// is relative.
-    pub(crate) fn based(&self, text: &[u8], base: Option<&PathBuf>) -> Box<str> {
+    pub(crate) fn resolve_name(&self, text: &[u8], base: Option<&PathBuf>) -> Box<str> {
         let named = Path::new(OsStr::from_bytes(text));
         match base {
             Some(base) if named.is_relative() => base.join(named).to_string_lossy().into(),
@@ -76,23 +76,26 @@ impl Loader {
     }
 
     /// Returns the path of a file of the store.
-    pub(crate) fn place(&self, name: &str, span: Span) -> PathBuf {
+    pub(crate) fn store_path(&self, name: &str, span: Span) -> PathBuf {
         let bytes = name.as_bytes().to_vec();
-        self.path(&Word { bytes, span })
+        self.path(&ConfigWord { bytes, span })
     }
 
     /// Loads what a `crt` names: a file, the files of a bundle, a directory, or a certificate of a
     /// `crt-store`. Names are those of the store.
-    pub(crate) fn certificates(&mut self, word: &Word) -> Result<CertificateSource, Diagnostic> {
+    pub(crate) fn certificates(
+        &mut self,
+        word: &ConfigWord,
+    ) -> Result<CertificateSource, Diagnostic> {
         let base = self.config.global.tls.crt_base.clone();
-        let name = self.based(&word.bytes, base.as_ref());
+        let name = self.resolve_name(&word.bytes, base.as_ref());
         if self.config.certificates.has_list(&name) {
             return Ok(CertificateSource::List(name));
         }
         if word.bytes.starts_with(b"@") {
             return self.stored(word);
         }
-        let path = self.place(&name, word.span);
+        let path = self.store_path(&name, word.span);
         // As in HAProxy, the name of a directory has no trailing slash.
         let directory: Box<str> = match name.trim_end_matches('/') {
             "" => name.clone(),
@@ -111,12 +114,12 @@ impl Loader {
         Ok(CertificateSource::Certificates(names))
     }
 
-    fn stored(&mut self, word: &Word) -> Result<CertificateSource, Diagnostic> {
+    fn stored(&mut self, word: &ConfigWord) -> Result<CertificateSource, Diagnostic> {
         let name: Box<str> = word.text().into();
         if self.config.certificates.has_certificate(&name) {
             return Ok(CertificateSource::Certificates(vec![name]));
         }
-        let told = bad(word.span, format!("no `crt-store` has loaded '{name}'"));
+        let told = error_at(word.span, format!("no `crt-store` has loaded '{name}'"));
         Err(told
             .label("not loaded before this line")
             .help("write `@NAME/ALIAS`, from a `load` line of the section `crt-store NAME`"))
@@ -134,7 +137,7 @@ impl Loader {
         }
         let missing = match self.context.outside.read_secret(path, FILE_BYTES_MAX) {
             Ok(bytes) => {
-                let beside = Beside::default();
+                let beside = RelatedFiles::default();
                 self.certificate_file((name, path, &bytes), &beside, span)?;
                 return Ok(vec![name.into()]);
             }
@@ -152,7 +155,7 @@ impl Loader {
             }
             match self.context.outside.read_secret(&one, FILE_BYTES_MAX) {
                 Ok(bytes) => {
-                    self.certificate_file((&name, &one, &bytes), &Beside::default(), span)?;
+                    self.certificate_file((&name, &one, &bytes), &RelatedFiles::default(), span)?;
                     names.push(name);
                 }
                 Err(error) if is_missing(error) => {}
@@ -167,7 +170,7 @@ impl Loader {
                 .is_ok()
         {
             let told = format!("'{name}.dsa': DSA certificates are not supported");
-            self.tell(bad(span, told).help("remove the file; no client uses it"));
+            self.report(error_at(span, told).help("remove the file; no client uses it"));
         }
         match names.is_empty() {
             true => Err(unreadable(span, name, missing)),
@@ -179,10 +182,10 @@ impl Loader {
     pub(crate) fn certificate_file(
         &mut self,
         (name, path, bytes): (&str, &Path, &Secret),
-        beside: &Beside,
+        beside: &RelatedFiles,
         span: Span,
     ) -> Result<(), Diagnostic> {
-        let failed = |error: CertError, file: &Path| wrong(span, &error, name, file);
+        let failed = |error: CertError, file: &Path| file_error(span, &error, name, file);
         let mut parts = Parts::default();
         parts
             .take(bytes.bytes())
@@ -206,7 +209,7 @@ impl Loader {
         if let Some((file, _)) = self.file_beside(path, beside.sctl.as_ref(), ".sctl", span)? {
             let told = format!("'{}' is not sent to clients", file.display());
             let told = Diagnostic::warning(&codes::NOT_SENT, span, told);
-            self.tell(told.note("browsers use the timestamps that CAs embed in certificates"));
+            self.report(told.note("browsers use the timestamps that CAs embed in certificates"));
         }
         let (certified, not_stapled) = parts.certify().map_err(|error| {
             let file = match (&error, &ocsp_file) {
@@ -218,9 +221,9 @@ impl Loader {
         if let (Some(why), Some(file)) = (not_stapled, ocsp_file) {
             let told = format!("'{}': {why}. Content will be ignored.", file.display());
             let told = Diagnostic::warning(&codes::OCSP_IGNORED, span, told);
-            self.tell(told.help("fetch a new response with `openssl ocsp` and reload"));
+            self.report(told.help("fetch a new response with `openssl ocsp` and reload"));
         }
-        self.tell_times(name, &certified, span);
+        self.warn_of_validity(name, &certified, span);
         self.config.certificates.add_certificate(name, certified);
         Ok(())
     }
@@ -229,7 +232,7 @@ impl Loader {
         &mut self,
         parts: &mut Parts,
         (name, path): (&str, &Path),
-        beside: &Beside,
+        beside: &RelatedFiles,
         span: Span,
     ) -> Result<(), Diagnostic> {
         let tls = &self.config.global.tls;
@@ -245,7 +248,7 @@ impl Loader {
         };
         let looks = beside.key.is_some() || tls.extra_files.key;
         let none = |label: String| {
-            let told = bad(span, format!("no private key in '{}'", file.display()));
+            let told = error_at(span, format!("no private key in '{}'", file.display()));
             told.label(label).help(format!(
                 "append the key to '{name}', or create the file shown here"
             ))
@@ -264,7 +267,7 @@ impl Loader {
             Err(error) => return Err(none(reason(error))),
         };
         let found = Contents::parse(text.bytes()).map_err(CertError::from);
-        let failed = |error| wrong(span, &error, name, &file);
+        let failed = |error| file_error(span, &error, name, &file);
         let Some(key) = found.map_err(failed)?.key else {
             return Err(none("the file contains something else".to_owned()));
         };
@@ -346,7 +349,7 @@ impl Loader {
                     _ => {
                         let told = format!("'{}' has no certificate", file.display());
                         let told = Diagnostic::warning(&codes::CERTIFICATE_PASSED_OVER, span, told);
-                        self.tell(told.note("it is in the directory of `issuers-chain-path`"));
+                        self.report(told.note("it is in the directory of `issuers-chain-path`"));
                     }
                 }
             }
@@ -355,7 +358,7 @@ impl Loader {
         self.tls.issuer_chains.get_or_insert_default()
     }
 
-    fn tell_times(&mut self, name: &str, certified: &Certified, span: Span) {
+    fn warn_of_validity(&mut self, name: &str, certified: &Certified, span: Span) {
         let (info, now) = (&certified.info, now_s());
         let told = match (info.not_after_s < now, info.not_before_s > now) {
             (true, _) => format!("'{name}' expired on {}", describe::time(info.not_after_s)),
@@ -366,7 +369,7 @@ impl Loader {
             _ => return,
         };
         let told = Diagnostic::warning(&codes::CERTIFICATE_TIME, span, told);
-        self.tell(
+        self.report(
             told.label("clients will refuse it")
                 .help("renew it, or check the clock of this host"),
         );
@@ -387,7 +390,7 @@ impl Loader {
         };
         for entry in entries.iter() {
             let file = path.join(entry);
-            if self.passes_over(entry.as_bytes()) || self.context.outside.is_directory(&file) {
+            if self.should_skip(entry.as_bytes()) || self.context.outside.is_directory(&file) {
                 continue;
             }
             let name = format!("{}/{}", name.trim_end_matches('/'), entry.display());
@@ -406,7 +409,7 @@ impl Loader {
     }
 
     /// Returns whether a file of a directory is no certificate of its own and is skipped.
-    fn passes_over(&self, name: &[u8]) -> bool {
+    fn should_skip(&self, name: &[u8]) -> bool {
         let kinds = &self.config.global.tls.extra_files;
         let beside = [
             (kinds.issuer, &b".issuer"[..]),
@@ -418,7 +421,7 @@ impl Loader {
     }
 
     /// Loads a `crt-list` and returns its name in the store.
-    pub(crate) fn certificate_list(&mut self, word: &Word) -> Result<Box<str>, Diagnostic> {
+    pub(crate) fn certificate_list(&mut self, word: &ConfigWord) -> Result<Box<str>, Diagnostic> {
         let name: Box<str> = word.text().into();
         if self.config.certificates.has_list(&name) {
             return Ok(name);
@@ -451,7 +454,7 @@ impl Loader {
             list.lines = index as u32 + 1;
             let end = at + line.len();
             if let Err(diagnostic) = self.list_line((file, text), at..end, &mut list) {
-                self.tell(diagnostic.also(named, "the list is named here"));
+                self.report(diagnostic.with_label(named, "the list is named here"));
             }
             at = end;
         }
@@ -483,34 +486,34 @@ impl Loader {
         if words.misplaced {
             let told = "malformated line, filters can't be between filename and options!";
             let told = Diagnostic::warning(&codes::CERTIFICATE_PASSED_OVER, whole, told);
-            self.tell(told.help("write them after the brackets"));
+            self.report(told.help("write them after the brackets"));
         }
-        let word = |place: &std::ops::Range<usize>| Word {
+        let word = |place: &std::ops::Range<usize>| ConfigWord {
             bytes: text[place.clone()].to_vec(),
             span: span(place),
         };
         let (mut options, mut option_words) = (TlsLine::default(), String::new());
-        let words_of: Vec<Word> = words.options.iter().map(word).collect();
+        let words_of: Vec<ConfigWord> = words.options.iter().map(word).collect();
         if let (Some(first), Some(last)) = (words_of.first(), words_of.last()) {
-            let texts: Vec<_> = words_of.iter().map(Word::text).collect();
+            let texts: Vec<_> = words_of.iter().map(ConfigWord::text).collect();
             let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
             option_words = crt_list::option_words(&texts);
             let span = first.span.to(last.span);
-            let line = Line {
+            let line = ConfigLine {
                 words: words_of,
                 span,
                 unset: Vec::new(),
             };
             options = bind_tls::list_options(self, &line)?;
         }
-        let filters: Vec<Filter> = words
+        let filters: Vec<SniFilter> = words
             .filters
             .iter()
-            .map(|place| Filter::parse(&text[place.clone()]))
+            .map(|place| SniFilter::parse(&text[place.clone()]))
             .collect();
         let named = word(&words.certificate);
         let CertificateSource::Certificates(names) = self.certificates(&named)? else {
-            let told = bad(named.span, format!("'{}' is a directory", named.text()));
+            let told = error_at(named.span, format!("'{}' is a directory", named.text()));
             return Err(told.help("name its files, one per line"));
         };
         for certificate in names {
@@ -538,31 +541,31 @@ pub(crate) fn unreadable(span: Span, name: &str, error: Unreadable) -> Diagnosti
 }
 
 /// Describes the problem of a file and the remedy.
-fn wrong(span: Span, error: &CertError, name: &str, file: &Path) -> Diagnostic {
+fn file_error(span: Span, error: &CertError, name: &str, file: &Path) -> Diagnostic {
     let file = file.display();
     match error {
-        CertError::NoCertificate => bad(
+        CertError::NoCertificate => error_at(
             span,
             format!("unable to load certificate from file '{file}'."),
         )
         .label("it has no `BEGIN CERTIFICATE`")
         .help("the file must contain the certificate, its issuers and the private key in PEM format"),
         CertError::Pem(PemError::Encrypted) => {
-            bad(span, format!("'{file}': {error}")).label("nobody can type its passphrase").help(
+            error_at(span, format!("'{file}': {error}")).label("nobody can type its passphrase").help(
                 format!("decrypt it with `openssl pkey -in {file} -out {name}.key`, readable by its owner only"),
             )
         }
-        CertError::Pem(PemError::OldKey(_)) => bad(span, format!("'{file}': {error}"))
+        CertError::Pem(PemError::OldKey(_)) => error_at(span, format!("'{file}': {error}"))
             .label("not supported")
             .help("create a key with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` and request a \
                 certificate for it"),
-        CertError::Mismatch => bad(span, format!("{error} '{name}'."))
+        CertError::Mismatch => error_at(span, format!("{error} '{name}'."))
             .label("the key belongs to another certificate")
             .help(format!("compare `openssl pkey -in {file} -pubout` with `openssl x509 -in {file} -noout -pubkey`; \
                 the server certificate must come first")),
-        CertError::OcspWithoutIssuer => bad(span, format!("'{file}' {error}."))
+        CertError::OcspWithoutIssuer => error_at(span, format!("'{file}' {error}."))
             .help(format!("put the issuer's certificate into '{name}.issuer', or remove the OCSP response")),
-        CertError::NotIssuer | CertError::BadIssuer => bad(span, format!("'{file}' {error}.")),
-        error => bad(span, format!("'{file}': {error}")),
+        CertError::NotIssuer | CertError::BadIssuer => error_at(span, format!("'{file}' {error}.")),
+        error => error_at(span, format!("'{file}': {error}")),
     }
 }

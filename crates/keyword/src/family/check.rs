@@ -12,7 +12,7 @@ pub(in crate::family) use step::LINES as STEPS;
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
-use language::{Diagnostic, Span, Word, suggest};
+use language::{ConfigWord, Diagnostic, Span, suggest};
 use model::check::HttpSend;
 use model::codes;
 use model::config::{Check, CheckKind, MySqlUser};
@@ -157,11 +157,11 @@ fn http_words(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Header field: name and value.
-type Field<'l> = (&'l [u8], &'l [u8]);
+type HeaderField<'l> = (&'l [u8], &'l [u8]);
 
 /// Returns the version and the `http-check send` line equivalent to an old form; None: the old
 /// form needs more than plain words.
-fn send_line(version: &[u8], fields: &[Field<'_>], body: &[u8]) -> Option<(String, String)> {
+fn send_line(version: &[u8], fields: &[HeaderField<'_>], body: &[u8]) -> Option<(String, String)> {
     let plain = |bytes: &[u8]| {
         let text = std::str::from_utf8(bytes).ok()?;
         let quotes = text.bytes().any(|b| b < b' ' || matches!(b, b'\'' | b'%'));
@@ -181,7 +181,7 @@ fn send_line(version: &[u8], fields: &[Field<'_>], body: &[u8]) -> Option<(Strin
 }
 
 /// Parses the old form, with header fields and a body hidden at the end of the version.
-fn hidden_fields(loader: &mut Loader, word: &Word, end: Span, request: &mut HttpSend) {
+fn hidden_fields(loader: &mut Loader, word: &ConfigWord, end: Span, request: &mut HttpSend) {
     let text = &word.bytes;
     let (version, rest) = match memchr::memmem::find(text, b"\r\n") {
         Some(at) => (&text[..at], &text[at + 2..]),
@@ -212,10 +212,10 @@ fn hidden_fields(loader: &mut Loader, word: &Word, end: Span, request: &mut Http
         "'option httpchk': headers and body after the version are obsolete",
     )
     .help("write the headers into `http-check send hdr <name> <value>`");
-    loader.tell(match send_line(version, &fields, body) {
+    loader.report(match send_line(version, &fields, body) {
         Some((version, line)) => told
             .fix(word.span, version)
-            .also_fix(end, format!("\n{line}")),
+            .with_further_fix(end, format!("\n{line}")),
         None => told,
     });
 }
@@ -227,7 +227,7 @@ fn smtp(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             [&word.bytes[..], b" ", &domain.bytes].concat()
         }
         (Some(word), _) => {
-            args.tell(
+            args.add_warning(
                 Diagnostic::warning(
                     &codes::SURPLUS,
                     word.span,
@@ -295,7 +295,7 @@ fn send_state(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn unknown_word(args: &Args<'_>, word: &Word, words: &[&'static str]) -> Diagnostic {
+fn unknown_word(args: &Args<'_>, word: &ConfigWord, words: &[&'static str]) -> Diagnostic {
     let message = format!("'{}' does not accept '{}'", args.keyword, word.text());
     let diagnostic = Diagnostic::error(&codes::BAD_VALUE, word.span, message)
         .label("unknown word")

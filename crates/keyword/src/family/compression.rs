@@ -158,7 +158,7 @@ fn direction(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn offload(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let span = args.keyword_span();
     if loader.proxy().kind == ProxyKind::Defaults {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::NO_EFFECT,
                 span,

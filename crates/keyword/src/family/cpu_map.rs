@@ -3,14 +3,14 @@
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 
 /// Highest number of a thread or thread group.
 const THREADS_MAX: u32 = 64;
 
-fn wrong(word: &Word, text: &str, what: String) -> Diagnostic {
+fn wrong(word: &ConfigWord, text: &str, what: String) -> Diagnostic {
     Diagnostic::error(
         &codes::BAD_VALUE,
         word.span,
@@ -64,7 +64,7 @@ fn cpu_map(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let group = thread_set(group).ok_or_else(bad)?;
     let threads = thread_set(threads).ok_or_else(bad)?;
     let mut cpus = Vec::new();
-    super::value::follows(args, "processors")?;
+    super::value::require_word(args, "processors")?;
     for word in args.rest() {
         for part in word.text().split(',').filter(|part| !part.is_empty()) {
             let (first, last) = range(part, 0, CPUS_MAX - 1)
@@ -73,7 +73,7 @@ fn cpu_map(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
     }
     if !group.contains(1) {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::NO_EFFECT,
                 word.span,

@@ -3,8 +3,8 @@
 
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use crate::family::certificates::Beside;
-use language::{Diagnostic, Line, Span, Word, suggest};
+use crate::family::certificates::RelatedFiles;
+use language::{ConfigLine, ConfigWord, Diagnostic, Span, suggest};
 use model::codes;
 use std::path::PathBuf;
 
@@ -38,7 +38,7 @@ pub(crate) struct CrtStore {
 
 impl CrtStore {
     /// Creates the settings from the first line of a section.
-    pub(crate) fn begin(line: &Line) -> Result<CrtStore, Diagnostic> {
+    pub(crate) fn begin(line: &ConfigLine) -> Result<CrtStore, Diagnostic> {
         let name = line.word(1);
         let bad = |b: &u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
         if let Some(word) = name.filter(|word| word.bytes.iter().any(bad)) {
@@ -63,9 +63,9 @@ impl CrtStore {
 /// Words of a `load` line.
 #[derive(Default)]
 struct Load<'l> {
-    crt: Option<&'l Word>,
-    alias: Option<&'l Word>,
-    beside: Beside,
+    crt: Option<&'l ConfigWord>,
+    alias: Option<&'l ConfigWord>,
+    related: RelatedFiles,
 }
 
 fn load(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -73,18 +73,18 @@ fn load(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     while let Some(option) = args.next() {
         let text = option.text();
         if NOT_BUILT.contains(&&*text) {
-            return Err(super::proxy::not_built(option, &text));
+            return Err(super::proxy::unsupported_word(option, &text));
         }
         if !OPTIONS.contains(&&*text) {
             let told = format!("unknown keyword '{text}' of 'load'");
-            let told = args.wrong(&codes::UNKNOWN_OPTION, option, told);
+            let told = args.word_error(&codes::UNKNOWN_OPTION, option, told);
             let near = suggest::nearest(&text, OPTIONS.iter().copied());
             return Err(told.did_you_mean(option.span, near));
         }
         let word = args.required("a name")?;
         let file = |loader: &Loader, base: Option<&PathBuf>| {
-            let name = loader.based(&word.bytes, base);
-            loader.place(&name, word.span)
+            let name = loader.resolve_name(&word.bytes, base);
+            loader.store_path(&name, word.span)
         };
         match &*text {
             "crt" => said.crt = Some(word),
@@ -92,33 +92,33 @@ fn load(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "key" => {
                 let base = loader.tls.store.key_base.as_ref();
                 let base = base.or(loader.config.global.tls.key_base.as_ref());
-                said.beside.key = Some(file(loader, base));
+                said.related.key = Some(file(loader, base));
             }
             other => {
                 let base = loader.tls.store.crt_base.as_ref();
                 let base = base.or(loader.config.global.tls.crt_base.as_ref());
                 let file = Some(file(loader, base));
                 match other {
-                    "ocsp" => said.beside.ocsp = file,
-                    "issuer" => said.beside.issuer = file,
-                    _ => said.beside.sctl = file,
+                    "ocsp" => said.related.ocsp = file,
+                    "issuer" => said.related.issuer = file,
+                    _ => said.related.sctl = file,
                 }
             }
         }
     }
     let Some(crt) = said.crt else {
-        return Err(missing(args.line().end()));
+        return Err(missing_file_error(args.line().end()));
     };
     load_one(loader, crt, &said)
 }
 
-fn missing(span: Span) -> Diagnostic {
+fn missing_file_error(span: Span) -> Diagnostic {
     Diagnostic::error(&codes::MISSING_ARGUMENT, span, "'load' expects 'crt'")
         .label("the certificate is missing")
         .help("write `load crt FILE [alias NAME] [key FILE]`")
 }
 
-fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
+fn load_one(loader: &mut Loader, crt: &ConfigWord, said: &Load<'_>) -> Built {
     let name = said.alias.unwrap_or(crt).text();
     let stored = loader.tls.store.stored(&name);
     if loader.config.certificates.has_certificate(&stored) {
@@ -128,12 +128,12 @@ fn load_one(loader: &mut Loader, crt: &Word, said: &Load<'_>) -> Built {
     }
     let base = loader.tls.store.crt_base.as_ref();
     let base = base.or(loader.config.global.tls.crt_base.as_ref());
-    let named = loader.based(&crt.bytes, base);
-    let path = loader.place(&named, crt.span);
+    let named = loader.resolve_name(&crt.bytes, base);
+    let path = loader.store_path(&named, crt.span);
     let bytes = loader.context.outside.read_secret(&path, FILE_BYTES_MAX);
     let bytes =
         bytes.map_err(|error| crate::family::certificates::unreadable(crt.span, &named, error))?;
-    loader.certificate_file((&stored, &path, &bytes), &said.beside, crt.span)
+    loader.certificate_file((&stored, &path, &bytes), &said.related, crt.span)
 }
 
 /// Keyword rows of this family, for the registry.

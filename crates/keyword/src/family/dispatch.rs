@@ -5,7 +5,7 @@ use super::places::{BACK, BACK_ONLY, FRONT};
 use super::server::unresolved_line;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::value::{Accepts, Host, Port};
+use language::value::{Accepts, AddressHost, Port};
 use language::{Diagnostic, Severity};
 use model::codes;
 use model::config::{ReuseMode, Server, ServerAddress, ServerIndex, ServerOptions};
@@ -41,25 +41,25 @@ fn dispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "'dispatch' : missing port specification in '{}'",
             word.text()
         );
-        return Err(args.wrong(&codes::BAD_ADDRESS, word, message));
+        return Err(args.word_error(&codes::BAD_ADDRESS, word, message));
     };
     let ip = match address.host {
-        Host::Ip(ip) => Some(ip),
-        Host::Any => Some(Ipv4Addr::UNSPECIFIED.into()),
-        Host::Name(name) => match super::server::resolve(loader, &name, address.family) {
+        AddressHost::Ip(ip) => Some(ip),
+        AddressHost::Any => Some(Ipv4Addr::UNSPECIFIED.into()),
+        AddressHost::Name(name) => match super::server::resolve(loader, &name, address.family) {
             None if loader.context.options.resolve_names => {
                 let refusal = unresolved_line(loader, word, "dispatch", &name);
                 if refusal.severity == Severity::Error {
                     return Err(refusal);
                 }
-                loader.tell(refusal);
+                loader.report(refusal);
                 None
             }
             found => found,
         },
         _ => {
             let message = format!("'dispatch' does not support '{}'", word.text());
-            return Err(args.wrong(&codes::BAD_ADDRESS, word, message));
+            return Err(args.word_error(&codes::BAD_ADDRESS, word, message));
         }
     };
     let address = ip.map_or(ServerAddress::Unresolved, |ip| {
@@ -129,7 +129,7 @@ pub(crate) fn finish(loader: &mut Loader) {
             added: None,
         });
     }
-    loader.tell_all(told);
+    loader.report_all(told);
 }
 
 fn session_connections(loader: &mut Loader, args: &mut Args<'_>) -> Built {

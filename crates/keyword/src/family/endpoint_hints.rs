@@ -27,7 +27,7 @@ fn shards(_: &mut Loader, _: &mut Bind, args: &mut Args<'_>) -> Built {
         return Ok(());
     }
     let told = format!("'shards': '{}' is not a number of sockets", word.text());
-    Err(args.wrong(&codes::BAD_VALUE, word, told))
+    Err(args.word_error(&codes::BAD_VALUE, word, told))
 }
 
 fn word(args: &mut Args<'_>) -> Built {

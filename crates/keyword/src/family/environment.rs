@@ -8,7 +8,7 @@ use crate::family::Loader;
 fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = args.required("a name and a value")?.text().into_owned();
     let value = args.required("a value")?.bytes.clone();
-    args.surplus()?;
+    args.warn_of_surplus()?;
     if args.keyword == "setenv" {
         loader.context.environment.set(name, value);
     } else {

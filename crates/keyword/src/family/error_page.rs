@@ -4,7 +4,7 @@
 use super::places::ALL;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::{ERROR_STATUSES, ErrorFile, ErrorPage};
 use model::rules::draft::Section;
@@ -17,7 +17,7 @@ fn status(args: &mut Args<'_>) -> Result<u16, Diagnostic> {
 }
 
 /// Parses a status for which an error page can be set.
-pub(super) fn status_of(args: &Args<'_>, word: &Word) -> Result<u16, Diagnostic> {
+pub(super) fn status_of(args: &Args<'_>, word: &ConfigWord) -> Result<u16, Diagnostic> {
     let status = word
         .str()
         .parse::<u16>()
@@ -54,7 +54,7 @@ fn set(loader: &mut Loader, status: u16, page: ErrorPage) {
 fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let status = status(args)?;
     let word = args.required("a file")?;
-    args.surplus()?;
+    args.warn_of_surplus()?;
     let bytes = loader.read_file(word)?;
     if bytes.is_empty() {
         set(loader, status, ErrorPage::Silent);
@@ -68,21 +68,21 @@ fn error_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         )
         .label("named here")
         .help("begin it with `HTTP/1.1 503 Service Unavailable`, headers and an empty line")
-        .once_accepted("clients get the response of this program instead")
+        .with_earlier_behaviour("clients get the response of this program instead")
     })?;
     if let Some(length) = parsed.wrong_length {
-        loader.tell(wrong_length(word, length, &parsed.file));
+        loader.report(wrong_length(word, length, &parsed.file));
     }
     too_large(loader, word, bytes.len());
     set(loader, status, ErrorPage::File(Arc::new(parsed.file)));
     Ok(())
 }
 
-fn too_large(loader: &mut Loader, word: &Word, size: usize) {
+fn too_large(loader: &mut Loader, word: &ConfigWord, size: usize) {
     let room = loader.config.global.tune.bufsize;
     if size > room {
         let told = format!("'{}' has {size} bytes, a buffer {room}", word.text());
-        loader.tell(
+        loader.report(
             Diagnostic::warning(&codes::LARGE_ERROR_PAGE, word.span, told)
                 .label("too large")
                 .help("make it smaller, or raise `tune.bufsize` in `global` (before this line)"),
@@ -99,7 +99,7 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         302
     };
     if word.bytes.iter().any(u8::is_ascii_control) {
-        return Err(args.wrong(
+        return Err(args.word_error(
             &codes::BAD_VALUE,
             word,
             "a URL cannot contain control characters",
@@ -110,7 +110,7 @@ fn error_location(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         status,
         ErrorPage::Redirect(code, word.bytes.clone().into()),
     );
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// Keyword rows of this family, for the registry.

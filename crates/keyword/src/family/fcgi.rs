@@ -2,7 +2,7 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
-use language::{Diagnostic, Line, suggest};
+use language::{ConfigLine, Diagnostic, suggest};
 use model::codes;
 use model::config::{
     CheckKind, FcgiApp, HeaderNames, HttpProtocol, Mode, PassHeader, Proxy, ProxyOption, SetParam,
@@ -83,7 +83,7 @@ pub static LINES: &[LineRow] = &[
             those of `log`; `global` uses the targets of `global`. Without this line the output is dropped.",
         example: "log-stderr 127.0.0.1:514 local0",
         build: |loader, args| {
-            if args.left().len() == 1 && args.take("global") {
+            if args.remaining_words().len() == 1 && args.take_if("global") {
                 app(loader)?.log_global = true;
                 return Ok(());
             }
@@ -121,7 +121,7 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| {
             args.end()?;
             if !args.negated {
-                one_at_a_time(loader, args);
+                warn_of_multiplexing(loader, args);
             }
             Ok(())
         },
@@ -136,19 +136,19 @@ pub static LINES: &[LineRow] = &[
             let most = args.integer("<reqs>", 1..=i64::from(i32::MAX))?;
             args.end()?;
             if most > 1 {
-                one_at_a_time(loader, args);
+                warn_of_multiplexing(loader, args);
             }
             Ok(())
         },
     },
 ];
 
-fn one_at_a_time(loader: &mut Loader, args: &Args<'_>) {
+fn warn_of_multiplexing(loader: &mut Loader, args: &Args<'_>) {
     let told = format!(
         "'{}': a FastCGI connection carries one request at a time",
         args.keyword
     );
-    loader.tell(
+    loader.report(
         Diagnostic::warning(&codes::FCGI_ONE_AT_A_TIME, args.line().span, told)
             .label("no multiplexing")
             .help("remove the line; `option keep-conn` avoids new connections"),
@@ -156,8 +156,8 @@ fn one_at_a_time(loader: &mut Loader, args: &Args<'_>) {
 }
 
 /// Creates a section.
-pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
-    let named = loader.own_name(line, |loader| {
+pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
+    let named = loader.parse_section_name(line, |loader| {
         let all = loader.config.fcgi_apps.iter();
         all.map(|one| (&*one.name, one.span)).collect()
     });
@@ -205,7 +205,7 @@ fn set_param(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     };
     let rules = &mut app(loader)?.params;
     if rules.len() >= RULES_MAX {
-        return Err(args.wrong(&codes::OUT_OF_RANGE, name, "too many 'set-param' lines"));
+        return Err(args.word_error(&codes::OUT_OF_RANGE, name, "too many 'set-param' lines"));
     }
     rules.push(Arc::new(rule));
     Ok(())
@@ -220,7 +220,7 @@ fn pass_header(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     };
     let rules = &mut app(loader)?.passed;
     if rules.len() >= RULES_MAX {
-        return Err(args.wrong(&codes::OUT_OF_RANGE, name, "too many 'pass-header' lines"));
+        return Err(args.word_error(&codes::OUT_OF_RANGE, name, "too many 'pass-header' lines"));
     }
     rules.push(Arc::new(rule));
     Ok(())
@@ -256,7 +256,7 @@ pub(crate) fn finish(loader: &mut Loader) {
     for proxy in &mut config.proxies {
         join(proxy, apps, &mut told);
     }
-    loader.tell_all(told);
+    loader.report_all(told);
 }
 
 fn join(proxy: &mut Proxy, apps: &[FcgiApp], told: &mut Vec<Diagnostic>) {

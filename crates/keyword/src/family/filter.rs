@@ -33,7 +33,10 @@ fn filter(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
         other => {
             if known::names("filter").any(|name| name == other) {
-                return Err(super::proxy::not_built(word, &format!("filter {other}")));
+                return Err(super::proxy::unsupported_word(
+                    word,
+                    &format!("filter {other}"),
+                ));
             }
             let near = suggest::nearest(other, known::names("filter"));
             let told = Diagnostic::error(

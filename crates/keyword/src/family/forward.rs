@@ -3,24 +3,24 @@
 //! the settings of TCP keep-alive packets.
 
 use super::places::{ALL, BACK, FRONT, GLOBAL};
-use super::value::one_of;
+use super::value::parse_choice;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::value::{self, Network, TimeUnit, ValueError};
-use language::{Diagnostic, Word};
+use language::value::{self, AddressNetwork, TimeUnit, ValueError};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::{ForwardFor, Forwarded, HeaderCases, HeaderNames, KeepAlive, ParameterSource};
 use model::rules::{Expression, Usage};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-fn network(word: &Word, keyword: &str) -> Result<(IpAddr, u8), Diagnostic> {
+fn network(word: &ConfigWord, keyword: &str) -> Result<(IpAddr, u8), Diagnostic> {
     let what = format!("'{keyword} except'");
     let network =
         value::network(&word.text()).map_err(|error| error.diagnostic(word.span, &what))?;
     match network {
-        Network::V6(network) => Ok((network.address.into(), network.prefix)),
-        Network::V4(network) => match network.prefix() {
+        AddressNetwork::V6(network) => Ok((network.address.into(), network.prefix)),
+        AddressNetwork::V4(network) => match network.prefix() {
             Some(prefix) => Ok((network.address.into(), prefix)),
             None => Err(Diagnostic::error(
                 &codes::BAD_ADDRESS,
@@ -64,7 +64,7 @@ fn addressed(
                 let name = args.required("a header name")?;
                 let token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
                 if !name.bytes.iter().all(token) {
-                    return Err(args.wrong(
+                    return Err(args.word_error(
                         &codes::BAD_VALUE,
                         name,
                         format!("'{}' is not a valid header name", name.text()),
@@ -76,7 +76,7 @@ fn addressed(
             _ => {
                 let choices = ["except", "header", "if-none"];
                 let choices = &choices[..if can_yield { 3 } else { 2 }];
-                return Err(super::value::not_one_of(args, word, choices));
+                return Err(super::value::unknown_choice_error(args, word, choices));
             }
         }
     }
@@ -120,7 +120,7 @@ fn forwarded(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                     "for_port",
                     "for_port-expr",
                 ];
-                return Err(super::value::not_one_of(args, word, &choices));
+                return Err(super::value::unknown_choice_error(args, word, &choices));
             }
         };
         *place = Some(match found {
@@ -146,7 +146,7 @@ fn restrict(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ("delete", HeaderNames::Delete),
         ("reject", HeaderNames::Reject),
     ];
-    let way = one_of(args, "preserve, delete or reject", &ways)?;
+    let way = parse_choice(args, "preserve, delete or reject", &ways)?;
     let proxy = loader.proxy();
     (proxy.header_names_said, proxy.header_names) = (true, way);
     args.end()

@@ -3,7 +3,7 @@
 
 use super::bind_option::octal;
 use super::places::GLOBAL;
-use super::value::{limit, one_of};
+use super::value::{limit, parse_choice};
 use super::{Args, Built, LineRow, account};
 use crate::family::Loader;
 use language::Diagnostic;
@@ -17,9 +17,9 @@ use std::path::PathBuf;
 pub(super) const THREADS_MAX: u32 = 64;
 
 /// Warns of a repeated setting of `global`; the first one is effective.
-pub(super) fn already(loader: &mut Loader, args: &Args<'_>) {
+pub(super) fn warn_of_repetition(loader: &mut Loader, args: &Args<'_>) {
     let told = format!("'{}' already specified, this line is ignored", args.keyword);
-    loader.tell(
+    loader.report(
         Diagnostic::warning(&codes::OVERWRITTEN, args.line().span, told)
             .label("the first one applies")
             .help("remove one of the two lines"),
@@ -38,7 +38,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "strict-limits" => global.strict_limits = Some(!args.negated),
         "numa-cpu-mapping" => {
             global.numa_unmapped = args.negated;
-            return args.surplus();
+            return args.warn_of_surplus();
         }
         _ => {}
     }
@@ -49,7 +49,7 @@ fn master_worker(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.config.global.master_worker = true;
     // The serving process is restarted when it dies, with or without this word.
     if args.peek().is_some() {
-        one_of(args, "no-exit-on-failure", &[("no-exit-on-failure", ())])?;
+        parse_choice(args, "no-exit-on-failure", &[("no-exit-on-failure", ())])?;
     }
     args.end()
 }
@@ -126,7 +126,7 @@ pub(super) fn who(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         &mut global.gid
     };
     match *field {
-        Some(first) if first != id => already(loader, args),
+        Some(first) if first != id => warn_of_repetition(loader, args),
         _ => *field = Some(id),
     }
     args.end()
@@ -136,7 +136,7 @@ fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     use std::os::unix::ffi::OsStrExt;
     let word = args.required("a path")?;
     if word.bytes.is_empty() {
-        return Err(args.wrong(&codes::BAD_VALUE, word, "the path is empty"));
+        return Err(args.word_error(&codes::BAD_VALUE, word, "the path is empty"));
     }
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(&word.bytes));
     let global = &mut loader.config.global;
@@ -146,7 +146,7 @@ fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         &mut global.pidfile
     };
     match field {
-        Some(_) => already(loader, args),
+        Some(_) => warn_of_repetition(loader, args),
         None => *field = Some(path),
     }
     args.end()
@@ -156,7 +156,7 @@ fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a name")?;
     let fits = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
     if word.bytes.is_empty() || !word.bytes.iter().all(fits) {
-        return Err(args.wrong(
+        return Err(args.word_error(
             &codes::BAD_VALUE,
             word,
             format!(
@@ -175,7 +175,7 @@ fn log_hostname(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         .map(|word| word.bytes.clone())
         .unwrap_or_default();
     loader.config.global.log_hostname = Some(name.into());
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -188,7 +188,7 @@ fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "stats timeout" => match word {
             Some(word) if ms == 0 => {
                 let told = "'stats timeout' must be greater than 0";
-                return Err(args.wrong(&codes::OUT_OF_RANGE, word, told));
+                return Err(args.word_error(&codes::OUT_OF_RANGE, word, told));
             }
             _ => global.stats_timeout_ms = Some(ms),
         },
@@ -197,7 +197,7 @@ fn duration(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if args.keyword == "max-spread-checks" {
         args.end()
     } else {
-        args.surplus()
+        args.warn_of_surplus()
     }
 }
 
@@ -210,7 +210,7 @@ fn close_spread(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         CloseSpread::Over(args.time_ms(TimeUnit::Milliseconds)?)
     };
     loader.config.global.close_spread = Some(spread);
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// Builds `grace` of the process; HAProxy 1.x had one for each proxy.
@@ -219,9 +219,9 @@ fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
     if matches!(loader.section, Section::Global) {
         loader.config.global.grace_ms = (ms > 0).then_some(ms);
-        return args.surplus();
+        return args.warn_of_surplus();
     }
-    loader.tell(
+    loader.report(
         Diagnostic::warning(
             &codes::LEGACY,
             span,
@@ -233,7 +233,7 @@ fn grace(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     );
     let longest = loader.config.global.grace_ms.unwrap_or(0).max(ms);
     loader.config.global.grace_ms = (longest > 0).then_some(longest);
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// Maximum number of requests that a thread records.
@@ -279,7 +279,7 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     use std::os::unix::ffi::OsStrExt;
     let mut owner = BindOwner::default();
     let mut prefix = None;
-    super::value::follows(args, "an option")?;
+    super::value::require_word(args, "an option")?;
     while let Some(word) = args.next() {
         match word.str() {
             "prefix" => {
@@ -293,7 +293,7 @@ fn unix_bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "gid" => owner.gid = Some(args.count("a group id", 0..=u32::MAX - 1)?),
             _ => {
                 let choices = ["gid", "group", "mode", "prefix", "uid", "user"];
-                return Err(super::value::not_one_of(args, word, &choices));
+                return Err(super::value::unknown_choice_error(args, word, &choices));
             }
         }
     }
@@ -309,17 +309,17 @@ const WATCH_DELAY_MS: u32 = 500;
 const WATCH_DELAY_MAX_MS: u32 = 10 * 60 * 1000;
 
 fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let configuration = one_of(args, "files or all", &[("all", true), ("files", false)])?;
+    let configuration = parse_choice(args, "files or all", &[("all", true), ("files", false)])?;
     let mut delay_ms = WATCH_DELAY_MS;
     if args.peek().is_some() {
-        one_of(args, "delay", &[("delay", ())])?;
+        parse_choice(args, "delay", &[("delay", ())])?;
         let time = args.peek();
         delay_ms = args.time_ms(TimeUnit::Milliseconds)?;
         if let Some(time) = time
             && delay_ms > WATCH_DELAY_MAX_MS
         {
             let told = "'watch' waits at most 10 minutes";
-            return Err(args.wrong(&codes::OUT_OF_RANGE, time, told));
+            return Err(args.word_error(&codes::OUT_OF_RANGE, time, told));
         }
     }
     args.end()?;
@@ -342,7 +342,7 @@ fn watch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         delay_ms,
     };
     match loader.config.global.watch {
-        Some(_) => already(loader, args),
+        Some(_) => warn_of_repetition(loader, args),
         None => loader.config.global.watch = Some(wish),
     }
     Ok(())
@@ -360,10 +360,10 @@ fn default_path(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
         _ => {
             let choices = ["config", "current", "origin", "parent"];
-            return Err(super::value::not_one_of(args, word, &choices));
+            return Err(super::value::unknown_choice_error(args, word, &choices));
         }
     };
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// Keyword rows of this family, for the registry.
@@ -498,7 +498,7 @@ mod tests {
             ("watch files delay 11m", None),
         ] {
             let loaded = load_text(&format!("global\n {line}\n"));
-            assert_eq!(loaded.watched.wish, wanted, "{line}");
+            assert_eq!(loaded.watched.setting, wanted, "{line}");
             let refused = wanted.is_none() && !line.is_empty();
             assert_eq!(loaded.diagnostics.errors() > 0, refused, "{line}");
         }

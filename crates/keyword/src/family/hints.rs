@@ -19,12 +19,12 @@ fn alone(_: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn number(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.integer("a number", i64::from(i32::MIN)..=i64::from(i32::MAX))?;
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn size(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.size("a size")?;
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn time(_: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -32,21 +32,21 @@ fn time(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let ms = args.time_ms(TimeUnit::Milliseconds)?;
     match word {
         Some(word) if args.keyword == "tune.idletimer" && ms > IDLE_TIMER_MAX_MS => Err(args
-            .wrong(
+            .word_error(
                 &codes::OUT_OF_RANGE,
                 word,
                 "'tune.idletimer' expects a timer value between 0 and 65535 ms.",
             )),
-        _ => args.surplus(),
+        _ => args.warn_of_surplus(),
     }
 }
 
 fn word_of(args: &mut Args<'_>, words: &[&'static str]) -> Built {
     let word = args.required(&words.join(" or "))?;
     if !words.contains(&word.str()) {
-        return Err(super::value::not_one_of(args, word, words));
+        return Err(super::value::unknown_choice_error(args, word, words));
     }
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn on_off(_: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -71,15 +71,15 @@ fn no_client(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a value")?;
     let words = ["none", "required"];
     if keyword == "httpclient.ssl.verify" && !words.contains(&word.str()) {
-        return Err(super::value::not_one_of(args, word, &words));
+        return Err(super::value::unknown_choice_error(args, word, &words));
     }
     let told = Diagnostic::warning(
         &codes::NO_EFFECT,
         args.keyword_span(),
         format!("'{keyword}' has no effect"),
     );
-    loader.tell(told.label("not used in Evenkeel"));
-    args.surplus()
+    loader.report(told.label("not used in Evenkeel"));
+    args.warn_of_surplus()
 }
 
 /// Builds `ocsp-update.mode`.
@@ -87,8 +87,12 @@ fn ocsp_mode(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("on or off")?;
     match word.str() {
         "off" => args.end(),
-        "on" => Err(super::proxy::not_built(word, "ocsp-update.mode on")),
-        _ => Err(super::value::not_one_of(args, word, &["off", "on"])),
+        "on" => Err(super::proxy::unsupported_word(word, "ocsp-update.mode on")),
+        _ => Err(super::value::unknown_choice_error(
+            args,
+            word,
+            &["off", "on"],
+        )),
     }
 }
 
@@ -101,7 +105,7 @@ fn security_level(_: &mut Loader, args: &mut Args<'_>) -> Built {
     match word {
         Some(word) if level > HERE => {
             let name = format!("ssl-security-level {level}");
-            Err(super::proxy::not_built(word, &name))
+            Err(super::proxy::unsupported_word(word, &name))
         }
         _ => args.end(),
     }
@@ -112,7 +116,7 @@ fn provider(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a name")?;
     match word.str() {
         "base" | "default" => args.end(),
-        other => Err(super::proxy::not_built(
+        other => Err(super::proxy::unsupported_word(
             word,
             &format!("ssl-provider {other}"),
         )),
@@ -135,9 +139,9 @@ fn gone(_: &mut Loader, args: &mut Args<'_>) -> Built {
     .note("checks use buffers of `tune.bufsize`")
     .help("remove the line")
     .fix(args.line().span, "");
-    args.tell(told);
+    args.add_warning(told);
     args.integer("a number", 0..=i64::from(i32::MAX))?;
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// Builds a memory limit that has no effect, because memory is bounded in another way.
@@ -145,7 +149,7 @@ fn buffers(_: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.peek();
     let number = args.integer("a number", i64::from(i32::MIN)..=i64::from(i32::MAX))?;
     if let Some(word) = word.filter(|_| number > 0) {
-        args.tell(
+        args.add_warning(
             Diagnostic::warning(
                 &codes::NO_EFFECT,
                 word.span,
@@ -156,7 +160,7 @@ fn buffers(_: &mut Loader, args: &mut Args<'_>) -> Built {
             .help("limit the memory with `maxconn` and `tune.bufsize`, or with `-m`"),
         );
     }
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// Builds `thread-group <group> [<threads>…]`.
@@ -170,7 +174,7 @@ fn thread_group(_: &mut Loader, args: &mut Args<'_>) -> Built {
                 .all(|n| n.parse::<u16>().is_ok_and(|n| n > 0));
         if !ok {
             let told = format!("'thread-group': '{}' is not a range of threads", set.text());
-            return Err(args.wrong(&codes::BAD_VALUE, set, told));
+            return Err(args.word_error(&codes::BAD_VALUE, set, told));
         }
     }
     Ok(())
@@ -278,7 +282,7 @@ hints! {
         "In HAProxy, measures the run time of tasks for `show profiling`. Evenkeel does not measure it; use `perf`.";
     "profiling.memory", " { on | off }", " off", on_off,
         "In HAProxy, counts memory allocations for `show profiling`. Evenkeel does not count them.";
-    "cluster-secret", " <secret>", " xyzzy", |_, args| { args.required("a secret")?; args.surplus() },
+    "cluster-secret", " <secret>", " xyzzy", |_, args| { args.required("a secret")?; args.warn_of_surplus() },
         "In HAProxy, the secret for QUIC tokens and ids that several hosts share. Evenkeel does not support QUIC.";
     "no-quic", "", "", alone,
         "In HAProxy, disables QUIC listeners. Evenkeel refuses such `bind` lines as not supported.";
@@ -313,7 +317,7 @@ hints! {
          warning.";
     "tune.defaults.purge", "", "", alone,
         "In HAProxy, drops unused `defaults` sections after the load. Evenkeel always does so.";
-    "tune.epoll.mask-events", " <event>[,<event>…]", " rdhup", |_, args| { args.required("events")?; args.surplus() },
+    "tune.epoll.mask-events", " <event>[,<event>…]", " rdhup", |_, args| { args.required("events")?; args.warn_of_surplus() },
         "In HAProxy, ignores some epoll events, for debugging. Evenkeel ignores none.";
     "tune.events.max-events-at-once", " <number>", " 100", number,
         "In HAProxy, the number of applet events per call. Evenkeel has no applets.";

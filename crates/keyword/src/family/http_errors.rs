@@ -7,7 +7,7 @@ use super::places::ALL;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::arguments::section_name;
-use language::{Diagnostic, Line, Span, suggest};
+use language::{ConfigLine, Diagnostic, Span, suggest};
 use model::codes;
 use model::config::{ERROR_STATUSES, ErrorPage, HttpErrors};
 use model::rules::error_answer;
@@ -21,7 +21,7 @@ pub(crate) struct ErrorGroups {
 
 impl ErrorGroups {
     /// Creates a group from the first line of its section.
-    pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
+    pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagnostic> {
         let Some(word) = line.word(1) else {
             return Err(Diagnostic::error(
                 &codes::SECTION_NAME,
@@ -40,7 +40,7 @@ impl ErrorGroups {
                 format!("http-errors section '{name}' already exists"),
             )
             .label("this name is taken")
-            .also(*first, "first used here"));
+            .with_label(*first, "first used here"));
         }
         let pages = Vec::new();
         groups.push((HttpErrors { name, pages }, word.span));
@@ -66,7 +66,7 @@ impl Loader {
             let Some(group) = groups.iter().find(|group| group.name == used.name) else {
                 let told = format!("unknown http-errors section '{}'", used.name);
                 let near = suggest::nearest(&used.name, groups.iter().map(|group| &*group.name));
-                self.tell(
+                self.report(
                     Diagnostic::error(&codes::UNKNOWN_HTTP_ERRORS, used.span, told)
                         .label("no section has this name")
                         .did_you_mean(used.span, near),

@@ -4,7 +4,7 @@
 use super::places::ALL;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::{Diagnostic, Line, Span, Word};
+use language::{ConfigLine, ConfigWord, Diagnostic, Span};
 use model::codes;
 use model::config::{ProxyIndex, ServerAddress};
 use model::rules::draft::Section;
@@ -26,7 +26,7 @@ fn http_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     loader.proxy().http_proxy = on.then_some(span);
     if on {
         let today = [RULES, &["option transparent"]].concat().join("\n");
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::LEGACY,
                 span,
@@ -40,12 +40,12 @@ fn http_proxy(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Returns a generated line at the position of the line that it replaces.
-fn line(text: &str, span: Span) -> Line {
-    let word = |word: &str| Word {
+fn line(text: &str, span: Span) -> ConfigLine {
+    let word = |word: &str| ConfigWord {
         bytes: word.as_bytes().to_vec(),
         span,
     };
-    Line {
+    ConfigLine {
         words: text.split(' ').map(word).collect(),
         span,
         unset: Vec::new(),
@@ -78,7 +78,7 @@ pub(crate) fn finish(loader: &mut Loader) {
             );
             match http_rule(loader, &mut args, RuleSet::HttpRequest) {
                 Ok(rule) => loader.proxy().http_request.push(rule),
-                Err(told) => loader.tell(told),
+                Err(told) => loader.report(told),
             }
         }
         let anywhere = ServerAddress::SamePort(Ipv4Addr::UNSPECIFIED.into(), 0);

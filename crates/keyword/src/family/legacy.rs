@@ -5,14 +5,14 @@
 use super::places::{ALL, BACK};
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::{Diagnostic, Line, Span, Word};
+use language::{ConfigLine, ConfigWord, Diagnostic, Span};
 use model::codes;
 use model::config::ProxyOption;
 
 /// Reports the warning with the current form of a keyword, which replaces the words under
 /// the span.
 pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
-    loader.tell(
+    loader.report(
         Diagnostic::warning(
             &codes::LEGACY,
             span,
@@ -27,7 +27,7 @@ pub(crate) fn warn(loader: &mut Loader, span: Span, old: &str, new: &str) {
 /// Warns of a word that no longer has any effect.
 pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why: &str) {
     let span = args.keyword_span();
-    loader.tell(
+    loader.report(
         Diagnostic::warning(
             &codes::LEGACY,
             span,
@@ -42,7 +42,7 @@ pub(crate) fn warn_needless(loader: &mut Loader, args: &Args<'_>, old: &str, why
 
 impl Loader {
     /// Builds `listen NAME ADDRESS`, the form of 1.x; now a separate `bind` line.
-    pub(crate) fn legacy_bind(&mut self, line: &Line, word: &Word) {
+    pub(crate) fn legacy_bind(&mut self, line: &ConfigLine, word: &ConfigWord) {
         let (kind, name) = (line.words[0].text(), line.words[1].text());
         let base = line.words.iter().position(|word| word.is("from"));
         let last = base.map_or(line.end(), |at| line.words[at - 1].span);
@@ -51,7 +51,7 @@ impl Loader {
             .sources
             .snippet(word.span.to(last))
             .into_owned();
-        self.tell(
+        self.report(
             Diagnostic::warning(
                 &codes::LEGACY,
                 word.span,
@@ -66,7 +66,7 @@ impl Loader {
                 },
                 "",
             )
-            .also_fix(line.end(), format!("\nbind {whole}")),
+            .with_further_fix(line.end(), format!("\nbind {whole}")),
         );
         let mut template = super::bind::template(word.span);
         let mut args = Args::new(
@@ -81,8 +81,8 @@ impl Loader {
             Some(_) => Ok(()),
         };
         let listeners = super::bind::listeners(self, word, &template);
-        self.tell_all(args.told());
-        self.tell_all([options, listeners].into_iter().filter_map(Result::err));
+        self.report_all(args.take_warnings());
+        self.report_all([options, listeners].into_iter().filter_map(Result::err));
     }
 }
 
@@ -129,7 +129,7 @@ fn needless(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if args.keyword == "bind-process" {
         args.rest();
     }
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn independant_streams(loader: &mut Loader, args: &mut Args<'_>) -> Built {

@@ -5,16 +5,16 @@ use super::places::FRONT;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::value::ValueError;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::Mode;
 
 /// Builds `mode health`.
-pub(super) fn mode(loader: &mut Loader, word: &Word) {
+pub(super) fn mode(loader: &mut Loader, word: &ConfigWord) {
     let proxy = loader.proxy();
     proxy.mode = Mode::Tcp;
     proxy.health.get_or_insert_default().always = true;
-    loader.tell(
+    loader.report(
         Diagnostic::warning(&codes::LEGACY, word.span, "'mode health' is obsolete")
             .label("removed from HAProxy")
             .help("write `mode http` and `http-request return status 200`"),
@@ -30,7 +30,7 @@ fn network(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         diagnostic
     })?;
     loader.proxy().health.get_or_insert_default().network = Some(network);
-    loader.tell(
+    loader.report(
         Diagnostic::warning(&codes::LEGACY, span, "'monitor-net' is obsolete")
             .label("removed from HAProxy")
             .help(format!(

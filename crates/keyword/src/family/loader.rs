@@ -4,7 +4,7 @@ use super::{certificates, order, refused};
 use configuration::LoadOptions;
 use language::{Environment, Span};
 use model::config::{ProxyIndex, StatsLevel};
-use model::rules::draft::Draft;
+use model::rules::draft::ConfigDraft;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// State of loading, which the builders of keywords change.
 #[derive(Debug)]
 pub struct Loader {
-    pub(crate) draft: Draft,
+    pub(crate) draft: ConfigDraft,
     /// Proxies with a line that makes them useful without a valid server: a refused `server`, or a
     /// `stick-table`.
     pub(crate) occupied: std::collections::HashSet<ProxyIndex>,
@@ -21,7 +21,7 @@ pub struct Loader {
     /// Proxies by name: those with a frontend side, and those with a backend side.
     pub(crate) names: [HashMap<Box<str>, ProxyIndex>; 2],
     /// Refused lines.
-    pub(crate) refused: refused::Refused,
+    pub(crate) refused: refused::RefusedLines,
     /// Shared state of lines about TLS.
     pub(crate) tls: TlsSources,
     /// Sections to which others refer, as read so far.
@@ -65,19 +65,19 @@ pub(crate) struct Sections {
     /// Sections `log-profile`, until they are assigned to log targets.
     pub(crate) log_profiles: Vec<model::config::LogProfile>,
     /// Draft of the current `cache` section.
-    pub(crate) cache: Option<super::cache::Draft>,
+    pub(crate) cache: Option<super::cache::CacheDraft>,
 }
 
 impl Deref for Loader {
-    type Target = Draft;
+    type Target = ConfigDraft;
 
-    fn deref(&self) -> &Draft {
+    fn deref(&self) -> &ConfigDraft {
         &self.draft
     }
 }
 
 impl DerefMut for Loader {
-    fn deref_mut(&mut self) -> &mut Draft {
+    fn deref_mut(&mut self) -> &mut ConfigDraft {
         &mut self.draft
     }
 }
@@ -95,7 +95,7 @@ impl Loader {
     /// Creates an empty loader.
     pub(crate) fn new(environment: Environment, options: LoadOptions) -> Self {
         Loader {
-            draft: Draft::new(environment, options),
+            draft: ConfigDraft::new(environment, options),
             occupied: Default::default(),
             order: order::RuleOrder::default(),
             names: Default::default(),

@@ -4,8 +4,8 @@
 use super::server::{resolve, unresolved_line};
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
-use language::value::{Accepts, Host, Port, Transport};
-use language::{Diagnostic, Word, suggest};
+use language::value::{Accepts, AddressHost, Port, SocketTransport};
+use language::{ConfigWord, Diagnostic, suggest};
 use model::codes;
 use model::config::{LogTarget, LogTargetAddress, ProfileReference, Proxy, Ring, RingServer};
 use model::log::{LEVEL_NAMES, SyslogFormat};
@@ -83,7 +83,7 @@ pub(super) static LINES: &[LineRow] = &[
         example: "log-tag evenkeel",
         build: |loader, args| {
             let tag: Box<[u8]> = args.required("a tag")?.bytes.clone().into();
-            args.surplus()?;
+            args.warn_of_surplus()?;
             match loader.section {
                 Section::Global => loader.config.global.log_tag = Some(tag),
                 Section::LogProfile(_) => {
@@ -129,7 +129,7 @@ pub(super) static LINES: &[LineRow] = &[
             lines begin with the Common Log Format.",
         example: "option httplog",
         build: |loader, args| {
-            let which = if args.take("clf") {
+            let which = if args.take_if("clf") {
                 BuiltIn::Clf
             } else {
                 BuiltIn::Http
@@ -182,7 +182,7 @@ pub(super) static LINES: &[LineRow] = &[
         example: "unique-id-header x-unique-id",
         build: |loader, args| {
             let name = args.required("a header name")?.bytes.to_ascii_lowercase();
-            args.surplus()?;
+            args.warn_of_surplus()?;
             loader.proxy().unique_id_header = Some(name.into());
             Ok(())
         },
@@ -233,7 +233,7 @@ fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         }
         return Ok(());
     }
-    if !global && args.left().len() == 1 && args.take("global") {
+    if !global && args.remaining_words().len() == 1 && args.take_if("global") {
         match loader.section {
             Section::LogForward => loader.log_forward().log_global = true,
             _ => loader.proxy().log_global = true,
@@ -265,17 +265,18 @@ pub(super) fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarg
         seen: Arc::default(),
     };
     loop {
-        if args.take("len") {
+        if args.take_if("len") {
             target.length_max =
                 usize::try_from(args.integer("<length>", 80..=65_535)?).unwrap_or(LENGTH_DEFAULT);
-        } else if args.take("format") {
+        } else if args.take_if("format") {
             let word = args.required("<format>")?;
-            target.format = one_of(args, word, "log format", &FORMATS.map(|(name, _)| name))
-                .map(|at| FORMATS[at].1)?;
+            target.format =
+                parse_choice_index(args, word, "log format", &FORMATS.map(|(name, _)| name))
+                    .map(|at| FORMATS[at].1)?;
             target.format_said = true;
-        } else if args.take("sample") {
+        } else if args.take_if("sample") {
             target.sample = Some(sample(args)?);
-        } else if args.take("profile") {
+        } else if args.take_if("profile") {
             let word = args.required("<profile>")?;
             target.profile = Some(ProfileReference {
                 name: word.text().into(),
@@ -287,20 +288,20 @@ pub(super) fn target(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTarg
         }
     }
     let word = args.required("<facility>")?;
-    target.facility = one_of(args, word, "log facility", &FACILITIES)? as u8;
+    target.facility = parse_choice_index(args, word, "log facility", &FACILITIES)? as u8;
     if let Some(word) = args.next() {
-        target.level_max = one_of(args, word, "log level", &LEVEL_NAMES)? as u8;
+        target.level_max = parse_choice_index(args, word, "log level", &LEVEL_NAMES)? as u8;
     }
     if let Some(word) = args.next() {
-        target.level_min = one_of(args, word, "minimum log level", &LEVEL_NAMES)? as u8;
+        target.level_min = parse_choice_index(args, word, "minimum log level", &LEVEL_NAMES)? as u8;
     }
     Ok(target)
 }
 
 /// Returns the index of a word in a list.
-pub(super) fn one_of(
+pub(super) fn parse_choice_index(
     args: &Args<'_>,
-    word: &Word,
+    word: &ConfigWord,
     what: &str,
     names: &[&'static str],
 ) -> Result<usize, Diagnostic> {
@@ -325,7 +326,7 @@ pub(super) fn one_of(
 }
 
 /// Warns of a path that is no socket: HAProxy writes no log files.
-fn warn_of_file(loader: &mut Loader, word: &Word, path: &str) {
+fn warn_of_file(loader: &mut Loader, word: &ConfigWord, path: &str) {
     let name = path.rsplit('/').next().unwrap_or(path);
     let named_so = [".log", ".txt", ".out"]
         .iter()
@@ -333,7 +334,7 @@ fn warn_of_file(loader: &mut Loader, word: &Word, path: &str) {
     if !named_so && !path.starts_with("/var/log/") {
         return;
     }
-    loader.tell(
+    loader.report(
         Diagnostic::warning(
             &codes::LOG_FILE,
             word.span,
@@ -344,7 +345,7 @@ fn warn_of_file(loader: &mut Loader, word: &Word, path: &str) {
     );
 }
 
-fn not_built(word: &Word, what: &str) -> Diagnostic {
+fn unsupported_word(word: &ConfigWord, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::NOT_BUILT,
         word.span,
@@ -354,7 +355,7 @@ fn not_built(word: &Word, what: &str) -> Diagnostic {
 }
 
 /// Creates the ring in which lines for a TCP server are buffered.
-fn stream(loader: &mut Loader, word: &Word) -> Result<LogTargetAddress, Diagnostic> {
+fn stream(loader: &mut Loader, word: &ConfigWord) -> Result<LogTargetAddress, Diagnostic> {
     let to = super::ring::stream_address(loader, word)?;
     let mut ring = Ring::new(&word.text(), word.span);
     ring.line_max = LINE_MAX;
@@ -375,7 +376,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
         return Ok(LogTargetAddress::Backend(name.into()));
     }
     let address = loader.address(word, word.str(), &Accepts::LOG, "log")?;
-    if address.transport == Transport::Stream {
+    if address.transport == SocketTransport::Stream {
         return stream(loader, word);
     }
     let port = match address.port {
@@ -383,17 +384,17 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
         _ => SYSLOG_PORT,
     };
     let ip = match address.host {
-        Host::Path(path) => {
+        AddressHost::Path(path) => {
             warn_of_file(loader, word, &path);
             return Ok(LogTargetAddress::Unix(path.into()));
         }
-        Host::Stdout => return Ok(LogTargetAddress::Fd(1)),
-        Host::Stderr => return Ok(LogTargetAddress::Fd(2)),
-        Host::Descriptor(fd) if i32::try_from(fd).is_ok() => {
+        AddressHost::Stdout => return Ok(LogTargetAddress::Fd(1)),
+        AddressHost::Stderr => return Ok(LogTargetAddress::Fd(2)),
+        AddressHost::Descriptor(fd) if i32::try_from(fd).is_ok() => {
             return Ok(LogTargetAddress::Fd(fd as i32));
         }
-        Host::Ip(ip) => ip,
-        Host::Name(name) => match resolve(loader, &name, address.family) {
+        AddressHost::Ip(ip) => ip,
+        AddressHost::Name(name) => match resolve(loader, &name, address.family) {
             Some(ip) => ip,
             None if loader.context.options.resolve_names => {
                 return Err(unresolved_line(loader, word, "log", &name));
@@ -401,16 +402,19 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<LogTargetAddress,
             // A load that only checks the file sends nothing.
             None => IpAddr::V4(Ipv4Addr::LOCALHOST),
         },
-        Host::Ring(name) => {
+        AddressHost::Ring(name) => {
             // The section may follow later in the file.
             return Ok(LogTargetAddress::Ring(Arc::new(Ring::new(
                 &name, word.span,
             ))));
         }
-        Host::Abstract { .. } => {
-            return Err(not_built(word, "abstract sockets as log targets are"));
+        AddressHost::Abstract { .. } => {
+            return Err(unsupported_word(
+                word,
+                "abstract sockets as log targets are",
+            ));
         }
-        Host::Any | Host::Descriptor(_) | Host::Pair(_) => {
+        AddressHost::Any | AddressHost::Descriptor(_) | AddressHost::Pair(_) => {
             return Err(Diagnostic::error(
                 &action_codes::BAD_LOG_TARGET,
                 word.span,

@@ -1,12 +1,12 @@
 //! Section `log-forward`: sockets that receive log messages, and the targets to which they are
 //! forwarded.
 
-use super::log::one_of;
+use super::log::parse_choice_index;
 use super::value::limit;
 use super::{Args, Built, LineRow, bind};
 use crate::family::Loader;
 use language::value::TimeUnit;
-use language::{Diagnostic, Line};
+use language::{ConfigLine, Diagnostic};
 use model::codes;
 use model::config::{Bind, ForwardedHost, LogForward};
 use model::rules::draft::Section;
@@ -64,7 +64,7 @@ pub(super) static LINES: &[LineRow] = &[
         example: "log-forward collector\ndgram-bind 127.0.0.1:1514\noption host fill\nlog 192.0.2.9:514 local0",
         build: |loader, args| {
             let word = args.required("replace, fill, keep or append")?;
-            let at = one_of(
+            let at = parse_choice_index(
                 args,
                 word,
                 "way of naming hosts",
@@ -78,8 +78,8 @@ pub(super) static LINES: &[LineRow] = &[
 ];
 
 /// Creates a section from its first line.
-pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
-    let named = loader.own_name(line, |loader| {
+pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
+    let named = loader.parse_section_name(line, |loader| {
         let sections = loader.config.log_forwards.iter();
         let sections = sections.map(|one| (&*one.name, one.span));
         let proxies = loader.config.proxies.iter();
@@ -209,7 +209,7 @@ impl Loader {
                 );
             }
         }
-        self.tell_all(told);
+        self.report_all(told);
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
-use language::{Diagnostic, Line, suggest};
+use language::{ConfigLine, Diagnostic, suggest};
 use model::codes;
-use model::config::{LOG_STEPS, LogProfile, LogStep, LogSteps, Step};
+use model::config::{LOG_STEPS, LogProfile, LogStep, LogSteps, StreamLogStep};
 use model::rules::draft::Section;
 use model::rules::{Dialect, Format, Usage};
 use std::sync::Arc;
@@ -58,13 +58,13 @@ fn steps(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()
 }
 
-fn names(steps: &[(&'static str, Step)]) -> Vec<&'static str> {
+fn names(steps: &[(&'static str, StreamLogStep)]) -> Vec<&'static str> {
     steps.iter().map(|(name, _)| *name).collect()
 }
 
 /// Creates a section.
-pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
-    let named = loader.own_name(line, |loader| {
+pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
+    let named = loader.parse_section_name(line, |loader| {
         let all = loader.sections.log_profiles.iter();
         all.map(|one| (&*one.name, one.span)).collect()
     });
@@ -99,13 +99,13 @@ fn on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return Err(told.did_you_mean(word.span, near));
     };
     let mut step = LogStep {
-        dropped: args.take("drop"),
+        dropped: args.take_if("drop"),
         ..LogStep::default()
     };
     loop {
-        let slot = if args.take("format") {
+        let slot = if args.take_if("format") {
             &mut step.format
-        } else if args.take("sd") {
+        } else if args.take_if("sd") {
             &mut step.structured
         } else {
             break;

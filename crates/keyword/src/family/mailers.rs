@@ -2,7 +2,7 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
-use language::value::{self, Accepts, Host, PortRule, TimeUnit};
+use language::value::{self, Accepts, AddressHost, PortRule, TimeUnit};
 use language::{Diagnostic, suggest};
 use model::codes;
 use model::config::{EmailAlert, Mailer, Mailers};
@@ -37,7 +37,7 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| {
             let word = args.required("<mailersect>")?;
             alert(loader).mailers_name = Some((word.text().into(), word.span));
-            args.surplus()
+            args.warn_of_surplus()
         },
     },
     LineRow {
@@ -85,7 +85,7 @@ fn text(
 ) -> Built {
     let word = args.required("a word")?;
     set(alert(loader), word.text().into());
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn level(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -101,7 +101,7 @@ fn level(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         return Err(diagnostic.did_you_mean(word.span, suggest::nearest(word.str(), LEVELS)));
     };
     alert(loader).level = Some(level as u8);
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn section(loader: &mut Loader) -> Option<&mut Mailers> {
@@ -131,8 +131,8 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     };
     let address = loader.address(word, word.str(), &accepts, "mailer")?;
     let ip = match address.host {
-        Host::Ip(ip) => Some(ip),
-        Host::Name(name) => {
+        AddressHost::Ip(ip) => Some(ip),
+        AddressHost::Name(name) => {
             let found = super::server::resolve(loader, &name, address.family);
             match found {
                 None if !loader.context.options.resolve_names => return Ok(()),
@@ -163,7 +163,7 @@ fn mailer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     };
     if section.servers.len() == MAILERS_MAX {
         let message = format!("a 'mailers' section has at most {MAILERS_MAX} mail servers");
-        return Err(args.wrong(&codes::OUT_OF_RANGE, word, message));
+        return Err(args.word_error(&codes::OUT_OF_RANGE, word, message));
     }
     section.servers.push(Mailer {
         name: name.text().into(),
@@ -217,5 +217,5 @@ pub(super) fn finish(loader: &mut Loader) {
             told.push(diagnostic.suggest(suggest::nearest(name, names)));
         }
     }
-    loader.tell_all(told);
+    loader.report_all(told);
 }

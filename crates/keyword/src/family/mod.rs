@@ -95,7 +95,7 @@ use model::known;
 use std::sync::OnceLock;
 
 /// Builder of a line of a section. The loader knows the section.
-pub type LineBuilder = fn(&mut Loader, &mut Args<'_>) -> Built;
+pub type LoaderLineBuilder = fn(&mut Loader, &mut Args<'_>) -> Built;
 /// Builder of an option of a `bind` line.
 pub type BindBuilder = fn(&mut Loader, &mut Bind, &mut Args<'_>) -> Built;
 /// Builder of an option of a `server` or `default-server` line.
@@ -105,7 +105,7 @@ pub type ServerBuilder = fn(&mut Loader, &mut ServerOptions, &mut Args<'_>) -> B
 #[derive(Debug)]
 pub struct Registry {
     /// Lines of sections.
-    pub lines: Table<LineBuilder>,
+    pub lines: Table<LoaderLineBuilder>,
     /// Options of `bind`.
     pub binds: Table<BindBuilder>,
     /// Options of `server` and `default-server`.
@@ -113,7 +113,7 @@ pub struct Registry {
 }
 
 /// Tables of lines, one per family.
-static LINES: &[Family<LineBuilder>] = &[
+static LINES: &[Family<LoaderLineBuilder>] = &[
     ("ACLs", acl::LINES),
     ("Load balancing", balance::LINES),
     ("Listeners (bind)", bind::LINES),
@@ -220,7 +220,7 @@ pub(crate) use http_proxy::finish as finish_http_proxy;
 pub(crate) use persistence::finish as finish_persistence;
 
 /// Row of a section's line.
-pub type LineRow = Keyword<LineBuilder>;
+pub type LineRow = Keyword<LoaderLineBuilder>;
 /// Row of a `bind` option.
 pub type BindRow = Keyword<BindBuilder>;
 /// Row of a `server` option.

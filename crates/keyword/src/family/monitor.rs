@@ -35,7 +35,7 @@ fn fail(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a URI")?;
     if word.bytes.is_empty() {
-        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI never matches"));
+        return Err(args.word_error(&codes::BAD_VALUE, word, "an empty URI never matches"));
     }
     loader.proxy().monitor_uri = Some(word.bytes.clone().into());
     args.end()

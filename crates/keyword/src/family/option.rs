@@ -47,7 +47,7 @@ fn nolinger(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     let on = !(args.negated || args.reset);
     if on {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::NO_LINGER,
                 span,
@@ -79,7 +79,7 @@ fn redispatch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
     let on = !(args.negated || args.reset) && interval != 0;
     loader.proxy().redispatch = on.then_some(interval);
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 macro_rules! flags {

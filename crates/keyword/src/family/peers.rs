@@ -3,7 +3,7 @@
 use super::stick_table::table;
 use super::{Args, Built, LineRow, places, stream_tls};
 use crate::family::Loader;
-use language::{Diagnostic, Line, Word};
+use language::{ConfigLine, ConfigWord, Diagnostic};
 use model::codes as load_codes;
 use model::config::{Peer, Peers, ServerAddress, ServerOptions, ServerTls};
 use model::rules::draft::Section;
@@ -54,7 +54,7 @@ pub(super) static LINES: &[LineRow] = &[
         doc: "TLS options for the address on which this process listens for its peers, whether `bind` or `peer` sets \
             it: `ssl crt /etc/haproxy/node.pem ca-file /etc/haproxy/ca.pem verify required`.",
         example: "peers mesh\n# default-bind ssl crt /etc/haproxy/node.pem\ndefault-bind\npeer one 192.0.2.1:10000",
-        build: listens_by,
+        build: bind_options,
     },
 ];
 
@@ -85,7 +85,7 @@ pub(super) static GLOBAL: &[LineRow] = &[
 ];
 
 /// Parses the options of `bind` and `default-bind`, which are kept for the section.
-fn listens_by(loader: &mut Loader, args: &mut Args<'_>) -> Built {
+fn bind_options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let known = section(loader).tls_words.take();
     let words = stream_tls::listener_options(loader, known, args)?;
     section(loader).tls_words = words;
@@ -93,7 +93,7 @@ fn listens_by(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Parses the options of a peer, after those of `default-server`.
-fn reached_by(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerTls, Diagnostic> {
+fn peer_options(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerTls, Diagnostic> {
     let mut tls = section(loader).default_tls.clone();
     stream_tls::server_options(loader, &mut tls, args)?;
     Ok(tls)
@@ -101,7 +101,7 @@ fn reached_by(loader: &mut Loader, args: &mut Args<'_>) -> Result<ServerTls, Dia
 
 /// Builds `default-server` of the section.
 pub(super) fn default_server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let tls = reached_by(loader, args)?;
+    let tls = peer_options(loader, args)?;
     section(loader).default_tls = tls;
     Ok(())
 }
@@ -116,14 +116,14 @@ fn section(loader: &mut Loader) -> &mut Peers {
 }
 
 /// Creates a section from its first line.
-pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
+pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Section {
     let Some(name) = line.word(1) else {
         let told = Diagnostic::error(
             &load_codes::SECTION_NAME,
             line.end(),
             "'peers' expects a name",
         );
-        loader.tell(told.label("the name is missing"));
+        loader.report(told.label("the name is missing"));
         return Section::Refused;
     };
     let text = name.text();
@@ -136,8 +136,8 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Section {
         let told = format!("peers section '{text}' declared twice");
         let told = Diagnostic::error(&load_codes::DUPLICATE_NAME, name.span, told)
             .label("this name is taken")
-            .also(before.span, "first used here");
-        loader.tell(told);
+            .with_label(before.span, "first used here");
+        loader.report(told);
         return Section::Refused;
     }
     let from_environment = loader.context.environment.get("HAPROXY_LOCALPEER");
@@ -167,7 +167,7 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
         let told = format!("peer '{}' declared twice", name.text());
         return Err(Diagnostic::error(&codes::PEERS_LINE, name.span, told)
             .label("this name is taken")
-            .also(before.span, "first used here"));
+            .with_label(before.span, "first used here"));
     }
     let is_local = *section(loader).local == *name.text();
     let inherited = args.peek().filter(|_| is_local).and_then(descriptor);
@@ -180,7 +180,7 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
     } else {
         None
     };
-    let tls = reached_by(loader, args)?;
+    let tls = peer_options(loader, args)?;
     section(loader).all.push(Peer {
         name: name.text().into(),
         address,
@@ -191,7 +191,7 @@ pub(super) fn peer(loader: &mut Loader, args: &mut Args<'_>, addressed: bool) ->
 }
 
 /// Returns the number after `fd@`.
-fn descriptor(word: &Word) -> Option<RawFd> {
+fn descriptor(word: &ConfigWord) -> Option<RawFd> {
     let number: u16 = word.str().strip_prefix("fd@")?.parse().ok()?;
     Some(number.into())
 }
@@ -205,7 +205,7 @@ fn address(loader: &mut Loader, args: &mut Args<'_>) -> Result<SocketAddr, Diagn
             let told = Diagnostic::warning(&load_codes::PEER_WITHOUT_PORT, word.span, told)
                 .label("this process cannot connect to it")
                 .help("add the port of the `bind` line, or of the local peer, on that machine");
-            loader.tell(told);
+            loader.report(told);
             Ok(SocketAddr::new(ip, 0))
         }
         // No connection is made when files are only checked, or until the name resolves.
@@ -224,7 +224,7 @@ pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if let Some(number) = args.peek().and_then(descriptor) {
         _ = args.next();
         section(loader).inherited = Some(number);
-        return listens_by(loader, args);
+        return bind_options(loader, args);
     }
     let word = args.peek().map(|word| word.text().into_owned());
     let address = match word
@@ -242,7 +242,7 @@ pub(super) fn bind(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         None => address(loader, args)?,
     };
     section(loader).bind = Some(address);
-    listens_by(loader, args)
+    bind_options(loader, args)
 }
 
 /// Builds `disabled` and `enabled` of the section.
@@ -255,7 +255,7 @@ pub(super) fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 pub(super) fn log(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.rest();
     let told = "'log' of peers has no effect: their connections are not logged";
-    loader.tell(
+    loader.report(
         Diagnostic::warning(&load_codes::NO_EFFECT, args.keyword_span(), told)
             .help("remove it; `show peers` shows the state of the peers"),
     );
@@ -268,7 +268,7 @@ impl Loader {
         for (name, span) in std::mem::take(&mut self.table_peers) {
             if !self.config.peers.iter().any(|peers| peers.name == name) {
                 let told = format!("unable to find peers section '{name}'");
-                self.tell(
+                self.report(
                     Diagnostic::error(&codes::UNKNOWN_PEERS, span, told)
                         .label("no section has this name"),
                 );
@@ -276,7 +276,7 @@ impl Loader {
         }
         let mut told = Vec::new();
         for peers in &self.config.peers {
-            if peers.own().is_none() && !peers.disabled {
+            if peers.local_peer().is_none() && !peers.disabled {
                 told.push(
                     Diagnostic::warning(
                         &codes::NO_LOCAL_PEER,
@@ -291,6 +291,6 @@ impl Loader {
                 );
             }
         }
-        self.tell_all(told);
+        self.report_all(told);
     }
 }

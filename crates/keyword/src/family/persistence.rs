@@ -2,11 +2,11 @@
 //! rdp-cookie`, `appsession`.
 
 use super::places::{BACK, BACK_ONLY};
-use super::value::one_of;
+use super::value::parse_choice;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::value::TimeUnit;
-use language::{Diagnostic, Word, suggest};
+use language::{ConfigWord, Diagnostic, suggest};
 use model::codes;
 use model::config::{
     AppSession, Cookie, CookieMode, PersistRule, PersistRuleKind, ServerIndex, ServerName,
@@ -58,18 +58,18 @@ const WORDS: [&str; 14] = [
     "secure", "domain", "maxidle", "maxlife", "dynamic", "attr",
 ];
 
-fn incompatible(word: &Word, message: &str) -> Diagnostic {
+fn incompatible(word: &ConfigWord, message: &str) -> Diagnostic {
     Diagnostic::error(&codes::COOKIE_WORDS, word.span, message)
         .label("conflicts with the other words")
 }
 
 /// Options of a `cookie` line.
 #[derive(Default)]
-struct Words {
+struct CookieOptions {
     domains: Vec<u8>,
     http_only: bool,
     secure: bool,
-    more: Vec<u8>,
+    extra_attributes: Vec<u8>,
 }
 
 fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -86,7 +86,7 @@ fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         idle_max_s: None,
         life_max_s: None,
     };
-    let mut words = Words::default();
+    let mut words = CookieOptions::default();
     while let Some(word) = args.next() {
         cookie_word(args, word, &mut cookie, &mut words)?;
     }
@@ -105,13 +105,18 @@ fn cookie(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if words.secure {
         attributes.extend_from_slice(b"; Secure");
     }
-    attributes.extend_from_slice(&words.more);
+    attributes.extend_from_slice(&words.extra_attributes);
     cookie.attributes = attributes.into();
     loader.proxy().cookie = Some(Arc::new(cookie));
     Ok(())
 }
 
-fn cookie_word(args: &mut Args<'_>, word: &Word, cookie: &mut Cookie, words: &mut Words) -> Built {
+fn cookie_word(
+    args: &mut Args<'_>,
+    word: &ConfigWord,
+    cookie: &mut Cookie,
+    words: &mut CookieOptions,
+) -> Built {
     match word.str() {
         "rewrite" => mode(cookie, word, CookieMode::Rewrite)?,
         "insert" => mode(cookie, word, CookieMode::Insert)?,
@@ -129,7 +134,7 @@ fn cookie_word(args: &mut Args<'_>, word: &Word, cookie: &mut Cookie, words: &mu
             let body = domain.bytes.strip_prefix(b".").unwrap_or(&domain.bytes);
             if !body.contains(&b'.') {
                 let text = format!("domain '{}' contains no embedded dot", domain.text());
-                args.tell(
+                args.add_warning(
                     Diagnostic::warning(&codes::COOKIE_DOMAIN, domain.span, text)
                         .label("browsers refuse such a cookie"),
                 );
@@ -140,17 +145,17 @@ fn cookie_word(args: &mut Args<'_>, word: &Word, cookie: &mut Cookie, words: &mu
         "attr" => {
             let value = args.required("<value>")?;
             attribute_bytes(value)?;
-            words.more.extend_from_slice(b"; ");
-            words.more.extend_from_slice(&value.bytes);
+            words.extra_attributes.extend_from_slice(b"; ");
+            words.extra_attributes.extend_from_slice(&value.bytes);
         }
         "maxidle" => cookie.idle_max_s = seconds(args, "<idletime>")?,
         "maxlife" => cookie.life_max_s = seconds(args, "<lifetime>")?,
-        _ => return Err(super::value::not_one_of(args, word, &WORDS)),
+        _ => return Err(super::value::unknown_choice_error(args, word, &WORDS)),
     }
     Ok(())
 }
 
-fn mode(cookie: &mut Cookie, word: &Word, mode: CookieMode) -> Built {
+fn mode(cookie: &mut Cookie, word: &ConfigWord, mode: CookieMode) -> Built {
     if cookie.mode.is_some_and(|other| other != mode) {
         let message = "cookie 'rewrite', 'insert' and 'prefix' modes are incompatible.";
         return Err(incompatible(word, message));
@@ -169,7 +174,7 @@ fn seconds(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diagnostic> {
 }
 
 /// Refuses bytes that would end a cookie attribute or the header line.
-fn attribute_bytes(word: &Word) -> Built {
+fn attribute_bytes(word: &ConfigWord) -> Built {
     let bad = |byte: &&u8| **byte == b';' || byte.is_ascii_control();
     match word.bytes.iter().find(bad) {
         None => Ok(()),
@@ -185,7 +190,7 @@ fn attribute_bytes(word: &Word) -> Built {
 fn dynamic_cookie_key(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let key = args.required("<secret_key>")?.bytes.as_slice().into();
     loader.proxy().dynamic_cookie_key = Some(key);
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// Parses the condition of a line that requires one.
@@ -260,14 +265,14 @@ pub(crate) fn finish(loader: &mut Loader) {
             told.push(error.did_you_mean(rule.span, suggest::nearest(name, names)));
         }
     }
-    loader.tell_all(told);
+    loader.report_all(told);
 }
 
 /// Default RDP cookie of a terminal server farm.
 const RDP_COOKIE: &str = "msts";
 
 /// Returns the name in `rdp-cookie(<name>)`; None: another word.
-pub(super) fn rdp_name(word: &Word, default: &str) -> Option<String> {
+pub(super) fn rdp_name(word: &ConfigWord, default: &str) -> Option<String> {
     let text = word.text();
     let rest = text.strip_prefix("rdp-cookie")?;
     if rest.is_empty() {
@@ -315,9 +320,16 @@ fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "prefix" => session.prefix = true,
             "mode" => {
                 let modes = [("path-parameters", false), ("query-string", true)];
-                session.query_string = one_of(args, "path-parameters or query-string", &modes)?;
+                session.query_string =
+                    parse_choice(args, "path-parameters or query-string", &modes)?;
             }
-            _ => return Err(super::value::not_one_of(args, word, &SESSION_WORDS)),
+            _ => {
+                return Err(super::value::unknown_choice_error(
+                    args,
+                    word,
+                    &SESSION_WORDS,
+                ));
+            }
         }
     }
     if session.bytes_max == 0 || session.timeout_ms == 0 {
@@ -334,7 +346,7 @@ fn app_session(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         format!("stick on req.cook({name})"),
         format!("stick store-response res.cook({name})"),
     ];
-    loader.tell(
+    loader.report(
         Diagnostic::warning(
             &codes::LEGACY,
             span,

@@ -13,11 +13,11 @@ fn set(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     if change.scope() != Scope::Process {
         let message = format!("'{}' is not a process variable", word.text());
         return Err(args
-            .wrong(&codes::BAD_VALUE, word, message)
+            .word_error(&codes::BAD_VALUE, word, message)
             .help("begin its name with `proc.`"));
     }
     loader.config.global.process_variables.push(change);
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// Keyword rows of this family, for the registry.

@@ -2,10 +2,10 @@
 //! other proxies are resolved when all are known.
 
 use super::places::{ALL, BACK, FRONT, PROXIES};
-use super::value::{limit, not_one_of, one_of};
+use super::value::{limit, parse_choice, unknown_choice_error};
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::{Mode, Reference, ReuseMode};
 use model::rules::draft::Section;
@@ -15,7 +15,7 @@ const MODES: &[&str] = &["http", "tcp", "log"];
 const MODES_NOT_BUILT: &[&str] = &["haterm", "peers", "spop", "syslog"];
 
 /// Refuses `rhttp@` (reverse HTTP): connections that a server opens to its proxy.
-pub(super) fn not_reverse(word: &Word) -> Built {
+pub(super) fn not_reverse(word: &ConfigWord) -> Built {
     if !word.str().starts_with("rhttp@") {
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub(super) fn not_reverse(word: &Word) -> Built {
 }
 
 /// Returns the error for a word that HAProxy supports here and this program does not.
-pub(super) fn not_built(word: &Word, what: &str) -> Diagnostic {
+pub(super) fn unsupported_word(word: &ConfigWord, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::NOT_BUILT,
         word.span,
@@ -60,9 +60,9 @@ fn mode(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             return args.end();
         }
         other if MODES_NOT_BUILT.contains(&other) => {
-            return Err(not_built(word, &format!("mode {other}")));
+            return Err(unsupported_word(word, &format!("mode {other}")));
         }
-        _ => return Err(not_one_of(args, word, MODES)),
+        _ => return Err(unknown_choice_error(args, word, MODES)),
     };
     args.end()
 }
@@ -74,7 +74,7 @@ fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let limit = limit(args, "a number of connections")?;
     if matches!(loader.section, Section::Global) {
         if loader.config.global.maxconn.is_some() {
-            super::global::already(loader, args);
+            super::global::warn_of_repetition(loader, args);
         } else {
             loader.config.global.maxconn = limit;
         }
@@ -108,7 +108,7 @@ fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn rate_limit(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let rate = limit(args, "a number of sessions per second")?;
     loader.proxy().session_rate_max = rate;
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -129,10 +129,10 @@ fn id(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         .find(|p| p.id == id)
         .map(|p| p.span);
     match taken {
-        Some(first) if first != loader.proxy().span => loader.tell(
+        Some(first) if first != loader.proxy().span => loader.report(
             Diagnostic::error(&codes::DUPLICATE_ID, keyword, format!("duplicate id {id}"))
                 .label("this id is taken")
-                .also(first, "by this proxy"),
+                .with_label(first, "by this proxy"),
         ),
         _ => loader.proxy().id = id,
     }
@@ -163,7 +163,7 @@ fn http_reuse(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ("aggressive", ReuseMode::Aggressive),
         ("always", ReuseMode::Always),
     ];
-    loader.proxy().reuse = one_of(args, "never, safe, aggressive or always", &modes)?;
+    loader.proxy().reuse = parse_choice(args, "never, safe, aggressive or always", &modes)?;
     args.end()
 }
 

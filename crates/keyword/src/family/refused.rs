@@ -2,23 +2,23 @@
 //! followed by "has no 'bind'". The decision to refuse a line is made elsewhere.
 
 use super::Loader;
-use language::Line;
+use language::ConfigLine;
 use model::config::ProxyIndex;
 use model::rules::draft::Section;
 use std::collections::HashMap;
 
 /// First words of refused lines, by section, each once.
 #[derive(Debug, Default)]
-pub(crate) struct Refused {
+pub(crate) struct RefusedLines {
     proxies: HashMap<ProxyIndex, Vec<Box<str>>>,
     defaults: HashMap<usize, Vec<Box<str>>>,
     /// First words of lines that apply only to other nodes.
-    elsewhere: HashMap<ProxyIndex, Vec<Box<str>>>,
+    other_nodes: HashMap<ProxyIndex, Vec<Box<str>>>,
 }
 
-impl Refused {
+impl RefusedLines {
     /// Records that a line with this first word was refused, or was meant to be there.
-    pub fn note(&mut self, section: Section, word: &str) {
+    pub fn record_refused_line(&mut self, section: Section, word: &str) {
         let words = match section {
             Section::Proxy(index, _) => self.proxies.entry(index).or_default(),
             Section::Defaults(index) => self.defaults.entry(index).or_default(),
@@ -30,19 +30,19 @@ impl Refused {
     }
 
     /// Records that a line with this first word applies only to other nodes.
-    pub fn note_elsewhere(&mut self, section: Section, word: &str) {
+    pub fn record_line_for_other_nodes(&mut self, section: Section, word: &str) {
         let Section::Proxy(index, _) = section else {
             return;
         };
-        let words = self.elsewhere.entry(index).or_default();
+        let words = self.other_nodes.entry(index).or_default();
         if !words.iter().any(|known| **known == *word) {
             words.push(word.into());
         }
     }
 
     /// Returns whether a proxy has a line with this first word that applies only to other nodes.
-    pub fn is_elsewhere(&self, proxy: ProxyIndex, word: &str) -> bool {
-        let words = self.elsewhere.get(&proxy);
+    pub fn has_line_for_other_nodes(&self, proxy: ProxyIndex, word: &str) -> bool {
+        let words = self.other_nodes.get(&proxy);
         words.is_some_and(|words| words.iter().any(|known| **known == *word))
     }
 
@@ -70,10 +70,10 @@ impl Loader {
     }
 
     /// Records a refused line. ACLs named in it count as used.
-    pub(crate) fn refused_line(&mut self, line: &Line) {
+    pub(crate) fn refused_line(&mut self, line: &ConfigLine) {
         let skip = usize::from(matches!(line.words[0].str(), "no" | "default"));
         if let Some(word) = line.word(skip) {
-            self.refused.note(self.section, &word.text());
+            self.refused.record_refused_line(self.section, &word.text());
         }
         for word in &line.words {
             self.acls.mention(word.str().trim_start_matches('!'));
@@ -88,9 +88,9 @@ mod tests {
 
     #[test]
     fn a_proxy_lacks_what_was_refused_in_it_and_in_its_defaults() {
-        let mut refused = Refused::default();
-        refused.note(Section::Defaults(1), "timeout");
-        refused.note(Section::Proxy(ProxyIndex(0), ProxyKind::Backend), "server");
+        let mut refused = RefusedLines::default();
+        refused.record_refused_line(Section::Defaults(1), "timeout");
+        refused.record_refused_line(Section::Proxy(ProxyIndex(0), ProxyKind::Backend), "server");
         refused.inherit(1, ProxyIndex(1));
         refused.inherit(2, ProxyIndex(2));
         assert!(refused.any(ProxyIndex(0), &["bind", "server"]));

@@ -2,10 +2,10 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
-use configuration::outside::Question;
+use configuration::outside::SystemQuery;
 use language::arguments::section_name;
-use language::value::{Accepts, Host, Port, PortRule, TimeUnit, Transport};
-use language::{Diagnostic, Line, Span, Word};
+use language::value::{Accepts, AddressHost, Port, PortRule, SocketTransport, TimeUnit};
+use language::{ConfigLine, ConfigWord, Diagnostic, Span};
 use model::codes;
 use model::config::{NameServer, Resolvers};
 use protocol::dns::{PAYLOAD_MAX, PAYLOAD_MIN};
@@ -66,7 +66,7 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| {
             let time = time(args)?;
             set(loader, |section| section.resolve_ms = time)?;
-            args.surplus()
+            args.warn_of_surplus()
         },
     },
     LineRow {
@@ -77,7 +77,7 @@ pub static LINES: &[LineRow] = &[
         build: |loader, args| {
             let time = time(args)?;
             set(loader, |section| section.retry_ms = time)?;
-            args.surplus()
+            args.warn_of_surplus()
         },
     },
     LineRow {
@@ -124,7 +124,7 @@ pub static GLOBAL: &[LineRow] = &[
             let word = args.required("either ipv4 or ipv6")?;
             if !matches!(word.str(), "ipv4" | "ipv6") {
                 let told = "'httpclient.resolvers.prefer' expects either ipv4 or ipv6";
-                return Err(args.wrong(&codes::BAD_VALUE, word, told));
+                return Err(args.word_error(&codes::BAD_VALUE, word, told));
             }
             no_client(loader, args);
             args.end()
@@ -140,7 +140,7 @@ pub static GLOBAL: &[LineRow] = &[
             let word = args.required("on or off")?;
             if !matches!(word.str(), "on" | "off") {
                 let told = "'httpclient.resolvers.disabled' expects on or off";
-                return Err(args.wrong(&codes::BAD_VALUE, word, told));
+                return Err(args.word_error(&codes::BAD_VALUE, word, told));
             }
             no_client(loader, args);
             args.end()
@@ -150,7 +150,7 @@ pub static GLOBAL: &[LineRow] = &[
 
 fn no_client(loader: &mut Loader, args: &Args<'_>) {
     let told = format!("'{}' has no effect", args.keyword);
-    loader.tell(
+    loader.report(
         Diagnostic::warning(&codes::NO_EFFECT, args.keyword_span(), told)
             .label("not used in Evenkeel"),
     );
@@ -164,7 +164,7 @@ pub(crate) const DEFAULT: &str = "default";
 pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
     let mut section = Resolvers::new(DEFAULT, span);
     let path = Path::new(RESOLV_CONF);
-    loader.context.outside.is_own(path);
+    loader.context.outside.mark_as_local(path);
     if loader.context.options.resolve_names
         && let Ok(text) = loader.context.outside.read(path, RESOLV_CONF_BYTES_MAX)
     {
@@ -185,7 +185,7 @@ pub(crate) fn make_default(loader: &mut Loader, span: Span) -> u32 {
 }
 
 /// Creates a section.
-pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
+pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagnostic> {
     let Some(name) = line.word(1) else {
         return Err(Diagnostic::error(
             &codes::SECTION_NAME,
@@ -200,7 +200,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> 
             "'resolvers' cannot handle unexpected argument '{}'",
             extra.text()
         );
-        loader.tell(
+        loader.report(
             Diagnostic::error(&codes::TOO_MANY_ARGUMENTS, extra.span, told).label("extra word"),
         );
     }
@@ -209,7 +209,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> 
         let told = format!("resolvers '{text}' has same name as another resolvers section");
         return Err(Diagnostic::error(&codes::DUPLICATE_NAME, name.span, told)
             .label("this name is taken")
-            .also(first.span, "first used here"));
+            .with_label(first.span, "first used here"));
     }
     let section = Resolvers::new(&text, name.span);
     loader.config.resolvers.push(section);
@@ -225,7 +225,7 @@ pub(crate) fn report_empty(loader: &mut Loader) {
         .collect();
     for (name, span) in found {
         let told = format!("resolvers '{name}' has no nameserver");
-        loader.tell(
+        loader.report(
             Diagnostic::warning(&codes::NO_NAME_SERVERS, span, told)
                 .label("resolves no name")
                 .help("add a `nameserver` line or `parse-resolv-conf`"),
@@ -289,7 +289,7 @@ fn add(
 }
 
 /// Parses the address of a nameserver. True: queries use TCP.
-fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Diagnostic> {
+fn address(loader: &mut Loader, word: &ConfigWord) -> Result<(SocketAddr, bool), Diagnostic> {
     let accepts = Accepts {
         port: PortRule::Mandatory,
         range: false,
@@ -299,13 +299,13 @@ fn address(loader: &mut Loader, word: &Word) -> Result<(SocketAddr, bool), Diagn
         ..Accepts::BIND
     };
     let address = loader.address(word, word.str(), &accepts, "nameserver")?;
-    let (Host::Ip(ip), Port::One(port)) = (address.host, address.port) else {
+    let (AddressHost::Ip(ip), Port::One(port)) = (address.host, address.port) else {
         let told = format!("'nameserver' does not support '{}'", word.text());
         return Err(Diagnostic::error(&codes::BAD_ADDRESS, word.span, told)
             .label("expected an address and a port"));
     };
     let written = loader.expanded(word.str()).0;
-    let stream = address.transport == Transport::Stream && written.starts_with("tcp");
+    let stream = address.transport == SocketTransport::Stream && written.starts_with("tcp");
     Ok((SocketAddr::new(ip, port), stream))
 }
 
@@ -323,7 +323,7 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     args.end()?;
     let span = args.keyword_span();
     // Each machine queries its own nameservers.
-    loader.context.outside.is_own(Path::new(RESOLV_CONF));
+    loader.context.outside.mark_as_local(Path::new(RESOLV_CONF));
     let read = loader
         .context
         .outside
@@ -332,7 +332,10 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         Ok(text) => String::from_utf8_lossy(&text).into_owned(),
         Err(_) if loader.context.options.ignore_unresolved => {
             let path = PathBuf::from(RESOLV_CONF);
-            loader.context.outside.goes_without(Question::File(path));
+            loader
+                .context
+                .outside
+                .continue_without(SystemQuery::File(path));
             String::new()
         }
         Err(error) => {
@@ -345,7 +348,7 @@ fn parse_resolv_conf(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     };
     let servers = servers_of(&text);
     if servers.is_empty() {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::NO_NAME_SERVERS,
                 span,
@@ -389,25 +392,25 @@ fn hold(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             _ => &mut hold.other_ms,
         } = time;
     })?;
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn retries(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let count = args.integer("<count>", 0..=RETRIES_MAX)? as u32;
     set(loader, |section| section.retries = count.max(1))?;
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn payload(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let range = i64::from(PAYLOAD_MIN)..=i64::from(PAYLOAD_MAX);
     let bytes = args.integer("<bytes>", range)? as u16;
     set(loader, |section| section.payload_max = bytes)?;
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn pool_size(_: &mut Loader, args: &mut Args<'_>) -> Built {
     args.integer("<count>", 1..=i64::from(i32::MAX))?;
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 #[cfg(test)]

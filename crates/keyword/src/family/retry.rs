@@ -42,14 +42,14 @@ const WORDS: [&str; 7] = [
 ];
 
 fn retry_on(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    super::value::follows(args, "at least one keyword")?;
+    super::value::require_word(args, "at least one keyword")?;
     let mut bits = 0;
-    let alone = args.left().len() == 1;
+    let alone = args.remaining_words().len() == 1;
     while let Some(word) = args.next() {
         bits |= match word.str() {
             "none" if !alone => {
                 let message = "'retry-on' 'none' only usable alone";
-                return Err(args.wrong(&codes::BAD_VALUE, word, message));
+                return Err(args.word_error(&codes::BAD_VALUE, word, message));
             }
             "none" => 0,
             "conn-failure" => RetryOn::CONN_FAILURE,
@@ -83,10 +83,10 @@ fn name_header(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         || framing.iter().any(|known| known.as_bytes() == name)
     {
         let message = format!("'{}' is not a valid name for this header", word.text());
-        return Err(args.wrong(&codes::BAD_VALUE, word, message));
+        return Err(args.word_error(&codes::BAD_VALUE, word, message));
     }
     loader.proxy().name_header = Some(name.into());
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 #[cfg(test)]

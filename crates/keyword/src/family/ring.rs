@@ -1,12 +1,12 @@
 //! Section `ring`: a buffer in memory for log lines, and the servers to which they are sent.
 
-use super::log::{FORMATS, one_of};
+use super::log::{FORMATS, parse_choice_index};
 use super::server::{resolve, unresolved_line};
 use super::value::octets_counted;
 use super::{Args, Built, LineRow, stream_tls};
 use crate::family::Loader;
-use language::value::{Accepts, Host, Port, TimeUnit};
-use language::{Diagnostic, Line, Word};
+use language::value::{Accepts, AddressHost, Port, TimeUnit};
+use language::{ConfigLine, ConfigWord, Diagnostic};
 use model::codes;
 use model::config::{LogTargetAddress, Ring, RingServer, RingTls, ServerTls};
 use model::rules::action_codes;
@@ -31,10 +31,10 @@ pub(super) static LINES: &[LineRow] = &[
         example: "size 1048576",
         build: |loader, args| {
             let word = args.peek();
-            let bytes = args.size_up_to("a number of bytes", SIZE_MAX.into())?;
+            let bytes = args.size_at_most("a number of bytes", SIZE_MAX.into())?;
             if let Some(word) = word.filter(|_| bytes < SIZE_MIN) {
                 let told = format!("'size' of a ring must be at least {SIZE_MIN} bytes");
-                return Err(args.wrong(&codes::OUT_OF_RANGE, word, told));
+                return Err(args.word_error(&codes::OUT_OF_RANGE, word, told));
             }
             args.end()?;
             loader.ring().size = bytes as usize;
@@ -61,7 +61,7 @@ pub(super) static LINES: &[LineRow] = &[
         example: "format rfc5424",
         build: |loader, args| {
             let word = args.required("<format>")?;
-            let at = one_of(args, word, "log format", &FORMATS.map(|(name, _)| name))?;
+            let at = parse_choice_index(args, word, "log format", &FORMATS.map(|(name, _)| name))?;
             args.end()?;
             let ring = loader.ring();
             (ring.format, ring.format_said) = (FORMATS[at].1, true);
@@ -71,10 +71,10 @@ pub(super) static LINES: &[LineRow] = &[
 ];
 
 /// Creates a ring from the first line of its section.
-pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Option<usize> {
+pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Option<usize> {
     let Some(name) = line.word(1) else {
         let told = "'ring' expects a name";
-        loader.tell(
+        loader.report(
             Diagnostic::error(&codes::SECTION_NAME, line.words[0].span, told)
                 .label("the name is missing"),
         );
@@ -83,7 +83,7 @@ pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Option<usize> {
     let rings = &mut loader.config.rings;
     if rings.iter().any(|ring| *ring.name == *name.text()) {
         let told = format!("ring '{}' already exists", name.text());
-        loader.tell(
+        loader.report(
             Diagnostic::error(&codes::SECTION_NAME, name.span, told).label("choose another name"),
         );
         return None;
@@ -147,15 +147,18 @@ pub(super) fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Parses the address of a server of log lines.
-pub(super) fn stream_address(loader: &mut Loader, word: &Word) -> Result<SocketAddr, Diagnostic> {
+pub(super) fn stream_address(
+    loader: &mut Loader,
+    word: &ConfigWord,
+) -> Result<SocketAddr, Diagnostic> {
     let address = loader.address(word, word.str(), &Accepts::LOG, "server")?;
     let port = match address.port {
         Port::One(port) => port,
         _ => SYSLOG_PORT,
     };
     let ip = match address.host {
-        Host::Ip(ip) => Some(ip),
-        Host::Name(name) => match resolve(loader, &name, address.family) {
+        AddressHost::Ip(ip) => Some(ip),
+        AddressHost::Name(name) => match resolve(loader, &name, address.family) {
             // A load that only checks the file sends nothing.
             None if !loader.context.options.resolve_names => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             None => return Err(unresolved_line(loader, word, "server", &name)),
@@ -225,7 +228,7 @@ impl Loader {
                 target.format_said = ring.format_said;
             }
         }
-        self.tell_all(told);
+        self.report_all(told);
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::{Args, Built, LineRow, ServerBuilder, registry, server_option};
 use crate::family::Loader;
-use configuration::outside::Question;
-use language::keyword::Found;
-use language::value::{Accepts, Family, Host, Port};
-use language::{Diagnostic, Word, suggest};
+use configuration::outside::SystemQuery;
+use language::keyword::KeywordLookup;
+use language::value::{Accepts, AddressHost, Family, Port};
+use language::{ConfigWord, Diagnostic, suggest};
 use model::codes;
 use model::config::{
     AddressFamily, CheckKind, CheckLines, HealthCheck, HostName, InitAddress, NamedPort, Proxy,
@@ -62,7 +62,7 @@ fn server(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 /// Builds a server that an operator adds. Only its own options apply, without those of
 /// `default-server` lines.
 pub(crate) fn added(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    let missing = |at: Option<&Word>| {
+    let missing = |at: Option<&ConfigWord>| {
         let span = at.map_or(args.line().end(), |word| word.span);
         let told = "'server' expects <name> and <addr>[:<port>] as arguments.";
         Diagnostic::error(&codes::MISSING_ARGUMENT, span, told)
@@ -106,7 +106,7 @@ const NOT_ADDED: &[&str] = &[
 ];
 
 /// Checks the name of a server.
-pub(super) fn check_name(name: &Word, what: &str) -> Built {
+pub(super) fn check_name(name: &ConfigWord, what: &str) -> Built {
     let bad = |b: &&u8| !(b.is_ascii_alphanumeric() || b"._-:".contains(b));
     match name.bytes.iter().find(bad) {
         None => Ok(()),
@@ -127,7 +127,7 @@ pub(super) fn check_name(name: &Word, what: &str) -> Built {
 pub(super) fn describe(
     loader: &mut Loader,
     args: &mut Args<'_>,
-    word: &Word,
+    word: &ConfigWord,
     names: &mut dyn Iterator<Item = String>,
 ) -> Built {
     describe_in(loader, args, word, names, "server")
@@ -136,7 +136,7 @@ pub(super) fn describe(
 fn describe_in(
     loader: &mut Loader,
     args: &mut Args<'_>,
-    word: &Word,
+    word: &ConfigWord,
     names: &mut dyn Iterator<Item = String>,
     place: &'static str,
 ) -> Built {
@@ -170,13 +170,13 @@ fn describe_in(
 }
 
 /// Returns an address without its UDP prefix, and whether the prefix was present.
-fn transport(word: &Word) -> (Word, bool) {
+fn transport(word: &ConfigWord) -> (ConfigWord, bool) {
     let ways = [("udp@", ""), ("udp4@", "ipv4@"), ("udp6@", "ipv6@")];
     for (way, family) in ways {
         if let Some(rest) = word.str().strip_prefix(way) {
             let bytes = format!("{family}{rest}").into_bytes();
             return (
-                Word {
+                ConfigWord {
                     bytes,
                     span: word.span,
                 },
@@ -203,7 +203,7 @@ fn build_options(
             false => row.places.contains(&place),
         };
         let diagnostic = match table.find(std::iter::once(name_of(word))) {
-            Found::Built(row, words) if fits(row) => {
+            KeywordLookup::Built(row, words) if fits(row) => {
                 let mut option = args.option(row.name(), row.syntax, words);
                 option.example = row.example;
                 let build: ServerBuilder = row.build;
@@ -214,12 +214,12 @@ fn build_options(
                     Err(diagnostic) => diagnostic,
                 }
             }
-            Found::Built(row, _) if is_added => {
+            KeywordLookup::Built(row, _) if is_added => {
                 args.rest();
                 let told = format!("'{}' option is not accepted for dynamic server", row.name());
                 Diagnostic::error(&codes::KEYWORD_MISPLACED, word.span, told)
             }
-            Found::Built(row, _) => {
+            KeywordLookup::Built(row, _) => {
                 args.skip(2);
                 Diagnostic::error(
                     &codes::KEYWORD_MISPLACED,
@@ -228,7 +228,7 @@ fn build_options(
                 )
                 .label("applies to a single server only")
             }
-            Found::NotBuilt(name, _, _) => {
+            KeywordLookup::NotBuilt(name, _, _) => {
                 // The number of arguments is unknown, so the rest of the line cannot be parsed.
                 args.rest();
                 Diagnostic::error(
@@ -241,24 +241,24 @@ fn build_options(
                         .unwrap_or("remove the option, or keep this proxy on HAProxy for now"),
                 )
             }
-            Found::Unknown => {
+            KeywordLookup::Unknown => {
                 args.rest();
                 unknown_option(word, place)
             }
         };
-        loader.tell(diagnostic);
+        loader.report(diagnostic);
     }
 }
 
 /// Returns the name of an option; for `set-proxy-v2-tlv-fmt(<type>)` without its argument.
-fn name_of(word: &Word) -> &str {
+fn name_of(word: &ConfigWord) -> &str {
     match word.str().split_once('(') {
         Some((name, _)) if name == server_option::WITH_ARGUMENT => name,
         _ => word.str(),
     }
 }
 
-pub(super) fn unknown_option(word: &Word, place: &'static str) -> Diagnostic {
+pub(super) fn unknown_option(word: &ConfigWord, place: &'static str) -> Diagnostic {
     let place = if place == ADDED { "server" } else { place };
     let message = format!("'{place}': unknown option '{}'", word.text());
     let diagnostic =
@@ -275,7 +275,7 @@ type Where = (ServerAddress, Option<Box<HostName>>);
 /// Parses and resolves the address of a server.
 pub(super) fn server_address(
     loader: &mut Loader,
-    word: &Word,
+    word: &ConfigWord,
     options: &ServerOptions,
 ) -> Result<Where, Diagnostic> {
     let address = loader.address(word, word.str(), &Accepts::SERVER, "server")?;
@@ -286,16 +286,16 @@ pub(super) fn server_address(
     };
     let mut host = None;
     let ip = match address.host {
-        Host::Ip(ip) => ip,
-        Host::Path(path) => return Ok((ServerAddress::Unix(path.into()), None)),
-        Host::Abstract {
+        AddressHost::Ip(ip) => ip,
+        AddressHost::Path(path) => return Ok((ServerAddress::Unix(path.into()), None)),
+        AddressHost::Abstract {
             name,
             zero_terminated,
         } => {
             let name = abstract_name(name, zero_terminated);
             return Ok((ServerAddress::Abstract(name), None));
         }
-        Host::Name(name) => {
+        AddressHost::Name(name) => {
             let found = first_address(loader, word, &name, address.family, options)?;
             host = Some(Box::new(HostName {
                 family: match address.family {
@@ -314,7 +314,7 @@ pub(super) fn server_address(
             }
         }
         // The server has the address to which the client connected.
-        Host::Any => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        AddressHost::Any => std::net::Ipv4Addr::UNSPECIFIED.into(),
         _ => return Err(no_target(word, "this kind of address")),
     };
     let address = match port {
@@ -333,7 +333,7 @@ fn is_service(name: &str, options: &ServerOptions) -> bool {
 /// maintenance.
 fn first_address(
     loader: &mut Loader,
-    word: &Word,
+    word: &ConfigWord,
     name: &str,
     family: Family,
     options: &ServerOptions,
@@ -362,7 +362,7 @@ fn first_address(
     unresolved(loader, word, name, options, followed)
 }
 
-fn no_target(word: &Word, what: &str) -> Diagnostic {
+fn no_target(word: &ConfigWord, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::NOT_BUILT,
         word.span,
@@ -403,13 +403,13 @@ pub(super) fn resolve(loader: &mut Loader, name: &str, family: Family) -> Option
 /// without names, a warning: the line has no effect until a later load finds the address.
 pub(super) fn unresolved_line(
     loader: &Loader,
-    word: &Word,
+    word: &ConfigWord,
     keyword: &str,
     name: &str,
 ) -> Diagnostic {
     let message = format!("'{keyword}': could not resolve address '{name}'");
     if loader.context.options.ignore_unresolved {
-        note_unresolved(loader, name);
+        record_unresolved(loader, name);
         return Diagnostic::warning(&codes::UNRESOLVED_LINE, word.span, message)
             .label("has no effect until the name resolves");
     }
@@ -417,14 +417,14 @@ pub(super) fn unresolved_line(
 }
 
 /// Records a name that a later load looks up again.
-pub(super) fn note_unresolved(loader: &Loader, name: &str) {
-    let question = Question::Host(name.to_owned());
-    loader.context.outside.goes_without(question);
+pub(super) fn record_unresolved(loader: &Loader, name: &str) {
+    let question = SystemQuery::Host(name.to_owned());
+    loader.context.outside.continue_without(question);
 }
 
 fn unresolved(
     loader: &mut Loader,
-    word: &Word,
+    word: &ConfigWord,
     name: &str,
     options: &ServerOptions,
     allowed: bool,
@@ -433,9 +433,9 @@ fn unresolved(
     if allowed || loader.context.options.ignore_unresolved {
         // The nameservers of a `resolvers` section are queried while the proxy runs.
         if options.resolving.resolvers.is_none() {
-            note_unresolved(loader, name);
+            record_unresolved(loader, name);
         }
-        loader.tell(
+        loader.report(
             Diagnostic::warning(&codes::UNRESOLVED_SERVER, word.span, message)
                 .label("the server starts in maintenance"),
         );
@@ -443,7 +443,7 @@ fn unresolved(
     }
     let is_option = !matches!(
         registry().servers.find(std::iter::once(name)),
-        Found::Unknown
+        KeywordLookup::Unknown
     );
     let help = match is_option {
         true => format!("write the server's address before the option '{name}'"),
@@ -502,7 +502,7 @@ pub fn finish_servers(loader: &mut Loader) {
         }
         idle_steps(proxy, &mut told);
     }
-    loader.tell_all(told);
+    loader.report_all(told);
 }
 
 /// Creates check scripts from the lines of sections, and assigns them to servers.
@@ -529,7 +529,7 @@ fn finish_checks(loader: &mut Loader) {
             server.options.health_check = found.cloned();
         }
     }
-    loader.tell_all(told);
+    loader.report_all(told);
 }
 
 /// Reports check steps that are never executed.
@@ -577,7 +577,7 @@ fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
                     ),
                 )
                 .label("this name is taken")
-                .also(first, "first used here"),
+                .with_label(first, "first used here"),
             );
         }
         if server.id == 0 {
@@ -591,7 +591,7 @@ fn names_and_ids(servers: &[Server], told: &mut Vec<Diagnostic>) {
                     format!("server id {} is already used", server.id),
                 )
                 .label("this server's id is taken")
-                .also(first, "by this one"),
+                .with_label(first, "by this one"),
             );
         }
     }

@@ -49,12 +49,15 @@ fn port(args: &mut Args<'_>) -> Result<Option<u16>, Diagnostic> {
 }
 
 /// Returns the error for a known but unsupported option.
-fn not_built(span: language::Span, what: &str) -> Diagnostic {
+fn unsupported_option(span: language::Span, what: &str) -> Diagnostic {
     Diagnostic::error(&codes::NOT_BUILT, span, format!("{what} is not supported"))
 }
 
 /// Parses one of several words, each with its value.
-fn one_of<T: Copy>(args: &mut Args<'_>, words: &[(&'static str, T)]) -> Result<T, Diagnostic> {
+fn parse_choice<T: Copy>(
+    args: &mut Args<'_>,
+    words: &[(&'static str, T)],
+) -> Result<T, Diagnostic> {
     let names: Vec<&'static str> = words.iter().map(|(name, _)| *name).collect();
     let expected = names.join(" or ");
     let word = args.required(&expected)?;

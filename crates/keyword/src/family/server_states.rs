@@ -2,7 +2,7 @@
 //! and similar ones. The files are read at the end of loading, when the whole file is known.
 
 use super::places::{BACK, GLOBAL};
-use super::value::one_of;
+use super::value::parse_choice;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use model::codes;
@@ -18,10 +18,10 @@ fn place(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         &mut global.server_state_file
     };
     match field {
-        Some(_) => super::global::already(loader, args),
+        Some(_) => super::global::warn_of_repetition(loader, args),
         None => *field = path,
     }
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -30,7 +30,7 @@ fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ("local", StateSource::Local),
         ("none", StateSource::None),
     ];
-    let source = one_of(args, "'global', 'local' or 'none'", &sources)?;
+    let source = parse_choice(args, "'global', 'local' or 'none'", &sources)?;
     loader.proxy().state_source = Some((source, args.line().span));
     args.end()
 }
@@ -38,7 +38,7 @@ fn source(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn file_name(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = match args.next() {
         Some(word) if word.bytes.is_empty() => {
-            return Err(args.wrong(&codes::BAD_VALUE, word, "the path is empty"));
+            return Err(args.word_error(&codes::BAD_VALUE, word, "the path is empty"));
         }
         Some(word) if !word.is("use-backend-name") => Some(word.bytes.clone().into()),
         _ => None,

@@ -3,7 +3,7 @@
 use super::server::{check_name, describe};
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 
 /// Maximum number of servers of one line.
@@ -36,7 +36,7 @@ fn server_template(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Parses the first and the last number.
-fn numbers(word: &Word) -> Result<(u32, u32), Diagnostic> {
+fn numbers(word: &ConfigWord) -> Result<(u32, u32), Diagnostic> {
     let text = word.str();
     let read = |text: &str| text.parse::<u32>().ok();
     let found = match text.split_once('-') {

@@ -2,8 +2,8 @@
 
 use super::{Args, Built};
 use crate::family::Loader;
-use language::value::{Accepts, Host, Port};
-use language::{Diagnostic, Word};
+use language::value::{Accepts, AddressHost, Port};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::{Borrowed, ServerOptions, SourceWays};
 use std::net::SocketAddr;
@@ -46,8 +46,8 @@ fn parse(loader: &mut Loader, args: &mut Args<'_>, ranges: bool) -> Result<Parse
         _ => 0,
     };
     let ip = match address.host {
-        Host::Ip(ip) => ip,
-        Host::Any => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        AddressHost::Ip(ip) => ip,
+        AddressHost::Any => std::net::Ipv4Addr::UNSPECIFIED.into(),
         _ => return Err(no_source(word)),
     };
     let source = (!ip.is_unspecified() || port != 0).then_some(SocketAddr::new(ip, port));
@@ -67,7 +67,7 @@ fn parse(loader: &mut Loader, args: &mut Args<'_>, ranges: bool) -> Result<Parse
     Ok((source, ways))
 }
 
-fn no_source(word: &Word) -> Diagnostic {
+fn no_source(word: &ConfigWord) -> Diagnostic {
     Diagnostic::error(
         &codes::BAD_ADDRESS,
         word.span,
@@ -88,7 +88,7 @@ fn borrowed(loader: &mut Loader, args: &mut Args<'_>) -> Result<Borrowed, Diagno
             Some(occurrence) if !name.is_empty() && name.bytes().all(token) => Ok(
                 Borrowed::Header(name.to_ascii_lowercase().into_bytes().into(), occurrence),
             ),
-            _ => Err(args.wrong(
+            _ => Err(args.word_error(
                 &codes::BAD_VALUE,
                 word,
                 "'usesrc' expects a header name and optionally its occurrence: `hdr_ip(x-forwarded-for,-1)`",
@@ -110,7 +110,7 @@ fn borrowed(loader: &mut Loader, args: &mut Args<'_>) -> Result<Borrowed, Diagno
         _ => 0,
     };
     match address.host {
-        Host::Ip(ip) => Ok(Borrowed::Address(SocketAddr::new(ip, port))),
+        AddressHost::Ip(ip) => Ok(Borrowed::Address(SocketAddr::new(ip, port))),
         _ => Err(no_source(word)),
     }
 }

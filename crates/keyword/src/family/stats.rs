@@ -37,22 +37,22 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "stats show-modules" => page.modules = true,
         _ => {}
     }
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn uri(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a URI")?;
     if word.bytes.is_empty() {
-        return Err(args.wrong(&codes::BAD_VALUE, word, "an empty URI never matches"));
+        return Err(args.word_error(&codes::BAD_VALUE, word, "an empty URI never matches"));
     }
     page(loader).uri = word.bytes.clone().into();
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn realm(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a text")?;
     if word.bytes.iter().any(u8::is_ascii_control) {
-        return Err(args.wrong(
+        return Err(args.word_error(
             &action_codes::BAD_REALM,
             word,
             "a realm cannot contain control characters",
@@ -60,8 +60,8 @@ fn realm(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     }
     let page = page(loader);
     page.realm = Some(word.bytes.clone().into());
-    two_ways(page, args.keyword_span())?;
-    args.surplus()
+    refuse_users_with_rules(page, args.keyword_span())?;
+    args.warn_of_surplus()
 }
 
 fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
@@ -72,7 +72,7 @@ fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         None => (&word.bytes[..], &b""[..]),
     };
     if password.is_empty() {
-        args.tell(
+        args.add_warning(
             Diagnostic::warning(
                 &codes::NO_EFFECT,
                 word.span,
@@ -87,9 +87,9 @@ fn auth(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let page = page(loader);
     page.users.retain(|(known, _)| **known != *user);
     page.users.push((user.into(), password.into()));
-    two_ways(page, args.keyword_span())?;
+    refuse_users_with_rules(page, args.keyword_span())?;
     readable_password(loader, args, word.span);
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 /// Warns once of a password in a file that all users of the machine can read.
@@ -102,7 +102,7 @@ pub(super) fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: 
         return;
     }
     if loader.context.outside.readable_by_all(Path::new(&name)) {
-        args.tell(
+        args.add_warning(
             Diagnostic::warning(
                 &codes::READABLE_PASSWORD,
                 span,
@@ -116,20 +116,20 @@ pub(super) fn readable_password(loader: &mut Loader, args: &mut Args<'_>, span: 
 fn refresh(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let ms = args.time_ms(TimeUnit::Seconds)?;
     page(loader).refresh_s = ms.div_ceil(1000);
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn scope(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("the name of a proxy, or `.`")?;
     page(loader).scope.push(word.text().into());
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let name = args.next();
     let fits = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
     if let Some(word) = name.filter(|word| !word.bytes.iter().all(fits)) {
-        return Err(args.wrong(
+        return Err(args.word_error(
             &codes::BAD_VALUE,
             word,
             format!(
@@ -139,14 +139,14 @@ fn node(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         ));
     }
     page(loader).node = Some(name.map(|word| word.text().into()).unwrap_or_default());
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn description(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let words: Vec<_> = args.rest().iter().map(|word| word.text()).collect();
     let text = words.join(" ");
     if text.is_empty() && loader.config.global.description.is_none() {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::NO_EFFECT,
                 args.line().span,
@@ -181,7 +181,7 @@ fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         let word = args.required("'allow', 'deny' or 'auth'")?;
         let told = format!("unknown argument '{}' of 'stats http-request'", word.text());
         let near = language::suggest::nearest(&word.text(), RULES.iter().copied());
-        let told = args.wrong(&codes::BAD_VALUE, word, told);
+        let told = args.word_error(&codes::BAD_VALUE, word, told);
         return Err(told.did_you_mean(word.span, near));
     }
     let rule = http_rule(loader, args, RuleSet::HttpRequest)?;
@@ -189,11 +189,11 @@ fn http_request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     warn_unreachable(loader, before.as_ref().map(HttpRule::rule), rule.rule());
     let page = page(loader);
     page.http_request.push(rule);
-    two_ways(page, args.keyword_span())
+    refuse_users_with_rules(page, args.keyword_span())
 }
 
 /// Refuses a page with both users and rules, as HAProxy does.
-fn two_ways(page: &StatsPage, span: Span) -> Built {
+fn refuse_users_with_rules(page: &StatsPage, span: Span) -> Built {
     if page.http_request.is_empty() || (page.users.is_empty() && page.realm.is_none()) {
         return Ok(());
     }

@@ -12,7 +12,10 @@ fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let options = bind::options(loader, args, &mut listener);
     let rights = loader.socket.take().unwrap_or_default();
     if listener.tls_words.as_ref().is_some_and(|words| words.ssl) {
-        return Err(super::proxy::not_built(word, "ssl on a stats socket"));
+        return Err(super::proxy::unsupported_word(
+            word,
+            "ssl on a stats socket",
+        ));
     }
     for address in bind::addresses(loader, word, args.keyword)? {
         let bind = Bind {
@@ -31,7 +34,7 @@ fn socket(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 fn maxconn(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let limit = args.count("a number of connections", 1..=i32::MAX as u32)?;
     loader.config.global.stats_maxconn = Some(limit);
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn processes(loader: &mut Loader, args: &mut Args<'_>) -> Built {

@@ -4,7 +4,7 @@
 use super::places::GLOBAL;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::StatusCodes;
 
@@ -40,7 +40,7 @@ fn status_codes(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Applies one word: a sign and ranges.
-fn change(set: &mut StatusCodes, word: &Word) -> Built {
+fn change(set: &mut StatusCodes, word: &ConfigWord) -> Built {
     let text = word.str();
     let (ranges, member) = match text.as_bytes().first() {
         Some(b'+') => (&text[1..], true),

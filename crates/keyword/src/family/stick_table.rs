@@ -3,7 +3,7 @@
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
 use language::value::{self, TimeUnit};
-use language::{Diagnostic, Span, Word, suggest};
+use language::{ConfigWord, Diagnostic, Span, suggest};
 use model::config::ProxyIndex;
 use model::rules::draft::Section;
 use model::tables::codes;
@@ -40,14 +40,14 @@ fn build(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         );
         return Err(told
             .label("second table")
-            .also(before.span, "the first one"));
+            .with_label(before.span, "the first one"));
     }
     table(loader, args, &name, Some(index), span)
 }
 
 /// Settings of a line as parsed so far.
 #[derive(Default)]
-struct Draft {
+struct StickTableDraft {
     key: Option<(KeyType, u32)>,
     size: Option<u32>,
     settings: Settings,
@@ -99,13 +99,13 @@ pub(super) fn table(
 }
 
 /// Parses the words after the keyword.
-fn options(loader: &mut Loader, args: &mut Args<'_>) -> Result<Draft, Diagnostic> {
-    let mut draft = Draft::default();
+fn options(loader: &mut Loader, args: &mut Args<'_>) -> Result<StickTableDraft, Diagnostic> {
+    let mut draft = StickTableDraft::default();
     while let Some(word) = args.next() {
         match word.str() {
             "type" => draft.key = Some(key(args)?),
             "size" => {
-                let bytes = args.size_up_to("a size", store::SIZE_MAX.into())?;
+                let bytes = args.size_at_most("a size", store::SIZE_MAX.into())?;
                 draft.size = Some(bytes as u32);
             }
             "expire" => draft.settings.expire_ms = args.time_ms(TimeUnit::Milliseconds)?,
@@ -144,8 +144,8 @@ fn options(loader: &mut Loader, args: &mut Args<'_>) -> Result<Draft, Diagnostic
     Ok(draft)
 }
 
-fn not_one_of(args: &Args<'_>, word: &Word, text: &str, options: &[&str]) -> Diagnostic {
-    let told = args.wrong(
+fn not_one_of(args: &Args<'_>, word: &ConfigWord, text: &str, options: &[&str]) -> Diagnostic {
+    let told = args.word_error(
         &codes::TABLE_SYNTAX,
         word,
         format!("'{}': unknown argument '{text}'", args.keyword),
@@ -165,20 +165,20 @@ fn key(args: &mut Args<'_>) -> Result<(KeyType, u32), Diagnostic> {
         KeyType::String => TEXT_DEFAULT,
         _ => LENGTH_DEFAULT,
     };
-    if matches!(key, KeyType::String | KeyType::Binary) && args.take("len") {
+    if matches!(key, KeyType::String | KeyType::Binary) && args.take_if("len") {
         length = args.count("<length>", 1..=LENGTH_MAX)?;
     }
     Ok((*key, length))
 }
 
 /// Parses data types such as `conn_cur,http_req_rate(10s),gpc(3)`.
-fn data(args: &mut Args<'_>, word: &Word, all: &mut Vec<(DataType, u32, u32)>) -> Built {
+fn data(args: &mut Args<'_>, word: &ConfigWord, all: &mut Vec<(DataType, u32, u32)>) -> Built {
     let mut twice = Vec::new();
     let read = stored(args, word, all, &mut twice);
     for name in twice {
         let told = format!("stick-table: store option '{name}' already enabled, ignored.");
         let told = Diagnostic::warning(&codes::STORED_TWICE, word.span, told);
-        args.tell(told.label("the first one applies"));
+        args.add_warning(told.label("the first one applies"));
     }
     read
 }
@@ -196,12 +196,12 @@ const EXCLUSIVE: [(DataType, &[DataType], &str); 3] = [
 
 fn stored<'w>(
     args: &Args<'_>,
-    word: &'w Word,
+    word: &'w ConfigWord,
     all: &mut Vec<(DataType, u32, u32)>,
     twice: &mut Vec<&'w str>,
 ) -> Built {
     let wrong = |message: String| {
-        let told = args.wrong(&codes::BAD_STORE, word, message);
+        let told = args.word_error(&codes::BAD_STORE, word, message);
         told.label("cannot be stored")
     };
     for part in split(word.str()) {
@@ -305,8 +305,8 @@ impl Loader {
                 );
                 let told = Diagnostic::error(&codes::WRONG_KEY, key.span, message)
                     .label("not a key of this table")
-                    .also(table.span, "the table");
-                self.tell(told);
+                    .with_label(table.span, "the table");
+                self.report(told);
             }
         }
     }
@@ -318,7 +318,7 @@ pub(super) fn named_or_own(
     args: &mut Args<'_>,
     span: Span,
 ) -> Result<Arc<TablePlace>, Diagnostic> {
-    let name: Box<str> = if args.take("table") {
+    let name: Box<str> = if args.take_if("table") {
         let word = args.required("the name of a table")?;
         loader.name_table(&word.text(), word.span);
         word.text().into()

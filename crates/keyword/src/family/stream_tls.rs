@@ -4,8 +4,8 @@
 use super::server_option::tls as server_tls;
 use super::{Args, Built, bind, registry};
 use crate::family::Loader;
-use language::keyword::Found;
-use language::{Diagnostic, Word};
+use language::keyword::KeywordLookup;
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::config::{Bind, ServerOptions, ServerTls};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const OF_TRAFFIC: &[&str] = &[
     "sni",
 ];
 
-fn not_built(word: &Word, what: &str) -> Diagnostic {
+fn unsupported_word(word: &ConfigWord, what: &str) -> Diagnostic {
     let told = format!("{what} is not supported here");
     Diagnostic::error(&codes::NOT_BUILT, word.span, told)
         .help("this section only supports TLS options; remove the others")
@@ -39,12 +39,12 @@ pub(super) fn server_option(
     };
     let found = registry().servers.find(std::iter::once(word.str()));
     let row_words = match found {
-        Found::Built(row, words) if is_tls(row.name()) => Some((row, words)),
-        Found::Unknown => return Err(super::server::unknown_option(word, "server")),
+        KeywordLookup::Built(row, words) if is_tls(row.name()) => Some((row, words)),
+        KeywordLookup::Unknown => return Err(super::server::unknown_option(word, "server")),
         _ => None,
     };
     let Some((row, words)) = row_words else {
-        return Err(not_built(word, &format!("'{}'", word.text())));
+        return Err(unsupported_word(word, &format!("'{}'", word.text())));
     };
     let mut options = ServerOptions {
         tls: std::mem::take(tls),
@@ -67,7 +67,7 @@ pub(super) fn server_options(
 ) -> Built {
     while let Some(word) = args.peek() {
         let found = registry().servers.find(std::iter::once(word.str()));
-        let Found::Built(row, words) = found else {
+        let KeywordLookup::Built(row, words) = found else {
             server_option(loader, tls, args)?;
             continue;
         };
@@ -81,7 +81,7 @@ pub(super) fn server_options(
         args.resume(&option);
         built?;
         let message = format!("'{}' has no effect on peers", word.text());
-        loader.tell(
+        loader.report(
             Diagnostic::warning(&codes::NO_EFFECT, word.span, message)
                 .label("peers only have TLS options"),
         );
@@ -107,14 +107,14 @@ pub(super) fn listener_options(
     let mut listener = bind::template(word.span);
     listener.tls_words = tls;
     bind::options(loader, args, &mut listener)?;
-    match foreign(&listener) {
+    match find_proxy_only_option(&listener) {
         None => Ok(listener.tls_words),
-        Some(name) => Err(not_built(word, &format!("'{name}'"))),
+        Some(name) => Err(unsupported_word(word, &format!("'{name}'"))),
     }
 }
 
 /// Returns an option that is valid for a listener of a proxy and not for this one.
-fn foreign(listener: &Bind) -> Option<&'static str> {
+fn find_proxy_only_option(listener: &Bind) -> Option<&'static str> {
     let said = [
         (listener.preface.proxy, "accept-proxy"),
         (

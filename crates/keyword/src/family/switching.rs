@@ -2,7 +2,7 @@
 
 use super::{Args, Built, LineRow, places};
 use crate::family::Loader;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::config::{Reference, SwitchRule, SwitchTarget};
 use model::rules::{Condition, Format, Usage};
 
@@ -16,7 +16,7 @@ pub static LINES: &[LineRow] = &[LineRow {
     build: use_backend,
 }];
 
-fn reference(word: &Word) -> Reference {
+fn reference(word: &ConfigWord) -> Reference {
     Reference {
         name: word.text().into(),
         span: word.span,
@@ -38,7 +38,7 @@ fn use_backend(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Parses a name, or a format that yields one for each request.
-fn target(loader: &mut Loader, word: &Word) -> Result<SwitchTarget, Diagnostic> {
+fn target(loader: &mut Loader, word: &ConfigWord) -> Result<SwitchTarget, Diagnostic> {
     if !word.bytes.contains(&b'%') {
         return Ok(SwitchTarget::Static(reference(word)));
     }

@@ -45,7 +45,7 @@ fn timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let bare = word.filter(|w| w.bytes.iter().all(u8::is_ascii_digit));
     if let Some(word) = bare.filter(|_| ms > 0 && ms < SUSPICIOUS_MS) {
         let told = format!("'{keyword} {ms}' is {ms} milliseconds");
-        loader.tell(
+        loader.report(
             Diagnostic::warning(&codes::SMALL_TIMEOUT, word.span, told)
                 .label("the unit is missing")
                 .help(format!("for seconds write '{keyword} {ms}s'"))
@@ -70,7 +70,7 @@ fn old_timeout(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Returns the missing timeouts of a proxy that HAProxy requires.
-pub(crate) fn missing(proxy: &model::config::Proxy) -> Vec<&'static str> {
+pub(crate) fn missing_timeouts(proxy: &model::config::Proxy) -> Vec<&'static str> {
     let serves = proxy.kind.is_backend() && !proxy.servers.is_empty();
     let timeouts = &proxy.timeouts;
     let mut missing = Vec::new();

@@ -3,11 +3,11 @@
 //! cryptography.
 
 use super::places::GLOBAL;
-use super::value::{on_off, one_of};
+use super::value::{on_off, parse_choice};
 use super::{Args, Built, LineRow, tls_words};
 use crate::family::Loader;
 use language::value::TimeUnit;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
 use model::rules::draft::Section;
 use std::path::PathBuf;
@@ -56,12 +56,12 @@ fn dh_file(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 }
 
 /// Warns that Diffie-Hellman parameters have no effect here.
-fn without_dh(args: &mut Args<'_>, word: &Word) {
+fn without_dh(args: &mut Args<'_>, word: &ConfigWord) {
     let message = format!(
         "'{}': finite-field Diffie-Hellman (DHE) is not supported",
         args.keyword
     );
-    args.tell(
+    args.add_warning(
         Diagnostic::warning(&codes::TLS_LACKING, word.span, message)
             .label("has no effect")
             .help("remove the line: elliptic curve key exchange needs no parameters"),
@@ -70,7 +70,7 @@ fn without_dh(args: &mut Args<'_>, word: &Word) {
 
 const BEGIN_DH: &[u8] = b"-----BEGIN DH PARAMETERS-----";
 
-fn bad(word: &Word, why: &str) -> Diagnostic {
+fn bad(word: &ConfigWord, why: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::BAD_TLS_SETTING,
         word.span,
@@ -94,7 +94,7 @@ fn list(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.required("a list of names separated by colons")?;
     let text = word.text();
     if !list_form(&text, "-_+.@=/") {
-        args.tell(
+        args.add_warning(
             Diagnostic::warning(
                 &codes::TLS_LIST,
                 word.span,
@@ -134,7 +134,7 @@ const VERSIONS: [(&str, &str, TlsVersion); 5] = [
 
 pub(super) fn version(args: &mut Args<'_>) -> Result<TlsVersion, Diagnostic> {
     let versions = VERSIONS.map(|(name, _, version)| (name, version));
-    one_of(args, "a TLS version", &versions)
+    parse_choice(args, "a TLS version", &versions)
 }
 
 /// Returns the version named by a word such as `tlsv12`.
@@ -146,7 +146,7 @@ pub(super) fn version_named(name: &str) -> Option<TlsVersion> {
 }
 
 fn options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    super::value::follows(args, "an option")?;
+    super::value::require_word(args, "an option")?;
     let binds = args.keyword == "ssl-default-bind-options";
     while let Some(word) = args.next() {
         let text = word.text();
@@ -174,7 +174,7 @@ fn options(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn unknown_option(args: &Args<'_>, word: &Word) -> Diagnostic {
+fn unknown_option(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {
     let choices = [
         "force-tlsv10",
         "force-tlsv11",
@@ -191,17 +191,17 @@ fn unknown_option(args: &Args<'_>, word: &Word) -> Diagnostic {
         "ssl-min-ver",
         "strict-sni",
     ];
-    super::value::not_one_of(args, word, &choices)
+    super::value::unknown_choice_error(args, word, &choices)
 }
 
 fn server_verify(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let words = [("none", true), ("required", false)];
-    loader.config.global.tls.server_verify_none = one_of(args, "none or required", &words)?;
+    loader.config.global.tls.server_verify_none = parse_choice(args, "none or required", &words)?;
     args.end()
 }
 
 fn extra_files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
-    super::value::follows(args, "none, all or kinds")?;
+    super::value::require_word(args, "none, all or kinds")?;
     let none = ExtraFiles {
         bundle: false,
         sctl: false,
@@ -221,7 +221,7 @@ fn extra_files(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "key" => files.key = true,
             _ => {
                 let choices = ["all", "bundle", "issuer", "key", "none", "ocsp", "sctl"];
-                return Err(super::value::not_one_of(args, word, &choices));
+                return Err(super::value::unknown_choice_error(args, word, &choices));
             }
         }
     }
@@ -235,7 +235,7 @@ fn switch(loader: &mut Loader, args: &mut Args<'_>) -> Built {
         "ssl-load-extra-del-ext" => tls.extra_files_without_extension = true,
         _ => tls.skip_self_issued_ca = true,
     }
-    args.surplus()
+    args.warn_of_surplus()
 }
 
 fn key_log(loader: &mut Loader, args: &mut Args<'_>) -> Built {

@@ -5,9 +5,9 @@ use super::Args;
 use crate::family::Loader;
 use configuration::outside::Unreadable;
 use language::source::Text;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::codes;
-use model::config::Named;
+use model::config::NamedContent;
 use rustls::sign::CertifiedKey;
 use std::collections::HashMap;
 use std::fmt;
@@ -33,7 +33,7 @@ pub struct TlsFiles {
 }
 
 /// Returns the error for an unusable file.
-fn unusable(args: &Args<'_>, word: &Word, path: &Path, why: impl fmt::Display) -> Diagnostic {
+fn unusable(args: &Args<'_>, word: &ConfigWord, path: &Path, why: impl fmt::Display) -> Diagnostic {
     let message = format!("'{}': unable to load '{}'", args.keyword, path.display());
     Diagnostic::error(&codes::TLS_FILE, word.span, message).label(why.to_string())
 }
@@ -47,7 +47,7 @@ fn reason(unreadable: Unreadable) -> String {
 }
 
 /// Returns the path of a word; relative ones are based on `ca-base` or `crt-base`.
-fn based(loader: &Loader, word: &Word, base: Option<&PathBuf>) -> PathBuf {
+fn resolve_path(loader: &Loader, word: &ConfigWord, base: Option<&PathBuf>) -> PathBuf {
     let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));
     match base {
         Some(base) if named.is_relative() => base.join(named),
@@ -59,20 +59,20 @@ fn based(loader: &Loader, word: &Word, base: Option<&PathBuf>) -> PathBuf {
 pub(crate) fn authorities(
     loader: &mut Loader,
     args: &Args<'_>,
-    word: &Word,
-) -> Result<Named<Authorities>, Diagnostic> {
+    word: &ConfigWord,
+) -> Result<NamedContent<Authorities>, Diagnostic> {
     let is_system = word.is("@system-ca");
     let path = match is_system {
         true => PathBuf::from("@system-ca"),
-        false => based(loader, word, loader.config.global.tls.ca_base.as_ref()),
+        false => resolve_path(loader, word, loader.config.global.tls.ca_base.as_ref()),
     };
     let name: Box<str> = path.to_string_lossy().into();
     if let Some(known) = loader.tls.files.authorities.get(&path) {
         let it = Arc::clone(known);
-        return Ok(Named { name, it });
+        return Ok(NamedContent { name, content: it });
     }
     if let Some(it) = loader.config.certificates.authorities(&name) {
-        return Ok(Named { name, it });
+        return Ok(NamedContent { name, content: it });
     }
     let texts = match is_system {
         true => system(loader).ok_or_else(|| {
@@ -87,7 +87,7 @@ pub(crate) fn authorities(
     let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
     let kept = &mut loader.tls.files.authorities;
     kept.insert(path, Arc::clone(&it));
-    Ok(Named { name, it })
+    Ok(NamedContent { name, content: it })
 }
 
 fn system(loader: &mut Loader) -> Option<Vec<Text>> {
@@ -126,16 +126,16 @@ fn texts(loader: &mut Loader, path: &Path) -> Result<Vec<Text>, Unreadable> {
 pub(crate) fn revocations(
     loader: &mut Loader,
     args: &Args<'_>,
-    word: &Word,
-) -> Result<Named<Revocations>, Diagnostic> {
-    let path = based(loader, word, loader.config.global.tls.ca_base.as_ref());
+    word: &ConfigWord,
+) -> Result<NamedContent<Revocations>, Diagnostic> {
+    let path = resolve_path(loader, word, loader.config.global.tls.ca_base.as_ref());
     let name: Box<str> = path.to_string_lossy().into();
     if let Some(known) = loader.tls.files.revocations.get(&path) {
         let it = Arc::clone(known);
-        return Ok(Named { name, it });
+        return Ok(NamedContent { name, content: it });
     }
     if let Some(it) = loader.config.certificates.revocations(&name) {
-        return Ok(Named { name, it });
+        return Ok(NamedContent { name, content: it });
     }
     let text = loader.context.outside.read(&path, FILE_BYTES_MAX);
     let text = text.map_err(|error| unusable(args, word, &path, reason(error)))?;
@@ -143,7 +143,7 @@ pub(crate) fn revocations(
     let it = Arc::new(made.map_err(|why| unusable(args, word, &path, why))?);
     let kept = &mut loader.tls.files.revocations;
     kept.insert(path, Arc::clone(&it));
-    Ok(Named { name, it })
+    Ok(NamedContent { name, content: it })
 }
 
 /// Loads a server's `crt`: a certificate with its chain, and the key in the same file or next to
@@ -151,13 +151,13 @@ pub(crate) fn revocations(
 pub(crate) fn client_certificate(
     loader: &mut Loader,
     args: &Args<'_>,
-    word: &Word,
-) -> Result<Named<CertifiedKey>, Diagnostic> {
-    let path = based(loader, word, loader.config.global.tls.crt_base.as_ref());
+    word: &ConfigWord,
+) -> Result<NamedContent<CertifiedKey>, Diagnostic> {
+    let path = resolve_path(loader, word, loader.config.global.tls.crt_base.as_ref());
     let name: Box<str> = path.to_string_lossy().into();
     if let Some(known) = loader.config.certificates.certificate(&name) {
         let it = Arc::clone(known.plain());
-        return Ok(Named { name, it });
+        return Ok(NamedContent { name, content: it });
     }
     let read = |loader: &mut Loader, path: &Path| {
         let secret = loader.context.outside.read_secret(path, FILE_BYTES_MAX);
@@ -200,8 +200,8 @@ pub(crate) fn client_certificate(
             return Err(unusable(args, word, &path, "cannot read its certificate"));
         }
     }
-    Ok(Named {
+    Ok(NamedContent {
         name,
-        it: Arc::new(CertifiedKey::new(contents.certificates, key)),
+        content: Arc::new(CertifiedKey::new(contents.certificates, key)),
     })
 }

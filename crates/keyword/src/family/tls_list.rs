@@ -2,7 +2,7 @@
 //! nothing.
 
 use super::Args;
-use language::{Diagnostic, Word, suggest};
+use language::{ConfigWord, Diagnostic, suggest};
 use model::codes;
 use rustls::{CipherSuite, NamedGroup, SignatureScheme};
 use tls::Listed;
@@ -12,7 +12,7 @@ use tls::{groups, schemes};
 type Made<T> = Result<Listed<T>, Diagnostic>;
 
 /// Properties of a kind of list.
-struct Kind<T> {
+struct TlsListKind<T> {
     /// Name of the list in HAProxy's messages.
     what: &'static str,
     /// Name of its entries in messages.
@@ -25,7 +25,7 @@ struct Kind<T> {
     names: fn() -> Vec<&'static str>,
 }
 
-const CIPHERS: Kind<CipherSuite> = Kind {
+const CIPHERS: TlsListKind<CipherSuite> = TlsListKind {
     what: "SSL cipher list",
     entries: "ciphers",
     passes_unknown: true,
@@ -33,13 +33,13 @@ const CIPHERS: Kind<CipherSuite> = Kind {
     names: || suites::cipher_names().collect(),
 };
 
-const CIPHERSUITES: Kind<CipherSuite> = Kind {
+const CIPHERSUITES: TlsListKind<CipherSuite> = TlsListKind {
     what: "TLS 1.3 cipher suites",
     names: || suites::ciphersuite_names().collect(),
     ..CIPHERS
 };
 
-const CURVES: Kind<NamedGroup> = Kind {
+const CURVES: TlsListKind<NamedGroup> = TlsListKind {
     what: "SSL curves list",
     entries: "curves",
     passes_unknown: false,
@@ -47,12 +47,12 @@ const CURVES: Kind<NamedGroup> = Kind {
     names: || groups::names().collect(),
 };
 
-const CURVE: Kind<NamedGroup> = Kind {
+const CURVE: TlsListKind<NamedGroup> = TlsListKind {
     what: "elliptic named curve",
     ..CURVES
 };
 
-const ALGORITHMS: Kind<SignatureScheme> = Kind {
+const ALGORITHMS: TlsListKind<SignatureScheme> = TlsListKind {
     what: "SSL signature algorithms list",
     entries: "signature algorithms",
     passes_unknown: false,
@@ -62,11 +62,11 @@ const ALGORITHMS: Kind<SignatureScheme> = Kind {
 
 /// Returns whether a list is `PROFILE=SYSTEM`, as in files of Fedora and related distributions:
 /// the ciphers of the system's policy. Such policies are not read; the safe ciphers are offered.
-pub(super) fn is_system_policy(args: &mut Args<'_>, word: &Word) -> bool {
+pub(super) fn is_system_policy(args: &mut Args<'_>, word: &ConfigWord) -> bool {
     let is = word.is("PROFILE=SYSTEM");
     if is {
         let told = format!("'{}': the system policy is not used", args.keyword);
-        args.tell(
+        args.add_warning(
             Diagnostic::warning(&codes::TLS_UNKNOWN, word.span, told)
                 .label("all safe ciphers are offered")
                 .help("remove the line, or name ciphers"),
@@ -76,9 +76,14 @@ pub(super) fn is_system_policy(args: &mut Args<'_>, word: &Word) -> bool {
 }
 
 /// Returns the list, or the error if it is unusable.
-fn listed<T>(args: &mut Args<'_>, word: &Word, made: Translation<T>, kind: &Kind<T>) -> Made<T> {
+fn list_or_error<T>(
+    args: &mut Args<'_>,
+    word: &ConfigWord,
+    made: Translation<T>,
+    kind: &TlsListKind<T>,
+) -> Made<T> {
     let text = word.text();
-    if made.kept.is_empty() || (!kind.passes_unknown && !made.unknown.is_empty()) {
+    if made.supported.is_empty() || (!kind.passes_unknown && !made.unknown.is_empty()) {
         let message = format!("unable to set {} to '{text}'", kind.what);
         let mut diagnostic = Diagnostic::error(&codes::TLS_NAMES, word.span, message);
         diagnostic = match made.unknown.first() {
@@ -96,13 +101,13 @@ fn listed<T>(args: &mut Args<'_>, word: &Word, made: Translation<T>, kind: &Kind
         }
         return Err(diagnostic);
     }
-    let remains: Vec<String> = made.kept.iter().map(kind.name).collect();
+    let remains: Vec<String> = made.supported.iter().map(kind.name).collect();
     if !made.lacking.is_empty() {
-        let (what, lacking) = (kind.entries, few(&made.lacking));
+        let (what, lacking) = (kind.entries, first_names(&made.lacking));
         let told = format!("'{}': unsupported {what} ignored: {lacking}", args.keyword);
-        args.tell(
+        args.add_warning(
             Diagnostic::warning(&codes::TLS_LACKING, word.span, told)
-                .label(format!("remaining: {}", few(&remains))),
+                .label(format!("remaining: {}", first_names(&remains))),
         );
     }
     if let Some(unknown) = made.unknown.first() {
@@ -112,16 +117,16 @@ fn listed<T>(args: &mut Args<'_>, word: &Word, made: Translation<T>, kind: &Kind
             format!("'{}': '{unknown}' is not known", args.keyword),
         )
         .label("ignored, as in OpenSSL");
-        args.tell(diagnostic.suggest(suggest::nearest(unknown, (kind.names)())));
+        args.add_warning(diagnostic.suggest(suggest::nearest(unknown, (kind.names)())));
     }
     Ok(Listed {
         text: text.into(),
-        kept: made.kept.into(),
+        supported: made.supported.into(),
     })
 }
 
 /// Returns the first few names, and the number of further ones.
-fn few<T: AsRef<str>>(names: &[T]) -> String {
+fn first_names<T: AsRef<str>>(names: &[T]) -> String {
     const SHOWN: usize = 3;
     let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
     match names.len().saturating_sub(SHOWN) {
@@ -131,14 +136,14 @@ fn few<T: AsRef<str>>(names: &[T]) -> String {
 }
 
 /// Translates `ciphers`.
-pub(crate) fn ciphers(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
-    listed(args, word, suites::ciphers(&word.text()), &CIPHERS)
+pub(crate) fn ciphers(args: &mut Args<'_>, word: &ConfigWord) -> Made<CipherSuite> {
+    list_or_error(args, word, suites::ciphers(&word.text()), &CIPHERS)
 }
 
 /// Translates `ciphersuites`.
-pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &Word) -> Made<CipherSuite> {
+pub(crate) fn ciphersuites(args: &mut Args<'_>, word: &ConfigWord) -> Made<CipherSuite> {
     let made = suites::ciphersuites(&word.text());
-    listed(args, word, made, &CIPHERSUITES)
+    list_or_error(args, word, made, &CIPHERSUITES)
 }
 
 /// Translates a list of plain names.
@@ -151,8 +156,8 @@ fn plain<T: Copy + PartialEq>(
         // OpenSSL 3.5 ignores an unknown name after a question mark.
         let optional = word.starts_with('?');
         match by_name(word.trim_start_matches('?')) {
-            Some(Some(found)) if made.kept.contains(&found) => {}
-            Some(Some(found)) => made.kept.push(found),
+            Some(Some(found)) if made.supported.contains(&found) => {}
+            Some(Some(found)) => made.supported.push(found),
             Some(None) => made.lacking.push(word.into()),
             None if optional => {}
             None => made.unknown.push(word.into()),
@@ -162,24 +167,24 @@ fn plain<T: Copy + PartialEq>(
 }
 
 /// Translates `curves`.
-pub(crate) fn curves(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
+pub(crate) fn curves(args: &mut Args<'_>, word: &ConfigWord) -> Made<NamedGroup> {
     let made = plain(&word.text(), groups::by_name);
-    listed(args, word, made, &CURVES)
+    list_or_error(args, word, made, &CURVES)
 }
 
 /// Translates `ecdhe`, a single curve.
-pub(crate) fn ecdhe(args: &mut Args<'_>, word: &Word) -> Made<NamedGroup> {
+pub(crate) fn ecdhe(args: &mut Args<'_>, word: &ConfigWord) -> Made<NamedGroup> {
     let mut made = Translation::new();
     match groups::by_name(&word.text()) {
-        Some(Some(group)) => made.kept.push(group),
+        Some(Some(group)) => made.supported.push(group),
         Some(None) => made.lacking.push(word.text().into()),
         None => made.unknown.push(word.text().into()),
     }
-    listed(args, word, made, &CURVE)
+    list_or_error(args, word, made, &CURVE)
 }
 
 /// Translates `sigalgs` and `client-sigalgs`.
-pub(crate) fn sigalgs(args: &mut Args<'_>, word: &Word) -> Made<SignatureScheme> {
+pub(crate) fn sigalgs(args: &mut Args<'_>, word: &ConfigWord) -> Made<SignatureScheme> {
     let made = plain(&word.text(), schemes::by_name);
-    listed(args, word, made, &ALGORITHMS)
+    list_or_error(args, word, made, &ALGORITHMS)
 }

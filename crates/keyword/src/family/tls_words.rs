@@ -4,7 +4,7 @@
 use super::tls_default::version_named;
 use super::{Args, Built, tls_list};
 use crate::family::Loader;
-use language::{Diagnostic, Span, Word};
+use language::{ConfigWord, Diagnostic, Span};
 use model::codes;
 use tls::versions::{self, Remark};
 use tls::{TlsSide, TlsVersions};
@@ -37,7 +37,12 @@ pub(crate) fn list(side: &mut TlsSide, args: &mut Args<'_>) -> Built {
 }
 
 /// Applies a list option whose word was consumed already. `what` is the keyword of a line.
-pub(crate) fn set_list(side: &mut TlsSide, what: &str, args: &mut Args<'_>, word: &Word) -> Built {
+pub(crate) fn set_list(
+    side: &mut TlsSide,
+    what: &str,
+    args: &mut Args<'_>,
+    word: &ConfigWord,
+) -> Built {
     if tls_list::is_system_policy(args, word) {
         return Ok(());
     }
@@ -69,21 +74,21 @@ pub(crate) fn alpn(args: &mut Args<'_>) -> Result<Vec<Vec<u8>>, Diagnostic> {
     }
 }
 
-fn too_long(args: &Args<'_>, word: &Word) -> Diagnostic {
+fn too_long(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {
     let message = format!("'{}': a protocol's name is too long", args.keyword);
     Diagnostic::error(&codes::BAD_VALUE, word.span, message).label("at most 255 bytes each")
 }
 
 /// Warns of version options without effect on a line with TLS. `what` names the line. An old
 /// minimum version is reported once per file.
-pub(crate) fn tell_versions(
+pub(crate) fn warn_of_versions(
     loader: &mut Loader,
     span: Span,
     what: &str,
     line: &TlsVersions,
     defaults: &TlsVersions,
 ) {
-    for remark in versions::remarks(line, defaults) {
+    for remark in versions::version_remarks(line, defaults) {
         let diagnostic = match remark {
             Remark::SinglesIgnored => {
                 Diagnostic::warning(&codes::NO_EFFECT, span, format!("{what}: {remark}"))
@@ -96,6 +101,6 @@ pub(crate) fn tell_versions(
                     .help("write 'ssl-min-ver TLSv1.2'")
             }
         };
-        loader.tell(diagnostic);
+        loader.report(diagnostic);
     }
 }

@@ -2,7 +2,7 @@
 //! are in [`super::tls_default`].
 
 use super::places::GLOBAL;
-use super::value::one_of;
+use super::value::parse_choice;
 use super::{Args, Built, LineRow};
 use crate::family::Loader;
 use language::Diagnostic;
@@ -18,7 +18,7 @@ const BUFSIZE_MAX: u64 = 16 << 20;
 
 fn buffer(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let word = args.peek();
-    let bytes = args.size_up_to("a size", BUFSIZE_MAX)?;
+    let bytes = args.size_at_most("a size", BUFSIZE_MAX)?;
     let tune = &mut loader.config.global.tune;
     match (args.keyword, word) {
         ("tune.bufsize", Some(word)) if bytes < BUFSIZE_MIN => {
@@ -73,7 +73,7 @@ fn number(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn idle_shared(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     let words = [("auto", false), ("off", true), ("on", false)];
-    loader.config.global.tune.idle_not_shared = one_of(args, "on, off or auto", &words)?;
+    loader.config.global.tune.idle_not_shared = parse_choice(args, "on, off or auto", &words)?;
     args.end()
 }
 

@@ -6,9 +6,9 @@ use crate::family::Loader;
 use configuration::outside::Secret;
 use configuration::{Account, Accounts};
 use language::arguments::section_name;
-use language::{Diagnostic, Line, Span, Word, suggest};
+use language::{ConfigLine, ConfigWord, Diagnostic, Span, suggest};
 use model::codes;
-use model::config::{Password, User, Userlist};
+use model::config::{Password, UserAccount, Userlist};
 use model::rules::draft::Section;
 use model::users::Hash;
 use std::collections::BTreeMap;
@@ -19,15 +19,15 @@ use std::sync::Arc;
 const PLACES: &[&str] = &["global", "userlist"];
 
 /// Name in a line, and its position.
-type Named = (Box<str>, Span);
+type SpannedName = (Box<str>, Span);
 
 #[derive(Debug, Default)]
-struct Draft {
+struct UserlistDraft {
     name: Box<str>,
     /// Groups, with the users named in their lines.
-    groups: Vec<(Named, Vec<Named>)>,
+    groups: Vec<(SpannedName, Vec<SpannedName>)>,
     /// Users, with the groups named in their lines.
-    users: Vec<(Named, Password, Vec<Named>)>,
+    users: Vec<(SpannedName, Password, Vec<SpannedName>)>,
     /// An earlier list has the same name, so this one is ignored.
     ignored: bool,
 }
@@ -35,7 +35,7 @@ struct Draft {
 /// Lists of a file while it is loaded.
 #[derive(Debug, Default)]
 pub(crate) struct Userlists {
-    drafts: Vec<Draft>,
+    drafts: Vec<UserlistDraft>,
     /// All lists, once the whole file is known.
     finished: BTreeMap<Box<str>, Arc<Userlist>>,
 }
@@ -48,7 +48,7 @@ impl Userlists {
     }
 
     /// Creates a list from the first line of its section.
-    pub(crate) fn begin(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
+    pub(crate) fn begin(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagnostic> {
         let Some(word) = line.word(1) else {
             return Err(Diagnostic::error(
                 &codes::SECTION_NAME,
@@ -61,7 +61,7 @@ impl Userlists {
         let name: Box<str> = word.text().into();
         let ignored = loader.userlists.drafts.iter().any(|d| d.name == name);
         if ignored {
-            loader.tell(
+            loader.report(
                 Diagnostic::warning(
                     &codes::OVERWRITTEN,
                     word.span,
@@ -70,10 +70,10 @@ impl Userlists {
                 .label("the first list of this name applies"),
             );
         }
-        loader.userlists.drafts.push(Draft {
+        loader.userlists.drafts.push(UserlistDraft {
             name,
             ignored,
-            ..Draft::default()
+            ..UserlistDraft::default()
         });
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Userlists {
 fn accounts(list: &Userlist) -> Accounts {
     let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
     let names = |names: &[Box<str>]| names.iter().map(|name| name.to_string()).collect();
-    let account = |user: &User| Account {
+    let account = |user: &UserAccount| Account {
         name: user.name.to_string(),
         groups: names(&user.groups),
         password: match &user.password {
@@ -98,37 +98,42 @@ fn accounts(list: &Userlist) -> Accounts {
     }
 }
 
-fn draft(loader: &mut Loader) -> &mut Draft {
+fn draft(loader: &mut Loader) -> &mut UserlistDraft {
     let drafts = &mut loader.userlists.drafts;
     if drafts.is_empty() {
-        drafts.push(Draft::default());
+        drafts.push(UserlistDraft::default());
     }
     let last = drafts.len() - 1;
     &mut drafts[last]
 }
 
 /// Splits names at commas.
-fn names(word: &Word) -> Vec<Named> {
+fn names(word: &ConfigWord) -> Vec<SpannedName> {
     let text = word.text();
     let names = text.split(',').filter(|name| !name.is_empty());
     names.map(|name| (name.into(), word.span)).collect()
 }
 
-fn repeated(args: &mut Args<'_>, what: &str, word: &Word, list: &str, first: Span) {
+fn repeated(args: &mut Args<'_>, what: &str, word: &ConfigWord, list: &str, first: Span) {
     let told = format!(
         "ignoring duplicated {what} '{}' in userlist '{list}'",
         word.text()
     );
-    args.tell(
+    args.add_warning(
         Diagnostic::warning(&codes::OVERWRITTEN, word.span, told)
             .label("the first one applies")
-            .also(first, "this one"),
+            .with_label(first, "this one"),
     );
 }
 
-fn unknown_option(args: &Args<'_>, word: &Word, told: &str, known: &[&'static str]) -> Diagnostic {
+fn unknown_option(
+    args: &Args<'_>,
+    word: &ConfigWord,
+    told: &str,
+    known: &[&'static str],
+) -> Diagnostic {
     let near = suggest::nearest(&word.text(), known.iter().copied());
-    args.wrong(&codes::UNKNOWN_OPTION, word, told)
+    args.word_error(&codes::UNKNOWN_OPTION, word, told)
         .did_you_mean(word.span, near)
 }
 
@@ -160,7 +165,7 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
     const OPTIONS: &[&str] = &["password", "insecure-password", "groups"];
     let name = args.required("<name>")?;
     if name.bytes.is_empty() {
-        return Err(args.wrong(&codes::BAD_VALUE, name, "the user name is missing"));
+        return Err(args.word_error(&codes::BAD_VALUE, name, "the user name is missing"));
     }
     let (mut password, mut groups, mut clear) = (Password::None, Vec::new(), None);
     let mut given = false;
@@ -176,7 +181,7 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
                 let text = args.next();
                 if text.is_none_or(|text| text.bytes.is_empty()) {
                     let told = format!("user '{}' has an empty password", name.text());
-                    args.tell(
+                    args.add_warning(
                         Diagnostic::warning(&codes::EMPTY_PASSWORD, word.span, told)
                             .label("the password is missing"),
                     );
@@ -198,7 +203,7 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
             "user '{}' has no password and can never log in",
             name.text()
         );
-        args.tell(
+        args.add_warning(
             Diagnostic::warning(&codes::USER_SHUT_OUT, name.span, told).help("add `password HASH`"),
         );
     }
@@ -222,11 +227,11 @@ fn user(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 /// Parses a password hash. An unsupported kind of hash is reported, since its user can never sign
 /// in; so it is in HAProxy if crypt(3) does not support it.
-fn hashed(args: &mut Args<'_>, word: &Word) -> Password {
+fn hashed(args: &mut Args<'_>, word: &ConfigWord) -> Password {
     match Hash::read(&word.bytes) {
         Some(hash) => Password::Hashed(Arc::new(hash)),
         None => {
-            args.tell(
+            args.add_warning(
                 Diagnostic::warning(
                     &codes::USER_SHUT_OUT,
                     word.span,
@@ -257,7 +262,7 @@ impl Loader {
             }
             let told = format!("unable to find userlist '{}'", used.name);
             let near = suggest::nearest(&used.name, lists.keys().map(|name| &**name));
-            self.tell(
+            self.report(
                 Diagnostic::error(&codes::UNKNOWN_USERLIST, used.span, told)
                     .label("no userlist has this name")
                     .did_you_mean(used.span, near),
@@ -275,12 +280,12 @@ impl Loader {
             let told = Diagnostic::error(&codes::UNKNOWN_GROUP, used.span, told)
                 .label("invalid group")
                 .did_you_mean(used.span, near);
-            self.tell(told);
+            self.report(told);
         }
         self.userlists.finished = lists;
     }
 
-    fn finish_list(&mut self, draft: Draft) -> Userlist {
+    fn finish_list(&mut self, draft: UserlistDraft) -> Userlist {
         let mut list = Userlist {
             name: draft.name,
             groups: draft
@@ -291,7 +296,7 @@ impl Loader {
             ..Userlist::default()
         };
         for ((name, _), password, groups) in draft.users {
-            let known = |(group, _): &Named| list.groups.contains(group);
+            let known = |(group, _): &SpannedName| list.groups.contains(group);
             for (group, span) in groups.iter().filter(|group| !known(group)) {
                 let told = format!(
                     "userlist '{}': no such group '{group}' specified in user '{name}'",
@@ -300,10 +305,10 @@ impl Loader {
                 let near = suggest::nearest(group, list.groups.iter().map(|name| &**name));
                 let told = Diagnostic::error(&codes::UNKNOWN_GROUP, *span, told)
                     .label("no `group` line of this list defines it");
-                self.tell(told.suggest(near));
+                self.report(told.suggest(near));
             }
             let groups = groups.into_iter().map(|(name, _)| name).collect();
-            list.users.push(User {
+            list.users.push(UserAccount {
                 name,
                 password,
                 groups,
@@ -321,7 +326,7 @@ impl Loader {
                             "userlist '{}': no such user '{name}' specified in group '{group}'",
                             list.name
                         );
-                        self.tell(
+                        self.report(
                             Diagnostic::error(&codes::UNKNOWN_LIST_USER, span, told)
                                 .label("no `user` line of this list defines it"),
                         );

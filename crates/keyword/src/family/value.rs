@@ -2,11 +2,15 @@
 //! module sets nothing.
 
 use super::{Args, Built};
-use language::{Diagnostic, Word, suggest};
+use language::{ConfigWord, Diagnostic, suggest};
 use model::codes;
 
 /// Returns the error for a word that the keyword does not accept.
-pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Diagnostic {
+pub(super) fn unknown_choice_error(
+    args: &Args<'_>,
+    word: &ConfigWord,
+    choices: &[&str],
+) -> Diagnostic {
     let (keyword, text) = (args.keyword, word.text());
     let message = format!("'{keyword}': unknown argument '{text}'");
     Diagnostic::error(&codes::BAD_VALUE, word.span, message)
@@ -16,7 +20,7 @@ pub(super) fn not_one_of(args: &Args<'_>, word: &Word, choices: &[&str]) -> Diag
 
 /// Parses one of several words, each with its value. `what` names them in the error if no word is
 /// left.
-pub(super) fn one_of<T: Copy>(
+pub(super) fn parse_choice<T: Copy>(
     args: &mut Args<'_>,
     what: &str,
     words: &[(&str, T)],
@@ -25,19 +29,19 @@ pub(super) fn one_of<T: Copy>(
     let found = words.iter().find(|(name, _)| word.is(name));
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = words.iter().map(|(name, _)| *name).collect();
-        not_one_of(args, word, &names)
+        unknown_choice_error(args, word, &names)
     })
 }
 
 /// Parses `on` or `off`.
 pub(super) fn on_off(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
-    one_of(args, "on or off", &[("off", false), ("on", true)])
+    parse_choice(args, "on or off", &[("off", false), ("on", true)])
 }
 
 /// Parses `log-proto`. True: the length of each message is sent before it.
 pub(super) fn octets_counted(args: &mut Args<'_>) -> Result<bool, Diagnostic> {
     let framings = [("legacy", false), ("octet-count", true)];
-    one_of(args, "legacy or octet-count", &framings)
+    parse_choice(args, "legacy or octet-count", &framings)
 }
 
 /// Parses a limit; 0 means none.
@@ -47,7 +51,7 @@ pub(super) fn limit(args: &mut Args<'_>, what: &str) -> Result<Option<u32>, Diag
 }
 
 /// Refuses a line on which no word is left.
-pub(super) fn follows(args: &mut Args<'_>, what: &str) -> Built {
+pub(super) fn require_word(args: &mut Args<'_>, what: &str) -> Built {
     match args.peek() {
         Some(_) => Ok(()),
         None => args.required(what).map(|_| ()),

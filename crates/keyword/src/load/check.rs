@@ -73,7 +73,7 @@ impl Loader {
                 continue;
             }
             if !self.refused.any(index, &["bind"]) {
-                let elsewhere = self.refused.is_elsewhere(index, "bind");
+                let elsewhere = self.refused.has_line_for_other_nodes(index, "bind");
                 told.extend(no_bind(proxy, elsewhere));
             }
             if !self.occupied.contains(&index) {
@@ -91,7 +91,7 @@ impl Loader {
                 told.extend(http_in_tcp(proxy));
             }
         }
-        self.tell_all(told);
+        self.report_all(told);
     }
 
     /// Checks listeners for duplicate addresses and addresses of other hosts.
@@ -134,7 +134,7 @@ impl Loader {
                 .into_iter()
                 .map(|(span, ip)| foreign_warning(span, ip)),
         );
-        self.tell_all(told);
+        self.report_all(told);
     }
 }
 
@@ -194,7 +194,7 @@ fn no_servers(proxy: &Proxy) -> Option<Diagnostic> {
 }
 
 fn no_timeouts(proxy: &Proxy) -> Option<Diagnostic> {
-    let missing = timeout::missing(proxy);
+    let missing = timeout::missing_timeouts(proxy);
     let what = format!("proxy '{}'", proxy.name);
     (!missing.is_empty()).then(|| timeout::missing_warning(proxy.span, &what, &missing))
 }
@@ -219,7 +219,7 @@ fn unreachable_switches(proxy: &Proxy) -> Vec<Diagnostic> {
     let told = |span| {
         Diagnostic::warning(&codes::UNREACHABLE_RULE, span, "this is never reached")
             .label("never used")
-            .also(
+            .with_label(
                 rules[always].span,
                 "this rule has no condition, so it applies to everything",
             )
@@ -284,7 +284,7 @@ fn bound_twice(bind: &Bind, first: Span) -> Diagnostic {
         format!("duplicate listening address {}", display(&bind.address)),
     )
     .label("again here")
-    .also(first, "first here")
+    .with_label(first, "first here")
     .note("each connection goes to one of the two, chosen by the kernel")
 }
 

@@ -5,8 +5,8 @@ use super::{Loader, Section, codes, side};
 use crate::family::{Args, LineRow, registry};
 use configuration::Unknown;
 use language::arguments::unset_named;
-use language::keyword::Found;
-use language::{Diagnostic, Line};
+use language::keyword::KeywordLookup;
+use language::{ConfigLine, Diagnostic};
 use model::known::{self, instead};
 
 /// Keywords that begin with `option` but accept no `no` in HAProxy.
@@ -66,7 +66,7 @@ fn known_in(name: &str, place: &str) -> bool {
 
 /// Returns a keyword of other sections that differs from a word only in its dashes, and these
 /// sections.
-fn elsewhere(text: &str) -> Option<(&'static str, Vec<&'static str>)> {
+fn keyword_of_other_sections(text: &str) -> Option<(&'static str, Vec<&'static str>)> {
     let dashed = text.replace('_', "-");
     let rows = registry().lines.documented();
     let row = rows
@@ -77,7 +77,7 @@ fn elsewhere(text: &str) -> Option<(&'static str, Vec<&'static str>)> {
 
 /// Returns a character of a word that looks like another one or is invisible, with its
 /// description.
-fn lookalike(text: &str) -> Option<(char, &'static str)> {
+fn find_lookalike(text: &str) -> Option<(char, &'static str)> {
     let invisible = text.chars().find_map(|char| {
         let what = match char {
             '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}' => "invisible character",
@@ -108,12 +108,12 @@ fn lookalike(text: &str) -> Option<(char, &'static str)> {
 
 impl Loader {
     /// Processes a line of a section.
-    pub(super) fn line(&mut self, line: &Line) {
+    pub(super) fn line(&mut self, line: &ConfigLine) {
         let Some(place) = self.section.place() else {
             return;
         };
         let errors = self.context.diagnostics.errors();
-        self.lookalikes(line);
+        self.report_lookalikes(line);
         self.keyword_line(line, place);
         if self.context.diagnostics.errors() > errors {
             self.refused_line(line);
@@ -121,7 +121,7 @@ impl Loader {
     }
 
     /// Reports misleading characters outside of quotes.
-    fn lookalikes(&mut self, line: &Line) {
+    fn report_lookalikes(&mut self, line: &ConfigLine) {
         // A misleading character in the first word makes the keyword unknown, which is reported as
         // such.
         for word in line.words.iter().skip(1) {
@@ -134,7 +134,7 @@ impl Loader {
                 .sources
                 .snippet(word.span)
                 .contains(['"', '\'']);
-            let Some((char, what)) = (!quoted).then(|| lookalike(&text)).flatten() else {
+            let Some((char, what)) = (!quoted).then(|| find_lookalike(&text)).flatten() else {
                 continue;
             };
             let shown: String = { text.chars() }
@@ -144,7 +144,7 @@ impl Loader {
                 })
                 .collect();
             let message = format!("{what} in '{shown}'");
-            self.tell(
+            self.report(
                 Diagnostic::warning(&codes::LOOKALIKE_CHARACTER, word.span, message)
                     .label("part of the word, as any letter")
                     .help("write the plain ASCII character, or put the word into straight quotes"),
@@ -153,7 +153,7 @@ impl Loader {
     }
 
     /// Finds the keyword of a line and builds it.
-    fn keyword_line(&mut self, line: &Line, place: &'static str) {
+    fn keyword_line(&mut self, line: &ConfigLine, place: &'static str) {
         let first = &line.words[0];
         let skip = usize::from(matches!(first.str(), "no" | "default"));
         if line.words.len() == skip {
@@ -164,9 +164,9 @@ impl Loader {
             .find(line.words[skip..].iter().map(|w| w.str()));
         if matches!(self.section, Section::NotBuilt(_)) {
             let name = match found {
-                Found::Built(row, _) => row.name(),
-                Found::NotBuilt(name, ..) => name,
-                Found::Unknown => "",
+                KeywordLookup::Built(row, _) => row.name(),
+                KeywordLookup::NotBuilt(name, ..) => name,
+                KeywordLookup::Unknown => "",
             };
             // The section's first line was reported already.
             if !known_in(name, place) {
@@ -180,23 +180,23 @@ impl Loader {
             self.occupied.insert(index);
         }
         match found {
-            Found::Unknown => self.unknown(line, skip, place),
-            Found::NotBuilt(name, group, words) => {
+            KeywordLookup::Unknown => self.unknown(line, skip, place),
+            KeywordLookup::NotBuilt(name, group, words) => {
                 if group.places.contains(&place) {
-                    self.not_built(line, skip, words, name);
+                    self.report_unsupported(line, skip, words, name);
                 } else {
-                    self.misplaced(line, skip, words, name, &group.places, place);
+                    self.report_misplaced(line, skip, words, name, &group.places, place);
                 }
             }
-            Found::Built(row, words) if !row.places.contains(&place) => {
-                self.misplaced(line, skip, words, row.name(), row.places, place);
+            KeywordLookup::Built(row, words) if !row.places.contains(&place) => {
+                self.report_misplaced(line, skip, words, row.name(), row.places, place);
             }
-            Found::Built(row, words) => self.build(line, skip, words, row),
+            KeywordLookup::Built(row, words) => self.build(line, skip, words, row),
         }
     }
 
     /// Lets the row of a keyword build its line.
-    fn build(&mut self, line: &Line, skip: usize, words: usize, row: &'static LineRow) {
+    fn build(&mut self, line: &ConfigLine, skip: usize, words: usize, row: &'static LineRow) {
         let name = row.name();
         if skip > 0 && !negatable(name) {
             return self.no_negation(line, name);
@@ -209,14 +209,14 @@ impl Loader {
         args.reset = skip > 0 && !args.negated;
         let built = (row.build)(self, &mut args);
         let refusal = built.err();
-        for diagnostic in args.told().into_iter().chain(refusal) {
-            self.tell(unset_named(line, diagnostic));
+        for diagnostic in args.take_warnings().into_iter().chain(refusal) {
+            self.report(unset_named(line, diagnostic));
         }
     }
 
-    fn rule_order(&mut self, line: &Line, keyword: &str) {
+    fn rule_order(&mut self, line: &ConfigLine, keyword: &str) {
         if let Some((family, later)) = self.order.line(keyword) {
-            self.tell(
+            self.report(
                 Diagnostic::warning(
                     &codes::RULE_ORDER,
                     line.words[0].span,
@@ -228,9 +228,9 @@ impl Loader {
         }
     }
 
-    fn no_negation(&mut self, line: &Line, name: &str) {
+    fn no_negation(&mut self, line: &ConfigLine, name: &str) {
         let word = &line.words[0];
-        self.tell(
+        self.report(
             Diagnostic::error(
                 &codes::NO_NEGATION,
                 word.span,
@@ -240,9 +240,9 @@ impl Loader {
         );
     }
 
-    fn not_built(&mut self, line: &Line, skip: usize, words: usize, name: &str) {
+    fn report_unsupported(&mut self, line: &ConfigLine, skip: usize, words: usize, name: &str) {
         let span = line.words[skip].span.to(line.words[skip + words - 1].span);
-        self.tell(
+        self.report(
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 span,
@@ -254,9 +254,9 @@ impl Loader {
         );
     }
 
-    fn misplaced(
+    fn report_misplaced(
         &mut self,
-        line: &Line,
+        line: &ConfigLine,
         skip: usize,
         words: usize,
         name: &str,
@@ -264,7 +264,7 @@ impl Loader {
         place: &str,
     ) {
         let span = line.words[skip].span.to(line.words[skip + words - 1].span);
-        let diagnostic = match side::lacks(name, places, place) {
+        let diagnostic = match side::missing_capability(name, places, place) {
             Some(capability) => Diagnostic::warning(
                 &codes::WRONG_SIDE,
                 span,
@@ -283,7 +283,7 @@ impl Loader {
         };
         let legal = format!("allowed in: {}", places.join(", "));
         let diagnostic = diagnostic.note(legal);
-        self.tell(match side::counterpart(name) {
+        self.report(match side::keyword_of_other_side(name) {
             Some(other) if other != "use-server" => {
                 diagnostic.help(format!("did you mean '{other}'?"))
             }
@@ -291,25 +291,29 @@ impl Loader {
         });
     }
 
-    fn unknown(&mut self, line: &Line, skip: usize, place: &str) {
+    fn unknown(&mut self, line: &ConfigLine, skip: usize, place: &str) {
         let unknown = Unknown {
             line,
             skip,
-            place,
+            section: place,
             code: &codes::UNKNOWN_KEYWORD,
             missing: &codes::MISSING_ARGUMENT,
         };
-        let (told, meant) = unknown.tell(&registry().lines, &self.context, elsewhere);
+        let (told, meant) = unknown.unknown_keyword_error(
+            &registry().lines,
+            &self.context,
+            keyword_of_other_sections,
+        );
         if let Some(name) = meant {
             let is_section = self.context.words.has(&name);
             self.refused
-                .note(self.section, name.split(' ').next().unwrap_or(&name));
+                .record_refused_line(self.section, name.split(' ').next().unwrap_or(&name));
             if is_section {
                 // The following lines belong to the section that was meant.
                 self.end_section();
                 self.section = Section::Refused;
             }
         }
-        self.tell(told);
+        self.report(told);
     }
 }

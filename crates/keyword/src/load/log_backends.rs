@@ -24,7 +24,7 @@ impl Loader {
                     Ok(servers) => proxy.log_servers = Some(Arc::new(servers)),
                     Err(diagnostic) => told.push(diagnostic),
                 },
-                Mode::Tcp | Mode::Http => told.extend(elsewhere(proxy)),
+                Mode::Tcp | Mode::Http => told.extend(report_log_only_settings(proxy)),
             }
         }
         let config = &self.config;
@@ -43,7 +43,7 @@ impl Loader {
         }
         // A line of `global` applies to many proxies, and is reported once.
         told.dedup_by(|a, b| a.message == b.message);
-        self.tell_all(told);
+        self.report_all(told);
     }
 }
 
@@ -64,10 +64,10 @@ fn no_backend(target: &LogTarget, name: &str, found: Option<&Proxy>) -> Diagnost
 }
 
 /// Reports settings that are valid only in `mode log`.
-fn elsewhere(proxy: &Proxy) -> Option<Diagnostic> {
+fn report_log_only_settings(proxy: &Proxy) -> Option<Diagnostic> {
     let only_here = match &proxy.balance {
         _ if proxy.balance_sticky => Some("sticky"),
-        Balance::Hash(hashed) if hashes_messages(hashed) => Some("log-hash"),
+        Balance::Hash(hashed) if is_message_hash(hashed) => Some("log-hash"),
         _ => None,
     };
     if let Some(algorithm) = only_here {
@@ -86,7 +86,7 @@ fn elsewhere(proxy: &Proxy) -> Option<Diagnostic> {
     )
 }
 
-fn hashes_messages(hashed: &Hashed) -> bool {
+fn is_message_hash(hashed: &Hashed) -> bool {
     matches!(hashed.key, HashKey::Message(_))
 }
 
@@ -107,7 +107,7 @@ fn servers(proxy: &Proxy) -> Result<LogServers, Diagnostic> {
     let is_for_messages = match &proxy.balance {
         Balance::RoundRobin | Balance::Random(_) => true,
         Balance::First => proxy.balance_sticky,
-        Balance::Hash(hashed) => hashes_messages(hashed),
+        Balance::Hash(hashed) => is_message_hash(hashed),
         _ => false,
     };
     if !is_for_messages {

@@ -40,7 +40,7 @@ impl Loader {
                 );
             }
         }
-        self.tell_all(told);
+        self.report_all(told);
     }
 
     /// Checks the log formats of all proxies.
@@ -55,7 +55,7 @@ impl Loader {
             told.extend(check(proxy));
             told.extend(check_profiles(proxy));
         }
-        self.tell_all(told);
+        self.report_all(told);
     }
 }
 
@@ -79,7 +79,7 @@ fn check_profiles(proxy: &Proxy) -> Option<Diagnostic> {
                 ),
             )
             .label(format!("used in {name}, which is in 'mode tcp'"))
-            .also(profile.span, "the profile"),
+            .with_label(profile.span, "the profile"),
         )
     })
 }

@@ -24,13 +24,13 @@ pub use section::SECTIONS;
 use crate::family::Loader;
 use configuration::outside::Outside;
 use configuration::{
-    Accounts, ConsoleAddress, Context, Exchange, Export, Kind, LoadOptions, NamedAddress, Part,
-    Recording, Words,
+    Accounts, ConfigurationPart, ConsoleAddress, Context, Exchange, Export, LoadOptions,
+    NamedAddress, ObjectKind, Recording, SectionKeywords,
 };
 use language::reader::Facts;
 use language::render::{self, HaproxyForm};
 use language::source::Text;
-use language::{Diagnostic, Diagnostics, Environment, Line, Severity, SourceMap};
+use language::{ConfigLine, Diagnostic, Diagnostics, Environment, Severity, SourceMap};
 use model::codes;
 use model::config::{BindAddress, Config, RuleTexts, ServerAddress, Service, Watch};
 use model::rules::draft::{DefaultPath, Section};
@@ -63,7 +63,7 @@ impl Loaded {
         let BuiltSections {
             mut config,
             watched,
-        } = loaded.take(&PART);
+        } = loaded.take_part(&PART);
         let version = loaded.recording.options.version.as_str();
         config.global.version = (!version.is_empty()).then(|| version.into());
         config.environment = loaded.environment;
@@ -71,7 +71,7 @@ impl Loaded {
             let texts = RuleTexts::of(&loaded.sources);
             config.rule_texts = Arc::new(texts);
         }
-        config.reported = reported(&loaded.sources, &loaded.diagnostics);
+        config.reported = startup_log_text(&loaded.sources, &loaded.diagnostics);
         Loaded {
             quiet: config.global.quiet,
             config: (loaded.diagnostics.errors() == 0).then_some(config),
@@ -83,14 +83,14 @@ impl Loaded {
     }
 
     /// Returns the number of warnings for which `zero-warning` refuses a file.
-    pub fn refusing_warnings(&self) -> usize {
-        refusing_warnings(&self.diagnostics)
+    pub fn warning_count(&self) -> usize {
+        count_warnings(&self.diagnostics)
     }
 }
 
 /// Counts the warnings that HAProxy gives as well: `zero-warning` must not refuse a file that
 /// HAProxy accepts.
-fn refusing_warnings(diagnostics: &Diagnostics) -> usize {
+fn count_warnings(diagnostics: &Diagnostics) -> usize {
     let own = |id: &str| OWN_WARNINGS.contains(&id);
     let warnings = diagnostics
         .iter()
@@ -111,7 +111,7 @@ const OWN_WARNINGS: &[&str] = &[
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Watched {
     /// Setting of `watch`.
-    pub wish: Option<Watch>,
+    pub setting: Option<Watch>,
     /// State files of an earlier process: their change is no change of the configuration.
     pub states: BTreeSet<PathBuf>,
 }
@@ -127,7 +127,7 @@ pub fn load(
         .into_iter()
         .map(|(name, text)| (name, Text::new(text)))
         .collect();
-    let words = Words::of([&SECTIONS]);
+    let words = SectionKeywords::from_parts([&SECTIONS]);
     let inputs = Recording::new(files, environment, facts, options, words);
     Loaded::of(configuration::load(&[&PART], inputs, Outside::default()))
 }
@@ -139,7 +139,7 @@ pub fn replay(recording: Recording) -> Loaded {
 }
 
 /// Returns the diagnostics as text, for `show startup-logs`.
-fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
+fn startup_log_text(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
     /// Maximum length of the text, bytes: a file may have a warning per line.
     const BYTES_MAX: usize = 256 << 10;
     let executable = std::env::current_exe().unwrap_or_default();
@@ -158,11 +158,11 @@ fn reported(sources: &SourceMap, diagnostics: &Diagnostics) -> Box<str> {
 }
 
 /// Parts of a load with the proxy alone.
-pub static PART: Part = part(|| crate::family::registry().documented());
+pub static PART: ConfigurationPart = part(|| crate::family::registry().documented());
 
 /// Returns the proxy part of a configuration.
-pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {
-    Part {
+pub const fn part(documented: fn() -> Vec<language::Documented>) -> ConfigurationPart {
+    ConfigurationPart {
         name: "proxy",
         sections: SECTIONS,
         documented,
@@ -181,14 +181,14 @@ pub const fn part(documented: fn() -> Vec<language::Documented>) -> Part {
 }
 
 /// Export kind of backends, to which other parts may refer.
-const BACKEND: Kind = Kind {
+const BACKEND: ObjectKind = ObjectKind {
     name: "backend",
     unknown: &codes::UNKNOWN_BACKEND,
     label: "not the name of a `backend` or `listen`",
 };
 
 /// Export kind of userlists, whose users other parts may sign in.
-const USERLIST: Kind = Kind {
+const USERLIST: ObjectKind = ObjectKind {
     name: Accounts::KIND,
     unknown: &codes::UNKNOWN_USERLIST,
     label: "no userlist has this name",
@@ -201,26 +201,27 @@ struct BuiltSections {
     watched: Watched,
 }
 
-impl configuration::Draft for Loader {
-    fn section(&mut self, context: &mut Context, head: &Line) {
+impl configuration::PartDraft for Loader {
+    fn section(&mut self, context: &mut Context, head: &ConfigLine) {
         self.within(context, |loader| loader.begin_section(head));
     }
 
-    fn place(&self) -> Option<&'static str> {
+    fn current_section(&self) -> Option<&'static str> {
         self.section.place()
     }
 
-    fn line(&mut self, context: &mut Context, line: &Line) {
+    fn line(&mut self, context: &mut Context, line: &ConfigLine) {
         self.within(context, |loader| loader.line(line));
     }
 
-    fn refused(&mut self, line: &Line) {
+    fn refused(&mut self, line: &ConfigLine) {
         self.refused_line(line);
     }
 
-    fn elsewhere(&mut self, line: &Line) {
+    fn note_line_for_other_nodes(&mut self, line: &ConfigLine) {
         if let Some(word) = line.words.first() {
-            self.refused.note_elsewhere(self.section, word.str());
+            self.refused
+                .record_line_for_other_nodes(self.section, word.str());
         }
     }
 
@@ -247,7 +248,7 @@ impl configuration::Draft for Loader {
                     _ => return None,
                 };
                 let owner = format!("server '{}' of '{}'", server.name, proxy.name);
-                NamedAddress::of(address, owner)
+                NamedAddress::from_address(address, owner)
             });
             binds.chain(servers)
         });
@@ -260,12 +261,12 @@ impl configuration::Draft for Loader {
 
     fn finish(mut self: Box<Self>, context: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         self.within(context, |loader| {
-            loader.import(exchange.all(Service::KIND));
+            loader.import(exchange.exports_of_kind(Service::KIND));
             loader.check_cache_names();
             loader.finish();
         });
         // The value is known only in a replay, because the console is built after the proxy.
-        let console = { exchange.all(ConsoleAddress::KIND) }.find_map(Export::value);
+        let console = { exchange.exports_of_kind(ConsoleAddress::KIND) }.find_map(Export::value);
         let pages = self.draft.config.proxies.iter_mut();
         for page in pages.filter_map(|proxy| proxy.stats.as_mut()) {
             page.console = console;
@@ -278,7 +279,7 @@ impl configuration::Draft for Loader {
         }
         Box::new(BuiltSections {
             watched: Watched {
-                wish: self.config.global.watch,
+                setting: self.config.global.watch,
                 states: self.state_files,
             },
             config: self.draft.config,
@@ -299,7 +300,7 @@ impl Loader {
         for import in imports {
             match import.value() {
                 Some(service) => self.config.services.push(service),
-                None => self.tell(Diagnostic::global(
+                None => self.report(Diagnostic::global(
                     &configuration::codes::UNANSWERED,
                     Severity::Error,
                     format!(

@@ -5,7 +5,7 @@ use super::{Loader, Section};
 use crate::family::{Args, server};
 use configuration::LoadOptions;
 use configuration::outside::{Answers, Outside};
-use language::{Environment, Line, Severity, Span, Word};
+use language::{ConfigLine, ConfigWord, Environment, Severity, Span};
 use model::config::{Config, ProxyIndex, ProxyKind, Server, ServerOptions};
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result
         &super::codes::OF_ARGUMENTS,
     );
     if let Err(diagnostic) = server::added(&mut loader, &mut args) {
-        loader.tell(diagnostic);
+        loader.report(diagnostic);
     }
     // The tracked server is not part of this draft.
     let mut built = loader.config.proxies[0].servers.pop();
@@ -48,10 +48,10 @@ pub fn build(config: &Config, backend: ProxyIndex, words: &[Box<str>]) -> Result
         server::finish_servers(&mut loader);
     }
     if loader.context.diagnostics.errors() > 0 {
-        return Err(told(&loader));
+        return Err(diagnostics_text(&loader));
     }
     let built = loader.config.proxies[0].servers.pop();
-    let mut built = built.ok_or_else(|| told(&loader))?;
+    let mut built = built.ok_or_else(|| diagnostics_text(&loader))?;
     // `finish_servers` numbers the servers of the draft, which is this one only.
     built.id = id(&line, built.id);
     built.options.track = track;
@@ -70,12 +70,12 @@ pub(super) fn loader(config: &Config) -> Loader {
 }
 
 /// Returns the ID in the words; 0: none is given.
-fn id(line: &Line, numbered: u32) -> u32 {
+fn id(line: &ConfigLine, numbered: u32) -> u32 {
     let given = line.words.iter().any(|word| word.is("id"));
     if given { numbered } else { 0 }
 }
 
-pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> Line {
+pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> ConfigLine {
     let mut text = String::from(keyword);
     let mut spans = vec![(0, text.len())];
     for word in words {
@@ -94,16 +94,16 @@ pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> Li
         start: start as u32,
         end: end as u32,
     };
-    let words: Vec<Word> = bytes
+    let words: Vec<ConfigWord> = bytes
         .into_iter()
         .zip(&spans)
-        .map(|(bytes, at)| Word {
+        .map(|(bytes, at)| ConfigWord {
             bytes,
             span: span(*at),
         })
         .collect();
     let whole = spans.last().map_or((0, 0), |(_, end)| (0, *end));
-    Line {
+    ConfigLine {
         words,
         span: span(whole),
         unset: Vec::new(),
@@ -111,7 +111,7 @@ pub(super) fn line(loader: &mut Loader, keyword: &str, words: &[Box<str>]) -> Li
 }
 
 /// Returns the diagnostics as text.
-pub(super) fn told(loader: &Loader) -> String {
+pub(super) fn diagnostics_text(loader: &Loader) -> String {
     let errors = loader
         .context
         .diagnostics

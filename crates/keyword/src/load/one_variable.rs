@@ -26,19 +26,19 @@ pub fn set(config: &Config, keyword: &'static str, words: &[Box<str>]) -> Result
     );
     let built = args.required("the name of a variable").and_then(|word| {
         let change = VariableChange::of_process(&mut loader, &mut args, word)?;
-        args.surplus()?;
+        args.warn_of_surplus()?;
         Ok(change)
     });
     let change = match built {
         Ok(change) if change.scope() == Scope::Process => change,
         Ok(_) => return Err("Only variables of the process (proc.) can be set.".to_owned()),
         Err(diagnostic) => {
-            loader.tell(diagnostic);
-            return Err(one_server::told(&loader));
+            loader.report(diagnostic);
+            return Err(one_server::diagnostics_text(&loader));
         }
     };
     if loader.context.diagnostics.errors() > 0 {
-        return Err(one_server::told(&loader));
+        return Err(one_server::diagnostics_text(&loader));
     }
     let mut alone = config.successor();
     alone.global.process_variables = vec![change];

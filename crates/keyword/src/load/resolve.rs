@@ -26,7 +26,7 @@ impl Loader {
                 told.extend(self.resolve(at, reference, "reqsetbe"));
             }
             self.config.proxies[at].lines = Some(lines);
-            self.tell_all(told);
+            self.report_all(told);
         }
     }
 
@@ -50,7 +50,7 @@ impl Loader {
         self.finish_error_groups();
         crate::family::fcgi::finish(self);
         self.find_log_profiles();
-        self.give_logs();
+        self.assign_logs();
         self.finish_log_forwards();
         self.finish_log_backends();
         self.find_rings();
@@ -60,10 +60,8 @@ impl Loader {
         for proxy in &mut self.config.proxies {
             proxy.rare = Rare::of(proxy);
         }
-        if self.config.global.zero_warning
-            && super::refusing_warnings(&self.context.diagnostics) > 0
-        {
-            self.tell(
+        if self.config.global.zero_warning && super::count_warnings(&self.context.diagnostics) > 0 {
+            self.report(
                 Diagnostic::global(
                     &codes::ZERO_WARNING,
                     Severity::Error,
@@ -84,7 +82,7 @@ impl Loader {
             let binds = proxy.binds.iter_mut().map(|b| (&mut b.id, b.span));
             told.extend(number_within(binds));
         }
-        self.tell_all(told);
+        self.report_all(told);
     }
 
     fn index_backends(&mut self) {
@@ -116,7 +114,7 @@ impl Loader {
             }
             let proxy = &mut self.config.proxies[at];
             (proxy.default_backend, proxy.use_backend) = (default, rules);
-            self.tell_all(told);
+            self.report_all(told);
         }
     }
 
@@ -164,7 +162,7 @@ impl Loader {
             .iter()
             .find(|p| p.name == reference.name);
         if let Some(frontend) = frontend {
-            diagnostic = diagnostic.also(frontend.span, "this is a frontend");
+            diagnostic = diagnostic.with_label(frontend.span, "this is a frontend");
         }
         if !self.suggests() {
             return diagnostic;
@@ -174,7 +172,7 @@ impl Loader {
         diagnostic.did_you_mean(reference.span, suggest::nearest(&reference.name, names))
     }
 
-    fn give_logs(&mut self) {
+    fn assign_logs(&mut self) {
         let config = &mut self.config;
         let global = &config.global;
         for proxy in config.proxies.iter_mut().filter(|p| p.log_global) {
@@ -204,8 +202,8 @@ fn wrong_mode(
         ),
     )
     .label("this backend is in 'mode tcp'")
-    .also(frontend.span, "'mode http'")
-    .also(backend.span, "'mode tcp'")
+    .with_label(frontend.span, "'mode http'")
+    .with_label(backend.span, "'mode tcp'")
     .help("set the same 'mode' in both (the default is that of `defaults`, or tcp)")
 }
 

@@ -4,7 +4,7 @@
 use super::{Loader, codes};
 use configuration::Sections;
 use language::arguments::section_name;
-use language::{Diagnostic, Line, Span, Word, suggest};
+use language::{ConfigLine, ConfigWord, Diagnostic, Span, suggest};
 use model::config::{Proxy, ProxyIndex, ProxyKind};
 use model::known::{self, instead};
 use model::rules::AclTable;
@@ -32,7 +32,7 @@ pub const SECTIONS: Sections = Sections {
 
 /// Returns the address on the first line of a section (a form of 1.x), and the index of the next
 /// word: options of `bind` may follow the address.
-fn legacy_address(line: &Line, kind: ProxyKind) -> (Option<&Word>, usize) {
+fn legacy_address(line: &ConfigLine, kind: ProxyKind) -> (Option<&ConfigWord>, usize) {
     let address = line.word(2).filter(|w| kind.is_frontend() && !w.is("from"));
     match address {
         None => (None, 2),
@@ -63,14 +63,14 @@ fn rules_not_inherited(defaults: &Defaults, span: Span, by: &str) -> Diagnostic 
         format!("the rules of the defaults section '{name}' cannot be inherited by {by}"),
     )
     .label("inherits them")
-    .also(defaults.proxy.span, "has rules")
+    .with_label(defaults.proxy.span, "has rules")
     .help("put the rules into the proxies, or into a `defaults` section of their own that only frontends, or only backends, name with `from`")
-    .once_accepted("the rules apply in each proxy that inherits and supports them")
+    .with_earlier_behaviour("the rules apply in each proxy that inherits and supports them")
 }
 
 impl Loader {
     /// Processes the first line of a section.
-    pub(super) fn begin_section(&mut self, line: &Line) {
+    pub(super) fn begin_section(&mut self, line: &ConfigLine) {
         self.order = Default::default();
         let word = &line.words[0];
         self.section = match word.str() {
@@ -98,17 +98,17 @@ impl Loader {
                 self.no_more_words(line, 2);
                 let begun = crate::family::crt_store::CrtStore::begin(line);
                 let begun = begun.map(|store| self.tls.store = store);
-                self.begun(begun, Section::CrtStore)
+                self.section_unless_refused(begun, Section::CrtStore)
             }
             "userlist" => {
                 self.no_more_words(line, 2);
                 let begun = crate::family::userlist::Userlists::begin(self, line);
-                self.begun(begun, Section::Userlist)
+                self.section_unless_refused(begun, Section::Userlist)
             }
             "http-errors" => {
                 self.surplus_words(line, 2);
                 let begun = crate::family::http_errors::ErrorGroups::begin(self, line);
-                self.begun(begun, Section::HttpErrors)
+                self.section_unless_refused(begun, Section::HttpErrors)
             }
             "healthcheck" => self.begin_health_check(line),
             "log-profile" => {
@@ -119,25 +119,25 @@ impl Loader {
             "mailers" => self.begin_mailers(line),
             "cache" => {
                 self.no_more_words(line, 2);
-                let begun = crate::family::cache::Draft::begin(line);
+                let begun = crate::family::cache::CacheDraft::begin(line);
                 let begun = begun.map(|draft| self.sections.cache = Some(draft));
-                self.begun(begun, Section::Cache)
+                self.section_unless_refused(begun, Section::Cache)
             }
             "resolvers" => {
                 let begun = crate::family::resolvers::begin(self, line);
-                self.begun(begun, Section::Resolvers)
+                self.section_unless_refused(begun, Section::Resolvers)
             }
             _ => self.begin_not_built(word),
         };
     }
 
-    fn begin_not_built(&mut self, word: &language::Word) -> Section {
+    fn begin_not_built(&mut self, word: &language::ConfigWord) -> Section {
         let other = word.str();
         let name = known::SECTIONS
             .iter()
             .map(|(name, _)| *name)
             .find(|name| *name == other);
-        self.tell(
+        self.report(
             Diagnostic::error(
                 &codes::NOT_BUILT,
                 word.span,
@@ -151,25 +151,29 @@ impl Loader {
     }
 
     /// Returns the new section, unless its first line was refused.
-    fn begun(&mut self, begun: Result<(), Diagnostic>, section: Section) -> Section {
+    fn section_unless_refused(
+        &mut self,
+        begun: Result<(), Diagnostic>,
+        section: Section,
+    ) -> Section {
         match begun {
             Ok(()) => section,
             Err(refused) => {
-                self.tell(refused);
+                self.report(refused);
                 Section::Refused
             }
         }
     }
 
     /// Parses the name of a section, which is required and must be unique among its kind.
-    pub(crate) fn own_name<'l>(
+    pub(crate) fn parse_section_name<'l>(
         &mut self,
-        line: &'l Line,
+        line: &'l ConfigLine,
         all: impl Fn(&Self) -> Vec<(&str, Span)>,
-    ) -> Option<&'l language::Word> {
+    ) -> Option<&'l language::ConfigWord> {
         let keyword = line.words[0].text();
         let Some(name) = line.word(1) else {
-            self.tell(
+            self.report(
                 Diagnostic::error(
                     &codes::MISSING_ARGUMENT,
                     line.end(),
@@ -182,7 +186,7 @@ impl Loader {
         self.no_more_words(line, 2);
         let same = all(self).into_iter().find(|(other, _)| name.is(other));
         if let Some(first) = same.map(|(_, first)| first) {
-            self.tell(
+            self.report(
                 Diagnostic::error(
                     &codes::DUPLICATE_NAME,
                     name.span,
@@ -192,15 +196,15 @@ impl Loader {
                     ),
                 )
                 .label("this name is taken")
-                .also(first, "first used here"),
+                .with_label(first, "first used here"),
             );
             return None;
         }
         Some(name)
     }
 
-    fn begin_health_check(&mut self, line: &Line) -> Section {
-        let named = self.own_name(line, |loader| {
+    fn begin_health_check(&mut self, line: &ConfigLine) -> Section {
+        let named = self.parse_section_name(line, |loader| {
             let all = loader.sections.health_checks.iter();
             all.map(|one| (&*one.name, one.span)).collect()
         });
@@ -220,8 +224,8 @@ impl Loader {
         Section::HealthCheck(self.sections.health_checks.len() - 1)
     }
 
-    fn begin_mailers(&mut self, line: &Line) -> Section {
-        let named = self.own_name(line, |loader| {
+    fn begin_mailers(&mut self, line: &ConfigLine) -> Section {
+        let named = self.parse_section_name(line, |loader| {
             let all = loader.sections.mailers.iter();
             all.map(|one| (&*one.name, one.span)).collect()
         });
@@ -240,11 +244,11 @@ impl Loader {
         let acls = std::mem::take(&mut self.acls);
         match self.section {
             Section::Defaults(index) => {
-                self.tell_all(acls.clone().seal());
+                self.report_all(acls.clone().seal());
                 self.defaults[index].acls = acls;
             }
             Section::Proxy(..) | Section::FcgiApp(_) => {
-                self.tell_all(acls.seal());
+                self.report_all(acls.seal());
             }
             Section::Cache => self.end_cache(),
             _ => {}
@@ -254,10 +258,10 @@ impl Loader {
 
     /// Handles words after the name of a `defaults` or `backend`, which HAProxy ignores
     /// silently.
-    fn surplus_words(&mut self, line: &Line, from: usize) {
+    fn surplus_words(&mut self, line: &ConfigLine, from: usize) {
         if let Some(extra) = line.word(from) {
             let keyword = line.words[0].text();
-            self.tell(
+            self.report(
                 Diagnostic::warning(
                     &codes::SURPLUS,
                     extra.span,
@@ -271,9 +275,9 @@ impl Loader {
         }
     }
 
-    fn no_more_words(&mut self, line: &Line, from: usize) {
+    fn no_more_words(&mut self, line: &ConfigLine, from: usize) {
         if let Some(extra) = line.word(from) {
-            self.tell(
+            self.report(
                 Diagnostic::error(
                     &codes::TOO_MANY_ARGUMENTS,
                     extra.span,
@@ -288,7 +292,7 @@ impl Loader {
         }
     }
 
-    fn begin_defaults(&mut self, line: &Line) -> Section {
+    fn begin_defaults(&mut self, line: &ConfigLine) -> Section {
         let mut at = 1;
         let mut proxy = Proxy::default();
         if let Some(name) = line.word(at).filter(|w| !w.is("from")) {
@@ -305,7 +309,7 @@ impl Loader {
                 let span = line.words[at].span.to(line.words[at + 1].span);
                 let base = &self.defaults[base];
                 let refused = rules_not_inherited(base, span, "another `defaults` section");
-                self.tell(refused);
+                self.report(refused);
             }
             let (name, span) = (std::mem::take(&mut proxy.name), proxy.span);
             proxy = Proxy {
@@ -326,9 +330,9 @@ impl Loader {
     }
 
     /// Returns the `defaults` section referred to by `from NAME` at this word.
-    fn named_defaults(&mut self, line: &Line, at: usize) -> Option<usize> {
+    fn named_defaults(&mut self, line: &ConfigLine, at: usize) -> Option<usize> {
         let Some(name) = line.word(at + 1) else {
-            self.tell(
+            self.report(
                 Diagnostic::error(
                     &codes::MISSING_ARGUMENT,
                     line.end(),
@@ -352,14 +356,14 @@ impl Loader {
             let names = self.defaults.iter().map(|d| &*d.proxy.name);
             let near = suggest::nearest(&name.text(), names);
             let diagnostic = diagnostic.did_you_mean(name.span, near);
-            self.tell(diagnostic);
+            self.report(diagnostic);
         }
         found
     }
 
-    fn begin_proxy(&mut self, line: &Line, kind: ProxyKind) -> Section {
+    fn begin_proxy(&mut self, line: &ConfigLine, kind: ProxyKind) -> Section {
         let Some(name) = line.word(1) else {
-            self.tell(
+            self.report(
                 Diagnostic::error(
                     &codes::SECTION_NAME,
                     line.end(),
@@ -370,7 +374,7 @@ impl Loader {
             return Section::Refused;
         };
         if let Err(bad) = section_name(kind.name(), name, &codes::SECTION_NAME) {
-            self.tell(bad);
+            self.report(bad);
             return Section::Refused;
         }
         let (legacy_address, mut at) = legacy_address(line, kind);
@@ -435,13 +439,13 @@ impl Loader {
         };
         if let Some(by) = by {
             let refused = rules_not_inherited(&self.defaults[base], span, by);
-            self.tell(refused);
+            self.report(refused);
         }
     }
 
     /// Returns the name of a proxy: that of its line, or another one for a duplicate in an old
     /// file, which HAProxy 1.x accepted.
-    fn proxy_name(&mut self, word: &Word, kind: ProxyKind) -> Box<str> {
+    fn proxy_name(&mut self, word: &ConfigWord, kind: ProxyKind) -> Box<str> {
         let sides = [kind.is_frontend(), kind.is_backend()];
         let taken = |names: &[HashMap<Box<str>, ProxyIndex>; 2], name: &str| {
             let mut all = names.iter().zip(sides);
@@ -452,28 +456,28 @@ impl Loader {
             return text.into();
         }
         let name = free_name(&text, |name| taken(&self.names, name));
-        self.told_twice(word, &name);
+        self.warn_of_duplicate(word, &name);
         name
     }
 
     /// Returns the name of a server, or another one for a duplicate in an old file.
-    pub(crate) fn server_name(&mut self, word: &Word) -> Box<str> {
+    pub(crate) fn server_name(&mut self, word: &ConfigWord) -> Box<str> {
         let text = word.text();
         let taken = |proxy: &Proxy, name: &str| proxy.servers.iter().any(|s| *s.name == *name);
         if !taken(self.proxy(), &text) || !self.is_old_file() {
             return text.into();
         }
         let name = free_name(&text, |name| taken(self.proxy(), name));
-        self.told_twice(word, &name);
+        self.warn_of_duplicate(word, &name);
         name
     }
 
-    fn told_twice(&mut self, word: &Word, name: &str) {
+    fn warn_of_duplicate(&mut self, word: &ConfigWord, name: &str) {
         let told = format!(
             "duplicate name '{}'; this one is now called '{name}'",
             word.text()
         );
-        self.tell(
+        self.report(
             Diagnostic::warning(&codes::LEGACY, word.span, told)
                 .label("HAProxy no longer accepts this")
                 .help(format!("write `{name}`"))
@@ -506,8 +510,8 @@ impl Loader {
                 ),
             )
             .label("this name is taken")
-            .also(old.span, "first used here");
-            self.tell(diagnostic);
+            .with_label(old.span, "first used here");
+            self.report(diagnostic);
         }
     }
 }

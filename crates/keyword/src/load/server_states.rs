@@ -3,7 +3,7 @@
 //! not depend on these files.
 
 use super::{DefaultPath, Loader, codes};
-use language::{Diagnostic, Span, Word};
+use language::{ConfigWord, Diagnostic, Span};
 use model::config::{InitAddress, Server, ServerAddress, StateSource};
 use model::state::{AdminState, CheckResult, CheckStatus, HealthState, Kept, Verdict, WEIGHT_MAX};
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ const ADMIN_BITS: u32 = 0x7f;
 const CHECK_BITS: u32 = 0x1f;
 
 /// Lines of a file by the names of their backends, each with its fields.
-type Lines<'t> = HashMap<&'t str, Vec<Vec<&'t str>>>;
+type ServerStateLines<'t> = HashMap<&'t str, Vec<Vec<&'t str>>>;
 
 impl Loader {
     /// Applies the state files to the servers.
@@ -52,11 +52,11 @@ impl Loader {
             let proxy = &self.config.proxies[at];
             let name = proxy.state_file_name.clone();
             let name = name.unwrap_or_else(|| proxy.name.as_bytes().into());
-            self.states_from(&name, &[(at, span)]);
+            self.apply_state_file(&name, &[(at, span)]);
         }
         if let Some((_, span)) = global.first() {
             match self.config.global.server_state_file.clone() {
-                Some(name) => self.states_from(&name, &global),
+                Some(name) => self.apply_state_file(&name, &global),
                 None => self.warn_states(
                     *span,
                     "no 'server-state-file' in `global` names the file".to_owned(),
@@ -67,14 +67,14 @@ impl Loader {
     }
 
     fn warn_states(&mut self, span: Span, told: String) {
-        self.tell(
+        self.report(
             Diagnostic::warning(&codes::SERVER_STATES, span, told)
                 .label("server states are requested here"),
         );
     }
 
     /// Applies one state file to the servers of some proxies.
-    fn states_from(&mut self, name: &[u8], proxies: &[(usize, Span)]) {
+    fn apply_state_file(&mut self, name: &[u8], proxies: &[(usize, Span)]) {
         let Some((_, span)) = proxies.first().copied() else {
             return;
         };
@@ -83,10 +83,10 @@ impl Loader {
             _ => name.to_vec(),
         };
         let shown = String::from_utf8_lossy(&path).into_owned();
-        let word = Word { bytes: path, span };
+        let word = ConfigWord { bytes: path, span };
         let resolved = self.path(&word);
         // The state of an earlier process of this machine is not part of a configuration version.
-        self.context.outside.is_own(&resolved);
+        self.context.outside.mark_as_local(&resolved);
         self.state_files.insert(resolved);
         let bytes = match self.read_file(&word) {
             Ok(bytes) => bytes,
@@ -95,7 +95,7 @@ impl Loader {
         let text = String::from_utf8_lossy(&bytes);
         let lines = match lines(&text) {
             Ok(lines) => lines,
-            Err(wrong) => return self.warn_states(span, wrong.told(&shown)),
+            Err(wrong) => return self.warn_states(span, wrong.describe_problem(&shown)),
         };
         let mut told = Vec::new();
         for (at, span) in proxies {
@@ -108,7 +108,7 @@ impl Loader {
                 by_name.entry(fields[3]).or_insert(fields);
             }
             for server in &mut proxy.servers {
-                match by_name.get(&*server.name).map(|f| saved(f, server)) {
+                match by_name.get(&*server.name).map(|f| parse_state(f, server)) {
                     Some(Ok(kept)) => server.options.saved = Some(Arc::new(kept)),
                     Some(Err(field)) => {
                         told.push((*span, proxy.name.clone(), server.name.clone(), field))
@@ -137,7 +137,7 @@ enum Wrong {
 }
 
 impl Wrong {
-    fn told(&self, file: &str) -> String {
+    fn describe_problem(&self, file: &str) -> String {
         match self {
             Wrong::Version => format!("the state file '{file}' does not begin with the version 1"),
             Wrong::Line(line) => format!("the state file '{file}' is damaged at line {line}"),
@@ -147,13 +147,13 @@ impl Wrong {
 
 /// Returns the lines with states. A damaged file yields none: half of the states would be worse
 /// than none.
-fn lines(text: &str) -> Result<Lines<'_>, Wrong> {
+fn lines(text: &str) -> Result<ServerStateLines<'_>, Wrong> {
     let mut numbered = text.split_inclusive('\n').zip(1..);
     match numbered.next() {
         Some(("1\n", _)) => {}
         _ => return Err(Wrong::Version),
     }
-    let mut lines: Lines<'_> = HashMap::new();
+    let mut lines: ServerStateLines<'_> = HashMap::new();
     for (line, number) in numbered {
         let Some(line) = line.strip_suffix('\n') else {
             return Err(Wrong::Line(number));
@@ -189,7 +189,7 @@ fn number(fields: &[&str], at: usize, name: &'static str, max: u32) -> Result<u3
 }
 
 /// Parses the state of a server.
-fn saved(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
+fn parse_state(fields: &[&str], server: &Server) -> Result<Kept, BadField> {
     let options = &server.options;
     let operational = number(fields, 5, "srv_op_state", 3)?;
     let admin = admin(fields)?;
@@ -294,7 +294,7 @@ fn address(fields: &[&str], server: &Server) -> Result<Option<SocketAddr>, BadFi
         Ok(_) => Some(number(fields, 18, "srv_port", u32::from(u16::MAX))? as u16),
     };
     let told: Option<IpAddr> = fields[4].parse().ok();
-    let takes = asks_file_first(server) && is_name(&server.address_text);
+    let takes = is_state_file_first(server) && is_name(&server.address_text);
     let told = told.filter(|_| takes);
     Ok(match (&server.address, told, port) {
         (ServerAddress::Inet(now), told, port) => {
@@ -307,7 +307,7 @@ fn address(fields: &[&str], server: &Server) -> Result<Option<SocketAddr>, BadFi
 }
 
 /// Returns whether `init-addr` uses a state file before the resolver, which is the default.
-fn asks_file_first(server: &Server) -> bool {
+fn is_state_file_first(server: &Server) -> bool {
     let methods = server.options.resolving.init.as_deref();
     let first = |methods: &[InitAddress]| {
         methods

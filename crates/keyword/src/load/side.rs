@@ -26,7 +26,7 @@ const COUNTERPARTS: &[(&str, &str)] = &[
 
 /// Returns the capability that a section lacks for a keyword, which is then only ignored; None:
 /// the line has to be refused.
-pub(super) fn lacks(name: &str, places: &[&str], place: &str) -> Option<&'static str> {
+pub(super) fn missing_capability(name: &str, places: &[&str], place: &str) -> Option<&'static str> {
     let of_one_side =
         places.contains(&"listen") && (places.contains(&"frontend") != places.contains(&"backend"));
     if !of_one_side || REFUSED.contains(&name) {
@@ -40,7 +40,7 @@ pub(super) fn lacks(name: &str, places: &[&str], place: &str) -> Option<&'static
 }
 
 /// Returns the keyword of the other side with the same meaning.
-pub(super) fn counterpart(name: &str) -> Option<&'static str> {
+pub(super) fn keyword_of_other_side(name: &str) -> Option<&'static str> {
     COUNTERPARTS
         .iter()
         .find(|(one, _)| *one == name)
@@ -66,7 +66,11 @@ mod tests {
             ("daemon", &["global"], "frontend", None),
         ];
         for (name, places, place, expected) in cases {
-            assert_eq!(lacks(name, places, place), *expected, "{name} in {place}");
+            assert_eq!(
+                missing_capability(name, places, place),
+                *expected,
+                "{name} in {place}"
+            );
         }
     }
 }

@@ -81,7 +81,7 @@ impl Loader {
                     display(&bind.address)
                 );
                 let told = Diagnostic::warning(&codes::TLS_WITHOUT_SSL, bind.span, told);
-                self.tell(
+                self.report(
                     told.label("this listener accepts clear text")
                         .help("add `ssl`, or remove the certificates"),
                 );
@@ -90,7 +90,7 @@ impl Loader {
         }
         let defaults = self.config.global.tls.bind.clone();
         let what = format!("{proxy}, bind '{}'", display(&bind.address));
-        tls_words::tell_versions(
+        tls_words::warn_of_versions(
             self,
             bind.span,
             &what,
@@ -106,7 +106,7 @@ impl Loader {
                 let acceptor = Arc::new(acceptor.at(place));
                 let weak: Weak<Acceptor> = Arc::downgrade(&acceptor);
                 let weak: Weak<dyn Dependent> = weak;
-                store.depend(weak);
+                store.register_dependent(weak);
                 if acceptor.certificates() == 0 {
                     let told = format!(
                         "{}, ssl connections will fail (use 'crt').",
@@ -165,6 +165,6 @@ impl Loader {
         if matches!(error, AcceptorError::NoCertificate) {
             told += " (use 'crt')";
         }
-        self.tell(Diagnostic::error(code, bind.span, told + ".").help(help));
+        self.report(Diagnostic::error(code, bind.span, told + ".").help(help));
     }
 }

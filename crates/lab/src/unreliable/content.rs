@@ -11,14 +11,14 @@ type Sector = Box<[u8; SECTOR]>;
 
 /// Contents of one file.
 #[derive(Debug, Default)]
-pub(super) struct Content {
+pub(super) struct FileContent {
     pub(super) length: u64,
     stable: HashMap<u64, Sector>,
     /// Sectors that were written and not flushed.
     fresh: BTreeMap<u64, Sector>,
 }
 
-impl Content {
+impl FileContent {
     fn sector(&self, index: u64) -> Option<&Sector> {
         self.fresh.get(&index).or_else(|| self.stable.get(&index))
     }
@@ -79,7 +79,7 @@ impl Content {
 
     /// Simulates a power failure: each sector that was not flushed may be kept or lost, because a
     /// disk writes in any order.
-    pub(super) fn lose(&mut self, random: &mut Random) {
+    pub(super) fn lose_power(&mut self, random: &mut Random) {
         // Sometimes nearly everything is kept, sometimes nearly nothing.
         let chance = random.below(101);
         for (index, sector) in std::mem::take(&mut self.fresh) {
@@ -97,14 +97,14 @@ mod tests {
     #[test]
     fn a_loss_of_power_keeps_what_was_flushed() {
         for seed in 0..50 {
-            let mut content = Content::default();
+            let mut content = FileContent::default();
             content.write(0, &[1; 4096]);
             content.flush();
             content.write(512, &[2; 1024]);
             content.write(8192, &[3; 512]);
             content.flush_range(512, 512);
             assert_eq!(content.read(500, 24), [[1; 12], [2; 12]].concat());
-            content.lose(&mut Random::new(seed));
+            content.lose_power(&mut Random::new(seed));
             assert_eq!(content.read(0, 512), [1; 512]);
             assert_eq!(content.read(512, 512), [2; 512]);
             let next = content.read(1024, 512);

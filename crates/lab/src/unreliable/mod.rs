@@ -9,9 +9,9 @@ mod protocol;
 
 use crate::error::LabError;
 use crate::random::Random;
-use crate::scratch::Scratch;
-use content::{Content, SECTOR};
-use protocol::{DSYNC, Kind, ROOT, Reply, Request};
+use crate::scratch::ScratchDirectory;
+use content::{FileContent, SECTOR};
+use protocol::{DSYNC, FuseOpcode, FuseReply, ROOT, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -51,23 +51,23 @@ pub struct Trouble {
 /// fail.
 #[derive(Debug)]
 pub struct UnreliableDisk {
-    scratch: Scratch,
-    shared: Arc<Shared>,
+    scratch: ScratchDirectory,
+    shared: Arc<FuseConnection>,
     ends: Arc<AtomicBool>,
     server: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct FuseConnection {
     channel: File,
-    state: Mutex<State>,
+    state: Mutex<FileSystemState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct FileSystemState {
     bytes: u64,
     trouble: Trouble,
-    files: BTreeMap<u64, (String, Content)>,
+    files: BTreeMap<u64, (String, FileContent)>,
     next: u64,
     /// Operations that wait for the end of a stall.
     stalled: Vec<Request>,
@@ -93,7 +93,7 @@ impl UnreliableDisk {
     /// # Errors
     /// No privileges, or no FUSE.
     pub fn new(bytes: u64) -> Result<Self, LabError> {
-        let scratch = Scratch::new()?;
+        let scratch = ScratchDirectory::new()?;
         let opened = File::options().read(true).write(true).open("/dev/fuse");
         let channel = opened.map_err(LabError::io("open", "/dev/fuse"))?;
         let path = scratch.path().join("disk");
@@ -106,7 +106,7 @@ impl UnreliableDisk {
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount("evenkeel-lab", &path, "fuse", flags, options.as_c_str())
             .map_err(|errno| LabError::io("mount", path.display())(errno.into()))?;
-        let state = State {
+        let state = FileSystemState {
             bytes,
             trouble: Trouble::default(),
             files: BTreeMap::new(),
@@ -116,7 +116,7 @@ impl UnreliableDisk {
             power: Power::On,
             opened: 0,
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(FuseConnection {
             channel,
             state: Mutex::new(state),
         });
@@ -180,7 +180,7 @@ impl UnreliableDisk {
     pub fn power_on(&self, random: &mut Random) {
         let mut state = self.shared.lock();
         for (_, content) in state.files.values_mut() {
-            content.lose(random);
+            content.lose_power(random);
         }
         state.power = Power::On;
     }
@@ -206,8 +206,8 @@ impl Drop for UnreliableDisk {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl FuseConnection {
+    fn lock(&self) -> MutexGuard<'_, FileSystemState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -237,7 +237,7 @@ impl Shared {
         let mut state = self.lock();
         let on_disk = matches!(
             request.kind,
-            Kind::Read | Kind::Write | Kind::Fsync | Kind::Fallocate
+            FuseOpcode::Read | FuseOpcode::Write | FuseOpcode::Fsync | FuseOpcode::Fallocate
         );
         let stalls = state.trouble.stalls || state.power == Power::Cut;
         match on_disk && stalls {
@@ -246,8 +246,8 @@ impl Shared {
         }
     }
 
-    fn carry_out(&self, state: &mut State, request: &Request) {
-        if request.kind == Kind::Silent {
+    fn carry_out(&self, state: &mut FileSystemState, request: &Request) {
+        if request.kind == FuseOpcode::Silent {
             return;
         }
         let outcome = state.outcome(request);
@@ -256,76 +256,81 @@ impl Shared {
         self.reply(request, outcome);
     }
 
-    fn reply(&self, request: &Request, outcome: Result<Reply, Errno>) {
+    fn reply(&self, request: &Request, outcome: Result<FuseReply, Errno>) {
         // The request may have been interrupted.
         let _ = (&self.channel).write(&protocol::encode(request.unique, outcome));
     }
 }
 
-impl State {
-    fn outcome(&mut self, request: &Request) -> Result<Reply, Errno> {
+impl FileSystemState {
+    fn outcome(&mut self, request: &Request) -> Result<FuseReply, Errno> {
         match request.kind {
-            Kind::Read | Kind::Write | Kind::Fsync | Kind::Fallocate if self.power != Power::On => {
+            FuseOpcode::Read | FuseOpcode::Write | FuseOpcode::Fsync | FuseOpcode::Fallocate
+                if self.power != Power::On =>
+            {
                 Err(Errno::IO)
             }
-            Kind::Init => Ok(Reply::init()),
-            Kind::Lookup => {
+            FuseOpcode::Init => Ok(FuseReply::init()),
+            FuseOpcode::Lookup => {
                 let node = self.named(&request.names(0).next().unwrap_or_default())?;
-                Ok(Reply::entry(node, self.file(node)?.1.length))
+                Ok(FuseReply::entry(node, self.file(node)?.1.length))
             }
-            Kind::Getattr if request.node == ROOT => Ok(Reply::attr(ROOT, 0)),
-            Kind::Getattr => Ok(Reply::attr(request.node, self.file(request.node)?.1.length)),
-            Kind::Setattr if request.node == ROOT => Ok(Reply::attr(ROOT, 0)),
-            Kind::Setattr => {
+            FuseOpcode::Getattr if request.node == ROOT => Ok(FuseReply::attr(ROOT, 0)),
+            FuseOpcode::Getattr => Ok(FuseReply::attr(
+                request.node,
+                self.file(request.node)?.1.length,
+            )),
+            FuseOpcode::Setattr if request.node == ROOT => Ok(FuseReply::attr(ROOT, 0)),
+            FuseOpcode::Setattr => {
                 let file = self.file(request.node)?;
                 if request.word(0) & 1 << 3 != 0 {
                     file.1.set_length(request.long(16));
                 }
-                Ok(Reply::attr(request.node, file.1.length))
+                Ok(FuseReply::attr(request.node, file.1.length))
             }
-            Kind::Unlink => {
+            FuseOpcode::Unlink => {
                 let node = self.named(&request.names(0).next().unwrap_or_default())?;
                 // Processes that have it open keep it.
                 self.file(node)?.0.clear();
-                Ok(Reply::default())
+                Ok(FuseReply::default())
             }
-            Kind::Rename => {
+            FuseOpcode::Rename => {
                 let mut names = request.names(8);
                 let (from, to) = (names.next(), names.next().unwrap_or_default());
                 let node = self.named(&from.unwrap_or_default())?;
                 self.files.retain(|_, (name, _)| *name != to);
                 self.file(node)?.0 = to;
-                Ok(Reply::default())
+                Ok(FuseReply::default())
             }
-            Kind::Open => {
+            FuseOpcode::Open => {
                 self.opened += 1;
-                Ok(Reply::default().opened())
+                Ok(FuseReply::default().opened())
             }
-            Kind::Create => {
+            FuseOpcode::Create => {
                 let name = request.names(16).next().unwrap_or_default();
                 let node = self.next;
                 self.next += 1;
                 self.opened += 1;
-                self.files.insert(node, (name, Content::default()));
-                Ok(Reply::entry(node, 0).opened())
+                self.files.insert(node, (name, FileContent::default()));
+                Ok(FuseReply::entry(node, 0).opened())
             }
-            Kind::Read => self.read(request),
-            Kind::Write => self.write(request),
-            Kind::Fallocate => self.zero(request),
-            Kind::Fsync => self.flush(request),
-            Kind::Statfs => {
+            FuseOpcode::Read => self.read(request),
+            FuseOpcode::Write => self.write(request),
+            FuseOpcode::Fallocate => self.zero(request),
+            FuseOpcode::Fsync => self.flush(request),
+            FuseOpcode::Statfs => {
                 let used: u64 = self.files.values().map(|(_, one)| one.length).sum();
                 let free = if self.trouble.full { used } else { self.bytes };
                 let free = free.saturating_sub(used);
-                Ok(Reply::statfs(self.bytes / 4096, free / 4096))
+                Ok(FuseReply::statfs(self.bytes / 4096, free / 4096))
             }
-            Kind::Release => {
+            FuseOpcode::Release => {
                 self.opened = self.opened.saturating_sub(1);
-                Ok(Reply::default())
+                Ok(FuseReply::default())
             }
-            Kind::Flush => Ok(Reply::default()),
-            Kind::Readdir => Ok(self.list(request.long(8))),
-            Kind::Silent | Kind::Other => Err(Errno::NOSYS),
+            FuseOpcode::Flush => Ok(FuseReply::default()),
+            FuseOpcode::Readdir => Ok(self.list(request.long(8))),
+            FuseOpcode::Silent | FuseOpcode::Other => Err(Errno::NOSYS),
         }
     }
 
@@ -335,7 +340,7 @@ impl State {
         found.map(|(node, _)| *node).ok_or(Errno::NOENT)
     }
 
-    fn file(&mut self, node: u64) -> Result<&mut (String, Content), Errno> {
+    fn file(&mut self, node: u64) -> Result<&mut (String, FileContent), Errno> {
         self.files.get_mut(&node).ok_or(Errno::STALE)
     }
 
@@ -352,14 +357,14 @@ impl State {
         }
     }
 
-    fn read(&mut self, request: &Request) -> Result<Reply, Errno> {
+    fn read(&mut self, request: &Request) -> Result<FuseReply, Errno> {
         let (offset, count) = (request.long(8), request.word(16));
         if self.trouble.reads {
             return Err(Errno::IO);
         }
         self.sound(request.node, offset, u64::from(count))?;
         let (_, content) = self.file(request.node)?;
-        Ok(Reply(content.read(offset, count as usize)))
+        Ok(FuseReply(content.read(offset, count as usize)))
     }
 
     /// Returns the error of a write, if there is one.
@@ -371,7 +376,7 @@ impl State {
         }
     }
 
-    fn write(&mut self, request: &Request) -> Result<Reply, Errno> {
+    fn write(&mut self, request: &Request) -> Result<FuseReply, Errno> {
         let (offset, data) = (request.long(8), request.data());
         let length = data.len() as u64;
         self.writable(request.node, offset, length)?;
@@ -384,10 +389,10 @@ impl State {
         if stable {
             content.flush_range(offset, length);
         }
-        Ok(Reply::default().word(data.len() as u32).word(0))
+        Ok(FuseReply::default().word(data.len() as u32).word(0))
     }
 
-    fn zero(&mut self, request: &Request) -> Result<Reply, Errno> {
+    fn zero(&mut self, request: &Request) -> Result<FuseReply, Errno> {
         // Punch a hole, or zero a range; either keeps the size.
         let (offset, length, mode) = (request.long(8), request.long(16), request.word(24));
         if mode != 1 | 2 && mode != 1 | 16 {
@@ -397,10 +402,10 @@ impl State {
         let (_, content) = self.file(request.node)?;
         let length = length.min(content.length.saturating_sub(offset));
         content.write(offset, &vec![0; length as usize]);
-        Ok(Reply::default())
+        Ok(FuseReply::default())
     }
 
-    fn flush(&mut self, request: &Request) -> Result<Reply, Errno> {
+    fn flush(&mut self, request: &Request) -> Result<FuseReply, Errno> {
         if self.trouble.flushes {
             return Err(Errno::IO);
         }
@@ -409,14 +414,14 @@ impl State {
         {
             content.flush();
         }
-        Ok(Reply::default())
+        Ok(FuseReply::default())
     }
 
-    fn list(&self, from: u64) -> Reply {
+    fn list(&self, from: u64) -> FuseReply {
         let files = self.files.iter().filter(|(_, (name, _))| !name.is_empty());
         let left = files.skip(from as usize).zip(from + 1..);
         // A directory has a few files.
-        left.fold(Reply::default(), |reply, ((node, (name, _)), next)| {
+        left.fold(FuseReply::default(), |reply, ((node, (name, _)), next)| {
             reply.named(*node, next, name)
         })
     }

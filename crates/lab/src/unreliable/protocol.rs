@@ -16,7 +16,7 @@ pub(super) const ROOT: u64 = 1;
 
 /// Kind of a kernel request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum FuseOpcode {
     Lookup,
     Getattr,
     Setattr,
@@ -39,27 +39,27 @@ pub(super) enum Kind {
     Other,
 }
 
-impl Kind {
-    fn of(code: u32) -> Kind {
+impl FuseOpcode {
+    fn of(code: u32) -> FuseOpcode {
         match code {
-            1 => Kind::Lookup,
-            2 | 36 | 42 => Kind::Silent,
-            3 => Kind::Getattr,
-            4 => Kind::Setattr,
-            10 => Kind::Unlink,
-            12 => Kind::Rename,
-            14 | 27 => Kind::Open,
-            15 => Kind::Read,
-            16 => Kind::Write,
-            17 => Kind::Statfs,
-            18 | 29 => Kind::Release,
-            20 => Kind::Fsync,
-            25 | 30 => Kind::Flush,
-            26 => Kind::Init,
-            28 => Kind::Readdir,
-            35 => Kind::Create,
-            43 => Kind::Fallocate,
-            _ => Kind::Other,
+            1 => FuseOpcode::Lookup,
+            2 | 36 | 42 => FuseOpcode::Silent,
+            3 => FuseOpcode::Getattr,
+            4 => FuseOpcode::Setattr,
+            10 => FuseOpcode::Unlink,
+            12 => FuseOpcode::Rename,
+            14 | 27 => FuseOpcode::Open,
+            15 => FuseOpcode::Read,
+            16 => FuseOpcode::Write,
+            17 => FuseOpcode::Statfs,
+            18 | 29 => FuseOpcode::Release,
+            20 => FuseOpcode::Fsync,
+            25 | 30 => FuseOpcode::Flush,
+            26 => FuseOpcode::Init,
+            28 => FuseOpcode::Readdir,
+            35 => FuseOpcode::Create,
+            43 => FuseOpcode::Fallocate,
+            _ => FuseOpcode::Other,
         }
     }
 }
@@ -67,7 +67,7 @@ impl Kind {
 /// A request of the kernel.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) kind: Kind,
+    pub(super) kind: FuseOpcode,
     pub(super) unique: u64,
     pub(super) node: u64,
     body: Vec<u8>,
@@ -76,7 +76,7 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn parse(bytes: &[u8]) -> Option<Request> {
         let request = Request {
-            kind: Kind::of(word(bytes, 4)?),
+            kind: FuseOpcode::of(word(bytes, 4)?),
             unique: long(bytes, 8)?,
             node: long(bytes, 16)?,
             body: bytes.get(HEAD_BYTES..)?.to_vec(),
@@ -117,26 +117,26 @@ fn long(bytes: &[u8], at: usize) -> Option<u64> {
 
 /// Content of a reply.
 #[derive(Debug, Default)]
-pub(super) struct Reply(pub(super) Vec<u8>);
+pub(super) struct FuseReply(pub(super) Vec<u8>);
 
-impl Reply {
-    pub(super) fn word(mut self, value: u32) -> Reply {
+impl FuseReply {
+    pub(super) fn word(mut self, value: u32) -> FuseReply {
         self.0.extend(value.to_ne_bytes());
         self
     }
 
-    pub(super) fn long(mut self, value: u64) -> Reply {
+    pub(super) fn long(mut self, value: u64) -> FuseReply {
         self.0.extend(value.to_ne_bytes());
         self
     }
 
-    fn zeroes(mut self, count: usize) -> Reply {
+    fn zeroes(mut self, count: usize) -> FuseReply {
         self.0.resize(self.0.len() + count, 0);
         self
     }
 
     /// Appends the attributes of the directory, or of a file of this length.
-    fn attributes(self, node: u64, length: u64) -> Reply {
+    fn attributes(self, node: u64, length: u64) -> FuseReply {
         let (mode, links) = match node {
             ROOT => (0o040_755, 2),
             _ => (0o100_644, 1),
@@ -147,27 +147,27 @@ impl Reply {
     }
 
     /// Returns the reply to `GETATTR`; the kernel asks each time.
-    pub(super) fn attr(node: u64, length: u64) -> Reply {
-        Reply::default().zeroes(16).attributes(node, length)
+    pub(super) fn attr(node: u64, length: u64) -> FuseReply {
+        FuseReply::default().zeroes(16).attributes(node, length)
     }
 
     /// Returns the reply to `LOOKUP`.
-    pub(super) fn entry(node: u64, length: u64) -> Reply {
-        let reply = Reply::default().long(node).long(0).zeroes(24);
+    pub(super) fn entry(node: u64, length: u64) -> FuseReply {
+        let reply = FuseReply::default().long(node).long(0).zeroes(24);
         reply.attributes(node, length)
     }
 
     /// Appends what follows for an open file: it bypasses the page cache of the kernel, which would
     /// survive a loss of power.
-    pub(super) fn opened(self) -> Reply {
+    pub(super) fn opened(self) -> FuseReply {
         self.long(0).word(1).zeroes(4)
     }
 
     /// Returns the reply to `INIT`.
-    pub(super) fn init() -> Reply {
+    pub(super) fn init() -> FuseReply {
         // ASYNC_READ, BIG_WRITES, ASYNC_DIO, PARALLEL_DIROPS, MAX_PAGES.
         let flags = 1 | 1 << 5 | 1 << 15 | 1 << 18 | 1 << 22;
-        let reply = Reply::default()
+        let reply = FuseReply::default()
             .word(7)
             .word(31)
             .word(128 << 10)
@@ -180,14 +180,14 @@ impl Reply {
     }
 
     /// Returns the reply to `STATFS`, in blocks of 4 KiB.
-    pub(super) fn statfs(blocks: u64, free: u64) -> Reply {
-        let reply = Reply::default().long(blocks).long(free).long(free);
+    pub(super) fn statfs(blocks: u64, free: u64) -> FuseReply {
+        let reply = FuseReply::default().long(blocks).long(free).long(free);
         let reply = reply.long(1000).long(900).word(4096).word(255).word(4096);
         reply.zeroes(28)
     }
 
     /// Appends an entry of `READDIR`.
-    pub(super) fn named(self, node: u64, next: u64, name: &str) -> Reply {
+    pub(super) fn named(self, node: u64, next: u64, name: &str) -> FuseReply {
         let reply = self.long(node).long(next).word(name.len() as u32).word(8);
         let mut reply = reply;
         reply.0.extend(name.as_bytes());
@@ -198,7 +198,7 @@ impl Reply {
 }
 
 /// Encodes the reply for the kernel.
-pub(super) fn encode(unique: u64, outcome: Result<Reply, rustix::io::Errno>) -> Vec<u8> {
+pub(super) fn encode(unique: u64, outcome: Result<FuseReply, rustix::io::Errno>) -> Vec<u8> {
     let (error, reply) = match outcome {
         Ok(reply) => (0, reply.0),
         Err(errno) => (-errno.raw_os_error(), Vec::new()),

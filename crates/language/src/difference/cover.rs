@@ -2,9 +2,9 @@
 //! same way.
 
 use super::Vocabulary;
-use super::secret::{COVER, Visibility, seen};
+use super::secret::{COVER, Visibility, visible_parts};
 use crate::Environment;
-use crate::reader::{LINE_BYTES_MAX, expanded_words, placed_words};
+use crate::reader::{LINE_BYTES_MAX, expanded_words, words_with_ranges};
 
 /// Minimum length, in bytes, of a word within a secret that is searched for by itself.
 const PART_BYTES_MIN: usize = 8;
@@ -12,7 +12,7 @@ const PART_BYTES_MIN: usize = 8;
 const DEPTH_MAX: usize = 8;
 
 /// Returns a text with its secrets masked; the number of lines stays the same.
-pub fn covered(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
+pub fn mask_secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for (at, line) in text.split(|b| *b == b'\n').enumerate() {
         if at > 0 {
@@ -21,7 +21,7 @@ pub fn covered(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
         // A line that is too long for the reader cannot be searched, so all of it is masked.
         match line.len() > LINE_BYTES_MAX {
             true => out.extend_from_slice(COVER.as_bytes()),
-            false => cover_line(line, vocabulary, DEPTH_MAX, &mut out),
+            false => mask_line(line, vocabulary, DEPTH_MAX, &mut out),
         }
     }
     out
@@ -33,9 +33,9 @@ pub fn secrets(text: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<String> {
     let mut all = Vec::new();
     let lines = text.split(|b| *b == b'\n');
     for line in lines.filter(|line| line.len() <= LINE_BYTES_MAX) {
-        let placed = placed_words(line);
+        let placed = words_with_ranges(line);
         let words: Vec<Vec<u8>> = placed.iter().map(|(_, word)| word.clone()).collect();
-        let found = placed.iter().zip(seen(&words, vocabulary));
+        let found = placed.iter().zip(visible_parts(&words, vocabulary));
         for ((range, word), seen) in found.filter(|(_, seen)| !matches!(seen, Visibility::Whole)) {
             let written = line.get(range.clone()).unwrap_or_default();
             all.push(String::from_utf8_lossy(written).into_owned());
@@ -80,10 +80,13 @@ pub(crate) fn expanded_secrets(
     vocabulary: &Vocabulary<'_>,
     environment: &Environment,
 ) -> Vec<String> {
-    let placed = placed_words(line).into_iter();
+    let placed = words_with_ranges(line).into_iter();
     let words: Vec<Vec<u8>> = placed.map(|(_, word)| word).collect();
     let values = expanded_words(line, environment);
-    let (by_name, by_value) = (seen(&words, vocabulary), seen(&values, vocabulary));
+    let (by_name, by_value) = (
+        visible_parts(&words, vocabulary),
+        visible_parts(&values, vocabulary),
+    );
     let mut all = Vec::new();
     for (at, value) in values.iter().enumerate() {
         if words.get(at) == Some(value) {
@@ -105,10 +108,10 @@ pub(crate) fn starred(line: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
         out.fill(b'*');
         return out;
     }
-    let placed = placed_words(line);
+    let placed = words_with_ranges(line);
     let words: Vec<Vec<u8>> = placed.iter().map(|(_, word)| word.clone()).collect();
     let mut has_secret = false;
-    for ((range, _), seen) in placed.iter().zip(seen(&words, vocabulary)) {
+    for ((range, _), seen) in placed.iter().zip(visible_parts(&words, vocabulary)) {
         let range = range.start.min(line.len())..range.end.min(line.len());
         match seen {
             Visibility::Whole => {}
@@ -143,7 +146,7 @@ pub(crate) fn starred(line: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
                 let mut words = words;
                 let begun = words.len();
                 words.extend(rest.split(u8::is_ascii_whitespace).map(<[u8]>::to_vec));
-                let mut behind = seen(&words, vocabulary).into_iter().skip(begun);
+                let mut behind = visible_parts(&words, vocabulary).into_iter().skip(begun);
                 let secret = behind.position(|seen| seen != Visibility::Whole);
                 if let Some(secret) = secret {
                     let words = rest.split(u8::is_ascii_whitespace).take(secret);
@@ -157,12 +160,12 @@ pub(crate) fn starred(line: &[u8], vocabulary: &Vocabulary<'_>) -> Vec<u8> {
     out
 }
 
-fn cover_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut Vec<u8>) {
-    let placed = placed_words(line);
+fn mask_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut Vec<u8>) {
+    let placed = words_with_ranges(line);
     let words: Vec<Vec<u8>> = placed.iter().map(|(_, word)| word.clone()).collect();
     let mut written = 0;
     let mut has_secret = false;
-    for ((range, _), seen) in placed.iter().zip(seen(&words, vocabulary)) {
+    for ((range, _), seen) in placed.iter().zip(visible_parts(&words, vocabulary)) {
         has_secret |= seen == Visibility::Covered;
         let text = match seen {
             Visibility::Whole => continue,
@@ -194,7 +197,7 @@ fn cover_line(line: &[u8], vocabulary: &Vocabulary<'_>, depth: usize, out: &mut 
                     out.extend_from_slice(COVER.as_bytes());
                     out.extend_from_slice(&rest[rest.trim_ascii_end().len()..]);
                 }
-                false => cover_line(&rest[at..], vocabulary, depth - 1, out),
+                false => mask_line(&rest[at..], vocabulary, depth - 1, out),
             }
         }
         // The text after an error was not parsed into words.
@@ -212,7 +215,7 @@ mod tests {
             secrets: vec!["password", "insecure-password", "auth"],
             ..Vocabulary::default()
         };
-        String::from_utf8_lossy(&covered(text.as_bytes(), &vocabulary)).into_owned()
+        String::from_utf8_lossy(&mask_secrets(text.as_bytes(), &vocabulary)).into_owned()
     }
 
     #[test]
@@ -488,7 +491,7 @@ mod tests {
         let mut random = lab::Random::new(1);
         for _ in 0..20_000 {
             let bytes: Vec<u8> = (0..24)
-                .map(|_| *random.of(b"aH# '\"\\$\n\r\0:/@ \xff=!pw"))
+                .map(|_| *random.pick_ref(b"aH# '\"\\$\n\r\0:/@ \xff=!pw"))
                 .collect();
             let lines = |text: &[u8]| text.iter().filter(|b| **b == b'\n').count();
             for line in bytes.split(|b| *b == b'\n') {
@@ -497,7 +500,7 @@ mod tests {
                     line.len()
                 );
             }
-            let covered = covered(&bytes, &Vocabulary::default());
+            let covered = mask_secrets(&bytes, &Vocabulary::default());
             assert_eq!(lines(&covered), lines(&bytes));
         }
     }

@@ -11,12 +11,12 @@ pub(super) struct Section {
     pub kind: Vec<u8>,
     pub name: Vec<u8>,
     /// All lines, including the first line if there is one.
-    pub lines: Vec<Line>,
+    pub lines: Vec<DiffLine>,
 }
 
 impl Section {
     /// Returns the lines after the first one.
-    pub fn body(&self) -> &[Line] {
+    pub fn body(&self) -> &[DiffLine] {
         let head = usize::from(!self.kind.is_empty());
         self.lines.get(head..).unwrap_or_default()
     }
@@ -24,14 +24,14 @@ impl Section {
 
 /// A line with at least one word.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Line {
+pub(super) struct DiffLine {
     /// Never empty.
     pub words: Vec<Vec<u8>>,
     /// The conditions around the line, as text.
-    pub under: Vec<u8>,
+    pub conditions: Vec<u8>,
 }
 
-impl Line {
+impl DiffLine {
     pub fn first(&self) -> &[u8] {
         self.words.first().map_or(b"", |word| word)
     }
@@ -56,7 +56,7 @@ pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> 
             };
             let indented = line.first().is_some_and(|b| matches!(b, b' ' | b'\t'));
             let first = std::str::from_utf8(first).unwrap_or_default();
-            let begins = outline.begins(first, indented);
+            let begins = outline.begins_section(first, indented);
             let under = conditions.line(&words);
             if begins || current.is_none() {
                 let word = |n: usize| words.get(n).filter(|_| begins).cloned();
@@ -68,7 +68,10 @@ pub(super) fn read(files: &[(String, Vec<u8>)], vocabulary: &Vocabulary<'_>) -> 
                 current = Some(sections.len() - 1);
             }
             if let Some(section) = current.and_then(|at| sections.get_mut(at)) {
-                section.lines.push(Line { words, under });
+                section.lines.push(DiffLine {
+                    words,
+                    conditions: under,
+                });
             }
         }
     }

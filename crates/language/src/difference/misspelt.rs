@@ -4,7 +4,7 @@
 use super::Vocabulary;
 use super::secret::{
     ALL_BEHIND, ENVIRONMENT, KEYED, NAMING, OF_HEADER_LINES, OF_HEADERS, OF_NAMES, OF_TWO_VALUES,
-    PROGRAMS, SECRET_SAMPLES, SENDING, SUSPECT, is_weak,
+    PROGRAMS, SECRET_SAMPLES, SENDING, SUSPECT, may_name_secret,
 };
 use crate::suggest;
 
@@ -56,7 +56,7 @@ pub(super) fn corrected(texts: &[String], vocabulary: &Vocabulary<'_>) -> Option
     all
 }
 
-fn knows(vocabulary: &Vocabulary<'_>, word: &str) -> bool {
+fn is_known_word(vocabulary: &Vocabulary<'_>, word: &str) -> bool {
     vocabulary.words.binary_search(&word).is_ok()
 }
 
@@ -65,7 +65,7 @@ fn word(text: &str, at: usize, vocabulary: &Vocabulary<'_>) -> Option<String> {
     let low = text.to_ascii_lowercase();
     let is_word = low.starts_with(|c: char| c.is_ascii_lowercase()) && { low.bytes() }
         .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if !is_word || knows(vocabulary, &low) {
+    if !is_word || is_known_word(vocabulary, &low) {
         return None;
     }
     let lists = [
@@ -87,7 +87,7 @@ fn word(text: &str, at: usize, vocabulary: &Vocabulary<'_>) -> Option<String> {
         return Some(near.to_owned());
     }
     // `stats-auth admin:…`: what begins a line and is unknown says what follows by a part of it.
-    (at == 0 && is_weak(&low)).then(|| ALL_BEHIND[0].to_owned())
+    (at == 0 && may_name_secret(&low)).then(|| ALL_BEHIND[0].to_owned())
 }
 
 /// A word with the names of functions in it corrected.
@@ -110,7 +110,7 @@ fn with_functions(text: &str, vocabulary: &Vocabulary<'_>) -> Option<String> {
         let names = keyed.chain(samples).chain(FUNCTIONS.iter().copied());
         let is_candidate = name.len() > 2
             && name.len() <= WORD_BYTES_MAX
-            && !knows(vocabulary, &name.to_ascii_lowercase());
+            && !is_known_word(vocabulary, &name.to_ascii_lowercase());
         let near = is_candidate
             .then(|| suggest::nearest(name, names))
             .flatten();

@@ -17,12 +17,12 @@ mod secret;
 mod tests;
 mod words;
 
-pub use cover::{covered, secrets};
 pub(crate) use cover::{expanded_secrets, starred};
+pub use cover::{mask_secrets, secrets};
 pub use render::LINES_SHOWN;
-pub use secret::{COVER, covered_value, is_compared_with_secrets, is_suspect, without_credentials};
+pub use secret::{COVER, is_compared_with_secrets, is_suspect, masked_value, without_credentials};
 
-use lines::{Line, Section};
+use lines::{DiffLine, Section};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -49,13 +49,13 @@ static KNOWN: OnceLock<Vocabulary<'static>> = OnceLock::new();
 /// Sets the words that precede secrets, once, at the start of the program. Everything that quotes a
 /// configuration masks the words after them; without this call, only words whose names suggest a
 /// secret cause masking.
-pub fn know(vocabulary: Vocabulary<'static>) {
+pub fn set_vocabulary(vocabulary: Vocabulary<'static>) {
     // The words of one program are always the same.
     let _ = KNOWN.set(vocabulary);
 }
 
 /// The words that were passed to [`know`].
-pub fn known() -> &'static Vocabulary<'static> {
+pub fn vocabulary() -> &'static Vocabulary<'static> {
     static NONE: Vocabulary<'static> = Vocabulary {
         sections: Vec::new(),
         shared: Vec::new(),
@@ -99,12 +99,12 @@ pub struct SectionChange {
     /// The second word; empty if there is none.
     pub name: String,
     /// The kind of change.
-    pub change: Change,
+    pub change: SectionChangeKind,
 }
 
 /// The kind of change of a section.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Change {
+pub enum SectionChangeKind {
     /// Added, with this number of lines.
     New(usize),
     /// Removed.
@@ -161,7 +161,7 @@ pub enum TextDifference {
 }
 
 /// Compares two versions.
-pub fn between(old: Texts<'_>, new: Texts<'_>, vocabulary: &Vocabulary<'_>) -> Difference {
+pub fn compute(old: Texts<'_>, new: Texts<'_>, vocabulary: &Vocabulary<'_>) -> Difference {
     Difference {
         sections: sections(
             &lines::read(old.files, vocabulary),
@@ -189,41 +189,45 @@ fn keyed(sections: &[Section]) -> Vec<(Key<'_>, &Section)> {
 
 fn sections(old: &[Section], new: &[Section], vocabulary: &Vocabulary<'_>) -> Vec<SectionChange> {
     let (old, new) = (keyed(old), keyed(new));
-    let places = order::pair(
+    let places = order::match_entries(
         &old.iter().map(|(key, _)| *key).collect::<Vec<_>>(),
         &new.iter().map(|(key, _)| *key).collect::<Vec<_>>(),
     );
     let mut changes = Vec::new();
     for (at, (_, section)) in new.iter().enumerate() {
-        let change = match places.partners[at] {
-            None => Change::New(section.body().len()),
+        let change = match places.old_indices[at] {
+            None => SectionChangeKind::New(section.body().len()),
             Some(before) => {
                 let lines = changed_lines(&old[before].1.lines, &section.lines, vocabulary);
                 let moved = places.moved[at];
                 if lines.is_empty() && !moved {
                     continue;
                 }
-                Change::Changed { lines, moved }
+                SectionChangeKind::Changed { lines, moved }
             }
         };
         changes.push(section_change(section, change));
     }
-    for at in places.gone {
-        changes.push(section_change(old[at].1, Change::Gone));
+    for at in places.removed {
+        changes.push(section_change(old[at].1, SectionChangeKind::Gone));
     }
     changes
 }
 
-fn section_change(section: &Section, change: Change) -> SectionChange {
+fn section_change(section: &Section, change: SectionChangeKind) -> SectionChange {
     SectionChange {
-        kind: words::shown(&section.kind),
-        name: words::shown(&section.name),
+        kind: words::displayed_word(&section.kind),
+        name: words::displayed_word(&section.name),
         change,
     }
 }
 
 /// Returns the changed lines in the order of the new version, followed by the removed ones.
-fn changed_lines(old: &[Line], new: &[Line], vocabulary: &Vocabulary<'_>) -> Vec<LineChange> {
+fn changed_lines(
+    old: &[DiffLine],
+    new: &[DiffLine],
+    vocabulary: &Vocabulary<'_>,
+) -> Vec<LineChange> {
     if old == new {
         return Vec::new();
     }
@@ -231,17 +235,17 @@ fn changed_lines(old: &[Line], new: &[Line], vocabulary: &Vocabulary<'_>) -> Vec
     let mut added = Vec::new();
     let mut gone = Vec::new();
     for (before, after) in groups(old, new) {
-        let pick = |lines: &[usize], of: &'_ [Line]| -> Vec<Line> {
+        let pick = |lines: &[usize], of: &'_ [DiffLine]| -> Vec<DiffLine> {
             lines.iter().map(|at| of[*at].clone()).collect()
         };
-        let places = order::pair(&pick(&before, old), &pick(&after, new));
+        let places = order::match_entries(&pick(&before, old), &pick(&after, new));
         for (n, at) in after.iter().enumerate() {
             moved[*at] = places.moved[n];
-            if places.partners[n].is_none() {
+            if places.old_indices[n].is_none() {
                 added.push(*at);
             }
         }
-        gone.extend(places.gone.iter().map(|n| before[*n]));
+        gone.extend(places.removed.iter().map(|n| before[*n]));
     }
     added.sort_unstable();
     gone.sort_unstable();
@@ -269,12 +273,12 @@ fn changed_lines(old: &[Line], new: &[Line], vocabulary: &Vocabulary<'_>) -> Vec
     changes
 }
 
-fn pick_lines<'l>(lines: &'l [Line], at: &[usize]) -> Vec<&'l Line> {
+fn pick_lines<'l>(lines: &'l [DiffLine], at: &[usize]) -> Vec<&'l DiffLine> {
     at.iter().map(|at| &lines[*at]).collect()
 }
 
 /// Returns the indices of lines that begin with the same word, in the old and the new version.
-fn groups(old: &[Line], new: &[Line]) -> Vec<(Vec<usize>, Vec<usize>)> {
+fn groups(old: &[DiffLine], new: &[DiffLine]) -> Vec<(Vec<usize>, Vec<usize>)> {
     let mut found: HashMap<&[u8], usize> = HashMap::new();
     let mut groups: Vec<(Vec<usize>, Vec<usize>)> = Vec::new();
     for (lines, is_new) in [(old, false), (new, true)] {

@@ -6,17 +6,17 @@ use std::hash::Hash;
 
 /// The result of matching two lists.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Places {
+pub(crate) struct ListMatching {
     /// The old index of each new entry.
-    pub partners: Vec<Option<usize>>,
+    pub old_indices: Vec<Option<usize>>,
     /// True for each new entry that moved; the smallest set that explains the order.
     pub moved: Vec<bool>,
     /// Indices of old entries that were removed.
-    pub gone: Vec<usize>,
+    pub removed: Vec<usize>,
 }
 
 /// Pairs equal entries in their order.
-pub(crate) fn pair<T: Eq + Hash>(old: &[T], new: &[T]) -> Places {
+pub(crate) fn match_entries<T: Eq + Hash>(old: &[T], new: &[T]) -> ListMatching {
     let mut places: HashMap<&T, VecDeque<usize>> = HashMap::new();
     for (at, entry) in old.iter().enumerate() {
         places.entry(entry).or_default().push_back(at);
@@ -33,19 +33,21 @@ pub(crate) fn pair<T: Eq + Hash>(old: &[T], new: &[T]) -> Places {
         .enumerate()
         .filter_map(|(at, partner)| partner.map(|before| (at, before)))
         .collect();
-    let stayed = longest_rise(&stood.iter().map(|(_, before)| *before).collect::<Vec<_>>());
+    let stayed = longest_increasing_subsequence(
+        &stood.iter().map(|(_, before)| *before).collect::<Vec<_>>(),
+    );
     for ((at, _), stayed) in stood.iter().zip(stayed) {
         moved[*at] = !stayed;
     }
-    Places {
-        partners,
+    ListMatching {
+        old_indices: partners,
         moved,
-        gone,
+        removed: gone,
     }
 }
 
 /// Marks the longest increasing subsequence of the numbers.
-fn longest_rise(numbers: &[usize]) -> Vec<bool> {
+fn longest_increasing_subsequence(numbers: &[usize]) -> Vec<bool> {
     // The index of the lowest number that ends an increasing subsequence of each length.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = Vec::with_capacity(numbers.len());
@@ -72,17 +74,20 @@ mod tests {
 
     #[test]
     fn the_fewest_entries_that_explain_an_order_have_moved() {
-        let places = pair(&["a", "b", "c", "d"], &["d", "a", "x", "b", "c"]);
+        let places = match_entries(&["a", "b", "c", "d"], &["d", "a", "x", "b", "c"]);
         assert_eq!(places.moved, [true, false, false, false, false]);
-        assert_eq!(places.partners, [Some(3), Some(0), None, Some(1), Some(2)]);
-        assert!(places.gone.is_empty());
+        assert_eq!(
+            places.old_indices,
+            [Some(3), Some(0), None, Some(1), Some(2)]
+        );
+        assert!(places.removed.is_empty());
     }
 
     #[test]
     fn equal_entries_pair_one_by_one() {
-        let places = pair(&["a", "a", "b"], &["a", "b", "b"]);
-        assert_eq!(places.partners, [Some(0), Some(2), None]);
-        assert_eq!(places.gone, [1]);
+        let places = match_entries(&["a", "a", "b"], &["a", "b", "b"]);
+        assert_eq!(places.old_indices, [Some(0), Some(2), None]);
+        assert_eq!(places.removed, [1]);
         assert_eq!(places.moved, [false; 3]);
     }
 }

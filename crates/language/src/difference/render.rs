@@ -1,7 +1,7 @@
 //! Renders a difference as text: a line for each section, followed by the changes of its lines.
 //! Output beyond the limit is only counted.
 
-use super::{Change, Difference, LineChange, SectionChange, TextChange, TextDifference};
+use super::{Difference, LineChange, SectionChange, SectionChangeKind, TextChange, TextDifference};
 use crate::visible::visible;
 use std::fmt::{self, Write};
 
@@ -24,7 +24,7 @@ impl Difference {
         if self.is_empty() {
             return "nothing changed\n".into();
         }
-        let mut page = Page {
+        let mut page = DiffOutput {
             text: String::new(),
             left: lines_max,
             beyond: 0,
@@ -43,13 +43,13 @@ impl Difference {
     }
 }
 
-struct Page {
+struct DiffOutput {
     text: String,
     left: usize,
     beyond: usize,
 }
 
-impl Page {
+impl DiffOutput {
     fn line(&mut self, mark: &str, line: &str) {
         if self.left == 0 {
             self.beyond += 1;
@@ -75,10 +75,12 @@ impl Page {
             (kind, name) => format!("{kind} {name}"),
         };
         match &section.change {
-            Change::New(0) => self.line("", &format!("{title}: new, empty")),
-            Change::New(n) => self.line("", &format!("{title}: new, {}", plural(*n, "line"))),
-            Change::Gone => self.line("", &format!("{title}: removed")),
-            Change::Changed { lines, moved } => {
+            SectionChangeKind::New(0) => self.line("", &format!("{title}: new, empty")),
+            SectionChangeKind::New(n) => {
+                self.line("", &format!("{title}: new, {}", plural(*n, "line")))
+            }
+            SectionChangeKind::Gone => self.line("", &format!("{title}: removed")),
+            SectionChangeKind::Changed { lines, moved } => {
                 self.line("", &format!("{title}: {}", summary(lines, *moved)));
                 for line in lines {
                     match line {

@@ -1,7 +1,7 @@
 //! Words for display with secrets masked: words after one that the vocabulary lists or whose name
 //! suggests a secret, passwords in URLs, and HTTP credentials.
 
-use super::lines::Line;
+use super::lines::DiffLine;
 use super::{Vocabulary, misspelt};
 use crate::visible::visible;
 
@@ -109,8 +109,8 @@ pub fn is_suspect(name: &str) -> bool {
 
 /// The value of a variable as it may be seen: covered if the name says that it is secret, and
 /// without the passwords of URLs.
-pub fn covered_value(name: &str, value: &str) -> String {
-    match is_suspect(name) || is_weak(&name.to_ascii_lowercase()) {
+pub fn masked_value(name: &str, value: &str) -> String {
+    match is_suspect(name) || may_name_secret(&name.to_ascii_lowercase()) {
         true => COVER.to_owned(),
         false => without_credentials(value),
     }
@@ -119,7 +119,7 @@ pub fn covered_value(name: &str, value: &str) -> String {
 /// Whether the patterns of an ACL with this expression are secrets.
 pub fn is_compared_with_secrets(expression: &str, vocabulary: &Vocabulary<'_>) -> bool {
     let line = ["acl", "name", expression, "pattern"].map(str::to_owned);
-    seen_of_line(&line, vocabulary).last() == Some(&Visibility::Covered)
+    visible_parts_of_line(&line, vocabulary).last() == Some(&Visibility::Covered)
 }
 
 /// Schemes of credentials; what stands behind them is secret.
@@ -136,8 +136,11 @@ pub(super) enum Visibility {
 }
 
 /// Returns the visible parts of the words of a line.
-pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
-    let texts: Vec<String> = words.iter().map(|word| super::words::shown(word)).collect();
+pub(super) fn visible_parts(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
+    let texts: Vec<String> = words
+        .iter()
+        .map(|word| super::words::displayed_word(word))
+        .collect();
     // In `on NODE LINE`, the words of the line decide.
     let prefix = match texts.first().map(String::as_str) {
         Some("on") => texts.len().min(2),
@@ -145,12 +148,12 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
     };
     let mut all = vec![Visibility::Whole; prefix];
     let line = &texts[prefix..];
-    let mut of_line = seen_of_line(line, vocabulary);
+    let mut of_line = visible_parts_of_line(line, vocabulary);
     if let Some(right) = misspelt::corrected(line, vocabulary) {
         // A misspelt word is shown: only what it says about the others counts. Of a word with a
         // misspelt function only its end could be shown.
         let words = line.iter().zip(&right);
-        let seen = seen_of_line(&right, vocabulary);
+        let seen = visible_parts_of_line(&right, vocabulary);
         for (seen, (shown, (text, right))) in seen.into_iter().zip(of_line.iter_mut().zip(words)) {
             *shown = match (seen, &*shown) {
                 (Visibility::Whole, _) | (_, Visibility::Covered) => continue,
@@ -163,7 +166,7 @@ pub(super) fn seen(words: &[Vec<u8>], vocabulary: &Vocabulary<'_>) -> Vec<Visibi
     all
 }
 
-fn seen_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
+fn visible_parts_of_line(texts: &[String], vocabulary: &Vocabulary<'_>) -> Vec<Visibility> {
     let mut all = Vec::with_capacity(texts.len());
     let first = texts.first().map_or("", String::as_str);
     // Number of secret words from this position on.
@@ -262,13 +265,13 @@ fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
     if let Some((name, value)) = text.split_once('=')
         && name.starts_with('$')
         && !value.is_empty()
-        && (is_weak(&name.to_ascii_lowercase()) || is_suspect(name))
+        && (may_name_secret(&name.to_ascii_lowercase()) || is_suspect(name))
     {
         return Visibility::Part(format!("{name}={COVER}"));
     }
     let of_check = before.filter(|_| first == "tcp-check" || first == "http-check");
     let part = match of_check.map(String::as_str) {
-        Some(word) if SENDING.contains(&word) => sent(text),
+        Some(word) if SENDING.contains(&word) => visible_check_data(text),
         Some("body" | "body-lf") => COVER.to_owned(),
         _ => text.to_owned(),
     };
@@ -276,16 +279,17 @@ fn part(text: &str, first: &str, before: Option<&String>) -> Visibility {
         || ((first.starts_with("req") || first.starts_with("rsp")) && first.contains("rep"));
     let part = match part.split_once(':') {
         Some((name, _))
-            if is_header_line && (is_weak(&name.to_ascii_lowercase()) || is_suspect(name)) =>
+            if is_header_line
+                && (may_name_secret(&name.to_ascii_lowercase()) || is_suspect(name)) =>
         {
             format!("{name}: {COVER}")
         }
         _ => part,
     };
-    let part = keyed(part, KEYED);
+    let part = mask_converter_keys(part, KEYED);
     let part = match first.contains("set-var") || before.is_some_and(|one| one.contains("set-var"))
     {
-        true => keyed(part, &[("str(", 0)]),
+        true => mask_converter_keys(part, &[("str(", 0)]),
         false => part,
     };
     let part = credentials(part);
@@ -324,34 +328,37 @@ fn named(
         return 1;
     }
     let before = before.map_or("", String::as_str);
-    let of_header = |list: &[&str]| list.contains(&before) && (is_weak(&low) || known(SIGNING_IN));
+    let of_header =
+        |list: &[&str]| list.contains(&before) && (may_name_secret(&low) || known(SIGNING_IN));
     if of_header(OF_TWO_VALUES) {
         return 2;
     }
     let is_option = text == "set-cookie" && first != "set-cookie";
-    let is_variable = (low.contains("set-var") || before == "set-var") && is_weak(&low);
+    let is_variable = (low.contains("set-var") || before == "set-var") && may_name_secret(&low);
     let is_sample = SECRET_SAMPLES.iter().any(|sample| low.contains(sample))
-        || NAMING.iter().any(|naming| names_weakly(&low, naming));
+        || NAMING
+            .iter()
+            .any(|naming| argument_may_name_secret(&low, naming));
     let is_named = known(&vocabulary.secrets) || is_suspect(text);
     usize::from(is_named || is_sample || is_variable || is_option || of_header(OF_HEADERS))
 }
 
 /// Whether a name may be that of a secret.
-pub(super) fn is_weak(low: &str) -> bool {
+pub(super) fn may_name_secret(low: &str) -> bool {
     let name = low.replace("authority", "");
     WEAK.iter().any(|weak| name.contains(weak))
 }
 
 /// Returns whether the argument of one of these functions is such a name.
-fn names_weakly(low: &str, naming: &str) -> bool {
+fn argument_may_name_secret(low: &str, naming: &str) -> bool {
     low.match_indices(naming).any(|(at, _)| {
         let rest = &low[at + naming.len()..];
-        is_weak(&rest[..rest.find([',', ')']).unwrap_or(rest.len())])
+        may_name_secret(&rest[..rest.find([',', ')']).unwrap_or(rest.len())])
     })
 }
 
 /// Returns the visible part of the data that a check sends: the command without its arguments.
-fn sent(text: &str) -> String {
+fn visible_check_data(text: &str) -> String {
     let low = text.to_ascii_lowercase();
     match text.split_once([' ', '\t']) {
         Some((command, _)) => format!("{command} {COVER}"),
@@ -363,27 +370,30 @@ fn sent(text: &str) -> String {
 }
 
 /// Returns the words of a line for display.
-pub(super) fn words(line: &Line, vocabulary: &Vocabulary<'_>) -> Vec<String> {
-    let seen = seen(&line.words, vocabulary);
+pub(super) fn words(line: &DiffLine, vocabulary: &Vocabulary<'_>) -> Vec<String> {
+    let seen = visible_parts(&line.words, vocabulary);
     let shown = |(word, seen): (&Vec<u8>, Visibility)| match seen {
         Visibility::Covered => COVER.to_owned(),
         Visibility::Part(part) => quoted(part, word.contains(&0)),
-        Visibility::Whole => quoted(super::words::shown(word), word.contains(&0)),
+        Visibility::Whole => quoted(super::words::displayed_word(word), word.contains(&0)),
     };
     line.words.iter().zip(seen).map(shown).collect()
 }
 
 /// Returns a line for display.
-pub(super) fn text(line: &Line, vocabulary: &Vocabulary<'_>) -> String {
+pub(super) fn text(line: &DiffLine, vocabulary: &Vocabulary<'_>) -> String {
     under(line, words(line, vocabulary).join(" "))
 }
 
 /// Adds the condition around the line.
-pub(super) fn under(line: &Line, text: String) -> String {
-    if line.under.is_empty() || line.first().starts_with(b".") {
+pub(super) fn under(line: &DiffLine, text: String) -> String {
+    if line.conditions.is_empty() || line.first().starts_with(b".") {
         return text;
     }
-    format!("{text} (under {})", super::words::shown(&line.under))
+    format!(
+        "{text} (under {})",
+        super::words::displayed_word(&line.conditions)
+    )
 }
 
 /// Returns a word on one line. A word with spaces gets single quotes, and one with variables gets
@@ -398,7 +408,7 @@ fn quoted(text: String, variables: bool) -> String {
 }
 
 /// Masks keys among the arguments of converters.
-fn keyed(mut text: String, functions: &[(&str, usize)]) -> String {
+fn mask_converter_keys(mut text: String, functions: &[(&str, usize)]) -> String {
     for (name, first) in functions {
         let mut from = 0;
         while let Some(at) = text[from..].find(name).map(|at| from + at + name.len()) {
@@ -467,7 +477,7 @@ fn credentials(mut text: String) -> String {
         let parameter = low[at..].split('&').next().unwrap_or_default();
         if let Some((name, value)) = parameter.split_once('=')
             && !value.is_empty()
-            && is_weak(name)
+            && may_name_secret(name)
         {
             text.truncate(at + name.len() + 1);
             text.push_str(COVER);

@@ -23,7 +23,7 @@ fn files(text: &str) -> Vec<(String, Vec<u8>)> {
 fn compare(old: &str, new: &str) -> Difference {
     let (old, new) = (files(old), files(new));
     let texts = |files| Texts { files, other: &[] };
-    between(texts(&old), texts(&new), &vocabulary())
+    compute(texts(&old), texts(&new), &vocabulary())
 }
 
 const OLD: &str = "\
@@ -213,7 +213,7 @@ fn other_texts_are_told_in_numbers_only() {
         files: &files,
         other,
     };
-    assert_snapshot!(between(texts(&old), texts(&new), &vocabulary()));
+    assert_snapshot!(compute(texts(&old), texts(&new), &vocabulary()));
 }
 
 /// Returns the processor time that this thread has used, however busy the machine is.
@@ -258,14 +258,14 @@ proptest! {
     fn nothing_differs_from_itself(text in anything()) {
         let files = [("f".to_owned(), text.clone())];
         let texts = Texts { files: &files, other: &files };
-        prop_assert!(between(texts, texts, &vocabulary()).is_empty());
+        prop_assert!(compute(texts, texts, &vocabulary()).is_empty());
     }
 
     #[test]
     fn any_two_texts_can_be_compared_and_told(old in anything(), new in anything(), max in 0usize..9) {
         let (old, new) = ([("f".to_owned(), old)], [("f".to_owned(), new)]);
         let texts = |files| Texts { files, other: files };
-        let difference = between(texts(&old), texts(&new), &vocabulary());
+        let difference = compute(texts(&old), texts(&new), &vocabulary());
         let told = difference.render(max);
         prop_assert!(told.lines().count() <= max + 1);
         prop_assert_eq!(difference.is_empty(), told == "nothing changed\n");

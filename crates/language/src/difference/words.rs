@@ -1,6 +1,6 @@
 //! Pairs removed and added lines that are one changed line, and finds how their words differ.
 
-use super::lines::Line;
+use super::lines::DiffLine;
 use super::{Vocabulary, secret};
 use similar::DiffTag;
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 /// Returns the removed line that each added line replaces. Lines are paired in order when their
 /// first two words are equal (`server web1 …`). Otherwise they are paired when they are the only
 /// ones that begin with their word and contain only a value (`maxconn 100`).
-pub(super) fn partners(removed: &[&Line], added: &[&Line]) -> Vec<Option<usize>> {
+pub(super) fn partners(removed: &[&DiffLine], added: &[&DiffLine]) -> Vec<Option<usize>> {
     let mut pairs = vec![None; added.len()];
     let mut taken = vec![false; removed.len()];
     for words in [2, 1] {
@@ -36,7 +36,7 @@ pub(super) fn partners(removed: &[&Line], added: &[&Line]) -> Vec<Option<usize>>
             let Some(candidates) = free.get_mut(head) else {
                 continue;
             };
-            let value = |line: &Line| line.words.len() <= 2;
+            let value = |line: &DiffLine| line.words.len() <= 2;
             let only = |at: &usize| value(line) && value(removed[*at]);
             if words == 1
                 && !(candidates.len() == 1
@@ -55,7 +55,7 @@ pub(super) fn partners(removed: &[&Line], added: &[&Line]) -> Vec<Option<usize>>
 }
 
 /// Returns the bytes of a word as text for display.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(super) fn displayed_word(bytes: &[u8]) -> String {
     // The NUL before the `$` of a variable is only for the comparison.
     let bytes: Vec<u8> = bytes.iter().copied().filter(|b| *b != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()
@@ -65,7 +65,7 @@ pub(super) fn shown(bytes: &[u8]) -> String {
 const WORDS_COMPARED_MAX: usize = crate::reader::WORDS_MAX;
 
 /// Returns a line and its change: `server web1 10.0.0.1:80 → 10.0.0.2:80, weight 1 → 2`.
-pub(super) fn change(old: &Line, new: &Line, vocabulary: &Vocabulary<'_>) -> String {
+pub(super) fn change(old: &DiffLine, new: &DiffLine, vocabulary: &Vocabulary<'_>) -> String {
     let (before, after) = (
         secret::words(old, vocabulary),
         secret::words(new, vocabulary),
@@ -93,10 +93,10 @@ pub(super) fn change(old: &Line, new: &Line, vocabulary: &Vocabulary<'_>) -> Str
             _ => format!("{}{was} → {is}", name.unwrap_or_default()),
         });
     }
-    if old.under != new.under {
-        parts.push(match new.under.is_empty() {
+    if old.conditions != new.conditions {
+        parts.push(match new.conditions.is_empty() {
             true => "no longer under a condition".to_owned(),
-            false => format!("under {}", shown(&new.under)),
+            false => format!("under {}", displayed_word(&new.conditions)),
         });
     } else if let Some(last) = parts.last_mut() {
         *last = secret::under(new, std::mem::take(last));
@@ -108,10 +108,10 @@ pub(super) fn change(old: &Line, new: &Line, vocabulary: &Vocabulary<'_>) -> Str
     text + &parts.join(", ")
 }
 
-type Run = std::ops::Range<usize>;
+type WordRange = std::ops::Range<usize>;
 
 /// Returns the runs of words that differ, in the old and the new line.
-fn steps(old: &[Vec<u8>], new: &[Vec<u8>]) -> Vec<(Run, Run)> {
+fn steps(old: &[Vec<u8>], new: &[Vec<u8>]) -> Vec<(WordRange, WordRange)> {
     let some = |words: &[Vec<u8>]| words.len().min(WORDS_COMPARED_MAX);
     let (old, new) = (&old[..some(old)], &new[..some(new)]);
     let steps = similar::capture_diff_slices(similar::Algorithm::Myers, old, new);

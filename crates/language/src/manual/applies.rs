@@ -15,14 +15,14 @@ pub struct Statement {
 
 impl Statement {
     /// Returns whether the line begins with these words.
-    pub fn begins(&self, words: &[&str]) -> bool {
+    pub fn starts_with_words(&self, words: &[&str]) -> bool {
         self.words.iter().zip(words).all(|(own, word)| own == word)
             && self.words.len() >= words.len()
     }
 
     /// Returns whether the line begins with any of these word lists.
-    pub fn begins_any(&self, ways: &[&[&str]]) -> bool {
-        ways.iter().any(|way| self.begins(way))
+    pub fn starts_with_any(&self, ways: &[&[&str]]) -> bool {
+        ways.iter().any(|way| self.starts_with_words(way))
     }
 
     /// Returns whether these words are in the line, in sequence.
@@ -46,7 +46,7 @@ impl Statement {
     }
 
     /// Returns whether the line contains any of the names.
-    pub fn names_any(&self, names: &[&str]) -> bool {
+    pub fn contains_any_name(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.names(name))
     }
 }
@@ -71,19 +71,19 @@ pub enum Applies {
 
 /// The known facts about files.
 #[derive(Clone, Debug, Default)]
-pub struct Files<'f> {
+pub struct LoadedFiles<'f> {
     /// The lines of the files.
     pub statements: &'f [Statement],
     /// A proxy has `mode http`.
     pub http: bool,
     /// The messages that the load reported, with their positions.
-    pub told: &'f [(String, Option<Span>)],
+    pub messages: &'f [(String, Option<Span>)],
 }
 
 impl Applies {
     /// Returns the lines to which the difference applies, none for the files as a whole; `None` if
     /// it does not apply.
-    pub fn places(&self, files: &Files<'_>) -> Option<Vec<Span>> {
+    pub fn applicable_lines(&self, files: &LoadedFiles<'_>) -> Option<Vec<Span>> {
         let lines = |is: &Is| -> Vec<Span> {
             let lines = files.statements.iter().filter(|line| is(line));
             lines.map(|line| line.span).collect()
@@ -96,7 +96,7 @@ impl Applies {
             Applies::ToHttp => files.http.then(Vec::new),
             Applies::Told(words) => {
                 let told = files
-                    .told
+                    .messages
                     .iter()
                     .filter(|(told, _)| told.starts_with(words));
                 let places: Vec<Option<Span>> = told.map(|(_, place)| *place).collect();
@@ -127,29 +127,40 @@ mod tests {
     fn a_name_is_found_as_a_whole_and_wherever_it_stands() {
         let one = line("http-request set-header x %[req.hdr(a),word(2,:)] if { sc0_rate(t) gt 1 }");
         assert!(
-            one.names_any(&["nothing", "word"]) && one.names("req.hdr") && one.names("sc0_rate")
+            one.contains_any_name(&["nothing", "word"])
+                && one.names("req.hdr")
+                && one.names("sc0_rate")
         );
         for part in ["wor", "hdr", "rate", "sc0", "req.hdr(b"] {
             assert!(!one.names(part), "{part}");
         }
-        assert!(one.begins(&["http-request", "set-header"]) && !one.begins(&["set-header"]));
+        assert!(
+            one.starts_with_words(&["http-request", "set-header"])
+                && !one.starts_with_words(&["set-header"])
+        );
         assert!(one.has(&["if", "{"]) && !one.has(&["{", "if"]));
-        assert!(!line("a").begins(&["a", "b"]));
+        assert!(!line("a").starts_with_words(&["a", "b"]));
     }
 
     #[test]
     fn a_difference_applies_to_lines_to_pairs_of_them_and_to_files() {
         let statements = [line("one x"), line("two"), line("one y")];
         let told = [("one is odd".to_owned(), None)];
-        let files = Files {
+        let files = LoadedFiles {
             statements: &statements,
             http: true,
-            told: &told,
+            messages: &told,
         };
-        let count = |applies: Applies| applies.places(&files).map(|places| places.len());
-        assert_eq!(count(Applies::To(|line| line.begins(&["one"]))), Some(2));
-        assert_eq!(count(Applies::To(|line| line.begins(&["three"]))), None);
-        let beside = |other| Applies::Beside(|line| line.begins(&["two"]), other);
+        let count = |applies: Applies| applies.applicable_lines(&files).map(|places| places.len());
+        assert_eq!(
+            count(Applies::To(|line| line.starts_with_words(&["one"]))),
+            Some(2)
+        );
+        assert_eq!(
+            count(Applies::To(|line| line.starts_with_words(&["three"]))),
+            None
+        );
+        let beside = |other| Applies::Beside(|line| line.starts_with_words(&["two"]), other);
         assert_eq!(count(beside(|line| line.has(&["y"]))), Some(1));
         assert_eq!(count(beside(|line| line.has(&["z"]))), None);
         assert_eq!(count(Applies::Without(|line| line.has(&["z"]))), Some(0));
@@ -157,6 +168,9 @@ mod tests {
         assert_eq!(count(Applies::ToHttp), Some(0));
         assert_eq!(count(Applies::Told("one is")), Some(0));
         assert_eq!(count(Applies::Told("two is")), None);
-        assert_eq!(Applies::ToHttp.places(&Files::default()), None);
+        assert_eq!(
+            Applies::ToHttp.applicable_lines(&LoadedFiles::default()),
+            None
+        );
     }
 }

@@ -40,7 +40,7 @@ pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> 
     }
     for entry in &chapter.entries {
         let first = entry.rows[0];
-        text += &format!("\n{} ({})\n\n", entry.name, entry.told());
+        text += &format!("\n{} ({})\n\n", entry.name, entry.kinds_and_sections());
         for row in &entry.rows {
             for line in row.syntax.lines() {
                 text += &format!("    {}\n", line.trim_end());
@@ -52,7 +52,7 @@ pub fn chapter(material: &Material<'_>, chapter: &Chapter<'_>, width: usize) -> 
         if !example.trim().is_empty() {
             text += &format!("\nExample:\n{}", indented(example));
         }
-        for (kind, names) in material.followers(entry.name) {
+        for (kind, names) in material.following_kinds(entry.name) {
             let told = format!("{kind}s: {}", names.join(", "));
             text.push('\n');
             text += &markup::terminal(&told, width);
@@ -120,7 +120,7 @@ mod tests {
             about: "timeout client",
             kinds: &["keyword"],
             haproxy: "waits",
-            here: "Waits, too.",
+            evenkeel: "Waits, too.",
             reason: "So.",
             applies: super::super::applies::Applies::ToHttp,
         }];

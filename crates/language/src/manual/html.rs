@@ -9,7 +9,7 @@ const STYLE: &str = include_str!("style.css");
 const SEARCH: &str = include_str!("search.js");
 
 /// A page: its file name and content.
-pub type Page = (String, String);
+pub type HtmlPage = (String, String);
 
 /// The data that all pages share.
 struct Book<'m> {
@@ -23,7 +23,7 @@ struct Book<'m> {
 }
 
 /// Returns the pages of the manual.
-pub fn pages(title: &str, material: &Material<'_>) -> Vec<Page> {
+pub fn pages(title: &str, material: &Material<'_>) -> Vec<HtmlPage> {
     let chapters = material.chapters();
     let links = links(&chapters);
     let kinds = kinds(&chapters);
@@ -202,7 +202,7 @@ impl Book<'_> {
     /// Returns links to the options and actions that may follow a keyword on its line.
     fn followers(&self, name: &str) -> String {
         let mut text = String::new();
-        for (kind, names) in self.material.followers(name) {
+        for (kind, names) in self.material.following_kinds(name) {
             let links = names.iter().map(|name| {
                 let shown = escaped(name);
                 match self.kinds.get(&(kind, *name)) {
@@ -221,7 +221,7 @@ impl Book<'_> {
             "<section id=\"{anchor}\">\n<h2>{}<a class=\"here\" href=\"#{anchor}\" aria-label=\"link\">#</a></h2>\n\
              <p class=\"kind\">{}</p>\n",
             escaped(entry.name),
-            escaped(&entry.told()),
+            escaped(&entry.kinds_and_sections()),
             anchor = entry.anchor,
         );
         let lines = |part: fn(&crate::keyword::Documented) -> &'static str| {
@@ -259,7 +259,7 @@ impl Book<'_> {
         content += &self.text(DIFFERENCES);
         content += "<table>\n<thead><tr><th>About</th><th>HAProxy</th><th>Evenkeel</th><th>Why</th></tr></thead>\n<tbody>\n";
         for difference in self.material.differences {
-            let cells = [difference.haproxy, difference.here, difference.reason];
+            let cells = [difference.haproxy, difference.evenkeel, difference.reason];
             let cells: String = ["HAProxy", "Evenkeel", "Why"]
                 .iter()
                 .zip(cells)
@@ -273,7 +273,7 @@ impl Book<'_> {
         }
         content += "</tbody>\n</table>\n<h2>Not supported</h2>\n";
         content += &self.text(NOT_BUILT);
-        for (kind, names) in self.material.not_built() {
+        for (kind, names) in self.material.unsupported_names() {
             let names: Vec<String> = names.iter().map(|name| escaped(name)).collect();
             content += &format!(
                 "<details><summary>{} ({})</summary><p class=\"names\"><code>{}</code></p></details>\n",
@@ -308,7 +308,7 @@ impl Book<'_> {
             for entry in &chapter.entries {
                 items.push([
                     entry.name.to_owned(),
-                    entry.told(),
+                    entry.kinds_and_sections(),
                     format!("{}.html#{}", chapter.slug, entry.anchor),
                     first_sentence(entry.rows[0].doc),
                     searched(&[
@@ -397,13 +397,13 @@ mod tests {
     use crate::codes;
     use crate::keyword::Documented;
 
-    fn material_of(rows: &[Documented]) -> Vec<Page> {
+    fn material_of(rows: &[Documented]) -> Vec<HtmlPage> {
         let differences = [Difference {
             key: "silence",
             about: "timeout client",
             kinds: &["keyword"],
             haproxy: "waits <b>",
-            here: "waits, too",
+            evenkeel: "waits, too",
             reason: "because",
             applies: super::super::applies::Applies::ToHttp,
         }];

@@ -9,7 +9,7 @@ pub(super) const WIDTH_MAX: usize = 100;
 
 /// A block of a text.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Block {
+pub(super) enum MarkupBlock {
     /// Flowing words.
     Paragraph(String),
     /// Items of a list, each with flowing words.
@@ -18,7 +18,7 @@ pub(super) enum Block {
     Fenced(String),
 }
 
-pub(super) fn blocks(markdown: &str) -> Vec<Block> {
+pub(super) fn blocks(markdown: &str) -> Vec<MarkupBlock> {
     let mut blocks = Vec::new();
     let mut fenced: Option<String> = None;
     let mut open = false;
@@ -26,7 +26,7 @@ pub(super) fn blocks(markdown: &str) -> Vec<Block> {
         let trimmed = line.trim();
         if trimmed.starts_with("```") {
             match fenced.take() {
-                Some(text) => blocks.push(Block::Fenced(text)),
+                Some(text) => blocks.push(MarkupBlock::Fenced(text)),
                 None => fenced = Some(String::new()),
             }
             open = false;
@@ -37,28 +37,28 @@ pub(super) fn blocks(markdown: &str) -> Vec<Block> {
             open = false;
         } else if let Some(point) = trimmed.strip_prefix("- ") {
             match blocks.last_mut() {
-                Some(Block::List(points)) if open => points.push(words(point)),
-                _ => blocks.push(Block::List(vec![words(point)])),
+                Some(MarkupBlock::List(points)) if open => points.push(words(point)),
+                _ => blocks.push(MarkupBlock::List(vec![words(point)])),
             }
             open = true;
         } else {
             match blocks.last_mut() {
-                Some(Block::Paragraph(text)) if open => {
+                Some(MarkupBlock::Paragraph(text)) if open => {
                     text.push(' ');
                     text.push_str(&words(trimmed));
                 }
-                Some(Block::List(points)) if open => {
+                Some(MarkupBlock::List(points)) if open => {
                     if let Some(point) = points.last_mut() {
                         point.push(' ');
                         point.push_str(&words(trimmed));
                     }
                 }
-                _ => blocks.push(Block::Paragraph(words(trimmed))),
+                _ => blocks.push(MarkupBlock::Paragraph(words(trimmed))),
             }
             open = true;
         }
     }
-    blocks.extend(fenced.map(Block::Fenced));
+    blocks.extend(fenced.map(MarkupBlock::Fenced));
     blocks
 }
 
@@ -76,13 +76,13 @@ pub(super) fn terminal(markdown: &str, width: usize) -> String {
             text.push('\n');
         }
         match block {
-            Block::Paragraph(words) => flow(&mut text, &words, width, ["", ""]),
-            Block::List(points) => {
+            MarkupBlock::Paragraph(words) => flow(&mut text, &words, width, ["", ""]),
+            MarkupBlock::List(points) => {
                 for point in points {
                     flow(&mut text, &point, width, ["  - ", "    "]);
                 }
             }
-            Block::Fenced(lines) => {
+            MarkupBlock::Fenced(lines) => {
                 for line in lines.lines() {
                     if !line.is_empty() {
                         text += "    ";
@@ -141,15 +141,15 @@ pub(super) fn html(markdown: &str, link: &dyn Fn(&str) -> Option<String>) -> Str
     let mut text = String::new();
     for block in blocks(markdown) {
         match block {
-            Block::Paragraph(words) => text += &format!("<p>{}</p>\n", inline(&words, link)),
-            Block::List(points) => {
+            MarkupBlock::Paragraph(words) => text += &format!("<p>{}</p>\n", inline(&words, link)),
+            MarkupBlock::List(points) => {
                 text += "<ul>\n";
                 for point in points {
                     text += &format!("<li>{}</li>\n", inline(&point, link));
                 }
                 text += "</ul>\n";
             }
-            Block::Fenced(lines) => {
+            MarkupBlock::Fenced(lines) => {
                 text += &format!("<pre><code>{}</code></pre>\n", escaped(&lines));
             }
         }
@@ -204,17 +204,17 @@ mod tests {
         assert_eq!(
             blocks(text),
             [
-                Block::Paragraph("One two.".into()),
-                Block::List(vec!["a b".into(), "c".into()]),
-                Block::Fenced("  kept <\n\n".into()),
-                Block::Paragraph("Three.".into()),
+                MarkupBlock::Paragraph("One two.".into()),
+                MarkupBlock::List(vec!["a b".into(), "c".into()]),
+                MarkupBlock::Fenced("  kept <\n\n".into()),
+                MarkupBlock::Paragraph("Three.".into()),
             ]
         );
         assert_eq!(
             terminal(text, 80),
             "One two.\n\n  - a b\n  - c\n\n      kept <\n\n\nThree.\n"
         );
-        assert_eq!(blocks("```\nopen"), [Block::Fenced("open\n".into())]);
+        assert_eq!(blocks("```\nopen"), [MarkupBlock::Fenced("open\n".into())]);
     }
 
     #[test]

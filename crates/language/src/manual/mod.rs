@@ -8,9 +8,9 @@ mod markup;
 mod reference;
 mod search;
 
-pub use applies::{Applies, Files, Statement};
+pub use applies::{Applies, LoadedFiles, Statement};
 pub use book::{chapter, contents, difference, differences, paragraphs};
-pub use html::{Page, pages};
+pub use html::{HtmlPage, pages};
 pub use reference::{Chapter, Difference, Entry, Material, slug};
 pub use search::{Hit, Phrase, SearchResult, search};
 
@@ -84,7 +84,7 @@ pub fn look_up<'d>(name: &str, documented: &'d [Documented]) -> Lookup<'d> {
 
 /// Returns the places that the kind does not imply: fetches are allowed where fetches are allowed,
 /// and actions among their rules.
-fn places_told(row: &Documented) -> Vec<&'static str> {
+fn listed_places(row: &Documented) -> Vec<&'static str> {
     row.places
         .iter()
         .copied()
@@ -95,7 +95,7 @@ fn places_told(row: &Documented) -> Vec<&'static str> {
 /// Returns the page of a keyword, formatted for a width in columns.
 pub fn page(row: &Documented, width: usize) -> String {
     let mut text = format!("{} (", row.name);
-    match &places_told(row)[..] {
+    match &listed_places(row)[..] {
         [] => text += row.kind,
         ["file"] => text += &format!("top-level {}", row.kind),
         places => text += &format!("{} in: {}", row.kind, places.join(", ")),

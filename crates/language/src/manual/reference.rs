@@ -17,7 +17,7 @@ pub struct Difference {
     /// The behaviour of HAProxy.
     pub haproxy: &'static str,
     /// The behaviour of Evenkeel.
-    pub here: &'static str,
+    pub evenkeel: &'static str,
     /// The reason.
     pub reason: &'static str,
     /// The files to which the difference applies.
@@ -162,7 +162,7 @@ impl<'m> Material<'m> {
 
     /// Returns the kinds of rows that follow a keyword on its line (`bind` has `bind option`), with
     /// the names of those rows.
-    pub fn followers(&self, name: &str) -> Vec<(&'static str, Vec<&'static str>)> {
+    pub fn following_kinds(&self, name: &str) -> Vec<(&'static str, Vec<&'static str>)> {
         let name = if name == "default-server" {
             "server"
         } else {
@@ -180,7 +180,7 @@ impl<'m> Material<'m> {
     }
 
     /// Returns the HAProxy names that are not supported, by kind.
-    pub fn not_built(&self) -> Vec<(&'static str, Vec<&'static str>)> {
+    pub fn unsupported_names(&self) -> Vec<(&'static str, Vec<&'static str>)> {
         let mut kinds = by_kind(self.rows.iter().filter(|row| !row.built));
         kinds.sort_unstable();
         kinds
@@ -209,7 +209,7 @@ impl Difference {
     pub(super) fn points(&self) -> String {
         format!(
             "- HAProxy: {}\n- Evenkeel: {}\n- Why: {}",
-            self.haproxy, self.here, self.reason
+            self.haproxy, self.evenkeel, self.reason
         )
     }
 }
@@ -248,10 +248,10 @@ impl<'m> Chapter<'m> {
 
 impl Entry<'_> {
     /// Returns the kinds of the keyword, and the sections where it is allowed.
-    pub fn told(&self) -> String {
+    pub fn kinds_and_sections(&self) -> String {
         let first = self.rows[0];
         if self.rows.len() == 1 {
-            let places = super::places_told(first);
+            let places = super::listed_places(first);
             return match &places[..] {
                 [] => first.kind.to_owned(),
                 ["file"] => format!("top-level {}", first.kind),
@@ -301,7 +301,7 @@ mod tests {
             about: "user",
             kinds: &["keyword"],
             haproxy: "Crashes.",
-            here: "Refuses it.",
+            evenkeel: "Refuses it.",
             reason: "So.",
             applies: Applies::ToHttp,
         }];
@@ -354,10 +354,10 @@ mod tests {
         assert_eq!(answers.len(), 2);
         assert_eq!(answers[0].rows.len(), 2);
         assert_eq!(
-            answers[0].told(),
+            answers[0].kinds_and_sections(),
             "http-request action, http-response action"
         );
         assert_ne!(answers[0].anchor, answers[1].anchor);
-        assert_eq!(material.not_built(), [("keyword", vec!["acme"])]);
+        assert_eq!(material.unsupported_names(), [("keyword", vec!["acme"])]);
     }
 }

@@ -132,7 +132,7 @@ fn singular(word: &str) -> &str {
 }
 
 /// Returns whether the request contains all words of a phrase.
-fn is_meant(phrase: &str, wanted: &[String]) -> bool {
+fn contains_phrase(phrase: &str, wanted: &[String]) -> bool {
     phrase
         .split(' ')
         .all(|word| wanted.iter().any(|asked| singular(asked) == singular(word)))
@@ -176,7 +176,7 @@ fn hits(items: &[Item], phrases: &[Phrase], wanted: &[String], least: usize) -> 
     // The longest of the matching phrases comes first.
     let mut meant: Vec<&Phrase> = phrases
         .iter()
-        .filter(|(phrase, _)| is_meant(phrase, wanted))
+        .filter(|(phrase, _)| contains_phrase(phrase, wanted))
         .collect();
     meant.sort_by_key(|(phrase, _)| std::cmp::Reverse(phrase.split(' ').count()));
     let first: Vec<&str> = meant

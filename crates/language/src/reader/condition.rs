@@ -2,7 +2,7 @@
 //! parentheses. A condition tests variables and facts about the program ([`Facts`]), never the
 //! system.
 
-use super::facts::{Facts, Version};
+use super::facts::{Facts, HaproxyVersion};
 use super::fault::FaultKind;
 use super::lex::{Lexer, Scope};
 use crate::environment::Environment;
@@ -206,19 +206,19 @@ fn number(text: &[u8]) -> Option<u32> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-fn version(text: &str) -> Option<Version> {
-    Version::haproxy(text)
+fn version(text: &str) -> Option<HaproxyVersion> {
+    HaproxyVersion::haproxy(text)
 }
 
-fn version_of(text: &[u8]) -> Option<Version> {
+fn version_of(text: &[u8]) -> Option<HaproxyVersion> {
     version(std::str::from_utf8(text).unwrap_or("").trim())
 }
 
-fn openssl(context: &Context<'_>, other: &[u8]) -> Option<(Version, Version)> {
-    let own = Version::openssl(context.facts.openssl_version.as_deref()?)?;
+fn openssl(context: &Context<'_>, other: &[u8]) -> Option<(HaproxyVersion, HaproxyVersion)> {
+    let own = HaproxyVersion::openssl(context.facts.openssl_version.as_deref()?)?;
     Some((
         own,
-        Version::openssl(std::str::from_utf8(other).ok()?.trim())?,
+        HaproxyVersion::openssl(std::str::from_utf8(other).ok()?.trim())?,
     ))
 }
 
@@ -314,7 +314,7 @@ impl Parser<'_> {
     }
 
     /// Consumes an operator if it is next.
-    fn takes(&mut self, operator: &[u8]) -> bool {
+    fn consume_operator(&mut self, operator: &[u8]) -> bool {
         let before = self.at;
         self.spaces();
         let found = self.text[self.at..].starts_with(operator);
@@ -330,7 +330,7 @@ impl Parser<'_> {
     /// first one is.
     fn any(&mut self) -> Evaluated {
         let mut value = self.all()?;
-        while self.takes(b"||") {
+        while self.consume_operator(b"||") {
             let next = self.all()?;
             value |= next;
         }
@@ -339,7 +339,7 @@ impl Parser<'_> {
 
     fn all(&mut self) -> Evaluated {
         let mut value = self.element()?;
-        while self.takes(b"&&") {
+        while self.consume_operator(b"&&") {
             let next = self.element()?;
             value &= next;
         }
@@ -365,7 +365,7 @@ impl Parser<'_> {
                 self.depth += 1;
                 let value = self.any()?;
                 self.depth -= 1;
-                if self.takes(b")") {
+                if self.consume_operator(b")") {
                     Ok(value)
                 } else {
                     let rest = self.rest(start);

@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::environment::Environment;
 use crate::source::{SourceMap, Span};
 use crate::suggest;
-use crate::token::{Line, Word};
+use crate::token::{ConfigLine, ConfigWord};
 
 /// Maximum depth of nested `.if` blocks; HAProxy's own limit.
 pub const NESTED_MAX: usize = 100;
@@ -18,7 +18,7 @@ static DIRECTIVES: &[&str] = &[
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum BranchState {
     /// This branch is active.
     Taken,
     /// No branch was true so far.
@@ -28,8 +28,8 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Block {
-    state: State,
+struct ConditionalBlock {
+    state: BranchState,
     opened: Span,
     otherwise: Option<Span>,
 }
@@ -37,13 +37,13 @@ struct Block {
 /// The open blocks.
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
-    open: Vec<Block>,
+    open: Vec<ConditionalBlock>,
     /// Number of blocks beyond [`NESTED_MAX`], which are skipped.
     beyond: usize,
 }
 
 /// The destination of a directive's diagnostics.
-pub(super) struct Report<'a> {
+pub(super) struct DirectiveDiagnostics<'a> {
     pub sources: &'a SourceMap,
     pub diagnostics: &'a mut Diagnostics,
     /// The line has a lexical error, which was reported. No further error is reported for it, but
@@ -51,7 +51,7 @@ pub(super) struct Report<'a> {
     pub recovered: bool,
 }
 
-impl Report<'_> {
+impl DirectiveDiagnostics<'_> {
     fn push(&mut self, diagnostic: Diagnostic) {
         if !self.recovered {
             self.diagnostics.push(self.sources, diagnostic);
@@ -62,28 +62,32 @@ impl Report<'_> {
 impl Blocks {
     /// Returns whether lines are active at this position.
     pub fn active(&self) -> bool {
-        self.beyond == 0 && self.open.last().is_none_or(|b| b.state == State::Taken)
+        self.beyond == 0
+            && self
+                .open
+                .last()
+                .is_none_or(|b| b.state == BranchState::Taken)
     }
 
     /// Processes a line whose first byte is a dot.
     pub fn directive(
         &mut self,
-        line: &Line,
+        line: &ConfigLine,
         facts: &Facts,
         env: &Environment,
-        report: &mut Report<'_>,
+        report: &mut DirectiveDiagnostics<'_>,
     ) {
         let Some(word) = line.word(0) else { return };
         match word.str() {
             ".if" => self.begin(line, facts, env, report),
             ".elif" => self.elif(line, facts, env, report),
-            ".else" => self.otherwise(line, report),
+            ".else" => self.process_else(line, report),
             ".endif" => self.end(line, report),
             _ if !self.active() => {}
-            ".diag" => speak(line, Severity::Diag, report),
-            ".notice" => speak(line, Severity::Notice, report),
-            ".warning" => speak(line, Severity::Warning, report),
-            ".alert" => speak(line, Severity::Error, report),
+            ".diag" => report_message(line, Severity::Diag, report),
+            ".notice" => report_message(line, Severity::Notice, report),
+            ".warning" => report_message(line, Severity::Warning, report),
+            ".alert" => report_message(line, Severity::Error, report),
             _ => unknown(word, report),
         }
     }
@@ -103,7 +107,13 @@ impl Blocks {
         }
     }
 
-    fn begin(&mut self, line: &Line, facts: &Facts, env: &Environment, report: &mut Report<'_>) {
+    fn begin(
+        &mut self,
+        line: &ConfigLine,
+        facts: &Facts,
+        env: &Environment,
+        report: &mut DirectiveDiagnostics<'_>,
+    ) {
         if self.open.len() >= NESTED_MAX {
             self.beyond += 1;
             if self.beyond == 1 {
@@ -119,61 +129,72 @@ impl Blocks {
         let state = if self.active() {
             condition_state(line, facts, env, report)
         } else {
-            State::Done
+            BranchState::Done
         };
-        self.open.push(Block {
+        self.open.push(ConditionalBlock {
             state,
             opened: line.span,
             otherwise: None,
         });
     }
 
-    fn elif(&mut self, line: &Line, facts: &Facts, env: &Environment, report: &mut Report<'_>) {
+    fn elif(
+        &mut self,
+        line: &ConfigLine,
+        facts: &Facts,
+        env: &Environment,
+        report: &mut DirectiveDiagnostics<'_>,
+    ) {
         let Some(block) = self.current(line, ".elif", report) else {
             return;
         };
         block.state = match block.state {
-            State::Waiting => condition_state(line, facts, env, report),
-            State::Taken | State::Done => State::Done,
+            BranchState::Waiting => condition_state(line, facts, env, report),
+            BranchState::Taken | BranchState::Done => BranchState::Done,
         };
     }
 
-    fn otherwise(&mut self, line: &Line, report: &mut Report<'_>) {
+    fn process_else(&mut self, line: &ConfigLine, report: &mut DirectiveDiagnostics<'_>) {
         no_argument(line, ".else", report);
         let Some(block) = self.current(line, ".else", report) else {
             return;
         };
         block.otherwise = Some(line.span);
         block.state = match block.state {
-            State::Waiting => State::Taken,
-            State::Taken | State::Done => State::Done,
+            BranchState::Waiting => BranchState::Taken,
+            BranchState::Taken | BranchState::Done => BranchState::Done,
         };
     }
 
-    fn end(&mut self, line: &Line, report: &mut Report<'_>) {
+    fn end(&mut self, line: &ConfigLine, report: &mut DirectiveDiagnostics<'_>) {
         no_argument(line, ".endif", report);
         if self.beyond > 0 {
             self.beyond -= 1;
         } else if self.open.pop().is_none() {
-            report.push(lone(line, ".endif"));
+            report.push(missing_if_error(line, ".endif"));
         }
     }
 
     /// Returns the block of an `.elif` or `.else`, unless the directive is misplaced.
-    fn current(&mut self, line: &Line, name: &str, report: &mut Report<'_>) -> Option<&mut Block> {
+    fn current(
+        &mut self,
+        line: &ConfigLine,
+        name: &str,
+        report: &mut DirectiveDiagnostics<'_>,
+    ) -> Option<&mut ConditionalBlock> {
         if self.beyond > 0 {
             return None;
         }
         let Some(block) = self.open.last_mut() else {
-            report.push(lone(line, name));
+            report.push(missing_if_error(line, name));
             return None;
         };
         if let Some(otherwise) = block.otherwise {
             let message = format!("'{name}' after '.else' is not permitted");
             report.push(
                 Diagnostic::error(&codes::MISPLACED_DIRECTIVE, line.span, message)
-                    .also(otherwise, "the '.else' of this block")
-                    .also(block.opened, "the block begins here"),
+                    .with_label(otherwise, "the '.else' of this block")
+                    .with_label(block.opened, "the block begins here"),
             );
             return None;
         }
@@ -181,13 +202,13 @@ impl Blocks {
     }
 }
 
-fn lone(line: &Line, name: &str) -> Diagnostic {
+fn missing_if_error(line: &ConfigLine, name: &str) -> Diagnostic {
     let message = format!("lone '{name}' with no matching '.if'");
     Diagnostic::error(&codes::MISPLACED_DIRECTIVE, line.span, message)
         .help("remove it, or add the missing '.if' above")
 }
 
-fn no_argument(line: &Line, name: &str, report: &mut Report<'_>) {
+fn no_argument(line: &ConfigLine, name: &str, report: &mut DirectiveDiagnostics<'_>) {
     if let Some(word) = line.word(1) {
         let message = format!("unexpected argument '{}' for '{name}'", word.text());
         report.push(
@@ -197,7 +218,7 @@ fn no_argument(line: &Line, name: &str, report: &mut Report<'_>) {
     }
 }
 
-fn speak(line: &Line, severity: Severity, report: &mut Report<'_>) {
+fn report_message(line: &ConfigLine, severity: Severity, report: &mut DirectiveDiagnostics<'_>) {
     let [name, arguments @ ..] = line.words.as_slice() else {
         return;
     };
@@ -240,7 +261,7 @@ fn speak(line: &Line, severity: Severity, report: &mut Report<'_>) {
     ));
 }
 
-fn unknown(word: &Word, report: &mut Report<'_>) {
+fn unknown(word: &ConfigWord, report: &mut DirectiveDiagnostics<'_>) {
     let message = format!("unknown directive '{}'", word.text());
     let near = suggest::nearest(word.str(), DIRECTIVES.iter().copied());
     report.push(
@@ -250,28 +271,28 @@ fn unknown(word: &Word, report: &mut Report<'_>) {
 }
 
 fn condition_state(
-    line: &Line,
+    line: &ConfigLine,
     facts: &Facts,
     env: &Environment,
-    report: &mut Report<'_>,
-) -> State {
+    report: &mut DirectiveDiagnostics<'_>,
+) -> BranchState {
     if report.recovered {
-        return State::Done;
+        return BranchState::Done;
     }
     let (text, places) = joined(&line.words[1..]);
     match condition::evaluate(&text, facts, env) {
-        Ok(true) => State::Taken,
-        Ok(false) => State::Waiting,
+        Ok(true) => BranchState::Taken,
+        Ok(false) => BranchState::Waiting,
         Err(error) => {
             report.push(bad_condition(line, &error, &places));
             // Neither this branch nor the `.else` applies, because the intended value is unknown.
-            State::Done
+            BranchState::Done
         }
     }
 }
 
 /// Returns the words after the directive as one text, and the position of each word in it.
-fn joined(words: &[Word]) -> (Vec<u8>, Vec<(usize, Word)>) {
+fn joined(words: &[ConfigWord]) -> (Vec<u8>, Vec<(usize, ConfigWord)>) {
     let mut text = Vec::new();
     let mut places = Vec::new();
     for word in words {
@@ -284,7 +305,11 @@ fn joined(words: &[Word]) -> (Vec<u8>, Vec<(usize, Word)>) {
     (text, places)
 }
 
-fn bad_condition(line: &Line, error: &ConditionError, places: &[(usize, Word)]) -> Diagnostic {
+fn bad_condition(
+    line: &ConfigLine,
+    error: &ConditionError,
+    places: &[(usize, ConfigWord)],
+) -> Diagnostic {
     let index = places.partition_point(|(start, _)| *start <= error.at);
     let span = match index.checked_sub(1).and_then(|i| places.get(i)) {
         None => line.span,

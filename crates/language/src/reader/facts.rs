@@ -55,7 +55,7 @@ impl Facts {
 /// A comparable version. Missing parts are zero; a development or candidate version is older than
 /// the release of the same number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Version {
+pub(super) struct HaproxyVersion {
     numbers: [u32; 3],
     stage: u32,
     commits: u32,
@@ -64,14 +64,14 @@ pub(super) struct Version {
 /// Higher than every `-devN`: the release itself.
 const RELEASED: u32 = u32::MAX;
 
-impl Version {
+impl HaproxyVersion {
     /// Parses `2.6`, `2.6.12`, `2.7-dev3`, `2.6.12-15`; the suffix of a distribution after a '+' or
     /// a '~' is ignored. Returns `None` for an invalid version.
-    pub fn haproxy(text: &str) -> Option<Version> {
+    pub fn haproxy(text: &str) -> Option<HaproxyVersion> {
         let text = text.split(['+', '~']).next()?;
         let mut parts = text.split('-');
         let numbers = numbers(parts.next()?)?;
-        let mut version = Version {
+        let mut version = HaproxyVersion {
             numbers,
             stage: RELEASED,
             commits: 0,
@@ -90,7 +90,7 @@ impl Version {
     }
 
     /// Parses `3.0.2`, `1.1.1w`, `3.2.0-beta1`.
-    pub fn openssl(text: &str) -> Option<Version> {
+    pub fn openssl(text: &str) -> Option<HaproxyVersion> {
         let (text, stage) = match text.split_once('-') {
             None => (text, RELEASED),
             Some((text, stage)) => {
@@ -107,7 +107,7 @@ impl Version {
             Some(b) if b.is_ascii_lowercase() => (&text[..text.len() - 1], u32::from(b - b'a') + 1),
             _ => (text, 0),
         };
-        Some(Version {
+        Some(HaproxyVersion {
             numbers: numbers(text)?,
             stage,
             commits: letter,
@@ -125,7 +125,7 @@ fn numbers(text: &str) -> Option<[u32; 3]> {
 
 #[cfg(test)]
 mod tests {
-    use super::Version;
+    use super::HaproxyVersion;
 
     #[test]
     fn versions_are_ordered_as_they_were_released() {
@@ -143,17 +143,18 @@ mod tests {
         ];
         for pair in order.windows(2) {
             assert!(
-                Version::haproxy(pair[0]).unwrap() < Version::haproxy(pair[1]).unwrap(),
+                HaproxyVersion::haproxy(pair[0]).unwrap()
+                    < HaproxyVersion::haproxy(pair[1]).unwrap(),
                 "{pair:?}"
             );
         }
         assert_eq!(
-            Version::haproxy("2.6.12+deb12u4"),
-            Version::haproxy("2.6.12")
+            HaproxyVersion::haproxy("2.6.12+deb12u4"),
+            HaproxyVersion::haproxy("2.6.12")
         );
-        assert_eq!(Version::haproxy("x"), None);
-        assert_eq!(Version::haproxy(""), None);
-        assert_eq!(Version::haproxy("1.2.3.4"), None);
+        assert_eq!(HaproxyVersion::haproxy("x"), None);
+        assert_eq!(HaproxyVersion::haproxy(""), None);
+        assert_eq!(HaproxyVersion::haproxy("1.2.3.4"), None);
     }
 
     #[test]
@@ -169,10 +170,11 @@ mod tests {
         ];
         for pair in order[1..].windows(2) {
             assert!(
-                Version::openssl(pair[0]).unwrap() < Version::openssl(pair[1]).unwrap(),
+                HaproxyVersion::openssl(pair[0]).unwrap()
+                    < HaproxyVersion::openssl(pair[1]).unwrap(),
                 "{pair:?}"
             );
         }
-        assert_eq!(Version::openssl("x"), None);
+        assert_eq!(HaproxyVersion::openssl("x"), None);
     }
 }

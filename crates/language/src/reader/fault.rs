@@ -49,7 +49,7 @@ pub enum FaultKind {
 
 /// An error and its position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault {
+pub struct LexicalError {
     /// The kind of error.
     pub kind: FaultKind,
     /// The bytes that caused the error.
@@ -90,7 +90,7 @@ impl FaultKind {
     }
 }
 
-impl Fault {
+impl LexicalError {
     /// Returns the diagnostic of the error.
     pub fn diagnostic(&self, sources: &SourceMap) -> Diagnostic {
         let span = self.span;

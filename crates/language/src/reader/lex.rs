@@ -2,10 +2,10 @@
 //! directive and no keyword, and never stops at an error: it records the error and continues as
 //! well as possible.
 
-use super::fault::{Fault, FaultKind};
+use super::fault::{FaultKind, LexicalError};
 use crate::environment::Environment;
 use crate::source::{FileId, Span};
-use crate::token::Word;
+use crate::token::ConfigWord;
 
 /// Maximum words of a line, its keyword included; HAProxy's own limit.
 pub const WORDS_MAX: usize = 64;
@@ -60,8 +60,8 @@ pub(super) struct Lexer<'a> {
     pub file: FileId,
     pub base: u32,
     pub scope: &'a Scope<'a>,
-    pub words: Vec<Word>,
-    pub faults: Vec<Fault>,
+    pub words: Vec<ConfigWord>,
+    pub faults: Vec<LexicalError>,
     /// A hash begins a comment (true in a file, false on a command line).
     pub comments: bool,
     /// Variables are expanded. Otherwise a NUL precedes the `$` of each variable; no word
@@ -113,7 +113,7 @@ impl<'a> Lexer<'a> {
 
     /// Reads the line again without quotes if a quote is unmatched.
     pub fn without_quotes(&mut self) {
-        let lonely = |fault: &Fault| matches!(fault.kind, FaultKind::Quote(_));
+        let lonely = |fault: &LexicalError| matches!(fault.kind, FaultKind::Quote(_));
         if !self.faults.iter().any(lonely) {
             return;
         }
@@ -125,7 +125,7 @@ impl<'a> Lexer<'a> {
         while let Some(byte) = read.get(at) {
             match *byte {
                 b'\\' => at += 1,
-                quote @ (b'"' | b'\'') => plain.faults.push(Fault {
+                quote @ (b'"' | b'\'') => plain.faults.push(LexicalError {
                     kind: FaultKind::OldQuote(quote),
                     span: plain.span(at, at + 1),
                 }),
@@ -412,16 +412,17 @@ impl<'a> Lexer<'a> {
 
     fn push(&mut self, start: usize, end: usize, bytes: Vec<u8>) {
         let span = self.span(start, end);
-        self.words.push(Word { bytes, span });
+        self.words.push(ConfigWord { bytes, span });
     }
 
     fn fault(&mut self, kind: FaultKind, start: usize, end: usize) {
         let span = self.span(start, end.min(self.text.len()));
         // A line has too many words only once, and a word has one NUL error.
-        let once =
-            |f: &Fault| f.kind == kind && (f.span == span || kind == FaultKind::TooManyWords);
+        let once = |f: &LexicalError| {
+            f.kind == kind && (f.span == span || kind == FaultKind::TooManyWords)
+        };
         if !self.faults.iter().any(once) {
-            self.faults.push(Fault { kind, span });
+            self.faults.push(LexicalError { kind, span });
         }
     }
 
@@ -451,7 +452,7 @@ impl<'a> Lexer<'a> {
             } else {
                 FaultKind::EmptyWord
             };
-            self.faults.push(Fault { kind, span });
+            self.faults.push(LexicalError { kind, span });
         }
     }
 }

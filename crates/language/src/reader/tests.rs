@@ -22,7 +22,7 @@ fn environment() -> Environment {
 
 struct Read {
     sources: SourceMap,
-    lines: Vec<Line>,
+    lines: Vec<ConfigLine>,
     diagnostics: Diagnostics,
 }
 
@@ -301,7 +301,7 @@ fn every_line_is_read_whatever_is_wrong_with_the_others() {
 #[test]
 fn a_word_spans_its_quotes_and_what_it_was_written_with() {
     let read = read(b"  bind \"$A\"'x' a\\ b # c\n \"k${A[*]}z\" \"\" end\n");
-    let snippet = |w: &crate::Word| read.sources.snippet(w.span).into_owned();
+    let snippet = |w: &crate::ConfigWord| read.sources.snippet(w.span).into_owned();
     let words: Vec<String> = read.lines[0].words.iter().map(snippet).collect();
     assert_eq!(words, ["bind", "\"$A\"'x'", "a\\ b"]);
     assert_eq!(

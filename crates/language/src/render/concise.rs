@@ -1,13 +1,13 @@
 //! Renders each diagnostic as one line.
 
-use super::{severity_name, shown, visible};
+use super::{severity_name, visible, visible_diagnostics};
 use crate::diagnostic::Diagnostics;
 use crate::source::SourceMap;
 
 /// Returns `file:line:column: error[E0101]: message (help)` for each diagnostic, on separate lines.
 pub fn concise(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
     let mut text = String::new();
-    for d in shown(sources, diagnostics, diag) {
+    for d in visible_diagnostics(sources, diagnostics, diag) {
         if let Some(span) = d.primary {
             let at = sources.position(span);
             let name = &sources.file(span.file).name;

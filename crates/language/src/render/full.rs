@@ -1,8 +1,8 @@
 //! Renders diagnostics for a terminal: the line, an underline, the expected input, the correction.
 
-use super::{count, severity_name, shown, visible, without_secrets};
+use super::{count, severity_name, visible, visible_diagnostics, without_secrets};
 use crate::diagnostic::{Diagnostic, Diagnostics, Fix, Severity};
-use crate::difference::{known, starred};
+use crate::difference::{starred, vocabulary};
 use crate::source::{FileId, SourceMap, Span};
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{
@@ -13,7 +13,7 @@ use std::ops::Range;
 
 /// Output style.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Look {
+pub struct RenderOptions {
     /// Uses terminal colours.
     pub color: bool,
     /// Draws lines with non-ASCII characters.
@@ -24,10 +24,10 @@ pub struct Look {
     pub diag: bool,
 }
 
-impl Default for Look {
+impl Default for RenderOptions {
     /// Returns the style for a file or a pipe.
     fn default() -> Self {
-        Look {
+        RenderOptions {
             color: false,
             unicode: false,
             width: 140,
@@ -43,11 +43,11 @@ const LINE_SHOWN_MAX: usize = 16 << 10;
 const TOGETHER_MAX: usize = 64 << 10;
 
 /// Returns all diagnostics, followed by their number.
-pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> String {
+pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &RenderOptions) -> String {
     let mut text = String::new();
     let mut example: Option<Cow<'_, Diagnostic>> = None;
-    for d in shown(sources, diagnostics, look.diag) {
-        text += &full_one(sources, &d, look);
+    for d in visible_diagnostics(sources, diagnostics, look.diag) {
+        text += &render_diagnostic(sources, &d, look);
         text += "\n\n";
         // The first diagnostic of the highest severity: an error that refuses the file comes before
         // a warning.
@@ -69,7 +69,7 @@ pub fn full(sources: &SourceMap, diagnostics: &Diagnostics, look: &Look) -> Stri
 }
 
 /// Returns one diagnostic, without a trailing line feed.
-pub fn full_one(sources: &SourceMap, d: &Diagnostic, look: &Look) -> String {
+pub fn render_diagnostic(sources: &SourceMap, d: &Diagnostic, look: &RenderOptions) -> String {
     let d = &*without_secrets(sources, d);
     let level = match d.severity {
         Severity::Error => Level::ERROR,
@@ -246,7 +246,7 @@ fn lines_of(sources: &SourceMap, span: Span) -> Range<usize> {
 fn quoted(bytes: &[u8]) -> Vec<u8> {
     let lines = bytes
         .split(|b| *b == b'\n')
-        .map(|line| starred(line, known()));
+        .map(|line| starred(line, vocabulary()));
     lines.collect::<Vec<_>>().join(&b'\n')
 }
 

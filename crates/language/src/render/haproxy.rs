@@ -1,10 +1,10 @@
 //! Renders messages in HAProxy's own form (that of 2.6), for its users, init scripts and
 //! monitoring.
 
-use super::{shown, visible};
+use super::{visible, visible_diagnostics};
 use crate::codes::{self, CODES};
 use crate::diagnostic::{Code, Diagnostic, Diagnostics, Severity};
-use crate::difference::{known, starred};
+use crate::difference::{starred, vocabulary};
 use crate::source::{FileId, SourceMap, Span};
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -26,7 +26,7 @@ pub struct HaproxyForm<'a> {
 
 /// The ending of a message of the reader.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
+enum MessageEnding {
     /// " at position 7:", the line, and a caret under the position.
     Shown,
     /// " at position 7."
@@ -37,7 +37,8 @@ enum Ending {
 
 /// Returns all messages, each with a trailing line feed.
 pub fn haproxy(sources: &SourceMap, diagnostics: &Diagnostics, form: &HaproxyForm<'_>) -> String {
-    let list: Vec<Cow<'_, Diagnostic>> = shown(sources, diagnostics, form.diag).collect();
+    let list: Vec<Cow<'_, Diagnostic>> =
+        visible_diagnostics(sources, diagnostics, form.diag).collect();
     let mut last_of_file: HashMap<FileId, usize> = HashMap::new();
     let mut refused: HashSet<FileId> = HashSet::new();
     for (n, d) in list.iter().enumerate() {
@@ -51,7 +52,7 @@ pub fn haproxy(sources: &SourceMap, diagnostics: &Diagnostics, form: &HaproxyFor
     let mut introduced = false;
     for (n, d) in list.iter().enumerate() {
         if d.severity >= Severity::Warning && !std::mem::replace(&mut introduced, true) {
-            introduce(&mut text, form);
+            append_heading(&mut text, form);
         }
         message(&mut text, sources, d, form);
         let ends = |file: &FileId| last_of_file.get(file) == Some(&n) && refused.contains(file);
@@ -79,7 +80,7 @@ pub fn haproxy(sources: &SourceMap, diagnostics: &Diagnostics, form: &HaproxyFor
     text
 }
 
-fn introduce(text: &mut String, form: &HaproxyForm<'_>) {
+fn append_heading(text: &mut String, form: &HaproxyForm<'_>) {
     let head = head(Severity::Notice, form.pid);
     *text += &format!("{head}haproxy version is {}\n", form.version);
     *text += &format!("{head}path to executable is {}\n", form.executable);
@@ -120,12 +121,12 @@ fn message(text: &mut String, sources: &SourceMap, d: &Diagnostic, form: &Haprox
     let place = format!("parsing [{name}:{}]", at.line);
     match ending(d.code) {
         None => line(text, d.severity, form.pid, &format!("{place} : {said}")),
-        Some(Ending::Stop) => line(text, d.severity, form.pid, &format!("{place}: {said}.")),
-        Some(Ending::Position) => {
+        Some(MessageEnding::Stop) => line(text, d.severity, form.pid, &format!("{place}: {said}.")),
+        Some(MessageEnding::Position) => {
             let said = format!("{place}: {said} at position {}.", at.column);
             line(text, d.severity, form.pid, &said);
         }
-        Some(Ending::Shown) => {
+        Some(MessageEnding::Shown) => {
             let said = format!("{place}: {said} at position {}:", at.column);
             line(text, d.severity, form.pid, &said);
             show(text, sources, span);
@@ -143,7 +144,7 @@ fn notes(text: &mut String, d: &Diagnostic) {
 }
 
 /// Returns the ending of a message of the reader; `None` for those of keywords.
-fn ending(code: &'static Code) -> Option<Ending> {
+fn ending(code: &'static Code) -> Option<MessageEnding> {
     let is = |other: &'static Code| std::ptr::eq(code, other);
     let of_reader = CODES.iter().any(|c| is(c)) && !code.id.starts_with("E002");
     if !of_reader {
@@ -158,11 +159,11 @@ fn ending(code: &'static Code) -> Option<Ending> {
         &codes::BAD_CONDITION,
     ];
     if shown.into_iter().any(is) {
-        Some(Ending::Shown)
+        Some(MessageEnding::Shown)
     } else if is(&codes::NUL_BYTE) || is(&codes::MISSING_LINE_FEED) {
-        Some(Ending::Position)
+        Some(MessageEnding::Position)
     } else {
-        Some(Ending::Stop)
+        Some(MessageEnding::Stop)
     }
 }
 
@@ -171,7 +172,7 @@ fn ending(code: &'static Code) -> Option<Ending> {
 fn show(text: &mut String, sources: &SourceMap, span: Span) {
     /// Maximum characters shown before and after the position.
     const AROUND: usize = 60;
-    let line = starred(sources.line_text(span), known());
+    let line = starred(sources.line_text(span), vocabulary());
     let column = sources.position(span).column as usize - 1;
     let column = column.min(line.len());
     let before: String = visible(&String::from_utf8_lossy(&line[..column])).into_owned();

@@ -1,14 +1,14 @@
 //! Renders one object per diagnostic, in an array. Keys are stable; positions start at 1, columns
 //! are in bytes, and an end is exclusive.
 
-use super::{severity_name, shown};
+use super::{severity_name, visible_diagnostics};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::source::{SourceMap, Span};
 use serde_json::{Map, Value, json};
 
 /// Returns the diagnostics as a JSON array with a trailing line feed.
 pub fn json(sources: &SourceMap, diagnostics: &Diagnostics, diag: bool) -> String {
-    let all: Vec<Value> = shown(sources, diagnostics, diag)
+    let all: Vec<Value> = visible_diagnostics(sources, diagnostics, diag)
         .map(|d| Value::Object(object(sources, &d)))
         .collect();
     escaped(&format!("{:#}\n", Value::Array(all)))
@@ -20,7 +20,7 @@ pub fn json_lines<'d>(
     diagnostics: &'d Diagnostics,
     diag: bool,
 ) -> impl Iterator<Item = String> + 'd {
-    let all = shown(sources, diagnostics, diag);
+    let all = visible_diagnostics(sources, diagnostics, diag);
     all.map(|d| escaped(&Value::Object(object(sources, &d)).to_string()))
 }
 

@@ -56,7 +56,7 @@ fn example() -> (SourceMap, Diagnostics) {
             "frontend 'web' is defined twice",
         )
         .label("second definition")
-        .also(span(&sources, "web", 0), "first defined here")
+        .with_label(span(&sources, "web", 0), "first defined here")
         .note("requests go to the first one")
         .help("give it another name"),
     );
@@ -105,24 +105,24 @@ const FORM: HaproxyForm<'static> = HaproxyForm {
 #[test]
 fn people_see_the_line_the_underline_and_the_replacement() {
     let (sources, diagnostics) = example();
-    assert_snapshot!(full(&sources, &diagnostics, &Look::default()));
+    assert_snapshot!(full(&sources, &diagnostics, &RenderOptions::default()));
 }
 
 #[test]
 fn people_see_where_the_reader_stumbled() {
     let (sources, diagnostics) = lexical();
-    assert_snapshot!(full(&sources, &diagnostics, &Look::default()));
+    assert_snapshot!(full(&sources, &diagnostics, &RenderOptions::default()));
 }
 
 #[test]
 fn colours_come_only_when_asked_for() {
     let (sources, diagnostics) = example();
-    let look = Look {
+    let look = RenderOptions {
         color: true,
-        ..Look::default()
+        ..RenderOptions::default()
     };
     assert!(full(&sources, &diagnostics, &look).contains('\x1b'));
-    assert!(!full(&sources, &diagnostics, &Look::default()).contains('\x1b'));
+    assert!(!full(&sources, &diagnostics, &RenderOptions::default()).contains('\x1b'));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn no_renderer_passes_on_control_characters() {
         .label("\x1b");
     diagnostics.push(&sources, said);
     for text in [
-        full(&sources, &diagnostics, &Look::default()),
+        full(&sources, &diagnostics, &RenderOptions::default()),
         concise(&sources, &diagnostics, false),
         haproxy(&sources, &diagnostics, &FORM),
         json(&sources, &diagnostics, false),

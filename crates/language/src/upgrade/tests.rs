@@ -54,7 +54,7 @@ fn a_line_is_put_behind_another_with_the_indentation_that_belongs_there() {
     };
     let told = [old(text, ":80")
         .fix(at(text, " :80"), "")
-        .also_fix(behind, "\nbind :80")];
+        .with_further_fix(behind, "\nbind :80")];
     assert_eq!(
         run(text, &told),
         "listen a # it\r\n   bind :80\r\n\r\n   mode http\r\n"

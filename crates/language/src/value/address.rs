@@ -1,7 +1,7 @@
 //! Addresses in every form that HAProxy accepts. A host name stays a name; the caller resolves it.
 
 use super::network::ipv4_as_written;
-use super::prefix::{self, Family, Kind, PREFIXES, Transport};
+use super::prefix::{self, Family, PREFIXES, PrefixKind, SocketTransport};
 use super::{ValueError, character_at, leading_number};
 use crate::codes;
 use crate::diagnostic::Code;
@@ -22,18 +22,18 @@ const HOST_NAME_MAX: usize = 253;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Address {
     /// Socket type.
-    pub transport: Transport,
+    pub transport: SocketTransport,
     /// The IP version for names and `*`.
     pub family: Family,
     /// The host, or its substitute.
-    pub host: Host,
+    pub host: AddressHost,
     /// The port or ports.
     pub port: Port,
 }
 
 /// The host of an address, or its substitute.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Host {
+pub enum AddressHost {
     /// `*` or nothing: every address (to listen), or the client's (to connect).
     Any,
     /// An address.
@@ -306,50 +306,52 @@ pub fn address(text: &str, accepts: &Accepts) -> Result<Address, AddressError> {
     if text.is_empty() {
         return Err(AddressError::Empty);
     }
-    let of = |host: Host| Address {
-        transport: Transport::Default,
+    let of = |host: AddressHost| Address {
+        transport: SocketTransport::Default,
         family: Family::Any,
         host,
         port: Port::None,
     };
     if accepts.output {
         match text {
-            "stdout" => return Ok(of(Host::Stdout)),
-            "stderr" => return Ok(of(Host::Stderr)),
+            "stdout" => return Ok(of(AddressHost::Stdout)),
+            "stderr" => return Ok(of(AddressHost::Stderr)),
             _ => {}
         }
     }
     if text.starts_with('/') {
-        return path(text, text).map(|path| of(Host::Path(path)));
+        return path(text, text).map(|path| of(AddressHost::Path(path)));
     }
     let Some((transport, kind, rest)) = prefix::split(text) else {
-        return inet(text, text, Transport::Default, Family::Any, accepts);
+        return inet(text, text, SocketTransport::Default, Family::Any, accepts);
     };
     match transport {
-        Transport::Datagram if !accepts.datagram => {
+        SocketTransport::Datagram if !accepts.datagram => {
             return Err(AddressError::DatagramNotAcceptable { text: owned() });
         }
-        Transport::Stream | Transport::Quic | Transport::Multipath if !accepts.stream => {
+        SocketTransport::Stream | SocketTransport::Quic | SocketTransport::Multipath
+            if !accepts.stream =>
+        {
             return Err(AddressError::StreamNotAcceptable { text: owned() });
         }
         _ => {}
     }
     let host = match kind {
-        Kind::Ip(family) => return inet(rest, text, transport, family, accepts),
-        Kind::Path => Host::Path(path(rest, text)?),
-        Kind::Abstract { zero_terminated } => Host::Abstract {
+        PrefixKind::Ip(family) => return inet(rest, text, transport, family, accepts),
+        PrefixKind::Path => AddressHost::Path(path(rest, text)?),
+        PrefixKind::Abstract { zero_terminated } => AddressHost::Abstract {
             name: named(rest, text, ABSTRACT_MAX)?,
             zero_terminated,
         },
-        Kind::Descriptor if !accepts.descriptor => {
+        PrefixKind::Descriptor if !accepts.descriptor => {
             return Err(AddressError::DescriptorNotAcceptable { text: owned() });
         }
-        Kind::Descriptor => Host::Descriptor(descriptor(rest, text)?),
-        Kind::Pair => Host::Pair(descriptor(rest, text)?),
-        Kind::Ring if !accepts.output => {
+        PrefixKind::Descriptor => AddressHost::Descriptor(descriptor(rest, text)?),
+        PrefixKind::Pair => AddressHost::Pair(descriptor(rest, text)?),
+        PrefixKind::Ring if !accepts.output => {
             return Err(AddressError::OutputNotAcceptable { text: owned() });
         }
-        Kind::Ring => Host::Ring(named(rest, text, ABSTRACT_MAX)?),
+        PrefixKind::Ring => AddressHost::Ring(named(rest, text, ABSTRACT_MAX)?),
     };
     Ok(Address {
         transport,
@@ -391,7 +393,7 @@ fn descriptor(number: &str, text: &str) -> Result<u32, AddressError> {
 fn inet(
     rest: &str,
     text: &str,
-    transport: Transport,
+    transport: SocketTransport,
     family: Family,
     accepts: &Accepts,
 ) -> Result<Address, AddressError> {
@@ -498,9 +500,14 @@ fn number(text: &str) -> (u64, Option<char>) {
     )
 }
 
-fn host(host: &str, text: &str, family: Family, accepts: &Accepts) -> Result<Host, AddressError> {
+fn host(
+    host: &str,
+    text: &str,
+    family: Family,
+    accepts: &Accepts,
+) -> Result<AddressHost, AddressError> {
     if host.is_empty() || host == "*" {
-        return Ok(Host::Any);
+        return Ok(AddressHost::Any);
     }
     let inner = host
         .strip_prefix('[')
@@ -517,7 +524,7 @@ fn host(host: &str, text: &str, family: Family, accepts: &Accepts) -> Result<Hos
                 family,
             })
         }
-        (Some(ip), _) => Ok(Host::Ip(ip)),
+        (Some(ip), _) => Ok(AddressHost::Ip(ip)),
         (None, _) if inner.is_some() || !is_host_name(host) => Err(AddressError::InvalidHost {
             host: host.to_owned(),
             text: text.to_owned(),
@@ -525,7 +532,7 @@ fn host(host: &str, text: &str, family: Family, accepts: &Accepts) -> Result<Hos
         (None, _) if !accepts.name => Err(AddressError::NameNotAcceptable {
             text: text.to_owned(),
         }),
-        (None, _) => Ok(Host::Name(host.to_owned())),
+        (None, _) => Ok(AddressHost::Name(host.to_owned())),
     }
 }
 

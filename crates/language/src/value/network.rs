@@ -25,7 +25,7 @@ pub struct V6Network {
 
 /// A network of either family.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Network {
+pub enum AddressNetwork {
     /// An IPv4 network.
     V4(V4Network),
     /// An IPv6 network.
@@ -55,17 +55,17 @@ impl V6Network {
     }
 }
 
-impl Network {
+impl AddressNetwork {
     /// Returns whether the network contains an address. As in HAProxy, an IPv4 address also belongs
     /// to an IPv6 network that contains its mapped form, and vice versa.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self, ip) {
-            (Network::V4(network), IpAddr::V4(ip)) => network.contains(ip),
-            (Network::V6(network), IpAddr::V6(ip)) => network.contains(ip),
-            (Network::V4(network), IpAddr::V6(ip)) => {
+            (AddressNetwork::V4(network), IpAddr::V4(ip)) => network.contains(ip),
+            (AddressNetwork::V6(network), IpAddr::V6(ip)) => network.contains(ip),
+            (AddressNetwork::V4(network), IpAddr::V6(ip)) => {
                 ip.to_ipv4_mapped().is_some_and(|ip| network.contains(ip))
             }
-            (Network::V6(network), IpAddr::V4(ip)) => network.contains(ip.to_ipv6_mapped()),
+            (AddressNetwork::V6(network), IpAddr::V4(ip)) => network.contains(ip.to_ipv6_mapped()),
         }
     }
 }
@@ -92,7 +92,7 @@ pub enum NetworkError {
 }
 
 impl ValueError for NetworkError {
-    type Value = Network;
+    type Value = AddressNetwork;
 
     fn code(&self) -> &'static Code {
         &codes::BAD_NETWORK
@@ -121,7 +121,7 @@ impl ValueError for NetworkError {
 ///
 /// # Errors
 /// The text is not a network.
-pub fn network(text: &str) -> Result<Network, NetworkError> {
+pub fn network(text: &str) -> Result<AddressNetwork, NetworkError> {
     let (address, mask) = match text.split_once('/') {
         Some((address, mask)) => (address, Some(mask)),
         None => (text, None),
@@ -135,7 +135,7 @@ pub fn network(text: &str) -> Result<Network, NetworkError> {
             None => 128,
             Some(mask) => prefix_length(mask, 128).ok_or_else(|| bad_mask(128))?,
         };
-        return Ok(Network::V6(V6Network { address, prefix }));
+        return Ok(AddressNetwork::V6(V6Network { address, prefix }));
     }
     let dotted = |text: &str| {
         let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
@@ -160,7 +160,7 @@ pub fn network(text: &str) -> Result<Network, NetworkError> {
             Ipv4Addr::from_bits(bits)
         }
     };
-    Ok(Network::V4(V4Network { address, mask }))
+    Ok(AddressNetwork::V4(V4Network { address, mask }))
 }
 
 fn prefix_length(text: &str, max: u8) -> Option<u8> {
@@ -280,8 +280,8 @@ mod tests {
     #[test]
     fn only_masks_without_gaps_have_a_prefix() {
         let prefix = |text| match network(text).unwrap() {
-            Network::V4(v4) => v4.prefix(),
-            Network::V6(v6) => Some(v6.prefix),
+            AddressNetwork::V4(v4) => v4.prefix(),
+            AddressNetwork::V6(v6) => Some(v6.prefix),
         };
         assert_eq!(prefix("10.0.0.0/255.255.0.0"), Some(16));
         assert_eq!(prefix("10.0.0.0/255.0.255.0"), None);

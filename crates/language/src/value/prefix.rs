@@ -2,7 +2,7 @@
 
 /// The socket type that a prefix selects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Transport {
+pub enum SocketTransport {
     /// The default of the keyword: a stream for `bind` and `server`, datagrams for `log`.
     Default,
     /// `tcp@`, `stream+`, `uxst@`
@@ -28,7 +28,7 @@ pub enum Family {
 
 /// The kind of text that follows a prefix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum PrefixKind {
     Ip(Family),
     Path,
     Abstract { zero_terminated: bool },
@@ -38,49 +38,81 @@ pub(super) enum Kind {
 }
 
 /// Every prefix without `stream+` or `dgram+`.
-pub(super) static PREFIXES: &[(&str, Transport, Kind)] = &[
+pub(super) static PREFIXES: &[(&str, SocketTransport, PrefixKind)] = &[
     (
         "abns@",
-        Transport::Default,
-        Kind::Abstract {
+        SocketTransport::Default,
+        PrefixKind::Abstract {
             zero_terminated: false,
         },
     ),
     (
         "abnsz@",
-        Transport::Default,
-        Kind::Abstract {
+        SocketTransport::Default,
+        PrefixKind::Abstract {
             zero_terminated: true,
         },
     ),
-    ("fd@", Transport::Default, Kind::Descriptor),
-    ("ip@", Transport::Default, Kind::Ip(Family::Any)),
-    ("ipv4@", Transport::Default, Kind::Ip(Family::V4)),
-    ("ipv6@", Transport::Default, Kind::Ip(Family::V6)),
-    ("mptcp4@", Transport::Multipath, Kind::Ip(Family::V4)),
-    ("mptcp6@", Transport::Multipath, Kind::Ip(Family::V6)),
-    ("mptcp@", Transport::Multipath, Kind::Ip(Family::Any)),
-    ("quic4@", Transport::Quic, Kind::Ip(Family::V4)),
-    ("quic6@", Transport::Quic, Kind::Ip(Family::V6)),
-    ("ring@", Transport::Default, Kind::Ring),
-    ("sockpair@", Transport::Default, Kind::Pair),
-    ("tcp4@", Transport::Stream, Kind::Ip(Family::V4)),
-    ("tcp6@", Transport::Stream, Kind::Ip(Family::V6)),
-    ("tcp@", Transport::Stream, Kind::Ip(Family::Any)),
-    ("udp4@", Transport::Datagram, Kind::Ip(Family::V4)),
-    ("udp6@", Transport::Datagram, Kind::Ip(Family::V6)),
-    ("udp@", Transport::Datagram, Kind::Ip(Family::Any)),
-    ("unix@", Transport::Default, Kind::Path),
-    ("uxdg@", Transport::Datagram, Kind::Path),
-    ("uxst@", Transport::Stream, Kind::Path),
+    ("fd@", SocketTransport::Default, PrefixKind::Descriptor),
+    ("ip@", SocketTransport::Default, PrefixKind::Ip(Family::Any)),
+    (
+        "ipv4@",
+        SocketTransport::Default,
+        PrefixKind::Ip(Family::V4),
+    ),
+    (
+        "ipv6@",
+        SocketTransport::Default,
+        PrefixKind::Ip(Family::V6),
+    ),
+    (
+        "mptcp4@",
+        SocketTransport::Multipath,
+        PrefixKind::Ip(Family::V4),
+    ),
+    (
+        "mptcp6@",
+        SocketTransport::Multipath,
+        PrefixKind::Ip(Family::V6),
+    ),
+    (
+        "mptcp@",
+        SocketTransport::Multipath,
+        PrefixKind::Ip(Family::Any),
+    ),
+    ("quic4@", SocketTransport::Quic, PrefixKind::Ip(Family::V4)),
+    ("quic6@", SocketTransport::Quic, PrefixKind::Ip(Family::V6)),
+    ("ring@", SocketTransport::Default, PrefixKind::Ring),
+    ("sockpair@", SocketTransport::Default, PrefixKind::Pair),
+    ("tcp4@", SocketTransport::Stream, PrefixKind::Ip(Family::V4)),
+    ("tcp6@", SocketTransport::Stream, PrefixKind::Ip(Family::V6)),
+    ("tcp@", SocketTransport::Stream, PrefixKind::Ip(Family::Any)),
+    (
+        "udp4@",
+        SocketTransport::Datagram,
+        PrefixKind::Ip(Family::V4),
+    ),
+    (
+        "udp6@",
+        SocketTransport::Datagram,
+        PrefixKind::Ip(Family::V6),
+    ),
+    (
+        "udp@",
+        SocketTransport::Datagram,
+        PrefixKind::Ip(Family::Any),
+    ),
+    ("unix@", SocketTransport::Default, PrefixKind::Path),
+    ("uxdg@", SocketTransport::Datagram, PrefixKind::Path),
+    ("uxst@", SocketTransport::Stream, PrefixKind::Path),
 ];
 
 /// Returns the transport and kind that the prefix selects, and the text after it.
-pub(super) fn split(text: &str) -> Option<(Transport, Kind, &str)> {
+pub(super) fn split(text: &str) -> Option<(SocketTransport, PrefixKind, &str)> {
     let (forced, rest) = if let Some(rest) = text.strip_prefix("stream+") {
-        (Some(Transport::Stream), rest)
+        (Some(SocketTransport::Stream), rest)
     } else if let Some(rest) = text.strip_prefix("dgram+") {
-        (Some(Transport::Datagram), rest)
+        (Some(SocketTransport::Datagram), rest)
     } else {
         (None, text)
     };

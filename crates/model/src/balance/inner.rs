@@ -7,8 +7,8 @@ use crate::config::{
     Balance, HashAffinity, HashMethod, Proxy, RingKey, Server, ServerAddress, ServerIndex,
 };
 use crate::line::heap::Heap;
-use crate::line::ring::{Member, Ring, Seed};
-use crate::line::{Inner, Known, Positions, Side};
+use crate::line::ring::{Ring, RingMember, Seed};
+use crate::line::{AlgorithmState, BalanceGroup, Positions, ServerProperties};
 use crate::state::ServerState;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const LOAD: u64 = 1 << 20;
 /// notification for every session that ends.
 const FEW: usize = 16;
 
-impl Inner {
+impl AlgorithmState {
     /// Rebuilds the state if it does not fit the configuration of the request.
     pub(super) fn fit(&mut self, proxy: &Proxy) {
         if self.layout != layout(proxy) || self.algorithm != proxy.balance {
@@ -49,20 +49,24 @@ impl Inner {
     /// Builds the state for the servers of a configuration.
     pub(super) fn build(&mut self, proxy: &Proxy, was: Positions) {
         // Subscribed first: changes during the build are reported and applied afterwards.
-        proxy.state.backend.balance.subscribe(&proxy.line.bell);
+        proxy
+            .state
+            .backend
+            .balance
+            .subscribe(&proxy.line.has_changes);
         let n = proxy.servers.len();
-        let side = |clock| Side {
+        let side = |clock| BalanceGroup {
             heap: Heap::new(n),
             clock,
             usable: 0,
         };
         let mut by_id: Vec<u32> = (0..n as u32).collect();
         by_id.sort_by_key(|at| proxy.servers[*at as usize].id);
-        *self = Inner {
+        *self = AlgorithmState {
             layout: layout(proxy),
             algorithm: proxy.balance.clone(),
             uids: proxy.servers.iter().map(|s| s.state.uid).collect(),
-            known: vec![Known::default(); n],
+            known: vec![ServerProperties::default(); n],
             active: side(was.active.0),
             backup: side(was.backup.0),
             backups: Vec::new(),
@@ -137,7 +141,7 @@ impl Inner {
         }
     }
 
-    fn side(&mut self, backup: bool) -> &mut Side {
+    fn side(&mut self, backup: bool) -> &mut BalanceGroup {
         if backup {
             &mut self.backup
         } else {
@@ -148,7 +152,7 @@ impl Inner {
     fn look_at(&mut self, at: usize, server: &Arc<ServerState>) {
         server.in_balance.listed.swap(false, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let now = Known {
+        let now = ServerProperties {
             weight: server.weight(),
             whole_weight: server.whole_weight(),
             backup: server.backup(),
@@ -187,7 +191,7 @@ impl Inner {
         }
     }
 
-    fn place_on_line(&mut self, at: usize, was: Known, now: Known) {
+    fn place_on_line(&mut self, at: usize, was: ServerProperties, now: ServerProperties) {
         let side = self.side(now.backup);
         if now.weight == 0 {
             return side.heap.remove(at);
@@ -206,7 +210,7 @@ impl Inner {
         side.heap.set(at, (key, at as u64));
     }
 
-    fn place_by_load(&mut self, at: usize, server: &ServerState, now: Known) {
+    fn place_by_load(&mut self, at: usize, server: &ServerState, now: ServerProperties) {
         let few = self.known.len() <= FEW;
         let side = self.side(now.backup);
         if now.weight == 0 {
@@ -479,7 +483,7 @@ impl Inner {
             let of_side = known.iter().zip(seeds).zip(0..);
             let members = of_side
                 .filter(|((known, _), _)| known.backup == backup)
-                .map(|((known, seed), at)| Member {
+                .map(|((known, seed), at)| RingMember {
                     at,
                     seed: *seed,
                     weight: known.weight,

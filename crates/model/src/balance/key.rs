@@ -4,9 +4,9 @@
 
 use super::table::hash_of;
 use crate::config::{Balance, HashFunction, HashKey, HashType, Proxy};
-use crate::sample::{Value, hash, rdp_cookie};
-use crate::transaction::Stream;
-use http::message::parameter;
+use crate::sample::{SampleValue, hash, rdp_cookie};
+use crate::transaction::ProxyStream;
+use http::message::query_parameter;
 
 impl HashType {
     /// Returns the hash of some bytes.
@@ -41,7 +41,7 @@ fn digits(bytes: &[u8]) -> u32 {
 }
 
 /// Returns the key of a stream; None if it has none and takes turns.
-pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
+pub fn of(stream: &ProxyStream, proxy: &Proxy) -> Option<u32> {
     let kind = proxy.hash;
     let key = match &proxy.balance {
         Balance::Source => {
@@ -75,7 +75,7 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
         }
         HashKey::UrlParameter { name, check_post } => {
             let target = stream.request.target();
-            let value = parameter(target, name, b'?').or_else(|| {
+            let value = query_parameter(target, name, b'?').or_else(|| {
                 let searched = *check_post && stream.request.method() == b"POST";
                 searched
                     .then(|| of_body(&stream.payloads.request, name))
@@ -98,24 +98,24 @@ pub fn of(stream: &Stream, proxy: &Proxy) -> Option<u32> {
 
 /// Returns the key of a log message (`balance log-hash`); converters that need a stream use
 /// `nobody`. Returns None if the message has none and takes turns.
-pub fn of_message(message: &[u8], proxy: &Proxy, nobody: &Stream) -> Option<u32> {
+pub fn of_message(message: &[u8], proxy: &Proxy, nobody: &ProxyStream) -> Option<u32> {
     let Balance::Hash(hashed) = &proxy.balance else {
         return None;
     };
     let HashKey::Message(converters) = &hashed.key else {
         return None;
     };
-    let value = converters.apply(Value::Str(message.into()), nobody)?;
+    let value = converters.apply(SampleValue::Str(message.into()), nobody)?;
     of_value(proxy.hash, value)
 }
 
 /// Hashes a value. With `hash-type … none`, a number is used as it is.
-fn of_value(kind: HashType, value: Value<'_>) -> Option<u32> {
+fn of_value(kind: HashType, value: SampleValue<'_>) -> Option<u32> {
     match value {
-        Value::Int(number) if kind.function == HashFunction::None => {
+        SampleValue::Int(number) if kind.function == HashFunction::None => {
             Some(kind.mixed(number as u32))
         }
-        Value::Bool(value) => Some(kind.of(&u64::from(value).to_be_bytes())),
+        SampleValue::Bool(value) => Some(kind.of(&u64::from(value).to_be_bytes())),
         value => Some(kind.of(&value.into_bytes()?)),
     }
 }

@@ -92,8 +92,8 @@ pub fn choose(proxy: &Proxy, request: &Request, take: Taker<'_>) -> Choice {
     let line = &proxy.line;
     let mut inner = line.inner();
     inner.fit(proxy);
-    if line.bell.load(Ordering::SeqCst) {
-        let news = proxy.state.backend.balance.news_for(&line.bell);
+    if line.has_changes.load(Ordering::SeqCst) {
+        let news = proxy.state.backend.balance.take_changes(&line.has_changes);
         inner.refresh(proxy, &news);
     }
     inner.choose(proxy, request, take)

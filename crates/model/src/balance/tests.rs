@@ -29,7 +29,7 @@ fn visit(_: &Arc<ServerState>) -> Take {
 
 /// Takes a slot permanently.
 fn stay(server: &Arc<ServerState>) -> Take {
-    if server.traffic.sessions.up_to(server.limit()) {
+    if server.traffic.sessions.increment_below(server.limit()) {
         Take::Taken
     } else {
         Take::Full
@@ -148,7 +148,7 @@ fn full_servers_are_passed_over_while_another_is_not() {
         );
         assert!(got.ends_with("FF"));
         // A released slot is found again.
-        state(&config, 0).traffic.sessions.down();
+        state(&config, 0).traffic.sessions.decrement();
         state(&config, 0).relieved();
         assert_eq!(sequence(proxy, 2, stay), "0F", "{balance:?}");
     }
@@ -161,13 +161,13 @@ fn least_connections_follows_sessions_over_weight() {
     let got = sequence(proxy, 40, stay);
     assert_eq!((count(&got, '0'), count(&got, '1')), (10, 30), "{got}");
     for _ in 0..10 {
-        state(&config, 0).traffic.sessions.down();
+        state(&config, 0).traffic.sessions.decrement();
         state(&config, 0).relieved();
     }
     let got = sequence(proxy, 10, stay);
     assert_eq!(count(&got, '0'), 10, "{got}");
     // Sessions that were not assigned by balancing count, too.
-    (0..100).for_each(|_| _ = state(&config, 1).traffic.sessions.up());
+    (0..100).for_each(|_| _ = state(&config, 1).traffic.sessions.increment());
     assert_eq!(sequence(proxy, 3, stay), "000");
 }
 
@@ -179,7 +179,7 @@ fn least_connections_is_the_same_over_many_servers() {
     assert!((0..30).all(|n| state(&config, n).traffic.sessions.current() == 2));
     // Two servers that become empty take the streams in turns.
     for n in [7, 21] {
-        (0..2).for_each(|_| _ = state(&config, n).traffic.sessions.down());
+        (0..2).for_each(|_| _ = state(&config, n).traffic.sessions.decrement());
         state(&config, n).relieved();
     }
     assert_eq!(sequence(proxy, 4, stay), "7l7l");
@@ -359,13 +359,13 @@ fn news_for_a_tree_that_nobody_asks_any_more_are_bounded() {
         sequence(&new.proxies[0], 1, visit);
     }
     let longest = |config: &Config| {
-        let news = config.proxies[0].state.backend.balance.news();
+        let news = config.proxies[0].state.backend.balance.lock_changes();
         news.iter().map(|one| one.uids.len()).max().unwrap()
     };
     assert!(longest(&new) <= 64, "{}", longest(&new));
     drop(old);
     state(&new, 0).set_weight(9, 8);
-    assert_eq!(new.proxies[0].state.backend.balance.news().len(), 1);
+    assert_eq!(new.proxies[0].state.backend.balance.lock_changes().len(), 1);
 }
 
 #[test]
@@ -376,7 +376,11 @@ fn ten_thousand_servers_are_in_line_before_the_first_choice_and_news_come_in_par
     for n in 0..10_000 {
         state(&old, n).set_weight(2, 5);
     }
-    let unread = || old.proxies[0].state.backend.balance.news()[0].uids.len();
+    let unread = || {
+        old.proxies[0].state.backend.balance.lock_changes()[0]
+            .uids
+            .len()
+    };
     assert_eq!(unread(), 10_000);
     let mut before = unread();
     while before > 0 {

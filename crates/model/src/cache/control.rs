@@ -1,6 +1,6 @@
 //! Parses `Cache-Control` and related headers (RFC 9111, section 5.2).
 
-use http::message::Message;
+use http::message::HttpMessage;
 
 /// Cache directives of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -19,20 +19,20 @@ pub(crate) struct Directives {
 
 impl Directives {
     /// Parses the directives of a request.
-    pub(crate) fn of_request(request: &Message) -> Self {
+    pub(crate) fn of_request(request: &HttpMessage) -> Self {
         let mut said = Directives::of(request);
         said.no_cache |= said.over || pragma(request);
         said
     }
 
     /// Parses the directives of a response.
-    pub(crate) fn of_response(response: &Message) -> Self {
+    pub(crate) fn of_response(response: &HttpMessage) -> Self {
         let mut said = Directives::of(response);
         said.no_cache |= pragma(response);
         said
     }
 
-    fn of(message: &Message) -> Self {
+    fn of(message: &HttpMessage) -> Self {
         let mut said = Directives::default();
         let (mut shared, mut own) = (None, None);
         for directive in message.fields().values(b"cache-control") {
@@ -67,7 +67,7 @@ impl Directives {
 
 /// Returns the headers that are only for a single client, in lower case: those in `private="…"` and
 /// `no-cache="…"`.
-pub(crate) fn own_fields(response: &Message) -> Vec<Vec<u8>> {
+pub(crate) fn own_fields(response: &HttpMessage) -> Vec<Vec<u8>> {
     let mut own = Vec::new();
     for directive in response.fields().values(b"cache-control") {
         let Some(at) = directive.iter().position(|byte| *byte == b'=') else {
@@ -85,7 +85,7 @@ pub(crate) fn own_fields(response: &Message) -> Vec<Vec<u8>> {
     own
 }
 
-fn pragma(message: &Message) -> bool {
+fn pragma(message: &HttpMessage) -> bool {
     let mut values = message.fields().values(b"pragma");
     values.any(|value| value.eq_ignore_ascii_case(b"no-cache"))
 }

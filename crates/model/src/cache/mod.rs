@@ -13,7 +13,7 @@ pub(crate) mod vary;
 
 pub use store::{Cache, Entry, Keyed, Settings};
 
-use http::message::Message;
+use http::message::HttpMessage;
 use std::sync::Arc;
 use vary::Secondary;
 
@@ -52,7 +52,7 @@ impl Used {
 /// A response being stored in a cache.
 #[derive(Debug)]
 pub(crate) struct Storing {
-    pub(crate) head: Message,
+    pub(crate) head: HttpMessage,
     pub(crate) body: Vec<u8>,
     pub(crate) age_s: u32,
     pub(crate) lifetime_s: u32,

@@ -1,7 +1,7 @@
 //! Storage of cached responses, by host and target. The oldest are evicted first.
 
 use super::vary::{Secondary, Varies};
-use http::message::Message;
+use http::message::HttpMessage;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Entry {
     /// Status line and headers, without hop-by-hop headers.
-    pub head: Message,
+    pub head: HttpMessage,
     /// Complete body of the response.
     pub body: Arc<[u8]>,
     /// Time of receipt, in milliseconds since the process began to serve.

@@ -1,7 +1,7 @@
 //! Responses that vary by request headers (RFC 9111, section 4.1). `Accept-Encoding`, `Referer` and
 //! `Origin` are supported; responses that vary by others are not stored.
 
-use http::message::{Message, split_values, trim};
+use http::message::{HttpMessage, split_values, trim};
 
 /// Known content codings, from the HTTP parameter registry.
 const CODINGS: [&[u8]; 11] = [
@@ -30,7 +30,7 @@ pub(crate) struct Secondary {
 }
 
 impl Secondary {
-    pub(crate) fn of(request: &Message) -> Self {
+    pub(crate) fn of(request: &HttpMessage) -> Self {
         let value = |name: &[u8]| request.get(name).unwrap_or_default().into();
         Secondary {
             codings: codings(request),
@@ -64,7 +64,7 @@ const fn bit(at: usize) -> u16 {
 
 /// Returns the accepted codings: always `identity` unless it is refused, and all without the header
 /// or with `*`.
-fn codings(request: &Message) -> u16 {
+fn codings(request: &HttpMessage) -> u16 {
     const ALL: u16 = bit(CODINGS.len()) - 1;
     if request.get(b"accept-encoding").is_none() {
         return ALL;
@@ -93,7 +93,7 @@ fn codings(request: &Message) -> u16 {
 }
 
 /// Returns the codings that were applied to a response; None if one of them is unknown.
-fn applied(response: &Message) -> Option<u16> {
+fn applied(response: &HttpMessage) -> Option<u16> {
     let one = |coding: &[u8]| {
         let at = CODINGS.iter().position(|c| c.eq_ignore_ascii_case(coding));
         at.map(bit)
@@ -119,7 +119,7 @@ pub(crate) struct Varies {
 
 impl Varies {
     /// Parses `Vary` of a response. Returns None if it must not be stored.
-    pub fn of(response: &Message, managed: bool) -> Option<Self> {
+    pub fn of(response: &HttpMessage, managed: bool) -> Option<Self> {
         let mut varies = Varies::default();
         for name in response.fields().values(b"vary") {
             if !managed {
@@ -150,12 +150,12 @@ impl Varies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::message::Message;
+    use http::message::HttpMessage;
 
-    fn request(accepts: Option<&str>) -> Message {
-        let mut message = Message::new();
+    fn request(accepts: Option<&str>) -> HttpMessage {
+        let mut message = HttpMessage::new();
         message
-            .begin_request(b"GET", b"/", http::message::Version::Http11)
+            .begin_request(b"GET", b"/", http::message::HttpVersion::Http11)
             .unwrap();
         if let Some(accepts) = accepts {
             message.add(b"accept-encoding", accepts.as_bytes()).unwrap();
@@ -165,9 +165,9 @@ mod tests {
 
     #[test]
     fn a_stored_coding_goes_to_who_takes_it_only() {
-        let mut answer = Message::new();
+        let mut answer = HttpMessage::new();
         answer
-            .begin_response(http::message::Version::Http11, 200, b"OK")
+            .begin_response(http::message::HttpVersion::Http11, 200, b"OK")
             .unwrap();
         answer.add(b"vary", b"Accept-Encoding").unwrap();
         let plain = Varies::of(&answer, true).unwrap();
@@ -193,9 +193,9 @@ mod tests {
 
     #[test]
     fn a_client_gets_a_body_of_several_codings_only_if_it_takes_them_all() {
-        let mut answer = Message::new();
+        let mut answer = HttpMessage::new();
         answer
-            .begin_response(http::message::Version::Http11, 200, b"OK")
+            .begin_response(http::message::HttpVersion::Http11, 200, b"OK")
             .unwrap();
         answer.add(b"vary", b"Accept-Encoding").unwrap();
         answer.add(b"content-encoding", b"deflate, gzip").unwrap();
@@ -227,9 +227,9 @@ mod tests {
             ("Cookie", "", false),
             ("*", "", false),
         ] {
-            let mut answer = Message::new();
+            let mut answer = HttpMessage::new();
             answer
-                .begin_response(http::message::Version::Http11, 200, b"OK")
+                .begin_response(http::message::HttpVersion::Http11, 200, b"OK")
                 .unwrap();
             answer.add(b"vary", vary.as_bytes()).unwrap();
             if !coding.is_empty() {

@@ -4,9 +4,9 @@ use crate::cache::control::{self, Directives, http_time};
 use crate::cache::vary::Secondary;
 use crate::cache::{Entry, Settings, Storing, Used, store, vary};
 use crate::state::Tally;
-use crate::thread::here;
-use crate::transaction::{Phase, Reply, Stream, Termination};
-use http::message::{Message, Version};
+use crate::thread::current_thread_data;
+use crate::transaction::{ProxyResponse, ProxyStream, StreamPhase, Termination};
+use http::message::{HttpMessage, HttpVersion};
 use std::sync::Arc;
 
 /// Hop-by-hop headers (RFC 9110, section 7.6.1), which are not stored.
@@ -22,7 +22,7 @@ const HOP: [&[u8]; 7] = [
 
 /// `cache-use`: returns the response if the cache has it. In any case, the stream remembers the key
 /// of its response.
-pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
+pub fn look_up(stream: &mut ProxyStream, name: &str) -> Option<ProxyResponse> {
     let config = Arc::clone(&stream.config);
     let cache = config.caches.iter().find(|c| &*c.settings.name == name)?;
     let request = &stream.request;
@@ -31,7 +31,8 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
         stream.transfer.cache = Some(Box::new(Used::new(cache, key_of(request), true)));
         return None;
     }
-    if !reads || request.version() == Version::Http10 || request.get(b"authorization").is_some() {
+    if !reads || request.version() == HttpVersion::Http10 || request.get(b"authorization").is_some()
+    {
         return None;
     }
     if has_body(request) {
@@ -46,7 +47,7 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     if cache.settings.vary {
         used.secondary = Secondary::of(request);
     }
-    let now_ms = here().now_ms();
+    let now_ms = current_thread_data().now_ms();
     let found = match asked.no_cache {
         true => None,
         false => cache.find(&used.key, &used.secondary, now_ms),
@@ -59,40 +60,40 @@ pub fn look_up(stream: &mut Stream, name: &str) -> Option<Reply> {
     used.hit = true;
     stream.transfer.cache = Some(used);
     count(stream, Tally::CacheHits);
-    stream.outcome.end(Termination::Local, Phase::Request);
+    stream.outcome.end(Termination::Local, StreamPhase::Request);
     let now = Some(reactor::now());
     let times = &mut stream.times;
     (times.queued, times.connected, times.response) = (now, now, now);
     Some(deliver(&stream.request, &entry, now_ms))
 }
 
-fn count(stream: &Stream, tally: Tally) {
+fn count(stream: &ProxyStream, tally: Tally) {
     match stream.backend() {
-        Some(backend) => backend.state.backend.counters.here().count(tally),
+        Some(backend) => backend.state.backend.counters.current_shard().count(tally),
         None => stream
             .frontend()
             .state
             .frontend
             .counters
-            .here()
+            .current_shard()
             .count(tally),
     }
 }
 
 /// Builds the response to a request from an entry: the whole response, or 304 if the client's copy
 /// is still valid (RFC 9110, section 13.1).
-fn deliver(request: &Message, entry: &Entry, now_ms: u64) -> Reply {
+fn deliver(request: &HttpMessage, entry: &Entry, now_ms: u64) -> ProxyResponse {
     let mut head = entry.head.clone();
     // A head that fills its limit is sent without `Age`.
     _ = head.set(b"age", entry.age_s(now_ms).to_string().as_bytes());
     if is_unmodified(request, entry) && head.set_status(304, Some(b"Not Modified")).is_ok() {
-        return Reply {
+        return ProxyResponse {
             head,
             body: Arc::default(),
             close: false,
         };
     }
-    Reply {
+    ProxyResponse {
         head,
         body: Arc::clone(&entry.body),
         close: false,
@@ -100,7 +101,7 @@ fn deliver(request: &Message, entry: &Entry, now_ms: u64) -> Reply {
 }
 
 /// Returns whether the client has this entry: by entity tags if it sent some, otherwise by dates.
-fn is_unmodified(request: &Message, entry: &Entry) -> bool {
+fn is_unmodified(request: &HttpMessage, entry: &Entry) -> bool {
     let mut tags = request.fields().values(b"if-none-match").peekable();
     if tags.peek().is_some() {
         let weak = |tag: &[u8]| tag.strip_prefix(b"W/").unwrap_or(tag).to_vec();
@@ -117,7 +118,7 @@ fn is_unmodified(request: &Message, entry: &Entry) -> bool {
 }
 
 /// `cache-store`: starts to store the response if that is allowed.
-pub fn begin(stream: &mut Stream, name: &str) {
+pub fn begin(stream: &mut ProxyStream, name: &str) {
     let response = &stream.response;
     let Some(used) = stream.transfer.cache.as_mut() else {
         return;
@@ -131,7 +132,11 @@ pub fn begin(stream: &mut Stream, name: &str) {
     if stream.request.method() != b"GET" {
         return;
     }
-    let Some(mut storing) = storing(&used.cache.settings, response, here().wall_s()) else {
+    let Some(mut storing) = storing(
+        &used.cache.settings,
+        response,
+        current_thread_data().wall_s(),
+    ) else {
         return;
     };
     let length = response.get(b"content-length").and_then(control::seconds);
@@ -153,7 +158,7 @@ fn is_unsafe(method: &[u8]) -> bool {
 }
 
 /// Returns whether a request has a body.
-fn has_body(request: &Message) -> bool {
+fn has_body(request: &HttpMessage) -> bool {
     request.get(b"transfer-encoding").is_some()
         || request
             .get(b"content-length")
@@ -161,7 +166,7 @@ fn has_body(request: &Message) -> bool {
 }
 
 /// Returns the part of a response to store; None if it must not be stored.
-fn storing(settings: &Settings, response: &Message, now_s: i64) -> Option<Storing> {
+fn storing(settings: &Settings, response: &HttpMessage, now_s: i64) -> Option<Storing> {
     if response.status() != 200 {
         return None;
     }
@@ -235,19 +240,19 @@ pub fn piece(storing: &mut Option<Box<Used>>, data: &[u8]) {
 }
 
 /// Stores the response after its end.
-pub fn complete(stream: &mut Stream) {
+pub fn complete(stream: &mut ProxyStream) {
     let Some(used) = stream.transfer.cache.as_mut() else {
         return;
     };
     let Some(storing) = used.storing.take() else {
         return;
     };
-    let now_ms = here().now_ms();
+    let now_ms = current_thread_data().now_ms();
     let entry = Entry {
         head: storing.head,
         body: storing.body.into(),
         came_ms: now_ms,
-        came_at: here().wall_s(),
+        came_at: current_thread_data().wall_s(),
         age_s: storing.age_s,
         lifetime_s: storing.lifetime_s,
         varies: storing.varies,
@@ -258,7 +263,7 @@ pub fn complete(stream: &mut Stream) {
 
 /// Returns the cache key: host and target, complete, so that two requests cannot be made to
 /// collide.
-fn key_of(request: &Message) -> Box<[u8]> {
+fn key_of(request: &HttpMessage) -> Box<[u8]> {
     let host = request.get(b"host").unwrap_or_default();
     let mut key = host.to_ascii_lowercase();
     key.push(b' ');

@@ -14,18 +14,20 @@ fn settings() -> Settings {
     }
 }
 
-fn answer(lines: &[(&str, &str)]) -> Message {
-    let mut head = Message::new();
-    head.begin_response(Version::Http11, 200, b"OK").unwrap();
+fn answer(lines: &[(&str, &str)]) -> HttpMessage {
+    let mut head = HttpMessage::new();
+    head.begin_response(HttpVersion::Http11, 200, b"OK")
+        .unwrap();
     for (name, value) in lines {
         head.add(name.as_bytes(), value.as_bytes()).unwrap();
     }
     head
 }
 
-fn request(lines: &[(&str, &str)]) -> Message {
-    let mut head = Message::new();
-    head.begin_request(b"GET", b"/", Version::Http11).unwrap();
+fn request(lines: &[(&str, &str)]) -> HttpMessage {
+    let mut head = HttpMessage::new();
+    head.begin_request(b"GET", b"/", HttpVersion::Http11)
+        .unwrap();
     for (name, value) in lines {
         head.add(name.as_bytes(), value.as_bytes()).unwrap();
     }

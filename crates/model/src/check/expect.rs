@@ -1,11 +1,13 @@
 //! Evaluation of expected responses. A pattern is matched against bytes or an HTTP response. The
 //! results use HAProxy's messages. Nothing is read or sent here.
 
-use super::http::{Head, Unfinished};
+use super::http::{HttpCheckResponse, Unfinished};
 use super::scene::Scene;
 use crate::compiled::Format;
 use crate::sample::regular::Regular;
-use crate::script::{Code, Expect, Matcher, Pattern, ReportedText, StatusRange, Step, Voice};
+use crate::script::{
+    CheckStep, Code, Expect, Matcher, MessageStyle, Pattern, ReportedText, StatusRange,
+};
 use crate::state::{CheckResult, CheckStatus};
 use std::borrow::Cow;
 
@@ -57,7 +59,7 @@ fn contains(text: &[u8], want: &[u8]) -> bool {
 }
 
 /// Data received so far.
-pub struct Answer<'a> {
+pub struct ReceivedResponse<'a> {
     /// The bytes so far.
     pub bytes: &'a [u8],
     /// No more data follows, or none is examined.
@@ -65,7 +67,7 @@ pub struct Answer<'a> {
     /// `http-check disable-on-404` is active.
     pub(crate) gentle_404: bool,
     /// Message style of the script, which also selects HTTP.
-    pub voice: Voice,
+    pub voice: MessageStyle,
 }
 
 /// Result of an expectation.
@@ -83,8 +85,13 @@ pub enum Judged {
 
 impl Expect {
     /// Evaluates the data received so far.
-    pub fn judge(&self, step: &Step, answer: &Answer<'_>, scene: &mut Scene<'_>) -> Judged {
-        if answer.voice == Voice::Http {
+    pub fn judge(
+        &self,
+        step: &CheckStep,
+        answer: &ReceivedResponse<'_>,
+        scene: &mut Scene<'_>,
+    ) -> Judged {
+        if answer.voice == MessageStyle::Http {
             return self.judge_http(step, answer, scene);
         }
         if answer.bytes.is_empty() {
@@ -151,9 +158,14 @@ impl Expect {
         Some(Ok(found != self.negated))
     }
 
-    fn judge_http(&self, step: &Step, answer: &Answer<'_>, scene: &mut Scene<'_>) -> Judged {
+    fn judge_http(
+        &self,
+        step: &CheckStep,
+        answer: &ReceivedResponse<'_>,
+        scene: &mut Scene<'_>,
+    ) -> Judged {
         let invalid = || Judged::Failed(CheckResult::new(CheckStatus::Layer7Invalid, 0));
-        let head = match Head::parse(answer.bytes, answer.ended) {
+        let head = match HttpCheckResponse::parse(answer.bytes, answer.ended) {
             Ok(head) => head,
             Err(Unfinished::Wait) => return Judged::Wait,
             Err(Unfinished::Never) => return invalid(),
@@ -235,11 +247,16 @@ impl Expect {
         }
     }
 
-    fn success_of(&self, answer: &Answer<'_>, code: u16, scene: &mut Scene<'_>) -> CheckResult {
+    fn success_of(
+        &self,
+        answer: &ReceivedResponse<'_>,
+        code: u16,
+        scene: &mut Scene<'_>,
+    ) -> CheckResult {
         let code = self.code(answer.bytes, code, scene);
         let told = match &self.on_success {
             Some(told) => told.fill(answer.bytes, scene),
-            None if answer.voice == Voice::Steps => b"(tcp-check)".to_vec(),
+            None if answer.voice == MessageStyle::Steps => b"(tcp-check)".to_vec(),
             None => Vec::new(),
         };
         let status = self.ok_status.unwrap_or(CheckStatus::Layer7Ok);
@@ -248,9 +265,9 @@ impl Expect {
 
     fn error_text(
         &self,
-        answer: &Answer<'_>,
+        answer: &ReceivedResponse<'_>,
         words: Vec<u8>,
-        step: &Step,
+        step: &CheckStep,
         scene: &mut Scene<'_>,
     ) -> Vec<u8> {
         let mut told = match &self.on_error {
@@ -311,7 +328,7 @@ pub fn text_of(text: &[u8]) -> Cow<'static, str> {
     String::from_utf8_lossy(text).into_owned().into()
 }
 
-pub(crate) fn with_quoted_comment(mut text: Vec<u8>, step: &Step) -> Vec<u8> {
+pub(crate) fn with_quoted_comment(mut text: Vec<u8>, step: &CheckStep) -> Vec<u8> {
     if let Some(comment) = &step.comment {
         text.extend_from_slice(b" comment: '");
         text.extend_from_slice(comment);

@@ -113,7 +113,7 @@ pub enum Unfinished {
 }
 
 /// A response so far.
-pub struct Head {
+pub struct HttpCheckResponse {
     /// The status code.
     pub code: u16,
     /// The reason phrase.
@@ -124,9 +124,9 @@ pub struct Head {
     pub(crate) body_is_whole: bool,
 }
 
-impl Head {
+impl HttpCheckResponse {
     /// Parses the received bytes. `ended`: the data is complete.
-    pub fn parse(bytes: &[u8], ended: bool) -> Result<Head, Unfinished> {
+    pub fn parse(bytes: &[u8], ended: bool) -> Result<HttpCheckResponse, Unfinished> {
         let bytes = &bytes[..bytes.len().min(ANSWER_MAX)];
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut head = httparse::Response::new(&mut fields);
@@ -145,7 +145,7 @@ impl Head {
                 field.value.trim_ascii().to_vec(),
             )
         };
-        Ok(Head {
+        Ok(HttpCheckResponse {
             code: head.code.unwrap_or(0),
             reason: head.reason.unwrap_or("").as_bytes().to_vec(),
             fields: head.headers.iter().map(owned).collect(),

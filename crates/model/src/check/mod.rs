@@ -11,8 +11,8 @@ mod protocol;
 pub mod scene;
 
 pub use crate::script::{
-    Code, Connect, Dialogue, Expect, HttpField, HttpSend, Matcher, Pattern, PortSource,
-    ReportedText, STEPS_MAX, Script, Send, StatusRange, Step, StepAction, Voice,
+    CheckStep, Code, Connect, Dialogue, Expect, HttpField, HttpSend, Matcher, MessageStyle,
+    Pattern, PortSource, ReportedText, STEPS_MAX, Script, Send, StatusRange, StepAction,
 };
 pub use expect::ANSWER_MAX;
 pub use expect::unhex;

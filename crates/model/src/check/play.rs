@@ -2,11 +2,11 @@
 //! and the machine returns the next action, until there is a verdict. It has no socket and no
 //! clock; `proxy::health` has them.
 
-use super::expect::{ANSWER_MAX, Answer, INFO_MAX, Judged, unhex, with_quoted_comment};
+use super::expect::{ANSWER_MAX, INFO_MAX, Judged, ReceivedResponse, unhex, with_quoted_comment};
 use super::hello::hello;
 use super::http::Request;
-use super::scene::{Memory, Scene, Subject};
-use crate::script::{Connect, PortSource, Script, Send, Step, StepAction, Voice};
+use super::scene::{CheckVariables, Scene, Subject};
+use crate::script::{CheckStep, Connect, MessageStyle, PortSource, Script, Send, StepAction};
 use crate::state::{CheckResult, CheckStatus};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,7 +36,7 @@ pub enum Next<'s> {
 pub struct Play<'s> {
     script: &'s Script,
     subject: Subject,
-    memory: Memory,
+    memory: CheckVariables,
     /// The line of `http-check send-state`.
     state: Option<&'s str>,
     /// A 404 response means that the server wants no new sessions.
@@ -67,7 +67,7 @@ impl<'s> Play<'s> {
         Play {
             script,
             subject,
-            memory: Memory::default(),
+            memory: CheckVariables::default(),
             state,
             gentle_404,
             at: 0,
@@ -109,7 +109,7 @@ impl<'s> Play<'s> {
                 }
                 StepAction::Expect(expect) => {
                     self.talked = true;
-                    let answer = Answer {
+                    let answer = ReceivedResponse {
                         bytes: &self.input,
                         ended: self.ended,
                         gentle_404: self.gentle_404,
@@ -120,7 +120,7 @@ impl<'s> Play<'s> {
                         memory: &mut self.memory,
                         bytes: &self.input,
                         ended: self.ended,
-                        http: script.voice == Voice::Http,
+                        http: script.voice == MessageStyle::Http,
                     };
                     match expect.judge(step, &answer, &mut scene) {
                         Judged::Wait if self.ended => {
@@ -182,7 +182,7 @@ impl<'s> Play<'s> {
     /// step was connecting.
     pub fn timed_out(&self, connecting: Option<CheckStatus>) -> CheckResult {
         let status = connecting.unwrap_or_else(|| match self.step() {
-            Some(Step {
+            Some(CheckStep {
                 action: StepAction::Expect(expect),
                 ..
             }) => expect.timeout_status.unwrap_or(CheckStatus::Layer7Timeout),
@@ -199,7 +199,7 @@ impl<'s> Play<'s> {
 
     fn told(&self, status: CheckStatus, why: &str) -> CheckResult {
         let mut text = why.as_bytes().to_vec();
-        if self.script.voice == Voice::Steps
+        if self.script.voice == MessageStyle::Steps
             && let Some(step) = self.step()
         {
             text.extend_from_slice(place(step).as_bytes());
@@ -212,7 +212,7 @@ impl<'s> Play<'s> {
         CheckResult::new(status, 0).info(text)
     }
 
-    fn step(&self) -> Option<&'s Step> {
+    fn step(&self) -> Option<&'s CheckStep> {
         self.script.steps.get(self.at)
     }
 
@@ -228,7 +228,7 @@ impl<'s> Play<'s> {
             memory: &mut self.memory,
             bytes: &self.input,
             ended: self.ended,
-            http: self.script.voice == Voice::Http,
+            http: self.script.voice == MessageStyle::Http,
         }
     }
 
@@ -274,14 +274,14 @@ impl<'s> Play<'s> {
             _ => CheckStatus::Layer4Ok,
         };
         let asked =
-            |step: &Step| step.number > 0 && !matches!(step.action, StepAction::Variable(_));
-        let told = self.script.voice == Voice::Steps && self.script.steps.iter().any(asked);
+            |step: &CheckStep| step.number > 0 && !matches!(step.action, StepAction::Variable(_));
+        let told = self.script.voice == MessageStyle::Steps && self.script.steps.iter().any(asked);
         CheckResult::new(status, 0).info(if told { "(tcp-check)" } else { "" })
     }
 }
 
 /// Describes the step for messages.
-fn place(step: &Step) -> String {
+fn place(step: &CheckStep) -> String {
     let what = match &step.action {
         StepAction::Connect(_) if step.number == 0 => {
             return " at initial connection step of tcp-check".to_owned();

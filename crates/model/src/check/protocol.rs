@@ -11,7 +11,7 @@ use crate::script::{
 use crate::state::{CheckResult, CheckStatus};
 
 /// Result of parsing a message.
-enum Message {
+enum ParsedReply {
     /// The message is incomplete.
     Short,
     Good(Vec<u8>),
@@ -29,19 +29,21 @@ impl Dialogue {
         };
         let result = |status, told: &[u8]| CheckResult::new(status, 0).info(text_of(told));
         match message {
-            Message::Short if !ended => Judged::Wait,
-            Message::Short => Judged::Failed(result(
+            ParsedReply::Short if !ended => Judged::Wait,
+            ParsedReply::Short => Judged::Failed(result(
                 CheckStatus::Layer7Invalid,
                 b"the response ended within a message",
             )),
-            Message::Good(told) => {
+            ParsedReply::Good(told) => {
                 let result = result(CheckStatus::Layer7Ok, &told);
                 Judged::Passed(CheckResult {
                     fleeting: true,
                     ..result
                 })
             }
-            Message::Bad(status, code, told) => Judged::Failed(result(status, &told).code(code)),
+            ParsedReply::Bad(status, code, told) => {
+                Judged::Failed(result(status, &told).code(code))
+            }
         }
     }
 }
@@ -228,36 +230,36 @@ fn mysql_packet(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Returns the code and text of an error packet.
-fn mysql_error(packet: &[u8]) -> Message {
+fn mysql_error(packet: &[u8]) -> ParsedReply {
     let code = match packet.get(1..3) {
         Some(code) => u16::from_le_bytes([code[0], code[1]]),
         None => 0,
     };
     let told = packet.get(3..).unwrap_or_default().to_vec();
-    Message::Bad(CheckStatus::Layer7Status, code, told)
+    ParsedReply::Bad(CheckStatus::Layer7Status, code, told)
 }
 
 /// Parses a greeting packet: the version of the server.
-fn mysql_greeting(bytes: &[u8]) -> Message {
+fn mysql_greeting(bytes: &[u8]) -> ParsedReply {
     let Some((packet, _)) = mysql_packet(bytes) else {
-        return Message::Short;
+        return ParsedReply::Short;
     };
     match packet.split_first() {
         Some((&MYSQL_ERROR, _)) => mysql_error(packet),
         Some((_, rest)) => {
             let version = rest.split(|byte| *byte == 0).next();
-            Message::Good(version.unwrap_or_default().to_vec())
+            ParsedReply::Good(version.unwrap_or_default().to_vec())
         }
-        None => Message::Good(Vec::new()),
+        None => ParsedReply::Good(Vec::new()),
     }
 }
 
-fn mysql_login(bytes: &[u8]) -> Message {
+fn mysql_login(bytes: &[u8]) -> ParsedReply {
     let Some((greeting, rest)) = mysql_packet(bytes) else {
-        return Message::Short;
+        return ParsedReply::Short;
     };
     let Some((answer, _)) = mysql_packet(rest) else {
-        return Message::Short;
+        return ParsedReply::Short;
     };
     match answer.first() {
         Some(&MYSQL_ERROR) => mysql_error(answer),
@@ -266,7 +268,7 @@ fn mysql_login(bytes: &[u8]) -> Message {
                 .get(1..)
                 .unwrap_or_default()
                 .split(|byte| *byte == 0);
-            Message::Good(version.into_iter().next().unwrap_or_default().to_vec())
+            ParsedReply::Good(version.into_iter().next().unwrap_or_default().to_vec())
         }
     }
 }
@@ -306,16 +308,16 @@ fn element(bytes: &[u8], tag: u8) -> Option<(usize, &[u8])> {
     Some((length, rest))
 }
 
-fn ldap_bind(bytes: &[u8]) -> Message {
+fn ldap_bind(bytes: &[u8]) -> ParsedReply {
     const NOT_LDAP: &[u8] = b"Not LDAPv3 protocol";
     const NOT_BIND: &[u8] = b"Not a bind response";
     const REFERENCE: &[u8] = b"See RFC: http://tools.ietf.org/html/rfc4511#section-4.1.9";
-    let bad = |told: &[u8]| Message::Bad(CheckStatus::Layer7Invalid, 0, told.to_vec());
+    let bad = |told: &[u8]| ParsedReply::Bad(CheckStatus::Layer7Invalid, 0, told.to_vec());
     let Some((length, rest)) = element(bytes, 0x30) else {
         return bad(NOT_LDAP);
     };
     if rest.len() < length {
-        return Message::Short;
+        return ParsedReply::Short;
     }
     // The message id must be that of the bind.
     let number = element(rest, 0x02).and_then(|(length, rest)| rest.split_at_checked(length));
@@ -327,8 +329,8 @@ fn ldap_bind(bytes: &[u8]) -> Message {
     };
     let code = element(rest, 0x0a).and_then(|(length, rest)| rest.get(..length));
     match code {
-        Some([0]) => Message::Good(b"Success".to_vec()),
-        Some([code]) => Message::Bad(
+        Some([0]) => ParsedReply::Good(b"Success".to_vec()),
+        Some([code]) => ParsedReply::Bad(
             CheckStatus::Layer7Status,
             u16::from(*code),
             REFERENCE.to_vec(),
@@ -461,18 +463,18 @@ fn spop_refusal(mut fields: &[u8]) -> &'static str {
     known.unwrap_or(&"unknown error")
 }
 
-fn spop_hello(bytes: &[u8]) -> Message {
-    let bad = |told: &str| Message::Bad(CheckStatus::Layer7Invalid, 0, told.into());
+fn spop_hello(bytes: &[u8]) -> ParsedReply {
+    let bad = |told: &str| ParsedReply::Bad(CheckStatus::Layer7Invalid, 0, told.into());
     let invalid = || bad("invalid frame received");
     let Some((length, rest)) = bytes.split_at_checked(4) else {
-        return Message::Short;
+        return ParsedReply::Short;
     };
     let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]);
     let Some(frame) = usize::try_from(length)
         .ok()
         .and_then(|length| rest.get(..length))
     else {
-        return Message::Short;
+        return ParsedReply::Short;
     };
     let (kind, frame) = frame.split_first().unzip();
     let Some(mut rest) = frame
@@ -515,6 +517,6 @@ fn spop_hello(bytes: &[u8]) -> Message {
     match (versioned, sized) {
         (false, _) => bad("version value not found"),
         (_, false) => bad("max-frame-size value not found"),
-        _ => Message::Good(b"SPOA server is ok".to_vec()),
+        _ => ParsedReply::Good(b"SPOA server is ok".to_vec()),
     }
 }

@@ -2,11 +2,11 @@
 //! response is the data received from the server so far. A context only exists during one
 //! evaluation; the check keeps its variables.
 
-use super::http::Head;
+use super::http::HttpCheckResponse;
 use crate::compiled::{Expression, Format, VariableChange};
 use crate::config::{Config, ListenerIndex, ProxyIndex, ServerIndex};
-use crate::sample::{Type, Value, Variables};
-use crate::transaction::{Endpoint, Session, Stream, of_check};
+use crate::sample::{SampleValue, Type, Variables};
+use crate::transaction::{Endpoint, ProxyStream, Session, of_check};
 use http::http1::{Limits, RequestFacts, parse_response};
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -24,7 +24,7 @@ pub struct Subject {
 
 /// Variables of a check.
 #[derive(Default)]
-pub struct Memory {
+pub struct CheckVariables {
     /// Variables of the scope `check` and of scopes that end with it.
     check: Variables,
     /// Variables of the scope `sess`.
@@ -36,7 +36,7 @@ pub struct Scene<'p> {
     /// The checked server.
     pub subject: &'p Subject,
     /// The variables of the check.
-    pub memory: &'p mut Memory,
+    pub memory: &'p mut CheckVariables,
     /// Data received from the server.
     pub bytes: &'p [u8],
     /// The server has closed its side.
@@ -58,7 +58,7 @@ impl Scene<'_> {
     pub fn number(&mut self, expression: &Expression) -> Option<i64> {
         self.with(
             |stream| match expression.evaluate(stream)?.cast(Type::Int)? {
-                Value::Int(number) => Some(number),
+                SampleValue::Int(number) => Some(number),
                 _ => None,
             },
         )
@@ -69,7 +69,7 @@ impl Scene<'_> {
         self.with(|stream| change.apply(stream));
     }
 
-    fn with<R>(&mut self, act: impl FnOnce(&mut Stream) -> R) -> R {
+    fn with<R>(&mut self, act: impl FnOnce(&mut ProxyStream) -> R) -> R {
         let subject = self.subject;
         let config = Arc::clone(&subject.config);
         // No listener has this index.
@@ -92,7 +92,7 @@ impl Scene<'_> {
         result
     }
 
-    fn answer(&self, stream: &mut Stream) {
+    fn answer(&self, stream: &mut ProxyStream) {
         stream.payloads.response_complete = self.ended;
         if !self.http {
             stream.payloads.response = self.bytes.to_vec();
@@ -100,7 +100,7 @@ impl Scene<'_> {
         }
         let facts = RequestFacts::default();
         let parsed = parse_response(self.bytes, &facts, &Limits::default(), &mut stream.response);
-        match (parsed, Head::parse(self.bytes, self.ended)) {
+        match (parsed, HttpCheckResponse::parse(self.bytes, self.ended)) {
             (Ok(http::http1::ParseStatus::Done(_)), Ok(head)) => {
                 stream.payloads.response = head.body
             }

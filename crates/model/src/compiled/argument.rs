@@ -40,7 +40,7 @@ pub enum Argument {
 
 /// Side of the stream whose message a fetch reads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Side {
+pub enum MessageSide {
     /// The request.
     #[default]
     Request,
@@ -57,7 +57,7 @@ pub struct Arguments {
     /// Arguments in order; omitted ones are None.
     pub list: Vec<Option<Argument>>,
     /// Side of the stream, for fetches that work on either side.
-    pub side: Side,
+    pub side: MessageSide,
 }
 
 impl Arguments {

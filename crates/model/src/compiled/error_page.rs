@@ -1,8 +1,8 @@
 //! Error pages of proxies and rules, and the groups of them (`http-errors`).
 
-use super::Answer;
+use super::ResponseTemplate;
 use http::http1::{self, BodyLength, Limits, ParseStatus, RequestFacts};
-use http::message::Message;
+use http::message::HttpMessage;
 use std::sync::{Arc, OnceLock};
 
 /// Replacement for an error response (`errorfile`, `errorloc`).
@@ -15,7 +15,7 @@ pub enum ErrorPage {
     /// Redirect with status 302 or 303, and its location.
     Redirect(u16, Box<[u8]>),
     /// Page that a format makes for each stream (`http-error`).
-    Made(Arc<Answer>),
+    Made(Arc<ResponseTemplate>),
     /// Page of an `http-errors` section, if the section has one (`errorfiles`).
     Group(HttpErrorsSlot),
     /// Page that applies without the lines of this proxy.
@@ -28,7 +28,7 @@ pub enum ErrorPage {
 #[derive(Clone, Debug)]
 pub struct ErrorFile {
     /// Status line and headers. A `content-length` equals the length of the body.
-    pub head: Message,
+    pub head: HttpMessage,
     /// Body of the response.
     pub body: Arc<[u8]>,
 }
@@ -45,7 +45,7 @@ pub struct ParsedErrorFile {
 impl ErrorFile {
     /// Parses the bytes of a file as a response. The error says why they are none.
     pub fn parse(bytes: &[u8]) -> Result<ParsedErrorFile, String> {
-        let mut head = Message::default();
+        let mut head = HttpMessage::default();
         let limits = Limits {
             head_bytes: bytes.len(),
             message_bytes: bytes.len(),

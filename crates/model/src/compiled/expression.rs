@@ -19,18 +19,18 @@ pub(crate) struct ConverterId(pub(crate) u16);
 pub struct Expression {
     pub(crate) fetch: FetchId,
     pub(crate) arguments: Arguments,
-    pub(crate) converters: Box<[Step]>,
+    pub(crate) converters: Box<[ConverterCall]>,
     pub(crate) output: Type,
     /// Position in the file.
     pub span: Span,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Step {
+pub(crate) struct ConverterCall {
     pub(crate) converter: ConverterId,
     pub(crate) arguments: Arguments,
 }
 
 /// Converters without a fetch, as in `field(2),lower`; their input is passed to them.
 #[derive(Clone, Debug, Default)]
-pub struct Converters(pub(crate) Box<[Step]>);
+pub struct Converters(pub(crate) Box<[ConverterCall]>);

@@ -1,6 +1,6 @@
 //! Compiled rules of HAProxy 1.x that treat a message as lines.
 
-use super::names::Names;
+use super::names::HeaderNameList;
 use crate::compiled::{Condition, HttpRule};
 use crate::sample::regular::Regular;
 use crate::setting::{ProxyIndex, Reference};
@@ -8,7 +8,7 @@ use language::Span;
 
 /// Line rules of one proxy.
 #[derive(Clone, Debug, Default)]
-pub struct Lines {
+pub struct LineRuleSet {
     /// Rules of `block`: run before all other rules of HTTP messages.
     pub block: Vec<HttpRule>,
     /// Rules `req…`, on requests.
@@ -21,14 +21,14 @@ pub struct Lines {
 #[derive(Clone, Debug, Default)]
 pub struct LineRules {
     /// Rules with a pattern.
-    pub(crate) filters: Vec<Filter>,
+    pub(crate) filters: Vec<LineFilter>,
     /// Headers to add (`reqadd`, `rspadd`).
     pub(crate) additions: Vec<Addition>,
 }
 
 /// Line rule with a pattern.
 #[derive(Clone, Debug)]
-pub struct Filter {
+pub struct LineFilter {
     /// Position of the pattern in the file.
     pub(crate) span: Span,
     pub(crate) condition: Option<Condition>,
@@ -42,7 +42,7 @@ pub struct Filter {
 #[derive(Clone, Debug)]
 pub(crate) enum Effect {
     /// Replaces the line with another one.
-    Replace(Box<[Piece]>),
+    Replace(Box<[ReplacementPart]>),
     Delete,
     /// Prevents later filters from denying the message.
     Allow,
@@ -56,7 +56,7 @@ pub(crate) enum Effect {
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Piece {
+pub(crate) enum ReplacementPart {
     Text(Box<[u8]>),
     Group(u8),
 }
@@ -73,9 +73,9 @@ pub(crate) struct Addition {
 #[derive(Debug, Default)]
 pub struct LineState {
     /// Header names of the request, as received.
-    pub request: Names,
+    pub request: HeaderNameList,
     /// Header names of the response, as received.
-    pub response: Names,
+    pub response: HeaderNameList,
     /// Backend that `reqsetbe` selected.
     pub switched: Option<ProxyIndex>,
     /// Cookies that `capture cookie` captured from the request and from the response.

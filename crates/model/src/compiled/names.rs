@@ -5,9 +5,9 @@ use memchr::memchr;
 
 /// Header names in the order received, each followed by a line feed.
 #[derive(Clone, Debug, Default)]
-pub struct Names(Vec<u8>);
+pub struct HeaderNameList(Vec<u8>);
 
-impl Names {
+impl HeaderNameList {
     /// Stores the names of an HTTP/1 head that was parsed successfully.
     pub fn read(&mut self, head: &[u8]) {
         self.0.clear();
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn names_are_found_as_they_were_spelled_also_twice_and_out_of_order() {
-        let mut names = Names::default();
+        let mut names = HeaderNameList::default();
         names.read(
             b"GET / HTTP/1.1\r\nHost: a:b\r\nX-A:1\r\n x: folded\r\nx-a: 2\r\nACCEPT : *\r\n\r\n",
         );

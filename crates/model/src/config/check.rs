@@ -3,7 +3,7 @@
 //! of steps.
 
 use crate::config::ProxyKind;
-use crate::script::{HttpSend, Script, Step, StepAction};
+use crate::script::{CheckStep, HttpSend, Script, StepAction};
 use language::Span;
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ pub struct MySqlUser {
 #[derive(Clone, Debug, Default)]
 pub struct CheckLines {
     /// Steps of the lines.
-    pub steps: Vec<Step>,
+    pub steps: Vec<CheckStep>,
     /// Position of the first line.
     pub first: Option<Span>,
     /// Section that contains the lines. Own lines replace all lines of the defaults.
@@ -114,7 +114,7 @@ impl Check {
 
     /// Returns whether a step connects with TLS.
     pub fn secures(&self) -> bool {
-        let connects = |step: &Step| matches!(&step.action, StepAction::Connect(c) if c.tls);
+        let connects = |step: &CheckStep| matches!(&step.action, StepAction::Connect(c) if c.tls);
         self.script.steps.iter().any(connects)
     }
 

@@ -1,7 +1,7 @@
 //! The `global` section.
 
 use crate::compiled::VariableChange;
-use crate::setting::{Asked, Bind, BindOwner, CountedCodes, CpuMap};
+use crate::setting::{Bind, BindOwner, CountedCodes, CpuMap, RecordingOptions};
 use language::Span;
 use mux::{Http2, Limits};
 use std::fmt;
@@ -309,7 +309,7 @@ pub struct Global {
     /// privilege.
     pub marks: Option<Span>,
     /// Connection data that must be recorded because fetches or formats use it.
-    pub asked: Asked,
+    pub recording: RecordingOptions,
     /// Rules process header lines as text, so the case of header names is preserved.
     pub lines_shown: bool,
     /// `maxcomprate`, `maxcompcpuusage`, `maxzlibmem`, `tune.comp.maxlevel`, `tune.zlib.*`.

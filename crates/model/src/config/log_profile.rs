@@ -2,7 +2,7 @@
 //! profile. Other targets log the lines of the proxy.
 
 use crate::compiled::Format;
-use crate::setting::Step;
+use crate::setting::StreamLogStep;
 use language::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct LogProfile {
     /// `log-tag`.
     pub tag: Option<Box<[u8]>>,
     /// `on` lines by step.
-    pub steps: BTreeMap<Step, LogStep>,
+    pub steps: BTreeMap<StreamLogStep, LogStep>,
 }
 
 /// An `on` line.
@@ -44,8 +44,10 @@ pub struct ProfileReference {
 
 impl LogProfile {
     /// Returns the settings of a step, or of `any`.
-    pub fn step(&self, step: Step) -> Option<&LogStep> {
-        self.steps.get(&step).or_else(|| self.steps.get(&Step::Any))
+    pub fn step(&self, step: StreamLogStep) -> Option<&LogStep> {
+        self.steps
+            .get(&step)
+            .or_else(|| self.steps.get(&StreamLogStep::Any))
     }
 
     /// Returns an alias in one of its formats that requires HTTP.

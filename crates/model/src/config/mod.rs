@@ -45,19 +45,19 @@ pub use rare::Rare;
 pub use ring::{Ring, RingServer, RingTls};
 pub use rule_texts::RuleTexts;
 pub use server::{ProxyExtensions, ProxyField, Server, ServerOptions};
-pub use server_tls::{Named, ServerTls, WebSocketProto};
+pub use server_tls::{NamedContent, ServerTls, WebSocketProto};
 pub use service::Service;
-pub use source::{Borrowed, Source, SourceWays};
+pub use source::{Borrowed, ConnectionSource, SourceWays};
 pub use stick::StickRule;
 
 pub use crate::setting::{
-    AddressFamily, Agent, Algorithm, Asked, Bind, BindAddress, BindOwner, CPUS_MAX, Capture,
-    Captures, Compressed, Compression, CountedCodes, CpuMap, CpuSet, Direction, EmailAlert,
-    ForwardFor, Hold, HostName, HttpProtocol, InitAddress, InitState, LOG_STEPS, ListenerIndex,
-    LogSteps, Mailer, Mailers, Mode, NETWORKS_MAX, NameServer, NamedPort, Observe, Observing,
-    OnError, OptionSet, Password, Preface, ProxyIndex, ProxyKind, ProxyOption, Reference,
-    Resolvers, Resolving, ReuseMode, ServerAddress, ServerIndex, StatusCodes, Step, ThreadSet,
-    Timeouts, User, Userlist, UserlistSlot, Workarounds,
+    AddressFamily, Agent, Algorithm, Bind, BindAddress, BindOwner, CPUS_MAX, Capture, Captures,
+    Compressed, Compression, CountedCodes, CpuMap, CpuSet, Direction, EmailAlert, ForwardFor, Hold,
+    HostName, HttpProtocol, InitAddress, InitState, LOG_STEPS, ListenerIndex, LogSteps, Mailer,
+    Mailers, Mode, NETWORKS_MAX, NameServer, NamedPort, Observe, Observing, OnError, OptionSet,
+    Password, Preface, ProxyIndex, ProxyKind, ProxyOption, RecordingOptions, Reference, Resolvers,
+    Resolving, ReuseMode, ServerAddress, ServerIndex, StatusCodes, StreamLogStep, ThreadSet,
+    Timeouts, UserAccount, Userlist, UserlistSlot, Workarounds,
 };
 use crate::state::Presence;
 use std::collections::HashMap;

@@ -73,11 +73,11 @@ impl PeersSocket {
 impl Peers {
     /// Returns whether other peers can connect to this process.
     pub fn runs(&self) -> bool {
-        !self.disabled && self.own().is_some()
+        !self.disabled && self.local_peer().is_some()
     }
 
     /// Returns the local peer, if the section contains it.
-    pub fn own(&self) -> Option<&Peer> {
+    pub fn local_peer(&self) -> Option<&Peer> {
         self.all.iter().find(|peer| peer.name == self.local)
     }
 
@@ -91,6 +91,6 @@ impl Peers {
 
     /// Returns the address on which this process listens.
     pub fn listens(&self) -> Option<SocketAddr> {
-        self.bind.or(self.own()?.address)
+        self.bind.or(self.local_peer()?.address)
     }
 }

@@ -173,7 +173,7 @@ pub struct Proxy {
     /// Run-time state.
     pub state: Arc<ProxyState>,
     /// Servers as the balance algorithm arranges them.
-    pub line: crate::line::Line,
+    pub line: crate::line::BalanceState,
     // Stick tables.
     /// `stick …`.
     pub stick: Vec<StickRule>,
@@ -248,7 +248,7 @@ pub struct Proxy {
     pub server_keep_alive: super::KeepAlive,
     // Keywords of HAProxy 1.x.
     /// `req…`, `rsp…`, `block`; None without such a line.
-    pub lines: Option<Box<crate::compiled::Lines>>,
+    pub lines: Option<Box<crate::compiled::LineRuleSet>>,
     /// `monitor-net`, `mode health`; None without both.
     pub health: Option<Box<Health>>,
     /// `capture cookie`.
@@ -267,7 +267,7 @@ pub struct Proxy {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Health {
     /// `monitor-net`: connections from this network.
-    pub network: Option<language::value::Network>,
+    pub network: Option<language::value::AddressNetwork>,
     /// `mode health`: all connections.
     pub always: bool,
 }

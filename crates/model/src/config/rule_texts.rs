@@ -2,7 +2,7 @@
 //! configuration share one copy, with secrets masked and limited in size.
 
 use language::SourceMap;
-use language::difference::{Vocabulary, covered, known};
+use language::difference::{Vocabulary, mask_secrets, vocabulary};
 
 /// Maximum length of a kept line, and of all lines of a configuration, bytes.
 const LINE_BYTES_MAX: usize = 512;
@@ -30,13 +30,13 @@ const BEGINNINGS: [&str; 15] = [
 #[derive(Default, Debug)]
 pub struct RuleTexts {
     /// Lines by file.
-    files: Vec<(Box<str>, Vec<Line>)>,
+    files: Vec<(Box<str>, Vec<LineRange>)>,
     text: String,
 }
 
 /// Number of a line, and the range of its text.
 #[derive(Clone, Copy, Debug)]
-struct Line {
+struct LineRange {
     number: u32,
     begin: u32,
     end: u32,
@@ -45,7 +45,7 @@ struct Line {
 impl RuleTexts {
     /// Collects the rules from the files of a load.
     pub fn of(sources: &SourceMap) -> RuleTexts {
-        RuleTexts::with(sources, known())
+        RuleTexts::with(sources, vocabulary())
     }
 
     fn with(sources: &SourceMap, vocabulary: &Vocabulary<'_>) -> RuleTexts {
@@ -53,7 +53,7 @@ impl RuleTexts {
         for (_, file) in sources.files() {
             let mut lines = Vec::new();
             for (number, line) in (1..).zip(file.text.split(|byte| *byte == b'\n')) {
-                if is_rule(line) && !all.keep(number, &covered(line, vocabulary), &mut lines) {
+                if is_rule(line) && !all.keep(number, &mask_secrets(line, vocabulary), &mut lines) {
                     break;
                 }
             }
@@ -64,7 +64,7 @@ impl RuleTexts {
     }
 
     /// Adds a line. Returns whether there was room.
-    fn keep(&mut self, number: u32, line: &[u8], lines: &mut Vec<Line>) -> bool {
+    fn keep(&mut self, number: u32, line: &[u8], lines: &mut Vec<LineRange>) -> bool {
         let line = String::from_utf8_lossy(line);
         let begin = self.text.len();
         for word in line.split_whitespace() {
@@ -84,7 +84,7 @@ impl RuleTexts {
             self.text.truncate(begin);
             return false;
         }
-        lines.push(Line {
+        lines.push(LineRange {
             number,
             begin: begin as u32,
             end: self.text.len() as u32,

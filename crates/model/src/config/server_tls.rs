@@ -10,18 +10,18 @@ use tls::{Connector, TlsSide};
 
 /// Content of a file with the name that operators use.
 #[derive(Debug)]
-pub struct Named<T> {
+pub struct NamedContent<T> {
     /// Name of the file.
     pub name: Box<str>,
     /// Content of the file.
-    pub it: Arc<T>,
+    pub content: Arc<T>,
 }
 
-impl<T> Clone for Named<T> {
+impl<T> Clone for NamedContent<T> {
     fn clone(&self) -> Self {
-        Named {
+        NamedContent {
             name: self.name.clone(),
-            it: Arc::clone(&self.it),
+            content: Arc::clone(&self.content),
         }
     }
 }
@@ -45,13 +45,13 @@ pub struct ServerTls {
     /// `verifyhost`
     pub verify_host: Option<Box<str>>,
     /// `ca-file`
-    pub authorities: Option<Named<Authorities>>,
+    pub authorities: Option<NamedContent<Authorities>>,
     /// A file of the settings was rejected, so missing settings are not reported again.
     pub refused: bool,
     /// `crl-file`
-    pub crls: Option<Named<Revocations>>,
+    pub crls: Option<NamedContent<Revocations>>,
     /// `crt`
-    pub certificate: Option<Named<CertifiedKey>>,
+    pub certificate: Option<NamedContent<CertifiedKey>>,
     /// `sni`, as written in the file, and the compiled expression.
     pub sni: Option<(Box<str>, Arc<Expression>)>,
     /// `alpn`

@@ -29,24 +29,27 @@ pub struct SourceWays {
 
 /// All settings for the source of a connection to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Source<'c> {
+pub struct ConnectionSource<'c> {
     /// Source address; None leaves it to the system.
     pub address: Option<SocketAddr>,
     /// Further settings.
-    pub ways: &'c SourceWays,
+    pub settings: &'c SourceWays,
 }
 
 impl Server {
     /// Returns the source settings of the server's line, or those of its backend.
-    pub fn source<'c>(&'c self, backend: &'c Proxy) -> Source<'c> {
+    pub fn source<'c>(&'c self, backend: &'c Proxy) -> ConnectionSource<'c> {
         let (own, ways) = (self.options.source, &self.options.source_ways);
         let says_nothing = own.is_none() && ways.borrowed.is_none() && ways.interface.is_none();
         if says_nothing {
-            return Source {
+            return ConnectionSource {
                 address: backend.source,
-                ways: &backend.source_ways,
+                settings: &backend.source_ways,
             };
         }
-        Source { address: own, ways }
+        ConnectionSource {
+            address: own,
+            settings: ways,
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 /// Address of a check.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub enum Target {
+pub enum CheckAddress {
     /// An IP address and a port.
     Inet(SocketAddr),
     /// A Unix socket in the file system.
@@ -16,7 +16,7 @@ pub enum Target {
 
 /// Returns the address of a server's checks: `addr` and `port`, completed from the server's own
 /// address. Returns None if there is no address.
-pub fn target(server: &Server) -> Option<Target> {
+pub fn target(server: &Server) -> Option<CheckAddress> {
     target_at(server, None, None)
 }
 
@@ -25,7 +25,7 @@ pub fn target_at(
     server: &Server,
     address: Option<&ServerAddress>,
     port: Option<u16>,
-) -> Option<Target> {
+) -> Option<CheckAddress> {
     let set = server.state.address_override();
     let own = set.as_ref().unwrap_or(&server.address);
     let (ip_set, port_set) = server.state.check_set();
@@ -41,8 +41,8 @@ pub fn target_at(
     let ip = match host {
         ServerAddress::Inet(address) => address.ip(),
         ServerAddress::SamePort(ip, _) => *ip,
-        ServerAddress::Unix(path) => return Some(Target::Unix(path.clone())),
-        ServerAddress::Abstract(name) => return Some(Target::Abstract(name.clone())),
+        ServerAddress::Unix(path) => return Some(CheckAddress::Unix(path.clone())),
+        ServerAddress::Abstract(name) => return Some(CheckAddress::Abstract(name.clone())),
         ServerAddress::Unresolved => return None,
     };
     let port = port
@@ -51,5 +51,5 @@ pub fn target_at(
         .or(server.options.check_port)
         .or_else(|| port_of(host))
         .or_else(|| port_of(own))?;
-    Some(Target::Inet(SocketAddr::new(ip, port)))
+    Some(CheckAddress::Inet(SocketAddr::new(ip, port)))
 }

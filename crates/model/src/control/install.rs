@@ -296,7 +296,7 @@ fn name_of(server: &Server) -> Option<&str> {
 }
 
 /// Objects that the previous configuration had under one name.
-struct Known<'c> {
+struct PreviousObjects<'c> {
     state: &'c Arc<ProxyState>,
     /// Listeners of the frontend.
     binds: &'c [Bind],
@@ -307,7 +307,7 @@ struct Known<'c> {
 
 /// Updates the ids of listeners, which are their positions in the file. A listener is identified by
 /// its address.
-fn renumber_listeners(proxy: &Proxy, known: &Known<'_>) {
+fn renumber_listeners(proxy: &Proxy, known: &PreviousObjects<'_>) {
     let same = |(old, new): (&Bind, &Bind)| old.id == new.id && old.address == new.address;
     if proxy.binds.len() == known.binds.len() && known.binds.iter().zip(&proxy.binds).all(same) {
         return;
@@ -321,15 +321,17 @@ fn renumber_listeners(proxy: &Proxy, known: &Known<'_>) {
     proxy.state.renumber_listeners(&ids.collect::<Vec<_>>());
 }
 
-fn by_name(config: &Config) -> HashMap<&str, Known<'_>> {
+fn by_name(config: &Config) -> HashMap<&str, PreviousObjects<'_>> {
     let mut known = HashMap::with_capacity(config.proxies.len());
     for proxy in &config.proxies {
-        let one = known.entry(&*proxy.name).or_insert_with(|| Known {
-            state: &proxy.state,
-            binds: &[],
-            settings: None,
-            servers: HashMap::new(),
-        });
+        let one = known
+            .entry(&*proxy.name)
+            .or_insert_with(|| PreviousObjects {
+                state: &proxy.state,
+                binds: &[],
+                settings: None,
+                servers: HashMap::new(),
+            });
         if proxy.kind.is_frontend() {
             one.binds = &proxy.binds;
         }

@@ -50,7 +50,7 @@ impl ServerState {
             // The restored state is not a change: nothing is counted twice, and the server keeps
             // its times unless the new file differs.
             let flags = control.flags(self.backup());
-            self.standing.flags.store(flags, Relaxed);
+            self.availability.flags.store(flags, Relaxed);
         }
         let adoption = self.configure(server, now_ms);
         debug_assert_eq!(adoption, Adoption::Adopted);

@@ -2,7 +2,7 @@
 //! must not make clients try it. States are kept by name and a new server starts up; this is the
 //! only exception, and it only concerns the health.
 
-use crate::config::target::{Target, target};
+use crate::config::target::{CheckAddress, target};
 use crate::config::{Config, Proxy, Server};
 use crate::state::HealthState;
 use std::collections::{HashMap, HashSet};
@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 /// Servers of an older configuration that checks found down and that the newer one does not
 /// contain, by the checked address.
 #[derive(Default)]
-pub(super) struct FoundDown<'c>(HashMap<Target, Vec<&'c Proxy>>);
+pub(super) struct FoundDown<'c>(HashMap<CheckAddress, Vec<&'c Proxy>>);
 
 impl<'c> FoundDown<'c> {
     pub(super) fn of(old: &'c Config, new: &Config) -> Self {
@@ -18,8 +18,9 @@ impl<'c> FoundDown<'c> {
             let servers = |proxy: &'c Proxy| proxy.servers.iter().map(move |s| (proxy, s));
             config.proxies.iter().flat_map(servers)
         };
-        let mut down: Vec<(&Proxy, &Server)> =
-            all(old).filter(|(_, server)| !server.state.up()).collect();
+        let mut down: Vec<(&Proxy, &Server)> = all(old)
+            .filter(|(_, server)| !server.state.is_up())
+            .collect();
         if down.is_empty() {
             return FoundDown::default();
         }

@@ -5,15 +5,15 @@ use crate::clock::revision;
 use crate::config::{InitState, Server, ServerAddress, ServerOptions};
 use crate::queue;
 use crate::state::{
-    ADDRESS_SET, AdminState, Adoption, BACKUP, Change, CheckPhase, CheckResult, Control,
-    HealthState, PERSISTENT, RANKS, ServerState, Tally, UP, USABLE, Verdict, WEIGHT_MAX,
+    ADDRESS_SET, AdminState, Adoption, BACKUP, CheckPhase, CheckResult, HealthState, PERSISTENT,
+    RANKS, ServerChange, ServerControl, ServerState, Tally, UP, USABLE, Verdict, WEIGHT_MAX,
     WEIGHT_SCALE,
 };
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-impl Control {
+impl ServerControl {
     pub(crate) fn in_maintenance(&self) -> bool {
         self.location.unresolved || self.admin == AdminState::Maintenance
     }
@@ -140,13 +140,13 @@ impl ServerState {
                 if control.lifecycle.counted {
                     self.backend.swap_side(options.backup);
                 }
-                self.standing.flags.fetch_xor(BACKUP, Relaxed);
+                self.availability.flags.fetch_xor(BACKUP, Relaxed);
                 news = true;
             }
             control.lifecycle.configured = true;
             adoption
         };
-        self.settle(now_ms);
+        self.recompute_state(now_ms);
         self.control().lifecycle.begun = true;
         if let (Adoption::Fresh, Some(saved)) = (adoption, &options.saved) {
             self.resume(saved.as_ref().clone(), server, now_ms);
@@ -162,7 +162,7 @@ impl ServerState {
     /// Applies the limits. Returns whether they changed.
     fn configure_limits(
         &self,
-        control: &mut Control,
+        control: &mut ServerControl,
         options: &ServerOptions,
         fresh: bool,
     ) -> bool {
@@ -187,7 +187,7 @@ impl ServerState {
         control.checks.health = HealthState::Down;
         control.outages.since_ms = Some(now_ms);
         // The server was never up, so this is not a change.
-        self.standing
+        self.availability
             .flags
             .store(control.flags(self.backup()), Relaxed);
     }
@@ -201,12 +201,12 @@ impl ServerState {
             self.backend.backend.balance.retire_one();
         }
         self.close_way();
-        self.settle(now_ms);
+        self.recompute_state(now_ms);
         queue::redistribute(self);
     }
 
     /// Sets the administrative state.
-    pub fn set_admin(self: &Arc<Self>, admin: AdminState, now_ms: u64) -> Change {
+    pub fn set_admin(self: &Arc<Self>, admin: AdminState, now_ms: u64) -> ServerChange {
         {
             let mut control = self.control();
             let was = std::mem::replace(&mut control.admin, admin);
@@ -214,11 +214,11 @@ impl ServerState {
                 control.checks.restart();
             }
         }
-        self.settle(now_ms)
+        self.recompute_state(now_ms)
     }
 
     /// Overrides the health that the checks found (`set server … health`).
-    pub fn set_health(self: &Arc<Self>, health: HealthState, now_ms: u64) -> Change {
+    pub fn set_health(self: &Arc<Self>, health: HealthState, now_ms: u64) -> ServerChange {
         {
             let mut control = self.control();
             control.checks.health = health;
@@ -227,13 +227,13 @@ impl ServerState {
                 _ => control.checks.top(),
             };
         }
-        self.settle(now_ms)
+        self.recompute_state(now_ms)
     }
 
     /// Sets the weight at run time, at most [`WEIGHT_MAX`].
-    pub fn set_weight(self: &Arc<Self>, weight: u32, now_ms: u64) -> Change {
+    pub fn set_weight(self: &Arc<Self>, weight: u32, now_ms: u64) -> ServerChange {
         self.control().weight = weight.min(WEIGHT_MAX);
-        self.settle(now_ms)
+        self.recompute_state(now_ms)
     }
 
     /// Returns the current weight and that of the file.
@@ -256,14 +256,14 @@ impl ServerState {
     }
 
     /// Sets the address at run time; None restores the file's.
-    pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> Change {
+    pub fn set_address(self: &Arc<Self>, address: Option<SocketAddr>, now_ms: u64) -> ServerChange {
         let other = {
             let mut control = self.control();
             control.location.unresolved = control.location.file_unresolved && address.is_none();
             control.location.port_offset = None;
             std::mem::replace(&mut control.location.address, address) != address
         };
-        let change = self.settle(now_ms);
+        let change = self.recompute_state(now_ms);
         if other {
             // Connections to the old address must not be reused. Called after the new address is
             // visible, so that a thread with the new generation also sees the new address.
@@ -274,7 +274,11 @@ impl ServerState {
 
     /// Sets the address to which the host name resolved. With None, the server goes into
     /// maintenance and remembers its last address.
-    pub fn set_resolved(self: &Arc<Self>, address: Option<ServerAddress>, now_ms: u64) -> Change {
+    pub fn set_resolved(
+        self: &Arc<Self>,
+        address: Option<ServerAddress>,
+        now_ms: u64,
+    ) -> ServerChange {
         let (address, offset) = match address {
             Some(ServerAddress::Inet(address)) => (Some(address), None),
             Some(ServerAddress::SamePort(ip, offset)) => {
@@ -294,7 +298,7 @@ impl ServerState {
             }
             before != (control.location.address, control.location.port_offset)
         };
-        let change = self.settle(now_ms);
+        let change = self.recompute_state(now_ms);
         if other {
             // Connections to the old address must not be reused.
             self.next_of_operator();
@@ -304,7 +308,7 @@ impl ServerState {
 
     /// Counts a finished check. Returns the change of state, and whether the result differs from
     /// the last one, which `option log-health-checks` logs.
-    pub fn take_check(self: &Arc<Self>, result: CheckResult, now_ms: u64) -> (Change, bool) {
+    pub fn take_check(self: &Arc<Self>, result: CheckResult, now_ms: u64) -> (ServerChange, bool) {
         let moved = {
             let mut control = self.control();
             let checks = &mut control.checks;
@@ -314,7 +318,10 @@ impl ServerState {
                 Verdict::Failed => {
                     // As in HAProxy, failed checks of a server that is already down do not count.
                     if checks.streak >= checks.rise {
-                        self.traffic.counters.here().count(Tally::CheckFailures);
+                        self.traffic
+                            .counters
+                            .current_shard()
+                            .count(Tally::CheckFailures);
                         checks.failures += 1;
                     }
                     if checks.streak > checks.rise {
@@ -344,13 +351,13 @@ impl ServerState {
             checks.last_ms = Some(now_ms);
             before != (checks.streak, checks.health, checks.last.status)
         };
-        (self.settle(now_ms), moved)
+        (self.recompute_state(now_ms), moved)
     }
 
     /// Raises the weight of a server in slow start. Called periodically; cheap.
     pub fn warm_up(self: &Arc<Self>, now_ms: u64) {
         if self.share.throttle.load(Relaxed) < 100 {
-            self.settle(now_ms);
+            self.recompute_state(now_ms);
             queue::flow(self);
         }
     }
@@ -358,16 +365,16 @@ impl ServerState {
     /// `disable health` and `enable health`: stops or resumes the checks. A stopped server keeps
     /// its health. The setting persists under later files.
     pub fn stop_checks(&self, stopped: bool) {
-        self.standing.checks_stopped.store(stopped, Relaxed);
+        self.availability.checks_stopped.store(stopped, Relaxed);
     }
 
     /// Returns whether an operator stopped the checks.
     pub fn checks_stopped(&self) -> bool {
-        self.standing.checks_stopped.load(Relaxed)
+        self.availability.checks_stopped.load(Relaxed)
     }
 
     /// Returns whether checks must not run: in maintenance, or stopped by an operator.
-    pub fn is_left_alone(&self) -> bool {
+    pub fn is_check_suppressed(&self) -> bool {
         self.checks_stopped() || self.in_maintenance()
     }
 
@@ -394,7 +401,7 @@ impl ServerState {
     }
 
     /// Recomputes the state from the control block and notifies all that depend on it.
-    pub(crate) fn settle(self: &Arc<Self>, now_ms: u64) -> Change {
+    pub(crate) fn recompute_state(self: &Arc<Self>, now_ms: u64) -> ServerChange {
         let (mut change, reweighed) = self.recompute(now_ms);
         self.tell_trackers(now_ms);
         // Queues grant slots to streams, so the lock of the control block must not be held.
@@ -408,9 +415,9 @@ impl ServerState {
     }
 
     /// Updates the atomics, the backend and the balance. Also returns whether the weight changed.
-    pub(crate) fn recompute(self: &Arc<Self>, now_ms: u64) -> (Change, bool) {
+    pub(crate) fn recompute(self: &Arc<Self>, now_ms: u64) -> (ServerChange, bool) {
         let mut control = self.control();
-        let before = self.standing.flags.load(Relaxed);
+        let before = self.availability.flags.load(Relaxed);
         let backup = before & BACKUP != 0;
         let after = control.flags(backup);
         let (was_up, is_up) = (before & UP != 0, after & UP != 0);
@@ -425,11 +432,11 @@ impl ServerState {
         let whole = control.weight * WEIGHT_SCALE;
         let rewhole = whole != self.share.whole_weight.swap(whole, Relaxed);
         if is_usable && !was_usable {
-            self.standing
+            self.availability
                 .rank
                 .store(RANKS.fetch_add(1, Relaxed), Relaxed);
         }
-        self.standing.flags.store(after, SeqCst);
+        self.availability.flags.store(after, SeqCst);
         let mut lineup = self.backend.lineup();
         if control.lifecycle.configured && control.lifecycle.counted != is_usable {
             control.lifecycle.counted = is_usable;
@@ -439,11 +446,11 @@ impl ServerState {
             self.changed();
         }
         let told = (after, control.admin, control.checks.health, whole);
-        if control.told != Some(told) {
-            control.told = Some(told);
+        if control.last_published != Some(told) {
+            control.last_published = Some(told);
             revision::advance();
         }
-        let change = Change {
+        let change = ServerChange {
             was_up,
             is_up,
             was_usable,
@@ -454,7 +461,7 @@ impl ServerState {
         (change, reweighed)
     }
 
-    pub(crate) fn up_or_down(&self, control: &mut Control, is_up: bool, now_ms: u64) {
+    pub(crate) fn up_or_down(&self, control: &mut ServerControl, is_up: bool, now_ms: u64) {
         if is_up {
             control.outages.end(now_ms);
             control.warmup.since_ms = (control.warmup.slowstart_ms > 0).then_some(now_ms);
@@ -463,13 +470,13 @@ impl ServerState {
             control.warmup.since_ms = None;
             // Caused by checks, an agent or an operator.
             if control.lifecycle.begun && !control.lifecycle.retired {
-                self.traffic.counters.here().count(Tally::WentDown);
+                self.traffic.counters.current_shard().count(Tally::WentDown);
             }
         }
     }
 
     /// Returns the current weight in units of [`WEIGHT_SCALE`]; also sets the throttle.
-    pub(crate) fn warm_weight(&self, control: &mut Control, now_ms: u64) -> u32 {
+    pub(crate) fn warm_weight(&self, control: &mut ServerControl, now_ms: u64) -> u32 {
         let whole = control.weight * WEIGHT_SCALE;
         let elapsed = control
             .warmup

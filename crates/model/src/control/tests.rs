@@ -161,7 +161,7 @@ fn a_server_that_was_removed_and_comes_again_is_a_new_one() {
     server(&old, 1).set_weight(9, 5);
     let without = following(&old, Balance::RoundRobin, &[("s0", checked())]);
     let removed = server(&old, 1);
-    assert!(removed.is_retired() && !removed.usable() && removed.up());
+    assert!(removed.is_retired() && !removed.usable() && removed.is_up());
     assert_eq!(old.proxies[0].state.backend.balance.retired(), 1);
     let again = following(
         &without,
@@ -232,12 +232,12 @@ fn a_server_without_checks_stays_down_where_an_operator_said_so() {
     let old = tree(Balance::RoundRobin, &[Default::default()]);
     server(&old, 0).set_health(HealthState::Down, 5);
     let new = following(&old, Balance::RoundRobin, &[("s0", Default::default())]);
-    assert!(!server(&new, 0).up());
+    assert!(!server(&new, 0).is_up());
     // If the file removes the checks, their results no longer apply.
     let checks = following(&new, Balance::RoundRobin, &[("s0", checked())]);
-    assert!(!server(&checks, 0).up());
+    assert!(!server(&checks, 0).is_up());
     let none = following(&checks, Balance::RoundRobin, &[("s0", Default::default())]);
-    assert!(server(&none, 0).up());
+    assert!(server(&none, 0).is_up());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Finds the request for a word or a log line: by its unique id, by the id of `show sess`, or by
 //! the client and date at the beginning of a line in HAProxy's formats.
 
-use super::{Entry, Field};
+use super::{Entry, EntryText};
 use crate::log::{DateStyle, append_date};
 use crate::transaction::Endpoint;
 use std::net::{IpAddr, SocketAddr};
@@ -22,7 +22,7 @@ const UNIQUE_ID_MIN: usize = 4;
 
 /// A parsed search word or log line.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Asked {
+pub struct HistorySearch {
     line: Box<[u8]>,
     /// The text is a single word.
     is_word: bool,
@@ -31,9 +31,9 @@ pub struct Asked {
     dates: Vec<Box<[u8]>>,
 }
 
-impl Asked {
+impl HistorySearch {
     /// Parses a word or a log line.
-    pub fn read(text: &str) -> Asked {
+    pub fn read(text: &str) -> HistorySearch {
         let text = text.trim();
         let end = (0..=LINE_MAX.min(text.len())).rev();
         let end = { end }.find(|at| text.is_char_boundary(*at));
@@ -47,7 +47,7 @@ impl Asked {
             Some(date.as_bytes().into())
         });
         let id = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
-        Asked {
+        HistorySearch {
             line: text.as_bytes().into(),
             is_word,
             id: if is_word { id(text) } else { None },
@@ -61,7 +61,7 @@ impl Asked {
         if self.id == Some(entry.id) {
             return Some(BY_ID);
         }
-        let unique_id = entry.text(Field::UniqueId);
+        let unique_id = entry.text(EntryText::UniqueId);
         if self.is_word {
             let is_it = !unique_id.is_empty() && self.has_unique_id(unique_id);
             return is_it.then_some(BY_UNIQUE_ID);
@@ -74,9 +74,9 @@ impl Asked {
         };
         // Rates further details, because several requests of a connection may have begun in the
         // same millisecond.
-        let server = [Field::Backend, Field::Server].map(|field| entry.text(field));
+        let server = [EntryText::Backend, EntryText::Server].map(|field| entry.text(field));
         let times = entry.timers().into_bytes();
-        let path = entry.text(Field::Path);
+        let path = entry.text(EntryText::Path);
         let more = [&server.join(&b'/'), &times, path];
         let more = more.iter().filter(|text| self.contains(text)).count();
         Some(sure + u32::try_from(more).unwrap_or_default())
@@ -89,14 +89,14 @@ impl Asked {
     /// Returns whether the text contains a unique id as a whole word. A long id was truncated.
     fn has_unique_id(&self, id: &[u8]) -> bool {
         if self.is_word {
-            let is_cut = id.len() == Field::UniqueId.bytes_max();
+            let is_cut = id.len() == EntryText::UniqueId.bytes_max();
             return *self.line == *id || (is_cut && self.line.starts_with(id));
         }
         let is_inside = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
         memchr::memmem::find_iter(&self.line, id).any(|at| {
             let before = at.checked_sub(1).and_then(|at| self.line.get(at));
             let behind = self.line.get(at + id.len());
-            let is_cut = id.len() == Field::UniqueId.bytes_max();
+            let is_cut = id.len() == EntryText::UniqueId.bytes_max();
             !is_inside(before) && (is_cut || !is_inside(behind))
         })
     }

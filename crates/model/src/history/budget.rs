@@ -2,7 +2,7 @@
 //! and beyond them a limited rate of requests, higher for failed ones. A busy thread thus spends a
 //! fixed part of its time, and its entries cover about a minute.
 
-use crate::transaction::{Stream, Termination};
+use crate::transaction::{ProxyStream, Termination};
 use reactor::Instant;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl Budget {
 }
 
 /// Returns whether a stream failed: it was refused, aborted or retried.
-pub(super) fn has_failed(stream: &Stream) -> bool {
+pub(super) fn has_failed(stream: &ProxyStream) -> bool {
     let is_error = stream.http && stream.status() >= 400;
     is_error || stream.route.retries > 0 || stream.outcome.termination != Termination::Normal
 }

@@ -1,7 +1,7 @@
 //! An entry of the history: a finished request or TCP session, in bounded memory.
 
 use crate::config::ServerIndex;
-use crate::transaction::{Decided, Endpoint, RULES_MAX, Stream, TRIES_MAX};
+use crate::transaction::{Decided, Endpoint, ProxyStream, RULES_MAX, TRIES_MAX};
 use language::Span;
 use reactor::Instant;
 use std::ops::Deref;
@@ -10,11 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Maximum length of all texts of an entry together, in bytes.
 pub(super) const TEXT_MAX: usize = 448;
 /// Number of texts of an entry.
-pub(super) const FIELDS: usize = Field::Try as usize + TRIES_MAX;
+pub(super) const FIELDS: usize = EntryText::Try as usize + TRIES_MAX;
 
 /// Identifies a text of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Field {
+pub enum EntryText {
     /// Name of the frontend.
     Frontend,
     /// Name of the backend; empty without one.
@@ -35,14 +35,14 @@ pub enum Field {
     Try,
 }
 
-impl Field {
+impl EntryText {
     /// Returns the maximum length of the text in bytes.
     pub(super) fn bytes_max(self) -> usize {
         match self {
-            Field::Method => 12,
-            Field::Host => 64,
-            Field::Path => 128,
-            Field::UniqueId => 96,
+            EntryText::Method => 12,
+            EntryText::Host => 64,
+            EntryText::Path => 128,
+            EntryText::UniqueId => 96,
             _ => 64,
         }
     }
@@ -50,18 +50,18 @@ impl Field {
 
 /// A position in a configuration file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place {
+pub struct RuleLocation {
     /// Index of the file's name in the ring.
     pub(super) file: u8,
     /// Line from 1; 0 if unknown.
     pub(super) line: u32,
 }
 
-impl Place {
+impl RuleLocation {
     /// Value of `file` if the file's name is unknown.
     pub(super) const NO_FILE: u8 = u8::MAX;
-    const UNKNOWN: Place = Place {
-        file: Place::NO_FILE,
+    const UNKNOWN: RuleLocation = RuleLocation {
+        file: RuleLocation::NO_FILE,
         line: 0,
     };
 }
@@ -90,16 +90,16 @@ pub enum BackendBy {
     /// The proxy is a `listen` section and its own backend.
     Own,
     /// `default_backend`.
-    Default(Place),
+    Default(RuleLocation),
     /// A `use_backend` rule.
-    Rule(Place),
+    Rule(RuleLocation),
     /// A `reqsetbe` rule, or a rule that was not recorded.
     Other,
 }
 
 /// Result of a stream.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Ended {
+pub struct RequestOutcome {
     /// Status of the response; 0: none.
     pub status: u16,
     /// Status of the server's response; 0: none.
@@ -127,7 +127,7 @@ pub struct Effort {
 
 /// Data of a finished request or TCP session, without texts and lists.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct RequestRecord {
     /// Number of the entry on its thread, from 1.
     pub number: u64,
     /// Version of the configuration that served it.
@@ -144,7 +144,7 @@ pub struct Facts {
     /// Address of the client.
     pub client: Endpoint,
     /// Status, termination state and source of the response.
-    pub ended: Ended,
+    pub ended: RequestOutcome,
     /// Bytes from the client, and bytes to the client.
     pub bytes: [u64; 2],
     /// Retries and queueing.
@@ -153,13 +153,13 @@ pub struct Facts {
     pub balance: &'static str,
     /// Source of the choice of the backend.
     pub backend_by: BackendBy,
-    owner: Place,
+    owner: RuleLocation,
 }
 
 /// A finished request or TCP session.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    pub(super) facts: Facts,
+    pub(super) facts: RequestRecord,
     pub(super) text: Text,
     /// Rules, choices and failed attempts; None if there are none.
     pub decided: Option<Box<Decided>>,
@@ -169,7 +169,7 @@ pub struct Entry {
 
 impl Default for Entry {
     fn default() -> Self {
-        let facts = Facts {
+        let facts = RequestRecord {
             number: 0,
             version: 0,
             id: 0,
@@ -177,26 +177,26 @@ impl Default for Entry {
             began_ms: [0; 2],
             spans: Spans::default(),
             client: Endpoint::Unix,
-            ended: Ended::default(),
+            ended: RequestOutcome::default(),
             bytes: [0; 2],
             effort: Effort::default(),
             balance: "",
             backend_by: BackendBy::None,
-            owner: Place::UNKNOWN,
+            owner: RuleLocation::UNKNOWN,
         };
         Entry {
             facts,
             text: Text::default(),
             decided: None,
-            files: [Place::NO_FILE; RULES_MAX],
+            files: [RuleLocation::NO_FILE; RULES_MAX],
         }
     }
 }
 
 impl Deref for Entry {
-    type Target = Facts;
+    type Target = RequestRecord;
 
-    fn deref(&self) -> &Facts {
+    fn deref(&self) -> &RequestRecord {
         &self.facts
     }
 }
@@ -226,13 +226,13 @@ struct Texts<'t> {
 }
 
 impl Texts<'_> {
-    fn put(&mut self, at: usize, field: Field, text: &[u8]) {
+    fn put(&mut self, at: usize, field: EntryText, text: &[u8]) {
         let room = (self.begin + TEXT_MAX).saturating_sub(self.bytes.len());
         let kept = text.len().min(field.bytes_max()).min(room);
         let (text, mark) = match field {
             // Only texts for display get a mark that they are cut. Others are compared by filters
             // and stay unchanged.
-            Field::Path | Field::Host if text.len() > kept => cut(text, kept),
+            EntryText::Path | EntryText::Host if text.len() > kept => cut(text, kept),
             _ => (text.get(..kept).unwrap_or_default(), ""),
         };
         self.bytes.extend_from_slice(text);
@@ -288,21 +288,25 @@ pub(super) fn path(target: &[u8]) -> &[u8] {
     }
 }
 
-impl Facts {
+impl RequestRecord {
     /// Collects the data of a finished stream. `file` returns the index of a file's name.
-    pub(super) fn of(stream: &Stream, number: u64, file: &mut impl FnMut(u32) -> u8) -> Facts {
+    pub(super) fn of(
+        stream: &ProxyStream,
+        number: u64,
+        file: &mut impl FnMut(u32) -> u8,
+    ) -> RequestRecord {
         let times = &stream.times;
         let outcome = &stream.outcome;
         let [third, fourth] = stream.cookie_letters();
         let (first, second) = (outcome.termination.letter(), outcome.phase.letter());
         let hit = { stream.transfer.cache.as_deref() }.is_some_and(|used| used.hit);
         let route = &stream.route;
-        let mut place = |span: Span| Place {
+        let mut place = |span: Span| RuleLocation {
             file: file(span.file.0),
             line: stream.config.line_of(span).unwrap_or_default(),
         };
         let owner = { stream.decided.as_deref() }.and_then(|decided| decided.owner?.rule);
-        Facts {
+        RequestRecord {
             number,
             version: stream.config.version,
             id: stream.identity.id,
@@ -316,7 +320,7 @@ impl Facts {
                 active: span(Some(times.began), Some(times.end())).unwrap_or_default(),
             },
             client: stream.source(),
-            ended: Ended {
+            ended: RequestOutcome {
                 status: if stream.http { stream.status() } else { 0 },
                 server_status: outcome.server_status,
                 letters: [first, second, third, fourth],
@@ -332,7 +336,7 @@ impl Facts {
             },
             balance: { stream.backend() }.map_or("", |backend| backend.balance.name()),
             backend_by: backend_by(stream, &mut place),
-            owner: owner.map_or(Place::UNKNOWN, place),
+            owner: owner.map_or(RuleLocation::UNKNOWN, place),
         }
     }
 
@@ -343,7 +347,7 @@ impl Facts {
     }
 }
 
-fn backend_by(stream: &Stream, place: &mut impl FnMut(Span) -> Place) -> BackendBy {
+fn backend_by(stream: &ProxyStream, place: &mut impl FnMut(Span) -> RuleLocation) -> BackendBy {
     if stream.backend().is_none() {
         return BackendBy::None;
     }
@@ -359,36 +363,39 @@ fn backend_by(stream: &Stream, place: &mut impl FnMut(Span) -> Place) -> Backend
 }
 
 /// Appends the texts of a stream to `bytes`. Returns their end offsets relative to the first one.
-pub(super) fn put_texts(stream: &Stream, bytes: &mut Vec<u8>) -> [u16; FIELDS] {
+pub(super) fn put_texts(stream: &ProxyStream, bytes: &mut Vec<u8>) -> [u16; FIELDS] {
     let begin = bytes.len();
     let mut texts = Texts {
         bytes,
         begin,
         ends: [0; FIELDS],
     };
-    let mut put = |field: Field, value: &[u8]| texts.put(field as usize, field, value);
+    let mut put = |field: EntryText, value: &[u8]| texts.put(field as usize, field, value);
     let backend = stream.backend();
-    put(Field::Frontend, stream.frontend().name.as_bytes());
+    put(EntryText::Frontend, stream.frontend().name.as_bytes());
     put(
-        Field::Backend,
+        EntryText::Backend,
         backend.map_or("", |backend| &backend.name).as_bytes(),
     );
     let name = |at: Option<ServerIndex>| {
         let server = at.and_then(|at| backend?.servers.get(at.0 as usize));
         server.map_or("", |server| &server.name).as_bytes()
     };
-    put(Field::Server, name(stream.route.server));
-    put(Field::Method, stream.received_method());
-    put(Field::Host, stream.request.get(b"host").unwrap_or_default());
-    put(Field::Path, path(stream.received_target()));
+    put(EntryText::Server, name(stream.route.server));
+    put(EntryText::Method, stream.received_method());
+    put(
+        EntryText::Host,
+        stream.request.get(b"host").unwrap_or_default(),
+    );
+    put(EntryText::Path, path(stream.received_target()));
     let id = stream.identity.unique_id.as_deref();
-    put(Field::UniqueId, id.unwrap_or_default());
+    put(EntryText::UniqueId, id.unwrap_or_default());
     let decided = stream.decided.as_deref();
     let owner = decided.and_then(|decided| decided.owner);
-    put(Field::Owner, name(owner.map(|owner| owner.server)));
-    let mut at = Field::Try as usize;
+    put(EntryText::Owner, name(owner.map(|owner| owner.server)));
+    let mut at = EntryText::Try as usize;
     for one in decided.iter().flat_map(|decided| decided.tries()) {
-        texts.put(at, Field::Try, name(Some(one.server)));
+        texts.put(at, EntryText::Try, name(Some(one.server)));
         at += 1;
     }
     let end = (texts.bytes.len() - begin) as u16;
@@ -398,12 +405,12 @@ pub(super) fn put_texts(stream: &Stream, bytes: &mut Vec<u8>) -> [u16; FIELDS] {
 
 impl Entry {
     /// Returns a text; empty if the entry has none.
-    pub fn text(&self, field: Field) -> &[u8] {
+    pub fn text(&self, field: EntryText) -> &[u8] {
         self.text.get(field as usize)
     }
 
     /// Returns whether the entry has this text, or the beginning of it if it was cut.
-    pub fn is_text(&self, field: Field, wanted: &[u8]) -> bool {
+    pub fn is_text(&self, field: EntryText, wanted: &[u8]) -> bool {
         let kept = self.text(field);
         let is_cut = kept.len() == field.bytes_max() || self.text.bytes.len() == TEXT_MAX;
         kept == wanted || (is_cut && wanted.starts_with(kept))
@@ -427,21 +434,26 @@ impl Entry {
 
     /// Returns the server of a failed attempt, numbered from 0.
     pub fn try_server(&self, number: usize) -> &[u8] {
-        self.text.get((Field::Try as usize).saturating_add(number))
+        self.text
+            .get((EntryText::Try as usize).saturating_add(number))
     }
 
     /// Returns the position of a rule, by its index in [`Decided::rules`].
-    pub fn rule_place(&self, number: usize) -> Place {
+    pub fn rule_place(&self, number: usize) -> RuleLocation {
         let decided = self.decided.as_deref();
         let rule = decided.and_then(|decided| decided.rules().nth(number));
-        Place {
-            file: self.files.get(number).copied().unwrap_or(Place::NO_FILE),
+        RuleLocation {
+            file: self
+                .files
+                .get(number)
+                .copied()
+                .unwrap_or(RuleLocation::NO_FILE),
             line: rule.map_or(0, |rule| rule.line),
         }
     }
 
     /// Returns the position of the `use-server` rule that selected the server.
-    pub fn owner_place(&self) -> Place {
+    pub fn owner_place(&self) -> RuleLocation {
         self.facts.owner
     }
 }

@@ -1,6 +1,6 @@
 //! Filters of the request history: the arguments of `show requests`.
 
-use super::{Entry, Field};
+use super::{Entry, EntryText};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -62,7 +62,7 @@ const FAILED: &[u8] = b"CcSsRIDUK";
 
 /// A status or a class of statuses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Status {
+enum StatusFilter {
     Exactly(u16),
     Class(u16),
 }
@@ -78,12 +78,12 @@ type Bytes = Box<[u8]>;
 
 /// Conditions for returned entries.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Filter {
+pub struct HistoryFilter {
     /// Only entries after these numbers, one for each thread.
     since: Vec<u64>,
     host: Option<Bytes>,
     path: Option<Bytes>,
-    status: Option<Status>,
+    status: Option<StatusFilter>,
     client: Option<Client>,
     server: Option<(Bytes, Option<Bytes>)>,
     frontend: Option<Bytes>,
@@ -95,9 +95,9 @@ pub struct Filter {
     pub json: bool,
 }
 
-impl Default for Filter {
+impl Default for HistoryFilter {
     fn default() -> Self {
-        Filter {
+        HistoryFilter {
             since: Vec::new(),
             host: None,
             path: None,
@@ -112,13 +112,13 @@ impl Default for Filter {
     }
 }
 
-impl Filter {
+impl HistoryFilter {
     /// Parses filters: names with their values.
     ///
     /// # Errors
     /// A filter is unknown, or its value is missing or invalid.
-    pub fn read(words: &[&str]) -> Result<Filter, FilterError> {
-        let mut filter = Filter::default();
+    pub fn read(words: &[&str]) -> Result<HistoryFilter, FilterError> {
+        let mut filter = HistoryFilter::default();
         let mut words = words.iter().copied();
         while let Some(name) = words.next() {
             if name == "json" {
@@ -157,8 +157,8 @@ impl Filter {
                     .strip_suffix("xx")
                     .and_then(|class| class.parse().ok());
                 let status = match of_class {
-                    Some(class @ 1..=5) => Some(Status::Class(class)),
-                    _ => value.parse().ok().map(Status::Exactly),
+                    Some(class @ 1..=5) => Some(StatusFilter::Class(class)),
+                    _ => value.parse().ok().map(StatusFilter::Exactly),
                 };
                 self.status = Some(status.ok_or("a number or 1xx to 5xx")?);
             }
@@ -208,12 +208,14 @@ impl Filter {
             wanted.as_deref().is_none_or(fits)
         };
         let text = |field| entry.text(field);
-        is(&self.host, &|host| is_host(text(Field::Host), host))
-            && is(&self.path, &|path| text(Field::Path).starts_with(path))
-            && is(&self.frontend, &|name| entry.is_text(Field::Frontend, name))
+        is(&self.host, &|host| is_host(text(EntryText::Host), host))
+            && is(&self.path, &|path| text(EntryText::Path).starts_with(path))
+            && is(&self.frontend, &|name| {
+                entry.is_text(EntryText::Frontend, name)
+            })
             && self.status.is_none_or(|status| match status {
-                Status::Exactly(status) => entry.ended.status == status,
-                Status::Class(class) => entry.ended.status / 100 == class,
+                StatusFilter::Exactly(status) => entry.ended.status == status,
+                StatusFilter::Class(class) => entry.ended.status / 100 == class,
             })
             && self.failed.is_none_or(|failed| failed == has_failed(entry))
             && self.client.is_none_or(|client| match client {
@@ -223,8 +225,8 @@ impl Filter {
                 }
             })
             && self.server.as_ref().is_none_or(|(backend, server)| {
-                entry.is_text(Field::Backend, backend)
-                    && is(server, &|name| entry.is_text(Field::Server, name))
+                entry.is_text(EntryText::Backend, backend)
+                    && is(server, &|name| entry.is_text(EntryText::Server, name))
             })
     }
 }

@@ -13,13 +13,13 @@ mod entry;
 mod filter;
 mod ring;
 
-pub use asked::Asked;
-pub use entry::{BackendBy, Entry, Facts, Field, Place, Spans};
-pub use filter::{Filter, FilterError};
+pub use asked::HistorySearch;
+pub use entry::{BackendBy, Entry, EntryText, RequestRecord, RuleLocation, Spans};
+pub use filter::{FilterError, HistoryFilter};
 
 use crate::config::RuleTexts;
 use crate::log;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use budget::Budget;
 use ring::Ring;
 use std::cell::RefCell;
@@ -31,7 +31,7 @@ thread_local! {
 }
 
 /// Records a stream that has ended, if its configuration enables the history.
-pub fn ended(stream: &Stream) {
+pub fn ended(stream: &ProxyStream) {
     let limit = stream.config.global.requests_kept() as usize;
     if limit > 0 && log::is_hidden(stream) {
         return;
@@ -47,7 +47,7 @@ pub fn ended(stream: &Stream) {
 
 /// An entry, with the names of the files that it refers to.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct HistoryEntry {
     /// Recorded data of the request.
     pub entry: Entry,
     files: Arc<[Arc<str>]>,
@@ -55,16 +55,16 @@ pub struct Told {
     texts: Option<Arc<RuleTexts>>,
 }
 
-impl Told {
+impl HistoryEntry {
     /// Returns the file and line of a position.
-    pub fn place(&self, place: Place) -> Option<(&str, u32)> {
+    pub fn place(&self, place: RuleLocation) -> Option<(&str, u32)> {
         let name = self.files.get(usize::from(place.file))?;
         (place.line > 0).then_some((name, place.line))
     }
 
     /// Returns the text of the line in the configuration that served the request, with secrets
     /// masked. Returns None if the text is no longer known.
-    pub fn line_text(&self, place: Place) -> Option<&str> {
+    pub fn line_text(&self, place: RuleLocation) -> Option<&str> {
         let (file, line) = self.place(place)?;
         self.texts.as_ref()?.get(file, line)
     }
@@ -72,9 +72,9 @@ impl Told {
 
 /// Part of the entries of this thread's ring.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct HistoryPage {
     /// Entries, newest first, each with the rating of its match.
-    pub told: Vec<(u32, Told)>,
+    pub entries: Vec<(u32, HistoryEntry)>,
     /// Upper bound of the numbers in the next part; None if this is the last.
     pub before: Option<u64>,
     /// Number of entries ever recorded.
@@ -89,7 +89,7 @@ pub struct Part {
 
 /// Range of a thread's entries to examine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Look {
+pub struct HistoryRange {
     /// Only entries after this number; all if fewer were ever recorded.
     pub since: u64,
     /// Only entries older than this one; None starts with the newest.
@@ -99,8 +99,8 @@ pub struct Look {
 }
 
 /// Returns the entries of this thread in a range for which `fits` returns a rating.
-pub fn tell(look: Look, fits: impl Fn(&Entry) -> Option<u32>) -> Part {
-    RING.with_borrow(|ring| ring.tell(look, fits))
+pub fn find_entries(look: HistoryRange, fits: impl Fn(&Entry) -> Option<u32>) -> HistoryPage {
+    RING.with_borrow(|ring| ring.find_entries(look, fits))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Memory of a thread's history: groups of entries. The oldest group is reused as the newest.
 
-use super::entry::{self, Entry, FIELDS, Facts, Place};
-use super::{Look, Part, Told};
+use super::entry::{self, Entry, FIELDS, RequestRecord, RuleLocation};
+use super::{HistoryEntry, HistoryPage, HistoryRange};
 use crate::config::{Config, RuleTexts};
-use crate::transaction::{Others, RULES_MAX, RuleMet, Stream, Try};
+use crate::transaction::{Others, ProxyStream, RULES_MAX, RuleMet, Try};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub(super) struct Ring {
     limit: usize,
     /// Number of entries ever recorded.
     pub(super) written: u64,
-    pub(super) files: Files,
+    pub(super) files: RuleFileNames,
     /// Rule texts of the newest configuration versions, by version.
     texts: VecDeque<(u64, Arc<RuleTexts>)>,
 }
@@ -42,7 +42,7 @@ struct Group {
 /// An entry, with the end of its parts in the lists of its group.
 #[derive(Debug)]
 struct Row {
-    facts: Facts,
+    facts: RequestRecord,
     ends: [u16; FIELDS],
     text: u32,
     rules: u16,
@@ -52,14 +52,14 @@ struct Row {
 
 /// File names of the rules in entries.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct RuleFileNames {
     names: Vec<Arc<str>>,
     /// Cache of the last lookup: version of the configuration, index in it, and index in `names`.
     last: Option<(u64, u32, u8)>,
 }
 
-impl Files {
-    /// Returns the index of a file's name; [`Place::NO_FILE`] if there is no room.
+impl RuleFileNames {
+    /// Returns the index of a file's name; [`RuleLocation::NO_FILE`] if there is no room.
     pub(super) fn place(&mut self, config: &Config, file: u32) -> u8 {
         if let Some((version, number, place)) = self.last
             && (version, number) == (config.version, file)
@@ -67,7 +67,7 @@ impl Files {
             return place;
         }
         let Some(name) = config.files.get(file as usize) else {
-            return Place::NO_FILE;
+            return RuleLocation::NO_FILE;
         };
         let known = self.names.iter().position(|one| **one == **name);
         let at = known.unwrap_or_else(|| {
@@ -78,8 +78,8 @@ impl Files {
         });
         let is_it = self.names.get(at).is_some_and(|one| **one == **name);
         let place = match is_it {
-            true => u8::try_from(at).unwrap_or(Place::NO_FILE),
-            false => Place::NO_FILE,
+            true => u8::try_from(at).unwrap_or(RuleLocation::NO_FILE),
+            false => RuleLocation::NO_FILE,
         };
         self.last = Some((config.version, file, place));
         place
@@ -94,9 +94,9 @@ impl Group {
         self.tries.clear();
     }
 
-    fn push(&mut self, stream: &Stream, number: u64, files: &mut Files) {
+    fn push(&mut self, stream: &ProxyStream, number: u64, files: &mut RuleFileNames) {
         let mut file = |file| files.place(&stream.config, file);
-        let facts = Facts::of(stream, number, &mut file);
+        let facts = RequestRecord::of(stream, number, &mut file);
         let ends = entry::put_texts(stream, &mut self.text);
         let decided = stream.decided.as_deref();
         if let Some(decided) = decided {
@@ -126,7 +126,7 @@ impl Group {
         out.text.bytes.clear();
         let text = self.text.get(begins.0 as usize..row.text as usize);
         out.text.bytes.extend_from_slice(text.unwrap_or_default());
-        out.files = [Place::NO_FILE; RULES_MAX];
+        out.files = [RuleLocation::NO_FILE; RULES_MAX];
         let Some(others) = row.others else {
             out.decided = None;
             return;
@@ -155,7 +155,7 @@ impl Ring {
             groups: VecDeque::new(),
             limit: 0,
             written: 0,
-            files: Files {
+            files: RuleFileNames {
                 names: Vec::new(),
                 last: None,
             },
@@ -164,7 +164,7 @@ impl Ring {
     }
 
     /// Records a stream. At most `limit` entries are kept; 0 frees all.
-    pub(super) fn keep(&mut self, stream: &Stream, limit: usize) {
+    pub(super) fn keep(&mut self, stream: &ProxyStream, limit: usize) {
         if limit != self.limit {
             self.limit_to(limit);
         }
@@ -247,7 +247,11 @@ impl Ring {
         }
     }
 
-    pub(super) fn tell(&self, look: Look, fits: impl Fn(&Entry) -> Option<u32>) -> Part {
+    pub(super) fn find_entries(
+        &self,
+        look: HistoryRange,
+        fits: impl Fn(&Entry) -> Option<u32>,
+    ) -> HistoryPage {
         let files: Arc<[Arc<str>]> = self.files.names.as_slice().into();
         // A larger number comes from an earlier process.
         let since = if look.since <= self.written {
@@ -270,7 +274,7 @@ impl Ring {
                 let texts = texts.map(|(_, texts)| Arc::clone(texts));
                 told.push((
                     how,
-                    Told {
+                    HistoryEntry {
                         entry,
                         files,
                         texts,
@@ -288,8 +292,8 @@ impl Ring {
         } else {
             0
         };
-        Part {
-            told,
+        HistoryPage {
+            entries: told,
             before,
             written: self.written,
             kept,

@@ -5,34 +5,34 @@ use super::*;
 use crate::config::{Config, ServerIndex};
 use crate::transaction::sample::request;
 use crate::transaction::trace::Tie;
-use crate::transaction::{Endpoint, Owner, RuleMet, TryFailure};
+use crate::transaction::{Endpoint, PersistentServer, RuleMet, TryFailure};
 use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 const GET: &[u8] = b"GET /a?token=secret HTTP/1.1\r\nhost: Example.org:8080\r\n\r\n";
 
 /// Records a stream in a ring that is separate from the thread's.
-fn kept(ring: &mut Ring, stream: &Stream, limit: usize) {
+fn kept(ring: &mut Ring, stream: &ProxyStream, limit: usize) {
     ring.keep(stream, limit);
 }
 
-fn look(ring: &Ring, since: u64, before: Option<u64>, max: usize) -> Part {
-    let look = Look { since, before, max };
-    ring.tell(look, |_| Some(0))
+fn look(ring: &Ring, since: u64, before: Option<u64>, max: usize) -> HistoryPage {
+    let look = HistoryRange { since, before, max };
+    ring.find_entries(look, |_| Some(0))
 }
 
-fn numbers(part: &Part) -> Vec<u64> {
-    part.told
+fn numbers(part: &HistoryPage) -> Vec<u64> {
+    part.entries
         .iter()
         .map(|(_, told)| told.entry.number)
         .collect()
 }
 
-fn entry(stream: Stream) -> Entry {
+fn entry(stream: ProxyStream) -> Entry {
     let mut ring = Ring::new();
     kept(&mut ring, &stream, 1);
     let mut part = look(&ring, 0, None, 1);
-    part.told.remove(0).1.entry
+    part.entries.remove(0).1.entry
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn another_limit_keeps_the_newest_and_none_frees_all() {
     assert_eq!(numbers(&look(&ring, 0, None, 100)), [8, 7]);
     kept(&mut ring, &stream, 0);
     assert_eq!((ring.memory_bytes(), ring.written), (0, 8));
-    assert!(look(&ring, 0, None, 100).told.is_empty());
+    assert!(look(&ring, 0, None, 100).entries.is_empty());
 }
 
 #[test]
@@ -110,11 +110,12 @@ fn queries_and_passwords_are_not_kept_and_texts_are_cut() {
     let mut stream = request(long.as_bytes());
     stream.identity.unique_id = Some(vec![b'u'; 9000].into());
     let entry = entry(stream);
-    let lengths = [Field::Path, Field::Host, Field::UniqueId].map(|f| entry.text(f).len());
+    let lengths =
+        [EntryText::Path, EntryText::Host, EntryText::UniqueId].map(|f| entry.text(f).len());
     assert_eq!(lengths, [128, 64, 96]);
     let is_marked = |field| entry.text(field).ends_with("x…".as_bytes());
-    assert!(is_marked(Field::Path) && is_marked(Field::Host));
-    assert_eq!(entry.text(Field::Frontend), b"web");
+    assert!(is_marked(EntryText::Path) && is_marked(EntryText::Host));
+    assert_eq!(entry.text(EntryText::Frontend), b"web");
 }
 
 #[test]
@@ -136,14 +137,14 @@ fn an_entry_has_nothing_of_the_stream_before_it() {
         ends: true,
     });
     first.try_failed(TryFailure::ConnectFailed);
-    first.decide_owner(Owner {
+    first.decide_owner(PersistentServer {
         server: ServerIndex(0),
         by: Tie::Cookie,
         rule: None,
     });
     kept(&mut ring, &first, 1);
     let part = look(&ring, 0, None, 1);
-    let told = &part.told[0].1;
+    let told = &part.entries[0].1;
     assert_eq!(told.place(told.entry.rule_place(0)), Some(("a.cfg", 2)));
     assert_eq!(
         told.entry.decided.as_deref().map(|one| one.tries().count()),
@@ -152,11 +153,11 @@ fn an_entry_has_nothing_of_the_stream_before_it() {
     let second = request(b"GET /b HTTP/1.1\r\n\r\n");
     kept(&mut ring, &second, 1);
     let part = look(&ring, 0, None, 1);
-    let told = &part.told[0].1;
+    let told = &part.entries[0].1;
     assert!(told.entry.decided.is_none());
     assert_eq!(told.place(told.entry.rule_place(0)), None);
-    assert_eq!(told.entry.text(Field::Host), b"");
-    assert_eq!(told.entry.text(Field::Path), b"/b");
+    assert_eq!(told.entry.text(EntryText::Host), b"");
+    assert_eq!(told.entry.text(EntryText::Path), b"/b");
 }
 
 #[test]
@@ -186,8 +187,8 @@ fn places_are_lines_of_files() {
             ..Config::default()
         };
         let place = files.place(&config, 0);
-        assert_eq!(place == Place::NO_FILE, version > 255, "{version}");
-        assert_eq!(files.place(&config, 1), Place::NO_FILE);
+        assert_eq!(place == RuleLocation::NO_FILE, version > 255, "{version}");
+        assert_eq!(files.place(&config, 1), RuleLocation::NO_FILE);
     }
 }
 
@@ -238,13 +239,13 @@ fn a_request_is_found_by_a_word_or_a_line_of_a_log() {
         (format!("{}0x1f", "\u{e4}".repeat(9000)), false),
         (format!("{}:1 [", "9.9.9.9".repeat(2000)), false),
     ] {
-        let fits = Asked::read(&text).fits(&known("AB12-0007"));
+        let fits = HistorySearch::read(&text).fits(&known("AB12-0007"));
         assert_eq!(fits.is_some(), is_found, "{text:.100}");
     }
     // Without an id, no text matches the empty one.
-    assert_eq!(Asked::read("x").fits(&known("")), None);
+    assert_eq!(HistorySearch::read("x").fits(&known("")), None);
     // Of two requests at the same time, the one that the line describes has the better rating.
-    let line = Asked::read(&http(client, &millis));
+    let line = HistorySearch::read(&http(client, &millis));
     let another = entry({
         let mut stream = request(b"GET /other HTTP/1.1\r\n\r\n");
         stream.times.began_at = UNIX_EPOCH + Duration::from_millis(1_000_000_000_123);
@@ -258,13 +259,13 @@ fn a_request_is_found_by_a_word_or_a_line_of_a_log() {
 fn a_long_unique_id_is_found_by_what_is_kept_of_it() {
     let id = "x".repeat(200);
     let entry = known(&id);
-    assert!(Asked::read(&id).fits(&entry).is_some());
+    assert!(HistorySearch::read(&id).fits(&entry).is_some());
     assert!(
-        Asked::read(&format!("line {id} end"))
+        HistorySearch::read(&format!("line {id} end"))
             .fits(&entry)
             .is_some()
     );
-    assert!(Asked::read(&"x".repeat(50)).fits(&entry).is_none());
+    assert!(HistorySearch::read(&"x".repeat(50)).fits(&entry).is_none());
 }
 
 #[test]
@@ -295,10 +296,11 @@ fn filters_choose_and_wrong_ones_are_refused() {
         ("frontend web path /b", false),
     ] {
         let words: Vec<&str> = words.split_whitespace().collect();
-        let filter = Filter::read(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        let filter =
+            HistoryFilter::read(&words).unwrap_or_else(|error| panic!("{words:?}: {error}"));
         assert_eq!(filter.fits(&entry), is_wanted, "{words:?}");
     }
-    let since = Filter::read(&["since", "4.0.7"]).unwrap();
+    let since = HistoryFilter::read(&["since", "4.0.7"]).unwrap();
     assert_eq!([0, 1, 2, 3].map(|thread| since.since(thread)), [4, 0, 7, 0]);
     let wrong: Vec<String> = [
         "hots a",
@@ -318,7 +320,7 @@ fn filters_choose_and_wrong_ones_are_refused() {
     .iter()
     .map(|words| {
         let words: Vec<&str> = words.split_whitespace().collect();
-        Filter::read(&words).unwrap_err().to_string()
+        HistoryFilter::read(&words).unwrap_err().to_string()
     })
     .collect();
     are_told(&wrong);
@@ -341,7 +343,8 @@ fn are_told(wrong: &[String]) {
 
 #[test]
 fn a_status_of_5xx_or_an_early_end_is_a_failure_and_a_decision_of_the_proxy_is_none() {
-    let [failed, ok] = ["failed", "ok"].map(|word| Filter::read(&["outcome", word]).unwrap());
+    let [failed, ok] =
+        ["failed", "ok"].map(|word| HistoryFilter::read(&["outcome", word]).unwrap());
     let mut one = entry(request(GET));
     for (status, letters, has_failed) in [
         (200, b"----", false),
@@ -366,10 +369,14 @@ fn unix_clients_match_no_address() {
     let mut stream = request(GET);
     stream.links.source = Some(Endpoint::Unix);
     let unix = entry(stream);
-    let filter = Filter::read(&["client", "127.0.0.1"]).unwrap();
+    let filter = HistoryFilter::read(&["client", "127.0.0.1"]).unwrap();
     assert!(!filter.fits(&unix));
     let at = SocketAddr::from(([127, 0, 0, 1], 1));
-    assert!(Asked::read(&format!("{at} [x]")).fits(&unix).is_none());
+    assert!(
+        HistorySearch::read(&format!("{at} [x]"))
+            .fits(&unix)
+            .is_none()
+    );
 }
 
 #[test]
@@ -400,12 +407,12 @@ fn a_rule_has_the_text_of_its_own_version_until_that_is_forgotten() {
     }
     let texts = |ring: &Ring| {
         let part = look(ring, 0, None, 100);
-        let text = |told: &Told| {
+        let text = |told: &HistoryEntry| {
             let place = told.entry.rule_place(0);
             assert_eq!(told.place(place), Some(("a.cfg", 2)));
             told.line_text(place).map(str::to_owned)
         };
-        let all = part.told.iter().map(|(_, told)| text(told));
+        let all = part.entries.iter().map(|(_, told)| text(told));
         all.collect::<Vec<_>>()
     };
     let of = |version: u64| Some(format!("http-request deny if {{ path /{version} }}"));

@@ -9,7 +9,7 @@
 mod instead;
 mod sections;
 
-use language::keyword::Known;
+use language::keyword::UnsupportedKeywords;
 use std::sync::LazyLock;
 
 pub use instead::instead;
@@ -17,7 +17,7 @@ pub use sections::SECTIONS;
 
 /// Returns all groups. They are parsed at the first call, because a file without unsupported
 /// keywords does not need them.
-pub fn all() -> &'static [Known] {
+pub fn all() -> &'static [UnsupportedKeywords] {
     &KNOWN
 }
 
@@ -29,14 +29,15 @@ pub fn names(kind: &str) -> impl Iterator<Item = &'static str> {
 
 /// All groups. Within a kind, a name is in one group only, which lists all its sections: a table
 /// keeps one group for a name.
-static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| parse(include_str!("known.txt")));
+static KNOWN: LazyLock<Vec<UnsupportedKeywords>> =
+    LazyLock::new(|| parse(include_str!("known.txt")));
 
 /// Parses groups: a line with a kind, a colon and places, then indented lines with names.
-fn parse(text: &'static str) -> Vec<Known> {
-    let mut groups: Vec<Known> = Vec::new();
+fn parse(text: &'static str) -> Vec<UnsupportedKeywords> {
+    let mut groups: Vec<UnsupportedKeywords> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         if let Some((kind, places)) = line.split_once(": ") {
-            groups.push(Known {
+            groups.push(UnsupportedKeywords {
                 kind,
                 places: places.split(", ").collect(),
                 names: Vec::new(),
@@ -199,7 +200,7 @@ mod tests {
             language::keyword::Table::new("keyword", &[], all);
         let words = "capture request header Host len 64".split(' ');
         match table.find(words) {
-            language::keyword::Found::NotBuilt(name, group, count) => {
+            language::keyword::KeywordLookup::NotBuilt(name, group, count) => {
                 assert_eq!((name, count), ("capture request header", 3));
                 assert_eq!(group.places, ["frontend", "listen"]);
             }

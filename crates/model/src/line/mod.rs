@@ -14,29 +14,29 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 /// Balancing state of the servers of a backend. Each configuration has its own, so that streams of
 /// two configurations do not disturb each other. Changes of a server are reported to all of them.
 #[derive(Debug, Default)]
-pub struct Line {
-    pub(crate) inner: Mutex<Inner>,
-    pub(crate) bell: Arc<AtomicBool>,
+pub struct BalanceState {
+    pub(crate) inner: Mutex<AlgorithmState>,
+    pub(crate) has_changes: Arc<AtomicBool>,
     /// Indices of the servers by their uids.
     pub(crate) places: OnceLock<HashMap<u32, u32>>,
 }
 
 /// Returns an empty state: while a configuration is built, its proxies are copied.
-impl Clone for Line {
+impl Clone for BalanceState {
     fn clone(&self) -> Self {
-        Line::default()
+        BalanceState::default()
     }
 }
 
-impl Line {
-    pub(crate) fn inner(&self) -> MutexGuard<'_, Inner> {
+impl BalanceState {
+    pub(crate) fn inner(&self) -> MutexGuard<'_, AlgorithmState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Active servers or backups, with their heap.
 #[derive(Debug, Default)]
-pub(crate) struct Side {
+pub(crate) struct BalanceGroup {
     pub(crate) heap: Heap,
     /// Round robin: current position. Least connections: the last serial number.
     pub(crate) clock: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Side {
 
 /// Last known properties of a server.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Known {
+pub(crate) struct ServerProperties {
     pub(crate) weight: u32,
     pub(crate) whole_weight: u32,
     pub(crate) backup: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Known {
 pub(crate) struct Positions {
     pub(crate) algorithm: Balance,
     pub(crate) uids: Vec<u32>,
-    pub(crate) known: Vec<Known>,
+    pub(crate) known: Vec<ServerProperties>,
     pub(crate) active: (u64, Vec<Key>),
     pub(crate) backup: (u64, Vec<Key>),
     pub(crate) cursor: usize,
@@ -65,14 +65,14 @@ pub(crate) struct Positions {
 
 /// State of an algorithm for the servers of one configuration.
 #[derive(Debug, Default)]
-pub(crate) struct Inner {
+pub(crate) struct AlgorithmState {
     /// Memory address and number of the servers, to detect another configuration.
     pub(crate) layout: (usize, usize),
     pub(crate) algorithm: Balance,
     pub(crate) uids: Vec<u32>,
-    pub(crate) known: Vec<Known>,
-    pub(crate) active: Side,
-    pub(crate) backup: Side,
+    pub(crate) known: Vec<ServerProperties>,
+    pub(crate) active: BalanceGroup,
+    pub(crate) backup: BalanceGroup,
     /// Backups in the order of the file.
     pub(crate) backups: Vec<u32>,
     /// `first`: indices by id.

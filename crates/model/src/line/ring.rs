@@ -42,7 +42,7 @@ impl Seed {
 
 /// A server: its index, its seed, and its weight, which is the number of points.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Member {
+pub(crate) struct RingMember {
     pub(crate) at: u32,
     pub(crate) seed: Seed,
     pub(crate) weight: u32,
@@ -52,7 +52,7 @@ pub(crate) struct Member {
 #[derive(Debug, Default)]
 pub(crate) struct Ring {
     points: Vec<(u32, u32)>,
-    members: Vec<Member>,
+    members: Vec<RingMember>,
     weights: u64,
     /// The ring contains the backups.
     backup: bool,
@@ -60,7 +60,7 @@ pub(crate) struct Ring {
 
 impl Ring {
     /// Creates the ring of the active servers or of the backups, sorted by index.
-    pub fn new(members: Vec<Member>, backup: bool) -> Ring {
+    pub fn new(members: Vec<RingMember>, backup: bool) -> Ring {
         let weights = members.iter().map(|member| u64::from(member.weight)).sum();
         let mut ring = Ring {
             points: Vec::new(),
@@ -138,12 +138,12 @@ impl Ring {
     }
 }
 
-fn points(member: &Member, scale: u64) -> impl Iterator<Item = (u32, u32)> {
+fn points(member: &RingMember, scale: u64) -> impl Iterator<Item = (u32, u32)> {
     let count = match member.weight {
         0 => 0,
         weight => (u64::from(weight) / scale).max(1) as u32,
     };
-    let Member { at, seed, .. } = *member;
+    let RingMember { at, seed, .. } = *member;
     (0..count).map(move |n| (seed.point(n), at))
 }
 
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn ring(of: &[(u32, u32, u32)]) -> Ring {
-        let members = of.iter().map(|(at, id, weight)| Member {
+        let members = of.iter().map(|(at, id, weight)| RingMember {
             at: *at,
             seed: Seed::of_id(*id),
             weight: *weight,

@@ -9,17 +9,17 @@ mod syslog;
 mod time;
 
 pub use crate::setting::SyslogFormat;
-pub use sink::{Report, Sink, change, drain, dropped, start};
+pub use sink::{LossReporter, Sink, change, drain, dropped, start};
 pub use syslog::hostname;
 pub use time::{DateStyle, append_date, clf_date, iso_date, time_zone};
 pub use time::{append_syslog_date, year};
 
 use crate::compiled::Format;
 use crate::config::{
-    Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, Step,
+    Config, LogProfile, LogStep, LogTarget, LogTargetAddress, Proxy, ProxyOption, StreamLogStep,
 };
-use crate::thread::{here, new_stream};
-use crate::transaction::{Endpoint, Phase, Session, Stream, Termination};
+use crate::thread::{current_thread_data, new_stream};
+use crate::transaction::{Endpoint, ProxyStream, Session, StreamPhase, Termination};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -52,7 +52,7 @@ pub const LEVEL_NAMES: [&str; 8] = [
 ];
 
 /// Parts of a log line that come before the message.
-pub struct Head<'a> {
+pub struct LogHeader<'a> {
     tag: &'a [u8],
     hostname: Option<&'a [u8]>,
     now: SystemTime,
@@ -60,13 +60,13 @@ pub struct Head<'a> {
     structured: &'a [u8],
 }
 
-impl<'a> Head<'a> {
+impl<'a> LogHeader<'a> {
     /// Returns the line head for `proxy`, or for the process if that is None.
-    pub fn of(config: &'a Config, proxy: Option<&'a Proxy>, structured: &'a [u8]) -> Head<'a> {
+    pub fn of(config: &'a Config, proxy: Option<&'a Proxy>, structured: &'a [u8]) -> LogHeader<'a> {
         let tag = proxy
             .and_then(|p| p.log_tag.as_deref())
             .or(config.global.log_tag.as_deref());
-        Head {
+        LogHeader {
             tag: tag.unwrap_or(b"haproxy"),
             hostname: config.global.log_hostname.as_deref(),
             now: SystemTime::now(),
@@ -99,15 +99,15 @@ pub fn targets(config: &Config) -> Vec<LogTargetAddress> {
 
 /// `option logasap`: logs a stream when its response begins, instead of at its end. Values that
 /// still grow (time, bytes to the client) then have a plus sign.
-pub fn stream_answered(stream: &mut Stream) {
+pub fn stream_answered(stream: &mut ProxyStream) {
     let step = if stream.http {
-        Step::Response
+        StreamLogStep::Response
     } else {
-        Step::Connect
+        StreamLogStep::Connect
     };
     if stream.frontend().log_steps.is_some() {
         if stream.http {
-            stream_reached(stream, Step::Response);
+            stream_reached(stream, StreamLogStep::Response);
         }
     } else if stream.frontend().has(ProxyOption::LogAsap) {
         stream_logged(stream, step);
@@ -117,15 +117,15 @@ pub fn stream_answered(stream: &mut Stream) {
 
 /// Logs the start of a stream once, if `log-steps` names that step.
 #[inline]
-pub fn stream_began(stream: &Stream) {
+pub fn stream_began(stream: &ProxyStream) {
     if stream.log.step.get().is_none() {
-        stream_reached(stream, Step::Accept);
+        stream_reached(stream, StreamLogStep::Accept);
     }
 }
 
 /// Logs a stream at a step, if `log-steps` names it.
 #[inline]
-pub fn stream_reached(stream: &Stream, step: Step) {
+pub fn stream_reached(stream: &ProxyStream, step: StreamLogStep) {
     let steps = stream.frontend().log_steps;
     if steps.is_some_and(|steps| steps.has(step)) {
         stream_step(stream, step);
@@ -134,13 +134,13 @@ pub fn stream_reached(stream: &Stream, step: Step) {
 
 /// Returns whether a stream is excluded from the log: its level is `silent`, or it carried nothing
 /// and the frontend has `option dontlognull`.
-pub(crate) fn is_hidden(stream: &Stream) -> bool {
+pub(crate) fn is_hidden(stream: &ProxyStream) -> bool {
     let is_silent = matches!(stream.log.level, Some(None));
     is_silent || (stream.frontend().has(ProxyOption::DontLogNull) && is_null(stream))
 }
 
 /// Returns whether a connection carried nothing. A refused invalid request counts as data.
-fn is_null(stream: &Stream) -> bool {
+fn is_null(stream: &ProxyStream) -> bool {
     if stream.http {
         let refused = stream.outcome.termination == Termination::Proxy;
         stream.transfer.bytes_in == 0 && stream.request.method().is_empty() && !refused
@@ -150,14 +150,14 @@ fn is_null(stream: &Stream) -> bool {
 }
 
 /// Logs a stream that has ended, according to the options of its frontend.
-pub fn stream_ended(stream: &Stream) {
+pub fn stream_ended(stream: &ProxyStream) {
     let steps = stream.frontend().log_steps;
-    if steps.is_none_or(|steps| steps.has(Step::Close)) {
-        stream_logged(stream, Step::Close);
+    if steps.is_none_or(|steps| steps.has(StreamLogStep::Close)) {
+        stream_logged(stream, StreamLogStep::Close);
     }
 }
 
-fn stream_logged(stream: &Stream, step: Step) {
+fn stream_logged(stream: &ProxyStream, step: StreamLogStep) {
     let frontend = stream.frontend();
     if frontend.logs.is_empty() || stream.log.done {
         return;
@@ -175,13 +175,13 @@ fn stream_logged(stream: &Stream, step: Step) {
         None if failed && frontend.has(ProxyOption::LogSeparateErrors) => Level::Error as u8,
         None => Level::Info as u8,
     };
-    let step = if failed { Step::Error } else { step };
+    let step = if failed { StreamLogStep::Error } else { step };
     let mut message = reactor::scratch();
     lines(stream, failed, level, step, &mut message);
 }
 
 /// Logs the current state of a stream for a `do-log` rule.
-pub fn stream_step(stream: &Stream, step: Step) {
+pub fn stream_step(stream: &ProxyStream, step: StreamLogStep) {
     let level = match stream.log.level {
         Some(None) => return,
         Some(Some(level)) => level,
@@ -194,7 +194,13 @@ pub fn stream_step(stream: &Stream, step: Step) {
 }
 
 /// Formats the log lines of a stream and sends them.
-fn lines(stream: &Stream, failed: bool, level: u8, step: Step, message: &mut Vec<u8>) {
+fn lines(
+    stream: &ProxyStream,
+    failed: bool,
+    level: u8,
+    step: StreamLogStep,
+    message: &mut Vec<u8>,
+) {
     stream.log.step.set(Some(step));
     let frontend = stream.frontend();
     let format = frontend
@@ -227,7 +233,7 @@ fn lines(stream: &Stream, failed: bool, level: u8, step: Step, message: &mut Vec
 
 /// Returns whether `option log-separate-errors` and `option dontlog-normal` treat the stream as an
 /// error.
-pub(crate) fn is_error(stream: &Stream) -> bool {
+pub(crate) fn is_error(stream: &ProxyStream) -> bool {
     stream.status() >= 500
         || stream.route.retries > 0
         || stream.route.redispatched
@@ -235,11 +241,12 @@ pub(crate) fn is_error(stream: &Stream) -> bool {
             stream.outcome.termination,
             Termination::Normal | Termination::Local
         )
-        || (stream.outcome.phase != Phase::Done && stream.outcome.termination != Termination::Local)
+        || (stream.outcome.phase != StreamPhase::Done
+            && stream.outcome.termination != Termination::Local)
 }
 
 /// Writes the default log message, for frontends without a log format.
-fn connect_line(stream: &Stream, out: &mut Vec<u8>) {
+fn connect_line(stream: &ProxyStream, out: &mut Vec<u8>) {
     use crate::transaction::Endpoint;
     use std::io::Write;
     let mut end = |word: &str, endpoint: Endpoint| {
@@ -272,7 +279,7 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
     let profiled = frontend.logs.iter().any(|target| target.profile.is_some());
     let stream = (profiled || frontend.error_log_format.is_some()).then(|| {
         let mut stream = new_stream(Rc::clone(session), false);
-        stream.outcome.phase = Phase::Request;
+        stream.outcome.phase = StreamPhase::Request;
         stream.outcome.termination = Termination::Proxy;
         stream
     });
@@ -285,7 +292,7 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
             Endpoint::Unix => write!(&mut *message, "unix:{} [", session.bind().id),
         };
         let ago = reactor::now().saturating_duration_since(session.accepted);
-        let accepted = here().wall_clock() - ago;
+        let accepted = current_thread_data().wall_clock() - ago;
         time::append_date(&mut message, accepted, DateStyle::Millis);
         let _ = write!(
             &mut *message,
@@ -300,7 +307,9 @@ pub fn connection_failed(session: &Rc<Session>, why: &str, carried_nothing: bool
         &frontend.logs,
         level as u8,
         (&message, b""),
-        stream.as_deref().map(|stream| (stream, Step::Error)),
+        stream
+            .as_deref()
+            .map(|stream| (stream, StreamLogStep::Error)),
     );
     let lines = &frontend.state.frontend.log_lines;
     lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -328,7 +337,7 @@ pub fn notice(config: &Config, proxy: &Proxy, level: Level, text: &str) {
 }
 
 /// Logs a line that an application wrote to its standard error (`log-stderr`).
-pub fn application_error(stream: &Stream, targets: &[LogTarget], line: &[u8]) {
+pub fn application_error(stream: &ProxyStream, targets: &[LogTarget], line: &[u8]) {
     let level = Level::Error as u8;
     deliver(
         &stream.config,
@@ -360,9 +369,9 @@ fn deliver(
     targets: &[LogTarget],
     level: u8,
     (message, structured): (&[u8], &[u8]),
-    of: Option<(&Stream, Step)>,
+    of: Option<(&ProxyStream, StreamLogStep)>,
 ) {
-    let head = Head::of(config, proxy, structured);
+    let head = LogHeader::of(config, proxy, structured);
     for target in targets.iter().filter(|target| level <= target.level_max) {
         if !sampled(target) {
             continue;
@@ -392,12 +401,12 @@ pub fn profiled(
     profile: &LogProfile,
     target: &LogTarget,
     level: u8,
-    head: &Head<'_>,
+    head: &LogHeader<'_>,
     message: &[u8],
-    of: Option<(&Stream, Step)>,
+    of: Option<(&ProxyStream, StreamLogStep)>,
 ) -> Option<Option<Vec<u8>>> {
     let step = of.and_then(|(stream, step)| Some((stream, step_of(profile, step)?)));
-    let made = |format: &Option<Arc<Format>>, stream: &Stream| {
+    let made = |format: &Option<Arc<Format>>, stream: &ProxyStream| {
         format.as_ref().map(|format| {
             let mut text = Vec::new();
             format.append(stream, &mut text);
@@ -411,7 +420,7 @@ pub fn profiled(
         }
         (own, structured) = (made(&step.format, stream), made(&step.structured, stream));
     }
-    let head = Head {
+    let head = LogHeader {
         tag: profile.tag.as_deref().unwrap_or(head.tag),
         structured: structured.as_deref().unwrap_or(head.structured),
         ..*head
@@ -423,9 +432,11 @@ pub fn profiled(
 
 /// Returns the profile's settings for a step. A profile without settings for errors treats an error
 /// as the end of the stream.
-fn step_of(profile: &LogProfile, step: Step) -> Option<&LogStep> {
+fn step_of(profile: &LogProfile, step: StreamLogStep) -> Option<&LogStep> {
     match step {
-        Step::Error if !profile.steps.contains_key(&step) => profile.step(Step::Close),
+        StreamLogStep::Error if !profile.steps.contains_key(&step) => {
+            profile.step(StreamLogStep::Close)
+        }
         step => profile.step(step),
     }
 }

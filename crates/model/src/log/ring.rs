@@ -30,7 +30,7 @@ fn rings() -> MutexGuard<'static, Vec<Arc<Ring>>> {
 }
 
 #[derive(Debug, Default)]
-struct Lines {
+struct LogBuffer {
     lines: VecDeque<Arc<[u8]>>,
     bytes: usize,
     /// Sequence number of the oldest stored line.
@@ -43,7 +43,7 @@ struct Lines {
 #[derive(Debug)]
 pub struct Ring {
     settings: Arc<Settings>,
-    lines: Mutex<Lines>,
+    lines: Mutex<LogBuffer>,
     /// Sequence number of the first line that this ring received itself. Earlier lines were copied
     /// from the ring that it replaced, which has already sent them to its servers.
     own_from: u64,
@@ -82,9 +82,9 @@ pub(super) fn open(settings: &Arc<Settings>) -> Arc<Ring> {
         .iter()
         .position(|ring| ring.settings.name == settings.name);
     let before = before.map(|at| rings.remove(at));
-    let lines = before.map_or_else(Lines::default, |before| {
+    let lines = before.map_or_else(LogBuffer::default, |before| {
         let known = before.lines();
-        Lines {
+        LogBuffer {
             lines: known.lines.clone(),
             bytes: known.bytes,
             first: 0,
@@ -153,7 +153,7 @@ pub fn since(name: &str, from: u64) -> Option<(Vec<Arc<[u8]>>, u64)> {
 }
 
 impl Ring {
-    fn lines(&self) -> MutexGuard<'_, Lines> {
+    fn lines(&self) -> MutexGuard<'_, LogBuffer> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -176,7 +176,7 @@ impl Ring {
     }
 
     /// Discards the oldest lines until the rest fits into the size of the ring.
-    fn make_room(&self, lines: &mut Lines) {
+    fn make_room(&self, lines: &mut LogBuffer) {
         while lines.bytes > self.settings.size && lines.lines.len() > 1 {
             if let Some(oldest) = lines.lines.pop_front() {
                 lines.bytes -= oldest.len() + 1;

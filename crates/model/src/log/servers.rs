@@ -5,17 +5,17 @@ use crate::balance::{self, Choice, Request, Take, of_message};
 use crate::config::{
     Config, ListenerIndex, LogServers, LogTargetAddress, Proxy, ProxyIndex, ServerIndex,
 };
-use crate::transaction::{Endpoint, Session, Stream, of_check};
+use crate::transaction::{Endpoint, ProxyStream, Session, of_check};
 use std::rc::Rc;
 use std::sync::Arc;
 
 thread_local! {
     /// Dummy stream for the converters of `balance log-hash`, since log messages have no stream.
-    static NOBODY: Stream = nobody();
+    static NOBODY: ProxyStream = nobody();
 }
 
 /// Creates a stream without a client, in an empty configuration.
-fn nobody() -> Stream {
+fn nobody() -> ProxyStream {
     let config = Config {
         proxies: vec![Proxy::default()],
         ..Config::default()
@@ -53,7 +53,7 @@ pub fn choose(proxy: &Proxy, servers: &LogServers, message: &[u8]) -> Option<Ser
         return longest_usable(proxy);
     }
     let key = proxy.balance.is_by_key().then(|| {
-        let of = |nobody: &Stream| of_message(message, proxy, nobody);
+        let of = |nobody: &ProxyStream| of_message(message, proxy, nobody);
         NOBODY.with(of)
     });
     next(proxy, key.flatten())

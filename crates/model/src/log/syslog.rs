@@ -1,6 +1,6 @@
 //! Format of a line for its target (manual, `log … format`; RFC 3164, RFC 5424).
 
-use super::Head;
+use super::LogHeader;
 use super::time::{append_syslog_date, iso_date};
 use crate::config::LogTarget;
 use crate::setting::SyslogFormat;
@@ -62,7 +62,7 @@ pub(super) fn write(
     out: &mut Vec<u8>,
     target: &LogTarget,
     level: u8,
-    head: &Head<'_>,
+    head: &LogHeader<'_>,
     message: &[u8],
 ) {
     let priority = u16::from(target.facility) * 8 + u16::from(level);

@@ -6,11 +6,11 @@ pub mod plan;
 pub mod resolution;
 
 use crate::config::AddressFamily;
-use plan::{Asked, Plan};
-pub use plan::{Events, Found, Key, SectionReport, Tallies};
-use protocol::dns::Name;
+pub use plan::{Events, Key, ResolutionResult, SectionReport, Tallies};
+use plan::{NameLookup, ResolutionSchedule};
+use protocol::dns::DnsName;
 pub use resolution::failures;
-pub use resolution::{Status, Wanted};
+pub use resolution::{RecordKind, ResolutionStatus};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -18,18 +18,18 @@ use tokio::sync::Notify;
 
 /// Names that the process resolves; the side thread drives the resolution.
 #[derive(Debug)]
-pub struct Names {
+pub struct NameResolver {
     /// Locked only briefly, never across a wait.
-    plan: Mutex<Plan>,
+    plan: Mutex<ResolutionSchedule>,
     /// Notifies the driver of changes to the plan.
     pub changed: Notify,
-    /// Origin of [`Names::now_ms`].
+    /// Origin of [`NameResolver::now_ms`].
     pub began: Instant,
 }
 
-impl Default for Names {
-    fn default() -> Names {
-        Names {
+impl Default for NameResolver {
+    fn default() -> NameResolver {
+        NameResolver {
             plan: Mutex::default(),
             changed: Notify::new(),
             began: Instant::now(),
@@ -37,9 +37,9 @@ impl Default for Names {
     }
 }
 
-impl Names {
+impl NameResolver {
     /// Locks the plan; hold the lock only briefly.
-    pub fn plan(&self) -> MutexGuard<'_, Plan> {
+    pub fn plan(&self) -> MutexGuard<'_, ResolutionSchedule> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,13 +58,13 @@ impl Names {
     ) -> Option<IpAddr> {
         let key = Key {
             section: section.into(),
-            name: Name::new(host)?,
-            wanted: Wanted::Addresses(prefer),
+            name: DnsName::new(host)?,
+            record_kind: RecordKind::Addresses(prefer),
         };
-        let asked = self.plan().ask(&key, self.now_ms())?;
+        let asked = self.plan().look_up_name(&key, self.now_ms())?;
         match asked {
-            Asked::Known(ip) => ip,
-            Asked::Wait(receiver) => {
+            NameLookup::Known(ip) => ip,
+            NameLookup::Wait(receiver) => {
                 self.changed.notify_one();
                 receiver.await.ok().flatten()
             }
@@ -72,8 +72,8 @@ impl Names {
     }
 
     /// Updates the names to resolve after a server got another name (`set server … fqdn`).
-    pub fn follow_again(&self) {
-        self.plan().follow_again(self.now_ms());
+    pub fn update_followers(&self) {
+        self.plan().update_followers(self.now_ms());
         self.changed.notify_one();
     }
 

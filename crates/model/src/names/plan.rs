@@ -1,9 +1,9 @@
 //! All names that are resolved, of all sections of the newest configuration, with the servers that
 //! follow them and the rules that wait for them. A pure state machine.
 
-use super::resolution::{Ask, QueryOutcome, Resolution, Status, Wanted};
+use super::resolution::{NameserverQuery, QueryOutcome, RecordKind, Resolution, ResolutionStatus};
 use crate::config::{Config, ProxyIndex, Resolvers, Server, ServerIndex};
-use protocol::dns::{Name, Service};
+use protocol::dns::{DnsName, Service};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub struct Key {
     /// Name of the `resolvers` section.
     pub section: Box<str>,
     /// The name to resolve.
-    pub name: Name,
+    pub name: DnsName,
     /// The kind of records.
-    pub wanted: Wanted,
+    pub record_kind: RecordKind,
 }
 
 /// Counters of a nameserver, in the order of `show resolvers`.
@@ -103,14 +103,14 @@ pub struct Due {
     /// Section, name and record type.
     pub key: Key,
     /// The query.
-    pub ask: Ask,
+    pub ask: NameserverQuery,
 }
 
 /// Result of the resolution of a name at the end of a round.
 #[derive(Debug)]
-pub struct Found {
+pub struct ResolutionResult {
     /// Result of the round.
-    pub status: Status,
+    pub status: ResolutionStatus,
     /// The addresses of the name.
     pub addresses: Vec<IpAddr>,
     /// The services of the name (SRV records).
@@ -136,7 +136,7 @@ pub struct Events {
 
 /// All names that are resolved.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct ResolutionSchedule {
     config: Arc<Config>,
     entries: HashMap<Key, Entry>,
     due: BTreeSet<(u64, Key)>,
@@ -160,11 +160,11 @@ fn keys_of(config: &Config, server: &Server) -> Vec<Key> {
     let key = |text: &str, wanted| {
         Some(Key {
             section: section.name.clone(),
-            name: Name::new(text)?,
-            wanted,
+            name: DnsName::new(text)?,
+            record_kind: wanted,
         })
     };
-    let prefer = Wanted::Addresses(host.family.unwrap_or(server.options.resolving.prefer));
+    let prefer = RecordKind::Addresses(host.family.unwrap_or(server.options.resolving.prefer));
     let now = server.state.host();
     if !host.service {
         let set = now.as_ref().filter(|now| !now.by_record);
@@ -176,13 +176,13 @@ fn keys_of(config: &Config, server: &Server) -> Vec<Key> {
     }
     let record = now.filter(|now| now.by_record && !now.told_beside);
     let of_host = record.and_then(|now| key(&now.text, prefer));
-    key(&host.text, Wanted::Services)
+    key(&host.text, RecordKind::Services)
         .into_iter()
         .chain(of_host)
         .collect()
 }
 
-impl Plan {
+impl ResolutionSchedule {
     /// Applies a new configuration.
     pub fn change(&mut self, config: &Arc<Config>, now_ms: u64) {
         self.config = Arc::clone(config);
@@ -190,11 +190,11 @@ impl Plan {
             let of = config.resolvers.iter().find(|s| s.name == *section);
             of.is_some_and(|s| s.servers.iter().any(|known| known.name == *server))
         });
-        self.follow_again(now_ms);
+        self.update_followers(now_ms);
     }
 
     /// Updates the servers that follow each name, and removes unused names.
-    pub fn follow_again(&mut self, now_ms: u64) {
+    pub fn update_followers(&mut self, now_ms: u64) {
         for entry in self.entries.values_mut() {
             entry.followers.clear();
         }
@@ -225,7 +225,7 @@ impl Plan {
         self.entries.entry(key.clone()).or_insert_with(|| {
             due.insert((now_ms, key.clone()));
             Entry {
-                resolution: Resolution::new(key.name.clone(), key.wanted, now_ms),
+                resolution: Resolution::new(key.name.clone(), key.record_kind, now_ms),
                 followers: Vec::new(),
                 askers: Vec::new(),
                 asked_ms: None,
@@ -278,7 +278,7 @@ impl Plan {
     }
 
     /// Queues a follow-up query to be sent now.
-    pub fn again(&mut self, due: Due) {
+    pub fn queue_follow_up(&mut self, due: Due) {
         self.pending.push(due);
     }
 
@@ -341,7 +341,7 @@ impl Plan {
         outcome: &QueryOutcome,
         events: Events,
     ) {
-        use protocol::dns::Status as Said;
+        use protocol::dns::DnsResponseCode as Said;
         let Some(tally) = self.tally(section, server) else {
             return;
         };
@@ -385,7 +385,7 @@ impl Plan {
     }
 
     /// Returns the records known for a name, and answers the rules that wait for it.
-    pub fn found(&mut self, key: &Key) -> Option<Found> {
+    pub fn found(&mut self, key: &Key) -> Option<ResolutionResult> {
         let section = self.section(key)?;
         let entry = self.entries.get_mut(key)?;
         let resolution = &entry.resolution;
@@ -396,7 +396,7 @@ impl Plan {
         }
         let server = section.servers.get(resolution.answered_by);
         let by = server.map_or("", |server| &server.name);
-        Some(Found {
+        Some(ResolutionResult {
             status: resolution.status,
             addresses,
             services: resolution.services.iter().map(|(s, _)| s.clone()).collect(),
@@ -406,13 +406,13 @@ impl Plan {
     }
 
     /// Requests a name for a rule. Returns None if it cannot be resolved or a limit is reached.
-    pub fn ask(&mut self, key: &Key, now_ms: u64) -> Option<Asked> {
+    pub fn look_up_name(&mut self, key: &Key, now_ms: u64) -> Option<NameLookup> {
         let section = self.section(key).filter(|s| !s.servers.is_empty())?;
         if let Some(entry) = self.entries.get(key)
             && entry.resolution.is_fresh(&section, now_ms)
         {
             let first = entry.resolution.addresses.first();
-            return Some(Asked::Known(first.map(|(ip, _)| *ip)));
+            return Some(NameLookup::Known(first.map(|(ip, _)| *ip)));
         }
         let new = self.entries.get(key).is_none_or(|e| e.asked_ms.is_none());
         if new && self.asked >= ASKED_MAX {
@@ -426,9 +426,9 @@ impl Plan {
         }
         let (sender, receiver) = oneshot::channel();
         entry.askers.push(sender);
-        entry.resolution.hurry(now_ms);
+        entry.resolution.make_query_due(now_ms);
         self.put(key, false, now_ms);
-        Some(Asked::Wait(receiver))
+        Some(NameLookup::Wait(receiver))
     }
 
     /// Returns the sections with the counters of their nameservers.
@@ -453,7 +453,7 @@ impl Plan {
 
 /// Result of a rule's request for a name.
 #[derive(Debug)]
-pub enum Asked {
+pub enum NameLookup {
     /// The address is known; None if the name has none.
     Known(Option<IpAddr>),
     /// The address will be sent to this receiver.

@@ -8,7 +8,9 @@
 //! within that time after the last valid response, the error changes nothing.
 
 use crate::config::{AddressFamily, Resolvers};
-use protocol::dns::{Answer, Kind, Name, Question, Service, Status as Said};
+use protocol::dns::{
+    DnsName, DnsQuestion, DnsRecordType, DnsResponse, DnsResponseCode as Said, Service,
+};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,26 +27,28 @@ pub(crate) const RECORDS_MAX: usize = 4096;
 
 /// Kind of records that are requested for a name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Wanted {
+pub enum RecordKind {
     /// Addresses, of this family first.
     Addresses(AddressFamily),
     /// Hosts and ports (SRV records).
     Services,
 }
 
-impl Wanted {
-    fn kind(self, switched: bool) -> Kind {
+impl RecordKind {
+    fn kind(self, switched: bool) -> DnsRecordType {
         match self {
-            Wanted::Services => Kind::Srv,
-            Wanted::Addresses(family) if (family == AddressFamily::V4) != switched => Kind::A,
-            Wanted::Addresses(_) => Kind::Aaaa,
+            RecordKind::Services => DnsRecordType::Srv,
+            RecordKind::Addresses(family) if (family == AddressFamily::V4) != switched => {
+                DnsRecordType::A
+            }
+            RecordKind::Addresses(_) => DnsRecordType::Aaaa,
         }
     }
 }
 
 /// Result of the resolution so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
+pub enum ResolutionStatus {
     /// No response yet.
     Unknown,
     /// The name has records.
@@ -63,7 +67,7 @@ pub enum Status {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum QueryOutcome {
     /// The nameserver responded.
-    Answered(Answer),
+    Answered(DnsResponse),
     /// The nameserver did not respond in time.
     Silent,
     /// The query could not be sent, or the response was invalid.
@@ -72,27 +76,27 @@ pub enum QueryOutcome {
 
 /// A query to all nameservers of the section.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ask {
+pub struct NameserverQuery {
     /// Query message content.
-    pub question: Question,
+    pub question: DnsQuestion,
     /// Number of the round; responses to older rounds are ignored.
     pub round: u32,
 }
 
 #[derive(Clone, Debug)]
 struct Round {
-    kind: Kind,
+    kind: DnsRecordType,
     /// Number of nameservers that have not responded.
     waiting: usize,
     deadline_ms: u64,
-    error: Option<Status>,
+    error: Option<ResolutionStatus>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Resolution {
-    pub name: Name,
-    pub wanted: Wanted,
-    pub status: Status,
+    pub name: DnsName,
+    pub record_kind: RecordKind,
+    pub status: ResolutionStatus,
     /// Time of the last valid response.
     pub last_valid_ms: Option<u64>,
     /// Index of the nameserver that sent it.
@@ -110,11 +114,11 @@ pub(crate) struct Resolution {
 
 impl Resolution {
     /// Creates the resolution of a name without known records; the first query is due now.
-    pub fn new(name: Name, wanted: Wanted, now_ms: u64) -> Resolution {
+    pub fn new(name: DnsName, wanted: RecordKind, now_ms: u64) -> Resolution {
         Resolution {
             name,
-            wanted,
-            status: Status::Unknown,
+            record_kind: wanted,
+            status: ResolutionStatus::Unknown,
             last_valid_ms: None,
             answered_by: 0,
             addresses: Vec::new(),
@@ -135,7 +139,7 @@ impl Resolution {
     }
 
     /// Makes the next query due now, unless a round is in progress.
-    pub fn hurry(&mut self, now_ms: u64) {
+    pub fn make_query_due(&mut self, now_ms: u64) {
         self.next_ms = self.next_ms.min(now_ms);
     }
 
@@ -147,11 +151,12 @@ impl Resolution {
     /// Returns whether the last valid response is not older than `hold valid`.
     pub fn is_fresh(&self, section: &Resolvers, now_ms: u64) -> bool {
         let valid_ms = u64::from(section.hold.valid_ms);
-        self.status == Status::Valid && self.last_valid_ms.is_some_and(|at| at + valid_ms > now_ms)
+        self.status == ResolutionStatus::Valid
+            && self.last_valid_ms.is_some_and(|at| at + valid_ms > now_ms)
     }
 
     /// Does what is due. Returns the query to send, and whether a timeout ended the resolution.
-    pub fn poll(&mut self, section: &Resolvers, now_ms: u64) -> (Option<Ask>, bool) {
+    pub fn poll(&mut self, section: &Resolvers, now_ms: u64) -> (Option<NameserverQuery>, bool) {
         if self.due_ms() > now_ms {
             return (None, false);
         }
@@ -161,12 +166,12 @@ impl Resolution {
             return (Some(self.ask(section, now_ms)), false);
         };
         round.waiting = 0;
-        let error = round.error.unwrap_or(Status::Timeout);
+        let error = round.error.unwrap_or(ResolutionStatus::Timeout);
         self.failed(section, error, now_ms)
     }
 
-    fn ask(&mut self, section: &Resolvers, now_ms: u64) -> Ask {
-        let kind = self.wanted.kind(self.switched);
+    fn ask(&mut self, section: &Resolvers, now_ms: u64) -> NameserverQuery {
+        let kind = self.record_kind.kind(self.switched);
         self.rounds = self.rounds.wrapping_add(1);
         self.round = Some(Round {
             kind,
@@ -175,8 +180,8 @@ impl Resolution {
             error: None,
         });
         let name = self.name.clone();
-        Ask {
-            question: Question { name, kind },
+        NameserverQuery {
+            question: DnsQuestion { name, kind },
             round: self.rounds,
         }
     }
@@ -189,7 +194,7 @@ impl Resolution {
         (round_number, server): (u32, usize),
         outcome: &QueryOutcome,
         now_ms: u64,
-    ) -> (Option<Ask>, bool) {
+    ) -> (Option<NameserverQuery>, bool) {
         if round_number != self.rounds {
             return (None, false);
         }
@@ -198,52 +203,63 @@ impl Resolution {
         };
         let error = match outcome {
             QueryOutcome::Answered(answer) => match (answer.status, round.kind) {
-                (Said::NoSuchName, _) => Status::NoSuchName,
-                (Said::Refused, _) => Status::Refused,
-                (Said::Fine, Kind::Srv) if !answer.services.is_empty() => Status::Valid,
-                (Said::Fine, Kind::A | Kind::Aaaa) if !answer.addresses.is_empty() => Status::Valid,
-                _ => Status::Other,
+                (Said::NoSuchName, _) => ResolutionStatus::NoSuchName,
+                (Said::Refused, _) => ResolutionStatus::Refused,
+                (Said::Fine, DnsRecordType::Srv) if !answer.services.is_empty() => {
+                    ResolutionStatus::Valid
+                }
+                (Said::Fine, DnsRecordType::A | DnsRecordType::Aaaa)
+                    if !answer.addresses.is_empty() =>
+                {
+                    ResolutionStatus::Valid
+                }
+                _ => ResolutionStatus::Other,
             },
-            QueryOutcome::Silent => Status::Timeout,
-            QueryOutcome::Unusable => Status::Other,
+            QueryOutcome::Silent => ResolutionStatus::Timeout,
+            QueryOutcome::Unusable => ResolutionStatus::Other,
         };
-        if let (Status::Valid, QueryOutcome::Answered(answer)) = (error, outcome) {
+        if let (ResolutionStatus::Valid, QueryOutcome::Answered(answer)) = (error, outcome) {
             self.answered_by = server;
             self.take(section, answer, now_ms);
             return (None, true);
         }
         // An error response is more specific than a timeout.
-        if error != Status::Timeout || round.error.is_none() {
+        if error != ResolutionStatus::Timeout || round.error.is_none() {
             round.error = Some(error);
         }
         round.waiting = round.waiting.saturating_sub(1);
         if round.waiting > 0 {
             return (None, false);
         }
-        let error = round.error.unwrap_or(Status::Timeout);
+        let error = round.error.unwrap_or(ResolutionStatus::Timeout);
         self.failed(section, error, now_ms)
     }
 
     /// Continues after all nameservers failed: with the other IP version, with another attempt, or
     /// with the end of the resolution.
-    fn failed(&mut self, section: &Resolvers, error: Status, now_ms: u64) -> (Option<Ask>, bool) {
-        let has_other = self.wanted != Wanted::Services;
-        if error != Status::Timeout && has_other && !self.switched {
+    fn failed(
+        &mut self,
+        section: &Resolvers,
+        error: ResolutionStatus,
+        now_ms: u64,
+    ) -> (Option<NameserverQuery>, bool) {
+        let has_other = self.record_kind != RecordKind::Services;
+        if error != ResolutionStatus::Timeout && has_other && !self.switched {
             self.switched = true;
             return (Some(self.ask(section, now_ms)), false);
         }
         self.tries = self.tries.saturating_sub(1);
         // A negative response is trusted at once.
-        if error == Status::Timeout && self.tries > 0 {
+        if error == ResolutionStatus::Timeout && self.tries > 0 {
             self.switched = false;
             return (Some(self.ask(section, now_ms)), false);
         }
         self.end(section, now_ms);
         FAILURES.fetch_add(1, Ordering::Relaxed);
         let hold_ms = match error {
-            Status::NoSuchName => section.hold.nx_ms,
-            Status::Refused => section.hold.refused_ms,
-            Status::Timeout => section.hold.timeout_ms,
+            ResolutionStatus::NoSuchName => section.hold.nx_ms,
+            ResolutionStatus::Refused => section.hold.refused_ms,
+            ResolutionStatus::Timeout => section.hold.timeout_ms,
             _ => section.hold.other_ms,
         };
         let held = self
@@ -262,9 +278,9 @@ impl Resolution {
         self.next_ms = now_ms + u64::from(section.resolve_ms.max(1));
     }
 
-    fn take(&mut self, section: &Resolvers, answer: &Answer, now_ms: u64) {
+    fn take(&mut self, section: &Resolvers, answer: &DnsResponse, now_ms: u64) {
         self.end(section, now_ms);
-        self.status = Status::Valid;
+        self.status = ResolutionStatus::Valid;
         self.last_valid_ms = Some(now_ms);
         let obsolete_ms = u64::from(section.hold.obsolete_ms);
         let counts = |told: u64| told + obsolete_ms > now_ms;
@@ -317,12 +333,12 @@ mod tests {
         section
     }
 
-    fn resolution(wanted: Wanted) -> Resolution {
-        Resolution::new(Name::new("web.test").expect("a name"), wanted, 0)
+    fn resolution(wanted: RecordKind) -> Resolution {
+        Resolution::new(DnsName::new("web.test").expect("a name"), wanted, 0)
     }
 
     fn answer(status: Said, addresses: &[&str]) -> QueryOutcome {
-        QueryOutcome::Answered(Answer {
+        QueryOutcome::Answered(DnsResponse {
             status,
             truncated: false,
             aliased: false,
@@ -336,7 +352,7 @@ mod tests {
         all.map(|(ip, _)| ip.to_string()).collect()
     }
 
-    const V6: Wanted = Wanted::Addresses(AddressFamily::V6);
+    const V6: RecordKind = RecordKind::Addresses(AddressFamily::V6);
 
     #[test]
     fn the_first_good_answer_counts_and_the_next_question_comes_in_its_time() {
@@ -344,7 +360,7 @@ mod tests {
         let mut one = resolution(V6);
         let (ask, _) = one.poll(&section, 0);
         let ask = ask.expect("it is due");
-        assert_eq!(ask.question.kind, Kind::Aaaa);
+        assert_eq!(ask.question.kind, DnsRecordType::Aaaa);
         let bad = answer(Said::NoSuchName, &[]);
         assert_eq!(
             one.answered(&section, (ask.round, 0), &bad, 10),
@@ -355,7 +371,7 @@ mod tests {
             one.answered(&section, (ask.round, 1), &good, 20),
             (None, true)
         );
-        assert_eq!((one.status, one.answered_by), (Status::Valid, 1));
+        assert_eq!((one.status, one.answered_by), (ResolutionStatus::Valid, 1));
         assert_eq!(addresses(&one), ["::1"]);
         assert_eq!(one.due_ms(), 1020);
         assert_eq!(one.poll(&section, 1019), (None, false));
@@ -370,7 +386,7 @@ mod tests {
             let ask = one.poll(&section, 0).0.unwrap();
             let (next, ended) = one.answered(&section, (ask.round, 0), &bad, 1);
             let next = next.expect("the other kind");
-            assert_eq!((next.question.kind, ended), (Kind::A, false));
+            assert_eq!((next.question.kind, ended), (DnsRecordType::A, false));
             // A late response to the first round is ignored.
             let late = answer(Said::Fine, &["::1"]);
             assert_eq!(
@@ -379,31 +395,33 @@ mod tests {
             );
             let (none, ended) = one.answered(&section, (next.round, 0), &bad, 3);
             assert_eq!((none, ended), (None, true));
-            assert!(one.status != Status::Valid && one.status != Status::Unknown);
+            assert!(
+                one.status != ResolutionStatus::Valid && one.status != ResolutionStatus::Unknown
+            );
         }
     }
 
     #[test]
     fn silence_is_repeated_as_often_as_the_section_says() {
         let section = section(2);
-        let mut one = resolution(Wanted::Services);
+        let mut one = resolution(RecordKind::Services);
         let mut now = 0;
         for _ in 0..3 {
             let (ask, ended) = one.poll(&section, now);
-            assert_eq!(ask.expect("again").question.kind, Kind::Srv);
+            assert_eq!(ask.expect("again").question.kind, DnsRecordType::Srv);
             assert!(!ended);
             now += 1000;
             assert_eq!(one.due_ms(), now);
         }
         assert_eq!(one.poll(&section, now), (None, true));
-        assert_eq!(one.status, Status::Timeout);
+        assert_eq!(one.status, ResolutionStatus::Timeout);
         assert_eq!(one.due_ms(), now + 1000);
     }
 
     #[test]
     fn an_error_counts_when_the_last_good_answer_is_old_enough() {
         let section = section(1);
-        let mut one = resolution(Wanted::Addresses(AddressFamily::V4));
+        let mut one = resolution(RecordKind::Addresses(AddressFamily::V4));
         let mut at = |outcome: &QueryOutcome, now| {
             let mut ask = one.poll(&section, now).0;
             while let Some(asked) = ask {
@@ -413,17 +431,17 @@ mod tests {
         };
         let good = answer(Said::Fine, &["192.0.2.1"]);
         let nx = answer(Said::NoSuchName, &[]);
-        let found = (Status::Valid, vec!["192.0.2.1".to_owned()]);
+        let found = (ResolutionStatus::Valid, vec!["192.0.2.1".to_owned()]);
         assert_eq!(at(&good, 0), found);
         assert_eq!(at(&nx, 4999), found);
-        assert_eq!(at(&nx, 6000), (Status::NoSuchName, Vec::new()));
+        assert_eq!(at(&nx, 6000), (ResolutionStatus::NoSuchName, Vec::new()));
         assert_eq!(at(&good, 8000), found);
     }
 
     #[test]
     fn what_the_newest_answer_has_no_more_counts_until_it_is_obsolete() {
         let section = section(1);
-        let mut one = resolution(Wanted::Addresses(AddressFamily::V4));
+        let mut one = resolution(RecordKind::Addresses(AddressFamily::V4));
         let mut at = |ips: &[&str], now| {
             let ask = one.poll(&section, now).0.unwrap();
             one.answered(&section, (ask.round, 0), &answer(Said::Fine, ips), now);

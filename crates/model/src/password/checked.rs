@@ -11,7 +11,7 @@ pub struct Key(pub(crate) [u8; 32]);
 
 /// A password to verify.
 #[derive(Debug)]
-pub struct Job {
+pub struct PasswordCheck {
     /// Key of the result.
     pub key: Key,
     /// Expected hash.
@@ -35,7 +35,7 @@ pub(crate) const ANSWERS_MAX: usize = 16;
 #[derive(Debug, Default)]
 pub struct Checked {
     pub(crate) answers: RefCell<Vec<(Key, Result<bool, Busy>)>>,
-    pub(crate) wanted: RefCell<Option<Job>>,
+    pub(crate) wanted: RefCell<Option<PasswordCheck>>,
     pub(crate) busy: Cell<bool>,
 }
 

@@ -8,7 +8,7 @@ use super::md5::ALPHABET;
 pub const LENGTH: usize = 13;
 const ROUNDS: usize = 25;
 
-type Block = [u8; 64];
+type BitBlock = [u8; 64];
 
 const INITIAL: [u8; 64] = [
     58, 50, 42, 34, 26, 18, 10, 2, 60, 52, 44, 36, 28, 20, 12, 4, 62, 54, 46, 38, 30, 22, 14, 6,
@@ -88,7 +88,7 @@ fn permuted<const N: usize>(bits: &[u8], table: &[u8; N]) -> [u8; N] {
 /// Returns the keys of the 16 rounds.
 fn schedule(password: &[u8]) -> [[u8; 48]; 16] {
     // Seven bits of each of eight characters, and an unused parity bit.
-    let mut key: Block = [0; 64];
+    let mut key: BitBlock = [0; 64];
     for (n, byte) in password.iter().take(8).enumerate() {
         for bit in 0..7 {
             key[8 * n + bit] = (byte >> (6 - bit)) & 1;
@@ -118,7 +118,7 @@ fn round(right: &[u8], key: &[u8; 48], expansion: &[u8; 48]) -> [u8; 32] {
     permuted(&out, &PERMUTATION)
 }
 
-fn encrypt(block: &Block, keys: &[[u8; 48]; 16], expansion: &[u8; 48]) -> Block {
+fn encrypt(block: &BitBlock, keys: &[[u8; 48]; 16], expansion: &[u8; 48]) -> BitBlock {
     let mut bits = permuted(block, &INITIAL);
     for key in keys {
         let (left, right) = bits.split_at(32);
@@ -150,7 +150,7 @@ pub fn crypt(password: &[u8], setting: &[u8]) -> Option<[u8; LENGTH]> {
         }
     }
     let keys = schedule(password);
-    let mut block: Block = [0; 64];
+    let mut block: BitBlock = [0; 64];
     for _ in 0..ROUNDS {
         block = encrypt(&block, &keys, &expansion);
     }

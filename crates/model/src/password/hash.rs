@@ -14,7 +14,7 @@ pub const PASSWORD_MAX: usize = 512;
 
 /// A kind of hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+enum HashKind {
     /// DES: thirteen characters.
     Des,
     /// `$1$`
@@ -30,7 +30,7 @@ enum Kind {
 /// The hash of a password.
 #[derive(Clone, Debug)]
 pub struct Hash {
-    kind: Kind,
+    kind: HashKind,
     text: Secret,
 }
 
@@ -39,23 +39,25 @@ impl Hash {
     pub fn read(text: &[u8]) -> Option<Hash> {
         let kind = match text {
             _ if text.len() > TEXT_MAX || !text.is_ascii() => return None,
-            [b'$', b'1', b'$', ..] => Kind::Md5,
-            [b'$', b'5' | b'6', b'$', ..] => Kind::Sha,
-            [b'$', b'2', b'a' | b'b' | b'y', b'$', ..] => Kind::Bcrypt,
-            [b'$', b'y', b'$', ..] => Kind::Yescrypt,
-            _ => Kind::Des,
+            [b'$', b'1', b'$', ..] => HashKind::Md5,
+            [b'$', b'5' | b'6', b'$', ..] => HashKind::Sha,
+            [b'$', b'2', b'a' | b'b' | b'y', b'$', ..] => HashKind::Bcrypt,
+            [b'$', b'y', b'$', ..] => HashKind::Yescrypt,
+            _ => HashKind::Des,
         };
         let digits = |bytes: &[u8]| bytes.iter().all(|b| md5::ALPHABET.contains(b));
         let well_formed = match kind {
-            Kind::Des => text.len() == des::LENGTH && digits(text),
-            Kind::Md5 => md5::parts(text).is_some_and(|(_, rest)| rest.len() == 22 && digits(rest)),
-            Kind::Sha => {
+            HashKind::Des => text.len() == des::LENGTH && digits(text),
+            HashKind::Md5 => {
+                md5::parts(text).is_some_and(|(_, rest)| rest.len() == 22 && digits(rest))
+            }
+            HashKind::Sha => {
                 let last = text.rsplit(|b| *b == b'$').next().unwrap_or_default();
                 let length = if text[1] == b'5' { 43 } else { 86 };
                 last.len() == length && digits(last)
             }
-            Kind::Bcrypt => text.len() == 60 && text[6] == b'$' && digits(&text[7..]),
-            Kind::Yescrypt => text.iter().filter(|b| **b == b'$').count() == 4,
+            HashKind::Bcrypt => text.len() == 60 && text[6] == b'$' && digits(&text[7..]),
+            HashKind::Yescrypt => text.iter().filter(|b| **b == b'$').count() == 4,
         };
         let text = Secret::copy(text);
         well_formed.then_some(Hash { kind, text })
@@ -76,18 +78,18 @@ impl Hash {
             return false;
         };
         match self.kind {
-            Kind::Des => des::crypt(password, text).is_some_and(|mut made| {
+            HashKind::Des => des::crypt(password, text).is_some_and(|mut made| {
                 let found = same(text, &made);
                 made.zeroize();
                 found
             }),
-            Kind::Md5 => md5::parts(text)
+            HashKind::Md5 => md5::parts(text)
                 .is_some_and(|(salt, result)| same(result, &md5::crypt(password, salt))),
-            Kind::Sha => sha_crypt::ShaCrypt::SHA512
+            HashKind::Sha => sha_crypt::ShaCrypt::SHA512
                 .verify_password(password, written)
                 .is_ok(),
-            Kind::Bcrypt => bcrypt::verify(password, written).unwrap_or(false),
-            Kind::Yescrypt => yescrypt::Yescrypt::default()
+            HashKind::Bcrypt => bcrypt::verify(password, written).unwrap_or(false),
+            HashKind::Yescrypt => yescrypt::Yescrypt::default()
                 .verify_password(password, written)
                 .is_ok(),
         }

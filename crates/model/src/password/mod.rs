@@ -5,6 +5,6 @@ mod des;
 mod hash;
 mod md5;
 
-pub(crate) use checked::{ANSWERS_MAX, Job};
+pub(crate) use checked::{ANSWERS_MAX, PasswordCheck};
 pub use checked::{Busy, Checked, Key};
 pub use hash::{Hash, same};

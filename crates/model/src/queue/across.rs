@@ -2,7 +2,7 @@
 
 use super::testing::{following, tree};
 use super::tests::{assign, limited, slot, stream, ticket, wait};
-use super::{Slot, Ticket, first_to_accept};
+use super::{ServerSlot, Ticket, first_to_accept};
 use crate::config::{Balance, Config, ServerIndex};
 use crate::state::ServerState;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ fn state(config: &Config, n: usize) -> &Arc<ServerState> {
     &config.proxies[0].servers[n].state
 }
 
-fn granted(config: &Arc<Config>) -> Slot {
+fn granted(config: &Arc<Config>) -> ServerSlot {
     slot(assign(&mut stream(config), None))
 }
 
@@ -104,7 +104,7 @@ fn a_removed_server_that_is_down_serves_nobody() {
     let _new = following(&old, Balance::RoundRobin, &[("other", limited(1))]);
     assert!(matches!(
         assign(&mut stream(&old), None),
-        super::Assignment::Refused(super::Refusal::NoServer)
+        super::Assignment::Refused(super::QueueRefusal::NoServer)
     ));
 }
 
@@ -112,7 +112,7 @@ fn a_removed_server_that_is_down_serves_nobody() {
 fn ten_thousand_who_cannot_take_a_server_are_passed_over_quickly() {
     let options = vec![limited(1); 2000];
     let old = tree(Balance::RoundRobin, &options);
-    let held: Vec<Slot> = options.iter().map(|_| granted(&old)).collect();
+    let held: Vec<ServerSlot> = options.iter().map(|_| granted(&old)).collect();
     let tickets: Vec<Ticket> = (0..10_000).map(|_| waits(&old)).collect();
     let new = following(&old, Balance::RoundRobin, &[("other", limited(1))]);
     let own = granted(&new);

@@ -23,14 +23,14 @@ pub mod testing;
 mod tests;
 mod waiter;
 
-pub use crate::state::queue::{Granted, Queue, Slot};
+pub use crate::state::queue::{Granted, Queue, ServerSlot};
 pub use waiter::Ticket;
 
 use crate::balance::{self, Choice, Take};
 use crate::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
-use crate::state::queue::{Turn, Waiter};
+use crate::state::queue::{QueuePosition, Waiter};
 use crate::state::{ServerState, Shutdown, now_ms};
-use crate::transaction::{Priority, Stream, listing};
+use crate::transaction::{Priority, ProxyStream, listing};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
@@ -42,7 +42,12 @@ static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
 
 impl Queue {
     /// Adds a waiter unless `max` are waiting. Returns its turn and the number of waiters ahead.
-    fn enter(&self, waiter: &Arc<Waiter>, priority: Priority, max: usize) -> Option<(Turn, u32)> {
+    fn enter(
+        &self,
+        waiter: &Arc<Waiter>,
+        priority: Priority,
+        max: usize,
+    ) -> Option<(QueuePosition, u32)> {
         let mut list = self.list();
         let ahead = list.len();
         if ahead >= max {
@@ -50,18 +55,18 @@ impl Queue {
         }
         // Read under the lock, so that a later waiter gets a later time.
         let at_ms = i64::try_from(now_ms()).unwrap_or(i64::MAX);
-        let turn = Turn {
+        let turn = QueuePosition {
             class: priority.class,
             at_ms: at_ms.saturating_add(priority.offset_ms.into()),
             number: NEXT_TURN.fetch_add(1, Ordering::Relaxed),
         };
         list.insert(turn, Arc::clone(waiter));
-        self.waiting.up();
+        self.waiting.increment();
         Some((turn, ahead as u32))
     }
 }
 
-impl Slot {
+impl ServerSlot {
     /// Returns the server of the slot.
     pub fn server(&self) -> &Arc<ServerState> {
         &self.server
@@ -78,7 +83,7 @@ impl Slot {
 
     /// Creates a slot that was counted before.
     fn counted(server: &Arc<ServerState>) -> Self {
-        Slot {
+        ServerSlot {
             server: Arc::clone(server),
             mark: server.shutdown_mark(),
             listed: listing::NOWHERE,
@@ -86,14 +91,14 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for ServerSlot {
     fn drop(&mut self) {
         let server = &self.server;
         if someone_waits(server) && within_limit(server) {
             serve(server, true);
             return;
         }
-        give_back(server);
+        release_slot(server);
         if someone_waits(server) {
             serve(server, false);
         }
@@ -104,16 +109,16 @@ impl Drop for Slot {
 #[derive(Debug)]
 pub enum Assignment {
     /// The stream got a server: `stream.server` is set.
-    Granted(Slot),
+    Granted(ServerSlot),
     /// The stream waits in a queue.
     Wait(Ticket),
     /// The stream gets no server.
-    Refused(Refusal),
+    Refused(QueueRefusal),
 }
 
 /// Reason for which a stream gets no server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
+pub enum QueueRefusal {
     /// No server is usable.
     NoServer,
     /// [`WAITING_MAX`] streams are already waiting.
@@ -124,7 +129,7 @@ pub enum Refusal {
 
 /// Requirements of a stream for the choice of its server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Wish {
+pub struct ServerPreference {
     /// Persistent server of the stream (by a cookie, a table, a rule). The stream
     /// waits for it if it is full, and uses another server if it is down or its queue is
     /// full.
@@ -137,26 +142,26 @@ pub struct Wish {
 }
 
 /// Assigns a server by the backend's balance algorithm, adds the stream to a queue, or refuses it.
-pub fn assign(stream: &mut Stream, avoid: Option<ServerIndex>) -> Assignment {
-    assign_wish(
+pub fn assign(stream: &mut ProxyStream, avoid: Option<ServerIndex>) -> Assignment {
+    assign_with_preference(
         stream,
-        Wish {
+        ServerPreference {
             avoid,
-            ..Wish::default()
+            ..ServerPreference::default()
         },
     )
 }
 
 /// Variant of [`assign`] for a stream that persistence may have assigned to a server.
-pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
+pub fn assign_with_preference(stream: &mut ProxyStream, wish: ServerPreference) -> Assignment {
     let Some(backend) = stream.route.backend else {
-        return Assignment::Refused(Refusal::NoBackend);
+        return Assignment::Refused(QueueRefusal::NoBackend);
     };
     let asker = Asker {
         config: &stream.config,
         backend,
         key: key_of(stream, backend),
-        wish,
+        preference: wish,
         priority: stream.rules.priority(),
     };
     let place = asker.assign();
@@ -173,7 +178,7 @@ pub fn assign_wish(stream: &mut Stream, wish: Wish) -> Assignment {
 }
 
 /// Returns the hash key of a stream, if the balance algorithm uses one.
-fn key_of(stream: &Stream, backend: ProxyIndex) -> Option<u32> {
+fn key_of(stream: &ProxyStream, backend: ProxyIndex) -> Option<u32> {
     let proxy = stream.config.proxy(backend);
     match proxy.balance.is_by_key() {
         true => balance::key_of(stream, proxy),
@@ -187,14 +192,14 @@ struct Asker<'c> {
     backend: ProxyIndex,
     /// Hash key, if the balance algorithm uses one.
     key: Option<u32>,
-    wish: Wish,
+    preference: ServerPreference,
     priority: Priority,
 }
 
 enum Admission {
     Granted(Granted),
     Wait(Ticket),
-    Refused(Refusal),
+    Refused(QueueRefusal),
 }
 
 /// Result for an asker, with the number of streams ahead of it if it waits.
@@ -217,7 +222,7 @@ impl From<Admission> for Placement {
 fn granted(server: ServerIndex, state: &Arc<ServerState>) -> Placement {
     Admission::Granted(Granted {
         server,
-        slot: Slot::counted(state),
+        slot: ServerSlot::counted(state),
     })
     .into()
 }
@@ -229,12 +234,12 @@ impl Asker<'_> {
 
     fn assign(&self) -> Placement {
         let proxy = self.proxy();
-        if let Some(index) = self.wish.server
+        if let Some(index) = self.preference.server
             && let Some(server) = proxy.servers.get(index.0 as usize)
-            && (self.wish.forced || server.state.usable_for_persistence())
+            && (self.preference.forced || server.state.usable_for_persistence())
         {
             if !server.state.usable_for_persistence() {
-                server.state.traffic.sessions.up();
+                server.state.traffic.sessions.increment();
                 return granted(index, &server.state);
             }
             if take_in_turn(&server.state) == Take::Taken {
@@ -251,15 +256,15 @@ impl Asker<'_> {
             Choice::Full(at) => self
                 .wait(at)
                 .or_else(|| self.wait(None))
-                .unwrap_or_else(|| Admission::Refused(Refusal::QueueFull).into()),
-            Choice::None => Admission::Refused(Refusal::NoServer).into(),
+                .unwrap_or_else(|| Admission::Refused(QueueRefusal::QueueFull).into()),
+            Choice::None => Admission::Refused(QueueRefusal::NoServer).into(),
         }
     }
 
     fn request(&self, look: bool) -> balance::Request {
         balance::Request {
             key: self.key,
-            avoid: self.wish.avoid,
+            avoid: self.preference.avoid,
             look,
         }
     }
@@ -276,7 +281,7 @@ impl Asker<'_> {
             0 => WAITING_MAX,
             max => WAITING_MAX.min(max as usize),
         };
-        let waiter = Waiter::new(Arc::clone(self.config), self.backend, self.wish.avoid);
+        let waiter = Waiter::new(Arc::clone(self.config), self.backend, self.preference.avoid);
         let waiter = Arc::new(waiter);
         let (turn, ahead) = queue.enter(&waiter, self.priority, max)?;
         match server {
@@ -318,7 +323,7 @@ fn choose(proxy: &Proxy, request: &balance::Request, take: balance::Taker<'_>) -
     if choice != Choice::None || proxy.state.backend.balance.retired() == 0 {
         return choice;
     }
-    let removed = |server: &&Server| server.state.is_retired() && server.state.up();
+    let removed = |server: &&Server| server.state.is_retired() && server.state.is_up();
     let mut some = false;
     for (at, server) in (0..).zip(&proxy.servers) {
         if removed(&server) {
@@ -350,7 +355,7 @@ fn take_in_turn(server: &Arc<ServerState>) -> Take {
 }
 
 fn take(server: &Arc<ServerState>) -> Take {
-    if server.traffic.sessions.up_to(server.limit()) {
+    if server.traffic.sessions.increment_below(server.limit()) {
         Take::Taken
     } else {
         Take::Full
@@ -374,12 +379,12 @@ fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
     loop {
         match next_waiter(server, held) {
             Some((waiter, index)) => {
-                held = !waiter.give(index, server);
+                held = !waiter.transfer_slot(index, server);
                 served += u32::from(!held);
             }
             None if held => {
                 held = false;
-                give_back(server);
+                release_slot(server);
                 // A stream may have queued meanwhile because it saw this slot in use.
                 if !someone_waits(server) {
                     return served;
@@ -390,8 +395,8 @@ fn serve(server: &Arc<ServerState>, mut held: bool) -> u32 {
     }
 }
 
-fn give_back(server: &Arc<ServerState>) {
-    server.traffic.sessions.down();
+fn release_slot(server: &Arc<ServerState>) {
+    server.traffic.sessions.decrement();
     server.relieved();
 }
 
@@ -415,7 +420,7 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
         (Some((own, _)), Some((any, _))) => own < any,
         (own, _) => own.is_some(),
     };
-    if !held && !server.traffic.sessions.up_to(server.limit()) {
+    if !held && !server.traffic.sessions.increment_below(server.limit()) {
         return None;
     }
     let (list, queue, found) = if from_own {
@@ -425,15 +430,15 @@ fn next_waiter(server: &Arc<ServerState>, held: bool) -> Option<(Arc<Waiter>, Se
     };
     let (turn, index) = found?;
     let waiter = list.remove(&turn)?;
-    queue.waiting.down();
+    queue.waiting.decrement();
     Some((waiter, index))
 }
 
 /// Returns the first waiter of a backend's queue that accepts the server.
 fn first_to_accept(
-    any: &BTreeMap<Turn, Arc<Waiter>>,
+    any: &BTreeMap<QueuePosition, Arc<Waiter>>,
     server: &Arc<ServerState>,
-) -> Option<(Turn, ServerIndex)> {
+) -> Option<(QueuePosition, ServerIndex)> {
     let mut looked_at = 0;
     // Caches the result for the last configuration, because most waiters share it.
     let mut tree: Option<(&Proxy, Option<ServerIndex>)> = None;
@@ -493,8 +498,8 @@ pub fn redistribute(server: &Arc<ServerState>) -> u32 {
         let mut any = server.backend.backend.queue.list();
         // Both lists are locked, so that a stream that leaves the queue is in one of them.
         for (turn, waiter) in std::mem::take(&mut *own) {
-            server.queue.waiting.down();
-            server.backend.backend.queue.waiting.up();
+            server.queue.waiting.decrement();
+            server.backend.backend.queue.waiting.increment();
             moved.push(Arc::clone(&waiter));
             any.insert(turn, waiter);
         }

@@ -1,7 +1,8 @@
 //! Tests of queues, with and without threads.
 
 use super::{
-    Admission, Asker, Assignment, Granted, Ordering, Refusal, ServerState, Slot, Ticket, Wish,
+    Admission, Asker, Assignment, Granted, Ordering, QueueRefusal, ServerPreference, ServerSlot,
+    ServerState, Ticket,
 };
 use crate::config::{Balance, Config, ProxyIndex, ServerIndex, ServerOptions};
 use crate::queue::testing::tree;
@@ -32,7 +33,7 @@ pub(super) fn stream(config: &Arc<Config>) -> Stub {
 pub(super) fn assign(stub: &mut Stub, avoid: Option<ServerIndex>) -> Assignment {
     assign_wish(
         stub,
-        Wish {
+        ServerPreference {
             server: None,
             avoid,
             forced: false,
@@ -40,12 +41,12 @@ pub(super) fn assign(stub: &mut Stub, avoid: Option<ServerIndex>) -> Assignment 
     )
 }
 
-fn assign_wish(stub: &mut Stub, wish: Wish) -> Assignment {
+fn assign_wish(stub: &mut Stub, wish: ServerPreference) -> Assignment {
     let asker = Asker {
         config: &stub.config,
         backend: ProxyIndex(0),
         key: Some(0x7f00_0001),
-        wish,
+        preference: wish,
         priority: Priority::default(),
     };
     let place = asker.assign();
@@ -67,7 +68,7 @@ pub(super) fn limited(maxconn: u32) -> ServerOptions {
     }
 }
 
-pub(super) fn slot(assignment: Assignment) -> Slot {
+pub(super) fn slot(assignment: Assignment) -> ServerSlot {
     match assignment {
         Assignment::Granted(slot) => slot,
         other => panic!("no slot: {other:?}"),
@@ -168,7 +169,7 @@ fn a_server_queue_overflows_to_the_balance() {
         ..ServerOptions::default()
     };
     let config = tree(Balance::RoundRobin, &[one.clone(), one]);
-    let wish = Wish {
+    let wish = ServerPreference {
         server: Some(ServerIndex(0)),
         avoid: None,
         forced: false,
@@ -195,7 +196,7 @@ fn the_older_of_both_queues_is_served_first() {
     let config = tree(Balance::RoundRobin, &[limited(1)]);
     let held = slot(assign(&mut stream(&config), None));
     let mut any = ticket(assign(&mut stream(&config), None));
-    let wish = Wish {
+    let wish = ServerPreference {
         server: Some(ServerIndex(0)),
         avoid: None,
         forced: false,
@@ -210,7 +211,7 @@ fn the_older_of_both_queues_is_served_first() {
 #[test]
 fn who_waits_for_a_server_that_goes_down_gets_another() {
     let config = tree(Balance::RoundRobin, &[limited(1), limited(1)]);
-    let wish = |n| Wish {
+    let wish = |n| ServerPreference {
         server: Some(ServerIndex(n)),
         avoid: None,
         forced: false,
@@ -261,7 +262,10 @@ fn without_a_usable_server_no_one_waits() {
         .state
         .set_admin(AdminState::Maintenance, 5);
     let refused = assign(&mut stream(&config), None);
-    assert!(matches!(refused, Assignment::Refused(Refusal::NoServer)));
+    assert!(matches!(
+        refused,
+        Assignment::Refused(QueueRefusal::NoServer)
+    ));
 }
 
 #[test]
@@ -300,9 +304,9 @@ fn the_limit_follows_the_load_of_the_backend() {
     backend.backend.fullconn.store(1000, Ordering::Relaxed);
     let server = &config.proxies[0].servers[0].state;
     assert_eq!(server.limit(), 10);
-    (0..500).for_each(|_| _ = backend.backend.sessions.up());
+    (0..500).for_each(|_| _ = backend.backend.sessions.increment());
     assert_eq!(server.limit(), 50);
-    (0..600).for_each(|_| _ = backend.backend.sessions.up());
+    (0..600).for_each(|_| _ = backend.backend.sessions.increment());
     assert_eq!(server.limit(), 100);
 }
 
@@ -318,7 +322,7 @@ fn random_work(config: &Arc<Config>, thread: usize, rounds: u32, served: impl Fn
     };
     for _ in 0..rounds {
         let mut stream = stream(config);
-        let wish = Wish {
+        let wish = ServerPreference {
             server: (random() % 4 == 0).then(|| ServerIndex(random() as u32 % count)),
             avoid: None,
             forced: false,

@@ -1,7 +1,7 @@
 //! A stream that waits in a queue, and the transfer of a slot to it from another thread.
 
 use crate::config::{Config, Proxy, ProxyIndex, ServerIndex};
-use crate::state::queue::{Granted, Hand, Slot, Turn, Waiter};
+use crate::state::queue::{Granted, Hand, QueuePosition, ServerSlot, Waiter};
 use crate::state::{ProxyState, ServerState};
 use std::future::Future;
 use std::pin::Pin;
@@ -54,7 +54,7 @@ impl Waiter {
 
     /// Transfers a slot that is already counted. Returns false if the stream has left the queue;
     /// the caller then keeps the slot.
-    pub(super) fn give(&self, index: ServerIndex, server: &Arc<ServerState>) -> bool {
+    pub(super) fn transfer_slot(&self, index: ServerIndex, server: &Arc<ServerState>) -> bool {
         let waker = {
             let mut hand = self.hand();
             match &mut *hand {
@@ -62,7 +62,7 @@ impl Waiter {
                     let waker = waker.take();
                     *hand = Hand::Full(Granted {
                         server: index,
-                        slot: Slot::counted(server),
+                        slot: ServerSlot::counted(server),
                     });
                     waker
                 }
@@ -103,7 +103,7 @@ impl Waiter {
 #[derive(Debug)]
 pub struct Ticket {
     waiter: Arc<Waiter>,
-    turn: Turn,
+    position: QueuePosition,
     server: Option<Arc<ServerState>>,
     backend: Arc<ProxyState>,
     fetched: bool,
@@ -112,13 +112,13 @@ pub struct Ticket {
 impl Ticket {
     pub(super) fn new(
         waiter: Arc<Waiter>,
-        turn: Turn,
+        turn: QueuePosition,
         server: Option<Arc<ServerState>>,
         backend: Arc<ProxyState>,
     ) -> Self {
         Ticket {
             waiter,
-            turn,
+            position: turn,
             server,
             backend,
             fetched: false,
@@ -169,12 +169,12 @@ impl Drop for Ticket {
                 .map(|server| (server, server.queue.list()));
             let mut any = self.backend.backend.queue.list();
             if let Some((server, own)) = &mut own
-                && own.remove(&self.turn).is_some()
+                && own.remove(&self.position).is_some()
             {
-                server.queue.waiting.down();
+                server.queue.waiting.decrement();
                 left = Some(Arc::clone(server));
-            } else if any.remove(&self.turn).is_some() {
-                self.backend.backend.queue.waiting.down();
+            } else if any.remove(&self.position).is_some() {
+                self.backend.backend.queue.waiting.decrement();
             }
         }
         if let Some(server) = left {

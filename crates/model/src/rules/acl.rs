@@ -7,14 +7,14 @@ use super::condition::TestResult;
 use super::matching::Method;
 use super::pattern::Patterned;
 use super::usage::Usage;
-use super::value::Value;
+use super::value::SampleValue;
 use crate::codes as load_codes;
 use crate::compiled::Expression;
 use crate::compiled::condition::{Acl, Test};
-use crate::rules::draft::Draft;
-use crate::transaction::Stream;
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::ProxyStream;
 use crate::transaction::trace::Term;
-use language::{Diagnostic, Span, Word};
+use language::{ConfigWord, Diagnostic, Span};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -22,8 +22,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 impl Test {
     /// Parses a test from its words: `path_beg -i /static /images`.
     pub fn parse(
-        loader: &mut Draft,
-        words: &[Word],
+        loader: &mut ConfigDraft,
+        words: &[ConfigWord],
         whole: Span,
         usage: Option<Usage>,
     ) -> Result<Test, Diagnostic> {
@@ -69,7 +69,7 @@ impl Test {
     }
 
     /// Returns whether a value matches the patterns, including changes that operators made.
-    fn has(&self, value: &Value<'_>) -> bool {
+    fn has(&self, value: &SampleValue<'_>) -> bool {
         if self.live.is_changed() {
             return self.live.find(value).is_some();
         }
@@ -77,19 +77,23 @@ impl Test {
     }
 
     /// Evaluates the test.
-    pub fn run(&self, stream: &Stream) -> TestResult {
+    pub fn run(&self, stream: &ProxyStream) -> TestResult {
         self.find(stream, |value| self.has(value))
     }
 
     /// Evaluates the test and records the compared values in `term`.
-    fn run_noting(&self, stream: &Stream, term: &mut Term) -> TestResult {
+    fn run_noting(&self, stream: &ProxyStream, term: &mut Term) -> TestResult {
         self.find(stream, |value| {
             value.with_text(|text| term.compare(text));
             self.has(value)
         })
     }
 
-    fn find(&self, stream: &Stream, mut has: impl FnMut(&Value<'_>) -> bool) -> TestResult {
+    fn find(
+        &self,
+        stream: &ProxyStream,
+        mut has: impl FnMut(&SampleValue<'_>) -> bool,
+    ) -> TestResult {
         if self.expression.any(stream, &mut |value| has(&value)) {
             TestResult::Pass
         } else if self.expression.may_change(stream) {
@@ -122,10 +126,15 @@ fn types_do_not_fit(expression: &Expression, method: Method, at: Span) -> Diagno
 }
 
 /// Reports missing patterns, and patterns that are never compared.
-fn warn_of_patterns(loader: &mut Draft, first: &Word, method: Method, patterned: &Patterned) {
+fn warn_of_patterns(
+    loader: &mut ConfigDraft,
+    first: &ConfigWord,
+    method: Method,
+    patterned: &Patterned,
+) {
     let needs_none = matches!(method, Method::Found | Method::Bool);
     if patterned.is_empty() && !patterned.ended && !needs_none {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::NO_PATTERNS,
                 first.span,
@@ -137,7 +146,7 @@ fn warn_of_patterns(loader: &mut Draft, first: &Word, method: Method, patterned:
         );
     }
     if let (true, Some(span)) = (needs_none, patterned.first_word) {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::IGNORED_PATTERNS,
                 span,
@@ -204,12 +213,12 @@ impl Acl {
     }
 
     /// Evaluates the tests; one that passes is enough.
-    pub fn run(&self, stream: &Stream) -> TestResult {
+    pub fn run(&self, stream: &ProxyStream) -> TestResult {
         self.find(|test| test.run(stream))
     }
 
     /// Evaluates the tests and records the compared values in `term`.
-    pub(super) fn run_noting(&self, stream: &Stream, term: &mut Term) -> TestResult {
+    pub(super) fn run_noting(&self, stream: &ProxyStream, term: &mut Term) -> TestResult {
         self.find(|test| test.run_noting(stream, term))
     }
 
@@ -331,7 +340,7 @@ impl AclTable {
     }
 }
 
-impl Draft {
+impl ConfigDraft {
     /// Returns the ACL with a name: the section's own, or a predefined one.
     pub(super) fn acl(&mut self, name: &str) -> Option<Arc<Acl>> {
         if let Some(acl) = self.acls.named.get(name) {
@@ -342,11 +351,11 @@ impl Draft {
             return Some(acl.clone());
         }
         let (known, words) = PREDEFINED.iter().find(|(known, _)| *known == name)?;
-        let built_in = |bytes: &str| Word {
+        let built_in = |bytes: &str| ConfigWord {
             bytes: bytes.into(),
             span: Span::default(),
         };
-        let words: Vec<Word> = words.iter().map(|word| built_in(word)).collect();
+        let words: Vec<ConfigWord> = words.iter().map(|word| built_in(word)).collect();
         let test = Test::parse(self, &words, Span::default(), None).ok()?;
         let acl = Acl::single(known, test, Span::default());
         self.acls.predefined.insert(known, acl.clone());
@@ -382,7 +391,7 @@ pub static PREDEFINED: &[(&str, &[&str])] = &[
 ];
 
 /// Checks that a word is a valid name of an ACL; the error says why it is not.
-pub fn check_name(word: &Word) -> Result<(), Diagnostic> {
+pub fn check_name(word: &ConfigWord) -> Result<(), Diagnostic> {
     let wrong = |message: String| Diagnostic::error(&codes::BAD_ACL_NAME, word.span, message);
     if let Some(bad) = word
         .bytes

@@ -4,17 +4,17 @@
 use super::codes;
 pub use super::lookup::Lookup;
 use super::variables::{VariableName, VariableNameError};
-pub use crate::compiled::argument::{Argument, Arguments, Side};
-use crate::rules::draft::{Draft, Section};
+pub use crate::compiled::argument::{Argument, Arguments, MessageSide};
+use crate::rules::draft::{ConfigDraft, Section};
 pub use crate::sample::plain::unhex;
-use language::{Code, Diagnostic, SourceMap, Span, Word};
+use language::{Code, ConfigWord, Diagnostic, SourceMap, Span};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Text of the configuration that is parsed in parts, with the position of each part.
 #[derive(Clone, Copy, Debug)]
-pub struct Piece<'w> {
+pub struct ArgumentText<'w> {
     /// Bytes of the text, after quotes and escapes.
     pub bytes: &'w [u8],
     span: Span,
@@ -22,9 +22,9 @@ pub struct Piece<'w> {
     exact: Option<u32>,
 }
 
-impl<'w> Piece<'w> {
+impl<'w> ArgumentText<'w> {
     /// Creates a piece from a whole word.
-    pub fn of(sources: &SourceMap, word: &'w Word) -> Self {
+    pub fn of(sources: &SourceMap, word: &'w ConfigWord) -> Self {
         let span = word.span;
         let (start, end) = (span.start as usize, span.end as usize);
         let text = sources
@@ -40,12 +40,12 @@ impl<'w> Piece<'w> {
         } else {
             None
         };
-        Piece { bytes, span, exact }
+        ArgumentText { bytes, span, exact }
     }
 
     /// Creates a piece from text outside of any file (predefined ACLs of HAProxy).
     pub fn built_in(bytes: &'w [u8]) -> Self {
-        Piece {
+        ArgumentText {
             bytes,
             span: Span::default(),
             exact: None,
@@ -82,7 +82,7 @@ impl<'w> Piece<'w> {
 
 /// Kind of argument that a fetch or converter takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum ArgumentKind {
     /// Any text.
     Text,
     /// A whole number.
@@ -121,27 +121,27 @@ pub enum Kind {
     Environment,
 }
 
-impl Kind {
+impl ArgumentKind {
     fn what(self) -> &'static str {
         match self {
-            Kind::Text => "a text",
-            Kind::Int => "an integer",
-            Kind::IntOrVariable => "an integer or a variable",
-            Kind::Variable => "a variable",
-            Kind::Mask4 => "an IPv4 mask",
-            Kind::Mask6 => "an IPv6 mask",
-            Kind::Ipv4 => "an IPv4 address",
-            Kind::Ipv6 => "an IPv6 address",
-            Kind::Bool => "true, false, 1 or 0",
-            Kind::Hex => "pairs of hexadecimal digits",
-            Kind::Frontend => "the name of a frontend",
-            Kind::Backend => "the name of a backend",
-            Kind::Server => "a server as `backend/server`",
-            Kind::Regex => "a regular expression",
-            Kind::MapFile => "the name of a map file",
-            Kind::Table => "the name of a stick table",
-            Kind::Userlist => "the name of a userlist",
-            Kind::Environment => "the name of an environment variable",
+            ArgumentKind::Text => "a text",
+            ArgumentKind::Int => "an integer",
+            ArgumentKind::IntOrVariable => "an integer or a variable",
+            ArgumentKind::Variable => "a variable",
+            ArgumentKind::Mask4 => "an IPv4 mask",
+            ArgumentKind::Mask6 => "an IPv6 mask",
+            ArgumentKind::Ipv4 => "an IPv4 address",
+            ArgumentKind::Ipv6 => "an IPv6 address",
+            ArgumentKind::Bool => "true, false, 1 or 0",
+            ArgumentKind::Hex => "pairs of hexadecimal digits",
+            ArgumentKind::Frontend => "the name of a frontend",
+            ArgumentKind::Backend => "the name of a backend",
+            ArgumentKind::Server => "a server as `backend/server`",
+            ArgumentKind::Regex => "a regular expression",
+            ArgumentKind::MapFile => "the name of a map file",
+            ArgumentKind::Table => "the name of a stick table",
+            ArgumentKind::Userlist => "the name of a userlist",
+            ArgumentKind::Environment => "the name of an environment variable",
         }
     }
 }
@@ -161,7 +161,7 @@ pub const ARGUMENTS_MAX: usize = 12;
 /// Parses a list whose opening parenthesis is at `open`. Also returns the offset after the closing
 /// parenthesis.
 pub fn read_list(
-    piece: &Piece<'_>,
+    piece: &ArgumentText<'_>,
     open: usize,
     owner: &str,
 ) -> Result<(Vec<RawArgument>, usize), Diagnostic> {
@@ -212,7 +212,7 @@ pub fn read_list(
 
 /// Parses one argument from `start` to the next comma or parenthesis. The error is the offset of a
 /// quote that does not end.
-fn read_one(piece: &Piece<'_>, start: usize) -> Result<(RawArgument, usize), usize> {
+fn read_one(piece: &ArgumentText<'_>, start: usize) -> Result<(RawArgument, usize), usize> {
     let bytes = piece.bytes;
     let mut out = Vec::new();
     let mut quote: Option<(u8, usize)> = None;
@@ -262,9 +262,9 @@ fn unescape(byte: u8) -> Option<u8> {
 
 /// Converts the parsed arguments to the kinds that the keyword requires.
 pub fn build(
-    loader: &mut Draft,
-    piece: &Piece<'_>,
-    owner: Owner<'_>,
+    loader: &mut ConfigDraft,
+    piece: &ArgumentText<'_>,
+    owner: KeywordSignature<'_>,
     raw: &[RawArgument],
 ) -> Result<Arguments, Diagnostic> {
     owner.check_count(piece, raw)?;
@@ -273,7 +273,7 @@ pub fn build(
     }
     let mut list = Vec::with_capacity(owner.kinds.len());
     for (n, (kind, raw)) in owner.kinds.iter().zip(raw).enumerate() {
-        if raw.bytes.is_empty() && (n >= owner.required || *kind != Kind::Text) {
+        if raw.bytes.is_empty() && (n >= owner.required || *kind != ArgumentKind::Text) {
             if n < owner.required {
                 return Err(owner.missing(piece, n, "it is empty"));
             }
@@ -288,12 +288,12 @@ pub fn build(
     }
     Ok(Arguments {
         list,
-        side: Side::Request,
+        side: MessageSide::Request,
     })
 }
 
-impl Owner<'_> {
-    fn check_count(&self, piece: &Piece<'_>, raw: &[RawArgument]) -> Result<(), Diagnostic> {
+impl KeywordSignature<'_> {
+    fn check_count(&self, piece: &ArgumentText<'_>, raw: &[RawArgument]) -> Result<(), Diagnostic> {
         let none = self.kinds.is_empty();
         // `path()` has no argument, although its list contains an empty one.
         let extra = raw
@@ -319,7 +319,7 @@ impl Owner<'_> {
         Ok(())
     }
 
-    fn missing(&self, piece: &Piece<'_>, n: usize, label: &str) -> Diagnostic {
+    fn missing(&self, piece: &ArgumentText<'_>, n: usize, label: &str) -> Diagnostic {
         let what = self.kinds.get(n).map_or("something", |kind| kind.what());
         piece
             .error(
@@ -331,7 +331,12 @@ impl Owner<'_> {
             .help(format!("write `{}`", self.syntax))
     }
 
-    fn wrong_kind(&self, piece: &Piece<'_>, kind: Kind, raw: &RawArgument) -> Diagnostic {
+    fn wrong_kind(
+        &self,
+        piece: &ArgumentText<'_>,
+        kind: ArgumentKind,
+        raw: &RawArgument,
+    ) -> Diagnostic {
         let text = String::from_utf8_lossy(&raw.bytes);
         piece
             .error(
@@ -345,8 +350,9 @@ impl Owner<'_> {
 }
 
 /// Queues a check that the section's own proxy, which an omitted name means, is of the right kind.
-fn own_proxy(loader: &mut Draft, span: Span, kinds: &[Kind]) {
-    let Some(kind @ (Kind::Frontend | Kind::Backend)) = kinds.first().copied() else {
+fn own_proxy(loader: &mut ConfigDraft, span: Span, kinds: &[ArgumentKind]) {
+    let Some(kind @ (ArgumentKind::Frontend | ArgumentKind::Backend)) = kinds.first().copied()
+    else {
         return;
     };
     if let Section::Proxy(index, _) = loader.section {
@@ -363,13 +369,13 @@ fn own_proxy(loader: &mut Draft, span: Span, kinds: &[Kind]) {
 
 /// Keyword whose arguments are built.
 #[derive(Clone, Debug)]
-pub struct Owner<'k> {
+pub struct KeywordSignature<'k> {
     /// Name of the keyword.
     pub name: &'k str,
     /// Syntax line of the keyword.
     pub syntax: &'k str,
     /// Kinds of the arguments that the keyword takes.
-    pub kinds: &'static [Kind],
+    pub kinds: &'static [ArgumentKind],
     /// Number of required arguments.
     pub required: usize,
     /// Range of the name and its list.
@@ -382,42 +388,42 @@ enum Reason {
 }
 
 fn build_one(
-    loader: &mut Draft,
-    piece: &Piece<'_>,
-    kind: Kind,
+    loader: &mut ConfigDraft,
+    piece: &ArgumentText<'_>,
+    kind: ArgumentKind,
     raw: &RawArgument,
 ) -> Result<Argument, Reason> {
     let text = std::str::from_utf8(&raw.bytes).unwrap_or("");
     let bits = |max: u32| text.parse::<u32>().ok().filter(|n| *n <= max);
     Ok(match kind {
-        Kind::Text | Kind::MapFile => Argument::Text(raw.bytes.clone().into()),
-        Kind::Int => Argument::Int(text.parse().map_err(|_| Reason::Kind)?),
-        Kind::IntOrVariable => match text.parse() {
+        ArgumentKind::Text | ArgumentKind::MapFile => Argument::Text(raw.bytes.clone().into()),
+        ArgumentKind::Int => Argument::Int(text.parse().map_err(|_| Reason::Kind)?),
+        ArgumentKind::IntOrVariable => match text.parse() {
             Ok(n) => Argument::Int(n),
             Err(_) => Argument::Variable(variable(piece, raw, text)?),
         },
-        Kind::Variable => Argument::Variable(variable(piece, raw, text)?),
-        Kind::Mask4 => Argument::Ipv4(match bits(32) {
+        ArgumentKind::Variable => Argument::Variable(variable(piece, raw, text)?),
+        ArgumentKind::Mask4 => Argument::Ipv4(match bits(32) {
             Some(n) => u32::MAX.checked_shl(32 - n).unwrap_or(0).into(),
             None => text.parse().map_err(|_| Reason::Kind)?,
         }),
-        Kind::Mask6 => Argument::Ipv6(match bits(128) {
+        ArgumentKind::Mask6 => Argument::Ipv6(match bits(128) {
             Some(n) => u128::MAX.checked_shl(128 - n).unwrap_or(0).into(),
             None => text.parse().map_err(|_| Reason::Kind)?,
         }),
-        Kind::Ipv4 => Argument::Ipv4(text.parse().map_err(|_| Reason::Kind)?),
-        Kind::Ipv6 => Argument::Ipv6(text.parse().map_err(|_| Reason::Kind)?),
-        Kind::Bool => Argument::Bool(match text {
+        ArgumentKind::Ipv4 => Argument::Ipv4(text.parse().map_err(|_| Reason::Kind)?),
+        ArgumentKind::Ipv6 => Argument::Ipv6(text.parse().map_err(|_| Reason::Kind)?),
+        ArgumentKind::Bool => Argument::Bool(match text {
             "true" | "1" => true,
             "false" | "0" => false,
             _ => return Err(Reason::Kind),
         }),
-        Kind::Hex => Argument::Text(unhex(&raw.bytes).ok_or(Reason::Kind)?.into()),
-        Kind::Frontend | Kind::Backend => {
+        ArgumentKind::Hex => Argument::Text(unhex(&raw.bytes).ok_or(Reason::Kind)?.into()),
+        ArgumentKind::Frontend | ArgumentKind::Backend => {
             look_up(loader, piece.span(raw.part.clone()), kind, None, text);
             Argument::Proxy(text.into())
         }
-        Kind::Server => {
+        ArgumentKind::Server => {
             let (backend, name) = match text.split_once('/') {
                 Some((backend, name)) => (Some(backend.into()), name),
                 None => (None, text),
@@ -426,22 +432,22 @@ fn build_one(
             look_up(loader, place, kind, backend.clone(), name);
             Argument::Server(backend, name.into())
         }
-        Kind::Table => {
+        ArgumentKind::Table => {
             loader.name_table(text, piece.span(raw.part.clone()));
             Argument::Table(loader.config.tables.place(text))
         }
-        Kind::Environment => {
+        ArgumentKind::Environment => {
             let place = piece.span(raw.part.clone());
             // The variable is not set, so the fetch has no value.
             environment(loader, text, place).map_or(Argument::Bool(false), Argument::Text)
         }
-        Kind::Userlist => {
+        ArgumentKind::Userlist => {
             let place = piece.span(raw.part.clone());
             Argument::Userlist(loader.userlist_uses.used(text, place))
         }
         // Flags may follow; in that case the keyword's own check compiles the expression again with
         // them.
-        Kind::Regex => {
+        ArgumentKind::Regex => {
             let place = piece.span(raw.part.clone());
             let regular = loader.regular(&raw.bytes, false, place);
             Argument::Regex(Arc::new(regular.map_err(Reason::Told)?))
@@ -451,9 +457,9 @@ fn build_one(
 
 /// Queues the lookup of a proxy or server until the whole file is known.
 fn look_up(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     span: language::Span,
-    kind: Kind,
+    kind: ArgumentKind,
     backend: Option<Box<str>>,
     name: &str,
 ) {
@@ -467,20 +473,24 @@ fn look_up(
 }
 
 /// Returns the value of an environment variable; reports a hint if it is not set.
-fn environment(loader: &mut Draft, name: &str, place: language::Span) -> Option<Box<[u8]>> {
+fn environment(loader: &mut ConfigDraft, name: &str, place: language::Span) -> Option<Box<[u8]>> {
     if let Some(value) = loader.context.environment.get(name) {
         return Some(value.into());
     }
     let told = format!("the environment variable '{name}' is not set: no value");
     let code = &crate::codes::UNSET_VARIABLE;
-    loader.tell(
+    loader.report(
         Diagnostic::new(code, language::Severity::Diag, place, told)
             .label("not set at the start, and nothing sets it later"),
     );
     None
 }
 
-fn variable(piece: &Piece<'_>, raw: &RawArgument, text: &str) -> Result<VariableName, Reason> {
+fn variable(
+    piece: &ArgumentText<'_>,
+    raw: &RawArgument,
+    text: &str,
+) -> Result<VariableName, Reason> {
     VariableName::parse(text)
         .map_err(|error| Reason::Told(variable_error(error, text, piece.span(raw.part.clone()))))
 }
@@ -513,7 +523,7 @@ pub fn variable_error(error: VariableNameError, text: &str, span: Span) -> Diagn
 }
 
 /// Returns the diagnostic for an invalid variable name in the parentheses of a word.
-pub fn variable_error_in(error: VariableNameError, text: &str, word: &Word) -> Diagnostic {
+pub fn variable_error_in(error: VariableNameError, text: &str, word: &ConfigWord) -> Diagnostic {
     let mut diagnostic = variable_error(error, text, word.span);
     if let Some(fix) = &mut diagnostic.fix {
         let (before, behind) = (format!("({text}"), format!("({}", fix.replacement));
@@ -532,7 +542,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<(Vec<String>, usize)> {
-        let piece = Piece::built_in(text.as_bytes());
+        let piece = ArgumentText::built_in(text.as_bytes());
         let (list, end) = read_list(&piece, 0, "test").ok()?;
         Some((
             list.iter()

@@ -4,10 +4,10 @@
 use super::codes;
 use super::usage::Usage;
 use crate::compiled::condition::{Acl, Alternatives, Condition, Term, Test};
-use crate::rules::draft::Draft;
-use crate::transaction::{Stream, trace};
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::{ProxyStream, trace};
 use language::arguments::Args;
-use language::{Diagnostic, Span, Word, suggest};
+use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::sync::Arc;
 
 /// Result of a test.
@@ -46,7 +46,7 @@ pub const TERMS_MAX: usize = 1024;
 impl Condition {
     /// Parses the rest of a line: nothing, or a condition.
     pub fn parse(
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         args: &mut Args<'_>,
         usage: Usage,
     ) -> Result<Option<Condition>, Diagnostic> {
@@ -72,7 +72,7 @@ impl Condition {
         .alternatives()?;
         let is_empty = alternatives.is_empty();
         if is_empty {
-            loader.tell(
+            loader.report(
                 Diagnostic::warning(
                     &codes::EMPTY_CONDITION,
                     word.span,
@@ -91,7 +91,7 @@ impl Condition {
     /// Builds a condition that is true if all named ACLs are, or are not for a name with `!`. The
     /// error is an unknown name.
     pub(super) fn of_names<'n>(
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         names: impl Iterator<Item = &'n str>,
         span: Span,
     ) -> Result<Condition, &'n str> {
@@ -110,17 +110,17 @@ impl Condition {
     }
 
     /// Returns whether the condition is true. An unknown result counts as false.
-    pub fn test(&self, stream: &Stream) -> bool {
+    pub fn test(&self, stream: &ProxyStream) -> bool {
         self.run(stream) == TestResult::Pass
     }
 
     /// Returns whether the condition is true; None if more bytes can still change the result.
-    pub fn test_or_wait(&self, stream: &Stream) -> Option<bool> {
+    pub fn test_or_wait(&self, stream: &ProxyStream) -> Option<bool> {
         self.run(stream).met()
     }
 
     /// Evaluates the condition.
-    pub fn run(&self, stream: &Stream) -> TestResult {
+    pub fn run(&self, stream: &ProxyStream) -> TestResult {
         if stream.session.is_traced() {
             return self.run_traced(stream);
         }
@@ -129,7 +129,7 @@ impl Condition {
 
     /// Evaluates the condition and records the values that its terms compared.
     #[cold]
-    fn run_traced(&self, stream: &Stream) -> TestResult {
+    fn run_traced(&self, stream: &ProxyStream) -> TestResult {
         let mut terms = Vec::new();
         let found = self.find(|term| {
             let acl = &term.acl;
@@ -142,7 +142,7 @@ impl Condition {
         let (span, met) = (self.span, found.met());
         stream
             .session
-            .note(|| trace::Step::Condition { span, met, terms });
+            .note(|| trace::TraceStep::Condition { span, met, terms });
         found
     }
 
@@ -174,7 +174,7 @@ fn all(terms: &[Term], run: &mut impl FnMut(&Term) -> TestResult) -> TestResult 
     outcome
 }
 
-fn no_condition(args: &Args<'_>, word: &Word) -> Diagnostic {
+fn no_condition(args: &Args<'_>, word: &ConfigWord) -> Diagnostic {
     let mut diagnostic = Diagnostic::error(
         &codes::CONDITION_SYNTAX,
         word.span,
@@ -227,14 +227,14 @@ fn foreign(name: &str) -> Option<(String, Option<String>)> {
 }
 
 struct Parser<'p, 'l> {
-    loader: &'p mut Draft,
-    words: &'l [Word],
+    loader: &'p mut ConfigDraft,
+    words: &'l [ConfigWord],
     at: usize,
     usage: Usage,
 }
 
 impl<'l> Parser<'_, 'l> {
-    fn next(&mut self) -> Option<&'l Word> {
+    fn next(&mut self) -> Option<&'l ConfigWord> {
         let word = self.words.get(self.at)?;
         self.at += 1;
         Some(word)
@@ -290,7 +290,7 @@ impl<'l> Parser<'_, 'l> {
     }
 
     /// Parses a test in braces; the opening brace is already read.
-    fn anonymous(&mut self, open: &Word) -> Result<Arc<Acl>, Diagnostic> {
+    fn anonymous(&mut self, open: &ConfigWord) -> Result<Arc<Acl>, Diagnostic> {
         let rest = &self.words[self.at..];
         let Some(length) = rest.iter().position(|word| word.is("}")) else {
             return Err(Diagnostic::error(
@@ -307,7 +307,7 @@ impl<'l> Parser<'_, 'l> {
         Ok(Acl::anonymous(test, whole))
     }
 
-    fn named(&mut self, word: &Word, bytes: &[u8]) -> Result<Arc<Acl>, Diagnostic> {
+    fn named(&mut self, word: &ConfigWord, bytes: &[u8]) -> Result<Arc<Acl>, Diagnostic> {
         let name = String::from_utf8_lossy(bytes);
         if let Some(acl) = self.loader.acl(&name) {
             return Ok(acl);
@@ -320,7 +320,7 @@ impl<'l> Parser<'_, 'l> {
         .label("not declared above in this section");
         if let Some(span) = self.loader.acls.hidden(&name) {
             diagnostic = diagnostic
-                .also(span, "that of the defaults section is not visible here")
+                .with_label(span, "that of the defaults section is not visible here")
                 .help("repeat the `acl` line in this section");
         } else if let Some((help, replacement)) = foreign(&name) {
             diagnostic = diagnostic.help(help);
@@ -348,7 +348,7 @@ impl<'l> Parser<'_, 'l> {
     }
 
     /// Warns if a test never finds a value in this kind of rule; returns whether it warned.
-    fn warn_never(&mut self, acl: &Acl, word: &Word, anonymous: bool) -> bool {
+    fn warn_never(&mut self, acl: &Acl, word: &ConfigWord, anonymous: bool) -> bool {
         let Some(fetch) = acl.never_in(self.usage) else {
             return false;
         };
@@ -359,7 +359,7 @@ impl<'l> Parser<'_, 'l> {
         };
         let place = self.usage.name();
         let at = if anonymous { acl.span } else { word.span };
-        self.loader.tell(
+        self.loader.report(
             Diagnostic::warning(
                 &codes::NEVER_MATCHES,
                 at,

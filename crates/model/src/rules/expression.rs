@@ -2,26 +2,26 @@
 //! when a file is loaded. Evaluation looks up no names and copies only what a converter must
 //! change.
 
-use super::argument::{self, Arguments, Kind, Owner, Piece, Side};
+use super::argument::{self, ArgumentKind, ArgumentText, Arguments, KeywordSignature, MessageSide};
 use super::codes;
 use super::converter::{self, ConverterBuild};
 use super::fetch::{self, FetchBuild, Prepare};
 use super::matching::Method;
 use super::usage::{Needs, Usage};
-use super::value::{Type, Value};
+use super::value::{SampleValue, Type};
 use crate::codes as load_codes;
-use crate::compiled::expression::{Converters, Expression, Step};
+use crate::compiled::expression::{ConverterCall, Converters, Expression};
 use crate::config::UserlistSlot;
-use crate::rules::draft::Draft;
-use crate::transaction::Stream;
-use language::keyword::{Found, Keyword, Table};
-use language::{Diagnostic, Word, suggest};
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::ProxyStream;
+use language::keyword::{Keyword, KeywordLookup, Table};
+use language::{ConfigWord, Diagnostic, suggest};
 use std::ops::Range;
 
 impl Converters {
     /// Parses a list of converters; the first one takes a string.
-    pub fn parse(loader: &mut Draft, word: &Word) -> Result<Converters, Diagnostic> {
-        let piece = Piece::of(&loader.context.sources, word);
+    pub fn parse(loader: &mut ConfigDraft, word: &ConfigWord) -> Result<Converters, Diagnostic> {
+        let piece = ArgumentText::of(&loader.context.sources, word);
         let (mut steps, mut given, mut start) = (Vec::new(), Type::Str, 0);
         loop {
             let (step, gives, end) = parse_converter(loader, &piece, start, given)?;
@@ -35,12 +35,20 @@ impl Converters {
     }
 
     /// Applies the converters in order; returns None if one of them returns no value.
-    pub fn apply<'a>(&'a self, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    pub fn apply<'a>(
+        &'a self,
+        value: SampleValue<'a>,
+        stream: &'a ProxyStream,
+    ) -> Option<SampleValue<'a>> {
         convert(&self.0, value, stream)
     }
 }
 
-fn convert<'a>(steps: &'a [Step], mut value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn convert<'a>(
+    steps: &'a [ConverterCall],
+    mut value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     for step in steps {
         let converter = &converter::row(step.converter).build;
         let input = value.cast(converter.input)?;
@@ -70,8 +78,12 @@ pub struct Parsed {
 impl Expression {
     /// Parses an expression that is a whole word. The data that its fetch needs must be available
     /// in `usage`.
-    pub fn parse(loader: &mut Draft, word: &Word, usage: Usage) -> Result<Expression, Diagnostic> {
-        let piece = Piece::of(&loader.context.sources, word);
+    pub fn parse(
+        loader: &mut ConfigDraft,
+        word: &ConfigWord,
+        usage: Usage,
+    ) -> Result<Expression, Diagnostic> {
+        let piece = ArgumentText::of(&loader.context.sources, word);
         let parsed = parse(loader, &piece, 0, Some(usage), Misplaced::Refuse)?;
         whole(&piece, parsed.end)?;
         Ok(parsed.expression)
@@ -80,8 +92,8 @@ impl Expression {
     /// Parses an expression within a text (a log format). Also returns its end, which is the first
     /// byte that is not part of it.
     pub fn parse_part(
-        loader: &mut Draft,
-        piece: &Piece<'_>,
+        loader: &mut ConfigDraft,
+        piece: &ArgumentText<'_>,
         start: usize,
         usage: Usage,
     ) -> Result<(Expression, usize), Diagnostic> {
@@ -92,11 +104,11 @@ impl Expression {
     /// Parses the first word of an ACL. Its name may include a matching method, and its usage is
     /// not known yet.
     pub(super) fn parse_test(
-        loader: &mut Draft,
-        word: &Word,
+        loader: &mut ConfigDraft,
+        word: &ConfigWord,
         usage: Option<Usage>,
     ) -> Result<Parsed, Diagnostic> {
-        let piece = Piece::of(&loader.context.sources, word);
+        let piece = ArgumentText::of(&loader.context.sources, word);
         let parsed = parse(loader, &piece, 0, usage, Misplaced::Keep)?;
         whole(&piece, parsed.end)?;
         Ok(parsed)
@@ -134,7 +146,7 @@ impl Expression {
     }
 
     /// Returns the value; None if there is none.
-    pub fn evaluate<'a>(&'a self, stream: &'a Stream) -> Option<Value<'a>> {
+    pub fn evaluate<'a>(&'a self, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
         self.convert(
             (fetch::row(self.fetch).build.one)(&self.arguments, stream)?,
             stream,
@@ -142,7 +154,11 @@ impl Expression {
     }
 
     /// Passes each value to `take` until it returns true; returns whether it did.
-    pub fn any<'a>(&'a self, stream: &'a Stream, take: &mut dyn FnMut(Value<'a>) -> bool) -> bool {
+    pub fn any<'a>(
+        &'a self,
+        stream: &'a ProxyStream,
+        take: &mut dyn FnMut(SampleValue<'a>) -> bool,
+    ) -> bool {
         match fetch::row(self.fetch).build.each {
             Some(each) => each(&self.arguments, stream, &mut |value| {
                 self.convert(value, stream).is_some_and(&mut *take)
@@ -152,7 +168,7 @@ impl Expression {
     }
 
     /// Returns whether more bytes can change the current value.
-    pub fn may_change(&self, stream: &Stream) -> bool {
+    pub fn may_change(&self, stream: &ProxyStream) -> bool {
         let build = &fetch::row(self.fetch).build;
         if build.waits {
             return !stream.payloads.request_complete;
@@ -171,10 +187,10 @@ impl Expression {
             return false;
         }
         match (build.needs, fetch::side_of(&self.arguments, stream)) {
-            (Needs::Request | Needs::RequestKept | Needs::EitherSide, Side::Request) => {
+            (Needs::Request | Needs::RequestKept | Needs::EitherSide, MessageSide::Request) => {
                 !stream.payloads.request_complete && (!build.http || fetch::request_awaited(stream))
             }
-            (Needs::Response | Needs::ResponseKept | Needs::EitherSide, Side::Response) => {
+            (Needs::Response | Needs::ResponseKept | Needs::EitherSide, MessageSide::Response) => {
                 let there = build.http && stream.response.start().is_some();
                 !stream.payloads.response_complete && !there
             }
@@ -182,12 +198,16 @@ impl Expression {
         }
     }
 
-    fn convert<'a>(&'a self, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+    fn convert<'a>(
+        &'a self,
+        value: SampleValue<'a>,
+        stream: &'a ProxyStream,
+    ) -> Option<SampleValue<'a>> {
         convert(&self.converters, value, stream)
     }
 }
 
-fn whole(piece: &Piece<'_>, end: usize) -> Result<(), Diagnostic> {
+fn whole(piece: &ArgumentText<'_>, end: usize) -> Result<(), Diagnostic> {
     let len = piece.bytes.len();
     if end == len {
         return Ok(());
@@ -203,7 +223,7 @@ fn whole(piece: &Piece<'_>, end: usize) -> Result<(), Diagnostic> {
 
 /// Returns the range of the name that begins at `start`. It ends at a parenthesis, a comma, or the
 /// end of an expression in a format.
-fn name_at(piece: &Piece<'_>, start: usize) -> Range<usize> {
+fn name_at(piece: &ArgumentText<'_>, start: usize) -> Range<usize> {
     let rest = piece.bytes.get(start..).unwrap_or(b"");
     let length = rest
         .iter()
@@ -214,7 +234,7 @@ fn name_at(piece: &Piece<'_>, start: usize) -> Range<usize> {
 
 /// Parses the argument list after a name, if there is one.
 fn list_at(
-    piece: &Piece<'_>,
+    piece: &ArgumentText<'_>,
     at: usize,
     name: &str,
 ) -> Result<(Vec<argument::RawArgument>, usize), Diagnostic> {
@@ -226,8 +246,8 @@ fn list_at(
 }
 
 fn parse(
-    loader: &mut Draft,
-    piece: &Piece<'_>,
+    loader: &mut ConfigDraft,
+    piece: &ArgumentText<'_>,
     start: usize,
     usage: Option<Usage>,
     misplaced: Misplaced,
@@ -247,10 +267,10 @@ fn parse(
     let build = &row.build;
     let (mut arguments, mut end) = parse_arguments(loader, piece, name, row.into())?;
     arguments.side = match (build.needs, usage) {
-        (Needs::Response | Needs::ResponseKept, _) => Side::Response,
-        (Needs::EitherSide, None) => Side::Either,
-        (Needs::EitherSide, Some(usage)) if usage.is_response() => Side::Response,
-        _ => Side::Request,
+        (Needs::Response | Needs::ResponseKept, _) => MessageSide::Response,
+        (Needs::EitherSide, None) => MessageSide::Either,
+        (Needs::EitherSide, Some(usage)) if usage.is_response() => MessageSide::Response,
+        _ => MessageSide::Request,
     };
     if misplaced == Misplaced::Refuse
         && let Some(usage) = usage
@@ -295,7 +315,7 @@ fn parse(
 struct Callable {
     name: &'static str,
     syntax: &'static str,
-    kinds: &'static [Kind],
+    kinds: &'static [ArgumentKind],
     required: usize,
     prepare: Option<Prepare>,
 }
@@ -326,13 +346,13 @@ impl From<&'static Keyword<ConverterBuild>> for Callable {
 
 /// Parses the arguments after a name. Also returns the offset after them.
 fn parse_arguments(
-    loader: &mut Draft,
-    piece: &Piece<'_>,
+    loader: &mut ConfigDraft,
+    piece: &ArgumentText<'_>,
     name: Range<usize>,
     callable: Callable,
 ) -> Result<(Arguments, usize), Diagnostic> {
     let (raw, end) = list_at(piece, name.end, callable.name)?;
-    let owner = Owner {
+    let owner = KeywordSignature {
         name: callable.name,
         syntax: callable.syntax,
         kinds: callable.kinds,
@@ -355,7 +375,7 @@ fn with_syntax(mut diagnostic: Diagnostic, syntax: &str) -> Diagnostic {
 }
 
 fn not_here(
-    piece: &Piece<'_>,
+    piece: &ArgumentText<'_>,
     part: Range<usize>,
     row: &Keyword<FetchBuild>,
     usage: Usage,
@@ -382,24 +402,24 @@ fn not_here(
 
 /// Finds the row of a fetch by name; in tests, the name may include a matching method.
 fn find_fetch(
-    piece: &Piece<'_>,
+    piece: &ArgumentText<'_>,
     part: Range<usize>,
     tests: bool,
 ) -> Result<(&'static Keyword<FetchBuild>, Option<Method>), Diagnostic> {
     let text = piece.text(part.clone());
     let table = fetch::table();
     let found = table.find(std::iter::once(&*text));
-    if let Found::Built(row, _) = found {
+    if let KeywordLookup::Built(row, _) = found {
         return Ok((row, None));
     }
     if tests
         && let Some((name, method)) = fetch::variant(&text)
-        && let Found::Built(row, _) = table.find(std::iter::once(name))
+        && let KeywordLookup::Built(row, _) = table.find(std::iter::once(name))
         && row.build.variants
     {
         return Ok((row, Some(method)));
     }
-    if let Found::NotBuilt(name, ..) = found {
+    if let KeywordLookup::NotBuilt(name, ..) = found {
         return Err(not_built(piece, part, "sample fetch", name));
     }
     if text.starts_with(OF_LUA) {
@@ -418,7 +438,7 @@ fn find_fetch(
 /// supported.
 pub(super) const OF_LUA: &str = "lua.";
 
-fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> Diagnostic {
+fn not_built(piece: &ArgumentText<'_>, part: Range<usize>, what: &str, name: &str) -> Diagnostic {
     piece
         .error(
             &load_codes::NOT_BUILT,
@@ -432,7 +452,7 @@ fn not_built(piece: &Piece<'_>, part: Range<usize>, what: &str, name: &str) -> D
 }
 
 fn unknown<B>(
-    piece: &Piece<'_>,
+    piece: &ArgumentText<'_>,
     part: Range<usize>,
     code: &'static language::Code,
     what: &str,
@@ -445,21 +465,23 @@ fn unknown<B>(
 }
 
 fn parse_converter(
-    loader: &mut Draft,
-    piece: &Piece<'_>,
+    loader: &mut ConfigDraft,
+    piece: &ArgumentText<'_>,
     start: usize,
     input: Type,
-) -> Result<(Step, Type, usize), Diagnostic> {
+) -> Result<(ConverterCall, Type, usize), Diagnostic> {
     let name = name_at(piece, start);
     let text = piece.text(name.clone());
     let table = converter::table();
     let row = match table.find(std::iter::once(&*text)) {
-        Found::Built(row, _) => row,
-        Found::NotBuilt(known, ..) => return Err(not_built(piece, name, "converter", known)),
-        Found::Unknown if text.starts_with(OF_LUA) => {
+        KeywordLookup::Built(row, _) => row,
+        KeywordLookup::NotBuilt(known, ..) => {
+            return Err(not_built(piece, name, "converter", known));
+        }
+        KeywordLookup::Unknown if text.starts_with(OF_LUA) => {
             return Err(not_built(piece, name, "converter", &text));
         }
-        Found::Unknown if name.is_empty() => {
+        KeywordLookup::Unknown if name.is_empty() => {
             return Err(piece
                 .error(
                     &codes::EXPRESSION_SYNTAX,
@@ -468,7 +490,7 @@ fn parse_converter(
                 )
                 .label("expected a converter"));
         }
-        Found::Unknown => {
+        KeywordLookup::Unknown => {
             return Err(unknown(
                 piece,
                 name,
@@ -502,7 +524,7 @@ fn parse_converter(
         (output, _) => output,
     };
     Ok((
-        Step {
+        ConverterCall {
             converter: converter::id(row),
             arguments,
         },

@@ -2,13 +2,13 @@
 //! meaning of the lines is not interpreted here.
 
 use super::codes;
-use super::live::Pair;
+use super::live::PatternPair;
 use crate::codes as load_codes;
-use crate::rules::draft::{DefaultPath, Draft};
+use crate::rules::draft::{ConfigDraft, DefaultPath};
 pub use crate::sample::plain::{Entry, PatternOrigin};
 use configuration::outside::{NAMED_FILE_BYTES_MAX, Unreadable};
 use language::source::Text;
-use language::{Diagnostic, Span, Word};
+use language::{ConfigWord, Diagnostic, Span};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl ListFile {
     /// Reports an invalid line: at the line, and where the configuration names the file.
     pub fn wrong(
         self,
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         entry: Entry,
         named_at: Span,
         mut diagnostic: Diagnostic,
@@ -52,7 +52,7 @@ impl ListFile {
             start: entry.start,
             end: entry.end,
         });
-        loader.tell(diagnostic.also(named_at, "the file is named here"));
+        loader.report(diagnostic.with_label(named_at, "the file is named here"));
     }
 }
 
@@ -82,7 +82,7 @@ fn entries(text: &[u8]) -> Vec<Entry> {
     entries
 }
 
-impl Draft {
+impl ConfigDraft {
     /// Returns the path of a file that the configuration names.
     pub(super) fn path_of(&self, name: &str, span: Span) -> PathBuf {
         let base = match &self.base {
@@ -147,13 +147,16 @@ impl Collected {
     }
 
     /// Returns the patterns with matching origins as entries of a list.
-    pub(super) fn texts(&self, of: impl Fn(&PatternOrigin) -> bool) -> impl Iterator<Item = Pair> {
+    pub(super) fn texts(
+        &self,
+        of: impl Fn(&PatternOrigin) -> bool,
+    ) -> impl Iterator<Item = PatternPair> {
         let there = self.patterns.iter().filter(move |(_, place)| of(place));
         there.map(|(text, _)| (text.clone(), None))
     }
 
     /// Adds a word as a pattern.
-    pub fn word(&mut self, word: &Word) {
+    pub fn word(&mut self, word: &ConfigWord) {
         self.patterns
             .push((word.bytes.as_slice().into(), PatternOrigin::Word(word.span)));
     }
@@ -188,7 +191,7 @@ impl Collected {
     /// is reported at its line there.
     pub fn wrong(
         mut self,
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         place: PatternOrigin,
         diagnose: impl FnOnce(Span) -> Diagnostic,
     ) -> Diagnostic {

@@ -1,10 +1,10 @@
 //! Proxies and servers that expressions name. They are looked up when the whole file is known,
 //! because they may be defined later.
 
-use super::argument::Kind;
+use super::argument::ArgumentKind;
 use super::codes;
 use crate::config::{Config, Proxy};
-use crate::rules::draft::{Draft, Section};
+use crate::rules::draft::{ConfigDraft, Section};
 use language::{Diagnostic, Span, suggest};
 
 /// Name in an expression that must be a proxy or a server.
@@ -13,7 +13,7 @@ pub struct Lookup {
     /// Position of the name.
     pub span: Span,
     /// Required kind.
-    pub kind: Kind,
+    pub kind: ArgumentKind,
     /// Backend of a server; None is the section's own.
     pub backend: Option<Box<str>>,
     /// Name to look up.
@@ -22,13 +22,15 @@ pub struct Lookup {
     pub from: Section,
 }
 
-impl Draft {
+impl ConfigDraft {
     /// Reports names that do not exist.
     pub fn check_lookups(&mut self) {
         for lookup in std::mem::take(&mut self.lookups) {
             if let Some(diagnostic) = check(&self.config, &lookup) {
-                self.tell(diagnostic);
-            } else if let (Kind::Server, Some(backend)) = (lookup.kind, backend_of(self, &lookup)) {
+                self.report(diagnostic);
+            } else if let (ArgumentKind::Server, Some(backend)) =
+                (lookup.kind, backend_of(self, &lookup))
+            {
                 self.config.named_servers.push((backend, lookup.name));
             }
         }
@@ -36,7 +38,7 @@ impl Draft {
 }
 
 /// Returns the backend of the server that an expression names.
-fn backend_of(loader: &Draft, lookup: &Lookup) -> Option<Box<str>> {
+fn backend_of(loader: &ConfigDraft, lookup: &Lookup) -> Option<Box<str>> {
     match (&lookup.backend, lookup.from) {
         (Some(name), _) => Some(name.clone()),
         (None, Section::Proxy(index, _)) => Some(loader.config.proxy(index).name.clone()),
@@ -46,16 +48,16 @@ fn backend_of(loader: &Draft, lookup: &Lookup) -> Option<Box<str>> {
 
 fn check(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
     match lookup.kind {
-        Kind::Frontend => proxy(config, lookup, "frontend", &lookup.name, |p| {
+        ArgumentKind::Frontend => proxy(config, lookup, "frontend", &lookup.name, |p| {
             p.kind.is_frontend()
         })
         .err(),
-        Kind::Backend => proxy(config, lookup, "backend", &lookup.name, |p| {
+        ArgumentKind::Backend => proxy(config, lookup, "backend", &lookup.name, |p| {
             p.kind.is_backend()
         })
         .err(),
-        Kind::Server => server(config, lookup),
-        Kind::Table => table(config, lookup),
+        ArgumentKind::Server => server(config, lookup),
+        ArgumentKind::Table => table(config, lookup),
         _ => None,
     }
 }
@@ -130,7 +132,9 @@ fn server(config: &Config, lookup: &Lookup) -> Option<Diagnostic> {
             let told = Diagnostic::error(&codes::UNKNOWN_PROXY, lookup.span, told)
                 .label("the backend is missing")
                 .help(format!("write `BACKEND/{name}`"))
-                .once_accepted("the server of that name in each proxy that inherits the line");
+                .with_earlier_behaviour(
+                    "the server of that name in each proxy that inherits the line",
+                );
             return Some(told);
         }
         (None, _) => return None,

@@ -5,10 +5,10 @@ use super::list_file::{Collected, ListFile};
 use super::live::{How, Live};
 use super::matching::Method;
 use super::shared::MapKey;
-use super::value::Value;
+use super::value::SampleValue;
 use super::{codes, pattern};
 use crate::compiled::map::Map;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 pub(super) use crate::sample::map::filled;
 pub use crate::sample::map::{Gives, parse};
 use language::{Diagnostic, Span};
@@ -18,7 +18,7 @@ impl Map {
     /// Returns the map in a file for a matching method. It is read now, or was read for an earlier
     /// line.
     pub fn read(
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         name: &str,
         span: Span,
         method: Method,
@@ -40,7 +40,7 @@ impl Map {
 
     /// Compiles the keys and values of a file.
     fn compile(
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         name: &str,
         span: Span,
         method: Method,
@@ -51,7 +51,7 @@ impl Map {
         let mut wrong = None;
         for (entry, key, value) in file.pairs() {
             if gives == Gives::Key {
-                values.push(Value::Str(key.to_vec().into()));
+                values.push(SampleValue::Str(key.to_vec().into()));
                 continue;
             }
             let Some(value) = parse(gives, value) else {
@@ -90,7 +90,7 @@ impl Map {
     }
 
     /// Returns the value of a key.
-    pub fn find(&self, key: &Value<'_>) -> Option<Value<'_>> {
+    pub fn find(&self, key: &SampleValue<'_>) -> Option<SampleValue<'_>> {
         if self.live.is_changed() {
             return self.live.find(key)?.1;
         }
@@ -98,7 +98,7 @@ impl Map {
     }
 
     /// Returns the value of a key, with the groups of its regular expression inserted.
-    pub fn fill(&self, key: &Value<'_>) -> Option<Value<'static>> {
+    pub fn fill(&self, key: &SampleValue<'_>) -> Option<SampleValue<'static>> {
         if self.live.is_changed() {
             return self.live.fill(key);
         }
@@ -118,7 +118,13 @@ impl Map {
 }
 
 /// Registers a map in the lists that operators can change.
-fn note(loader: &Draft, file: &ListFile, span: Span, method: Method, gives: Gives) -> Arc<Live> {
+fn note(
+    loader: &ConfigDraft,
+    file: &ListFile,
+    span: Span,
+    method: Method,
+    gives: Gives,
+) -> Arc<Live> {
     let used_by = format!(
         "pattern loaded from file '{}' used by map at file '{}' line {}",
         file.name,

@@ -1,6 +1,6 @@
 //! Rules: samples, fetches, converters, conditions, formats, actions.
 //!
-//! An [`Expression`] finds a [`Value`] in a stream, and a [`Condition`] compares values with
+//! An [`Expression`] finds a [`SampleValue`] in a stream, and a [`Condition`] compares values with
 //! patterns. Both are compiled when a file is loaded. Evaluation looks up no names, reads the
 //! stream and changes nothing.
 
@@ -29,16 +29,17 @@ mod tests;
 pub use crate::codes::expression as codes;
 pub use crate::compiled::Map;
 pub use crate::compiled::{
-    Acl, Answer, Condition, Converters, Expression, HttpRule, TcpRule, Test, VariableChange,
+    Acl, Condition, Converters, Expression, HttpRule, ResponseTemplate, TcpRule, Test,
+    VariableChange,
 };
 pub use crate::sample::Gives;
 pub use crate::sample::{live, matching, network, regular, value, variables};
-pub use crate::transaction::{Content, Gate, Verdict};
+pub use crate::transaction::{ContentVerdict, Gate, MessageVerdict};
 pub use acl::{AclTable, PREDEFINED};
 pub use action::{CAPTURE_BYTES_MAX, CAPTURE_SLOTS_MAX, ListChanges, codes as action_codes};
 pub use action::{REDIRECT_SYNTAX, RuleSet, http_rule, redirect_rule, tcp_rule, warn_unreachable};
 pub use action::{challenge, error_answer, wrong_length};
-pub use argument::{Kind as ArgumentKind, Lookup};
+pub use argument::{ArgumentKind, Lookup};
 pub use condition::TestResult;
 pub use converter::url_decoded;
 pub use converter::{ConverterBuild, ConverterRow};
@@ -51,7 +52,7 @@ pub use run::{
     monitor, statistics, tcp_connection, tcp_content, tcp_response, tcp_session, unique_id,
 };
 pub use usage::{Needs, Usage};
-pub use value::{Type, Value};
+pub use value::{SampleValue, Type};
 pub use variables::process_variable;
 pub use variables::{Scope, VariableName, Variables};
 

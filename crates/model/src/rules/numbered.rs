@@ -40,7 +40,7 @@ pub(super) fn number_of<B>(table: &Table<B>, row: &Keyword<B>) -> u16 {
 #[cfg(test)]
 mod tests {
     use crate::rules::{converter, fetch};
-    use language::keyword::Found;
+    use language::keyword::KeywordLookup;
 
     #[test]
     fn a_row_found_by_its_name_is_the_row_of_its_number() {
@@ -49,13 +49,13 @@ mod tests {
             let name = std::iter::once(known.name);
             match known.kind {
                 "fetch" => {
-                    if let Found::Built(row, _) = fetch::table().find(name) {
+                    if let KeywordLookup::Built(row, _) = fetch::table().find(name) {
                         assert_eq!(fetch::row(fetch::id(row)).name(), row.name());
                         fetches += 1;
                     }
                 }
                 "converter" => {
-                    if let Found::Built(row, _) = converter::table().find(name) {
+                    if let KeywordLookup::Built(row, _) = converter::table().find(name) {
                         let again = converter::row(converter::id(row));
                         assert_eq!(again.name(), row.name());
                     }

@@ -6,14 +6,14 @@ use super::draft::AS_EARLIER;
 use super::list_file::{Collected, PatternOrigin};
 use super::live::How;
 use super::matching::{Method, Patterns};
-use super::network::Network;
+use super::network::MaskedNetwork;
 use super::regular::Regular;
 use super::shared::ListKey;
 use crate::config::UserlistSlot;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::sample::plain::{Listed, Number, Wrong, bad, number, ranges, version, wrong};
-use language::difference::{is_compared_with_secrets, known};
-use language::{Diagnostic, Span, Word, suggest};
+use language::difference::{is_compared_with_secrets, vocabulary};
+use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,9 +41,9 @@ const FLAGS: &[&str] = &["-i", "-n", "-M", "-f", "-u", "-m"];
 
 impl Patterned {
     /// Parses flags and patterns.
-    pub fn read(loader: &mut Draft, words: &[Word]) -> Result<Self, Diagnostic> {
+    pub fn read(loader: &mut ConfigDraft, words: &[ConfigWord]) -> Result<Self, Diagnostic> {
         let mut read = Patterned::default();
-        let mut files: Vec<&Word> = Vec::new();
+        let mut files: Vec<&ConfigWord> = Vec::new();
         let mut at = 0;
         while let Some(word) = words.get(at) {
             at += 1;
@@ -87,7 +87,7 @@ impl Patterned {
         for word in &words[at.min(words.len())..] {
             if !read.ended && FLAGS.contains(&word.str()) {
                 let message = format!("'{}' behind a pattern is a pattern too", word.text());
-                loader.tell(
+                loader.report(
                     Diagnostic::warning(&crate::codes::FLAG_BEHIND_PATTERN, word.span, message)
                         .label("flags stand before the patterns"),
                 );
@@ -98,7 +98,7 @@ impl Patterned {
     }
 
     /// Registers the lists of patterns for operators: each file, then the line itself.
-    pub(super) fn note(&self, loader: &Draft, first: &Word) -> Vec<usize> {
+    pub(super) fn note(&self, loader: &ConfigDraft, first: &ConfigWord) -> Vec<usize> {
         let place = loader.context.sources.position(first.span);
         let file = &loader.context.sources.file(first.span.file).name;
         let lists = &loader.config.lists;
@@ -120,7 +120,7 @@ impl Patterned {
             .collected
             .texts(|place| matches!(place, PatternOrigin::Word(_)));
         let of_line = lists.add((None, false), used_by, words);
-        if is_compared_with_secrets(&text, known()) {
+        if is_compared_with_secrets(&text, vocabulary()) {
             lists.hide(of_line);
         }
         noted.push(of_line);
@@ -129,7 +129,12 @@ impl Patterned {
 
     /// Registers the patterns as groups of a userlist. Groups on the line are looked up when the
     /// whole file is known.
-    pub(super) fn note_groups(&self, loader: &mut Draft, list: &UserlistSlot, words: &[Word]) {
+    pub(super) fn note_groups(
+        &self,
+        loader: &mut ConfigDraft,
+        list: &UserlistSlot,
+        words: &[ConfigWord],
+    ) {
         let Some(first) = self.first_word.filter(|_| !self.ignore_case) else {
             return;
         };
@@ -157,7 +162,11 @@ impl Patterned {
 
     /// Returns the patterns compiled for a method. They are compiled now, or were for an earlier
     /// line with exactly the same files.
-    pub fn compile(self, loader: &mut Draft, method: Method) -> Result<Arc<Patterns>, Diagnostic> {
+    pub fn compile(
+        self,
+        loader: &mut ConfigDraft,
+        method: Method,
+    ) -> Result<Arc<Patterns>, Diagnostic> {
         let key = self.key(method);
         let known = key.as_ref().and_then(|key| loader.shared.lists.get(key));
         if let Some(patterns) = known {
@@ -182,7 +191,11 @@ impl Patterned {
         })
     }
 
-    fn compile_anew(self, loader: &mut Draft, method: Method) -> Result<Patterns, Diagnostic> {
+    fn compile_anew(
+        self,
+        loader: &mut ConfigDraft,
+        method: Method,
+    ) -> Result<Patterns, Diagnostic> {
         let lookup = !self.no_lookup;
         if self.versions && method == Method::Int {
             return compile_ranges(loader, self.collected, version);
@@ -196,7 +209,7 @@ fn is_number(text: &str) -> bool {
         .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-fn flag_argument(flag: &Word, what: &str) -> Diagnostic {
+fn flag_argument(flag: &ConfigWord, what: &str) -> Diagnostic {
     Diagnostic::error(
         &codes::UNKNOWN_MATCH_FLAG,
         flag.span,
@@ -205,7 +218,7 @@ fn flag_argument(flag: &Word, what: &str) -> Diagnostic {
     .label("the value after it is missing")
 }
 
-fn unknown_flag(word: &Word) -> Diagnostic {
+fn unknown_flag(word: &ConfigWord) -> Diagnostic {
     Diagnostic::error(
         &codes::UNKNOWN_MATCH_FLAG,
         word.span,
@@ -215,7 +228,7 @@ fn unknown_flag(word: &Word) -> Diagnostic {
     .help("write `--` before the first pattern if it is one")
 }
 
-fn method(word: &Word) -> Result<Method, Diagnostic> {
+fn method(word: &ConfigWord) -> Result<Method, Diagnostic> {
     Method::named(word.str()).ok_or_else(|| {
         let diagnostic = Diagnostic::error(
             &codes::UNKNOWN_MATCH_METHOD,
@@ -234,7 +247,7 @@ fn method(word: &Word) -> Result<Method, Diagnostic> {
 
 /// Compiles patterns from any origin.
 pub(super) fn compile(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     method: Method,
     mut collected: Collected,
     ignore_case: bool,
@@ -287,7 +300,7 @@ pub(super) fn compile(
 
 /// Warns about expressions in an accepted version that only an earlier program could parse.
 fn warn_of_earlier(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     collected: &Collected,
     list: &[(Box<[u8]>, PatternOrigin)],
     ignore_case: bool,
@@ -298,14 +311,14 @@ fn warn_of_earlier(
         };
         if Regular::of_earlier_program(text, ignore_case).is_some() {
             let told = error.diagnostic(collected.span_of(place), text);
-            loader.tell(told.once_accepted(AS_EARLIER));
+            loader.report(told.with_earlier_behaviour(AS_EARLIER));
         }
     }
 }
 
 /// Compiles ranges of numbers, which `number` parses.
 fn compile_ranges(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     mut collected: Collected,
     number: Number,
 ) -> Result<Patterns, Diagnostic> {
@@ -337,11 +350,11 @@ fn each<T>(
         .collect()
 }
 
-fn networks(loader: &mut Draft, list: Listed, lookup: bool) -> Result<Patterns, Wrong> {
+fn networks(loader: &mut ConfigDraft, list: Listed, lookup: bool) -> Result<Patterns, Wrong> {
     let mut networks = Vec::with_capacity(list.len());
     for (text, place) in list {
         let word = std::str::from_utf8(&text).unwrap_or("");
-        if let Some(network) = Network::parse(word) {
+        if let Some(network) = MaskedNetwork::parse(word) {
             networks.push(network);
             continue;
         }
@@ -360,7 +373,7 @@ fn networks(loader: &mut Draft, list: Listed, lookup: bool) -> Result<Patterns, 
             let why = "is not a valid IPv4 or IPv6 address, nor a name that can be resolved";
             return wrong(place, text, why);
         }
-        networks.extend(found.iter().map(|ip| Network::host(*ip)));
+        networks.extend(found.iter().map(|ip| MaskedNetwork::host(*ip)));
     }
     Ok(Patterns::networks(super::network::Networks::new(networks)))
 }

@@ -1,7 +1,7 @@
 //! Evaluation of rules in order, until one ends them. The driver of streams calls these functions
 //! and acts on the results; they touch no socket.
 
-use super::action::{Step, capture_headers, count_denied};
+use super::action::{ActionResult, capture_headers, count_denied};
 use super::condition::TestResult;
 use super::lines;
 use super::variables::Scope;
@@ -10,8 +10,8 @@ use crate::config::{Proxy, ProxyOption, Rare};
 use crate::state::Tally;
 use crate::thread::new_stream;
 use crate::transaction::{
-    Content, Gate, List, Overrides, Phase, Reply, Session, Stream, Termination, Verdict,
-    error_page, trace,
+    ContentVerdict, Gate, List, MessageVerdict, Overrides, ProxyResponse, ProxyStream, Session,
+    StreamPhase, Termination, error_page, trace,
 };
 use crate::{thread, users};
 use std::rc::Rc;
@@ -20,9 +20,9 @@ use std::rc::Rc;
 enum Outcomes {
     /// The list ended, or a rule ended it.
     Passed,
-    Verdict(Verdict),
+    Verdict(MessageVerdict),
     /// A rule needs something or waits; the evaluation then continues at this rule.
-    Suspended(Verdict, u32),
+    Suspended(MessageVerdict, u32),
     Gate(Gate),
     /// More bytes are needed; the evaluation then continues at this rule. If a condition waits,
     /// that is the first rule, so that the rules before it see the bytes, too.
@@ -42,12 +42,12 @@ enum Patience {
 
 fn evaluate<'r>(
     rules: impl Iterator<Item = &'r Rule>,
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     patience: Patience,
     from: u32,
 ) -> Outcomes {
     for (at, rule) in rules.enumerate().skip(from as usize) {
-        stream.settle();
+        stream.apply_pending();
         if let Some(condition) = &rule.condition {
             match condition.run(stream) {
                 TestResult::Pass => {}
@@ -79,30 +79,30 @@ fn evaluate<'r>(
             note(stream, rule, &step);
         }
         match step {
-            Step::Next => {}
-            Step::Accept => {
+            ActionResult::Next => {}
+            ActionResult::Accept => {
                 stream.keep_rule(rule.place());
                 return Outcomes::Passed;
             }
-            Step::End(verdict @ Verdict::NeedBody { .. }) => {
+            ActionResult::End(verdict @ MessageVerdict::NeedBody { .. }) => {
                 return Outcomes::Suspended(verdict, at as u32 + 1);
             }
-            Step::End(verdict) => {
+            ActionResult::End(verdict) => {
                 stream.keep_rule(rule.place());
                 return Outcomes::Verdict(verdict);
             }
-            Step::Wait(wait) => {
-                return Outcomes::Suspended(Verdict::Wait(wait), at as u32 + 1);
+            ActionResult::Wait(wait) => {
+                return Outcomes::Suspended(MessageVerdict::Wait(wait), at as u32 + 1);
             }
-            Step::Closed(gate) => {
+            ActionResult::Closed(gate) => {
                 stream.keep_rule(rule.place());
                 return Outcomes::Gate(gate);
             }
-            Step::Failed => {
+            ActionResult::Failed => {
                 count_failed(stream);
                 if !stream.rules.lenient {
                     stream.keep_rule(rule.place());
-                    return Outcomes::Verdict(Verdict::Answer(Box::new(broken(stream))));
+                    return Outcomes::Verdict(MessageVerdict::Answer(Box::new(broken(stream))));
                 }
             }
         }
@@ -111,22 +111,26 @@ fn evaluate<'r>(
 }
 
 /// Records that a rule took effect, for the history of requests and for a trace.
-fn note(stream: &mut Stream, rule: &Rule, step: &Step) {
+fn note(stream: &mut ProxyStream, rule: &Rule, step: &ActionResult) {
     let ends = match step {
-        Step::Next | Step::Wait(_) | Step::End(Verdict::NeedBody { .. }) => false,
-        Step::Failed => !stream.rules.lenient,
-        Step::Accept | Step::End(_) | Step::Closed(_) => true,
+        ActionResult::Next
+        | ActionResult::Wait(_)
+        | ActionResult::End(MessageVerdict::NeedBody { .. }) => false,
+        ActionResult::Failed => !stream.rules.lenient,
+        ActionResult::Accept | ActionResult::End(_) | ActionResult::Closed(_) => true,
     };
     let met = rule.met(stream, ends);
     stream.decide_by_rule(met);
     let span = rule.span;
-    stream.session.note(|| trace::Step::Rule { span, ends });
+    stream
+        .session
+        .note(|| trace::TraceStep::Rule { span, ends });
 }
 
 /// Verifies a user whom a rule referred to before the password was checked. The same rule is then
 /// evaluated again.
 #[inline]
-fn again(stream: &mut Stream, at: usize) -> Option<Outcomes> {
+fn again(stream: &mut ProxyStream, at: usize) -> Option<Outcomes> {
     // Hardly any stream refers to users, so this check comes first.
     stream.rules.checked_users.get()?;
     if stream.times.connected.is_some() || stream.response.status() != 0 {
@@ -135,36 +139,36 @@ fn again(stream: &mut Stream, at: usize) -> Option<Outcomes> {
         return None;
     }
     Some(match users::unanswered(stream)? {
-        verdict @ Verdict::Wait(_) => Outcomes::Suspended(verdict, at as u32),
+        verdict @ MessageVerdict::Wait(_) => Outcomes::Suspended(verdict, at as u32),
         refusal => Outcomes::Verdict(refusal),
     })
 }
 
-pub(super) fn count_failed(stream: &Stream) {
+pub(super) fn count_failed(stream: &ProxyStream) {
     stream
         .frontend()
         .state
         .frontend
         .counters
-        .here()
+        .current_shard()
         .count(Tally::RewriteFailures);
     if let Some(backend) = stream.backend() {
         backend
             .state
             .backend
             .counters
-            .here()
+            .current_shard()
             .count(Tally::RewriteFailures);
     }
 }
 
 /// Returns the response for a message that cannot be changed as a rule requires.
-fn broken(stream: &mut Stream) -> Reply {
+fn broken(stream: &mut ProxyStream) -> ProxyResponse {
     stream.outcome.termination = Termination::Proxy;
     stream.outcome.phase = if stream.response.status() == 0 {
-        Phase::Request
+        StreamPhase::Request
     } else {
-        Phase::Headers
+        StreamPhase::Headers
     };
     error_page(stream, 500)
 }
@@ -196,7 +200,7 @@ fn connection(
 }
 
 /// Evaluates connection rules on an existing stream of the connection.
-pub fn connection_stream(stream: &mut Stream, rules: &[TcpRule]) -> Gate {
+pub fn connection_stream(stream: &mut ProxyStream, rules: &[TcpRule]) -> Gate {
     match evaluate(rules.iter().map(TcpRule::rule), stream, Patience::Now, 0) {
         Outcomes::Gate(gate) => gate,
         Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) | Outcomes::Wait(_) => {
@@ -217,7 +221,7 @@ pub fn tcp_session(session: &Rc<Session>) -> (Gate, Option<Box<Overrides>>) {
 }
 
 /// Evaluates the rules of `tcp-request content`.
-pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
+pub fn tcp_content(stream: &mut ProxyStream, in_backend: bool) -> ContentVerdict {
     let from = stream.rules.resume.take().map_or(0, |resume| resume.rule);
     let config = stream.config.clone();
     let index = if in_backend {
@@ -237,26 +241,26 @@ pub fn tcp_content(stream: &mut Stream, in_backend: bool) -> Content {
         stream.rules.forget_done();
     }
     match outcome {
-        Outcomes::Gate(gate) => Content::Decided(gate),
-        Outcomes::Suspended(Verdict::Wait(wait), at) => {
+        Outcomes::Gate(gate) => ContentVerdict::Decided(gate),
+        Outcomes::Suspended(MessageVerdict::Wait(wait), at) => {
             stream.rules.resume = Some(List::Content.at(at));
-            Content::Wait(wait)
+            ContentVerdict::Wait(wait)
         }
         // A client without HTTP cannot receive a response.
-        Outcomes::Verdict(Verdict::Answer(_)) => Content::Decided(Gate::Reject),
+        Outcomes::Verdict(MessageVerdict::Answer(_)) => ContentVerdict::Decided(Gate::Reject),
         Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) => {
-            Content::Decided(Gate::Open)
+            ContentVerdict::Decided(Gate::Open)
         }
         Outcomes::Wait(at) => {
             stream.rules.resume = Some(List::Content.at(at));
-            Content::NeedMore
+            ContentVerdict::NeedMore
         }
     }
 }
 
 /// Evaluates the rules of `tcp-response content` of the backend; returns None if more bytes of the
 /// server are needed.
-pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
+pub fn tcp_response(stream: &mut ProxyStream) -> Option<Gate> {
     let config = stream.config.clone();
     let rules = &config.proxy(stream.route.backend?).tcp_response;
     let patience = if stream.payloads.response_complete {
@@ -280,7 +284,7 @@ pub fn tcp_response(stream: &mut Stream) -> Option<Gate> {
 }
 
 /// Evaluates the rules of `http-request`, then those of `redirect`.
-pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
+pub fn http_request(stream: &mut ProxyStream, in_backend: bool) -> MessageVerdict {
     let resume = stream.rules.resume.take();
     if resume.is_none() && !in_backend {
         capture_headers(stream, false);
@@ -297,7 +301,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         && !proxy.has(ProxyOption::HttpBufferRequest)
         && proxy.lines.is_none()
     {
-        return Verdict::Continue;
+        return MessageVerdict::Continue;
     }
     let config = stream.config.clone();
     let proxy = config.proxy(index);
@@ -305,7 +309,7 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         stream.rules.lenient = false;
         if proxy.has(ProxyOption::HttpBufferRequest) && !stream.payloads.request_complete {
             // The body is complete when this runs again.
-            return Verdict::NeedBody {
+            return MessageVerdict::NeedBody {
                 bytes: config.global.tune.bufsize,
                 time_ms: None,
             };
@@ -332,17 +336,22 @@ pub fn http_request(stream: &mut Stream, in_backend: bool) -> Verdict {
         && let Some(lines) = &proxy.lines
         && let Some(verdict) = lines::request(stream, &lines.request)
     {
-        if matches!(verdict, Verdict::Wait(_)) {
+        if matches!(verdict, MessageVerdict::Wait(_)) {
             stream.rules.resume = Some(List::Lines.at(0));
         }
         return verdict;
     }
     let from = List::Redirects.from(resume).unwrap_or_default();
-    list(stream, &proxy.redirects, List::Redirects, from).unwrap_or(Verdict::Continue)
+    list(stream, &proxy.redirects, List::Redirects, from).unwrap_or(MessageVerdict::Continue)
 }
 
 /// Evaluates one list of request rules. Returns the verdict that ends it, or what it waits for.
-fn list(stream: &mut Stream, rules: &[HttpRule], list: List, from: u32) -> Option<Verdict> {
+fn list(
+    stream: &mut ProxyStream,
+    rules: &[HttpRule],
+    list: List,
+    from: u32,
+) -> Option<MessageVerdict> {
     let rules = rules.iter().map(HttpRule::rule);
     match evaluate(rules, stream, Patience::Now, from) {
         Outcomes::Suspended(verdict, at) => {
@@ -356,7 +365,7 @@ fn list(stream: &mut Stream, rules: &[HttpRule], list: List, from: u32) -> Optio
 
 /// Records that the frontend's content rules have already evaluated the bytes of this request, so
 /// that [`http_request`] continues after them.
-pub fn content_is_judged(stream: &mut Stream) {
+pub fn content_is_judged(stream: &mut ProxyStream) {
     capture_headers(stream, false);
     stream.rules.lenient = false;
     stream.rules.resume = Some(List::Block.at(0));
@@ -364,17 +373,21 @@ pub fn content_is_judged(stream: &mut Stream) {
 
 /// Evaluates the rules of `stats http-request`. They change nothing, so they are evaluated from the
 /// first one on each time.
-pub fn statistics(stream: &mut Stream, rules: &[HttpRule]) -> Verdict {
+pub fn statistics(stream: &mut ProxyStream, rules: &[HttpRule]) -> MessageVerdict {
     let rules = rules.iter().map(HttpRule::rule);
     match evaluate(rules, stream, Patience::Now, 0) {
         Outcomes::Verdict(verdict) | Outcomes::Suspended(verdict, _) => verdict,
-        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait(_) => Verdict::Continue,
+        Outcomes::Passed | Outcomes::Gate(_) | Outcomes::Wait(_) => MessageVerdict::Continue,
     }
 }
 
 /// Evaluates the rules of `tcp-request content` before those of an HTTP message. The head of the
 /// message has arrived, so there is nothing to wait for.
-fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Option<Verdict> {
+fn content_of_message(
+    stream: &mut ProxyStream,
+    rules: &[TcpRule],
+    from: u32,
+) -> Option<MessageVerdict> {
     if rules.is_empty() {
         return None;
     }
@@ -386,43 +399,44 @@ fn content_of_message(stream: &mut Stream, rules: &[TcpRule], from: u32) -> Opti
         // The stream already uses HTTP.
         Outcomes::Gate(Gate::SwitchToHttp(_)) => return None,
         Outcomes::Gate(gate) => gate,
-        Outcomes::Suspended(verdict @ Verdict::Wait(_), at) => {
+        Outcomes::Suspended(verdict @ MessageVerdict::Wait(_), at) => {
             stream.rules.resume = Some(List::Content.at(at));
             return Some(verdict);
         }
-        Outcomes::Verdict(verdict @ Verdict::Answer(_)) => return Some(verdict),
+        Outcomes::Verdict(verdict @ MessageVerdict::Answer(_)) => return Some(verdict),
         Outcomes::Passed | Outcomes::Verdict(_) | Outcomes::Suspended(..) | Outcomes::Wait(_) => {
             return None;
         }
     };
-    stream.outcome.end(Termination::Proxy, Phase::Request);
+    stream.outcome.end(Termination::Proxy, StreamPhase::Request);
     stream.times.request = None;
     count_denied(stream);
     Some(match gate {
-        Gate::SilentDrop(ttl) => Verdict::SilentDrop(ttl),
-        _ => Verdict::Reject,
+        Gate::SilentDrop(ttl) => MessageVerdict::SilentDrop(ttl),
+        _ => MessageVerdict::Reject,
     })
 }
 
 /// Evaluates the rules of `http-response`: the backend's, then the frontend's.
-pub fn http_response(stream: &mut Stream) -> Verdict {
+pub fn http_response(stream: &mut ProxyStream) -> MessageVerdict {
     if stream.rules.resume.is_none() {
         capture_headers(stream, true);
         stream.end_scope(Scope::Request);
     }
     if !stream.route.rare.has(Rare::ANSWER_RULES) {
-        return Verdict::Continue;
+        return MessageVerdict::Continue;
     }
     let no_lines = |proxy: &Proxy| proxy.lines.is_none();
     if no_lines(stream.frontend()) && stream.backend().is_none_or(no_lines) {
-        return run_sides(stream, |proxy| &proxy.http_response, None).unwrap_or(Verdict::Continue);
+        return run_sides(stream, |proxy| &proxy.http_response, None)
+            .unwrap_or(MessageVerdict::Continue);
     }
     run_sides(stream, |proxy| &proxy.http_response, Some(lines::response))
-        .unwrap_or(Verdict::Continue)
+        .unwrap_or(MessageVerdict::Continue)
 }
 
 /// Evaluates the rules of `http-after-response`: the backend's, then the frontend's.
-pub fn http_after_response(stream: &mut Stream) {
+pub fn http_after_response(stream: &mut ProxyStream) {
     if !stream.route.rare.has(Rare::AFTER_RULES) {
         return;
     }
@@ -431,13 +445,13 @@ pub fn http_after_response(stream: &mut Stream) {
 }
 
 /// Function that runs on the response after the rules of each side.
-type OverLines = fn(&mut Stream, &crate::compiled::LineRules) -> Option<Verdict>;
+type OverLines = fn(&mut ProxyStream, &crate::compiled::LineRules) -> Option<MessageVerdict>;
 
 fn run_sides(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     rules: fn(&Proxy) -> &[HttpRule],
     over_lines: Option<OverLines>,
-) -> Option<Verdict> {
+) -> Option<MessageVerdict> {
     let nothing =
         rules(stream.frontend()).is_empty() && stream.backend().is_none_or(|b| rules(b).is_empty());
     if nothing && over_lines.is_none() {
@@ -481,7 +495,7 @@ fn run_sides(
 
 /// Returns the response to a request for `monitor-uri`, which checks that the proxy is alive. The
 /// request is not logged.
-pub fn monitor(stream: &mut Stream) -> Option<Reply> {
+pub fn monitor(stream: &mut ProxyStream) -> Option<ProxyResponse> {
     let uri = stream.frontend().monitor_uri.as_deref()?;
     let request = &stream.request;
     // A configured path matches in each form of target that the client may use.
@@ -503,7 +517,7 @@ pub fn monitor(stream: &mut Stream) -> Option<Reply> {
 
 /// Generates the stream's unique ID if the frontend has a format for it, and adds its header.
 /// Called once, after the rules of the request.
-pub fn unique_id(stream: &mut Stream) {
+pub fn unique_id(stream: &mut ProxyStream) {
     let Some(format) = stream.frontend().unique_id_format.clone() else {
         return;
     };

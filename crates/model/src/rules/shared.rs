@@ -44,7 +44,7 @@ mod tests {
     use crate::rules::pattern::Patterned;
     use crate::sample::map::Gives;
     use crate::transaction::sample;
-    use language::{Span, Word};
+    use language::{ConfigWord, Span};
     use std::sync::Arc;
 
     #[test]
@@ -53,12 +53,12 @@ mod tests {
         std::fs::write(&path, "x 1\ny 2\n").unwrap();
         let mut draft = sample::draft();
         let name = path.display().to_string();
-        let word = |text: &str| Word {
+        let word = |text: &str| ConfigWord {
             bytes: text.replace("FILE", &name).into(),
             span: Span::default(),
         };
         let mut list = |line: &str, method: Method| {
-            let words: Vec<Word> = line.split(' ').map(word).collect();
+            let words: Vec<ConfigWord> = line.split(' ').map(word).collect();
             let read = Patterned::read(&mut draft, &words).unwrap();
             read.compile(&mut draft, method).unwrap()
         };

@@ -568,14 +568,14 @@ fn names_that_are_nearly_right_are_suggested() {
 }
 
 /// Temporary file in its own directory, removed on drop.
-struct Scratch(std::path::PathBuf);
+struct TemporaryFile(std::path::PathBuf);
 
-impl Scratch {
+impl TemporaryFile {
     fn new(name: &str, text: &str) -> Self {
         let path =
             std::env::temp_dir().join(format!("evenkeel-rules-{}-{name}", std::process::id()));
         std::fs::write(&path, text).unwrap();
-        Scratch(path)
+        TemporaryFile(path)
     }
 
     fn name(&self) -> &str {
@@ -583,7 +583,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for TemporaryFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
     }
@@ -592,11 +592,11 @@ impl Drop for Scratch {
 #[test]
 fn maps_find_what_haproxys_find() {
     let stream = sample::request(REQUEST);
-    let text = Scratch::new("text.map", "# comment\na A\na/b AB value\n");
-    let nets = Scratch::new("nets.map", "198.51.100.0/24 big\n198.51.100.7 one\n");
-    let numbers = Scratch::new("numbers.map", "1:9 few\nlt never\n");
-    let wrong = Scratch::new("wrong.map", "a 1\nb x\n");
-    let empty = Scratch::new("empty.map", "a\n");
+    let text = TemporaryFile::new("text.map", "# comment\na A\na/b AB value\n");
+    let nets = TemporaryFile::new("nets.map", "198.51.100.0/24 big\n198.51.100.7 one\n");
+    let numbers = TemporaryFile::new("numbers.map", "1:9 few\nlt never\n");
+    let wrong = TemporaryFile::new("wrong.map", "a 1\nb x\n");
+    let empty = TemporaryFile::new("empty.map", "a\n");
     for (expression, expected) in [
         (
             format!("str(a/b/c),map_beg({},def)", text.name()),
@@ -637,10 +637,10 @@ fn maps_find_what_haproxys_find() {
 #[test]
 fn patterns_come_from_files_too() {
     let stream = sample::request(REQUEST);
-    let list = Scratch::new("list", "# none\n/x\n\n  /a/b\n");
-    let nets = Scratch::new("nets", "10.0.0.0/8\n198.51.100.0/24\n");
-    let map = Scratch::new("map", "/a/b value\n");
-    let wrong = Scratch::new("wrong", "10.0.0.0/8\nnonsense!\n");
+    let list = TemporaryFile::new("list", "# none\n/x\n\n  /a/b\n");
+    let nets = TemporaryFile::new("nets", "10.0.0.0/8\n198.51.100.0/24\n");
+    let map = TemporaryFile::new("map", "/a/b value\n");
+    let wrong = TemporaryFile::new("wrong", "10.0.0.0/8\nnonsense!\n");
     assert_eq!(
         test(&format!("path -f {}", list.name()), &stream),
         Some(true)

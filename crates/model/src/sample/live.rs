@@ -13,7 +13,7 @@ mod index;
 
 use super::map::{Gives, parse};
 use super::matching::Method;
-use super::value::{Value, whole_integer};
+use super::value::{SampleValue, whole_integer};
 use crate::clock::revision;
 pub use carry::Changes;
 use entries::Entries;
@@ -84,7 +84,7 @@ impl Live {
     }
 
     /// Returns the number of the entry that a value matches, and the value of a map.
-    pub fn find(&self, value: &Value<'_>) -> Option<(u64, Option<Value<'static>>)> {
+    pub fn find(&self, value: &SampleValue<'_>) -> Option<(u64, Option<SampleValue<'static>>)> {
         let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
         let ((_, number), value) = overlay.as_ref()?.find(value)?;
         Some((number, value.cloned()))
@@ -108,7 +108,7 @@ impl Live {
     }
 
     /// Returns the value of a map, with the groups of the matching regular expression inserted.
-    pub fn fill(&self, value: &Value<'_>) -> Option<Value<'static>> {
+    pub fn fill(&self, value: &SampleValue<'_>) -> Option<SampleValue<'static>> {
         let overlay = self.overlay.read().unwrap_or_else(PoisonError::into_inner);
         overlay.as_ref()?.fill(value)
     }
@@ -134,13 +134,13 @@ pub enum ListError {
 }
 
 /// Pattern, and its value in a map.
-pub type Pair = (Box<[u8]>, Option<Box<[u8]>>);
+pub type PatternPair = (Box<[u8]>, Option<Box<[u8]>>);
 
 /// Change of a list by an operator.
 #[derive(Clone, Debug)]
 pub enum Edit {
     /// Adds entries.
-    Add(Vec<Pair>),
+    Add(Vec<PatternPair>),
     /// Sets the value of the entries with a key, or of the entry with a number.
     Set(Which, Box<[u8]>),
     /// Removes the selected entries.
@@ -215,7 +215,7 @@ impl List {
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct ConfigLists {
     lists: Vec<List>,
     users: Vec<Arc<Live>>,
 }
@@ -223,7 +223,7 @@ struct Inner {
 /// Lists of a configuration.
 #[derive(Debug, Default)]
 pub struct Lists {
-    inner: Mutex<Inner>,
+    inner: Mutex<ConfigLists>,
     /// True if changes under an older configuration are discarded.
     takes_files: AtomicBool,
 }
@@ -255,7 +255,7 @@ pub struct Met {
 impl Lists {
     /// Ignores poisoning: only a bug can panic while the lock is held, and the data is consistent
     /// then.
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, ConfigLists> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -264,7 +264,7 @@ impl Lists {
         &self,
         (file, is_map): (Option<Arc<str>>, bool),
         used_by: String,
-        entries: impl Iterator<Item = Pair>,
+        entries: impl Iterator<Item = PatternPair>,
     ) -> usize {
         let mut inner = self.inner();
         let same =
@@ -389,7 +389,7 @@ impl Lists {
     /// Changes a version of a list, prepared or in use.
     pub fn edit_version(&self, at: usize, version: u32, edit: Edit) -> Result<(), ListError> {
         let mut inner = self.inner();
-        let Inner { lists, users } = &mut *inner;
+        let ConfigLists { lists, users } = &mut *inner;
         let list = lists.get_mut(at).ok_or(ListError::NotFound)?;
         if version == list.versions.current {
             drop(inner);
@@ -426,7 +426,7 @@ impl Lists {
     }
 
     /// Compares a text with a list, for each test or map that uses it.
-    pub fn meet(&self, at: usize, text: &str) -> Vec<Met> {
+    pub fn find_matches(&self, at: usize, text: &str) -> Vec<Met> {
         let inner = self.inner();
         let users = inner.users.iter().filter(|user| user.lists.contains(&at));
         users
@@ -534,9 +534,9 @@ fn apply(entries: &mut Entries, edit: Edit) -> Result<Changed, ListError> {
     }
 }
 
-impl Inner {
+impl ConfigLists {
     fn edit(&mut self, at: usize, edit: Edit) -> Result<(), ListError> {
-        let Inner { lists, users } = self;
+        let ConfigLists { lists, users } = self;
         let list = lists.get_mut(at).ok_or(ListError::NotFound)?;
         if list.len().saturating_add(edit.adds()) > ENTRIES_MAX {
             return Err(ListError::Full);
@@ -568,7 +568,7 @@ impl Inner {
     fn replace(&mut self, at: usize, entries: Arc<Entries>) -> Result<(), ListError> {
         let list = self.lists.get_mut(at).ok_or(ListError::NotFound)?;
         let before = list.changed.replace(entries);
-        let result = self.lay_over(at);
+        let result = self.rebuild_indexes(at);
         if result.is_err()
             && let Some(list) = self.lists.get_mut(at)
         {
@@ -578,7 +578,7 @@ impl Inner {
     }
 
     /// Builds the indexes of all users of a list, and puts them into use.
-    fn lay_over(&self, at: usize) -> Result<(), ListError> {
+    fn rebuild_indexes(&self, at: usize) -> Result<(), ListError> {
         let users = self.users.iter().filter(|user| user.lists.contains(&at));
         let mut made = Vec::new();
         for user in users {
@@ -596,9 +596,9 @@ impl Inner {
 
     fn meet(&self, how: How, at: usize, text: &str) -> Option<Entry> {
         let value = match how.method {
-            Method::Int | Method::Bool => Value::Int(whole_integer(text.as_bytes())?),
-            Method::Ip => Value::ip(text.parse::<IpAddr>().ok()?),
-            _ => Value::text(text.as_bytes()),
+            Method::Int | Method::Bool => SampleValue::Int(whole_integer(text.as_bytes())?),
+            Method::Ip => SampleValue::ip(text.parse::<IpAddr>().ok()?),
+            _ => SampleValue::text(text.as_bytes()),
         };
         let list = self.lists.get(at)?;
         // Only the matching entry matters here, so values are not compiled.

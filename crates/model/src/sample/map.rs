@@ -2,7 +2,7 @@
 
 use super::matching::Patterns;
 use super::regular::expand;
-use super::value::{Value, whole_integer};
+use super::value::{SampleValue, whole_integer};
 use std::net::IpAddr;
 
 /// Type of the values of a map.
@@ -24,9 +24,9 @@ pub enum Gives {
 pub(crate) fn filled(
     keys: &Patterns,
     at: usize,
-    key: &Value<'_>,
-    template: &Value<'_>,
-) -> Option<Value<'static>> {
+    key: &SampleValue<'_>,
+    template: &SampleValue<'_>,
+) -> Option<SampleValue<'static>> {
     let regular = keys.regular(at)?;
     let text = key.with_text(|text| {
         let groups = regular.groups(text)?;
@@ -34,7 +34,7 @@ pub(crate) fn filled(
         template.with_text(|template| expand(&mut out, text, template, &groups));
         Some(out)
     });
-    text.map(|text| Value::Str(text.into()))
+    text.map(|text| SampleValue::Str(text.into()))
 }
 
 impl Gives {
@@ -48,15 +48,15 @@ impl Gives {
 }
 
 /// Parses a value of a map, or the default of its converter.
-pub fn parse(gives: Gives, text: &[u8]) -> Option<Value<'static>> {
+pub fn parse(gives: Gives, text: &[u8]) -> Option<SampleValue<'static>> {
     match gives {
-        Gives::Text | Gives::Key | Gives::Template => Some(Value::Str(text.to_vec().into())),
+        Gives::Text | Gives::Key | Gives::Template => Some(SampleValue::Str(text.to_vec().into())),
         // As in HAProxy, an empty text is 0.
-        Gives::Int if text.is_empty() => Some(Value::Int(0)),
-        Gives::Int => whole_integer(text).map(Value::Int),
+        Gives::Int if text.is_empty() => Some(SampleValue::Int(0)),
+        Gives::Int => whole_integer(text).map(SampleValue::Int),
         Gives::Address => {
             let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
-            Some(Value::ip(address))
+            Some(SampleValue::ip(address))
         }
     }
 }

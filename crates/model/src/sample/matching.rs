@@ -4,7 +4,7 @@
 use super::network::Networks;
 use super::regular::Regular;
 use super::tables::{PartTable, RangeTable, trimmed};
-use super::value::{Type, Value};
+use super::value::{SampleValue, Type};
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
@@ -259,7 +259,7 @@ impl Patterns {
     }
 
     /// Returns the number of the pattern that a value matches.
-    pub fn find(&self, value: &Value<'_>) -> Option<usize> {
+    pub fn find(&self, value: &SampleValue<'_>) -> Option<usize> {
         match &self.set {
             Set::Found => Some(0),
             Set::Bool => value.truth()?.then_some(0),
@@ -268,11 +268,11 @@ impl Patterns {
             Set::Len(ranges) => value.with_text(|text| in_range(ranges, text.len() as i64)),
             Set::Ip(networks) => networks.find(value.address()?),
             Set::Bin(list) => match value {
-                Value::Bin(bytes) => list.iter().position(|p| **p == **bytes),
+                SampleValue::Bin(bytes) => list.iter().position(|p| **p == **bytes),
                 other => other.with_text(|bytes| list.iter().position(|p| **p == *bytes)),
             },
             Set::BinMany(places) => match value {
-                Value::Bin(bytes) => places.get(&**bytes).copied(),
+                SampleValue::Bin(bytes) => places.get(&**bytes).copied(),
                 other => other.with_text(|bytes| places.get(bytes).copied()),
             },
             Set::Reg(list) => value.with_text(|text| list.iter().position(|r| r.is_match(text))),
@@ -441,7 +441,7 @@ mod tests {
         ];
         for (method, pattern, text, ignore_case, expected) in rows {
             let found =
-                texts(*method, &[pattern], *ignore_case).find(&Value::text(text.as_bytes()));
+                texts(*method, &[pattern], *ignore_case).find(&SampleValue::text(text.as_bytes()));
             assert_eq!(found.is_some(), *expected, "{method:?} {pattern} in {text}");
         }
     }
@@ -461,7 +461,7 @@ mod tests {
                 "/dir7", "/dir39", "/dir39/x", "/x/dir3", "/none", "/DIR7", "",
             ] {
                 for ignore_case in [false, true] {
-                    let value = Value::text(text.as_bytes());
+                    let value = SampleValue::text(text.as_bytes());
                     let many = texts(method, &all, ignore_case).find(&value);
                     let one_by_one = all
                         .iter()
@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn of_several_beginnings_the_longest_is_told_and_of_ends_the_first() {
-        let value = Value::text(b"/a/b/c");
+        let value = SampleValue::text(b"/a/b/c");
         assert_eq!(
             texts(Method::Beg, &["/", "/a/b", "/a"], false).find(&value),
             Some(1)
@@ -492,23 +492,23 @@ mod tests {
     fn numbers_and_lengths_are_compared_with_ranges() {
         let ranges = vec![1..=3, 10..=i64::MAX];
         assert_eq!(
-            Patterns::numbers(ranges.clone()).find(&Value::Int(12)),
+            Patterns::numbers(ranges.clone()).find(&SampleValue::Int(12)),
             Some(1)
         );
         assert_eq!(
-            Patterns::numbers(ranges.clone()).find(&Value::text(b"4x")),
+            Patterns::numbers(ranges.clone()).find(&SampleValue::text(b"4x")),
             None
         );
         assert_eq!(
-            Patterns::lengths(ranges).find(&Value::text(b"abc")),
+            Patterns::lengths(ranges).find(&SampleValue::text(b"abc")),
             Some(0)
         );
     }
 
     #[test]
     fn found_takes_any_value_and_bool_a_true_one() {
-        assert!(Patterns::found().find(&Value::Bool(false)).is_some());
-        assert!(Patterns::truth().find(&Value::Bool(false)).is_none());
-        assert!(Patterns::truth().find(&Value::Int(3)).is_some());
+        assert!(Patterns::found().find(&SampleValue::Bool(false)).is_some());
+        assert!(Patterns::truth().find(&SampleValue::Bool(false)).is_none());
+        assert!(Patterns::truth().find(&SampleValue::Int(3)).is_some());
     }
 }

@@ -6,19 +6,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Network: an address, and its significant bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Network {
+pub enum MaskedNetwork {
     /// IPv4: address and mask. A mask may have holes.
     V4(u32, u32),
     /// IPv6: address and the length of the prefix.
     V6(u128, u8),
 }
 
-impl Network {
+impl MaskedNetwork {
     /// Returns the network of a single address.
     pub fn host(address: IpAddr) -> Self {
         match address {
-            IpAddr::V4(v4) => Network::V4(v4.into(), u32::MAX),
-            IpAddr::V6(v6) => Network::V6(v6.into(), 128),
+            IpAddr::V4(v4) => MaskedNetwork::V4(v4.into(), u32::MAX),
+            IpAddr::V6(v6) => MaskedNetwork::V6(v6.into(), 128),
         }
     }
 
@@ -33,20 +33,20 @@ impl Network {
                     Ok(mask) => mask.into(),
                     Err(_) => mask_v4(bits(mask, 32)?),
                 };
-                Some(Network::V4(u32::from(address) & mask, mask))
+                Some(MaskedNetwork::V4(u32::from(address) & mask, mask))
             }
             IpAddr::V6(address) => {
                 let bits = bits(mask, 128)?;
-                Some(Network::V6(u128::from(address) & mask_v6(bits), bits))
+                Some(MaskedNetwork::V6(u128::from(address) & mask_v6(bits), bits))
             }
         }
     }
 
     /// Returns whether the network contains an address.
-    pub fn holds(self, address: IpAddr) -> bool {
+    pub fn contains(self, address: IpAddr) -> bool {
         match (self, address) {
-            (Network::V4(network, mask), IpAddr::V4(v4)) => u32::from(v4) & mask == network,
-            (Network::V6(network, bits), IpAddr::V6(v6)) => {
+            (MaskedNetwork::V4(network, mask), IpAddr::V4(v4)) => u32::from(v4) & mask == network,
+            (MaskedNetwork::V6(network, bits), IpAddr::V6(v6)) => {
                 u128::from(v6) & mask_v6(bits) == network
             }
             _ => false,
@@ -55,8 +55,8 @@ impl Network {
 
     pub(crate) fn length(self) -> u8 {
         match self {
-            Network::V4(_, mask) => mask.count_ones() as u8,
-            Network::V6(_, bits) => bits,
+            MaskedNetwork::V4(_, mask) => mask.count_ones() as u8,
+            MaskedNetwork::V6(_, bits) => bits,
         }
     }
 }
@@ -81,7 +81,7 @@ const FEW: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Networks {
     /// All networks if there are few; otherwise only those whose masks have holes.
-    line: Vec<(Network, usize)>,
+    line: Vec<(MaskedNetwork, usize)>,
     tries: Option<Box<Tries>>,
 }
 
@@ -93,7 +93,7 @@ struct Tries {
 
 impl Networks {
     /// Creates a set from a list of networks.
-    pub fn new(list: Vec<Network>) -> Self {
+    pub fn new(list: Vec<MaskedNetwork>) -> Self {
         let numbered = list
             .into_iter()
             .enumerate()
@@ -104,15 +104,15 @@ impl Networks {
         }
         let mut tries = Box::new(Tries::default());
         line.retain(|(network, n)| match *network {
-            Network::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
+            MaskedNetwork::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
                 let prefix = (address, mask.count_ones() as u8);
                 if tries.v4.get(&prefix).is_none() {
                     tries.v4.insert(prefix, *n);
                 }
                 false
             }
-            Network::V4(..) => true,
-            Network::V6(address, bits) => {
+            MaskedNetwork::V4(..) => true,
+            MaskedNetwork::V6(address, bits) => {
                 if tries.v6.get(&(address, bits)).is_none() {
                     tries.v6.insert((address, bits), *n);
                 }
@@ -137,7 +137,8 @@ impl Networks {
     fn find_exactly(&self, address: IpAddr) -> Option<usize> {
         let mut best: Option<(u8, usize)> = None;
         for (network, n) in &self.line {
-            if network.holds(address) && best.is_none_or(|(length, _)| network.length() > length) {
+            if network.contains(address) && best.is_none_or(|(length, _)| network.length() > length)
+            {
                 best = Some((network.length(), *n));
             }
         }
@@ -169,7 +170,7 @@ mod tests {
     fn networks(list: &[&str]) -> Networks {
         Networks::new(
             list.iter()
-                .map(|text| Network::parse(text).unwrap())
+                .map(|text| MaskedNetwork::parse(text).unwrap())
                 .collect(),
         )
     }
@@ -220,8 +221,11 @@ mod tests {
             "x",
             "",
         ] {
-            assert_eq!(Network::parse(text), None, "{text}");
+            assert_eq!(MaskedNetwork::parse(text), None, "{text}");
         }
-        assert_eq!(Network::parse("0.0.0.0/0"), Some(Network::V4(0, 0)));
+        assert_eq!(
+            MaskedNetwork::parse("0.0.0.0/0"),
+            Some(MaskedNetwork::V4(0, 0))
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Compilation of patterns from texts alone, without reading files or resolving names.
 
 use super::matching::{Method, Patterns};
-use super::network::{Network, Networks};
+use super::network::{MaskedNetwork, Networks};
 use super::regular::Regular;
 use crate::codes::expression as codes;
 use language::{Code, Diagnostic, Span};
@@ -42,7 +42,7 @@ pub(crate) fn compile_plain(
         Method::Int => Patterns::numbers(ranges(list(texts), number).ok()?),
         Method::Len => Patterns::lengths(ranges(list(texts), number).ok()?),
         Method::Ip => {
-            let network = |text: &[u8]| Network::parse(std::str::from_utf8(text).ok()?);
+            let network = |text: &[u8]| MaskedNetwork::parse(std::str::from_utf8(text).ok()?);
             let networks = each_text(&texts, network)?;
             Patterns::networks(Networks::new(networks))
         }

@@ -4,8 +4,8 @@
 
 use crate::codes::expression as codes;
 use language::{Diagnostic, Span};
-pub use pcre::GaveUp;
-use pcre::{Program, Reason, Search, Syntax, Tree};
+pub use pcre::LimitExceeded;
+use pcre::{Program, Search, Syntax, SyntaxErrorReason, Tree};
 use std::sync::{Arc, OnceLock};
 
 /// Number of captures that a substitution can name: `\0` to `\9`.
@@ -47,7 +47,7 @@ struct Linear {
 /// Reason why a regular expression is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RegularError {
-    reason: Reason,
+    reason: SyntaxErrorReason,
     /// Offset of the error in the pattern, in bytes.
     offset: Option<usize>,
 }
@@ -189,7 +189,7 @@ impl Regular {
     }
 
     /// Returns the first match with its groups; the error means that the match gave up.
-    pub fn find(&self, text: &[u8]) -> Result<Option<Groups>, GaveUp> {
+    pub fn find(&self, text: &[u8]) -> Result<Option<Groups>, LimitExceeded> {
         self.find_in(text, false)
     }
 
@@ -201,7 +201,7 @@ impl Regular {
 
     /// Returns the first match with its groups. If `inner` is true, the text is the rest of a longer
     /// one, so that `^` does not match at its start.
-    fn find_in(&self, text: &[u8], inner: bool) -> Result<Option<Groups>, GaveUp> {
+    fn find_in(&self, text: &[u8], inner: bool) -> Result<Option<Groups>, LimitExceeded> {
         let mut groups: Groups = [None; GROUPS_MAX];
         match self.engine(text, inner) {
             Engine::Linear(regex) => {
@@ -231,7 +231,7 @@ impl Regular {
         program: &Program,
         text: &[u8],
         inner: bool,
-    ) -> Result<Option<Vec<usize>>, GaveUp> {
+    ) -> Result<Option<Vec<usize>>, LimitExceeded> {
         let search = Search {
             not_line_start: inner,
             steps_max: self.0.steps_max,

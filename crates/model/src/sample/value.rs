@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Typed value of a fetch or converter.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Value<'a> {
+pub enum SampleValue<'a> {
     /// True or false.
     Bool(bool),
     /// Integer of 64 bits.
@@ -28,21 +28,21 @@ pub enum Value<'a> {
 pub enum Type {
     /// Any type. As an output: known only at run time.
     Any,
-    /// [`Value::Bool`].
+    /// [`SampleValue::Bool`].
     Bool,
-    /// [`Value::Int`].
+    /// [`SampleValue::Int`].
     Int,
     /// IPv4 or IPv6 address.
     Address,
-    /// [`Value::Ipv4`].
+    /// [`SampleValue::Ipv4`].
     Ipv4,
-    /// [`Value::Ipv6`].
+    /// [`SampleValue::Ipv6`].
     Ipv6,
-    /// [`Value::Str`].
+    /// [`SampleValue::Str`].
     Str,
-    /// [`Value::Bin`].
+    /// [`SampleValue::Bin`].
     Bin,
-    /// [`Value::Method`].
+    /// [`SampleValue::Method`].
     Method,
 }
 
@@ -82,88 +82,88 @@ impl Type {
 /// Maximum length of the text of a number or an address, in bytes.
 const SHORT_TEXT_MAX: usize = 48;
 
-impl<'a> Value<'a> {
+impl<'a> SampleValue<'a> {
     /// Creates a text that borrows its bytes.
     pub fn text(bytes: &'a [u8]) -> Self {
-        Value::Str(Cow::Borrowed(bytes))
+        SampleValue::Str(Cow::Borrowed(bytes))
     }
 
     /// Creates a binary value that borrows its bytes.
     pub fn bytes(bytes: &'a [u8]) -> Self {
-        Value::Bin(Cow::Borrowed(bytes))
+        SampleValue::Bin(Cow::Borrowed(bytes))
     }
 
     /// Creates a value from an IP address.
     pub fn ip(address: IpAddr) -> Self {
         match address {
-            IpAddr::V4(v4) => Value::Ipv4(v4),
-            IpAddr::V6(v6) => Value::Ipv6(v6),
+            IpAddr::V4(v4) => SampleValue::Ipv4(v4),
+            IpAddr::V6(v6) => SampleValue::Ipv6(v6),
         }
     }
 
     /// Creates a number from a count; saturates at the end of the range.
     pub fn count(n: impl TryInto<i64>) -> Self {
-        Value::Int(n.try_into().unwrap_or(i64::MAX))
+        SampleValue::Int(n.try_into().unwrap_or(i64::MAX))
     }
 
     /// Returns the type of the value.
     pub fn kind(&self) -> Type {
         match self {
-            Value::Bool(_) => Type::Bool,
-            Value::Int(_) => Type::Int,
-            Value::Ipv4(_) => Type::Ipv4,
-            Value::Ipv6(_) => Type::Ipv6,
-            Value::Str(_) => Type::Str,
-            Value::Bin(_) => Type::Bin,
-            Value::Method(_) => Type::Method,
+            SampleValue::Bool(_) => Type::Bool,
+            SampleValue::Int(_) => Type::Int,
+            SampleValue::Ipv4(_) => Type::Ipv4,
+            SampleValue::Ipv6(_) => Type::Ipv6,
+            SampleValue::Str(_) => Type::Str,
+            SampleValue::Bin(_) => Type::Bin,
+            SampleValue::Method(_) => Type::Method,
         }
     }
 
     /// Returns the same value with its bytes owned.
-    pub fn into_owned(self) -> Value<'static> {
+    pub fn into_owned(self) -> SampleValue<'static> {
         match self {
-            Value::Bool(b) => Value::Bool(b),
-            Value::Int(n) => Value::Int(n),
-            Value::Ipv4(ip) => Value::Ipv4(ip),
-            Value::Ipv6(ip) => Value::Ipv6(ip),
-            Value::Str(s) => Value::Str(Cow::Owned(s.into_owned())),
-            Value::Bin(s) => Value::Bin(Cow::Owned(s.into_owned())),
-            Value::Method(s) => Value::Method(Cow::Owned(s.into_owned())),
+            SampleValue::Bool(b) => SampleValue::Bool(b),
+            SampleValue::Int(n) => SampleValue::Int(n),
+            SampleValue::Ipv4(ip) => SampleValue::Ipv4(ip),
+            SampleValue::Ipv6(ip) => SampleValue::Ipv6(ip),
+            SampleValue::Str(s) => SampleValue::Str(Cow::Owned(s.into_owned())),
+            SampleValue::Bin(s) => SampleValue::Bin(Cow::Owned(s.into_owned())),
+            SampleValue::Method(s) => SampleValue::Method(Cow::Owned(s.into_owned())),
         }
     }
 
     /// Returns the number of bytes on the heap or borrowed, which is the size in a variable.
     pub fn size(&self) -> usize {
         match self {
-            Value::Str(s) | Value::Bin(s) | Value::Method(s) => s.len(),
+            SampleValue::Str(s) | SampleValue::Bin(s) | SampleValue::Method(s) => s.len(),
             _ => 0,
         }
     }
 
     /// Casts the value to another type as HAProxy does implicitly. Returns None if there is no such
     /// cast, or if the value has no counterpart in that type.
-    pub fn cast(self, to: Type) -> Option<Value<'a>> {
+    pub fn cast(self, to: Type) -> Option<SampleValue<'a>> {
         match to {
             Type::Any => Some(self),
-            Type::Bool => self.truth().map(Value::Bool),
-            Type::Int => self.integer().map(Value::Int),
+            Type::Bool => self.truth().map(SampleValue::Bool),
+            Type::Int => self.integer().map(SampleValue::Int),
             Type::Address => match self {
-                Value::Ipv4(_) | Value::Ipv6(_) => Some(self),
-                other => other.address().map(Value::ip),
+                SampleValue::Ipv4(_) | SampleValue::Ipv6(_) => Some(self),
+                other => other.address().map(SampleValue::ip),
             },
             Type::Ipv4 => match self.address()? {
-                IpAddr::V4(v4) => Some(Value::Ipv4(v4)),
-                IpAddr::V6(v6) => v6.to_ipv4_mapped().map(Value::Ipv4),
+                IpAddr::V4(v4) => Some(SampleValue::Ipv4(v4)),
+                IpAddr::V6(v6) => v6.to_ipv4_mapped().map(SampleValue::Ipv4),
             },
             Type::Ipv6 => match self.address()? {
-                IpAddr::V4(v4) => Some(Value::Ipv6(v4.to_ipv6_mapped())),
-                IpAddr::V6(v6) => Some(Value::Ipv6(v6)),
+                IpAddr::V4(v4) => Some(SampleValue::Ipv6(v4.to_ipv6_mapped())),
+                IpAddr::V6(v6) => Some(SampleValue::Ipv6(v6)),
             },
-            Type::Str => Some(Value::Str(self.into_text())),
-            Type::Bin => self.into_bytes().map(Value::Bin),
+            Type::Str => Some(SampleValue::Str(self.into_text())),
+            Type::Bin => self.into_bytes().map(SampleValue::Bin),
             Type::Method => match self {
-                Value::Method(_) => Some(self),
-                Value::Str(s) => Some(Value::Method(s)),
+                SampleValue::Method(_) => Some(self),
+                SampleValue::Str(s) => Some(SampleValue::Method(s)),
                 _ => None,
             },
         }
@@ -172,10 +172,10 @@ impl<'a> Value<'a> {
     /// Casts the value to a boolean.
     pub fn truth(&self) -> Option<bool> {
         match self {
-            Value::Bool(b) => Some(*b),
-            Value::Int(n) => Some(*n != 0),
-            Value::Str(s) if s.is_empty() => None,
-            Value::Str(s) => Some(leading_integer(s) != 0),
+            SampleValue::Bool(b) => Some(*b),
+            SampleValue::Int(n) => Some(*n != 0),
+            SampleValue::Str(s) if s.is_empty() => None,
+            SampleValue::Str(s) => Some(leading_integer(s) != 0),
             _ => None,
         }
     }
@@ -184,11 +184,11 @@ impl<'a> Value<'a> {
     /// any. Returns None for an empty text, and for types that are no number.
     pub fn integer(&self) -> Option<i64> {
         match self {
-            Value::Bool(b) => Some(i64::from(*b)),
-            Value::Int(n) => Some(*n),
-            Value::Ipv4(ip) => Some(i64::from(u32::from(*ip))),
-            Value::Str(s) if s.is_empty() => None,
-            Value::Str(s) => Some(leading_integer(s)),
+            SampleValue::Bool(b) => Some(i64::from(*b)),
+            SampleValue::Int(n) => Some(*n),
+            SampleValue::Ipv4(ip) => Some(i64::from(u32::from(*ip))),
+            SampleValue::Str(s) if s.is_empty() => None,
+            SampleValue::Str(s) => Some(leading_integer(s)),
             _ => None,
         }
     }
@@ -196,10 +196,10 @@ impl<'a> Value<'a> {
     /// Casts the value to an address.
     pub fn address(&self) -> Option<IpAddr> {
         match self {
-            Value::Ipv4(ip) => Some(IpAddr::V4(*ip)),
-            Value::Ipv6(ip) => Some(IpAddr::V6(*ip)),
-            Value::Int(n) => Some(IpAddr::V4(Ipv4Addr::from(*n as u32))),
-            Value::Str(s) => std::str::from_utf8(s).ok()?.parse().ok(),
+            SampleValue::Ipv4(ip) => Some(IpAddr::V4(*ip)),
+            SampleValue::Ipv6(ip) => Some(IpAddr::V6(*ip)),
+            SampleValue::Int(n) => Some(IpAddr::V4(Ipv4Addr::from(*n as u32))),
+            SampleValue::Str(s) => std::str::from_utf8(s).ok()?.parse().ok(),
             _ => None,
         }
     }
@@ -207,9 +207,9 @@ impl<'a> Value<'a> {
     /// Returns the text form. For binary data, it ends before the first zero byte.
     pub fn into_text(self) -> Cow<'a, [u8]> {
         match self {
-            Value::Str(s) | Value::Method(s) => s,
-            Value::Bin(Cow::Borrowed(s)) => Cow::Borrowed(before_nul(s)),
-            Value::Bin(Cow::Owned(mut s)) => {
+            SampleValue::Str(s) | SampleValue::Method(s) => s,
+            SampleValue::Bin(Cow::Borrowed(s)) => Cow::Borrowed(before_nul(s)),
+            SampleValue::Bin(Cow::Owned(mut s)) => {
                 s.truncate(before_nul(&s).len());
                 Cow::Owned(s)
             }
@@ -226,20 +226,20 @@ impl<'a> Value<'a> {
         use std::io::Write;
         // Writing into memory does not fail.
         let _ = match self {
-            Value::Bool(b) => write!(out, "{}", u8::from(*b)),
-            Value::Int(n) => write!(out, "{n}"),
-            Value::Ipv4(ip) => write!(out, "{ip}"),
-            Value::Ipv6(ip) => write!(out, "{ip}"),
-            Value::Str(s) | Value::Method(s) => out.write_all(s),
-            Value::Bin(s) => out.write_all(before_nul(s)),
+            SampleValue::Bool(b) => write!(out, "{}", u8::from(*b)),
+            SampleValue::Int(n) => write!(out, "{n}"),
+            SampleValue::Ipv4(ip) => write!(out, "{ip}"),
+            SampleValue::Ipv6(ip) => write!(out, "{ip}"),
+            SampleValue::Str(s) | SampleValue::Method(s) => out.write_all(s),
+            SampleValue::Bin(s) => out.write_all(before_nul(s)),
         };
     }
 
     /// Passes the text form to `look`, without allocating if the value is a text.
     pub fn with_text<T>(&self, look: impl FnOnce(&[u8]) -> T) -> T {
         match self {
-            Value::Str(s) | Value::Method(s) => look(s),
-            Value::Bin(s) => look(before_nul(s)),
+            SampleValue::Str(s) | SampleValue::Method(s) => look(s),
+            SampleValue::Bin(s) => look(before_nul(s)),
             other => {
                 let mut text = Vec::with_capacity(SHORT_TEXT_MAX);
                 other.write_text(&mut text);
@@ -251,11 +251,11 @@ impl<'a> Value<'a> {
     /// Returns the bytes: eight for a number, four or sixteen for an address, in big-endian order.
     pub fn into_bytes(self) -> Option<Cow<'a, [u8]>> {
         Some(match self {
-            Value::Str(s) | Value::Bin(s) | Value::Method(s) => s,
-            Value::Int(n) => Cow::Owned(n.to_be_bytes().to_vec()),
-            Value::Ipv4(ip) => Cow::Owned(ip.octets().to_vec()),
-            Value::Ipv6(ip) => Cow::Owned(ip.octets().to_vec()),
-            Value::Bool(_) => return None,
+            SampleValue::Str(s) | SampleValue::Bin(s) | SampleValue::Method(s) => s,
+            SampleValue::Int(n) => Cow::Owned(n.to_be_bytes().to_vec()),
+            SampleValue::Ipv4(ip) => Cow::Owned(ip.octets().to_vec()),
+            SampleValue::Ipv6(ip) => Cow::Owned(ip.octets().to_vec()),
+            SampleValue::Bool(_) => return None,
         })
     }
 }
@@ -293,36 +293,64 @@ mod tests {
 
     #[test]
     fn casts_are_those_of_haproxy() {
-        let v4 = Value::Ipv4(Ipv4Addr::new(127, 0, 0, 1));
-        let rows: &[(Value<'_>, Type, Option<Value<'_>>)] = &[
-            (Value::Bool(true), Type::Str, Some(Value::text(b"1"))),
-            (Value::Bool(true), Type::Int, Some(Value::Int(1))),
-            (Value::Bool(true), Type::Ipv4, None),
-            (Value::Int(5), Type::Bool, Some(Value::Bool(true))),
+        let v4 = SampleValue::Ipv4(Ipv4Addr::new(127, 0, 0, 1));
+        let rows: &[(SampleValue<'_>, Type, Option<SampleValue<'_>>)] = &[
             (
-                Value::Int(5),
+                SampleValue::Bool(true),
+                Type::Str,
+                Some(SampleValue::text(b"1")),
+            ),
+            (
+                SampleValue::Bool(true),
+                Type::Int,
+                Some(SampleValue::Int(1)),
+            ),
+            (SampleValue::Bool(true), Type::Ipv4, None),
+            (
+                SampleValue::Int(5),
+                Type::Bool,
+                Some(SampleValue::Bool(true)),
+            ),
+            (
+                SampleValue::Int(5),
                 Type::Bin,
-                Some(Value::bytes(&[0, 0, 0, 0, 0, 0, 0, 5])),
+                Some(SampleValue::bytes(&[0, 0, 0, 0, 0, 0, 0, 5])),
             ),
             (
-                Value::Int(256),
+                SampleValue::Int(256),
                 Type::Ipv4,
-                Some(Value::Ipv4(Ipv4Addr::new(0, 0, 1, 0))),
+                Some(SampleValue::Ipv4(Ipv4Addr::new(0, 0, 1, 0))),
             ),
-            (v4.clone(), Type::Int, Some(Value::Int(2_130_706_433))),
-            (v4.clone(), Type::Str, Some(Value::text(b"127.0.0.1"))),
-            (v4.clone(), Type::Bin, Some(Value::bytes(&[127, 0, 0, 1]))),
-            (Value::text(b"127.0.0.1"), Type::Address, Some(v4)),
-            (Value::text(b"12ab"), Type::Int, Some(Value::Int(12))),
-            (Value::text(b"abc"), Type::Int, Some(Value::Int(0))),
-            (Value::text(b"-3"), Type::Int, Some(Value::Int(-3))),
-            (Value::text(b"nobody"), Type::Address, None),
+            (v4.clone(), Type::Int, Some(SampleValue::Int(2_130_706_433))),
+            (v4.clone(), Type::Str, Some(SampleValue::text(b"127.0.0.1"))),
             (
-                Value::text(b"GET"),
-                Type::Method,
-                Some(Value::Method(Cow::Borrowed(b"GET"))),
+                v4.clone(),
+                Type::Bin,
+                Some(SampleValue::bytes(&[127, 0, 0, 1])),
             ),
-            (Value::bytes(b"x"), Type::Int, None),
+            (SampleValue::text(b"127.0.0.1"), Type::Address, Some(v4)),
+            (
+                SampleValue::text(b"12ab"),
+                Type::Int,
+                Some(SampleValue::Int(12)),
+            ),
+            (
+                SampleValue::text(b"abc"),
+                Type::Int,
+                Some(SampleValue::Int(0)),
+            ),
+            (
+                SampleValue::text(b"-3"),
+                Type::Int,
+                Some(SampleValue::Int(-3)),
+            ),
+            (SampleValue::text(b"nobody"), Type::Address, None),
+            (
+                SampleValue::text(b"GET"),
+                Type::Method,
+                Some(SampleValue::Method(Cow::Borrowed(b"GET"))),
+            ),
+            (SampleValue::bytes(b"x"), Type::Int, None),
         ];
         for (value, to, expected) in rows {
             assert_eq!(value.clone().cast(*to), *expected, "{value:?} as {to:?}");
@@ -340,13 +368,13 @@ mod tests {
     #[test]
     fn a_refused_cast_never_succeeds() {
         let values = [
-            Value::Bool(true),
-            Value::Int(7),
-            Value::Ipv4(Ipv4Addr::LOCALHOST),
-            Value::Ipv6(Ipv6Addr::LOCALHOST),
-            Value::text(b"1"),
-            Value::bytes(b"1"),
-            Value::Method(Cow::Borrowed(b"GET")),
+            SampleValue::Bool(true),
+            SampleValue::Int(7),
+            SampleValue::Ipv4(Ipv4Addr::LOCALHOST),
+            SampleValue::Ipv6(Ipv6Addr::LOCALHOST),
+            SampleValue::text(b"1"),
+            SampleValue::bytes(b"1"),
+            SampleValue::Method(Cow::Borrowed(b"GET")),
         ];
         let types = [
             Type::Bool,

@@ -2,7 +2,7 @@
 //! lifetimes. Names are interned when a file is loaded, so that a lookup only compares numbers.
 //! This module evaluates nothing.
 
-use super::value::Value;
+use super::value::SampleValue;
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
@@ -119,7 +119,7 @@ impl VariableName {
 /// Variables of one or more scopes, sorted by name. They are few, so a vector suffices.
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
-    list: Vec<(VariableName, Value<'static>)>,
+    list: Vec<(VariableName, SampleValue<'static>)>,
     bytes: usize,
 }
 
@@ -137,7 +137,7 @@ impl Variables {
     }
 
     /// Returns the value of a variable.
-    pub fn get(&self, name: VariableName) -> Option<&Value<'static>> {
+    pub fn get(&self, name: VariableName) -> Option<&SampleValue<'static>> {
         self.find(name).ok().map(|at| &self.list[at].1)
     }
 
@@ -146,7 +146,7 @@ impl Variables {
     pub fn set(
         &mut self,
         name: VariableName,
-        value: Value<'static>,
+        value: SampleValue<'static>,
         bytes_max: Option<usize>,
     ) -> bool {
         let found = self.find(name);
@@ -203,7 +203,7 @@ impl Variables {
 static PROCESS: RwLock<Variables> = RwLock::new(Variables::new());
 
 /// Returns the value of a process variable.
-pub fn process_variable(name: VariableName) -> Option<Value<'static>> {
+pub fn process_variable(name: VariableName) -> Option<SampleValue<'static>> {
     PROCESS
         .read()
         .unwrap_or_else(PoisonError::into_inner)
@@ -214,7 +214,7 @@ pub fn process_variable(name: VariableName) -> Option<Value<'static>> {
 /// Sets a process variable; see [`Variables::set`].
 pub fn set_process_variable(
     name: VariableName,
-    value: Value<'static>,
+    value: SampleValue<'static>,
     bytes_max: Option<usize>,
 ) -> bool {
     PROCESS
@@ -260,7 +260,7 @@ mod tests {
         let mut bytes = 1;
         while variables.set(
             name("sess.a"),
-            Value::bytes(&vec![b'a'; bytes]).into_owned(),
+            SampleValue::bytes(&vec![b'a'; bytes]).into_owned(),
             None,
         ) {
             bytes *= 2;
@@ -272,12 +272,12 @@ mod tests {
     #[test]
     fn a_scope_ends_alone() {
         let mut variables = Variables::default();
-        assert!(variables.set(name("req.a"), Value::Int(1), None));
-        assert!(variables.set(name("txn.a"), Value::Int(2), None));
-        assert!(variables.set(name("res.a"), Value::Int(3), None));
+        assert!(variables.set(name("req.a"), SampleValue::Int(1), None));
+        assert!(variables.set(name("txn.a"), SampleValue::Int(2), None));
+        assert!(variables.set(name("res.a"), SampleValue::Int(3), None));
         variables.end_scope(Scope::Request);
         assert_eq!(variables.get(name("req.a")), None);
-        assert_eq!(variables.get(name("txn.a")), Some(&Value::Int(2)));
+        assert_eq!(variables.get(name("txn.a")), Some(&SampleValue::Int(2)));
         assert_eq!(variables.bytes(), 2 * VARIABLE_OVERHEAD);
     }
 
@@ -285,12 +285,12 @@ mod tests {
     fn what_goes_over_the_limit_is_not_set_and_the_old_value_stays() {
         let mut variables = Variables::default();
         let max = Some(VARIABLE_OVERHEAD + 4);
-        assert!(variables.set(name("txn.limited"), Value::text(b"four"), max));
-        assert!(!variables.set(name("txn.limited"), Value::text(b"fives"), max));
-        assert!(!variables.set(name("txn.second"), Value::Int(1), max));
+        assert!(variables.set(name("txn.limited"), SampleValue::text(b"four"), max));
+        assert!(!variables.set(name("txn.limited"), SampleValue::text(b"fives"), max));
+        assert!(!variables.set(name("txn.second"), SampleValue::Int(1), max));
         assert_eq!(
             variables.get(name("txn.limited")),
-            Some(&Value::text(b"four"))
+            Some(&SampleValue::text(b"four"))
         );
         variables.unset(name("txn.limited"));
         assert_eq!(variables.bytes(), 0);

@@ -16,14 +16,14 @@ pub const STEPS_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub struct Script {
     /// Steps in their order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<CheckStep>,
     /// Style of its messages.
-    pub voice: Voice,
+    pub voice: MessageStyle,
 }
 
 /// Style of the messages of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Voice {
+pub enum MessageStyle {
     /// Only the reason.
     #[default]
     Plain,
@@ -35,7 +35,7 @@ pub enum Voice {
 
 /// A step of a script.
 #[derive(Clone, Debug)]
-pub struct Step {
+pub struct CheckStep {
     /// Action of the step.
     pub action: StepAction,
     /// `comment`, printed when the step fails.
@@ -151,10 +151,10 @@ impl HttpSend {
     }
 }
 
-impl Step {
+impl CheckStep {
     /// Creates a step that no line requests.
-    pub fn implied(action: StepAction) -> Step {
-        Step {
+    pub fn implied(action: StepAction) -> CheckStep {
+        CheckStep {
             action,
             comment: None,
             number: 0,
@@ -163,12 +163,12 @@ impl Step {
     }
 
     /// Creates a step that connects with the options of the server line.
-    fn connects() -> Step {
+    fn connects() -> CheckStep {
         let connect = Connect {
             default: true,
             ..Connect::default()
         };
-        Step::implied(StepAction::Connect(Box::new(connect)))
+        CheckStep::implied(StepAction::Connect(Box::new(connect)))
     }
 
     /// Returns whether the step sends, expects or connects.
@@ -178,7 +178,7 @@ impl Step {
 }
 
 /// Moves a comment on its own line to the next step, unless that has a comment.
-fn hand_comments_on(steps: &mut [Step]) {
+fn hand_comments_on(steps: &mut [CheckStep]) {
     let mut above: Option<Box<[u8]>> = None;
     for step in steps {
         if matches!(step.action, StepAction::Comment) {
@@ -190,38 +190,38 @@ fn hand_comments_on(steps: &mut [Step]) {
     }
 }
 
-fn begins_with_connect(steps: &[Step]) -> bool {
+fn begins_with_connect(steps: &[CheckStep]) -> bool {
     let first = steps.iter().find(|step| step.acts());
     first.is_some_and(|step| matches!(step.action, StepAction::Connect(_)))
 }
 
 impl Script {
     /// Creates a script of the lines of `tcp-check`.
-    pub fn tcp(mut steps: Vec<Step>) -> Script {
+    pub fn tcp(mut steps: Vec<CheckStep>) -> Script {
         hand_comments_on(&mut steps);
         if steps.is_empty() {
             return Script::connection();
         }
         if !begins_with_connect(&steps) {
-            steps.insert(0, Step::connects());
+            steps.insert(0, CheckStep::connects());
         }
         Script {
             steps,
-            voice: Voice::Steps,
+            voice: MessageStyle::Steps,
         }
     }
 
     /// Creates a script that only needs an accepted connection.
     pub fn connection() -> Script {
         Script {
-            steps: vec![Step::connects()],
-            voice: Voice::Plain,
+            steps: vec![CheckStep::connects()],
+            voice: MessageStyle::Plain,
         }
     }
 
     /// Creates a script of the lines of `http-check` and the request of `option httpchk`, which
     /// completes the first request of the lines.
-    pub fn http(mut steps: Vec<Step>, line: &HttpSend) -> Script {
+    pub fn http(mut steps: Vec<CheckStep>, line: &HttpSend) -> Script {
         hand_comments_on(&mut steps);
         let first = steps.iter_mut().find_map(|step| match &mut step.action {
             StepAction::Send(send) => Some(&mut **send),
@@ -239,10 +239,10 @@ impl Script {
                 None => steps.iter().take_while(|step| !step.acts()).count(),
             };
             let send = Box::new(Send::Http(line.clone()));
-            steps.insert(at, Step::implied(StepAction::Send(send)));
+            steps.insert(at, CheckStep::implied(StepAction::Send(send)));
         }
         if !begins_with_connect(&steps) {
-            steps.insert(0, Step::connects());
+            steps.insert(0, CheckStep::connects());
         }
         let last = steps.iter().rev().find_map(|step| match step.action {
             StepAction::Send(_) => Some(true),
@@ -251,11 +251,11 @@ impl Script {
         });
         if last == Some(true) {
             let expect = Box::new(Expect::success());
-            steps.push(Step::implied(StepAction::Expect(expect)));
+            steps.push(CheckStep::implied(StepAction::Expect(expect)));
         }
         Script {
             steps,
-            voice: Voice::Http,
+            voice: MessageStyle::Http,
         }
     }
 
@@ -263,16 +263,16 @@ impl Script {
     pub fn built_in(actions: Vec<StepAction>) -> Script {
         let mut steps = Vec::with_capacity(actions.len() + 1);
         if !matches!(actions.first(), Some(StepAction::Connect(_))) {
-            steps.push(Step::connects());
+            steps.push(CheckStep::connects());
         }
         let numbered = actions.into_iter().zip(1..);
-        steps.extend(numbered.map(|(action, number)| Step {
+        steps.extend(numbered.map(|(action, number)| CheckStep {
             number,
-            ..Step::implied(action)
+            ..CheckStep::implied(action)
         }));
         Script {
             steps,
-            voice: Voice::Plain,
+            voice: MessageStyle::Plain,
         }
     }
 }

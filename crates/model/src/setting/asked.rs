@@ -3,7 +3,7 @@
 /// Optional data to record. Set while expressions are parsed, read when a connection or stream
 /// begins.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Asked {
+pub struct RecordingOptions {
     /// Connection to the server: local address, socket, HTTP/2 stream.
     pub server_end: bool,
     /// HTTP/2 stream of the client.

@@ -2,7 +2,7 @@
 
 /// A step of a stream at which it is logged.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Step {
+pub enum StreamLogStep {
     /// Start of a stream.
     Accept,
     /// A request was received.
@@ -36,33 +36,33 @@ pub enum Step {
 }
 
 /// All steps with their names in configuration files.
-pub const LOG_STEPS: [(&str, Step); 15] = [
-    ("accept", Step::Accept),
-    ("request", Step::Request),
-    ("connect", Step::Connect),
-    ("response", Step::Response),
-    ("close", Step::Close),
-    ("error", Step::Error),
-    ("any", Step::Any),
-    ("quic-init", Step::QuicInit),
-    ("tcp-req-conn", Step::TcpConnection),
-    ("tcp-req-sess", Step::TcpSession),
-    ("tcp-req-cont", Step::TcpContent),
-    ("tcp-res-cont", Step::TcpResponse),
-    ("http-req", Step::HttpRequest),
-    ("http-res", Step::HttpResponse),
-    ("http-after-res", Step::HttpAfterResponse),
+pub const LOG_STEPS: [(&str, StreamLogStep); 15] = [
+    ("accept", StreamLogStep::Accept),
+    ("request", StreamLogStep::Request),
+    ("connect", StreamLogStep::Connect),
+    ("response", StreamLogStep::Response),
+    ("close", StreamLogStep::Close),
+    ("error", StreamLogStep::Error),
+    ("any", StreamLogStep::Any),
+    ("quic-init", StreamLogStep::QuicInit),
+    ("tcp-req-conn", StreamLogStep::TcpConnection),
+    ("tcp-req-sess", StreamLogStep::TcpSession),
+    ("tcp-req-cont", StreamLogStep::TcpContent),
+    ("tcp-res-cont", StreamLogStep::TcpResponse),
+    ("http-req", StreamLogStep::HttpRequest),
+    ("http-res", StreamLogStep::HttpResponse),
+    ("http-after-res", StreamLogStep::HttpAfterResponse),
 ];
 
-impl Step {
+impl StreamLogStep {
     /// Returns the name in `%OG`.
     pub fn origin(self) -> &'static str {
         match self {
-            Step::Accept => "txn_accept",
-            Step::Request => "txn_request",
-            Step::Connect => "txn_connect",
-            Step::Response => "txn_response",
-            Step::Close | Step::Error => "txn_close",
+            StreamLogStep::Accept => "txn_accept",
+            StreamLogStep::Request => "txn_request",
+            StreamLogStep::Connect => "txn_connect",
+            StreamLogStep::Response => "txn_response",
+            StreamLogStep::Close | StreamLogStep::Error => "txn_close",
             // Rules have the same name as in configuration files.
             rule => LOG_STEPS[rule as usize].0,
         }
@@ -78,7 +78,7 @@ impl LogSteps {
     pub const COUNT: usize = 5;
 
     /// Returns whether a step is enabled.
-    pub fn has(self, step: Step) -> bool {
+    pub fn has(self, step: StreamLogStep) -> bool {
         (step as usize) < Self::COUNT && self.0 & 1 << step as usize != 0
     }
 }

@@ -16,13 +16,13 @@ mod status_codes;
 mod userlist;
 mod workarounds;
 
-pub use asked::Asked;
+pub use asked::RecordingOptions;
 pub use bind::{Bind, BindAddress, BindOwner, HttpProtocol, Preface};
 pub use compression::{Algorithm, Compressed, Compression, Direction};
 pub(crate) use cpu::cpus_of;
 pub use cpu::{CPUS_MAX, CpuMap, CpuSet, ThreadSet};
 pub use log::SyslogFormat;
-pub use log_step::{LOG_STEPS, LogSteps, Step};
+pub use log_step::{LOG_STEPS, LogSteps, StreamLogStep};
 pub use mailers::{EmailAlert, Mailer, Mailers};
 pub use observing::{Agent, InitState, Observe, Observing, OnError};
 pub use proxy::{
@@ -35,7 +35,7 @@ pub use resolvers::{
 };
 pub use server::ServerAddress;
 pub use status_codes::{CountedCodes, StatusCodes};
-pub use userlist::{Password, User, Userlist, UserlistSlot};
+pub use userlist::{Password, UserAccount, Userlist, UserlistSlot};
 pub use workarounds::Workarounds;
 
 /// Index of a proxy in the `proxies` of a configuration.

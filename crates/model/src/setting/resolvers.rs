@@ -1,6 +1,6 @@
 //! The `resolvers` sections, and the settings of a server line for name resolution.
 
-use crate::sample::network::Network;
+use crate::sample::network::MaskedNetwork;
 use language::Span;
 use std::net::{IpAddr, SocketAddr};
 
@@ -122,7 +122,7 @@ pub struct Resolving {
     /// `resolve-prefer`
     pub prefer: AddressFamily,
     /// `resolve-net`
-    pub networks: Vec<Network>,
+    pub networks: Vec<MaskedNetwork>,
     /// `resolve-opts allow-dup-ip`
     pub same_address: bool,
     /// `resolve-opts ignore-weight`

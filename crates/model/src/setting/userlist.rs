@@ -17,7 +17,7 @@ pub enum Password {
 
 /// A user.
 #[derive(Clone, Debug)]
-pub struct User {
+pub struct UserAccount {
     /// Name of the user.
     pub name: Box<str>,
     /// Password of the user.
@@ -32,7 +32,7 @@ pub struct Userlist {
     /// Name of the list.
     pub name: Box<str>,
     /// Users, sorted by name.
-    pub users: Vec<User>,
+    pub users: Vec<UserAccount>,
     /// All groups of the list.
     pub groups: Vec<Box<str>>,
     /// Hash that is computed for an unknown user, so that the response time does not reveal which
@@ -42,7 +42,7 @@ pub struct Userlist {
 
 impl Userlist {
     /// Finds a user. The users are sorted by name.
-    pub fn user(&self, name: &[u8]) -> Option<&User> {
+    pub fn user(&self, name: &[u8]) -> Option<&UserAccount> {
         let at = self
             .users
             .binary_search_by(|user| user.name.as_bytes().cmp(name));

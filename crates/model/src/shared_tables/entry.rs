@@ -1,8 +1,8 @@
 //! Conversion of stick table entries to fields of the peers protocol, and back.
 
 use crate::tables::StickTable;
-use crate::tables::{DataType, Held, KeyType, Shape, Table};
-use protocol::peers::{self, Field, TableDescription, Update, Value};
+use crate::tables::{DataType, HeldEntry, KeyType, Shape, Table};
+use protocol::peers::{self, PeersElement, PeersValue, TableDescription, Update};
 use std::sync::Arc;
 
 /// Types that `write-to` also writes to the second table: those without arithmetic.
@@ -61,7 +61,7 @@ fn key_in(table: &Table, key: &[u8]) -> Vec<u8> {
 }
 
 /// Returns the data of an entry as fields.
-pub fn fields(held: &Held) -> Vec<Field> {
+pub fn fields(held: &HeldEntry) -> Vec<PeersElement> {
     let table = held.table();
     let mut fields = Vec::new();
     for stored in table.make.layout.stored() {
@@ -70,17 +70,17 @@ pub fn fields(held: &Held) -> Vec<Field> {
                 continue;
             };
             let value = match cell.shape {
-                Shape::Number | Shape::Long => Value::Number(held.read(cell)),
+                Shape::Number | Shape::Long => PeersValue::Number(held.read(cell)),
                 Shape::Rate => {
                     let (age_ms, current, previous) = held.rate_parts(cell);
-                    Value::Rate(age_ms, current, previous)
+                    PeersValue::Rate(age_ms, current, previous)
                 }
                 Shape::Word => {
                     let text = table.words.text(held.read(cell) as u32);
-                    Value::Text(text.map(|text| text.as_ref().to_owned()))
+                    PeersValue::Text(text.map(|text| text.as_ref().to_owned()))
                 }
             };
-            fields.push(Field {
+            fields.push(PeersElement {
                 bit: stored.kind as u8,
                 element,
                 value,
@@ -95,7 +95,7 @@ pub fn fields(held: &Held) -> Vec<Field> {
 /// counted on locally since.
 pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update, in_lesson: bool) {
     let key = key_in(table, &update.key);
-    if in_lesson && table.find(&key).is_some_and(|held| held.was_told()) {
+    if in_lesson && table.find(&key).is_some_and(|held| held.was_sent_to_peer()) {
         return;
     }
     if let Some(held) = table.get(&key) {
@@ -111,7 +111,7 @@ pub fn take(table: &Arc<Table>, write_to: Option<&Arc<Table>>, update: &Update, 
     }
 }
 
-fn set(held: &Held, fields: &[Field], takes: impl Fn(DataType) -> bool) {
+fn set(held: &HeldEntry, fields: &[PeersElement], takes: impl Fn(DataType) -> bool) {
     for field in fields {
         let kind = DataType::ALL.get(usize::from(field.bit)).copied();
         let Some(kind) = kind.filter(|kind| takes(*kind)) else {
@@ -121,11 +121,11 @@ fn set(held: &Held, fields: &[Field], takes: impl Fn(DataType) -> bool) {
             continue;
         };
         match (&field.value, cell.shape) {
-            (Value::Number(n), Shape::Number | Shape::Long) => held.write(cell, *n),
-            (Value::Rate(age_ms, current, previous), Shape::Rate) => {
+            (PeersValue::Number(n), Shape::Number | Shape::Long) => held.write(cell, *n),
+            (PeersValue::Rate(age_ms, current, previous), Shape::Rate) => {
                 held.set_rate_parts(cell, (*age_ms, *current, *previous));
             }
-            (Value::Text(text), Shape::Word) => {
+            (PeersValue::Text(text), Shape::Word) => {
                 let number = text
                     .as_deref()
                     .map_or(0, |text| held.table().words.number(text));

@@ -15,13 +15,13 @@ pub struct AppSessions(Mutex<Generations>);
 /// one; the old one is dropped as a whole.
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Box<[u8]>, Known>,
-    old: HashMap<Box<[u8]>, Known>,
+    young: HashMap<Box<[u8]>, AppSessionEntry>,
+    old: HashMap<Box<[u8]>, AppSessionEntry>,
     began_ms: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Known {
+struct AppSessionEntry {
     /// Uid of the server, which is the same in all configurations.
     uid: u32,
     used_ms: u64,
@@ -51,7 +51,7 @@ impl AppSessions {
 
     /// Records that session `id` belongs to the server with the uid `uid`.
     pub fn put(&self, id: &[u8], uid: u32, now_ms: u64, timeout_ms: u32) {
-        let known = Known {
+        let known = AppSessionEntry {
             uid,
             used_ms: now_ms,
         };

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Balancing state of a backend that is shared by all configurations.
 #[derive(Debug, Default)]
-pub struct State {
+pub struct SharedBalanceState {
     /// For each subscribed line, the uids of changed servers. Each is listed once, unless several
     /// configurations are in use.
-    pub(crate) news: Mutex<Vec<News>>,
+    pub(crate) changes: Mutex<Vec<News>>,
     /// Number of removed servers that older configurations may still use.
     pub(crate) retired: AtomicU32,
 }
@@ -16,7 +16,7 @@ pub struct State {
 #[derive(Debug)]
 pub(crate) struct News {
     /// Set if there are changes. If there is no other owner, the line was dropped.
-    pub(crate) bell: Arc<AtomicBool>,
+    pub(crate) has_changes: Arc<AtomicBool>,
     pub(crate) uids: Vec<u32>,
     /// Number of entries at which duplicates are removed.
     pub(crate) most: usize,
@@ -28,15 +28,15 @@ pub(crate) const NEWS_MIN: usize = 64;
 /// ten thousand servers must not delay a single stream.
 pub(crate) const NEWS_AT_ONCE: usize = 256;
 
-impl State {
-    pub(crate) fn news(&self) -> MutexGuard<'_, Vec<News>> {
-        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+impl SharedBalanceState {
+    pub(crate) fn lock_changes(&self) -> MutexGuard<'_, Vec<News>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a server to the changes of all lines.
     pub fn list(&self, uid: u32) {
-        let mut news = self.news();
-        news.retain(|one| Arc::strong_count(&one.bell) > 1);
+        let mut news = self.lock_changes();
+        news.retain(|one| Arc::strong_count(&one.has_changes) > 1);
         for one in news.iter_mut() {
             if one.uids.len() >= one.most {
                 // The line is not in use, while others clear the marks of the servers.
@@ -45,7 +45,7 @@ impl State {
                 one.most = NEWS_MIN.max(2 * one.uids.len());
             }
             one.uids.push(uid);
-            one.bell.store(true, Ordering::SeqCst);
+            one.has_changes.store(true, Ordering::SeqCst);
         }
     }
 
@@ -66,11 +66,11 @@ impl State {
 
     /// Subscribes a line to the changes from now on.
     pub(crate) fn subscribe(&self, bell: &Arc<AtomicBool>) {
-        let mut news = self.news();
-        news.retain(|one| Arc::strong_count(&one.bell) > 1);
-        if !news.iter().any(|one| Arc::ptr_eq(&one.bell, bell)) {
+        let mut news = self.lock_changes();
+        news.retain(|one| Arc::strong_count(&one.has_changes) > 1);
+        if !news.iter().any(|one| Arc::ptr_eq(&one.has_changes, bell)) {
             news.push(News {
-                bell: Arc::clone(bell),
+                has_changes: Arc::clone(bell),
                 uids: Vec::new(),
                 most: NEWS_MIN,
             });
@@ -78,9 +78,12 @@ impl State {
     }
 
     /// Takes a part of the changes for a line.
-    pub(crate) fn news_for(&self, bell: &Arc<AtomicBool>) -> Vec<u32> {
-        let mut news = self.news();
-        let Some(one) = news.iter_mut().find(|one| Arc::ptr_eq(&one.bell, bell)) else {
+    pub(crate) fn take_changes(&self, bell: &Arc<AtomicBool>) -> Vec<u32> {
+        let mut news = self.lock_changes();
+        let Some(one) = news
+            .iter_mut()
+            .find(|one| Arc::ptr_eq(&one.has_changes, bell))
+        else {
             bell.store(false, Ordering::SeqCst);
             return Vec::new();
         };

@@ -12,7 +12,7 @@ pub const CAPTURED_MAX: usize = 16 * 1024;
 static EVENTS: AtomicU64 = AtomicU64::new(0);
 
 /// Name and id of a proxy or server.
-pub type Named = (Box<str>, u32);
+pub type NameAndId = (Box<str>, u32);
 
 /// An invalid message.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,11 +24,11 @@ pub struct Capture {
     /// Address of the client as text.
     pub source: String,
     /// The frontend.
-    pub frontend: Named,
+    pub frontend: NameAndId,
     /// The backend, if it was already chosen.
-    pub backend: Option<Named>,
+    pub backend: Option<NameAndId>,
     /// The server, if it was already chosen.
-    pub server: Option<Named>,
+    pub server: Option<NameAndId>,
     /// Offset of the error in the message.
     pub position: usize,
     /// First bytes of the message, at most [`CAPTURED_MAX`].

@@ -234,7 +234,7 @@ impl Counters {
     }
 
     /// Returns this thread's shard.
-    pub fn here(&self) -> &Shard {
+    pub fn current_shard(&self) -> &Shard {
         let shards = self.shards();
         &shards[shard_here(shards.len())]
     }
@@ -355,7 +355,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..10_000 {
-                        counters.here().count(Tally::Requests);
+                        counters.current_shard().count(Tally::Requests);
                     }
                 });
             }
@@ -366,8 +366,8 @@ mod tests {
     #[test]
     fn averages_are_over_what_was_seen() {
         let counters = Counters::default();
-        counters.here().times([0, 10, 20, 40]);
-        counters.here().times([0, 20, 40, 80]);
+        counters.current_shard().times([0, 10, 20, 40]);
+        counters.current_shard().times([0, 20, 40, 80]);
         assert_eq!(counters.average_ms(Average::Connect), 15);
         assert_eq!(counters.highest_ms(Average::Total), 80);
     }
@@ -376,7 +376,7 @@ mod tests {
     fn an_average_is_that_of_its_times_before_the_window_is_full_and_after() {
         let counters = Counters::default();
         for streams in 1..=5 * AVERAGE_WINDOW {
-            counters.here().times([100; AVERAGES]);
+            counters.current_shard().times([100; AVERAGES]);
             let average = counters.average_ms(Average::Total);
             assert!(
                 (100..=101).contains(&average),
@@ -384,7 +384,7 @@ mod tests {
             );
         }
         for _ in 0..10 * AVERAGE_WINDOW {
-            counters.here().times([20; AVERAGES]);
+            counters.current_shard().times([20; AVERAGES]);
         }
         assert!((20..=21).contains(&counters.average_ms(Average::Total)));
     }

@@ -141,7 +141,7 @@ mod tests {
         let counters = Counters::default();
         assert_eq!(counters.percentiles(), Percentiles::default());
         let take = |number: usize, ms| {
-            (0..number).for_each(|_| counters.here().took(ms));
+            (0..number).for_each(|_| counters.current_shard().took(ms));
         };
         take(94, 2);
         std::thread::scope(|scope| {

@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn a_listener_keeps_its_state() {
         let listeners = Listeners::default();
-        listeners.get(2).sessions.up();
+        listeners.get(2).sessions.increment();
         assert_eq!(listeners.get(2).sessions.current(), 1);
         assert_eq!(listeners.get(1).sessions.current(), 0);
         assert_eq!(listeners.all().len(), 2);

@@ -31,9 +31,10 @@ pub use listener::{LastTime, ListenerState};
 pub use presence::Presence;
 pub use proxy::BackendLife;
 pub use proxy::{BackendReport, BackendState, FrontendState, LineupChange, ProxyState};
-pub(crate) use server::{ADDRESS_SET, BACKUP, Control, PERSISTENT, RANKS, UP, USABLE};
+pub(crate) use server::{ADDRESS_SET, BACKUP, PERSISTENT, RANKS, ServerControl, UP, USABLE};
 pub use server::{AGE_MAX_MS, AgentSet, COUNT_MAX, Idle, InBalance, TakesErrors, Traffic};
 pub use server::{
-    AdminReport, AdminState, Adoption, AgentReport, AgentResult, AgentVerdict, ByTracked, Change,
-    HealthState, HostNow, Kept, ServerReport, ServerState, Shutdown, WEIGHT_MAX, WEIGHT_SCALE, Way,
+    AdminReport, AdminState, Adoption, AgentReport, AgentResult, AgentVerdict, ByTracked,
+    HealthState, HostNow, Kept, ServerChange, ServerReport, ServerState, Shutdown, WEIGHT_MAX,
+    WEIGHT_SCALE, Way,
 };

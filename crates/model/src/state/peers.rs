@@ -45,7 +45,7 @@ pub struct Peer {
     /// Last update of the peer that was applied, by table.
     pub learned: Vec<u32>,
     /// The peer was asked for a full resynchronization and did not have all data.
-    pub asked: bool,
+    pub resync_was_partial: bool,
     /// Interrupted full resynchronizations from the peer.
     pub broken_lessons: u32,
     /// Status of the last connection.

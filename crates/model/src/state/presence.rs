@@ -37,13 +37,13 @@ impl Presence {
     }
 
     /// Adds one.
-    pub fn up(&self) {
+    pub fn increment(&self) {
         self.here().fetch_add(1, Relaxed);
     }
 
     /// Subtracts one. The object may have begun on another thread: shares wrap around, and the sum
     /// is still right.
-    pub fn down(&self) {
+    pub fn decrement(&self) {
         self.here().fetch_sub(1, Relaxed);
     }
 
@@ -66,16 +66,16 @@ mod tests {
     fn what_came_on_one_thread_and_left_on_another_is_gone() {
         let presence = Presence::default();
         assert_eq!(presence.current(), 0);
-        presence.up();
+        presence.increment();
         std::thread::scope(|scope| {
-            scope.spawn(|| presence.up());
+            scope.spawn(|| presence.increment());
         });
         assert_eq!(presence.current(), 2);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 reactor::set_shard(0);
-                presence.down();
-                presence.down();
+                presence.decrement();
+                presence.decrement();
             });
         });
         assert_eq!(presence.current(), 0);

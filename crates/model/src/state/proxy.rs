@@ -61,7 +61,7 @@ pub struct BackendState {
     /// Streams that wait for any of the servers.
     pub queue: Queue,
     /// State of the balance algorithm.
-    pub balance: super::balance::State,
+    pub balance: super::balance::SharedBalanceState,
     /// `fullconn`: number of streams at which servers get their full `maxconn`.
     pub fullconn: AtomicU32,
     active_usable: AtomicU32,

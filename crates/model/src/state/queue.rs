@@ -12,7 +12,7 @@ use std::task::Waker;
 /// Order in all queues: by class, then by time of arrival (shifted by the priority offset), then by
 /// number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) struct Turn {
+pub(crate) struct QueuePosition {
     pub(crate) class: i16,
     pub(crate) at_ms: i64,
     pub(crate) number: u64,
@@ -23,18 +23,18 @@ pub(crate) struct Turn {
 pub struct Queue {
     /// Number of waiting streams (`qcur`, `qmax`).
     pub waiting: Gauge,
-    pub(crate) list: Mutex<BTreeMap<Turn, Arc<Waiter>>>,
+    pub(crate) list: Mutex<BTreeMap<QueuePosition, Arc<Waiter>>>,
 }
 
 impl Queue {
-    pub(crate) fn list(&self) -> MutexGuard<'_, BTreeMap<Turn, Arc<Waiter>>> {
+    pub(crate) fn list(&self) -> MutexGuard<'_, BTreeMap<QueuePosition, Arc<Waiter>>> {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Right to one session of a server. When dropped, the slot goes to the next waiting stream.
 #[derive(Debug)]
-pub struct Slot {
+pub struct ServerSlot {
     pub(crate) server: Arc<ServerState>,
     /// The server's shutdown mark when the slot was granted.
     pub(crate) mark: u32,
@@ -48,7 +48,7 @@ pub struct Granted {
     /// Index of the server in the stream's configuration.
     pub server: ServerIndex,
     /// Slot of that server.
-    pub slot: Slot,
+    pub slot: ServerSlot,
 }
 
 /// A waiting stream, as seen by threads that may serve it.

@@ -10,9 +10,9 @@ mod report;
 
 pub use agent::{AgentReport, AgentResult, AgentVerdict, ByTracked};
 pub use agent::{AgentSet, TakesErrors};
-pub(crate) use control::Control;
-pub use control::{Adoption, Change};
-pub(crate) use holders::{Ending, Followers, Limits, Reach, Share, Standing};
+pub(crate) use control::ServerControl;
+pub use control::{Adoption, ServerChange};
+pub(crate) use holders::{Followers, Limits, Reach, ServerAvailability, ServerShutdown, Share};
 pub use holders::{Idle, InBalance, Traffic};
 pub use kept::Kept;
 pub use kept::{AGE_MAX_MS, COUNT_MAX};
@@ -126,15 +126,15 @@ pub struct ServerState {
     pub idle: Idle,
     /// Streams that wait for this server.
     pub queue: Queue,
-    pub(crate) standing: Standing,
+    pub(crate) availability: ServerAvailability,
     pub(crate) share: Share,
     pub(crate) limits: Limits,
     /// Data that the balance algorithm keeps about the server.
     pub in_balance: InBalance,
     pub(crate) reach: Reach,
-    pub(crate) ending: Ending,
+    pub(crate) ending: ServerShutdown,
     pub(crate) followers: Followers,
-    pub(crate) control: Mutex<Control>,
+    pub(crate) control: Mutex<ServerControl>,
 }
 
 impl Default for ServerState {
@@ -170,12 +170,12 @@ impl ServerState {
             traffic: Traffic::default(),
             idle: Idle::default(),
             queue: Queue::default(),
-            standing: Standing::default(),
+            availability: ServerAvailability::default(),
             share: Share::default(),
             limits: Limits::default(),
             in_balance: InBalance::default(),
             reach: Reach::default(),
-            ending: Ending::default(),
+            ending: ServerShutdown::default(),
             followers: Followers::default(),
             control: Mutex::default(),
         }
@@ -198,7 +198,7 @@ impl ServerState {
     }
 
     fn flag(&self, flag: u32) -> bool {
-        self.standing.flags.load(Ordering::Relaxed) & flag != 0
+        self.availability.flags.load(Ordering::Relaxed) & flag != 0
     }
 
     /// Returns whether balancing may assign new sessions to the server: up, not draining, not in
@@ -210,7 +210,7 @@ impl ServerState {
     /// Returns the position in the order in which servers became usable. A lower rank has been
     /// usable for longer.
     pub fn rank(&self) -> u64 {
-        self.standing.rank.load(Ordering::Relaxed)
+        self.availability.rank.load(Ordering::Relaxed)
     }
 
     /// Returns whether the server may take persistent sessions (cookie, stick table). That includes
@@ -220,7 +220,7 @@ impl ServerState {
     }
 
     /// Returns whether checks find the server up and it is not in maintenance.
-    pub fn up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         self.flag(UP)
     }
 
@@ -457,7 +457,7 @@ impl ServerState {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn control(&self) -> MutexGuard<'_, Control> {
+    pub(crate) fn control(&self) -> MutexGuard<'_, ServerControl> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

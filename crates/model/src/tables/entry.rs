@@ -3,32 +3,32 @@
 
 use super::data::{Cell, DataType, Shape};
 use super::rate::Rate;
-use super::store::{HEAD, Position, Row, Table, moment};
+use super::store::{HEAD, Position, Row, Table, entry_time_now};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A held entry.
-pub struct Held {
+pub struct HeldEntry {
     table: Arc<Table>,
     place: Position,
 }
 
-impl std::fmt::Debug for Held {
+impl std::fmt::Debug for HeldEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Held({:?}, {:?})", self.table, self.place)
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldEntry {
     fn drop(&mut self) {
         self.row().release();
     }
 }
 
-impl Held {
-    pub(super) fn new(table: Arc<Table>, place: Position) -> Held {
-        Held { table, place }
+impl HeldEntry {
+    pub(super) fn new(table: Arc<Table>, place: Position) -> HeldEntry {
+        HeldEntry { table, place }
     }
 
     fn row(&self) -> Row<'_> {
@@ -59,21 +59,21 @@ impl Held {
 
     /// Restarts the expiry period after a use.
     pub fn touch(&self) {
-        self.table.touch(self.row(), moment());
+        self.table.touch(self.row(), entry_time_now());
     }
 
     /// Queues an update for peers after a local change.
-    pub fn note(&self) {
+    pub fn queue_peer_update(&self) {
         self.table.note_news(self.place);
     }
 
     /// Records that the current data was sent to a peer.
-    pub fn set_told(&self) {
+    pub fn mark_as_sent(&self) {
         self.row().set_told();
     }
 
     /// Returns whether the entry was ever sent to a peer, whose copy may thus be outdated.
-    pub fn was_told(&self) -> bool {
+    pub fn was_sent_to_peer(&self) -> bool {
         self.row().was_told()
     }
 
@@ -82,13 +82,13 @@ impl Held {
         if self.table.expire_ms() == 0 {
             return 0;
         }
-        let left = self.row().expires().wrapping_sub(moment());
+        let left = self.row().expires().wrapping_sub(entry_time_now());
         if left as i32 > 0 { left } else { 0 }
     }
 
     /// Sets the time until expiry in milliseconds.
     pub fn set_expires_in_ms(&self, ms: u32) {
-        self.row().set_expires(moment().wrapping_add(ms));
+        self.row().set_expires(entry_time_now().wrapping_add(ms));
     }
 
     fn cell(&self, kind: DataType, element: u32) -> Option<(Cell, &[AtomicU32])> {
@@ -136,7 +136,7 @@ impl Held {
                 None
             }
             Shape::Rate => {
-                let now = moment();
+                let now = entry_time_now();
                 let rate = Rate::of(words)?;
                 rate.add(now, cell.period_ms, count.min(u32::MAX.into()) as u32);
                 Some(rate.read(now, cell.period_ms).into())
@@ -170,13 +170,13 @@ impl Held {
 
     /// Returns the parts of a rate: the elapsed time of its period, and both counts.
     pub fn rate_parts(&self, cell: Cell) -> (u32, u32, u32) {
-        Rate::of(self.words(cell)).map_or((0, 0, 0), |rate| rate.parts(moment()))
+        Rate::of(self.words(cell)).map_or((0, 0, 0), |rate| rate.parts(entry_time_now()))
     }
 
     /// Restores the parts of a rate.
     pub fn set_rate_parts(&self, cell: Cell, parts: (u32, u32, u32)) {
         if let Some(rate) = Rate::of(self.words(cell)) {
-            rate.set_parts(moment(), parts);
+            rate.set_parts(entry_time_now(), parts);
         }
     }
 
@@ -200,7 +200,7 @@ fn read(cell: Cell, words: &[AtomicU32]) -> u64 {
             }
         }
         (Shape::Rate, words) => Rate::of(words)
-            .map_or(0, |rate| rate.read(moment(), cell.period_ms))
+            .map_or(0, |rate| rate.read(entry_time_now(), cell.period_ms))
             .into(),
         _ => 0,
     }
@@ -215,7 +215,7 @@ fn write(cell: Cell, words: &[AtomicU32], value: u64) {
         }
         (Shape::Rate, words) => {
             if let Some(rate) = Rate::of(words) {
-                rate.set(moment(), value.min(u32::MAX.into()) as u32);
+                rate.set(entry_time_now(), value.min(u32::MAX.into()) as u32);
             }
         }
         _ => {}

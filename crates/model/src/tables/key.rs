@@ -1,6 +1,6 @@
 //! Keys of stick table entries, as bytes according to the table's type.
 
-use crate::sample::{Type, Value};
+use crate::sample::{SampleValue, Type};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `type` of a table.
@@ -78,20 +78,22 @@ impl KeyType {
     pub fn with<T>(
         self,
         length: u32,
-        value: Value<'_>,
+        value: SampleValue<'_>,
         look: impl FnOnce(&[u8]) -> T,
     ) -> Option<T> {
         let length = length as usize;
         Some(match (self, value.cast(self.sample())?) {
-            (KeyType::Ip, Value::Ipv4(ip)) => look(&ip.octets()),
-            (KeyType::Ipv6, Value::Ipv6(ip)) => look(&ip.octets()),
-            (KeyType::Integer, Value::Int(n)) => look(&(n as u32).to_ne_bytes()),
-            (KeyType::String, Value::Str(text)) => {
+            (KeyType::Ip, SampleValue::Ipv4(ip)) => look(&ip.octets()),
+            (KeyType::Ipv6, SampleValue::Ipv6(ip)) => look(&ip.octets()),
+            (KeyType::Integer, SampleValue::Int(n)) => look(&(n as u32).to_ne_bytes()),
+            (KeyType::String, SampleValue::Str(text)) => {
                 let end = text.iter().position(|b| *b == 0).unwrap_or(text.len());
                 look(&text[..end.min(length)])
             }
-            (KeyType::Binary, Value::Bin(bytes)) if bytes.len() >= length => look(&bytes[..length]),
-            (KeyType::Binary, Value::Bin(bytes)) => {
+            (KeyType::Binary, SampleValue::Bin(bytes)) if bytes.len() >= length => {
+                look(&bytes[..length])
+            }
+            (KeyType::Binary, SampleValue::Bin(bytes)) => {
                 let mut padded = bytes.into_owned();
                 padded.resize(length, 0);
                 look(&padded)
@@ -135,18 +137,18 @@ impl KeyType {
     }
 
     /// Parses a key that an operator entered; None if it is invalid.
-    pub fn parse(self, text: &str) -> Option<Value<'_>> {
+    pub fn parse(self, text: &str) -> Option<SampleValue<'_>> {
         Some(match self {
             KeyType::Ip => match text.parse().ok()? {
-                IpAddr::V4(ip) => Value::Ipv4(ip),
-                IpAddr::V6(ip) => Value::Ipv4(ip.to_ipv4_mapped()?),
+                IpAddr::V4(ip) => SampleValue::Ipv4(ip),
+                IpAddr::V6(ip) => SampleValue::Ipv4(ip.to_ipv4_mapped()?),
             },
             KeyType::Ipv6 => match text.parse().ok()? {
-                IpAddr::V4(ip) => Value::Ipv6(ip.to_ipv6_mapped()),
-                IpAddr::V6(ip) => Value::Ipv6(ip),
+                IpAddr::V4(ip) => SampleValue::Ipv6(ip.to_ipv6_mapped()),
+                IpAddr::V6(ip) => SampleValue::Ipv6(ip),
             },
-            KeyType::Integer => Value::Int(text.parse::<u32>().ok()?.into()),
-            KeyType::String => Value::text(text.as_bytes()),
+            KeyType::Integer => SampleValue::Int(text.parse::<u32>().ok()?.into()),
+            KeyType::String => SampleValue::text(text.as_bytes()),
             KeyType::Binary => return None,
         })
     }

@@ -16,7 +16,7 @@ pub mod tracked;
 pub mod words;
 
 pub use data::{Cell, DataType, ELEMENTS_MAX, Layout, Shape, Stored};
-pub use entry::Held;
+pub use entry::HeldEntry;
 pub use key::{KeyType, LENGTH_DEFAULT, LENGTH_MAX, TEXT_DEFAULT};
 pub use set::{StickTable, TablePlace, Tables};
 pub use store::{Make, Removal, Settings, Table};

@@ -6,9 +6,9 @@
 //! An entry is a row of 32-bit words: a head of [`HEAD`], the key, the data.
 
 use super::data::Layout;
-use super::entry::Held;
+use super::entry::HeldEntry;
 use super::key::KeyType;
-use super::words::Words;
+use super::words::StringTable;
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::BuildHasher;
@@ -107,7 +107,7 @@ struct Index {
     oldest: u32,
     newest: u32,
     /// Entries with updates for peers, each listed once.
-    news: VecDeque<u32>,
+    updated: VecDeque<u32>,
 }
 
 /// Result of the removal of an entry.
@@ -137,7 +137,7 @@ pub struct Table {
     used: AtomicU32,
     hasher: RandomState,
     /// Dictionary with the texts of `server_key`.
-    pub words: Words,
+    pub words: StringTable,
     /// Number of keys that were refused because the table was full.
     pub refused: AtomicU64,
     /// Keys that were looked up; only recorded if requested.
@@ -152,7 +152,7 @@ impl std::fmt::Debug for Table {
 
 /// Returns the current time for entries: the low bits of milliseconds. A serving thread uses the
 /// time of its loop iteration, because a request needs it many times.
-pub fn moment() -> u32 {
+pub fn entry_time_now() -> u32 {
     (reactor::now().as_nanos() / 1_000_000) as u32
 }
 
@@ -293,7 +293,7 @@ impl Table {
                 used: 0,
                 oldest: NONE,
                 newest: NONE,
-                news: VecDeque::new(),
+                updated: VecDeque::new(),
             }),
             chunks: (0..shard_size.div_ceil(chunk))
                 .map(|_| OnceLock::new())
@@ -311,7 +311,7 @@ impl Table {
             chunk,
             used: AtomicU32::new(0),
             hasher: RandomState::new(),
-            words: Words::default(),
+            words: StringTable::default(),
             refused: AtomicU64::new(0),
             noted: OnceLock::new(),
         };
@@ -394,14 +394,14 @@ impl Table {
     }
 
     /// Returns the entry of a key without counting as an access.
-    pub fn find(self: &Arc<Self>, key: &[u8]) -> Option<Held> {
+    pub fn find(self: &Arc<Self>, key: &[u8]) -> Option<HeldEntry> {
         self.note(key);
         let (at, hash) = self.hash(key);
         let shard = self.shards.get(at)?;
         let index = lock(&shard.index);
         let slot = self.slot(shard, &index, key, hash)?;
         let row = self.chunk_row(shard, slot);
-        if self.has_expired(row, moment()) && row.holders() == 0 {
+        if self.has_expired(row, entry_time_now()) && row.holders() == 0 {
             return None;
         }
         row.hold();
@@ -410,9 +410,9 @@ impl Table {
 
     /// Returns the entry of a key, and creates it if needed; None if the table is full. Counts as
     /// an access.
-    pub fn get(self: &Arc<Self>, key: &[u8]) -> Option<Held> {
+    pub fn get(self: &Arc<Self>, key: &[u8]) -> Option<HeldEntry> {
         self.note(key);
-        let now = moment();
+        let now = entry_time_now();
         if key.len() > self.make.key.bytes(self.make.length) as usize {
             // A longer key would overwrite the data behind it.
             return None;
@@ -463,8 +463,8 @@ impl Table {
         Some(self.held(at, slot))
     }
 
-    fn held(self: &Arc<Self>, shard: usize, slot: u32) -> Held {
-        Held::new(
+    fn held(self: &Arc<Self>, shard: usize, slot: u32) -> HeldEntry {
+        HeldEntry::new(
             Arc::clone(self),
             Position {
                 shard: shard as u32,
@@ -683,7 +683,7 @@ impl Table {
 
     /// Removes all expired entries without holding a lock for long.
     pub fn sweep(&self) {
-        let now = moment();
+        let now = entry_time_now();
         for shard in &self.shards {
             let mut looked = 0;
             while looked < self.shard_size as usize * 2 {
@@ -717,7 +717,7 @@ impl Table {
 
     /// Returns the keys of all entries, in no particular order.
     pub fn keys(&self) -> Vec<Box<[u8]>> {
-        let now = moment();
+        let now = entry_time_now();
         let mut keys = Vec::with_capacity(self.used() as usize);
         for at in 0..self.shards.len() {
             self.keys_of(at, now, &mut keys);
@@ -760,17 +760,17 @@ impl Table {
             return;
         };
         if state.load(Relaxed) & IS_NEWS == 0 && state.fetch_or(IS_NEWS, AcqRel) & IS_NEWS == 0 {
-            lock(&shard.index).news.push_back(place.slot);
+            lock(&shard.index).updated.push_back(place.slot);
         }
     }
 
     /// Takes up to `max` keys of the list of updates for peers.
-    pub fn take_news(&self, max: usize) -> Vec<Box<[u8]>> {
+    pub fn take_updated_keys(&self, max: usize) -> Vec<Box<[u8]>> {
         let mut keys = Vec::new();
         for shard in &self.shards {
             let mut index = lock(&shard.index);
             while keys.len() < max {
-                let Some(slot) = index.news.pop_front() else {
+                let Some(slot) = index.updated.pop_front() else {
                     break;
                 };
                 let row = self.chunk_row(shard, slot);

@@ -189,12 +189,16 @@ fn news_name_each_entry_once() {
         },
     );
     for key in [b"a", b"b", b"a"] {
-        table.get(key).expect("room").note();
+        table.get(key).expect("room").queue_peer_update();
     }
     assert_eq!(table.remove(b"b"), Removal::Removed);
-    let news: Vec<_> = table.take_news(10).iter().map(|key| key.to_vec()).collect();
+    let news: Vec<_> = table
+        .take_updated_keys(10)
+        .iter()
+        .map(|key| key.to_vec())
+        .collect();
     assert_eq!(news, [b"a".to_vec()]);
-    assert!(table.take_news(10).is_empty());
+    assert!(table.take_updated_keys(10).is_empty());
 }
 
 #[test]
@@ -206,9 +210,9 @@ fn news_stay_as_few_as_entries_whoever_comes_and_nobody_reads() {
     let table = table(8, settings);
     for n in 0..5000u32 {
         let held = table.get(n.to_string().as_bytes()).expect("room");
-        held.note();
+        held.queue_peer_update();
     }
-    let news = table.take_news(100_000);
+    let news = table.take_updated_keys(100_000);
     assert!(news.len() <= 8, "{}", news.len());
     assert!(news.iter().any(|key| **key == *b"4999"));
 }
@@ -243,12 +247,12 @@ fn threads_that_add_hold_note_and_remove_leave_a_table_whole() {
                             0 => _ = table.remove(key.as_bytes()),
                             1 => _ = table.find(key.as_bytes()),
                             2 => table.sweep(),
-                            3 => _ = table.take_news(10),
+                            3 => _ = table.take_updated_keys(10),
                             _ => {
                                 if let Some(held) = table.get(key.as_bytes()) {
                                     assert_eq!(held.key(), key.as_bytes());
                                     held.add(DataType::HttpReqRate, 0, 1);
-                                    held.note();
+                                    held.queue_peer_update();
                                     kept.push((key, held));
                                 }
                             }
@@ -266,7 +270,7 @@ fn threads_that_add_hold_note_and_remove_leave_a_table_whole() {
             assert!(table.find(&key).is_none_or(|held| held.others() == 0));
             assert_ne!(table.remove(&key), Removal::InUse);
         }
-        assert!(table.take_news(1 << 20).len() <= size as usize + 4);
+        assert!(table.take_updated_keys(1 << 20).len() <= size as usize + 4);
     }
 }
 

@@ -2,7 +2,7 @@
 //! `stick` rules.
 
 use super::data::DataType;
-use super::entry::Held;
+use super::entry::HeldEntry;
 use super::set::TablePlace;
 use crate::setting::ServerIndex;
 use std::cell::RefCell;
@@ -28,7 +28,7 @@ pub enum Level {
 /// Tracked entries of a connection or stream, by counter.
 #[derive(Debug, Default)]
 pub struct Trackers {
-    pub(crate) held: Vec<(u8, Held)>,
+    pub(crate) held: Vec<(u8, HeldEntry)>,
     /// Results of the `stick` rules of a stream.
     pub(crate) sticking: Option<Box<Sticking>>,
 }
@@ -39,17 +39,17 @@ pub type SessionTrackers = Rc<RefCell<Trackers>>;
 
 impl Trackers {
     /// Returns the entry that a counter tracks.
-    pub fn get(&self, counter: u32) -> Option<&Held> {
+    pub fn get(&self, counter: u32) -> Option<&HeldEntry> {
         let mut all = self.held.iter();
         all.find(|(at, _)| u32::from(*at) == counter)
             .map(|(_, held)| held)
     }
 
-    pub(crate) fn each(&self, mut count: impl FnMut(&Held)) {
+    pub(crate) fn each(&self, mut count: impl FnMut(&HeldEntry)) {
         for (_, held) in &self.held {
             count(held);
             held.touch();
-            held.note();
+            held.queue_peer_update();
         }
     }
 }
@@ -59,7 +59,7 @@ impl Drop for Trackers {
         for (_, held) in &self.held {
             held.take_one(DataType::ConnCur);
             held.touch();
-            held.note();
+            held.queue_peer_update();
         }
     }
 }

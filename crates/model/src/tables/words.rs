@@ -10,9 +10,9 @@ pub const WORD_BYTES_MAX: usize = 255;
 
 /// Texts by number, from 1; 0 means no text.
 #[derive(Debug, Default)]
-pub struct Words(RwLock<Vec<Arc<str>>>);
+pub struct StringTable(RwLock<Vec<Arc<str>>>);
 
-impl Words {
+impl StringTable {
     /// Returns the number of a text and adds it if needed; 0 if it is too long or there is no room.
     pub fn number(&self, text: &str) -> u32 {
         if text.is_empty() || text.len() > WORD_BYTES_MAX {

@@ -1,14 +1,14 @@
 //! A thread of the data plane, as streams and rules see it: its reference to the newest
 //! configuration, its reusable streams, its clocks, and the shared state of the process
-//! ([`Process`]). Threads share nothing else. Both live until the process exits.
+//! ([`ProcessState`]). Threads share nothing else. Both live until the process exits.
 
 mod process;
 
 pub use process::lock;
-pub use process::{Ending, Process};
+pub use process::{ProcessState, ShutdownProgress};
 
 use crate::config::{Config, ListenerIndex, ProxyIndex};
-use crate::transaction::{Endpoint, Session, Stream, Times, born};
+use crate::transaction::{Endpoint, ProxyStream, Session, Times, born};
 use process::STREAM_ID_BLOCK;
 use reactor::{self, Instant};
 use std::cell::{Cell, OnceCell, RefCell};
@@ -24,14 +24,14 @@ const STREAM_BYTES_KEPT: usize = 8 * 1024;
 /// A thread of the data plane.
 pub struct Thread {
     /// Shared state of the process.
-    pub process: &'static Process,
+    pub process: &'static ProcessState,
     thread: usize,
     config: RefCell<Arc<Config>>,
     generation: Cell<u64>,
     /// The thread accepts no connections, because the number of threads was reduced.
     resting: Cell<bool>,
     #[expect(clippy::vec_box, reason = "they come and go by their box")]
-    streams: RefCell<Vec<Box<Stream>>>,
+    streams: RefCell<Vec<Box<ProxyStream>>>,
     /// Session of streams that are kept for reuse, so that they keep neither their last session nor
     /// its old configuration alive.
     nobody: Rc<Session>,
@@ -64,7 +64,7 @@ thread_local! {
 }
 
 /// Registers the current thread as a thread of the data plane.
-pub fn begin(process: &'static Process, thread: usize) -> &'static Thread {
+pub fn begin(process: &'static ProcessState, thread: usize) -> &'static Thread {
     let config = process.config();
     let begun: &'static Thread = Box::leak(Box::new(Thread {
         process,
@@ -90,7 +90,7 @@ pub fn begin(process: &'static Process, thread: usize) -> &'static Thread {
 ///
 /// # Panics
 /// On a thread that is not of the data plane; only tasks of the data plane call this.
-pub fn here() -> &'static Thread {
+pub fn current_thread_data() -> &'static Thread {
     THREAD.with(|cell| {
         *cell
             .get()
@@ -105,8 +105,8 @@ pub fn running() -> Option<&'static Thread> {
 
 /// Creates a stream on a session, under the session's configuration: indices are only valid in one
 /// configuration.
-pub fn new_stream(session: Rc<Session>, http: bool) -> Box<Stream> {
-    let thread = here();
+pub fn new_stream(session: Rc<Session>, http: bool) -> Box<ProxyStream> {
+    let thread = current_thread_data();
     let times = Times::begin(reactor::now(), thread.wall_clock());
     if let Some(mut stream) = thread.used_stream() {
         born::renew(&mut stream, thread.stream_id(), session, http, times);
@@ -207,12 +207,12 @@ impl Thread {
     }
 
     /// Returns a stream for reuse, if there is one; the caller resets it.
-    pub fn used_stream(&self) -> Option<Box<Stream>> {
+    pub fn used_stream(&self) -> Option<Box<ProxyStream>> {
         self.streams.borrow_mut().pop()
     }
 
     /// Keeps a stream for reuse, unless its configuration is older or it holds much memory.
-    pub fn keep_stream(&self, mut stream: Box<Stream>) {
+    pub fn keep_stream(&self, mut stream: Box<ProxyStream>) {
         stream.identity.listed.end();
         let mut streams = self.streams.borrow_mut();
         if streams.len() < STREAMS_KEPT
@@ -266,14 +266,14 @@ impl Thread {
     }
 
     /// Applies the newest configuration to the thread.
-    pub fn go_over(&self) {
+    pub fn apply_newest_config(&self) {
         // Loads it for sessions that start from now on.
         self.config();
         self.resting.set(self.thread >= self.process.threads());
     }
 
     /// Takes the streams that are kept for reuse, to free them.
-    pub fn take_streams(&self) -> Vec<Box<Stream>> {
+    pub fn take_streams(&self) -> Vec<Box<ProxyStream>> {
         self.streams.take()
     }
 

@@ -1,7 +1,7 @@
 //! Shared state of all threads: the newest configuration and the counters of the process.
 
 use crate::config::Config;
-use crate::names::Names;
+use crate::names::NameResolver;
 use crate::state::Counters;
 use reactor::{Gauge, Instant, Rate};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ pub(crate) const STREAM_ID_BLOCK: u64 = 1 << 16;
 
 /// State that the process shares with its streams. It lives until the process exits.
 #[derive(Debug)]
-pub struct Process {
+pub struct ProcessState {
     newest: Mutex<Arc<Config>>,
     generation: AtomicU64,
     /// Start of service, monotonic.
@@ -36,26 +36,26 @@ pub struct Process {
     pub session_rate: Rate,
     stream_ids: AtomicU64,
     /// Progress of the shutdown or of the hand-over of listeners.
-    pub ending: Ending,
+    pub ending: ShutdownProgress,
     /// Host names that are resolved while the process serves.
-    pub names: Names,
+    pub names: NameResolver,
 }
 
 /// Progress of the shutdown or of the hand-over of listeners.
 #[derive(Debug, Default)]
-pub struct Ending {
+pub struct ShutdownProgress {
     /// The process is stopping.
     pub stopping: AtomicBool,
     /// Another process accepts from the same listeners.
-    pub elsewhere: AtomicBool,
-    /// Start of the shutdown, in the time of [`Process::now_ms`].
+    pub has_successor: AtomicBool,
+    /// Start of the shutdown, in the time of [`ProcessState::now_ms`].
     pub stopping_at_ms: AtomicU64,
 }
 
-impl Process {
+impl ProcessState {
     /// Creates the state of a process that begins to serve now.
-    pub fn new(config: Arc<Config>, threads: usize, connections_max: u32) -> Process {
-        Process {
+    pub fn new(config: Arc<Config>, threads: usize, connections_max: u32) -> ProcessState {
+        ProcessState {
             generation: AtomicU64::new(config.version),
             newest: Mutex::new(config),
             started: Instant::now(),
@@ -68,8 +68,8 @@ impl Process {
             connection_rate: Rate::default(),
             session_rate: Rate::default(),
             stream_ids: AtomicU64::new(0),
-            ending: Ending::default(),
-            names: Names::default(),
+            ending: ShutdownProgress::default(),
+            names: NameResolver::default(),
         }
     }
 
@@ -108,11 +108,11 @@ impl Process {
     }
 
     /// Returns whether another process accepts from the same listeners.
-    pub fn elsewhere(&self) -> bool {
-        self.ending.elsewhere.load(Ordering::Relaxed)
+    pub fn has_successor(&self) -> bool {
+        self.ending.has_successor.load(Ordering::Relaxed)
     }
 
-    /// Returns the start of the shutdown, in the time of [`Process::now_ms`]; None if not stopping.
+    /// Returns the start of the shutdown, in the time of [`ProcessState::now_ms`]; None if not stopping.
     pub fn stopping_since_ms(&self) -> Option<u64> {
         let stopping = self.ending.stopping.load(Ordering::Acquire);
         stopping.then(|| self.ending.stopping_at_ms.load(Ordering::Relaxed))

@@ -4,12 +4,16 @@
 
 pub mod stick;
 
-use crate::tables::{DataType, Held, Level};
-use crate::transaction::{Session, Stream};
+use crate::tables::{DataType, HeldEntry, Level};
+use crate::transaction::{ProxyStream, Session};
 
 /// Passes the entry that a counter tracks to `look`: that of the stream, otherwise that of the
 /// connection.
-pub fn with<T>(stream: &Stream, counter: u32, look: impl FnOnce(&Held) -> T) -> Option<T> {
+pub fn with<T>(
+    stream: &ProxyStream,
+    counter: u32,
+    look: impl FnOnce(&HeldEntry) -> T,
+) -> Option<T> {
     if let Some(held) = stream
         .rules
         .tracked
@@ -23,7 +27,7 @@ pub fn with<T>(stream: &Stream, counter: u32, look: impl FnOnce(&Held) -> T) -> 
 }
 
 /// Starts to track an entry, unless the counter already tracks one.
-pub fn track(stream: &mut Stream, counter: u32, held: Held, level: Level) {
+pub fn track(stream: &mut ProxyStream, counter: u32, held: HeldEntry, level: Level) {
     if with(stream, counter, |_| ()).is_some() {
         return;
     }
@@ -36,7 +40,7 @@ pub fn track(stream: &mut Stream, counter: u32, held: Held, level: Level) {
     if level == Level::Response {
         count_status(&held, stream, stream.outcome.server_status);
     }
-    held.note();
+    held.queue_peer_update();
     let entry = (counter as u8, held);
     match level {
         Level::Session => {
@@ -54,22 +58,22 @@ pub fn track(stream: &mut Stream, counter: u32, held: Held, level: Level) {
     }
 }
 
-fn count_request(held: &Held) {
+fn count_request(held: &HeldEntry) {
     held.add(DataType::HttpReqCnt, 0, 1);
     held.add(DataType::HttpReqRate, 0, 1);
 }
 
-fn count_error(held: &Held) {
+fn count_error(held: &HeldEntry) {
     held.add(DataType::HttpErrCnt, 0, 1);
     held.add(DataType::HttpErrRate, 0, 1);
 }
 
-fn count_failure(held: &Held) {
+fn count_failure(held: &HeldEntry) {
     held.add(DataType::HttpFailCnt, 0, 1);
     held.add(DataType::HttpFailRate, 0, 1);
 }
 
-fn count_status(held: &Held, stream: &Stream, status: u16) {
+fn count_status(held: &HeldEntry, stream: &ProxyStream, status: u16) {
     let global = &stream.config.global;
     if global.counted_codes.errors.contains(status) {
         count_error(held);
@@ -81,11 +85,11 @@ fn count_status(held: &Held, stream: &Stream, status: u16) {
 
 /// Returns whether anything is tracked for a stream. The counting functions check this first.
 #[inline]
-pub fn any(stream: &Stream) -> bool {
+pub fn any(stream: &ProxyStream) -> bool {
     stream.rules.tracked.is_some() || stream.session.tracked.get().is_some()
 }
 
-fn each(stream: &Stream, count: impl Fn(&Held)) {
+fn each(stream: &ProxyStream, count: impl Fn(&HeldEntry)) {
     if let Some(own) = &stream.rules.tracked {
         own.each(&count);
     }
@@ -116,7 +120,7 @@ pub fn session_glitch(session: &Session) {
 
 /// Counts a request.
 #[inline]
-pub fn request(stream: &Stream) {
+pub fn request(stream: &ProxyStream) {
     if any(stream) {
         each(stream, count_request);
     }
@@ -124,7 +128,7 @@ pub fn request(stream: &Stream) {
 
 /// Counts an invalid or denied request.
 #[inline]
-pub fn request_error(stream: &Stream) {
+pub fn request_error(stream: &ProxyStream) {
     if any(stream) {
         each(stream, count_error);
     }
@@ -132,7 +136,7 @@ pub fn request_error(stream: &Stream) {
 
 /// Counts a response of the server by its status.
 #[inline]
-pub fn answer(stream: &Stream) {
+pub fn answer(stream: &ProxyStream) {
     if any(stream) {
         each(stream, |held| {
             count_status(held, stream, stream.outcome.server_status)
@@ -142,7 +146,7 @@ pub fn answer(stream: &Stream) {
 
 /// Counts a missing or invalid response of the server.
 #[inline]
-pub fn answer_failure(stream: &Stream) {
+pub fn answer_failure(stream: &ProxyStream) {
     if any(stream) {
         each(stream, count_failure);
     }
@@ -150,7 +154,7 @@ pub fn answer_failure(stream: &Stream) {
 
 /// Counts the transferred bytes at the end of a stream and releases its entries.
 #[inline]
-pub fn ended(stream: &mut Stream) {
+pub fn ended(stream: &mut ProxyStream) {
     if any(stream) {
         // As in HAProxy, bytes only count with a valid request.
         let counts = !stream.http || stream.request.start().is_some();

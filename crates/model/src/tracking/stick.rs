@@ -3,21 +3,21 @@
 
 use crate::config::{Proxy, Server, ServerAddress, ServerIndex, StickRule};
 use crate::tables::tracked::Sticking;
-use crate::tables::{DataType, Held, Table, Trackers};
-use crate::transaction::Stream;
+use crate::tables::{DataType, HeldEntry, Table, Trackers};
+use crate::transaction::ProxyStream;
 use std::sync::Arc;
 
 /// Maximum number of keys of a stream under which its server is stored.
 const KEYS_MAX: usize = 8;
 
 /// Returns the server that a stick table contains for a stream.
-pub fn server(stream: &Stream) -> Option<ServerIndex> {
+pub fn server(stream: &ProxyStream) -> Option<ServerIndex> {
     stream.rules.tracked.as_ref()?.sticking.as_ref()?.server
 }
 
 /// Evaluates the rules of a request; `assigned`: persistence already selected a server.
 #[inline]
-pub fn request(stream: &mut Stream, assigned: bool) {
+pub fn request(stream: &mut ProxyStream, assigned: bool) {
     if stream
         .backend()
         .is_some_and(|backend| !backend.stick.is_empty())
@@ -26,7 +26,7 @@ pub fn request(stream: &mut Stream, assigned: bool) {
     }
 }
 
-fn match_request(stream: &mut Stream, assigned: bool) {
+fn match_request(stream: &mut ProxyStream, assigned: bool) {
     let config = Arc::clone(&stream.config);
     let Some(backend) = stream.route.backend.map(|index| config.proxy(index)) else {
         return;
@@ -55,7 +55,7 @@ fn match_request(stream: &mut Stream, assigned: bool) {
 }
 
 /// Returns the table and key of a rule, if its condition holds.
-fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<Table>, Box<[u8]>)> {
+fn key<'r>(stream: &ProxyStream, rule: &'r StickRule) -> Option<(&'r Arc<Table>, Box<[u8]>)> {
     let holds = rule.condition.as_ref().is_none_or(|when| when.test(stream));
     if !holds {
         return None;
@@ -71,7 +71,7 @@ fn key<'r>(stream: &Stream, rule: &'r StickRule) -> Option<(&'r Arc<Table>, Box<
 }
 
 /// Returns the server of an entry, if it is usable.
-fn of_entry(backend: &Proxy, held: &Held, forced: bool) -> Option<ServerIndex> {
+fn of_entry(backend: &Proxy, held: &HeldEntry, forced: bool) -> Option<ServerIndex> {
     let word = held.get(DataType::ServerKey, 0).unwrap_or(0);
     let by_key = held.table().words.text(word as u32).and_then(|text| {
         let servers = &backend.servers;
@@ -100,7 +100,7 @@ fn address(server: &Server) -> String {
 
 /// Stores the server in the stick tables after its response.
 #[inline]
-pub fn answer(stream: &mut Stream) {
+pub fn answer(stream: &mut ProxyStream) {
     if stream
         .backend()
         .is_some_and(|backend| !backend.stick.is_empty())
@@ -109,7 +109,7 @@ pub fn answer(stream: &mut Stream) {
     }
 }
 
-fn store(stream: &mut Stream) {
+fn store(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let Some(backend) = stream.route.backend.map(|index| config.proxy(index)) else {
         return;
@@ -138,6 +138,6 @@ fn store(stream: &mut Stream) {
             false => held.table().words.number(&server.name),
         };
         held.set(DataType::ServerKey, 0, word.into());
-        held.note();
+        held.queue_peer_update();
     }
 }

@@ -1,10 +1,10 @@
 //! Properties of the client's request that determine its response. Rules may have changed the
 //! request since.
 
-use super::Stream;
+use super::ProxyStream;
 use http::http1::{RequestFacts, Upgrade};
 
-impl Stream {
+impl ProxyStream {
     /// Returns whether the client sent HEAD, regardless of the current method.
     pub fn asked_head(&self) -> bool {
         self.received_method() == b"HEAD"

@@ -2,8 +2,8 @@
 //! shared access to the stream, so their changes are recorded beside it, are visible to
 //! variable lookups, and are applied before the next rule.
 
-use super::{Stream, set_variable, unset_variable};
-use crate::sample::{Scope, Value, VariableName};
+use super::{ProxyStream, set_variable, unset_variable};
+use crate::sample::{SampleValue, Scope, VariableName};
 use std::cell::Cell;
 use std::fmt;
 
@@ -11,9 +11,9 @@ use std::fmt;
 const CHANGES_MAX: usize = 64;
 
 #[derive(Debug)]
-enum Change {
+enum RuleAssignment {
     /// Sets a variable, or unsets it with None.
-    Variable(VariableName, Option<Value<'static>>),
+    Variable(VariableName, Option<SampleValue<'static>>),
     /// Fills a slot of the captured headers of the request or of the response.
     Capture(Captured, usize, Vec<u8>),
 }
@@ -33,7 +33,7 @@ pub enum Captured {
     clippy::box_collection,
     reason = "one word in a stream, and rarely there"
 )]
-pub struct Assigned(Cell<Option<Box<Vec<Change>>>>);
+pub struct Assigned(Cell<Option<Box<Vec<RuleAssignment>>>>);
 
 impl fmt::Debug for Assigned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,19 +43,19 @@ impl fmt::Debug for Assigned {
 
 impl Assigned {
     /// Records that a variable is set, or unset with None.
-    pub fn set(&self, name: VariableName, value: Option<Value<'static>>) {
-        self.note(Change::Variable(name, value));
+    pub fn set(&self, name: VariableName, value: Option<SampleValue<'static>>) {
+        self.note(RuleAssignment::Variable(name, value));
     }
 
     /// Records the value of a capture slot.
     pub fn capture(&self, whose: Captured, slot: usize, text: &[u8]) {
-        self.note(Change::Capture(whose, slot, text.to_vec()));
+        self.note(RuleAssignment::Capture(whose, slot, text.to_vec()));
     }
 
-    fn note(&self, change: Change) {
+    fn note(&self, change: RuleAssignment) {
         let mut list = self.0.take().unwrap_or_default();
-        if let Change::Variable(name, _) = &change {
-            list.retain(|old| !matches!(old, Change::Variable(other, _) if other == name));
+        if let RuleAssignment::Variable(name, _) = &change {
+            list.retain(|old| !matches!(old, RuleAssignment::Variable(other, _) if other == name));
         }
         if list.len() < CHANGES_MAX {
             list.push(change);
@@ -63,7 +63,7 @@ impl Assigned {
         self.0.set(Some(list));
     }
 
-    fn with<R>(&self, look: impl FnOnce(&[Change]) -> R) -> R {
+    fn with<R>(&self, look: impl FnOnce(&[RuleAssignment]) -> R) -> R {
         let list = self.0.take();
         let seen = look(list.as_deref().map_or(&[], Vec::as_slice));
         self.0.set(list);
@@ -71,27 +71,27 @@ impl Assigned {
     }
 
     /// Returns the pending value of a variable, or Some(None) if it will be unset.
-    pub fn get(&self, name: VariableName) -> Option<Option<Value<'static>>> {
+    pub fn get(&self, name: VariableName) -> Option<Option<SampleValue<'static>>> {
         self.with(|changes| {
             changes.iter().find_map(|change| match change {
-                Change::Variable(other, value) if *other == name => Some(value.clone()),
+                RuleAssignment::Variable(other, value) if *other == name => Some(value.clone()),
                 _ => None,
             })
         })
     }
 }
 
-impl Stream {
+impl ProxyStream {
     /// Applies the pending changes.
-    pub fn settle(&mut self) {
+    pub fn apply_pending(&mut self) {
         let Some(list) = self.rules.assigned.0.get_mut().take() else {
             return;
         };
         for change in *list {
             match change {
-                Change::Variable(name, Some(value)) => set_variable(self, name, value),
-                Change::Variable(name, None) => unset_variable(self, name),
-                Change::Capture(whose, slot, text) => {
+                RuleAssignment::Variable(name, Some(value)) => set_variable(self, name, value),
+                RuleAssignment::Variable(name, None) => unset_variable(self, name),
+                RuleAssignment::Capture(whose, slot, text) => {
                     let captures = &self.frontend().captures;
                     let count = match whose {
                         Captured::Request => captures.request.len(),
@@ -112,7 +112,7 @@ impl Stream {
 
     /// Applies the pending changes, and removes the variables of a scope that ends.
     pub fn end_scope(&mut self, scope: Scope) {
-        self.settle();
+        self.apply_pending();
         if !self.rules.variables.is_empty() {
             self.rules.variables.end_scope(scope);
         }

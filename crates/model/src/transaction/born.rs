@@ -1,20 +1,21 @@
 //! Creation of a stream, new or from a used one.
 
-use super::state::Identity;
-use super::{Links, Outcome, Route, Session, Stream, Times, Transfer};
-use http::message::Message;
+use super::state::StreamIdentity;
+use super::{Links, ProxyStream, Route, Session, StreamOutcome, Times, Transfer};
+use http::message::HttpMessage;
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Resets a used stream and keeps its memory. Every field is named, so that none can be forgotten:
 /// data of one client's stream must not reach another's.
-pub fn renew(used: &mut Stream, number: u64, new: Rc<Session>, is_http: bool, begins: Times) {
-    let Stream {
-        identity: Identity {
-            id,
-            unique_id,
-            listed: _,
-        },
+pub fn renew(used: &mut ProxyStream, number: u64, new: Rc<Session>, is_http: bool, begins: Times) {
+    let ProxyStream {
+        identity:
+            StreamIdentity {
+                id,
+                unique_id,
+                listed: _,
+            },
         session,
         config,
         http,
@@ -40,7 +41,7 @@ pub fn renew(used: &mut Stream, number: u64, new: Rc<Session>, is_http: bool, be
     payloads.renew();
     *times = begins;
     *transfer = Transfer::default();
-    *outcome = Outcome::default();
+    *outcome = StreamOutcome::default();
     log.renew();
     rules.renew();
     *links = Links::default();
@@ -51,29 +52,29 @@ pub fn renew(used: &mut Stream, number: u64, new: Rc<Session>, is_http: bool, be
 
 /// Creates a stream without a client, in which a health check evaluates its expressions. Works on
 /// any thread.
-pub fn of_check(session: Rc<Session>, http: bool) -> Stream {
+pub fn of_check(session: Rc<Session>, http: bool) -> ProxyStream {
     let times = Times::begin(reactor::now(), std::time::SystemTime::now());
     blank(0, session, http, times)
 }
 
 /// Creates a new stream.
-pub fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> Stream {
-    Stream {
-        identity: Identity {
+pub fn blank(id: u64, session: Rc<Session>, http: bool, times: Times) -> ProxyStream {
+    ProxyStream {
+        identity: StreamIdentity {
             id,
             unique_id: None,
             listed: Default::default(),
         },
         config: Arc::clone(&session.config),
         http,
-        request: Message::default(),
-        response: Message::default(),
+        request: HttpMessage::default(),
+        response: HttpMessage::default(),
         payloads: Default::default(),
         route: Route::new(session.frontend, session.frontend().rare),
         session,
         times,
         transfer: Transfer::default(),
-        outcome: Outcome::default(),
+        outcome: StreamOutcome::default(),
         log: Default::default(),
         rules: Default::default(),
         links: Links::default(),

@@ -4,7 +4,7 @@
 //! A stream without rules costs nothing. [`super::trace`] records more (values, conditions that
 //! were not met), but only for a session that an operator traces.
 
-use super::Stream;
+use super::ProxyStream;
 use super::trace::Tie;
 use crate::config::ServerIndex;
 use language::Span;
@@ -86,7 +86,7 @@ pub struct Try {
 
 /// Server that persistence selected, not `balance` alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Owner {
+pub struct PersistentServer {
     /// Index of the selected server.
     pub server: ServerIndex,
     /// Kind of persistence.
@@ -98,10 +98,10 @@ pub struct Owner {
 /// Recorded decisions on a stream.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Decided {
-    rules: Kept<RuleMet, RULES_MAX>,
-    tries: Kept<Try, TRIES_MAX>,
+    rules: BoundedList<RuleMet, RULES_MAX>,
+    tries: BoundedList<Try, TRIES_MAX>,
     /// Server that persistence selected.
-    pub owner: Option<Owner>,
+    pub owner: Option<PersistentServer>,
     /// Position of the line that chose the backend.
     pub backend: Option<Span>,
     /// Source of a response that the proxy generated without a rule.
@@ -111,22 +111,22 @@ pub struct Decided {
 /// Recorded decisions without rules and attempts, and the numbers of those that were not recorded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Others {
-    owner: Option<Owner>,
+    owner: Option<PersistentServer>,
     page: Option<&'static str>,
     left_out: [u32; 2],
 }
 
 /// At most `N` values, and the number of further ones.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Kept<T, const N: usize> {
+struct BoundedList<T, const N: usize> {
     values: [Option<T>; N],
     count: usize,
     left_out: u32,
 }
 
-impl<T: Copy, const N: usize> Default for Kept<T, N> {
+impl<T: Copy, const N: usize> Default for BoundedList<T, N> {
     fn default() -> Self {
-        Kept {
+        BoundedList {
             values: [None; N],
             count: 0,
             left_out: 0,
@@ -134,7 +134,7 @@ impl<T: Copy, const N: usize> Default for Kept<T, N> {
     }
 }
 
-impl<T: Copy, const N: usize> Kept<T, N> {
+impl<T: Copy, const N: usize> BoundedList<T, N> {
     /// Adds a value. A full list drops the last value for which `may_go` is true, or else the new
     /// one.
     fn push(&mut self, value: T, may_go: impl Fn(&T) -> bool) {
@@ -212,7 +212,7 @@ impl Decided {
     }
 }
 
-impl Stream {
+impl ProxyStream {
     /// Returns the record to add to; None if the history is disabled.
     fn deciding(&mut self) -> Option<&mut Decided> {
         match self.config.global.requests_kept() {
@@ -240,11 +240,11 @@ impl Stream {
     }
 
     /// Records the server that persistence selected. A known rule for the same server is kept.
-    pub fn decide_owner(&mut self, owner: Owner) {
+    pub fn decide_owner(&mut self, owner: PersistentServer) {
         if let Some(decided) = self.deciding() {
             let known = { decided.owner }.filter(|known| known.server == owner.server);
             let rule = owner.rule.or(known.and_then(|known| known.rule));
-            decided.owner = Some(Owner { rule, ..owner });
+            decided.owner = Some(PersistentServer { rule, ..owner });
         }
     }
 
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_first_tries_and_the_last_one_are_kept() {
-        let mut kept = Kept::<u32, 4>::default();
+        let mut kept = BoundedList::<u32, 4>::default();
         (1..=9).for_each(|n| kept.push(n, |_| true));
         assert_eq!(kept.iter().copied().collect::<Vec<_>>(), [1, 2, 3, 9]);
         assert_eq!(kept.left_out, 5);

@@ -4,7 +4,7 @@
 
 use super::{Endpoint, Session, Trace};
 use protocol::proxy_protocol::{Ssl, Tlvs};
-use reactor::{Socket, WeakSocket};
+use reactor::{StreamSocket, WeakSocket};
 use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -70,7 +70,7 @@ impl Session {
 
     /// Records the addresses of a connection with a PROXY header, if the configuration needs them.
     pub fn keep_connection(&self, ends: (Endpoint, Endpoint)) {
-        if self.config.global.asked.connection {
+        if self.config.global.recording.connection {
             self.details().connection.set(Some(ends));
         }
     }
@@ -81,8 +81,8 @@ impl Session {
     }
 
     /// Records the client's socket, if the configuration needs it.
-    pub fn keep_socket(&self, socket: &Socket) {
-        if self.config.global.asked.client_socket {
+    pub fn keep_socket(&self, socket: &StreamSocket) {
+        if self.config.global.recording.client_socket {
             self.details().socket.set(Some(socket.downgrade()));
         }
     }
@@ -100,7 +100,7 @@ impl Session {
     /// Records the fields of the client's PROXY header that the configuration needs. They never
     /// exceed the header's limit.
     pub fn keep_fields(&self, fields: &Tlvs) {
-        let asked = &self.config.global.asked.proxy_fields;
+        let asked = &self.config.global.recording.proxy_fields;
         let mut kept = Tlvs::default();
         for field in fields.iter().filter(|field| asked.contains(&field.kind)) {
             // The field was valid in the header, so there is room for it.

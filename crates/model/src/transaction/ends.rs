@@ -1,9 +1,9 @@
 //! Data on a stream's two connections and on its last rule, for fetches and formats. It is only
 //! recorded if the configuration needs it (`config::Asked`), and never used to send or receive.
 
-use super::{Endpoint, Stream, Termination};
+use super::{Endpoint, ProxyStream, Termination};
 use mux::StreamWatch;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use reactor::WeakSocket;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,12 +18,12 @@ pub struct Links {
     /// Result of the server's TLS handshake; None without TLS or server.
     pub server_tls: Option<Rc<tls::Info>>,
     /// Data for fetches and formats; None if not recorded.
-    pub ends: Option<Box<Ends>>,
+    pub ends: Option<Box<ConnectionRecords>>,
 }
 
 /// Recorded data for fetches and formats.
 #[derive(Debug, Default)]
-pub struct Ends {
+pub struct ConnectionRecords {
     /// HTTP/2 stream of the client.
     client: Option<StreamWatch>,
     /// The connection to the server.
@@ -50,7 +50,7 @@ pub struct ServerEnd {
 
 /// Selects one of the stream's two connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
+pub enum ConnectionSide {
     /// The connection of the client.
     Client,
     /// The connection to the server.
@@ -58,7 +58,7 @@ pub enum End {
 }
 
 impl Links {
-    fn ends(&mut self) -> &mut Ends {
+    fn ends(&mut self) -> &mut ConnectionRecords {
         self.ends.get_or_insert_default()
     }
 
@@ -85,36 +85,36 @@ impl Links {
 
     /// Returns the HTTP/2 stream at one end; None if the connection is not HTTP/2 or was not
     /// recorded.
-    pub fn watched(&self, end: End) -> Option<&StreamWatch> {
+    pub fn watched(&self, end: ConnectionSide) -> Option<&StreamWatch> {
         let ends = self.ends.as_ref()?;
         match end {
-            End::Client => ends.client.as_ref(),
-            End::Server => ends.server.as_ref()?.stream.as_ref(),
+            ConnectionSide::Client => ends.client.as_ref(),
+            ConnectionSide::Server => ends.server.as_ref()?.stream.as_ref(),
         }
     }
 }
 
-impl Stream {
+impl ProxyStream {
     /// Records the client's connection, if the configuration needs it.
     #[inline]
-    pub fn watch_client(&mut self, link: &Link) {
-        if self.config.global.asked.client_end {
+    pub fn watch_client(&mut self, link: &PeerConnection) {
+        if self.config.global.recording.client_end {
             self.links.ends().client = link.watch();
         }
     }
 
     /// Records the rule that ended its list.
     pub(crate) fn keep_rule(&mut self, place: Option<RulePlace>) {
-        if place.is_some() && self.config.global.asked.last_rule {
+        if place.is_some() && self.config.global.recording.last_rule {
             self.links.ends().last_rule = place;
         }
     }
 
     /// Returns whether one end aborted the stream.
-    pub fn is_aborted_by(&self, end: End) -> bool {
+    pub fn is_aborted_by(&self, end: ConnectionSide) -> bool {
         let by = match end {
-            End::Client => Termination::ClientAbort,
-            End::Server => Termination::ServerAbort,
+            ConnectionSide::Client => Termination::ClientAbort,
+            ConnectionSide::Server => Termination::ServerAbort,
         };
         let watched = self.links.watched(end);
         self.outcome.termination == by || watched.is_some_and(StreamWatch::is_aborted)

@@ -5,7 +5,7 @@
 //! is not recorded and costs nothing. Other threads query the registry by a job on the thread's
 //! loop, which examines a bounded number of slots.
 
-use super::{Endpoint, Route, Session, Stream};
+use super::{Endpoint, ProxyStream, Route, Session};
 use crate::config::{ProxyIndex, ServerIndex};
 use reactor::{self, Instant};
 use std::cell::{Cell, RefCell};
@@ -106,7 +106,7 @@ impl Listed {
 }
 
 /// Makes the stream visible to operators, once it is a tunnel or has a request.
-pub fn begin(stream: &Stream) {
+pub fn begin(stream: &ProxyStream) {
     let note = &stream.identity.listed.note;
     note.id.set(stream.identity.id);
     note.http.set(stream.http);
@@ -129,7 +129,7 @@ pub fn is_killed(place: u32) -> bool {
 }
 
 /// Runs a future. Returns None if an operator ends the stream before it completes.
-pub async fn unless_killed<F: Future>(place: u32, future: F) -> Option<F::Output> {
+pub async fn run_until_killed<F: Future>(place: u32, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match is_killed(place) {
         true => Poll::Ready(None),
@@ -179,7 +179,7 @@ impl Note {
         }
     }
 
-    fn tell(&self) -> Option<StreamSummary> {
+    fn summarize(&self) -> Option<StreamSummary> {
         let session = self.session.borrow();
         let session = session.as_ref()?;
         let config = &session.config;
@@ -212,7 +212,7 @@ impl Note {
 
 /// Returns streams of this thread, from slot `from` on. Examines at most `look_max` slots. Also
 /// returns the slot to continue with, if there are more.
-pub fn tell(from: usize, look_max: usize) -> (Vec<StreamSummary>, Option<usize>) {
+pub fn list_streams(from: usize, look_max: usize) -> (Vec<StreamSummary>, Option<usize>) {
     SLAB.with(|slab| {
         let notes = slab.notes.borrow();
         let end = from.saturating_add(look_max).min(notes.len());
@@ -221,7 +221,7 @@ pub fn tell(from: usize, look_max: usize) -> (Vec<StreamSummary>, Option<usize>)
             .unwrap_or_default()
             .iter()
             .flatten()
-            .filter_map(|note| note.tell())
+            .filter_map(|note| note.summarize())
             .collect();
         (told, (end < notes.len()).then_some(end))
     })

@@ -1,7 +1,7 @@
 //! Data for the log lines of a stream.
 
-use crate::setting::Step;
-use http::message::Message;
+use crate::setting::StreamLogStep;
+use http::message::HttpMessage;
 use std::cell::Cell;
 
 /// Request line before rules changed it, as logs print it.
@@ -17,7 +17,7 @@ pub struct ReceivedLine {
 #[derive(Debug, Default)]
 pub struct LogState {
     /// Step that is being logged; None before the first.
-    pub step: Cell<Option<Step>>,
+    pub step: Cell<Option<StreamLogStep>>,
     /// Log level that a rule set; None is `info`, Some(None) is silent.
     pub level: Option<Option<u8>>,
     /// The stream was logged at the start of its response (`option logasap`).
@@ -32,7 +32,7 @@ pub struct LogState {
 
 impl LogState {
     /// Saves the line of `request` before a rule changes it.
-    pub fn keep_received(&mut self, request: &Message) {
+    pub fn keep_received(&mut self, request: &HttpMessage) {
         if self.received.is_none() && !request.method().is_empty() {
             let (method, target) = (request.method().to_vec(), request.target().to_vec());
             self.received = Some(Box::new(ReceivedLine { method, target }));

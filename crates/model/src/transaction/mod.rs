@@ -34,18 +34,18 @@ pub use assigned::{Assigned, Captured};
 pub use born::of_check;
 pub use cookie_date::Date;
 pub(crate) use decided::Others;
-pub use decided::{Decided, Owner, RULES_MAX, RuleMet, TRIES_MAX, Try, TryFailure};
-pub use ends::{End, Ends, Links, ServerEnd};
+pub use decided::{Decided, PersistentServer, RULES_MAX, RuleMet, TRIES_MAX, Try, TryFailure};
+pub use ends::{ConnectionRecords, ConnectionSide, Links, ServerEnd};
 pub use log_state::{LogState, ReceivedLine};
-pub use outcome::{Outcome, Phase, Termination};
+pub use outcome::{StreamOutcome, StreamPhase, Termination};
 pub use overrides::{Inspection, Overrides, Packets, Priority};
 pub use payloads::Payloads;
 pub use persistence::{Persistence, RequestCookie, ResponseCookie};
 pub(crate) use reply::configured as configured_page;
-pub use reply::{Reply, error as error_page};
+pub use reply::{ProxyResponse, error as error_page};
 pub use route::Route;
 pub use rule_state::{List, Resume, RuleState};
-pub use state::{Endpoint, Held, Identity, Session, Stream};
+pub use state::{Endpoint, ProxyStream, Session, SessionConfig, StreamIdentity};
 pub use times::Times;
 pub use trace::Trace;
 pub use transfer::{CompressionChoice, Transfer};
@@ -53,4 +53,4 @@ pub use variables::{
     set as set_variable, set_of_session as set_variable_of_session, unset as unset_variable,
     unset_of_session as unset_variable_of_session,
 };
-pub use verdict::{Applied, Content, Gate, Verdict, Wait};
+pub use verdict::{Applied, ContentVerdict, Gate, MessageVerdict, Wait};

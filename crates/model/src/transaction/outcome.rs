@@ -54,7 +54,7 @@ impl Termination {
 
 /// Phase of a stream when it ended: the second letter of the termination state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Phase {
+pub enum StreamPhase {
     /// `R`: waiting for a whole request.
     Request,
     /// `Q`: in a queue.
@@ -74,29 +74,29 @@ pub enum Phase {
     Done,
 }
 
-impl Phase {
+impl StreamPhase {
     /// Returns the letter.
     pub fn letter(self) -> u8 {
         match self {
-            Phase::Request => b'R',
-            Phase::Queue => b'Q',
-            Phase::Connect => b'C',
-            Phase::Headers => b'H',
-            Phase::Data => b'D',
-            Phase::Last => b'L',
-            Phase::Tarpit => b'T',
-            Phase::Done => b'-',
+            StreamPhase::Request => b'R',
+            StreamPhase::Queue => b'Q',
+            StreamPhase::Connect => b'C',
+            StreamPhase::Headers => b'H',
+            StreamPhase::Data => b'D',
+            StreamPhase::Last => b'L',
+            StreamPhase::Tarpit => b'T',
+            StreamPhase::Done => b'-',
         }
     }
 }
 
 /// Result of a stream.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct StreamOutcome {
     /// Cause of the end.
     pub termination: Termination,
     /// Phase at the end.
-    pub phase: Phase,
+    pub phase: StreamPhase,
     /// The proxy itself generated the response (statistics, redirection, error).
     pub local: bool,
     /// The response is the statistics page.
@@ -109,9 +109,9 @@ pub struct Outcome {
     pub error_status: Cell<u16>,
 }
 
-impl Outcome {
+impl StreamOutcome {
     /// Sets the cause and phase of the end.
-    pub fn end(&mut self, termination: Termination, phase: Phase) {
+    pub fn end(&mut self, termination: Termination, phase: StreamPhase) {
         (self.termination, self.phase) = (termination, phase);
     }
 }

@@ -2,9 +2,9 @@
 //! marks. Few streams have any, so they are boxed, and a stream without them pays for one
 //! check.
 
-use super::{RuleState, Stream};
+use super::{ProxyStream, RuleState};
 use crate::config::Timeouts;
-use http::message::Message;
+use http::message::HttpMessage;
 use reactor::Instant;
 use rustix::net::sockopt;
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ pub struct Overrides {
     pub closes_server: bool,
     /// Early responses that rules generated and that were not sent yet, each with the index of its
     /// first rule.
-    pub hints: Vec<(usize, Message)>,
+    pub hints: Vec<(usize, HttpMessage)>,
     /// `expect-proxy layer4`: the connection starts with a PROXY header.
     pub expects_proxy: bool,
     /// `expect-netscaler-cip layer4`: the connection starts with a NetScaler Client IP header.
@@ -128,7 +128,7 @@ impl RuleState {
     }
 }
 
-impl Stream {
+impl ProxyStream {
     /// Returns the timeouts of the backend. In a `listen` section they apply before the backend is
     /// chosen.
     fn timeouts_of_servers(&self) -> Option<&Timeouts> {

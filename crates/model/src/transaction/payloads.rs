@@ -1,6 +1,6 @@
 //! Payload for content rules: the first bytes of each side.
 
-use http::message::Message;
+use http::message::HttpMessage;
 use std::cell::OnceCell;
 
 /// Payload for content rules. Empty unless a rule needs it.
@@ -16,7 +16,7 @@ pub struct Payloads {
     pub response_complete: bool,
     /// Request found in `request` of a stream that is not HTTP, once a rule looked for one and its
     /// head was complete.
-    pub sniffed: OnceCell<Box<Message>>,
+    pub sniffed: OnceCell<Box<HttpMessage>>,
 }
 
 impl Payloads {

@@ -1,7 +1,7 @@
 //! Persistence state of a stream (`proxy::persistence` determines the server).
 
 use super::cookie_date::Date;
-use super::{Route, Stream};
+use super::{ProxyStream, Route};
 use crate::config::{Proxy, ProxyOption, ServerIndex};
 
 /// Result for the cookie of a request: the third letter of the termination state.
@@ -127,7 +127,7 @@ impl Route {
     }
 }
 
-impl Stream {
+impl ProxyStream {
     /// Returns whether the persistent server is used even if it is down.
     pub fn is_forced(&self) -> bool {
         let persist = |backend: &Proxy| backend.has(ProxyOption::Persist);

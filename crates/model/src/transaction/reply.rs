@@ -1,29 +1,29 @@
 //! Responses of the proxy itself: error pages, redirections, the statistics page.
 
-use super::Stream;
+use super::ProxyStream;
 use crate::config::{ErrorFile, ErrorPage, Proxy};
 use http::http1;
-use http::message::{Message, Version, reason_of};
+use http::message::{HttpMessage, HttpVersion, reason_of};
 use std::sync::Arc;
 
 /// A response of the proxy itself.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub struct ProxyResponse {
     /// Status line and headers, without those for the connection.
-    pub head: Message,
+    pub head: HttpMessage,
     /// Body; its length is not in the head.
     pub body: Arc<[u8]>,
     /// The connection is closed after the response.
     pub close: bool,
 }
 
-impl Reply {
+impl ProxyResponse {
     /// Creates a reply that closes the connection without a response. The status is for logs.
     /// Returns None if the status is invalid.
-    pub fn silent(status: u16) -> Option<Reply> {
-        let mut head = Message::default();
-        head.begin_response(Version::Http11, status, b"").ok()?;
-        Some(Reply {
+    pub fn silent(status: u16) -> Option<ProxyResponse> {
+        let mut head = HttpMessage::default();
+        head.begin_response(HttpVersion::Http11, status, b"").ok()?;
+        Some(ProxyResponse {
             head,
             body: Arc::default(),
             close: true,
@@ -31,8 +31,8 @@ impl Reply {
     }
 
     /// Creates the response of an error file.
-    pub fn of_file(file: &ErrorFile) -> Reply {
-        Reply {
+    pub fn of_file(file: &ErrorFile) -> ProxyResponse {
+        ProxyResponse {
             head: file.head.clone(),
             body: file.body.clone(),
             close: false,
@@ -47,7 +47,7 @@ impl Reply {
 }
 
 /// Returns the page for an error: that of the backend, of the frontend, or the built-in one.
-pub fn error(stream: &Stream, status: u16) -> Reply {
+pub fn error(stream: &ProxyStream, status: u16) -> ProxyResponse {
     let of = |proxy: &Proxy| {
         let pages = proxy.errors.iter().rev().filter(|(s, _)| *s == status);
         pages
@@ -67,12 +67,12 @@ pub fn error(stream: &Stream, status: u16) -> Reply {
 }
 
 /// Returns the response of a configured page.
-pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Reply> {
-    let mut head = Message::default();
+pub fn configured(stream: &ProxyStream, status: u16, page: &ErrorPage) -> Option<ProxyResponse> {
+    let mut head = HttpMessage::default();
     stream.outcome.error_status.set(status);
     match page {
-        ErrorPage::Silent => Reply::silent(status),
-        ErrorPage::File(file) => Some(Reply::of_file(file)),
+        ErrorPage::Silent => ProxyResponse::silent(status),
+        ErrorPage::File(file) => Some(ProxyResponse::of_file(file)),
         ErrorPage::Made(answer) => answer.reply(stream),
         ErrorPage::Default | ErrorPage::Group(_) => None,
         ErrorPage::Redirect(status, location) => {
@@ -82,12 +82,12 @@ pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Repl
             } else {
                 reason_of(*status)
             };
-            head.begin_response(Version::Http11, *status, reason.as_bytes())
+            head.begin_response(HttpVersion::Http11, *status, reason.as_bytes())
                 .ok()?;
             head.add(b"cache-control", b"no-cache").ok()?;
             head.add(b"content-length", b"0").ok()?;
             head.add(b"location", location).ok()?;
-            Some(Reply {
+            Some(ProxyResponse {
                 head,
                 body: Arc::default(),
                 close: false,
@@ -96,13 +96,13 @@ pub fn configured(stream: &Stream, status: u16, page: &ErrorPage) -> Option<Repl
     }
 }
 
-fn built_in(status: u16) -> Reply {
-    let mut head = Message::default();
+fn built_in(status: u16) -> ProxyResponse {
+    let mut head = HttpMessage::default();
     let page = http1::error_page(status).or_else(|| http1::error_page(500));
     let body = page
         .and_then(|page| page.respond(&mut head).ok())
         .unwrap_or_default();
-    Reply {
+    ProxyResponse {
         head,
         body: body.into(),
         close: false,

@@ -2,13 +2,13 @@
 
 use super::Times;
 use super::born::blank;
-use super::state::{Endpoint, Held, Session, Stream};
+use super::state::{Endpoint, ProxyStream, Session, SessionConfig};
 use crate::config::{Bind, BindAddress, Config, Mode, Proxy, ProxyIndex, ProxyKind};
-use crate::rules::draft::{Draft, Section};
-use crate::rules::{Condition, Expression, Test, Usage, Value, check_acl_name};
+use crate::rules::draft::{ConfigDraft, Section};
+use crate::rules::{Condition, Expression, SampleValue, Test, Usage, check_acl_name};
 use configuration::LoadOptions;
 use http::http1::{Limits, ParseStatus, RequestFacts, parse_request, parse_response};
-use language::{Diagnostic, Line, Word};
+use language::{ConfigLine, ConfigWord, Diagnostic};
 use reactor::Instant;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Creates a draft within a `listen` section, without files.
-pub fn draft() -> Draft {
-    let mut draft = Draft::new(language::Environment::empty(), LoadOptions::default());
+pub fn draft() -> ConfigDraft {
+    let mut draft = ConfigDraft::new(language::Environment::empty(), LoadOptions::default());
     // Positions refer to a file even without one.
     draft.context.sources.add("sample.cfg", Vec::new());
     draft.config.proxies.push(listen());
@@ -45,7 +45,7 @@ fn listen() -> Proxy {
 }
 
 /// Creates a stream without any bytes, from 198.51.100.7:40000 to 192.0.2.1:80.
-pub fn stream(http: bool) -> Stream {
+pub fn stream(http: bool) -> ProxyStream {
     let mut config = Config::default();
     config.proxies.push(listen());
     config.backends.insert("web".into(), ProxyIndex(0));
@@ -53,7 +53,7 @@ pub fn stream(http: bool) -> Stream {
     let config = Arc::new(config);
     let (now, wall) = (Instant::now(), SystemTime::now());
     let session = Session {
-        config: Held::new(config),
+        config: SessionConfig::new(config),
         frontend: ProxyIndex(0),
         bind: 0,
         source: Endpoint::Inet(SocketAddr::from(([198, 51, 100, 7], 40000))),
@@ -73,7 +73,7 @@ pub fn stream(http: bool) -> Stream {
 }
 
 /// Creates a stream with a request; the bytes behind its head are its body.
-pub fn request(bytes: &[u8]) -> Stream {
+pub fn request(bytes: &[u8]) -> ProxyStream {
     let mut stream = stream(true);
     match parse_request(bytes, &Limits::default(), &mut stream.request) {
         Ok(ParseStatus::Done(parsed)) => {
@@ -86,7 +86,7 @@ pub fn request(bytes: &[u8]) -> Stream {
 }
 
 /// Creates a stream with a request and a response.
-pub fn exchange(bytes: &[u8], answer: &[u8]) -> Stream {
+pub fn exchange(bytes: &[u8], answer: &[u8]) -> ProxyStream {
     let mut stream = request(bytes);
     let facts = RequestFacts::of(&stream.request, None);
     match parse_response(answer, &facts, &Limits::default(), &mut stream.response) {
@@ -100,7 +100,7 @@ pub fn exchange(bytes: &[u8], answer: &[u8]) -> Stream {
 }
 
 /// Creates a TCP stream that has received these bytes.
-pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
+pub fn tcp(bytes: &[u8], complete: bool) -> ProxyStream {
     let mut stream = stream(false);
     stream.payloads.request = bytes.to_vec();
     stream.payloads.request_complete = complete;
@@ -108,7 +108,7 @@ pub fn tcp(bytes: &[u8], complete: bool) -> Stream {
 }
 
 /// Returns the words of a line as the reader splits them.
-pub fn line(draft: &mut Draft, text: &str) -> Line {
+pub fn line(draft: &mut ConfigDraft, text: &str) -> ConfigLine {
     use language::reader::{Facts, Reader};
     let context = &mut draft.context;
     let file = context
@@ -135,7 +135,7 @@ pub fn expression(text: &str, usage: Usage) -> Result<Expression, Diagnostic> {
         start: 0,
         end: text.len() as u32,
     };
-    let word = Word {
+    let word = ConfigWord {
         bytes: text.into(),
         span,
     };
@@ -143,14 +143,14 @@ pub fn expression(text: &str, usage: Usage) -> Result<Expression, Diagnostic> {
 }
 
 /// Returns an expression's value as text.
-pub fn evaluate(text: &str, stream: &Stream) -> Option<String> {
+pub fn evaluate(text: &str, stream: &ProxyStream) -> Option<String> {
     let usage = Usage::http_request(ProxyKind::Listen).and(Usage::http_response(ProxyKind::Listen));
     let expression =
         expression(text, usage).unwrap_or_else(|error| panic!("{text}: {}", error.message));
     expression.evaluate(stream).map(|value| text_of(&value))
 }
 
-fn text_of(value: &Value<'_>) -> String {
+fn text_of(value: &SampleValue<'_>) -> String {
     value.with_text(|text| String::from_utf8_lossy(text).into_owned())
 }
 
@@ -178,7 +178,7 @@ pub fn condition(
         language::arguments::Args::new(&line, 0, "test", "test", &crate::codes::OF_ARGUMENTS);
     let parsed = Condition::parse(&mut draft, &mut args, usage);
     for diagnostic in std::mem::take(&mut draft.acls).seal() {
-        draft.tell(diagnostic);
+        draft.report(diagnostic);
     }
     let told = draft
         .context
@@ -193,7 +193,7 @@ pub fn condition(
 }
 
 /// Evaluates a test in braces; None if it needs more data.
-pub fn test(text: &str, stream: &Stream) -> Option<bool> {
+pub fn test(text: &str, stream: &ProxyStream) -> Option<bool> {
     let usage = Usage::http_request(ProxyKind::Listen).and(Usage::http_response(ProxyKind::Listen));
     let (condition, _) = condition(&[], &format!("if {{ {text} }}"), usage);
     condition

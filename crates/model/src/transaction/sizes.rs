@@ -1,6 +1,6 @@
 //! Memory of a connection and its request: rarely used data must be boxed.
 
-use super::state::{Session, Stream};
+use super::state::{ProxyStream, Session};
 
 /// Maximum size of a stream without its allocations, bytes.
 const STREAM_MAX: usize = 784;
@@ -9,7 +9,7 @@ const SESSION_MAX: usize = 320;
 
 #[test]
 fn streams_and_sessions_stay_small() {
-    let (stream, session) = (size_of::<Stream>(), size_of::<Session>());
+    let (stream, session) = (size_of::<ProxyStream>(), size_of::<Session>());
     println!("a stream has {stream} bytes, a session {session}");
     assert!(stream <= STREAM_MAX, "{stream}");
     assert!(session <= SESSION_MAX, "{session}");

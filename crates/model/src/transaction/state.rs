@@ -3,12 +3,12 @@
 
 use super::details::Details;
 use super::listing::Listed;
-use super::{Decided, Links, LogState, Outcome, Payloads, Route, RuleState, Times, Transfer};
+use super::{Decided, Links, LogState, Payloads, Route, RuleState, StreamOutcome, Times, Transfer};
 use crate::config::{Bind, Config, ListenerIndex, Proxy, ProxyIndex, Server};
 use crate::sample::Variables;
 use crate::state::compression::OfClient;
 use crate::tables::SessionTrackers;
-use http::message::Message;
+use http::message::HttpMessage;
 use reactor::{self, Instant};
 use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
@@ -44,23 +44,23 @@ impl Endpoint {
 
 /// Reference of a session to its configuration. The configuration counts its sessions by these.
 #[derive(Debug)]
-pub struct Held(Arc<Config>);
+pub struct SessionConfig(Arc<Config>);
 
-impl Held {
+impl SessionConfig {
     /// Counts a new session of the configuration.
-    pub fn new(config: Arc<Config>) -> Held {
-        config.sessions.up();
-        Held(config)
+    pub fn new(config: Arc<Config>) -> SessionConfig {
+        config.sessions.increment();
+        SessionConfig(config)
     }
 }
 
-impl Drop for Held {
+impl Drop for SessionConfig {
     fn drop(&mut self) {
-        self.0.sessions.down();
+        self.0.sessions.decrement();
     }
 }
 
-impl std::ops::Deref for Held {
+impl std::ops::Deref for SessionConfig {
     type Target = Arc<Config>;
     fn deref(&self) -> &Arc<Config> {
         &self.0
@@ -72,7 +72,7 @@ impl std::ops::Deref for Held {
 pub struct Session {
     /// Configuration of the session: the one at the start of the connection or, with HTTP, at its
     /// last request. Its streams use the same.
-    pub config: Held,
+    pub config: SessionConfig,
     /// The frontend in `config`.
     pub frontend: ProxyIndex,
     /// Index of the listener in the frontend's `binds`.
@@ -106,7 +106,7 @@ impl Session {
         destination: Endpoint,
     ) -> Session {
         Session {
-            config: Held::new(config),
+            config: SessionConfig::new(config),
             frontend,
             bind,
             source,
@@ -160,8 +160,8 @@ impl Session {
     }
 
     /// Moves the session to a newer configuration. Everything else stays as it is.
-    pub fn go_over(self: &mut Rc<Session>, newer: Arc<Config>, place: ListenerIndex) {
-        let config = Held::new(newer);
+    pub fn move_to_config(self: &mut Rc<Session>, newer: Arc<Config>, place: ListenerIndex) {
+        let config = SessionConfig::new(newer);
         let ListenerIndex { frontend, bind } = place;
         if let Some(session) = Rc::get_mut(self) {
             (session.config, session.frontend, session.bind) = (config, frontend, bind);
@@ -208,7 +208,7 @@ impl Session {
 
 /// Identifiers of a stream.
 #[derive(Debug)]
-pub struct Identity {
+pub struct StreamIdentity {
     /// Unique in the process (`%rt`, `uuid`-like fetches).
     pub id: u64,
     /// Value of `unique-id-format`, once generated.
@@ -219,9 +219,9 @@ pub struct Identity {
 
 /// A request with its response, or a tunnel.
 #[derive(Debug)]
-pub struct Stream {
+pub struct ProxyStream {
     /// Identifiers of the stream.
-    pub identity: Identity,
+    pub identity: StreamIdentity,
     /// Connection of the client.
     pub session: Rc<Session>,
     /// Configuration under which the stream runs.
@@ -229,9 +229,9 @@ pub struct Stream {
     /// True for HTTP; otherwise `request` and `response` stay empty.
     pub http: bool,
     /// The request; empty until its head is complete.
-    pub request: Message,
+    pub request: HttpMessage,
     /// The response; its status is 0 until there is one.
-    pub response: Message,
+    pub response: HttpMessage,
     /// Payloads that content rules may inspect.
     pub payloads: Payloads,
     /// Frontend, backend and server of the stream.
@@ -241,7 +241,7 @@ pub struct Stream {
     /// Byte counts and filters of the transfer.
     pub transfer: Transfer,
     /// Result of the stream.
-    pub outcome: Outcome,
+    pub outcome: StreamOutcome,
     /// Data for the log lines of the stream.
     pub log: LogState,
     /// Effects of the rules so far.
@@ -252,7 +252,7 @@ pub struct Stream {
     pub decided: Option<Box<Decided>>,
 }
 
-impl Stream {
+impl ProxyStream {
     /// Returns the frontend.
     pub fn frontend(&self) -> &Proxy {
         self.config.proxy(self.route.frontend)

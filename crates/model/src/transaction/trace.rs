@@ -17,14 +17,14 @@ const VALUE_BYTES_MAX: usize = 160;
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Trace {
     /// The recorded steps, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<TraceStep>,
     /// Number of steps that were not recorded.
     pub left_out: usize,
 }
 
 /// A recorded decision.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum TraceStep {
     /// A condition was evaluated.
     Condition {
         /// Position of the condition, from its `if`.
@@ -170,7 +170,7 @@ impl Session {
     }
 
     /// Records a step if the session is traced.
-    pub fn note(&self, step: impl FnOnce() -> Step) {
+    pub fn note(&self, step: impl FnOnce() -> TraceStep) {
         let Some(trace) = { self.details.get() }.and_then(|details| details.trace.get()) else {
             return;
         };
@@ -179,7 +179,7 @@ impl Session {
         // Steps that decide are recorded even beyond the limit.
         let decides = !matches!(
             step,
-            Step::Condition { .. } | Step::Rule { ends: false, .. }
+            TraceStep::Condition { .. } | TraceStep::Rule { ends: false, .. }
         );
         match decides || trace.steps.len() < STEPS_MAX {
             true => trace.steps.push(step),

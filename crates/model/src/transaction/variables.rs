@@ -1,10 +1,10 @@
 //! Variables of a stream, its session and the process, within the limits of the
 //! configuration.
 
-use super::Stream;
+use super::ProxyStream;
 use crate::config::VariablesMax;
 use crate::sample::variables::{set_process_variable, unset_process_variable};
-use crate::sample::{Scope, Value, VariableName};
+use crate::sample::{SampleValue, Scope, VariableName};
 
 /// Returns the lowest limit for a scope. Each limit also includes the shorter-lived scopes.
 fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
@@ -21,7 +21,7 @@ fn limit(max: &VariablesMax, scope: Scope) -> Option<usize> {
 }
 
 /// Sets a variable; one that exceeds a limit is not set.
-pub fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
+pub fn set(stream: &mut ProxyStream, name: VariableName, value: SampleValue<'static>) {
     let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
     match name.scope() {
         Scope::Process => set_process_variable(name, value, bytes_max),
@@ -35,7 +35,7 @@ pub fn set(stream: &mut Stream, name: VariableName, value: Value<'static>) {
 }
 
 /// Unsets a variable.
-pub fn unset(stream: &mut Stream, name: VariableName) {
+pub fn unset(stream: &mut ProxyStream, name: VariableName) {
     match name.scope() {
         Scope::Process => unset_process_variable(name),
         Scope::Session => stream.session.variables.borrow_mut().unset(name),
@@ -46,10 +46,10 @@ pub fn unset(stream: &mut Stream, name: VariableName) {
 /// Sets a variable of the session or the process, which works with a shared stream. Returns the
 /// value if the variable is one of the stream.
 pub fn set_of_session(
-    stream: &Stream,
+    stream: &ProxyStream,
     name: VariableName,
-    value: Value<'static>,
-) -> Option<Value<'static>> {
+    value: SampleValue<'static>,
+) -> Option<SampleValue<'static>> {
     let bytes_max = limit(&stream.config.global.tune.variables_max, name.scope());
     match name.scope() {
         Scope::Process => set_process_variable(name, value, bytes_max),
@@ -63,7 +63,7 @@ pub fn set_of_session(
 }
 
 /// Unsets a variable of the session or the process. Returns whether it is one.
-pub fn unset_of_session(stream: &Stream, name: VariableName) -> bool {
+pub fn unset_of_session(stream: &ProxyStream, name: VariableName) -> bool {
     match name.scope() {
         Scope::Process => unset_process_variable(name),
         Scope::Session => stream.session.variables.borrow_mut().unset(name),

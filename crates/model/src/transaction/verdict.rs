@@ -3,7 +3,7 @@
 //! disconnect ends the wait. It then applies the result and evaluates the rules again, starting
 //! after this rule. The wait never blocks a thread, and borrows nothing from the stream.
 
-use super::{Reply, Stream};
+use super::{ProxyResponse, ProxyStream};
 use crate::setting::HttpProtocol;
 use std::fmt;
 use std::future::Future;
@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 /// Change that is applied to the stream after the wait, before its rules continue.
-pub type Applied = Box<dyn FnOnce(&mut Stream)>;
+pub type Applied = Box<dyn FnOnce(&mut ProxyStream)>;
 
 /// Wait of a rule for a future, polled on the stream's own thread.
 pub struct Wait(Pin<Box<dyn Future<Output = Applied>>>);
@@ -54,13 +54,13 @@ pub enum Gate {
 
 /// Decision of rules about a message.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum MessageVerdict {
     /// Processing continues.
     Continue,
     /// The proxy sends this response.
-    Answer(Box<Reply>),
+    Answer(Box<ProxyResponse>),
     /// The proxy sends this response after the tarpit delay.
-    Tarpit(Box<Reply>),
+    Tarpit(Box<ProxyResponse>),
     /// The proxy sends the Prometheus metrics.
     Metrics,
     /// The connection is closed.
@@ -80,7 +80,7 @@ pub enum Verdict {
 
 /// Result of `tcp-request content` rules.
 #[derive(Debug)]
-pub enum Content {
+pub enum ContentVerdict {
     /// The rules are finished.
     Decided(Gate),
     /// The rules need more bytes.

@@ -2,22 +2,22 @@
 //! as in HAProxy.
 
 use crate::config::ProxyOption;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use http::message::Message;
+use http::message::HttpMessage;
 use zeroize::Zeroizing;
 
 /// Returns whether the client uses a forward proxy: it then sends `Proxy-Authorization`, and the
 /// challenge is 407.
-pub fn is_proxied(stream: &Stream) -> bool {
+pub fn is_proxied(stream: &ProxyStream) -> bool {
     stream.frontend().has(ProxyOption::HttpUseProxyHeader)
         && !stream.request.is_target_composed()
         && !matches!(stream.request.target().first(), None | Some(b'/' | b'*'))
 }
 
 /// Returns the first value of the header, up to its first comma: scheme, and the rest.
-fn value<'m>(request: &'m Message, header: &[u8]) -> Option<(&'m [u8], &'m [u8])> {
+fn value<'m>(request: &'m HttpMessage, header: &[u8]) -> Option<(&'m [u8], &'m [u8])> {
     let line = request.get(header)?;
     let value = line.split(|b| *b == b',').next()?.trim_ascii();
     let space = value.iter().position(|b| *b == b' ')?;
@@ -25,7 +25,7 @@ fn value<'m>(request: &'m Message, header: &[u8]) -> Option<(&'m [u8], &'m [u8])
 }
 
 /// Returns the name of the header with the credentials of a request.
-pub fn header(stream: &Stream) -> &'static [u8] {
+pub fn header(stream: &ProxyStream) -> &'static [u8] {
     match is_proxied(stream) {
         true => b"proxy-authorization",
         false => b"authorization",
@@ -41,12 +41,12 @@ pub struct Basic {
 
 impl Basic {
     /// Returns the credentials of a request, if it has any.
-    pub fn of(stream: &Stream) -> Option<Basic> {
+    pub fn of(stream: &ProxyStream) -> Option<Basic> {
         Basic::in_header(super::request(stream)?, header(stream))
     }
 
     /// Returns the credentials of a header.
-    pub fn in_header(request: &Message, header: &[u8]) -> Option<Basic> {
+    pub fn in_header(request: &HttpMessage, header: &[u8]) -> Option<Basic> {
         let (scheme, encoded) = value(request, header)?;
         if !scheme.eq_ignore_ascii_case(b"basic") {
             return None;
@@ -72,7 +72,7 @@ impl Basic {
 }
 
 /// Returns the token of a header with the scheme `Bearer`.
-pub fn bearer<'m>(request: &'m Message, header: &[u8]) -> Option<&'m [u8]> {
+pub fn bearer<'m>(request: &'m HttpMessage, header: &[u8]) -> Option<&'m [u8]> {
     let (scheme, token) = value(request, header)?;
     scheme.eq_ignore_ascii_case(b"bearer").then_some(token)
 }
@@ -80,12 +80,12 @@ pub fn bearer<'m>(request: &'m Message, header: &[u8]) -> Option<&'m [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::message::Version;
+    use http::message::HttpVersion;
 
     fn read(line: &str) -> String {
-        let mut request = Message::new();
+        let mut request = HttpMessage::new();
         request
-            .begin_request(b"GET", b"/", Version::Http11)
+            .begin_request(b"GET", b"/", HttpVersion::Http11)
             .unwrap();
         request.add(b"authorization", line.as_bytes()).unwrap();
         if let Some(token) = bearer(&request, b"authorization") {

@@ -14,10 +14,12 @@ pub use crate::password::{Hash, same};
 pub use credentials::{Basic, bearer, header, is_proxied};
 
 use crate::config::{Password, Userlist};
-use crate::password::{ANSWERS_MAX, Busy, Job, Key};
+use crate::password::{ANSWERS_MAX, Busy, Key, PasswordCheck};
 use crate::thread;
-use crate::transaction::{Applied, Phase, Stream, Termination, Verdict, Wait, error_page};
-use http::message::Message;
+use crate::transaction::{
+    Applied, MessageVerdict, ProxyStream, StreamPhase, Termination, Wait, error_page,
+};
+use http::message::HttpMessage;
 use reactor::{after, with_deadline};
 use std::sync::Arc;
 use verifier::Client;
@@ -29,7 +31,7 @@ const WAIT_MS: u32 = 30_000;
 
 /// Returns the request with the credentials; also one that content rules found in a stream that is
 /// not HTTP.
-fn request(stream: &Stream) -> Option<&Message> {
+fn request(stream: &ProxyStream) -> Option<&HttpMessage> {
     if stream.request.start().is_some() {
         return Some(&stream.request);
     }
@@ -37,7 +39,10 @@ fn request(stream: &Stream) -> Option<&Message> {
 }
 
 /// Returns the user of a list who sent the request, if the password is correct.
-pub fn verified<'l>(list: &'l Userlist, stream: &Stream) -> Option<&'l crate::config::User> {
+pub fn verified<'l>(
+    list: &'l Userlist,
+    stream: &ProxyStream,
+) -> Option<&'l crate::config::UserAccount> {
     let basic = Basic::of(stream)?;
     let user = list.user(basic.user());
     match user.map(|user| &user.password) {
@@ -53,7 +58,7 @@ pub fn verified<'l>(list: &'l Userlist, stream: &Stream) -> Option<&'l crate::co
 }
 
 /// Returns whether a password matches a hash, or false if that is not known yet.
-fn check(stream: &Stream, hash: &Arc<Hash>, basic: &Basic, exists: bool) -> bool {
+fn check(stream: &ProxyStream, hash: &Arc<Hash>, basic: &Basic, exists: bool) -> bool {
     let key = Key::of(hash.bytes(), basic.user(), basic.password());
     let checked = stream.rules.checked_users.get_or_init(Box::default);
     match checked.known(&key) {
@@ -69,7 +74,7 @@ fn check(stream: &Stream, hash: &Arc<Hash>, basic: &Basic, exists: bool) -> bool
         return right;
     }
     if checked.answers.borrow().len() < ANSWERS_MAX {
-        *checked.wanted.borrow_mut() = Some(Job {
+        *checked.wanted.borrow_mut() = Some(PasswordCheck {
             key,
             hash: Arc::clone(hash),
             password: Zeroizing::new(basic.password().to_vec()),
@@ -82,17 +87,19 @@ fn check(stream: &Stream, hash: &Arc<Hash>, basic: &Basic, exists: bool) -> bool
 /// Returns what the rules must do first if one of them needs credentials that are not verified yet:
 /// wait and evaluate again, or refuse if too many verifications wait.
 #[inline]
-pub fn unanswered(stream: &mut Stream) -> Option<Verdict> {
+pub fn unanswered(stream: &mut ProxyStream) -> Option<MessageVerdict> {
     // Almost no stream has such credentials.
     stream.rules.checked_users.get()?;
     ask(stream)
 }
 
-fn ask(stream: &mut Stream) -> Option<Verdict> {
+fn ask(stream: &mut ProxyStream) -> Option<MessageVerdict> {
     let checked = stream.rules.checked_users.get()?;
     if checked.busy.take() {
-        stream.outcome.end(Termination::Resource, Phase::Request);
-        return Some(Verdict::Answer(Box::new(error_page(stream, 503))));
+        stream
+            .outcome
+            .end(Termination::Resource, StreamPhase::Request);
+        return Some(MessageVerdict::Answer(Box::new(error_page(stream, 503))));
     }
     let job = checked.wanted.take()?;
     let key = job.key;
@@ -100,7 +107,7 @@ fn ask(stream: &mut Stream) -> Option<Verdict> {
     let threads = thread::running().map_or(1, |thread| thread.process.threads());
     let begun = verifier::begin(job, client, threads);
     let deadline = after(stream.frontend().timeouts.http_request_ms.or(Some(WAIT_MS)));
-    Some(Verdict::Wait(Wait::new(async move {
+    Some(MessageVerdict::Wait(Wait::new(async move {
         let answer = match begun {
             Ok(result) => match with_deadline(deadline, result).await {
                 Ok(Ok(right)) => Ok(right),
@@ -108,7 +115,7 @@ fn ask(stream: &mut Stream) -> Option<Verdict> {
             },
             Err(busy) => Err(busy),
         };
-        let applied: Applied = Box::new(move |stream: &mut Stream| {
+        let applied: Applied = Box::new(move |stream: &mut ProxyStream| {
             if let Some(checked) = stream.rules.checked_users.get() {
                 checked.keep(key, answer);
             }

@@ -5,7 +5,7 @@
 //! A client that sends thousands of wrong passwords only delays itself.
 
 use super::cache;
-use crate::password::{Busy, Job};
+use crate::password::{Busy, PasswordCheck};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -36,7 +36,7 @@ impl Client {
     }
 }
 
-impl Job {
+impl PasswordCheck {
     /// Returns whether the password is correct. Slow.
     fn run(&self) -> bool {
         // The same password may have been verified while this job waited.
@@ -49,8 +49,8 @@ impl Job {
     }
 }
 
-struct Waiting {
-    job: Job,
+struct PendingVerification {
+    job: PasswordCheck,
     done: oneshot::Sender<bool>,
 }
 
@@ -58,7 +58,7 @@ struct Waiting {
 #[derive(Default)]
 struct Queue {
     turns: VecDeque<Client>,
-    waiting: HashMap<Client, VecDeque<Waiting>>,
+    waiting: HashMap<Client, VecDeque<PendingVerification>>,
     count: usize,
     threads: usize,
 }
@@ -70,7 +70,7 @@ fn queue() -> MutexGuard<'static, Queue> {
 }
 
 impl Queue {
-    fn push(&mut self, client: Client, waiting: Waiting) -> Result<(), Busy> {
+    fn push(&mut self, client: Client, waiting: PendingVerification) -> Result<(), Busy> {
         let own = self.waiting.get(&client).map_or(0, VecDeque::len);
         if self.count >= WAITING_MAX || own >= WAITING_OF_CLIENT_MAX {
             self.forget_who_has_gone();
@@ -102,7 +102,7 @@ impl Queue {
     }
 
     /// Returns the next job of the client whose turn it is.
-    fn pop(&mut self) -> Option<Waiting> {
+    fn pop(&mut self) -> Option<PendingVerification> {
         let client = self.turns.pop_front()?;
         let own = self.waiting.get_mut(&client)?;
         let first = own.pop_front();
@@ -124,10 +124,14 @@ impl Queue {
 
 /// Verifies a password; `threads` is the number of serving threads. A waiting job whose
 /// client has disconnected is dropped.
-pub fn begin(job: Job, client: Client, threads: usize) -> Result<oneshot::Receiver<bool>, Busy> {
+pub fn begin(
+    job: PasswordCheck,
+    client: Client,
+    threads: usize,
+) -> Result<oneshot::Receiver<bool>, Busy> {
     let (done, result) = oneshot::channel();
     let mut queue = queue();
-    queue.push(client, Waiting { job, done })?;
+    queue.push(client, PendingVerification { job, done })?;
     let wanted = threads.div_ceil(2).clamp(1, THREADS_MAX);
     if queue.threads < wanted {
         queue.threads += 1;
@@ -186,16 +190,16 @@ mod tests {
     use std::sync::Arc;
     use zeroize::Zeroizing;
 
-    fn waiting(n: usize) -> (Waiting, oneshot::Receiver<bool>) {
+    fn waiting(n: usize) -> (PendingVerification, oneshot::Receiver<bool>) {
         let (done, result) = oneshot::channel();
         let hash = Hash::read(b"abNANd1rDfiNc").unwrap();
-        let job = Job {
+        let job = PasswordCheck {
             key: Key::of(b"test", b"user", n.to_string().as_bytes()),
             hash: Arc::new(hash),
             password: Zeroizing::new(n.to_string().into_bytes()),
             exists: true,
         };
-        (Waiting { job, done }, result)
+        (PendingVerification { job, done }, result)
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use reactor::{Elapsed, after, with_deadline};
 use std::io::{self, IoSlice};
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// Reason why bytes were not written.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl From<WriteFailure> for io::Error {
 
 /// Writes all of `data`. `limit` is the timeout in milliseconds of each wait for the peer.
 pub async fn write_all(
-    socket: &Transport,
+    socket: &ConnectionTransport,
     data: &[u8],
     limit: Option<u32>,
 ) -> Result<(), WriteFailure> {
@@ -39,7 +39,7 @@ pub async fn write_all(
 
 /// As [`write_all`]; `more` announces that other bytes follow at once.
 async fn write_before(
-    socket: &Transport,
+    socket: &ConnectionTransport,
     mut data: &[u8],
     more: bool,
     limit: Option<u32>,
@@ -60,7 +60,7 @@ async fn write_before(
 }
 
 /// Waits until all written bytes are in the kernel. TLS may hold the rest of its records.
-async fn flush(socket: &Transport, limit: Option<u32>) -> Result<(), WriteFailure> {
+async fn flush(socket: &ConnectionTransport, limit: Option<u32>) -> Result<(), WriteFailure> {
     let flushed = with_deadline(after(limit), socket.flushed()).await?;
     flushed.map_err(WriteFailure::Failed)
 }
@@ -68,7 +68,7 @@ async fn flush(socket: &Transport, limit: Option<u32>) -> Result<(), WriteFailur
 /// Writes all pieces, in one system call if there is space. `more` announces that other bytes
 /// follow at once, so that the last segment can be filled.
 pub async fn write_pieces<const N: usize>(
-    socket: &Transport,
+    socket: &ConnectionTransport,
     pieces: [&[u8]; N],
     more: bool,
     limit: Option<u32>,

@@ -6,7 +6,7 @@ use super::*;
 /// its GOAWAY.
 async fn flood(hello: Vec<u8>, mut more: impl FnMut(u32) -> Vec<u8> + 'static) -> Option<u32> {
     let (near, far) = UnixStream::pair().unwrap();
-    let options = || settings::of_clients(&limits(|_| {}));
+    let options = || settings::client_options(&limits(|_| {}));
     let seen = serve_on(socket(far), options(), echo_path);
     let (good, _) = pair(limits(|_| {}), echo_path);
     let near = Rc::new(socket(near));
@@ -96,7 +96,7 @@ fn what_is_no_preface_is_closed_without_a_word() {
         let (near, far) = UnixStream::pair().unwrap();
         let seen = serve_on(
             socket(far),
-            settings::of_clients(&limits(|_| {})),
+            settings::client_options(&limits(|_| {})),
             echo_path,
         );
         let near = socket(near);

@@ -118,7 +118,7 @@ fn a_body_that_is_not_as_long_as_declared_resets_its_stream_only() {
                 .send_request(&message, facts(&message), false)
                 .unwrap();
             let _ = stream.try_write(sent, true);
-            let mut head = Message::new();
+            let mut head = HttpMessage::new();
             if soon("an end", stream.head(&mut head)).await.is_ok() {
                 let body = read_all(&stream).await;
                 assert!(body.is_err(), "{declared} for {sent:?} was taken");

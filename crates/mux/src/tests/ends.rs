@@ -59,7 +59,7 @@ async fn one(mux: &ServerMux, stage: u8, cut: u8, body: bool) {
     if cut == 2 {
         return;
     }
-    let mut head = Message::new();
+    let mut head = HttpMessage::new();
     let got = soon("a head", stream.head(&mut head)).await;
     if stage < 2 {
         let why = if stage == 0 {
@@ -140,7 +140,11 @@ fn a_client_that_resets_is_noticed_while_nothing_is_read() {
 fn streams_above_the_last_one_of_a_goaway_can_be_repeated_elsewhere() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
-        let mux = ServerMux::start(Transport::from(socket(near)), limits(|_| {}), false);
+        let mux = ServerMux::start(
+            ConnectionTransport::from(socket(near)),
+            limits(|_| {}),
+            false,
+        );
         let far = socket(far);
         let (first, second) = (ask(&mux, "/1"), ask(&mux, "/2"));
         let mut bytes = raw::frame(4, 0, 0, &[]);
@@ -148,7 +152,7 @@ fn streams_above_the_last_one_of_a_goaway_can_be_repeated_elsewhere() {
         bytes.extend(raw::frame(7, 0, 0, &[0, 0, 0, 1, 0, 0, 0, 0]));
         bytes.extend(raw::frame(1, 0x5, 1, &[0x88]));
         assert!(send(&far, &bytes).await);
-        let mut head = Message::new();
+        let mut head = HttpMessage::new();
         soon("the first answer", first.head(&mut head))
             .await
             .unwrap();
@@ -191,10 +195,14 @@ fn a_goaway_of_ours_lets_streams_end_and_then_closes() {
 fn a_lost_connection_ends_its_streams() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
-        let mux = ServerMux::start(Transport::from(socket(near)), limits(|_| {}), false);
+        let mux = ServerMux::start(
+            ConnectionTransport::from(socket(near)),
+            limits(|_| {}),
+            false,
+        );
         let stream = ask(&mux, "/");
         drop(far);
-        let mut head = Message::new();
+        let mut head = HttpMessage::new();
         let failed = soon("the end", stream.head(&mut head)).await;
         assert!(matches!(failed, Err(HeadFailure::Gone(Gone::Lost))));
         assert!(stream.try_write(b"x", true).is_err());
@@ -210,7 +218,7 @@ fn a_client_that_closed_its_side_still_gets_the_answers_of_whole_requests() {
         let (near, far) = UnixStream::pair().unwrap();
         let seen = serve_on(
             socket(far),
-            settings::of_clients(&limits(|_| {})),
+            settings::client_options(&limits(|_| {})),
             |stream, message| async move {
                 reactor::sleep(Duration::from_millis(5)).await;
                 echo_path(stream, message).await;
@@ -247,7 +255,7 @@ fn a_connection_to_a_server_that_nobody_holds_is_closed() {
         assert_eq!(answer_of(&stream).await.0, 200);
         drop(stream);
         assert!(other.idle_since().is_some());
-        assert_eq!(other.carried(), 1);
+        assert_eq!(other.opened_streams(), 1);
         drop(other);
         until("the server sees the end", || seen.over.get()).await;
     });
@@ -257,7 +265,11 @@ fn a_connection_to_a_server_that_nobody_holds_is_closed() {
 fn a_server_that_answers_no_http2_fails_its_streams() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
-        let mux = ServerMux::start(Transport::from(socket(near)), limits(|_| {}), false);
+        let mux = ServerMux::start(
+            ConnectionTransport::from(socket(near)),
+            limits(|_| {}),
+            false,
+        );
         let far = socket(far);
         let stream = ask(&mux, "/");
         send(
@@ -265,7 +277,7 @@ fn a_server_that_answers_no_http2_fails_its_streams() {
             b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
         )
         .await;
-        let mut head = Message::new();
+        let mut head = HttpMessage::new();
         let failed = soon("the end", stream.head(&mut head)).await;
         assert!(matches!(failed, Err(HeadFailure::Gone(Gone::Lost))));
         drop(far);

@@ -61,7 +61,7 @@ fn a_large_download_does_not_hold_up_small_answers() {
 fn many_streams_that_come_at_once_begin_a_few_at_a_time() {
     on_loop(|| async {
         let (near, far) = UnixStream::pair().unwrap();
-        let options = settings::of_clients(&limits(|_| {}));
+        let options = settings::client_options(&limits(|_| {}));
         let seen = serve_on(socket(far), options, echo_path);
         let mut bytes = raw::hello();
         (0..90).for_each(|n| bytes.extend(raw::get(1 + 2 * n, "/x")));
@@ -141,7 +141,7 @@ fn a_client_that_reads_nothing_costs_a_bounded_output() {
         let (near, far) = UnixStream::pair().unwrap();
         let seen = serve_on(
             socket(far),
-            settings::of_clients(&limits(|_| {})),
+            settings::client_options(&limits(|_| {})),
             |stream, _| async move {
                 // Heads alone are not subject to any window.
                 let mut head = answer(302);

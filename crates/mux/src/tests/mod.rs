@@ -9,17 +9,17 @@ mod peers;
 mod requests;
 mod sizes;
 
-use super::driver::{Driver, Side, Then, View};
+use super::driver::{ConnectionHandler, Driver, Then, View};
 use super::mapping;
 use super::server::ServerMux;
 use super::settings::{self, Http2, Limits as Bounds};
-use super::shared::{Accept, ConnectionState, Opened};
+use super::shared::{Accept, ConnectionState, RequestDecision};
 use super::slot::Expected;
 use super::stream::MuxStream;
 use http::http1::{Limits, Parsed, RequestFacts};
-use http::message::{Message, Version};
+use http::message::{HttpMessage, HttpVersion};
 use protocol::http2::{Connection, ConnectionError, ErrorCode, FieldList, Options};
-use reactor::{self, Buffer, Instant, Socket, spawn, with_deadline};
+use reactor::{self, Buffer, Instant, StreamSocket, spawn, with_deadline};
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
@@ -27,7 +27,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 pub(super) use reactor::testing::on_loop;
 
@@ -52,13 +52,13 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
     .await;
 }
 
-fn socket(stream: UnixStream) -> Socket {
-    Socket::from_fd(OwnedFd::from(stream)).unwrap()
+fn socket(stream: UnixStream) -> StreamSocket {
+    StreamSocket::from_fd(OwnedFd::from(stream)).unwrap()
 }
 
 /// Observations of the server's end.
 #[derive(Default)]
-struct Seen {
+struct ServerObservations {
     begun: Cell<u32>,
     malformed: Cell<u32>,
     failed: RefCell<Option<ConnectionError>>,
@@ -71,31 +71,31 @@ struct Seen {
 
 struct TestSide<B> {
     begin: B,
-    seen: Rc<Seen>,
+    seen: Rc<ServerObservations>,
     idle: Option<Duration>,
 }
 
 impl<B> Accept for TestSide<B> {
-    type Request = (Message, Parsed);
+    type Request = (HttpMessage, Parsed);
 
-    fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request> {
+    fn accept(&mut self, fields: &FieldList, end: bool) -> RequestDecision<Self::Request> {
         if fields.is_overflowed() {
-            return Opened::Answer(b"431");
+            return RequestDecision::Answer(b"431");
         }
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         match http::http2::request(fields, end, &Limits::default(), &mut message) {
             Ok(parsed) => {
                 let length = mapping::expected_length(&parsed, end);
                 // The handlers compare only the path.
                 let path = message.path_and_query().to_vec();
                 message.set_target(&path).unwrap();
-                Opened::Begin((message, parsed), length)
+                RequestDecision::Begin((message, parsed), length)
             }
-            Err(_) => Opened::Reset(ErrorCode::ProtocolError),
+            Err(_) => RequestDecision::Reset(ErrorCode::ProtocolError),
         }
     }
 
-    fn malformed(&mut self) {
+    fn note_malformed(&mut self) {
         self.seen.malformed.set(self.seen.malformed.get() + 1);
     }
 
@@ -104,13 +104,13 @@ impl<B> Accept for TestSide<B> {
     }
 }
 
-impl<B: FnMut(MuxStream, Message)> Side for TestSide<B> {
+impl<B: FnMut(MuxStream, HttpMessage)> ConnectionHandler for TestSide<B> {
     fn begin(&mut self, stream: MuxStream, (message, _): Self::Request) {
         self.seen.begun.set(self.seen.begun.get() + 1);
         (self.begin)(stream, message);
     }
 
-    fn plan(&mut self, view: &View) -> (Option<Instant>, Then) {
+    fn next_action(&mut self, view: &View) -> (Option<Instant>, Then) {
         *self.seen.view.borrow_mut() = Some(*view);
         if self.seen.go_away.get() && !view.closing {
             return (Some(reactor::now()), Then::GoAway(ErrorCode::NoError));
@@ -124,20 +124,20 @@ impl<B: FnMut(MuxStream, Message)> Side for TestSide<B> {
         }
     }
 
-    fn done(&mut self, _: Then) {}
+    fn note_action_done(&mut self, _: Then) {}
 
-    fn failed(&mut self, error: &ConnectionError) {
+    fn note_failure(&mut self, error: &ConnectionError) {
         *self.seen.failed.borrow_mut() = Some(*error);
     }
 }
 
 /// Serves a socket as a client's connection. Each request starts a task.
-fn serve_on<F, H>(socket: Socket, options: Options, handler: H) -> Rc<Seen>
+fn serve_on<F, H>(socket: StreamSocket, options: Options, handler: H) -> Rc<ServerObservations>
 where
-    H: Fn(MuxStream, Message) -> F + 'static,
+    H: Fn(MuxStream, HttpMessage) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
-    let seen = Rc::new(Seen::default());
+    let seen = Rc::new(ServerObservations::default());
     let mut side = TestSide {
         begin: move |stream, message| spawn(handler(stream, message)),
         seen: Rc::clone(&seen),
@@ -146,7 +146,7 @@ where
     let shared = ConnectionState::new(Connection::new(options), Weak::new(), false);
     let over = Rc::clone(&seen);
     spawn(async move {
-        let transport = Transport::from(socket);
+        let transport = ConnectionTransport::from(socket);
         Driver::new(Rc::new(shared), &transport, None)
             .run(&mut side)
             .await;
@@ -156,14 +156,14 @@ where
 }
 
 /// Makes a server's end with a handler, and a client's end connected to it.
-fn pair<F, H>(bounds: Bounds, handler: H) -> (ServerMux, Rc<Seen>)
+fn pair<F, H>(bounds: Bounds, handler: H) -> (ServerMux, Rc<ServerObservations>)
 where
-    H: Fn(MuxStream, Message) -> F + 'static,
+    H: Fn(MuxStream, HttpMessage) -> F + 'static,
     F: Future<Output = ()> + 'static,
 {
     let (near, far) = UnixStream::pair().unwrap();
-    let seen = serve_on(socket(far), settings::of_clients(&bounds), handler);
-    let mux = ServerMux::start(Transport::from(socket(near)), bounds, false);
+    let seen = serve_on(socket(far), settings::client_options(&bounds), handler);
+    let mux = ServerMux::start(ConnectionTransport::from(socket(near)), bounds, false);
     (mux, seen)
 }
 
@@ -179,27 +179,29 @@ pub(super) fn limits(set: impl FnOnce(&mut Http2)) -> Bounds {
     }
 }
 
-fn get(path: &str) -> Message {
+fn get(path: &str) -> HttpMessage {
     request(b"GET", path)
 }
 
-fn request(method: &[u8], path: &str) -> Message {
-    let mut message = Message::new();
+fn request(method: &[u8], path: &str) -> HttpMessage {
+    let mut message = HttpMessage::new();
     message
-        .begin_request(method, path.as_bytes(), Version::Http2)
+        .begin_request(method, path.as_bytes(), HttpVersion::Http2)
         .unwrap();
     message.add(b"host", b"www.example.org").unwrap();
     message
 }
 
-fn answer(status: u16) -> Message {
-    let mut message = Message::new();
-    message.begin_response(Version::Http2, status, b"").unwrap();
+fn answer(status: u16) -> HttpMessage {
+    let mut message = HttpMessage::new();
+    message
+        .begin_response(HttpVersion::Http2, status, b"")
+        .unwrap();
     message.add(b"server", b"test").unwrap();
     message
 }
 
-fn facts(request: &Message) -> Expected {
+fn facts(request: &HttpMessage) -> Expected {
     Expected {
         facts: RequestFacts::of(request, None),
         limits: Limits::default(),
@@ -253,7 +255,7 @@ async fn read_all(stream: &MuxStream) -> io::Result<Vec<u8>> {
 }
 
 /// Responds with the path as the body.
-async fn echo_path(stream: MuxStream, message: Message) {
+async fn echo_path(stream: MuxStream, message: HttpMessage) {
     let body = message.target().to_vec();
     // The other end may be gone.
     if stream.send_head(&answer(200), false).is_ok() {
@@ -262,7 +264,7 @@ async fn echo_path(stream: MuxStream, message: Message) {
 }
 
 /// Responds with the received body as it arrives, including trailers.
-async fn echo_body(stream: MuxStream, _: Message) {
+async fn echo_body(stream: MuxStream, _: HttpMessage) {
     if stream.send_head(&answer(200), false).is_err() {
         return;
     }
@@ -291,7 +293,7 @@ async fn echo_body(stream: MuxStream, _: Message) {
 
 /// Returns the status and body of the response.
 async fn answer_of(stream: &MuxStream) -> (u16, Vec<u8>) {
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     let parsed = soon("a head", stream.head(&mut message)).await;
     assert!(!parsed.expect("a head").interim);
     (message.status(), read_all(stream).await.unwrap())
@@ -364,7 +366,7 @@ mod raw {
 }
 
 /// Reads until the peer closes.
-async fn drain(socket: &Socket) -> Vec<u8> {
+async fn drain(socket: &StreamSocket) -> Vec<u8> {
     let (mut all, mut buffer) = (Vec::new(), [0; 16 * 1024]);
     loop {
         match socket.try_read(&mut buffer) {
@@ -379,7 +381,7 @@ async fn drain(socket: &Socket) -> Vec<u8> {
 }
 
 /// Sends all data. Returns false if the peer has closed.
-async fn send(socket: &Socket, mut data: &[u8]) -> bool {
+async fn send(socket: &StreamSocket, mut data: &[u8]) -> bool {
     while !data.is_empty() {
         match socket.try_write(data) {
             Ok(n) => data = &data[n..],

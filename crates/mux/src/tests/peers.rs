@@ -9,7 +9,7 @@ fn the_h2_crate_as_a_client_is_served() {
         let (near, far) = UnixStream::pair().unwrap();
         serve_on(
             socket(far),
-            settings::of_clients(&limits(|_| {})),
+            settings::client_options(&limits(|_| {})),
             echo_body,
         );
         let (sender, connection) = h2::client::handshake(socket(near)).await.unwrap();
@@ -66,7 +66,11 @@ fn the_h2_crate_as_a_server_is_used() {
                 });
             }
         });
-        let mux = ServerMux::start(Transport::from(socket(near)), limits(|_| {}), false);
+        let mux = ServerMux::start(
+            ConnectionTransport::from(socket(near)),
+            limits(|_| {}),
+            false,
+        );
         for bytes in [0, 10, 100_000] {
             let stream = mux.open().unwrap();
             let message = request(b"POST", "/");

@@ -76,7 +76,7 @@ fn interim_answers_come_before_the_final_one() {
             stream.send_head(&answer(204), true).unwrap();
         });
         let stream = ask(&mux, "/");
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         for status in [103, 103, 204] {
             let parsed = soon("a head", stream.head(&mut message)).await.unwrap();
             assert_eq!(message.status(), status);
@@ -92,7 +92,7 @@ fn streams_that_answer_in_the_same_turn_share_a_write() {
         let (near, far) = UnixStream::pair().unwrap();
         serve_on(
             socket(far),
-            settings::of_clients(&limits(|_| {})),
+            settings::client_options(&limits(|_| {})),
             echo_path,
         );
         let near = socket(near);
@@ -126,7 +126,7 @@ fn a_tunnel_waits_for_the_settings_of_its_server_and_no_longer() {
         on_loop(move || async move {
             let (near, far) = UnixStream::pair().unwrap();
             let far = socket(far);
-            let transport = Transport::from(socket(near));
+            let transport = ConnectionTransport::from(socket(near));
             let mux = ServerMux::start(transport, limits(|_| {}), false);
             let stream = Rc::new(mux.open().unwrap());
             let told = Rc::new(Cell::new(None));

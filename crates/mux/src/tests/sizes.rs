@@ -1,12 +1,12 @@
 //! Tests of the memory that connections and streams use.
 
-use super::super::shared::Inner;
-use super::super::slot::Slot;
+use super::super::shared::MuxState;
+use super::super::slot::StreamSlot;
 use super::*;
 
 #[test]
 fn an_idle_connection_holds_little() {
-    let (slot, inner) = (size_of::<Slot>(), size_of::<Inner>());
+    let (slot, inner) = (size_of::<StreamSlot>(), size_of::<MuxState>());
     let driver = size_of::<Driver<'_>>();
     let connection = size_of::<Connection>();
     println!("slot {slot}; connection {connection}, with its streams {inner}; driver {driver}");

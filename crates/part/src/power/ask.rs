@@ -2,20 +2,22 @@
 //! privileges.
 
 use super::child::Child;
-use super::control::{Action, Control, Seen, is_executable, why_not_executable};
+use super::control::{
+    PowerAction, PowerCommandOutcome, PowerControl, is_executable, why_not_executable,
+};
 use std::time::Duration;
 
 /// Timeout of one command, milliseconds.
 pub const RESPONSE_MAX_MS: u64 = 20_000;
 
-impl Control {
+impl PowerControl {
     /// Runs the command of an action and waits for its end, at most 20 s.
     ///
     /// # Errors
     /// The program or the password file is missing, the command failed, or the timeout expired; as
     /// text.
-    pub fn ask(&self, action: Action) -> Result<Seen, String> {
-        if let Control::Ipmi { password_file, .. } = self {
+    pub fn run_action(&self, action: PowerAction) -> Result<PowerCommandOutcome, String> {
+        if let PowerControl::Ipmi { password_file, .. } = self {
             let path = password_file.display();
             let opened = std::fs::File::open(password_file);
             opened.map_err(|error| format!("cannot read the password file {path}: {error}"))?;
@@ -25,11 +27,15 @@ impl Control {
         let program = invocation.program.display().to_string();
         if !is_executable(&invocation.program) {
             return Err(match self {
-                Control::Ipmi { .. } => "ipmitool is not installed (package ipmitool)".to_owned(),
-                Control::Agent { .. } => {
+                PowerControl::Ipmi { .. } => {
+                    "ipmitool is not installed (package ipmitool)".to_owned()
+                }
+                PowerControl::Agent { .. } => {
                     format!("{program} is not installed (package fence-agents)")
                 }
-                Control::Exec(_) | Control::Program(_) => why_not_executable(&invocation.program),
+                PowerControl::Exec(_) | PowerControl::Program(_) => {
+                    why_not_executable(&invocation.program)
+                }
             });
         }
         let child = Child::start(&invocation);
@@ -38,8 +44,8 @@ impl Control {
         let Some(ended) = child.wait(timeout) else {
             return Err(format!("no response within {} s", timeout.as_secs()));
         };
-        match self.seen(action, &ended) {
-            Seen::Failed(words) => Err(words),
+        match self.interpret_exit(action, &ended) {
+            PowerCommandOutcome::Failed(words) => Err(words),
             seen => Ok(seen),
         }
     }
@@ -49,37 +55,57 @@ impl Control {
 mod tests {
     use super::*;
 
-    fn program(words: &[&str]) -> Control {
-        Control::Program(words.iter().map(|word| (*word).to_owned()).collect())
+    fn program(words: &[&str]) -> PowerControl {
+        PowerControl::Program(words.iter().map(|word| (*word).to_owned()).collect())
     }
 
     #[test]
     fn a_program_gets_the_action_as_its_last_word_and_its_status_is_an_exit_code() {
         let script = "case $0 in on|off) exit 0;; status) exit 2;; esac; exit 9";
         let control = program(&["/bin/sh", "-c", script]);
-        assert_eq!(control.ask(Action::On), Ok(Seen::Done));
-        assert_eq!(control.ask(Action::Off), Ok(Seen::Done));
-        assert_eq!(control.ask(Action::Status), Ok(Seen::IsOff));
+        assert_eq!(
+            control.run_action(PowerAction::On),
+            Ok(PowerCommandOutcome::Done)
+        );
+        assert_eq!(
+            control.run_action(PowerAction::Off),
+            Ok(PowerCommandOutcome::Done)
+        );
+        assert_eq!(
+            control.run_action(PowerAction::Status),
+            Ok(PowerCommandOutcome::IsOff)
+        );
         let fails = program(&["/bin/sh", "-c", "echo no outlet; exit 3"]);
-        for action in [Action::On, Action::Status] {
-            assert_eq!(fails.ask(action), Err("exit code 3: no outlet".to_owned()));
+        for action in [PowerAction::On, PowerAction::Status] {
+            assert_eq!(
+                fails.run_action(action),
+                Err("exit code 3: no outlet".to_owned())
+            );
         }
     }
 
     #[test]
     fn what_is_missing_is_named() {
-        let words = program(&["/nowhere/outlet"]).ask(Action::On).unwrap_err();
+        let words = program(&["/nowhere/outlet"])
+            .run_action(PowerAction::On)
+            .unwrap_err();
         assert_eq!(words, "there is no /nowhere/outlet");
-        let ipmi = Control::Ipmi {
+        let ipmi = PowerControl::Ipmi {
             at: "127.0.0.1".to_owned(),
             user: "admin".to_owned(),
             password_file: "/nowhere/password".into(),
             cipher: None,
         };
-        let words = ipmi.ask(Action::Status).unwrap_err();
+        let words = ipmi.run_action(PowerAction::Status).unwrap_err();
         assert!(words.contains("/nowhere/password"), "{words}");
-        let off = Control::Exec(vec!["/bin/true".to_owned()]);
-        assert_eq!(off.ask(Action::Status), Err("it has no status".to_owned()));
-        assert_eq!(off.ask(Action::On), Err("it has no power on".to_owned()));
+        let off = PowerControl::Exec(vec!["/bin/true".to_owned()]);
+        assert_eq!(
+            off.run_action(PowerAction::Status),
+            Err("it has no status".to_owned())
+        );
+        assert_eq!(
+            off.run_action(PowerAction::On),
+            Err("it has no power on".to_owned())
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The process of a command that switches power. No code waits for it: its end and its output are
 //! readable descriptors. Dropping the value kills the process with its whole group.
 
-use super::control::{Ended, Invocation, PATH};
+use super::control::{CommandExit, Invocation, PATH};
 use nix::libc;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
@@ -107,7 +107,7 @@ impl Child {
 
     /// Reads the available output without blocking. Returns how the command ended, once it has
     /// ended.
-    pub fn look(&mut self) -> Option<Ended> {
+    pub fn poll_exit(&mut self) -> Option<CommandExit> {
         self.read();
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         let status = match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
@@ -117,8 +117,8 @@ impl Child {
         };
         // The command may have written its last output after the first read.
         self.read();
-        self.end();
-        Some(Ended {
+        self.kill_group();
+        Some(CommandExit {
             code: status,
             output: String::from_utf8_lossy(&self.kept).into_owned(),
         })
@@ -145,7 +145,7 @@ impl Child {
 
     /// Kills the whole process group. The group id cannot be reused before the first process is
     /// reaped.
-    fn end(&mut self) {
+    fn kill_group(&mut self) {
         if std::mem::take(&mut self.is_there) {
             // Ignored: the group may have ended already.
             let _ = kill_process_group(self.pid, Signal::KILL);
@@ -154,10 +154,10 @@ impl Child {
     }
 
     /// Waits for the end of the command, for commands of an operator. None after the timeout.
-    pub fn wait(mut self, timeout: Duration) -> Option<Ended> {
+    pub fn wait(mut self, timeout: Duration) -> Option<CommandExit> {
         let until = Instant::now() + timeout;
         loop {
-            if let Some(ended) = self.look() {
+            if let Some(ended) = self.poll_exit() {
                 return Some(ended);
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -176,7 +176,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.end();
+        self.kill_group();
     }
 }
 
@@ -249,7 +249,7 @@ mod tests {
         // The shell waits for its child, which runs long, so neither of them ends.
         let mut child = shell("sleep 1000 & echo $!; wait", "");
         let pid = loop {
-            assert_eq!(child.look(), None);
+            assert_eq!(child.poll_exit(), None);
             let text = String::from_utf8(child.kept.clone()).unwrap();
             if let Some(number) = text.strip_suffix('\n') {
                 break Pid::from_raw(number.parse().unwrap()).unwrap();

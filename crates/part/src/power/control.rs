@@ -22,7 +22,7 @@ pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 
 /// A method that controls the power of a machine from another one.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Control {
+pub enum PowerControl {
     /// IPMI over LAN (`lanplus`), through `ipmitool`.
     Ipmi {
         /// Address or host name of the controller, with an optional port.
@@ -51,7 +51,7 @@ pub enum Control {
 
 /// A power action.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
+pub enum PowerAction {
     /// Switches the machine on.
     On,
     /// Powers the machine off.
@@ -60,20 +60,20 @@ pub enum Action {
     Status,
 }
 
-impl Action {
+impl PowerAction {
     /// Returns the action's name for messages.
     pub fn word(self) -> &'static str {
         match self {
-            Action::On => "power on",
-            Action::Off => "power off",
-            Action::Status => "status",
+            PowerAction::On => "power on",
+            PowerAction::Off => "power off",
+            PowerAction::Status => "status",
         }
     }
 }
 
 /// The result of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Seen {
+pub enum PowerCommandOutcome {
     /// The action succeeded.
     Done,
     /// The status is "off".
@@ -97,50 +97,50 @@ pub struct Invocation {
 
 /// The end of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ended {
+pub struct CommandExit {
     /// Exit code; None if a signal ended the command.
     pub code: Option<i32>,
     /// Output of the command, truncated.
     pub output: String,
 }
 
-impl Control {
+impl PowerControl {
     /// Returns whether the method has a status query; otherwise a successful power off is the
     /// confirmation.
     pub fn has_status(&self) -> bool {
-        !matches!(self, Control::Exec(_))
+        !matches!(self, PowerControl::Exec(_))
     }
 
     /// Returns the name for messages. The name contains no secret.
     pub fn name(&self) -> String {
         match self {
-            Control::Ipmi { at, .. } => format!("ipmi {at}"),
-            Control::Exec(words) | Control::Program(words) => {
+            PowerControl::Ipmi { at, .. } => format!("ipmi {at}"),
+            PowerControl::Exec(words) | PowerControl::Program(words) => {
                 format!("exec {}", words.first().map_or("", String::as_str))
             }
-            Control::Agent { name, .. } => format!("agent {name}"),
+            PowerControl::Agent { name, .. } => format!("agent {name}"),
         }
     }
 
     /// Returns the command of an action. None: the method does not have the action.
-    pub fn invocation(&self, action: Action) -> Option<Invocation> {
+    pub fn invocation(&self, action: PowerAction) -> Option<Invocation> {
         let (program, arguments, input) = match (self, action) {
-            (Control::Exec(_), Action::On | Action::Status) => return None,
-            (Control::Exec(words), Action::Off) => {
+            (PowerControl::Exec(_), PowerAction::On | PowerAction::Status) => return None,
+            (PowerControl::Exec(words), PowerAction::Off) => {
                 let (program, arguments) = words.split_first()?;
                 (program.clone(), arguments.to_vec(), String::new())
             }
-            (Control::Program(words), action) => {
+            (PowerControl::Program(words), action) => {
                 let (program, arguments) = words.split_first()?;
                 let mut arguments = arguments.to_vec();
                 arguments.push(word(action).to_owned());
                 (program.clone(), arguments, String::new())
             }
-            (Control::Ipmi { .. }, action) => {
+            (PowerControl::Ipmi { .. }, action) => {
                 let (program, arguments) = self.ipmitool(action)?;
                 (program, arguments, String::new())
             }
-            (Control::Agent { name, options }, action) => {
+            (PowerControl::Agent { name, options }, action) => {
                 let options = options
                     .iter()
                     .map(|(key, value)| format!("{key}={value}\n"));
@@ -155,8 +155,8 @@ impl Control {
         })
     }
 
-    fn ipmitool(&self, action: Action) -> Option<(String, Vec<String>)> {
-        let Control::Ipmi {
+    fn ipmitool(&self, action: PowerAction) -> Option<(String, Vec<String>)> {
+        let PowerControl::Ipmi {
             at,
             user,
             password_file,
@@ -184,21 +184,21 @@ impl Control {
 
     /// Returns the command of an action as a shell command, for a manual test. Passwords among the
     /// options of agents are left out.
-    pub fn by_hand(&self, action: Action) -> String {
+    pub fn by_hand(&self, action: PowerAction) -> String {
         let quoted = |words: &[String]| {
             let words = words.iter().map(|word| quote(word));
             words.collect::<Vec<_>>().join(" ")
         };
         match self {
-            Control::Exec(words) => quoted(words),
-            Control::Program(words) => format!("{} {}", quoted(words), word(action)),
-            Control::Ipmi { .. } => {
+            PowerControl::Exec(words) => quoted(words),
+            PowerControl::Program(words) => format!("{} {}", quoted(words), word(action)),
+            PowerControl::Ipmi { .. } => {
                 let command = self.ipmitool(action);
                 command.map_or_else(String::new, |(program, words)| {
                     format!("{program} {}", quoted(&words))
                 })
             }
-            Control::Agent { name, options } => {
+            PowerControl::Agent { name, options } => {
                 let options = options.iter().map(|(key, value)| {
                     match key.contains("passw") && !key.contains("script") {
                         true => quote(&format!("{key}=…")),
@@ -212,32 +212,40 @@ impl Control {
     }
 
     /// Interprets the end of a command.
-    pub fn seen(&self, action: Action, ended: &Ended) -> Seen {
-        let failed = || Seen::Failed(failure(ended));
+    pub fn interpret_exit(&self, action: PowerAction, ended: &CommandExit) -> PowerCommandOutcome {
+        let failed = || PowerCommandOutcome::Failed(failure(ended));
         let output = ended.output.to_ascii_lowercase();
         match (self, action, ended.code) {
-            (_, Action::On | Action::Off, Some(0)) => Seen::Done,
-            (_, Action::On | Action::Off, _) => failed(),
-            (Control::Ipmi { .. }, Action::Status, Some(0)) => {
+            (_, PowerAction::On | PowerAction::Off, Some(0)) => PowerCommandOutcome::Done,
+            (_, PowerAction::On | PowerAction::Off, _) => failed(),
+            (PowerControl::Ipmi { .. }, PowerAction::Status, Some(0)) => {
                 let last = output.rsplit("chassis power is ").next();
                 match (last.filter(|last| last.len() < output.len())).map(str::trim) {
-                    Some("off") => Seen::IsOff,
-                    Some("on") => Seen::IsOn,
+                    Some("off") => PowerCommandOutcome::IsOff,
+                    Some("on") => PowerCommandOutcome::IsOn,
                     _ => failed(),
                 }
             }
-            (Control::Agent { .. } | Control::Program(_), Action::Status, Some(0)) => Seen::IsOn,
-            (Control::Agent { .. } | Control::Program(_), Action::Status, Some(2)) => Seen::IsOff,
-            (_, Action::Status, _) => failed(),
+            (
+                PowerControl::Agent { .. } | PowerControl::Program(_),
+                PowerAction::Status,
+                Some(0),
+            ) => PowerCommandOutcome::IsOn,
+            (
+                PowerControl::Agent { .. } | PowerControl::Program(_),
+                PowerAction::Status,
+                Some(2),
+            ) => PowerCommandOutcome::IsOff,
+            (_, PowerAction::Status, _) => failed(),
         }
     }
 }
 
-fn word(action: Action) -> &'static str {
+fn word(action: PowerAction) -> &'static str {
     match action {
-        Action::On => "on",
-        Action::Off => "off",
-        Action::Status => "status",
+        PowerAction::On => "on",
+        PowerAction::Off => "off",
+        PowerAction::Status => "status",
     }
 }
 
@@ -248,7 +256,7 @@ pub fn short(words: &str) -> String {
     line.chars().take(WHY_CHARS_MAX).collect()
 }
 
-fn failure(ended: &Ended) -> String {
+fn failure(ended: &CommandExit) -> String {
     let how = match ended.code {
         Some(code) => format!("exit code {code}"),
         None => "ended by a signal".to_owned(),
@@ -308,8 +316,8 @@ fn quote(word: &str) -> String {
 mod tests {
     use super::*;
 
-    fn ipmi(at: &str) -> Control {
-        Control::Ipmi {
+    fn ipmi(at: &str) -> PowerControl {
+        PowerControl::Ipmi {
             at: at.to_owned(),
             user: "admin".to_owned(),
             password_file: "/etc/evenkeel/ipmi".into(),
@@ -317,17 +325,17 @@ mod tests {
         }
     }
 
-    fn agent() -> Control {
+    fn agent() -> PowerControl {
         let options = [("ip", "10.99.0.12"), ("plug", "3"), ("passwd", "se cret")];
         let options = options.map(|(key, value)| (key.to_owned(), value.to_owned()));
-        Control::Agent {
+        PowerControl::Agent {
             name: "fence_apc".to_owned(),
             options: options.into(),
         }
     }
 
-    fn ended(code: i32, output: &str) -> Ended {
-        Ended {
+    fn ended(code: i32, output: &str) -> CommandExit {
+        CommandExit {
             code: Some(code),
             output: output.to_owned(),
         }
@@ -335,7 +343,7 @@ mod tests {
 
     #[test]
     fn ipmitool_gets_a_password_file_and_the_port_of_each_form_of_an_address() {
-        let line = |at: &str| ipmi(at).by_hand(Action::Off);
+        let line = |at: &str| ipmi(at).by_hand(PowerAction::Off);
         let rest = "-U admin -f /etc/evenkeel/ipmi -N 1 -R 2 chassis power off";
         for (at, words) in [
             ("10.99.0.11", "-H 10.99.0.11"),
@@ -346,65 +354,75 @@ mod tests {
         ] {
             assert_eq!(line(at), format!("ipmitool -I lanplus {words} {rest}"));
         }
-        assert!(ipmi("a").by_hand(Action::On).ends_with("chassis power on"));
+        assert!(
+            ipmi("a")
+                .by_hand(PowerAction::On)
+                .ends_with("chassis power on")
+        );
         let mut with_cipher = ipmi("10.99.0.11");
-        if let Control::Ipmi { cipher, .. } = &mut with_cipher {
+        if let PowerControl::Ipmi { cipher, .. } = &mut with_cipher {
             *cipher = Some(17);
         }
         let words = format!("ipmitool -I lanplus -H 10.99.0.11 -C 17 {rest}");
-        assert_eq!(with_cipher.by_hand(Action::Off), words);
+        assert_eq!(with_cipher.by_hand(PowerAction::Off), words);
     }
 
     #[test]
     fn only_a_status_that_says_off_is_off() {
         let control = ipmi("a");
-        let seen = |code, output| control.seen(Action::Status, &ended(code, output));
+        let seen = |code, output| control.interpret_exit(PowerAction::Status, &ended(code, output));
         let noise = "Unable to Get Channel Cipher Suites\nChassis Power is off\n";
-        assert_eq!(seen(0, noise), Seen::IsOff);
-        assert_eq!(seen(0, "Chassis Power is on\n"), Seen::IsOn);
+        assert_eq!(seen(0, noise), PowerCommandOutcome::IsOff);
+        assert_eq!(seen(0, "Chassis Power is on\n"), PowerCommandOutcome::IsOn);
         for (code, output) in [
             (1, noise),
             (0, ""),
             (0, "off"),
             (0, "Chassis Power is offset"),
         ] {
-            assert!(matches!(seen(code, output), Seen::Failed(_)), "{output}");
+            assert!(
+                matches!(seen(code, output), PowerCommandOutcome::Failed(_)),
+                "{output}"
+            );
         }
     }
 
     #[test]
     fn an_agent_reads_its_options_and_its_status_is_an_exit_code() {
-        let invocation = agent().invocation(Action::Status).unwrap();
+        let invocation = agent().invocation(PowerAction::Status).unwrap();
         let input = String::from_utf8(invocation.input).unwrap();
         assert_eq!(
             input,
             "action=status\nip=10.99.0.12\npasswd=se cret\nplug=3\n"
         );
         assert!(invocation.arguments.is_empty());
-        let seen = |action, code| agent().seen(action, &ended(code, "x"));
-        assert_eq!(seen(Action::Status, 0), Seen::IsOn);
-        assert_eq!(seen(Action::Status, 2), Seen::IsOff);
+        let seen = |action, code| agent().interpret_exit(action, &ended(code, "x"));
+        assert_eq!(seen(PowerAction::Status, 0), PowerCommandOutcome::IsOn);
+        assert_eq!(seen(PowerAction::Status, 2), PowerCommandOutcome::IsOff);
         assert_eq!(
-            seen(Action::Status, 1),
-            Seen::Failed("exit code 1: x".to_owned())
+            seen(PowerAction::Status, 1),
+            PowerCommandOutcome::Failed("exit code 1: x".to_owned())
         );
-        assert_eq!(seen(Action::Off, 0), Seen::Done);
-        assert!(matches!(seen(Action::Off, 2), Seen::Failed(_)));
+        assert_eq!(seen(PowerAction::Off, 0), PowerCommandOutcome::Done);
+        assert!(matches!(
+            seen(PowerAction::Off, 2),
+            PowerCommandOutcome::Failed(_)
+        ));
     }
 
     #[test]
     fn a_command_for_hands_shows_no_password_and_is_quoted() {
         assert_eq!(
-            agent().by_hand(Action::Status),
+            agent().by_hand(PowerAction::Status),
             "printf '%s\\n' action=status ip=10.99.0.12 'passwd=…' plug=3 | fence_apc"
         );
-        let exec = Control::Exec(vec!["/bin/off".to_owned(), "it's".to_owned()]);
-        assert_eq!(exec.by_hand(Action::Off), "/bin/off 'it'\\''s'");
-        assert_eq!(exec.invocation(Action::Status), None);
-        assert_eq!(exec.invocation(Action::On), None);
+        let exec = PowerControl::Exec(vec!["/bin/off".to_owned(), "it's".to_owned()]);
+        assert_eq!(exec.by_hand(PowerAction::Off), "/bin/off 'it'\\''s'");
+        assert_eq!(exec.invocation(PowerAction::Status), None);
+        assert_eq!(exec.invocation(PowerAction::On), None);
         assert_eq!(exec.name(), "exec /bin/off");
-        let program = Control::Program(vec!["/bin/outlet".to_owned(), "3".to_owned()]);
-        assert_eq!(program.by_hand(Action::On), "/bin/outlet 3 on");
+        let program = PowerControl::Program(vec!["/bin/outlet".to_owned(), "3".to_owned()]);
+        assert_eq!(program.by_hand(PowerAction::On), "/bin/outlet 3 on");
     }
 
     #[test]

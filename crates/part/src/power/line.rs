@@ -1,7 +1,7 @@
 //! Parser for power methods in configuration files: the rest of the line after `ipmi`, `exec` or
 //! `agent`.
 
-use super::control::Control;
+use super::control::PowerControl;
 use language::arguments::Args;
 use language::{Code, Diagnostic};
 use std::collections::BTreeMap;
@@ -14,11 +14,11 @@ const CIPHERS_MAX: u32 = 19;
 ///
 /// # Errors
 /// A word is missing or not valid.
-pub fn ipmi(args: &mut Args<'_>, twice: &'static Code) -> Result<Control, Diagnostic> {
+pub fn ipmi(args: &mut Args<'_>, twice: &'static Code) -> Result<PowerControl, Diagnostic> {
     let word = args.required("the address of the controller")?;
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(byte);
     if word.bytes.is_empty() || word.str().starts_with('-') || !word.bytes.iter().all(allowed) {
-        return Err(args.unfit(word, "not an address or a host name"));
+        return Err(args.unexpected_value(word, "not an address or a host name"));
     }
     let at = word.text().into_owned();
     let (mut user, mut password_file, mut cipher) = (None, None, None);
@@ -32,7 +32,7 @@ pub fn ipmi(args: &mut Args<'_>, twice: &'static Code) -> Result<Control, Diagno
         Ok(())
     })?;
     match (user, password_file) {
-        (Some(user), Some(password_file)) => Ok(Control::Ipmi {
+        (Some(user), Some(password_file)) => Ok(PowerControl::Ipmi {
             at,
             user,
             password_file,
@@ -44,7 +44,7 @@ pub fn ipmi(args: &mut Args<'_>, twice: &'static Code) -> Result<Control, Diagno
                 Some(_) => "`password-file` and a file",
             };
             args.required(missing)?;
-            Err(args.unfit(word, "without a user"))
+            Err(args.unexpected_value(word, "without a user"))
         }
     }
 }
@@ -64,11 +64,13 @@ pub fn program(args: &mut Args<'_>) -> Result<Vec<String>, Diagnostic> {
 ///
 /// # Errors
 /// A word is missing or not valid, or an option is given twice.
-pub fn agent(args: &mut Args<'_>, twice: &'static Code) -> Result<Control, Diagnostic> {
+pub fn agent(args: &mut Args<'_>, twice: &'static Code) -> Result<PowerControl, Diagnostic> {
     let word = args.required("the name of a fence agent")?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
     if !word.str().starts_with("fence_") || !word.str().bytes().all(allowed) {
-        return Err(args.unfit(word, "not the name of a fence agent, such as `fence_apc`"));
+        return Err(
+            args.unexpected_value(word, "not the name of a fence agent, such as `fence_apc`")
+        );
     }
     let name = word.text().into_owned();
     let mut options = BTreeMap::new();
@@ -78,10 +80,12 @@ pub fn agent(args: &mut Args<'_>, twice: &'static Code) -> Result<Control, Diagn
         // A value must not contain a line end, because the agent reads the options as lines.
         let option = option.filter(|(name, value)| is_name(name) && !value.contains('\n'));
         let Some((option, value)) = option else {
-            return Err(args.unfit(word, "not an option of the form `NAME=VALUE`"));
+            return Err(args.unexpected_value(word, "not an option of the form `NAME=VALUE`"));
         };
         if option == "action" {
-            return Err(args.unfit(word, "not an option here: each order has its own action"));
+            return Err(
+                args.unexpected_value(word, "not an option here: each order has its own action")
+            );
         }
         if options
             .insert(option.to_owned(), value.to_owned())
@@ -92,5 +96,5 @@ pub fn agent(args: &mut Args<'_>, twice: &'static Code) -> Result<Control, Diagn
             return Err(told.label("a second one").help("remove one of the two"));
         }
     }
-    Ok(Control::Agent { name, options })
+    Ok(PowerControl::Agent { name, options })
 }

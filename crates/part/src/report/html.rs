@@ -1,9 +1,9 @@
 //! Renders a report as a section of the statistics page.
 
-use super::{Grade, Report, Subject};
+use super::{Grade, StatusReport, Subject};
 use std::fmt::Write;
 
-impl Report {
+impl StatusReport {
     /// Writes a section with a row for each subject of a kind: name, state, time in that state, and
     /// one column for each of `columns`: a fact, a number, or a kind of children. Writes nothing if
     /// there is no such subject.

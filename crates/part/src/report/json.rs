@@ -1,9 +1,9 @@
 //! Renders a report as JSON for programs.
 
-use super::{Event, Moment, NumberRow, Report, Subject, Value};
+use super::{Event, FactValue, Moment, NumberRow, StatusReport, Subject};
 use serde_json::{Map, Value as Json, json};
 
-impl Report {
+impl StatusReport {
     /// Returns the report as JSON on one line: subjects with their facts and numbers by name, and
     /// the description of each number.
     pub fn json(&self) -> String {
@@ -37,8 +37,8 @@ fn row(row: &NumberRow) -> (String, Json) {
 fn subject(one: &Subject) -> Json {
     let facts = one.facts.iter().map(|fact| {
         let value = match &fact.value {
-            Value::Text(text) => json!(text),
-            Value::List(words) | Value::Lines(words) => json!(words),
+            FactValue::Text(text) => json!(text),
+            FactValue::List(words) | FactValue::Lines(words) => json!(words),
         };
         (fact.name.clone(), value)
     });

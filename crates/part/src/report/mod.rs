@@ -1,9 +1,9 @@
-//! The state of everything in a part, as one value: [`Report`]. A role creates it, processes
+//! The state of everything in a part, as one value: [`StatusReport`]. A role creates it, processes
 //! forward it as bytes, and renderers show it on the terminal, to programs, to Prometheus and on
 //! the statistics page.
 //!
 //! A report contains the names and units of its numbers, so a renderer needs no knowledge of the
-//! part. A compromised role may have written the report: what [`Report::decode`] allocates is
+//! part. A compromised role may have written the report: what [`StatusReport::decode`] allocates is
 //! bounded by the bytes that it reads, and every renderer escapes what its medium would interpret.
 
 mod html;
@@ -15,9 +15,9 @@ pub use html::escape;
 pub use prometheus::escaped;
 pub use text::span;
 
-use crate::codec::{self, Malformed};
-use crate::role::{Level, Message, PartMessage};
-use crate::{Shared, memory};
+use crate::codec::{self, InvalidEncoding};
+use crate::role::{Level, PartMessage, SupervisorMessage};
+use crate::{SharedFd, memory};
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
@@ -51,7 +51,7 @@ pub struct Summary {
 
 /// The status of all subjects of a part.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Report {
+pub struct StatusReport {
     /// Name of the part.
     pub part: String,
     /// Time at which the report was created.
@@ -101,26 +101,26 @@ pub struct Subject {
     /// Label of the metrics that holds the name; empty for none.
     pub label: String,
     /// Current state.
-    pub state: State,
+    pub state: SubjectState,
     /// Start of the current state; None if unknown.
     pub since: Option<Moment>,
     /// The reason for the state, as text.
     pub why: String,
     /// Further facts, in the order of the display.
     pub facts: Vec<Fact>,
-    /// Numbers, by the names of [`Report::rows`].
+    /// Numbers, by the names of [`StatusReport::rows`].
     pub numbers: Vec<(String, u64)>,
     /// Subjects that this one contains.
     pub children: Vec<Subject>,
     /// Last state changes, the newest last.
     pub events: Vec<Event>,
     /// Actions that an operator may request now.
-    pub offers: Vec<Offer>,
+    pub offers: Vec<SubjectAction>,
 }
 
 /// An action that an operator may request for a subject: a message to the part of the report.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Offer {
+pub struct SubjectAction {
     /// Name, unique among the actions of the subject: `move beta`.
     pub word: String,
     /// Label of the button: `Move to beta`.
@@ -171,10 +171,10 @@ impl Opens {
     }
 }
 
-impl Offer {
+impl SubjectAction {
     /// Creates an action that sends this message.
-    pub fn new(word: &str, label: &str, message: PartMessage) -> Offer {
-        Offer {
+    pub fn new(word: &str, label: &str, message: PartMessage) -> SubjectAction {
+        SubjectAction {
             word: word.to_owned(),
             label: label.to_owned(),
             follows: String::new(),
@@ -186,13 +186,13 @@ impl Offer {
     }
 
     /// Adds a connection to the message, over which the part speaks this protocol.
-    pub fn opens(mut self, what: Opens) -> Offer {
+    pub fn opens(mut self, what: Opens) -> SubjectAction {
         self.opens = Some(what);
         self
     }
 
     /// Makes the action require a confirmation that shows this consequence.
-    pub fn follows(mut self, words: &str) -> Offer {
+    pub fn follows(mut self, words: &str) -> SubjectAction {
         self.follows = words.to_owned();
         self
     }
@@ -200,7 +200,7 @@ impl Offer {
 
 /// The state of a subject.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct State {
+pub struct SubjectState {
     /// The field's word for the state: `MASTER`, `up`.
     pub word: String,
     /// The grade of the state, for colours and alarms.
@@ -230,7 +230,7 @@ pub struct Fact {
     /// Name of the fact.
     pub name: String,
     /// Value of the fact.
-    pub value: Value,
+    pub value: FactValue,
     /// Label of the metrics that holds the value; empty for none.
     pub label: String,
     /// True if a text report shows the fact on the line of the previous fact.
@@ -239,7 +239,7 @@ pub struct Fact {
 
 /// The value of a fact.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Value {
+pub enum FactValue {
     /// A text, shown after the name.
     Text(String),
     /// Words that are shown on one line.
@@ -300,7 +300,7 @@ pub enum NumberKind {
     Gauge,
 }
 
-impl Report {
+impl StatusReport {
     /// Encodes the report for another process.
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
@@ -308,12 +308,12 @@ impl Report {
 
     /// Returns the response to a request for the report. The report is a memory file among the
     /// descriptors; the file is missing if the system has no memory for it.
-    pub fn answer(mut self) -> (Message, Vec<Shared>) {
+    pub fn answer(mut self) -> (SupervisorMessage, Vec<SharedFd>) {
         self.subjects.iter_mut().for_each(Subject::strip_numbers);
         let file = memory::create("evenkeel report", &self.encode());
         let bytes = Vec::new();
         (
-            Message::Answer { bytes },
+            SupervisorMessage::Answer { bytes },
             file.map(Arc::new).into_iter().collect(),
         )
     }
@@ -322,7 +322,7 @@ impl Report {
     ///
     /// # Errors
     /// The bytes are longer or nested deeper than a valid report, or no report.
-    pub fn decode(bytes: &[u8]) -> Result<Report, Malformed> {
+    pub fn decode(bytes: &[u8]) -> Result<StatusReport, InvalidEncoding> {
         codec::decode_within(bytes, BYTES_MAX, DEPTH_MAX)
     }
 
@@ -338,13 +338,13 @@ impl Report {
     }
 
     /// Creates the report of a part whose role does not report.
-    pub fn silent(part: &str, why: &str) -> Report {
+    pub fn silent(part: &str, why: &str) -> StatusReport {
         let mut subject = Subject::new(PART, part).state("unknown", Grade::Bad);
         why.clone_into(&mut subject.why);
-        Report {
+        StatusReport {
             part: part.to_owned(),
             subjects: vec![subject],
-            ..Report::default()
+            ..StatusReport::default()
         }
     }
 
@@ -385,8 +385,8 @@ impl Subject {
             .facts
             .iter_mut()
             .flat_map(|fact| match &mut fact.value {
-                Value::Text(text) => slice::from_mut(text),
-                Value::List(words) | Value::Lines(words) => words,
+                FactValue::Text(text) => slice::from_mut(text),
+                FactValue::List(words) | FactValue::Lines(words) => words,
             });
         for text in facts.chain(events).chain([&mut self.why]) {
             *text = language::without_numbers(mem::take(text));
@@ -411,7 +411,7 @@ impl Subject {
 
     /// Sets the state and its grade.
     pub fn state(mut self, word: &str, grade: Grade) -> Subject {
-        self.state = State {
+        self.state = SubjectState {
             word: word.to_owned(),
             grade,
         };
@@ -420,13 +420,13 @@ impl Subject {
 
     /// Adds a fact on a line of its own.
     pub fn fact(mut self, name: &str, text: impl Into<String>) -> Subject {
-        self.add(name, Value::Text(text.into()), false);
+        self.add(name, FactValue::Text(text.into()), false);
         self
     }
 
     /// Adds a fact on the line of the previous one.
     pub fn joined(mut self, name: &str, text: impl Into<String>) -> Subject {
-        self.add(name, Value::Text(text.into()), true);
+        self.add(name, FactValue::Text(text.into()), true);
         self
     }
 
@@ -441,7 +441,7 @@ impl Subject {
     /// Adds a fact of several words on one line; adds nothing if the list is empty.
     pub fn list(mut self, name: &str, words: Vec<String>) -> Subject {
         if !words.is_empty() {
-            self.add(name, Value::List(words), false);
+            self.add(name, FactValue::List(words), false);
         }
         self
     }
@@ -449,12 +449,12 @@ impl Subject {
     /// Adds a fact of several lines; adds nothing if there are none.
     pub fn lines(mut self, name: &str, lines: Vec<String>) -> Subject {
         if !lines.is_empty() {
-            self.add(name, Value::Lines(lines), false);
+            self.add(name, FactValue::Lines(lines), false);
         }
         self
     }
 
-    fn add(&mut self, name: &str, value: Value, joined: bool) {
+    fn add(&mut self, name: &str, value: FactValue, joined: bool) {
         self.facts.push(Fact {
             name: name.to_owned(),
             value,
@@ -493,11 +493,11 @@ impl Subject {
     }
 }
 
-impl Value {
+impl FactValue {
     fn words(&self) -> String {
         match self {
-            Value::Text(text) => text.clone(),
-            Value::List(words) | Value::Lines(words) => words.join(", "),
+            FactValue::Text(text) => text.clone(),
+            FactValue::List(words) | FactValue::Lines(words) => words.join(", "),
         }
     }
 }

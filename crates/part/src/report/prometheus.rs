@@ -1,9 +1,9 @@
 //! A report as metrics in Prometheus' text format.
 
-use super::{NumberKind, NumberRow, Report, Subject, Unit};
+use super::{NumberKind, NumberRow, StatusReport, Subject, Unit};
 use std::fmt::Write;
 
-impl Report {
+impl StatusReport {
     /// Writes every metric for which a subject has a number, in the order of the rows. Metrics of a
     /// child also have the labels of its parent.
     pub fn metrics(&self, out: &mut String) {

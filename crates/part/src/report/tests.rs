@@ -11,7 +11,7 @@ fn ago(ms: u64) -> Moment {
 }
 
 /// Creates a report that uses every feature.
-fn report() -> Report {
+fn report() -> StatusReport {
     let address = |name: &str| {
         let address = Subject::new("address", name).label("ip_address");
         address.number("state", 2)
@@ -50,7 +50,7 @@ fn report() -> Report {
     let mut script = Subject::new("script", "chk").state("up", Grade::Good);
     script.why = "exit code 0".to_owned();
     let interval = "evenkeel_interval_seconds";
-    Report {
+    StatusReport {
         part: "address".to_owned(),
         at: ago(0),
         subjects: vec![www.number("interval", 1_500), odd, script],
@@ -120,10 +120,10 @@ fn a_report_is_a_section_of_the_page() {
 
 #[test]
 fn a_report_travels() {
-    assert_eq!(Report::decode(&report().encode()).unwrap(), report());
+    assert_eq!(StatusReport::decode(&report().encode()).unwrap(), report());
     assert_eq!(
-        Report::decode(&Report::default().encode()).unwrap(),
-        Report::default()
+        StatusReport::decode(&StatusReport::default().encode()).unwrap(),
+        StatusReport::default()
     );
 }
 
@@ -138,11 +138,11 @@ fn a_report_of_a_hostile_role_is_bounded() {
     let nested = |depth: usize| {
         let one = |inner: Subject, _| Subject::new("kind", "name").children([inner]);
         let subject = (0..depth).fold(Subject::default(), one);
-        let report = Report {
+        let report = StatusReport {
             subjects: vec![subject],
-            ..Report::default()
+            ..StatusReport::default()
         };
-        Report::decode(&report.encode())
+        StatusReport::decode(&report.encode())
     };
     assert!(nested(4).is_ok());
     assert!(nested(100).is_err());
@@ -152,23 +152,23 @@ fn a_report_of_a_hostile_role_is_bounded() {
     bytes.extend(codec::encode("subjects"));
     bytes.extend([0xdd, 0xff, 0xff, 0xff, 0xff]);
     bytes.extend([0x80; 1000]);
-    assert!(Report::decode(&bytes).is_err());
-    let long = Report {
+    assert!(StatusReport::decode(&bytes).is_err());
+    let long = StatusReport {
         part: "x".repeat(BYTES_MAX),
-        ..Report::default()
+        ..StatusReport::default()
     };
-    assert!(Report::decode(&long.encode()).is_err());
+    assert!(StatusReport::decode(&long.encode()).is_err());
 }
 
 proptest! {
     #[test]
     fn bytes_that_are_wrong_are_an_error_and_no_end(bytes in prop::collection::vec(any::<u8>(), 0..200), at in 0usize..4000) {
-        let _ = Report::decode(&bytes);
+        let _ = StatusReport::decode(&bytes);
         let mut cut = report().encode();
         let at = at % cut.len();
         cut[at] ^= 1 << (at % 8);
-        let _ = Report::decode(&cut);
+        let _ = StatusReport::decode(&cut);
         cut.truncate(at);
-        let _ = Report::decode(&cut);
+        let _ = StatusReport::decode(&cut);
     }
 }

@@ -1,6 +1,6 @@
 //! A report as text for the operator.
 
-use super::{Event, Grade, NumberKind, Report, Subject, Value};
+use super::{Event, FactValue, Grade, NumberKind, StatusReport, Subject};
 
 /// Maximum number of events of a subject that are shown, the newest first.
 const EVENTS_SHOWN: usize = 8;
@@ -8,7 +8,7 @@ const EVENTS_SHOWN: usize = 8;
 /// Minimum width of the name column before the value of a fact.
 const NAME_WIDTH: usize = 12;
 
-impl Report {
+impl StatusReport {
     /// Shows every subject with its state, facts and last events.
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -162,7 +162,7 @@ fn lines(subject: &Subject) -> Vec<(&str, String)> {
     for fact in &subject.facts {
         let name = fact.name.as_str();
         match (&fact.value, lines.last_mut()) {
-            (Value::Lines(all), _) => lines.extend(all.iter().map(|line| (name, line.clone()))),
+            (FactValue::Lines(all), _) => lines.extend(all.iter().map(|line| (name, line.clone()))),
             (value, Some((_, line))) if fact.joined => {
                 *line += &format!(", {name} {}", value.words());
             }

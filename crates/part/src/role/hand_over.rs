@@ -6,7 +6,7 @@
 //! format number changes, and the reader reports that.
 
 use super::DecodeError;
-use super::message::Look;
+use super::message::DiagnosticFormat;
 use super::take::Take;
 use crate::codec;
 use serde::{Deserialize, Serialize};
@@ -106,7 +106,7 @@ pub struct HandedClient {
     /// Descriptor of the connection.
     pub descriptor: u32,
     /// Output format of the reload result that the command waits for; None if it waits for none.
-    pub asked: Option<Look>,
+    pub asked: Option<DiagnosticFormat>,
 }
 
 /// State of a module of the supervisor.
@@ -168,7 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn some() -> HandOver {
-        let look = Look {
+        let look = DiagnosticFormat {
             color: true,
             unicode: true,
             width: 90,

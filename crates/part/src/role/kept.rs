@@ -45,7 +45,7 @@ impl From<KeptSocket> for (u64, u64) {
 /// A version that was in service.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Kept {
+pub struct SavedVersion {
     /// The message that made the role serve.
     pub take: Take,
     /// Identities of the version's sockets, in their order.
@@ -54,7 +54,7 @@ pub struct Kept {
     pub bundle_bytes: u64,
 }
 
-impl Kept {
+impl SavedVersion {
     /// Encodes the first bytes of the file.
     pub fn encode(&self) -> Vec<u8> {
         let fields = codec::encode(self);
@@ -67,7 +67,7 @@ impl Kept {
     ///
     /// # Errors
     /// The bytes are invalid, or of another format.
-    pub fn decode(bytes: &[u8]) -> Result<(Kept, usize), DecodeError> {
+    pub fn decode(bytes: &[u8]) -> Result<(SavedVersion, usize), DecodeError> {
         let rest = bytes.strip_prefix(HEAD).ok_or(DecodeError::Magic)?;
         let rest = after_version(rest, KEPT_VERSION)?;
         let (length, rest) = rest.split_first_chunk().ok_or(DecodeError::Malformed)?;
@@ -83,9 +83,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn some() -> Kept {
+    fn some() -> SavedVersion {
         let socket = |inode| KeptSocket { device: 9, inode };
-        Kept {
+        SavedVersion {
             take: Take {
                 version: 4,
                 ..Take::default()
@@ -99,26 +99,29 @@ mod tests {
     fn what_is_kept_comes_back_as_it_was_and_the_bundle_begins_behind_it() {
         let mut bytes = some().encode();
         bytes.extend(b"bundle");
-        let (kept, length) = Kept::decode(&bytes).unwrap();
+        let (kept, length) = SavedVersion::decode(&bytes).unwrap();
         assert_eq!(kept, some());
         assert_eq!(&bytes[length..], b"bundle");
-        let most = Kept {
+        let most = SavedVersion {
             sockets: vec![KeptSocket::default(); DESCRIPTORS_MAX],
             ..some()
         };
-        assert_eq!(Kept::decode(&most.encode()).unwrap().0, most);
+        assert_eq!(SavedVersion::decode(&most.encode()).unwrap().0, most);
     }
 
     #[test]
     fn what_is_cut_or_of_another_form_is_refused() {
         let bytes = some().encode();
         for end in 0..bytes.len() {
-            assert!(Kept::decode(&bytes[..end]).is_err(), "{end}");
+            assert!(SavedVersion::decode(&bytes[..end]).is_err(), "{end}");
         }
         let mut other = bytes.clone();
         other[HEAD.len()] = 9;
-        assert_eq!(Kept::decode(&other), Err(DecodeError::Version(9)));
-        assert_eq!(Kept::decode(b"#!/bin/sh\n"), Err(DecodeError::Magic));
+        assert_eq!(SavedVersion::decode(&other), Err(DecodeError::Version(9)));
+        assert_eq!(
+            SavedVersion::decode(b"#!/bin/sh\n"),
+            Err(DecodeError::Magic)
+        );
     }
 
     proptest! {
@@ -131,8 +134,8 @@ mod tests {
                 let length = bytes.len();
                 bytes[at % length] = byte;
             }
-            if let Ok((kept, _)) = Kept::decode(&bytes) {
-                prop_assert_eq!(Kept::decode(&kept.encode()).map(|one| one.0), Ok(kept));
+            if let Ok((kept, _)) = SavedVersion::decode(&bytes) {
+                prop_assert_eq!(SavedVersion::decode(&kept.encode()).map(|one| one.0), Ok(kept));
             }
         }
     }

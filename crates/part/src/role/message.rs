@@ -3,7 +3,7 @@
 
 use super::between::PartMessage;
 use super::bounded::{Part, Words};
-use super::plan::Plan;
+use super::plan::VersionPlan;
 use super::take::{Take, TakeTrial};
 use super::watch::Watch;
 use super::{DESCRIPTORS_MAX, DecodeError, VERSION};
@@ -114,7 +114,7 @@ pub enum Level {
 /// Output format of diagnostics.
 #[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Look {
+pub struct DiagnosticFormat {
     /// True if the output is coloured.
     pub color: bool,
     /// True if the output may use Unicode box-drawing characters.
@@ -139,9 +139,9 @@ pub struct Load {
     pub files_soft: u64,
     /// Second output format, for the requester of a reload; None prints diagnostics to standard
     /// error (at the start).
-    pub look: Option<Look>,
+    pub look: Option<DiagnosticFormat>,
     /// The version in service, if this load is a reload.
-    pub previous: Option<Plan>,
+    pub previous: Option<VersionPlan>,
     /// True if a change of a watched file caused the load. Unchanged files give no new version
     /// then.
     pub watched: bool,
@@ -155,7 +155,7 @@ pub struct Load {
     /// True if the loader does not know which versions the sidecar roles run.
     pub parts_unknown: bool,
     /// True if the set is the version that this machine has accepted. Resources that the machine
-    /// lacks are then left out and reported ([`Plan::lacks`]); any other load fails without them.
+    /// lacks are then left out and reported ([`VersionPlan::lacks`]); any other load fails without them.
     pub accepted: bool,
     /// Path of the file with the host addresses and account ids that earlier loads resolved.
     #[serde(with = "serde_bytes")]
@@ -199,7 +199,7 @@ pub enum Manner {
     /// to other machines. A second stop of this kind does not wait for the other machines.
     Soft,
     /// As [`Manner::Soft`], but addresses that no other machine takes over stay for the connections
-    /// that the proxy finishes. The role sends [`Message::Stopping`] then and waits for another
+    /// that the proxy finishes. The role sends [`SupervisorMessage::Stopping`] then and waits for another
     /// stop.
     Yield,
     /// At once, because of this signal.
@@ -212,16 +212,16 @@ pub enum Manner {
 }
 
 /// A message. A number other than zero in its header makes it a request. The response is a
-/// [`Message::Answer`], [`Message::Verdict`] or [`Message::Nobody`] with the same number.
+/// [`SupervisorMessage::Answer`], [`SupervisorMessage::Verdict`] or [`SupervisorMessage::Nobody`] with the same number.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Message {
+pub enum SupervisorMessage {
     /// Supervisor to loader. Descriptors: the version of a cluster, if there is one; then, for a
     /// reload, the bundle of the version in service and its descriptors.
     Load(Box<Load>),
     /// Loader to supervisor. Descriptors: the diagnostics, the diagnostics in the requester's
     /// format, the bundle, and those of the version. If the start takes over from another Evenkeel
     /// process: also its state, and the connection over which the rest of the state follows.
-    Loaded(Box<Plan>),
+    Loaded(Box<VersionPlan>),
     /// Loader to supervisor: the files are refused. Descriptors: the diagnostics, and the
     /// diagnostics in the requester's format.
     NotLoaded(Box<NotLoaded>),
@@ -229,14 +229,14 @@ pub enum Message {
     /// one `Taken` or `Refused`. Descriptors: see [`Take::sort`].
     Take(Box<Take>),
     /// Supervisor to role: serve this candidate version. The response is that of a
-    /// [`Message::Take`]. Descriptors: those of two `Take` messages, one after the other.
+    /// [`SupervisorMessage::Take`]. Descriptors: those of two `Take` messages, one after the other.
     TakeTrial(Box<TakeTrial>),
     /// Supervisor to role, control role to supervisor: the candidate version is accepted. The role
-    /// responds with [`Message::TrialEnded`], or with [`Message::WentBack`] if it rolled back
+    /// responds with [`SupervisorMessage::TrialEnded`], or with [`SupervisorMessage::WentBack`] if it rolled back
     /// first.
     Accept,
     /// Supervisor to role, control role to supervisor: serve the version that was in service before
-    /// the trial. A role responds with [`Message::Taken`] and that version's number, or with
+    /// the trial. A role responds with [`SupervisorMessage::Taken`] and that version's number, or with
     /// `Refused`.
     Revert,
     /// Supervisor to role: end in this manner.
@@ -245,13 +245,13 @@ pub enum Message {
     Pause,
     /// Supervisor to role: accept connections again.
     Resume,
-    /// Supervisor to role: send a [`Message::State`].
+    /// Supervisor to role: send a [`SupervisorMessage::State`].
     TellState,
     /// Supervisor to role: add the final counts of the previous process to the counters.
     /// Descriptors: these counts, or the connection over which they arrive.
     AddState,
-    /// Supervisor to role: send the version back, as a [`Message::Version`] or by its number in a
-    /// [`Message::Ready`]. A command to the supervisor: send the version in service. Descriptors of
+    /// Supervisor to role: send the version back, as a [`SupervisorMessage::Version`] or by its number in a
+    /// [`SupervisorMessage::Ready`]. A command to the supervisor: send the version in service. Descriptors of
     /// that response: its bundle.
     GiveVersion,
     /// Supervisor to role: memory that several roles share; one role writes heartbeats there and
@@ -268,7 +268,7 @@ pub enum Message {
     WantsHelper,
     /// Supervisor to role: the helper runs. Descriptors: the connection to the helper.
     Helper,
-    /// Supervisor to any role: a ping of the main loop. The response is [`Message::Pulse`].
+    /// Supervisor to any role: a ping of the main loop. The response is [`SupervisorMessage::Pulse`].
     TellPulse,
     /// Role to supervisor: the main loop runs.
     Pulse,
@@ -297,17 +297,17 @@ pub enum Message {
         words: String,
     },
     /// Role to supervisor: counters and server states for the process that continues with them. The
-    /// role sends it as the response to [`Message::TellState`], and unasked after a change.
+    /// role sends it as the response to [`SupervisorMessage::TellState`], and unasked after a change.
     /// Descriptors: the state.
     State {
         /// True if the state only has the counts since the last request, to be added to those
-        /// ([`Message::AddState`]). Sent once, at the end.
+        /// ([`SupervisorMessage::AddState`]). Sent once, at the end.
         rest: bool,
-        /// True if the message responds to [`Message::TellState`]; later counts start from this
+        /// True if the message responds to [`SupervisorMessage::TellState`]; later counts start from this
         /// one.
         asked: bool,
     },
-    /// Role to supervisor: the version that the role serves. Descriptors: as for [`Message::Take`].
+    /// Role to supervisor: the version that the role serves. Descriptors: as for [`SupervisorMessage::Take`].
     Version(Box<Take>),
     /// Role to supervisor: the final message of a role.
     Ended {
@@ -401,7 +401,7 @@ pub enum Message {
     /// A command to the supervisor: reload the files.
     Reload {
         /// Output format of the diagnostics.
-        look: Look,
+        look: DiagnosticFormat,
         /// True if the reload discards runtime changes of lists and maps.
         fresh: bool,
     },
@@ -421,15 +421,15 @@ pub enum Message {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Decoded {
     /// A message of a known kind.
-    Message(Message),
+    Message(SupervisorMessage),
     /// A message of a kind that this version does not know; the receiver must respond to it.
     Unknown(u16),
 }
 
-impl Message {
+impl SupervisorMessage {
     /// Returns the response of a role to a message for its part that the role does not know.
-    pub fn not_known(role: &str) -> Message {
-        Message::Nobody {
+    pub fn unknown_message(role: &str) -> SupervisorMessage {
+        SupervisorMessage::Nobody {
             words: format!("the {role} does not know this message"),
             missing: true,
         }
@@ -438,50 +438,50 @@ impl Message {
     /// Returns the number of the message's kind. A number is never reused for another kind.
     pub fn kind(&self) -> u16 {
         match self {
-            Message::Load(_) => 1,
-            Message::Loaded(_) => 2,
-            Message::NotLoaded(_) => 3,
-            Message::Take(_) => 4,
-            Message::TakeTrial(_) => 5,
-            Message::Accept => 6,
-            Message::Revert => 7,
-            Message::Stop(_) => 8,
-            Message::Pause => 9,
-            Message::Resume => 10,
-            Message::TellState => 11,
-            Message::AddState => 12,
-            Message::GiveVersion => 13,
-            Message::Shared => 14,
-            Message::WantsHelper => 15,
-            Message::Helper => 16,
-            Message::TellPulse => 17,
-            Message::Pulse => 18,
-            Message::Ready { .. } => 19,
-            Message::Taken { .. } => 20,
-            Message::Refused { .. } => 21,
-            Message::State { .. } => 22,
-            Message::Version(_) => 23,
-            Message::Ended { .. } => 24,
-            Message::Stopping => 25,
-            Message::Obeys { .. } => 26,
-            Message::WentBack { .. } => 27,
-            Message::TrialEnded => 28,
-            Message::Guard { .. } => 29,
-            Message::Alone { .. } => 30,
-            Message::Supervised => 31,
-            Message::TellReport { .. } => 32,
-            Message::Part(_) => 33,
-            Message::Answer { .. } => 34,
-            Message::Nobody { .. } => 35,
-            Message::Gone { .. } => 36,
-            Message::Check => 37,
-            Message::Serve { .. } => 38,
-            Message::Verdict { .. } => 39,
-            Message::Reload { .. } => 40,
-            Message::Reloaded { .. } => 41,
-            Message::Unknown { .. } => 42,
-            Message::Find => 43,
-            Message::Missing { .. } => 44,
+            SupervisorMessage::Load(_) => 1,
+            SupervisorMessage::Loaded(_) => 2,
+            SupervisorMessage::NotLoaded(_) => 3,
+            SupervisorMessage::Take(_) => 4,
+            SupervisorMessage::TakeTrial(_) => 5,
+            SupervisorMessage::Accept => 6,
+            SupervisorMessage::Revert => 7,
+            SupervisorMessage::Stop(_) => 8,
+            SupervisorMessage::Pause => 9,
+            SupervisorMessage::Resume => 10,
+            SupervisorMessage::TellState => 11,
+            SupervisorMessage::AddState => 12,
+            SupervisorMessage::GiveVersion => 13,
+            SupervisorMessage::Shared => 14,
+            SupervisorMessage::WantsHelper => 15,
+            SupervisorMessage::Helper => 16,
+            SupervisorMessage::TellPulse => 17,
+            SupervisorMessage::Pulse => 18,
+            SupervisorMessage::Ready { .. } => 19,
+            SupervisorMessage::Taken { .. } => 20,
+            SupervisorMessage::Refused { .. } => 21,
+            SupervisorMessage::State { .. } => 22,
+            SupervisorMessage::Version(_) => 23,
+            SupervisorMessage::Ended { .. } => 24,
+            SupervisorMessage::Stopping => 25,
+            SupervisorMessage::Obeys { .. } => 26,
+            SupervisorMessage::WentBack { .. } => 27,
+            SupervisorMessage::TrialEnded => 28,
+            SupervisorMessage::Guard { .. } => 29,
+            SupervisorMessage::Alone { .. } => 30,
+            SupervisorMessage::Supervised => 31,
+            SupervisorMessage::TellReport { .. } => 32,
+            SupervisorMessage::Part(_) => 33,
+            SupervisorMessage::Answer { .. } => 34,
+            SupervisorMessage::Nobody { .. } => 35,
+            SupervisorMessage::Gone { .. } => 36,
+            SupervisorMessage::Check => 37,
+            SupervisorMessage::Serve { .. } => 38,
+            SupervisorMessage::Verdict { .. } => 39,
+            SupervisorMessage::Reload { .. } => 40,
+            SupervisorMessage::Reloaded { .. } => 41,
+            SupervisorMessage::Unknown { .. } => 42,
+            SupervisorMessage::Find => 43,
+            SupervisorMessage::Missing { .. } => 44,
         }
     }
 

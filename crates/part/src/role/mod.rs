@@ -5,10 +5,10 @@
 //! memory file among the descriptors.
 //!
 //! Two versions of the binary communicate during an upgrade. A message of an unknown kind therefore
-//! gets the response [`Message::Unknown`], and unknown fields of a message are ignored: a later
+//! gets the response [`SupervisorMessage::Unknown`], and unknown fields of a message are ignored: a later
 //! version may add fields, but never change one.
 //!
-//! Every role gets the same messages about its life cycle ([`Message::Take`], [`Message::Stop`],
+//! Every role gets the same messages about its life cycle ([`SupervisorMessage::Take`], [`SupervisorMessage::Stop`],
 //! …). Messages between parts are opaque bytes to all other processes ([`PartMessage`]).
 //!
 //! This module owns no descriptors and does not decide the effect of a message.
@@ -38,13 +38,15 @@ pub use external::{
 pub use hand_over::{
     HAND_OVER_VERSION, HandOver, HandedClient, HandedExtra, HandedPart, HandedRole, HandedSocket,
 };
-pub use kept::{KEPT_BYTES_MAX, Kept, KeptSocket};
+pub use kept::{KEPT_BYTES_MAX, KeptSocket, SavedVersion};
 pub use message::{
-    Before, Decoded, HEADER_BYTES, Header, Level, Load, Look, Manner, Message, NotLoaded,
-    Personality,
+    Before, Decoded, DiagnosticFormat, HEADER_BYTES, Header, Level, Load, Manner, NotLoaded,
+    Personality, SupervisorMessage,
 };
 pub use part_plan::PartPlan;
-pub use plan::{CertificateEnd, CheckProgram, Lacks, Missing, MissingKind, Plan, Rights, Settings};
+pub use plan::{
+    CertificateEnd, CheckProgram, Lacks, Missing, MissingKind, Rights, Settings, VersionPlan,
+};
 pub use resource::{RESOURCES_MAX, Resource, ResourceKind};
 pub use standing::{Admission, BEHIND_MAX, MemberNews, Membership, VersionStanding};
 pub use take::{Parcel, Take, TakeTrial};
@@ -56,7 +58,7 @@ pub use watch::{
     WATCHED_BYTES_MAX, WATCHED_DIRECTORIES_MAX, WATCHED_NAMES_MAX, Watch, WatchedDirectory,
 };
 
-use crate::codec::Malformed;
+use crate::codec::InvalidEncoding;
 
 /// Version of the packet format.
 pub const VERSION: u8 = 3;
@@ -111,8 +113,8 @@ pub enum DecodeError {
     Malformed,
 }
 
-impl From<Malformed> for DecodeError {
-    fn from(_: Malformed) -> DecodeError {
+impl From<InvalidEncoding> for DecodeError {
+    fn from(_: InvalidEncoding) -> DecodeError {
         DecodeError::Malformed
     }
 }

@@ -27,7 +27,7 @@ pub struct PartPlan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::role::{Decoded, Load, Message, Plan, Take};
+    use crate::role::{Decoded, Load, SupervisorMessage, Take, VersionPlan};
 
     fn plan() -> PartPlan {
         PartPlan {
@@ -40,10 +40,10 @@ mod tests {
 
     #[test]
     fn a_plan_has_its_parts_in_whatever_message_it_is() {
-        let with = Plan {
+        let with = VersionPlan {
             without_proxy: true,
             parts: vec![plan()],
-            ..Plan::default()
+            ..VersionPlan::default()
         };
         let take = Take {
             plan: with.clone(),
@@ -55,19 +55,19 @@ mod tests {
             ..Load::default()
         };
         for message in [
-            Message::Loaded(Box::new(with.clone())),
-            Message::Take(Box::new(take.clone())),
-            Message::Load(Box::new(load)),
+            SupervisorMessage::Loaded(Box::new(with.clone())),
+            SupervisorMessage::Take(Box::new(take.clone())),
+            SupervisorMessage::Load(Box::new(load)),
         ] {
-            let read = Message::decode(&message.encode(0, 0));
+            let read = SupervisorMessage::decode(&message.encode(0, 0));
             assert_eq!(read, Ok(Decoded::Message(message)));
         }
-        let kept = crate::role::Kept {
+        let kept = crate::role::SavedVersion {
             take: take.clone(),
-            ..crate::role::Kept::default()
+            ..crate::role::SavedVersion::default()
         };
         assert_eq!(
-            crate::role::Kept::decode(&kept.encode()).map(|one| one.0),
+            crate::role::SavedVersion::decode(&kept.encode()).map(|one| one.0),
             Ok(kept)
         );
         let handed = crate::role::HandOver {

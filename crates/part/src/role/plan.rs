@@ -25,7 +25,7 @@ const LOGS_MAX: usize = 4_096;
 /// The supervisor's view of a version.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub struct Plan {
+pub struct VersionPlan {
     /// User, groups and root directory to which the role switches irrevocably.
     pub rights: Rights,
     /// Settings of the command line and the system that override the files.
@@ -255,7 +255,7 @@ pub struct Settings {
     pub threads: u32,
 }
 
-impl Plan {
+impl VersionPlan {
     /// Returns the number of descriptors of the version, without the bundle.
     pub fn descriptors(&self) -> usize {
         let logs = self.logs.iter().filter(|open| **open).count();

@@ -143,7 +143,7 @@ impl Membership {
     }
 
     /// Handles a report of the control role.
-    pub fn hear(&mut self, news: &MemberNews, now_ns: u64) {
+    pub fn apply_report(&mut self, news: &MemberNews, now_ns: u64) {
         self.is_member = true;
         match news.version {
             VersionStanding::Current => self.was_confirmed = true,
@@ -240,12 +240,12 @@ mod tests {
     #[test]
     fn returned_member_waits_for_a_majority_and_keeps_its_confirmation() {
         let mut membership = Membership::default();
-        membership.hear(&news(VersionStanding::Unconfirmed), 1);
+        membership.apply_report(&news(VersionStanding::Unconfirmed), 1);
         assert_eq!(membership.admission(1), Admission::Unconfirmed);
-        membership.hear(&news(VersionStanding::Current), 2);
+        membership.apply_report(&news(VersionStanding::Current), 2);
         assert_eq!(membership.admission(2), Admission::Admitted);
         // The majority is lost.
-        membership.hear(&news(VersionStanding::Unconfirmed), 3);
+        membership.apply_report(&news(VersionStanding::Unconfirmed), 3);
         assert_eq!(membership.admission(u64::MAX), Admission::Admitted);
         // A role that restarts during that time gets the last report only.
         let mut later = Membership::new(true);
@@ -253,7 +253,7 @@ mod tests {
             was_confirmed: true,
             ..news(VersionStanding::Unconfirmed)
         };
-        later.hear(&lost, 4);
+        later.apply_report(&lost, 4);
         assert_eq!(later.admission(4), Admission::Admitted);
     }
 
@@ -261,30 +261,30 @@ mod tests {
     fn outdated_member_has_time_to_load_only_after_a_confirmation() {
         let loads_ns = nanoseconds(LOADS_WITHIN);
         let mut returned = Membership::new(true);
-        returned.hear(&news(VersionStanding::Outdated), 1);
+        returned.apply_report(&news(VersionStanding::Outdated), 1);
         assert_eq!(returned.admission(1), Admission::Outdated);
         let mut running = Membership::new(true);
-        running.hear(&news(VersionStanding::Current), 1);
-        running.hear(&news(VersionStanding::Outdated), 2);
+        running.apply_report(&news(VersionStanding::Current), 1);
+        running.apply_report(&news(VersionStanding::Outdated), 2);
         assert_eq!(running.admission(1 + loads_ns), Admission::Admitted);
         // A second report `Outdated` does not extend the time to load.
-        running.hear(&news(VersionStanding::Outdated), 1 + loads_ns);
+        running.apply_report(&news(VersionStanding::Outdated), 1 + loads_ns);
         assert_eq!(running.admission(2 + loads_ns), Admission::Outdated);
         // After the loss of the majority, the version still counts as replaced.
-        running.hear(&news(VersionStanding::Unconfirmed), 3 + loads_ns);
+        running.apply_report(&news(VersionStanding::Unconfirmed), 3 + loads_ns);
         assert_eq!(running.admission(3 + loads_ns), Admission::Unconfirmed);
     }
 
     #[test]
     fn removed_member_is_never_admitted() {
         let mut membership = Membership::new(true);
-        membership.hear(&news(VersionStanding::Current), 1);
+        membership.apply_report(&news(VersionStanding::Current), 1);
         let removed = MemberNews {
             alone_since_ns: 1,
             was_confirmed: true,
             ..news(VersionStanding::Removed)
         };
-        membership.hear(&removed, 2);
+        membership.apply_report(&removed, 2);
         assert_eq!(membership.admission(2), Admission::Removed);
         let grace = Duration::ZERO;
         assert_eq!(
@@ -304,7 +304,7 @@ mod tests {
             alone_since_ns: since_ns,
             ..news(VersionStanding::Unconfirmed)
         };
-        membership.hear(&alone(100), 100);
+        membership.apply_report(&alone(100), 100);
         assert_eq!(
             membership.admission_alone(grace, 159),
             Admission::Unconfirmed
@@ -312,13 +312,13 @@ mod tests {
         assert_eq!(membership.admission_alone(grace, 160), Admission::Admitted);
         assert_eq!(membership.admission(160), Admission::Unconfirmed);
         // Another member is reachable again.
-        membership.hear(&alone(0), 170);
+        membership.apply_report(&alone(0), 170);
         assert_eq!(
             membership.admission_alone(grace, 900),
             Admission::Unconfirmed
         );
         // A version that is known to be replaced stays outdated.
-        membership.hear(
+        membership.apply_report(
             &MemberNews {
                 alone_since_ns: 1,
                 ..news(VersionStanding::Outdated)

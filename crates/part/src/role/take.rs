@@ -2,7 +2,7 @@
 //! forwards the payload, which only the role can decode.
 
 use super::message::Personality;
-use super::plan::Plan;
+use super::plan::VersionPlan;
 use serde::{Deserialize, Serialize};
 
 /// A request to run a version.
@@ -16,7 +16,7 @@ pub struct Take {
     /// True if the program runs in the background, so that the role closes its standard streams.
     pub background: bool,
     /// The plan of the version.
-    pub plan: Plan,
+    pub plan: VersionPlan,
     /// Options of the command line for this role, which only the role decodes.
     #[serde(with = "serde_bytes")]
     pub options: Vec<u8>,
@@ -85,9 +85,9 @@ mod tests {
 
     #[test]
     fn descriptors_are_sorted_as_the_message_says_and_others_are_refused() {
-        let plan = Plan {
+        let plan = VersionPlan {
             listeners: 2,
-            ..Plan::default()
+            ..VersionPlan::default()
         };
         let take = Take {
             plan,

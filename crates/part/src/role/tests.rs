@@ -20,8 +20,8 @@ fn watch() -> Watch {
     }
 }
 
-fn plan() -> Plan {
-    Plan {
+fn plan() -> VersionPlan {
+    VersionPlan {
         content: 7,
         rights: Rights {
             uid: Some(65534),
@@ -78,7 +78,7 @@ fn plan() -> Plan {
     }
 }
 
-fn load(look: Look) -> Load {
+fn load(look: DiagnosticFormat) -> Load {
     Load {
         personality: Personality::Haproxy,
         arguments: vec![b"-f".to_vec(), b"\xff.cfg".to_vec()],
@@ -116,34 +116,34 @@ fn take() -> Take {
 }
 
 /// Messages of requests and of the communication between parts.
-fn of_parts() -> [Message; 9] {
+fn of_parts() -> [SupervisorMessage; 9] {
     let part = || "address".to_owned();
     [
-        Message::TellReport { part: part() },
-        Message::Part(Box::new(PartMessage {
+        SupervisorMessage::TellReport { part: part() },
+        SupervisorMessage::Part(Box::new(PartMessage {
             holds: true,
             ..PartMessage::new("address", 7, &KnownLeases::default())
         })),
-        Message::Answer {
+        SupervisorMessage::Answer {
             bytes: b"\xff".to_vec(),
         },
-        Message::Nobody {
+        SupervisorMessage::Nobody {
             words: "nobody".to_owned(),
             missing: true,
         },
-        Message::Gone { part: part() },
-        Message::Check,
-        Message::Find,
-        Message::Serve { trial: true },
-        Message::Verdict {
+        SupervisorMessage::Gone { part: part() },
+        SupervisorMessage::Check,
+        SupervisorMessage::Find,
+        SupervisorMessage::Serve { trial: true },
+        SupervisorMessage::Verdict {
             good: true,
             together: false,
         },
     ]
 }
 
-fn wide() -> Look {
-    Look {
+fn wide() -> DiagnosticFormat {
+    DiagnosticFormat {
         color: true,
         unicode: false,
         width: 80,
@@ -151,92 +151,94 @@ fn wide() -> Look {
     }
 }
 
-fn every_message() -> Vec<Message> {
+fn every_message() -> Vec<SupervisorMessage> {
     let look = wide();
     let words = || "words".to_owned();
     let mut all = vec![
-        Message::Load(Box::default()),
-        Message::Load(Box::new(load(look))),
-        Message::Loaded(Box::new(plan())),
-        Message::NotLoaded(Box::new(NotLoaded {
+        SupervisorMessage::Load(Box::default()),
+        SupervisorMessage::Load(Box::new(load(look))),
+        SupervisorMessage::Loaded(Box::new(plan())),
+        SupervisorMessage::NotLoaded(Box::new(NotLoaded {
             exit: 2,
             unchanged: true,
             content: 7,
             watch: Some(watch()),
         })),
-        Message::Take(Box::new(take())),
-        Message::TakeTrial(Box::new(TakeTrial {
+        SupervisorMessage::Take(Box::new(take())),
+        SupervisorMessage::TakeTrial(Box::new(TakeTrial {
             take: take(),
             former: Take::default(),
         })),
-        Message::Accept,
-        Message::Revert,
-        Message::TrialEnded,
-        Message::WentBack { words: words() },
-        Message::Shared,
-        Message::WantsHelper,
-        Message::Helper,
-        Message::TellPulse,
-        Message::Pulse,
-        Message::Stop(Manner::Soft),
-        Message::Stop(Manner::Yield),
-        Message::Stop(Manner::Now { signal: 15 }),
-        Message::Stop(Manner::Leave),
-        Message::Pause,
-        Message::Resume,
-        Message::TellState,
-        Message::GiveVersion,
-        Message::Ready {
+        SupervisorMessage::Accept,
+        SupervisorMessage::Revert,
+        SupervisorMessage::TrialEnded,
+        SupervisorMessage::WentBack { words: words() },
+        SupervisorMessage::Shared,
+        SupervisorMessage::WantsHelper,
+        SupervisorMessage::Helper,
+        SupervisorMessage::TellPulse,
+        SupervisorMessage::Pulse,
+        SupervisorMessage::Stop(Manner::Soft),
+        SupervisorMessage::Stop(Manner::Yield),
+        SupervisorMessage::Stop(Manner::Now { signal: 15 }),
+        SupervisorMessage::Stop(Manner::Leave),
+        SupervisorMessage::Pause,
+        SupervisorMessage::Resume,
+        SupervisorMessage::TellState,
+        SupervisorMessage::GiveVersion,
+        SupervisorMessage::Ready {
             version: 1,
             words: words(),
         },
-        Message::Taken {
+        SupervisorMessage::Taken {
             version: 2,
             words: words(),
         },
-        Message::Refused {
+        SupervisorMessage::Refused {
             version: 3,
             words: words(),
         },
-        Message::State {
+        SupervisorMessage::State {
             rest: true,
             asked: true,
         },
-        Message::State {
+        SupervisorMessage::State {
             rest: false,
             asked: true,
         },
-        Message::AddState,
-        Message::Version(Box::new(take())),
-        Message::Ended { words: words() },
-        Message::Stopping,
-        Message::Obeys { signal: 2 },
+        SupervisorMessage::AddState,
+        SupervisorMessage::Version(Box::new(take())),
+        SupervisorMessage::Ended { words: words() },
+        SupervisorMessage::Stopping,
+        SupervisorMessage::Obeys { signal: 2 },
     ];
     all.extend([
-        Message::Reload { look, fresh: true },
-        Message::Reloaded { exit: 1 },
-        Message::Unknown { kind: 999 },
+        SupervisorMessage::Reload { look, fresh: true },
+        SupervisorMessage::Reloaded { exit: 1 },
+        SupervisorMessage::Unknown { kind: 999 },
     ]);
     all.extend(of_adoption());
     all.extend(of_parts());
     all
 }
 
-fn of_adoption() -> [Message; 4] {
+fn of_adoption() -> [SupervisorMessage; 4] {
     [
-        Message::Missing {
+        SupervisorMessage::Missing {
             words: "words".to_owned(),
         },
-        Message::Guard { uid: 65534 },
-        Message::Alone { version: 9 },
-        Message::Supervised,
+        SupervisorMessage::Guard { uid: 65534 },
+        SupervisorMessage::Alone { version: 9 },
+        SupervisorMessage::Supervised,
     ]
 }
 
 #[test]
 fn every_kind_has_a_number_of_its_own() {
-    let kinds: std::collections::BTreeSet<u16> =
-        every_message().iter().map(Message::kind).collect();
+    let kinds: std::collections::BTreeSet<u16> = every_message()
+        .iter()
+        .map(SupervisorMessage::kind)
+        .collect();
     assert!(kinds.into_iter().eq(1..=KINDS));
 }
 
@@ -250,7 +252,10 @@ fn every_message_comes_back_as_it_was() {
             ask: 9,
         };
         assert_eq!(Header::decode(&packet), Ok(header));
-        assert_eq!(Message::decode(&packet), Ok(Decoded::Message(message)));
+        assert_eq!(
+            SupervisorMessage::decode(&packet),
+            Ok(Decoded::Message(message))
+        );
     }
 }
 
@@ -277,19 +282,25 @@ fn fields_that_a_later_version_adds_are_passed_over_and_missing_ones_are_nothing
         proxies: 3,
         guests: vec!["what is to come".into()],
     };
-    let plan = Plan {
+    let plan = VersionPlan {
         proxies: 3,
-        ..Plan::default()
+        ..VersionPlan::default()
     };
-    let known = Message::Ready {
+    let known = SupervisorMessage::Ready {
         version: 7,
         words: "words".into(),
     };
-    for (later, known) in [(ready, known), (loaded, Message::Loaded(Box::new(plan)))] {
+    for (later, known) in [
+        (ready, known),
+        (loaded, SupervisorMessage::Loaded(Box::new(plan))),
+    ] {
         let mut packet = known.encode(0, 0);
         packet.truncate(HEADER_BYTES);
         packet.extend(codec::encode(&later));
-        assert_eq!(Message::decode(&packet), Ok(Decoded::Message(known)));
+        assert_eq!(
+            SupervisorMessage::decode(&packet),
+            Ok(Decoded::Message(known))
+        );
     }
 }
 
@@ -298,7 +309,7 @@ fn a_message_that_is_cut_is_refused_at_every_length() {
     for message in every_message() {
         let packet = message.encode(0, 0);
         for end in 0..packet.len() {
-            let cut = Message::decode(&packet[..end]);
+            let cut = SupervisorMessage::decode(&packet[..end]);
             assert_eq!(cut, Err(DecodeError::Malformed), "{message:?} {end}");
         }
     }
@@ -306,36 +317,40 @@ fn a_message_that_is_cut_is_refused_at_every_length() {
 
 #[test]
 fn a_kind_that_is_not_known_is_no_error() {
-    let mut packet = Message::Pause.encode(0, 0);
+    let mut packet = SupervisorMessage::Pause.encode(0, 0);
     packet[2..4].copy_from_slice(&777u16.to_le_bytes());
-    assert_eq!(Message::decode(&packet), Ok(Decoded::Unknown(777)));
+    assert_eq!(
+        SupervisorMessage::decode(&packet),
+        Ok(Decoded::Unknown(777))
+    );
 }
 
 #[test]
 fn what_is_no_packet_of_ours_is_refused() {
     let version = {
-        let mut packet = Message::Pause.encode(0, 0);
+        let mut packet = SupervisorMessage::Pause.encode(0, 0);
         packet[1] = 9;
         packet
     };
-    let crowd = Message::Pause.encode(0, DESCRIPTORS_MAX + 1);
+    let crowd = SupervisorMessage::Pause.encode(0, DESCRIPTORS_MAX + 1);
     let long = DecodeError::Descriptors(DESCRIPTORS_MAX + 1);
     for (packet, error) in [
         (&b"GET / HTTP/1.1"[..], DecodeError::Magic),
         (&version, DecodeError::Version(9)),
         (&crowd, long),
     ] {
-        assert_eq!(Message::decode(packet), Err(error));
+        assert_eq!(SupervisorMessage::decode(packet), Err(error));
     }
 }
 
 #[test]
 fn what_a_terminal_would_obey_does_not_come_through_the_words_of_a_role() {
-    let message = Message::Taken {
+    let message = SupervisorMessage::Taken {
         version: 1,
         words: "two\nlines \x1b]0;title\x07\r\u{9b}2J".into(),
     };
-    let Ok(Decoded::Message(Message::Taken { words, .. })) = Message::decode(&message.encode(0, 0))
+    let Ok(Decoded::Message(SupervisorMessage::Taken { words, .. })) =
+        SupervisorMessage::decode(&message.encode(0, 0))
     else {
         panic!("it is one");
     };
@@ -345,8 +360,10 @@ fn what_a_terminal_would_obey_does_not_come_through_the_words_of_a_role() {
 #[test]
 fn words_that_are_too_long_are_cut_between_two_characters() {
     let words = "ä".repeat(WORDS_BYTES_MAX);
-    let packet = Message::Ended { words }.encode(0, 0);
-    let Ok(Decoded::Message(Message::Ended { words })) = Message::decode(&packet) else {
+    let packet = SupervisorMessage::Ended { words }.encode(0, 0);
+    let Ok(Decoded::Message(SupervisorMessage::Ended { words })) =
+        SupervisorMessage::decode(&packet)
+    else {
         panic!("refused");
     };
     assert_eq!(words, "ä".repeat(WORDS_BYTES_MAX / 2));
@@ -358,7 +375,7 @@ fn the_largest_plan_fits_into_a_packet() {
     let mut large_watch = watch();
     large_watch.directories = vec![large_watch.directories[0].clone(); WATCHED_BYTES_MAX];
     large_watch.fit();
-    let plan = Plan {
+    let plan = VersionPlan {
         names: vec![long(9999); 9999],
         fixed: vec![long(99999); 99],
         difference: long(99999),
@@ -371,9 +388,9 @@ fn the_largest_plan_fits_into_a_packet() {
         plan,
         ..Take::default()
     };
-    let packet = Message::Take(Box::new(take)).encode(0, 0);
+    let packet = SupervisorMessage::Take(Box::new(take)).encode(0, 0);
     assert!(packet.len() <= PACKET_BYTES_MAX, "{}", packet.len());
-    assert!(Message::decode(&packet).is_ok());
+    assert!(SupervisorMessage::decode(&packet).is_ok());
 }
 
 proptest! {
@@ -388,21 +405,21 @@ proptest! {
             let length = packet.len();
             packet[at % length] = byte;
         }
-        if let Ok(Decoded::Message(message)) = Message::decode(&packet) {
+        if let Ok(Decoded::Message(message)) = SupervisorMessage::decode(&packet) {
             // A decoded message can be encoded again.
-            let again = Message::decode(&message.encode(0, 0));
+            let again = SupervisorMessage::decode(&message.encode(0, 0));
             prop_assert_eq!(again, Ok(Decoded::Message(message)));
         }
     }
 
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let mut packet = Message::Pause.encode(0, 0);
+        let mut packet = SupervisorMessage::Pause.encode(0, 0);
         packet.extend(&bytes);
         for kind in 0..60u16 {
             packet[2..4].copy_from_slice(&kind.to_le_bytes());
-            let _ = Message::decode(&packet);
+            let _ = SupervisorMessage::decode(&packet);
         }
-        let _ = Message::decode(&bytes);
+        let _ = SupervisorMessage::decode(&bytes);
     }
 }

@@ -135,7 +135,7 @@ impl VolumeNews {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::role::{LeaseNews, Message, PACKET_BYTES_MAX};
+    use crate::role::{LeaseNews, PACKET_BYTES_MAX, SupervisorMessage};
 
     fn used(count: usize) -> UsedVolumes {
         let volume = |number| UsedVolume {
@@ -193,7 +193,7 @@ mod tests {
             "é".repeat(VOLUME_WHY_BYTES_MAX / "é".len())
         );
         for message in [there, back] {
-            let packet = Message::Part(Box::new(message)).encode(0, 0);
+            let packet = SupervisorMessage::Part(Box::new(message)).encode(0, 0);
             assert!(packet.len() <= PACKET_BYTES_MAX, "{}", packet.len());
         }
     }

@@ -19,13 +19,13 @@ const KIND_LETTERS: usize = 64;
 /// The rate limit of a log, by kind of line.
 #[derive(Debug, Default)]
 pub struct LogLimiter {
-    kinds: HashMap<u64, Kind>,
-    other: Kind,
+    kinds: HashMap<u64, LineRateLimit>,
+    other: LineRateLimit,
 }
 
 /// The limit of one kind of line.
 #[derive(Clone, Copy, Debug, Default)]
-struct Kind {
+struct LineRateLimit {
     /// Number of lines counted against the burst.
     used: u32,
     /// Start of the current refill interval.
@@ -33,7 +33,7 @@ struct Kind {
     left_out: u64,
 }
 
-impl Kind {
+impl LineRateLimit {
     fn refill(&mut self, now: Instant) {
         let since = *self.since.get_or_insert(now);
         let passed = now.saturating_duration_since(since);

@@ -13,7 +13,7 @@ pub use crate::role::Personality as Form;
 use crate::identity;
 use crate::lock;
 use keepalived::{Level, Log, LogWish, Speaker};
-use language::render::{self, HaproxyForm, Look};
+use language::render::{self, HaproxyForm, RenderOptions};
 use language::{Diagnostics, SourceMap};
 use std::io::{IsTerminal, Write};
 use std::os::fd::BorrowedFd;
@@ -34,7 +34,7 @@ pub enum Gravity {
 
 /// The message printer of a process.
 #[derive(Clone, Debug)]
-pub struct Voice {
+pub struct MessagePrinter {
     form: Form,
     /// True if messages are suppressed.
     pub quiet: bool,
@@ -55,7 +55,7 @@ pub struct Collected {
     pub plain: String,
     /// Text in the requester's format.
     pub shown: String,
-    look: Look,
+    look: RenderOptions,
     /// True if the requester is a program: `shown` then has one JSON object per line.
     as_json: bool,
 }
@@ -63,14 +63,14 @@ pub struct Collected {
 /// Maximum size of collected messages, in bytes; later messages are dropped.
 const COLLECTED_MAX: usize = 1 << 20;
 
-impl Voice {
+impl MessagePrinter {
     /// Creates a printer that has not printed anything yet.
     pub fn new(form: Form, quiet: bool) -> Self {
         let executable = std::env::current_exe().map_or_else(
             |_| std::env::args().next().unwrap_or_default(),
             |path| path.to_string_lossy().into_owned(),
         );
-        Voice {
+        MessagePrinter {
             form,
             quiet,
             executable,
@@ -106,7 +106,7 @@ impl Voice {
     }
 
     /// Collects messages from now on, and also renders them in this format.
-    pub fn collect(&mut self, look: Look) {
+    pub fn collect(&mut self, look: RenderOptions) {
         self.collected = Some(Collected {
             plain: String::new(),
             shown: String::new(),
@@ -125,7 +125,7 @@ impl Voice {
     }
 
     /// Returns the messages collected so far.
-    pub fn said(&self) -> &str {
+    pub fn collected_messages(&self) -> &str {
         self.collected.as_ref().map_or("", |notes| &notes.plain)
     }
 
@@ -163,7 +163,7 @@ impl Voice {
     }
 
     /// Logs a message.
-    pub fn say(&mut self, gravity: Gravity, message: impl std::fmt::Display) {
+    pub fn log_message(&mut self, gravity: Gravity, message: impl std::fmt::Display) {
         if self.keeps_silent(gravity == Gravity::Alert) {
             return;
         }
@@ -190,7 +190,7 @@ impl Voice {
 
     /// Logs the error that ends the process.
     pub fn alert(&mut self, message: impl std::fmt::Display) {
-        self.say(Gravity::Alert, message);
+        self.log_message(Gravity::Alert, message);
     }
 
     /// Logs the error that prevents serving; HAProxy's format also names its function.
@@ -203,12 +203,12 @@ impl Voice {
 
     /// Logs a warning.
     pub fn warning(&mut self, message: impl std::fmt::Display) {
-        self.say(Gravity::Warning, message);
+        self.log_message(Gravity::Warning, message);
     }
 
     /// Logs an informational message.
     pub fn notice(&mut self, message: impl std::fmt::Display) {
-        self.say(Gravity::Notice, message);
+        self.log_message(Gravity::Notice, message);
     }
 
     fn text(&mut self, gravity: Gravity, message: &str) -> String {
@@ -314,8 +314,8 @@ fn push(to: &mut String, text: &str) {
 }
 
 /// Returns the format of diagnostics in a log.
-pub fn plain(diag: bool) -> Look {
-    Look {
+pub fn plain(diag: bool) -> RenderOptions {
+    RenderOptions {
         color: false,
         unicode: false,
         width: WIDTH_WITHOUT_TERMINAL,
@@ -328,7 +328,7 @@ const WIDTH_WITHOUT_TERMINAL: usize = 100;
 
 /// Prints an error and returns exit code 1.
 pub fn refuse(message: impl std::fmt::Display) -> ExitCode {
-    Voice::new(Form::Own, false).alert(message);
+    MessagePrinter::new(Form::Own, false).alert(message);
     ExitCode::FAILURE
 }
 
@@ -360,11 +360,11 @@ fn write(text: &str) {
 
 /// Returns the format of diagnostics on a stream: coloured on a terminal, unless `NO_COLOR` is set
 /// and not empty.
-pub fn look(stream: &impl IsTerminal, diag: bool) -> Look {
+pub fn look(stream: &impl IsTerminal, diag: bool) -> RenderOptions {
     let terminal = stream.is_terminal();
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    Look {
+    RenderOptions {
         color: terminal && !no_color && !dumb,
         unicode: terminal && utf8_locale(),
         width: terminal_width(),
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn haproxys_form_introduces_itself_once_and_before_what_is_grave() {
-        let mut voice = Voice::new(Form::Haproxy, false);
+        let mut voice = MessagePrinter::new(Form::Haproxy, false);
         assert!(!voice.text(Gravity::Notice, "x").contains("version is"));
         let first = voice.text(Gravity::Alert, "Cannot do it.");
         assert!(
@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn in_the_background_keepalived_s_log_goes_on() {
-        let mut voice = Voice::new(Form::Keepalived, false);
+        let mut voice = MessagePrinter::new(Form::Keepalived, false);
         let name = format!("evenkeel-voice-{}.log", std::process::id());
         let file = std::env::temp_dir().join(name);
         voice.log_to(LogWish {
@@ -439,7 +439,7 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::remove_file(&file).unwrap();
         assert!(text.ends_with(": Reloading ...\n"), "{text}");
-        let mut voice = Voice::new(Form::Haproxy, false);
+        let mut voice = MessagePrinter::new(Form::Haproxy, false);
         voice.quiet = true;
         assert!(voice.keeps_silent(true));
     }
@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn our_form_begins_with_our_name() {
-        let mut voice = Voice::new(Form::Own, false);
+        let mut voice = MessagePrinter::new(Form::Own, false);
         assert_eq!(voice.text(Gravity::Alert, "no"), "evenkeel: error: no\n");
     }
 }

@@ -3,9 +3,9 @@
 
 mod step;
 
-use super::instruction::{Cut, Instruction, Place};
+use super::instruction::{BacktrackVerb, Instruction, InstructionIndex};
 use super::parse::newline_length;
-use super::program::{Memo, Program};
+use super::program::{MemoCoverage, Program};
 use super::tree::{Assertion, Newline};
 
 /// Maximum entries of the stack, 32 bytes each.
@@ -21,7 +21,7 @@ const UNSET: usize = usize::MAX;
 
 /// The error for a match that exceeds its limit of steps or memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct GaveUp;
+pub struct LimitExceeded;
 
 /// The parameters of a search.
 #[derive(Clone, Copy, Debug)]
@@ -32,21 +32,21 @@ pub struct Search {
     pub steps_max: usize,
 }
 
-enum Frame {
+enum BacktrackFrame {
     Choice {
-        place: Place,
+        place: InstructionIndex,
         position: usize,
         alternation: u32,
     },
     /// A greedy repetition that may give back characters down to `low`.
     Shrink {
-        place: Place,
+        place: InstructionIndex,
         low: usize,
         position: usize,
     },
     /// A lazy repetition that may match more characters.
     Grow {
-        place: Place,
+        place: InstructionIndex,
         position: usize,
         left: u32,
     },
@@ -57,7 +57,7 @@ enum Frame {
     UndoCall,
     UndoReturn(Box<(Call, Vec<usize>)>),
     Barrier {
-        resumes: Option<Place>,
+        resumes: Option<InstructionIndex>,
         position: usize,
     },
     AlternationStart(u32),
@@ -66,33 +66,33 @@ enum Frame {
         position: usize,
     },
     Cut {
-        cut: Cut,
+        cut: BacktrackVerb,
         position: usize,
     },
 }
 
 struct Call {
     group: u32,
-    back: Place,
+    back: InstructionIndex,
     position: usize,
     registers: Vec<usize>,
 }
 
 /// The consequence of a failed attempt.
-enum Failed {
+enum FailureScope {
     Here,
     /// The next attempt starts at this position.
     SkipTo(usize),
     Everywhere,
 }
 
-struct Machine<'m> {
+struct BacktrackMachine<'m> {
     program: &'m Program,
     text: &'m [u8],
     search: Search,
     start: usize,
     registers: Vec<usize>,
-    stack: Vec<Frame>,
+    stack: Vec<BacktrackFrame>,
     calls: Vec<Call>,
     steps: usize,
     steps_max: usize,
@@ -105,11 +105,11 @@ struct Machine<'m> {
 
 impl Program {
     /// Returns the first match: the start and end of the whole match and of each group.
-    pub fn find(&self, text: &[u8], search: Search) -> Result<Option<Vec<usize>>, GaveUp> {
+    pub fn find(&self, text: &[u8], search: Search) -> Result<Option<Vec<usize>>, LimitExceeded> {
         if self.utf && std::str::from_utf8(text).is_err() {
             return Ok(None);
         }
-        let mut machine = Machine {
+        let mut machine = BacktrackMachine {
             program: self,
             text,
             search,
@@ -119,9 +119,9 @@ impl Program {
             calls: Vec::new(),
             steps: 0,
             steps_max: match self.memo {
-                Memo::Impossible => search.steps_max,
-                Memo::Partial => search.steps_max.saturating_mul(4),
-                Memo::Full => { search.steps_max.saturating_mul(4) }
+                MemoCoverage::Impossible => search.steps_max,
+                MemoCoverage::Partial => search.steps_max.saturating_mul(4),
+                MemoCoverage::Full => { search.steps_max.saturating_mul(4) }
                     .max(self.code.len().saturating_mul(text.len()).saturating_mul(4)),
             },
             saved: 0,
@@ -135,8 +135,8 @@ impl Program {
     }
 }
 
-impl Machine<'_> {
-    fn search(&mut self) -> Result<Option<Vec<usize>>, GaveUp> {
+impl BacktrackMachine<'_> {
+    fn search(&mut self) -> Result<Option<Vec<usize>>, LimitExceeded> {
         let mut start = 0;
         loop {
             if let Some(starts) = &self.program.starts {
@@ -156,8 +156,8 @@ impl Machine<'_> {
                     let groups = (self.program.groups as usize + 1) * 2;
                     return Ok(Some(self.registers[..groups].to_vec()));
                 }
-                Err(Failed::Everywhere) => return Ok(None),
-                Err(Failed::SkipTo(position)) if position > start => position,
+                Err(FailureScope::Everywhere) => return Ok(None),
+                Err(FailureScope::SkipTo(position)) if position > start => position,
                 Err(_) => self.after(start),
             };
             start = next;
@@ -224,7 +224,7 @@ impl Machine<'_> {
     }
 
     /// Returns whether a newline ends at a position.
-    fn behind_newline(&self, position: usize) -> bool {
+    fn is_after_newline(&self, position: usize) -> bool {
         let before = &self.text[..position];
         let length = if self.program.newline == Newline::CrLf {
             2
@@ -249,14 +249,14 @@ impl Machine<'_> {
         )
     }
 
-    fn asserts(&self, assertion: Assertion, position: usize) -> bool {
+    fn assertion_holds(&self, assertion: Assertion, position: usize) -> bool {
         let at_start = position == 0;
         let at_end = position == self.text.len();
         match assertion {
             Assertion::SubjectStart | Assertion::SearchStart => at_start,
             Assertion::LineOrSubjectStart => at_start && !self.search.not_line_start,
             Assertion::LineStart if at_start => !self.search.not_line_start,
-            Assertion::LineStart => !at_end && self.behind_newline(position),
+            Assertion::LineStart => !at_end && self.is_after_newline(position),
             Assertion::SubjectEnd => at_end,
             Assertion::FinalLineEnd => {
                 let length = self.newline_at(position);
@@ -271,26 +271,26 @@ impl Machine<'_> {
         }
     }
 
-    fn push(&mut self, frame: Frame) -> Result<(), GaveUp> {
+    fn push(&mut self, frame: BacktrackFrame) -> Result<(), LimitExceeded> {
         if self.stack.len() + self.saved / 4 >= STACK_MAX {
-            return Err(GaveUp);
+            return Err(LimitExceeded);
         }
         self.stack.push(frame);
         Ok(())
     }
 
-    fn set(&mut self, register: u32, value: usize) -> Result<(), GaveUp> {
+    fn set(&mut self, register: u32, value: usize) -> Result<(), LimitExceeded> {
         let old = std::mem::replace(&mut self.registers[register as usize], value);
-        self.push(Frame::Undo {
+        self.push(BacktrackFrame::Undo {
             register,
             value: old,
         })
     }
 
-    fn spend(&mut self, steps: usize) -> Result<(), GaveUp> {
+    fn count_steps(&mut self, steps: usize) -> Result<(), LimitExceeded> {
         self.steps += steps;
         if self.steps > self.steps_max {
-            return Err(GaveUp);
+            return Err(LimitExceeded);
         }
         Ok(())
     }
@@ -302,9 +302,9 @@ impl Machine<'_> {
 
     /// Returns whether an instruction was already tried at this position, in which case it failed;
     /// records the attempt otherwise.
-    fn tried(&mut self, memo: u32, position: usize) -> bool {
+    fn was_tried(&mut self, memo: u32, position: usize) -> bool {
         if self.visited.is_empty() {
-            if self.steps < MEMO_AFTER || self.program.memo == Memo::Impossible {
+            if self.steps < MEMO_AFTER || self.program.memo == MemoCoverage::Impossible {
                 return false;
             }
             match self.memo_bits() {
@@ -319,20 +319,20 @@ impl Machine<'_> {
             return true;
         }
         *word |= mask;
-        if self.program.memo == Memo::Partial {
+        if self.program.memo == MemoCoverage::Partial {
             self.log.push(bit);
         }
         false
     }
 
     /// Makes one attempt at `self.start`.
-    fn attempt(&mut self) -> Result<Result<(), Failed>, GaveUp> {
+    fn attempt(&mut self) -> Result<Result<(), FailureScope>, LimitExceeded> {
         self.stack.clear();
         self.calls.clear();
         self.saved = 0;
         self.registers.fill(UNSET);
         self.registers[0] = self.start;
-        let mut place: Place = 0;
+        let mut place: InstructionIndex = 0;
         let mut position = self.start;
         loop {
             match self.run(place, position)? {
@@ -346,19 +346,22 @@ impl Machine<'_> {
     }
 
     /// Clears the memo bits set within a body that matched, because those attempts did not fail.
-    fn forget(&mut self, from: usize) {
+    fn clear_memo(&mut self, from: usize) {
         for bit in self.log.drain(from.min(self.log.len())..) {
             self.visited[bit / 64] &= !(1u64 << (bit % 64));
         }
     }
 
     /// Removes the pending alternatives above a height. Frames that restore registers stay.
-    fn cut(&mut self, height: usize) -> Result<(), GaveUp> {
+    fn discard_alternatives(&mut self, height: usize) -> Result<(), LimitExceeded> {
         let mut to = height;
         for from in height..self.stack.len() {
             let stays = matches!(
                 self.stack[from],
-                Frame::Undo { .. } | Frame::UndoCall | Frame::UndoReturn(_) | Frame::Mark { .. }
+                BacktrackFrame::Undo { .. }
+                    | BacktrackFrame::UndoCall
+                    | BacktrackFrame::UndoReturn(_)
+                    | BacktrackFrame::Mark { .. }
             );
             if stays {
                 self.stack.swap(to, from);
@@ -367,17 +370,17 @@ impl Machine<'_> {
         }
         let length = self.stack.len();
         self.stack.truncate(to);
-        self.spend((length - height) / 8)
+        self.count_steps((length - height) / 8)
     }
 
-    fn undo(&mut self, frame: Frame) {
+    fn undo_frame(&mut self, frame: BacktrackFrame) {
         match frame {
-            Frame::Undo { register, value } => self.registers[register as usize] = value,
-            Frame::UndoCall => {
+            BacktrackFrame::Undo { register, value } => self.registers[register as usize] = value,
+            BacktrackFrame::UndoCall => {
                 self.calls.pop();
                 self.saved = self.saved.saturating_sub(self.registers.len());
             }
-            Frame::UndoReturn(held) => {
+            BacktrackFrame::UndoReturn(held) => {
                 let (call, registers) = *held;
                 self.saved = self.saved.saturating_sub(registers.len());
                 self.registers = registers;
@@ -388,24 +391,26 @@ impl Machine<'_> {
     }
 
     /// Backtracks to the last choice, and returns where to continue.
-    fn backtrack(&mut self) -> Result<Result<(Place, usize), Failed>, GaveUp> {
+    fn backtrack(
+        &mut self,
+    ) -> Result<Result<(InstructionIndex, usize), FailureScope>, LimitExceeded> {
         loop {
-            self.spend(1)?;
+            self.count_steps(1)?;
             let Some(frame) = self.stack.pop() else {
-                return Ok(Err(Failed::Here));
+                return Ok(Err(FailureScope::Here));
             };
             match frame {
-                Frame::Choice {
+                BacktrackFrame::Choice {
                     place, position, ..
                 } => return Ok(Ok((place, position))),
-                Frame::Shrink {
+                BacktrackFrame::Shrink {
                     place,
                     low,
                     position,
                 } => {
                     return Ok(Ok((place, self.shrink(place, low, position)?)));
                 }
-                Frame::Grow {
+                BacktrackFrame::Grow {
                     place,
                     position,
                     left,
@@ -418,7 +423,7 @@ impl Machine<'_> {
                         continue;
                     };
                     if left > 1 {
-                        self.push(Frame::Grow {
+                        self.push(BacktrackFrame::Grow {
                             place,
                             position: next,
                             left: left - 1,
@@ -426,21 +431,26 @@ impl Machine<'_> {
                     }
                     return Ok(Ok((place + 1, next)));
                 }
-                Frame::Barrier {
+                BacktrackFrame::Barrier {
                     resumes: Some(place),
                     position,
                 } => return Ok(Ok((place, position))),
-                Frame::Cut { cut, position } => match self.triggered(cut, position) {
+                BacktrackFrame::Cut { cut, position } => match self.handle_verb(cut, position) {
                     None => {}
                     Some(found) => return Ok(found),
                 },
-                frame => self.undo(frame),
+                frame => self.undo_frame(frame),
             }
         }
     }
 
     /// Returns the position of a greedy repetition with one or more characters fewer.
-    fn shrink(&mut self, place: Place, low: usize, position: usize) -> Result<usize, GaveUp> {
+    fn shrink(
+        &mut self,
+        place: InstructionIndex,
+        low: usize,
+        position: usize,
+    ) -> Result<usize, LimitExceeded> {
         let mut position = self.before(position).unwrap_or(low).max(low);
         // The next instruction is often a byte.
         if let Instruction::Byte(byte) = self.program.code[place as usize] {
@@ -454,10 +464,10 @@ impl Machine<'_> {
             {
                 position -= 1;
             }
-            self.spend((from - position) / 8)?;
+            self.count_steps((from - position) / 8)?;
         }
         if position > low {
-            self.push(Frame::Shrink {
+            self.push(BacktrackFrame::Shrink {
                 place,
                 low,
                 position,
@@ -468,59 +478,65 @@ impl Machine<'_> {
 
     /// Handles a verb reached by backtracking. Returns `None` when backtracking continues with
     /// earlier choices.
-    fn triggered(&mut self, cut: Cut, position: usize) -> Option<Result<(Place, usize), Failed>> {
+    fn handle_verb(
+        &mut self,
+        cut: BacktrackVerb,
+        position: usize,
+    ) -> Option<Result<(InstructionIndex, usize), FailureScope>> {
         let failed = match cut {
-            Cut::Commit => Failed::Everywhere,
-            Cut::Prune => Failed::Here,
-            Cut::Skip => Failed::SkipTo(position),
-            Cut::SkipTo(name) => {
+            BacktrackVerb::Commit => FailureScope::Everywhere,
+            BacktrackVerb::Prune => FailureScope::Here,
+            BacktrackVerb::Skip => FailureScope::SkipTo(position),
+            BacktrackVerb::SkipTo(name) => {
                 let marked = self.stack.iter().rev().find_map(|frame| match frame {
-                    Frame::Mark { mark, position } if *mark == name => Some(*position),
+                    BacktrackFrame::Mark { mark, position } if *mark == name => Some(*position),
                     _ => None,
                 });
-                Failed::SkipTo(marked?)
+                FailureScope::SkipTo(marked?)
             }
-            Cut::Then(_) => Failed::Here,
+            BacktrackVerb::Then(_) => FailureScope::Here,
         };
         // A look-around or a call limits the effect of a verb.
         while let Some(frame) = self.stack.pop() {
             match frame {
-                Frame::Barrier {
+                BacktrackFrame::Barrier {
                     resumes: Some(place),
                     position,
                 } => return Some(Ok((place, position))),
                 // A failing assertion stops only (*THEN).
-                Frame::Barrier { resumes: None, .. } if matches!(cut, Cut::Then(_)) => {
-                    return None;
-                }
-                Frame::Choice {
-                    place,
-                    position,
-                    alternation,
-                } if matches!(cut, Cut::Then(then) if then == alternation) => {
-                    return Some(Ok((place, position)));
-                }
-                Frame::AlternationStart(start) if matches!(cut, Cut::Then(then) if then == start) =>
+                BacktrackFrame::Barrier { resumes: None, .. }
+                    if matches!(cut, BacktrackVerb::Then(_)) =>
                 {
                     return None;
                 }
-                Frame::UndoCall => {
-                    self.undo(Frame::UndoCall);
+                BacktrackFrame::Choice {
+                    place,
+                    position,
+                    alternation,
+                } if matches!(cut, BacktrackVerb::Then(then) if then == alternation) => {
+                    return Some(Ok((place, position)));
+                }
+                BacktrackFrame::AlternationStart(start) if matches!(cut, BacktrackVerb::Then(then) if then == start) =>
+                {
                     return None;
                 }
-                frame => self.undo(frame),
+                BacktrackFrame::UndoCall => {
+                    self.undo_frame(BacktrackFrame::UndoCall);
+                    return None;
+                }
+                frame => self.undo_frame(frame),
             }
         }
         Some(Err(failed))
     }
 
     /// Returns the position after the text of a group, if that text occurs again at `position`.
-    fn same(
+    fn match_back_reference(
         &mut self,
         groups: &[u32],
         ignore_case: bool,
         position: usize,
-    ) -> Result<Option<usize>, GaveUp> {
+    ) -> Result<Option<usize>, LimitExceeded> {
         let found = groups.iter().find_map(|group| {
             let group = *group as usize * 2;
             let (start, end) = (self.registers[group], self.registers[group + 1]);
@@ -529,7 +545,7 @@ impl Machine<'_> {
         let Some((start, end)) = found else {
             return Ok(None);
         };
-        self.spend((end - start) / 8)?;
+        self.count_steps((end - start) / 8)?;
         let group = &self.text[start..end];
         let rest = &self.text[position..];
         if !ignore_case || !self.program.utf {

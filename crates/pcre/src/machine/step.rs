@@ -1,61 +1,69 @@
 //! Executes the instructions of the machine.
 
-use super::{CALLS_MAX, Call, Frame, GaveUp, Machine, UNSET};
-use crate::instruction::{Barrier, Instruction, Place};
+use super::{BacktrackFrame, BacktrackMachine, CALLS_MAX, Call, LimitExceeded, UNSET};
+use crate::instruction::{Barrier, Instruction, InstructionIndex};
 use crate::tree::Greed;
 
 /// The current state of the machine.
-struct At {
-    place: Place,
+struct MachinePosition {
+    place: InstructionIndex,
     position: usize,
 }
 
 /// The continuation after an instruction.
-enum Flow {
+enum StepResult {
     Next,
     Failed,
     Matched,
 }
 
-impl Machine<'_> {
+impl BacktrackMachine<'_> {
     /// Runs until a match (true) or a failure.
-    pub(super) fn run(&mut self, place: Place, position: usize) -> Result<bool, GaveUp> {
+    pub(super) fn run(
+        &mut self,
+        place: InstructionIndex,
+        position: usize,
+    ) -> Result<bool, LimitExceeded> {
         let program = self.program;
-        let mut at = At { place, position };
+        let mut at = MachinePosition { place, position };
         loop {
-            self.spend(1)?;
+            self.count_steps(1)?;
             let instruction = &program.code[at.place as usize];
             at.place += 1;
-            match self.step(instruction, &mut at)? {
-                Flow::Next => {}
-                Flow::Failed => return Ok(false),
-                Flow::Matched => return Ok(true),
+            match self.execute_instruction(instruction, &mut at)? {
+                StepResult::Next => {}
+                StepResult::Failed => return Ok(false),
+                StepResult::Matched => return Ok(true),
             }
         }
     }
 
     /// Executes one instruction.
-    fn step(&mut self, instruction: &Instruction, at: &mut At) -> Result<Flow, GaveUp> {
+    fn execute_instruction(
+        &mut self,
+        instruction: &Instruction,
+        at: &mut MachinePosition,
+    ) -> Result<StepResult, LimitExceeded> {
         match instruction {
             Instruction::Byte(byte) => {
                 if self.text.get(at.position) != Some(byte) {
-                    return Ok(Flow::Failed);
+                    return Ok(StepResult::Failed);
                 }
                 at.position += 1;
             }
             Instruction::One(members) => match self.member_at(*members, at.position) {
                 Some(next) => at.position = next,
-                None => return Ok(Flow::Failed),
+                None => return Ok(StepResult::Failed),
             },
             Instruction::AnyByte => {
                 if at.position >= self.text.len() {
-                    return Ok(Flow::Failed);
+                    return Ok(StepResult::Failed);
                 }
                 at.position += 1;
             }
             Instruction::Assert(assertion) => {
-                if !self.asserts(*assertion, at.position) {
-                    return Ok(Flow::Failed);
+                if !self.assertion_holds(*assertion, at.position) {
+                    return Ok(StepResult::Failed);
                 }
             }
             Instruction::KeepOut => self.set(0, at.position)?,
@@ -73,21 +81,25 @@ impl Machine<'_> {
             Instruction::Same {
                 groups,
                 ignore_case,
-            } => match self.same(groups, *ignore_case, at.position)? {
+            } => match self.match_back_reference(groups, *ignore_case, at.position)? {
                 Some(next) => at.position = next,
-                None => return Ok(Flow::Failed),
+                None => return Ok(StepResult::Failed),
             },
-            Instruction::Back(count) => return self.go_back(at, *count),
+            Instruction::Back(count) => return self.move_back(at, *count),
             Instruction::Jump(to) => at.place = *to,
-            Instruction::Fail => return Ok(Flow::Failed),
+            Instruction::Fail => return Ok(StepResult::Failed),
             Instruction::Match => return self.matched(at),
             _ => return self.choose(instruction, at),
         }
-        Ok(Flow::Next)
+        Ok(StepResult::Next)
     }
 
     /// Executes instructions that leave alternatives, and verbs.
-    fn choose(&mut self, instruction: &Instruction, at: &mut At) -> Result<Flow, GaveUp> {
+    fn choose(
+        &mut self,
+        instruction: &Instruction,
+        at: &mut MachinePosition,
+    ) -> Result<StepResult, LimitExceeded> {
         match instruction {
             Instruction::Split {
                 first,
@@ -95,10 +107,10 @@ impl Machine<'_> {
                 memo,
                 alternation,
             } => {
-                if self.tried(*memo, at.position) {
-                    return Ok(Flow::Failed);
+                if self.was_tried(*memo, at.position) {
+                    return Ok(StepResult::Failed);
                 }
-                self.push(Frame::Choice {
+                self.push(BacktrackFrame::Choice {
                     place: *second,
                     position: at.position,
                     alternation: *alternation,
@@ -120,23 +132,27 @@ impl Machine<'_> {
                 }
             }
             Instruction::AlternationStart(alternation) => {
-                self.push(Frame::AlternationStart(*alternation))?;
+                self.push(BacktrackFrame::AlternationStart(*alternation))?;
             }
-            Instruction::Mark(mark) => self.push(Frame::Mark {
+            Instruction::Mark(mark) => self.push(BacktrackFrame::Mark {
                 mark: *mark,
                 position: at.position,
             })?,
-            Instruction::Cut(cut) => self.push(Frame::Cut {
+            Instruction::Cut(cut) => self.push(BacktrackFrame::Cut {
                 cut: *cut,
                 position: at.position,
             })?,
             _ => return self.enter_or_leave(instruction, at),
         }
-        Ok(Flow::Next)
+        Ok(StepResult::Next)
     }
 
     /// Executes instructions for repetitions, bodies and calls.
-    fn enter_or_leave(&mut self, instruction: &Instruction, at: &mut At) -> Result<Flow, GaveUp> {
+    fn enter_or_leave(
+        &mut self,
+        instruction: &Instruction,
+        at: &mut MachinePosition,
+    ) -> Result<StepResult, LimitExceeded> {
         match instruction {
             Instruction::Repeat {
                 members,
@@ -162,55 +178,59 @@ impl Machine<'_> {
             Instruction::Return => return self.return_from_call(at),
             _ => {}
         }
-        Ok(Flow::Next)
+        Ok(StepResult::Next)
     }
 
-    fn go_back(&mut self, at: &mut At, count: u32) -> Result<Flow, GaveUp> {
+    fn move_back(
+        &mut self,
+        at: &mut MachinePosition,
+        count: u32,
+    ) -> Result<StepResult, LimitExceeded> {
         if self.program.utf {
             for _ in 0..count {
                 match self.before(at.position) {
                     Some(previous) => at.position = previous,
-                    None => return Ok(Flow::Failed),
+                    None => return Ok(StepResult::Failed),
                 }
             }
-            self.spend(count as usize / 8)?;
+            self.count_steps(count as usize / 8)?;
         } else {
             match at.position.checked_sub(count as usize) {
                 Some(previous) => at.position = previous,
-                None => return Ok(Flow::Failed),
+                None => return Ok(StepResult::Failed),
             }
         }
-        Ok(Flow::Next)
+        Ok(StepResult::Next)
     }
 
-    fn matched(&mut self, at: &mut At) -> Result<Flow, GaveUp> {
+    fn matched(&mut self, at: &mut MachinePosition) -> Result<StepResult, LimitExceeded> {
         let empty = at.position == self.registers[0];
         let refused = self.program.not_empty
             || (self.program.not_empty_at_start && self.start == 0 && at.position == 0);
         if empty && refused {
-            return Ok(Flow::Failed);
+            return Ok(StepResult::Failed);
         }
         self.registers[1] = at.position;
-        Ok(Flow::Matched)
+        Ok(StepResult::Matched)
     }
 
     fn repeat(
         &mut self,
-        at: &mut At,
+        at: &mut MachinePosition,
         members: u32,
         min: u32,
         max: Option<u32>,
         greed: Greed,
         memo: u32,
-    ) -> Result<Flow, GaveUp> {
-        if self.tried(memo, at.position) {
-            return Ok(Flow::Failed);
+    ) -> Result<StepResult, LimitExceeded> {
+        if self.was_tried(memo, at.position) {
+            return Ok(StepResult::Failed);
         }
         let mut count = 0;
         while count < min {
             match self.member_at(members, at.position) {
                 Some(next) => at.position = next,
-                None => return Ok(Flow::Failed),
+                None => return Ok(StepResult::Failed),
             }
             count += 1;
         }
@@ -218,13 +238,13 @@ impl Machine<'_> {
         let most = max.unwrap_or(u32::MAX);
         if greed == Greed::Lazy {
             if count < most {
-                self.push(Frame::Grow {
+                self.push(BacktrackFrame::Grow {
                     place: at.place - 1,
                     position: at.position,
                     left: most - count,
                 })?;
             }
-            return Ok(Flow::Next);
+            return Ok(StepResult::Next);
         }
         // At positions where another repetition of the same kind was tried, all longer ones failed.
         let shares = greed == Greed::Greedy && max.is_none() && min <= 1;
@@ -234,28 +254,28 @@ impl Machine<'_> {
                 None => break,
             }
             count += 1;
-            if shares && self.tried(memo, at.position) {
+            if shares && self.was_tried(memo, at.position) {
                 break;
             }
         }
-        self.spend(count as usize / 8)?;
+        self.count_steps(count as usize / 8)?;
         if greed == Greed::Greedy && at.position > low {
-            self.push(Frame::Shrink {
+            self.push(BacktrackFrame::Shrink {
                 place: at.place,
                 low,
                 position: at.position,
             })?;
         }
-        Ok(Flow::Next)
+        Ok(StepResult::Next)
     }
 
     fn enter(
         &mut self,
-        at: &mut At,
+        at: &mut MachinePosition,
         registers: u32,
         outermost: bool,
         barrier: Barrier,
-    ) -> Result<Flow, GaveUp> {
+    ) -> Result<StepResult, LimitExceeded> {
         if outermost {
             self.log.clear();
         }
@@ -264,60 +284,65 @@ impl Machine<'_> {
         self.set(registers + 2, self.log.len())?;
         self.registers[registers as usize] = self.stack.len();
         let resumes = match barrier {
-            Barrier::None => return Ok(Flow::Next),
+            Barrier::None => return Ok(StepResult::Next),
             Barrier::Fails => None,
             Barrier::Resumes(to) => Some(to),
         };
-        self.push(Frame::Barrier {
+        self.push(BacktrackFrame::Barrier {
             resumes,
             position: at.position,
         })?;
-        Ok(Flow::Next)
+        Ok(StepResult::Next)
     }
 
     fn leave(
         &mut self,
-        at: &mut At,
+        at: &mut MachinePosition,
         registers: u32,
         moves: bool,
         cuts: bool,
-    ) -> Result<Flow, GaveUp> {
+    ) -> Result<StepResult, LimitExceeded> {
         let height = self.registers[registers as usize];
         if !moves {
             at.position = self.registers[registers as usize + 1];
         }
-        self.forget(self.registers[registers as usize + 2]);
+        self.clear_memo(self.registers[registers as usize + 2]);
         if cuts {
-            self.cut(height)?;
+            self.discard_alternatives(height)?;
         }
-        Ok(Flow::Next)
+        Ok(StepResult::Next)
     }
 
     fn leave_negative(
         &mut self,
-        at: &mut At,
+        at: &mut MachinePosition,
         registers: u32,
-        to: Option<Place>,
-    ) -> Result<Flow, GaveUp> {
+        to: Option<InstructionIndex>,
+    ) -> Result<StepResult, LimitExceeded> {
         let height = self.registers[registers as usize];
         let start = self.registers[registers as usize + 1];
-        self.forget(self.registers[registers as usize + 2]);
+        self.clear_memo(self.registers[registers as usize + 2]);
         while self.stack.len() > height {
             if let Some(frame) = self.stack.pop() {
-                self.undo(frame);
+                self.undo_frame(frame);
             }
         }
         match to {
             Some(to) => (at.place, at.position) = (to, start),
-            None => return Ok(Flow::Failed),
+            None => return Ok(StepResult::Failed),
         }
-        Ok(Flow::Next)
+        Ok(StepResult::Next)
     }
 
-    fn call(&mut self, at: &mut At, group: u32, to: Place) -> Result<Flow, GaveUp> {
+    fn call(
+        &mut self,
+        at: &mut MachinePosition,
+        group: u32,
+        to: InstructionIndex,
+    ) -> Result<StepResult, LimitExceeded> {
         let again = |call: &Call| call.group == group && call.position == at.position;
         if self.calls.iter().any(again) || self.calls.len() >= CALLS_MAX {
-            return Err(GaveUp);
+            return Err(LimitExceeded);
         }
         self.saved += self.registers.len();
         self.calls.push(Call {
@@ -326,15 +351,15 @@ impl Machine<'_> {
             position: at.position,
             registers: self.registers.clone(),
         });
-        self.push(Frame::UndoCall)?;
-        self.spend(self.registers.len() / 8)?;
+        self.push(BacktrackFrame::UndoCall)?;
+        self.count_steps(self.registers.len() / 8)?;
         at.place = to;
-        Ok(Flow::Next)
+        Ok(StepResult::Next)
     }
 
-    fn return_from_call(&mut self, at: &mut At) -> Result<Flow, GaveUp> {
+    fn return_from_call(&mut self, at: &mut MachinePosition) -> Result<StepResult, LimitExceeded> {
         let Some(call) = self.calls.pop() else {
-            return Ok(Flow::Failed);
+            return Ok(StepResult::Failed);
         };
         self.saved += self.registers.len();
         let mut registers = call.registers.clone();
@@ -342,7 +367,7 @@ impl Machine<'_> {
         registers[0] = self.registers[0];
         let inner = std::mem::replace(&mut self.registers, registers);
         at.place = call.back;
-        self.push(Frame::UndoReturn(Box::new((call, inner))))?;
-        Ok(Flow::Next)
+        self.push(BacktrackFrame::UndoReturn(Box::new((call, inner))))?;
+        Ok(StepResult::Next)
     }
 }

@@ -1,22 +1,22 @@
 //! Parses character classes in brackets.
 
-use super::{Item, Parsed, Parser, digits, space, word};
+use super::{Parsed, ParsedItem, Parser, digits, space, word};
 use crate::set::Set;
-use crate::tree::{Assertion, Look, Node};
+use crate::tree::{Assertion, LookAround, PatternNode};
 
 impl Parser<'_> {
     /// Parses a class in brackets.
-    pub(super) fn class(&mut self) -> Parsed<Node> {
+    pub(super) fn class(&mut self) -> Parsed<PatternNode> {
         let opening = self.at;
         if posix_end(self.rest()).is_some()
             && matches!(self.rest().get(1), Some(b':' | b'.' | b'='))
         {
-            return self.wrong("a named class belongs within another pair of brackets");
+            return self.syntax_error("a named class belongs within another pair of brackets");
         }
         self.at += 1;
         // \E and \Q\E before the first character are ignored.
-        while self.eat(b"\\E") || self.eat(b"\\Q\\E") {}
-        let negated = self.eat(b"^");
+        while self.consume_text(b"\\E") || self.consume_text(b"\\Q\\E") {}
+        let negated = self.consume_text(b"^");
         let (mut chars, sets) = self.members(opening)?;
         if self.options.ignore_case {
             chars = chars.folded(self.settings.utf || self.settings.ucp, self.max());
@@ -26,8 +26,8 @@ impl Parser<'_> {
             chars = chars.negated(self.max());
         }
         Ok(match chars.ranges() {
-            [(first, last)] if first == last => Node::Char(*first),
-            _ => Node::Set(chars),
+            [(first, last)] if first == last => PatternNode::Char(*first),
+            _ => PatternNode::Set(chars),
         })
     }
 
@@ -43,26 +43,26 @@ impl Parser<'_> {
         loop {
             if self.at >= self.pattern.len() {
                 self.at = opening;
-                return self.wrong("this bracket is not closed");
+                return self.syntax_error("this bracket is not closed");
             }
             if quoting {
-                if self.eat(b"\\E") {
+                if self.consume_text(b"\\E") {
                     quoting = false;
                     continue;
                 }
             } else {
-                if self.eat(b"\\Q") {
+                if self.consume_text(b"\\Q") {
                     quoting = true;
                     continue;
                 }
-                if self.eat(b"\\E") {
+                if self.consume_text(b"\\E") {
                     continue;
                 }
                 if self.options.extended_more && matches!(self.peek(), Some(b' ' | b'\t')) {
                     self.at += 1;
                     continue;
                 }
-                if !first && self.eat(b"]") {
+                if !first && self.consume_text(b"]") {
                     return Ok((chars, sets));
                 }
                 if let Some(set) = self.class_set()? {
@@ -70,7 +70,8 @@ impl Parser<'_> {
                     before = None;
                     sets.add(&set);
                     if self.dash_before_more() {
-                        return self.wrong("a range starts with a character, not with a class");
+                        return self
+                            .syntax_error("a range starts with a character, not with a class");
                     }
                     continue;
                 }
@@ -87,7 +88,7 @@ impl Parser<'_> {
                 continue;
             }
             let char = self.class_char(quoting)?;
-            chars.add(&Set::of(&[(char, char)]));
+            chars.add(&Set::from_ranges(&[(char, char)]));
             before = Some(char);
         }
     }
@@ -95,13 +96,13 @@ impl Parser<'_> {
     /// Parses the end of a range that starts with `start`.
     pub(super) fn range_from(&mut self, start: u32, quoting: bool) -> Parsed<Set> {
         if !quoting && self.class_set()?.is_some() {
-            return self.wrong("a range ends with a character, not with a class");
+            return self.syntax_error("a range ends with a character, not with a class");
         }
         let end = self.class_char(quoting)?;
         if end < start {
-            return self.wrong("the ends of this range are in the wrong order");
+            return self.syntax_error("the ends of this range are in the wrong order");
         }
-        Ok(Set::of(&[(start, end)]))
+        Ok(Set::from_ranges(&[(start, end)]))
     }
 
     /// After a class within a class: returns whether a hyphen follows that is not the last member.
@@ -157,7 +158,7 @@ impl Parser<'_> {
                     return Ok(None);
                 };
                 if *kind != b':' {
-                    return self.wrong("collating elements of POSIX are not supported");
+                    return self.syntax_error("collating elements of POSIX are not supported");
                 }
                 let name = &self.rest()[2..end];
                 let (name, negated) = match name.strip_prefix(b"^") {
@@ -166,7 +167,7 @@ impl Parser<'_> {
                 };
                 let Some(set) = self.posix(name) else {
                     let name = String::from_utf8_lossy(name).into_owned();
-                    return self.wrong(format!("unknown class of characters: '[:{name}:]'"));
+                    return self.syntax_error(format!("unknown class of characters: '[:{name}:]'"));
                 };
                 self.at += end + 2;
                 Ok(Some(match negated {
@@ -197,12 +198,12 @@ impl Parser<'_> {
                 _ => None,
             };
             if let Some(found) = found {
-                return Some(self.named(found));
+                return Some(self.property_set(found));
             }
             let union = |names: &[&str]| {
                 let mut set = Set::default();
                 for name in names {
-                    set.add(&self.named(name));
+                    set.add(&self.property_set(name));
                 }
                 set
             };
@@ -211,7 +212,7 @@ impl Parser<'_> {
                 b"graph" | b"print" => {
                     let mut set = union(&["l", "m", "n", "p", "s", "cf"]);
                     if name == b"print" {
-                        set.add(&self.named("zs"));
+                        set.add(&self.property_set("zs"));
                     }
                     let max = self.max();
                     let mut without = set.negated(max);
@@ -219,59 +220,60 @@ impl Parser<'_> {
                         b"graph" => &[(0x61c, 0x61c), (0x180e, 0x180e), (0x2066, 0x2069)],
                         _ => &[(0x61c, 0x61c), (0x2066, 0x2069)],
                     };
-                    without.add(&self.clipped(Set::of(unseen)));
+                    without.add(&self.clipped(Set::from_ranges(unseen)));
                     return Some(without.negated(max));
                 }
                 b"punct" => {
-                    let mut set = self.named("p");
-                    set.add(&self.named("s").clipped(127));
+                    let mut set = self.property_set("p");
+                    set.add(&self.property_set("s").clipped(127));
                     return Some(set);
                 }
                 _ => {}
             }
         }
         Some(match name {
-            b"alpha" => Set::of(&[(0x41, 0x5a), (0x61, 0x7a)]),
-            b"lower" => Set::of(&[(0x61, 0x7a)]),
-            b"upper" => Set::of(&[(0x41, 0x5a)]),
-            b"alnum" => Set::of(&[(0x30, 0x39), (0x41, 0x5a), (0x61, 0x7a)]),
-            b"ascii" => Set::of(&[(0, 127)]),
+            b"alpha" => Set::from_ranges(&[(0x41, 0x5a), (0x61, 0x7a)]),
+            b"lower" => Set::from_ranges(&[(0x61, 0x7a)]),
+            b"upper" => Set::from_ranges(&[(0x41, 0x5a)]),
+            b"alnum" => Set::from_ranges(&[(0x30, 0x39), (0x41, 0x5a), (0x61, 0x7a)]),
+            b"ascii" => Set::from_ranges(&[(0, 127)]),
             b"blank" => Set::bytes(b" \t"),
-            b"cntrl" => Set::of(&[(0, 31), (127, 127)]),
+            b"cntrl" => Set::from_ranges(&[(0, 31), (127, 127)]),
             b"digit" => digits(),
-            b"graph" => Set::of(&[(33, 126)]),
-            b"print" => Set::of(&[(32, 126)]),
-            b"punct" => Set::of(&[(33, 47), (58, 64), (91, 96), (123, 126)]),
+            b"graph" => Set::from_ranges(&[(33, 126)]),
+            b"print" => Set::from_ranges(&[(32, 126)]),
+            b"punct" => Set::from_ranges(&[(33, 47), (58, 64), (91, 96), (123, 126)]),
             b"space" => space(),
             b"word" => word(),
-            b"xdigit" => Set::of(&[(0x30, 0x39), (0x41, 0x46), (0x61, 0x66)]),
+            b"xdigit" => Set::from_ranges(&[(0x30, 0x39), (0x41, 0x46), (0x61, 0x66)]),
             _ => return None,
         })
     }
 
     /// Parses one character within a class.
     pub(super) fn class_char(&mut self, quoting: bool) -> Parsed<u32> {
-        let escaped = !quoting && self.eat(b"\\");
+        let escaped = !quoting && self.consume_text(b"\\");
         let char = match (escaped, self.peek()) {
             (true, Some(b'b')) => {
                 self.at += 1;
                 0x08
             }
             (true, Some(b'N')) if !self.rest().starts_with(b"N{U+") => {
-                return self.wrong("\\N is not supported in a class");
+                return self.syntax_error("\\N is not supported in a class");
             }
             (true, Some(letter @ (b'B' | b'R' | b'X'))) if !self.lenient => {
-                return self.wrong(format!("\\{} is not valid in a class", char::from(letter)));
+                return self
+                    .syntax_error(format!("\\{} is not valid in a class", char::from(letter)));
             }
             (true, Some(letter @ b'g')) => {
                 self.at += 1;
                 u32::from(letter)
             }
             (true, Some(_)) => self.escaped_char()?,
-            (true, None) => return self.wrong("a backslash at the end escapes nothing"),
+            (true, None) => return self.syntax_error("a backslash at the end escapes nothing"),
             (false, _) => match self.char() {
                 Some(char) => char,
-                None => return self.wrong("this bracket is not closed"),
+                None => return self.syntax_error("this bracket is not closed"),
             },
         };
         if char == 0x0a || char == 0x0d {
@@ -281,18 +283,18 @@ impl Parser<'_> {
     }
 
     /// Returns the start or the end of a word.
-    pub(super) fn word_edge(&self, start: bool) -> Item {
+    pub(super) fn word_edge(&self, start: bool) -> ParsedItem {
         let word = match self.settings.ucp {
-            true => self.named("xwd"),
+            true => self.property_set("xwd"),
             false => word(),
         };
-        let look = Node::Look(Box::new(Look {
+        let look = PatternNode::Look(Box::new(LookAround {
             ahead: start,
             negated: false,
             reenters: false,
-            node: Node::Set(word),
+            node: PatternNode::Set(word),
         }));
-        Item::Pair(Node::Assert(Assertion::WordBoundary), look)
+        ParsedItem::Pair(PatternNode::Assert(Assertion::WordBoundary), look)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Parses escape sequences after a backslash.
 
 use super::{
-    Item, Parsed, Parser, brace_quantifier, crlf_or, digits, horizontal_space, space,
+    Parsed, ParsedItem, Parser, brace_quantifier, crlf_or, digits, horizontal_space, space,
     vertical_space, word,
 };
 use crate::set::{BYTE_MAX, Set, property};
-use crate::tree::{Assertion, Node};
+use crate::tree::{Assertion, PatternNode};
 
 impl Parser<'_> {
     /// Returns the set of `\d` and similar letters; `None` for other letters.
@@ -14,9 +14,9 @@ impl Parser<'_> {
             (b'd', false) => digits(),
             (b's', false) => space(),
             (b'w', false) => word(),
-            (b'd', true) => self.named("nd"),
-            (b's', true) => self.named("xsp"),
-            (b'w', true) => self.named("xwd"),
+            (b'd', true) => self.property_set("nd"),
+            (b's', true) => self.property_set("xsp"),
+            (b'w', true) => self.property_set("xwd"),
             (b'h', _) => self.clipped(horizontal_space()),
             (b'v', _) => self.clipped(vertical_space()),
             _ => return None,
@@ -27,15 +27,15 @@ impl Parser<'_> {
         })
     }
 
-    pub(super) fn escape(&mut self) -> Parsed<Item> {
+    pub(super) fn escape(&mut self) -> Parsed<ParsedItem> {
         let start = self.at;
         self.at += 1;
         let Some(letter) = self.peek() else {
-            return self.wrong("a backslash at the end escapes nothing");
+            return self.syntax_error("a backslash at the end escapes nothing");
         };
         if let Some(set) = self.escaped_set(letter) {
             self.at += 1;
-            return Ok(Item::Node(Node::Set(set)));
+            return Ok(ParsedItem::Node(PatternNode::Set(set)));
         }
         let assertion = match letter {
             b'A' => Some(Assertion::SubjectStart),
@@ -48,62 +48,62 @@ impl Parser<'_> {
         };
         if let Some(assertion) = assertion {
             self.at += 1;
-            return Ok(Item::Fixed(Node::Assert(assertion)));
+            return Ok(ParsedItem::Fixed(PatternNode::Assert(assertion)));
         }
         self.at += 1;
         Ok(match letter {
             b'Q' => {
                 self.quoting = true;
-                Item::Ignored
+                ParsedItem::Ignored
             }
-            b'E' => Item::Ignored,
+            b'E' => ParsedItem::Ignored,
             b'K' => {
                 if self.looks > 0 {
-                    return self.wrong("\\K is not allowed in a look-around");
+                    return self.syntax_error("\\K is not allowed in a look-around");
                 }
-                Item::Fixed(Node::KeepOut)
+                ParsedItem::Fixed(PatternNode::KeepOut)
             }
-            b'C' => Item::Node(Node::AnyByte),
-            b'R' => Item::Node(self.line_break()),
+            b'C' => ParsedItem::Node(PatternNode::AnyByte),
+            b'R' => ParsedItem::Node(self.line_break()),
             b'N' if !self.rest().starts_with(b"{") || brace_quantifier(self.rest()).is_some() => {
-                Item::Node(self.dot(false))
+                ParsedItem::Node(self.dot(false))
             }
             b'X' if self.settings.utf => {
-                return self.wrong("\\X is not supported with (*UTF)");
+                return self.syntax_error("\\X is not supported with (*UTF)");
             }
-            b'X' => Item::Node(crlf_or(Set::default().negated(BYTE_MAX))),
-            b'p' | b'P' => Item::Node(Node::Set(self.property(letter == b'P')?)),
+            b'X' => ParsedItem::Node(crlf_or(Set::default().negated(BYTE_MAX))),
+            b'p' | b'P' => ParsedItem::Node(PatternNode::Set(self.property(letter == b'P')?)),
             b'g' => self.group_reference()?,
-            b'k' => Item::Node(self.named_reference()?),
+            b'k' => ParsedItem::Node(self.named_reference()?),
             b'1'..=b'9' => {
                 self.at -= 1;
                 match self.decimal_reference() {
-                    Some(number) => Item::Node(self.reference(number)?),
+                    Some(number) => ParsedItem::Node(self.reference(number)?),
                     None => {
                         self.at = start + 1;
-                        Item::Node(self.escaped_character()?)
+                        ParsedItem::Node(self.escaped_character()?)
                     }
                 }
             }
             _ => {
                 self.at = start + 1;
-                Item::Node(self.escaped_character()?)
+                ParsedItem::Node(self.escaped_character()?)
             }
         })
     }
 
     /// Parses the name after `\k`.
-    pub(super) fn named_reference(&mut self) -> Parsed<Node> {
+    pub(super) fn named_reference(&mut self) -> Parsed<PatternNode> {
         let name = match self.peek() {
             Some(b'<') => self.name_to(b'>')?,
             Some(b'\'') => self.name_to(b'\'')?,
             Some(b'{') => self.name_to(b'}')?,
-            _ => return self.wrong("\\k is followed by a name in <>, '' or {}"),
+            _ => return self.syntax_error("\\k is followed by a name in <>, '' or {}"),
         };
         self.reference_by_name(&name)
     }
 
-    pub(super) fn escaped_character(&mut self) -> Parsed<Node> {
+    pub(super) fn escaped_character(&mut self) -> Parsed<PatternNode> {
         let char = self.escaped_char()?;
         Ok(self.character(char))
     }
@@ -123,12 +123,12 @@ impl Parser<'_> {
     /// Parses the character after a backslash that was already read.
     pub(super) fn escaped_char(&mut self) -> Parsed<u32> {
         let Some(letter) = self.peek() else {
-            return self.wrong("a backslash at the end escapes nothing");
+            return self.syntax_error("a backslash at the end escapes nothing");
         };
         if !letter.is_ascii_alphanumeric() {
             return match self.char() {
                 Some(char) => Ok(char),
-                None => self.wrong("a backslash at the end escapes nothing"),
+                None => self.syntax_error("a backslash at the end escapes nothing"),
             };
         }
         self.at += 1;
@@ -144,7 +144,7 @@ impl Parser<'_> {
             b'8' | b'9' => u32::from(letter),
             b'o' => match self.peek() {
                 Some(b'{') => self.braced_number(8)?,
-                _ => return self.wrong("\\o is followed by an octal number in {}"),
+                _ => return self.syntax_error("\\o is followed by an octal number in {}"),
             },
             b'x' if self.peek() == Some(b'{') => self.braced_number(16)?,
             b'x' => self.digits(0, 16),
@@ -153,18 +153,20 @@ impl Parser<'_> {
                     self.at += 1;
                     u32::from(byte.to_ascii_uppercase() ^ 0x40)
                 }
-                Some(_) => return self.wrong("\\c is followed by a printable ASCII character"),
-                None => return self.wrong("\\c at the end of the pattern"),
+                Some(_) => {
+                    return self.syntax_error("\\c is followed by a printable ASCII character");
+                }
+                None => return self.syntax_error("\\c at the end of the pattern"),
             },
             b'N' if self.rest().starts_with(b"{U+") => {
                 if !self.settings.utf {
-                    return self.wrong("\\N{U+…} requires (*UTF)");
+                    return self.syntax_error("\\N{U+…} requires (*UTF)");
                 }
                 self.at += 2;
                 self.braced_number(16)?
             }
             b'F' | b'L' | b'l' | b'U' | b'u' | b'N' if !self.lenient => {
-                return self.wrong(format!(
+                return self.syntax_error(format!(
                     "\\{} is not part of the syntax of PCRE2",
                     char::from(letter)
                 ));
@@ -172,11 +174,11 @@ impl Parser<'_> {
             _ if self.lenient => u32::from(letter),
             _ => {
                 self.at -= 1;
-                return self.wrong(format!("\\{} has no meaning", char::from(letter)));
+                return self.syntax_error(format!("\\{} has no meaning", char::from(letter)));
             }
         };
         if value > self.max() || (self.settings.utf && (0xd800..0xe000).contains(&value)) {
-            return self.wrong(match self.settings.utf {
+            return self.syntax_error(match self.settings.utf {
                 true => "this is no code point of Unicode".to_owned(),
                 false => "the character is above 255, which requires (*UTF)".to_owned(),
             });
@@ -217,8 +219,8 @@ impl Parser<'_> {
                 self.at += 1;
                 Ok(value)
             }
-            Some(b'}') => self.wrong("a number is missing in the braces"),
-            _ => self.wrong(format!(
+            Some(b'}') => self.syntax_error("a number is missing in the braces"),
+            _ => self.syntax_error(format!(
                 "a {} digit or a closing brace is expected",
                 if radix == 8 { "octal" } else { "hexadecimal" }
             )),
@@ -231,10 +233,10 @@ impl Parser<'_> {
         let (name, inverted) = match self.peek() {
             Some(b'{') => {
                 self.at += 1;
-                let inverted = self.eat(b"^");
+                let inverted = self.consume_text(b"^");
                 let rest = self.rest();
                 let Some(end) = rest.iter().position(|b| *b == b'}') else {
-                    return self.wrong("the name of a property ends with }");
+                    return self.syntax_error("the name of a property ends with }");
                 };
                 self.at += end + 1;
                 (String::from_utf8_lossy(&rest[..end]).into_owned(), inverted)
@@ -243,11 +245,11 @@ impl Parser<'_> {
                 self.at += 1;
                 (char::from(letter).to_string(), false)
             }
-            _ => return self.wrong("\\p and \\P are followed by the name of a property"),
+            _ => return self.syntax_error("\\p and \\P are followed by the name of a property"),
         };
         let Some(set) = property(&name) else {
             self.at = start;
-            return self.wrong(format!("unknown property of characters: '{name}'"));
+            return self.syntax_error(format!("unknown property of characters: '{name}'"));
         };
         let set = self.clipped(set);
         Ok(match negated != inverted {

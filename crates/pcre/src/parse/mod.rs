@@ -5,7 +5,7 @@ mod escape;
 mod group;
 
 use super::set::{BYTE_MAX, POINT_MAX, Set, property};
-use super::tree::{Assertion, Greed, Look, Newline, Node, Repeat, Tree};
+use super::tree::{Assertion, Greed, LookAround, Newline, PatternNode, Repeat, Tree};
 
 /// Maximum nesting of groups in a pattern, as in PCRE2.
 const DEPTH_MAX: usize = 250;
@@ -28,23 +28,23 @@ pub struct Syntax {
 pub struct SyntaxError {
     /// The byte offset in the pattern at which the error was found.
     pub offset: usize,
-    pub reason: Reason,
+    pub reason: SyntaxErrorReason,
 }
 
 /// The error in a pattern. Display is text for the author of the pattern.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reason {
+pub enum SyntaxErrorReason {
     /// A reference to a group that the pattern does not have: its number, or its name in quotes.
     NoSuchGroup(String),
     /// Any other error, as text.
     Other(String),
 }
 
-impl std::fmt::Display for Reason {
+impl std::fmt::Display for SyntaxErrorReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Reason::NoSuchGroup(group) => write!(f, "there is no group {group}"),
-            Reason::Other(text) => f.write_str(text),
+            SyntaxErrorReason::NoSuchGroup(group) => write!(f, "there is no group {group}"),
+            SyntaxErrorReason::Other(text) => f.write_str(text),
         }
     }
 }
@@ -65,7 +65,7 @@ struct Options {
 /// The results of the first pass over a pattern, which the second pass needs to resolve references
 /// to later groups.
 #[derive(Default)]
-struct Known {
+struct GroupTable {
     groups: u32,
     names: Vec<(String, u32)>,
 }
@@ -92,7 +92,7 @@ struct Parser<'p> {
     groups: u32,
     names: Vec<(String, u32)>,
     /// `None` in the first pass.
-    known: Option<Known>,
+    known: Option<GroupTable>,
     depth: usize,
     /// True within `\Q…\E`.
     quoting: bool,
@@ -101,13 +101,13 @@ struct Parser<'p> {
 }
 
 /// The result of one parsing step.
-enum Item {
+enum ParsedItem {
     /// A quantifier may follow.
-    Node(Node),
+    Node(PatternNode),
     /// No quantifier may follow: an assertion, a verb or an option.
-    Fixed(Node),
+    Fixed(PatternNode),
     /// Two nodes; a quantifier applies to the second.
-    Pair(Node, Node),
+    Pair(PatternNode, PatternNode),
     /// A comment; a quantifier applies to the node before it.
     Ignored,
 }
@@ -117,15 +117,15 @@ type Parsed<T> = Result<T, SyntaxError>;
 /// Parses a pattern.
 pub fn parse(pattern: &[u8], syntax: Syntax) -> Parsed<Tree> {
     let mut first = Parser::new(pattern, syntax, None)?;
-    first.whole()?;
-    let known = Known {
+    first.parse_pattern()?;
+    let known = GroupTable {
         groups: first.groups,
         names: first.names,
     };
     let mut parser = Parser::new(pattern, syntax, Some(known))?;
-    let root = parser.whole()?;
+    let root = parser.parse_pattern()?;
     let word = match parser.settings.ucp {
-        true => parser.named("xwd"),
+        true => parser.property_set("xwd"),
         false => word(),
     };
     Ok(Tree {
@@ -141,19 +141,19 @@ pub fn parse(pattern: &[u8], syntax: Syntax) -> Parsed<Tree> {
 }
 
 fn digits() -> Set {
-    Set::of(&[(0x30, 0x39)])
+    Set::from_ranges(&[(0x30, 0x39)])
 }
 
 fn word() -> Set {
-    Set::of(&[(0x30, 0x39), (0x41, 0x5a), (0x5f, 0x5f), (0x61, 0x7a)])
+    Set::from_ranges(&[(0x30, 0x39), (0x41, 0x5a), (0x5f, 0x5f), (0x61, 0x7a)])
 }
 
 fn space() -> Set {
-    Set::of(&[(9, 13), (32, 32)])
+    Set::from_ranges(&[(9, 13), (32, 32)])
 }
 
 fn horizontal_space() -> Set {
-    Set::of(&[
+    Set::from_ranges(&[
         (0x09, 0x09),
         (0x20, 0x20),
         (0xa0, 0xa0),
@@ -167,11 +167,11 @@ fn horizontal_space() -> Set {
 }
 
 fn vertical_space() -> Set {
-    Set::of(&[(0x0a, 0x0d), (0x85, 0x85), (0x2028, 0x2029)])
+    Set::from_ranges(&[(0x0a, 0x0d), (0x85, 0x85), (0x2028, 0x2029)])
 }
 
 impl<'p> Parser<'p> {
-    fn new(pattern: &'p [u8], syntax: Syntax, known: Option<Known>) -> Parsed<Self> {
+    fn new(pattern: &'p [u8], syntax: Syntax, known: Option<GroupTable>) -> Parsed<Self> {
         let mut parser = Parser {
             pattern,
             at: 0,
@@ -207,30 +207,30 @@ impl<'p> Parser<'p> {
             && let Err(error) = std::str::from_utf8(pattern)
         {
             parser.at = error.valid_up_to();
-            return parser.wrong("(*UTF) requires a pattern in UTF-8");
+            return parser.syntax_error("(*UTF) requires a pattern in UTF-8");
         }
         Ok(parser)
     }
 
-    fn whole(&mut self) -> Parsed<Node> {
+    fn parse_pattern(&mut self) -> Parsed<PatternNode> {
         let root = self.alternatives()?;
         match self.peek() {
             None => Ok(root),
-            Some(_) => self.wrong("this parenthesis closes no group"),
+            Some(_) => self.syntax_error("this parenthesis closes no group"),
         }
     }
 
-    fn wrong<T>(&self, text: impl Into<String>) -> Parsed<T> {
+    fn syntax_error<T>(&self, text: impl Into<String>) -> Parsed<T> {
         Err(SyntaxError {
             offset: self.at.min(self.pattern.len()),
-            reason: Reason::Other(text.into()),
+            reason: SyntaxErrorReason::Other(text.into()),
         })
     }
 
-    fn no_group<T>(&self, group: impl Into<String>) -> Parsed<T> {
+    fn missing_group_error<T>(&self, group: impl Into<String>) -> Parsed<T> {
         Err(SyntaxError {
             offset: self.at,
-            reason: Reason::NoSuchGroup(group.into()),
+            reason: SyntaxErrorReason::NoSuchGroup(group.into()),
         })
     }
 
@@ -242,7 +242,7 @@ impl<'p> Parser<'p> {
         self.pattern.get(self.at).copied()
     }
 
-    fn eat(&mut self, text: &[u8]) -> bool {
+    fn consume_text(&mut self, text: &[u8]) -> bool {
         let found = self.rest().starts_with(text);
         if found {
             self.at += text.len();
@@ -275,7 +275,7 @@ impl<'p> Parser<'p> {
         set.clipped(self.max())
     }
 
-    fn named(&self, name: &str) -> Set {
+    fn property_set(&self, name: &str) -> Set {
         self.clipped(property(name).unwrap_or_default())
     }
 
@@ -320,18 +320,18 @@ impl<'p> Parser<'p> {
     }
 
     /// Parses alternatives up to a closing parenthesis or the end.
-    fn alternatives(&mut self) -> Parsed<Node> {
+    fn alternatives(&mut self) -> Parsed<PatternNode> {
         Ok(match self.branches(false)? {
             mut branches if branches.len() == 1 => branches.remove(0),
-            branches => Node::Alternate(branches),
+            branches => PatternNode::Alternate(branches),
         })
     }
 
     /// Parses alternatives as a list. With `reset`, each one numbers its groups from the same
     /// start.
-    fn branches(&mut self, reset: bool) -> Parsed<Vec<Node>> {
+    fn branches(&mut self, reset: bool) -> Parsed<Vec<PatternNode>> {
         if self.depth > DEPTH_MAX {
-            return self.wrong("parentheses are nested too deeply");
+            return self.syntax_error("parentheses are nested too deeply");
         }
         self.depth += 1;
         let outer = self.options;
@@ -341,7 +341,7 @@ impl<'p> Parser<'p> {
         loop {
             branches.push(self.sequence()?);
             highest = highest.max(self.groups);
-            if self.quoting || !self.eat(b"|") {
+            if self.quoting || !self.consume_text(b"|") {
                 break;
             }
             if reset {
@@ -354,8 +354,8 @@ impl<'p> Parser<'p> {
         Ok(branches)
     }
 
-    fn sequence(&mut self) -> Parsed<Node> {
-        let mut list: Vec<Node> = Vec::new();
+    fn sequence(&mut self) -> Parsed<PatternNode> {
+        let mut list: Vec<PatternNode> = Vec::new();
         // True if a quantifier may follow.
         let mut repeatable = false;
         loop {
@@ -369,7 +369,8 @@ impl<'p> Parser<'p> {
                 if let Some((min, max)) = self.quantifier()? {
                     let greed = self.greed();
                     let Some(node) = repeatable.then(|| list.pop()).flatten() else {
-                        return self.wrong("this quantifier follows nothing that it can repeat");
+                        return self
+                            .syntax_error("this quantifier follows nothing that it can repeat");
                     };
                     list.push(repeat(node, min, max, greed));
                     repeatable = false;
@@ -379,25 +380,25 @@ impl<'p> Parser<'p> {
                 break;
             }
             match self.item()? {
-                Item::Node(node) => {
+                ParsedItem::Node(node) => {
                     list.push(node);
                     repeatable = true;
                 }
-                Item::Fixed(node) => {
+                ParsedItem::Fixed(node) => {
                     list.push(node);
                     repeatable = false;
                 }
-                Item::Pair(first, second) => {
+                ParsedItem::Pair(first, second) => {
                     list.extend([first, second]);
                     repeatable = true;
                 }
-                Item::Ignored => {}
+                ParsedItem::Ignored => {}
             }
         }
         Ok(match list.len() {
-            0 => Node::Empty,
+            0 => PatternNode::Empty,
             1 => list.remove(0),
-            _ => Node::Concat(list),
+            _ => PatternNode::Concat(list),
         })
     }
 
@@ -453,7 +454,7 @@ impl<'p> Parser<'p> {
                 })
                 .filter(|value| *value <= REPEAT_MAX);
             value.map_or_else(
-                || self.wrong(format!("a quantifier repeats at most {REPEAT_MAX} times")),
+                || self.syntax_error(format!("a quantifier repeats at most {REPEAT_MAX} times")),
                 Ok,
             )
         };
@@ -464,7 +465,7 @@ impl<'p> Parser<'p> {
             Some(digits) => Some(number(digits)?),
         };
         if max.is_some_and(|max| max < min) {
-            return self.wrong("the numbers of this quantifier are in the wrong order");
+            return self.syntax_error("the numbers of this quantifier are in the wrong order");
         }
         self.at += length;
         Ok(Some((min, max)))
@@ -483,90 +484,94 @@ impl<'p> Parser<'p> {
             };
             match comment {
                 Some(length) => self.at += length,
-                None if self.eat(b"\\E") || self.eat(b"\\Q\\E") => {}
+                None if self.consume_text(b"\\E") || self.consume_text(b"\\Q\\E") => {}
                 None => break,
             }
         }
-        if self.eat(b"+") {
+        if self.consume_text(b"+") {
             Greed::Possessive
-        } else if self.eat(b"?") != self.options.ungreedy {
+        } else if self.consume_text(b"?") != self.options.ungreedy {
             Greed::Lazy
         } else {
             Greed::Greedy
         }
     }
 
-    fn item(&mut self) -> Parsed<Item> {
+    fn item(&mut self) -> Parsed<ParsedItem> {
         if self.quoting {
-            if self.eat(b"\\E") {
+            if self.consume_text(b"\\E") {
                 self.quoting = false;
-                return Ok(Item::Ignored);
+                return Ok(ParsedItem::Ignored);
             }
             return Ok(self.literal());
         }
         let Some(byte) = self.peek() else {
-            return Ok(Item::Ignored);
+            return Ok(ParsedItem::Ignored);
         };
         match byte {
             b'\\' => self.escape(),
             b'[' => {
                 for edge in [&b"[[:<:]]"[..], b"[[:>:]]"] {
-                    if self.eat(edge) {
+                    if self.consume_text(edge) {
                         return Ok(self.word_edge(edge[3] == b'<'));
                     }
                 }
-                self.class().map(Item::Node)
+                self.class().map(ParsedItem::Node)
             }
             b'(' => self.parenthesis(),
             b'.' => {
                 self.at += 1;
-                Ok(Item::Node(self.dot(self.options.dot_all)))
+                Ok(ParsedItem::Node(self.dot(self.options.dot_all)))
             }
             b'^' => {
                 self.at += 1;
-                Ok(Item::Fixed(Node::Assert(match self.options.multi_line {
-                    true => Assertion::LineStart,
-                    false => Assertion::LineOrSubjectStart,
-                })))
+                Ok(ParsedItem::Fixed(PatternNode::Assert(
+                    match self.options.multi_line {
+                        true => Assertion::LineStart,
+                        false => Assertion::LineOrSubjectStart,
+                    },
+                )))
             }
             b'$' => {
                 self.at += 1;
-                Ok(Item::Fixed(Node::Assert(match self.options.multi_line {
-                    true => Assertion::LineEnd,
-                    false => Assertion::FinalLineEnd,
-                })))
+                Ok(ParsedItem::Fixed(PatternNode::Assert(
+                    match self.options.multi_line {
+                        true => Assertion::LineEnd,
+                        false => Assertion::FinalLineEnd,
+                    },
+                )))
             }
             _ => Ok(self.literal()),
         }
     }
 
-    fn literal(&mut self) -> Item {
+    fn literal(&mut self) -> ParsedItem {
         match self.char() {
-            Some(char) => Item::Node(self.character(char)),
-            None => Item::Ignored,
+            Some(char) => ParsedItem::Node(self.character(char)),
+            None => ParsedItem::Ignored,
         }
     }
 
     /// Returns the node of one character, which matches both cases when case is ignored.
-    fn character(&mut self, char: u32) -> Node {
+    fn character(&mut self, char: u32) -> PatternNode {
         if char == 0x0a || char == 0x0d {
             self.has_newline_literal = true;
         }
         if !self.options.ignore_case {
-            return Node::Char(char);
+            return PatternNode::Char(char);
         }
-        let set =
-            Set::of(&[(char, char)]).folded(self.settings.utf || self.settings.ucp, self.max());
+        let set = Set::from_ranges(&[(char, char)])
+            .folded(self.settings.utf || self.settings.ucp, self.max());
         match set.ranges() {
-            [(first, last)] if first == last => Node::Char(char),
-            _ => Node::Set(set),
+            [(first, last)] if first == last => PatternNode::Char(char),
+            _ => PatternNode::Set(set),
         }
     }
 
     /// Returns the node of any character, or of any that starts no newline.
-    fn dot(&self, all: bool) -> Node {
+    fn dot(&self, all: bool) -> PatternNode {
         let max = self.max();
-        let but = |set: Set| Node::Set(self.clipped(set).negated(max));
+        let but = |set: Set| PatternNode::Set(self.clipped(set).negated(max));
         if all {
             return but(Set::default());
         }
@@ -576,12 +581,15 @@ impl<'p> Parser<'p> {
             Newline::Nul => but(Set::bytes(b"\0")),
             Newline::AnyCrLf => but(Set::bytes(b"\r\n")),
             Newline::Any => but(vertical_space()),
-            Newline::CrLf => Node::Concat(vec![
-                Node::Look(Box::new(Look {
+            Newline::CrLf => PatternNode::Concat(vec![
+                PatternNode::Look(Box::new(LookAround {
                     ahead: true,
                     negated: true,
                     reenters: false,
-                    node: Node::Concat(vec![Node::Char(0x0d), Node::Char(0x0a)]),
+                    node: PatternNode::Concat(vec![
+                        PatternNode::Char(0x0d),
+                        PatternNode::Char(0x0a),
+                    ]),
                 })),
                 but(Set::default()),
             ]),
@@ -589,7 +597,7 @@ impl<'p> Parser<'p> {
     }
 
     /// Returns the node of `\R`.
-    fn line_break(&self) -> Node {
+    fn line_break(&self) -> PatternNode {
         let single = match self.settings.breaks_are_crlf {
             true => Set::bytes(b"\r\n"),
             false => self.clipped(vertical_space()),
@@ -599,22 +607,22 @@ impl<'p> Parser<'p> {
 }
 
 /// Returns the node of CRLF as one unit, or of one character of a set.
-fn crlf_or(single: Set) -> Node {
-    Node::Atomic(Box::new(Node::Alternate(vec![
-        Node::Concat(vec![Node::Char(0x0d), Node::Char(0x0a)]),
-        Node::Set(single),
+fn crlf_or(single: Set) -> PatternNode {
+    PatternNode::Atomic(Box::new(PatternNode::Alternate(vec![
+        PatternNode::Concat(vec![PatternNode::Char(0x0d), PatternNode::Char(0x0a)]),
+        PatternNode::Set(single),
     ])))
 }
 
-fn repeat(node: Node, min: u32, max: Option<u32>, greed: Greed) -> Node {
+fn repeat(node: PatternNode, min: u32, max: Option<u32>, greed: Greed) -> PatternNode {
     let (min, max) = match node {
         // An assertion does not move the position, so one iteration is enough.
-        Node::Look(_) => (min.min(1), Some(max.map_or(1, |max| max.min(1)))),
+        PatternNode::Look(_) => (min.min(1), Some(max.map_or(1, |max| max.min(1)))),
         _ => (min, max),
     };
     match (min, max) {
         (1, Some(1)) if greed != Greed::Possessive => node,
-        _ => Node::Repeat(Box::new(Repeat {
+        _ => PatternNode::Repeat(Box::new(Repeat {
             node,
             min,
             max,

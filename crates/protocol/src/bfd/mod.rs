@@ -13,7 +13,7 @@
 mod packet;
 mod session;
 
-pub use packet::{Diagnostic, PACKET_BYTES, Packet, Refusal, State};
+pub use packet::{BfdPacketError, BfdState, Diagnostic, PACKET_BYTES, Packet};
 pub use session::{Event, Session, Settings};
 
 /// UDP port on which sessions receive.

@@ -16,7 +16,7 @@ const MULTIPOINT: u8 = 0x01;
 
 /// State of a session (RFC 5880, 6.2).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum State {
+pub enum BfdState {
     /// The operator holds the session down.
     AdminDown,
     /// Down: no valid packet has been received.
@@ -27,34 +27,34 @@ pub enum State {
     Up,
 }
 
-impl State {
+impl BfdState {
     fn number(self) -> u8 {
         match self {
-            State::AdminDown => 0,
-            State::Down => 1,
-            State::Init => 2,
-            State::Up => 3,
+            BfdState::AdminDown => 0,
+            BfdState::Down => 1,
+            BfdState::Init => 2,
+            BfdState::Up => 3,
         }
     }
 
-    fn of(number: u8) -> State {
+    fn of(number: u8) -> BfdState {
         match number & 3 {
-            0 => State::AdminDown,
-            1 => State::Down,
-            2 => State::Init,
-            _ => State::Up,
+            0 => BfdState::AdminDown,
+            1 => BfdState::Down,
+            2 => BfdState::Init,
+            _ => BfdState::Up,
         }
     }
 }
 
 /// Names as in keepalived's log.
-impl fmt::Display for State {
+impl fmt::Display for BfdState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            State::AdminDown => "AdminDown",
-            State::Down => "Down",
-            State::Init => "Init",
-            State::Up => "Up",
+            BfdState::AdminDown => "AdminDown",
+            BfdState::Down => "Down",
+            BfdState::Init => "Init",
+            BfdState::Up => "Up",
         })
     }
 }
@@ -114,7 +114,7 @@ impl fmt::Display for Diagnostic {
 
 /// Reason why a packet was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum BfdPacketError {
     /// The packet is truncated, or its length field is wrong.
     #[error("its length is wrong")]
     Length,
@@ -150,7 +150,7 @@ pub struct Packet {
     /// Reason why its sender last left Up.
     pub diagnostic: Diagnostic,
     /// State of the sender.
-    pub state: State,
+    pub state: BfdState,
     /// The packet requests a response with `last`.
     pub poll: bool,
     /// The packet is the response to a poll (the RFC's Final).
@@ -205,32 +205,32 @@ impl Packet {
     ///
     /// # Errors
     /// The packet fails a check.
-    pub fn decode(bytes: &[u8]) -> Result<Packet, Refusal> {
+    pub fn decode(bytes: &[u8]) -> Result<Packet, BfdPacketError> {
         let Some(fixed) = bytes.first_chunk::<PACKET_BYTES>() else {
-            return Err(Refusal::Length);
+            return Err(BfdPacketError::Length);
         };
         let [first, flags, multiplier, length, ..] = *fixed;
         if first >> 5 != VERSION {
-            return Err(Refusal::Version(first >> 5));
+            return Err(BfdPacketError::Version(first >> 5));
         }
         if usize::from(length) < PACKET_BYTES || usize::from(length) > bytes.len() {
-            return Err(Refusal::Length);
+            return Err(BfdPacketError::Length);
         }
         if multiplier == 0 {
-            return Err(Refusal::Multiplier);
+            return Err(BfdPacketError::Multiplier);
         }
         if flags & MULTIPOINT != 0 {
-            return Err(Refusal::Multipoint);
+            return Err(BfdPacketError::Multipoint);
         }
         if flags & AUTHENTICATED != 0 {
-            return Err(Refusal::Authenticated);
+            return Err(BfdPacketError::Authenticated);
         }
         let (words, _) = fixed.as_chunks::<4>();
         let word = |place: usize| words.get(place).map_or(0, |w| u32::from_be_bytes(*w));
         let span = |place| Duration::from_micros(u64::from(word(place)));
         let packet = Packet {
             diagnostic: Diagnostic::of(first),
-            state: State::of(flags >> 6),
+            state: BfdState::of(flags >> 6),
             poll: flags & POLL != 0,
             last: flags & FINAL != 0,
             demand: flags & DEMAND != 0,
@@ -241,11 +241,11 @@ impl Packet {
             min_rx: span(4),
         };
         if packet.from == 0 {
-            return Err(Refusal::Discriminator);
+            return Err(BfdPacketError::Discriminator);
         }
-        let first_one = matches!(packet.state, State::Down | State::AdminDown);
+        let first_one = matches!(packet.state, BfdState::Down | BfdState::AdminDown);
         if packet.to == 0 && !first_one {
-            return Err(Refusal::NoReceiver);
+            return Err(BfdPacketError::NoReceiver);
         }
         Ok(packet)
     }

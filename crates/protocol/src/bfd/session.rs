@@ -1,6 +1,6 @@
 //! State machine of one session (RFC 5880, 6.8).
 
-use super::packet::{Diagnostic, PACKET_BYTES, Packet, Refusal, State};
+use super::packet::{BfdPacketError, BfdState, Diagnostic, PACKET_BYTES, Packet};
 use crate::vrrp::Time;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -38,9 +38,9 @@ pub enum Event {
     /// The session entered a state.
     Entered {
         /// Previous state.
-        from: State,
+        from: BfdState,
         /// New state.
-        to: State,
+        to: BfdState,
         /// Diagnostic of a transition to Down.
         why: Diagnostic,
     },
@@ -50,7 +50,7 @@ pub enum Event {
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     discriminator: u32,
-    state: State,
+    state: BfdState,
     demand: bool,
     multiplier: u8,
     min_tx: Duration,
@@ -64,7 +64,7 @@ pub struct Session {
     settings: Settings,
     random: Random,
     discriminator: u32,
-    state: State,
+    state: BfdState,
     diagnostic: Diagnostic,
     peer: Option<Peer>,
     /// Our poll has not been answered.
@@ -91,7 +91,7 @@ impl Session {
             due: (!settings.passive).then_some((now, Duration::ZERO)),
             settings,
             random,
-            state: State::Down,
+            state: BfdState::Down,
             diagnostic: Diagnostic::None,
             peer: None,
             polling: false,
@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// Returns the state of the session.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> BfdState {
         self.state
     }
 
@@ -132,14 +132,19 @@ impl Session {
     ///
     /// # Errors
     /// The packet fails a check, and is ignored.
-    pub fn handle_packet(&mut self, now: Time, ttl: u8, bytes: &[u8]) -> Result<(), Refusal> {
+    pub fn handle_packet(
+        &mut self,
+        now: Time,
+        ttl: u8,
+        bytes: &[u8],
+    ) -> Result<(), BfdPacketError> {
         self.now = now;
         if ttl < self.settings.ttl_min {
-            return Err(Refusal::Ttl(ttl));
+            return Err(BfdPacketError::Ttl(ttl));
         }
         let packet = Packet::decode(bytes)?;
         if packet.to != 0 && packet.to != self.discriminator {
-            return Err(Refusal::Receiver(packet.to));
+            return Err(BfdPacketError::Receiver(packet.to));
         }
         self.peer = Some(Peer {
             discriminator: packet.from,
@@ -153,7 +158,7 @@ impl Session {
         if packet.last {
             self.polling = false;
         }
-        if self.state == State::AdminDown {
+        if self.state == BfdState::AdminDown {
             return Ok(());
         }
         self.follow(packet.state);
@@ -165,27 +170,27 @@ impl Session {
     }
 
     /// Changes the state according to the peer's.
-    fn follow(&mut self, peer: State) {
+    fn follow(&mut self, peer: BfdState) {
         match (self.state, peer) {
-            (State::Init | State::Up, State::AdminDown) => {
-                self.enter(State::Down, Diagnostic::PeerStopped);
+            (BfdState::Init | BfdState::Up, BfdState::AdminDown) => {
+                self.enter(BfdState::Down, Diagnostic::PeerStopped);
             }
-            (State::Up, State::Down) => self.enter(State::Down, Diagnostic::PeerDown),
-            (State::Down, State::Down) => self.enter(State::Init, self.diagnostic),
-            (State::Down, State::Init) | (State::Init, State::Init | State::Up) => {
-                self.enter(State::Up, Diagnostic::None);
+            (BfdState::Up, BfdState::Down) => self.enter(BfdState::Down, Diagnostic::PeerDown),
+            (BfdState::Down, BfdState::Down) => self.enter(BfdState::Init, self.diagnostic),
+            (BfdState::Down, BfdState::Init) | (BfdState::Init, BfdState::Init | BfdState::Up) => {
+                self.enter(BfdState::Up, Diagnostic::None);
             }
             _ => {}
         }
     }
 
-    fn enter(&mut self, to: State, why: Diagnostic) {
+    fn enter(&mut self, to: BfdState, why: Diagnostic) {
         let from = self.state;
         self.state = to;
         self.diagnostic = why;
         self.prompt = true;
         // The interval changes with Up, and the peer must know that before it relies on it.
-        self.polling = to == State::Up;
+        self.polling = to == BfdState::Up;
         if self.changes.len() >= CHANGES_MAX {
             self.changes.pop_front();
         }
@@ -197,8 +202,8 @@ impl Session {
         self.now = now;
         if self.silent_at().is_some_and(|at| at <= now) {
             self.peer = None;
-            if matches!(self.state, State::Init | State::Up) {
-                self.enter(State::Down, Diagnostic::Expired);
+            if matches!(self.state, BfdState::Init | BfdState::Up) {
+                self.enter(BfdState::Down, Diagnostic::Expired);
             }
             self.reschedule();
         }
@@ -263,8 +268,8 @@ impl Session {
     /// Stops the session for an operator: the peer is notified, and further packets are ignored.
     pub fn stop(&mut self, now: Time) {
         self.now = now;
-        if self.state != State::AdminDown {
-            self.enter(State::AdminDown, Diagnostic::AdminDown);
+        if self.state != BfdState::AdminDown {
+            self.enter(BfdState::AdminDown, Diagnostic::AdminDown);
             self.reschedule();
         }
     }
@@ -272,7 +277,7 @@ impl Session {
     /// Returns the desired interval that our packets announce.
     fn min_tx(&self) -> Duration {
         match self.state {
-            State::Up => self.settings.min_tx.max(INTERVAL_MIN),
+            BfdState::Up => self.settings.min_tx.max(INTERVAL_MIN),
             _ => self.settings.idle_tx.max(IDLE_MIN),
         }
     }
@@ -287,7 +292,9 @@ impl Session {
             None => !self.settings.passive,
             // The peer accepts no packets; or only those that a poll needs.
             Some(peer) if peer.min_rx.is_zero() => false,
-            Some(peer) if peer.demand && peer.state == State::Up && self.state == State::Up => {
+            Some(peer)
+                if peer.demand && peer.state == BfdState::Up && self.state == BfdState::Up =>
+            {
                 self.polling
             }
             Some(_) => true,

@@ -17,7 +17,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 fn packets_are_keepaliveds_byte_by_byte() {
     let down = Packet {
         diagnostic: Diagnostic::None,
-        state: State::Down,
+        state: BfdState::Down,
         poll: false,
         last: false,
         demand: false,
@@ -28,7 +28,7 @@ fn packets_are_keepaliveds_byte_by_byte() {
         min_rx: MS(200),
     };
     let up = Packet {
-        state: State::Up,
+        state: BfdState::Up,
         multiplier: 3,
         from: 0xdcf6_d61c,
         to: 0x72a4_e679,
@@ -54,7 +54,7 @@ fn packets_are_keepaliveds_byte_by_byte() {
         (up, "20c00318dcf6d61c72a4e679000027100000271000000000"),
         (
             Packet {
-                state: State::Init,
+                state: BfdState::Init,
                 min_tx: MS(1000),
                 from: 0x72a4_e679,
                 to: 0xdcf6_d61c,
@@ -73,23 +73,23 @@ fn packets_are_keepaliveds_byte_by_byte() {
 fn what_the_rfc_drops_is_dropped() {
     let good = bytes("20c00318dcf6d61c72a4e679000027100000271000000000");
     type Change = fn(&mut Vec<u8>);
-    let table: [(Change, Refusal); 11] = [
-        (|b| b.truncate(23), Refusal::Length),
-        (|b| b.clear(), Refusal::Length),
-        (|b| b[3] = 23, Refusal::Length),
-        (|b| b[3] = 25, Refusal::Length),
-        (|b| b[0] = 0x40, Refusal::Version(2)),
-        (|b| b[2] = 0, Refusal::Multiplier),
-        (|b| b[1] |= 1, Refusal::Multipoint),
-        (|b| b[1] |= 4, Refusal::Authenticated),
-        (|b| b[4..8].fill(0), Refusal::Discriminator),
-        (|b| b[8..12].fill(0), Refusal::NoReceiver),
+    let table: [(Change, BfdPacketError); 11] = [
+        (|b| b.truncate(23), BfdPacketError::Length),
+        (|b| b.clear(), BfdPacketError::Length),
+        (|b| b[3] = 23, BfdPacketError::Length),
+        (|b| b[3] = 25, BfdPacketError::Length),
+        (|b| b[0] = 0x40, BfdPacketError::Version(2)),
+        (|b| b[2] = 0, BfdPacketError::Multiplier),
+        (|b| b[1] |= 1, BfdPacketError::Multipoint),
+        (|b| b[1] |= 4, BfdPacketError::Authenticated),
+        (|b| b[4..8].fill(0), BfdPacketError::Discriminator),
+        (|b| b[8..12].fill(0), BfdPacketError::NoReceiver),
         (
             |b| {
                 b[8..12].fill(0);
                 b[1] = 0x80;
             },
-            Refusal::NoReceiver,
+            BfdPacketError::NoReceiver,
         ),
     ];
     for (place, (change, refusal)) in table.into_iter().enumerate() {
@@ -115,7 +115,7 @@ fn settings(ms: u64, multiplier: u8) -> Settings {
 }
 
 /// Returns all pending packets and states of a session.
-fn all(session: &mut Session) -> (Vec<Packet>, Vec<State>) {
+fn all(session: &mut Session) -> (Vec<Packet>, Vec<BfdState>) {
     let mut said = (Vec::new(), Vec::new());
     while let Some(event) = session.poll() {
         match event {
@@ -126,7 +126,7 @@ fn all(session: &mut Session) -> (Vec<Packet>, Vec<State>) {
     said
 }
 
-fn from_peer(session: &Session, state: State) -> Packet {
+fn from_peer(session: &Session, state: BfdState) -> Packet {
     Packet {
         diagnostic: Diagnostic::None,
         state,
@@ -143,7 +143,7 @@ fn from_peer(session: &Session, state: State) -> Packet {
 
 #[test]
 fn the_table_of_states() {
-    use State::{AdminDown, Down, Init, Up};
+    use BfdState::{AdminDown, Down, Init, Up};
     // Old state, state of the peer, new state (RFC 5880, 6.8.6).
     let table = [
         (Down, Down, Init),
@@ -164,7 +164,7 @@ fn the_table_of_states() {
     ];
     for (at, heard, then) in table {
         let mut session = Session::new(settings(100, 3), 1, Time(0));
-        let path: &[State] = match at {
+        let path: &[BfdState] = match at {
             Init => &[Down],
             Up => &[Init],
             _ => &[],
@@ -192,13 +192,13 @@ fn a_poll_is_answered_at_once_and_ours_goes_on_until_it_is() {
     let mut session = Session::new(settings(100, 3), 1, Time(0));
     session.handle_time(Time(0));
     assert_eq!(all(&mut session).0.len(), 1);
-    let mut packet = from_peer(&session, State::Init);
+    let mut packet = from_peer(&session, BfdState::Init);
     packet.poll = true;
     session
         .handle_packet(Time(1), 255, &packet.encode())
         .expect("taken");
     let (sent, entered) = all(&mut session);
-    assert_eq!(entered, [State::Up]);
+    assert_eq!(entered, [BfdState::Up]);
     // The response does not poll.
     assert!(sent.len() == 1 && sent[0].last && !sent[0].poll, "{sent:?}");
     packet.poll = false;
@@ -224,20 +224,20 @@ fn a_poll_is_answered_at_once_and_ours_goes_on_until_it_is() {
 #[test]
 fn packets_from_afar_or_for_another_session_change_nothing() {
     let mut session = Session::new(settings(100, 3), 1, Time(0));
-    let packet = from_peer(&session, State::Init);
+    let packet = from_peer(&session, BfdState::Init);
     let far = session.handle_packet(Time(0), 254, &packet.encode());
-    assert_eq!(far, Err(Refusal::Ttl(254)));
+    assert_eq!(far, Err(BfdPacketError::Ttl(254)));
     let to = packet.to ^ 1;
     let other = Packet { to, ..packet };
     let other = session.handle_packet(Time(0), 255, &other.encode());
-    assert_eq!(other, Err(Refusal::Receiver(to)));
-    assert_eq!(session.state(), State::Down);
+    assert_eq!(other, Err(BfdPacketError::Receiver(to)));
+    assert_eq!(session.state(), BfdState::Down);
 }
 
 #[test]
 fn a_peer_that_takes_no_packets_gets_none_but_answers() {
     let mut session = Session::new(settings(100, 3), 1, Time(0));
-    let mut packet = from_peer(&session, State::Init);
+    let mut packet = from_peer(&session, BfdState::Init);
     packet.min_rx = Duration::ZERO;
     session
         .handle_packet(Time(0), 255, &packet.encode())
@@ -256,7 +256,7 @@ fn a_peer_that_takes_no_packets_gets_none_but_answers() {
 fn the_multiplier_of_the_peer_and_the_slower_interval_make_the_detection_time() {
     let mut session = Session::new(settings(200, 9), 1, Time(0));
     assert_eq!(session.detection_time(), None);
-    let packet = from_peer(&session, State::Init);
+    let packet = from_peer(&session, BfdState::Init);
     session
         .handle_packet(Time(0), 255, &packet.encode())
         .expect("taken");
@@ -270,9 +270,9 @@ fn the_multiplier_of_the_peer_and_the_slower_interval_make_the_detection_time() 
         .expect("taken");
     assert_eq!(session.detection_time(), Some(MS(900)));
     session.handle_time(Time(899_999_999));
-    assert_eq!(session.state(), State::Up);
+    assert_eq!(session.state(), BfdState::Up);
     session.handle_time(Time(900_000_000));
-    assert_eq!(session.state(), State::Down);
+    assert_eq!(session.state(), BfdState::Down);
     assert_eq!(session.diagnostic(), Diagnostic::Expired);
     // The session forgets the peer.
     let (sent, _) = all(&mut session);
@@ -280,7 +280,7 @@ fn the_multiplier_of_the_peer_and_the_slower_interval_make_the_detection_time() 
 }
 
 /// Two sessions and the link between them, in virtual time.
-struct Pair {
+struct BfdSessionPair {
     ends: [Session; 2],
     now: Time,
     latency: Duration,
@@ -290,12 +290,12 @@ struct Pair {
     loses: u64,
     flying: Vec<(Time, usize, Vec<u8>)>,
     sent: [u64; 2],
-    entered: Vec<(Time, usize, State)>,
+    entered: Vec<(Time, usize, BfdState)>,
 }
 
-impl Pair {
-    fn new(a: Settings, b: Settings, seed: u64) -> Pair {
-        Pair {
+impl BfdSessionPair {
+    fn new(a: Settings, b: Settings, seed: u64) -> BfdSessionPair {
+        BfdSessionPair {
             ends: [
                 Session::new(a, seed, Time(0)),
                 Session::new(b, seed ^ 0xffff, Time(0)),
@@ -325,7 +325,7 @@ impl Pair {
             let (due, flying) = self.flying.drain(..).partition(|f| f.0 <= next);
             self.flying = flying;
             for (_, to, packet) in due {
-                let _: Result<(), Refusal> = self.ends[to].handle_packet(next, 255, &packet);
+                let _: Result<(), BfdPacketError> = self.ends[to].handle_packet(next, 255, &packet);
             }
             for end in 0..2 {
                 self.ends[end].handle_time(next);
@@ -351,33 +351,33 @@ impl Pair {
         }
     }
 
-    fn states(&self) -> [State; 2] {
+    fn states(&self) -> [BfdState; 2] {
         [self.ends[0].state(), self.ends[1].state()]
     }
 }
 
 #[test]
 fn two_sessions_are_up_within_a_few_ways_and_not_seconds() {
-    let mut pair = Pair::new(settings(50, 3), settings(20, 5), 7);
+    let mut pair = BfdSessionPair::new(settings(50, 3), settings(20, 5), 7);
     pair.run(MS(10));
-    assert_eq!(pair.states(), [State::Up; 2]);
+    assert_eq!(pair.states(), [BfdState::Up; 2]);
     // Each sends at the slower of both requested intervals.
     pair.sent = [0; 2];
     pair.run(MS(10_000));
     for sent in pair.sent {
         assert!((200..=268).contains(&sent), "{sent} in 10 s at 50 ms");
     }
-    assert_eq!(pair.states(), [State::Up; 2]);
+    assert_eq!(pair.states(), [BfdState::Up; 2]);
 }
 
 #[test]
 fn a_cut_link_is_noticed_by_both_within_the_detection_time() {
-    let mut pair = Pair::new(settings(50, 3), settings(50, 5), 7);
+    let mut pair = BfdSessionPair::new(settings(50, 3), settings(50, 5), 7);
     pair.run(MS(1000));
     pair.entered.clear();
     pair.passes = [false; 2];
     pair.run(MS(300));
-    assert_eq!(pair.states(), [State::Down; 2]);
+    assert_eq!(pair.states(), [BfdState::Down; 2]);
     assert_eq!(pair.ends[0].diagnostic(), Diagnostic::Expired);
     // Three missing packets of 50 ms would be 150 ms, but the peer's multiplier counts.
     assert!(pair.entered[0].1 == 1 && pair.entered[0].0 <= Time(1_152_000_000));
@@ -387,32 +387,32 @@ fn a_cut_link_is_noticed_by_both_within_the_detection_time() {
     assert!(pair.sent.iter().all(|sent| (10..=14).contains(sent)));
     pair.passes = [true; 2];
     pair.run(MS(1100));
-    assert_eq!(pair.states(), [State::Up; 2]);
+    assert_eq!(pair.states(), [BfdState::Up; 2]);
 }
 
 #[test]
 fn a_link_of_one_way_is_down_on_both_ends() {
-    let mut pair = Pair::new(settings(50, 3), settings(50, 3), 3);
+    let mut pair = BfdSessionPair::new(settings(50, 3), settings(50, 3), 3);
     pair.run(MS(1000));
     pair.passes = [false, true];
     pair.run(MS(400));
     // The end that receives learns that the other one does not.
-    assert_eq!(pair.states()[1], State::Down);
-    assert_ne!(pair.states()[0], State::Up);
+    assert_eq!(pair.states()[1], BfdState::Down);
+    assert_ne!(pair.states()[0], BfdState::Up);
     pair.run(MS(20_000));
-    assert_ne!(pair.states()[0], State::Up);
-    assert_ne!(pair.states()[1], State::Up);
+    assert_ne!(pair.states()[0], BfdState::Up);
+    assert_ne!(pair.states()[1], BfdState::Up);
 }
 
 #[test]
 fn an_operators_stop_is_told_and_is_no_outage() {
-    let mut pair = Pair::new(settings(1000, 5), settings(1000, 5), 3);
+    let mut pair = BfdSessionPair::new(settings(1000, 5), settings(1000, 5), 3);
     pair.run(MS(3000));
-    assert_eq!(pair.states(), [State::Up; 2]);
+    assert_eq!(pair.states(), [BfdState::Up; 2]);
     pair.ends[0].stop(pair.now);
     pair.take(0);
     pair.run(MS(2));
-    assert_eq!(pair.states(), [State::AdminDown, State::Down]);
+    assert_eq!(pair.states(), [BfdState::AdminDown, BfdState::Down]);
     assert_eq!(pair.ends[1].diagnostic(), Diagnostic::PeerStopped);
 }
 
@@ -422,32 +422,39 @@ fn two_passive_sessions_say_nothing_and_one_waits_for_the_other() {
         passive: true,
         ..settings(50, 3)
     };
-    let mut pair = Pair::new(passive.clone(), passive.clone(), 3);
+    let mut pair = BfdSessionPair::new(passive.clone(), passive.clone(), 3);
     pair.run(MS(60_000));
     assert_eq!(pair.sent, [0, 0]);
-    let mut pair = Pair::new(passive, settings(50, 3), 3);
+    let mut pair = BfdSessionPair::new(passive, settings(50, 3), 3);
     pair.run(MS(10));
-    assert_eq!(pair.states(), [State::Up; 2]);
+    assert_eq!(pair.states(), [BfdState::Up; 2]);
 }
 
 #[test]
 fn one_lost_packet_of_three_takes_no_session_down() {
-    let mut pair = Pair::new(settings(50, 3), settings(50, 3), 11);
+    let mut pair = BfdSessionPair::new(settings(50, 3), settings(50, 3), 11);
     pair.loses = 7;
     pair.run(MS(60_000));
-    assert_eq!(pair.states(), [State::Up; 2]);
-    let down = pair.entered.iter().filter(|e| e.2 == State::Down).count();
+    assert_eq!(pair.states(), [BfdState::Up; 2]);
+    let down = pair
+        .entered
+        .iter()
+        .filter(|e| e.2 == BfdState::Down)
+        .count();
     assert_eq!(down, 0, "{:?}", pair.entered);
 }
 
 #[test]
 fn a_restarted_peer_is_found_again() {
-    let mut pair = Pair::new(settings(50, 3), settings(50, 3), 5);
+    let mut pair = BfdSessionPair::new(settings(50, 3), settings(50, 3), 5);
     pair.run(MS(1000));
     pair.ends[1] = Session::new(settings(50, 3), 99, pair.now);
     pair.run(MS(2500));
-    assert_eq!(pair.states(), [State::Up; 2]);
-    let fell = pair.entered.iter().any(|e| e.1 == 0 && e.2 == State::Down);
+    assert_eq!(pair.states(), [BfdState::Up; 2]);
+    let fell = pair
+        .entered
+        .iter()
+        .any(|e| e.1 == 0 && e.2 == BfdState::Down);
     assert!(fell, "the one that stayed saw it");
 }
 
@@ -490,17 +497,17 @@ proptest! {
         b in 5u64..300,
         cuts in proptest::collection::vec((any::<bool>(), any::<bool>(), 1u64..6000), 1..12),
     ) {
-        let mut pair = Pair::new(settings(a, 3), settings(b, 4), seed);
+        let mut pair = BfdSessionPair::new(settings(a, 3), settings(b, 4), seed);
         for (one, other, ms) in cuts {
             pair.passes = [one, other];
             pair.run(MS(ms));
             // Sessions that are not up send one packet a second.
             if !one && !other && ms > 4 * 1000 + 10 {
-                prop_assert!(!pair.states().contains(&State::Up));
+                prop_assert!(!pair.states().contains(&BfdState::Up));
             }
         }
         pair.passes = [true; 2];
         pair.run(MS(6000));
-        prop_assert_eq!(pair.states(), [State::Up; 2]);
+        prop_assert_eq!(pair.states(), [BfdState::Up; 2]);
     }
 }

@@ -1,6 +1,6 @@
 //! Queries and responses.
 
-use super::Name;
+use super::DnsName;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Minimum size of a response over UDP in bytes; see `PAYLOAD_MAX` for the maximum.
@@ -23,7 +23,7 @@ const FLAG_RECURSION_WISHED: u16 = 0x0100;
 
 /// Record type of a query.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Kind {
+pub enum DnsRecordType {
     /// IPv4 addresses of a host.
     A,
     /// IPv6 addresses of a host.
@@ -32,18 +32,18 @@ pub enum Kind {
     Srv,
 }
 
-impl Kind {
+impl DnsRecordType {
     fn number(self) -> u16 {
         match self {
-            Kind::A => 1,
-            Kind::Aaaa => 28,
-            Kind::Srv => 33,
+            DnsRecordType::A => 1,
+            DnsRecordType::Aaaa => 28,
+            DnsRecordType::Srv => 33,
         }
     }
 
     /// Returns the record type with this number, if it is supported.
-    pub fn of(number: u16) -> Option<Kind> {
-        [Kind::A, Kind::Aaaa, Kind::Srv]
+    pub fn of(number: u16) -> Option<DnsRecordType> {
+        [DnsRecordType::A, DnsRecordType::Aaaa, DnsRecordType::Srv]
             .into_iter()
             .find(|kind| kind.number() == number)
     }
@@ -51,14 +51,14 @@ impl Kind {
 
 /// A single question of a query.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Question {
+pub struct DnsQuestion {
     /// Name that is looked up.
-    pub name: Name,
+    pub name: DnsName,
     /// Requested record type.
-    pub kind: Kind,
+    pub kind: DnsRecordType,
 }
 
-impl Question {
+impl DnsQuestion {
     /// Returns the query message. `payload_max`: maximum size of the response in bytes.
     pub fn message(&self, id: u16, payload_max: u16) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES + self.name.as_str().len() + 17);
@@ -79,7 +79,7 @@ impl Question {
 
 /// Result of a query.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
+pub enum DnsResponseCode {
     /// The server knows the name; there may be no records.
     Fine,
     /// The name does not exist.
@@ -94,7 +94,7 @@ pub enum Status {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
     /// Host name.
-    pub host: Name,
+    pub host: DnsName,
     /// Port of the service on that host.
     pub port: u16,
     /// Share among the services of the same priority, 0..=65535.
@@ -107,9 +107,9 @@ pub struct Service {
 
 /// The useful content of a response.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answer {
+pub struct DnsResponse {
     /// Result of the query.
-    pub status: Status,
+    pub status: DnsResponseCode,
     /// The response does not fit: it must be requested over TCP.
     pub truncated: bool,
     /// Aliases led to the records.
@@ -122,7 +122,7 @@ pub struct Answer {
 
 /// Reason why bytes are not a valid response.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Malformed {
+pub enum DnsMessageError {
     /// The message has another id or question, or is not a response.
     Foreign,
     /// The message is truncated or inconsistent.
@@ -136,7 +136,7 @@ struct Reader<'m> {
 
 /// A record: its owner, its type, and the position of its value.
 struct Record {
-    owner: Option<Name>,
+    owner: Option<DnsName>,
     number: u16,
     class: u16,
     value: usize,
@@ -150,8 +150,8 @@ impl<'m> Reader<'m> {
         Some(u16::from_be_bytes(bytes.try_into().ok()?))
     }
 
-    fn name(&mut self) -> Option<Option<Name>> {
-        let (name, behind) = Name::read(self.message, self.at)?;
+    fn name(&mut self) -> Option<Option<DnsName>> {
+        let (name, behind) = DnsName::read(self.message, self.at)?;
         self.at = behind;
         Some(name)
     }
@@ -179,15 +179,15 @@ impl<'m> Reader<'m> {
 
     fn address(&self, record: &Record) -> Option<IpAddr> {
         let value = self.message.get(record.value..record.end)?;
-        match Kind::of(record.number)? {
-            Kind::A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
-            Kind::Aaaa => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
-            Kind::Srv => None,
+        match DnsRecordType::of(record.number)? {
+            DnsRecordType::A => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
+            DnsRecordType::Aaaa => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
+            DnsRecordType::Srv => None,
         }
     }
 
-    fn named(&self, at: usize, end: usize) -> Option<Name> {
-        let (name, behind) = Name::read(self.message, at)?;
+    fn named(&self, at: usize, end: usize) -> Option<DnsName> {
+        let (name, behind) = DnsName::read(self.message, at)?;
         name.filter(|_| behind == end)
     }
 
@@ -212,50 +212,54 @@ impl<'m> Reader<'m> {
 ///
 /// # Errors
 /// The message is malformed, or does not belong to the query.
-pub fn parse(message: &[u8], id: u16, question: &Question) -> Result<Answer, Malformed> {
+pub fn parse(
+    message: &[u8],
+    id: u16,
+    question: &DnsQuestion,
+) -> Result<DnsResponse, DnsMessageError> {
     let mut reader = Reader { message, at: 0 };
     let header: Option<Vec<u16>> = (0..6).map(|_| reader.number()).collect();
     let [its_id, flags, questions, answers, authorities, additional] =
-        header.ok_or(Malformed::Broken)?[..]
+        header.ok_or(DnsMessageError::Broken)?[..]
     else {
-        return Err(Malformed::Broken);
+        return Err(DnsMessageError::Broken);
     };
     if its_id != id || flags & FLAG_ANSWER == 0 {
-        return Err(Malformed::Foreign);
+        return Err(DnsMessageError::Foreign);
     }
     asked(&mut reader, questions, question)?;
     let status = match flags & 0xf {
-        0 => Status::Fine,
-        3 => Status::NoSuchName,
-        5 => Status::Refused,
-        other => Status::Other(other as u8),
+        0 => DnsResponseCode::Fine,
+        3 => DnsResponseCode::NoSuchName,
+        5 => DnsResponseCode::Refused,
+        other => DnsResponseCode::Other(other as u8),
     };
-    let mut answer = Answer {
+    let mut answer = DnsResponse {
         status,
         truncated: flags & FLAG_TRUNCATED != 0,
         aliased: false,
         addresses: Vec::new(),
         services: Vec::new(),
     };
-    if status != Status::Fine || answer.truncated {
+    if status != DnsResponseCode::Fine || answer.truncated {
         return Ok(answer);
     }
     if usize::from(answers) + usize::from(additional) > RECORDS_MAX {
-        return Err(Malformed::Broken);
+        return Err(DnsMessageError::Broken);
     }
     let mut records = Vec::with_capacity(usize::from(answers).min(64));
     for _ in 0..answers {
-        let record = reader.record().ok_or(Malformed::Broken)?;
+        let record = reader.record().ok_or(DnsMessageError::Broken)?;
         if record.class == CLASS_INTERNET {
             records.push(record);
         }
     }
     take(&reader, &records, question, &mut answer)?;
     for _ in 0..authorities {
-        reader.record().ok_or(Malformed::Broken)?;
+        reader.record().ok_or(DnsMessageError::Broken)?;
     }
     for _ in 0..additional {
-        let record = reader.record().ok_or(Malformed::Broken)?;
+        let record = reader.record().ok_or(DnsMessageError::Broken)?;
         let (Some(owner), Some(address)) = (&record.owner, reader.address(&record)) else {
             continue;
         };
@@ -268,20 +272,24 @@ pub fn parse(message: &[u8], id: u16, question: &Question) -> Result<Answer, Mal
 }
 
 /// Checks that the response repeats our question.
-fn asked(reader: &mut Reader<'_>, count: u16, question: &Question) -> Result<(), Malformed> {
+fn asked(
+    reader: &mut Reader<'_>,
+    count: u16,
+    question: &DnsQuestion,
+) -> Result<(), DnsMessageError> {
     if count != 1 {
-        return Err(Malformed::Foreign);
+        return Err(DnsMessageError::Foreign);
     }
-    let name = reader.name().ok_or(Malformed::Broken)?;
-    let kind = reader.number().ok_or(Malformed::Broken)?;
-    let class = reader.number().ok_or(Malformed::Broken)?;
+    let name = reader.name().ok_or(DnsMessageError::Broken)?;
+    let kind = reader.number().ok_or(DnsMessageError::Broken)?;
+    let class = reader.number().ok_or(DnsMessageError::Broken)?;
     let same = name.as_ref() == Some(&question.name)
         && kind == question.kind.number()
         && class == CLASS_INTERNET;
     if same {
         Ok(())
     } else {
-        Err(Malformed::Foreign)
+        Err(DnsMessageError::Foreign)
     }
 }
 
@@ -289,9 +297,9 @@ fn asked(reader: &mut Reader<'_>, count: u16, question: &Question) -> Result<(),
 fn take(
     reader: &Reader<'_>,
     records: &[Record],
-    question: &Question,
-    answer: &mut Answer,
-) -> Result<(), Malformed> {
+    question: &DnsQuestion,
+    answer: &mut DnsResponse,
+) -> Result<(), DnsMessageError> {
     let mut owner = question.name.clone();
     for _ in 0..=ALIASES_MAX {
         let alias = records
@@ -300,18 +308,18 @@ fn take(
         let Some(alias) = alias else { break };
         owner = reader
             .named(alias.value, alias.end)
-            .ok_or(Malformed::Broken)?;
+            .ok_or(DnsMessageError::Broken)?;
         answer.aliased = true;
     }
     let of = records
         .iter()
         .filter(|r| r.number == question.kind.number() && r.owner.as_ref() == Some(&owner));
     for record in of {
-        if question.kind == Kind::Srv {
-            let service = reader.service(record).ok_or(Malformed::Broken)?;
+        if question.kind == DnsRecordType::Srv {
+            let service = reader.service(record).ok_or(DnsMessageError::Broken)?;
             answer.services.push(service);
         } else {
-            let address = reader.address(record).ok_or(Malformed::Broken)?;
+            let address = reader.address(record).ok_or(DnsMessageError::Broken)?;
             answer.addresses.push(address);
         }
     }

@@ -12,6 +12,7 @@ mod name;
 mod tests;
 
 pub use message::{
-    Answer, Kind, Malformed, PAYLOAD_MAX, PAYLOAD_MIN, Question, Service, Status, parse,
+    DnsMessageError, DnsQuestion, DnsRecordType, DnsResponse, DnsResponseCode, PAYLOAD_MAX,
+    PAYLOAD_MIN, Service, parse,
 };
-pub use name::{LABEL_MAX, NAME_MAX, Name};
+pub use name::{DnsName, LABEL_MAX, NAME_MAX};

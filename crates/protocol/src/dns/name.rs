@@ -13,15 +13,15 @@ const POINTER: u8 = 0xc0;
 
 /// A name in lower case without its last dot. Names are compared without case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(Box<str>);
+pub struct DnsName(Box<str>);
 
-impl fmt::Debug for Name {
+impl fmt::Debug for DnsName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for DnsName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -32,9 +32,9 @@ fn fits(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-impl Name {
+impl DnsName {
     /// Parses a name as users write it; None if it is invalid in DNS.
-    pub fn new(text: &str) -> Option<Name> {
+    pub fn new(text: &str) -> Option<DnsName> {
         let text = text.strip_suffix('.').unwrap_or(text);
         let good =
             |label: &str| !label.is_empty() && label.len() <= LABEL_MAX && label.bytes().all(fits);
@@ -42,7 +42,7 @@ impl Name {
         if text.len() + 2 > NAME_MAX || !text.split('.').all(good) {
             return None;
         }
-        Some(Name(text.to_ascii_lowercase().into()))
+        Some(DnsName(text.to_ascii_lowercase().into()))
     }
 
     /// Returns the name as text.
@@ -62,7 +62,7 @@ impl Name {
 
     /// Parses the name at an offset of a message, and returns the offset behind it. The inner None:
     /// the name contains bytes that our names never have, so it cannot be a response to us.
-    pub(super) fn read(message: &[u8], at: usize) -> Option<(Option<Name>, usize)> {
+    pub(super) fn read(message: &[u8], at: usize) -> Option<(Option<DnsName>, usize)> {
         let mut text = String::new();
         let mut good = true;
         let (mut here, mut behind, mut wire, mut pointers) = (at, None, 1, 0);
@@ -101,7 +101,7 @@ impl Name {
                 text.extend(label.iter().map(|b| char::from(b.to_ascii_lowercase())));
             }
         }
-        let name = (good && !text.is_empty()).then(|| Name(text.into()));
+        let name = (good && !text.is_empty()).then(|| DnsName(text.into()));
         Some((name, behind.unwrap_or(here)))
     }
 }

@@ -4,15 +4,15 @@ use super::*;
 use proptest::prelude::*;
 use std::net::IpAddr;
 
-fn question(name: &str, kind: Kind) -> Question {
-    Question {
-        name: Name::new(name).expect("a name"),
+fn question(name: &str, kind: DnsRecordType) -> DnsQuestion {
+    DnsQuestion {
+        name: DnsName::new(name).expect("a name"),
         kind,
     }
 }
 
 /// Returns a message with these counts, and with `rest` behind the question.
-fn answer(question: &Question, id: u16, flags: u16, counts: [u16; 3], rest: &[u8]) -> Vec<u8> {
+fn answer(question: &DnsQuestion, id: u16, flags: u16, counts: [u16; 3], rest: &[u8]) -> Vec<u8> {
     let asked = question.message(id, 512);
     let mut out = Vec::new();
     for number in [id, flags, 1, counts[0], counts[1], counts[2]] {
@@ -38,7 +38,7 @@ const ASKED: &[u8] = &[0xc0, 12];
 
 #[test]
 fn a_question_has_its_bytes() {
-    let message = question("Web.test.", Kind::Aaaa).message(0x1234, 512);
+    let message = question("Web.test.", DnsRecordType::Aaaa).message(0x1234, 512);
     let expected =
         b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01\x03web\x04test\x00\x00\x1c\x00\x01\
         \x00\x00\x29\x02\x00\x00\x00\x00\x00\x00\x00";
@@ -48,17 +48,17 @@ fn a_question_has_its_bytes() {
 #[test]
 fn only_names_of_hosts_and_services_are_names() {
     for good in ["a", "a.b.", "_http._tcp.x-1.test", &"a".repeat(63)] {
-        assert!(Name::new(good).is_some(), "{good}");
+        assert!(DnsName::new(good).is_some(), "{good}");
     }
     let long = format!("{}.a", "a.".repeat(130));
     for bad in ["", ".", "a..b", "a b", "ä", &"a".repeat(64), &long] {
-        assert!(Name::new(bad).is_none(), "{bad}");
+        assert!(DnsName::new(bad).is_none(), "{bad}");
     }
 }
 
 #[test]
 fn addresses_count_behind_aliases_and_nothing_else_does() {
-    let asked = question("web.test", Kind::A);
+    let asked = question("web.test", DnsRecordType::A);
     let mut rest = record(ASKED, 5, b"\x01x\x04test\x00");
     rest.extend(record(b"\x01x\x04test\x00", 1, &[192, 0, 2, 1]));
     rest.extend(record(b"\x01y\x04test\x00", 1, &[192, 0, 2, 2]));
@@ -70,7 +70,7 @@ fn addresses_count_behind_aliases_and_nothing_else_does() {
 
 #[test]
 fn services_have_the_addresses_that_stand_beside_them() {
-    let asked = question("_h._tcp.test", Kind::Srv);
+    let asked = question("_h._tcp.test", DnsRecordType::Srv);
     let mut rest = record(ASKED, 33, b"\x00\x01\x01\x2c\x1f\x40\x01a\x04test\x00");
     rest.extend(record(b"\x02ns\x04test\x00", 2, b"\x00"));
     rest.extend(record(b"\x01a\x04test\x00", 1, &[192, 0, 2, 9]));
@@ -86,32 +86,32 @@ fn services_have_the_addresses_that_stand_beside_them() {
 
 #[test]
 fn what_answers_something_else_is_foreign() {
-    let asked = question("web.test", Kind::A);
+    let asked = question("web.test", DnsRecordType::A);
     let good = answer(&asked, 7, 0x8180, [0, 0, 0], &[]);
     assert!(parse(&good, 7, &asked).is_ok());
-    let of = |bytes: &[u8], id, question: &Question| parse(bytes, id, question).err();
-    assert_eq!(of(&good, 8, &asked), Some(Malformed::Foreign));
-    let other = question("web.test", Kind::Aaaa);
-    assert_eq!(of(&good, 7, &other), Some(Malformed::Foreign));
-    let other = question("wep.test", Kind::A);
-    assert_eq!(of(&good, 7, &other), Some(Malformed::Foreign));
+    let of = |bytes: &[u8], id, question: &DnsQuestion| parse(bytes, id, question).err();
+    assert_eq!(of(&good, 8, &asked), Some(DnsMessageError::Foreign));
+    let other = question("web.test", DnsRecordType::Aaaa);
+    assert_eq!(of(&good, 7, &other), Some(DnsMessageError::Foreign));
+    let other = question("wep.test", DnsRecordType::A);
+    assert_eq!(of(&good, 7, &other), Some(DnsMessageError::Foreign));
     let no_answer = asked.message(7, 512);
-    assert_eq!(of(&no_answer, 7, &asked), Some(Malformed::Foreign));
+    assert_eq!(of(&no_answer, 7, &asked), Some(DnsMessageError::Foreign));
 }
 
 #[test]
 fn the_status_and_truncation_are_told() {
-    let asked = question("web.test", Kind::A);
+    let asked = question("web.test", DnsRecordType::A);
     let of = |flags| parse(&answer(&asked, 7, flags, [0, 0, 0], &[]), 7, &asked).unwrap();
-    assert_eq!(of(0x8183).status, Status::NoSuchName);
-    assert_eq!(of(0x8185).status, Status::Refused);
-    assert_eq!(of(0x8182).status, Status::Other(2));
+    assert_eq!(of(0x8183).status, DnsResponseCode::NoSuchName);
+    assert_eq!(of(0x8185).status, DnsResponseCode::Refused);
+    assert_eq!(of(0x8182).status, DnsResponseCode::Other(2));
     assert!(of(0x8380).truncated);
 }
 
 #[test]
 fn pointers_that_lead_round_or_forwards_and_cut_records_are_broken() {
-    let asked = question("web.test", Kind::A);
+    let asked = question("web.test", DnsRecordType::A);
     let at = (12 + 10 + 4) as u8;
     for rest in [
         record(&[0xc0, at], 1, &[192, 0, 2, 1]),
@@ -122,7 +122,10 @@ fn pointers_that_lead_round_or_forwards_and_cut_records_are_broken() {
         Vec::new(),
     ] {
         let message = answer(&asked, 7, 0x8180, [1, 0, 0], &rest);
-        assert_eq!(parse(&message, 7, &asked).err(), Some(Malformed::Broken));
+        assert_eq!(
+            parse(&message, 7, &asked).err(),
+            Some(DnsMessageError::Broken)
+        );
     }
     // An alias of itself ends, too.
     let rest = record(ASKED, 5, ASKED);
@@ -132,7 +135,7 @@ fn pointers_that_lead_round_or_forwards_and_cut_records_are_broken() {
 
 #[test]
 fn addresses_beside_a_service_are_few_however_often_they_are_told() {
-    let asked = question("web.test", Kind::Srv);
+    let asked = question("web.test", DnsRecordType::Srv);
     let mut rest = Vec::new();
     let (services, told) = (1000u16, 1000u16);
     for port in 0..services {
@@ -154,17 +157,17 @@ fn addresses_beside_a_service_are_few_however_often_they_are_told() {
 proptest! {
     #[test]
     fn names_that_are_read_are_names(bytes in proptest::collection::vec(0u8..80, 0..300), at in 0usize..300) {
-        if let Some((name, behind)) = Name::read(&bytes, at) {
+        if let Some((name, behind)) = DnsName::read(&bytes, at) {
             prop_assert!(behind <= bytes.len());
             if let Some(name) = name {
-                prop_assert_eq!(Name::new(name.as_str()), Some(name));
+                prop_assert_eq!(DnsName::new(name.as_str()), Some(name));
             }
         }
     }
 
     #[test]
     fn any_bytes_are_read_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..600), counts: [u8; 3]) {
-        let asked = question("web.test", Kind::Srv);
+        let asked = question("web.test", DnsRecordType::Srv);
         let counts = counts.map(|count| u16::from(count % 8));
         let _ = parse(&answer(&asked, 7, 0x8180, counts, &bytes), 7, &asked);
         let _ = parse(&bytes, 7, &asked);

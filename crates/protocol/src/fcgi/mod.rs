@@ -69,7 +69,7 @@ pub struct Request<'r> {
 
 /// Reason why a connection is unusable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Fault {
+pub enum FcgiError {
     /// A record has another version, or a content that its type does not allow.
     #[error("a malformed FastCGI record")]
     Record,
@@ -134,7 +134,7 @@ pub struct Connection {
     keep: bool,
     /// No other request can follow.
     spent: bool,
-    fault: Option<Fault>,
+    fault: Option<FcgiError>,
 }
 
 impl Default for Connection {
@@ -209,7 +209,7 @@ impl Connection {
     ///
     /// # Errors
     /// The body has invalid chunks.
-    pub fn write(&mut self, data: &[u8]) -> Result<usize, Fault> {
+    pub fn write(&mut self, data: &[u8]) -> Result<usize, FcgiError> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
@@ -260,7 +260,7 @@ impl Connection {
     }
 
     /// Handles bytes of a chunked body; None: the body has ended.
-    fn chunk(&mut self, state: Chunks, data: &[u8]) -> Result<(usize, Option<Chunks>), Fault> {
+    fn chunk(&mut self, state: Chunks, data: &[u8]) -> Result<(usize, Option<Chunks>), FcgiError> {
         let first = data.first().copied().unwrap_or_default();
         Ok(match state {
             Chunks::Size(size, over) => {
@@ -270,8 +270,8 @@ impl Connection {
                     (b'\r' | b';' | b' ' | b'\t', false) => Chunks::Size(size, true),
                     (_, true) => Chunks::Size(size, true),
                     (digit, false) => {
-                        let digit = char::from(digit).to_digit(16).ok_or(Fault::Chunk)?;
-                        let size = size.checked_mul(16).ok_or(Fault::Chunk)?;
+                        let digit = char::from(digit).to_digit(16).ok_or(FcgiError::Chunk)?;
+                        let size = size.checked_mul(16).ok_or(FcgiError::Chunk)?;
                         Chunks::Size(size + u64::from(digit), false)
                     }
                 };
@@ -289,7 +289,7 @@ impl Connection {
             Chunks::DataEnd(at) => match (at, first) {
                 (0, b'\r') => (1, Some(Chunks::DataEnd(1))),
                 (1, b'\n') => (1, Some(Chunks::Size(0, false))),
-                _ => return Err(Fault::Chunk),
+                _ => return Err(FcgiError::Chunk),
             },
             // FastCGI has no trailers.
             Chunks::Trailer(bytes) => match first {
@@ -306,7 +306,7 @@ impl Connection {
     ///
     /// # Errors
     /// The bytes are not records of a response; the connection is unusable then.
-    pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+    pub fn receive(&mut self, mut bytes: &[u8]) -> Result<(), FcgiError> {
         while !bytes.is_empty() {
             let taken = self.receive_some(bytes).inspect_err(|fault| {
                 (self.fault, self.spent) = (Some(*fault), true);
@@ -316,7 +316,7 @@ impl Connection {
         Ok(())
     }
 
-    fn receive_some(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+    fn receive_some(&mut self, bytes: &[u8]) -> Result<usize, FcgiError> {
         match self.incoming {
             Incoming::Header => {
                 let count = bytes.len().min(HEADER_BYTES - self.part.len());
@@ -348,8 +348,8 @@ impl Connection {
     }
 
     /// Handles a complete record header.
-    fn begin_record(&mut self) -> Result<(), Fault> {
-        let header: [u8; HEADER_BYTES] = self.part[..].try_into().map_err(|_| Fault::Record)?;
+    fn begin_record(&mut self) -> Result<(), FcgiError> {
+        let header: [u8; HEADER_BYTES] = self.part[..].try_into().map_err(|_| FcgiError::Record)?;
         self.part.clear();
         let [version, kind, id_high, id_low, high, low, padding, _] = header;
         let id = u16::from_be_bytes([id_high, id_low]);
@@ -361,12 +361,12 @@ impl Connection {
             _ => false,
         };
         if version != VERSION || !is_own {
-            return Err(Fault::Record);
+            return Err(FcgiError::Record);
         }
         self.go_on(kind, length, padding.into())
     }
 
-    fn go_on(&mut self, kind: u8, left: usize, padding: usize) -> Result<(), Fault> {
+    fn go_on(&mut self, kind: u8, left: usize, padding: usize) -> Result<(), FcgiError> {
         self.incoming = match (left, padding) {
             (0, 0) => Incoming::Header,
             (0, padding) => Incoming::Padding(padding),
@@ -382,7 +382,7 @@ impl Connection {
         }
     }
 
-    fn take(&mut self, kind: u8, content: &[u8]) -> Result<(), Fault> {
+    fn take(&mut self, kind: u8, content: &[u8]) -> Result<(), FcgiError> {
         match kind {
             kind::STDOUT => self.response.take(content),
             kind::STDERR => {
@@ -399,12 +399,12 @@ impl Connection {
         }
     }
 
-    fn end_request(&mut self) -> Result<(), Fault> {
+    fn end_request(&mut self) -> Result<(), FcgiError> {
         // Four bytes of the application's own status, then the protocol's.
         let status = self.part.get(4).copied();
         self.part.clear();
         if status != Some(0) {
-            return Err(Fault::Refused);
+            return Err(FcgiError::Refused);
         }
         // The rest of its body must not be read as the next request's.
         self.spent |= !self.keep || self.stdin != Stdin::Done;
@@ -431,7 +431,7 @@ impl Connection {
     }
 
     /// Returns why the connection failed.
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<FcgiError> {
         self.fault
     }
 

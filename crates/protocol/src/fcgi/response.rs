@@ -1,13 +1,13 @@
 //! Converts the output of a CGI program to an HTTP/1.1 response.
 
-use super::Fault;
+use super::FcgiError;
 
 /// Maximum length of a response head in bytes.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Framing of the body for the reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Body {
+enum FcgiBodyFraming {
     /// The head is incomplete.
     Head,
     /// There is no body: further data is ignored.
@@ -23,7 +23,7 @@ pub(super) struct Response {
     head: Vec<u8>,
     /// Offset in the head at which the search for its end continues.
     looked: usize,
-    body: Body,
+    body: FcgiBodyFraming,
     /// Head without its framing headers, until it is first read.
     pending: Option<Vec<u8>>,
     /// Body that arrived meanwhile.
@@ -43,7 +43,7 @@ impl Default for Response {
         Response {
             head: Vec::new(),
             looked: 0,
-            body: Body::Head,
+            body: FcgiBodyFraming::Head,
             pending: None,
             held: Vec::new(),
             ready: Vec::new(),
@@ -57,7 +57,7 @@ impl Default for Response {
 }
 
 /// Contents of a response head.
-struct Facts {
+struct FcgiResponseHead {
     status: Vec<u8>,
     length: Option<u64>,
 }
@@ -99,22 +99,22 @@ impl Response {
     ///
     /// # Errors
     /// The response is invalid.
-    pub fn take(&mut self, data: &[u8]) -> Result<(), Fault> {
+    pub fn take(&mut self, data: &[u8]) -> Result<(), FcgiError> {
         match self.body {
-            Body::Head => self.take_head(data),
-            Body::None => Ok(()),
-            Body::Length(left) => {
+            FcgiBodyFraming::Head => self.take_head(data),
+            FcgiBodyFraming::None => Ok(()),
+            FcgiBodyFraming::Length(left) => {
                 let count = data.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 self.surplus |= count < data.len();
-                self.body = Body::Length(left - count as u64);
+                self.body = FcgiBodyFraming::Length(left - count as u64);
                 self.hold(&data[..count]);
                 Ok(())
             }
-            Body::Chunked if self.pending.is_some() => {
+            FcgiBodyFraming::Chunked if self.pending.is_some() => {
                 self.hold(data);
                 Ok(())
             }
-            Body::Chunked => {
+            FcgiBodyFraming::Chunked => {
                 self.chunk(data);
                 Ok(())
             }
@@ -146,26 +146,28 @@ impl Response {
         let held = std::mem::take(&mut self.held);
         self.ready.extend_from_slice(&head);
         let framing = match self.body {
-            Body::Chunked if whole => format!("content-length: {}\r\n", held.len()),
-            Body::Chunked => "transfer-encoding: chunked\r\n".to_owned(),
-            Body::Head | Body::None | Body::Length(_) => String::new(),
+            FcgiBodyFraming::Chunked if whole => format!("content-length: {}\r\n", held.len()),
+            FcgiBodyFraming::Chunked => "transfer-encoding: chunked\r\n".to_owned(),
+            FcgiBodyFraming::Head | FcgiBodyFraming::None | FcgiBodyFraming::Length(_) => {
+                String::new()
+            }
         };
         self.ready.extend_from_slice(framing.as_bytes());
         self.ready.extend_from_slice(b"\r\n");
         match self.body {
-            Body::Chunked if !whole => self.chunk(&held),
+            FcgiBodyFraming::Chunked if !whole => self.chunk(&held),
             _ => self.ready.extend_from_slice(&held),
         }
-        if whole && self.body == Body::Chunked {
-            self.body = Body::Length(0);
+        if whole && self.body == FcgiBodyFraming::Chunked {
+            self.body = FcgiBodyFraming::Length(0);
         }
     }
 
-    fn take_head(&mut self, data: &[u8]) -> Result<(), Fault> {
+    fn take_head(&mut self, data: &[u8]) -> Result<(), FcgiError> {
         self.head.extend_from_slice(data);
         let Some(end) = self.find_end() else {
             return match self.head.len() > HEAD_BYTES_MAX {
-                true => Err(Fault::Head),
+                true => Err(FcgiError::Head),
                 false => Ok(()),
             };
         };
@@ -187,15 +189,15 @@ impl Response {
         None
     }
 
-    fn write_head(&mut self, head: &[u8]) -> Result<(), Fault> {
+    fn write_head(&mut self, head: &[u8]) -> Result<(), FcgiError> {
         let mut lines = Vec::with_capacity(head.len() + 64);
         let facts = read_head(head, &mut lines, &mut self.date)?;
         let status = facts.status;
         let never = matches!(&status[..3], b"204" | b"304") || status.first() == Some(&b'1');
         self.body = match facts.length {
-            _ if self.bodiless || never => Body::None,
-            Some(length) => Body::Length(length),
-            None => Body::Chunked,
+            _ if self.bodiless || never => FcgiBodyFraming::None,
+            Some(length) => FcgiBodyFraming::Length(length),
+            None => FcgiBodyFraming::Chunked,
         };
         let mut out = b"HTTP/1.1 ".to_vec();
         out.extend_from_slice(&status);
@@ -217,12 +219,12 @@ impl Response {
     ///
     /// # Errors
     /// The response is incomplete.
-    pub fn end(&mut self) -> Result<(), Fault> {
+    pub fn end(&mut self) -> Result<(), FcgiError> {
         self.release(true);
         match self.body {
-            Body::Head | Body::Length(1..) => Err(Fault::Short),
-            Body::None | Body::Length(0) => Ok(()),
-            Body::Chunked => {
+            FcgiBodyFraming::Head | FcgiBodyFraming::Length(1..) => Err(FcgiError::Short),
+            FcgiBodyFraming::None | FcgiBodyFraming::Length(0) => Ok(()),
+            FcgiBodyFraming::Chunked => {
                 self.ready.extend_from_slice(b"0\r\n\r\n");
                 Ok(())
             }
@@ -232,8 +234,12 @@ impl Response {
 
 /// Parses a head: appends its lines except those about framing or the status, and returns the
 /// values of the latter. `date` is cleared if the head has one.
-fn read_head(head: &[u8], lines: &mut Vec<u8>, date: &mut Vec<u8>) -> Result<Facts, Fault> {
-    let mut facts = Facts {
+fn read_head(
+    head: &[u8],
+    lines: &mut Vec<u8>,
+    date: &mut Vec<u8>,
+) -> Result<FcgiResponseHead, FcgiError> {
+    let mut facts = FcgiResponseHead {
         status: Vec::new(),
         length: None,
     };
@@ -243,7 +249,10 @@ fn read_head(head: &[u8], lines: &mut Vec<u8>, date: &mut Vec<u8>) -> Result<Fac
         if line.is_empty() {
             break;
         }
-        let colon = line.iter().position(|b| *b == b':').ok_or(Fault::Head)?;
+        let colon = line
+            .iter()
+            .position(|b| *b == b':')
+            .ok_or(FcgiError::Head)?;
         let (name, value) = line.split_at(colon);
         let value = value[1..].trim_ascii();
         if name.eq_ignore_ascii_case(b"status") {
@@ -254,9 +263,9 @@ fn read_head(head: &[u8], lines: &mut Vec<u8>, date: &mut Vec<u8>) -> Result<Fac
             continue;
         }
         if name.eq_ignore_ascii_case(b"content-length") {
-            let length = number(value).ok_or(Fault::Head)?;
+            let length = number(value).ok_or(FcgiError::Head)?;
             if facts.length.is_some_and(|known| known != length) {
-                return Err(Fault::Head);
+                return Err(FcgiError::Head);
             }
             if facts.length.replace(length).is_some() {
                 continue;
@@ -280,13 +289,13 @@ fn read_head(head: &[u8], lines: &mut Vec<u8>, date: &mut Vec<u8>) -> Result<Fac
 }
 
 /// Checks a status with its optional reason.
-fn status(value: &[u8]) -> Result<Vec<u8>, Fault> {
-    let code = value.get(..3).ok_or(Fault::Head)?;
+fn status(value: &[u8]) -> Result<Vec<u8>, FcgiError> {
+    let code = value.get(..3).ok_or(FcgiError::Head)?;
     let is_status = code.iter().all(u8::is_ascii_digit) && code[0] != b'0';
     match value.get(3) {
         None if is_status => Ok([code, b" "].concat()),
         Some(b' ') if is_status => Ok(value.to_vec()),
-        _ => Err(Fault::Head),
+        _ => Err(FcgiError::Head),
     }
 }
 

@@ -107,7 +107,7 @@ fn chunks_become_records_in_any_pieces_and_what_is_none_is_refused() {
     }
     for wrong in [&b"x"[..], b"1\r\nab", b"fffffffffffffffff\r\n"] {
         let mut connection = begun(Length::Chunked, false);
-        assert_eq!(connection.write(wrong), Err(Fault::Chunk));
+        assert_eq!(connection.write(wrong), Err(FcgiError::Chunk));
         assert!(connection.is_spent());
     }
 }
@@ -190,24 +190,24 @@ fn what_is_no_response_is_refused_and_the_connection_is_not_used_again() {
     let mut other = out("a");
     other[3] = 2;
     for (bytes, fault) in [
-        (version, Fault::Record),
-        (other, Fault::Record),
-        (record(99, b""), Fault::Record),
-        (record(kind::END_REQUEST, b"1234"), Fault::Record),
-        (end(2), Fault::Refused),
-        (end(0), Fault::Short),
-        ([out("A: b\r\n"), end(0)].concat(), Fault::Short),
+        (version, FcgiError::Record),
+        (other, FcgiError::Record),
+        (record(99, b""), FcgiError::Record),
+        (record(kind::END_REQUEST, b"1234"), FcgiError::Record),
+        (end(2), FcgiError::Refused),
+        (end(0), FcgiError::Short),
+        ([out("A: b\r\n"), end(0)].concat(), FcgiError::Short),
         (
             [out("Content-Length: 9\r\n\r\nshort"), end(0)].concat(),
-            Fault::Short,
+            FcgiError::Short,
         ),
-        (out("no colon\r\n\r\n"), Fault::Head),
-        (out("Status: abc\r\n\r\n"), Fault::Head),
+        (out("no colon\r\n\r\n"), FcgiError::Head),
+        (out("Status: abc\r\n\r\n"), FcgiError::Head),
         (
             out("Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
-            Fault::Head,
+            FcgiError::Head,
         ),
-        (out(&"x".repeat(60_000)).repeat(2), Fault::Head),
+        (out(&"x".repeat(60_000)).repeat(2), FcgiError::Head),
     ] {
         let mut connection = begun(Length::None, false);
         assert_eq!(connection.receive(&bytes), Err(fault));
@@ -215,7 +215,7 @@ fn what_is_no_response_is_refused_and_the_connection_is_not_used_again() {
         assert!(connection.is_spent());
     }
     let mut idle = Connection::default();
-    assert_eq!(idle.receive(&out("A: b\r\n\r\n")), Err(Fault::Record));
+    assert_eq!(idle.receive(&out("A: b\r\n\r\n")), Err(FcgiError::Record));
 }
 
 #[test]

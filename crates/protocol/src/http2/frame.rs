@@ -24,17 +24,17 @@ pub(super) const FLAG_PADDED: u8 = 0x8;
 pub(super) const FLAG_PRIORITY: u8 = 0x20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
+pub(super) struct Http2FrameHeader {
     pub(super) length: u32,
     pub(super) kind: u8,
     pub(super) flags: u8,
     pub(super) stream: u32,
 }
 
-impl Head {
+impl Http2FrameHeader {
     /// Parses a head; the reserved bit is ignored.
-    pub(super) fn read(b: &[u8; HEAD_BYTES]) -> Head {
-        Head {
+    pub(super) fn read(b: &[u8; HEAD_BYTES]) -> Http2FrameHeader {
+        Http2FrameHeader {
             length: u32::from_be_bytes([0, b[0], b[1], b[2]]),
             kind: b[3],
             flags: b[4],

@@ -32,7 +32,7 @@ pub use stream::StreamId;
 
 /// Role of an endpoint of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum Http2Role {
     /// The peer opens streams.
     Server,
     /// The local side opens streams.

@@ -1,6 +1,6 @@
 //! SETTINGS of an endpoint (RFC 9113 section 6.5.2, RFC 8441).
 
-use super::{Role, Why};
+use super::{Http2Role, Why};
 
 pub(super) const HEADER_TABLE_SIZE: u16 = 0x1;
 pub(super) const ENABLE_PUSH: u16 = 0x2;
@@ -51,11 +51,11 @@ impl Default for Settings {
 
 impl Settings {
     /// Applies one setting of a peer; `role` is ours. Unknown settings are ignored.
-    pub(super) fn take(&mut self, role: Role, id: u16, value: u32) -> Result<(), Why> {
+    pub(super) fn take(&mut self, role: Http2Role, id: u16, value: u32) -> Result<(), Why> {
         match id {
             HEADER_TABLE_SIZE => self.header_table_bytes = value,
             // A server may not enable pushes, and we never use a client's permission.
-            ENABLE_PUSH if value > 1 || (role == Role::Client && value != 0) => {
+            ENABLE_PUSH if value > 1 || (role == Http2Role::Client && value != 0) => {
                 return Err(Why::SettingValue);
             }
             MAX_CONCURRENT_STREAMS => self.concurrent_streams_max = Some(value),

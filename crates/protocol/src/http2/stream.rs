@@ -24,7 +24,7 @@ impl std::fmt::Display for StreamId {
 
 /// A stream that is open, or half closed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stream {
+pub(super) struct Http2Stream {
     /// Number of the stream; 0: a free slot of the table.
     pub(super) id: u32,
     /// The peer's final head has arrived (a server's stream begins with it).
@@ -47,9 +47,9 @@ pub(super) struct Stream {
     pub(super) received: u64,
 }
 
-impl Stream {
-    pub(super) fn new(id: u32, send_window: i32, receive_window: i32) -> Stream {
-        Stream {
+impl Http2Stream {
+    pub(super) fn new(id: u32, send_window: i32, receive_window: i32) -> Http2Stream {
+        Http2Stream {
             id,
             head_received: false,
             peer_ended: false,
@@ -75,7 +75,7 @@ impl Stream {
 /// most as long as its number of streams.
 #[derive(Debug, Default)]
 pub(super) struct Streams {
-    places: Vec<Stream>,
+    places: Vec<Http2Stream>,
     live: usize,
     /// 32 minus the logarithm of the number of slots.
     shift: u32,
@@ -114,16 +114,16 @@ impl Streams {
         }
     }
 
-    pub(super) fn get(&self, id: u32) -> Option<&Stream> {
+    pub(super) fn get(&self, id: u32) -> Option<&Http2Stream> {
         self.place_of(id).map(|at| &self.places[at])
     }
 
-    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Stream> {
+    pub(super) fn get_mut(&mut self, id: u32) -> Option<&mut Http2Stream> {
         self.place_of(id).map(|at| &mut self.places[at])
     }
 
     /// Adds a stream that is not in the table.
-    pub(super) fn insert(&mut self, stream: Stream) {
+    pub(super) fn insert(&mut self, stream: Http2Stream) {
         // The table is at most half full, so a free slot always ends a search.
         if (self.live + 1) * 2 > self.places.len() {
             self.grow();
@@ -139,7 +139,7 @@ impl Streams {
 
     fn grow(&mut self) {
         let places = (self.places.len() * 2).max(TABLE_PLACES_MIN);
-        let old = std::mem::replace(&mut self.places, vec![Stream::new(0, 0, 0); places]);
+        let old = std::mem::replace(&mut self.places, vec![Http2Stream::new(0, 0, 0); places]);
         self.shift = 32 - places.trailing_zeros();
         self.live = 0;
         for stream in old.into_iter().filter(|stream| stream.id != 0) {
@@ -147,7 +147,7 @@ impl Streams {
         }
     }
 
-    pub(super) fn remove(&mut self, id: u32) -> Option<Stream> {
+    pub(super) fn remove(&mut self, id: u32) -> Option<Http2Stream> {
         let at = self.place_of(id)?;
         let removed = self.places[at];
         self.vacate(at);
@@ -175,7 +175,7 @@ impl Streams {
         self.places[hole].id = 0;
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Stream> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Http2Stream> {
         self.places.iter_mut().filter(|stream| stream.id != 0)
     }
 
@@ -207,7 +207,7 @@ impl Streams {
 
 /// Cause of a stream's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum StreamEnd {
     /// Both sides sent END_STREAM, or the peer did and we reset the stream.
     Ended,
     /// RST_STREAM was received.
@@ -238,17 +238,17 @@ impl Closed {
         }
     }
 
-    pub(super) fn remember(&mut self, id: u32, end: End) {
+    pub(super) fn remember(&mut self, id: u32, end: StreamEnd) {
         match end {
-            End::ResetByUs => {
+            StreamEnd::ResetByUs => {
                 if self.resets.len() >= RESETS_REMEMBERED {
                     self.resets.pop_front();
                 }
                 self.resets.push_back(id);
             }
-            End::Ended => self.remember_other(id),
-            End::ResetByPeer => self.remember_other(id | BY_PEER),
-            End::Unknown => {}
+            StreamEnd::Ended => self.remember_other(id),
+            StreamEnd::ResetByPeer => self.remember_other(id | BY_PEER),
+            StreamEnd::Unknown => {}
         }
     }
 
@@ -257,15 +257,15 @@ impl Closed {
         self.next = (self.next + 1) % ENDED_REMEMBERED;
     }
 
-    pub(super) fn find(&self, id: u32) -> End {
+    pub(super) fn find(&self, id: u32) -> StreamEnd {
         if self.others.contains(&id) {
-            End::Ended
+            StreamEnd::Ended
         } else if self.others.contains(&(id | BY_PEER)) {
-            End::ResetByPeer
+            StreamEnd::ResetByPeer
         } else if self.resets.contains(&id) {
-            End::ResetByUs
+            StreamEnd::ResetByUs
         } else {
-            End::Unknown
+            StreamEnd::Unknown
         }
     }
 }
@@ -285,7 +285,7 @@ mod tests {
                 if step == 0 {
                     prop_assert_eq!(table.remove(id).map(|s| s.id), model.remove(&id));
                 } else if model.insert(id, id).is_none() {
-                    table.insert(Stream::new(id, 0, 0));
+                    table.insert(Http2Stream::new(id, 0, 0));
                 }
                 prop_assert_eq!(table.len(), model.len());
             }
@@ -308,14 +308,14 @@ mod tests {
     fn resets_are_remembered_up_to_a_bound() {
         let mut closed = Closed::new();
         for n in 0..3000u32 {
-            closed.remember(n * 2 + 1, End::ResetByUs);
+            closed.remember(n * 2 + 1, StreamEnd::ResetByUs);
         }
         assert_eq!(closed.resets.len(), RESETS_REMEMBERED);
-        assert_eq!(closed.find(1), End::Unknown);
-        assert_eq!(closed.find(5999), End::ResetByUs);
-        closed.remember(6001, End::ResetByPeer);
-        closed.remember(6003, End::Ended);
-        assert_eq!(closed.find(6001), End::ResetByPeer);
-        assert_eq!(closed.find(6003), End::Ended);
+        assert_eq!(closed.find(1), StreamEnd::Unknown);
+        assert_eq!(closed.find(5999), StreamEnd::ResetByUs);
+        closed.remember(6001, StreamEnd::ResetByPeer);
+        closed.remember(6003, StreamEnd::Ended);
+        assert_eq!(closed.find(6001), StreamEnd::ResetByPeer);
+        assert_eq!(closed.find(6003), StreamEnd::Ended);
     }
 }

@@ -2,7 +2,7 @@
 
 /// The bytes are not a valid LDAP message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Malformed {
+pub enum BerError {
     /// A value ends before its length says so.
     #[error("a value is cut off")]
     Truncated,
@@ -32,26 +32,26 @@ const LENGTH_BYTES_MAX: usize = 4;
 
 /// Parses the head of a value: its tag, the length of the head and that of the value. None: the
 /// head is incomplete.
-pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, Malformed> {
+pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize, usize)>, BerError> {
     let [tag, first, rest @ ..] = bytes else {
         return Ok(None);
     };
     // No message contains a tag of several bytes.
     if tag & 0x1f == 0x1f {
-        return Err(Malformed::Type);
+        return Err(BerError::Type);
     }
     if *first < 0x80 {
         return Ok(Some((*tag, 2, usize::from(*first))));
     }
     let count = usize::from(first & 0x7f);
     if !(1..=LENGTH_BYTES_MAX).contains(&count) {
-        return Err(Malformed::Length);
+        return Err(BerError::Length);
     }
     let Some(digits) = rest.get(..count) else {
         return Ok(None);
     };
     let length = { digits.iter() }.fold(0u32, |all, digit| all << 8 | u32::from(*digit));
-    let length = usize::try_from(length).map_err(|_| Malformed::Length)?;
+    let length = usize::try_from(length).map_err(|_| BerError::Length)?;
     Ok(Some((*tag, 2 + count, length)))
 }
 
@@ -65,31 +65,31 @@ impl<'b> Values<'b> {
     }
 
     /// Returns the tag and content of the next value.
-    pub(super) fn next(&mut self) -> Result<(u8, &'b [u8]), Malformed> {
-        let (tag, begins, length) = head(self.0)?.ok_or(Malformed::Truncated)?;
-        let rest = self.0.get(begins..).ok_or(Malformed::Truncated)?;
-        let (inside, rest) = rest.split_at_checked(length).ok_or(Malformed::Truncated)?;
+    pub(super) fn next(&mut self) -> Result<(u8, &'b [u8]), BerError> {
+        let (tag, begins, length) = head(self.0)?.ok_or(BerError::Truncated)?;
+        let rest = self.0.get(begins..).ok_or(BerError::Truncated)?;
+        let (inside, rest) = rest.split_at_checked(length).ok_or(BerError::Truncated)?;
         self.0 = rest;
         Ok((tag, inside))
     }
 
     /// Returns the content of the next value, which must have this tag.
-    pub(super) fn tagged(&mut self, wanted: u8) -> Result<&'b [u8], Malformed> {
+    pub(super) fn tagged(&mut self, wanted: u8) -> Result<&'b [u8], BerError> {
         let (tag, inside) = self.next()?;
         if tag == wanted {
             Ok(inside)
         } else {
-            Err(Malformed::Type)
+            Err(BerError::Type)
         }
     }
 
     /// Parses a number that is not negative.
-    pub(super) fn number(&mut self, tag: u8) -> Result<u32, Malformed> {
+    pub(super) fn number(&mut self, tag: u8) -> Result<u32, BerError> {
         let inside = self.tagged(tag)?;
         let fits = (1..=5).contains(&inside.len()) && inside[0] < 0x80;
         let number = { inside.iter() }.fold(0u64, |all, digit| all << 8 | u64::from(*digit));
         let number = u32::try_from(number).ok().filter(|_| fits);
-        number.ok_or(Malformed::Type)
+        number.ok_or(BerError::Type)
     }
 }
 

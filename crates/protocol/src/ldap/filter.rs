@@ -30,13 +30,13 @@ pub enum WrongFilter {
 
 /// A search filter.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Filter {
+pub enum LdapFilter {
     /// All of these match.
-    And(Vec<Filter>),
+    And(Vec<LdapFilter>),
     /// At least one of the filters matches.
-    Or(Vec<Filter>),
+    Or(Vec<LdapFilter>),
     /// The inner filter does not match.
-    Not(Box<Filter>),
+    Not(Box<LdapFilter>),
     /// Comparison of an attribute with a value, by the tag of its kind: equal, greater, less or
     /// approximately.
     Compare(u8, String, Vec<u8>),
@@ -83,12 +83,12 @@ pub fn escape(value: &str) -> String {
     text
 }
 
-impl Filter {
+impl LdapFilter {
     /// Parses a filter.
     ///
     /// # Errors
     /// The reason why the text is not a filter.
-    pub fn parse(text: &str) -> Result<Filter, WrongFilter> {
+    pub fn parse(text: &str) -> Result<LdapFilter, WrongFilter> {
         if text.len() > FILTER_BYTES_MAX {
             return Err(WrongFilter::TooLarge);
         }
@@ -102,15 +102,15 @@ impl Filter {
     /// the order of the text. Negated parts are left out.
     pub fn equal_to(&self, values: &[&str]) -> Vec<&str> {
         match self {
-            Filter::And(all) | Filter::Or(all) => {
+            LdapFilter::And(all) | LdapFilter::Or(all) => {
                 all.iter().flat_map(|one| one.equal_to(values)).collect()
             }
-            Filter::Compare(EQUAL, attribute, value)
+            LdapFilter::Compare(EQUAL, attribute, value)
                 if values.iter().any(|one| one.as_bytes() == value) =>
             {
                 vec![attribute]
             }
-            Filter::Rule {
+            LdapFilter::Rule {
                 attribute: Some(attribute),
                 value,
                 ..
@@ -121,21 +121,21 @@ impl Filter {
 
     /// Encodes the filter for a request.
     pub(super) fn encode(&self) -> Vec<u8> {
-        let all = |all: &[Filter]| all.iter().flat_map(Filter::encode).collect::<Vec<_>>();
+        let all = |all: &[LdapFilter]| all.iter().flat_map(LdapFilter::encode).collect::<Vec<_>>();
         let octets = |bytes: &[u8]| value(OCTETS, bytes);
         match self {
-            Filter::And(filters) => value(AND, &all(filters)),
-            Filter::Or(filters) => value(OR, &all(filters)),
-            Filter::Not(filter) => value(NOT, &filter.encode()),
-            Filter::Compare(tag, attribute, with) => {
+            LdapFilter::And(filters) => value(AND, &all(filters)),
+            LdapFilter::Or(filters) => value(OR, &all(filters)),
+            LdapFilter::Not(filter) => value(NOT, &filter.encode()),
+            LdapFilter::Compare(tag, attribute, with) => {
                 value(*tag, &[octets(attribute.as_bytes()), octets(with)].concat())
             }
-            Filter::Present(attribute) => value(PRESENT, attribute.as_bytes()),
-            Filter::Pieces(attribute, pieces) => {
+            LdapFilter::Present(attribute) => value(PRESENT, attribute.as_bytes()),
+            LdapFilter::Pieces(attribute, pieces) => {
                 let pieces = value(SEQUENCE, &encode_pieces(pieces));
                 value(PIECES, &[octets(attribute.as_bytes()), pieces].concat())
             }
-            Filter::Rule {
+            LdapFilter::Rule {
                 rule,
                 attribute,
                 value: with,
@@ -179,7 +179,7 @@ fn encode_pieces(pieces: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// Parses a filter in parentheses at the start of a text; returns it with the rest.
-fn one(text: &str, depth: usize) -> Result<(Filter, &str), WrongFilter> {
+fn one(text: &str, depth: usize) -> Result<(LdapFilter, &str), WrongFilter> {
     if depth >= DEPTH_MAX {
         return Err(WrongFilter::TooLarge);
     }
@@ -187,15 +187,15 @@ fn one(text: &str, depth: usize) -> Result<(Filter, &str), WrongFilter> {
     let (filter, rest) = match rest.chars().next() {
         Some('&') => {
             let (all, rest) = several(&rest[1..], depth)?;
-            (Filter::And(all), rest)
+            (LdapFilter::And(all), rest)
         }
         Some('|') => {
             let (all, rest) = several(&rest[1..], depth)?;
-            (Filter::Or(all), rest)
+            (LdapFilter::Or(all), rest)
         }
         Some('!') => {
             let (inner, rest) = one(&rest[1..], depth + 1)?;
-            (Filter::Not(Box::new(inner)), rest)
+            (LdapFilter::Not(Box::new(inner)), rest)
         }
         _ => {
             let end = rest.find(['(', ')']).ok_or(WrongFilter::Parentheses)?;
@@ -207,7 +207,7 @@ fn one(text: &str, depth: usize) -> Result<(Filter, &str), WrongFilter> {
     Ok((filter, rest))
 }
 
-fn several(mut text: &str, depth: usize) -> Result<(Vec<Filter>, &str), WrongFilter> {
+fn several(mut text: &str, depth: usize) -> Result<(Vec<LdapFilter>, &str), WrongFilter> {
     let mut all = Vec::new();
     while text.starts_with('(') {
         let (filter, rest) = one(text, depth + 1)?;
@@ -217,9 +217,9 @@ fn several(mut text: &str, depth: usize) -> Result<(Vec<Filter>, &str), WrongFil
     Ok((all, text))
 }
 
-fn item(text: &str) -> Result<Filter, WrongFilter> {
+fn item(text: &str) -> Result<LdapFilter, WrongFilter> {
     let (left, right) = text.split_once('=').ok_or(WrongFilter::Comparison)?;
-    let compare = |tag, name| Ok(Filter::Compare(tag, attribute(name)?, unescape(right)?));
+    let compare = |tag, name| Ok(LdapFilter::Compare(tag, attribute(name)?, unescape(right)?));
     match left.chars().last() {
         Some('>') => return compare(GREATER, &left[..left.len() - 1]),
         Some('<') => return compare(LESS, &left[..left.len() - 1]),
@@ -229,17 +229,17 @@ fn item(text: &str) -> Result<Filter, WrongFilter> {
     }
     let name = attribute(left)?;
     if right == "*" {
-        return Ok(Filter::Present(name));
+        return Ok(LdapFilter::Present(name));
     }
     if right.contains('*') {
         let pieces: Result<Vec<_>, _> = right.split('*').map(unescape).collect();
-        return Ok(Filter::Pieces(name, pieces?));
+        return Ok(LdapFilter::Pieces(name, pieces?));
     }
     compare(EQUAL, left)
 }
 
 /// Parses `attribute:dn:rule`, of which each part may be missing.
-fn rule(left: &str, right: &str) -> Result<Filter, WrongFilter> {
+fn rule(left: &str, right: &str) -> Result<LdapFilter, WrongFilter> {
     let mut words = left.split(':');
     let name = words.next().filter(|name| !name.is_empty());
     let mut words = words.peekable();
@@ -250,7 +250,7 @@ fn rule(left: &str, right: &str) -> Result<Filter, WrongFilter> {
     if words.next().is_some() || name.is_none() && rule.is_none() {
         return Err(WrongFilter::Attribute);
     }
-    Ok(Filter::Rule {
+    Ok(LdapFilter::Rule {
         rule: rule.map(attribute).transpose()?,
         attribute: name.map(attribute).transpose()?,
         value: unescape(right)?,

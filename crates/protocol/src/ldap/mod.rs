@@ -1,8 +1,8 @@
 //! LDAP (RFC 4511) for a client that looks a user up and binds as that user.
 //!
 //! - [`request`] builds the requests.
-//! - [`Replies`] splits a server's stream of bytes into [`Reply`]s.
-//! - [`Filter`] is a search filter (RFC 4515), and [`escape`] escapes a value for the text of one.
+//! - [`Replies`] splits a server's stream of bytes into [`LdapResponse`]s.
+//! - [`LdapFilter`] is a search filter (RFC 4515), and [`escape`] escapes a value for the text of one.
 //! - [`first_value`] is the first value of a distinguished name (RFC 4514).
 //!
 //! Every byte of a server is hostile: a message has at most [`MESSAGE_BYTES_MAX`], values are not
@@ -16,10 +16,10 @@ pub mod request;
 #[cfg(test)]
 mod tests;
 
-pub use ber::Malformed;
-pub use filter::{FILTER_BYTES_MAX, Filter, WrongFilter, escape};
+pub use ber::BerError;
+pub use filter::{FILTER_BYTES_MAX, LdapFilter, WrongFilter, escape};
 pub use name::first_value;
-pub use reply::{Entry, MESSAGE_BYTES_MAX, Outcome, Replies, Reply};
+pub use reply::{Entry, LdapResponse, LdapResult, MESSAGE_BYTES_MAX, Replies};
 
 /// Result codes (RFC 4511 appendix A) that callers distinguish.
 pub mod code {

@@ -1,6 +1,6 @@
 //! Messages that a server sends (RFC 4511 section 4).
 
-use super::ber::{self, ENUMERATED, INTEGER, Malformed, OCTETS, SEQUENCE, SET, Values};
+use super::ber::{self, BerError, ENUMERATED, INTEGER, OCTETS, SEQUENCE, SET, Values};
 
 /// Maximum length of a message in bytes: an entry may name some thousand groups.
 pub const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -17,7 +17,7 @@ const INTERMEDIATE: u8 = 0x79;
 
 /// Result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Outcome {
+pub struct LdapResult {
     /// LDAP result code.
     pub code: u32,
     /// Diagnostic message of the server, without control characters, at most 200 characters.
@@ -51,15 +51,15 @@ impl Entry {
 
 /// Response of a server to a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Reply {
+pub enum LdapResponse {
     /// Result of a bind.
-    Bound(Outcome),
+    Bound(LdapResult),
     /// An entry that the search found.
     Entry(Entry),
     /// Result of a search.
-    Done(Outcome),
+    Done(LdapResult),
     /// Result of an extended request.
-    Extended(Outcome),
+    Extended(LdapResult),
     /// An unrequested message: another place to search, or a notice.
     Other,
 }
@@ -85,16 +85,16 @@ impl Replies {
     ///
     /// # Errors
     /// The bytes are not a message, or the message is too large.
-    pub fn take(&mut self) -> Result<Option<(u32, Reply)>, Malformed> {
+    pub fn take(&mut self) -> Result<Option<(u32, LdapResponse)>, BerError> {
         let Some((tag, begins, length)) = ber::head(&self.bytes)? else {
             return Ok(None);
         };
         if tag != SEQUENCE {
-            return Err(Malformed::Type);
+            return Err(BerError::Type);
         }
         let end = begins.saturating_add(length);
         if end > MESSAGE_BYTES_MAX {
-            return Err(Malformed::TooLarge);
+            return Err(BerError::TooLarge);
         }
         let Some(inside) = self.bytes.get(begins..end) else {
             return Ok(None);
@@ -106,41 +106,41 @@ impl Replies {
 }
 
 /// Parses the content of a message. Controls behind it were not requested and are ignored.
-fn read(mut message: Values<'_>) -> Result<(u32, Reply), Malformed> {
+fn read(mut message: Values<'_>) -> Result<(u32, LdapResponse), BerError> {
     let id = message.number(INTEGER)?;
     let (tag, inside) = message.next()?;
     let inside = Values(inside);
     let reply = match tag {
-        BOUND => Reply::Bound(outcome(inside)?),
-        ENTRY => Reply::Entry(entry(inside)?),
-        DONE => Reply::Done(outcome(inside)?),
-        EXTENDED => Reply::Extended(outcome(inside)?),
-        ELSEWHERE | INTERMEDIATE => Reply::Other,
-        _ => return Err(Malformed::Type),
+        BOUND => LdapResponse::Bound(outcome(inside)?),
+        ENTRY => LdapResponse::Entry(entry(inside)?),
+        DONE => LdapResponse::Done(outcome(inside)?),
+        EXTENDED => LdapResponse::Extended(outcome(inside)?),
+        ELSEWHERE | INTERMEDIATE => LdapResponse::Other,
+        _ => return Err(BerError::Type),
     };
     Ok((id, reply))
 }
 
 /// Parses code, name and text; what may follow was not requested.
-fn outcome(mut inside: Values<'_>) -> Result<Outcome, Malformed> {
+fn outcome(mut inside: Values<'_>) -> Result<LdapResult, BerError> {
     let code = inside.number(ENUMERATED)?;
     inside.tagged(OCTETS)?;
     let words = String::from_utf8_lossy(inside.tagged(OCTETS)?);
     let shown = words.chars().filter(|letter| !letter.is_control());
-    Ok(Outcome {
+    Ok(LdapResult {
         code,
         words: shown.take(SHOWN_MAX).collect(),
     })
 }
 
-fn entry(mut inside: Values<'_>) -> Result<Entry, Malformed> {
+fn entry(mut inside: Values<'_>) -> Result<Entry, BerError> {
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).map(str::to_owned);
-    let name = text(inside.tagged(OCTETS)?).map_err(|_| Malformed::Type)?;
+    let name = text(inside.tagged(OCTETS)?).map_err(|_| BerError::Type)?;
     let mut list = Values(inside.tagged(SEQUENCE)?);
     let mut attributes = Vec::new();
     while !list.is_empty() {
         let mut attribute = Values(list.tagged(SEQUENCE)?);
-        let name = text(attribute.tagged(OCTETS)?).map_err(|_| Malformed::Type)?;
+        let name = text(attribute.tagged(OCTETS)?).map_err(|_| BerError::Type)?;
         let mut set = Values(attribute.tagged(SET)?);
         let mut values = Vec::new();
         while !set.is_empty() {

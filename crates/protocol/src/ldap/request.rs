@@ -1,6 +1,6 @@
 //! Messages that a client sends (RFC 4511 section 4).
 
-use super::Filter;
+use super::LdapFilter;
 use super::ber::{BOOLEAN, ENUMERATED, INTEGER, OCTETS, SEQUENCE, number, value};
 
 /// Protocol version.
@@ -23,7 +23,7 @@ pub struct Search<'s> {
     /// Distinguished name of the base entry.
     pub base: &'s str,
     /// Filter that entries must match.
-    pub filter: &'s Filter,
+    pub filter: &'s LdapFilter,
     /// Attributes to return.
     pub attributes: &'s [&'s str],
     /// Maximum number of entries.

@@ -19,7 +19,7 @@ fn requests_have_the_bytes_of_the_specification() {
         "301d02010177188016312e332e362e312e342e312e313436362e3230303337"
     );
     assert_eq!(hex(&unbind(300)), "30060202012c4200");
-    let filter = Filter::parse("(uid=anna)").unwrap();
+    let filter = LdapFilter::parse("(uid=anna)").unwrap();
     let asked = Search {
         base: "dc=x",
         filter: &filter,
@@ -41,7 +41,7 @@ fn requests_have_the_bytes_of_the_specification() {
 
 #[test]
 fn filters_have_all_kinds_and_values_are_never_a_part_of_them() {
-    let encoded = |text: &str| hex(&Filter::parse(text).unwrap().encode());
+    let encoded = |text: &str| hex(&LdapFilter::parse(text).unwrap().encode());
     assert_eq!(encoded("(cn=*)"), "8702636e");
     assert_eq!(encoded("(!(a>=1))"), "a208a506040161040131");
     assert_eq!(encoded("(&)"), "a000");
@@ -78,18 +78,18 @@ fn filters_have_all_kinds_and_values_are_never_a_part_of_them() {
         (r"(a=\2)", WrongFilter::Escape),
         (r"(a=\zz)", WrongFilter::Escape),
     ] {
-        assert_eq!(Filter::parse(wrong), Err(why), "{wrong}");
+        assert_eq!(LdapFilter::parse(wrong), Err(why), "{wrong}");
     }
     let deep = "(!".repeat(100_000);
-    assert_eq!(Filter::parse(&deep), Err(WrongFilter::TooLarge));
+    assert_eq!(LdapFilter::parse(&deep), Err(WrongFilter::TooLarge));
     let deep = "(!".repeat(20);
-    assert_eq!(Filter::parse(&deep), Err(WrongFilter::TooLarge));
+    assert_eq!(LdapFilter::parse(&deep), Err(WrongFilter::TooLarge));
 }
 
 #[test]
 fn the_attributes_that_name_a_user_are_those_that_have_to_be_equal_to_it() {
     let of = |text: &str| {
-        let filter = Filter::parse(text).unwrap();
+        let filter = LdapFilter::parse(text).unwrap();
         let names = filter.equal_to(&["%u", "%n"]);
         names.join(" ")
     };
@@ -173,7 +173,7 @@ fn replies_come_byte_by_byte() {
         all.extend(replies.take().unwrap());
     }
     assert!(replies.is_empty());
-    let of = |code, words: &str| Outcome {
+    let of = |code, words: &str| LdapResult {
         code,
         words: words.to_owned(),
     };
@@ -195,11 +195,11 @@ fn replies_come_byte_by_byte() {
     assert_eq!(
         all,
         [
-            (1, Reply::Bound(of(49, "no"))),
-            (2, Reply::Entry(entry)),
-            (2, Reply::Other),
-            (2, Reply::Done(of(0, &"x".repeat(200)))),
-            (3, Reply::Extended(of(0, ""))),
+            (1, LdapResponse::Bound(of(49, "no"))),
+            (2, LdapResponse::Entry(entry)),
+            (2, LdapResponse::Other),
+            (2, LdapResponse::Done(of(0, &"x".repeat(200)))),
+            (3, LdapResponse::Extended(of(0, ""))),
         ]
     );
 }
@@ -213,22 +213,16 @@ fn hostile_replies_are_refused_before_they_are_kept() {
     };
     assert_eq!(
         next(&[0x30, 0x84, 0x7f, 0xff, 0xff, 0xff]),
-        Err(Malformed::TooLarge)
+        Err(BerError::TooLarge)
     );
-    assert_eq!(next(&[0x30, 0x80]), Err(Malformed::Length));
-    assert_eq!(next(&[0x30, 0x85, 0, 0, 0, 0, 1]), Err(Malformed::Length));
-    assert_eq!(next(b"HTTP/1.1 400"), Err(Malformed::Type));
-    assert_eq!(next(&[0x3f, 0x81]), Err(Malformed::Type));
+    assert_eq!(next(&[0x30, 0x80]), Err(BerError::Length));
+    assert_eq!(next(&[0x30, 0x85, 0, 0, 0, 0, 1]), Err(BerError::Length));
+    assert_eq!(next(b"HTTP/1.1 400"), Err(BerError::Type));
+    assert_eq!(next(&[0x3f, 0x81]), Err(BerError::Type));
     // Negative, missing, and longer than its message.
-    assert_eq!(next(&[0x30, 0x03, 0x02, 0x01, 0xff]), Err(Malformed::Type));
-    assert_eq!(
-        next(&[0x30, 0x03, 0x02, 0x01, 1]),
-        Err(Malformed::Truncated)
-    );
-    assert_eq!(
-        next(&[0x30, 0x03, 0x02, 0x7f, 1]),
-        Err(Malformed::Truncated)
-    );
+    assert_eq!(next(&[0x30, 0x03, 0x02, 0x01, 0xff]), Err(BerError::Type));
+    assert_eq!(next(&[0x30, 0x03, 0x02, 0x01, 1]), Err(BerError::Truncated));
+    assert_eq!(next(&[0x30, 0x03, 0x02, 0x7f, 1]), Err(BerError::Truncated));
     // Half of a message is incomplete.
     let entry = an_entry();
     assert_eq!(next(&entry[..entry.len() - 1]), Ok(None));
@@ -241,10 +235,10 @@ proptest! {
         replies.add(&bytes);
         while let Ok(Some(_)) = replies.take() {}
         let _ = first_value(&text);
-        let _ = Filter::parse(&text).map(|filter| filter.encode());
+        let _ = LdapFilter::parse(&text).map(|filter| filter.encode());
         let escaped = format!("(uid={})", escape(&text));
-        let expected = Filter::Compare(0xa3, "uid".to_owned(), text.into_bytes());
-        prop_assert_eq!(Filter::parse(&escaped), Ok(expected));
+        let expected = LdapFilter::Compare(0xa3, "uid".to_owned(), text.into_bytes());
+        prop_assert_eq!(LdapFilter::parse(&escaped), Ok(expected));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The client side: the handshake until an export is chosen ([`Dial`]), heads of requests (`Ask`),
-//! and what the server sends ([`Head`]). The caller handles payloads.
+//! and what the server sends ([`NbdReplyHeader`]). The caller handles payloads.
 
 use super::handshake::{
     FIXED_NEWSTYLE, NBD_MAGIC, NO_ZEROES, OPTION_MAGIC, REPLY_MAGIC, info, kind, option,
@@ -19,7 +19,7 @@ pub const CONTENT_BYTES_MAX: u32 = 1 << 20;
 
 /// Reason why a server cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum NbdNegotiationError {
     /// The first bytes are not those of NBD.
     #[error("this is not an NBD server")]
     NotNbd,
@@ -53,7 +53,7 @@ pub enum Refusal {
 
 /// An export that a server offers to this client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Offer {
+pub struct NbdExport {
     /// Size of the export in bytes.
     pub size: u64,
     /// Granularity of offsets and lengths, in bytes.
@@ -65,7 +65,7 @@ pub struct Offer {
     flags: u16,
 }
 
-impl Offer {
+impl NbdExport {
     /// Returns the transmission flags that the server sent.
     pub fn flags(&self) -> u16 {
         self.flags
@@ -89,7 +89,7 @@ impl Offer {
 
 /// Kind of the server's next bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+enum NbdNegotiationStage {
     Greeting,
     Structured,
     Contexts,
@@ -102,7 +102,7 @@ pub struct Dial {
     name: String,
     /// The client does not request structured replies.
     is_plain: bool,
-    stage: Stage,
+    stage: NbdNegotiationStage,
     replies: u32,
     allocation: Option<u32>,
     export: Option<(u64, u16)>,
@@ -115,14 +115,14 @@ impl Dial {
     ///
     /// # Errors
     /// The name is longer than that of any export.
-    pub fn new(name: &str, is_plain: bool) -> Result<Dial, Refusal> {
+    pub fn new(name: &str, is_plain: bool) -> Result<Dial, NbdNegotiationError> {
         if name.len() > NAME_BYTES_MAX {
-            return Err(Refusal::NameTooLong);
+            return Err(NbdNegotiationError::NameTooLong);
         }
         Ok(Dial {
             name: name.to_owned(),
             is_plain,
-            stage: Stage::Greeting,
+            stage: NbdNegotiationStage::Greeting,
             replies: 0,
             allocation: None,
             export: None,
@@ -139,36 +139,36 @@ impl Dial {
         &mut self,
         input: &mut &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Option<Offer>, Refusal> {
-        if self.stage == Stage::Greeting {
+    ) -> Result<Option<NbdExport>, NbdNegotiationError> {
+        if self.stage == NbdNegotiationStage::Greeting {
             let mut bytes = *input;
             let (Some(magic), Some(style)) = (take(&mut bytes, 8), take(&mut bytes, 8)) else {
                 return Ok(None);
             };
             if magic != NBD_MAGIC {
-                return Err(Refusal::NotNbd);
+                return Err(NbdNegotiationError::NotNbd);
             }
             if style != OPTION_MAGIC {
-                return Err(Refusal::OldStyle);
+                return Err(NbdNegotiationError::OldStyle);
             }
             let Some(flags) = take_u16(&mut bytes).map(u32::from) else {
                 return Ok(None);
             };
             if flags & FIXED_NEWSTYLE == 0 {
-                return Err(Refusal::OldStyle);
+                return Err(NbdNegotiationError::OldStyle);
             }
             *input = bytes;
             out.extend_from_slice(&(FIXED_NEWSTYLE | (flags & NO_ZEROES)).to_be_bytes());
             let first = match self.is_plain {
-                true => Stage::Go,
-                false => Stage::Structured,
+                true => NbdNegotiationStage::Go,
+                false => NbdNegotiationStage::Structured,
             };
             self.ask(first, out);
         }
         while let Some(reply) = next(input)? {
             self.replies += 1;
             if self.replies > REPLIES_MAX || reply.option != self.stage.option() {
-                return Err(Refusal::Malformed);
+                return Err(NbdNegotiationError::Malformed);
             }
             if let Some(offer) = self.take(reply.kind, reply.data, out)? {
                 return Ok(Some(offer));
@@ -177,7 +177,7 @@ impl Dial {
         Ok(None)
     }
 
-    fn ask(&mut self, stage: Stage, out: &mut Vec<u8>) {
+    fn ask(&mut self, stage: NbdNegotiationStage, out: &mut Vec<u8>) {
         self.stage = stage;
         let mut data = Vec::new();
         let text = |data: &mut Vec<u8>, text: &str| {
@@ -187,13 +187,13 @@ impl Dial {
             data.extend_from_slice(text.as_bytes());
         };
         match stage {
-            Stage::Greeting | Stage::Structured => {}
-            Stage::Contexts => {
+            NbdNegotiationStage::Greeting | NbdNegotiationStage::Structured => {}
+            NbdNegotiationStage::Contexts => {
                 text(&mut data, &self.name);
                 data.extend_from_slice(&1_u32.to_be_bytes());
                 text(&mut data, ALLOCATION);
             }
-            Stage::Go => {
+            NbdNegotiationStage::Go => {
                 text(&mut data, &self.name);
                 data.extend_from_slice(&1_u16.to_be_bytes());
                 data.extend_from_slice(&info::BLOCK_SIZE.to_be_bytes());
@@ -212,28 +212,36 @@ impl Dial {
         kind: u32,
         mut data: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Option<Offer>, Refusal> {
+    ) -> Result<Option<NbdExport>, NbdNegotiationError> {
         let is_error = kind & kind::ERROR != 0;
         match (self.stage, kind) {
-            (_, kind::TLS_REQUIRED) => return Err(Refusal::TlsRequired),
-            (Stage::Structured, kind::ACK) => self.ask(Stage::Contexts, out),
-            (Stage::Structured | Stage::Contexts, _) if is_error => self.ask(Stage::Go, out),
-            (Stage::Contexts, kind::META_CONTEXT) => {
-                let id = take_u32(&mut data).ok_or(Refusal::Malformed)?;
+            (_, kind::TLS_REQUIRED) => return Err(NbdNegotiationError::TlsRequired),
+            (NbdNegotiationStage::Structured, kind::ACK) => {
+                self.ask(NbdNegotiationStage::Contexts, out)
+            }
+            (NbdNegotiationStage::Structured | NbdNegotiationStage::Contexts, _) if is_error => {
+                self.ask(NbdNegotiationStage::Go, out)
+            }
+            (NbdNegotiationStage::Contexts, kind::META_CONTEXT) => {
+                let id = take_u32(&mut data).ok_or(NbdNegotiationError::Malformed)?;
                 if data == ALLOCATION.as_bytes() {
                     self.allocation = Some(id);
                 }
             }
-            (Stage::Contexts, kind::ACK) => self.ask(Stage::Go, out),
-            (Stage::Go, kind::INFO) => self.learn(data).ok_or(Refusal::Malformed)?,
-            (Stage::Go, kind::ACK) => return self.offer().map(Some),
-            (Stage::Go, kind::UNKNOWN) => return Err(Refusal::NoSuchExport(self.name.clone())),
-            (Stage::Go, _) if is_error => {
+            (NbdNegotiationStage::Contexts, kind::ACK) => self.ask(NbdNegotiationStage::Go, out),
+            (NbdNegotiationStage::Go, kind::INFO) => {
+                self.learn(data).ok_or(NbdNegotiationError::Malformed)?
+            }
+            (NbdNegotiationStage::Go, kind::ACK) => return self.offer().map(Some),
+            (NbdNegotiationStage::Go, kind::UNKNOWN) => {
+                return Err(NbdNegotiationError::NoSuchExport(self.name.clone()));
+            }
+            (NbdNegotiationStage::Go, _) if is_error => {
                 let words = String::from_utf8_lossy(data);
                 let words = words.chars().filter(|one| !one.is_control()).collect();
-                return Err(Refusal::Refused { kind, words });
+                return Err(NbdNegotiationError::Refused { kind, words });
             }
-            _ => return Err(Refusal::Malformed),
+            _ => return Err(NbdNegotiationError::Malformed),
         }
         Ok(None)
     }
@@ -257,14 +265,14 @@ impl Dial {
         Some(())
     }
 
-    fn offer(&self) -> Result<Offer, Refusal> {
-        let (size, flags) = self.export.ok_or(Refusal::Malformed)?;
+    fn offer(&self) -> Result<NbdExport, NbdNegotiationError> {
+        let (size, flags) = self.export.ok_or(NbdNegotiationError::Malformed)?;
         if size > i64::MAX as u64 {
-            return Err(Refusal::TooLarge(size));
+            return Err(NbdNegotiationError::TooLarge(size));
         }
         // A server that does not announce block sizes accepts any size up to the usual payload.
         let (block_min, payload_max) = self.blocks.unwrap_or((1, PAYLOAD_BYTES_MAX));
-        Ok(Offer {
+        Ok(NbdExport {
             size,
             block_min,
             payload_max: payload_max.min(PAYLOAD_BYTES_MAX),
@@ -274,30 +282,32 @@ impl Dial {
     }
 }
 
-impl Stage {
+impl NbdNegotiationStage {
     fn option(self) -> u32 {
         match self {
-            Stage::Greeting | Stage::Structured => option::STRUCTURED_REPLY,
-            Stage::Contexts => option::SET_META_CONTEXT,
-            Stage::Go => option::GO,
+            NbdNegotiationStage::Greeting | NbdNegotiationStage::Structured => {
+                option::STRUCTURED_REPLY
+            }
+            NbdNegotiationStage::Contexts => option::SET_META_CONTEXT,
+            NbdNegotiationStage::Go => option::GO,
         }
     }
 }
 
-struct Reply<'b> {
+struct NbdOptionReply<'b> {
     option: u32,
     kind: u32,
     data: &'b [u8],
 }
 
 /// Parses the next reply to an option, if it is complete.
-fn next<'b>(input: &mut &'b [u8]) -> Result<Option<Reply<'b>>, Refusal> {
+fn next<'b>(input: &mut &'b [u8]) -> Result<Option<NbdOptionReply<'b>>, NbdNegotiationError> {
     let mut bytes = *input;
     let Some(magic) = take_u64(&mut bytes) else {
         return Ok(None);
     };
     if magic != REPLY_MAGIC {
-        return Err(Refusal::Malformed);
+        return Err(NbdNegotiationError::Malformed);
     }
     let numbers = [
         take_u32(&mut bytes),
@@ -308,18 +318,18 @@ fn next<'b>(input: &mut &'b [u8]) -> Result<Option<Reply<'b>>, Refusal> {
         return Ok(None);
     };
     if length > REPLY_BYTES_MAX {
-        return Err(Refusal::Malformed);
+        return Err(NbdNegotiationError::Malformed);
     }
     let Some(data) = take(&mut bytes, length as usize) else {
         return Ok(None);
     };
     *input = bytes;
-    Ok(Some(Reply { option, kind, data }))
+    Ok(Some(NbdOptionReply { option, kind, data }))
 }
 
 /// Kind of a client's request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wish {
+pub enum NbdRequestKind {
     /// Read bytes.
     Read,
     /// Write the payload that follows the head.
@@ -335,14 +345,14 @@ pub enum Wish {
 }
 
 /// Appends the head of a request; the payload of a write follows it.
-pub fn request(wish: Wish, cookie: u64, offset: u64, length: u32, out: &mut Vec<u8>) {
+pub fn request(wish: NbdRequestKind, cookie: u64, offset: u64, length: u32, out: &mut Vec<u8>) {
     let command = match wish {
-        Wish::Read => command::READ,
-        Wish::Write => command::WRITE,
-        Wish::Zeroes => command::WRITE_ZEROES,
-        Wish::Flush => command::FLUSH,
-        Wish::Status => command::BLOCK_STATUS,
-        Wish::Disconnect => command::DISCONNECT,
+        NbdRequestKind::Read => command::READ,
+        NbdRequestKind::Write => command::WRITE,
+        NbdRequestKind::Zeroes => command::WRITE_ZEROES,
+        NbdRequestKind::Flush => command::FLUSH,
+        NbdRequestKind::Status => command::BLOCK_STATUS,
+        NbdRequestKind::Disconnect => command::DISCONNECT,
     };
     out.extend_from_slice(&super::request::REQUEST_MAGIC.to_be_bytes());
     out.extend_from_slice(&0_u16.to_be_bytes());
@@ -352,9 +362,9 @@ pub fn request(wish: Wish, cookie: u64, offset: u64, length: u32, out: &mut Vec<
     out.extend_from_slice(&length.to_be_bytes());
 }
 
-/// Content that follows a [`Head`].
+/// Content that follows a [`NbdReplyHeader`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Body {
+pub enum NbdReplyBody {
     /// Simple reply without an error: all bytes of a read, nothing for other requests.
     Whole,
     /// Simple reply: the request failed with this error number.
@@ -375,29 +385,29 @@ pub enum Body {
 
 /// Head of a reply, or of a chunk of one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Head {
+pub struct NbdReplyHeader {
     /// Cookie of the request.
     pub cookie: u64,
     /// No further chunk follows for this request.
     pub is_last: bool,
     /// Content that follows this head.
-    pub body: Body,
+    pub body: NbdReplyBody,
 }
 
-impl Head {
+impl NbdReplyHeader {
     /// Parses a head at the front of `input`; `None` if it is incomplete.
     ///
     /// # Errors
     /// The server violated the protocol.
-    pub fn decode(input: &mut &[u8]) -> Result<Option<Head>, Refusal> {
+    pub fn decode(input: &mut &[u8]) -> Result<Option<NbdReplyHeader>, NbdNegotiationError> {
         let mut bytes = *input;
         let Some(magic) = take_u32(&mut bytes) else {
             return Ok(None);
         };
         let head = match magic {
-            reply::SIMPLE_MAGIC => Head::simple(&mut bytes),
-            reply::CHUNK_MAGIC => Head::chunk(&mut bytes)?,
-            _ => return Err(Refusal::Malformed),
+            reply::SIMPLE_MAGIC => NbdReplyHeader::simple(&mut bytes),
+            reply::CHUNK_MAGIC => NbdReplyHeader::chunk(&mut bytes)?,
+            _ => return Err(NbdNegotiationError::Malformed),
         };
         if head.is_some() {
             *input = bytes;
@@ -405,20 +415,20 @@ impl Head {
         Ok(head)
     }
 
-    fn simple(bytes: &mut &[u8]) -> Option<Head> {
+    fn simple(bytes: &mut &[u8]) -> Option<NbdReplyHeader> {
         let (error, cookie) = (take_u32(bytes)?, take_u64(bytes)?);
-        Some(Head {
+        Some(NbdReplyHeader {
             cookie,
             is_last: true,
             body: if error == 0 {
-                Body::Whole
+                NbdReplyBody::Whole
             } else {
-                Body::Failed(error)
+                NbdReplyBody::Failed(error)
             },
         })
     }
 
-    fn chunk(bytes: &mut &[u8]) -> Result<Option<Head>, Refusal> {
+    fn chunk(bytes: &mut &[u8]) -> Result<Option<NbdReplyHeader>, NbdNegotiationError> {
         let numbers = (take_u16(bytes), take_u16(bytes));
         let (Some(flags), Some(kind), Some(cookie), Some(length)) =
             (numbers.0, numbers.1, take_u64(bytes), take_u32(bytes))
@@ -426,22 +436,22 @@ impl Head {
             return Ok(None);
         };
         let body = match (kind, length) {
-            (reply::kind::NONE, 0) => Body::Nothing,
+            (reply::kind::NONE, 0) => NbdReplyBody::Nothing,
             (reply::kind::OFFSET_DATA, 9..) if length - 8 <= PAYLOAD_BYTES_MAX => {
-                Body::Data(length - 8)
+                NbdReplyBody::Data(length - 8)
             }
-            (reply::kind::OFFSET_HOLE, 12) => Body::Hole,
+            (reply::kind::OFFSET_HOLE, 12) => NbdReplyBody::Hole,
             (_, 0..=CONTENT_BYTES_MAX) => match kind {
-                reply::kind::BLOCK_STATUS => Body::Status(length),
-                kind if kind & reply::kind::IS_ERROR != 0 => Body::Error(length),
+                reply::kind::BLOCK_STATUS => NbdReplyBody::Status(length),
+                kind if kind & reply::kind::IS_ERROR != 0 => NbdReplyBody::Error(length),
                 reply::kind::NONE | reply::kind::OFFSET_DATA | reply::kind::OFFSET_HOLE => {
-                    return Err(Refusal::Malformed);
+                    return Err(NbdNegotiationError::Malformed);
                 }
-                _ => Body::Other(length),
+                _ => NbdReplyBody::Other(length),
             },
-            _ => return Err(Refusal::Malformed),
+            _ => return Err(NbdNegotiationError::Malformed),
         };
-        Ok(Some(Head {
+        Ok(Some(NbdReplyHeader {
             cookie,
             is_last: flags & reply::DONE != 0,
             body,
@@ -449,12 +459,12 @@ impl Head {
     }
 }
 
-/// Parses the content of [`Body::Hole`]: offset and length in bytes.
+/// Parses the content of [`NbdReplyBody::Hole`]: offset and length in bytes.
 pub fn hole(mut content: &[u8]) -> Option<(u64, u32)> {
     Some((take_u64(&mut content)?, take_u32(&mut content)?))
 }
 
-/// Parses the content of [`Body::Status`]; `None` if it belongs to another context, or is
+/// Parses the content of [`NbdReplyBody::Status`]; `None` if it belongs to another context, or is
 /// malformed.
 pub fn extents(mut content: &[u8], allocation: u32) -> Option<Vec<Extent>> {
     if take_u32(&mut content)? != allocation || !content.len().is_multiple_of(8) {
@@ -472,7 +482,7 @@ pub fn extents(mut content: &[u8], allocation: u32) -> Option<Vec<Extent>> {
     (!extents.is_empty()).then_some(extents)
 }
 
-/// Parses the content of [`Body::Error`]: the error number, and the server's message.
+/// Parses the content of [`NbdReplyBody::Error`]: the error number, and the server's message.
 pub fn error(mut content: &[u8]) -> Option<(u32, String)> {
     let (number, length) = (take_u32(&mut content)?, take_u16(&mut content)?);
     let words = take(&mut content, usize::from(length))?;
@@ -483,7 +493,9 @@ pub fn error(mut content: &[u8]) -> Option<(u32, String)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Export, GREETING, Handshake, Request, Session, Step, Transport};
+    use super::super::{
+        Export, GREETING, Handshake, NbdHandshakeStep, NbdTransport, Request, Session,
+    };
     use super::*;
     use proptest::prelude::*;
 
@@ -502,16 +514,20 @@ mod tests {
     }
 
     /// Runs a handshake between this client and this server, with `chunk` bytes at a time.
-    fn meet(name: &str, transport: Transport, chunk: usize) -> Result<(Offer, Session), Refusal> {
+    fn meet(
+        name: &str,
+        transport: NbdTransport,
+        chunk: usize,
+    ) -> Result<(NbdExport, Session), NbdNegotiationError> {
         meet_as(name, transport, chunk, false)
     }
 
     fn meet_as(
         name: &str,
-        transport: Transport,
+        transport: NbdTransport,
         chunk: usize,
         is_plain: bool,
-    ) -> Result<(Offer, Session), Refusal> {
+    ) -> Result<(NbdExport, Session), NbdNegotiationError> {
         let exports = exports();
         let mut dial = Dial::new(name, is_plain)?;
         let mut server = Handshake::new(transport);
@@ -529,7 +545,9 @@ mod tests {
                 return Ok((offer, session.expect("the server has begun as well")));
             }
             let mut bytes = to_server.as_slice();
-            if let Ok(Step::Transmit(begun)) = server.handle(&mut bytes, &exports, &mut to_client) {
+            if let Ok(NbdHandshakeStep::Transmit(begun)) =
+                server.handle(&mut bytes, &exports, &mut to_client)
+            {
                 session = Some(begun);
             }
             let left = bytes.len();
@@ -541,26 +559,26 @@ mod tests {
     #[test]
     fn our_client_chooses_an_export_of_our_server() {
         for chunk in [1, 7, 1000] {
-            let (offer, session) = meet("mail", Transport::Plain, chunk).unwrap();
+            let (offer, session) = meet("mail", NbdTransport::Plain, chunk).unwrap();
             assert_eq!((offer.size, offer.block_min), (MAIL, 512));
             assert_eq!(offer.allocation, Some(Session::ALLOCATION_ID));
             assert_eq!(offer.payload_max, PAYLOAD_BYTES_MAX);
             assert!(offer.can_zero() && offer.can_flush() && !offer.is_read_only());
             assert!(session.structured);
-            let (offer, session) = meet_as("mail", Transport::Plain, chunk, true).unwrap();
+            let (offer, session) = meet_as("mail", NbdTransport::Plain, chunk, true).unwrap();
             assert!(!session.structured);
             assert_eq!((offer.size, offer.allocation), (MAIL, None));
             assert_eq!(offer.flags(), session.flags());
         }
-        let unknown = meet("web", Transport::Plain, 99);
+        let unknown = meet("web", NbdTransport::Plain, 99);
         assert_eq!(
             unknown.unwrap_err(),
-            Refusal::NoSuchExport("web".to_owned())
+            NbdNegotiationError::NoSuchExport("web".to_owned())
         );
-        let tls = meet("mail", Transport::TlsRequired, 99);
-        assert_eq!(tls.unwrap_err(), Refusal::TlsRequired);
+        let tls = meet("mail", NbdTransport::TlsRequired, 99);
+        assert_eq!(tls.unwrap_err(), NbdNegotiationError::TlsRequired);
         let long = Dial::new(&"x".repeat(NAME_BYTES_MAX + 1), false);
-        assert_eq!(long.unwrap_err(), Refusal::NameTooLong);
+        assert_eq!(long.unwrap_err(), NbdNegotiationError::NameTooLong);
     }
 
     #[test]
@@ -614,7 +632,7 @@ mod tests {
             let offer = dial.handle(&mut says.as_slice(), &mut Vec::new());
             match is_fit {
                 true => assert_eq!(offer.unwrap().unwrap().size, size),
-                false => assert_eq!(offer, Err(Refusal::TooLarge(size))),
+                false => assert_eq!(offer, Err(NbdNegotiationError::TooLarge(size))),
             }
         }
     }
@@ -626,100 +644,118 @@ mod tests {
             let mut input = bytes;
             dial.handle(&mut input, &mut Vec::new())
         };
-        assert_eq!(hear(b"SSH-2.0-OpenSSH_9"), Err(Refusal::NotNbd));
+        assert_eq!(hear(b"SSH-2.0-OpenSSH_9"), Err(NbdNegotiationError::NotNbd));
         assert_eq!(
             hear(b"NBDMAGIC\0\0\x42\x02\x81\x86\x12\x53"),
-            Err(Refusal::OldStyle)
+            Err(NbdNegotiationError::OldStyle)
         );
-        assert_eq!(hear(b"NBDMAGICIHAVEOPT\0\0"), Err(Refusal::OldStyle));
+        assert_eq!(
+            hear(b"NBDMAGICIHAVEOPT\0\0"),
+            Err(NbdNegotiationError::OldStyle)
+        );
         let greeting = b"NBDMAGICIHAVEOPT\0\x03".to_vec();
         let head = |option: u32, kind: u32, length: u32| {
             let head = [option, kind, length].map(u32::to_be_bytes);
             [&greeting[..], &REPLY_MAGIC.to_be_bytes(), &head.concat()].concat()
         };
-        assert_eq!(hear(&head(8, 1, u32::MAX)), Err(Refusal::Malformed));
+        assert_eq!(
+            hear(&head(8, 1, u32::MAX)),
+            Err(NbdNegotiationError::Malformed)
+        );
         assert_eq!(
             hear(&head(7, 1, 0)),
-            Err(Refusal::Malformed),
+            Err(NbdNegotiationError::Malformed),
             "not what was asked"
         );
         assert_eq!(
             hear(&[&greeting[..], &[7; 20]].concat()),
-            Err(Refusal::Malformed)
+            Err(NbdNegotiationError::Malformed)
         );
     }
 
     #[test]
     fn heads_of_replies_are_read_as_our_server_writes_them() {
-        let (_, session) = meet("mail", Transport::Plain, 64).unwrap();
+        let (_, session) = meet("mail", NbdTransport::Plain, 64).unwrap();
         let plain = Session::new(session.export.clone(), false, false);
-        let piece = reply::Piece {
+        let piece = reply::NbdReadChunk {
             offset: 4096,
             length: 512,
             is_last: false,
         };
-        let mut table: Vec<(Vec<u8>, u64, bool, Body)> = Vec::new();
+        let mut table: Vec<(Vec<u8>, u64, bool, NbdReplyBody)> = Vec::new();
         let mut add = |last, body, write: &dyn Fn(&mut Vec<u8>)| {
             let mut out = Vec::new();
             write(&mut out);
             table.push((out, 9, last, body));
         };
         use super::super::Errno::Io;
-        add(true, Body::Whole, &|out| reply::done(&plain, 9, out));
-        add(true, Body::Failed(5), &|out| {
+        add(true, NbdReplyBody::Whole, &|out| {
+            reply::done(&plain, 9, out)
+        });
+        add(true, NbdReplyBody::Failed(5), &|out| {
             reply::failed(&plain, 9, Io, out)
         });
-        add(true, Body::Nothing, &|out| reply::done(&session, 9, out));
-        add(false, Body::Data(512), &|out| {
+        add(true, NbdReplyBody::Nothing, &|out| {
+            reply::done(&session, 9, out)
+        });
+        add(false, NbdReplyBody::Data(512), &|out| {
             reply::data(&session, 9, piece, out)
         });
-        add(false, Body::Hole, &|out| {
+        add(false, NbdReplyBody::Hole, &|out| {
             assert!(reply::hole(&session, 9, piece, out));
         });
         let found = [(512, true), (1024, false)].map(|(length, hole)| Extent { length, hole });
-        add(true, Body::Status(20), &|out| reply::status(9, &found, out));
+        add(true, NbdReplyBody::Status(20), &|out| {
+            reply::status(9, &found, out)
+        });
         let words = Io.words().len() as u32;
-        add(true, Body::Error(6 + words), &|out| {
+        add(true, NbdReplyBody::Error(6 + words), &|out| {
             reply::failed(&session, 9, Io, out)
         });
         for (bytes, cookie, is_last, body) in table {
             let mut input = bytes.as_slice();
-            let head = Head::decode(&mut input).unwrap().unwrap();
+            let head = NbdReplyHeader::decode(&mut input).unwrap().unwrap();
             assert_eq!(
                 (head.cookie, head.is_last, head.body),
                 (cookie, is_last, body)
             );
             match body {
-                Body::Hole => assert_eq!(hole(input), Some((4096, 512))),
-                Body::Status(_) => {
+                NbdReplyBody::Hole => assert_eq!(hole(input), Some((4096, 512))),
+                NbdReplyBody::Status(_) => {
                     assert_eq!(extents(input, 1), Some(found.to_vec()));
                     assert_eq!(extents(input, 2), None, "another context");
                 }
-                Body::Error(_) => assert_eq!(error(input), Some((5, Io.words().to_owned()))),
+                NbdReplyBody::Error(_) => {
+                    assert_eq!(error(input), Some((5, Io.words().to_owned())))
+                }
                 _ => {}
             }
             for short in 0..16 {
-                assert_eq!(Head::decode(&mut &bytes[..short]), Ok(None));
+                assert_eq!(NbdReplyHeader::decode(&mut &bytes[..short]), Ok(None));
             }
         }
     }
 
     #[test]
     fn requests_are_those_that_our_server_reads() {
-        use super::super::Command;
-        let (_, session) = meet("mail", Transport::Plain, 64).unwrap();
-        let zeroes = Command::Zeroes {
+        use super::super::NbdCommand;
+        let (_, session) = meet("mail", NbdTransport::Plain, 64).unwrap();
+        let zeroes = NbdCommand::Zeroes {
             fua: false,
             allocate: false,
             fast: false,
         };
         for (wish, length, command) in [
-            (Wish::Read, 512, Command::Read { whole: false }),
-            (Wish::Write, 512, Command::Write { fua: false }),
-            (Wish::Zeroes, 512, zeroes),
-            (Wish::Status, 512, Command::Status { one: false }),
-            (Wish::Flush, 0, Command::Flush),
-            (Wish::Disconnect, 0, Command::Disconnect),
+            (NbdRequestKind::Read, 512, NbdCommand::Read { whole: false }),
+            (NbdRequestKind::Write, 512, NbdCommand::Write { fua: false }),
+            (NbdRequestKind::Zeroes, 512, zeroes),
+            (
+                NbdRequestKind::Status,
+                512,
+                NbdCommand::Status { one: false },
+            ),
+            (NbdRequestKind::Flush, 0, NbdCommand::Flush),
+            (NbdRequestKind::Disconnect, 0, NbdCommand::Disconnect),
         ] {
             let mut out = Vec::new();
             request(wish, 77, u64::from(length), length, &mut out);
@@ -740,7 +776,7 @@ mod tests {
             }
             for magic in [reply::SIMPLE_MAGIC, reply::CHUNK_MAGIC] {
                 let all = [&magic.to_be_bytes()[..], &bytes].concat();
-                let _ = Head::decode(&mut all.as_slice());
+                let _ = NbdReplyHeader::decode(&mut all.as_slice());
             }
             let _ = (hole(&bytes), extents(&bytes, 1), error(&bytes));
         }

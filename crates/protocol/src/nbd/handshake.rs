@@ -1,7 +1,9 @@
 //! The server side of the handshake: options and their replies, until an export is chosen.
 
 use super::request::{ALLOCATION, Session};
-use super::{Export, Fault, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, take, take_u16, take_u32};
+use super::{
+    Export, NAME_BYTES_MAX, NbdConnectionError, PAYLOAD_BYTES_MAX, take, take_u16, take_u32,
+};
 
 pub(super) const NBD_MAGIC: [u8; 8] = *b"NBDMAGIC";
 pub(super) const OPTION_MAGIC: [u8; 8] = *b"IHAVEOPT";
@@ -73,7 +75,7 @@ const fn greeting() -> [u8; 18] {
 
 /// Use of TLS on the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Transport {
+pub enum NbdTransport {
     /// No TLS: a Unix socket, or a network that the configuration calls plain.
     Plain,
     /// TLS must begin before anything else.
@@ -84,7 +86,7 @@ pub enum Transport {
 
 /// Next action of the connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum NbdHandshakeStep {
     /// Read more bytes.
     Read,
     /// Send the replies, then begin TLS and call [`Handshake::secured`].
@@ -98,7 +100,7 @@ pub enum Step {
 /// Handshake with one client.
 #[derive(Clone, Debug)]
 pub struct Handshake {
-    transport: Transport,
+    transport: NbdTransport,
     /// Flags of the client, once received.
     flags: Option<u32>,
     options: u32,
@@ -112,14 +114,14 @@ pub struct Handshake {
 pub type Gate<'g> = &'g dyn Fn(&str) -> Result<(), String>;
 
 /// A received option.
-struct Asked<'b> {
+struct NbdOption<'b> {
     option: u32,
     data: &'b [u8],
 }
 
 impl Handshake {
     /// Starts a handshake; [`GREETING`] must be sent first.
-    pub fn new(transport: Transport) -> Handshake {
+    pub fn new(transport: NbdTransport) -> Handshake {
         Handshake {
             transport,
             flags: None,
@@ -131,7 +133,7 @@ impl Handshake {
 
     /// Records that TLS has begun. Everything negotiated before is void.
     pub fn secured(&mut self) {
-        self.transport = Transport::Tls;
+        self.transport = NbdTransport::Tls;
         self.structured = false;
         self.allocation = None;
     }
@@ -151,7 +153,7 @@ impl Handshake {
         input: &mut &[u8],
         exports: &[Export],
         out: &mut Vec<u8>,
-    ) -> Result<Step, Fault> {
+    ) -> Result<NbdHandshakeStep, NbdConnectionError> {
         self.handle_gated(input, exports, None, out)
     }
 
@@ -166,43 +168,43 @@ impl Handshake {
         exports: &[Export],
         gate: Option<Gate<'_>>,
         out: &mut Vec<u8>,
-    ) -> Result<Step, Fault> {
+    ) -> Result<NbdHandshakeStep, NbdConnectionError> {
         if self.flags.is_none() {
             let Some(flags) = take_u32(input) else {
-                return Ok(Step::Read);
+                return Ok(NbdHandshakeStep::Read);
             };
             if flags & FIXED_NEWSTYLE == 0 || flags & !(FIXED_NEWSTYLE | NO_ZEROES) != 0 {
-                return Err(Fault::Flags);
+                return Err(NbdConnectionError::Flags);
             }
             self.flags = Some(flags);
         }
         while let Some(asked) = next(input)? {
             self.options += 1;
             if self.options > OPTIONS_MAX {
-                return Err(Fault::TooManyOptions);
+                return Err(NbdConnectionError::TooManyOptions);
             }
             let step = self.answer(&asked, (exports, gate), out)?;
-            if step != Step::Read {
+            if step != NbdHandshakeStep::Read {
                 return Ok(step);
             }
         }
-        Ok(Step::Read)
+        Ok(NbdHandshakeStep::Read)
     }
 
     fn answer(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &NbdOption<'_>,
         (exports, gate): (&[Export], Option<Gate<'_>>),
         out: &mut Vec<u8>,
-    ) -> Result<Step, Fault> {
-        let wants_tls = self.transport == Transport::TlsRequired;
+    ) -> Result<NbdHandshakeStep, NbdConnectionError> {
+        let wants_tls = self.transport == NbdTransport::TlsRequired;
         match asked.option {
             option::ABORT => {
                 reply(out, asked.option, kind::ACK, &[]);
-                return Ok(Step::Close);
+                return Ok(NbdHandshakeStep::Close);
             }
             option::STARTTLS => return Ok(self.start_tls(asked, out)),
-            option::EXPORT_NAME if wants_tls => return Err(Fault::TlsRequired),
+            option::EXPORT_NAME if wants_tls => return Err(NbdConnectionError::TlsRequired),
             _ if wants_tls => {
                 refuse(out, asked.option, kind::TLS_REQUIRED, "TLS is required");
             }
@@ -221,24 +223,26 @@ impl Handshake {
             }
             _ => refuse(out, asked.option, kind::UNSUPPORTED, "an unknown option"),
         }
-        Ok(Step::Read)
+        Ok(NbdHandshakeStep::Read)
     }
 
-    fn start_tls(&self, asked: &Asked<'_>, out: &mut Vec<u8>) -> Step {
+    fn start_tls(&self, asked: &NbdOption<'_>, out: &mut Vec<u8>) -> NbdHandshakeStep {
         match (self.transport, asked.data) {
-            (Transport::TlsRequired, []) => {
+            (NbdTransport::TlsRequired, []) => {
                 reply(out, asked.option, kind::ACK, &[]);
-                return Step::StartTls;
+                return NbdHandshakeStep::StartTls;
             }
-            (Transport::TlsRequired, _) => {
+            (NbdTransport::TlsRequired, _) => {
                 refuse(out, asked.option, kind::INVALID, "the option has no data");
             }
-            (Transport::Plain, _) => refuse(out, asked.option, kind::POLICY, "TLS is not offered"),
-            (Transport::Tls, _) => {
+            (NbdTransport::Plain, _) => {
+                refuse(out, asked.option, kind::POLICY, "TLS is not offered")
+            }
+            (NbdTransport::Tls, _) => {
                 refuse(out, asked.option, kind::INVALID, "TLS has already begun");
             }
         }
-        Step::Read
+        NbdHandshakeStep::Read
     }
 
     /// Handles the old option to choose an export, which has no reply for an error.
@@ -247,10 +251,10 @@ impl Handshake {
         name: &[u8],
         (exports, gate): (&[Export], Option<Gate<'_>>),
         out: &mut Vec<u8>,
-    ) -> Result<Step, Fault> {
-        let (export, user) = find(exports, gate, name).ok_or(Fault::NoSuchExport)?;
+    ) -> Result<NbdHandshakeStep, NbdConnectionError> {
+        let (export, user) = find(exports, gate, name).ok_or(NbdConnectionError::NoSuchExport)?;
         if let (Some(gate), Some(user)) = (gate, user) {
-            gate(user).map_err(|_| Fault::InUse)?;
+            gate(user).map_err(|_| NbdConnectionError::InUse)?;
         }
         let session = self.session(export, user);
         out.extend_from_slice(&export.size.to_be_bytes());
@@ -258,23 +262,23 @@ impl Handshake {
         if self.flags.is_some_and(|flags| flags & NO_ZEROES == 0) {
             out.resize(out.len() + ZEROES, 0);
         }
-        Ok(Step::Transmit(session))
+        Ok(NbdHandshakeStep::Transmit(session))
     }
 
     /// Handles `NBD_OPT_INFO` and `NBD_OPT_GO`: a name, and the requested information.
     fn info(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &NbdOption<'_>,
         (exports, gate): (&[Export], Option<Gate<'_>>),
         out: &mut Vec<u8>,
-    ) -> Step {
+    ) -> NbdHandshakeStep {
         let Some((name, wanted)) = name_and_wanted(asked.data) else {
             refuse(out, asked.option, kind::INVALID, "a malformed option");
-            return Step::Read;
+            return NbdHandshakeStep::Read;
         };
         let Some((export, user)) = find(exports, gate, name) else {
             refuse(out, asked.option, kind::UNKNOWN, "no such export");
-            return Step::Read;
+            return NbdHandshakeStep::Read;
         };
         // Information alone changes nothing, so it needs no permission.
         if asked.option == option::GO
@@ -282,7 +286,7 @@ impl Handshake {
             && let Err(why) = gate(user)
         {
             refuse(out, asked.option, kind::POLICY, &why);
-            return Step::Read;
+            return NbdHandshakeStep::Read;
         }
         let session = self.session(export, user);
         let mut tell = |info: u16, parts: &[&[u8]]| {
@@ -306,8 +310,8 @@ impl Handshake {
         }
         reply(out, asked.option, kind::ACK, &[]);
         match asked.option {
-            option::GO => Step::Transmit(session),
-            _ => Step::Read,
+            option::GO => NbdHandshakeStep::Transmit(session),
+            _ => NbdHandshakeStep::Read,
         }
     }
 
@@ -315,7 +319,7 @@ impl Handshake {
     /// `base:allocation`.
     fn contexts(
         &mut self,
-        asked: &Asked<'_>,
+        asked: &NbdOption<'_>,
         (exports, gate): (&[Export], Option<Gate<'_>>),
         out: &mut Vec<u8>,
     ) {
@@ -359,29 +363,29 @@ impl Handshake {
 }
 
 /// Parses the next option, if it is complete.
-fn next<'b>(input: &mut &'b [u8]) -> Result<Option<Asked<'b>>, Fault> {
+fn next<'b>(input: &mut &'b [u8]) -> Result<Option<NbdOption<'b>>, NbdConnectionError> {
     let mut bytes = *input;
     let Some(magic) = take(&mut bytes, 8) else {
         return Ok(None);
     };
     if magic != OPTION_MAGIC {
-        return Err(Fault::Option);
+        return Err(NbdConnectionError::Option);
     }
     let (Some(option), Some(length)) = (take_u32(&mut bytes), take_u32(&mut bytes)) else {
         return Ok(None);
     };
     if length > OPTION_BYTES_MAX {
-        return Err(Fault::OptionTooLong(length));
+        return Err(NbdConnectionError::OptionTooLong(length));
     }
     let Some(data) = take(&mut bytes, length as usize) else {
         return Ok(None);
     };
     *input = bytes;
-    Ok(Some(Asked { option, data }))
+    Ok(Some(NbdOption { option, data }))
 }
 
 /// Handles the option that lists the exports.
-fn list(asked: &Asked<'_>, exports: &[Export], out: &mut Vec<u8>) {
+fn list(asked: &NbdOption<'_>, exports: &[Export], out: &mut Vec<u8>) {
     if !asked.data.is_empty() {
         return refuse(out, asked.option, kind::INVALID, "the option has no data");
     }

@@ -13,8 +13,10 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use handshake::{GREETING, Gate, Handshake, OPTION_BYTES_MAX, Step, Transport, USER_BYTES_MAX};
-pub use request::{ALLOCATION, Command, REQUEST_BYTES, Request, Session};
+pub use handshake::{
+    GREETING, Gate, Handshake, NbdHandshakeStep, NbdTransport, OPTION_BYTES_MAX, USER_BYTES_MAX,
+};
+pub use request::{ALLOCATION, NbdCommand, REQUEST_BYTES, Request, Session};
 
 /// Maximum length of an export's name, in bytes (`doc/proto.md`: strings).
 pub const NAME_BYTES_MAX: usize = 4096;
@@ -43,7 +45,7 @@ pub struct Export {
 
 /// Reason why a connection is closed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Fault {
+pub enum NbdConnectionError {
     /// The first bytes are not those of a client with the fixed newstyle handshake.
     #[error("the client does not speak NBD's fixed newstyle handshake")]
     Flags,

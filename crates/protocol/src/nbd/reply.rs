@@ -19,7 +19,7 @@ pub(super) const DONE: u16 = 1;
 
 /// A part of a read, and whether it ends the reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Piece {
+pub struct NbdReadChunk {
     /// Offset in bytes.
     pub offset: u64,
     /// Length in bytes.
@@ -74,7 +74,7 @@ pub fn failed(session: &Session, cookie: u64, error: Errno, out: &mut Vec<u8>) {
 }
 
 /// Appends the head of a part of a read's reply; the data follows. A simple reply has one part.
-pub fn data(session: &Session, cookie: u64, piece: Piece, out: &mut Vec<u8>) {
+pub fn data(session: &Session, cookie: u64, piece: NbdReadChunk, out: &mut Vec<u8>) {
     if !session.structured {
         return simple(0, cookie, out);
     }
@@ -86,7 +86,7 @@ pub fn data(session: &Session, cookie: u64, piece: Piece, out: &mut Vec<u8>) {
 /// Appends a part of a read's reply that consists of zeroes, without data. Returns false if replies
 /// are simple, which need the data.
 #[must_use]
-pub fn hole(session: &Session, cookie: u64, piece: Piece, out: &mut Vec<u8>) -> bool {
+pub fn hole(session: &Session, cookie: u64, piece: NbdReadChunk, out: &mut Vec<u8>) -> bool {
     if session.structured {
         chunk(kind::OFFSET_HOLE, piece.flags(), cookie, 12, out);
         out.extend_from_slice(&piece.offset.to_be_bytes());
@@ -115,7 +115,7 @@ fn simple(error: u32, cookie: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(&cookie.to_be_bytes());
 }
 
-impl Piece {
+impl NbdReadChunk {
     fn flags(self) -> u16 {
         if self.is_last { DONE } else { 0 }
     }

@@ -1,6 +1,6 @@
 //! Requests of the transmission phase, and their validation against an export.
 
-use super::{Errno, Export, Fault, PAYLOAD_BYTES_MAX, take_u16, take_u32, take_u64};
+use super::{Errno, Export, NbdConnectionError, PAYLOAD_BYTES_MAX, take_u16, take_u32, take_u64};
 
 /// Name of the only metadata context (`doc/proto.md`: `base:allocation`).
 pub const ALLOCATION: &str = "base:allocation";
@@ -59,7 +59,7 @@ pub struct Request {
 
 /// Content of a valid request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Command {
+pub enum NbdCommand {
     /// Read bytes; with `whole`, the reply must not be split.
     Read {
         /// The reply must be one piece.
@@ -114,21 +114,23 @@ impl Request {
     ///
     /// # Errors
     /// The bytes are not a request, or its payload is longer than any server accepts.
-    pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<Request, Fault> {
+    pub fn decode(bytes: &[u8; REQUEST_BYTES]) -> Result<Request, NbdConnectionError> {
         let bytes = &mut bytes.as_slice();
-        let magic = take_u32(bytes).ok_or(Fault::Request)?;
+        let magic = take_u32(bytes).ok_or(NbdConnectionError::Request)?;
         if magic != REQUEST_MAGIC {
-            return Err(Fault::Request);
+            return Err(NbdConnectionError::Request);
         }
         let request = Request {
-            flags: take_u16(bytes).ok_or(Fault::Request)?,
-            command: take_u16(bytes).ok_or(Fault::Request)?,
-            cookie: take_u64(bytes).ok_or(Fault::Request)?,
-            offset: take_u64(bytes).ok_or(Fault::Request)?,
-            length: take_u32(bytes).ok_or(Fault::Request)?,
+            flags: take_u16(bytes).ok_or(NbdConnectionError::Request)?,
+            command: take_u16(bytes).ok_or(NbdConnectionError::Request)?,
+            cookie: take_u64(bytes).ok_or(NbdConnectionError::Request)?,
+            offset: take_u64(bytes).ok_or(NbdConnectionError::Request)?,
+            length: take_u32(bytes).ok_or(NbdConnectionError::Request)?,
         };
         match request.payload_bytes() {
-            payload if payload > PAYLOAD_BYTES_MAX => Err(Fault::PayloadTooLong(payload)),
+            payload if payload > PAYLOAD_BYTES_MAX => {
+                Err(NbdConnectionError::PayloadTooLong(payload))
+            }
             _ => Ok(request),
         }
     }
@@ -173,33 +175,33 @@ impl Session {
     ///
     /// # Errors
     /// The reason why it is refused; the connection continues behind its payload.
-    pub fn command(&self, request: &Request) -> Result<Command, Errno> {
+    pub fn command(&self, request: &Request) -> Result<NbdCommand, Errno> {
         let has = |flag: u16| request.flags & flag != 0;
         let (known, command) = match request.command {
             command::READ => (
                 flag::DF,
-                Command::Read {
+                NbdCommand::Read {
                     whole: has(flag::DF),
                 },
             ),
             command::WRITE => (
                 0,
-                Command::Write {
+                NbdCommand::Write {
                     fua: has(flag::FUA),
                 },
             ),
-            command::DISCONNECT => return Ok(Command::Disconnect),
-            command::FLUSH => (0, Command::Flush),
+            command::DISCONNECT => return Ok(NbdCommand::Disconnect),
+            command::FLUSH => (0, NbdCommand::Flush),
             command::TRIM => (
                 0,
-                Command::Trim {
+                NbdCommand::Trim {
                     fua: has(flag::FUA),
                 },
             ),
-            command::CACHE => (0, Command::Cache),
+            command::CACHE => (0, NbdCommand::Cache),
             command::WRITE_ZEROES => (
                 flag::NO_HOLE | flag::FAST_ZERO,
-                Command::Zeroes {
+                NbdCommand::Zeroes {
                     fua: has(flag::FUA),
                     allocate: has(flag::NO_HOLE),
                     fast: has(flag::FAST_ZERO),
@@ -207,7 +209,7 @@ impl Session {
             ),
             command::BLOCK_STATUS => {
                 let one = has(flag::REQ_ONE);
-                (flag::REQ_ONE, Command::Status { one })
+                (flag::REQ_ONE, NbdCommand::Status { one })
             }
             _ => return Err(Errno::Invalid),
         };
@@ -219,15 +221,15 @@ impl Session {
         Ok(command)
     }
 
-    fn check(&self, request: &Request, command: Command) -> Result<(), Errno> {
+    fn check(&self, request: &Request, command: NbdCommand) -> Result<(), Errno> {
         let changes = matches!(
             command,
-            Command::Write { .. } | Command::Trim { .. } | Command::Zeroes { .. }
+            NbdCommand::Write { .. } | NbdCommand::Trim { .. } | NbdCommand::Zeroes { .. }
         );
         if changes && self.export.read_only {
             return Err(Errno::Perm);
         }
-        if command == Command::Flush {
+        if command == NbdCommand::Flush {
             return match (request.offset, request.length) {
                 (0, 0) => Ok(()),
                 _ => Err(Errno::Invalid),
@@ -247,9 +249,9 @@ impl Session {
             return Err(Errno::Invalid);
         }
         match command {
-            Command::Read { .. } if request.length > PAYLOAD_BYTES_MAX => Err(Errno::Overflow),
-            Command::Status { .. } if !self.allocation => Err(Errno::Invalid),
-            Command::Read { whole: true } if !self.structured => Err(Errno::Invalid),
+            NbdCommand::Read { .. } if request.length > PAYLOAD_BYTES_MAX => Err(Errno::Overflow),
+            NbdCommand::Status { .. } if !self.allocation => Err(Errno::Invalid),
+            NbdCommand::Read { whole: true } if !self.structured => Err(Errno::Invalid),
             _ => Ok(()),
         }
     }

@@ -1,8 +1,8 @@
 //! Tests handshakes and requests of clients as tables of bytes.
 
-use super::handshake::{GREETING, Handshake, OPTION_BYTES_MAX, Step, Transport};
-use super::reply::{self, Extent, Piece};
-use super::{Command, Errno, Export, Fault, REQUEST_BYTES, Request, Session};
+use super::handshake::{GREETING, Handshake, NbdHandshakeStep, NbdTransport, OPTION_BYTES_MAX};
+use super::reply::{self, Extent, NbdReadChunk};
+use super::{Errno, Export, NbdCommand, NbdConnectionError, REQUEST_BYTES, Request, Session};
 use proptest::prelude::*;
 
 const ACK: u32 = 1;
@@ -74,16 +74,19 @@ struct Client {
 }
 
 impl Client {
-    fn new(transport: Transport) -> Client {
+    fn new(transport: NbdTransport) -> Client {
         let mut client = Client {
             handshake: Handshake::new(transport),
             out: Vec::new(),
         };
-        assert_eq!(client.send(&3_u32.to_be_bytes()), Ok(Step::Read));
+        assert_eq!(
+            client.send(&3_u32.to_be_bytes()),
+            Ok(NbdHandshakeStep::Read)
+        );
         client
     }
 
-    fn send(&mut self, bytes: &[u8]) -> Result<Step, Fault> {
+    fn send(&mut self, bytes: &[u8]) -> Result<NbdHandshakeStep, NbdConnectionError> {
         let mut input = bytes;
         let step = self.handshake.handle(&mut input, &exports(), &mut self.out);
         assert!(step.is_err() || input.is_empty(), "all of it was taken");
@@ -103,7 +106,7 @@ impl Client {
 }
 
 fn session(structured: bool) -> Session {
-    let mut client = Client::new(Transport::Plain);
+    let mut client = Client::new(NbdTransport::Plain);
     if structured {
         client.send(&option(8, b"")).unwrap();
         client
@@ -111,7 +114,7 @@ fn session(structured: bool) -> Session {
             .unwrap();
     }
     match client.send(&go(7, "mail", &[])) {
-        Ok(Step::Transmit(session)) => session,
+        Ok(NbdHandshakeStep::Transmit(session)) => session,
         other => panic!("{other:?}"),
     }
 }
@@ -123,28 +126,31 @@ fn named_user_opens_an_export_only_through_the_gate() {
         _ => Err("guest/mail has it open".to_owned()),
     };
     let try_to = |bytes: &[u8], gate: Option<crate::nbd::Gate<'_>>| {
-        let mut client = Client::new(Transport::Plain);
+        let mut client = Client::new(NbdTransport::Plain);
         let mut input = bytes;
         let step = { client.handshake }.handle_gated(&mut input, &exports(), gate, &mut client.out);
         (step, replies(&client.out).pop())
     };
     let (step, _) = try_to(&go(7, "mail/guest/mail", &[]), Some(&gate));
-    let Ok(Step::Transmit(session)) = step else {
+    let Ok(NbdHandshakeStep::Transmit(session)) = step else {
         panic!("{step:?}");
     };
     assert_eq!(session.user.as_deref(), Some("guest/mail"));
     let (step, last) = try_to(&go(7, "mail/guest/old", &[]), Some(&gate));
-    assert_eq!(step, Ok(Step::Read));
+    assert_eq!(step, Ok(NbdHandshakeStep::Read));
     let (_, kind, words) = last.unwrap();
     assert_eq!(
         (kind, &*words),
         (1 << 31 | 2, &b"guest/mail has it open"[..])
     );
     let (step, _) = try_to(&option(1, b"mail/guest/old"), Some(&gate));
-    assert_eq!(step, Err(Fault::InUse));
+    assert_eq!(step, Err(NbdConnectionError::InUse));
     // Without a gate there are no users, so no export has such a name.
     let (step, last) = try_to(&go(7, "mail/guest/mail", &[]), None);
-    assert_eq!((step, last.unwrap().1), (Ok(Step::Read), 1 << 31 | 6));
+    assert_eq!(
+        (step, last.unwrap().1),
+        (Ok(NbdHandshakeStep::Read), 1 << 31 | 6)
+    );
     let long = format!("mail/{}", "x".repeat(256));
     for name in [
         "mail/",
@@ -156,7 +162,7 @@ b",
         let (step, last) = try_to(&go(7, name, &[]), Some(&gate));
         assert_eq!(
             (step, last.unwrap().1),
-            (Ok(Step::Read), 1 << 31 | 6),
+            (Ok(NbdHandshakeStep::Read), 1 << 31 | 6),
             "{name}"
         );
     }
@@ -181,17 +187,17 @@ fn the_greeting_is_that_of_the_fixed_newstyle_handshake() {
 #[test]
 fn a_client_that_does_not_know_the_handshake_is_refused() {
     for flags in [0_u32, 2, 7, u32::MAX] {
-        let mut handshake = Handshake::new(Transport::Plain);
+        let mut handshake = Handshake::new(NbdTransport::Plain);
         let told = handshake.handle(&mut &flags.to_be_bytes()[..], &exports(), &mut Vec::new());
-        assert_eq!(told, Err(Fault::Flags), "{flags}");
+        assert_eq!(told, Err(NbdConnectionError::Flags), "{flags}");
     }
 }
 
 #[test]
 fn go_tells_the_size_the_flags_and_the_block_sizes() {
-    let mut client = Client::new(Transport::Plain);
+    let mut client = Client::new(NbdTransport::Plain);
     let step = client.send(&go(7, "mail", &[1, 2, 3]));
-    assert!(matches!(step, Ok(Step::Transmit(_))));
+    assert!(matches!(step, Ok(NbdHandshakeStep::Transmit(_))));
     let told = client.replies();
     let kinds: Vec<_> = told.iter().map(|(_, kind, _)| *kind).collect();
     assert_eq!(kinds, [3, 3, 3, 3, ACK]);
@@ -204,43 +210,49 @@ fn go_tells_the_size_the_flags_and_the_block_sizes() {
 
 #[test]
 fn info_leaves_the_handshake_open() {
-    let mut client = Client::new(Transport::Plain);
-    assert_eq!(client.send(&go(6, "data", &[])), Ok(Step::Read));
+    let mut client = Client::new(NbdTransport::Plain);
+    assert_eq!(client.send(&go(6, "data", &[])), Ok(NbdHandshakeStep::Read));
     let told = client.replies();
     assert_eq!(
         told[0].2[10..],
         [0x04, 0x0f],
         "read-only: HAS_FLAGS, READ_ONLY, FLUSH, FUA, CACHE"
     );
-    assert_eq!(client.send(&go(6, "other", &[])), Ok(Step::Read));
+    assert_eq!(
+        client.send(&go(6, "other", &[])),
+        Ok(NbdHandshakeStep::Read)
+    );
     assert_eq!(client.kinds(), [ERROR | 6]);
     // With two exports, neither is the default.
-    assert_eq!(client.send(&go(7, "", &[])), Ok(Step::Read));
+    assert_eq!(client.send(&go(7, "", &[])), Ok(NbdHandshakeStep::Read));
     assert_eq!(client.kinds(), [ERROR | 6]);
 }
 
 #[test]
 fn the_old_way_to_choose_an_export_has_no_error() {
-    let mut client = Client::new(Transport::Plain);
+    let mut client = Client::new(NbdTransport::Plain);
     assert!(matches!(
         client.send(&option(1, b"mail")),
-        Ok(Step::Transmit(_))
+        Ok(NbdHandshakeStep::Transmit(_))
     ));
     assert_eq!(client.out, b"\0\0\0\0\0\x10\0\0\x0c\x6d");
-    let mut client = Client::new(Transport::Plain);
-    assert_eq!(client.send(&option(1, b"other")), Err(Fault::NoSuchExport));
+    let mut client = Client::new(NbdTransport::Plain);
+    assert_eq!(
+        client.send(&option(1, b"other")),
+        Err(NbdConnectionError::NoSuchExport)
+    );
     // This client wants the zeroes.
-    let mut handshake = Handshake::new(Transport::Plain);
+    let mut handshake = Handshake::new(NbdTransport::Plain);
     let mut out = Vec::new();
     let bytes = [1_u32.to_be_bytes().to_vec(), option(1, b"data")].concat();
     let step = handshake.handle(&mut bytes.as_slice(), &exports(), &mut out);
-    assert!(matches!(step, Ok(Step::Transmit(_))));
+    assert!(matches!(step, Ok(NbdHandshakeStep::Transmit(_))));
     assert_eq!(out.len(), 10 + 124);
 }
 
 #[test]
 fn the_list_ends_and_so_does_the_client() {
-    let mut client = Client::new(Transport::Plain);
+    let mut client = Client::new(NbdTransport::Plain);
     client.send(&option(3, b"")).unwrap();
     let told = client.replies();
     assert_eq!(
@@ -256,36 +268,39 @@ fn the_list_ends_and_so_does_the_client() {
     assert_eq!(client.kinds(), [ERROR | 3]);
     client.send(&option(99, b"x")).unwrap();
     assert_eq!(client.kinds(), [ERROR | 1]);
-    assert_eq!(client.send(&option(2, b"")), Ok(Step::Close));
+    assert_eq!(client.send(&option(2, b"")), Ok(NbdHandshakeStep::Close));
     assert_eq!(client.kinds(), [ACK]);
 }
 
 #[test]
 fn nothing_but_tls_goes_on_where_tls_is_required() {
-    let mut client = Client::new(Transport::TlsRequired);
+    let mut client = Client::new(NbdTransport::TlsRequired);
     for refused in [option(3, b""), go(7, "mail", &[]), option(8, b"")] {
-        assert_eq!(client.send(&refused), Ok(Step::Read));
+        assert_eq!(client.send(&refused), Ok(NbdHandshakeStep::Read));
         assert_eq!(client.kinds(), [ERROR | 5]);
     }
-    let mut old = Client::new(Transport::TlsRequired);
-    assert_eq!(old.send(&option(1, b"mail")), Err(Fault::TlsRequired));
-    assert_eq!(client.send(&option(5, b"")), Ok(Step::StartTls));
+    let mut old = Client::new(NbdTransport::TlsRequired);
+    assert_eq!(
+        old.send(&option(1, b"mail")),
+        Err(NbdConnectionError::TlsRequired)
+    );
+    assert_eq!(client.send(&option(5, b"")), Ok(NbdHandshakeStep::StartTls));
     assert_eq!(client.kinds(), [ACK]);
     client.handshake.secured();
-    assert_eq!(client.send(&option(5, b"")), Ok(Step::Read));
+    assert_eq!(client.send(&option(5, b"")), Ok(NbdHandshakeStep::Read));
     assert_eq!(client.kinds(), [ERROR | 3]);
     assert!(matches!(
         client.send(&go(7, "mail", &[])),
-        Ok(Step::Transmit(_))
+        Ok(NbdHandshakeStep::Transmit(_))
     ));
-    let mut plain = Client::new(Transport::Plain);
-    assert_eq!(plain.send(&option(5, b"")), Ok(Step::Read));
+    let mut plain = Client::new(NbdTransport::Plain);
+    assert_eq!(plain.send(&option(5, b"")), Ok(NbdHandshakeStep::Read));
     assert_eq!(plain.kinds(), [ERROR | 2]);
 }
 
 #[test]
 fn block_status_needs_structured_replies_and_the_same_export() {
-    let mut client = Client::new(Transport::Plain);
+    let mut client = Client::new(NbdTransport::Plain);
     client
         .send(&contexts(10, "mail", &["base:allocation"]))
         .unwrap();
@@ -307,7 +322,7 @@ fn block_status_needs_structured_replies_and_the_same_export() {
         .unwrap();
     let told = client.replies();
     assert_eq!(told[0].2, b"\0\0\0\x01base:allocation");
-    let Ok(Step::Transmit(mail)) = client.send(&go(7, "mail", &[])) else {
+    let Ok(NbdHandshakeStep::Transmit(mail)) = client.send(&go(7, "mail", &[])) else {
         panic!("no session");
     };
     let status = Request::decode(&request(0, 7, 0, 512)).unwrap();
@@ -315,31 +330,41 @@ fn block_status_needs_structured_replies_and_the_same_export() {
     let one = Request::decode(&request(8, 7, 0, 512)).unwrap();
     assert_eq!(
         session(true).command(&one),
-        Ok(Command::Status { one: true })
+        Ok(NbdCommand::Status { one: true })
     );
 }
 
 #[test]
 fn malformed_options_are_refused_and_bounded() {
-    let mut client = Client::new(Transport::Plain);
+    let mut client = Client::new(NbdTransport::Plain);
     for data in [
         &b""[..],
         b"\0\0\0\x04mail",
         b"\0\0\0\x05mail\0\0",
         b"\0\0\0\x04mail\0\x02\0\x01",
     ] {
-        assert_eq!(client.send(&option(7, data)), Ok(Step::Read), "{data:?}");
+        assert_eq!(
+            client.send(&option(7, data)),
+            Ok(NbdHandshakeStep::Read),
+            "{data:?}"
+        );
         assert_eq!(client.kinds(), [ERROR | 3], "{data:?}");
     }
     client.send(&option(8, b"x")).unwrap();
     assert_eq!(client.kinds(), [ERROR | 3]);
-    assert_eq!(client.send(b"IHAVENOT\0\0\0\0\0\0\0\0"), Err(Fault::Option));
+    assert_eq!(
+        client.send(b"IHAVENOT\0\0\0\0\0\0\0\0"),
+        Err(NbdConnectionError::Option)
+    );
     let long = OPTION_BYTES_MAX + 1;
     let head = [b"IHAVEOPT\0\0\0\x07".as_slice(), &long.to_be_bytes()].concat();
-    assert_eq!(client.send(&head), Err(Fault::OptionTooLong(long)));
-    let mut client = Client::new(Transport::Plain);
+    assert_eq!(
+        client.send(&head),
+        Err(NbdConnectionError::OptionTooLong(long))
+    );
+    let mut client = Client::new(NbdTransport::Plain);
     let told: Vec<_> = (0..65).map(|_| client.send(&option(3, b""))).collect();
-    assert_eq!(told.last(), Some(&Err(Fault::TooManyOptions)));
+    assert_eq!(told.last(), Some(&Err(NbdConnectionError::TooManyOptions)));
     assert!(told[..64].iter().all(Result::is_ok));
 }
 
@@ -351,12 +376,15 @@ fn what_an_export_can_do() {
         session.command(&request)
     };
     let (size, end) = (1_u32 << 20, 1_u64 << 20);
-    assert_eq!(told(0, 0, 0, size), Ok(Command::Read { whole: false }));
-    assert_eq!(told(4, 0, 512, 512), Ok(Command::Read { whole: true }));
+    assert_eq!(told(0, 0, 0, size), Ok(NbdCommand::Read { whole: false }));
+    assert_eq!(told(4, 0, 512, 512), Ok(NbdCommand::Read { whole: true }));
     assert_eq!(told(0, 0, 512, size), Err(Errno::Invalid), "past the end");
     assert_eq!(told(0, 0, u64::MAX - 511, 512), Err(Errno::Invalid));
     assert_eq!(told(0, 1, end, 512), Err(Errno::NoSpace));
-    assert_eq!(told(1, 1, end - 512, 512), Ok(Command::Write { fua: true }));
+    assert_eq!(
+        told(1, 1, end - 512, 512),
+        Ok(NbdCommand::Write { fua: true })
+    );
     assert_eq!(told(0, 1, 1, 512), Err(Errno::Invalid), "alignment");
     assert_eq!(told(0, 1, 0, 1), Err(Errno::Invalid), "alignment");
     assert_eq!(told(0, 1, 0, 0), Err(Errno::Invalid), "nothing");
@@ -365,16 +393,16 @@ fn what_an_export_can_do() {
         Err(Errno::Invalid),
         "a flag of another command"
     );
-    assert_eq!(told(0, 3, 0, 0), Ok(Command::Flush));
+    assert_eq!(told(0, 3, 0, 0), Ok(NbdCommand::Flush));
     assert_eq!(
         told(1, 3, 0, 0),
-        Ok(Command::Flush),
+        Ok(NbdCommand::Flush),
         "FUA where it makes no sense"
     );
     assert_eq!(told(0, 3, 0, 512), Err(Errno::Invalid));
-    assert_eq!(told(1, 4, 0, size), Ok(Command::Trim { fua: true }));
+    assert_eq!(told(1, 4, 0, size), Ok(NbdCommand::Trim { fua: true }));
     let zeroes = |fua, allocate, fast| {
-        Ok(Command::Zeroes {
+        Ok(NbdCommand::Zeroes {
             fua,
             allocate,
             fast,
@@ -382,8 +410,8 @@ fn what_an_export_can_do() {
     };
     assert_eq!(told(0x13, 6, 0, size), zeroes(true, true, true));
     assert_eq!(told(0, 6, 0, size), zeroes(false, false, false));
-    assert_eq!(told(0, 5, 0, 512), Ok(Command::Cache));
-    assert_eq!(told(0, 2, 9, 9), Ok(Command::Disconnect));
+    assert_eq!(told(0, 5, 0, 512), Ok(NbdCommand::Cache));
+    assert_eq!(told(0, 2, 9, 9), Ok(NbdCommand::Disconnect));
     assert_eq!(told(0, 8, 0, 512), Err(Errno::Invalid), "resize");
     assert_eq!(told(0, 99, 0, 512), Err(Errno::Invalid));
     assert_eq!(
@@ -415,12 +443,12 @@ fn heads_of_requests() {
     let long = (32 << 20) + 1;
     assert_eq!(
         Request::decode(&request(0, 1, 0, long)),
-        Err(Fault::PayloadTooLong(long))
+        Err(NbdConnectionError::PayloadTooLong(long))
     );
     assert!(Request::decode(&request(0, 1, 0, 32 << 20)).is_ok());
     let mut bad = write;
     bad[0] = 0;
-    assert_eq!(Request::decode(&bad), Err(Fault::Request));
+    assert_eq!(Request::decode(&bad), Err(NbdConnectionError::Request));
 }
 
 #[test]
@@ -446,7 +474,7 @@ fn simple_and_structured_replies() {
         failed[16..],
         *b"\0\0\0\x17\0\0\0\x05\0\x11the volume failed"
     );
-    let piece = |offset, length, is_last| Piece {
+    let piece = |offset, length, is_last| NbdReadChunk {
         offset,
         length,
         is_last,
@@ -481,13 +509,13 @@ proptest! {
             bytes.extend(option(*number, data));
         }
         let run = |piece: usize| {
-            let mut handshake = Handshake::new(Transport::Plain);
+            let mut handshake = Handshake::new(NbdTransport::Plain);
             let (mut out, mut held) = (Vec::new(), Vec::new());
             for chunk in bytes.chunks(piece) {
                 held.extend_from_slice(chunk);
                 let mut input = held.as_slice();
                 match handshake.handle(&mut input, &exports(), &mut out) {
-                    Ok(Step::Read) => held = input.to_vec(),
+                    Ok(NbdHandshakeStep::Read) => held = input.to_vec(),
                     other => return (format!("{other:?}"), out),
                 }
             }
@@ -498,7 +526,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_bounded(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
-        let mut handshake = Handshake::new(Transport::Plain);
+        let mut handshake = Handshake::new(NbdTransport::Plain);
         let mut out = Vec::new();
         let _ = handshake.handle(&mut bytes.as_slice(), &exports(), &mut out);
         prop_assert!(out.len() <= bytes.len() * 64 + 64);

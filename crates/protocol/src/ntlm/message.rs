@@ -39,14 +39,14 @@ const RESPONSE_HEAD_BYTES: usize = 28;
 /// Error of a message that cannot be parsed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("no message of NTLM: its {field} is wrong")]
-pub struct Malformed {
+pub struct NtlmMessageError {
     /// Name of the invalid field.
     pub field: &'static str,
 }
 
 /// Reason why a message does not authenticate a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refused {
+pub enum NtlmAuthenticationError {
     /// The response is not NTLMv2.
     #[error("the client uses LM or NTLMv1; NTLMv2 is needed")]
     Old,
@@ -66,7 +66,7 @@ pub enum Refused {
 
 /// Names of the server for the client.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub struct NtlmTarget<'a> {
     /// NetBIOS name of the server.
     pub name: &'a str,
     /// DNS name of the server.
@@ -90,16 +90,16 @@ impl Exchange {
     pub fn new(
         negotiate: &[u8],
         nonce: [u8; 8],
-        target: Target<'_>,
+        target: NtlmTarget<'_>,
         time: u64,
-    ) -> Result<Exchange, Malformed> {
+    ) -> Result<Exchange, NtlmMessageError> {
         if negotiate.len() > MESSAGE_BYTES_MAX {
-            return Err(Malformed { field: "length" });
+            return Err(NtlmMessageError { field: "length" });
         }
         head(negotiate, 1)?;
         let asked = u32_at(negotiate, 12)?;
         if asked & UNICODE == 0 {
-            return Err(Malformed { field: "flags" });
+            return Err(NtlmMessageError { field: "flags" });
         }
         let flags = UNICODE
             | REQUEST_TARGET
@@ -163,14 +163,14 @@ impl Authenticate {
     ///
     /// # Errors
     /// The message is not a valid AUTHENTICATE.
-    pub fn decode(bytes: &[u8]) -> Result<Authenticate, Malformed> {
+    pub fn decode(bytes: &[u8]) -> Result<Authenticate, NtlmMessageError> {
         if bytes.len() > MESSAGE_BYTES_MAX {
-            return Err(Malformed { field: "length" });
+            return Err(NtlmMessageError { field: "length" });
         }
         head(bytes, 3)?;
         let flags = u32_at(bytes, 60)?;
         if flags & UNICODE == 0 {
-            return Err(Malformed { field: "flags" });
+            return Err(NtlmMessageError { field: "flags" });
         }
         Ok(Authenticate {
             user: text(place(bytes, 36, "UserName")?, "UserName")?,
@@ -192,31 +192,31 @@ impl Authenticate {
         exchange: &Exchange,
         nt_hash: &[u8; 16],
         channels: &[[u8; 16]],
-    ) -> Result<(), Refused> {
+    ) -> Result<(), NtlmAuthenticationError> {
         let (proof, rest) = { self.response.split_first_chunk::<PROOF_BYTES>() }
             .filter(|(_, rest)| rest.len() >= RESPONSE_HEAD_BYTES && rest.starts_with(&[1, 1]))
-            .ok_or(Refused::Old)?;
+            .ok_or(NtlmAuthenticationError::Old)?;
         let key = response_key(nt_hash, &self.user, &self.domain);
         if !same(proof, &hmac_md5(&key, &[&exchange.nonce, rest])) {
-            return Err(Refused::Wrong);
+            return Err(NtlmAuthenticationError::Wrong);
         }
         // The proof covers the attributes, so they come from the client.
         let pairs = rest.get(RESPONSE_HEAD_BYTES..).unwrap_or_default();
         let flags = pair(pairs, AV_FLAGS).and_then(|value| u32_at(value, 0).ok());
         if flags.unwrap_or_default() & HAS_MIC == 0 {
-            return Err(Refused::NoMic);
+            return Err(NtlmAuthenticationError::NoMic);
         }
         let base = hmac_md5(&key, &[proof]);
         let session = match self.flags & KEY_EXCHANGE {
             0 => base,
             _ => {
                 let sealed = self.session_key.as_slice().try_into();
-                rc4(&base, sealed.map_err(|_| Refused::Changed)?)
+                rc4(&base, sealed.map_err(|_| NtlmAuthenticationError::Changed)?)
             }
         };
         let (Some(before), Some(after)) = (self.bytes.get(..MIC.start), self.bytes.get(MIC.end..))
         else {
-            return Err(Refused::NoMic);
+            return Err(NtlmAuthenticationError::NoMic);
         };
         let expected = hmac_md5(
             &session,
@@ -230,12 +230,14 @@ impl Authenticate {
         );
         let found = { self.bytes.get(MIC) }.and_then(|mic| mic.try_into().ok());
         if !found.is_some_and(|mic| same(mic, &expected)) {
-            return Err(Refused::Changed);
+            return Err(NtlmAuthenticationError::Changed);
         }
         match pair(pairs, AV_CHANNEL) {
             Some(channel) if channel.iter().any(|byte| *byte != 0) => {
                 let is_here = channels.iter().any(|own| own == channel);
-                is_here.then_some(()).ok_or(Refused::OtherChannel)
+                is_here
+                    .then_some(())
+                    .ok_or(NtlmAuthenticationError::OtherChannel)
             }
             _ => Ok(()),
         }
@@ -257,38 +259,44 @@ fn pair(mut pairs: &[u8], wanted: u16) -> Option<&[u8]> {
     }
 }
 
-fn head(bytes: &[u8], kind: u32) -> Result<(), Malformed> {
+fn head(bytes: &[u8], kind: u32) -> Result<(), NtlmMessageError> {
     match bytes.starts_with(SIGNATURE) && u32_at(bytes, 8)? == kind {
         true => Ok(()),
-        false => Err(Malformed { field: "head" }),
+        false => Err(NtlmMessageError { field: "head" }),
     }
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Result<u32, Malformed> {
+fn u32_at(bytes: &[u8], at: usize) -> Result<u32, NtlmMessageError> {
     let found = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    let found = found.ok_or(Malformed { field: "length" })?;
+    let found = found.ok_or(NtlmMessageError { field: "length" })?;
     Ok(u32::from_le_bytes(*found))
 }
 
 /// Returns the bytes that the field at `at` refers to: its length, the same again, its offset.
-fn place<'a>(bytes: &'a [u8], at: usize, field: &'static str) -> Result<&'a [u8], Malformed> {
+fn place<'a>(
+    bytes: &'a [u8],
+    at: usize,
+    field: &'static str,
+) -> Result<&'a [u8], NtlmMessageError> {
     let lengths = u32_at(bytes, at)?;
     let begin = usize::try_from(u32_at(bytes, at + 4)?).unwrap_or(usize::MAX);
     let length = usize::try_from(lengths & 0xffff).unwrap_or(usize::MAX);
     if length == 0 {
         return Ok(&[]);
     }
-    let end = begin.checked_add(length).ok_or(Malformed { field })?;
-    bytes.get(begin..end).ok_or(Malformed { field })
+    let end = begin
+        .checked_add(length)
+        .ok_or(NtlmMessageError { field })?;
+    bytes.get(begin..end).ok_or(NtlmMessageError { field })
 }
 
-fn text(bytes: &[u8], field: &'static str) -> Result<String, Malformed> {
+fn text(bytes: &[u8], field: &'static str) -> Result<String, NtlmMessageError> {
     let (units, odd) = bytes.as_chunks::<2>();
     let units = units.iter().map(|pair| u16::from_le_bytes(*pair));
     let text: Result<String, _> = char::decode_utf16(units).collect();
     text.ok()
         .filter(|_| odd.is_empty())
-        .ok_or(Malformed { field })
+        .ok_or(NtlmMessageError { field })
 }
 
 fn wide(text: &str) -> Vec<u8> {

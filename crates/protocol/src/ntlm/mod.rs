@@ -9,7 +9,10 @@ mod crypt;
 mod message;
 
 pub use crypt::{channel_hash, nt_hash};
-pub use message::{Authenticate, Exchange, MESSAGE_BYTES_MAX, Malformed, Refused, Target};
+pub use message::{
+    Authenticate, Exchange, MESSAGE_BYTES_MAX, NtlmAuthenticationError, NtlmMessageError,
+    NtlmTarget,
+};
 
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ fn negotiate() -> Vec<u8> {
 }
 
 fn exchange() -> Exchange {
-    let target = Target {
+    let target = NtlmTarget {
         name: "office",
         host: "desktop.example.org",
     };
@@ -114,7 +114,7 @@ impl Client<'_> {
         message
     }
 
-    fn is(&self, channels: &[[u8; 16]]) -> Result<(), Refused> {
+    fn is(&self, channels: &[[u8; 16]]) -> Result<(), NtlmAuthenticationError> {
         let exchange = exchange();
         let message = Authenticate::decode(&self.answers(&exchange)).unwrap();
         message.verify(&exchange, &nt_hash("secret"), channels)
@@ -146,8 +146,8 @@ fn the_example_is_read_and_refused_only_for_its_missing_integrity_code() {
         ("User", "Domain")
     );
     let verify = |password| message.verify(&exchange(), &nt_hash(password), &[]);
-    assert_eq!(verify("Password"), Err(Refused::NoMic));
-    assert_eq!(verify("password"), Err(Refused::Wrong));
+    assert_eq!(verify("Password"), Err(NtlmAuthenticationError::NoMic));
+    assert_eq!(verify("password"), Err(NtlmAuthenticationError::Wrong));
 }
 
 #[test]
@@ -172,7 +172,10 @@ fn a_challenge_has_the_nonce_the_names_and_the_time() {
 fn a_client_with_the_password_is_known_and_each_lie_is_refused() {
     let honest = Client::HONEST;
     assert_eq!(honest.is(&[[1; 16], [7; 16]]), Ok(()));
-    assert_eq!(honest.is(&[[1; 16]]), Err(Refused::OtherChannel));
+    assert_eq!(
+        honest.is(&[[1; 16]]),
+        Err(NtlmAuthenticationError::OtherChannel)
+    );
     let unbound = Client {
         channel: [0; 16],
         ..Client::HONEST
@@ -187,22 +190,22 @@ fn a_client_with_the_password_is_known_and_each_lie_is_refused() {
         password: "Secret",
         ..Client::HONEST
     };
-    assert_eq!(wrong.is(&[[7; 16]]), Err(Refused::Wrong));
+    assert_eq!(wrong.is(&[[7; 16]]), Err(NtlmAuthenticationError::Wrong));
     let open = Client {
         has_mic: false,
         ..Client::HONEST
     };
-    assert_eq!(open.is(&[[7; 16]]), Err(Refused::NoMic));
+    assert_eq!(open.is(&[[7; 16]]), Err(NtlmAuthenticationError::NoMic));
     // A response from another exchange.
     let exchange = exchange();
     let message = Authenticate::decode(&honest.answers(&exchange)).unwrap();
-    let target = Target {
+    let target = NtlmTarget {
         name: "a",
         host: "b",
     };
     let other = Exchange::new(&negotiate(), [9; 8], target, 0).unwrap();
     let verify = message.verify(&other, &nt_hash("secret"), &[[7; 16]]);
-    assert_eq!(verify, Err(Refused::Wrong));
+    assert_eq!(verify, Err(NtlmAuthenticationError::Wrong));
 }
 
 #[test]
@@ -228,14 +231,14 @@ fn every_prefix_and_every_changed_byte_is_refused() {
         }
     }
     for length in 0..16 {
-        let target = Target {
+        let target = NtlmTarget {
             name: "a",
             host: "b",
         };
         assert!(Exchange::new(&negotiate()[..length], SERVER, target, 0).is_err());
     }
     let old = [&b"NTLMSSP\0\x01\0\0\0"[..], &[2, 0, 0, 0]].concat();
-    let target = Target {
+    let target = NtlmTarget {
         name: "a",
         host: "b",
     };
@@ -270,7 +273,7 @@ proptest! {
             if let Ok(message) = Authenticate::decode(bytes) {
                 prop_assert!(message.verify(&exchange(), &[0; 16], &[]).is_err());
             }
-            let _ = Exchange::new(bytes, SERVER, Target { name: "", host: "" }, 0);
+            let _ = Exchange::new(bytes, SERVER, NtlmTarget { name: "", host: "" }, 0);
         }
     }
 }

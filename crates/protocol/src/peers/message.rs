@@ -23,7 +23,7 @@ pub(super) const INCREMENTAL_TIMED: u8 = 134;
 
 /// Messages without content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Control {
+pub enum PeersControlMessage {
     /// Resync request: send me everything.
     ResyncRequest,
     /// Resync finished: all entries were sent, and the sender has a complete table.
@@ -36,24 +36,24 @@ pub enum Control {
     Heartbeat,
 }
 
-impl Control {
+impl PeersControlMessage {
     pub(super) fn code(self) -> u8 {
         match self {
-            Control::ResyncRequest => 0,
-            Control::ResyncFinished => 1,
-            Control::ResyncPartial => 2,
-            Control::ResyncConfirm => 3,
-            Control::Heartbeat => 4,
+            PeersControlMessage::ResyncRequest => 0,
+            PeersControlMessage::ResyncFinished => 1,
+            PeersControlMessage::ResyncPartial => 2,
+            PeersControlMessage::ResyncConfirm => 3,
+            PeersControlMessage::Heartbeat => 4,
         }
     }
 
-    fn of(code: u8) -> Option<Control> {
+    fn of(code: u8) -> Option<PeersControlMessage> {
         Some(match code {
-            0 => Control::ResyncRequest,
-            1 => Control::ResyncFinished,
-            2 => Control::ResyncPartial,
-            3 => Control::ResyncConfirm,
-            4 => Control::Heartbeat,
+            0 => PeersControlMessage::ResyncRequest,
+            1 => PeersControlMessage::ResyncFinished,
+            2 => PeersControlMessage::ResyncPartial,
+            3 => PeersControlMessage::ResyncConfirm,
+            4 => PeersControlMessage::Heartbeat,
             _ => return None,
         })
     }
@@ -66,7 +66,7 @@ impl Control {
 
 /// Reason why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub enum PeersError {
     /// Protocol error: an invalid or unexpected message.
     Protocol,
     /// A message is longer than allowed.
@@ -83,9 +83,9 @@ pub enum Fault {
 
 /// A received message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Message<'b> {
+pub enum PeersMessage<'b> {
     /// A message without content.
-    Control(Control),
+    Control(PeersControlMessage),
     /// A message about tables: its type and content.
     Tables(u8, &'b [u8]),
     /// A message of unknown class or type, which is ignored.
@@ -94,7 +94,7 @@ pub enum Message<'b> {
 
 /// Parses the message at the start of some bytes; returns it with its length, or None if it is
 /// incomplete.
-pub(super) fn read(bytes: &[u8]) -> Result<Option<(Message<'_>, usize)>, Fault> {
+pub(super) fn read(bytes: &[u8]) -> Result<Option<(PeersMessage<'_>, usize)>, PeersError> {
     let [class, kind, rest @ ..] = bytes else {
         return Ok(None);
     };
@@ -102,13 +102,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Message<'_>, usize)>, Fault> 
         let Some((length, behind)) = integer::read(rest) else {
             // A number that does not end within this many bytes is invalid.
             return if rest.len() >= integer::BYTES_MAX {
-                Err(Fault::Protocol)
+                Err(PeersError::Protocol)
             } else {
                 Ok(None)
             };
         };
         if length > MESSAGE_BYTES_MAX as u64 {
-            return Err(Fault::Size);
+            return Err(PeersError::Size);
         }
         let Some(content) = behind.get(..length as usize) else {
             return Ok(None);
@@ -118,10 +118,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Option<(Message<'_>, usize)>, Fault> 
         (&[][..], 2)
     };
     let message = match *class {
-        CLASS_CONTROL => Control::of(*kind).map_or(Message::Unknown, Message::Control),
-        CLASS_ERROR => return Err(Fault::Theirs),
-        CLASS_TABLES if *kind >= TYPE_WITH_LENGTH => Message::Tables(*kind, content),
-        _ => Message::Unknown,
+        CLASS_CONTROL => {
+            PeersControlMessage::of(*kind).map_or(PeersMessage::Unknown, PeersMessage::Control)
+        }
+        CLASS_ERROR => return Err(PeersError::Theirs),
+        CLASS_TABLES if *kind >= TYPE_WITH_LENGTH => PeersMessage::Tables(*kind, content),
+        _ => PeersMessage::Unknown,
     };
     Ok(Some((message, taken)))
 }
@@ -134,6 +136,6 @@ pub(super) fn write_tables(out: &mut Vec<u8>, kind: u8, content: &[u8]) {
 }
 
 /// Appends the message that is sent before a connection is closed for a fault.
-pub(super) fn write_error(out: &mut Vec<u8>, fault: Fault) {
-    out.extend([CLASS_ERROR, u8::from(fault == Fault::Size)]);
+pub(super) fn write_error(out: &mut Vec<u8>, fault: PeersError) {
+    out.extend([CLASS_ERROR, u8::from(fault == PeersError::Size)]);
 }

@@ -1,8 +1,8 @@
 //! A connection between two peers, without IO.
 
 use super::dictionary::Dictionary;
-use super::message::{self, Control, Fault, MESSAGE_BYTES_MAX, Message};
-use super::value::{Field, TableDescription, write_fields};
+use super::message::{self, MESSAGE_BYTES_MAX, PeersControlMessage, PeersError, PeersMessage};
+use super::value::{PeersElement, TableDescription, write_fields};
 use super::{Milliseconds, integer};
 
 /// Maximum time between two messages: a heartbeat is sent if there is nothing else.
@@ -22,7 +22,7 @@ const VERSION: &str = "2.1";
 
 /// Side that opened the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
+pub enum PeersRole {
     /// The local side opened the connection.
     Connecting,
     /// The peer opened the connection.
@@ -31,7 +31,7 @@ pub enum Role {
 
 /// Response to a greeting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
+pub enum PeersStatus {
     /// The greeting is accepted.
     Succeeded,
     /// Another connection to this peer exists already.
@@ -46,16 +46,16 @@ pub enum Status {
     WrongLocal,
 }
 
-impl Status {
+impl PeersStatus {
     /// Returns the number of the status.
     pub fn code(self) -> u16 {
         match self {
-            Status::Succeeded => 200,
-            Status::TryAgain => 300,
-            Status::ProtocolError => 501,
-            Status::BadVersion => 502,
-            Status::WrongRemote => 503,
-            Status::WrongLocal => 504,
+            PeersStatus::Succeeded => 200,
+            PeersStatus::TryAgain => 300,
+            PeersStatus::ProtocolError => 501,
+            PeersStatus::BadVersion => 502,
+            PeersStatus::WrongRemote => 503,
+            PeersStatus::WrongLocal => 504,
         }
     }
 }
@@ -73,7 +73,7 @@ pub struct Hello {
 
 /// Progress of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum PeersSessionState {
     /// The peer's greeting is awaited.
     AwaitsHello,
     /// The greeting has arrived, and the owner must decide about it.
@@ -98,7 +98,7 @@ pub struct Update {
     /// Key of the entry.
     pub key: Vec<u8>,
     /// Data of the entry.
-    pub fields: Vec<Field>,
+    pub fields: Vec<PeersElement>,
 }
 
 /// An event caused by the peer.
@@ -145,8 +145,8 @@ struct Theirs {
 /// State of one connection.
 #[derive(Debug)]
 pub struct Session {
-    role: Role,
-    state: State,
+    role: PeersRole,
+    state: PeersSessionState,
     tables: Vec<TableDescription>,
     theirs: Vec<Theirs>,
     /// Indices of the tables that updates refer to, received and sent.
@@ -166,11 +166,11 @@ pub struct Session {
 
 impl Session {
     /// Creates the session of a new connection, for these tables.
-    pub fn new(role: Role, tables: Vec<TableDescription>, now: Milliseconds) -> Session {
+    pub fn new(role: PeersRole, tables: Vec<TableDescription>, now: Milliseconds) -> Session {
         let count = tables.len();
         Session {
             role,
-            state: State::AwaitsHello,
+            state: PeersSessionState::AwaitsHello,
             tables,
             theirs: Vec::new(),
             current_in: None,
@@ -188,30 +188,30 @@ impl Session {
     }
 
     /// Returns which side opened the connection.
-    pub fn role(&self) -> Role {
+    pub fn role(&self) -> PeersRole {
         self.role
     }
 
     /// Returns the progress of the session.
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> PeersSessionState {
         self.state
     }
 
     /// Sends the hello, if this side opened the connection.
-    pub fn greet(&mut self, hello: &Hello) {
+    pub fn send_hello(&mut self, hello: &Hello) {
         let Hello { to, from, process } = hello;
         let text = format!("{PROTOCOL} {VERSION}\n{to}\n{from} {process} 1\n");
         self.output.extend_from_slice(text.as_bytes());
-        self.state = State::AwaitsStatus;
+        self.state = PeersSessionState::AwaitsStatus;
     }
 
     /// Responds to a greeting. Any status but success ends the session.
-    pub fn welcome(&mut self, status: Status) {
+    pub fn send_status(&mut self, status: PeersStatus) {
         let text = format!("{}\n", status.code());
         self.output.extend_from_slice(text.as_bytes());
         self.state = match status {
-            Status::Succeeded => State::Established,
-            _ => State::Ended,
+            PeersStatus::Succeeded => PeersSessionState::Established,
+            _ => PeersSessionState::Ended,
         };
     }
 
@@ -233,7 +233,7 @@ impl Session {
     pub fn deadline(&self) -> Milliseconds {
         let silent = self.heard_ms + SILENCE_MS;
         match self.state {
-            State::Established => silent.min(self.sent_ms + HEARTBEAT_MS),
+            PeersSessionState::Established => silent.min(self.sent_ms + HEARTBEAT_MS),
             _ => silent,
         }
     }
@@ -242,14 +242,14 @@ impl Session {
     ///
     /// # Errors
     /// The peer has not sent anything for too long.
-    pub fn handle_time(&mut self, now: Milliseconds) -> Result<(), Fault> {
+    pub fn handle_time(&mut self, now: Milliseconds) -> Result<(), PeersError> {
         if now >= self.heard_ms + SILENCE_MS {
-            self.state = State::Ended;
-            return Err(Fault::Silent);
+            self.state = PeersSessionState::Ended;
+            return Err(PeersError::Silent);
         }
-        if self.state == State::Established && now >= self.sent_ms + HEARTBEAT_MS {
+        if self.state == PeersSessionState::Established && now >= self.sent_ms + HEARTBEAT_MS {
             self.sent_ms = now;
-            Control::Heartbeat.write(&mut self.output);
+            PeersControlMessage::Heartbeat.write(&mut self.output);
         }
         Ok(())
     }
@@ -259,8 +259,8 @@ impl Session {
     ///
     /// # Errors
     /// The peer violates the protocol.
-    pub fn handle(&mut self, bytes: &[u8], now: Milliseconds) -> Result<Vec<Event>, Fault> {
-        if self.state == State::Established {
+    pub fn handle(&mut self, bytes: &[u8], now: Milliseconds) -> Result<Vec<Event>, PeersError> {
+        if self.state == PeersSessionState::Established {
             // The time limit applies to a greeting as a whole, however slowly it arrives.
             self.heard_ms = now;
         }
@@ -284,22 +284,22 @@ impl Session {
         match result {
             Ok(()) => Ok(events),
             Err(fault) => {
-                if self.state == State::Established && fault != Fault::Theirs {
+                if self.state == PeersSessionState::Established && fault != PeersError::Theirs {
                     message::write_error(&mut self.output, fault);
                 }
-                self.state = State::Ended;
+                self.state = PeersSessionState::Ended;
                 Err(fault)
             }
         }
     }
 
     /// Handles one message; returns its length and the event that it causes.
-    fn step(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, Fault> {
+    fn step(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, PeersError> {
         match self.state {
-            State::AwaitsHello => self.hello(from),
-            State::AwaitsStatus => self.status(from),
-            State::Greeted | State::Ended => Ok(None),
-            State::Established => {
+            PeersSessionState::AwaitsHello => self.hello(from),
+            PeersSessionState::AwaitsStatus => self.status(from),
+            PeersSessionState::Greeted | PeersSessionState::Ended => Ok(None),
+            PeersSessionState::Established => {
                 let input = std::mem::take(&mut self.input);
                 let result = self.message(input.get(from..).unwrap_or(&[]));
                 self.input = input;
@@ -308,7 +308,7 @@ impl Session {
         }
     }
 
-    fn hello(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, Fault> {
+    fn hello(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, PeersError> {
         let input = self.input.get(from..).unwrap_or(&[]);
         let mut ends = input.iter().enumerate().filter(|(_, b)| **b == b'\n');
         let Some((end, _)) = ends.nth(2) else {
@@ -319,27 +319,27 @@ impl Session {
                 .all(|(one, other)| one == other);
             if !fits || input.len() > HELLO_BYTES_MAX {
                 self.output.extend_from_slice(b"501\n");
-                return Err(Fault::Greeting);
+                return Err(PeersError::Greeting);
             }
             return Ok(None);
         };
         let Some((hello, version)) = parse_hello(&input[..end]) else {
             self.output.extend_from_slice(b"501\n");
-            return Err(Fault::Greeting);
+            return Err(PeersError::Greeting);
         };
         if !version.starts_with("2.") {
             self.output.extend_from_slice(b"502\n");
-            return Err(Fault::Greeting);
+            return Err(PeersError::Greeting);
         }
-        self.state = State::Greeted;
+        self.state = PeersSessionState::Greeted;
         Ok(Some((end + 1, Some(Event::Greeted(hello)))))
     }
 
-    fn status(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, Fault> {
+    fn status(&mut self, from: usize) -> Result<Option<(usize, Option<Event>)>, PeersError> {
         let input = self.input.get(from..).unwrap_or(&[]);
         let Some(end) = input.iter().position(|b| *b == b'\n') else {
             return if input.len() > HELLO_BYTES_MAX {
-                Err(Fault::Greeting)
+                Err(PeersError::Greeting)
             } else {
                 Ok(None)
             };
@@ -348,42 +348,42 @@ impl Session {
         let code: Option<u16> = code.and_then(|text| text.trim().parse().ok());
         match code {
             Some(200) => {
-                self.state = State::Established;
+                self.state = PeersSessionState::Established;
                 Ok(Some((end + 1, Some(Event::Established))))
             }
-            Some(code) => Err(Fault::Refused(code)),
-            None => Err(Fault::Greeting),
+            Some(code) => Err(PeersError::Refused(code)),
+            None => Err(PeersError::Greeting),
         }
     }
 
-    fn message(&mut self, input: &[u8]) -> Result<Option<(usize, Option<Event>)>, Fault> {
+    fn message(&mut self, input: &[u8]) -> Result<Option<(usize, Option<Event>)>, PeersError> {
         let Some((message, taken)) = message::read(input)? else {
             return Ok(None);
         };
         let event = match message {
-            Message::Control(control) => self.control(control)?,
-            Message::Tables(kind, content) => {
-                self.about_tables(kind, content).ok_or(Fault::Protocol)?
-            }
-            Message::Unknown => None,
+            PeersMessage::Control(control) => self.control(control)?,
+            PeersMessage::Tables(kind, content) => self
+                .about_tables(kind, content)
+                .ok_or(PeersError::Protocol)?,
+            PeersMessage::Unknown => None,
         };
         Ok(Some((taken, event)))
     }
 
-    fn control(&mut self, control: Control) -> Result<Option<Event>, Fault> {
+    fn control(&mut self, control: PeersControlMessage) -> Result<Option<Event>, PeersError> {
         Ok(Some(match control {
-            Control::ResyncRequest => Event::ResyncRequest,
-            Control::ResyncFinished | Control::ResyncPartial => {
+            PeersControlMessage::ResyncRequest => Event::ResyncRequest,
+            PeersControlMessage::ResyncFinished | PeersControlMessage::ResyncPartial => {
                 self.confirms += 1;
                 if self.confirms > CONFIRMS_MAX {
-                    return Err(Fault::Protocol);
+                    return Err(PeersError::Protocol);
                 }
-                Control::ResyncConfirm.write(&mut self.output);
-                let whole = control == Control::ResyncFinished;
+                PeersControlMessage::ResyncConfirm.write(&mut self.output);
+                let whole = control == PeersControlMessage::ResyncFinished;
                 Event::Resynced { whole }
             }
-            Control::ResyncConfirm => Event::Confirmed,
-            Control::Heartbeat => Event::Heartbeat,
+            PeersControlMessage::ResyncConfirm => Event::Confirmed,
+            PeersControlMessage::Heartbeat => Event::Heartbeat,
         }))
     }
 
@@ -458,7 +458,7 @@ impl Session {
         let Some(table) = theirs.ours else {
             return Some(None);
         };
-        let fits = |field: &Field| {
+        let fits = |field: &PeersElement| {
             let ours = self.tables.get(table);
             let same = |one: &&super::value::Stored| one.bit == field.bit;
             let ours = ours.and_then(|ours| ours.stored.iter().find(same));
@@ -479,7 +479,7 @@ impl Session {
     }
 
     /// Sends a message without content.
-    pub fn send(&mut self, control: Control) {
+    pub fn send(&mut self, control: PeersControlMessage) {
         control.write(&mut self.output);
     }
 

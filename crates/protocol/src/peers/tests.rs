@@ -11,9 +11,9 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
-fn number(bit: u8, element: u32, n: u64) -> Field {
-    let value = Value::Number(n);
-    Field {
+fn number(bit: u8, element: u32, n: u64) -> PeersElement {
+    let value = PeersValue::Number(n);
+    PeersElement {
         bit,
         element,
         value,
@@ -45,10 +45,10 @@ fn tables() -> Vec<TableDescription> {
     ]
 }
 
-fn established(role: Role) -> Session {
+fn established(role: PeersRole) -> Session {
     let mut session = Session::new(role, tables(), 0);
     match role {
-        Role::Accepting => {
+        PeersRole::Accepting => {
             let events = session.handle(b"HAProxyS 2.1\nB\nA 9616 1\n", 0).unwrap();
             let hello = Hello {
                 to: "B".into(),
@@ -56,16 +56,16 @@ fn established(role: Role) -> Session {
                 process: 9616,
             };
             assert_eq!(events, [Event::Greeted(hello)]);
-            session.welcome(Status::Succeeded);
+            session.send_status(PeersStatus::Succeeded);
             assert_eq!(session.output(), b"200\n");
         }
-        Role::Connecting => {
+        PeersRole::Connecting => {
             let hello = Hello {
                 to: "B".into(),
                 from: "A".into(),
                 process: 7,
             };
-            session.greet(&hello);
+            session.send_hello(&hello);
             assert_eq!(session.output(), b"HAProxyS 2.1\nB\nA 7 1\n");
             assert_eq!(session.handle(b"200\n", 0), Ok(vec![Event::Established]));
         }
@@ -105,7 +105,7 @@ fn numbers_are_those_of_the_wire() {
 
 #[test]
 fn what_haproxy_sends_is_understood() {
-    let mut session = established(Role::Accepting);
+    let mut session = established(PeersRole::Accepting);
     // A definition, an update, a table with a dictionary, its update.
     let bytes = unhex(
         "0a820c040274730620f011f0d9dc0c 0a800800000002022f6101 0a820d0101620611f1f1fe00f0eda3010a800d00000001022f61010401027331 0a8108022f62020202",
@@ -124,10 +124,10 @@ fn what_haproxy_sends_is_understood() {
             fields,
         })
     };
-    let text = |text: &str| Field {
+    let text = |text: &str| PeersElement {
         bit: 19,
         element: 0,
-        value: Value::Text(Some(text.into())),
+        value: PeersValue::Text(Some(text.into())),
     };
     assert_eq!(events.len(), 2);
     assert_eq!(events[0], update(0, 2, b"/a", vec![number(9, 0, 1)]));
@@ -141,7 +141,7 @@ fn what_haproxy_sends_is_understood() {
 
 #[test]
 fn what_is_sent_are_the_bytes_of_haproxy() {
-    let mut session = established(Role::Connecting);
+    let mut session = established(PeersRole::Connecting);
     let expires_in_ms = None;
     let fields = vec![number(9, 0, 1)];
     session.push(&Update {
@@ -151,10 +151,10 @@ fn what_is_sent_are_the_bytes_of_haproxy() {
         key: b"/a".to_vec(),
         fields,
     });
-    let text = Field {
+    let text = PeersElement {
         bit: 19,
         element: 0,
-        value: Value::Text(Some("s1".into())),
+        value: PeersValue::Text(Some("s1".into())),
     };
     for (number_, key) in [(1, b"/a"), (2, b"/b")] {
         let fields = vec![number(0, 0, 1), text.clone()];
@@ -187,13 +187,16 @@ fn what_is_sent_are_the_bytes_of_haproxy() {
 
 #[test]
 fn what_one_session_sends_another_understands() {
-    let (mut one, mut other) = (established(Role::Connecting), established(Role::Accepting));
+    let (mut one, mut other) = (
+        established(PeersRole::Connecting),
+        established(PeersRole::Accepting),
+    );
     let fields = vec![
         number(0, 0, 3),
-        Field {
+        PeersElement {
             bit: 19,
             element: 0,
-            value: Value::Text(None),
+            value: PeersValue::Text(None),
         },
     ];
     let update = |number| Update {
@@ -206,7 +209,7 @@ fn what_one_session_sends_another_understands() {
     for number in [7, 8, 10] {
         one.push(&update(number));
     }
-    one.send(Control::ResyncFinished);
+    one.send(PeersControlMessage::ResyncFinished);
     let events = other.handle(one.output(), 3).unwrap();
     let expected = [7, 8, 10].map(|number| Event::Update(update(number)));
     assert_eq!(events[..3], expected);
@@ -227,13 +230,13 @@ fn what_one_session_sends_another_understands() {
 
 #[test]
 fn silence_is_broken_and_ends() {
-    let mut session = established(Role::Accepting);
+    let mut session = established(PeersRole::Accepting);
     assert_eq!(session.deadline(), 3_000);
     assert_eq!(session.handle_time(3_000), Ok(()));
     assert_eq!(session.output(), [0, 4]);
     assert_eq!(session.handle(&[0, 4], 9_000), Ok(vec![Event::Heartbeat]));
     assert_eq!(session.handle_time(12_000), Ok(()));
-    assert_eq!(session.handle_time(19_000), Err(Fault::Silent));
+    assert_eq!(session.handle_time(19_000), Err(PeersError::Silent));
 }
 
 #[test]
@@ -244,17 +247,17 @@ fn greetings_that_are_none_are_refused() {
         (b"HAProxyS\nB\nA 1 1\n", b"501\n"),
     ];
     for (bytes, answer) in rows {
-        let mut session = Session::new(Role::Accepting, tables(), 0);
-        assert_eq!(session.handle(bytes, 0), Err(Fault::Greeting));
+        let mut session = Session::new(PeersRole::Accepting, tables(), 0);
+        assert_eq!(session.handle(bytes, 0), Err(PeersError::Greeting));
         assert_eq!(session.output(), *answer);
     }
-    let mut session = Session::new(Role::Connecting, tables(), 0);
-    session.greet(&Hello {
+    let mut session = Session::new(PeersRole::Connecting, tables(), 0);
+    session.send_hello(&Hello {
         to: "B".into(),
         from: "A".into(),
         process: 1,
     });
-    assert_eq!(session.handle(b"503\n", 0), Err(Fault::Refused(503)));
+    assert_eq!(session.handle(b"503\n", 0), Err(PeersError::Refused(503)));
 }
 
 #[test]
@@ -273,7 +276,7 @@ fn hostile_messages_end_the_connection() {
         "0100",
     ];
     for hex in rows {
-        let mut session = established(Role::Accepting);
+        let mut session = established(PeersRole::Accepting);
         let result = session.handle(&unhex(hex), 0);
         let waits = result.as_ref().is_ok_and(|events| events.is_empty());
         assert!(
@@ -288,7 +291,7 @@ fn random_bytes_never_do_harm() {
     let mut random = lab::Random::new(1);
     let mut next = move || random.next();
     for _ in 0..3000 {
-        let mut session = established(Role::Accepting);
+        let mut session = established(PeersRole::Accepting);
         let mut bytes = unhex(
             "0a820c040274730620f011f0d9dc0c0a800800000002022f61010a820d0101620611f1f1fe00f0eda3010a800d00000001022f61010401027331",
         );
@@ -303,18 +306,18 @@ fn random_bytes_never_do_harm() {
 
 #[test]
 fn who_is_slow_to_greet_has_its_time_once() {
-    let mut session = Session::new(Role::Accepting, tables(), 0);
+    let mut session = Session::new(PeersRole::Accepting, tables(), 0);
     for at in 1..9u64 {
         let byte = &b"HAProxyS"[at as usize - 1..at as usize];
         assert_eq!(session.handle(byte, at * 1000), Ok(Vec::new()));
         assert_eq!(session.handle_time(at * 1000), Ok(()));
     }
-    assert_eq!(session.handle_time(10_000), Err(Fault::Silent));
+    assert_eq!(session.handle_time(10_000), Err(PeersError::Silent));
 }
 
 #[test]
 fn who_asks_without_reading_fills_no_memory() {
-    let mut session = established(Role::Accepting);
+    let mut session = established(PeersRole::Accepting);
     let mut fault = None;
     for _ in 0..100_000 {
         // The end of a resynchronization, which is confirmed.
@@ -325,7 +328,7 @@ fn who_asks_without_reading_fills_no_memory() {
     }
     assert!(fault.is_some() && session.output().len() < 1000);
     // A peer that reads may send it any number of times.
-    let mut session = established(Role::Accepting);
+    let mut session = established(PeersRole::Accepting);
     for _ in 0..1000 {
         assert!(session.handle(&[0, 1], 1).is_ok());
         session.sent(session.output().len(), 1);
@@ -338,9 +341,9 @@ proptest! {
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
         kinds in proptest::collection::vec((128u8..136, proptest::collection::vec(any::<u8>(), 0..60)), 0..20),
     ) {
-        let mut session = Session::new(Role::Accepting, tables(), 0);
+        let mut session = Session::new(PeersRole::Accepting, tables(), 0);
         let _ = session.handle(&bytes, 0);
-        let mut session = established(Role::Accepting);
+        let mut session = established(PeersRole::Accepting);
         let _ = session.handle(&unhex("0a820d0101620611f1f1fe00f0eda301"), 0);
         for (kind, content) in kinds {
             let mut message = vec![10, kind, content.len() as u8];

@@ -37,7 +37,7 @@ const KEY_TYPES: [(u64, KeyType); 5] = [
 
 /// Encoding of a data type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum PeersDataEncoding {
     /// A single number.
     Number,
     /// Age of the current period, events in it, and events in the previous one.
@@ -51,13 +51,13 @@ pub enum Kind {
 }
 
 /// Returns the encoding of a data type by its bit; None if it is unknown.
-pub fn kind(bit: u8) -> Option<Kind> {
+pub fn kind(bit: u8) -> Option<PeersDataEncoding> {
     Some(match bit {
-        0..=2 | 4 | 6 | 7 | 9 | 11 | 13 | 15 | 17 | 20 => Kind::Number,
-        3 | 5 | 8 | 10 | 12 | 14 | 16 | 18 | 21 => Kind::Rate,
-        19 => Kind::Text,
-        22 | 23 => Kind::Numbers,
-        24 => Kind::Rates,
+        0..=2 | 4 | 6 | 7 | 9 | 11 | 13 | 15 | 17 | 20 => PeersDataEncoding::Number,
+        3 | 5 | 8 | 10 | 12 | 14 | 16 | 18 | 21 => PeersDataEncoding::Rate,
+        19 => PeersDataEncoding::Text,
+        22 | 23 => PeersDataEncoding::Numbers,
+        24 => PeersDataEncoding::Rates,
         _ => return None,
     })
 }
@@ -90,7 +90,7 @@ pub struct TableDescription {
 
 /// An element of an entry's data.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Value {
+pub enum PeersValue {
     /// A number.
     Number(u64),
     /// Milliseconds since the period began, events in it, and events in the previous one.
@@ -101,13 +101,13 @@ pub enum Value {
 
 /// An element of an entry: its type, index and value.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Field {
+pub struct PeersElement {
     /// Bit of its type.
     pub bit: u8,
     /// Index of the element.
     pub element: u32,
     /// Value of the element.
-    pub value: Value,
+    pub value: PeersValue,
 }
 
 fn take_integer(bytes: &mut &[u8]) -> Option<u64> {
@@ -143,20 +143,20 @@ impl TableDescription {
         integer::write(out, self.expire_ms.into());
         for one in &self.stored {
             match kind(one.bit) {
-                Some(Kind::Rate) => {
+                Some(PeersDataEncoding::Rate) => {
                     integer::write(out, one.bit.into());
                     integer::write(out, one.period_ms.into());
                 }
-                Some(Kind::Numbers) => {
+                Some(PeersDataEncoding::Numbers) => {
                     integer::write(out, one.bit.into());
                     integer::write(out, one.elements.into());
                 }
-                Some(Kind::Rates) => {
+                Some(PeersDataEncoding::Rates) => {
                     integer::write(out, one.bit.into());
                     integer::write(out, one.elements.into());
                     integer::write(out, one.period_ms.into());
                 }
-                Some(Kind::Number | Kind::Text) | None => {}
+                Some(PeersDataEncoding::Number | PeersDataEncoding::Text) | None => {}
             }
         }
     }
@@ -184,10 +184,10 @@ impl TableDescription {
             let bit = take_integer(&mut bytes)?;
             let one = stored.iter_mut().find(|one| u64::from(one.bit) == bit)?;
             let kind = kind(one.bit)?;
-            if matches!(kind, Kind::Numbers | Kind::Rates) {
+            if matches!(kind, PeersDataEncoding::Numbers | PeersDataEncoding::Rates) {
                 one.elements = take_integer(&mut bytes).filter(|n| *n <= ELEMENTS_MAX)? as u32;
             }
-            if matches!(kind, Kind::Rate | Kind::Rates) {
+            if matches!(kind, PeersDataEncoding::Rate | PeersDataEncoding::Rates) {
                 one.period_ms = take_small(&mut bytes)?;
             }
         }
@@ -236,7 +236,7 @@ impl TableDescription {
         &self,
         mut bytes: &[u8],
         dictionary: &mut Dictionary,
-    ) -> Option<Vec<Field>> {
+    ) -> Option<Vec<PeersElement>> {
         let mut fields = Vec::new();
         for one in &self.stored {
             let Some(kind) = kind(one.bit) else {
@@ -244,15 +244,17 @@ impl TableDescription {
             };
             for element in 0..one.elements {
                 let value = match kind {
-                    Kind::Number | Kind::Numbers => Value::Number(take_integer(&mut bytes)?),
-                    Kind::Rate | Kind::Rates => Value::Rate(
+                    PeersDataEncoding::Number | PeersDataEncoding::Numbers => {
+                        PeersValue::Number(take_integer(&mut bytes)?)
+                    }
+                    PeersDataEncoding::Rate | PeersDataEncoding::Rates => PeersValue::Rate(
                         take_small(&mut bytes)?,
                         take_small(&mut bytes)?,
                         take_small(&mut bytes)?,
                     ),
-                    Kind::Text => Value::Text(read_text(&mut bytes, dictionary)?),
+                    PeersDataEncoding::Text => PeersValue::Text(read_text(&mut bytes, dictionary)?),
                 };
-                fields.push(Field {
+                fields.push(PeersElement {
                     bit: one.bit,
                     element,
                     value,
@@ -281,17 +283,21 @@ fn read_text(bytes: &mut &[u8], dictionary: &mut Dictionary) -> Option<Option<St
 }
 
 /// Appends the values of an entry, which are in the order of their bits.
-pub(super) fn write_fields(fields: &[Field], dictionary: &mut Dictionary, out: &mut Vec<u8>) {
+pub(super) fn write_fields(
+    fields: &[PeersElement],
+    dictionary: &mut Dictionary,
+    out: &mut Vec<u8>,
+) {
     for field in fields {
         match &field.value {
-            Value::Number(n) => integer::write(out, *n),
-            Value::Rate(age_ms, current, previous) => {
+            PeersValue::Number(n) => integer::write(out, *n),
+            PeersValue::Rate(age_ms, current, previous) => {
                 for n in [age_ms, current, previous] {
                     integer::write(out, (*n).into());
                 }
             }
-            Value::Text(None) => integer::write(out, 0),
-            Value::Text(Some(text)) => {
+            PeersValue::Text(None) => integer::write(out, 0),
+            PeersValue::Text(Some(text)) => {
                 let mut inner = Vec::new();
                 let (number, is_new) = dictionary.number(text);
                 integer::write(&mut inner, number);

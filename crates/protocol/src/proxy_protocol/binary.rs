@@ -3,7 +3,7 @@
 use super::crc32c::crc32c;
 use super::tlv::{CHECKSUM_BYTES, TLV_HEAD_BYTES, kind};
 use super::{
-    Checksum, Endpoints, Header, ParseError, Progress, Proxied, TlvError, Tlvs, Transport,
+    Checksum, Endpoints, Header, ParseError, Progress, Proxied, ProxiedTransport, TlvError, Tlvs,
     UNIX_PATH_BYTES, UnixPath, UnixPaths, check_prefix,
 };
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
@@ -79,17 +79,17 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Progress, ParseError> {
 /// Length and layout that the family byte announces.
 enum Shape {
     Unspecified,
-    Inet4(Transport),
-    Inet6(Transport),
-    Unix(Transport),
+    Inet4(ProxiedTransport),
+    Inet6(ProxiedTransport),
+    Unix(ProxiedTransport),
 }
 
 impl Shape {
     fn of(byte: u8, block_bytes: usize) -> Result<Shape, ParseError> {
         let transport = match byte & 0xf {
             UNSPECIFIED => None,
-            TRANSPORT_STREAM => Some(Transport::Stream),
-            TRANSPORT_DATAGRAM => Some(Transport::Datagram),
+            TRANSPORT_STREAM => Some(ProxiedTransport::Stream),
+            TRANSPORT_DATAGRAM => Some(ProxiedTransport::Datagram),
             other => return Err(ParseError::Transport(other)),
         };
         let (shape, needed_bytes) = match (byte >> 4, transport) {
@@ -153,7 +153,7 @@ impl Shape {
     }
 }
 
-fn inet4(transport: Transport, wire: &[u8; INET4_BYTES]) -> Endpoints {
+fn inet4(transport: ProxiedTransport, wire: &[u8; INET4_BYTES]) -> Endpoints {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = *wire;
     Endpoints::Inet4 {
         transport,
@@ -162,7 +162,7 @@ fn inet4(transport: Transport, wire: &[u8; INET4_BYTES]) -> Endpoints {
     }
 }
 
-fn inet6(transport: Transport, wire: &[u8; INET6_BYTES]) -> Endpoints {
+fn inet6(transport: ProxiedTransport, wire: &[u8; INET6_BYTES]) -> Endpoints {
     let ip = |at: usize| {
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&wire[at..at + 16]);
@@ -176,7 +176,7 @@ fn inet6(transport: Transport, wire: &[u8; INET6_BYTES]) -> Endpoints {
     }
 }
 
-fn unix(transport: Transport, wire: &[u8; UNIX_BYTES]) -> Endpoints {
+fn unix(transport: ProxiedTransport, wire: &[u8; UNIX_BYTES]) -> Endpoints {
     let path = |at: usize| {
         let mut bytes = [0; UNIX_PATH_BYTES];
         bytes.copy_from_slice(&wire[at..at + UNIX_PATH_BYTES]);
@@ -270,8 +270,8 @@ fn family_byte(endpoints: &Endpoints) -> u8 {
         Endpoints::Unix { transport, .. } => (FAMILY_UNIX, transport),
     };
     let transport = match transport {
-        Transport::Stream => TRANSPORT_STREAM,
-        Transport::Datagram => TRANSPORT_DATAGRAM,
+        ProxiedTransport::Stream => TRANSPORT_STREAM,
+        ProxiedTransport::Datagram => TRANSPORT_DATAGRAM,
     };
     family << 4 | transport
 }

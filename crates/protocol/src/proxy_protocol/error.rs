@@ -5,7 +5,7 @@ use std::fmt;
 
 /// A field of a version 1 line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Field {
+pub enum ProxyV1Field {
     /// The source address.
     SourceAddress,
     /// Address to which the source connected.
@@ -49,7 +49,7 @@ pub enum ParseError {
     },
     /// Version 1: a field is malformed.
     #[error("PROXY line: the {0} is malformed")]
-    Malformed(Field),
+    Malformed(ProxyV1Field),
     /// Version 2: unsupported version number.
     #[error("binary PROXY header: version {0}, not 2")]
     Version(u8),
@@ -130,13 +130,13 @@ pub struct UnixPathTooLong {
     pub found_bytes: usize,
 }
 
-impl fmt::Display for Field {
+impl fmt::Display for ProxyV1Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Field::SourceAddress => "source address",
-            Field::DestinationAddress => "destination address",
-            Field::SourcePort => "source port",
-            Field::DestinationPort => "destination port",
+            ProxyV1Field::SourceAddress => "source address",
+            ProxyV1Field::DestinationAddress => "destination address",
+            ProxyV1Field::SourcePort => "source port",
+            ProxyV1Field::DestinationPort => "destination port",
         })
     }
 }

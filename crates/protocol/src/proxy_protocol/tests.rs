@@ -166,7 +166,7 @@ fn lines_that_are_not_quite_right_are_refused() {
 
 #[test]
 fn fields_that_are_not_quite_right_are_refused() {
-    use super::Field::*;
+    use super::ProxyV1Field::*;
     for (line, field) in [
         ("PROXY TCP4 01.2.3.4 5.6.7.8 1 2\r\n", SourceAddress),
         ("PROXY TCP4 1.2.3 5.6.7.8 1 2\r\n", SourceAddress),
@@ -368,7 +368,7 @@ fn extensions_beyond_their_bounds_are_not_taken() {
     tlvs.push(kind::ALPN, &too_long[1..]).unwrap();
     let header = Header::Proxied(Proxied {
         endpoints: Endpoints::Unix {
-            transport: Transport::Stream,
+            transport: ProxiedTransport::Stream,
             paths: Box::new(UnixPaths {
                 source: UnixPath::new(b"").unwrap(),
                 destination: UnixPath::new(b"/run/x").unwrap(),
@@ -395,7 +395,7 @@ fn paths_lose_their_padding_and_nothing_else() {
 fn version_1_says_unknown_for_what_it_cannot_say() {
     let datagram = Header::Proxied(Proxied {
         endpoints: Endpoints::between(
-            Transport::Datagram,
+            ProxiedTransport::Datagram,
             "1.2.3.4:1".parse().unwrap(),
             "1.2.3.4:2".parse().unwrap(),
         ),
@@ -422,8 +422,11 @@ fn a_header_is_small_where_it_is_kept() {
     assert!(size_of::<Header>() <= 96, "{}", size_of::<Header>());
 }
 
-fn any_transport() -> impl Strategy<Value = Transport> {
-    prop_oneof![Just(Transport::Stream), Just(Transport::Datagram)]
+fn any_transport() -> impl Strategy<Value = ProxiedTransport> {
+    prop_oneof![
+        Just(ProxiedTransport::Stream),
+        Just(ProxiedTransport::Datagram)
+    ]
 }
 
 fn any_endpoints() -> impl Strategy<Value = Endpoints> {

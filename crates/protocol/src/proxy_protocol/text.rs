@@ -5,7 +5,8 @@
 //! here.)
 
 use super::{
-    Endpoints, Field, Header, ParseError, Progress, Proxied, Tlvs, Transport, check_prefix,
+    Endpoints, Header, ParseError, Progress, Proxied, ProxiedTransport, ProxyV1Field, Tlvs,
+    check_prefix,
 };
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 
@@ -70,22 +71,24 @@ fn parse_line(line: &[u8]) -> Result<Endpoints, ParseError> {
             found: line.split(|b| *b == b' ').count() - 1,
         });
     };
-    let transport = Transport::Stream;
+    let transport = ProxiedTransport::Stream;
     let from = |field| move || ParseError::Malformed(field);
-    let source_port = port(source_port).ok_or_else(from(Field::SourcePort))?;
-    let destination_port = port(destination_port).ok_or_else(from(Field::DestinationPort))?;
+    let source_port = port(source_port).ok_or_else(from(ProxyV1Field::SourcePort))?;
+    let destination_port =
+        port(destination_port).ok_or_else(from(ProxyV1Field::DestinationPort))?;
     if family == b"TCP4" {
-        let source: Ipv4Addr = address(source).ok_or_else(from(Field::SourceAddress))?;
+        let source: Ipv4Addr = address(source).ok_or_else(from(ProxyV1Field::SourceAddress))?;
         let destination: Ipv4Addr =
-            address(destination).ok_or_else(from(Field::DestinationAddress))?;
+            address(destination).ok_or_else(from(ProxyV1Field::DestinationAddress))?;
         return Ok(Endpoints::Inet4 {
             transport,
             source: SocketAddrV4::new(source, source_port),
             destination: SocketAddrV4::new(destination, destination_port),
         });
     }
-    let source: Ipv6Addr = address(source).ok_or_else(from(Field::SourceAddress))?;
-    let destination: Ipv6Addr = address(destination).ok_or_else(from(Field::DestinationAddress))?;
+    let source: Ipv6Addr = address(source).ok_or_else(from(ProxyV1Field::SourceAddress))?;
+    let destination: Ipv6Addr =
+        address(destination).ok_or_else(from(ProxyV1Field::DestinationAddress))?;
     Ok(Endpoints::Inet6 {
         transport,
         source: SocketAddrV6::new(source, source_port, 0, 0),
@@ -117,7 +120,7 @@ pub(super) fn encode(header: &Header, out: &mut Vec<u8>) {
     };
     let line = match endpoints {
         Endpoints::Inet4 {
-            transport: Transport::Stream,
+            transport: ProxiedTransport::Stream,
             source,
             destination,
         } => format!(
@@ -128,7 +131,7 @@ pub(super) fn encode(header: &Header, out: &mut Vec<u8>) {
             destination.port()
         ),
         Endpoints::Inet6 {
-            transport: Transport::Stream,
+            transport: ProxiedTransport::Stream,
             source,
             destination,
         } => format!(

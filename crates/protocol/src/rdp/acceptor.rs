@@ -3,7 +3,7 @@
 
 use super::gcc::{CHANNELS_MAX, Conference, IO_CHANNEL};
 use super::mcs::{self, Attached};
-use super::{Frame, Malformed, PACKET_BYTES_MAX, Pdu, frame, info};
+use super::{PACKET_BYTES_MAX, Pdu, RdpPacketError, TpktFrame, frame, info};
 
 /// User id that each client gets.
 const USER: u16 = 1007;
@@ -13,7 +13,7 @@ const PACKETS_MAX: usize = 3 + CHANNELS_MAX + 2;
 
 /// Packet that is expected next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum RdpAcceptorPhase {
     Connect,
     Erect,
     Attach,
@@ -24,7 +24,7 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct Acceptor {
     requested: u32,
-    phase: Phase,
+    phase: RdpAcceptorPhase,
     conference: Conference,
     packets: usize,
 }
@@ -44,7 +44,7 @@ pub struct Logon {
 
 /// Next step of the caller.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum RdpAcceptorStep {
     /// Read more bytes of the client.
     Read,
     /// The client has sent its identity, and waits.
@@ -56,7 +56,7 @@ impl Acceptor {
     pub fn new(requested: u32) -> Acceptor {
         Acceptor {
             requested,
-            phase: Phase::Connect,
+            phase: RdpAcceptorPhase::Connect,
             conference: Conference::default(),
             packets: 0,
         }
@@ -66,42 +66,50 @@ impl Acceptor {
     ///
     /// # Errors
     /// The client violates the protocol: the connection ends.
-    pub fn handle(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Result<Step, Malformed> {
-        while let Frame::Complete { packet_bytes } = frame(input, PACKET_BYTES_MAX)? {
+    pub fn handle(
+        &mut self,
+        input: &mut &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<RdpAcceptorStep, RdpPacketError> {
+        while let TpktFrame::Complete { packet_bytes } = frame(input, PACKET_BYTES_MAX)? {
             let (packet, rest) = input.split_at(packet_bytes.min(input.len()));
             *input = rest;
             self.packets += 1;
             if self.packets > PACKETS_MAX {
-                return Err(Malformed::TooMany { max: PACKETS_MAX });
+                return Err(RdpPacketError::TooMany { max: PACKETS_MAX });
             }
             if let Some(logon) = self.packet(packet, out)? {
-                return Ok(Step::Known(logon));
+                return Ok(RdpAcceptorStep::Known(logon));
             }
         }
-        Ok(Step::Read)
+        Ok(RdpAcceptorStep::Read)
     }
 
-    fn packet(&mut self, packet: &[u8], out: &mut Vec<u8>) -> Result<Option<Logon>, Malformed> {
+    fn packet(
+        &mut self,
+        packet: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Logon>, RdpPacketError> {
         match self.phase {
-            Phase::Connect => {
+            RdpAcceptorPhase::Connect => {
                 self.conference = mcs::connect_initial(packet)?;
                 mcs::push_connect_response(out, &self.conference, self.requested);
-                self.phase = Phase::Erect;
+                self.phase = RdpAcceptorPhase::Erect;
             }
-            Phase::Erect => {
+            RdpAcceptorPhase::Erect => {
                 mcs::erect_domain(packet)?;
-                self.phase = Phase::Attach;
+                self.phase = RdpAcceptorPhase::Attach;
             }
-            Phase::Attach => {
+            RdpAcceptorPhase::Attach => {
                 mcs::attach_user(packet)?;
                 mcs::push_attach_user_confirm(out, USER);
-                self.phase = Phase::Attached;
+                self.phase = RdpAcceptorPhase::Attached;
             }
-            Phase::Attached => match mcs::attached(packet)? {
+            RdpAcceptorPhase::Attached => match mcs::attached(packet)? {
                 Attached::Join(channel) => {
                     if !self.has(channel) {
                         let (pdu, field) = (Pdu::ChannelJoin, "channelId");
-                        return Err(Malformed::Field { pdu, field });
+                        return Err(RdpPacketError::Field { pdu, field });
                     }
                     mcs::push_channel_join_confirm(out, USER, channel);
                 }
@@ -116,7 +124,7 @@ impl Acceptor {
                 }
                 Attached::Data(..) => {
                     let (pdu, field) = (Pdu::SendData, "channelId");
-                    return Err(Malformed::Field { pdu, field });
+                    return Err(RdpPacketError::Field { pdu, field });
                 }
             },
         }

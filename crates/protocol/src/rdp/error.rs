@@ -49,7 +49,7 @@ impl fmt::Display for Pdu {
 
 /// Reason why bytes are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Malformed {
+pub enum RdpPacketError {
     /// The sender does not speak RDP.
     #[error("no RDP: the first byte is {found:#04x}, not 0x03")]
     NotRdp {

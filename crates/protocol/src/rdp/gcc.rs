@@ -2,7 +2,7 @@
 //! announce.
 
 use super::reader::{Reader, push_per_length, push_u16_le, utf16};
-use super::{Malformed, Pdu};
+use super::{Pdu, RdpPacketError};
 
 /// Maximum number of static virtual channels of a client.
 pub const CHANNELS_MAX: usize = 31;
@@ -55,7 +55,7 @@ pub(super) struct Conference {
 
 impl Conference {
     /// Parses a Conference Create Request.
-    pub(super) fn decode(reader: Reader<'_>) -> Result<Conference, Malformed> {
+    pub(super) fn decode(reader: Reader<'_>) -> Result<Conference, RdpPacketError> {
         let mut reader = reader.within(Pdu::ConferenceCreateRequest);
         reader.fixed(&T124, "key")?;
         reader.per_length()?;
@@ -122,7 +122,7 @@ impl Conference {
     }
 }
 
-fn channels(block: &mut Reader<'_>) -> Result<usize, Malformed> {
+fn channels(block: &mut Reader<'_>) -> Result<usize, RdpPacketError> {
     let count = usize::try_from(block.u32_le()?).unwrap_or(usize::MAX);
     if count > CHANNELS_MAX {
         return Err(block.invalid("number of channels"));

@@ -1,7 +1,7 @@
 //! Client Info ([MS-RDPBCGR] 2.2.1.11), which names the user.
 
 use super::reader::{Reader, utf16};
-use super::{Malformed, Pdu};
+use super::{Pdu, RdpPacketError};
 
 /// Maximum length of a name in bytes, without terminator: `TS_INFO_PACKET` of RDP 5 has 512 with
 /// it.
@@ -12,7 +12,7 @@ const SEC_INFO_PKT: u16 = 0x40;
 const INFO_UNICODE: u32 = 0x10;
 
 /// Parses domain and user as the client sent them.
-pub(super) fn names(mut reader: Reader<'_>) -> Result<(String, String), Malformed> {
+pub(super) fn names(mut reader: Reader<'_>) -> Result<(String, String), RdpPacketError> {
     let flags = reader.u16_le()?;
     if flags & SEC_INFO_PKT == 0 {
         return Err(reader.invalid("security header"));
@@ -36,7 +36,7 @@ fn name(
     bytes: usize,
     is_unicode: bool,
     field: &'static str,
-) -> Result<String, Malformed> {
+) -> Result<String, RdpPacketError> {
     if bytes > NAME_BYTES_MAX {
         return Err(reader.invalid(field));
     }

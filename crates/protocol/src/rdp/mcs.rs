@@ -3,7 +3,7 @@
 use super::gcc::Conference;
 use super::reader::{Reader, push_ber_length, push_per_length, push_u16_be};
 use super::tpkt;
-use super::{Malformed, Pdu};
+use super::{Pdu, RdpPacketError};
 
 /// Tags of Connect Initial (application 101) and Connect Response (application 102).
 const CONNECT_INITIAL: [u8; 2] = [0x7f, 0x65];
@@ -38,14 +38,14 @@ const FIRST_USER: u16 = 1001;
 pub(super) const SERVER: u16 = 1002;
 
 /// Parses Connect Initial.
-pub(super) fn connect_initial(packet: &[u8]) -> Result<Conference, Malformed> {
+pub(super) fn connect_initial(packet: &[u8]) -> Result<Conference, RdpPacketError> {
     let mut reader = tpkt::data(packet, Pdu::ConnectInitial)?;
     if let Some(found) = reader
         .rest()
         .first()
         .filter(|first| **first != CONNECT_INITIAL[0])
     {
-        return Err(Malformed::OutOfOrder {
+        return Err(RdpPacketError::OutOfOrder {
             due: Pdu::ConnectInitial,
             found: *found,
         });
@@ -76,22 +76,22 @@ pub(super) fn push_connect_response(out: &mut Vec<u8>, conference: &Conference, 
 }
 
 /// Returns the content of a domain PDU behind its first byte, which must be of `choice`.
-fn domain(packet: &[u8], choice: u8, due: Pdu) -> Result<Reader<'_>, Malformed> {
+fn domain(packet: &[u8], choice: u8, due: Pdu) -> Result<Reader<'_>, RdpPacketError> {
     let mut reader = tpkt::data(packet, due)?;
     let found = reader.u8()?;
     match found & 0xfc == choice {
         true => Ok(reader),
-        false => Err(Malformed::OutOfOrder { due, found }),
+        false => Err(RdpPacketError::OutOfOrder { due, found }),
     }
 }
 
 /// Parses Erect Domain Request, whose numbers mean nothing with a single server.
-pub(super) fn erect_domain(packet: &[u8]) -> Result<(), Malformed> {
+pub(super) fn erect_domain(packet: &[u8]) -> Result<(), RdpPacketError> {
     domain(packet, ERECT_DOMAIN, Pdu::ErectDomain).map(drop)
 }
 
 /// Parses Attach User Request.
-pub(super) fn attach_user(packet: &[u8]) -> Result<(), Malformed> {
+pub(super) fn attach_user(packet: &[u8]) -> Result<(), RdpPacketError> {
     domain(packet, ATTACH_USER, Pdu::AttachUser).map(drop)
 }
 
@@ -111,7 +111,7 @@ pub(super) enum Attached<'a> {
 }
 
 /// Parses Channel Join Request or Send Data Request.
-pub(super) fn attached(packet: &[u8]) -> Result<Attached<'_>, Malformed> {
+pub(super) fn attached(packet: &[u8]) -> Result<Attached<'_>, RdpPacketError> {
     let mut reader = tpkt::data(packet, Pdu::ChannelJoin)?;
     let found = reader.u8()?;
     match found & 0xfc {
@@ -129,7 +129,7 @@ pub(super) fn attached(packet: &[u8]) -> Result<Attached<'_>, Malformed> {
             let length = reader.per_length()?;
             Ok(Attached::Data(channel, reader.part(length)?))
         }
-        _ => Err(Malformed::OutOfOrder {
+        _ => Err(RdpPacketError::OutOfOrder {
             due: Pdu::ChannelJoin,
             found,
         }),
@@ -157,7 +157,7 @@ pub(super) fn push_send_data(out: &mut Vec<u8>, channel: u16, data: &[u8]) {
 }
 
 /// Parses data of a server.
-pub(super) fn send_data_indication(packet: &[u8]) -> Result<Reader<'_>, Malformed> {
+pub(super) fn send_data_indication(packet: &[u8]) -> Result<Reader<'_>, RdpPacketError> {
     let mut reader = domain(packet, SEND_DATA_INDICATION, Pdu::SendData)?;
     reader.take(4)?;
     reader.u8()?;

@@ -22,8 +22,8 @@ mod redirection;
 mod request;
 mod tpkt;
 
-pub use acceptor::{Acceptor, Logon, Step};
-pub use error::{Malformed, Pdu};
+pub use acceptor::{Acceptor, Logon, RdpAcceptorStep};
+pub use error::{Pdu, RdpPacketError};
 pub use gcc::CHANNELS_MAX;
 pub use info::NAME_BYTES_MAX;
 pub use license::valid_client;
@@ -33,7 +33,7 @@ pub use request::{
     ConnectionRequest, HYBRID, HYBRID_EX, NegotiationRequest, REDIRECTED_AUTHENTICATION,
     RESTRICTED_ADMIN, Routing, SSL,
 };
-pub use tpkt::{Frame, REQUEST_BYTES_MAX, frame};
+pub use tpkt::{REQUEST_BYTES_MAX, TpktFrame, frame};
 
 /// Maximum length in bytes of a packet before a client is known.
 pub const PACKET_BYTES_MAX: usize = 16 << 10;

@@ -1,7 +1,7 @@
 //! X.224 Connection Confirm ([MS-RDPBCGR] 2.2.1.2).
 
 use super::tpkt;
-use super::{Malformed, Pdu};
+use super::{Pdu, RdpPacketError};
 
 /// Code of the confirmation.
 const CODE: u8 = 0xd0;
@@ -56,7 +56,7 @@ impl Negotiated {
     ///
     /// # Errors
     /// The packet is not a Connection Confirm.
-    pub fn decode(packet: &[u8]) -> Result<Negotiated, Malformed> {
+    pub fn decode(packet: &[u8]) -> Result<Negotiated, RdpPacketError> {
         let mut reader = tpkt::connection(packet, CODE, Pdu::ConnectionConfirm)?;
         if reader.is_empty() {
             return Ok(Negotiated::Unsaid);

@@ -1,6 +1,6 @@
 //! A cursor over the bytes of a PDU.
 
-use super::{Malformed, Pdu};
+use super::{Pdu, RdpPacketError};
 
 /// Unparsed rest of a PDU.
 #[derive(Clone, Copy, Debug)]
@@ -28,48 +28,54 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns the error for an invalid field of this PDU.
-    pub(super) fn invalid(&self, field: &'static str) -> Malformed {
+    pub(super) fn invalid(&self, field: &'static str) -> RdpPacketError {
         let pdu = self.pdu;
-        Malformed::Field { pdu, field }
+        RdpPacketError::Field { pdu, field }
     }
 
-    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], RdpPacketError> {
         let pdu = self.pdu;
         let taken = self.bytes.split_at_checked(length);
-        let (taken, rest) = taken.ok_or(Malformed::Truncated { pdu })?;
+        let (taken, rest) = taken.ok_or(RdpPacketError::Truncated { pdu })?;
         self.bytes = rest;
         Ok(taken)
     }
 
     /// Returns a reader of the next `length` bytes.
-    pub(super) fn part(&mut self, length: usize) -> Result<Reader<'a>, Malformed> {
+    pub(super) fn part(&mut self, length: usize) -> Result<Reader<'a>, RdpPacketError> {
         Ok(Reader::new(self.take(length)?, self.pdu))
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], RdpPacketError> {
         let pdu = self.pdu;
         let taken = self.take(N)?;
-        taken.try_into().map_err(|_| Malformed::Truncated { pdu })
+        taken
+            .try_into()
+            .map_err(|_| RdpPacketError::Truncated { pdu })
     }
 
-    pub(super) fn u8(&mut self) -> Result<u8, Malformed> {
+    pub(super) fn u8(&mut self) -> Result<u8, RdpPacketError> {
         self.array().map(u8::from_be_bytes)
     }
 
-    pub(super) fn u16_be(&mut self) -> Result<u16, Malformed> {
+    pub(super) fn u16_be(&mut self) -> Result<u16, RdpPacketError> {
         self.array().map(u16::from_be_bytes)
     }
 
-    pub(super) fn u16_le(&mut self) -> Result<u16, Malformed> {
+    pub(super) fn u16_le(&mut self) -> Result<u16, RdpPacketError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    pub(super) fn u32_le(&mut self) -> Result<u32, Malformed> {
+    pub(super) fn u32_le(&mut self) -> Result<u32, RdpPacketError> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// Skips bytes that must have this value.
-    pub(super) fn fixed(&mut self, bytes: &[u8], field: &'static str) -> Result<(), Malformed> {
+    pub(super) fn fixed(
+        &mut self,
+        bytes: &[u8],
+        field: &'static str,
+    ) -> Result<(), RdpPacketError> {
         match self.take(bytes.len())? == bytes {
             true => Ok(()),
             false => Err(self.invalid(field)),
@@ -77,7 +83,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Parses a BER length in the definite form of at most two bytes.
-    pub(super) fn ber_length(&mut self) -> Result<usize, Malformed> {
+    pub(super) fn ber_length(&mut self) -> Result<usize, RdpPacketError> {
         match self.u8()? {
             short @ 0..=0x7f => Ok(short.into()),
             0x81 => Ok(self.u8()?.into()),
@@ -87,14 +93,18 @@ impl<'a> Reader<'a> {
     }
 
     /// Parses a BER value with this tag.
-    pub(super) fn ber(&mut self, tag: u8, field: &'static str) -> Result<Reader<'a>, Malformed> {
+    pub(super) fn ber(
+        &mut self,
+        tag: u8,
+        field: &'static str,
+    ) -> Result<Reader<'a>, RdpPacketError> {
         self.fixed(&[tag], field)?;
         let length = self.ber_length()?;
         self.part(length)
     }
 
     /// Parses a length in aligned PER.
-    pub(super) fn per_length(&mut self) -> Result<usize, Malformed> {
+    pub(super) fn per_length(&mut self) -> Result<usize, RdpPacketError> {
         match self.u8()? {
             short @ 0..=0x7f => Ok(short.into()),
             long @ 0x80..=0xbf => {

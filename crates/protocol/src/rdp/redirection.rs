@@ -2,7 +2,7 @@
 //! client ends this connection and opens another one.
 
 use super::reader::{Reader, push_u16_le, utf16};
-use super::{Malformed, Pdu};
+use super::{Pdu, RdpPacketError};
 use super::{gcc, mcs};
 
 /// Maximum length of `LoadBalanceInfo` in bytes: a client repeats it in a Connection Request.
@@ -75,7 +75,7 @@ impl Redirection {
     ///
     /// # Errors
     /// The packet is not a redirection, or contains unsupported fields.
-    pub fn decode(packet: &[u8]) -> Result<Redirection, Malformed> {
+    pub fn decode(packet: &[u8]) -> Result<Redirection, RdpPacketError> {
         let mut reader = mcs::send_data_indication(packet)?.within(Pdu::Redirection);
         reader.u16_le()?;
         if usize::from(reader.u16_le()?) != PDU_TYPE {
@@ -119,12 +119,12 @@ fn push_text(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
     push_field(out, &bytes);
 }
 
-fn field<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+fn field<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], RdpPacketError> {
     let length = usize::try_from(reader.u32_le()?).unwrap_or(usize::MAX);
     reader.take(length)
 }
 
-fn text(reader: &mut Reader<'_>, name: &'static str) -> Result<String, Malformed> {
+fn text(reader: &mut Reader<'_>, name: &'static str) -> Result<String, RdpPacketError> {
     let bytes = field(reader)?;
     utf16(bytes).ok_or_else(|| reader.invalid(name))
 }

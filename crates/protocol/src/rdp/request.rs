@@ -3,7 +3,7 @@
 
 use super::reader::Reader;
 use super::tpkt;
-use super::{Malformed, Pdu};
+use super::{Pdu, RdpPacketError};
 
 /// Code of the request.
 const CODE: u8 = 0xe0;
@@ -66,7 +66,7 @@ impl ConnectionRequest {
     ///
     /// # Errors
     /// The packet is not a Connection Request.
-    pub fn decode(packet: &[u8]) -> Result<ConnectionRequest, Malformed> {
+    pub fn decode(packet: &[u8]) -> Result<ConnectionRequest, RdpPacketError> {
         let mut reader = tpkt::connection(packet, CODE, Pdu::ConnectionRequest)?;
         let rest = reader.rest();
         // A correlation identifier may contain CR LF, and no token has one of these lengths
@@ -123,7 +123,7 @@ impl ConnectionRequest {
     }
 }
 
-fn routing(reader: &mut Reader<'_>) -> Result<Routing, Malformed> {
+fn routing(reader: &mut Reader<'_>) -> Result<Routing, RdpPacketError> {
     let rest = reader.rest();
     let end = rest.windows(END.len()).position(|pair| pair == END);
     let end = end.ok_or_else(|| reader.invalid("routing token without its end"))?;
@@ -135,7 +135,7 @@ fn routing(reader: &mut Reader<'_>) -> Result<Routing, Malformed> {
     })
 }
 
-fn negotiation(reader: &mut Reader<'_>) -> Result<NegotiationRequest, Malformed> {
+fn negotiation(reader: &mut Reader<'_>) -> Result<NegotiationRequest, RdpPacketError> {
     if reader.u8()? != NEGOTIATION {
         return Err(reader.invalid("type of negotiation"));
     }

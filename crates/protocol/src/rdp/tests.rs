@@ -166,7 +166,7 @@ fn requests_of_clients_are_read() {
         let packet = request.encode();
         assert_eq!(ConnectionRequest::decode(&packet).as_ref(), Ok(&request));
         assert_eq!(request.takes_tls(), takes_tls, "{request:?}");
-        let whole = Frame::Complete {
+        let whole = TpktFrame::Complete {
             packet_bytes: packet.len(),
         };
         assert_eq!(frame(&packet, REQUEST_BYTES_MAX), Ok(whole));
@@ -224,7 +224,7 @@ fn requests_that_are_none_are_refused_with_the_field() {
     assert!(frame(b"\x03\0\0\x04", REQUEST_BYTES_MAX).is_err());
     for missing in 1..REQUEST.len() {
         let told = frame(&REQUEST[..REQUEST.len() - missing], REQUEST_BYTES_MAX);
-        let Ok(Frame::Incomplete { missing_bytes }) = told else {
+        let Ok(TpktFrame::Incomplete { missing_bytes }) = told else {
             panic!("{told:?}");
         };
         assert!((1..=missing).contains(&missing_bytes));
@@ -236,7 +236,7 @@ fn a_client_is_led_to_the_name_of_its_user() {
     let bytes = whole_logon();
     let (mut input, mut out) = (bytes.as_slice(), Vec::new());
     let mut acceptor = Acceptor::new(SSL | HYBRID);
-    let Ok(Step::Known(logon)) = acceptor.handle(&mut input, &mut out) else {
+    let Ok(RdpAcceptorStep::Known(logon)) = acceptor.handle(&mut input, &mut out) else {
         panic!("it is not known");
     };
     let expected = Logon {
@@ -278,8 +278,8 @@ fn names_are_read_as_clients_write_them() {
         ]
         .concat();
         match Acceptor::new(SSL).handle(&mut bytes.as_slice(), &mut Vec::new()) {
-            Ok(Step::Known(logon)) => Ok((logon.domain, logon.user, logon.follows)),
-            Ok(Step::Read) => panic!("it waits"),
+            Ok(RdpAcceptorStep::Known(logon)) => Ok((logon.domain, logon.user, logon.follows)),
+            Ok(RdpAcceptorStep::Read) => panic!("it waits"),
             Err(error) => Err(error.to_string()),
         }
     };
@@ -397,14 +397,14 @@ fn the_end_of_licensing_has_the_bytes_of_the_specification() {
 }
 
 /// Returns the acceptor's response to bytes that arrive in these two pieces.
-fn said(pieces: [&[u8]; 2]) -> (Vec<u8>, Result<Step, Malformed>) {
+fn said(pieces: [&[u8]; 2]) -> (Vec<u8>, Result<RdpAcceptorStep, RdpPacketError>) {
     let mut acceptor = Acceptor::new(SSL);
-    let (mut held, mut out, mut step) = (Vec::new(), Vec::new(), Ok(Step::Read));
+    let (mut held, mut out, mut step) = (Vec::new(), Vec::new(), Ok(RdpAcceptorStep::Read));
     for piece in pieces {
         held.extend_from_slice(piece);
         let mut input = held.as_slice();
         step = acceptor.handle(&mut input, &mut out);
-        if step != Ok(Step::Read) {
+        if step != Ok(RdpAcceptorStep::Read) {
             break;
         }
         held = input.to_vec();

@@ -1,7 +1,7 @@
 //! TPKT (RFC 1006) and X.224 headers, which surround each packet.
 
 use super::reader::{Reader, push_u16_be};
-use super::{Malformed, Pdu};
+use super::{Pdu, RdpPacketError};
 
 /// Length of a TPKT header in bytes.
 pub(super) const HEAD_BYTES: usize = 4;
@@ -15,7 +15,7 @@ const DATA: [u8; 3] = [2, 0xf0, 0x80];
 
 /// Completeness of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Frame {
+pub enum TpktFrame {
     /// At least this many more bytes are needed: never zero, and never beyond the packet.
     Incomplete {
         /// Minimum number of missing bytes.
@@ -32,28 +32,28 @@ pub enum Frame {
 ///
 /// # Errors
 /// The bytes are not a packet, or it is longer than `max_bytes`.
-pub fn frame(bytes: &[u8], max_bytes: usize) -> Result<Frame, Malformed> {
+pub fn frame(bytes: &[u8], max_bytes: usize) -> Result<TpktFrame, RdpPacketError> {
     if let Some(found) = bytes.first().filter(|first| **first != VERSION) {
-        return Err(Malformed::NotRdp { found: *found });
+        return Err(RdpPacketError::NotRdp { found: *found });
     }
     let Some(head) = bytes.first_chunk::<HEAD_BYTES>() else {
         let missing_bytes = HEAD_BYTES - bytes.len();
-        return Ok(Frame::Incomplete { missing_bytes });
+        return Ok(TpktFrame::Incomplete { missing_bytes });
     };
     let packet_bytes = usize::from(u16::from_be_bytes([head[2], head[3]]));
     if packet_bytes > max_bytes {
-        return Err(Malformed::TooLong {
+        return Err(RdpPacketError::TooLong {
             found_bytes: packet_bytes,
             max_bytes,
         });
     }
     if packet_bytes <= HEAD_BYTES {
         let (pdu, field) = (Pdu::Packet, "length");
-        return Err(Malformed::Field { pdu, field });
+        return Err(RdpPacketError::Field { pdu, field });
     }
     Ok(match packet_bytes.checked_sub(bytes.len()) {
-        None | Some(0) => Frame::Complete { packet_bytes },
-        Some(missing_bytes) => Frame::Incomplete { missing_bytes },
+        None | Some(0) => TpktFrame::Complete { packet_bytes },
+        Some(missing_bytes) => TpktFrame::Incomplete { missing_bytes },
     })
 }
 
@@ -62,7 +62,7 @@ pub fn frame(bytes: &[u8], max_bytes: usize) -> Result<Frame, Malformed> {
 ///
 /// # Errors
 /// The bytes are not such a packet.
-pub(super) fn connection(packet: &[u8], code: u8, pdu: Pdu) -> Result<Reader<'_>, Malformed> {
+pub(super) fn connection(packet: &[u8], code: u8, pdu: Pdu) -> Result<Reader<'_>, RdpPacketError> {
     let mut reader = Reader::new(packet, pdu);
     reader.take(HEAD_BYTES)?;
     let length = reader.u8()?;
@@ -71,7 +71,7 @@ pub(super) fn connection(packet: &[u8], code: u8, pdu: Pdu) -> Result<Reader<'_>
     }
     let found = reader.u8()?;
     if found & 0xf0 != code {
-        return Err(Malformed::OutOfOrder { due: pdu, found });
+        return Err(RdpPacketError::OutOfOrder { due: pdu, found });
     }
     // The references, which mean nothing over TCP, and the class.
     reader.take(4)?;
@@ -95,7 +95,7 @@ pub(super) fn push_connection(out: &mut Vec<u8>, code: u8, variable: &[u8]) {
 ///
 /// # Errors
 /// The bytes are not a data packet.
-pub(super) fn data(packet: &[u8], due: Pdu) -> Result<Reader<'_>, Malformed> {
+pub(super) fn data(packet: &[u8], due: Pdu) -> Result<Reader<'_>, RdpPacketError> {
     let mut reader = Reader::new(packet, due);
     reader.take(HEAD_BYTES)?;
     reader.fixed(&DATA, "X.224 head")?;

@@ -16,9 +16,9 @@ mod reply;
 mod tunnel;
 
 pub use code::Code;
-pub use packet::{Malformed, PACKET_BYTES_MAX, Packet, Packets};
+pub use packet::{PACKET_BYTES_MAX, Packet, Packets, TsguPacketError};
 pub use reply::{DATA_BYTES_MAX, close, closed, data, keep_alive, reauthenticate};
-pub use tunnel::{Asked, Limits, Tunnel};
+pub use tunnel::{Limits, TsguRequest, Tunnel};
 
 #[cfg(test)]
 mod tests;

@@ -59,43 +59,43 @@ pub enum Packet {
 
 /// Type of a packet, for messages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Kind(pub(super) u16);
+pub struct TsguPacketType(pub(super) u16);
 
-impl Kind {
-    pub(super) const HANDSHAKE: Kind = Kind(0x1);
-    pub(super) const HANDSHAKE_RESPONSE: Kind = Kind(0x2);
-    pub(super) const EXTENDED_AUTHENTICATION: Kind = Kind(0x3);
-    pub(super) const TUNNEL_CREATE: Kind = Kind(0x4);
-    pub(super) const TUNNEL_RESPONSE: Kind = Kind(0x5);
-    pub(super) const TUNNEL_AUTHORISE: Kind = Kind(0x6);
-    pub(super) const TUNNEL_AUTHORISE_RESPONSE: Kind = Kind(0x7);
-    pub(super) const CHANNEL_CREATE: Kind = Kind(0x8);
-    pub(super) const CHANNEL_RESPONSE: Kind = Kind(0x9);
-    pub(super) const DATA: Kind = Kind(0xa);
-    pub(super) const REAUTHENTICATE: Kind = Kind(0xc);
-    pub(super) const KEEP_ALIVE: Kind = Kind(0xd);
-    pub(super) const CLOSE: Kind = Kind(0x10);
-    pub(super) const CLOSED: Kind = Kind(0x11);
+impl TsguPacketType {
+    pub(super) const HANDSHAKE: TsguPacketType = TsguPacketType(0x1);
+    pub(super) const HANDSHAKE_RESPONSE: TsguPacketType = TsguPacketType(0x2);
+    pub(super) const EXTENDED_AUTHENTICATION: TsguPacketType = TsguPacketType(0x3);
+    pub(super) const TUNNEL_CREATE: TsguPacketType = TsguPacketType(0x4);
+    pub(super) const TUNNEL_RESPONSE: TsguPacketType = TsguPacketType(0x5);
+    pub(super) const TUNNEL_AUTHORISE: TsguPacketType = TsguPacketType(0x6);
+    pub(super) const TUNNEL_AUTHORISE_RESPONSE: TsguPacketType = TsguPacketType(0x7);
+    pub(super) const CHANNEL_CREATE: TsguPacketType = TsguPacketType(0x8);
+    pub(super) const CHANNEL_RESPONSE: TsguPacketType = TsguPacketType(0x9);
+    pub(super) const DATA: TsguPacketType = TsguPacketType(0xa);
+    pub(super) const REAUTHENTICATE: TsguPacketType = TsguPacketType(0xc);
+    pub(super) const KEEP_ALIVE: TsguPacketType = TsguPacketType(0xd);
+    pub(super) const CLOSE: TsguPacketType = TsguPacketType(0x10);
+    pub(super) const CLOSED: TsguPacketType = TsguPacketType(0x11);
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for TsguPacketType {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = match *self {
-            Kind::HANDSHAKE => "handshake request",
-            Kind::HANDSHAKE_RESPONSE => "handshake response",
-            Kind::EXTENDED_AUTHENTICATION => "extended authentication",
-            Kind::TUNNEL_CREATE => "tunnel request",
-            Kind::TUNNEL_RESPONSE => "tunnel response",
-            Kind::TUNNEL_AUTHORISE => "tunnel authorisation request",
-            Kind::TUNNEL_AUTHORISE_RESPONSE => "tunnel authorisation response",
-            Kind::CHANNEL_CREATE => "channel request",
-            Kind::CHANNEL_RESPONSE => "channel response",
-            Kind::DATA => "data packet",
-            Kind::REAUTHENTICATE => "reauthentication request",
-            Kind::KEEP_ALIVE => "keep-alive packet",
-            Kind::CLOSE => "close request",
-            Kind::CLOSED => "close response",
-            Kind(other) => return write!(out, "packet of type {other:#x}"),
+            TsguPacketType::HANDSHAKE => "handshake request",
+            TsguPacketType::HANDSHAKE_RESPONSE => "handshake response",
+            TsguPacketType::EXTENDED_AUTHENTICATION => "extended authentication",
+            TsguPacketType::TUNNEL_CREATE => "tunnel request",
+            TsguPacketType::TUNNEL_RESPONSE => "tunnel response",
+            TsguPacketType::TUNNEL_AUTHORISE => "tunnel authorisation request",
+            TsguPacketType::TUNNEL_AUTHORISE_RESPONSE => "tunnel authorisation response",
+            TsguPacketType::CHANNEL_CREATE => "channel request",
+            TsguPacketType::CHANNEL_RESPONSE => "channel response",
+            TsguPacketType::DATA => "data packet",
+            TsguPacketType::REAUTHENTICATE => "reauthentication request",
+            TsguPacketType::KEEP_ALIVE => "keep-alive packet",
+            TsguPacketType::CLOSE => "close request",
+            TsguPacketType::CLOSED => "close response",
+            TsguPacketType(other) => return write!(out, "packet of type {other:#x}"),
         };
         out.write_str(name)
     }
@@ -103,12 +103,12 @@ impl fmt::Display for Kind {
 
 /// Reason why a packet is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Malformed {
+pub enum TsguPacketError {
     /// The length is impossible for a packet.
     #[error("a {kind} of {bytes} bytes, and not 8 to {PACKET_BYTES_MAX}")]
     Length {
         /// Type of the packet.
-        kind: Kind,
+        kind: TsguPacketType,
         /// Length in its header.
         bytes: u32,
     },
@@ -116,13 +116,13 @@ pub enum Malformed {
     #[error("the {kind} has fields of another length than itself")]
     Fields {
         /// Type of the packet.
-        kind: Kind,
+        kind: TsguPacketType,
     },
     /// A field has an invalid value.
     #[error("the {kind} has an invalid {field}")]
     Field {
         /// Type of the packet.
-        kind: Kind,
+        kind: TsguPacketType,
         /// Name of the field in the specification.
         field: &'static str,
     },
@@ -130,7 +130,7 @@ pub enum Malformed {
     #[error("a {kind} that is not due")]
     OutOfOrder {
         /// Type of the packet.
-        kind: Kind,
+        kind: TsguPacketType,
     },
 }
 
@@ -154,17 +154,17 @@ impl Packets {
     ///
     /// # Errors
     /// The stream is invalid from here on.
-    pub fn take(&mut self) -> Result<Option<Packet>, Malformed> {
+    pub fn take(&mut self) -> Result<Option<Packet>, TsguPacketError> {
         let rest = self.bytes.get(self.taken..).unwrap_or_default();
         let Some((head, _)) = rest.split_first_chunk::<HEAD_BYTES>() else {
             return Ok(None);
         };
         let [a, b, _, _, length @ ..] = *head;
-        let kind = Kind(u16::from_le_bytes([a, b]));
+        let kind = TsguPacketType(u16::from_le_bytes([a, b]));
         let bytes = u32::from_le_bytes(length);
         let length = usize::try_from(bytes).unwrap_or(usize::MAX);
         if !(HEAD_BYTES..=PACKET_BYTES_MAX).contains(&length) {
-            return Err(Malformed::Length { kind, bytes });
+            return Err(TsguPacketError::Length { kind, bytes });
         }
         let Some(packet) = rest.get(HEAD_BYTES..length) else {
             return Ok(None);
@@ -178,40 +178,42 @@ impl Packets {
 /// Unparsed rest of a packet.
 struct Fields<'a> {
     bytes: &'a [u8],
-    kind: Kind,
+    kind: TsguPacketType,
 }
 
 impl<'a> Fields<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Malformed> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], TsguPacketError> {
         let kind = self.kind;
         let taken = self.bytes.split_at_checked(length);
-        let (taken, rest) = taken.ok_or(Malformed::Fields { kind })?;
+        let (taken, rest) = taken.ok_or(TsguPacketError::Fields { kind })?;
         self.bytes = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], TsguPacketError> {
         let kind = self.kind;
         let taken = self.take(N)?;
-        taken.try_into().map_err(|_| Malformed::Fields { kind })
+        taken
+            .try_into()
+            .map_err(|_| TsguPacketError::Fields { kind })
     }
 
-    fn u8(&mut self) -> Result<u8, Malformed> {
+    fn u8(&mut self) -> Result<u8, TsguPacketError> {
         self.array().map(u8::from_le_bytes)
     }
 
-    fn u16(&mut self) -> Result<u16, Malformed> {
+    fn u16(&mut self) -> Result<u16, TsguPacketError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    fn u32(&mut self) -> Result<u32, Malformed> {
+    fn u32(&mut self) -> Result<u32, TsguPacketError> {
         self.array().map(u32::from_le_bytes)
     }
 
     /// Parses a UTF-16 text behind its length, without the terminating zero.
-    fn text(&mut self, bytes_max: usize, field: &'static str) -> Result<String, Malformed> {
+    fn text(&mut self, bytes_max: usize, field: &'static str) -> Result<String, TsguPacketError> {
         let kind = self.kind;
-        let invalid = Malformed::Field { kind, field };
+        let invalid = TsguPacketError::Field { kind, field };
         let length = usize::from(self.u16()?);
         let (units, odd) = self.take(length)?.as_chunks::<2>();
         if !odd.is_empty() || length > bytes_max {
@@ -227,19 +229,19 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn end(&self) -> Result<(), Malformed> {
+    fn end(&self) -> Result<(), TsguPacketError> {
         match self.bytes.is_empty() {
             true => Ok(()),
-            false => Err(Malformed::Fields { kind: self.kind }),
+            false => Err(TsguPacketError::Fields { kind: self.kind }),
         }
     }
 }
 
 impl Packet {
-    fn decode(kind: Kind, bytes: &[u8]) -> Result<Packet, Malformed> {
+    fn decode(kind: TsguPacketType, bytes: &[u8]) -> Result<Packet, TsguPacketError> {
         let mut fields = Fields { bytes, kind };
         let packet = match kind {
-            Kind::HANDSHAKE => {
+            TsguPacketType::HANDSHAKE => {
                 let [major, _minor] = fields.array()?;
                 let _client_version = fields.u16()?;
                 let authentication = fields.u16()?;
@@ -249,9 +251,9 @@ impl Packet {
                 }
             }
             // The content is not used.
-            Kind::EXTENDED_AUTHENTICATION => return Ok(Packet::ExtendedAuthentication),
-            Kind::TUNNEL_CREATE => tunnel_create(&mut fields)?,
-            Kind::TUNNEL_AUTHORISE => {
+            TsguPacketType::EXTENDED_AUTHENTICATION => return Ok(Packet::ExtendedAuthentication),
+            TsguPacketType::TUNNEL_CREATE => tunnel_create(&mut fields)?,
+            TsguPacketType::TUNNEL_AUTHORISE => {
                 let present = fields.u16()?;
                 let machine = fields.text(NAME_BYTES_MAX, "clientName")?;
                 // A statement of health, which was not requested.
@@ -261,43 +263,43 @@ impl Packet {
                 }
                 Packet::TunnelAuthorise { machine }
             }
-            Kind::CHANNEL_CREATE => channel_create(&mut fields)?,
-            Kind::DATA => {
+            TsguPacketType::CHANNEL_CREATE => channel_create(&mut fields)?,
+            TsguPacketType::DATA => {
                 let length = fields.u16()?;
                 Packet::Data(fields.take(length.into())?.to_vec())
             }
-            Kind::KEEP_ALIVE => Packet::KeepAlive,
-            Kind::CLOSE => {
+            TsguPacketType::KEEP_ALIVE => Packet::KeepAlive,
+            TsguPacketType::CLOSE => {
                 fields.u32()?;
                 Packet::Close
             }
-            Kind::CLOSED => {
+            TsguPacketType::CLOSED => {
                 fields.u32()?;
                 Packet::Closed
             }
-            _ => return Err(Malformed::OutOfOrder { kind }),
+            _ => return Err(TsguPacketError::OutOfOrder { kind }),
         };
         fields.end()?;
         Ok(packet)
     }
 
     /// Returns the type of the packet.
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> TsguPacketType {
         match self {
-            Packet::Handshake { .. } => Kind::HANDSHAKE,
-            Packet::ExtendedAuthentication => Kind::EXTENDED_AUTHENTICATION,
-            Packet::TunnelCreate { .. } => Kind::TUNNEL_CREATE,
-            Packet::TunnelAuthorise { .. } => Kind::TUNNEL_AUTHORISE,
-            Packet::ChannelCreate { .. } => Kind::CHANNEL_CREATE,
-            Packet::Data(_) => Kind::DATA,
-            Packet::KeepAlive => Kind::KEEP_ALIVE,
-            Packet::Close => Kind::CLOSE,
-            Packet::Closed => Kind::CLOSED,
+            Packet::Handshake { .. } => TsguPacketType::HANDSHAKE,
+            Packet::ExtendedAuthentication => TsguPacketType::EXTENDED_AUTHENTICATION,
+            Packet::TunnelCreate { .. } => TsguPacketType::TUNNEL_CREATE,
+            Packet::TunnelAuthorise { .. } => TsguPacketType::TUNNEL_AUTHORISE,
+            Packet::ChannelCreate { .. } => TsguPacketType::CHANNEL_CREATE,
+            Packet::Data(_) => TsguPacketType::DATA,
+            Packet::KeepAlive => TsguPacketType::KEEP_ALIVE,
+            Packet::Close => TsguPacketType::CLOSE,
+            Packet::Closed => TsguPacketType::CLOSED,
         }
     }
 }
 
-fn tunnel_create(fields: &mut Fields<'_>) -> Result<Packet, Malformed> {
+fn tunnel_create(fields: &mut Fields<'_>) -> Result<Packet, TsguPacketError> {
     let capabilities = fields.u32()?;
     let present = fields.u16()?;
     let _reserved = fields.u16()?;
@@ -316,13 +318,13 @@ fn tunnel_create(fields: &mut Fields<'_>) -> Result<Packet, Malformed> {
     })
 }
 
-fn channel_create(fields: &mut Fields<'_>) -> Result<Packet, Malformed> {
+fn channel_create(fields: &mut Fields<'_>) -> Result<Packet, TsguPacketError> {
     let (resources, others) = (fields.u8()?, fields.u8()?);
     let port = fields.u16()?;
     let _protocol = fields.u16()?;
     let count = usize::from(resources) + usize::from(others);
     if resources == 0 || count > NAMES_MAX {
-        return Err(Malformed::Field {
+        return Err(TsguPacketError::Field {
             kind: fields.kind,
             field: "numResources",
         });

@@ -1,7 +1,7 @@
 //! Packets that a gateway sends.
 
 use super::Code;
-use super::packet::Kind;
+use super::packet::TsguPacketType;
 use super::tunnel::Limits;
 
 /// Maximum number of bytes in one data packet.
@@ -13,7 +13,7 @@ const CAPABILITIES: u32 = 0x2 | 0x10;
 /// Extended authentication with a cookie.
 pub(super) const AUTHENTICATION_COOKIE: u16 = 0x2;
 
-fn packet(kind: Kind, fields: &[&[u8]]) -> Vec<u8> {
+fn packet(kind: TsguPacketType, fields: &[&[u8]]) -> Vec<u8> {
     let fields = fields.concat();
     let length = u32::try_from(8 + fields.len()).unwrap_or(u32::MAX);
     let mut packet = Vec::with_capacity(8 + fields.len());
@@ -28,14 +28,14 @@ pub(super) fn handshake(code: Code) -> Vec<u8> {
     let version = SERVER_VERSION.to_le_bytes();
     let authentication = AUTHENTICATION_COOKIE.to_le_bytes();
     let fields: [&[u8]; 4] = [&code.0.to_le_bytes(), &[1, 0], &version, &authentication];
-    packet(Kind::HANDSHAKE_RESPONSE, &fields)
+    packet(TsguPacketType::HANDSHAKE_RESPONSE, &fields)
 }
 
 pub(super) fn tunnel(answer: Result<u32, Code>) -> Vec<u8> {
     let version = SERVER_VERSION.to_le_bytes();
     match answer {
         Ok(number) => packet(
-            Kind::TUNNEL_RESPONSE,
+            TsguPacketType::TUNNEL_RESPONSE,
             &[
                 &version,
                 &Code::OK.0.to_le_bytes(),
@@ -45,7 +45,7 @@ pub(super) fn tunnel(answer: Result<u32, Code>) -> Vec<u8> {
             ],
         ),
         Err(code) => packet(
-            Kind::TUNNEL_RESPONSE,
+            TsguPacketType::TUNNEL_RESPONSE,
             &[&version, &code.0.to_le_bytes(), &[0; 4]],
         ),
     }
@@ -54,7 +54,7 @@ pub(super) fn tunnel(answer: Result<u32, Code>) -> Vec<u8> {
 pub(super) fn authorised(answer: Result<Limits, Code>) -> Vec<u8> {
     match answer {
         Ok(limits) => packet(
-            Kind::TUNNEL_AUTHORISE_RESPONSE,
+            TsguPacketType::TUNNEL_AUTHORISE_RESPONSE,
             &[
                 &Code::OK.0.to_le_bytes(),
                 &[3, 0, 0, 0],
@@ -63,7 +63,7 @@ pub(super) fn authorised(answer: Result<Limits, Code>) -> Vec<u8> {
             ],
         ),
         Err(code) => packet(
-            Kind::TUNNEL_AUTHORISE_RESPONSE,
+            TsguPacketType::TUNNEL_AUTHORISE_RESPONSE,
             &[&code.0.to_le_bytes(), &[0; 4]],
         ),
     }
@@ -72,14 +72,17 @@ pub(super) fn authorised(answer: Result<Limits, Code>) -> Vec<u8> {
 pub(super) fn channel(answer: Result<u32, Code>) -> Vec<u8> {
     match answer {
         Ok(number) => packet(
-            Kind::CHANNEL_RESPONSE,
+            TsguPacketType::CHANNEL_RESPONSE,
             &[
                 &Code::OK.0.to_le_bytes(),
                 &[1, 0, 0, 0],
                 &number.to_le_bytes(),
             ],
         ),
-        Err(code) => packet(Kind::CHANNEL_RESPONSE, &[&code.0.to_le_bytes(), &[0; 4]]),
+        Err(code) => packet(
+            TsguPacketType::CHANNEL_RESPONSE,
+            &[&code.0.to_le_bytes(), &[0; 4]],
+        ),
     }
 }
 
@@ -88,25 +91,25 @@ pub(super) fn channel(answer: Result<u32, Code>) -> Vec<u8> {
 pub fn data(bytes: &[u8]) -> Vec<u8> {
     let bytes = bytes.get(..DATA_BYTES_MAX).unwrap_or(bytes);
     let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-    packet(Kind::DATA, &[&length.to_le_bytes(), bytes])
+    packet(TsguPacketType::DATA, &[&length.to_le_bytes(), bytes])
 }
 
 /// Returns a keep-alive packet.
 pub fn keep_alive() -> Vec<u8> {
-    packet(Kind::KEEP_ALIVE, &[])
+    packet(TsguPacketType::KEEP_ALIVE, &[])
 }
 
 /// Returns the request to re-authenticate with a tunnel that names this number.
 pub fn reauthenticate(number: u64) -> Vec<u8> {
-    packet(Kind::REAUTHENTICATE, &[&number.to_le_bytes()])
+    packet(TsguPacketType::REAUTHENTICATE, &[&number.to_le_bytes()])
 }
 
 /// Returns the packet that ends the channel for this reason.
 pub fn close(code: Code) -> Vec<u8> {
-    packet(Kind::CLOSE, &[&code.0.to_le_bytes()])
+    packet(TsguPacketType::CLOSE, &[&code.0.to_le_bytes()])
 }
 
 /// Returns the packet that confirms the client's end of the channel.
 pub fn closed() -> Vec<u8> {
-    packet(Kind::CLOSED, &[&Code::OK.0.to_le_bytes()])
+    packet(TsguPacketType::CLOSED, &[&Code::OK.0.to_le_bytes()])
 }

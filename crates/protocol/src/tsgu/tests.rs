@@ -27,7 +27,7 @@ const ALL: [&[u8]; 10] = [
     CLOSED,
 ];
 
-fn read(bytes: &[u8]) -> Result<Option<Packet>, Malformed> {
+fn read(bytes: &[u8]) -> Result<Option<Packet>, TsguPacketError> {
     let mut packets = Packets::default();
     packets.push(bytes);
     packets.take()
@@ -178,7 +178,7 @@ fn lengths_that_lie_are_refused() {
         let length = u32::try_from(bytes).unwrap().to_le_bytes();
         let head = [b"\x0a\0\0\0".as_slice(), &length].concat();
         assert!(
-            matches!(read(&head), Err(Malformed::Length { .. })),
+            matches!(read(&head), Err(TsguPacketError::Length { .. })),
             "{bytes}"
         );
     }
@@ -189,7 +189,10 @@ fn lengths_that_lie_are_refused() {
         b"\x08\0\0\0\x0e\0\0\0\0\0\x3d\x0d\x03\0",
         b"\x08\0\0\0\x10\0\0\0\x01\x10\x3d\x0d\x03\0\0\0",
     ] {
-        assert!(matches!(read(bad), Err(Malformed::Field { .. })), "{bad:?}");
+        assert!(
+            matches!(read(bad), Err(TsguPacketError::Field { .. })),
+            "{bad:?}"
+        );
     }
 }
 
@@ -197,38 +200,38 @@ fn lengths_that_lie_are_refused() {
 fn a_tunnel_goes_in_its_order() {
     let mut tunnel = Tunnel::new(true);
     let reply = tunnel.handle(one(HANDSHAKE)).unwrap();
-    assert_eq!(reply, Asked::Reply(reply::handshake(Code::OK)));
+    assert_eq!(reply, TsguRequest::Reply(reply::handshake(Code::OK)));
     let admit = tunnel.handle(one(CREATE)).unwrap();
-    let expected = Asked::Admit {
+    let expected = TsguRequest::Admit {
         cookie: None,
         reauthenticates: None,
     };
     assert_eq!(admit, expected);
     // Before the response, only a keep-alive is allowed.
     assert!(tunnel.handle(one(AUTHORISE)).is_err());
-    assert_eq!(tunnel.handle(Packet::KeepAlive), Ok(Asked::Nothing));
+    assert_eq!(tunnel.handle(Packet::KeepAlive), Ok(TsguRequest::Nothing));
     tunnel.admit(Ok(1));
     let machine = "PC".to_owned();
     assert_eq!(
         tunnel.handle(one(AUTHORISE)),
-        Ok(Asked::Authorise { machine })
+        Ok(TsguRequest::Authorise { machine })
     );
     tunnel.authorise(Ok(Limits::default()));
     assert!(tunnel.handle(one(DATA)).is_err() && !tunnel.is_open());
     let connect = tunnel.handle(one(CHANNEL)).unwrap();
-    assert!(matches!(connect, Asked::Connect { port: 3389, .. }));
+    assert!(matches!(connect, TsguRequest::Connect { port: 3389, .. }));
     tunnel.connect(Ok(1));
     assert!(tunnel.is_open());
     let bytes = b"\x03\0\0".to_vec();
-    assert_eq!(tunnel.handle(one(DATA)), Ok(Asked::Data(bytes)));
-    assert_eq!(tunnel.handle(one(CLOSE)), Ok(Asked::Close));
+    assert_eq!(tunnel.handle(one(DATA)), Ok(TsguRequest::Data(bytes)));
+    assert_eq!(tunnel.handle(one(CLOSE)), Ok(TsguRequest::Close));
     assert!(tunnel.handle(Packet::KeepAlive).is_err());
 }
 
 #[test]
 fn a_refusal_ends_a_tunnel() {
     let code = |asked| match asked {
-        Ok(Asked::Refuse(_, code)) => code,
+        Ok(TsguRequest::Refuse(_, code)) => code,
         other => panic!("{other:?}"),
     };
     let nobody = Tunnel::new(false).handle(one(HANDSHAKE));
@@ -241,7 +244,7 @@ fn a_refusal_ends_a_tunnel() {
     let mut tunnel = Tunnel::new(false);
     assert!(matches!(
         tunnel.handle(one(HANDSHAKE_COOKIE)),
-        Ok(Asked::Reply(_))
+        Ok(TsguRequest::Reply(_))
     ));
     tunnel.handle(one(CREATE_COOKIE)).unwrap();
     tunnel.admit(Err(Code::COOKIE_DENIED));

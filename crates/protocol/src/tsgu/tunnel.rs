@@ -1,6 +1,6 @@
 //! The gateway's side of a tunnel ([MS-TSGU] 3.2.5): the requests in its packets, and their order.
 
-use super::packet::{Kind, Malformed, Packet};
+use super::packet::{Packet, TsguPacketError, TsguPacketType};
 use super::{Code, reply};
 
 /// Capability bit of a client that can re-authenticate.
@@ -17,7 +17,7 @@ pub struct Limits {
 
 /// Request in a packet.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Asked {
+pub enum TsguRequest {
     /// Nothing: a keep-alive.
     Nothing,
     /// Send these bytes to the client.
@@ -51,11 +51,11 @@ pub enum Asked {
 
 /// Expected next step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum TunnelPhase {
     Handshake,
     Create,
     /// The response to a request of this kind.
-    Answer(Kind),
+    Answer(TsguPacketType),
     Authorise,
     Channel,
     Open,
@@ -65,7 +65,7 @@ enum Phase {
 /// State of the gateway's side of a tunnel.
 #[derive(Debug)]
 pub struct Tunnel {
-    phase: Phase,
+    phase: TunnelPhase,
     /// The client has authenticated in HTTP.
     is_known: bool,
     capabilities: u32,
@@ -76,7 +76,7 @@ impl Tunnel {
     /// with a cookie.
     pub fn new(is_known: bool) -> Tunnel {
         Tunnel {
-            phase: Phase::Handshake,
+            phase: TunnelPhase::Handshake,
             is_known,
             capabilities: 0,
         }
@@ -84,7 +84,7 @@ impl Tunnel {
 
     /// Returns whether the channel is open.
     pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        self.phase == TunnelPhase::Open
     }
 
     /// Returns whether the client can re-authenticate.
@@ -96,20 +96,20 @@ impl Tunnel {
     ///
     /// # Errors
     /// The packet is out of order.
-    pub fn handle(&mut self, packet: Packet) -> Result<Asked, Malformed> {
+    pub fn handle(&mut self, packet: Packet) -> Result<TsguRequest, TsguPacketError> {
         let kind = packet.kind();
         let (asked, next) = match (self.phase, packet) {
-            (Phase::Closed, _) => return Err(Malformed::OutOfOrder { kind }),
-            (_, Packet::KeepAlive) => return Ok(Asked::Nothing),
+            (TunnelPhase::Closed, _) => return Err(TsguPacketError::OutOfOrder { kind }),
+            (_, Packet::KeepAlive) => return Ok(TsguRequest::Nothing),
             (
-                Phase::Handshake,
+                TunnelPhase::Handshake,
                 Packet::Handshake {
                     major,
                     authentication,
                 },
             ) => self.handshake(major, authentication),
             (
-                Phase::Create,
+                TunnelPhase::Create,
                 Packet::TunnelCreate {
                     capabilities,
                     cookie,
@@ -117,29 +117,31 @@ impl Tunnel {
                 },
             ) => {
                 self.capabilities = capabilities;
-                let asked = Asked::Admit {
+                let asked = TsguRequest::Admit {
                     cookie,
                     reauthenticates,
                 };
-                (asked, Phase::Answer(kind))
+                (asked, TunnelPhase::Answer(kind))
             }
-            (Phase::Authorise, Packet::TunnelAuthorise { machine }) => {
-                (Asked::Authorise { machine }, Phase::Answer(kind))
+            (TunnelPhase::Authorise, Packet::TunnelAuthorise { machine }) => (
+                TsguRequest::Authorise { machine },
+                TunnelPhase::Answer(kind),
+            ),
+            (TunnelPhase::Channel, Packet::ChannelCreate { names, port }) => (
+                TsguRequest::Connect { names, port },
+                TunnelPhase::Answer(kind),
+            ),
+            (TunnelPhase::Open, Packet::Data(bytes)) => return Ok(TsguRequest::Data(bytes)),
+            (TunnelPhase::Channel | TunnelPhase::Open, Packet::Close | Packet::Closed) => {
+                (TsguRequest::Close, TunnelPhase::Closed)
             }
-            (Phase::Channel, Packet::ChannelCreate { names, port }) => {
-                (Asked::Connect { names, port }, Phase::Answer(kind))
-            }
-            (Phase::Open, Packet::Data(bytes)) => return Ok(Asked::Data(bytes)),
-            (Phase::Channel | Phase::Open, Packet::Close | Packet::Closed) => {
-                (Asked::Close, Phase::Closed)
-            }
-            _ => return Err(Malformed::OutOfOrder { kind }),
+            _ => return Err(TsguPacketError::OutOfOrder { kind }),
         };
         self.phase = next;
         Ok(asked)
     }
 
-    fn handshake(&self, major: u8, authentication: u16) -> (Asked, Phase) {
+    fn handshake(&self, major: u8, authentication: u16) -> (TsguRequest, TunnelPhase) {
         let offers = authentication & reply::AUTHENTICATION_COOKIE != 0;
         let code = match (major, self.is_known || offers) {
             (1, true) => Code::OK,
@@ -148,30 +150,30 @@ impl Tunnel {
         };
         let bytes = reply::handshake(code);
         match code {
-            Code::OK => (Asked::Reply(bytes), Phase::Create),
-            _ => (Asked::Refuse(bytes, code), Phase::Closed),
+            Code::OK => (TsguRequest::Reply(bytes), TunnelPhase::Create),
+            _ => (TsguRequest::Refuse(bytes, code), TunnelPhase::Closed),
         }
     }
 
-    /// Returns the response to [`Asked::Admit`], with the id of the tunnel.
+    /// Returns the response to [`TsguRequest::Admit`], with the id of the tunnel.
     pub fn admit(&mut self, answer: Result<u32, Code>) -> Vec<u8> {
-        self.answer(answer.is_ok(), Phase::Authorise);
+        self.answer(answer.is_ok(), TunnelPhase::Authorise);
         reply::tunnel(answer)
     }
 
-    /// Returns the response to [`Asked::Authorise`].
+    /// Returns the response to [`TsguRequest::Authorise`].
     pub fn authorise(&mut self, answer: Result<Limits, Code>) -> Vec<u8> {
-        self.answer(answer.is_ok(), Phase::Channel);
+        self.answer(answer.is_ok(), TunnelPhase::Channel);
         reply::authorised(answer)
     }
 
-    /// Returns the response to [`Asked::Connect`], with the id of the channel.
+    /// Returns the response to [`TsguRequest::Connect`], with the id of the channel.
     pub fn connect(&mut self, answer: Result<u32, Code>) -> Vec<u8> {
-        self.answer(answer.is_ok(), Phase::Open);
+        self.answer(answer.is_ok(), TunnelPhase::Open);
         reply::channel(answer)
     }
 
-    fn answer(&mut self, is_good: bool, next: Phase) {
-        self.phase = if is_good { next } else { Phase::Closed };
+    fn answer(&mut self, is_good: bool, next: TunnelPhase) {
+        self.phase = if is_good { next } else { TunnelPhase::Closed };
     }
 }

@@ -82,7 +82,7 @@ pub(super) fn at(slot: usize, word: usize) -> usize {
 
 impl Vitals<'_> {
     /// Returns the band that the proxy wrote last, whether or not it is alive.
-    pub fn band_written(&self, slot: usize) -> Band {
+    pub fn last_written_band(&self, slot: usize) -> Band {
         match slot < SLOTS_MAX {
             true => Band::of(self.get(at(slot, BAND))),
             false => Band::None,
@@ -119,14 +119,14 @@ impl Vitals<'_> {
     }
 
     /// Proxy: sets the number of requests in progress at the addresses of an instance.
-    pub fn set_under_way(&self, owner: u64, slot: usize, requests: u64) {
+    pub fn set_requests_in_progress(&self, owner: u64, slot: usize, requests: u64) {
         if self.is_owner(owner) {
             self.put(at(slot, UNDER_WAY), requests.saturating_add(1));
         }
     }
 
     /// Address role: returns the number of requests in progress; None if it is unknown.
-    pub fn under_way(&self, slot: usize) -> Option<u64> {
+    pub fn requests_in_progress(&self, slot: usize) -> Option<u64> {
         self.get(at(slot, UNDER_WAY)).checked_sub(1)
     }
 
@@ -146,7 +146,7 @@ impl Vitals<'_> {
     }
 
     /// Address role: reports the state of an instance.
-    pub fn tell(&self, slot: usize, told: &SlotReport) {
+    pub fn write_slot_report(&self, slot: usize, told: &SlotReport) {
         self.put(at(slot, SINCE), told.since_ms);
         self.put(at(slot, TRANSITIONS), told.transitions);
         self.put(at(slot, PRIORITY), u64::from(told.priority));
@@ -166,7 +166,7 @@ impl Vitals<'_> {
     }
 
     /// Proxy: returns the reported state of an instance.
-    pub fn told(&self, slot: usize) -> SlotReport {
+    pub fn read_slot_report(&self, slot: usize) -> SlotReport {
         let number = |word| self.get(at(slot, word));
         let state = usize::try_from(number(STATE)).unwrap_or(usize::MAX);
         let bits = (u128::from(number(OWNER)) << 64) | u128::from(number(OWNER + 1));

@@ -14,8 +14,8 @@ fn serving(memory: &[AtomicU64], now_ms: u64) -> Vitals<'_> {
     let vitals = Vitals::begin(memory).expect("long enough");
     vitals.claim(PROXY, 2);
     vitals.describe(PROXY, ["www", "mail"]);
-    vitals.beat(PROXY, 0, now_ms);
-    vitals.beat(PROXY, 1, now_ms);
+    vitals.write_thread_heartbeat(PROXY, 0, now_ms);
+    vitals.write_thread_heartbeat(PROXY, 1, now_ms);
     vitals
 }
 
@@ -50,7 +50,7 @@ fn an_instance_is_served_while_each_thread_beats_and_by_its_own_band() {
     assert_eq!(vitals.band("www", 11_000), Some(Band::All));
     assert_eq!(vitals.band("mail", 11_000), Some(Band::Some));
     assert_eq!(vitals.band("other", 11_000), None, "nobody told of it");
-    vitals.beat(PROXY, 0, 11_500);
+    vitals.write_thread_heartbeat(PROXY, 0, 11_500);
     assert_eq!(
         vitals.band("www", 11_501),
         Some(Band::None),
@@ -90,12 +90,12 @@ fn a_proxy_that_was_followed_by_another_one_writes_no_more() {
     let vitals = serving(&memory, 10_000);
     vitals.claim(PROXY + 1, 1);
     assert_eq!(vitals.pulse(10_000), Pulse::NotBegun);
-    vitals.beat(PROXY, 0, 10_100);
+    vitals.write_thread_heartbeat(PROXY, 0, 10_100);
     vitals.set_band(PROXY, 0, Band::All);
     vitals.describe(PROXY, ["elsewhere"]);
     assert_eq!(vitals.pulse(10_100), Pulse::NotBegun);
     assert_eq!(vitals.find("www"), Some(0));
-    vitals.beat(PROXY + 1, 0, 10_200);
+    vitals.write_thread_heartbeat(PROXY + 1, 0, 10_200);
     vitals.rest(PROXY);
     assert_eq!(vitals.pulse(10_200), Pulse::Beats);
 }
@@ -114,13 +114,17 @@ fn what_the_address_role_tells_is_read_back_and_leaves_with_its_instance() {
     };
     told.counters[Counter::AdvertsSent] = 77;
     let slot = vitals.find("mail").expect("described");
-    vitals.tell(slot, &told);
-    assert_eq!(vitals.told(slot), told);
-    assert_eq!(vitals.told(0), SlotReport::default());
+    vitals.write_slot_report(slot, &told);
+    assert_eq!(vitals.read_slot_report(slot), told);
+    assert_eq!(vitals.read_slot_report(0), SlotReport::default());
     vitals.describe(PROXY, ["www", "mail", "third"]);
-    assert_eq!(vitals.told(slot), told, "it kept its slot");
+    assert_eq!(vitals.read_slot_report(slot), told, "it kept its slot");
     vitals.describe(PROXY, ["mail"]);
-    assert_eq!(vitals.told(0), SlotReport::default(), "another one's slot");
+    assert_eq!(
+        vitals.read_slot_report(0),
+        SlotReport::default(),
+        "another one's slot"
+    );
     assert_eq!(vitals.find("www"), None);
 }
 
@@ -128,13 +132,17 @@ fn what_the_address_role_tells_is_read_back_and_leaves_with_its_instance() {
 fn a_wish_to_drain_waits_for_a_count_that_was_made_after_it() {
     let memory = memory();
     let vitals = serving(&memory, 10_000);
-    vitals.set_under_way(PROXY, 0, 0);
-    assert_eq!(vitals.under_way(0), Some(0));
+    vitals.set_requests_in_progress(PROXY, 0, 0);
+    assert_eq!(vitals.requests_in_progress(0), Some(0));
     vitals.set_drain(0, Some(12_000));
     assert_eq!(vitals.drain(0), Some(12_000));
-    assert_eq!(vitals.under_way(0), None, "counted before the wish");
-    vitals.set_under_way(PROXY, 0, 2);
-    assert_eq!(vitals.under_way(0), Some(2));
+    assert_eq!(
+        vitals.requests_in_progress(0),
+        None,
+        "counted before the wish"
+    );
+    vitals.set_requests_in_progress(PROXY, 0, 2);
+    assert_eq!(vitals.requests_in_progress(0), Some(2));
     vitals.set_drain(0, None);
     assert_eq!(vitals.drain(0), None);
 }
@@ -147,12 +155,12 @@ fn a_memory_full_of_anything_is_read_within_its_bounds() {
         let vitals = Vitals::open(&memory).expect("the layout is named");
         assert!(vitals.slots() <= SLOTS_MAX);
         for slot in [0, SLOTS_MAX - 1, SLOTS_MAX, usize::MAX] {
-            vitals.told(slot);
+            vitals.read_slot_report(slot);
             vitals.name(slot);
             vitals.drain(slot);
-            vitals.tell(slot, &SlotReport::default());
+            vitals.write_slot_report(slot, &SlotReport::default());
         }
-        vitals.beat(pattern, usize::MAX, 1);
+        vitals.write_thread_heartbeat(pattern, usize::MAX, 1);
         assert_ne!(vitals.pulse(5_000), Pulse::Beats);
         assert_eq!(vitals.find("www"), None);
     }

@@ -10,7 +10,7 @@ pub struct Instance(pub usize);
 
 /// State of a virtual router (RFC 9568, 6.4), with keepalived's fourth one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum State {
+pub enum VrrpState {
     /// Not started, or stopped.
     Init,
     /// Another router owns the addresses.
@@ -122,7 +122,7 @@ pub enum Reason {
 
 /// An action for the driver; actions must be executed in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
+pub enum VrrpAction {
     /// Send this VRRP packet (without an IP header; for IPv6 and version 3 the checksum
     /// covers the pseudo header of `from` and `to`).
     Send {
@@ -163,9 +163,9 @@ pub enum Action {
         /// Instance that changed its state.
         instance: Instance,
         /// Previous state.
-        from: State,
+        from: VrrpState,
         /// New state.
-        to: State,
+        to: VrrpState,
         /// Reason for the transition.
         why: Reason,
     },
@@ -181,7 +181,7 @@ pub enum Action {
         /// Index in the list of groups.
         group: usize,
         /// New state of all members.
-        to: State,
+        to: VrrpState,
     },
     /// A master received an advert of lower priority (`notify_master_rx_lower_pri`).
     HeardLower {
@@ -207,7 +207,7 @@ pub enum Action {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Resume {
     /// State at the time of writing.
-    pub state: State,
+    pub state: VrrpState,
     /// Time of the last transition.
     pub since: Time,
     /// Time of writing; for a master, the time of its last advert. A master that was killed no
@@ -228,9 +228,9 @@ pub struct Resume {
 
 /// Status of a virtual router.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Status {
+pub struct VrrpStatus {
     /// State of the router.
-    pub state: State,
+    pub state: VrrpState,
     /// Time of the last transition.
     pub since: Time,
     /// Reason for the last transition.

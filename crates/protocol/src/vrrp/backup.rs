@@ -2,11 +2,11 @@
 //! configured, and detects its own delays.
 
 use super::context::Context;
-use super::defect::Defect;
+use super::defect::VrrpDefect;
 use super::hearing::ReceivedAdvert;
-use super::machine::{Machine, Transition};
+use super::machine::{Transition, VirtualRouter};
 use super::note::About;
-use super::{Action, Reason, Time};
+use super::{Reason, Time, VrrpAction};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl Wait {
     }
 
     /// Lets the master-down timer expire at `time`, if not before.
-    pub(super) fn not_later_than(&mut self, time: Time) {
+    pub(super) fn expire_by(&mut self, time: Time) {
         self.down_at = self.down_at.min(time);
     }
 
@@ -91,25 +91,25 @@ impl Wait {
     }
 }
 
-impl Machine {
+impl VirtualRouter {
     /// Handles an advert in the backup state (RFC 9568, 6.4.2).
-    pub(super) fn hear_as_backup(
+    pub(super) fn receive_as_backup(
         &mut self,
         ctx: &mut Context<'_>,
         heard: ReceivedAdvert,
     ) -> Option<Transition> {
-        if heard.priority == 0 && !ctx.broken(Defect::IgnoresPriorityZero) {
-            self.hear_stop(ctx, heard);
+        if heard.priority == 0 && !ctx.broken(VrrpDefect::IgnoresPriorityZero) {
+            self.receive_priority_zero(ctx, heard);
             return None;
         }
         self.note_owner(ctx.now, heard);
         let settings = ctx.settings;
-        if heard.priority < self.priority(settings) && self.preempts(ctx, heard) {
+        if heard.priority < self.priority(settings) && self.can_preempt_owner(ctx, heard) {
             let words = format!(
                 "{} announces the lower priority {}: its advert is ignored",
                 heard.from, heard.priority
             );
-            self.notes.tell(ctx, About::Discarded, words);
+            self.notes.log_note(ctx, About::Discarded, words);
             self.wait.lower = Some((heard.from, heard.priority, ctx.now));
             // The owner was silent for so long that its kernel was probed. It is alive, with a
             // lower priority.
@@ -123,18 +123,18 @@ impl Machine {
         if heard.priority >= self.priority(settings) {
             self.wait.preempt_at = None;
         }
-        self.learn(settings, heard);
+        self.adopt_owner_interval(settings, heard);
         let down = self.down_interval(settings, self.owner_interval);
         self.wait = Wait {
             preempt_at: self.wait.preempt_at,
             ..Wait::begin(ctx.now, down, self.owner_interval)
         };
-        self.notes.over(About::Answered);
+        self.notes.end_topic(About::Answered);
         None
     }
 
     /// Handles the owner's advert of priority zero. Those of other routers have no effect.
-    fn hear_stop(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
+    fn receive_priority_zero(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) {
         if let Some((owner, _, at)) = self.owner
             && owner != heard.from
             && ctx.now.since(at) < self.owner_interval * 2
@@ -160,8 +160,8 @@ impl Machine {
     }
 
     /// Returns whether the addresses are taken from this live owner of lower priority.
-    fn preempts(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
-        if ctx.broken(Defect::NeverPreempts)
+    fn can_preempt_owner(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
+        if ctx.broken(VrrpDefect::NeverPreempts)
             || !self.inputs.may_preempt(ctx.settings, heard.priority)
         {
             return false;
@@ -179,11 +179,11 @@ impl Machine {
         if ctx.now < preempt_at {
             return false;
         }
-        !self.damper.holds(ctx.now) || ctx.broken(Defect::NeverDamped)
+        !self.damper.holds(ctx.now) || ctx.broken(VrrpDefect::NeverDamped)
     }
 
     /// Handles expired timers of the backup state.
-    pub(super) fn turn_as_backup(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
+    pub(super) fn handle_backup_timers(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let now = ctx.now;
         let deadline = self.wait.deadline().filter(|deadline| *deadline <= now)?;
         self.wait.tick_at = now.after(self.owner_interval);
@@ -191,7 +191,7 @@ impl Machine {
             now.since(*at) < self.down_interval(ctx.settings, self.owner_interval)
         });
         let is_silence = self.wait.stopped.is_none() && lower.is_none();
-        if is_silence && self.excuses_lateness(ctx, now.since(deadline)) {
+        if is_silence && self.excuse_delay(ctx, now.since(deadline)) {
             return None;
         }
         if now < self.wait.down_at() {
@@ -220,11 +220,11 @@ impl Machine {
 
     /// Excuses a delay of this machine: adverts that were sent meanwhile may be lost, so the router
     /// waits for one more. At most [`LATE_GRACES`] times in a row.
-    fn excuses_lateness(&mut self, ctx: &mut Context<'_>, late: Duration) -> bool {
+    fn excuse_delay(&mut self, ctx: &mut Context<'_>, late: Duration) -> bool {
         let interval = self.owner_interval;
         if late <= interval / LATE_PART
             || self.wait.graces >= LATE_GRACES
-            || ctx.broken(Defect::BelievesLateTimers)
+            || ctx.broken(VrrpDefect::BelievesLateTimers)
         {
             return false;
         }
@@ -234,7 +234,7 @@ impl Machine {
         let soonest = ctx.now.after(interval + skew);
         self.wait.down_at = self.wait.down_at.max(soonest);
         let words = "this machine itself was delayed: it waits longer for adverts";
-        self.notes.tell(ctx, About::Late, words.to_owned());
+        self.notes.log_note(ctx, About::Late, words.to_owned());
         true
     }
 
@@ -244,7 +244,7 @@ impl Machine {
             answered: false,
         });
         let instance = ctx.at;
-        ctx.say(Action::Probe { instance });
+        ctx.queue_report(VrrpAction::Probe { instance });
     }
 
     /// Decides when the wait for a reply is over.
@@ -258,7 +258,7 @@ impl Machine {
             self.ask(ctx, probing.wait.max(USED_PAUSE));
             return None;
         }
-        if since >= probing.bound && !ctx.broken(Defect::WaitsForAnswersForEver) {
+        if since >= probing.bound && !ctx.broken(VrrpDefect::WaitsForAnswersForEver) {
             self.wait.probe = None;
             return Some(Transition::Master(Reason::SilenceBound { since }));
         }
@@ -275,7 +275,7 @@ impl Machine {
 
     /// Handles a reply: another machine has the address.
     pub(super) fn answered_as_backup(&mut self, ctx: &mut Context<'_>, address: IpAddr) {
-        if ctx.broken(Defect::IgnoresAnswers) {
+        if ctx.broken(VrrpDefect::IgnoresAnswers) {
             return;
         }
         if let Some(probe) = &mut self.wait.probe {
@@ -287,12 +287,12 @@ impl Machine {
                 ),
                 None => format!("another machine responds for {address}: it keeps the address"),
             };
-            self.notes.tell(ctx, About::Answered, words);
+            self.notes.log_note(ctx, About::Answered, words);
         }
     }
 
     /// Restarts the wait for which this router was ready, because a member of its group went back.
-    pub(super) fn wait_anew(&mut self, ctx: &Context<'_>) {
+    pub(super) fn restart_wait(&mut self, ctx: &Context<'_>) {
         if self.wait.ready.is_some() {
             let down = self.down_interval(ctx.settings, self.owner_interval);
             self.wait = Wait::begin(ctx.now, down, self.owner_interval);

@@ -1,8 +1,8 @@
 //! The inputs of every step of the state machine: the time, the settings, and the queue
 //! of actions.
 
-use super::defect::Defect;
-use super::{Action, Instance, Settings, Time};
+use super::defect::VrrpDefect;
+use super::{Instance, Settings, Time, VrrpAction};
 use std::collections::VecDeque;
 
 /// Maximum number of waiting actions. Beyond it, mere reports are dropped; actions that change a
@@ -16,32 +16,32 @@ pub(super) struct Context<'a> {
     pub at: Instance,
     pub settings: &'a Settings,
     /// Queue of actions for the driver.
-    pub out: &'a mut VecDeque<Action>,
+    pub out: &'a mut VecDeque<VrrpAction>,
     /// Defect that a test injects.
     #[cfg(test)]
-    pub defect: Option<Defect>,
+    pub defect: Option<VrrpDefect>,
 }
 
 impl Context<'_> {
     /// Returns whether a test injects this defect.
     #[cfg(test)]
-    pub(super) fn broken(&self, defect: Defect) -> bool {
+    pub(super) fn broken(&self, defect: VrrpDefect) -> bool {
         self.defect == Some(defect)
     }
 
     /// Returns false: outside tests, no defect is active.
     #[cfg(not(test))]
-    pub(super) const fn broken(&self, _defect: Defect) -> bool {
+    pub(super) const fn broken(&self, _defect: VrrpDefect) -> bool {
         false
     }
 
     /// Queues an action that must be executed.
-    pub(super) fn must(&mut self, action: Action) {
+    pub(super) fn queue_required(&mut self, action: VrrpAction) {
         self.out.push_back(action);
     }
 
     /// Queues a mere report, which may be dropped if the driver does not poll.
-    pub(super) fn say(&mut self, action: Action) {
+    pub(super) fn queue_report(&mut self, action: VrrpAction) {
         if self.out.len() < PENDING_ACTIONS {
             self.out.push_back(action);
         }

@@ -4,7 +4,7 @@
 /// A deliberate defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
-pub(super) enum Defect {
+pub(super) enum VrrpDefect {
     /// Adverts of lower priority count as the owner's.
     NeverPreempts,
     /// Priority zero is treated like any other.

@@ -1,9 +1,9 @@
 //! Sync groups: all members move together. A fault of one is a fault of all. All become master when
 //! each of them may, and when one yields all do.
 
-use super::defect::Defect;
-use super::machine::{Machine, Transition};
-use super::{Action, Instance, Reason, Router, State, Time};
+use super::defect::VrrpDefect;
+use super::machine::{Transition, VirtualRouter};
+use super::{Instance, Reason, Router, Time, VrrpAction, VrrpState};
 
 impl Router {
     /// Returns the members of the instance's group, or the instance alone.
@@ -39,8 +39,8 @@ impl Router {
     pub(super) fn fail(&mut self, now: Time, members: &[Instance], of: Instance, why: &Reason) {
         for member in members {
             self.step(now, *member, |machine, ctx| {
-                if !matches!(machine.state, State::Backup | State::Master)
-                    || ctx.broken(Defect::TakesOverWithFault)
+                if !matches!(machine.state, VrrpState::Backup | VrrpState::Master)
+                    || ctx.broken(VrrpDefect::TakesOverWithFault)
                 {
                     return;
                 }
@@ -64,22 +64,22 @@ impl Router {
             return;
         }
         match want {
-            Transition::Master(why) => self.rise(now, at, why),
-            Transition::Backup(why) => self.fall(now, at, why),
+            Transition::Master(why) => self.raise_group(now, at, why),
+            Transition::Backup(why) => self.lower_group(now, at, why),
         }
-        self.tell_groups();
+        self.report_groups();
     }
 
     /// Handles a member that may become master: all do when each of them may.
-    fn rise(&mut self, now: Time, at: Instance, why: Reason) {
+    fn raise_group(&mut self, now: Time, at: Instance, why: Reason) {
         self.step(now, at, |machine, _| machine.wait.ready = Some(why));
         let members = self.members(at);
         let all = members.iter().all(|member| {
             let machine = self.machines.get(member.0);
             machine.is_some_and(|m| match m.state {
-                State::Backup => m.wait.ready.is_some(),
-                State::Master => true,
-                State::Init | State::Fault => false,
+                VrrpState::Backup => m.wait.ready.is_some(),
+                VrrpState::Master => true,
+                VrrpState::Init | VrrpState::Fault => false,
             })
         });
         if !all {
@@ -95,7 +95,7 @@ impl Router {
     }
 
     /// Handles a member that yields: all members yield with it.
-    fn fall(&mut self, now: Time, at: Instance, why: Reason) {
+    fn lower_group(&mut self, now: Time, at: Instance, why: Reason) {
         let member = self
             .settings
             .get(at.0)
@@ -110,41 +110,42 @@ impl Router {
         self.step(now, at, |machine, ctx| machine.enter_backup(ctx, why));
         for other in self.members(at).into_iter().filter(|other| *other != at) {
             self.step(now, other, |machine, ctx| match machine.state {
-                State::Master => machine.enter_backup(ctx, group.clone()),
-                State::Backup => machine.wait_anew(ctx),
-                State::Init | State::Fault => {}
+                VrrpState::Master => machine.enter_backup(ctx, group.clone()),
+                VrrpState::Backup => machine.restart_wait(ctx),
+                VrrpState::Init | VrrpState::Fault => {}
             });
         }
     }
 
     /// Reports the groups whose members have all changed state.
-    pub(super) fn tell_groups(&mut self) {
+    pub(super) fn report_groups(&mut self) {
         for group in 0..self.groups.len() {
             let state = self.group_state(group);
             let told = self.group_states.get_mut(group);
             if let Some(told) = told.filter(|told| **told != state) {
                 *told = state;
                 self.actions
-                    .push_back(Action::GroupEntered { group, to: state });
+                    .push_back(VrrpAction::GroupEntered { group, to: state });
             }
         }
     }
 
-    fn group_state(&self, group: usize) -> State {
+    fn group_state(&self, group: usize) -> VrrpState {
         let members = self.groups.get(group).map(|group| &group.members);
         let machines = || {
             let members = members.into_iter().flatten();
             members.filter_map(|member| self.machines.get(*member))
         };
-        let all = |state: State| machines().all(|machine: &Machine| machine.state == state);
-        if all(State::Init) {
-            State::Init
-        } else if machines().any(|machine| machine.state == State::Fault) {
-            State::Fault
-        } else if all(State::Master) {
-            State::Master
+        let all =
+            |state: VrrpState| machines().all(|machine: &VirtualRouter| machine.state == state);
+        if all(VrrpState::Init) {
+            VrrpState::Init
+        } else if machines().any(|machine| machine.state == VrrpState::Fault) {
+            VrrpState::Fault
+        } else if all(VrrpState::Master) {
+            VrrpState::Master
         } else {
-            State::Backup
+            VrrpState::Backup
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Validates packets beyond the decoder: TTL, source, interval, and list of addresses.
 
-use super::advert::{Advert, Expected, GROUP_V4, GROUP_V6, Refusal, TTL, decode, on_wire};
-use super::{Counter, Settings, Transport, Version};
+use super::advert::{Advert, AdvertError, Expected, GROUP_V4, GROUP_V6, TTL, decode, on_wire};
+use super::{AdvertTransport, Counter, Settings, VrrpVersion};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct ReceivedAdvert {
 pub(super) enum Dropped {
     /// Reason of the decoder.
     #[error("{0}")]
-    Refused(Refusal),
+    Refused(AdvertError),
     /// The packet came through a router, or from too far away.
     #[error("its TTL is {0}, so the sender is not on this link")]
     Ttl(u8),
@@ -69,7 +69,7 @@ impl Dropped {
 
 /// Validates a packet. `known`: the sender has been validated before, and its addresses are not
 /// compared again if the settings say so.
-pub(super) fn judge(
+pub(super) fn validate_packet(
     settings: &Settings,
     source: Option<IpAddr>,
     known: Option<IpAddr>,
@@ -80,13 +80,13 @@ pub(super) fn judge(
     judge_way(settings, from, ttl)?;
     let group = if from.is_ipv6() { GROUP_V6 } else { GROUP_V4 };
     let (first, second) = match &settings.transport {
-        Transport::Multicast(group) => (*group, *group),
+        AdvertTransport::Multicast(group) => (*group, *group),
         // As a last resort, the checksum of keepalived up to 1.3.6, which covers the group.
-        Transport::Unicast { .. } if settings.old_unicast_checksum == Some(false) => {
+        AdvertTransport::Unicast { .. } if settings.old_unicast_checksum == Some(false) => {
             let ours = source.unwrap_or(group);
             (ours, ours)
         }
-        Transport::Unicast { .. } => (source.unwrap_or(group), group),
+        AdvertTransport::Unicast { .. } => (source.unwrap_or(group), group),
     };
     let expected = Expected {
         version: settings.version,
@@ -96,8 +96,8 @@ pub(super) fn judge(
         to: &[first, second],
     };
     let advert = decode(bytes, &expected).map_err(Dropped::Refused)?;
-    let ours = on_wire(Version::V2, settings.interval);
-    if settings.version == Version::V2 && advert.interval != ours {
+    let ours = on_wire(VrrpVersion::V2, settings.interval);
+    if settings.version == VrrpVersion::V2 && advert.interval != ours {
         let is = advert.interval;
         return Err(Dropped::Interval { is, ours });
     }
@@ -113,9 +113,9 @@ pub(super) fn judge(
 
 fn judge_way(settings: &Settings, from: IpAddr, ttl: u8) -> Result<(), Dropped> {
     match &settings.transport {
-        Transport::Multicast(_) if ttl != TTL => Err(Dropped::Ttl(ttl)),
-        Transport::Multicast(_) => Ok(()),
-        Transport::Unicast {
+        AdvertTransport::Multicast(_) if ttl != TTL => Err(Dropped::Ttl(ttl)),
+        AdvertTransport::Multicast(_) => Ok(()),
+        AdvertTransport::Unicast {
             peers,
             check_source,
         } => match peers.iter().find(|peer| peer.address == from) {

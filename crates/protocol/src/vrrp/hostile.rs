@@ -4,7 +4,9 @@
 use super::advert::{Advert, TTL};
 use super::checksum::Sum;
 use super::simulation::plain_settings;
-use super::{Action, Authentication, Instance, Router, Settings, Time, Transport, Version};
+use super::{
+    AdvertTransport, Authentication, Instance, Router, Settings, Time, VrrpAction, VrrpVersion,
+};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,13 +18,13 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-fn settings(version: Version, password: bool) -> Settings {
+fn settings(version: VrrpVersion, password: bool) -> Settings {
     Settings {
         version,
         vrid: 51,
         addresses: vec![ip("10.9.0.100"), ip("10.9.0.101")],
         source: Some(ip("10.9.0.1")),
-        transport: Transport::Multicast(super::advert::GROUP_V4),
+        transport: AdvertTransport::Multicast(super::advert::GROUP_V4),
         authentication: password.then_some(Authentication::Pass(*b"secret12")),
         ..plain_settings()
     }
@@ -30,7 +32,7 @@ fn settings(version: Version, password: bool) -> Settings {
 
 /// A packet or a turn.
 #[derive(Clone, Debug)]
-struct Step {
+struct HostileStep {
     wait_ms: u16,
     from: u8,
     ttl: u8,
@@ -41,7 +43,7 @@ struct Step {
     mended: bool,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = HostileStep> {
     let ttl = prop_oneof![4 => Just(TTL), 1 => any::<u8>()];
     let vrid = prop_oneof![8 => Just(51_u8), 1 => any::<u8>()];
     let changes = proptest::collection::vec((any::<usize>(), any::<u8>()), 0..3);
@@ -49,7 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
     let numbers = (0u16..4000, 0u8..5, any::<u8>(), any::<bool>());
     (numbers, ttl, vrid, changes, length).prop_map(|(numbers, ttl, vrid, changes, length)| {
         let (wait_ms, from, priority, mended) = numbers;
-        Step {
+        HostileStep {
             wait_ms,
             from,
             ttl,
@@ -62,7 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-fn packet(step: &Step, of: &Settings, from: IpAddr) -> Vec<u8> {
+fn packet(step: &HostileStep, of: &Settings, from: IpAddr) -> Vec<u8> {
     let advert = Advert {
         version: of.version,
         vrid: step.vrid,
@@ -82,8 +84,8 @@ fn packet(step: &Step, of: &Settings, from: IpAddr) -> Vec<u8> {
     if step.mended && packet.len() >= 8 {
         packet[6..8].fill(0);
         let sum = match of.version {
-            Version::V2 => Sum::default(),
-            Version::V3 => {
+            VrrpVersion::V2 => Sum::default(),
+            VrrpVersion::V3 => {
                 let to = super::advert::GROUP_V4;
                 Sum::default().with_pseudo_header(from, to, 112, packet.len())
             }
@@ -94,8 +96,8 @@ fn packet(step: &Step, of: &Settings, from: IpAddr) -> Vec<u8> {
     packet
 }
 
-fn actions(router: &mut Router) -> Vec<Action> {
-    let all: Vec<Action> = std::iter::from_fn(|| router.poll()).take(1000).collect();
+fn actions(router: &mut Router) -> Vec<VrrpAction> {
+    let all: Vec<VrrpAction> = std::iter::from_fn(|| router.poll()).take(1000).collect();
     assert!(all.len() <= ACTIONS_MAX, "{all:?}");
     all
 }
@@ -110,15 +112,15 @@ struct Kernel {
 impl Kernel {
     /// Checks that addresses are acquired and released alternately, and that adverts are those of
     /// our router.
-    fn follow(&mut self, actions: Vec<Action>) {
+    fn follow(&mut self, actions: Vec<VrrpAction>) {
         for action in actions {
             match action {
-                Action::Acquire { .. } => {
+                VrrpAction::Acquire { .. } => {
                     assert!(!self.holds, "acquired twice");
                     self.holds = true;
                 }
-                Action::Release { .. } => self.holds = false,
-                Action::Send { bytes, .. } => {
+                VrrpAction::Release { .. } => self.holds = false,
+                VrrpAction::Send { bytes, .. } => {
                     self.sent += 1;
                     assert_eq!(bytes.get(1), Some(&51));
                 }
@@ -135,7 +137,7 @@ proptest! {
         password: bool,
         steps in proptest::collection::vec(step(), 1..80),
     ) {
-        let version = if v3 { Version::V3 } else { Version::V2 };
+        let version = if v3 { VrrpVersion::V3 } else { VrrpVersion::V2 };
         let settings = settings(version, password && !v3);
         let mut router = Router::new(vec![settings.clone()], Vec::new());
         let at = Instance(0);

@@ -4,16 +4,16 @@
 use super::advert::{Advert, GROUP_V4, on_wire};
 use super::backup::Wait;
 use super::context::Context;
-use super::defect::Defect;
-use super::hearing::{Dropped, ReceivedAdvert, judge};
+use super::defect::VrrpDefect;
+use super::hearing::{Dropped, ReceivedAdvert, validate_packet};
 use super::master::Rule;
 use super::note::{About, Notes};
 use super::pace::{Damper, Pace};
 use super::priority::{OWNER, PriorityInputs};
 use super::rejected::Rejections;
 use super::{
-    Action, Announce, Counter, Counters, HandOver, Reason, Resume, Settings, State, Status, Time,
-    Transport, Version,
+    AdvertTransport, Announce, Counter, Counters, HandOver, Reason, Resume, Settings, Time,
+    VrrpAction, VrrpState, VrrpStatus, VrrpVersion,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(super) enum Transition {
 
 /// Last message of a master that releases its addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Parting {
+pub(super) enum FinalAdvert {
     /// An additional advert, unless this router was certainly the only master.
     Advert,
     /// An advert with priority 0, because this machine was suspended. A normal advert would make a
@@ -45,8 +45,8 @@ pub(super) enum Parting {
 
 /// State of one virtual router.
 #[derive(Debug)]
-pub(super) struct Machine {
-    pub state: State,
+pub(super) struct VirtualRouter {
+    pub state: VrrpState,
     since: Time,
     why: Reason,
     /// The addresses may be in the kernel.
@@ -84,14 +84,14 @@ pub(super) struct Machine {
     /// been there all the time.
     unsure: bool,
     /// Last message before the addresses are released.
-    pub parting: Parting,
+    pub parting: FinalAdvert,
 }
 
-impl Machine {
+impl VirtualRouter {
     /// Creates a router that has not started.
-    pub(super) fn new(settings: &Settings) -> Machine {
-        Machine {
-            state: State::Init,
+    pub(super) fn new(settings: &Settings) -> VirtualRouter {
+        VirtualRouter {
+            state: VrrpState::Init,
             since: Time::default(),
             why: Reason::Stopped,
             holds: true,
@@ -111,7 +111,7 @@ impl Machine {
             stops: Pace::new(STOP_BURST, STOP_PAUSE),
             yielded: None,
             unsure: false,
-            parting: Parting::Advert,
+            parting: FinalAdvert::Advert,
         }
     }
 
@@ -123,8 +123,8 @@ impl Machine {
     /// Returns the skew time, which grows as the priority falls.
     pub(super) fn skew(&self, settings: &Settings, interval: Duration) -> Duration {
         let unit = match settings.version {
-            Version::V2 => Duration::from_secs(1),
-            Version::V3 => interval,
+            VrrpVersion::V2 => Duration::from_secs(1),
+            VrrpVersion::V3 => interval,
         };
         unit * (256 - u32::from(self.priority(settings))) / 256
     }
@@ -154,7 +154,7 @@ impl Machine {
             return self.enter_master(ctx, Reason::OwnsAddresses);
         }
         let held_back = match self.state {
-            State::Init => ctx.settings.startup_delay,
+            VrrpState::Init => ctx.settings.startup_delay,
             _ => Duration::ZERO,
         };
         self.enter_backup(ctx, why);
@@ -164,28 +164,28 @@ impl Machine {
     /// Resumes where a killed or replaced process left off.
     fn go_on(&mut self, ctx: &mut Context<'_>, kept: Resume) {
         self.yielded = kept.yielded;
-        if self.may_go_on_as_master(ctx, &kept) {
+        if self.can_resume_as_master(ctx, &kept) {
             self.enter_master(ctx, Reason::Resumed);
             self.since = kept.since;
             return;
         }
         self.holds = kept.holds;
-        if kept.state != State::Master {
+        if kept.state != VrrpState::Master {
             self.owner_interval = kept.owner_interval.max(Duration::from_millis(10));
             self.owner = kept.owner.map(|(from, priority)| (from, priority, kept.at));
         }
         self.enter_backup(ctx, Reason::Resumed);
-        if let (State::Backup, Some(down_at)) = (kept.state, kept.master_down_at) {
+        if let (VrrpState::Backup, Some(down_at)) = (kept.state, kept.master_down_at) {
             self.since = kept.since;
             let interval = self.owner_interval;
             let soonest = ctx.now.after(interval + self.skew(ctx.settings, interval));
-            self.wait.not_later_than(down_at.max(soonest));
+            self.wait.expire_by(down_at.max(soonest));
         }
     }
 
     /// Returns whether no other router can have become master yet.
-    pub(super) fn may_go_on_as_master(&self, ctx: &Context<'_>, kept: &Resume) -> bool {
-        if kept.state != State::Master || !kept.holds {
+    pub(super) fn can_resume_as_master(&self, ctx: &Context<'_>, kept: &Resume) -> bool {
+        if kept.state != VrrpState::Master || !kept.holds {
             return false;
         }
         let mut patience = self.own_down_interval(ctx.settings);
@@ -193,7 +193,7 @@ impl Machine {
         if let Some(probing) = ctx.settings.probing {
             patience = patience.max(probing.bound);
         }
-        ctx.now.since(kept.at) <= patience || ctx.broken(Defect::ResumesAlways)
+        ctx.now.since(kept.at) <= patience || ctx.broken(VrrpDefect::ResumesAlways)
     }
 
     /// Enters the master state, in which the router owns the addresses.
@@ -205,7 +205,7 @@ impl Machine {
             let words = format!(
                 "the owner changes too often: the next preemption is delayed by {hold:?} (last owner: {owner})"
             );
-            self.notes.tell(ctx, About::Damped, words);
+            self.notes.log_note(ctx, About::Damped, words);
         }
         self.unsure = !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
         self.yielded = None;
@@ -214,7 +214,7 @@ impl Machine {
         self.holds = true;
         self.last_turn = ctx.now;
         let instance = ctx.at;
-        ctx.must(Action::Acquire { instance });
+        ctx.queue_required(VrrpAction::Acquire { instance });
         self.rule = Rule::begin(ctx);
         let told = if resumed {
             Announce::Again
@@ -223,20 +223,20 @@ impl Machine {
         };
         self.send_advert(ctx);
         self.announce(ctx, ctx.settings.garp.repeat, told);
-        self.enter(ctx, State::Master, why);
+        self.enter(ctx, VrrpState::Master, why);
     }
 
     /// Enters the backup state: another router owns the addresses, or none does yet.
     pub(super) fn enter_backup(&mut self, ctx: &mut Context<'_>, why: Reason) {
-        let from_master = self.state == State::Master;
+        let from_master = self.state == VrrpState::Master;
         if from_master {
             self.counters[Counter::ReleasedMaster] += 1;
-            self.give_way(ctx, &why);
+            self.send_final_message(ctx, &why);
         }
         self.release(ctx);
         let stops = match why {
             Reason::Group { .. } | Reason::Used { .. } => true,
-            Reason::Preempted { .. } => self.parting == Parting::Stop,
+            Reason::Preempted { .. } => self.parting == FinalAdvert::Stop,
             _ => false,
         };
         if from_master && stops {
@@ -249,7 +249,7 @@ impl Machine {
             let step = self.own_down_interval(ctx.settings);
             self.wait.hold_back(step * self.place_among_sources());
         }
-        self.enter(ctx, State::Backup, why);
+        self.enter(ctx, VrrpState::Backup, why);
     }
 
     /// Returns a number below 8 that differs between most sources of adverts.
@@ -263,18 +263,18 @@ impl Machine {
     }
 
     /// Sends the last message before the addresses are released.
-    fn give_way(&mut self, ctx: &mut Context<'_>, why: &Reason) {
+    fn send_final_message(&mut self, ctx: &mut Context<'_>, why: &Reason) {
         match *why {
             Reason::HandOver { by } => {
                 let instance = ctx.at;
                 let step = HandOver::Taken { by };
-                ctx.must(Action::HandOver { instance, step });
+                ctx.queue_required(VrrpAction::HandOver { instance, step });
                 self.yielded = self.owner.map(|(_, priority, _)| priority);
             }
             // The better router may have been there unnoticed all the time. Another advert of this
             // router makes it notify its neighbours again.
             Reason::Preempted { .. }
-                if self.parting == Parting::Advert
+                if self.parting == FinalAdvert::Advert
                     && (ctx.settings.higher_prio_send_advert
                         || (self.unsure && !ctx.settings.strict)) =>
             {
@@ -286,22 +286,22 @@ impl Machine {
 
     /// Enters the fault state, in which the router cannot take part.
     pub(super) fn enter_fault(&mut self, ctx: &mut Context<'_>, why: Reason) {
-        self.give_up(ctx);
-        self.enter(ctx, State::Fault, why);
+        self.release_and_resign(ctx);
+        self.enter(ctx, VrrpState::Fault, why);
     }
 
     /// Stops the instance.
     pub(super) fn enter_init(&mut self, ctx: &mut Context<'_>) {
-        if self.state != State::Init {
-            self.give_up(ctx);
-            self.enter(ctx, State::Init, Reason::Stopped);
+        if self.state != VrrpState::Init {
+            self.release_and_resign(ctx);
+            self.enter(ctx, VrrpState::Init, Reason::Stopped);
         }
     }
 
     /// Releases the addresses, then sends the final advert.
-    fn give_up(&mut self, ctx: &mut Context<'_>) {
-        let from_master = self.state == State::Master;
-        let tells_first = ctx.broken(Defect::StopsBeforeRelease);
+    fn release_and_resign(&mut self, ctx: &mut Context<'_>) {
+        let from_master = self.state == VrrpState::Master;
+        let tells_first = ctx.broken(VrrpDefect::StopsBeforeRelease);
         if from_master && tells_first {
             self.send(ctx, 0);
         }
@@ -318,17 +318,17 @@ impl Machine {
         if self.holds {
             self.holds = false;
             let instance = ctx.at;
-            ctx.must(Action::Release { instance });
+            ctx.queue_required(VrrpAction::Release { instance });
         }
     }
 
-    fn enter(&mut self, ctx: &mut Context<'_>, to: State, why: Reason) {
+    fn enter(&mut self, ctx: &mut Context<'_>, to: VrrpState, why: Reason) {
         let from = self.state;
         self.state = to;
         self.since = ctx.now;
         self.why = why.clone();
         let instance = ctx.at;
-        ctx.must(Action::Entered {
+        ctx.queue_required(VrrpAction::Entered {
             instance,
             from,
             to,
@@ -354,7 +354,7 @@ impl Machine {
     fn send(&mut self, ctx: &mut Context<'_>, priority: u8) {
         let instance = ctx.at;
         for (to, bytes) in self.adverts(ctx.settings, priority) {
-            ctx.say(Action::Send {
+            ctx.queue_report(VrrpAction::Send {
                 instance,
                 to,
                 bytes,
@@ -382,8 +382,8 @@ impl Machine {
             IpAddr::V4(Ipv4Addr::UNSPECIFIED)
         });
         match &settings.transport {
-            Transport::Multicast(group) => vec![(*group, advert.encode(from, *group))],
-            Transport::Unicast { peers, .. } => {
+            AdvertTransport::Multicast(group) => vec![(*group, advert.encode(from, *group))],
+            AdvertTransport::Unicast { peers, .. } => {
                 let old = settings.old_unicast_checksum == Some(true) && !settings.ipv6;
                 let packet = |to: IpAddr| {
                     let bytes = advert.encode(from, if old { GROUP_V4 } else { to });
@@ -398,7 +398,7 @@ impl Machine {
     pub(super) fn announce(&self, ctx: &mut Context<'_>, repeat: u32, why: Announce) {
         if repeat > 0 {
             let instance = ctx.at;
-            ctx.say(Action::Announce {
+            ctx.queue_report(VrrpAction::Announce {
                 instance,
                 repeat,
                 why,
@@ -407,25 +407,25 @@ impl Machine {
     }
 
     /// Handles a received packet.
-    pub(super) fn hear(
+    pub(super) fn receive_packet(
         &mut self,
         ctx: &mut Context<'_>,
         from: IpAddr,
         ttl: u8,
         bytes: &[u8],
     ) -> Option<Transition> {
-        if self.state == State::Init {
+        if self.state == VrrpState::Init {
             return None;
         }
         if Some(from) == self.source {
             let words = format!(
                 "received an advert from this router's own address {from}: a network loop, or a machine with the same address"
             );
-            self.notes.tell(ctx, About::Loop, words);
+            self.notes.log_note(ctx, About::Loop, words);
             return None;
         }
         let known = self.owner.map(|(known, _, _)| known);
-        let heard = match judge(ctx.settings, self.source, known, from, ttl, bytes) {
+        let heard = match validate_packet(ctx.settings, self.source, known, from, ttl, bytes) {
             Ok(heard) => heard,
             Err(dropped) => {
                 self.drop_packet(ctx, from, dropped);
@@ -438,9 +438,9 @@ impl Machine {
         }
         self.compare_places(ctx, heard);
         match self.state {
-            State::Backup => self.hear_as_backup(ctx, heard),
-            State::Master => self.hear_as_master(ctx, heard),
-            State::Init | State::Fault => {
+            VrrpState::Backup => self.receive_as_backup(ctx, heard),
+            VrrpState::Master => self.receive_as_master(ctx, heard),
+            VrrpState::Init | VrrpState::Fault => {
                 self.note_owner(ctx.now, heard);
                 None
             }
@@ -451,7 +451,7 @@ impl Machine {
         self.counters[dropped.counter()] += 1;
         self.rejected.add(ctx.now, from, dropped);
         let words = format!("dropped a packet from {from}: {dropped}");
-        self.notes.tell(ctx, About::Dropped, words);
+        self.notes.log_note(ctx, About::Dropped, words);
     }
 
     /// Checks for another node with the same position: with equal `prefer` lines, no two nodes
@@ -464,10 +464,10 @@ impl Machine {
             let words = format!(
                 "{from} announces priority {priority}, which is this node's position in `prefer`: the order in the two files differs"
             );
-            self.notes.tell(ctx, About::SamePlace, words);
+            self.notes.log_note(ctx, About::SamePlace, words);
         } else if priority != 0 && self.same_place.is_some_and(|(known, _)| known == from) {
             self.same_place = None;
-            self.notes.over(About::SamePlace);
+            self.notes.end_topic(About::SamePlace);
         }
     }
 
@@ -477,18 +477,18 @@ impl Machine {
     }
 
     /// Adopts the owner's interval (version 3).
-    pub(super) fn learn(&mut self, settings: &Settings, heard: ReceivedAdvert) {
-        if settings.version == Version::V3 {
+    pub(super) fn adopt_owner_interval(&mut self, settings: &Settings, heard: ReceivedAdvert) {
+        if settings.version == VrrpVersion::V3 {
             self.owner_interval = heard.interval;
         }
     }
 
     /// Handles the timers that have expired.
-    pub(super) fn turn(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
+    pub(super) fn handle_timers(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let want = match self.state {
-            State::Backup => self.turn_as_backup(ctx),
-            State::Master => self.turn_as_master(ctx),
-            State::Init | State::Fault => None,
+            VrrpState::Backup => self.handle_backup_timers(ctx),
+            VrrpState::Master => self.handle_master_timers(ctx),
+            VrrpState::Init | VrrpState::Fault => None,
         };
         self.last_turn = ctx.now;
         want
@@ -497,48 +497,48 @@ impl Machine {
     /// Returns the latest time of the next turn.
     pub(super) fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Backup => self.wait.deadline(),
-            State::Master => self.rule.deadline(),
-            State::Init | State::Fault => None,
+            VrrpState::Backup => self.wait.deadline(),
+            VrrpState::Master => self.rule.deadline(),
+            VrrpState::Init | VrrpState::Fault => None,
         }
     }
 
     /// Returns the status.
-    pub(super) fn status(&self, settings: &Settings) -> Status {
-        Status {
+    pub(super) fn status(&self, settings: &Settings) -> VrrpStatus {
+        VrrpStatus {
             state: self.state,
             since: self.since,
             why: self.why.clone(),
             priority: self.priority(settings),
-            owner: self.owner.filter(|_| self.state != State::Master),
+            owner: self.owner.filter(|_| self.state != VrrpState::Master),
             master_down_at: match self.state {
-                State::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
+                VrrpState::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
                 _ => None,
             },
             counters: self.counters,
             rejected: self.rejected.list(),
             same_place: self.same_place,
-            handing_over: self.state == State::Master && self.rule.hands_over(),
+            handing_over: self.state == VrrpState::Master && self.rule.is_handing_over(),
             yielded: self.yielded,
         }
     }
 
     /// Returns the state that is stored for the next process.
-    pub(super) fn kept(&self, now: Time) -> Resume {
+    pub(super) fn resume_snapshot(&self, now: Time) -> Resume {
         Resume {
             state: self.state,
             since: self.since,
             at: match self.state {
-                State::Master => self.rule.sent_at(),
+                VrrpState::Master => self.rule.sent_at(),
                 _ => now,
             },
             holds: self.holds,
             owner: self
                 .owner
-                .filter(|_| self.state == State::Backup)
+                .filter(|_| self.state == VrrpState::Backup)
                 .map(|(from, priority, _)| (from, priority)),
             master_down_at: match self.state {
-                State::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
+                VrrpState::Backup if self.wait.ready.is_none() => Some(self.wait.down_at()),
                 _ => None,
             },
             owner_interval: self.owner_interval,

@@ -2,13 +2,13 @@
 //! addresses, yields to better routers, and hands over when an operator requests it.
 
 use super::context::Context;
-use super::defect::Defect;
+use super::defect::VrrpDefect;
 use super::hearing::ReceivedAdvert;
-use super::machine::{Machine, Parting, Transition, own_interval};
+use super::machine::{FinalAdvert, Transition, VirtualRouter, own_interval};
 use super::note::About;
 use super::pace::Pace;
 use super::priority::OWNER;
-use super::{Action, Announce, HandOver, Reason, Time};
+use super::{Announce, HandOver, Reason, Time, VrrpAction};
 use std::cmp::Ordering;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -134,7 +134,7 @@ impl Rule {
     }
 
     /// Returns whether a planned hand-over is in progress.
-    pub(super) fn hands_over(&self) -> bool {
+    pub(super) fn is_handing_over(&self) -> bool {
         self.hand.is_some()
     }
 
@@ -186,17 +186,17 @@ fn due(at: &mut Option<Time>, now: Time) -> bool {
     at.take_if(|at| *at <= now).is_some()
 }
 
-impl Machine {
+impl VirtualRouter {
     /// Handles an advert in the master state (RFC 9568, 6.4.3).
-    pub(super) fn hear_as_master(
+    pub(super) fn receive_as_master(
         &mut self,
         ctx: &mut Context<'_>,
         heard: ReceivedAdvert,
     ) -> Option<Transition> {
         if heard.priority == 0 {
             if !self.rule.is_offered() {
-                self.answer(ctx);
-                self.contest(ctx);
+                self.send_immediate_advert(ctx);
+                self.announce_contest(ctx);
             }
             return None;
         }
@@ -204,56 +204,58 @@ impl Machine {
             self.note_owner(ctx.now, heard);
             return Some(Transition::Backup(Reason::HandOver { by: heard.from }));
         }
-        let better = self.is_better(ctx, heard);
+        let better = self.should_yield_to(ctx, heard);
         // Packets that waited while this machine was suspended are old.
-        let is_old = self.stood_still(ctx);
+        let is_old = self.was_suspended(ctx);
         let listens = self.rule.listen_until.is_some();
-        if (better && !ctx.broken(Defect::NeverGivesWay)) || is_old || listens {
+        if (better && !ctx.broken(VrrpDefect::NeverGivesWay)) || is_old || listens {
             self.parting = if better && !is_old {
-                Parting::Advert
+                FinalAdvert::Advert
             } else {
-                Parting::Stop
+                FinalAdvert::Stop
             };
             self.note_owner(ctx.now, heard);
-            self.learn(ctx.settings, heard);
+            self.adopt_owner_interval(ctx.settings, heard);
             return Some(Transition::Backup(Reason::Preempted {
                 by: heard.from,
                 priority: heard.priority,
             }));
         }
-        ctx.say(Action::HeardLower {
+        ctx.queue_report(VrrpAction::HeardLower {
             instance: ctx.at,
             from: heard.from,
             priority: heard.priority,
         });
         if !ctx.settings.lower_prio_no_advert {
-            self.answer(ctx);
+            self.send_immediate_advert(ctx);
         }
-        self.contest(ctx);
+        self.announce_contest(ctx);
         None
     }
 
     /// Returns whether this router yields to the sender.
-    fn is_better(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
+    fn should_yield_to(&mut self, ctx: &mut Context<'_>, heard: ReceivedAdvert) -> bool {
         if heard.priority == OWNER && self.priority(ctx.settings) == OWNER {
             let words = format!(
                 "{} also announces priority 255 (address owner): this router now uses 254",
                 heard.from
             );
-            self.notes.tell(ctx, About::TwoOwners, words);
+            self.notes.log_note(ctx, About::TwoOwners, words);
             self.inputs.reduced = true;
         }
         match heard.priority.cmp(&self.priority(ctx.settings)) {
             Ordering::Greater => true,
             Ordering::Less => false,
-            Ordering::Equal => Some(heard.from) > self.source && !ctx.broken(Defect::NoTieBreak),
+            Ordering::Equal => {
+                Some(heard.from) > self.source && !ctx.broken(VrrpDefect::NoTieBreak)
+            }
         }
     }
 
     /// Returns whether this machine was suspended for so long that another one became
     /// master.
-    fn stood_still(&self, ctx: &Context<'_>) -> bool {
-        if ctx.broken(Defect::IgnoresItsFreeze) {
+    fn was_suspended(&self, ctx: &Context<'_>) -> bool {
+        if ctx.broken(VrrpDefect::IgnoresItsFreeze) {
             return false;
         }
         let gap = ctx.now.since(self.last_turn);
@@ -261,13 +263,13 @@ impl Machine {
     }
 
     /// Sends an advert at once, at most [`ANSWERS_PER_INTERVAL`] times per interval.
-    fn answer(&mut self, ctx: &mut Context<'_>) {
+    fn send_immediate_advert(&mut self, ctx: &mut Context<'_>) {
         if self.rule.listen_until.is_some() {
             return;
         }
         let pause = own_interval(ctx.settings) / ANSWERS_PER_INTERVAL;
         let free_at = self.rule.sent_at.map_or(ctx.now, |sent| sent.after(pause));
-        if ctx.now >= free_at || ctx.broken(Defect::AnswersEverything) {
+        if ctx.now >= free_at || ctx.broken(VrrpDefect::AnswersEverything) {
             self.send_advert(ctx);
         } else {
             self.rule.advert_at = self.rule.advert_at.min(free_at);
@@ -275,7 +277,7 @@ impl Machine {
     }
 
     /// Reports two owners to the neighbours, with a limited rate.
-    fn contest(&mut self, ctx: &mut Context<'_>) {
+    fn announce_contest(&mut self, ctx: &mut Context<'_>) {
         let pause = own_interval(ctx.settings);
         let free_at = self.rule.contest_told.map(|told| told.after(pause));
         match free_at.filter(|free_at| ctx.now < *free_at) {
@@ -291,7 +293,7 @@ impl Machine {
     }
 
     fn tell_contest(&mut self, ctx: &mut Context<'_>) {
-        if ctx.broken(Defect::NoAnnouncementAfterHeal) {
+        if ctx.broken(VrrpDefect::NoAnnouncementAfterHeal) {
             return;
         }
         let garp = &ctx.settings.garp;
@@ -307,15 +309,15 @@ impl Machine {
     }
 
     /// Handles expired timers of the master state.
-    pub(super) fn turn_as_master(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
+    pub(super) fn handle_master_timers(&mut self, ctx: &mut Context<'_>) -> Option<Transition> {
         let now = ctx.now;
-        self.turn_after_freeze(ctx);
+        self.handle_suspension(ctx);
         if let Some(until) = self.rule.listen_until {
             if now < until {
                 return None;
             }
             self.rule.listen_until = None;
-            self.speak_again(ctx);
+            self.resume_announcing(ctx);
         }
         self.turn_hand_over(ctx);
         if self.rule.advert_at <= now {
@@ -323,7 +325,7 @@ impl Machine {
         }
         self.turn_announcements(ctx);
         if due(&mut self.rule.put_back_at, now) {
-            self.put_back(ctx);
+            self.restore_address(ctx);
         }
         None
     }
@@ -331,28 +333,28 @@ impl Machine {
     /// Handles a long pause. Packets that had arrived were handled before, so no other router has
     /// sent anything. If the others may have taken over and their adverts were lost, the router
     /// listens first. Otherwise it must send at once, because they already probe its kernel.
-    fn turn_after_freeze(&mut self, ctx: &mut Context<'_>) {
+    fn handle_suspension(&mut self, ctx: &mut Context<'_>) {
         let gap = ctx.now.since(self.last_turn);
         let down = self.own_down_interval(ctx.settings);
-        if gap <= down || ctx.broken(Defect::IgnoresItsFreeze) {
+        if gap <= down || ctx.broken(VrrpDefect::IgnoresItsFreeze) {
             return;
         }
         let words = format!("this machine was frozen for {gap:?} while it was master");
-        self.notes.tell(ctx, About::Late, words);
+        self.notes.log_note(ctx, About::Late, words);
         let patience = ctx.settings.probing.map_or(down, |p| p.bound.max(down));
         if gap > patience {
             let interval = own_interval(ctx.settings);
             self.rule.listen_until = Some(ctx.now.after(interval + interval / 2));
         } else {
-            self.speak_again(ctx);
+            self.resume_announcing(ctx);
         }
     }
 
     /// Resumes as master after a pause: the kernel may have lost the addresses, and neighbours may
     /// have learnt other MACs.
-    fn speak_again(&mut self, ctx: &mut Context<'_>) {
+    fn resume_announcing(&mut self, ctx: &mut Context<'_>) {
         let instance = ctx.at;
-        ctx.must(Action::Acquire { instance });
+        ctx.queue_required(VrrpAction::Acquire { instance });
         self.send_advert(ctx);
         self.announce(ctx, ctx.settings.garp.repeat, Announce::Contested);
     }
@@ -378,7 +380,7 @@ impl Machine {
     /// Announces a change that other routers can see at once.
     pub(super) fn announce_change(&mut self, ctx: &mut Context<'_>) {
         if !self.rule.is_offered() {
-            self.answer(ctx);
+            self.send_immediate_advert(ctx);
         }
     }
 
@@ -396,7 +398,7 @@ impl Machine {
         let words = format!(
             "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x} also uses the virtual address {address}"
         );
-        self.notes.tell(ctx, About::Foreign, words);
+        self.notes.log_note(ctx, About::Foreign, words);
         if self.inputs.yields_to_users() {
             return Some(Transition::Backup(Reason::Used { address }));
         }
@@ -410,7 +412,7 @@ impl Machine {
     }
 
     /// Restores a deleted address, now or when the rate limit allows.
-    pub(super) fn put_back(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn restore_address(&mut self, ctx: &mut Context<'_>) {
         if !self.rule.put_back.allows(ctx.now) {
             let next = self.rule.put_back.next();
             self.rule.put_back_at.get_or_insert(next);
@@ -418,9 +420,9 @@ impl Machine {
         }
         self.rule.put_back_at = None;
         let words = "another program deleted a virtual address, route or rule; restored";
-        self.notes.tell(ctx, About::Lost, words.to_owned());
+        self.notes.log_note(ctx, About::Lost, words.to_owned());
         let instance = ctx.at;
-        ctx.must(Action::Acquire { instance });
+        ctx.queue_required(VrrpAction::Acquire { instance });
         self.announce(ctx, ctx.settings.garp.repeat, Announce::Again);
     }
 
@@ -476,9 +478,9 @@ impl Machine {
     /// Offers the addresses with priority-zero adverts, until another router takes them or the time
     /// is over.
     fn offer(&mut self, ctx: &mut Context<'_>) {
-        if ctx.broken(Defect::HandOverReleasesFirst) {
+        if ctx.broken(VrrpDefect::HandOverReleasesFirst) {
             let instance = ctx.at;
-            ctx.must(Action::Release { instance });
+            ctx.queue_required(VrrpAction::Release { instance });
         }
         let interval = own_interval(ctx.settings);
         // The slowest of them waits for a skew time of one interval, in version 2 of one second; an
@@ -493,14 +495,14 @@ impl Machine {
 
     fn tell_hand(&self, ctx: &mut Context<'_>, step: HandOver) {
         let instance = ctx.at;
-        ctx.must(Action::HandOver { instance, step });
+        ctx.queue_required(VrrpAction::HandOver { instance, step });
     }
 }
 
 /// Returns the maximum skew time.
 fn skew_unit(ctx: &Context<'_>) -> Duration {
     match ctx.settings.version {
-        super::Version::V2 => Duration::from_secs(1),
-        super::Version::V3 => own_interval(ctx.settings),
+        super::VrrpVersion::V2 => Duration::from_secs(1),
+        super::VrrpVersion::V3 => own_interval(ctx.settings),
     }
 }

@@ -2,7 +2,7 @@
 //! keepalived) and version 3 (RFC 9568), over IPv4 and IPv6, multicast and unicast.
 //!
 //! [`Router`] holds all virtual routers of one machine with their sync groups. Its input is
-//! packets, the time, and the state of interfaces and tracked objects; its output is [`Action`]s
+//! packets, the time, and the state of interfaces and tracked objects; its output is [`VrrpAction`]s
 //! and one deadline. [`advert`] is the packet, [`neighbour`] the announcements and probes to
 //! neighbours.
 //!
@@ -41,13 +41,13 @@ mod settings;
 mod simulation;
 mod time;
 
-pub use action::{Action, Announce, HandOver, Instance, Reason, Resume, State, Status};
+pub use action::{Announce, HandOver, Instance, Reason, Resume, VrrpAction, VrrpState, VrrpStatus};
 pub use counters::{COUNTERS, COUNTERS_LEN, Counter, CounterRow, Counters, DumpRow, NUMBERS};
 pub use pacing::NextAdvert;
-pub use priority::Standing;
+pub use priority::OwnershipLimits;
 pub use rejected::Rejected;
 pub use router::Router;
 pub use settings::{
-    Authentication, Garp, GroupSettings, Peer, Probing, Settings, Transport, Version,
+    AdvertTransport, Authentication, Garp, GroupSettings, Peer, Probing, Settings, VrrpVersion,
 };
 pub use time::Time;

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::pace::Pace;
-use super::{Action, Time};
+use super::{Time, VrrpAction};
 use std::time::Duration;
 
 /// Number of notes in a burst.
@@ -58,7 +58,7 @@ impl Default for Notes {
 
 impl Notes {
     /// Logs a note, unless it repeats the last one of its topic.
-    pub(super) fn tell(&mut self, ctx: &mut Context<'_>, about: About, words: String) {
+    pub(super) fn log_note(&mut self, ctx: &mut Context<'_>, about: About, words: String) {
         let Some(slot) = self.said.get_mut(about as usize) else {
             return;
         };
@@ -70,11 +70,11 @@ impl Notes {
         }
         *slot = Some((words.clone(), ctx.now));
         let instance = ctx.at;
-        ctx.say(Action::Note { instance, words });
+        ctx.queue_report(VrrpAction::Note { instance, words });
     }
 
     /// Ends a topic: its next note is logged again.
-    pub(super) fn over(&mut self, about: About) {
+    pub(super) fn end_topic(&mut self, about: About) {
         if let Some(slot) = self.said.get_mut(about as usize) {
             *slot = None;
         }

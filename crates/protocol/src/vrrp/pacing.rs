@@ -1,8 +1,8 @@
 //! Adverts that a driver sends by itself while it waits in the middle of its turn: the next advert
 //! of a master, and the report to the router afterwards.
 
-use super::machine::{Machine, own_interval};
-use super::{Counter, Instance, Router, Settings, State, Time};
+use super::machine::{VirtualRouter, own_interval};
+use super::{Counter, Instance, Router, Settings, Time, VrrpState};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ impl Router {
     /// Returns the next advert of an instance; `None` if it is not master, or if it listens before
     /// it sends.
     pub fn next_advert(&self, of: Instance) -> Option<NextAdvert> {
-        if self.has_left() {
+        if self.has_successor() {
             return None;
         }
         self.machines
@@ -48,7 +48,7 @@ impl Router {
     /// at `last`. The instance was not silent, so it does not count as suspended.
     pub fn advertised(&mut self, last: Time, of: Instance, count: u64) {
         self.step(last, of, |machine, ctx| {
-            if machine.state == State::Master {
+            if machine.state == VrrpState::Master {
                 machine.rule.sent(ctx.now, own_interval(ctx.settings));
                 machine.last_turn = machine.last_turn.max(ctx.now);
                 machine.counters[Counter::AdvertsSent] += count;
@@ -57,9 +57,9 @@ impl Router {
     }
 }
 
-impl Machine {
+impl VirtualRouter {
     fn next_advert(&self, settings: &Settings) -> Option<NextAdvert> {
-        let (sent_at, at) = { self.state == State::Master }.then(|| self.rule.paced())??;
+        let (sent_at, at) = { self.state == VrrpState::Master }.then(|| self.rule.paced())??;
         let interval = own_interval(settings);
         Some(NextAdvert {
             priority: self.announced_priority(settings),

@@ -1,5 +1,5 @@
 //! The announced priority: the configured one with the weights of tracked objects, or a
-//! [`Standing`] that the driver decides; and whether the router may preempt a live owner.
+//! [`OwnershipLimits`] that the driver decides; and whether the router may preempt a live owner.
 
 use super::Settings;
 
@@ -9,7 +9,7 @@ pub(super) const OWNER: u8 = 255;
 /// Limits on what a virtual router may announce and own, as decided by its driver. A standing
 /// replaces the configured priority and [`Settings::preempt`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Standing {
+pub struct OwnershipLimits {
     /// Announced instead of the configured priority; None: the configured one.
     pub priority: Option<u8>,
     /// The addresses of a live owner are taken if it announces a priority below this. The owner's
@@ -28,7 +28,7 @@ pub(super) struct PriorityInputs {
     /// Priority with all weights; None: as configured.
     pub effective: Option<u8>,
     /// Standing decided by the driver; None: as configured.
-    pub standing: Option<Standing>,
+    pub standing: Option<OwnershipLimits>,
     /// Another machine also claims to be the address owner.
     pub reduced: bool,
 }
@@ -66,7 +66,7 @@ impl PriorityInputs {
         standing.is_some_and(|standing| standing.yields_to_users)
     }
 
-    /// Returns whether the owner's priority is in [`Standing::takes_also`].
+    /// Returns whether the owner's priority is in [`OwnershipLimits::takes_also`].
     pub(super) fn is_listed(&self, owner: u8) -> bool {
         let standing = self.standing.as_ref();
         standing.is_some_and(|standing| standing.takes_also.contains(&owner))
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
     use crate::vrrp::simulation::plain_settings;
 
-    fn inputs(standing: Standing) -> PriorityInputs {
+    fn inputs(standing: OwnershipLimits) -> PriorityInputs {
         PriorityInputs {
             standing: Some(standing),
             ..PriorityInputs::default()
@@ -92,7 +92,7 @@ mod tests {
             ..plain_settings()
         };
         assert!(PriorityInputs::default().may_preempt(&settings, 99));
-        let standing = inputs(Standing {
+        let standing = inputs(OwnershipLimits {
             priority: Some(220),
             takes_below: 80,
             takes_also: vec![210],
@@ -108,8 +108,8 @@ mod tests {
         ] {
             assert_eq!(standing.may_preempt(&settings, owner), takes, "{owner}");
         }
-        assert!(!inputs(Standing::default()).may_preempt(&settings, 1));
-        assert_eq!(inputs(Standing::default()).priority(&settings), 100);
+        assert!(!inputs(OwnershipLimits::default()).may_preempt(&settings, 1));
+        assert_eq!(inputs(OwnershipLimits::default()).priority(&settings), 100);
     }
 
     #[test]
@@ -127,9 +127,9 @@ mod tests {
         ] {
             let inputs = PriorityInputs {
                 effective: Some(effective),
-                ..inputs(Standing {
+                ..inputs(OwnershipLimits {
                     priority: Some(base),
-                    ..Standing::default()
+                    ..OwnershipLimits::default()
                 })
             };
             assert_eq!(inputs.priority(&settings), announced);

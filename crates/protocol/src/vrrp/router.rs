@@ -2,10 +2,11 @@
 
 use super::context::Context;
 #[cfg(test)]
-use super::defect::Defect;
-use super::machine::Machine;
+use super::defect::VrrpDefect;
+use super::machine::VirtualRouter;
 use super::{
-    Action, GroupSettings, Instance, Reason, Resume, Settings, Standing, State, Status, Time,
+    GroupSettings, Instance, OwnershipLimits, Reason, Resume, Settings, Time, VrrpAction,
+    VrrpState, VrrpStatus,
 };
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -23,17 +24,17 @@ const STOPPED_A_MOMENT_AGO: Duration = Duration::from_secs(5);
 pub struct Router {
     pub(super) settings: Vec<Settings>,
     pub(super) groups: Vec<GroupSettings>,
-    pub(super) machines: Vec<Machine>,
+    pub(super) machines: Vec<VirtualRouter>,
     /// Index of each machine's group.
     pub(super) member_of: Vec<Option<usize>>,
     /// Members that wait to start until the rest of their group does.
     waiting: Vec<Option<(Time, Option<Resume>)>>,
     /// Last reported state of each group.
-    pub(super) group_states: Vec<State>,
-    pub(super) actions: VecDeque<Action>,
-    left: bool,
+    pub(super) group_states: Vec<VrrpState>,
+    pub(super) actions: VecDeque<VrrpAction>,
+    has_successor: bool,
     #[cfg(test)]
-    pub(super) defect: Option<Defect>,
+    pub(super) defect: Option<VrrpDefect>,
 }
 
 impl Router {
@@ -48,12 +49,12 @@ impl Router {
             }
         }
         Router {
-            machines: settings.iter().map(Machine::new).collect(),
+            machines: settings.iter().map(VirtualRouter::new).collect(),
             member_of,
             waiting: vec![None; settings.len()],
-            group_states: vec![State::Init; groups.len()],
+            group_states: vec![VrrpState::Init; groups.len()],
             actions: VecDeque::new(),
-            left: false,
+            has_successor: false,
             settings,
             groups,
             #[cfg(test)]
@@ -74,7 +75,7 @@ impl Router {
     /// kernel. A group resumes as a whole or not at all, so all its members must be started at the
     /// same `now`.
     pub fn start(&mut self, now: Time, at: Instance, resume: Option<Resume>) {
-        if self.left {
+        if self.has_successor {
             return;
         }
         let Some(slot) = self.waiting.get_mut(at.0) else {
@@ -84,7 +85,7 @@ impl Router {
         let members = self.members(at);
         let all = members.iter().all(|member| {
             let waits = self.waiting.get(member.0).is_some_and(Option::is_some);
-            waits || self.state(*member) != State::Init
+            waits || self.state(*member) != VrrpState::Init
         });
         if all {
             self.begin(now, &members);
@@ -100,15 +101,16 @@ impl Router {
                 continue;
             };
             // All of them continue as master, or none does.
-            let resume = resume
-                .filter(|kept| kept.state != State::Master || goes_on || !self.is_grouped(*member));
+            let resume = resume.filter(|kept| {
+                kept.state != VrrpState::Master || goes_on || !self.is_grouped(*member)
+            });
             let faulty = faulty.clone().filter(|(of, _)| of != member);
             self.step(now, *member, |machine, ctx| match faulty {
                 Some((_, why)) if machine.fault.is_none() => machine.enter_fault(ctx, why),
                 _ => machine.begin(ctx, Reason::Started, resume),
             });
         }
-        self.tell_groups();
+        self.report_groups();
     }
 
     fn goes_on(&mut self, now: Time, at: Instance) -> bool {
@@ -116,28 +118,31 @@ impl Router {
             return false;
         };
         let may = self.step(now, at, |machine, ctx| {
-            resume.is_some_and(|kept| machine.may_go_on_as_master(ctx, &kept))
+            resume.is_some_and(|kept| machine.can_resume_as_master(ctx, &kept))
         });
         may.unwrap_or_default()
     }
 
     /// Returns the next action; None if there is none.
-    pub fn poll(&mut self) -> Option<Action> {
+    pub fn poll(&mut self) -> Option<VrrpAction> {
         self.actions.pop_front()
     }
 
     /// Returns the latest time at which [`Router::handle_time`] must be called.
     pub fn deadline(&self) -> Option<Time> {
-        if self.left {
+        if self.has_successor {
             return None;
         }
-        self.machines.iter().filter_map(Machine::deadline).min()
+        self.machines
+            .iter()
+            .filter_map(VirtualRouter::deadline)
+            .min()
     }
 
     /// Advances the time. All packets that have arrived must be passed in before.
     pub fn handle_time(&mut self, now: Time) {
         for at in (0..self.machines.len()).map(Instance) {
-            let want = self.step(now, at, Machine::turn).flatten();
+            let want = self.step(now, at, VirtualRouter::handle_timers).flatten();
             self.settle(now, at, want);
         }
     }
@@ -145,18 +150,20 @@ impl Router {
     /// Handles a VRRP packet (without its IP header) that arrived on the interface of the instance
     /// with this router id.
     pub fn handle_packet(&mut self, now: Time, at: Instance, from: IpAddr, ttl: u8, bytes: &[u8]) {
-        let want = self.step(now, at, |machine, ctx| machine.hear(ctx, from, ttl, bytes));
+        let want = self.step(now, at, |machine, ctx| {
+            machine.receive_packet(ctx, from, ttl, bytes)
+        });
         self.settle(now, at, want.flatten());
     }
 
-    /// Handles a neighbour's claim of an address of the instance: the reply to [`Action::Probe`],
+    /// Handles a neighbour's claim of an address of the instance: the reply to [`VrrpAction::Probe`],
     /// or any other ARP packet or neighbour advertisement with the address as the sender's.
     /// `mac_is_ours`: the MAC belongs to one of this machine's interfaces (the virtual MAC counts
     /// only while the instance is master).
     ///
     /// For a backup that probes, the claim shows that the owner's kernel is alive. For a master,
     /// another machine uses the address. The master reports that and responds with announcements at
-    /// a limited rate, unless it gives the addresses up ([`Standing::yields_to_users`]).
+    /// a limited rate, unless it gives the addresses up ([`OwnershipLimits::yields_to_users`]).
     pub fn handle_neighbour(
         &mut self,
         now: Time,
@@ -169,12 +176,12 @@ impl Router {
             return;
         }
         let want = self.step(now, at, |machine, ctx| match machine.state {
-            State::Backup => {
+            VrrpState::Backup => {
                 machine.answered_as_backup(ctx, address);
                 None
             }
-            State::Master => machine.foreign_use(ctx, address, mac),
-            State::Init | State::Fault => None,
+            VrrpState::Master => machine.foreign_use(ctx, address, mac),
+            VrrpState::Init | VrrpState::Fault => None,
         });
         self.settle(now, at, want.flatten());
     }
@@ -183,8 +190,8 @@ impl Router {
     /// master restores and announces it, at a limited rate; otherwise nothing happens.
     pub fn handle_address_lost(&mut self, now: Time, at: Instance) {
         self.step(now, at, |machine, ctx| {
-            if machine.state == State::Master {
-                machine.put_back(ctx);
+            if machine.state == VrrpState::Master {
+                machine.restore_address(ctx);
             }
         });
     }
@@ -200,42 +207,47 @@ impl Router {
             None => {
                 for member in &members {
                     self.step(now, *member, |machine, ctx| {
-                        if machine.state == State::Fault {
+                        if machine.state == VrrpState::Fault {
                             machine.begin(ctx, Reason::Recovered, None);
                         }
                     });
                 }
             }
         }
-        self.tell_groups();
+        self.report_groups();
     }
 
     /// Sets the priority with the weights of all tracked objects, 1 to 254 (255 is reserved for an
     /// address owner). Without this call, the configured priority applies.
     pub fn set_priority(&mut self, now: Time, at: Instance, effective: u8) {
-        self.restand(now, at, |machine| {
+        self.update_priority(now, at, |machine| {
             machine.inputs.effective = Some(effective);
         });
     }
 
     /// Sets what the router announces and takes; None: as configured. The addresses of a silent
     /// owner are taken in any case.
-    pub fn set_standing(&mut self, now: Time, at: Instance, standing: Option<Standing>) {
-        self.restand(now, at, |machine| machine.inputs.standing = standing);
+    pub fn set_standing(&mut self, now: Time, at: Instance, standing: Option<OwnershipLimits>) {
+        self.update_priority(now, at, |machine| machine.inputs.standing = standing);
     }
 
     /// Changes the inputs of the priority; a master announces the new priority at once.
-    fn restand(&mut self, now: Time, at: Instance, change: impl FnOnce(&mut Machine)) {
+    fn update_priority(
+        &mut self,
+        now: Time,
+        at: Instance,
+        change: impl FnOnce(&mut VirtualRouter),
+    ) {
         self.step(now, at, |machine, ctx| {
             let before = machine.priority(ctx.settings);
             let yielded = machine.inputs.yields_to_users();
             change(machine);
             // Finds out whether another machine uses the addresses already.
-            if machine.state == State::Master && machine.inputs.yields_to_users() && !yielded {
+            if machine.state == VrrpState::Master && machine.inputs.yields_to_users() && !yielded {
                 let instance = ctx.at;
-                ctx.say(Action::Probe { instance });
+                ctx.queue_report(VrrpAction::Probe { instance });
             }
-            if machine.state == State::Master && machine.priority(ctx.settings) != before {
+            if machine.state == VrrpState::Master && machine.priority(ctx.settings) != before {
                 machine.announce_change(ctx);
             }
         });
@@ -244,10 +256,10 @@ impl Router {
     /// Grants the addresses by a lease: no other machine owns them, so a backup does not wait for
     /// silence. An owner that stopped a moment ago, while this machine was not eligible, may still
     /// have connections.
-    pub fn entitle(&mut self, now: Time, at: Instance) {
+    pub fn grant_lease(&mut self, now: Time, at: Instance) {
         self.step(now, at, |machine, _| {
-            if machine.state == State::Backup {
-                machine.wait.not_later_than(now);
+            if machine.state == VrrpState::Backup {
+                machine.wait.expire_by(now);
                 if let Some((owner, 0, heard)) = machine.owner
                     && now.since(heard) < STOPPED_A_MOMENT_AGO
                 {
@@ -261,7 +273,7 @@ impl Router {
     pub fn set_source(&mut self, now: Time, at: Instance, source: IpAddr) {
         self.step(now, at, |machine, ctx| {
             let changed = machine.source.replace(source) != Some(source);
-            if changed && machine.state == State::Master {
+            if changed && machine.state == VrrpState::Master {
                 machine.announce_change(ctx);
             }
         });
@@ -271,23 +283,23 @@ impl Router {
     /// sent. The other members of the group stop, too.
     pub fn stop(&mut self, now: Time, at: Instance) {
         for member in self.members(at) {
-            self.step(now, member, Machine::enter_init);
+            self.step(now, member, VirtualRouter::enter_init);
         }
-        self.tell_groups();
+        self.report_groups();
     }
 
     /// Stops all instances, as [`Router::stop`] does.
     pub fn stop_all(&mut self, now: Time) {
         for at in (0..self.machines.len()).map(Instance) {
-            self.step(now, at, Machine::enter_init);
+            self.step(now, at, VirtualRouter::enter_init);
         }
-        self.tell_groups();
+        self.report_groups();
     }
 
     /// Ends all activity, because a successor takes over (it was given [`Router::kept`]): nothing
     /// is sent or released any more.
-    pub fn leave(&mut self, _now: Time) {
-        self.left = true;
+    pub fn stop_for_successor(&mut self, _now: Time) {
+        self.has_successor = true;
         self.actions.clear();
     }
 
@@ -299,7 +311,7 @@ impl Router {
         let mut begun = false;
         for member in self.members(at) {
             let done = self.step(now, member, |machine, ctx| {
-                machine.state == State::Master && machine.hand_over(ctx, drain)
+                machine.state == VrrpState::Master && machine.hand_over(ctx, drain)
             });
             begun |= done.unwrap_or_default();
         }
@@ -309,28 +321,28 @@ impl Router {
     /// Ends the drain of a hand-over early, because the requests in progress have finished.
     pub fn drained(&mut self, now: Time, at: Instance) {
         for member in self.members(at) {
-            self.step(now, member, Machine::drained);
+            self.step(now, member, VirtualRouter::drained);
         }
     }
 
     /// Returns the status of an instance.
-    pub fn status(&self, of: Instance) -> Option<Status> {
+    pub fn status(&self, of: Instance) -> Option<VrrpStatus> {
         let settings = self.settings.get(of.0)?;
         Some(self.machines.get(of.0)?.status(settings))
     }
 
     /// Returns the state of an instance that outlives this process.
-    pub fn kept(&self, now: Time, of: Instance) -> Option<Resume> {
-        Some(self.machines.get(of.0)?.kept(now))
+    pub fn instance_snapshot(&self, now: Time, of: Instance) -> Option<Resume> {
+        Some(self.machines.get(of.0)?.resume_snapshot(now))
     }
 
     /// Returns whether a successor has taken over.
-    pub(super) fn has_left(&self) -> bool {
-        self.left
+    pub(super) fn has_successor(&self) -> bool {
+        self.has_successor
     }
 
-    fn state(&self, of: Instance) -> State {
-        self.machines.get(of.0).map_or(State::Init, |m| m.state)
+    fn state(&self, of: Instance) -> VrrpState {
+        self.machines.get(of.0).map_or(VrrpState::Init, |m| m.state)
     }
 
     /// Executes a step of one machine; None if it does not exist, or if a successor has taken over.
@@ -338,9 +350,9 @@ impl Router {
         &mut self,
         now: Time,
         at: Instance,
-        work: impl FnOnce(&mut Machine, &mut Context<'_>) -> T,
+        work: impl FnOnce(&mut VirtualRouter, &mut Context<'_>) -> T,
     ) -> Option<T> {
-        if self.left {
+        if self.has_successor {
             return None;
         }
         let machine = self.machines.get_mut(at.0)?;

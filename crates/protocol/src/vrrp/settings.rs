@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Protocol version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Version {
+pub enum VrrpVersion {
     /// RFC 3768; intervals are whole seconds on the wire.
     V2,
     /// RFC 9568; intervals are hundredths of a second.
@@ -32,7 +32,7 @@ pub struct Peer {
 
 /// Transport of adverts.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Transport {
+pub enum AdvertTransport {
     /// To a multicast group, with TTL 255 both ways.
     Multicast(IpAddr),
     /// To each of the peers.
@@ -79,7 +79,7 @@ pub struct Settings {
     /// Virtual router id, 1 to 255.
     pub vrid: u8,
     /// Protocol version that is sent; other versions are dropped.
-    pub version: Version,
+    pub version: VrrpVersion,
     /// Adverts use IPv6 (version 3).
     pub ipv6: bool,
     /// Configured priority, 1 to 255; 255 owns the addresses.
@@ -93,7 +93,7 @@ pub struct Settings {
     /// Source of our adverts, which decides between equal priorities.
     pub source: Option<IpAddr>,
     /// Transport of adverts.
-    pub transport: Transport,
+    pub transport: AdvertTransport,
     /// Authentication of adverts.
     pub authentication: Option<Authentication>,
     /// `state MASTER`: with priority 255 the router starts as master at once.

@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 
 /// Exports the lists that differ from their files, and subtracts their size from the
 /// remaining room.
-pub(super) fn tell(lists: &Lists, which: Which, room_bytes: &mut usize) -> Vec<ListTold> {
+pub(super) fn export_lists(lists: &Lists, which: Which, room_bytes: &mut usize) -> Vec<ListTold> {
     let changes = lists.changes(which.entries_max() as usize);
     let mut told = Vec::new();
     for list in changes {
@@ -53,11 +53,11 @@ mod tests {
     use super::*;
     use crate::carry::{export, export_kept, import};
     use keyword::testing::load_text;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use model::config::Config;
     use model::rules::live::{Edit, Which as Meant};
 
-    fn config(map: &Scratch, lines: &str) -> Config {
+    fn config(map: &ScratchDirectory, lines: &str) -> Config {
         let path = map.path().join("m.map");
         std::fs::write(&path, lines).expect("room");
         let text = format!(
@@ -67,7 +67,7 @@ mod tests {
         load_text(&text).config.expect("it loads")
     }
 
-    fn changed(map: &Scratch, lines: &str) -> Config {
+    fn changed(map: &ScratchDirectory, lines: &str) -> Config {
         let config = config(map, lines);
         let set = Edit::Set(Meant::Key((*b"a").into()), (*b"9").into());
         config.lists.edit(0, set).expect("it is there");
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_was_changed_goes_on_in_another_process_over_other_lines() {
-        let map = Scratch::new().expect("room");
+        let map = ScratchDirectory::new().expect("room");
         let old = changed(&map, "a 1\nb 2\nc 3\n");
         for bytes in [export(&old, None).bytes, export_kept(&old, None)] {
             let same = config(&map, "a 1\nb 2\nc 3\n");
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_list_that_is_as_its_file_or_has_no_file_is_not_told() {
-        let map = Scratch::new().expect("room");
+        let map = ScratchDirectory::new().expect("room");
         let none = config(&map, "a 1\n");
         let length = export(&none, None).bytes.len();
         let set = |value: &[u8]| Edit::Set(Meant::Key((*b"a").into()), value.into());
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn of_a_long_list_nothing_is_kept_and_all_goes_on() {
-        let map = Scratch::new().expect("room");
+        let map = ScratchDirectory::new().expect("room");
         let lines: String = (0..=Which::Small.entries_max())
             .map(|n| format!("{n} x\n"))
             .collect();
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn what_was_changed_on_its_way_does_no_harm() {
-        let map = Scratch::new().expect("room");
+        let map = ScratchDirectory::new().expect("room");
         let bytes = export(&changed(&map, "a 1\nb 2\n"), None).bytes;
         let new = config(&map, "a 1\nb 2\n");
         for at in 0..bytes.len() {

@@ -5,7 +5,7 @@
 use super::gather::Gathered;
 use super::tables::{self, Which};
 use super::told::{LiveTold, ProxyLive, ServerLive};
-use super::{CarryError, hear, take, tell};
+use super::{CarryError, decode_state, take, tell};
 use crate::message::AskedKey;
 use crate::runtime::Runtime;
 use model::config::{Config, Proxy};
@@ -25,12 +25,12 @@ pub struct LeftOut {
     pub lists: Vec<(String, u64)>,
     /// Numbers of queued requests by backend and server; without a server for the backend's
     /// queue.
-    pub waiting: Vec<Waiting>,
+    pub waiting: Vec<QueuedRequests>,
 }
 
 /// Requests waiting in a queue.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Waiting {
+pub struct QueuedRequests {
     /// Name of the backend.
     pub backend: String,
     /// Name of the server; None for the backend's queue.
@@ -70,7 +70,7 @@ pub fn export_live(config: &Config, runtime: Option<&Runtime>, keys: &[AskedKey]
             live.lists_left_out.push((list.file.to_string(), entries));
         }
     }
-    tell::tell_live(&gathered, runtime, config, by_key, live)
+    tell::export_live_state(&gathered, runtime, config, by_key, live)
 }
 
 fn proxy(proxy: &Proxy) -> ProxyLive {
@@ -103,7 +103,7 @@ fn proxy(proxy: &Proxy) -> ProxyLive {
 ///
 /// The state is incomplete, or was not exported for this purpose.
 pub fn import_live(bytes: &[u8], config: &Config) -> Result<LeftOut, CarryError> {
-    let mut told = hear(bytes)?;
+    let mut told = decode_state(bytes)?;
     let live = told.live.as_mut().map(std::mem::take);
     let live = live.ok_or(CarryError::Foreign)?;
     take::take(told, config, None);
@@ -121,7 +121,7 @@ pub fn import_live(bytes: &[u8], config: &Config) -> Result<LeftOut, CarryError>
         waiting.extend(
             queues
                 .filter(|(_, count)| *count > 0)
-                .map(|(server, count)| Waiting {
+                .map(|(server, count)| QueuedRequests {
                     backend: one.name.clone(),
                     server,
                     count,
@@ -129,8 +129,8 @@ pub fn import_live(bytes: &[u8], config: &Config) -> Result<LeftOut, CarryError>
         );
         for proxy in { sides.get(&*one.name) }.into_iter().flatten() {
             let state = &proxy.state;
-            state.frontend.sessions.carry_current(one.frontend);
-            state.backend.sessions.carry_current(one.backend);
+            state.frontend.sessions.import_current(one.frontend);
+            state.backend.sessions.import_current(one.backend);
             let servers = { proxy.servers.iter() }.map(|server| (&*server.name, &server.state));
             let servers: HashMap<&str, &Arc<ServerState>> = servers.collect();
             for told in &one.servers {
@@ -153,7 +153,7 @@ fn server(told: &ServerLive, state: &Arc<ServerState>) {
     state
         .traffic
         .sessions
-        .carry_current(told.sessions.min(most));
+        .import_current(told.sessions.min(most));
     if told.unresolved {
         state.set_resolved(None, now_ms());
     }
@@ -182,9 +182,9 @@ mod tests {
     fn told(keys: &[AskedKey]) -> Vec<u8> {
         let old = config();
         let servers = &old.proxies[0].servers;
-        servers[0].state.traffic.sessions.carry_current(3);
+        servers[0].state.traffic.sessions.import_current(3);
         servers[1].state.set_admin(AdminState::Maintenance, 0);
-        old.proxies[0].state.backend.queue.waiting.up();
+        old.proxies[0].state.backend.queue.waiting.increment();
         let table = old.tables.live("t").expect("it is there");
         for n in 0..=Which::Small.entries_max() {
             let held = table.get(&n.to_ne_bytes()).expect("room");

@@ -24,7 +24,7 @@ mod tell;
 mod tests;
 mod told;
 
-pub use live::{LeftOut, Waiting, export_live, import_live};
+pub use live::{LeftOut, QueuedRequests, export_live, import_live};
 
 use crate::dynamic::{self, Lost};
 use crate::runtime::Runtime;
@@ -61,7 +61,7 @@ impl Mark {
     /// once, when the last connection has ended.
     pub fn rest(&self, runtime: Option<&Runtime>) -> Vec<u8> {
         let since = self.0.since(runtime);
-        tell::tell(&since, runtime, false, None, Receiver::Successor).to_vec()
+        tell::export_state(&since, runtime, false, None, Receiver::Successor).to_vec()
     }
 }
 
@@ -79,7 +79,7 @@ pub fn export_to_supervisor(config: &Config, runtime: Option<&Runtime>) -> Expor
 fn export_to(to: Receiver, config: &Config, runtime: Option<&Runtime>) -> Exported {
     let gathered = Gathered::of(config, runtime);
     Exported {
-        bytes: tell::tell(&gathered, runtime, true, Some((config, Which::All)), to),
+        bytes: tell::export_state(&gathered, runtime, true, Some((config, Which::All)), to),
         mark: Mark(gathered),
     }
 }
@@ -89,7 +89,7 @@ fn export_to(to: Receiver, config: &Config, runtime: Option<&Runtime>) -> Export
 pub fn export_kept(config: &Config, runtime: Option<&Runtime>) -> Zeroizing<Vec<u8>> {
     let gathered = Gathered::of(config, runtime);
     let contents = Some((config, Which::Small));
-    tell::tell(&gathered, runtime, true, contents, Receiver::Supervisor)
+    tell::export_state(&gathered, runtime, true, contents, Receiver::Supervisor)
 }
 
 /// Reason why nothing was imported.
@@ -124,7 +124,7 @@ pub struct Imported {
 
 impl Imported {
     /// Adds the counters of the process as a whole, which exist only once it serves. Called once.
-    pub fn give_process(&self, runtime: &Runtime) {
+    pub fn add_process_counters(&self, runtime: &Runtime) {
         if let Some(told) = &self.process {
             take::process(told, runtime, self.elapsed_ms);
         }
@@ -135,7 +135,7 @@ impl Imported {
 /// are not installed yet: adds and removes servers, and applies the orders that replace
 /// configured values. Returns each server that could not be added.
 pub fn import_servers(bytes: &[u8], config: &mut Config) -> Vec<Lost> {
-    let Ok(told) = hear(bytes) else {
+    let Ok(told) = decode_state(bytes) else {
         return Vec::new();
     };
     if let Some(mut process) = told.process {
@@ -163,13 +163,13 @@ pub fn import(
     config: &Config,
     runtime: Option<&Runtime>,
 ) -> Result<Imported, CarryError> {
-    let told = hear(bytes)?;
+    let told = decode_state(bytes)?;
     Ok(take::take(told, config, runtime))
 }
 
 /// Decodes the state of another process. Accepts any bytes and changes nothing yet, so that a
 /// truncated state is not half applied.
-fn hear(bytes: &[u8]) -> Result<CarriedState, CarryError> {
+fn decode_state(bytes: &[u8]) -> Result<CarriedState, CarryError> {
     let rest = bytes.strip_prefix(HEAD).ok_or(CarryError::Foreign)?;
     let (version, rest) = rest.split_first_chunk().ok_or(CarryError::Cut)?;
     match u16::from_le_bytes(*version) {

@@ -4,7 +4,7 @@
 
 use super::CarryError;
 use super::packed::{Reader, Writer};
-use model::tables::{DataType, Held, KeyType, Shape, Table, Tables};
+use model::tables::{DataType, HeldEntry, KeyType, Shape, Table, Tables};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -43,7 +43,11 @@ fn key_number(key: KeyType) -> u64 {
 }
 
 /// Exports the tables, and subtracts their size from the remaining room.
-pub(super) fn tell(tables: &Tables, which: Which, room_bytes: &mut usize) -> Vec<TableTold> {
+pub(super) fn export_tables(
+    tables: &Tables,
+    which: Which,
+    room_bytes: &mut usize,
+) -> Vec<TableTold> {
     let mut told = Vec::new();
     for table in tables.serving() {
         if table.used() <= which.entries_max() {
@@ -70,7 +74,7 @@ fn one(table: &Arc<Table>, room_bytes: usize) -> TableTold {
     let mut entries = Writer::default();
     let mut keys = Vec::new();
     for shard in 0..table.shard_count() {
-        table.keys_of(shard, model::tables::store::moment(), &mut keys);
+        table.keys_of(shard, model::tables::store::entry_time_now(), &mut keys);
         for key in keys.drain(..) {
             if entries.bytes.len() < room_bytes
                 && let Some(held) = table.find(&key)
@@ -95,7 +99,7 @@ fn of(table: &Table, entries: Writer) -> TableTold {
     }
 }
 
-fn entry(w: &mut Writer, key: &[u8], held: &Held) {
+fn entry(w: &mut Writer, key: &[u8], held: &HeldEntry) {
     w.bytes(key);
     w.plain(held.expires_in_ms().into());
     for stored in held.table().make.layout.stored() {
@@ -137,7 +141,7 @@ pub(super) struct TableTold {
 }
 
 /// A decoded value.
-enum Value<'b> {
+enum DecodedValue<'b> {
     Number(u64),
     Rate(u32, u32, u32),
     Text(&'b [u8]),
@@ -165,7 +169,7 @@ impl TableTold {
     fn each<'b>(
         &'b self,
         kinds: &[(DataType, u32, u32)],
-        mut look: impl FnMut(&'b [u8], u32, &[(DataType, u32, Value<'b>)]),
+        mut look: impl FnMut(&'b [u8], u32, &[(DataType, u32, DecodedValue<'b>)]),
     ) -> Result<(), CarryError> {
         let mut reader = Reader::new(&self.entries);
         let mut values = Vec::new();
@@ -176,13 +180,13 @@ impl TableTold {
             for (kind, elements, _) in kinds {
                 for element in 0..*elements {
                     let value = match kind.shape() {
-                        Shape::Number | Shape::Long => Value::Number(reader.plain()?),
-                        Shape::Rate => Value::Rate(
+                        Shape::Number | Shape::Long => DecodedValue::Number(reader.plain()?),
+                        Shape::Rate => DecodedValue::Rate(
                             reader.plain()? as u32,
                             reader.plain()? as u32,
                             reader.plain()? as u32,
                         ),
-                        Shape::Word => Value::Text(reader.bytes()?),
+                        Shape::Word => DecodedValue::Text(reader.bytes()?),
                     };
                     values.push((*kind, element, value));
                 }
@@ -232,21 +236,28 @@ impl TableTold {
         });
     }
 
-    fn set(&self, held: &Held, kind: DataType, element: u32, value: &Value<'_>, elapsed_ms: u32) {
+    fn set(
+        &self,
+        held: &HeldEntry,
+        kind: DataType,
+        element: u32,
+        value: &DecodedValue<'_>,
+        elapsed_ms: u32,
+    ) {
         let table = held.table();
         let Some(cell) = table.make.layout.cell(kind, element) else {
             return;
         };
         let period = self.data.iter().find(|(other, ..)| *other == kind as u64);
         match (value, cell.shape) {
-            (Value::Number(n), Shape::Number | Shape::Long) => held.write(cell, *n),
-            (Value::Rate(age_ms, current, previous), Shape::Rate)
+            (DecodedValue::Number(n), Shape::Number | Shape::Long) => held.write(cell, *n),
+            (DecodedValue::Rate(age_ms, current, previous), Shape::Rate)
                 if period.is_some_and(|(.., ms)| *ms == cell.period_ms) =>
             {
                 let age_ms = age_ms.saturating_add(elapsed_ms);
                 held.set_rate_parts(cell, (age_ms, *current, *previous));
             }
-            (Value::Text(text), Shape::Word) => {
+            (DecodedValue::Text(text), Shape::Word) => {
                 let text = std::str::from_utf8(text).unwrap_or("");
                 held.write(cell, table.words.number(text).into());
             }

@@ -4,7 +4,7 @@ use super::told::{
     CarriedState, CountedTold, ListenerTold, ProcessTold, ProxyTold, RateTold, ServerTold,
 };
 use super::{Imported, monotonic_ms, tally};
-use crate::orders::Orders;
+use crate::orders::OperatorOverrides;
 use crate::runtime::{Runtime, lock};
 use crate::tls_orders;
 use model::config::{Config, Proxy, Server};
@@ -12,7 +12,7 @@ use model::state::{AGE_MAX_MS, COUNT_MAX, Counters, Kept, now_ms};
 use reactor::Rate;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
-use tls::store::Order;
+use tls::store::StoreOrder;
 
 /// Maximum accepted transit time: the clock belongs to this machine, but the bytes may
 /// contain anything.
@@ -51,9 +51,9 @@ pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime
         table.take(&config.tables, elapsed_ms, told.live.is_some());
     }
     for list in told.lists {
-        config.lists.lay_over(&list.changes());
+        config.lists.apply_changes(&list.changes());
     }
-    let orders: Vec<Order> = told.tls_orders.into_iter().map(Into::into).collect();
+    let orders: Vec<StoreOrder> = told.tls_orders.into_iter().map(Into::into).collect();
     tls_orders::repeat(config, &orders);
     taker.imported
 }
@@ -61,7 +61,7 @@ pub(super) fn take(told: CarriedState, config: &Config, runtime: Option<&Runtime
 /// Imports the counters of the process as a whole.
 pub(super) fn process(told: &ProcessTold, runtime: &Runtime, elapsed_ms: u64) {
     counted(&told.counted, &runtime.counters);
-    runtime.connections.carry_highest(told.connections_highest);
+    runtime.connections.import_highest(told.connections_highest);
     let now_ms = runtime.now_ms();
     rate(
         told.connection_rate,
@@ -76,7 +76,7 @@ pub(super) fn process(told: &ProcessTold, runtime: &Runtime, elapsed_ms: u64) {
         runtime.connections_max.store(max.min(most), Relaxed);
     }
     // The later counts of an ending process contain no orders.
-    if told.orders != Orders::default() {
+    if told.orders != OperatorOverrides::default() {
         *lock(&runtime.orders) = told.orders.clone().in_effect(&runtime.config());
     }
 }
@@ -95,13 +95,16 @@ impl Taker {
         let state = &proxy.state;
         counted(&told.frontend, &state.frontend.counters);
         counted(&told.backend, &state.backend.counters);
-        state.frontend.sessions.carry_highest(told.frontend_highest);
-        state.backend.sessions.carry_highest(told.backend_highest);
+        state
+            .frontend
+            .sessions
+            .import_highest(told.frontend_highest);
+        state.backend.sessions.import_highest(told.backend_highest);
         state
             .backend
             .queue
             .waiting
-            .carry_highest(told.waiting_highest);
+            .import_highest(told.waiting_highest);
         let rates = [
             (told.session_rate, &state.frontend.session_rate),
             (told.connection_rate, &state.frontend.connection_rate),
@@ -145,7 +148,7 @@ impl Taker {
         };
         let state = proxy.state.listener(told.id);
         counted(&told.counted, &state.counters);
-        state.sessions.carry_highest(told.sessions_highest);
+        state.sessions.import_highest(told.sessions_highest);
     }
 
     fn servers(&mut self, told: Vec<ServerTold>, sides: &[&Proxy]) {
@@ -172,8 +175,8 @@ impl Taker {
             self.rate_ms,
             self.elapsed_ms,
         );
-        state.traffic.sessions.carry_highest(told.sessions_highest);
-        state.queue.waiting.carry_highest(told.waiting_highest);
+        state.traffic.sessions.import_highest(told.sessions_highest);
+        state.queue.waiting.import_highest(told.waiting_highest);
         if let Some(ago) = told.last_session_ago_s {
             let ago = ago.saturating_add(self.elapsed_ms / 1000);
             state.traffic.last_session.carry(ago, self.rate_ms);
@@ -232,5 +235,5 @@ fn rate(told: RateTold, rate: &Rate, now_ms: u64, elapsed_ms: u64) {
             previous += n;
         }
     }
-    rate.carry(previous, current, told.highest.min(RATE_MAX), now_ms);
+    rate.import_counts(previous, current, told.highest.min(RATE_MAX), now_ms);
 }

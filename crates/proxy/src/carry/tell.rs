@@ -8,7 +8,7 @@ use super::told::{
     ProxyTold, RateTold, ServerTold,
 };
 use super::{HEAD, VERSION, monotonic_ms};
-use crate::orders::Orders;
+use crate::orders::OperatorOverrides;
 use crate::runtime::{Runtime, lock};
 use model::config::Config;
 use model::state::{Counters, ListenerState, ServerState, now_ms};
@@ -21,7 +21,7 @@ const LIVE_BYTES_MAX: usize = 32 << 20;
 
 /// Exports everything, or (not `whole`) only sums: those counted after everything was
 /// exported.
-pub(super) fn tell(
+pub(super) fn export_state(
     gathered: &Gathered,
     runtime: Option<&Runtime>,
     whole: bool,
@@ -50,7 +50,7 @@ pub(super) enum Receiver {
 
 /// Exports the state for a command: small tables and lists, and the entries `by_key` of the
 /// others.
-pub(super) fn tell_live(
+pub(super) fn export_live_state(
     gathered: &Gathered,
     runtime: Option<&Runtime>,
     config: &Config,
@@ -65,8 +65,8 @@ pub(super) fn tell_live(
 }
 
 fn contain(told: &mut CarriedState, config: &Config, which: Which, mut room_bytes: usize) {
-    told.tables = super::tables::tell(&config.tables, which, &mut room_bytes);
-    told.lists = super::lists::tell(&config.lists, which, &mut room_bytes);
+    told.tables = super::tables::export_tables(&config.tables, which, &mut room_bytes);
+    told.lists = super::lists::export_lists(&config.lists, which, &mut room_bytes);
 }
 
 fn encode(told: &CarriedState) -> Vec<u8> {
@@ -78,7 +78,7 @@ fn state(gathered: &Gathered, runtime: Option<&Runtime>, whole: bool) -> Carried
         state_ms: now_ms(),
         rate_ms: runtime.map_or(0, |runtime| runtime.now_ms()),
         whole,
-        is_elsewhere: runtime.is_some_and(|runtime| runtime.elsewhere()),
+        is_elsewhere: runtime.is_some_and(|runtime| runtime.has_successor()),
     };
     let process = gathered.process.as_ref().zip(runtime);
     CarriedState {
@@ -112,7 +112,7 @@ impl Teller {
             },
             orders: match self.whole {
                 true => lock(&runtime.orders).clone(),
-                false => Orders::default(),
+                false => OperatorOverrides::default(),
             },
         }
     }

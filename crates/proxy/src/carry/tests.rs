@@ -42,30 +42,46 @@ fn server(config: &Config, n: usize) -> &Arc<ServerState> {
 /// Changes some of every kind of state.
 fn live(config: &Config) {
     let proxy = &config.proxies[0].state;
-    proxy.frontend.counters.here().add(Tally::BytesIn, 1000);
-    proxy.backend.counters.here().add(Tally::Retries, 3);
-    proxy.backend.counters.here().times([1, 2, 3, 400]);
-    proxy.frontend.sessions.up();
-    proxy.frontend.sessions.up();
+    proxy
+        .frontend
+        .counters
+        .current_shard()
+        .add(Tally::BytesIn, 1000);
+    proxy
+        .backend
+        .counters
+        .current_shard()
+        .add(Tally::Retries, 3);
+    proxy.backend.counters.current_shard().times([1, 2, 3, 400]);
+    proxy.frontend.sessions.increment();
+    proxy.frontend.sessions.increment();
     proxy.frontend.maxconn_set.store(77, Relaxed);
     proxy.frontend.paused.store(true, Relaxed);
     proxy.frontend.log_lines.fetch_add(5, Relaxed);
     proxy.backend.last_session.note(0);
     proxy.frontend.session_rate.count(0);
-    proxy.listener(1).counters.here().add(Tally::Sessions, 9);
-    proxy.listener(8).counters.here().add(Tally::Sessions, 9);
+    proxy
+        .listener(1)
+        .counters
+        .current_shard()
+        .add(Tally::Sessions, 9);
+    proxy
+        .listener(8)
+        .counters
+        .current_shard()
+        .add(Tally::Sessions, 9);
     let now = now_ms();
     server(config, 0)
         .traffic
         .counters
-        .here()
+        .current_shard()
         .count(Tally::Sessions);
     server(config, 0).set_admin(AdminState::Drain, now);
     server(config, 1).take_check(
         CheckResult::new(CheckStatus::Layer4Error, 7).info("no"),
         now,
     );
-    server(config, 1).traffic.sessions.up();
+    server(config, 1).traffic.sessions.increment();
 }
 
 #[test]
@@ -127,25 +143,25 @@ fn what_is_counted_after_telling_arrives_with_the_rest_and_nothing_twice() {
     server(&new, 0)
         .traffic
         .counters
-        .here()
+        .current_shard()
         .add(Tally::BytesOut, 100);
     server(&new, 0).set_admin(AdminState::Ready, now_ms());
     // The old one finishes; a server that a later file of it lost counts as well.
     server(&old, 0)
         .traffic
         .counters
-        .here()
+        .current_shard()
         .add(Tally::BytesOut, 11);
     server(&old, 1)
         .traffic
         .counters
-        .here()
+        .current_shard()
         .count(Tally::ClientAborts);
     old.proxies[0]
         .state
         .frontend
         .counters
-        .here()
+        .current_shard()
         .add(Tally::BytesIn, 5);
     old.proxies[0]
         .state
@@ -174,17 +190,17 @@ fn what_is_counted_after_telling_arrives_with_the_rest_and_nothing_twice() {
 fn the_process_as_a_whole_goes_on_counting() {
     let runtime = || Runtime::leak(Arc::new(process(1)), 1, 100);
     let (old, new) = (runtime(), runtime());
-    old.counters.here().add(Tally::Connections, 40);
-    old.connections.up();
+    old.counters.current_shard().add(Tally::Connections, 40);
+    old.connections.increment();
     old.connection_rate.count(old.now_ms());
     let told = export(&old.config(), Some(old));
     let imported = import(&told.bytes, &new.config(), None).unwrap();
     assert_eq!(new.counters.read(Tally::Connections), 0);
-    imported.give_process(new);
-    old.counters.here().add(Tally::Connections, 2);
+    imported.add_process_counters(new);
+    old.counters.current_shard().add(Tally::Connections, 2);
     let rest = told.mark.rest(Some(old));
     let imported = import(&rest, &new.config(), Some(new)).unwrap();
-    imported.give_process(new);
+    imported.add_process_counters(new);
     assert_eq!(new.counters.read(Tally::Connections), 42);
     assert_eq!(
         (new.connections.highest(), new.connections.current()),
@@ -202,7 +218,7 @@ fn a_pause_of_the_process_is_not_one_of_its_frontends() {
     };
     for is_elsewhere in [true, false] {
         let (old, new) = (runtime(), runtime());
-        old.ending.elsewhere.store(is_elsewhere, Relaxed);
+        old.ending.has_successor.store(is_elsewhere, Relaxed);
         let frontend = &old.config().proxies[0].state.frontend;
         frontend.paused.store(true, Relaxed);
         let told = export(&old.config(), Some(old));
@@ -218,13 +234,13 @@ fn ten_takeovers_keep_the_totals() {
         server(&config, 0)
             .traffic
             .counters
-            .here()
+            .current_shard()
             .add(Tally::Sessions, n);
         let told = export(&config, None);
         server(&config, 0)
             .traffic
             .counters
-            .here()
+            .current_shard()
             .add(Tally::Sessions, 1);
         let next = process(1);
         import(&told.bytes, &next, None).unwrap();
@@ -243,14 +259,14 @@ fn counters_that_were_cleared_in_between_are_told_whole() {
     server(&old, 0)
         .traffic
         .counters
-        .here()
+        .current_shard()
         .add(Tally::Sessions, 50);
     let told = export(&old, None);
     server(&old, 0).traffic.counters.clear();
     server(&old, 0)
         .traffic
         .counters
-        .here()
+        .current_shard()
         .add(Tally::Sessions, 4);
     let new = process(1);
     import(&told.mark.rest(None), &new, None).unwrap();
@@ -351,7 +367,12 @@ fn ten_thousand_servers_are_a_few_megabytes() {
     for server in &config.proxies[0].servers {
         for n in 0..20 {
             let tally = [Tally::BytesIn, Tally::BytesOut, Tally::Sessions][n % 3];
-            server.state.traffic.counters.here().add(tally, 1_000_000);
+            server
+                .state
+                .traffic
+                .counters
+                .current_shard()
+                .add(tally, 1_000_000);
         }
         let passed = CheckResult::new(CheckStatus::Layer4Ok, 1);
         server.state.take_check(passed, now_ms());
@@ -438,16 +459,21 @@ fn a_listen_there_may_be_two_sections_here_and_the_other_way_round() {
             .state
             .frontend
             .counters
-            .here()
+            .current_shard()
             .add(Tally::BytesIn, 1000);
-        proxy.state.backend.counters.here().add(Tally::Retries, 3);
+        proxy
+            .state
+            .backend
+            .counters
+            .current_shard()
+            .add(Tally::Retries, 3);
         proxy.state.frontend.log_lines.fetch_add(5, Relaxed);
         proxy.state.frontend.maxconn_set.store(77, Relaxed);
         proxy
             .state
             .listener(1)
             .counters
-            .here()
+            .current_shard()
             .count(Tally::Sessions);
         let failed = CheckResult::new(CheckStatus::Layer4Error, 7);
         proxy.servers[1].state.take_check(failed, now_ms());
@@ -459,7 +485,7 @@ fn a_listen_there_may_be_two_sections_here_and_the_other_way_round() {
         assert_eq!(proxy.state.frontend.log_lines.load(Relaxed), 5);
         assert_eq!(proxy.state.frontend.maxconn_set.load(Relaxed), 77);
         assert_eq!(proxy.state.listener(1).counters.read(Tally::Sessions), 1);
-        assert!(!proxy.servers[1].state.up());
+        assert!(!proxy.servers[1].state.is_up());
         assert_eq!(proxy.state.active_usable(), 1);
     }
 }

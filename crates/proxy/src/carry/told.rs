@@ -2,7 +2,7 @@
 //! unknown field is skipped, so older and newer programs understand each other.
 
 use super::tables::TableTold;
-use crate::orders::Orders;
+use crate::orders::OperatorOverrides;
 use model::state::{
     AVERAGES, AdminState, BackendLife, CheckResult, CheckStatus, HealthState, Kept, Verdict,
 };
@@ -11,7 +11,7 @@ use serde_bytes::ByteBuf;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tls::store::Order;
+use tls::store::StoreOrder;
 use zeroize::Zeroizing;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ pub(super) struct ProcessTold {
     pub connections_max: Option<u32>,
     /// Orders that replace configured values.
     #[serde(skip_serializing_if = "is_default")]
-    pub orders: Orders,
+    pub orders: OperatorOverrides,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -337,8 +337,8 @@ impl fmt::Debug for TlsOrderTold {
     }
 }
 
-impl From<Order> for TlsOrderTold {
-    fn from(order: Order) -> TlsOrderTold {
+impl From<StoreOrder> for TlsOrderTold {
+    fn from(order: StoreOrder) -> TlsOrderTold {
         TlsOrderTold {
             words: order.words.iter().map(ToString::to_string).collect(),
             payload: order.payload,
@@ -348,9 +348,9 @@ impl From<Order> for TlsOrderTold {
     }
 }
 
-impl From<TlsOrderTold> for Order {
-    fn from(told: TlsOrderTold) -> Order {
-        Order {
+impl From<TlsOrderTold> for StoreOrder {
+    fn from(told: TlsOrderTold) -> StoreOrder {
+        StoreOrder {
             words: told.words.into_iter().map(Into::into).collect(),
             payload: told.payload,
             subject: told.subject.into(),

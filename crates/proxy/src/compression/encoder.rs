@@ -46,7 +46,7 @@ pub struct Encoder {
     algorithm: Algorithm,
     level: u32,
     /// State of the library; None while it is released.
-    state: Option<State>,
+    state: Option<EncoderState>,
     check: Check,
     /// Output that was not taken yet.
     output: Vec<u8>,
@@ -58,7 +58,7 @@ pub struct Encoder {
 
 /// State of the library, counted against the limits of the process.
 #[derive(Debug)]
-struct State {
+struct EncoderState {
     compress: Compress,
     _place: EncoderPermit,
 }
@@ -120,7 +120,7 @@ impl Encoder {
             Some(kept.swap_remove(fits).2)
         });
         let made = || Compress::new_with_window_bits(Compression::new(level), false, bits);
-        self.state = Some(State {
+        self.state = Some(EncoderState {
             compress: kept.ok().flatten().unwrap_or_else(made),
             _place: place,
         });
@@ -206,7 +206,7 @@ impl Encoder {
     }
 
     fn deflate(&mut self, data: &[u8], how: FlushCompress) -> Result<(), EncoderBroke> {
-        let Some(State { compress, .. }) = &mut self.state else {
+        let Some(EncoderState { compress, .. }) = &mut self.state else {
             return Err(EncoderBroke);
         };
         let mut rest = data;

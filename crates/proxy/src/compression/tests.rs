@@ -6,17 +6,17 @@ use http::http1::{Limits as HeadLimits, ParseStatus, RequestFacts, parse_request
 use model::state::compression::{ENCODER_BYTES, Limits};
 use std::sync::Arc;
 
-fn request(lines: &str) -> Message {
+fn request(lines: &str) -> HttpMessage {
     let text = format!("GET / HTTP/1.1\r\nhost: x\r\n{lines}\r\n");
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     let outcome = parse_request(text.as_bytes(), &HeadLimits::default(), &mut message);
     assert!(matches!(outcome, Ok(ParseStatus::Done(_))));
     message
 }
 
-fn answer(lines: &str) -> Message {
+fn answer(lines: &str) -> HttpMessage {
     let text = format!("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n{lines}\r\n");
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     let facts = RequestFacts::of(&request(""), None);
     let limits = HeadLimits::default();
     let outcome = parse_response(text.as_bytes(), &facts, &limits, &mut message);
@@ -52,7 +52,7 @@ fn the_coding_that_a_client_likes_best_is_chosen_and_of_equals_its_first() {
     let two = request("accept-encoding: br\r\naccept-encoding: gzip\r\n");
     assert_eq!(choose(&two, &[Gzip]), Some(Gzip));
     let mut old = request("accept-encoding: gzip\r\n");
-    old.set_version(Version::Http10);
+    old.set_version(HttpVersion::Http10);
     assert_eq!(choose(&old, &[Gzip]), None);
     let many = request(&format!(
         "accept-encoding: {}gzip\r\n",

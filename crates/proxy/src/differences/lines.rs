@@ -8,11 +8,11 @@ pub(super) fn bind_with_http2(line: &Statement) -> bool {
 }
 
 pub(super) fn is_bind(line: &Statement) -> bool {
-    line.begins_any(&[&["bind"], &["default-bind"]])
+    line.starts_with_any(&[&["bind"], &["default-bind"]])
 }
 
 pub(super) fn is_server(line: &Statement) -> bool {
-    line.begins_any(&[&["server"], &["default-server"], &["server-template"]])
+    line.starts_with_any(&[&["server"], &["default-server"], &["server-template"]])
 }
 
 /// Returns whether the line is a listener or a server with this option behind its address.
@@ -21,7 +21,7 @@ pub(super) fn has_option(line: &Statement, option: &str) -> bool {
 }
 
 pub(super) fn is_table(line: &Statement) -> bool {
-    line.begins_any(&[&["stick-table"], &["table"]])
+    line.starts_with_any(&[&["stick-table"], &["table"]])
 }
 
 /// Returns the size of a stick table in entries; None: it is not written as a number.
@@ -66,7 +66,7 @@ pub(super) fn backtracks(line: &Statement) -> bool {
 /// Returns whether servers are chosen by a hash.
 pub(super) fn balances_by_hash(line: &Statement) -> bool {
     let kinds = ["source", "uri", "url_param", "hash", "rdp-cookie"];
-    line.begins(&["balance"]) && { line.words.get(1) }.is_some_and(|kind| {
+    line.starts_with_words(&["balance"]) && { line.words.get(1) }.is_some_and(|kind| {
         kinds.contains(&&**kind) || kind.starts_with("hdr") || kind.starts_with("rdp-cookie")
     })
 }

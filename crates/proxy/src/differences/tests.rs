@@ -1,7 +1,7 @@
 //! Tests the table of differences, and the lines to which they apply.
 
 use super::*;
-use language::manual::{Files, Statement};
+use language::manual::{LoadedFiles, Statement};
 use std::collections::HashSet;
 
 #[test]
@@ -17,7 +17,7 @@ fn each_difference_has_a_key_of_its_own_and_is_about_something_that_exists() {
             assert!(is_row, "no {kind} {}", difference.about);
         }
         assert!(!difference.kinds.is_empty(), "{}", difference.key);
-        for text in [difference.haproxy, difference.here, difference.reason] {
+        for text in [difference.haproxy, difference.evenkeel, difference.reason] {
             assert!(text.ends_with('.'), "{}: {text}", difference.key);
         }
     }
@@ -360,11 +360,11 @@ fn places(one: &Difference, text: &str) -> bool {
             },
         })
         .collect();
-    let files = Files {
+    let files = LoadedFiles {
         statements: &statements,
-        ..Files::default()
+        ..LoadedFiles::default()
     };
-    one.applies.places(&files).is_some()
+    one.applies.applicable_lines(&files).is_some()
 }
 
 #[test]

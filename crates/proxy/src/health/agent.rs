@@ -19,7 +19,7 @@ pub(super) const INTER_MS: u32 = 2000;
 
 /// Parsed line of an agent.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Line {
+pub(super) struct AgentResponse {
     pub admin: Option<AdminState>,
     /// Weight in percent of the configured one.
     pub percent: Option<u32>,
@@ -33,13 +33,13 @@ pub(super) struct Line {
 }
 
 /// Parses the line of an agent.
-pub(super) fn read(bytes: &[u8]) -> Line {
+pub(super) fn read(bytes: &[u8]) -> AgentResponse {
     let end = bytes.iter().position(|b| matches!(b, b'\r' | b'\n' | 0));
     let text = String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]);
     let (said, description) = text.split_once('#').unwrap_or((&text, ""));
-    let mut line = Line {
+    let mut line = AgentResponse {
         description: words(description),
-        ..Line::default()
+        ..AgentResponse::default()
     };
     for word in said.split([' ', '\t', ',']).filter(|word| !word.is_empty()) {
         let lower = word.to_ascii_lowercase();
@@ -72,7 +72,7 @@ fn words(text: &str) -> String {
     good.take(WORDS_BYTES_MAX).collect()
 }
 
-impl Line {
+impl AgentResponse {
     /// Returns the weight that the agent requests, from the configured one.
     pub fn weight(&self, of_file: u32) -> Option<u32> {
         let percent = u64::from(self.percent?);
@@ -132,7 +132,10 @@ pub(super) fn target(server: &Server) -> Option<SocketAddr> {
 }
 
 /// Queries an agent. Err: the failure of the query.
-pub(super) async fn ask(proxy: &Proxy, server: &Server) -> (Result<Line, AgentResult>, u32) {
+pub(super) async fn query_agent(
+    proxy: &Proxy,
+    server: &Server,
+) -> (Result<AgentResponse, AgentResult>, u32) {
     let began = Instant::now();
     let inter = server.options.agent.inter_ms.unwrap_or(INTER_MS);
     let answer_ms = proxy.timeouts.check_ms.unwrap_or(inter);
@@ -190,7 +193,7 @@ mod tests {
         assert_eq!(read(b"4000000000%").weight(256), Some(WEIGHT_MAX));
         assert_eq!(read(b"maint").admin, Some(AdminState::Maintenance));
         assert_eq!(read(b"drain\n").admin, Some(AdminState::Drain));
-        assert_eq!(read(b""), Line::default());
+        assert_eq!(read(b""), AgentResponse::default());
         assert_eq!(read(b"bogus 5").unknown.as_deref(), Some("bogus"));
         assert_eq!(
             read(&[0xff; 9000]).unknown.map(|w| w.chars().count()),

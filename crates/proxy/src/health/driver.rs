@@ -4,13 +4,14 @@
 
 use super::agent;
 use super::outbox::alert;
-use super::plan::{Asked, Plan, Run};
+use super::plan::{CheckRun, CheckSchedule, ScheduledChecks};
 use super::probe::{check_of, probe};
 use super::report::{Level, LogLine, agent_lines, lines, send_state, tracked_lines};
 use model::config::target::target;
 use model::config::{Config, Observe, OnError, Proxy, Server};
 use model::state::{
-    AgentResult, AgentVerdict, Change, CheckResult, CheckStatus, Shutdown, TakesErrors, now_ms,
+    AgentResult, AgentVerdict, CheckResult, CheckStatus, ServerChange, Shutdown, TakesErrors,
+    now_ms,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,19 +29,19 @@ const IDLE: Duration = Duration::from_secs(3600);
 
 /// The running checks; dropping it stops them.
 #[derive(Debug)]
-pub struct Checks {
+pub struct RunningChecks {
     /// The health checks of servers, and those of agents.
     parts: [(Arc<ChecksState>, AbortHandle); 2],
 }
 
-impl Checks {
+impl RunningChecks {
     /// Applies a new configuration, which must be installed already. Remaining servers keep their
     /// schedule, new ones are checked soon, and the checks of removed ones stop. May be called on
     /// any thread.
     pub fn change(&self, config: &Arc<Config>) {
         for (shared, _) in &self.parts {
             shared.plan().change(config, shared.now_ms());
-            if shared.asked == Asked::Servers {
+            if shared.kind == ScheduledChecks::Servers {
                 observe(shared, config);
             }
             shared.changed.notify_one();
@@ -51,7 +52,7 @@ impl Checks {
     pub fn stop(self) {}
 }
 
-impl Drop for Checks {
+impl Drop for RunningChecks {
     fn drop(&mut self) {
         for (shared, task) in &self.parts {
             shared.plan().end();
@@ -62,31 +63,31 @@ impl Drop for Checks {
 
 /// Starts the checks of a configuration on the Tokio runtime of this thread. The
 /// configuration must be installed already.
-pub fn start(config: &Arc<Config>, notice: Notice) -> Checks {
+pub fn start(config: &Arc<Config>, notice: Notice) -> RunningChecks {
     let seed = std::process::id().wrapping_mul(0x9e37_79b9);
-    let parts = [Asked::Servers, Asked::Agents].map(|asked| {
+    let parts = [ScheduledChecks::Servers, ScheduledChecks::Agents].map(|asked| {
         let shared = Arc::new(ChecksState {
-            asked,
-            plan: Mutex::new(Plan::new(config, asked, seed)),
+            kind: asked,
+            plan: Mutex::new(CheckSchedule::new(config, asked, seed)),
             changed: Notify::new(),
             began: Instant::now(),
             notice: Arc::clone(&notice),
             errors: Mutex::default(),
         });
-        if asked == Asked::Servers {
+        if asked == ScheduledChecks::Servers {
             observe(&shared, config);
         }
         let task = tokio::spawn(run(Arc::clone(&shared))).abort_handle();
         (shared, task)
     });
-    Checks { parts }
+    RunningChecks { parts }
 }
 
 /// State shared by the tasks.
 struct ChecksState {
-    asked: Asked,
+    kind: ScheduledChecks,
     /// Held only briefly, never across an await.
-    plan: Mutex<Plan>,
+    plan: Mutex<CheckSchedule>,
     /// Notified when the plan changes or a check ends.
     changed: Notify,
     began: Instant,
@@ -116,7 +117,7 @@ impl std::fmt::Debug for ChecksState {
 }
 
 impl ChecksState {
-    fn plan(&self) -> MutexGuard<'_, Plan> {
+    fn plan(&self) -> MutexGuard<'_, CheckSchedule> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -144,7 +145,7 @@ fn take_errors(shared: &ChecksState) {
         let Some((proxy, server)) = place.get() else {
             continue;
         };
-        if server.state.is_left_alone() {
+        if server.state.is_check_suppressed() {
             continue;
         }
         let options = &server.options;
@@ -160,7 +161,7 @@ fn take_errors(shared: &ChecksState) {
                 server
                     .state
                     .fail_by_traffic(observing.on_error, result.clone(), now);
-            tell(
+            process_result(
                 shared,
                 &place.config,
                 (proxy, server),
@@ -169,7 +170,7 @@ fn take_errors(shared: &ChecksState) {
         }
         let soon = options.fastinter_ms.unwrap_or(options.inter_ms);
         let at_ms = shared.now_ms() + u64::from(soon);
-        shared.plan().hurry(uid, at_ms);
+        shared.plan().schedule_earlier(uid, at_ms);
     }
 }
 
@@ -216,25 +217,25 @@ fn warm_up(shared: &ChecksState) {
 }
 
 /// A running check. When it ends, even by a panic, the next one is scheduled.
-struct Unfinished(Arc<ChecksState>, Run);
+struct Unfinished(Arc<ChecksState>, CheckRun);
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
         let now_ms = self.0.now_ms();
-        self.0.plan().again(self.1, now_ms);
+        self.0.plan().schedule_next(self.1, now_ms);
         self.0.changed.notify_one();
     }
 }
 
 /// Runs one check under the configuration that was the newest when it began.
-async fn check(shared: &ChecksState, run: Run, place: super::plan::CheckedServer) {
-    if shared.asked == Asked::Agents {
+async fn check(shared: &ChecksState, run: CheckRun, place: super::plan::CheckedServer) {
+    if shared.kind == ScheduledChecks::Agents {
         return ask_agent(shared, run, place).await;
     }
     let Some((proxy, server)) = place.get() else {
         return;
     };
-    if server.state.is_left_alone() {
+    if server.state.is_check_suppressed() {
         return;
     }
     let state = check_of(proxy, server).send_state.then(|| {
@@ -251,28 +252,28 @@ async fn check(shared: &ChecksState, run: Run, place: super::plan::CheckedServer
         return;
     }
     // The newest configuration interprets the result, if it still has the check.
-    let newest = shared.plan().place(run);
+    let newest = shared.plan().find_server(run);
     let Some(newest) = newest else { return };
     let Some((proxy, server)) = newest.get() else {
         return;
     };
     // The server may have gone into maintenance during the check. The result is then ignored.
-    if !server.state.is_left_alone() {
+    if !server.state.is_check_suppressed() {
         take(shared, &newest.config, (proxy, server), result);
     }
 }
 
 /// Queries an agent once.
-async fn ask_agent(shared: &ChecksState, run: Run, place: super::plan::CheckedServer) {
+async fn ask_agent(shared: &ChecksState, run: CheckRun, place: super::plan::CheckedServer) {
     let Some((proxy, server)) = place.get() else {
         return;
     };
     if !server.state.has_agent() {
         return;
     }
-    let (line, duration_ms) = agent::ask(proxy, server).await;
+    let (line, duration_ms) = agent::query_agent(proxy, server).await;
     drop(place);
-    let newest = shared.plan().place(run);
+    let newest = shared.plan().find_server(run);
     let Some(newest) = newest else { return };
     let Some((proxy, server)) = newest.get() else {
         return;
@@ -307,7 +308,7 @@ async fn ask_agent(shared: &ChecksState, run: Run, place: super::plan::CheckedSe
     shut_down_sessions(proxy, server, &change);
     let report = server.state.report(now_ms());
     for line in agent_lines(proxy, server, &result, &change, told, &report) {
-        say(shared, config, proxy, &line);
+        log_message(shared, config, proxy, &line);
     }
     tell_trackers(shared, config, server);
 }
@@ -318,7 +319,7 @@ pub(crate) fn tell_of_agent(
     proxy: &Proxy,
     server: &Server,
     result: &AgentResult,
-    change: &Change,
+    change: &ServerChange,
 ) {
     shut_down_sessions(proxy, server, change);
     let report = server.state.report(now_ms());
@@ -376,11 +377,11 @@ fn take(shared: &ChecksState, config: &Arc<Config>, of: (&Proxy, &Server), resul
         kept.info = "".into();
     }
     let (change, told) = of.1.state.take_check(kept, now_ms());
-    tell(shared, config, of, (&result, &change, told));
+    process_result(shared, config, of, (&result, &change, told));
 }
 
 /// Logs a message, and mails it if `email-alert` applies.
-fn say(shared: &ChecksState, config: &Arc<Config>, proxy: &Proxy, line: &LogLine) {
+fn log_message(shared: &ChecksState, config: &Arc<Config>, proxy: &Proxy, line: &LogLine) {
     (shared.notice)(config, proxy, line.level, &line.text);
     if let Some(level) = line.mail {
         alert(config, proxy, level, &line.text);
@@ -388,23 +389,23 @@ fn say(shared: &ChecksState, config: &Arc<Config>, proxy: &Proxy, line: &LogLine
 }
 
 /// Processes the result of a check, or of what counts as one.
-fn tell(
+fn process_result(
     shared: &ChecksState,
     config: &Arc<Config>,
     (proxy, server): (&Proxy, &Server),
-    (result, change, told): (&CheckResult, &Change, bool),
+    (result, change, told): (&CheckResult, &ServerChange, bool),
 ) {
     let report = server.state.report(now_ms());
     shut_down_sessions(proxy, server, change);
     for line in lines(proxy, server, result, change, told, &report) {
-        say(shared, config, proxy, &line);
+        log_message(shared, config, proxy, &line);
     }
     if change.happened() {
         tell_trackers(shared, config, server);
     }
 }
 
-fn shut_down_sessions(proxy: &Proxy, server: &Server, change: &Change) {
+fn shut_down_sessions(proxy: &Proxy, server: &Server, change: &ServerChange) {
     if change.was_up && !change.is_up && server.options.shutdown_sessions_on_down {
         server.state.shut_sessions_down(Shutdown::Down);
     }

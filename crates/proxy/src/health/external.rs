@@ -36,35 +36,35 @@ const READ_BYTES: usize = 4_096;
 
 static WANTED: AtomicBool = AtomicBool::new(false);
 static NEXT: AtomicU64 = AtomicU64::new(1);
-static LINK: Mutex<Link> = Mutex::new(Link::None);
+static LINK: Mutex<RunnerLink> = Mutex::new(RunnerLink::None);
 static BROUGHT: Notify = Notify::const_new();
 /// Limits the running programs. Further checks wait for a permit before their timeout starts.
 static PLACES: Semaphore = Semaphore::const_new(EXTERNAL_RUNNING_MAX);
 
-enum Link {
+enum RunnerLink {
     None,
     /// Supplied by the supervisor and not used yet.
     Fresh(OwnedFd),
-    Open(Arc<Open>),
+    Open(Arc<RunnerConnection>),
 }
 
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<ExternalEnd>>>>;
+type PendingResults = Arc<Mutex<HashMap<u64, oneshot::Sender<ExternalEnd>>>>;
 
 /// A connection in use. It is closed when the last reference is dropped.
-struct Open {
+struct RunnerConnection {
     requests: mpsc::Sender<Vec<u8>>,
-    waiting: Waiting,
+    waiting: PendingResults,
 }
 
 /// Returns whether a check waits for a process that runs its program.
-pub fn wants_programs() -> bool {
+pub fn needs_runner() -> bool {
     WANTED.load(Relaxed)
 }
 
 /// Supplies the connection through which programs run from now on.
-pub fn use_programs(connection: OwnedFd) {
+pub fn set_runner_connection(connection: OwnedFd) {
     let mut link = lock(&LINK);
-    *link = Link::Fresh(connection);
+    *link = RunnerLink::Fresh(connection);
     WANTED.store(false, Relaxed);
     drop(link);
     BROUGHT.notify_waiters();
@@ -72,25 +72,25 @@ pub fn use_programs(connection: OwnedFd) {
 
 /// Returns the connection in use, opened on the Tokio runtime of this thread. If there is
 /// none, one is requested.
-fn open() -> Option<Arc<Open>> {
+fn open() -> Option<Arc<RunnerConnection>> {
     let mut link = lock(&LINK);
-    match std::mem::replace(&mut *link, Link::None) {
-        Link::Open(open) if !open.requests.is_closed() => {
-            *link = Link::Open(Arc::clone(&open));
+    match std::mem::replace(&mut *link, RunnerLink::None) {
+        RunnerLink::Open(open) if !open.requests.is_closed() => {
+            *link = RunnerLink::Open(Arc::clone(&open));
             Some(open)
         }
-        Link::Fresh(fd) => {
+        RunnerLink::Fresh(fd) => {
             let stream = StdStream::from(fd);
             stream.set_nonblocking(true).ok()?;
             let stream = UnixStream::from_std(stream).ok()?;
             let (requests, taken) = mpsc::channel(EXTERNAL_RUNNING_MAX);
-            let waiting = Waiting::default();
+            let waiting = PendingResults::default();
             tokio::spawn(carry(stream, taken, Arc::clone(&waiting)));
-            let open = Arc::new(Open { requests, waiting });
-            *link = Link::Open(Arc::clone(&open));
+            let open = Arc::new(RunnerConnection { requests, waiting });
+            *link = RunnerLink::Open(Arc::clone(&open));
             Some(open)
         }
-        Link::Open(_) | Link::None => {
+        RunnerLink::Open(_) | RunnerLink::None => {
             WANTED.store(true, Relaxed);
             None
         }
@@ -98,15 +98,15 @@ fn open() -> Option<Arc<Open>> {
 }
 
 /// Drops a connection that no longer works, if it is still the one in use.
-fn let_go(open: &Arc<Open>) {
+fn let_go(open: &Arc<RunnerConnection>) {
     let mut link = lock(&LINK);
-    if matches!(&*link, Link::Open(used) if Arc::ptr_eq(used, open)) {
-        *link = Link::None;
+    if matches!(&*link, RunnerLink::Open(used) if Arc::ptr_eq(used, open)) {
+        *link = RunnerLink::None;
     }
 }
 
 /// Carries requests and results until the connection breaks or is no longer used.
-async fn carry(stream: UnixStream, mut requests: mpsc::Receiver<Vec<u8>>, waiting: Waiting) {
+async fn carry(stream: UnixStream, mut requests: mpsc::Receiver<Vec<u8>>, waiting: PendingResults) {
     let (mut reads, mut writes) = stream.into_split();
     let write = async move {
         while let Some(frame) = requests.recv().await {
@@ -142,9 +142,9 @@ async fn carry(stream: UnixStream, mut requests: mpsc::Receiver<Vec<u8>>, waitin
 }
 
 /// A pending request. Dropping it abandons the result.
-struct Asked(Arc<Open>, u64);
+struct PendingExternalCheck(Arc<RunnerConnection>, u64);
 
-impl Drop for Asked {
+impl Drop for PendingExternalCheck {
     fn drop(&mut self) {
         lock(&self.0.waiting).remove(&self.1);
     }
@@ -167,7 +167,7 @@ async fn run(mut check: ExternalCheck) -> Option<ExternalEnd> {
         check.id = NEXT.fetch_add(1, Relaxed);
         let frame = check.frame()?;
         let (give, take) = oneshot::channel();
-        let asked = Asked(Arc::clone(&open), check.id);
+        let asked = PendingExternalCheck(Arc::clone(&open), check.id);
         lock(&open.waiting).insert(check.id, give);
         let until = Instant::now() + limit;
         if open.requests.send(frame).await.is_ok() {
@@ -379,12 +379,12 @@ mod tests {
         let runtime = builder.enable_all().build().unwrap();
         runtime.block_on(async {
             let checks = [tokio::spawn(run(check())), tokio::spawn(run(check()))];
-            while !wants_programs() {
+            while !needs_runner() {
                 tokio::task::yield_now().await;
             }
             let (ours, theirs) = StdStream::pair().unwrap();
-            use_programs(ours.into());
-            assert!(!wants_programs());
+            set_runner_connection(ours.into());
+            assert!(!needs_runner());
             theirs.set_nonblocking(true).unwrap();
             let mut theirs = UnixStream::from_std(theirs).unwrap();
             let (mut input, mut answered) = (Vec::new(), 0);
@@ -402,7 +402,7 @@ mod tests {
             for check in checks {
                 assert_eq!(check.await.unwrap(), Some(ExternalEnd::Exited(3)));
             }
-            assert!(!wants_programs());
+            assert!(!needs_runner());
         });
     }
 

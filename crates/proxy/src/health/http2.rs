@@ -3,7 +3,7 @@
 
 use model::check::expect::ANSWER_MAX;
 use model::check::http::Request;
-use protocol::http2::{Connection, Event, Options, Role, StreamId};
+use protocol::http2::{Connection, Event, Http2Role, Options, StreamId};
 
 /// Maximum number of bytes that a server may send in total, settings and pings included.
 const BYTES_MAX: usize = 16 * ANSWER_MAX;
@@ -24,7 +24,7 @@ pub(super) struct Http2 {
 impl Http2 {
     pub(super) fn new() -> Self {
         Http2 {
-            connection: Connection::new(Options::new(Role::Client)),
+            connection: Connection::new(Options::new(Http2Role::Client)),
             stream: None,
             answer: Vec::new(),
             headed: false,

@@ -17,9 +17,9 @@ mod socks;
 #[cfg(test)]
 mod tests;
 
-pub use driver::{Checks, Notice, start};
+pub use driver::{Notice, RunningChecks, start};
 pub(crate) use driver::{log_level, tell_of_agent, tell_of_trackers};
-pub use external::{use_programs, wants_programs};
+pub use external::{needs_runner, set_runner_connection};
 pub use outbox::alert;
 pub use report::{Level, LogLine, lines, send_state};
 pub use schedule::Schedule;

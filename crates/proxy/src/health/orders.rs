@@ -6,12 +6,12 @@ use model::config::{Config, Proxy, Server};
 
 use model::log::{self, Level};
 use model::state::{
-    AdminReport, AdminState, AgentResult, AgentVerdict, Change, CheckStatus, HealthState,
+    AdminReport, AdminState, AgentResult, AgentVerdict, CheckStatus, HealthState, ServerChange,
     ServerReport, now_ms,
 };
 
 /// A log message of a backend, with its severity.
-type Line = (Level, String);
+type BackendLogLine = (Level, String);
 
 /// Sets the administrative state of a server: ready, drain or maintenance.
 pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminState) {
@@ -19,7 +19,7 @@ pub fn set_admin(config: &Config, proxy: &Proxy, server: &Server, admin: AdminSt
     let before = server.state.report(now);
     let change = server.state.set_admin(admin, now);
     let after = server.state.report(now);
-    tell(
+    log_change(
         config,
         proxy,
         admin_line(proxy, server, (&before, &after), &change),
@@ -41,7 +41,7 @@ pub fn set_health(config: &Config, proxy: &Proxy, server: &Server, health: Healt
     let line = change
         .happened()
         .then(|| health_line(proxy, server, health, &change));
-    tell(config, proxy, line, &change);
+    log_change(config, proxy, line, &change);
     tell_of_trackers(config, server);
 }
 
@@ -63,10 +63,10 @@ pub fn set_agent(config: &Config, proxy: &Proxy, server: &Server, up: bool, info
 /// Sets the weight of a server.
 pub fn set_weight(config: &Config, proxy: &Proxy, server: &Server, weight: u32) {
     let change = server.state.set_weight(weight, now_ms());
-    tell(config, proxy, None, &change);
+    log_change(config, proxy, None, &change);
 }
 
-fn tell(config: &Config, proxy: &Proxy, line: Option<Line>, change: &Change) {
+fn log_change(config: &Config, proxy: &Proxy, line: Option<BackendLogLine>, change: &ServerChange) {
     if let Some((level, text)) = line {
         log::notice(config, proxy, level, &text);
     }
@@ -77,7 +77,7 @@ fn tell(config: &Config, proxy: &Proxy, line: Option<Line>, change: &Change) {
 }
 
 /// Formats what remains after a server goes down: `. 1 active and 0 backup servers left. …`.
-fn left(server: &Server, change: &Change) -> String {
+fn left(server: &Server, change: &ServerChange) -> String {
     let (active, backup) = (change.lineup.active, change.lineup.backup);
     let on_backup = on_backup(change);
     format!(
@@ -90,7 +90,7 @@ fn left(server: &Server, change: &Change) -> String {
 }
 
 /// Formats what remains after a server comes up.
-fn online(server: &Server, change: &Change) -> String {
+fn online(server: &Server, change: &ServerChange) -> String {
     let (active, backup) = (change.lineup.active, change.lineup.backup);
     let on_backup = on_backup(change);
     format!(
@@ -101,14 +101,14 @@ fn online(server: &Server, change: &Change) -> String {
     )
 }
 
-fn on_backup(change: &Change) -> &'static str {
+fn on_backup(change: &ServerChange) -> &'static str {
     let only = change.lineup.active == 0 && change.lineup.backup > 0;
     if only { " Running on backup." } else { "" }
 }
 
 /// Returns the severity of a server going down: an alert, unless the server was already
 /// draining or stopping.
-fn gravity(before: &ServerReport) -> Level {
+fn down_severity(before: &ServerReport) -> Level {
     let stopping = before.admin == AdminReport::Drain || before.health == HealthState::Stopping;
     if stopping {
         Level::Notice
@@ -121,8 +121,8 @@ fn admin_line(
     proxy: &Proxy,
     server: &Server,
     (before, after): (&ServerReport, &ServerReport),
-    change: &Change,
-) -> Option<Line> {
+    change: &ServerChange,
+) -> Option<BackendLogLine> {
     use AdminReport::{Drain, Maintenance, Ready};
     let name = state_name(proxy, server);
     let up = if after.health == HealthState::Down {
@@ -137,7 +137,7 @@ fn admin_line(
                 "{name} is going DOWN for maintenance{}",
                 left(server, change)
             );
-            (gravity(before), text)
+            (down_severity(before), text)
         }
         (_, Maintenance) => (
             Level::Notice,
@@ -164,7 +164,12 @@ fn admin_line(
     Some(line)
 }
 
-fn health_line(proxy: &Proxy, server: &Server, health: HealthState, change: &Change) -> Line {
+fn health_line(
+    proxy: &Proxy,
+    server: &Server,
+    health: HealthState,
+    change: &ServerChange,
+) -> BackendLogLine {
     let name = state_name(proxy, server);
     match health {
         HealthState::Down => (
@@ -190,7 +195,7 @@ mod tests {
     use super::*;
     use keyword::testing::load_text;
 
-    fn text(line: Option<Line>) -> String {
+    fn text(line: Option<BackendLogLine>) -> String {
         line.map(|(level, text)| format!("{level:?} {text}"))
             .unwrap_or_default()
     }

@@ -15,7 +15,7 @@
 
 use super::agent;
 use super::schedule::Schedule;
-use model::config::target::{Target, target};
+use model::config::target::{CheckAddress, target};
 use model::config::{Config, Proxy, ProxyIndex, Server, ServerIndex};
 use model::state::ServerState;
 use std::collections::{BTreeSet, HashMap};
@@ -31,12 +31,12 @@ struct Entry {
     /// Generation of the current run; results of an older generation are ignored.
     epoch: u32,
     /// Address that the configuration gives for the checks, kept to notice changes.
-    target: Option<Target>,
+    target: Option<CheckAddress>,
 }
 
 /// A check that is about to run, or is running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Run {
+pub(super) struct CheckRun {
     uid: u32,
     epoch: u32,
 }
@@ -59,7 +59,7 @@ impl CheckedServer {
 
 /// Kind of check that a plan schedules.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Asked {
+pub(super) enum ScheduledChecks {
     /// The servers, by their health checks.
     Servers,
     Agents,
@@ -67,8 +67,8 @@ pub(super) enum Asked {
 
 /// Schedule of the checks of the newest configuration.
 #[derive(Debug)]
-pub(super) struct Plan {
-    asked: Asked,
+pub(super) struct CheckSchedule {
+    kind: ScheduledChecks,
     config: Arc<Config>,
     entries: HashMap<u32, Entry>,
     due: BTreeSet<(u64, u32)>,
@@ -79,11 +79,11 @@ pub(super) struct Plan {
     epoch: u32,
 }
 
-impl Plan {
+impl CheckSchedule {
     /// Creates the plan for all checks of a configuration; none has run yet.
-    pub(super) fn new(config: &Arc<Config>, asked: Asked, seed: u32) -> Plan {
-        let mut plan = Plan {
-            asked,
+    pub(super) fn new(config: &Arc<Config>, asked: ScheduledChecks, seed: u32) -> CheckSchedule {
+        let mut plan = CheckSchedule {
+            kind: asked,
             config: Arc::clone(config),
             entries: HashMap::new(),
             due: BTreeSet::new(),
@@ -105,17 +105,17 @@ impl Plan {
         let mut soon = Vec::new();
         for (proxy_index, proxy) in config.iter().filter(|(_, proxy)| !proxy.disabled) {
             for (at, server) in proxy.servers.iter().enumerate() {
-                if server.options.slowstart_ms > 0 && self.asked == Asked::Servers {
+                if server.options.slowstart_ms > 0 && self.kind == ScheduledChecks::Servers {
                     self.warming.push(Arc::clone(&server.state));
                 }
-                if !self.asked.of(server) {
+                if !self.kind.of(server) {
                     continue;
                 }
                 let uid = server.state.uid;
                 let place = (proxy_index, ServerIndex(at as u32));
-                let target = self.asked.target(server);
+                let target = self.kind.target(server);
                 let (entry, moved) = go_on(before.remove(&uid), place, target, self.epoch);
-                let schedule = schedule(config, server, self.asked);
+                let schedule = schedule(config, server, self.kind);
                 let latest = now_ms + schedule.longest_ms(server);
                 match entry.due_ms {
                     _ if moved => soon.push((uid, schedule.inter_ms, entry.due_ms)),
@@ -132,11 +132,11 @@ impl Plan {
                 entry.due_ms = Some(*due);
             }
         });
-        self.soon(&soon, now_ms);
+        self.spread_first_checks(&soon, now_ms);
     }
 
     /// Spreads the first checks of servers over the shortest of their intervals.
-    fn soon(&mut self, servers: &[(u32, u32, Option<u64>)], now_ms: u64) {
+    fn spread_first_checks(&mut self, servers: &[(u32, u32, Option<u64>)], now_ms: u64) {
         let shortest = servers.iter().map(|(_, inter, _)| *inter).min();
         let most = self.config.global.max_spread_checks_ms;
         for (n, (uid, _, due)) in servers.iter().enumerate() {
@@ -160,8 +160,8 @@ impl Plan {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes a check that is due. It counts as running until [`Plan::again`].
-    pub(super) fn begin(&mut self, now_ms: u64) -> Option<(Run, CheckedServer)> {
+    /// Takes a check that is due. It counts as running until [`CheckSchedule::again`].
+    pub(super) fn begin(&mut self, now_ms: u64) -> Option<(CheckRun, CheckedServer)> {
         let (at, uid) = *self.due.first()?;
         if at > now_ms {
             return None;
@@ -169,16 +169,16 @@ impl Plan {
         self.due.pop_first();
         let entry = self.entries.get_mut(&uid)?;
         entry.due_ms = None;
-        let run = Run {
+        let run = CheckRun {
             uid,
             epoch: entry.epoch,
         };
-        Some((run, self.place(run)?))
+        Some((run, self.find_server(run)?))
     }
 
     /// Returns the server of a run in the newest configuration; None if the result of the run is
     /// to be ignored.
-    pub(super) fn place(&self, run: Run) -> Option<CheckedServer> {
+    pub(super) fn find_server(&self, run: CheckRun) -> Option<CheckedServer> {
         let entry = self.entries.get(&run.uid)?;
         (entry.epoch == run.epoch).then(|| CheckedServer {
             config: Arc::clone(&self.config),
@@ -188,14 +188,14 @@ impl Plan {
     }
 
     /// Ends a run whose result was processed, and schedules the next one.
-    pub(super) fn again(&mut self, run: Run, now_ms: u64) {
-        let Some(place) = self.place(run) else {
+    pub(super) fn schedule_next(&mut self, run: CheckRun, now_ms: u64) {
+        let Some(place) = self.find_server(run) else {
             return;
         };
         let Some((_, server)) = place.get() else {
             return;
         };
-        let schedule = schedule(&place.config, server, self.asked);
+        let schedule = schedule(&place.config, server, self.kind);
         let wait = schedule.next_ms(server.state.check_phase(), self.random());
         self.put(run.uid, now_ms + wait);
     }
@@ -211,7 +211,7 @@ impl Plan {
     }
 
     /// Schedules the next check of a server earlier, unless one is running.
-    pub(super) fn hurry(&mut self, uid: u32, at_ms: u64) {
+    pub(super) fn schedule_earlier(&mut self, uid: u32, at_ms: u64) {
         let due = self.entries.get(&uid).and_then(|entry| entry.due_ms);
         if due.is_some_and(|due| due > at_ms) {
             self.put(uid, at_ms);
@@ -246,7 +246,7 @@ impl Plan {
 fn go_on(
     before: Option<Entry>,
     (proxy, server_index): (ProxyIndex, ServerIndex),
-    target: Option<Target>,
+    target: Option<CheckAddress>,
     next: u32,
 ) -> (Entry, bool) {
     let (epoch, due_ms, moved) = match before {
@@ -264,24 +264,24 @@ fn go_on(
     (entry, moved)
 }
 
-impl Asked {
+impl ScheduledChecks {
     fn of(self, server: &Server) -> bool {
         match self {
-            Asked::Servers => server.options.check,
-            Asked::Agents => server.options.agent.check,
+            ScheduledChecks::Servers => server.options.check,
+            ScheduledChecks::Agents => server.options.agent.check,
         }
     }
 
-    fn target(self, server: &Server) -> Option<Target> {
+    fn target(self, server: &Server) -> Option<CheckAddress> {
         match self {
-            Asked::Servers => target(server),
-            Asked::Agents => agent::target(server).map(Target::Inet),
+            ScheduledChecks::Servers => target(server),
+            ScheduledChecks::Agents => agent::target(server).map(CheckAddress::Inet),
         }
     }
 }
 
-fn schedule(config: &Config, server: &Server, asked: Asked) -> Schedule {
-    if asked == Asked::Agents {
+fn schedule(config: &Config, server: &Server, asked: ScheduledChecks) -> Schedule {
+    if asked == ScheduledChecks::Agents {
         return Schedule {
             inter_ms: server.options.agent.inter_ms.unwrap_or(agent::INTER_MS),
             fastinter_ms: None,
@@ -329,12 +329,12 @@ mod tests {
 
     /// Runs all checks that are due before a time, each with duration zero. Returns which server
     /// was checked when.
-    fn until(plan: &mut Plan, end_ms: u64) -> Vec<(String, u64)> {
+    fn until(plan: &mut CheckSchedule, end_ms: u64) -> Vec<(String, u64)> {
         let mut seen = Vec::new();
         while let Some(at) = plan.next_ms().filter(|at| *at <= end_ms) {
             let (run, place) = plan.begin(at).expect("it is due");
             seen.push((place.get().unwrap().1.name.to_string(), at));
-            plan.again(run, at);
+            plan.schedule_next(run, at);
         }
         seen
     }
@@ -362,7 +362,7 @@ mod tests {
         ];
         let first = tree(&backend(&servers), None);
         surely_up(&first);
-        let mut plan = Plan::new(&first, Asked::Servers, 1);
+        let mut plan = CheckSchedule::new(&first, ScheduledChecks::Servers, 1);
         let mut seen = until(&mut plan, 1200);
         let mut config = first;
         for n in 0..100 {
@@ -392,7 +392,7 @@ mod tests {
             let words = |inter| format!("127.0.0.1:80 check inter {inter}");
             let first = tree(&backend(&[("a", &words(old))]), None);
             surely_up(&first);
-            let mut plan = Plan::new(&first, Asked::Servers, 1);
+            let mut plan = CheckSchedule::new(&first, ScheduledChecks::Servers, 1);
             let mut seen = until(&mut plan, 500);
             plan.change(&tree(&backend(&[("a", &words(new))]), Some(&first)), 500);
             seen.extend(until(&mut plan, 20_000));
@@ -404,9 +404,9 @@ mod tests {
     fn a_change_makes_no_server_up_and_another_address_is_asked_soon() {
         let first = tree(&backend(&[("a", "127.0.0.1:80 check inter 10s")]), None);
         let state = Arc::clone(&first.proxies[0].servers[0].state);
-        let mut plan = Plan::new(&first, Asked::Servers, 1);
+        let mut plan = CheckSchedule::new(&first, ScheduledChecks::Servers, 1);
         let (stale, _) = plan.begin(0).unwrap();
-        plan.again(stale, 0);
+        plan.schedule_next(stale, 0);
         for _ in 0..3 {
             let failed = CheckResult::new(CheckStatus::Layer4Error, 1);
             state.take_check(failed, state::now_ms());
@@ -422,13 +422,16 @@ mod tests {
         plan.change(&second, 10_050);
         assert!(!state.usable());
         assert_eq!(state.report(0).health, HealthState::Down);
-        assert!(plan.place(running).is_none(), "the old address's result");
-        plan.again(running, 10_060);
+        assert!(
+            plan.find_server(running).is_none(),
+            "the old address's result"
+        );
+        plan.schedule_next(running, 10_060);
         assert_eq!(plan.next_ms(), Some(10_050));
         let (run, place) = plan.begin(10_070).unwrap();
         assert_eq!(&*place.get().unwrap().1.address_text, "127.0.0.1:81");
         drop((place, second));
-        assert!(plan.place(run).is_some());
+        assert!(plan.find_server(run).is_some());
         assert_eq!(Arc::strong_count(&first), 1, "the old tree is not held");
     }
 
@@ -440,7 +443,7 @@ mod tests {
         for _ in 0..100 {
             let first = tree(&with("a"), None);
             let uid = first.proxies[0].servers[1].state.uid;
-            let mut plan = Plan::new(&first, Asked::Servers, 1);
+            let mut plan = CheckSchedule::new(&first, ScheduledChecks::Servers, 1);
             let (run, place) = plan.begin(0).unwrap();
             drop(place);
             let second = tree(&without, Some(&first));
@@ -449,8 +452,8 @@ mod tests {
             let third = tree(&with("b"), Some(&second));
             plan.change(&third, 20);
             if third.proxies[0].servers[1].state.uid == uid {
-                assert!(plan.place(run).is_none());
-                plan.again(run, 30);
+                assert!(plan.find_server(run).is_none());
+                plan.schedule_next(run, 30);
                 assert_eq!(plan.next_ms(), Some(20));
                 return;
             }
@@ -462,7 +465,7 @@ mod tests {
     fn a_check_that_runs_over_a_change_counts_and_then_asks_as_the_new_file_says() {
         let first = tree(&backend(&[("a", "127.0.0.1:80 check inter 1000")]), None);
         surely_up(&first);
-        let mut plan = Plan::new(&first, Asked::Servers, 1);
+        let mut plan = CheckSchedule::new(&first, ScheduledChecks::Servers, 1);
         let (run, place) = plan.begin(0).unwrap();
         drop(place);
         let second = tree(
@@ -471,10 +474,10 @@ mod tests {
         );
         plan.change(&second, 100);
         assert_eq!(plan.next_ms(), None, "it still runs");
-        let place = plan.place(run).unwrap();
+        let place = plan.find_server(run).unwrap();
         assert!(Arc::ptr_eq(&place.config, &second));
         assert_eq!(&*place.get().unwrap().1.name, "a");
-        plan.again(run, 200);
+        plan.schedule_next(run, 200);
         assert_eq!(plan.next_ms(), Some(500));
     }
 
@@ -488,7 +491,7 @@ mod tests {
         };
         let first = tree(&text(0), None);
         surely_up(&first);
-        let mut plan = Plan::new(&first, Asked::Servers, 1);
+        let mut plan = CheckSchedule::new(&first, ScheduledChecks::Servers, 1);
         until(&mut plan, 10_000);
         let second = tree(&text(100), Some(&first));
         let began = Instant::now();

@@ -9,9 +9,9 @@ use super::{external, socks};
 use language::reason;
 use model::check::play::{Next, Outgoing, Play};
 use model::check::scene::Subject;
-use model::config::target::{Target, target_at};
+use model::config::target::{CheckAddress, target_at};
 use model::config::{Check, CheckKind, HttpProtocol, Proxy, Server};
-use model::script::{Connect, Voice};
+use model::script::{Connect, MessageStyle};
 use model::state::{CheckResult, CheckStatus, Tally};
 use protocol::proxy_protocol::{Checksum, Header};
 use std::io;
@@ -90,13 +90,13 @@ pub(super) async fn probe(place: &CheckedServer, state: Option<&str>) -> CheckRe
         backend: place.proxy,
         server: place.server,
     };
-    let gentle_404 = check.disable_on_404 && server.state.up();
+    let gentle_404 = check.disable_on_404 && server.state.is_up();
     let mut play = Play::new(&check.script, subject, state, gentle_404);
     let probe = Probe {
         proxy,
         server,
         limits: Limits::of(proxy, server),
-        asks_http: check.script.voice == Voice::Http,
+        asks_http: check.script.voice == MessageStyle::Http,
         never_local: place.config.global.tune.workarounds.never_send_local,
     };
     let result = probe.run(&mut play, began).await;
@@ -123,7 +123,7 @@ impl From<ConnectError> for Unmade {
 }
 
 /// A connection that is ready for the steps of a script.
-struct Open {
+struct ProbeConnection {
     wire: BoxedWire,
     http2: Option<Http2>,
     secured: bool,
@@ -134,7 +134,7 @@ struct Open {
     _counted: Option<Counted>,
 }
 
-impl Open {
+impl ProbeConnection {
     async fn send(&mut self, outgoing: Outgoing) -> io::Result<()> {
         let mut out = std::mem::take(&mut self.first);
         match (outgoing, &mut self.http2) {
@@ -202,7 +202,7 @@ struct Probe<'c> {
 impl Probe<'_> {
     async fn run(&self, play: &mut Play<'_>, began: Instant) -> CheckResult {
         let mut deadline = began + self.limits.connect;
-        let mut open: Option<Open> = None;
+        let mut open: Option<ProbeConnection> = None;
         let result = loop {
             match play.next_step() {
                 Next::Verdict(result) => break result,
@@ -264,7 +264,7 @@ impl Probe<'_> {
         connect: &Connect,
         port: Option<u16>,
         (by, silent): (Instant, bool),
-    ) -> Result<Open, Unmade> {
+    ) -> Result<ProbeConnection, Unmade> {
         let (proxy, server) = (self.proxy, self.server);
         let options = &server.options;
         let Some(target) = target_at(server, connect.address.as_ref(), port) else {
@@ -273,7 +273,7 @@ impl Probe<'_> {
         };
         let via = connect.via_socks4 || (connect.default && options.check_via_socks4);
         let via = options.socks4.filter(|_| via);
-        let reached = via.map_or_else(|| target.clone(), Target::Inet);
+        let reached = via.map_or_else(|| target.clone(), CheckAddress::Inet);
         let linger = connect.linger;
         let manners = Manners { linger, silent };
         let connection = match timeout_at(by, reach(&reached, proxy, server, manners)).await {
@@ -290,7 +290,7 @@ impl Probe<'_> {
         if connect.send_proxy || (connect.default && announces(server)) {
             proxy_header(server, ends, self.never_local, &mut first);
         }
-        let mut made = Open {
+        let mut made = ProbeConnection {
             wire,
             http2: None,
             secured: false,
@@ -325,7 +325,7 @@ impl Probe<'_> {
     /// Performs the TLS handshake; returns whether HTTP/2 was negotiated.
     async fn secured(
         &self,
-        open: &mut Open,
+        open: &mut ProbeConnection,
         connect: &Connect,
         (connector, protocol): (&Connector, Option<HttpProtocol>),
         by: Instant,
@@ -389,8 +389,8 @@ fn count(proxy: &Proxy, server: &Server, made: Option<&Secured>) {
         Some(_) => Tally::TlsSessions,
         None => Tally::TlsFailed,
     };
-    server.state.traffic.counters.here().count(tally);
-    proxy.state.backend.counters.here().count(tally);
+    server.state.traffic.counters.current_shard().count(tally);
+    proxy.state.backend.counters.current_shard().count(tally);
 }
 
 /// A connection whose TLS handshake is complete.
@@ -479,13 +479,13 @@ struct Manners {
 }
 
 async fn reach(
-    target: &Target,
+    target: &CheckAddress,
     proxy: &Proxy,
     server: &Server,
     Manners { linger, silent }: Manners,
 ) -> Result<Connection, ConnectError> {
     match target {
-        Target::Inet(address) => {
+        CheckAddress::Inet(address) => {
             let socket = tcp_socket(*address, proxy, server).map_err(ConnectError::Local)?;
             if silent {
                 // Delays the last ACK of the handshake until the first data. A check that only
@@ -508,12 +508,12 @@ async fn reach(
                 ends,
             })
         }
-        Target::Unix(path) => Ok(Connection::unix(
+        CheckAddress::Unix(path) => Ok(Connection::unix(
             UnixStream::connect(path)
                 .await
                 .map_err(ConnectError::Remote)?,
         )),
-        Target::Abstract(name) => {
+        CheckAddress::Abstract(name) => {
             let address = std::os::unix::net::SocketAddr::from_abstract_name(name)
                 .map_err(ConnectError::Local)?;
             // Connecting to a Unix socket succeeds or fails at once.
@@ -533,7 +533,7 @@ fn tcp_socket(address: SocketAddr, proxy: &Proxy, server: &Server) -> io::Result
         IpAddr::V6(_) => TcpSocket::new_v6()?,
     };
     let from = server.source(proxy);
-    if let Some(interface) = &from.ways.interface {
+    if let Some(interface) = &from.settings.interface {
         socket.bind_device(Some(interface.as_bytes()))?;
     }
     if let Some(source) = from.address

@@ -4,7 +4,8 @@
 use super::outbox::INFO;
 use model::config::{Proxy, ProxyOption, Server};
 use model::state::{
-    AgentResult, ByTracked, Change, CheckResult, CheckStatus, HealthState, ServerReport, Verdict,
+    AgentResult, ByTracked, CheckResult, CheckStatus, HealthState, ServerChange, ServerReport,
+    Verdict,
 };
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -37,7 +38,7 @@ pub fn lines(
     proxy: &Proxy,
     server: &Server,
     result: &CheckResult,
-    change: &Change,
+    change: &ServerChange,
     told: bool,
     report: &ServerReport,
 ) -> Vec<LogLine> {
@@ -51,7 +52,7 @@ pub fn lines(
 fn checked_lines(
     proxy: &Proxy,
     server: &Server,
-    change: &Change,
+    change: &ServerChange,
     report: &ServerReport,
     reason: &str,
     checked: Option<String>,
@@ -79,7 +80,7 @@ pub fn agent_lines(
     proxy: &Proxy,
     server: &Server,
     result: &AgentResult,
-    change: &Change,
+    change: &ServerChange,
     told: bool,
     report: &ServerReport,
 ) -> Vec<LogLine> {
@@ -178,7 +179,7 @@ pub(super) fn state_name(proxy: &Proxy, server: &Server) -> String {
     format!("{kind} {}/{}", proxy.name, server.name)
 }
 
-fn no_server(proxy: &Proxy, change: &Change, lines: &mut Vec<LogLine>) {
+fn no_server(proxy: &Proxy, change: &ServerChange, lines: &mut Vec<LogLine>) {
     if change.lineup.went_down {
         let text = format!("backend {} has no server available!", proxy.name);
         lines.push(LogLine {
@@ -258,7 +259,7 @@ fn check_line(
 fn state_line(
     proxy: &Proxy,
     server: &Server,
-    change: &Change,
+    change: &ServerChange,
     reason: &str,
     report: &ServerReport,
 ) -> LogLine {

@@ -1,6 +1,6 @@
 //! Requests the connection of a check from a SOCKS4 proxy (`check-via-socks4`).
 
-use model::config::target::Target;
+use model::config::target::CheckAddress;
 use protocol::socks4;
 use std::net::SocketAddr;
 use tls::side::BoxedWire;
@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 pub(crate) const USER: &str = "HAProxy";
 
 /// Sends the request. Err: the reason of the failure, with HAProxy's wording.
-pub(super) async fn ask(wire: &mut BoxedWire, target: &Target) -> Result<(), String> {
-    let Target::Inet(SocketAddr::V4(to)) = target else {
+pub(super) async fn ask(wire: &mut BoxedWire, target: &CheckAddress) -> Result<(), String> {
+    let CheckAddress::Inet(SocketAddr::V4(to)) = target else {
         return Err("SOCKS4 Proxy knows IPv4 addresses only".to_owned());
     };
     let aborted = |error: std::io::Error| {
@@ -22,7 +22,7 @@ pub(super) async fn ask(wire: &mut BoxedWire, target: &Target) -> Result<(), Str
     wire.write_all(&request).await.map_err(aborted)?;
     let mut reply = [0; socks4::REPLY_BYTES];
     wire.read_exact(&mut reply).await.map_err(aborted)?;
-    match socks4::granted(&reply) {
+    match socks4::is_granted(&reply) {
         true => Ok(()),
         false => Err("SOCKS4 Proxy deny the request".to_owned()),
     }

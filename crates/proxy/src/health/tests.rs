@@ -1,7 +1,7 @@
 //! Tests checks over loopback, against scripted servers.
 
-use super::{Checks, Level, Notice, start};
-use model::check::{Expect, HttpSend, Pattern, StatusRange, Step, StepAction};
+use super::{Level, Notice, RunningChecks, start};
+use model::check::{CheckStep, Expect, HttpSend, Pattern, StatusRange, StepAction};
 use model::config::{
     Check, CheckKind, Config, EmailAlert, Mailer, Mailers, Proxy, ProxyKind, ProxyOption, Server,
     ServerAddress, ServerOptions,
@@ -25,7 +25,7 @@ enum Manner {
     Huge,
 }
 
-struct Origin {
+struct TestOrigin {
     address: SocketAddr,
     manner: Arc<Mutex<Manner>>,
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -35,7 +35,7 @@ const OK: Manner = Manner::Answer("HTTP/1.0 200 OK\r\nserver: x\r\n\r\nall is we
 /// Timeout for anything that has to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn origin(manner: Manner) -> Origin {
+fn origin(manner: Manner) -> TestOrigin {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let manner = Arc::new(Mutex::new(manner));
@@ -47,7 +47,7 @@ fn origin(manner: Manner) -> Origin {
             std::thread::spawn(move || serve(stream, manner, &seen));
         }
     });
-    Origin {
+    TestOrigin {
         address,
         manner,
         requests,
@@ -82,10 +82,10 @@ fn serve(mut stream: TcpStream, manner: Manner, seen: &Mutex<Vec<Vec<u8>>>) {
     }
 }
 
-struct Bed {
+struct CheckFixture {
     config: Arc<Config>,
     lines: Arc<Mutex<Vec<(Level, String)>>>,
-    checks: Option<Checks>,
+    checks: Option<RunningChecks>,
     /// Stops the side thread when it is dropped.
     _running: tokio::sync::oneshot::Sender<()>,
 }
@@ -104,7 +104,7 @@ fn http() -> Check {
 
 fn expecting(expects: Vec<Expect>) -> Check {
     let steps = expects.into_iter().map(|expect| {
-        let mut step = Step::implied(StepAction::Expect(Box::new(expect)));
+        let mut step = CheckStep::implied(StepAction::Expect(Box::new(expect)));
         step.number = 1;
         step
     });
@@ -167,11 +167,11 @@ fn tree(
     Arc::new(config)
 }
 
-fn bed(servers: &[Described], check: Check, options: &[ProxyOption]) -> Bed {
+fn bed(servers: &[Described], check: Check, options: &[ProxyOption]) -> CheckFixture {
     bed_of(tree(servers, check, options, None))
 }
 
-fn bed_of(config: Arc<Config>) -> Bed {
+fn bed_of(config: Arc<Config>) -> CheckFixture {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let taken = Arc::clone(&lines);
     let notice: Notice =
@@ -189,7 +189,7 @@ fn bed_of(config: Arc<Config>) -> Bed {
             let _ = ended.await;
         });
     });
-    Bed {
+    CheckFixture {
         config,
         lines,
         checks: checks.recv().ok(),
@@ -197,7 +197,7 @@ fn bed_of(config: Arc<Config>) -> Bed {
     }
 }
 
-impl Bed {
+impl CheckFixture {
     fn state(&self, n: usize) -> &Arc<ServerState> {
         &self.config.proxies[0].servers[n].state
     }
@@ -451,7 +451,7 @@ fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
     // A check in progress may still arrive, however late.
     let ended = |what: &str| {
         let before = count();
-        lab::let_pass(Duration::from_millis(300), "that nothing is asked");
+        lab::sleep_in_test(Duration::from_millis(300), "that nothing is asked");
         assert!(count() <= before + 1, "{what}");
     };
     bed.state(0)
@@ -464,7 +464,7 @@ fn stopped_checks_ask_no_more_and_maintenance_is_not_checked() {
     bed.state(0).stop_checks(true);
     ended("`disable health`");
     let before = count();
-    assert!(bed.state(0).up(), "it stays what it was");
+    assert!(bed.state(0).is_up(), "it stays what it was");
     bed.state(0).stop_checks(false);
     bed.until("checked again", |_| count() > before);
     if let Some(checks) = bed.checks.take() {
@@ -485,12 +485,12 @@ fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
         (goes.address, quick()),
     ];
     let mut bed = bed(&servers, http(), &[]);
-    bed.until("the second is down", |bed| !bed.state(1).up());
+    bed.until("the second is down", |bed| !bed.state(1).is_up());
     bed.until("all were asked", |_| {
-        let asked = |origin: &Origin| !origin.requests.lock().unwrap().is_empty();
+        let asked = |origin: &TestOrigin| !origin.requests.lock().unwrap().is_empty();
         asked(&stays) && asked(&goes)
     });
-    let count = |origin: &Origin| origin.requests.lock().unwrap().len();
+    let count = |origin: &TestOrigin| origin.requests.lock().unwrap().len();
     for n in 0..20 {
         // The third one becomes another server, and back; the second stays.
         let third = [comes.address, goes.address][n % 2];
@@ -502,7 +502,7 @@ fn over_a_change_servers_go_on_new_ones_are_asked_and_removed_ones_are_not() {
         let wanted = if n == 19 { &servers[..2] } else { &servers };
         let next = tree(wanted, http(), &[], Some(&bed.config));
         bed.checks.as_ref().unwrap().change(&next);
-        assert!(!next.proxies[0].servers[1].state.up(), "change {n}");
+        assert!(!next.proxies[0].servers[1].state.is_up(), "change {n}");
         bed.config = next;
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -28,7 +28,7 @@ pub(super) enum ListenAddress {
 
 /// Identity of a listening socket.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(super) struct Identity {
+pub(super) struct SocketIdentity {
     pub place: ListenAddress,
     /// A datagram socket.
     datagrams: bool,
@@ -57,9 +57,9 @@ pub enum Unrecognized {
     OtherNamespace,
 }
 
-impl Identity {
+impl SocketIdentity {
     /// Queries the kernel for the identity of a socket.
-    pub fn of(fd: &OwnedFd) -> Result<Identity, Unrecognized> {
+    pub fn of(fd: &OwnedFd) -> Result<SocketIdentity, Unrecognized> {
         let datagrams = match sockopt::socket_type(fd)? {
             SocketType::STREAM => false,
             SocketType::DGRAM => true,
@@ -68,10 +68,10 @@ impl Identity {
         // A datagram socket receives once it is bound; a stream socket must listen.
         let listens = datagrams || sockopt::socket_acceptconn(fd)?;
         match sockopt::socket_domain(fd)? {
-            AddressFamily::UNIX if listens => Identity::of_unix(fd, datagrams),
+            AddressFamily::UNIX if listens => SocketIdentity::of_unix(fd, datagrams),
             // The socket of a frontend that HAProxy has disabled only keeps its address.
             AddressFamily::INET | AddressFamily::INET6 if listens || is_paused(fd) => {
-                Identity::of_inet(fd, datagrams)
+                SocketIdentity::of_inet(fd, datagrams)
             }
             AddressFamily::UNIX | AddressFamily::INET | AddressFamily::INET6 => {
                 Err(Unrecognized::NotListening)
@@ -80,7 +80,7 @@ impl Identity {
         }
     }
 
-    fn of_unix(fd: &OwnedFd, datagrams: bool) -> Result<Identity, Unrecognized> {
+    fn of_unix(fd: &OwnedFd, datagrams: bool) -> Result<SocketIdentity, Unrecognized> {
         let address = SocketAddrUnix::try_from(rustix::net::getsockname(fd)?)
             .map_err(|_| Unrecognized::OtherKind)?;
         let place = if let Some(name) = address.abstract_name() {
@@ -91,10 +91,10 @@ impl Identity {
                 path.to_bytes(),
             ))))
         };
-        Ok(Identity::plain(place, datagrams))
+        Ok(SocketIdentity::plain(place, datagrams))
     }
 
-    fn of_inet(fd: &OwnedFd, datagrams: bool) -> Result<Identity, Unrecognized> {
+    fn of_inet(fd: &OwnedFd, datagrams: bool) -> Result<SocketIdentity, Unrecognized> {
         let protocol = int_option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL)?;
         let wanted = match datagrams {
             true => libc::IPPROTO_UDP,
@@ -108,7 +108,7 @@ impl Identity {
         }
         let address = inet_address(rustix::net::getsockname(fd)?)?;
         let (level, name) = transparent(address.is_ipv4());
-        Ok(Identity {
+        Ok(SocketIdentity {
             place: ListenAddress::Inet(address),
             datagrams,
             interface: interface(fd)?,
@@ -119,10 +119,10 @@ impl Identity {
 
     /// Returns the identity that a configured listener will have; None where only the kernel
     /// knows it (`fd@`, any port).
-    pub fn wanted(bind: &Bind, prefix: Option<&Path>) -> Option<Identity> {
+    pub fn wanted(bind: &Bind, prefix: Option<&Path>) -> Option<SocketIdentity> {
         match &bind.address {
             BindAddress::Inet(address) if address.port() == 0 => None,
-            BindAddress::Inet(address) => Some(Identity {
+            BindAddress::Inet(address) => Some(SocketIdentity {
                 place: ListenAddress::Inet(*address),
                 datagrams: bind.datagrams,
                 interface: bind.interface.as_ref().map(|name| name.as_bytes().into()),
@@ -131,18 +131,18 @@ impl Identity {
             }),
             BindAddress::Unix(path) => {
                 let place = ListenAddress::Unix(prefixed(prefix, path));
-                Some(Identity::plain(place, bind.datagrams))
+                Some(SocketIdentity::plain(place, bind.datagrams))
             }
             BindAddress::Abstract(name) => {
                 let place = ListenAddress::Abstract(name.clone());
-                Some(Identity::plain(place, bind.datagrams))
+                Some(SocketIdentity::plain(place, bind.datagrams))
             }
             BindAddress::Fd(_) | BindAddress::Name(..) => None,
         }
     }
 
-    fn plain(place: ListenAddress, datagrams: bool) -> Identity {
-        Identity {
+    fn plain(place: ListenAddress, datagrams: bool) -> SocketIdentity {
+        SocketIdentity {
             place,
             datagrams,
             interface: None,

@@ -6,8 +6,8 @@
 //! processes may still serve) are delayed until [`Inherited::settle`]. A configuration with
 //! one address that cannot be opened thus changes nothing.
 
-use super::identity::{Identity, ListenAddress, Unrecognized};
-use super::names::{self, Name};
+use super::identity::{ListenAddress, SocketIdentity, Unrecognized};
+use super::names::{self, TemporarySocketFile};
 use super::open::OpenStep;
 use super::options::Options;
 use language::Span;
@@ -27,9 +27,9 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Inherited {
     sockets: Vec<Option<OwnedFd>>,
-    by_identity: HashMap<Identity, VecDeque<usize>>,
+    by_identity: HashMap<SocketIdentity, VecDeque<usize>>,
     by_number: HashMap<RawFd, Numbered>,
-    pending: Vec<Pending>,
+    pending: Vec<PendingChange>,
     /// An address could not be opened, so pending changes must not be applied.
     pub(super) failed: bool,
     /// Dry run: only tests whether all listeners can be opened.
@@ -46,9 +46,12 @@ struct Numbered {
 
 /// A change that is applied only after everything was opened.
 #[derive(Debug)]
-enum Pending {
+enum PendingChange {
     /// A new Unix socket gets its name.
-    Name { name: Name, span: Span },
+    Name {
+        name: TemporarySocketFile,
+        span: Span,
+    },
     /// A reused socket gets the options of its new listener.
     Options {
         fd: Arc<OwnedFd>,
@@ -93,7 +96,7 @@ impl Inherited {
 
     /// Adds a listening socket; one that cannot be used is closed.
     pub fn add(&mut self, fd: OwnedFd) -> Result<(), Unrecognized> {
-        let identity = Identity::of(&fd)?;
+        let identity = SocketIdentity::of(&fd)?;
         let place = self.keep(fd, &identity);
         let same = self.by_identity.entry(identity).or_default();
         same.push_back(place);
@@ -103,7 +106,7 @@ impl Inherited {
     /// Adds the socket that the configuration names `fd@NUMBER`, regardless of its number here.
     /// It need not listen yet.
     pub fn add_tagged(&mut self, fd: OwnedFd, number: RawFd) -> Result<(), Unrecognized> {
-        let place = match Identity::of(&fd) {
+        let place = match SocketIdentity::of(&fd) {
             Ok(identity) => {
                 let place = self.keep(fd, &identity);
                 self.by_identity
@@ -126,7 +129,7 @@ impl Inherited {
         Ok(())
     }
 
-    fn keep(&mut self, fd: OwnedFd, identity: &Identity) -> usize {
+    fn keep(&mut self, fd: OwnedFd, identity: &SocketIdentity) -> usize {
         if matches!(identity.place, ListenAddress::Inet(_)) {
             // Another listener may have to be opened on an address that this one covers. If the
             // option is refused, bind(2) will fail and report it.
@@ -158,7 +161,7 @@ impl Inherited {
         let mut placed = Vec::new();
         for one in pending {
             let done = match one {
-                Pending::Name { name, span } => {
+                PendingChange::Name { name, span } => {
                     let path = Some(name.path().to_owned());
                     match name.place() {
                         Ok(undo) => {
@@ -168,7 +171,7 @@ impl Inherited {
                         Err(errno) => Err((span, path, OpenStep::Bind, errno)),
                     }
                 }
-                Pending::Options {
+                PendingChange::Options {
                     fd,
                     place,
                     options,
@@ -215,7 +218,7 @@ impl Inherited {
     }
 
     /// Takes a socket with this identity.
-    pub(super) fn take(&mut self, wanted: &Identity) -> Option<OwnedFd> {
+    pub(super) fn take(&mut self, wanted: &SocketIdentity) -> Option<OwnedFd> {
         let same = self.by_identity.get_mut(wanted)?;
         while let Some(place) = same.pop_front() {
             let socket = &mut self.sockets[place];
@@ -239,8 +242,8 @@ impl Inherited {
     }
 
     /// Records that a new Unix socket gets its name.
-    pub(super) fn name_later(&mut self, name: Name, span: Span) {
-        self.pending.push(Pending::Name { name, span });
+    pub(super) fn name_later(&mut self, name: TemporarySocketFile, span: Span) {
+        self.pending.push(PendingChange::Name { name, span });
     }
 
     /// Records that a reused socket gets the options of its listener.
@@ -251,7 +254,7 @@ impl Inherited {
         (options, owner): (Options, BindOwner),
         span: Span,
     ) {
-        self.pending.push(Pending::Options {
+        self.pending.push(PendingChange::Options {
             fd,
             place,
             options,

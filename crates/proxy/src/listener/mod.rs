@@ -19,7 +19,7 @@ pub use inherited::{Inherited, SettleError};
 pub(crate) use open::apply_frontend_states;
 pub(crate) use open::open_alone;
 pub use open::{Listening, OpenError, OpenStep, open};
-pub(crate) use open_set::{Open, SocketKey};
+pub(crate) use open_set::{OpenListeners, SocketKey};
 pub(crate) use options::set_unsent;
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ static BESIDE: AtomicU32 = AtomicU32::new(0);
 
 /// A socket's file that still has its temporary name. Dropping it removes the file.
 #[derive(Debug)]
-pub(super) struct Name {
+pub(super) struct TemporarySocketFile {
     path: PathBuf,
     beside: PathBuf,
     placed: bool,
@@ -44,7 +44,7 @@ pub(super) fn bind_beside(
     path: &Path,
     owner: BindOwner,
     backlog: Option<i32>,
-) -> Result<(OwnedFd, Name), (OpenStep, Errno)> {
+) -> Result<(OwnedFd, TemporarySocketFile), (OpenStep, Errno)> {
     let at = |step: OpenStep| move |errno: Errno| (step, errno);
     let number = BESIDE.fetch_add(1, Ordering::Relaxed);
     let beside = with_suffix(path, &format!(".{}{number}.tmp", std::process::id()));
@@ -56,7 +56,7 @@ pub(super) fn bind_beside(
     let fd = created.map_err(at(OpenStep::Create))?;
     let _ = rustix::fs::unlink(&beside);
     rustix::net::bind(&fd, &address).map_err(at(OpenStep::Bind))?;
-    let name = Name {
+    let name = TemporarySocketFile {
         path: path.to_owned(),
         beside,
         placed: false,
@@ -129,7 +129,7 @@ pub(super) fn is_in_place(fd: &OwnedFd, place: &ListenAddress) -> bool {
     }
 }
 
-impl Name {
+impl TemporarySocketFile {
     /// Returns the final path.
     pub fn path(&self) -> &Path {
         &self.path
@@ -155,7 +155,7 @@ impl Name {
     }
 }
 
-impl Drop for Name {
+impl Drop for TemporarySocketFile {
     fn drop(&mut self) {
         if !self.placed {
             let _ = rustix::fs::unlink(&self.beside);

@@ -1,7 +1,7 @@
 //! Opens listening sockets, or reuses inherited ones.
 
 use super::assign::places;
-use super::identity::{Identity, ListenAddress, inode, prefixed};
+use super::identity::{ListenAddress, SocketIdentity, inode, prefixed};
 use super::inherited::Inherited;
 use super::names;
 use super::options::{self, Options, create, create_for_datagrams};
@@ -146,14 +146,14 @@ pub fn open(config: &Config, inherited: &mut Inherited) -> (Vec<Listening>, Vec<
     (opened, errors)
 }
 
-type Step<T> = Result<T, (OpenStep, Errno)>;
+type OpenResult<T> = Result<T, (OpenStep, Errno)>;
 
 /// Opens a listener that belongs to no frontend (`stats socket`).
 pub(crate) fn open_alone(
     config: &Config,
     bind: &Bind,
     inherited: &mut Inherited,
-) -> Step<Arc<OwnedFd>> {
+) -> OpenResult<Arc<OwnedFd>> {
     let opened = open_one(config, &Proxy::default(), bind, inherited);
     inherited.failed |= opened.is_err();
     opened
@@ -164,11 +164,11 @@ fn open_one(
     proxy: &Proxy,
     bind: &Bind,
     inherited: &mut Inherited,
-) -> Step<Arc<OwnedFd>> {
+) -> OpenResult<Arc<OwnedFd>> {
     let options = Options::of(config, proxy, bind);
     let owner = owner(config, bind);
     let prefix = config.global.unix_bind_prefix.as_deref();
-    if let Some(wanted) = Identity::wanted(bind, prefix)
+    if let Some(wanted) = SocketIdentity::wanted(bind, prefix)
         && let Some(fd) = inherited.take(&wanted)
     {
         let fd = Arc::new(fd);
@@ -202,7 +202,7 @@ fn open_one(
 }
 
 /// Uses an inherited descriptor unchanged.
-fn take_numbered(number: RawFd, inherited: &mut Inherited) -> Step<Arc<OwnedFd>> {
+fn take_numbered(number: RawFd, inherited: &mut Inherited) -> OpenResult<Arc<OwnedFd>> {
     if let Some(fd) = inherited.take_numbered(number) {
         return Ok(fd);
     }
@@ -220,14 +220,14 @@ fn open_numbered(
     options: Options,
     inherited: &mut Inherited,
     span: Span,
-) -> Step<Arc<OwnedFd>> {
+) -> OpenResult<Arc<OwnedFd>> {
     let fd = take_numbered(number, inherited)?;
     if !sockopt::socket_acceptconn(&fd).map_err(at(OpenStep::Inherit))? {
         // Listens only now: no client was served on this socket yet.
         rustix::net::listen(&fd, options.backlog).map_err(at(OpenStep::Listen))?;
     }
     // The file of the socket, if any, belongs to another process.
-    let place = Identity::of(&fd).ok().map(|identity| identity.place);
+    let place = SocketIdentity::of(&fd).ok().map(|identity| identity.place);
     let place = place.filter(|place| matches!(place, ListenAddress::Inet(_)));
     inherited.set_later(fd.clone(), place, (options, BindOwner::default()), span);
     Ok(fd)
@@ -246,7 +246,12 @@ fn owner(config: &Config, bind: &Bind) -> BindOwner {
     }
 }
 
-fn open_inet(bind: &Bind, address: SocketAddr, options: &Options, dry: bool) -> Step<OwnedFd> {
+fn open_inet(
+    bind: &Bind,
+    address: SocketAddr,
+    options: &Options,
+    dry: bool,
+) -> OpenResult<OwnedFd> {
     let family = if address.is_ipv4() {
         AddressFamily::INET
     } else {
@@ -266,7 +271,7 @@ fn open_inet(bind: &Bind, address: SocketAddr, options: &Options, dry: bool) -> 
 
 /// Opens a datagram socket. The address is shared with an older process that still receives,
 /// as with listeners.
-fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> Step<OwnedFd> {
+fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> OpenResult<OwnedFd> {
     let family = match address.is_ipv4() {
         true => AddressFamily::INET,
         false => AddressFamily::INET6,
@@ -284,7 +289,7 @@ fn open_udp(bind: &Bind, address: SocketAddr, dry: bool) -> Step<OwnedFd> {
 }
 
 /// Opens a socket in the abstract namespace. Without a backlog it is a datagram socket.
-fn open_abstract(name: &[u8], backlog: Option<i32>) -> Step<OwnedFd> {
+fn open_abstract(name: &[u8], backlog: Option<i32>) -> OpenResult<OwnedFd> {
     let address = SocketAddrUnix::new_abstract_name(name).map_err(at(OpenStep::Bind))?;
     let created = match backlog {
         Some(_) => create(AddressFamily::UNIX),

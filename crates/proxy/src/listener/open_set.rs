@@ -16,17 +16,17 @@ pub(crate) struct SocketKey {
 
 /// The listeners of one configuration.
 #[derive(Debug, Default)]
-pub(crate) struct Open {
+pub(crate) struct OpenListeners {
     list: Vec<(SocketKey, Listening)>,
     places: HashMap<SocketKey, usize>,
 }
 
-impl Open {
+impl OpenListeners {
     /// Creates the set for these listeners. A socket that `before` contains keeps the descriptor
     /// in use, and its new descriptor is closed.
-    pub(crate) fn following(listening: Vec<Listening>, before: &Open) -> Open {
+    pub(crate) fn following(listening: Vec<Listening>, before: &OpenListeners) -> OpenListeners {
         let mut sharing: HashMap<u64, u32> = HashMap::new();
-        let mut open = Open::default();
+        let mut open = OpenListeners::default();
         for mut one in listening {
             let nth = sharing.entry(one.inode).or_default();
             let key = SocketKey {
@@ -74,13 +74,14 @@ mod tests {
     #[test]
     fn a_socket_keeps_the_descriptor_that_is_served_and_gets_its_new_place() {
         let [stays, goes, comes] = [0; 3].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        let before = Open::following(
+        let before = OpenListeners::following(
             vec![listening(&stays, 0), listening(&goes, 1)],
-            &Open::default(),
+            &OpenListeners::default(),
         );
-        let fd_of = |open: &Open, at: usize| open.list[at].1.fd.as_raw_fd();
+        let fd_of = |open: &OpenListeners, at: usize| open.list[at].1.fd.as_raw_fd();
         let served = fd_of(&before, 0);
-        let after = Open::following(vec![listening(&comes, 0), listening(&stays, 1)], &before);
+        let after =
+            OpenListeners::following(vec![listening(&comes, 0), listening(&stays, 1)], &before);
         assert_eq!(fd_of(&after, 1), served);
         let key = before.list[0].0;
         assert_eq!(after.get(key).map(|one| one.proxy), Some(ProxyIndex(1)));
@@ -92,8 +93,8 @@ mod tests {
     fn two_listeners_on_one_socket_are_two() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let both = || vec![listening(&socket, 0), listening(&socket, 1)];
-        let before = Open::following(both(), &Open::default());
-        let after = Open::following(both(), &before);
+        let before = OpenListeners::following(both(), &OpenListeners::default());
+        let after = OpenListeners::following(both(), &before);
         assert_eq!(after.places.len(), 2);
         for (one, other) in before.iter().zip(after.iter()) {
             assert_eq!(one.0, other.0);

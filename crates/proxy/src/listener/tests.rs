@@ -1,6 +1,6 @@
 //! Tests that inherited sockets are recognized by the kernel's information.
 
-use super::identity::{Identity, ListenAddress};
+use super::identity::{ListenAddress, SocketIdentity};
 use super::{Inherited, Listening, OpenStep, Unrecognized, assign, note_unopened, open, wanted};
 use keyword::testing::load_text;
 use model::config::{BindAddress, Config};
@@ -372,7 +372,7 @@ fn names_beside_the_name_are_those_of_clients() {
         ("a.5.tmp.66.tmp", "a.5.tmp"),
     ] {
         let fd: OwnedFd = UnixListener::bind(folder.path(bound)).unwrap().into();
-        let place = Identity::of(&fd).unwrap().place;
+        let place = SocketIdentity::of(&fd).unwrap().place;
         assert_eq!(place, ListenAddress::Unix(folder.path(name).into()));
     }
 }

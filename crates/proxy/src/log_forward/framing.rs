@@ -8,7 +8,7 @@ const DIGITS_MAX: usize = 8;
 
 /// Result of parsing the front of the input.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Frame {
+pub enum FramingResult {
     /// The message is incomplete.
     More,
     /// Range of a message, and its total length with the framing.
@@ -18,54 +18,54 @@ pub enum Frame {
 }
 
 /// Parses the front of a connection's input. `newlines_only`: lengths are not recognized.
-pub fn next(bytes: &[u8], newlines_only: bool, message_max: usize) -> Frame {
+pub fn next(bytes: &[u8], newlines_only: bool, message_max: usize) -> FramingResult {
     match bytes.first() {
-        None => Frame::More,
+        None => FramingResult::More,
         Some(b'<') => line(bytes, message_max),
         Some(_) if newlines_only => line(bytes, message_max),
         Some(b'1'..=b'9') => counted(bytes, message_max),
-        Some(_) => Frame::Broken,
+        Some(_) => FramingResult::Broken,
     }
 }
 
-fn line(bytes: &[u8], message_max: usize) -> Frame {
+fn line(bytes: &[u8], message_max: usize) -> FramingResult {
     let looked_at = &bytes[..bytes.len().min(message_max)];
     match memchr::memchr(b'\n', looked_at) {
         Some(end) => {
             let message = &bytes[..end];
             let length = message.strip_suffix(b"\r").unwrap_or(message).len();
-            Frame::Message(0..length, end + 1)
+            FramingResult::Message(0..length, end + 1)
         }
-        None if bytes.len() >= message_max => Frame::Broken,
-        None => Frame::More,
+        None if bytes.len() >= message_max => FramingResult::Broken,
+        None => FramingResult::More,
     }
 }
 
-fn counted(bytes: &[u8], message_max: usize) -> Frame {
+fn counted(bytes: &[u8], message_max: usize) -> FramingResult {
     let digits = bytes
         .iter()
         .take(DIGITS_MAX + 1)
         .take_while(|b| b.is_ascii_digit())
         .count();
     if digits > DIGITS_MAX {
-        return Frame::Broken;
+        return FramingResult::Broken;
     }
     let length = bytes[..digits]
         .iter()
         .fold(0usize, |sum, digit| sum * 10 + usize::from(digit - b'0'));
     if length > message_max {
-        return Frame::Broken;
+        return FramingResult::Broken;
     }
     match bytes.get(digits) {
-        None => Frame::More,
+        None => FramingResult::More,
         Some(b' ') => {
             let (begin, end) = (digits + 1, digits + 1 + length);
             match bytes.len() < end {
-                true => Frame::More,
-                false => Frame::Message(begin..end, end),
+                true => FramingResult::More,
+                false => FramingResult::Message(begin..end, end),
             }
         }
-        Some(_) => Frame::Broken,
+        Some(_) => FramingResult::Broken,
     }
 }
 
@@ -75,8 +75,8 @@ mod tests {
 
     #[test]
     fn messages_end_where_their_length_or_a_newline_says() {
-        use Frame::{Broken, Message, More};
-        let rows: [(&str, bool, Frame); 17] = [
+        use FramingResult::{Broken, Message, More};
+        let rows: [(&str, bool, FramingResult); 17] = [
             ("", false, More),
             ("<3>a", false, More),
             ("<3>a\n<", false, Message(0..4, 5)),

@@ -3,7 +3,7 @@
 
 /// Format of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Form {
+pub enum SyslogMessageFormat {
     /// Text, with or without a priority in front.
     #[default]
     Plain,
@@ -15,9 +15,9 @@ pub enum Form {
 
 /// A parsed message; a missing part, or one given as `-`, is None.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Message<'a> {
+pub struct SyslogMessage<'a> {
     /// Format of the message.
-    pub form: Form,
+    pub form: SyslogMessageFormat,
     /// Facility times eight, plus the level.
     pub priority: Option<u16>,
     /// Date in the notation of the format.
@@ -46,17 +46,17 @@ const MONTHS: [&[u8]; 12] = [
     b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
 ];
 
-impl<'a> Message<'a> {
+impl<'a> SyslogMessage<'a> {
     /// Creates a message from bytes without parsing them.
-    pub fn opaque(bytes: &'a [u8]) -> Message<'a> {
-        Message {
+    pub fn opaque(bytes: &'a [u8]) -> SyslogMessage<'a> {
+        SyslogMessage {
             text: bytes,
-            ..Message::default()
+            ..SyslogMessage::default()
         }
     }
 
     /// Parses a message, without the newline at its end.
-    pub fn read(bytes: &'a [u8]) -> Message<'a> {
+    pub fn read(bytes: &'a [u8]) -> SyslogMessage<'a> {
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let (priority, rest) = match priority(bytes) {
             Some((priority, rest)) => (Some(priority), rest),
@@ -67,9 +67,9 @@ impl<'a> Message<'a> {
             None => bsd(rest),
         };
         let message = read.filter(|_| priority.is_some());
-        Message {
+        SyslogMessage {
             priority,
-            ..message.unwrap_or(Message::opaque(rest))
+            ..message.unwrap_or(SyslogMessage::opaque(rest))
         }
     }
 
@@ -106,9 +106,9 @@ fn word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Parses `Oct 11 22:14:15 host tag[12]: text`.
-fn bsd(bytes: &[u8]) -> Option<Message<'_>> {
+fn bsd(bytes: &[u8]) -> Option<SyslogMessage<'_>> {
     let (date, rest) = bytes.split_at_checked(BSD_DATE_BYTES)?;
-    Message::bsd_month(date)?;
+    SyslogMessage::bsd_month(date)?;
     let shape = date.iter().zip(b"Mmm dd dd:dd:dd ");
     let mut shape = shape.skip(3).enumerate();
     let fits = shape.all(|(at, (byte, wanted))| match wanted {
@@ -125,13 +125,13 @@ fn bsd(bytes: &[u8]) -> Option<Message<'_>> {
         Some(((tag, pid), text)) => ((Some(tag), pid), text),
         None => ((None, None), rest),
     };
-    Some(Message {
-        form: Form::Bsd,
+    Some(SyslogMessage {
+        form: SyslogMessageFormat::Bsd,
         date: Some(&date[..BSD_DATE_BYTES - 1]),
         host: Some(host),
         tag,
         pid,
-        ..Message::opaque(text)
+        ..SyslogMessage::opaque(text)
     })
 }
 
@@ -146,7 +146,7 @@ fn tag(word: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
 }
 
 /// Parses `2003-10-11T22:14:15.003Z host app 12 ID47 - text`, the part behind the version.
-fn ietf(bytes: &[u8]) -> Option<Message<'_>> {
+fn ietf(bytes: &[u8]) -> Option<SyslogMessage<'_>> {
     let some = |word: &'static [u8; 1]| move |field: &&[u8]| *field != word;
     let (date, rest) = word(bytes)?;
     let (host, rest) = word(rest)?;
@@ -158,8 +158,8 @@ fn ietf(bytes: &[u8]) -> Option<Message<'_>> {
     if date.is_some_and(|date| !is_ietf_date(date)) {
         return None;
     }
-    Some(Message {
-        form: Form::Ietf,
+    Some(SyslogMessage {
+        form: SyslogMessageFormat::Ietf,
         priority: None,
         date,
         host: Some(host).filter(some(b"-")),
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     fn shown(bytes: &[u8]) -> String {
-        let m = Message::read(bytes);
+        let m = SyslogMessage::read(bytes);
         let field = |field: Option<&[u8]>| {
             field.map_or("-".into(), |field| {
                 String::from_utf8_lossy(field).into_owned()
@@ -327,8 +327,8 @@ mod tests {
     fn no_prefix_of_a_message_is_too_much() {
         let whole = b"<165>1 2003-10-11T22:14:15.003Z h a 1 m [x@1 k=\"]\\\"v\"][y@1] t";
         for end in 0..whole.len() {
-            let _ = Message::read(&whole[..end]);
-            let _ = Message::read(&whole[end..]);
+            let _ = SyslogMessage::read(&whole[..end]);
+            let _ = SyslogMessage::read(&whole[end..]);
         }
     }
 }

@@ -6,9 +6,9 @@ mod framing;
 mod message;
 mod serving;
 
-pub use serving::{LogSocket, Serving};
+pub use serving::{LogReceivers, LogSocket};
 
-use message::{Form, Message};
+use message::{SyslogMessage, SyslogMessageFormat};
 use model::config::{Config, ForwardedHost, LogForward, LogTarget, LogTargetAddress};
 use model::log::{SyslogFormat, append_syslog_date, iso_date, sampled, servers, year};
 use std::borrow::Cow;
@@ -35,8 +35,8 @@ pub fn received() -> u64 {
 pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Option<IpAddr>) {
     RECEIVED.fetch_add(1, Ordering::Relaxed);
     let message = match section.opaque {
-        true => Message::opaque(bytes),
-        false => Message::read(bytes),
+        true => SyslogMessage::opaque(bytes),
+        false => SyslogMessage::read(bytes),
     };
     let host = host(&message, section.host, sender);
     let now = SystemTime::now();
@@ -53,7 +53,7 @@ pub fn pass_on(config: &Config, section: &LogForward, bytes: &[u8], sender: Opti
 
 /// Returns the host name for the forwarded message.
 fn host<'a>(
-    message: &Message<'a>,
+    message: &SyslogMessage<'a>,
     wanted: ForwardedHost,
     sender: Option<IpAddr>,
 ) -> Option<Cow<'a, [u8]>> {
@@ -70,20 +70,20 @@ fn host<'a>(
 }
 
 /// Returns the format of the line for a target: the target's own, or that of the message.
-fn form_of(target: &LogTarget, message: &Message<'_>) -> SyslogFormat {
+fn form_of(target: &LogTarget, message: &SyslogMessage<'_>) -> SyslogFormat {
     match message.form {
         _ if target.format_said => target.format,
-        Form::Bsd => SyslogFormat::Rfc3164,
-        Form::Ietf => SyslogFormat::Rfc5424,
-        Form::Plain if message.priority.is_some() => SyslogFormat::Priority,
-        Form::Plain => SyslogFormat::Raw,
+        SyslogMessageFormat::Bsd => SyslogFormat::Rfc3164,
+        SyslogMessageFormat::Ietf => SyslogFormat::Rfc5424,
+        SyslogMessageFormat::Plain if message.priority.is_some() => SyslogFormat::Priority,
+        SyslogMessageFormat::Plain => SyslogFormat::Raw,
     }
 }
 
 fn write(
     out: &mut Vec<u8>,
     target: &LogTarget,
-    message: &Message<'_>,
+    message: &SyslogMessage<'_>,
     host: Option<&[u8]>,
     now: SystemTime,
 ) {
@@ -110,7 +110,7 @@ fn write(
         SyslogFormat::Rfc5424 => {
             let _ = write!(out, "<{priority}>1 ");
             match (message.form, message.date) {
-                (Form::Ietf, None) => out.push(b'-'),
+                (SyslogMessageFormat::Ietf, None) => out.push(b'-'),
                 _ => ietf_date(out, message, now),
             }
             let fields = [host, message.tag, message.pid, message.id];
@@ -151,9 +151,9 @@ fn write(
 }
 
 /// Appends `Oct 11 22:14:15 `.
-fn bsd_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
+fn bsd_date(out: &mut Vec<u8>, message: &SyslogMessage<'_>, now: SystemTime) {
     let date = message.date.filter(|date| match message.form {
-        Form::Ietf => append_bsd_date(out, date).is_some(),
+        SyslogMessageFormat::Ietf => append_bsd_date(out, date).is_some(),
         _ => {
             out.extend_from_slice(date);
             true
@@ -167,7 +167,7 @@ fn bsd_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
 
 /// Converts `2003-10-11T22:14:15.003Z` to `Oct 11 22:14:15`.
 fn append_bsd_date(out: &mut Vec<u8>, date: &[u8]) -> Option<()> {
-    let month = Message::month_name(date.get(5..7)?)?;
+    let month = SyslogMessage::month_name(date.get(5..7)?)?;
     let (day, time) = (
         date.get(8..DAY_BYTES)?,
         date.get(DAY_BYTES + 1..SECONDS_BYTES)?,
@@ -185,16 +185,16 @@ fn append_bsd_date(out: &mut Vec<u8>, date: &[u8]) -> Option<()> {
 
 /// Appends `2003-10-11T22:14:15.003Z`. An RFC 3164 date has neither year nor zone; it
 /// gets the current year.
-fn ietf_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
+fn ietf_date(out: &mut Vec<u8>, message: &SyslogMessage<'_>, now: SystemTime) {
     let bsd = |date: &[u8]| {
-        let month = Message::bsd_month(date)? + 1;
+        let month = SyslogMessage::bsd_month(date)? + 1;
         let (day, time) = (date.get(4..6)?, date.get(7..)?);
         let day = String::from_utf8_lossy(day).replace(' ', "0");
         let time = String::from_utf8_lossy(time);
         Some(format!("{:04}-{month:02}-{day}T{time}-00:00", year(now)))
     };
     match (message.form, message.date) {
-        (Form::Ietf, Some(date)) => out.extend_from_slice(date),
+        (SyslogMessageFormat::Ietf, Some(date)) => out.extend_from_slice(date),
         (_, date) => {
             let date = date.and_then(bsd).unwrap_or_else(|| iso_date(now));
             out.extend_from_slice(date.as_bytes());
@@ -202,7 +202,7 @@ fn ietf_date(out: &mut Vec<u8>, message: &Message<'_>, now: SystemTime) {
     }
 }
 
-fn bsd_tag(out: &mut Vec<u8>, message: &Message<'_>) {
+fn bsd_tag(out: &mut Vec<u8>, message: &SyslogMessage<'_>) {
     let Some(tag) = message.tag else { return };
     out.extend_from_slice(tag);
     if let Some(pid) = message.pid {

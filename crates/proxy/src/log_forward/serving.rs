@@ -2,7 +2,7 @@
 //! configuration. A remaining socket (the same inode) is never closed, and each message is
 //! forwarded under the newest configuration.
 
-use super::framing::{self, Frame};
+use super::framing::{self, FramingResult};
 use super::pass_on;
 use crate::runtime::Runtime;
 use model::config::{Config, LOG_CONNECTIONS_DEFAULT, LogForward};
@@ -54,28 +54,28 @@ struct Loop {
 }
 
 /// Connection limit of each section, and its free slots.
-type Places = HashMap<Arc<str>, (u32, Arc<Semaphore>)>;
+type ConnectionLimits = HashMap<Arc<str>, (u32, Arc<Semaphore>)>;
 
 /// The active sockets.
 #[derive(Debug)]
-pub struct Serving {
+pub struct LogReceivers {
     runtime: &'static Runtime,
     handle: Handle,
     loops: Mutex<Vec<Loop>>,
-    places: Arc<Mutex<Places>>,
+    places: Arc<Mutex<ConnectionLimits>>,
 }
 
-enum Socket {
+enum BoundSocket {
     Udp(UdpSocket),
     UnixDatagram(UnixDatagram),
     Tcp(TcpListener),
     Unix(UnixListener),
 }
 
-impl Serving {
+impl LogReceivers {
     /// Creates a value without sockets; its tasks will run on this Tokio runtime.
-    pub fn new(runtime: &'static Runtime, handle: &Handle) -> Serving {
-        Serving {
+    pub fn new(runtime: &'static Runtime, handle: &Handle) -> LogReceivers {
+        LogReceivers {
             runtime,
             handle: handle.clone(),
             loops: Mutex::default(),
@@ -137,32 +137,37 @@ impl Serving {
         }
     }
 
-    fn socket(&self, socket: LogSocket) -> io::Result<Socket> {
+    fn socket(&self, socket: LogSocket) -> io::Result<BoundSocket> {
         let unix = sockopt::socket_domain(&socket.fd)? == AddressFamily::UNIX;
         rustix::io::ioctl_fionbio(&socket.fd, true)?;
         let _entered = self.handle.enter();
         Ok(match (unix, socket.datagrams) {
-            (true, true) => Socket::UnixDatagram(UnixDatagram::from_std(socket.fd.into())?),
-            (true, false) => Socket::Unix(UnixListener::from_std(socket.fd.into())?),
-            (false, true) => Socket::Udp(UdpSocket::from_std(socket.fd.into())?),
-            (false, false) => Socket::Tcp(TcpListener::from_std(socket.fd.into())?),
+            (true, true) => BoundSocket::UnixDatagram(UnixDatagram::from_std(socket.fd.into())?),
+            (true, false) => BoundSocket::Unix(UnixListener::from_std(socket.fd.into())?),
+            (false, true) => BoundSocket::Udp(UdpSocket::from_std(socket.fd.into())?),
+            (false, false) => BoundSocket::Tcp(TcpListener::from_std(socket.fd.into())?),
         })
     }
 
-    fn serve(&self, socket: Socket, section: Arc<str>, tls: Tls) -> tokio::task::JoinHandle<()> {
+    fn serve(
+        &self,
+        socket: BoundSocket,
+        section: Arc<str>,
+        tls: Tls,
+    ) -> tokio::task::JoinHandle<()> {
         let runtime = self.runtime;
         let places = Arc::clone(&self.places);
         self.handle.spawn(async move {
             match socket {
-                Socket::Udp(_) | Socket::UnixDatagram(_) => {
+                BoundSocket::Udp(_) | BoundSocket::UnixDatagram(_) => {
                     datagrams(runtime, &section, &socket).await;
                 }
-                Socket::Tcp(listener) => loop {
+                BoundSocket::Tcp(listener) => loop {
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, from)| (stream, Some(from.ip())));
                     admit(runtime, (&section, &tls), &places, accepted).await;
                 },
-                Socket::Unix(listener) => loop {
+                BoundSocket::Unix(listener) => loop {
                     let accepted = listener.accept().await;
                     let accepted = accepted.map(|(stream, _)| (stream, None));
                     admit(runtime, (&section, &tls), &places, accepted).await;
@@ -182,16 +187,16 @@ fn message_max(runtime: &Runtime) -> usize {
     runtime.config().global.tune.bufsize
 }
 
-async fn datagrams(runtime: &'static Runtime, name: &str, socket: &Socket) {
+async fn datagrams(runtime: &'static Runtime, name: &str, socket: &BoundSocket) {
     let mut buffer = vec![0; message_max(runtime)];
     loop {
         let received = match socket {
-            Socket::Udp(socket) => {
+            BoundSocket::Udp(socket) => {
                 let received = socket.recv_from(&mut buffer).await;
                 received.map(|(length, from)| (length, Some(from.ip())))
             }
-            Socket::UnixDatagram(socket) => socket.recv(&mut buffer).await.map(|n| (n, None)),
-            Socket::Tcp(_) | Socket::Unix(_) => return,
+            BoundSocket::UnixDatagram(socket) => socket.recv(&mut buffer).await.map(|n| (n, None)),
+            BoundSocket::Tcp(_) | BoundSocket::Unix(_) => return,
         };
         match received {
             Ok((length, from)) => {
@@ -210,10 +215,10 @@ async fn datagrams(runtime: &'static Runtime, name: &str, socket: &Socket) {
 async fn admit<S>(
     runtime: &'static Runtime,
     (name, tls): (&Arc<str>, &Tls),
-    places: &Mutex<Places>,
+    places: &Mutex<ConnectionLimits>,
     accepted: io::Result<(S, Option<IpAddr>)>,
 ) where
-    S: side::Wire + 'static,
+    S: side::AsyncTransport + 'static,
 {
     let Ok((stream, from)) = accepted else {
         return tokio::time::sleep(PAUSE).await;
@@ -277,9 +282,9 @@ async fn connection(
         loop {
             let rest = buffer.get(taken..).unwrap_or_default();
             match framing::next(rest, section.newlines_only, most) {
-                Frame::More => break,
-                Frame::Broken => return,
-                Frame::Message(range, whole) => {
+                FramingResult::More => break,
+                FramingResult::Broken => return,
+                FramingResult::Message(range, whole) => {
                     pass_on(&config, section, rest.get(range).unwrap_or_default(), from);
                     taken += whole;
                 }

@@ -12,7 +12,7 @@ fn line(target: &str, message: &str, wanted: ForwardedHost) -> String {
         .config
         .unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
     let target = &config.log_forwards[0].logs[0];
-    let message = Message::read(message.as_bytes());
+    let message = SyslogMessage::read(message.as_bytes());
     let host = host(&message, wanted, Some([192, 0, 2, 1].into()));
     let mut out = Vec::new();
     // 1 March 2026, noon.

@@ -3,7 +3,7 @@
 //! A line that ends in `<<` has a payload: the following lines up to an empty one. Any input
 //! may contain keys, so it is wiped when it is dropped.
 
-use super::command::{self, Action, Context, Payload, Reply, Session};
+use super::command::{self, CommandAction, CommandReply, Context, Payload, Session};
 use super::places::{ConnectionPermit, Rest};
 use super::socket::Rights;
 use crate::takeover::{self, TakeoverError};
@@ -49,7 +49,7 @@ type Bytes = Zeroizing<Vec<u8>>;
 const CUT: &[u8] = b"The payload does not end with an empty line; nothing was changed.\n\n";
 
 /// Result of reading a payload.
-enum Lines {
+enum PayloadResult {
     /// The lines up to the empty one.
     Whole(Zeroizing<String>),
     /// The payload exceeds its maximum length.
@@ -61,7 +61,7 @@ enum Lines {
 
 /// Reason why a connection ended early.
 #[derive(Debug)]
-pub enum Ended {
+pub enum ConnectionEnd {
     /// The client sent nothing, or accepted nothing, until the timeout expired.
     Timeout,
     /// The connection failed.
@@ -70,15 +70,15 @@ pub enum Ended {
     Displaced,
 }
 
-impl From<io::Error> for Ended {
+impl From<io::Error> for ConnectionEnd {
     fn from(_: io::Error) -> Self {
-        Ended::Failed
+        ConnectionEnd::Failed
     }
 }
 
-impl From<tokio::time::error::Elapsed> for Ended {
+impl From<tokio::time::error::Elapsed> for ConnectionEnd {
     fn from(_: tokio::time::error::Elapsed) -> Self {
-        Ended::Timeout
+        ConnectionEnd::Timeout
     }
 }
 
@@ -87,7 +87,7 @@ async fn tell_events<S>(
     stream: &mut At<'_, S>,
     follow: &command::Follow,
     silence: Duration,
-) -> Result<(), Ended>
+) -> Result<(), ConnectionEnd>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -120,7 +120,11 @@ fn without_mark(line: &str) -> (&str, bool) {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve<S>(stream: S, rights: impl Into<Rights>, context: &Context) -> Result<(), Ended>
+pub async fn serve<S>(
+    stream: S,
+    rights: impl Into<Rights>,
+    context: &Context,
+) -> Result<(), ConnectionEnd>
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
@@ -133,7 +137,7 @@ pub(super) async fn serve_at<S>(
     rights: impl Into<Rights>,
     context: &Context,
     place: &ConnectionPermit,
-) -> Result<(), Ended>
+) -> Result<(), ConnectionEnd>
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
@@ -159,12 +163,12 @@ where
         if has_payload {
             let payload = read_payload(&mut stream, &mut input, &session).await?;
             session.payload = match payload {
-                Lines::Whole(payload) => Some(Arc::new(Payload(payload))),
-                Lines::TooLong => {
+                PayloadResult::Whole(payload) => Some(Arc::new(Payload(payload))),
+                PayloadResult::TooLong => {
                     let max = PAYLOAD_MAX;
                     return refuse(&mut stream, &session, "payload is longer", max, "bytes").await;
                 }
-                Lines::Cut => return write(&mut stream, CUT, session.timeout).await,
+                PayloadResult::Cut => return write(&mut stream, CUT, session.timeout).await,
             };
         }
         // A request whose end a client has seen is finished for the operator, too.
@@ -220,14 +224,14 @@ async fn refuse<S: AsyncWrite + Unpin>(
     what: &str,
     max: usize,
     unit: &str,
-) -> Result<(), Ended> {
+) -> Result<(), ConnectionEnd> {
     let told = format!("The {what} than {max} {unit}.\n\n");
     write(stream, told.as_bytes(), session.timeout).await
 }
 
 /// Hands the listening sockets to the client, which ends the connection. As in HAProxy,
 /// nothing is sent if that is not allowed.
-async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(), Ended> {
+async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(), ConnectionEnd> {
     if !rights.expose_listeners {
         return Ok(());
     }
@@ -239,8 +243,8 @@ async fn hand_over(peer: OwnedFd, rights: Rights, context: &Context) -> Result<(
     let given = tokio::task::spawn_blocking(move || takeover::hand_over(&peer, &sockets));
     match given.await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(TakeoverError::Timeout)) => Err(Ended::Timeout),
-        Ok(Err(_)) | Err(_) => Err(Ended::Failed),
+        Ok(Err(TakeoverError::Timeout)) => Err(ConnectionEnd::Timeout),
+        Ok(Err(_)) | Err(_) => Err(ConnectionEnd::Failed),
     }
 }
 
@@ -255,7 +259,7 @@ async fn tell_state<S>(
     stream: &mut At<'_, S>,
     silent: Duration,
     context: &Context,
-) -> Result<(), Ended>
+) -> Result<(), ConnectionEnd>
 where
     S: AsyncWrite + AsFd + Unpin,
 {
@@ -293,24 +297,24 @@ fn may_change(word: &str) -> bool {
 async fn run(context: &Context, session: &mut Session, words: &[&str]) -> String {
     let mut bare = false;
     let reply = match command::find(session, words) {
-        Action::Now(run, severity) => Reply {
+        CommandAction::Now(run, severity) => CommandReply {
             text: run(context, session, words),
             severity,
         },
-        Action::NowReply(run) => run(context, session, words),
-        Action::Bare(run) => {
+        CommandAction::NowReply(run) => run(context, session, words),
+        CommandAction::Bare(run) => {
             bare = true;
             run(context, session, words)
         }
-        Action::Report(report, severity) => {
-            let report = move |context: &_, session: &_, words: &[&str]| Reply {
+        CommandAction::Report(report, severity) => {
+            let report = move |context: &_, session: &_, words: &[&str]| CommandReply {
                 text: report(context, session, words),
                 severity,
             };
             beside(context, session, words, report).await
         }
-        Action::ReportReply(report) => beside(context, session, words, report).await,
-        Action::Refuse(reply) => reply,
+        CommandAction::ReportReply(report) => beside(context, session, words, report).await,
+        CommandAction::Refuse(reply) => reply,
     };
     if words.first().is_some_and(|word| may_change(word)) {
         ORDERS.fetch_add(1, Ordering::Relaxed);
@@ -334,8 +338,8 @@ async fn beside(
     context: &Context,
     session: &Session,
     words: &[&str],
-    report: impl FnOnce(&Context, &Session, &[&str]) -> Reply + Send + 'static,
-) -> Reply {
+    report: impl FnOnce(&Context, &Session, &[&str]) -> CommandReply + Send + 'static,
+) -> CommandReply {
     let owned: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     let owned = Zeroizing::new(owned);
     let (context, session) = (context.clone(), session.clone());
@@ -345,7 +349,7 @@ async fn beside(
     };
     // Fails only when the process ends.
     let made = tokio::task::spawn_blocking(work).await;
-    made.unwrap_or_else(|_| Reply::report(""))
+    made.unwrap_or_else(|_| CommandReply::report(""))
 }
 
 /// Reads the next line without its end. Inner None: the line is too long; outer None: the
@@ -355,7 +359,7 @@ async fn read_line<S: AsyncRead + Unpin>(
     input: &mut Bytes,
     silent: Duration,
     wait: Rest,
-) -> Result<Option<Option<Zeroizing<String>>>, Ended> {
+) -> Result<Option<Option<Zeroizing<String>>>, ConnectionEnd> {
     let mut searched = 0;
     loop {
         if let Some(at) = memchr::memchr(b'\n', &input[searched..]) {
@@ -384,23 +388,23 @@ async fn read_payload<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut At<'_, S>,
     input: &mut Bytes,
     session: &Session,
-) -> Result<Lines, Ended> {
+) -> Result<PayloadResult, ConnectionEnd> {
     let mut payload = Bytes::default();
     loop {
         if session.prompt {
             write(stream, b"+ ", session.timeout).await?;
         }
         match read_line(stream, input, session.timeout, Rest::Between).await? {
-            None => return Ok(Lines::Cut),
-            Some(None) => return Ok(Lines::TooLong),
+            None => return Ok(PayloadResult::Cut),
+            Some(None) => return Ok(PayloadResult::TooLong),
             Some(Some(line)) if line.is_empty() => {
-                return Ok(Lines::Whole(string(std::mem::take(&mut *payload))));
+                return Ok(PayloadResult::Whole(string(std::mem::take(&mut *payload))));
             }
             Some(Some(line)) if payload.len() + line.len() < PAYLOAD_MAX => {
                 append(&mut payload, line.as_bytes());
                 append(&mut payload, b"\n");
             }
-            Some(Some(_)) => return Ok(Lines::TooLong),
+            Some(Some(_)) => return Ok(PayloadResult::TooLong),
         }
     }
 }
@@ -435,7 +439,7 @@ async fn write<S: AsyncWrite + Unpin>(
     stream: &mut At<'_, S>,
     bytes: &[u8],
     silent: Duration,
-) -> Result<(), Ended> {
+) -> Result<(), ConnectionEnd> {
     let At { stream, place } = stream;
     for part in bytes.chunks(WRITE_BYTES) {
         waits(place, silent, Rest::Reader, stream.write_all(part)).await?;
@@ -456,7 +460,7 @@ impl<S: AsyncRead + Unpin> At<'_, S> {
         into: &mut [u8],
         silent: Duration,
         wait: Rest,
-    ) -> Result<usize, Ended> {
+    ) -> Result<usize, ConnectionEnd> {
         waits(self.place, silent, wait, self.stream.read(into)).await
     }
 }
@@ -467,15 +471,15 @@ async fn waits<T>(
     silent: Duration,
     wait: Rest,
     work: impl Future<Output = io::Result<T>>,
-) -> Result<T, Ended> {
-    place.rests(wait);
+) -> Result<T, ConnectionEnd> {
+    place.mark_idle(wait);
     let (mut work, mut wanted) = (pin!(timeout(silent, work)), pin!(place.wanted()));
     // Input of the client takes precedence.
     let done = poll_fn(|context| match work.as_mut().poll(context) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => wanted.as_mut().poll(context).map(|()| None),
     });
-    let done = done.await.ok_or(Ended::Displaced)???;
+    let done = done.await.ok_or(ConnectionEnd::Displaced)???;
     place.works();
     Ok(done)
 }

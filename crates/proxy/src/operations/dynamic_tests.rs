@@ -147,7 +147,12 @@ fn a_server_that_tracks_follows_one_of_the_file_only() {
         "unable to use b/t for tracking as it is a dynamic server.\n\n"
     );
     admin(&context, "enable server b/t");
-    let up = || server(&context.runtime.config(), "t").unwrap().state.up();
+    let up = || {
+        server(&context.runtime.config(), "t")
+            .unwrap()
+            .state
+            .is_up()
+    };
     assert!(up());
     admin(&context, "disable server b/s2");
     assert!(!up());
@@ -181,10 +186,10 @@ fn only_what_nobody_means_or_uses_is_removed() {
     admin(&context, "disable server b/s4");
     let config = context.runtime.config();
     let s4 = server(&config, "s4").unwrap();
-    s4.state.traffic.sessions.up();
+    s4.state.traffic.sessions.increment();
     let busy = "Server still has connections attached to it, cannot remove it.\n\n";
     assert_eq!(admin(&context, "del server b/s4"), busy);
-    s4.state.traffic.sessions.down();
+    s4.state.traffic.sessions.decrement();
     assert_eq!(admin(&context, "del server b/s4"), "Server deleted.\n\n");
     let config = context.runtime.config();
     assert!(server(&config, "s4").is_none() && s4.state.is_retired());
@@ -360,7 +365,7 @@ fn rates_and_cookie_orders_hold_until_the_file_changes_their_value() {
         model::control::install(&mut next, None, now_ms());
         let imported = carry::import(&told, &next, None).expect("it can be read");
         let runtime = Runtime::leak(Arc::new(next), 1, 100);
-        imported.give_process(runtime);
+        imported.add_process_counters(runtime);
         runtime
     };
     let same = next(&file);
@@ -458,7 +463,7 @@ fn variables_of_the_process_are_set_and_shown() {
         );
     }
     let name = model::rules::VariableName::parse("proc.told").expect("a name");
-    let value = model::rules::Value::Str(b"a \"b\"\n".to_vec().into());
+    let value = model::rules::SampleValue::Str(b"a \"b\"\n".to_vec().into());
     assert!(model::sample::variables::set_process_variable(
         name, value, None
     ));

@@ -209,5 +209,5 @@ fn what_was_changed_in_a_list_goes_on_also_where_its_file_has_changed() {
         .lists
         .named(&list.display().to_string(), false)
         .unwrap();
-    assert!(second.lists.meet(at, "/x/y")[0].entry.is_some());
+    assert!(second.lists.find_matches(at, "/x/y")[0].entry.is_some());
 }

@@ -11,7 +11,7 @@ mod socket;
 pub use command::documented;
 pub(crate) use command::kept;
 pub use connection::orders;
-pub use serving::{Serving, start};
+pub use serving::{StatisticsSockets, start};
 pub use socket::{OpenFailure, OperationsSocket, Rights, assign, open, open_one, tags};
 
 #[cfg(test)]

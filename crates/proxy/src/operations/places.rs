@@ -31,41 +31,41 @@ pub(super) enum Rest {
 type Key = (Rest, u64);
 
 #[derive(Debug)]
-pub(super) struct Places {
-    taken: Mutex<Taken>,
+pub(super) struct ConnectionSlots {
+    taken: Mutex<SlotUsage>,
     /// Notified whenever a slot may have become free.
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct Taken {
-    most: usize,
-    places: usize,
+struct SlotUsage {
+    slots_max: usize,
+    slots_used: usize,
     /// Number of idle periods so far.
-    rests: u64,
-    resting: BTreeMap<Key, (Instant, Arc<Notify>)>,
+    idle_periods: u64,
+    idle: BTreeMap<Key, (Instant, Arc<Notify>)>,
     /// Idle period of the connection that was asked to leave. None once that connection has left
     /// or executes a command.
-    asked: Option<Key>,
+    displaced: Option<Key>,
 }
 
 /// A slot, held for the lifetime of its connection.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
-    places: Arc<Places>,
-    rest: Mutex<Option<Key>>,
-    wanted: Arc<Notify>,
+    places: Arc<ConnectionSlots>,
+    idle_key: Mutex<Option<Key>>,
+    displacement: Arc<Notify>,
 }
 
-impl Places {
-    pub(super) fn new(most: usize) -> Arc<Places> {
-        Arc::new(Places {
-            taken: Mutex::new(Taken {
-                most,
-                places: 0,
-                rests: 0,
-                resting: BTreeMap::new(),
-                asked: None,
+impl ConnectionSlots {
+    pub(super) fn new(most: usize) -> Arc<ConnectionSlots> {
+        Arc::new(ConnectionSlots {
+            taken: Mutex::new(SlotUsage {
+                slots_max: most,
+                slots_used: 0,
+                idle_periods: 0,
+                idle: BTreeMap::new(),
+                displaced: None,
             }),
             changed: Notify::new(),
         })
@@ -73,12 +73,12 @@ impl Places {
 
     /// Sets the number of slots; existing connections keep theirs.
     pub(super) fn set_most(&self, most: usize) {
-        lock(&self.taken).most = most;
+        lock(&self.taken).slots_max = most;
         self.changed.notify_one();
     }
 
     /// Waits for a slot and takes it.
-    pub(super) async fn take(self: &Arc<Places>) -> ConnectionPermit {
+    pub(super) async fn take(self: &Arc<ConnectionSlots>) -> ConnectionPermit {
         loop {
             if let Some(place) = self.try_take(Instant::now()) {
                 return place;
@@ -88,28 +88,28 @@ impl Places {
         }
     }
 
-    fn try_take(self: &Arc<Places>, now: Instant) -> Option<ConnectionPermit> {
+    fn try_take(self: &Arc<ConnectionSlots>, now: Instant) -> Option<ConnectionPermit> {
         let mut taken = lock(&self.taken);
-        if taken.places < taken.most {
-            taken.places += 1;
+        if taken.slots_used < taken.slots_max {
+            taken.slots_used += 1;
             drop(taken);
             let place = ConnectionPermit {
                 places: Arc::clone(self),
-                rest: Mutex::default(),
-                wanted: Arc::default(),
+                idle_key: Mutex::default(),
+                displacement: Arc::default(),
             };
-            place.rests(Rest::Silent);
+            place.mark_idle(Rest::Silent);
             return Some(place);
         }
-        if taken.asked.is_none() {
+        if taken.displaced.is_none() {
             let may_go = |(rest, _): &Key, since: &Instant| {
                 *rest != Rest::Reader || now.saturating_duration_since(*since) >= SLOW_AFTER
             };
-            let mut resting = taken.resting.iter();
+            let mut resting = taken.idle.iter();
             let found = resting.find(|(key, (since, _))| may_go(key, since));
             let found = found.map(|(key, (_, wanted))| (*key, Arc::clone(wanted)));
             if let Some((key, wanted)) = found {
-                taken.asked = Some(key);
+                taken.displaced = Some(key);
                 wanted.notify_one();
             }
         }
@@ -121,43 +121,43 @@ impl ConnectionPermit {
     /// Returns a slot for a connection that does not compete with others.
     pub(super) fn alone() -> ConnectionPermit {
         ConnectionPermit {
-            places: Places::new(1),
-            rest: Mutex::default(),
-            wanted: Arc::default(),
+            places: ConnectionSlots::new(1),
+            idle_key: Mutex::default(),
+            displacement: Arc::default(),
         }
     }
 
     /// Marks the connection as busy. A request to leave is withdrawn.
     pub(super) fn works(&self) {
-        if let Some(rest) = lock(&self.rest).take() {
+        if let Some(rest) = lock(&self.idle_key).take() {
             lock(&self.places.taken).forget(rest);
             self.places.changed.notify_one();
         }
     }
 
     /// Marks the connection as idle: it waits for its client.
-    pub(super) fn rests(&self, why: Rest) {
-        let before = lock(&self.rest).take();
+    pub(super) fn mark_idle(&self, why: Rest) {
+        let before = lock(&self.idle_key).take();
         let mut taken = lock(&self.places.taken);
         if let Some(before) = before {
             taken.forget(before);
         }
-        taken.rests += 1;
-        let key = (why, taken.rests);
-        let resting = (Instant::now(), Arc::clone(&self.wanted));
-        taken.resting.insert(key, resting);
+        taken.idle_periods += 1;
+        let key = (why, taken.idle_periods);
+        let resting = (Instant::now(), Arc::clone(&self.displacement));
+        taken.idle.insert(key, resting);
         drop(taken);
-        *lock(&self.rest) = Some(key);
+        *lock(&self.idle_key) = Some(key);
         self.places.changed.notify_one();
     }
 
     /// Waits until another connection wants the slot of this idle one.
     pub(super) async fn wanted(&self) {
         loop {
-            self.wanted.notified().await;
-            let rest = *lock(&self.rest);
+            self.displacement.notified().await;
+            let rest = *lock(&self.idle_key);
             // The notification may be for an earlier idle period.
-            if rest.is_some() && lock(&self.places.taken).asked == rest {
+            if rest.is_some() && lock(&self.places.taken).displaced == rest {
                 return;
             }
         }
@@ -166,22 +166,22 @@ impl ConnectionPermit {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let rest = lock(&self.rest).take();
+        let rest = lock(&self.idle_key).take();
         let mut taken = lock(&self.places.taken);
         if let Some(rest) = rest {
             taken.forget(rest);
         }
-        taken.places = taken.places.saturating_sub(1);
+        taken.slots_used = taken.slots_used.saturating_sub(1);
         drop(taken);
         self.places.changed.notify_one();
     }
 }
 
-impl Taken {
+impl SlotUsage {
     fn forget(&mut self, rest: Key) {
-        self.resting.remove(&rest);
-        if self.asked == Some(rest) {
-            self.asked = None;
+        self.idle.remove(&rest);
+        if self.displaced == Some(rest) {
+            self.displaced = None;
         }
     }
 }
@@ -191,16 +191,16 @@ mod tests {
     use super::*;
 
     fn asked(place: &ConnectionPermit) -> bool {
-        let rest = *lock(&place.rest);
-        rest.is_some() && lock(&place.places.taken).asked == rest
+        let rest = *lock(&place.idle_key);
+        rest.is_some() && lock(&place.places.taken).displaced == rest
     }
 
     #[test]
     fn the_connection_that_never_spoke_goes_first_and_the_one_that_works_never() {
-        let (places, now) = (Places::new(3), Instant::now());
+        let (places, now) = (ConnectionSlots::new(3), Instant::now());
         let mut all: Vec<ConnectionPermit> = (0..3).filter_map(|_| places.try_take(now)).collect();
         assert_eq!(all.len(), 3);
-        all[0].rests(Rest::Between);
+        all[0].mark_idle(Rest::Between);
         all[1].works();
         assert!(places.try_take(now).is_none());
         let who: Vec<bool> = all.iter().map(asked).collect();
@@ -215,9 +215,9 @@ mod tests {
 
     #[test]
     fn a_reader_is_asked_to_go_when_it_has_been_slow() {
-        let (places, now) = (Places::new(1), Instant::now());
+        let (places, now) = (ConnectionSlots::new(1), Instant::now());
         let place = places.try_take(now).expect("the first");
-        place.rests(Rest::Reader);
+        place.mark_idle(Rest::Reader);
         assert!(places.try_take(now).is_none());
         assert!(!asked(&place));
         let later = Instant::now() + SLOW_AFTER;
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn fewer_places_end_no_connection_that_works() {
-        let (places, now) = (Places::new(2), Instant::now());
+        let (places, now) = (ConnectionSlots::new(2), Instant::now());
         let all: Vec<ConnectionPermit> = (0..2).filter_map(|_| places.try_take(now)).collect();
         all.iter().for_each(ConnectionPermit::works);
         places.set_most(1);

@@ -135,9 +135,9 @@ fn latency_has_a_line_for_what_has_had_requests() {
             .find(|proxy| &*proxy.name == name)
             .unwrap()
     };
-    proxy("www").state.frontend.counters.here().took(5);
+    proxy("www").state.frontend.counters.current_shard().took(5);
     let server = &proxy("app").servers[0].state.traffic.counters;
-    server.here().times([0, 1, 2, 9]);
+    server.current_shard().times([0, 1, 2, 9]);
     assert_eq!(
         show(),
         format!("{head}www,FRONTEND,1,5,5,5\napp,s1,1,9,9,9\n\n")
@@ -195,11 +195,11 @@ fn clear_counters_keeps_the_totals_of_the_process() {
     let frontend = &config.proxies[0].state.frontend;
     frontend
         .counters
-        .here()
+        .current_shard()
         .add(model::state::Tally::Requests, 7);
     frontend
         .counters
-        .here()
+        .current_shard()
         .add(model::state::Tally::BytesOut, 70);
     let info = |command: &str| ask(&context, StatsLevel::Admin, command);
     for _ in 0..2 {
@@ -209,7 +209,7 @@ fn clear_counters_keeps_the_totals_of_the_process() {
     }
     frontend
         .counters
-        .here()
+        .current_shard()
         .add(model::state::Tally::Requests, 1);
     assert!(info("show info").contains("\nCumReq: 8\n"));
 }

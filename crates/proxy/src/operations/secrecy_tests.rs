@@ -4,8 +4,8 @@
 use super::tests::{ask, context};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lab::Scratch;
-use language::difference::{Vocabulary, know};
+use lab::ScratchDirectory;
+use language::difference::{Vocabulary, set_vocabulary};
 use model::config::StatsLevel;
 
 const MARKER: &str = "mArKer7Q";
@@ -89,11 +89,11 @@ const COMMANDS: &[&str] = &[
 
 #[test]
 fn no_command_below_admin_shows_a_secret_of_the_configuration() {
-    know(Vocabulary {
+    set_vocabulary(Vocabulary {
         secrets: keyword::load::PART.sections.secrets.to_vec(),
         ..Vocabulary::default()
     });
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let authority = lab::pki::Authority::new("CA").unwrap();
     let issued = authority.issue(&lab::pki::Leaf::default()).unwrap();
     scratch.write("a.pem", issued.bundle()).unwrap();

@@ -4,7 +4,7 @@
 
 use super::command::Context;
 use super::connection;
-use super::places::Places;
+use super::places::ConnectionSlots;
 use super::socket::{OperationsSocket, Rights, Takes};
 use crate::log_forward;
 use crate::runtime::Runtime;
@@ -26,14 +26,14 @@ use tokio::task::AbortHandle;
 const CONNECTIONS_DEFAULT: u32 = 10;
 /// Upper limit for `stats maxconn`, because each connection may hold a report.
 const CONNECTIONS_MAX: u32 = 1000;
-/// Maximum number of concurrent connections of other processes' sockets ([`Serving::adopt`]).
+/// Maximum number of concurrent connections of other processes' sockets ([`LogReceivers::adopt`]).
 const ADOPTED_MAX: usize = 100;
 /// Pause in accepting after descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A socket as commands show it.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(super) struct SocketListing {
     pub(super) text: String,
     /// Permissions of the socket's users.
     pub(super) rights: Rights,
@@ -43,8 +43,8 @@ pub(super) struct Shown {
 #[derive(Debug)]
 pub(super) struct SocketsState {
     /// The active sockets, in configuration order.
-    shown: Mutex<Arc<[Shown]>>,
-    places: Arc<Places>,
+    shown: Mutex<Arc<[SocketListing]>>,
+    places: Arc<ConnectionSlots>,
     /// Descriptors of the active sockets; dropped with their accept loops.
     descriptors: Mutex<Vec<Weak<OwnedFd>>>,
     /// Processes that requested the state of this one.
@@ -52,10 +52,10 @@ pub(super) struct SocketsState {
 }
 
 impl SocketsState {
-    pub(super) fn new(shown: Vec<Shown>) -> Arc<SocketsState> {
+    pub(super) fn new(shown: Vec<SocketListing>) -> Arc<SocketsState> {
         Arc::new(SocketsState {
             shown: Mutex::new(shown.into()),
-            places: Places::new(CONNECTIONS_DEFAULT as usize),
+            places: ConnectionSlots::new(CONNECTIONS_DEFAULT as usize),
             descriptors: Mutex::default(),
             heirs: Heirs::default(),
         })
@@ -68,7 +68,7 @@ impl SocketsState {
     }
 
     /// Returns the active sockets.
-    pub(super) fn sockets(&self) -> Arc<[Shown]> {
+    pub(super) fn sockets(&self) -> Arc<[SocketListing]> {
         Arc::clone(&lock(&self.shown))
     }
 
@@ -87,20 +87,20 @@ struct Loop {
     /// Descriptor for a process that takes the socket over.
     fd: Weak<OwnedFd>,
     task: AbortHandle,
-    shown: Arc<Mutex<Shown>>,
+    shown: Arc<Mutex<SocketListing>>,
 }
 
 /// The statistics sockets of the process. The accept loops run on the Tokio runtime that
 /// started them, for its lifetime, even after this value is dropped. All methods may be
 /// called on any thread.
 #[derive(Debug)]
-pub struct Serving {
+pub struct StatisticsSockets {
     context: Context,
     handle: Handle,
     loops: Mutex<Vec<Loop>>,
     adopted: Arc<Semaphore>,
     /// The sockets that receive log messages.
-    messages: log_forward::Serving,
+    messages: log_forward::LogReceivers,
 }
 
 /// Serves the sockets on a Tokio runtime until the runtime ends.
@@ -108,8 +108,8 @@ pub fn start(
     runtime: &'static Runtime,
     sockets: Vec<OperationsSocket>,
     handle: &Handle,
-) -> io::Result<Serving> {
-    let serving = Serving {
+) -> io::Result<StatisticsSockets> {
+    let serving = StatisticsSockets {
         context: Context {
             runtime,
             shared: SocketsState::new(Vec::new()),
@@ -117,13 +117,13 @@ pub fn start(
         handle: handle.clone(),
         loops: Mutex::default(),
         adopted: Arc::new(Semaphore::new(ADOPTED_MAX)),
-        messages: log_forward::Serving::new(runtime, handle),
+        messages: log_forward::LogReceivers::new(runtime, handle),
     };
     serving.change(sockets)?;
     Ok(serving)
 }
 
-impl Serving {
+impl StatisticsSockets {
     /// Replaces the sockets by those of the newest configuration. An active socket (the same
     /// inode) keeps its descriptor and gets the new permissions. An error leaves everything
     /// unchanged.
@@ -152,7 +152,7 @@ impl Serving {
                 Takes::Peers => continue,
             };
             let inode = rustix::fs::fstat(&socket.fd)?.st_ino;
-            let shown = Shown {
+            let shown = SocketListing {
                 text: socket.text.clone(),
                 rights,
             };
@@ -209,7 +209,7 @@ impl Serving {
 
     /// Sends the counts since then to the processes that took over. Call it once, after all
     /// clients are served; it may take a moment.
-    pub fn tell_heirs(&self) {
+    pub fn send_counts_to_successors(&self) {
         self.context.shared.heirs.tell_rest(self.context.runtime);
     }
 
@@ -225,10 +225,10 @@ impl Serving {
 
     fn accept(
         &self,
-        shown: Shown,
+        shown: SocketListing,
         listener: Listener,
         fd: Arc<OwnedFd>,
-    ) -> (AbortHandle, Arc<Mutex<Shown>>) {
+    ) -> (AbortHandle, Arc<Mutex<SocketListing>>) {
         let shown = Arc::new(Mutex::new(shown));
         let (context, now) = (self.context.clone(), Arc::clone(&shown));
         let task = self.handle.spawn(async move {
@@ -261,7 +261,7 @@ enum Listener {
 }
 
 /// Serves a connection as soon as a slot is free.
-async fn admit<S>(accepted: io::Result<S>, shown: Arc<Mutex<Shown>>, context: Context)
+async fn admit<S>(accepted: io::Result<S>, shown: Arc<Mutex<SocketListing>>, context: Context)
 where
     S: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {

@@ -8,7 +8,7 @@ use crate::runtime::Runtime;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyword::testing::load_text;
-use lab::Scratch;
+use lab::ScratchDirectory;
 use lab::pki::{Authority, KeyKind, Leaf};
 use model::config::StatsLevel;
 use model::state::now_ms;
@@ -234,8 +234,8 @@ const AS_BEFORE: &[&str] = &[
 ];
 
 /// Files of a process, their replacements, and the process.
-struct Bed {
-    scratch: Scratch,
+struct RestartFixture {
+    scratch: ScratchDirectory,
     authority: Authority,
 }
 
@@ -252,9 +252,9 @@ fn key(n: u8) -> String {
     STANDARD.encode([n; 48])
 }
 
-impl Bed {
-    fn new() -> Bed {
-        let scratch = Scratch::new().unwrap();
+impl RestartFixture {
+    fn new() -> RestartFixture {
+        let scratch = ScratchDirectory::new().unwrap();
         let authority = Authority::new("CA").unwrap();
         let write = |name: &str, text: &str| {
             scratch.write(name, text).unwrap();
@@ -269,7 +269,7 @@ impl Bed {
         write("keys", &[key(1), key(2), key(3)].join("\n"));
         write("map", "a 1\nb 2\n");
         write("acl", "a\nb\n");
-        Bed { scratch, authority }
+        RestartFixture { scratch, authority }
     }
 
     fn text(&self) -> String {
@@ -318,7 +318,7 @@ impl Bed {
         model::control::install(&mut next, None, now_ms());
         let imported = carry::import(told, &next, None).expect("it can be read");
         let runtime = Runtime::leak(Arc::new(next), 2, 5000);
-        imported.give_process(runtime);
+        imported.add_process_counters(runtime);
         Context {
             runtime,
             ..before.clone()
@@ -372,7 +372,7 @@ fn next_process_carries_out_the_orders_that_are_kept() {
             Lost(probe) => (*probe, false),
             Nothing => continue,
         };
-        let bed = Bed::new();
+        let bed = RestartFixture::new();
         let context = context(&bed.text());
         let of_file = bed.shown(&context, probe);
         for command in bed.commands(example) {
@@ -416,7 +416,7 @@ fn next_process_carries_out_the_orders_that_are_kept() {
 
 #[test]
 fn renewed_file_counts_and_keys_go_to_the_supervisor_only() {
-    let bed = Bed::new();
+    let bed = RestartFixture::new();
     let context = context(&bed.text());
     let before = bed.shown(&context, CERT);
     for command in bed.commands("CERT") {

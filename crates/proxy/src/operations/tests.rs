@@ -2,7 +2,7 @@
 
 use super::command::Context;
 use super::connection::{self, COMMANDS_MAX, LINE_MAX};
-use super::serving::{Shown, SocketsState};
+use super::serving::{SocketListing, SocketsState};
 use super::{open, start};
 use crate::listener::Inherited;
 use crate::runtime::Runtime;
@@ -38,7 +38,7 @@ fn context_of(mut config: Config) -> Context {
     model::control::install(&mut config, None, state::now_ms());
     Context {
         runtime: Runtime::leak(Arc::new(config), 2, 5000),
-        shared: SocketsState::new(vec![Shown {
+        shared: SocketsState::new(vec![SocketListing {
             text: "unix@/run/a.sock".into(),
             rights: StatsLevel::Admin.into(),
         }]),
@@ -358,14 +358,14 @@ fn a_silent_or_slow_peer_is_left() {
         let ended = tokio::time::timeout(Duration::from_secs(20), served)
             .await
             .unwrap();
-        assert!(matches!(ended, Err(connection::Ended::Timeout)));
+        assert!(matches!(ended, Err(connection::ConnectionEnd::Timeout)));
         let (mut peer, ours) = UnixStream::pair().unwrap();
         peer.write_all(b"show stat\n").await.unwrap();
         let served = connection::serve(ours, StatsLevel::User, &context);
         let ended = tokio::time::timeout(Duration::from_secs(20), served)
             .await
             .unwrap();
-        assert!(matches!(ended, Err(connection::Ended::Timeout)));
+        assert!(matches!(ended, Err(connection::ConnectionEnd::Timeout)));
     });
 }
 

@@ -6,7 +6,7 @@ use super::connection::{self, PAYLOAD_MAX};
 use super::tests::{ask, block_on, context, talk};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lab::Scratch;
+use lab::ScratchDirectory;
 use lab::pki::{Authority, KeyKind, Leaf};
 use model::config::StatsLevel;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// A listener and a server with all kinds of files.
-struct Bed {
-    scratch: Scratch,
+struct TlsFixture {
+    scratch: ScratchDirectory,
     authority: Authority,
     context: Context,
 }
@@ -33,9 +33,9 @@ fn key(n: u8) -> String {
     STANDARD.encode([n; 48])
 }
 
-impl Bed {
-    fn new() -> Bed {
-        let scratch = Scratch::new().unwrap();
+impl TlsFixture {
+    fn new() -> TlsFixture {
+        let scratch = ScratchDirectory::new().unwrap();
         let authority = Authority::new("CA").unwrap();
         let write = |name: &str, text: &str| {
             scratch.write(name, text).unwrap();
@@ -52,7 +52,7 @@ impl Bed {
              backend b\n server s 127.0.0.1:2 ssl verify required ca-file {at}/ca crl-file {at}/crl crt {at}/client.pem\n \
              server t 127.0.0.1:2\n"
         ));
-        Bed {
+        TlsFixture {
             scratch,
             authority,
             context,
@@ -81,7 +81,7 @@ impl Bed {
 
 #[test]
 fn an_operator_switches_the_tls_of_a_server_off_and_on() {
-    let bed = Bed::new();
+    let bed = TlsFixture::new();
     let config = bed.context.runtime.config();
     let servers = || config.proxies.iter().flat_map(|proxy| &proxy.servers);
     let server = servers().find(|server| &*server.name == "s").expect("s");
@@ -102,7 +102,7 @@ fn an_operator_switches_the_tls_of_a_server_off_and_on() {
 
 #[test]
 fn a_commit_reaches_servers_and_what_they_are_connected_with_is_not_kept() {
-    let bed = Bed::new();
+    let bed = TlsFixture::new();
     let config = bed.context.runtime.config();
     let [server, plain] = &config.proxies[1].servers[..] else {
         panic!("two servers");
@@ -140,7 +140,7 @@ fn a_commit_reaches_servers_and_what_they_are_connected_with_is_not_kept() {
 
 #[test]
 fn who_may_not_is_told_so() {
-    let bed = Bed::new();
+    let bed = TlsFixture::new();
     use StatsLevel::{Admin, Operator, User};
     for (least, command) in [
         (Operator, "show ssl cert"),
@@ -171,7 +171,7 @@ fn who_may_not_is_told_so() {
 
 #[test]
 fn a_transaction_is_about_one_certificate() {
-    let bed = Bed::new();
+    let bed = TlsFixture::new();
     let new = bundle(&bed.authority, "b.com");
     bed.set("cert", "a.pem", &new);
     // HAProxy 2.6 puts it into the transaction of the other one.
@@ -186,7 +186,7 @@ fn a_transaction_is_about_one_certificate() {
 
 #[test]
 fn keys_of_tickets_are_shown_and_moved_on() {
-    let bed = Bed::new();
+    let bed = TlsFixture::new();
     let file = bed.path("keys");
     assert_eq!(
         bed.admin("show tls-keys"),
@@ -223,7 +223,7 @@ fn keys_of_tickets_are_shown_and_moved_on() {
 
 #[test]
 fn a_payload_without_its_empty_line_is_refused_and_changes_nothing() {
-    let bed = Bed::new();
+    let bed = TlsFixture::new();
     let (name, pem) = (bed.path("a.pem"), bed.authority.certificate_pem());
     for cut in ["", "-----BEGIN", pem] {
         let input = format!("set ssl cert {name} <<\n{cut}");
@@ -248,7 +248,7 @@ fn a_payload_without_its_empty_line_is_refused_and_changes_nothing() {
 
 #[test]
 fn a_payload_that_is_too_long_is_refused_and_changes_nothing() {
-    let bed = Bed::new();
+    let bed = TlsFixture::new();
     let name = bed.path("a.pem");
     let line = "x".repeat(1000) + "\n";
     let mut input = format!("set ssl cert {name} <<\n").into_bytes();
@@ -272,7 +272,7 @@ fn a_payload_is_not_shown_to_who_looks_at_the_session() {
 
 #[test]
 fn what_is_near_an_unknown_command_is_told() {
-    let bed = Bed::new();
+    let bed = TlsFixture::new();
     let told = bed.admin("abort ssl nothing");
     assert!(told.contains("  abort ssl cert <certfile>"), "{told}");
     let told = bed.admin("show ssl");

@@ -7,8 +7,11 @@ use model::shared_tables::{
     Section, entry,
 };
 use model::state::now_ms;
-use model::tables::store::moment;
-use protocol::peers::{Control, Event, Fault, Hello, Role, Session, State, Status, Update};
+use model::tables::store::entry_time_now;
+use protocol::peers::{
+    Event, Hello, PeersControlMessage, PeersError, PeersRole, PeersSessionState, PeersStatus,
+    Session, Update,
+};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io;
@@ -85,7 +88,7 @@ impl Driver {
             stays
         });
         for peers in config.peers.iter().filter(|peers| !peers.disabled) {
-            if peers.own().is_none() || self.sections.contains_key(&peers.name) {
+            if peers.local_peer().is_none() || self.sections.contains_key(&peers.name) {
                 continue;
             }
             let state = Arc::clone(&peers.state);
@@ -203,7 +206,7 @@ async fn accepted(state: Arc<PeersState>, stream: TcpStream) {
             _ => return,
         },
     };
-    let session = Session::new(Role::Accepting, tables, now_ms());
+    let session = Session::new(PeersRole::Accepting, tables, now_ms());
     let mut connection = Connection::new(state, wire, session);
     connection.run().await;
 }
@@ -264,8 +267,8 @@ async fn connect(
     let Some((number, tables)) = begun.flatten() else {
         return;
     };
-    let mut session = Session::new(Role::Connecting, tables, now_ms());
-    session.greet(&Hello {
+    let mut session = Session::new(PeersRole::Connecting, tables, now_ms());
+    session.send_hello(&Hello {
         to: name.to_owned(),
         from: local.to_owned(),
         process: std::process::id(),
@@ -311,16 +314,21 @@ impl Connection {
             let current = section.is_current(peer, number);
             if let Some(peer) = section.peers.get_mut(peer).filter(|_| current) {
                 peer.status = match ended {
-                    Some(Fault::Silent) => "SILE",
-                    Some(Fault::Refused(300)) => "TRYA",
-                    Some(Fault::Refused(502)) => "VERS",
-                    Some(Fault::Refused(503)) => "HLLO",
-                    Some(Fault::Refused(_)) => "RFSD",
-                    Some(Fault::Protocol | Fault::Size | Fault::Theirs | Fault::Greeting) => "PROT",
+                    Some(PeersError::Silent) => "SILE",
+                    Some(PeersError::Refused(300)) => "TRYA",
+                    Some(PeersError::Refused(502)) => "VERS",
+                    Some(PeersError::Refused(503)) => "HLLO",
+                    Some(PeersError::Refused(_)) => "RFSD",
+                    Some(
+                        PeersError::Protocol
+                        | PeersError::Size
+                        | PeersError::Theirs
+                        | PeersError::Greeting,
+                    ) => "PROT",
                     None => "CLOS",
                 };
                 match ended {
-                    Some(Fault::Silent) => peer.counts[SILENCES] += 1,
+                    Some(PeersError::Silent) => peer.counts[SILENCES] += 1,
                     Some(_) => peer.counts[FAULTS] += 1,
                     None => {}
                 }
@@ -331,7 +339,7 @@ impl Connection {
 
     /// Exchanges messages until one side closes the connection; returns the fault if there is
     /// one.
-    async fn exchange(&mut self) -> Option<Fault> {
+    async fn exchange(&mut self) -> Option<PeersError> {
         let mut input = vec![0; INPUT_BYTES];
         let mut lively_until = Instant::now();
         loop {
@@ -348,7 +356,7 @@ impl Connection {
             if self.write().await.is_err() {
                 return None;
             }
-            if self.session.state() == State::Ended {
+            if self.session.state() == PeersSessionState::Ended {
                 return None;
             }
             let busy = self.lesson.is_some() && self.session.output().is_empty();
@@ -419,15 +427,17 @@ impl Connection {
     /// Creates pending messages.
     fn fill(&mut self) {
         let Some((peer, _)) = self.peer else { return };
-        if self.session.state() != State::Established || self.session.output().len() > OUTPUT_MAX {
+        if self.session.state() != PeersSessionState::Established
+            || self.session.output().len() > OUTPUT_MAX
+        {
             return;
         }
         let state = Arc::clone(&self.state);
         let session = &mut self.session;
         with(&state, |section| {
             section.collect();
-            if section.asks(peer, now_ms()) {
-                session.send(Control::ResyncRequest);
+            if section.start_resync_if_due(peer, now_ms()) {
+                session.send(PeersControlMessage::ResyncRequest);
             }
             for table in 0..section.tables.len() {
                 for update in section.next_updates(peer, table, section.batch) {
@@ -451,8 +461,8 @@ impl Connection {
             while left > 0 && session.output().len() < OUTPUT_MAX {
                 let Some(shared) = section.tables.get(lesson.table) else {
                     let control = match section.resync {
-                        Resync::Done => Control::ResyncFinished,
-                        _ => Control::ResyncPartial,
+                        Resync::Done => PeersControlMessage::ResyncFinished,
+                        _ => PeersControlMessage::ResyncPartial,
                     };
                     session.send(control);
                     return false;
@@ -464,7 +474,7 @@ impl Connection {
                     if lesson.shard < shared.table.shard_count() {
                         shared
                             .table
-                            .keys_of(lesson.shard, moment(), &mut lesson.keys);
+                            .keys_of(lesson.shard, entry_time_now(), &mut lesson.keys);
                         lesson.shard += 1;
                     } else {
                         (lesson.table, lesson.shard) = (lesson.table + 1, 0);
@@ -475,7 +485,7 @@ impl Connection {
                     continue;
                 };
                 left -= 1;
-                held.set_told();
+                held.mark_as_sent();
                 session.push(&Update {
                     table: lesson.table,
                     number: shared.last,
@@ -493,11 +503,13 @@ impl Connection {
 
     /// Processes input. Messages that arrive together with the hello message are processed once
     /// it is accepted.
-    fn input(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    fn input(&mut self, bytes: &[u8]) -> Result<(), PeersError> {
         let before = self.session.state();
         let events = self.session.handle(bytes, now_ms())?;
         self.take(events);
-        if before == State::AwaitsHello && self.session.state() == State::Established {
+        if before == PeersSessionState::AwaitsHello
+            && self.session.state() == PeersSessionState::Established
+        {
             let events = self.session.handle(&[], now_ms())?;
             self.take(events);
         }
@@ -532,7 +544,7 @@ impl Connection {
                 Event::Resynced { whole } => {
                     if let Some((peer, _)) = self.peer {
                         with(&self.state, |section| {
-                            section.learned_all(peer, whole, now_ms())
+                            section.finish_resync(peer, whole, now_ms())
                         });
                     }
                 }
@@ -547,7 +559,7 @@ impl Connection {
         let found = with(&self.state, |section| {
             let learned = section.peers.get_mut(peer)?.learned.get_mut(update.table)?;
             *learned = update.number;
-            let is_taught = section.learns(peer, now_ms());
+            let is_taught = section.record_received_entry(peer, now_ms());
             let shared = section.tables.get(update.table)?;
             let tables = (Arc::clone(&shared.table), shared.write_to.clone());
             Some((tables, is_taught && update.expires_in_ms.is_some()))
@@ -561,14 +573,14 @@ impl Connection {
     fn greeted(&mut self, hello: &Hello) {
         let answer = with(&self.state, |section| {
             if hello.to != *section.local {
-                return Err(Status::WrongRemote);
+                return Err(PeersStatus::WrongRemote);
             }
             let found = section
                 .peers
                 .iter()
                 .position(|peer| *peer.name == *hello.from);
             let Some(at) = found else {
-                return Err(Status::WrongLocal);
+                return Err(PeersStatus::WrongLocal);
             };
             let local_first = *section.local < *hello.from;
             if let Some(peer) = section.peers.get_mut(at)
@@ -577,7 +589,7 @@ impl Connection {
                 peer.counts[COLLISIONS] += 1;
                 // Both sides connected; only one of the connections remains.
                 if !peer.established && local_first {
-                    return Err(Status::TryAgain);
+                    return Err(PeersStatus::TryAgain);
                 }
             }
             section.disconnect_any(at);
@@ -586,11 +598,11 @@ impl Connection {
         match answer {
             Some(Ok(peer)) => {
                 self.peer = Some(peer);
-                self.session.welcome(Status::Succeeded);
+                self.session.send_status(PeersStatus::Succeeded);
                 self.established();
             }
-            Some(Err(status)) => self.session.welcome(status),
-            None => self.session.welcome(Status::TryAgain),
+            Some(Err(status)) => self.session.send_status(status),
+            None => self.session.send_status(PeersStatus::TryAgain),
         }
     }
 

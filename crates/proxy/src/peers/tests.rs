@@ -6,7 +6,7 @@ use lab::pki::{Authority, Leaf};
 use model::config::Config;
 use model::control::install;
 use model::shared_tables::{Resync, Section, entry};
-use model::tables::{DataType, Held, Table};
+use model::tables::{DataType, HeldEntry, Table};
 use protocol::peers::Update;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -60,13 +60,13 @@ async fn soon(what: &str, mut is: impl FnMut() -> bool) {
 }
 
 fn count(table: &Arc<Table>, key: &[u8], n: u64) {
-    let held: Held = table.get(key).expect("room");
+    let held: HeldEntry = table.get(key).expect("room");
     held.add(DataType::Gpc, 1, n);
     held.add(DataType::HttpReqRate, 0, n);
     held.add(DataType::ConnCur, 0, n);
     held.add(DataType::BytesInCnt, 0, n << 33);
     held.set(DataType::ServerKey, 0, table.words.number("web1").into());
-    held.note();
+    held.queue_peer_update();
 }
 
 /// Returns the values that a table has for a key.
@@ -114,7 +114,7 @@ fn what_one_counts_the_other_has_and_again_after_it_was_away() {
         let key = 77u32.to_ne_bytes();
         let held = table(&one, "mesh/own").get(&key).expect("room");
         held.add(DataType::Gpc0, 0, 9);
-        held.note();
+        held.queue_peer_update();
         soon("a table of the section", || {
             let held = table(&two, "mesh/own").find(&key);
             held.and_then(|held| held.get(DataType::Gpc0, 0)) == Some(9)
@@ -298,10 +298,10 @@ fn news(section: &mut Section) -> usize {
 fn who_teaches_is_told_nothing_that_its_lesson_could_bring_back() {
     let config = config("one", addresses(), None);
     let (mut section, _) = section(&config);
-    assert!(section.asks(0, 0));
+    assert!(section.start_resync_if_due(0, 0));
     count(table(&config, "t"), b"key", 1);
     assert_eq!(news(&mut section), 0, "the lesson goes on");
-    section.learned_all(0, false, 10);
+    section.finish_resync(0, false, 10);
     assert_eq!(news(&mut section), 1, "it is over, though nobody knew all");
     assert_eq!(section.resync, Resync::Needed);
 }
@@ -312,8 +312,8 @@ fn who_was_never_asked_is_told_once_nobody_else_knows_more() {
     let (mut section, _) = section(&config);
     count(table(&config, "t"), b"key", 1);
     assert_eq!(news(&mut section), 0, "it may teach yet");
-    assert!(section.asks(0, 0));
-    section.learned_all(0, true, 10);
+    assert!(section.start_resync_if_due(0, 0));
+    section.finish_resync(0, true, 10);
     assert_eq!(section.resync, Resync::Done);
     assert_eq!(news(&mut section), 1);
 }
@@ -337,7 +337,7 @@ fn a_lesson_brings_nothing_back_that_a_peer_was_told() {
         count(t, key, 1);
     }
     let (told, kept) = (lesson(b"told"), lesson(b"kept"));
-    t.find(b"told").expect("it is there").set_told();
+    t.find(b"told").expect("it is there").mark_as_sent();
     for key in [&b"told"[..], b"kept"] {
         count(t, key, 1);
     }
@@ -358,9 +358,9 @@ fn a_lesson_brings_nothing_back_that_a_peer_was_told() {
 fn who_hangs_in_a_lesson_keeps_nobody_else_from_being_told() {
     let config = config("one", addresses(), None);
     let (mut section, connection) = section(&config);
-    assert!(section.asks(0, 0));
-    assert!(!section.asks(0, 4_999));
-    assert!(!section.asks(0, 5_000), "it was asked");
+    assert!(section.start_resync_if_due(0, 0));
+    assert!(!section.start_resync_if_due(0, 4_999));
+    assert!(!section.start_resync_if_due(0, 5_000), "it was asked");
     assert_eq!(section.resync, Resync::Done, "and there is nobody else");
     // A peer whose synchronizations fail is not asked forever.
     let mut section = Section::new(&config, config.peers.first().expect("one"), 0);
@@ -369,13 +369,13 @@ fn who_hangs_in_a_lesson_keeps_nobody_else_from_being_told() {
     for time in (0..60_000).step_by(3_000) {
         connection = section.connect(0).max(connection);
         section.peers[0].established = true;
-        asked += u32::from(section.asks(0, time));
+        asked += u32::from(section.start_resync_if_due(0, time));
         section.disconnect(0, connection);
     }
     assert_eq!(asked, 3);
     section.connect(0);
     section.peers[0].established = true;
-    assert!(!section.asks(0, 60_000));
+    assert!(!section.start_resync_if_due(0, 60_000));
     assert_eq!(section.resync, Resync::Done);
 }
 
@@ -406,20 +406,20 @@ fn a_change_in_the_middle_of_a_lesson_begins_it_anew_and_one_behind_it_does_not(
 fn a_lesson_lasts_while_entries_come_but_not_for_ever() {
     let config = config("one", addresses(), None);
     let (mut section, connection) = section(&config);
-    assert!(section.asks(0, 0));
-    assert!(section.learns(0, 4_000));
-    assert!(!section.asks(0, 8_000));
+    assert!(section.start_resync_if_due(0, 0));
+    assert!(section.record_received_entry(0, 4_000));
+    assert!(!section.start_resync_if_due(0, 8_000));
     assert_eq!(section.resync, Resync::Asked(0));
     // The synchronization fails and is requested again.
     section.disconnect(0, connection);
     section.connect(0);
     section.peers[0].established = true;
-    assert!(section.asks(0, 12_000));
+    assert!(section.start_resync_if_due(0, 12_000));
     for second in 13..90 {
-        assert!(section.learns(0, second * 1_000));
+        assert!(section.record_received_entry(0, second * 1_000));
     }
-    assert!(!section.asks(0, 71_000));
+    assert!(!section.start_resync_if_due(0, 71_000));
     assert_eq!(section.resync, Resync::Asked(0));
-    assert!(!section.asks(0, 72_000));
+    assert!(!section.start_resync_if_due(0, 72_000));
     assert_eq!(section.resync, Resync::Done);
 }

@@ -3,8 +3,8 @@
 
 use http::message::{request_cookies, response_cookies};
 use model::config::{AppSession, Proxy, ServerIndex};
-use model::thread::here;
-use model::transaction::Stream;
+use model::thread::current_thread_data;
+use model::transaction::ProxyStream;
 use std::sync::Arc;
 
 /// Returns the session id of a cookie with this name and value.
@@ -32,7 +32,7 @@ fn pair_of<'t>(text: &'t [u8], name: &[u8], value: &[u8]) -> &'t [u8] {
 }
 
 /// Returns the session id in a request: from a cookie, otherwise from its target.
-fn shown<'s>(stream: &'s Stream, settings: &AppSession) -> Option<&'s [u8]> {
+fn shown<'s>(stream: &'s ProxyStream, settings: &AppSession) -> Option<&'s [u8]> {
     for line in stream.request.fields().get_all(b"cookie") {
         for (name, value) in request_cookies(line) {
             let id = id_of(settings, name, value, pair_of(line, name, value));
@@ -56,7 +56,7 @@ fn shown<'s>(stream: &'s Stream, settings: &AppSession) -> Option<&'s [u8]> {
 }
 
 /// Binds a stream to the server of its session.
-pub(super) fn look(stream: &mut Stream) {
+pub(super) fn bind_to_session_server(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend() else {
         return;
     };
@@ -67,7 +67,7 @@ pub(super) fn look(stream: &mut Stream) {
         return;
     };
     let sessions = &backend.state.backend.app_sessions;
-    let uid = sessions.find(id, here().now_ms(), settings.timeout_ms);
+    let uid = sessions.find(id, current_thread_data().now_ms(), settings.timeout_ms);
     if let Some(index) = uid.and_then(|uid| backend.place_of(uid)) {
         super::give(stream, index);
     }
@@ -75,7 +75,7 @@ pub(super) fn look(stream: &mut Stream) {
 
 /// Stores the server of the session that a response begins, or continues with
 /// `request-learn`.
-pub(super) fn learn(stream: &mut Stream) {
+pub(super) fn learn(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let (Some(backend), Some(server)) = (stream.route.backend, stream.route.server) else {
         return;
@@ -105,7 +105,12 @@ pub(super) fn learn(stream: &mut Stream) {
 fn remember(backend: &Proxy, settings: &AppSession, id: &[u8], server: ServerIndex) {
     if let Some(server) = backend.servers.get(server.0 as usize) {
         let sessions = &backend.state.backend.app_sessions;
-        sessions.put(id, server.state.uid, here().now_ms(), settings.timeout_ms);
+        sessions.put(
+            id,
+            server.state.uid,
+            current_thread_data().now_ms(),
+            settings.timeout_ms,
+        );
     }
 }
 

@@ -5,8 +5,8 @@ use super::line::{self, Edit, Edited};
 use http::http1;
 use http::message::Fields;
 use model::config::{Config, Cookie, CookieMode, Proxy, Server, ServerIndex};
-use model::thread::here;
-use model::transaction::{Date, Persistence, RequestCookie, ResponseCookie, Stream};
+use model::thread::current_thread_data;
+use model::transaction::{Date, Persistence, ProxyStream, RequestCookie, ResponseCookie};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -19,13 +19,15 @@ const JUDGED_MAX: u32 = 16;
 const DATES: u8 = b'|';
 
 fn now_s() -> u64 {
-    let since = here().wall_clock().duration_since(UNIX_EPOCH);
+    let since = current_thread_data()
+        .wall_clock()
+        .duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
 
 /// Processes the cookies of a request: finds the server that the client is bound to, and
 /// removes what the server must not see.
-pub(super) fn look(stream: &mut Stream) {
+pub(super) fn process_request_cookies(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let Some(backend) = stream.route.backend.map(|index| config.proxy(index)) else {
         return;
@@ -38,7 +40,7 @@ pub(super) fn look(stream: &mut Stream) {
     }
     let mut known = stream.route.persistence.take().unwrap_or_default();
     let now_s = if cookie.is_dated() { now_s() } else { 0 };
-    let mut look = Look {
+    let mut look = CookieScan {
         backend,
         cookie,
         settled: known.ignored || known.server.is_some(),
@@ -72,7 +74,7 @@ fn edit_lines(fields: &mut Fields, mut visit: impl FnMut(&[u8], &[u8]) -> Edit) 
 }
 
 /// State while processing the cookies of a request.
-struct Look<'l> {
+struct CookieScan<'l> {
     backend: &'l Proxy,
     cookie: &'l Cookie,
     known: &'l mut Persistence,
@@ -83,7 +85,7 @@ struct Look<'l> {
     judged: u32,
 }
 
-impl Look<'_> {
+impl CookieScan<'_> {
     fn visit(&mut self, name: &[u8], value: &[u8]) -> Edit {
         if name != &*self.cookie.name {
             return Edit::Keep;
@@ -195,7 +197,7 @@ impl Look<'_> {
 /// Returns the backend, its cookie settings and the server of a response.
 fn of_answer<'c>(
     config: &'c Config,
-    stream: &Stream,
+    stream: &ProxyStream,
 ) -> Option<(&'c Proxy, &'c Cookie, &'c Server)> {
     let backend = config.proxy(stream.route.backend?);
     let server = backend.servers.get(stream.route.server?.0 as usize)?;
@@ -220,7 +222,7 @@ fn value_of<'v>(
 }
 
 /// Rewrites or removes the cookie that the server has set.
-pub(super) fn look_at_answer(stream: &mut Stream) {
+pub(super) fn look_at_answer(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let Some((backend, cookie, server)) = of_answer(&config, stream) else {
         return;
@@ -236,7 +238,7 @@ pub(super) fn look_at_answer(stream: &mut Stream) {
 }
 
 /// Inserts a persistence cookie if the client needs one.
-pub(super) fn insert(stream: &mut Stream) {
+pub(super) fn insert(stream: &mut ProxyStream) {
     let config = Arc::clone(&stream.config);
     let Some((backend, cookie, server)) = of_answer(&config, stream) else {
         return;
@@ -299,7 +301,7 @@ fn servers_own(
 }
 
 /// Returns whether a cookie is inserted, as the log shows it.
-fn inserts(stream: &Stream, cookie: &Cookie, known: &Persistence) -> Option<ResponseCookie> {
+fn inserts(stream: &ProxyStream, cookie: &Cookie, known: &Persistence) -> Option<ResponseCookie> {
     if cookie.mode != Some(CookieMode::Insert)
         || known.response == ResponseCookie::Passed
         || cookie.post_only && stream.request.method() != b"POST"
@@ -324,7 +326,7 @@ fn inserts(stream: &Stream, cookie: &Cookie, known: &Persistence) -> Option<Resp
 /// Attribute that makes a client forget its cookie, if its server has none.
 const FORGET: &[u8] = b"; Expires=Thu, 01-Jan-1970 00:00:01 GMT";
 
-fn add(stream: &mut Stream, cookie: &Cookie, known: &Persistence, value: Option<&[u8]>) {
+fn add(stream: &mut ProxyStream, cookie: &Cookie, known: &Persistence, value: Option<&[u8]>) {
     let mut line = reactor::scratch();
     line.extend_from_slice(&cookie.name);
     line.push(b'=');
@@ -373,7 +375,7 @@ mod tests {
             let mut stream = sample::request(text.as_bytes());
             stream.config = Arc::clone(&config);
             (stream.route.frontend, stream.route.backend) = (ProxyIndex(0), Some(ProxyIndex(0)));
-            look(&mut stream);
+            process_request_cookies(&mut stream);
             assert_eq!(stream.route.is_direct(), found, "{before}");
             assert_eq!(stream.request.get(b"cookie"), Some(&b"y=1"[..]));
         }

@@ -1,6 +1,6 @@
 //! Edits the cookies in one `cookie` or `set-cookie` line, without IO.
 
-use http::message::{end_of, trim};
+use http::message::{pair_end, trim};
 
 /// Change to one cookie of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,7 +73,7 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
     // attribute was.
     let (mut drops_attributes, mut last_deleted) = (false, false);
     loop {
-        let end = at + end_of(&line[at..], b";,");
+        let end = at + pair_end(&line[at..], b";,");
         let cookie = &line[at..end];
         let bare = trim(cookie);
         let edit = match parts(cookie) {
@@ -135,12 +135,12 @@ pub(super) fn edit(line: &[u8], mut visit: impl FnMut(&[u8], &[u8]) -> Edit) -> 
 
 /// Returns the name and value of the cookie that a `set-cookie` line sets.
 pub(super) fn set_by(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    parts(&line[..end_of(line, b";,")])
+    parts(&line[..pair_end(line, b";,")])
 }
 
 /// Returns the line without blanks around the sign of its cookie; None: it has none.
 pub(super) fn without_blanks(line: &[u8]) -> Option<Vec<u8>> {
-    let end = end_of(line, b";,");
+    let end = pair_end(line, b";,");
     blanks(&line[..end])?;
     let mut out = Vec::with_capacity(line.len());
     put(&mut out, &line[..end], 0);
@@ -150,7 +150,7 @@ pub(super) fn without_blanks(line: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns the line with `new` in place of its cookie's value, or in front of it.
 pub(super) fn with_value(line: &[u8], new: &[&[u8]], keep_old: bool) -> Vec<u8> {
-    let end = end_of(line, b";,");
+    let end = pair_end(line, b";,");
     let mut out = Vec::with_capacity(line.len() + 64);
     let Some((name, value)) = parts(&line[..end]) else {
         return line.to_vec();

@@ -17,8 +17,8 @@ mod rdp;
 use model::config::{
     PersistRuleKind, Proxy, ProxyOption, Server, ServerIndex, ServerName, UseServerRule,
 };
-use model::transaction::trace::{Step, Tie};
-use model::transaction::{Owner, Stream};
+use model::transaction::trace::{Tie, TraceStep};
+use model::transaction::{PersistentServer, ProxyStream};
 
 /// Returns whether a server accepts a stream bound to it, even if the server is down.
 fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {
@@ -27,7 +27,7 @@ fn takes(proxy: &Proxy, server: &Server, forced: bool) -> bool {
 
 /// Applies `force-persist` and `ignore-persist` when a stream enters its backend, to the
 /// request as received.
-pub fn enter(stream: &mut Stream) {
+pub fn enter(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend().filter(|b| !b.persist_rules.is_empty()) else {
         return;
     };
@@ -41,20 +41,24 @@ pub fn enter(stream: &mut Stream) {
 }
 
 /// Determines the server that a stream is bound to, before load balancing.
-pub fn belongs(stream: &mut Stream) {
+pub fn find_persistent_server(stream: &mut ProxyStream) {
     if !stream.backend().is_some_and(Proxy::persists) {
         return;
     }
-    look(stream, Tie::Rule, use_server);
-    look(stream, Tie::RdpCookie, rdp::look);
+    apply_persistence(stream, Tie::Rule, use_server);
+    apply_persistence(stream, Tie::RdpCookie, rdp::bind_to_named_server);
     if stream.http {
-        look(stream, Tie::Cookie, cookie::look);
-        look(stream, Tie::Application, app_session::look);
+        apply_persistence(stream, Tie::Cookie, cookie::process_request_cookies);
+        apply_persistence(
+            stream,
+            Tie::Application,
+            app_session::bind_to_session_server,
+        );
     }
-    look(stream, Tie::Dispatch, dispatch);
+    apply_persistence(stream, Tie::Dispatch, dispatch);
 }
 
-fn dispatch(stream: &mut Stream) {
+fn dispatch(stream: &mut ProxyStream) {
     let dispatch = stream.backend().and_then(|backend| backend.dispatch_server);
     if dispatch.is_some() && !stream.route.is_direct() {
         stream.route.persistence_mut().server = dispatch;
@@ -63,7 +67,7 @@ fn dispatch(stream: &mut Stream) {
 
 /// Applies one kind of persistence to a stream, and records it as the reason if it binds the
 /// stream.
-pub fn look(stream: &mut Stream, by: Tie, look: impl FnOnce(&mut Stream)) {
+pub fn apply_persistence(stream: &mut ProxyStream, by: Tie, look: impl FnOnce(&mut ProxyStream)) {
     let was_direct = stream.route.is_direct();
     look(stream);
     if was_direct {
@@ -73,7 +77,7 @@ pub fn look(stream: &mut Stream, by: Tie, look: impl FnOnce(&mut Stream)) {
     let Some(server) = known.and_then(|known| known.server) else {
         return;
     };
-    stream.decide_owner(Owner {
+    stream.decide_owner(PersistentServer {
         server,
         by,
         rule: None,
@@ -81,19 +85,19 @@ pub fn look(stream: &mut Stream, by: Tie, look: impl FnOnce(&mut Stream)) {
     let known = Some(server).filter(|_| stream.session.is_traced());
     if let Some(server) = known.and_then(|at| stream.backend()?.servers.get(at.0 as usize)) {
         let name = server.name.clone();
-        stream.session.note(|| Step::Belongs { name, by });
+        stream.session.note(|| TraceStep::Belongs { name, by });
     }
 }
 
 /// Returns the server that a stream is bound to, and whether to use it even if it is down.
-pub fn server(stream: &Stream) -> Option<(ServerIndex, bool)> {
+pub fn server(stream: &ProxyStream) -> Option<(ServerIndex, bool)> {
     let known = stream.route.persistence.as_deref()?;
     known.server.map(|server| (server, stream.is_forced()))
 }
 
 /// Binds a stream to a server, unless the stream is already bound, persistence is ignored, or
 /// the server is down. Returns whether the stream is bound to it.
-pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
+pub fn give(stream: &mut ProxyStream, index: ServerIndex) -> bool {
     let forced = match stream.route.persistence.as_deref() {
         Some(known) if known.server.is_some() || known.ignored => return false,
         known => known.is_some_and(|known| known.forced),
@@ -111,7 +115,7 @@ pub fn give(stream: &mut Stream, index: ServerIndex) -> bool {
 
 /// Processes the cookies that the server has set, and removes or rewrites the persistence
 /// cookie: after all rules but `http-after-response`.
-pub fn look_at_answer(stream: &mut Stream) {
+pub fn process_response_cookies(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend() else {
         return;
     };
@@ -125,7 +129,7 @@ pub fn look_at_answer(stream: &mut Stream) {
 }
 
 /// Inserts a persistence cookie if the client needs one.
-pub fn answer(stream: &mut Stream) {
+pub fn answer(stream: &mut ProxyStream) {
     if stream.backend().is_some_and(|b| b.cookie.is_some()) {
         cookie::insert(stream);
     }
@@ -143,7 +147,7 @@ pub fn cookie_of(backend: &Proxy, server: &Server) -> Option<String> {
 }
 
 /// Applies the first matching `use-server` whose server exists.
-fn use_server(stream: &mut Stream) {
+fn use_server(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend().filter(|b| !b.use_server.is_empty()) else {
         return;
     };
@@ -173,7 +177,7 @@ fn use_server(stream: &mut Stream) {
     if let Some((server, rule)) = found {
         // Not affected by `ignore-persist`, because `use-server` comes before it.
         stream.route.persistence_mut().server = Some(server);
-        stream.decide_owner(Owner {
+        stream.decide_owner(PersistentServer {
             server,
             by: Tie::Rule,
             rule: Some(rule),

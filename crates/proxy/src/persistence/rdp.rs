@@ -3,11 +3,11 @@
 
 use model::config::{ServerAddress, ServerIndex};
 use model::sample::rdp_cookie;
-use model::transaction::Stream;
+use model::transaction::ProxyStream;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// Binds a stream to the server that its first packet names.
-pub(super) fn look(stream: &mut Stream) {
+pub(super) fn bind_to_named_server(stream: &mut ProxyStream) {
     let Some(backend) = stream.backend() else {
         return;
     };

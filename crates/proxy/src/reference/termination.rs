@@ -40,7 +40,7 @@ pub fn letters(name: &str) -> Vec<Documented> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::transaction::{Phase, Termination};
+    use model::transaction::{StreamPhase, Termination};
 
     #[test]
     fn four_letters_are_told_by_their_parts() {
@@ -81,13 +81,13 @@ mod tests {
             assert!(firsts.contains(&char::from(one.letter())), "{one:?}");
         }
         for one in [
-            Phase::Request,
-            Phase::Queue,
-            Phase::Connect,
-            Phase::Headers,
-            Phase::Data,
-            Phase::Tarpit,
-            Phase::Done,
+            StreamPhase::Request,
+            StreamPhase::Queue,
+            StreamPhase::Connect,
+            StreamPhase::Headers,
+            StreamPhase::Data,
+            StreamPhase::Tarpit,
+            StreamPhase::Done,
         ] {
             assert!(seconds.contains(&char::from(one.letter())), "{one:?}");
         }

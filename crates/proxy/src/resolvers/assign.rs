@@ -9,14 +9,14 @@ use std::net::IpAddr;
 
 /// A server, and its current address.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot<'s> {
+pub(super) struct ResolvedServer<'s> {
     pub address: Option<IpAddr>,
     pub resolving: &'s Resolving,
     /// Only addresses of this family are acceptable (`ipv4@name`).
     pub only: Option<AddressFamily>,
 }
 
-impl Slot<'_> {
+impl ResolvedServer<'_> {
     fn takes(&self, ip: IpAddr) -> bool {
         self.only.is_none_or(|family| family.has(ip))
     }
@@ -24,13 +24,16 @@ impl Slot<'_> {
     /// Returns how well an address suits the server.
     fn rank(&self, ip: IpAddr) -> u8 {
         let resolving = self.resolving;
-        let near = resolving.networks.iter().any(|network| network.holds(ip));
+        let near = resolving
+            .networks
+            .iter()
+            .any(|network| network.contains(ip));
         u8::from(near) * 2 + u8::from(resolving.prefer.has(ip))
     }
 }
 
 /// Returns the address of each server; None where none is left.
-pub(super) fn addresses(slots: &[Slot<'_>], found: &[IpAddr]) -> Vec<Option<IpAddr>> {
+pub(super) fn addresses(slots: &[ResolvedServer<'_>], found: &[IpAddr]) -> Vec<Option<IpAddr>> {
     let mut taken: HashSet<IpAddr> = HashSet::with_capacity(slots.len());
     let there: HashSet<IpAddr> = found.iter().copied().collect();
     let mut given: Vec<Option<IpAddr>> = slots
@@ -96,17 +99,17 @@ pub(super) fn weight(of_record: u16) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::rules::network::Network;
-    use protocol::dns::Name;
+    use model::rules::network::MaskedNetwork;
+    use protocol::dns::DnsName;
 
     fn ips(texts: &[&str]) -> Vec<IpAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
     fn given(resolving: &Resolving, now: &[&str], found: &[&str]) -> Vec<String> {
-        let slots: Vec<Slot<'_>> = now
+        let slots: Vec<ResolvedServer<'_>> = now
             .iter()
-            .map(|now| Slot {
+            .map(|now| ResolvedServer {
                 address: now.parse().ok(),
                 resolving,
                 only: None,
@@ -155,7 +158,7 @@ mod tests {
     #[test]
     fn networks_and_versions_that_are_preferred_come_first() {
         let near = Resolving {
-            networks: vec![Network::parse("10.0.0.0/8").unwrap()],
+            networks: vec![MaskedNetwork::parse("10.0.0.0/8").unwrap()],
             ..Resolving::default()
         };
         let found = ["1.0.0.1", "10.0.0.1", "1.0.0.2"];
@@ -174,7 +177,7 @@ mod tests {
     #[test]
     fn services_stay_in_their_slots() {
         let of = |host: &str, port| Service {
-            host: Name::new(host).unwrap(),
+            host: DnsName::new(host).unwrap(),
             port,
             weight: 1,
             priority: 1,

@@ -9,7 +9,7 @@ use crate::runtime::Runtime;
 use aws_lc_rs::rand;
 use model::config::Config;
 use model::names::plan::Due;
-use model::names::{Key, Names};
+use model::names::{Key, NameResolver};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::{AbortHandle, JoinSet};
@@ -29,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// The name resolution; dropping it stops it.
 #[derive(Debug)]
 pub struct Following {
-    names: &'static Names,
+    names: &'static NameResolver,
     task: AbortHandle,
 }
 
@@ -62,7 +62,7 @@ pub fn start(runtime: &'static Runtime, notice: Notice) -> Following {
     following
 }
 
-async fn run(names: &'static Names, notice: Notice) {
+async fn run(names: &'static NameResolver, notice: Notice) {
     // Dropped with this task, which aborts the pending queries.
     let mut exchanges = JoinSet::new();
     loop {
@@ -72,9 +72,9 @@ async fn run(names: &'static Names, notice: Notice) {
             let begun = names.plan().begin(names.now_ms(), rules_too);
             let Some((key, due)) = begun else { break };
             match due {
-                Some(due) => ask(names, &notice, due, &mut exchanges),
+                Some(due) => send_query(names, &notice, due, &mut exchanges),
                 // The query ended without a response.
-                None => conclude(names, &notice, &key),
+                None => finish_resolution(names, &notice, &key),
             }
         }
         let next = names.plan().next_ms();
@@ -103,7 +103,12 @@ fn id() -> u16 {
 }
 
 /// Sends a query to all nameservers of its section.
-fn ask(names: &'static Names, notice: &Notice, due: Due, exchanges: &mut JoinSet<()>) {
+fn send_query(
+    names: &'static NameResolver,
+    notice: &Notice,
+    due: Due,
+    exchanges: &mut JoinSet<()>,
+) {
     let config = names.plan().config();
     let section = config.resolvers.iter().find(|s| s.name == due.key.section);
     let Some(section) = section else { return };
@@ -126,10 +131,10 @@ fn ask(names: &'static Names, notice: &Notice, due: Due, exchanges: &mut JoinSet
                 .answered(&key, (round, at), came, names.now_ms());
             if let Some(next) = next {
                 // The task of the schedule has the sockets.
-                names.plan().again(next);
+                names.plan().queue_follow_up(next);
             }
             if ended {
-                conclude(names, &notice, &key);
+                finish_resolution(names, &notice, &key);
             }
             names.changed.notify_one();
         });
@@ -137,7 +142,7 @@ fn ask(names: &'static Names, notice: &Notice, due: Due, exchanges: &mut JoinSet
 }
 
 /// Ends the resolution of a name for now, and notifies those that wait for it.
-fn conclude(names: &'static Names, notice: &Notice, key: &Key) {
+fn finish_resolution(names: &'static NameResolver, notice: &Notice, key: &Key) {
     let (found, config) = {
         let mut plan = names.plan();
         (plan.found(key), plan.config())
@@ -148,6 +153,6 @@ fn conclude(names: &'static Names, notice: &Notice, key: &Key) {
         names.plan().count_update(key);
     }
     if outcome.hosts_changed {
-        names.plan().follow_again(names.now_ms());
+        names.plan().update_followers(names.now_ms());
     }
 }

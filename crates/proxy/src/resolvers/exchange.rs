@@ -4,7 +4,7 @@
 use model::config::NameServer;
 use model::names::Events;
 use model::names::resolution::QueryOutcome;
-use protocol::dns::{Answer, Malformed, Question, parse};
+use protocol::dns::{DnsMessageError, DnsQuestion, DnsResponse, parse};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +18,7 @@ const FOREIGN_MAX: u32 = 100;
 #[derive(Clone, Debug)]
 pub(super) struct Exchange {
     pub server: NameServer,
-    pub question: Question,
+    pub question: DnsQuestion,
     pub id: u16,
     pub payload_max: u16,
     pub until: Instant,
@@ -47,7 +47,7 @@ impl Exchange {
         (outcome, events)
     }
 
-    async fn ask(&self, message: &[u8], events: &mut Events) -> Result<Answer, Trouble> {
+    async fn ask(&self, message: &[u8], events: &mut Events) -> Result<DnsResponse, Trouble> {
         if !self.server.stream {
             let answer = self.over_udp(message, events).await?;
             if !answer.truncated {
@@ -62,7 +62,7 @@ impl Exchange {
         }
     }
 
-    async fn over_udp(&self, message: &[u8], events: &mut Events) -> Result<Answer, Trouble> {
+    async fn over_udp(&self, message: &[u8], events: &mut Events) -> Result<DnsResponse, Trouble> {
         let own: SocketAddr = match self.server.address {
             SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
             SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -80,14 +80,14 @@ impl Exchange {
             let length = socket.recv(&mut bytes).await.map_err(|_| Trouble::Closed)?;
             match parse(&bytes[..length], self.id, &self.question) {
                 Ok(answer) => return Ok(answer),
-                Err(Malformed::Broken) => return Err(Trouble::Invalid),
-                Err(Malformed::Foreign) => events.foreign += 1,
+                Err(DnsMessageError::Broken) => return Err(Trouble::Invalid),
+                Err(DnsMessageError::Foreign) => events.foreign += 1,
             }
         }
         Err(Trouble::Invalid)
     }
 
-    async fn over_tcp(&self, message: &[u8]) -> Result<Answer, Trouble> {
+    async fn over_tcp(&self, message: &[u8]) -> Result<DnsResponse, Trouble> {
         let mut stream = TcpStream::connect(self.server.address)
             .await
             .map_err(|_| Trouble::Unreachable)?;

@@ -2,11 +2,11 @@
 //! port, or maintenance until there is an address. Logs these changes with HAProxy's wording,
 //! because scripts parse it.
 
-use super::assign::{self, Slot};
+use super::assign::{self, ResolvedServer};
 use crate::health::{Level, Notice};
 use model::config::{Config, NamedPort, Proxy, Server, ServerAddress};
-use model::names::{Found, Key, Status, Wanted};
-use model::state::{AdminReport, Change, HostNow, now_ms};
+use model::names::{Key, RecordKind, ResolutionResult, ResolutionStatus};
+use model::state::{AdminReport, HostNow, ServerChange, now_ms};
 use protocol::dns::Service;
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,9 +20,14 @@ pub(super) struct Effect {
 }
 
 /// Applies a result to the servers of a configuration.
-pub(super) fn apply(config: &Config, key: &Key, found: &Found, notice: &Notice) -> Effect {
+pub(super) fn apply(
+    config: &Config,
+    key: &Key,
+    found: &ResolutionResult,
+    notice: &Notice,
+) -> Effect {
     let mut outcome = Effect::default();
-    if found.status == Status::Unknown {
+    if found.status == ResolutionStatus::Unknown {
         return outcome;
     }
     // The followers are in configuration order, so those of a backend are adjacent.
@@ -40,9 +45,9 @@ pub(super) fn apply(config: &Config, key: &Key, found: &Found, notice: &Notice) 
             notice,
             outcome: &mut outcome,
         };
-        match key.wanted {
-            Wanted::Addresses(_) => applying.addresses(&servers, found),
-            Wanted::Services => applying.services(&servers, found),
+        match key.record_kind {
+            RecordKind::Addresses(_) => applying.addresses(&servers, found),
+            RecordKind::Services => applying.services(&servers, found),
         }
     }
     outcome
@@ -94,17 +99,17 @@ impl Applying<'_> {
         (self.notice)(self.config, self.proxy, level, text);
     }
 
-    fn addresses(&mut self, servers: &[&Server], found: &Found) {
+    fn addresses(&mut self, servers: &[&Server], found: &ResolutionResult) {
         let reason = match found.status {
-            Status::Valid => "No IP for server ",
-            Status::NoSuchName => "DNS NX status",
-            Status::Refused => "DNS refused status",
-            Status::Timeout => "DNS timeout status",
-            Status::Unknown | Status::Other => "unspecified DNS error",
+            ResolutionStatus::Valid => "No IP for server ",
+            ResolutionStatus::NoSuchName => "DNS NX status",
+            ResolutionStatus::Refused => "DNS refused status",
+            ResolutionStatus::Timeout => "DNS timeout status",
+            ResolutionStatus::Unknown | ResolutionStatus::Other => "unspecified DNS error",
         };
-        let slots: Vec<Slot<'_>> = servers
+        let slots: Vec<ResolvedServer<'_>> = servers
             .iter()
-            .map(|server| Slot {
+            .map(|server| ResolvedServer {
                 address: address_of(server),
                 resolving: &server.options.resolving,
                 only: server.host.as_ref().and_then(|host| host.family),
@@ -187,7 +192,7 @@ impl Applying<'_> {
         }
     }
 
-    fn suspended(&self, server: &Server, reason: &str, change: &Change) -> (Level, String) {
+    fn suspended(&self, server: &Server, reason: &str, change: &ServerChange) -> (Level, String) {
         let kind = match server.options.backup {
             true => "Backup Server",
             false => "Server",
@@ -217,7 +222,7 @@ impl Applying<'_> {
         (level, text)
     }
 
-    fn services(&mut self, servers: &[&Server], found: &Found) {
+    fn services(&mut self, servers: &[&Server], found: &ResolutionResult) {
         let hosts: Vec<Option<HostNow>> = servers
             .iter()
             .map(|server| server.state.host().filter(|host| host.by_record))

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Criteria for the listener.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Wanted {
+pub struct ListenerCriteria {
     /// The request uses TLS.
     pub tls: bool,
     /// Destination port of the request.
@@ -71,7 +71,7 @@ struct Candidate<'c> {
 impl Candidate<'_> {
     /// Returns whether the listener matches. A TLS request may also reach a listener that
     /// forwards the bytes unchanged.
-    fn fits(&self, wanted: &Wanted) -> bool {
+    fn fits(&self, wanted: &ListenerCriteria) -> bool {
         match wanted.tls {
             true => self.tls || self.proxy.mode == Mode::Tcp,
             false => !self.tls,
@@ -105,7 +105,7 @@ impl Candidate<'_> {
 /// No listener matches, or several do.
 pub fn find(
     config: &Config,
-    wanted: &Wanted,
+    wanted: &ListenerCriteria,
 ) -> Result<(ListenerIndex, Option<SocketAddr>), NotThere> {
     let all = candidates(config);
     let fit = match &wanted.frontend {
@@ -128,7 +128,7 @@ pub fn find(
     Ok((first.at, destination(first, wanted)))
 }
 
-impl Wanted {
+impl ListenerCriteria {
     fn how(&self) -> &'static str {
         match self.tls {
             true => "with TLS",
@@ -161,7 +161,7 @@ fn listed(some: &[&Candidate<'_>]) -> String {
 fn named<'a, 'c>(
     all: &'a [Candidate<'c>],
     name: &str,
-    wanted: &Wanted,
+    wanted: &ListenerCriteria,
 ) -> Result<Vec<&'a Candidate<'c>>, NotThere> {
     let own: Vec<_> = all.iter().filter(|one| *one.proxy.name == *name).collect();
     if own.is_empty() {
@@ -179,8 +179,9 @@ fn named<'a, 'c>(
         });
     }
     let best = fit.into_iter().min_by_key(|one| {
-        let is =
-            |of: fn(&SocketAddr, &Wanted) -> bool| one.address.is_some_and(|at| of(&at, wanted));
+        let is = |of: fn(&SocketAddr, &ListenerCriteria) -> bool| {
+            one.address.is_some_and(|at| of(&at, wanted))
+        };
         let is_port = is(|at, wanted| at.port() == wanted.port);
         let is_address = is(|at, wanted| Some(at.ip()) == wanted.address);
         (!is_port, !is_address, !one.takes(wanted.is_v6()))
@@ -190,7 +191,10 @@ fn named<'a, 'c>(
 
 /// Returns all matching listeners. As in the kernel, an exact address takes precedence over a
 /// wildcard.
-fn listening<'a, 'c>(all: &'a [Candidate<'c>], wanted: &Wanted) -> Vec<&'a Candidate<'c>> {
+fn listening<'a, 'c>(
+    all: &'a [Candidate<'c>],
+    wanted: &ListenerCriteria,
+) -> Vec<&'a Candidate<'c>> {
     let is_there = |one: &&Candidate<'_>| {
         let is_port = one.address.is_some_and(|at| at.port() == wanted.port);
         is_port && one.fits(wanted) && one.takes(wanted.is_v6())
@@ -238,7 +242,7 @@ fn candidates(config: &Config) -> Vec<Candidate<'_>> {
 
 /// Returns the address that a client connects to; for a wildcard one an example address.
 /// None: a Unix socket.
-fn destination(one: &Candidate<'_>, wanted: &Wanted) -> Option<SocketAddr> {
+fn destination(one: &Candidate<'_>, wanted: &ListenerCriteria) -> Option<SocketAddr> {
     let known = one.address.filter(|at| !at.ip().is_unspecified());
     let port = one.address.map_or(wanted.port, |at| at.port());
     // Documentation addresses of RFC 5737 and RFC 3849.

@@ -3,7 +3,7 @@
 
 mod listener;
 
-pub use listener::{NotThere, Wanted, find};
+pub use listener::{ListenerCriteria, NotThere, find};
 
 use crate::carry::{self, CarryError, LeftOut};
 use crate::running::{self, ServeOptions};
@@ -29,7 +29,7 @@ const CONNECTIONS_MAX: u32 = 16;
 
 /// The request to trace.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct RouteQuery {
     /// Listener that receives the request.
     pub at: ListenerIndex,
     /// Addresses of the client and of its destination; None: both use a Unix socket.
@@ -47,7 +47,7 @@ pub struct Question {
 
 /// Result of the trace.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct RouteTrace {
     /// Decisions, in order.
     pub trace: Trace,
     /// Reply of the proxy, as far as it arrived within [`REPLY_MAX`].
@@ -104,7 +104,7 @@ static ASKING: Mutex<()> = Mutex::new(());
 /// # Errors
 ///
 /// Threads or sockets cannot be created, or the name for TLS is invalid.
-pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
+pub fn trace_route(config: &Arc<Config>, question: &RouteQuery) -> io::Result<RouteTrace> {
     let _one = ASKING.lock().unwrap_or_else(PoisonError::into_inner);
     let secured = question.tls.as_deref().map(secure).transpose();
     let secured = secured.map_err(io::Error::other)?;
@@ -141,9 +141,13 @@ pub fn ask(config: &Arc<Config>, question: &Question) -> io::Result<Answer> {
 }
 
 /// Sends the request, and reads the head of the reply.
-fn talk(mut socket: UnixStream, question: &Question, secured: Option<ClientConnection>) -> Answer {
+fn talk(
+    mut socket: UnixStream,
+    question: &RouteQuery,
+    secured: Option<ClientConnection>,
+) -> RouteTrace {
     let bytes = &*question.bytes;
-    let mut answer = Answer {
+    let mut answer = RouteTrace {
         trace: Trace::default(),
         reply: Vec::new(),
         certificate: None,

@@ -3,9 +3,9 @@
 //! turn (see [`crate::worker`]). Nothing that exists is closed, and a failed change has no
 //! effect.
 
-use super::{Running, ServeOptions};
+use super::{DataPlane, ServeOptions};
 use crate::dynamic;
-use crate::listener::{self, Listening, Open};
+use crate::listener::{self, Listening, OpenListeners};
 use crate::runtime::lock;
 use crate::tls_orders;
 use model::config::{Config, Global};
@@ -26,7 +26,7 @@ pub struct Changed {
     pub runtime_changes: Vec<String>,
 }
 
-impl Running {
+impl DataPlane {
     /// Installs this configuration. `listening` are its listeners; one that is already open (the
     /// same inode) continues unchanged, and its new descriptor is closed. Call this on a thread
     /// that may block.
@@ -62,11 +62,11 @@ impl Running {
         let config = Arc::new(config);
         model::rules::set_up_process(&config);
         // While the listeners are left to another process, that process decides.
-        if !runtime.ending.elsewhere.load(Ordering::Relaxed) {
+        if !runtime.ending.has_successor.load(Ordering::Relaxed) {
             listener::apply_frontend_states(&config, &listening);
         }
         listener::note_unopened(&config, &listening);
-        let listening = Arc::new(Open::following(listening, &runtime.listening()));
+        let listening = Arc::new(OpenListeners::following(listening, &runtime.listening()));
         tls::resume::set_limits(&config.global.tls);
         reactor::set_pipes_max(config.global.pipes_max.unwrap_or(reactor::PIPES_MAX));
         runtime.set_connections_max(options.connections_max);

@@ -6,7 +6,7 @@ mod servers;
 
 pub use change::Changed;
 
-use crate::listener::{self, Listening, Open};
+use crate::listener::{self, Listening, OpenListeners};
 use crate::runtime::{Runtime, lock};
 use crate::{vitals, worker};
 use model::balance;
@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 
 /// A running data plane.
 #[derive(Debug)]
-pub struct Running {
+pub struct DataPlane {
     /// State shared by the threads.
     pub runtime: &'static Runtime,
     threads: Mutex<Vec<JoinHandle<io::Result<()>>>>,
@@ -38,7 +38,7 @@ pub fn serve(
     config: Arc<Config>,
     listening: Vec<Listening>,
     options: &ServeOptions,
-) -> io::Result<Running> {
+) -> io::Result<DataPlane> {
     let threads = options.threads.clamp(1, reactor::THREADS_MAX);
     // A buffer must hold any head that `tune.bufsize` allows.
     let tune = &config.global.tune;
@@ -52,8 +52,11 @@ pub fn serve(
     listener::apply_frontend_states(&config, &listening);
     listener::note_unopened(&config, &listening);
     let runtime = Runtime::leak(config, threads, options.connections_max);
-    *lock(&runtime.listening) = Arc::new(Open::following(listening, &Open::default()));
-    let running = Running {
+    *lock(&runtime.listening) = Arc::new(OpenListeners::following(
+        listening,
+        &OpenListeners::default(),
+    ));
+    let running = DataPlane {
         runtime,
         threads: Mutex::default(),
     };
@@ -63,7 +66,7 @@ pub fn serve(
     Ok(running)
 }
 
-impl Running {
+impl DataPlane {
     /// Starts threads up to this number, and waits until each runs its event loop. If one fails,
     /// those already started stay idle.
     fn start_threads(&self, threads: usize) -> io::Result<()> {
@@ -90,7 +93,7 @@ impl Running {
         Ok(())
     }
 
-    /// Stops accepting connections; existing ones finish. [`Running::wait`] returns when the last
+    /// Stops accepting connections; existing ones finish. [`DataPlane::wait`] returns when the last
     /// one has ended.
     pub fn soft_stop(&self) {
         let now_ms = self.runtime.now_ms();
@@ -115,7 +118,7 @@ impl Running {
     pub fn leave_listeners(&self, leave: bool) {
         self.runtime
             .ending
-            .elsewhere
+            .has_successor
             .store(leave, Ordering::Relaxed);
         if !leave {
             // Another process may have claimed the memory meanwhile.

@@ -1,7 +1,7 @@
 //! Runtime changes of servers and limits: the newest configuration is replaced by an edited
 //! copy. Streams of the older one continue as after any other change.
 
-use crate::dynamic::Refused;
+use crate::dynamic::OrderRefusal;
 use crate::runtime::{Runtime, lock};
 use model::config::{Config, ProxyIndex};
 use model::{balance, state};
@@ -21,16 +21,16 @@ impl Runtime {
     /// changed then.
     pub(crate) fn edit(
         &self,
-        edit: impl FnOnce(&mut Config) -> Result<Option<ProxyIndex>, Refused>,
-    ) -> Result<(), Refused> {
+        edit: impl FnOnce(&mut Config) -> Result<Option<ProxyIndex>, OrderRefusal>,
+    ) -> Result<(), OrderRefusal> {
         let _one = lock(&self.changing);
         if self.stopping() {
-            return Err(Refused("The process is stopping.\n".into()));
+            return Err(OrderRefusal("The process is stopping.\n".into()));
         }
         self.forget_unused();
         if self.versions().len() >= VERSIONS_MAX {
             let why = "Too many configurations still have connections, try again later.\n";
-            return Err(Refused(why.into()));
+            return Err(OrderRefusal(why.into()));
         }
         let (old, listening) = self.newest();
         let mut config = old.successor();

@@ -1,4 +1,4 @@
-//! State shared by the whole process: that of its streams ([`Process`]), and the listeners of
+//! State shared by the whole process: that of its streams ([`ProcessState`]), and the listeners of
 //! the newest configuration. `versions` keeps the live configurations. [`crate::running`]
 //! starts the threads and installs new configurations.
 
@@ -8,14 +8,14 @@ mod versions;
 mod vitals;
 
 pub use measured::Measured;
-pub use seat::Seat;
+pub use seat::ClientPermit;
 pub use versions::VersionReport;
 pub(crate) use vitals::{Drain, VitalsMemory};
 
-use crate::listener::{Listening, Open};
-use crate::orders::Orders;
+use crate::listener::{Listening, OpenListeners};
+use crate::orders::OperatorOverrides;
 use model::config::{Config, Proxy};
-use model::thread::Process;
+use model::thread::ProcessState;
 pub(crate) use model::thread::lock;
 use std::cell::OnceCell;
 use std::ops::Deref;
@@ -29,16 +29,16 @@ use versions::Versions;
 #[derive(Debug)]
 pub struct Runtime {
     /// State shared by the streams.
-    process: Process,
+    process: ProcessState,
     /// Listeners of the newest configuration. Held while both are replaced, so that they change
     /// together.
-    pub(crate) listening: Mutex<Arc<Open>>,
+    pub(crate) listening: Mutex<Arc<OpenListeners>>,
     /// Held while lists are edited, and while a new configuration is installed.
     lists: Mutex<()>,
     /// Held while a configuration is replaced, so that there is one change at a time.
     pub(crate) changing: Mutex<()>,
     /// Operator orders that replace configured values.
-    pub(crate) orders: Mutex<Orders>,
+    pub(crate) orders: Mutex<OperatorOverrides>,
     /// Rates measured over a second.
     samples: Mutex<measured::Samples>,
     /// Notified when an operator has added or removed servers.
@@ -57,9 +57,9 @@ pub struct Runtime {
 }
 
 impl Deref for Runtime {
-    type Target = Process;
+    type Target = ProcessState;
 
-    fn deref(&self) -> &Process {
+    fn deref(&self) -> &ProcessState {
         &self.process
     }
 }
@@ -99,7 +99,7 @@ impl Runtime {
         let versions = Versions::default();
         versions.add(Arc::clone(&config));
         Box::leak(Box::new(Runtime {
-            process: Process::new(config, threads, connections_max),
+            process: ProcessState::new(config, threads, connections_max),
             listening: Mutex::default(),
             lists: Mutex::default(),
             changing: Mutex::default(),
@@ -126,7 +126,7 @@ impl Runtime {
     }
 
     /// Returns the active listeners by their sockets.
-    pub(crate) fn listening(&self) -> Arc<Open> {
+    pub(crate) fn listening(&self) -> Arc<OpenListeners> {
         Arc::clone(&lock(&self.listening))
     }
 
@@ -137,7 +137,7 @@ impl Runtime {
     }
 
     /// Returns the newest configuration and its listeners.
-    pub(crate) fn newest(&self) -> (Arc<Config>, Arc<Open>) {
+    pub(crate) fn newest(&self) -> (Arc<Config>, Arc<OpenListeners>) {
         let listening = lock(&self.listening);
         (self.config(), Arc::clone(&listening))
     }
@@ -149,7 +149,7 @@ impl Runtime {
     }
 
     /// Publishes the newest configuration and wakes the threads.
-    pub(crate) fn publish(&self, config: Arc<Config>, listening: Arc<Open>) {
+    pub(crate) fn publish(&self, config: Arc<Config>, listening: Arc<OpenListeners>) {
         self.versions.add(Arc::clone(&config));
         let before = {
             let mut now = lock(&self.listening);

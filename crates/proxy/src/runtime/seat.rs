@@ -10,13 +10,13 @@ use std::sync::atomic::Ordering;
 
 /// Slots of one connection; dropping it releases them.
 #[derive(Debug)]
-pub struct Seat {
+pub struct ClientPermit {
     runtime: &'static Runtime,
     frontend: Arc<ProxyState>,
     listener: Option<Arc<ListenerState>>,
 }
 
-impl Seat {
+impl ClientPermit {
     /// Takes the slots if all are free. `listener` counts the connections of a listener; it is
     /// used only if `maxconn` limits them or `option socket-stats` shows them.
     pub fn take(
@@ -24,28 +24,33 @@ impl Seat {
         frontend: &Proxy,
         bind: &Bind,
         listener: &Arc<ListenerState>,
-    ) -> Option<Seat> {
+    ) -> Option<ClientPermit> {
         let counted = bind.maxconn.is_some() || frontend.has(ProxyOption::SocketStats);
         let listener = counted.then_some(listener);
         if let Some(listener) = listener
-            && !listener.sessions.up_to(bind.maxconn.unwrap_or(0))
+            && !listener.sessions.increment_below(bind.maxconn.unwrap_or(0))
         {
             return None;
         }
-        let give_back = || listener.map(|listener| listener.sessions.down());
-        if !frontend.state.frontend.sessions.up_to(maxconn(frontend)) {
+        let give_back = || listener.map(|listener| listener.sessions.decrement());
+        if !frontend
+            .state
+            .frontend
+            .sessions
+            .increment_below(maxconn(frontend))
+        {
             give_back();
             return None;
         }
         if !runtime
             .connections
-            .up_to(runtime.connections_max.load(Ordering::Relaxed))
+            .increment_below(runtime.connections_max.load(Ordering::Relaxed))
         {
-            frontend.state.frontend.sessions.down();
+            frontend.state.frontend.sessions.decrement();
             give_back();
             return None;
         }
-        Some(Seat {
+        Some(ClientPermit {
             runtime,
             frontend: Arc::clone(&frontend.state),
             listener: listener.map(Arc::clone),
@@ -54,10 +59,10 @@ impl Seat {
 
     /// Takes the slots regardless of the limits, for a connection accepted when the accept loop
     /// was asked to end.
-    pub fn beyond_limits(runtime: &'static Runtime, frontend: &Proxy) -> Seat {
-        frontend.state.frontend.sessions.up();
-        runtime.connections.up();
-        Seat {
+    pub fn beyond_limits(runtime: &'static Runtime, frontend: &Proxy) -> ClientPermit {
+        frontend.state.frontend.sessions.increment();
+        runtime.connections.increment();
+        ClientPermit {
             runtime,
             frontend: Arc::clone(&frontend.state),
             listener: None,
@@ -65,12 +70,12 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ClientPermit {
     fn drop(&mut self) {
-        self.frontend.frontend.sessions.down();
-        self.runtime.connections.down();
+        self.frontend.frontend.sessions.decrement();
+        self.runtime.connections.decrement();
         if let Some(listener) = &self.listener {
-            listener.sessions.down();
+            listener.sessions.decrement();
         }
     }
 }

@@ -1,26 +1,26 @@
 //! Connects to a server.
 
 use super::pool::pools;
-use super::secured::{Secured, Wanted, forced_version, secure};
+use super::secured::{ConnectionRequirements, Secured, forced_version, secure};
 use super::{Authentication, Mark, ServerConnection, proxy_header, source};
 use crate::health::SOCKS4_USER;
 use model::config::{HttpProtocol, Proxy, ProxyOption, ReuseMode, Server, ServerAddress, Tune};
 use model::state::Tally;
-use model::transaction::Stream;
+use model::transaction::ProxyStream;
 use mux::ServerMux;
-use mux::link::{Link, write_all};
+use mux::link::{PeerConnection, write_all};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpFastOpenConnect;
 use protocol::socks4;
 use reactor::after;
-use reactor::{Instant, Socket, pool_box, with_deadline};
+use reactor::{Instant, StreamSocket, pool_box, with_deadline};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use tls::Connector;
 use tls::handshake::Failure;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// Reason why a connection failed.
 #[derive(Debug)]
@@ -38,50 +38,53 @@ pub enum ConnectFailure {
 }
 
 /// Address of a server for a stream.
-pub(super) enum Target {
+pub(super) enum ConnectAddress {
     Inet(SocketAddr),
     Unix(SocketAddrUnix),
 }
 
 /// Returns the address of a server for a stream, for display.
-pub fn address(server: &Server, stream: &Stream) -> Option<String> {
+pub fn address(server: &Server, stream: &ProxyStream) -> Option<String> {
     match target(server, stream).ok()? {
-        Target::Inet(address) => Some(address.to_string()),
-        Target::Unix(address) => match (address.path(), address.abstract_name()) {
+        ConnectAddress::Inet(address) => Some(address.to_string()),
+        ConnectAddress::Unix(address) => match (address.path(), address.abstract_name()) {
             (Some(path), _) => Some(path.to_string_lossy().into_owned()),
             (None, name) => Some(format!("@{}", String::from_utf8_lossy(name?))),
         },
     }
 }
 
-pub(super) fn target(server: &Server, stream: &Stream) -> Result<Target, ConnectFailure> {
+pub(super) fn target(
+    server: &Server,
+    stream: &ProxyStream,
+) -> Result<ConnectAddress, ConnectFailure> {
     let refused = |errno: rustix::io::Errno| ConnectFailure::Refused(errno.into());
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
         ServerAddress::Inet(address) => {
             let ip = or_destination(address.ip(), stream)?;
-            Ok(Target::Inet(SocketAddr::new(ip, address.port())))
+            Ok(ConnectAddress::Inet(SocketAddr::new(ip, address.port())))
         }
         ServerAddress::SamePort(ip, offset) => {
             let port = i32::from(stream.destination().port().unwrap_or(0)) + offset;
             let port = u16::try_from(port).map_err(|_| ConnectFailure::Unresolved)?;
-            Ok(Target::Inet(SocketAddr::new(
+            Ok(ConnectAddress::Inet(SocketAddr::new(
                 or_destination(*ip, stream)?,
                 port,
             )))
         }
         ServerAddress::Unix(path) => SocketAddrUnix::new(path.as_path())
-            .map(Target::Unix)
+            .map(ConnectAddress::Unix)
             .map_err(refused),
         ServerAddress::Abstract(name) => SocketAddrUnix::new_abstract_name(name)
-            .map(Target::Unix)
+            .map(ConnectAddress::Unix)
             .map_err(refused),
         ServerAddress::Unresolved => Err(ConnectFailure::Unresolved),
     }
 }
 
 /// Returns an address, or, if it is unspecified, the one that the client connected to.
-fn or_destination(ip: IpAddr, stream: &Stream) -> Result<IpAddr, ConnectFailure> {
+fn or_destination(ip: IpAddr, stream: &ProxyStream) -> Result<IpAddr, ConnectFailure> {
     if ip.is_unspecified() {
         stream.destination().ip().ok_or(ConnectFailure::Unresolved)
     } else {
@@ -108,8 +111,8 @@ pub(super) fn goes_by_client(server: &Server) -> bool {
 impl ServerConnection {
     /// Returns whether the connection leads to the same destination as a new one for this stream
     /// would.
-    pub fn leads_to(&self, server: &Server, stream: &Stream) -> bool {
-        if !Wanted::of(server, stream).is_of(self.tls.as_ref(), &self.mark) {
+    pub fn leads_to(&self, server: &Server, stream: &ProxyStream) -> bool {
+        if !ConnectionRequirements::of(server, stream).is_of(self.tls.as_ref(), &self.mark) {
             return false;
         }
         let version = match forced_version(server, stream).or(server.options.protocol) {
@@ -132,14 +135,16 @@ fn socket(family: AddressFamily) -> io::Result<OwnedFd> {
 
 fn begin(
     (backend, server): (&Proxy, &Server),
-    stream: &Stream,
-    target: &Target,
-) -> io::Result<Socket> {
+    stream: &ProxyStream,
+    target: &ConnectAddress,
+) -> io::Result<StreamSocket> {
     let tune = &stream.config.global.tune;
-    let by_proxy = server.options.socks4.map(Target::Inet);
+    let by_proxy = server.options.socks4.map(ConnectAddress::Inet);
     match by_proxy.as_ref().unwrap_or(target) {
-        Target::Unix(address) => Socket::connect_by(socket(AddressFamily::UNIX)?, address),
-        Target::Inet(address) => {
+        ConnectAddress::Unix(address) => {
+            StreamSocket::connect_with(socket(AddressFamily::UNIX)?, address)
+        }
+        ConnectAddress::Inet(address) => {
             let family = if address.is_ipv4() {
                 AddressFamily::INET
             } else {
@@ -156,7 +161,7 @@ fn begin(
                 set.to_server.apply(&fd, Some(*address));
             }
             source::bind(&fd, (backend, server), stream, address)?;
-            Socket::connect_by(fd, address)
+            StreamSocket::connect_with(fd, address)
         }
     }
 }
@@ -187,7 +192,7 @@ fn set_options(fd: &OwnedFd, server: &Server, tune: &Tune) -> io::Result<()> {
 /// it is configured. `shared`: if the connection speaks HTTP/2, other streams may use it at
 /// the same time.
 pub async fn connect(
-    stream: &Stream,
+    stream: &ProxyStream,
     backend: &Proxy,
     server: &Server,
     shared: bool,
@@ -201,14 +206,24 @@ pub async fn connect(
     // Streams that could share the connection wait for it, even while ALPN is undecided.
     let maybe_http2 = stream.http && may_speak_http2(protocol, connector.as_deref());
     let making = (maybe_http2 && shared && !private).then(|| pools().shared.making(&server.state));
-    server.state.traffic.counters.here().count(Tally::Connects);
-    backend.state.backend.counters.here().count(Tally::Connects);
+    server
+        .state
+        .traffic
+        .counters
+        .current_shard()
+        .count(Tally::Connects);
+    backend
+        .state
+        .backend
+        .counters
+        .current_shard()
+        .count(Tally::Connects);
     // Read before the address, so that an older address is not taken for the newest one.
     let way = server.state.way().of_file(server.way);
     let target = target(server, stream)?;
     let mark = Mark::of(server, stream).ok_or(ConnectFailure::Unresolved)?;
     let socket = begin((backend, server), stream, &target).map_err(ConnectFailure::Refused)?;
-    let mut transport = Transport::from(socket);
+    let mut transport = ConnectionTransport::from(socket);
     pools().make_room(&transport, stream.config.global.tune.pool_high_fd_ratio);
     let deadline = after(stream.connect_ms().or(backend.timeouts.server_ms));
     wait_until_connected(&transport, deadline).await?;
@@ -225,12 +240,12 @@ pub async fn connect(
         tls = Some(secured.await?);
     }
     if stream.http && protocol == Some(HttpProtocol::FastCgi) {
-        transport.speak_fastcgi();
+        transport.switch_to_fastcgi();
     }
     let http2 = maybe_http2 && speaks_http2(protocol, tls.as_deref());
     let (link, mux) = match http2 {
         true => first_stream(transport, &stream.config.global.tune, tls.is_some())?,
-        false => (Link::Http1(transport), None),
+        false => (PeerConnection::Http1(transport), None),
     };
     if let (Some(making), Some(mux)) = (making, &mux) {
         let shared = &pools().shared;
@@ -256,7 +271,7 @@ pub async fn connect(
 
 /// Waits until the system has established the connection or refuses it.
 async fn wait_until_connected(
-    transport: &Transport,
+    transport: &ConnectionTransport,
     deadline: Option<Instant>,
 ) -> Result<(), ConnectFailure> {
     match with_deadline(deadline, transport.connected()).await {
@@ -275,23 +290,23 @@ fn is_of_one_client(backend: &Proxy, server: &Server) -> bool {
 
 /// Creates the HTTP/2 connection, and the first stream on it.
 fn first_stream(
-    transport: Transport,
+    transport: ConnectionTransport,
     tune: &Tune,
     secure: bool,
-) -> Result<(Link, Option<ServerMux>), ConnectFailure> {
+) -> Result<(PeerConnection, Option<ServerMux>), ConnectFailure> {
     let mux = ServerMux::start(transport, tune.http2_limits(), secure);
     let refused = || ConnectFailure::Refused(io::ErrorKind::ConnectionRefused.into());
     let link = mux.open().ok_or_else(refused)?;
-    Ok((Link::Http2(link), Some(mux)))
+    Ok((PeerConnection::Http2(link), Some(mux)))
 }
 
 /// Sends what precedes the request: the request to a SOCKS proxy, then the PROXY header, if
 /// configured.
 async fn announce(
-    transport: &Transport,
-    stream: &Stream,
+    transport: &ConnectionTransport,
+    stream: &ProxyStream,
     server: &Server,
-    target: &Target,
+    target: &ConnectAddress,
     deadline: Option<Instant>,
 ) -> Result<(), ConnectFailure> {
     if server.options.socks4.is_some() {
@@ -310,12 +325,12 @@ async fn announce(
 
 /// Requests the connection from the proxy of `socks4`.
 async fn tunnel(
-    transport: &Transport,
-    target: &Target,
+    transport: &ConnectionTransport,
+    target: &ConnectAddress,
     deadline: Option<Instant>,
 ) -> Result<(), ConnectFailure> {
     let refused = |kind: io::ErrorKind| ConnectFailure::Refused(kind.into());
-    let Target::Inet(SocketAddr::V4(to)) = target else {
+    let ConnectAddress::Inet(SocketAddr::V4(to)) = target else {
         return Err(refused(io::ErrorKind::AddrNotAvailable));
     };
     let request = socks4::request(*to, SOCKS4_USER);
@@ -337,7 +352,7 @@ async fn tunnel(
             Err(error) => return Err(ConnectFailure::Refused(error)),
         }
     }
-    match socks4::granted(&reply) {
+    match socks4::is_granted(&reply) {
         true => Ok(()),
         false => Err(refused(io::ErrorKind::ConnectionRefused)),
     }

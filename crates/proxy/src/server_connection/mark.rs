@@ -2,11 +2,11 @@
 //! name of `pool-conn-name`, an address that depends on the client, a PROXY header, packet
 //! marks set by rules. A stream uses only a connection whose mark equals its own.
 
-use super::connect::{Target, goes_by_client, target};
+use super::connect::{ConnectAddress, goes_by_client, target};
 use super::{proxy_header, source};
 use model::config::Server;
 use model::rules::Expression;
-use model::transaction::{Packets, Stream};
+use model::transaction::{Packets, ProxyStream};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ impl Mark {
 
     /// Returns the mark of a new connection for a stream; None if the server has no address for
     /// it.
-    pub(super) fn of(server: &Server, stream: &Stream) -> Option<Mark> {
+    pub(super) fn of(server: &Server, stream: &ProxyStream) -> Option<Mark> {
         let options = &server.options;
         let by_client = goes_by_client(server);
         let backend = stream.backend();
@@ -42,7 +42,7 @@ impl Mark {
             push(&mut bytes, b'n', &name_of(name, stream));
         }
         if by_client {
-            let Ok(Target::Inet(to)) = target(server, stream) else {
+            let Ok(ConnectAddress::Inet(to)) = target(server, stream) else {
                 return None;
             };
             push_address(&mut bytes, b'd', to);
@@ -78,7 +78,7 @@ fn push_address(bytes: &mut Vec<u8>, tag: u8, address: SocketAddr) {
 }
 
 /// Evaluates the name for a stream; empty without a value.
-fn name_of(name: &Expression, stream: &Stream) -> Vec<u8> {
+fn name_of(name: &Expression, stream: &ProxyStream) -> Vec<u8> {
     let value = name.evaluate(stream);
     value.map_or_else(Vec::new, |value| value.into_text().into_owned())
 }

@@ -14,13 +14,13 @@ mod source;
 
 pub use connect::{ConnectFailure, address, connect};
 pub use mark::Mark;
-pub use own::Own;
+pub use own::PrivateConnections;
 pub use pool::{Pools, pools, purge, watch};
-pub use secured::{Secured, Wanted, forced_version};
+pub use secured::{ConnectionRequirements, Secured, forced_version};
 
 use model::state::{ServerState, Way};
 use mux::ServerMux;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use reactor::{Buffer, WeakSocket};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 /// An open connection to a server, or one stream of it.
 pub struct ServerConnection {
     /// Transport of the connection, or the HTTP/2 stream.
-    pub link: Link,
+    pub link: PeerConnection,
     /// HTTP/2 connection of the stream, if the link is one.
     pub mux: Option<ServerMux>,
     /// Properties of the TLS session.
@@ -97,12 +97,12 @@ impl ServerConnection {
     }
 
     /// Returns the connection for another stream; None if it cannot be used.
-    pub fn again(self) -> Option<ServerConnection> {
+    pub fn reuse(self) -> Option<ServerConnection> {
         let Some(mux) = &self.mux else {
             return Some(self);
         };
-        let streams = mux.carried();
-        let link = Link::Http2(mux.open()?);
+        let streams = mux.opened_streams();
+        let link = PeerConnection::Http2(mux.open()?);
         Some(ServerConnection {
             link,
             streams,
@@ -114,7 +114,7 @@ impl ServerConnection {
     /// Inspects the descriptor, to read addresses; None if it is closed.
     fn with_fd<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
         match (&self.link, &self.mux) {
-            (Link::Http1(transport), _) => Some(look(transport.fd())),
+            (PeerConnection::Http1(transport), _) => Some(look(transport.fd())),
             (_, Some(mux)) => mux.with_fd(look),
             _ => None,
         }
@@ -123,7 +123,7 @@ impl ServerConnection {
     /// Returns a weak handle to the socket, for queries only.
     pub fn socket(&self) -> Option<WeakSocket> {
         match (&self.link, &self.mux) {
-            (Link::Http1(transport), _) => Some(transport.socket().downgrade()),
+            (PeerConnection::Http1(transport), _) => Some(transport.socket().downgrade()),
             (_, Some(mux)) => mux.socket(),
             _ => None,
         }

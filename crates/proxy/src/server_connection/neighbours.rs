@@ -8,11 +8,11 @@
 
 use super::pool::Idle;
 use super::pool::pools;
-use super::{Authentication, Mark, Secured, ServerConnection, Wanted};
+use super::{Authentication, ConnectionRequirements, Mark, Secured, ServerConnection};
 use model::config::Server;
 use model::state::{ServerState, Way};
-use model::thread::here;
-use mux::link::Link;
+use model::thread::current_thread_data;
+use mux::link::PeerConnection;
 use reactor::{self, Instant, inject, with_deadline};
 use rustls::pki_types::ServerName;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
-use tls::transport::{Parts, Transport};
+use tls::transport::{ConnectionTransport, Parts};
 use tokio::sync::oneshot;
 
 /// Maximum wait for other threads. Their turns last about a millisecond; the rest is for a
@@ -101,7 +101,7 @@ impl Travelling {
     /// Adds the connection to this thread's event loop.
     fn arrive(self) -> io::Result<Idle> {
         Ok(Idle {
-            transport: Transport::from_parts(self.parts)?,
+            transport: ConnectionTransport::from_parts(self.parts)?,
             tls: self.secured.map(Secured::from_parts),
             mark: self.mark,
             streams: self.streams,
@@ -114,12 +114,12 @@ impl Travelling {
 
 /// A pending request to another thread. If it is dropped before the connection is taken,
 /// the connection stays with its owner.
-struct Asked {
+struct PendingTransfer {
     server: Arc<ServerState>,
     coming: oneshot::Receiver<Option<Travelling>>,
 }
 
-impl Drop for Asked {
+impl Drop for PendingTransfer {
     fn drop(&mut self) {
         self.coming.close();
         if let Ok(Some(travelling)) = self.coming.try_recv()
@@ -132,9 +132,10 @@ impl Drop for Asked {
 
 /// Returns a bit mask of the threads with an idle connection that a stream of this thread
 /// might use.
-pub(super) fn with_idle(server: &Server, wanted: &Wanted) -> u64 {
+pub(super) fn with_idle(server: &Server, wanted: &ConnectionRequirements) -> u64 {
     let state = &server.state;
-    let others = state.idle_threads() & !bit(here().thread()) & !LATE.load(Ordering::Relaxed);
+    let others =
+        state.idle_threads() & !bit(current_thread_data().thread()) & !LATE.load(Ordering::Relaxed);
     let few = server
         .options
         .pool_low
@@ -147,9 +148,9 @@ pub(super) fn with_idle(server: &Server, wanted: &Wanted) -> u64 {
 }
 
 /// Asks these threads for an idle connection that has carried at least this many streams.
-pub(super) async fn ask(
+pub(super) async fn request_idle_connection(
     server: &Server,
-    wanted: &Wanted,
+    wanted: &ConnectionRequirements,
     streams_min: u32,
     threads: u64,
 ) -> Option<ServerConnection> {
@@ -160,7 +161,7 @@ pub(super) async fn ask(
         return None;
     }
     // Each thread begins with its successor, so that not all ask the same one.
-    let here = here().thread() as u32;
+    let here = current_thread_data().thread() as u32;
     let mut left = threads.rotate_right(here);
     while left != 0 {
         let thread = (left.trailing_zeros() + here) % u64::BITS;
@@ -186,9 +187,9 @@ pub(super) async fn ask(
 fn question(
     thread: usize,
     server: &Arc<ServerState>,
-    wanted: &Wanted,
+    wanted: &ConnectionRequirements,
     streams_min: u32,
-) -> Option<Asked> {
+) -> Option<PendingTransfer> {
     let (reply, coming) = oneshot::channel();
     let (state, wanted) = (Arc::clone(server), wanted.clone());
     let job = move || {
@@ -209,14 +210,14 @@ fn question(
     };
     inject(thread, job).ok()?;
     let server = Arc::clone(server);
-    Some(Asked { server, coming })
+    Some(PendingTransfer { server, coming })
 }
 
 impl Idle {
     /// Prepares the connection for another stream.
     pub(super) fn used_for(self, server: &Arc<ServerState>, way: Way) -> ServerConnection {
         ServerConnection {
-            link: Link::Http1(self.transport),
+            link: PeerConnection::Http1(self.transport),
             mux: None,
             tls: self.tls,
             state: Arc::clone(server),

@@ -5,7 +5,7 @@
 use super::{Authentication, ServerConnection};
 use model::config::{Proxy, Server, ServerIndex};
 use model::state::ServerState;
-use model::transaction::Stream;
+use model::transaction::ProxyStream;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use std::sync::Arc;
 /// the same list: the streams of a client's HTTP/2 connection share one. Most clients have
 /// none, which takes no memory.
 #[derive(Default)]
-pub struct Own(Option<Rc<RefCell<Vec<ServerConnection>>>>);
+pub struct PrivateConnections(Option<Rc<RefCell<Vec<ServerConnection>>>>);
 
-impl Own {
+impl PrivateConnections {
     /// Returns the same list for another stream of the same client.
-    pub fn share(&mut self) -> Own {
-        Own(Some(Rc::clone(self.0.get_or_insert_default())))
+    pub fn share(&mut self) -> PrivateConnections {
+        PrivateConnections(Some(Rc::clone(self.0.get_or_insert_default())))
     }
 
     /// Takes a connection that a stream may use.
-    pub fn take(&mut self, server: &Server, stream: &Stream) -> Option<ServerConnection> {
+    pub fn take(&mut self, server: &Server, stream: &ProxyStream) -> Option<ServerConnection> {
         let mut kept = self.0.as_ref()?.borrow_mut();
         if kept.is_empty() {
             return None;
@@ -42,7 +42,7 @@ impl Own {
             let at = at.or_else(|| kept.iter().rposition(|own| !waits(own) && may_use(own)))?;
             let own = kept.remove(at);
             if own.is_fit() {
-                return own.again();
+                return own.reuse();
             }
         }
     }

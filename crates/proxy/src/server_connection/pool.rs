@@ -5,15 +5,15 @@
 //! ([`super::neighbours`]).
 
 use super::neighbours::{self, Marked};
-use super::secured::{Secured, Wanted};
+use super::secured::{ConnectionRequirements, Secured};
 use super::shared::SharedConnections;
 use super::{Mark, ServerConnection};
 use model::config::{Proxy, Server, ServerOptions};
 use model::state::{ServerState, Way};
-use model::thread::here;
-use model::transaction::Stream;
+use model::thread::current_thread_data;
+use model::transaction::ProxyStream;
 use mux::ServerMux;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use reactor::{self, Instant, pool_box};
 use std::cell::{RefCell, RefMut};
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// Interval at which idle connections are checked.
 const PURGE_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ const POOLS_AT_ONCE: usize = 256;
 
 /// A connection that carries no stream.
 pub(super) struct Idle {
-    pub(super) transport: Transport,
+    pub(super) transport: ConnectionTransport,
     pub(super) tls: Option<Rc<Secured>>,
     pub(super) mark: Mark,
     pub(super) streams: u32,
@@ -117,7 +117,7 @@ impl Pool {
             .count
             .fetch_sub(n as u32, Ordering::Relaxed);
         if n > 0 && self.idle.is_empty() {
-            self.server.has_idle(here().thread(), false);
+            self.server.has_idle(current_thread_data().thread(), false);
         }
     }
 
@@ -131,7 +131,7 @@ impl Pool {
     fn keep(&mut self, mut idle: Idle) {
         self.server.idle.count.fetch_add(1, Ordering::Relaxed);
         if self.idle.is_empty() {
-            self.server.has_idle(here().thread(), true);
+            self.server.has_idle(current_thread_data().thread(), true);
         }
         idle.marked = Marked::new(&self.server, &idle.mark);
         idle.transport.socket().watch(&self.waker);
@@ -141,7 +141,7 @@ impl Pool {
     /// Drops the oldest connection if its server has closed it, and returns whether it did. The
     /// other connections are then not too many, although no stream could use this one.
     fn drops_ended(&mut self) -> bool {
-        let ended = |idle: &Idle| idle.transport.socket().has_ended();
+        let ended = |idle: &Idle| idle.transport.socket().has_peer_closed();
         let drops = self.idle.first().is_some_and(ended);
         if drops {
             self.remove(0);
@@ -151,7 +151,7 @@ impl Pool {
 
     /// Takes the most recently used connection that is usable and has carried at least this many
     /// streams.
-    fn find(&mut self, wanted: &Wanted, streams_min: u32) -> Option<Idle> {
+    fn find(&mut self, wanted: &ConnectionRequirements, streams_min: u32) -> Option<Idle> {
         let way = self.server.way();
         while let Some(at) = self.idle.iter().rposition(|idle| {
             idle.streams >= streams_min && wanted.is_of(idle.tls.as_ref(), &idle.mark)
@@ -188,7 +188,7 @@ impl Pools {
     pub fn join(
         &self,
         server: &Server,
-        wanted: &Wanted,
+        wanted: &ConnectionRequirements,
         streams_min: Option<u32>,
     ) -> Option<ServerConnection> {
         self.shared.join(server, wanted, streams_min)
@@ -202,7 +202,7 @@ impl Pools {
     /// Waits for an HTTP/2 connection that is being established, and opens a stream on it.
     pub async fn join_begun(
         &self,
-        stream: &Stream,
+        stream: &ProxyStream,
         backend: &Proxy,
         server: &Server,
     ) -> Option<ServerConnection> {
@@ -214,7 +214,7 @@ impl Pools {
     pub fn take(
         &self,
         described: &Server,
-        wanted: &Wanted,
+        wanted: &ConnectionRequirements,
         streams_min: u32,
     ) -> Option<ServerConnection> {
         let server = &described.state;
@@ -233,28 +233,34 @@ impl Pools {
     pub async fn take_from_neighbours(
         &self,
         described: &Server,
-        wanted: &Wanted,
+        wanted: &ConnectionRequirements,
         streams_min: u32,
     ) -> Option<ServerConnection> {
         let threads = neighbours::with_idle(described, wanted);
-        if threads == 0 || !here().shares_idle() {
+        if threads == 0 || !current_thread_data().shares_idle() {
             return None;
         }
-        pool_box(neighbours::ask(described, wanted, streams_min, threads)).await
+        pool_box(neighbours::request_idle_connection(
+            described,
+            wanted,
+            streams_min,
+            threads,
+        ))
+        .await
     }
 
     /// Gives an idle connection to another thread.
     pub(super) fn give(
         &self,
         server: &ServerState,
-        wanted: &Wanted,
+        wanted: &ConnectionRequirements,
         streams_min: u32,
     ) -> Option<Idle> {
         let mut pools = self.by_server.borrow_mut();
         let pool = pools.get_mut(server.uid as usize).and_then(Option::as_mut);
         let Some(pool) = pool.filter(|pool| !pool.idle.is_empty()) else {
             // A connection was announced but not kept.
-            server.has_idle(here().thread(), false);
+            server.has_idle(current_thread_data().thread(), false);
             return None;
         };
         pool.find(wanted, streams_min)
@@ -262,7 +268,7 @@ impl Pools {
 
     /// Keeps an idle connection whose stream has not waited for it.
     pub(super) fn put_back(&self, server: &Arc<ServerState>, idle: Idle) {
-        if here().keeps_nothing() || idle.way != server.way() {
+        if current_thread_data().keeps_nothing() || idle.way != server.way() {
             return reset(&idle.transport);
         }
         self.pool(server).keep(idle);
@@ -311,8 +317,8 @@ impl Pools {
             authentication: _,
         } = connection;
         let transport = match (link, mux) {
-            (Link::Http1(transport), _) => transport,
-            (Link::Http2(stream), mux) => {
+            (PeerConnection::Http1(transport), _) => transport,
+            (PeerConnection::Http2(stream), mux) => {
                 drop(stream);
                 if let Some(mux) = mux {
                     self.shared.released(&state, &mux, options);
@@ -322,14 +328,14 @@ impl Pools {
         };
         let leftover = input.is_some_and(|i| !i.is_empty());
         let spoiled = leftover || transport.is_peer_closed() || transport.is_readable();
-        if private || spoiled || here().keeps_nothing() || way != state.way() {
+        if private || spoiled || current_thread_data().keeps_nothing() || way != state.way() {
             return;
         }
         let spent = options.reuse_max.is_some_and(|most| streams > most);
         let full = options
             .pool_max
             .is_some_and(|most| state.idle.count.load(Ordering::Relaxed) >= most);
-        let low = here().pool_low_fd_ratio();
+        let low = current_thread_data().pool_low_fd_ratio();
         if spent || full || files_above(&transport, low) {
             return reset(&transport);
         }
@@ -354,7 +360,7 @@ impl Pools {
 
     /// Closes the connection of this thread that has been idle longest, if a new one finds more
     /// files in use than `tune.pool-high-fd-ratio` allows.
-    pub fn make_room(&self, new: &Transport, high: Option<u32>) {
+    pub fn make_room(&self, new: &ConnectionTransport, high: Option<u32>) {
         if high.is_none() || !files_above(new, high) {
             return;
         }
@@ -381,7 +387,7 @@ impl Pools {
     /// Closes connections that have been idle for the purge delay, and those to servers that get
     /// no streams any longer or have another route now; a few at a time. `second`: a new second
     /// has begun.
-    async fn look_through(&self, second: bool) {
+    async fn purge_idle(&self, second: bool) {
         self.shared.purge();
         let mut next = Some(0);
         while let Some(at) = next {
@@ -425,8 +431,8 @@ impl Pools {
     }
 
     /// Closes connections that are useless after a change of the configuration.
-    pub async fn tidy(&self) {
-        self.look_through(false).await;
+    pub async fn close_useless(&self) {
+        self.purge_idle(false).await;
     }
 }
 
@@ -436,7 +442,7 @@ impl Pool {
         let now = reactor::now();
         let before = self.idle.len();
         let delay = Duration::from_millis(u64::from(self.server.purge_delay_ms()));
-        let serves = self.server.usable_for_persistence() && !here().keeps_nothing();
+        let serves = self.server.usable_for_persistence() && !current_thread_data().keeps_nothing();
         let way = self.server.way();
         self.idle.retain(|idle| {
             let keeps =
@@ -454,17 +460,18 @@ impl Pool {
 
 /// Closes an unused connection by a reset. An orderly close would keep its port in TIME_WAIT
 /// for a minute, and ports would run out.
-fn reset(transport: &Transport) {
+fn reset(transport: &ConnectionTransport) {
     let _ = transport.set_linger_zero();
 }
 
 /// Returns whether more than this percentage of the process's maximum number of files is in
 /// use. The system assigns the lowest free number, so the number of a new socket shows how
 /// many there are, or recently were.
-fn files_above(socket: &Transport, percent: Option<u32>) -> bool {
+fn files_above(socket: &ConnectionTransport, percent: Option<u32>) -> bool {
     let Some(percent) = percent else { return false };
     let number = u64::try_from(socket.fd().as_raw_fd()).unwrap_or(0);
-    number.saturating_mul(100) > u64::from(percent).saturating_mul(here().process.files_max)
+    number.saturating_mul(100)
+        > u64::from(percent).saturating_mul(current_thread_data().process.files_max)
 }
 
 /// Closes idle connections of the thread as soon as their servers close them, for the
@@ -480,6 +487,6 @@ pub async fn watch() {
 pub async fn purge() {
     loop {
         reactor::sleep(PURGE_EVERY).await;
-        pools().look_through(true).await;
+        pools().purge_idle(true).await;
     }
 }

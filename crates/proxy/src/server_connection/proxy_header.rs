@@ -2,16 +2,16 @@
 //! version 2, details of the client's TLS.
 
 use model::config::{ProxyExtensions, Server};
-use model::transaction::{Endpoint, Stream};
+use model::transaction::{Endpoint, ProxyStream};
 use protocol::proxy_protocol::{
-    Checksum, Endpoints, Header, MAX_UNIQUE_ID_BYTES, Proxied, SslFields, TlvError, Tlvs,
-    Transport as Layer4, kind,
+    Checksum, Endpoints, Header, MAX_UNIQUE_ID_BYTES, Proxied, ProxiedTransport as Layer4,
+    SslFields, TlvError, Tlvs, kind,
 };
 use std::borrow::Cow;
-use tls::{Info, Shown, describe};
+use tls::{CertificateFields, Info, describe};
 
 /// Builds the header of this version for a stream.
-pub(super) fn of(stream: &Stream, server: &Server, version: u8) -> Vec<u8> {
+pub(super) fn of(stream: &ProxyStream, server: &Server, version: u8) -> Vec<u8> {
     let endpoints = match (stream.source(), stream.destination()) {
         (Endpoint::Inet(source), Endpoint::Inet(destination)) => {
             Endpoints::between(Layer4::Stream, source, destination)
@@ -43,7 +43,7 @@ pub(super) fn of(stream: &Stream, server: &Server, version: u8) -> Vec<u8> {
 
 /// Builds the TLV extensions. One that does not fit is left out: a client must not be able to
 /// make its stream fail by a long name.
-fn extensions(stream: &Stream, wanted: ProxyExtensions) -> Tlvs {
+fn extensions(stream: &ProxyStream, wanted: ProxyExtensions) -> Tlvs {
     let mut tlvs = Tlvs::default();
     let info = stream.session.tls.as_deref();
     let alpn = info.and_then(|info| info.alpn.as_deref());
@@ -70,8 +70,12 @@ fn push_tls(tlvs: &mut Tlvs, info: Option<&Info>, wanted: ProxyExtensions) -> Re
     };
     let peer = info.peer_certificate();
     let own = info.shown_certificate();
-    let client = peer.filter(|_| wanted.common_name).and_then(Shown::parse);
-    let shown = own.filter(|_| wanted.signature).and_then(Shown::parse);
+    let client = peer
+        .filter(|_| wanted.common_name)
+        .and_then(CertificateFields::parse);
+    let shown = own
+        .filter(|_| wanted.signature)
+        .and_then(CertificateFields::parse);
     let signature: Option<Cow<'static, str>> = shown.and_then(|own| own.signature_algorithm());
     let key = own.filter(|_| wanted.key).and_then(describe::key);
     tlvs.push_ssl(&SslFields {

@@ -6,8 +6,8 @@ use super::mark::Mark;
 use http::websocket;
 use model::config::{HttpProtocol, Server, WebSocketProto};
 use model::state::Tally;
-use model::thread::here;
-use model::transaction::Stream;
+use model::thread::current_thread_data;
+use model::transaction::ProxyStream;
 use reactor::Instant;
 use rustls::pki_types::ServerName;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use tls::connector::{BadName, no_name};
 use tls::handshake::{self, Failure, Terms};
 use tls::keylog::Collector;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 use tls::{Connector, Info, counters};
 
 /// Properties of TLS on a server connection.
@@ -52,7 +52,7 @@ enum WantedName {
 
 /// Properties that a connection must have for a stream to use it.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct ConnectionRequirements {
     name: WantedName,
     /// None: no connection matches.
     mark: Option<Mark>,
@@ -62,7 +62,7 @@ pub struct Wanted {
 /// streams: for WebSockets, by `ws`. With `auto` they use HTTP/1 if ALPN offers a choice,
 /// because every server supports that.
 #[inline]
-pub fn forced_version(server: &Server, stream: &Stream) -> Option<HttpProtocol> {
+pub fn forced_version(server: &Server, stream: &ProxyStream) -> Option<HttpProtocol> {
     let options = &server.options;
     let by_alpn = match options.protocol {
         None => server.traffic_tls(),
@@ -78,7 +78,7 @@ pub fn forced_version(server: &Server, stream: &Stream) -> Option<HttpProtocol> 
 #[inline(never)]
 fn forced_for(
     server: &Server,
-    stream: &Stream,
+    stream: &ProxyStream,
     by_alpn: Option<&Arc<Connector>>,
 ) -> Option<HttpProtocol> {
     if !stream.http || !websocket::is_request(&stream.request) {
@@ -96,10 +96,10 @@ fn forced_for(
     }
 }
 
-impl Wanted {
+impl ConnectionRequirements {
     /// Returns the requirements of a stream. An invalid server name is reported when a connection
     /// is made.
-    pub fn of(server: &Server, stream: &Stream) -> Wanted {
+    pub fn of(server: &Server, stream: &ProxyStream) -> ConnectionRequirements {
         let connector = server.traffic_tls();
         let by_name = server.options.pool_name.is_none() && server.options.tls.sni.is_some();
         let name = match connector.filter(|_| by_name) {
@@ -109,7 +109,7 @@ impl Wanted {
             }
         };
         let mark = Mark::of(server, stream);
-        Wanted { name, mark }
+        ConnectionRequirements { name, mark }
     }
 
     /// Returns the required mark; None: no connection matches.
@@ -132,7 +132,7 @@ impl Wanted {
 fn name_of(
     server: &Server,
     connector: &Connector,
-    stream: &Stream,
+    stream: &ProxyStream,
 ) -> Result<ServerName<'static>, BadName> {
     let sni = server.options.tls.sni.as_ref();
     match sni.and_then(|(_, sni)| sni.evaluate(stream)) {
@@ -143,9 +143,9 @@ fn name_of(
 
 /// Performs the TLS handshake on an established connection.
 pub(super) async fn secure(
-    transport: &mut Transport,
+    transport: &mut ConnectionTransport,
     (server, connector): (&Server, &Connector),
-    stream: &Stream,
+    stream: &ProxyStream,
     forced: Option<HttpProtocol>,
     deadline: Option<Instant>,
 ) -> Result<Rc<Secured>, ConnectFailure> {
@@ -175,13 +175,13 @@ pub(super) async fn secure(
         Ok(_) => Tally::TlsSessions,
         Err(_) => Tally::TlsFailed,
     };
-    server.state.traffic.counters.here().count(tally);
+    server.state.traffic.counters.current_shard().count(tally);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.counters.here().count(tally);
+        backend.state.backend.counters.current_shard().count(tally);
     }
     let (session, info) = made.map_err(failed)?;
     if !info.resumed {
-        counters().server_keys.count(here().now_ms());
+        counters().server_keys.count(current_thread_data().now_ms());
     }
     transport.secure(session);
     let info = Rc::new(info);

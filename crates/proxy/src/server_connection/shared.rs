@@ -2,14 +2,14 @@
 //! An unused one is kept here under the same rules as an idle one in the pools.
 
 use super::pool::pools;
-use super::secured::{Secured, Wanted};
+use super::secured::{ConnectionRequirements, Secured};
 use super::{Authentication, Mark, ServerConnection};
 use model::config::{Proxy, Server, ServerOptions};
 use model::state::{ServerState, Way};
-use model::thread::here;
-use model::transaction::Stream;
+use model::thread::current_thread_data;
+use model::transaction::ProxyStream;
 use mux::ServerMux;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use reactor::{self, with_deadline};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -85,7 +85,7 @@ impl SharedConnections {
     pub(super) fn join(
         &self,
         described: &Server,
-        wanted: &Wanted,
+        wanted: &ConnectionRequirements,
         streams_min: Option<u32>,
     ) -> Option<ServerConnection> {
         // Most servers have none, and their streams should not pay for the search.
@@ -106,7 +106,7 @@ impl SharedConnections {
     fn find(
         &self,
         described: &Server,
-        wanted: &Wanted,
+        wanted: &ConnectionRequirements,
         streams_min: Option<u32>,
     ) -> Option<ServerConnection> {
         let server = &described.state;
@@ -122,7 +122,7 @@ impl SharedConnections {
         let mut at = 0;
         while let Some(entry) = group.entries.get_mut(at) {
             let mux = &entry.mux;
-            let carried = mux.carried();
+            let carried = mux.opened_streams();
             if !mux.is_usable() || entry.way != way || most.is_some_and(|most| carried > most) {
                 group.remove(at);
                 continue;
@@ -134,7 +134,7 @@ impl SharedConnections {
                 let (mux, tls, mark) = (mux.clone(), entry.tls.clone(), entry.mark.clone());
                 group.count(at);
                 return Some(ServerConnection {
-                    link: Link::Http2(stream),
+                    link: PeerConnection::Http2(stream),
                     mux: Some(mux),
                     tls,
                     state: server.clone(),
@@ -154,14 +154,14 @@ impl SharedConnections {
     /// Waits for a connection to a server that is being established, and opens a stream on it.
     pub(super) async fn join_begun(
         &self,
-        stream: &Stream,
+        stream: &ProxyStream,
         backend: &Proxy,
         server: &Server,
     ) -> Option<ServerConnection> {
         let limit_ms = backend.timeouts.connect_ms.or(backend.timeouts.server_ms);
         let deadline = limit_ms.map(|ms| reactor::now() + Duration::from_millis(u64::from(ms)));
         debug_assert!(stream.http);
-        let wanted = Wanted::of(server, stream);
+        let wanted = ConnectionRequirements::of(server, stream);
         loop {
             let begun = self.begun(server)?;
             let made = poll_fn(|context| match begun.made.get() {
@@ -269,8 +269,10 @@ impl SharedConnections {
         let full = options
             .pool_max
             .is_some_and(|most| state.idle.count.load(Ordering::Relaxed) >= most);
-        let spent = options.reuse_max.is_some_and(|most| mux.carried() > most);
-        if spent || idle && (full || here().keeps_nothing()) {
+        let spent = options
+            .reuse_max
+            .is_some_and(|most| mux.opened_streams() > most);
+        if spent || idle && (full || current_thread_data().keeps_nothing()) {
             group.remove(at);
         } else {
             group.count(at);
@@ -345,7 +347,7 @@ impl Group {
     fn purge(&mut self) {
         let now = reactor::now();
         let delay = Duration::from_millis(u64::from(self.server.purge_delay_ms()));
-        let serves = self.server.usable_for_persistence() && !here().keeps_nothing();
+        let serves = self.server.usable_for_persistence() && !current_thread_data().keeps_nothing();
         let way = self.server.way();
         self.close_if(|entry| {
             let old = entry

@@ -2,8 +2,8 @@
 //! or the client's address (`usesrc`), which requires IP_TRANSPARENT and the routes of a
 //! transparent proxy.
 
-use model::config::{Borrowed, Proxy, Server, Source};
-use model::transaction::{Endpoint, Stream};
+use model::config::{Borrowed, ConnectionSource, Proxy, Server};
+use model::transaction::{Endpoint, ProxyStream};
 use nix::libc;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::BindToDevice;
@@ -21,11 +21,11 @@ static TURN: AtomicU32 = AtomicU32::new(0);
 pub(super) fn bind(
     fd: &OwnedFd,
     (backend, server): (&Proxy, &Server),
-    stream: &Stream,
+    stream: &ProxyStream,
     target: &SocketAddr,
 ) -> io::Result<()> {
     let source = server.source(backend);
-    if let Some(interface) = &source.ways.interface {
+    if let Some(interface) = &source.settings.interface {
         setsockopt(fd, BindToDevice, &interface.as_ref().into()).map_err(io::Error::from)?;
     }
     if let Some(address) = borrowed(source, stream).filter(|a| a.is_ipv4() == target.is_ipv4()) {
@@ -37,7 +37,7 @@ pub(super) fn bind(
         return Ok(());
     };
     sockopt::set_socket_reuseaddr(fd, true)?;
-    let Some((first, last)) = source.ways.ports else {
+    let Some((first, last)) = source.settings.ports else {
         return Ok(rustix::net::bind(fd, &address)?);
     };
     in_range(fd, address, first, last)
@@ -59,12 +59,12 @@ fn in_range(fd: &OwnedFd, address: SocketAddr, first: u16, last: u16) -> io::Res
 }
 
 /// Returns the foreign source address for a stream's connection (`usesrc`).
-pub(super) fn borrowed(source: Source<'_>, stream: &Stream) -> Option<SocketAddr> {
+pub(super) fn borrowed(source: ConnectionSource<'_>, stream: &ProxyStream) -> Option<SocketAddr> {
     let inet = |endpoint| match endpoint {
         Endpoint::Inet(address) => Some(address),
         Endpoint::Unix => None,
     };
-    let address = match source.ways.borrowed.as_ref()? {
+    let address = match source.settings.borrowed.as_ref()? {
         Borrowed::Address(address) => *address,
         Borrowed::Client => inet(stream.source())?,
         Borrowed::ClientIp => SocketAddr::new(inet(stream.source())?.ip(), 0),
@@ -81,7 +81,7 @@ pub(super) fn borrowed(source: Source<'_>, stream: &Stream) -> Option<SocketAddr
 
 /// Returns whether the source address differs between clients.
 pub(super) fn goes_by_client(backend: &Proxy, server: &Server) -> bool {
-    let borrowed = &server.source(backend).ways.borrowed;
+    let borrowed = &server.source(backend).settings.borrowed;
     matches!(
         borrowed,
         Some(Borrowed::Client | Borrowed::ClientIp | Borrowed::Header(..))

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 const PARAMETERS_MAX: usize = 16_384;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Action {
+enum AdminAction {
     Admin(AdminState),
     Health(HealthState),
     /// Enables or disables health checks.
@@ -22,55 +22,67 @@ enum Action {
 }
 
 /// Actions with their form value, their text on the page and their effect.
-static ACTIONS: &[(&str, &str, Action)] = &[
+static ACTIONS: &[(&str, &str, AdminAction)] = &[
     (
         "ready",
         "Set state to READY",
-        Action::Admin(AdminState::Ready),
+        AdminAction::Admin(AdminState::Ready),
     ),
     (
         "drain",
         "Set state to DRAIN",
-        Action::Admin(AdminState::Drain),
+        AdminAction::Admin(AdminState::Drain),
     ),
     (
         "maint",
         "Set state to MAINT",
-        Action::Admin(AdminState::Maintenance),
+        AdminAction::Admin(AdminState::Maintenance),
     ),
-    ("dhlth", "Health: disable checks", Action::Checks(false)),
-    ("ehlth", "Health: enable checks", Action::Checks(true)),
-    ("hrunn", "Health: force UP", Action::Health(HealthState::Up)),
+    (
+        "dhlth",
+        "Health: disable checks",
+        AdminAction::Checks(false),
+    ),
+    ("ehlth", "Health: enable checks", AdminAction::Checks(true)),
+    (
+        "hrunn",
+        "Health: force UP",
+        AdminAction::Health(HealthState::Up),
+    ),
     (
         "hnolb",
         "Health: force NOLB",
-        Action::Health(HealthState::Stopping),
+        AdminAction::Health(HealthState::Stopping),
     ),
     (
         "hdown",
         "Health: force DOWN",
-        Action::Health(HealthState::Down),
+        AdminAction::Health(HealthState::Down),
     ),
     (
         "dagent",
         "Agent: disable checks",
-        Action::AgentChecks(false),
+        AdminAction::AgentChecks(false),
     ),
-    ("eagent", "Agent: enable checks", Action::AgentChecks(true)),
-    ("arunn", "Agent: force UP", Action::Agent(true)),
-    ("adown", "Agent: force DOWN", Action::Agent(false)),
-    ("shutdown", "Kill Sessions", Action::Shutdown),
+    (
+        "eagent",
+        "Agent: enable checks",
+        AdminAction::AgentChecks(true),
+    ),
+    ("arunn", "Agent: force UP", AdminAction::Agent(true)),
+    ("adown", "Agent: force DOWN", AdminAction::Agent(false)),
+    ("shutdown", "Kill Sessions", AdminAction::Shutdown),
 ];
 
 /// Form values of old versions of the page, which scripts still send.
-static OLD_WORDS: &[(&str, Action)] = &[
-    ("enable", Action::Admin(AdminState::Ready)),
-    ("disable", Action::Admin(AdminState::Maintenance)),
-    ("stop", Action::Admin(AdminState::Drain)),
-    ("start", Action::Admin(AdminState::Ready)),
+static OLD_WORDS: &[(&str, AdminAction)] = &[
+    ("enable", AdminAction::Admin(AdminState::Ready)),
+    ("disable", AdminAction::Admin(AdminState::Maintenance)),
+    ("stop", AdminAction::Admin(AdminState::Drain)),
+    ("start", AdminAction::Admin(AdminState::Ready)),
 ];
 
-fn action(word: &[u8]) -> Option<Action> {
+fn action(word: &[u8]) -> Option<AdminAction> {
     let now = ACTIONS.iter().map(|(known, _, action)| (known, action));
     let old = OLD_WORDS.iter().map(|(known, action)| (known, action));
     let mut all = now.chain(old);
@@ -85,7 +97,7 @@ pub fn actions() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// Parsed form.
 #[derive(Default)]
-struct Form {
+struct AdminForm {
     backend: Vec<u8>,
     action: Option<Vec<u8>>,
     servers: Vec<Vec<u8>>,
@@ -96,7 +108,7 @@ struct Form {
 
 /// Result of a submitted form.
 #[derive(Debug)]
-pub enum Outcome<'c> {
+pub enum AdminOutcome<'c> {
     /// The action ended with this status.
     Ended(ActionStatus),
     /// The operator has to confirm the action first.
@@ -113,32 +125,36 @@ pub struct Kill<'c> {
 }
 
 /// Performs the action of a form on the proxies that `shown` selects.
-pub fn run<'c>(config: &'c Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> Outcome<'c> {
-    let form = match Form::parse(body) {
+pub fn run<'c>(
+    config: &'c Config,
+    body: &[u8],
+    shown: impl Fn(&Proxy) -> bool,
+) -> AdminOutcome<'c> {
+    let form = match AdminForm::parse(body) {
         Ok(form) => form,
-        Err(status) => return Outcome::Ended(status),
+        Err(status) => return AdminOutcome::Ended(status),
     };
     let Some(word) = form.action.as_deref().filter(|_| !form.servers.is_empty()) else {
-        return Outcome::Ended(ActionStatus::None);
+        return AdminOutcome::Ended(ActionStatus::None);
     };
     let backend = find(config, &form.backend).filter(|proxy| shown(proxy));
     let (Some(action), Some(backend)) = (action(word), backend) else {
-        return Outcome::Ended(ActionStatus::Wrong);
+        return AdminOutcome::Ended(ActionStatus::Wrong);
     };
-    if form.ask && action == Action::Shutdown {
+    if form.ask && action == AdminAction::Shutdown {
         let named: HashSet<&[u8]> = form.servers.iter().map(|name| &**name).collect();
         let is_named = |server: &&Server| named.contains(server.name.as_bytes());
         let servers: Vec<&Server> = backend.servers.iter().filter(is_named).collect();
         if !servers.is_empty() {
-            return Outcome::Ask(Kill { backend, servers });
+            return AdminOutcome::Ask(Kill { backend, servers });
         }
     }
-    Outcome::Ended(apply(config, backend, action, &form.servers))
+    AdminOutcome::Ended(apply(config, backend, action, &form.servers))
 }
 
-impl Form {
-    fn parse(body: &[u8]) -> Result<Form, ActionStatus> {
-        let mut form = Form::default();
+impl AdminForm {
+    fn parse(body: &[u8]) -> Result<AdminForm, ActionStatus> {
+        let mut form = AdminForm::default();
         for (n, pair) in body.split(|b| *b == b'&').enumerate() {
             if n >= PARAMETERS_MAX {
                 return Err(ActionStatus::TooMany);
@@ -175,7 +191,7 @@ fn find<'c>(config: &'c Config, name: &[u8]) -> Option<&'c Proxy> {
         })
 }
 
-fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) -> ActionStatus {
+fn apply(config: &Config, backend: &Proxy, action: AdminAction, names: &[Vec<u8>]) -> ActionStatus {
     let known: HashMap<&[u8], _> = backend
         .servers
         .iter()
@@ -185,18 +201,22 @@ fn apply(config: &Config, backend: &Proxy, action: Action, names: &[Vec<u8>]) ->
     for server in names.iter().filter_map(|name| known.get(&**name)) {
         found += 1;
         match action {
-            Action::Admin(admin) => orders::set_admin(config, backend, server, admin),
-            Action::Health(health) => orders::set_health(config, backend, server, health),
-            Action::Checks(checked) if server.options.check => server.state.stop_checks(!checked),
-            Action::AgentChecks(on) if server.options.agent.check => {
+            AdminAction::Admin(admin) => orders::set_admin(config, backend, server, admin),
+            AdminAction::Health(health) => orders::set_health(config, backend, server, health),
+            AdminAction::Checks(checked) if server.options.check => {
+                server.state.stop_checks(!checked)
+            }
+            AdminAction::AgentChecks(on) if server.options.agent.check => {
                 server.state.stop_agent(!on);
             }
-            Action::Agent(up) if server.state.has_agent() => {
+            AdminAction::Agent(up) if server.state.has_agent() => {
                 orders::set_agent(config, backend, server, up, "changed from Web interface");
             }
             // A server without a check or an agent has nothing to change.
-            Action::Checks(_) | Action::AgentChecks(_) | Action::Agent(_) => continue,
-            Action::Shutdown => server.state.shut_sessions_down(Shutdown::Killed),
+            AdminAction::Checks(_) | AdminAction::AgentChecks(_) | AdminAction::Agent(_) => {
+                continue;
+            }
+            AdminAction::Shutdown => server.state.shut_sessions_down(Shutdown::Killed),
         }
         changed += 1;
     }
@@ -217,8 +237,8 @@ mod tests {
     /// Runs a form that needs no confirmation.
     fn ended(config: &Config, body: &[u8], shown: impl Fn(&Proxy) -> bool) -> ActionStatus {
         match run(config, body, shown) {
-            Outcome::Ended(status) => status,
-            Outcome::Ask(kill) => panic!("it asks about {:?}", kill.servers.len()),
+            AdminOutcome::Ended(status) => status,
+            AdminOutcome::Ask(kill) => panic!("it asks about {:?}", kill.servers.len()),
         }
     }
 
@@ -305,8 +325,8 @@ mod tests {
         let mut config = load_text(file).config.unwrap();
         model::control::install(&mut config, None, state::now_ms());
         let asks = |body: &str| match run(&config, body.as_bytes(), |_| true) {
-            Outcome::Ask(kill) => kill.servers.iter().map(|s| s.name.to_string()).collect(),
-            Outcome::Ended(_) => Vec::new(),
+            AdminOutcome::Ask(kill) => kill.servers.iter().map(|s| s.name.to_string()).collect(),
+            AdminOutcome::Ended(_) => Vec::new(),
         };
         assert_eq!(asks("s=s2&s=nope&action=shutdown&b=b&ask=1"), ["s2"]);
         for body in [

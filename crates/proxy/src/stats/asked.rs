@@ -3,7 +3,7 @@
 
 /// Requested output format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Kind {
+pub enum StatisticsFormat {
     /// The HTML page.
     #[default]
     Page,
@@ -66,9 +66,9 @@ const SCOPE_MAX: usize = 20;
 
 /// Parsed parameters of a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Asked {
+pub struct StatisticsQuery {
     /// Requested output format.
-    pub kind: Kind,
+    pub kind: StatisticsFormat,
     /// `;up`: hides servers that are down.
     pub up: bool,
     /// `;no-maint`: hides servers in maintenance.
@@ -81,19 +81,19 @@ pub struct Asked {
     pub outcome: Option<ActionStatus>,
 }
 
-impl Asked {
+impl StatisticsQuery {
     /// Parses the text behind the page's URI.
-    pub fn parse(tail: &[u8]) -> Asked {
-        let mut asked = Asked::default();
+    pub fn parse(tail: &[u8]) -> StatisticsQuery {
+        let mut asked = StatisticsQuery::default();
         for word in tail.split(|b| b";?&".contains(b)) {
             match word {
                 b"up" => asked.up = true,
                 b"no-maint" => asked.no_maintenance = true,
                 b"norefresh" => asked.no_refresh = true,
-                b"csv" => asked.kind = Kind::Csv,
-                b"typed" => asked.kind = Kind::Typed,
-                b"json" => asked.kind = Kind::Json,
-                b"json-schema" => asked.kind = Kind::Schema,
+                b"csv" => asked.kind = StatisticsFormat::Csv,
+                b"typed" => asked.kind = StatisticsFormat::Typed,
+                b"json" => asked.kind = StatisticsFormat::Json,
+                b"json-schema" => asked.kind = StatisticsFormat::Schema,
                 _ => asked.value(word),
             }
         }
@@ -164,22 +164,28 @@ mod tests {
 
     #[test]
     fn words_stand_in_any_order_behind_anything() {
-        let asked = Asked::parse(b"/more;csv;norefresh;up?scope=web%3A1");
-        assert_eq!(asked.kind, Kind::Csv);
+        let asked = StatisticsQuery::parse(b"/more;csv;norefresh;up?scope=web%3A1");
+        assert_eq!(asked.kind, StatisticsFormat::Csv);
         assert!(asked.up && asked.no_refresh && !asked.no_maintenance);
         assert_eq!(asked.scope, "web:1");
-        assert_eq!(Asked::parse(b"?;json").kind, Kind::Json);
-        assert_eq!(Asked::parse(b";st=DONE").outcome, Some(ActionStatus::Done));
         assert_eq!(
-            Asked::parse(b";st=<b>").outcome,
+            StatisticsQuery::parse(b"?;json").kind,
+            StatisticsFormat::Json
+        );
+        assert_eq!(
+            StatisticsQuery::parse(b";st=DONE").outcome,
+            Some(ActionStatus::Done)
+        );
+        assert_eq!(
+            StatisticsQuery::parse(b";st=<b>").outcome,
             Some(ActionStatus::Unknown)
         );
-        assert_eq!(Asked::parse(b"foo"), Asked::default());
+        assert_eq!(StatisticsQuery::parse(b"foo"), StatisticsQuery::default());
     }
 
     #[test]
     fn a_scope_is_cut_and_its_bytes_are_harmless_in_a_link() {
-        let asked = Asked::parse(b"?scope=%22%3Cscript%3E%0d%0aabcdefghijklmnopqrstuvw");
+        let asked = StatisticsQuery::parse(b"?scope=%22%3Cscript%3E%0d%0aabcdefghijklmnopqrstuvw");
         assert_eq!(asked.scope.len(), SCOPE_MAX);
         let words = asked.words();
         assert!(

@@ -1,11 +1,11 @@
 //! `stats auth`: checks who may see the page, and from which sites its forms are accepted.
 
 use model::config::StatsPage;
-use model::transaction::Stream;
+use model::transaction::ProxyStream;
 use model::users::{Basic, same};
 
 /// Returns whether a request may see the page; without configured users every request may.
-pub fn allowed(page: &StatsPage, stream: &Stream) -> bool {
+pub fn allowed(page: &StatsPage, stream: &ProxyStream) -> bool {
     page.users.is_empty() || Basic::of(stream).is_some_and(|given| has(page, &given))
 }
 
@@ -20,7 +20,7 @@ fn has(page: &StatsPage, given: &Basic) -> bool {
 /// (cross-site request forgery). Browsers report the origin by `Sec-Fetch-Site` (Fetch
 /// Metadata, section 2.3), but to addresses without TLS only by `Origin` (RFC 6454, section
 /// 7). Programs send neither.
-pub fn from_another_site(stream: &Stream) -> bool {
+pub fn from_another_site(stream: &ProxyStream) -> bool {
     if let Some(site) = stream.request.get(b"sec-fetch-site") {
         return !matches!(site, b"same-origin" | b"none");
     }
@@ -51,7 +51,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use model::transaction::sample;
 
-    fn request(authorization: &str) -> Stream {
+    fn request(authorization: &str) -> ProxyStream {
         let line = match authorization {
             "" => String::new(),
             value => format!("Authorization: {value}\r\n"),

@@ -1,7 +1,7 @@
 //! Output formats for programs: CSV, typed lines, JSON and its schema.
 
 use super::column::{ALL, COLUMNS, Column, FIRST_MODULE, Tags};
-use super::row::{Moment, Object, Row, Selection, Value, each};
+use super::row::{ColumnValue, Moment, Object, Row, Selection, each};
 use model::config::Config;
 use std::fmt::Write;
 
@@ -80,8 +80,8 @@ fn csv_row(out: &mut String, row: &Row<'_>) {
     out.push('\n');
 }
 
-fn csv_value(out: &mut String, value: &Value<'_>) {
-    let Value::Text(text) = value else {
+fn csv_value(out: &mut String, value: &ColumnValue<'_>) {
+    let ColumnValue::Text(text) = value else {
         return plain(out, value);
     };
     if !text.contains([',', '"', '\n', '\r']) {
@@ -99,24 +99,24 @@ fn csv_value(out: &mut String, value: &Value<'_>) {
 }
 
 /// Appends a value without any quoting. Writing to a string cannot fail.
-pub fn plain(out: &mut String, value: &Value<'_>) {
+pub fn plain(out: &mut String, value: &ColumnValue<'_>) {
     let _ = match value {
-        Value::Empty => Ok(()),
-        Value::U32(n) => write!(out, "{n}"),
-        Value::U64(n) => write!(out, "{n}"),
-        Value::S32(n) => write!(out, "{n}"),
-        Value::Text(text) => write!(out, "{text}"),
+        ColumnValue::Empty => Ok(()),
+        ColumnValue::U32(n) => write!(out, "{n}"),
+        ColumnValue::U64(n) => write!(out, "{n}"),
+        ColumnValue::S32(n) => write!(out, "{n}"),
+        ColumnValue::Text(text) => write!(out, "{text}"),
     };
 }
 
 /// Returns the name of a value's type.
-pub fn type_name(value: &Value<'_>) -> &'static str {
+pub fn type_name(value: &ColumnValue<'_>) -> &'static str {
     match value {
-        Value::Empty => "",
-        Value::U32(_) => "u32",
-        Value::U64(_) => "u64",
-        Value::S32(_) => "s32",
-        Value::Text(_) => "str",
+        ColumnValue::Empty => "",
+        ColumnValue::U32(_) => "u32",
+        ColumnValue::U64(_) => "u64",
+        ColumnValue::S32(_) => "s32",
+        ColumnValue::Text(_) => "str",
     }
 }
 
@@ -140,10 +140,10 @@ fn object(row: &Row<'_>) -> (char, &'static str) {
     }
 }
 
-fn present<'r, 'c>(row: &'r Row<'c>) -> impl Iterator<Item = (Column, &'r Value<'c>)> {
+fn present<'r, 'c>(row: &'r Row<'c>) -> impl Iterator<Item = (Column, &'r ColumnValue<'c>)> {
     ALL.iter()
         .map(|column| (*column, row.get(*column)))
-        .filter(|(_, v)| **v != Value::Empty)
+        .filter(|(_, v)| **v != ColumnValue::Empty)
 }
 
 fn typed_row(out: &mut String, row: &Row<'_>, meaning: bool) {
@@ -191,7 +191,7 @@ fn json_row(out: &mut String, row: &Row<'_>) {
 }
 
 /// Appends the common part of a field in rows and in `show info`, and ends the object.
-pub fn json_field(out: &mut String, place: usize, name: &str, tags: Tags, value: &Value<'_>) {
+pub fn json_field(out: &mut String, place: usize, name: &str, tags: Tags, value: &ColumnValue<'_>) {
     let _ = write!(
         out,
         "\"field\":{{\"pos\":{place},\"name\":\"{name}\"}},\"processNum\":1,\"tags\":{{\
@@ -203,7 +203,7 @@ pub fn json_field(out: &mut String, place: usize, name: &str, tags: Tags, value:
         type_name(value)
     );
     match value {
-        Value::Text(text) => json_text(out, text),
+        ColumnValue::Text(text) => json_text(out, text),
         number => plain(out, number),
     }
     out.push_str("}}");

@@ -3,13 +3,13 @@
 //! has the value for that.
 
 use super::column::Tags;
-use super::process::Process;
-use super::row::Value;
+use super::process::ProcessSnapshot;
+use super::row::ColumnValue;
 use model::config::product::{NAME, RELEASE_DATE, VERSION};
 
 /// Type of a metric.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum MetricType {
     /// A value that only increases.
     Counter,
     /// A value that increases and decreases.
@@ -18,7 +18,7 @@ pub enum Kind {
 
 /// A field of `show info`.
 #[derive(Clone, Debug)]
-pub struct Field {
+pub struct InfoField {
     /// Position in HAProxy's list.
     pub place: usize,
     /// Name in the output.
@@ -26,11 +26,11 @@ pub struct Field {
     /// Origin, nature and scope.
     pub tags: Tags,
     /// Current value.
-    pub value: Value<'static>,
+    pub value: ColumnValue<'static>,
     /// Explanation for users.
     pub meaning: &'static str,
     /// Metric with this value: its name without prefix, and its type.
-    pub metric: Option<(&'static str, Kind)>,
+    pub metric: Option<(&'static str, MetricType)>,
 }
 
 /// First position of fields that HAProxy does not have, beyond all of its own.
@@ -38,31 +38,31 @@ const OWN_PLACE: usize = 1000;
 
 const MEBIBYTE: u64 = 1 << 20;
 
-fn clip(n: u64) -> Value<'static> {
-    Value::U32(u32::try_from(n).unwrap_or(u32::MAX))
+fn clip(n: u64) -> ColumnValue<'static> {
+    ColumnValue::U32(u32::try_from(n).unwrap_or(u32::MAX))
 }
 
-fn text(text: &str) -> Value<'static> {
-    Value::from(text.to_owned())
+fn text(text: &str) -> ColumnValue<'static> {
+    ColumnValue::from(text.to_owned())
 }
 
-const fn counter(name: &'static str) -> Option<(&'static str, Kind)> {
-    Some((name, Kind::Counter))
+const fn counter(name: &'static str) -> Option<(&'static str, MetricType)> {
+    Some((name, MetricType::Counter))
 }
 
-const fn gauge(name: &'static str) -> Option<(&'static str, Kind)> {
-    Some((name, Kind::Gauge))
+const fn gauge(name: &'static str) -> Option<(&'static str, MetricType)> {
+    Some((name, MetricType::Gauge))
 }
 
 fn field(
     place: usize,
     name: &'static str,
     tags: &'static str,
-    value: Value<'static>,
-    metric: Option<(&'static str, Kind)>,
+    value: ColumnValue<'static>,
+    metric: Option<(&'static str, MetricType)>,
     meaning: &'static str,
-) -> Field {
-    Field {
+) -> InfoField {
+    InfoField {
         place,
         name,
         tags: Tags(tags),
@@ -73,7 +73,7 @@ fn field(
 }
 
 /// Returns all fields in HAProxy's order; `float`: times include milliseconds.
-pub fn fields(p: &Process, float: bool) -> Vec<Field> {
+pub fn fields(p: &ProcessSnapshot, float: bool) -> Vec<InfoField> {
     let mut fields = of_process(p, float);
     fields.extend(of_connections(p));
     fields.extend(of_tls(p));
@@ -83,7 +83,7 @@ pub fn fields(p: &Process, float: bool) -> Vec<Field> {
 }
 
 #[rustfmt::skip]
-fn of_process(p: &Process, float: bool) -> Vec<Field> {
+fn of_process(p: &ProcessSnapshot, float: bool) -> Vec<InfoField> {
     let uptime = match float {
         true => text(&format!("{}.{:06}", p.about.uptime_ms / 1000, p.about.uptime_ms % 1000 * 1000)),
         false => clip(p.about.uptime_ms / 1000),
@@ -92,17 +92,17 @@ fn of_process(p: &Process, float: bool) -> Vec<Field> {
         field(0, "Name", "POS", text(NAME), None, "product name, for compatibility with HAProxy's tools"),
         field(1, "Version", "POS", text(VERSION), None, "version: that of the compatible HAProxy, and that of Evenkeel"),
         field(2, "Release_date", "POS", text(RELEASE_DATE), None, "date of that HAProxy version"),
-        field(3, "Nbthread", "CGS", Value::U32(p.about.threads), gauge("nbthread"), "threads that serve traffic (global nbthread)"),
-        field(4, "Nbproc", "CGS", Value::U32(1), gauge("nbproc"), "serving processes, always 1"),
-        field(5, "Process_num", "KGP", Value::U32(1), gauge("relative_process_id"), "relative process number, always 1"),
-        field(6, "Pid", "SGP", Value::U32(p.about.pid), None, "process id"),
+        field(3, "Nbthread", "CGS", ColumnValue::U32(p.about.threads), gauge("nbthread"), "threads that serve traffic (global nbthread)"),
+        field(4, "Nbproc", "CGS", ColumnValue::U32(1), gauge("nbproc"), "serving processes, always 1"),
+        field(5, "Process_num", "KGP", ColumnValue::U32(1), gauge("relative_process_id"), "relative process number, always 1"),
+        field(6, "Pid", "SGP", ColumnValue::U32(p.about.pid), None, "process id"),
         field(7, "Uptime", "MDP", text(&p.uptime()), None, "uptime, in days, hours, minutes and seconds"),
         field(8, "Uptime_sec", "MDP", uptime, gauge("uptime_seconds"), "uptime in seconds"),
         field(9, "Memmax_MB", "CLP", clip(p.resources.memory_max / MEBIBYTE), None, "memory limit of the process (-m), in MB; 0 \
             is none"),
         field(10, "PoolAlloc_MB", "MGP", clip(p.resources.memory.0 / MEBIBYTE), None, "memory of the allocator, in MB"),
         field(11, "PoolUsed_MB", "MGP", clip(p.resources.memory.1 / MEBIBYTE), None, "memory in use, in MB"),
-        field(12, "PoolFailed", "MCP", Value::U32(0), counter("pool_failures_total"), "failed allocations; always 0, \
+        field(12, "PoolFailed", "MCP", ColumnValue::U32(0), counter("pool_failures_total"), "failed allocations; always 0, \
             because the first one ends the process"),
         field(13, "Ulimit-n", "CLP", clip(p.resources.files_max), gauge("max_fds"), "file descriptor limit"),
         field(14, "Maxsock", "CLP", clip(p.resources.files_max), gauge("max_sockets"), "socket limit"),
@@ -110,39 +110,39 @@ fn of_process(p: &Process, float: bool) -> Vec<Field> {
 }
 
 #[rustfmt::skip]
-fn of_connections(p: &Process) -> Vec<Field> {
+fn of_connections(p: &ProcessSnapshot) -> Vec<InfoField> {
     vec![
-        field(15, "Maxconn", "CLP", Value::U32(p.connections.max), gauge("max_connections"), "limit of client \
+        field(15, "Maxconn", "CLP", ColumnValue::U32(p.connections.max), gauge("max_connections"), "limit of client \
             connections (global maxconn)"),
-        field(16, "Hard_maxconn", "CLP", Value::U32(p.connections.hard_max), gauge("hard_max_connections"), "highest \
+        field(16, "Hard_maxconn", "CLP", ColumnValue::U32(p.connections.hard_max), gauge("hard_max_connections"), "highest \
             possible value of maxconn at run time"),
-        field(17, "CurrConns", "MGP", Value::U32(p.connections.current), gauge("current_connections"), "current client connections"),
+        field(17, "CurrConns", "MGP", ColumnValue::U32(p.connections.current), gauge("current_connections"), "current client connections"),
         field(18, "CumConns", "MCP", clip(p.connections.total), counter("connections_total"), "client connections since the start"),
         field(19, "CumReq", "MCP", clip(p.connections.requests_total), counter("requests_total"), "requests since the start"),
-        field(20, "MaxSslConns", "MMP", Value::U32(p.limits.tls_connections), gauge("max_ssl_connections"), "limit of TLS connections, 0 is none (global maxsslconn)"),
-        field(21, "CurrSslConns", "MGP", Value::U32(p.tls.connections.0), gauge("current_ssl_connections"), "current TLS connections, with clients and servers"),
+        field(20, "MaxSslConns", "MMP", ColumnValue::U32(p.limits.tls_connections), gauge("max_ssl_connections"), "limit of TLS connections, 0 is none (global maxsslconn)"),
+        field(21, "CurrSslConns", "MGP", ColumnValue::U32(p.tls.connections.0), gauge("current_ssl_connections"), "current TLS connections, with clients and servers"),
         field(22, "CumSslConns", "MCP", clip(p.tls.connections.1), counter("ssl_connections_total"), "TLS connections since the start, with clients and servers"),
-        field(23, "Maxpipes", "CLP", Value::U32(p.resources.pipes.most), gauge("max_pipes"), "limit of pipes for splicing, 0 \
+        field(23, "Maxpipes", "CLP", ColumnValue::U32(p.resources.pipes.max_pipes), gauge("max_pipes"), "limit of pipes for splicing, 0 \
             with nosplice (global maxpipes)"),
-        field(24, "PipesUsed", "MGP", Value::U32(p.resources.pipes.used), counter("pipes_used_total"), "pipes in use: each has \
+        field(24, "PipesUsed", "MGP", ColumnValue::U32(p.resources.pipes.used), counter("pipes_used_total"), "pipes in use: each has \
             data for a blocked receiver"),
-        field(25, "PipesFree", "MGP", Value::U32(p.resources.pipes.kept), counter("pipes_free_total"), "free pipes"),
+        field(25, "PipesFree", "MGP", ColumnValue::U32(p.resources.pipes.free_pipes), counter("pipes_free_total"), "free pipes"),
         field(26, "ConnRate", "MRP", clip(p.connections.rate.0), gauge("current_connection_rate"), "client connections over the last second"),
-        field(27, "ConnRateLimit", "CLP", Value::U32(p.limits.connection_rate), gauge("limit_connection_rate"), "limit of connections per second, 0 is none (global maxconnrate)"),
+        field(27, "ConnRateLimit", "CLP", ColumnValue::U32(p.limits.connection_rate), gauge("limit_connection_rate"), "limit of connections per second, 0 is none (global maxconnrate)"),
         field(28, "MaxConnRate", "MMP", clip(p.connections.rate.1), gauge("max_connection_rate"), "maximum connection \
             rate since the start"),
         field(29, "SessRate", "MRP", clip(p.connections.session_rate.0), gauge("current_session_rate"), "sessions over the last second"),
-        field(30, "SessRateLimit", "CLP", Value::U32(p.limits.session_rate), gauge("limit_session_rate"), "limit of sessions per second, 0 is none (global maxsessrate)"),
+        field(30, "SessRateLimit", "CLP", ColumnValue::U32(p.limits.session_rate), gauge("limit_session_rate"), "limit of sessions per second, 0 is none (global maxsessrate)"),
         field(31, "MaxSessRate", "MRP", clip(p.connections.session_rate.1), gauge("max_session_rate"), "maximum session rate \
             since the start"),
     ]
 }
 
 #[rustfmt::skip]
-fn of_tls(p: &Process) -> Vec<Field> {
+fn of_tls(p: &ProcessSnapshot) -> Vec<InfoField> {
     vec![
         field(32, "SslRate", "MRP", clip(p.tls.rate.0), gauge("current_ssl_rate"), "TLS connections of clients over the last second"),
-        field(33, "SslRateLimit", "CLP", Value::U32(p.limits.tls_rate), gauge("limit_ssl_rate"), "limit of TLS connections per second, 0 is none (global maxsslrate)"),
+        field(33, "SslRateLimit", "CLP", ColumnValue::U32(p.limits.tls_rate), gauge("limit_ssl_rate"), "limit of TLS connections per second, 0 is none (global maxsslrate)"),
         field(34, "MaxSslRate", "MMP", clip(p.tls.rate.1), gauge("max_ssl_rate"), "maximum TLS connection rate since \
             the start"),
         field(35, "SslFrontendKeyRate", "MGP", clip(p.tls.client_keys.0), gauge("current_frontend_ssl_key_rate"), "full TLS handshakes with clients over the last second"),
@@ -160,7 +160,7 @@ fn of_tls(p: &Process) -> Vec<Field> {
 }
 
 #[rustfmt::skip]
-fn of_work(p: &Process) -> Vec<Field> {
+fn of_work(p: &ProcessSnapshot) -> Vec<InfoField> {
     let mut fields = vec![
         field(42, "CompressBpsIn", "MRP", clip(p.measured.compressed_in), counter("http_comp_bytes_in_total"), "input \
             of HTTP compression over the last second, in bytes"),
@@ -172,9 +172,9 @@ fn of_work(p: &Process) -> Vec<Field> {
             compression in bytes"),
         field(46, "MaxZlibMemUsage", "CLP", clip(p.resources.compression_memory.1), gauge("max_zlib_memory"), "memory limit of \
             HTTP compression in bytes, 0 is none (global maxzlibmem)"),
-        field(47, "Tasks", "MGP", Value::U32(p.resources.tasks), gauge("current_tasks"), "tasks of the serving threads"),
-        field(48, "Run_queue", "MGP", Value::U32(0), gauge("current_run_queue"), "tasks that are ready to run"),
-        field(49, "Idle_pct", "MaP", Value::U32(p.measured.idle_percent), gauge("idle_time_percent"), "idle \
+        field(47, "Tasks", "MGP", ColumnValue::U32(p.resources.tasks), gauge("current_tasks"), "tasks of the serving threads"),
+        field(48, "Run_queue", "MGP", ColumnValue::U32(0), gauge("current_run_queue"), "tasks that are ready to run"),
+        field(49, "Idle_pct", "MaP", ColumnValue::U32(p.measured.idle_percent), gauge("idle_time_percent"), "idle \
             percentage of the serving threads over the last second"),
         field(50, "node", "COS", text(&p.about.node), None, "node name (global node, or host name)"),
     ];
@@ -182,16 +182,16 @@ fn of_work(p: &Process) -> Vec<Field> {
         fields.push(field(51, "description", "COS", text(description), None, "description (global description)"));
     }
     fields.extend([
-        field(52, "Stopping", "MGP", Value::U32(p.about.stopping.into()), gauge("stopping"), "1 in a soft stop, otherwise 0"),
-        field(53, "Jobs", "MGP", Value::U32(p.connections.current.saturating_add(p.connections.listeners)), gauge("jobs"), "client connections and listeners"),
-        field(54, "Unstoppable Jobs", "MGP", Value::U32(0), gauge("unstoppable_jobs"), "jobs that do not delay a soft \
+        field(52, "Stopping", "MGP", ColumnValue::U32(p.about.stopping.into()), gauge("stopping"), "1 in a soft stop, otherwise 0"),
+        field(53, "Jobs", "MGP", ColumnValue::U32(p.connections.current.saturating_add(p.connections.listeners)), gauge("jobs"), "client connections and listeners"),
+        field(54, "Unstoppable Jobs", "MGP", ColumnValue::U32(0), gauge("unstoppable_jobs"), "jobs that do not delay a soft \
             stop"),
-        field(55, "Listeners", "MGP", Value::U32(p.connections.listeners), gauge("listeners"), "active listeners, including \
+        field(55, "Listeners", "MGP", ColumnValue::U32(p.connections.listeners), gauge("listeners"), "active listeners, including \
             statistics sockets"),
-        field(56, "ActivePeers", "MGP", Value::U32(p.services.peers.0), gauge("active_peers"), "established connections with peers"),
-        field(57, "ConnectedPeers", "MGP", Value::U32(p.services.peers.1), gauge("connected_peers"), "connections with peers"),
+        field(56, "ActivePeers", "MGP", ColumnValue::U32(p.services.peers.0), gauge("active_peers"), "established connections with peers"),
+        field(57, "ConnectedPeers", "MGP", ColumnValue::U32(p.services.peers.1), gauge("connected_peers"), "connections with peers"),
         field(58, "DroppedLogs", "MGP", clip(p.services.logs_dropped), counter("dropped_logs_total"), "dropped log messages"),
-        field(59, "BusyPolling", "MGP", Value::U32(0), gauge("busy_polling_enabled"), "1 with busy polling; not \
+        field(59, "BusyPolling", "MGP", ColumnValue::U32(0), gauge("busy_polling_enabled"), "1 with busy polling; not \
             supported, so 0"),
         field(60, "FailedResolutions", "MGP", clip(p.services.failed_resolutions), counter("failed_resolutions"), "failed name \
             resolutions"),
@@ -200,20 +200,20 @@ fn of_work(p: &Process) -> Vec<Field> {
 }
 
 #[rustfmt::skip]
-fn of_traffic(p: &Process) -> Vec<Field> {
+fn of_traffic(p: &ProcessSnapshot) -> Vec<InfoField> {
     let mut fields = vec![
-        field(61, "TotalBytesOut", "MGP", Value::U64(p.connections.bytes_out), counter("bytes_out_total"), "bytes sent to clients since the start"),
-        field(62, "TotalSplicdedBytesOut", "MGP", Value::U64(p.resources.pipes.bytes), counter("spliced_bytes_out_total"), "bytes \
+        field(61, "TotalBytesOut", "MGP", ColumnValue::U64(p.connections.bytes_out), counter("bytes_out_total"), "bytes sent to clients since the start"),
+        field(62, "TotalSplicdedBytesOut", "MGP", ColumnValue::U64(p.resources.pipes.bytes), counter("spliced_bytes_out_total"), "bytes \
             spliced in the kernel"),
-        field(63, "BytesOutRate", "MRP", Value::U64(p.measured.bytes_out), gauge("bytes_out_rate"), "bytes sent to clients over the last second"),
-        field(64, "DebugCommandsIssued", "MGP", Value::U32(0), None, "debugging commands used; there are none"),
+        field(63, "BytesOutRate", "MRP", ColumnValue::U64(p.measured.bytes_out), gauge("bytes_out_rate"), "bytes sent to clients over the last second"),
+        field(64, "DebugCommandsIssued", "MGP", ColumnValue::U32(0), None, "debugging commands used; there are none"),
         field(65, "CumRecvLogs", "MCP", clip(p.services.logs_received), counter("recv_logs_total"), "log messages that log-forward sections received"),
         field(66, "Build info", "POS", text(VERSION), None, "version of the build"),
         field(67, "Memmax_bytes", "CLP", clip(p.resources.memory_max), gauge("max_memory_bytes"), "memory limit of the process \
             (-m), in bytes; 0 is none"),
-        field(68, "PoolAlloc_bytes", "MGP", Value::U64(p.resources.memory.0), gauge("pool_allocated_bytes"), "memory of the \
+        field(68, "PoolAlloc_bytes", "MGP", ColumnValue::U64(p.resources.memory.0), gauge("pool_allocated_bytes"), "memory of the \
             allocator, in bytes"),
-        field(69, "PoolUsed_bytes", "MGP", Value::U64(p.resources.memory.1), gauge("pool_used_bytes"), "memory in use, in bytes"),
+        field(69, "PoolUsed_bytes", "MGP", ColumnValue::U64(p.resources.memory.1), gauge("pool_used_bytes"), "memory in use, in bytes"),
         field(70, "Start_time_sec", "MDP", clip(p.about.started_s), gauge("start_time_seconds"), "start time, in seconds \
             since 1970"),
         field(71, "Tainted", "SGP", text("0"), None, "experimental features in use; there are none"),
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn the_fields_are_all_of_haproxys_in_its_order() {
-        let mut process = Process::default();
+        let mut process = ProcessSnapshot::default();
         process.about.description = Some("d".into());
         let places: Vec<usize> = fields(&process, false).iter().map(|f| f.place).collect();
         assert_eq!(places, (0..=71).collect::<Vec<_>>());

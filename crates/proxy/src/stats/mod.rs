@@ -2,7 +2,7 @@
 //!
 //! [`answer`] decides on the thread of the request, which takes microseconds. A report takes
 //! about as long per server as a small request. Reports of large configurations are therefore
-//! created on a thread of their own (see [`Report::make`]), so that no stream waits for them.
+//! created on a thread of their own (see [`StatisticsReport::make`]), so that no stream waits for them.
 
 pub mod asked;
 pub mod column;
@@ -20,17 +20,17 @@ mod page;
 mod tests;
 
 use crate::runtime;
-use admin::Outcome;
-use asked::{ActionStatus, Asked, Kind};
+use admin::AdminOutcome;
+use asked::{ActionStatus, StatisticsFormat, StatisticsQuery};
 use export::Format;
-use http::message::{Message, Refusal, Version, reason_of};
+use http::message::{HttpMessage, HttpVersion, MessageEditError, reason_of};
 use model::config::{Config, Proxy, ProxyIndex, StatsPage};
-use model::rules::{self, Verdict};
+use model::rules::{self, MessageVerdict};
 use model::transaction::Wait;
-use model::transaction::{Phase, Reply, Stream, Termination, error_page};
+use model::transaction::{ProxyResponse, ProxyStream, StreamPhase, Termination, error_page};
 use model::users;
 use page::Html;
-use process::Process;
+use process::ProcessSnapshot;
 use row::{Moment, Selection};
 use std::io;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ use std::thread;
 
 /// Verdict on a request that may be for the statistics.
 #[derive(Debug)]
-pub enum Answer {
+pub enum StatisticsVerdict {
     /// The request is not for the statistics.
     No,
     /// A password has to be verified first; then the check is repeated.
@@ -47,59 +47,59 @@ pub enum Answer {
     /// This many bytes of the request body are needed; then the check is repeated.
     NeedBody(usize),
     /// Send this reply.
-    Ready(Reply),
+    Ready(ProxyResponse),
     /// Create this report and send it.
-    Report(Box<Report>),
+    Report(Box<StatisticsReport>),
 }
 
 /// Checks whether a request is for the statistics of its frontend or, with `in_backend`, of
 /// its backend, and returns how to answer it.
-pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
+pub fn answer(stream: &mut ProxyStream, in_backend: bool) -> StatisticsVerdict {
     let index = if in_backend {
         stream.route.backend.unwrap_or(stream.route.frontend)
     } else {
         stream.route.frontend
     };
     if stream.config.proxy(index).stats.is_none() {
-        return Answer::No;
+        return StatisticsVerdict::No;
     }
     let config = stream.config.clone();
     let Some(page) = &config.proxy(index).stats else {
-        return Answer::No;
+        return StatisticsVerdict::No;
     };
     let post = match stream.request.method() {
         b"GET" | b"HEAD" => false,
         b"POST" => true,
-        _ => return Answer::No,
+        _ => return StatisticsVerdict::No,
     };
     let Some(tail) = stream.request.path_and_query().strip_prefix(&*page.uri) else {
-        return Answer::No;
+        return StatisticsVerdict::No;
     };
-    let asked = Asked::parse(tail);
+    let asked = StatisticsQuery::parse(tail);
     stream.outcome.statistics = true;
-    stream.outcome.end(Termination::Local, Phase::Request);
+    stream.outcome.end(Termination::Local, StreamPhase::Request);
     if !auth::allowed(page, stream) {
         let realm = page.realm.as_deref().unwrap_or(users::STATISTICS_REALM);
-        return Answer::Ready(rules::challenge(stream, realm));
+        return StatisticsVerdict::Ready(rules::challenge(stream, realm));
     }
     if let Some(answer) = refused(stream, page) {
         return answer;
     }
     let admin = page.admin.iter().any(|condition| condition.test(stream));
     match users::unanswered(stream) {
-        Some(Verdict::Wait(wait)) => return Answer::Wait(wait),
-        Some(Verdict::Answer(reply)) => return Answer::Ready(*reply),
+        Some(MessageVerdict::Wait(wait)) => return StatisticsVerdict::Wait(wait),
+        Some(MessageVerdict::Answer(reply)) => return StatisticsVerdict::Ready(*reply),
         _ => {}
     }
     if post {
         return action(stream, index, page, &asked, admin);
     }
     let runtime = runtime::of_thread();
-    Answer::Report(Box::new(Report {
-        process: Process::now(runtime, &config),
+    StatisticsVerdict::Report(Box::new(StatisticsReport {
+        process: ProcessSnapshot::now(runtime, &config),
         moment: process::moment(runtime, page.legends),
         proxy: index,
-        asked,
+        query: asked,
         admin,
         console: page.console.and_then(|console| {
             let host = stream.request.get(b"host");
@@ -111,14 +111,14 @@ pub fn answer(stream: &mut Stream, in_backend: bool) -> Answer {
 }
 
 /// Returns the Prometheus report for a query; None if a part of the query is unknown.
-pub fn metrics(stream: &Stream, query: &[u8]) -> Option<Report> {
+pub fn metrics(stream: &ProxyStream, query: &[u8]) -> Option<StatisticsReport> {
     let runtime = runtime::of_thread();
-    Some(Report {
+    Some(StatisticsReport {
         metrics: Some(prometheus::Query::parse(query)?),
-        process: Process::now(runtime, &stream.config),
+        process: ProcessSnapshot::now(runtime, &stream.config),
         moment: process::moment(runtime, false),
         proxy: stream.route.frontend,
-        asked: Asked::default(),
+        query: StatisticsQuery::default(),
         admin: false,
         console: None,
         config: stream.config.clone(),
@@ -126,51 +126,51 @@ pub fn metrics(stream: &Stream, query: &[u8]) -> Option<Report> {
 }
 
 /// Applies the `stats http-request` rules. Returns the verdict if they refuse the request.
-fn refused(stream: &mut Stream, page: &StatsPage) -> Option<Answer> {
+fn refused(stream: &mut ProxyStream, page: &StatsPage) -> Option<StatisticsVerdict> {
     if page.http_request.is_empty() {
         return None;
     }
     Some(match rules::statistics(stream, &page.http_request) {
-        Verdict::Continue => {
+        MessageVerdict::Continue => {
             // The page sets the termination state, not the rule.
             stream.outcome.termination = Termination::Local;
             return None;
         }
-        Verdict::Wait(wait) => Answer::Wait(wait),
-        Verdict::Answer(reply) => Answer::Ready(*reply),
-        _ => Answer::Ready(error_page(stream, 403)),
+        MessageVerdict::Wait(wait) => StatisticsVerdict::Wait(wait),
+        MessageVerdict::Answer(reply) => StatisticsVerdict::Ready(*reply),
+        _ => StatisticsVerdict::Ready(error_page(stream, 403)),
     })
 }
 
 /// Performs the action of a submitted form.
 fn action(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     index: ProxyIndex,
     page: &StatsPage,
-    asked: &Asked,
+    asked: &StatisticsQuery,
     admin: bool,
-) -> Answer {
+) -> StatisticsVerdict {
     let config = stream.config.clone();
     let outcome = if !admin || auth::from_another_site(stream) {
         ActionStatus::Denied
     } else if !stream.payloads.request_complete {
-        return Answer::NeedBody(config.global.tune.bufsize);
+        return StatisticsVerdict::NeedBody(config.global.tune.bufsize);
     } else if is_cut(stream) {
         ActionStatus::TooMany
     } else {
-        let all = Asked::default();
+        let all = StatisticsQuery::default();
         let selection = selection(config.proxy(index), page, &all);
         let shown = |proxy: &Proxy| selection.has_proxy(proxy);
         match admin::run(&config, &stream.payloads.request, shown) {
-            Outcome::Ended(status) => status,
-            Outcome::Ask(kill) => {
+            AdminOutcome::Ended(status) => status,
+            AdminOutcome::Ask(kill) => {
                 let view = without_outcome(asked);
                 return ready(stream, question(page::confirm(page, &view, &kill)));
             }
         }
     };
     let view = without_outcome(asked);
-    let reply = redirect(page, outcome, &view).map(|head| Reply {
+    let reply = redirect(page, outcome, &view).map(|head| ProxyResponse {
         head,
         body: Arc::default(),
         close: false,
@@ -178,32 +178,35 @@ fn action(
     ready(stream, reply)
 }
 
-fn ready(stream: &mut Stream, reply: Result<Reply, Refusal>) -> Answer {
-    Answer::Ready(reply.unwrap_or_else(|_| error_page(stream, 500)))
+fn ready(
+    stream: &mut ProxyStream,
+    reply: Result<ProxyResponse, MessageEditError>,
+) -> StatisticsVerdict {
+    StatisticsVerdict::Ready(reply.unwrap_or_else(|_| error_page(stream, 500)))
 }
 
-fn without_outcome(asked: &Asked) -> Asked {
-    Asked {
+fn without_outcome(asked: &StatisticsQuery) -> StatisticsQuery {
+    StatisticsQuery {
         outcome: None,
         ..asked.clone()
     }
 }
 
 /// Builds the page that asks for confirmation of an action.
-fn question(html: Html) -> Result<Reply, Refusal> {
+fn question(html: Html) -> Result<ProxyResponse, MessageEditError> {
     let mut head = page_head(b"text/html; charset=utf-8")?;
     let policy = [&html.policy, IN_NO_FRAME].concat();
     head.add(b"content-security-policy", policy.as_bytes())?;
-    Ok(Reply {
+    Ok(ProxyResponse {
         head,
         body: html.text.into_bytes().into(),
         close: false,
     })
 }
 
-fn page_head(kind: &[u8]) -> Result<Message, Refusal> {
-    let mut head = Message::new();
-    head.begin_response(Version::Http11, 200, reason_of(200).as_bytes())?;
+fn page_head(kind: &[u8]) -> Result<HttpMessage, MessageEditError> {
+    let mut head = HttpMessage::new();
+    head.begin_response(HttpVersion::Http11, 200, reason_of(200).as_bytes())?;
     head.add(b"cache-control", b"no-cache")?;
     head.add(b"content-type", kind)?;
     Ok(head)
@@ -214,7 +217,7 @@ fn page_head(kind: &[u8]) -> Result<Message, Refusal> {
 const IN_NO_FRAME: &str = "; frame-ancestors 'self'";
 
 /// Returns whether a form was longer than the stored part of its body.
-fn is_cut(stream: &Stream) -> bool {
+fn is_cut(stream: &ProxyStream) -> bool {
     let length = stream
         .request
         .get(b"content-length")
@@ -226,9 +229,13 @@ fn is_cut(stream: &Stream) -> bool {
     }
 }
 
-fn redirect(page: &StatsPage, outcome: ActionStatus, view: &Asked) -> Result<Message, Refusal> {
-    let mut head = Message::new();
-    head.begin_response(Version::Http11, 303, reason_of(303).as_bytes())?;
+fn redirect(
+    page: &StatsPage,
+    outcome: ActionStatus,
+    view: &StatisticsQuery,
+) -> Result<HttpMessage, MessageEditError> {
+    let mut head = HttpMessage::new();
+    head.begin_response(HttpVersion::Http11, 303, reason_of(303).as_bytes())?;
     head.add(b"cache-control", b"no-cache")?;
     head.add(b"content-type", b"text/plain")?;
     let mut location = page.uri.to_vec();
@@ -238,7 +245,11 @@ fn redirect(page: &StatsPage, outcome: ActionStatus, view: &Asked) -> Result<Mes
     Ok(head)
 }
 
-fn selection<'s>(proxy: &'s Proxy, page: &'s StatsPage, asked: &'s Asked) -> Selection<'s> {
+fn selection<'s>(
+    proxy: &'s Proxy,
+    page: &'s StatsPage,
+    asked: &'s StatisticsQuery,
+) -> Selection<'s> {
     Selection {
         scope: Some(&*asked.scope).filter(|scope| !scope.is_empty()),
         allowed: &page.scope,
@@ -251,14 +262,14 @@ fn selection<'s>(proxy: &'s Proxy, page: &'s StatsPage, asked: &'s Asked) -> Sel
 
 /// A requested report that is still to be created.
 #[derive(Debug)]
-pub struct Report {
+pub struct StatisticsReport {
     config: Arc<Config>,
     proxy: ProxyIndex,
-    asked: Asked,
+    query: StatisticsQuery,
     admin: bool,
     /// URL of the web console for the browser.
     console: Option<String>,
-    process: Process,
+    process: ProcessSnapshot,
     moment: Moment,
     metrics: Option<prometheus::Query>,
 }
@@ -289,10 +300,10 @@ impl Drop for ReportPermit {
     }
 }
 
-impl Report {
+impl StatisticsReport {
     /// Creates the reply; a large one on a thread of its own. None if too many are being created,
     /// or the system provided no thread.
-    pub async fn make(self) -> Option<Reply> {
+    pub async fn make(self) -> Option<ProxyResponse> {
         let servers: usize = self
             .config
             .proxies
@@ -314,11 +325,11 @@ impl Report {
         made.await.ok()?.ok()
     }
 
-    fn render(&self) -> Result<Reply, Refusal> {
+    fn render(&self) -> Result<ProxyResponse, MessageEditError> {
         let proxy = self.config.proxy(self.proxy);
         let fallback = StatsPage::default();
         let page = proxy.stats.as_deref().unwrap_or(&fallback);
-        let Body { kind, text, policy } = self.body(proxy, page);
+        let ReportBody { kind, text, policy } = self.body(proxy, page);
         let mut head = page_head(kind)?;
         if let Some(policy) = &policy {
             let frames = if self.admin { IN_NO_FRAME } else { "" };
@@ -326,34 +337,36 @@ impl Report {
             head.add(b"content-security-policy", policy.as_bytes())?;
         }
         // The page refreshes itself.
-        let refreshes = page.refresh_s > 0 && !self.asked.no_refresh && policy.is_none();
+        let refreshes = page.refresh_s > 0 && !self.query.no_refresh && policy.is_none();
         if refreshes && self.metrics.is_none() {
             head.add(b"refresh", page.refresh_s.to_string().as_bytes())?;
         }
-        Ok(Reply {
+        Ok(ProxyResponse {
             head,
             body: text.into_bytes().into(),
             close: false,
         })
     }
 
-    fn body(&self, proxy: &Proxy, page: &StatsPage) -> Body {
+    fn body(&self, proxy: &Proxy, page: &StatsPage) -> ReportBody {
         if let Some(query) = self.metrics {
             let text = prometheus::render(&self.config, &self.process, &self.moment, query);
-            return Body::plain(b"text/plain; version=0.0.4", text);
+            return ReportBody::plain(b"text/plain; version=0.0.4", text);
         }
-        let selection = selection(proxy, page, &self.asked);
+        let selection = selection(proxy, page, &self.query);
         let rows = |format| export::rows(&self.config, &selection, &self.moment, format);
-        match self.asked.kind {
-            Kind::Csv => Body::plain(b"text/plain", rows(Format::Csv)),
-            Kind::Typed => Body::plain(b"text/plain", rows(Format::Typed)),
-            Kind::Json => Body::plain(b"application/json", rows(Format::Json)),
-            Kind::Schema => Body::plain(b"application/json", export::SCHEMA.to_owned()),
-            Kind::Page => {
+        match self.query.kind {
+            StatisticsFormat::Csv => ReportBody::plain(b"text/plain", rows(Format::Csv)),
+            StatisticsFormat::Typed => ReportBody::plain(b"text/plain", rows(Format::Typed)),
+            StatisticsFormat::Json => ReportBody::plain(b"application/json", rows(Format::Json)),
+            StatisticsFormat::Schema => {
+                ReportBody::plain(b"application/json", export::SCHEMA.to_owned())
+            }
+            StatisticsFormat::Page => {
                 let view = page::View {
                     config: &self.config,
                     page,
-                    asked: &self.asked,
+                    query: &self.query,
                     selection,
                     moment: self.moment,
                     process: &self.process,
@@ -361,25 +374,25 @@ impl Report {
                     console: self.console.as_deref(),
                 };
                 let Html { text, policy } = view.render();
-                Body {
+                ReportBody {
                     policy: Some(policy),
-                    ..Body::plain(b"text/html; charset=utf-8", text)
+                    ..ReportBody::plain(b"text/html; charset=utf-8", text)
                 }
             }
         }
     }
 }
 
-struct Body {
+struct ReportBody {
     kind: &'static [u8],
     text: String,
     /// `Content-Security-Policy` of a page.
     policy: Option<String>,
 }
 
-impl Body {
-    fn plain(kind: &'static [u8], text: String) -> Body {
-        Body {
+impl ReportBody {
+    fn plain(kind: &'static [u8], text: String) -> ReportBody {
+        ReportBody {
             kind,
             text,
             policy: None,

@@ -4,7 +4,7 @@ use super::row::Moment;
 use crate::runtime::{Measured, Runtime};
 use model::config::Config;
 use model::state::{self, Tally};
-use part::report::Report;
+use part::report::StatusReport;
 use reactor::{self, Pipes};
 use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,7 +31,7 @@ pub struct Limits {
 
 /// Snapshot of the process.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Process {
+pub struct ProcessSnapshot {
     /// Identity of the process.
     pub about: About,
     /// Client connections, and their traffic.
@@ -47,7 +47,7 @@ pub struct Process {
     /// Rates measured over a second.
     pub measured: Measured,
     /// Report on virtual addresses.
-    pub addresses: Report,
+    pub addresses: StatusReport,
 }
 
 /// Identity of the process.
@@ -149,9 +149,9 @@ fn line(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-impl Process {
+impl ProcessSnapshot {
     /// Takes a snapshot of the process.
-    pub fn now(runtime: &Runtime, config: &Config) -> Process {
+    pub fn now(runtime: &Runtime, config: &Config) -> ProcessSnapshot {
         let now_ms = runtime.now_ms();
         let sum = |tally| {
             let proxies = config.proxies.iter();
@@ -168,7 +168,7 @@ impl Process {
             .started_at
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Process {
+        ProcessSnapshot {
             about: About {
                 pid: std::process::id(),
                 threads: runtime.threads() as u32,

@@ -3,9 +3,9 @@
 //! Only process metrics that exist here are included.
 
 use super::column::Column as C;
-use super::information::{self, Kind};
-use super::process::Process;
-use super::row::{Moment, Object, Row, Selection, Value, each};
+use super::information::{self, MetricType};
+use super::process::ProcessSnapshot;
+use super::row::{ColumnValue, Moment, Object, Row, Selection, each};
 use model::config::Config;
 use model::config::product::VERSION;
 use model::names::{SectionReport, Tallies};
@@ -221,7 +221,7 @@ static METRICS: &[(u8, &str, C, How)] = &[
 ];
 
 /// Formats all selected metrics.
-pub fn render(config: &Config, process: &Process, moment: &Moment, query: Query) -> String {
+pub fn render(config: &Config, process: &ProcessSnapshot, moment: &Moment, query: Query) -> String {
     let mut out = String::new();
     if query.global {
         of_process(&mut out, process);
@@ -283,7 +283,7 @@ fn head(out: &mut String, name: &str, meaning: &str, how: How) {
 fn labels(row: &Row<'_>) -> String {
     let proxy = escaped(&row.proxy.name);
     let text = |column| match row.get(column) {
-        Value::Text(text) => escaped(text),
+        ColumnValue::Text(text) => escaped(text),
         _ => String::new(),
     };
     match row.object {
@@ -377,7 +377,7 @@ fn statuses(out: &mut String, name: &str, rows: &[&Row<'_>]) {
     ];
     for (code, column) in columns {
         for row in rows {
-            if row.get(column) != &Value::Empty {
+            if row.get(column) != &ColumnValue::Empty {
                 let labels = labels(row);
                 let _ = write!(out, "haproxy_{name}{{{labels},code=\"{code}\"}} ");
                 number(out, row.get(column));
@@ -399,12 +399,12 @@ const OF_HTTP: [C; 9] = [
     C::CacheHits,
 ];
 
-fn number(out: &mut String, value: &Value<'_>) {
+fn number(out: &mut String, value: &ColumnValue<'_>) {
     let _ = match value {
-        Value::U32(n) => writeln!(out, "{n}"),
-        Value::U64(n) => writeln!(out, "{n}"),
-        Value::S32(n) => writeln!(out, "{n}"),
-        Value::Empty | Value::Text(_) => writeln!(out, "NaN"),
+        ColumnValue::U32(n) => writeln!(out, "{n}"),
+        ColumnValue::U64(n) => writeln!(out, "{n}"),
+        ColumnValue::S32(n) => writeln!(out, "{n}"),
+        ColumnValue::Empty | ColumnValue::Text(_) => writeln!(out, "NaN"),
     };
 }
 
@@ -428,8 +428,8 @@ fn metric(out: &mut String, name: &str, (column, how): (C, How), row: &Row<'_>, 
         }
         Milliseconds => {
             let ms = match value {
-                Value::U32(n) => u64::from(*n),
-                Value::U64(n) => *n,
+                ColumnValue::U32(n) => u64::from(*n),
+                ColumnValue::U64(n) => *n,
                 _ if column == C::CheckDuration => return,
                 _ => 0,
             };
@@ -441,7 +441,7 @@ fn metric(out: &mut String, name: &str, (column, how): (C, How), row: &Row<'_>, 
             );
         }
         // A check without a status code, which only connects, has code 0.
-        _ if column == C::CheckCode && value == &Value::Empty => {
+        _ if column == C::CheckCode && value == &ColumnValue::Empty => {
             if check_of(row).is_some() {
                 let _ = writeln!(out, "haproxy_{name}{{{labels}}} 0");
             }
@@ -473,7 +473,7 @@ fn servers<'r, 'c>(backend: &'r Row<'c>, all: &'r [Row<'c>]) -> impl Iterator<It
 
 /// Returns the state in the form of the metrics: the first word of the statistics text.
 fn state_of<'r>(row: &'r Row<'_>) -> &'r str {
-    let Value::Text(text) = row.get(C::Status) else {
+    let ColumnValue::Text(text) = row.get(C::Status) else {
         return "";
     };
     let word = text.split(' ').next().unwrap_or_default();
@@ -488,19 +488,19 @@ fn state_of<'r>(row: &'r Row<'_>) -> &'r str {
 /// Returns the result of the last check; a star in front marks one that is running now.
 fn check_of<'r>(row: &'r Row<'_>) -> Option<&'r str> {
     match row.get(C::CheckStatus) {
-        Value::Text(text) => Some(text.trim_start_matches("* ")),
+        ColumnValue::Text(text) => Some(text.trim_start_matches("* ")),
         _ => None,
     }
 }
 
-fn of_process(out: &mut String, process: &Process) {
+fn of_process(out: &mut String, process: &ProcessSnapshot) {
     for field in information::fields(process, false) {
         let Some((name, kind)) = field.metric else {
             continue;
         };
         let how = match kind {
-            Kind::Counter => Counter,
-            Kind::Gauge => Gauge,
+            MetricType::Counter => Counter,
+            MetricType::Gauge => Gauge,
         };
         let name = format!("process_{name}");
         head(out, &name, field.meaning, how);
@@ -598,9 +598,14 @@ mod tests {
         let mut config = loaded.config.expect("it loads");
         model::control::install(&mut config, None, 0);
         let proxy = &config.proxies[0];
-        proxy.state.backend.counters.here().took(5);
+        proxy.state.backend.counters.current_shard().took(5);
         for ms in [7, 7, 1_500] {
-            proxy.servers[0].state.traffic.counters.here().took(ms);
+            proxy.servers[0]
+                .state
+                .traffic
+                .counters
+                .current_shard()
+                .took(ms);
         }
         let mut rows: Vec<Row<'_>> = Vec::new();
         let moment = Moment {

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Value of a column.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum Value<'c> {
+pub enum ColumnValue<'c> {
     /// The object has no value in this column.
     #[default]
     Empty,
@@ -26,27 +26,27 @@ pub enum Value<'c> {
     Text(Cow<'c, str>),
 }
 
-impl<'c> From<u32> for Value<'c> {
+impl<'c> From<u32> for ColumnValue<'c> {
     fn from(n: u32) -> Self {
-        Value::U32(n)
+        ColumnValue::U32(n)
     }
 }
 
-impl<'c> From<u64> for Value<'c> {
+impl<'c> From<u64> for ColumnValue<'c> {
     fn from(n: u64) -> Self {
-        Value::U64(n)
+        ColumnValue::U64(n)
     }
 }
 
-impl<'c> From<&'c str> for Value<'c> {
+impl<'c> From<&'c str> for ColumnValue<'c> {
     fn from(text: &'c str) -> Self {
-        Value::Text(Cow::Borrowed(text))
+        ColumnValue::Text(Cow::Borrowed(text))
     }
 }
 
-impl<'c> From<String> for Value<'c> {
+impl<'c> From<String> for ColumnValue<'c> {
     fn from(text: String) -> Self {
-        Value::Text(Cow::Owned(text))
+        ColumnValue::Text(Cow::Owned(text))
     }
 }
 
@@ -83,7 +83,7 @@ pub struct Row<'c> {
     pub proxy: &'c Proxy,
     /// Subject of the row.
     pub object: Object<'c>,
-    values: [Value<'c>; COLUMN_COUNT],
+    values: [ColumnValue<'c>; COLUMN_COUNT],
 }
 
 impl<'c> Row<'c> {
@@ -91,7 +91,7 @@ impl<'c> Row<'c> {
         let mut row = Row {
             proxy,
             object,
-            values: [const { Value::Empty }; COLUMN_COUNT],
+            values: [const { ColumnValue::Empty }; COLUMN_COUNT],
         };
         let (name, kind, id) = match &row.object {
             Object::Frontend => (Cow::Borrowed("FRONTEND"), 0u32, 0),
@@ -99,7 +99,7 @@ impl<'c> Row<'c> {
             Object::Server(server, _) => (Cow::Borrowed(&*server.name), 2, server.id),
             Object::Listener(bind) => (listener_name(bind), 3, bind.id),
         };
-        row.put(Column::Svname, Value::Text(name));
+        row.put(Column::Svname, ColumnValue::Text(name));
         row.put(Column::Pxname, &*proxy.name);
         row.put(Column::Pid, 1u32);
         row.put(Column::Iid, proxy.id);
@@ -109,20 +109,20 @@ impl<'c> Row<'c> {
         row
     }
 
-    fn put(&mut self, column: Column, value: impl Into<Value<'c>>) {
+    fn put(&mut self, column: Column, value: impl Into<ColumnValue<'c>>) {
         self.values[column as usize] = value.into();
     }
 
     /// Returns the value of a column.
-    pub fn get(&self, column: Column) -> &Value<'c> {
+    pub fn get(&self, column: Column) -> &ColumnValue<'c> {
         &self.values[column as usize]
     }
 
     /// Returns the number in a column; 0 without one.
     pub fn number(&self, column: Column) -> u64 {
         match *self.get(column) {
-            Value::U32(n) => n.into(),
-            Value::U64(n) => n,
+            ColumnValue::U32(n) => n.into(),
+            ColumnValue::U64(n) => n,
             _ => 0,
         }
     }
@@ -130,7 +130,7 @@ impl<'c> Row<'c> {
     /// Returns the text in a column; empty without one.
     pub fn text(&self, column: Column) -> &str {
         match self.get(column) {
-            Value::Text(text) => text,
+            ColumnValue::Text(text) => text,
             _ => "",
         }
     }
@@ -181,14 +181,14 @@ impl<'c> Row<'c> {
 
     fn last_session(&mut self, ago_s: Option<u64>) {
         let ago = ago_s.map_or(-1, |s| i32::try_from(s).unwrap_or(i32::MAX));
-        self.values[Column::Lastsess as usize] = Value::S32(ago);
+        self.values[Column::Lastsess as usize] = ColumnValue::S32(ago);
     }
 
     /// Sets zeros for the HTTP/2 columns, and the counters of compression and the cache.
     fn absent(&mut self, counters: &Counters) {
         use Column as C;
         let zeros = (C::H2HeadersRcvd as usize)..=(C::H2BackendTotalStreams as usize);
-        self.values[zeros].fill(Value::U64(0));
+        self.values[zeros].fill(ColumnValue::U64(0));
         for (column, tally) in [
             (C::CompIn, Tally::CompressedIn),
             (C::CompOut, Tally::CompressedOut),
@@ -372,7 +372,7 @@ pub fn frontend<'c>(proxy: &'c Proxy, moment: &Moment) -> Row<'c> {
         &state.frontend.counters,
         Tally::Connections,
     );
-    row.put(C::H1OpenStreams, Value::Empty);
+    row.put(C::H1OpenStreams, ColumnValue::Empty);
     row
 }
 
@@ -663,7 +663,7 @@ impl Selection<'_> {
             AdminReport::Maintenance | AdminReport::Unresolved
         );
         let hidden =
-            (self.hide_maintenance && maintenance) || (self.hide_down && !server.state.up());
+            (self.hide_maintenance && maintenance) || (self.hide_down && !server.state.is_up());
         !hidden
     }
 }

@@ -1,10 +1,10 @@
 //! Tests of whole reports, over a configuration with servers in every state.
 
-use super::asked::{ActionStatus, Asked};
+use super::asked::{ActionStatus, StatisticsQuery};
 use super::export::{self, Format};
-use super::process::Process;
+use super::process::ProcessSnapshot;
 use super::row::{Moment, Selection};
-use super::{Report, page};
+use super::{StatisticsReport, page};
 use keyword::testing::load_text;
 use model::config::{Config, ProxyIndex, StatsPage};
 use model::state::{AdminState, CheckResult, CheckStatus, Tally};
@@ -88,18 +88,22 @@ fn config() -> Arc<Config> {
     server("maintained").set_admin(AdminState::Maintenance, at);
     let conditional = CheckResult::new(CheckStatus::Layer7OkConditional, 1).code(404);
     server("stopping").take_check(conditional, at);
-    let count = |tally, n| server("up").traffic.counters.here().add(tally, n);
+    let count = |tally, n| server("up").traffic.counters.current_shard().add(tally, n);
     count(Tally::Sessions, 1_234_567);
     count(Tally::BytesOut, 9_876_543_210);
     count(Tally::Status2xx, 1_234_560);
     count(Tally::Status5xx, 7);
     server("up").traffic.last_session.note(NOW_MS - 3000);
-    server("up").traffic.counters.here().times([0, 1, 12, 30]);
+    server("up")
+        .traffic
+        .counters
+        .current_shard()
+        .times([0, 1, 12, 30]);
     Arc::new(config)
 }
 
-fn process() -> Process {
-    let mut process = Process::default();
+fn process() -> ProcessSnapshot {
+    let mut process = ProcessSnapshot::default();
     process.about.pid = 4711;
     process.about.threads = 2;
     process.about.uptime_ms = 93_784_000;
@@ -119,7 +123,7 @@ fn rows(format: Format, selection: &Selection<'_>) -> String {
     export::rows(&config(), selection, &moment(), format)
 }
 
-fn html(asked: &Asked, admin: bool, page: &StatsPage) -> String {
+fn html(asked: &StatisticsQuery, admin: bool, page: &StatsPage) -> String {
     let config = config();
     let selection = Selection {
         hide_down: asked.up,
@@ -129,7 +133,7 @@ fn html(asked: &Asked, admin: bool, page: &StatsPage) -> String {
     page::View {
         config: &config,
         page,
-        asked,
+        query: asked,
         selection,
         moment: moment(),
         process: &process,
@@ -248,9 +252,9 @@ fn a_selection_leaves_rows_out() {
 
 #[test]
 fn a_page_shows_every_state_and_escapes_what_it_is_told() {
-    let asked = Asked {
+    let asked = StatisticsQuery {
         outcome: Some(ActionStatus::Done),
-        ..Asked::default()
+        ..StatisticsQuery::default()
     };
     let page = html(&asked, true, &stats_page());
     // Neither the style nor the version is what this is about, and the script has a file.
@@ -286,9 +290,9 @@ fn a_page_without_rights_has_no_form_and_without_a_version_says_none() {
         ..stats_page()
     };
     let page = html(
-        &Asked {
+        &StatisticsQuery {
             no_refresh: true,
-            ..Asked::default()
+            ..StatisticsQuery::default()
         },
         false,
         &hidden,
@@ -305,9 +309,9 @@ fn the_scope_form_keeps_the_query_of_the_page() {
         ..stats_page()
     };
     let page = html(
-        &Asked {
+        &StatisticsQuery {
             scope: "a\"b".into(),
-            ..Asked::default()
+            ..StatisticsQuery::default()
         },
         false,
         &page,
@@ -325,11 +329,11 @@ fn a_large_report_is_made_beside_the_thread_that_asked() {
     let file = format!("listen l\nmode http\nbind 127.0.0.1:1\nstats uri /s\n{servers}");
     let mut config = load_text(&file).config.unwrap();
     model::control::install(&mut config, None, 1);
-    let report = || Report {
+    let report = || StatisticsReport {
         metrics: None,
         config: Arc::new(Config::default()),
         proxy: ProxyIndex(0),
-        asked: Asked::parse(b";csv"),
+        query: StatisticsQuery::parse(b";csv"),
         admin: false,
         console: None,
         process: process(),
@@ -341,7 +345,7 @@ fn a_large_report_is_made_beside_the_thread_that_asked() {
         .unwrap();
     let reply = runtime
         .block_on(
-            Report {
+            StatisticsReport {
                 config: config.clone(),
                 ..report()
             }
@@ -357,7 +361,7 @@ fn a_large_report_is_made_beside_the_thread_that_asked() {
 
 #[test]
 fn what_needs_attention_stands_on_top_with_links() {
-    let page = html(&Asked::default(), false, &stats_page());
+    let page = html(&StatisticsQuery::default(), false, &stats_page());
     let (_, strip) = page.split_once("<nav class=\"alerts\"").unwrap();
     let (strip, _) = strip.split_once("</nav>").unwrap();
     let lines: Vec<&str> = strip.lines().skip(1).collect();
@@ -376,9 +380,9 @@ fn what_needs_attention_stands_on_top_with_links() {
         ]
     );
     // Rows that this view does not show are in another one.
-    let asked = Asked {
+    let asked = StatisticsQuery {
         up: true,
-        ..Asked::default()
+        ..StatisticsQuery::default()
     };
     let page = html(&asked, false, &stats_page());
     assert!(page.contains("<a href=\"/stats#app/down\">") && !page.contains("id=\"app/down\""));
@@ -390,7 +394,7 @@ fn what_needs_attention_stands_on_top_with_links() {
 
 #[test]
 fn tables_of_frontends_have_no_columns_of_servers() {
-    let page = html(&Asked::default(), false, &stats_page());
+    let page = html(&StatisticsQuery::default(), false, &stats_page());
     let section = |name: &str| {
         let mut sections = page.split("<section").skip(1);
         let found = sections.find(|section| section.contains(&format!("id=\"{name}\"")));
@@ -408,20 +412,20 @@ fn tables_of_frontends_have_no_columns_of_servers() {
 
 #[test]
 fn the_page_links_to_the_console_where_there_is_one() {
-    let page = html(&Asked::default(), false, &stats_page());
+    let page = html(&StatisticsQuery::default(), false, &stats_page());
     assert!(page.contains("href=\"https://lb1:8600/\" rel=\"noreferrer\">Web console</a>"));
 }
 
 #[test]
 fn a_page_keeps_what_is_checked_over_a_refresh() {
-    let page = html(&Asked::default(), true, &stats_page());
+    let page = html(&StatisticsQuery::default(), true, &stats_page());
     assert!(
         page.contains(
             "<noscript><meta http-equiv=\"refresh\" content=\"5;url=/stats\"></noscript>"
         )
     );
     assert!(page.contains("<body data-refresh=\"5\" data-link=\"/stats\">"));
-    let plain = html(&Asked::default(), false, &stats_page());
+    let plain = html(&StatisticsQuery::default(), false, &stats_page());
     assert!(plain.contains("\n<meta http-equiv=\"refresh\" content=\"5;url=/stats\">"));
     assert!(!plain.contains("<script") && !plain.contains("data-refresh"));
 }
@@ -432,7 +436,7 @@ fn the_policy_allows_the_styles_and_the_script_of_the_page_and_no_others() {
     let html = page::View {
         config: &config,
         page: &stats_page(),
-        asked: &Asked::default(),
+        query: &StatisticsQuery::default(),
         selection: Selection::default(),
         moment: moment(),
         process: &process,
@@ -463,10 +467,10 @@ fn the_policy_allows_the_styles_and_the_script_of_the_page_and_no_others() {
 fn killed_sessions_are_asked_about_on_a_page_that_needs_no_script() {
     let config = config();
     let body = b"s=up&s=down&action=shutdown&b=app&ask=1";
-    let super::admin::Outcome::Ask(kill) = super::admin::run(&config, body, |_| true) else {
+    let super::admin::AdminOutcome::Ask(kill) = super::admin::run(&config, body, |_| true) else {
         panic!("it does not ask")
     };
-    let asked = Asked::parse(b";up");
+    let asked = StatisticsQuery::parse(b";up");
     let html = page::confirm(&stats_page(), &asked, &kill);
     let id = kill.backend.id;
     assert!(!html.text.contains("<script"));

@@ -1,13 +1,13 @@
 //! Forwards the response of a server to the client: interim responses, the head with its
 //! rules, the body.
 
-use super::body::{Body, BodyFailure, Copy, Encoding};
+use super::body::{BodyFailure, Copy, Encoding, IncomingBody};
 use super::meter::{Counting, Meter};
 use super::shutdown::termination;
 use super::watch::{Watch, unless_gone};
 use super::{
-    Phase, Reply, Stream, Termination, error_page, exchange, held, inspect, observe, retry, send,
-    shape,
+    ProxyResponse, ProxyStream, StreamPhase, Termination, error_page, exchange, held, inspect,
+    observe, retry, send, shape,
 };
 use crate::compression::{self, Coded, Encoder};
 use crate::persistence;
@@ -16,14 +16,14 @@ use http::http1::{
     RequestFacts, Upgrade,
 };
 use http::http2;
-use http::message::{ConnectionChallenge, Version};
+use http::message::{ConnectionChallenge, HttpVersion};
 use model::config::{ProxyOption, Rare, ReuseMode};
-use model::rules::{self, Verdict};
+use model::rules::{self, MessageVerdict};
 use model::state::{Shutdown, Tally};
-use model::thread::here;
+use model::thread::current_thread_data;
 use model::tracking::{self, stick};
 use model::{caching, log};
-use mux::link::Link;
+use mux::link::PeerConnection;
 use mux::{Gone, HeadFailure, MuxStream};
 use reactor::{self, Buffer, Instant, pool_box, with_deadline};
 use std::cell::Cell;
@@ -32,7 +32,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// Maximum number of interim responses (1xx) in one exchange.
 const INTERIM_MAX: u32 = 32;
@@ -40,11 +40,11 @@ const INTERIM_MAX: u32 = 32;
 /// Source and destination of a response that is being relayed.
 pub struct Incoming<'c> {
     /// The client.
-    pub client: &'c Link,
+    pub client: &'c PeerConnection,
     /// Detects that the client disconnects while the response is awaited; None: not checked.
     pub watched: Option<Watch<'c>>,
     /// The server.
-    pub server: &'c Link,
+    pub server: &'c PeerConnection,
     /// Bytes received from the server and not consumed yet.
     pub input: &'c mut Option<Buffer>,
     /// The request that this response belongs to.
@@ -122,7 +122,7 @@ pub enum Failure {
     /// A rule rejected the response, and the client gets no other in its place.
     Rejected,
     /// A rule denied the response; this reply is sent instead.
-    Denied(Box<Reply>),
+    Denied(Box<ProxyResponse>),
     /// The client disconnected before a response arrived, and `option abortonclose` is set.
     Abandoned,
     /// The client reset its HTTP/2 stream before a response arrived.
@@ -151,48 +151,52 @@ pub enum Progress {
 impl Failure {
     /// Returns the termination state for the log and the status of the error page for the client;
     /// None where a response had begun.
-    pub fn meaning(&self) -> (Termination, Phase, Option<u16>) {
+    pub fn meaning(&self) -> (Termination, StreamPhase, Option<u16>) {
         match self {
             Failure::ClosedEarly | Failure::Closed | Failure::Refused | Failure::Unwanted => {
-                (Termination::ServerAbort, Phase::Headers, Some(502))
+                (Termination::ServerAbort, StreamPhase::Headers, Some(502))
             }
-            Failure::Timeout => (Termination::ServerTimeout, Phase::Headers, Some(504)),
+            Failure::Timeout => (Termination::ServerTimeout, StreamPhase::Headers, Some(504)),
             Failure::Malformed | Failure::Interim => {
-                (Termination::Proxy, Phase::Headers, Some(502))
+                (Termination::Proxy, StreamPhase::Headers, Some(502))
             }
-            Failure::Unsayable => (Termination::Internal, Phase::Headers, Some(500)),
-            Failure::Unsized => (Termination::Proxy, Phase::Headers, Some(400)),
-            Failure::Abandoned => (Termination::ClientAbort, Phase::Headers, Some(400)),
-            Failure::Denied(_) => (Termination::Proxy, Phase::Headers, Some(502)),
-            Failure::Rejected => (Termination::Proxy, Phase::Data, None),
+            Failure::Unsayable => (Termination::Internal, StreamPhase::Headers, Some(500)),
+            Failure::Unsized => (Termination::Proxy, StreamPhase::Headers, Some(400)),
+            Failure::Abandoned => (Termination::ClientAbort, StreamPhase::Headers, Some(400)),
+            Failure::Denied(_) => (Termination::Proxy, StreamPhase::Headers, Some(502)),
+            Failure::Rejected => (Termination::Proxy, StreamPhase::Data, None),
             Failure::Upload(BodyFailure::ReadTimeout) => {
-                (Termination::ClientTimeout, Phase::Data, Some(408))
+                (Termination::ClientTimeout, StreamPhase::Data, Some(408))
             }
             Failure::Upload(BodyFailure::Malformed) => {
-                (Termination::Proxy, Phase::Headers, Some(400))
+                (Termination::Proxy, StreamPhase::Headers, Some(400))
             }
             Failure::LateUpload(BodyFailure::ReadTimeout) => {
-                (Termination::ClientTimeout, Phase::Data, None)
+                (Termination::ClientTimeout, StreamPhase::Data, None)
             }
-            Failure::LateUpload(BodyFailure::Malformed) => (Termination::Proxy, Phase::Data, None),
+            Failure::LateUpload(BodyFailure::Malformed) => {
+                (Termination::Proxy, StreamPhase::Data, None)
+            }
             // A client that aborted gets no error page.
             Failure::GivenUp | Failure::Upload(_) | Failure::LateUpload(_) => {
-                (Termination::ClientAbort, Phase::Data, None)
+                (Termination::ClientAbort, StreamPhase::Data, None)
             }
             Failure::Body(BodyFailure::ReadTimeout) => {
-                (Termination::ServerTimeout, Phase::Data, None)
+                (Termination::ServerTimeout, StreamPhase::Data, None)
             }
             Failure::Body(BodyFailure::Truncated | BodyFailure::Malformed) => {
-                (Termination::ServerAbort, Phase::Data, None)
+                (Termination::ServerAbort, StreamPhase::Data, None)
             }
             Failure::Body(BodyFailure::WriteTimeout) => {
-                (Termination::ClientTimeout, Phase::Data, None)
+                (Termination::ClientTimeout, StreamPhase::Data, None)
             }
-            Failure::Shut(why, Progress::Sending) => (termination(*why), Phase::Done, None),
-            Failure::Shut(why, Progress::Sent) => (termination(*why), Phase::Headers, Some(502)),
-            Failure::Shut(why, Progress::Answering) => (termination(*why), Phase::Data, None),
+            Failure::Shut(why, Progress::Sending) => (termination(*why), StreamPhase::Done, None),
+            Failure::Shut(why, Progress::Sent) => {
+                (termination(*why), StreamPhase::Headers, Some(502))
+            }
+            Failure::Shut(why, Progress::Answering) => (termination(*why), StreamPhase::Data, None),
             Failure::Body(BodyFailure::WriteFailed) => {
-                (Termination::ClientAbort, Phase::Data, None)
+                (Termination::ClientAbort, StreamPhase::Data, None)
             }
         }
     }
@@ -230,7 +234,7 @@ impl Failure {
 }
 
 /// Reads the server's response and forwards it to the client.
-pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delivered, Failure> {
+pub async fn relay(stream: &mut ProxyStream, incoming: Incoming<'_>) -> Result<Delivered, Failure> {
     let Incoming {
         client,
         watched,
@@ -245,8 +249,10 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     let mut interim = 0;
     let response = loop {
         let response = match server {
-            Link::Http1(server) => read_head(stream, watched, server, sent_at, input, &facts).await,
-            Link::Http2(server) => next_head(stream, watched, server, sent_at).await,
+            PeerConnection::Http1(server) => {
+                read_head(stream, watched, server, sent_at, input, &facts).await
+            }
+            PeerConnection::Http2(server) => next_head(stream, watched, server, sent_at).await,
         };
         let response = response.map_err(|failure| match failure {
             // The client has received an interim response, so the request must not be repeated.
@@ -260,7 +266,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
         if interim > INTERIM_MAX {
             return Err(Failure::Interim);
         }
-        if stream.request.version() != Version::Http10 {
+        if stream.request.version() != HttpVersion::Http10 {
             send_head(stream, client, false).await?;
         }
     };
@@ -274,7 +280,7 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
     let keep = keep.after(challenge);
     tracking::answer(stream);
     observe::answered(stream);
-    let body = Body::new(server, response.body);
+    let body = IncomingBody::new(server, response.body);
     checked(stream, client, server, watched, &mut *input, &body).await?;
     if stream.route.rare.has(Rare::STICK) {
         stick::answer(stream);
@@ -301,30 +307,30 @@ pub async fn relay(stream: &mut Stream, incoming: Incoming<'_>) -> Result<Delive
 /// that has its response may send its next request to another thread before this thread has
 /// put the connection into the pool. A thread that requests a connection is served once it is
 /// in the pool.
-fn announce(stream: &Stream, link: &Link) {
+fn announce(stream: &ProxyStream, link: &PeerConnection) {
     if let Some(server) = stream.server()
-        && matches!(link, Link::Http1(_))
+        && matches!(link, PeerConnection::Http1(_))
         && stream
             .backend()
             .is_some_and(|b| b.reuse != ReuseMode::Never)
         && exchange::connection_mode(stream) == ConnectionMode::KeepAlive
     {
-        server.state.has_idle(here().thread(), true);
+        server.state.has_idle(current_thread_data().thread(), true);
     }
 }
 
 /// Sends a response that is ready to the client. Returns whether its whole body was read from
 /// the server.
 async fn deliver(
-    stream: &mut Stream,
-    client: &Link,
-    server: &Link,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
+    server: &PeerConnection,
     input: &mut Option<Buffer>,
-    mut body: Body,
+    mut body: IncomingBody,
     dressed: Dressed,
 ) -> Result<bool, Failure> {
     if !dressed.bodiless || body.is_done() {
-        let sent = Sent {
+        let sent = ForwardedBody {
             body,
             chunked: dressed.chunked,
             encoder: dressed.encoder,
@@ -363,8 +369,8 @@ struct Dressed {
 /// HTTP/1, and the compression.
 #[inline(always)]
 fn dress(
-    stream: &mut Stream,
-    client: &Link,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
     keep: bool,
     response: &Parsed,
     facts: &RequestFacts,
@@ -395,7 +401,10 @@ fn dress(
 }
 
 /// Sends the head of the response that establishes a tunnel.
-async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, Failure> {
+async fn begin_tunnel(
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
+) -> Result<Delivered, Failure> {
     rules::http_after_response(stream);
     send::dress_answer(stream, client);
     send_head(stream, client, false).await?;
@@ -411,8 +420,8 @@ async fn begin_tunnel(stream: &mut Stream, client: &Link) -> Result<Delivered, F
 /// the body and whether the client's connection stays open.
 #[inline(always)]
 fn frame(
-    stream: &mut Stream,
-    client: &Link,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
     keep: bool,
     response: &mut Parsed,
     facts: &RequestFacts,
@@ -451,19 +460,19 @@ fn frame(
 
 /// Evaluates the response rules, which may wait for the body.
 async fn checked(
-    stream: &mut Stream,
-    client: &Link,
-    server: &Link,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
+    server: &PeerConnection,
     watched: Option<Watch<'_>>,
     input: &mut Option<Buffer>,
-    body: &Body,
+    body: &IncomingBody,
 ) -> Result<(), Failure> {
-    if stream.config.global.asked.answer_body {
+    if stream.config.global.recording.answer_body {
         held::show(stream, server, input, body);
     }
     stream.payloads.response_complete = body.is_done();
     while let Some(held) = check(stream, client)? {
-        let origin = held::Origin {
+        let origin = held::ResponseSource {
             server,
             client: watched,
             input: &mut *input,
@@ -476,7 +485,10 @@ async fn checked(
 
 /// Applies the response rules and `option checkcache`. None: the response may be sent to the
 /// client. Otherwise a rule waits for this verdict's event, and the check has to be repeated.
-fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure> {
+fn check(
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
+) -> Result<Option<MessageVerdict>, Failure> {
     if let Some(inspection) = stream
         .rules
         .overrides
@@ -486,12 +498,14 @@ fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure>
         inspect::head(stream, client, &inspection)?;
     }
     match rules::http_response(stream) {
-        Verdict::Answer(page) => return Err(Failure::Denied(page)),
-        Verdict::SilentDrop(ttl) => {
-            super::session::vanish(client, ttl);
+        MessageVerdict::Answer(page) => return Err(Failure::Denied(page)),
+        MessageVerdict::SilentDrop(ttl) => {
+            super::session::drop_silently(client, ttl);
             return Err(Failure::Rejected);
         }
-        waits @ (Verdict::NeedBody { .. } | Verdict::Wait(_)) => return Ok(Some(waits)),
+        waits @ (MessageVerdict::NeedBody { .. } | MessageVerdict::Wait(_)) => {
+            return Ok(Some(waits));
+        }
         _ => {}
     }
     if stream.route.rare.has(Rare::ANSWERED_COOKIES) {
@@ -502,8 +516,8 @@ fn check(stream: &mut Stream, client: &Link) -> Result<Option<Verdict>, Failure>
 
 /// Processes the cookies of a response: inserts or rewrites those for persistence, and
 /// applies `option checkcache`.
-fn check_cookies(stream: &mut Stream) -> Result<(), Failure> {
-    persistence::look_at_answer(stream);
+fn check_cookies(stream: &mut ProxyStream) -> Result<(), Failure> {
+    persistence::process_response_cookies(stream);
     if stream
         .backend()
         .is_some_and(|backend| backend.has(ProxyOption::CheckCache))
@@ -516,20 +530,20 @@ fn check_cookies(stream: &mut Stream) -> Result<(), Failure> {
 }
 
 /// Builds the reply that replaces a response with a cacheable cookie (`option checkcache`).
-fn blocked(stream: &mut Stream) -> Reply {
+fn blocked(stream: &mut ProxyStream) -> ProxyResponse {
     let config = stream.config.clone();
     if let (Some(backend), Some(server)) = (stream.backend(), stream.server()) {
         backend
             .state
             .backend
             .counters
-            .here()
+            .current_shard()
             .count(Tally::DeniedResponses);
         server
             .state
             .traffic
             .counters
-            .here()
+            .current_shard()
             .count(Tally::DeniedResponses);
         let text = format!(
             "Blocked a cacheable response with a cookie from server {}/{}.",
@@ -537,15 +551,15 @@ fn blocked(stream: &mut Stream) -> Reply {
         );
         log::notice(&config, backend, log::Level::Alert, &text);
     }
-    stream.outcome.end(Termination::Proxy, Phase::Headers);
+    stream.outcome.end(Termination::Proxy, StreamPhase::Headers);
     stream.times.response = None;
     error_page(stream, 502)
 }
 
 async fn read_head(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     watched: Option<Watch<'_>>,
-    server: &Transport,
+    server: &ConnectionTransport,
     sent_at: &Cell<Instant>,
     input: &mut Option<Buffer>,
     facts: &RequestFacts,
@@ -578,7 +592,7 @@ async fn read_head(
         match server.read_into(buffer) {
             Ok(0) if parsed_length == 0 => return Err(Failure::ClosedEarly),
             Ok(0) => return Err(Failure::Closed),
-            Ok(n) => reactor::stand_back(n).await,
+            Ok(n) => reactor::yield_to_ready_tasks(n).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if buffer.is_empty() {
                     *input = None;
@@ -597,7 +611,7 @@ async fn read_head(
 }
 
 /// Returns the size limits for a response head.
-pub(super) fn limits(stream: &Stream) -> Limits {
+pub(super) fn limits(stream: &ProxyStream) -> Limits {
     let tune = &stream.config.global.tune;
     let backend = stream.backend();
     Limits {
@@ -611,7 +625,7 @@ pub(super) fn limits(stream: &Stream) -> Limits {
 
 /// Receives the next response head from a server that speaks HTTP/2.
 async fn next_head(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     watched: Option<Watch<'_>>,
     server: &MuxStream,
     sent_at: &Cell<Instant>,
@@ -675,7 +689,11 @@ async fn wait<F: Future>(
 }
 
 /// Sends the response head unchanged. `end`: the response has no body.
-async fn send_head(stream: &mut Stream, client: &Link, end: bool) -> Result<(), Failure> {
+async fn send_head(
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
+    end: bool,
+) -> Result<(), Failure> {
     let limit = stream.client_ms();
     let (bytes, sent) = client.send_head(&stream.response, end, limit).await;
     stream.transfer.bytes_out += bytes;
@@ -683,8 +701,8 @@ async fn send_head(stream: &mut Stream, client: &Link, end: bool) -> Result<(), 
 }
 
 /// A response body that is being forwarded.
-struct Sent {
-    body: Body,
+struct ForwardedBody {
+    body: IncomingBody,
     /// The body is sent in chunks, to an HTTP/1 client.
     chunked: bool,
     encoder: Option<Box<Encoder>>,
@@ -693,14 +711,14 @@ struct Sent {
 /// Begins a response that has a body. HTTP/1 sends the head together with the first piece of
 /// the body.
 fn begin_answer(
-    stream: &mut Stream,
-    client: &Link,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
     head: &mut Vec<u8>,
 ) -> Result<Option<Meter>, Failure> {
     let head_bytes = stream.response.wire_len() as u64;
     match client {
-        Link::Http1(_) => stream.response.write_http1(head),
-        Link::Http2(client) => client
+        PeerConnection::Http1(_) => stream.response.write_http1(head),
+        PeerConnection::Http2(client) => client
             .send_head(&stream.response, false)
             .map_err(|_| Failure::Body(BodyFailure::WriteFailed))?,
     }
@@ -715,13 +733,13 @@ fn begin_answer(
 }
 
 async fn send(
-    stream: &mut Stream,
-    client: &Link,
-    server: &Link,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
+    server: &PeerConnection,
     input: &mut Option<Buffer>,
-    sent: Sent,
+    sent: ForwardedBody,
 ) -> Result<(), Failure> {
-    let Sent {
+    let ForwardedBody {
         mut body,
         chunked,
         mut encoder,

@@ -1,15 +1,15 @@
 //! Chooses a stream's backend, and counts at the backend and its server.
 
-use super::Stream;
+use super::ProxyStream;
 use language::Span;
 use model::config::{ProxyIndex, ServerIndex, SwitchTarget};
 use model::state::Tally;
-use model::thread::here;
-use model::transaction::trace::{Fate, Step};
+use model::thread::current_thread_data;
+use model::transaction::trace::{Fate, TraceStep};
 
 /// Chooses the backend by `use_backend` and `default_backend`; a `listen` section is its own
 /// backend.
-pub fn choose(stream: &mut Stream) {
+pub fn choose(stream: &mut ProxyStream) {
     let by_line = stream.rules.lines.as_ref().and_then(|lines| lines.switched);
     let before = stream.rules.overrides.as_ref().and_then(|set| set.backend);
     let by_rule = before.or(by_line).map(|index| (index, None));
@@ -28,7 +28,7 @@ pub fn choose(stream: &mut Stream) {
     });
     if let Some((index, by)) = chosen {
         let backend = stream.config.proxy(index);
-        stream.session.note(|| Step::Backend {
+        stream.session.note(|| TraceStep::Backend {
             name: backend.name.clone(),
             by,
             fate: if backend.disabled {
@@ -55,7 +55,7 @@ pub fn choose(stream: &mut Stream) {
 }
 
 /// Returns the backend of the first matching `use_backend`, and the line of that rule.
-fn switched(stream: &Stream) -> Option<(ProxyIndex, Option<Span>)> {
+fn switched(stream: &ProxyStream) -> Option<(ProxyIndex, Option<Span>)> {
     for rule in &stream.frontend().use_backend {
         if rule
             .condition
@@ -72,7 +72,7 @@ fn switched(stream: &Stream) -> Option<(ProxyIndex, Option<Span>)> {
                 let found = std::str::from_utf8(&name).ok();
                 let found = found.and_then(|name| stream.config.backend(name));
                 if found.is_none() {
-                    stream.session.note(|| Step::Backend {
+                    stream.session.note(|| TraceStep::Backend {
                         name: String::from_utf8_lossy(&name).into(),
                         by: Some(rule.span),
                         fate: Fate::Unknown,
@@ -89,34 +89,43 @@ fn switched(stream: &Stream) -> Option<(ProxyIndex, Option<Span>)> {
 }
 
 /// Counts a stream that enters its backend. [`leave`] reverts it.
-pub fn enter(stream: &Stream) {
+pub fn enter(stream: &ProxyStream) {
     stream.identity.listed.note(&stream.route);
     if let Some(backend) = stream.backend() {
-        backend.state.backend.sessions.up();
-        backend.state.backend.counters.here().count(Tally::Sessions);
-        backend.state.backend.session_rate.count(here().now_ms());
+        backend.state.backend.sessions.increment();
+        backend
+            .state
+            .backend
+            .counters
+            .current_shard()
+            .count(Tally::Sessions);
+        backend
+            .state
+            .backend
+            .session_rate
+            .count(current_thread_data().now_ms());
     }
 }
 
 /// Counts a stream that leaves its backend.
-pub fn leave(stream: &Stream) {
+pub fn leave(stream: &ProxyStream) {
     if let Some(backend) = stream.backend() {
-        backend.state.backend.sessions.down();
+        backend.state.backend.sessions.decrement();
     }
 }
 
 /// Counts at the stream's server and at the backend.
-pub fn count_at_server(stream: &Stream, tally: Tally) {
+pub fn count_at_server(stream: &ProxyStream, tally: Tally) {
     count_at(stream, stream.route.server, tally);
 }
 
 /// Counts at a server, if there is one, and at the backend.
-pub fn count_at(stream: &Stream, server: Option<ServerIndex>, tally: Tally) {
+pub fn count_at(stream: &ProxyStream, server: Option<ServerIndex>, tally: Tally) {
     let Some(backend) = stream.backend() else {
         return;
     };
-    backend.state.backend.counters.here().count(tally);
+    backend.state.backend.counters.current_shard().count(tally);
     if let Some(server) = server.and_then(|index| backend.servers.get(index.0 as usize)) {
-        server.state.traffic.counters.here().count(tally);
+        server.state.traffic.counters.current_shard().count(tally);
     }
 }

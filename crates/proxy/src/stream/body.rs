@@ -8,9 +8,9 @@ use super::splice;
 use crate::compression::{Coded, Encoder, EncoderBroke, Flush};
 use http::http1::{BodyLength, Chunk, ChunkHead, ChunkedDecoder, write_last_chunk};
 use http::message::Fields;
-use model::thread::here;
+use model::thread::current_thread_data;
 use model::{cache, caching};
-use mux::link::{Link, WriteFailure, write_all, write_data, write_pieces};
+use mux::link::{PeerConnection, WriteFailure, write_all, write_data, write_pieces};
 use reactor::{self, Buffer, Instant, after, pool_box, with_deadline};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -36,7 +36,7 @@ const PARK_AFTER: Duration = Duration::from_millis(250);
 
 /// A body that is being received.
 #[derive(Debug)]
-pub enum Body {
+pub enum IncomingBody {
     /// The body is complete.
     Done,
     /// The number of bytes that are still to come.
@@ -50,55 +50,55 @@ pub enum Body {
     Stream(Option<u64>),
 }
 
-impl Body {
+impl IncomingBody {
     /// Creates the state of a body that begins on a link.
-    pub fn new(from: &Link, length: BodyLength) -> Body {
+    pub fn new(from: &PeerConnection, length: BodyLength) -> IncomingBody {
         match length {
-            BodyLength::None | BodyLength::Tunnel => Body::Done,
-            BodyLength::Length(bytes) if from.is_http2() => Body::Stream(Some(bytes)),
-            BodyLength::Length(0) => Body::Done,
-            BodyLength::Length(bytes) => Body::Length(bytes),
-            BodyLength::Chunked => Body::Chunked(Box::default()),
-            BodyLength::UntilClose => Body::UntilClose,
-            BodyLength::Stream => Body::Stream(None),
+            BodyLength::None | BodyLength::Tunnel => IncomingBody::Done,
+            BodyLength::Length(bytes) if from.is_http2() => IncomingBody::Stream(Some(bytes)),
+            BodyLength::Length(0) => IncomingBody::Done,
+            BodyLength::Length(bytes) => IncomingBody::Length(bytes),
+            BodyLength::Chunked => IncomingBody::Chunked(Box::default()),
+            BodyLength::UntilClose => IncomingBody::UntilClose,
+            BodyLength::Stream => IncomingBody::Stream(None),
         }
     }
 
     /// Returns whether the whole body was received.
     pub fn is_done(&self) -> bool {
-        matches!(self, Body::Done)
+        matches!(self, IncomingBody::Done)
     }
 
     /// Returns a copy to start the body again, as long as everything received of it is still in
     /// the input buffer. None where that is not possible.
-    pub fn restart(&self) -> Option<Body> {
+    pub fn restart(&self) -> Option<IncomingBody> {
         match self {
-            Body::Done => Some(Body::Done),
-            Body::Length(left) => Some(Body::Length(*left)),
-            Body::Stream(left) => Some(Body::Stream(*left)),
-            Body::Chunked(_) | Body::UntilClose => None,
+            IncomingBody::Done => Some(IncomingBody::Done),
+            IncomingBody::Length(left) => Some(IncomingBody::Length(*left)),
+            IncomingBody::Stream(left) => Some(IncomingBody::Stream(*left)),
+            IncomingBody::Chunked(_) | IncomingBody::UntilClose => None,
         }
     }
 
     /// Returns whether HTTP/1 needs chunks to forward this body in a request: the length is not
     /// known in advance.
     pub fn needs_chunks(&self) -> bool {
-        matches!(self, Body::Chunked(_) | Body::Stream(None))
+        matches!(self, IncomingBody::Chunked(_) | IncomingBody::Stream(None))
     }
 
     /// Decodes the front of `input` in place, so that it holds body data without framing, and
     /// returns the number of bytes. The bytes behind them do not belong to the body.
     fn stage(&mut self, input: &mut Buffer) -> Result<Staged, BodyFailure> {
         match self {
-            Body::Done => Ok(Staged {
+            IncomingBody::Done => Ok(Staged {
                 data: 0,
                 trailers: None,
             }),
-            Body::UntilClose => Ok(Staged {
+            IncomingBody::UntilClose => Ok(Staged {
                 data: input.len(),
                 trailers: None,
             }),
-            Body::Stream(left) => {
+            IncomingBody::Stream(left) => {
                 let data = input.len();
                 if let Some(left) = left {
                     // Bytes beyond the announced length would be another request to an HTTP/1
@@ -112,25 +112,25 @@ impl Body {
                     trailers: None,
                 })
             }
-            Body::Length(left) => {
+            IncomingBody::Length(left) => {
                 let data = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(input.len());
                 *left -= data as u64;
                 if *left == 0 {
-                    *self = Body::Done;
+                    *self = IncomingBody::Done;
                 }
                 Ok(Staged {
                     data,
                     trailers: None,
                 })
             }
-            Body::Chunked(decoder) => {
+            IncomingBody::Chunked(decoder) => {
                 let data = unchunk(decoder, input)?;
                 let mut trailers = None;
                 if decoder.is_done() {
                     trailers = decoder.trailers().cloned().map(Box::new);
-                    *self = Body::Done;
+                    *self = IncomingBody::Done;
                 }
                 Ok(Staged { data, trailers })
             }
@@ -140,24 +140,24 @@ impl Body {
     /// Ends the body after the sender ended its stream and all data was staged. Fails if the body
     /// is incomplete.
     fn end(&mut self) -> Result<(), BodyFailure> {
-        match std::mem::replace(self, Body::Done) {
-            Body::Stream(Some(1..)) => Err(BodyFailure::Malformed),
+        match std::mem::replace(self, IncomingBody::Done) {
+            IncomingBody::Stream(Some(1..)) => Err(BodyFailure::Malformed),
             _ => Ok(()),
         }
     }
 
     /// Returns the part of the body at the front of the input of a link, without consuming it.
-    pub fn peek(&self, from: &Link, input: &[u8]) -> Peeked {
+    pub fn peek(&self, from: &PeerConnection, input: &[u8]) -> Peeked {
         match self {
-            Body::Done => Peeked {
+            IncomingBody::Done => Peeked {
                 bytes: Vec::new(),
                 whole: true,
             },
-            Body::UntilClose | Body::Stream(_) => Peeked {
+            IncomingBody::UntilClose | IncomingBody::Stream(_) => Peeked {
                 bytes: input.to_vec(),
                 whole: from.is_ended(),
             },
-            Body::Length(left) => {
+            IncomingBody::Length(left) => {
                 let n = usize::try_from(*left)
                     .unwrap_or(usize::MAX)
                     .min(input.len());
@@ -166,10 +166,10 @@ impl Body {
                     whole: n as u64 == *left,
                 }
             }
-            Body::Chunked(decoder) => {
+            IncomingBody::Chunked(decoder) => {
                 let mut decoder = (**decoder).clone();
                 let (mut bytes, mut rest) = (Vec::new(), input);
-                reactor::charge(input.len() / PEEKED_A_UNIT);
+                reactor::charge_budget(input.len() / PEEKED_A_UNIT);
                 // Malformed framing is detected again, and answered, when the body is forwarded.
                 while let Ok(Chunk::Data(data)) = decoder.next(&mut rest) {
                     bytes.extend_from_slice(data);
@@ -184,7 +184,7 @@ impl Body {
 
     /// Discards the rest of the body if it has arrived completely; otherwise returns false.
     pub fn discard(&mut self, input: &mut Buffer) -> bool {
-        if matches!(self, Body::Stream(_)) {
+        if matches!(self, IncomingBody::Stream(_)) {
             return false;
         }
         while !self.is_done() && !input.is_empty() {
@@ -232,7 +232,7 @@ fn unchunk(decoder: &mut ChunkedDecoder, input: &mut Buffer) -> Result<usize, Bo
         }
         chunks += 1;
     }
-    reactor::charge(chunks / CHUNKS_A_UNIT + bytes.len() / DECODED_A_UNIT);
+    reactor::charge_budget(chunks / CHUNKS_A_UNIT + bytes.len() / DECODED_A_UNIT);
     let left = bytes.len() - taken;
     bytes.copy_within(taken.., data);
     input.truncate(data + left);
@@ -264,7 +264,7 @@ impl From<WriteFailure> for BodyFailure {
 }
 
 /// A copy of the body data that was sent, as long as it fits into a buffer.
-pub struct Kept<'k> {
+pub struct BodyCopy<'k> {
     /// The data.
     pub bytes: &'k mut Vec<u8>,
     /// Cleared when the body does not fit or has trailers.
@@ -273,7 +273,7 @@ pub struct Kept<'k> {
     pub bytes_max: usize,
 }
 
-impl Kept<'_> {
+impl BodyCopy<'_> {
     fn keep(&mut self, data: &[u8], has_trailers: bool) {
         if has_trailers || self.bytes.len() + data.len() > self.bytes_max {
             self.whole.set(false);
@@ -287,9 +287,9 @@ impl Kept<'_> {
 
 impl Encoding<'_> {
     fn feed(&mut self, data: &[u8], flush: Flush) -> Result<Vec<u8>, BodyFailure> {
-        reactor::charge(data.len() / ENCODED_A_UNIT);
+        reactor::charge_budget(data.len() / ENCODED_A_UNIT);
         self.bytes.given += data.len() as u64;
-        let now_ms = here().now_ms();
+        let now_ms = current_thread_data().now_ms();
         match self.encoder.feed(data, flush, now_ms) {
             Ok(coded) => {
                 self.bytes.made += coded.len() as u64;
@@ -304,13 +304,13 @@ impl Encoding<'_> {
 /// The transfer of one body from a sender to a receiver.
 pub struct Copy<'c> {
     /// The sender.
-    pub from: &'c Link,
+    pub from: &'c PeerConnection,
     /// Bytes received from the sender and not consumed yet.
     pub input: &'c mut Option<Buffer>,
     /// State of the body that is being received.
-    pub body: &'c mut Body,
+    pub body: &'c mut IncomingBody,
     /// The receiver.
-    pub to: &'c Link,
+    pub to: &'c PeerConnection,
     /// The receiver speaks HTTP/1 and gets chunks.
     pub chunked: bool,
     /// Timeout for the sender, milliseconds.
@@ -324,7 +324,7 @@ pub struct Copy<'c> {
     /// Updated with the time of the last data sent.
     pub sent_at: Option<&'c Cell<Instant>>,
     /// Keeps a copy of the data sent, to repeat the request.
-    pub kept: Option<&'c mut Kept<'c>>,
+    pub kept: Option<&'c mut BodyCopy<'c>>,
     /// Compresses the body.
     pub encoder: Option<Encoding<'c>>,
     /// The cache entry that stores a copy of the body as received.
@@ -467,7 +467,7 @@ impl Copy<'_> {
     ) -> Result<(), BodyFailure> {
         let sent = data.len();
         match self.to {
-            Link::Http1(to) => {
+            PeerConnection::Http1(to) => {
                 let mut end = Vec::new();
                 if self.chunked {
                     if sent > 0 {
@@ -487,7 +487,7 @@ impl Copy<'_> {
                 }
                 head.clear();
             }
-            Link::Http2(to) => {
+            PeerConnection::Http2(to) => {
                 let ends = self.body.is_done();
                 write_data(to, data, ends && trailers.is_none(), self.write_ms).await?;
                 if let Some(trailers) = trailers {
@@ -515,9 +515,9 @@ impl Copy<'_> {
         let Some(input) = self.input.as_mut() else {
             return Ok((0, false, None));
         };
-        let full = input.spare().is_empty();
+        let full = input.spare_capacity().is_empty();
         let mut staged = self.body.stage(input)?;
-        if matches!(self.body, Body::Stream(_)) && self.from.is_ended() {
+        if matches!(self.body, IncomingBody::Stream(_)) && self.from.is_ended() {
             self.body.end()?;
             staged.trailers = self.from.trailers();
         }
@@ -539,7 +539,7 @@ impl Copy<'_> {
         };
         let sent = rest.len();
         match self.to {
-            Link::Http1(to) => {
+            PeerConnection::Http1(to) => {
                 if self.chunked {
                     if sent > 0 {
                         head.extend_from_slice(ChunkHead::new(sent as u64).as_bytes());
@@ -551,7 +551,7 @@ impl Copy<'_> {
                     head.clear();
                 }
             }
-            Link::Http2(to) => {
+            PeerConnection::Http2(to) => {
                 write_data(to, &rest, trailers.is_none(), self.write_ms).await?;
                 if let Some(trailers) = trailers {
                     to.send_trailers(&trailers).map_err(WriteFailure::Failed)?;
@@ -575,8 +575,8 @@ impl Copy<'_> {
             // longer, however long the sender is silent.
             let readable = poll_fn(|context| match (from.poll_readable(context), to) {
                 (Poll::Ready(()), _) => Poll::Ready(Ok(())),
-                (Poll::Pending, Link::Http2(to)) => to.poll_lost(context).map(Err),
-                (Poll::Pending, Link::Http1(_)) => Poll::Pending,
+                (Poll::Pending, PeerConnection::Http2(to)) => to.poll_lost(context).map(Err),
+                (Poll::Pending, PeerConnection::Http1(_)) => Poll::Pending,
             });
             let deadline = after(self.read_ms);
             let encoder = self.encoder.as_mut().map(|encoding| &mut *encoding.encoder);
@@ -589,14 +589,16 @@ impl Copy<'_> {
                 // A TLS connection that ends without close_notify may have been cut by an attacker.
                 // It must not pass for a complete body.
                 Ok(0)
-                    if matches!(self.body, Body::UntilClose | Body::Stream(_))
-                        && !self.from.is_cut() =>
+                    if matches!(
+                        self.body,
+                        IncomingBody::UntilClose | IncomingBody::Stream(_)
+                    ) && !self.from.is_end_unauthenticated() =>
                 {
                     return Ok(0);
                 }
                 Ok(0) => return Err(BodyFailure::Truncated),
                 Ok(n) => {
-                    reactor::stand_back(n).await;
+                    reactor::yield_to_ready_tasks(n).await;
                     return Ok(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

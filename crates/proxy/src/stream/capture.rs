@@ -1,25 +1,25 @@
 //! Keeps rejected messages for operators (`show errors`).
 
-use super::{Endpoint, Stream};
-use http::http1::Fault;
+use super::{Endpoint, ProxyStream};
+use http::http1::HttpParseError;
 use model::state::{CAPTURED_MAX, Capture};
-use model::thread::here;
+use model::thread::current_thread_data;
 
 /// Keeps an invalid request of a client.
-pub fn request(stream: &Stream, bytes: &[u8], fault: Fault) {
+pub fn request(stream: &ProxyStream, bytes: &[u8], fault: HttpParseError) {
     let captures = &stream.frontend().state.captures;
     captures.keep(false, capture(stream, bytes, fault));
 }
 
 /// Keeps an invalid response of a server.
-pub fn response(stream: &Stream, bytes: &[u8], fault: Fault) {
+pub fn response(stream: &ProxyStream, bytes: &[u8], fault: HttpParseError) {
     if let Some(backend) = stream.backend() {
         let captures = &backend.state.captures;
         captures.keep(true, capture(stream, bytes, fault));
     }
 }
 
-fn capture(stream: &Stream, bytes: &[u8], fault: Fault) -> Capture {
+fn capture(stream: &ProxyStream, bytes: &[u8], fault: HttpParseError) -> Capture {
     let source = match stream.source() {
         Endpoint::Inet(address) => {
             format!("{}:{}", address.ip().to_canonical(), address.port())
@@ -30,7 +30,7 @@ fn capture(stream: &Stream, bytes: &[u8], fault: Fault) -> Capture {
     let backend = stream.backend();
     let server = stream.server();
     Capture {
-        at: here().wall_clock(),
+        at: current_thread_data().wall_clock(),
         event: 0,
         source,
         frontend: (frontend.name.clone(), frontend.id),

@@ -3,26 +3,28 @@
 //! complete.
 
 use super::answer::{self, Delivered, Failure, Keep, Progress};
-use super::body::{Body, BodyFailure, Copy, Encoding};
+use super::body::{BodyFailure, Copy, Encoding, IncomingBody};
 use super::meter::{Counting, Meter};
 use super::request::{Next, close};
 use super::retry::{self, Replay};
-use super::send::Sent;
+use super::send::SendOutcome;
 use super::session::{Client, reset_when_delivered};
 use super::shutdown::unless_shut;
 use super::watch::Watch;
-use super::{Phase, Stream, Termination, error_page, fastcgi, forward, send, server, tunnel};
+use super::{
+    ProxyStream, StreamPhase, Termination, error_page, fastcgi, forward, send, server, tunnel,
+};
 use crate::compression::{self, Coded, Encoder};
 use crate::server_connection::{self, Authentication, ServerConnection};
 use http::http1::{self, ConnectionMode, Parsed, Upgrade};
 use http::http2;
 use http::message::ConnectionChallenge;
 use model::config::{ProxyOption, ReuseMode};
-use model::queue::Slot;
+use model::queue::ServerSlot;
 use model::state::Tally;
 use model::tracking;
 use model::transaction::{Times, Transfer};
-use mux::link::{Link, write_all};
+use mux::link::{PeerConnection, write_all};
 use mux::{Expected, MuxStream};
 use reactor::{self, Buffer};
 use std::cell::Cell;
@@ -31,14 +33,14 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// A request being forwarded.
 pub struct Outgoing<'r> {
     /// Properties of the request, from its head.
     pub request: &'r Parsed,
     /// State of the request body.
-    pub body: Body,
+    pub body: IncomingBody,
     /// Whether the client's connection may be kept afterwards.
     pub keep: Keep,
     /// Compresses the request body; None: not compressed.
@@ -48,13 +50,13 @@ pub struct Outgoing<'r> {
 impl Outgoing<'_> {
     /// Returns the body state for sending the request again. Only an HTTP/2 server reports that
     /// it has not processed a request, and an encoder cannot restart.
-    fn restart(&self, server: &Link) -> Option<Body> {
+    fn restart(&self, server: &PeerConnection) -> Option<IncomingBody> {
         let may = server.is_http2() && self.encoder.is_none();
         may.then(|| self.body.restart()).flatten()
     }
 
     /// Prepares repeating the request. A body with an encoder cannot be repeated.
-    fn replay(&self, stream: &Stream, client: &Link) -> Replay {
+    fn replay(&self, stream: &ProxyStream, client: &PeerConnection) -> Replay {
         let replay = Replay::new(stream, client, &self.body);
         if self.encoder.is_some() {
             replay.whole.set(false);
@@ -71,10 +73,10 @@ impl Outgoing<'_> {
 /// Relays a request to a server and the response to the client.
 pub async fn run(
     client: &mut Client,
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     mut outgoing: Outgoing<'_>,
     mut server: ServerConnection,
-    mut slot: Slot,
+    mut slot: ServerSlot,
 ) -> Next {
     outgoing.encoder = compression::request(stream, &outgoing.request.body);
     prepare_request(stream, &outgoing);
@@ -103,13 +105,13 @@ pub async fn run(
             .unwrap_or_else(|why| Err(Failure::Shut(why, progress(&stream.times, &outgoing))));
         if let Err(failure) = &delivered
             && repeatable
-            && retry::repeats(stream, failure)
+            && retry::should_retry(stream, failure)
             && replay.rewind(&mut client.input, &mut outgoing.body)
         {
             drop(server);
             uploaded.subtract_from(&mut stream.transfer);
             // Boxed because the future is large and rarely needed.
-            match Box::pin(retry::again(stream, slot)).await {
+            match Box::pin(retry::reconnect_for_retry(stream, slot)).await {
                 Some(another) => (server, slot) = another,
                 None => return unserved(client, stream, &outgoing).await,
             }
@@ -117,9 +119,11 @@ pub async fn run(
         }
         let idle = reused && repeatable && !fresh && !has_body;
         let whole = begins.is_some() && uploaded.bytes == 0;
-        if !goes_again(stream, &delivered, idle, whole) {
-            if reused && is_left_to_its_client(client, &delivered) {
-                stream.outcome.end(Termination::ServerAbort, Phase::Headers);
+        if !should_resend_to_server(stream, &delivered, idle, whole) {
+            if reused && should_close_client(client, &delivered) {
+                stream
+                    .outcome
+                    .end(Termination::ServerAbort, StreamPhase::Headers);
                 return Next::Close;
             }
             break delivered;
@@ -138,7 +142,12 @@ pub async fn run(
 
 /// Returns whether the same server gets the request again: it closed an idle connection, or
 /// reports that it has not processed the request.
-fn goes_again<T>(stream: &Stream, delivered: &Result<T, Failure>, idle: bool, whole: bool) -> bool {
+fn should_resend_to_server<T>(
+    stream: &ProxyStream,
+    delivered: &Result<T, Failure>,
+    idle: bool,
+    whole: bool,
+) -> bool {
     match delivered {
         Err(Failure::ClosedEarly) => idle && is_harmless(stream),
         // Any method may be repeated, as long as the whole request is still available.
@@ -150,7 +159,7 @@ fn goes_again<T>(stream: &Stream, delivered: &Result<T, Failure>, idle: bool, wh
 /// Returns whether a server's close is passed on as a close of the client's connection. A
 /// client expects that a persistent connection may close and repeats the request; an error
 /// page would be final.
-fn is_left_to_its_client<T>(client: &Client, delivered: &Result<T, Failure>) -> bool {
+fn should_close_client<T>(client: &Client, delivered: &Result<T, Failure>) -> bool {
     let closed_early = matches!(delivered, Err(Failure::ClosedEarly));
     closed_early && client.streams > 0 && !client.link.is_http2()
 }
@@ -159,10 +168,10 @@ fn is_left_to_its_client<T>(client: &Client, delivered: &Result<T, Failure>) -> 
 #[inline(always)]
 async fn end(
     client: &mut Client,
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     outgoing: Outgoing<'_>,
     server: ServerConnection,
-    slot: Slot,
+    slot: ServerSlot,
     delivered: Result<Delivered, Failure>,
 ) -> Next {
     let next = match delivered {
@@ -179,13 +188,13 @@ async fn end(
 }
 
 /// Handles a request that could not be repeated because no server is available.
-async fn unserved(client: &mut Client, stream: &mut Stream, outgoing: &Outgoing<'_>) -> Next {
+async fn unserved(client: &mut Client, stream: &mut ProxyStream, outgoing: &Outgoing<'_>) -> Next {
     let page = error_page(stream, 503);
     let may_keep = outgoing.keep.is_yes() && outgoing.body.is_done();
     match send::send(client, stream, page, may_keep).await {
-        Sent::Keeps => Next::Request,
-        Sent::Closes => Next::Linger,
-        Sent::Failed => Next::Close,
+        SendOutcome::Keeps => Next::Request,
+        SendOutcome::Closes => Next::Linger,
+        SendOutcome::Failed => Next::Close,
     }
 }
 
@@ -222,7 +231,7 @@ fn progress(times: &Times, outgoing: &Outgoing<'_>) -> Progress {
 /// Makes one attempt on one connection.
 async fn once(
     client: &mut Client,
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     outgoing: &mut Outgoing<'_>,
     server: &mut ServerConnection,
     replay: &mut Replay,
@@ -230,8 +239,8 @@ async fn once(
 ) -> Result<Delivered, Failure> {
     let mut head = reactor::scratch();
     match &server.link {
-        Link::Http1(transport) => begin(stream, client, transport, outgoing, &mut head)?,
-        Link::Http2(link) => ask_in_time(stream, link, outgoing).await?,
+        PeerConnection::Http1(transport) => begin(stream, client, transport, outgoing, &mut head)?,
+        PeerConnection::Http2(link) => send_head_when_ready(stream, link, outgoing).await?,
     }
     let server_ms = stream.server_ms();
     let Client { link, input, .. } = client;
@@ -249,7 +258,7 @@ async fn once(
         again,
     };
     if outgoing.body.is_done() {
-        if let Link::Http1(server) = &server.link {
+        if let PeerConnection::Http1(server) = &server.link {
             // A write error shows when the response is read: one may have arrived already.
             let _ = write_all(server, &head, server_ms).await;
         }
@@ -293,9 +302,9 @@ async fn once(
 
 /// Writes the head of a request, or the parameters for a FastCGI application.
 fn begin(
-    stream: &Stream,
+    stream: &ProxyStream,
     client: &Client,
-    transport: &Transport,
+    transport: &ConnectionTransport,
     outgoing: &Outgoing<'_>,
     head: &mut Vec<u8>,
 ) -> Result<(), Failure> {
@@ -325,15 +334,15 @@ fn late(times: &Times, failure: Failure) -> Failure {
     }
 }
 
-fn drops_trailers(stream: &Stream) -> bool {
+fn drops_trailers(stream: &ProxyStream) -> bool {
     let backend = stream.backend();
     backend.is_some_and(|backend| backend.has(ProxyOption::DropRequestTrailers))
 }
 
 /// Sends the request head to a server that speaks HTTP/2. An extended CONNECT waits until the
 /// server has announced support for it.
-async fn ask_in_time(
-    stream: &Stream,
+async fn send_head_when_ready(
+    stream: &ProxyStream,
     link: &MuxStream,
     outgoing: &Outgoing<'_>,
 ) -> Result<(), Failure> {
@@ -346,7 +355,7 @@ async fn ask_in_time(
 
 /// Returns the upgrade to request from an HTTP/2 server. Rules may have removed it from the
 /// request.
-fn tunnel_over_http2(stream: &Stream, request: &Parsed) -> Option<Upgrade> {
+fn tunnel_over_http2(stream: &ProxyStream, request: &Parsed) -> Option<Upgrade> {
     let upgrade = request.upgrade?;
     http::websocket::protocol_of(&stream.request).map(|_| upgrade)
 }
@@ -363,7 +372,7 @@ async fn takes_tunnels(server: &MuxStream) -> bool {
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Sends the head of a request to a server that speaks HTTP/2.
-fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
+fn ask(stream: &ProxyStream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(), Failure> {
     let upgrade = tunnel_over_http2(stream, outgoing.request);
     let facts = stream.server_facts(upgrade);
     // The stream of a requested tunnel stays open.
@@ -389,7 +398,7 @@ fn ask(stream: &Stream, server: &MuxStream, outgoing: &Outgoing<'_>) -> Result<(
 async fn both<U, A>(
     mut upload: Pin<&mut U>,
     mut answer: Pin<&mut A>,
-    server: &Link,
+    server: &PeerConnection,
 ) -> Result<Delivered, Failure>
 where
     U: Future<Output = Result<(), BodyFailure>>,
@@ -420,18 +429,18 @@ where
             return Poll::Ready(Ok(delivered));
         }
         match server {
-            Link::Http1(_) => Poll::Pending,
+            PeerConnection::Http1(_) => Poll::Pending,
             // The server does not need the rest of the request (RFC 9113, section 8.1).
-            Link::Http2(link) => link.poll_lost(context).map(|()| Ok(delivered)),
+            PeerConnection::Http2(link) => link.poll_lost(context).map(|()| Ok(delivered)),
         }
     })
     .await
 }
 
 /// Sets the header fields that every request to a server gets, after all rules.
-fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
+fn prepare_request(stream: &mut ProxyStream, outgoing: &Outgoing<'_>) {
     let request = outgoing.request;
-    if matches!(outgoing.body, Body::Stream(None)) {
+    if matches!(outgoing.body, IncomingBody::Stream(None)) {
         // A length that a rule has set does not match the body.
         stream.request.remove(b"content-length");
     }
@@ -446,7 +455,7 @@ fn prepare_request(stream: &mut Stream, outgoing: &Outgoing<'_>) {
     let _ = header.add_to(&mut stream.request);
 }
 
-fn pretends(stream: &Stream) -> bool {
+fn pretends(stream: &ProxyStream) -> bool {
     stream.frontend().has(ProxyOption::HttpPretendKeepAlive)
         || stream
             .backend()
@@ -454,7 +463,7 @@ fn pretends(stream: &Stream) -> bool {
 }
 
 /// Returns the stricter of the connection modes of frontend and backend.
-pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
+pub(super) fn connection_mode(stream: &ProxyStream) -> ConnectionMode {
     let (frontend, backend) = (stream.frontend(), stream.backend());
     let has = |option| frontend.has(option) || backend.is_some_and(|b| b.has(option));
     if has(ProxyOption::HttpClose) {
@@ -469,11 +478,11 @@ pub(super) fn connection_mode(stream: &Stream) -> ConnectionMode {
 /// Completes an exchange whose response was delivered completely.
 async fn done(
     client: &mut Client,
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     outgoing: &Outgoing<'_>,
     mut server: ServerConnection,
     delivered: Delivered,
-    slot: &Slot,
+    slot: &ServerSlot,
 ) -> Next {
     if delivered.tunnel {
         let (up, down) = (client.input.take(), server.input.take());
@@ -509,7 +518,7 @@ async fn done(
                 let spent = most.is_some_and(|most| server.streams > most);
                 if delivered.client_keeps && !spent && !server.carries_others() {
                     let connections_max = own_connections_max(client, stream);
-                    client.own.keep(server, connections_max);
+                    client.private_connections.keep(server, connections_max);
                 }
             } else if let Some(described) = stream.server() {
                 server_connection::pools().put(server, &described.options);
@@ -517,7 +526,7 @@ async fn done(
         } else if whole {
             // No more data follows. An orderly close would keep the port of each connection in
             // TIME_WAIT for a minute.
-            server.link.break_off();
+            server.link.abort_output();
         } else if backend.has(ProxyOption::NoLinger) {
             reset_when_delivered(&server.link);
         }
@@ -530,7 +539,7 @@ async fn done(
 
 /// Returns how many server connections a client may keep for itself
 /// (`max-session-srv-conns`).
-fn own_connections_max(client: &Client, stream: &Stream) -> u32 {
+fn own_connections_max(client: &Client, stream: &ProxyStream) -> u32 {
     let default = match client.link.is_http2() {
         true => 16,
         false => 5,
@@ -541,7 +550,7 @@ fn own_connections_max(client: &Client, stream: &Stream) -> u32 {
 /// Handles a response that was not delivered, or not completely.
 async fn failed(
     client: &mut Client,
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     failure: Failure,
     may_keep: bool,
 ) -> Next {
@@ -556,7 +565,7 @@ async fn failed(
             .state
             .frontend
             .counters
-            .here()
+            .current_shard()
             .count(Tally::RequestErrors);
     }
     if failure.is_servers() {
@@ -569,7 +578,7 @@ async fn failed(
                 .state
                 .backend
                 .counters
-                .here()
+                .current_shard()
                 .count(Tally::ResponseErrors);
         }
         if let Some(server) = stream.server() {
@@ -577,7 +586,7 @@ async fn failed(
                 .state
                 .traffic
                 .counters
-                .here()
+                .current_shard()
                 .count(Tally::ResponseErrors);
         }
     }
@@ -585,7 +594,7 @@ async fn failed(
         (Failure::Denied(page), _) => *page,
         (Failure::Rejected, _) => {
             if client.link.is_http2() {
-                client.link.break_off();
+                client.link.abort_output();
             }
             return Next::Close;
         }
@@ -593,27 +602,27 @@ async fn failed(
         (_, None) => return broken_off(client, stream),
     };
     match send::send(client, stream, page, may_keep).await {
-        Sent::Keeps => Next::Request,
-        Sent::Closes => Next::Linger,
-        Sent::Failed => Next::Close,
+        SendOutcome::Keeps => Next::Request,
+        SendOutcome::Closes => Next::Linger,
+        SendOutcome::Failed => Next::Close,
     }
 }
 
 /// Ends the client's connection within a response. Where the framing reveals that the
 /// response is incomplete, an orderly close lets the client read what arrived; otherwise only
 /// a reset does.
-fn broken_off(client: &Client, stream: &Stream) -> Next {
+fn broken_off(client: &Client, stream: &ProxyStream) -> Next {
     let framed = stream.response.get(b"content-length").is_some()
         || stream.response.get(b"transfer-encoding").is_some();
     if stream.times.response.is_some() && (!framed || client.link.is_http2()) {
-        client.link.break_off();
+        client.link.abort_output();
     }
     Next::Close
 }
 
 /// Returns whether the request is idempotent. If the server closes an idle connection at the
 /// moment when such a request is sent, it is sent again on a new connection.
-fn is_harmless(stream: &Stream) -> bool {
+fn is_harmless(stream: &ProxyStream) -> bool {
     is_idempotent(stream.request.method())
 }
 

@@ -1,9 +1,9 @@
 //! Sends a request to a FastCGI application: its parameters with the names and rules of CGI
 //! 1.1 and those of HAProxy. Logs what the application writes to STDERR.
 
-use super::Stream;
+use super::ProxyStream;
 use super::answer::Failure;
-use super::body::Body;
+use super::body::IncomingBody;
 use http::message::TargetForm;
 use jiff::Timestamp;
 use model::config::FcgiApp;
@@ -11,10 +11,10 @@ use model::config::product::{NAME, VERSION};
 use model::log;
 use model::rules::url_decoded;
 use model::users::Basic;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use protocol::fcgi::{Length, Params, Request, TooLong};
 use std::borrow::Cow;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// Request header fields that are hidden from an application unless `pass-header` names them.
 const HIDDEN: &[&[u8]] = &[
@@ -58,7 +58,7 @@ impl From<TooLong> for Unsayable {
 }
 
 /// Returns the FastCGI application of the stream's backend.
-fn app(stream: &Stream) -> Option<&FcgiApp> {
+fn app(stream: &ProxyStream) -> Option<&FcgiApp> {
     let at = stream.backend()?.fcgi_app?;
     stream.config.fcgi_apps.get(at)
 }
@@ -66,9 +66,9 @@ fn app(stream: &Stream) -> Option<&FcgiApp> {
 /// Begins the request of a stream on a connection. `came`: the length of the body, if it has
 /// arrived completely and its length was not announced.
 pub(super) fn begin(
-    stream: &Stream,
-    transport: &Transport,
-    body: &Body,
+    stream: &ProxyStream,
+    transport: &ConnectionTransport,
+    body: &IncomingBody,
     chunked: bool,
     came: Option<usize>,
 ) -> Result<(), Unsayable> {
@@ -76,10 +76,12 @@ pub(super) fn begin(
         return Err(Unsayable::Path);
     };
     let length = match body {
-        Body::Done => Length::None,
+        IncomingBody::Done => Length::None,
         _ if chunked => Length::Chunked,
-        Body::Length(bytes) | Body::Stream(Some(bytes)) => Length::Bytes(*bytes),
-        Body::Chunked(_) | Body::Stream(None) | Body::UntilClose => Length::Chunked,
+        IncomingBody::Length(bytes) | IncomingBody::Stream(Some(bytes)) => Length::Bytes(*bytes),
+        IncomingBody::Chunked(_) | IncomingBody::Stream(None) | IncomingBody::UntilClose => {
+            Length::Chunked
+        }
     };
     let content_length = match length {
         Length::None => Some(0),
@@ -100,7 +102,7 @@ pub(super) fn begin(
 }
 
 /// Returns the parameters set by `set-param` lines. The last line for a name applies.
-fn set(stream: &Stream, app: &FcgiApp) -> Vec<(Cow<'static, [u8]>, Vec<u8>)> {
+fn set(stream: &ProxyStream, app: &FcgiApp) -> Vec<(Cow<'static, [u8]>, Vec<u8>)> {
     let mut all: Vec<(Cow<'static, [u8]>, Vec<u8>)> = Vec::new();
     for rule in &app.params {
         let applies = (rule.condition.as_ref()).is_none_or(|condition| condition.test(stream));
@@ -116,7 +118,7 @@ fn set(stream: &Stream, app: &FcgiApp) -> Vec<(Cow<'static, [u8]>, Vec<u8>)> {
 }
 
 /// Returns whether an application gets a header field.
-fn is_passed(stream: &Stream, app: &FcgiApp, name: &[u8]) -> bool {
+fn is_passed(stream: &ProxyStream, app: &FcgiApp, name: &[u8]) -> bool {
     let hidden = HIDDEN.iter().any(|one| one.eq_ignore_ascii_case(name));
     let passes = || {
         app.passed.iter().any(|rule| {
@@ -127,7 +129,7 @@ fn is_passed(stream: &Stream, app: &FcgiApp, name: &[u8]) -> bool {
     !hidden || passes()
 }
 
-fn params(stream: &Stream, app: &FcgiApp, length: u64) -> Result<Params, Unsayable> {
+fn params(stream: &ProxyStream, app: &FcgiApp, length: u64) -> Result<Params, Unsayable> {
     let mut params = Params::default();
     let set = set(stream, app);
     for (name, value) in stream.request.fields().iter() {
@@ -152,15 +154,15 @@ fn params(stream: &Stream, app: &FcgiApp, length: u64) -> Result<Params, Unsayab
     Ok(params)
 }
 
-type Said<'s> = &'s dyn Fn(&[u8]) -> Option<&'s (Cow<'static, [u8]>, Vec<u8>)>;
+type HeaderLookup<'s> = &'s dyn Fn(&[u8]) -> Option<&'s (Cow<'static, [u8]>, Vec<u8>)>;
 type Defaults<'s> = Vec<(&'static [u8], Cow<'s, [u8]>)>;
 
 /// Returns the default values of parameters that no line sets.
 fn defaults<'s>(
-    stream: &'s Stream,
+    stream: &'s ProxyStream,
     app: &'s FcgiApp,
     length: u64,
-    said: Said<'s>,
+    said: HeaderLookup<'s>,
 ) -> Result<Defaults<'s>, Unsayable> {
     let request = &stream.request;
     let (source, destination) = (stream.source(), stream.destination());
@@ -220,11 +222,11 @@ fn defaults<'s>(
 }
 
 /// Returns the user name of the client's Basic authentication.
-fn user(stream: &Stream) -> Vec<u8> {
+fn user(stream: &ProxyStream) -> Vec<u8> {
     Basic::of(stream).map_or_else(Vec::new, |basic| basic.user().to_vec())
 }
 
-fn auth_type(stream: &Stream) -> &'static [u8] {
+fn auth_type(stream: &ProxyStream) -> &'static [u8] {
     match Basic::of(stream) {
         Some(_) => b"Basic",
         None => b"",
@@ -237,7 +239,11 @@ struct Script {
     info: Vec<u8>,
 }
 
-fn script(stream: &Stream, app: &FcgiApp, said: Said<'_>) -> Result<Script, Unsayable> {
+fn script(
+    stream: &ProxyStream,
+    app: &FcgiApp,
+    said: HeaderLookup<'_>,
+) -> Result<Script, Unsayable> {
     let value = |name: &[u8]| said(name).map(|(_, value)| value.clone());
     if let Some(name) = value(b"SCRIPT_NAME") {
         let info = value(b"PATH_INFO").unwrap_or_default();
@@ -270,7 +276,7 @@ fn script(stream: &Stream, app: &FcgiApp, said: Said<'_>) -> Result<Script, Unsa
 }
 
 /// Logs what an application wrote to STDERR (`log-stderr`).
-pub(super) fn log_errors(stream: &Stream, server: &Link) {
+pub(super) fn log_errors(stream: &ProxyStream, server: &PeerConnection) {
     let Some(transport) = server.transport().filter(|one| one.is_fastcgi()) else {
         return;
     };

@@ -1,11 +1,11 @@
 //! The end of a stream: times, counters, the log line.
 
 use super::session::listener_state;
-use super::{Phase, Stream, Termination, backend};
+use super::{ProxyStream, StreamPhase, Termination, backend};
 use crate::compression;
 use model::state::Tally;
-use model::thread::here;
-use model::transaction::Outcome;
+use model::thread::current_thread_data;
+use model::transaction::StreamOutcome;
 use model::{history, log, tracking};
 
 fn ms(from: Option<reactor::Instant>, to: Option<reactor::Instant>) -> u64 {
@@ -17,31 +17,34 @@ fn ms(from: Option<reactor::Instant>, to: Option<reactor::Instant>) -> u64 {
 
 /// Receives each stream that ends; only in builds for tests.
 #[cfg(debug_assertions)]
-static OBSERVER: std::sync::OnceLock<fn(&Stream)> = std::sync::OnceLock::new();
+static OBSERVER: std::sync::OnceLock<fn(&ProxyStream)> = std::sync::OnceLock::new();
 
 /// Registers a function that receives each stream that ends, so that tests can check log
 /// contents. Only the first call has an effect.
 #[cfg(debug_assertions)]
-pub fn observe_ended(observer: fn(&Stream)) {
+pub fn observe_ended(observer: fn(&ProxyStream)) {
     let _ = OBSERVER.set(observer);
 }
 
 /// Counts and logs input that was not a valid request; `status` is that of the response, 0
 /// for none.
-pub fn bad_request(mut stream: Box<Stream>, status: u16) {
-    stream.outcome.end(Termination::Proxy, Phase::Request);
+pub fn bad_request(mut stream: Box<ProxyStream>, status: u16) {
+    stream.outcome.end(Termination::Proxy, StreamPhase::Request);
     stream.outcome.local_status = status;
     // The parser's partial result must not appear as a request in the log.
     stream.request.clear();
     let frontend = &stream.frontend().state.frontend;
-    frontend.counters.here().count(Tally::RequestErrors);
+    frontend
+        .counters
+        .current_shard()
+        .count(Tally::RequestErrors);
     finish(stream);
 }
 
 /// Counts and logs a stream that has ended, and keeps its memory for reuse.
-pub fn finish(mut stream: Box<Stream>) {
+pub fn finish(mut stream: Box<ProxyStream>) {
     stream.times.ended = Some(reactor::now());
-    stream.settle();
+    stream.apply_pending();
     #[cfg(debug_assertions)]
     if let Some(observer) = OBSERVER.get() {
         observer(&stream);
@@ -51,15 +54,15 @@ pub fn finish(mut stream: Box<Stream>) {
     history::ended(&stream);
     tracking::ended(&mut stream);
     backend::leave(&stream);
-    here().keep_stream(stream);
+    current_thread_data().keep_stream(stream);
 }
 
 /// Returns the counter of the side that aborted the stream, if one did.
-fn aborted(outcome: &Outcome) -> Option<Tally> {
+fn aborted(outcome: &StreamOutcome) -> Option<Tally> {
     match outcome.termination {
         Termination::ClientAbort | Termination::ClientTimeout => Some(Tally::ClientAborts),
         Termination::ServerAbort | Termination::ServerTimeout
-            if matches!(outcome.phase, Phase::Data | Phase::Last) =>
+            if matches!(outcome.phase, StreamPhase::Data | StreamPhase::Last) =>
         {
             Some(Tally::ServerAborts)
         }
@@ -67,10 +70,10 @@ fn aborted(outcome: &Outcome) -> Option<Tally> {
     }
 }
 
-fn count(stream: &Stream) {
+fn count(stream: &ProxyStream) {
     let times = &stream.times;
     let status = stream.status();
-    let frontend = stream.frontend().state.frontend.counters.here();
+    let frontend = stream.frontend().state.frontend.counters.current_shard();
     let bytes_in = stream.transfer.uncounted_in();
     let bytes_out = stream.transfer.uncounted_out();
     frontend.add(Tally::BytesIn, bytes_in);
@@ -79,7 +82,7 @@ fn count(stream: &Stream) {
         frontend.status(status);
     }
     if let Some(listener) = listener_state(stream.session.frontend(), stream.session.bind) {
-        let shard = listener.counters.here();
+        let shard = listener.counters.current_shard();
         shard.add(Tally::BytesIn, stream.transfer.bytes_in);
         shard.add(Tally::BytesOut, stream.transfer.bytes_out);
     }
@@ -103,7 +106,7 @@ fn count(stream: &Stream) {
     let [.., total] = spans;
     frontend.took(total);
     if let Some(backend) = stream.backend() {
-        let shard = backend.state.backend.counters.here();
+        let shard = backend.state.backend.counters.current_shard();
         shard.add(Tally::BytesIn, bytes_in);
         shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);
@@ -118,7 +121,7 @@ fn count(stream: &Stream) {
         }
     }
     if let Some(server) = stream.server() {
-        let shard = server.state.traffic.counters.here();
+        let shard = server.state.traffic.counters.current_shard();
         shard.add(Tally::BytesIn, bytes_in);
         shard.add(Tally::BytesOut, bytes_out);
         shard.times(spans);

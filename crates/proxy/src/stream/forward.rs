@@ -1,16 +1,16 @@
 //! Sets header fields that report the origin of a request to a server (`option forwarded`,
 //! `option forwardfor`, `option originalto`), and removes those that are not forwarded.
 
-use super::{Endpoint, Stream, server};
-use http::message::Message;
+use super::{Endpoint, ProxyStream, server};
+use http::message::HttpMessage;
 use model::config::{Forwarded, HeaderNames, ParameterSource, ProxyOption, Rare};
-use model::rules::Value;
+use model::rules::SampleValue;
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Adds the header fields to the request, after all rules.
-pub fn tell(stream: &mut Stream) {
+pub fn tell(stream: &mut ProxyStream) {
     let rare = stream.route.rare.has(Rare::TOLD);
     if rare {
         forwarded(stream);
@@ -21,7 +21,7 @@ pub fn tell(stream: &mut Stream) {
     }
 }
 
-fn tell_more(stream: &mut Stream) {
+fn tell_more(stream: &mut ProxyStream) {
     original_to(stream);
     if stream
         .backend()
@@ -36,7 +36,7 @@ fn tell_more(stream: &mut Stream) {
 
 /// Removes header fields with names that applications do not expect (`option
 /// http-restrict-req-hdr-names`). False: the request is rejected because of one.
-pub fn restrict_names(stream: &mut Stream) -> bool {
+pub fn restrict_names(stream: &mut ProxyStream) -> bool {
     let policies = [
         stream.frontend().header_names,
         stream.backend().map(|b| b.header_names).unwrap_or_default(),
@@ -55,7 +55,7 @@ pub fn restrict_names(stream: &mut Stream) -> bool {
 /// Adds `X-Forwarded-For` (`option forwardfor`). The backend's setting names the header.
 /// Either side can exempt clients. A header that the client sent is used instead only if both
 /// sides set `if-none`.
-fn forward_for(stream: &mut Stream) {
+fn forward_for(stream: &mut ProxyStream) {
     let config = &stream.config;
     let backend = stream
         .route
@@ -75,7 +75,7 @@ fn forward_for(stream: &mut Stream) {
     add_address(&mut stream.request, &settings.header, ip);
 }
 
-fn add_address(request: &mut Message, name: &[u8], ip: IpAddr) {
+fn add_address(request: &mut HttpMessage, name: &[u8], ip: IpAddr) {
     let mut text = [0; ADDRESS_TEXT_MAX];
     let length = write_address(ip, &mut text);
     // Fails only where rules have filled the head to its limit.
@@ -115,7 +115,7 @@ fn write_address(ip: IpAddr, text: &mut [u8; ADDRESS_TEXT_MAX]) -> usize {
 }
 
 /// Adds `X-Original-To` (`option originalto`) for IPv4 and IPv6.
-fn original_to(stream: &mut Stream) {
+fn original_to(stream: &mut ProxyStream) {
     let of = |proxy: &model::config::Proxy| proxy.original_to.is_some();
     if !of(stream.frontend()) && !stream.backend().is_some_and(of) {
         return;
@@ -141,7 +141,7 @@ fn original_to(stream: &mut Stream) {
 
 /// Adds a value to the `Forwarded` header (`option forwarded` of the backend), behind those
 /// of other proxies.
-fn forwarded(stream: &mut Stream) {
+fn forwarded(stream: &mut ProxyStream) {
     let Some(option) = stream.backend().and_then(|b| b.forwarded.clone()) else {
         return;
     };
@@ -152,7 +152,7 @@ fn forwarded(stream: &mut Stream) {
     }
 }
 
-fn forwarded_value(option: &Arc<Forwarded>, stream: &Stream) -> Vec<u8> {
+fn forwarded_value(option: &Arc<Forwarded>, stream: &ProxyStream) -> Vec<u8> {
     let mut out = Vec::new();
     if option.proto {
         let secure = stream.session.tls.is_some();
@@ -227,7 +227,7 @@ fn node(
     name: &[u8],
     who: &Option<ParameterSource>,
     port: &Option<ParameterSource>,
-    stream: &Stream,
+    stream: &ProxyStream,
     end: Endpoint,
 ) {
     if who.is_none() && port.is_none() {
@@ -235,7 +235,9 @@ fn node(
     }
     let found = |told: &ParameterSource| match told {
         ParameterSource::AsItIs => None,
-        ParameterSource::Found(expression) => expression.evaluate(stream).map(Value::into_owned),
+        ParameterSource::Found(expression) => {
+            expression.evaluate(stream).map(SampleValue::into_owned)
+        }
     };
     let address = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => (ip.to_string().into_bytes(), false),
@@ -245,8 +247,8 @@ fn node(
         None => None,
         Some(ParameterSource::AsItIs) => end.ip().map(address),
         Some(told) => found(told).and_then(|value| match value {
-            Value::Ipv4(ip) => Some(address(ip.into())),
-            Value::Ipv6(ip) => Some(address(ip.into())),
+            SampleValue::Ipv4(ip) => Some(address(ip.into())),
+            SampleValue::Ipv6(ip) => Some(address(ip.into())),
             other => hidden(&other.into_text()).map(|text| (text, false)),
         }),
     };
@@ -254,7 +256,7 @@ fn node(
         None => None,
         Some(ParameterSource::AsItIs) => end.port().map(|port| port.to_string().into_bytes()),
         Some(told) => found(told).and_then(|value| match value {
-            Value::Int(port) => u16::try_from(port).ok().map(|p| p.to_string().into_bytes()),
+            SampleValue::Int(port) => u16::try_from(port).ok().map(|p| p.to_string().into_bytes()),
             other => hidden(&other.into_text()),
         }),
     };

@@ -1,11 +1,11 @@
 //! Reads and parses the head of a request, and answers input that is not a valid request.
 
 use super::session::{Client, head_deadline};
-use super::{Phase, Session, Stream, Termination, error_page, send};
-use http::http1::{self, Fault, Limits, ParseStatus, Parsed, Preface};
+use super::{ProxyStream, Session, StreamPhase, Termination, error_page, send};
+use http::http1::{self, HttpParseError, Limits, ParseStatus, Parsed, Preface};
 use model::config::{HttpProtocol, ProxyOption};
 use model::state::Tally;
-use model::thread::here;
+use model::thread::current_thread_data;
 use model::tracking;
 use model::transaction::listing;
 use reactor::{self, Buffer, after, with_deadline};
@@ -22,13 +22,13 @@ pub enum HeadFailure {
     /// The timeout for the head expired.
     Timeout,
     /// The input is not a valid request.
-    Fault(Fault),
+    Fault(HttpParseError),
     /// The input is the HTTP/2 preface, or the beginning of it.
     Http2,
 }
 
 /// Reads and parses a request's head.
-pub async fn read(client: &mut Client, stream: &mut Stream) -> Result<Parsed, HeadFailure> {
+pub async fn read(client: &mut Client, stream: &mut ProxyStream) -> Result<Parsed, HeadFailure> {
     let tune = &stream.config.global.tune;
     let frontend = client.session.frontend();
     let limits = Limits {
@@ -70,7 +70,7 @@ pub async fn read(client: &mut Client, stream: &mut Stream) -> Result<Parsed, He
         match client.link.read_into(input) {
             Ok(0) if input.is_empty() => return Err(HeadFailure::Nothing),
             Ok(0) => return Err(HeadFailure::Closed),
-            Ok(n) => reactor::stand_back(n).await,
+            Ok(n) => reactor::yield_to_ready_tasks(n).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if input.is_empty() {
                     client.input = None;
@@ -100,7 +100,7 @@ pub async fn read(client: &mut Client, stream: &mut Stream) -> Result<Parsed, He
 
 /// Keeps the header names as received, for rules that match lines.
 #[cold]
-fn keep_names(stream: &mut Stream, head: &[u8]) {
+fn keep_names(stream: &mut ProxyStream, head: &[u8]) {
     stream
         .rules
         .lines
@@ -118,10 +118,10 @@ fn begins_http2(session: &Session, bytes: &[u8]) -> bool {
 }
 
 /// Answers input that is not a valid request.
-pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailure) {
+pub async fn refuse(client: &mut Client, stream: &mut ProxyStream, failure: HeadFailure) {
     let frontend = stream.session.frontend().state.clone();
     count(stream);
-    stream.outcome.phase = Phase::Request;
+    stream.outcome.phase = StreamPhase::Request;
     let status = match failure {
         HeadFailure::Nothing | HeadFailure::NotYet | HeadFailure::Http2 => {
             stream.outcome.termination = Termination::ClientAbort;
@@ -132,7 +132,7 @@ pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailu
             frontend
                 .frontend
                 .counters
-                .here()
+                .current_shard()
                 .count(Tally::RequestErrors);
             return;
         }
@@ -155,7 +155,7 @@ pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailu
     frontend
         .frontend
         .counters
-        .here()
+        .current_shard()
         .count(Tally::RequestErrors);
     tracking::request_error(stream);
     // The parser's partial result must not appear as a request in the log.
@@ -165,10 +165,17 @@ pub async fn refuse(client: &mut Client, stream: &mut Stream, failure: HeadFailu
 }
 
 /// Counts a request, whatever its outcome.
-pub fn count(stream: &Stream) {
+pub fn count(stream: &ProxyStream) {
     listing::begin(stream);
     tracking::request(stream);
     let state = &stream.session.frontend().state;
-    state.frontend.request_rate.count(here().now_ms());
-    state.frontend.counters.here().count(Tally::Requests);
+    state
+        .frontend
+        .request_rate
+        .count(current_thread_data().now_ms());
+    state
+        .frontend
+        .counters
+        .current_shard()
+        .count(Tally::Requests);
 }

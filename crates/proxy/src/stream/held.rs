@@ -2,32 +2,32 @@
 //! result of an action. The body stays in the input buffer. Rules see a copy of at most the
 //! size of that buffer.
 
-use super::Stream;
+use super::ProxyStream;
 use super::answer::Failure;
-use super::body::Body;
+use super::body::IncomingBody;
 use super::watch::{Watch, unless_gone};
-use model::rules::Verdict;
-use mux::link::Link;
+use model::rules::MessageVerdict;
+use mux::link::PeerConnection;
 use reactor::after;
 use reactor::{self, Buffer, with_deadline};
 use std::io;
 use std::pin::pin;
 
 /// Source of the response.
-pub(super) struct Origin<'o> {
-    pub server: &'o Link,
+pub(super) struct ResponseSource<'o> {
+    pub server: &'o PeerConnection,
     /// Detects that the client disconnects, if that matters.
     pub client: Option<Watch<'o>>,
     pub input: &'o mut Option<Buffer>,
-    pub body: &'o Body,
+    pub body: &'o IncomingBody,
 }
 
 /// Shows the received part of the body to the rules. Returns whether it is the whole body.
 pub(super) fn show(
-    stream: &mut Stream,
-    server: &Link,
+    stream: &mut ProxyStream,
+    server: &PeerConnection,
     input: &Option<Buffer>,
-    body: &Body,
+    body: &IncomingBody,
 ) -> bool {
     let held = input.as_ref().map_or(&[][..], Buffer::filled);
     let peeked = body.peek(server, held);
@@ -37,17 +37,17 @@ pub(super) fn show(
 
 /// Waits for what a rule requires.
 pub(super) async fn wait(
-    stream: &mut Stream,
-    origin: Origin<'_>,
-    held: Verdict,
+    stream: &mut ProxyStream,
+    origin: ResponseSource<'_>,
+    held: MessageVerdict,
 ) -> Result<(), Failure> {
     match held {
-        Verdict::NeedBody { bytes, time_ms } => {
+        MessageVerdict::NeedBody { bytes, time_ms } => {
             body(stream, origin, bytes, time_ms).await?;
             // Marked complete, so that the rule does not wait again for more.
             stream.payloads.response_complete = true;
         }
-        Verdict::Wait(wait) => {
+        MessageVerdict::Wait(wait) => {
             let watched = origin.client;
             let applied = unless_gone(watched, pin!(wait)).await;
             applied.ok_or_else(|| gone(watched))?(stream);
@@ -66,8 +66,8 @@ fn gone(client: Option<Watch<'_>>) -> Failure {
 }
 
 async fn body(
-    stream: &mut Stream,
-    origin: Origin<'_>,
+    stream: &mut ProxyStream,
+    origin: ResponseSource<'_>,
     bytes: usize,
     time_ms: Option<u32>,
 ) -> Result<(), Failure> {
@@ -86,7 +86,7 @@ async fn body(
                 show(stream, origin.server, origin.input, origin.body);
                 return Ok(());
             }
-            Ok(n) => reactor::stand_back(n).await,
+            Ok(n) => reactor::yield_to_ready_tasks(n).await,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 let readable = pin!(origin.server.readable());
                 match with_deadline(deadline, unless_gone(origin.client, readable)).await {

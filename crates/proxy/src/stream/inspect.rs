@@ -3,21 +3,21 @@
 //! response head has arrived.
 
 use super::answer::Failure;
-use super::{Phase, Stream, Termination, exchange};
+use super::{ProxyStream, StreamPhase, Termination, exchange};
 use crate::server_connection::{self, ServerConnection};
 use http::http1::ConnectionMode;
 use model::config::{Proxy, ReuseMode};
 use model::rules::{self, Gate};
 use model::transaction::Inspection;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use reactor;
 use reactor::after;
 
 /// Begins the inspection after the server's connection is established. None: the exchange is
 /// over, and the unused connection is available to another stream.
 pub fn begin(
-    stream: &mut Stream,
-    client: &Link,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
     server: ServerConnection,
 ) -> Option<ServerConnection> {
     if stream.backend().is_none_or(|b| b.tcp_response.is_empty()) || judge(stream, client) {
@@ -34,7 +34,7 @@ pub fn begin(
 }
 
 /// Runs the rules before anything is sent. Returns false if they end the stream.
-fn judge(stream: &mut Stream, client: &Link) -> bool {
+fn judge(stream: &mut ProxyStream, client: &PeerConnection) -> bool {
     let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
     // Without `tcp-response inspect-delay` the rules do not wait.
     stream.payloads.response_complete = delay_ms.is_none();
@@ -50,7 +50,11 @@ fn judge(stream: &mut Stream, client: &Link) -> bool {
 }
 
 /// Runs the rules that waited for the response head.
-pub fn head(stream: &mut Stream, client: &Link, inspection: &Inspection) -> Result<(), Failure> {
+pub fn head(
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
+    inspection: &Inspection,
+) -> Result<(), Failure> {
     stream.payloads.response_complete = true;
     let late = inspection
         .until
@@ -68,7 +72,7 @@ pub fn head(stream: &mut Stream, client: &Link, inspection: &Inspection) -> Resu
 }
 
 /// Applies the verdict of the rules. Returns false if it ends the stream.
-fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
+fn settle(stream: &mut ProxyStream, client: &PeerConnection, gate: Gate) -> bool {
     match gate {
         Gate::Open => return true,
         Gate::CloseServer => {
@@ -82,17 +86,17 @@ fn settle(stream: &mut Stream, client: &Link, gate: Gate) -> bool {
     refused(stream, gate);
     stream.times.response = None;
     if let Gate::SilentDrop(ttl) = gate {
-        super::session::vanish(client, ttl);
+        super::session::drop_silently(client, ttl);
     }
     false
 }
 
 /// Ends a stream whose response the rules have rejected.
-pub(super) fn refused(stream: &mut Stream, gate: Gate) {
+pub(super) fn refused(stream: &mut ProxyStream, gate: Gate) {
     stream.outcome.termination = Termination::Proxy;
     stream.outcome.phase = match gate {
-        Gate::SilentDrop(_) => Phase::Request,
-        _ => Phase::Data,
+        Gate::SilentDrop(_) => StreamPhase::Request,
+        _ => StreamPhase::Data,
     };
     rules::count_denied_response(stream);
 }

@@ -1,17 +1,19 @@
 //! Applies the rules of frontend and backend to a request, from its head to the choice of its
 //! backend. Rules may wait for the request body.
 
-use super::body::Body;
+use super::body::IncomingBody;
 use super::session::Client;
-use super::{Phase, Reply, Stream, Termination, backend, error_page, send, watch};
+use super::{
+    ProxyResponse, ProxyStream, StreamPhase, Termination, backend, error_page, send, watch,
+};
 use crate::{persistence, stats};
-use http::message::{Message, Version};
+use http::message::{HttpMessage, HttpVersion};
 use model::config::{Mode, Rare};
-use model::rules::{self, Verdict};
+use model::rules::{self, MessageVerdict};
 use model::state::Tally;
-use model::transaction::trace::Step;
+use model::transaction::trace::TraceStep;
 use model::users;
-use mux::link::{Link, WriteFailure};
+use mux::link::{PeerConnection, WriteFailure};
 use reactor::{self, Buffer, after, pool_box, with_deadline};
 use std::future::poll_fn;
 use std::io;
@@ -21,17 +23,17 @@ pub enum Ruled {
     /// Forward the request to the chosen backend.
     Forward,
     /// Answer the request with this reply.
-    Answer(Reply),
+    Answer(ProxyResponse),
     /// Close the connection without a response.
     Close,
 }
 
 /// Applies the frontend's rules, chooses the backend, and applies the backend's rules.
-pub async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
+pub async fn rule(client: &mut Client, stream: &mut ProxyStream, body: &mut IncomingBody) -> Ruled {
     if let Some(answer) = rules::monitor(stream) {
-        stream.session.note(|| Step::Page("monitor-uri"));
+        stream.session.note(|| TraceStep::Page("monitor-uri"));
         stream.decide_page("monitor-uri");
-        stream.outcome.end(Termination::Local, Phase::Request);
+        stream.outcome.end(Termination::Local, StreamPhase::Request);
         return Ruled::Answer(answer);
     }
     let ruled = side_rules(client, stream, body).await;
@@ -42,7 +44,9 @@ pub async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> 
         return refused;
     }
     let Some(backend) = stream.backend() else {
-        stream.outcome.end(Termination::ServerAbort, Phase::Connect);
+        stream
+            .outcome
+            .end(Termination::ServerAbort, StreamPhase::Connect);
         return Ruled::Answer(error_page(stream, 503));
     };
     let same = stream.route.backend == Some(stream.route.frontend);
@@ -63,7 +67,11 @@ pub async fn rule(client: &mut Client, stream: &mut Stream, body: &mut Body) -> 
 }
 
 /// Applies the rules of the frontend, or of the backend once it is chosen.
-async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -> Ruled {
+async fn side_rules(
+    client: &mut Client,
+    stream: &mut ProxyStream,
+    body: &mut IncomingBody,
+) -> Ruled {
     let in_backend = stream.route.backend.is_some();
     loop {
         let verdict = rules::http_request(stream, in_backend);
@@ -71,13 +79,13 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
             pool_box(tell_early(client, stream)).await;
         }
         return match verdict {
-            Verdict::Continue => break,
-            Verdict::Answer(answer) => Ruled::Answer(*answer),
-            Verdict::Tarpit(answer) => {
+            MessageVerdict::Continue => break,
+            MessageVerdict::Answer(answer) => Ruled::Answer(*answer),
+            MessageVerdict::Tarpit(answer) => {
                 tarpit(client, stream).await;
                 Ruled::Answer(*answer)
             }
-            Verdict::Metrics => {
+            MessageVerdict::Metrics => {
                 let query = stream.request.query().unwrap_or_default();
                 match stats::metrics(stream, query) {
                     Some(report) => match report.make().await {
@@ -87,23 +95,23 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
                     None => Ruled::Answer(error_page(stream, 400)),
                 }
             }
-            Verdict::Reject => {
-                if let Link::Http2(link) = &client.link {
+            MessageVerdict::Reject => {
+                if let PeerConnection::Http2(link) = &client.link {
                     link.kill_connection(false);
                 }
                 Ruled::Close
             }
-            Verdict::SilentDrop(ttl) => {
-                super::session::vanish(&client.link, ttl);
+            MessageVerdict::SilentDrop(ttl) => {
+                super::session::drop_silently(&client.link, ttl);
                 Ruled::Close
             }
-            Verdict::NeedBody { bytes, time_ms } => {
+            MessageVerdict::NeedBody { bytes, time_ms } => {
                 if wait_for_body(client, stream, body, bytes, time_ms).await {
                     continue;
                 }
                 without_body(client, stream)
             }
-            Verdict::Wait(wait) => {
+            MessageVerdict::Wait(wait) => {
                 if watch::await_rule(stream, &client.link, wait).await {
                     continue;
                 }
@@ -115,18 +123,18 @@ async fn side_rules(client: &mut Client, stream: &mut Stream, body: &mut Body) -
 }
 
 /// Chooses the backend. A password may have to be verified for that.
-async fn choose_backend(client: &Client, stream: &mut Stream) -> Option<Ruled> {
+async fn choose_backend(client: &Client, stream: &mut ProxyStream) -> Option<Ruled> {
     loop {
         backend::choose(stream);
         let asked = users::unanswered(stream)?;
         stream.route.backend = None;
         match asked {
-            Verdict::Wait(wait) => {
+            MessageVerdict::Wait(wait) => {
                 if !watch::await_rule(stream, &client.link, wait).await {
                     return Some(Ruled::Close);
                 }
             }
-            Verdict::Answer(answer) => return Some(Ruled::Answer(*answer)),
+            MessageVerdict::Answer(answer) => return Some(Ruled::Answer(*answer)),
             _ => return None,
         }
     }
@@ -134,7 +142,7 @@ async fn choose_backend(client: &Client, stream: &mut Stream) -> Option<Ruled> {
 
 /// Applies the connection settings that rules have made, and sends the early (1xx) responses
 /// that they generated.
-async fn tell_early(client: &mut Client, stream: &mut Stream) {
+async fn tell_early(client: &mut Client, stream: &mut ProxyStream) {
     send::mark_packets(stream, &client.link);
     let hints = match stream.rules.overrides.as_mut() {
         Some(set) => std::mem::take(&mut set.hints),
@@ -154,30 +162,32 @@ async fn tell_early(client: &mut Client, stream: &mut Stream) {
 /// Serves the statistics page if the request is for it.
 async fn statistics(
     client: &mut Client,
-    stream: &mut Stream,
-    body: &mut Body,
+    stream: &mut ProxyStream,
+    body: &mut IncomingBody,
     in_backend: bool,
 ) -> Ruled {
     loop {
         let answer = stats::answer(stream, in_backend);
-        if !matches!(answer, stats::Answer::No) {
-            stream.session.note(|| Step::Page("the statistics page"));
+        if !matches!(answer, stats::StatisticsVerdict::No) {
+            stream
+                .session
+                .note(|| TraceStep::Page("the statistics page"));
             stream.decide_page("the statistics page");
         }
         return match answer {
-            stats::Answer::No => Ruled::Forward,
-            stats::Answer::Ready(reply) => Ruled::Answer(reply),
-            stats::Answer::Report(report) => match report.make().await {
+            stats::StatisticsVerdict::No => Ruled::Forward,
+            stats::StatisticsVerdict::Ready(reply) => Ruled::Answer(reply),
+            stats::StatisticsVerdict::Report(report) => match report.make().await {
                 Some(reply) => Ruled::Answer(reply),
                 None => Ruled::Answer(error_page(stream, 503)),
             },
-            stats::Answer::Wait(wait) => {
+            stats::StatisticsVerdict::Wait(wait) => {
                 if watch::await_rule(stream, &client.link, wait).await {
                     continue;
                 }
                 Ruled::Close
             }
-            stats::Answer::NeedBody(bytes) => {
+            stats::StatisticsVerdict::NeedBody(bytes) => {
                 if wait_for_body(client, stream, body, bytes, None).await {
                     continue;
                 }
@@ -188,7 +198,7 @@ async fn statistics(
 }
 
 /// Returns the verdict for a request whose body did not arrive in time, or failed.
-pub fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
+pub fn without_body(client: &Client, stream: &mut ProxyStream) -> Ruled {
     match stream.outcome.termination {
         // A client that has reset its HTTP/2 stream does not read a response.
         Termination::ClientAbort if client.link.is_http2() => Ruled::Close,
@@ -199,8 +209,8 @@ pub fn without_body(client: &Client, stream: &mut Stream) -> Ruled {
 }
 
 /// Delays a client in the tarpit until the timeout expires or the client disconnects.
-async fn tarpit(client: &Client, stream: &mut Stream) {
-    stream.outcome.phase = Phase::Tarpit;
+async fn tarpit(client: &Client, stream: &mut ProxyStream) {
+    stream.outcome.phase = StreamPhase::Tarpit;
     // A trace does not wait.
     if stream.session.is_traced() {
         return;
@@ -220,8 +230,8 @@ const TARPIT_MS: u32 = 10_000;
 /// of one buffer, and shows them to the rules. The bytes stay in the input to be forwarded.
 pub async fn wait_for_body(
     client: &mut Client,
-    stream: &mut Stream,
-    body: &Body,
+    stream: &mut ProxyStream,
+    body: &IncomingBody,
     bytes: usize,
     time_ms: Option<u32>,
 ) -> bool {
@@ -256,7 +266,7 @@ pub async fn wait_for_body(
                 {
                     stream
                         .outcome
-                        .end(Termination::ClientTimeout, Phase::Request);
+                        .end(Termination::ClientTimeout, StreamPhase::Request);
                     return false;
                 }
             }
@@ -264,9 +274,14 @@ pub async fn wait_for_body(
             // The client has reset the stream: no server may get a part of a body that was to be
             // complete.
             Ok(_) | Err(_) => {
-                stream.outcome.end(Termination::ClientAbort, Phase::Request);
+                stream
+                    .outcome
+                    .end(Termination::ClientAbort, StreamPhase::Request);
                 let frontend = &stream.frontend().state.frontend;
-                frontend.counters.here().count(Tally::RequestErrors);
+                frontend
+                    .counters
+                    .current_shard()
+                    .count(Tally::RequestErrors);
                 return false;
             }
         }
@@ -274,15 +289,18 @@ pub async fn wait_for_body(
 }
 
 /// Sends 100 (Continue) to the client; returns the number of bytes sent.
-async fn say_continue(client: &Link, limit: Option<u32>) -> (u64, Result<(), WriteFailure>) {
-    let mut head = Message::default();
+async fn say_continue(
+    client: &PeerConnection,
+    limit: Option<u32>,
+) -> (u64, Result<(), WriteFailure>) {
+    let mut head = HttpMessage::default();
     // The head always fits.
-    let _ = head.begin_response(Version::Http11, 100, b"Continue");
+    let _ = head.begin_response(HttpVersion::Http11, 100, b"Continue");
     client.send_head(&head, false, limit).await
 }
 
-fn expects_continue(request: &Message) -> bool {
-    request.version() != Version::Http10
+fn expects_continue(request: &HttpMessage) -> bool {
+    request.version() != HttpVersion::Http10
         && request
             .get(b"expect")
             .is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue"))

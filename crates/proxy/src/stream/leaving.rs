@@ -9,7 +9,7 @@ use super::session::Client;
 use crate::runtime::{self, Drain};
 use crate::vitals;
 use model::config::{CloseSpread, ProxyOption};
-use model::thread::here;
+use model::thread::current_thread_data;
 use reactor::{self, Instant};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Returns whether the client's idle connection must end because the process is stopping or
 /// its address moves.
-pub(super) fn knows(client: &Client) -> bool {
+pub(super) fn should_close_idle(client: &Client) -> bool {
     client.streams > 0
         && leaves_since(&client.session).is_some()
         && !client
@@ -35,7 +35,9 @@ pub(super) fn knows(client: &Client) -> bool {
 /// Returns the end of the wait for a request: the deadline of the shutdown or the
 /// connection's own, whichever is earlier.
 pub(super) fn sooner(client: &Client, own: Option<Instant>) -> Option<Instant> {
-    let leaves = knows(client).then(|| silent_until(client)).flatten();
+    let leaves = should_close_idle(client)
+        .then(|| silent_until(client))
+        .flatten();
     match (own, leaves) {
         (Some(own), Some(leaves)) => Some(own.min(leaves)),
         (own, leaves) => own.or(leaves),
@@ -59,7 +61,7 @@ pub(super) fn is_last(client: &Client) -> bool {
 
 /// Returns when an HTTP/2 connection starts to close because the process stops. A request
 /// may be in transit, so its streams continue; `used`: it has streams, or had some.
-pub(crate) fn leaves_at(session: &Session, used: bool) -> Option<Instant> {
+pub(crate) fn close_starts_at(session: &Session, used: bool) -> Option<Instant> {
     let since = leaves_since(session)?;
     if !used && session.frontend().has(ProxyOption::IdleCloseOnResponse) {
         return None;
@@ -77,7 +79,7 @@ fn spread(client: &Client) -> Option<CloseSpread> {
 
 /// Returns when the process began to stop, or the session's address began to drain.
 fn leaves_since(session: &Session) -> Option<Instant> {
-    let runtime = here().process;
+    let runtime = current_thread_data().process;
     let stops = runtime.stopping_since_ms();
     let stops = stops.map(|ms| runtime.started + Duration::from_millis(ms));
     stops.or_else(|| drain(session).map(|drain| drain.since))

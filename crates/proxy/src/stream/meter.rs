@@ -1,7 +1,7 @@
 //! `option contstats`: counts bytes while they are transferred. Without it they are counted
 //! when their stream ends, which is cheaper but late for a long download or tunnel.
 
-use super::Stream;
+use super::ProxyStream;
 use model::config::{Config, ProxyIndex, ProxyOption, ServerIndex};
 use model::state::Tally;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct Meter {
 
 impl Meter {
     /// Returns the meter of a stream if its frontend has `option contstats`.
-    pub fn of(stream: &Stream) -> Option<Meter> {
+    pub fn of(stream: &ProxyStream) -> Option<Meter> {
         stream
             .frontend()
             .has(ProxyOption::ContStats)
@@ -53,17 +53,27 @@ impl Meter {
             .state
             .frontend
             .counters
-            .here()
+            .current_shard()
             .add(tally, bytes);
         let Some(backend) = self.backend.map(|index| self.config.proxy(index)) else {
             return;
         };
-        backend.state.backend.counters.here().add(tally, bytes);
+        backend
+            .state
+            .backend
+            .counters
+            .current_shard()
+            .add(tally, bytes);
         if let Some(server) = self
             .server
             .and_then(|at| backend.servers.get(at.0 as usize))
         {
-            server.state.traffic.counters.here().add(tally, bytes);
+            server
+                .state
+                .traffic
+                .counters
+                .current_shard()
+                .add(tally, bytes);
         }
     }
 }

@@ -44,6 +44,6 @@ pub use finish::bad_request;
 pub use finish::observe_ended;
 use model::thread::new_stream;
 use model::transaction::{
-    Endpoint, Overrides, Phase, Reply, Session, Stream, Termination, error_page,
+    Endpoint, Overrides, ProxyResponse, ProxyStream, Session, StreamPhase, Termination, error_page,
 };
 pub use session::{begin, rehearse};

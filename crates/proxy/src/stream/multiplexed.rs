@@ -1,19 +1,19 @@
 //! A client's HTTP/2 connection. Each request becomes a stream with a task of its own.
 
-use super::{Endpoint, Session, Stream, leaving};
+use super::{Endpoint, ProxyStream, Session, leaving};
 use http::http1::FaultKind::{HeadTooLong, TooManyHeaders};
-use http::http1::{Fault, Limits, Parsed};
+use http::http1::{HttpParseError, Limits, Parsed};
 use model::log::{self, Level};
 use model::state::Tally;
-use model::thread::here;
+use model::thread::current_thread_data;
 use model::tracking;
-use mux::{Accept, MuxStream, Opened, Side, Then, View};
+use mux::{Accept, ConnectionHandler, MuxStream, RequestDecision, Then, View};
 use protocol::http2::{ConnectionError, ErrorCode, FieldList};
 use reactor::{Buffer, Instant};
 use std::fmt::Display;
 use std::rc::Rc;
 use std::time::Duration;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// Time between the announcement that a connection closes and the refusal of new streams:
 /// requests in transit are still served.
@@ -24,9 +24,9 @@ pub struct Request {
     /// HTTP/2 stream of the request.
     pub mux: MuxStream,
     /// State for rules and logs, with the request and its times filled in.
-    pub stream: Box<Stream>,
+    pub stream: Box<ProxyStream>,
     /// Properties of the head, or the fault that is answered with an error.
-    pub parsed: Result<Parsed, Fault>,
+    pub parsed: Result<Parsed, HttpParseError>,
     /// Number of streams that the connection carried before.
     pub before: u32,
 }
@@ -36,7 +36,7 @@ pub struct Request {
 /// a task for it. Returns when all streams have ended and the connection only needs to be
 /// closed.
 pub async fn serve(
-    transport: &Transport,
+    transport: &ConnectionTransport,
     input: Option<Buffer>,
     session: &mut Rc<Session>,
     begin: impl FnMut(Request),
@@ -63,14 +63,14 @@ struct ClientSide<'s, B> {
 }
 
 impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
-    type Request = (Box<Stream>, Result<Parsed, Fault>);
+    type Request = (Box<ProxyStream>, Result<Parsed, HttpParseError>);
 
-    fn accept(&mut self, fields: &FieldList, end: bool) -> Opened<Self::Request> {
+    fn accept(&mut self, fields: &FieldList, end: bool) -> RequestDecision<Self::Request> {
         self.go_over();
         let mut stream = super::new_stream(Rc::clone(self.session), true);
         if fields.is_overflowed() {
             self.refused(stream, 431);
-            return Opened::Answer(b"431");
+            return RequestDecision::Answer(b"431");
         }
         let tune = &stream.config.global.tune;
         let limits = Limits {
@@ -91,25 +91,25 @@ impl<B: FnMut(Request)> Accept for ClientSide<'_, B> {
                     true => None,
                     false => mux::expected_length(&parsed, end),
                 };
-                Opened::Begin((stream, Ok(parsed)), length)
+                RequestDecision::Begin((stream, Ok(parsed)), length)
             }
             Err(fault) if matches!(fault.kind, HeadTooLong | TooManyHeaders) => {
                 self.refused(stream, 431);
-                Opened::Answer(b"431")
+                RequestDecision::Answer(b"431")
             }
             // The head is not a request in any version of HTTP. A separate stream answers and logs
             // it, since HTTP/2 itself was not violated.
             Err(fault) if fault.kind.http2_status().is_some() => {
-                Opened::Begin((stream, Err(fault)), None)
+                RequestDecision::Begin((stream, Err(fault)), None)
             }
             Err(_) => {
                 self.refused(stream, 0);
-                Opened::Reset(ErrorCode::ProtocolError)
+                RequestDecision::Reset(ErrorCode::ProtocolError)
             }
         }
     }
 
-    fn malformed(&mut self) {
+    fn note_malformed(&mut self) {
         self.faults = self.faults.saturating_add(1);
         tracking::session_glitch(self.session);
     }
@@ -123,30 +123,34 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
     /// Switches to the newest configuration, if the listener still exists in it. Running streams
     /// keep theirs.
     fn go_over(&mut self) {
-        if here().is_newest(&self.session.config) {
+        if current_thread_data().is_newest(&self.session.config) {
             return;
         }
-        let newest = here().config();
+        let newest = current_thread_data().config();
         if let Some(place) = self.session.place_in(&newest) {
-            self.session.go_over(newest, place);
+            self.session.move_to_config(newest, place);
         }
     }
 
     /// Returns whether there is a newer configuration without the listener.
     fn is_left_behind(&self) -> bool {
-        !here().is_newest(&self.session.config) && self.session.place_in(&here().config()).is_none()
+        !current_thread_data().is_newest(&self.session.config)
+            && self
+                .session
+                .place_in(&current_thread_data().config())
+                .is_none()
     }
 
     /// Counts and logs a malformed request.
-    fn refused(&mut self, stream: Box<Stream>, status: u16) {
-        self.malformed();
+    fn refused(&mut self, stream: Box<ProxyStream>, status: u16) {
+        self.note_malformed();
         super::bad_request(stream, status);
     }
 
     /// Returns how long a connection without streams may wait for one.
     fn idle_until(&self, view: &View) -> Option<Instant> {
         let timeouts = &self.session.frontend().timeouts;
-        let (from, limit_ms) = if !view.heard {
+        let (from, limit_ms) = if !view.has_input {
             // Before the first byte it is unknown whether the client speaks HTTP at all.
             (self.session.ready, timeouts.client_ms)
         } else if view.carried == 0 {
@@ -165,7 +169,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
         if self.is_left_behind() {
             return Some(reactor::now());
         }
-        leaving::leaves_at(self.session, view.carried > 0)
+        leaving::close_starts_at(self.session, view.carried > 0)
     }
 
     /// Writes a message to the frontend's log.
@@ -185,7 +189,7 @@ impl<B: FnMut(Request)> ClientSide<'_, B> {
     }
 }
 
-impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
+impl<B: FnMut(Request)> ConnectionHandler for ClientSide<'_, B> {
     fn begin(&mut self, mux: MuxStream, (mut stream, parsed): Self::Request) {
         if parsed.as_ref().is_ok_and(|parsed| parsed.upgrade.is_some()) {
             mux.set_extended();
@@ -206,7 +210,7 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
         });
     }
 
-    fn plan(&mut self, view: &View) -> (Option<Instant>, Then) {
+    fn next_action(&mut self, view: &View) -> (Option<Instant>, Then) {
         self.go_over();
         let client_ms = self.session.frontend().timeouts.client_ms;
         let stuck = view.stuck_since.zip(client_ms);
@@ -242,7 +246,7 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
             None => sooner(self.leaves_at(view), Then::Announce),
         }
         if view.open == 0 {
-            let then = if view.heard {
+            let then = if view.has_input {
                 Then::GoAway(ErrorCode::NoError)
             } else {
                 Then::Cut
@@ -252,7 +256,7 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
         next
     }
 
-    fn done(&mut self, then: Then) {
+    fn note_action_done(&mut self, then: Then) {
         match then {
             Then::Announce => self.announced = Some(reactor::now()),
             Then::GoAway(ErrorCode::EnhanceYourCalm) => {
@@ -262,14 +266,14 @@ impl<B: FnMut(Request)> Side for ClientSide<'_, B> {
                     .state
                     .frontend
                     .counters
-                    .here()
+                    .current_shard()
                     .count(Tally::RequestErrors);
             }
             _ => {}
         }
     }
 
-    fn failed(&mut self, error: &ConnectionError) {
+    fn note_failure(&mut self, error: &ConnectionError) {
         let stream = super::new_stream(Rc::clone(self.session), true);
         super::bad_request(stream, 0);
         if !error.is_abuse() {

@@ -1,12 +1,12 @@
 //! `observe`: counts a stream's errors for its server's health. The health checks decide on
 //! the consequences.
 
-use super::Stream;
+use super::ProxyStream;
 use super::answer::Failure;
 use model::config::{Observe, Rare, Server};
 
 /// Returns the server of a stream if its traffic is observed.
-fn observed(stream: &Stream) -> Option<(&Server, Observe)> {
+fn observed(stream: &ProxyStream) -> Option<(&Server, Observe)> {
     if !stream.route.rare.has(Rare::OBSERVED) {
         return None;
     }
@@ -21,27 +21,27 @@ fn count(server: &Server, what: &'static str) {
 }
 
 /// Reports whether the connection to the server succeeded.
-pub fn connected(stream: &Stream, good: bool) {
+pub fn connected(stream: &ProxyStream, good: bool) {
     match observed(stream) {
         None => {}
         Some((server, _)) if !good => count(server, "L4 unsuccessful connection"),
-        Some((server, Observe::Layer4)) => server.state.forgive_errors(),
+        Some((server, Observe::Layer4)) => server.state.reset_error_count(),
         Some(_) => {}
     }
 }
 
 /// Reports the head of a response.
-pub fn answered(stream: &Stream) {
+pub fn answered(stream: &ProxyStream) {
     if let Some((server, Observe::Layer7)) = observed(stream) {
         match stream.outcome.server_status {
-            100..=499 | 501 | 505 => server.state.forgive_errors(),
+            100..=499 | 501 | 505 => server.state.reset_error_count(),
             _ => count(server, "Wrong http response"),
         }
     }
 }
 
 /// Reports a missing or unusable response.
-pub fn failed(stream: &Stream, failure: &Failure) {
+pub fn failed(stream: &ProxyStream, failure: &Failure) {
     if let Some((server, Observe::Layer7)) = observed(stream) {
         let what = match failure {
             Failure::Timeout => "Read timeout (http)",

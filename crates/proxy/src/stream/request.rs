@@ -2,25 +2,25 @@
 //! exchange, logs. This module defines the order; other modules implement the steps.
 
 use super::answer::Keep;
-use super::body::Body;
+use super::body::IncomingBody;
 use super::finish::finish;
 use super::head::{self, HeadFailure};
 use super::judge::{self, Ruled, wait_for_body, without_body};
-use super::send::Sent;
+use super::send::SendOutcome;
 use super::server::{self, Establish, Reuse, Unserved};
 use super::session::{Client, idle_deadline};
 use super::{
-    Phase, Reply, Session, Stream, Termination, error_page, exchange, forward, inspect, new_stream,
-    send, slot, watch,
+    ProxyResponse, ProxyStream, Session, StreamPhase, Termination, error_page, exchange, forward,
+    inspect, new_stream, send, slot, watch,
 };
 use crate::server_connection;
-use http::http1::{self, ConnectionMode, Fault, FaultKind, Parsed};
+use http::http1::{self, ConnectionMode, FaultKind, HttpParseError, Parsed};
 use model::config::{
-    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex, Step,
+    CheckKind, HttpProtocol, Mode, ProxyOption, Rare, ReuseMode, Server, ServerIndex, StreamLogStep,
 };
-use model::thread::here;
+use model::thread::current_thread_data;
 use model::{log, rules};
-use mux::link::Link;
+use mux::link::PeerConnection;
 use reactor::{self, Buffer, after, with_deadline};
 use std::io;
 
@@ -66,7 +66,7 @@ pub async fn serve(client: &mut Client) -> Next {
 /// Serves the request of a stream that began in TCP mode.
 pub(super) async fn serve_upgraded(
     client: &mut Client,
-    mut stream: Box<Stream>,
+    mut stream: Box<ProxyStream>,
     protocol: Option<HttpProtocol>,
 ) -> Next {
     let deadline = idle_deadline(client);
@@ -79,7 +79,10 @@ pub(super) async fn serve_upgraded(
                 }
             }
             Err(HeadFailure::Http2) if protocol == Some(HttpProtocol::Http1) => {
-                break Err(HeadFailure::Fault(Fault::new(FaultKind::Http2Preface, 0)));
+                break Err(HeadFailure::Fault(HttpParseError::new(
+                    FaultKind::Http2Preface,
+                    0,
+                )));
             }
             head => break head,
         }
@@ -93,14 +96,14 @@ pub(super) async fn serve_upgraded(
 /// Continues after a request's head was read, or failed to be.
 async fn proceed(
     client: &mut Client,
-    mut stream: Box<Stream>,
+    mut stream: Box<ProxyStream>,
     head: Result<Parsed, HeadFailure>,
 ) -> Next {
     let next = match head {
         Ok(request) => run(client, &mut stream, request).await,
         Err(HeadFailure::NotYet) => {
             // A waiting connection holds no request.
-            here().keep_stream(stream);
+            current_thread_data().keep_stream(stream);
             return Next::Again;
         }
         Err(HeadFailure::Nothing) => {
@@ -110,14 +113,14 @@ async fn proceed(
                 head::refuse(client, &mut stream, HeadFailure::Nothing).await;
                 finish(stream);
             } else {
-                here().keep_stream(stream);
+                current_thread_data().keep_stream(stream);
             }
             return Next::Close;
         }
         Err(HeadFailure::Http2) => {
             // Content rules may have inspected this stream and left tracked entries.
             stream.rules.tracked = None;
-            here().keep_stream(stream);
+            current_thread_data().keep_stream(stream);
             return Next::Http2;
         }
         Err(failure) => {
@@ -142,8 +145,8 @@ async fn proceed(
 /// the chosen server.
 pub async fn serve_stream(
     mut client: Client,
-    mut stream: Box<Stream>,
-    request: Result<Parsed, Fault>,
+    mut stream: Box<ProxyStream>,
+    request: Result<Parsed, HttpParseError>,
 ) -> Option<u32> {
     stream.watch_client(&client.link);
     match request {
@@ -215,7 +218,7 @@ pub(super) fn health(session: &Session) -> Option<&'static [u8]> {
 /// Sends the monitoring reply. The connection is neither counted nor logged.
 pub(super) async fn answer_health(client: &mut Client, answer: &[u8]) {
     let limit = client.session.frontend().timeouts.client_ms;
-    if let Link::Http1(transport) = &client.link
+    if let PeerConnection::Http1(transport) = &client.link
         && mux::link::write_all(transport, answer, limit).await.is_ok()
     {
         linger(client).await;
@@ -231,10 +234,10 @@ const LINGER_BYTES: usize = 1 << 20;
 /// Returns whether the client's connection can be kept after a request. A stream does not
 /// decide on the end of an HTTP/2 connection.
 #[inline(always)]
-fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> Keep {
+fn keeps(client: &Client, stream: &ProxyStream, request: &Parsed) -> Keep {
     let proxied = stream.frontend().has(ProxyOption::HttpUseProxyHeader);
     let by_header = proxied
-        .then(|| http1::keeps_by_proxy_connection(&stream.request))
+        .then(|| http1::proxy_connection_keep_alive(&stream.request))
         .flatten();
     if client.link.is_http2() {
         return Keep::Yes;
@@ -251,18 +254,18 @@ fn keeps(client: &Client, stream: &Stream, request: &Parsed) -> Keep {
 }
 
 /// Builds the reply to a request that contains forbidden header names.
-fn refuse_names(stream: &mut Stream) -> Reply {
-    stream.outcome.end(Termination::Proxy, Phase::Request);
+fn refuse_names(stream: &mut ProxyStream) -> ProxyResponse {
+    stream.outcome.end(Termination::Proxy, StreamPhase::Request);
     rules::count_denied(stream);
     error_page(stream, 403)
 }
 
 /// Processes a request whose head is complete.
-async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next {
+async fn run(client: &mut Client, stream: &mut ProxyStream, request: Parsed) -> Next {
     head::count(stream);
     log::stream_began(stream);
-    log::stream_reached(stream, Step::Request);
-    let mut body = Body::new(&client.link, request.body);
+    log::stream_reached(stream, StreamLogStep::Request);
+    let mut body = IncomingBody::new(&client.link, request.body);
     let keeps = keeps(client, stream, &request);
     let keep = keeps.is_yes();
     match judge::rule(client, stream, &mut body).await {
@@ -295,7 +298,7 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
         shared: stream
             .backend()
             .is_some_and(|b| b.reuse != ReuseMode::Never),
-        own: Some(&mut client.own),
+        own: Some(&mut client.private_connections),
     };
     let established = server::establish_for(stream, &client.link, how).await;
     match established {
@@ -330,12 +333,12 @@ async fn run(client: &mut Client, stream: &mut Stream, request: Parsed) -> Next 
 /// Prefers a server unless another setting decides: the one that authenticates the client's
 /// connection, or, by `option prefer-last-server`, the one of the previous request while a
 /// connection to it is open.
-fn prefer_last_server(client: &Client, stream: &mut Stream) {
+fn prefer_last_server(client: &Client, stream: &mut ProxyStream) {
     // A hash chooses the same server again, or another one on purpose.
     let Some(backend) = stream.backend().filter(|b| !b.balance.is_by_key()) else {
         return;
     };
-    let authenticating = client.own.authenticating_server(backend);
+    let authenticating = client.private_connections.authenticating_server(backend);
     if let Some(at) = authenticating.filter(|at| slot::is_usable(backend, *at)) {
         stream.route.preferred = Some(at);
         return;
@@ -345,7 +348,8 @@ fn prefer_last_server(client: &Client, stream: &mut Stream) {
         return;
     };
     let held = |server: &Server| {
-        client.own.holds(&server.state) || server_connection::pools().holds(&server.state)
+        client.private_connections.holds(&server.state)
+            || server_connection::pools().holds(&server.state)
     };
     let at = backend
         .servers
@@ -356,7 +360,7 @@ fn prefer_last_server(client: &Client, stream: &mut Stream) {
 }
 
 /// Returns which connections this stream may reuse by `http-reuse`.
-fn reuse(stream: &Stream, first: bool) -> Reuse {
+fn reuse(stream: &ProxyStream, first: bool) -> Reuse {
     let Some(backend) = stream.backend() else {
         return Reuse::None;
     };
@@ -375,23 +379,23 @@ fn reuse(stream: &Stream, first: bool) -> Reuse {
 /// so that the connection can be kept.
 async fn finish_local(
     client: &mut Client,
-    stream: &mut Stream,
-    answer: Reply,
-    body: &mut Body,
+    stream: &mut ProxyStream,
+    answer: ProxyResponse,
+    body: &mut IncomingBody,
     keep: bool,
 ) -> Next {
     stream.outcome.local = true;
     let may_keep = keep && !answer.close && (body.is_done() || discard(client, body));
     match send::send(client, stream, answer, may_keep).await {
-        Sent::Keeps => Next::Request,
-        Sent::Closes if body.is_done() => close(client),
-        Sent::Closes => Next::Linger,
-        Sent::Failed => Next::Close,
+        SendOutcome::Keeps => Next::Request,
+        SendOutcome::Closes if body.is_done() => close(client),
+        SendOutcome::Closes => Next::Linger,
+        SendOutcome::Failed => Next::Close,
     }
 }
 
 /// Discards a body that has already arrived completely.
-fn discard(client: &mut Client, body: &mut Body) -> bool {
+fn discard(client: &mut Client, body: &mut IncomingBody) -> bool {
     let Some(input) = client.input.as_mut() else {
         return false;
     };

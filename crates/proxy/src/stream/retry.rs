@@ -2,13 +2,13 @@
 //! request that does not fit is never repeated, nor is one whose response has begun.
 
 use super::answer::Failure;
-use super::body::{Body, Kept};
-use super::{Stream, server};
+use super::body::{BodyCopy, IncomingBody};
+use super::{ProxyStream, server};
 use crate::server_connection::ServerConnection;
 use model::config::{Rare, RetryOn};
-use model::queue::Slot;
+use model::queue::ServerSlot;
 use model::transaction::TryFailure;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use reactor::Buffer;
 use std::cell::Cell;
 
@@ -19,12 +19,12 @@ pub struct Replay {
     /// Set while `bytes` holds all data that was sent.
     pub whole: Cell<bool>,
     /// The body state at its beginning; None for a chunked body, whose chunks are encoded again.
-    begins: Option<Body>,
+    begins: Option<IncomingBody>,
 }
 
 impl Replay {
     /// Creates the replay data for a request that is about to be sent.
-    pub fn new(stream: &Stream, client: &Link, body: &Body) -> Replay {
+    pub fn new(stream: &ProxyStream, client: &PeerConnection, body: &IncomingBody) -> Replay {
         let asked = stream.route.rare.has(Rare::RETRY_AFTER_SENDING);
         if !asked {
             return Replay {
@@ -34,12 +34,12 @@ impl Replay {
             };
         }
         let fits = match body {
-            Body::Length(bytes) | Body::Stream(Some(bytes)) => {
+            IncomingBody::Length(bytes) | IncomingBody::Stream(Some(bytes)) => {
                 usize::try_from(*bytes).is_ok_and(|bytes| bytes <= Self::bytes_max(stream))
             }
-            Body::Chunked(_) => !client.is_http2(),
-            Body::Done | Body::Stream(None) => true,
-            Body::UntilClose => false,
+            IncomingBody::Chunked(_) => !client.is_http2(),
+            IncomingBody::Done | IncomingBody::Stream(None) => true,
+            IncomingBody::UntilClose => false,
         };
         let may = fits && !stream.route.is_sent_once();
         Replay {
@@ -50,7 +50,7 @@ impl Replay {
     }
 
     /// Returns the maximum number of body bytes to keep: what fits into a buffer behind the head.
-    pub fn bytes_max(stream: &Stream) -> usize {
+    pub fn bytes_max(stream: &ProxyStream) -> usize {
         let tune = &stream.config.global.tune;
         tune.bufsize
             .saturating_sub(tune.maxrewrite)
@@ -59,10 +59,10 @@ impl Replay {
 
     /// Returns the flag that is set while the request can be repeated, and where to keep the body
     /// data that is sent.
-    pub fn parts(&mut self, stream: &Stream) -> (&Cell<bool>, Option<Kept<'_>>) {
+    pub fn parts(&mut self, stream: &ProxyStream) -> (&Cell<bool>, Option<BodyCopy<'_>>) {
         let Replay { bytes, whole, .. } = self;
         let whole = &*whole;
-        let kept = whole.get().then(|| Kept {
+        let kept = whole.get().then(|| BodyCopy {
             bytes,
             whole,
             bytes_max: Self::bytes_max(stream),
@@ -72,7 +72,7 @@ impl Replay {
 
     /// Puts the sent body data back in front of the remaining input. False: the request cannot be
     /// repeated.
-    pub fn rewind(&mut self, input: &mut Option<Buffer>, body: &mut Body) -> bool {
+    pub fn rewind(&mut self, input: &mut Option<Buffer>, body: &mut IncomingBody) -> bool {
         if !self.whole.get() {
             return false;
         }
@@ -88,7 +88,7 @@ impl Replay {
                 } else {
                     b"\r\n"
                 });
-                Some(Body::Chunked(Box::default()))
+                Some(IncomingBody::Chunked(Box::default()))
             }
             // The body is partly decoded from its chunks and partly not.
             None => None,
@@ -110,9 +110,12 @@ impl Replay {
 }
 
 /// Gets another server connection to repeat a request.
-pub async fn again(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection, Slot)> {
+pub async fn reconnect_for_retry(
+    stream: &mut ProxyStream,
+    slot: ServerSlot,
+) -> Option<(ServerConnection, ServerSlot)> {
     stream.response.clear();
-    let another = server::again(stream, slot).await.ok()?;
+    let another = server::connect_again(stream, slot).await.ok()?;
     server::name_server(stream);
     Some(another)
 }
@@ -120,22 +123,25 @@ pub async fn again(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection,
 /// Gets another server connection for a request that the server has not processed. A server
 /// that is stopping closes its connections and accepts no new ones. The attempt is then
 /// retried, and redispatched, as for any failed connection.
-pub async fn anew(stream: &mut Stream, slot: Slot) -> Option<(ServerConnection, Slot)> {
+pub async fn anew(
+    stream: &mut ProxyStream,
+    slot: ServerSlot,
+) -> Option<(ServerConnection, ServerSlot)> {
     match server::reconnect(stream).await {
         Some(connection) => Some((connection, slot)),
-        None => again(stream, slot).await,
+        None => reconnect_for_retry(stream, slot).await,
     }
 }
 
 /// Returns whether `retry-on` lists the status of the response and another attempt is
 /// allowed.
-pub fn is_unwanted(stream: &Stream) -> bool {
+pub fn is_unwanted(stream: &ProxyStream) -> bool {
     let bit = RetryOn::status_bit(stream.response.status());
     bit.is_some_and(|bit| is_asked_for(stream, bit))
 }
 
 /// Records the failure of an exchange and returns whether the request is repeated.
-pub fn repeats(stream: &mut Stream, failure: &Failure) -> bool {
+pub fn should_retry(stream: &mut ProxyStream, failure: &Failure) -> bool {
     note(stream, failure);
     let bits = match failure {
         Failure::Unwanted => return true,
@@ -149,7 +155,7 @@ pub fn repeats(stream: &mut Stream, failure: &Failure) -> bool {
 }
 
 /// Records the failure of a server for the request history, if the server caused it.
-fn note(stream: &mut Stream, failure: &Failure) {
+fn note(stream: &mut ProxyStream, failure: &Failure) {
     let failure = match failure {
         Failure::Unwanted => TryFailure::Status,
         Failure::ClosedEarly | Failure::Closed => TryFailure::Closed,
@@ -161,7 +167,7 @@ fn note(stream: &mut Stream, failure: &Failure) {
     stream.try_failed(failure);
 }
 
-fn is_asked_for(stream: &Stream, bits: u32) -> bool {
+fn is_asked_for(stream: &ProxyStream, bits: u32) -> bool {
     stream.route.retries < server::retries(stream)
         && stream
             .backend()

@@ -4,8 +4,8 @@
 use super::session::Client;
 use model::log;
 use model::state::Tally;
-use model::thread::here;
-use mux::link::Link;
+use model::thread::current_thread_data;
+use mux::link::PeerConnection;
 use reactor::Instant;
 use rustls::{CipherSuite, ProtocolVersion, SignatureScheme};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use std::time::Duration;
 use tls::acceptor::{Acceptor, Chosen};
 use tls::certified::now_s;
 use tls::counters;
-use tls::handshake::{self, Failure, Refusal, Terms};
+use tls::handshake::{self, ClientHelloAlert, Failure, Terms};
 use tls::hello::Hello;
 use tls::keylog::Collector;
-use tls::{Info, Offer, sni};
+use tls::{ClientHelloOffer, Info, sni};
 
 /// TLS 1.2 in the notation of a ClientHello, which TLS 1.3 uses too. Older versions are not
 /// supported.
@@ -28,18 +28,23 @@ pub(super) async fn accept(client: &mut Client) -> bool {
     let Some(acceptor) = client.session.bind().tls.clone() else {
         return true;
     };
-    let now_ms = here().now_ms();
+    let now_ms = current_thread_data().now_ms();
     counters().rate.count(now_ms);
-    let shaken = shake(client, &acceptor).await;
+    let shaken = perform_handshake(client, &acceptor).await;
     let tally = match &shaken {
         Ok(true) => Tally::TlsResumed,
         Ok(false) => Tally::TlsSessions,
         Err(_) => Tally::TlsFailed,
     };
     let frontend = client.session.frontend();
-    frontend.state.frontend.counters.here().count(tally);
+    frontend
+        .state
+        .frontend
+        .counters
+        .current_shard()
+        .count(tally);
     let listener = frontend.state.listener(client.session.bind().id);
-    listener.counters.here().count(tally);
+    listener.counters.current_shard().count(tally);
     match shaken {
         Ok(resumed) => {
             if !resumed {
@@ -62,7 +67,7 @@ fn deadline(client: &Client) -> Option<Instant> {
     Some(client.session.accepted + Duration::from_millis(u64::from(limit_ms)))
 }
 
-async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure> {
+async fn perform_handshake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure> {
     let tls = &client.session.config.global.tls;
     let terms = Terms::new(deadline(client), tls)?;
     let input = client.input.take();
@@ -75,12 +80,12 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
         sni = name.map(|name| String::from_utf8_lossy(name).into());
         version = newest(hello);
         if hello.version < OLDEST {
-            return Err(Refusal::PROTOCOL_VERSION);
+            return Err(ClientHelloAlert::PROTOCOL_VERSION);
         }
         let room = tls.capture_max.filter(|bytes| *bytes > 0);
-        offer = room.map(|bytes| Box::new(Offer::of(hello, bytes as usize)));
-        let chosen = choose(acceptor, hello).ok_or(Refusal::UNRECOGNIZED_NAME)?;
-        shown = Some(Arc::clone(chosen.certified.shown(now_s())));
+        offer = room.map(|bytes| Box::new(ClientHelloOffer::of(hello, bytes as usize)));
+        let chosen = choose(acceptor, hello).ok_or(ClientHelloAlert::UNRECOGNIZED_NAME)?;
+        shown = Some(Arc::clone(chosen.certified.certificate_to_present(now_s())));
         let mut config = chosen.config;
         if none_in_common(hello, &config.alpn_protocols) {
             // Without a common protocol the handshake continues without ALPN, as with HAProxy;
@@ -92,7 +97,7 @@ async fn shake(client: &mut Client, acceptor: &Acceptor) -> Result<bool, Failure
         }
         Ok(config)
     };
-    let Link::Http1(transport) = &mut client.link else {
+    let PeerConnection::Http1(transport) = &mut client.link else {
         return Ok(true);
     };
     let socket = transport.socket();
@@ -141,7 +146,7 @@ fn choose(acceptor: &Acceptor, hello: &Hello<'_>) -> Option<Chosen> {
         .map(SignatureScheme::from)
         .collect();
     let suites: Vec<_> = hello.cipher_suites().map(CipherSuite::from).collect();
-    let offer = sni::Offer {
+    let offer = sni::CertificateCriteria {
         server_name: hello.server_name(),
         schemes: &schemes,
         suites: &suites,

@@ -4,19 +4,20 @@
 use super::shutdown::{self, unless_shut};
 use super::slot::take_slot;
 use super::watch::{Watch, unless_gone};
-use super::{Phase, Reply, Stream, Termination, backend, exchange, observe};
+use super::{ProxyResponse, ProxyStream, StreamPhase, Termination, backend, exchange, observe};
 use crate::server_connection::{
-    self, Authentication, ConnectFailure, Own, ServerConnection, Wanted, connect, forced_version,
+    self, Authentication, ConnectFailure, ConnectionRequirements, PrivateConnections,
+    ServerConnection, connect, forced_version,
 };
 use http::http1::{Redirect, RedirectCode};
-use http::message::Message;
-use model::config::{Proxy, RetryOn, ReuseMode, Server, Step};
-use model::queue::Slot;
+use http::message::HttpMessage;
+use model::config::{Proxy, RetryOn, ReuseMode, Server, StreamLogStep};
+use model::queue::ServerSlot;
 use model::state::Tally;
-use model::thread::here;
-use model::transaction::{Outcome, ServerEnd, TryFailure, trace};
+use model::thread::current_thread_data;
+use model::transaction::{ServerEnd, StreamOutcome, TryFailure, trace};
 use model::{log, rules};
-use mux::link::Link;
+use mux::link::PeerConnection;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ pub struct Establish<'c> {
     /// HTTP/2 connections that currently carry streams of other clients may carry this one too.
     pub shared: bool,
     /// Connections reserved for the stream's client.
-    pub own: Option<&'c mut Own>,
+    pub own: Option<&'c mut PrivateConnections>,
 }
 
 impl Establish<'_> {
@@ -73,7 +74,7 @@ impl Establish<'_> {
     };
 
     /// Takes a reusable connection to this server: an idle one, or an HTTP/2 connection in use.
-    fn take(&mut self, server: &Server, stream: &Stream) -> Option<ServerConnection> {
+    fn take(&mut self, server: &Server, stream: &ProxyStream) -> Option<ServerConnection> {
         if self.reuse != Reuse::None
             && let Some(own) = &mut self.own
             && let Some(connection) = own.take(server, stream)
@@ -87,7 +88,7 @@ impl Establish<'_> {
             return None;
         }
         let pools = server_connection::pools();
-        let wanted = Wanted::of(server, stream);
+        let wanted = ConnectionRequirements::of(server, stream);
         if self.shared
             && stream.http
             && !stream.request.has_connection_credentials()
@@ -102,13 +103,13 @@ impl Establish<'_> {
     async fn take_from_neighbours(
         &self,
         server: &Server,
-        stream: &Stream,
+        stream: &ProxyStream,
     ) -> Option<ServerConnection> {
         let least = self.reuse.streams_min()?;
         if server.state.idle_threads() == 0 || forced_version(server, stream).is_some() {
             return None;
         }
-        let wanted = Wanted::of(server, stream);
+        let wanted = ConnectionRequirements::of(server, stream);
         let pools = server_connection::pools();
         pools.take_from_neighbours(server, &wanted, least).await
     }
@@ -120,16 +121,16 @@ pub enum Unserved {
     /// No server is available: 503.
     Unavailable,
     /// The server has a `redir` prefix: this reply redirects the client.
-    Redirected(Box<Reply>),
+    Redirected(Box<ProxyResponse>),
 }
 
 /// [`establish`] for a client. None: the client disconnected meanwhile. An HTTP/2 stream that
 /// is reset while it is queued causes no connection to a server.
 pub async fn establish_for(
-    stream: &mut Stream,
-    link: &Link,
+    stream: &mut ProxyStream,
+    link: &PeerConnection,
     how: Establish<'_>,
-) -> Option<Result<(ServerConnection, Slot), Unserved>> {
+) -> Option<Result<(ServerConnection, ServerSlot), Unserved>> {
     let watched = Watch::of(stream, link);
     if link.is_http2() && watched.is_some_and(|client| client.has_gone()) {
         return None;
@@ -138,7 +139,7 @@ pub async fn establish_for(
 }
 
 /// Returns the maximum number of connection retries for a stream.
-pub fn retries(stream: &Stream) -> u32 {
+pub fn retries(stream: &ProxyStream) -> u32 {
     let set = stream.rules.overrides.as_ref().and_then(|set| set.retries);
     set.or_else(|| stream.backend()?.retries)
         .unwrap_or(RETRIES_DEFAULT)
@@ -147,9 +148,9 @@ pub fn retries(stream: &Stream) -> u32 {
 /// Gets a server for a stream: a slot on a server (possibly after waiting in a queue), then a
 /// connection, with `retries` and `option redispatch`.
 pub async fn establish(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     mut how: Establish<'_>,
-) -> Result<(ServerConnection, Slot), Unserved> {
+) -> Result<(ServerConnection, ServerSlot), Unserved> {
     // Generated now, because the PROXY header may carry it.
     rules::unique_id(stream);
     let slot = take_slot(stream, None).await?;
@@ -158,10 +159,10 @@ pub async fn establish(
 
 /// Gets a server again for a request that was already sent: another server, or a new
 /// connection to the same one. The attempt counts as a retry.
-pub async fn again(
-    stream: &mut Stream,
-    mut slot: Slot,
-) -> Result<(ServerConnection, Slot), Unserved> {
+pub async fn connect_again(
+    stream: &mut ProxyStream,
+    mut slot: ServerSlot,
+) -> Result<(ServerConnection, ServerSlot), Unserved> {
     stream.route.retries += 1;
     stream.times.response = None;
     stream.outcome.server_status = 0;
@@ -178,7 +179,10 @@ pub async fn again(
 
 /// Moves a stream to another server if a redispatch is due. Returns the slot, and whether it
 /// belongs to another server.
-async fn redispatch(stream: &mut Stream, slot: Slot) -> Result<(Slot, bool), Unserved> {
+async fn redispatch(
+    stream: &mut ProxyStream,
+    slot: ServerSlot,
+) -> Result<(ServerSlot, bool), Unserved> {
     if !redispatches(stream, retries(stream)) {
         return Ok((slot, false));
     }
@@ -196,7 +200,7 @@ async fn redispatch(stream: &mut Stream, slot: Slot) -> Result<(Slot, bool), Uns
 
 /// Returns how often a failed connection is retried; never if `retry-on` does not include
 /// `conn-failure`.
-fn connection_retries(stream: &Stream) -> u32 {
+fn connection_retries(stream: &ProxyStream) -> u32 {
     let only_once = |backend: &Proxy| stream.http && !backend.retry_on.has(RetryOn::CONN_FAILURE);
     if stream.backend().is_some_and(only_once) {
         0
@@ -207,15 +211,15 @@ fn connection_retries(stream: &Stream) -> u32 {
 
 /// Connects to the stream's server, or to others, with `retries`.
 async fn reach(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     how: &mut Establish<'_>,
-    mut slot: Slot,
-) -> Result<(ServerConnection, Slot), Unserved> {
+    mut slot: ServerSlot,
+) -> Result<(ServerConnection, ServerSlot), Unserved> {
     let retries = connection_retries(stream);
     loop {
         if let Some(page) = redirected(stream) {
             let by = "the 'redir' of the server's line";
-            stream.session.note(|| trace::Step::Page(by));
+            stream.session.note(|| trace::TraceStep::Page(by));
             stream.decide_page(by);
             return Err(Unserved::Redirected(Box::new(page)));
         }
@@ -224,7 +228,7 @@ async fn reach(
             let at = stream
                 .server()
                 .and_then(|server| server_connection::address(server, stream));
-            stream.session.note(|| trace::Step::Address(at));
+            stream.session.note(|| trace::TraceStep::Address(at));
             return Err(gone(&mut stream.outcome));
         }
         let attempt = unless_shut(&slot, pin!(attempt(stream, how))).await;
@@ -236,10 +240,10 @@ async fn reach(
             Some(Ok(connection)) => {
                 observe::connected(stream, true);
                 stream.times.connected = Some(reactor::now());
-                log::stream_reached(stream, Step::Connect);
+                log::stream_reached(stream, StreamLogStep::Connect);
                 let tls = connection.tls.as_ref();
                 stream.links.server_tls = tls.map(|tls| Rc::clone(&tls.info));
-                if stream.config.global.asked.server_end {
+                if stream.config.global.recording.server_end {
                     stream.links.watch_server(ServerEnd {
                         address: connection.local_address(),
                         socket: connection.socket(),
@@ -276,7 +280,7 @@ async fn reach(
 
 /// Returns the pause before a server that refused a connection is tried again. Without it all
 /// retries would be over before the server is back.
-fn retry_pause(stream: &Stream) -> Duration {
+fn retry_pause(stream: &ProxyStream) -> Duration {
     let limit = stream.connect_ms();
     limit.map_or(RETRY_PAUSE, |ms| {
         RETRY_PAUSE.min(Duration::from_millis(ms.into()))
@@ -286,12 +290,21 @@ fn retry_pause(stream: &Stream) -> Duration {
 /// Makes one attempt to connect. None: the server is no longer in the configuration, which
 /// cannot happen; for the caller of this function, its sessions were shut down.
 async fn attempt(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     how: &mut Establish<'_>,
 ) -> Option<Result<ServerConnection, ConnectFailure>> {
     let (backend, server) = (stream.backend()?, stream.server()?);
-    server.state.traffic.counters.here().count(Tally::Sessions);
-    server.state.traffic.session_rate.count(here().now_ms());
+    server
+        .state
+        .traffic
+        .counters
+        .current_shard()
+        .count(Tally::Sessions);
+    server
+        .state
+        .traffic
+        .session_rate
+        .count(current_thread_data().now_ms());
     let may_repeat = may_repeat(stream);
     loop {
         let found = match how.take(server, stream) {
@@ -303,8 +316,18 @@ async fn attempt(
         if !may_repeat && connection.link.has_ended() {
             continue;
         }
-        server.state.traffic.counters.here().count(Tally::Reuses);
-        backend.state.backend.counters.here().count(Tally::Reuses);
+        server
+            .state
+            .traffic
+            .counters
+            .current_shard()
+            .count(Tally::Reuses);
+        backend
+            .state
+            .backend
+            .counters
+            .current_shard()
+            .count(Tally::Reuses);
         if stream.http && stream.request.has_connection_credentials() && !connection.private {
             connection.bind_to_client(Authentication::Bound);
         }
@@ -324,7 +347,7 @@ async fn attempt(
 
 /// Returns whether a request is repeated automatically when the server closes the connection
 /// instead of responding: it has no body and its method is idempotent.
-fn may_repeat(stream: &Stream) -> bool {
+fn may_repeat(stream: &ProxyStream) -> bool {
     let request = &stream.request;
     let has_body = [&b"content-length"[..], b"transfer-encoding"]
         .iter()
@@ -334,7 +357,7 @@ fn may_repeat(stream: &Stream) -> bool {
 
 /// Builds the redirect for a server with `redir`. Only for GET and HEAD, since a client may
 /// not repeat other methods elsewhere by itself.
-fn redirected(stream: &mut Stream) -> Option<Reply> {
+fn redirected(stream: &mut ProxyStream) -> Option<ProxyResponse> {
     let prefix = stream.server()?.options.redirect_prefix.as_deref()?;
     if !stream.http || !matches!(stream.request.method(), b"GET" | b"HEAD") {
         return None;
@@ -345,7 +368,7 @@ fn redirected(stream: &mut Stream) -> Option<Reply> {
         b"" | b"/" => [b"/", without_slashes(path)].concat(),
         _ => [prefix, path].concat(),
     };
-    let mut head = Message::default();
+    let mut head = HttpMessage::default();
     let redirect = Redirect {
         code: RedirectCode::Found,
         location: &location,
@@ -354,8 +377,8 @@ fn redirected(stream: &mut Stream) -> Option<Reply> {
     };
     // A location too long for a head is not sent; the server handles the request itself.
     redirect.respond(&mut head).ok()?;
-    stream.outcome.end(Termination::Local, Phase::Connect);
-    Some(Reply {
+    stream.outcome.end(Termination::Local, StreamPhase::Connect);
+    Some(ProxyResponse {
         head,
         body: Arc::default(),
         close: true,
@@ -367,17 +390,17 @@ fn without_slashes(path: &[u8]) -> &[u8] {
     path.get(slashes..).unwrap_or_default()
 }
 
-fn gone(outcome: &mut Outcome) -> Unserved {
+fn gone(outcome: &mut StreamOutcome) -> Unserved {
     if outcome.termination == Termination::Normal {
         outcome.termination = Termination::Internal;
     }
-    outcome.phase = Phase::Connect;
+    outcome.phase = StreamPhase::Connect;
     Unserved::Unavailable
 }
 
-fn failed(stream: &mut Stream, failure: &ConnectFailure) -> Unserved {
+fn failed(stream: &mut ProxyStream, failure: &ConnectFailure) -> Unserved {
     backend::count_at_server(stream, Tally::ConnectErrors);
-    stream.outcome.phase = Phase::Connect;
+    stream.outcome.phase = StreamPhase::Connect;
     if let ConnectFailure::Insecure(failure) = failure {
         // For the log: `bc_err`, `ssl_bc_err`.
         stream.links.server_tls = Some(Rc::new(Info::failed_with_server(failure)));
@@ -424,7 +447,7 @@ fn out_of_resources(error: &std::io::Error) -> bool {
 /// Returns whether this retry goes to another server, if there is one. Normally the first
 /// retry does. A stream bound to its server by persistence or a hash waits for the retry that
 /// the number behind `option redispatch` selects.
-fn redispatches(stream: &Stream, retries: u32) -> bool {
+fn redispatches(stream: &ProxyStream, retries: u32) -> bool {
     let Some(backend) = stream.backend() else {
         return false;
     };
@@ -450,7 +473,7 @@ fn redispatches(stream: &Stream, retries: u32) -> bool {
 }
 
 /// Sets the header field of `http-send-name-header` to the server's name.
-pub fn name_server(stream: &mut Stream) {
+pub fn name_server(stream: &mut ProxyStream) {
     let Some(header) = stream.backend().and_then(|b| b.name_header.as_ref()) else {
         return;
     };
@@ -464,7 +487,7 @@ pub fn name_server(stream: &mut Stream) {
 
 /// Opens another connection to the same server for a stream whose first one was stale. None:
 /// the connection failed.
-pub async fn reconnect(stream: &mut Stream) -> Option<ServerConnection> {
+pub async fn reconnect(stream: &mut ProxyStream) -> Option<ServerConnection> {
     stream.route.retries += 1;
     backend::count_at_server(stream, Tally::Retries);
     let (backend, server) = (stream.backend()?, stream.server()?);

@@ -4,20 +4,20 @@
 
 use super::request::{self, Next};
 use super::{Endpoint, Session, leaving, multiplexed, secure, tcp};
-use crate::runtime::{self, Seat};
-use crate::server_connection::Own;
+use crate::runtime::{self, ClientPermit};
+use crate::server_connection::PrivateConnections;
 use model::config::{BindAddress, Config, HttpProtocol, ListenerIndex, Mode, Proxy, ProxyOption};
 use model::log;
 use model::rules::{self, Gate};
 use model::state::{ListenerState, Tally};
-use model::thread::here;
+use model::thread::current_thread_data;
 use model::tracking;
 use model::transaction::Trace;
 use mux::MuxStream;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use protocol::netscaler;
 use protocol::proxy_protocol::{self, Header, Progress};
-use reactor::{self, Buffer, Instant, Socket, pool_box, with_deadline};
+use reactor::{self, Buffer, Instant, StreamSocket, pool_box, with_deadline};
 use rustix::net::SocketAddrAny;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -28,13 +28,13 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
-use tls::transport::Transport;
+use tls::transport::ConnectionTransport;
 
 /// A client's connection, or one stream of its HTTP/2 connection for the lifetime of that
 /// stream.
 pub struct Client {
     /// Transport of the connection or stream.
-    pub link: Link,
+    pub link: PeerConnection,
     /// Session data that the streams see.
     pub session: Rc<Session>,
     /// Bytes received and not consumed yet; None while there are none.
@@ -45,7 +45,7 @@ pub struct Client {
     /// count from here.
     pub idle_since: Instant,
     /// Server connections reserved for this client's streams.
-    pub own: Own,
+    pub private_connections: PrivateConnections,
     /// Number of the server of the last stream.
     pub last_server: Option<u32>,
     /// A rule requires a PROXY header first (`expect-proxy`).
@@ -59,12 +59,12 @@ impl Client {
     /// before.
     pub fn of_stream(session: Rc<Session>, stream: MuxStream, streams: u32) -> Client {
         Client {
-            link: Link::Http2(stream),
+            link: PeerConnection::Http2(stream),
             session,
             input: None,
             streams,
             idle_since: reactor::now(),
-            own: Own::default(),
+            private_connections: PrivateConnections::default(),
             last_server: None,
             expects_proxy: false,
             expects_netscaler: false,
@@ -74,29 +74,37 @@ impl Client {
     /// Switches to the newest configuration between two requests, if the listener still exists in
     /// it.
     fn go_over(&mut self) {
-        if here().is_newest(&self.session.config) {
+        if current_thread_data().is_newest(&self.session.config) {
             return;
         }
-        let newest = here().config();
+        let newest = current_thread_data().config();
         if let Some(place) = self.session.place_in(&newest) {
-            self.session.go_over(newest, place);
+            self.session.move_to_config(newest, place);
         }
-        self.own.forget_moved();
+        self.private_connections.forget_moved();
     }
 
     /// Returns whether a newer configuration contains the client's listener.
     fn can_go_over(&self) -> bool {
-        !here().is_newest(&self.session.config) && self.session.place_in(&here().config()).is_some()
+        !current_thread_data().is_newest(&self.session.config)
+            && self
+                .session
+                .place_in(&current_thread_data().config())
+                .is_some()
     }
 
     /// Returns whether there is a newer configuration without the client's listener.
     pub(super) fn is_left_behind(&self) -> bool {
-        !here().is_newest(&self.session.config) && self.session.place_in(&here().config()).is_none()
+        !current_thread_data().is_newest(&self.session.config)
+            && self
+                .session
+                .place_in(&current_thread_data().config())
+                .is_none()
     }
 }
 
 /// Counts a session for its lifetime.
-struct Counted(Option<Seat>);
+struct Counted(Option<ClientPermit>);
 
 /// Returns the counters of a listener if `option socket-stats` is set.
 pub(super) fn listener_state(frontend: &Proxy, bind: u32) -> Option<Arc<ListenerState>> {
@@ -109,7 +117,7 @@ impl Drop for Counted {
     fn drop(&mut self) {
         // Releases the connection slot first, because an accept loop that waits for one checks now.
         self.0 = None;
-        here().session_ended();
+        current_thread_data().session_ended();
     }
 }
 
@@ -119,7 +127,7 @@ pub fn begin(
     place: ListenerIndex,
     fd: OwnedFd,
     peer: Option<SocketAddrAny>,
-    seat: Seat,
+    seat: ClientPermit,
 ) {
     let proxy = config.proxy(place.frontend);
     let ends = [endpoint(peer), destination(proxy, place.bind, &fd)];
@@ -135,7 +143,7 @@ pub fn rehearse(
     ends: [Endpoint; 2],
     trace: Arc<Mutex<Trace>>,
 ) {
-    let seat = Seat::beyond_limits(runtime::of_thread(), config.proxy(place.frontend));
+    let seat = ClientPermit::beyond_limits(runtime::of_thread(), config.proxy(place.frontend));
     admit(config, place, fd, ends, seat, Some(trace));
 }
 
@@ -144,16 +152,16 @@ fn admit(
     place: ListenerIndex,
     fd: OwnedFd,
     [source, destination]: [Endpoint; 2],
-    seat: Seat,
+    seat: ClientPermit,
     trace: Option<Arc<Mutex<Trace>>>,
 ) {
     // A client usually sends data right after it connects, so the socket is assumed to be
     // readable.
-    let Ok(socket) = Socket::from_nonblocking(fd, reactor::Assumed::Both) else {
+    let Ok(socket) = StreamSocket::from_nonblocking(fd, reactor::Assumed::Both) else {
         return;
     };
-    let link = Link::from(Transport::from(socket));
-    here().session_began();
+    let link = PeerConnection::from(ConnectionTransport::from(socket));
+    current_thread_data().session_began();
     let counted = Counted(Some(seat));
     let mut session = Rc::new(Session::new(config, place, source, destination));
     if let Some(trace) = trace {
@@ -179,7 +187,7 @@ fn admit(
                     .state
                     .frontend
                     .counters
-                    .here()
+                    .current_shard()
                     .count(Tally::DeniedConnections);
                 refuse(&link, gate);
                 return;
@@ -192,7 +200,7 @@ fn admit(
         session,
         input: None,
         streams: 0,
-        own: Own::default(),
+        private_connections: PrivateConnections::default(),
         last_server: None,
         idle_since,
         expects_proxy,
@@ -244,9 +252,9 @@ async fn run(client: &mut Client) {
             .state
             .frontend
             .counters
-            .here()
+            .current_shard()
             .count(Tally::RequestErrors);
-        client.link.break_off();
+        client.link.abort_output();
         return;
     }
     if client.session.bind().tls.is_some() && !pool_box(secure::accept(client)).await {
@@ -263,25 +271,25 @@ async fn run(client: &mut Client) {
                 .state
                 .frontend
                 .counters
-                .here()
+                .current_shard()
                 .count(Tally::DeniedSessions);
             refuse(&client.link, gate);
             return;
         }
     }
     tracking::session_began(&client.session);
-    let now_ms = here().now_ms();
+    let now_ms = current_thread_data().now_ms();
     frontend
         .state
         .frontend
         .counters
-        .here()
+        .current_shard()
         .count(Tally::Sessions);
     frontend.state.frontend.session_rate.count(now_ms);
     if let Some(listener) = listener_state(frontend, client.session.bind) {
-        listener.counters.here().count(Tally::Sessions);
+        listener.counters.current_shard().count(Tally::Sessions);
     }
-    here().process.session_rate.count(now_ms);
+    current_thread_data().process.session_rate.count(now_ms);
     match frontend.mode {
         // The loader refuses listeners in log mode.
         Mode::Tcp | Mode::Log => pool_box(tcp::serve(client)).await,
@@ -295,7 +303,7 @@ async fn run(client: &mut Client) {
 
 /// Resets the connection instead of closing it in order (`option nolinger`), once the peer's
 /// kernel has everything that was written. An earlier reset would truncate it.
-pub(super) fn reset_when_delivered(link: &Link) {
+pub(super) fn reset_when_delivered(link: &PeerConnection) {
     if let Some(socket) = link.transport()
         && unsent(socket) == 0
     {
@@ -304,7 +312,7 @@ pub(super) fn reset_when_delivered(link: &Link) {
 }
 
 /// Returns the number of bytes that the peer has not acknowledged.
-fn unsent(socket: &Transport) -> i32 {
+fn unsent(socket: &ConnectionTransport) -> i32 {
     use nix::libc;
     use std::os::fd::AsRawFd;
     let mut bytes: libc::c_int = 0;
@@ -314,25 +322,25 @@ fn unsent(socket: &Transport) -> i32 {
 }
 
 /// Applies the packet marks that the connection rules have set for the client's connection.
-fn mark_packets(link: &Link, set: &super::Overrides) {
+fn mark_packets(link: &PeerConnection, set: &super::Overrides) {
     if let Some(transport) = link.transport() {
         set.to_client.apply(transport.fd(), None);
     }
 }
 
 /// Closes a connection that a rule has rejected: by a reset, or silently.
-fn refuse(link: &Link, gate: Gate) {
+fn refuse(link: &PeerConnection, gate: Gate) {
     match gate {
-        Gate::SilentDrop(ttl) => vanish(link, ttl),
-        _ => link.break_off(),
+        Gate::SilentDrop(ttl) => drop_silently(link, ttl),
+        _ => link.abort_output(),
     }
 }
 
 /// Drops a client's connection without notice (`silent-drop`), or with a reset whose packets
 /// have this TTL.
-pub(super) fn vanish(link: &Link, ttl: Option<u8>) {
+pub(super) fn drop_silently(link: &PeerConnection, ttl: Option<u8>) {
     let (Some(ttl), Some(socket)) = (ttl, link.transport()) else {
-        return link.vanish();
+        return link.close_silently();
     };
     // One of the calls fails, because a socket has only one version of IP.
     let _ = rustix::net::sockopt::set_ip_ttl(socket.socket().fd(), u32::from(ttl));
@@ -344,7 +352,7 @@ pub(super) fn vanish(link: &Link, ttl: Option<u8>) {
 pub(super) async fn requests(client: &mut Client) {
     loop {
         if client.input.is_none() {
-            let leaving = leaving::knows(client);
+            let leaving = leaving::should_close_idle(client);
             let deadline = leaving::sooner(client, idle_deadline(client));
             match with_deadline(deadline, next_request(client, leaving)).await {
                 Ok(Coming::Request) => {}
@@ -386,7 +394,7 @@ fn speaks_http2(session: &Session) -> bool {
 #[derive(Default)]
 struct Left {
     /// Server connections reserved for this client.
-    own: RefCell<Own>,
+    own: RefCell<PrivateConnections>,
     /// Number of the server of the stream that ended last.
     last_server: Cell<Option<u32>>,
 }
@@ -399,7 +407,9 @@ pub(super) async fn http2(client: &mut Client) {
         input,
         ..
     } = client;
-    let Link::Http1(transport) = link else { return };
+    let PeerConnection::Http1(transport) = link else {
+        return;
+    };
     let left = Rc::<Left>::default();
     let count = |session: &Session, tally| {
         session
@@ -407,7 +417,7 @@ pub(super) async fn http2(client: &mut Client) {
             .state
             .frontend
             .counters
-            .here()
+            .current_shard()
             .count(tally);
     };
     count(session, Tally::Http2Connections);
@@ -422,7 +432,7 @@ pub(super) async fn http2(client: &mut Client) {
             } = request;
             count(&stream.session, Tally::Http2Streams);
             let mut client = Client::of_stream(Rc::clone(&stream.session), mux, before);
-            client.own = left.own.borrow_mut().share();
+            client.private_connections = left.own.borrow_mut().share();
             client.last_server = left.last_server.get();
             let last = request::serve_stream(client, stream, parsed).await;
             left.last_server.set(last.or(left.last_server.get()));
@@ -448,7 +458,7 @@ async fn next_request(client: &Client, leaving: bool) -> Coming {
         if client.link.poll_readable(context).is_ready() {
             return Poll::Ready(Coming::Request);
         }
-        if leaving::knows(client) != leaving {
+        if leaving::should_close_idle(client) != leaving {
             return Poll::Ready(Coming::Leave);
         }
         if client.can_go_over() {

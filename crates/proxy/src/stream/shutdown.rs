@@ -3,7 +3,7 @@
 //! shutdown wakes all tasks; until then a stream pays for one check of a number per poll.
 
 use super::Termination;
-use model::queue::Slot;
+use model::queue::ServerSlot;
 use model::state::Shutdown;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -14,7 +14,7 @@ use std::task::Poll;
 /// The part is pinned by the caller: one that is given by value would be held,
 /// and copied, twice.
 pub fn unless_shut<F: Future>(
-    slot: &Slot,
+    slot: &ServerSlot,
     mut part: Pin<&mut F>,
 ) -> impl Future<Output = Result<F::Output, Shutdown>> {
     poll_fn(move |context| match slot.shutdown() {

@@ -2,44 +2,47 @@
 //! server that a stream is bound to, and waits in the queues.
 
 use super::server::Unserved;
-use super::{Phase, Stream, Termination, backend};
+use super::{ProxyStream, StreamPhase, Termination, backend};
 use crate::persistence;
 use model::balance;
 use model::config::{Proxy, Rare, Server, ServerIndex};
-use model::queue::{self, Assignment, Slot, Wish};
+use model::queue::{self, Assignment, ServerPreference, ServerSlot};
 use model::state::Tally;
-use model::thread::here;
+use model::thread::current_thread_data;
 use model::tracking::stick;
 use model::transaction::listing;
-use model::transaction::trace::{Step, Tie};
+use model::transaction::trace::{Tie, TraceStep};
 use reactor::{self, after, with_deadline};
 
 /// Finds the server that a stream is bound to: by a rule, then a cookie, then a stick table.
 #[inline]
-pub fn find_own_server(stream: &mut Stream) {
+pub fn find_own_server(stream: &mut ProxyStream) {
     if stream.route.rare.has(Rare::OWN_SERVER) {
         look_for_own_server(stream);
     }
 }
 
-fn look_for_own_server(stream: &mut Stream) {
-    persistence::belongs(stream);
+fn look_for_own_server(stream: &mut ProxyStream) {
+    persistence::find_persistent_server(stream);
     let assigned = stream.route.is_direct() || stream.route.is_ignored();
     stick::request(stream, assigned);
     if let Some(at) = stick::server(stream) {
-        persistence::look(stream, Tie::Table, |stream| {
+        persistence::apply_persistence(stream, Tie::Table, |stream| {
             persistence::give(stream, at);
         });
     }
 }
 
 /// Takes a slot on a server; waits in the queues, limited by `timeout queue`.
-pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Result<Slot, Unserved> {
+pub async fn take_slot(
+    stream: &mut ProxyStream,
+    avoid: Option<ServerIndex>,
+) -> Result<ServerSlot, Unserved> {
     let preferred = stream.route.preferred.take().filter(|_| avoid.is_none());
     let own = persistence::server(stream).filter(|_| avoid.is_none());
-    let mut slot = match queue::assign_wish(
+    let mut slot = match queue::assign_with_preference(
         stream,
-        Wish {
+        ServerPreference {
             server: own.map(|(at, _)| at).or(preferred),
             avoid,
             forced: own.is_some_and(|(_, forced)| forced),
@@ -47,23 +50,27 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
     ) {
         Assignment::Granted(slot) => slot,
         Assignment::Refused(_) => {
-            stream.outcome.end(Termination::ServerAbort, Phase::Connect);
+            stream
+                .outcome
+                .end(Termination::ServerAbort, StreamPhase::Connect);
             backend::count_at(stream, None, Tally::ConnectErrors);
             return Err(Unserved::Unavailable);
         }
         // No slot is ever released to a trace, so it does not wait.
         Assignment::Wait(_) if stream.session.is_traced() => {
             note_wait(stream, own.is_some());
-            stream.outcome.end(Termination::ServerTimeout, Phase::Queue);
+            stream
+                .outcome
+                .end(Termination::ServerTimeout, StreamPhase::Queue);
             return Err(Unserved::Unavailable);
         }
         Assignment::Wait(ticket) => {
             let deadline = after(stream.queue_ms());
             let granted = with_deadline(deadline, ticket);
             let Some(granted) =
-                listing::unless_killed(stream.identity.listed.place(), granted).await
+                listing::run_until_killed(stream.identity.listed.place(), granted).await
             else {
-                stream.outcome.end(Termination::Killed, Phase::Queue);
+                stream.outcome.end(Termination::Killed, StreamPhase::Queue);
                 return Err(Unserved::Unavailable);
             };
             match granted {
@@ -72,7 +79,9 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
                     granted.slot
                 }
                 Err(_) => {
-                    stream.outcome.end(Termination::ServerTimeout, Phase::Queue);
+                    stream
+                        .outcome
+                        .end(Termination::ServerTimeout, StreamPhase::Queue);
                     backend::count_at(stream, None, Tally::ConnectErrors);
                     return Err(Unserved::Unavailable);
                 }
@@ -86,10 +95,10 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
     slot.listed = stream.identity.listed.place();
     stream.times.queued = Some(reactor::now());
     backend::count_at_server(stream, Tally::Chosen);
-    let now_ms = here().now_ms();
+    let now_ms = current_thread_data().now_ms();
     if let Some(server) = stream.server() {
         server.state.traffic.last_session.note(now_ms);
-        stream.session.note(|| Step::Server {
+        stream.session.note(|| TraceStep::Server {
             name: server.name.clone(),
             lacks_key: { stream.backend() }.is_some_and(|backend| {
                 backend.balance.is_by_key() && balance::key_of(stream, backend).is_none()
@@ -104,11 +113,11 @@ pub async fn take_slot(stream: &mut Stream, avoid: Option<ServerIndex>) -> Resul
 
 /// Records that a stream is queued: at one server, if the stream is bound to it or a hash
 /// chooses it.
-fn note_wait(stream: &Stream, is_own: bool) {
+fn note_wait(stream: &ProxyStream, is_own: bool) {
     let by_key =
         |backend: &Proxy| backend.balance.is_by_key() && balance::key_of(stream, backend).is_some();
     let for_one = is_own || stream.backend().is_some_and(by_key);
-    stream.session.note(|| Step::Waits { for_one });
+    stream.session.note(|| TraceStep::Waits { for_one });
 }
 
 /// Returns whether a server accepts new sessions, immediately or through its queue.

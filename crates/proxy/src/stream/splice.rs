@@ -5,10 +5,10 @@
 //! A pipe is held while it contains bytes: only transfers whose receivers accept nothing hold
 //! one across a wait.
 
-use super::body::{Body, BodyFailure, Copy};
-use mux::link::Link;
+use super::body::{BodyFailure, Copy, IncomingBody};
+use mux::link::PeerConnection;
 use reactor::after;
-use reactor::{Pipe, Socket, with_deadline};
+use reactor::{Pipe, StreamSocket, with_deadline};
 use std::io::ErrorKind;
 
 /// Minimum size of a piece in bytes. Below it one copy costs less than the system call that
@@ -18,16 +18,19 @@ pub(super) const PIECE_MIN: usize = 16 * 1024;
 pub(super) const PIECE_MAX: usize = 256 * 1024;
 
 /// Returns the two sockets if both links are plain, so that bytes are forwarded unchanged.
-pub(super) fn sockets<'l>(from: &'l Link, to: &'l Link) -> Option<(&'l Socket, &'l Socket)> {
+pub(super) fn sockets<'l>(
+    from: &'l PeerConnection,
+    to: &'l PeerConnection,
+) -> Option<(&'l StreamSocket, &'l StreamSocket)> {
     Some((from.plain()?, to.plain()?))
 }
 
 /// Returns how many bytes of a body may go into a pipe now.
-fn wanted(body: &Body) -> usize {
+fn wanted(body: &IncomingBody) -> usize {
     match body {
-        Body::Length(left) => usize::try_from(*left).unwrap_or(PIECE_MAX).min(PIECE_MAX),
-        Body::UntilClose => PIECE_MAX,
-        Body::Done | Body::Chunked(_) | Body::Stream(_) => 0,
+        IncomingBody::Length(left) => usize::try_from(*left).unwrap_or(PIECE_MAX).min(PIECE_MAX),
+        IncomingBody::UntilClose => PIECE_MAX,
+        IncomingBody::Done | IncomingBody::Chunked(_) | IncomingBody::Stream(_) => 0,
     }
 }
 
@@ -72,10 +75,10 @@ pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
             // A socket reports an error only once, so it must be returned here.
             Err(_) => return Err(BodyFailure::Truncated),
         };
-        if let Body::Length(left) = copy.body {
+        if let IncomingBody::Length(left) = copy.body {
             *left = left.saturating_sub(came as u64);
             if *left == 0 {
-                *copy.body = Body::Done;
+                *copy.body = IncomingBody::Done;
             }
         }
         let more = came == most && !copy.body.is_done();
@@ -92,7 +95,7 @@ pub(super) async fn run(copy: &mut Copy<'_>) -> Result<bool, BodyFailure> {
         }
         if copy.body.is_done() {
             // A connection with unread bytes is not reused.
-            from.look();
+            from.check_readable();
             return Ok(true);
         }
         if came < PIECE_MIN {

@@ -3,20 +3,22 @@
 
 use super::finish::finish;
 use super::server::{self, Establish};
-use super::session::{Client, vanish};
+use super::session::{Client, drop_silently};
 use super::tunnel::{self, Tunnel};
 use super::watch::{self, Watch, unless_gone};
-use super::{Phase, Stream, Termination, backend, new_stream, send, shutdown, slot, upgrade};
+use super::{
+    ProxyStream, StreamPhase, Termination, backend, new_stream, send, shutdown, slot, upgrade,
+};
 use crate::persistence;
 use crate::server_connection::ServerConnection;
 use model::config::{HttpProtocol, Mode, ProxyOption};
 use model::log;
-use model::queue::Slot;
-use model::rules::{self, Content, Gate};
+use model::queue::ServerSlot;
+use model::rules::{self, ContentVerdict, Gate};
 use model::state::Tally;
 use model::tracking::stick;
 use model::transaction::listing;
-use mux::link::{Link, write_all};
+use mux::link::{PeerConnection, write_all};
 use reactor::{self, Buffer, after, pool_box, with_deadline};
 use std::future::poll_fn;
 use std::io;
@@ -33,10 +35,12 @@ pub async fn serve(client: &mut Client) {
     let mut input = client.input.take();
     match judge(client, &mut stream, &mut input).await {
         Judged::Http(_) if client.session.bind().stays_raw => {
-            stream.outcome.end(Termination::Internal, Phase::Request);
+            stream
+                .outcome
+                .end(Termination::Internal, StreamPhase::Request);
         }
         Judged::Tunnel => tcp(client, &mut stream, input).await,
-        Judged::Over => swallow(&client.link, input),
+        Judged::Over => discard_input(&client.link, input),
         Judged::Http(protocol) => {
             client.input = input;
             return pool_box(upgrade::serve(client, stream, protocol)).await;
@@ -59,7 +63,11 @@ enum Judged {
 
 /// Evaluates the content rules of the frontend, chooses the backend, and evaluates the
 /// backend's content rules.
-async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Judged {
+async fn judge(
+    client: &mut Client,
+    stream: &mut ProxyStream,
+    input: &mut Option<Buffer>,
+) -> Judged {
     match inspect(client, stream, input).await {
         Gate::Open => {}
         Gate::SwitchToHttp(protocol) => return Judged::Http(protocol),
@@ -67,7 +75,9 @@ async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buff
     }
     backend::choose(stream);
     let Some(backend) = stream.backend() else {
-        stream.outcome.end(Termination::ServerAbort, Phase::Connect);
+        stream
+            .outcome
+            .end(Termination::ServerAbort, StreamPhase::Connect);
         return Judged::Over;
     };
     if backend.mode == Mode::Http {
@@ -87,7 +97,11 @@ async fn judge(client: &mut Client, stream: &mut Stream, input: &mut Option<Buff
 
 /// Runs the content rules of the frontend, or of the backend once it is chosen, and reads the
 /// data that they need. Any gate that is not open ends the stream, and has been logged.
-async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Buffer>) -> Gate {
+async fn inspect(
+    client: &mut Client,
+    stream: &mut ProxyStream,
+    input: &mut Option<Buffer>,
+) -> Gate {
     let gate = run_content_rules(client, stream, input).await;
     if !matches!(gate, Gate::Open | Gate::SwitchToHttp(_)) {
         // Counts bytes that are never forwarded, so that the connection does not count as empty
@@ -99,7 +113,7 @@ async fn inspect(client: &mut Client, stream: &mut Stream, input: &mut Option<Bu
 
 async fn run_content_rules(
     client: &mut Client,
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     input: &mut Option<Buffer>,
 ) -> Gate {
     let in_backend = stream.route.backend.is_some();
@@ -132,19 +146,19 @@ async fn run_content_rules(
             stream.payloads.request_complete |= buffer.len() >= buffer.capacity();
         }
         match rules::tcp_content(stream, in_backend) {
-            Content::Decided(Gate::Open) => break,
-            Content::Decided(gate @ Gate::SwitchToHttp(_)) => return gate,
-            Content::Decided(gate) => {
+            ContentVerdict::Decided(Gate::Open) => break,
+            ContentVerdict::Decided(gate @ Gate::SwitchToHttp(_)) => return gate,
+            ContentVerdict::Decided(gate) => {
                 refuse(client, stream, gate);
                 return gate;
             }
-            Content::Wait(wait) => {
+            ContentVerdict::Wait(wait) => {
                 if watch::await_rule(stream, &client.link, wait).await {
                     continue;
                 }
                 return Gate::Reject;
             }
-            Content::NeedMore => {}
+            ContentVerdict::NeedMore => {}
         }
         let buffer = input.get_or_insert_with(Buffer::take);
         match with_deadline(deadline, client.link.readable()).await {
@@ -154,7 +168,9 @@ async fn run_content_rules(
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => {
-                    stream.outcome.end(Termination::ClientAbort, Phase::Request);
+                    stream
+                        .outcome
+                        .end(Termination::ClientAbort, StreamPhase::Request);
                     return Gate::Reject;
                 }
             },
@@ -165,27 +181,27 @@ async fn run_content_rules(
     Gate::Open
 }
 
-fn refuse(client: &Client, stream: &mut Stream, gate: Gate) {
-    stream.outcome.end(Termination::Proxy, Phase::Request);
+fn refuse(client: &Client, stream: &mut ProxyStream, gate: Gate) {
+    stream.outcome.end(Termination::Proxy, StreamPhase::Request);
     let frontend = stream.frontend();
     frontend
         .state
         .frontend
         .counters
-        .here()
+        .current_shard()
         .count(Tally::DeniedRequests);
     if let Gate::SilentDrop(ttl) = gate {
-        vanish(&client.link, ttl);
+        drop_silently(&client.link, ttl);
     }
 }
 
-async fn tcp(client: &mut Client, stream: &mut Stream, input: Option<Buffer>) {
+async fn tcp(client: &mut Client, stream: &mut ProxyStream, input: Option<Buffer>) {
     slot::find_own_server(stream);
     let watched = Watch::of(stream, &client.link);
     let established = unless_gone(watched, pin!(server::establish(stream, Establish::FRESH))).await;
     let (server, slot) = match established {
         Some(Ok(established)) => established,
-        Some(Err(_)) => return swallow(&client.link, input),
+        Some(Err(_)) => return discard_input(&client.link, input),
         None => {
             watch::abandoned(stream);
             return;
@@ -230,10 +246,10 @@ async fn next_event() {
 /// Applies the `tcp-response content` rules to what the server sends before the client gets
 /// it. Then forwards, if they accept it.
 async fn inspect_answer(
-    stream: &mut Stream,
-    client: &Link,
-    server: &Link,
-    slot: &Slot,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
+    server: &PeerConnection,
+    slot: &ServerSlot,
     mut tunnel: Tunnel,
 ) {
     let delay_ms = stream.backend().and_then(|b| b.response_delay_ms);
@@ -248,7 +264,7 @@ async fn inspect_answer(
         let moved = poll_fn(|context| Poll::Ready(tunnel.poll_held(client, server, context))).await;
         if let Err(termination) = moved {
             stream.transfer.bytes_in += tunnel.up.bytes;
-            stream.outcome.end(termination, Phase::Data);
+            stream.outcome.end(termination, StreamPhase::Data);
             return;
         }
         let held = tunnel.down.buffer.as_ref();
@@ -275,7 +291,7 @@ async fn inspect_answer(
         }
         Gate::CloseServer => {
             // Resets the server's connection; the client still gets what has arrived.
-            server.break_off();
+            server.abort_output();
             stream.transfer.bytes_in += tunnel.up.bytes;
             if let (Some(transport), Some(buffer)) = (client.transport(), &tunnel.down.buffer) {
                 let sent = write_all(transport, buffer.filled(), stream.client_ms()).await;
@@ -290,7 +306,7 @@ async fn inspect_answer(
             stream.transfer.bytes_out += stream.payloads.response.len() as u64;
             super::inspect::refused(stream, gate);
             if let Gate::SilentDrop(ttl) = gate {
-                vanish(client, ttl);
+                drop_silently(client, ttl);
             }
         }
     }
@@ -298,7 +314,7 @@ async fn inspect_answer(
 
 /// Reads the input that has arrived already. The kernel sends a reset on a close with unread
 /// input, and the client would not see an orderly end.
-fn swallow(client: &Link, input: Option<Buffer>) {
+fn discard_input(client: &PeerConnection, input: Option<Buffer>) {
     let mut buffer = input.unwrap_or_else(Buffer::take);
     // Ends at the latest when the buffer is full.
     while matches!(client.read_into(&mut buffer), Ok(read) if read > 0) {}

@@ -3,11 +3,11 @@
 //! direction ends by itself, so a half-closed connection stays usable.
 
 use super::meter::Meter;
-use super::{Phase, Stream, Termination, backend, shutdown, splice};
+use super::{ProxyStream, StreamPhase, Termination, backend, shutdown, splice};
 use model::config::{Proxy, ProxyOption};
-use model::queue::Slot;
+use model::queue::ServerSlot;
 use model::state::Tally;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use reactor::{self, Buffer, Instant, Pipe, with_deadline};
 use std::future::poll_fn;
 use std::io;
@@ -49,7 +49,7 @@ impl Half {
     }
 
     /// Moves received bytes into a pipe. Returns false if none were moved: a read has the reason.
-    fn fill(&mut self, from: &Link, to: &Link) -> io::Result<bool> {
+    fn fill(&mut self, from: &PeerConnection, to: &PeerConnection) -> io::Result<bool> {
         let Some((from, _)) = splice::sockets(from, to) else {
             return Ok(false);
         };
@@ -70,7 +70,7 @@ impl Half {
     }
 
     /// Forwards the contents of the pipe.
-    fn drain(&mut self, to: &Link) -> io::Result<()> {
+    fn drain(&mut self, to: &PeerConnection) -> io::Result<()> {
         if let (Some(pipe), Some(to)) = (&mut self.pipe, to.plain()) {
             self.bytes += pipe.drain_to(to, false)? as u64;
         }
@@ -81,7 +81,7 @@ impl Half {
     /// Sends the contents of the buffer and the pipe; pending while the receiver has no room.
     fn poll_send(
         &mut self,
-        to: &Link,
+        to: &PeerConnection,
         context: &mut Context<'_>,
         moved: &mut Moved,
     ) -> Poll<io::Result<()>> {
@@ -111,7 +111,7 @@ impl Half {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Side {
+enum TunnelSide {
     From,
     To,
 }
@@ -126,21 +126,21 @@ struct Moved {
 /// Forwards as much as possible without waiting.
 fn poll_half(
     half: &mut Half,
-    from: &Link,
-    to: &Link,
+    from: &PeerConnection,
+    to: &PeerConnection,
     context: &mut Context<'_>,
-) -> Result<Moved, Side> {
+) -> Result<Moved, TunnelSide> {
     let mut moved = Moved::default();
     loop {
         match half.poll_send(to, context, &mut moved) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(_)) => return Err(Side::To),
+            Poll::Ready(Err(_)) => return Err(TunnelSide::To),
             Poll::Pending => return Ok(moved),
         }
         // TLS may hold records that the socket did not accept.
         let flushed = match to.poll_flush(context) {
             Poll::Ready(Ok(())) => true,
-            Poll::Ready(Err(_)) => return Err(Side::To),
+            Poll::Ready(Err(_)) => return Err(TunnelSide::To),
             Poll::Pending => false,
         };
         if half.ended {
@@ -161,7 +161,7 @@ fn poll_half(
             half.buffer = None;
             return Ok(moved);
         }
-        if half.streaming && half.fill(from, to).map_err(|_| Side::From)? {
+        if half.streaming && half.fill(from, to).map_err(|_| TunnelSide::From)? {
             moved.read = true;
             continue;
         }
@@ -174,19 +174,19 @@ fn poll_half(
             Ok(n) => {
                 moved.read = true;
                 half.streaming = n >= splice::PIECE_MIN;
-                if reactor::crowded(n) {
+                if reactor::has_many_ready_tasks(n) {
                     context.waker().wake_by_ref();
                     return Ok(moved);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => return Err(Side::From),
+            Err(_) => return Err(TunnelSide::From),
         }
     }
 }
 
 /// Shuts down our sending to one side; returns false while there is no room even for that.
-fn poll_shut(to: &Link, context: &mut Context<'_>) -> bool {
+fn poll_shut(to: &PeerConnection, context: &mut Context<'_>) -> bool {
     loop {
         match to.shutdown_write() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -205,9 +205,9 @@ struct Limit {
     /// Timeout after our sending to this side is shut down.
     fin: Option<u32>,
     /// Time at which this side last sent data.
-    gave: Instant,
+    last_sent: Instant,
     /// Time at which this side last accepted data.
-    took: Instant,
+    last_accepted: Instant,
     /// `option independent-streams`: sending and receiving are timed separately.
     independent: bool,
 }
@@ -216,10 +216,10 @@ impl Limit {
     /// Restarts the timeout after this side sent or accepted data.
     fn moved(&mut self, gave: bool, took: bool) {
         if gave {
-            self.gave = reactor::now();
+            self.last_sent = reactor::now();
         }
         if took {
-            self.took = reactor::now();
+            self.last_accepted = reactor::now();
         }
     }
 
@@ -232,10 +232,10 @@ impl Limit {
             .or(self.usual)
             .filter(|_| give || take)?;
         let active = match (give, take) {
-            (true, true) if self.independent => self.gave.min(self.took),
-            (true, false) if self.independent => self.gave,
-            (false, true) if self.independent => self.took,
-            _ => self.gave.max(self.took),
+            (true, true) if self.independent => self.last_sent.min(self.last_accepted),
+            (true, false) if self.independent => self.last_sent,
+            (false, true) if self.independent => self.last_accepted,
+            _ => self.last_sent.max(self.last_accepted),
         };
         Some(active + Duration::from_millis(u64::from(ms)))
     }
@@ -253,7 +253,7 @@ pub struct Tunnel {
 
 impl Tunnel {
     /// Creates a tunnel with the bytes already received from both sides.
-    pub fn new(stream: &Stream, up: Option<Buffer>, down: Option<Buffer>) -> Tunnel {
+    pub fn new(stream: &ProxyStream, up: Option<Buffer>, down: Option<Buffer>) -> Tunnel {
         let frontend = &stream.frontend().timeouts;
         let backend = stream
             .backend()
@@ -264,8 +264,8 @@ impl Tunnel {
         let limit = |usual, fin, independent| Limit {
             usual: tunnel.or(usual),
             fin,
-            gave: now,
-            took: now,
+            last_sent: now,
+            last_accepted: now,
             independent,
         };
         let of_server = stream.backend().is_some_and(has);
@@ -284,8 +284,8 @@ impl Tunnel {
     /// Forwards in both directions. Ready when both have ended or a side fails.
     fn poll(
         &mut self,
-        client: &Link,
-        server: &Link,
+        client: &PeerConnection,
+        server: &PeerConnection,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Termination>> {
         let blame = |client_failed| {
@@ -298,11 +298,11 @@ impl Tunnel {
         };
         let up = match poll_half(&mut self.up, client, server, context) {
             Ok(moved) => moved,
-            Err(side) => return blame(side == Side::From),
+            Err(side) => return blame(side == TunnelSide::From),
         };
         let down = match poll_half(&mut self.down, server, client, context) {
             Ok(moved) => moved,
-            Err(side) => return blame(side == Side::To),
+            Err(side) => return blame(side == TunnelSide::To),
         };
         self.client.moved(up.read, down.written);
         self.server.moved(down.read, up.written);
@@ -321,13 +321,13 @@ impl Tunnel {
     /// The failure of a side, as the termination state of the stream.
     pub fn poll_held(
         &mut self,
-        client: &Link,
-        server: &Link,
+        client: &PeerConnection,
+        server: &PeerConnection,
         context: &mut Context<'_>,
     ) -> Result<(), Termination> {
         let up = poll_half(&mut self.up, client, server, context).map_err(|side| match side {
-            Side::From => Termination::ClientAbort,
-            Side::To => Termination::ServerAbort,
+            TunnelSide::From => Termination::ClientAbort,
+            TunnelSide::To => Termination::ServerAbort,
         })?;
         self.client.moved(up.read, false);
         self.server.moved(false, up.written);
@@ -391,12 +391,12 @@ impl Deadlines {
 /// Forwards bytes in both directions until both sides have ended, one fails or times out, or
 /// the sessions of the server are shut down. The bytes are counted in the stream.
 pub async fn carry(
-    stream: &mut Stream,
-    client: &Link,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
     client_input: Option<Buffer>,
-    server: &Link,
+    server: &PeerConnection,
     server_input: Option<Buffer>,
-    slot: &Slot,
+    slot: &ServerSlot,
 ) {
     let tunnel = Tunnel::new(stream, client_input, server_input);
     run(stream, client, server, slot, tunnel).await;
@@ -404,10 +404,10 @@ pub async fn carry(
 
 /// Runs an existing tunnel in the same way.
 pub async fn run(
-    stream: &mut Stream,
-    client: &Link,
-    server: &Link,
-    slot: &Slot,
+    stream: &mut ProxyStream,
+    client: &PeerConnection,
+    server: &PeerConnection,
+    slot: &ServerSlot,
     mut tunnel: Tunnel,
 ) {
     let meter = Meter::of(stream);
@@ -449,14 +449,14 @@ pub async fn run(
     let Err(termination) = ended else { return };
     stream.outcome.phase = match termination {
         Termination::ServerDown | Termination::ServerUp | Termination::Killed if !stream.http => {
-            Phase::Done
+            StreamPhase::Done
         }
-        _ => Phase::Data,
+        _ => StreamPhase::Data,
     };
     stream.outcome.termination = termination;
     match termination {
         // Resets the other side, so that it does not mistake the abort for an orderly close.
-        Termination::ClientAbort => server.break_off(),
+        Termination::ClientAbort => server.abort_output(),
         Termination::ServerAbort => backend::count_at_server(stream, Tally::ResponseErrors),
         _ => {}
     }

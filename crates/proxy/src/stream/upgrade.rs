@@ -2,18 +2,22 @@
 //! chosen backend is in HTTP mode. The existing stream becomes the first HTTP/1 request.
 //! HTTP/2 creates its own streams, so the existing one is discarded.
 
-use super::Stream;
+use super::ProxyStream;
 use super::request::{self, Next};
 use super::session::{self, Client};
 use model::config::HttpProtocol;
-use model::thread::here;
+use model::thread::current_thread_data;
 
 /// Serves a connection as HTTP from here on. The bytes that the client has sent are in its
 /// input.
-pub async fn serve(client: &mut Client, mut stream: Box<Stream>, protocol: Option<HttpProtocol>) {
+pub async fn serve(
+    client: &mut Client,
+    mut stream: Box<ProxyStream>,
+    protocol: Option<HttpProtocol>,
+) {
     if protocol == Some(HttpProtocol::Http2) {
         stream.rules.tracked = None;
-        here().keep_stream(stream);
+        current_thread_data().keep_stream(stream);
         return session::http2(client).await;
     }
     // The received bytes are the head of a request now.

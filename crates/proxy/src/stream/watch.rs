@@ -1,9 +1,9 @@
 //! Watches for a client's disconnect while a stream waits for something else.
 
-use super::{Phase, Stream, Termination};
+use super::{ProxyStream, StreamPhase, Termination};
 use model::config::ProxyOption;
 use model::transaction::Wait;
-use mux::link::Link;
+use mux::link::PeerConnection;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -11,21 +11,21 @@ use std::task::{Context, Poll};
 /// A client that is watched for its disconnect while a stream waits for a server.
 #[derive(Clone, Copy)]
 pub struct Watch<'c> {
-    link: &'c Link,
+    link: &'c PeerConnection,
     /// Also reports a client that only closes its sending side (`option abortonclose`).
     half: bool,
 }
 
 impl<'c> Watch<'c> {
     /// Watches an HTTP/2 stream regardless of the options: the client can reset it at any time.
-    pub fn of_stream(link: &'c Link) -> Option<Watch<'c>> {
+    pub fn of_stream(link: &'c PeerConnection) -> Option<Watch<'c>> {
         let half = false;
         link.is_http2().then_some(Watch { link, half })
     }
 
     /// Watches the client if `option abortonclose` is set, and an HTTP/2 stream always: a client
     /// that has reset its stream does not read a response.
-    pub fn of(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
+    pub fn of(stream: &ProxyStream, link: &'c PeerConnection) -> Option<Watch<'c>> {
         let half = stream
             .backend()
             .is_some_and(|backend| backend.has(ProxyOption::AbortOnClose));
@@ -33,7 +33,7 @@ impl<'c> Watch<'c> {
     }
 
     /// Watches the client while a rule waits.
-    pub fn during_rules(stream: &Stream, link: &'c Link) -> Option<Watch<'c>> {
+    pub fn during_rules(stream: &ProxyStream, link: &'c PeerConnection) -> Option<Watch<'c>> {
         let proxy = stream.backend().unwrap_or(stream.frontend());
         let half = proxy.has(ProxyOption::AbortOnClose);
         (half || link.is_http2()).then_some(Watch { link, half })
@@ -42,7 +42,7 @@ impl<'c> Watch<'c> {
     /// Ready when the client has disconnected.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         match (self.half, self.link) {
-            (false, Link::Http2(link)) => link.poll_lost(context),
+            (false, PeerConnection::Http2(link)) => link.poll_lost(context),
             _ => self.link.poll_gone(context),
         }
     }
@@ -50,7 +50,7 @@ impl<'c> Watch<'c> {
     /// Returns whether the client has disconnected, as far as known without a system call.
     pub fn has_gone(&self) -> bool {
         match (self.half, self.link) {
-            (false, Link::Http2(link)) => link.gone().is_some(),
+            (false, PeerConnection::Http2(link)) => link.gone().is_some(),
             _ => self.link.is_gone(),
         }
     }
@@ -80,7 +80,7 @@ pub fn unless_gone<F: Future>(
 
 /// Waits for the event that a rule needs and applies the result to the stream. False: the
 /// client disconnected.
-pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
+pub async fn await_rule(stream: &mut ProxyStream, link: &PeerConnection, wait: Wait) -> bool {
     let watched = Watch::during_rules(stream, link);
     match unless_gone(watched, pin!(wait)).await {
         Some(applied) => {
@@ -88,15 +88,21 @@ pub async fn await_rule(stream: &mut Stream, link: &Link, wait: Wait) -> bool {
             true
         }
         None => {
-            stream.outcome.end(Termination::ClientAbort, Phase::Request);
+            stream
+                .outcome
+                .end(Termination::ClientAbort, StreamPhase::Request);
             false
         }
     }
 }
 
 /// Ends a stream whose client disconnected while a server was sought. No response is sent.
-pub fn abandoned(stream: &mut Stream) {
+pub fn abandoned(stream: &mut ProxyStream) {
     stream.outcome.termination = Termination::ClientAbort;
     let queued = stream.times.queued.is_none();
-    stream.outcome.phase = if queued { Phase::Queue } else { Phase::Connect };
+    stream.outcome.phase = if queued {
+        StreamPhase::Queue
+    } else {
+        StreamPhase::Connect
+    };
 }

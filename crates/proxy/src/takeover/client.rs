@@ -1,6 +1,6 @@
 //! The requesting side of a takeover: gets the listening sockets of another process.
 
-use super::wire::{self, REQUEST, Record, Step, Taker, WireError};
+use super::wire::{self, REQUEST, ReceiverAction, Record, Taker, WireError};
 use language::reason;
 use rustix::io::{Errno, IoSlice, IoSliceMut};
 use rustix::net::sockopt::{self, Timeout};
@@ -25,7 +25,7 @@ const PAIR_HELLO: &[u8] = &[0, 0];
 
 /// Address of the process to take over from (`-x`).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Source {
+pub enum TakeoverSource {
     /// Path of its statistics socket.
     Path(PathBuf),
     /// Name of its statistics socket in the abstract namespace, padded to full length.
@@ -45,13 +45,15 @@ pub enum SourceError {
     BadNumber,
 }
 
-impl std::str::FromStr for Source {
+impl std::str::FromStr for TakeoverSource {
     type Err = SourceError;
 
     fn from_str(text: &str) -> Result<Self, SourceError> {
         if let Some(number) = text.strip_prefix("sockpair@") {
             let number = number.parse().ok().filter(|n| *n >= 0);
-            return number.map(Source::Pair).ok_or(SourceError::BadNumber);
+            return number
+                .map(TakeoverSource::Pair)
+                .ok_or(SourceError::BadNumber);
         }
         if let Some(name) = text.strip_prefix("abns@") {
             let mut name = name.as_bytes().to_vec();
@@ -59,12 +61,12 @@ impl std::str::FromStr for Source {
                 return Err(SourceError::BadName);
             }
             name.resize(ABSTRACT_BYTES, 0);
-            return Ok(Source::Abstract(name));
+            return Ok(TakeoverSource::Abstract(name));
         }
         // As in HAProxy, anything else is a path.
         match text.strip_prefix("unix@").unwrap_or(text) {
             "" => Err(SourceError::BadName),
-            path => Ok(Source::Path(path.into())),
+            path => Ok(TakeoverSource::Path(path.into())),
         }
     }
 }
@@ -76,7 +78,7 @@ pub struct TakenSocket {
     pub fd: OwnedFd,
     /// Description sent by the other process. [`crate::listener::Inherited`] asks the kernel
     /// instead, which is reliable.
-    pub said: Record,
+    pub description: Record,
 }
 
 /// Reason why a takeover failed. All sockets received before the failure are closed.
@@ -110,17 +112,17 @@ pub enum TakeoverError {
 
 /// Requests the listening sockets of another process, including its statistics sockets.
 /// `limit` is the timeout for all of it.
-pub fn fetch(source: &Source, limit: Duration) -> Result<Vec<TakenSocket>, TakeoverError> {
+pub fn fetch(source: &TakeoverSource, limit: Duration) -> Result<Vec<TakenSocket>, TakeoverError> {
     let until = Instant::now() + limit;
     let stream = connect(source, until)?;
     fetch_over(&stream, until)
 }
 
-pub(super) fn connect(source: &Source, until: Instant) -> Result<OwnedFd, TakeoverError> {
+pub(super) fn connect(source: &TakeoverSource, until: Instant) -> Result<OwnedFd, TakeoverError> {
     let address = match source {
-        Source::Path(path) => SocketAddrUnix::new(path),
-        Source::Abstract(name) => SocketAddrUnix::new_abstract_name(name),
-        Source::Pair(number) => {
+        TakeoverSource::Path(path) => SocketAddrUnix::new(path),
+        TakeoverSource::Abstract(name) => SocketAddrUnix::new_abstract_name(name),
+        TakeoverSource::Pair(number) => {
             // SAFETY: only borrowed for this call; a number that is not open
             // gives EBADF.
             return through_pair(unsafe { BorrowedFd::borrow_raw(*number) });
@@ -224,14 +226,19 @@ pub(super) fn fetch_over(
             });
         }
         match taker.handle(&bytes[..read], descriptors.len() - before)? {
-            Step::Wait => {}
-            Step::Say(number) => match send_with(stream.as_fd(), &number, &[]) {
+            ReceiverAction::Wait => {}
+            ReceiverAction::Say(number) => match send_with(stream.as_fd(), &number, &[]) {
                 Ok(_) | Err(Errno::PIPE) => {}
                 Err(errno) => return Err(failed(errno)),
             },
-            Step::Done => {
+            ReceiverAction::Done => {
                 let both = descriptors.into_iter().zip(taker.records());
-                return Ok(both.map(|(fd, said)| TakenSocket { fd, said }).collect());
+                return Ok(both
+                    .map(|(fd, said)| TakenSocket {
+                        fd,
+                        description: said,
+                    })
+                    .collect());
             }
         }
     }

@@ -11,5 +11,5 @@ pub mod state;
 mod tests;
 pub mod wire;
 
-pub use client::{Source, SourceError, TakenSocket, TakeoverError, fetch};
+pub use client::{SourceError, TakenSocket, TakeoverError, TakeoverSource, fetch};
 pub use server::hand_over;

@@ -6,7 +6,7 @@
 //! their meaning). The connection stays open. When the old process has finished its last
 //! connection, it sends the counts made since then in the same form, without the mark.
 
-use super::client::{self, Source, TakeoverError};
+use super::client::{self, TakeoverError, TakeoverSource};
 use crate::carry::{self, Mark};
 use crate::runtime::Runtime;
 use model::config::Config;
@@ -42,7 +42,10 @@ pub struct TakenState {
 
 /// Requests the state of a process; None if the process is not Evenkeel or does not permit
 /// it. `limit` is the timeout for all of it.
-pub fn fetch(source: &Source, limit: Duration) -> Result<Option<TakenState>, TakeoverError> {
+pub fn fetch(
+    source: &TakeoverSource,
+    limit: Duration,
+) -> Result<Option<TakenState>, TakeoverError> {
     let until = Instant::now() + limit;
     let stream = client::connect(source, until)?;
     client::limit_waiting(&stream, until)?;

@@ -3,7 +3,7 @@
 
 use super::client::{fetch_over, send_with};
 use super::wire::{self, Record, WireError};
-use super::{Source, TakeoverError, fetch, hand_over};
+use super::{TakeoverError, TakeoverSource, fetch, hand_over};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -55,7 +55,11 @@ fn any_number_of_sockets_comes_whole_and_in_order() {
         let came: Vec<u64> = taken.iter().map(|socket| inode(&socket.fd)).collect();
         let sent: Vec<u64> = sockets.iter().map(inode).collect();
         assert_eq!(came, sent);
-        assert!(taken.iter().all(|socket| socket.said == Record::default()));
+        assert!(
+            taken
+                .iter()
+                .all(|socket| socket.description == Record::default())
+        );
         let flags = |fd: &OwnedFd| rustix::io::fcntl_getfd(fd).unwrap();
         assert!(
             taken
@@ -81,7 +85,7 @@ fn an_interface_is_said_of_a_socket() {
     let (ours, theirs) = UnixStream::pair().unwrap();
     hand_over(&theirs.into(), &sockets).unwrap();
     let taken = fetch_over(&ours.into(), Instant::now() + SOON).unwrap();
-    assert_eq!(&*taken[0].said.interface, b"lo");
+    assert_eq!(&*taken[0].description.interface, b"lo");
 }
 
 #[test]
@@ -166,14 +170,17 @@ fn sources_are_paths_abstract_names_and_ends_of_pairs() {
     let padded = |name: &str| {
         let mut name = name.as_bytes().to_vec();
         name.resize(107, 0);
-        Source::Abstract(name)
+        TakeoverSource::Abstract(name)
     };
     for (text, source) in [
-        ("/run/a.sock", Source::Path("/run/a.sock".into())),
-        ("unix@/run/a.sock", Source::Path("/run/a.sock".into())),
-        ("a.sock", Source::Path("a.sock".into())),
+        ("/run/a.sock", TakeoverSource::Path("/run/a.sock".into())),
+        (
+            "unix@/run/a.sock",
+            TakeoverSource::Path("/run/a.sock".into()),
+        ),
+        ("a.sock", TakeoverSource::Path("a.sock".into())),
         ("abns@x", padded("x")),
-        ("sockpair@5", Source::Pair(5)),
+        ("sockpair@5", TakeoverSource::Pair(5)),
     ] {
         assert_eq!(text.parse(), Ok(source), "{text}");
     }
@@ -185,16 +192,16 @@ fn sources_are_paths_abstract_names_and_ends_of_pairs() {
         "sockpair@x",
         "sockpair@-1",
     ] {
-        assert!(text.parse::<Source>().is_err(), "{text}");
+        assert!(text.parse::<TakeoverSource>().is_err(), "{text}");
     }
 }
 
 #[test]
 fn nobody_at_the_source_is_told() {
-    let source = Source::Path("/nonexistent/x.sock".into());
+    let source = TakeoverSource::Path("/nonexistent/x.sock".into());
     let result = fetch(&source, SOON);
     assert!(matches!(result, Err(TakeoverError::Connect(_))));
-    let result = fetch(&Source::Pair(i32::MAX), SOON);
+    let result = fetch(&TakeoverSource::Pair(i32::MAX), SOON);
     assert!(matches!(result, Err(TakeoverError::Connect(_))));
 }
 
@@ -206,7 +213,7 @@ fn a_full_queue_ends_by_the_limit() {
     rustix::net::listen(&listener, 0).unwrap();
     let _first = UnixStream::connect(&path).unwrap();
     let limit = Duration::from_millis(100);
-    let result = fetch(&Source::Path(path.clone()), limit);
+    let result = fetch(&TakeoverSource::Path(path.clone()), limit);
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(result, Err(TakeoverError::Timeout)), "{result:?}");
 }
@@ -234,7 +241,7 @@ fn a_connection_may_be_made_through_a_pair() {
             .collect();
         hand_over(&came.remove(0), &sockets).unwrap();
     });
-    let taken = fetch(&Source::Pair(ours.as_raw_fd()), SOON).unwrap();
+    let taken = fetch(&TakeoverSource::Pair(ours.as_raw_fd()), SOON).unwrap();
     thread.join().unwrap();
     assert_eq!(taken.len(), 3);
 }

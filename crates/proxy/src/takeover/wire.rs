@@ -70,7 +70,7 @@ pub fn part(records: &[Record]) -> Result<Vec<u8>, WireError> {
 
 /// Next action of the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum ReceiverAction {
     /// Wait for more input.
     Wait,
     /// Send this number, then wait for more input.
@@ -92,7 +92,11 @@ pub struct Taker {
 
 impl Taker {
     /// Processes bytes and the number of descriptors that came with them.
-    pub fn handle(&mut self, bytes: &[u8], descriptors: usize) -> Result<Step, WireError> {
+    pub fn handle(
+        &mut self,
+        bytes: &[u8],
+        descriptors: usize,
+    ) -> Result<ReceiverAction, WireError> {
         self.bytes.extend_from_slice(bytes);
         self.descriptors += descriptors;
         let total = match self.total {
@@ -101,7 +105,7 @@ impl Taker {
                 Some(total) => total,
                 // The first descriptors come with the first part.
                 None if self.descriptors > 0 => return Err(WireError::MoreDescriptors),
-                None => return Ok(Step::Wait),
+                None => return Ok(ReceiverAction::Wait),
             },
         };
         if self.descriptors > total {
@@ -118,20 +122,20 @@ impl Taker {
         self.bytes = rest.to_vec();
         if self.records.len() < self.descriptors {
             // The rest is a part of one record.
-            return Ok(Step::Wait);
+            return Ok(ReceiverAction::Wait);
         }
         if !self.bytes.is_empty() {
             return Err(WireError::MoreBytes);
         }
         if self.records.len() == total {
-            return Ok(Step::Done);
+            return Ok(ReceiverAction::Done);
         }
         if self.records.len() == self.before {
-            return Ok(Step::Wait);
+            return Ok(ReceiverAction::Wait);
         }
         let told = number(self.before);
         self.before = self.records.len();
-        Ok(Step::Say(told))
+        Ok(ReceiverAction::Say(told))
     }
 
     fn begin(&mut self) -> Result<Option<usize>, WireError> {
@@ -203,8 +207,14 @@ mod tests {
         ] {
             assert_eq!(part(&records).unwrap(), bytes);
             let mut taker = Taker::default();
-            assert_eq!(taker.handle(&number(records.len()), 0), Ok(Step::Wait));
-            assert_eq!(taker.handle(&bytes, records.len()), Ok(Step::Done));
+            assert_eq!(
+                taker.handle(&number(records.len()), 0),
+                Ok(ReceiverAction::Wait)
+            );
+            assert_eq!(
+                taker.handle(&bytes, records.len()),
+                Ok(ReceiverAction::Done)
+            );
             assert_eq!(taker.records(), records);
         }
     }
@@ -225,12 +235,12 @@ mod tests {
         // Descriptors arrive with the first byte of their part.
         for cut in 1..whole.len() {
             let mut taker = Taker::default();
-            let mut last = Step::Wait;
+            let mut last = ReceiverAction::Wait;
             let first = if cut > NUMBER_BYTES { 2 } else { 0 };
             for (bytes, descriptors) in [(&whole[..cut], first), (&whole[cut..], 2 - first)] {
                 last = taker.handle(bytes, descriptors).unwrap();
             }
-            assert_eq!(last, Step::Done, "{cut}");
+            assert_eq!(last, ReceiverAction::Done, "{cut}");
             assert_eq!(taker.records(), [there(), lo()]);
         }
     }
@@ -240,15 +250,21 @@ mod tests {
         let full = vec![Record::default(); PART_MAX];
         let full = part(&full).unwrap();
         let mut taker = Taker::default();
-        assert_eq!(taker.handle(&number(601), 0), Ok(Step::Wait));
-        assert_eq!(taker.handle(&full, 252), Ok(Step::Say(number(0))));
-        assert_eq!(taker.handle(&full, 252), Ok(Step::Say(number(252))));
-        assert_eq!(taker.handle(&full[..97 * 6], 97), Ok(Step::Done));
+        assert_eq!(taker.handle(&number(601), 0), Ok(ReceiverAction::Wait));
+        assert_eq!(taker.handle(&full, 252), Ok(ReceiverAction::Say(number(0))));
+        assert_eq!(
+            taker.handle(&full, 252),
+            Ok(ReceiverAction::Say(number(252)))
+        );
+        assert_eq!(taker.handle(&full[..97 * 6], 97), Ok(ReceiverAction::Done));
     }
 
     #[test]
     fn no_sockets_are_an_answer() {
-        assert_eq!(Taker::default().handle(&number(0), 0), Ok(Step::Done));
+        assert_eq!(
+            Taker::default().handle(&number(0), 0),
+            Ok(ReceiverAction::Done)
+        );
     }
 
     #[test]
@@ -276,7 +292,7 @@ mod tests {
             (vec![(vec![0; 5], 0)], WireError::MoreBytes),
         ] {
             let mut taker = Taker::default();
-            let mut result = Ok(Step::Wait);
+            let mut result = Ok(ReceiverAction::Wait);
             for (bytes, descriptors) in steps {
                 result = taker.handle(&bytes, descriptors);
             }

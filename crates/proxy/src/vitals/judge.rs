@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Part of a frontend's streams that can be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Served {
+enum ServiceLevel {
     All,
     Some,
     Nothing,
@@ -82,13 +82,13 @@ pub(super) fn is_served(backend: &Proxy) -> bool {
 
 /// Returns whether a frontend can serve at least some streams.
 pub(super) fn is_usable(config: &Config, frontend: &Proxy) -> bool {
-    served(config, frontend) != Served::Nothing
+    served(config, frontend) != ServiceLevel::Nothing
 }
 
-fn served(config: &Config, frontend: &Proxy) -> Served {
+fn served(config: &Config, frontend: &Proxy) -> ServiceLevel {
     // An operator disabled the frontend, so it serves nothing.
     if frontend.state.frontend.paused.load(Relaxed) || frontend.state.is_shut_down() {
-        return Served::Nothing;
+        return ServiceLevel::Nothing;
     }
     let backends = backends(config, frontend);
     let well = backends
@@ -96,10 +96,10 @@ fn served(config: &Config, frontend: &Proxy) -> Served {
         .filter(|index| is_served(config.proxy(**index)));
     let unopened = frontend.state.frontend.unopened.load(Relaxed) as usize;
     match (well.count(), backends.len()) {
-        _ if unopened > 0 && unopened >= frontend.binds.len() => Served::Nothing,
-        (well, all) if well == all && unopened == 0 => Served::All,
-        (0, _) => Served::Nothing,
-        _ => Served::Some,
+        _ if unopened > 0 && unopened >= frontend.binds.len() => ServiceLevel::Nothing,
+        (well, all) if well == all && unopened == 0 => ServiceLevel::All,
+        (0, _) => ServiceLevel::Nothing,
+        _ => ServiceLevel::Some,
     }
 }
 
@@ -128,13 +128,13 @@ pub(super) fn band(config: &Config, service: &Service) -> Band {
     if tracked.any(|name| has_lost(&name)) {
         return Band::None;
     }
-    let all: Vec<Served> = frontends(config, &service.addresses)
+    let all: Vec<ServiceLevel> = frontends(config, &service.addresses)
         .into_iter()
         .map(|frontend| served(config, frontend))
         .collect();
-    if all.iter().all(|served| *served == Served::All) {
+    if all.iter().all(|served| *served == ServiceLevel::All) {
         Band::All
-    } else if all.iter().all(|served| *served == Served::Nothing) {
+    } else if all.iter().all(|served| *served == ServiceLevel::Nothing) {
         Band::None
     } else {
         Band::Some

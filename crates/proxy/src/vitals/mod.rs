@@ -77,7 +77,7 @@ pub(crate) async fn beat(runtime: &'static Runtime, thread: usize) {
     while let Some((vitals, owner)) = runtime.vitals.memory()
         && !runtime.stopping()
     {
-        vitals.beat(owner, thread, now_ms());
+        vitals.write_thread_heartbeat(owner, thread, now_ms());
         reactor::sleep(BEAT).await;
     }
 }

@@ -1,9 +1,9 @@
-//! Report for operators on virtual addresses, from the shared memory, as a [`Report`].
+//! Report for operators on virtual addresses, from the shared memory, as a [`StatusReport`].
 
 use super::now_ms;
 use crate::runtime::Runtime;
 use model::config::Service;
-use part::report::{Grade, Moment, NumberRow, Report, Subject};
+use part::report::{Grade, Moment, NumberRow, StatusReport, Subject};
 use protocol::vitals::{Band, STALE_AFTER_MS, SlotReport, SlotState};
 use protocol::vrrp::{COUNTERS, NUMBERS};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,18 +12,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const COLUMNS: &[&str] = &["owner", "frontends served", "priority", "moves", "address"];
 
 /// Returns every virtual address of the newest configuration; none without an address role.
-pub fn report(runtime: &Runtime) -> Report {
+pub fn report(runtime: &Runtime) -> StatusReport {
     let config = runtime.config();
     let Some((vitals, _)) = runtime.vitals.memory() else {
-        return Report::default();
+        return StatusReport::default();
     };
     let now = now_ms();
-    let alive = now.saturating_sub(vitals.role_beat_ms()) <= STALE_AFTER_MS;
+    let alive = now.saturating_sub(vitals.role_heartbeat_ms()) <= STALE_AFTER_MS;
     let shown = |service: &Service| {
         let slot = vitals.find(&service.name)?;
-        Some(Shown {
-            told: Some(vitals.told(slot)).filter(|_| alive),
-            band: vitals.band_written(slot),
+        Some(AddressStatus {
+            last_report: Some(vitals.read_slot_report(slot)).filter(|_| alive),
+            band: vitals.last_written_band(slot),
             draining: vitals.drain(slot).is_some(),
         })
     };
@@ -33,17 +33,17 @@ pub fn report(runtime: &Runtime) -> Report {
 }
 
 /// State of a virtual address in the shared memory.
-struct Shown {
+struct AddressStatus {
     /// The last report of the address role; None if there is none, or it is more than a second
     /// old.
-    told: Option<SlotReport>,
+    last_report: Option<SlotReport>,
     /// Band of the service.
     band: Band,
     /// Requests to the addresses finish before the addresses are released.
     draining: bool,
 }
 
-fn of<'a>(now: u64, all: impl Iterator<Item = (&'a Service, Shown)>) -> Report {
+fn of<'a>(now: u64, all: impl Iterator<Item = (&'a Service, AddressStatus)>) -> StatusReport {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH);
     let unix = unix.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -55,9 +55,9 @@ fn of<'a>(now: u64, all: impl Iterator<Item = (&'a Service, Shown)>) -> Report {
     let mut up = false;
     let mut subjects = Vec::new();
     for (service, shown) in all {
-        up |= shown.told.is_some();
+        up |= shown.last_report.is_some();
         let mut one = subject(service, &shown);
-        one.since = shown.told.map(|told| moment(told.since_ms));
+        one.since = shown.last_report.map(|told| moment(told.since_ms));
         subjects.push(one);
     }
     if !subjects.is_empty() {
@@ -65,7 +65,7 @@ fn of<'a>(now: u64, all: impl Iterator<Item = (&'a Service, Shown)>) -> Report {
     }
     let counters = COUNTERS.iter().map(|row| (row.name, row.metric, row.words));
     let rows = NUMBERS.iter().copied().chain(counters);
-    Report {
+    StatusReport {
         part: "address".to_owned(),
         at: moment(now),
         subjects,
@@ -75,8 +75,8 @@ fn of<'a>(now: u64, all: impl Iterator<Item = (&'a Service, Shown)>) -> Report {
     }
 }
 
-fn subject(service: &Service, shown: &Shown) -> Subject {
-    let state = shown.told.map(|told| told.state);
+fn subject(service: &Service, shown: &AddressStatus) -> Subject {
+    let state = shown.last_report.map(|told| told.state);
     let grade = match (state, shown.draining) {
         (Some(SlotState::Master), true) => Grade::Busy,
         (Some(SlotState::Master), false) => Grade::Good,
@@ -84,7 +84,7 @@ fn subject(service: &Service, shown: &Shown) -> Subject {
         (Some(SlotState::Fault), _) => Grade::Bad,
         (Some(SlotState::Init) | None, _) => Grade::Unknown,
     };
-    let told = shown.told.unwrap_or_default();
+    let told = shown.last_report.unwrap_or_default();
     let owner = match (state, told.owner) {
         (Some(SlotState::Master), _) => "this machine".to_owned(),
         (Some(_), Some((owner, _))) => owner.to_string(),
@@ -114,7 +114,7 @@ fn subject(service: &Service, shown: &Shown) -> Subject {
     if shown.draining {
         one.why = "draining".to_owned();
     }
-    if shown.told.is_some() {
+    if shown.last_report.is_some() {
         one = one
             .number("priority", told.priority.into())
             .number("moves", told.transitions);
@@ -127,7 +127,7 @@ fn subject(service: &Service, shown: &Shown) -> Subject {
 /// Returns a report with one address that is master, one that drains, one that is backup, and
 /// one of unknown state.
 #[cfg(test)]
-pub fn example() -> Report {
+pub fn example() -> StatusReport {
     let mut told = SlotReport {
         state: SlotState::Master,
         transitions: 3,
@@ -156,8 +156,8 @@ pub fn example() -> Report {
         ],
         ..Service::default()
     });
-    let shown = all.map(|(_, told, band, draining)| Shown {
-        told,
+    let shown = all.map(|(_, told, band, draining)| AddressStatus {
+        last_report: told,
         band,
         draining,
     });

@@ -115,14 +115,15 @@ pub fn summary(runtime: &Runtime) -> Summary {
 fn addresses(runtime: &Runtime, config: &Config, all: &mut Summary) -> Vec<IpAddr> {
     let vitals = runtime.vitals.memory().map(|(vitals, _)| vitals);
     let alive = |vitals: &Vitals<'_>| {
-        super::now_ms().saturating_sub(vitals.role_beat_ms()) <= STALE_AFTER_MS
+        super::now_ms().saturating_sub(vitals.role_heartbeat_ms()) <= STALE_AFTER_MS
     };
     let vitals = vitals.filter(alive);
     let mut elsewhere = Vec::new();
     for service in &config.services {
         let addresses = service.addresses.len() as u64;
         all.addresses += addresses;
-        let told = vitals.and_then(|vitals| Some(vitals.told(vitals.find(&service.name)?)));
+        let told =
+            vitals.and_then(|vitals| Some(vitals.read_slot_report(vitals.find(&service.name)?)));
         match told.is_some_and(|told| told.state == SlotState::Master) {
             true => all.addresses_owned += addresses,
             false => elsewhere.extend(&service.addresses),

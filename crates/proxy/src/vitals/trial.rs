@@ -22,7 +22,7 @@ impl OnTrial {
     pub fn begin(runtime: &Runtime) -> Option<OnTrial> {
         let (vitals, owner) = runtime.vitals.memory()?;
         let number = now_ms().max(1);
-        vitals.set_trial(owner, number);
+        vitals.set_candidate_number(owner, number);
         Some(OnTrial {
             vitals,
             owner,
@@ -32,21 +32,21 @@ impl OnTrial {
 
     /// Returns whether the rollback was requested; waits for the request at most `limit`.
     pub fn wait(&self, limit: Duration) -> bool {
-        let seen = self.vitals.back_wanted();
+        let seen = self.vitals.rollback_requested();
         if seen != self.number
             && let Some(word) = self.vitals.back_word()
         {
             wait_for_change(word, seen, limit);
         }
-        self.vitals.back_wanted() == self.number
+        self.vitals.rollback_requested() == self.number
     }
 }
 
 impl OnTrial {
     /// Ends the trial: from now on the address role sees no candidate.
     pub fn end(&self) {
-        if self.vitals.trial() == self.number {
-            self.vitals.set_trial(self.owner, 0);
+        if self.vitals.candidate_number() == self.number {
+            self.vitals.set_candidate_number(self.owner, 0);
         }
     }
 }
@@ -91,7 +91,7 @@ mod tests {
         let vitals = Vitals::begin(words.leak()).expect("long enough");
         vitals.claim(7, 1);
         let trial = |number| {
-            vitals.set_trial(7, number);
+            vitals.set_candidate_number(7, number);
             OnTrial {
                 vitals,
                 owner: 7,
@@ -99,17 +99,17 @@ mod tests {
             }
         };
         let first = trial(3);
-        vitals.want_back(2);
+        vitals.request_rollback(2);
         assert!(!first.wait(Duration::from_millis(1)));
-        vitals.want_back(3);
+        vitals.request_rollback(3);
         let began = Instant::now();
         assert!(first.wait(Duration::from_secs(60)));
         assert!(began.elapsed() < Duration::from_secs(30));
         let next = trial(4);
         drop(first);
-        assert_eq!(vitals.trial(), 4, "another one is on trial");
+        assert_eq!(vitals.candidate_number(), 4, "another one is on trial");
         assert!(!next.wait(Duration::from_millis(1)));
         drop(next);
-        assert_eq!(vitals.trial(), 0);
+        assert_eq!(vitals.candidate_number(), 0);
     }
 }

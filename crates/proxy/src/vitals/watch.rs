@@ -134,7 +134,7 @@ async fn run(runtime: &'static Runtime) {
             sleep(EVERY).await;
             continue;
         }
-        vitals.side_beat(owner, now_ms());
+        vitals.write_side_heartbeat(owner, now_ms());
         let now_claims = Some(runtime.vitals.claims.load(Ordering::Relaxed));
         let describes = changed || claims != now_claims;
         if describes {
@@ -208,7 +208,7 @@ async fn drain(
     for (slot, service) in &wanted {
         let Some(streams) = under_way(runtime, &service.addresses).await else {
             // A thread that is too busy to count certainly has running streams.
-            vitals.set_under_way(owner, *slot, 1);
+            vitals.set_requests_in_progress(owner, *slot, 1);
             continue;
         };
         let drain = service
@@ -218,7 +218,7 @@ async fn drain(
         let settling = drain.is_some_and(|drain| {
             now.saturating_duration_since(drain.since) < SETTLING && has_clients(config, service)
         });
-        vitals.set_under_way(owner, *slot, streams + u64::from(settling));
+        vitals.set_requests_in_progress(owner, *slot, streams + u64::from(settling));
     }
     !wanted.is_empty()
 }

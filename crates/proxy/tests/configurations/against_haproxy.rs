@@ -42,7 +42,7 @@ fn what_haproxy_refuses_is_never_accepted_without_a_word() {
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
     for seed in first..first + count {
         let mut random = Random::new(seed);
-        let sample = random.of(&samples);
+        let sample = random.pick_ref(&samples);
         let text = gentle(sample, &samples, &mut random);
         let loaded = load_text(&sample.name, &text);
         if loaded.diagnostics.errors() > 0 || warned_anew(sample, &loaded) {

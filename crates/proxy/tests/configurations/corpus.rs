@@ -1,7 +1,7 @@
 //! The files to damage, and a function to load a text.
 
 use configuration::outside::Outside;
-use configuration::{LoadOptions, Recording, Sections, Words};
+use configuration::{LoadOptions, Recording, SectionKeywords, Sections};
 use keyword::load::Loaded;
 use language::source::Text;
 use language::{Environment, Facts};
@@ -63,7 +63,7 @@ pub fn load_text(name: &str, text: &[u8]) -> Loaded {
         Environment::empty(),
         Facts::new("2.6.12"),
         LoadOptions::default(),
-        Words::of([&PART.sections, &OTHERS]),
+        SectionKeywords::from_parts([&PART.sections, &OTHERS]),
     );
     Loaded::of(configuration::load(&[&PART], inputs, Outside::default()))
 }

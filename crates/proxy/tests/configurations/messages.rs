@@ -2,7 +2,7 @@
 //! shows them. A mistake is reported once, at its word, with the next step.
 
 use crate::corpus::load_text;
-use language::render::{self, Look};
+use language::render::{self, RenderOptions};
 
 const DEFAULTS: &str = "defaults\n    mode http\n    timeout client 5s\n    timeout connect 5s\n    timeout server 5s\n";
 
@@ -130,9 +130,9 @@ fn mistakes_are_shown_with_their_line_and_the_next_step() {
         all += &render::full(
             &loaded.sources,
             &loaded.diagnostics,
-            &Look {
+            &RenderOptions {
                 width: 100,
-                ..Look::default()
+                ..RenderOptions::default()
             },
         );
         all.push('\n');

@@ -5,7 +5,7 @@ use crate::corpus::{Sample, joined, lines, load_text, samples};
 use keyword::load::Loaded;
 use lab::{Random, setting};
 use language::diagnostic::DIAGNOSTICS_MAX;
-use language::render::{self, HaproxyForm, Look};
+use language::render::{self, HaproxyForm, RenderOptions};
 use language::{Severity, Span};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
@@ -131,7 +131,7 @@ fn damaged_files_are_answered_and_never_crash_the_loader() {
     let mut slowest = (Duration::ZERO, 0);
     for seed in first..first + count {
         let mut random = Random::new(seed);
-        let sample = random.of(&samples);
+        let sample = random.pick_ref(&samples);
         let text = mutant(sample, &samples, &mut random);
         let begun = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| examine(&text)));
@@ -179,9 +179,9 @@ fn examine(text: &[u8]) -> Option<String> {
         render::full(
             &loaded.sources,
             &loaded.diagnostics,
-            &Look {
+            &RenderOptions {
                 diag: true,
-                ..Look::default()
+                ..RenderOptions::default()
             },
         ),
         render::haproxy(&loaded.sources, &loaded.diagnostics, &form()),
@@ -275,9 +275,9 @@ fn by_words(text: &[u8], random: &mut Random) -> Vec<u8> {
             let other = random.index(words.len());
             words.swap(n, other);
         }
-        3 => words[n] = random.of(WORDS).as_bytes().to_vec(),
-        4 => words.insert(n, random.of(WORDS).as_bytes().to_vec()),
-        5 => words.push(random.of(WORDS).as_bytes().to_vec()),
+        3 => words[n] = random.pick_ref(WORDS).as_bytes().to_vec(),
+        4 => words.insert(n, random.pick_ref(WORDS).as_bytes().to_vec()),
+        5 => words.push(random.pick_ref(WORDS).as_bytes().to_vec()),
         6 => misspell(&mut words[n], random),
         _ => words.truncate(n + 1),
     }
@@ -321,12 +321,12 @@ fn by_lines(text: &[u8], samples: &[Sample], random: &mut Random) -> Vec<u8> {
             let head = |line: &Vec<u8>| line.first().is_some_and(u8::is_ascii_lowercase);
             let heads: Vec<usize> = (0..all.len()).filter(|n| head(&all[*n])).collect();
             if !heads.is_empty() {
-                all.remove(*random.of(&heads));
+                all.remove(*random.pick_ref(&heads));
             }
         }
         6 => {
-            let other = lines(&random.of(samples).text);
-            all.insert(at, random.of(&other).clone());
+            let other = lines(&random.pick_ref(samples).text);
+            all.insert(at, random.pick_ref(&other).clone());
         }
         7 => {
             let count = 1 + random.index(all.len() - at);
@@ -356,7 +356,7 @@ fn by_bytes(text: &[u8], random: &mut Random) -> Vec<u8> {
         0 => text[at] = random.next() as u8,
         1 => text.insert(
             at,
-            *random.of(b"\0\r\n\t \"'\\$#{}()[]%,.:@!|-\xff\xc3\x1b"),
+            *random.pick_ref(b"\0\r\n\t \"'\\$#{}()[]%,.:@!|-\xff\xc3\x1b"),
         ),
         2 => drop(text.remove(at)),
         3 => text.truncate(at),
@@ -379,7 +379,7 @@ fn extremes(text: &[u8], random: &mut Random) -> Vec<u8> {
     let mut all = lines(text);
     let at = random.index(all.len());
     let depth = random.index(200);
-    let word = random.of(WORDS).to_string();
+    let word = random.pick_ref(WORDS).to_string();
     let new: Vec<u8> = match random.index(10) {
         0 => format!("{} ", word).repeat(random.index(2000)).into_bytes(),
         1 => vec![b'a' + random.index(26) as u8; random.index(1 << 17)],

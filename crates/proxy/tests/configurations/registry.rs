@@ -59,7 +59,7 @@ fn every_code_that_is_reported_is_explained_once() {
     let samples = samples();
     for seed in 0..500 {
         let mut random = Random::new(seed);
-        let sample = random.of(&samples);
+        let sample = random.pick_ref(&samples);
         let text = gentle(sample, &samples, &mut random);
         for d in load_text(&sample.name, &text).diagnostics.iter() {
             assert!(unique.contains(d.code.id), "{} is not explained", d.code.id);

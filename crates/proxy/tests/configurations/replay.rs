@@ -79,7 +79,7 @@ fn damaged_files_are_replayed_to_the_same_diagnostics() {
     let first = setting("EVENKEEL_SEED").unwrap_or(1);
     for seed in first..first + setting("EVENKEEL_MUTANTS").unwrap_or(MUTANTS) {
         let mut random = Random::new(seed);
-        let sample = random.of(&samples);
+        let sample = random.pick_ref(&samples);
         let loaded = load_text("mutant.cfg", &mutant(sample, &samples, &mut random));
         assert_eq!(difference(&loaded), None, "EVENKEEL_SEED={seed}");
     }

@@ -1,6 +1,6 @@
 //! Tests addresses of every family, and the PROXY header on both sides.
 
-use crate::bed::{Bed, Origin, Peer};
+use crate::bed::{Peer, ProxyFixture, ScriptedOrigin};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::linux::net::SocketAddrExt;
@@ -46,7 +46,7 @@ fn unix_and_abstract_sockets_work_on_both_sides() {
             let _ = socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabns");
         }
     });
-    let _bed = Bed::new(&format!(
+    let _bed = ProxyFixture::new(&format!(
         "listen one\n bind unix@{}\n server s unix@{}\nlisten two\n bind abns@{name}\n server s abns@{name}-back\n",
         front.display(),
         back.display()
@@ -62,7 +62,7 @@ fn unix_and_abstract_sockets_work_on_both_sides() {
 
 #[test]
 fn ipv6_works_and_its_addresses_are_forwarded() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let head = peer.head().unwrap();
         let line = head
             .lines()
@@ -74,7 +74,7 @@ fn ipv6_works_and_its_addresses_are_forwarded() {
             line.len()
         ));
     });
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen one\n bind [::1]:{{0}}\n bind 127.0.0.1:{{1}}\n option forwardfor\n server s 127.0.0.1:{}\n",
         origin.port
     ));
@@ -89,7 +89,7 @@ fn ipv6_works_and_its_addresses_are_forwarded() {
 
 #[test]
 fn a_proxy_header_is_taken_and_given() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let line = peer.until("\r\n");
         while peer.head().is_some() {
             peer.send(format!(
@@ -98,7 +98,7 @@ fn a_proxy_header_is_taken_and_given() {
             ));
         }
     });
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen one\n bind 127.0.0.1:{{0}} accept-proxy\n server s 127.0.0.1:{} send-proxy\n timeout client 200ms\n",
         origin.port
     ));
@@ -136,8 +136,8 @@ fn a_proxy_header_is_taken_and_given() {
 }
 
 /// Creates a proxy without servers that returns the addresses it sees for a client.
-fn telling(lines: &str) -> Bed {
-    Bed::new(&format!(
+fn telling(lines: &str) -> ProxyFixture {
+    ProxyFixture::new(&format!(
         "frontend f\n bind 127.0.0.1:{{0}} accept-proxy\n{lines}\n \
          http-request return status 200 content-type text/plain \
          lf-string \"%[fc_src] %[fc_dst] %[src] %[dst] %[src_port]\"\n"
@@ -172,7 +172,7 @@ fn the_ends_of_a_connection_are_told_apart_from_those_of_its_proxy_header() {
 
 #[test]
 fn the_id_of_a_stream_stands_in_the_header_of_its_own_connection() {
-    let origin = Origin::new(|mut peer, number| {
+    let origin = ScriptedOrigin::new(|mut peer, number| {
         // Twelve bytes of signature, version, family, length.
         let head = peer.exactly(16);
         let length = u16::from_be_bytes([head[14], head[15]]);
@@ -189,7 +189,7 @@ fn the_id_of_a_stream_stands_in_the_header_of_its_own_connection() {
             }
         }
     });
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen l\n bind 127.0.0.1:{{0}}\n unique-id-format id-%[req.hdr(x-n)]\n \
          server s 127.0.0.1:{} send-proxy-v2 proxy-v2-options unique-id\n",
         origin.port

@@ -1,13 +1,13 @@
 //! Tests responses of every kind: without bodies, interim, upgrades, early, malformed.
 
-use crate::bed::{Bed, Origin, pause, request_body, settle};
+use crate::bed::{ProxyFixture, ScriptedOrigin, pause, request_body, settle};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 #[test]
 fn answers_without_bodies_leave_the_connection_in_step() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let answer = match head.split(' ').nth(1).unwrap() {
                 "/204" => "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
@@ -21,7 +21,7 @@ fn answers_without_bodies_leave_the_connection_in_step() {
             peer.send(answer);
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     for (request, to_head) in [
         ("GET /204", true),
@@ -40,8 +40,8 @@ fn answers_without_bodies_leave_the_connection_in_step() {
 
 #[test]
 fn an_answer_that_ends_with_its_connection_is_passed_on() {
-    let origin = Origin::closing("HTTP/1.1 200 OK\r\n\r\nuntil the end");
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::closing("HTTP/1.1 200 OK\r\n\r\nuntil the end");
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send(GET);
     assert_eq!(client.answer().body, b"until the end");
@@ -52,7 +52,7 @@ fn an_answer_that_ends_with_its_connection_is_passed_on() {
 
 #[test]
 fn trailers_pass_in_both_directions() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(_head) = peer.head() {
             let body = peer.until("0\r\n");
             let trailers = peer.until("\r\n\r\n");
@@ -61,7 +61,7 @@ fn trailers_pass_in_both_directions() {
             peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nyes\r\n0\r\nX-Down: 2\r\n\r\n");
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     for _ in 0..3 {
         client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Up: 1\r\n\r\n");
@@ -76,7 +76,7 @@ fn trailers_pass_in_both_directions() {
 
 #[test]
 fn a_client_that_expects_100_gets_it_from_the_server_and_then_uploads() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             peer.send("HTTP/1.1 100 Continue\r\n\r\n");
             let body = request_body(&mut peer, &head);
@@ -87,7 +87,7 @@ fn a_client_that_expects_100_gets_it_from_the_server_and_then_uploads() {
             peer.send(body);
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     for _ in 0..2 {
         client.send(
@@ -101,8 +101,8 @@ fn a_client_that_expects_100_gets_it_from_the_server_and_then_uploads() {
 
 #[test]
 fn a_client_that_expects_100_and_does_not_get_it_may_upload_all_the_same() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
     settle();
@@ -111,12 +111,12 @@ fn a_client_that_expects_100_and_does_not_get_it_may_upload_all_the_same() {
 
 #[test]
 fn a_final_answer_in_place_of_100_is_passed_and_the_upload_is_not_waited_for() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 417 No\r\nContent-Length: 2\r\n\r\nno");
         peer.rest();
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(client.answer().status, 417);
@@ -124,10 +124,10 @@ fn a_final_answer_in_place_of_100_is_passed_and_the_upload_is_not_waited_for() {
 
 #[test]
 fn interim_answers_pass_to_clients_that_know_them() {
-    let origin = Origin::fixed(
+    let origin = ScriptedOrigin::fixed(
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     );
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     for _ in 0..2 {
         client.send(GET);
@@ -139,14 +139,14 @@ fn interim_answers_pass_to_clients_that_know_them() {
 
 #[test]
 fn an_upload_goes_on_behind_an_answer_that_came_early() {
-    let origin = Origin::new(|mut peer, number| {
+    let origin = ScriptedOrigin::new(|mut peer, number| {
         while let Some(head) = peer.head() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
             let body = request_body(&mut peer, &head);
             assert_eq!(body.len(), 200_000 * (number == 0) as usize);
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n");
     assert_eq!(client.answer().body, b"early");
@@ -171,11 +171,11 @@ fn an_upload_goes_on_behind_an_answer_that_came_early() {
 
 #[test]
 fn a_server_that_answers_early_and_closes_is_heard() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig");
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     for _ in 0..5 {
         let mut client = bed.client();
         client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n");
@@ -197,7 +197,7 @@ fn a_server_that_answers_early_and_closes_is_heard() {
 
 #[test]
 fn an_upgrade_becomes_a_tunnel_with_what_stands_behind_both_heads() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head().unwrap();
         peer.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nhello from the server");
         assert_eq!(peer.exactly(10), b"from behin");
@@ -205,7 +205,7 @@ fn an_upgrade_becomes_a_tunnel_with_what_stands_behind_both_heads() {
         assert_eq!(peer.rest(), "d");
         peer.send("late");
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send(
         "GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nfrom behind",
@@ -220,7 +220,7 @@ fn an_upgrade_becomes_a_tunnel_with_what_stands_behind_both_heads() {
 
 #[test]
 fn connect_becomes_a_tunnel() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         assert!(
             peer.head()
                 .unwrap()
@@ -230,7 +230,7 @@ fn connect_becomes_a_tunnel() {
         assert_eq!(peer.exactly(6), b"client");
         peer.send("!");
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\nclient");
     client.until("\r\n\r\n");
@@ -241,8 +241,8 @@ fn connect_becomes_a_tunnel() {
 
 #[test]
 fn a_refused_connect_is_an_ordinary_answer() {
-    let origin = Origin::fixed("HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno");
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 405 No\r\nContent-Length: 2\r\n\r\nno");
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send("CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n");
     assert_eq!(client.answer().body, b"no");
@@ -250,7 +250,7 @@ fn a_refused_connect_is_an_ordinary_answer() {
 
 #[test]
 fn a_tunnel_holds_its_slot_of_the_server() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let head = peer.head().unwrap();
         if head.contains("pgrade") {
             peer.send("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
@@ -263,7 +263,7 @@ fn a_tunnel_holds_its_slot_of_the_server() {
         "listen l\n bind 127.0.0.1:{{0}}\n timeout queue 100ms\n server s 127.0.0.1:{} maxconn 1\n",
         origin.port
     );
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let mut tunnel = bed.client();
     tunnel.send("GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
     tunnel.until("\r\n\r\n");
@@ -281,8 +281,8 @@ fn bytes_behind_an_answer_reach_nobody() {
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
         "HTTP/1.1 204 OK\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
     ] {
-        let origin = Origin::fixed(answer);
-        let bed = Bed::new(&origin.behind("", ""));
+        let origin = ScriptedOrigin::fixed(answer);
+        let bed = ProxyFixture::new(&origin.behind("", ""));
         let mut client = bed.client();
         for n in 1..4 {
             client.send(GET);
@@ -295,7 +295,7 @@ fn bytes_behind_an_answer_reach_nobody() {
 
 #[test]
 fn bytes_that_come_late_spoil_a_kept_connection() {
-    let origin = Origin::new(|mut peer, number| {
+    let origin = ScriptedOrigin::new(|mut peer, number| {
         while peer.head().is_some() {
             peer.send(format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
@@ -306,7 +306,7 @@ fn bytes_that_come_late_spoil_a_kept_connection() {
             }
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     assert_eq!(client.ask(GET), "200 0");
     pause(60);

@@ -4,14 +4,14 @@
 //! behaviour.
 
 pub use crate::clock::settle;
-pub use crate::peer::{Gate, Origin, Peer, request_body};
+pub use crate::peer::{Gate, Peer, ScriptedOrigin, request_body};
 use configuration::LoadOptions;
 use keyword::load::load;
 use model::config::{BindAddress, Config};
 use model::state::{self, Tally};
-use model::transaction::Stream;
+use model::transaction::ProxyStream;
 use proxy::listener::Listening;
-use proxy::running::{Changed, Running, ServeOptions};
+use proxy::running::{Changed, DataPlane, ServeOptions};
 use proxy::runtime::VersionReport;
 use proxy::stream;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// Only one data plane runs in a process, because its threads have fixed numbers.
 static ONE: Mutex<()> = Mutex::new(());
 /// Streams that ended, as logs show them.
-static ENDED: Mutex<Vec<Ended>> = Mutex::new(Vec::new());
+static ENDED: Mutex<Vec<StreamLog>> = Mutex::new(Vec::new());
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// Timeout after which a test fails.
@@ -35,7 +35,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Log fields of a stream.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Ended {
+pub struct StreamLog {
     /// `%ts`: the two letters of the termination state.
     pub state: String,
     /// `%ST`; 0 is -1 in a log.
@@ -52,7 +52,7 @@ pub struct Ended {
     pub total_ms: u64,
 }
 
-impl Ended {
+impl StreamLog {
     /// Returns status and state: "200 --".
     pub fn brief(&self) -> String {
         format!("{} {}", self.status, self.state)
@@ -65,7 +65,7 @@ pub fn against_haproxy() -> bool {
 }
 
 enum System {
-    Ours(Option<Running>, Arc<Config>),
+    Ours(Option<DataPlane>, Arc<Config>),
     Haproxy {
         process: Child,
         log: UdpSocket,
@@ -74,7 +74,7 @@ enum System {
 }
 
 /// A running proxy.
-pub struct Bed {
+pub struct ProxyFixture {
     system: System,
     /// Ports of `{0}`, `{1}`… in the text.
     pub ports: Vec<u16>,
@@ -99,10 +99,10 @@ pub fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Bed {
+impl ProxyFixture {
     /// Creates a proxy on one thread. `{0}` to `{3}` in `text` become free ports.
-    pub fn new(text: &str) -> Bed {
-        Bed::with(
+    pub fn new(text: &str) -> ProxyFixture {
+        ProxyFixture::with(
             text,
             &ServeOptions {
                 threads: 1,
@@ -112,13 +112,13 @@ impl Bed {
     }
 
     /// Creates a proxy with options.
-    pub fn with(text: &str, options: &ServeOptions) -> Bed {
+    pub fn with(text: &str, options: &ServeOptions) -> ProxyFixture {
         let one = alone();
-        Bed::forget_ended();
+        ProxyFixture::forget_ended();
         let ports = free_ports(4);
         let whole = put_ports(text, &ports);
         if against_haproxy() {
-            return Bed {
+            return ProxyFixture {
                 system: haproxy(&whole, options),
                 ports,
                 _one: one,
@@ -132,7 +132,7 @@ impl Bed {
         let config = Arc::new(config);
         let running = proxy::running::serve(config.clone(), listening, options).unwrap();
         let system = System::Ours(Some(running), config);
-        Bed {
+        ProxyFixture {
             system,
             ports,
             _one: one,
@@ -270,7 +270,7 @@ impl Bed {
     }
 
     /// Returns the next `n` streams that ended, in order.
-    pub fn ended(&self, n: usize) -> Vec<Ended> {
+    pub fn ended(&self, n: usize) -> Vec<StreamLog> {
         let at = Instant::now();
         if let System::Haproxy { log, .. } = &self.system {
             return (0..n).map(|_| read_log(log)).collect();
@@ -364,7 +364,7 @@ impl Bed {
     }
 
     /// Returns our own proxy, as opposed to HAProxy.
-    pub fn ours(&mut self) -> &mut Option<Running> {
+    pub fn ours(&mut self) -> &mut Option<DataPlane> {
         match &mut self.system {
             System::Ours(running, ..) => running,
             System::Haproxy { .. } => panic!("only with our own"),
@@ -407,7 +407,7 @@ fn listen(address: &BindAddress) -> OwnedFd {
     }
 }
 
-impl Drop for Bed {
+impl Drop for ProxyFixture {
     fn drop(&mut self) {
         match &mut self.system {
             System::Ours(running, ..) => {
@@ -430,10 +430,10 @@ impl Drop for Bed {
     }
 }
 
-fn note_ended(stream: &Stream) {
+fn note_ended(stream: &ProxyStream) {
     let ms =
         |at: reactor::Instant| at.saturating_duration_since(stream.times.began).as_millis() as u64;
-    let ended = Ended {
+    let ended = StreamLog {
         state: [
             stream.outcome.termination.letter(),
             stream.outcome.phase.letter(),
@@ -491,7 +491,7 @@ fn haproxy(text: &str, options: &ServeOptions) -> System {
     System::Haproxy { process, log, dir }
 }
 
-fn read_log(log: &UdpSocket) -> Ended {
+fn read_log(log: &UdpSocket) -> StreamLog {
     loop {
         let mut bytes = [0; 4000];
         let n = log.recv(&mut bytes).expect("a log line");
@@ -501,7 +501,7 @@ fn read_log(log: &UdpSocket) -> Ended {
             continue;
         };
         let fields: Vec<&str> = fields.split_whitespace().collect();
-        return Ended {
+        return StreamLog {
             state: fields[0].to_owned(),
             status: fields[1].parse().unwrap_or(0),
             retries: fields[2].to_owned(),

@@ -1,21 +1,21 @@
 //! Tests responses from the cache, through sockets.
 
-use crate::bed::{Bed, Origin};
+use crate::bed::{ProxyFixture, ScriptedOrigin};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const RULES: &str = "http-request cache-use c\nhttp-response cache-store c\n";
 
 /// Returns the configuration of a proxy with a cache in front of an origin.
-fn text(origin: &Origin, more: &str) -> String {
+fn text(origin: &ScriptedOrigin, more: &str) -> String {
     let rules = format!("{RULES}{more}");
     origin.behind("", &rules) + "\ncache c\n total-max-size 4\n max-object-size 100000\n"
 }
 
 /// Creates an origin that responds with the number of each request.
-fn counting() -> Origin {
+fn counting() -> ScriptedOrigin {
     use std::sync::atomic::{AtomicU32, Ordering};
     let number = AtomicU32::new(0);
-    Origin::new(move |mut peer, _| {
+    ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
             let n = number.fetch_add(1, Ordering::Relaxed);
             let answer = match head.split(' ').nth(1).unwrap() {
@@ -40,7 +40,7 @@ fn counting() -> Origin {
 #[test]
 fn the_second_request_is_answered_without_the_server() {
     let origin = counting();
-    let bed = Bed::new(&text(
+    let bed = ProxyFixture::new(&text(
         &origin,
         "http-response set-header x-hit %[res.cache_hit]",
     ));
@@ -92,7 +92,7 @@ fn the_second_request_is_answered_without_the_server() {
 
 #[test]
 fn only_an_unsafe_request_that_succeeds_makes_its_own_entry_stale() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let mut number = 0;
         while let Some(head) = peer.head() {
             number += 1;
@@ -108,7 +108,7 @@ fn only_an_unsafe_request_that_succeeds_makes_its_own_entry_stale() {
     let more = "http-request set-path /no if { method POST } { path /b }\n";
     let rules = format!("{RULES}{more}");
     let cache = "\ncache c\n total-max-size 4\n max-object-size 100000\n";
-    let bed = Bed::new(&(origin.behind("", &rules) + cache));
+    let bed = ProxyFixture::new(&(origin.behind("", &rules) + cache));
     let mut client = bed.client();
     let ask = |client: &mut crate::peer::Peer, method: &str, path: &str| {
         client.ask(&format!(
@@ -132,7 +132,7 @@ fn only_an_unsafe_request_that_succeeds_makes_its_own_entry_stale() {
 fn what_came_in_part_is_not_stored_and_a_change_keeps_what_is() {
     let origin = counting();
     let first = text(&origin, "");
-    let mut bed = Bed::new(&first);
+    let mut bed = ProxyFixture::new(&first);
     let cut = "GET /cut HTTP/1.1\r\nHost: h\r\n\r\n";
     for _ in 0..2 {
         assert!(bed.ask(cut).ends_with("half"));

@@ -1,7 +1,9 @@
 //! Tests configuration changes under load: what remains, switches or ends, and that nothing
 //! of the older configuration is left behind.
 
-use crate::bed::{Bed, Gate, Origin, PATIENCE, Peer, against_haproxy, pause, settle, soon};
+use crate::bed::{
+    Gate, PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle, soon,
+};
 use crate::clock::turns;
 use crate::living;
 use model::state::{AdminState, now_ms};
@@ -22,7 +24,7 @@ fn says(word: &str, rest: &str) -> String {
 }
 
 /// Returns a `listen` section `l` on `{0}` with one server.
-fn leads_to(origin: &Origin, options: &str) -> String {
+fn leads_to(origin: &ScriptedOrigin, options: &str) -> String {
     format!(
         "listen l\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} {options}\n",
         origin.port
@@ -30,8 +32,8 @@ fn leads_to(origin: &Origin, options: &str) -> String {
 }
 
 /// Creates an origin that responds "NAME: TARGET"; to "/slow…" after a while.
-fn named(name: &'static str, slow_ms: u64) -> Origin {
-    Origin::new(move |mut peer, _| {
+fn named(name: &'static str, slow_ms: u64) -> ScriptedOrigin {
+    ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
             let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
             if target.starts_with("/slow") {
@@ -49,9 +51,9 @@ fn named(name: &'static str, slow_ms: u64) -> Origin {
 }
 
 /// Creates the same origin, where "/slow…" waits for a gate.
-fn gated(name: &'static str, gate: &Gate) -> Origin {
+fn gated(name: &'static str, gate: &Gate) -> ScriptedOrigin {
     let gate = gate.clone();
-    Origin::new(move |mut peer, _| {
+    ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
             let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
             if target.starts_with("/slow") {
@@ -77,7 +79,7 @@ fn a_kept_alive_connection_meets_the_newest_at_its_next_request() {
     if against_haproxy() {
         return;
     }
-    let mut bed = Bed::new(&says("one", ""));
+    let mut bed = ProxyFixture::new(&says("one", ""));
     let mut idle = bed.client();
     assert_eq!(idle.ask(GET), "200 one");
     let mut silent = bed.client();
@@ -102,7 +104,7 @@ fn a_request_finishes_under_the_configuration_that_it_began_with() {
         return;
     }
     let (old, new) = (named("old", 300), named("new", 0));
-    let mut bed = Bed::new(&leads_to(&old, ""));
+    let mut bed = ProxyFixture::new(&leads_to(&old, ""));
     let mut busy = bed.client();
     busy.send(get("/slow"));
     let mut begun = bed.client();
@@ -133,7 +135,7 @@ fn tunnels_stay_and_hold_only_their_own_version() {
     if against_haproxy() {
         return;
     }
-    let upgrading = Origin::new(|mut peer, _| {
+    let upgrading = ScriptedOrigin::new(|mut peer, _| {
         let Some(head) = peer.head() else { return };
         if head.contains("Upgrade") {
             peer.send(
@@ -155,7 +157,7 @@ fn tunnels_stay_and_hold_only_their_own_version() {
             port = upgrading.port
         )
     };
-    let mut bed = Bed::new(&text(0));
+    let mut bed = ProxyFixture::new(&text(0));
     let mut upgraded = bed.client();
     upgraded.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
     assert!(upgraded.head().unwrap().starts_with("HTTP/1.1 101"));
@@ -184,7 +186,7 @@ fn a_listener_that_is_gone_refuses_and_its_connections_finish() {
         "{}frontend g\n bind 127.0.0.1:{{1}}\n default_backend l\n",
         leads_to(&origin, "")
     );
-    let mut bed = Bed::new(&two);
+    let mut bed = ProxyFixture::new(&two);
     let mut idle = bed.client_of(1);
     assert_eq!(idle.ask(&get("/1")), "200 s: /1");
     let mut busy = bed.client_of(1);
@@ -223,7 +225,7 @@ fn an_address_moves_from_one_frontend_to_another_without_being_closed() {
         )
     };
     let (zero, one) = ("bind 127.0.0.1:{0}", "bind 127.0.0.1:{1}");
-    let mut bed = Bed::new(&text(zero, one));
+    let mut bed = ProxyFixture::new(&text(zero, one));
     let mut kept = bed.client();
     assert_eq!(kept.ask(GET), "200 a");
     // In the kernel's queue at the moment of the change, or just before.
@@ -247,14 +249,14 @@ fn a_removed_server_finishes_what_it_has_and_gets_nothing_more() {
         return;
     }
     let (old, new) = (named("old", 300), named("new", 0));
-    let text = |origins: &[(&str, &Origin)]| {
+    let text = |origins: &[(&str, &ScriptedOrigin)]| {
         let lines: String = origins
             .iter()
             .map(|(name, origin)| format!(" server {name} 127.0.0.1:{}\n", origin.port))
             .collect();
         format!("frontend f\n bind 127.0.0.1:{{0}}\n default_backend b\nbackend b\n{lines}")
     };
-    let mut bed = Bed::new(&text(&[("o", &old)]));
+    let mut bed = ProxyFixture::new(&text(&[("o", &old)]));
     let mut busy = bed.client();
     busy.send(get("/slow"));
     let mut begun = bed.client();
@@ -287,7 +289,7 @@ fn idle_connections_to_a_server_that_moved_are_closed_and_not_used() {
     }
     let gate = Gate::default();
     let (old, new) = (gated("old", &gate), named("new", 0));
-    let mut bed = Bed::new(&leads_to(&old, ""));
+    let mut bed = ProxyFixture::new(&leads_to(&old, ""));
     let mut client = bed.client();
     client.ask(GET);
     client.ask(GET);
@@ -324,7 +326,7 @@ fn counters_and_states_go_on() {
             up.port, down.port
         )
     };
-    let mut bed = Bed::new(&text(""));
+    let mut bed = ProxyFixture::new(&text(""));
     let state = Arc::clone(&bed.config().proxies[1].servers[1].state);
     state.set_health(model::state::HealthState::Down, now_ms());
     let mut kept = bed.client();
@@ -358,7 +360,7 @@ fn a_listener_that_gets_another_place_takes_its_connections_with_it() {
             "frontend f\n{lines} http-request return status 200 content-type text/plain string x\n"
         )
     };
-    let mut bed = Bed::new(&text(["{0}", "{1}"]));
+    let mut bed = ProxyFixture::new(&text(["{0}", "{1}"]));
     let mut first = bed.client_of(0);
     assert_eq!(first.ask(GET), "200 x");
     bed.change(&text(["{1}", "{0}"]));
@@ -385,7 +387,7 @@ fn a_listen_becomes_two_sections_and_one_again_and_forgets_nothing() {
     let one = format!("listen x\n bind 127.0.0.1:{{0}}\n{servers}");
     let two =
         format!("backend x\n{servers}frontend x\n bind 127.0.0.1:{{0}}\n default_backend x\n");
-    let mut bed = Bed::new(&one);
+    let mut bed = ProxyFixture::new(&one);
     let state = Arc::clone(&bed.config().proxies[0].servers[1].state);
     state.set_health(model::state::HealthState::Down, now_ms());
     let mut kept = bed.client();
@@ -410,7 +412,7 @@ fn limits_and_rates_of_a_frontend_follow_at_once() {
     }
     // The first connection is idle for as long as the machine is busy with others.
     let says = |what, most| says(what, &format!(" timeout client 10m\n maxconn {most}\n"));
-    let mut bed = Bed::new(&says("one", 1));
+    let mut bed = ProxyFixture::new(&says("one", 1));
     let mut first = bed.client();
     assert_eq!(first.ask(GET), "200 one");
     let mut second = bed.client();
@@ -531,21 +533,21 @@ fn two_hundred_changes_under_load_fail_nothing_and_leave_nothing() {
         threads: 2 + n % 2,
         connections_max: 20_000,
     };
-    let mut bed = Bed::with(&text(0), &options(0));
+    let mut bed = ProxyFixture::with(&text(0), &options(0));
     let load = Load::begin(bed.ports[0], 4, 2);
     let mut warm = (0, 0, 0);
     for n in 1..=200 {
         bed.change_to(&text(n), &options(n));
         load.goes_on(10);
         if n == 50 {
-            Bed::forget_ended();
+            ProxyFixture::forget_ended();
             warm = (resident_kib(), living::bytes(), descriptors());
         }
     }
     let requests = load.end();
     assert!(requests >= 2000, "{requests}");
     bed.versions_become(&[(201, 0)]);
-    Bed::forget_ended();
+    ProxyFixture::forget_ended();
     let end = (resident_kib(), living::bytes(), descriptors());
     println!("KiB, bytes, descriptors: {warm:?}, {end:?}");
     // Pages of holes; a leak is seen in the bytes. Two servers a change that are
@@ -566,7 +568,7 @@ fn threads_come_and_go_under_load_and_come_again() {
         threads,
         connections_max: 20_000,
     };
-    let mut bed = Bed::with(&leads_to(&origin, ""), &options(1));
+    let mut bed = ProxyFixture::with(&leads_to(&origin, ""), &options(1));
     let load = Load::begin(bed.ports[0], 4, 2);
     for (n, threads) in [3, 1, 3, 2, 1, 3].into_iter().enumerate() {
         load.goes_on(100);
@@ -589,7 +591,7 @@ fn idle_connections_hold_no_older_version_and_keep_their_timeout() {
         return;
     }
     let text = |word: &str| says(word, " timeout http-keep-alive 3s\n timeout client 1h\n");
-    let mut bed = Bed::new(&text("one"));
+    let mut bed = ProxyFixture::new(&text("one"));
     let mut idle: Vec<Peer> = (0..300).map(|_| bed.client()).collect();
     for client in &mut idle {
         assert_eq!(client.ask(GET), "200 one");
@@ -623,7 +625,7 @@ fn ten_thousand_servers_change_while_requests_go_on() {
             ["roundrobin", "leastconn"][n % 2]
         )
     };
-    let mut bed = Bed::new(&text(0));
+    let mut bed = ProxyFixture::new(&text(0));
     let load = Load::begin(bed.ports[0], 2, 0);
     for n in 1..4 {
         load.goes_on(100);
@@ -663,10 +665,10 @@ fn who_waits_for_a_server_that_goes_is_served_by_another_and_none_is_forgotten()
             "frontend f\n bind 127.0.0.1:{{0}}\n default_backend b\nbackend b\n timeout queue 1m\n{lines}"
         )
     };
-    let line = |name: &str, origin: &Origin| {
+    let line = |name: &str, origin: &ScriptedOrigin| {
         format!(" server {name} 127.0.0.1:{} maxconn 1\n", origin.port)
     };
-    let mut bed = Bed::new(&back(&line("o", &old)));
+    let mut bed = ProxyFixture::new(&back(&line("o", &old)));
     let mut clients: Vec<Peer> = (0..4).map(|_| bed.client()).collect();
     for client in &mut clients {
         client.send(get("/slow"));
@@ -704,7 +706,7 @@ fn what_cannot_change_is_named_and_a_process_that_stops_takes_no_change() {
     if against_haproxy() {
         return;
     }
-    let mut bed = Bed::new(&says("one", ""));
+    let mut bed = ProxyFixture::new(&says("one", ""));
     let changed = bed.change(&format!("global\n ulimit-n 4321\n{}", says("two", "")));
     assert_eq!(changed.not_changed, ["ulimit-n"]);
     assert_eq!(bed.client().ask(GET), "200 two");
@@ -736,7 +738,7 @@ fn what_a_session_has_learned_goes_over_with_it() {
             10 + n
         )
     };
-    let mut bed = Bed::new(&text(0));
+    let mut bed = ProxyFixture::new(&text(0));
     let mut client = bed.client();
     client.send("PROXY TCP4 192.0.2.7 192.0.2.8 1000 80\r\n");
     assert_eq!(client.ask(&get("/a")), "200 0 /a 192.0.2.7 4321");

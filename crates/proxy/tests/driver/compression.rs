@@ -1,7 +1,7 @@
 //! Tests the compression of bodies.
 
-use crate::bed::{Bed, Origin, request_body};
-use crate::peer2::{Peer2, Seen};
+use crate::bed::{ProxyFixture, ScriptedOrigin, request_body};
+use crate::peer2::{Peer2, PeerEvent};
 use flate2::{Decompress, FlushDecompress};
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -20,14 +20,14 @@ fn gunzip(bytes: &[u8]) -> Vec<u8> {
 fn what_a_server_has_sent_so_far_reaches_the_client_before_the_rest() {
     let (go, waits) = mpsc::channel::<()>();
     let waits = Mutex::new(waits);
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         while peer.head().is_some() {
             peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nhello \r\n");
             waits.lock().unwrap().recv().unwrap();
             peer.send("5\r\nworld\r\n0\r\nX-Trailer: 1\r\n\r\n");
         }
     });
-    let bed = Bed::new(&origin.behind("", "compression algo gzip"));
+    let bed = ProxyFixture::new(&origin.behind("", "compression algo gzip"));
     let mut client = bed.client();
     for _ in 0..2 {
         client.send(GET);
@@ -64,12 +64,12 @@ fn what_a_server_has_sent_so_far_reaches_the_client_before_the_rest() {
 
 #[test]
 fn a_body_that_breaks_off_is_not_ended() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         if peer.head().is_some() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf of it");
         }
     });
-    let bed = Bed::new(&origin.behind("", "compression algo gzip"));
+    let bed = ProxyFixture::new(&origin.behind("", "compression algo gzip"));
     let text = bed.ask(GET);
     assert!(text.contains("content-encoding: gzip"), "{text}");
     assert!(!text.ends_with("0\r\n\r\n"), "{text}");
@@ -78,7 +78,7 @@ fn a_body_that_breaks_off_is_not_ended() {
 
 #[test]
 fn a_request_is_compressed_where_the_direction_says_so() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let body = request_body(&mut peer, &head);
             let head = head.to_lowercase();
@@ -94,7 +94,7 @@ fn a_request_is_compressed_where_the_direction_says_so() {
         }
     });
     let lines = "compression direction request\ncompression algo-req gzip\ncompression type-req text/\ncompression minsize-req 5";
-    let bed = Bed::new(&origin.behind("", lines));
+    let bed = ProxyFixture::new(&origin.behind("", lines));
     let mut client = bed.client();
     let post = |kind: &str, body: &str| {
         format!(
@@ -119,10 +119,11 @@ fn a_request_is_compressed_where_the_direction_says_so() {
 
 #[test]
 fn a_client_of_http2_gets_a_compressed_answer_that_ends_with_its_stream() {
-    let origin =
-        Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 11\r\nETag: \"x\"\r\n\r\nhello world");
+    let origin = ScriptedOrigin::fixed(
+        "HTTP/1.1 200 OK\r\nContent-Length: 11\r\nETag: \"x\"\r\n\r\nhello world",
+    );
     let text = origin.behind("", "compression algo gzip");
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let mut client = Peer2::client(bed.client());
     let stream = client.fields(
         0,
@@ -132,20 +133,20 @@ fn a_client_of_http2_gets_a_compressed_answer_that_ends_with_its_stream() {
     let mut coded = Vec::new();
     loop {
         match client.next() {
-            Seen::Fields(id, head, end) => {
+            PeerEvent::Fields(id, head, end) => {
                 assert_eq!((id, end), (stream, false));
                 assert!(head.contains("content-encoding: gzip"), "{head}");
                 assert!(head.contains("etag: W/"), "{head}");
                 assert!(!head.contains("content-length"), "{head}");
                 assert!(!head.contains("transfer-encoding"), "{head}");
             }
-            Seen::Data(_, data, end) => {
+            PeerEvent::Data(_, data, end) => {
                 coded.extend(data);
                 if end {
                     break;
                 }
             }
-            Seen::Closed => panic!("closed"),
+            PeerEvent::Closed => panic!("closed"),
             _ => {}
         }
     }

@@ -1,13 +1,13 @@
 //! Tests successful requests and responses: persistent connections, pipelining, bodies.
 
-use crate::bed::{Bed, Origin, request_body};
+use crate::bed::{ProxyFixture, ScriptedOrigin, request_body};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 #[test]
 fn kept_alive_requests_share_a_connection_on_both_sides() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     for _ in 0..5 {
         assert_eq!(client.ask(GET), "200 0: GET /a ");
@@ -20,8 +20,8 @@ fn kept_alive_requests_share_a_connection_on_both_sides() {
 
 #[test]
 fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     assert!(bed.ask("GET /a HTTP/1.0\r\n\r\n").ends_with("GET /a "));
     let mut client = bed.client();
     client.send("GET /b HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
@@ -40,8 +40,8 @@ fn a_client_of_http_1_0_is_closed_unless_it_asks_to_be_kept() {
 
 #[test]
 fn pipelined_requests_are_answered_in_order_also_behind_a_body() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send(
         "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nPOST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc\
@@ -57,7 +57,7 @@ fn pipelined_requests_are_answered_in_order_also_behind_a_body() {
 
 #[test]
 fn messages_that_arrive_byte_by_byte_pass_whole() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let body = request_body(&mut peer, &head);
             peer.dribble(format!(
@@ -68,7 +68,7 @@ fn messages_that_arrive_byte_by_byte_pass_whole() {
             peer.dribble("\r\n0\r\nX-T: t\r\n\r\n");
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     for request in [
         "POST /2 HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\nabcdefg",
@@ -81,8 +81,8 @@ fn messages_that_arrive_byte_by_byte_pass_whole() {
 
 #[test]
 fn a_head_may_be_split_at_every_byte() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     let request = "POST /s HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nX-Y: z\r\n\r\nok";
     for at in 1..request.len() {

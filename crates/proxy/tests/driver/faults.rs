@@ -1,7 +1,7 @@
 //! Tests faults: the error that the client gets, the termination state in the log, and the
 //! counters.
 
-use crate::bed::{Bed, Gate, Origin, against_haproxy, pause, settle};
+use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 const FRONT: &str = "ereq dreq hrsp_2xx hrsp_4xx hrsp_5xx req_tot";
@@ -9,7 +9,7 @@ const BACK: &str =
     "stot econ eresp wretr wredis hrsp_2xx hrsp_4xx hrsp_5xx cli_abrt srv_abrt lbtot";
 
 /// A fault of a server, and its expected effects.
-struct Fault {
+struct ServerFault {
     name: &'static str,
     answer: &'static str,
     /// Status line that the client gets, or the whole response, and the end of its connection.
@@ -20,8 +20,8 @@ struct Fault {
     server: &'static str,
 }
 
-const FAULTS: &[Fault] = &[
-    Fault {
+const FAULTS: &[ServerFault] = &[
+    ServerFault {
         name: "closes without an answer",
         answer: "",
         client: "502",
@@ -30,7 +30,7 @@ const FAULTS: &[Fault] = &[
         back: "stot=1 eresp=1 hrsp_5xx=1 lbtot=1",
         server: "stot=1 eresp=1 lbtot=1",
     },
-    Fault {
+    ServerFault {
         name: "closes in the head",
         answer: "HTTP/1.1 200 OK\r\nContent-",
         client: "502",
@@ -39,7 +39,7 @@ const FAULTS: &[Fault] = &[
         back: "stot=1 eresp=1 hrsp_5xx=1 lbtot=1",
         server: "stot=1 eresp=1 lbtot=1",
     },
-    Fault {
+    ServerFault {
         name: "says nonsense",
         answer: "nonsense\r\n\r\n",
         client: "502",
@@ -48,7 +48,7 @@ const FAULTS: &[Fault] = &[
         back: "stot=1 eresp=1 hrsp_5xx=1 lbtot=1",
         server: "stot=1 eresp=1 lbtot=1",
     },
-    Fault {
+    ServerFault {
         name: "two lengths",
         answer: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nok",
         client: "502",
@@ -57,7 +57,7 @@ const FAULTS: &[Fault] = &[
         back: "stot=1 eresp=1 hrsp_5xx=1 lbtot=1",
         server: "stot=1 eresp=1 lbtot=1",
     },
-    Fault {
+    ServerFault {
         name: "closes in the body",
         answer: "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nnot all",
         client: "200",
@@ -66,7 +66,7 @@ const FAULTS: &[Fault] = &[
         back: "stot=1 eresp=1 hrsp_2xx=1 srv_abrt=1 lbtot=1",
         server: "stot=1 eresp=1 hrsp_2xx=1 srv_abrt=1 lbtot=1",
     },
-    Fault {
+    ServerFault {
         name: "closes in the chunks",
         answer: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
         client: "200",
@@ -80,8 +80,8 @@ const FAULTS: &[Fault] = &[
 #[test]
 fn a_server_that_breaks_off_is_told_counted_and_logged() {
     for fault in FAULTS {
-        let origin = Origin::closing(fault.answer);
-        let bed = Bed::new(&origin.behind("", ""));
+        let origin = ScriptedOrigin::closing(fault.answer);
+        let bed = ProxyFixture::new(&origin.behind("", ""));
         let text = bed.ask(GET);
         let end = bed.end();
         assert_eq!(
@@ -99,23 +99,23 @@ fn a_server_that_breaks_off_is_told_counted_and_logged() {
 
 #[test]
 fn chunks_that_are_none_end_the_answer() {
-    let origin = Origin::fixed(
+    let origin = ScriptedOrigin::fixed(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nnonsense\r\n",
     );
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     assert!(bed.ask(GET).starts_with("HTTP/1.1 502 "));
     assert_eq!(bed.end(), "502 PH");
     bed.counts("back/s", BACK, "stot=1 eresp=1 lbtot=1");
     drop(bed);
     // Once something was sent there is no page any more.
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n");
         pause(50);
         peer.try_send("nonsense\r\n");
         peer.rest();
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let text = bed.ask(GET);
     assert!(text.ends_with("5\r\nhello\r\n"), "{text}");
     assert_eq!(bed.end(), "200 SD");
@@ -123,11 +123,11 @@ fn chunks_that_are_none_end_the_answer() {
 
 #[test]
 fn a_server_that_resets_is_told_as_one_that_closes() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.reset();
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     assert!(bed.ask(GET).starts_with("HTTP/1.1 502 "));
     assert_eq!(bed.end(), "502 SH");
     // haproxy counts this one twice.
@@ -144,7 +144,7 @@ fn a_server_that_resets_is_told_as_one_that_closes() {
 
 #[test]
 fn a_head_that_is_too_long_is_refused_on_both_sides() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         if let Some(head) = peer.head() {
             let n = if head.contains("/bomb") { 100_000 } else { 10 };
             peer.try_send(format!(
@@ -154,7 +154,7 @@ fn a_head_that_is_too_long_is_refused_on_both_sides() {
             pause(50);
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     assert!(
         bed.ask("GET /bomb HTTP/1.1\r\nHost: h\r\n\r\n")
             .starts_with("HTTP/1.1 502 ")
@@ -173,8 +173,8 @@ fn a_head_that_is_too_long_is_refused_on_both_sides() {
 
 #[test]
 fn a_client_that_says_nonsense_gets_400() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     for text in [
         "nonsense\r\n\r\n",
         "GET / HTTP/1.1\r\nA b: c\r\n\r\n",
@@ -192,8 +192,8 @@ fn the_preface_of_http_2_gets_400_where_only_http_1_is_spoken() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", "").replace(":{0}", ":{0} proto h1"));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", "").replace(":{0}", ":{0} proto h1"));
     assert!(
         bed.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0")
             .starts_with("HTTP/1.1 400 ")
@@ -203,8 +203,8 @@ fn the_preface_of_http_2_gets_400_where_only_http_1_is_spoken() {
 
 #[test]
 fn a_client_that_goes_before_its_request_is_whole() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     // Nothing at all.
     drop(bed.client());
     assert_eq!(bed.end(), "400 CR");
@@ -239,8 +239,8 @@ fn a_client_that_goes_before_its_request_is_whole() {
 
 #[test]
 fn an_upload_that_is_malformed_gets_400() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     settle();
@@ -254,12 +254,12 @@ fn an_upload_that_is_malformed_gets_400() {
 
 #[test]
 fn an_upload_that_breaks_off_does_not_put_a_page_into_an_answer() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegun");
         peer.rest();
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
     client.until("begun");
@@ -286,12 +286,12 @@ fn a_client_that_goes_while_it_waits_is_noticed_only_by_a_reset_or_with_abortonc
     ] {
         let gate = Gate::default();
         let waits = gate.clone();
-        let origin = Origin::new(move |mut peer, _| {
+        let origin = ScriptedOrigin::new(move |mut peer, _| {
             peer.head();
             waits.pass();
             peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         });
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "listen back\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n{option}\n",
             origin.port
         ));
@@ -321,12 +321,12 @@ fn a_client_that_goes_while_it_waits_is_noticed_only_by_a_reset_or_with_abortonc
 
 #[test]
 fn a_client_that_goes_in_the_answer_is_counted() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n");
         while peer.try_send([0; 65536]) {}
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send(GET);
     client.until("\r\n\r\n");
@@ -338,7 +338,7 @@ fn a_client_that_goes_in_the_answer_is_counted() {
 
 #[test]
 fn a_refusing_server_is_retried_and_then_another_is_taken() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let dead = "server dead 127.0.0.1:1";
     let alive = format!("{dead}\n server s 127.0.0.1:{}", origin.port);
     // Status, state, retries, server; the backend's and the dead server's counters.
@@ -387,7 +387,7 @@ fn a_refusing_server_is_retried_and_then_another_is_taken() {
             moved.clone(),
         ),
     ] {
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\nbackend back\n \
              timeout connect 20ms\n {settings}\n {servers}\n"
         ));

@@ -3,7 +3,7 @@
 //! the driver sends the reaction before it closes the connection, and does not close it for
 //! an error of one stream.
 
-use crate::bed::{Bed, PATIENCE};
+use crate::bed::{PATIENCE, ProxyFixture};
 use protocol::http2::ErrorCode;
 use std::io::{Read, Write};
 
@@ -117,7 +117,7 @@ fn told(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Option<String> {
 
 /// Sends bytes behind the preface, then a PING, and reads until the proxy reacts as wanted or
 /// in another final way.
-fn meets(bed: &Bed, sent: &[Vec<u8>], wanted: &str) -> String {
+fn meets(bed: &ProxyFixture, sent: &[Vec<u8>], wanted: &str) -> String {
     let mut socket = bed.client().socket;
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let whole = [&sent.concat()[..], &frame(PING, 0, 0, &[0; 8])].concat();
@@ -153,7 +153,7 @@ fn meets(bed: &Bed, sent: &[Vec<u8>], wanted: &str) -> String {
 /// Checks a table. A `goaway` must also close the connection; after a `reset` another stream
 /// on it must be served.
 fn check(cases: &[(&str, Vec<Vec<u8>>, &str)]) {
-    let bed = Bed::new(
+    let bed = ProxyFixture::new(
         "frontend front\n bind 127.0.0.1:{0} proto h2\n timeout tarpit 1h\n\
          http-request tarpit if { path /hold }\n http-request return status 200\n",
     );
@@ -677,8 +677,9 @@ fn lengths_and_trailers_are_what_section_8_says() {
 
 #[test]
 fn what_does_not_begin_as_http2_is_closed() {
-    let bed =
-        Bed::new("frontend front\n bind 127.0.0.1:{0} proto h2\n http-request return status 200\n");
+    let bed = ProxyFixture::new(
+        "frontend front\n bind 127.0.0.1:{0} proto h2\n http-request return status 200\n",
+    );
     let other = [b"GET / HTTP/1.1\r\nHost: h\r\n\r\n".to_vec()];
     assert_eq!(meets(&bed, &other, "closed"), "closed");
     let refused = "goaway ProtocolError";

@@ -1,7 +1,9 @@
 //! Tests malicious peers that stall, flood or send invalid data, many at a time. Nothing
 //! panics, memory stays bounded, and a well-behaved client is served.
 
-use crate::bed::{Bed, Gate, Origin, Peer, against_haproxy, alone, pause, settle, soon};
+use crate::bed::{
+    Gate, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, alone, pause, settle, soon,
+};
 use crate::living::apart;
 use lab::Random;
 use proxy::running::ServeOptions;
@@ -69,7 +71,7 @@ fn a_client_that_does_not_read_stalls_its_server_and_holds_little_memory() {
         || {
             let sent = Arc::new(AtomicU64::new(0));
             let counted = sent.clone();
-            let origin = Origin::new(move |mut peer, _| {
+            let origin = ScriptedOrigin::new(move |mut peer, _| {
                 while let Some(head) = peer.head() {
                     if head.contains("/big") {
                         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 52428800\r\n\r\n");
@@ -84,7 +86,7 @@ fn a_client_that_does_not_read_stalls_its_server_and_holds_little_memory() {
                     }
                 }
             });
-            let bed = Bed::new(&origin.behind("", ""));
+            let bed = ProxyFixture::new(&origin.behind("", ""));
             assert_eq!(bed.client().ask(GET), "200 ok");
             let before = rss_anon();
             let mut client = bed.client();
@@ -118,7 +120,7 @@ fn a_server_that_does_not_read_stalls_its_client() {
         || {
             let gate = Gate::default();
             let waits = gate.clone();
-            let origin = Origin::new(move |mut peer, _| {
+            let origin = ScriptedOrigin::new(move |mut peer, _| {
                 let head = peer.head().unwrap();
                 waits.pass();
                 let body = crate::bed::request_body(&mut peer, &head);
@@ -127,7 +129,7 @@ fn a_server_that_does_not_read_stalls_its_client() {
                     body.len()
                 ));
             });
-            let bed = Bed::new(&origin.behind("", ""));
+            let bed = ProxyFixture::new(&origin.behind("", ""));
             let before = rss_anon();
             let mut client = bed.client();
             client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 52428800\r\n\r\n");
@@ -152,7 +154,7 @@ fn a_server_that_does_not_read_stalls_its_client() {
 
 #[test]
 fn a_client_that_streams_for_ever_does_not_starve_others() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             if head.contains("/forever") {
                 peer.send("HTTP/1.1 200 OK\r\n\r\n");
@@ -162,7 +164,7 @@ fn a_client_that_streams_for_ever_does_not_starve_others() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let stop = Arc::new(AtomicBool::new(false));
     let readers: Vec<_> = (0..2)
         .map(|_| {
@@ -196,12 +198,12 @@ fn five_thousand_slow_clients_leave_room_for_a_good_one() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let options = ServeOptions {
         threads: 2,
         connections_max: 20_000,
     };
-    let bed = Bed::with(&origin.behind("timeout client 60s", ""), &options);
+    let bed = ProxyFixture::with(&origin.behind("timeout client 60s", ""), &options);
     let mut slow: Vec<Peer> = (0..5000).map(|_| bed.client()).collect();
     for (n, client) in slow.iter_mut().enumerate() {
         client.send(&GET[..1 + n % (GET.len() - 1)]);
@@ -253,8 +255,8 @@ fn five_thousand_idle_connections_take_little_memory() {
 
 fn measure_idle_connections() {
     const CLIENTS: usize = 5000;
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind(
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind(
         "timeout client 60s\n timeout http-keep-alive 60s",
         "http-reuse always",
     ));
@@ -283,7 +285,7 @@ fn measure_idle_connections() {
 
 /// Returns a frontend with short timeouts, and on `{1}` one for well-behaved clients, with
 /// the same servers.
-fn impatient(origin: &Origin, back: &str) -> String {
+fn impatient(origin: &ScriptedOrigin, back: &str) -> String {
     let good = "frontend good\n bind 127.0.0.1:{1}\n default_backend back\n";
     good.to_owned() + &origin.behind("timeout client 30ms", back)
 }
@@ -298,7 +300,7 @@ fn answers_that_are_mutated_break_nothing() {
         "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nraw",
     ];
     let seed = AtomicU64::new(1);
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
             if head.contains("/good") {
                 peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
@@ -320,7 +322,7 @@ fn answers_that_are_mutated_break_nothing() {
             }
         }
     });
-    let bed = Bed::new(&impatient(&origin, "timeout server 500ms"));
+    let bed = ProxyFixture::new(&impatient(&origin, "timeout server 500ms"));
     for n in 0..300 {
         let mut client = bed.client();
         client.send("GET /bad HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n");
@@ -346,8 +348,8 @@ fn requests_that_are_mutated_break_nothing_and_reach_the_server_in_plain_form() 
         "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
         "CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n",
     ];
-    let origin = Origin::echo();
-    let bed = Bed::new(&impatient(&origin, "timeout server 500ms"));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&impatient(&origin, "timeout server 500ms"));
     let mut random = Random::new(1);
     for n in 0..1500 {
         let text = REQUESTS[random.index(REQUESTS.len())];
@@ -368,7 +370,7 @@ fn the_parser_takes_any_variant() {
     use http::http1::{Limits, parse_request};
     let most = lab::setting("DRIVER_VARIANTS").unwrap_or(1_000_000);
     let mut random = Random::new(2);
-    let mut message = http::message::Message::default();
+    let mut message = http::message::HttpMessage::default();
     let limits = Limits::default();
     for _ in 0..most {
         let text = mutate(

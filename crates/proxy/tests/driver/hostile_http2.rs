@@ -2,7 +2,7 @@
 //! with the right code, memory stays bounded, and all requests of the other client are
 //! answered.
 
-use crate::bed::{Bed, Gate, Origin, against_haproxy, pause, soon};
+use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, pause, soon};
 use crate::living::{self, apart, peak_during};
 use crate::peer2::Peer2;
 use crate::raw2::{
@@ -193,9 +193,9 @@ fn bomb() -> Vec<Vec<u8>> {
 }
 
 /// Creates an HTTP/1 origin: `/slow` waits for the gate, `/big` is large.
-fn origin(gate: &Gate) -> Origin {
+fn origin(gate: &Gate) -> ScriptedOrigin {
     let gate = gate.clone();
-    Origin::new(move |mut peer, _| {
+    ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
             if head.contains(" /slow") {
                 gate.pass();
@@ -216,7 +216,7 @@ fn origin(gate: &Gate) -> Origin {
 }
 
 /// Returns the frontends `front` and `good`, and one with short timeouts.
-fn text(origin: &Origin) -> String {
+fn text(origin: &ScriptedOrigin) -> String {
     let soon = "frontend soon\n bind 127.0.0.1:{2}\n default_backend back\n timeout client 3s\n";
     let good = "frontend good\n bind 127.0.0.1:{1}\n default_backend back\n";
     // The slots that the flood occupies must not delay the well-behaved client.
@@ -225,7 +225,7 @@ fn text(origin: &Origin) -> String {
 
 /// Runs well-behaved clients of both versions during a function; all their requests are
 /// answered.
-fn beside<T>(bed: &Bed, run: impl FnOnce() -> T) -> T {
+fn beside<T>(bed: &ProxyFixture, run: impl FnOnce() -> T) -> T {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut new, mut old) = (Peer2::client(bed.client_of(1)), bed.client_of(1));
     let ends = stop.clone();
@@ -244,7 +244,7 @@ fn beside<T>(bed: &Bed, run: impl FnOnce() -> T) -> T {
 }
 
 /// Waits until no stream is left.
-fn at_rest(bed: &Bed) {
+fn at_rest(bed: &ProxyFixture) {
     bed.counts("back/s", "scur qcur", "");
 }
 
@@ -258,11 +258,11 @@ fn floods_end_with_the_right_code_in_bounded_memory_beside_good_clients() {
         || {
             let gate = Gate::default();
             let origin = origin(&gate);
-            let bed = Bed::new(&text(&origin));
+            let bed = ProxyFixture::new(&text(&origin));
             beside(&bed, || ());
             let mut wrong = Vec::new();
             for (name, wanted, pieces) in [resets(), frames(), bodies()].into_iter().flatten() {
-                Bed::forget_ended();
+                ProxyFixture::forget_ended();
                 let before = living::bytes();
                 let before_ereq = bed.counted("front", "ereq");
                 let (code, peak) =
@@ -291,7 +291,7 @@ fn floods_end_with_the_right_code_in_bounded_memory_beside_good_clients() {
 #[test]
 fn lists_above_the_limit_are_answered_and_the_connection_goes_on() {
     let origin = origin(&Gate::default());
-    let bed = Bed::new(&text(&origin));
+    let bed = ProxyFixture::new(&text(&origin));
     let mut client = Raw::client(bed.client());
     let long = vec![b'y'; 9_000];
     let mut number = 0;
@@ -328,7 +328,7 @@ fn a_hundred_large_answers_without_a_window_hold_a_bound() {
         "hostile_http2::a_hundred_large_answers_without_a_window_hold_a_bound",
         || {
             let origin = origin(&Gate::default());
-            let bed = Bed::new(&text(&origin));
+            let bed = ProxyFixture::new(&text(&origin));
             beside(&bed, || ());
             // No window for streams; and one for everything, but nobody reads.
             for window in [0_u32, 0x7fff_ffff] {
@@ -372,7 +372,7 @@ fn connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended(
         || {
             const CLIENTS: usize = 1000;
             let origin = origin(&Gate::default());
-            let bed = Bed::new(&text(&origin));
+            let bed = ProxyFixture::new(&text(&origin));
             beside(&bed, || ());
             let whole = raw2::preface();
             let mut begun = [&whole[..], &frame(SETTINGS, ACK, 0, b"")].concat();
@@ -413,13 +413,13 @@ fn connections_that_stop_in_the_middle_of_a_beginning_hold_little_and_are_ended(
 
 #[test]
 fn streams_that_are_reset_behind_their_answers_head_let_their_servers_go() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         // An answer without end, that says nothing more.
         peer.try_send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n");
         peer.rest();
     });
-    let bed = Bed::new(&origin.behind(" timeout client 1h", " timeout server 1h"));
+    let bed = ProxyFixture::new(&origin.behind(" timeout client 1h", " timeout server 1h"));
     let mut client = Raw::client(bed.client());
     for n in 0..300 {
         client.send(headers(id(n), &get("/events"), true));
@@ -438,7 +438,7 @@ fn a_client_that_was_slow_gets_all_of_all_answers() {
         return;
     }
     let origin = origin(&Gate::default());
-    let bed = Bed::new(&text(&origin));
+    let bed = ProxyFixture::new(&text(&origin));
     const STREAMS: u32 = 30;
     for window in [0, 0x7fff_ffff_u32] {
         let mut client = Raw::new(bed.client());

@@ -1,7 +1,7 @@
 //! Tests that waiting uses no CPU time: idle connections, and each way in which one side has
 //! ended, stalls or is silent.
 
-use crate::bed::{Bed, Gate, Origin, PATIENCE, against_haproxy, pause};
+use crate::bed::{Gate, PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause};
 use crate::hostile_tls::{client_of, secure};
 use crate::living::apart;
 use crate::raw2::{
@@ -26,7 +26,7 @@ fn used() -> Duration {
 
 fn used_meanwhile() -> Duration {
     let before = used();
-    lab::let_pass(LOOK, "its processor time is measured");
+    lab::sleep_in_test(LOOK, "its processor time is measured");
     used() - before
 }
 
@@ -42,13 +42,13 @@ fn comes_to_rest() -> bool {
 }
 
 /// Keeps the objects of a state alive.
-type Held = Box<dyn Any>;
+type KeptAlive = Box<dyn Any>;
 
 /// Creates an origin: `/wait` does not respond, `/half` closes its side before it responds,
 /// `/begun` begins a response, `/big` is large.
-fn origin(gate: &Gate) -> Origin {
+fn origin(gate: &Gate) -> ScriptedOrigin {
     let gate = gate.clone();
-    Origin::new(move |mut peer, _| {
+    ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
             if head.contains(" /wait") {
                 gate.pass();
@@ -81,7 +81,7 @@ fn origin(gate: &Gate) -> Origin {
 }
 
 /// Connects an HTTP/2 client to the plain port, and sends these bytes.
-fn plain(bed: &Bed, bytes: &[Vec<u8>]) -> Raw {
+fn plain(bed: &ProxyFixture, bytes: &[Vec<u8>]) -> Raw {
     let mut raw = Raw::client(bed.client_of(2));
     raw.send(frame(SETTINGS, ACK, 0, b""));
     for piece in bytes {
@@ -91,14 +91,14 @@ fn plain(bed: &Bed, bytes: &[Vec<u8>]) -> Raw {
 }
 
 /// Connects an HTTP/2 client over TLS, and sends these bytes.
-fn secured(bed: &Bed, alpn: &'static [&'static str], bytes: &[Vec<u8>]) -> TlsConnection {
+fn secured(bed: &ProxyFixture, alpn: &'static [&'static str], bytes: &[Vec<u8>]) -> TlsConnection {
     let client = client_of(Versions::Both, alpn);
     let mut connection = client.connect(bed.client_address()).unwrap();
     connection.write_all(&bytes.concat()).unwrap();
     connection
 }
 
-fn half_closed(raw: Raw) -> Held {
+fn half_closed(raw: Raw) -> KeptAlive {
     let mut raw = raw;
     raw.peer.half_close();
     Box::new(raw)
@@ -122,7 +122,7 @@ fn tunnel() -> Vec<u8> {
     headers(1, &fields, false)
 }
 
-fn of_http2(bed: &Bed) -> Vec<(&'static str, Held)> {
+fn of_http2(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
     let begun = || headers(1, &get("/begun"), true);
     let upload = || headers(1, &method("POST", "/wait"), false);
     vec![
@@ -155,7 +155,7 @@ fn of_http2(bed: &Bed) -> Vec<(&'static str, Held)> {
 }
 
 /// Connects clients that do not read their responses.
-fn of_stalled(bed: &Bed) -> Vec<(&'static str, Held)> {
+fn of_stalled(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
     let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
     let large = frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
     let more = frame(WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes());
@@ -193,13 +193,13 @@ fn of_stalled(bed: &Bed) -> Vec<(&'static str, Held)> {
 }
 
 /// Connects a client that sends the beginning of a ClientHello.
-fn half_hello(bed: &Bed) -> crate::bed::Peer {
+fn half_hello(bed: &ProxyFixture) -> crate::bed::Peer {
     let mut peer = bed.client();
     peer.try_send([22, 3, 1, 1, 0, 1, 0, 0]);
     peer
 }
 
-fn of_handshakes(bed: &Bed) -> Vec<(&'static str, Held)> {
+fn of_handshakes(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
     vec![
         ("TLS, half a hello", Box::new(half_hello(bed))),
         ("TLS, half a hello and the end", {
@@ -210,13 +210,13 @@ fn of_handshakes(bed: &Bed) -> Vec<(&'static str, Held)> {
     ]
 }
 
-fn of_tls(bed: &Bed) -> Vec<(&'static str, Held)> {
+fn of_tls(bed: &ProxyFixture) -> Vec<(&'static str, KeptAlive)> {
     let old = || b"GET /wait HTTP/1.1\r\nHost: h\r\n\r\n".to_vec();
-    let closed = |mut connection: TlsConnection| -> Held {
+    let closed = |mut connection: TlsConnection| -> KeptAlive {
         connection.close().unwrap();
         Box::new(connection)
     };
-    let cut = |connection: TlsConnection| -> Held {
+    let cut = |connection: TlsConnection| -> KeptAlive {
         let _ = connection.socket().shutdown(std::net::Shutdown::Write);
         Box::new(connection)
     };
@@ -225,7 +225,7 @@ fn of_tls(bed: &Bed) -> Vec<(&'static str, Held)> {
         connection.get("/a").unwrap();
         connection
     };
-    let half = |connection: TlsConnection| -> Held {
+    let half = |connection: TlsConnection| -> KeptAlive {
         // The beginning of a record.
         let mut socket = connection.socket();
         socket.write_all(&[23, 3, 3, 1, 0, 7]).unwrap();
@@ -292,7 +292,7 @@ fn whatever_waits_uses_no_processor() {
         let (_files, text) = secure(&origin);
         let long =
             "defaults\n mode http\n timeout client 1h\n timeout server 1h\n timeout connect 5s\n";
-        let bed = Bed::new(&format!("{long}{text}"));
+        let bed = ProxyFixture::new(&format!("{long}{text}"));
         for make in [of_http2, of_stalled, of_handshakes, of_tls] {
             let all = make(&bed);
             if comes_to_rest() {

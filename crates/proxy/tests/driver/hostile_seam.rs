@@ -2,20 +2,20 @@
 //! become different or two requests in HTTP/1, or in the next connection. The bytes that
 //! reach the origin are checked exactly.
 
-use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause};
+use crate::bed::{PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, pause};
 use crate::raw2::{DATA, END_STREAM, HEADERS, Raw, block, frame, headers};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// Bytes that reached the origin, by connection.
-type Seen = Arc<Mutex<Vec<String>>>;
+type ReceivedBytes = Arc<Mutex<Vec<String>>>;
 
 /// Creates an origin that records the bytes of each connection, responds to the first head,
 /// and closes when its client does.
-fn recorder() -> (Origin, Seen) {
-    let seen: Seen = Arc::default();
+fn recorder() -> (ScriptedOrigin, ReceivedBytes) {
+    let seen: ReceivedBytes = Arc::default();
     let note = Arc::clone(&seen);
-    let origin = Origin::new(move |mut peer: Peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer: Peer, _| {
         let mut all = Vec::new();
         let mut answered = false;
         loop {
@@ -384,7 +384,7 @@ fn lengths() -> Vec<Case> {
     ]
 }
 
-fn run(bed: &Bed, seen: &Seen, case: &Case) -> String {
+fn run(bed: &ProxyFixture, seen: &ReceivedBytes, case: &Case) -> String {
     let mut client = Raw::client(bed.client());
     let fields = list(&case.fields);
     let fields: Vec<_> = fields.iter().map(|(n, v)| (&n[..], &v[..])).collect();
@@ -417,7 +417,7 @@ fn run(bed: &Bed, seen: &Seen, case: &Case) -> String {
 #[test]
 fn requests_that_would_be_others_in_http1_reach_no_server() {
     let (origin, seen) = recorder();
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut wrong = Vec::new();
     let cases: Vec<Case> = [
         names(),
@@ -462,7 +462,7 @@ fn requests_that_would_be_others_in_http1_reach_no_server() {
 #[test]
 fn bodies_that_lie_about_their_length_are_never_whole_requests_for_a_server() {
     let (origin, seen) = recorder();
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let post = |name, length| case(name, &[POST, S, A, P, ("content-length", length)]);
     let plain = |name| case(name, &[POST, S, A, P]);
     let cases = [
@@ -508,7 +508,7 @@ fn bodies_that_lie_about_their_length_are_never_whole_requests_for_a_server() {
 }
 
 /// Checks that the bytes at the origin are no whole request, and no second one.
-fn settled_without(bed: &Bed, seen: &Seen, name: &str) {
+fn settled_without(bed: &ProxyFixture, seen: &ReceivedBytes, name: &str) {
     bed.counts("back/s", "scur", "");
     let at = Instant::now();
     // The origin notes a connection when it has ended.
@@ -536,7 +536,7 @@ fn settled_without(bed: &Bed, seen: &Seen, name: &str) {
 fn what_is_sent_into_a_tunnel_that_was_refused_reaches_no_server() {
     const EVIL: &[u8] = b"GET /evil HTTP/1.1\r\nHost: evil\r\n\r\n";
     let (origin, seen) = recorder();
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let extended = |protocol| {
         let connect = (":method", "CONNECT");
         vec![connect, (":protocol", protocol), S, A, P]
@@ -572,10 +572,10 @@ fn what_is_sent_into_a_tunnel_that_was_refused_reaches_no_server() {
 }
 
 /// Creates an HTTP/2 origin that records all its requests.
-fn recorder2() -> (Origin, Seen) {
-    let seen: Seen = Arc::default();
+fn recorder2() -> (ScriptedOrigin, ReceivedBytes) {
+    let seen: ReceivedBytes = Arc::default();
     let note = Arc::clone(&seen);
-    let origin = Origin::new(move |peer: Peer, _| {
+    let origin = ScriptedOrigin::new(move |peer: Peer, _| {
         let Some(mut raw) = Raw::origin(peer) else {
             return;
         };
@@ -672,7 +672,7 @@ fn requests_of_http1_reach_a_server_of_http2_without_what_is_of_a_connection() {
          backend back\n server s 127.0.0.1:{} proto h2\n",
         origin.port
     );
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let mut wrong = Vec::new();
     for (request, reaches) in old_requests() {
         let mut client = bed.client();

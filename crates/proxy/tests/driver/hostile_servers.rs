@@ -2,7 +2,7 @@
 //! that is recognizably incomplete, and other clients are served. Also sends random frames in
 //! both roles to the whole proxy.
 
-use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause};
+use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause};
 use crate::living::{self, apart};
 use crate::peer2::{Answer2, Peer2};
 use crate::raw2::{
@@ -395,8 +395,8 @@ fn broken() -> Vec<Case> {
 
 /// Creates an HTTP/2 server that responds to `/good`, and to `/bad/N` by case N, and then
 /// closes.
-fn server(cases: Vec<Vec<u8>>) -> Origin {
-    Origin::new(move |peer, _| {
+fn server(cases: Vec<Vec<u8>>) -> ScriptedOrigin {
+    ScriptedOrigin::new(move |peer, _| {
         let Some(mut raw) = Raw::origin(peer) else {
             return;
         };
@@ -485,7 +485,7 @@ fn servers_that_break_the_rules_are_told_from_those_that_answer() {
          backend back\n retries 1\n timeout connect 100ms\n server s 127.0.0.1:{} proto h2\n",
         origin.port
     );
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let mut wrong = Vec::new();
     for (n, case) in cases.iter().enumerate() {
         let mut old = bed.client();
@@ -528,7 +528,7 @@ fn a_server_that_allows_no_streams_gets_none_and_its_clients_an_error() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::new(|peer, _| {
+    let origin = ScriptedOrigin::new(|peer, _| {
         let Some(mut raw) = Raw::origin(peer) else {
             return;
         };
@@ -545,7 +545,7 @@ fn a_server_that_allows_no_streams_gets_none_and_its_clients_an_error() {
          server s 127.0.0.1:{} proto h2\n",
         origin.port
     );
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     for _ in 0..5 {
         let answer = bed.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 50"), "{answer}");
@@ -679,9 +679,9 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
     apart(
         "hostile_servers::random_frames_in_both_roles_break_nothing_and_leave_nothing",
         || {
-            let (good, echo) = (server(Vec::new()), Origin::echo());
+            let (good, echo) = (server(Vec::new()), ScriptedOrigin::echo());
             let seeds = std::sync::atomic::AtomicU64::new(0);
-            let wild = Origin::new(move |peer, _| {
+            let wild = ScriptedOrigin::new(move |peer, _| {
                 let seed = seeds.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 if let Some(mut raw) = Raw::origin(peer) {
                     play(&mut raw, &mut Random::new(seed + 1_000_000), false);
@@ -697,7 +697,7 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
                  backend old\n server s 127.0.0.1:{}\n",
                 good.port, wild.port, echo.port
             );
-            let bed = Bed::new(&text);
+            let bed = ProxyFixture::new(&text);
             let mut marks = Vec::new();
             for seed in 0..SEEDS {
                 let mut random = Random::new(seed);
@@ -729,9 +729,9 @@ fn random_frames_in_both_roles_break_nothing_and_leave_nothing() {
 }
 
 /// Waits until no stream and no client connection is left.
-fn at_rest(bed: &Bed) {
+fn at_rest(bed: &ProxyFixture) {
     bed.counts("back/s", "scur qcur", "");
     bed.counts("front", "scur", "");
-    Bed::forget_ended();
+    ProxyFixture::forget_ended();
     pause(50);
 }

@@ -2,14 +2,14 @@
 //! missing close_notify. They use little memory, their connections end, and well-behaved
 //! clients are served.
 
-use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy};
+use crate::bed::{PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy};
 use crate::living::{self, apart, peak_during};
 use crate::peer2::Peer2;
 use crate::raw2::{Raw, get, headers};
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use lab::Scratch;
+use lab::ScratchDirectory;
 use lab::pki::{Authority, Leaf};
-use lab::tls::{Offer, Terms, TlsClient, TlsServer, Versions};
+use lab::tls::{Terms, TlsClient, TlsOffer, TlsServer, Versions};
 use rustls::{CipherSuite, ClientConfig, ClientConnection, ConnectionTrafficSecrets};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Returns files with a certificate, and the configuration of a proxy that uses it on `{0}`,
 /// and on `{1}` with short timeouts.
-pub fn secure(origin: &Origin) -> (Scratch, String) {
-    let files = Scratch::new().unwrap();
+pub fn secure(origin: &ScriptedOrigin) -> (ScratchDirectory, String) {
+    let files = ScratchDirectory::new().unwrap();
     let authority = Authority::new("test").unwrap();
     let leaf = Leaf {
         names: &["localhost"],
@@ -49,7 +49,7 @@ fn client(versions: Versions) -> TlsClient {
 
 /// Creates a client that offers these protocols.
 pub fn client_of(versions: Versions, alpn: &[&str]) -> TlsClient {
-    let offer = Offer {
+    let offer = TlsOffer {
         sni: Some("localhost"),
         versions,
         alpn,
@@ -57,13 +57,13 @@ pub fn client_of(versions: Versions, alpn: &[&str]) -> TlsClient {
             Versions::Only12 => &[CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256],
             _ => &[],
         },
-        ..Offer::default()
+        ..TlsOffer::default()
     };
-    TlsClient::here(&offer).unwrap().timeout(PATIENCE)
+    TlsClient::new_local(&offer).unwrap().timeout(PATIENCE)
 }
 
 /// Sends a request over a new connection.
-fn ask(bed: &Bed) {
+fn ask(bed: &ProxyFixture) {
     let answer = client(Versions::Both)
         .connect(bed.client_address())
         .unwrap()
@@ -73,7 +73,7 @@ fn ask(bed: &Bed) {
 }
 
 /// Runs a well-behaved client, with a new handshake for each request, during a function.
-fn beside<T>(bed: &Bed, run: impl FnOnce() -> T) -> T {
+fn beside<T>(bed: &ProxyFixture, run: impl FnOnce() -> T) -> T {
     let stop = Arc::new(AtomicBool::new(false));
     let (ends, address) = (stop.clone(), bed.client_address());
     let good = std::thread::spawn(move || {
@@ -110,9 +110,9 @@ fn handshakes_that_stall_hold_little_and_are_ended() {
         "hostile_tls::handshakes_that_stall_hold_little_and_are_ended",
         || {
             const CLIENTS: usize = 1000;
-            let origin = Origin::echo();
+            let origin = ScriptedOrigin::echo();
             let (_files, text) = secure(&origin);
-            let bed = Bed::new(&text);
+            let bed = ProxyFixture::new(&text);
             beside(&bed, || ());
             let hello = hello();
             // Before anything, in the middle of the hello, behind it.
@@ -227,9 +227,9 @@ fn odd() -> Vec<Vec<u8>> {
 
 #[test]
 fn hellos_of_any_form_break_nothing() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let (_files, text) = secure(&origin);
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     for (n, bytes) in odd().iter().enumerate() {
         let mut client = bed.client_of(1);
         client.try_send(bytes);
@@ -266,7 +266,7 @@ struct Sealed {
 }
 
 impl Sealed {
-    fn connect(bed: &Bed) -> Sealed {
+    fn connect(bed: &ProxyFixture) -> Sealed {
         let mut config = ClientConfig::clone(&client(Versions::Only12).config());
         config.enable_secret_extraction = true;
         let name = "localhost".try_into().unwrap();
@@ -334,9 +334,9 @@ type Flood<'f> = (&'f str, &'f [(u8, &'f [u8])]);
 
 #[test]
 fn records_that_carry_nothing_end_their_connection() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let (_files, text) = secure(&origin);
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let hello = &hello()[5..];
     beside(&bed, || {
         let floods: [Flood; 6] = [
@@ -355,9 +355,9 @@ fn records_that_carry_nothing_end_their_connection() {
 
 #[test]
 fn a_request_in_records_of_a_byte_is_served() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let (_files, text) = secure(&origin);
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let mut client = Sealed::connect(&bed);
     for byte in b"GET /crumbs HTTP/1.1\r\nHost: h\r\n\r\n" {
         assert!(client.send(23, &[*byte]));
@@ -368,9 +368,9 @@ fn a_request_in_records_of_a_byte_is_served() {
 
 #[test]
 fn changes_of_keys_without_end_end_their_connection() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let (_files, text) = secure(&origin);
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let config = client(Versions::Only13).config();
     let name = "localhost".try_into().unwrap();
     let mut connection = ClientConnection::new(config, name).unwrap();
@@ -388,10 +388,10 @@ fn changes_of_keys_without_end_end_their_connection() {
 }
 
 /// Creates a TLS server that sends a response and ends the connection without close_notify.
-fn truncating(answer: &'static str) -> Origin {
+fn truncating(answer: &'static str) -> ScriptedOrigin {
     let issued = lab::pki::self_signed(&Leaf::default()).unwrap();
     let server = TlsServer::new(&issued, &Terms::default()).unwrap();
-    Origin::new(move |peer, _| {
+    ScriptedOrigin::new(move |peer, _| {
         let Ok((mut stream, _)) = server.accept(peer.socket) else {
             return;
         };
@@ -417,7 +417,7 @@ fn a_body_that_was_cut_off_never_looks_whole() {
              backend back\n server s 127.0.0.1:{} ssl verify none\n",
             origin.port
         );
-        let bed = Bed::new(&text);
+        let bed = ProxyFixture::new(&text);
         let mut old = bed.client();
         old.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
         let end = old.ends();
@@ -443,9 +443,9 @@ fn streams_and_handshakes_go_on_when_descriptors_are_there_again() {
         "hostile_tls::streams_and_handshakes_go_on_when_descriptors_are_there_again",
         || {
             use nix::sys::resource::{Resource, getrlimit, setrlimit};
-            let origin = Origin::echo();
+            let origin = ScriptedOrigin::echo();
             let (_files, text) = secure(&origin);
-            let bed = Bed::new(&(text + " retries 0\n"));
+            let bed = ProxyFixture::new(&(text + " retries 0\n"));
             ask(&bed);
             let mut new = Raw::client(bed.client_of(2));
             let mut held: Vec<Peer> = (0..20).map(|_| bed.client_of(0)).collect();

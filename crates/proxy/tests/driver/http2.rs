@@ -1,39 +1,39 @@
 //! Tests HTTP/2 with clients and servers: streams use the same rules, queues, logs and
 //! counters as HTTP/1 requests.
 
-use crate::bed::{Bed, Origin, settle};
-use crate::peer2::{Peer2, Seen, request};
+use crate::bed::{ProxyFixture, ScriptedOrigin, settle};
+use crate::peer2::{Peer2, PeerEvent, request};
 use protocol::http2::ErrorCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 
 /// Creates an HTTP/2 origin that responds "N: METHOD PATH BODY" with the number N of its
 /// connection.
-fn echo() -> Origin {
+fn echo() -> ScriptedOrigin {
     echo_after(1)
 }
 
 /// Creates the same origin; no connection responds before there are this many.
-fn echo_after(connections: usize) -> Origin {
+fn echo_after(connections: usize) -> ScriptedOrigin {
     let all = Arc::new(Barrier::new(connections));
-    Origin::new(move |peer, number| {
+    ScriptedOrigin::new(move |peer, number| {
         let mut waits = true;
         let mut peer = Peer2::origin(peer);
         let mut open: Vec<(u32, String, Vec<u8>)> = Vec::new();
         loop {
             let ended = match peer.next() {
-                Seen::Fields(id, head, end) if !open.iter().any(|one| one.0 == id) => {
+                PeerEvent::Fields(id, head, end) if !open.iter().any(|one| one.0 == id) => {
                     open.push((id, head, Vec::new()));
                     end.then_some(id)
                 }
-                Seen::Data(id, data, end) => {
+                PeerEvent::Data(id, data, end) => {
                     for one in open.iter_mut().filter(|one| one.0 == id) {
                         one.2.extend(&data);
                     }
                     end.then_some(id)
                 }
-                Seen::Fields(id, ..) => Some(id),
-                Seen::Closed => return,
+                PeerEvent::Fields(id, ..) => Some(id),
+                PeerEvent::Closed => return,
                 _ => None,
             };
             let Some(at) = open.iter().position(|one| Some(one.0) == ended) else {
@@ -59,7 +59,7 @@ fn echo_after(connections: usize) -> Origin {
 }
 
 /// Returns the configuration of a proxy in front of an HTTP/2 server.
-pub fn before(origin: &Origin, back: &str) -> String {
+pub fn before(origin: &ScriptedOrigin, back: &str) -> String {
     format!(
         "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\n\
          backend back\n server s 127.0.0.1:{} proto h2\n{back}\n",
@@ -69,10 +69,10 @@ pub fn before(origin: &Origin, back: &str) -> String {
 
 #[test]
 fn requests_of_http2_meet_rules_logs_and_counters() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let front =
         " http-request deny if { path /no }\n http-request return status 418 if { path /tea }";
-    let bed = Bed::new(&origin.behind(front, ""));
+    let bed = ProxyFixture::new(&origin.behind(front, ""));
     let mut client = Peer2::client(bed.client());
     assert_eq!(client.ask("/a"), "200 0: GET /a ");
     assert_eq!(bed.end(), "200 --");
@@ -92,7 +92,7 @@ fn requests_of_http2_meet_rules_logs_and_counters() {
 
 #[test]
 fn bodies_and_trailers_pass_between_the_versions() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let head = peer.head().unwrap();
         assert!(
             head.starts_with("POST /up HTTP/1.1\r\nhost: h\r\n"),
@@ -108,7 +108,7 @@ fn bodies_and_trailers_pass_between_the_versions() {
              3\r\nyes\r\n0\r\nX-Sum: 3\r\n\r\n",
         );
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
     let id = client.fields(0, &request("POST", "/up"), false);
     client.data(id, b"hello", false);
@@ -123,7 +123,7 @@ fn bodies_and_trailers_pass_between_the_versions() {
 #[test]
 fn a_body_of_any_size_passes_between_two_of_http2() {
     let origin = echo();
-    let bed = Bed::new(&before(&origin, ""));
+    let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = Peer2::client(bed.client());
     let id = client.fields(0, &request("POST", "/big"), false);
     let body = vec![b'x'; 1 << 20];
@@ -137,7 +137,7 @@ fn a_body_of_any_size_passes_between_two_of_http2() {
 #[test]
 fn a_client_of_http1_is_served_by_a_server_of_http2() {
     let origin = echo();
-    let bed = Bed::new(&before(&origin, ""));
+    let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = bed.client();
     client.send(
         "POST /p HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
@@ -161,8 +161,8 @@ fn a_client_of_http1_is_served_by_a_server_of_http2() {
 
 #[test]
 fn what_ends_before_its_time_is_reset() {
-    let origin = Origin::closing("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::closing("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
     assert_eq!(client.ask("/a"), "200 abc reset");
     assert_eq!(bed.end(), "200 SD");
@@ -172,11 +172,11 @@ fn what_ends_before_its_time_is_reset() {
 
 #[test]
 fn a_stream_that_its_client_gives_up_is_over() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.ends();
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
     let id = client.get("/a");
     settle();
@@ -190,7 +190,7 @@ fn many_streams_share_a_servers_connection() {
     for (reuse, wanted) in [("safe", 1), ("always", 1), ("never", 20)] {
         // A connection that has answered may be used again for the same client.
         let origin = echo_after(wanted);
-        let bed = Bed::new(&before(&origin, &format!(" http-reuse {reuse}")));
+        let bed = ProxyFixture::new(&before(&origin, &format!(" http-reuse {reuse}")));
         let mut client = Peer2::client(bed.client());
         let asked: Vec<u32> = (0..20).map(|n| client.get(&format!("/{n}"))).collect();
         for (n, id) in asked.into_iter().enumerate() {
@@ -206,7 +206,7 @@ fn many_streams_share_a_servers_connection() {
 fn max_reuse_bounds_the_streams_of_a_connection() {
     let origin = echo();
     let text = before(&origin, "").replace("proto h2", "proto h2 max-reuse 2");
-    let bed = Bed::new(&format!("{text} http-reuse always\n"));
+    let bed = ProxyFixture::new(&format!("{text} http-reuse always\n"));
     let mut client = Peer2::client(bed.client());
     let said: String = (0..6).map(|_| client.ask("/")[4..5].to_owned()).collect();
     assert_eq!(said, "000111");
@@ -215,7 +215,7 @@ fn max_reuse_bounds_the_streams_of_a_connection() {
 #[test]
 fn a_connection_that_nobody_may_share_is_its_clients_own() {
     let origin = echo();
-    let bed = Bed::new(&before(&origin, " http-reuse never"));
+    let bed = ProxyFixture::new(&before(&origin, " http-reuse never"));
     for wanted in ["000", "111"] {
         let mut client = Peer2::client(bed.client());
         let said: String = (0..3).map(|_| client.ask("/")[4..5].to_owned()).collect();
@@ -227,27 +227,27 @@ fn a_connection_that_nobody_may_share_is_its_clients_own() {
 fn a_stream_that_the_server_refused_is_sent_again() {
     let refused = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&refused);
-    let origin = Origin::new(move |peer, _| {
+    let origin = ScriptedOrigin::new(move |peer, _| {
         let mut peer = Peer2::origin(peer);
         let mut body = Vec::new();
         loop {
             match peer.next() {
-                Seen::Fields(id, ..) if counted.fetch_add(1, Ordering::SeqCst) == 0 => {
+                PeerEvent::Fields(id, ..) if counted.fetch_add(1, Ordering::SeqCst) == 0 => {
                     peer.reset(id, ErrorCode::RefusedStream);
                 }
-                Seen::Data(id, data, end) => {
+                PeerEvent::Data(id, data, end) => {
                     body.extend(data);
                     if end {
                         peer.fields(id, ":status: 200\n", false);
                         peer.data(id, &body, true);
                     }
                 }
-                Seen::Closed => return,
+                PeerEvent::Closed => return,
                 _ => {}
             }
         }
     });
-    let bed = Bed::new(&before(&origin, ""));
+    let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = Peer2::client(bed.client());
     let id = client.fields(0, &request("POST", "/"), false);
     // The body comes when the server has refused: all of it is there still.
@@ -267,7 +267,7 @@ fn a_stream_that_the_server_refused_is_sent_again() {
 
 #[test]
 fn websockets_pass_between_the_versions() {
-    let of_http1 = Origin::new(|mut peer, _| {
+    let of_http1 = ScriptedOrigin::new(|mut peer, _| {
         let head = peer.head().unwrap();
         assert!(head.starts_with("GET /ws HTTP/1.1\r\n"), "{head}");
         assert!(head.contains("upgrade: websocket\r\n"), "{head}");
@@ -281,7 +281,7 @@ fn websockets_pass_between_the_versions() {
         assert_eq!(peer.exactly(5), b"hello");
         peer.send("bye");
     });
-    let bed = Bed::new(&of_http1.behind("", ""));
+    let bed = ProxyFixture::new(&of_http1.behind("", ""));
     let mut client = Peer2::client(bed.client());
     let head = ":method: CONNECT\n:protocol: websocket\n:scheme: http\n:path: /ws\n:authority: h\n";
     let id = client.fields(0, head, false);
@@ -293,23 +293,23 @@ fn websockets_pass_between_the_versions() {
 
 #[test]
 fn a_websocket_of_http1_passes_to_a_server_of_http2_that_takes_them() {
-    let origin = Origin::new(|peer, _| {
+    let origin = ScriptedOrigin::new(|peer, _| {
         let mut peer = Peer2::origin(peer);
         loop {
             match peer.next() {
-                Seen::Fields(id, head, end) => {
+                PeerEvent::Fields(id, head, end) => {
                     assert!(head.contains(":protocol: websocket\n"), "{head}");
                     assert!(!head.contains("sec-websocket-key"), "{head}");
                     assert!(!end);
                     peer.fields(id, ":status: 200\n", false);
                 }
-                Seen::Data(id, data, end) => peer.data(id, &data.to_ascii_uppercase(), end),
-                Seen::Closed => return,
+                PeerEvent::Data(id, data, end) => peer.data(id, &data.to_ascii_uppercase(), end),
+                PeerEvent::Closed => return,
                 _ => {}
             }
         }
     });
-    let bed = Bed::new(&before(&origin, ""));
+    let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = bed.client();
     client.send(
         "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
@@ -331,7 +331,7 @@ fn accept_of(key: &str) -> String {
         "GET / HTTP/1.1\r\nhost: h\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-key: {key}\r\n\r\n"
     );
-    let mut message = http::message::Message::new();
+    let mut message = http::message::HttpMessage::new();
     let limits = http::http1::Limits::default();
     http::http1::parse_request(head.as_bytes(), &limits, &mut message).unwrap();
     let accept = http::websocket::Accept::of(&message).unwrap();
@@ -340,11 +340,11 @@ fn accept_of(key: &str) -> String {
 
 #[test]
 fn connect_makes_tunnels_over_http2() {
-    let origin = Origin::new(|peer, _| {
+    let origin = ScriptedOrigin::new(|peer, _| {
         let mut peer = Peer2::origin(peer);
         loop {
             match peer.next() {
-                Seen::Fields(id, head, end) => {
+                PeerEvent::Fields(id, head, end) => {
                     assert!(
                         head.starts_with(":method: CONNECT\n:authority: h:80\n"),
                         "{head}"
@@ -352,13 +352,13 @@ fn connect_makes_tunnels_over_http2() {
                     assert!(!end);
                     peer.fields(id, ":status: 200\n", false);
                 }
-                Seen::Data(id, data, end) => peer.data(id, &data.to_ascii_uppercase(), end),
-                Seen::Closed => return,
+                PeerEvent::Data(id, data, end) => peer.data(id, &data.to_ascii_uppercase(), end),
+                PeerEvent::Closed => return,
                 _ => {}
             }
         }
     });
-    let bed = Bed::new(&before(&origin, ""));
+    let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = bed.client();
     client.send("CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n");
     assert!(client.head().unwrap().starts_with("HTTP/1.1 200"));
@@ -377,34 +377,37 @@ fn connect_makes_tunnels_over_http2() {
 
 #[test]
 fn proto_decides_what_a_listener_speaks() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let text = origin.behind("", "").replace(":{0}", ":{0} proto h1");
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     assert!(
         bed.ask("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
             .starts_with("HTTP/1.1 400")
     );
     drop(bed);
     let text = origin.behind("", "").replace(":{0}", ":{0} proto h2");
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     assert_eq!(Peer2::client(bed.client()).ask("/a"), "200 0: GET /a ");
 }
 
 #[test]
 fn a_rule_that_rejects_ends_the_connection() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind(" http-request reject if { path /no }", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind(" http-request reject if { path /no }", ""));
     let mut client = Peer2::client(bed.client());
     assert_eq!(client.ask("/a"), "200 0: GET /a ");
     client.get("/no");
-    assert_eq!(client.next(), Seen::Reset(3, ErrorCode::EnhanceYourCalm));
+    assert_eq!(
+        client.next(),
+        PeerEvent::Reset(3, ErrorCode::EnhanceYourCalm)
+    );
     loop {
         match client.next() {
-            Seen::GoAway(code) => {
+            PeerEvent::GoAway(code) => {
                 assert_eq!(code, ErrorCode::EnhanceYourCalm);
                 break;
             }
-            Seen::Closed => panic!("no GOAWAY"),
+            PeerEvent::Closed => panic!("no GOAWAY"),
             _ => {}
         }
     }
@@ -412,22 +415,22 @@ fn a_rule_that_rejects_ends_the_connection() {
 
 #[test]
 fn an_upgrade_of_any_name_becomes_a_tunnel_to_a_server_of_http2() {
-    let origin = Origin::new(|peer, _| {
+    let origin = ScriptedOrigin::new(|peer, _| {
         let mut peer = Peer2::origin(peer);
         loop {
             match peer.next() {
-                Seen::Fields(id, head, end) => {
+                PeerEvent::Fields(id, head, end) => {
                     assert!(!end && head.contains(":method: CONNECT\n"), "{head}");
                     assert!(head.contains(":protocol: custom\n"), "{head}");
                     peer.fields(id, ":status: 200\n", false);
                 }
-                Seen::Data(id, data, end) => peer.data(id, &data, end),
-                Seen::Closed => return,
+                PeerEvent::Data(id, data, end) => peer.data(id, &data, end),
+                PeerEvent::Closed => return,
                 _ => {}
             }
         }
     });
-    let bed = Bed::new(&before(&origin, ""));
+    let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = bed.client();
     client.send("GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: custom\r\n\r\n");
     let head = client.head().unwrap();
@@ -440,7 +443,7 @@ fn an_upgrade_of_any_name_becomes_a_tunnel_to_a_server_of_http2() {
 #[test]
 fn an_upgrade_that_a_rule_takes_out_is_an_ordinary_request_to_a_server_of_http2() {
     let origin = echo();
-    let bed = Bed::new(&before(&origin, "http-request del-header upgrade"));
+    let bed = ProxyFixture::new(&before(&origin, "http-request del-header upgrade"));
     let mut client = bed.client();
     let upgrade = "GET /up HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: custom\r\n\r\n";
     assert_eq!(client.ask(upgrade), "200 0: GET /up ");
@@ -449,7 +452,7 @@ fn an_upgrade_that_a_rule_takes_out_is_an_ordinary_request_to_a_server_of_http2(
 #[test]
 fn a_client_whose_upload_gets_an_early_response_may_send_the_rest() {
     let origin = echo();
-    let bed = Bed::new(&origin.behind(" http-request deny", ""));
+    let bed = ProxyFixture::new(&origin.behind(" http-request deny", ""));
     let mut client = Peer2::client(bed.client());
     let early = client.fields(0, &request("POST", "/up"), false);
     assert!(client.answer(early).brief().starts_with("403 "));
@@ -457,8 +460,8 @@ fn a_client_whose_upload_gets_an_early_response_may_send_the_rest() {
     let next = client.get("/a");
     loop {
         match client.next() {
-            Seen::Reset(id, code) => panic!("stream {id} was reset: {code:?}"),
-            Seen::Fields(id, ..) if id == next => break,
+            PeerEvent::Reset(id, code) => panic!("stream {id} was reset: {code:?}"),
+            PeerEvent::Fields(id, ..) if id == next => break,
             _ => {}
         }
     }

@@ -1,9 +1,9 @@
 //! Tests premature ends of HTTP/2 streams: codes of resets, termination states and statuses
 //! in logs, counters.
 
-use crate::bed::{Bed, Origin, against_haproxy, settle};
+use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, settle};
 use crate::http2::before;
-use crate::peer2::{Peer2, Seen, request};
+use crate::peer2::{Peer2, PeerEvent, request};
 use protocol::http2::ErrorCode;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -11,15 +11,15 @@ use std::sync::{Arc, Mutex};
 /// Creates an HTTP/2 origin that calls a function for each head and reports other events.
 fn origin(
     at_head: impl Fn(&mut Peer2, u32) + Send + Sync + 'static,
-) -> (Origin, std::sync::mpsc::Receiver<Seen>) {
+) -> (ScriptedOrigin, std::sync::mpsc::Receiver<PeerEvent>) {
     let (tell, told) = channel();
     let tell = Mutex::new(tell);
-    let origin = Origin::new(move |peer, _| {
+    let origin = ScriptedOrigin::new(move |peer, _| {
         let mut peer = Peer2::origin(peer);
         loop {
             match peer.next() {
-                Seen::Fields(id, ..) => at_head(&mut peer, id),
-                Seen::Closed => return,
+                PeerEvent::Fields(id, ..) => at_head(&mut peer, id),
+                PeerEvent::Closed => return,
                 seen => _ = tell.lock().unwrap().send(seen),
             }
         }
@@ -33,14 +33,14 @@ fn a_stream_that_its_client_resets_ends_although_the_server_is_silent() {
         peer.fields(id, ":status: 200\n", false);
         peer.data(id, b"abc", false);
     });
-    let bed = Bed::new(&before(&origin, ""));
+    let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = Peer2::client(bed.client());
     let id = client.get("/");
-    assert!(matches!(client.next(), Seen::Fields(..)));
-    assert_eq!(client.next(), Seen::Data(id, b"abc".to_vec(), false));
+    assert!(matches!(client.next(), PeerEvent::Fields(..)));
+    assert_eq!(client.next(), PeerEvent::Data(id, b"abc".to_vec(), false));
     client.reset(id, ErrorCode::Cancel);
     assert_eq!(bed.end(), "200 CD");
-    assert_eq!(told.recv().unwrap(), Seen::Reset(1, ErrorCode::Cancel));
+    assert_eq!(told.recv().unwrap(), PeerEvent::Reset(1, ErrorCode::Cancel));
     bed.counts("back/s", "cli_abrt hrsp_2xx", "cli_abrt=1 hrsp_2xx=1");
 }
 
@@ -48,7 +48,7 @@ fn a_stream_that_its_client_resets_ends_although_the_server_is_silent() {
 fn a_client_that_only_sends_nothing_more_is_answered() {
     let asked = Arc::new(Mutex::new(0));
     let count = Arc::clone(&asked);
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         peer.head();
         *count.lock().unwrap() += 1;
         // Until the proxy has seen the client's end.
@@ -56,7 +56,7 @@ fn a_client_that_only_sends_nothing_more_is_answered() {
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         peer.ends();
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
     let id = client.get("/");
     client.half_close();
@@ -66,8 +66,8 @@ fn a_client_that_only_sends_nothing_more_is_answered() {
 
 #[test]
 fn a_client_whose_end_comes_with_its_request_is_answered() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
     assert_eq!(client.ask("/a"), "200 0: GET /a ");
     assert_eq!(bed.end(), "200 --");
@@ -84,8 +84,8 @@ fn a_client_whose_end_comes_with_its_request_costs_no_server_where_aborts_are_wa
         // HAProxy responds with 400.
         return;
     }
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", " option abortonclose"));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", " option abortonclose"));
     let mut client = Peer2::client(bed.client());
     assert_eq!(client.ask("/a"), "200 0: GET /a ");
     assert_eq!(bed.end(), "200 --");
@@ -102,7 +102,7 @@ fn a_response_before_the_end_of_its_request_is_delivered_and_the_rest_thrown_awa
         peer.fields(id, ":status: 413\n", true);
         peer.reset(id, ErrorCode::NoError);
     });
-    let bed = Bed::new(&before(&origin, ""));
+    let bed = ProxyFixture::new(&before(&origin, ""));
     let mut client = Peer2::client(bed.client());
     let id = client.fields(0, &request("POST", "/"), false);
     client.data(id, b"abc", false);
@@ -114,8 +114,8 @@ fn a_response_before_the_end_of_its_request_is_delivered_and_the_rest_thrown_awa
 
 #[test]
 fn nobody_is_asked_for_a_client_that_resets_while_its_body_is_waited_for() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind(" option http-buffer-request", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind(" option http-buffer-request", ""));
     let mut client = Peer2::client(bed.client());
     let id = client.fields(0, &request("POST", "/"), false);
     client.data(id, b"abc", false);
@@ -128,8 +128,8 @@ fn nobody_is_asked_for_a_client_that_resets_while_its_body_is_waited_for() {
 
 #[test]
 fn what_no_version_of_http_allows_is_answered_with_the_error_page() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = Peer2::client(bed.client());
     for (head, n) in [
         (":method: G T\n:scheme: http\n:authority: h\n:path: /\n", 1),
@@ -151,8 +151,8 @@ fn what_no_version_of_http_allows_is_answered_with_the_error_page() {
 
 #[test]
 fn monitors_may_speak_http2() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind(" monitor-uri /alive", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind(" monitor-uri /alive", ""));
     let mut client = Peer2::client(bed.client());
     let answer = client.ask("/alive");
     assert!(answer.starts_with("200 <html><body><h1>200 OK"), "{answer}");
@@ -161,11 +161,11 @@ fn monitors_may_speak_http2() {
 
 #[test]
 fn a_server_is_counted_by_what_it_said_and_not_by_what_rules_made_of_it() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let rules = " http-response set-status 418 if { var(txn.p) -m str /tea }\n \
                  http-response deny if { var(txn.p) -m str /no }";
     let front = " http-request set-var(txn.p) path";
-    let bed = Bed::new(&origin.behind(front, rules));
+    let bed = ProxyFixture::new(&origin.behind(front, rules));
     let mut client = Peer2::client(bed.client());
     assert!(client.ask("/tea").starts_with("418"));
     assert!(client.ask("/no").starts_with("502"));
@@ -186,7 +186,7 @@ const WEB_SOCKET: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n
 fn websockets_have_the_version_that_ws_says() {
     // A server that speaks HTTP/2 on its first connection, for what is no
     // WebSocket, and HTTP/1 on the second.
-    let origin = Origin::new(|mut peer, number| {
+    let origin = ScriptedOrigin::new(|mut peer, number| {
         if number == 1 {
             assert!(peer.head().unwrap().starts_with("GET /ws HTTP/1.1\r\n"));
             peer.send(
@@ -200,17 +200,17 @@ fn websockets_have_the_version_that_ws_says() {
         let mut peer = Peer2::origin(peer);
         loop {
             match peer.next() {
-                Seen::Fields(id, ..) => {
+                PeerEvent::Fields(id, ..) => {
                     peer.fields(id, ":status: 200\n", false);
                     peer.data(id, b"two", true);
                 }
-                Seen::Closed => return,
+                PeerEvent::Closed => return,
                 _ => {}
             }
         }
     });
     let text = before(&origin, "").replace("proto h2", "proto h2 ws h1");
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let mut client = bed.client();
     let plain = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
     assert_eq!(client.ask(plain), "200 two");
@@ -225,7 +225,7 @@ fn websockets_have_the_version_that_ws_says() {
 
 #[test]
 fn websockets_may_need_http2_where_nothing_else_does() {
-    let origin = Origin::new(|mut peer, number| {
+    let origin = ScriptedOrigin::new(|mut peer, number| {
         if number == 1 {
             peer.head();
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\none");
@@ -235,18 +235,18 @@ fn websockets_may_need_http2_where_nothing_else_does() {
         let mut peer = Peer2::origin(peer);
         loop {
             match peer.next() {
-                Seen::Fields(id, head, _) => {
+                PeerEvent::Fields(id, head, _) => {
                     assert!(head.contains(":protocol: websocket\n"), "{head}");
                     peer.fields(id, ":status: 200\n", false);
                     peer.data(id, b"hello", false);
                 }
-                Seen::Closed => return,
+                PeerEvent::Closed => return,
                 _ => {}
             }
         }
     });
     let text = before(&origin, "").replace("proto h2", "ws h2");
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let mut socket = bed.client();
     socket.send(WEB_SOCKET);
     assert!(socket.head().unwrap().starts_with("HTTP/1.1 101"));

@@ -1,7 +1,7 @@
 //! Limits of frontends and the process; those of servers and descriptors are
 //! in `overload`, the settings behind limits in `settings`.
 
-use crate::bed::{Bed, Origin};
+use crate::bed::{ProxyFixture, ScriptedOrigin};
 use crate::clock::turns;
 use proxy::running::ServeOptions;
 use std::time::Instant;
@@ -11,14 +11,14 @@ const CLOSE: &str = "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
 
 #[test]
 fn connections_beyond_maxconn_wait_and_are_served() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     for threads in [1, 2] {
         for (front, most) in [("backlog 100\n maxconn 2", 100), ("", 2)] {
             let options = ServeOptions {
                 threads,
                 connections_max: most,
             };
-            let bed = Bed::with(&origin.behind(front, ""), &options);
+            let bed = ProxyFixture::with(&origin.behind(front, ""), &options);
             let mut held: Vec<_> = (0..2).map(|_| bed.client()).collect();
             for client in &mut held {
                 assert!(client.ask(GET).starts_with("200 "));
@@ -42,8 +42,8 @@ fn connections_beyond_maxconn_wait_and_are_served() {
 
 #[test]
 fn rate_limit_sessions_makes_connections_wait() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("rate-limit sessions 10", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("rate-limit sessions 10", ""));
     let at = Instant::now();
     for _ in 0..14 {
         assert!(bed.client().ask(GET).starts_with("200 "));

@@ -1,6 +1,6 @@
 //! Tests that runtime changes of lists and maps affect the next request.
 
-use crate::bed::{Bed, against_haproxy};
+use crate::bed::{ProxyFixture, against_haproxy};
 use crate::sessions::Operator;
 
 #[test]
@@ -14,7 +14,7 @@ fn the_next_request_meets_a_list_and_a_map_as_operators_left_them() {
     std::fs::write(&map, "one 201\n").unwrap();
     std::fs::write(&list, "/admin\n").unwrap();
     let (map, list) = (map.display(), list.display());
-    let mut bed = Bed::new(&format!(
+    let mut bed = ProxyFixture::new(&format!(
         "frontend www\n bind 127.0.0.1:{{0}}\n acl denied path_beg -f {list}\n \
          http-request deny if denied\n http-request return status 200 hdr x-found \
          %[req.hdr(host),map({map},none)]\n"
@@ -53,7 +53,7 @@ fn what_an_operator_adds_while_a_change_is_taken_in_is_not_lost() {
         "frontend www\n bind 127.0.0.1:{{0}}\n http-request return status 200 hdr x-found \
          %[req.hdr(host),map({map},none)]\nbackend b\n{servers}"
     );
-    let mut bed = Bed::new(&text);
+    let mut bed = ProxyFixture::new(&text);
     let operator = Operator::new(&mut bed);
     std::thread::scope(|scope| {
         let add = scope.spawn(|| {

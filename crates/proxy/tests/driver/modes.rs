@@ -1,13 +1,13 @@
 //! Tests connection modes: what each side learns, and that both agree.
 
-use crate::bed::{Bed, Origin, against_haproxy, pause, settle, soon};
+use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle, soon};
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Returns what the server and the client are told about their connections, and how the
 /// client's ends: "server: …, client: …, open".
 fn told(front: &str, back: &str, request: &str) -> String {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let line = connection(&head);
             if !peer.try_send(format!(
@@ -18,7 +18,7 @@ fn told(front: &str, back: &str, request: &str) -> String {
             }
         }
     });
-    let bed = Bed::new(&origin.behind(front, back));
+    let bed = ProxyFixture::new(&origin.behind(front, back));
     let mut client = bed.client();
     client.send(request);
     let answer = client.answer();
@@ -102,12 +102,12 @@ fn each_side_is_told_what_its_side_of_the_configuration_wants() {
 
 #[test]
 fn nolinger_truncates_nothing_that_was_sent() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\nConnection: close\r\n\r\n");
         peer.send(vec![b'x'; 300_000]);
     });
-    let bed = Bed::new(&origin.behind("option nolinger", "option nolinger"));
+    let bed = ProxyFixture::new(&origin.behind("option nolinger", "option nolinger"));
     if against_haproxy() {
         return;
     }
@@ -121,13 +121,13 @@ fn nolinger_truncates_nothing_that_was_sent() {
 
 #[test]
 fn what_a_client_sends_behind_its_last_request_does_not_cut_the_answer() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n");
         peer.send(vec![b'x'; 300_000]);
         peer.rest();
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     for _ in 0..10 {
         let mut client = bed.client();
         client.send(
@@ -144,8 +144,8 @@ fn a_connection_of_a_server_that_went_down_is_not_used() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("", "http-reuse always"));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("", "http-reuse always"));
     assert!(bed.client().ask(GET).starts_with("200 0"));
     let config = bed.config();
     let server = &config
@@ -174,8 +174,8 @@ fn a_stream_that_ended_keeps_nothing_alive() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::echo();
-    let mut bed = Bed::new(&origin.behind("", ""));
+    let origin = ScriptedOrigin::echo();
+    let mut bed = ProxyFixture::new(&origin.behind("", ""));
     for _ in 0..20 {
         assert!(bed.client().ask(GET).starts_with("200 "));
     }

@@ -1,13 +1,13 @@
 //! Tests rules of HAProxy 1.x over sockets: edits of message lines in every HTTP version, and
 //! health checks answered before anything is read.
 
-use crate::bed::{Bed, Origin, against_haproxy};
+use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy};
 use crate::peer2::{Peer2, request};
 use std::io::Read;
 
 /// Creates an origin that returns the head that it received, and its own address.
-fn showing() -> Origin {
-    Origin::new(|mut peer, _| {
+fn showing() -> ScriptedOrigin {
+    ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let length = head.len();
             peer.send(format!(
@@ -24,7 +24,7 @@ fn every_request_of_a_connection_passes_as_lines_and_every_answer() {
         return;
     }
     let origin = showing();
-    let bed = Bed::new(&origin.behind(
+    let bed = ProxyFixture::new(&origin.behind(
         "reqirep ^(\\w+\\ )https:/(/.*)$ \\1http:/\\2\n reqrep ^X-Old:(.*) X-New:\\1\n reqadd X-Forwarded-Proto:\\ https\n \
          rspidel ^Server:.*$\n rspirep ^Location:\\s*http://.*?\\.example.com(/.*)$ Location:\\ \\1\n",
         "rspdel ^X-Powered-By:\n",
@@ -63,8 +63,8 @@ fn rules_refuse_hold_and_switch() {
         return;
     }
     let origin = showing();
-    let other = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother");
-    let bed = Bed::new(&format!(
+    let other = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother");
+    let bed = ProxyFixture::new(&format!(
         "frontend f\n bind 127.0.0.1:{{0}}\n timeout tarpit 10ms\n reqallow ^Host:\\ good\n reqdeny ^GET\\ /no\n \
          reqtarpit ^GET\\ /cgi-bin/\n reqsetbe ^GET\\ /other o\n acl blocked path /blocked\n block if blocked\n default_backend b\n\
          backend b\n acl fine status 200\n rspdeny ^X-Secret: if fine\n reqrep ^GET\\ /break GET\n server s 127.0.0.1:{}\n\
@@ -102,7 +102,7 @@ fn clients_of_http2_pass_the_same_lines() {
         return;
     }
     let origin = showing();
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen h\n bind 127.0.0.1:{{0}} proto h2\n reqrep ^([^\\ ]*)\\ /old/(.*) \\1\\ /new/\\2\n reqidel ^X-Gone:\n \
          rspidel ^server:\n server s 127.0.0.1:{}\n",
         origin.port
@@ -131,7 +131,7 @@ fn health_checks_of_other_balancers_are_answered_at_once_and_leave_no_trace() {
         return;
     }
     let origin = showing();
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen h\n bind 127.0.0.1:{{0}}\n monitor-net 127.0.0.0/8\n server s 127.0.0.1:{0}\n\
          listen t\n mode tcp\n bind 127.0.0.1:{{1}}\n monitor-net 127.0.0.0/8\n server s 127.0.0.1:{0}\n\
          listen a\n mode health\n bind 127.0.0.1:{{2}}\n\

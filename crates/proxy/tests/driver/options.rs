@@ -1,6 +1,6 @@
 //! Tests options of proxies and servers with effects visible from outside.
 
-use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause, request_body};
+use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause, request_body};
 use crate::clock::undisturbed;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 const GET: &str = "GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Creates two servers that respond with their letter.
-fn two() -> (Origin, Origin) {
+fn two() -> (ScriptedOrigin, ScriptedOrigin) {
     (
-        Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"),
-        Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb"),
+        ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na"),
+        ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nb"),
     )
 }
 
 #[test]
 fn redir_sends_get_and_head_elsewhere_and_serves_the_rest() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&format!(
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&format!(
         "listen h\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} redir http://img.example.com/x\n",
         origin.port
     ));
@@ -43,8 +43,8 @@ fn redir_sends_get_and_head_elsewhere_and_serves_the_rest() {
 
 #[test]
 fn a_redirection_by_an_empty_prefix_stays_on_its_host() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&format!(
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&format!(
         "listen h\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} redir /\n",
         origin.port
     ));
@@ -68,7 +68,7 @@ fn prefer_last_server_keeps_a_client_on_its_server() {
         ("option prefer-last-server", "aaaabbbb"),
         ("", "ababababab"),
     ] {
-        let bed = Bed::new(&text(option));
+        let bed = ProxyFixture::new(&text(option));
         let mut seen = String::new();
         for _ in 0..2 {
             let mut client = bed.client();
@@ -86,7 +86,7 @@ fn checkcache_blocks_answers_that_would_share_their_cookie() {
         // 2.6 lets them pass, whatever its manual says.
         return;
     }
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let private = if head.contains("/private") {
                 "Cache-Control: private\r\n"
@@ -98,7 +98,7 @@ fn checkcache_blocks_answers_that_would_share_their_cookie() {
             ));
         }
     });
-    let bed = Bed::new(&origin.behind("", "option checkcache"));
+    let bed = ProxyFixture::new(&origin.behind("", "option checkcache"));
     assert_eq!(bed.client().ask(GET).split(' ').next(), Some("502"));
     assert_eq!(bed.end(), "502 PH");
     assert_eq!(bed.client().ask(&GET.replace("/a", "/private")), "200 ");
@@ -112,8 +112,8 @@ fn a_proxy_connection_header_is_followed_where_the_option_says_so() {
         // 2.6 reads the option and does nothing.
         return;
     }
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind("option http-use-proxy-header", ""));
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind("option http-use-proxy-header", ""));
     let header = "HTTP/1.1\r\nHost: h\r\nProxy-Connection: close\r\n\r\n";
     let mut client = bed.client();
     client.send(format!("GET /a {header}"));
@@ -126,7 +126,7 @@ fn a_proxy_connection_header_is_followed_where_the_option_says_so() {
 
 #[test]
 fn a_buffered_request_is_asked_for_and_reaches_no_server_before_it_is_whole() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let expects = head.to_lowercase().contains("expect");
             let body = request_body(&mut peer, &head);
@@ -136,7 +136,7 @@ fn a_buffered_request_is_asked_for_and_reaches_no_server_before_it_is_whole() {
             ));
         }
     });
-    let bed = Bed::new(&origin.behind(
+    let bed = ProxyFixture::new(&origin.behind(
         "option http-buffer-request\n timeout http-request 300ms",
         "",
     ));
@@ -172,7 +172,7 @@ fn logasap_logs_when_the_answer_begins() {
     }
     let log = UdpSocket::bind("127.0.0.1:0").unwrap();
     log.set_read_timeout(Some(PATIENCE)).unwrap();
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
         while matches!(peer.more(), Ok(true)) {}
@@ -182,7 +182,7 @@ fn logasap_logs_when_the_answer_begins() {
         log.local_addr().unwrap().port()
     );
     model::log::start(model::log::Sink::open([]), Box::new(|_| {})).unwrap();
-    let bed = Bed::new(&origin.behind(&front, "timeout server 1s"));
+    let bed = ProxyFixture::new(&origin.behind(&front, "timeout server 1s"));
     let mut client = bed.client();
     client.send(GET);
     client.until("abc");
@@ -203,14 +203,14 @@ fn logasap_logs_when_the_answer_begins() {
 #[test]
 fn independent_streams_times_both_directions_of_a_side() {
     undisturbed(|| {
-        let origin = Origin::new(|mut peer, _| {
+        let origin = ScriptedOrigin::new(|mut peer, _| {
             // Sends all the time, as a ticker does, and is never answered.
             while peer.try_send("tick") {
                 pause(50);
             }
         });
         for (option, ends) in [("option independent-streams", true), ("", false)] {
-            let bed = Bed::new(&format!(
+            let bed = ProxyFixture::new(&format!(
                 "listen t\n mode tcp\n {option}\n timeout client 300ms\n timeout server 300ms\n bind 127.0.0.1:{{0}}\n \
              server s 127.0.0.1:{}\n",
                 origin.port
@@ -230,8 +230,8 @@ fn independent_streams_times_both_directions_of_a_side() {
 #[test]
 fn a_connection_to_a_server_carries_as_many_requests_as_max_reuse_says() {
     for (options, connections) in [("max-reuse 1", 3), ("pool-max-conn 0", 6), ("", 1)] {
-        let origin = Origin::echo();
-        let bed = Bed::new(&format!(
+        let origin = ScriptedOrigin::echo();
+        let bed = ProxyFixture::new(&format!(
             "listen h\n http-reuse always\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} {options}\n",
             origin.port
         ));
@@ -256,12 +256,12 @@ fn idle_connections_to_servers_are_kept_as_the_share_of_files_allows() {
     }
     // Any process has more than no files open.
     for (tune, connections) in [("tune.pool-low-fd-ratio 100", 1), ("", 1)] {
-        let origin = Origin::echo();
+        let origin = ScriptedOrigin::echo();
         let text = format!(
             "global\n {tune}\n{}",
             origin.behind("", "http-reuse always")
         );
-        let bed = Bed::new(&text);
+        let bed = ProxyFixture::new(&text);
         let mut client = bed.client();
         for _ in 0..4 {
             assert!(client.ask(GET).starts_with("200 "));
@@ -275,9 +275,9 @@ fn idle_clients_stay_at_a_soft_stop_where_the_option_says_so() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     for (option, how) in [("option idle-close-on-response", "open"), ("", "FIN")] {
-        let mut bed = Bed::new(&origin.behind(option, ""));
+        let mut bed = ProxyFixture::new(&origin.behind(option, ""));
         let mut client = bed.client();
         client.ask(GET);
         let running = bed.ours().take().unwrap();

@@ -1,6 +1,6 @@
 //! Tests overload and shutdown: servers, descriptors, the process.
 
-use crate::bed::{Bed, Origin, PATIENCE, against_haproxy, pause, settle};
+use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle};
 use crate::clock::{turns, undisturbed};
 use proxy::running::ServeOptions;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ fn a_server_never_has_more_sessions_than_its_maxconn() {
     let now = Arc::new(AtomicU32::new(0));
     let most = Arc::new(AtomicU32::new(0));
     let (in_now, in_most) = (now.clone(), most.clone());
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         while peer.head().is_some() {
             in_most.fetch_max(in_now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             pause(3);
@@ -30,7 +30,7 @@ fn a_server_never_has_more_sessions_than_its_maxconn() {
         "listen back\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{} maxconn 3\n",
         origin.port
     );
-    let bed = Bed::with(&text, &options);
+    let bed = ProxyFixture::with(&text, &options);
     let mut clients: Vec<_> = (0..20).map(|_| bed.client()).collect();
     for _ in 0..5 {
         for client in &mut clients {
@@ -50,7 +50,7 @@ fn a_soft_stop_ends_silent_sessions_and_lets_the_others_finish() {
         if against_haproxy() {
             return;
         }
-        let origin = Origin::new(|mut peer, _| {
+        let origin = ScriptedOrigin::new(|mut peer, _| {
             while let Some(head) = peer.head() {
                 pause(if head.contains("/slow") { 200 } else { 0 });
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
@@ -60,7 +60,7 @@ fn a_soft_stop_ends_silent_sessions_and_lets_the_others_finish() {
             threads: 2,
             connections_max: 100,
         };
-        let mut bed = Bed::with(&origin.behind("", ""), &options);
+        let mut bed = ProxyFixture::with(&origin.behind("", ""), &options);
         let mut idle: Vec<_> = (0..6).map(|_| bed.client()).collect();
         for client in &mut idle {
             assert_eq!(client.ask(GET), "200 ok");
@@ -116,8 +116,8 @@ fn a_process_without_descriptors_serves_on() {
         assert!(output.status.success(), "{text}");
         return;
     }
-    let origin = Origin::echo();
-    let bed = Bed::new(&origin.behind(
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&origin.behind(
         "",
         "option http-server-close\n timeout connect 50ms\n retries 1",
     ));
@@ -161,8 +161,8 @@ fn a_paused_frontend_lets_clients_wait_and_resumes() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::echo();
-    let bed = Bed::with(
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::with(
         &origin.behind("", ""),
         &ServeOptions {
             threads: 2,
@@ -201,13 +201,13 @@ fn a_window_for_closing_is_used_at_a_soft_stop() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     for (window, how) in [("400", "FIN"), ("infinite", "open")] {
         let text = format!(
             "global\n close-spread-time {window}\n{}",
             origin.behind("", "")
         );
-        let mut bed = Bed::new(&text);
+        let mut bed = ProxyFixture::new(&text);
         let mut client = bed.client();
         client.ask(GET);
         let running = bed.ours().take().unwrap();
@@ -237,13 +237,13 @@ fn who_connected_before_a_soft_stop_is_served() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             pause(if head.contains("/slow") { 300 } else { 0 });
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         }
     });
-    let mut bed = Bed::new(&origin.behind("maxconn 1\nbacklog 100", ""));
+    let mut bed = ProxyFixture::new(&origin.behind("maxconn 1\nbacklog 100", ""));
     let mut first = bed.client();
     first.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
     turns(3);

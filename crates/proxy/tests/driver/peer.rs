@@ -18,7 +18,7 @@ pub struct Peer {
 
 /// A response as a client reads it.
 #[derive(Debug, Default, Clone)]
-pub struct Answer {
+pub struct ClientResponse {
     /// Its status.
     pub status: u16,
     /// Response head, with the empty line.
@@ -131,12 +131,12 @@ impl Peer {
     }
 
     /// Reads a response; `to_head`: it has no body.
-    pub fn answer_of(&mut self, to_head: bool) -> Answer {
+    pub fn answer_of(&mut self, to_head: bool) -> ClientResponse {
         self.answer_of_if_any(to_head).expect("an answer")
     }
 
     /// Reads a response; None if the connection ends before.
-    fn answer_of_if_any(&mut self, to_head: bool) -> Option<Answer> {
+    fn answer_of_if_any(&mut self, to_head: bool) -> Option<ClientResponse> {
         let head = self.head()?;
         let status = head
             .split(' ')
@@ -158,16 +158,16 @@ impl Peer {
         } else {
             self.rest().into_bytes()
         };
-        Some(Answer { status, head, body })
+        Some(ClientResponse { status, head, body })
     }
 
     /// Reads a response; None if the connection ends before.
-    pub fn answer_if_any(&mut self) -> Option<Answer> {
+    pub fn answer_if_any(&mut self) -> Option<ClientResponse> {
         self.answer_of_if_any(false)
     }
 
     /// Reads a response.
-    pub fn answer(&mut self) -> Answer {
+    pub fn answer(&mut self) -> ClientResponse {
         self.answer_of(false)
     }
 
@@ -255,22 +255,22 @@ impl Gate {
 /// A scripted origin: `serve` runs for each connection on its own thread, with the
 /// connection's number. Dropping the origin closes its listener; threads left over from a
 /// test would make [`settle`](crate::clock::settle) slow for all others.
-pub struct Origin {
+pub struct ScriptedOrigin {
     /// Its port.
     pub port: u16,
     accepted: Arc<AtomicU64>,
     listener: TcpListener,
 }
 
-impl Drop for Origin {
+impl Drop for ScriptedOrigin {
     fn drop(&mut self) {
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
     }
 }
 
-impl Origin {
+impl ScriptedOrigin {
     /// Starts an origin.
-    pub fn new(serve: impl Fn(Peer, u64) + Send + Sync + 'static) -> Origin {
+    pub fn new(serve: impl Fn(Peer, u64) + Send + Sync + 'static) -> ScriptedOrigin {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let accepted = Arc::new(AtomicU64::new(0));
@@ -293,7 +293,7 @@ impl Origin {
                 std::thread::spawn(move || serve(Peer::new(socket), number));
             }
         });
-        Origin {
+        ScriptedOrigin {
             port,
             accepted,
             listener,
@@ -302,8 +302,8 @@ impl Origin {
 
     /// Creates an origin that responds "N: METHOD TARGET BODY" with the number N of the
     /// connection, and keeps its connections.
-    pub fn echo() -> Origin {
-        Origin::new(|mut peer, number| {
+    pub fn echo() -> ScriptedOrigin {
+        ScriptedOrigin::new(|mut peer, number| {
             while let Some(head) = peer.head() {
                 let body = request_body(&mut peer, &head);
                 let line = head.lines().next().unwrap_or_default();
@@ -319,8 +319,8 @@ impl Origin {
     }
 
     /// Creates an origin that sends fixed bytes after each head, and keeps the connection.
-    pub fn fixed(answer: &'static str) -> Origin {
-        Origin::new(move |mut peer, _| {
+    pub fn fixed(answer: &'static str) -> ScriptedOrigin {
+        ScriptedOrigin::new(move |mut peer, _| {
             while peer.head().is_some() {
                 if !peer.try_send(answer) {
                     return;
@@ -330,8 +330,8 @@ impl Origin {
     }
 
     /// Creates an origin that sends fixed bytes after the head, and closes.
-    pub fn closing(answer: &'static str) -> Origin {
-        Origin::new(move |mut peer, _| {
+    pub fn closing(answer: &'static str) -> ScriptedOrigin {
+        ScriptedOrigin::new(move |mut peer, _| {
             peer.head();
             peer.try_send(answer);
         })

@@ -2,13 +2,13 @@
 //! protocol's own state machine.
 
 use crate::peer::Peer;
-use protocol::http2::{Connection, ErrorCode, Event, Options, Role, StreamId};
+use protocol::http2::{Connection, ErrorCode, Event, Http2Role, Options, StreamId};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 
 /// An event on one end of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Seen {
+pub enum PeerEvent {
     /// A head or trailers, as lines "name: value", and whether the stream ended.
     Fields(u32, String, bool),
     /// Data, and whether the stream ended.
@@ -49,21 +49,21 @@ impl Answer2 {
 pub struct Peer2 {
     peer: Peer,
     connection: Connection,
-    ahead: VecDeque<Seen>,
+    ahead: VecDeque<PeerEvent>,
 }
 
 impl Peer2 {
     /// Creates the client's end.
     pub fn client(peer: Peer) -> Peer2 {
-        Peer2::new(peer, Role::Client)
+        Peer2::new(peer, Http2Role::Client)
     }
 
     /// Creates the origin's end.
     pub fn origin(peer: Peer) -> Peer2 {
-        Peer2::new(peer, Role::Server)
+        Peer2::new(peer, Http2Role::Server)
     }
 
-    fn new(peer: Peer, role: Role) -> Peer2 {
+    fn new(peer: Peer, role: Http2Role) -> Peer2 {
         let mut options = Options::new(role);
         options.connect_protocol = true;
         let mut peer = Peer2 {
@@ -87,7 +87,7 @@ impl Peer2 {
         let mut bytes = [0; 65536];
         let n = self.peer.socket.read(&mut bytes).unwrap_or(0);
         if n == 0 {
-            self.ahead.push_back(Seen::Closed);
+            self.ahead.push_back(PeerEvent::Closed);
             return;
         }
         let mut input = &bytes[..n];
@@ -107,7 +107,7 @@ impl Peer2 {
                         let (name, value) = (name.escape_ascii(), value.escape_ascii());
                         text += &format!("{name}: {value}\n");
                     }
-                    Seen::Fields(stream.0, text, end_stream)
+                    PeerEvent::Fields(stream.0, text, end_stream)
                 }
                 Event::Data {
                     stream,
@@ -116,10 +116,10 @@ impl Peer2 {
                 } => {
                     let data = data.to_vec();
                     self.connection.consumed(stream, data.len() as u32);
-                    Seen::Data(stream.0, data, end_stream)
+                    PeerEvent::Data(stream.0, data, end_stream)
                 }
-                Event::Reset { stream, code, .. } => Seen::Reset(stream.0, code),
-                Event::GoAway { code, .. } => Seen::GoAway(code),
+                Event::Reset { stream, code, .. } => PeerEvent::Reset(stream.0, code),
+                Event::GoAway { code, .. } => PeerEvent::GoAway(code),
                 Event::Failed(error) => panic!("{error}"),
                 _ => continue,
             };
@@ -129,7 +129,7 @@ impl Peer2 {
     }
 
     /// Returns the next event.
-    pub fn next(&mut self) -> Seen {
+    pub fn next(&mut self) -> PeerEvent {
         loop {
             if let Some(seen) = self.ahead.pop_front() {
                 return seen;
@@ -195,7 +195,7 @@ impl Peer2 {
         loop {
             let seen = self.next();
             let ended = match seen {
-                Seen::Fields(id, text, end) if id == stream => {
+                PeerEvent::Fields(id, text, end) if id == stream => {
                     if answer.head.is_empty() || answer.head.starts_with(":status: 1") {
                         answer.head = text;
                     } else {
@@ -203,15 +203,15 @@ impl Peer2 {
                     }
                     end
                 }
-                Seen::Data(id, data, end) if id == stream => {
+                PeerEvent::Data(id, data, end) if id == stream => {
                     answer.body.extend(data);
                     end
                 }
-                Seen::Reset(id, code) if id == stream => {
+                PeerEvent::Reset(id, code) if id == stream => {
                     answer.reset = Some(code);
                     true
                 }
-                Seen::Closed => panic!("closed after {answer:?}"),
+                PeerEvent::Closed => panic!("closed after {answer:?}"),
                 other => {
                     others.push_back(other);
                     false

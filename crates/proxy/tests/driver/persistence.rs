@@ -2,14 +2,14 @@
 //! retries. The tables were recorded from HAProxy 2.6.12 (`DRIVER_PEER=haproxy` runs most of
 //! them there).
 
-use crate::bed::{Bed, Origin, Peer, against_haproxy};
+use crate::bed::{Peer, ProxyFixture, ScriptedOrigin, against_haproxy};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Creates a named origin that returns its name and the cookies that it received, and sets
 /// those in `x-set`.
-fn named(name: &'static str) -> Origin {
-    Origin::new(move |mut peer, _| {
+fn named(name: &'static str) -> ScriptedOrigin {
+    ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
             let lines = |wanted: &str| -> Vec<String> {
                 head.lines()
@@ -40,7 +40,7 @@ fn named(name: &'static str) -> Origin {
 
 /// Creates two servers behind a `listen` section with these lines; `%a` and `%b` are their
 /// addresses.
-fn two(lines: &str) -> (Bed, [Origin; 2]) {
+fn two(lines: &str) -> (ProxyFixture, [ScriptedOrigin; 2]) {
     let origins = [named("A"), named("B")];
     let mut text = format!(
         "listen back\n bind 127.0.0.1:{{0}}\n balance roundrobin\n timeout queue 5s\n \
@@ -49,7 +49,7 @@ fn two(lines: &str) -> (Bed, [Origin; 2]) {
     for (place, origin) in ["%a", "%b"].iter().zip(&origins) {
         text = text.replace(place, &format!("127.0.0.1:{}", origin.port));
     }
-    (Bed::new(&text), origins)
+    (ProxyFixture::new(&text), origins)
 }
 
 const SERVERS: &str = "\n server A %a cookie a\n server B %b cookie b";
@@ -251,7 +251,7 @@ fn hashes_lead_keys_where_haproxy_leads_them() {
                 format!(" server {name} 127.0.0.1:{} weight {weight}\n", origin.port)
             })
             .collect();
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "listen back\n bind 127.0.0.1:{{0}}\n {lines}\n{servers}"
         ));
         let mut client = bed.client();
@@ -292,10 +292,10 @@ fn a_key_is_found_in_the_body_of_a_form_and_keeps_its_server_on_a_ring() {
 }
 
 /// Creates an origin whose consecutive connections behave as these words say.
-fn scripted(acts: &'static [&'static str]) -> (Origin, Arc<AtomicU64>) {
+fn scripted(acts: &'static [&'static str]) -> (ScriptedOrigin, Arc<AtomicU64>) {
     let bodies = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&bodies);
-    let origin = Origin::new(move |mut peer, number| {
+    let origin = ScriptedOrigin::new(move |mut peer, number| {
         let Some(head) = peer.head() else { return };
         let act = acts[(number as usize).min(acts.len() - 1)];
         let length = head
@@ -364,7 +364,7 @@ fn a_request_is_sent_again_after_the_failures_that_retry_on_names() {
     ];
     for (lines, acts, request, want) in cases {
         let (origin, bodies) = scripted(acts);
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "listen back\n bind 127.0.0.1:{{0}}\n {lines}\n server s 127.0.0.1:{}\n",
             origin.port
         ));
@@ -387,7 +387,7 @@ fn a_request_is_sent_again_after_the_failures_that_retry_on_names() {
 #[test]
 fn what_does_not_fit_into_a_buffer_is_sent_once() {
     let (origin, bodies) = scripted(&["503", "200"]);
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n retry-on 503\n server s 127.0.0.1:{}\n",
         origin.port
     ));
@@ -410,7 +410,7 @@ fn a_request_that_is_sent_again_goes_to_another_server_with_redispatch() {
         ("option redispatch\n cookie SRV insert", "+3"),
         ("option redispatch 1\n cookie SRV insert", "+1"),
     ] {
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "listen back\n bind 127.0.0.1:{{0}}\n retry-on 503\n {lines}\n \
              server A 127.0.0.1:{} cookie a\n server B 127.0.0.1:{} cookie b\n",
             bad.port, good.port
@@ -457,7 +457,7 @@ fn a_dispatch_takes_who_belongs_to_no_server() {
              dispatch 127.0.0.1:{}\n server A 127.0.0.1:{} cookie a\n",
             other.port, origins[0].port
         );
-        (Bed::new(&text), origins)
+        (ProxyFixture::new(&text), origins)
     };
     let mut client = bed.client();
     for (headers, want) in [("", b'D'), ("Cookie: SRV=a\r\n", b'A'), ("", b'D')] {
@@ -469,7 +469,7 @@ fn a_dispatch_takes_who_belongs_to_no_server() {
 #[test]
 fn a_server_without_an_address_is_the_one_that_the_client_asked_for() {
     let origin = named("A");
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n http-send-name-header Cookie\n server one *:{}\n",
         origin.port
     ));
@@ -481,12 +481,12 @@ fn a_server_without_an_address_is_the_one_that_the_client_asked_for() {
 #[test]
 fn a_remote_desktop_comes_back_to_the_server_that_its_first_packet_names() {
     let origins = ["A", "B"].map(|name| {
-        Origin::new(move |mut peer, _| {
+        ScriptedOrigin::new(move |mut peer, _| {
             peer.until("\r\n");
             peer.send(name);
         })
     });
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n mode tcp\n persist rdp-cookie\n \
          tcp-request inspect-delay 5s\n tcp-request content accept if {{ req.rdp_cookie(msts) -m found }}\n \
          server A 127.0.0.1:{}\n server B 127.0.0.1:{}\n",

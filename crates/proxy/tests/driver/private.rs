@@ -1,10 +1,10 @@
 //! Tests server connections reserved for one client, because the server authenticates the
 //! connection (NTLM, Negotiate) or because a property of that client was used to make it.
 
-use crate::bed::{Bed, Gate, Origin, against_haproxy, request_body, settle};
+use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, request_body, settle};
 use crate::hostile_tls::secure;
 use crate::peer::Peer;
-use crate::peer2::{Peer2, Seen, request};
+use crate::peer2::{Peer2, PeerEvent, request};
 use proxy::running::ServeOptions;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
@@ -101,8 +101,8 @@ fn value<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 }
 
 /// Creates a server that authenticates its connections.
-fn authenticating(scheme: Scheme) -> Origin {
-    Origin::new(move |mut peer, _| {
+fn authenticating(scheme: Scheme) -> ScriptedOrigin {
+    ScriptedOrigin::new(move |mut peer, _| {
         let mut login = Login::default();
         while let Some(head) = peer.head() {
             request_body(&mut peer, &head);
@@ -118,13 +118,13 @@ fn authenticating(scheme: Scheme) -> Origin {
 }
 
 /// Creates an HTTP/2 server that authenticates its connections.
-fn authenticating_http2(scheme: Scheme) -> Origin {
-    Origin::new(move |peer, _| {
+fn authenticating_http2(scheme: Scheme) -> ScriptedOrigin {
+    ScriptedOrigin::new(move |peer, _| {
         let mut peer = Peer2::origin(peer);
         let mut login = Login::default();
         loop {
             match peer.next() {
-                Seen::Fields(id, head, _) => {
+                PeerEvent::Fields(id, head, _) => {
                     let name = scheme.header.to_ascii_lowercase();
                     let (status, lines, body) = login.respond(&scheme, value(&head, &name));
                     let mut fields = format!(":status: {status}\n");
@@ -135,7 +135,7 @@ fn authenticating_http2(scheme: Scheme) -> Origin {
                     peer.fields(id, &fields, false);
                     peer.data(id, body.as_bytes(), true);
                 }
-                Seen::Closed => return,
+                PeerEvent::Closed => return,
                 _ => {}
             }
         }
@@ -143,16 +143,16 @@ fn authenticating_http2(scheme: Scheme) -> Origin {
 }
 
 /// A client of either HTTP version.
-enum User {
+enum HttpClient {
     Http1(Peer),
     Http2(Box<Peer2>),
 }
 
-impl User {
-    fn new(bed: &Bed, http2: bool) -> User {
+impl HttpClient {
+    fn new(bed: &ProxyFixture, http2: bool) -> HttpClient {
         match http2 {
-            true => User::Http2(Box::new(Peer2::client(bed.client()))),
-            false => User::Http1(bed.client()),
+            true => HttpClient::Http2(Box::new(Peer2::client(bed.client()))),
+            false => HttpClient::Http1(bed.client()),
         }
     }
 
@@ -160,12 +160,12 @@ impl User {
     fn get(&mut self, scheme: &Scheme, token: Option<&str>) -> String {
         let credentials = token.map(|token| (scheme.header, format!("{} {token}", scheme.name)));
         match self {
-            User::Http1(peer) => {
+            HttpClient::Http1(peer) => {
                 let line = credentials
                     .map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
                 peer.ask(&format!("GET / HTTP/1.1\r\nHost: h\r\n{line}\r\n"))
             }
-            User::Http2(peer) => {
+            HttpClient::Http2(peer) => {
                 let line = credentials.map_or_else(String::new, |(name, value)| {
                     format!("{}: {value}\n", name.to_ascii_lowercase())
                 });
@@ -189,15 +189,15 @@ impl User {
 }
 
 /// Authenticates one client between requests of others, which must not share its connection.
-fn signs_in_alone(bed: &Bed, scheme: &Scheme, http2: bool) {
+fn signs_in_alone(bed: &ProxyFixture, scheme: &Scheme, http2: bool) {
     let refused = format!("{} who are you?", scheme.status);
     for round in 0..3 {
-        let mut before = User::new(bed, http2);
+        let mut before = HttpClient::new(bed, http2);
         assert_eq!(before.get(scheme, None), refused, "round {round}");
-        let mut alice = User::new(bed, http2);
+        let mut alice = HttpClient::new(bed, http2);
         alice.sign_in(scheme, "alice");
         assert_eq!(alice.get(scheme, None), "200 hello alice");
-        let mut after = User::new(bed, http2);
+        let mut after = HttpClient::new(bed, http2);
         for _ in 0..2 {
             assert_eq!(after.get(scheme, None), refused, "round {round}");
             assert_eq!(before.get(scheme, None), refused, "round {round}");
@@ -214,7 +214,7 @@ fn authenticated_connection_serves_only_its_client() {
     for (at, scheme) in SCHEMES.iter().enumerate() {
         let origin = authenticating(*scheme);
         for reuse in ["safe", "aggressive", "always", "never"] {
-            let bed = Bed::new(&origin.behind("", &format!("http-reuse {reuse}")));
+            let bed = ProxyFixture::new(&origin.behind("", &format!("http-reuse {reuse}")));
             for http2 in [false, true] {
                 println!("scheme {at}, http-reuse {reuse}, HTTP/2 client {http2}");
                 signs_in_alone(&bed, scheme, http2);
@@ -228,7 +228,7 @@ fn authenticated_http2_connection_serves_only_its_client() {
     for scheme in SCHEMES {
         let origin = authenticating_http2(*scheme);
         for reuse in ["safe", "always"] {
-            let bed = Bed::new(&format!(
+            let bed = ProxyFixture::new(&format!(
                 "listen l\n bind 127.0.0.1:{{0}}\n http-reuse {reuse}\n \
                  server s 127.0.0.1:{} proto h2\n",
                 origin.port
@@ -247,13 +247,13 @@ fn authenticated_connection_stays_on_its_thread() {
         threads: 4,
         connections_max: 20_000,
     };
-    let bed = Bed::with(&origin.behind("", "http-reuse always"), &options);
-    let mut users: Vec<User> = (0..8).map(|_| User::new(&bed, false)).collect();
+    let bed = ProxyFixture::with(&origin.behind("", "http-reuse always"), &options);
+    let mut users: Vec<HttpClient> = (0..8).map(|_| HttpClient::new(&bed, false)).collect();
     for (n, user) in users.iter_mut().enumerate() {
         user.sign_in(&NTLM, &format!("user{n}"));
     }
     for _ in 0..8 {
-        let mut stranger = User::new(&bed, false);
+        let mut stranger = HttpClient::new(&bed, false);
         assert_eq!(stranger.get(&NTLM, None), "401 who are you?");
     }
     for (n, user) in users.iter_mut().enumerate() {
@@ -273,13 +273,13 @@ fn sign_in_stays_on_the_server_that_asked_for_it() {
         for (n, server) in servers.iter().enumerate() {
             text += &format!(" server s{n} 127.0.0.1:{}\n", server.port);
         }
-        let bed = Bed::new(&text);
+        let bed = ProxyFixture::new(&text);
         for http2 in [false, true] {
             println!("{balance}, HTTP/2 client {http2}");
             for n in 0..6 {
                 // Others move the position of the algorithm in between.
-                let mut others = [User::new(&bed, false), User::new(&bed, false)];
-                let mut user = User::new(&bed, http2);
+                let mut others = [HttpClient::new(&bed, false), HttpClient::new(&bed, false)];
+                let mut user = HttpClient::new(&bed, http2);
                 let name = format!("user{n}");
                 assert_eq!(user.get(&NTLM, None), "401 who are you?");
                 others[0].get(&NTLM, None);
@@ -296,8 +296,8 @@ fn sign_in_stays_on_the_server_that_asked_for_it() {
 }
 
 /// Creates a server that refuses with this line and names itself.
-fn refusing(name: &'static str, line: &'static str) -> Origin {
-    Origin::new(move |mut peer, number| {
+fn refusing(name: &'static str, line: &'static str) -> ScriptedOrigin {
+    ScriptedOrigin::new(move |mut peer, number| {
         while peer.head().is_some() {
             let body = format!("{name}{number}");
             let length = body.len();
@@ -313,7 +313,7 @@ fn refusing(name: &'static str, line: &'static str) -> Origin {
 #[test]
 fn connection_that_asks_for_a_password_is_shared() {
     let origin = refusing("a", "WWW-Authenticate: Basic realm=\"NTLM, Negotiate\"");
-    let bed = Bed::new(&origin.behind("", "http-reuse always"));
+    let bed = ProxyFixture::new(&origin.behind("", "http-reuse always"));
     for _ in 0..3 {
         assert_eq!(bed.client().ask(GET), "401 a0");
         settle();
@@ -327,7 +327,7 @@ fn refusal_without_authentication_of_the_connection_binds_nobody() {
         refusing("b", "WWW-Authenticate: Digest realm=\"x\""),
     ];
     let [a, b] = refusals.each_ref().map(|origin| origin.port);
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen l\n bind 127.0.0.1:{{0}}\n server a 127.0.0.1:{a}\n server b 127.0.0.1:{b}\n"
     ));
     let mut client = bed.client();
@@ -346,18 +346,18 @@ fn credentials_without_a_challenge_bind_the_connection() {
     let http1 = authenticating(NTLM);
     let http2 = authenticating_http2(NTLM);
     for (origin, options) in [(&http1, ""), (&http2, " proto h2")] {
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "listen l\n bind 127.0.0.1:{{0}}\n http-reuse always\n server s 127.0.0.1:{}{options}\n",
             origin.port
         ));
         for http2 in [false, true] {
             // A connection of others is there already.
-            let mut other = User::new(&bed, http2);
+            let mut other = HttpClient::new(&bed, http2);
             assert_eq!(other.get(&NTLM, None), "401 who are you?");
-            let mut alice = User::new(&bed, http2);
+            let mut alice = HttpClient::new(&bed, http2);
             assert_eq!(alice.get(&NTLM, Some("ticket:alice")), "200 hello alice");
             settle();
-            for user in [&mut other, &mut User::new(&bed, http2)] {
+            for user in [&mut other, &mut HttpClient::new(&bed, http2)] {
                 assert_eq!(user.get(&NTLM, None), "401 who are you?");
             }
             assert_eq!(alice.get(&NTLM, None), "200 hello alice");
@@ -373,7 +373,7 @@ fn rules_about_the_response_do_not_unbind_the_connection() {
         "http-response del-header www-authenticate",
         "http-after-response del-header www-authenticate",
     ] {
-        let bed = Bed::new(&origin.behind("", &format!("http-reuse always\n {rule}")));
+        let bed = ProxyFixture::new(&origin.behind("", &format!("http-reuse always\n {rule}")));
         let mut alice = bed.client();
         alice.ask(GET);
         for token in ["T1", "T3:alice"] {
@@ -405,11 +405,11 @@ fn reload_during_a_sign_in_keeps_its_connection() {
          backend over-tls\n server s 127.0.0.1:{{3}} ssl verify none sni str(localhost)\n{tls}"
     );
     for text in [direct, secured] {
-        let mut bed = Bed::new(&text);
+        let mut bed = ProxyFixture::new(&text);
         for http2 in [false, true] {
-            let mut alice = User::new(&bed, http2);
-            let mut other = User::new(&bed, http2);
-            let changed = |bed: &mut Bed, n: u32| {
+            let mut alice = HttpClient::new(&bed, http2);
+            let mut other = HttpClient::new(&bed, http2);
+            let changed = |bed: &mut ProxyFixture, n: u32| {
                 bed.change(&format!("{text}\nbackend unused{n}\n"));
             };
             assert_eq!(alice.get(&NTLM, None), "401 who are you?");
@@ -431,14 +431,14 @@ fn process_that_stops_lets_a_sign_in_finish() {
         return;
     }
     let origin = authenticating(NTLM);
-    let mut bed = Bed::new(&origin.behind("", ""));
-    let mut alice = User::new(&bed, false);
+    let mut bed = ProxyFixture::new(&origin.behind("", ""));
+    let mut alice = HttpClient::new(&bed, false);
     assert_eq!(alice.get(&NTLM, None), "401 who are you?");
     let running = bed.ours().take().unwrap();
     running.soft_stop();
     assert_eq!(alice.get(&NTLM, Some("T1")).trim(), "401");
     assert_eq!(alice.get(&NTLM, Some("T3:alice")), "200 hello alice");
-    let User::Http1(mut alice) = alice else {
+    let HttpClient::Http1(mut alice) = alice else {
         unreachable!()
     };
     assert_eq!(alice.ends(), "FIN");
@@ -451,7 +451,7 @@ fn response_to_a_challenge_is_not_sent_on_another_connection() {
         return;
     }
     // The server closes each connection when the response to its challenge comes.
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let mut login = Login::default();
         while let Some(head) = peer.head() {
             let credentials = value(&head, NTLM.header);
@@ -466,7 +466,7 @@ fn response_to_a_challenge_is_not_sent_on_another_connection() {
         }
     });
     for back in ["", "retry-on all-retryable-errors\n retries 3"] {
-        let bed = Bed::new(&origin.behind("", back));
+        let bed = ProxyFixture::new(&origin.behind("", back));
         let before = origin.accepted();
         let mut alice = bed.client();
         alice.ask(GET);
@@ -484,8 +484,8 @@ fn other_requests_of_an_http2_client_do_not_disturb_its_sign_in() {
         return;
     }
     let origin = authenticating(NTLM);
-    let bed = Bed::new(&origin.behind("", ""));
-    let mut alice = User::new(&bed, true);
+    let bed = ProxyFixture::new(&origin.behind("", ""));
+    let mut alice = HttpClient::new(&bed, true);
     assert_eq!(alice.get(&NTLM, None), "401 who are you?");
     assert_eq!(alice.get(&NTLM, Some("T1")).trim(), "401");
     for _ in 0..20 {
@@ -500,7 +500,7 @@ fn sign_in_waits_for_its_server_when_that_is_full() {
     let held = gate.clone();
     let servers = [NTLM; 2].map(|scheme| {
         let held = held.clone();
-        Origin::new(move |mut peer, _| {
+        ScriptedOrigin::new(move |mut peer, _| {
             let mut login = Login::default();
             while let Some(head) = peer.head() {
                 if head.starts_with("GET /slow ") {
@@ -517,7 +517,7 @@ fn sign_in_waits_for_its_server_when_that_is_full() {
         })
     });
     let [a, b] = servers.each_ref().map(|origin| origin.port);
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen l\n bind 127.0.0.1:{{0}}\n server a 127.0.0.1:{a} maxconn 1\n \
          server b 127.0.0.1:{b} maxconn 1\n"
     ));
@@ -562,7 +562,7 @@ fn connection_is_reused_only_with_the_same_property() {
             continue;
         }
         let proxied = options == "send-proxy";
-        let origin = Origin::new(move |mut peer, _| {
+        let origin = ScriptedOrigin::new(move |mut peer, _| {
             if proxied {
                 peer.until("\r\n");
             }
@@ -580,7 +580,7 @@ fn connection_is_reused_only_with_the_same_property() {
         let tls = tls
             .replace("{0}", "{3}")
             .replace("frontend front", "frontend tls");
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "frontend front\n bind 127.0.0.1:{{0}}\n default_backend tried\n\
              backend tried\n http-reuse always\n {lines}\n server s 127.0.0.1:{port} {options}\n{tls}"
         ));

@@ -2,7 +2,9 @@
 //! both; `DRIVER_SEED=N` repeats a run. Each response must fit a configuration in service
 //! between its request and its end, and none may fail.
 
-use crate::bed::{Bed, Origin, PATIENCE, Peer, against_haproxy, pause, request_body};
+use crate::bed::{
+    PATIENCE, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, pause, request_body,
+};
 use lab::Random;
 use model::state::{HealthState, now_ms};
 use proxy::running::ServeOptions;
@@ -39,9 +41,9 @@ struct Model {
 }
 
 /// State shared by all clients.
-struct World {
-    origins: Vec<Origin>,
-    dead: Origin,
+struct ProxySimulation {
+    origins: Vec<ScriptedOrigin>,
+    dead: ScriptedOrigin,
     /// Models of all versions, each added before its version is installed.
     models: Mutex<Vec<Model>>,
     /// The version that is certainly in service.
@@ -50,7 +52,7 @@ struct World {
     requests: AtomicU64,
 }
 
-impl World {
+impl ProxySimulation {
     fn range(&self, since: u64) -> Vec<Model> {
         let models = self.models.lock().unwrap();
         models[since as usize - 1..].to_vec()
@@ -58,8 +60,8 @@ impl World {
 }
 
 /// Answers with its number, the target and the body; upgrades to an echo.
-fn origin(number: usize) -> Origin {
-    Origin::new(move |mut peer, _| {
+fn origin(number: usize) -> ScriptedOrigin {
+    ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
             if head.contains("Upgrade") {
                 peer.send(
@@ -94,7 +96,7 @@ fn origin(number: usize) -> Origin {
 }
 
 /// Returns the server lines for these origins, and for the one that is down.
-fn servers(random: &mut Random, world: &World, origins: &[usize], dead: bool) -> String {
+fn servers(random: &mut Random, world: &ProxySimulation, origins: &[usize], dead: bool) -> String {
     let mut taken = Vec::new();
     let mut lines = Vec::new();
     for at in origins {
@@ -142,7 +144,7 @@ fn back(random: &mut Random) -> String {
 }
 
 /// Returns the text of version `n`, and its expected responses.
-fn configuration(random: &mut Random, world: &World, n: u64) -> (String, Model) {
+fn configuration(random: &mut Random, world: &ProxySimulation, n: u64) -> (String, Model) {
     let mut sections = Vec::new();
     let captures = " capture request header Host len 9\n".repeat(random.below(3) as usize);
     let limit = random.pick(&["", " maxconn 2\n", " maxconn 100\n"]);
@@ -191,7 +193,11 @@ fn configuration(random: &mut Random, world: &World, n: u64) -> (String, Model) 
 }
 
 /// Sends a request and reads the response. None: the connection has ended.
-fn exchange(peer: &mut Peer, random: &mut Random, n: u64) -> Option<(String, crate::peer::Answer)> {
+fn exchange(
+    peer: &mut Peer,
+    random: &mut Random,
+    n: u64,
+) -> Option<(String, crate::peer::ClientResponse)> {
     let slow = if random.once_in(3) { "slow" } else { "" };
     let path = format!("/{n}{slow}");
     let body = "x".repeat(random.below(5000) as usize);
@@ -239,7 +245,7 @@ fn exchange(peer: &mut Peer, random: &mut Random, n: u64) -> Option<(String, cra
 }
 
 /// Runs a client of the frontend `main` (port 0) or `guest` (port 1).
-fn client(world: &World, port: u16, guest: bool, seed: u64) {
+fn client(world: &ProxySimulation, port: u16, guest: bool, seed: u64) {
     let mut random = Random::new(seed);
     let mut peer: Option<(Peer, bool)> = None;
     let mut n = 0;
@@ -310,7 +316,7 @@ fn client(world: &World, port: u16, guest: bool, seed: u64) {
 }
 
 /// Runs a long-lived tunnel that sends data occasionally.
-fn tunnel(world: &World, port: u16, upgrade: bool) {
+fn tunnel(world: &ProxySimulation, port: u16, upgrade: bool) {
     let mut peer = Peer::new(TcpStream::connect(("127.0.0.1", port)).unwrap());
     peer.send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: e\r\n\r\n");
     assert!(
@@ -332,9 +338,9 @@ fn tunnel(world: &World, port: u16, upgrade: bool) {
 fn run(seed: u64) {
     println!("DRIVER_SEED={seed}");
     let mut random = Random::new(seed);
-    let world = Arc::new(World {
+    let world = Arc::new(ProxySimulation {
         origins: (0..ORIGINS).map(origin).collect(),
-        dead: Origin::new(|_, _| {}),
+        dead: ScriptedOrigin::new(|_, _| {}),
         models: Mutex::default(),
         serves: AtomicU64::new(1),
         stop: AtomicBool::new(false),
@@ -347,7 +353,7 @@ fn run(seed: u64) {
     let (text, model) = configuration(&mut random, &world, 1);
     world.models.lock().unwrap().push(model);
     // Nothing asks before the dead server is known to be that.
-    let mut bed = Bed::with(&text, &options(&mut random));
+    let mut bed = ProxyFixture::with(&text, &options(&mut random));
     for server in bed.config().proxies.iter().flat_map(|proxy| &proxy.servers) {
         if server.options.check {
             server.state.set_health(HealthState::Down, now_ms());
@@ -396,7 +402,7 @@ fn run(seed: u64) {
 }
 
 /// Checks that all connection slots, server slots and turns were released.
-fn nothing_is_held(bed: &Bed, seed: u64) {
+fn nothing_is_held(bed: &ProxyFixture, seed: u64) {
     for proxy in &bed.config().proxies {
         let now = || {
             let state = &proxy.state;

@@ -109,7 +109,7 @@ pub fn preface() -> Vec<u8> {
 
 /// A received frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Frame {
+pub struct RawFrame {
     pub kind: u8,
     pub flags: u8,
     pub stream: u32,
@@ -155,7 +155,7 @@ impl Raw {
     }
 
     /// Returns the next frame; None at the end of the connection.
-    pub fn next(&mut self) -> Option<Frame> {
+    pub fn next(&mut self) -> Option<RawFrame> {
         loop {
             if let Some(head) = self.peer.ahead.first_chunk::<9>() {
                 let [a, b, c, kind, flags, s, t, u, v] = *head;
@@ -163,7 +163,7 @@ impl Raw {
                 let stream = u32::from_be_bytes([s & 0x7f, t, u, v]);
                 if self.peer.ahead.len() >= 9 + length {
                     let payload = self.peer.exactly(9 + length).split_off(9);
-                    return Some(Frame {
+                    return Some(RawFrame {
                         kind,
                         flags,
                         stream,

@@ -1,6 +1,6 @@
 //! Tests server connections: kept, shared, closed.
 
-use crate::bed::{Bed, Gate, Origin, against_haproxy, settle};
+use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, settle};
 use crate::hostile_tls::secure;
 use proxy::running::ServeOptions;
 use std::sync::{Mutex, mpsc};
@@ -9,8 +9,8 @@ const GET: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Returns the server connections used by three sessions with two requests each, one session
 /// after the other; then by three overlapping ones.
-fn pattern(origin: &Origin, back: &str) -> String {
-    let bed = Bed::new(&origin.behind("", back));
+fn pattern(origin: &ScriptedOrigin, back: &str) -> String {
+    let bed = ProxyFixture::new(&origin.behind("", back));
     let base = origin.accepted();
     let number = |said: String| {
         let number = said
@@ -53,7 +53,7 @@ fn http_reuse_has_haproxys_four_meanings() {
             "connect=12",
         ),
     ] {
-        let origin = Origin::echo();
+        let origin = ScriptedOrigin::echo();
         let pattern = pattern(&origin, back);
         assert!(
             pattern.ends_with(&format!(" {connects}")),
@@ -70,7 +70,7 @@ fn an_idle_connection_that_its_server_has_closed_takes_no_place() {
     // The first two connections end after one response, while they are idle.
     let idle = Gate::default();
     let ends = idle.clone();
-    let origin = Origin::new(move |mut peer, number| {
+    let origin = ScriptedOrigin::new(move |mut peer, number| {
         while peer.head().is_some() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
             if number < 2 {
@@ -79,7 +79,7 @@ fn an_idle_connection_that_its_server_has_closed_takes_no_place() {
             }
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     for _ in 0..2 {
         bed.client().ask(GET);
         settle();
@@ -96,8 +96,8 @@ fn an_idle_connection_that_its_server_has_closed_takes_no_place() {
 }
 
 /// Creates a proxy in front of this server whose idle connections do not expire.
-fn without_age(origin: &Origin) -> Bed {
-    Bed::new(&format!(
+fn without_age(origin: &ScriptedOrigin) -> ProxyFixture {
+    ProxyFixture::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n http-reuse always\n server s 127.0.0.1:{} pool-purge-delay 1h\n",
         origin.port
     ))
@@ -111,7 +111,7 @@ fn a_server_that_serves_one_connection_at_a_time_gets_the_end_of_an_idle_one_at_
     let (tell_end, ended) = mpsc::channel();
     let (lets_end, end) = mpsc::channel::<()>();
     let served = Mutex::new((tell_end, end));
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         let one_at_a_time = served.lock().unwrap();
         peer.head().expect("a request");
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
@@ -136,7 +136,7 @@ fn an_idle_connection_on_which_its_server_speaks_is_closed_at_once() {
     let idle = Gate::default();
     let speaks = idle.clone();
     let tell_end = Mutex::new(tell_end);
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         peer.head().expect("a request");
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx");
         speaks.pass();
@@ -152,7 +152,7 @@ fn an_idle_connection_on_which_its_server_speaks_is_closed_at_once() {
 
 #[test]
 fn a_connection_that_was_idle_before_serves_on_and_ends_only_with_its_server() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let bed = without_age(&origin);
     for number in 0..20 {
         let answer = bed.client().ask(GET);
@@ -164,7 +164,7 @@ fn a_connection_that_was_idle_before_serves_on_and_ends_only_with_its_server() {
 
 #[test]
 fn a_connection_with_a_proxy_header_is_its_clients_own() {
-    let origin = Origin::new(|mut peer, number| {
+    let origin = ScriptedOrigin::new(|mut peer, number| {
         let header = peer.until("\r\n");
         assert!(
             header.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "),
@@ -176,7 +176,7 @@ fn a_connection_with_a_proxy_header_is_its_clients_own() {
             ));
         }
     });
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n http-reuse always\n server s 127.0.0.1:{} send-proxy\n",
         origin.port
     ));
@@ -210,7 +210,7 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
         ),
     ] {
         // The second request on each connection is swallowed.
-        let origin = Origin::new(|mut peer, number| {
+        let origin = ScriptedOrigin::new(|mut peer, number| {
             peer.head();
             peer.try_send(format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
@@ -218,7 +218,7 @@ fn only_what_can_be_repeated_is_repeated_when_a_kept_connection_closes() {
             peer.head();
         });
         for first in [true, false] {
-            let bed = Bed::new(&origin.behind("", "http-reuse always"));
+            let bed = ProxyFixture::new(&origin.behind("", "http-reuse always"));
             let mut client = bed.client();
             assert!(client.ask(GET).starts_with("200"));
             if first {
@@ -248,14 +248,14 @@ fn a_request_on_a_kept_connection_of_a_server_that_stops_goes_to_another_one() {
     if against_haproxy() {
         return;
     }
-    let stopping = Origin::new(|mut peer, _| {
+    let stopping = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\ns");
         // The second request on the connection is swallowed.
         peer.head();
     });
-    let other = Origin::echo();
-    let bed = Bed::new(&format!(
+    let other = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&format!(
         "listen back\n bind 127.0.0.1:{{0}}\n http-reuse always\n balance first\n retries 3\n \
          option redispatch 1\n server s 127.0.0.1:{}\n server t 127.0.0.1:{}\n",
         stopping.port, other.port
@@ -269,7 +269,7 @@ fn a_request_on_a_kept_connection_of_a_server_that_stops_goes_to_another_one() {
 
 #[test]
 fn a_request_is_not_repeated_once_its_server_has_begun_to_respond() {
-    let origin = Origin::new(|mut peer, number| {
+    let origin = ScriptedOrigin::new(|mut peer, number| {
         peer.head();
         peer.try_send(format!(
             "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}"
@@ -277,7 +277,7 @@ fn a_request_is_not_repeated_once_its_server_has_begun_to_respond() {
         peer.head();
         peer.try_send("HTTP/1.1 102 Processing\r\n\r\n");
     });
-    let bed = Bed::new(&origin.behind("", "http-reuse always"));
+    let bed = ProxyFixture::new(&origin.behind("", "http-reuse always"));
     assert!(bed.client().ask(GET).starts_with("200"));
     let said = bed.ask("GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert_eq!(said.matches("HTTP/1.1 102").count(), 1, "{said}");
@@ -306,10 +306,10 @@ fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
              server s 127.0.0.1:{offset:+}\n"
         )
     };
-    let mut bed = Bed::new(&text(1));
+    let mut bed = ProxyFixture::new(&text(1));
     // The port is bound but not listened on, so that no other test uses it.
     let (origin, _held) = loop {
-        let origin = Origin::echo();
+        let origin = ScriptedOrigin::echo();
         let other = i32::from(origin.port) + i32::from(bed.ports[1]) - i32::from(bed.ports[0]);
         if let Some(held) = u16::try_from(other).ok().and_then(hold) {
             break (origin, held);
@@ -329,8 +329,8 @@ fn a_connection_to_the_port_of_one_client_carries_no_other_ones_requests() {
 
 #[test]
 fn a_connection_to_where_dispatch_leads_is_one_clients() {
-    let origin = Origin::echo();
-    let bed = Bed::new(&format!(
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::new(&format!(
         "listen l\n bind 127.0.0.1:{{0}}\n http-reuse always\n dispatch 127.0.0.1:{}\n",
         origin.port
     ));
@@ -351,7 +351,7 @@ fn connections_on_four_threads(text: &str) -> String {
         threads: 4,
         connections_max: 20_000,
     };
-    let bed = Bed::with(text, &options);
+    let bed = ProxyFixture::with(text, &options);
     let mut clients = Vec::new();
     for _ in 0..40 {
         let mut client = bed.client();
@@ -363,7 +363,7 @@ fn connections_on_four_threads(text: &str) -> String {
 
 #[test]
 fn a_thread_takes_an_idle_connection_of_another_before_it_makes_one() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     for (back, counted) in [
         ("http-reuse always", "connect=1 reuse=39"),
         // A connection that a first request may not reuse is not taken from another thread, either.
@@ -376,7 +376,7 @@ fn a_thread_takes_an_idle_connection_of_another_before_it_makes_one() {
 
 #[test]
 fn connections_over_tls_move_between_threads_with_their_keys() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     // Its listener on `{0}`.
     let (_files, secured) = secure(&origin);
     let secured = secured

@@ -1,11 +1,11 @@
 //! Tests rules with effects visible on sockets: rules that inspect servers' bytes, early
 //! hints, lists changed by rules, priorities in queues.
 
-use crate::bed::{Bed, Origin, PATIENCE, against_haproxy};
-use crate::peer2::{Peer2, Seen};
+use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy};
+use crate::peer2::{Peer2, PeerEvent};
 use std::sync::{Arc, Mutex, mpsc};
 
-fn listen(lines: &str, origin: &Origin) -> String {
+fn listen(lines: &str, origin: &ScriptedOrigin) -> String {
     format!(
         "listen back\n bind 127.0.0.1:{{0}}\n{lines} server s 127.0.0.1:{}\n",
         origin.port
@@ -13,12 +13,12 @@ fn listen(lines: &str, origin: &Origin) -> String {
 }
 
 /// Creates a bed with these lines in front of the server line.
-fn bed(lines: &str, origin: &Origin) -> Bed {
-    Bed::new(&listen(lines, origin))
+fn bed(lines: &str, origin: &ScriptedOrigin) -> ProxyFixture {
+    ProxyFixture::new(&listen(lines, origin))
 }
 
-fn greets(text: &'static str) -> Origin {
-    Origin::new(move |mut peer, _| {
+fn greets(text: &'static str) -> ScriptedOrigin {
+    ScriptedOrigin::new(move |mut peer, _| {
         peer.send(text);
         peer.rest();
     })
@@ -43,7 +43,7 @@ fn bytes_of_a_server_are_refused_or_let_pass() {
 
 #[test]
 fn what_the_client_sends_passes_while_the_server_is_inspected() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let got = peer.exactly(3);
         peer.send(&got);
         peer.rest();
@@ -66,7 +66,7 @@ fn a_server_is_closed_by_a_rule_and_the_client_keeps_what_came() {
 
 #[test]
 fn rules_of_content_refuse_an_answer_of_http_by_its_head() {
-    let origin = Origin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: b\r\n\r\nok");
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: b\r\n\r\nok");
     let lines = " mode http\n tcp-response inspect-delay 10s\n tcp-response content reject if { res.hdr(x-a) b }\n";
     let bed = bed(lines, &origin);
     let mut client = bed.client();
@@ -77,7 +77,7 @@ fn rules_of_content_refuse_an_answer_of_http_by_its_head() {
 #[test]
 fn a_rule_that_awaits_the_end_of_an_inspection_lets_the_request_go_to_the_server() {
     let (heads, seen) = std::sync::mpsc::channel();
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         let _ = heads.send(peer.head());
         peer.send("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
         peer.rest();
@@ -93,7 +93,7 @@ fn a_rule_that_awaits_the_end_of_an_inspection_lets_the_request_go_to_the_server
 
 #[test]
 fn hints_come_ahead_of_the_answer() {
-    let origin = Origin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let lines = " mode http\n http-request early-hint link </a>\n http-request early-hint link </b>\n http-request set-header a b\n http-request early-hint link </c>\n";
     let bed = bed(lines, &origin);
     let mut client = bed.client();
@@ -115,7 +115,7 @@ fn rules_change_maps_and_lists_for_all_that_follow() {
     std::fs::write(&map, "/old kept\n").unwrap();
     std::fs::write(&list, "192.0.2.1\n").unwrap();
     let (map, list) = (map.display(), list.display());
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "frontend www\n mode http\n bind 127.0.0.1:{{0}}\n acl put path_beg /put\n acl take path_beg /take\n \
          http-request set-map({map}) %[url_param(k)] %[url_param(v)] if put\n \
          http-request add-acl({list}) %[src] if put\n http-request del-map({map}) %[url_param(k)] if take\n \
@@ -138,7 +138,7 @@ fn rules_change_maps_and_lists_for_all_that_follow() {
 
 #[test]
 fn the_exporter_answers_under_the_names_of_haproxy() {
-    let origin = Origin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let lines = " mode http\n http-request use-service prometheus-exporter if { path /metrics }\n";
     let bed = bed(lines, &origin);
     let ask = |target: &str| bed.ask(&format!("GET {target} HTTP/1.0\r\nHost: h\r\n\r\n"));
@@ -160,7 +160,7 @@ fn the_exporter_answers_under_the_names_of_haproxy() {
 
 #[test]
 fn odd_names_and_cases_of_headers_are_as_options_say() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let seen = head.replace("\r\n", "|");
             peer.send(format!(
@@ -184,7 +184,7 @@ fn forwarded_tells_what_it_was_asked_to_tell() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let seen = head.replace("\r\n", "|");
             peer.send(format!(
@@ -220,7 +220,7 @@ fn forwarded_tells_what_it_was_asked_to_tell() {
 #[test]
 fn a_rule_asks_for_a_proxy_header_where_its_condition_holds() {
     let lines = " mode http\n tcp-request connection expect-proxy layer4 if { src 127.0.0.0/8 }\n http-request return status 200 hdr x-src %[src]\n";
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let bed = bed(lines, &origin);
     let answer = bed.ask("PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(answer.contains("x-src: 192.0.2.7\r\n"), "{answer}");
@@ -228,15 +228,15 @@ fn a_rule_asks_for_a_proxy_header_where_its_condition_holds() {
 
 #[test]
 fn hints_come_ahead_of_the_answer_on_a_stream_of_http2() {
-    let origin = Origin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
     let lines = " mode http\n http-request early-hint link </a>\n";
     let bed = bed(lines, &origin);
     let mut client = Peer2::client(bed.client());
     let asked = client.get("/");
     let hint = loop {
         match client.next() {
-            Seen::Fields(id, text, end) if id == asked => break (text, end),
-            Seen::Closed => panic!("closed"),
+            PeerEvent::Fields(id, text, end) if id == asked => break (text, end),
+            PeerEvent::Closed => panic!("closed"),
             _ => {}
         }
     };
@@ -250,7 +250,7 @@ fn who_has_the_lower_class_is_served_first_and_within_it_who_came_first() {
     let (release, wait) = mpsc::channel::<()>();
     let (wait, served) = (Mutex::new(wait), Arc::new(Mutex::new(Vec::new())));
     let seen = Arc::clone(&served);
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         while let Some(head) = peer.head() {
             let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
             seen.lock().unwrap().push(path.clone());
@@ -260,7 +260,7 @@ fn who_has_the_lower_class_is_served_first_and_within_it_who_came_first() {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
         }
     });
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen back\n mode http\n bind 127.0.0.1:{{0}}\n timeout queue 30s\n http-request set-priority-class hdr(x-class)\n \
          http-request set-priority-offset hdr(x-offset)\n server s 127.0.0.1:{} maxconn 1\n",
         origin.port
@@ -311,7 +311,7 @@ fn a_request_waits_and_its_rules_go_on_after() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let lines = " mode http\n http-request pause 10ms\n http-request pause int(5)\n http-request pause hdr(none)\n http-request return status 200 hdr x-a b\n";
     let bed = bed(lines, &origin);
     let answer = bed.ask("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -323,7 +323,7 @@ fn trailers_are_dropped_where_an_option_says_so() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::fixed(
+    let origin = ScriptedOrigin::fixed(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-t: u\r\n\r\n",
     );
     for (option, wanted) in [
@@ -344,7 +344,7 @@ fn trailers_are_dropped_where_an_option_says_so() {
 
 #[test]
 fn a_header_of_a_return_without_a_value_is_left_out_and_an_empty_error_file_is_silence() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let lines = " http-request deny errorfile /dev/null if { path /null }\n \
                  http-request return status 200 hdr x-none %[req.hdr(none)] hdr x-some %[path]\n";
     let bed = bed(lines, &origin);
@@ -360,7 +360,7 @@ fn a_header_of_a_return_without_a_value_is_left_out_and_an_empty_error_file_is_s
 
 #[test]
 fn a_monitored_path_is_asked_for_in_whichever_form() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     for (uri, of_path, of_url) in [
         ("/health", "200", "200"),
         ("http://h/health", "200 0: GET", "200"),
@@ -379,7 +379,7 @@ fn a_monitored_path_is_asked_for_in_whichever_form() {
 
 #[test]
 fn rules_about_all_bytes_decide_as_soon_as_they_can() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     // Longer than any test waits.
     let begin = " mode tcp\n tcp-request inspect-delay 1h\n";
     let accepts = "tcp-request content accept if { req.payload(0,0) -m sub good }";

@@ -1,7 +1,7 @@
 //! Tests listing and ending sessions through a statistics connection, which queries the data
 //! plane threads.
 
-use crate::bed::{Bed, Origin, PATIENCE, against_haproxy};
+use crate::bed::{PATIENCE, ProxyFixture, ScriptedOrigin, against_haproxy};
 use model::config::StatsLevel;
 use proxy::operations;
 use proxy::running::ServeOptions;
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 /// Statistics connections to the data plane of this process.
 pub struct Operator {
-    serving: operations::Serving,
+    serving: operations::StatisticsSockets,
     /// Stops the side thread when it is dropped.
     _running: tokio::sync::oneshot::Sender<()>,
 }
 
 impl Operator {
-    pub fn new(bed: &mut Bed) -> Operator {
+    pub fn new(bed: &mut ProxyFixture) -> Operator {
         let shared = bed.ours().as_ref().expect("it runs").runtime;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -57,8 +57,8 @@ impl Operator {
 }
 
 /// Creates an origin that never responds.
-fn silent() -> Origin {
-    Origin::new(|mut peer, _| while matches!(peer.more(), Ok(true)) {})
+fn silent() -> ScriptedOrigin {
+    ScriptedOrigin::new(|mut peer, _| while matches!(peer.more(), Ok(true)) {})
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn sessions_are_listed_with_their_ways_and_one_of_them_is_ended() {
         return;
     }
     let origin = silent();
-    let mut bed = Bed::with(
+    let mut bed = ProxyFixture::with(
         &format!(
             "frontend www\n bind 127.0.0.1:{{0}}\n default_backend app\nbackend app\n \
              server one 127.0.0.1:{} maxconn 1\nlisten raw\n mode tcp\n bind 127.0.0.1:{{1}}\n \
@@ -133,13 +133,13 @@ fn what_a_client_has_seen_to_be_over_is_over_for_its_operator() {
     if against_haproxy() {
         return;
     }
-    let mut bed = Bed::new(
+    let mut bed = ProxyFixture::new(
         "frontend www\n bind 127.0.0.1:{0}\n http-request track-sc0 src table seen\n \
          http-request return status 200\n\
          backend seen\n stick-table type ip size 10 store conn_cur\n",
     );
     let operator = Operator::new(&mut bed);
-    let held = Bed::hold_ends();
+    let held = ProxyFixture::hold_ends();
     let mut client = bed.client();
     client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     let head = client.head().unwrap();
@@ -164,7 +164,7 @@ fn many_sessions_are_listed_in_parts() {
         return;
     }
     let origin = silent();
-    let mut bed = Bed::new(&format!(
+    let mut bed = ProxyFixture::new(&format!(
         "listen www\n bind 127.0.0.1:{{0}}\n server one 127.0.0.1:{}\n",
         origin.port
     ));
@@ -193,8 +193,8 @@ fn the_last_messages_that_were_none_are_shown() {
     if against_haproxy() {
         return;
     }
-    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nfo o: x\r\n\r\n");
-    let mut bed = Bed::new(&format!(
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\nfo o: x\r\n\r\n");
+    let mut bed = ProxyFixture::new(&format!(
         "frontend www\n bind 127.0.0.1:{{0}}\n default_backend app\nbackend app\n \
          server one 127.0.0.1:{}\n",
         origin.port
@@ -224,11 +224,11 @@ fn a_frontend_that_was_shut_down_refuses_its_clients_until_a_change_that_has_it(
     }
     let text = "frontend www\n bind 127.0.0.1:{0}\n http-request return status 200\n\
                 frontend other\n bind 127.0.0.1:{1}\n http-request return status 201\n";
-    let mut bed = Bed::new(text);
+    let mut bed = ProxyFixture::new(text);
     let operator = Operator::new(&mut bed);
     let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
     assert!(bed.ask(request).starts_with("HTTP/1.1 200 "));
-    let connects = |bed: &Bed, port: usize| {
+    let connects = |bed: &ProxyFixture, port: usize| {
         std::net::TcpStream::connect(("127.0.0.1", bed.ports[port])).map_err(|e| e.kind())
     };
     assert_eq!(operator.ask("shutdown frontend www"), "\n");
@@ -257,10 +257,10 @@ fn clients_of_a_disabled_frontend_are_refused() {
         return;
     }
     let text = "frontend www\n bind 127.0.0.1:{0}\n http-request return status 200\n";
-    let mut bed = Bed::new(text);
+    let mut bed = ProxyFixture::new(text);
     let operator = Operator::new(&mut bed);
     let request = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    let refusal = |bed: &Bed| {
+    let refusal = |bed: &ProxyFixture| {
         let connected = std::net::TcpStream::connect(("127.0.0.1", bed.ports[0]));
         connected.err().map(|error| error.kind())
     };
@@ -281,7 +281,7 @@ fn the_limit_of_the_process_may_be_set_as_high_as_the_newest_file_says() {
         return;
     }
     let text = "frontend www\n bind 127.0.0.1:{0}\n http-request return status 200\n";
-    let mut bed = Bed::new(text);
+    let mut bed = ProxyFixture::new(text);
     let operator = Operator::new(&mut bed);
     let more = ServeOptions {
         threads: 1,

@@ -1,7 +1,7 @@
 //! Tests limits of listeners, frontends and the process, and the distribution of connections
 //! over threads.
 
-use crate::bed::{Bed, Origin, PATIENCE, Peer, pause, soon};
+use crate::bed::{PATIENCE, Peer, ProxyFixture, ScriptedOrigin, pause, soon};
 use crate::clock::{turns, undisturbed};
 use proxy::running::ServeOptions;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn answered(client: &mut Peer, within_ms: u64) -> bool {
     head.is_some()
 }
 
-fn asking(bed: &Bed, n: usize) -> Vec<Peer> {
+fn asking(bed: &ProxyFixture, n: usize) -> Vec<Peer> {
     let ask = |_| {
         let mut client = bed.client();
         client.send(GET);
@@ -32,9 +32,9 @@ fn asking(bed: &Bed, n: usize) -> Vec<Peer> {
 
 #[test]
 fn a_listener_serves_as_many_connections_as_its_maxconn_and_then_the_next() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let text = origin.behind("", "").replace("{0}", "{0} maxconn 2");
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let mut clients = asking(&bed, 3);
     assert!(answered(&mut clients[0], SOON) && answered(&mut clients[1], SOON));
     assert!(!answered(&mut clients[2], 200), "a third one was served");
@@ -47,8 +47,8 @@ fn a_listener_serves_as_many_connections_as_its_maxconn_and_then_the_next() {
 
 #[test]
 fn a_frontend_at_its_maxconn_takes_no_one_until_one_leaves() {
-    let origin = Origin::echo();
-    let bed = Bed::with(
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::with(
         &origin.behind(" maxconn 3", ""),
         &ServeOptions {
             threads: 2,
@@ -80,8 +80,8 @@ fn a_frontend_at_its_maxconn_takes_no_one_until_one_leaves() {
 
 #[test]
 fn the_process_holds_no_more_connections_than_it_may() {
-    let origin = Origin::echo();
-    let bed = Bed::with(
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::with(
         &origin.behind("", ""),
         &ServeOptions {
             threads: 1,
@@ -98,7 +98,7 @@ fn the_process_holds_no_more_connections_than_it_may() {
 /// Returns how many of `n` simultaneous clients are served in the first moments, how long
 /// those lasted, and whether all clients are served in the end.
 fn served_at_once(text: &str, n: usize) -> (usize, Duration, bool) {
-    let bed = Bed::new(text);
+    let bed = ProxyFixture::new(text);
     let began = Instant::now();
     let mut clients = asking(&bed, n);
     pause(250);
@@ -114,7 +114,7 @@ fn served_at_once(text: &str, n: usize) -> (usize, Duration, bool) {
 #[test]
 fn limits_a_second_let_the_others_wait() {
     undisturbed(|| {
-        let origin = Origin::echo();
+        let origin = ScriptedOrigin::echo();
         for (front, global) in [
             (" rate-limit sessions 8", ""),
             ("", "global\n maxconnrate 8\n"),
@@ -134,15 +134,15 @@ fn limits_a_second_let_the_others_wait() {
 
 #[test]
 fn a_small_maxaccept_serves_everyone() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let text = format!("global\n tune.maxaccept 1\n{}", origin.behind("", ""));
     assert!(served_at_once(&text, 30).2);
 }
 
 #[test]
 fn connections_are_spread_over_the_threads() {
-    let origin = Origin::echo();
-    let bed = Bed::with(
+    let origin = ScriptedOrigin::echo();
+    let bed = ProxyFixture::with(
         &origin.behind("", ""),
         &ServeOptions {
             threads: 2,
@@ -157,9 +157,9 @@ fn connections_are_spread_over_the_threads() {
 
 #[test]
 fn a_head_larger_than_the_usual_buffer_passes_where_bufsize_allows_it() {
-    let origin = Origin::echo();
+    let origin = ScriptedOrigin::echo();
     let text = format!("global\n tune.bufsize 200000\n{}", origin.behind("", ""));
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let long = "x".repeat(150_000);
     let answer = bed.ask(&format!(
         "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\nX-Long: {long}\r\n\r\n"

@@ -1,13 +1,13 @@
 //! Tests that rules which change a method or a status never desynchronize a client: whether a
 //! response has a body follows from the client's request and the final status.
 
-use crate::bed::{Bed, Origin};
+use crate::bed::{ProxyFixture, ScriptedOrigin};
 use crate::peer2::{Peer2, request};
 
 /// Creates an origin that responds by path: with a length, chunks, the close, or no body;
 /// `/second` responds with its name.
-fn origin() -> Origin {
-    Origin::new(|mut peer, _| {
+fn origin() -> ScriptedOrigin {
+    ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let line = head.lines().next().unwrap_or_default().to_owned();
             let (start, body) = match line.split(' ').nth(1).unwrap_or_default() {
@@ -56,7 +56,7 @@ const CASES: [(&str, &str, &str); 21] = [
 ];
 
 /// Returns the configuration of a case. Its rule does not affect the second request.
-fn text(origin: &Origin, rule: &str) -> String {
+fn text(origin: &ScriptedOrigin, rule: &str) -> String {
     let front = format!(
         " http-request set-var(txn.path) path\n {rule} if !{{ var(txn.path) -m str /second }}\n \
          http-request return status 200 content-type text/plain string data if {{ path /return }}\n \
@@ -72,7 +72,7 @@ fn text(origin: &Origin, rule: &str) -> String {
 fn a_client_of_http1_stays_in_step_whatever_rules_make_of_method_and_status() {
     let origin = origin();
     for (rule, request, expected) in CASES {
-        let bed = Bed::new(&text(&origin, rule));
+        let bed = ProxyFixture::new(&text(&origin, rule));
         let mut client = bed.client();
         let accepts = match request.contains("/gzip") {
             true => "Accept-Encoding: gzip\r\n",
@@ -100,7 +100,7 @@ fn a_client_of_http1_stays_in_step_whatever_rules_make_of_method_and_status() {
 fn a_client_of_http2_gets_no_data_behind_a_head_that_ends_its_stream() {
     let origin = origin();
     for (rule, line, expected) in CASES {
-        let bed = Bed::new(&text(&origin, rule));
+        let bed = ProxyFixture::new(&text(&origin, rule));
         let mut client = Peer2::client(bed.client());
         let (method, path) = line.split_once(' ').unwrap();
         let id = client.fields(0, &request(method, path), true);
@@ -117,7 +117,7 @@ fn a_client_of_http2_gets_no_data_behind_a_head_that_ends_its_stream() {
 #[test]
 fn the_connection_of_a_server_whose_body_nobody_wants_is_used_again() {
     let origin = origin();
-    let bed = Bed::new(&text(&origin, "http-request set-method GET"));
+    let bed = ProxyFixture::new(&text(&origin, "http-request set-method GET"));
     let mut client = bed.client();
     for path in ["/length", "/chunks", "/length"] {
         client.send(format!("HEAD {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
@@ -133,7 +133,7 @@ fn the_connection_of_a_server_whose_body_nobody_wants_is_used_again() {
 #[test]
 fn a_body_without_a_length_that_nobody_wants_ends_only_the_server_s_connection() {
     let origin = origin();
-    let bed = Bed::new(&text(&origin, "http-request set-method GET"));
+    let bed = ProxyFixture::new(&text(&origin, "http-request set-method GET"));
     let mut client = bed.client();
     client.send("HEAD /close HTTP/1.1\r\nHost: h\r\n\r\n");
     assert_eq!(client.answer_of(true).status, 200);
@@ -148,7 +148,7 @@ fn a_client_that_takes_a_response_for_a_tunnel_is_read_no_further() {
         "http-request set-method GET",
         "http-request return status 200",
     ] {
-        let bed = Bed::new(&text(&origin, rule));
+        let bed = ProxyFixture::new(&text(&origin, rule));
         let mut client = bed.client();
         client.send("CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n");
         assert_eq!(client.answer().status, 200, "{rule}");
@@ -164,7 +164,7 @@ fn a_final_response_never_has_an_interim_status() {
         "http-response set-status 100",
         "http-after-response set-status 101",
     ] {
-        let bed = Bed::new(&text(&origin, rule));
+        let bed = ProxyFixture::new(&text(&origin, rule));
         let mut client = bed.client();
         client.send("GET /length HTTP/1.1\r\nHost: h\r\n\r\n");
         let end = client.ends();

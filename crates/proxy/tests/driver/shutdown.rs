@@ -1,7 +1,7 @@
 //! Tests sessions that end because their server's state changed, and what is counted and
 //! logged before a stream ends.
 
-use crate::bed::{Bed, Gate, Origin, against_haproxy, pause, settle, soon};
+use crate::bed::{Gate, ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle, soon};
 use rustix::net::{Shutdown, listen, shutdown};
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -31,12 +31,12 @@ impl Checked {
 }
 
 /// Health checks, which run until this is dropped.
-struct Checks {
+struct HealthCheckThread {
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Drop for Checks {
+impl Drop for HealthCheckThread {
     fn drop(&mut self) {
         drop(self.stop.take());
         let _ = self.thread.take().map(std::thread::JoinHandle::join);
@@ -44,12 +44,12 @@ impl Drop for Checks {
 }
 
 /// Creates a proxy with health checks. HAProxy runs them itself.
-fn checked(text: &str) -> (Bed, Checks) {
-    let bed = Bed::new(text);
+fn checked(text: &str) -> (ProxyFixture, HealthCheckThread) {
+    let bed = ProxyFixture::new(text);
     if against_haproxy() {
         return (
             bed,
-            Checks {
+            HealthCheckThread {
                 stop: None,
                 thread: None,
             },
@@ -70,7 +70,7 @@ fn checked(text: &str) -> (Bed, Checks) {
     });
     (
         bed,
-        Checks {
+        HealthCheckThread {
             stop: Some(stop),
             thread: Some(thread),
         },
@@ -79,8 +79,8 @@ fn checked(text: &str) -> (Bed, Checks) {
 
 /// Creates an origin that does not respond, or begins a response to "/body" and stops within
 /// it.
-fn stalling() -> Origin {
-    Origin::new(|mut peer, _| {
+fn stalling() -> ScriptedOrigin {
+    ScriptedOrigin::new(|mut peer, _| {
         let Some(head) = peer.head() else { return };
         if head.contains("/body") {
             peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
@@ -131,7 +131,7 @@ fn the_sessions_of_backups_end_when_a_server_comes_back() {
         check.port,
         port = origin.port
     ));
-    let down = |bed: &Bed| !bed.config().proxies[0].servers[0].state.up();
+    let down = |bed: &ProxyFixture| !bed.config().proxies[0].servers[0].state.is_up();
     if against_haproxy() {
         pause(300);
     } else {
@@ -154,13 +154,13 @@ fn contstats_counts_bytes_while_they_flow_and_once() {
     // The stream ends when the test says so, not when a time has passed.
     let gate = Gate::default();
     let held = gate.clone();
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         peer.head();
         peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
         held.pass();
     });
     for option in ["option contstats", ""] {
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "listen h\n {option}\n timeout server 1m\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n",
             origin.port
         ));

@@ -1,7 +1,9 @@
 //! Tests large bodies and tunnels whose bytes pass through a kernel pipe: they arrive
 //! complete, once and counted, and fail in the same ways as copied ones.
 
-use crate::bed::{Bed, Gate, Origin, Peer, against_haproxy, request_body, settle, soon};
+use crate::bed::{
+    Gate, Peer, ProxyFixture, ScriptedOrigin, against_haproxy, request_body, settle, soon,
+};
 use crate::clock::undisturbed;
 use std::sync::OnceLock;
 
@@ -46,7 +48,7 @@ fn no_pipe_is_used() {
 
 #[test]
 fn a_large_answer_is_whole_though_its_client_stalls_and_the_connections_are_kept() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while peer.head().is_some() {
             // The beginning of the next response must not be the rest of this one.
             peer.send(head(LENGTH));
@@ -55,7 +57,7 @@ fn a_large_answer_is_whole_though_its_client_stalls_and_the_connections_are_kept
             }
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let before = spliced();
     let mut client = bed.client();
     client.send(GET);
@@ -80,7 +82,7 @@ fn a_large_answer_is_whole_though_its_client_stalls_and_the_connections_are_kept
 
 #[test]
 fn a_large_upload_is_whole_and_counted() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         while let Some(head) = peer.head() {
             let body = request_body(&mut peer, &head);
             let same = body == pattern(LENGTH);
@@ -90,7 +92,7 @@ fn a_large_upload_is_whole_and_counted() {
             ));
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let before = spliced();
     let mut client = bed.client();
     let ask = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {LENGTH}\r\n\r\n");
@@ -107,7 +109,7 @@ fn a_large_upload_is_whole_and_counted() {
 fn a_body_that_ends_with_its_connection_is_whole_and_a_reset_is_no_end() {
     let all_came = Gate::default();
     let gate = all_came.clone();
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         let cut = peer.head().unwrap().contains("/cut");
         peer.send("HTTP/1.1 200 OK\r\n\r\n");
         peer.send(pattern(LENGTH));
@@ -116,7 +118,7 @@ fn a_body_that_ends_with_its_connection_is_whole_and_a_reset_is_no_end() {
             peer.reset();
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let before = spliced();
     let mut client = bed.client();
     client.send("GET / HTTP/1.0\r\n\r\n");
@@ -136,7 +138,7 @@ fn a_body_that_ends_with_its_connection_is_whole_and_a_reset_is_no_end() {
 
 #[test]
 fn a_server_that_breaks_off_in_the_middle_ends_the_answer() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let resets = peer.head().unwrap().contains("/reset");
         peer.send(head(2 * LENGTH));
         peer.send(pattern(LENGTH));
@@ -145,7 +147,7 @@ fn a_server_that_breaks_off_in_the_middle_ends_the_answer() {
             peer.reset();
         }
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     for (target, at_least) in [("/close", LENGTH), ("/reset", 0)] {
         let mut client = bed.client();
         client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
@@ -163,12 +165,12 @@ fn a_server_that_breaks_off_in_the_middle_ends_the_answer() {
 
 #[test]
 fn a_client_that_goes_in_the_middle_ends_the_answer() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send(head(LENGTH));
         peer.try_send(pattern(LENGTH));
     });
-    let bed = Bed::new(&origin.behind("", ""));
+    let bed = ProxyFixture::new(&origin.behind("", ""));
     let mut client = bed.client();
     client.send(GET);
     client.exactly(100_000);
@@ -180,13 +182,13 @@ fn a_client_that_goes_in_the_middle_ends_the_answer() {
 #[test]
 fn both_sides_have_their_time_in_the_middle_of_a_large_body() {
     undisturbed(|| {
-        let origin = Origin::new(|mut peer, _| {
+        let origin = ScriptedOrigin::new(|mut peer, _| {
             peer.head();
             peer.send(head(LENGTH + 1));
             peer.try_send(pattern(LENGTH));
             peer.rest();
         });
-        let bed = Bed::new(&origin.behind("", "timeout server 1s"));
+        let bed = ProxyFixture::new(&origin.behind("", "timeout server 1s"));
         let mut client = bed.client();
         client.send(GET);
         client.head().unwrap();
@@ -194,7 +196,7 @@ fn both_sides_have_their_time_in_the_middle_of_a_large_body() {
         assert_eq!(client.ends(), "FIN");
         assert_eq!(bed.end(), "200 sD");
         drop(bed);
-        let bed = Bed::new(&origin.behind(" timeout client 1s", ""));
+        let bed = ProxyFixture::new(&origin.behind(" timeout client 1s", ""));
         let mut client = bed.client();
         client.send(GET);
         // The client accepts nothing.
@@ -216,13 +218,13 @@ fn sends(peer: &Peer) -> std::thread::JoinHandle<()> {
 
 #[test]
 fn a_tunnel_carries_much_both_ways_at_once_and_each_way_ends_by_itself() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let sender = sends(&peer);
         assert!(peer.exactly(LENGTH) == pattern(LENGTH), "other bytes");
         assert_eq!(peer.ends(), "FIN");
         sender.join().unwrap();
     });
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen back\n mode tcp\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n",
         origin.port
     ));
@@ -243,11 +245,11 @@ fn a_tunnel_carries_much_both_ways_at_once_and_each_way_ends_by_itself() {
 #[test]
 fn a_tunnel_ends_when_one_side_breaks_off_or_takes_nothing() {
     undisturbed(|| {
-        let origin = Origin::new(|mut peer, _| {
+        let origin = ScriptedOrigin::new(|mut peer, _| {
             peer.exactly(1);
             peer.try_send(pattern(LENGTH));
         });
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "listen back\n mode tcp\n timeout client 1s\n \
              bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n",
             origin.port
@@ -267,13 +269,13 @@ fn a_tunnel_ends_when_one_side_breaks_off_or_takes_nothing() {
 
 #[test]
 fn nosplice_has_all_bytes_copied() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.head();
         peer.send(head(1_000_000));
         peer.send(pattern(1_000_000));
     });
     let text = format!("global\n nosplice\n{}", origin.behind("", ""));
-    let bed = Bed::new(&text);
+    let bed = ProxyFixture::new(&text);
     let before = spliced();
     let mut client = bed.client();
     client.send(GET);

@@ -1,14 +1,14 @@
 //! Tests connections that begin as TCP and turn out to speak HTTP.
 
-use crate::bed::{Bed, Origin, against_haproxy};
+use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy};
 use crate::peer2::Peer2;
 
 const TWO: &str = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Creates a frontend in TCP mode with these lines, and a backend in HTTP mode that returns
 /// properties of the request.
-fn bed(lines: &str) -> Bed {
-    Bed::new(&format!(
+fn bed(lines: &str) -> ProxyFixture {
+    ProxyFixture::new(&format!(
         "frontend front\n mode tcp\n bind 127.0.0.1:{{0}}\n{lines} default_backend back\n\
          backend back\n mode http\n tcp-request content set-var(txn.path) path\n \
          http-request return content-type text/plain lf-string %[var(txn.path)]-%[var(txn.seen)]-%[hdr(x-front)]\n"
@@ -71,7 +71,7 @@ fn a_listener_of_no_protocol_lets_no_connection_become_http() {
         "tcp-request inspect-delay 10s\n tcp-request content switch-mode http if HTTP",
         "",
     ] {
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "frontend front\n mode tcp\n bind 127.0.0.1:{{0}} proto none\n {front}\n default_backend back\n\
              backend back\n mode http\n http-request return\n"
         ));
@@ -84,12 +84,12 @@ fn a_listener_of_no_protocol_lets_no_connection_become_http() {
 
 #[test]
 fn what_is_not_switched_stays_a_tunnel() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let got = peer.exactly(4);
         peer.send(&got);
         peer.rest();
     });
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "frontend front\n mode tcp\n bind 127.0.0.1:{{0}}\n tcp-request inspect-delay 10s\n \
          tcp-request content switch-mode http if HTTP\n use_backend web if HTTP\n default_backend raw\n\
          backend web\n mode http\n http-request return\nbackend raw\n mode tcp\n server s 127.0.0.1:{}\n",
@@ -118,7 +118,7 @@ fn the_version_is_as_the_rule_says() {
 
 #[test]
 fn http2_is_not_taken_for_it_where_the_option_says_so() {
-    let bed = Bed::new(
+    let bed = ProxyFixture::new(
         "listen h\n mode http\n option disable-h2-upgrade\n bind 127.0.0.1:{0}\n http-request return\n",
     );
     let mut client = bed.client();

@@ -1,7 +1,7 @@
 //! Tests stick tables from the view of clients and operators: tracked values affect the next
 //! request, clients stay with their servers, and a reload keeps the entries.
 
-use crate::bed::{Bed, against_haproxy, settle, soon};
+use crate::bed::{ProxyFixture, against_haproxy, settle, soon};
 use crate::sessions::Operator;
 
 const GET: &str = "GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
@@ -12,7 +12,7 @@ fn status(answer: &str) -> &str {
 
 #[test]
 fn a_client_that_asks_too_often_is_refused() {
-    let bed = Bed::new(
+    let bed = ProxyFixture::new(
         "frontend www\n bind 127.0.0.1:{0}\n stick-table type ip size 100 expire 1m store http_req_rate(1h),http_err_cnt\n \
          http-request track-sc0 src\n http-request deny deny_status 429 if { sc_http_req_rate(0) gt 2 }\n \
          http-request return status 200 hdr x-errors %[src_http_err_cnt]\n",
@@ -24,7 +24,7 @@ fn a_client_that_asks_too_often_is_refused() {
 
 #[test]
 fn connections_are_counted_while_they_last() {
-    let bed = Bed::new(
+    let bed = ProxyFixture::new(
         "frontend www\n bind 127.0.0.1:{0}\n stick-table type ip size 100 expire 1m store conn_cur,conn_cnt,sess_cnt\n \
          tcp-request connection track-sc0 src\n tcp-request connection reject if { sc0_conn_cur gt 2 }\n \
          http-request return status 200 hdr x-seen %[sc0_conn_cur]-%[sc_conn_cnt(0)]-%[src_sess_cnt]-%[sc0_trackers]-%[sc0_tracked]\n",
@@ -49,7 +49,7 @@ fn connections_are_counted_while_they_last() {
 
 #[test]
 fn rules_of_content_wait_for_the_key_that_they_track() {
-    let bed = Bed::new(
+    let bed = ProxyFixture::new(
         "listen site\n bind 127.0.0.1:{1}\n http-request return status 200\n\
          listen www\n bind 127.0.0.1:{0}\n mode tcp\n stick-table type string size 100\n \
          tcp-request inspect-delay 60s\n tcp-request content track-sc0 url\n \
@@ -62,8 +62,8 @@ fn rules_of_content_wait_for_the_key_that_they_track() {
 }
 
 /// Creates two servers that return their names, and a backend that balances between them.
-fn sticky(rules: &str, options: &str) -> Bed {
-    Bed::new(&format!(
+fn sticky(rules: &str, options: &str) -> ProxyFixture {
+    ProxyFixture::new(&format!(
         "listen one\n bind 127.0.0.1:{{1}}\n http-request return status 200 hdr x-server one hdr set-cookie id=first\n\
          listen two\n bind 127.0.0.1:{{2}}\n http-request return status 200 hdr x-server two hdr set-cookie id=second\n\
          listen www\n bind 127.0.0.1:{{0}}\n balance roundrobin\n stick-table type string size 100 expire 1m\n {rules}\n \
@@ -71,7 +71,7 @@ fn sticky(rules: &str, options: &str) -> Bed {
     ))
 }
 
-fn server_of(bed: &Bed, header: &str) -> String {
+fn server_of(bed: &ProxyFixture, header: &str) -> String {
     let answer = bed.ask(&format!(
         "GET / HTTP/1.1\r\nHost: a\r\n{header}\r\nConnection: close\r\n\r\n"
     ));
@@ -127,8 +127,8 @@ fn a_change_of_the_file_keeps_what_was_counted() {
              http-request track-sc0 src\n http-request return status 200 hdr x-seen %[sc0_http_req_cnt]\n"
         )
     };
-    let mut bed = Bed::new(&text("http_req_cnt", 100));
-    let seen = |bed: &Bed| {
+    let mut bed = ProxyFixture::new(&text("http_req_cnt", 100));
+    let seen = |bed: &ProxyFixture| {
         let answer = bed.ask(GET);
         let mut lines = answer
             .lines()
@@ -157,7 +157,7 @@ fn operators_change_what_rules_see() {
     if against_haproxy() {
         return;
     }
-    let mut bed = Bed::new(
+    let mut bed = ProxyFixture::new(
         "frontend www\n bind 127.0.0.1:{0}\n stick-table type ip size 100 expire 1m store gpc0,http_req_cnt\n \
          http-request deny if { src_get_gpc0 gt 0 }\n http-request track-sc0 src\n http-request return status 200\n",
     );

@@ -3,12 +3,12 @@
 use crate::bed;
 use configuration::LoadOptions;
 use keyword::load::load;
-use lab::{Location, Peer, Process, Scratch, eventually};
+use lab::{LabProcess, Location, Peer, ScratchDirectory, eventually};
 use model::{config::Config, state};
 use proxy::listener::{self, Inherited, Listening};
 use proxy::operations::{self, OperationsSocket};
-use proxy::running::{self, Running, ServeOptions};
-use proxy::takeover::{self, Source, TakeoverError};
+use proxy::running::{self, DataPlane, ServeOptions};
+use proxy::takeover::{self, TakeoverError, TakeoverSource};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -47,14 +47,14 @@ const CONFIG: &str = "
 
 struct Scene {
     ports: Vec<u16>,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl Scene {
     fn new() -> Scene {
         Scene {
             ports: (0..4).map(|_| lab::free_port().unwrap()).collect(),
-            scratch: Scratch::new().unwrap(),
+            scratch: ScratchDirectory::new().unwrap(),
         }
     }
 
@@ -91,8 +91,8 @@ impl Scene {
         config
     }
 
-    fn admin(&self) -> Source {
-        Source::Path(self.directory().join("admin.sock"))
+    fn admin(&self) -> TakeoverSource {
+        TakeoverSource::Path(self.directory().join("admin.sock"))
     }
 
     /// Returns which program responds on a Unix socket and on all ports.
@@ -130,7 +130,7 @@ fn who<S: Read + Write>(stream: std::io::Result<S>) -> String {
 
 /// Our side, serving on these sockets and the statistics sockets.
 struct Ours {
-    running: Running,
+    running: DataPlane,
     inodes: BTreeSet<u64>,
     side: Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>,
 }
@@ -178,7 +178,7 @@ fn inodes(listening: &[Listening], sockets: &[OperationsSocket]) -> BTreeSet<u64
 }
 
 /// Returns the sockets that a process has open.
-fn sockets_of(process: &Process) -> BTreeSet<u64> {
+fn sockets_of(process: &LabProcess) -> BTreeSet<u64> {
     let folder = format!("/proc/{}/fd", process.pid());
     let entries = std::fs::read_dir(folder).unwrap();
     let targets = entries.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
@@ -246,7 +246,9 @@ fn we_take_every_kind_of_listener_from_haproxy_and_accept_on_it() {
     let theirs = sockets_of(peer.process());
     let taken = takeover::fetch(&scene.admin(), SOON).unwrap();
     assert_eq!(taken.len(), SOCKETS);
-    let said = taken.iter().filter(|one| &*one.said.interface == b"lo");
+    let said = taken
+        .iter()
+        .filter(|one| &*one.description.interface == b"lo");
     assert_eq!(said.count(), 1);
     let mut inherited = Inherited::default();
     for one in taken {
@@ -343,7 +345,7 @@ fn haproxy_without_the_option_refuses_and_is_told_apart_from_one_that_is_gone() 
     let _one = bed::alone();
     let scene = Scene::new();
     let peer = haproxy(&scene, &scene.text("haproxy"));
-    let shut = Source::Path(scene.directory().join("shut.sock"));
+    let shut = TakeoverSource::Path(scene.directory().join("shut.sock"));
     let result = takeover::fetch(&shut, SOON);
     assert!(matches!(result, Err(TakeoverError::Refused)), "{result:?}");
     drop(peer);

@@ -1,8 +1,8 @@
 //! Tests TCP mode: bytes in both directions, orderly ends and resets.
 
-use crate::bed::{Bed, Origin, against_haproxy, settle};
+use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, settle};
 
-fn listen(origin: &Origin) -> String {
+fn listen(origin: &ScriptedOrigin) -> String {
     format!(
         "listen back\n mode tcp\n bind 127.0.0.1:{{0}}\n server s 127.0.0.1:{}\n",
         origin.port
@@ -12,24 +12,24 @@ const BACK: &str = "stot econ eresp wretr wredis cli_abrt srv_abrt lbtot bin bou
 
 #[test]
 fn either_side_may_end_first() {
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         let text = peer.rest();
         peer.send(format!("got {text}"));
     });
-    let bed = Bed::new(&listen(&origin));
+    let bed = ProxyFixture::new(&listen(&origin));
     let mut client = bed.client();
     client.send("one");
     client.half_close();
     assert_eq!(client.ends(), "got one FIN");
     assert_eq!(bed.end(), "0 --");
     bed.counts("back/s", BACK, "stot=1 lbtot=1 bin=3 bout=7");
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.send("hello");
         peer.half_close();
         assert_eq!(peer.rest(), "two");
     });
     drop(bed);
-    let bed = Bed::new(&listen(&origin));
+    let bed = ProxyFixture::new(&listen(&origin));
     let mut client = bed.client();
     assert_eq!(client.ends(), "hello FIN");
     client.send("two");
@@ -41,7 +41,7 @@ fn either_side_may_end_first() {
 fn a_reset_of_one_side_ends_the_other() {
     let (tell, told) = std::sync::mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
-    let origin = Origin::new(move |mut peer, _| {
+    let origin = ScriptedOrigin::new(move |mut peer, _| {
         peer.send("hello");
         let word = peer.exactly(1);
         if word == b"r" {
@@ -50,7 +50,7 @@ fn a_reset_of_one_side_ends_the_other() {
             tell.lock().unwrap().send(peer.ends()).unwrap();
         }
     });
-    let bed = Bed::new(&listen(&origin));
+    let bed = ProxyFixture::new(&listen(&origin));
     let mut client = bed.client();
     client.exactly(5);
     client.send("r");
@@ -76,7 +76,7 @@ fn a_reset_of_one_side_ends_the_other() {
 #[test]
 fn without_a_server_there_is_nothing() {
     const GET: &str = "GET / HTTP/1.1\r\nHost: h\r\n\r\n";
-    let bed = Bed::new(
+    let bed = ProxyFixture::new(
         "listen back\n mode tcp\n retries 1\n timeout connect 30ms\n bind 127.0.0.1:{0}\n server s 127.0.0.1:1\n",
     );
     assert_eq!((&*bed.client().ends(), &*bed.end()), ("FIN", "0 SC"));
@@ -86,11 +86,11 @@ fn without_a_server_there_is_nothing() {
     client.send("hello");
     assert_eq!((&*client.ends(), &*bed.end()), ("FIN", "0 SC"));
     drop(bed);
-    let bed = Bed::new("frontend front\n mode tcp\n bind 127.0.0.1:{0}\n");
+    let bed = ProxyFixture::new("frontend front\n mode tcp\n bind 127.0.0.1:{0}\n");
     assert_eq!((&*bed.client().ends(), &*bed.end()), ("FIN", "0 SC"));
     bed.counts("front", "ereq stot dreq", "stot=1");
     drop(bed);
-    let bed = Bed::new("frontend front\n mode http\n bind 127.0.0.1:{0}\n");
+    let bed = ProxyFixture::new("frontend front\n mode http\n bind 127.0.0.1:{0}\n");
     let said = bed.ask(GET);
     assert_eq!((&said[9..12], &*bed.end()), ("503", "503 SC"));
     bed.counts(
@@ -99,8 +99,9 @@ fn without_a_server_there_is_nothing() {
         "stot=1 hrsp_5xx=1 req_tot=1",
     );
     drop(bed);
-    let bed =
-        Bed::new("listen back\n mode http\n bind 127.0.0.1:{0}\n server s 127.0.0.1:1 disabled\n");
+    let bed = ProxyFixture::new(
+        "listen back\n mode http\n bind 127.0.0.1:{0}\n server s 127.0.0.1:1 disabled\n",
+    );
     let said = bed.ask(GET);
     assert_eq!((&said[9..12], &*bed.end()), ("503", "503 SC"));
     bed.counts(
@@ -141,9 +142,9 @@ fn hello(name: &str, protocols: &[&str]) -> Vec<u8> {
 
 #[test]
 fn tls_that_is_passed_through_is_routed_by_its_hello() {
-    let site = |name: &'static str| Origin::new(move |mut peer, _| peer.send(name));
+    let site = |name: &'static str| ScriptedOrigin::new(move |mut peer, _| peer.send(name));
     let (shop, acme, rest) = (site("shop"), site("acme"), site("rest"));
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "frontend front\n mode tcp\n bind 127.0.0.1:{{0}}\n tcp-request inspect-delay 10s\n \
          tcp-request content accept if {{ req.ssl_hello_type 1 }}\n \
          use_backend acme if {{ req.ssl_alpn acme-tls/1 }}\n \
@@ -172,7 +173,7 @@ fn tls_that_is_passed_through_is_routed_by_its_hello() {
 #[test]
 fn content_rules_see_bytes_that_come_late() {
     let says = |word: &'static str| {
-        Origin::new(move |mut peer, _| {
+        ScriptedOrigin::new(move |mut peer, _| {
             peer.send(word);
             peer.half_close();
             peer.rest();
@@ -203,7 +204,7 @@ fn content_rules_see_bytes_that_come_late() {
         // No condition waits, and the rule does not either.
         (sets.to_owned(), set, "other FIN"),
     ] {
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "frontend f\n mode tcp\n bind 127.0.0.1:{{0}}\n tcp-request inspect-delay 10s\n {rules}\n \
              use_backend found if {condition}\n default_backend other\n\
              backend found\n mode tcp\n server s 127.0.0.1:{}\n\
@@ -228,10 +229,10 @@ fn content_rules_count_once_however_the_bytes_come() {
         // haproxy evaluates the rules, and counts, again whenever bytes arrive.
         return;
     }
-    let origin = Origin::new(|mut peer, _| {
+    let origin = ScriptedOrigin::new(|mut peer, _| {
         peer.rest();
     });
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "listen l\n mode tcp\n bind 127.0.0.1:{{0}}\n stick-table type ip size 10 store gpc0\n \
          tcp-request inspect-delay 10s\n tcp-request content track-sc0 src\n \
          tcp-request content sc-inc-gpc0(0)\n \

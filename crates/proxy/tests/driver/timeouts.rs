@@ -1,7 +1,7 @@
 //! Tests every timeout: the response to the client, the time, and the termination state in
 //! the log.
 
-use crate::bed::{Bed, Origin, against_haproxy, pause, settle};
+use crate::bed::{ProxyFixture, ScriptedOrigin, against_haproxy, pause, settle};
 use crate::clock::undisturbed;
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ fn status(text: &str) -> &str {
 #[test]
 fn a_client_has_a_time_for_the_head_of_its_request() {
     undisturbed(|| {
-        let origin = Origin::echo();
+        let origin = ScriptedOrigin::echo();
         // Expected timeouts of a silent, a slow, a persistent, and a persistent and slow client.
         for (front, silent, slow, kept, kept_slow) in [
             ("timeout http-request 150ms", 150, 150, 150, 150),
@@ -40,7 +40,7 @@ fn a_client_has_a_time_for_the_head_of_its_request() {
                 150,
             ),
         ] {
-            let bed = Bed::new(&origin.behind(front, ""));
+            let bed = ProxyFixture::new(&origin.behind(front, ""));
             bed.client();
             assert_eq!(bed.end(), "400 CR");
             let at = Instant::now();
@@ -79,9 +79,10 @@ fn a_client_has_a_time_for_the_head_of_its_request() {
 #[test]
 fn probes_are_ignored_where_the_option_says_so() {
     undisturbed(|| {
-        let origin = Origin::echo();
-        let bed =
-            Bed::new(&origin.behind("option http-ignore-probes\n timeout http-request 50ms", ""));
+        let origin = ScriptedOrigin::echo();
+        let bed = ProxyFixture::new(
+            &origin.behind("option http-ignore-probes\n timeout http-request 50ms", ""),
+        );
         bed.client();
         assert_eq!(bed.client().ends(), "FIN");
         bed.no_more_ended();
@@ -95,10 +96,12 @@ fn a_client_has_a_time_for_each_piece_of_its_body() {
             // HAProxy waits for `timeout server` and responds with 504.
             return;
         }
-        let origin = Origin::new(|mut peer, _| {
+        let origin = ScriptedOrigin::new(|mut peer, _| {
             peer.rest();
         });
-        let bed = Bed::new(&origin.behind("timeout client 150ms\n timeout http-request 100ms", ""));
+        let bed = ProxyFixture::new(
+            &origin.behind("timeout client 150ms\n timeout http-request 100ms", ""),
+        );
         let mut client = bed.client();
         let at = Instant::now();
         client.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n12345");
@@ -114,7 +117,7 @@ fn a_client_has_a_time_for_each_piece_of_its_body() {
 #[test]
 fn a_server_has_a_time_for_the_head_and_each_piece_of_the_body() {
     undisturbed(|| {
-        let origin = Origin::new(|mut peer, _| {
+        let origin = ScriptedOrigin::new(|mut peer, _| {
             let head = peer.head().unwrap();
             if head.contains("/slowhead") {
                 for byte in b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" {
@@ -126,7 +129,7 @@ fn a_server_has_a_time_for_the_head_and_each_piece_of_the_body() {
             }
             peer.rest();
         });
-        let bed = Bed::new(&origin.behind("", "timeout server 150ms"));
+        let bed = ProxyFixture::new(&origin.behind("", "timeout server 150ms"));
         for what in ["silent", "slowhead"] {
             let mut client = bed.client();
             let at = Instant::now();
@@ -175,7 +178,7 @@ fn a_server_that_does_not_take_a_connection_is_given_up() {
                 std::net::TcpStream::connect_timeout(&at, std::time::Duration::from_millis(50)).ok()
             })
             .collect();
-        let bed = Bed::new(&format!(
+        let bed = ProxyFixture::new(&format!(
             "frontend front\n bind 127.0.0.1:{{0}}\n default_backend back\nbackend back\n timeout connect 60ms\n retries 1\n server s {at}\n"
         ));
         let mut client = bed.client();
@@ -193,14 +196,14 @@ fn a_server_that_does_not_take_a_connection_is_given_up() {
 #[test]
 fn a_queue_is_left_by_time_and_by_clients_that_go() {
     undisturbed(|| {
-        let origin = Origin::new(|mut peer, _| {
+        let origin = ScriptedOrigin::new(|mut peer, _| {
             peer.head();
             // Long after both who wait have left.
             pause(1500);
             peer.try_send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok");
         });
         for (option, goes) in [("", "503 sQ"), ("option abortonclose", "0 CQ")] {
-            let bed = Bed::new(&format!(
+            let bed = ProxyFixture::new(&format!(
                 "listen back\n bind 127.0.0.1:{{0}}\n timeout queue 100ms\n {option}\n server s 127.0.0.1:{} maxconn 1\n",
                 origin.port
             ));
@@ -305,12 +308,12 @@ const TUNNELS: [(Who, &str, bool, &str, u64); 12] = [
 #[test]
 fn tunnels_end_by_the_time_of_who_is_waited_for() {
     undisturbed(|| {
-        let quiet = Origin::new(|mut peer, _| {
+        let quiet = ScriptedOrigin::new(|mut peer, _| {
             peer.rest();
             pause(2000);
         });
-        let loud = Origin::new(|mut peer, _| while peer.try_send([0; 65536]) {});
-        let ending = Origin::new(|mut peer, _| {
+        let loud = ScriptedOrigin::new(|mut peer, _| while peer.try_send([0; 65536]) {});
+        let ending = ScriptedOrigin::new(|mut peer, _| {
             peer.half_close();
             peer.rest();
             pause(2000);
@@ -321,7 +324,7 @@ fn tunnels_end_by_the_time_of_who_is_waited_for() {
                 Who::Loud => &loud,
                 Who::Ending => &ending,
             };
-            let bed = Bed::new(&format!(
+            let bed = ProxyFixture::new(&format!(
                 "listen back\n mode tcp\n bind 127.0.0.1:{{0}}\n timeout client 500ms\n \
              timeout server 500ms\n {settings}\n server s 127.0.0.1:{}\n",
                 origin.port
@@ -345,8 +348,9 @@ fn tunnels_end_by_the_time_of_who_is_waited_for() {
 #[test]
 fn a_tarpit_holds_its_client_for_its_time_or_until_it_goes() {
     undisturbed(|| {
-        let origin = Origin::echo();
-        let bed = Bed::new(&origin.behind("timeout tarpit 150ms\n http-request tarpit", ""));
+        let origin = ScriptedOrigin::echo();
+        let bed =
+            ProxyFixture::new(&origin.behind("timeout tarpit 150ms\n http-request tarpit", ""));
         let mut client = bed.client();
         let at = Instant::now();
         client.send(GET);

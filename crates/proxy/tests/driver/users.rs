@@ -1,6 +1,6 @@
 //! Tests user lists: which users are accepted, and the CPU time that rejected ones cost.
 
-use crate::bed::{Bed, against_haproxy};
+use crate::bed::{ProxyFixture, against_haproxy};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A password hash of each kind, as created by libxcrypt: the password is always "secret".
@@ -47,7 +47,7 @@ fn who_has_the_password_of_a_list_comes_in_whatever_its_hash() {
         .enumerate()
         .map(|(n, hash)| format!(" user u{n} password {hash} groups even\n"))
         .collect();
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "userlist l\n group even users clear\n group odd\n user clear insecure-password secret\n{users}\n\
          frontend f\n bind 127.0.0.1:{{0}}\n http-request auth realm \"The site\" if {{ path /auth }} !{{ http_auth(l) }}\n \
          http-request deny deny_status 404 if {{ path /group }} !{{ http_auth_group(l) odd even }}\n \
@@ -95,7 +95,7 @@ fn who_has_the_password_of_a_list_comes_in_whatever_its_hash() {
 #[test]
 fn the_statistics_page_has_users_and_administrators_of_a_list() {
     let _alone = alone();
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "userlist l\n group admin users root\n user root password {}\n user guest insecure-password guest\n\
          listen s\n bind 127.0.0.1:{{0}}\n stats uri /s\n acl known http_auth(l)\n \
          acl admin http_auth_group(l) admin\n stats http-request deny if {{ path_end /no }}\n \
@@ -145,7 +145,7 @@ fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
         return;
     }
     const GUESSES: usize = 100;
-    let bed = Bed::new(&format!(
+    let bed = ProxyFixture::new(&format!(
         "userlist l\n user good password {}\n user slow password {SLOW}\n\
          frontend f\n bind 127.0.0.1:{{0}}\n timeout http-request 2s\n \
          http-request return status 200 if {{ path /open }}\n \
@@ -171,7 +171,7 @@ fn who_sends_wrong_passwords_by_the_hundreds_holds_up_nobody_else() {
 
 #[test]
 fn a_page_of_the_file_stands_for_an_error_or_closes_without_a_word() {
-    let bed = Bed::new(
+    let bed = ProxyFixture::new(
         "http-errors site\n errorfile 503 /dev/null\n\
          defaults\n mode http\n timeout client 10s\n timeout server 10s\n timeout connect 5s\n \
          http-error status 410 content-type text/plain string gone\n\

@@ -1,13 +1,13 @@
 //! Tests the memory shared with the role that moves virtual addresses: heartbeats of threads,
 //! the judgement of services, and addresses that are about to be released.
 
-use crate::bed::{Origin, PATIENCE, against_haproxy, alone};
+use crate::bed::{PATIENCE, ScriptedOrigin, against_haproxy, alone};
 use configuration::LoadOptions;
 use keyword::load::load;
 use model::config::{BindAddress, Config, Service};
 use model::state;
 use protocol::vitals::{Band, Pulse, Vitals, WORDS};
-use proxy::running::{Running, ServeOptions};
+use proxy::running::{DataPlane, ServeOptions};
 use proxy::runtime::Runtime;
 use proxy::vitals;
 use std::io::{Read, Write};
@@ -44,10 +44,10 @@ fn config(origin: u16) -> Config {
 }
 
 /// A side thread, which stops when this is dropped.
-struct Side(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+struct SideThread(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
 
-impl Side {
-    fn start(running: &Running) -> Side {
+impl SideThread {
+    fn start(running: &DataPlane) -> SideThread {
         let runtime = running.runtime;
         let ends = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&ends);
@@ -62,11 +62,11 @@ impl Side {
                 }
             });
         });
-        Side(ends, Some(thread))
+        SideThread(ends, Some(thread))
     }
 }
 
-impl Drop for Side {
+impl Drop for SideThread {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
         let _ = self.1.take().map(|thread| thread.join());
@@ -153,13 +153,17 @@ fn clients_are_led_to_their_end(memory: &Vitals<'_>, here: SocketAddr, runtime: 
     assert!(!ask(&mut client).contains("connection: close"));
     let slot = memory.find("www").expect("described");
     memory.set_drain(slot, Some(now_ms() + 60_000));
-    wait_until("the wish is heard", || memory.under_way(slot).is_some());
+    wait_until("the wish is heard", || {
+        memory.requests_in_progress(slot).is_some()
+    });
     assert!(ask(&mut client).contains("connection: close"));
     let mut late = TcpStream::connect(here).expect("new connections are served");
     late.set_read_timeout(Some(PATIENCE)).expect("set");
     assert!(ask(&mut late).starts_with("http/1.1 200"));
     drop((client, late));
-    wait_until("nothing is under way", || memory.under_way(slot) == Some(0));
+    wait_until("nothing is under way", || {
+        memory.requests_in_progress(slot) == Some(0)
+    });
     let drains = || vitals::report(runtime).subjects[0].why == "draining";
     assert!(drains());
     memory.set_drain(slot, None);
@@ -194,7 +198,7 @@ fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led
         return;
     }
     let _one = alone();
-    let origin = Origin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let origin = ScriptedOrigin::fixed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     let mut config = config(origin.port);
     model::control::install(&mut config, None, state::now_ms());
     // One of the addresses is not on this machine, and no sysctl was set for it.
@@ -214,7 +218,7 @@ fn threads_beat_frontends_are_judged_and_clients_of_an_address_that_goes_are_led
     let words: &'static [AtomicU64] = Box::leak(words.into_boxed_slice());
     let memory = Vitals::begin(words).expect("long enough");
     vitals::share(running.runtime, words).expect("begun");
-    let side = Side::start(&running);
+    let side = SideThread::start(&running);
 
     is_judged(&memory, &config);
     a_stuck_thread_is_seen(&memory);

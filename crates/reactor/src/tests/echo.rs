@@ -1,7 +1,7 @@
 //! A server and a client over TCP, in the way the data plane uses them.
 
 use super::on_loop;
-use crate::{Buffer, Listener, Socket, inject, load, spawn, stop, tasks, thread};
+use crate::{Buffer, Listener, StreamSocket, inject, load, spawn, stop, tasks, thread};
 use rustix::net::{SocketAddrAny, getsockname};
 use std::net::TcpListener;
 
@@ -12,7 +12,7 @@ pub(super) fn listening() -> (Listener, SocketAddrAny) {
     (Listener::from_fd(socket.into()).unwrap(), address)
 }
 
-async fn echo(socket: Socket) {
+async fn echo(socket: StreamSocket) {
     loop {
         socket.readable().await;
         let mut buffer = Buffer::take();
@@ -35,7 +35,7 @@ async fn echo(socket: Socket) {
 }
 
 async fn talk(address: SocketAddrAny, rounds: usize) {
-    let socket = Socket::connect(&address).unwrap();
+    let socket = StreamSocket::connect(&address).unwrap();
     socket.connected().await.unwrap();
     for round in 0..rounds {
         let question = format!("question {round}");
@@ -63,7 +63,7 @@ fn an_echo_server_answers_many_clients_on_one_thread() {
         spawn(async move {
             while let Ok((fd, peer)) = listener.accept().await {
                 assert!(peer.is_some());
-                spawn(echo(Socket::from_fd(fd).unwrap()));
+                spawn(echo(StreamSocket::from_fd(fd).unwrap()));
             }
         });
         let (done, mut finished) = tokio::sync::mpsc::unbounded_channel();
@@ -96,7 +96,7 @@ fn accepted_sockets_go_to_the_loop_of_another_thread() {
             while let Ok((fd, _)) = listener.accept().await {
                 inject(other, move || {
                     assert_eq!(thread(), other);
-                    spawn(echo(Socket::from_fd(fd).unwrap()));
+                    spawn(echo(StreamSocket::from_fd(fd).unwrap()));
                 })
                 .unwrap();
             }

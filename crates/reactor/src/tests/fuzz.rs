@@ -3,9 +3,9 @@
 
 use super::descriptors;
 use super::sockets::{pair, tcp_pair};
-use super::threads::Other;
+use super::threads::EventLoopThread;
 use super::{on_loop, turn};
-use crate::{Assumed, Buffer, Socket, now, sleep, spawn, with_deadline, yield_now};
+use crate::{Assumed, Buffer, StreamSocket, now, sleep, spawn, with_deadline, yield_now};
 use lab::{Random, setting};
 use rustix::fd::OwnedFd;
 use rustix::net::sockopt;
@@ -36,7 +36,7 @@ fn byte(seed: u64, place: usize) -> u8 {
         .wrapping_add(place as u64 >> 8) as u8
 }
 
-async fn ready(socket: &Socket) -> (bool, bool) {
+async fn ready(socket: &StreamSocket) -> (bool, bool) {
     std::future::poll_fn(|context| {
         Poll::Ready((
             socket.poll_readable(context).is_ready(),
@@ -51,7 +51,7 @@ async fn ready(socket: &Socket) -> (bool, bool) {
 /// may need a moment to transfer the data.
 async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
     seed: u64,
-    socket: Socket,
+    socket: StreamSocket,
     mut peer: P,
     strict: bool,
 ) {
@@ -123,7 +123,7 @@ async fn one_step_at_a_time<P: Read + Write + std::os::fd::AsFd>(
 /// Checks that the socket is readable when bytes or the end are available, writable when it has
 /// space, and closed when the peer has ended.
 async fn must_be_told(
-    socket: &Socket,
+    socket: &StreamSocket,
     bytes: bool,
     room: bool,
     end: bool,
@@ -168,14 +168,19 @@ fn what_the_kernel_holds_is_known_after_a_turn() {
 }
 
 /// The parameters that both ends of a stream share.
-struct Plan {
+struct TransferPlan {
     seed: u64,
     /// Number of bytes in this direction, after which the stream ends.
     total: usize,
 }
 
 /// Moves random slices, with waits of all kinds, until both directions have ended.
-async fn end(socket: Socket, mut random: Random, outgoing: Plan, incoming: Plan) {
+async fn end(
+    socket: StreamSocket,
+    mut random: Random,
+    outgoing: TransferPlan,
+    incoming: TransferPlan,
+) {
     let (mut sent, mut received) = (0, 0);
     let (mut closed, mut finished) = (false, false);
     let mut buffer = Buffer::take();
@@ -214,7 +219,7 @@ async fn end(socket: Socket, mut random: Random, outgoing: Plan, incoming: Plan)
 }
 
 /// Waits in a random way, never for something that cannot happen.
-async fn rest(socket: &Socket, random: &mut Random, closed: bool, finished: bool) {
+async fn rest(socket: &StreamSocket, random: &mut Random, closed: bool, finished: bool) {
     let soon = now() + Duration::from_micros(random.index(1500) as u64);
     match random.index(12) {
         0 => sleep(Duration::from_micros(random.index(900) as u64)).await,
@@ -252,7 +257,7 @@ fn both_ends(tcp: bool) -> (OwnedFd, OwnedFd) {
 
 #[test]
 fn streams_between_random_ends_arrive_whole() {
-    let other = Other::new(|| ());
+    let other = EventLoopThread::new(|| ());
     let elsewhere = other.index;
     on_loop(move || async move {
         for seed in seeds(60) {
@@ -268,19 +273,19 @@ fn streams_between_random_ends_arrive_whole() {
                 }
                 let most = [10, 2000, 400_000][random.index(3)];
                 let totals = (random.index(most), random.index(most));
-                let plan = move |total| Plan { seed, total };
+                let plan = move |total| TransferPlan { seed, total };
                 let (mine, theirs) = (Random::new(random.next()), Random::new(random.next()));
                 left.fetch_add(2, Ordering::Relaxed);
                 let done = Arc::clone(&left);
                 spawn(async move {
-                    let socket = Socket::from_fd(near).unwrap();
+                    let socket = StreamSocket::from_fd(near).unwrap();
                     end(socket, mine, plan(totals.0), plan(totals.1)).await;
                     done.fetch_sub(1, Ordering::Relaxed);
                 });
                 let done = Arc::clone(&left);
                 let begin = move || {
                     spawn(async move {
-                        let socket = Socket::from_fd(far).unwrap();
+                        let socket = StreamSocket::from_fd(far).unwrap();
                         end(socket, theirs, plan(totals.1), plan(totals.0)).await;
                         done.fetch_sub(1, Ordering::Relaxed);
                     });

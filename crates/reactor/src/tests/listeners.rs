@@ -1,6 +1,6 @@
 //! Tests of listeners: shared, paused, out of descriptors.
 
-use super::threads::Other;
+use super::threads::EventLoopThread;
 use super::{on_loop, turn};
 use crate::{Listener, inject, now, sleep, spawn, with_deadline};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Runs a listener on another event loop that counts the accepted connections.
-fn counting(socket: &TcpListener, count: &Arc<AtomicUsize>) -> Other {
+fn counting(socket: &TcpListener, count: &Arc<AtomicUsize>) -> EventLoopThread {
     let fd = socket.try_clone().unwrap();
     let count = Arc::clone(count);
-    Other::new(move || {
+    EventLoopThread::new(move || {
         spawn(async move {
             let listener = Listener::from_fd(fd.into()).unwrap();
             while listener.accept().await.is_ok() {
@@ -120,7 +120,7 @@ fn an_edge_that_a_leaving_loop_has_taken_reaches_another() {
         let fd = socket.try_clone().unwrap();
         let (leave, mut left) = tokio::sync::mpsc::unbounded_channel::<()>();
         // This listener is first in the kernel's list of waiters and never accepts.
-        let lazy = Other::new(move || {
+        let lazy = EventLoopThread::new(move || {
             spawn(async move {
                 let listener = Listener::from_fd(fd.into()).unwrap();
                 left.recv().await;

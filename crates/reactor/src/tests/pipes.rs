@@ -2,7 +2,7 @@
 
 use super::on_loop;
 use super::sockets::{pair, tcp_pair};
-use crate::{Assumed, PIPES_MAX, Pipe, Socket, pipes};
+use crate::{Assumed, PIPES_MAX, Pipe, StreamSocket, pipes};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -20,7 +20,7 @@ fn pattern(length: usize) -> Vec<u8> {
 }
 
 /// Forwards all data until the end of the stream.
-async fn pass(from: &Socket, to: &Socket) -> usize {
+async fn pass(from: &StreamSocket, to: &StreamSocket) -> usize {
     let mut passed = 0;
     loop {
         from.readable().await;
@@ -117,11 +117,11 @@ fn an_empty_socket_blocks_and_a_failed_one_says_so() {
         assert!(!socket.is_readable(), "it is known to be empty");
         peer.write_all(b"x").unwrap();
         socket.readable().await;
-        socket.look();
+        socket.check_readable();
         assert!(socket.is_readable(), "a look takes nothing");
         assert_eq!(pipe.fill_from(&socket, 100).unwrap(), 1);
         assert!(socket.is_readable(), "a short piece says nothing");
-        socket.look();
+        socket.check_readable();
         assert!(!socket.is_readable());
         // Unread bytes turn the close into a reset.
         let (to, other) = tcp_pair(Assumed::Both);
@@ -149,14 +149,14 @@ fn the_process_has_a_bounded_number_of_pipes() {
     let _alone = alone();
     on_loop(|| async {
         let before = pipes();
-        assert_eq!((before.used, before.most), (0, PIPES_MAX));
+        assert_eq!((before.used, before.max_pipes), (0, PIPES_MAX));
         let held: Vec<Pipe> = std::iter::from_fn(Pipe::take).collect();
         assert!(held.len() <= PIPES_MAX as usize && held.len() > 8);
         assert_eq!(pipes().used, held.len() as u32);
         drop(held);
         let after = pipes();
         assert_eq!(after.used, 0);
-        assert!(after.kept < 8, "few are kept: {after:?}");
+        assert!(after.free_pipes < 8, "few are kept: {after:?}");
         crate::release_pools();
     });
 }

@@ -1,7 +1,7 @@
 //! Tests of edges, short reads, closes and reuse of descriptors.
 
 use super::{descriptors, on_loop, turn};
-use crate::{Assumed, Socket, now, sleep, spawn, with_deadline};
+use crate::{Assumed, StreamSocket, now, sleep, spawn, with_deadline};
 use rustix::fd::OwnedFd;
 use rustix::net::{SendFlags, sockopt};
 use std::io::{ErrorKind, IoSlice, Read, Write};
@@ -13,23 +13,23 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Returns a Unix socket on the event loop and its peer, which is not on it.
-pub(super) fn pair(assumed: Assumed) -> (Socket, UnixStream) {
+pub(super) fn pair(assumed: Assumed) -> (StreamSocket, UnixStream) {
     let (ours, theirs) = descriptors();
     (
-        Socket::from_nonblocking(ours, assumed).unwrap(),
+        StreamSocket::from_nonblocking(ours, assumed).unwrap(),
         UnixStream::from(theirs),
     )
 }
 
 /// Does the same over TCP.
-pub(super) fn tcp_pair(assumed: Assumed) -> (Socket, TcpStream) {
+pub(super) fn tcp_pair(assumed: Assumed) -> (StreamSocket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let theirs = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     theirs.set_nodelay(true).unwrap();
     let (ours, _) = listener.accept().unwrap();
     ours.set_nonblocking(true).unwrap();
     (
-        Socket::from_nonblocking(ours.into(), assumed).unwrap(),
+        StreamSocket::from_nonblocking(ours.into(), assumed).unwrap(),
         theirs,
     )
 }
@@ -38,7 +38,7 @@ fn blocks<T: std::fmt::Debug>(result: std::io::Result<T>) -> bool {
     matches!(result, Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-async fn is_ready(socket: &Socket) -> (bool, bool) {
+async fn is_ready(socket: &StreamSocket) -> (bool, bool) {
     std::future::poll_fn(|context| {
         Poll::Ready((
             socket.poll_readable(context).is_ready(),
@@ -53,7 +53,7 @@ fn bytes_from_before_the_registration_are_told() {
     on_loop(|| async {
         let (ours, mut theirs) = descriptors_with_peer();
         theirs.write_all(b"early").unwrap();
-        let socket = Socket::from_nonblocking(ours, Assumed::Nothing).unwrap();
+        let socket = StreamSocket::from_nonblocking(ours, Assumed::Nothing).unwrap();
         let mut buffer = [0; 10];
         assert!(blocks(socket.try_read(&mut buffer)), "nothing is assumed");
         socket.readable().await;
@@ -239,11 +239,11 @@ fn an_event_of_a_former_descriptor_does_not_reach_its_successor() {
         // The duplicate keeps the old socket open, and therefore in epoll.
         let duplicate = ours.try_clone().unwrap();
         let number = ours.as_raw_fd();
-        drop(Socket::from_nonblocking(ours, Assumed::Nothing).unwrap());
+        drop(StreamSocket::from_nonblocking(ours, Assumed::Nothing).unwrap());
         // The slot is the same; the number too, unless a parallel test took it first.
         let (other, _peer) = descriptors();
         let same_number = other.as_raw_fd() == number;
-        let socket = Socket::from_nonblocking(other, Assumed::Nothing).unwrap();
+        let socket = StreamSocket::from_nonblocking(other, Assumed::Nothing).unwrap();
         socket.writable().await;
         theirs.write_all(b"for the former").unwrap();
         for _ in 0..3 {
@@ -266,7 +266,7 @@ fn a_socket_leaves_its_loop_with_its_descriptor() {
         let (socket, mut theirs) = pair(Assumed::Writable);
         theirs.write_all(b"moved").unwrap();
         let fd = socket.into_fd().unwrap();
-        let again = Socket::from_fd(fd).unwrap();
+        let again = StreamSocket::from_fd(fd).unwrap();
         again.readable().await;
         let mut buffer = [0; 10];
         assert_eq!(again.try_read(&mut buffer).unwrap(), 5);
@@ -306,7 +306,7 @@ fn a_weak_socket_knows_when_its_descriptor_was_given_away() {
 fn a_blocking_descriptor_becomes_nonblocking() {
     on_loop(|| async {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let socket = Socket::from_fd(ours.into()).unwrap();
+        let socket = StreamSocket::from_fd(ours.into()).unwrap();
         let flags = rustix::fs::fcntl_getfl(socket.fd()).unwrap();
         assert!(flags.contains(rustix::fs::OFlags::NONBLOCK));
     });
@@ -358,7 +358,7 @@ fn a_refused_connection_is_an_error() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = rustix::net::getsockname(&listener).unwrap();
         drop(listener);
-        let result = match Socket::connect(&address) {
+        let result = match StreamSocket::connect(&address) {
             Ok(socket) => socket.connected().await,
             Err(error) => Err(error),
         };
@@ -429,8 +429,8 @@ fn a_task_dropped_in_the_middle_of_a_write_leaves_a_prefix() {
 fn tokio_s_traits_carry_a_megabyte_both_ways() {
     on_loop(|| async {
         let (ours, theirs) = descriptors();
-        let mut near = Socket::from_fd(ours).unwrap();
-        let mut far = Socket::from_fd(theirs).unwrap();
+        let mut near = StreamSocket::from_fd(ours).unwrap();
+        let mut far = StreamSocket::from_fd(theirs).unwrap();
         spawn(async move {
             let (mut read, mut write) = tokio::io::split(&mut far);
             tokio::io::copy(&mut read, &mut write).await.unwrap();

@@ -2,8 +2,8 @@
 
 use super::{Lease, on_loop, turn};
 use crate::{
-    Assumed, charge, inject, may_go_on, now, panics, refused, run, sleep, spawn, stop, tasks,
-    thread, yield_now,
+    Assumed, charge_budget, has_budget, inject, now, panics, refused_tasks, run, sleep, spawn,
+    stop, tasks, thread, yield_now,
 };
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -74,7 +74,7 @@ fn tasks_that_are_left_are_dropped_with_their_loop_and_cannot_spawn() {
     }
     let ran = Rc::new(Cell::new(false));
     let copy = Rc::clone(&ran);
-    let before = refused();
+    let before = refused_tasks();
     on_loop(|| async move {
         let spawner = Spawner(copy);
         spawn(async move {
@@ -85,7 +85,7 @@ fn tasks_that_are_left_are_dropped_with_their_loop_and_cannot_spawn() {
     });
     assert!(!ran.get());
     assert_eq!(Rc::strong_count(&ran), 1);
-    assert!(refused() > before);
+    assert!(refused_tasks() > before);
 }
 
 #[test]
@@ -262,8 +262,8 @@ fn who_works_much_is_stopped_and_others_run_in_between() {
             let mut left = 100;
             spawn(poll_fn(move |_| {
                 let mut now = 0;
-                while left > 0 && may_go_on() {
-                    charge(64);
+                while left > 0 && has_budget() {
+                    charge_budget(64);
                     (left, now) = (left - 1, now + 1);
                 }
                 done.borrow_mut().push((name, now));
@@ -289,7 +289,7 @@ fn a_socket_is_refused_to_who_has_spent_its_budget_and_given_in_the_next_poll() 
         far.write_all(b"x").unwrap();
         near.readable().await;
         yield_now().await;
-        charge(usize::MAX);
+        charge_budget(usize::MAX);
         let refused = near.try_read(&mut [0; 8]);
         assert_eq!(refused.unwrap_err().kind(), ErrorKind::WouldBlock);
         yield_now().await;

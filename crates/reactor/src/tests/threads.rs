@@ -1,7 +1,9 @@
 //! Wakes and jobs across threads.
 
 use super::{Lease, on_loop, turn};
-use crate::{Why, end_when, inject, load, run, spawn, stop, tasks, thread, wake_some, yield_now};
+use crate::{
+    Why, inject, load, run, set_end_condition, spawn, stop, tasks, thread, wake_some, yield_now,
+};
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -10,14 +12,14 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Poll, Waker};
 
 /// An event loop on its own thread, until dropped.
-pub(super) struct Other {
+pub(super) struct EventLoopThread {
     pub(super) index: usize,
     thread: Option<std::thread::JoinHandle<()>>,
     _lease: Lease,
 }
 
-impl Other {
-    pub(super) fn new(init: impl FnOnce() + Send + 'static) -> Other {
+impl EventLoopThread {
+    pub(super) fn new(init: impl FnOnce() + Send + 'static) -> EventLoopThread {
         let lease = Lease::default();
         let index = lease.0;
         let (ready, is_ready) = mpsc::channel();
@@ -29,7 +31,7 @@ impl Other {
             .unwrap();
         });
         is_ready.recv().unwrap();
-        Other {
+        EventLoopThread {
             index,
             thread: Some(thread),
             _lease: lease,
@@ -37,7 +39,7 @@ impl Other {
     }
 }
 
-impl Drop for Other {
+impl Drop for EventLoopThread {
     fn drop(&mut self) {
         stop(self.index);
         if let Some(thread) = self.thread.take() {
@@ -80,7 +82,7 @@ fn no_wake_between_two_loops_is_lost() {
     const ROUNDS: u64 = 20_000;
     let (ping, pong) = (Arc::new(Mailbox::default()), Arc::new(Mailbox::default()));
     let (there, back) = (Arc::clone(&ping), Arc::clone(&pong));
-    let other = Other::new(move || {
+    let other = EventLoopThread::new(move || {
         spawn(async move {
             for round in 1..=ROUNDS {
                 there.wait_for(round).await;
@@ -193,7 +195,7 @@ fn jobs_beyond_the_bound_are_given_back() {
 
 #[test]
 fn jobs_that_a_loop_leaves_are_dropped_without_a_lock() {
-    let other = Other::new(|| ());
+    let other = EventLoopThread::new(|| ());
     let index = other.index;
     struct Talkative(usize, Waker);
     impl Drop for Talkative {
@@ -270,7 +272,7 @@ fn a_loop_that_ends_by_itself_runs_every_job_that_it_took() {
     static DONE: AtomicBool = AtomicBool::new(false);
     for _ in 0..50 {
         DONE.store(false, Ordering::SeqCst);
-        let other = Other::new(|| end_when(|| DONE.load(Ordering::SeqCst)));
+        let other = EventLoopThread::new(|| set_end_condition(|| DONE.load(Ordering::SeqCst)));
         let ran = Arc::new(AtomicUsize::new(0));
         let mut taken = 0;
         loop {

@@ -1,14 +1,14 @@
 //! Requests of the control role: handled one at a time in their order; checks run in parallel.
 
-use crate::control::{Asker, Door};
-use crate::loading::{LoadError, Loading, Told};
+use crate::control::{Asker, RequestInterface};
+use crate::loading::{LoadError, LoaderResult, Loading};
 use crate::state::Supervisor;
-use crate::state::cluster::{Ask, Serving, Trial};
-use crate::version::Version;
-use part::role::{Load, Look, Message};
+use crate::state::cluster::{ControlRequest, Trial, VersionInProgress};
+use crate::version::LoadedVersion;
+use part::role::{DiagnosticFormat, Load, SupervisorMessage};
 use part::spawn::OWN_PROGRAM;
 use part::versions::Findings;
-use part::{Shared, memory};
+use part::{SharedFd, memory};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use std::sync::Arc;
 const ASKS_MAX: usize = 64;
 
 impl Supervisor {
-    pub(super) fn ask(&mut self, ask: Ask) {
+    pub(super) fn queue_control_request(&mut self, ask: ControlRequest) {
         if self.service.stop.is_some() {
             return self.answer_set(ask.number(), false, "the machine is stopping");
         }
-        if self.cluster.asks.len() >= ASKS_MAX {
+        if self.cluster.waiting_requests.len() >= ASKS_MAX {
             return self.answer_set(ask.number(), false, "too many requests at the same time");
         }
-        self.cluster.asks.push_back(ask);
+        self.cluster.waiting_requests.push_back(ask);
     }
 
     /// Sends a response to the control role.
@@ -33,19 +33,23 @@ impl Supervisor {
     }
 
     fn answer_check(&mut self, ask: u64, good: bool, together: bool, words: &str) {
-        let descriptors: Vec<Shared> = memory::create("evenkeel words", words.as_bytes())
+        let descriptors: Vec<SharedFd> = memory::create("evenkeel words", words.as_bytes())
             .map(Arc::new)
             .into_iter()
             .collect();
         if let Some(role) = self.slots.governing.process() {
             // If this fails, the role has ended; the main loop notices that.
-            let _ = role.say_numbered(ask, &Message::Verdict { good, together }, &descriptors);
+            let _ = role.send_numbered(
+                ask,
+                &SupervisorMessage::Verdict { good, together },
+                &descriptors,
+            );
         }
     }
 
     /// Drops the pending requests, because the control role has ended.
     pub(super) fn drop_asks(&mut self) {
-        self.cluster.asks = VecDeque::new();
+        self.cluster.waiting_requests = VecDeque::new();
     }
 
     /// Handles the requests that are possible now.
@@ -55,15 +59,17 @@ impl Supervisor {
             self.settle_trial();
         }
         while let Some(at) = self.next_ask() {
-            let Some(ask) = self.cluster.asks.remove(at) else {
+            let Some(ask) = self.cluster.waiting_requests.remove(at) else {
                 return;
             };
             match ask {
                 // Checks are handled separately.
-                Ask::Check { .. } => {}
-                Ask::Serve { ask, set, trial } => return self.serve_set(ask, set, trial),
-                Ask::Accept { ask } => self.accept_trial(ask),
-                Ask::Revert { ask } => self.revert_trial(ask),
+                ControlRequest::Check { .. } => {}
+                ControlRequest::Serve { ask, set, trial } => {
+                    return self.serve_set(ask, set, trial);
+                }
+                ControlRequest::Accept { ask } => self.accept_trial(ask),
+                ControlRequest::Revert { ask } => self.revert_trial(ask),
             }
         }
     }
@@ -75,13 +81,13 @@ impl Supervisor {
             || self.cluster.serving.is_some()
             || self.changing.upgrade.is_some()
             || self.is_going_back()
-            || (self.versions.kept.is_some() && !self.serves());
-        let other = |ask: &Ask| !matches!(ask, Ask::Check { .. });
-        let at = self.cluster.asks.iter().position(other);
+            || (self.versions.last_good.is_some() && !self.serves());
+        let other = |ask: &ControlRequest| !matches!(ask, ControlRequest::Check { .. });
+        let at = self.cluster.waiting_requests.iter().position(other);
         at.filter(|_| !busy && self.service.stop.is_none())
     }
 
-    fn serve_set(&mut self, ask: u64, set: Shared, trial: bool) {
+    fn serve_set(&mut self, ask: u64, set: SharedFd, trial: bool) {
         if self
             .cluster
             .start
@@ -92,18 +98,20 @@ impl Supervisor {
         }
         if self.cluster.trial.is_some() || self.cluster.first.is_some() {
             // First a rollback to the version with which the new one would be compared.
-            self.cluster.asks.push_front(Ask::Serve { ask, set, trial });
-            return self.go_back();
+            self.cluster
+                .waiting_requests
+                .push_front(ControlRequest::Serve { ask, set, trial });
+            return self.begin_rollback();
         }
         self.cluster.load_at = None;
-        self.cluster.serving = Some(Serving {
+        self.cluster.serving = Some(VersionInProgress {
             set,
             trial,
             shown: String::new(),
         });
         self.changing.requests.ask(Some(Asker {
             id: ask,
-            at: Door::Cluster,
+            at: RequestInterface::Cluster,
             look: None,
             fresh: false,
         }));
@@ -114,7 +122,7 @@ impl Supervisor {
 
     /// Returns the files of the cluster for a loader; None if it must read the files of this
     /// machine.
-    pub(in super::super) fn set_to_load(&self) -> Option<Shared> {
+    pub(in super::super) fn set_to_load(&self) -> Option<SharedFd> {
         let serving = self.cluster.serving.as_ref().map(|one| one.set.clone());
         serving.or_else(|| self.cluster.accepted.clone())
     }
@@ -146,7 +154,7 @@ impl Supervisor {
     /// version.
     pub(in super::super) fn brings_trial(&self) -> bool {
         let serving = self.cluster.serving.as_ref();
-        self.versions.kept.is_some() && serving.is_some_and(|serving| serving.trial)
+        self.versions.last_good.is_some() && serving.is_some_and(|serving| serving.trial)
     }
 
     /// Handles the end of a change: its version is served (`taken`), or not.
@@ -159,7 +167,7 @@ impl Supervisor {
     }
 
     /// Handles the end of a change whose version is now served as a candidate.
-    pub(in super::super) fn trial_begins(&mut self, version: Version) {
+    pub(in super::super) fn trial_begins(&mut self, version: LoadedVersion) {
         if let Some(serving) = self.cluster.serving.take() {
             self.cluster.trial = Some(Trial {
                 version,
@@ -175,21 +183,22 @@ impl Supervisor {
         if self.cluster.checking.is_some() || self.service.stop.is_some() {
             return;
         }
-        let check = |ask: &Ask| matches!(ask, Ask::Check { .. });
-        let at = self.cluster.asks.iter().position(check);
-        let Some(Ask::Check { ask, set, as_json }) = at.and_then(|at| self.cluster.asks.remove(at))
+        let check = |ask: &ControlRequest| matches!(ask, ControlRequest::Check { .. });
+        let at = self.cluster.waiting_requests.iter().position(check);
+        let Some(ControlRequest::Check { ask, set, as_json }) =
+            at.and_then(|at| self.cluster.waiting_requests.remove(at))
         else {
             return;
         };
         let mut descriptors = vec![set];
         // The loader gets the open sockets, so that it does not open them again.
         let serves = self.cluster.trial.as_ref().map(|trial| &trial.version);
-        let serves = serves.or(self.versions.kept.as_ref());
+        let serves = serves.or(self.versions.last_good.as_ref());
         descriptors.extend(serves.iter().flat_map(|version| version.whole()));
         let load = self.load(&[]);
-        let look = load.look.map(|look| Look { as_json, ..look });
+        let look = load.look.map(|look| DiagnosticFormat { as_json, ..look });
         let load = Load {
-            previous: serves.map(Version::known_plan),
+            previous: serves.map(LoadedVersion::known_plan),
             look,
             set: true,
             dry: true,
@@ -233,7 +242,7 @@ impl Supervisor {
 
 /// Returns the result of a loader that only checked. Dropping the result closes what the loader
 /// opened.
-fn verdict(told: Result<Told, LoadError>) -> (bool, String) {
+fn verdict(told: Result<LoaderResult, LoadError>) -> (bool, String) {
     match told {
         Ok(told) => (told.outcome.is_ok(), told.shown),
         Err(error) => (false, error.to_string()),

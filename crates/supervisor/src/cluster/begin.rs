@@ -5,10 +5,10 @@ use super::role;
 use crate::between::Asks;
 use crate::command::Start;
 use crate::directory;
-use crate::loading::Told;
+use crate::loading::LoaderResult;
 use crate::state::Supervisor;
-use part::role::Message;
-use part::row::{Governs, Life};
+use part::role::SupervisorMessage;
+use part::row::{ControllerProperties, Life};
 use part::spawn::OWN_PROGRAM;
 use part::voice::write_error;
 use std::io;
@@ -32,7 +32,7 @@ impl Supervisor {
         let Some(start) = self.cluster.start.clone() else {
             return;
         };
-        if self.doors.control.is_none() {
+        if self.interfaces.control.is_none() {
             self.open_control();
         }
         if self.slots.governing.running.is_none() {
@@ -62,12 +62,12 @@ impl Supervisor {
     fn hold_first_messages(&mut self, start: &Start) {
         let governing = self.slots.governing.row.part;
         let first = (self.governs().read_first_messages)(&start.directory);
-        if !first.words.is_empty() {
-            self.voice.warning(first.words);
+        if !first.reason.is_empty() {
+            self.voice.warning(first.reason);
         }
         for message in &first.messages {
             let of = Asks::Role(governing, 0);
-            let sent = Message::Part(Box::new(message.clone()));
+            let sent = SupervisorMessage::Part(Box::new(message.clone()));
             if let Some(to) = self.receiver(of, &message.part, &sent) {
                 self.hold(of, to, message);
             }
@@ -99,17 +99,17 @@ impl Supervisor {
 
     /// Reports readiness without a version: the cluster may have none for a long time.
     pub(super) fn wait_for_version(&mut self) {
-        self.doors
+        self.interfaces
             .notify
             .ready("waiting for a version from the cluster");
-        self.tell_ready();
+        self.report_ready();
     }
 
     /// Loads the version that was accepted last, at the start.
     pub(in super::super) fn load_accepted(&mut self) {
         if self.cluster.accepted.is_none()
             || self.changing.loading.is_some()
-            || self.versions.kept.is_some()
+            || self.versions.last_good.is_some()
         {
             return;
         }
@@ -125,7 +125,7 @@ impl Supervisor {
     /// Handles a first version that could not be served. The process continues, because the cluster
     /// may have a better one.
     pub(in super::super) fn first_failed(&mut self, words: &str, shown: &str) {
-        self.versions.kept = None;
+        self.versions.last_good = None;
         if self.cluster.serving.is_some() {
             let again = self.cluster.accepted.is_some();
             self.cluster.load_at = again.then(|| Instant::now() + AGAIN);
@@ -149,7 +149,7 @@ impl Supervisor {
     }
 
     /// Keeps the output of the loader of a first version, for the client that asked.
-    pub(in super::super) fn first_told(&mut self, told: &Told) {
+    pub(in super::super) fn first_told(&mut self, told: &LoaderResult) {
         if self.is_member() {
             write_error(&told.plain);
             if let Some(serving) = &mut self.cluster.serving {
@@ -166,12 +166,12 @@ impl Supervisor {
             let first = serving.trial.then(|| self.before_first());
             self.version_brought(true);
             self.cluster.first = first;
-            self.tell_change(&[], &shown);
+            self.report_change(&[], &shown);
         }
     }
 
     /// Returns the properties of the control role.
-    pub(super) fn governs(&self) -> Governs {
+    pub(super) fn governs(&self) -> ControllerProperties {
         match self.slots.governing.row.life {
             Life::Governs(governs) => governs,
             _ => unreachable!("the place of the role that governs"),
@@ -194,7 +194,7 @@ impl Supervisor {
                     role.process.number()
                 ));
                 self.slots.governing.running = Some(role);
-                self.tell_held(row.part);
+                self.send_stored_messages(row.part);
             }
             Err(error) => {
                 self.voice.alert(error);

@@ -70,7 +70,7 @@ impl Supervisor {
         let on_disk = (self.governs().read_accepted)(&start.directory);
         match on_disk.is_ok_and(|on_disk| same(&set, on_disk.file) == Ok(true)) {
             true => self.accept_trial(NOBODY),
-            false => self.go_back(),
+            false => self.begin_rollback(),
         }
     }
 }

@@ -3,9 +3,9 @@
 //! supervisor loads the version again from time to time, and applies the result as soon as less is
 //! missing.
 
-use crate::loading::{LoadError, Told};
+use crate::loading::{LoadError, LoaderResult};
 use crate::state::Supervisor;
-use crate::version::Version;
+use crate::version::LoadedVersion;
 use part::spawn::OWN_PROGRAM;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -40,7 +40,10 @@ impl Supervisor {
     }
 
     /// Returns whether a load that retried missing resources still lacks the same ones.
-    pub(in super::super) fn retried_in_vain(&mut self, told: &Result<Told, LoadError>) -> bool {
+    pub(in super::super) fn retried_in_vain(
+        &mut self,
+        told: &Result<LoaderResult, LoadError>,
+    ) -> bool {
         let has_version = told.as_ref().is_ok_and(|told| told.outcome.is_ok());
         let in_vain = std::mem::take(&mut self.cluster.retrying) && !has_version;
         if in_vain {
@@ -51,8 +54,8 @@ impl Supervisor {
 
     /// Returns whether the version in service lacks something.
     fn lacks_something(&self) -> bool {
-        let kept = self.versions.kept.as_ref();
-        kept.is_some_and(|kept: &Version| !kept.plan().lacks.missing.is_empty())
+        let kept = self.versions.last_good.as_ref();
+        kept.is_some_and(|kept: &LoadedVersion| !kept.plan().lacks.missing.is_empty())
     }
 
     /// Retries what the version in service lacks, if an attempt is due.

@@ -15,13 +15,13 @@ mod missing;
 mod role;
 mod trial;
 
-use crate::slot::Running;
+use crate::slot::RunningRole;
 use crate::state::Supervisor;
-use crate::state::cluster::Ask;
-use part::Shared;
+use crate::state::cluster::ControlRequest;
+use part::SharedFd;
 use part::channel::Received;
-use part::role::{Manner, Message};
-use part::spawn::Ending;
+use part::role::{Manner, SupervisorMessage};
+use part::spawn::ProcessExit;
 use part::voice::Form;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -60,41 +60,41 @@ impl Supervisor {
     pub(super) fn hear_control(&mut self, received: Received) {
         let ask = received.ask;
         match received.message {
-            Message::Check | Message::Find => {
-                let as_json = matches!(received.message, Message::Find);
-                self.ask_with(received, |set| Ask::Check { ask, set, as_json });
+            SupervisorMessage::Check | SupervisorMessage::Find => {
+                let as_json = matches!(received.message, SupervisorMessage::Find);
+                self.ask_with(received, |set| ControlRequest::Check { ask, set, as_json });
             }
-            Message::Serve { trial } => {
-                self.ask_with(received, |set| Ask::Serve { ask, set, trial });
+            SupervisorMessage::Serve { trial } => {
+                self.ask_with(received, |set| ControlRequest::Serve { ask, set, trial });
             }
-            Message::Accept => self.ask(Ask::Accept { ask }),
-            Message::Revert => self.ask(Ask::Revert { ask }),
-            Message::Ended { words } => {
+            SupervisorMessage::Accept => self.queue_control_request(ControlRequest::Accept { ask }),
+            SupervisorMessage::Revert => self.queue_control_request(ControlRequest::Revert { ask }),
+            SupervisorMessage::Ended { words } => {
                 self.voice.alert(format_args!("the control role: {words}"));
             }
             other => self.not_understood(self.slots.governing.row.part, &other),
         }
     }
 
-    fn ask_with(&mut self, received: Received, ask: impl FnOnce(Shared) -> Ask) {
+    fn ask_with(&mut self, received: Received, ask: impl FnOnce(SharedFd) -> ControlRequest) {
         match received.descriptors.into_iter().next() {
-            Some(set) => self.ask(ask(Arc::new(set))),
+            Some(set) => self.queue_control_request(ask(Arc::new(set))),
             None => self.answer_set(received.ask, false, "no version was given"),
         }
     }
 
-    fn say_to_control(&mut self, message: &Message) {
+    fn send_to_control(&mut self, message: &SupervisorMessage) {
         if let Some(role) = self.slots.governing.process() {
             // If this fails, the role has ended; the main loop notices that.
-            role.say(message, &[]);
+            role.send_message(message, &[]);
         }
     }
 
-    pub(super) fn control_ended(&mut self, role: &Running, ending: Ending) {
+    pub(super) fn control_ended(&mut self, role: &RunningRole, ending: ProcessExit) {
         self.obey_signals();
         self.drop_asks();
         self.slots.governing.stop_until = None;
-        if self.own.exit.is_some() || self.service.stop.is_some() {
+        if self.process.exit.is_some() || self.service.stop.is_some() {
             return;
         }
         self.note_crash(self.slots.governing.row.part, role, ending);

@@ -1,10 +1,10 @@
 //! Start of the control role.
 
-use crate::slot::Running;
+use crate::slot::RunningRole;
 use part::memory;
-use part::role::{Message, Personality};
+use part::role::{Personality, SupervisorMessage};
 use part::row::Entry;
-use part::spawn::{self, Ending, StartFailure, Started, Why};
+use part::spawn::{self, ProcessExit, StartFailure, Started, Why};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,21 +13,21 @@ use std::sync::Arc;
 const PROGRAM_VARIABLE: &str = "EVENKEEL_CONTROL_PROGRAM";
 
 /// Describes how the role ended, for the start of a sentence.
-pub fn ended_words(ending: Ending) -> String {
+pub fn ended_words(ending: ProcessExit) -> String {
     match ending {
-        Ending::Status(status) => format!("ended ({status})"),
-        Ending::Unknown => "ended".to_owned(),
+        ProcessExit::Status(status) => format!("ended ({status})"),
+        ProcessExit::Unknown => "ended".to_owned(),
     }
 }
 
 /// Starts a control role of a program with this payload.
-pub fn start(entry: Entry, program: &Path, payload: &[u8]) -> Result<Running, StartFailure> {
+pub fn start(entry: Entry, program: &Path, payload: &[u8]) -> Result<RunningRole, StartFailure> {
     let named = std::env::var_os(PROGRAM_VARIABLE).map(PathBuf::from);
     let program = named.as_deref().unwrap_or(program);
     let payload = memory::create("evenkeel control", payload);
     let payload = payload.map_err(|error| spawn::failure(entry, Why::Start(error)))?;
-    let message = Message::Take(Box::default());
+    let message = SupervisorMessage::Take(Box::default());
     let first = |process: &mut Started| process.send(&message, &[Arc::new(payload)]);
     let process = spawn::start(program, entry, Personality::Own, &[], first)?;
-    Ok(Running::begun(process))
+    Ok(RunningRole::begun(process))
 }

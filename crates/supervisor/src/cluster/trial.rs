@@ -2,9 +2,9 @@
 
 use crate::state::Supervisor;
 use crate::state::cluster::Trial;
-use crate::version::Version;
-use part::Shared;
-use part::role::{Message, TakeTrial};
+use crate::version::LoadedVersion;
+use part::SharedFd;
+use part::role::{SupervisorMessage, TakeTrial};
 use part::voice::Gravity;
 use std::time::{Duration, Instant};
 
@@ -15,22 +15,25 @@ const BACK_LIMIT: Duration = Duration::from_secs(5);
 impl Supervisor {
     /// Returns the message by which a proxy starts to serve a candidate. None if there is no
     /// previous version, or no proxy that could return to it.
-    pub(in super::super) fn trial_message(&self, version: &Version) -> Option<Message> {
+    pub(in super::super) fn trial_message(
+        &self,
+        version: &LoadedVersion,
+    ) -> Option<SupervisorMessage> {
         let former = self
             .versions
-            .kept
+            .last_good
             .as_ref()
             .filter(|_| self.brings_trial())?;
-        Some(Message::TakeTrial(Box::new(TakeTrial {
+        Some(SupervisorMessage::TakeTrial(Box::new(TakeTrial {
             take: version.for_role(),
             former: former.for_role(),
         })))
     }
 
     /// Returns the descriptors of that message.
-    pub(in super::super) fn trial_descriptors(&self, version: &Version) -> Vec<Shared> {
+    pub(in super::super) fn trial_descriptors(&self, version: &LoadedVersion) -> Vec<SharedFd> {
         let mut all = version.all_descriptors(None);
-        let former = self.versions.kept.iter();
+        let former = self.versions.last_good.iter();
         all.extend(former.flat_map(|former| former.all_descriptors(None)));
         all
     }
@@ -38,10 +41,10 @@ impl Supervisor {
     /// Starts the trial of a version that only concerns sidecars. They apply it when it is
     /// accepted; until then no role knows of it, and a proxy that loses its last listener
     /// continues.
-    pub(in super::super) fn trial_without_proxy(&mut self, version: Version, shown: &str) {
+    pub(in super::super) fn trial_without_proxy(&mut self, version: LoadedVersion, shown: &str) {
         let words = "it is applied when it is accepted".to_owned();
         self.trial_begins(version);
-        self.tell_change(&[(Gravity::Notice, words)], shown);
+        self.report_change(&[(Gravity::Notice, words)], shown);
     }
 
     /// Handles a proxy that cannot roll back: it is killed, and its successor starts with the
@@ -67,12 +70,12 @@ impl Supervisor {
         };
         trial.accepting = Some((ask, Instant::now() + BACK_LIMIT));
         // A proxy that was started for the candidate has no version to return to.
-        let is_first = self.versions.kept.as_ref();
-        let is_first = is_first.is_some_and(Version::is_without_proxy);
+        let is_first = self.versions.last_good.as_ref();
+        let is_first = is_first.is_some_and(LoadedVersion::is_without_proxy);
         match &mut self.slots.serving.running {
             // If this fails, the role has ended; the main loop notices that.
             Some(proxy) if !trial.version.is_without_proxy() && !is_first => {
-                let _ = proxy.say(&Message::Accept);
+                let _ = proxy.send_message(&SupervisorMessage::Accept);
             }
             _ => self.trial_ended(),
         }
@@ -85,7 +88,7 @@ impl Supervisor {
             return;
         };
         // Dropping the previous version closes its descriptors.
-        self.versions.kept = Some(trial.version);
+        self.versions.last_good = Some(trial.version);
         self.cluster.accepted = Some(trial.set);
         self.versions.unsettled = None;
         self.keep_version();
@@ -104,7 +107,7 @@ impl Supervisor {
         match &mut self.cluster.trial {
             Some(trial) => {
                 trial.asks.push(ask);
-                self.go_back();
+                self.begin_rollback();
             }
             None if self.cluster.first.is_some() => {
                 self.serve_nothing();
@@ -114,7 +117,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn go_back(&mut self) {
+    pub(super) fn begin_rollback(&mut self) {
         if self.cluster.first.is_some() {
             return self.serve_nothing();
         }
@@ -140,7 +143,7 @@ impl Supervisor {
             .serving
             .running
             .as_mut()
-            .map(|proxy| proxy.say(&Message::Revert));
+            .map(|proxy| proxy.send_message(&SupervisorMessage::Revert));
         if told == Some(false) {
             self.kill_proxy();
         }
@@ -167,10 +170,10 @@ impl Supervisor {
 
     /// Handles a proxy that rolled back by itself, or died with the candidate: the accepted version
     /// is served from now on.
-    pub(in super::super) fn went_back(&mut self, words: &str) {
+    pub(in super::super) fn handle_proxy_rollback(&mut self, words: &str) {
         if self.cluster.first.is_some() {
             let words = words.to_owned();
-            self.say_to_control(&Message::WentBack { words });
+            self.send_to_control(&SupervisorMessage::WentBack { words });
             return self.serve_nothing();
         }
         let Some(trial) = self.cluster.trial.take() else {
@@ -180,7 +183,7 @@ impl Supervisor {
             "the candidate version is rolled back: {words}; the accepted version is served again"
         ));
         let told = words.to_owned();
-        self.say_to_control(&Message::WentBack { words: told });
+        self.send_to_control(&SupervisorMessage::WentBack { words: told });
         self.answer_gone_back(trial.accepting, trial.asks, words);
     }
 

@@ -13,7 +13,7 @@ fn directory(name: &str) -> PathBuf {
 /// Enters a supervisor without files and claims.
 fn enter_here(directory: &Path) -> Result<(Entry, OwnedFd), DirectoryError> {
     let claims = Claims::default();
-    enter_in(directory, Kind::Supervisor, "evenkeel", &[], &claims)
+    enter_in(directory, SocketOwner::Supervisor, "evenkeel", &[], &claims)
 }
 
 #[test]
@@ -60,13 +60,13 @@ fn a_supervisor_is_found_until_it_goes() {
     let paths = [PathBuf::from("/etc/a b.cfg")];
     let (entry, fd) = enter_in(
         &directory,
-        Kind::Supervisor,
+        SocketOwner::Supervisor,
         "evenkeel",
         &paths,
         &Claims::default(),
     )
     .unwrap();
-    let found = instances_in(&directory, Kind::Supervisor).unwrap();
+    let found = instances_in(&directory, SocketOwner::Supervisor).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(
         (found[0].pid, &found[0].paths[..]),
@@ -88,7 +88,7 @@ fn claims_of_an_entry_are_read_and_replaced() {
         membership: Membership::Node,
         resources: [Resource::new(ResourceKind::Guest, "a\nmember arbiter")].into(),
     };
-    let kind = Kind::Supervisor;
+    let kind = SocketOwner::Supervisor;
     let (entry, fd) = enter_in(&directory, kind, "evenkeel", &[], &claims).unwrap();
     let found = || instances_in(&directory, kind).unwrap().remove(0).claims;
     assert_eq!(found(), claims);
@@ -108,7 +108,10 @@ fn an_entry_whose_lines_are_a_pipe_is_passed_over() {
     let listing = listing_of(entry.socket());
     std::fs::remove_file(&listing).unwrap();
     rustix::fs::mknodat(CWD, &listing, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
-    assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap(), []);
+    assert_eq!(
+        instances_in(&directory, SocketOwner::Supervisor).unwrap(),
+        []
+    );
     drop((entry, fd));
     std::fs::remove_dir(&directory).unwrap();
 }
@@ -120,7 +123,7 @@ fn what_a_dead_supervisor_left_behind_is_removed() {
     std::mem::forget(entry);
     drop(fd);
     assert!(
-        instances_in(&directory, Kind::Supervisor)
+        instances_in(&directory, SocketOwner::Supervisor)
             .unwrap()
             .is_empty()
     );
@@ -137,13 +140,13 @@ fn dead_entries_stay_while_somebody_enters() {
     drop(fd);
     let lock = Lock::take(&directory, FlockOperation::LockExclusive).unwrap();
     assert!(
-        instances_in(&directory, Kind::Supervisor)
+        instances_in(&directory, SocketOwner::Supervisor)
             .unwrap()
             .is_empty()
     );
     assert!(socket.exists());
     drop(lock);
-    instances_in(&directory, Kind::Supervisor).unwrap();
+    instances_in(&directory, SocketOwner::Supervisor).unwrap();
     assert!(!socket.exists());
     std::fs::remove_dir(&directory).unwrap();
 }
@@ -179,7 +182,7 @@ fn who_looks_for_supervisors_does_not_remove_one_that_just_begins() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(order) {
-                instances_in(&directory, Kind::Supervisor).unwrap();
+                instances_in(&directory, SocketOwner::Supervisor).unwrap();
             }
         });
         let removed = (0..300).find(|_| {
@@ -198,13 +201,18 @@ fn two_supervisors_of_one_process_id_have_two_sockets() {
     let first = enter_here(&directory).unwrap();
     let second = enter_in(
         &directory,
-        Kind::Supervisor,
+        SocketOwner::Supervisor,
         "haproxy",
         &[],
         &Claims::default(),
     )
     .unwrap();
-    assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 2);
+    assert_eq!(
+        instances_in(&directory, SocketOwner::Supervisor)
+            .unwrap()
+            .len(),
+        2
+    );
     drop((first, second));
     std::fs::remove_dir(&directory).unwrap();
 }
@@ -215,7 +223,7 @@ fn a_role_is_found_for_longer_than_its_supervisor_and_nobody_is_connected_to_it(
     let paths = [PathBuf::from("/etc/a.cfg")];
     let supervisor = enter_in(
         &directory,
-        Kind::Supervisor,
+        SocketOwner::Supervisor,
         "evenkeel",
         &paths,
         &Claims::default(),
@@ -223,15 +231,20 @@ fn a_role_is_found_for_longer_than_its_supervisor_and_nobody_is_connected_to_it(
     .unwrap();
     let role = enter_in(
         &directory,
-        Kind::Serving,
+        SocketOwner::Serving,
         "evenkeel",
         &paths,
         &Claims::default(),
     )
     .unwrap();
     drop(supervisor);
-    assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 0);
-    let found = instances_in(&directory, Kind::Serving).unwrap();
+    assert_eq!(
+        instances_in(&directory, SocketOwner::Supervisor)
+            .unwrap()
+            .len(),
+        0
+    );
+    let found = instances_in(&directory, SocketOwner::Serving).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].paths, paths);
     let nobody = rustix::net::accept(&role.1);
@@ -242,7 +255,12 @@ fn a_role_is_found_for_longer_than_its_supervisor_and_nobody_is_connected_to_it(
     let socket = directory.join("volume-mail.sock");
     let volume = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     volume.set_nonblocking(true).unwrap();
-    assert_eq!(instances_in(&directory, Kind::Supervisor).unwrap().len(), 0);
+    assert_eq!(
+        instances_in(&directory, SocketOwner::Supervisor)
+            .unwrap()
+            .len(),
+        0
+    );
     assert!(volume.accept().is_err(), "a search is no client");
     std::fs::remove_file(&socket).unwrap();
     std::fs::remove_dir(&directory).unwrap();

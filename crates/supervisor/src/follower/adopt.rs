@@ -4,12 +4,12 @@
 //! predecessor still works. Once the successor is ready, the predecessor ends and leaves everything
 //! in place. Otherwise the predecessor ends first.
 
-use super::{LEAVE_LIMIT, give};
+use super::{LEAVE_LIMIT, send_sidecar_version};
 use crate::handed::socket;
 use crate::orphan::{AdoptError, find_beside};
 use crate::program::is_of_another_program;
 use crate::resumed::{ResumeError, Resumed};
-use crate::slot::{Given, Running};
+use crate::slot::{RunningRole, SidecarConfiguration};
 use crate::state::Supervisor;
 use crate::state_file::Keep;
 use crate::tell;
@@ -23,8 +23,12 @@ use std::time::Instant;
 impl Supervisor {
     /// Adopts the orphaned role of these files. Returns whether there is one. If its configuration
     /// is known, the role gets it as a change.
-    pub(super) fn adopt_part(&mut self, part: &'static str, given: Option<&Given>) -> bool {
-        let what = self.slots[part].row.entry.what;
+    pub(super) fn adopt_part(
+        &mut self,
+        part: &'static str,
+        given: Option<&SidecarConfiguration>,
+    ) -> bool {
+        let what = self.slots[part].row.entry.display_name;
         let (process, before) = match find_beside(self.slots[part].row, &self.command) {
             Ok(Some(found)) => found,
             Ok(None) => return false,
@@ -38,21 +42,21 @@ impl Supervisor {
                 return false;
             }
         };
-        let mut found = Running::adopted(process);
+        let mut found = RunningRole::adopted(process);
         tell::adopted(&mut self.voice, what, found.process.number(), before);
         let told = match self.slots[part].listener() {
-            Some(listener) => found.process.guard(Some(listener)),
+            Some(listener) => found.process.set_survives_supervisor(Some(listener)),
             None => Ok(()),
         };
         let options = self.command.options_of(part);
         let given_it = told.and_then(|()| match given {
-            Some(given) => give(&mut found, given, options),
+            Some(given) => send_sidecar_version(&mut found, given, options),
             None => Ok(()),
         });
         self.slots[part].served = true;
-        if self.beside(part).shares {
+        if self.beside(part).shares_heartbeats {
             // The memory that proxy and role shared was lost with the previous supervisor.
-            self.give_vitals();
+            self.send_heartbeat_memory();
             let memory = self.pulses.file().filter(|_| !self.is_without_proxy());
             found.process.share(memory);
         }
@@ -92,39 +96,39 @@ impl Supervisor {
 
     /// Opens the sockets on which another supervisor would adopt the roles, and sends them.
     pub(in super::super) fn guard_parts(&mut self) {
-        for part in row::beside() {
+        for part in row::sidecar_parts() {
             if self.slots[part].running.is_some() {
                 // Without a guard socket no supervisor can adopt the role.
                 let _ = self.open_guard(part);
-                self.slots[part].tell_guard();
+                self.slots[part].send_adoption_socket();
             }
         }
     }
 
     /// Replaces the roles of the previous program by those of this one.
     pub(in super::super) fn replace_parts(&mut self) {
-        for part in row::beside() {
+        for part in row::sidecar_parts() {
             self.replace_part(part);
         }
     }
 
     pub(super) fn replace_part(&mut self, part: &'static str) {
-        let Some(kept) = &self.versions.kept else {
+        let Some(kept) = &self.versions.last_good else {
             return;
         };
         let Some(given) = kept.given(part) else {
             // The version that the new program loaded has nothing for the part.
             if !kept.has(part) {
-                self.give_part_up(part);
+                self.end_sidecar(part);
             }
             return;
         };
         let slot = &mut self.slots[part];
         slot.taking = None;
         slot.wanted = Some(given.clone());
-        if !self.beside(part).overlaps {
+        if !self.beside(part).can_overlap {
             return match &mut self.slots[part].running {
-                Some(role) => role.leave(Instant::now() + LEAVE_LIMIT),
+                Some(role) => role.ask_to_leave(Instant::now() + LEAVE_LIMIT),
                 None => self.start_part(part),
             };
         }
@@ -136,7 +140,7 @@ impl Supervisor {
         match self.new_role(part, &given) {
             Ok(role) => {
                 let slot = &mut self.slots[part];
-                slot.before = slot.running.replace(role);
+                slot.predecessor = slot.running.replace(role);
                 self.write_role_pid(part);
             }
             Err(error) => self.part_refused(part, &error.to_string()),
@@ -145,7 +149,7 @@ impl Supervisor {
 
     /// Returns the sidecar roles for the next image of this process.
     pub(in super::super) fn hand_parts_over(&self) -> Vec<HandedPart> {
-        let handed = self.slots.beside().map(|slot| HandedPart {
+        let handed = self.slots.sidecars().map(|slot| HandedPart {
             part: slot.row.part.to_owned(),
             role: slot.running.as_ref().map(|role| role.handed(None)),
             guard: (slot.guard.as_ref()).map(|(entry, fd)| socket(&**fd, entry.socket())),
@@ -160,7 +164,7 @@ impl Supervisor {
         handed: &HandedPart,
         left: &mut Resumed,
     ) -> Result<(), ResumeError> {
-        let Some(part) = row::beside().find(|one| *one == handed.part) else {
+        let Some(part) = row::sidecar_parts().find(|one| *one == handed.part) else {
             // The new program does not have the part any longer.
             return Ok(());
         };
@@ -181,7 +185,10 @@ impl Supervisor {
 
     /// Returns the processes of the sidecar roles.
     pub(in super::super) fn part_processes(&self) -> Vec<Pid> {
-        let running = self.slots.beside().filter_map(|slot| slot.running.as_ref());
+        let running = self
+            .slots
+            .sidecars()
+            .filter_map(|slot| slot.running.as_ref());
         running.map(|role| role.process.pid()).collect()
     }
 }

@@ -4,7 +4,7 @@ use crate::signals::Caught;
 use crate::state::Supervisor;
 use nix::sys::signal::Signal;
 use part::daemon::{open_pid_file, write_pid_of};
-use part::role::Message;
+use part::role::SupervisorMessage;
 use part::voice::Form;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ impl Supervisor {
                 if let Some(message) = (self.command.on_signal)(other)
                     && let Some(role) = &mut self.slots[&*message.part].running
                 {
-                    role.say(&Message::Part(Box::new(message)));
+                    role.send_message(&SupervisorMessage::Part(Box::new(message)));
                 }
             }
         }

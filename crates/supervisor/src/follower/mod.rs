@@ -1,7 +1,7 @@
 //! The sidecar roles, which run with or without the proxy. Each one starts once its dependencies
 //! are ready, and gets the changes. It is replaced when it dies or when the program was upgraded,
 //! and adopted if its supervisor was killed. All sidecars share this life cycle; their rows
-//! describe the differences ([`Beside`]).
+//! describe the differences ([`SidecarProperties`]).
 //!
 //! A successor starts with the stored state, and its predecessor leaves everything in place. Only a
 //! requested stop makes roles release what they hold: before the proxy stops, and roles that others
@@ -11,15 +11,15 @@ mod adopt;
 mod keepalived;
 
 use crate::missing::is_missing;
-use crate::slot::{Given, Running};
+use crate::slot::{RunningRole, SidecarConfiguration};
 use crate::state::Supervisor;
 use crate::state_file::Keep;
 use crate::tell;
-use crate::version::Version;
-use part::Shared;
-use part::role::{Manner, Message, Take};
-use part::row::{self, Beside};
-use part::spawn::{self, Ending, OWN_PROGRAM, StartFailure, Started};
+use crate::version::LoadedVersion;
+use part::SharedFd;
+use part::role::{Manner, SupervisorMessage, Take};
+use part::row::{self, SidecarProperties};
+use part::spawn::{self, OWN_PROGRAM, ProcessExit, StartFailure, Started};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -32,15 +32,15 @@ impl Supervisor {
     /// Returns whether the version in service has no proxy.
     pub(super) fn is_without_proxy(&self) -> bool {
         self.versions
-            .kept
+            .last_good
             .as_ref()
-            .is_some_and(Version::is_without_proxy)
+            .is_some_and(LoadedVersion::is_without_proxy)
     }
 
     /// Returns the part whose role decides whether a version can be served: the proxy, if the
     /// version has one.
-    pub(super) fn decider(&self, version: Option<&Version>) -> &'static str {
-        let beside = row::beside();
+    pub(super) fn decider(&self, version: Option<&LoadedVersion>) -> &'static str {
+        let beside = row::sidecar_parts();
         let alone = version.filter(|version| version.is_without_proxy());
         let first = alone.and_then(|version| { beside }.find(|part| version.has(part)));
         first.unwrap_or(self.slots.serving.row.part)
@@ -48,7 +48,7 @@ impl Supervisor {
 
     /// Returns whether the role of this part decides on the version in service.
     fn decides(&self, part: &str) -> bool {
-        self.decider(self.versions.kept.as_ref()) == part
+        self.decider(self.versions.last_good.as_ref()) == part
     }
 
     /// Returns whether the role of this part decides on the change in progress.
@@ -57,9 +57,9 @@ impl Supervisor {
         candidate.is_some_and(|candidate| self.decider(Some(&candidate.version)) == part)
     }
 
-    fn beside(&self, part: &str) -> Beside {
-        let beside = self.slots[part].row.beside().copied();
-        beside.unwrap_or(Beside::plain(""))
+    fn beside(&self, part: &str) -> SidecarProperties {
+        let beside = self.slots[part].row.sidecar().copied();
+        beside.unwrap_or(SidecarProperties::plain(""))
     }
 
     /// Applies the version in service to the sidecars: each one gets it, is started, or is stopped
@@ -69,13 +69,13 @@ impl Supervisor {
         {
             return;
         }
-        for part in row::beside() {
+        for part in row::sidecar_parts() {
             self.follow_with(part);
         }
     }
 
     fn follow_with(&mut self, part: &'static str) {
-        let Some(kept) = &self.versions.kept else {
+        let Some(kept) = &self.versions.last_good else {
             return;
         };
         let Some(given) = kept.given(part) else {
@@ -88,7 +88,7 @@ impl Supervisor {
                 self.adopt_part(part, None);
             }
             if !stays {
-                self.give_part_up(part);
+                self.end_sidecar(part);
             }
             return;
         };
@@ -99,7 +99,7 @@ impl Supervisor {
         }
         match &mut slot.running {
             Some(role) if slot.stop_until.is_none() => {
-                match give(role, &given, self.command.options_of(part)) {
+                match send_sidecar_version(role, &given, self.command.options_of(part)) {
                     Ok(()) => slot.taking = Some(given),
                     Err(error) => self.part_refused(part, &error.to_string()),
                 }
@@ -119,11 +119,11 @@ impl Supervisor {
     fn may_start(&self, part: &str) -> bool {
         let is_there = |need: &&&str| {
             self.versions
-                .kept
+                .last_good
                 .as_ref()
                 .is_some_and(|kept| kept.has(need))
         };
-        let mut needs = self.beside(part).needs.iter().filter(is_there);
+        let mut needs = self.beside(part).dependencies.iter().filter(is_there);
         needs.all(|need| self.slots[*need].is_ready())
     }
 
@@ -151,9 +151,13 @@ impl Supervisor {
         }
     }
 
-    fn new_role(&self, part: &str, given: &Given) -> Result<Running, StartFailure> {
+    fn new_role(
+        &self,
+        part: &str,
+        given: &SidecarConfiguration,
+    ) -> Result<RunningRole, StartFailure> {
         let slot = &self.slots[part];
-        let shares = self.beside(part).shares && !given.without_proxy;
+        let shares = self.beside(part).shares_heartbeats && !given.without_proxy;
         let parcel = Parcel {
             options: self.command.options_of(part),
             keep: slot.keep.as_ref().map(Keep::file),
@@ -164,20 +168,22 @@ impl Supervisor {
         take.personality = personality;
         let first = |process: &mut Started| {
             let listener = slot.listener();
-            listener.map_or(Ok(()), |listener| process.guard(Some(listener)))?;
-            process.send(&Message::Take(Box::new(take)), &descriptors)
+            listener.map_or(Ok(()), |listener| {
+                process.set_survives_supervisor(Some(listener))
+            })?;
+            process.send(&SupervisorMessage::Take(Box::new(take)), &descriptors)
         };
         let program = Path::new(OWN_PROGRAM);
         let process = spawn::start(program, slot.row.entry, personality, &[], first)?;
-        Ok(Running::begun(process))
+        Ok(RunningRole::begun(process))
     }
 
     /// Prepares the optional resources of a role; without them the role does less.
     fn prepare_part(&mut self, part: &'static str) {
         let program = self.voice.form().program();
         let paths = &self.command.paths;
-        let what = self.slots[part].row.entry.what;
-        if self.slots[part].keep.is_none() && self.beside(part).keeps {
+        let what = self.slots[part].row.entry.display_name;
+        if self.slots[part].keep.is_none() && self.beside(part).has_state_file {
             self.slots[part].keep = Keep::open(part, program, paths)
                 .map_err(|error| {
                     self.voice.warning(format_args!(
@@ -190,22 +196,26 @@ impl Supervisor {
             // Without a guard socket no supervisor can adopt the role.
             let _ = self.open_guard(part);
         }
-        if self.beside(part).shares && self.pulses.file().is_none() {
-            self.give_vitals();
+        if self.beside(part).shares_heartbeats && self.pulses.file().is_none() {
+            self.send_heartbeat_memory();
         }
     }
 
     /// Handles a message of a sidecar role.
-    pub(super) fn hear_part(&mut self, part: &'static str, message: Message) {
+    pub(super) fn handle_sidecar_message(
+        &mut self,
+        part: &'static str,
+        message: SupervisorMessage,
+    ) {
         match message {
-            Message::Ready { words, .. } => self.part_ready(part, &words),
-            Message::Taken { version, words } => {
+            SupervisorMessage::Ready { words, .. } => self.part_ready(part, &words),
+            SupervisorMessage::Taken { version, words } => {
                 self.part_taken(part, version);
                 if self.decides_change(part) {
                     self.change_taken(version, &words);
                 }
             }
-            Message::Refused { version, words } => {
+            SupervisorMessage::Refused { version, words } => {
                 let slot = &mut self.slots[part];
                 slot.taking.take_if(|taking| taking.version == version);
                 match self.decides_change(part) {
@@ -214,14 +224,14 @@ impl Supervisor {
                 }
             }
             // A role of an older program keeps the memory that it started with, so it is replaced.
-            Message::Unknown { kind } if kind == Message::Shared.kind() => {
+            SupervisorMessage::Unknown { kind } if kind == SupervisorMessage::Shared.kind() => {
                 self.replace_part(part);
             }
-            Message::Stopping => self.part_stays(part),
+            SupervisorMessage::Stopping => self.part_stays(part),
             // A role of an older program does not use this message.
-            Message::Unknown { kind } if is_missing(kind) => {}
+            SupervisorMessage::Unknown { kind } if is_missing(kind) => {}
             // The end of the process is noticed separately.
-            Message::Ended { words } => {
+            SupervisorMessage::Ended { words } => {
                 if let Some(running) = &mut self.slots[part].running {
                     running.last_words = words;
                 }
@@ -241,8 +251,8 @@ impl Supervisor {
         let before = slot.wanted.replace(taken);
         // The previous version of an adopted role is unknown.
         let differs = before.is_none_or(|before| before.without_proxy != without_proxy);
-        if differs && self.beside(part).shares {
-            self.give_vitals();
+        if differs && self.beside(part).shares_heartbeats {
+            self.send_heartbeat_memory();
             let memory = self.pulses.file().filter(|_| !without_proxy).cloned();
             if let Some(role) = &mut self.slots[part].running {
                 role.process.share(memory.as_ref());
@@ -251,7 +261,7 @@ impl Supervisor {
     }
 
     fn part_refused(&mut self, part: &str, words: &str) {
-        let things = self.beside(part).things;
+        let things = self.beside(part).configured_noun;
         self.voice
             .warning(format_args!("{things} were not changed: {words}"));
     }
@@ -261,9 +271,9 @@ impl Supervisor {
             self.voice.notice(words);
         }
         self.slots[part].served = true;
-        self.tell_held(part);
-        if let Some(before) = &mut self.slots[part].before {
-            before.leave(Instant::now() + LEAVE_LIMIT);
+        self.send_stored_messages(part);
+        if let Some(before) = &mut self.slots[part].predecessor {
+            before.ask_to_leave(Instant::now() + LEAVE_LIMIT);
         }
         let candidate = self.versions.candidate.as_ref();
         let candidate = candidate.map(|candidate| candidate.version.take.version);
@@ -281,10 +291,15 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn part_ended(&mut self, part: &'static str, role: &Running, ending: Ending) {
+    pub(super) fn part_ended(
+        &mut self,
+        part: &'static str,
+        role: &RunningRole,
+        ending: ProcessExit,
+    ) {
         self.obey_signals();
         let taking = self.slots[part].taking.take();
-        if self.own.exit.is_some() {
+        if self.process.exit.is_some() {
             return;
         }
         if self.service.stop.is_some() || self.slots[part].stop_until.take().is_some() {
@@ -304,9 +319,9 @@ impl Supervisor {
             // The role ended to make room for one of the new program.
             return self.start_part(part);
         }
-        let what = self.slots[part].row.entry.what;
+        let what = self.slots[part].row.entry.display_name;
         tell::role_ended(&mut self.voice, what, role, ending);
-        if let Some(before) = self.slots[part].before.take() {
+        if let Some(before) = self.slots[part].predecessor.take() {
             // The successor failed; the predecessor still works and continues.
             self.slots[part].running = Some(before);
             return self.part_refused(part, &format!("the new {what} ended"));
@@ -318,7 +333,7 @@ impl Supervisor {
             // it runs at all.
             self.slots[part].wanted = self
                 .versions
-                .kept
+                .last_good
                 .as_ref()
                 .and_then(|kept| kept.given(part));
             if self.slots[part].wanted.is_none() {
@@ -330,7 +345,7 @@ impl Supervisor {
         }
         if (!self.slots[part].served && self.decides(part)) || self.command.once {
             // `--dont-respawn`, or there is no previous version to continue with.
-            self.own.exit = Some(tell::exit_of_role(ending));
+            self.process.exit = Some(tell::exit_of_role(ending));
             return;
         }
         self.note_crash(part, role, ending);
@@ -339,7 +354,7 @@ impl Supervisor {
 
     /// Handles the end of a role that was told to release what it holds.
     fn part_released(&mut self, part: &'static str) {
-        self.tell_gone(part);
+        self.report_part_gone(part);
         if self.service.stop.is_none() {
             self.follow_version();
         } else if !self.release_parts(false) || self.all_stay() {
@@ -356,7 +371,7 @@ impl Supervisor {
         }
         let slot = &mut self.slots[part];
         if let Some(role) = &mut slot.running {
-            (role.stays, slot.stop_until) = (true, None);
+            (role.keeps_addresses, slot.stop_until) = (true, None);
         }
         if self.all_stay() {
             self.stop_without_parts();
@@ -365,15 +380,15 @@ impl Supervisor {
 
     /// Returns whether every running sidecar waits for the end of the proxy.
     fn all_stay(&self) -> bool {
-        let running = row::beside().filter_map(|part| self.slots[part].running.as_ref());
-        running.into_iter().all(|role| role.stays)
+        let running = row::sidecar_parts().filter_map(|part| self.slots[part].running.as_ref());
+        running.into_iter().all(|role| role.keeps_addresses)
     }
 
     /// Releases what sidecars kept for the proxy, which has finished.
     pub(super) fn release_what_stayed(&mut self) {
-        for part in row::beside() {
+        for part in row::sidecar_parts() {
             let running = self.slots[part].running.as_mut();
-            if running.is_some_and(|role| std::mem::take(&mut role.stays)) {
+            if running.is_some_and(|role| std::mem::take(&mut role.keeps_addresses)) {
                 self.release_part(part);
             }
         }
@@ -384,18 +399,21 @@ impl Supervisor {
     /// do not wait for other machines.
     pub(super) fn release_parts(&mut self, again: bool) -> bool {
         let running = |part: &&str| self.slots[*part].running.is_some();
-        let living: Vec<&'static str> = row::beside().filter(running).collect();
+        let living: Vec<&'static str> = row::sidecar_parts().filter(running).collect();
         let needed = |part: &str| {
             let mut others = living.iter();
-            others.any(|other| self.beside(other).needs.contains(&part))
+            others.any(|other| self.beside(other).dependencies.contains(&part))
         };
         let last: Vec<&'static str> = living.iter().copied().filter(|one| !needed(one)).collect();
-        for part in row::beside() {
+        for part in row::sidecar_parts() {
             self.slots[part].restart_at = None;
         }
         for part in last {
             let slot = &mut self.slots[part];
-            let stays = slot.running.as_ref().is_some_and(|role| role.stays);
+            let stays = slot
+                .running
+                .as_ref()
+                .is_some_and(|role| role.keeps_addresses);
             if again || (slot.stop_until.is_none() && !stays) {
                 self.release_part(part);
             }
@@ -405,10 +423,10 @@ impl Supervisor {
 
     fn release_part(&mut self, part: &'static str) {
         let finishes = self.service.stop.is_some_and(|stop| stop.is_soft());
-        let waits = finishes && self.beside(part).shares && self.slots.serving.lives();
+        let waits = finishes && self.beside(part).shares_heartbeats && self.slots.serving.lives();
         let slot = &mut self.slots[part];
-        if let Some(before) = &mut slot.before {
-            before.leave(Instant::now() + LEAVE_LIMIT);
+        if let Some(before) = &mut slot.predecessor {
+            before.ask_to_leave(Instant::now() + LEAVE_LIMIT);
         }
         let Some(role) = &mut slot.running else {
             return;
@@ -426,7 +444,7 @@ impl Supervisor {
     }
 
     /// Ends a role for which the version has nothing.
-    fn give_part_up(&mut self, part: &'static str) {
+    fn end_sidecar(&mut self, part: &'static str) {
         self.slots[part].wanted = None;
         self.slots[part].restart_at = None;
         if self.slots[part].lives() && self.slots[part].stop_until.is_none() {
@@ -436,8 +454,8 @@ impl Supervisor {
 
     /// Ends all sidecars because there is no version any longer.
     pub(super) fn give_parts_up(&mut self) {
-        for part in row::beside() {
-            self.give_part_up(part);
+        for part in row::sidecar_parts() {
+            self.end_sidecar(part);
         }
     }
 
@@ -445,7 +463,7 @@ impl Supervisor {
     /// first that no other role needs.
     pub(super) fn end_parts(&mut self) {
         while self.release_parts(true) {
-            for part in row::beside() {
+            for part in row::sidecar_parts() {
                 let slot = &mut self.slots[part];
                 if slot.running.is_some() && slot.stop_until.is_some() {
                     slot.end();
@@ -453,7 +471,7 @@ impl Supervisor {
                 }
             }
         }
-        for part in row::beside() {
+        for part in row::sidecar_parts() {
             self.slots[part].end();
         }
     }
@@ -461,7 +479,7 @@ impl Supervisor {
     /// Discards the stored state of a role that has released what it held, because the state is no
     /// longer valid.
     fn forget_state(&mut self, part: &str) {
-        let remembers = self.beside(part).remembers;
+        let remembers = self.beside(part).state_survives_stop;
         if let Some(keep) = self.slots[part].keep.take()
             && self.command.releases
             && !remembers
@@ -472,7 +490,7 @@ impl Supervisor {
 
     /// Hands a version without a proxy to the role that decides on it. The other sidecars follow
     /// later.
-    pub(super) fn try_parts(&mut self, version: &Version) -> Result<(), String> {
+    pub(super) fn try_parts(&mut self, version: &LoadedVersion) -> Result<(), String> {
         let part = self.decider(Some(version));
         let Some(given) = version.given(part) else {
             return Err("there is nothing in it to run".to_owned());
@@ -484,7 +502,7 @@ impl Supervisor {
             return Ok(());
         }
         if let Some(role) = &mut slot.running {
-            give(role, &given, options).map_err(|error| error.to_string())?;
+            send_sidecar_version(role, &given, options).map_err(|error| error.to_string())?;
             slot.taking = Some(given);
             return Ok(());
         }
@@ -500,7 +518,11 @@ impl Supervisor {
 }
 
 /// Sends a role the version that it must run from now on.
-fn give(role: &mut Running, given: &Given, options: &[u8]) -> Result<(), StartFailure> {
+fn send_sidecar_version(
+    role: &mut RunningRole,
+    given: &SidecarConfiguration,
+    options: &[u8],
+) -> Result<(), StartFailure> {
     let parcel = Parcel {
         options,
         keep: None,
@@ -508,19 +530,19 @@ fn give(role: &mut Running, given: &Given, options: &[u8]) -> Result<(), StartFa
     };
     let (take, descriptors) = parcel.take(given);
     role.process
-        .send(&Message::Take(Box::new(take)), &descriptors)
+        .send(&SupervisorMessage::Take(Box::new(take)), &descriptors)
 }
 
 /// Options and descriptors that accompany the payload of a role.
 struct Parcel<'s> {
     options: &'s [u8],
-    keep: Option<&'s Shared>,
-    shared: Option<&'s Shared>,
+    keep: Option<&'s SharedFd>,
+    shared: Option<&'s SharedFd>,
 }
 
 impl Parcel<'_> {
     /// Creates the message with its descriptors.
-    fn take(&self, given: &Given) -> (Take, Vec<Shared>) {
+    fn take(&self, given: &SidecarConfiguration) -> (Take, Vec<SharedFd>) {
         let take = Take {
             version: given.version,
             options: self.options.to_vec(),

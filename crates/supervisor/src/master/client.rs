@@ -2,7 +2,7 @@
 //! bounded, and a session that does not read its output is not processed further. A command for a
 //! worker uses a socket pair of its own; the worker gets one end.
 
-use super::command::{self, Asked, Own, Target};
+use super::command::{self, CommandTarget, MasterCommand, SessionCommand};
 use super::processes::View;
 use part::role::Level;
 use rustix::event::{PollFd, PollFlags};
@@ -35,7 +35,7 @@ const DENIED_LEVEL: &str = "Permission denied!\n";
 
 /// A request of a session to the supervisor.
 #[derive(Debug)]
-pub enum Wish {
+pub enum SupervisorRequest {
     /// Reload and report the result to this session.
     Reload(u64),
     /// Make a worker serve a connection.
@@ -50,13 +50,13 @@ pub enum Wish {
 }
 
 /// Context of a session's turn.
-pub struct Turn<'t> {
+pub struct SessionContext<'t> {
     /// State of the processes.
     pub view: &'t View,
     /// Output of `show cli sockets`.
     pub sockets: &'t str,
     /// Collected requests to the supervisor.
-    pub wishes: &'t mut Vec<Wish>,
+    pub wishes: &'t mut Vec<SupervisorRequest>,
 }
 
 /// A session at the master socket.
@@ -68,7 +68,7 @@ pub struct Client {
     socket: OwnedFd,
     level: Level,
     prompt: bool,
-    target: Target,
+    target: CommandTarget,
     input: Vec<u8>,
     /// True if the client has closed its sending side.
     ended: bool,
@@ -77,13 +77,13 @@ pub struct Client {
     /// True if the last of these commands has a payload.
     payload: bool,
     output: Vec<u8>,
-    state: State,
+    state: MasterClientState,
     /// True if the session had more to do than one turn allows.
     busy: bool,
 }
 
 /// The state of an idle session, for the next program image.
-pub struct Kept<'c> {
+pub struct SavedSession<'c> {
     /// Connection of the client.
     pub socket: &'c OwnedFd,
     /// Permissions of the session.
@@ -98,7 +98,7 @@ pub struct Kept<'c> {
     pub input: &'c [u8],
 }
 
-enum State {
+enum MasterClientState {
     Reading,
     /// Waits for the result of a reload.
     Waiting,
@@ -119,7 +119,7 @@ struct Forward {
 }
 
 /// The result of reading a line.
-enum Taken {
+enum LineRead {
     Line(Vec<u8>),
     Nothing,
     TooLong,
@@ -134,38 +134,44 @@ impl Client {
             socket,
             level,
             prompt: false,
-            target: Target::Master,
+            target: CommandTarget::Master,
             input: Vec::new(),
             ended: false,
             commands: VecDeque::new(),
             payload: false,
             output: Vec::new(),
-            state: State::Reading,
+            state: MasterClientState::Reading,
             busy: false,
         }
     }
 
     /// Returns whether the session waits for a reload or for a worker.
     pub fn waits(&self) -> bool {
-        matches!(self.state, State::Waiting | State::Forwarding(_))
+        matches!(
+            self.state,
+            MasterClientState::Waiting | MasterClientState::Forwarding(_)
+        )
     }
 
     /// Returns whether the session has no incomplete work.
     pub fn is_quiet(&self) -> bool {
-        let rests = matches!(self.state, State::Reading | State::Waiting);
+        let rests = matches!(
+            self.state,
+            MasterClientState::Reading | MasterClientState::Waiting
+        );
         rests && !self.busy && self.output.is_empty() && self.commands.is_empty()
     }
 
     /// Returns the state for the next program image; None if the session is not idle.
-    pub fn kept(&self) -> Option<Kept<'_>> {
-        self.is_quiet().then_some(Kept {
+    pub fn kept(&self) -> Option<SavedSession<'_>> {
+        self.is_quiet().then_some(SavedSession {
             socket: &self.socket,
             level: self.level,
             prompt: self.prompt,
-            waits: matches!(self.state, State::Waiting),
+            waits: matches!(self.state, MasterClientState::Waiting),
             worker: match self.target {
-                Target::Master => None,
-                Target::Worker(pid) => Some(pid),
+                CommandTarget::Master => None,
+                CommandTarget::Worker(pid) => Some(pid),
             },
             input: &self.input,
         })
@@ -180,11 +186,11 @@ impl Client {
         input: &[u8],
     ) -> Client {
         self.prompt = prompt;
-        self.target = worker.map_or(Target::Master, Target::Worker);
+        self.target = worker.map_or(CommandTarget::Master, CommandTarget::Worker);
         self.input
             .extend_from_slice(&input[..input.len().min(LINE_MAX)]);
         if waits {
-            self.state = State::Waiting;
+            self.state = MasterClientState::Waiting;
         }
         // The restored input may already contain a line.
         self.busy = !waits;
@@ -203,7 +209,7 @@ impl Client {
         }
         let mut workers = PollFlags::empty();
         let worker = match &self.state {
-            State::Forwarding(forward) => Some(forward),
+            MasterClientState::Forwarding(forward) => Some(forward),
             _ => None,
         };
         if let Some(forward) = worker {
@@ -223,15 +229,15 @@ impl Client {
 
     fn reads(&self) -> bool {
         let wants = match &self.state {
-            State::Reading => true,
-            State::Forwarding(forward) => forward.payload,
-            State::Waiting | State::Leaving => false,
+            MasterClientState::Reading => true,
+            MasterClientState::Forwarding(forward) => forward.payload,
+            MasterClientState::Waiting | MasterClientState::Leaving => false,
         };
         wants && !self.ended && self.input.len() <= LINE_MAX
     }
 
     /// Does what is possible now. Returns false if the session is over.
-    pub fn turn(&mut self, turn: &mut Turn<'_>) -> bool {
+    pub fn make_progress(&mut self, turn: &mut SessionContext<'_>) -> bool {
         if self.read(turn.view.now).is_err() || self.flush().is_err() {
             return false;
         }
@@ -240,24 +246,24 @@ impl Client {
             let full = self.output.len() >= OUTPUT_MAX;
             let went_on = match &self.state {
                 _ if full => break,
-                State::Reading => self.next(turn),
-                State::Forwarding(_) => self.relay(turn.view),
-                State::Waiting | State::Leaving => false,
+                MasterClientState::Reading => self.next(turn),
+                MasterClientState::Forwarding(_) => self.relay(turn.view),
+                MasterClientState::Waiting | MasterClientState::Leaving => false,
             };
             if !went_on {
                 self.busy = false;
                 break;
             }
         }
-        let left = matches!(self.state, State::Leaving);
+        let left = matches!(self.state, MasterClientState::Leaving);
         self.flush().is_ok() && !(left && self.output.is_empty())
     }
 
     /// Reports the result of a reload that the session requested.
-    pub fn tell(&mut self, success: bool, text: &str) {
-        if matches!(self.state, State::Waiting) {
+    pub fn report_reload_result(&mut self, success: bool, text: &str) {
+        if matches!(self.state, MasterClientState::Waiting) {
             self.say(&format!("Success={}\n--\n{text}\n", u8::from(success)));
-            self.state = State::Leaving;
+            self.state = MasterClientState::Leaving;
         }
     }
 
@@ -273,7 +279,7 @@ impl Client {
 
     fn leave(&mut self, text: &str) {
         self.say(text);
-        self.state = State::Leaving;
+        self.state = MasterClientState::Leaving;
     }
 
     fn read(&mut self, now: Instant) -> Result<(), Errno> {
@@ -297,21 +303,21 @@ impl Client {
         flush(&self.socket, &mut self.output)
     }
 
-    fn take_line(&mut self) -> Taken {
+    fn take_line(&mut self) -> LineRead {
         let end = self.input.iter().position(|byte| *byte == b'\n');
         match end {
             Some(at) if at <= LINE_MAX => {
                 let rest = self.input.split_off(at + 1);
-                Taken::Line(std::mem::replace(&mut self.input, rest))
+                LineRead::Line(std::mem::replace(&mut self.input, rest))
             }
             None if self.input.len() <= LINE_MAX => {
                 // The last line may lack its line end.
                 match self.ended && !self.input.is_empty() {
-                    true => Taken::Line(std::mem::take(&mut self.input)),
-                    false => Taken::Nothing,
+                    true => LineRead::Line(std::mem::take(&mut self.input)),
+                    false => LineRead::Nothing,
                 }
             }
-            _ => Taken::TooLong,
+            _ => LineRead::TooLong,
         }
     }
 
@@ -320,17 +326,17 @@ impl Client {
     }
 
     /// Runs the next command. Returns false if there is none.
-    fn next(&mut self, turn: &mut Turn<'_>) -> bool {
+    fn next(&mut self, turn: &mut SessionContext<'_>) -> bool {
         if let Some(command) = self.commands.pop_front() {
             let payload = self.payload && self.commands.is_empty();
             self.run(&command, payload, turn);
             return true;
         }
         match self.take_line() {
-            Taken::Line(line) => self.begin_line(&String::from_utf8_lossy(&line)),
-            Taken::TooLong => self.too_long(),
-            Taken::Nothing if self.ended => self.state = State::Leaving,
-            Taken::Nothing => return false,
+            LineRead::Line(line) => self.begin_line(&String::from_utf8_lossy(&line)),
+            LineRead::TooLong => self.too_long(),
+            LineRead::Nothing if self.ended => self.state = MasterClientState::Leaving,
+            LineRead::Nothing => return false,
         }
         true
     }
@@ -349,7 +355,7 @@ impl Client {
         self.commands = commands.into_iter().map(str::to_owned).collect();
     }
 
-    fn run(&mut self, command: &str, payload: bool, turn: &mut Turn<'_>) {
+    fn run(&mut self, command: &str, payload: bool, turn: &mut SessionContext<'_>) {
         if let Some(prefixed) = command::prefixed(command, turn.view) {
             let Some(target) = prefixed.target else {
                 return self.leave(&command::no_such_process(prefixed.word));
@@ -362,16 +368,16 @@ impl Client {
         }
         match command::own(command) {
             None => self.run_at(self.target, command, payload, turn),
-            Some(Own::Quit) => {
+            Some(SessionCommand::Quit) => {
                 self.prompt(turn.view);
-                self.state = State::Leaving;
+                self.state = MasterClientState::Leaving;
             }
-            Some(Own::Prompt) => {
+            Some(SessionCommand::Prompt) => {
                 self.prompt = !self.prompt;
                 self.prompt(turn.view);
             }
-            Some(Own::Lower(level)) if level > self.level => self.leave(DENIED_LEVEL),
-            Some(Own::Lower(level)) => {
+            Some(SessionCommand::Lower(level)) if level > self.level => self.leave(DENIED_LEVEL),
+            Some(SessionCommand::Lower(level)) => {
                 self.level = level;
                 self.prompt(turn.view);
             }
@@ -384,17 +390,23 @@ impl Client {
             return;
         }
         let prompt = match self.target {
-            Target::Master if view.failed > 0 => "master[ReloadFailed]> ".to_owned(),
-            Target::Master => "master> ".to_owned(),
-            Target::Worker(pid) => format!("{pid}> "),
+            CommandTarget::Master if view.failed > 0 => "master[ReloadFailed]> ".to_owned(),
+            CommandTarget::Master => "master> ".to_owned(),
+            CommandTarget::Worker(pid) => format!("{pid}> "),
         };
         self.say(&prompt);
     }
 
-    fn run_at(&mut self, target: Target, command: &str, payload: bool, turn: &mut Turn<'_>) {
+    fn run_at(
+        &mut self,
+        target: CommandTarget,
+        command: &str,
+        payload: bool,
+        turn: &mut SessionContext<'_>,
+    ) {
         let pid = match target {
-            Target::Master => return self.run_here(command, turn),
-            Target::Worker(pid) => pid,
+            CommandTarget::Master => return self.run_here(command, turn),
+            CommandTarget::Worker(pid) => pid,
         };
         if !turn.view.knows(pid) {
             return self.leave(&command::no_such_process(&format!("@!{pid}")));
@@ -403,12 +415,12 @@ impl Client {
         match socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None) {
             Ok((ours, theirs)) => {
                 let mark = if payload { " <<" } else { "" };
-                turn.wishes.push(Wish::Operate {
+                turn.wishes.push(SupervisorRequest::Operate {
                     pid,
                     level: self.level,
                     socket: theirs,
                 });
-                self.state = State::Forwarding(Forward {
+                self.state = MasterClientState::Forwarding(Forward {
                     socket: ours,
                     pid,
                     outgoing: format!("{}{mark}\n", command.trim()).into_bytes(),
@@ -422,15 +434,15 @@ impl Client {
         }
     }
 
-    fn run_here(&mut self, command: &str, turn: &mut Turn<'_>) {
+    fn run_here(&mut self, command: &str, turn: &mut SessionContext<'_>) {
         match command::asked(command, turn.view) {
-            Asked::Text(text) => self.say(&text),
-            Asked::Sockets => self.say(turn.sockets),
-            Asked::Level => self.say(&format!("{}\n\n", command::level(self.level))),
-            Asked::Reload if self.level < Level::Operator => self.say(DENIED),
-            Asked::Reload => {
-                turn.wishes.push(Wish::Reload(self.id));
-                self.state = State::Waiting;
+            MasterCommand::Text(text) => self.say(&text),
+            MasterCommand::Sockets => self.say(turn.sockets),
+            MasterCommand::Level => self.say(&format!("{}\n\n", command::level(self.level))),
+            MasterCommand::Reload if self.level < Level::Operator => self.say(DENIED),
+            MasterCommand::Reload => {
+                turn.wishes.push(SupervisorRequest::Reload(self.id));
+                self.state = MasterClientState::Waiting;
                 return;
             }
         }
@@ -440,7 +452,8 @@ impl Client {
     /// Moves data between the session and a worker. Returns false if there is nothing to move.
     fn relay(&mut self, view: &View) -> bool {
         // Moved out so that the session's buffers can be changed.
-        let State::Forwarding(mut forward) = std::mem::replace(&mut self.state, State::Reading)
+        let MasterClientState::Forwarding(mut forward) =
+            std::mem::replace(&mut self.state, MasterClientState::Reading)
         else {
             return false;
         };
@@ -456,11 +469,11 @@ impl Client {
             Ok((length, _)) if length > 0 => {
                 self.heard = view.now;
                 self.output.extend_from_slice(&bytes[..length]);
-                self.state = State::Forwarding(forward);
+                self.state = MasterClientState::Forwarding(forward);
                 true
             }
             Err(Errno::AGAIN | Errno::INTR) => {
-                self.state = State::Forwarding(forward);
+                self.state = MasterClientState::Forwarding(forward);
                 more
             }
             // The end of the response, or of the worker.
@@ -471,7 +484,7 @@ impl Client {
                 }
                 match forward.payload {
                     // The rest of the input is not a command.
-                    true => self.state = State::Leaving,
+                    true => self.state = MasterClientState::Leaving,
                     false => self.prompt(view),
                 }
                 true
@@ -484,13 +497,13 @@ impl Client {
     fn take_payload(&mut self, forward: &mut Forward) -> bool {
         while forward.payload && forward.outgoing.len() < OUTGOING_MAX {
             match self.take_line() {
-                Taken::Line(line) => {
+                LineRead::Line(line) => {
                     forward.payload = !line.trim_ascii_end().is_empty();
                     forward.outgoing.extend_from_slice(&line);
                 }
-                Taken::Nothing if self.ended => forward.payload = false,
-                Taken::Nothing => break,
-                Taken::TooLong => return false,
+                LineRead::Nothing if self.ended => forward.payload = false,
+                LineRead::Nothing => break,
+                LineRead::TooLong => return false,
             }
         }
         true

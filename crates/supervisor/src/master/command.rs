@@ -6,7 +6,7 @@ use part::role::Level;
 
 /// A parsed command.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Asked {
+pub enum MasterCommand {
     /// A text to print at once.
     Text(String),
     /// A reload of the files.
@@ -19,7 +19,7 @@ pub enum Asked {
 
 /// Commands that the session handles itself, whichever process is selected.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Own {
+pub enum SessionCommand {
     /// Ends the session.
     Quit,
     /// Toggles the prompt.
@@ -30,7 +30,7 @@ pub enum Own {
 
 /// The receiver of a command.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
+pub enum CommandTarget {
     /// The master.
     Master,
     /// A worker, by its process id.
@@ -43,7 +43,7 @@ pub struct Prefixed<'c> {
     /// The prefix.
     pub word: &'c str,
     /// The selected process; None if there is no such process.
-    pub target: Option<Target>,
+    pub target: Option<CommandTarget>,
     /// The rest of the command.
     pub rest: &'c str,
 }
@@ -103,14 +103,14 @@ pub fn prefixed<'c>(command: &'c str, view: &View) -> Option<Prefixed<'c>> {
     let end = name.find(char::is_whitespace).unwrap_or(name.len());
     let (name, rest) = name.split_at(end);
     let target = match name {
-        "" | "0" | "master" => Some(Target::Master),
+        "" | "0" | "master" => Some(CommandTarget::Master),
         // The current worker; previous ones are selected by their process id.
-        "1" => view.current().map(Target::Worker),
+        "1" => view.current().map(CommandTarget::Worker),
         other => other
             .strip_prefix('!')
             .and_then(|pid| pid.parse().ok())
             .filter(|pid| view.knows(*pid))
-            .map(Target::Worker),
+            .map(CommandTarget::Worker),
     };
     Some(Prefixed {
         word: &command[..end + 1],
@@ -120,28 +120,28 @@ pub fn prefixed<'c>(command: &'c str, view: &View) -> Option<Prefixed<'c>> {
 }
 
 /// Parses a command that the session handles itself.
-pub fn own(command: &str) -> Option<Own> {
+pub fn own(command: &str) -> Option<SessionCommand> {
     match command.split_whitespace().next()? {
-        "quit" => Some(Own::Quit),
-        "prompt" => Some(Own::Prompt),
+        "quit" => Some(SessionCommand::Quit),
+        "prompt" => Some(SessionCommand::Prompt),
         word => LOWER
             .iter()
             .find(|(name, _)| *name == word)
-            .map(|(_, level)| Own::Lower(*level)),
+            .map(|(_, level)| SessionCommand::Lower(*level)),
     }
 }
 
 /// Parses a command of the master socket. Words after it are ignored.
-pub fn asked(command: &str, view: &View) -> Asked {
+pub fn asked(command: &str, view: &View) -> MasterCommand {
     let words: Vec<&str> = command.split_whitespace().take(WORDS_MAX).collect();
     match words[..] {
-        ["reload", ..] => Asked::Reload,
-        ["show", "proc", ..] => Asked::Text(view.table() + "\n"),
-        ["show", "version", ..] => Asked::Text(format!("{}\n\n", view.version)),
-        ["show", "cli", "level", ..] => Asked::Level,
-        ["show", "cli", "sockets", ..] => Asked::Sockets,
-        ["help", ref rest @ ..] => Asked::Text(help(rest)),
-        ref words => Asked::Text(unknown(words)),
+        ["reload", ..] => MasterCommand::Reload,
+        ["show", "proc", ..] => MasterCommand::Text(view.table() + "\n"),
+        ["show", "version", ..] => MasterCommand::Text(format!("{}\n\n", view.version)),
+        ["show", "cli", "level", ..] => MasterCommand::Level,
+        ["show", "cli", "sockets", ..] => MasterCommand::Sockets,
+        ["help", ref rest @ ..] => MasterCommand::Text(help(rest)),
+        ref words => MasterCommand::Text(unknown(words)),
     }
 }
 
@@ -215,7 +215,7 @@ mod tests {
 
     fn said(command: &str) -> String {
         match asked(command, &view(Instant::now())) {
-            Asked::Text(text) => text,
+            MasterCommand::Text(text) => text,
             other => format!("{other:?}"),
         }
     }
@@ -252,7 +252,10 @@ mod tests {
     #[test]
     fn words_behind_a_command_change_nothing() {
         assert_eq!(said(" show\tversion extra"), "2.6.12-1+deb12u4\n\n");
-        assert_eq!(asked("reload now", &view(Instant::now())), Asked::Reload);
+        assert_eq!(
+            asked("reload now", &view(Instant::now())),
+            MasterCommand::Reload
+        );
         assert!(said("show proc debug").ends_with("# programs\n\n"));
     }
 
@@ -269,14 +272,14 @@ mod tests {
         let view = view(Instant::now());
         let target = |text| prefixed(text, &view).map(|found| (found.target, found.rest));
         assert_eq!(target("show proc"), None);
-        let worker = Some(Target::Worker(12838));
+        let worker = Some(CommandTarget::Worker(12838));
         for (text, wanted) in [
             ("@1 show info", (worker, "show info")),
             (" @!12838  show info ", (worker, "show info")),
             ("@1", (worker, "")),
-            ("@", (Some(Target::Master), "")),
-            ("@0 x", (Some(Target::Master), "x")),
-            ("@master x", (Some(Target::Master), "x")),
+            ("@", (Some(CommandTarget::Master), "")),
+            ("@0 x", (Some(CommandTarget::Master), "x")),
+            ("@master x", (Some(CommandTarget::Master), "x")),
             ("@2 x", (None, "x")),
             ("@!12573", (None, "")),
             ("@Master", (None, "")),

@@ -1,7 +1,7 @@
 //! Hand-over of the master sockets and sessions when this process executes a newer program: they
 //! stay open and the new image continues with them.
 
-use super::client::{Client, Kept};
+use super::client::{Client, SavedSession};
 use super::{Listener, Master};
 use crate::handed::number;
 use part::role::{HandedExtra, Level};
@@ -63,7 +63,7 @@ impl Master {
     }
 }
 
-fn session(kept: &Kept<'_>) -> HandedExtra {
+fn session(kept: &SavedSession<'_>) -> HandedExtra {
     let prompt = if kept.prompt { PROMPT } else { 0 };
     let waits = if kept.waits { WAITS } else { 0 };
     let mut bytes = vec![level(kept.level), prompt | waits];

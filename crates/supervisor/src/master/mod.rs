@@ -16,10 +16,10 @@ mod command;
 mod hand_over;
 mod processes;
 
-pub use client::Wish;
+pub use client::SupervisorRequest;
 pub use processes::{View, Worker};
 
-use client::{Client, Turn};
+use client::{Client, SessionContext};
 use part::role::Level;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -43,7 +43,7 @@ struct Listener {
 }
 
 /// Opens the sockets of one `-S`, in the order of their addresses; none of them blocks.
-pub type Open = dyn Fn() -> Result<Vec<OwnedFd>, Box<dyn Error>>;
+pub type SocketOpener = dyn Fn() -> Result<Vec<OwnedFd>, Box<dyn Error>>;
 
 /// The configuration of one `-S` option.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ pub struct MasterSocket {
     /// Permissions of its sessions.
     pub level: Level,
     /// Opens the sockets, with the privileges of the start.
-    pub open: Arc<Open>,
+    pub open: Arc<SocketOpener>,
 }
 
 impl fmt::Debug for MasterSocket {
@@ -110,23 +110,24 @@ impl Master {
     }
 
     /// Serves all sessions. Returns their requests to the supervisor.
-    pub fn hear(&mut self, view: &View) -> Vec<Wish> {
+    pub fn serve_sessions(&mut self, view: &View) -> Vec<SupervisorRequest> {
         self.accept(view.now);
         let mut wishes = Vec::new();
         let sockets = self.sockets();
-        let mut turn = Turn {
+        let mut turn = SessionContext {
             view,
             sockets: &sockets,
             wishes: &mut wishes,
         };
-        self.clients.retain_mut(|client| client.turn(&mut turn));
+        self.clients
+            .retain_mut(|client| client.make_progress(&mut turn));
         wishes
     }
 
     /// Sends a session the result of the reload that it requested.
-    pub fn tell(&mut self, id: u64, success: bool, text: &str) {
+    pub fn send_reload_result(&mut self, id: u64, success: bool, text: &str) {
         if let Some(client) = self.clients.iter_mut().find(|client| client.id == id) {
-            client.tell(success, text);
+            client.report_reload_result(success, text);
         }
     }
 

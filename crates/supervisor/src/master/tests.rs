@@ -4,22 +4,22 @@
 use super::super::processes::view;
 use super::*;
 
-struct Pair {
+struct SessionFixture {
     session: Client,
     user: OwnedFd,
     view: View,
-    wishes: Vec<Wish>,
+    wishes: Vec<SupervisorRequest>,
 }
 
 const WORKER: i32 = 12838;
 
-impl Pair {
-    fn new() -> Pair {
+impl SessionFixture {
+    fn new() -> SessionFixture {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, user) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
         let now = Instant::now();
-        Pair {
+        SessionFixture {
             session: Client::new(1, ours, Level::Admin, now),
             user,
             view: view(now),
@@ -28,12 +28,12 @@ impl Pair {
     }
 
     fn turn(&mut self) -> bool {
-        let mut turn = Turn {
+        let mut turn = SessionContext {
             view: &self.view,
             sockets: "",
             wishes: &mut self.wishes,
         };
-        self.session.turn(&mut turn)
+        self.session.make_progress(&mut turn)
     }
 
     fn ask(&mut self, text: &str) -> bool {
@@ -45,7 +45,7 @@ impl Pair {
     /// Returns the worker's end of the last request.
     fn worker(&mut self) -> OwnedFd {
         match self.wishes.pop() {
-            Some(Wish::Operate { pid, socket, .. }) => {
+            Some(SupervisorRequest::Operate { pid, socket, .. }) => {
                 assert_eq!(pid, WORKER);
                 socket
             }
@@ -72,7 +72,7 @@ fn read(fd: &OwnedFd) -> String {
 
 #[test]
 fn a_worker_that_ends_in_the_middle_of_its_answer_is_told() {
-    let mut pair = Pair::new();
+    let mut pair = SessionFixture::new();
     assert!(pair.ask("@1 show stat;show version\n"));
     let worker = pair.worker();
     assert_eq!(read(&worker), "show stat\n");
@@ -88,7 +88,7 @@ fn a_worker_that_ends_in_the_middle_of_its_answer_is_told() {
 
 #[test]
 fn an_answer_that_nobody_fetches_is_not_taken_from_the_worker_without_end() {
-    let mut pair = Pair::new();
+    let mut pair = SessionFixture::new();
     assert!(pair.ask("@1 show stat\n"));
     let worker = pair.worker();
     let part = [b'x'; 8 * 1024];
@@ -114,7 +114,7 @@ fn an_answer_that_nobody_fetches_is_not_taken_from_the_worker_without_end() {
 
 #[test]
 fn a_payload_goes_to_the_worker_as_far_as_an_empty_line() {
-    let mut pair = Pair::new();
+    let mut pair = SessionFixture::new();
     assert!(pair.ask("show version;@1 add map #0 <<\nkey value\n"));
     let worker = pair.worker();
     assert_eq!(read(&worker), "add map #0 <<\nkey value\n");
@@ -132,20 +132,23 @@ fn a_payload_goes_to_the_worker_as_far_as_an_empty_line() {
 
 #[test]
 fn a_session_that_asked_for_a_change_hears_its_end_and_is_over() {
-    let mut pair = Pair::new();
+    let mut pair = SessionFixture::new();
     assert!(pair.ask("reload\nshow version\n"));
-    assert!(matches!(pair.wishes.pop(), Some(Wish::Reload(1))));
+    assert!(matches!(
+        pair.wishes.pop(),
+        Some(SupervisorRequest::Reload(1))
+    ));
     assert!(pair.turn());
     assert_eq!(pair.said(), "");
     assert_eq!(pair.session.watched().count(), 0, "nothing is waited for");
-    pair.session.tell(true, "words\n");
+    pair.session.report_reload_result(true, "words\n");
     assert!(!pair.turn());
     assert_eq!(pair.said(), "Success=1\n--\nwords\n\n");
 }
 
 #[test]
 fn a_user_that_has_gone_ends_the_session() {
-    let mut pair = Pair::new();
+    let mut pair = SessionFixture::new();
     assert!(pair.ask("prompt\n"));
     let (_, gone) = socketpair(
         AddressFamily::UNIX,

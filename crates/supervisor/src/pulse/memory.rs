@@ -1,6 +1,6 @@
 //! The heartbeat memory: the proxy writes it; the address role and the supervisor read it.
 
-use part::Shared;
+use part::SharedFd;
 use protocol::vitals::{BYTES, MAGIC};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 /// Creates the heartbeat memory, sealed against shrinking, so that other processes can map
 /// it safely.
-pub fn create() -> io::Result<Shared> {
+pub fn create() -> io::Result<SharedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let file = memfd_create("evenkeel vitals", flags)?;
     ftruncate(&file, BYTES as u64)?;

@@ -11,9 +11,9 @@ pub mod sample;
 
 pub use memory::create;
 
-use part::Shared;
-use part::heart::{Found, Frozen, Heart, LOOK_EVERY_MS, Look};
-use part::role::Message;
+use part::SharedFd;
+use part::heart::{Frozen, Heart, LOOK_EVERY_MS, PollTiming, ThreadState};
+use part::role::SupervisorMessage;
 use part::spawn::Started;
 use protocol::vitals::Vitals;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub struct Pulses {
     /// Time of the next poll.
     next: Option<Instant>,
     /// Heartbeat memory, which outlives images of the program.
-    pub file: Option<Shared>,
+    pub file: Option<SharedFd>,
     /// Inode number and mapping of the heartbeat memory.
     pub memory: Option<(u64, Vitals<'static>)>,
     /// Process id of the threads below.
@@ -50,12 +50,12 @@ pub struct Pulses {
 
 impl Pulses {
     /// Returns the heartbeat memory.
-    pub fn file(&self) -> Option<&Shared> {
+    pub fn file(&self) -> Option<&SharedFd> {
         self.file.as_ref()
     }
 
     /// Continues with the memory of the previous image.
-    pub fn resume(&mut self, file: Shared) {
+    pub fn resume(&mut self, file: SharedFd) {
         self.file = Some(file);
     }
 
@@ -65,14 +65,18 @@ impl Pulses {
     }
 
     /// Returns the punctuality of the poll that is due now; None if none is due.
-    pub fn look(&mut self, now: Instant) -> Option<Look> {
+    pub fn look(&mut self, now: Instant) -> Option<PollTiming> {
         let due = *self.next.get_or_insert(now + LOOK_EVERY);
         if due > now {
             return None;
         }
         self.next = Some(now + LOOK_EVERY);
         let late = now.saturating_duration_since(due) > LATE;
-        Some(if late { Look::Late } else { Look::InTime })
+        Some(if late {
+            PollTiming::Late
+        } else {
+            PollTiming::InTime
+        })
     }
 
     /// Resets what was observed about the proxy's threads.
@@ -82,7 +86,7 @@ impl Pulses {
     }
 
     /// Returns the name of the first frozen thread of a proxy.
-    pub fn frozen_thread(&mut self, process: i32, look: Look) -> Option<(String, Frozen)> {
+    pub fn frozen_thread(&mut self, process: i32, look: PollTiming) -> Option<(String, Frozen)> {
         let (_, vitals) = self.memory?;
         if vitals.owner() != u64::try_from(process).unwrap_or(0) {
             // Another process owns the memory, or the proxy has not started to write.
@@ -92,7 +96,7 @@ impl Pulses {
         if std::mem::replace(&mut self.process, process) != process {
             self.begin_anew();
         }
-        let beats: Vec<u64> = vitals.beats().collect();
+        let beats: Vec<u64> = vitals.thread_heartbeats().collect();
         self.threads.resize_with(beats.len(), Thread::default);
         let mut all: Vec<(String, u64, &mut Thread)> = self
             .threads
@@ -101,7 +105,7 @@ impl Pulses {
             .enumerate()
             .map(|(number, (thread, beat))| (format!("proxy/{number}"), beat, thread))
             .collect();
-        let side = vitals.side_beat_ms();
+        let side = vitals.side_heartbeat_ms();
         if side != 0 {
             all.push((SIDE_THREAD.to_owned(), side, &mut self.side));
         }
@@ -113,7 +117,7 @@ impl Pulses {
             }
             let found = match sample::named(process, &name) {
                 Some(number) => sample::thread(process, number),
-                None => Found::Unknown,
+                None => ThreadState::Unknown,
             };
             let why = thread.heart.is_silent(found, look);
             frozen = frozen.or(why.map(|why| (name, why)));
@@ -123,10 +127,10 @@ impl Pulses {
 }
 
 /// Returns whether a process without a main loop was stopped by a signal.
-pub fn is_stopped(process: &mut Started, look: Look) -> Option<Frozen> {
+pub fn is_stopped(process: &mut Started, look: PollTiming) -> Option<Frozen> {
     let number = process.number();
     match sample::thread(number, number) {
-        Found::Stopped => process.heart.is_silent(Found::Stopped, look),
+        ThreadState::Stopped => process.heart.is_silent(ThreadState::Stopped, look),
         _ => {
             process.heart.beats();
             None
@@ -135,13 +139,13 @@ pub fn is_stopped(process: &mut Started, look: Look) -> Option<Frozen> {
 }
 
 /// Returns whether the main loop of a role is frozen. Sends one ping, which any message answers.
-pub fn is_frozen(process: &mut Started, look: Look) -> Option<Frozen> {
-    if process.silent {
+pub fn is_frozen(process: &mut Started, look: PollTiming) -> Option<Frozen> {
+    if process.is_channel_closed {
         return None;
     }
     // A role that cannot receive the ping counts as silent, because it does not read its full
     // channel.
-    if !process.is_asked() && process.ask(&Message::TellPulse) {
+    if !process.is_asked() && process.send_ping(&SupervisorMessage::TellPulse) {
         return None;
     }
     let number = process.number();
@@ -160,11 +164,11 @@ mod tests {
         let begin = Instant::now();
         assert_eq!(pulses.look(begin), None);
         assert_eq!(pulses.look(begin + LOOK_EVERY / 2), None);
-        assert_eq!(pulses.look(begin + LOOK_EVERY), Some(Look::InTime));
+        assert_eq!(pulses.look(begin + LOOK_EVERY), Some(PollTiming::InTime));
         let second = begin + 2 * LOOK_EVERY + LATE;
-        assert_eq!(pulses.look(second), Some(Look::InTime));
+        assert_eq!(pulses.look(second), Some(PollTiming::InTime));
         let third = second + LOOK_EVERY + LATE + Duration::from_millis(1);
-        assert_eq!(pulses.look(third), Some(Look::Late));
+        assert_eq!(pulses.look(third), Some(PollTiming::Late));
         assert_eq!(pulses.look(third), None, "one look, however late");
     }
 }

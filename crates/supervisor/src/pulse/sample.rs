@@ -1,6 +1,6 @@
 //! State of a thread of another process, from `/proc/PID/task/TID`.
 
-use part::heart::Found;
+use part::heart::ThreadState;
 use std::fs;
 
 /// Length of a processor time tick in `/proc`, in milliseconds (USER_HZ is 100 on all
@@ -10,29 +10,29 @@ const TICK_MS: u64 = 10;
 const THREADS_MAX: usize = 4_096;
 
 /// Returns the state of a thread.
-pub fn thread(process: i32, thread: i32) -> Found {
+pub fn thread(process: i32, thread: i32) -> ThreadState {
     let directory = format!("/proc/{process}/task/{thread}");
     let status = match fs::read_to_string(format!("{directory}/status")) {
         Ok(status) => status,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Found::Gone,
-        Err(_) => return Found::Unknown,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return ThreadState::Gone,
+        Err(_) => return ThreadState::Unknown,
     };
     let field = |name: &str| {
         let mut lines = status.lines();
         lines.find_map(|line| Some(line.strip_prefix(name)?.trim()))
     };
     if field("TracerPid:").is_some_and(|tracer| tracer != "0") {
-        return Found::Traced;
+        return ThreadState::Traced;
     }
     match field("State:").and_then(|state| state.chars().next()) {
-        Some('T') => Found::Stopped,
-        Some('t') => Found::Traced,
-        Some('S' | 'I') => Found::Sleeps,
+        Some('T') => ThreadState::Stopped,
+        Some('t') => ThreadState::Traced,
+        Some('S' | 'I') => ThreadState::Sleeps,
         Some('R') => match cpu_ms(&directory) {
-            Some(cpu_ms) => Found::Runs { cpu_ms },
-            None => Found::Unknown,
+            Some(cpu_ms) => ThreadState::Runs { cpu_ms },
+            None => ThreadState::Unknown,
         },
-        _ => Found::Unknown,
+        _ => ThreadState::Unknown,
     }
 }
 
@@ -90,10 +90,10 @@ mod tests {
         let number = |name| lab::eventually(PATIENCE, || named(own, name).is_some());
         assert!(number("loops-1") && number("waits-1"));
         let loops = named(own, "loops-1").expect("it is there");
-        let uses = || matches!(thread(own, loops), Found::Runs { cpu_ms } if cpu_ms >= 100);
+        let uses = || matches!(thread(own, loops), ThreadState::Runs { cpu_ms } if cpu_ms >= 100);
         assert!(lab::eventually(PATIENCE, uses));
         let waits = named(own, "waits-1").expect("it is there");
-        let sleeps = || thread(own, waits) == Found::Sleeps;
+        let sleeps = || thread(own, waits) == ThreadState::Sleeps;
         assert!(lab::eventually(PATIENCE, sleeps));
         let waits_in = || place(own, Some("waits-1")).is_some_and(|place| place.contains("futex"));
         assert!(lab::eventually(PATIENCE, waits_in));
@@ -105,7 +105,7 @@ mod tests {
             waiting.expect("started").join(),
         );
         assert_eq!(named(own, "no such thread"), None);
-        let gone = || thread(own, waits) == Found::Gone;
+        let gone = || thread(own, waits) == ThreadState::Gone;
         assert!(lab::eventually(PATIENCE, gone));
     }
 }

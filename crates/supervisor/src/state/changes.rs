@@ -25,7 +25,7 @@ impl Changes {
 
 /// The result of a reload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Ending {
+pub enum ReloadResult {
     /// The new version is in service.
     Taken,
     /// The previous version remains in service.

@@ -3,8 +3,8 @@
 
 use crate::command::Start;
 use crate::loading::Loading;
-use crate::version::Version;
-use part::Shared;
+use crate::version::LoadedVersion;
+use part::SharedFd;
 use part::channel::Channel;
 use rustix::event::PollFd;
 use std::collections::VecDeque;
@@ -15,9 +15,9 @@ use std::time::Instant;
 pub struct Cluster {
     pub start: Option<Start>,
     /// Requests that wait for the change in progress.
-    pub asks: VecDeque<Ask>,
+    pub waiting_requests: VecDeque<ControlRequest>,
     /// The version of the change in progress.
-    pub serving: Option<Serving>,
+    pub serving: Option<VersionInProgress>,
     /// True if the control role that requested the change has died, so that the result is settled
     /// without it.
     pub orphaned: bool,
@@ -25,7 +25,7 @@ pub struct Cluster {
     pub checking: Option<Loading>,
     pub check_ask: (u64, bool),
     /// The files of the last accepted version.
-    pub accepted: Option<Shared>,
+    pub accepted: Option<SharedFd>,
     pub trial: Option<Trial>,
     /// State for a rollback, while the first version of this machine is served as a candidate.
     pub first: Option<First>,
@@ -43,7 +43,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Returns the candidate version.
-    pub fn trial_version(&self) -> Option<&Version> {
+    pub fn trial_version(&self) -> Option<&LoadedVersion> {
         self.trial.as_ref().map(|trial| &trial.version)
     }
 
@@ -70,7 +70,7 @@ impl Cluster {
     pub fn channels(&self) -> impl Iterator<Item = &Channel> {
         let checking = self.checking.iter().map(|one| &one.process);
         checking
-            .filter(|process| !process.silent)
+            .filter(|process| !process.is_channel_closed)
             .map(|process| &process.channel)
     }
 
@@ -87,13 +87,13 @@ impl Cluster {
 
 /// A request of the control role.
 #[derive(Clone)]
-pub enum Ask {
+pub enum ControlRequest {
     /// Check whether a version could be served.
     Check {
         /// Number of the request.
         ask: u64,
         /// Files of the version.
-        set: Shared,
+        set: SharedFd,
         /// True if the findings must be JSON.
         as_json: bool,
     },
@@ -102,7 +102,7 @@ pub enum Ask {
         /// Number of the request.
         ask: u64,
         /// Files of the version.
-        set: Shared,
+        set: SharedFd,
         /// True for a candidate version.
         trial: bool,
     },
@@ -118,21 +118,21 @@ pub enum Ask {
     },
 }
 
-impl Ask {
+impl ControlRequest {
     pub fn number(&self) -> u64 {
         match self {
-            Ask::Check { ask, .. }
-            | Ask::Serve { ask, .. }
-            | Ask::Accept { ask }
-            | Ask::Revert { ask } => *ask,
+            ControlRequest::Check { ask, .. }
+            | ControlRequest::Serve { ask, .. }
+            | ControlRequest::Accept { ask }
+            | ControlRequest::Revert { ask } => *ask,
         }
     }
 }
 
 /// The version of a change in progress.
-pub struct Serving {
+pub struct VersionInProgress {
     /// Files of the version.
-    pub set: Shared,
+    pub set: SharedFd,
     /// True for a candidate version.
     pub trial: bool,
     /// Output of the loader of a first version.
@@ -142,9 +142,9 @@ pub struct Serving {
 /// A candidate version.
 pub struct Trial {
     /// The loaded version.
-    pub version: Version,
+    pub version: LoadedVersion,
     /// Files of the version.
-    pub set: Shared,
+    pub set: SharedFd,
     /// Deadline of a rollback in progress, after which the proxy is killed.
     pub back_until: Option<Instant>,
     /// Numbers of the rollback requests that get a response at the end.
@@ -164,5 +164,5 @@ impl Trial {
 /// The state before a first version.
 pub struct First {
     /// An accepted version that this machine could not serve.
-    pub accepted: Option<Shared>,
+    pub accepted: Option<SharedFd>,
 }

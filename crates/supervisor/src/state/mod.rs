@@ -5,12 +5,12 @@ mod changes;
 pub mod cluster;
 pub mod upgrade;
 
-pub use changes::{Changes, Ending};
+pub use changes::{Changes, ReloadResult};
 
 use crate::between::Between;
 use crate::carried::Carried;
-use crate::command::Command;
-use crate::control::Control;
+use crate::command::StartParameters;
+use crate::control::ControlSocket;
 use crate::directory::{Entry, Lock};
 use crate::error::StartError;
 use crate::first::PidFile;
@@ -22,14 +22,14 @@ use crate::program::Program;
 use crate::pulse::Pulses;
 use crate::requests::Requests;
 use crate::signals::Signals;
-use crate::slot::{Running, Slots};
+use crate::slot::{RunningRole, Slots};
 use crate::stop::{FAILED, Stop};
-use crate::version::Version;
+use crate::version::LoadedVersion;
 use crate::watcher::Watcher;
 use cluster::Cluster;
-use part::Shared;
+use part::SharedFd;
 use part::daemon::Ready;
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -40,10 +40,10 @@ pub const TAKE_LIMIT: Duration = Duration::from_secs(300);
 
 /// The supervisor with all of its state.
 pub struct Supervisor {
-    pub command: Command,
-    pub voice: Voice,
-    pub own: Own,
-    pub doors: Doors,
+    pub command: StartParameters,
+    pub voice: MessagePrinter,
+    pub process: SupervisorProcess,
+    pub interfaces: Doors,
     pub versions: Versions,
     pub changing: Changing,
     pub service: Service,
@@ -59,7 +59,7 @@ pub struct Supervisor {
 }
 
 /// State of this process.
-pub struct Own {
+pub struct SupervisorProcess {
     pub signals: Signals,
     /// Soft limit of open files at the start.
     pub files_soft: u64,
@@ -79,7 +79,7 @@ pub struct Own {
 /// Interfaces on which others reach the supervisor, and the service manager.
 #[derive(Default)]
 pub struct Doors {
-    pub control: Option<Control>,
+    pub control: Option<ControlSocket>,
     /// Entry in the runtime directory until the control socket is open.
     pub claim: Option<(Entry, OwnedFd)>,
     /// Lock on the state directory of a cluster member, until this process ends.
@@ -93,7 +93,7 @@ pub struct Doors {
 #[derive(Default)]
 pub struct Versions {
     /// The last good version.
-    pub kept: Option<Version>,
+    pub last_good: Option<LoadedVersion>,
     /// An adopted role whose configuration version is not known yet.
     pub unsettled: Option<Unsettled>,
     pub candidate: Option<Candidate>,
@@ -104,7 +104,7 @@ pub struct Versions {
 impl Versions {
     /// Returns the time for connections to finish, as configured in the last good version.
     pub fn hard_stop_after_ms(&self) -> Option<u64> {
-        self.kept.as_ref()?.plan().hard_stop_after_ms
+        self.last_good.as_ref()?.plan().hard_stop_after_ms
     }
 }
 
@@ -128,15 +128,15 @@ pub struct Service {
     /// Number of roles that were killed before anything was served.
     pub killed_at_start: u32,
     /// Roles that finish their connections.
-    pub formers: Vec<Former>,
+    pub formers: Vec<DrainingRole>,
     /// A role of another program, which finishes once a new role serves.
-    pub foreign: Option<Running>,
+    pub foreign: Option<RunningRole>,
 }
 
 /// A version that the role got and has not confirmed yet.
 pub struct Candidate {
     /// The new version.
-    pub version: Version,
+    pub version: LoadedVersion,
     /// True if the version is a candidate.
     pub trial: bool,
     /// Output of the loader, for the client that asked.
@@ -149,35 +149,35 @@ pub struct Candidate {
 #[derive(Default)]
 pub struct Unsettled {
     /// Sockets of the role.
-    pub sockets: Vec<Shared>,
+    pub sockets: Vec<SharedFd>,
     /// Entry of the role's former supervisor; None once this one can be found.
     pub entry: Option<PathBuf>,
 }
 
 /// A role that finishes its connections.
-pub struct Former {
+pub struct DrainingRole {
     /// The finishing role.
-    pub proxy: Running,
+    pub proxy: RunningRole,
     /// Time at which the role is killed; None without a limit.
     pub until: Option<Instant>,
     /// True if the role has sent its final counts.
-    pub told: bool,
+    pub sent_final_counts: bool,
 }
 
-impl Former {
+impl DrainingRole {
     /// Creates the value for a role that finishes until this time.
-    pub fn new(proxy: Running, until: Option<Instant>) -> Former {
-        Former {
+    pub fn new(proxy: RunningRole, until: Option<Instant>) -> DrainingRole {
+        DrainingRole {
             proxy,
             until,
-            told: false,
+            sent_final_counts: false,
         }
     }
 }
 
 impl Supervisor {
     /// Creates a supervisor that has not started.
-    pub fn new(command: Command, voice: Voice) -> Result<Supervisor, StartError> {
+    pub fn new(command: StartParameters, voice: MessagePrinter) -> Result<Supervisor, StartError> {
         let signals = Signals::new().map_err(StartError::Threads)?;
         let notify = match command.notify {
             true => Notify::of_environment(),
@@ -188,7 +188,7 @@ impl Supervisor {
             cluster: Cluster::new(command.cluster.clone()),
             command,
             voice,
-            own: Own {
+            process: SupervisorProcess {
                 signals,
                 files_soft: limits::raise_own(),
                 since: Instant::now(),
@@ -198,7 +198,7 @@ impl Supervisor {
                 pid_path: None,
                 exit: None,
             },
-            doors: Doors {
+            interfaces: Doors {
                 notify,
                 ..Doors::default()
             },
@@ -213,7 +213,7 @@ impl Supervisor {
 
     pub fn fail(&mut self, error: impl std::fmt::Display) {
         self.voice.fatal(error);
-        self.own.exit = Some(FAILED);
+        self.process.exit = Some(FAILED);
     }
 
     /// Returns the number of the next version.

@@ -2,9 +2,9 @@
 
 use crate::program::Newer;
 use crate::self_test::SelfTest;
-use crate::slot::Running;
-use crate::version::Version;
-use part::role::Message;
+use crate::slot::RunningRole;
+use crate::version::LoadedVersion;
+use part::role::SupervisorMessage;
 use rustix::event::PollFd;
 use std::time::{Duration, Instant};
 
@@ -16,23 +16,25 @@ const QUIET_TICK: Duration = Duration::from_millis(20);
 /// An upgrade in progress.
 pub struct Upgrade {
     pub newer: Newer,
-    pub stage: Stage,
+    pub stage: UpgradeStage,
 }
 
 impl Upgrade {
     /// Returns the descriptors to poll.
     pub fn watched(&self) -> Vec<PollFd<'_>> {
         match &self.stage {
-            Stage::Testing(test) => test.watched().into_iter().collect(),
-            Stage::Trying(trial) => trial.new.process.watched().collect(),
-            Stage::Loading | Stage::Asking(..) | Stage::Executing(_) => Vec::new(),
+            UpgradeStage::Testing(test) => test.watched().into_iter().collect(),
+            UpgradeStage::Trying(trial) => trial.new.process.watched().collect(),
+            UpgradeStage::Loading | UpgradeStage::Asking(..) | UpgradeStage::Executing(_) => {
+                Vec::new()
+            }
         }
     }
 
     /// Returns the candidate role.
-    pub fn trial(&self) -> Option<&Running> {
+    pub fn trial(&self) -> Option<&RunningRole> {
         match &self.stage {
-            Stage::Trying(trial) => Some(&trial.new),
+            UpgradeStage::Trying(trial) => Some(&trial.new),
             _ => None,
         }
     }
@@ -40,17 +42,17 @@ impl Upgrade {
     /// Returns when the next timer expires.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Testing(test) => Some(test.deadline()),
-            Stage::Loading => None,
-            Stage::Asking(_, until) => Some(*until),
-            Stage::Trying(trial) => trial.deadline(),
-            Stage::Executing(_) => Some(Instant::now() + QUIET_TICK),
+            UpgradeStage::Testing(test) => Some(test.deadline()),
+            UpgradeStage::Loading => None,
+            UpgradeStage::Asking(_, until) => Some(*until),
+            UpgradeStage::Trying(trial) => trial.deadline(),
+            UpgradeStage::Executing(_) => Some(Instant::now() + QUIET_TICK),
         }
     }
 }
 
 #[expect(clippy::large_enum_variant, reason = "there is one of them")]
-pub enum Stage {
+pub enum UpgradeStage {
     /// The new program runs its self-test.
     Testing(SelfTest),
     /// The new program's loader runs.
@@ -65,14 +67,14 @@ pub enum Stage {
 
 /// The version for the new role.
 pub struct Next {
-    pub version: Version,
+    pub version: LoadedVersion,
     /// Output of the loader, for the client that asked.
     pub shown: String,
 }
 
 /// The role of the new program during its trial beside the old one.
 pub struct Trial {
-    pub new: Running,
+    pub new: RunningRole,
     /// Time for the role to become ready.
     pub ready_limit: Option<Duration>,
     pub next: Next,
@@ -89,7 +91,7 @@ impl Trial {
     pub fn ask(&mut self, now: Instant) {
         self.silent = Some(now);
         // If this fails, the role has ended; the main loop notices that.
-        let _ = self.new.say(&Message::TellPulse);
+        let _ = self.new.send_message(&SupervisorMessage::TellPulse);
     }
 
     /// Returns when the trial must be checked next.

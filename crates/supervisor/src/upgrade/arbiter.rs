@@ -5,7 +5,7 @@
 use super::QUIET_LIMIT;
 use super::hand_over::execute;
 use crate::state::Supervisor;
-use crate::state::upgrade::Stage;
+use crate::state::upgrade::UpgradeStage;
 use part::voice::Gravity;
 use std::io;
 use std::path::Path;
@@ -25,7 +25,7 @@ impl Supervisor {
         }
         let words =
             "nothing to reload: an arbiter serves nothing, and already runs the installed program";
-        self.tell_change(&[(Gravity::Notice, words.to_owned())], "");
+        self.report_change(&[(Gravity::Notice, words.to_owned())], "");
     }
 
     /// Continues after a successful self-test.
@@ -33,16 +33,16 @@ impl Supervisor {
         let Some(upgrade) = &mut self.changing.upgrade else {
             return;
         };
-        upgrade.stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
+        upgrade.stage = UpgradeStage::Executing(Instant::now() + QUIET_LIMIT);
         let words = format!("{} runs now", upgrade.newer.path.display());
-        self.tell_change(&[(Gravity::Notice, words)], "");
+        self.report_change(&[(Gravity::Notice, words)], "");
     }
 
     /// Executes the program as at a start. Returns only if that fails, with the error.
     pub(super) fn execute_as_arbiter(&mut self, program: &Path) -> io::Error {
         self.end_control();
         // The next image creates its own entry.
-        self.doors.control = None;
+        self.interfaces.control = None;
         let Err(error) = execute(program, None);
         self.open_control();
         self.start_control();

@@ -3,7 +3,7 @@
 //!
 //! Unknown items are dropped; missing items start empty.
 
-use crate::control::{Asker, Door};
+use crate::control::{Asker, RequestInterface};
 use crate::handed::number;
 use crate::master::Master;
 use crate::resumed::Resumed;
@@ -62,18 +62,18 @@ impl Supervisor {
             descriptor: Some(number(&**fd)),
             bytes: Vec::new(),
         });
-        let age = self.own.since.elapsed().as_millis();
+        let age = self.process.since.elapsed().as_millis();
         let counted = Counted {
             age_ms: u64::try_from(age).unwrap_or(u64::MAX),
             changes: self.changing.counts,
-            told_ready: self.doors.notify.is_ready(),
+            told_ready: self.interfaces.notify.is_ready(),
         };
         let counted = HandedExtra {
             name: COUNTED.to_owned(),
             descriptor: None,
             bytes: counted.encode(),
         };
-        let master = self.doors.master.iter().flat_map(Master::hand_over);
+        let master = self.interfaces.master.iter().flat_map(Master::hand_over);
         let vitals = self.pulses.file().map(|fd| HandedExtra {
             name: VITALS.to_owned(),
             descriptor: Some(number(&**fd)),
@@ -82,7 +82,7 @@ impl Supervisor {
         let unsent = HandedExtra {
             name: UNSENT.to_owned(),
             descriptor: None,
-            bytes: self.doors.notify.hand_over(),
+            bytes: self.interfaces.notify.hand_over(),
         };
         let all = state.chain([counted, unsent]).chain(vitals).chain(master);
         all.take(EXTRAS_MAX).collect()
@@ -95,14 +95,14 @@ impl Supervisor {
             let fd = extra.descriptor.and_then(|number| left.take(number).ok());
             match (&*extra.name, fd) {
                 (COUNTED, _) => self.resume_counted(&extra.bytes),
-                (UNSENT, _) => self.doors.notify.take_over(&extra.bytes),
+                (UNSENT, _) => self.interfaces.notify.take_over(&extra.bytes),
                 (STATE, Some(fd)) => self.carried.state = Some(fd.into()),
                 (VITALS, Some(fd)) => self.pulses.resume(fd.into()),
                 (_, Some(fd)) => {
                     if let Some(id) = master.resume(extra, fd) {
                         self.changing.requests.ask(Some(Asker {
                             id,
-                            at: Door::Master,
+                            at: RequestInterface::Master,
                             look: None,
                             fresh: false,
                         }));
@@ -112,7 +112,7 @@ impl Supervisor {
             }
         }
         // An older program handed over no sockets, so they are opened again.
-        self.doors.master = master.is_open().then_some(master);
+        self.interfaces.master = master.is_open().then_some(master);
     }
 
     fn resume_counted(&mut self, bytes: &[u8]) {
@@ -120,10 +120,12 @@ impl Supervisor {
             return;
         };
         let age = Duration::from_millis(counted.age_ms);
-        self.own.since = Instant::now().checked_sub(age).unwrap_or(self.own.since);
+        self.process.since = Instant::now()
+            .checked_sub(age)
+            .unwrap_or(self.process.since);
         self.changing.counts = counted.changes;
         if counted.told_ready {
-            self.doors.notify.resume();
+            self.interfaces.notify.resume();
         }
     }
 }

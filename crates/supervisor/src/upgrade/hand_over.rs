@@ -1,15 +1,15 @@
 //! Execution of the new program in the supervisor's process. Descriptors and child processes stay;
 //! a memory file describes them.
 
-use crate::control::{Asker, Control, Door};
+use crate::control::{Asker, ControlSocket, RequestInterface};
 use crate::handed::{number, socket};
 use crate::master::Master;
 use crate::resumed::VARIABLE;
-use crate::state::{Former, Supervisor};
-use crate::version::Version;
+use crate::state::{DrainingRole, Supervisor};
+use crate::version::LoadedVersion;
 use nix::unistd::execve;
 use part::memory;
-use part::role::{HandOver, HandedRole, Look, Take};
+use part::role::{DiagnosticFormat, HandOver, HandedRole, Take};
 use part::row::Life;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::ffi::{CString, NulError, OsString};
@@ -23,7 +23,7 @@ impl Supervisor {
     /// Returns whether nothing is in progress that only this image could finish.
     pub(super) fn is_quiet(&self, late: bool) -> bool {
         // A client that uses the master socket all the time does not delay an upgrade.
-        if !late && !self.doors.master.as_ref().is_none_or(Master::is_quiet) {
+        if !late && !self.interfaces.master.as_ref().is_none_or(Master::is_quiet) {
             return false;
         }
         let mut formers = self.service.formers.iter();
@@ -33,7 +33,11 @@ impl Supervisor {
             && self.versions.candidate.is_none()
             && formers.all(|former| former.proxy.process.channel.is_quiet())
             && slots.all(|slot| slot.is_quiet() || matches!(slot.row.life, Life::Governs(_)))
-            && self.doors.control.as_ref().is_none_or(Control::is_quiet)
+            && self
+                .interfaces
+                .control
+                .as_ref()
+                .is_none_or(ControlSocket::is_quiet)
             && self.between.is_quiet()
     }
 
@@ -57,14 +61,14 @@ impl Supervisor {
     }
 
     fn hand_over(&self) -> HandOver {
-        let kept = self.versions.kept.as_ref();
-        let descriptors = kept.map(Version::whole).unwrap_or_default();
+        let kept = self.versions.last_good.as_ref();
+        let descriptors = kept.map(LoadedVersion::whole).unwrap_or_default();
         let formers = self.service.formers.iter().map(former);
         HandOver {
             take: kept.map(known).unwrap_or_default(),
             descriptors: descriptors.iter().map(|fd| number(&**fd)).collect(),
             versions: self.versions.last,
-            files_soft: self.own.files_soft,
+            files_soft: self.process.files_soft,
             quiet: self.voice.quiet,
             paused: self.service.paused,
             asked: self.changing.requests.is_asked(),
@@ -73,12 +77,12 @@ impl Supervisor {
                 .map(|proxy| proxy.handed(None))
                 .chain(formers)
                 .collect(),
-            control: self.doors.control.as_ref().map(|control| {
+            control: self.interfaces.control.as_ref().map(|control| {
                 let (fd, path) = control.socket();
                 socket(fd, path)
             }),
             clients: self
-                .doors
+                .interfaces
                 .control
                 .as_ref()
                 .map_or_else(Vec::new, |control| {
@@ -120,7 +124,7 @@ pub(super) fn execute(
 
 /// Returns the version message for the next image, which matches the descriptors that are handed
 /// over.
-fn known(kept: &Version) -> Take {
+fn known(kept: &LoadedVersion) -> Take {
     Take {
         plan: kept.known_plan(),
         ..kept.take.clone()
@@ -129,14 +133,14 @@ fn known(kept: &Version) -> Take {
 
 /// Returns the output format of a client's pending reload, if the client of the control socket has
 /// requested one.
-fn asked_by(waiting: &[Asker], id: u64) -> Option<Look> {
+fn asked_by(waiting: &[Asker], id: u64) -> Option<DiagnosticFormat> {
     let mut waiting = waiting.iter();
     waiting
-        .find(|asker| asker.at == Door::Control && asker.id == id)
+        .find(|asker| asker.at == RequestInterface::Control && asker.id == id)
         .and_then(|asker| asker.look)
 }
 
-fn former(former: &Former) -> HandedRole {
+fn former(former: &DrainingRole) -> HandedRole {
     let left = |until: Instant| until.saturating_duration_since(Instant::now());
     former.proxy.handed(former.until.map(left))
 }

@@ -11,15 +11,15 @@ mod hand_over;
 mod resume;
 
 use crate::self_test::SelfTest;
-use crate::slot::Running;
+use crate::slot::RunningRole;
 use crate::state::Supervisor;
-use crate::state::upgrade::{Next, Stage, Trial, Upgrade};
+use crate::state::upgrade::{Next, Trial, Upgrade, UpgradeStage};
 use crate::stop::Stop;
-use crate::turn::Turn;
-use crate::version::Version;
+use crate::turn::ProcessTurn;
+use crate::version::LoadedVersion;
 use crate::{programs, serving, tell};
-use part::Shared;
-use part::role::Message;
+use part::SharedFd;
+use part::role::SupervisorMessage;
 use part::voice::Gravity;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ impl Supervisor {
             .as_ref()
             .filter(|proxy| proxy.adopted);
         let Some(newer) = self
-            .own
+            .process
             .program
             .newer(adopted.map(|proxy| proxy.process.number()))
         else {
@@ -48,7 +48,7 @@ impl Supervisor {
         };
         match SelfTest::begin(&newer.path) {
             Ok(test) => {
-                let stage = Stage::Testing(test);
+                let stage = UpgradeStage::Testing(test);
                 self.changing.upgrade = Some(Upgrade { newer, stage });
             }
             Err(error) => self.refuse_program(&newer.path.display().to_string(), &error),
@@ -63,11 +63,11 @@ impl Supervisor {
     /// Returns whether the loader in progress belongs to an upgrade.
     pub(super) fn upgrades(&self) -> bool {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
-        matches!(stage, Some(Stage::Loading))
+        matches!(stage, Some(UpgradeStage::Loading))
     }
 
     /// Handles the version that the new program's loader created.
-    pub(super) fn upgrade_loaded(&mut self, version: Version, shown: String) {
+    pub(super) fn upgrade_loaded(&mut self, version: LoadedVersion, shown: String) {
         let next = Next { version, shown };
         if next.version.is_without_proxy() != self.is_without_proxy() {
             let words = "the installed program is a different one, and these files bring the first listener or remove \
@@ -78,9 +78,9 @@ impl Supervisor {
             return self.upgrade_alone(next);
         }
         if let Some(upgrade) = &mut self.changing.upgrade {
-            upgrade.stage = Stage::Asking(next, Instant::now() + STATE_LIMIT);
+            upgrade.stage = UpgradeStage::Asking(next, Instant::now() + STATE_LIMIT);
         }
-        let asked = |proxy: &mut Running| proxy.say(&Message::TellState);
+        let asked = |proxy: &mut RunningRole| proxy.send_message(&SupervisorMessage::TellState);
         if !self.slots.serving.running.as_mut().is_some_and(asked) {
             // The old role does not report its state in time, so its counters are lost.
             self.try_upgrade(None);
@@ -94,26 +94,26 @@ impl Supervisor {
             return;
         };
         let words = format!("{} runs now", upgrade.newer.path.display());
-        upgrade.stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
+        upgrade.stage = UpgradeStage::Executing(Instant::now() + QUIET_LIMIT);
         let mut lines = tell::changed(&next.version);
         lines.insert(0, (Gravity::Notice, words));
-        self.versions.kept = Some(next.version);
+        self.versions.last_good = Some(next.version);
         self.keep_version();
-        self.tell_change(&lines, &next.shown);
+        self.report_change(&lines, &next.shown);
     }
 
     /// Handles the state of the old role; None if the role does not know the request.
-    pub(super) fn state_told(&mut self, state: Option<Shared>) {
+    pub(super) fn state_told(&mut self, state: Option<SharedFd>) {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
-        if matches!(stage, Some(Stage::Asking(..))) {
+        if matches!(stage, Some(UpgradeStage::Asking(..))) {
             self.try_upgrade(state);
         }
     }
 
-    fn try_upgrade(&mut self, state: Option<Shared>) {
+    fn try_upgrade(&mut self, state: Option<SharedFd>) {
         let Some(Upgrade {
             newer,
-            stage: Stage::Asking(next, _),
+            stage: UpgradeStage::Asking(next, _),
         }) = self.changing.upgrade.take()
         else {
             return;
@@ -127,7 +127,7 @@ impl Supervisor {
         ) {
             Ok(new) => {
                 tell::forked(&mut self.voice, new.process.number());
-                let stage = Stage::Trying(Trial {
+                let stage = UpgradeStage::Trying(Trial {
                     new,
                     ready_limit: self.slots.serving.row.ready_limit,
                     next,
@@ -151,11 +151,11 @@ impl Supervisor {
             return;
         };
         match &mut upgrade.stage {
-            Stage::Testing(test) => match test.look() {
+            UpgradeStage::Testing(test) => match test.look() {
                 None => {}
                 Some(Ok(())) if arbiter => self.arbiter_tested(),
                 Some(Ok(())) => {
-                    upgrade.stage = Stage::Loading;
+                    upgrade.stage = UpgradeStage::Loading;
                     let program = upgrade.newer.path.clone();
                     self.begin_load(&program);
                 }
@@ -164,11 +164,11 @@ impl Supervisor {
                     self.refuse_program(&path, &error);
                 }
             },
-            Stage::Loading => {}
-            Stage::Asking(_, until) if *until <= now => self.try_upgrade(None),
-            Stage::Asking(..) => {}
-            Stage::Trying(_) => self.look_at_trial(now),
-            Stage::Executing(until) => {
+            UpgradeStage::Loading => {}
+            UpgradeStage::Asking(_, until) if *until <= now => self.try_upgrade(None),
+            UpgradeStage::Asking(..) => {}
+            UpgradeStage::Trying(_) => self.look_at_trial(now),
+            UpgradeStage::Executing(until) => {
                 let late = *until <= now;
                 self.execute_when_quiet(late);
             }
@@ -177,23 +177,23 @@ impl Supervisor {
 
     fn look_at_trial(&mut self, now: Instant) {
         let Some(Upgrade {
-            stage: Stage::Trying(trial),
+            stage: UpgradeStage::Trying(trial),
             ..
         }) = &mut self.changing.upgrade
         else {
             return;
         };
         let mut begins = false;
-        let mut turn = Turn::of(&mut trial.new.process);
+        let mut turn = ProcessTurn::of(&mut trial.new.process);
         while let Some(received) = turn.next(Some(&mut trial.new.process), &mut self.voice) {
             trial.silent = None;
-            if received.message == Message::WantsHelper {
+            if received.message == SupervisorMessage::WantsHelper {
                 let version = std::iter::once(&trial.next.version);
-                let soft = self.own.files_soft;
-                let pid = programs::give(&mut trial.new, version, soft, &mut self.voice);
+                let soft = self.process.files_soft;
+                let pid = programs::start_helper(&mut trial.new, version, soft, &mut self.voice);
                 self.carried.expect(pid);
             }
-            if matches!(received.message, Message::Ready { .. }) && !trial.new.ready {
+            if matches!(received.message, SupervisorMessage::Ready { .. }) && !trial.new.ready {
                 trial.new.ready = true;
                 trial.until = Some(now + PROBATION);
                 trial.ask(now);
@@ -226,11 +226,11 @@ impl Supervisor {
         }
         if begins {
             if self.service.paused {
-                let _ = trial.new.say(&Message::Pause);
+                let _ = trial.new.send_message(&SupervisorMessage::Pause);
             }
             if let Some(old) = &mut self.slots.serving.running {
                 // If this fails, the role has ended; the main loop notices that.
-                let _ = old.say(&Message::Pause);
+                let _ = old.send_message(&SupervisorMessage::Pause);
             }
         }
         if trusted {
@@ -242,7 +242,7 @@ impl Supervisor {
     fn trust_upgrade(&mut self) {
         let Some(Upgrade {
             newer,
-            stage: Stage::Trying(trial),
+            stage: UpgradeStage::Trying(trial),
         }) = self.changing.upgrade.take()
         else {
             return;
@@ -251,7 +251,7 @@ impl Supervisor {
         let old = self.slots.serving.running.replace(new);
         // The new role gets its guard first: if this process is killed now, one role continues to
         // serve.
-        self.slots.serving.tell_guard();
+        self.slots.serving.send_adoption_socket();
         if let Some(old) = old {
             self.see_off(old);
         }
@@ -262,14 +262,14 @@ impl Supervisor {
         let words = format!("now serving with {}", newer.path.display());
         lines.insert(0, (Gravity::Notice, words));
         // Dropping the previous version closes its descriptors.
-        self.versions.kept = Some(next.version);
+        self.versions.last_good = Some(next.version);
         self.versions.unsettled = None;
         self.keep_version();
         if newer.whole && self.service.stop.is_none() {
-            let stage = Stage::Executing(Instant::now() + QUIET_LIMIT);
+            let stage = UpgradeStage::Executing(Instant::now() + QUIET_LIMIT);
             self.changing.upgrade = Some(Upgrade { newer, stage });
         }
-        self.tell_change(&lines, &next.shown);
+        self.report_change(&lines, &next.shown);
     }
 
     fn execute_when_quiet(&mut self, late: bool) {
@@ -294,18 +294,18 @@ impl Supervisor {
     /// Returns whether the upgrade can be aborted unnoticed, because no role knows of it yet.
     pub(super) fn upgrade_is_young(&self) -> bool {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
-        stage.is_none_or(|stage| matches!(stage, Stage::Testing(_) | Stage::Loading))
+        stage.is_none_or(|stage| matches!(stage, UpgradeStage::Testing(_) | UpgradeStage::Loading))
     }
 
     /// Returns the new role while it serves instead of the old one.
-    pub(super) fn tried(&mut self) -> Option<&mut Running> {
+    pub(super) fn tried(&mut self) -> Option<&mut RunningRole> {
         match self
             .changing
             .upgrade
             .as_mut()
             .map(|upgrade| &mut upgrade.stage)
         {
-            Some(Stage::Trying(trial)) if trial.until.is_some() => Some(&mut trial.new),
+            Some(UpgradeStage::Trying(trial)) if trial.until.is_some() => Some(&mut trial.new),
             _ => None,
         }
     }
@@ -313,7 +313,9 @@ impl Supervisor {
     /// Returns the process that serves while the old role is paused, until the upgrade is trusted.
     pub(super) fn tried_process(&self) -> Option<i32> {
         match self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage) {
-            Some(Stage::Trying(trial)) if trial.until.is_some() => Some(trial.new.process.number()),
+            Some(UpgradeStage::Trying(trial)) if trial.until.is_some() => {
+                Some(trial.new.process.number())
+            }
             _ => None,
         }
     }
@@ -322,7 +324,7 @@ impl Supervisor {
     /// be given to a successor then.
     pub(super) fn upgrade_has_paused(&self) -> bool {
         let stage = self.changing.upgrade.as_ref().map(|upgrade| &upgrade.stage);
-        matches!(stage, Some(Stage::Trying(trial)) if trial.until.is_some())
+        matches!(stage, Some(UpgradeStage::Trying(trial)) if trial.until.is_some())
     }
 
     /// Aborts the upgrade in progress and undoes its changes.
@@ -330,16 +332,16 @@ impl Supervisor {
         let Some(upgrade) = self.changing.upgrade.take() else {
             return;
         };
-        let Stage::Trying(mut trial) = upgrade.stage else {
+        let UpgradeStage::Trying(mut trial) = upgrade.stage else {
             return;
         };
-        trial.new.process.end_now();
+        trial.new.process.kill_and_wait();
         if trial.until.is_some()
             && !self.service.paused
             && let Some(old) = &mut self.slots.serving.running
         {
             // If this fails, the role has ended; the main loop notices that.
-            let _ = old.say(&Message::Resume);
+            let _ = old.send_message(&SupervisorMessage::Resume);
         }
     }
 
@@ -348,7 +350,7 @@ impl Supervisor {
     pub(super) fn stop_upgrade(&mut self, stop: &Stop) {
         let serves = matches!(
             &self.changing.upgrade,
-            Some(Upgrade { stage: Stage::Trying(trial), .. }) if trial.until.is_some()
+            Some(Upgrade { stage: UpgradeStage::Trying(trial), .. }) if trial.until.is_some()
         );
         match serves && stop.is_soft() {
             true => self.trust_upgrade(),
@@ -362,12 +364,12 @@ impl Supervisor {
             return false;
         };
         match &upgrade.stage {
-            Stage::Trying(trial) if trial.until.is_some() => {
+            UpgradeStage::Trying(trial) if trial.until.is_some() => {
                 self.trust_upgrade();
                 true
             }
             // The new role serves already.
-            Stage::Executing(_) => {
+            UpgradeStage::Executing(_) => {
                 self.changing.upgrade = None;
                 false
             }

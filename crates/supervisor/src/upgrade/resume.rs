@@ -1,11 +1,11 @@
 //! Restores the state of the previous program image.
 
 use crate::carried::Carried;
-use crate::control::Control;
+use crate::control::ControlSocket;
 use crate::resumed::{ResumeError, Resumed};
-use crate::state::{Former, Supervisor};
+use crate::state::{DrainingRole, Supervisor};
 use crate::tell;
-use crate::version::Version;
+use crate::version::LoadedVersion;
 use rustix::process::Pid;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl Supervisor {
         let proxy = roles.next().map(|(proxy, _)| proxy);
         let descriptors = value.descriptors.iter();
         let descriptors = descriptors.map(|number| left.take(*number));
-        let version = Version::new(value.take, descriptors.collect::<Result<_, _>>()?);
+        let version = LoadedVersion::new(value.take, descriptors.collect::<Result<_, _>>()?);
         let version = version.ok_or(ResumeError::Incomplete)?;
         if proxy.is_none() && !version.is_without_proxy() {
             return Err(ResumeError::Incomplete);
@@ -42,19 +42,19 @@ impl Supervisor {
             let _ = self.resume_part(part, &mut left);
         }
         self.resume_extras(&value.extras, &mut left);
-        self.versions.kept = Some(version);
+        self.versions.last_good = Some(version);
         self.slots.serving.running = proxy;
         self.service
             .formers
-            .extend(roles.map(|(proxy, until)| Former::new(proxy, until)));
+            .extend(roles.map(|(proxy, until)| DrainingRole::new(proxy, until)));
         self.slots.serving.guard = guard.map(|(entry, fd)| (entry, Arc::new(fd)));
         self.versions.last = value.versions;
-        self.own.files_soft = value.files_soft;
+        self.process.files_soft = value.files_soft;
         self.voice.quiet = value.quiet;
         self.service.paused = value.paused;
         self.service.served = true;
         if let Some((entry, listener)) = control {
-            let mut control = Control::kept(entry, listener);
+            let mut control = ControlSocket::kept(entry, listener);
             for client in value.clients {
                 let Ok(fd) = left.take(client.descriptor) else {
                     continue;
@@ -63,7 +63,7 @@ impl Supervisor {
                     self.changing.requests.ask(Some(asker));
                 }
             }
-            self.doors.control = Some(control);
+            self.interfaces.control = Some(control);
         }
         if value.asked {
             self.changing.requests.ask(None);
@@ -76,7 +76,7 @@ impl Supervisor {
         self.keep_version();
         tell::resumed(&mut self.voice);
         // The previous image may have been a program that did not send the role the memory.
-        self.give_vitals();
+        self.send_heartbeat_memory();
         self.replace_parts();
         Ok(())
     }

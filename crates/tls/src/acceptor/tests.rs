@@ -25,7 +25,7 @@ pub(crate) fn acceptor(store: &Store, words: BindTls) -> Arc<Acceptor> {
     });
     let made = Arc::new(made.unwrap());
     let weak: Weak<Acceptor> = Arc::downgrade(&made);
-    store.depend(weak);
+    store.register_dependent(weak);
     made
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn entry(certificate: &str, line: u32, filters: &[&str]) -> crt_list:
         option_words: "".into(),
         filters: filters
             .iter()
-            .map(|filter| Filter::parse(filter.as_bytes()))
+            .map(|filter| SniFilter::parse(filter.as_bytes()))
             .collect(),
     }
 }
@@ -156,7 +156,7 @@ fn of_several_kinds_of_keys_the_clients_abilities_choose() {
             if name.is_none() && *kind == KeyKind::Ed25519 {
                 continue;
             }
-            let offer = Offer {
+            let offer = CertificateCriteria {
                 server_name: name,
                 schemes,
                 suites,
@@ -192,11 +192,11 @@ fn a_line_of_a_list_has_settings_of_its_own_and_others_share_theirs() {
         },
     );
     let config = |name: &str| {
-        let offer = Offer {
+        let offer = CertificateCriteria {
             server_name: Some(name.as_bytes()),
             schemes: SCHEMES,
             tls13: true,
-            ..Offer::default()
+            ..CertificateCriteria::default()
         };
         made.choose(&offer).unwrap().config
     };

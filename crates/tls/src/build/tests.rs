@@ -33,7 +33,7 @@ fn resumption() -> Resumption {
 }
 
 /// The configurations of both peers.
-struct Ends {
+struct PeerConfigs {
     server: Arc<ServerConfig>,
     connector: Connector,
 }
@@ -51,17 +51,17 @@ struct Done {
     server: Verified,
 }
 
-fn ends(server: &ServerSettings, shown: &Issued, client: ClientSettings) -> Ends {
+fn ends(server: &ServerSettings, shown: &Issued, client: ClientSettings) -> PeerConfigs {
     let resolver = Arc::new(SingleCertAndKey::from(certified(shown)));
     let server = server_config(server, resolver, resumption()).expect("a server");
-    Ends {
+    PeerConfigs {
         server: Arc::new(server),
         connector: Connector::new(client).expect("a client"),
     }
 }
 
 /// Makes a handshake in memory. The error contains the verification results of both sides.
-fn shake(ends: &Ends, name: &str) -> Result<Done, (rustls::Error, Verified, Verified)> {
+fn shake(ends: &PeerConfigs, name: &str) -> Result<Done, (rustls::Error, Verified, Verified)> {
     let name = ends.connector.name(name.as_bytes()).expect("a name");
     let mut client = ClientConnection::new(ends.connector.config(), name).expect("a client");
     let mut server = ServerConnection::new(Arc::clone(&ends.server)).expect("a server");
@@ -157,7 +157,7 @@ fn lists_and_versions_decide_what_is_negotiated() {
     let order = suites::ciphers("ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256");
     let settings = listed(Parameters {
         versions: old,
-        ciphers: Some(order.kept.into()),
+        ciphers: Some(order.supported.into()),
         curves: Some([NamedGroup::secp384r1].into()),
         ..Parameters::default()
     });
@@ -175,7 +175,7 @@ fn lists_and_versions_decide_what_is_negotiated() {
     assert_eq!(suite(&prefers(false)), "ECDHE-ECDSA-CHACHA20-POLY1305");
     let reversed = ClientSettings {
         parameters: Parameters {
-            ciphers: Some(suites::ciphers("AES128:CHACHA20").kept.into()),
+            ciphers: Some(suites::ciphers("AES128:CHACHA20").supported.into()),
             ..Parameters::default()
         },
         ..ClientSettings::default()

@@ -90,11 +90,14 @@ fn an_answer_of_ocsp_is_stapled_while_it_holds() {
         .unwrap();
     let (plain, told) = parts.clone().certify().unwrap();
     assert_eq!(told, Some(OcspError::Unparsable));
-    assert!(plain.shown(0).ocsp.is_none());
+    assert!(plain.certificate_to_present(0).ocsp.is_none());
     let der = answer(plain.ocsp_id.as_ref().unwrap(), 0, Some(FAR));
     let stapled = plain.with_ocsp(&der).unwrap();
-    assert_eq!(stapled.shown(now_s()).ocsp.as_deref(), Some(&der[..]));
-    assert!(stapled.shown(i64::MAX).ocsp.is_none());
+    assert_eq!(
+        stapled.certificate_to_present(now_s()).ocsp.as_deref(),
+        Some(&der[..])
+    );
+    assert!(stapled.certificate_to_present(i64::MAX).ocsp.is_none());
     assert_eq!(stapled.parts().ocsp, Some(der));
     let other = self_signed(&Leaf::default()).unwrap();
     let error = parts.take_issuer(other.certificate_pem.as_bytes());

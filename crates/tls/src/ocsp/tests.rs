@@ -26,11 +26,11 @@ fn an_answer_is_taken_only_for_its_certificate_and_its_time() {
     let good = answer(&id, 0, Some(FAR));
     let now = 1_800_000_000;
     let found = Response::parse(&good, &about, now).unwrap();
-    assert_eq!(found.status, Status::Good);
+    assert_eq!(found.status, OcspStatus::Good);
     assert_eq!((found.this_update_s, &found.id), (1_704_067_200, &id));
     assert_eq!(Response::id_of(&good), Ok(id.clone()));
     let revoked = Response::parse(&answer(&id, 1, Some(FAR)), &about, now).unwrap();
-    assert_eq!(revoked.status, Status::Revoked);
+    assert_eq!(revoked.status, OcspStatus::Revoked);
     let error = |der: &[u8], now| Response::parse(der, &about, now).unwrap_err();
     assert_eq!(error(&answer(&id, 2, Some(FAR)), now), OcspError::Unknown);
     assert_eq!(error(&answer(&id, 0, None), now), OcspError::NoNextUpdate);

@@ -50,7 +50,7 @@ fn seal(with: &mut Protection, kind: u8, content: &[u8]) -> Vec<u8> {
     out
 }
 
-fn open(with: &mut Protection, record: &[u8]) -> Result<(u8, Vec<u8>), Fault> {
+fn open(with: &mut Protection, record: &[u8]) -> Result<(u8, Vec<u8>), RecordError> {
     let mut record = record.to_vec();
     let header = with.header(&record)?.expect("a whole record");
     let (kind, content, total) = with.open(header, &mut record)?;
@@ -115,9 +115,9 @@ fn a_record_counts_once_and_in_its_place() {
         let second = seal(&mut sealer, kind::DATA, b"two");
         assert_eq!(sealer.sequence, 2);
         let mut opener = make(0);
-        assert_eq!(open(&mut opener, &second), Err(Fault::BadMac));
+        assert_eq!(open(&mut opener, &second), Err(RecordError::BadMac));
         assert_eq!(open(&mut opener, &first), Ok((kind::DATA, b"one".to_vec())));
-        assert_eq!(open(&mut opener, &first), Err(Fault::BadMac));
+        assert_eq!(open(&mut opener, &first), Err(RecordError::BadMac));
         // Every byte of the record is authenticated, including the header.
         for at in 0..second.len() {
             let mut broken = second.clone();
@@ -141,15 +141,15 @@ fn a_number_is_never_used_twice_even_at_the_end_of_all_numbers() {
     let pieces = [IoSlice::new(b"x")];
     let mut out = [0; 64];
     let sealed = sealer.seal(kind::DATA, &mut Pieces::new(&pieces), 1, &mut out);
-    assert_eq!(sealed, Err(Fault::Internal));
+    assert_eq!(sealed, Err(RecordError::Internal));
     assert_eq!(out[HEADER..], [0; 64 - HEADER]);
     let mut record = seal(&mut chacha(true, 0), kind::DATA, b"x");
     let mut opener = chacha(true, u64::MAX);
     let header = opener.header(&record).unwrap().unwrap();
-    assert_eq!(opener.open(header, &mut record), Err(Fault::Internal));
-    assert!(client(RECORDS_MAX).is_worn() && !client(RECORDS_MAX - 1).is_worn());
-    assert!(!chacha(false, RECORDS_MAX).is_worn());
-    assert!(aes_128(false, RECORDS_MAX, "00", "000000000000000000000000").is_worn());
+    assert_eq!(opener.open(header, &mut record), Err(RecordError::Internal));
+    assert!(client(RECORDS_MAX).is_key_exhausted() && !client(RECORDS_MAX - 1).is_key_exhausted());
+    assert!(!chacha(false, RECORDS_MAX).is_key_exhausted());
+    assert!(aes_128(false, RECORDS_MAX, "00", "000000000000000000000000").is_key_exhausted());
 }
 
 #[test]
@@ -172,11 +172,11 @@ fn padding_is_taken_off_and_counts_for_the_length() {
     );
     inner.push(0);
     let record = sealed_inner(&mut client(0), &inner);
-    assert_eq!(open(&mut client(0), &record), Err(Fault::Overflow));
+    assert_eq!(open(&mut client(0), &record), Err(RecordError::Overflow));
     // A record with padding only, and an empty one.
     for inner in [&[0; 9][..], &[]] {
         let record = sealed_inner(&mut client(0), inner);
-        assert_eq!(open(&mut client(0), &record), Err(Fault::Unexpected));
+        assert_eq!(open(&mut client(0), &record), Err(RecordError::Unexpected));
     }
 }
 
@@ -185,31 +185,31 @@ fn records_in_clear_or_of_a_wrong_form_are_refused() {
     // TLS 1.3: an unencrypted alert, handshake message and ChangeCipherSpec.
     for kind in [kind::ALERT, kind::HANDSHAKE, kind::CHANGE_CIPHER, 24] {
         let record = [&[kind, 3, 3, 0, 32][..], &[0; 32]].concat();
-        assert_eq!(open(&mut client(0), &record), Err(Fault::Unexpected));
+        assert_eq!(open(&mut client(0), &record), Err(RecordError::Unexpected));
     }
     let short = [kind::DATA, 3, 3, 0, 3, 1, 2, 3];
     let old = || aes_128(false, 0, "00", "000000000000000000000000");
-    assert_eq!(open(&mut client(0), &short), Err(Fault::BadMac));
-    assert_eq!(open(&mut old(), &short), Err(Fault::BadMac));
+    assert_eq!(open(&mut client(0), &short), Err(RecordError::BadMac));
+    assert_eq!(open(&mut old(), &short), Err(RecordError::BadMac));
     let alert_in_clear = [kind::ALERT, 3, 3, 0, 2, 1, 0];
-    assert_eq!(open(&mut old(), &alert_in_clear), Err(Fault::BadMac));
+    assert_eq!(open(&mut old(), &alert_in_clear), Err(RecordError::BadMac));
     let long = |over: usize| {
         let length = (CONTENT_MAX + over) as u16;
         [&[kind::DATA, 3, 3][..], &length.to_be_bytes()].concat()
     };
     assert_eq!(client(0).header(&long(256)), Ok(None));
-    assert_eq!(client(0).header(&long(257)), Err(Fault::Overflow));
+    assert_eq!(client(0).header(&long(257)), Err(RecordError::Overflow));
     assert_eq!(old().header(&long(2048)), Ok(None));
-    assert_eq!(old().header(&long(2049)), Err(Fault::Overflow));
+    assert_eq!(old().header(&long(2049)), Err(RecordError::Overflow));
     assert_eq!(
         client(0).header(&[kind::DATA, 2, 3, 0, 1]),
-        Err(Fault::Decode)
+        Err(RecordError::Decode)
     );
     assert_eq!(client(0).header(&[kind::DATA, 3, 3, 0]), Ok(None));
     // In TLS 1.2 every record carries the version.
     let mut record = seal(&mut old(), kind::DATA, b"x");
     record[2] = 1;
-    assert_eq!(open(&mut old(), &record), Err(Fault::Decode));
+    assert_eq!(open(&mut old(), &record), Err(RecordError::Decode));
 }
 
 #[test]

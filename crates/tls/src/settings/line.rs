@@ -17,7 +17,7 @@ pub struct Listed<T> {
     /// The list in OpenSSL's spelling, for display.
     pub text: Box<str>,
     /// The supported entries.
-    pub kept: Arc<[T]>,
+    pub supported: Arc<[T]>,
 }
 
 /// Versions, ciphers, groups and signature algorithms of one side. None: the supported ones of
@@ -46,10 +46,10 @@ impl Parameters {
             line: Option<&Listed<T>>,
             default: Option<&Listed<T>>,
         ) -> Option<Arc<[T]>> {
-            line.or(default).map(|list| Arc::clone(&list.kept))
+            line.or(default).map(|list| Arc::clone(&list.supported))
         }
         Ok(Parameters {
-            versions: versions::spoken(&line.versions, &defaults.versions)?,
+            versions: versions::enabled_versions(&line.versions, &defaults.versions)?,
             ciphers: kept(line.ciphers.as_ref(), defaults.ciphers.as_ref()),
             ciphersuites: kept(line.ciphersuites.as_ref(), defaults.ciphersuites.as_ref()),
             curves: kept(line.curves.as_ref(), defaults.curves.as_ref()),
@@ -62,7 +62,7 @@ impl Parameters {
     }
 
     /// Returns whether a version is enabled.
-    pub fn speaks(&self, version: TlsVersion) -> bool {
+    pub fn is_version_enabled(&self, version: TlsVersion) -> bool {
         match version {
             TlsVersion::Tls12 => self.versions.tls12,
             TlsVersion::Tls13 => self.versions.tls13,

@@ -2,7 +2,7 @@
 //! response texts. The kinds of files are named as in the commands: `cert`, `ca-file`, `crl-file`;
 //! the last two share their names.
 
-use super::{Dependent, Inner, Store, Transaction};
+use super::{Dependent, Store, StoreState, Transaction};
 use crate::authorities::Authorities;
 use crate::certificate::Certificate;
 use crate::certified::{CertError, Certified, Parts, signing_key};
@@ -24,7 +24,7 @@ const ENTRIES_MAX: usize = 1_000_000;
 pub struct StoreError(pub String);
 
 /// Response to the operator.
-pub type Told = Result<String, StoreError>;
+pub type StoreResponse = Result<String, StoreError>;
 
 pub(super) fn refuse<T>(words: impl Into<String>) -> Result<T, StoreError> {
     Err(StoreError(words.into()))
@@ -36,7 +36,7 @@ fn other_transaction(name: &str, asked: &str, verb: &str) -> String {
 
 /// Part of a certificate that the extension of a name denotes.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum CertificatePart {
     Pem,
     Key,
     Ocsp,
@@ -45,16 +45,16 @@ pub(super) enum Part {
 }
 
 /// Returns the certificate that a name denotes, and the part of it.
-pub(super) fn part<'n>(name: &'n str, inner: &'n Inner) -> (&'n str, Part) {
-    const ENDINGS: &[(&str, Part)] = &[
-        (".key", Part::Key),
-        (".ocsp", Part::Ocsp),
-        (".issuer", Part::Issuer),
-        (".sctl", Part::Sctl),
+pub(super) fn part<'n>(name: &'n str, inner: &'n StoreState) -> (&'n str, CertificatePart) {
+    const ENDINGS: &[(&str, CertificatePart)] = &[
+        (".key", CertificatePart::Key),
+        (".ocsp", CertificatePart::Ocsp),
+        (".issuer", CertificatePart::Issuer),
+        (".sctl", CertificatePart::Sctl),
     ];
     let known = |name: &str| inner.stock.certificates.contains_key(name);
     if known(name) {
-        return (name, Part::Pem);
+        return (name, CertificatePart::Pem);
     }
     let endings = ENDINGS.iter();
     let cut = endings.filter_map(|(ending, part)| Some((name.strip_suffix(ending)?, *part)));
@@ -68,7 +68,9 @@ pub(super) fn part<'n>(name: &'n str, inner: &'n Inner) -> (&'n str, Part) {
             Some((&**name, part))
         })
     };
-    found.or_else(beside).unwrap_or((name, Part::Pem))
+    found
+        .or_else(beside)
+        .unwrap_or((name, CertificatePart::Pem))
 }
 
 pub(super) fn decoded(payload: &[u8]) -> Option<Vec<u8>> {
@@ -97,20 +99,20 @@ fn words_of(error: &CertError, name: &str) -> String {
 
 impl Store {
     /// Command `new ssl cert <name>`.
-    pub fn new_certificate(&self, name: &str) -> Told {
+    pub fn new_certificate(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let all = &mut inner.stock.certificates;
         if all.contains_key(name) {
             return refuse(format!("Certificate '{name}' already exists!"));
         }
-        room(all.len())?;
+        check_room(all.len())?;
         all.insert(name.into(), None);
         Ok(format!("New empty certificate store '{name}'!\n"))
     }
 
     /// `set ssl cert <name> <payload>`: sets the certificate with its key, or the part that the
     /// extension of the name denotes.
-    pub fn set_certificate(&self, asked: &str, payload: &[u8]) -> Told {
+    pub fn set_certificate(&self, asked: &str, payload: &[u8]) -> StoreResponse {
         let mut inner = self.inner();
         let (name, part) = part(asked, &inner);
         let name: Box<str> = name.into();
@@ -141,7 +143,7 @@ impl Store {
     }
 
     /// Command `commit ssl cert <name>`.
-    pub fn commit_certificate(&self, name: &str) -> Told {
+    pub fn commit_certificate(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let failed = |why: &str| refuse(format!("{why}\nCan't commit {name}!"));
         let Some(under_way) = &inner.certificate else {
@@ -175,12 +177,12 @@ impl Store {
     }
 
     /// Command `abort ssl cert <name>`.
-    pub fn abort_certificate(&self, name: &str) -> Told {
+    pub fn abort_certificate(&self, name: &str) -> StoreResponse {
         abort(&mut self.inner().certificate, name)
     }
 
     /// Command `del ssl cert <name>`.
-    pub fn delete_certificate(&self, name: &str) -> Told {
+    pub fn delete_certificate(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let failed = |why: String| refuse(format!("Can't remove the certificate: {why}\n\n"));
         if !inner.stock.certificates.contains_key(name) {
@@ -194,16 +196,16 @@ impl Store {
     }
 
     /// Command `new ssl ca-file <name>`.
-    pub fn new_authorities(&self, name: &str) -> Told {
+    pub fn new_authorities(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let taken = inner.stock.revocations.contains_key(name);
         create(&mut inner.stock.authorities, name, taken, "CA")
     }
 
     /// Command `set ssl ca-file <name> <payload>`.
-    pub fn set_authorities(&self, name: &str, payload: &[u8]) -> Told {
+    pub fn set_authorities(&self, name: &str, payload: &[u8]) -> StoreResponse {
         let mut inner = self.inner();
-        let Inner {
+        let StoreState {
             stock, authorities, ..
         } = &mut *inner;
         let new = Authorities::from_pem(payload).ok();
@@ -211,9 +213,9 @@ impl Store {
     }
 
     /// Command `commit ssl ca-file <name>`.
-    pub fn commit_authorities(&self, name: &str) -> Told {
+    pub fn commit_authorities(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
-        let new = under_way(&inner.authorities, name)?;
+        let new = pending_transaction(&inner.authorities, name)?;
         let old = inner.stock.authorities.insert(name.into(), Some(new));
         let committed = inner.published(name);
         if committed.is_err() {
@@ -225,28 +227,28 @@ impl Store {
     }
 
     /// Command `abort ssl ca-file <name>`.
-    pub fn abort_authorities(&self, name: &str) -> Told {
+    pub fn abort_authorities(&self, name: &str) -> StoreResponse {
         abort(&mut self.inner().authorities, name)
     }
 
     /// Command `del ssl ca-file <name>`.
-    pub fn delete_authorities(&self, name: &str) -> Told {
+    pub fn delete_authorities(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let used = inner.uses_file(name);
         remove(&mut inner.stock.authorities, name, used, "CA")
     }
 
     /// Command `new ssl crl-file <name>`.
-    pub fn new_revocations(&self, name: &str) -> Told {
+    pub fn new_revocations(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         let taken = inner.stock.authorities.contains_key(name);
         create(&mut inner.stock.revocations, name, taken, "CRL")
     }
 
     /// Command `set ssl crl-file <name> <payload>`.
-    pub fn set_revocations(&self, name: &str, payload: &[u8]) -> Told {
+    pub fn set_revocations(&self, name: &str, payload: &[u8]) -> StoreResponse {
         let mut inner = self.inner();
-        let Inner {
+        let StoreState {
             stock, revocations, ..
         } = &mut *inner;
         let new = Revocations::from_pem(payload).ok();
@@ -254,9 +256,9 @@ impl Store {
     }
 
     /// Command `commit ssl crl-file <name>`.
-    pub fn commit_revocations(&self, name: &str) -> Told {
+    pub fn commit_revocations(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
-        let new = under_way(&inner.revocations, name)?;
+        let new = pending_transaction(&inner.revocations, name)?;
         let old = inner.stock.revocations.insert(name.into(), Some(new));
         let committed = inner.published(name);
         if committed.is_err() {
@@ -268,12 +270,12 @@ impl Store {
     }
 
     /// Command `abort ssl crl-file <name>`.
-    pub fn abort_revocations(&self, name: &str) -> Told {
+    pub fn abort_revocations(&self, name: &str) -> StoreResponse {
         abort(&mut self.inner().revocations, name)
     }
 
     /// Command `del ssl crl-file <name>`.
-    pub fn delete_revocations(&self, name: &str) -> Told {
+    pub fn delete_revocations(&self, name: &str) -> StoreResponse {
         let mut inner = self.inner();
         if inner.stock.authorities.contains_key(name) {
             return refuse(
@@ -285,7 +287,7 @@ impl Store {
     }
 }
 
-pub(super) fn room(entries: usize) -> Result<(), StoreError> {
+pub(super) fn check_room(entries: usize) -> Result<(), StoreError> {
     match entries < ENTRIES_MAX {
         true => Ok(()),
         false => refuse(format!("There are {ENTRIES_MAX} already!")),
@@ -293,10 +295,15 @@ pub(super) fn room(entries: usize) -> Result<(), StoreError> {
 }
 
 /// Adds an operator's payload as a part of a certificate. The error is a whole line or empty.
-fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Result<(), String> {
+fn take_part(
+    parts: &mut Parts,
+    part: CertificatePart,
+    payload: &[u8],
+    name: &str,
+) -> Result<(), String> {
     let cert_error = |error: CertError| words_of(&error, name) + "\n";
     match part {
-        Part::Pem => {
+        CertificatePart::Pem => {
             // A certificate without a key must not keep the key or the OCSP response of the
             // previous certificate. The issuer is kept, because it is used only if it matches.
             let mut new = Parts {
@@ -311,7 +318,7 @@ fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Resul
             *parts = new;
             Ok(())
         }
-        Part::Key => {
+        CertificatePart::Key => {
             let found = Contents::parse(payload).map_err(|_| cert_error(CertError::NoKey))?;
             let key = found.key.ok_or_else(|| cert_error(CertError::NoKey))?;
             parts.key = Some(signing_key(&key).map_err(cert_error)?);
@@ -319,7 +326,7 @@ fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Resul
         }
         // The match of the issuer is checked at the commit, because the certificate may be set
         // later.
-        Part::Issuer => {
+        CertificatePart::Issuer => {
             let bad = || cert_error(CertError::BadIssuer);
             let found = Contents::parse(payload).map_err(|_| bad())?;
             let issuer = found.certificates.into_iter().next().ok_or_else(bad)?;
@@ -327,18 +334,20 @@ fn take_part(parts: &mut Parts, part: Part, payload: &[u8], name: &str) -> Resul
             parts.issuer = Some(issuer);
             Ok(())
         }
-        Part::Ocsp => match decoded(payload) {
+        CertificatePart::Ocsp => match decoded(payload) {
             Some(der) => {
                 parts.ocsp = Some(der);
                 Ok(())
             }
             None => Err("Error reading OCSP response in base64 format".to_owned()),
         },
-        Part::Sctl => Err("signed certificate timestamps are not sent here\n".to_owned()),
+        CertificatePart::Sctl => {
+            Err("signed certificate timestamps are not sent here\n".to_owned())
+        }
     }
 }
 
-fn abort<T>(transaction: &mut Option<Transaction<T>>, name: &str) -> Told {
+fn abort<T>(transaction: &mut Option<Transaction<T>>, name: &str) -> StoreResponse {
     match transaction {
         None => refuse("No ongoing transaction!"),
         Some(under_way) if *under_way.name != *name => refuse(other_transaction(
@@ -354,11 +363,16 @@ fn abort<T>(transaction: &mut Option<Transaction<T>>, name: &str) -> Told {
 }
 
 /// Creates an empty file. `taken`: the other kind of files has one of this name.
-fn create<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, taken: bool, kind: &str) -> Told {
+fn create<T>(
+    all: &mut BTreeMap<Box<str>, Option<T>>,
+    name: &str,
+    taken: bool,
+    kind: &str,
+) -> StoreResponse {
     if taken || all.contains_key(name) {
         return refuse(format!("{kind} file '{name}' already exists!"));
     }
-    room(all.len())?;
+    check_room(all.len())?;
     all.insert(name.into(), None);
     Ok(format!("New {kind} file created '{name}'!\n"))
 }
@@ -369,7 +383,7 @@ fn set<T>(
     name: &str,
     new: Option<T>,
     kind: &str,
-) -> Told {
+) -> StoreResponse {
     let failed = |why: &str| refuse(format!("{why}\nCan't update {name}!"));
     if let Some(under_way) = &transaction
         && *under_way.name != *name
@@ -395,7 +409,7 @@ fn set<T>(
     Ok(format!("transaction {verb} for {kind} {name}!\n"))
 }
 
-fn under_way<T>(
+fn pending_transaction<T>(
     transaction: &Option<Transaction<Arc<T>>>,
     name: &str,
 ) -> Result<Arc<T>, StoreError> {
@@ -416,7 +430,12 @@ fn restore<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, old: Option<O
     };
 }
 
-fn remove<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, used: bool, kind: &str) -> Told {
+fn remove<T>(
+    all: &mut BTreeMap<Box<str>, Option<T>>,
+    name: &str,
+    used: bool,
+    kind: &str,
+) -> StoreResponse {
     let failed = |why: &str| {
         refuse(format!(
             "Can't remove the {kind} file: {kind} file '{name}' {why}\n\n"
@@ -432,7 +451,7 @@ fn remove<T>(all: &mut BTreeMap<Box<str>, Option<T>>, name: &str, used: bool, ki
     Ok(format!("{kind} file '{name}' deleted!\n"))
 }
 
-impl Inner {
+impl StoreState {
     /// Replaces the certificate with this name. Returns the number of its uses.
     pub(super) fn replace_certificate(
         &mut self,
@@ -449,7 +468,7 @@ impl Inner {
         published
     }
 
-    fn published(&mut self, name: &str) -> Told {
+    fn published(&mut self, name: &str) -> StoreResponse {
         let lists = self.lists_with_file(name);
         // A line that presents no certificate must be updated, too.
         let uses = |one: &dyn Dependent| {

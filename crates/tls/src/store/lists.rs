@@ -2,10 +2,10 @@
 //! are never written.
 
 use super::Store;
-use super::command::{Told, refuse, room};
+use super::command::{StoreResponse, check_room, refuse};
 use crate::crt_list::{Entry, List};
 use crate::settings::TlsLine;
-use crate::sni::Filter;
+use crate::sni::SniFilter;
 
 /// Returns the name of a list. A directory may be given with a trailing slash.
 pub(super) fn list_name(asked: &str) -> &str {
@@ -60,8 +60,8 @@ impl Store {
         asked: &str,
         certificate: &str,
         (options, option_words): (TlsLine, &str),
-        filters: Vec<Filter>,
-    ) -> Told {
+        filters: Vec<SniFilter>,
+    ) -> StoreResponse {
         let mut inner = self.inner();
         let failed = |why: String| refuse(format!("Can't edit the crt-list: {why}"));
         let name = list_name(asked);
@@ -74,7 +74,7 @@ impl Store {
                 "'{name}' is a directory, certificate path '{certificate}' must contain the directory path"
             ));
         }
-        room(list.entries.len())?;
+        check_room(list.entries.len())?;
         match inner.stock.certificates.get(certificate) {
             None => return failed(format!("certificate '{certificate}' does not exist!")),
             Some(None) => return failed(format!("certificate '{certificate}' is empty!")),
@@ -107,7 +107,7 @@ impl Store {
     }
 
     /// Command `del ssl crt-list <list> <certificate[:line]>`.
-    pub fn delete_from_list(&self, asked_list: &str, asked: &str) -> Told {
+    pub fn delete_from_list(&self, asked_list: &str, asked: &str) -> StoreResponse {
         let mut inner = self.inner();
         let failed = |why: String| refuse(format!("Can't delete the entry: {why}"));
         let name = list_name(asked_list);
@@ -124,7 +124,7 @@ impl Store {
             let dependents = inner.dependents();
             // The last `bind` line comes first, as in HAProxy's output.
             let users = dependents.iter().rev();
-            let users = users.filter(|one| one.needs_first_of(name));
+            let users = users.filter(|one| one.is_default_for_list(name));
             let places: String = users
                 .map(|one| format!("\t- {}\n", one.place().line))
                 .collect();

@@ -9,7 +9,7 @@ mod orders;
 mod show;
 
 pub use command::StoreError;
-pub use orders::Order;
+pub use orders::StoreOrder;
 
 use super::authorities::Authorities;
 use super::certified::{Certified, Parts};
@@ -43,7 +43,7 @@ pub trait Dependent: Send + Sync {
     /// Number of times that it uses a crt-list.
     fn list_uses(&self, name: &str) -> usize;
     /// Returns whether it presents the first certificate of a list if no name matches.
-    fn needs_first_of(&self, name: &str) -> bool {
+    fn is_default_for_list(&self, name: &str) -> bool {
         self.list_uses(name) > 0
     }
     /// Number of its certificates that use a CA file or CRL file.
@@ -104,7 +104,7 @@ struct Transaction<T> {
 }
 
 #[derive(Default)]
-struct Inner {
+struct StoreState {
     stock: Stock,
     certificate: Option<Transaction<Parts>>,
     authorities: Option<Transaction<Arc<Authorities>>>,
@@ -112,12 +112,12 @@ struct Inner {
     dependents: Vec<Weak<dyn Dependent>>,
     /// Files with ticket keys, in the order in which lines name them.
     ticket_keys: Vec<(Box<str>, Arc<FileKeys>)>,
-    orders: orders::Orders,
+    orders: orders::StoreOrders,
 }
 
 /// The store of a configuration.
 #[derive(Default)]
-pub struct Store(Mutex<Inner>);
+pub struct Store(Mutex<StoreState>);
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,7 +127,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, StoreState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -210,12 +210,12 @@ impl Store {
     }
 
     /// Registers a dependent, which is notified of changes until it is dropped.
-    pub fn depend(&self, dependent: Weak<dyn Dependent>) {
+    pub fn register_dependent(&self, dependent: Weak<dyn Dependent>) {
         self.inner().dependents.push(dependent);
     }
 }
 
-impl Inner {
+impl StoreState {
     fn dependents(&mut self) -> Vec<Arc<dyn Dependent>> {
         self.dependents.retain(|one| one.strong_count() > 0);
         self.dependents.iter().filter_map(Weak::upgrade).collect()

@@ -1,7 +1,7 @@
 //! Commands for OCSP responses (`set`, `show ssl ocsp-response`).
 
 use super::Store;
-use super::command::{StoreError, Told, decoded, refuse};
+use super::command::{StoreError, StoreResponse, decoded, refuse};
 use crate::certified::Certified;
 use crate::describe::hex;
 use crate::{ocsp, ocsp_text};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 impl Store {
     /// Command `set ssl ocsp-response <base64>`.
-    pub fn set_ocsp(&self, payload: &[u8]) -> Told {
+    pub fn set_ocsp(&self, payload: &[u8]) -> StoreResponse {
         let Some(der) = decoded(payload) else {
             return refuse("'set ssl ocsp-response' received invalid base64 encoded response.");
         };
@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// Command `show ssl ocsp-response <id>`.
-    pub fn show_ocsp_of(&self, id: &str) -> Told {
+    pub fn show_ocsp_of(&self, id: &str) -> StoreResponse {
         let inner = self.inner();
         let certificates = inner.stock.certificates.values().flatten();
         let same = |found: &&Arc<Certified>| {

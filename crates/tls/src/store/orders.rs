@@ -4,7 +4,7 @@
 
 use super::command::{decoded, part};
 use super::lists::list_name;
-use super::{Inner, Store};
+use super::{Store, StoreState};
 use crate::describe::hex;
 use crate::ocsp;
 use crate::tickets::{FILE_KEYS, SettingsDigest};
@@ -18,7 +18,7 @@ const BYTES_MAX: usize = 16 << 20;
 
 /// A command that changed the store, or is a step of such a change.
 #[derive(Clone)]
-pub struct Order {
+pub struct StoreOrder {
     /// Its words up to the name of the file: `set`, `ssl`, `cert`, `/etc/ssl/a.pem`; of
     /// crt-lists also the certificate.
     pub words: Vec<Box<str>>,
@@ -30,7 +30,7 @@ pub struct Order {
     pub of_file: Option<[u8; 32]>,
 }
 
-impl fmt::Debug for Order {
+impl fmt::Debug for StoreOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Order({})", self.words.join(" "))
     }
@@ -38,14 +38,14 @@ impl fmt::Debug for Order {
 
 /// The orders of a store.
 #[derive(Debug, Default)]
-pub(super) struct Orders {
+pub(super) struct StoreOrders {
     /// Those that took effect, in their order.
-    effective: Vec<Order>,
+    effective: Vec<StoreOrder>,
     /// The steps of transactions that are not committed.
-    pending: Vec<Order>,
+    pending: Vec<StoreOrder>,
 }
 
-impl Order {
+impl StoreOrder {
     fn verb(&self) -> &str {
         self.words.first().map_or("", |word| word)
     }
@@ -54,12 +54,12 @@ impl Order {
         self.words.get(2).map_or("", |word| word)
     }
 
-    fn is_about(&self, other: &Order) -> bool {
+    fn is_about(&self, other: &StoreOrder) -> bool {
         self.kind() == other.kind() && self.subject == other.subject
     }
 
     /// Whether it replaces all of its subject.
-    fn is_whole(&self) -> bool {
+    fn replaces_subject(&self) -> bool {
         self.words.get(3) == Some(&self.subject)
     }
 
@@ -72,7 +72,7 @@ impl Order {
 
 impl Store {
     /// An order before it is carried out; afterwards it goes to [`Store::ordered`].
-    pub fn order(&self, words: &[&str], payload: Option<&str>) -> Order {
+    pub fn order(&self, words: &[&str], payload: Option<&str>) -> StoreOrder {
         let inner = self.inner();
         let kind = words.get(2).copied().unwrap_or_default();
         let asked = words.get(3).copied().unwrap_or_default();
@@ -92,7 +92,7 @@ impl Store {
             }
             _ => asked.into(),
         };
-        let mut order = Order {
+        let mut order = StoreOrder {
             words: words
                 .iter()
                 .take(known)
@@ -112,18 +112,18 @@ impl Store {
 
     /// Whether the subject of an order is as it was when its first order was given. If its file
     /// has changed since, the file counts.
-    pub fn is_as_before(&self, order: &Order) -> bool {
+    pub fn is_subject_unchanged(&self, order: &StoreOrder) -> bool {
         self.inner().digest(order) == order.of_file
     }
 
     /// Keeps an order that was carried out. False: there is no room for it.
-    pub fn ordered(&self, order: Order) -> bool {
+    pub fn ordered(&self, order: StoreOrder) -> bool {
         let mut inner = self.inner();
         let orders = &mut inner.orders;
-        let about = |one: &Order| one.is_about(&order);
+        let about = |one: &StoreOrder| one.is_about(&order);
         match (order.verb(), order.kind()) {
             ("set", "cert" | "ca-file" | "crl-file") => {
-                if order.is_whole() {
+                if order.replaces_subject() {
                     orders.pending.retain(|one| !about(one) || one.is_issuer());
                 }
                 orders.pending.push(order);
@@ -136,14 +136,14 @@ impl Store {
             ("commit", kind) => {
                 let (steps, others) = { std::mem::take(&mut orders.pending) }
                     .into_iter()
-                    .partition(|one: &Order| one.kind() == kind);
+                    .partition(|one: &StoreOrder| one.kind() == kind);
                 orders.pending = others;
-                let steps: Vec<Order> = steps;
+                let steps: Vec<StoreOrder> = steps;
                 let has_issuer = orders
                     .effective
                     .iter()
                     .any(|one| about(one) && one.is_issuer());
-                if steps.iter().any(Order::is_whole) && !has_issuer {
+                if steps.iter().any(StoreOrder::replaces_subject) && !has_issuer {
                     orders
                         .effective
                         .retain(|one| !about(one) || one.verb() == "new");
@@ -166,7 +166,7 @@ impl Store {
             }
             _ => {}
         }
-        let bytes = |one: &Order| one.payload.as_ref().map_or(0, |payload| payload.len());
+        let bytes = |one: &StoreOrder| one.payload.as_ref().map_or(0, |payload| payload.len());
         let kept: usize = orders.effective.iter().map(bytes).sum();
         let has_room =
             orders.effective.len() < ORDERS_MAX && kept.saturating_add(bytes(&order)) <= BYTES_MAX;
@@ -177,14 +177,14 @@ impl Store {
     }
 
     /// The orders that took effect.
-    pub fn orders(&self) -> Vec<Order> {
+    pub fn orders(&self) -> Vec<StoreOrder> {
         self.inner().orders.effective.clone()
     }
 }
 
-impl Inner {
+impl StoreState {
     /// The digest of what an order is about, as it is now.
-    fn digest(&self, order: &Order) -> Option<[u8; 32]> {
+    fn digest(&self, order: &StoreOrder) -> Option<[u8; 32]> {
         let (stock, name) = (&self.stock, &*order.subject);
         let digest = |parts: Vec<Vec<u8>>| {
             let parts = parts.iter().map(Vec::as_slice);
@@ -235,7 +235,7 @@ impl Inner {
 mod tests {
     use super::*;
 
-    fn order(words: &str, payload: Option<&str>) -> Order {
+    fn order(words: &str, payload: Option<&str>) -> StoreOrder {
         let store = Store::default();
         let words: Vec<&str> = words.split(' ').collect();
         store.order(&words, payload)

@@ -1,7 +1,7 @@
 //! Output of the store for operators (`show ssl …`). It contains no key.
 
-use super::command::{StoreError, Told};
-use super::{Inner, Store, Transaction};
+use super::command::{StoreError, StoreResponse};
+use super::{Store, StoreState, Transaction};
 use crate::authorities::Authorities;
 use crate::certified::{Certified, Parts};
 use crate::describe::{self, hex};
@@ -59,7 +59,7 @@ impl Store {
     }
 
     /// Command `show ssl cert <name>`, `<name>.ocsp`, `*<name>`.
-    pub fn show_certificate(&self, asked: &str) -> Told {
+    pub fn show_certificate(&self, asked: &str) -> StoreResponse {
         let mut inner = self.inner();
         let missing = || {
             let words = "Can't display the certificate: Not found or the certificate is a bundle!";
@@ -116,7 +116,7 @@ impl Store {
     }
 
     /// Command `show ssl ca-file <name>[:<index>]`, `*<name>`.
-    pub fn show_authority(&self, asked: &str) -> Told {
+    pub fn show_authority(&self, asked: &str) -> StoreResponse {
         let (name, index) = indexed(asked, "CA")?;
         let (found, status) = self.file(
             name,
@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// Command `show ssl crl-file <name>[:<index>]`, `*<name>`.
-    pub fn show_revocation(&self, asked: &str) -> Told {
+    pub fn show_revocation(&self, asked: &str) -> StoreResponse {
         let (name, index) = indexed(asked, "CRL")?;
         let (found, status) = self.file(
             name,
@@ -170,8 +170,8 @@ impl Store {
     fn file<T>(
         &self,
         name: &str,
-        all: impl Fn(&Inner) -> &BTreeMap<Box<str>, Option<std::sync::Arc<T>>>,
-        transaction: impl Fn(&Inner) -> &Option<Transaction<std::sync::Arc<T>>>,
+        all: impl Fn(&StoreState) -> &BTreeMap<Box<str>, Option<std::sync::Arc<T>>>,
+        transaction: impl Fn(&StoreState) -> &Option<Transaction<std::sync::Arc<T>>>,
         kind: &str,
     ) -> Result<(Option<std::sync::Arc<T>>, &'static str), StoreError> {
         let mut inner = self.inner();
@@ -198,7 +198,7 @@ impl Store {
     }
 
     /// Command `show ssl crt-list [-n] <name>`.
-    pub fn show_list(&self, name: &str, numbered: bool) -> Told {
+    pub fn show_list(&self, name: &str, numbered: bool) -> StoreResponse {
         let inner = self.inner();
         let name = super::lists::list_name(name);
         let Some(list) = inner.stock.lists.get(name) else {

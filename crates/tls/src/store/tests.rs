@@ -132,7 +132,7 @@ fn authorities_and_revocations_change_with_who_uses_them() {
     };
     let made = acceptor(&store, words);
     let config = || {
-        let offer = crate::sni::Offer::default();
+        let offer = crate::sni::CertificateCriteria::default();
         made.choose(&offer).unwrap().config
     };
     let before = config();
@@ -264,9 +264,9 @@ fn sessions_of_other_authorities_are_not_resumed() {
     });
     let made = Arc::new(made.unwrap());
     let weak: Weak<Acceptor> = Arc::downgrade(&made);
-    store.depend(weak);
+    store.register_dependent(weak);
     let ticketer = || {
-        let offer = crate::sni::Offer::default();
+        let offer = crate::sni::CertificateCriteria::default();
         Arc::clone(&made.choose(&offer).unwrap().config.ticketer)
     };
     let ticket = ticketer().encrypt(b"session").unwrap();

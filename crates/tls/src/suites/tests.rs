@@ -4,7 +4,7 @@ use super::*;
 
 fn kept(text: &str) -> Vec<&'static str> {
     let made = ciphers(text);
-    made.kept.into_iter().map(openssl_name).collect()
+    made.supported.into_iter().map(openssl_name).collect()
 }
 
 const EC256: &str = "ECDHE-ECDSA-AES256-GCM-SHA384";
@@ -69,8 +69,8 @@ fn retired_names_are_told_apart_from_unknown_ones() {
         ["DHE-RSA-AES128-GCM-SHA256", "RC4-SHA", "3DES"]
     );
     assert_eq!(words(&made.unknown), ["FOO"]);
-    assert_eq!(made.kept.len(), 1);
-    assert!(ciphers("kRSA:AES128-SHA:FOO").kept.is_empty());
+    assert_eq!(made.supported.len(), 1);
+    assert!(ciphers("kRSA:AES128-SHA:FOO").supported.is_empty());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn suites_of_tls_1_3_are_plain_names() {
         "TLS_AES_128_GCM_SHA256:TLS_AES_128_CCM_SHA256:TLS_FOO:TLS_AES_256_GCM_SHA384",
     );
     assert_eq!(
-        made.kept,
+        made.supported,
         [
             CipherSuite::TLS13_AES_128_GCM_SHA256,
             CipherSuite::TLS13_AES_256_GCM_SHA384

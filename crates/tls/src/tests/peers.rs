@@ -38,7 +38,7 @@ where
     assert_eq!(tls.read_to_end(&mut rest).unwrap(), 0, "no goodbye");
 }
 
-async fn echo(transport: &Transport) {
+async fn echo(transport: &ConnectionTransport) {
     loop {
         let got = read(transport, 1).await.unwrap();
         if got.is_empty() {
@@ -46,17 +46,17 @@ async fn echo(transport: &Transport) {
         }
         write(transport, &got).await.unwrap();
     }
-    assert!(!transport.is_cut());
+    assert!(!transport.is_end_unauthenticated());
     transport.shutdown_write().unwrap();
     transport.flushed().await.unwrap();
 }
 
-fn with_peer() -> (Socket, UnixStream) {
+fn with_peer() -> (StreamSocket, UnixStream) {
     let (ours, theirs) = descriptors();
     let theirs = UnixStream::from(theirs);
     theirs.set_nonblocking(false).unwrap();
     (
-        Socket::from_nonblocking(ours, Assumed::Both).unwrap(),
+        StreamSocket::from_nonblocking(ours, Assumed::Both).unwrap(),
         theirs,
     )
 }
@@ -92,17 +92,17 @@ fn rustls_own_records_and_ours_are_the_same_with_every_suite() {
 }
 
 /// Sends a record of any kind on a transport.
-async fn say(from: &Transport, kind: u8, content: &[u8]) {
+async fn say(from: &ConnectionTransport, kind: u8, content: &[u8]) {
     let session = from.tls().expect("it is TLS");
-    session.say(kind, content);
+    session.queue_record(kind, content);
     from.flushed().await.unwrap();
 }
 
 /// Content type and content of a record.
-type Sent<'s> = (u8, &'s [u8]);
+type SentRecord<'s> = (u8, &'s [u8]);
 
 /// Checks the reaction of a server and a client to these records.
-fn told(version: &'static SupportedProtocolVersion, records: &[Sent<'_>]) {
+fn told(version: &'static SupportedProtocolVersion, records: &[SentRecord<'_>]) {
     let records: Vec<(u8, Vec<u8>)> = records.iter().map(|(k, c)| (*k, c.to_vec())).collect();
     on_loop(move || async move {
         let configs = configs(version, None);
@@ -128,7 +128,7 @@ fn told(version: &'static SupportedProtocolVersion, records: &[Sent<'_>]) {
 #[test]
 fn what_nobody_may_send_ends_the_connection() {
     const UPDATE: &[u8] = &[24, 0, 0, 1, 0];
-    let of_13: &[&[Sent<'_>]] = &[
+    let of_13: &[&[SentRecord<'_>]] = &[
         // Handshake messages after the handshake, and a certificate request.
         &[(kind::HANDSHAKE, &[1, 0, 0, 0])],
         &[(kind::HANDSHAKE, &[13, 0, 0, 0])],
@@ -158,7 +158,7 @@ fn what_nobody_may_send_ends_the_connection() {
         &[(0, b"")],
     ];
     of_13.iter().for_each(|records| told(&TLS13, records));
-    let of_12: &[&[Sent<'_>]] = &[
+    let of_12: &[&[SentRecord<'_>]] = &[
         &[(kind::HANDSHAKE, UPDATE)],
         &[(kind::HANDSHAKE, &[20, 0, 0, 0])],
         &[(kind::HANDSHAKE, &[4, 0, 0, 0])],
@@ -174,8 +174,8 @@ fn what_nobody_may_send_ends_the_connection() {
 fn records_without_data_are_taken_only_so_often_in_a_row() {
     const EMPTY_BODY: &[u8] = &[];
     const CANCELED_BODY: &[u8] = &[1, 90];
-    const EMPTY: &[Sent<'_>] = &[(kind::DATA, EMPTY_BODY); 33];
-    const CANCELED: &[Sent<'_>] = &[(kind::ALERT, CANCELED_BODY); 33];
+    const EMPTY: &[SentRecord<'_>] = &[(kind::DATA, EMPTY_BODY); 33];
+    const CANCELED: &[SentRecord<'_>] = &[(kind::ALERT, CANCELED_BODY); 33];
     for version in [&TLS12, &TLS13] {
         told(version, EMPTY);
         told(version, CANCELED);
@@ -252,7 +252,7 @@ fn what_follows_a_goodbye_is_not_read_and_a_fatal_alert_is_no_end() {
             say(&client, kind::ALERT, &[1, 0]).await;
             say(&client, kind::DATA, b"more").await;
             assert_eq!(read(&server, 100).await.unwrap(), b"last");
-            assert!(!server.is_cut() && server.is_peer_closed());
+            assert!(!server.is_end_unauthenticated() && server.is_peer_closed());
             // The other direction remains open.
             write(&server, b"answer").await.unwrap();
             assert_eq!(read(&client, 6).await.unwrap(), b"answer");
@@ -279,7 +279,7 @@ fn a_full_buffer_leaves_room_for_the_goodbye() {
             client.shutdown_write().unwrap();
             let flushed = task(async move { client.flushed().await.map(|()| client) });
             assert_eq!(read(&server, length + 1).await.unwrap(), body[..taken]);
-            assert!(!server.is_cut(), "{length}");
+            assert!(!server.is_end_unauthenticated(), "{length}");
             flushed.await.unwrap();
         }
     });
@@ -333,7 +333,7 @@ fn records_are_short_at_the_beginning_and_never_longer_than_the_hard_bound() {
 
 #[test]
 fn a_goodbye_alone_tells_that_the_peer_is_gone() {
-    async fn is_gone(transport: &Transport) -> bool {
+    async fn is_gone(transport: &ConnectionTransport) -> bool {
         poll_fn(|context| Poll::Ready(transport.poll_peer_closed(context).is_ready())).await
     }
     on_loop(|| async {

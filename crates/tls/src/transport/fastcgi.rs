@@ -1,7 +1,7 @@
 //! FastCGI over a transport: FastCGI records on the connection, HTTP/1 for the reader and writer
 //! ([`protocol::fcgi`]).
 
-use super::Transport;
+use super::ConnectionTransport;
 use protocol::fcgi::{Connection, Request};
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -22,7 +22,7 @@ pub(super) struct FastCgi {
     connection: RefCell<Connection>,
 }
 
-fn failed(fault: protocol::fcgi::Fault) -> io::Error {
+fn failed(fault: protocol::fcgi::FcgiError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, fault)
 }
 
@@ -50,10 +50,10 @@ impl FastCgi {
     }
 
     /// Sends pending output as far as there is space. Returns whether all of it was sent.
-    fn push(&self, transport: &Transport, more: bool) -> io::Result<bool> {
+    fn push(&self, transport: &ConnectionTransport, more: bool) -> io::Result<bool> {
         let mut connection = self.connection.borrow_mut();
         while !connection.outgoing().is_empty() {
-            match transport.carry(&[IoSlice::new(connection.outgoing())], more) {
+            match transport.write_below_fastcgi(&[IoSlice::new(connection.outgoing())], more) {
                 Ok(sent) => connection.sent(sent),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
@@ -62,7 +62,11 @@ impl FastCgi {
         Ok(true)
     }
 
-    pub fn read(&self, transport: &Transport, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
+    pub fn read(
+        &self,
+        transport: &ConnectionTransport,
+        buffer: &mut [MaybeUninit<u8>],
+    ) -> io::Result<usize> {
         let mut bytes = [0; READ_BYTES];
         for _ in 0..READS_MAX {
             let mut connection = self.connection.borrow_mut();
@@ -82,7 +86,7 @@ impl FastCgi {
             if count == 0 {
                 return Ok(0);
             }
-            reactor::charge(count / BYTES_A_UNIT);
+            reactor::charge_budget(count / BYTES_A_UNIT);
             for (to, from) in bytes.iter_mut().zip(&received[..count]) {
                 // SAFETY: the transport has filled the first `count` bytes.
                 *to = unsafe { from.assume_init() };
@@ -95,7 +99,7 @@ impl FastCgi {
 
     pub fn write(
         &self,
-        transport: &Transport,
+        transport: &ConnectionTransport,
         pieces: &[IoSlice<'_>],
         more: bool,
     ) -> io::Result<usize> {
@@ -119,7 +123,7 @@ impl FastCgi {
 
     pub fn poll_flush(
         &self,
-        transport: &Transport,
+        transport: &ConnectionTransport,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {

@@ -6,16 +6,16 @@ mod fastcgi;
 use crate::session::Session;
 use fastcgi::FastCgi;
 use protocol::fcgi::Request;
-use reactor::{Buffer, Socket};
+use reactor::{Buffer, StreamSocket};
 use std::io::{self, IoSlice};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
-/// The transport of a connection. Its functions have the contract of those of [`Socket`].
+/// The transport of a connection. Its functions have the contract of those of [`StreamSocket`].
 #[derive(Debug)]
-pub struct Transport {
-    socket: Socket,
+pub struct ConnectionTransport {
+    socket: StreamSocket,
     /// TLS session, if there is TLS over the socket.
     tls: Option<Box<Session>>,
     /// FastCGI state, if the connection uses FastCGI.
@@ -30,9 +30,9 @@ pub struct Parts {
     fastcgi: Option<Box<FastCgi>>,
 }
 
-impl From<Socket> for Transport {
-    fn from(socket: Socket) -> Self {
-        Transport {
+impl From<StreamSocket> for ConnectionTransport {
+    fn from(socket: StreamSocket) -> Self {
+        ConnectionTransport {
             socket,
             tls: None,
             fastcgi: None,
@@ -40,22 +40,22 @@ impl From<Socket> for Transport {
     }
 }
 
-impl Drop for Transport {
+impl Drop for ConnectionTransport {
     fn drop(&mut self) {
         if let Some(tls) = &self.tls {
-            tls.goodbye(&self.socket);
+            tls.queue_close_notify(&self.socket);
         }
     }
 }
 
-impl Transport {
+impl ConnectionTransport {
     /// Returns the socket, for a handshake over it.
-    pub fn socket(&self) -> &Socket {
+    pub fn socket(&self) -> &StreamSocket {
         &self.socket
     }
 
     /// Returns the socket if the connection has neither TLS nor FastCGI.
-    pub fn plain(&self) -> Option<&Socket> {
+    pub fn plain(&self) -> Option<&StreamSocket> {
         (self.tls.is_none() && self.fastcgi.is_none()).then_some(&self.socket)
     }
 
@@ -79,17 +79,17 @@ impl Transport {
     }
 
     /// Adds a connection from another thread to this thread's event loop.
-    pub fn from_parts(parts: Parts) -> io::Result<Transport> {
+    pub fn from_parts(parts: Parts) -> io::Result<ConnectionTransport> {
         let writable = reactor::Assumed::Writable;
-        Ok(Transport {
-            socket: Socket::from_nonblocking(parts.fd, writable)?,
+        Ok(ConnectionTransport {
+            socket: StreamSocket::from_nonblocking(parts.fd, writable)?,
             tls: parts.session,
             fastcgi: parts.fastcgi,
         })
     }
 
     /// Switches to FastCGI.
-    pub fn speak_fastcgi(&mut self) {
+    pub fn switch_to_fastcgi(&mut self) {
         self.fastcgi = Some(Box::default());
     }
 
@@ -121,7 +121,7 @@ impl Transport {
         self.socket.connected().await
     }
 
-    /// See [`Socket::try_read_uninit`].
+    /// See [`StreamSocket::try_read_uninit`].
     pub fn try_read_uninit(&self, buffer: &mut [MaybeUninit<u8>]) -> io::Result<usize> {
         match &self.fastcgi {
             None => self.receive(buffer),
@@ -138,7 +138,7 @@ impl Transport {
     }
 
     /// Writes bytes for the peer, below FastCGI.
-    fn carry(&self, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    fn write_below_fastcgi(&self, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
         match &self.tls {
             None => self.socket.try_write_vectored_before(pieces, more),
             Some(tls) => tls.write(&self.socket, pieces, more),
@@ -157,21 +157,21 @@ impl Transport {
     /// Reads with TLS or FastCGI. A separate function, because most connections have neither.
     #[inline(never)]
     fn open_into(&self, buffer: &mut Buffer) -> io::Result<usize> {
-        if buffer.spare().is_empty() {
+        if buffer.spare_capacity().is_empty() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let n = self.try_read_uninit(buffer.spare())?;
+        let n = self.try_read_uninit(buffer.spare_capacity())?;
         // SAFETY: the read has filled the first n bytes.
         unsafe { buffer.commit(n) };
         Ok(n)
     }
 
-    /// See [`Socket::try_write`].
+    /// See [`StreamSocket::try_write`].
     pub fn try_write(&self, data: &[u8]) -> io::Result<usize> {
         self.try_write_before(data, false)
     }
 
-    /// See [`Socket::try_write_before`].
+    /// See [`StreamSocket::try_write_before`].
     pub fn try_write_before(&self, data: &[u8], more: bool) -> io::Result<usize> {
         match (&self.tls, &self.fastcgi) {
             (None, None) => self.socket.try_write_before(data, more),
@@ -179,14 +179,14 @@ impl Transport {
         }
     }
 
-    /// See [`Socket::try_write_vectored_before`].
+    /// See [`StreamSocket::try_write_vectored_before`].
     pub fn try_write_vectored_before(
         &self,
         pieces: &[IoSlice<'_>],
         more: bool,
     ) -> io::Result<usize> {
         match &self.fastcgi {
-            None => self.carry(pieces, more),
+            None => self.write_below_fastcgi(pieces, more),
             Some(fastcgi) => fastcgi.write(self, pieces, more),
         }
     }
@@ -270,8 +270,8 @@ impl Transport {
 
     /// Returns whether the end of the input is unauthenticated: TLS without close_notify. Data that
     /// only the end delimits may have been truncated.
-    pub fn is_cut(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.is_cut())
+    pub fn is_end_unauthenticated(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_truncated())
     }
 
     /// Ready when the peer has closed its side or the connection has failed.
@@ -292,21 +292,21 @@ impl Transport {
 
     /// Makes the close a reset (TCP). Unsent bytes are discarded.
     pub fn set_linger_zero(&self) -> io::Result<()> {
-        self.silence();
+        self.suppress_close_notify();
         self.socket.set_linger_zero()
     }
 
     /// Suppresses further output, including the close_notify of TLS.
-    pub fn silence(&self) {
+    pub fn suppress_close_notify(&self) {
         if let Some(tls) = &self.tls {
-            tls.silence();
+            tls.suppress_output();
         }
     }
 
-    /// Closes without notifying the peer, as far as possible (see [`Socket::vanish`]).
-    pub fn vanish(&self) {
-        self.silence();
-        self.socket.vanish();
+    /// Closes without notifying the peer, as far as possible (see [`StreamSocket::vanish`]).
+    pub fn close_silently(&self) {
+        self.suppress_close_notify();
+        self.socket.close_silently();
     }
 
     /// Returns the descriptor, for options and addresses.

@@ -7,7 +7,7 @@
 
 mod netlink;
 
-pub use netlink::{Ask, Told, Wanted, decode, encode};
+pub use netlink::{NbdDeviceParameters, NetlinkReply, NetlinkRequest, decode, encode};
 
 use crate::client::{Address, ClientError, plain};
 use rustix::io::Errno;
@@ -89,7 +89,7 @@ pub fn attach(address: Address, name: &str) -> Result<u32, AttachError> {
     let mut driver = Driver::open()?;
     let (socket, offer) = plain(&address)?;
     let backend = backend(name);
-    let wanted = Wanted {
+    let wanted = NbdDeviceParameters {
         socket: u32::try_from(socket.as_raw_fd()).unwrap_or(0),
         size_bytes: offer.size,
         block_bytes: u64::from(offer.block_min.max(512)),
@@ -100,11 +100,14 @@ pub fn attach(address: Address, name: &str) -> Result<u32, AttachError> {
     // The kernel keeps the connection after this process has exited.
     match attached(Path::new("/sys/block"), name) {
         Some(number) => {
-            driver.ask("use another connection", &Ask::Reconnect(number, wanted))?;
+            driver.ask(
+                "use another connection",
+                &NetlinkRequest::Reconnect(number, wanted),
+            )?;
             Ok(number)
         }
         None => {
-            let number = driver.ask("make a device", &Ask::Connect(wanted))?;
+            let number = driver.ask("make a device", &NetlinkRequest::Connect(wanted))?;
             number.ok_or(AttachError::Refused {
                 action: "name the device",
                 errno: Errno::PROTO,
@@ -121,7 +124,7 @@ pub fn detach(name: &str) -> Result<u32, AttachError> {
     let mut driver = Driver::open()?;
     let missing = || AttachError::NotAttached(name.to_owned());
     let number = attached(Path::new("/sys/block"), name).ok_or_else(missing)?;
-    driver.ask("remove the device", &Ask::Disconnect(number))?;
+    driver.ask("remove the device", &NetlinkRequest::Disconnect(number))?;
     Ok(number)
 }
 
@@ -141,7 +144,7 @@ impl Driver {
             sequence: 0,
         };
         let ublk = Path::new("/dev/ublk-control").exists();
-        match driver.ask("find its nbd driver", &Ask::Family) {
+        match driver.ask("find its nbd driver", &NetlinkRequest::Family) {
             Ok(Some(family)) => {
                 driver.family = u16::try_from(family).unwrap_or(0);
                 Ok(driver)
@@ -155,7 +158,11 @@ impl Driver {
     }
 
     /// Sends a request and waits for its end. Returns the number in the kernel's reply.
-    fn ask(&mut self, action: &'static str, ask: &Ask<'_>) -> Result<Option<u32>, AttachError> {
+    fn ask(
+        &mut self,
+        action: &'static str,
+        ask: &NetlinkRequest<'_>,
+    ) -> Result<Option<u32>, AttachError> {
         let refused = |errno| AttachError::Refused { action, errno };
         self.sequence += 1;
         let message = encode(ask, self.family, self.sequence);
@@ -168,10 +175,10 @@ impl Driver {
             let mut input = &bytes[..count];
             while let Some(told) = decode(&mut input) {
                 match told {
-                    Told::Number(told) => number = Some(told),
-                    Told::Done => return Ok(number),
-                    Told::Refused(errno) => return Err(refused(errno)),
-                    Told::Nothing => {}
+                    NetlinkReply::Number(told) => number = Some(told),
+                    NetlinkReply::Done => return Ok(number),
+                    NetlinkReply::Refused(errno) => return Err(refused(errno)),
+                    NetlinkReply::Nothing => {}
                 }
             }
         }
@@ -185,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_device_of_a_volume_is_found_by_what_the_kernel_remembers() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         for (device, backend) in [
             ("sda", None),
             ("nbd0", None),

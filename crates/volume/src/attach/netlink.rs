@@ -42,7 +42,7 @@ mod attribute {
 
 /// Parameters of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Wanted<'a> {
+pub struct NbdDeviceParameters<'a> {
     /// Descriptor of the connection, after its handshake.
     pub socket: u32,
     /// Size of the export, bytes.
@@ -59,20 +59,20 @@ pub struct Wanted<'a> {
 
 /// Request to the kernel.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Ask<'a> {
+pub enum NetlinkRequest<'a> {
     /// Queries the number of the family `nbd`.
     Family,
     /// Creates a device with any free number.
-    Connect(Wanted<'a>),
+    Connect(NbdDeviceParameters<'a>),
     /// Replaces the connection of the device with this number.
-    Reconnect(u32, Wanted<'a>),
+    Reconnect(u32, NbdDeviceParameters<'a>),
     /// Removes the device with this number.
     Disconnect(u32),
 }
 
 /// Decoded message of the kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Told {
+pub enum NetlinkReply {
     /// Number of a family or of a device.
     Number(u32),
     /// The request has succeeded.
@@ -84,22 +84,22 @@ pub enum Told {
 }
 
 /// Encodes a request. `family` is the number of the family `nbd`.
-pub fn encode(ask: &Ask<'_>, family: u16, sequence: u32) -> Vec<u8> {
+pub fn encode(ask: &NetlinkRequest<'_>, family: u16, sequence: u32) -> Vec<u8> {
     let (family, command) = match ask {
-        Ask::Family => (CONTROL, GET_FAMILY),
-        Ask::Connect(_) => (family, command::CONNECT),
-        Ask::Reconnect(..) => (family, command::RECONFIGURE),
-        Ask::Disconnect(_) => (family, command::DISCONNECT),
+        NetlinkRequest::Family => (CONTROL, GET_FAMILY),
+        NetlinkRequest::Connect(_) => (family, command::CONNECT),
+        NetlinkRequest::Reconnect(..) => (family, command::RECONFIGURE),
+        NetlinkRequest::Disconnect(_) => (family, command::DISCONNECT),
     };
     let mut body = Vec::new();
     match ask {
-        Ask::Family => add(&mut body, FAMILY_NAME, b"nbd\0"),
-        Ask::Connect(wanted) => wanted.encode(&mut body),
-        Ask::Reconnect(index, wanted) => {
+        NetlinkRequest::Family => add(&mut body, FAMILY_NAME, b"nbd\0"),
+        NetlinkRequest::Connect(wanted) => wanted.encode(&mut body),
+        NetlinkRequest::Reconnect(index, wanted) => {
             add(&mut body, attribute::INDEX, &index.to_ne_bytes());
             wanted.encode(&mut body);
         }
-        Ask::Disconnect(index) => add(&mut body, attribute::INDEX, &index.to_ne_bytes()),
+        NetlinkRequest::Disconnect(index) => add(&mut body, attribute::INDEX, &index.to_ne_bytes()),
     }
     let mut message = Vec::with_capacity(HEAD_BYTES + body.len());
     let length = u32::try_from(HEAD_BYTES + body.len()).unwrap_or(0);
@@ -115,7 +115,7 @@ pub fn encode(ask: &Ask<'_>, family: u16, sequence: u32) -> Vec<u8> {
     message
 }
 
-impl Wanted<'_> {
+impl NbdDeviceParameters<'_> {
     fn encode(&self, body: &mut Vec<u8>) {
         let mut number = |kind, value: u64| add(body, kind, &value.to_ne_bytes());
         number(attribute::SIZE_BYTES, self.size_bytes);
@@ -145,7 +145,7 @@ fn add(out: &mut Vec<u8>, kind: u16, value: &[u8]) {
 }
 
 /// Decodes the next message; `None` at the end or if it is malformed.
-pub fn decode(input: &mut &[u8]) -> Option<Told> {
+pub fn decode(input: &mut &[u8]) -> Option<NetlinkReply> {
     let bytes = *input;
     let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
     let message = bytes.get(..length).filter(|_| length >= 16)?;
@@ -154,8 +154,8 @@ pub fn decode(input: &mut &[u8]) -> Option<Told> {
     if kind == END {
         let error = i32::from_ne_bytes(message.get(16..20)?.try_into().ok()?);
         return Some(match error {
-            0 => Told::Done,
-            error => Told::Refused(Errno::from_raw_os_error(error.checked_neg()?)),
+            0 => NetlinkReply::Done,
+            error => NetlinkReply::Refused(Errno::from_raw_os_error(error.checked_neg()?)),
         });
     }
     let wanted = match kind {
@@ -169,14 +169,16 @@ pub fn decode(input: &mut &[u8]) -> Option<Told> {
         let value = rest.get(4..length)?;
         if kind == wanted {
             return match value {
-                [a, b] => Some(Told::Number(u32::from(u16::from_ne_bytes([*a, *b])))),
-                [a, b, c, d] => Some(Told::Number(u32::from_ne_bytes([*a, *b, *c, *d]))),
+                [a, b] => Some(NetlinkReply::Number(u32::from(u16::from_ne_bytes([
+                    *a, *b,
+                ])))),
+                [a, b, c, d] => Some(NetlinkReply::Number(u32::from_ne_bytes([*a, *b, *c, *d]))),
                 _ => None,
             };
         }
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    Some(Told::Nothing)
+    Some(NetlinkReply::Nothing)
 }
 
 #[cfg(all(test, target_endian = "little"))]
@@ -193,8 +195,8 @@ mod tests {
             .collect()
     }
 
-    fn wanted() -> Wanted<'static> {
-        Wanted {
+    fn wanted() -> NbdDeviceParameters<'static> {
+        NbdDeviceParameters {
             socket: 7,
             size_bytes: 64 << 20,
             block_bytes: 512,
@@ -212,19 +214,19 @@ mod tests {
                       09000a00 6d61696c00000000";
         for (ask, bytes) in [
             (
-                Ask::Family,
+                NetlinkRequest::Family,
                 "1c000000 1000 0500 09000000 00000000 03010000 08000200 6e626400".to_owned(),
             ),
             (
-                Ask::Connect(wanted()),
+                NetlinkRequest::Connect(wanted()),
                 format!("60000000 2100 0500 09000000 00000000 01010000 {device}"),
             ),
             (
-                Ask::Reconnect(3, wanted()),
+                NetlinkRequest::Reconnect(3, wanted()),
                 format!("68000000 2100 0500 09000000 00000000 03010000 08000100 03000000 {device}"),
             ),
             (
-                Ask::Disconnect(3),
+                NetlinkRequest::Disconnect(3),
                 "1c000000 2100 0500 09000000 00000000 02010000 08000100 03000000".to_owned(),
             ),
         ] {
@@ -244,13 +246,13 @@ mod tests {
              1c000000 2100 0000 09000000 00000000 01010000 08000600 05000000",
         );
         let mut input = bytes.as_slice();
-        let told: Vec<Told> = std::iter::from_fn(|| decode(&mut input)).collect();
+        let told: Vec<NetlinkReply> = std::iter::from_fn(|| decode(&mut input)).collect();
         let expected = [
-            Told::Number(0x21),
-            Told::Number(5),
-            Told::Done,
-            Told::Refused(Errno::BUSY),
-            Told::Nothing,
+            NetlinkReply::Number(0x21),
+            NetlinkReply::Number(5),
+            NetlinkReply::Done,
+            NetlinkReply::Refused(Errno::BUSY),
+            NetlinkReply::Nothing,
         ];
         assert_eq!(told, expected);
         assert!(input.is_empty());

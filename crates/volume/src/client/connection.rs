@@ -1,7 +1,7 @@
 //! The client's socket, and the NBD handshake.
 
 use super::{Address, ClientError, Server};
-use protocol::nbd::client::{Dial, Offer, Refusal};
+use protocol::nbd::client::{Dial, NbdExport, NbdNegotiationError};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -55,7 +55,7 @@ impl Connection {
         address: &Address,
         is_plain: bool,
         limit: Option<Duration>,
-    ) -> Result<(Connection, Offer), ClientError> {
+    ) -> Result<(Connection, NbdExport), ClientError> {
         let refused = |error| ClientError::Refused(address.clone(), error);
         let failed = |error| ClientError::Connect(address.clone(), silent(error));
         let mut connection = Connection::connect(&address.server).map_err(failed)?;
@@ -70,7 +70,7 @@ impl Connection {
             if let Some(offer) = offer {
                 // A server sends nothing before the first request.
                 if !input.is_empty() {
-                    return Err(refused(Refusal::Malformed));
+                    return Err(refused(NbdNegotiationError::Malformed));
                 }
                 connection.patience(limit).map_err(failed)?;
                 return Ok((connection, offer));

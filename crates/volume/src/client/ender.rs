@@ -8,10 +8,10 @@ use std::sync::Mutex;
 
 /// Handle that shuts down all clients which were connected with it.
 #[derive(Debug, Default)]
-pub struct Ender(Mutex<State>);
+pub struct Ender(Mutex<ShutdownState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct ShutdownState {
     has_ended: bool,
     sockets: Vec<OwnedFd>,
 }
@@ -33,7 +33,7 @@ impl Ender {
     }
 
     /// Registers a connection, so that [`Ender::end`] shuts it down.
-    pub(super) fn know(&self, connection: &Connection) -> io::Result<()> {
+    pub(super) fn register_connection(&self, connection: &Connection) -> io::Result<()> {
         let socket = connection.socket()?;
         let mut state = lock(&self.0);
         if state.has_ended {

@@ -14,7 +14,9 @@ pub use address::{Address, AddressError, Server};
 pub use ender::Ender;
 
 use connection::{Connection, is_silence};
-use protocol::nbd::client::{Body, Head, Offer, Refusal, Wish};
+use protocol::nbd::client::{
+    NbdExport, NbdNegotiationError, NbdReplyBody, NbdReplyHeader, NbdRequestKind,
+};
 use protocol::nbd::reply::Extent;
 use protocol::nbd::{Errno, client};
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ const REOPENED_MAX: u32 = 40;
 
 /// NBD request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Ask {
+pub enum NbdRequest {
     /// Reads a number of bytes at an offset.
     Read(u64, u32),
     /// Writes the bytes at an offset.
@@ -47,7 +49,7 @@ pub enum Ask {
 
 /// Successful reply.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Done {
+pub enum NbdReply {
     /// Data of a read, with its offset.
     Data(u64, Vec<u8>),
     /// Length of a completed write, with its offset.
@@ -66,7 +68,7 @@ pub enum ClientError {
     Connect(Address, io::Error),
     /// The handshake failed.
     #[error("{0}: {1}")]
-    Refused(Address, Refusal),
+    Refused(Address, NbdNegotiationError),
     /// The connection broke, and the client could not reconnect in time.
     #[error("{address}: no connection to the server for {} s: {why}", .seconds)]
     Gone {
@@ -102,7 +104,7 @@ pub enum ClientError {
     Ended(Address),
     /// The server violates the protocol.
     #[error("{0}: {1}")]
-    Protocol(Address, Refusal),
+    Protocol(Address, NbdNegotiationError),
     /// The export is smaller after the reconnect.
     #[error("{address}: the export had {before} bytes, and has {now} after the server came back")]
     Changed {
@@ -139,15 +141,15 @@ fn errno_words(errno: Errno) -> &'static str {
 ///
 /// # Errors
 /// The server cannot be reached, or does not offer the export.
-pub fn plain(address: &Address) -> Result<(OwnedFd, Offer), ClientError> {
+pub fn plain(address: &Address) -> Result<(OwnedFd, NbdExport), ClientError> {
     let (connection, offer) = Connection::open(address, true, None)?;
     Ok((connection.into(), offer))
 }
 
 /// Request in flight.
 #[derive(Debug)]
-struct Asked {
-    ask: Ask,
+struct SentRequest {
+    ask: NbdRequest,
     data: Vec<u8>,
     /// Ranges of the data that were received, from start to end. Adjacent ranges are merged.
     filled: BTreeMap<usize, usize>,
@@ -160,11 +162,11 @@ struct Asked {
 pub struct Client {
     address: Address,
     connection: Connection,
-    offer: Offer,
+    offer: NbdExport,
     /// Receive timeout.
     limit: Option<Duration>,
     next: u64,
-    asked: BTreeMap<u64, Asked>,
+    asked: BTreeMap<u64, SentRequest>,
     /// Time of the first broken connection since the last reply.
     broken_since: Option<Instant>,
     /// Connections that were opened since then. The server has closed all but the last one.
@@ -204,7 +206,7 @@ impl Client {
         ender: Arc<Ender>,
     ) -> Result<Client, ClientError> {
         let (connection, offer) = Connection::open(&address, false, limit)?;
-        if ender.know(&connection).is_err() {
+        if ender.register_connection(&connection).is_err() {
             return Err(ClientError::Ended(address));
         }
         Ok(Client {
@@ -221,7 +223,7 @@ impl Client {
     }
 
     /// Properties of the export that the server offered.
-    pub fn offer(&self) -> &Offer {
+    pub fn offer(&self) -> &NbdExport {
         &self.offer
     }
 
@@ -234,11 +236,11 @@ impl Client {
     ///
     /// # Errors
     /// The client cannot reconnect to the server.
-    pub fn submit(&mut self, ask: Ask) -> Result<(), ClientError> {
+    pub fn submit(&mut self, ask: NbdRequest) -> Result<(), ClientError> {
         self.next += 1;
         let cookie = self.next;
         let sent = send(&mut self.connection, cookie, &ask);
-        let asked = Asked::new(ask);
+        let asked = SentRequest::new(ask);
         self.asked.insert(cookie, asked);
         match sent {
             Ok(()) => Ok(()),
@@ -250,7 +252,7 @@ impl Client {
     ///
     /// # Errors
     /// The request failed, or the client cannot reconnect to the server.
-    pub fn receive(&mut self) -> Result<Done, ClientError> {
+    pub fn receive(&mut self) -> Result<NbdReply, ClientError> {
         loop {
             let received = receive(&mut self.connection, &mut self.asked, &self.offer);
             match received {
@@ -268,7 +270,7 @@ impl Client {
     ///
     /// # Errors
     /// The request failed, or the client cannot reconnect to the server.
-    pub fn call(&mut self, ask: Ask) -> Result<Done, ClientError> {
+    pub fn call(&mut self, ask: NbdRequest) -> Result<NbdReply, ClientError> {
         debug_assert!(self.asked.is_empty());
         self.submit(ask)?;
         self.receive()
@@ -279,7 +281,7 @@ impl Client {
         if broken.kind() == io::ErrorKind::InvalidData {
             return Err(ClientError::Protocol(
                 self.address.clone(),
-                Refusal::Malformed,
+                NbdNegotiationError::Malformed,
             ));
         }
         if let Some(limit) = self.limit.filter(|_| is_silence(broken)) {
@@ -320,7 +322,7 @@ impl Client {
                             now,
                         });
                     }
-                    if self.ender.know(&connection).is_err() {
+                    if self.ender.register_connection(&connection).is_err() {
                         return Err(ClientError::Ended(self.address.clone()));
                     }
                     self.connection = connection;
@@ -342,8 +344,8 @@ impl Client {
 
     fn repeat(&mut self) -> io::Result<()> {
         for (cookie, asked) in &mut self.asked {
-            let ask = std::mem::replace(&mut asked.ask, Ask::Flush);
-            *asked = Asked::new(ask);
+            let ask = std::mem::replace(&mut asked.ask, NbdRequest::Flush);
+            *asked = SentRequest::new(ask);
             send(&mut self.connection, *cookie, &asked.ask)?;
         }
         Ok(())
@@ -354,46 +356,46 @@ impl Drop for Client {
     /// Disconnects cleanly, so that the server does not count a broken connection.
     fn drop(&mut self) {
         let mut head = Vec::new();
-        client::request(Wish::Disconnect, 0, 0, 0, &mut head);
+        client::request(NbdRequestKind::Disconnect, 0, 0, 0, &mut head);
         let _ = self.connection.send(&[&head]);
     }
 }
 
-fn send(connection: &mut Connection, cookie: u64, ask: &Ask) -> io::Result<()> {
+fn send(connection: &mut Connection, cookie: u64, ask: &NbdRequest) -> io::Result<()> {
     let mut head = Vec::new();
     let (wish, offset, length) = match ask {
-        Ask::Read(offset, length) => (Wish::Read, *offset, *length),
-        Ask::Zeroes(offset, length) => (Wish::Zeroes, *offset, *length),
-        Ask::Status(offset, length) => (Wish::Status, *offset, *length),
-        Ask::Flush => (Wish::Flush, 0, 0),
-        Ask::Write(offset, bytes) => {
+        NbdRequest::Read(offset, length) => (NbdRequestKind::Read, *offset, *length),
+        NbdRequest::Zeroes(offset, length) => (NbdRequestKind::Zeroes, *offset, *length),
+        NbdRequest::Status(offset, length) => (NbdRequestKind::Status, *offset, *length),
+        NbdRequest::Flush => (NbdRequestKind::Flush, 0, 0),
+        NbdRequest::Write(offset, bytes) => {
             let length = u32::try_from(bytes.len()).map_err(|_| malformed())?;
-            (Wish::Write, *offset, length)
+            (NbdRequestKind::Write, *offset, length)
         }
     };
     client::request(wish, cookie, offset, length, &mut head);
     match ask {
-        Ask::Write(_, bytes) => connection.send(&[&head, bytes]),
+        NbdRequest::Write(_, bytes) => connection.send(&[&head, bytes]),
         _ => connection.send(&[&head]),
     }
 }
 
 /// Error for a server that violates the protocol. The connection cannot be used any more.
 fn malformed() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, Refusal::Malformed)
+    io::Error::new(io::ErrorKind::InvalidData, NbdNegotiationError::Malformed)
 }
 
 /// Receives one reply header and its payload. Returns the request that it completes.
 fn receive(
     connection: &mut Connection,
-    all: &mut BTreeMap<u64, Asked>,
-    offer: &Offer,
-) -> io::Result<Option<Asked>> {
+    all: &mut BTreeMap<u64, SentRequest>,
+    offer: &NbdExport,
+) -> io::Result<Option<SentRequest>> {
     let mut bytes = [0; 20];
     connection.receive(&mut bytes[..client::HEAD_BYTES_MIN])?;
     let decode = |bytes: &[u8]| {
         let mut input = bytes;
-        Head::decode(&mut input).map_err(|_| malformed())
+        NbdReplyHeader::decode(&mut input).map_err(|_| malformed())
     };
     let head = match decode(&bytes[..client::HEAD_BYTES_MIN])? {
         Some(head) => head,
@@ -410,13 +412,13 @@ fn receive(
     }
 }
 
-impl Asked {
-    fn new(ask: Ask) -> Asked {
+impl SentRequest {
+    fn new(ask: NbdRequest) -> SentRequest {
         let length = match ask {
-            Ask::Read(_, length) => length as usize,
+            NbdRequest::Read(_, length) => length as usize,
             _ => 0,
         };
-        Asked {
+        SentRequest {
             ask,
             data: vec![0; length],
             filled: BTreeMap::new(),
@@ -427,7 +429,7 @@ impl Asked {
 
     /// Returns the part of the read buffer that a chunk fills.
     fn part(&mut self, at: u64, length: u32) -> io::Result<&mut [u8]> {
-        let Ask::Read(offset, _) = self.ask else {
+        let NbdRequest::Read(offset, _) = self.ask else {
             return Err(malformed());
         };
         let begin = at
@@ -465,37 +467,42 @@ impl Asked {
         self.data.is_empty() || self.filled.get(&0) == Some(&self.data.len())
     }
 
-    fn take(&mut self, body: Body, connection: &mut Connection, offer: &Offer) -> io::Result<()> {
+    fn take(
+        &mut self,
+        body: NbdReplyBody,
+        connection: &mut Connection,
+        offer: &NbdExport,
+    ) -> io::Result<()> {
         match body {
-            Body::Nothing => {}
-            Body::Whole => {
+            NbdReplyBody::Nothing => {}
+            NbdReplyBody::Whole => {
                 if !self.data.is_empty() {
                     self.fill(0, self.data.len())?;
                 }
                 connection.receive(&mut self.data)?;
             }
-            Body::Failed(number) => {
+            NbdReplyBody::Failed(number) => {
                 self.failed = Some((Errno::from_number(number), String::new()));
             }
-            Body::Data(length) => {
+            NbdReplyBody::Data(length) => {
                 let mut offset = [0; 8];
                 connection.receive(&mut offset)?;
                 let part = self.part(u64::from_be_bytes(offset), length)?;
                 connection.receive(part)?;
             }
-            Body::Hole => {
+            NbdReplyBody::Hole => {
                 let content = connection.content(12)?;
                 let (offset, length) = client::hole(&content).ok_or_else(malformed)?;
                 self.part(offset, length)?.fill(0);
             }
-            Body::Status(length) => {
+            NbdReplyBody::Status(length) => {
                 let content = connection.content(length)?;
                 let found = offer
                     .allocation
                     .and_then(|id| client::extents(&content, id));
                 self.extents = found.ok_or_else(malformed)?;
             }
-            Body::Error(length) => {
+            NbdReplyBody::Error(length) => {
                 let content = connection.content(length)?;
                 let (number, words) = client::error(&content).ok_or_else(malformed)?;
                 let errno = Errno::from_number(number);
@@ -504,18 +511,18 @@ impl Asked {
                 let words = is_news.then(|| format!(": {words}"));
                 self.failed = Some((errno, words.unwrap_or_default()));
             }
-            Body::Other(length) => drop(connection.content(length)?),
+            NbdReplyBody::Other(length) => drop(connection.content(length)?),
         }
         Ok(())
     }
 
-    fn done(self) -> Result<Done, ClientError> {
+    fn done(self) -> Result<NbdReply, ClientError> {
         let (what, offset) = match &self.ask {
-            Ask::Read(offset, _) => ("read", *offset),
-            Ask::Write(offset, _) => ("write", *offset),
-            Ask::Zeroes(offset, _) => ("write zeroes", *offset),
-            Ask::Status(offset, _) => ("report what is allocated", *offset),
-            Ask::Flush => ("flush", 0),
+            NbdRequest::Read(offset, _) => ("read", *offset),
+            NbdRequest::Write(offset, _) => ("write", *offset),
+            NbdRequest::Zeroes(offset, _) => ("write zeroes", *offset),
+            NbdRequest::Status(offset, _) => ("report what is allocated", *offset),
+            NbdRequest::Flush => ("flush", 0),
         };
         let failed = |errno, words| ClientError::Failed {
             what,
@@ -528,15 +535,15 @@ impl Asked {
         }
         let is_filled = self.is_filled();
         match self.ask {
-            Ask::Read(offset, _) if is_filled => Ok(Done::Data(offset, self.data)),
-            Ask::Read(..) => Err(failed(Errno::Io, ": the reply was incomplete".to_owned())),
-            Ask::Write(offset, bytes) => Ok(Done::Changed(offset, bytes.len() as u64)),
-            Ask::Zeroes(offset, length) => Ok(Done::Changed(offset, u64::from(length))),
-            Ask::Status(..) if self.extents.is_empty() => {
+            NbdRequest::Read(offset, _) if is_filled => Ok(NbdReply::Data(offset, self.data)),
+            NbdRequest::Read(..) => Err(failed(Errno::Io, ": the reply was incomplete".to_owned())),
+            NbdRequest::Write(offset, bytes) => Ok(NbdReply::Changed(offset, bytes.len() as u64)),
+            NbdRequest::Zeroes(offset, length) => Ok(NbdReply::Changed(offset, u64::from(length))),
+            NbdRequest::Status(..) if self.extents.is_empty() => {
                 Err(failed(Errno::Io, ": the reply was empty".to_owned()))
             }
-            Ask::Status(offset, _) => Ok(Done::Extents(offset, self.extents)),
-            Ask::Flush => Ok(Done::Flushed),
+            NbdRequest::Status(offset, _) => Ok(NbdReply::Extents(offset, self.extents)),
+            NbdRequest::Flush => Ok(NbdReply::Flushed),
         }
     }
 }

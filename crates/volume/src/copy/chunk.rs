@@ -1,6 +1,6 @@
 //! Chunks: units of a disk for comparison and transfer, with checksums and compression.
 
-use crate::transfer::{Piece, Source, TransferError, is_zero};
+use crate::transfer::{DiskPiece, TransferError, TransferSource, is_zero};
 use aws_lc_rs::digest::{Context, SHA256, digest};
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use std::sync::LazyLock;
@@ -57,21 +57,21 @@ pub fn length(chunk: u64, size: u64) -> usize {
 
 /// Checksum of a whole disk, computed from its chunks' checksums in order.
 #[derive(Clone)]
-pub struct Whole(Context);
+pub struct DiskChecksum(Context);
 
-impl Default for Whole {
-    fn default() -> Whole {
-        Whole(Context::new(&SHA256))
+impl Default for DiskChecksum {
+    fn default() -> DiskChecksum {
+        DiskChecksum(Context::new(&SHA256))
     }
 }
 
-impl std::fmt::Debug for Whole {
+impl std::fmt::Debug for DiskChecksum {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Whole")
     }
 }
 
-impl Whole {
+impl DiskChecksum {
     /// Adds the next chunk.
     pub fn add(&mut self, sum: &Sum) {
         self.0.update(&sum.0);
@@ -101,7 +101,7 @@ pub struct Batch {
 
 /// Part of a disk in whole chunks. Parts follow each other without gaps.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Part {
+pub enum ChunkRun {
     /// Chunks with data.
     Data(Batch),
     /// Chunks of zeroes.
@@ -114,8 +114,8 @@ pub enum Part {
 }
 
 /// State of splitting a disk into chunks.
-struct Cutting<'g> {
-    give: &'g mut dyn FnMut(Part) -> bool,
+struct ChunkSplitter<'g> {
+    give: &'g mut dyn FnMut(ChunkRun) -> bool,
     /// First chunk that was not delivered.
     next: u64,
     bytes: Vec<u8>,
@@ -123,8 +123,8 @@ struct Cutting<'g> {
     is_over: bool,
 }
 
-impl Cutting<'_> {
-    fn give(&mut self, part: Part, count: u64) {
+impl ChunkSplitter<'_> {
+    fn give(&mut self, part: ChunkRun, count: u64) {
         self.next += count;
         self.is_over |= !self.is_over && !(self.give)(part);
     }
@@ -133,7 +133,7 @@ impl Cutting<'_> {
         let bytes = std::mem::take(&mut self.bytes);
         if !bytes.is_empty() {
             let (first, chunks) = (self.next, count(bytes.len() as u64));
-            self.give(Part::Data(Batch { first, bytes }), chunks);
+            self.give(ChunkRun::Data(Batch { first, bytes }), chunks);
         }
     }
 
@@ -158,7 +158,7 @@ impl Cutting<'_> {
             length -= rest as u64;
             let (first, whole) = (self.next, length / CHUNK_BYTES as u64);
             self.give(
-                Part::Zeroes {
+                ChunkRun::Zeroes {
                     first,
                     count: whole,
                 },
@@ -180,14 +180,14 @@ impl Cutting<'_> {
 /// # Errors
 /// The source failed.
 pub fn read(
-    source: &mut Source,
+    source: &mut TransferSource,
     from: u64,
     size: u64,
-    give: &mut dyn FnMut(Part) -> bool,
+    give: &mut dyn FnMut(ChunkRun) -> bool,
 ) -> Result<(), TransferError> {
     let begin = from.saturating_mul(CHUNK_BYTES as u64).min(size);
     let mut left = size - begin;
-    let mut cutting = Cutting {
+    let mut cutting = ChunkSplitter {
         give,
         next: from,
         bytes: Vec::new(),
@@ -197,8 +197,8 @@ pub fn read(
         let length = piece.length().0.min(left);
         left -= length;
         match &piece {
-            Piece::Data(bytes) => cutting.data(&bytes[..length as usize]),
-            Piece::Zeroes(_) => cutting.zeroes(length),
+            DiskPiece::Data(bytes) => cutting.data(&bytes[..length as usize]),
+            DiskPiece::Zeroes(_) => cutting.zeroes(length),
         }
         left > 0 && !cutting.is_over
     })?;
@@ -207,11 +207,11 @@ pub fn read(
 }
 
 /// Compressor of chunks.
-pub struct Packer(Compress);
+pub struct ChunkCompressor(Compress);
 
-impl Default for Packer {
-    fn default() -> Packer {
-        Packer(compress())
+impl Default for ChunkCompressor {
+    fn default() -> ChunkCompressor {
+        ChunkCompressor(compress())
     }
 }
 
@@ -219,7 +219,7 @@ fn compress() -> Compress {
     Compress::new(Compression::fast(), false)
 }
 
-impl Packer {
+impl ChunkCompressor {
     /// Compresses a chunk. Returns None if that saves nothing.
     pub fn pack(&mut self, chunk: &[u8]) -> Option<Vec<u8>> {
         // The buffer also fits incompressible output: a state with pending output must not be
@@ -253,13 +253,13 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn cut(pieces: &[Piece], from: u64) -> Vec<Part> {
+    fn cut(pieces: &[DiskPiece], from: u64) -> Vec<ChunkRun> {
         let mut parts = Vec::new();
         let mut give = |part| {
             parts.push(part);
             true
         };
-        let mut cutting = Cutting {
+        let mut cutting = ChunkSplitter {
             give: &mut give,
             next: from,
             bytes: Vec::new(),
@@ -267,23 +267,23 @@ mod tests {
         };
         for piece in pieces {
             match piece {
-                Piece::Data(bytes) => cutting.data(bytes),
-                Piece::Zeroes(length) => cutting.zeroes(*length),
+                DiskPiece::Data(bytes) => cutting.data(bytes),
+                DiskPiece::Zeroes(length) => cutting.zeroes(*length),
             }
         }
         cutting.give_bytes();
         parts
     }
 
-    fn sum(parts: &[Part]) -> Sum {
-        let mut whole = Whole::default();
+    fn sum(parts: &[ChunkRun]) -> Sum {
+        let mut whole = DiskChecksum::default();
         for part in parts {
             match part {
-                Part::Data(batch) => batch
+                ChunkRun::Data(batch) => batch
                     .bytes
                     .chunks(CHUNK_BYTES)
                     .for_each(|chunk| whole.add(&Sum::of(chunk))),
-                Part::Zeroes { count, .. } => whole.add_zeroes(*count),
+                ChunkRun::Zeroes { count, .. } => whole.add_zeroes(*count),
             }
         }
         whole.sum()
@@ -291,27 +291,27 @@ mod tests {
 
     #[test]
     fn chunks_do_not_depend_on_how_a_disk_is_read() {
-        let data = |length: usize| Piece::Data(vec![5; length]);
+        let data = |length: usize| DiskPiece::Data(vec![5; length]);
         // 100 KiB of data, zeroes up to 5 MiB, and data up to an odd end.
         let [begin, end] = [100 << 10, 12_345];
         let zeroes = (5 << 20) - begin as u64;
-        let told = [data(begin), Piece::Zeroes(zeroes), data(end)];
+        let told = [data(begin), DiskPiece::Zeroes(zeroes), data(end)];
         let read = [
             data(begin),
-            Piece::Data(vec![0; zeroes as usize]),
+            DiskPiece::Data(vec![0; zeroes as usize]),
             data(end),
         ];
         let split = [
             data(1),
             data(begin - 1),
-            Piece::Zeroes(4096),
-            Piece::Zeroes(zeroes - 4096),
+            DiskPiece::Zeroes(4096),
+            DiskPiece::Zeroes(zeroes - 4096),
             data(end),
         ];
         let all = [cut(&told, 0), cut(&read, 0), cut(&split, 0)];
         assert_eq!(sum(&all[0]), sum(&all[1]));
         assert_eq!(sum(&all[0]), sum(&all[2]));
-        let Part::Zeroes { first, count } = all[0][1] else {
+        let ChunkRun::Zeroes { first, count } = all[0][1] else {
             panic!("{:?}", all[0]);
         };
         assert_eq!((first, count), (2, 78));
@@ -320,8 +320,8 @@ mod tests {
             let mut next = 0;
             for part in parts {
                 let (first, chunks) = match part {
-                    Part::Data(batch) => (batch.first, super::count(batch.bytes.len() as u64)),
-                    Part::Zeroes { first, count } => (first, count),
+                    ChunkRun::Data(batch) => (batch.first, super::count(batch.bytes.len() as u64)),
+                    ChunkRun::Zeroes { first, count } => (first, count),
                 };
                 assert_eq!(first, next);
                 next += chunks;
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_chunk_is_the_same_after_compression_and_what_is_not_one_is_refused() {
-        let mut packer = Packer::default();
+        let mut packer = ChunkCompressor::default();
         let chunk: Vec<u8> = (0..CHUNK_BYTES).map(|at| (at / 100) as u8).collect();
         for _ in 0..2 {
             let packed = packer.pack(&chunk).unwrap();

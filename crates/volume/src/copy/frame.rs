@@ -13,7 +13,7 @@ const CONTENT_BYTES_MAX: usize = CHUNK_BYTES + 8;
 
 /// Frame of the copy protocol.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Frame {
+pub enum CopyFrame {
     /// Start, from the sender.
     Begin {
         /// Size of the source, bytes.
@@ -113,30 +113,30 @@ fn cut(words: &str) -> &str {
     &words[..end.unwrap_or(0)]
 }
 
-impl Frame {
+impl CopyFrame {
     /// Appends the encoded frame.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let begin = out.len();
         out.extend_from_slice(&[0; HEAD_BYTES]);
         let (kind, flag) = match self {
-            Frame::Begin {
+            CopyFrame::Begin {
                 size,
                 from,
                 overwrites,
             } => (1, put(out, (*size, *from), *overwrites)),
-            Frame::Ready {
+            CopyFrame::Ready {
                 size,
                 held,
                 compares,
             } => (2, put(out, (*size, *held), *compares)),
-            Frame::Offer { first, sums } => {
+            CopyFrame::Offer { first, sums } => {
                 out.extend_from_slice(&first.to_le_bytes());
                 sums.iter().for_each(|sum| out.extend_from_slice(&sum.0));
                 (3, false)
             }
-            Frame::Zeroes { first, count } => (4, put(out, (*first, *count), false)),
-            Frame::Want { first, mask } => (5, put(out, (*first, *mask), false)),
-            Frame::Data {
+            CopyFrame::Zeroes { first, count } => (4, put(out, (*first, *count), false)),
+            CopyFrame::Want { first, mask } => (5, put(out, (*first, *mask), false)),
+            CopyFrame::Data {
                 chunk,
                 is_packed,
                 bytes,
@@ -145,27 +145,27 @@ impl Frame {
                 out.extend_from_slice(bytes);
                 (6, *is_packed)
             }
-            Frame::End(sum) => {
+            CopyFrame::End(sum) => {
                 out.extend_from_slice(&sum.0);
                 (7, false)
             }
-            Frame::Stable(chunk) => {
+            CopyFrame::Stable(chunk) => {
                 out.extend_from_slice(&chunk.to_le_bytes());
                 (8, false)
             }
-            Frame::Checked(chunk) => {
+            CopyFrame::Checked(chunk) => {
                 out.extend_from_slice(&chunk.to_le_bytes());
                 (9, false)
             }
-            Frame::Done(sum) => {
+            CopyFrame::Done(sum) => {
                 out.extend_from_slice(&sum.0);
                 (10, false)
             }
-            Frame::Refused { again, words } => {
+            CopyFrame::Refused { again, words } => {
                 out.extend_from_slice(cut(words).as_bytes());
                 (11, *again)
             }
-            Frame::Alive => (12, false),
+            CopyFrame::Alive => (12, false),
         };
         let length = (out.len() - begin - HEAD_BYTES) as u32;
         out[begin] = kind;
@@ -177,7 +177,7 @@ impl Frame {
     ///
     /// # Errors
     /// The connection fails, or the data is not a frame.
-    pub fn read(from: &mut impl Read) -> Result<Frame, FrameError> {
+    pub fn read(from: &mut impl Read) -> Result<CopyFrame, FrameError> {
         let mut head = [0; HEAD_BYTES];
         from.read_exact(&mut head)?;
         let [kind, flag, 0, 0, length @ ..] = head else {
@@ -189,17 +189,17 @@ impl Frame {
         }
         let mut content = vec![0; length];
         from.read_exact(&mut content)?;
-        Frame::decode(kind, flag == 1, content).ok_or(FrameError::Malformed)
+        CopyFrame::decode(kind, flag == 1, content).ok_or(FrameError::Malformed)
     }
 
-    fn decode(kind: u8, flag: bool, mut content: Vec<u8>) -> Option<Frame> {
+    fn decode(kind: u8, flag: bool, mut content: Vec<u8>) -> Option<CopyFrame> {
         let frame = match kind {
-            1 => pair(&content).map(|(size, from)| Frame::Begin {
+            1 => pair(&content).map(|(size, from)| CopyFrame::Begin {
                 size,
                 from,
                 overwrites: flag,
             }),
-            2 => pair(&content).map(|(size, held)| Frame::Ready {
+            2 => pair(&content).map(|(size, held)| CopyFrame::Ready {
                 size,
                 held,
                 compares: flag,
@@ -207,32 +207,32 @@ impl Frame {
             3 => {
                 let (first, sums) = content.split_first_chunk()?;
                 let (sums, _) = sums.as_chunks::<32>();
-                Some(Frame::Offer {
+                Some(CopyFrame::Offer {
                     first: u64::from_le_bytes(*first),
                     sums: sums.iter().map(|sum| Sum(*sum)).collect(),
                 })
             }
-            4 => pair(&content).map(|(first, count)| Frame::Zeroes { first, count }),
-            5 => pair(&content).map(|(first, mask)| Frame::Want { first, mask }),
+            4 => pair(&content).map(|(first, count)| CopyFrame::Zeroes { first, count }),
+            5 => pair(&content).map(|(first, mask)| CopyFrame::Want { first, mask }),
             6 => {
                 let (chunk, _) = content.split_first_chunk()?;
                 let chunk = u64::from_le_bytes(*chunk);
                 content.drain(..8);
-                Some(Frame::Data {
+                Some(CopyFrame::Data {
                     chunk,
                     is_packed: flag,
                     bytes: content,
                 })
             }
-            7 => sum(&content).map(Frame::End),
-            8 => number(&content).map(Frame::Stable),
-            9 => number(&content).map(Frame::Checked),
-            10 => sum(&content).map(Frame::Done),
-            11 => Some(Frame::Refused {
+            7 => sum(&content).map(CopyFrame::End),
+            8 => number(&content).map(CopyFrame::Stable),
+            9 => number(&content).map(CopyFrame::Checked),
+            10 => sum(&content).map(CopyFrame::Done),
+            11 => Some(CopyFrame::Refused {
                 again: flag,
                 words: String::from_utf8(content).ok()?,
             }),
-            12 => Some(Frame::Alive),
+            12 => Some(CopyFrame::Alive),
             _ => None,
         }?;
         let has_flag = matches!(kind, 1 | 2 | 6 | 11);
@@ -265,51 +265,51 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn bytes(frame: &Frame) -> Vec<u8> {
+    fn bytes(frame: &CopyFrame) -> Vec<u8> {
         let mut out = Vec::new();
         frame.encode(&mut out);
         out
     }
 
-    fn frames() -> Vec<Frame> {
+    fn frames() -> Vec<CopyFrame> {
         let sum = Sum([7; 32]);
         vec![
-            Frame::Begin {
+            CopyFrame::Begin {
                 size: 1 << 40,
                 from: 3,
                 overwrites: true,
             },
-            Frame::Ready {
+            CopyFrame::Ready {
                 size: u64::MAX,
                 held: 0,
                 compares: false,
             },
-            Frame::Offer {
+            CopyFrame::Offer {
                 first: 64,
                 sums: vec![sum; OFFER_CHUNKS_MAX],
             },
-            Frame::Zeroes {
+            CopyFrame::Zeroes {
                 first: 1,
                 count: u64::MAX,
             },
-            Frame::Want {
+            CopyFrame::Want {
                 first: 64,
                 mask: 0b101,
             },
-            Frame::Data {
+            CopyFrame::Data {
                 chunk: 9,
                 is_packed: true,
                 bytes: vec![1; CHUNK_BYTES],
             },
-            Frame::End(sum),
-            Frame::Stable(4),
-            Frame::Checked(5),
-            Frame::Done(sum),
-            Frame::Refused {
+            CopyFrame::End(sum),
+            CopyFrame::Stable(4),
+            CopyFrame::Checked(5),
+            CopyFrame::Done(sum),
+            CopyFrame::Refused {
                 again: true,
                 words: "volume 'mail' is in use".to_owned(),
             },
-            Frame::Alive,
+            CopyFrame::Alive,
         ]
     }
 
@@ -319,7 +319,7 @@ mod tests {
             let mut written = bytes(&frame);
             written.push(9);
             let mut from = &written[..];
-            assert_eq!(Frame::read(&mut from).unwrap(), frame);
+            assert_eq!(CopyFrame::read(&mut from).unwrap(), frame);
             assert_eq!(from, [9]);
         }
     }
@@ -330,7 +330,7 @@ mod tests {
             let written = bytes(&frame);
             for end in [0, 1, HEAD_BYTES, written.len() - 1] {
                 let end = end.min(written.len() - 1);
-                assert!(Frame::read(&mut &written[..end]).is_err(), "{frame:?}");
+                assert!(CopyFrame::read(&mut &written[..end]).is_err(), "{frame:?}");
             }
         }
     }
@@ -342,7 +342,7 @@ mod tests {
             for length in [u32::MAX, CONTENT_BYTES_MAX as u32 + 1] {
                 head[4..].copy_from_slice(&length.to_le_bytes());
                 // Without the length check, the read would wait for content that is missing.
-                let read = Frame::read(&mut &head[..]);
+                let read = CopyFrame::read(&mut &head[..]);
                 assert!(matches!(read, Err(FrameError::Malformed)), "{frame:?}");
             }
         }
@@ -352,8 +352,8 @@ mod tests {
     fn words_are_cut_at_a_character() {
         let words = "ö".repeat(WORDS_BYTES_MAX);
         let again = false;
-        let read = Frame::read(&mut &bytes(&Frame::Refused { again, words })[..]);
-        let Frame::Refused { words, .. } = read.unwrap() else {
+        let read = CopyFrame::read(&mut &bytes(&CopyFrame::Refused { again, words })[..]);
+        let CopyFrame::Refused { words, .. } = read.unwrap() else {
             panic!("another kind");
         };
         assert_eq!(words, "ö".repeat(WORDS_BYTES_MAX / 2));
@@ -367,7 +367,7 @@ mod tests {
             let mut input = vec![kind, flag, 0, 0];
             input.extend_from_slice(&(content.len() as u32).to_le_bytes());
             input.extend_from_slice(&content);
-            if let Ok(frame) = Frame::read(&mut &input[..]) {
+            if let Ok(frame) = CopyFrame::read(&mut &input[..]) {
                 prop_assert_eq!(bytes(&frame), input);
             }
         }

@@ -23,22 +23,22 @@ pub fn random() -> Result<u64, Errno> {
 
 /// Listening socket of a command. Dropping the value removes the socket.
 #[derive(Debug)]
-pub struct Meeting {
+pub struct CommandListener {
     listener: UnixListener,
     path: PathBuf,
     number: u64,
 }
 
-impl Meeting {
+impl CommandListener {
     /// Listens on a new socket.
     ///
     /// # Errors
     /// A system call fails.
-    pub fn new(runtime: &Path) -> io::Result<Meeting> {
+    pub fn new(runtime: &Path) -> io::Result<CommandListener> {
         let number = random()?;
         let path = copy_socket(runtime, number);
         let listener = UnixListener::bind(&path)?;
-        let meeting = Meeting {
+        let meeting = CommandListener {
             listener,
             path,
             number,
@@ -67,7 +67,7 @@ impl Meeting {
     }
 }
 
-impl Drop for Meeting {
+impl Drop for CommandListener {
     fn drop(&mut self) {
         // Ignores failures: the socket may have been removed already.
         let _ = rustix::fs::unlink(&self.path);

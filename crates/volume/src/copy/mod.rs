@@ -3,7 +3,7 @@
 //!
 //! - [`frame`] is the wire format.
 //! - [`chunk`] splits disks into chunks, and implements checksums and compression.
-//! - [`Meeting`] connects a command with the volume role of its node.
+//! - [`CommandListener`] connects a command with the volume role of its node.
 //! - [`send()`] reads a source, in the command; [`receive()`] writes a volume, in its role.
 //!
 //! All calls block. TLS and authentication happen elsewhere: [`wire::Relay`] is at the other end
@@ -16,19 +16,19 @@ mod meeting;
 mod receive;
 mod send;
 
-pub use meeting::{Meeting, random};
+pub use meeting::{CommandListener, random};
 pub use receive::receive;
-pub use send::{Sending, send};
+pub use send::{CopyTransfer, send};
 
 use crate::transfer::TransferError;
 use chunk::Sum;
-use frame::{Frame, FrameError};
+use frame::{CopyFrame, FrameError};
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Receive timeout. A side without other data sends [`Frame::Alive`].
+/// Receive timeout. A side without other data sends [`CopyFrame::Alive`].
 pub const SILENT_MAX: Duration = Duration::from_secs(20);
 /// Interval of keepalives.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
@@ -102,7 +102,7 @@ impl<'s> Frames<'s> {
         Frames { stream, state }
     }
 
-    fn send(&self, frame: &Frame) -> Result<(), CopyError> {
+    fn send(&self, frame: &CopyFrame) -> Result<(), CopyError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let (bytes, sent) = &mut *state;
         bytes.clear();
@@ -119,7 +119,7 @@ impl<'s> Frames<'s> {
         let silent = state.1.elapsed();
         drop(state);
         match silent >= ALIVE_EVERY {
-            true => self.send(&Frame::Alive),
+            true => self.send(&CopyFrame::Alive),
             false => Ok(()),
         }
     }

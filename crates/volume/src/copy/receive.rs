@@ -1,12 +1,12 @@
 //! Receiving end of a copy, a client of the target volume. It reads the volume's content, requests
 //! the differing chunks, and finally reads everything again.
 
-use super::chunk::{self, CHUNK_BYTES, OFFER_CHUNKS_MAX, Part, Sum, Whole};
-use super::frame::Frame;
+use super::chunk::{self, CHUNK_BYTES, ChunkRun, DiskChecksum, OFFER_CHUNKS_MAX, Sum};
+use super::frame::CopyFrame;
 use super::{CopyError, Frames, SILENT_MAX};
-use crate::client::{Address, Ask, Client, Done, Ender};
+use crate::client::{Address, Client, Ender, NbdReply, NbdRequest};
 use crate::config::size_words;
-use crate::transfer::{Source, TransferError, allocated, data_of, is_zero};
+use crate::transfer::{TransferError, TransferSource, allocated, data_of, is_zero};
 use std::collections::BTreeMap;
 use std::io::BufReader;
 use std::os::unix::net::UnixStream;
@@ -42,7 +42,7 @@ pub fn receive(
         let again = matches!(error, CopyError::Refused { again: true, .. });
         let words = error.to_string();
         // Ignores failures: the other side may have disconnected.
-        let _ = Frames::new(stream).send(&Frame::Refused { again, words });
+        let _ = Frames::new(stream).send(&CopyFrame::Refused { again, words });
     }
     received
 }
@@ -56,11 +56,11 @@ fn begin(
     let timeout = stream.set_read_timeout(Some(SILENT_MAX));
     timeout.map_err(CopyError::Broken)?;
     let mut input = BufReader::new(stream);
-    let Frame::Begin {
+    let CopyFrame::Begin {
         size,
         from,
         overwrites,
-    } = Frame::read(&mut input)?
+    } = CopyFrame::read(&mut input)?
     else {
         return Err(UNEXPECTED);
     };
@@ -79,7 +79,7 @@ fn begin(
     }
     let held = allocated(&mut reads).map_err(TransferError::from)?;
     let compares = held > 0 && !overwrites;
-    let mut receiving = Receiving {
+    let mut receiving = CopyReception {
         name,
         input,
         frames: Frames::new(stream),
@@ -91,15 +91,15 @@ fn begin(
         compares,
         unstable: 0,
     };
-    receiving.frames.send(&Frame::Ready {
+    receiving.frames.send(&CopyFrame::Ready {
         size: has,
         held,
         compares,
     })?;
     receiving.run()?;
-    let mut source = Source::Server(Box::new(connect()?));
+    let mut source = TransferSource::Server(Box::new(connect()?));
     let sum = receiving.check(&mut source)?;
-    receiving.frames.send(&Frame::Done(sum))
+    receiving.frames.send(&CopyFrame::Done(sum))
 }
 
 const UNEXPECTED: CopyError = CopyError::Protocol("an unexpected frame");
@@ -110,7 +110,7 @@ fn refused(words: String) -> CopyError {
 }
 
 /// State of writing a volume.
-struct Receiving<'s> {
+struct CopyReception<'s> {
     name: &'s str,
     input: BufReader<&'s UnixStream>,
     frames: Frames<'s>,
@@ -128,29 +128,31 @@ struct Receiving<'s> {
     unstable: u64,
 }
 
-impl Receiving<'_> {
+impl CopyReception<'_> {
     fn run(&mut self) -> Result<(), CopyError> {
         loop {
             self.frames.alive()?;
-            match Frame::read(&mut self.input)? {
-                Frame::Alive => {}
-                Frame::Offer { first, sums } => self.offered(first, &sums)?,
-                Frame::Zeroes { first, count } => self.zeroes(first, count)?,
-                Frame::Data {
+            match CopyFrame::read(&mut self.input)? {
+                CopyFrame::Alive => {}
+                CopyFrame::Offer { first, sums } => self.offered(first, &sums)?,
+                CopyFrame::Zeroes { first, count } => self.zeroes(first, count)?,
+                CopyFrame::Data {
                     chunk,
                     is_packed,
                     bytes,
                 } => self.data(chunk, is_packed, bytes)?,
-                Frame::End(_) if self.end()? => return Ok(()),
-                Frame::End(_) => {}
-                Frame::Refused { words, again } => return Err(CopyError::Refused { words, again }),
+                CopyFrame::End(_) if self.end()? => return Ok(()),
+                CopyFrame::End(_) => {}
+                CopyFrame::Refused { words, again } => {
+                    return Err(CopyError::Refused { words, again });
+                }
                 _ => return Err(UNEXPECTED),
             }
             if self.unstable >= STABLE_BYTES && !self.compares {
                 self.flush()?;
                 let first = self.wanted.keys().next();
                 let upto = first.copied().unwrap_or(self.next);
-                self.frames.send(&Frame::Stable(upto))?;
+                self.frames.send(&CopyFrame::Stable(upto))?;
             }
         }
     }
@@ -197,7 +199,7 @@ impl Receiving<'_> {
                 self.wanted.insert(chunk, *sum);
             }
         }
-        self.frames.send(&Frame::Want { first, mask })
+        self.frames.send(&CopyFrame::Want { first, mask })
     }
 
     /// Refuses to overwrite data.
@@ -217,8 +219,8 @@ impl Receiving<'_> {
         let mut parts = Vec::new();
         let mut each = |begin, end| parts.push((begin, end));
         data_of(&mut self.reads, begin, end, &mut each).map_err(TransferError::from)?;
-        let mut take = |done: Done| {
-            if let Done::Data(offset, read) = done {
+        let mut take = |done: NbdReply| {
+            if let NbdReply::Data(offset, read) = done {
                 let at = usize::try_from(offset - begin).unwrap_or(usize::MAX);
                 let room = bytes
                     .get_mut(at..)
@@ -232,7 +234,7 @@ impl Receiving<'_> {
             let mut at = begin;
             while at < end {
                 let length = most.min(end - at);
-                let ask = Ask::Read(at, u32::try_from(length).unwrap_or(0));
+                let ask = NbdRequest::Read(at, u32::try_from(length).unwrap_or(0));
                 submit(&mut self.reads, ask, &mut take)?;
                 at += length;
             }
@@ -296,8 +298,8 @@ impl Receiving<'_> {
         while at < end {
             let length = u32::try_from(most.min(end - at)).unwrap_or(0);
             let ask = match can_zero {
-                true => Ask::Zeroes(at, length),
-                false => Ask::Write(at, vec![0; length as usize]),
+                true => NbdRequest::Zeroes(at, length),
+                false => NbdRequest::Write(at, vec![0; length as usize]),
             };
             submit(&mut self.writes, ask, &mut drop)?;
             at += u64::from(length);
@@ -318,7 +320,7 @@ impl Receiving<'_> {
         let at = chunk * CHUNK_BYTES as u64;
         let end = self.rounded(at + bytes.len() as u64);
         bytes.resize(usize::try_from(end - at).unwrap_or(bytes.len()), 0);
-        submit(&mut self.writes, Ask::Write(at, bytes), &mut drop)
+        submit(&mut self.writes, NbdRequest::Write(at, bytes), &mut drop)
     }
 
     fn flush(&mut self) -> Result<(), CopyError> {
@@ -326,7 +328,7 @@ impl Receiving<'_> {
             self.writes.receive().map_err(TransferError::from)?;
         }
         if self.writes.offer().can_flush() {
-            { self.writes.call(Ask::Flush) }.map_err(TransferError::from)?;
+            { self.writes.call(NbdRequest::Flush) }.map_err(TransferError::from)?;
         }
         self.unstable = 0;
         Ok(())
@@ -342,7 +344,7 @@ impl Receiving<'_> {
         self.empty(self.rounded(self.size), size)?;
         if std::mem::take(&mut self.compares) {
             self.next = 0;
-            let frame = Frame::Ready {
+            let frame = CopyFrame::Ready {
                 size,
                 held: 0,
                 compares: false,
@@ -355,18 +357,18 @@ impl Receiving<'_> {
     }
 
     /// Reads the volume again, and returns its checksum.
-    fn check(&mut self, source: &mut Source) -> Result<Sum, CopyError> {
-        let mut whole = Whole::default();
+    fn check(&mut self, source: &mut TransferSource) -> Result<Sum, CopyError> {
+        let mut whole = DiskChecksum::default();
         let mut told = 0;
         let mut failed = None;
         let frames = &self.frames;
         chunk::read(source, 0, self.size, &mut |part| {
             let next = match part {
-                Part::Zeroes { first, count } => {
+                ChunkRun::Zeroes { first, count } => {
                     whole.add_zeroes(count);
                     first + count
                 }
-                Part::Data(batch) => {
+                ChunkRun::Data(batch) => {
                     let chunks = batch.bytes.chunks(CHUNK_BYTES);
                     chunks.for_each(|chunk| whole.add(&Sum::of(chunk)));
                     batch.first + chunk::count(batch.bytes.len() as u64)
@@ -374,7 +376,7 @@ impl Receiving<'_> {
             };
             if next.saturating_sub(told) >= CHECKED_BYTES / CHUNK_BYTES as u64 {
                 told = next;
-                failed = frames.send(&Frame::Checked(next)).err();
+                failed = frames.send(&CopyFrame::Checked(next)).err();
             }
             failed.is_none()
         })?;
@@ -382,7 +384,11 @@ impl Receiving<'_> {
     }
 }
 
-fn submit(client: &mut Client, ask: Ask, take: &mut dyn FnMut(Done)) -> Result<(), CopyError> {
+fn submit(
+    client: &mut Client,
+    ask: NbdRequest,
+    take: &mut dyn FnMut(NbdReply),
+) -> Result<(), CopyError> {
     while client.under_way() >= REQUESTS_MAX {
         take(client.receive().map_err(TransferError::from)?);
     }

@@ -2,10 +2,10 @@
 //! calling thread sends the requested chunks. Offered chunks stay in memory until then, so their
 //! content matches the offer even if the source changes.
 
-use super::chunk::{self, Batch, CHUNK_BYTES, Packer, Part, Sum, Whole};
-use super::frame::Frame;
+use super::chunk::{self, Batch, CHUNK_BYTES, ChunkCompressor, ChunkRun, DiskChecksum, Sum};
+use super::frame::CopyFrame;
 use super::{ALIVE_EVERY, CopyError, Frames, STALL_MAX};
-use crate::transfer::{Progress, Source, TransferError};
+use crate::transfer::{Progress, TransferError, TransferSource};
 use part::lock;
 use std::collections::VecDeque;
 use std::io::{self, BufReader};
@@ -24,7 +24,7 @@ const PLACES_MAX: usize = 4096;
 
 /// State of a copy across all of its connections.
 #[derive(Debug, Default)]
-pub struct Sending {
+pub struct CopyTransfer {
     /// Progress of the copy; only transferred chunks count as data.
     pub progress: Arc<Progress>,
     /// Compressed length of the transferred data, bytes.
@@ -33,7 +33,7 @@ pub struct Sending {
     pub skipped: AtomicU64,
     /// First chunk that may not be on stable storage of the target, and the checksum of the
     /// earlier ones.
-    from: (u64, Whole),
+    from: (u64, DiskChecksum),
     /// Permits overwriting the target.
     pub overwrites: bool,
     /// True if the target may have been changed.
@@ -41,13 +41,13 @@ pub struct Sending {
 }
 
 /// Batch with its checksums.
-struct Offered {
+struct OfferedBatch {
     batch: Batch,
     sums: Vec<Sum>,
 }
 
 /// Resume points in order.
-type Places = Mutex<VecDeque<(u64, Whole)>>;
+type ResumePoints = Mutex<VecDeque<(u64, DiskChecksum)>>;
 
 /// Sends the source over a new stream. After a broken connection, the next call with the same
 /// value resumes.
@@ -56,16 +56,16 @@ type Places = Mutex<VecDeque<(u64, Whole)>>;
 /// The connection broke, the other side refused the copy, or the source cannot be read.
 pub fn send(
     stream: &UnixStream,
-    source: &mut Source,
-    sending: &mut Sending,
+    source: &mut TransferSource,
+    sending: &mut CopyTransfer,
 ) -> Result<(), CopyError> {
     let size = source.size();
     sending.progress.total.store(size, Ordering::Relaxed);
     let timeout = stream.set_read_timeout(Some(STALL_MAX));
     timeout.map_err(CopyError::Broken)?;
     let frames = Frames::new(stream);
-    let places = Places::default();
-    let mut replies = Replies {
+    let places = ResumePoints::default();
+    let mut replies = ReplyReader {
         input: BufReader::new(stream),
         places: &places,
     };
@@ -78,19 +78,19 @@ pub fn send(
 }
 
 fn passes(
-    source: &mut Source,
+    source: &mut TransferSource,
     frames: &Frames<'_>,
-    replies: &mut Replies<'_>,
-    sending: &mut Sending,
+    replies: &mut ReplyReader<'_>,
+    sending: &mut CopyTransfer,
     size: u64,
 ) -> Result<(), CopyError> {
-    frames.send(&Frame::Begin {
+    frames.send(&CopyFrame::Begin {
         size,
         from: sending.from.0,
         overwrites: sending.overwrites,
     })?;
     let compares = match replies.next()? {
-        Frame::Ready { compares, .. } => compares,
+        CopyFrame::Ready { compares, .. } => compares,
         _ => return Err(CopyError::Protocol("an unexpected frame")),
     };
     if compares {
@@ -105,10 +105,10 @@ fn passes(
 
 /// Offers all chunks from one on, and sends the requested ones.
 fn pass(
-    source: &mut Source,
+    source: &mut TransferSource,
     frames: &Frames<'_>,
-    replies: &mut Replies<'_>,
-    sending: &mut Sending,
+    replies: &mut ReplyReader<'_>,
+    sending: &mut CopyTransfer,
     (from, compares): (u64, bool),
 ) -> Result<(), CopyError> {
     let size = source.size();
@@ -118,7 +118,7 @@ fn pass(
         sending.skipped.store(0, Ordering::Relaxed);
     }
     let whole = match from {
-        0 => Whole::default(),
+        0 => DiskChecksum::default(),
         _ => sending.from.1.clone(),
     };
     let places = replies.places;
@@ -165,16 +165,16 @@ fn join<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
 
 /// Offers the chunks that are read. Returns the checksum of the source.
 fn offer(
-    parts: &Receiver<Part>,
-    offered: &SyncSender<Offered>,
+    parts: &Receiver<ChunkRun>,
+    offered: &SyncSender<OfferedBatch>,
     frames: &Frames<'_>,
-    mut whole: Whole,
-    places: &Places,
-) -> Result<Whole, CopyError> {
+    mut whole: DiskChecksum,
+    places: &ResumePoints,
+) -> Result<DiskChecksum, CopyError> {
     for part in parts {
         let first = match &part {
-            Part::Data(batch) => batch.first,
-            Part::Zeroes { first, .. } => *first,
+            ChunkRun::Data(batch) => batch.first,
+            ChunkRun::Zeroes { first, .. } => *first,
         };
         {
             let mut places = lock(places);
@@ -183,19 +183,19 @@ fn offer(
             }
         }
         match part {
-            Part::Zeroes { first, count } => {
+            ChunkRun::Zeroes { first, count } => {
                 whole.add_zeroes(count);
-                frames.send(&Frame::Zeroes { first, count })?;
+                frames.send(&CopyFrame::Zeroes { first, count })?;
             }
-            Part::Data(batch) => {
+            ChunkRun::Data(batch) => {
                 let sums: Vec<Sum> = batch.bytes.chunks(CHUNK_BYTES).map(Sum::of).collect();
                 sums.iter().for_each(|sum| whole.add(sum));
-                let frame = Frame::Offer { first, sums };
+                let frame = CopyFrame::Offer { first, sums };
                 frames.send(&frame)?;
-                let Frame::Offer { sums, .. } = frame else {
+                let CopyFrame::Offer { sums, .. } = frame else {
                     continue;
                 };
-                if offered.send(Offered { batch, sums }).is_err() {
+                if offered.send(OfferedBatch { batch, sums }).is_err() {
                     break;
                 }
             }
@@ -206,17 +206,17 @@ fn offer(
 
 /// Sends the requested chunks of the offers.
 fn answer(
-    offers: &Receiver<Offered>,
+    offers: &Receiver<OfferedBatch>,
     frames: &Frames<'_>,
-    replies: &mut Replies<'_>,
-    (sending, compares): (&mut Sending, bool),
+    replies: &mut ReplyReader<'_>,
+    (sending, compares): (&mut CopyTransfer, bool),
 ) -> Result<(), CopyError> {
-    let mut packer = Packer::default();
-    for Offered { batch, sums } in offers {
+    let mut packer = ChunkCompressor::default();
+    for OfferedBatch { batch, sums } in offers {
         let mask = loop {
             match replies.next()? {
-                Frame::Want { first, mask } if first == batch.first => break mask,
-                Frame::Stable(upto) if !compares => replies.stable(upto, sending),
+                CopyFrame::Want { first, mask } if first == batch.first => break mask,
+                CopyFrame::Stable(upto) if !compares => replies.stable(upto, sending),
                 _ => return Err(CopyError::Protocol("an unexpected frame")),
             }
         };
@@ -242,7 +242,7 @@ fn answer(
             let bytes = packed.unwrap_or_else(|| bytes.to_vec());
             progress.data.fetch_add(length, Ordering::Relaxed);
             { &sending.packed }.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            frames.send(&Frame::Data {
+            frames.send(&CopyFrame::Data {
                 chunk: batch.first + index as u64,
                 is_packed,
                 bytes,
@@ -255,21 +255,21 @@ fn answer(
 /// Ends a pass, and waits for the other side's confirmation.
 fn finish(
     frames: &Frames<'_>,
-    replies: &mut Replies<'_>,
+    replies: &mut ReplyReader<'_>,
     source: Sum,
     compares: bool,
     progress: &Progress,
 ) -> Result<(), CopyError> {
-    frames.send(&Frame::End(source))?;
+    frames.send(&CopyFrame::End(source))?;
     let total = progress.total.load(Ordering::Relaxed);
     progress.done.store(total, Ordering::Relaxed);
     loop {
         match replies.next()? {
-            Frame::Stable(_) | Frame::Checked(_) if !compares => {}
-            Frame::Ready {
+            CopyFrame::Stable(_) | CopyFrame::Checked(_) if !compares => {}
+            CopyFrame::Ready {
                 compares: false, ..
             } if compares => return Ok(()),
-            Frame::Done(target) if !compares => {
+            CopyFrame::Done(target) if !compares => {
                 let sent = source;
                 return match target == sent {
                     true => Ok(()),
@@ -282,17 +282,19 @@ fn finish(
 }
 
 /// Reader of the other side's frames.
-struct Replies<'s> {
+struct ReplyReader<'s> {
     input: BufReader<&'s UnixStream>,
-    places: &'s Places,
+    places: &'s ResumePoints,
 }
 
-impl Replies<'_> {
-    fn next(&mut self) -> Result<Frame, CopyError> {
+impl ReplyReader<'_> {
+    fn next(&mut self) -> Result<CopyFrame, CopyError> {
         loop {
-            match Frame::read(&mut self.input)? {
-                Frame::Alive => {}
-                Frame::Refused { words, again } => return Err(CopyError::Refused { words, again }),
+            match CopyFrame::read(&mut self.input)? {
+                CopyFrame::Alive => {}
+                CopyFrame::Refused { words, again } => {
+                    return Err(CopyError::Refused { words, again });
+                }
                 frame => return Ok(frame),
             }
         }
@@ -310,7 +312,7 @@ impl Replies<'_> {
     }
 
     /// Records that another connection can resume at this chunk.
-    fn stable(&self, upto: u64, sending: &mut Sending) {
+    fn stable(&self, upto: u64, sending: &mut CopyTransfer) {
         let mut places = lock(self.places);
         while places.front().is_some_and(|(place, _)| *place <= upto) {
             sending.from = places.pop_front().unwrap_or_default();

@@ -1,25 +1,25 @@
 //! Test helpers that create replicas on disk.
 
 use super::{Backing, create};
-use crate::layout::{Head, State, VolumeId};
+use crate::layout::{Superblock, SyncState, VolumeId};
 use std::path::Path;
 
 /// Metadata of a replica that is in sync with this incarnation.
-pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Head {
-    Head {
+pub(crate) fn joined(size_bytes: u64, incarnation: u64) -> Superblock {
+    Superblock {
         volume: Some(VolumeId([5; 16])),
         size_bytes,
         data_offset: 0,
         promised: 0,
         incarnation,
-        state: State::Joined(1),
+        state: SyncState::Joined(1),
         unflushed: None,
         hot: Vec::new(),
     }
 }
 
 /// Creates a replica of a volume `mail` in a directory.
-pub(crate) fn create_mail(directory: &Path, head: Head) -> Backing {
+pub(crate) fn create_mail(directory: &Path, head: Superblock) -> Backing {
     let backing = Backing::File(directory.to_owned());
     drop(create(&backing, "mail", head, false, &mut |_| {}).unwrap());
     backing

@@ -1,7 +1,7 @@
 //! Growth of a replica. A replica never shrinks.
 
-use super::{Backing, Device, DeviceError, LogicalVolume, Place, zero};
-use crate::layout::{Change, Head, Metadata, metadata_bytes};
+use super::{Backing, Device, DeviceError, LogicalVolume, OpenFile, zero};
+use crate::layout::{Metadata, MetadataChange, Superblock, metadata_bytes};
 use rustix::fs::{FallocateFlags, fallocate, fdatasync, fstatvfs, ftruncate};
 use rustix::io::Errno;
 use std::ops::Range;
@@ -22,8 +22,8 @@ pub fn grow(
 ) -> Result<(), DeviceError> {
     let head = layout.head().clone();
     extend(device, &head, backing, name, head.size_bytes..size_bytes)?;
-    let phases = layout.plan(&Change {
-        head: Head { size_bytes, ..head },
+    let phases = layout.plan(&MetadataChange {
+        head: Superblock { size_bytes, ..head },
         fill: None,
         bits: Vec::new(),
     });
@@ -37,7 +37,7 @@ pub fn grow(
 /// There is not enough space.
 pub fn prepare(
     device: &Device,
-    head: &Head,
+    head: &Superblock,
     backing: &Backing,
     name: &str,
     range: Range<u64>,
@@ -66,7 +66,7 @@ pub fn prepare(
 /// Checks that there is space for a volume up to the end of `range`, and extends files.
 fn extend(
     device: &Device,
-    head: &Head,
+    head: &Superblock,
     backing: &Backing,
     name: &str,
     range: Range<u64>,
@@ -116,7 +116,7 @@ pub(super) fn places(
     device: &Device,
     backing: &Backing,
     name: &str,
-) -> Result<(Place, Place), DeviceError> {
+) -> Result<(OpenFile, OpenFile), DeviceError> {
     let (data_path, metadata_path) = match backing {
         Backing::File(directory) => (
             directory.join(format!("{name}.volume")),
@@ -131,9 +131,9 @@ pub(super) fn places(
     Ok((data, metadata))
 }
 
-fn place(file: &Arc<std::fs::File>, path: PathBuf) -> Result<Place, DeviceError> {
+fn place(file: &Arc<std::fs::File>, path: PathBuf) -> Result<OpenFile, DeviceError> {
     match file.try_clone() {
-        Ok(file) => Ok(Place { file, path }),
+        Ok(file) => Ok(OpenFile { file, path }),
         Err(error) => Err(DeviceError::Io {
             action: "use",
             path,

@@ -3,8 +3,8 @@
 //!
 //! Logical volumes of this program carry a tag. Others are never touched.
 
-use super::snapshot::{Title, named};
-use super::{DeviceError, Kind, Stamp};
+use super::snapshot::{SnapshotTitle, named};
+use super::{DeviceError, SnapshotReason, Stamp};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -76,7 +76,7 @@ pub enum LvmError {
 }
 
 /// Row of the output of `lvs`.
-struct Listed {
+struct LvsRow {
     name: String,
     bytes: u64,
     is_pool: bool,
@@ -201,7 +201,11 @@ impl LogicalVolume {
     ///
     /// # Errors
     /// This program did not create the logical volume, it is not thin, or the snapshot exists.
-    pub(super) fn snapshot(&self, stamp: Stamp, kind: Kind) -> Result<LogicalVolume, DeviceError> {
+    pub(super) fn snapshot(
+        &self,
+        stamp: Stamp,
+        kind: SnapshotReason,
+    ) -> Result<LogicalVolume, DeviceError> {
         self.ours()?;
         let snapshot = self.snapshot_of(stamp, kind);
         if self.list()?.iter().any(|one| one.name == snapshot.name()) {
@@ -225,7 +229,7 @@ impl LogicalVolume {
     }
 
     /// `+` cannot occur in the name of a volume.
-    fn snapshot_of(&self, stamp: Stamp, kind: Kind) -> LogicalVolume {
+    fn snapshot_of(&self, stamp: Stamp, kind: SnapshotReason) -> LogicalVolume {
         let name = format!("{}+{stamp}{}", self.name(), kind.logical_suffix());
         LogicalVolume {
             path: self.path.with_file_name(name),
@@ -237,12 +241,13 @@ impl LogicalVolume {
     ///
     /// # Errors
     /// LVM fails to list them.
-    pub(super) fn snapshots(&self) -> Result<Vec<(Title, LogicalVolume)>, DeviceError> {
+    pub(super) fn snapshots(&self) -> Result<Vec<(SnapshotTitle, LogicalVolume)>, DeviceError> {
         let prefix = format!("{}+", self.name());
         let listed = self.list()?;
         let ours = listed.iter().filter(|one| one.is_ours);
         let titles = ours.filter_map(|one| named(one.name.strip_prefix(&prefix)?));
-        let titles = titles.filter(|(_, kind)| matches!(kind, Kind::Manual | Kind::Guest(_)));
+        let titles = titles
+            .filter(|(_, kind)| matches!(kind, SnapshotReason::Manual | SnapshotReason::Guest(_)));
         Ok(titles
             .map(|(stamp, kind)| ((stamp, kind), self.snapshot_of(stamp, kind)))
             .collect())
@@ -296,20 +301,20 @@ impl LogicalVolume {
             .ok_or(LvmError::Output("vgs"))
     }
 
-    fn list(&self) -> Result<Vec<Listed>, LvmError> {
+    fn list(&self) -> Result<Vec<LvsRow>, LvmError> {
         let rows = rows("lvs", "lv_name,lv_size,lv_attr,lv_tags", &self.group())?;
         let listed = rows.into_iter().map(|row| {
             let [name, size, attributes, tags] = row.as_slice() else {
                 return None;
             };
-            Some(Listed {
+            Some(LvsRow {
                 name: name.clone(),
                 bytes: size.parse().ok()?,
                 is_pool: attributes.starts_with('t'),
                 is_ours: tags.split(',').any(|tag| tag == TAG),
             })
         });
-        let listed: Option<Vec<Listed>> = listed.collect();
+        let listed: Option<Vec<LvsRow>> = listed.collect();
         listed.ok_or(LvmError::Output("lvs"))
     }
 }

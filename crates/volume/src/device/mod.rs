@@ -16,13 +16,14 @@ pub mod snapshot;
 pub use grow::{grow, prepare};
 pub use lvm::{LogicalVolume, LvmError};
 pub use named::{is_own, rename};
-pub use remove::{Leftover, remove};
+pub use remove::{LeftoverFiles, remove};
 pub use signature::Signature;
-pub use snapshot::{Kind, Label, Snapshot, SnapshotError, Stamp};
+pub use snapshot::{Label, Snapshot, SnapshotError, SnapshotReason, Stamp};
 
-use crate::disk::Target;
+use crate::disk::BackingFile;
 use crate::layout::{
-    Change, Head, LayoutError, Loaded, Metadata, Phase, State, VolumeId, metadata_bytes, sums_bytes,
+    LayoutError, Loaded, Metadata, MetadataChange, Superblock, SyncState, VolumeId, WritePhase,
+    metadata_bytes, sums_bytes,
 };
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, SeekFrom, fallocate,
@@ -187,9 +188,9 @@ fn words(found: &[Signature]) -> String {
 #[derive(Clone, Debug)]
 pub struct Device {
     /// Data of the replica.
-    pub data: Target,
+    pub data: BackingFile,
     /// Metadata, from the first byte on; never direct I/O.
-    pub metadata: Target,
+    pub metadata: BackingFile,
     /// Smallest I/O unit of the data, bytes.
     pub sector_bytes: u32,
     /// True if the data uses direct I/O.
@@ -198,12 +199,12 @@ pub struct Device {
 
 /// Open file with its path for messages.
 #[derive(Debug)]
-struct Place {
+struct OpenFile {
     file: File,
     path: PathBuf,
 }
 
-impl Place {
+impl OpenFile {
     fn io(&self, action: &'static str) -> impl FnOnce(Errno) -> DeviceError + use<'_> {
         move |errno| DeviceError::Io {
             action,
@@ -220,7 +221,7 @@ impl Place {
     }
 
     /// Opens a file without following a symbolic link.
-    fn open(directory: impl AsFd, path: &Path, flags: OFlags) -> Result<Place, DeviceError> {
+    fn open(directory: impl AsFd, path: &Path, flags: OFlags) -> Result<OpenFile, DeviceError> {
         let relative = match flags.contains(OFlags::EXCL) && !flags.contains(OFlags::CREATE) {
             true => path,
             false => path.file_name().map_or(path, Path::new),
@@ -229,7 +230,7 @@ impl Place {
         let opened = openat(directory, relative, flags, Mode::RUSR | Mode::WUSR);
         let path = path.to_path_buf();
         match opened {
-            Ok(file) => Ok(Place {
+            Ok(file) => Ok(OpenFile {
                 file: file.into(),
                 path,
             }),
@@ -279,7 +280,7 @@ impl Place {
         Ok(bytes)
     }
 
-    fn write(&self, phases: &[Phase]) -> Result<(), DeviceError> {
+    fn write(&self, phases: &[WritePhase]) -> Result<(), DeviceError> {
         for phase in phases {
             for write in &phase.0 {
                 let mut done = 0;
@@ -320,7 +321,7 @@ impl Place {
 pub fn create(
     backing: &Backing,
     name: &str,
-    head: Head,
+    head: Superblock,
     overwrites: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Device, Metadata), DeviceError> {
@@ -362,13 +363,13 @@ pub fn open(
     if has < needs {
         // The truncated data is lost, even if the file grows again.
         let without = match head.state {
-            State::Joined(1..) if head.promised > 0 => Some(State::Joined(0)),
-            State::Syncing(1..) => Some(State::Syncing(0)),
+            SyncState::Joined(1..) if head.promised > 0 => Some(SyncState::Joined(0)),
+            SyncState::Syncing(1..) => Some(SyncState::Syncing(0)),
             _ => None,
         };
         if let Some(state) = without {
-            let change = Change {
-                head: Head {
+            let change = MetadataChange {
+                head: Superblock {
                     state,
                     ..head.clone()
                 },
@@ -417,16 +418,16 @@ fn patiently<T>(attempt: impl Fn() -> Result<T, DeviceError>) -> Result<T, Devic
     }
 }
 
-fn open_files(directory: &Path, name: &str) -> Result<(Place, Place), DeviceError> {
+fn open_files(directory: &Path, name: &str) -> Result<(OpenFile, OpenFile), DeviceError> {
     let (directory, data, metadata) = names(directory, name)?;
-    let data = match Place::open(&directory, &data, OFlags::empty()) {
+    let data = match OpenFile::open(&directory, &data, OFlags::empty()) {
         Err(DeviceError::Missing(data)) if metadata.symlink_metadata().is_ok() => {
             return Err(DeviceError::DataMissing { data, metadata });
         }
         other => other?,
     };
     data.claim(FileType::RegularFile, "regular file")?;
-    let metadata = Place::open(&directory, &metadata, OFlags::empty())?;
+    let metadata = OpenFile::open(&directory, &metadata, OFlags::empty())?;
     metadata.claim(FileType::RegularFile, "regular file")?;
     Ok((data, metadata))
 }
@@ -442,13 +443,13 @@ impl Device {
     }
 
     fn new(
-        data: Place,
-        metadata: Place,
+        data: OpenFile,
+        metadata: OpenFile,
         is_device: bool,
         first: u64,
     ) -> Result<Device, DeviceError> {
         let (sector_bytes, is_direct) = sector(&data, is_device)?;
-        let target = |file: File, first| Target {
+        let target = |file: File, first| BackingFile {
             file: Arc::new(file),
             is_device,
             first,
@@ -468,7 +469,7 @@ struct Aligned([u8; 4096]);
 
 /// Returns the smallest I/O unit, and whether direct I/O works. Probes by reading, because not
 /// every kernel and file system reports it.
-fn sector(data: &Place, is_device: bool) -> Result<(u32, bool), DeviceError> {
+fn sector(data: &OpenFile, is_device: bool) -> Result<(u32, bool), DeviceError> {
     let least = match is_device {
         true => ioctl_blksszget(&data.file).map_err(data.io("find the sector size of"))?,
         false => SECTOR_BYTES,
@@ -521,10 +522,10 @@ fn names(directory: &Path, name: &str) -> Result<(OwnedFd, PathBuf, PathBuf), De
 fn create_file(
     directory: &Path,
     name: &str,
-    head: Head,
+    head: Superblock,
 ) -> Result<(Device, Metadata), DeviceError> {
     let (opened, data, metadata) = names(directory, name)?;
-    let place = Place {
+    let place = OpenFile {
         file: opened.into(),
         path: directory.to_path_buf(),
     };
@@ -538,8 +539,8 @@ fn create_file(
         return Err(DeviceError::TooSmall { path, has, needs });
     }
     let flags = OFlags::CREATE | OFlags::EXCL;
-    let data = Place::open(&place.file, &data, flags)?;
-    let metadata = match Place::open(&place.file, &metadata, flags) {
+    let data = OpenFile::open(&place.file, &data, flags)?;
+    let metadata = match OpenFile::open(&place.file, &metadata, flags) {
         Ok(metadata) => metadata,
         Err(error) => {
             discard(&place, &data);
@@ -559,10 +560,10 @@ fn create_file(
 }
 
 fn fill_files(
-    directory: &Place,
-    data: &Place,
-    metadata: &Place,
-    (name, head): (&str, Head),
+    directory: &OpenFile,
+    data: &OpenFile,
+    metadata: &OpenFile,
+    (name, head): (&str, Superblock),
 ) -> Result<Metadata, DeviceError> {
     // The role polls for the replica, and may have opened the files meanwhile; it closes them at
     // once.
@@ -571,7 +572,7 @@ fn fill_files(
     }
     ftruncate(&data.file, head.size_bytes).map_err(data.io("extend"))?;
     fsync(&data.file).map_err(data.io("flush"))?;
-    let head = Head {
+    let head = Superblock {
         data_offset: 0,
         ..head
     };
@@ -584,20 +585,20 @@ fn fill_files(
 }
 
 /// Deletes a file that was just created.
-fn discard(directory: &Place, created: &Place) {
+fn discard(directory: &OpenFile, created: &OpenFile) {
     if let Some(name) = created.path.file_name() {
         let _ = unlinkat(&directory.file, name, AtFlags::empty());
     }
 }
 
 /// Opens a block device twice: exclusively for data, and again for metadata.
-fn open_device(path: &Path) -> Result<(Place, Place), DeviceError> {
+fn open_device(path: &Path) -> Result<(OpenFile, OpenFile), DeviceError> {
     // Checks the file type first: anything but a block device must not be opened exclusively.
     let link = std::fs::symlink_metadata(path);
     if link.is_ok_and(|link| link.is_symlink()) {
         return Err(DeviceError::Symlink(path.to_path_buf()));
     }
-    let data = Place::open(CWD, path, OFlags::EXCL)?;
+    let data = OpenFile::open(CWD, path, OFlags::EXCL)?;
     data.claim(FileType::BlockDevice, "block device")?;
     let again = format!(
         "/proc/self/fd/{}",
@@ -605,7 +606,7 @@ fn open_device(path: &Path) -> Result<(Place, Place), DeviceError> {
     );
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let metadata = openat(CWD, again, flags, Mode::empty()).map_err(data.io("open"))?;
-    let metadata = Place {
+    let metadata = OpenFile {
         file: metadata.into(),
         path: path.to_path_buf(),
     };
@@ -624,7 +625,7 @@ pub fn device_bytes(size_bytes: u64) -> (u64, u64) {
 
 fn create_on_device(
     path: &Path,
-    (name, head): (&str, Head),
+    (name, head): (&str, Superblock),
     overwrites: bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Device, Metadata), DeviceError> {
@@ -645,7 +646,7 @@ fn create_on_device(
         return Err(DeviceError::NotEmpty { path, found });
     }
     zero(&metadata, 0..length, progress)?;
-    let head = Head {
+    let head = Superblock {
         data_offset,
         ..head
     };
@@ -656,7 +657,7 @@ fn create_on_device(
 }
 
 /// Detects signatures on a device.
-fn signatures(device: &Place, device_bytes: u64) -> Result<Vec<Signature>, DeviceError> {
+fn signatures(device: &OpenFile, device_bytes: u64) -> Result<Vec<Signature>, DeviceError> {
     let tail = device_bytes.min(signature::TAIL_BYTES as u64);
     let head = device.read(0, signature::HEAD_BYTES)?;
     let tail = device.read(device_bytes - tail, signature::TAIL_BYTES)?;
@@ -665,7 +666,7 @@ fn signatures(device: &Place, device_bytes: u64) -> Result<Vec<Signature>, Devic
 
 /// Makes a range of a device read as zeroes.
 fn zero(
-    device: &Place,
+    device: &OpenFile,
     range: std::ops::Range<u64>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), DeviceError> {

@@ -1,6 +1,6 @@
 //! Removal of a replica.
 
-use super::{Backing, Device, DeviceError, Place, RING_BYTES, names, patiently};
+use super::{Backing, Device, DeviceError, OpenFile, RING_BYTES, names, patiently};
 use rustix::fs::{AtFlags, FileType, OFlags, fsync, unlinkat};
 use rustix::io::{Errno, pwrite};
 use std::os::fd::OwnedFd;
@@ -9,24 +9,24 @@ use std::path::Path;
 /// Volume files that cannot be opened as a replica: they are damaged, or one of the two is
 /// missing. The value holds an exclusive lock.
 #[derive(Debug)]
-pub struct Leftover {
+pub struct LeftoverFiles {
     directory: OwnedFd,
-    files: Vec<Place>,
+    files: Vec<OpenFile>,
 }
 
-impl Leftover {
+impl LeftoverFiles {
     /// Opens the files. Returns `None` if there are none, or if the backing store has no files.
     ///
     /// # Errors
     /// The files are in use, are not regular files, or a system call fails.
-    pub fn open(backing: &Backing, name: &str) -> Result<Option<Leftover>, DeviceError> {
+    pub fn open(backing: &Backing, name: &str) -> Result<Option<LeftoverFiles>, DeviceError> {
         let Backing::File(directory) = backing else {
             return Ok(None);
         };
         let (directory, data, metadata) = names(directory, name)?;
         let mut files = Vec::new();
         for path in [data, metadata] {
-            match Place::open(&directory, &path, OFlags::empty()) {
+            match OpenFile::open(&directory, &path, OFlags::empty()) {
                 Err(DeviceError::Missing(_)) => {}
                 Err(error) => return Err(error),
                 Ok(place) => {
@@ -35,7 +35,7 @@ impl Leftover {
                 }
             }
         }
-        Ok((!files.is_empty()).then_some(Leftover { directory, files }))
+        Ok((!files.is_empty()).then_some(LeftoverFiles { directory, files }))
     }
 
     /// Paths of the files and their sizes, bytes.
@@ -86,7 +86,7 @@ pub fn remove(device: Device, backing: &Backing, name: &str) -> Result<(), Devic
                 let file = path.file_name().unwrap_or_default();
                 unlinkat(&opened, file, AtFlags::empty()).map_err(failed("remove", &path))?;
             }
-            let place = Place {
+            let place = OpenFile {
                 file: opened.into(),
                 path: directory.clone(),
             };

@@ -27,7 +27,7 @@ impl fmt::Display for Signature {
 
 /// Position of a signature, bytes.
 #[derive(Clone, Copy, Debug)]
-enum Place {
+enum SignaturePosition {
     Start(usize),
     /// Distance from the end.
     End(usize),
@@ -37,7 +37,7 @@ enum Place {
     Steps(usize, usize, usize),
 }
 
-use Place::{End, EndAligned, Start, Steps};
+use SignaturePosition::{End, EndAligned, Start, Steps};
 
 const VOLUME: &str = "a volume of Evenkeel";
 const EXT: &str = "an ext2, ext3 or ext4 file system";
@@ -51,7 +51,7 @@ const ZFS: &str = "a member of a ZFS pool";
 const FAT: &str = "a FAT file system";
 
 /// Signatures from the format specifications and the tables of libblkid.
-const TABLE: &[(&str, Place, &[u8])] = &[
+const TABLE: &[(&str, SignaturePosition, &[u8])] = &[
     (VOLUME, Steps(0, 8192, 8), b"EVENKEEL"),
     (EXT, Start(1080), &[0x53, 0xef]),
     ("an XFS file system", Start(0), b"XFSB"),
@@ -151,7 +151,7 @@ pub fn find(head: &[u8], tail: &[u8], size_bytes: u64) -> Vec<Signature> {
     found
 }
 
-fn is_there(place: Place, bytes: &[u8], head: &[u8], tail: &[u8], size: u64) -> bool {
+fn is_there(place: SignaturePosition, bytes: &[u8], head: &[u8], tail: &[u8], size: u64) -> bool {
     let at = |area: &[u8], at: usize| area.get(at..).is_some_and(|rest| rest.starts_with(bytes));
     let from_end = |before: u64| match usize::try_from(before) {
         Ok(before) => tail

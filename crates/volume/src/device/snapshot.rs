@@ -5,7 +5,7 @@
 //! ones. The snapshot contains every write acknowledged before, from any process, and no write
 //! begun after. The role is not involved.
 
-use super::{Backing, DeviceError, LogicalVolume, Place, names};
+use super::{Backing, DeviceError, LogicalVolume, OpenFile, names};
 use rustix::fs::{
     AtFlags, CWD, Mode, OFlags, fstat, fsync, ioctl_ficlone, linkat, openat, unlinkat,
 };
@@ -28,7 +28,7 @@ pub struct Stamp(pub u64);
 
 /// Reason why a snapshot was taken.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Kind {
+pub enum SnapshotReason {
     /// An operator took the snapshot.
     Manual,
     /// The volume's schedule took the snapshot, and removes it when it is due.
@@ -67,23 +67,23 @@ impl Label {
     }
 }
 
-impl Kind {
-    const PLAIN: [Kind; 4] = [
-        Kind::Manual,
-        Kind::Scheduled,
-        Kind::BeforeResync,
-        Kind::Discarded,
+impl SnapshotReason {
+    const PLAIN: [SnapshotReason; 4] = [
+        SnapshotReason::Manual,
+        SnapshotReason::Scheduled,
+        SnapshotReason::BeforeResync,
+        SnapshotReason::Discarded,
     ];
 
     /// Suffix after the timestamp in a file name.
     fn suffix(self) -> String {
         let word = match self {
-            Kind::Manual => "",
-            Kind::Scheduled => "-scheduled",
-            Kind::BeforeResync => "-before-resync",
-            Kind::Discarded => "-discarded",
-            Kind::Guest(label) if label.text().is_empty() => GUEST,
-            Kind::Guest(label) => return format!("{GUEST}-{}", label.text()),
+            SnapshotReason::Manual => "",
+            SnapshotReason::Scheduled => "-scheduled",
+            SnapshotReason::BeforeResync => "-before-resync",
+            SnapshotReason::Discarded => "-discarded",
+            SnapshotReason::Guest(label) if label.text().is_empty() => GUEST,
+            SnapshotReason::Guest(label) => return format!("{GUEST}-{}", label.text()),
         };
         word.to_owned()
     }
@@ -91,19 +91,22 @@ impl Kind {
     /// Suffix after the timestamp in the name of a logical volume.
     pub(super) fn logical_suffix(self) -> String {
         match self {
-            Kind::Guest(_) => self.suffix(),
-            Kind::Manual | Kind::Scheduled | Kind::BeforeResync | Kind::Discarded => String::new(),
+            SnapshotReason::Guest(_) => self.suffix(),
+            SnapshotReason::Manual
+            | SnapshotReason::Scheduled
+            | SnapshotReason::BeforeResync
+            | SnapshotReason::Discarded => String::new(),
         }
     }
 
     /// Display text of the kind; empty for a manual snapshot.
     pub fn words(self) -> &'static str {
         match self {
-            Kind::Manual => "",
-            Kind::Scheduled => "scheduled",
-            Kind::BeforeResync => "of this copy before a resync that has not ended",
-            Kind::Discarded => "of the copy that was discarded",
-            Kind::Guest(_) => "with all disks of its guest",
+            SnapshotReason::Manual => "",
+            SnapshotReason::Scheduled => "scheduled",
+            SnapshotReason::BeforeResync => "of this copy before a resync that has not ended",
+            SnapshotReason::Discarded => "of the copy that was discarded",
+            SnapshotReason::Guest(_) => "with all disks of its guest",
         }
     }
 }
@@ -114,7 +117,7 @@ pub struct Snapshot {
     /// Time of the snapshot, which is part of its name.
     pub stamp: Stamp,
     /// Reason for the snapshot.
-    pub kind: Kind,
+    pub kind: SnapshotReason,
     /// Size of the volume at that time, bytes.
     pub size_bytes: u64,
     /// Path of the file, a raw image of the volume, or of the logical volume.
@@ -240,10 +243,10 @@ fn able(backing: &Backing) -> Result<Able<'_>, SnapshotError> {
 }
 
 /// Time of a snapshot, and its reason.
-pub(super) type Title = (Stamp, Kind);
+pub(super) type SnapshotTitle = (Stamp, SnapshotReason);
 
 /// Builds the description of an LVM snapshot from its metadata.
-fn thin((stamp, kind): Title, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
+fn thin((stamp, kind): SnapshotTitle, logical: LogicalVolume) -> Result<Snapshot, DeviceError> {
     let path = logical.device()?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = openat(CWD, &path, flags, Mode::empty()).map_err(|errno| DeviceError::Io {
@@ -252,7 +255,7 @@ fn thin((stamp, kind): Title, logical: LogicalVolume) -> Result<Snapshot, Device
         errno,
     })?;
     let file = file.into();
-    let (_, loaded) = Place { file, path }.load(None)?;
+    let (_, loaded) = OpenFile { file, path }.load(None)?;
     Ok(Snapshot {
         stamp,
         kind,
@@ -263,7 +266,7 @@ fn thin((stamp, kind): Title, logical: LogicalVolume) -> Result<Snapshot, Device
     })
 }
 
-fn file_name(name: &str, stamp: Stamp, kind: Kind) -> String {
+fn file_name(name: &str, stamp: Stamp, kind: SnapshotReason) -> String {
     // `@` cannot occur in the name of a volume.
     format!("{name}@{stamp}{}{ENDING}", kind.suffix())
 }
@@ -277,7 +280,7 @@ pub fn take(
     backing: &Backing,
     name: &str,
     stamp: Stamp,
-    kind: Kind,
+    kind: SnapshotReason,
 ) -> Result<Snapshot, SnapshotError> {
     let directory = match able(backing)? {
         Able::Directory(directory) => directory,
@@ -318,10 +321,10 @@ pub fn take(
 }
 
 /// Clones the data of a volume into an unnamed file, which is linked when it is complete.
-fn unnamed(directory: &Path, name: &str) -> Result<(Place, Place, OwnedFd), SnapshotError> {
+fn unnamed(directory: &Path, name: &str) -> Result<(OpenFile, OpenFile, OwnedFd), SnapshotError> {
     let (opened, data, _) = names(directory, name)?;
     let data = open(&opened, &data)?;
-    let place = Place {
+    let place = OpenFile {
         file: opened.into(),
         path: directory.to_path_buf(),
     };
@@ -348,12 +351,12 @@ pub fn can(backing: &Backing, name: &str) -> Result<(), SnapshotError> {
 }
 
 /// Opens a file of a volume for reading, without following a symbolic link.
-fn open(directory: &OwnedFd, path: &Path) -> Result<Place, DeviceError> {
+fn open(directory: &OwnedFd, path: &Path) -> Result<OpenFile, DeviceError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = path.file_name().map_or(path, Path::new);
     let path = path.to_path_buf();
     match openat(directory, file, flags, Mode::empty()) {
-        Ok(file) => Ok(Place {
+        Ok(file) => Ok(OpenFile {
             file: file.into(),
             path,
         }),
@@ -368,7 +371,7 @@ fn open(directory: &OwnedFd, path: &Path) -> Result<Place, DeviceError> {
 }
 
 /// Clones the content of `from` to `to`.
-fn clone(from: &Place, to: &OwnedFd, place: &Path) -> Result<(), SnapshotError> {
+fn clone(from: &OpenFile, to: &OwnedFd, place: &Path) -> Result<(), SnapshotError> {
     match ioctl_ficlone(to, &from.file) {
         Ok(()) => Ok(()),
         Err(Errno::OPNOTSUPP | Errno::NOTTY | Errno::INVAL | Errno::NOSYS) => {
@@ -451,15 +454,16 @@ pub fn list(backing: &Backing, name: &str) -> Result<Vec<Snapshot>, DeviceError>
     Ok(found)
 }
 
-fn parse(file: &str, name: &str) -> Option<(Stamp, Kind)> {
+fn parse(file: &str, name: &str) -> Option<(Stamp, SnapshotReason)> {
     let rest = file.strip_prefix(name)?.strip_prefix('@')?;
     let rest = rest.strip_suffix(ENDING)?;
     named(rest)
 }
 
 /// Parses a name as [`Snapshot::name`] returns it.
-pub(super) fn named(name: &str) -> Option<(Stamp, Kind)> {
-    let of = |kind: Kind| Some((Stamp::parse(name.strip_suffix(&*kind.suffix())?)?, kind));
+pub(super) fn named(name: &str) -> Option<(Stamp, SnapshotReason)> {
+    let of =
+        |kind: SnapshotReason| Some((Stamp::parse(name.strip_suffix(&*kind.suffix())?)?, kind));
     let guests = || {
         let (stamp, rest) = name.split_at_checked(STAMP_BYTES)?;
         let rest = rest.strip_prefix(GUEST)?;
@@ -467,9 +471,12 @@ pub(super) fn named(name: &str) -> Option<(Stamp, Kind)> {
             Some(label) => Label::parse(label).filter(|_| !label.is_empty())?,
             None => Some(Label::default()).filter(|_| rest.is_empty())?,
         };
-        Some((Stamp::parse(stamp)?, Kind::Guest(label)))
+        Some((Stamp::parse(stamp)?, SnapshotReason::Guest(label)))
     };
-    Kind::PLAIN.into_iter().find_map(of).or_else(guests)
+    SnapshotReason::PLAIN
+        .into_iter()
+        .find_map(of)
+        .or_else(guests)
 }
 
 /// Returns whether a snapshot has this name. The kind may be omitted.
@@ -550,8 +557,8 @@ mod tests {
     fn files_of_snapshots_belong_to_one_volume() {
         let stamp = Stamp(1_795_377_600);
         let labels = ["", "before-upgrade", "20261122", "a_b.c"];
-        let guests = labels.map(|text| Kind::Guest(Label::parse(text).unwrap()));
-        for kind in Kind::PLAIN.into_iter().chain(guests) {
+        let guests = labels.map(|text| SnapshotReason::Guest(Label::parse(text).unwrap()));
+        for kind in SnapshotReason::PLAIN.into_iter().chain(guests) {
             let file = file_name("mail", stamp, kind);
             assert_eq!(parse(&file, "mail"), Some((stamp, kind)));
             assert_eq!(parse(&file, "mai"), None);

@@ -4,7 +4,7 @@
 //! A write to the page cache may block when the kernel throttles dirty pages. After a write that
 //! blocked, the engine does the writes for a while, so that reads do not wait for them.
 
-use super::Step;
+use super::DiskStep;
 use rustix::fs::{Advice, fadvise};
 use rustix::io::Errno;
 use std::fs::File;
@@ -35,12 +35,12 @@ impl Cached {
     /// if the engine has to run the step.
     ///
     /// # Safety
-    /// As [`Step::run`].
-    pub(super) unsafe fn run(&mut self, step: Step) -> Option<Result<usize, Errno>> {
+    /// As [`DiskStep::run`].
+    pub(super) unsafe fn run(&mut self, step: DiskStep) -> Option<Result<usize, Errno>> {
         match step {
             // SAFETY: the caller's promise.
-            Step::Read { .. } => unsafe { step.read_cached(self.file.as_fd()) }.map(Ok),
-            Step::Write { fua: false, .. } => {
+            DiskStep::Read { .. } => unsafe { step.read_cached(self.file.as_fd()) }.map(Ok),
+            DiskStep::Write { fua: false, .. } => {
                 let begin = Instant::now();
                 if self.blocks_until.is_some_and(|until| begin < until) {
                     return None;

@@ -33,8 +33,8 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use step::{Ended, Step};
-use threads::Threads;
+use step::{DiskStep, StepCompletion};
+use threads::DiskThreads;
 
 /// Maximum number of operations in the engine. Further operations wait in order.
 pub const OPERATIONS_MAX: usize = 256;
@@ -76,7 +76,7 @@ pub enum Failure {
 
 /// Backing store that operations run on.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct BackingFile {
     /// The file or block device, open for reading and writing.
     pub file: Arc<File>,
     /// True for a block device, false for a regular file.
@@ -85,7 +85,7 @@ pub struct Target {
     pub first: u64,
 }
 
-impl Target {
+impl BackingFile {
     /// Returns whether the file uses direct I/O instead of the page cache.
     pub fn is_direct(&self) -> bool {
         fcntl_getfl(&self.file).is_ok_and(|flags| flags.contains(OFlags::DIRECT))
@@ -156,7 +156,7 @@ pub struct Extent {
 
 /// Result of a successful operation.
 #[derive(Debug)]
-pub enum Output {
+pub enum OperationOutput {
     /// The operation is complete and returns no data.
     Done,
     /// Data of a read.
@@ -172,7 +172,7 @@ pub struct Completion {
     /// Token of the operation.
     pub token: Token,
     /// Result of the operation.
-    pub result: Result<Output, Failure>,
+    pub result: Result<OperationOutput, Failure>,
 }
 
 /// Engine to use for the operations.
@@ -185,17 +185,17 @@ pub enum Preference {
 }
 
 /// Memory that an operation owns until it ends.
-enum Held {
+enum OperationBuffer {
     Nothing,
     Filled(Buffer),
     Written(#[allow(dead_code)] Rc<Buffer>),
 }
 
 /// Operation in flight.
-struct UnderWay {
+struct PendingDiskOperation {
     token: Token,
-    step: Step,
-    held: Held,
+    step: DiskStep,
+    held: OperationBuffer,
     parts: u32,
     /// The operation ends with a flush: an FUA write through the page cache.
     flushes: bool,
@@ -203,7 +203,7 @@ struct UnderWay {
 
 enum Engine {
     Ring(Box<Ring>),
-    Threads(Threads),
+    Threads(DiskThreads),
 }
 
 /// Disk with its operations in flight.
@@ -215,11 +215,11 @@ pub struct Disk {
     /// Completions of operations that bypassed the engine.
     at_once: Vec<Completion>,
     /// Operations by slot. The slot identifies an operation in the engine.
-    under_way: Vec<Option<UnderWay>>,
+    under_way: Vec<Option<PendingDiskOperation>>,
     free: Vec<u32>,
-    waiting: VecDeque<UnderWay>,
+    waiting: VecDeque<PendingDiskOperation>,
     commit: Commit,
-    ended: Vec<Ended>,
+    ended: Vec<StepCompletion>,
 }
 
 impl Disk {
@@ -227,14 +227,14 @@ impl Disk {
     ///
     /// # Errors
     /// Neither io_uring nor threads can be used.
-    pub fn new(target: &Target, pool: &Pool, prefers: Preference) -> Result<Disk, DiskError> {
+    pub fn new(target: &BackingFile, pool: &Pool, prefers: Preference) -> Result<Disk, DiskError> {
         let ring = match prefers {
             Preference::Best => Ring::new(target, pool.memory()).ok(),
             Preference::Threads => None,
         };
         let engine = match ring {
             Some(ring) => Engine::Ring(Box::new(ring)),
-            None => Engine::Threads(Threads::new(target, pool.memory(), THREADS)?),
+            None => Engine::Threads(DiskThreads::new(target, pool.memory(), THREADS)?),
         };
         Ok(Disk {
             engine,
@@ -250,7 +250,7 @@ impl Disk {
     }
 
     /// Switches to the page cache. The target must be open without direct I/O.
-    pub fn use_cache(&mut self, target: &Target) {
+    pub fn use_cache(&mut self, target: &BackingFile) {
         self.cached = Some(Cached::new(&target.file));
     }
 
@@ -289,7 +289,7 @@ impl Disk {
 
     /// Lets flushes succeed again after a failed one. The caller rewrites the data that the kernel
     /// may have dropped, or compares it with the disk.
-    pub fn forgive(&mut self) {
+    pub fn reset_flush_failure(&mut self) {
         self.commit.forgive();
     }
 
@@ -303,28 +303,28 @@ impl Disk {
                 if !self.commit.ask(token) {
                     return;
                 }
-                (Step::Flush, Held::Nothing)
+                (DiskStep::Flush, OperationBuffer::Nothing)
             }
             Operation::Read { offset, buffer } => {
-                let step = Step::Read {
+                let step = DiskStep::Read {
                     offset: first + offset,
                     address: buffer.address() as usize,
                     length: buffer.len(),
                 };
-                (step, Held::Filled(buffer))
+                (step, OperationBuffer::Filled(buffer))
             }
             Operation::Write {
                 offset,
                 buffer,
                 fua,
             } => {
-                let step = Step::Write {
+                let step = DiskStep::Write {
                     offset: first + offset,
                     address: buffer.address() as usize,
                     length: buffer.len(),
                     fua: fua && !is_cached,
                 };
-                (step, Held::Written(buffer))
+                (step, OperationBuffer::Written(buffer))
             }
             Operation::Zero {
                 offset,
@@ -332,24 +332,30 @@ impl Disk {
                 allocate,
                 fast,
             } => {
-                let step = Step::Zero {
+                let step = DiskStep::Zero {
                     offset: first + offset,
                     length,
                     allocate,
                     fast,
                 };
-                (step, Held::Nothing)
+                (step, OperationBuffer::Nothing)
             }
             Operation::Discard { offset, length } => {
                 let offset = first + offset;
-                (Step::Discard { offset, length }, Held::Nothing)
+                (
+                    DiskStep::Discard { offset, length },
+                    OperationBuffer::Nothing,
+                )
             }
             Operation::Extents { offset, length } => {
                 let offset = first + offset;
-                (Step::Extents { offset, length }, Held::Nothing)
+                (
+                    DiskStep::Extents { offset, length },
+                    OperationBuffer::Nothing,
+                )
             }
         };
-        self.waiting.push_back(UnderWay {
+        self.waiting.push_back(PendingDiskOperation {
             token,
             step,
             held,
@@ -373,14 +379,14 @@ impl Disk {
     }
 
     /// Runs a step through the page cache if it completes at once, otherwise through the engine.
-    fn push(&mut self, slot: u32, step: Step) {
+    fn push(&mut self, slot: u32, step: DiskStep) {
         // SAFETY: the buffer is the operation's under this slot, which nothing else accesses.
         let done = { self.cached.as_mut() }.and_then(|cached| unsafe { cached.run(step) });
         let Some(result) = done else {
             return self.engine.push(slot, step);
         };
         let mut at_once = std::mem::take(&mut self.at_once);
-        let ended = Ended {
+        let ended = StepCompletion {
             slot,
             result: result.map_err(Failure::Io),
             extents: None,
@@ -405,7 +411,7 @@ impl Disk {
         }
     }
 
-    fn end(&mut self, ended: Ended, out: &mut Vec<Completion>) {
+    fn end(&mut self, ended: StepCompletion, out: &mut Vec<Completion>) {
         let place = ended.slot as usize;
         let Some(mut one) = self.under_way.get_mut(place).and_then(Option::take) else {
             return;
@@ -420,19 +426,21 @@ impl Disk {
             step::Progress::Continues => Err(Failure::Io(Errno::IO)),
             step::Progress::Failed(failure) => Err(failure),
             step::Progress::Done => Ok(match one.held {
-                Held::Filled(buffer) => Output::Data(buffer),
+                OperationBuffer::Filled(buffer) => OperationOutput::Data(buffer),
                 _ => match ended.extents {
-                    Some(extents) => Output::Extents(extents),
-                    None => Output::Done,
+                    Some(extents) => OperationOutput::Extents(extents),
+                    None => OperationOutput::Done,
                 },
             }),
         };
         self.free.push(ended.slot);
         let token = one.token;
         match one.step {
-            Step::Flush => return self.flushed(result.map(drop), out),
-            Step::Read { .. } | Step::Extents { .. } => {}
-            Step::Write { .. } | Step::Zero { .. } | Step::Discard { .. } => self.commit.changed(),
+            DiskStep::Flush => return self.flushed(result.map(drop), out),
+            DiskStep::Read { .. } | DiskStep::Extents { .. } => {}
+            DiskStep::Write { .. } | DiskStep::Zero { .. } | DiskStep::Discard { .. } => {
+                self.commit.changed()
+            }
         }
         match one.flushes && result.is_ok() {
             true => self.submit(token, Operation::Flush),
@@ -447,13 +455,13 @@ impl Disk {
         let (shared, result) = self.commit.ended(result);
         out.extend(shared.into_iter().map(|token| Completion {
             token,
-            result: result.map(|()| Output::Done),
+            result: result.map(|()| OperationOutput::Done),
         }));
         if let Some(token) = self.commit.next() {
-            self.waiting.push_back(UnderWay {
+            self.waiting.push_back(PendingDiskOperation {
                 token,
-                step: Step::Flush,
-                held: Held::Nothing,
+                step: DiskStep::Flush,
+                held: OperationBuffer::Nothing,
                 parts: 0,
                 flushes: false,
             });
@@ -462,7 +470,7 @@ impl Disk {
 }
 
 impl Engine {
-    fn push(&mut self, slot: u32, step: Step) {
+    fn push(&mut self, slot: u32, step: DiskStep) {
         match self {
             Engine::Ring(ring) => ring.push(slot, step),
             Engine::Threads(threads) => threads.push(slot, step),
@@ -475,7 +483,7 @@ impl Engine {
         }
     }
 
-    fn reap(&mut self, out: &mut Vec<Ended>) {
+    fn reap(&mut self, out: &mut Vec<StepCompletion>) {
         match self {
             Engine::Ring(ring) => ring.reap(out),
             Engine::Threads(threads) => threads.reap(out),

@@ -26,18 +26,18 @@ const PAGES_PER_WORD: usize = u64::BITS as usize;
 const WORDS: usize = POOL_BYTES / BUFFER_BYTES_MAX;
 
 /// Mapped memory. Each operation in flight on a part of it keeps a reference.
-pub(super) struct Memory {
+pub(super) struct PoolMemory {
     base: NonNull<u8>,
 }
 
 // SAFETY: it is only an address range. Who may access which part is decided by `Buffer`s,
 // which stay on one thread, and by operations that own theirs until they have ended.
-unsafe impl Send for Memory {}
+unsafe impl Send for PoolMemory {}
 // SAFETY: as above.
-unsafe impl Sync for Memory {}
+unsafe impl Sync for PoolMemory {}
 
-impl Memory {
-    fn map() -> Result<Memory, DiskError> {
+impl PoolMemory {
+    fn map() -> Result<PoolMemory, DiskError> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address that the kernel chooses.
         let base = unsafe {
@@ -50,7 +50,7 @@ impl Memory {
         };
         let base = base.map_err(DiskError::Memory)?;
         match NonNull::new(base.cast()) {
-            Some(base) => Ok(Memory { base }),
+            Some(base) => Ok(PoolMemory { base }),
             None => Err(DiskError::Memory(rustix::io::Errno::NOMEM)),
         }
     }
@@ -61,7 +61,7 @@ impl Memory {
     }
 }
 
-impl Drop for Memory {
+impl Drop for PoolMemory {
     fn drop(&mut self) {
         // SAFETY: mapped by `map` with this length. All buffers and operations hold the
         // memory, so none is left.
@@ -84,8 +84,8 @@ struct Pages {
     near: usize,
 }
 
-struct Shared {
-    memory: Arc<Memory>,
+struct PoolState {
+    memory: Arc<PoolMemory>,
     pages: RefCell<Pages>,
     /// Memory that all accounts together hold beyond [`ACCOUNT_BYTES_MIN`].
     beyond_bytes: Cell<usize>,
@@ -96,12 +96,12 @@ struct Shared {
 /// Allocator of buffers.
 #[derive(Clone)]
 pub struct Pool {
-    shared: Rc<Shared>,
+    shared: Rc<PoolState>,
 }
 
 /// Part of the pool with one owner. Dropping it returns its pages.
 pub struct Buffer {
-    shared: Rc<Shared>,
+    shared: Rc<PoolState>,
     held_bytes: Rc<Cell<usize>>,
     page: usize,
     pages: usize,
@@ -120,8 +120,8 @@ impl Pool {
             near: 0,
         };
         Ok(Pool {
-            shared: Rc::new(Shared {
-                memory: Arc::new(Memory::map()?),
+            shared: Rc::new(PoolState {
+                memory: Arc::new(PoolMemory::map()?),
                 pages: RefCell::new(pages),
                 beyond_bytes: Cell::new(0),
                 returned: Cell::new(0),
@@ -129,7 +129,7 @@ impl Pool {
         })
     }
 
-    pub(super) fn memory(&self) -> &Arc<Memory> {
+    pub(super) fn memory(&self) -> &Arc<PoolMemory> {
         &self.shared.memory
     }
 
@@ -182,7 +182,7 @@ impl Pool {
     }
 }
 
-impl Shared {
+impl PoolState {
     fn may_hold(&self, account: &Account, more: usize) -> bool {
         let before = account.held_bytes.get();
         let grows = beyond(before + more) - beyond(before);

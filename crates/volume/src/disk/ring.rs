@@ -1,10 +1,10 @@
 //! io_uring engine, with the volume's memory and file registered where the kernel permits. A
 //! helper thread runs the steps for which io_uring has no operation.
 
-use super::pool::{Memory, POOL_BYTES};
-use super::step::{self, Ended, Step};
-use super::threads::{Threads, failure};
-use super::{DiskError, OPERATIONS_MAX, Target};
+use super::pool::{POOL_BYTES, PoolMemory};
+use super::step::{self, DiskStep, StepCompletion};
+use super::threads::{DiskThreads, failure};
+use super::{BackingFile, DiskError, OPERATIONS_MAX};
 use io_uring::types::{Fd, FsyncFlags};
 use io_uring::{IoUring, Probe, opcode, squeue};
 use rustix::io::Errno;
@@ -19,21 +19,21 @@ const POOL_INDEX: u16 = 0;
 
 pub(super) struct Ring {
     ring: IoUring,
-    threads: Threads,
+    threads: DiskThreads,
     file: Arc<File>,
     is_device: bool,
     /// Keeps the memory mapped until all steps have ended.
-    _memory: Arc<Memory>,
+    _memory: Arc<PoolMemory>,
     memory_is_registered: bool,
     file_is_registered: bool,
     /// Steps in the kernel, by slot.
-    steps: Vec<Option<Step>>,
+    steps: Vec<Option<DiskStep>>,
     /// Entries that the kernel has not accepted yet.
     pushed: usize,
 }
 
 impl Ring {
-    pub(super) fn new(target: &Target, memory: &Arc<Memory>) -> Result<Ring, DiskError> {
+    pub(super) fn new(target: &BackingFile, memory: &Arc<PoolMemory>) -> Result<Ring, DiskError> {
         let errno = |error: std::io::Error| {
             DiskError::Engine(Errno::from_io_error(&error).unwrap_or(Errno::NOSYS))
         };
@@ -70,7 +70,7 @@ impl Ring {
             .register_iowq_max_workers(&mut [WORKERS_MAX, WORKERS_MAX]);
         Ok(Ring {
             ring,
-            threads: Threads::new(target, memory, 1)?,
+            threads: DiskThreads::new(target, memory, 1)?,
             file: Arc::clone(&target.file),
             is_device: target.is_device,
             _memory: Arc::clone(memory),
@@ -86,11 +86,11 @@ impl Ring {
         unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }
     }
 
-    pub(super) fn threads(&self) -> &Threads {
+    pub(super) fn threads(&self) -> &DiskThreads {
         &self.threads
     }
 
-    pub(super) fn push(&mut self, slot: u32, step: Step) {
+    pub(super) fn push(&mut self, slot: u32, step: DiskStep) {
         let Some(entry) = self.entry(step) else {
             return self.threads.push(slot, step);
         };
@@ -123,7 +123,7 @@ impl Ring {
         }
     }
 
-    pub(super) fn reap(&mut self, out: &mut Vec<Ended>) {
+    pub(super) fn reap(&mut self, out: &mut Vec<StepCompletion>) {
         self.start();
         self.threads.reap(out);
         let Ring {
@@ -143,10 +143,10 @@ impl Ring {
             };
             match (step, result) {
                 // The thread falls back to other system calls.
-                (Step::Zero { .. } | Step::Discard { .. }, Err(Errno::OPNOTSUPP)) => {
+                (DiskStep::Zero { .. } | DiskStep::Discard { .. }, Err(Errno::OPNOTSUPP)) => {
                     threads.push(slot, step);
                 }
-                (step, result) => out.push(Ended {
+                (step, result) => out.push(StepCompletion {
                     slot,
                     result: result.map_err(|errno| failure(step, errno)),
                     extents: None,
@@ -156,7 +156,7 @@ impl Ring {
     }
 
     /// Returns the io_uring operation of a step, if there is one.
-    fn entry(&self, step: Step) -> Option<squeue::Entry> {
+    fn entry(&self, step: DiskStep) -> Option<squeue::Entry> {
         if self.file_is_registered {
             let entry = entry(Fd(0), step, self.is_device, self.memory_is_registered)?;
             return Some(entry.flags(squeue::Flags::FIXED_FILE));
@@ -166,9 +166,9 @@ impl Ring {
     }
 }
 
-fn entry(file: Fd, step: Step, is_device: bool, is_registered: bool) -> Option<squeue::Entry> {
+fn entry(file: Fd, step: DiskStep, is_device: bool, is_registered: bool) -> Option<squeue::Entry> {
     Some(match step {
-        Step::Read {
+        DiskStep::Read {
             offset,
             address,
             length,
@@ -183,7 +183,7 @@ fn entry(file: Fd, step: Step, is_device: bool, is_registered: bool) -> Option<s
                     .build(),
             }
         }
-        Step::Write {
+        DiskStep::Write {
             offset,
             address,
             length,
@@ -202,8 +202,8 @@ fn entry(file: Fd, step: Step, is_device: bool, is_registered: bool) -> Option<s
                     .build(),
             }
         }
-        Step::Flush => opcode::Fsync::new(file).flags(FsyncFlags::DATASYNC).build(),
-        Step::Zero {
+        DiskStep::Flush => opcode::Fsync::new(file).flags(FsyncFlags::DATASYNC).build(),
+        DiskStep::Zero {
             offset,
             length,
             allocate,
@@ -215,10 +215,10 @@ fn entry(file: Fd, step: Step, is_device: bool, is_registered: bool) -> Option<s
                 .mode(flags.bits() as i32)
                 .build()
         }
-        Step::Discard { offset, length } => opcode::Fallocate::new(file, length)
+        DiskStep::Discard { offset, length } => opcode::Fallocate::new(file, length)
             .offset(offset)
             .mode(step::hole_flags().bits() as i32)
             .build(),
-        Step::Extents { .. } => return None,
+        DiskStep::Extents { .. } => return None,
     })
 }

@@ -19,7 +19,7 @@ static ZEROES: Zeroes = Zeroes([0; ZEROES_BYTES]);
 
 /// Part of an operation. Offsets are relative to the file.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum DiskStep {
     Read {
         offset: u64,
         address: usize,
@@ -50,7 +50,7 @@ pub(super) enum Step {
 
 /// Completion of a step.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct StepCompletion {
     pub(super) slot: u32,
     /// Number of bytes read or written; 0 for other steps.
     pub(super) result: Result<usize, Failure>,
@@ -66,20 +66,20 @@ pub(super) enum Progress {
     Failed(Failure),
 }
 
-impl Step {
+impl DiskStep {
     /// Removes the completed part from the step.
-    pub(super) fn advance(&mut self, ended: &Ended) -> Progress {
+    pub(super) fn advance(&mut self, ended: &StepCompletion) -> Progress {
         let done = match ended.result {
             Ok(done) => done,
             Err(Failure::Io(Errno::INTR | Errno::AGAIN)) => return Progress::Continues,
             Err(failure) => return Progress::Failed(failure),
         };
-        let (Step::Read {
+        let (DiskStep::Read {
             offset,
             address,
             length,
         }
-        | Step::Write {
+        | DiskStep::Write {
             offset,
             address,
             length,
@@ -104,9 +104,9 @@ impl Step {
     /// Reads from the page cache. Returns `None` if a part is not cached.
     ///
     /// # Safety
-    /// As [`Step::run`].
+    /// As [`DiskStep::run`].
     pub(super) unsafe fn read_cached(self, file: BorrowedFd<'_>) -> Option<usize> {
-        let Step::Read {
+        let DiskStep::Read {
             offset,
             address,
             length,
@@ -132,7 +132,7 @@ impl Step {
     /// reading it in a write.
     pub(super) unsafe fn run(self, file: BorrowedFd<'_>, is_device: bool) -> Result<usize, Errno> {
         match self {
-            Step::Read {
+            DiskStep::Read {
                 offset,
                 address,
                 length,
@@ -141,7 +141,7 @@ impl Step {
                 let bytes = unsafe { std::slice::from_raw_parts_mut(address as *mut u8, length) };
                 pread(file, bytes, offset)
             }
-            Step::Write {
+            DiskStep::Write {
                 offset,
                 address,
                 length,
@@ -151,20 +151,20 @@ impl Step {
                 let bytes = unsafe { std::slice::from_raw_parts(address as *const u8, length) };
                 pwritev2(file, &[IoSlice::new(bytes)], offset, write_flags(fua))
             }
-            Step::Flush => fdatasync(file).map(|()| 0),
-            Step::Zero {
+            DiskStep::Flush => fdatasync(file).map(|()| 0),
+            DiskStep::Zero {
                 offset,
                 length,
                 allocate,
                 fast,
             } => zero(file, is_device, (offset, length), allocate, fast).map(|()| 0),
-            Step::Discard { offset, length } => {
+            DiskStep::Discard { offset, length } => {
                 match fallocate(file, hole_flags(), offset, length) {
                     Err(Errno::OPNOTSUPP) => Ok(0),
                     other => other.map(|()| 0),
                 }
             }
-            Step::Extents { .. } => Ok(0),
+            DiskStep::Extents { .. } => Ok(0),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Threads that run steps with blocking system calls: all steps without io_uring, otherwise those
 //! that io_uring lacks.
 
-use super::pool::Memory;
-use super::step::{self, Ended, Step};
-use super::{DiskError, Failure, Target};
+use super::pool::PoolMemory;
+use super::step::{self, DiskStep, StepCompletion};
+use super::{BackingFile, DiskError, Failure};
 use part::lock;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
@@ -13,39 +13,39 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// State shared by the threads and their owner.
-struct Shared {
+struct ThreadPoolState {
     file: Arc<File>,
     is_device: bool,
     /// Keeps the memory mapped until all steps have ended.
-    _memory: Arc<Memory>,
-    asked: Mutex<Asked>,
+    _memory: Arc<PoolMemory>,
+    asked: Mutex<StepQueue>,
     changed: Condvar,
-    ended: Mutex<Vec<Ended>>,
+    ended: Mutex<Vec<StepCompletion>>,
     /// Eventfd that is readable when a step has ended.
     wake: OwnedFd,
 }
 
 #[derive(Default)]
-struct Asked {
-    steps: VecDeque<(u32, Step)>,
+struct StepQueue {
+    steps: VecDeque<(u32, DiskStep)>,
     stops: bool,
 }
 
 /// Owner's handle. After a drop each thread exits when its current step ends.
-pub(super) struct Threads {
-    shared: Arc<Shared>,
+pub(super) struct DiskThreads {
+    shared: Arc<ThreadPoolState>,
     /// Number of steps whose end was not reported yet.
     steps: usize,
 }
 
-impl Threads {
+impl DiskThreads {
     pub(super) fn new(
-        target: &Target,
-        memory: &Arc<Memory>,
+        target: &BackingFile,
+        memory: &Arc<PoolMemory>,
         count: usize,
-    ) -> Result<Threads, DiskError> {
+    ) -> Result<DiskThreads, DiskError> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ThreadPoolState {
             file: Arc::clone(&target.file),
             is_device: target.is_device,
             _memory: Arc::clone(memory),
@@ -54,7 +54,7 @@ impl Threads {
             ended: Mutex::default(),
             wake: wake.map_err(DiskError::Engine)?,
         });
-        let threads = Threads { shared, steps: 0 };
+        let threads = DiskThreads { shared, steps: 0 };
         for _ in 0..count {
             let shared = Arc::clone(&threads.shared);
             let started = std::thread::Builder::new()
@@ -71,13 +71,13 @@ impl Threads {
         self.shared.wake.as_fd()
     }
 
-    pub(super) fn push(&mut self, slot: u32, step: Step) {
+    pub(super) fn push(&mut self, slot: u32, step: DiskStep) {
         self.steps += 1;
         lock(&self.shared.asked).steps.push_back((slot, step));
         self.shared.changed.notify_one();
     }
 
-    pub(super) fn reap(&mut self, out: &mut Vec<Ended>) {
+    pub(super) fn reap(&mut self, out: &mut Vec<StepCompletion>) {
         if self.steps == 0 {
             return;
         }
@@ -91,19 +91,19 @@ impl Threads {
     }
 }
 
-impl Drop for Threads {
+impl Drop for DiskThreads {
     fn drop(&mut self) {
         lock(&self.shared.asked).stops = true;
         self.shared.changed.notify_all();
     }
 }
 
-impl Shared {
+impl ThreadPoolState {
     fn work(&self) {
         while let Some((slot, step)) = self.next() {
             let file = self.file.as_fd();
             let (result, extents) = match step {
-                Step::Extents { offset, length } => {
+                DiskStep::Extents { offset, length } => {
                     match step::extents(file, self.is_device, offset, length) {
                         Ok(extents) => (Ok(0), Some(extents)),
                         Err(errno) => (Err(errno), None),
@@ -115,7 +115,7 @@ impl Shared {
             };
             let result = result.map_err(|errno| failure(step, errno));
             let mut ended = lock(&self.ended);
-            ended.push(Ended {
+            ended.push(StepCompletion {
                 slot,
                 result,
                 extents,
@@ -126,7 +126,7 @@ impl Shared {
         }
     }
 
-    fn next(&self) -> Option<(u32, Step)> {
+    fn next(&self) -> Option<(u32, DiskStep)> {
         let mut asked = lock(&self.asked);
         loop {
             if let Some(next) = asked.steps.pop_front() {
@@ -144,9 +144,9 @@ impl Shared {
 }
 
 /// Maps an errno of a step to a failure.
-pub(super) fn failure(step: Step, errno: Errno) -> Failure {
+pub(super) fn failure(step: DiskStep, errno: Errno) -> Failure {
     match (step, errno) {
-        (Step::Zero { fast: true, .. }, Errno::OPNOTSUPP) => Failure::NotFast,
+        (DiskStep::Zero { fast: true, .. }, Errno::OPNOTSUPP) => Failure::NotFast,
         _ => Failure::Io(errno),
     }
 }

@@ -3,14 +3,14 @@
 //! only itself.
 
 use super::ranges::Ranges;
-use super::request::{Pending, Piece, Requests, Slot};
-use super::tenure::{Grant, Holder, Tenant, may_open, may_write};
-use crate::disk::{Account, Buffer, Failure, Operation, Output, Pool, Token};
+use super::request::{PendingRequest, RequestPiece, RequestSlot, Requests};
+use super::tenure::{ConnectionUser, Grant, VolumeUser, may_open, may_write};
+use crate::disk::{Account, Buffer, Failure, Operation, OperationOutput, Pool, Token};
 use crate::stream::{Inbox, Outbox, Received};
 use protocol::nbd::reply::{self, Extent};
 use protocol::nbd::{
-    Command, Errno, Export, Fault, GREETING, Gate, Handshake, REQUEST_BYTES, Request, Session,
-    Step, Transport,
+    Errno, Export, GREETING, Gate, Handshake, NbdCommand, NbdConnectionError, NbdHandshakeStep,
+    NbdTransport, REQUEST_BYTES, Request, Session,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -27,24 +27,24 @@ const HEADS_BYTES: usize = 32 * REQUEST_BYTES;
 
 /// Reason for closing a client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Gone {
+pub(super) enum CloseReason {
     /// The client disconnected, or the connection broke.
     Left,
     /// The client violates the protocol.
-    Fault(Fault),
+    Fault(NbdConnectionError),
     /// A read failed after a simple reply had begun, which cannot report the error.
     Broken,
 }
 
-impl From<rustix::io::Errno> for Gone {
-    fn from(_: rustix::io::Errno) -> Gone {
-        Gone::Left
+impl From<rustix::io::Errno> for CloseReason {
+    fn from(_: rustix::io::Errno) -> CloseReason {
+        CloseReason::Left
     }
 }
 
-impl From<Fault> for Gone {
-    fn from(fault: Fault) -> Gone {
-        Gone::Fault(fault)
+impl From<NbdConnectionError> for CloseReason {
+    fn from(fault: NbdConnectionError) -> CloseReason {
+        CloseReason::Fault(fault)
     }
 }
 
@@ -56,18 +56,18 @@ pub(super) struct Port<'a> {
     /// The export is stopping; no new request starts.
     pub(super) stops: bool,
     /// Current user of the volume, and the granted user.
-    pub(super) holder: Option<&'a Holder>,
+    pub(super) holder: Option<&'a VolumeUser>,
     pub(super) grant: Option<&'a Grant>,
 }
 
 /// Interpretation of the next bytes received.
-enum Intake {
+enum ReceiveState {
     Options(Handshake),
     Head,
     /// Payload of a write, received in part.
     Payload {
-        slot: Slot,
-        part: Option<Part>,
+        slot: RequestSlot,
+        part: Option<ReceiveBuffer>,
     },
     /// Remaining payload of a refused write.
     Skip {
@@ -75,21 +75,21 @@ enum Intake {
     },
     /// A read is being submitted to the disk; later requests wait.
     Reading {
-        slot: Slot,
+        slot: RequestSlot,
     },
     /// No more input is read.
     Closed,
 }
 
 /// Buffer being filled from the socket.
-struct Part {
+struct ReceiveBuffer {
     buffer: Buffer,
     filled: usize,
 }
 
 /// Event that a client waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Wants {
+enum ClientWait {
     Input,
     Memory,
     /// Completion of one of its requests, or transmission of replies.
@@ -101,24 +101,24 @@ pub(super) struct Client {
     /// Slot index, and the generation that distinguishes clients of this slot.
     place: (u8, u16),
     account: Account,
-    intake: Intake,
+    intake: ReceiveState,
     session: Option<Session>,
     inbox: Inbox,
     requests: Requests,
     ranges: Ranges,
     outbox: Outbox,
-    wants: Wants,
+    wants: ClientWait,
     /// The last request had a payload, so the next one may have one too.
     writes: bool,
     /// The client has changed the volume.
     has_written: bool,
-    origin: Origin,
+    origin: ConnectionOrigin,
     since: Instant,
 }
 
 /// Origin of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Origin {
+pub(super) enum ConnectionOrigin {
     /// A program on this machine, which may name its user.
     Local,
     Remote,
@@ -129,7 +129,7 @@ impl Client {
         socket: OwnedFd,
         place: (u8, u16),
         account: Account,
-        origin: Origin,
+        origin: ConnectionOrigin,
         now: Instant,
     ) -> Client {
         let mut outbox = Outbox::default();
@@ -138,13 +138,13 @@ impl Client {
             socket,
             place,
             account,
-            intake: Intake::Options(Handshake::new(Transport::Plain)),
+            intake: ReceiveState::Options(Handshake::new(NbdTransport::Plain)),
             session: None,
             inbox: Inbox::new(INBOX_BYTES),
             requests: Requests::new(),
             ranges: Ranges::default(),
             outbox,
-            wants: Wants::Input,
+            wants: ClientWait::Input,
             writes: false,
             has_written: false,
             origin,
@@ -171,18 +171,18 @@ impl Client {
     }
 
     /// User of the connection. None before the client has chosen an export.
-    pub(super) fn tenant(&self) -> Option<Tenant<'_>> {
+    pub(super) fn tenant(&self) -> Option<ConnectionUser<'_>> {
         let session = self.session.as_ref()?;
         Some(match (&session.user, self.origin) {
-            (Some(user), _) => Tenant::Named(user),
-            (None, Origin::Local) => Tenant::Local(self.has_written),
-            (None, Origin::Remote) => Tenant::Remote(self.has_written),
+            (Some(user), _) => ConnectionUser::Named(user),
+            (None, ConnectionOrigin::Local) => ConnectionUser::Local(self.has_written),
+            (None, ConnectionOrigin::Remote) => ConnectionUser::Remote(self.has_written),
         })
     }
 
     /// Returns whether the client can process input now.
     pub(super) fn wants_input(&self) -> bool {
-        self.wants == Wants::Input && !matches!(self.intake, Intake::Closed)
+        self.wants == ClientWait::Input && !matches!(self.intake, ReceiveState::Closed)
     }
 
     /// Returns whether replies are queued.
@@ -192,12 +192,12 @@ impl Client {
 
     /// Returns whether the client waits for something other than input.
     pub(super) fn waits(&self) -> bool {
-        self.wants != Wants::Input
+        self.wants != ClientWait::Input
     }
 
     /// Returns whether the client waits for memory.
     pub(super) fn starves(&self) -> bool {
-        self.wants == Wants::Memory
+        self.wants == ClientWait::Memory
     }
 
     /// Returns whether a request is in progress.
@@ -207,11 +207,11 @@ impl Client {
 
     /// Returns whether the last reply was sent.
     pub(super) fn is_finished(&self) -> bool {
-        matches!(self.intake, Intake::Closed) && !self.is_busy() && self.outbox.is_empty()
+        matches!(self.intake, ReceiveState::Closed) && !self.is_busy() && self.outbox.is_empty()
     }
 
     /// Sends queued replies until the socket would block. Returns whether any data was sent.
-    pub(super) fn send(&mut self) -> Result<bool, Gone> {
+    pub(super) fn send(&mut self) -> Result<bool, CloseReason> {
         Ok(self.outbox.send(&mut self.socket.as_fd())?)
     }
 
@@ -220,15 +220,15 @@ impl Client {
     pub(super) fn stop(&mut self) {
         match self.intake {
             // Submitting the rest of the read needs only memory.
-            Intake::Reading { .. } => return,
-            Intake::Payload { slot, .. } => drop(self.requests.remove(slot)),
+            ReceiveState::Reading { .. } => return,
+            ReceiveState::Payload { slot, .. } => drop(self.requests.remove(slot)),
             _ => {}
         }
-        self.intake = Intake::Closed;
+        self.intake = ReceiveState::Closed;
     }
 
     /// Processes input.
-    pub(super) fn advance(&mut self, port: &mut Port<'_>) -> Result<(), Gone> {
+    pub(super) fn advance(&mut self, port: &mut Port<'_>) -> Result<(), CloseReason> {
         self.wants = self.consume(port)?;
         for _ in 0..RECEIVES_MAX {
             if self.waits() {
@@ -236,7 +236,7 @@ impl Client {
             }
             let received = self.receive()?;
             if received == Received::End {
-                return Err(Gone::Left);
+                return Err(CloseReason::Left);
             }
             // Always, because epoll does not report data that was already received.
             self.wants = self.consume(port)?;
@@ -247,11 +247,11 @@ impl Client {
         Ok(())
     }
 
-    fn receive(&mut self) -> Result<Received, Gone> {
+    fn receive(&mut self) -> Result<Received, CloseReason> {
         let mut socket = self.socket.as_fd();
         let wanted = match &mut self.intake {
-            Intake::Options(_) => usize::MAX,
-            Intake::Payload {
+            ReceiveState::Options(_) => usize::MAX,
+            ReceiveState::Payload {
                 slot,
                 part: Some(part),
             } => {
@@ -266,7 +266,7 @@ impl Client {
                 part.filled += count;
                 return Ok(received);
             }
-            Intake::Skip { left } => *left as usize,
+            ReceiveState::Skip { left } => *left as usize,
             _ if self.writes => REQUEST_BYTES,
             _ => HEADS_BYTES,
         };
@@ -274,32 +274,32 @@ impl Client {
     }
 
     /// Processes the receive buffer until more input is needed.
-    fn consume(&mut self, port: &mut Port<'_>) -> Result<Wants, Gone> {
+    fn consume(&mut self, port: &mut Port<'_>) -> Result<ClientWait, CloseReason> {
         loop {
             let wants = match &mut self.intake {
-                Intake::Options(_) => self.options(port)?,
-                Intake::Head if port.stops => {
-                    self.intake = Intake::Closed;
+                ReceiveState::Options(_) => self.options(port)?,
+                ReceiveState::Head if port.stops => {
+                    self.intake = ReceiveState::Closed;
                     None
                 }
-                Intake::Head => self.head(port)?,
-                Intake::Payload { .. } => self.payload(port),
-                Intake::Skip { left } => {
+                ReceiveState::Head => self.head(port)?,
+                ReceiveState::Payload { .. } => self.payload(port),
+                ReceiveState::Skip { left } => {
                     let skipped = self.inbox.take(*left as usize).len();
                     *left -= skipped as u32;
                     match *left {
                         0 => {
-                            self.intake = Intake::Head;
+                            self.intake = ReceiveState::Head;
                             None
                         }
-                        _ => Some(Wants::Input),
+                        _ => Some(ClientWait::Input),
                     }
                 }
-                Intake::Reading { slot } => {
+                ReceiveState::Reading { slot } => {
                     let slot = *slot;
                     self.read(slot, port)
                 }
-                Intake::Closed => Some(Wants::Room),
+                ReceiveState::Closed => Some(ClientWait::Room),
             };
             if let Some(wants) = wants {
                 return Ok(wants);
@@ -307,16 +307,16 @@ impl Client {
         }
     }
 
-    fn options(&mut self, port: &Port<'_>) -> Result<Option<Wants>, Gone> {
-        let Intake::Options(handshake) = &mut self.intake else {
+    fn options(&mut self, port: &Port<'_>) -> Result<Option<ClientWait>, CloseReason> {
+        let ReceiveState::Options(handshake) = &mut self.intake else {
             return Ok(None);
         };
         let mut input = self.inbox.bytes();
         let before = input.len();
         let gate = |user: &str| may_open(user, port.holder);
         let gate: Option<Gate<'_>> = match self.origin {
-            Origin::Local => Some(&gate),
-            Origin::Remote => None,
+            ConnectionOrigin::Local => Some(&gate),
+            ConnectionOrigin::Remote => None,
         };
         let step = self
             .outbox
@@ -324,15 +324,17 @@ impl Client {
         let taken = before - input.len();
         self.inbox.take(taken);
         match step {
-            Ok(Step::Read) if self.outbox.head_bytes() > HEAD_BYTES_MAX => {
-                return Ok(Some(Wants::Room));
+            Ok(NbdHandshakeStep::Read) if self.outbox.head_bytes() > HEAD_BYTES_MAX => {
+                return Ok(Some(ClientWait::Room));
             }
-            Ok(Step::Read) => return Ok(Some(Wants::Input)),
+            Ok(NbdHandshakeStep::Read) => return Ok(Some(ClientWait::Input)),
             // StartTls cannot occur: the handshake's transport does not offer TLS.
-            Ok(Step::StartTls | Step::Close) => self.intake = Intake::Closed,
-            Ok(Step::Transmit(session)) => {
+            Ok(NbdHandshakeStep::StartTls | NbdHandshakeStep::Close) => {
+                self.intake = ReceiveState::Closed
+            }
+            Ok(NbdHandshakeStep::Transmit(session)) => {
                 self.session = Some(session);
-                self.intake = Intake::Head;
+                self.intake = ReceiveState::Head;
             }
             Err(fault) => {
                 // The queued replies contain the error, if the protocol can express it.
@@ -343,12 +345,12 @@ impl Client {
         Ok(None)
     }
 
-    fn head(&mut self, port: &mut Port<'_>) -> Result<Option<Wants>, Gone> {
+    fn head(&mut self, port: &mut Port<'_>) -> Result<Option<ClientWait>, CloseReason> {
         if self.requests.is_full() || self.outbox.head_bytes() > HEAD_BYTES_MAX {
-            return Ok(Some(Wants::Room));
+            return Ok(Some(ClientWait::Room));
         }
         let Some(bytes) = self.inbox.bytes().first_chunk::<REQUEST_BYTES>() else {
-            return Ok(Some(Wants::Input));
+            return Ok(Some(ClientWait::Input));
         };
         let request = Request::decode(bytes)?;
         self.inbox.take(REQUEST_BYTES);
@@ -360,8 +362,8 @@ impl Client {
         self.writes = request.payload_bytes() > 0;
         let Some(session) = &self.session else { return };
         let command = match session.command(&request) {
-            Ok(Command::Disconnect) => {
-                self.intake = Intake::Closed;
+            Ok(NbdCommand::Disconnect) => {
+                self.intake = ReceiveState::Closed;
                 return;
             }
             other => other,
@@ -372,7 +374,7 @@ impl Client {
         });
         let Some(session) = &self.session else { return };
         let command = match command {
-            Ok(Command::Cache) => {
+            Ok(NbdCommand::Cache) => {
                 return self
                     .outbox
                     .head(|out| reply::done(session, request.cookie, out));
@@ -383,39 +385,39 @@ impl Client {
                 self.outbox
                     .head(|out| reply::failed(session, cookie, error, out));
                 let left = request.payload_bytes();
-                self.intake = Intake::Skip { left };
+                self.intake = ReceiveState::Skip { left };
                 return;
             }
         };
-        let Some(slot) = self.requests.insert(Pending::new(request, command)) else {
+        let Some(slot) = self.requests.insert(PendingRequest::new(request, command)) else {
             return;
         };
         let (offset, length) = (request.offset, u64::from(request.length));
         let operation = match command {
-            Command::Read { .. } => {
-                self.intake = Intake::Reading { slot };
+            NbdCommand::Read { .. } => {
+                self.intake = ReceiveState::Reading { slot };
                 return;
             }
-            Command::Write { .. } => {
-                self.intake = Intake::Payload { slot, part: None };
+            NbdCommand::Write { .. } => {
+                self.intake = ReceiveState::Payload { slot, part: None };
                 return;
             }
-            Command::Trim { .. } => Operation::Discard { offset, length },
-            Command::Zeroes { allocate, fast, .. } => Operation::Zero {
+            NbdCommand::Trim { .. } => Operation::Discard { offset, length },
+            NbdCommand::Zeroes { allocate, fast, .. } => Operation::Zero {
                 offset,
                 length,
                 allocate,
                 fast,
             },
-            Command::Status { .. } => Operation::Extents { offset, length },
-            Command::Flush | Command::Cache | Command::Disconnect => Operation::Flush,
+            NbdCommand::Status { .. } => Operation::Extents { offset, length },
+            NbdCommand::Flush | NbdCommand::Cache | NbdCommand::Disconnect => Operation::Flush,
         };
         if let Some(pending) = self.requests.get(slot) {
             pending.then_flush = matches!(
                 command,
-                Command::Trim { fua: true } | Command::Zeroes { fua: true, .. }
+                NbdCommand::Trim { fua: true } | NbdCommand::Zeroes { fua: true, .. }
             );
-            let is_range = matches!(command, Command::Trim { .. } | Command::Zeroes { .. });
+            let is_range = matches!(command, NbdCommand::Trim { .. } | NbdCommand::Zeroes { .. });
             pending.range = is_range.then_some(length);
             pending.start(request.length);
         }
@@ -423,10 +425,10 @@ impl Client {
     }
 
     /// Returns whether a command may begin. A change needs a volume without another user.
-    fn may_do(&mut self, command: Command, port: &Port<'_>) -> bool {
+    fn may_do(&mut self, command: NbdCommand, port: &Port<'_>) -> bool {
         let changes = matches!(
             command,
-            Command::Write { .. } | Command::Trim { .. } | Command::Zeroes { .. }
+            NbdCommand::Write { .. } | NbdCommand::Trim { .. } | NbdCommand::Zeroes { .. }
         );
         if !changes || self.has_written {
             return true;
@@ -437,8 +439,8 @@ impl Client {
     }
 
     /// Fills buffers with the payload of a write, and submits each to the disk.
-    fn payload(&mut self, port: &mut Port<'_>) -> Option<Wants> {
-        let Intake::Payload { slot, part } = &mut self.intake else {
+    fn payload(&mut self, port: &mut Port<'_>) -> Option<ClientWait> {
+        let ReceiveState::Payload { slot, part } = &mut self.intake else {
             return None;
         };
         let slot = *slot;
@@ -446,8 +448,8 @@ impl Client {
         let mut current = match part.take() {
             Some(current) => current,
             None => match port.pool.take(&self.account, pending.left() as usize) {
-                Some(buffer) => Part { buffer, filled: 0 },
-                None => return Some(Wants::Memory),
+                Some(buffer) => ReceiveBuffer { buffer, filled: 0 },
+                None => return Some(ClientWait::Memory),
             },
         };
         let room = &mut current.buffer.bytes_mut()[current.filled..];
@@ -456,16 +458,16 @@ impl Client {
         current.filled += bytes.len();
         if current.filled < current.buffer.len() {
             *part = Some(current);
-            return Some(Wants::Input);
+            return Some(ClientWait::Input);
         }
         let length = current.buffer.len() as u32;
         let (begin, offset) = (pending.started, pending.next_offset());
         let is_whole = length == pending.asked.length;
-        let fua = pending.command == Command::Write { fua: true };
+        let fua = pending.command == NbdCommand::Write { fua: true };
         pending.then_flush = fua && !is_whole;
         pending.start(length);
         if pending.left() == 0 {
-            self.intake = Intake::Head;
+            self.intake = ReceiveState::Head;
         }
         let operation = Operation::Write {
             offset,
@@ -478,48 +480,54 @@ impl Client {
 
     /// Submits a read to the disk, in pieces as memory permits. A reply that must be in order and
     /// has several pieces gets one piece at a time, with no concurrent request.
-    fn read(&mut self, slot: Slot, port: &mut Port<'_>) -> Option<Wants> {
+    fn read(&mut self, slot: RequestSlot, port: &mut Port<'_>) -> Option<ClientWait> {
         let is_alone = self.requests.len() == 1;
         let is_ordered = self.is_ordered(slot);
         let Some(pending) = self.requests.get(slot) else {
-            self.intake = Intake::Head;
+            self.intake = ReceiveState::Head;
             return None;
         };
         let continues = is_ordered && pending.started > 0;
         if continues && (pending.pieces > 0 || pending.left() == 0) {
-            return Some(Wants::Room);
+            return Some(ClientWait::Room);
         }
         if pending.left() == 0 {
-            self.intake = Intake::Head;
+            self.intake = ReceiveState::Head;
             return None;
         }
         let Some(buffer) = port.pool.take(&self.account, pending.left() as usize) else {
-            return Some(Wants::Memory);
+            return Some(ClientWait::Memory);
         };
         let length = buffer.len() as u32;
         let is_whole = length == pending.asked.length;
         if is_ordered && !is_whole && !is_alone {
-            return Some(Wants::Room);
+            return Some(ClientWait::Room);
         }
         let (begin, offset) = (pending.started, pending.next_offset());
         pending.start(length);
         if pending.left() == 0 && (is_whole || !is_ordered) {
-            self.intake = Intake::Head;
+            self.intake = ReceiveState::Head;
         }
         self.submit(slot, begin, Operation::Read { offset, buffer }, port);
         None
     }
 
     /// Returns whether the reply to a read has to be one contiguous piece.
-    fn is_ordered(&mut self, slot: Slot) -> bool {
+    fn is_ordered(&mut self, slot: RequestSlot) -> bool {
         let structured = self.session.as_ref().is_some_and(|one| one.structured);
         let command = self.requests.get(slot).map(|one| one.command);
-        !structured || command == Some(Command::Read { whole: true })
+        !structured || command == Some(NbdCommand::Read { whole: true })
     }
 
-    fn submit(&mut self, slot: Slot, offset: u32, operation: Operation, port: &mut Port<'_>) {
+    fn submit(
+        &mut self,
+        slot: RequestSlot,
+        offset: u32,
+        operation: Operation,
+        port: &mut Port<'_>,
+    ) {
         let (client, generation) = self.place;
-        let piece = Piece {
+        let piece = RequestPiece {
             client,
             generation,
             slot,
@@ -532,10 +540,10 @@ impl Client {
     /// Processes a completion of one of the client's requests.
     pub(super) fn complete(
         &mut self,
-        piece: Piece,
-        result: Result<Output, Failure>,
+        piece: RequestPiece,
+        result: Result<OperationOutput, Failure>,
         port: &mut Port<'_>,
-    ) -> Result<(), Gone> {
+    ) -> Result<(), CloseReason> {
         let is_ordered = self.is_ordered(piece.slot);
         let (Some(pending), Some(session)) = (self.requests.get(piece.slot), &self.session) else {
             return Ok(());
@@ -550,16 +558,16 @@ impl Client {
                 pending.error = pending.error.or(Some(errno(failure)));
                 // A failed read submits no further pieces; a write still receives the rest of its
                 // payload.
-                if matches!(pending.command, Command::Read { .. }) {
+                if matches!(pending.command, NbdCommand::Read { .. }) {
                     pending.started = pending.asked.length;
                 }
                 if pending.replying {
-                    return Err(Gone::Broken);
+                    return Err(CloseReason::Broken);
                 }
             }
-            Ok(Output::Data(buffer)) if is_ordered => {
+            Ok(OperationOutput::Data(buffer)) if is_ordered => {
                 if !std::mem::replace(&mut pending.replying, true) {
-                    let whole = reply::Piece {
+                    let whole = reply::NbdReadChunk {
                         offset: pending.asked.offset,
                         length: pending.asked.length,
                         is_last: true,
@@ -569,8 +577,8 @@ impl Client {
                 }
                 self.outbox.data(buffer);
             }
-            Ok(Output::Data(buffer)) => {
-                let chunk = reply::Piece {
+            Ok(OperationOutput::Data(buffer)) => {
+                let chunk = reply::NbdReadChunk {
                     offset: pending.asked.offset + u64::from(piece.offset),
                     length: buffer.len() as u32,
                     is_last: pending.is_done() && pending.error.is_none(),
@@ -585,12 +593,12 @@ impl Client {
                     self.outbox.data(buffer);
                 }
             }
-            Ok(Output::Extents(found)) => {
-                let one = pending.command == Command::Status { one: true };
+            Ok(OperationOutput::Extents(found)) => {
+                let one = pending.command == NbdCommand::Status { one: true };
                 let extents = extents(&found, one);
                 self.outbox.head(|out| reply::status(cookie, &extents, out));
             }
-            Ok(Output::Done) => {}
+            Ok(OperationOutput::Done) => {}
         }
         if pending.is_done() {
             self.finish(piece.slot, port);
@@ -599,7 +607,7 @@ impl Client {
     }
 
     /// Completes a request after all its pieces have ended.
-    fn finish(&mut self, slot: Slot, port: &mut Port<'_>) {
+    fn finish(&mut self, slot: RequestSlot, port: &mut Port<'_>) {
         let Some(pending) = self.requests.get(slot) else {
             return;
         };
@@ -615,7 +623,7 @@ impl Client {
             (Some(error), _) => self
                 .outbox
                 .head(|out| reply::failed(session, cookie, error, out)),
-            (None, Command::Read { .. } | Command::Status { .. }) => {}
+            (None, NbdCommand::Read { .. } | NbdCommand::Status { .. }) => {}
             (None, _) => self.outbox.head(|out| reply::done(session, cookie, out)),
         }
     }

@@ -14,12 +14,12 @@ mod request;
 mod tenure;
 
 pub use request::REQUESTS_MAX;
-pub use tenure::{Grant, Holder, Presence, RESERVED_FOR, Tenure, user_words};
+pub use tenure::{Grant, Presence, RESERVED_FOR, Tenure, VolumeUser, user_words};
 
 use crate::disk::{Completion, DiskError, Operation, Pool, Token};
-use client::{Client, Gone, Origin, Port};
+use client::{Client, CloseReason, ConnectionOrigin, Port};
 use protocol::nbd;
-use request::Piece;
+use request::RequestPiece;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with, sockopt};
@@ -95,16 +95,16 @@ pub struct Export {
     pause: Option<Instant>,
     stops: bool,
     operations: Vec<(Token, Operation)>,
-    tried: Tried,
+    tried: LastAttempt,
     counters: Counters,
     tenure: Arc<Tenure>,
-    user: Known,
+    user: CachedVolumeUser,
 }
 
 /// Cached user of the volume, updated when clients, grant or reservation change.
 #[derive(Default)]
-struct Known {
-    holder: Option<Holder>,
+struct CachedVolumeUser {
+    holder: Option<VolumeUser>,
     grant: Option<Grant>,
     /// Value of [`Tenure::grants`] at that time.
     grants: u64,
@@ -114,7 +114,7 @@ struct Known {
 
 /// State when waiting clients last tried to continue.
 #[derive(Default)]
-struct Tried {
+struct LastAttempt {
     /// Value of [`Pool::returned`] at that time.
     returned: u64,
     /// A client has sent replies since then.
@@ -144,10 +144,10 @@ impl Export {
             pause: None,
             stops: false,
             operations: Vec::new(),
-            tried: Tried::default(),
+            tried: LastAttempt::default(),
             counters: Counters::default(),
             tenure: Arc::default(),
-            user: Known::default(),
+            user: CachedVolumeUser::default(),
         };
         for listener in &one.listeners {
             rustix::io::ioctl_fionbio(listener, true).map_err(DiskError::Engine)?;
@@ -169,46 +169,46 @@ impl Export {
     }
 
     /// Attaches a tenure, which determines the user of the volume.
-    pub fn heed(&mut self, tenure: Arc<Tenure>) {
+    pub fn attach_tenure(&mut self, tenure: Arc<Tenure>) {
         self.tenure = tenure;
-        self.learn_user();
+        self.update_user();
     }
 
     /// Publishes the current user in the tenure. Returns whether the user has changed.
     pub fn show_holder(&mut self) -> bool {
-        self.learn_grant();
+        self.apply_grant();
         self.tenure.set_holder(self.user.holder.clone())
     }
 
     /// Current user of the volume.
-    pub fn holder(&self) -> Option<&Holder> {
+    pub fn holder(&self) -> Option<&VolumeUser> {
         self.user.holder.as_ref()
     }
 
     /// Applies a new grant of the role, or the end of a reservation.
-    fn learn_grant(&mut self) {
+    fn apply_grant(&mut self) {
         let reserved = self.user.reserved_until;
         if self.tenure.grants() != self.user.grants
             || reserved.is_some_and(|until| Instant::now() >= until)
         {
-            self.learn_user();
+            self.update_user();
         }
     }
 
     /// Recomputes the user after a client has connected, written for the first time, or left.
-    fn learn_user(&mut self) {
+    fn update_user(&mut self) {
         let grants = self.tenure.grants();
         let grant = self.tenure.granted();
         let named =
             { self.clients.iter().flatten() }.filter_map(|client| match client.tenant()? {
-                tenure::Tenant::Named(user) => Some(user),
-                tenure::Tenant::Local(_) | tenure::Tenant::Remote(_) => None,
+                tenure::ConnectionUser::Named(user) => Some(user),
+                tenure::ConnectionUser::Local(_) | tenure::ConnectionUser::Remote(_) => None,
             });
         named.for_each(|user| self.tenure.redeem(user));
         let reserved = self.tenure.reserved(Instant::now());
         let tenants = self.clients.iter().flatten().filter_map(Client::tenant);
         let user = reserved.as_ref().map(|(user, _)| user.as_str());
-        self.user = Known {
+        self.user = CachedVolumeUser {
             holder: tenure::holder(tenants, user, grant.as_ref()),
             grant,
             grants,
@@ -282,7 +282,7 @@ impl Export {
         }
         let place = key.wrapping_sub(CLIENT_KEYS) as usize;
         if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
-            return self.close(place, Gone::Left);
+            return self.close(place, CloseReason::Left);
         }
         if flags.contains(EventFlags::IN) {
             self.with(place, Client::advance);
@@ -291,7 +291,7 @@ impl Export {
 
     /// Processes a completion of the disk.
     pub fn handle_completion(&mut self, completion: Completion) {
-        let piece = Piece::decode(completion.token.0);
+        let piece = RequestPiece::decode(completion.token.0);
         let place = usize::from(piece.client);
         let client = self.clients.get(place).and_then(Option::as_ref);
         // Ignores the completion if its client has disconnected.
@@ -338,7 +338,7 @@ impl Export {
             };
             match client.send() {
                 Err(gone) => self.close(place, gone),
-                Ok(_) if client.is_finished() => self.close(place, Gone::Left),
+                Ok(_) if client.is_finished() => self.close(place, CloseReason::Left),
                 Ok(sent) => any |= sent,
             }
         }
@@ -359,16 +359,16 @@ impl Export {
         let data = EventData::new_u64(CLIENT_KEYS + place as u64);
         match epoll::modify(&self.epoll, client.socket(), data, flags) {
             Ok(()) => self.interests[place] = flags,
-            Err(_) => self.close(place, Gone::Left),
+            Err(_) => self.close(place, CloseReason::Left),
         }
     }
 
     fn with(
         &mut self,
         place: usize,
-        act: impl FnOnce(&mut Client, &mut Port<'_>) -> Result<(), Gone>,
+        act: impl FnOnce(&mut Client, &mut Port<'_>) -> Result<(), CloseReason>,
     ) {
-        self.learn_grant();
+        self.apply_grant();
         let Some(Some(client)) = self.clients.get_mut(place) else {
             return;
         };
@@ -384,23 +384,23 @@ impl Export {
         let acted = act(client, &mut port);
         // Updated before the next client opens the volume or writes.
         if client.uses() != before {
-            self.learn_user();
+            self.update_user();
         }
         if let Err(gone) = acted {
             self.close(place, gone);
         }
     }
 
-    fn close(&mut self, place: usize, gone: Gone) {
+    fn close(&mut self, place: usize, gone: CloseReason) {
         match gone {
-            Gone::Left => {}
-            Gone::Fault(_) => self.counters.faults += 1,
-            Gone::Broken => self.counters.broken += 1,
+            CloseReason::Left => {}
+            CloseReason::Fault(_) => self.counters.faults += 1,
+            CloseReason::Broken => self.counters.broken += 1,
         }
         // Closing the descriptor removes it from epoll, because there is no duplicate.
         if let Some(client) = self.clients.get_mut(place) {
             *client = None;
-            self.learn_user();
+            self.update_user();
         }
     }
 
@@ -498,14 +498,14 @@ impl Export {
 
 /// Origin of a connection. Connections of this process itself carry network clients
 /// ([`crate::network`]).
-fn origin(socket: &OwnedFd, listener: &Listener) -> Origin {
+fn origin(socket: &OwnedFd, listener: &Listener) -> ConnectionOrigin {
     let Listener::Unix(_) = listener else {
-        return Origin::Remote;
+        return ConnectionOrigin::Remote;
     };
     let is_own = |pid| pid == rustix::process::getpid();
     match sockopt::socket_peercred(socket) {
-        Ok(peer) if !is_own(peer.pid) => Origin::Local,
-        _ => Origin::Remote,
+        Ok(peer) if !is_own(peer.pid) => ConnectionOrigin::Local,
+        _ => ConnectionOrigin::Remote,
     }
 }
 

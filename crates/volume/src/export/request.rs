@@ -1,6 +1,6 @@
 //! Requests in progress of one client: submitted pieces, and what is left.
 
-use protocol::nbd::{Command, Errno, Request};
+use protocol::nbd::{Errno, NbdCommand, Request};
 
 /// Maximum number of requests per client. Further requests stay in the socket.
 pub const REQUESTS_MAX: usize = 128;
@@ -9,13 +9,13 @@ pub(super) const SECTOR_BYTES: u64 = 512;
 
 /// Index of a request of its client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Slot(pub(super) u16);
+pub(super) struct RequestSlot(pub(super) u16);
 
 /// Request without a complete reply.
 #[derive(Debug)]
-pub(super) struct Pending {
+pub(super) struct PendingRequest {
     pub(super) asked: Request,
-    pub(super) command: Command,
+    pub(super) command: NbdCommand,
     /// Number of pieces at the disk.
     pub(super) pieces: u32,
     /// Number of bytes that were submitted. The request is fully submitted when this equals its
@@ -30,9 +30,9 @@ pub(super) struct Pending {
     pub(super) range: Option<u64>,
 }
 
-impl Pending {
-    pub(super) fn new(asked: Request, command: Command) -> Pending {
-        Pending {
+impl PendingRequest {
+    pub(super) fn new(asked: Request, command: NbdCommand) -> PendingRequest {
+        PendingRequest {
             asked,
             command,
             pieces: 0,
@@ -69,7 +69,7 @@ impl Pending {
 /// Requests of a client, by slot.
 #[derive(Debug)]
 pub(super) struct Requests {
-    slots: Vec<Option<Pending>>,
+    slots: Vec<Option<PendingRequest>>,
     free: Vec<u16>,
 }
 
@@ -89,17 +89,17 @@ impl Requests {
         self.free.is_empty()
     }
 
-    pub(super) fn insert(&mut self, pending: Pending) -> Option<Slot> {
+    pub(super) fn insert(&mut self, pending: PendingRequest) -> Option<RequestSlot> {
         let slot = self.free.pop()?;
         self.slots[usize::from(slot)] = Some(pending);
-        Some(Slot(slot))
+        Some(RequestSlot(slot))
     }
 
-    pub(super) fn get(&mut self, slot: Slot) -> Option<&mut Pending> {
+    pub(super) fn get(&mut self, slot: RequestSlot) -> Option<&mut PendingRequest> {
         self.slots.get_mut(usize::from(slot.0))?.as_mut()
     }
 
-    pub(super) fn remove(&mut self, slot: Slot) -> Option<Pending> {
+    pub(super) fn remove(&mut self, slot: RequestSlot) -> Option<PendingRequest> {
         let pending = self.slots.get_mut(usize::from(slot.0))?.take()?;
         self.free.push(slot.0);
         Some(pending)
@@ -108,16 +108,16 @@ impl Requests {
 
 /// Client, request and piece that a disk token stands for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Piece {
+pub(super) struct RequestPiece {
     pub(super) client: u8,
     /// Distinguishes clients of the same slot.
     pub(super) generation: u16,
-    pub(super) slot: Slot,
+    pub(super) slot: RequestSlot,
     /// Offset within the request, bytes.
     pub(super) offset: u32,
 }
 
-impl Piece {
+impl RequestPiece {
     pub(super) fn encode(self) -> u64 {
         u64::from(self.client) << 56
             | u64::from(self.generation) << 40
@@ -125,11 +125,11 @@ impl Piece {
             | (u64::from(self.offset) / SECTOR_BYTES)
     }
 
-    pub(super) fn decode(token: u64) -> Piece {
-        Piece {
+    pub(super) fn decode(token: u64) -> RequestPiece {
+        RequestPiece {
             client: (token >> 56) as u8,
             generation: (token >> 40) as u16,
-            slot: Slot((token >> 24) as u16),
+            slot: RequestSlot((token >> 24) as u16),
             offset: (token as u32 & 0xff_ffff).wrapping_mul(SECTOR_BYTES as u32),
         }
     }
@@ -146,14 +146,14 @@ mod tests {
             (15, 65_535, 127, 32 << 20),
             (255, 1, 65_535, 512),
         ] {
-            let slot = Slot(slot);
-            let piece = Piece {
+            let slot = RequestSlot(slot);
+            let piece = RequestPiece {
                 client,
                 generation,
                 slot,
                 offset,
             };
-            assert_eq!(Piece::decode(piece.encode()), piece);
+            assert_eq!(RequestPiece::decode(piece.encode()), piece);
         }
     }
 
@@ -164,8 +164,8 @@ mod tests {
             0x25, 0x60, 0x95, 0x13, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0,
             0, 0, 0,
         ]);
-        let pending = || Pending::new(request.unwrap(), Command::Flush);
-        let slots: Vec<Slot> = std::iter::from_fn(|| requests.insert(pending())).collect();
+        let pending = || PendingRequest::new(request.unwrap(), NbdCommand::Flush);
+        let slots: Vec<RequestSlot> = std::iter::from_fn(|| requests.insert(pending())).collect();
         assert_eq!(slots.len(), REQUESTS_MAX);
         assert!(requests.is_full());
         assert!(requests.remove(slots[5]).is_some());

@@ -50,7 +50,7 @@ pub enum Presence {
 
 /// Current user of a volume.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Holder {
+pub enum VolumeUser {
     /// A named user.
     User {
         /// Name of the user.
@@ -62,11 +62,11 @@ pub enum Holder {
     Clients,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for VolumeUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Holder::User { name, .. } => f.write_str(&user_words(name)),
-            Holder::Clients => f.write_str("an NBD client"),
+            VolumeUser::User { name, .. } => f.write_str(&user_words(name)),
+            VolumeUser::Clients => f.write_str("an NBD client"),
         }
     }
 }
@@ -80,7 +80,7 @@ pub fn user_words(user: &str) -> String {
 /// the grant.
 #[derive(Debug, Default)]
 pub struct Tenure {
-    state: Mutex<(Option<Grant>, Option<Holder>)>,
+    state: Mutex<(Option<Grant>, Option<VolumeUser>)>,
     reservation: Mutex<Option<Reservation>>,
     /// Number of grant changes.
     grants: AtomicU64,
@@ -123,7 +123,7 @@ impl Tenure {
     /// Named user that is connected or has a reservation.
     pub fn named_user(&self) -> Option<String> {
         let connected = match self.holder() {
-            Some(Holder::User {
+            Some(VolumeUser::User {
                 name,
                 presence: Presence::Connected,
             }) => Some(name),
@@ -143,12 +143,12 @@ impl Tenure {
     }
 
     /// Current user of the volume.
-    pub fn holder(&self) -> Option<Holder> {
+    pub fn holder(&self) -> Option<VolumeUser> {
         lock(&self.state).1.clone()
     }
 
     /// Sets the current user. Returns whether it has changed.
-    pub(super) fn set_holder(&self, holder: Option<Holder>) -> bool {
+    pub(super) fn set_holder(&self, holder: Option<VolumeUser>) -> bool {
         let mut state = lock(&self.state);
         let has_changed = state.1 != holder;
         state.1 = holder;
@@ -163,7 +163,7 @@ impl Tenure {
 
 /// User of one connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Tenant<'c> {
+pub(super) enum ConnectionUser<'c> {
     /// User named by its client.
     Named(&'c str),
     /// Local client without a user name; true if it has written.
@@ -174,15 +174,15 @@ pub(super) enum Tenant<'c> {
 
 /// Determines the current user from the connections, a reservation and a grant.
 pub(super) fn holder<'c>(
-    tenants: impl Iterator<Item = Tenant<'c>>,
+    tenants: impl Iterator<Item = ConnectionUser<'c>>,
     reserved: Option<&str>,
     grant: Option<&Grant>,
-) -> Option<Holder> {
-    let connected = |name: &str| Holder::User {
+) -> Option<VolumeUser> {
+    let connected = |name: &str| VolumeUser::User {
         name: name.to_owned(),
         presence: Presence::Connected,
     };
-    let expected = |grant: &Grant| Holder::User {
+    let expected = |grant: &Grant| VolumeUser::User {
         name: grant.user.clone(),
         presence: Presence::Expected,
     };
@@ -190,17 +190,19 @@ pub(super) fn holder<'c>(
     let mut unnamed = None;
     for tenant in tenants {
         match (tenant, grant) {
-            (Tenant::Named(name), _) => return Some(connected(name)),
-            (Tenant::Local(_), Some(grant)) if grant.is_unnamed => {
+            (ConnectionUser::Named(name), _) => return Some(connected(name)),
+            (ConnectionUser::Local(_), Some(grant)) if grant.is_unnamed => {
                 unnamed = Some(connected(&grant.user));
             }
-            (Tenant::Local(writes) | Tenant::Remote(writes), _) => has_writer |= writes,
+            (ConnectionUser::Local(writes) | ConnectionUser::Remote(writes), _) => {
+                has_writer |= writes
+            }
         }
     }
     if has_writer {
-        return Some(Holder::Clients);
+        return Some(VolumeUser::Clients);
     }
-    let reserved = reserved.map(|user| Holder::User {
+    let reserved = reserved.map(|user| VolumeUser::User {
         name: user.to_owned(),
         presence: Presence::Reserved,
     });
@@ -208,9 +210,9 @@ pub(super) fn holder<'c>(
 }
 
 /// Checks that a user may open the volume. The error names the current user.
-pub(super) fn may_open(user: &str, holder: Option<&Holder>) -> Result<(), String> {
+pub(super) fn may_open(user: &str, holder: Option<&VolumeUser>) -> Result<(), String> {
     match holder {
-        Some(Holder::User { name, .. }) if name == user => Ok(()),
+        Some(VolumeUser::User { name, .. }) if name == user => Ok(()),
         None => Ok(()),
         Some(other) => Err(format!(
             "{other} uses the volume: it has one user at a time"
@@ -220,17 +222,17 @@ pub(super) fn may_open(user: &str, holder: Option<&Holder>) -> Result<(), String
 
 /// Returns whether a client may write for the first time.
 pub(super) fn may_write(
-    tenant: Tenant<'_>,
-    holder: Option<&Holder>,
+    tenant: ConnectionUser<'_>,
+    holder: Option<&VolumeUser>,
     grant: Option<&Grant>,
 ) -> bool {
     match (tenant, holder) {
         // A named client is connected only if its user has the volume.
-        (Tenant::Named(_), _) | (_, None | Some(Holder::Clients)) => true,
-        (Tenant::Local(_), Some(Holder::User { name, .. })) => {
+        (ConnectionUser::Named(_), _) | (_, None | Some(VolumeUser::Clients)) => true,
+        (ConnectionUser::Local(_), Some(VolumeUser::User { name, .. })) => {
             grant.is_some_and(|grant| grant.is_unnamed && grant.user == *name)
         }
-        (Tenant::Remote(_), Some(Holder::User { .. })) => false,
+        (ConnectionUser::Remote(_), Some(VolumeUser::User { .. })) => false,
     }
 }
 
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn connected_user_keeps_the_volume_against_a_grant() {
         let new = grant("guest/new", false);
-        let old = [Tenant::Named("guest/old")];
+        let old = [ConnectionUser::Named("guest/old")];
         let has = holder(old.into_iter(), None, Some(&new));
         let words = "guest old uses the volume: it has one user at a time".to_owned();
         assert_eq!(may_open("guest/new", has.as_ref()), Err(words));
@@ -278,7 +280,11 @@ mod tests {
         assert!(may_open("boot/machines", has.as_ref()).is_err());
         assert_eq!(may_open("guest/mail", has.as_ref()), Ok(()));
         // Meanwhile clients without a name cannot write.
-        assert!(!may_write(Tenant::Remote(false), has.as_ref(), None));
+        assert!(!may_write(
+            ConnectionUser::Remote(false),
+            has.as_ref(),
+            None
+        ));
         tenure.redeem("boot/machines");
         assert!(user(start).is_some());
         assert_eq!(user(start + RESERVED_FOR), None);
@@ -289,33 +295,45 @@ mod tests {
     #[test]
     fn clients_without_a_name_have_the_volume_from_their_first_write() {
         let new = grant("guest/new", false);
-        let reader = [Tenant::Local(false), Tenant::Remote(false)];
+        let reader = [ConnectionUser::Local(false), ConnectionUser::Remote(false)];
         let has = holder(reader.into_iter(), None, Some(&new));
         assert_eq!(may_open("guest/new", has.as_ref()), Ok(()));
         for client in reader {
             assert!(!may_write(client, has.as_ref(), Some(&new)), "{client:?}");
             assert!(may_write(client, None, None), "{client:?}");
         }
-        for writer in [Tenant::Local(true), Tenant::Remote(true)] {
+        for writer in [ConnectionUser::Local(true), ConnectionUser::Remote(true)] {
             let has = holder([writer].into_iter(), None, Some(&new));
-            assert_eq!(has, Some(Holder::Clients));
+            assert_eq!(has, Some(VolumeUser::Clients));
             assert!(may_open("guest/new", has.as_ref()).is_err());
             // NBD clients may share a volume among themselves.
-            assert!(may_write(Tenant::Remote(false), has.as_ref(), Some(&new)));
+            assert!(may_write(
+                ConnectionUser::Remote(false),
+                has.as_ref(),
+                Some(&new)
+            ));
         }
     }
 
     #[test]
     fn guest_of_an_earlier_version_counts_by_its_grant() {
         let old = grant("guest/old", true);
-        let has = holder([Tenant::Local(false)].into_iter(), None, Some(&old));
-        let connected = Holder::User {
+        let has = holder([ConnectionUser::Local(false)].into_iter(), None, Some(&old));
+        let connected = VolumeUser::User {
             name: "guest/old".to_owned(),
             presence: Presence::Connected,
         };
         assert_eq!(has, Some(connected));
-        assert!(may_write(Tenant::Local(false), has.as_ref(), Some(&old)));
-        assert!(!may_write(Tenant::Remote(false), has.as_ref(), Some(&old)));
+        assert!(may_write(
+            ConnectionUser::Local(false),
+            has.as_ref(),
+            Some(&old)
+        ));
+        assert!(!may_write(
+            ConnectionUser::Remote(false),
+            has.as_ref(),
+            Some(&old)
+        ));
         assert!(may_open("guest/new", has.as_ref()).is_err());
     }
 }

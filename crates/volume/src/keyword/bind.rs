@@ -1,26 +1,28 @@
 //! Line `bind` of a `volume` section: a TCP address, and the files for TLS.
 
-use super::section::{Draft, Volume, Written, once};
-use super::{LineBuilder, codes};
+use super::section::{ParsedSections, Spanned, Volume, once};
+use super::{VolumeLineBuilder, codes};
 use crate::network::Bind;
-use crate::network::certificates::{CertificateError, Certificates, FILE_BYTES_MAX, Of, Pem};
+use crate::network::certificates::{
+    CertificateError, CertificateFile, Certificates, FILE_BYTES_MAX, Pem,
+};
 use configuration::outside::Unreadable;
 use configuration::{Context, is_name_of};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::value::{Accepts, Address, Family, Host, Port, Transport, address};
-use language::{Diagnostic, Span, Word};
+use language::value::{Accepts, Address, AddressHost, Family, Port, SocketTransport, address};
+use language::{ConfigWord, Diagnostic, Span};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug)]
-pub(super) struct Line {
-    address: Written<SocketAddr>,
-    files: Option<Files>,
+pub(super) struct BindLine {
+    address: Spanned<SocketAddr>,
+    files: Option<TlsFiles>,
 }
 
-impl Line {
+impl BindLine {
     /// IP address that clients connect to.
     pub(super) fn ip(&self) -> IpAddr {
         self.address.value.ip()
@@ -28,17 +30,17 @@ impl Line {
 }
 
 #[derive(Clone, Debug)]
-struct Files {
-    own: Written<PathBuf>,
-    authorities: Written<PathBuf>,
+struct TlsFiles {
+    own: Spanned<PathBuf>,
+    authorities: Spanned<PathBuf>,
 }
 
 /// Options of a `bind` line, unchecked.
 #[derive(Debug, Default)]
 struct Options {
     ssl: Option<Span>,
-    own: Option<Written<PathBuf>>,
-    authorities: Option<Written<PathBuf>>,
+    own: Option<Spanned<PathBuf>>,
+    authorities: Option<Spanned<PathBuf>>,
     is_verified: bool,
 }
 
@@ -48,37 +50,38 @@ fn refused(span: Span, told: impl Into<String>) -> Diagnostic {
     Diagnostic::error(&codes::NETWORK, span, told.into())
 }
 
-fn bind(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn bind(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let volume = once(draft, args, "bind")?;
     let word = args.required("an address and a port")?;
-    let address = Written {
+    let address = Spanned {
         value: parsed(args, word)?,
         span: word.span,
     };
     let options = options(args)?;
     args.end()?;
     let files = files(args, &address, options)?;
-    volume.bind = Some(Line { address, files });
+    volume.bind = Some(BindLine { address, files });
     Ok(())
 }
 
-fn parsed(args: &Args<'_>, word: &Word) -> Result<SocketAddr, Diagnostic> {
+fn parsed(args: &Args<'_>, word: &ConfigWord) -> Result<SocketAddr, Diagnostic> {
     let found = address(word.str(), &Accepts::BIND);
-    let found = found.map_err(|error| args.unfit(word, &format!("no address: {error}")))?;
+    let found =
+        found.map_err(|error| args.unexpected_value(word, &format!("no address: {error}")))?;
     let Address {
-        transport: Transport::Default,
+        transport: SocketTransport::Default,
         port: Port::One(port),
         ref host,
         family,
     } = found
     else {
-        return Err(args.unfit(word, "not an IP address and one port"));
+        return Err(args.unexpected_value(word, "not an IP address and one port"));
     };
     let ip = match (host, family) {
-        (Host::Any, Family::V6) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-        (Host::Any, _) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        (Host::Ip(ip), _) => *ip,
-        _ => return Err(args.unfit(word, "not an IP address and one port")),
+        (AddressHost::Any, Family::V6) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        (AddressHost::Any, _) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        (AddressHost::Ip(ip), _) => *ip,
+        _ => return Err(args.unexpected_value(word, "not an IP address and one port")),
     };
     Ok(SocketAddr::new(ip, port))
 }
@@ -104,31 +107,31 @@ fn options(args: &mut Args<'_>) -> Result<Options, Diagnostic> {
             }
             _ => {
                 let told = "not `ssl`, `crt`, `ca-file` or `verify`";
-                return Err(args.unfit(word, told));
+                return Err(args.unexpected_value(word, told));
             }
         }
     }
     Ok(options)
 }
 
-fn path(args: &mut Args<'_>) -> Result<Written<PathBuf>, Diagnostic> {
+fn path(args: &mut Args<'_>) -> Result<Spanned<PathBuf>, Diagnostic> {
     let word = args.required("a file")?;
     let value = PathBuf::from(word.str());
     match value.is_absolute() {
-        true => Ok(Written {
+        true => Ok(Spanned {
             value,
             span: word.span,
         }),
-        false => Err(args.unfit(word, "not an absolute path")),
+        false => Err(args.unexpected_value(word, "not an absolute path")),
     }
 }
 
 /// Requires the client CAs along with TLS: otherwise nothing authenticates a client.
 fn files(
     args: &Args<'_>,
-    address: &Written<SocketAddr>,
+    address: &Spanned<SocketAddr>,
     options: Options,
-) -> Result<Option<Files>, Diagnostic> {
+) -> Result<Option<TlsFiles>, Diagnostic> {
     let has_others = options.own.is_some() || options.authorities.is_some() || options.is_verified;
     let Some(ssl) = options.ssl else {
         if has_others {
@@ -153,7 +156,7 @@ fn files(
             authorities: Some(authorities),
             is_verified: true,
             ..
-        } => Ok(Some(Files { own, authorities })),
+        } => Ok(Some(TlsFiles { own, authorities })),
         Options {
             own, authorities, ..
         } => {
@@ -178,7 +181,7 @@ pub(super) fn read(context: &mut Context, volume: &Volume) -> Option<Bind> {
     let Some(files) = &line.files else {
         return Some(Bind { address, tls: None });
     };
-    let mut file = |of: &Written<PathBuf>, keyword| {
+    let mut file = |of: &Spanned<PathBuf>, keyword| {
         let found = context.outside.read_secret(&of.value, FILE_BYTES_MAX);
         let told = |error| unusable(of, keyword, &reason(error));
         found.map(Pem).map_err(|error| Box::new(told(error)))
@@ -197,25 +200,25 @@ pub(super) fn read(context: &mut Context, volume: &Volume) -> Option<Bind> {
             tls: Some(tls),
         }),
         Err(told) => {
-            context.tell(*told);
+            context.report(*told);
             None
         }
     }
 }
 
-fn unfit(files: &Files, of: Of, error: &CertificateError) -> Diagnostic {
+fn unfit(files: &TlsFiles, of: CertificateFile, error: &CertificateError) -> Diagnostic {
     match of {
-        Of::Own => {
+        CertificateFile::Own => {
             let help =
                 "the file holds the certificate, its issuers and the private key in PEM format";
             unusable(&files.own, "crt", error).help(help)
         }
-        Of::Authorities => unusable(&files.authorities, "ca-file", error)
+        CertificateFile::Authorities => unusable(&files.authorities, "ca-file", error)
             .help("the file holds the CA certificates of clients in PEM format"),
     }
 }
 
-fn unusable(file: &Written<PathBuf>, keyword: &str, why: &dyn fmt::Display) -> Diagnostic {
+fn unusable(file: &Spanned<PathBuf>, keyword: &str, why: &dyn fmt::Display) -> Diagnostic {
     let told = format!("'{keyword}': cannot use '{}'", display(&file.value));
     Diagnostic::error(&codes::CERTIFICATE, file.span, told).label(why.to_string())
 }
@@ -235,7 +238,7 @@ fn reason(unreadable: Unreadable) -> String {
 /// Checks that an address belongs to only one volume of a node.
 pub(super) fn of_address(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
     let line = volume.bind.as_ref()?;
-    let at = |line: &Line| Bind {
+    let at = |line: &BindLine| Bind {
         address: line.address.value,
         tls: None,
     };
@@ -249,20 +252,20 @@ pub(super) fn of_address(before: &[Volume], volume: &Volume) -> Option<Diagnosti
     let told = Diagnostic::error(&codes::ADDRESS_TWICE, line.address.span, told);
     let told = told
         .label("a second volume at it")
-        .also(taken.address.span, "the first is here");
+        .with_label(taken.address.span, "the first is here");
     Some(told.help("give each volume a port of its own"))
 }
 
 /// Returns whether two volumes run on the same node according to the configuration.
 pub(super) fn shares_a_node(one: &Volume, two: &Volume) -> bool {
-    let on = |node: &Written<String>| {
+    let on = |node: &Spanned<String>| {
         let mut others = two.nodes.iter();
         others.any(|other| is_name_of(&other.value, &node.value))
     };
     one.nodes.is_empty() || two.nodes.is_empty() || one.nodes.iter().any(on)
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[Keyword {
+pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = &[Keyword {
     places: &["volume"],
     syntax: "bind [<address>]:<port> [ssl crt <file> ca-file <file> verify required]",
     doc: "Offers the volume over NBD at this TCP address too, on each node that runs it. With `ssl`, clients \

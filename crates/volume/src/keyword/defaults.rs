@@ -1,13 +1,13 @@
 //! Section `volume-defaults`: settings that all volumes share.
 
-use super::section::{Draft, Written};
-use super::{LineBuilder, codes};
+use super::section::{ParsedSections, Spanned};
+use super::{VolumeLineBuilder, codes};
 use crate::config::{WithoutMajority, parse_size};
 use crate::link::PORT;
-use crate::link::dial::Cable;
+use crate::link::dial::ReplicationLink;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Line, Span};
+use language::{ConfigLine, Diagnostic, Span};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Minimum resync rate, bytes per second.
@@ -19,13 +19,13 @@ const RATE_MAX: u64 = 100 << 30;
 #[derive(Debug, Default)]
 pub(super) struct Defaults {
     begun: Option<Span>,
-    pub(super) link: Option<Written<Cable>>,
-    pub(super) resync_rate: Option<Written<u64>>,
-    pub(super) without_majority: Option<Written<WithoutMajority>>,
-    pub(super) verify: Option<Written<bool>>,
+    pub(super) link: Option<Spanned<ReplicationLink>>,
+    pub(super) resync_rate: Option<Spanned<u64>>,
+    pub(super) without_majority: Option<Spanned<WithoutMajority>>,
+    pub(super) verify: Option<Spanned<bool>>,
 }
 
-pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
     draft.in_defaults = true;
     let of = &codes::OF_ARGUMENTS;
     let mut args = Args::new(head, 1, "volume-defaults", "volume-defaults", of);
@@ -33,7 +33,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     if let Some(first) = draft.defaults.begun {
         let told = "duplicate 'volume-defaults' section";
         let told = Diagnostic::error(&codes::TWICE, head.span, told).label("a second one");
-        return Err(told.also(first, "first given here"));
+        return Err(told.with_label(first, "first given here"));
     }
     draft.defaults.begun = Some(head.span);
     Ok(())
@@ -42,10 +42,10 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
 pub(super) fn twice(first: Span, span: Span, keyword: &str) -> Diagnostic {
     let told = format!("'{keyword}' may appear only once in a section");
     let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-    told.also(first, "first given here")
+    told.with_label(first, "first given here")
 }
 
-fn link(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn link(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     if let Some(first) = &draft.defaults.link {
         return Err(twice(first.span, span, "link"));
@@ -57,17 +57,17 @@ fn link(draft: &mut Draft, args: &mut Args<'_>) -> Built {
         Ok(one) => {
             let second = args.required("the address of the other node")?;
             let other = second.str().parse::<IpAddr>();
-            let other = other.map_err(|_| args.unfit(second, "not an address"))?;
+            let other = other.map_err(|_| args.unexpected_value(second, "not an address"))?;
             if one == other || one.is_ipv4() != other.is_ipv4() {
                 let told = "not another address of the same family";
-                return Err(args.unfit(second, told));
+                return Err(args.unexpected_value(second, told));
             }
             Some([one, other])
         }
         Err(_) => Some(ends(first_str).ok_or_else(|| {
             let told = "not a network of two addresses (/30 or /31; /126 or /127), and not an \
                         address: write `10.99.0.0/30`, the two addresses, or `nodes`";
-            args.unfit(first, told)
+            args.unexpected_value(first, told)
         })?),
     };
     let mut port = PORT;
@@ -79,9 +79,9 @@ fn link(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             "port" => {
                 let number = args.required("a port")?;
                 let parsed = number.str().parse::<u16>().ok().filter(|port| *port > 0);
-                port = parsed.ok_or_else(|| args.unfit(number, "not a port"))?;
+                port = parsed.ok_or_else(|| args.unexpected_value(number, "not a port"))?;
             }
-            _ => return Err(args.unfit(word, "not `plain` or `port`")),
+            _ => return Err(args.unexpected_value(word, "not `plain` or `port`")),
         }
     }
     if is_plain && ends.is_none() {
@@ -91,12 +91,12 @@ fn link(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             "remove `plain`, or name the network of a cable between both machines: `link 10.99.0.0/30 plain`",
         ));
     }
-    let value = Cable {
+    let value = ReplicationLink {
         ends,
         port,
         is_plain,
     };
-    draft.defaults.link = Some(Written { value, span });
+    draft.defaults.link = Some(Spanned { value, span });
     Ok(())
 }
 
@@ -123,7 +123,7 @@ fn ends(network: &str) -> Option<[IpAddr; 2]> {
     }
 }
 
-fn resync_rate(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn resync_rate(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     if let Some(first) = &draft.defaults.resync_rate {
         return Err(twice(first.span, args.line().span, "resync-rate"));
     }
@@ -131,14 +131,14 @@ fn resync_rate(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     args.end()?;
     let rate = parse_size(word.str());
     let Some(value) = rate.filter(|rate| (RATE_MIN..=RATE_MAX).contains(rate)) else {
-        return Err(args.unfit(word, "not between 1m and 100g"));
+        return Err(args.unexpected_value(word, "not between 1m and 100g"));
     };
     let span = word.span;
-    draft.defaults.resync_rate = Some(Written { value, span });
+    draft.defaults.resync_rate = Some(Spanned { value, span });
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = &[
     Keyword {
         places: &["volume-defaults"],
         syntax: "link { <network> | <address> <address> | nodes } [port <number>] [plain]",

@@ -1,13 +1,13 @@
 //! Lines that are valid in `volume` sections and in `volume-defaults`.
 
-use super::LineBuilder;
+use super::VolumeLineBuilder;
 use super::defaults::twice;
-use super::section::{Draft, Written, once};
+use super::section::{ParsedSections, Spanned, once};
 use crate::config::WithoutMajority;
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
 
-fn without_majority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn without_majority(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     if let (true, Some(first)) = (draft.in_defaults, &draft.defaults.without_majority) {
         return Err(twice(first.span, span, "without-majority"));
@@ -18,17 +18,17 @@ fn without_majority(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let word = args.required("`freeze` or `error`")?;
     let known = [WithoutMajority::Freeze, WithoutMajority::Error];
     let found = known.into_iter().find(|one| one.word() == word.str());
-    let value = found.ok_or_else(|| args.unfit(word, "not `freeze` or `error`"))?;
+    let value = found.ok_or_else(|| args.unexpected_value(word, "not `freeze` or `error`"))?;
     args.end()?;
     if draft.in_defaults {
-        draft.defaults.without_majority = Some(Written { value, span });
+        draft.defaults.without_majority = Some(Spanned { value, span });
     } else if let Some(volume) = draft.volumes.last_mut() {
         volume.without_majority = Some(value);
     }
     Ok(())
 }
 
-fn verify(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn verify(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let span = args.line().span;
     if let (true, Some(first)) = (draft.in_defaults, &draft.defaults.verify) {
         return Err(twice(first.span, span, "verify"));
@@ -40,10 +40,10 @@ fn verify(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     let value = match word.str() {
         "yes" => true,
         "no" => false,
-        _ => return Err(args.unfit(word, "not `yes` or `no`")),
+        _ => return Err(args.unexpected_value(word, "not `yes` or `no`")),
     };
     args.end()?;
-    let written = Some(Written { value, span });
+    let written = Some(Spanned { value, span });
     if draft.in_defaults {
         draft.defaults.verify = written;
     } else if let Some(volume) = draft.volumes.last_mut() {
@@ -52,7 +52,7 @@ fn verify(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = &[
     Keyword {
         places: &["volume", "volume-defaults"],
         syntax: "without-majority { freeze | error }",

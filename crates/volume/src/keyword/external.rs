@@ -2,13 +2,13 @@
 //! responsible for replication. QEMU receives these values as JSON, so that none can become an
 //! option. Addresses are numeric, because a takeover must not wait for a nameserver.
 
-use super::section::{Draft, Volume, Written, once};
-use super::{LineBuilder, codes};
-use crate::config::Elsewhere;
+use super::section::{ParsedSections, Spanned, Volume, once};
+use super::{VolumeLineBuilder, codes};
+use crate::config::ExternalVolume;
 use configuration::{Context, External, Login, Storage};
 use language::arguments::{Args, Built};
 use language::keyword::Keyword;
-use language::{Diagnostic, Span, Word};
+use language::{ConfigWord, Diagnostic, Span};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Component, Path, PathBuf};
 
@@ -24,7 +24,7 @@ const NAME_BYTES_MAX: usize = 96;
 
 /// Stores the storage of a `backing` line.
 fn set(
-    draft: &mut Draft,
+    draft: &mut ParsedSections,
     args: &mut Args<'_>,
     read: fn(&mut Args<'_>) -> Result<Storage, Diagnostic>,
 ) -> Built {
@@ -32,7 +32,7 @@ fn set(
     let value = read(args)?;
     args.end()?;
     let span = args.line().span;
-    volume.external = Some(Written { value, span });
+    volume.external = Some(Spanned { value, span });
     Ok(())
 }
 
@@ -49,7 +49,7 @@ fn nfs(args: &mut Args<'_>) -> Result<Storage, Diagnostic> {
         }
     });
     let (Some(server), Some((_, path))) = (server, parts) else {
-        return Err(args.unfit(
+        return Err(args.unexpected_value(
             word,
             "not an IP address and a path: write `10.0.0.9:/EXPORT/FILE`, or `[ADDRESS]:/EXPORT/FILE` for IPv6",
         ));
@@ -58,7 +58,7 @@ fn nfs(args: &mut Args<'_>) -> Result<Storage, Diagnostic> {
     let is_part = |part: &str| !matches!(part, "" | "." | "..");
     let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic());
     if path.len() > PATH_BYTES_MAX || !is_plain || !path.split('/').skip(1).all(is_part) {
-        return Err(args.unfit(
+        return Err(args.unexpected_value(
             word,
             "not the path of a file without `.`, `..`, spaces and empty parts",
         ));
@@ -73,7 +73,7 @@ fn iscsi(args: &mut Args<'_>) -> Result<Storage, Diagnostic> {
         Some(SocketAddr::new(address, ISCSI_PORT))
     });
     let Some(portal) = portal.filter(|portal| portal.port() != 0) else {
-        return Err(args.unfit(word, "not an IP address, with a port or without one"));
+        return Err(args.unexpected_value(word, "not an IP address, with a port or without one"));
     };
     let word = args.required("the name of the target")?;
     let target = word.str().to_owned();
@@ -81,7 +81,7 @@ fn iscsi(args: &mut Args<'_>) -> Result<Storage, Diagnostic> {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b".-:_".contains(&byte);
     let has_kind = kinds.iter().any(|kind| target.starts_with(kind));
     if !has_kind || target.len() > TARGET_BYTES_MAX || !target.bytes().all(is_letter) {
-        return Err(args.unfit(
+        return Err(args.unexpected_value(
             word,
             "not the name of a target, such as `iqn.2001-04.com.example:mail`",
         ));
@@ -94,7 +94,9 @@ fn iscsi(args: &mut Args<'_>) -> Result<Storage, Diagnostic> {
             "password-file" if password_file.is_none() => {
                 password_file = Some(path(args, "the file of the password")?);
             }
-            _ => return Err(args.unfit(word, "not `user` or `password-file`, each once")),
+            _ => {
+                return Err(args.unexpected_value(word, "not `user` or `password-file`, each once"));
+            }
         }
     }
     let login = match (user, password_file) {
@@ -120,7 +122,7 @@ fn rbd(args: &mut Args<'_>) -> Result<Storage, Diagnostic> {
     let word = args.required("`POOL/IMAGE`")?;
     let parts = word.str().split_once('/');
     let Some((pool, image)) = parts.filter(|(pool, image)| is_name(pool) && is_name(image)) else {
-        return Err(args.unfit(word, "not `POOL/IMAGE`"));
+        return Err(args.unexpected_value(word, "not `POOL/IMAGE`"));
     };
     let (pool, image) = (pool.to_owned(), image.to_owned());
     let (mut conf, mut user) = (None, None);
@@ -128,7 +130,7 @@ fn rbd(args: &mut Args<'_>) -> Result<Storage, Diagnostic> {
         match word.str() {
             "conf" if conf.is_none() => conf = Some(path(args, "a file")?),
             "id" if user.is_none() => user = Some(name(args, "a user of Ceph")?),
-            _ => return Err(args.unfit(word, "not `conf` or `id`, each once")),
+            _ => return Err(args.unexpected_value(word, "not `conf` or `id`, each once")),
         }
     }
     Ok(Storage::Rbd {
@@ -149,10 +151,12 @@ fn is_name(word: &str) -> bool {
 }
 
 fn name(args: &mut Args<'_>, what: &str) -> Result<String, Diagnostic> {
-    let word: &Word = args.required(what)?;
+    let word: &ConfigWord = args.required(what)?;
     match is_name(word.str()) {
         true => Ok(word.str().to_owned()),
-        false => Err(args.unfit(word, "not a name of letters, digits, `.`, `_` and `-`")),
+        false => {
+            Err(args.unexpected_value(word, "not a name of letters, digits, `.`, `_` and `-`"))
+        }
     }
 }
 
@@ -162,7 +166,7 @@ fn path(args: &mut Args<'_>, what: &str) -> Result<PathBuf, Diagnostic> {
     let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     match path.is_absolute() && path.components().all(plain) {
         true => Ok(path.to_owned()),
-        false => Err(args.unfit(word, "not an absolute path without `.` and `..`")),
+        false => Err(args.unexpected_value(word, "not an absolute path without `.` and `..`")),
     }
 }
 
@@ -182,7 +186,7 @@ pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
                 format!("volume '{name}' is kept by its storage, so '{keyword}' does not apply");
             Diagnostic::error(&codes::EXTERNAL, *span, told)
                 .label("for copies that Evenkeel keeps")
-                .also(external.span, "the storage keeps this one")
+                .with_label(external.span, "the storage keeps this one")
                 .help("remove this line, and use what the storage has for it")
         })
         .collect();
@@ -191,8 +195,10 @@ pub(super) fn of_volume(before: &[Volume], volume: &Volume) -> Vec<Diagnostic> {
         let told = Diagnostic::error(&codes::BACKING_TWICE, external.span, told);
         found.push(
             told.label("a second volume on it")
-                .also(at, "the first is here")
-                .once_accepted("the second volume is not served, and guests with it do not start"),
+                .with_label(at, "the first is here")
+                .with_earlier_behaviour(
+                    "the second volume is not served, and guests with it do not start",
+                ),
         );
     }
     found
@@ -209,13 +215,13 @@ pub(super) fn first_on_image<'v>(before: &'v [Volume], volume: &Volume) -> Optio
 }
 
 /// Configuration of an external volume for the role.
-pub(super) fn built(context: &Context, volume: &Volume) -> Option<Elsewhere> {
+pub(super) fn built(context: &Context, volume: &Volume) -> Option<ExternalVolume> {
     let external = external(volume)?;
-    let here = { volume.nodes.iter() }.find(|node| context.nodes.is_here(&node.value));
+    let here = { volume.nodes.iter() }.find(|node| context.nodes.is_local_node(&node.value));
     if here.is_none() && !volume.nodes.is_empty() {
         return None;
     }
-    Some(Elsewhere {
+    Some(ExternalVolume {
         external,
         me: here.map_or_else(String::new, |node| node.value.clone()),
         nodes: volume.nodes.iter().map(|node| node.value.clone()).collect(),
@@ -230,7 +236,7 @@ pub(super) fn external(volume: &Volume) -> Option<External> {
     })
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = &[
     Keyword {
         places: &["volume"],
         syntax: "backing nfs <address>:<path>",

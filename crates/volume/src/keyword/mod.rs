@@ -14,18 +14,18 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-use crate::config::{self, Pair, RESYNC_RATE, Spec, Volumes};
+use crate::config::{self, RESYNC_RATE, ReplicaPair, Spec, Volumes};
 use crate::device::Backing;
 use configuration::{
-    Context, Exchange, Export, Given, Kind, Lines, Located, NamedAddress, Part, Run, SectionTable,
-    Sections, Tabled, is_name_of,
+    ConfigurationPart, Context, Exchange, Export, Located, NamedAddress, ObjectKind, RoleInput,
+    RoleInterface, SectionTable, Sections, Tabled, TabledDraft, is_name_of,
 };
 use defaults::Defaults;
 use language::arguments::ArgumentCodes;
 use language::keyword::{Documented, Family};
 use language::{Code, Diagnostic, Span, suggest};
 use part::codec;
-use section::{Draft, Volume, Written};
+use section::{ParsedSections, Spanned, Volume};
 use std::any::Any;
 use std::collections::BTreeSet;
 
@@ -36,14 +36,14 @@ pub const NAME: &str = "volume";
 const STOP_MS: u64 = 10_000;
 
 /// Kind of reference with which sections of other roles name a volume.
-const VOLUME: Kind = Kind {
+const VOLUME: ObjectKind = ObjectKind {
     name: "volume",
     unknown: &codes::NO_VOLUME,
     label: "no section of this name",
 };
 
 /// Volume role as a part of the configuration.
-pub static PART: Part = Part {
+pub static PART: ConfigurationPart = ConfigurationPart {
     name: NAME,
     sections: Sections {
         names: &[
@@ -66,39 +66,39 @@ pub static PART: Part = Part {
     },
     codes: || codes::CODES.to_vec(),
     exports: &[VOLUME],
-    begin: |_| Box::new(Lines::new(Draft::default())),
-    run: Some(Run {
-        given: |built, _| {
+    begin: |_| Box::new(TabledDraft::new(ParsedSections::default())),
+    run: Some(RoleInterface {
+        role_input: |built, _| {
             let volumes = built.downcast_ref::<Volumes>()?;
             let count = volumes.0.len() + volumes.1.len();
             let word = if count == 1 { "volume" } else { "volumes" };
-            (count > 0).then(|| Given {
+            (count > 0).then(|| RoleInput {
                 payload: codec::encode(volumes),
                 size: format!("{count} {word}"),
                 stop_ms: STOP_MS,
-                together: false,
+                is_simultaneous: false,
                 resources: volumes.resources(),
             })
         },
-        given_for_rest: configuration::no_rest,
+        leftover_input: configuration::no_leftovers,
         difference: config::difference,
         refusals: config::refusals,
     }),
 };
 
-type LineBuilder = configuration::LineBuilder<Draft>;
+type VolumeLineBuilder = configuration::DraftLineBuilder<ParsedSections>;
 
-static LINES: &[Family<LineBuilder>] = &[
+static LINES: &[Family<VolumeLineBuilder>] = &[
     ("Volumes", section::LINES),
     ("Volumes", bind::LINES),
     ("Volumes", either::LINES),
     ("Volumes", external::LINES),
 ];
 
-static OF_DEFAULTS: &[Family<LineBuilder>] =
+static OF_DEFAULTS: &[Family<VolumeLineBuilder>] =
     &[("Volumes", defaults::LINES), ("Volumes", either::LINES)];
 
-static TABLES: [SectionTable<Draft>; 2] = [
+static TABLES: [SectionTable<ParsedSections>; 2] = [
     SectionTable::new("volume", LINES, section::begin),
     SectionTable::new("volume-defaults", OF_DEFAULTS, defaults::begin),
 ];
@@ -131,7 +131,7 @@ const SECTION: Documented = Documented {
     built: true,
 };
 
-impl Tabled for Draft {
+impl Tabled for ParsedSections {
     const OF_ARGUMENTS: &'static ArgumentCodes = &codes::OF_ARGUMENTS;
     const UNKNOWN: &'static Code = &codes::UNKNOWN;
 
@@ -169,10 +169,10 @@ impl Tabled for Draft {
                     volume.backing.is_none() && volume.external.is_none(),
                 ),
             ] {
-                told.into_iter().for_each(|told| context.tell(told));
+                told.into_iter().for_each(|told| context.report(told));
             }
             for told in external::of_volume(before, volume) {
-                context.tell(told);
+                context.report(told);
             }
             // An accepted version may contain a second volume on an image; only the first one is
             // served.
@@ -186,7 +186,7 @@ impl Tabled for Draft {
                 || volume
                     .nodes
                     .iter()
-                    .any(|node| context.nodes.is_here(&node.value));
+                    .any(|node| context.nodes.is_local_node(&node.value));
             if let (Some(size), Some(backing), true) = (&volume.size, &volume.backing, here) {
                 let spec = Spec {
                     size_bytes: size.value,
@@ -194,7 +194,7 @@ impl Tabled for Draft {
                     snapshots: volume.snapshots.as_ref().map(|one| one.value),
                     pair: pair(context, &self.defaults, volume),
                     node: { volume.nodes.iter() }
-                        .find(|node| context.nodes.is_here(&node.value))
+                        .find(|node| context.nodes.is_local_node(&node.value))
                         .map(|node| node.value.clone()),
                     without_majority: { volume.without_majority }
                         .or(self.defaults.without_majority.as_ref().map(|one| one.value))
@@ -226,7 +226,7 @@ fn export(volume: &Volume) -> Export {
 /// Diagnostic for the nodes of a volume.
 fn of_nodes(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     let name = &volume.name.value;
-    let known = context.nodes.known();
+    let known = context.nodes.known_nodes();
     match &volume.nodes[..] {
         // A refused line has already named nodes.
         [] if known.is_empty() || volume.has_refused_nodes => None,
@@ -264,7 +264,7 @@ fn of_nodes(context: &Context, volume: &Volume) -> Option<Diagnostic> {
     }
 }
 
-fn unknown(known: &[String], one: &Written<String>) -> Diagnostic {
+fn unknown(known: &[String], one: &Spanned<String>) -> Diagnostic {
     let told = format!("no node is called '{}'", one.value);
     let told = Diagnostic::error(&codes::UNKNOWN_NODE, one.span, told);
     let near = suggest::nearest(&one.value, known.iter().map(String::as_str));
@@ -275,14 +275,14 @@ fn unknown(known: &[String], one: &Written<String>) -> Diagnostic {
 }
 
 /// Pair of a volume with two replicas.
-fn pair(context: &Context, defaults: &Defaults, volume: &Volume) -> Option<Pair> {
+fn pair(context: &Context, defaults: &Defaults, volume: &Volume) -> Option<ReplicaPair> {
     let [one, other] = &volume.nodes[..] else {
         return None;
     };
-    let is_first = context.nodes.is_here(&one.value);
+    let is_first = context.nodes.is_local_node(&one.value);
     let (me, other) = if is_first { (one, other) } else { (other, one) };
     let link = defaults.link.as_ref();
-    Some(Pair {
+    Some(ReplicaPair {
         me: me.value.clone(),
         other: other.value.clone(),
         cable: link.map(|link| link.value.clone()).unwrap_or_default(),
@@ -297,7 +297,7 @@ fn rate(defaults: &Defaults) -> u64 {
 }
 
 /// Checksum setting of a volume, or the default.
-fn verify<'d>(defaults: &'d Defaults, volume: &'d Volume) -> Option<&'d Written<bool>> {
+fn verify<'d>(defaults: &'d Defaults, volume: &'d Volume) -> Option<&'d Spanned<bool>> {
     volume.verify.as_ref().or(defaults.verify.as_ref())
 }
 
@@ -323,7 +323,7 @@ fn of_device(before: &[Volume], volume: &Volume) -> Option<Diagnostic> {
     let told = Diagnostic::error(&codes::BACKING_TWICE, span, told);
     Some(
         told.label("a second volume on it")
-            .also(at, "the first is here"),
+            .with_label(at, "the first is here"),
     )
 }
 
@@ -357,7 +357,7 @@ fn of_snapshots(volume: &Volume) -> Option<Diagnostic> {
     let name = &volume.name.value;
     let told = "'snapshot every' needs `backing file` on XFS or btrfs";
     let told = Diagnostic::error(&codes::SNAPSHOTS, snapshots.span, told);
-    let told = told.also(backing.span, "this backing has no scheduled snapshots");
+    let told = told.with_label(backing.span, "this backing has no scheduled snapshots");
     Some(match &backing.value {
         Backing::Lvm(_) => told.help(format!(
             "remove this line; in a thin pool, run `evenkeel volume snapshot {name}` from a timer"

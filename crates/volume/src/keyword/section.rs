@@ -2,7 +2,7 @@
 
 use super::bind;
 use super::defaults::Defaults;
-use super::{LineBuilder, codes};
+use super::{VolumeLineBuilder, codes};
 use crate::config::{Schedule, WithoutMajority, parse_size};
 use crate::device::{Backing, LogicalVolume};
 use crate::layout::{BLOCK_BYTES, VOLUME_BYTES_MAX};
@@ -10,7 +10,7 @@ use configuration::Storage;
 use language::arguments::{Args, Built, section_name};
 use language::keyword::Keyword;
 use language::value::TimeUnit;
-use language::{Diagnostic, Line, Span};
+use language::{ConfigLine, Diagnostic, Span};
 use std::path::{Component, Path, PathBuf};
 
 const SECTIONS_MAX: usize = 256;
@@ -33,24 +33,24 @@ const SNAPSHOTS_EVERY_MAX: u64 = 366 * 24 * 3600;
 
 /// Value with its position in the file.
 #[derive(Clone, Debug)]
-pub(super) struct Written<T> {
+pub(super) struct Spanned<T> {
     pub(super) value: T,
     pub(super) span: Span,
 }
 
 #[derive(Debug)]
 pub(super) struct Volume {
-    pub(super) name: Written<String>,
-    pub(super) size: Option<Written<u64>>,
-    pub(super) nodes: Vec<Written<String>>,
-    pub(super) backing: Option<Written<Backing>>,
+    pub(super) name: Spanned<String>,
+    pub(super) size: Option<Spanned<u64>>,
+    pub(super) nodes: Vec<Spanned<String>>,
+    pub(super) backing: Option<Spanned<Backing>>,
     /// External storage of the volume.
-    pub(super) external: Option<Written<Storage>>,
-    pub(super) snapshots: Option<Written<Schedule>>,
+    pub(super) external: Option<Spanned<Storage>>,
+    pub(super) snapshots: Option<Spanned<Schedule>>,
     pub(super) without_majority: Option<WithoutMajority>,
-    pub(super) verify: Option<Written<bool>>,
+    pub(super) verify: Option<Spanned<bool>>,
     pub(super) read_only: bool,
-    pub(super) bind: Option<bind::Line>,
+    pub(super) bind: Option<bind::BindLine>,
     /// An `on` line was refused.
     pub(super) has_refused_nodes: bool,
     /// Keywords in the section, with their positions.
@@ -67,14 +67,14 @@ impl Volume {
 
 /// Sections parsed so far.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct ParsedSections {
     pub(super) volumes: Vec<Volume>,
     pub(super) defaults: Defaults,
     /// The current section is `volume-defaults`.
     pub(super) in_defaults: bool,
 }
 
-pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
+pub(super) fn begin(draft: &mut ParsedSections, head: &ConfigLine) -> Built {
     draft.in_defaults = false;
     let mut args = Args::new(head, 1, "volume", "volume <name>", &codes::OF_ARGUMENTS);
     let word = args.required("the volume's name")?;
@@ -89,14 +89,14 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
     if let Some(first) = draft.volumes.iter().find(|one| one.name.value == name) {
         let told = refuse(format!("duplicate 'volume' section '{name}'"));
         let told = told.label("this name is taken");
-        return Err(told.also(first.name.span, "first used here"));
+        return Err(told.with_label(first.name.span, "first used here"));
     }
     if draft.volumes.len() >= SECTIONS_MAX {
         let told = format!("more than {SECTIONS_MAX} volume sections");
         return Err(Diagnostic::error(&codes::TOO_MANY, head.span, told));
     }
     draft.volumes.push(Volume {
-        name: Written {
+        name: Spanned {
             value: name.to_owned(),
             span: word.span,
         },
@@ -117,7 +117,7 @@ pub(super) fn begin(draft: &mut Draft, head: &Line) -> Built {
 
 /// Returns the current section for a keyword that may occur once.
 pub(super) fn once<'d>(
-    draft: &'d mut Draft,
+    draft: &'d mut ParsedSections,
     args: &Args<'_>,
     keyword: &'static str,
 ) -> Result<&'d mut Volume, Diagnostic> {
@@ -127,21 +127,23 @@ pub(super) fn once<'d>(
     if let Some((_, first)) = volume.once.iter().find(|(known, _)| *known == keyword) {
         let told = format!("'{keyword}' may appear only once in a section");
         let told = Diagnostic::error(&codes::TWICE, span, told).label("a second one");
-        return Err(told.also(*first, "first given here"));
+        return Err(told.with_label(*first, "first given here"));
     }
     volume.once.push((keyword, span));
     Ok(volume)
 }
 
-fn size(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn size(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let volume = once(draft, args, "size")?;
     let word = args.required("a size")?;
     args.end()?;
     let Some(bytes) = parse_size(word.str()) else {
-        return Err(args.unfit(word, "not a size: write a number and `k`, `m`, `g` or `t`"));
+        return Err(
+            args.unexpected_value(word, "not a size: write a number and `k`, `m`, `g` or `t`")
+        );
     };
     if bytes == 0 || bytes > VOLUME_BYTES_MAX {
-        return Err(args.unfit(word, "not between 4k and 16t"));
+        return Err(args.unexpected_value(word, "not between 4k and 16t"));
     }
     if !bytes.is_multiple_of(BLOCK_BYTES) {
         let text = word.str();
@@ -150,21 +152,21 @@ fn size(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             let told = Diagnostic::error(&codes::VALUE, word.span, told);
             return Err(told.help(format!("add `k`, `m`, `g` or `t`, such as `size {text}g`")));
         }
-        return Err(args.unfit(word, "not a multiple of 4 KiB"));
+        return Err(args.unexpected_value(word, "not a multiple of 4 KiB"));
     }
-    volume.size = Some(Written {
+    volume.size = Some(Spanned {
         value: bytes,
         span: word.span,
     });
     Ok(())
 }
 
-fn on(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn on(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let volume = once(draft, args, "on")?;
     volume.has_refused_nodes = true;
     args.required("the name of a node")?;
     for word in &args.line().words[1..] {
-        volume.nodes.push(Written {
+        volume.nodes.push(Spanned {
             value: section_name("node", word, &codes::VALUE)?.to_owned(),
             span: word.span,
         });
@@ -174,20 +176,22 @@ fn on(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn backing(draft: &mut Draft, args: &mut Args<'_>, make: fn(PathBuf) -> Backing) -> Built {
+fn backing(draft: &mut ParsedSections, args: &mut Args<'_>, make: fn(PathBuf) -> Backing) -> Built {
     let volume = once(draft, args, "backing")?;
     let word = args.required("a path")?;
     args.end()?;
     let path = Path::new(word.str());
     let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
     if !path.is_absolute() || !path.components().all(plain) {
-        return Err(args.unfit(word, "not an absolute path without `.` and `..`"));
+        return Err(args.unexpected_value(word, "not an absolute path without `.` and `..`"));
     }
     // Normalises the path, for example without a `/` at the end.
     let path: PathBuf = path.components().collect();
     let is_name = |part: Component<'_>| part.as_os_str().len() <= FILE_NAME_BYTES_MAX;
     if !path.components().all(is_name) {
-        return Err(args.unfit(word, "not a path: a part of it is longer than 255 bytes"));
+        return Err(
+            args.unexpected_value(word, "not a path: a part of it is longer than 255 bytes")
+        );
     }
     let value = make(path);
     let longest = match &value {
@@ -199,38 +203,40 @@ fn backing(draft: &mut Draft, args: &mut Args<'_>, make: fn(PathBuf) -> Backing)
         Backing::Lvm(_) => 0,
     };
     if longest > PATH_BYTES_MAX {
-        return Err(args.unfit(
+        return Err(args.unexpected_value(
             word,
             "longer than a path may be (4095 bytes with the names of files)",
         ));
     }
-    volume.backing = Some(Written {
+    volume.backing = Some(Spanned {
         value,
         span: word.span,
     });
     Ok(())
 }
 
-fn backing_lvm(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn backing_lvm(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let volume = once(draft, args, "backing")?;
     let word = args.required("a volume group")?;
     args.end()?;
     let Some(logical) = LogicalVolume::new(word.str(), &volume.name.value) else {
-        return Err(args.unfit(word, "not a volume group: write `GROUP` or `GROUP/POOL`"));
+        return Err(
+            args.unexpected_value(word, "not a volume group: write `GROUP` or `GROUP/POOL`")
+        );
     };
-    volume.backing = Some(Written {
+    volume.backing = Some(Spanned {
         value: Backing::Lvm(logical),
         span: word.span,
     });
     Ok(())
 }
 
-fn snapshot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn snapshot(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let volume = once(draft, args, "snapshot every")?;
     let (every, span) = args.time(TimeUnit::Seconds)?;
     let word = args.required("`keep`")?;
     if word.str() != "keep" {
-        return Err(args.unfit(word, "not `keep`"));
+        return Err(args.unexpected_value(word, "not `keep`"));
     }
     let keep = args.count("the number of snapshots", 1..=SNAPSHOTS_KEPT_MAX)?;
     args.end()?;
@@ -242,7 +248,7 @@ fn snapshot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
             format!("'snapshot every': {words}"),
         ));
     }
-    volume.snapshots = Some(Written {
+    volume.snapshots = Some(Spanned {
         value: Schedule {
             every_seconds: every.as_secs(),
             keep,
@@ -252,18 +258,18 @@ fn snapshot(draft: &mut Draft, args: &mut Args<'_>) -> Built {
     Ok(())
 }
 
-fn read_only(draft: &mut Draft, args: &mut Args<'_>) -> Built {
+fn read_only(draft: &mut ParsedSections, args: &mut Args<'_>) -> Built {
     let volume = once(draft, args, "read-only")?;
     let word = args.required("`yes` or `no`")?;
     volume.read_only = match word.str() {
         "yes" => true,
         "no" => false,
-        _ => return Err(args.unfit(word, "not `yes` or `no`")),
+        _ => return Err(args.unexpected_value(word, "not `yes` or `no`")),
     };
     args.end()
 }
 
-pub(super) static LINES: &[Keyword<LineBuilder>] = &[
+pub(super) static LINES: &[Keyword<VolumeLineBuilder>] = &[
     Keyword {
         places: &["volume"],
         syntax: "size <size>",

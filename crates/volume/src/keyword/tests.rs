@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::WithoutMajority;
-use configuration::{LoadOptions, Recording, Words};
+use configuration::{LoadOptions, Recording, SectionKeywords};
 use language::render;
 use language::source::Text;
 use language::{Environment, Facts};
@@ -10,12 +10,12 @@ use language::{Environment, Facts};
 pub(super) fn load(text: &str, options: LoadOptions) -> (Volumes, String) {
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
-    let words = Words::of([&PART.sections]);
+    let words = SectionKeywords::from_parts([&PART.sections]);
     let inputs = Recording::new(files, environment, facts, options, words);
     let mut loaded =
         configuration::load(&[&PART], inputs, configuration::outside::Outside::default());
     let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
-    (loaded.take(&PART), told)
+    (loaded.take_part(&PART), told)
 }
 
 /// Loads the configuration on the machine `alpha` of these nodes.
@@ -92,7 +92,7 @@ fn other_parts_may_name_a_volume_and_know_its_nodes() {
         let mut exchange = Vec::new();
         let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
         let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
-        let words = Words::of([&PART.sections]);
+        let words = SectionKeywords::from_parts([&PART.sections]);
         let inputs = Recording::new(files, environment, facts, LoadOptions::default(), words);
         let loaded =
             configuration::load(&[&PART], inputs, configuration::outside::Outside::default());
@@ -431,8 +431,8 @@ fn checksums_are_for_volumes_with_one_copy_and_with_two() {
 }
 
 /// Directory with a certificate and its key, the CA of clients, and invalid files.
-fn certificates() -> lab::Scratch {
-    let scratch = lab::Scratch::new().unwrap();
+fn certificates() -> lab::ScratchDirectory {
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let authority = lab::pki::Authority::new("clients").unwrap();
     let site = authority.issue(&lab::pki::Leaf::default()).unwrap();
     let other = authority.issue(&lab::pki::Leaf::default()).unwrap();

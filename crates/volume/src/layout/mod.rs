@@ -17,8 +17,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-pub use slot::{Head, State, VolumeId};
-pub use store::{Change, Loaded, Metadata, Phase, Write, stored_size};
+pub use slot::{Superblock, SyncState, VolumeId};
+pub use store::{Loaded, Metadata, MetadataChange, Write, WritePhase, stored_size};
 
 /// Length of a block, the unit of the dirty bitmap, bytes.
 pub const BLOCK_BYTES: u64 = 4096;

@@ -9,7 +9,7 @@ const MAGIC: [u8; 4] = *b"EKdb";
 pub(super) const PAGE_WORDS: usize = PAGE_EXTENTS as usize * EXTENT_WORDS;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Page {
+pub(super) struct BitmapPage {
     /// Position of the page, from 0. A page at another position is invalid.
     pub(super) index: u32,
     /// Number of the store that wrote the page.
@@ -19,7 +19,7 @@ pub(super) struct Page {
     pub(super) words: Vec<u64>,
 }
 
-impl Page {
+impl BitmapPage {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(PAGE_BYTES);
         bytes.extend_from_slice(&MAGIC);
@@ -38,7 +38,7 @@ impl Page {
 
     /// Decodes the page with this index. `None` if it is torn, damaged, misplaced or of another
     /// volume.
-    pub(super) fn decode(bytes: &[u8], index: u32, volume: Option<VolumeId>) -> Option<Page> {
+    pub(super) fn decode(bytes: &[u8], index: u32, volume: Option<VolumeId>) -> Option<BitmapPage> {
         let content = bytes.get(..PAGE_BYTES).and_then(unseal)?;
         let mut reader = Reader(content);
         if reader.array()? != MAGIC || reader.u32()? != index {
@@ -49,7 +49,7 @@ impl Page {
             return None;
         }
         let words: Option<Vec<u64>> = (0..PAGE_WORDS).map(|_| reader.u64()).collect();
-        Some(Page {
+        Some(BitmapPage {
             index,
             number,
             volume,

@@ -28,7 +28,7 @@ impl fmt::Display for VolumeId {
 
 /// Completeness of a replica, by generations of the volume's record.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
+pub enum SyncState {
     /// Complete since this generation.
     Joined(u64),
     /// Incomplete. The source's dirty bits count from this generation.
@@ -37,7 +37,7 @@ pub enum State {
 
 /// Head of a replica: values that change atomically.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Head {
+pub struct Superblock {
     /// Identifier of the volume; `None` for a replica that was never part of one.
     pub volume: Option<VolumeId>,
     /// Size of the volume, bytes.
@@ -50,7 +50,7 @@ pub struct Head {
     /// History that the content belongs to.
     pub incarnation: u64,
     /// Completeness of the content.
-    pub state: State,
+    pub state: SyncState,
     /// Boot (Linux: `/proc/sys/kernel/random/boot_id`) in which the replica acknowledged writes
     /// that may not be flushed.
     pub unflushed: Option<u128>,
@@ -60,10 +60,10 @@ pub struct Head {
 
 /// Stored head.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Slot {
+pub(super) struct SuperblockSlot {
     /// Sequence number of the store.
     pub(super) number: u64,
-    pub(super) head: Head,
+    pub(super) head: Superblock,
     pub(super) fill: Fill,
     /// Name of the volume at its creation. None: an earlier program stored no name.
     pub(super) name: Option<String>,
@@ -79,9 +79,9 @@ pub(super) struct Fill {
 
 /// Content of a slot.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Found {
+pub(super) enum SlotContent {
     /// Valid record.
-    Valid(Slot),
+    Valid(SuperblockSlot),
     /// Valid record of a newer format.
     Newer(u32),
     /// Torn or damaged record of this program.
@@ -90,7 +90,7 @@ pub(super) enum Found {
     Nothing,
 }
 
-impl Slot {
+impl SuperblockSlot {
     /// Encodes the slot as whole sectors. The caller must not exceed [`LOG_EXTENTS_MAX`] extents,
     /// for which there is no space.
     pub(super) fn encode(&self) -> Vec<u8> {
@@ -108,8 +108,8 @@ impl Slot {
         let volume = head.volume.map_or([0; 16], |volume| volume.0);
         bytes.extend_from_slice(&volume);
         let (state, generation) = match head.state {
-            State::Joined(generation) => (JOINED, generation),
-            State::Syncing(base) => (SYNCING, base),
+            SyncState::Joined(generation) => (JOINED, generation),
+            SyncState::Syncing(base) => (SYNCING, base),
         };
         for number in [
             u32::from(head.volume.is_some()),
@@ -172,33 +172,33 @@ impl Slot {
     }
 
     /// Decodes the content of a slot.
-    pub(super) fn decode(bytes: &[u8]) -> Found {
+    pub(super) fn decode(bytes: &[u8]) -> SlotContent {
         let mut frame = Reader(bytes);
         if frame.array() != Some(MAGIC) {
-            return Found::Nothing;
+            return SlotContent::Nothing;
         }
         let (Some(format), Some(length)) = (frame.u32(), frame.u32()) else {
-            return Found::Damaged;
+            return SlotContent::Damaged;
         };
         let content = bytes.get(..length as usize).and_then(unseal);
         let Some(content) = content.and_then(|content| content.get(FRAME_BYTES..)) else {
-            return Found::Damaged;
+            return SlotContent::Damaged;
         };
         match format {
-            FORMAT => match Slot::content(content) {
-                None => Found::Damaged,
+            FORMAT => match SuperblockSlot::content(content) {
+                None => SlotContent::Damaged,
                 Some(slot) => {
                     let behind = bytes.get(length as usize..).unwrap_or_default();
-                    let name = Slot::name_of(behind, slot.number);
-                    Found::Valid(Slot { name, ..slot })
+                    let name = SuperblockSlot::name_of(behind, slot.number);
+                    SlotContent::Valid(SuperblockSlot { name, ..slot })
                 }
             },
-            0 => Found::Damaged,
-            _ => Found::Newer(format),
+            0 => SlotContent::Damaged,
+            _ => SlotContent::Newer(format),
         }
     }
 
-    fn content(content: &[u8]) -> Option<Slot> {
+    fn content(content: &[u8]) -> Option<SuperblockSlot> {
         let mut reader = Reader(content);
         let number = reader.u64()?;
         let volume = VolumeId(reader.array()?);
@@ -209,8 +209,8 @@ impl Slot {
         let (size_bytes, data_offset) = (reader.u64()?, reader.u64()?);
         let (promised, incarnation) = (reader.u64()?, reader.u64()?);
         let state = match (state, reader.u64()?) {
-            (JOINED, generation) => State::Joined(generation),
-            (SYNCING, base) => State::Syncing(base),
+            (JOINED, generation) => SyncState::Joined(generation),
+            (SYNCING, base) => SyncState::Syncing(base),
             _ => return None,
         };
         let fill = Fill {
@@ -231,9 +231,9 @@ impl Slot {
         {
             return None;
         }
-        Some(Slot {
+        Some(SuperblockSlot {
             number,
-            head: Head {
+            head: Superblock {
                 volume: has_volume.then_some(volume),
                 size_bytes,
                 data_offset,

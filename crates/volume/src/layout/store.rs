@@ -1,7 +1,7 @@
 //! Metadata of one replica: the stored state, and the writes for a change.
 
-use super::page::{PAGE_WORDS, Page};
-use super::slot::{Fill, Found, Head, Slot, VolumeId};
+use super::page::{BitmapPage, PAGE_WORDS};
+use super::slot::{Fill, SlotContent, Superblock, SuperblockSlot, VolumeId};
 use super::{
     BITMAP_OFFSET, EXTENT_WORDS, LayoutError, PAGE_BYTES, PAGE_EXTENTS, SLOT_BYTES, SLOTS, extents,
     metadata_bytes, pages,
@@ -19,13 +19,13 @@ pub struct Write {
 
 /// Writes in any order. All of them are durable before the next phase begins.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Phase(pub Vec<Write>);
+pub struct WritePhase(pub Vec<Write>);
 
 /// Change that is stored atomically: the head becomes valid at the end, together with the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct MetadataChange {
     /// New head.
-    pub head: Head,
+    pub head: Superblock,
     /// Value that all dirty bits are set to before `bits` are stored.
     pub fill: Option<bool>,
     /// Dirty bits of extents, 64 blocks per word.
@@ -36,7 +36,7 @@ pub struct Change {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Loaded {
     /// Newest head.
-    pub head: Head,
+    pub head: Superblock,
     /// Dirty bits, one per block, 64 per word.
     pub dirty: Vec<u64>,
     /// Number of damaged bitmap pages, whose bits are all set.
@@ -46,7 +46,7 @@ pub struct Loaded {
 /// State of the metadata on disk after the planned writes.
 #[derive(Clone, Debug)]
 pub struct Metadata {
-    slot: Slot,
+    slot: SuperblockSlot,
     /// Stored dirty bits.
     words: Vec<u64>,
     /// A write failed, so the stored pages are unknown.
@@ -58,7 +58,10 @@ impl Metadata {
     ///
     /// # Errors
     /// The size is invalid.
-    pub fn create(head: Head, name: &str) -> Result<(Metadata, Vec<Phase>), LayoutError> {
+    pub fn create(
+        head: Superblock,
+        name: &str,
+    ) -> Result<(Metadata, Vec<WritePhase>), LayoutError> {
         metadata_bytes(head.size_bytes)?;
         let fill = Fill {
             number: 1,
@@ -68,7 +71,7 @@ impl Metadata {
         let metadata = Metadata {
             words: vec![0; count as usize * PAGE_WORDS],
             is_unknown: false,
-            slot: Slot {
+            slot: SuperblockSlot {
                 number: 1,
                 head,
                 fill,
@@ -83,7 +86,7 @@ impl Metadata {
         let pages = (0..count).map(|index| metadata.page(index, 1));
         let first = std::iter::once(wiped).chain(pages).collect();
         let last = vec![metadata.slot_write()];
-        Ok((metadata, vec![Phase(first), Phase(last)]))
+        Ok((metadata, vec![WritePhase(first), WritePhase(last)]))
     }
 
     /// Loads metadata. With `expected`, refuses any other volume.
@@ -104,7 +107,7 @@ impl Metadata {
         let mut damaged_pages = 0;
         let stored = bytes[BITMAP_OFFSET as usize..].chunks(PAGE_BYTES);
         for (index, page) in (0..pages(size)).zip(stored) {
-            match Page::decode(page, index, slot.head.volume) {
+            match BitmapPage::decode(page, index, slot.head.volume) {
                 Some(page) if page.number >= slot.fill.number => words.extend(page.words),
                 Some(_) => words.resize(words.len() + PAGE_WORDS, filled(slot.fill.value)),
                 None => {
@@ -127,7 +130,7 @@ impl Metadata {
     }
 
     /// Stored head.
-    pub fn head(&self) -> &Head {
+    pub fn head(&self) -> &Superblock {
         &self.slot.head
     }
 
@@ -138,9 +141,9 @@ impl Metadata {
 
     /// Plans the writes that assign the replica to the volume with this name, like
     /// [`Metadata::plan`].
-    pub fn rename(&mut self, name: &str) -> Vec<Phase> {
+    pub fn rename(&mut self, name: &str) -> Vec<WritePhase> {
         self.slot.name = Some(name.to_owned());
-        let change = Change {
+        let change = MetadataChange {
             head: self.slot.head.clone(),
             fill: None,
             bits: Vec::new(),
@@ -155,7 +158,7 @@ impl Metadata {
 
     /// Plans the writes for a change. The caller has to execute them, phase by phase, before it
     /// plans the next change. After an interruption either the old or the new head is valid.
-    pub fn plan(&mut self, change: &Change) -> Vec<Phase> {
+    pub fn plan(&mut self, change: &MetadataChange) -> Vec<WritePhase> {
         let mut phases = Vec::new();
         if let Some(value) = change.fill {
             self.slot.fill = Fill {
@@ -167,7 +170,7 @@ impl Metadata {
             // them. Without changed pages it becomes valid with the head.
             if !change.bits.is_empty() || self.is_unknown {
                 self.slot.number += 1;
-                phases.push(Phase(vec![self.slot_write()]));
+                phases.push(WritePhase(vec![self.slot_write()]));
             }
         }
         let number = self.slot.number + 1;
@@ -194,16 +197,16 @@ impl Metadata {
         }
         if !touched.is_empty() {
             let pages = touched.into_iter().map(|index| self.page(index, number));
-            phases.push(Phase(pages.collect()));
+            phases.push(WritePhase(pages.collect()));
         }
         self.slot.number = number;
-        phases.push(Phase(vec![self.slot_write()]));
+        phases.push(WritePhase(vec![self.slot_write()]));
         phases
     }
 
     fn page(&self, index: u32, number: u64) -> Write {
         let words = self.words.chunks(PAGE_WORDS).nth(index as usize);
-        let page = Page {
+        let page = BitmapPage {
             index,
             number,
             volume: self.slot.head.volume,
@@ -232,18 +235,18 @@ pub fn stored_size(bytes: &[u8]) -> Option<u64> {
 }
 
 /// Newest valid slot of the ring.
-fn newest(bytes: &[u8], expected: Option<VolumeId>) -> Result<Slot, LayoutError> {
+fn newest(bytes: &[u8], expected: Option<VolumeId>) -> Result<SuperblockSlot, LayoutError> {
     if bytes.is_empty() {
         return Err(LayoutError::Empty);
     }
-    let (mut best, mut other, mut damaged): (Option<Slot>, _, _) = (None, None, false);
+    let (mut best, mut other, mut damaged): (Option<SuperblockSlot>, _, _) = (None, None, false);
     for room in bytes.chunks(SLOT_BYTES).take(SLOTS as usize) {
-        match Slot::decode(room) {
+        match SuperblockSlot::decode(room) {
             // A slot with an unsupported format may be newer than all supported ones.
-            Found::Newer(format) => return Err(LayoutError::Newer(format)),
-            Found::Damaged => damaged = true,
-            Found::Nothing => {}
-            Found::Valid(slot) => match (slot.head.volume, expected) {
+            SlotContent::Newer(format) => return Err(LayoutError::Newer(format)),
+            SlotContent::Damaged => damaged = true,
+            SlotContent::Nothing => {}
+            SlotContent::Valid(slot) => match (slot.head.volume, expected) {
                 (Some(found), Some(expected)) if found != expected => {
                     other = Some(LayoutError::OtherVolume { found, expected });
                 }

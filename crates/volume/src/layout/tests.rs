@@ -8,14 +8,14 @@ use proptest::prelude::*;
 const SIZE: u64 = 300 << 20;
 const ID: VolumeId = VolumeId([7; 16]);
 
-fn head(promised: u64, hot: &[u32]) -> Head {
-    Head {
+fn head(promised: u64, hot: &[u32]) -> Superblock {
+    Superblock {
         volume: Some(ID),
         size_bytes: SIZE,
         data_offset: 1 << 20,
         promised,
         incarnation: 1,
-        state: State::Joined(3),
+        state: SyncState::Joined(3),
         unflushed: Some(5),
         hot: hot.to_vec(),
     }
@@ -30,16 +30,16 @@ fn created() -> (Metadata, Vec<u8>) {
     (metadata, disk)
 }
 
-fn apply(disk: &mut [u8], phase: &Phase) {
+fn apply(disk: &mut [u8], phase: &WritePhase) {
     for write in &phase.0 {
         let at = write.offset as usize;
         disk[at..at + write.bytes.len()].copy_from_slice(&write.bytes);
     }
 }
 
-fn change(promised: u64, hot: &[u32], fill: Option<bool>, bits: &[(u32, u64)]) -> Change {
+fn change(promised: u64, hot: &[u32], fill: Option<bool>, bits: &[(u32, u64)]) -> MetadataChange {
     let bits = bits.iter().map(|(extent, word)| (*extent, vec![*word; 16]));
-    Change {
+    MetadataChange {
         head: head(promised, hot),
         fill,
         bits: bits.collect(),
@@ -118,7 +118,9 @@ fn metadata_without_a_name_stays_valid() {
     let length = u32::from_le_bytes(slot[12..16].try_into().unwrap()) as usize;
     for spoil in [length, length + 8, length + 16, length + 20, length + 24] {
         let kept = std::mem::replace(&mut slot[spoil], 0xff);
-        assert!(matches!(slot::Slot::decode(slot), slot::Found::Valid(one) if one.name.is_none()));
+        assert!(
+            matches!(slot::SuperblockSlot::decode(slot), slot::SlotContent::Valid(one) if one.name.is_none())
+        );
         slot[spoil] = kept;
     }
     slot[length..].fill(0);
@@ -134,7 +136,7 @@ fn metadata_without_a_name_stays_valid() {
 fn a_full_log_fits_and_every_slot_is_used_in_turn() {
     let big = 8 << 30;
     let hot: Vec<u32> = (1000..2024).collect();
-    let first = Head {
+    let first = Superblock {
         size_bytes: big,
         ..head(0, &[])
     };
@@ -143,8 +145,8 @@ fn a_full_log_fits_and_every_slot_is_used_in_turn() {
     phases.iter().for_each(|phase| apply(&mut disk, phase));
     let mut places = std::collections::BTreeSet::new();
     for promised in 1..=16 {
-        let change = Change {
-            head: Head {
+        let change = MetadataChange {
+            head: Superblock {
                 promised,
                 hot: hot.clone(),
                 ..first.clone()
@@ -163,8 +165,8 @@ fn a_full_log_fits_and_every_slot_is_used_in_turn() {
     assert_eq!(places.len(), SLOTS as usize);
     // The name is in the last sector of the record, in the next one, or across both.
     for count in 970..1000 {
-        let change = Change {
-            head: Head {
+        let change = MetadataChange {
+            head: Superblock {
                 hot: hot[..count].to_vec(),
                 ..first.clone()
             },
@@ -202,14 +204,14 @@ fn a_damaged_page_is_dirty_as_a_whole_and_a_damaged_slot_leaves_the_one_before_i
 
 #[test]
 fn a_copy_that_gets_its_identity_or_grows_keeps_its_bits() {
-    let blank = Head {
+    let blank = Superblock {
         volume: None,
         ..head(0, &[])
     };
     let (mut metadata, phases) = Metadata::create(blank, "mail").unwrap();
     let mut disk = vec![0; metadata_bytes(2 * SIZE).unwrap() as usize];
     phases.iter().for_each(|phase| apply(&mut disk, phase));
-    let grown = Head {
+    let grown = Superblock {
         size_bytes: 2 * SIZE,
         ..head(2, &[])
     };
@@ -217,7 +219,7 @@ fn a_copy_that_gets_its_identity_or_grows_keeps_its_bits() {
     for head in changes {
         let bits = vec![(3, vec![5; 16])];
         let fill = None;
-        for phase in metadata.plan(&Change { head, fill, bits }) {
+        for phase in metadata.plan(&MetadataChange { head, fill, bits }) {
             apply(&mut disk, &phase);
         }
         let loaded = load(&disk);
@@ -281,9 +283,9 @@ fn is_suspect(loaded: &Loaded, extent: u32) -> bool {
 }
 
 /// Hot extents, a fill, and the first words of extents' bits.
-type Asked = (Vec<u32>, Option<bool>, Vec<(u32, u64)>);
+type GeneratedChange = (Vec<u32>, Option<bool>, Vec<(u32, u64)>);
 
-fn changes() -> impl Strategy<Value = Vec<Asked>> {
+fn changes() -> impl Strategy<Value = Vec<GeneratedChange>> {
     let fill = prop_oneof![6 => Just(None), 1 => Just(Some(true)), 1 => Just(Some(false))];
     let bits = proptest::collection::vec((0_u32..75, 0_u64..3), 0..4);
     let hot = proptest::collection::btree_set(0_u32..75, 0..6);

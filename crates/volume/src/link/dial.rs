@@ -15,7 +15,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
-use wire::{HandshakeError, Timed, Trusted, Wire, Young, is_closed, is_mine, unspecified};
+use wire::{
+    GreetingConnection, HandshakeError, NodeConnection, TimedStream, TrustedNodes, is_closed,
+    is_mine, unspecified,
+};
 
 /// Timeout for connecting, and for each greeting.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Replication link of the two nodes: addresses, port and encryption.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Cable {
+pub struct ReplicationLink {
     /// Addresses of both ends. Each machine finds its own end among its addresses. None: the
     /// addresses at which the cluster reaches the nodes.
     pub ends: Option<[IpAddr; 2]>,
@@ -43,7 +46,7 @@ pub struct Cable {
     pub is_plain: bool,
 }
 
-impl fmt::Display for Cable {
+impl fmt::Display for ReplicationLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.ends {
             Some([one, other]) => write!(f, "{one} - {other} port {}", self.port)?,
@@ -53,10 +56,10 @@ impl fmt::Display for Cable {
     }
 }
 
-impl Default for Cable {
+impl Default for ReplicationLink {
     /// Link without a configuration: the cluster's addresses, the default port and TLS.
-    fn default() -> Cable {
-        Cable {
+    fn default() -> ReplicationLink {
+        ReplicationLink {
             ends: None,
             port: PORT,
             is_plain: false,
@@ -64,10 +67,10 @@ impl Default for Cable {
     }
 }
 
-impl Cable {
+impl ReplicationLink {
     /// Returns whether an address belongs to a node: it is an end of the link, or the cluster
     /// reaches a node there. Behind NAT, a node has none of these addresses.
-    fn knows(&self, address: IpAddr, trusted: Option<&Trusted>) -> bool {
+    fn is_node_address(&self, address: IpAddr, trusted: Option<&TrustedNodes>) -> bool {
         let address = address.to_canonical();
         let is_end = self.ends.is_some_and(|ends| ends.contains(&address));
         let mut reached = trusted
@@ -103,15 +106,15 @@ impl Cable {
     ///
     /// # Errors
     /// This node has no end of the link, or the cluster has not reported the node's addresses.
-    fn own(&self, trusted: Option<&Trusted>) -> Result<IpAddr, WireTrouble> {
+    fn own(&self, trusted: Option<&TrustedNodes>) -> Result<IpAddr, LinkFailure> {
         if let Some(ends) = self.ends {
             return Ok(sides(ends)?.0);
         }
-        let trusted = trusted.ok_or(WireTrouble::NoCertificate)?;
+        let trusted = trusted.ok_or(LinkFailure::NoCertificate)?;
         let known = trusted.addresses_of(&trusted.me);
         let first = known
             .first()
-            .ok_or_else(|| WireTrouble::Unknown(trusted.me.clone()))?;
+            .ok_or_else(|| LinkFailure::Unknown(trusted.me.clone()))?;
         let mine = known.iter().find(|address| is_mine(**address));
         // Behind NAT, this node does not have the address at which others reach it.
         Ok(*mine.unwrap_or(&unspecified(*first)))
@@ -122,32 +125,36 @@ impl Cable {
     /// # Errors
     /// This node has no end of the link, or the cluster has not reported the other node's
     /// addresses.
-    fn theirs(&self, other: &str, trusted: Option<&Trusted>) -> Result<Vec<IpAddr>, WireTrouble> {
+    fn peer_addresses(
+        &self,
+        other: &str,
+        trusted: Option<&TrustedNodes>,
+    ) -> Result<Vec<IpAddr>, LinkFailure> {
         if let Some(ends) = self.ends {
             return Ok(vec![sides(ends)?.1]);
         }
-        let trusted = trusted.ok_or(WireTrouble::NoCertificate)?;
+        let trusted = trusted.ok_or(LinkFailure::NoCertificate)?;
         match trusted.addresses_of(other) {
-            [] => Err(WireTrouble::Unknown(other.to_owned())),
+            [] => Err(LinkFailure::Unknown(other.to_owned())),
             known => Ok(known.to_vec()),
         }
     }
 }
 
 /// Returns this machine's end and the other end.
-fn sides(ends: [IpAddr; 2]) -> Result<(IpAddr, IpAddr), WireTrouble> {
+fn sides(ends: [IpAddr; 2]) -> Result<(IpAddr, IpAddr), LinkFailure> {
     let [one, other] = ends;
     match (is_mine(one), is_mine(other)) {
         (true, false) => Ok((one, other)),
         (false, true) => Ok((other, one)),
-        (false, false) => Err(WireTrouble::NoAddress(ends)),
-        (true, true) => Err(WireTrouble::BothAddresses(ends)),
+        (false, false) => Err(LinkFailure::NoAddress(ends)),
+        (true, true) => Err(LinkFailure::BothAddresses(ends)),
     }
 }
 
 /// Reason why a volume has no replication connection.
 #[derive(Debug, thiserror::Error)]
-pub enum WireTrouble {
+pub enum LinkFailure {
     /// Neither address of the link belongs to this machine.
     #[error("neither {} nor {} is an address of this machine: check `link`", .0[0], .0[1])]
     NoAddress([IpAddr; 2]),
@@ -179,7 +186,7 @@ pub trait Receiver: Send + Sync {
     fn greeting(&self) -> Greeting;
 
     /// Accepts a non-blocking connection after both greetings.
-    fn connected(&self, wire: Wire, theirs: Greeting);
+    fn connected(&self, wire: NodeConnection, theirs: Greeting);
 
     /// Reports that there is no connection, and why.
     fn not_connected(&self, why: String);
@@ -188,7 +195,7 @@ pub trait Receiver: Send + Sync {
 /// Receiver of connections on which a node writes a whole volume.
 pub trait CopyReceiver: Send + Sync {
     /// Accepts a connection with TLS and a certificate of the node that sent the greeting.
-    fn begin(self: Arc<Self>, wire: Wire, theirs: CopyGreeting);
+    fn begin(self: Arc<Self>, wire: NodeConnection, theirs: CopyGreeting);
 }
 
 /// Volumes that accept connections, by name.
@@ -200,7 +207,7 @@ pub struct Registry {
     /// Reason why no node can connect, if listening fails.
     trouble: Mutex<Option<String>>,
     /// Nodes, addresses and certificates of the cluster.
-    trusted: Mutex<Option<Arc<Trusted>>>,
+    trusted: Mutex<Option<Arc<TrustedNodes>>>,
     copies: Mutex<Option<Arc<dyn CopyReceiver>>>,
 }
 
@@ -227,7 +234,7 @@ impl Registry {
     }
 
     /// Sets the cluster's nodes and certificates for subsequent connections.
-    pub fn trust(&self, trusted: Arc<Trusted>) {
+    pub fn trust(&self, trusted: Arc<TrustedNodes>) {
         *lock(&self.trusted) = Some(trusted);
     }
 
@@ -237,18 +244,18 @@ impl Registry {
     }
 
     /// The cluster's nodes and certificates. None until the cluster sent them.
-    pub fn trusted(&self) -> Option<Arc<Trusted>> {
+    pub fn trusted(&self) -> Option<Arc<TrustedNodes>> {
         lock(&self.trusted).clone()
     }
 
     /// Reserves a slot for a connection that has not sent its greeting, if one is free.
-    fn place(&self, is_known: bool) -> Option<Place> {
+    fn place(&self, is_known: bool) -> Option<ConnectionSlot> {
         let (places, most) = match is_known {
             true => (&self.known, KNOWN_MAX),
             false => (&self.strangers, STRANGERS_MAX),
         };
         let before = places.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(places));
+        let place = ConnectionSlot(Arc::clone(places));
         (before < most).then_some(place)
     }
 
@@ -262,26 +269,26 @@ impl Registry {
 }
 
 /// Slot of a connection. Dropping it frees the slot.
-struct Place(Arc<AtomicUsize>);
+struct ConnectionSlot(Arc<AtomicUsize>);
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Listens at the local end of the link until `stop` is readable.
-pub fn listen(cable: &Cable, registry: &Arc<Registry>, stop: BorrowedFd<'_>) {
+pub fn listen(cable: &ReplicationLink, registry: &Arc<Registry>, stop: BorrowedFd<'_>) {
     loop {
         let bound = cable.own(registry.trusted().as_deref()).and_then(|own| {
             let at = SocketAddr::new(own, cable.port);
-            TcpListener::bind(at).map_err(|error| WireTrouble::Listen(at, error))
+            TcpListener::bind(at).map_err(|error| LinkFailure::Listen(at, error))
         });
         let listener = match bound {
             Ok(listener) => listener,
             Err(trouble) => {
                 *lock(&registry.trouble) = Some(trouble.to_string());
-                if waits(stop, None, Some(LOOK)) == Woken::Stop {
+                if waits(stop, None, Some(LOOK)) == WakeReason::Stop {
                     return;
                 }
                 continue;
@@ -292,9 +299,9 @@ pub fn listen(cable: &Cable, registry: &Arc<Registry>, stop: BorrowedFd<'_>) {
         let _ = listener.set_nonblocking(true);
         loop {
             match waits(stop, Some(listener.as_fd()), None) {
-                Woken::Stop => return,
-                Woken::Time => continue,
-                Woken::Ready => {}
+                WakeReason::Stop => return,
+                WakeReason::Time => continue,
+                WakeReason::Ready => {}
             }
             match listener.accept() {
                 Ok((socket, from)) => receive(socket, from, cable, registry),
@@ -307,28 +314,32 @@ pub fn listen(cable: &Cable, registry: &Arc<Registry>, stop: BorrowedFd<'_>) {
 }
 
 #[derive(PartialEq, Eq)]
-enum Woken {
+enum WakeReason {
     Stop,
     Ready,
     Time,
 }
 
-fn waits(stop: BorrowedFd<'_>, other: Option<BorrowedFd<'_>>, limit: Option<Duration>) -> Woken {
+fn waits(
+    stop: BorrowedFd<'_>,
+    other: Option<BorrowedFd<'_>>,
+    limit: Option<Duration>,
+) -> WakeReason {
     let mut watched = vec![PollFd::from_borrowed_fd(stop, PollFlags::IN)];
     watched.extend(other.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
     let limit = limit.and_then(|limit| rustix::time::Timespec::try_from(limit).ok());
     // Ignores errors: the caller checks everything again after any wake-up.
     let _ = poll(&mut watched, limit.as_ref());
     match &watched[..] {
-        [stop, ..] if !stop.revents().is_empty() => Woken::Stop,
-        [_, other] if !other.revents().is_empty() => Woken::Ready,
-        _ => Woken::Time,
+        [stop, ..] if !stop.revents().is_empty() => WakeReason::Stop,
+        [_, other] if !other.revents().is_empty() => WakeReason::Ready,
+        _ => WakeReason::Time,
     }
 }
 
 /// Receives the greeting of a connection on its own thread.
-fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Registry>) {
-    let is_known = cable.knows(from.ip(), registry.trusted().as_deref());
+fn receive(socket: TcpStream, from: SocketAddr, cable: &ReplicationLink, registry: &Arc<Registry>) {
+    let is_known = cable.is_node_address(from.ip(), registry.trusted().as_deref());
     let Some(place) = registry.place(is_known) else {
         return;
     };
@@ -349,35 +360,35 @@ fn receive(socket: TcpStream, from: SocketAddr, cable: &Cable, registry: &Arc<Re
                 // The connection was refused before its volume was known, so all volumes report
                 // the reason.
                 let all = receiver.map_or_else(|| own.all(), |one| vec![one]);
-                let why = WireTrouble::Greeting(from, error).to_string();
+                let why = LinkFailure::Greeting(from, error).to_string();
                 all.iter().for_each(|one| one.not_connected(why.clone()));
             }
         }
     });
 }
 
-type Unwelcome = (Option<Arc<dyn Receiver>>, GreetingError);
+type RefusedGreeting = (Option<Arc<dyn Receiver>>, GreetingError);
 
 fn welcome(
     socket: TcpStream,
     (links_are_plain, may_be_plain): (bool, bool),
     registry: &Registry,
-) -> Result<(), Unwelcome> {
+) -> Result<(), RefusedGreeting> {
     let nobody = |error: GreetingError| (None, error);
     socket
         .set_nonblocking(false)
         .map_err(|error| nobody(error.into()))?;
-    let timed = Timed::new(socket, PATIENCE);
+    let timed = TimedStream::new(socket, PATIENCE);
     // Copies of whole volumes need TLS, even at an address where links are plain.
     let is_plain = links_are_plain && !timed.begins_tls().map_err(|error| nobody(error.into()))?;
     if is_plain && !may_be_plain {
         return Ok(());
     }
     let (mut young, node) = match (is_plain, registry.trusted()) {
-        (true, _) => (Young::plain(timed), None),
+        (true, _) => (GreetingConnection::plain(timed), None),
         (false, Some(trusted)) => {
-            let (young, node) =
-                Young::answer(timed, &trusted).map_err(|error| nobody(error.into()))?;
+            let (young, node) = GreetingConnection::answer(timed, &trusted)
+                .map_err(|error| nobody(error.into()))?;
             (young, Some(node))
         }
         // Closes the connection. The other node sees the close and tries again.
@@ -401,7 +412,7 @@ fn welcome(
     let mut young = young.map_err(of)?;
     ours.write(&mut young).map_err(|error| of(error.into()))?;
     ours.fits(&theirs).map_err(of)?;
-    let wire = young.ready().map_err(|error| of(error.into()))?;
+    let wire = young.into_connection().map_err(|error| of(error.into()))?;
     receiver.connected(wire, theirs);
     Ok(())
 }
@@ -409,20 +420,20 @@ fn welcome(
 /// A link without TLS authenticates its node by name only, and the cluster must still have that
 /// node.
 fn admitted(
-    young: Young,
+    young: GreetingConnection,
     is_plain: bool,
     node: &str,
-    trusted: Option<&Trusted>,
-) -> Result<Young, GreetingError> {
+    trusted: Option<&TrustedNodes>,
+) -> Result<GreetingConnection, GreetingError> {
     match trusted.filter(|_| is_plain) {
-        Some(trusted) => Ok(young.named(node, trusted)?),
+        Some(trusted) => Ok(young.admit_by_name(node, trusted)?),
         None => Ok(young),
     }
 }
 
 /// Passes on the connection of a node that writes a whole volume. Refuses it without TLS.
 fn copies(
-    young: Young,
+    young: GreetingConnection,
     node: Option<String>,
     theirs: CopyGreeting,
     registry: &Registry,
@@ -433,7 +444,7 @@ fn copies(
     is_named(&theirs.from, Some(node))?;
     let receiver = lock(&registry.copies).clone();
     if let Some(receiver) = receiver.filter(|_| theirs.to == trusted.me) {
-        receiver.begin(young.ready()?, theirs);
+        receiver.begin(young.into_connection()?, theirs);
     }
     Ok(())
 }
@@ -442,8 +453,12 @@ fn copies(
 ///
 /// # Errors
 /// The cluster does not have the node, or the node cannot be reached.
-pub fn dial_copy(port: u16, trusted: &Trusted, ours: &CopyGreeting) -> Result<Wire, WireTrouble> {
-    let mut last = Err(WireTrouble::Unknown(ours.to.clone()));
+pub fn dial_copy(
+    port: u16,
+    trusted: &TrustedNodes,
+    ours: &CopyGreeting,
+) -> Result<NodeConnection, LinkFailure> {
+    let mut last = Err(LinkFailure::Unknown(ours.to.clone()));
     for address in trusted.addresses_of(&ours.to) {
         let at = SocketAddr::new(*address, port);
         last = dial_copy_at(at, trusted, ours);
@@ -456,18 +471,18 @@ pub fn dial_copy(port: u16, trusted: &Trusted, ours: &CopyGreeting) -> Result<Wi
 
 fn dial_copy_at(
     at: SocketAddr,
-    trusted: &Trusted,
+    trusted: &TrustedNodes,
     ours: &CopyGreeting,
-) -> Result<Wire, WireTrouble> {
-    let failed = |error: io::Error| WireTrouble::Connect(at, error);
-    let unwelcome = |error: GreetingError| WireTrouble::Greeting(at, error);
+) -> Result<NodeConnection, LinkFailure> {
+    let failed = |error: io::Error| LinkFailure::Connect(at, error);
+    let unwelcome = |error: GreetingError| LinkFailure::Greeting(at, error);
     let stranger = |error: HandshakeError| unwelcome(error.into());
     let socket = TcpStream::connect_timeout(&at, PATIENCE).map_err(failed)?;
-    let timed = Timed::new(socket, PATIENCE);
-    let (mut young, is) = Young::dial(timed, trusted).map_err(stranger)?;
+    let timed = TimedStream::new(socket, PATIENCE);
+    let (mut young, is) = GreetingConnection::dial(timed, trusted).map_err(stranger)?;
     is_named(&ours.to, Some(is)).map_err(unwelcome)?;
     ours.write(&mut young).map_err(failed)?;
-    young.ready().map_err(failed)
+    young.into_connection().map_err(failed)
 }
 
 /// Checks that the node name in the greeting matches the certificate.
@@ -484,12 +499,12 @@ fn is_named(says: &str, node: Option<String>) -> Result<(), GreetingError> {
 /// Dials the other node for one volume on request.
 #[derive(Debug, Default)]
 pub struct Dialer {
-    state: Mutex<Wish>,
+    state: Mutex<DialRequest>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
-enum Wish {
+enum DialRequest {
     #[default]
     Nothing,
     Connection,
@@ -499,27 +514,27 @@ enum Wish {
 impl Dialer {
     /// Requests a connection.
     pub fn dial(&self) {
-        self.wish(Wish::Connection);
+        self.wish(DialRequest::Connection);
     }
 
     /// Makes the dialer's thread exit.
     pub fn end(&self) {
-        self.wish(Wish::End);
+        self.wish(DialRequest::End);
     }
 
-    fn wish(&self, wish: Wish) {
+    fn wish(&self, wish: DialRequest) {
         *lock(&self.state) = wish;
         self.changed.notify_all();
     }
 
     fn is_ending(&self) -> bool {
-        *lock(&self.state) == Wish::End
+        *lock(&self.state) == DialRequest::End
     }
 
     /// Waits until the request changes from `wish`, or until the timeout.
-    fn wait_while(&self, wish: Wish, limit: Option<Duration>) -> Wish {
+    fn wait_while(&self, wish: DialRequest, limit: Option<Duration>) -> DialRequest {
         let state = lock(&self.state);
-        let same = |state: &mut Wish| *state == wish;
+        let same = |state: &mut DialRequest| *state == wish;
         match limit {
             Some(limit) => {
                 let waited = self.changed.wait_timeout_while(state, limit, same);
@@ -533,17 +548,22 @@ impl Dialer {
     }
 
     /// Main function of the dialer's thread.
-    pub fn live(&self, cable: &Cable, registry: &Registry, receiver: &dyn Receiver) {
+    pub fn run_dialer(
+        &self,
+        cable: &ReplicationLink,
+        registry: &Registry,
+        receiver: &dyn Receiver,
+    ) {
         let mut pause = AGAIN_MIN;
         while !self.is_ending() {
-            if self.wait_while(Wish::Nothing, None) != Wish::Connection {
+            if self.wait_while(DialRequest::Nothing, None) != DialRequest::Connection {
                 continue;
             }
             match connect(cable, registry.trusted().as_deref(), &receiver.greeting()) {
                 Ok((wire, theirs)) => {
                     let mut state = lock(&self.state);
-                    if *state == Wish::Connection {
-                        *state = Wish::Nothing;
+                    if *state == DialRequest::Connection {
+                        *state = DialRequest::Nothing;
                     }
                     drop(state);
                     pause = AGAIN_MIN;
@@ -551,7 +571,7 @@ impl Dialer {
                 }
                 Err(trouble) => {
                     receiver.not_connected(trouble.to_string());
-                    self.wait_while(Wish::Connection, Some(pause));
+                    self.wait_while(DialRequest::Connection, Some(pause));
                     pause = (pause * 2).min(AGAIN_MAX);
                 }
             }
@@ -560,12 +580,12 @@ impl Dialer {
 }
 
 fn connect(
-    cable: &Cable,
-    trusted: Option<&Trusted>,
+    cable: &ReplicationLink,
+    trusted: Option<&TrustedNodes>,
     ours: &Greeting,
-) -> Result<(Wire, Greeting), WireTrouble> {
-    let mut last = Err(WireTrouble::Unknown(ours.to.clone()));
-    for other in cable.theirs(&ours.to, trusted)? {
+) -> Result<(NodeConnection, Greeting), LinkFailure> {
+    let mut last = Err(LinkFailure::Unknown(ours.to.clone()));
+    for other in cable.peer_addresses(&ours.to, trusted)? {
         let at = SocketAddr::new(other, cable.port);
         last = connect_to(at, cable.is_plain, trusted, ours);
         if last.is_ok() {
@@ -578,21 +598,21 @@ fn connect(
 fn connect_to(
     at: SocketAddr,
     is_plain: bool,
-    trusted: Option<&Trusted>,
+    trusted: Option<&TrustedNodes>,
     ours: &Greeting,
-) -> Result<(Wire, Greeting), WireTrouble> {
-    let failed = |error: io::Error| WireTrouble::Connect(at, error);
-    let unwelcome = |error: GreetingError| WireTrouble::Greeting(at, error);
+) -> Result<(NodeConnection, Greeting), LinkFailure> {
+    let failed = |error: io::Error| LinkFailure::Connect(at, error);
+    let unwelcome = |error: GreetingError| LinkFailure::Greeting(at, error);
     let stranger = |error: HandshakeError| unwelcome(error.into());
     let socket = TcpStream::connect_timeout(&at, PATIENCE).map_err(failed)?;
-    let timed = Timed::new(socket, PATIENCE);
+    let timed = TimedStream::new(socket, PATIENCE);
     let (mut young, node) = match (is_plain, trusted) {
-        (true, _) => (Young::plain(timed), None),
+        (true, _) => (GreetingConnection::plain(timed), None),
         (false, Some(trusted)) => {
-            let (young, node) = Young::dial(timed, trusted).map_err(stranger)?;
+            let (young, node) = GreetingConnection::dial(timed, trusted).map_err(stranger)?;
             (young, Some(node))
         }
-        (false, None) => return Err(WireTrouble::NoCertificate),
+        (false, None) => return Err(LinkFailure::NoCertificate),
     };
     ours.write(&mut young).map_err(failed)?;
     let theirs = Greeting::read(&mut young).map_err(|error| match error {
@@ -606,7 +626,7 @@ fn connect_to(
     is_named(&theirs.from, node).map_err(unwelcome)?;
     ours.fits(&theirs).map_err(unwelcome)?;
     let young = admitted(young, is_plain, &theirs.from, trusted).map_err(unwelcome)?;
-    Ok((young.ready().map_err(failed)?, theirs))
+    Ok((young.into_connection().map_err(failed)?, theirs))
 }
 
 #[cfg(test)]
@@ -616,9 +636,9 @@ mod tests {
     #[test]
     fn a_cable_between_the_addresses_of_the_cluster_covers_them() {
         let address = |last| IpAddr::from([127, 0, 0, last]);
-        let cable = |ends| Cable {
+        let cable = |ends| ReplicationLink {
             ends,
-            ..Cable::default()
+            ..ReplicationLink::default()
         };
         let translated = IpAddr::from([192, 0, 2, 1]);
         for (ends, port, reached, covers) in [
@@ -641,10 +661,10 @@ mod tests {
         let address = |last| IpAddr::from([127, 0, 0, last]);
         // Only the first address belongs to this machine; TEST-NET-1 belongs to no machine.
         let ends = Some([address(1), IpAddr::from([192, 0, 2, 77])]);
-        let cable = |is_plain, ends| Cable {
+        let cable = |is_plain, ends| ReplicationLink {
             ends,
             is_plain,
-            ..Cable::default()
+            ..ReplicationLink::default()
         };
         let plain = cable(true, ends);
         assert!(plain.may_be_plain([192, 0, 2, 77].into(), true));

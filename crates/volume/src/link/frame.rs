@@ -21,7 +21,7 @@ const MAGIC: [u8; 4] = *b"EVL1";
 /// Type of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Kind {
+pub enum FrameKind {
     /// Heartbeat. `number` is 1 if the sender serves the volume, `count` its clients, `first` the
     /// total of its client connections, `epoch` the number of the user there, or 0.
     Pulse = 1,
@@ -61,7 +61,7 @@ pub enum Kind {
     AskWrite,
     /// Flush request that the sender forwards for its client.
     AskFlush,
-    /// Response to a forwarded request; `number` is the [`Answer`].
+    /// Response to a forwarded request; `number` is the [`ForwardResult`].
     Answer,
     /// `Room`; `number` is in blocks.
     Room,
@@ -83,42 +83,42 @@ pub enum Kind {
     Damaged,
 }
 
-const KINDS: [Kind; 29] = [
-    Kind::Pulse,
-    Kind::Hello,
-    Kind::Welcome,
-    Kind::Refused,
-    Kind::Begin,
-    Kind::Begun,
-    Kind::Write,
-    Kind::Flush,
-    Kind::Compare,
-    Kind::Done,
-    Kind::Differs,
-    Kind::Failed,
-    Kind::Finish,
-    Kind::Finished,
-    Kind::Settle,
-    Kind::Settled,
-    Kind::AskRead,
-    Kind::AskWrite,
-    Kind::AskFlush,
-    Kind::Answer,
-    Kind::Room,
-    Kind::Grow,
-    Kind::Grown,
-    Kind::Resized,
-    Kind::Verify,
-    Kind::Unreadable,
-    Kind::Read,
-    Kind::Content,
-    Kind::Damaged,
+const KINDS: [FrameKind; 29] = [
+    FrameKind::Pulse,
+    FrameKind::Hello,
+    FrameKind::Welcome,
+    FrameKind::Refused,
+    FrameKind::Begin,
+    FrameKind::Begun,
+    FrameKind::Write,
+    FrameKind::Flush,
+    FrameKind::Compare,
+    FrameKind::Done,
+    FrameKind::Differs,
+    FrameKind::Failed,
+    FrameKind::Finish,
+    FrameKind::Finished,
+    FrameKind::Settle,
+    FrameKind::Settled,
+    FrameKind::AskRead,
+    FrameKind::AskWrite,
+    FrameKind::AskFlush,
+    FrameKind::Answer,
+    FrameKind::Room,
+    FrameKind::Grow,
+    FrameKind::Grown,
+    FrameKind::Resized,
+    FrameKind::Verify,
+    FrameKind::Unreadable,
+    FrameKind::Read,
+    FrameKind::Content,
+    FrameKind::Damaged,
 ];
 
 /// Result of a forwarded request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
-pub enum Answer {
+pub enum ForwardResult {
     /// The request is complete. A read has its data behind the header.
     Done = 1,
     /// The owner's disk failed.
@@ -129,10 +129,15 @@ pub enum Answer {
     Refused = 4,
 }
 
-impl Answer {
+impl ForwardResult {
     /// Decodes the number of a frame.
-    pub fn of(number: u64) -> Option<Answer> {
-        let all = [Answer::Done, Answer::Failed, Answer::Moved, Answer::Refused];
+    pub fn of(number: u64) -> Option<ForwardResult> {
+        let all = [
+            ForwardResult::Done,
+            ForwardResult::Failed,
+            ForwardResult::Moved,
+            ForwardResult::Refused,
+        ];
         all.into_iter().find(|answer| *answer as u64 == number)
     }
 }
@@ -140,7 +145,7 @@ impl Answer {
 /// Content of the blocks of a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(u8)]
-pub enum Content {
+pub enum BlockContent {
     /// The frame has no blocks.
     #[default]
     None = 0,
@@ -154,11 +159,11 @@ pub enum Content {
 
 /// Frame header. The kind determines which numbers have a meaning; the others are zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Head {
+pub struct FrameHeader {
     /// Type of the frame.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// Content of the blocks.
-    pub content: Content,
+    pub content: BlockContent,
     /// The command completes only when its data is on stable storage.
     pub fua: bool,
     /// Identifier of a command or request. The response returns it.
@@ -177,12 +182,12 @@ pub struct Head {
     pub checksum: u64,
 }
 
-impl Head {
+impl FrameHeader {
     /// Creates a header of this kind. All numbers are zero.
-    pub fn new(kind: Kind) -> Head {
-        Head {
+    pub fn new(kind: FrameKind) -> FrameHeader {
+        FrameHeader {
             kind,
-            content: Content::None,
+            content: BlockContent::None,
             fua: false,
             tag: 0,
             first: 0,
@@ -195,23 +200,23 @@ impl Head {
     }
 
     /// Sets the tag.
-    pub fn tag(self, tag: u32) -> Head {
-        Head { tag, ..self }
+    pub fn tag(self, tag: u32) -> FrameHeader {
+        FrameHeader { tag, ..self }
     }
 
     /// Sets the epoch.
-    pub fn epoch(self, Epoch(epoch): Epoch) -> Head {
-        Head { epoch, ..self }
+    pub fn epoch(self, Epoch(epoch): Epoch) -> FrameHeader {
+        FrameHeader { epoch, ..self }
     }
 
     /// Sets the number.
-    pub fn number(self, number: u64) -> Head {
-        Head { number, ..self }
+    pub fn number(self, number: u64) -> FrameHeader {
+        FrameHeader { number, ..self }
     }
 
     /// Sets the block range.
-    pub fn blocks(self, Blocks { first, count }: Blocks) -> Head {
-        Head {
+    pub fn blocks(self, Blocks { first, count }: Blocks) -> FrameHeader {
+        FrameHeader {
             first,
             count,
             ..self
@@ -229,7 +234,7 @@ impl Head {
     /// Length of the blocks behind the header, bytes.
     pub fn data_bytes(&self) -> usize {
         match self.content {
-            Content::Data => self.count as usize * BLOCK_BYTES as usize,
+            BlockContent::Data => self.count as usize * BLOCK_BYTES as usize,
             _ => 0,
         }
     }
@@ -258,7 +263,7 @@ impl Head {
     }
 
     /// Decodes a header. Returns None if the version differs or the checksum is wrong.
-    pub fn decode(bytes: &[u8; HEAD_BYTES]) -> Option<Head> {
+    pub fn decode(bytes: &[u8; HEAD_BYTES]) -> Option<FrameHeader> {
         let (content, checksum) = bytes.split_last_chunk::<8>()?;
         if XxHash3_64::oneshot(content) != u64::from_le_bytes(*checksum) {
             return None;
@@ -281,8 +286,13 @@ impl Head {
         // The four bytes above are not used.
         let extra_bytes = u64s()? as u32;
         let checksum = u64s()?;
-        let contents = [Content::None, Content::Data, Content::Zero, Content::Trim];
-        let head = Head {
+        let contents = [
+            BlockContent::None,
+            BlockContent::Data,
+            BlockContent::Zero,
+            BlockContent::Trim,
+        ];
+        let head = FrameHeader {
             kind: *KINDS.iter().find(|one| **one as u8 == kind)?,
             content: *contents.iter().find(|one| **one as u8 == body)?,
             fua: fua == 1,
@@ -294,8 +304,8 @@ impl Head {
             extra_bytes,
             checksum,
         };
-        let bounded = count <= BLOCKS_MAX || head.content != Content::Data;
-        let one = head.content != Content::Data || extra_bytes == 0;
+        let bounded = count <= BLOCKS_MAX || head.content != BlockContent::Data;
+        let one = head.content != BlockContent::Data || extra_bytes == 0;
         let good = magic == MAGIC && bounded && one && extra_bytes as usize <= EXTRA_BYTES_MAX;
         good.then_some(head)
     }
@@ -320,9 +330,9 @@ pub struct Membership {
 }
 
 /// Encodes a value as the payload of a header.
-pub fn with_value(head: Head, value: &impl Serialize) -> (Head, Vec<u8>) {
+pub fn with_value(head: FrameHeader, value: &impl Serialize) -> (FrameHeader, Vec<u8>) {
     let bytes = codec::encode(value);
-    let head = Head {
+    let head = FrameHeader {
         extra_bytes: bytes.len() as u32,
         checksum: checksum(&bytes),
         ..head
@@ -337,11 +347,11 @@ mod tests {
 
     #[test]
     fn a_head_is_these_bytes() {
-        let head = Head {
-            content: Content::Data,
+        let head = FrameHeader {
+            content: BlockContent::Data,
             fua: true,
             checksum: 0x1122_3344_5566_7788,
-            ..Head::new(Kind::Write)
+            ..FrameHeader::new(FrameKind::Write)
         };
         let head = head.tag(9).epoch(Epoch(5)).number(7);
         let head = head.blocks(Blocks {
@@ -362,47 +372,47 @@ mod tests {
             &[0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11]
         );
         assert_eq!(head.data_bytes(), 3 * 4096);
-        assert_eq!(Head::decode(&bytes), Some(head));
+        assert_eq!(FrameHeader::decode(&bytes), Some(head));
     }
 
     #[test]
     fn every_kind_is_read_as_it_was_written() {
         for kind in KINDS {
-            let head = Head::new(kind);
-            assert_eq!(Head::decode(&head.encode()), Some(head));
+            let head = FrameHeader::new(kind);
+            assert_eq!(FrameHeader::decode(&head.encode()), Some(head));
         }
     }
 
     #[test]
     fn a_payload_longer_than_a_buffer_is_refused() {
         let blocks = |count| Blocks { first: 0, count };
-        let data = Head {
-            content: Content::Data,
-            ..Head::new(Kind::Write)
+        let data = FrameHeader {
+            content: BlockContent::Data,
+            ..FrameHeader::new(FrameKind::Write)
         };
-        assert!(Head::decode(&data.blocks(blocks(BLOCKS_MAX)).encode()).is_some());
-        assert!(Head::decode(&data.blocks(blocks(BLOCKS_MAX + 1)).encode()).is_none());
-        let zero = Head {
-            content: Content::Zero,
+        assert!(FrameHeader::decode(&data.blocks(blocks(BLOCKS_MAX)).encode()).is_some());
+        assert!(FrameHeader::decode(&data.blocks(blocks(BLOCKS_MAX + 1)).encode()).is_none());
+        let zero = FrameHeader {
+            content: BlockContent::Zero,
             ..data
         };
-        assert!(Head::decode(&zero.blocks(blocks(u32::MAX)).encode()).is_some());
+        assert!(FrameHeader::decode(&zero.blocks(blocks(u32::MAX)).encode()).is_some());
         for extra_bytes in [EXTRA_BYTES_MAX as u32 + 1, u32::MAX] {
-            let head = Head {
+            let head = FrameHeader {
                 extra_bytes,
-                ..Head::new(Kind::Welcome)
+                ..FrameHeader::new(FrameKind::Welcome)
             };
-            assert!(Head::decode(&head.encode()).is_none());
+            assert!(FrameHeader::decode(&head.encode()).is_none());
         }
     }
 
     proptest! {
         #[test]
         fn a_changed_bit_is_seen(bit in 0usize..HEAD_BYTES * 8, tag: u32, first: u64) {
-            let head = Head { first, ..Head::new(Kind::Flush).tag(tag) };
+            let head = FrameHeader { first, ..FrameHeader::new(FrameKind::Flush).tag(tag) };
             let mut bytes = head.encode();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            prop_assert_eq!(Head::decode(&bytes), None);
+            prop_assert_eq!(FrameHeader::decode(&bytes), None);
         }
     }
 }

@@ -19,7 +19,7 @@ const HEAD_BYTES: usize = 8 + 4 + 8;
 
 /// Properties of a replica that are sent before the handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct Facts {
+pub struct ReplicaProperties {
     /// Identifier of the replica's volume. None if the replica was created and never joined a
     /// volume.
     pub volume: Option<VolumeId>,
@@ -37,7 +37,7 @@ pub struct Greeting {
     /// Name of the node that the sender expects.
     pub to: String,
     /// Properties of the sender's replica.
-    pub facts: Facts,
+    pub facts: ReplicaProperties,
 }
 
 /// Greeting of a node that writes a whole volume of another node. The response is the first frame
@@ -239,7 +239,7 @@ mod tests {
             volume: volume.to_owned(),
             from: from.to_owned(),
             to: to.to_owned(),
-            facts: Facts {
+            facts: ReplicaProperties {
                 volume: Some(VolumeId([3; 16])),
                 size_bytes: 4096,
             },

@@ -1,13 +1,13 @@
 //! Non-blocking connection in a volume's event loop, which sends and receives frames.
 
-use super::frame::{EXTRA_BYTES_MAX, HEAD_BYTES, Head, checksum};
+use super::frame::{EXTRA_BYTES_MAX, FrameHeader, HEAD_BYTES, checksum};
 use crate::disk::{Account, Buffer, Pool};
 use crate::stream::{Inbox, Outbox, Received};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
-use wire::{Bytes, Wire};
+use wire::{NodeConnection, NonblockingStream};
 
 /// Size of the receive buffer, bytes: several headers, or the longest value with its header.
 const INBOX_BYTES: usize = EXTRA_BYTES_MAX + HEAD_BYTES;
@@ -62,23 +62,23 @@ impl From<Errno> for LinkError {
 #[derive(Debug)]
 pub enum Incoming {
     /// Header without a payload.
-    Head(Head),
+    Head(FrameHeader),
     /// Header with blocks.
-    Data(Head, Buffer),
+    Data(FrameHeader, Buffer),
     /// Header with an encoded value.
-    Value(Head, Vec<u8>),
+    Value(FrameHeader, Vec<u8>),
 }
 
 /// Frame whose payload is still being received.
 struct Partial {
-    head: Head,
+    head: FrameHeader,
     buffer: Buffer,
     filled: usize,
 }
 
 /// Connection of two replicas after their greetings.
 pub struct Session {
-    wire: Wire,
+    wire: NodeConnection,
     inbox: Inbox,
     partial: Option<Partial>,
     outbox: Outbox,
@@ -90,7 +90,7 @@ pub struct Session {
 
 impl Session {
     /// Creates a session on a non-blocking connection, after the greetings.
-    pub fn new(wire: Wire) -> Session {
+    pub fn new(wire: NodeConnection) -> Session {
         Session {
             wire,
             inbox: Inbox::new(INBOX_BYTES),
@@ -117,20 +117,20 @@ impl Session {
     }
 
     /// Queues a header.
-    pub fn send(&mut self, head: &Head) {
+    pub fn send(&mut self, head: &FrameHeader) {
         self.outbox
             .head(|out| out.extend_from_slice(&head.encode()));
     }
 
     /// Queues a header with blocks, and sets the header's checksum.
-    pub fn send_data(&mut self, head: Head, buffer: Rc<Buffer>) {
+    pub fn send_data(&mut self, head: FrameHeader, buffer: Rc<Buffer>) {
         let checksum = checksum(buffer.bytes());
-        self.send(&Head { checksum, ..head });
+        self.send(&FrameHeader { checksum, ..head });
         self.outbox.shared(buffer);
     }
 
     /// Queues a header with an encoded value.
-    pub fn send_value(&mut self, (head, value): (Head, Vec<u8>)) {
+    pub fn send_value(&mut self, (head, value): (FrameHeader, Vec<u8>)) {
         self.outbox.head(|out| {
             out.extend_from_slice(&head.encode());
             out.extend_from_slice(&value);
@@ -162,7 +162,7 @@ impl Session {
     pub fn receive<'a>(
         &mut self,
         pool: &Pool,
-        account: &dyn Fn(&Head) -> &'a Account,
+        account: &dyn Fn(&FrameHeader) -> &'a Account,
         out: &mut VecDeque<Incoming>,
     ) -> Result<(), LinkError> {
         if self.wire.is_revoked() {
@@ -206,7 +206,7 @@ impl Session {
     fn consume<'a>(
         &mut self,
         pool: &Pool,
-        account: &dyn Fn(&Head) -> &'a Account,
+        account: &dyn Fn(&FrameHeader) -> &'a Account,
         out: &mut VecDeque<Incoming>,
     ) -> Result<(), LinkError> {
         loop {
@@ -228,7 +228,7 @@ impl Session {
             let Some(bytes) = self.inbox.bytes().first_chunk::<HEAD_BYTES>() else {
                 return Ok(());
             };
-            let head = Head::decode(bytes).ok_or(LinkError::Head)?;
+            let head = FrameHeader::decode(bytes).ok_or(LinkError::Head)?;
             let (data, extra) = (head.data_bytes(), head.extra_bytes as usize);
             self.has_data = data > 0;
             if data > 0 {

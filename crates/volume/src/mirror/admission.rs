@@ -6,8 +6,8 @@
 //! A change takes effect in this order: no further write of excluded clients begins; their writes
 //! in progress end; the record contains the change.
 
-use super::clients::{Origin, Place};
-use super::mailbox::Wish;
+use super::clients::{RequestLocation, RequestOrigin};
+use super::mailbox::ClusterRequest;
 use super::{Mirror, lease};
 use crate::replica::{Epoch, RequestId};
 use rustix::io::Errno;
@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// Write admission in the cluster's record.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Admitted {
+pub(super) struct WriteAdmission {
     /// Sequence number of the change.
     pub(super) count: u64,
     /// Name of the admitted node; empty for both nodes.
@@ -27,22 +27,22 @@ pub(super) struct Admitted {
     pub(super) user: u64,
 }
 
-impl Admitted {
+impl WriteAdmission {
     fn admits(&self, node: &str) -> bool {
         self.only.is_empty() || self.only == node
     }
 
     /// Next change, which admits only clients of this node on behalf of this user.
-    fn next(&self, only: String, user: u64) -> Admitted {
+    fn next(&self, only: String, user: u64) -> WriteAdmission {
         let count = self.count.saturating_add(1);
-        Admitted { count, only, user }
+        WriteAdmission { count, only, user }
     }
 }
 
 /// Admission change in progress, and reporting of refused writes.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
-    wanted: Option<Admitted>,
+    wanted: Option<WriteAdmission>,
     /// Time of the last proposal.
     proposed: Option<Instant>,
     /// Change for which a refused write was reported.
@@ -51,7 +51,7 @@ pub(super) struct Admission {
 
 impl Admission {
     /// Admission for the next proposed record.
-    pub(super) fn next<'a>(&'a self, recorded: &'a Admitted) -> &'a Admitted {
+    pub(super) fn next<'a>(&'a self, recorded: &'a WriteAdmission) -> &'a WriteAdmission {
         match (&self.wanted, self.proposed) {
             (Some(wanted), Some(_)) => wanted,
             _ => recorded,
@@ -68,9 +68,9 @@ impl Mirror {
             // Uses a higher number than a pending change, which the cluster may still record.
             let wanted = self.clients.admission.wanted.as_ref();
             let count = wanted.map_or(0, |wanted| wanted.count).max(recorded.count);
-            let last = Admitted {
+            let last = WriteAdmission {
                 count,
-                ..Admitted::default()
+                ..WriteAdmission::default()
             };
             self.clients.admission.proposed = None;
             self.clients.admission.wanted = Some(last.next(only, user));
@@ -85,14 +85,14 @@ impl Mirror {
     }
 
     /// Node to which a client is connected.
-    fn node_of(&self, origin: Origin) -> &str {
+    fn node_of(&self, origin: RequestOrigin) -> &str {
         match origin {
-            Origin::Here(_) => &self.lease.names.me,
-            Origin::There(_) => &self.lease.names.other,
+            RequestOrigin::Here(_) => &self.lease.names.me,
+            RequestOrigin::There(_) => &self.lease.names.other,
         }
     }
 
-    fn admits(&self, origin: Origin) -> bool {
+    fn admits(&self, origin: RequestOrigin) -> bool {
         let node = self.node_of(origin);
         let wanted = self.clients.admission.wanted.as_ref();
         self.lease.recorded.clients.admits(node) && wanted.is_none_or(|wanted| wanted.admits(node))
@@ -143,7 +143,7 @@ impl Mirror {
             return self.advance_admission(now);
         }
         let waits = { self.clients.admission.proposed }.is_some_and(|at| now < at + AGAIN);
-        let mut writes = self.clients.writes_in(Place::Replica);
+        let mut writes = self.clients.writes_in(RequestLocation::Replica);
         if waits || writes.any(|origin| !self.admits(origin)) {
             return;
         }
@@ -153,7 +153,7 @@ impl Mirror {
         };
         let (number, value) = self.lease.proposal(record, wanted);
         self.clients.admission.proposed = Some(now);
-        (self.outside.wishes)(Wish::Record {
+        (self.outside.wishes)(ClusterRequest::Record {
             epoch,
             number,
             value,
@@ -173,7 +173,7 @@ impl lease::Lease {
     pub(super) fn proposal(
         &self,
         record: &crate::replica::Record,
-        clients: &Admitted,
+        clients: &WriteAdmission,
     ) -> (u64, Vec<u8>) {
         let number = record.generation.0.saturating_add(clients.count);
         (number, self.names.encode(record, clients))

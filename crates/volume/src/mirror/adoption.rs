@@ -139,7 +139,7 @@ impl Mirror {
             return (self.outside.say)(format!("not adopted: {why}"));
         }
         self.lease.adopt();
-        self.found_again();
+        self.retry_founding();
     }
 
     /// Drops an order that was given before the other node connected with data. The operator has
@@ -159,17 +159,17 @@ impl Mirror {
 #[cfg(test)]
 mod tests {
     use super::super::bed::{self, SIZE};
-    use super::super::mailbox::Letter;
+    use super::super::mailbox::MailboxMessage;
     use super::*;
     use crate::device::bed::joined;
-    use crate::layout::{self, State};
-    use crate::link::greeting::{Facts, Greeting};
+    use crate::layout::{self, SyncState};
+    use crate::link::greeting::{Greeting, ReplicaProperties};
     use crate::replica::{Generation, InSync};
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::os::fd::OwnedFd;
     use std::os::unix::net::UnixStream;
     use std::time::Instant;
-    use wire::Wire;
+    use wire::NodeConnection;
 
     /// Facts in the notation of [`ROWS`], and the expected messages: why adoption is refused, and
     /// what is lost.
@@ -242,10 +242,10 @@ mod tests {
         }
     }
 
-    fn new_copy(scratch: &Scratch) -> Mirror {
-        let head = layout::Head {
+    fn new_copy(scratch: &ScratchDirectory) -> Mirror {
+        let head = layout::Superblock {
             volume: None,
-            state: State::Syncing(0),
+            state: SyncState::Syncing(0),
             ..joined(SIZE, 0)
         };
         bed::mirror(scratch, head)
@@ -258,14 +258,14 @@ mod tests {
             volume: "mail".to_owned(),
             from: "beta".to_owned(),
             to: "alpha".to_owned(),
-            facts: Facts {
+            facts: ReplicaProperties {
                 volume: None,
                 size_bytes: SIZE,
             },
         };
-        let wire = Wire::from(OwnedFd::from(ours));
+        let wire = NodeConnection::from(OwnedFd::from(ours));
         let letters = mirror.outside.mailbox.letters();
-        letters.put(Letter::Connected(wire, greeting));
+        letters.put(MailboxMessage::Connected(wire, greeting));
         mirror.read_letters(Instant::now());
         assert!(mirror.peer.session().is_some());
         theirs
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn two_new_copies_are_told_of_at_the_node_that_did_not_have_the_lease_last_too() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = new_copy(&scratch);
         bed::learn(&mut mirror, "beta", 0, &earlier(7));
         assert_eq!(mirror.gone(), None);
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_begins_a_new_history_is_not_told_of_as_an_empty_one() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = new_copy(&scratch);
         bed::learn(&mut mirror, "beta", 0, &earlier(7));
         let _beta = connect(&mut mirror);
@@ -294,7 +294,7 @@ mod tests {
     }
     #[test]
     fn connection_without_tls_takes_the_place_of_a_lost_one_only() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = new_copy(&scratch);
         bed::learn(&mut mirror, "beta", 0, &earlier(7));
         let first = connect(&mut mirror);
@@ -308,7 +308,7 @@ mod tests {
         // The node reconnects, and its old connection ends.
         let again = connect(&mut mirror);
         drop((first, strangers));
-        mirror.lose(crate::link::LinkError::Closed);
+        mirror.handle_connection_loss(crate::link::LinkError::Closed);
         let next = mirror.peer.session();
         assert!(next.is_some() && next != session);
         drop(again);

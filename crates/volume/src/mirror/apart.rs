@@ -3,7 +3,7 @@
 
 use super::{Mirror, durable};
 use crate::layout;
-use crate::replica::{BLOCK_BYTES, EXTENT_BLOCKS, Record, Refusal, VolumeId, belongs, refusal};
+use crate::replica::{BLOCK_BYTES, EXTENT_BLOCKS, JoinRefusal, Record, VolumeId, belongs, refusal};
 
 /// Reason why a copy is not part of the volume, and the data that discarding it would lose.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -19,7 +19,7 @@ pub struct Apart {
 /// Determines the reason for a copy with this head. `theirs` is the volume that the other node has
 /// reported.
 fn reason(
-    head: &layout::Head,
+    head: &layout::Superblock,
     record: &Record,
     theirs: Option<VolumeId>,
     other: &str,
@@ -39,15 +39,17 @@ fn reason(
         ));
     }
     Some(match refusal(record, &durable::kept(head))? {
-        Refusal::Diverged { ours, theirs } => format!(
+        JoinRefusal::Diverged { ours, theirs } => format!(
             "the copies have diverged: this one left the volume's history (incarnation {theirs} here, {ours} at \
              {other})"
         ),
-        Refusal::Newer { known, theirs } => format!(
+        JoinRefusal::Newer { known, theirs } => format!(
             "this copy joined at generation {theirs}, and the cluster knows {known} only: the cluster's state was \
              replaced by an older one"
         ),
-        Refusal::OtherVolume | Refusal::OtherSize { .. } | Refusal::OldEpoch { .. } => return None,
+        JoinRefusal::OtherVolume | JoinRefusal::OtherSize { .. } | JoinRefusal::OldEpoch { .. } => {
+            return None;
+        }
     })
 }
 
@@ -83,11 +85,11 @@ impl Mirror {
             return (self.outside.say)(words.to_owned());
         }
         let before = self.local.head().clone();
-        self.local.found(&layout::Change {
-            head: layout::Head {
+        self.local.found(&layout::MetadataChange {
+            head: layout::Superblock {
                 volume: None,
                 incarnation: 0,
-                state: layout::State::Syncing(0),
+                state: layout::SyncState::Syncing(0),
                 unflushed: None,
                 hot: Vec::new(),
                 ..before
@@ -103,16 +105,16 @@ impl Mirror {
 mod tests {
     use super::super::record::{ME, OTHER};
     use super::*;
-    use crate::replica::{Epoch, Fork, Generation, InSync, Incarnation};
+    use crate::replica::{Epoch, Generation, HistoryFork, InSync, Incarnation};
 
-    fn head(volume: Option<u8>, incarnation: u64, joined: u64) -> layout::Head {
-        layout::Head {
+    fn head(volume: Option<u8>, incarnation: u64, joined: u64) -> layout::Superblock {
+        layout::Superblock {
             volume: volume.map(|byte| layout::VolumeId([byte; 16])),
             size_bytes: 1 << 30,
             data_offset: 0,
             promised: 3,
             incarnation,
-            state: layout::State::Joined(joined),
+            state: layout::SyncState::Joined(joined),
             unflushed: None,
             hot: Vec::new(),
         }
@@ -124,7 +126,7 @@ mod tests {
             generation: Generation(5),
             epoch: Epoch(0),
             in_sync,
-            forks: vec![Fork {
+            forks: vec![HistoryFork {
                 incarnation: Incarnation(8),
                 at: Generation(4),
             }],

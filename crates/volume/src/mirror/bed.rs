@@ -1,16 +1,16 @@
 //! Test helpers: a mirrored volume for tests of the code around the replica.
 
-use super::admission::Admitted;
+use super::admission::WriteAdmission;
 use super::mailbox::Mailbox;
-use super::{Mirror, Opened, Outside, Pair};
+use super::{Mirror, MirrorEnvironment, MirrorSettings, OpenCopy};
 use crate::config::WithoutMajority;
 use crate::device;
 use crate::device::bed::create_mail;
 use crate::export::Listener;
-use crate::layout::Head;
-use crate::link::greeting::{Facts, Greeting};
+use crate::layout::Superblock;
+use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::replica::Record;
-use lab::Scratch;
+use lab::ScratchDirectory;
 use part::role::KnownLease;
 use protocol::nbd;
 use std::os::unix::net::UnixListener;
@@ -20,16 +20,16 @@ use std::sync::Arc;
 pub(super) const SIZE: u64 = 16 << 20;
 
 /// Volume without a lease, which the other node does not know.
-pub(super) fn mirror(scratch: &Scratch, head: Head) -> Mirror {
+pub(super) fn mirror(scratch: &ScratchDirectory, head: Superblock) -> Mirror {
     let backing = create_mail(scratch.path(), head);
     let (device, layout, loaded) = device::open(&backing, "mail", None).unwrap();
     let mailbox = Mailbox::new(Greeting {
         volume: "mail".to_owned(),
         from: "alpha".to_owned(),
         to: "beta".to_owned(),
-        facts: Facts::default(),
+        facts: ReplicaProperties::default(),
     });
-    let outside = Outside {
+    let outside = MirrorEnvironment {
         tenure: Default::default(),
         mailbox: Arc::new(mailbox.unwrap()),
         wishes: Arc::new(|_| {}),
@@ -39,14 +39,14 @@ pub(super) fn mirror(scratch: &Scratch, head: Head) -> Mirror {
         meter: Arc::default(),
         boot: 1,
     };
-    let opened = Opened {
+    let opened = OpenCopy {
         device: &device,
         layout,
         loaded,
         backing: &backing,
         sums: None,
     };
-    let pair = Pair {
+    let pair = MirrorSettings {
         me: "alpha".to_owned(),
         other: "beta".to_owned(),
         resync_rate: 1 << 30,
@@ -68,7 +68,10 @@ pub(super) fn mirror(scratch: &Scratch, head: Head) -> Mirror {
 /// Applies lease news from the cluster. This node holds the lease until `until_ns` (of the boot
 /// clock; zero: not held now), or held it.
 pub(super) fn learn(mirror: &mut Mirror, holder: &str, until_ns: u64, record: &Record) {
-    let record = mirror.lease.names.encode(record, &Admitted::default());
+    let record = mirror
+        .lease
+        .names
+        .encode(record, &WriteAdmission::default());
     mirror.outside.mailbox.set_lease(Some(KnownLease {
         epoch: 5,
         until_ns,
@@ -77,5 +80,5 @@ pub(super) fn learn(mirror: &mut Mirror, holder: &str, until_ns: u64, record: &R
         record,
         ..KnownLease::default()
     }));
-    mirror.learn_lease();
+    mirror.apply_lease_report();
 }

@@ -3,10 +3,10 @@
 
 use super::Data;
 use super::admission::Admission;
-use super::used::{OpenUser, Used};
+use super::used::{LocalUse, OpenUser};
 use crate::disk::{ACCOUNT_BYTES_MIN, Token};
 use crate::link::frame::BLOCKS_MAX;
-use crate::replica::{BLOCK_BYTES, Blocks, Body, Request, RequestId};
+use crate::replica::{BLOCK_BYTES, Blocks, Request, RequestId, WriteContent};
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ pub(super) fn tag(RequestId(id): RequestId) -> u32 {
 
 /// Origin of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Origin {
+pub(super) enum RequestOrigin {
     /// Client of this node, identified by the export's token.
     Here(Token),
     /// Client of the other node, identified by that node's tag.
@@ -34,7 +34,7 @@ pub(super) enum Origin {
 
 /// Location of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Place {
+pub(super) enum RequestLocation {
     /// Submitted to the replica.
     Replica,
     /// Forwarded to the other node.
@@ -45,10 +45,10 @@ pub(super) enum Place {
 
 /// Request in progress.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) origin: Origin,
+pub(super) struct MirrorRequest {
+    pub(super) origin: RequestOrigin,
     pub(super) request: Request<Data>,
-    pub(super) place: Place,
+    pub(super) place: RequestLocation,
     /// Blocks left in a range.
     rest: Option<(u64, u64)>,
 }
@@ -56,7 +56,7 @@ pub(super) struct Asked {
 /// All requests in progress.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    open: HashMap<u64, Asked>,
+    open: HashMap<u64, MirrorRequest>,
     last: u64,
     waiting: VecDeque<u64>,
     /// Requests whose remaining range has to be submitted to the replica.
@@ -68,7 +68,7 @@ pub(super) struct Clients {
     foreign: usize,
     pub(super) admission: Admission,
     /// Use of the volume by a role of this node.
-    pub(super) used: Used,
+    pub(super) used: LocalUse,
     /// User whose process has the volume open on this node.
     pub(super) open_user: OpenUser,
     /// Time since which neither node is known to serve.
@@ -77,7 +77,7 @@ pub(super) struct Clients {
 
 /// The other node exceeds the request limit, so it violates the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct TooMany;
+pub(super) struct RequestLimitExceeded;
 
 impl Clients {
     /// `user` was connected to the previous process of the volume role.
@@ -90,7 +90,7 @@ impl Clients {
 
     /// Adds a request of a local client.
     pub(super) fn open_here(&mut self, token: Token, request: Request<Data>) -> RequestId {
-        self.open(Origin::Here(token), request, None)
+        self.open(RequestOrigin::Here(token), request, None)
     }
 
     /// Adds a zero or discard request.
@@ -99,7 +99,7 @@ impl Clients {
         token: Token,
         first: u64,
         end: u64,
-        body: Body<Data>,
+        body: WriteContent<Data>,
     ) -> RequestId {
         let count = (end - first).min(ZERO_BLOCKS_MAX);
         let next = first + count;
@@ -108,7 +108,7 @@ impl Clients {
         let fua = false;
         let request = Request::Write { blocks, body, fua };
         let rest = (next < end).then_some((next, end));
-        self.open(Origin::Here(token), request, rest)
+        self.open(RequestOrigin::Here(token), request, rest)
     }
 
     /// Adds a request forwarded by the other node.
@@ -116,45 +116,45 @@ impl Clients {
         &mut self,
         tag: u32,
         request: Request<Data>,
-    ) -> Result<RequestId, TooMany> {
+    ) -> Result<RequestId, RequestLimitExceeded> {
         if self.foreign >= FOREIGN_MAX {
-            return Err(TooMany);
+            return Err(RequestLimitExceeded);
         }
         self.foreign += 1;
-        Ok(self.open(Origin::There(tag), request, None))
+        Ok(self.open(RequestOrigin::There(tag), request, None))
     }
 
     fn open(
         &mut self,
-        origin: Origin,
+        origin: RequestOrigin,
         request: Request<Data>,
         rest: Option<(u64, u64)>,
     ) -> RequestId {
         self.last += 1;
-        let asked = Asked {
+        let asked = MirrorRequest {
             origin,
             request,
-            place: Place::Replica,
+            place: RequestLocation::Replica,
             rest,
         };
         self.open.insert(self.last, asked);
         RequestId(self.last)
     }
 
-    pub(super) fn get(&self, RequestId(id): RequestId) -> Option<&Asked> {
+    pub(super) fn get(&self, RequestId(id): RequestId) -> Option<&MirrorRequest> {
         self.open.get(&id)
     }
 
     /// Sets the location of a request.
-    pub(super) fn put(&mut self, RequestId(id): RequestId, place: Place) {
+    pub(super) fn put(&mut self, RequestId(id): RequestId, place: RequestLocation) {
         let Some(asked) = self.open.get_mut(&id) else {
             return;
         };
         asked.place = place;
         match place {
-            Place::Replica => {}
-            Place::Waiting => self.waiting.push_back(id),
-            Place::Other => {
+            RequestLocation::Replica => {}
+            RequestLocation::Waiting => self.waiting.push_back(id),
+            RequestLocation::Other => {
                 self.abroad_bytes += asked.bytes();
                 self.abroad.insert(tag(RequestId(id)), id);
             }
@@ -162,20 +162,20 @@ impl Clients {
     }
 
     /// Returns whether the other node has memory for one more request.
-    pub(super) fn has_room_abroad(&self, asked: &Asked) -> bool {
+    pub(super) fn has_room_abroad(&self, asked: &MirrorRequest) -> bool {
         self.abroad.is_empty() || self.abroad_bytes + asked.bytes() <= ABROAD_BYTES_MAX
     }
 
     /// Records the other node's response to the request with this tag.
-    pub(super) fn came_back(&mut self, tag: u32) -> Option<RequestId> {
+    pub(super) fn record_forward_response(&mut self, tag: u32) -> Option<RequestId> {
         let id = self.abroad.remove(&tag)?;
-        let bytes = self.open.get(&id).map_or(0, Asked::bytes);
+        let bytes = self.open.get(&id).map_or(0, MirrorRequest::bytes);
         self.abroad_bytes = self.abroad_bytes.saturating_sub(bytes);
         Some(RequestId(id))
     }
 
     /// Removes all forwarded requests, in order of arrival.
-    pub(super) fn call_back(&mut self) -> Vec<RequestId> {
+    pub(super) fn take_forwarded_requests(&mut self) -> Vec<RequestId> {
         self.abroad_bytes = 0;
         let mut ids: Vec<RequestId> = self.abroad.drain().map(|(_, id)| RequestId(id)).collect();
         ids.sort();
@@ -183,9 +183,9 @@ impl Clients {
     }
 
     /// Removes a request.
-    pub(super) fn close(&mut self, RequestId(id): RequestId) -> Option<Asked> {
+    pub(super) fn close(&mut self, RequestId(id): RequestId) -> Option<MirrorRequest> {
         let asked = self.open.remove(&id)?;
-        if matches!(asked.origin, Origin::There(_)) {
+        if matches!(asked.origin, RequestOrigin::There(_)) {
             self.foreign -= 1;
         }
         Some(asked)
@@ -216,20 +216,23 @@ impl Clients {
     }
 
     /// Origins of the writes at this location.
-    pub(super) fn writes_in(&self, place: Place) -> impl Iterator<Item = Origin> + '_ {
-        let there = move |asked: &&Asked| asked.place == place && asked.is_write();
+    pub(super) fn writes_in(
+        &self,
+        place: RequestLocation,
+    ) -> impl Iterator<Item = RequestOrigin> + '_ {
+        let there = move |asked: &&MirrorRequest| asked.place == place && asked.is_write();
         self.open.values().filter(there).map(|asked| asked.origin)
     }
 
     /// Requests from the other node.
     pub(super) fn foreign(&self) -> Vec<RequestId> {
-        let theirs = |asked: &Asked| matches!(asked.origin, Origin::There(_));
+        let theirs = |asked: &MirrorRequest| matches!(asked.origin, RequestOrigin::There(_));
         let open = self.open.iter().filter(|(_, asked)| theirs(asked));
         open.map(|(id, _)| RequestId(*id)).collect()
     }
 }
 
-impl Asked {
+impl MirrorRequest {
     /// Returns whether the request changes the volume.
     pub(super) fn is_write(&self) -> bool {
         matches!(self.request, Request::Write { .. })
@@ -241,7 +244,7 @@ impl Asked {
             Request::Read(blocks)
             | Request::Write {
                 blocks,
-                body: Body::Data(_),
+                body: WriteContent::Data(_),
                 ..
             } => blocks.count as usize * BLOCK_BYTES as usize,
             _ => 0,
@@ -249,10 +252,10 @@ impl Asked {
     }
 
     /// Remaining part of a range.
-    pub(super) fn rest(&self) -> Option<(Token, u64, u64, Body<Data>)> {
+    pub(super) fn rest(&self) -> Option<(Token, u64, u64, WriteContent<Data>)> {
         let (first, end) = self.rest?;
         match (&self.request, self.origin) {
-            (Request::Write { body, .. }, Origin::Here(token)) => {
+            (Request::Write { body, .. }, RequestOrigin::Here(token)) => {
                 Some((token, first, end, body.clone()))
             }
             _ => None,

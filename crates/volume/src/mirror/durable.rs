@@ -2,8 +2,8 @@
 
 use crate::layout;
 use crate::replica::{
-    BLOCK_BYTES, Boot, Change, CopyState, Durable, Epoch, Extent, Generation, Head, Incarnation,
-    VolumeId,
+    BLOCK_BYTES, Boot, CopyHeader, CopyState, Durable, DurableChange, Epoch, Extent, Generation,
+    Incarnation, VolumeId,
 };
 
 /// Converts loaded metadata.
@@ -17,15 +17,15 @@ pub(super) fn loaded(loaded: &layout::Loaded) -> Durable {
 }
 
 /// Converts a head, without its activity log.
-pub(super) fn kept(head: &layout::Head) -> Head {
-    Head {
+pub(super) fn kept(head: &layout::Superblock) -> CopyHeader {
+    CopyHeader {
         volume: head.volume.map(|volume| VolumeId(volume.0)),
         blocks: head.size_bytes / BLOCK_BYTES,
         promised: Epoch(head.promised),
         incarnation: Incarnation(head.incarnation),
         state: match head.state {
-            layout::State::Joined(at) => CopyState::Joined(Generation(at)),
-            layout::State::Syncing(base) => CopyState::Syncing {
+            layout::SyncState::Joined(at) => CopyState::Joined(Generation(at)),
+            layout::SyncState::Syncing(base) => CopyState::Syncing {
                 base: Generation(base),
             },
         },
@@ -34,14 +34,18 @@ pub(super) fn kept(head: &layout::Head) -> Head {
 }
 
 /// Converts a head and its activity log, based on the copy's current head `on`.
-pub(super) fn head(on: &layout::Head, head: &Head, hot: &[Extent]) -> layout::Head {
-    layout::Head {
+pub(super) fn head(
+    on: &layout::Superblock,
+    head: &CopyHeader,
+    hot: &[Extent],
+) -> layout::Superblock {
+    layout::Superblock {
         volume: head.volume.map(|volume| layout::VolumeId(volume.0)),
         promised: head.promised.0,
         incarnation: head.incarnation.0,
         state: match head.state {
-            CopyState::Joined(at) => layout::State::Joined(at.0),
-            CopyState::Syncing { base } => layout::State::Syncing(base.0),
+            CopyState::Joined(at) => layout::SyncState::Joined(at.0),
+            CopyState::Syncing { base } => layout::SyncState::Syncing(base.0),
         },
         unflushed: head.unflushed.map(|boot| boot.0),
         hot: hot.iter().map(|extent| extent.0).collect(),
@@ -50,8 +54,8 @@ pub(super) fn head(on: &layout::Head, head: &Head, hot: &[Extent]) -> layout::He
     }
 }
 
-pub(super) fn change(on: &layout::Head, change: Change) -> layout::Change {
-    layout::Change {
+pub(super) fn change(on: &layout::Superblock, change: DurableChange) -> layout::MetadataChange {
+    layout::MetadataChange {
         head: head(on, &change.head, &change.hot),
         fill: change.fill,
         bits: { change.bits.into_iter() }
@@ -66,13 +70,13 @@ mod tests {
 
     #[test]
     fn a_head_is_loaded_as_it_was_stored() {
-        let on = layout::Head {
+        let on = layout::Superblock {
             volume: None,
             size_bytes: 1 << 30,
             data_offset: 1 << 20,
             promised: 0,
             incarnation: 0,
-            state: layout::State::Syncing(0),
+            state: layout::SyncState::Syncing(0),
             unflushed: None,
             hot: Vec::new(),
         };
@@ -91,7 +95,7 @@ mod tests {
             ),
         ];
         for (volume, state, unflushed) in heads {
-            let kept = Head {
+            let kept = CopyHeader {
                 volume,
                 blocks: 1 << 19,
                 promised: Epoch(11),

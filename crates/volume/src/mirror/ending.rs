@@ -16,7 +16,7 @@ const SUMS_STOP_MAX: Duration = Duration::from_secs(1);
 
 /// Shutdown in progress.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ending {
+pub(super) struct MirrorShutdown {
     /// A new process follows, and clients repeat requests without a reply there.
     leaves: bool,
     /// End of the wait for checksums.
@@ -25,9 +25,9 @@ pub(super) struct Ending {
     pub(super) until: Instant,
 }
 
-impl Ending {
-    pub(super) fn begin(leaves: bool, now: Instant) -> Ending {
-        Ending {
+impl MirrorShutdown {
+    pub(super) fn begin(leaves: bool, now: Instant) -> MirrorShutdown {
+        MirrorShutdown {
             leaves,
             sums_until: now + SUMS_STOP_MAX,
             until: now + if leaves { LEAVE_MAX } else { STOP_MAX },
@@ -37,7 +37,7 @@ impl Ending {
 
 impl Mirror {
     /// Returns whether the shutdown is complete or has timed out.
-    pub(super) fn may_end(&mut self, ending: Ending, now: Instant) -> bool {
+    pub(super) fn may_end(&mut self, ending: MirrorShutdown, now: Instant) -> bool {
         if now >= ending.until {
             return true;
         }
@@ -68,13 +68,13 @@ impl Mirror {
 mod tests {
     use super::super::bed::{self, SIZE};
     use super::super::boottime;
-    use super::super::clients::Place;
+    use super::super::clients::RequestLocation;
     use super::super::record::ME;
     use super::*;
     use crate::device::bed::joined;
     use crate::disk::{Operation, Token};
     use crate::replica::{Epoch, Generation, InSync, Incarnation, Record, Request};
-    use lab::{Scratch, eventually};
+    use lab::{ScratchDirectory, eventually};
 
     const SOON: Duration = Duration::from_secs(20);
     const WRITE: Operation = Operation::Discard {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     /// Volume that holds the lease and serves.
-    fn serving(scratch: &Scratch) -> Mirror {
+    fn serving(scratch: &ScratchDirectory) -> Mirror {
         let mut mirror = bed::mirror(scratch, joined(SIZE, 7));
         learn(&mut mirror, true);
         let serves = || {
@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn ask(mirror: &mut Mirror, token: u64) {
-        mirror.asked(Token(token), WRITE, Instant::now());
+        mirror.handle_operation(Token(token), WRITE, Instant::now());
     }
 
     /// Returns whether the shutdown waits for requests until they have ended.
@@ -123,12 +123,12 @@ mod tests {
 
     #[test]
     fn a_leave_awaits_requests_that_have_begun() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = serving(&scratch);
         ask(&mut mirror, 1);
         ask(&mut mirror, 2);
         let now = Instant::now();
-        let ending = Ending::begin(true, now);
+        let ending = MirrorShutdown::begin(true, now);
         assert!(!mirror.may_end(ending, now));
         assert!(mirror.may_end(ending, ending.until));
         assert!(awaits_what_has_begun(&mut mirror));
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_leave_awaits_no_request_that_waits_for_the_lease() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = serving(&scratch);
         learn(&mut mirror, false);
         ask(&mut mirror, 1);
@@ -150,16 +150,16 @@ mod tests {
 
     #[test]
     fn a_leave_awaits_requests_at_the_other_node_and_none_that_wait_for_an_owner() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut mirror = bed::mirror(&scratch, joined(SIZE, 7));
         ask(&mut mirror, 1);
         assert!(mirror.clients.has_waiting());
         assert!(!mirror.awaits_requests(true));
         let id = mirror.clients.open_here(Token(2), Request::Flush);
-        mirror.clients.put(id, Place::Other);
+        mirror.clients.put(id, RequestLocation::Other);
         assert!(mirror.awaits_requests(true));
         // The connection breaks.
-        mirror.call_back();
+        mirror.reclaim_forwarded_requests();
         assert!(!mirror.awaits_requests(true));
     }
 }

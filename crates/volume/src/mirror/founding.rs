@@ -5,12 +5,12 @@
 //! an operator may choose.
 
 use crate::config::size_words;
-use crate::link::greeting::Facts;
+use crate::link::greeting::ReplicaProperties;
 use crate::replica::VolumeId;
 
 /// Action of the lease holder.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Founding {
+pub(super) enum FoundingAction {
     /// Waits for the other node.
     Waits,
     /// Makes its empty copy the volume's first one.
@@ -26,29 +26,33 @@ pub(super) enum Founding {
 }
 
 /// Decides the action. `theirs` is None until the other node has sent its facts.
-pub(super) fn decide(mine: &Facts, theirs: Option<&Facts>, adopts: bool) -> Founding {
+pub(super) fn decide(
+    mine: &ReplicaProperties,
+    theirs: Option<&ReplicaProperties>,
+    adopts: bool,
+) -> FoundingAction {
     if adopts {
         return match mine.volume {
-            Some(_) => Founding::Records,
-            None => Founding::Creates,
+            Some(_) => FoundingAction::Records,
+            None => FoundingAction::Creates,
         };
     }
     let Some(theirs) = theirs else {
-        return Founding::Waits;
+        return FoundingAction::Waits;
     };
     if theirs.size_bytes != mine.size_bytes {
-        return Founding::Refuses(sizes(mine, theirs));
+        return FoundingAction::Refuses(sizes(mine, theirs));
     }
     match (mine.volume, theirs.volume) {
-        (None, None) => Founding::Creates,
-        (None, Some(_)) => Founding::GivesWay,
+        (None, None) => FoundingAction::Creates,
+        (None, Some(_)) => FoundingAction::GivesWay,
         // Only one copy was used before, or this is the second attempt.
-        (Some(_), None) => Founding::Records,
-        (Some(mine), Some(theirs)) => Founding::Refuses(both(mine, theirs)),
+        (Some(_), None) => FoundingAction::Records,
+        (Some(mine), Some(theirs)) => FoundingAction::Refuses(both(mine, theirs)),
     }
 }
 
-fn sizes(mine: &Facts, theirs: &Facts) -> String {
+fn sizes(mine: &ReplicaProperties, theirs: &ReplicaProperties) -> String {
     let [here, there] = [mine, theirs].map(|facts| size_words(facts.size_bytes));
     let size = match (mine.volume, theirs.volume) {
         (Some(_), None) => &here,
@@ -79,8 +83,8 @@ fn both(mine: VolumeId, theirs: VolumeId) -> String {
 mod tests {
     use super::*;
 
-    fn facts(volume: Option<u8>) -> Facts {
-        Facts {
+    fn facts(volume: Option<u8>) -> ReplicaProperties {
+        ReplicaProperties {
             volume: volume.map(|byte| VolumeId([byte; 16])),
             size_bytes: 4096,
         }
@@ -88,7 +92,7 @@ mod tests {
 
     #[test]
     fn data_is_never_given_up_and_nobody_guesses() {
-        use Founding::{Creates, GivesWay, Records, Waits};
+        use FoundingAction::{Creates, GivesWay, Records, Waits};
         for (mine, theirs, adopts, decided) in [
             (None, None, false, Waits),
             (Some(1), None, false, Waits),
@@ -104,11 +108,11 @@ mod tests {
         }
         for theirs in [1, 2] {
             let decided = decide(&facts(Some(1)), Some(&facts(Some(theirs))), false);
-            assert!(matches!(decided, Founding::Refuses(_)), "{decided:?}");
+            assert!(matches!(decided, FoundingAction::Refuses(_)), "{decided:?}");
         }
         let mut larger = facts(None);
         larger.size_bytes = 8192;
         let decided = decide(&facts(Some(1)), Some(&larger), false);
-        assert!(matches!(decided, Founding::Refuses(_)), "{decided:?}");
+        assert!(matches!(decided, FoundingAction::Refuses(_)), "{decided:?}");
     }
 }

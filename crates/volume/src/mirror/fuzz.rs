@@ -3,18 +3,20 @@
 //! `VOLUME_FUZZ_SEED=n` replays one seed, `VOLUME_FUZZ_SEEDS=n` runs that many. Debug builds also
 //! detect overflows.
 
-use super::admission::Admitted;
-use super::record::{ME, Names, OTHER};
+use super::admission::WriteAdmission;
+use super::record::{ME, NodeNames, OTHER};
 use super::{Data, boottime, wire};
 use crate::disk::{Account, Pool};
 use crate::link::Session as Link;
-use crate::link::frame::{Content, HEAD_BYTES, Head, Kind, Membership, checksum, with_value};
-use crate::link::greeting::{Facts, Greeting};
+use crate::link::frame::{
+    BlockContent, FrameHeader, FrameKind, HEAD_BYTES, Membership, checksum, with_value,
+};
+use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::replica::{
-    Action, BLOCK_BYTES, Blocks, Boot, Bounds, Command, CopyState, DiskResult, Durable,
-    EXTENT_BLOCKS, Epoch, Extent, Fork, Generation, Geometry, InSync, Incarnation, Input,
-    Introduction, LOG_EXTENTS, Message, Operation, Order, Record, Replica, Request, RequestId,
-    Session, Settings, Time, VolumeId,
+    BLOCK_BYTES, Blocks, Boot, CopyState, DiskResult, Durable, EXTENT_BLOCKS, Epoch, Extent,
+    FollowerCommand, Generation, Geometry, HistoryFork, InSync, Incarnation, Input, Introduction,
+    LOG_EXTENTS, Operation, Record, Replica, ReplicaAction, ReplicaLimits, ReplicaMessage,
+    ReplicaOrder, Request, RequestId, Session, Settings, Time, VolumeId,
 };
 use lab::{Random, setting};
 use part::role::SHORT_RECORD_BYTES_MAX;
@@ -78,7 +80,7 @@ fn record(random: &mut Random) -> Record {
             InSync::Both(OTHER, ME),
         ]),
         forks: (0..random.below(20))
-            .map(|_| Fork {
+            .map(|_| HistoryFork {
                 incarnation: Incarnation(number(random)),
                 at: Generation(number(random)),
             })
@@ -111,22 +113,27 @@ fn frame(random: &mut Random) -> Vec<u8> {
     const KINDS: u64 = 31;
     let kind = random.below(KINDS) as u8;
     // The kind byte may be invalid.
-    let head = Head {
-        content: random.pick(&[Content::None, Content::Data, Content::Zero, Content::Trim]),
+    let head = FrameHeader {
+        content: random.pick(&[
+            BlockContent::None,
+            BlockContent::Data,
+            BlockContent::Zero,
+            BlockContent::Trim,
+        ]),
         fua: random.percent(50),
         tag: number(random) as u32,
         first: number(random),
         count: random.pick(&[0, 1, 1, 16, 64, 65, u32::MAX]),
         epoch: random.pick(&[0, 1, 2, 3, u64::MAX]),
         number: number(random),
-        ..Head::new(Kind::Pulse)
+        ..FrameHeader::new(FrameKind::Pulse)
     };
-    let welcome = kind == Kind::Welcome as u8;
-    let begin = kind == Kind::Begin as u8;
+    let welcome = kind == FrameKind::Welcome as u8;
+    let begin = kind == FrameKind::Begin as u8;
     let (head, mut behind) = if welcome {
         with_value(
-            Head {
-                content: Content::None,
+            FrameHeader {
+                content: BlockContent::None,
                 ..head
             },
             &introduction(random),
@@ -139,8 +146,8 @@ fn frame(random: &mut Random) -> Vec<u8> {
             blocks: number(random),
         };
         with_value(
-            Head {
-                content: Content::None,
+            FrameHeader {
+                content: BlockContent::None,
                 ..head
             },
             &membership,
@@ -148,7 +155,7 @@ fn frame(random: &mut Random) -> Vec<u8> {
     } else {
         let bytes = vec![random.next() as u8; head.data_bytes().min(1 << 20)];
         (
-            Head {
+            FrameHeader {
                 checksum: checksum(&bytes),
                 ..head
             },
@@ -172,7 +179,7 @@ fn frame(random: &mut Random) -> Vec<u8> {
 }
 
 /// Replica with a disk and a cluster that mostly succeed.
-struct Node {
+struct FuzzReplica {
     replica: Replica<Data>,
     pool: Pool,
     account: Account,
@@ -180,8 +187,8 @@ struct Node {
     seed: u64,
 }
 
-impl Node {
-    fn new(random: &mut Random, seed: u64) -> Node {
+impl FuzzReplica {
+    fn new(random: &mut Random, seed: u64) -> FuzzReplica {
         let geometry = Geometry {
             blocks: BLOCKS,
             extent_blocks: EXTENT_BLOCKS,
@@ -192,7 +199,7 @@ impl Node {
             other: OTHER,
             boot: Boot(1),
             geometry,
-            bounds: Bounds::default(),
+            bounds: ReplicaLimits::default(),
         };
         let durable = match random.percent(70) {
             true => Durable::created(geometry, VolumeId([7; 16])),
@@ -201,7 +208,7 @@ impl Node {
         let pool = Pool::new().unwrap();
         let account = pool.account();
         let now = boottime();
-        Node {
+        FuzzReplica {
             replica: Replica::new(settings, &durable, now),
             pool,
             account,
@@ -225,11 +232,11 @@ impl Node {
         panic!("seed {}: it never comes to rest", self.seed);
     }
 
-    fn done(&self, random: &mut Random, action: Action<Data>) -> Option<Input<Data>> {
+    fn done(&self, random: &mut Random, action: ReplicaAction<Data>) -> Option<Input<Data>> {
         let fails = random.once_in(50);
         Some(match action {
-            Action::Disk(id, _) if fails => Input::Disk(id, DiskResult::Failed),
-            Action::Disk(id, Operation::Read(blocks)) => {
+            ReplicaAction::Disk(id, _) if fails => Input::Disk(id, DiskResult::Failed),
+            ReplicaAction::Disk(id, Operation::Read(blocks)) => {
                 assert!(blocks.end() <= BLOCKS, "seed {}: {blocks:?}", self.seed);
                 if random.once_in(20) {
                     let wrong = blocks.iter().filter(|_| random.percent(50)).collect();
@@ -239,7 +246,7 @@ impl Node {
                 let buffer = self.pool.take(&self.account, length)?;
                 Input::Disk(id, DiskResult::Data(Data(Rc::new(buffer))))
             }
-            Action::Disk(id, operation) => {
+            ReplicaAction::Disk(id, operation) => {
                 if let Operation::Write { blocks, .. } | Operation::Repair { blocks, .. } =
                     operation
                 {
@@ -247,7 +254,7 @@ impl Node {
                 }
                 Input::Disk(id, DiskResult::Done)
             }
-            Action::Store(number, change) => {
+            ReplicaAction::Store(number, change) => {
                 let blocks = change.head.blocks;
                 assert!(
                     blocks > 0 && blocks <= BLOCKS,
@@ -259,7 +266,7 @@ impl Node {
                     false => Input::Stored(number),
                 }
             }
-            Action::Propose(_, record) if !fails => Input::Recorded(record),
+            ReplicaAction::Propose(_, record) if !fails => Input::Recorded(record),
             _ => return None,
         })
     }
@@ -281,7 +288,7 @@ impl Node {
             self.feed(random, granted);
         } else {
             let (epoch, number) = (Epoch(2), 1);
-            let hello = Message::Hello { epoch, number };
+            let hello = ReplicaMessage::Hello { epoch, number };
             self.feed(random, Input::Message(Session(1), hello));
         }
         for id in 0..random.below(4) {
@@ -294,7 +301,7 @@ impl Node {
         }
         if random.percent(50) {
             let repairs = random.percent(50);
-            self.feed(random, Input::Order(Order::Verify { repairs }));
+            self.feed(random, Input::Order(ReplicaOrder::Verify { repairs }));
         }
     }
 }
@@ -314,7 +321,7 @@ fn first_record(random: &mut Random) -> Record {
 fn no_frame_of_the_other_node_panics_or_reaches_beyond_the_volume() {
     for seed in seeds() {
         let mut random = Random::new(seed);
-        let mut node = Node::new(&mut random, seed);
+        let mut node = FuzzReplica::new(&mut random, seed);
         let first = first_record(&mut random);
         node.begin(&mut random, first);
         let mut sent = Vec::new();
@@ -360,15 +367,15 @@ fn no_frame_of_the_other_node_panics_or_reaches_beyond_the_volume() {
 #[test]
 fn an_owner_that_asks_for_too_much_at_once_is_not_followed() {
     let mut random = Random::new(1);
-    let mut node = Node::new(&mut random, 1);
+    let mut node = FuzzReplica::new(&mut random, 1);
     node.feed(&mut random, Input::Connected(Session(1)));
     let (epoch, number) = (Epoch(2), 1);
-    let hello = Message::Hello { epoch, number };
+    let hello = ReplicaMessage::Hello { epoch, number };
     node.feed(&mut random, Input::Message(Session(1), hello));
     let mut operations = 0;
     for tag in 0..100_000 {
-        let command = Command::Flush;
-        let flush = Message::Command {
+        let command = FollowerCommand::Flush;
+        let flush = ReplicaMessage::Command {
             epoch,
             tag,
             command,
@@ -397,7 +404,7 @@ fn no_greeting_panics_or_makes_anybody_read_without_a_bound() {
         volume: "mail".to_owned(),
         from: "alpha".to_owned(),
         to: "beta".to_owned(),
-        facts: Facts::default(),
+        facts: ReplicaProperties::default(),
     };
     for seed in seeds() {
         let mut random = Random::new(seed);
@@ -406,7 +413,7 @@ fn no_greeting_panics_or_makes_anybody_read_without_a_bound() {
                 volume: "m".repeat(random.index(80)),
                 from: random.pick(&["beta", "", "älpha"]).to_owned(),
                 to: "alpha".to_owned(),
-                facts: Facts {
+                facts: ReplicaProperties {
                     volume: Some(VolumeId([2; 16])),
                     size_bytes: number(&mut random),
                 },
@@ -437,13 +444,13 @@ fn no_greeting_panics_or_makes_anybody_read_without_a_bound() {
 
 #[test]
 fn no_record_of_the_cluster_panics() {
-    let names = Names {
+    let names = NodeNames {
         me: "alpha".to_owned(),
         other: "beta".to_owned(),
     };
     for seed in seeds() {
         let mut random = Random::new(seed);
-        let mut bytes = names.encode(&record(&mut random), &Admitted::default());
+        let mut bytes = names.encode(&record(&mut random), &WriteAdmission::default());
         assert!(bytes.len() <= SHORT_RECORD_BYTES_MAX, "seed {seed}");
         damage(&mut random, &mut bytes);
         let Some((decoded, clients)) = names.decode(&bytes) else {
@@ -453,10 +460,11 @@ fn no_record_of_the_cluster_panics() {
             names.encode(&decoded, &clients).len() <= SHORT_RECORD_BYTES_MAX,
             "seed {seed}"
         );
-        let mut node = Node::new(&mut random, seed);
+        let mut node = FuzzReplica::new(&mut random, seed);
         node.begin(&mut random, decoded);
         for _ in 0..random.below(10) {
-            let next = names.decode(&names.encode(&record(&mut random), &Admitted::default()));
+            let next =
+                names.decode(&names.encode(&record(&mut random), &WriteAdmission::default()));
             node.feed(&mut random, Input::Recorded(next.unwrap().0));
             let at = node.replica.deadline();
             node.now = node.now.max(at.unwrap_or_default());

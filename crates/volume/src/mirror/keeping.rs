@@ -3,29 +3,29 @@
 //! is removed when the copy is complete again. A failed snapshot never fails the resync.
 
 use super::Mirror;
-use super::mailbox::{Keep, Wish};
+use super::mailbox::{ClusterRequest, SnapshotAction};
 use crate::device::Backing;
 use crate::disk::Failure;
 use crate::layout;
-use crate::replica::{Change, CopyState};
+use crate::replica::{CopyState, DurableChange};
 use rustix::io::Errno;
 
 /// State of the snapshot before a resync.
 #[derive(Debug)]
-pub(super) struct Keeping {
+pub(super) struct ResyncSnapshot {
     /// The backing store may support snapshots.
     can: bool,
     /// A snapshot from before a resync may exist.
     has: bool,
     /// Store that waits for the snapshot.
-    waits: Option<(u64, Change)>,
+    waits: Option<(u64, DurableChange)>,
 }
 
-impl Keeping {
+impl ResyncSnapshot {
     /// Initial state; a previous process may have left a snapshot.
-    pub(super) fn new(backing: &Backing) -> Keeping {
+    pub(super) fn new(backing: &Backing) -> ResyncSnapshot {
         let can = matches!(backing, Backing::File(_));
-        Keeping {
+        ResyncSnapshot {
             can,
             has: can,
             waits: None,
@@ -34,17 +34,17 @@ impl Keeping {
 }
 
 /// Returns whether a change makes a consistent copy inconsistent.
-fn begins_resync(before: &layout::Head, change: &Change) -> bool {
-    let was_whole = before.volume.is_some() && matches!(before.state, layout::State::Joined(_));
+fn begins_resync(before: &layout::Superblock, change: &DurableChange) -> bool {
+    let was_whole = before.volume.is_some() && matches!(before.state, layout::SyncState::Joined(_));
     was_whole && matches!(change.head.state, CopyState::Syncing { .. })
 }
 
 impl Mirror {
     /// Stores a change. If the change begins a resync, takes a snapshot first.
-    pub(super) fn store(&mut self, number: u64, change: Change) {
+    pub(super) fn store(&mut self, number: u64, change: DurableChange) {
         if self.keeping.can && begins_resync(self.local.head(), &change) {
             self.keeping.waits = Some((number, change));
-            return (self.outside.wishes)(Wish::Keep(Keep::Take));
+            return (self.outside.wishes)(ClusterRequest::Keep(SnapshotAction::Take));
         }
         self.local.store(number, change);
     }
@@ -55,15 +55,19 @@ impl Mirror {
     }
 
     /// Handles the result of taking or removing a snapshot.
-    pub(super) fn kept(&mut self, what: Keep, result: Result<bool, String>) {
+    pub(super) fn handle_snapshot_result(
+        &mut self,
+        what: SnapshotAction,
+        result: Result<bool, String>,
+    ) {
         if let Err(words) = &result {
             let what = match what {
-                Keep::Take => "no snapshot before the resync, which begins without one",
-                Keep::Remove => "the snapshot from before the resync was not removed",
+                SnapshotAction::Take => "no snapshot before the resync, which begins without one",
+                SnapshotAction::Remove => "the snapshot from before the resync was not removed",
             };
             (self.outside.say)(format!("{what}: {words}"));
         }
-        if what == Keep::Take {
+        if what == SnapshotAction::Take {
             self.keeping.has = result != Ok(false);
             if let Some((number, change)) = self.keeping.waits.take() {
                 self.local.store(number, change);
@@ -73,11 +77,11 @@ impl Mirror {
 
     /// Removes the snapshot when the copy is complete, or when the disk is full: two complete
     /// copies are worth more than an old one.
-    pub(super) fn look_at_snapshot(&mut self) {
+    pub(super) fn remove_obsolete_snapshot(&mut self) {
         if !self.keeping.has {
             return;
         }
-        let is_complete = matches!(self.local.head().state, layout::State::Joined(_));
+        let is_complete = matches!(self.local.head().state, layout::SyncState::Joined(_));
         let is_full = self.local.trouble == Some(Failure::Io(Errno::NOSPC));
         let is_waited_for = self.keeping.waits.is_some() || self.local.is_storing();
         if is_waited_for || !(is_complete || is_full) {
@@ -88,18 +92,18 @@ impl Mirror {
             let words = "the disk is full: the snapshot from before the resync is removed, and the resync goes on";
             (self.outside.say)(words.to_owned());
         }
-        (self.outside.wishes)(Wish::Keep(Keep::Remove));
+        (self.outside.wishes)(ClusterRequest::Keep(SnapshotAction::Remove));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::replica::{Epoch, Generation, Head, Incarnation, VolumeId};
+    use crate::replica::{CopyHeader, Epoch, Generation, Incarnation, VolumeId};
 
     #[test]
     fn a_snapshot_comes_before_a_whole_copy_is_resynchronised_and_not_before_another_one() {
-        let before = |volume: Option<u8>, state| layout::Head {
+        let before = |volume: Option<u8>, state| layout::Superblock {
             volume: volume.map(|byte| layout::VolumeId([byte; 16])),
             size_bytes: 1 << 20,
             data_offset: 0,
@@ -109,8 +113,8 @@ mod tests {
             unflushed: None,
             hot: Vec::new(),
         };
-        let change = |state| Change {
-            head: Head {
+        let change = |state| DurableChange {
+            head: CopyHeader {
                 volume: Some(VolumeId([1; 16])),
                 blocks: 256,
                 promised: Epoch(1),
@@ -124,7 +128,7 @@ mod tests {
         };
         let base = Generation(1);
         let (syncing, joined) = (CopyState::Syncing { base }, CopyState::Joined(base));
-        let (whole, part) = (layout::State::Joined(1), layout::State::Syncing(1));
+        let (whole, part) = (layout::SyncState::Joined(1), layout::SyncState::Syncing(1));
         for (before, state, expected) in [
             (before(Some(1), whole), syncing, true),
             (before(Some(1), whole), joined, false),

@@ -1,9 +1,9 @@
 //! Lease of a volume as reported by the cluster, and its meaning for the replica.
 
-use super::admission::Admitted;
+use super::admission::WriteAdmission;
 use super::adoption::Adoption;
-use super::founding::Founding;
-use super::record::Names;
+use super::founding::FoundingAction;
+use super::record::NodeNames;
 use crate::replica::{Epoch, Generation, Incarnation, Record, Time};
 use part::role::KnownLease;
 
@@ -27,15 +27,15 @@ pub(super) enum News {
 
 /// Part of the cluster's record that does not concern the copies.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub(super) struct Recorded {
+pub(super) struct RecordedAdmission {
     /// Sequence number of the record.
     pub(super) number: u64,
-    pub(super) clients: Admitted,
+    pub(super) clients: WriteAdmission,
 }
 
 #[derive(Debug)]
 pub(super) struct Lease {
-    pub(super) names: Names,
+    pub(super) names: NodeNames,
     /// Last epoch that the replica must not use: a previous process had it, or it was released.
     used: Epoch,
     /// Last epoch known to be granted to any node.
@@ -54,7 +54,7 @@ pub(super) struct Lease {
     /// Last record reported by the cluster.
     pub(super) record: Option<Record>,
     /// Rest of that record.
-    pub(super) recorded: Recorded,
+    pub(super) recorded: RecordedAdmission,
     /// The cluster has reported the lease at least once.
     pub(super) is_known: bool,
     /// Rank that was reported to the cluster.
@@ -62,12 +62,12 @@ pub(super) struct Lease {
     /// Pending adoption by an operator.
     pub(super) adopts: Option<Adoption>,
     /// State of the founding of a volume without a record.
-    pub(super) founding: Option<Founding>,
+    pub(super) founding: Option<FoundingAction>,
 }
 
 impl Lease {
     /// Creates the state for a copy that has promised this epoch.
-    pub(super) fn new(names: Names, promised: Epoch) -> Lease {
+    pub(super) fn new(names: NodeNames, promised: Epoch) -> Lease {
         Lease {
             names,
             used: promised,
@@ -79,7 +79,7 @@ impl Lease {
             holder: String::new(),
             told_at: None,
             record: None,
-            recorded: Recorded::default(),
+            recorded: RecordedAdmission::default(),
             is_known: false,
             told: None,
             adopts: None,
@@ -135,7 +135,7 @@ impl Lease {
     }
 
     /// Applies the cluster's report, and returns the events for the replica.
-    pub(super) fn learn(&mut self, lease: Option<KnownLease>) -> Vec<News> {
+    pub(super) fn apply_report(&mut self, lease: Option<KnownLease>) -> Vec<News> {
         let mut news = Vec::new();
         let Some(lease) = lease else {
             self.is_known = true;
@@ -144,7 +144,7 @@ impl Lease {
             }
             self.releasing = None;
             self.record = None;
-            self.recorded = Recorded::default();
+            self.recorded = RecordedAdmission::default();
             return news;
         };
         self.is_known = true;
@@ -160,12 +160,12 @@ impl Lease {
         }
         (self.record, self.recorded.clients) = match self.names.decode(&lease.record) {
             Some((record, clients)) => (Some(record), clients),
-            None => (None, Admitted::default()),
+            None => (None, WriteAdmission::default()),
         };
         let is_unreadable = self.record.is_none() && !lease.record.is_empty();
         if is_unreadable && self.adopts.is_none() {
-            self.founding = Some(Founding::Unreadable);
-        } else if self.founding == Some(Founding::Unreadable) {
+            self.founding = Some(FoundingAction::Unreadable);
+        } else if self.founding == Some(FoundingAction::Unreadable) {
             self.founding = None;
         }
         if lease.until_ns == 0 {
@@ -209,7 +209,7 @@ mod tests {
     use crate::replica::InSync;
 
     fn lease() -> Lease {
-        let names = Names {
+        let names = NodeNames {
             me: "alpha".to_owned(),
             other: "beta".to_owned(),
         };
@@ -232,7 +232,8 @@ mod tests {
         until_ns: u64,
         generation: Option<u64>,
     ) -> Option<KnownLease> {
-        let record = generation.map(|at| lease.names.encode(&record(at), &Admitted::default()));
+        let record =
+            generation.map(|at| lease.names.encode(&record(at), &WriteAdmission::default()));
         Some(KnownLease {
             epoch,
             until_ns,
@@ -246,14 +247,14 @@ mod tests {
     fn an_epoch_of_a_former_process_is_released_and_the_next_one_used() {
         let mut lease = lease();
         let still = known(&lease, 4, 100, Some(1));
-        assert_eq!(lease.learn(still), []);
+        assert_eq!(lease.apply_report(still), []);
         assert!(lease.is_releasing());
         let gone = known(&lease, 4, 0, Some(1));
-        assert_eq!(lease.learn(gone), [News::Ended]);
+        assert_eq!(lease.apply_report(gone), [News::Ended]);
         assert!(!lease.is_releasing());
         let next = known(&lease, 5, 100, Some(1));
         let granted = News::Granted(Epoch(5), Time(100), record(1));
-        assert_eq!(lease.learn(next), [granted]);
+        assert_eq!(lease.apply_report(next), [granted]);
         assert!(lease.is_held());
     }
 
@@ -264,7 +265,7 @@ mod tests {
         assert!(!lease.is_plausible(Epoch(u64::MAX)));
         // The other node has the lease; this node has missed many grants.
         let theirs = known(&lease, 1000, 0, Some(1));
-        lease.learn(theirs);
+        lease.apply_report(theirs);
         assert!(lease.is_plausible(Epoch(1000)));
         assert!(lease.is_plausible(Epoch(1000 + UNSEEN_MAX)));
         assert!(!lease.is_plausible(Epoch(1001 + UNSEEN_MAX)));
@@ -274,44 +275,47 @@ mod tests {
     fn a_record_is_told_once_and_a_renewal_each_time() {
         let mut lease = lease();
         let first = known(&lease, 5, 100, Some(1));
-        lease.learn(first);
+        lease.apply_report(first);
         let again = known(&lease, 5, 200, Some(1));
         let renewed = |until| News::Renewed(Epoch(5), Time(until));
-        assert_eq!(lease.learn(again), [renewed(200)]);
+        assert_eq!(lease.apply_report(again), [renewed(200)]);
         let changed = known(&lease, 5, 200, Some(2));
         let recorded = News::Recorded(record(2));
-        assert_eq!(lease.learn(changed), [renewed(200), recorded]);
+        assert_eq!(lease.apply_report(changed), [renewed(200), recorded]);
         let ended = known(&lease, 5, 0, Some(2));
-        assert_eq!(lease.learn(ended), [News::Ended]);
+        assert_eq!(lease.apply_report(ended), [News::Ended]);
         // The same epoch returns, and the replica continues in it.
         let back = known(&lease, 5, 300, Some(2));
-        assert_eq!(lease.learn(back), [renewed(300)]);
+        assert_eq!(lease.apply_report(back), [renewed(300)]);
     }
 
     #[test]
     fn a_record_that_changed_while_the_lease_was_not_held_is_told_with_the_next_renewal() {
         let mut lease = lease();
         let first = known(&lease, 5, 100, Some(1));
-        lease.learn(first);
+        lease.apply_report(first);
         let ended = known(&lease, 5, 0, Some(2));
-        assert_eq!(lease.learn(ended), [News::Ended]);
+        assert_eq!(lease.apply_report(ended), [News::Ended]);
         let back = known(&lease, 5, 300, Some(2));
         let renewed = News::Renewed(Epoch(5), Time(300));
-        assert_eq!(lease.learn(back), [renewed, News::Recorded(record(2))]);
+        assert_eq!(
+            lease.apply_report(back),
+            [renewed, News::Recorded(record(2))]
+        );
     }
 
     #[test]
     fn a_released_epoch_is_not_used_again_and_a_later_grant_ends_the_release() {
         let mut lease = lease();
         let first = known(&lease, 5, 100, Some(1));
-        lease.learn(first);
+        lease.apply_report(first);
         lease.release(Epoch(5));
         assert!(!lease.is_held());
         let late = known(&lease, 5, 200, Some(1));
-        assert_eq!(lease.learn(late), []);
+        assert_eq!(lease.apply_report(late), []);
         let next = known(&lease, 6, 300, Some(1));
         let granted = News::Granted(Epoch(6), Time(300), record(1));
-        assert_eq!(lease.learn(next), [granted]);
+        assert_eq!(lease.apply_report(next), [granted]);
         assert!(lease.is_held());
     }
 
@@ -325,16 +329,16 @@ mod tests {
         };
         let (first, second, third) = (strange(100), strange(200), strange(300));
         let bare = known(&lease, 5, 400, None);
-        lease.learn(first);
-        assert_eq!(lease.founding, Some(Founding::Unreadable));
+        lease.apply_report(first);
+        assert_eq!(lease.founding, Some(FoundingAction::Unreadable));
         // An operator may replace the record, or it may become readable again.
         lease.adopt();
-        lease.learn(second);
+        lease.apply_report(second);
         assert_eq!(lease.founding, None);
         lease.adopts = None;
-        lease.learn(third);
-        assert_eq!(lease.founding, Some(Founding::Unreadable));
-        lease.learn(bare);
+        lease.apply_report(third);
+        assert_eq!(lease.founding, Some(FoundingAction::Unreadable));
+        lease.apply_report(bare);
         assert_eq!(lease.founding, None);
     }
 
@@ -344,14 +348,14 @@ mod tests {
         lease.adopt();
         for until in [100, 200] {
             let old = known(&lease, 5, until, Some(1));
-            assert_eq!(lease.learn(old), [News::Unfounded(Epoch(5))]);
+            assert_eq!(lease.apply_report(old), [News::Unfounded(Epoch(5))]);
         }
         assert_eq!(lease.unfounded(), Some(Epoch(5)));
         // This copy starts the incarnation of the next record.
         lease.adopts.as_mut().unwrap().begins = Some(Incarnation(1));
         let new = known(&lease, 5, 300, Some(2));
         let granted = News::Granted(Epoch(5), Time(300), record(2));
-        assert_eq!(lease.learn(new), [granted]);
+        assert_eq!(lease.apply_report(new), [granted]);
         assert_eq!((lease.adopts, lease.unfounded()), (None, None));
     }
 
@@ -364,12 +368,12 @@ mod tests {
             known
         };
         let before = by(&lease, 7, "beta");
-        lease.learn(before.clone());
+        lease.apply_report(before.clone());
         lease.adopt();
-        lease.learn(before);
+        lease.apply_report(before);
         assert!(lease.adopts.is_some());
         let again = by(&lease, 8, "beta");
-        lease.learn(again);
+        lease.apply_report(again);
         assert!(lease.adopts.is_none());
     }
 
@@ -378,10 +382,10 @@ mod tests {
         let mut lease = lease();
         for until in [100, 200] {
             let bare = known(&lease, 5, until, None);
-            assert_eq!(lease.learn(bare), [News::Unfounded(Epoch(5))]);
+            assert_eq!(lease.apply_report(bare), [News::Unfounded(Epoch(5))]);
         }
         let founded = known(&lease, 5, 300, Some(1));
         let granted = News::Granted(Epoch(5), Time(300), record(1));
-        assert_eq!(lease.learn(founded), [granted]);
+        assert_eq!(lease.apply_report(founded), [granted]);
     }
 }

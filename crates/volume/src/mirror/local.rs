@@ -2,12 +2,13 @@
 
 use super::{Data, durable};
 use crate::disk::{
-    self, Account, Buffer, Completion, Disk, DiskError, Failure, Output, Pool, Preference, Target,
-    Token,
+    self, Account, BackingFile, Buffer, Completion, Disk, DiskError, Failure, OperationOutput,
+    Pool, Preference, Token,
 };
 use crate::layout::{self, Metadata};
 use crate::replica::{
-    BLOCK_BYTES, Blocks, Body, Change, CopyState, DiskResult, Input, Operation, OperationId,
+    BLOCK_BYTES, Blocks, CopyState, DiskResult, DurableChange, Input, Operation, OperationId,
+    WriteContent,
 };
 use crate::store::Store;
 use crate::sums::area::Area;
@@ -28,7 +29,7 @@ const STALL: Duration = Duration::from_secs(2);
 
 /// Local disk with its operations in progress.
 #[derive(Debug)]
-pub(super) struct Local {
+pub(super) struct LocalDisk {
     disk: Checked,
     store: Store,
     pool: Pool,
@@ -42,7 +43,7 @@ pub(super) struct Local {
     flushes_after: HashSet<OperationId>,
     /// Number of the store in progress.
     storing: Option<u64>,
-    next: Option<(u64, Change)>,
+    next: Option<(u64, DurableChange)>,
     /// Extent queries, with the token of the client's request.
     looks: HashMap<u64, Token>,
     last_look: u64,
@@ -58,17 +59,17 @@ pub(super) struct Local {
 /// Checksums of a copy: their area, the build rate in bytes per second, and their counters.
 pub type Sums = (Area, u64, Arc<Tally>);
 
-impl Local {
+impl LocalDisk {
     /// Creates the disk of an open copy.
     ///
     /// # Errors
     /// The disk cannot be used.
     pub(super) fn new(
-        data: &Target,
-        metadata: &Target,
+        data: &BackingFile,
+        metadata: &BackingFile,
         layout: Metadata,
         sums: Option<Sums>,
-    ) -> Result<Local, DiskError> {
+    ) -> Result<LocalDisk, DiskError> {
         let pool = Pool::new()?;
         let best = Preference::Best;
         let disk = Disk::new(data, &pool, best)?;
@@ -77,7 +78,7 @@ impl Local {
             None => Checked::new(disk),
         };
         disk.keep_damaged();
-        Ok(Local {
+        Ok(LocalDisk {
             disk,
             // Uses threads, because rare metadata writes need no second ring.
             store: Store::new(metadata, &pool, layout, Preference::Threads)?,
@@ -115,7 +116,7 @@ impl Local {
     }
 
     /// Head that was stored last or is being stored.
-    pub(super) fn head(&self) -> &layout::Head {
+    pub(super) fn head(&self) -> &layout::Superblock {
         self.store.head()
     }
 
@@ -142,13 +143,13 @@ impl Local {
         self.reads.push((blocks, buffer));
     }
 
-    /// Returns an unused buffer that was provided by [`Local::offer`].
+    /// Returns an unused buffer that was provided by [`LocalDisk::offer`].
     pub(super) fn withdraw(&mut self, blocks: Blocks) -> Option<Buffer> {
         let place = self.reads.iter().position(|(of, _)| *of == blocks)?;
         Some(self.reads.swap_remove(place).1)
     }
 
-    /// Queues an operation. [`Local::go`] starts it.
+    /// Queues an operation. [`LocalDisk::go`] starts it.
     pub(super) fn start(&mut self, id: OperationId, operation: Operation<Data>) {
         let token = Token(u64::from(id.0));
         let operation = match operation {
@@ -165,17 +166,17 @@ impl Local {
                     allocate,
                     fast: false,
                 };
-                if fua && !matches!(body, Body::Data(_)) {
+                if fua && !matches!(body, WriteContent::Data(_)) {
                     self.flushes_after.insert(id);
                 }
                 match body {
-                    Body::Data(Data(buffer)) => disk::Operation::Write {
+                    WriteContent::Data(Data(buffer)) => disk::Operation::Write {
                         offset,
                         buffer,
                         fua,
                     },
-                    Body::Zero => zero(true),
-                    Body::Trim => zero(false),
+                    WriteContent::Zero => zero(true),
+                    WriteContent::Trim => zero(false),
                 }
             }
         };
@@ -198,7 +199,7 @@ impl Local {
     }
 
     /// Queries the holes in a range for a client.
-    pub(super) fn look(&mut self, offset: u64, length: u64, token: Token) {
+    pub(super) fn query_extents(&mut self, offset: u64, length: u64, token: Token) {
         self.last_look += 1;
         self.looks.insert(self.last_look, token);
         let look = disk::Operation::Extents { offset, length };
@@ -206,7 +207,7 @@ impl Local {
     }
 
     /// Starts a store, after a founding store if one is in progress.
-    pub(super) fn store(&mut self, number: u64, change: Change) {
+    pub(super) fn store(&mut self, number: u64, change: DurableChange) {
         if self.is_storing() {
             self.next = Some((number, change));
             return;
@@ -214,14 +215,14 @@ impl Local {
         self.storing = Some(number);
         if matches!(change.head.state, CopyState::Syncing { .. }) && self.is_direct {
             // A failed flush may have lost data. The owner compares that data with this disk.
-            self.disk.forgive();
+            self.disk.reset_flush_failure();
         }
         let change = durable::change(self.store.head(), change);
         self.store.store(&change);
     }
 
     /// Starts a founding store, which the replica does not know.
-    pub(super) fn found(&mut self, change: &layout::Change) {
+    pub(super) fn found(&mut self, change: &layout::MetadataChange) {
         self.storing = Some(FOUNDING);
         self.store.store(change);
     }
@@ -237,7 +238,7 @@ impl Local {
     }
 
     /// Starts the queued operations.
-    pub(super) fn go(&mut self) {
+    pub(super) fn start_operations(&mut self) {
         for _ in 0..self.starved.len() {
             if let Some((id, blocks)) = self.starved.pop_front() {
                 self.read(id, blocks);
@@ -269,8 +270,8 @@ impl Local {
             let is_short = matches!(result, Err(Failure::Short));
             let result = match result {
                 Err(Failure::Damaged) => DiskResult::Damaged(self.disk.take_damaged(token)),
-                Ok(Output::Data(buffer)) => DiskResult::Data(Data(Rc::new(buffer))),
-                Ok(Output::Done | Output::Extents(_)) => DiskResult::Done,
+                Ok(OperationOutput::Data(buffer)) => DiskResult::Data(Data(Rc::new(buffer))),
+                Ok(OperationOutput::Done | OperationOutput::Extents(_)) => DiskResult::Done,
                 Err(failure) => {
                     self.trouble = Some(failure);
                     DiskResult::Failed

@@ -3,9 +3,9 @@
 
 use crate::config::WithoutMajority;
 use crate::link::dial::Receiver;
-use crate::link::greeting::{Facts, Greeting};
-use crate::replica::Order;
-use ::wire::Wire;
+use crate::link::greeting::{Greeting, ReplicaProperties};
+use crate::replica::ReplicaOrder;
+use ::wire::NodeConnection;
 use part::lock;
 use part::role::{KnownLease, VolumeUse};
 use rustix::event::{EventfdFlags, eventfd};
@@ -20,15 +20,15 @@ const LETTERS_MAX: usize = 64;
 
 /// Message to a volume's thread.
 #[derive(Debug)]
-pub enum Letter {
+pub enum MailboxMessage {
     /// The other node has connected.
-    Connected(Wire, Greeting),
+    Connected(NodeConnection, Greeting),
     /// The other node is not connected; the text gives the reason.
     NotConnected(String),
     /// The cluster's knowledge of the lease has changed ([`Mailbox::lease`]).
     Lease,
     /// Order of an operator or of the cluster.
-    Order(Order),
+    Order(ReplicaOrder),
     /// The use of the volume on this node has changed ([`Mailbox::used`]).
     Use,
     /// Admits only writes from clients of this node; empty: of both nodes.
@@ -38,7 +38,7 @@ pub enum Letter {
     /// An operator discards this copy.
     Discard,
     /// Result of taking a snapshot (whether one exists) or of removing it.
-    Kept(Keep, Result<bool, String>),
+    Kept(SnapshotAction, Result<bool, String>),
     /// Configured size, bytes.
     Size(u64),
     /// Configured resync rate, bytes per second.
@@ -51,7 +51,7 @@ pub enum Letter {
 
 /// Action for the snapshot from before a resync.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Keep {
+pub enum SnapshotAction {
     /// Takes a snapshot, unless one exists.
     Take,
     /// Removes the snapshot.
@@ -60,9 +60,9 @@ pub enum Keep {
 
 /// Request from a volume's thread to the role.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Wish {
-    /// Take or remove a snapshot. The result is in [`Letter::Kept`].
-    Keep(Keep),
+pub enum ClusterRequest {
+    /// Take or remove a snapshot. The result is in [`MailboxMessage::Kept`].
+    Keep(SnapshotAction),
     /// Lease rank of this node; zero if it does not want the lease.
     Rank(u32),
     /// Write the lease's record in this epoch.
@@ -134,7 +134,7 @@ impl<T> AsFd for Queue<T> {
 /// Mailbox of a volume's thread, with the greeting for the other node.
 #[derive(Debug)]
 pub struct Mailbox {
-    letters: Queue<Letter>,
+    letters: Queue<MailboxMessage>,
     greeting: Mutex<Greeting>,
     lease: Mutex<Option<Option<KnownLease>>>,
     used: Mutex<Option<VolumeUse>>,
@@ -155,14 +155,14 @@ impl Mailbox {
     }
 
     /// Queue of messages.
-    pub fn letters(&self) -> &Queue<Letter> {
+    pub fn letters(&self) -> &Queue<MailboxMessage> {
         &self.letters
     }
 
     /// Sets the cluster's knowledge of the lease; None if the cluster knows none.
     pub fn set_lease(&self, lease: Option<KnownLease>) {
         *lock(&self.lease) = Some(lease);
-        self.letters.put(Letter::Lease);
+        self.letters.put(MailboxMessage::Lease);
     }
 
     /// Last report of the lease; None before the first one.
@@ -173,7 +173,7 @@ impl Mailbox {
     /// Sets the use of the volume on this node; None if it is unused.
     pub fn set_use(&self, used: Option<VolumeUse>) {
         *lock(&self.used) = used;
-        self.letters.put_once(Letter::Use);
+        self.letters.put_once(MailboxMessage::Use);
     }
 
     /// Use of the volume on this node; None if it is unused.
@@ -182,7 +182,7 @@ impl Mailbox {
     }
 
     /// Sets the facts about the copy in the greeting.
-    pub fn set_facts(&self, facts: Facts) {
+    pub fn set_facts(&self, facts: ReplicaProperties) {
         lock(&self.greeting).facts = facts;
     }
 }
@@ -192,11 +192,11 @@ impl Receiver for Mailbox {
         lock(&self.greeting).clone()
     }
 
-    fn connected(&self, wire: Wire, theirs: Greeting) {
-        self.letters.put(Letter::Connected(wire, theirs));
+    fn connected(&self, wire: NodeConnection, theirs: Greeting) {
+        self.letters.put(MailboxMessage::Connected(wire, theirs));
     }
 
     fn not_connected(&self, why: String) {
-        self.letters.put(Letter::NotConnected(why));
+        self.letters.put(MailboxMessage::NotConnected(why));
     }
 }

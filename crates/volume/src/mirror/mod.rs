@@ -45,7 +45,7 @@ mod without_majority;
 pub use apart::Apart;
 pub use local::Sums;
 pub use peer::Users;
-pub use shown::{NO_CLUSTER, Shown, ShownSize};
+pub use shown::{MirrorStatus, NO_CLUSTER, SizeStatus};
 
 use crate::config::WithoutMajority;
 use crate::device::{Backing, Device};
@@ -53,20 +53,20 @@ use crate::disk::{Buffer, Completion, DiskError};
 use crate::export::{Export, Listener, Tenure};
 use crate::layout::{self, Metadata};
 use crate::link::dial::Dialer;
-use crate::link::greeting::Facts;
+use crate::link::greeting::ReplicaProperties;
 use crate::meter::{Meter, Stopwatch};
 use crate::replica::{
-    self, BLOCK_BYTES, Boot, Bounds, EXTENT_BLOCKS, Epoch, Geometry, LOG_EXTENTS, Payload, Replica,
-    Settings, Time, VolumeId,
+    self, BLOCK_BYTES, Boot, EXTENT_BLOCKS, Epoch, Geometry, LOG_EXTENTS, Payload, Replica,
+    ReplicaLimits, Settings, Time, VolumeId,
 };
 use clients::Clients;
-use keeping::Keeping;
+use keeping::ResyncSnapshot;
 use lease::Lease;
-use local::Local;
-use mailbox::{Mailbox, Wish};
+use local::LocalDisk;
+use mailbox::{ClusterRequest, Mailbox};
 use peer::Peer;
 use protocol::nbd;
-use record::{ME, Names, OTHER};
+use record::{ME, NodeNames, OTHER};
 use room::Room;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
@@ -118,13 +118,13 @@ pub enum MirrorError {
 
 /// Connections of a volume's thread to its environment.
 #[derive(Clone)]
-pub struct Outside {
+pub struct MirrorEnvironment {
     /// Incoming messages.
     pub mailbox: Arc<Mailbox>,
     /// Sends a request to the role or the cluster.
-    pub wishes: Arc<dyn Fn(Wish) + Send + Sync>,
+    pub wishes: Arc<dyn Fn(ClusterRequest) + Send + Sync>,
     /// Publishes the status.
-    pub show: Arc<dyn Fn(Shown) + Send + Sync>,
+    pub show: Arc<dyn Fn(MirrorStatus) + Send + Sync>,
     /// Logs a message for operators.
     pub say: Arc<dyn Fn(String) + Send + Sync>,
     /// Dials the other node; None if the other node dials.
@@ -138,7 +138,7 @@ pub struct Outside {
 }
 
 /// Open copy.
-pub struct Opened<'d> {
+pub struct OpenCopy<'d> {
     /// Open files of the backing store.
     pub device: &'d Device,
     /// Metadata of the copy.
@@ -153,7 +153,7 @@ pub struct Opened<'d> {
 
 /// Nodes of a mirrored volume, and its settings.
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub struct MirrorSettings {
     /// Name of this node.
     pub me: String,
     /// Name of the other node; empty for a single node.
@@ -168,20 +168,20 @@ pub struct Pair {
 pub struct Mirror {
     epoll: Rc<OwnedFd>,
     export: Export,
-    local: Local,
+    local: LocalDisk,
     replica: Replica<Data>,
     settings: Settings,
-    actions: Vec<replica::Action<Data>>,
+    actions: Vec<replica::ReplicaAction<Data>>,
     peer: Peer,
     clients: Clients,
     /// Completions for the export.
     completed: Vec<Completion>,
     lease: Lease,
     room: Room,
-    keeping: Keeping,
+    keeping: ResyncSnapshot,
     stopwatch: Stopwatch,
-    shown: shown::Showing,
-    outside: Outside,
+    shown: shown::StatusPublisher,
+    outside: MirrorEnvironment,
 }
 
 impl Mirror {
@@ -190,14 +190,14 @@ impl Mirror {
     /// # Errors
     /// The disk cannot be used, or a descriptor cannot be added to epoll.
     pub fn new(
-        opened: Opened<'_>,
-        pair: &Pair,
+        opened: OpenCopy<'_>,
+        pair: &MirrorSettings,
         export: nbd::Export,
         listener: Listener,
-        outside: Outside,
+        outside: MirrorEnvironment,
     ) -> Result<Mirror, MirrorError> {
         let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).map_err(MirrorError::Wait)?);
-        let Opened {
+        let OpenCopy {
             device,
             layout,
             loaded,
@@ -207,7 +207,7 @@ impl Mirror {
         let size = layout.head().size_bytes;
         let size_max = sums.as_ref().map_or(u64::MAX, |(area, ..)| area.size_max);
         let room = Room::new(device, backing, &export.name, (size, size_max));
-        let local = Local::new(&device.data, &device.metadata, layout, sums)?;
+        let local = LocalDisk::new(&device.data, &device.metadata, layout, sums)?;
         let watch = |descriptor, key| {
             let data = EventData::new_u64(key);
             epoll::add(&epoll, descriptor, data, EventFlags::IN).map_err(MirrorError::Wait)
@@ -220,7 +220,7 @@ impl Mirror {
         let durable = durable::loaded(&loaded);
         let replica = Replica::new(settings, &durable, boottime());
         let lease = Lease::new(
-            Names {
+            NodeNames {
                 me: pair.me.clone(),
                 other: pair.other.clone(),
             },
@@ -233,7 +233,7 @@ impl Mirror {
             vec![listener],
             local.pool().clone(),
         )?;
-        export.heed(Arc::clone(&outside.tenure));
+        export.attach_tenure(Arc::clone(&outside.tenure));
         // A process that was connected to the previous process of this role continues.
         let clients = Clients::after_restart(outside.tenure.named_user());
         let mirror = Mirror {
@@ -248,9 +248,9 @@ impl Mirror {
             completed: Vec::new(),
             lease,
             room,
-            keeping: Keeping::new(backing),
+            keeping: ResyncSnapshot::new(backing),
             stopwatch: Stopwatch::default(),
-            shown: shown::Showing::new(Instant::now()),
+            shown: shown::StatusPublisher::new(Instant::now()),
             outside,
         };
         mirror.outside.mailbox.set_facts(mirror.facts());
@@ -263,9 +263,9 @@ impl Mirror {
     }
 
     /// Facts about the copy for the greeting.
-    fn facts(&self) -> Facts {
+    fn facts(&self) -> ReplicaProperties {
         let head = self.local.head();
-        Facts {
+        ReplicaProperties {
             volume: head.volume.map(|volume| VolumeId(volume.0)),
             size_bytes: head.size_bytes,
         }
@@ -278,7 +278,7 @@ fn block_ns(rate: u64) -> u64 {
 }
 
 /// Replica settings for a volume of this size, bytes.
-fn settings(size: u64, pair: &Pair, boot: u128) -> Settings {
+fn settings(size: u64, pair: &MirrorSettings, boot: u128) -> Settings {
     Settings {
         me: ME,
         other: OTHER,
@@ -288,11 +288,11 @@ fn settings(size: u64, pair: &Pair, boot: u128) -> Settings {
             extent_blocks: EXTENT_BLOCKS,
             log_extents: LOG_EXTENTS,
         },
-        bounds: Bounds {
+        bounds: ReplicaLimits {
             requests: REQUESTS_MAX,
             fail_ns: without_majority::fail_ns(pair.without_majority),
             resync_block_ns: block_ns(pair.resync_rate),
-            ..Bounds::default()
+            ..ReplicaLimits::default()
         },
     }
 }

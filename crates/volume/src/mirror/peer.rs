@@ -2,12 +2,12 @@
 
 use super::{Data, wire};
 use crate::disk::{Account, Pool};
-use crate::export::{Holder, Presence, RESERVED_FOR};
-use crate::link::frame::{Head, Kind, checksum};
-use crate::link::greeting::{Facts, Greeting};
+use crate::export::{Presence, RESERVED_FOR, VolumeUser};
+use crate::link::frame::{FrameHeader, FrameKind, checksum};
+use crate::link::greeting::{Greeting, ReplicaProperties};
 use crate::link::{Incoming, LinkError, Session};
-use crate::replica::{self, Message};
-use ::wire::Wire;
+use crate::replica::{self, ReplicaMessage};
+use ::wire::NodeConnection;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
@@ -42,14 +42,14 @@ impl Users {
 
 /// Number that identifies a user between two nodes; never 0 for a user with the volume. An
 /// expected user has 0. A user with a reservation counts, because it resumes on its node.
-pub(super) fn number(holder: &Holder) -> u64 {
+pub(super) fn number(holder: &VolumeUser) -> u64 {
     let name = match holder {
-        Holder::User {
+        VolumeUser::User {
             presence: Presence::Expected,
             ..
         } => return 0,
-        Holder::User { name, .. } => name.as_str(),
-        Holder::Clients => "",
+        VolumeUser::User { name, .. } => name.as_str(),
+        VolumeUser::Clients => "",
     };
     number_of(name)
 }
@@ -80,7 +80,7 @@ pub(super) struct Peer {
     key: u64,
     connected: Option<Connected>,
     /// Connection without TLS that waits until the current one is lost.
-    pub(super) waiting: Option<(Wire, Greeting)>,
+    pub(super) waiting: Option<(NodeConnection, Greeting)>,
     last: u64,
     /// Named user of the other node when the connection broke, and the time of that.
     lost_user: Option<(u64, Instant)>,
@@ -88,7 +88,7 @@ pub(super) struct Peer {
     heard: Option<Instant>,
     is_silent: bool,
     /// Facts that the other node has sent, in this session or the previous one.
-    pub(super) facts: Option<Facts>,
+    pub(super) facts: Option<ReplicaProperties>,
     /// A new history of the volume has begun since those facts, so they may be outdated.
     pub(super) may_have_more: bool,
     /// Reason why there is no connection.
@@ -146,7 +146,7 @@ impl Peer {
     /// Accepts a connection, and closes the previous one.
     pub(super) fn connect(
         &mut self,
-        wire: Wire,
+        wire: NodeConnection,
         theirs: &Greeting,
         now: Instant,
     ) -> Option<replica::Session> {
@@ -186,14 +186,14 @@ impl Peer {
     }
 
     /// Sends a message of the replica, unless it belongs to an old session.
-    pub(super) fn send(&mut self, session: replica::Session, message: Message<Data>) {
+    pub(super) fn send(&mut self, session: replica::Session, message: ReplicaMessage<Data>) {
         if let Some(one) = self.connected.as_mut().filter(|one| one.id == session) {
             wire::send(&mut one.session, message);
         }
     }
 
     /// Sends a frame that is not from the replica.
-    pub(super) fn say(&mut self, write: impl FnOnce(&mut Session)) {
+    pub(super) fn send_frame(&mut self, write: impl FnOnce(&mut Session)) {
         if let Some(one) = &mut self.connected {
             write(&mut one.session);
         }
@@ -218,23 +218,28 @@ impl Peer {
 
     /// Returns whether the node is silent, if that has changed. A node that was never connected is
     /// not silent.
-    pub(super) fn silence(&mut self, now: Instant) -> Option<bool> {
+    pub(super) fn check_silence(&mut self, now: Instant) -> Option<bool> {
         let is_silent = { self.heard }.is_some_and(|at| now >= at + QUIET);
         let before = std::mem::replace(&mut self.is_silent, is_silent);
         (before != is_silent).then_some(is_silent)
     }
 
     /// Sends a heartbeat when one is due: whether this node serves, and its clients.
-    pub(super) fn pulse(&mut self, (serves, users): (bool, Users), now: Instant, at_once: bool) {
+    pub(super) fn send_heartbeat(
+        &mut self,
+        (serves, users): (bool, Users),
+        now: Instant,
+        at_once: bool,
+    ) {
         if let Some(one) = &mut self.connected
             && (at_once || now >= one.pulsed + PULSE || one.told != users)
         {
             (one.pulsed, one.told) = (now, users);
-            let head = Head {
+            let head = FrameHeader {
                 first: users.accepted,
                 count: users.clients,
                 epoch: users.holder,
-                ..Head::new(Kind::Pulse).number(u64::from(serves))
+                ..FrameHeader::new(FrameKind::Pulse).number(u64::from(serves))
             };
             one.session.send(&head);
         }
@@ -242,7 +247,7 @@ impl Peer {
 
     /// Handles a heartbeat. Returns whether the other side has started or stopped serving, and
     /// whether anything has changed.
-    pub(super) fn pulsed(&mut self, head: &Head) -> (bool, bool) {
+    pub(super) fn handle_heartbeat(&mut self, head: &FrameHeader) -> (bool, bool) {
         let Some(one) = &mut self.connected else {
             return (false, false);
         };
@@ -274,8 +279,8 @@ impl Peer {
         };
         let before = self.came.len();
         let foreign = &self.foreign;
-        let account = |head: &Head| match head.kind {
-            Kind::AskWrite => foreign,
+        let account = |head: &FrameHeader| match head.kind {
+            FrameKind::AskWrite => foreign,
             _ => own,
         };
         let received = one.session.receive(pool, &account, &mut self.came);
@@ -346,7 +351,7 @@ mod tests {
     #[test]
     fn expected_user_has_no_number_and_a_reserved_one_has() {
         let user = |presence| {
-            number(&Holder::User {
+            number(&VolumeUser::User {
                 name: "guest/a".to_owned(),
                 presence,
             })
@@ -361,14 +366,14 @@ mod tests {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let mut peer = Peer::new(Rc::new(epoll), 1, &Pool::new().unwrap());
         let now = Instant::now();
-        assert_eq!((peer.silence(now), peer.deadline()), (None, None));
+        assert_eq!((peer.check_silence(now), peer.deadline()), (None, None));
         peer.heard = Some(now);
-        assert_eq!(peer.silence(now + PULSE * 2), None);
+        assert_eq!(peer.check_silence(now + PULSE * 2), None);
         assert_eq!(peer.deadline(), Some(now + QUIET));
-        assert_eq!(peer.silence(now + QUIET), Some(true));
-        assert_eq!(peer.silence(now + QUIET * 2), None);
+        assert_eq!(peer.check_silence(now + QUIET), Some(true));
+        assert_eq!(peer.check_silence(now + QUIET * 2), None);
         assert_eq!(peer.deadline(), None);
         peer.heard = Some(now + QUIET * 2);
-        assert_eq!(peer.silence(now + QUIET * 2), Some(false));
+        assert_eq!(peer.check_silence(now + QUIET * 2), Some(false));
     }
 }

@@ -1,8 +1,8 @@
 //! Encoding of a volume's record for the cluster. Nodes are stored by name, so that the record
 //! means the same on both nodes and after a configuration change.
 
-use super::admission::Admitted;
-use crate::replica::{Epoch, Fork, Generation, InSync, Incarnation, Node, Record};
+use super::admission::WriteAdmission;
+use crate::replica::{Epoch, Generation, HistoryFork, InSync, Incarnation, NodeId, Record};
 use part::role::SHORT_RECORD_BYTES_MAX;
 
 /// Version byte of a record without write admission, and of one with it.
@@ -15,22 +15,22 @@ const SAYS_EPOCH: Incarnation = Incarnation(0);
 /// value. Versions without users preserve the entry.
 const SAYS_USER: Incarnation = Incarnation(u64::MAX);
 /// Node that the configuration no longer names.
-const STRANGER: Node = Node(2);
+const STRANGER: NodeId = NodeId(2);
 
 /// Numbers of this node and the other one in the replica.
-pub(super) const ME: Node = Node(0);
-pub(super) const OTHER: Node = Node(1);
+pub(super) const ME: NodeId = NodeId(0);
+pub(super) const OTHER: NodeId = NodeId(1);
 
 /// Names of the two nodes. The other name is empty if the configuration names one node for a
 /// volume that had two copies. It then stands for every other node in the record.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Names {
+pub(super) struct NodeNames {
     pub(super) me: String,
     pub(super) other: String,
 }
 
-impl Names {
-    fn of(&self, node: Node) -> &str {
+impl NodeNames {
+    fn of(&self, node: NodeId) -> &str {
         match node {
             ME => &self.me,
             OTHER => &self.other,
@@ -38,7 +38,7 @@ impl Names {
         }
     }
 
-    fn node(&self, name: &str) -> Node {
+    fn node(&self, name: &str) -> NodeId {
         match name {
             name if name == self.me => ME,
             name if name == self.other || self.other.is_empty() => OTHER,
@@ -47,7 +47,7 @@ impl Names {
     }
 
     /// Encodes a record with its write admission. Omits the oldest forks if space is short.
-    pub(super) fn encode(&self, record: &Record, clients: &Admitted) -> Vec<u8> {
+    pub(super) fn encode(&self, record: &Record, clients: &WriteAdmission) -> Vec<u8> {
         let with_clients = clients.count > 0;
         let mut bytes = vec![if with_clients { WITH_CLIENTS } else { VERSION }];
         for number in [record.incarnation.0, record.generation.0] {
@@ -70,11 +70,11 @@ impl Names {
         }
         let room = SHORT_RECORD_BYTES_MAX.saturating_sub(bytes.len() + 32) / 16;
         let left_out = record.forks.len().saturating_sub(room);
-        let epoch = Fork {
+        let epoch = HistoryFork {
             incarnation: SAYS_EPOCH,
             at: Generation(record.epoch.0),
         };
-        let user = (clients.user != 0).then_some(Fork {
+        let user = (clients.user != 0).then_some(HistoryFork {
             incarnation: SAYS_USER,
             at: Generation(clients.user),
         });
@@ -87,7 +87,7 @@ impl Names {
     }
 
     /// Decodes a record with its write admission; None if the version or format is unknown.
-    pub(super) fn decode(&self, bytes: &[u8]) -> Option<(Record, Admitted)> {
+    pub(super) fn decode(&self, bytes: &[u8]) -> Option<(Record, WriteAdmission)> {
         let (version, mut rest) = bytes.split_first()?;
         let number = |rest: &mut &[u8]| {
             let (number, behind) = rest.split_first_chunk()?;
@@ -108,7 +108,7 @@ impl Names {
             [one, other] => InSync::Both(one, other),
             _ => return None,
         };
-        let mut clients = Admitted::default();
+        let mut clients = WriteAdmission::default();
         if *version == WITH_CLIENTS {
             clients.count = number(&mut rest)?;
             let (length, behind) = rest.split_first()?;
@@ -124,7 +124,7 @@ impl Names {
             match (Incarnation(number(&mut rest)?), number(&mut rest)?) {
                 (SAYS_EPOCH, at) => epoch = epoch.max(at),
                 (SAYS_USER, user) => clients.user = user,
-                (incarnation, at) => forks.push(Fork {
+                (incarnation, at) => forks.push(HistoryFork {
                     incarnation,
                     at: Generation(at),
                 }),
@@ -149,20 +149,20 @@ mod tests {
     use crate::replica::FORKS_MAX;
     use proptest::prelude::*;
 
-    fn names(me: &str, other: &str) -> Names {
-        Names {
+    fn names(me: &str, other: &str) -> NodeNames {
+        NodeNames {
             me: me.to_owned(),
             other: other.to_owned(),
         }
     }
 
-    fn all() -> Admitted {
-        Admitted::default()
+    fn all() -> WriteAdmission {
+        WriteAdmission::default()
     }
 
-    fn only(node: &str, count: u64) -> Admitted {
+    fn only(node: &str, count: u64) -> WriteAdmission {
         let only = node.to_owned();
-        Admitted {
+        WriteAdmission {
             count,
             only,
             user: count / 2,
@@ -175,7 +175,7 @@ mod tests {
             generation: Generation(70_000),
             epoch: Epoch(9),
             in_sync,
-            forks: vec![Fork {
+            forks: vec![HistoryFork {
                 incarnation: Incarnation(2),
                 at: Generation(4),
             }],
@@ -209,7 +209,7 @@ mod tests {
         let long = names(&"a".repeat(63), &"b".repeat(63));
         let mut full = record(InSync::Both(ME, OTHER));
         full.forks = (1..=FORKS_MAX as u64)
-            .map(|number| Fork {
+            .map(|number| HistoryFork {
                 incarnation: Incarnation(number),
                 at: Generation(number),
             })

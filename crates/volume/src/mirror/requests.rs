@@ -1,18 +1,25 @@
 //! Path of a request from a client to the replica or to the other node, and back.
 
-use super::clients::{self, Origin, Place};
+use super::clients::{self, RequestLocation, RequestOrigin};
 use super::{Data, Mirror, wire};
-use crate::disk::{self, Completion, Extent, Failure, Output, Token};
+use crate::disk::{self, Completion, Extent, Failure, OperationOutput, Token};
 use crate::link::Incoming;
-use crate::link::frame::{Answer, Content, Head, Kind};
-use crate::replica::{BLOCK_BYTES, Blocks, Body, Input, Outcome, Request, RequestId};
+use crate::link::frame::{BlockContent, ForwardResult, FrameHeader, FrameKind};
+use crate::replica::{
+    BLOCK_BYTES, Blocks, Input, Request, RequestId, RequestOutcome, WriteContent,
+};
 use rustix::io::Errno;
 use std::rc::Rc;
 use std::time::Instant;
 
 impl Mirror {
     /// Processes an operation of the export.
-    pub(super) fn asked(&mut self, token: Token, operation: disk::Operation, now: Instant) {
+    pub(super) fn handle_operation(
+        &mut self,
+        token: Token,
+        operation: disk::Operation,
+        now: Instant,
+    ) {
         self.stopwatch.begin(token, &operation, now);
         let invalid = Err(Failure::Io(Errno::INVAL));
         let range = |offset, length: u64| clients::blocks(offset, length);
@@ -33,7 +40,7 @@ impl Mirror {
                 let Some(blocks) = range(offset, buffer.len() as u64) else {
                     return self.complete(token, invalid);
                 };
-                let body = Body::Data(Data(buffer));
+                let body = WriteContent::Data(Data(buffer));
                 let request = Request::Write { blocks, body, fua };
                 self.clients.open_here(token, request)
             }
@@ -47,87 +54,91 @@ impl Mirror {
                 allocate,
                 ..
             } => {
-                let body = if allocate { Body::Zero } else { Body::Trim };
+                let body = if allocate {
+                    WriteContent::Zero
+                } else {
+                    WriteContent::Trim
+                };
                 return self.range(token, offset, length, body);
             }
             disk::Operation::Discard { offset, length } => {
-                return self.range(token, offset, length, Body::Trim);
+                return self.range(token, offset, length, WriteContent::Trim);
             }
             disk::Operation::Extents { offset, length } => {
                 if self.replica.serves().is_some() {
-                    return self.local.look(offset, length, token);
+                    return self.local.query_extents(offset, length, token);
                 }
                 let is_hole = false;
                 let whole = vec![Extent { length, is_hole }];
-                return self.complete(token, Ok(Output::Extents(whole)));
+                return self.complete(token, Ok(OperationOutput::Extents(whole)));
             }
         };
-        self.place(id);
+        self.submit_request(id);
     }
 
-    fn range(&mut self, token: Token, offset: u64, length: u64, body: Body<Data>) {
+    fn range(&mut self, token: Token, offset: u64, length: u64, body: WriteContent<Data>) {
         let whole = offset.is_multiple_of(BLOCK_BYTES) && length.is_multiple_of(BLOCK_BYTES);
         if !whole || length == 0 {
             return self.complete(token, Err(Failure::Io(Errno::INVAL)));
         }
         let (first, end) = (offset / BLOCK_BYTES, (offset + length) / BLOCK_BYTES);
         let id = self.clients.open_range(token, first, end, body);
-        self.place(id);
+        self.submit_request(id);
     }
 
     /// Submits a request to the replica.
-    pub(super) fn place(&mut self, id: RequestId) {
+    pub(super) fn submit_request(&mut self, id: RequestId) {
         if self.is_refused(id) {
             return;
         }
         if let Some(asked) = self.clients.get(id) {
             let request = asked.request.clone();
-            self.clients.put(id, Place::Replica);
-            self.feed(Input::Request(id, request));
+            self.clients.put(id, RequestLocation::Replica);
+            self.apply_input(Input::Request(id, request));
         }
     }
 
     /// Submits the remaining parts of ranges to the replica.
-    pub(super) fn place_ready(&mut self) {
+    pub(super) fn submit_ready_requests(&mut self) {
         while let Some(id) = self.clients.next_ready() {
-            self.place(id);
+            self.submit_request(id);
         }
     }
 
     /// Retries the requests that wait for an owner.
     pub(super) fn retry(&mut self) {
         for id in self.clients.take_waiting() {
-            self.place(id);
+            self.submit_request(id);
         }
     }
 
     /// Handles a reply of the replica.
-    pub(super) fn replied(&mut self, id: RequestId, outcome: Outcome<Data>) {
+    pub(super) fn handle_reply(&mut self, id: RequestId, outcome: RequestOutcome<Data>) {
         match outcome {
-            Outcome::Done => self.end(id, Ok(None)),
-            Outcome::Data(data) => self.end(id, Ok(Some(data))),
-            Outcome::Failed => self.end(id, Err(Errno::IO)),
-            Outcome::OutOfRange => self.end(id, Err(Errno::INVAL)),
-            Outcome::Busy => self.clients.put(id, Place::Waiting),
-            Outcome::NotOwner | Outcome::Moved => self.moved(id),
+            RequestOutcome::Done => self.end(id, Ok(None)),
+            RequestOutcome::Data(data) => self.end(id, Ok(Some(data))),
+            RequestOutcome::Failed => self.end(id, Err(Errno::IO)),
+            RequestOutcome::OutOfRange => self.end(id, Err(Errno::INVAL)),
+            RequestOutcome::Busy => self.clients.put(id, RequestLocation::Waiting),
+            RequestOutcome::NotOwner | RequestOutcome::Moved => self.handle_moved_request(id),
         }
     }
 
     /// Handles a request that this node cannot execute, because it is not the owner.
-    fn moved(&mut self, id: RequestId) {
+    fn handle_moved_request(&mut self, id: RequestId) {
         let Some(asked) = self.clients.get(id) else {
             return;
         };
         match asked.origin {
-            Origin::There(tag) => {
+            RequestOrigin::There(tag) => {
                 self.clients.close(id);
-                self.answer(tag, Answer::Moved, None);
+                self.send_forward_response(tag, ForwardResult::Moved, None);
             }
-            Origin::Here(_) => {
+            RequestOrigin::Here(_) => {
                 let fits = self.clients.has_room_abroad(asked);
                 match self.peer.serves() && fits {
                     true => self.send_abroad(id),
-                    false => self.clients.put(id, Place::Waiting),
+                    false => self.clients.put(id, RequestLocation::Waiting),
                 }
             }
         }
@@ -138,15 +149,15 @@ impl Mirror {
         let Some(request) = self.clients.get(id).map(|asked| asked.request.clone()) else {
             return;
         };
-        self.clients.put(id, Place::Other);
-        let head = |kind| Head::new(kind).tag(clients::tag(id));
-        self.peer.say(|session| match request {
-            Request::Read(blocks) => session.send(&head(Kind::AskRead).blocks(blocks)),
-            Request::Flush => session.send(&head(Kind::AskFlush)),
+        self.clients.put(id, RequestLocation::Other);
+        let head = |kind| FrameHeader::new(kind).tag(clients::tag(id));
+        self.peer.send_frame(|session| match request {
+            Request::Read(blocks) => session.send(&head(FrameKind::AskRead).blocks(blocks)),
+            Request::Flush => session.send(&head(FrameKind::AskFlush)),
             Request::Write { blocks, body, fua } => {
-                let head = Head {
+                let head = FrameHeader {
                     fua,
-                    ..head(Kind::AskWrite).blocks(blocks)
+                    ..head(FrameKind::AskWrite).blocks(blocks)
                 };
                 wire::send_body(session, head, body);
             }
@@ -154,37 +165,46 @@ impl Mirror {
     }
 
     /// Handles a request that the other node forwarded.
-    pub(super) fn asked_there(&mut self, incoming: Incoming) {
+    pub(super) fn handle_forwarded_request(&mut self, incoming: Incoming) {
         let (head, data) = match incoming {
             Incoming::Data(head, buffer) => (head, Some(buffer)),
             Incoming::Head(head) | Incoming::Value(head, _) => (head, None),
         };
         let blocks = head.range();
         let request = match head.kind {
-            Kind::AskFlush => Request::Flush,
-            Kind::AskRead if clients::fits_frame(blocks) => Request::Read(blocks),
-            Kind::AskWrite => match wire::body(&head, data) {
+            FrameKind::AskFlush => Request::Flush,
+            FrameKind::AskRead if clients::fits_frame(blocks) => Request::Read(blocks),
+            FrameKind::AskWrite => match wire::body(&head, data) {
                 Some(body) => Request::Write {
                     blocks,
                     body,
                     fua: head.fua,
                 },
-                None => return self.answer(head.tag, Answer::Failed, None),
+                None => return self.send_forward_response(head.tag, ForwardResult::Failed, None),
             },
-            _ => return self.answer(head.tag, Answer::Failed, None),
+            _ => return self.send_forward_response(head.tag, ForwardResult::Failed, None),
         };
         match self.clients.open_there(head.tag, request) {
-            Ok(id) => self.place(id),
-            Err(clients::TooMany) => self.answer(head.tag, Answer::Failed, None),
+            Ok(id) => self.submit_request(id),
+            Err(clients::RequestLimitExceeded) => {
+                self.send_forward_response(head.tag, ForwardResult::Failed, None)
+            }
         }
     }
 
-    fn answer(&mut self, tag: u32, answer: Answer, data: Option<(Blocks, Data)>) {
-        let head = Head::new(Kind::Answer).tag(tag).number(answer as u64);
-        self.peer.say(|session| match data {
+    fn send_forward_response(
+        &mut self,
+        tag: u32,
+        answer: ForwardResult,
+        data: Option<(Blocks, Data)>,
+    ) {
+        let head = FrameHeader::new(FrameKind::Answer)
+            .tag(tag)
+            .number(answer as u64);
+        self.peer.send_frame(|session| match data {
             Some((blocks, Data(buffer))) => {
-                let head = Head {
-                    content: Content::Data,
+                let head = FrameHeader {
+                    content: BlockContent::Data,
                     ..head.blocks(blocks)
                 };
                 session.send_data(head, buffer);
@@ -194,27 +214,27 @@ impl Mirror {
     }
 
     /// Handles the other node's response to a forwarded request.
-    pub(super) fn answered(&mut self, incoming: Incoming) {
+    pub(super) fn handle_forward_response(&mut self, incoming: Incoming) {
         let (head, data) = match incoming {
             Incoming::Data(head, buffer) => (head, Some(buffer)),
             Incoming::Head(head) | Incoming::Value(head, _) => (head, None),
         };
-        let Some(id) = self.clients.came_back(head.tag) else {
+        let Some(id) = self.clients.record_forward_response(head.tag) else {
             return;
         };
         let is_read =
             { self.clients.get(id) }.is_some_and(|asked| matches!(asked.request, Request::Read(_)));
-        match (Answer::of(head.number), data) {
-            (Some(Answer::Done), Some(buffer)) if is_read => {
+        match (ForwardResult::of(head.number), data) {
+            (Some(ForwardResult::Done), Some(buffer)) if is_read => {
                 self.end(id, Ok(Some(Data(Rc::new(buffer)))));
             }
-            (Some(Answer::Done), None) if !is_read => self.end(id, Ok(None)),
-            (Some(Answer::Moved), None) => self.clients.put(id, Place::Waiting),
-            (Some(Answer::Refused), None) => self.end(id, Err(Errno::SHUTDOWN)),
+            (Some(ForwardResult::Done), None) if !is_read => self.end(id, Ok(None)),
+            (Some(ForwardResult::Moved), None) => self.clients.put(id, RequestLocation::Waiting),
+            (Some(ForwardResult::Refused), None) => self.end(id, Err(Errno::SHUTDOWN)),
             _ => self.end(id, Err(Errno::IO)),
         }
         // The replica was not involved, so nothing else continues a range.
-        self.place_ready();
+        self.submit_ready_requests();
         if self.clients.has_waiting() && self.peer.serves() {
             self.retry();
         }
@@ -222,9 +242,9 @@ impl Mirror {
 
     /// Takes forwarded requests back after the connection broke. Requests that the other node has
     /// executed are executed again, before any later request of their clients.
-    pub(super) fn call_back(&mut self) {
-        for id in self.clients.call_back() {
-            self.clients.put(id, Place::Waiting);
+    pub(super) fn reclaim_forwarded_requests(&mut self) {
+        for id in self.clients.take_forwarded_requests() {
+            self.clients.put(id, RequestLocation::Waiting);
         }
         // Their replies cannot be delivered; the clients repeat the requests.
         for id in self.clients.foreign() {
@@ -237,19 +257,19 @@ impl Mirror {
             return;
         };
         let token = match asked.origin {
-            Origin::Here(token) => token,
-            Origin::There(tag) => {
+            RequestOrigin::Here(token) => token,
+            RequestOrigin::There(tag) => {
                 let answer = match &result {
-                    Ok(_) => Answer::Done,
-                    Err(Errno::SHUTDOWN) => Answer::Refused,
-                    Err(_) => Answer::Failed,
+                    Ok(_) => ForwardResult::Done,
+                    Err(Errno::SHUTDOWN) => ForwardResult::Refused,
+                    Err(_) => ForwardResult::Failed,
                 };
                 let blocks = match &asked.request {
                     Request::Read(blocks) => *blocks,
                     _ => Blocks { first: 0, count: 0 },
                 };
                 let data = result.ok().flatten().map(|data| (blocks, data));
-                return self.answer(tag, answer, data);
+                return self.send_forward_response(tag, answer, data);
             }
         };
         if result.is_ok()
@@ -261,7 +281,7 @@ impl Mirror {
         }
         let result = match (result, asked.request) {
             (Ok(Some(data)), Request::Read(blocks)) => self.fill(blocks, data, asked.place),
-            (Ok(_), _) => Ok(Output::Done),
+            (Ok(_), _) => Ok(OperationOutput::Done),
             (Err(errno), Request::Read(blocks)) => {
                 self.local.withdraw(blocks);
                 Err(Failure::Io(errno))
@@ -272,12 +292,17 @@ impl Mirror {
     }
 
     /// Puts the data of a read into a buffer that belongs to the client.
-    fn fill(&mut self, blocks: Blocks, data: Data, from: Place) -> Result<Output, Failure> {
+    fn fill(
+        &mut self,
+        blocks: Blocks,
+        data: Data,
+        from: RequestLocation,
+    ) -> Result<OperationOutput, Failure> {
         let Data(data) = data;
-        if from == Place::Replica {
+        if from == RequestLocation::Replica {
             // The data was read into the client's buffer, which has no other owner now.
             return match Rc::try_unwrap(data) {
-                Ok(buffer) => Ok(Output::Data(buffer)),
+                Ok(buffer) => Ok(OperationOutput::Data(buffer)),
                 Err(_) => Err(Failure::Io(Errno::NOMEM)),
             };
         }
@@ -288,15 +313,15 @@ impl Mirror {
         match (own, Rc::try_unwrap(data)) {
             (Some(mut own), Ok(data)) => {
                 own.bytes_mut().copy_from_slice(data.bytes());
-                Ok(Output::Data(own))
+                Ok(OperationOutput::Data(own))
             }
-            (None, Ok(data)) => Ok(Output::Data(data)),
+            (None, Ok(data)) => Ok(OperationOutput::Data(data)),
             (_, Err(_)) => Err(Failure::Io(Errno::NOMEM)),
         }
     }
 
     /// Completes an operation of the export.
-    pub(super) fn complete(&mut self, token: Token, result: Result<Output, Failure>) {
+    pub(super) fn complete(&mut self, token: Token, result: Result<OperationOutput, Failure>) {
         self.completed.push(Completion { token, result });
     }
 }

@@ -2,7 +2,7 @@
 //! never waits for a disk. The replica then decides when the volume grows.
 
 use super::Mirror;
-use super::mailbox::Letter;
+use super::mailbox::MailboxMessage;
 use crate::config::size_words;
 use crate::device::{self, Backing, Device};
 use crate::replica::{BLOCK_BYTES, Input, OtherState};
@@ -56,23 +56,23 @@ impl Room {
     }
 
     /// Reports the space again after the replica has restarted.
-    pub(super) fn begins_again(&mut self) {
+    pub(super) fn reset_reported_space(&mut self) {
         self.told = self.stored;
     }
 
     /// Size for clients, bytes.
-    pub(super) fn shown(&self) -> u64 {
+    pub(super) fn client_size_bytes(&self) -> u64 {
         self.shown
     }
 }
 
 impl Mirror {
     /// Applies the configured size.
-    pub(super) fn wants_size(&mut self, bytes: u64) {
+    pub(super) fn apply_configured_size(&mut self, bytes: u64) {
         self.room.wanted = bytes;
         self.room.trouble = None;
         self.shown.is_due = true;
-        self.tell_room();
+        self.report_space();
         self.prepare();
     }
 
@@ -96,7 +96,9 @@ impl Mirror {
         let thread = builder.spawn(move || {
             let result = device::prepare(&device, &head, &backing, &name, range.clone());
             let result = result.map_err(|error| error.to_string());
-            mailbox.letters().put_once(Letter::Prepared(range, result));
+            mailbox
+                .letters()
+                .put_once(MailboxMessage::Prepared(range, result));
         });
         match thread {
             Ok(_) => room.is_busy = true,
@@ -121,18 +123,18 @@ impl Mirror {
                 Err(_) => {}
             }
         }
-        self.tell_room();
+        self.report_space();
         self.prepare();
     }
 
     /// Reports the available space to the replica.
-    pub(super) fn tell_room(&mut self) {
+    pub(super) fn report_space(&mut self) {
         let room = &mut self.room;
         let (from, to) = (room.told, room.wanted.min(room.prepared).max(room.stored));
         if from != to {
             room.told = to;
             let (from, to) = (from.min(to) / BLOCK_BYTES, to / BLOCK_BYTES);
-            self.feed(Input::Room { from, to });
+            self.apply_input(Input::Room { from, to });
         }
     }
 

@@ -1,7 +1,7 @@
 //! Status of a mirrored volume for operators.
 
 use super::{Apart, Mirror, boottime};
-use crate::replica::{InSync, OtherState, Report, Time};
+use crate::replica::{InSync, OtherState, ReplicaReport, Time};
 use std::time::{Duration, Instant};
 
 /// Interval of status updates while only counters change.
@@ -17,9 +17,9 @@ pub const NO_CLUSTER: &str = "no cluster has reported the lease of this volume: 
 
 /// Status for operators.
 #[derive(Clone, PartialEq, Debug)]
-pub struct Shown {
+pub struct MirrorStatus {
     /// Report of the replica.
-    pub report: Report,
+    pub report: ReplicaReport,
     /// Connection to the other node, or the reason why there is none.
     pub link: Result<(), String>,
     /// Name of the other node.
@@ -38,11 +38,11 @@ pub struct Shown {
     /// Reason why this copy cannot be adopted now.
     pub no_adoption: Option<String>,
     /// Size of the volume.
-    pub size: ShownSize,
+    pub size: SizeStatus,
     /// Write admission.
-    pub admission: ShownAdmission,
+    pub admission: AdmissionStatus,
     /// Current and finished resyncs.
-    pub resync: ShownResync,
+    pub resync: ResyncStatus,
     /// Set if this copy is not part of the volume that the other node serves.
     pub apart: Option<Apart>,
     /// True if requests fail instead of waiting for an owner.
@@ -55,7 +55,7 @@ pub struct Shown {
 
 /// Write admission for operators.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct ShownAdmission {
+pub struct AdmissionStatus {
     /// Node whose clients alone may write; None: both nodes.
     pub only: Option<String>,
     /// True if another user had the volume while a process of this node had it open.
@@ -64,7 +64,7 @@ pub struct ShownAdmission {
 
 /// Resyncs of the other copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ShownResync {
+pub struct ResyncStatus {
     /// Current rate, averaged over the last seconds, bytes per second.
     pub rate: Option<u64>,
     /// Number of resyncs that this node has finished as the owner.
@@ -73,7 +73,7 @@ pub struct ShownResync {
 
 /// Size of a volume, and its deviation from the configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ShownSize {
+pub struct SizeStatus {
     /// Size for clients, bytes.
     pub bytes: u64,
     /// Reason why the size differs from the configuration.
@@ -82,10 +82,10 @@ pub struct ShownSize {
 
 /// Publishing state, and progress of the resync.
 #[derive(Debug, Default)]
-pub(super) struct Showing {
+pub(super) struct StatusPublisher {
     /// End of the grace period for the first lease report.
     patient_until: Option<Instant>,
-    last: Option<Shown>,
+    last: Option<MirrorStatus>,
     at: Option<Instant>,
     /// Dirty bytes at earlier times of the resync.
     progress: std::collections::VecDeque<(Instant, u64)>,
@@ -97,12 +97,12 @@ pub(super) struct Showing {
     pub(super) is_due: bool,
 }
 
-impl Showing {
+impl StatusPublisher {
     /// Creates the state of a volume that starts now.
-    pub(super) fn new(now: Instant) -> Showing {
-        Showing {
+    pub(super) fn new(now: Instant) -> StatusPublisher {
+        StatusPublisher {
             patient_until: now.checked_add(PATIENCE),
-            ..Showing::default()
+            ..StatusPublisher::default()
         }
     }
 
@@ -117,7 +117,7 @@ impl Showing {
         self.is_due = true;
     }
 
-    fn rate(&mut self, report: &Report, now: Instant) -> Option<u64> {
+    fn rate(&mut self, report: &ReplicaReport, now: Instant) -> Option<u64> {
         if report.other != OtherState::Syncing {
             self.progress.clear();
             return None;
@@ -161,8 +161,8 @@ impl Mirror {
             (false, None) => None,
         };
         let record = self.lease.record.as_ref();
-        let shown = Shown {
-            resync: ShownResync {
+        let shown = MirrorStatus {
+            resync: ResyncStatus {
                 rate: self.shown.rate(&report, now),
                 finished: self.shown.resyncs,
             },
@@ -181,11 +181,11 @@ impl Mirror {
             knows_lease: self.lease.is_known,
             waits: self.waits(),
             no_adoption: self.no_adoption(),
-            size: ShownSize {
-                bytes: self.room.shown(),
+            size: SizeStatus {
+                bytes: self.room.client_size_bytes(),
                 why: self.size_words(),
             },
-            admission: ShownAdmission {
+            admission: AdmissionStatus {
                 only: Some(self.lease.recorded.clients.only.clone())
                     .filter(|only| !only.is_empty()),
                 is_superseded: self.is_superseded(),
@@ -211,7 +211,7 @@ impl Mirror {
 
     /// Explains what a volume without a record waits for.
     fn waits(&self) -> Option<String> {
-        use super::founding::Founding;
+        use super::founding::FoundingAction;
         if !self.lease.is_known {
             return Some(NO_CLUSTER.to_owned());
         }
@@ -219,22 +219,22 @@ impl Mirror {
             return Some(words);
         }
         match self.lease.founding.as_ref()? {
-            Founding::Waits if self.lease.names.other.is_empty() => Some(
+            FoundingAction::Waits if self.lease.names.other.is_empty() => Some(
                 "it is one of two copies, and the cluster has no record of which one is complete: \
                  `evenkeel volume adopt NAME --yes` goes on with this one"
                     .to_owned(),
             ),
-            Founding::Waits => Some(format!(
+            FoundingAction::Waits => Some(format!(
                 "a new volume begins when both copies are there: waiting for {}",
                 self.lease.names.other
             )),
-            Founding::Refuses(words) => Some(words.clone()),
-            Founding::Unreadable => Some(
+            FoundingAction::Refuses(words) => Some(words.clone()),
+            FoundingAction::Unreadable => Some(
                 "the cluster's record of this volume is of a newer version of Evenkeel, or damaged: update this node. \
                  If no node can read it, `evenkeel volume adopt NAME --yes` goes on with this node's copy"
                     .to_owned(),
             ),
-            Founding::Creates | Founding::Records | Founding::GivesWay => None,
+            FoundingAction::Creates | FoundingAction::Records | FoundingAction::GivesWay => None,
         }
     }
 }

@@ -1,25 +1,25 @@
 //! Event loop of a mirrored volume: passes events to the replica and executes its actions.
 
-use super::admission::Admitted;
-use super::ending::Ending;
-use super::founding::{self, Founding};
+use super::admission::WriteAdmission;
+use super::ending::MirrorShutdown;
+use super::founding::{self, FoundingAction};
 use super::lease::News;
 use super::local::FOUNDING;
-use super::mailbox::{Letter, Wish};
+use super::mailbox::{ClusterRequest, MailboxMessage};
 use super::peer::{Users, number};
 use super::record::ME;
 use super::{Data, LETTERS_KEY, Mirror, MirrorError, STOP_KEY, boottime, durable, moment, wire};
 use crate::export::KEYS;
 use crate::layout;
-use crate::link::frame::Kind;
+use crate::link::frame::FrameKind;
 use crate::link::greeting::Greeting;
 use crate::link::{Incoming, LinkError};
 use crate::replica::{
-    Action, Durable, Epoch, Generation, InSync, Incarnation, Input, Message, Notice, Order, Record,
-    Replica,
+    Durable, Epoch, Generation, InSync, Incarnation, Input, Notice, Record, Replica, ReplicaAction,
+    ReplicaMessage, ReplicaOrder,
 };
 use crate::stream::wait;
-use ::wire::Wire;
+use ::wire::NodeConnection;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::os::fd::BorrowedFd;
@@ -46,10 +46,10 @@ impl Mirror {
             dialer.dial();
         }
         // Reads messages from before the start.
-        self.learn_lease();
-        self.learn_use();
-        self.tell_rank();
-        let mut ending: Option<Ending> = None;
+        self.apply_lease_report();
+        self.apply_use_change();
+        self.report_rank();
+        let mut ending: Option<MirrorShutdown> = None;
         loop {
             let mut events = [const {
                 Event {
@@ -66,8 +66,8 @@ impl Mirror {
                     STOP_KEY => {
                         let _ = epoll::delete(&self.epoll, stop);
                         self.export.stop();
-                        self.feed(Input::Order(Order::HandOver));
-                        ending = Some(Ending::begin(leaves.load(Ordering::Acquire), now));
+                        self.apply_input(Input::Order(ReplicaOrder::HandOver));
+                        ending = Some(MirrorShutdown::begin(leaves.load(Ordering::Acquire), now));
                     }
                     LETTERS_KEY => self.read_letters(now),
                     key if key >= KEYS => self.export.handle_event(key, event.flags, now),
@@ -80,7 +80,7 @@ impl Mirror {
                 return Err(MirrorError::Reopens);
             }
             if ending.is_some_and(|ending| self.may_end(ending, now)) {
-                (self.outside.wishes)(Wish::Rank(0));
+                (self.outside.wishes)(ClusterRequest::Rank(0));
                 return Ok(());
             }
         }
@@ -103,56 +103,57 @@ impl Mirror {
     }
 
     /// Passes an input to the replica and executes its actions.
-    pub(super) fn feed(&mut self, input: Input<Data>) {
+    pub(super) fn apply_input(&mut self, input: Input<Data>) {
         let mut actions = std::mem::take(&mut self.actions);
         self.replica.handle(boottime(), input, &mut actions);
         let mut some = std::mem::take(&mut actions);
         for action in some.drain(..) {
-            self.act(action);
+            self.execute_action(action);
         }
         if self.actions.capacity() < some.capacity() {
             self.actions = some;
         }
         // Only now, because the messages of the current input have to be sent in order.
-        self.place_ready();
+        self.submit_ready_requests();
     }
 
-    fn act(&mut self, action: Action<Data>) {
+    fn execute_action(&mut self, action: ReplicaAction<Data>) {
         match action {
-            Action::Reply(id, outcome) => self.replied(id, outcome),
-            Action::Disk(id, operation) => self.local.start(id, operation),
-            Action::Store(number, change) => self.store(number, change),
-            Action::Send(session, message) => self.peer.send(session, message),
-            Action::Disconnect(session) => {
+            ReplicaAction::Reply(id, outcome) => self.handle_reply(id, outcome),
+            ReplicaAction::Disk(id, operation) => self.local.start(id, operation),
+            ReplicaAction::Store(number, change) => self.store(number, change),
+            ReplicaAction::Send(session, message) => self.peer.send(session, message),
+            ReplicaAction::Disconnect(session) => {
                 if self.peer.session() == Some(session) {
                     self.peer.disconnect(Some(self.shown.said.clone()));
                     self.after_loss();
                 }
             }
-            Action::Propose(Epoch(epoch), record) => {
+            ReplicaAction::Propose(Epoch(epoch), record) => {
                 let clients = self.clients.admission.next(&self.lease.recorded.clients);
                 let (number, value) = self.lease.proposal(&record, clients);
-                (self.outside.wishes)(Wish::Record {
+                (self.outside.wishes)(ClusterRequest::Record {
                     epoch,
                     number,
                     value,
                 });
             }
-            Action::Release(epoch) => self.lease.release(epoch),
-            Action::Resized(blocks) => self.resized(blocks),
-            Action::Say(notice @ Notice::NotRepaired { why, .. }) => {
+            ReplicaAction::Release(epoch) => self.lease.release(epoch),
+            ReplicaAction::Resized(blocks) => self.resized(blocks),
+            ReplicaAction::Say(notice @ Notice::NotRepaired { why, .. }) => {
                 if self.local.not_repaired(why.to_string()) {
                     (self.outside.say)(notice.to_string());
                 }
             }
-            Action::Say(notice) => {
+            ReplicaAction::Say(notice) => {
                 self.shown.resyncs += u64::from(notice == Notice::InSync);
                 self.shown.said = notice.to_string();
                 self.shown.is_due = true;
                 (self.outside.say)(notice.to_string());
                 if matches!(notice, Notice::Serves { .. }) {
                     let users = self.users();
-                    self.peer.pulse((true, users), Instant::now(), true);
+                    self.peer
+                        .send_heartbeat((true, users), Instant::now(), true);
                 }
             }
         }
@@ -161,11 +162,11 @@ impl Mirror {
     /// Processes events until there are none, or until other work has waited long enough.
     pub(super) fn turn(&mut self, now: Instant) {
         self.export.handle_time(now);
-        if let Some(is_silent) = self.peer.silence(now) {
-            self.feed(Input::Silent(is_silent));
+        if let Some(is_silent) = self.peer.check_silence(now) {
+            self.apply_input(Input::Silent(is_silent));
         }
         if self.replica.deadline().is_some_and(|at| boottime() >= at) {
-            self.feed(Input::Tick);
+            self.apply_input(Input::Tick);
         }
         let mut ended = Vec::new();
         for _ in 0..ROUNDS_MAX {
@@ -174,11 +175,11 @@ impl Mirror {
             for input in ended.drain(..) {
                 any = true;
                 match input {
-                    Input::Stored(FOUNDING) => self.founded(),
+                    Input::Stored(FOUNDING) => self.finish_founding(),
                     Input::StoreFailed(FOUNDING) => {}
                     input => {
                         let stored = matches!(input, Input::Stored(_));
-                        self.feed(input);
+                        self.apply_input(input);
                         // An empty copy may have joined the volume.
                         if stored {
                             self.size_stored();
@@ -187,7 +188,7 @@ impl Mirror {
                     }
                 }
             }
-            any |= self.hear(now);
+            any |= self.process_frames(now);
             self.watch_owner(now);
             any |= !self.completed.is_empty();
             self.stopwatch.end(&self.outside.meter, &self.completed);
@@ -197,27 +198,27 @@ impl Mirror {
             let asked: Vec<_> = self.export.settle().collect();
             for (token, operation) in asked {
                 any = true;
-                self.asked(token, operation, now);
+                self.handle_operation(token, operation, now);
             }
             any |= self.advance_use(now);
             // Flushes early, so that both copies work in parallel.
             if any && let Err(error) = self.peer.flush() {
-                self.lose(error);
+                self.handle_connection_loss(error);
             }
-            self.local.go();
+            self.local.start_operations();
             if !any {
                 break;
             }
         }
         self.shown.is_due |= self.export.show_holder();
         self.advance_admission(now);
-        self.tell_rank();
-        self.look_at_snapshot();
+        self.report_rank();
+        self.remove_obsolete_snapshot();
         let serves = self.replica.serves().is_some();
         let users = self.users();
-        self.peer.pulse((serves, users), now, false);
+        self.peer.send_heartbeat((serves, users), now, false);
         if let Err(error) = self.peer.flush() {
-            self.lose(error);
+            self.handle_connection_loss(error);
         }
         let counters = self.export.counters();
         self.outside
@@ -227,7 +228,7 @@ impl Mirror {
     }
 
     /// Processes frames from the other node. Returns whether there were any.
-    fn hear(&mut self, now: Instant) -> bool {
+    fn process_frames(&mut self, now: Instant) -> bool {
         let (pool, own) = (self.local.pool(), self.local.account());
         let received = self.peer.receive(pool, own, now);
         let mut any = false;
@@ -237,27 +238,29 @@ impl Mirror {
                 Incoming::Head(head) | Incoming::Data(head, _) | Incoming::Value(head, _) => *head,
             };
             match head.kind {
-                Kind::Pulse => {
-                    let (has_changed, is_news) = self.peer.pulsed(&head);
+                FrameKind::Pulse => {
+                    let (has_changed, is_news) = self.peer.handle_heartbeat(&head);
                     self.shown.is_due |= is_news;
                     if has_changed || self.clients.has_waiting() {
                         self.retry();
                     }
                 }
-                Kind::AskRead | Kind::AskWrite | Kind::AskFlush => self.asked_there(incoming),
-                Kind::Answer => self.answered(incoming),
+                FrameKind::AskRead | FrameKind::AskWrite | FrameKind::AskFlush => {
+                    self.handle_forwarded_request(incoming)
+                }
+                FrameKind::Answer => self.handle_forward_response(incoming),
                 _ => {
                     if let Some(session) = self.peer.session()
                         && let Some(message) = wire::message(incoming)
                         && !self.is_absurd(&message)
                     {
-                        self.feed(Input::Message(session, message));
+                        self.apply_input(Input::Message(session, message));
                     }
                 }
             }
         }
         if let Err(error) = received {
-            self.lose(error);
+            self.handle_connection_loss(error);
         }
         any
     }
@@ -274,8 +277,8 @@ impl Mirror {
     /// Returns whether a message has an epoch that the cluster cannot have granted. Promising it
     /// would make this copy refuse each later owner. The other node repeats its greeting after a
     /// while.
-    fn is_absurd(&mut self, message: &Message<Data>) -> bool {
-        let Message::Hello { epoch, .. } = *message else {
+    fn is_absurd(&mut self, message: &ReplicaMessage<Data>) -> bool {
+        let ReplicaMessage::Hello { epoch, .. } = *message else {
             return false;
         };
         let is_absurd = !self.lease.is_plausible(epoch);
@@ -293,17 +296,17 @@ impl Mirror {
     }
 
     /// Handles the loss of the connection.
-    pub(super) fn lose(&mut self, error: LinkError) {
+    pub(super) fn handle_connection_loss(&mut self, error: LinkError) {
         if let Some(session) = self.peer.session() {
             self.peer.disconnect(Some(error.to_string()));
-            self.feed(Input::Lost(session));
+            self.apply_input(Input::Lost(session));
             self.after_loss();
         }
     }
 
     fn after_loss(&mut self) {
         self.shown.is_due = true;
-        self.call_back();
+        self.reclaim_forwarded_requests();
         match (self.peer.waiting.take(), &self.outside.dialer) {
             (Some((wire, theirs)), _) => self.take_connection(wire, theirs, Instant::now()),
             (None, Some(dialer)) => dialer.dial(),
@@ -314,7 +317,7 @@ impl Mirror {
     /// Accepts a connection of the other node. Without TLS the peer is not authenticated, so such
     /// a connection waits while the current one lives, and replaces it only once that is lost. The
     /// real node closes its old connection before it reconnects, or is silent.
-    fn take_connection(&mut self, wire: Wire, theirs: Greeting, now: Instant) {
+    fn take_connection(&mut self, wire: NodeConnection, theirs: Greeting, now: Instant) {
         if !wire.is_encrypted() && self.peer.is_live(now) {
             self.peer.waiting = Some((wire, theirs));
             return;
@@ -323,64 +326,64 @@ impl Mirror {
         let is_other = before.is_some_and(|volume| volume != theirs.facts.volume);
         if let Some(former) = self.peer.session() {
             self.peer.disconnect(None);
-            self.feed(Input::Lost(former));
-            self.call_back();
+            self.apply_input(Input::Lost(former));
+            self.reclaim_forwarded_requests();
         }
         if theirs.facts.volume.is_some() {
             self.drop_adoption();
         }
         if let Some(session) = self.peer.connect(wire, &theirs, now) {
-            self.feed(Input::Connected(session));
+            self.apply_input(Input::Connected(session));
             if is_other {
                 // A refused or new copy does not have to wait for the next attempt.
                 let everything = false;
-                self.feed(Input::Order(Order::Resync { everything }));
+                self.apply_input(Input::Order(ReplicaOrder::Resync { everything }));
             }
             let serves = self.replica.serves().is_some();
             let users = self.users();
-            self.peer.pulse((serves, users), now, true);
+            self.peer.send_heartbeat((serves, users), now, true);
             self.shown.is_due = true;
-            self.found_again();
+            self.retry_founding();
         }
     }
 
     pub(super) fn read_letters(&mut self, now: Instant) {
         for letter in self.outside.mailbox.letters().take() {
             match letter {
-                Letter::Connected(wire, theirs) => self.take_connection(wire, theirs, now),
-                Letter::NotConnected(why) => {
+                MailboxMessage::Connected(wire, theirs) => self.take_connection(wire, theirs, now),
+                MailboxMessage::NotConnected(why) => {
                     if self.peer.session().is_none() {
                         self.peer.why_not = why;
                     }
                 }
-                Letter::Lease => self.learn_lease(),
-                Letter::Use => self.learn_use(),
-                Letter::Size(bytes) => {
+                MailboxMessage::Lease => self.apply_lease_report(),
+                MailboxMessage::Use => self.apply_use_change(),
+                MailboxMessage::Size(bytes) => {
                     self.shown.file_changed();
-                    self.wants_size(bytes);
+                    self.apply_configured_size(bytes);
                 }
-                Letter::ResyncRate(rate) => {
+                MailboxMessage::ResyncRate(rate) => {
                     self.settings.bounds.resync_block_ns = super::block_ns(rate);
                     self.replica
                         .set_resync_rate(self.settings.bounds.resync_block_ns);
                     self.local.set_rate(rate);
                 }
-                Letter::WithoutMajority(policy) => self.set_without_majority(policy),
-                Letter::Prepared(range, result) => self.prepared(range, result),
-                Letter::Discard => self.discard(),
-                Letter::Kept(what, result) => self.kept(what, result),
-                Letter::Order(order) => self.feed(Input::Order(order)),
-                Letter::Admit(only) => self.admit(only, 0),
-                Letter::Adopt => self.adopt(),
+                MailboxMessage::WithoutMajority(policy) => self.set_without_majority(policy),
+                MailboxMessage::Prepared(range, result) => self.prepared(range, result),
+                MailboxMessage::Discard => self.discard(),
+                MailboxMessage::Kept(what, result) => self.handle_snapshot_result(what, result),
+                MailboxMessage::Order(order) => self.apply_input(Input::Order(order)),
+                MailboxMessage::Admit(only) => self.admit(only, 0),
+                MailboxMessage::Adopt => self.adopt(),
             }
         }
     }
 
-    pub(super) fn learn_lease(&mut self) {
+    pub(super) fn apply_lease_report(&mut self) {
         if let Some(lease) = self.outside.mailbox.lease() {
             let (was_known, before) = (self.lease.is_known, self.lease.history());
-            for news in self.lease.learn(lease) {
-                self.learn(news);
+            for news in self.lease.apply_report(lease) {
+                self.apply_lease_event(news);
             }
             if was_known && self.lease.history() != before {
                 self.peer.may_have_more = true;
@@ -390,33 +393,33 @@ impl Mirror {
         }
     }
 
-    fn learn(&mut self, news: News) {
+    fn apply_lease_event(&mut self, news: News) {
         match news {
             News::Granted(epoch, until, record) => {
-                self.feed(Input::Granted {
+                self.apply_input(Input::Granted {
                     epoch,
                     until,
                     record,
                 });
                 self.retry();
             }
-            News::Renewed(epoch, until) => self.feed(Input::Renewed { epoch, until }),
-            News::Recorded(record) => self.feed(Input::Recorded(record)),
-            News::Ended => self.feed(Input::LeaseEnded),
-            News::Unfounded(epoch) => self.found(epoch),
+            News::Renewed(epoch, until) => self.apply_input(Input::Renewed { epoch, until }),
+            News::Recorded(record) => self.apply_input(Input::Recorded(record)),
+            News::Ended => self.apply_input(Input::LeaseEnded),
+            News::Unfounded(epoch) => self.found_volume(epoch),
         }
     }
 
     /// Retries the founding after a change that it may have waited for.
-    pub(super) fn found_again(&mut self) {
+    pub(super) fn retry_founding(&mut self) {
         if let Some(epoch) = self.lease.unfounded() {
-            self.found(epoch);
+            self.found_volume(epoch);
         }
     }
 
     /// Founds the volume. This node holds the lease, and the cluster has no record or an operator
     /// replaces it.
-    fn found(&mut self, epoch: Epoch) {
+    fn found_volume(&mut self, epoch: Epoch) {
         if self.lease.adopts.is_some_and(|one| one.begins.is_some()) {
             return match self.local.is_storing() {
                 true => {}
@@ -428,7 +431,7 @@ impl Mirror {
             self.lease.adopts = None;
             return;
         }
-        if self.lease.founding == Some(Founding::Unreadable) {
+        if self.lease.founding == Some(FoundingAction::Unreadable) {
             // A node of another version may be able to decode it.
             return self.lease.release(epoch);
         }
@@ -438,16 +441,16 @@ impl Mirror {
         let founding = founding::decide(&self.facts(), theirs, adopts);
         self.shown.is_due = true;
         match &founding {
-            Founding::Waits => {}
-            Founding::Refuses(words) => {
+            FoundingAction::Waits => {}
+            FoundingAction::Refuses(words) => {
                 if self.lease.founding.as_ref() != Some(&founding) {
                     (self.outside.say)(words.clone());
                 }
             }
-            Founding::GivesWay | Founding::Unreadable => self.lease.release(epoch),
-            Founding::Creates => self.create(true),
-            Founding::Records if adopts => self.create(false),
-            Founding::Records => self.record_first(epoch),
+            FoundingAction::GivesWay | FoundingAction::Unreadable => self.lease.release(epoch),
+            FoundingAction::Creates => self.create(true),
+            FoundingAction::Records if adopts => self.create(false),
+            FoundingAction::Records => self.record_first(epoch),
         }
         self.lease.founding = Some(founding);
     }
@@ -470,11 +473,11 @@ impl Mirror {
         if let Some(adoption) = &mut self.lease.adopts {
             adoption.begins = Some(Incarnation(incarnation));
         }
-        self.local.found(&layout::Change {
-            head: layout::Head {
+        self.local.found(&layout::MetadataChange {
+            head: layout::Superblock {
                 volume,
                 incarnation,
-                state: layout::State::Joined(1),
+                state: layout::SyncState::Joined(1),
                 unflushed: None,
                 hot: Vec::new(),
                 ..before
@@ -485,7 +488,7 @@ impl Mirror {
     }
 
     /// Restarts the replica with the copy, which is now stored as the first one.
-    fn founded(&mut self) {
+    fn finish_founding(&mut self) {
         let loaded = layout::Loaded {
             head: self.local.head().clone(),
             dirty: Vec::new(),
@@ -493,7 +496,7 @@ impl Mirror {
         };
         let durable: Durable = durable::loaded(&loaded);
         self.replica = Replica::new(self.settings, &durable, boottime());
-        self.room.begins_again();
+        self.room.reset_reported_space();
         self.forget_waiting_store();
         self.outside.mailbox.set_facts(self.facts());
         match self.peer.session() {
@@ -503,19 +506,19 @@ impl Mirror {
                     .disconnect(Some("the copy restarts as an empty one".to_owned()));
                 self.after_loss();
             }
-            Some(session) => self.feed(Input::Connected(session)),
+            Some(session) => self.apply_input(Input::Connected(session)),
             None => {}
         }
         if let Some(epoch) = self.lease.unfounded() {
             self.record_first(epoch);
         }
-        self.tell_room();
+        self.report_space();
     }
 
     /// Proposes a record in which this copy is complete.
     fn record_first(&mut self, Epoch(epoch): Epoch) {
         let head = self.local.head();
-        let layout::State::Joined(at) = head.state else {
+        let layout::SyncState::Joined(at) = head.state else {
             return;
         };
         let record = Record {
@@ -526,8 +529,8 @@ impl Mirror {
             forks: Vec::new(),
         };
         // No node is admitted yet in a new history.
-        let (number, value) = self.lease.proposal(&record, &Admitted::default());
-        (self.outside.wishes)(Wish::Record {
+        let (number, value) = self.lease.proposal(&record, &WriteAdmission::default());
+        (self.outside.wishes)(ClusterRequest::Record {
             epoch,
             number,
             value,
@@ -535,13 +538,13 @@ impl Mirror {
     }
 
     /// Reports this node's lease rank to the cluster.
-    fn tell_rank(&mut self) {
+    fn report_rank(&mut self) {
         let rank = match &self.lease.record {
             _ if self.lease.is_releasing() => 0,
             _ if self.lease.adopts.is_some() => 3,
             Some(record) if !record.in_sync.contains(ME) || self.is_another(record) => 0,
             Some(record) => self.used_rank(self.replica.rank(boottime(), record)),
-            None if self.lease.founding == Some(Founding::Unreadable) => 0,
+            None if self.lease.founding == Some(FoundingAction::Unreadable) => 0,
             // Without a record, a copy with data takes precedence.
             None => match self.facts().volume {
                 Some(_) => 2,
@@ -553,7 +556,7 @@ impl Mirror {
         };
         if self.lease.told != Some(rank) {
             self.lease.told = Some(rank);
-            (self.outside.wishes)(Wish::Rank(rank));
+            (self.outside.wishes)(ClusterRequest::Rank(rank));
         }
     }
 }

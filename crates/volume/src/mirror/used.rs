@@ -4,7 +4,7 @@
 use super::Mirror;
 use super::peer::number_of;
 use crate::export::{Grant, user_words};
-use crate::replica::{Input, Order};
+use crate::replica::{Input, ReplicaOrder};
 use part::role::VolumeUse;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// Use of the volume on this node.
 #[derive(Debug, Default)]
-pub(super) struct Used {
+pub(super) struct LocalUse {
     here: Option<VolumeUse>,
     /// Time of the last hand-over attempt.
     handed_over: Option<Instant>,
@@ -79,12 +79,12 @@ impl OpenUser {
 
 impl Mirror {
     /// Applies a change of the use on this node.
-    pub(super) fn learn_use(&mut self) {
+    pub(super) fn apply_use_change(&mut self) {
         let here = self.outside.mailbox.used();
         self.shown.is_due = true;
         if self.clients.used.here != here {
             let handed_over = None;
-            self.clients.used = Used { here, handed_over };
+            self.clients.used = LocalUse { here, handed_over };
         }
         self.watch_supersession();
     }
@@ -180,7 +180,7 @@ impl Mirror {
         // Hands over without waiting for the recorded write admission, which precedes the release:
         // the guest is paused. If that record is lost, the next owner writes it.
         self.clients.used.handed_over = Some(now);
-        self.feed(Input::Order(Order::HandOver));
+        self.apply_input(Input::Order(ReplicaOrder::HandOver));
         true
     }
 }

@@ -2,28 +2,34 @@
 
 use super::Data;
 use crate::disk::Buffer;
-use crate::link::frame::{BLOCKS_MAX, Content, Head, Kind, Membership, with_value};
+use crate::link::frame::{
+    BLOCKS_MAX, BlockContent, FrameHeader, FrameKind, Membership, with_value,
+};
 use crate::link::{Incoming, Session};
-use crate::replica::{BLOCK_BYTES, Blocks, Body, Command, Epoch, Generation, Message};
+use crate::replica::{
+    BLOCK_BYTES, Blocks, Epoch, FollowerCommand, Generation, ReplicaMessage, WriteContent,
+};
 use part::codec;
 use std::rc::Rc;
 
 /// Sends a replica message.
-pub(super) fn send(session: &mut Session, message: Message<Data>) {
-    let plain = |kind| Head::new(kind);
+pub(super) fn send(session: &mut Session, message: ReplicaMessage<Data>) {
+    let plain = |kind| FrameHeader::new(kind);
     let head = match message {
-        Message::Hello { epoch, number } => plain(Kind::Hello).epoch(epoch).number(number),
-        Message::Welcome {
+        ReplicaMessage::Hello { epoch, number } => {
+            plain(FrameKind::Hello).epoch(epoch).number(number)
+        }
+        ReplicaMessage::Welcome {
             number,
             introduction,
         } => {
-            let head = plain(Kind::Welcome).number(number);
+            let head = plain(FrameKind::Welcome).number(number);
             return session.send_value(with_value(head, &introduction));
         }
-        Message::Refused { number, promised } => {
-            plain(Kind::Refused).epoch(promised).number(number)
+        ReplicaMessage::Refused { number, promised } => {
+            plain(FrameKind::Refused).epoch(promised).number(number)
         }
-        Message::Begin {
+        ReplicaMessage::Begin {
             epoch,
             volume,
             incarnation,
@@ -36,60 +42,67 @@ pub(super) fn send(session: &mut Session, message: Message<Data>) {
                 base,
                 blocks,
             };
-            return session.send_value(with_value(plain(Kind::Begin).epoch(epoch), &membership));
+            return session.send_value(with_value(
+                plain(FrameKind::Begin).epoch(epoch),
+                &membership,
+            ));
         }
-        Message::Begun => plain(Kind::Begun),
-        Message::Command {
+        ReplicaMessage::Begun => plain(FrameKind::Begun),
+        ReplicaMessage::Command {
             epoch,
             tag,
             command,
         } => return send_command(session, epoch, tag, command),
-        Message::Done { tag } => plain(Kind::Done).tag(tag),
-        Message::Differs { tag } => plain(Kind::Differs).tag(tag),
-        Message::Unreadable { tag } => plain(Kind::Unreadable).tag(tag),
-        Message::Damaged { tag } => plain(Kind::Damaged).tag(tag),
-        Message::Content { tag, data } => return send_content(session, tag, data),
-        Message::Failed { tag } => plain(Kind::Failed).tag(tag),
-        Message::Finish { epoch, generation } => {
-            plain(Kind::Finish).epoch(epoch).number(generation.0)
+        ReplicaMessage::Done { tag } => plain(FrameKind::Done).tag(tag),
+        ReplicaMessage::Differs { tag } => plain(FrameKind::Differs).tag(tag),
+        ReplicaMessage::Unreadable { tag } => plain(FrameKind::Unreadable).tag(tag),
+        ReplicaMessage::Damaged { tag } => plain(FrameKind::Damaged).tag(tag),
+        ReplicaMessage::Content { tag, data } => return send_content(session, tag, data),
+        ReplicaMessage::Failed { tag } => plain(FrameKind::Failed).tag(tag),
+        ReplicaMessage::Finish { epoch, generation } => {
+            plain(FrameKind::Finish).epoch(epoch).number(generation.0)
         }
-        Message::Finished => plain(Kind::Finished),
-        Message::Settle { epoch } => plain(Kind::Settle).epoch(epoch),
-        Message::Settled => plain(Kind::Settled),
-        Message::Room { blocks } => plain(Kind::Room).number(blocks),
-        Message::Grow { epoch, blocks } => plain(Kind::Grow).epoch(epoch).number(blocks),
-        Message::Grown => plain(Kind::Grown),
-        Message::Resized { epoch, blocks } => plain(Kind::Resized).epoch(epoch).number(blocks),
+        ReplicaMessage::Finished => plain(FrameKind::Finished),
+        ReplicaMessage::Settle { epoch } => plain(FrameKind::Settle).epoch(epoch),
+        ReplicaMessage::Settled => plain(FrameKind::Settled),
+        ReplicaMessage::Room { blocks } => plain(FrameKind::Room).number(blocks),
+        ReplicaMessage::Grow { epoch, blocks } => {
+            plain(FrameKind::Grow).epoch(epoch).number(blocks)
+        }
+        ReplicaMessage::Grown => plain(FrameKind::Grown),
+        ReplicaMessage::Resized { epoch, blocks } => {
+            plain(FrameKind::Resized).epoch(epoch).number(blocks)
+        }
     };
     session.send(&head);
 }
 
-fn send_command(session: &mut Session, epoch: Epoch, tag: u32, command: Command<Data>) {
-    let head = |kind| Head::new(kind).epoch(epoch).tag(tag);
+fn send_command(session: &mut Session, epoch: Epoch, tag: u32, command: FollowerCommand<Data>) {
+    let head = |kind| FrameHeader::new(kind).epoch(epoch).tag(tag);
     match command {
-        Command::Write { blocks, body, fua } => {
-            let head = Head {
+        FollowerCommand::Write { blocks, body, fua } => {
+            let head = FrameHeader {
                 fua,
-                ..head(Kind::Write).blocks(blocks)
+                ..head(FrameKind::Write).blocks(blocks)
             };
             send_body(session, head, body);
         }
-        Command::Flush => session.send(&head(Kind::Flush)),
-        Command::Compare { blocks, checksum } => {
-            session.send(&head(Kind::Compare).blocks(blocks).number(checksum));
+        FollowerCommand::Flush => session.send(&head(FrameKind::Flush)),
+        FollowerCommand::Compare { blocks, checksum } => {
+            session.send(&head(FrameKind::Compare).blocks(blocks).number(checksum));
         }
-        Command::Verify { blocks, checksum } => {
-            session.send(&head(Kind::Verify).blocks(blocks).number(checksum));
+        FollowerCommand::Verify { blocks, checksum } => {
+            session.send(&head(FrameKind::Verify).blocks(blocks).number(checksum));
         }
-        Command::Read { blocks } => session.send(&head(Kind::Read).blocks(blocks)),
+        FollowerCommand::Read { blocks } => session.send(&head(FrameKind::Read).blocks(blocks)),
     }
 }
 
 fn send_content(session: &mut Session, tag: u32, Data(buffer): Data) {
     let count = (buffer.len() as u64 / BLOCK_BYTES) as u32;
-    let head = Head {
-        content: Content::Data,
-        ..Head::new(Kind::Content)
+    let head = FrameHeader {
+        content: BlockContent::Data,
+        ..FrameHeader::new(FrameKind::Content)
             .tag(tag)
             .blocks(Blocks { first: 0, count })
     };
@@ -97,52 +110,52 @@ fn send_content(session: &mut Session, tag: u32, Data(buffer): Data) {
 }
 
 /// Sends a header with the body of a write.
-pub(super) fn send_body(session: &mut Session, head: Head, body: Body<Data>) {
-    let with = |content| Head { content, ..head };
+pub(super) fn send_body(session: &mut Session, head: FrameHeader, body: WriteContent<Data>) {
+    let with = |content| FrameHeader { content, ..head };
     match body {
-        Body::Data(Data(buffer)) => session.send_data(with(Content::Data), buffer),
-        Body::Zero => session.send(&with(Content::Zero)),
-        Body::Trim => session.send(&with(Content::Trim)),
+        WriteContent::Data(Data(buffer)) => session.send_data(with(BlockContent::Data), buffer),
+        WriteContent::Zero => session.send(&with(BlockContent::Zero)),
+        WriteContent::Trim => session.send(&with(BlockContent::Trim)),
     }
 }
 
 /// Body of a frame; None if it has none.
-pub(super) fn body(head: &Head, data: Option<Buffer>) -> Option<Body<Data>> {
+pub(super) fn body(head: &FrameHeader, data: Option<Buffer>) -> Option<WriteContent<Data>> {
     match (head.content, data) {
-        (Content::Data, Some(buffer)) => Some(Body::Data(Data(Rc::new(buffer)))),
-        (Content::Zero, _) => Some(Body::Zero),
-        (Content::Trim, _) => Some(Body::Trim),
+        (BlockContent::Data, Some(buffer)) => Some(WriteContent::Data(Data(Rc::new(buffer)))),
+        (BlockContent::Zero, _) => Some(WriteContent::Zero),
+        (BlockContent::Trim, _) => Some(WriteContent::Trim),
         _ => None,
     }
 }
 
 /// Decodes a replica message; None if the frame is not a valid one.
-pub(super) fn message(incoming: Incoming) -> Option<Message<Data>> {
+pub(super) fn message(incoming: Incoming) -> Option<ReplicaMessage<Data>> {
     let (head, data, value) = match incoming {
         Incoming::Head(head) => (head, None, Vec::new()),
         Incoming::Data(head, buffer) => (head, Some(buffer), Vec::new()),
         Incoming::Value(head, value) => (head, None, value),
     };
     let (epoch, tag, number) = (Epoch(head.epoch), head.tag, head.number);
-    let command = |command| Message::Command {
+    let command = |command| ReplicaMessage::Command {
         epoch,
         tag,
         command,
     };
     let blocks = head.range();
     Some(match head.kind {
-        Kind::Hello => Message::Hello { epoch, number },
-        Kind::Welcome => Message::Welcome {
+        FrameKind::Hello => ReplicaMessage::Hello { epoch, number },
+        FrameKind::Welcome => ReplicaMessage::Welcome {
             number,
             introduction: codec::decode(&value).ok()?,
         },
-        Kind::Refused => Message::Refused {
+        FrameKind::Refused => ReplicaMessage::Refused {
             number,
             promised: epoch,
         },
-        Kind::Begin => {
+        FrameKind::Begin => {
             let membership: Membership = codec::decode(&value).ok()?;
-            Message::Begin {
+            ReplicaMessage::Begin {
                 epoch,
                 volume: membership.volume,
                 incarnation: membership.incarnation,
@@ -150,56 +163,60 @@ pub(super) fn message(incoming: Incoming) -> Option<Message<Data>> {
                 blocks: membership.blocks,
             }
         }
-        Kind::Begun => Message::Begun,
-        Kind::Write => command(Command::Write {
+        FrameKind::Begun => ReplicaMessage::Begun,
+        FrameKind::Write => command(FollowerCommand::Write {
             blocks,
             body: body(&head, data)?,
             fua: head.fua,
         }),
-        Kind::Flush => command(Command::Flush),
-        Kind::Compare | Kind::Verify | Kind::Read => command(of_blocks(&head)?),
-        Kind::Done => Message::Done { tag },
-        Kind::Differs => Message::Differs { tag },
-        Kind::Unreadable => Message::Unreadable { tag },
-        Kind::Damaged => Message::Damaged { tag },
-        Kind::Content => Message::Content {
+        FrameKind::Flush => command(FollowerCommand::Flush),
+        FrameKind::Compare | FrameKind::Verify | FrameKind::Read => command(of_blocks(&head)?),
+        FrameKind::Done => ReplicaMessage::Done { tag },
+        FrameKind::Differs => ReplicaMessage::Differs { tag },
+        FrameKind::Unreadable => ReplicaMessage::Unreadable { tag },
+        FrameKind::Damaged => ReplicaMessage::Damaged { tag },
+        FrameKind::Content => ReplicaMessage::Content {
             tag,
             data: Data(Rc::new(data?)),
         },
-        Kind::Failed => Message::Failed { tag },
-        Kind::Finish => Message::Finish {
+        FrameKind::Failed => ReplicaMessage::Failed { tag },
+        FrameKind::Finish => ReplicaMessage::Finish {
             epoch,
             generation: Generation(number),
         },
-        Kind::Finished => Message::Finished,
-        Kind::Settle => Message::Settle { epoch },
-        Kind::Settled => Message::Settled,
-        Kind::Room | Kind::Grow | Kind::Grown | Kind::Resized => of_size(&head),
-        Kind::Pulse | Kind::AskRead | Kind::AskWrite | Kind::AskFlush | Kind::Answer => {
+        FrameKind::Finished => ReplicaMessage::Finished,
+        FrameKind::Settle => ReplicaMessage::Settle { epoch },
+        FrameKind::Settled => ReplicaMessage::Settled,
+        FrameKind::Room | FrameKind::Grow | FrameKind::Grown | FrameKind::Resized => of_size(&head),
+        FrameKind::Pulse
+        | FrameKind::AskRead
+        | FrameKind::AskWrite
+        | FrameKind::AskFlush
+        | FrameKind::Answer => {
             return None;
         }
     })
 }
 
 /// Decodes a command that reads blocks; None if there are more than fit into a buffer.
-fn of_blocks(head: &Head) -> Option<Command<Data>> {
+fn of_blocks(head: &FrameHeader) -> Option<FollowerCommand<Data>> {
     let (blocks, checksum) = (head.range(), head.number);
     Some(match head.kind {
         _ if blocks.count > BLOCKS_MAX => return None,
-        Kind::Compare => Command::Compare { blocks, checksum },
-        Kind::Verify => Command::Verify { blocks, checksum },
-        _ => Command::Read { blocks },
+        FrameKind::Compare => FollowerCommand::Compare { blocks, checksum },
+        FrameKind::Verify => FollowerCommand::Verify { blocks, checksum },
+        _ => FollowerCommand::Read { blocks },
     })
 }
 
 /// Decodes a message about the size of the volume.
-fn of_size(head: &Head) -> Message<Data> {
+fn of_size(head: &FrameHeader) -> ReplicaMessage<Data> {
     let (epoch, blocks) = (Epoch(head.epoch), head.number);
     match head.kind {
-        Kind::Room => Message::Room { blocks },
-        Kind::Grow => Message::Grow { epoch, blocks },
-        Kind::Resized => Message::Resized { epoch, blocks },
-        _ => Message::Grown,
+        FrameKind::Room => ReplicaMessage::Room { blocks },
+        FrameKind::Grow => ReplicaMessage::Grow { epoch, blocks },
+        FrameKind::Resized => ReplicaMessage::Resized { epoch, blocks },
+        _ => ReplicaMessage::Grown,
     }
 }
 
@@ -229,13 +246,13 @@ mod tests {
     }
 
     /// One message of each kind.
-    fn all(pool: &Pool, account: &crate::disk::Account) -> Vec<Message<Data>> {
+    fn all(pool: &Pool, account: &crate::disk::Account) -> Vec<ReplicaMessage<Data>> {
         let mut buffer = pool.take(account, 3 * BLOCK_BYTES as usize).unwrap();
         buffer.bytes_mut().fill(0x5a);
-        let data = Body::Data(Data(Rc::new(buffer)));
+        let data = WriteContent::Data(Data(Rc::new(buffer)));
         let blocks = Blocks { first: 9, count: 3 };
-        let write = |body, fua| Command::Write { blocks, body, fua };
-        let command = |command| Message::Command {
+        let write = |body, fua| FollowerCommand::Write { blocks, body, fua };
+        let command = |command| ReplicaMessage::Command {
             epoch: Epoch(4),
             tag: 77,
             command,
@@ -243,50 +260,50 @@ mod tests {
         let introduction = introduction();
         let (epoch, number) = (Epoch(4), 6);
         vec![
-            Message::Hello { epoch, number },
-            Message::Welcome {
+            ReplicaMessage::Hello { epoch, number },
+            ReplicaMessage::Welcome {
                 number,
                 introduction,
             },
-            Message::Refused {
+            ReplicaMessage::Refused {
                 number,
                 promised: epoch,
             },
-            Message::Begin {
+            ReplicaMessage::Begin {
                 epoch,
                 volume: VolumeId([1; 16]),
                 incarnation: Incarnation(1),
                 base: Generation(3),
                 blocks: 10,
             },
-            Message::Begun,
+            ReplicaMessage::Begun,
             command(write(data, true)),
-            command(write(Body::Zero, false)),
-            command(write(Body::Trim, true)),
-            command(Command::Flush),
-            command(Command::Compare {
+            command(write(WriteContent::Zero, false)),
+            command(write(WriteContent::Trim, true)),
+            command(FollowerCommand::Flush),
+            command(FollowerCommand::Compare {
                 blocks,
                 checksum: u64::MAX,
             }),
-            command(Command::Verify {
+            command(FollowerCommand::Verify {
                 blocks,
                 checksum: 5,
             }),
-            Message::Unreadable { tag: 3 },
-            Message::Done { tag: 1 },
-            Message::Differs { tag: 2 },
-            Message::Failed { tag: u32::MAX },
-            Message::Finish {
+            ReplicaMessage::Unreadable { tag: 3 },
+            ReplicaMessage::Done { tag: 1 },
+            ReplicaMessage::Differs { tag: 2 },
+            ReplicaMessage::Failed { tag: u32::MAX },
+            ReplicaMessage::Finish {
                 epoch,
                 generation: Generation(5),
             },
-            Message::Finished,
-            Message::Settle { epoch },
-            Message::Settled,
-            Message::Room { blocks: 9 },
-            Message::Grow { epoch, blocks: 11 },
-            Message::Grown,
-            Message::Resized { epoch, blocks: 11 },
+            ReplicaMessage::Finished,
+            ReplicaMessage::Settle { epoch },
+            ReplicaMessage::Settled,
+            ReplicaMessage::Room { blocks: 9 },
+            ReplicaMessage::Grow { epoch, blocks: 11 },
+            ReplicaMessage::Grown,
+            ReplicaMessage::Resized { epoch, blocks: 11 },
         ]
     }
 

@@ -55,7 +55,7 @@ pub enum CertificateError {
 
 /// Identifies one of the two files.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Of {
+pub enum CertificateFile {
     /// The `crt` file.
     Own,
     /// The `ca-file`.
@@ -68,9 +68,9 @@ impl Certificates {
     ///
     /// # Errors
     /// One of the files is invalid.
-    pub fn server(&self) -> Result<Arc<ServerConfig>, (Of, CertificateError)> {
-        let of_authorities = |error| (Of::Authorities, error);
-        let of_own = |error| (Of::Own, error);
+    pub fn server(&self) -> Result<Arc<ServerConfig>, (CertificateFile, CertificateError)> {
+        let of_authorities = |error| (CertificateFile::Authorities, error);
+        let of_own = |error| (CertificateFile::Own, error);
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.authorities).map_err(of_authorities)? {

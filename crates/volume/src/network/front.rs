@@ -5,7 +5,7 @@
 
 use super::places::{CONNECTIONS_MAX, OF_ADDRESS_MAX};
 use crate::export::{CLIENTS_MAX, HANDSHAKE_MAX};
-use protocol::nbd::{Fault, GREETING, Handshake, Step, Transport};
+use protocol::nbd::{GREETING, Handshake, NbdConnectionError, NbdHandshakeStep, NbdTransport};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt,
 };
@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wire::{HandshakeError, Timed, Wire, Young};
+use wire::{GreetingConnection, HandshakeError, NodeConnection, TimedStream};
 
 /// Timeout for the volume to send its greeting or to close the connection for lack of a client
 /// slot.
@@ -33,7 +33,7 @@ const LINGER_BYTES_MAX: usize = 64 << 10;
 pub enum FrontError {
     /// The client violates the NBD protocol.
     #[error(transparent)]
-    Nbd(Fault),
+    Nbd(NbdConnectionError),
     /// TLS is required, but the client did not start it.
     #[error("it does not use TLS, which is required here")]
     WithoutTls,
@@ -102,8 +102,8 @@ impl FrontError {
 
 /// Client after the start of TLS.
 #[derive(Debug)]
-pub struct Secured {
-    young: Young,
+pub struct TlsClient {
+    young: GreetingConnection,
     /// NBD handshake flags that the client sent.
     flags: u32,
 }
@@ -115,15 +115,15 @@ pub struct Secured {
 pub fn secure(
     socket: TcpStream,
     config: &Arc<ServerConfig>,
-) -> Result<Option<Secured>, FrontError> {
+) -> Result<Option<TlsClient>, FrontError> {
     let kept = socket.try_clone()?;
-    let mut timed = Timed::new(socket, HANDSHAKE_MAX);
+    let mut timed = TimedStream::new(socket, HANDSHAKE_MAX);
     let secured = start_tls(&mut timed).and_then(|flags| {
         let Some(flags) = flags else {
             return Ok(None);
         };
-        let young = Young::serve(timed, config)?;
-        Ok(Some(Secured { young, flags }))
+        let young = GreetingConnection::serve(timed, config)?;
+        Ok(Some(TlsClient { young, flags }))
     });
     if secured.is_err() {
         linger(&kept);
@@ -138,7 +138,7 @@ pub fn secure(
 /// The client's data was refused.
 pub fn start_tls(stream: &mut (impl Read + Write)) -> Result<Option<u32>, FrontError> {
     stream.write_all(&GREETING)?;
-    let mut handshake = Handshake::new(Transport::TlsRequired);
+    let mut handshake = Handshake::new(NbdTransport::TlsRequired);
     let (mut input, mut out) = (Vec::new(), Vec::new());
     let mut was_refused = false;
     let left = |was_refused| match was_refused {
@@ -152,12 +152,14 @@ pub fn start_tls(stream: &mut (impl Read + Write)) -> Result<Option<u32>, FrontE
         input.drain(..taken);
         stream.write_all(&out)?;
         match step {
-            Err(Fault::TlsRequired) | Ok(Step::Transmit(_)) => return Err(FrontError::WithoutTls),
+            Err(NbdConnectionError::TlsRequired) | Ok(NbdHandshakeStep::Transmit(_)) => {
+                return Err(FrontError::WithoutTls);
+            }
             Err(fault) => return Err(FrontError::Nbd(fault)),
-            Ok(Step::StartTls) if input.is_empty() => return Ok(handshake.flags()),
-            Ok(Step::StartTls) => return Err(FrontError::Clear),
-            Ok(Step::Close) => return left(was_refused),
-            Ok(Step::Read) => was_refused |= !out.is_empty(),
+            Ok(NbdHandshakeStep::StartTls) if input.is_empty() => return Ok(handshake.flags()),
+            Ok(NbdHandshakeStep::StartTls) => return Err(FrontError::Clear),
+            Ok(NbdHandshakeStep::Close) => return left(was_refused),
+            Ok(NbdHandshakeStep::Read) => was_refused |= !out.is_empty(),
         }
         out.clear();
         let mut bytes = [0; READ_BYTES];
@@ -168,12 +170,12 @@ pub fn start_tls(stream: &mut (impl Read + Write)) -> Result<Option<u32>, FrontE
     }
 }
 
-impl Secured {
+impl TlsClient {
     /// Connects the client with the volume. Returns both ends for the relay.
     ///
     /// # Errors
     /// The volume cannot be reached.
-    pub fn enter(self, volume: &Path) -> Result<(Wire, UnixStream), FrontError> {
+    pub fn enter(self, volume: &Path) -> Result<(NodeConnection, UnixStream), FrontError> {
         let mut inner = reach(volume)?;
         let limit = |inner: &UnixStream, limit| {
             inner.set_read_timeout(limit)?;
@@ -198,7 +200,7 @@ impl Secured {
             .write_all(&self.flags.to_be_bytes())
             .map_err(FrontError::NotServed)?;
         limit(&inner, None).map_err(FrontError::NotServed)?;
-        Ok((self.young.ready()?, inner))
+        Ok((self.young.into_connection()?, inner))
     }
 }
 

@@ -4,8 +4,8 @@
 use super::Bind;
 use super::certificates::CertificateError;
 use super::front::{self, FrontError};
-use super::places::{Carried, Handshakes};
-use super::voice::Voice;
+use super::places::{Handshakes, RelaySlot};
+use super::voice::LogThrottle;
 use part::lock;
 use part::voice::write_error;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use wire::{Peer, Relay, Wire};
+use wire::{NodeConnection, Relay, RelayPeer};
 
 /// Retry interval for an address that another program uses or that this machine does not have yet.
 const RETRY: Duration = Duration::from_millis(500);
@@ -43,12 +43,12 @@ struct Front {
     trouble: Mutex<Option<String>>,
     handshakes: Arc<Handshakes>,
     carried: Arc<AtomicUsize>,
-    voice: Voice,
+    voice: LogThrottle,
 }
 
 /// Running TCP listener, which stops when dropped. Its connections persist.
 #[derive(Debug)]
-pub struct Listening {
+pub struct TcpListening {
     front: Arc<Front>,
     stop: Option<Arc<OwnedFd>>,
     thread: Option<JoinHandle<()>>,
@@ -56,7 +56,7 @@ pub struct Listening {
 
 /// Status of a TCP listener.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Seen {
+pub struct ListenerStatus {
     /// Listening address.
     pub address: SocketAddr,
     /// True if connections require TLS.
@@ -67,7 +67,7 @@ pub struct Seen {
     pub trouble: Option<String>,
 }
 
-impl fmt::Display for Seen {
+impl fmt::Display for ListenerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tls = if self.has_tls {
             "with TLS"
@@ -89,9 +89,9 @@ fn tls_of(bind: &Bind) -> Result<Option<Arc<ServerConfig>>, String> {
     tls.transpose()
 }
 
-impl Listening {
+impl TcpListening {
     /// Starts the listener of a volume with this name and Unix socket.
-    pub fn start(name: &str, volume: PathBuf, bind: &Bind) -> Listening {
+    pub fn start(name: &str, volume: PathBuf, bind: &Bind) -> TcpListening {
         let tls = tls_of(bind);
         let front = Arc::new(Front {
             name: name.to_owned(),
@@ -102,9 +102,9 @@ impl Listening {
             tls: Mutex::new(tls.as_ref().ok().cloned().flatten()),
             handshakes: Arc::default(),
             carried: Arc::default(),
-            voice: Voice::default(),
+            voice: LogThrottle::default(),
         });
-        let mut listening = Listening {
+        let mut listening = TcpListening {
             front,
             stop: None,
             thread: None,
@@ -114,7 +114,7 @@ impl Listening {
             Err(words) => Err(words),
         };
         if let Err(words) = began {
-            listening.front.fails(words);
+            listening.front.record_failure(words);
         }
         listening
     }
@@ -125,7 +125,7 @@ impl Listening {
         let stop = Arc::new(stop);
         let (own, front) = (Arc::clone(&stop), Arc::clone(&self.front));
         let builder = std::thread::Builder::new().name("volume/tcp".to_owned());
-        let thread = builder.spawn(move || front.live(own.as_fd()));
+        let thread = builder.spawn(move || front.run_accept_loop(own.as_fd()));
         self.thread = Some(thread.map_err(no_thread)?);
         self.stop = Some(stop);
         Ok(())
@@ -147,9 +147,9 @@ impl Listening {
     }
 
     /// Current status.
-    pub fn seen(&self) -> Seen {
+    pub fn seen(&self) -> ListenerStatus {
         let front = &self.front;
-        Seen {
+        ListenerStatus {
             address: front.address,
             has_tls: front.has_tls,
             connections: front.carried.load(Ordering::Relaxed),
@@ -158,7 +158,7 @@ impl Listening {
     }
 }
 
-impl Drop for Listening {
+impl Drop for TcpListening {
     fn drop(&mut self) {
         if let Some(stop) = &self.stop {
             // The write fails only if the descriptor is readable already.
@@ -172,28 +172,28 @@ impl Drop for Listening {
 }
 
 impl Front {
-    fn says(&self, words: &str) {
+    fn log_line(&self, words: &str) {
         write_error(&format!("evenkeel: volume {}: {words}\n", self.name));
     }
 
-    fn fails(&self, words: String) {
+    fn record_failure(&self, words: String) {
         let mut trouble = lock(&self.trouble);
         let is_new = trouble.as_ref() != Some(&words);
         *trouble = Some(words.clone());
         drop(trouble);
         if is_new {
-            self.says(&words);
+            self.log_line(&words);
         }
     }
 
     /// Main function of the accepting thread.
-    fn live(self: &Arc<Self>, stop: BorrowedFd<'_>) {
+    fn run_accept_loop(self: &Arc<Self>, stop: BorrowedFd<'_>) {
         let listener = loop {
             match TcpListener::bind(self.address) {
                 Ok(listener) => break listener,
                 Err(error) => {
                     let at = self.address;
-                    self.fails(format!(
+                    self.record_failure(format!(
                         "cannot listen at {at}, and tries again until it can: {error}"
                     ));
                 }
@@ -203,7 +203,7 @@ impl Front {
             }
         };
         if lock(&self.trouble).take().is_some() {
-            self.says(&format!("listens at {}", self.address));
+            self.log_line(&format!("listens at {}", self.address));
         }
         // Non-blocking, so that a connection that was reset does not block the accept.
         let _ = listener.set_nonblocking(true);
@@ -241,50 +241,50 @@ impl Front {
         // Without a thread, the connection closes and its slot is freed here.
         let _ = builder.spawn(move || {
             let tls = lock(&own.tls).clone();
-            let known = match own.know(&socket, tls.as_ref()) {
+            let known = match own.identify_client(&socket, tls.as_ref()) {
                 Ok(Some(known)) => known,
                 Ok(None) => return,
                 Err(error) => return own.refuses(from, &error),
             };
             drop(place);
-            let Some(_carried) = Carried::take(&own.carried) else {
+            let Some(_carried) = RelaySlot::take(&own.carried) else {
                 return own.refuses(from, &FrontError::TooMany);
             };
             match own.enter(known, socket) {
                 // The client sees how the connection ends.
-                Ok((wire, volume)) => drop(Relay::new(wire, volume, Peer::Client).run()),
+                Ok((wire, volume)) => drop(Relay::new(wire, volume, RelayPeer::Client).run()),
                 Err(error) => own.refuses(from, &error),
             }
         });
     }
 
     /// Identifies the client, with TLS if configured. None: the client disconnected.
-    fn know(
+    fn identify_client(
         &self,
         socket: &TcpStream,
         tls: Option<&Arc<ServerConfig>>,
-    ) -> Result<Option<Known>, FrontError> {
+    ) -> Result<Option<AuthorizedConnection>, FrontError> {
         socket.set_nonblocking(false)?;
         let Some(tls) = tls else {
-            return Ok(Some(Known::Plain));
+            return Ok(Some(AuthorizedConnection::Plain));
         };
         let secured = front::secure(socket.try_clone()?, tls)?;
-        Ok(secured.map(|secured| Known::Secured(Box::new(secured))))
+        Ok(secured.map(|secured| AuthorizedConnection::Secured(Box::new(secured))))
     }
 
     /// Connects a client with the volume.
     fn enter(
         &self,
-        known: Known,
+        known: AuthorizedConnection,
         socket: TcpStream,
-    ) -> Result<(Wire, std::os::unix::net::UnixStream), FrontError> {
+    ) -> Result<(NodeConnection, std::os::unix::net::UnixStream), FrontError> {
         match known {
-            Known::Secured(secured) => secured.enter(&self.volume),
-            Known::Plain => {
+            AuthorizedConnection::Secured(secured) => secured.enter(&self.volume),
+            AuthorizedConnection::Plain => {
                 socket.set_nodelay(true)?;
                 socket.set_nonblocking(true)?;
                 let volume = front::reach(&self.volume)?;
-                Ok((Wire::from(OwnedFd::from(socket)), volume))
+                Ok((NodeConnection::from(OwnedFd::from(socket)), volume))
             }
         }
     }
@@ -295,17 +295,17 @@ impl Front {
         }
         let line = format!("the client {from} is refused at {}: {error}", self.address);
         if let Some(line) = self.voice.line(&line, Instant::now()) {
-            self.says(&line);
+            self.log_line(&line);
         }
     }
 }
 
 /// Connection whose client may use the volume.
-enum Known {
+enum AuthorizedConnection {
     /// The client is on this machine.
     Plain,
     /// The client has presented a certificate.
-    Secured(Box<front::Secured>),
+    Secured(Box<front::TlsClient>),
 }
 
 #[derive(PartialEq, Eq)]

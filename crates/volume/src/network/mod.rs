@@ -3,7 +3,7 @@
 //!
 //! - [`certificates`] are the PEM files for TLS.
 //! - [`front`] runs the handshake before the relay.
-//! - [`Listening`] accepts connections on its own thread.
+//! - [`TcpListening`] accepts connections on its own thread.
 //!
 //! This module reads no file, and does not parse requests.
 
@@ -15,7 +15,7 @@ mod places;
 mod tests;
 mod voice;
 
-pub use listening::{Listening, Seen};
+pub use listening::{ListenerStatus, TcpListening};
 
 use certificates::Certificates;
 use serde::{Deserialize, Serialize};

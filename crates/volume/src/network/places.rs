@@ -36,7 +36,7 @@ struct Handshake {
 
 /// Slot of a connection in the handshake. Dropping it frees the slot.
 #[derive(Debug)]
-pub struct Young {
+pub struct HandshakeSlot {
     of: Arc<Handshakes>,
     number: u64,
 }
@@ -52,7 +52,7 @@ impl Handshakes {
         (number, from): (u64, IpAddr),
         socket: TcpStream,
         since: Instant,
-    ) -> Result<Young, FrontError> {
+    ) -> Result<HandshakeSlot, FrontError> {
         let from = network(from);
         let mut all = self.all();
         let of_it = all.iter().filter(|one| one.from == from).count();
@@ -77,7 +77,7 @@ impl Handshakes {
             since,
             socket,
         });
-        Ok(Young {
+        Ok(HandshakeSlot {
             of: Arc::clone(self),
             number,
         })
@@ -118,7 +118,7 @@ fn network(from: IpAddr) -> IpAddr {
     }
 }
 
-impl Drop for Young {
+impl Drop for HandshakeSlot {
     fn drop(&mut self) {
         self.of.all().retain(|one| one.number != self.number);
     }
@@ -126,18 +126,18 @@ impl Drop for Young {
 
 /// Slot of a relayed connection. Dropping it frees the slot.
 #[derive(Debug)]
-pub struct Carried(Arc<AtomicUsize>);
+pub struct RelaySlot(Arc<AtomicUsize>);
 
-impl Carried {
+impl RelaySlot {
     /// Reserves a slot; None if all are in use.
-    pub fn take(count: &Arc<AtomicUsize>) -> Option<Carried> {
+    pub fn take(count: &Arc<AtomicUsize>) -> Option<RelaySlot> {
         let before = count.fetch_add(1, Ordering::Relaxed);
-        let place = Carried(Arc::clone(count));
+        let place = RelaySlot(Arc::clone(count));
         (before < CONNECTIONS_MAX).then_some(place)
     }
 }
 
-impl Drop for Carried {
+impl Drop for RelaySlot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -150,15 +150,15 @@ mod tests {
     use std::net::TcpListener;
 
     /// Clients of the test, and the server's handshakes.
-    struct Crowd {
+    struct HandshakeFixture {
         listener: TcpListener,
         handshakes: Arc<Handshakes>,
         clients: Vec<TcpStream>,
     }
 
-    impl Crowd {
-        fn new() -> Crowd {
-            Crowd {
+    impl HandshakeFixture {
+        fn new() -> HandshakeFixture {
+            HandshakeFixture {
                 listener: TcpListener::bind("127.0.0.1:0").unwrap(),
                 handshakes: Arc::default(),
                 clients: Vec::new(),
@@ -166,7 +166,7 @@ mod tests {
         }
 
         /// Connects another client that seems to come from `from`.
-        fn connect(&mut self, from: &str, now: Instant) -> Result<Young, FrontError> {
+        fn connect(&mut self, from: &str, now: Instant) -> Result<HandshakeSlot, FrontError> {
             let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
             client.set_nonblocking(true).unwrap();
             let number = self.clients.len() as u64;
@@ -188,9 +188,9 @@ mod tests {
 
     #[test]
     fn an_address_with_all_its_slots_gets_no_other_before_a_moment_has_passed() {
-        let (mut crowd, now) = (Crowd::new(), Instant::now());
-        let connect = |crowd: &mut Crowd, at| crowd.connect("192.0.2.1", at);
-        let mut places: Vec<Young> = (0..OF_ADDRESS_MAX)
+        let (mut crowd, now) = (HandshakeFixture::new(), Instant::now());
+        let connect = |crowd: &mut HandshakeFixture, at| crowd.connect("192.0.2.1", at);
+        let mut places: Vec<HandshakeSlot> = (0..OF_ADDRESS_MAX)
             .map(|_| connect(&mut crowd, now).unwrap())
             .collect();
         let refused = connect(&mut crowd, now);
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn where_all_slots_are_taken_the_address_with_the_most_gives_one_at_once() {
-        let (mut crowd, now) = (Crowd::new(), Instant::now());
+        let (mut crowd, now) = (HandshakeFixture::new(), Instant::now());
         let good = crowd.connect("198.51.100.1", now).unwrap();
         let greedy = [
             OF_ADDRESS_MAX - 1,
@@ -246,11 +246,11 @@ mod tests {
     #[test]
     fn connections_have_a_bound_and_leave_their_places() {
         let count = Arc::default();
-        let mut all: Vec<Carried> = (0..CONNECTIONS_MAX)
-            .map(|_| Carried::take(&count).unwrap())
+        let mut all: Vec<RelaySlot> = (0..CONNECTIONS_MAX)
+            .map(|_| RelaySlot::take(&count).unwrap())
             .collect();
-        assert!(Carried::take(&count).is_none());
+        assert!(RelaySlot::take(&count).is_none());
         all.pop();
-        assert!(Carried::take(&count).is_some());
+        assert!(RelaySlot::take(&count).is_some());
     }
 }

@@ -1,7 +1,7 @@
 //! Table tests of the handshake before TLS.
 
 use super::front::{FrontError, start_tls};
-use protocol::nbd::{Fault, GREETING};
+use protocol::nbd::{GREETING, NbdConnectionError};
 use std::io::{self, Read, Write};
 
 /// Peer that sends these bytes in pieces of a given length, and records the replies.
@@ -60,9 +60,9 @@ fn reply(option: u32, kind: u32, words: &str) -> Vec<u8> {
 const TLS_REQUIRED: u32 = 1 << 31 | 5;
 const INVALID: u32 = 1 << 31 | 3;
 
-type Said = (Result<Option<u32>, FrontError>, Vec<u8>);
+type StartTlsResult = (Result<Option<u32>, FrontError>, Vec<u8>);
 
-fn said(says: &[u8], step: usize, stays: bool) -> Said {
+fn said(says: &[u8], step: usize, stays: bool) -> StartTlsResult {
     let mut peer = Peer {
         says: says.to_vec(),
         step,
@@ -160,14 +160,20 @@ fn nonsense_ends_the_connection() {
     };
     let many = [&FLAGS[..], &option(3, b"").repeat(65)].concat();
     for (says, fault) in [
-        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), Fault::Flags),
-        (vec![22, 3, 1, 2, 0, 1], Fault::Flags),
-        (vec![0; 4], Fault::Flags),
-        (vec![0xff; 64], Fault::Flags),
-        ([&FLAGS[..], &[0; 16]].concat(), Fault::Option),
-        (long((16 << 10) + 1), Fault::OptionTooLong((16 << 10) + 1)),
-        (long(u32::MAX), Fault::OptionTooLong(u32::MAX)),
-        (many, Fault::TooManyOptions),
+        (
+            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            NbdConnectionError::Flags,
+        ),
+        (vec![22, 3, 1, 2, 0, 1], NbdConnectionError::Flags),
+        (vec![0; 4], NbdConnectionError::Flags),
+        (vec![0xff; 64], NbdConnectionError::Flags),
+        ([&FLAGS[..], &[0; 16]].concat(), NbdConnectionError::Option),
+        (
+            long((16 << 10) + 1),
+            NbdConnectionError::OptionTooLong((16 << 10) + 1),
+        ),
+        (long(u32::MAX), NbdConnectionError::OptionTooLong(u32::MAX)),
+        (many, NbdConnectionError::TooManyOptions),
     ] {
         for step in [1, 4096] {
             let (ended, _) = said(&says, step, true);

@@ -9,16 +9,16 @@ const SPAN: Duration = Duration::from_secs(1);
 
 /// Recently logged lines.
 #[derive(Debug, Default)]
-pub struct Voice(Mutex<Said>);
+pub struct LogThrottle(Mutex<ThrottleState>);
 
 #[derive(Debug, Default)]
-struct Said {
+struct ThrottleState {
     since: Option<Instant>,
     lines: u32,
     left_out: u64,
 }
 
-impl Voice {
+impl LogThrottle {
     /// Returns the line to log, possibly with a count of suppressed lines. None: suppressed.
     pub fn line(&self, line: &str, now: Instant) -> Option<String> {
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_few_lines_are_logged_each_second_and_the_others_are_counted() {
-        let (voice, now) = (Voice::default(), Instant::now());
+        let (voice, now) = (LogThrottle::default(), Instant::now());
         for _ in 0..LINES_MAX {
             assert_eq!(voice.line("a", now).as_deref(), Some("a"));
         }

@@ -6,7 +6,7 @@ use super::geometry::Extent;
 
 /// State of an extent in the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum ExtentState {
     /// Waits for this store; no write is issued before.
     Storing(u64),
     /// Stored in the log.
@@ -19,7 +19,7 @@ enum State {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     extent: Extent,
-    state: State,
+    state: ExtentState,
     /// Number of requests in progress.
     pins: u32,
     /// Completion number of its last write.
@@ -55,7 +55,7 @@ impl ActivityLog {
     pub fn new(capacity: usize, hot: &[Extent]) -> ActivityLog {
         let entry = |extent: &Extent| Entry {
             extent: *extent,
-            state: State::Hot,
+            state: ExtentState::Hot,
             pins: 0,
             written: 1,
             used: 0,
@@ -107,7 +107,7 @@ impl ActivityLog {
             let absent = |extent: &Extent| log.place(*extent).is_err();
             extents.clone().filter(absent).count()
         };
-        let is_leaving = |entry: &Entry| entry.state == State::Leaving;
+        let is_leaving = |entry: &Entry| entry.state == ExtentState::Leaving;
         let needed = missing(self);
         let free = self.capacity - self.entries.len();
         if needed > free {
@@ -126,14 +126,14 @@ impl ActivityLog {
             if let Err(place) = self.place(extent) {
                 let entry = Entry {
                     extent,
-                    state: State::Storing(number),
+                    state: ExtentState::Storing(number),
                     pins: 0,
                     written: 0,
                     used: self.uses,
                 };
                 self.entries.insert(place, entry);
             }
-            if let Some(State::Storing(number)) = self.pin(extent) {
+            if let Some(ExtentState::Storing(number)) = self.pin(extent) {
                 after = after.max(Some(number));
             }
         }
@@ -145,7 +145,7 @@ impl ActivityLog {
         let stable = self.stable;
         let mut needs_flush = false;
         self.entries.retain(|entry| {
-            if entry.state != State::Leaving || entry.pins > 0 {
+            if entry.state != ExtentState::Leaving || entry.pins > 0 {
                 return true;
             }
             if any || entry.written <= stable {
@@ -161,8 +161,8 @@ impl ActivityLog {
     /// Marks the extents of a completed store as hot.
     pub fn stored(&mut self, number: u64) {
         for entry in &mut self.entries {
-            if matches!(entry.state, State::Storing(after) if after <= number) {
-                entry.state = State::Hot;
+            if matches!(entry.state, ExtentState::Storing(after) if after <= number) {
+                entry.state = ExtentState::Hot;
             }
         }
     }
@@ -187,8 +187,8 @@ impl ActivityLog {
                 entry.pins = 0;
                 entry.written = self.completed;
             }
-            if entry.state == State::Leaving {
-                entry.state = State::Hot;
+            if entry.state == ExtentState::Leaving {
+                entry.state = ExtentState::Hot;
             }
         }
     }
@@ -227,10 +227,10 @@ impl ActivityLog {
 
     fn is_hot(&self, extent: Extent) -> bool {
         self.place(extent)
-            .is_ok_and(|place| self.entries[place].state == State::Hot)
+            .is_ok_and(|place| self.entries[place].state == ExtentState::Hot)
     }
 
-    fn pin(&mut self, extent: Extent) -> Option<State> {
+    fn pin(&mut self, extent: Extent) -> Option<ExtentState> {
         let place = self.place(extent).ok()?;
         let entry = &mut self.entries[place];
         entry.pins += 1;
@@ -240,18 +240,18 @@ impl ActivityLog {
 
     /// Chooses the least recently used extents for eviction, except `kept`.
     fn choose(&mut self, count: usize, kept: impl Iterator<Item = Extent> + Clone) {
-        let is_leaving = |entry: &&Entry| entry.state == State::Leaving;
+        let is_leaving = |entry: &&Entry| entry.state == ExtentState::Leaving;
         let leaving = self.entries.iter().filter(is_leaving).count();
         // Chooses several at once, because one flush and one store serve them all.
         let wanted = count.max(self.capacity / 16);
         for _ in leaving..wanted {
             let entries = self.entries.iter_mut();
             let oldest = entries
-                .filter(|entry| entry.state == State::Hot)
+                .filter(|entry| entry.state == ExtentState::Hot)
                 .filter(|entry| kept.clone().all(|extent| extent != entry.extent))
                 .min_by_key(|entry| entry.used);
             match oldest {
-                Some(entry) => entry.state = State::Leaving,
+                Some(entry) => entry.state = ExtentState::Leaving,
                 None => return,
             }
         }

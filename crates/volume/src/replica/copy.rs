@@ -2,9 +2,9 @@
 
 use super::activity::{ActivityLog, Admission};
 use super::bitmap::DirtyBitmap;
-use super::defect::Defect;
-use super::durable::{Change, Durable, Head};
-use super::exchange::{Action, Time};
+use super::defect::ReplicaDefect;
+use super::durable::{CopyHeader, Durable, DurableChange};
+use super::exchange::{ReplicaAction, Time};
 use super::geometry::{Blocks, Extent, Geometry};
 use super::settings::Settings;
 use super::{Payload, Replica};
@@ -13,7 +13,7 @@ use super::{Payload, Replica};
 #[derive(Clone, Debug)]
 pub struct LocalCopy {
     /// Head values that change together, as of the next store.
-    pub head: Head,
+    pub head: CopyHeader,
     /// The activity log.
     pub log: ActivityLog,
     /// Blocks that the other copy may lack.
@@ -33,7 +33,7 @@ pub struct LocalCopy {
     left: Vec<Extent>,
     fill: Option<bool>,
     is_due: bool,
-    under_way: Option<(u64, Change)>,
+    under_way: Option<(u64, DurableChange)>,
     /// Number of the last store that began.
     begun: u64,
     /// Number of the last completed store.
@@ -111,7 +111,7 @@ impl LocalCopy {
     }
 
     /// Returns the next change to store, if one is due and none is in progress.
-    fn next(&mut self) -> Option<(u64, Change)> {
+    fn next(&mut self) -> Option<(u64, DurableChange)> {
         if !self.is_due || self.under_way.is_some() {
             return None;
         }
@@ -119,7 +119,7 @@ impl LocalCopy {
         self.begun += 1;
         let mut left = std::mem::take(&mut self.left);
         left.dedup();
-        let change = Change {
+        let change = DurableChange {
             head: self.head,
             hot: self.log.extents().collect(),
             fill: self.fill.take(),
@@ -140,11 +140,11 @@ impl<P: Payload> Replica<P> {
         if self.copy.store_again_at.is_some_and(|at| self.now >= at) {
             self.copy.store_again_at = None;
             if let Some((number, change)) = &self.copy.under_way {
-                self.out.push(Action::Store(*number, change.clone()));
+                self.out.push(ReplicaAction::Store(*number, change.clone()));
             }
         }
         if let Some((number, change)) = self.copy.next() {
-            self.out.push(Action::Store(number, change));
+            self.out.push(ReplicaAction::Store(number, change));
         }
     }
 
@@ -179,7 +179,7 @@ impl<P: Payload> Replica<P> {
         if admission != Admission::Full {
             copy.head.unflushed = Some(self.settings.boot);
         }
-        match self.broken.is(Defect::WritesBeforeHot) {
+        match self.broken.is(ReplicaDefect::WritesBeforeHot) {
             true if admission != Admission::Full => Admission::Hot,
             _ => admission,
         }
@@ -190,8 +190,9 @@ impl<P: Payload> Replica<P> {
     /// node may become the owner, and it knows only the log.
     fn leaves_unstable(&self) -> bool {
         let recorded = self.may_have_another();
-        let early = self.broken.is(Defect::LeavesBeforeRecord);
-        (!self.other.receives() && (!recorded || early)) || self.broken.is(Defect::EvictsUnstable)
+        let early = self.broken.is(ReplicaDefect::LeavesBeforeRecord);
+        (!self.other.receives() && (!recorded || early))
+            || self.broken.is(ReplicaDefect::EvictsUnstable)
     }
 
     /// Evicts extents that can leave the log. Returns whether a flush is needed.

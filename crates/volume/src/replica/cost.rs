@@ -23,18 +23,18 @@ impl Payload for Handle {
 /// Node of a volume with both copies in sync, and the inputs that give it the lease.
 pub(super) fn granted() -> (Replica<Handle>, [Input<Handle>; 2]) {
     let settings = Settings {
-        me: Node(0),
-        other: Node(1),
+        me: NodeId(0),
+        other: NodeId(1),
         boot: Boot(1),
         geometry: GEOMETRY,
-        bounds: Bounds::default(),
+        bounds: ReplicaLimits::default(),
     };
     let durable = Durable::created(GEOMETRY, VOLUME);
     let record = Record {
         incarnation: Incarnation(1),
         generation: Generation(1),
         epoch: Epoch(0),
-        in_sync: InSync::Both(Node(0), Node(1)),
+        in_sync: InSync::Both(NodeId(0), NodeId(1)),
         forks: Vec::new(),
     };
     let granted = Input::Granted {
@@ -60,7 +60,7 @@ pub(super) fn mirrored() -> Replica<Handle> {
         lacks: false,
         unclean: false,
     };
-    let welcome = Message::Welcome {
+    let welcome = ReplicaMessage::Welcome {
         number: 1,
         introduction,
     };
@@ -78,12 +78,12 @@ pub(super) fn mirrored() -> Replica<Handle> {
 }
 
 /// Runs a write from the request to the reply.
-fn write(replica: &mut Replica<Handle>, block: u64, actions: &mut Vec<Action<Handle>>) {
+fn write(replica: &mut Replica<Handle>, block: u64, actions: &mut Vec<ReplicaAction<Handle>>) {
     let blocks = Blocks {
         first: block,
         count: 1,
     };
-    let body = Body::Data(Handle);
+    let body = WriteContent::Data(Handle);
     let request = Request::Write {
         blocks,
         body,
@@ -91,14 +91,14 @@ fn write(replica: &mut Replica<Handle>, block: u64, actions: &mut Vec<Action<Han
     };
     actions.clear();
     replica.handle(Time(2), Input::Request(RequestId(block), request), actions);
-    if let Some(Action::Store(number, _)) = actions.first() {
+    if let Some(ReplicaAction::Store(number, _)) = actions.first() {
         let stored = Input::Stored(*number);
         actions.clear();
         replica.handle(Time(2), stored, actions);
     }
     let [
-        Action::Disk(id, _),
-        Action::Send(session, Message::Command { tag, .. }),
+        ReplicaAction::Disk(id, _),
+        ReplicaAction::Send(session, ReplicaMessage::Command { tag, .. }),
     ] = &actions[..]
     else {
         panic!("{actions:?}");
@@ -107,9 +107,12 @@ fn write(replica: &mut Replica<Handle>, block: u64, actions: &mut Vec<Action<Han
     actions.clear();
     replica.handle(Time(3), Input::Disk(id, DiskResult::Done), actions);
     assert!(actions.is_empty(), "the other copy has not replied");
-    let done = Input::Message(session, Message::Done { tag });
+    let done = Input::Message(session, ReplicaMessage::Done { tag });
     replica.handle(Time(4), done, actions);
-    assert!(matches!(actions[..], [Action::Reply(_, Outcome::Done)]));
+    assert!(matches!(
+        actions[..],
+        [ReplicaAction::Reply(_, RequestOutcome::Done)]
+    ));
 }
 
 #[test]

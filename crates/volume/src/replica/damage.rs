@@ -12,14 +12,14 @@
 //! - A resync skips blocks that are damaged here and missing on the other copy. They stay dirty,
 //!   so the resync does not finish until they are overwritten.
 
-use super::defect::Defect;
+use super::defect::ReplicaDefect;
 use super::exchange::{DiskResult, Notice, Operation};
 use super::geometry::Blocks;
-use super::message::{Body, Command};
-use super::operations::Purpose;
-use super::other::Phase;
-use super::requests::{Origin, Part, Work};
-use super::verify::Fault;
+use super::message::{FollowerCommand, WriteContent};
+use super::operations::OperationPurpose;
+use super::other::PeerPhase;
+use super::requests::{RequestInitiator, RequestOperation, RequestPartState};
+use super::verify::BlockFault;
 use super::{Payload, Replica};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,7 +34,7 @@ const ROUNDS_MAX: u8 = 3;
 
 /// Reason why a damaged block was not repaired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unrepaired {
+pub enum RepairFailure {
     /// The other copy is not connected, or does not receive writes yet.
     Away,
     /// The block is also damaged on the other copy.
@@ -47,8 +47,8 @@ pub enum Unrepaired {
 
 /// Tracked damaged blocks of this copy that were not repaired.
 #[derive(Clone, Debug, Default)]
-pub struct Damage {
-    known: BTreeMap<u64, Unrepaired>,
+pub struct DamagedBlocks {
+    known: BTreeMap<u64, RepairFailure>,
     /// Blocks being repaired, for reads and for a resync.
     repairs: BTreeSet<u64>,
 }
@@ -70,29 +70,29 @@ impl<P: Payload> Replica<P> {
         }
         if !receives {
             for block in wrong {
-                self.cannot_repair(*block, Unrepaired::Away);
+                self.cannot_repair(*block, RepairFailure::Away);
             }
-        } else if !has_failed && self.other.phase == Phase::Mirrored {
+        } else if !has_failed && self.other.phase == PeerPhase::Mirrored {
             // Repairs did not last, or too many blocks are damaged.
-            self.requests.slot_mut(place).local = Part::Failed;
+            self.requests.slot_mut(place).local = RequestPartState::Failed;
             return self.local_failed();
         }
         // Without data the read fails.
-        self.requests.slot_mut(place).local = Part::Done;
+        self.requests.slot_mut(place).local = RequestPartState::Done;
         self.settle(place);
     }
 
     /// Handles a resync read that found damaged blocks on the source.
     pub(super) fn copy_damaged(&mut self, place: u32, wrong: &[u64]) {
         let slot = self.requests.slot(place);
-        if slot.replied || slot.origin == Origin::Verify {
+        if slot.replied || slot.origin == RequestInitiator::Verify {
             return self.end_slot(place);
         }
-        if self.broken.is(Defect::CopiesZeros) {
+        if self.broken.is(ReplicaDefect::CopiesZeros) {
             let slot = self.requests.slot_mut(place);
-            (slot.local, slot.remote) = (Part::Done, Part::Waiting);
-            let (blocks, body, fua) = (slot.blocks, Body::Zero, false);
-            return self.command(place, Command::Write { blocks, body, fua });
+            (slot.local, slot.remote) = (RequestPartState::Done, RequestPartState::Waiting);
+            let (blocks, body, fua) = (slot.blocks, WriteContent::Zero, false);
+            return self.command(place, FollowerCommand::Write { blocks, body, fua });
         }
         self.other.skips.extend(wrong);
         if self.other.skips.len() > KNOWN_MAX {
@@ -114,7 +114,9 @@ impl<P: Payload> Replica<P> {
             first: block,
             count: 1,
         };
-        let slot = self.requests.open(Origin::Repair, Work::Repair, blocks);
+        let slot = self
+            .requests
+            .open(RequestInitiator::Repair, RequestOperation::Repair, blocks);
         self.begin_slot(slot);
     }
 
@@ -122,24 +124,26 @@ impl<P: Payload> Replica<P> {
     pub(super) fn repair_went_on(&mut self, place: u32, result: DiskResult<P>) {
         let now = self.now;
         let slot = self.requests.slot_mut(place);
-        let (blocks, is_written) = (slot.blocks, slot.remote == Part::Done);
+        let (blocks, is_written) = (slot.blocks, slot.remote == RequestPartState::Done);
         match result {
             DiskResult::Done | DiskResult::Data(_) => {
                 // The block was rewritten, or is no longer damaged.
-                (slot.local, slot.remote) = (Part::Done, Part::Done);
+                (slot.local, slot.remote) = (RequestPartState::Done, RequestPartState::Done);
                 self.forget_damage(blocks);
                 self.end_slot(place);
             }
             _ if slot.replied => self.end_slot(place),
-            DiskResult::Damaged(_) if is_written => self.not_repaired(place, Unrepaired::Differs),
-            DiskResult::Damaged(_) if self.other.receives() => {
-                (slot.local, slot.remote) = (Part::Done, Part::Waiting);
-                slot.sent_at = now;
-                self.command(place, Command::Read { blocks });
+            DiskResult::Damaged(_) if is_written => {
+                self.not_repaired(place, RepairFailure::Differs)
             }
-            DiskResult::Damaged(_) => self.not_repaired(place, Unrepaired::Away),
+            DiskResult::Damaged(_) if self.other.receives() => {
+                (slot.local, slot.remote) = (RequestPartState::Done, RequestPartState::Waiting);
+                slot.sent_at = now;
+                self.command(place, FollowerCommand::Read { blocks });
+            }
+            DiskResult::Damaged(_) => self.not_repaired(place, RepairFailure::Away),
             DiskResult::Failed => {
-                slot.local = Part::Failed;
+                slot.local = RequestPartState::Failed;
                 if is_written {
                     self.local_failed();
                 }
@@ -157,49 +161,55 @@ impl<P: Payload> Replica<P> {
         }
         let now = self.now;
         let slot = self.requests.slot_mut(place);
-        (slot.local, slot.remote) = (Part::Waiting, Part::Done);
+        (slot.local, slot.remote) = (RequestPartState::Waiting, RequestPartState::Done);
         slot.sent_at = now;
         let blocks = slot.blocks;
-        self.start(Purpose::Local(place), Operation::Repair { blocks, data });
+        self.start(
+            OperationPurpose::Local(place),
+            Operation::Repair { blocks, data },
+        );
     }
 
     /// Returns whether a repair waits for the content of the other copy.
     fn is_fetched(&self, place: u32) -> bool {
         self.requests.is_running(place) && {
             let slot = self.requests.slot(place);
-            slot.remote == Part::Waiting && matches!(slot.work, Work::Repair)
+            slot.remote == RequestPartState::Waiting
+                && matches!(slot.work, RequestOperation::Repair)
         }
     }
 
     /// Handles a report that the other copy cannot read blocks.
     pub(super) fn remote_unreadable(&mut self, place: u32) {
         match self.is_fetched(place) {
-            true => self.not_repaired(place, Unrepaired::Unreadable),
-            false => self.remote_verified(place, Fault::UnreadableThere),
+            true => self.not_repaired(place, RepairFailure::Unreadable),
+            false => self.remote_verified(place, BlockFault::UnreadableThere),
         }
     }
 
     /// Handles a report that blocks of the other copy are damaged.
     pub(super) fn remote_damaged(&mut self, place: u32) {
         match self.is_fetched(place) {
-            true => self.not_repaired(place, Unrepaired::Damaged),
-            false => self.remote_verified(place, Fault::DamagedThere),
+            true => self.not_repaired(place, RepairFailure::Damaged),
+            false => self.remote_verified(place, BlockFault::DamagedThere),
         }
     }
 
-    fn remote_verified(&mut self, place: u32, fault: Fault) {
+    fn remote_verified(&mut self, place: u32, fault: BlockFault) {
         if self.requests.is_running(place) {
             let slot = self.requests.slot(place);
-            if slot.remote == Part::Waiting && matches!(slot.work, Work::Verify { .. }) {
+            if slot.remote == RequestPartState::Waiting
+                && matches!(slot.work, RequestOperation::Verify { .. })
+            {
                 self.verify_compared(place, Some(fault));
             }
         }
     }
 
     /// Handles content of the other copy that does not match the checksum.
-    pub(super) fn not_repaired(&mut self, place: u32, why: Unrepaired) {
+    pub(super) fn not_repaired(&mut self, place: u32, why: RepairFailure) {
         let slot = self.requests.slot_mut(place);
-        slot.local = Part::Failed;
+        slot.local = RequestPartState::Failed;
         let block = slot.blocks.first;
         self.cannot_repair(block, why);
         self.end_slot(place);
@@ -215,7 +225,7 @@ impl<P: Payload> Replica<P> {
         self.damage.repairs.clear();
     }
 
-    fn cannot_repair(&mut self, block: u64, why: Unrepaired) {
+    fn cannot_repair(&mut self, block: u64, why: RepairFailure) {
         let known = &mut self.damage.known;
         let before = known.get(&block).copied();
         if before.is_none() && known.len() >= KNOWN_MAX {
@@ -238,13 +248,13 @@ impl<P: Payload> Replica<P> {
     }
 }
 
-impl fmt::Display for Unrepaired {
+impl fmt::Display for RepairFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Unrepaired::Away => "the other copy is not connected",
-            Unrepaired::Damaged => "they are damaged in the other copy, too",
-            Unrepaired::Unreadable => "the other node cannot read its copy of them",
-            Unrepaired::Differs => "the other copy has something else, which may be older",
+            RepairFailure::Away => "the other copy is not connected",
+            RepairFailure::Damaged => "they are damaged in the other copy, too",
+            RepairFailure::Unreadable => "the other node cannot read its copy of them",
+            RepairFailure::Differs => "the other copy has something else, which may be older",
         })
     }
 }

@@ -4,7 +4,7 @@
 /// Deliberate bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(not(test), allow(dead_code, reason = "asked for, never set"))]
-pub(crate) enum Defect {
+pub(crate) enum ReplicaDefect {
     /// A write is acknowledged when only the local disk has it.
     AcksWithoutOther,
     /// A write proceeds without the other copy before the record permits it.
@@ -86,21 +86,21 @@ pub(crate) enum Defect {
 
 /// Injected defect, if any.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Broken {
+pub(crate) struct InjectedDefect {
     #[cfg(test)]
-    pub by: Option<Defect>,
+    pub by: Option<ReplicaDefect>,
 }
 
-impl Broken {
+impl InjectedDefect {
     /// Returns whether this defect is injected.
     #[cfg(test)]
-    pub fn is(self, defect: Defect) -> bool {
+    pub fn is(self, defect: ReplicaDefect) -> bool {
         self.by == Some(defect)
     }
 
     /// Always false outside of tests.
     #[cfg(not(test))]
-    pub fn is(self, _: Defect) -> bool {
+    pub fn is(self, _: ReplicaDefect) -> bool {
         false
     }
 }

@@ -1,4 +1,4 @@
-//! Durable state of a copy besides its data, and its changes. One [`Change`] is stored at a time;
+//! Durable state of a copy besides its data, and its changes. One [`DurableChange`] is stored at a time;
 //! actions that depend on it wait until it is stored.
 
 use super::geometry::{Extent, Geometry};
@@ -29,7 +29,7 @@ pub enum CopyState {
 
 /// Head of a copy: values that change together, stored atomically.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Head {
+pub struct CopyHeader {
     /// Identifier of the volume; None for a blank copy.
     pub volume: Option<VolumeId>,
     /// Size of the volume, blocks.
@@ -49,7 +49,7 @@ pub struct Head {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Durable {
     /// Head of the copy.
-    pub head: Head,
+    pub head: CopyHeader,
     /// The activity log.
     pub hot: Vec<Extent>,
     /// Dirty bits of blocks that the other copy may lack, 64 per word.
@@ -59,9 +59,9 @@ pub struct Durable {
 /// Change of the durable state, stored atomically. The order on disk: `fill`, then `bits`, then,
 /// after a flush, `head` and `hot` together.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct DurableChange {
     /// New head of the copy.
-    pub head: Head,
+    pub head: CopyHeader,
     /// Complete activity log.
     pub hot: Vec<Extent>,
     /// Value that all dirty bits are set to first.
@@ -74,7 +74,7 @@ impl Durable {
     /// State of a copy that was never part of a volume.
     pub fn blank(geometry: Geometry) -> Durable {
         Durable {
-            head: Head {
+            head: CopyHeader {
                 volume: None,
                 blocks: geometry.blocks,
                 promised: Epoch(0),
@@ -99,7 +99,7 @@ impl Durable {
     }
 
     /// Applies a stored change.
-    pub fn apply(&mut self, geometry: Geometry, change: &Change) {
+    pub fn apply(&mut self, geometry: Geometry, change: &DurableChange) {
         let blocks = self.head.blocks.max(change.head.blocks);
         let geometry = Geometry { blocks, ..geometry };
         self.dirty.resize(blocks.div_ceil(64) as usize, 0);

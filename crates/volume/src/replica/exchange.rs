@@ -1,12 +1,12 @@
 //! Inputs and actions of a replica. Inputs: client requests, disk results, messages, lease events
 //! and orders. Actions: what the driver has to do.
 
-use super::damage::Unrepaired;
-use super::durable::Change;
+use super::damage::RepairFailure;
+use super::durable::DurableChange;
 use super::geometry::{BLOCK_BYTES, Blocks};
-use super::handshake::Refusal;
-use super::message::{Body, Message, Session};
-use super::record::{Epoch, Node, Record};
+use super::handshake::JoinRefusal;
+use super::message::{ReplicaMessage, Session, WriteContent};
+use super::record::{Epoch, NodeId, Record};
 use super::verify::Verify;
 use std::fmt;
 
@@ -39,7 +39,7 @@ pub enum Request<P> {
         /// Range to write.
         blocks: Blocks,
         /// New content of the blocks.
-        body: Body<P>,
+        body: WriteContent<P>,
         /// The request completes only when the data is on stable storage.
         fua: bool,
     },
@@ -49,7 +49,7 @@ pub enum Request<P> {
 
 /// Result of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome<P> {
+pub enum RequestOutcome<P> {
     /// The write or flush is complete.
     Done,
     /// Data of a read.
@@ -78,7 +78,7 @@ pub enum Operation<P> {
         /// Range to write.
         blocks: Blocks,
         /// New content of the blocks.
-        body: Body<P>,
+        body: WriteContent<P>,
         /// The operation completes only when the data is on stable storage.
         fua: bool,
     },
@@ -109,11 +109,11 @@ pub enum DiskResult<P> {
 
 /// Order of an operator or of the guest's manager.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
-    /// Freezes requests, makes both copies clean and waits for [`Order::HandOver`] or
-    /// [`Order::Thaw`].
+pub enum ReplicaOrder {
+    /// Freezes requests, makes both copies clean and waits for [`ReplicaOrder::HandOver`] or
+    /// [`ReplicaOrder::Thaw`].
     Freeze,
-    /// Resumes after [`Order::Freeze`].
+    /// Resumes after [`ReplicaOrder::Freeze`].
     Thaw,
     /// Makes both copies clean and releases the lease.
     HandOver,
@@ -154,7 +154,7 @@ pub enum Input<P> {
     /// Tells whether the other node has sent nothing for longer than its heartbeat interval.
     Silent(bool),
     /// A message has arrived.
-    Message(Session, Message<P>),
+    Message(Session, ReplicaMessage<P>),
     /// The lease was granted and is valid until this time. The record is that of the grant.
     Granted {
         /// Epoch of the grant.
@@ -184,22 +184,22 @@ pub enum Input<P> {
         to: u64,
     },
     /// An operator sent an order.
-    Order(Order),
+    Order(ReplicaOrder),
     /// The time of [`super::Replica::deadline`] has come.
     Tick,
 }
 
 /// Action for the driver. Actions are executed in order.
 #[derive(Clone, Debug)]
-pub enum Action<P> {
+pub enum ReplicaAction<P> {
     /// Sends a reply to a client.
-    Reply(RequestId, Outcome<P>),
+    Reply(RequestId, RequestOutcome<P>),
     /// Starts a local disk operation.
     Disk(OperationId, Operation<P>),
     /// Stores a change, then reports [`Input::Stored`].
-    Store(u64, Change),
+    Store(u64, DurableChange),
     /// Sends a message.
-    Send(Session, Message<P>),
+    Send(Session, ReplicaMessage<P>),
     /// Closes a connection, and opens a new one.
     Disconnect(Session),
     /// Proposes a record. The cluster accepts it if the epoch is current and the generation is the
@@ -228,7 +228,7 @@ pub enum Notice {
     /// The disk of the other copy failed.
     OtherFailed,
     /// The other copy has been refused.
-    Refused(Refusal),
+    Refused(JoinRefusal),
     /// Both copies are in sync again.
     InSync,
     /// A resync has started.
@@ -247,7 +247,7 @@ pub enum Notice {
     /// This copy lost power and the other one did not, so the other one becomes the owner.
     GivesWay,
     /// This copy lost power, and the other one is not reachable.
-    WaitsForOther(Node),
+    WaitsForOther(NodeId),
     /// An operator ordered a full comparison of the other copy.
     ResyncOrdered,
     /// Requests are frozen and both copies are clean.
@@ -261,7 +261,7 @@ pub enum Notice {
         /// Number of the block.
         block: u64,
         /// Reason why it was not repaired.
-        why: Unrepaired,
+        why: RepairFailure,
     },
 }
 

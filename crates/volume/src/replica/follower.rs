@@ -1,13 +1,13 @@
 //! Follower: the copy of a node that is not the owner. It promises an epoch, introduces itself,
 //! and executes the owner's commands until the session ends.
 
-use super::defect::Defect;
-use super::exchange::{Action, DiskResult, Operation};
+use super::defect::ReplicaDefect;
+use super::exchange::{DiskResult, Operation, ReplicaAction};
 use super::handshake::{Introduction, joined};
-use super::message::{Command, Message, Payload};
-use super::operations::Purpose;
+use super::message::{FollowerCommand, Payload, ReplicaMessage};
+use super::operations::OperationPurpose;
 use super::record::{Epoch, Generation};
-use super::tenure::Role;
+use super::tenure::LeaseRole;
 use super::{CopyState, Replica};
 use std::collections::VecDeque;
 
@@ -16,7 +16,7 @@ const OWN_REQUESTS_MAX: usize = 256;
 
 /// State of the follower.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Task {
+pub enum FollowerTask {
     /// No owner.
     #[default]
     None,
@@ -42,23 +42,23 @@ pub enum Task {
 
 /// Follower's state with regard to the owner.
 #[derive(Clone, Debug)]
-pub struct Following<P> {
-    pub(super) task: Task,
+pub struct FollowerState<P> {
+    pub(super) task: FollowerTask,
     epoch: Epoch,
     /// Number of the owner's greeting.
     number: u64,
     /// Number of greetings by all owners.
     serial: u64,
     /// Messages that wait for a store.
-    held: VecDeque<Message<P>>,
+    held: VecDeque<ReplicaMessage<P>>,
     /// Write that tests whether a failed disk works again.
     tried: Option<u32>,
 }
 
-impl<P> Default for Following<P> {
-    fn default() -> Following<P> {
-        Following {
-            task: Task::None,
+impl<P> Default for FollowerState<P> {
+    fn default() -> FollowerState<P> {
+        FollowerState {
+            task: FollowerTask::None,
             epoch: Epoch(0),
             number: 0,
             serial: 0,
@@ -68,10 +68,10 @@ impl<P> Default for Following<P> {
     }
 }
 
-impl<P> Following<P> {
+impl<P> FollowerState<P> {
     /// Ends the session; results of pending operations are dropped.
     pub fn end(&mut self) {
-        self.task = Task::None;
+        self.task = FollowerTask::None;
         self.serial += 1;
         self.held.clear();
         self.tried = None;
@@ -79,22 +79,22 @@ impl<P> Following<P> {
 
     /// Returns whether an owner is being followed.
     pub fn is_active(&self) -> bool {
-        self.task != Task::None
+        self.task != FollowerTask::None
     }
 }
 
 impl<P: Payload> Replica<P> {
     /// Handles a message of an owner.
-    pub(super) fn follow(&mut self, message: Message<P>) {
-        if let Message::Hello { epoch, number } = message {
+    pub(super) fn follow(&mut self, message: ReplicaMessage<P>) {
+        if let ReplicaMessage::Hello { epoch, number } = message {
             return self.greeted(epoch, number);
         }
         match self.following.task {
-            Task::None | Task::Draining | Task::Promising(_) => {}
+            FollowerTask::None | FollowerTask::Draining | FollowerTask::Promising(_) => {}
             // No valid owner sends that much. Ending the session makes the owner time out and
             // disconnect.
             _ if self.has_too_much() => self.following.end(),
-            Task::Ready => self.obey(message),
+            FollowerTask::Ready => self.execute_owner_message(message),
             _ => self.following.held.push_back(message),
         }
     }
@@ -107,15 +107,15 @@ impl<P: Payload> Replica<P> {
 
     fn greeted(&mut self, epoch: Epoch, number: u64) {
         let promised = self.copy.head.promised.max(self.tenure.epoch);
-        let is_owner = self.tenure.role != Role::Idle && epoch <= self.tenure.epoch;
-        if (epoch < promised || is_owner) && !self.broken.is(Defect::AcceptsOldEpochs) {
-            return self.send(Message::Refused { number, promised });
+        let is_owner = self.tenure.role != LeaseRole::Idle && epoch <= self.tenure.epoch;
+        if (epoch < promised || is_owner) && !self.broken.is(ReplicaDefect::AcceptsOldEpochs) {
+            return self.send(ReplicaMessage::Refused { number, promised });
         }
-        if self.tenure.role != Role::Idle || self.tenure.waits {
+        if self.tenure.role != LeaseRole::Idle || self.tenure.waits {
             self.step_down();
         }
         self.following.end();
-        self.following.task = Task::Draining;
+        self.following.task = FollowerTask::Draining;
         self.following.epoch = epoch;
         self.following.number = number;
         if self.is_drained() {
@@ -124,15 +124,15 @@ impl<P: Payload> Replica<P> {
     }
 
     pub(super) fn follower_drained(&mut self) {
-        if self.following.task != Task::Draining {
+        if self.following.task != FollowerTask::Draining {
             return;
         }
         self.copy.head.promised = self.following.epoch;
-        self.following.task = Task::Promising(self.copy.store());
+        self.following.task = FollowerTask::Promising(self.copy.store());
     }
 
     fn welcome_owner(&mut self) {
-        self.following.task = Task::Ready;
+        self.following.task = FollowerTask::Ready;
         let head = &self.copy.head;
         let introduction = Introduction {
             volume: head.volume,
@@ -145,7 +145,7 @@ impl<P: Payload> Replica<P> {
             unclean: head.unflushed.is_some(),
         };
         let number = self.following.number;
-        self.send(Message::Welcome {
+        self.send(ReplicaMessage::Welcome {
             number,
             introduction,
         });
@@ -154,43 +154,43 @@ impl<P: Payload> Replica<P> {
     pub(super) fn follower_stored(&mut self) {
         let done = |number| self.copy.has_stored(number);
         match self.following.task {
-            Task::Promising(number) if done(number) => return self.welcome_owner(),
-            Task::Beginning(number) if done(number) => {
-                self.out.push(Action::Resized(self.copy.head.blocks));
-                self.send(Message::Begun);
+            FollowerTask::Promising(number) if done(number) => return self.welcome_owner(),
+            FollowerTask::Beginning(number) if done(number) => {
+                self.out.push(ReplicaAction::Resized(self.copy.head.blocks));
+                self.send(ReplicaMessage::Begun);
             }
-            Task::Joining(number) if done(number) => self.send(Message::Finished),
-            Task::Settling(number) if done(number) => self.send(Message::Settled),
-            Task::Growing(number) if done(number) => self.send(Message::Grown),
-            Task::Marking(number) if done(number) => {}
+            FollowerTask::Joining(number) if done(number) => self.send(ReplicaMessage::Finished),
+            FollowerTask::Settling(number) if done(number) => self.send(ReplicaMessage::Settled),
+            FollowerTask::Growing(number) if done(number) => self.send(ReplicaMessage::Grown),
+            FollowerTask::Marking(number) if done(number) => {}
             _ => return,
         }
-        self.following.task = Task::Ready;
-        while self.following.task == Task::Ready {
+        self.following.task = FollowerTask::Ready;
+        while self.following.task == FollowerTask::Ready {
             let Some(message) = self.following.held.pop_front() else {
                 return;
             };
-            self.obey(message);
+            self.execute_owner_message(message);
         }
     }
 
     /// Executes a message if it is from the owner of the promised epoch.
-    fn obey(&mut self, message: Message<P>) {
-        let (Message::Begin { epoch, .. }
-        | Message::Command { epoch, .. }
-        | Message::Finish { epoch, .. }
-        | Message::Grow { epoch, .. }
-        | Message::Resized { epoch, .. }
-        | Message::Settle { epoch }) = message
+    fn execute_owner_message(&mut self, message: ReplicaMessage<P>) {
+        let (ReplicaMessage::Begin { epoch, .. }
+        | ReplicaMessage::Command { epoch, .. }
+        | ReplicaMessage::Finish { epoch, .. }
+        | ReplicaMessage::Grow { epoch, .. }
+        | ReplicaMessage::Resized { epoch, .. }
+        | ReplicaMessage::Settle { epoch }) = message
         else {
             return;
         };
         let current = epoch == self.following.epoch && epoch == self.copy.head.promised;
-        if !current && !self.broken.is(Defect::AcceptsOldEpochs) {
+        if !current && !self.broken.is(ReplicaDefect::AcceptsOldEpochs) {
             return;
         }
         match message {
-            Message::Begin {
+            ReplicaMessage::Begin {
                 volume,
                 incarnation,
                 base,
@@ -201,49 +201,49 @@ impl<P: Payload> Replica<P> {
                 if blocks == 0 || blocks > self.copy.room {
                     return self.following.end();
                 }
-                if !self.broken.is(Defect::BeginsInOldSize) {
+                if !self.broken.is(ReplicaDefect::BeginsInOldSize) {
                     self.take_size(blocks);
                 }
                 let head = &mut self.copy.head;
                 head.volume = Some(volume);
                 head.incarnation = incarnation;
                 head.state = CopyState::Syncing { base };
-                if self.broken.is(Defect::ForgetsLogEarly) {
+                if self.broken.is(ReplicaDefect::ForgetsLogEarly) {
                     self.copy.log.clear();
                 }
-                self.following.task = Task::Beginning(self.copy.store());
+                self.following.task = FollowerTask::Beginning(self.copy.store());
             }
-            Message::Command { tag, command, .. } => self.execute(epoch, tag, command),
-            Message::Finish { generation, .. } => {
-                self.following.task = Task::Flushing(generation);
+            ReplicaMessage::Command { tag, command, .. } => self.execute(epoch, tag, command),
+            ReplicaMessage::Finish { generation, .. } => {
+                self.following.task = FollowerTask::Flushing(generation);
                 let serial = self.following.serial;
-                if self.broken.is(Defect::JoinsWithoutFlush) {
+                if self.broken.is(ReplicaDefect::JoinsWithoutFlush) {
                     self.join(generation);
                 } else {
-                    self.start(Purpose::Finish { serial }, Operation::Flush);
+                    self.start(OperationPurpose::Finish { serial }, Operation::Flush);
                 }
             }
-            Message::Grow { blocks, .. } => self.grow_as_told(blocks),
-            Message::Resized { blocks, .. } => {
+            ReplicaMessage::Grow { blocks, .. } => self.grow_as_told(blocks),
+            ReplicaMessage::Resized { blocks, .. } => {
                 let blocks = blocks.min(self.copy.head.blocks);
-                self.out.push(Action::Resized(blocks));
+                self.out.push(ReplicaAction::Resized(blocks));
             }
-            Message::Settle { .. } => {
+            ReplicaMessage::Settle { .. } => {
                 self.copy.head.unflushed = None;
-                self.following.task = Task::Settling(self.copy.store());
+                self.following.task = FollowerTask::Settling(self.copy.store());
             }
             _ => {}
         }
     }
 
-    fn execute(&mut self, epoch: Epoch, tag: u32, command: Command<P>) {
-        let is_write = matches!(command, Command::Write { .. });
+    fn execute(&mut self, epoch: Epoch, tag: u32, command: FollowerCommand<P>) {
+        let is_write = matches!(command, FollowerCommand::Write { .. });
         // A copy in sync may serve after a loss of the owner, so it has to record that it has
         // acknowledged writes.
         if is_write && joined(&self.copy.head).0 > 0 && self.copy.head.unflushed.is_none() {
             self.copy.head.unflushed = Some(self.settings.boot);
-            self.following.task = Task::Marking(self.copy.store());
-            let message = Message::Command {
+            self.following.task = FollowerTask::Marking(self.copy.store());
+            let message = ReplicaMessage::Command {
                 epoch,
                 tag,
                 command,
@@ -252,37 +252,48 @@ impl<P: Payload> Replica<P> {
         }
         let serial = self.following.serial;
         match command {
-            Command::Write { blocks, body, fua } if self.settings.geometry.contains(blocks) => {
+            FollowerCommand::Write { blocks, body, fua }
+                if self.settings.geometry.contains(blocks) =>
+            {
                 let write = Operation::Write { blocks, body, fua };
                 if self.copy.faulty {
                     self.following.tried = Some(tag);
                 }
-                self.start(Purpose::Serve { serial, tag }, write);
+                self.start(OperationPurpose::Serve { serial, tag }, write);
             }
-            Command::Compare { blocks, checksum } if self.settings.geometry.contains(blocks) => {
-                let purpose = Purpose::Compare {
+            FollowerCommand::Compare { blocks, checksum }
+                if self.settings.geometry.contains(blocks) =>
+            {
+                let purpose = OperationPurpose::Compare {
                     serial,
                     tag,
                     checksum,
                 };
                 self.start(purpose, Operation::Read(blocks));
             }
-            Command::Verify { blocks, checksum } if self.settings.geometry.contains(blocks) => {
-                let purpose = Purpose::Verify {
+            FollowerCommand::Verify { blocks, checksum }
+                if self.settings.geometry.contains(blocks) =>
+            {
+                let purpose = OperationPurpose::Verify {
                     serial,
                     tag,
                     checksum,
                 };
                 self.start(purpose, Operation::Read(blocks));
             }
-            Command::Read { blocks } if self.settings.geometry.contains(blocks) => {
-                self.start(Purpose::Fetch { serial, tag }, Operation::Read(blocks));
+            FollowerCommand::Read { blocks } if self.settings.geometry.contains(blocks) => {
+                self.start(
+                    OperationPurpose::Fetch { serial, tag },
+                    Operation::Read(blocks),
+                );
             }
-            Command::Flush => self.start(Purpose::Serve { serial, tag }, Operation::Flush),
-            Command::Write { .. }
-            | Command::Compare { .. }
-            | Command::Verify { .. }
-            | Command::Read { .. } => self.send(Message::Failed { tag }),
+            FollowerCommand::Flush => {
+                self.start(OperationPurpose::Serve { serial, tag }, Operation::Flush)
+            }
+            FollowerCommand::Write { .. }
+            | FollowerCommand::Compare { .. }
+            | FollowerCommand::Verify { .. }
+            | FollowerCommand::Read { .. } => self.send(ReplicaMessage::Failed { tag }),
         }
     }
 
@@ -298,7 +309,7 @@ impl<P: Payload> Replica<P> {
                     self.following.tried = None;
                     self.copy.faulty = false;
                 }
-                self.send(Message::Done { tag });
+                self.send(ReplicaMessage::Done { tag });
             }
         }
     }
@@ -309,9 +320,9 @@ impl<P: Payload> Replica<P> {
             return;
         }
         self.send(match result {
-            DiskResult::Data(data) => Message::Content { tag, data },
-            DiskResult::Damaged(_) => Message::Damaged { tag },
-            DiskResult::Done | DiskResult::Failed => Message::Unreadable { tag },
+            DiskResult::Data(data) => ReplicaMessage::Content { tag, data },
+            DiskResult::Damaged(_) => ReplicaMessage::Damaged { tag },
+            DiskResult::Done | DiskResult::Failed => ReplicaMessage::Unreadable { tag },
         });
     }
 
@@ -321,10 +332,12 @@ impl<P: Payload> Replica<P> {
         }
         match result {
             DiskResult::Data(data) if data.checksum() == expected => {
-                self.send(Message::Done { tag });
+                self.send(ReplicaMessage::Done { tag });
             }
             // Damaged blocks are rewritten.
-            DiskResult::Data(_) | DiskResult::Damaged(_) => self.send(Message::Differs { tag }),
+            DiskResult::Data(_) | DiskResult::Damaged(_) => {
+                self.send(ReplicaMessage::Differs { tag })
+            }
             DiskResult::Done | DiskResult::Failed => self.follower_failed(tag),
         }
     }
@@ -335,24 +348,24 @@ impl<P: Payload> Replica<P> {
             return;
         }
         self.send(match result {
-            DiskResult::Data(data) if data.checksum() == expected => Message::Done { tag },
-            DiskResult::Data(_) => Message::Differs { tag },
-            DiskResult::Damaged(_) if self.broken.is(Defect::VerifyTrustsTheirs) => {
-                Message::Done { tag }
+            DiskResult::Data(data) if data.checksum() == expected => ReplicaMessage::Done { tag },
+            DiskResult::Data(_) => ReplicaMessage::Differs { tag },
+            DiskResult::Damaged(_) if self.broken.is(ReplicaDefect::VerifyTrustsTheirs) => {
+                ReplicaMessage::Done { tag }
             }
-            DiskResult::Damaged(_) => Message::Damaged { tag },
-            DiskResult::Done | DiskResult::Failed => Message::Unreadable { tag },
+            DiskResult::Damaged(_) => ReplicaMessage::Damaged { tag },
+            DiskResult::Done | DiskResult::Failed => ReplicaMessage::Unreadable { tag },
         });
     }
 
     fn follower_failed(&mut self, tag: u32) {
         self.copy.faulty = true;
-        self.send(Message::Failed { tag });
+        self.send(ReplicaMessage::Failed { tag });
         self.following.end();
     }
 
     pub(super) fn finish_flushed(&mut self, serial: u64, result: DiskResult<P>) {
-        let Task::Flushing(generation) = self.following.task else {
+        let FollowerTask::Flushing(generation) = self.following.task else {
             return;
         };
         if serial != self.following.serial {
@@ -372,6 +385,6 @@ impl<P: Payload> Replica<P> {
         self.copy.faulty = false;
         self.copy.head.state = CopyState::Joined(generation);
         self.copy.head.unflushed = Some(self.settings.boot);
-        self.following.task = Task::Joining(self.copy.store());
+        self.following.task = FollowerTask::Joining(self.copy.store());
     }
 }

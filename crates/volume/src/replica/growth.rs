@@ -7,18 +7,18 @@
 //! when its resync begins. A larger copy was grown by an owner that was lost meanwhile, or was
 //! created larger. It shrinks, and the space behind its end is prepared again.
 
-use super::defect::Defect;
-use super::exchange::Action;
-use super::follower::Task;
+use super::defect::ReplicaDefect;
+use super::exchange::ReplicaAction;
+use super::follower::FollowerTask;
 use super::geometry::Geometry;
-use super::message::Message;
-use super::other::Phase;
-use super::tenure::Role;
+use super::message::ReplicaMessage;
+use super::other::PeerPhase;
+use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 
 /// Progress of a growth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum GrowthStep {
     /// The other copy stores its new size.
     Asking,
     /// This copy stores the new size with this store.
@@ -30,7 +30,7 @@ pub enum Step {
 pub struct Growth {
     /// New size of the volume, blocks.
     blocks: u64,
-    step: Step,
+    step: GrowthStep,
 }
 
 impl<P: Payload> Replica<P> {
@@ -41,16 +41,17 @@ impl<P: Payload> Replica<P> {
             return;
         }
         self.copy.room = to.max(self.copy.head.blocks);
-        if self.tenure.role == Role::Idle {
+        if self.tenure.role == LeaseRole::Idle {
             let blocks = self.copy.room;
-            self.send(Message::Room { blocks });
+            self.send(ReplicaMessage::Room { blocks });
         }
     }
 
     /// Records the space in the other copy's backing store.
     pub(super) fn other_has_room(&mut self, blocks: u64) {
         self.other.room = blocks;
-        let is_short = |growth: &Growth| growth.step == Step::Asking && growth.blocks > blocks;
+        let is_short =
+            |growth: &Growth| growth.step == GrowthStep::Asking && growth.blocks > blocks;
         self.tenure.growth.take_if(|growth| is_short(growth));
     }
 
@@ -60,33 +61,33 @@ impl<P: Payload> Replica<P> {
         let tenure = &self.tenure;
         let is_busy =
             tenure.growth.is_some() || tenure.hand_over.is_some() || tenure.proposal.is_some();
-        if room <= self.copy.head.blocks || tenure.role != Role::Serving || is_busy {
+        if room <= self.copy.head.blocks || tenure.role != LeaseRole::Serving || is_busy {
             return;
         }
         let recorded = self.has_another();
-        let alone = self.broken.is(Defect::GrowsAlone);
+        let alone = self.broken.is(ReplicaDefect::GrowsAlone);
         match self.other.phase {
-            Phase::Mirrored if !alone => {
+            PeerPhase::Mirrored if !alone => {
                 let blocks = room.min(self.other.room);
                 if blocks > self.copy.head.blocks {
-                    let step = Step::Asking;
+                    let step = GrowthStep::Asking;
                     self.tenure.growth = Some(Growth { blocks, step });
                     self.other.since = self.now;
                     let epoch = self.tenure.epoch;
-                    self.send(Message::Grow { epoch, blocks });
+                    self.send(ReplicaMessage::Grow { epoch, blocks });
                 }
             }
-            Phase::Mirrored => self.store_growth(room),
-            Phase::Away if !recorded => self.store_growth(room),
+            PeerPhase::Mirrored => self.store_growth(room),
+            PeerPhase::Away if !recorded => self.store_growth(room),
             _ => {}
         }
     }
 
     /// Stores the new size on this copy.
     fn store_growth(&mut self, blocks: u64) {
-        let step = Step::Storing(self.resize(blocks));
+        let step = GrowthStep::Storing(self.resize(blocks));
         self.tenure.growth = Some(Growth { blocks, step });
-        if self.broken.is(Defect::GrowsUnstored) {
+        if self.broken.is(ReplicaDefect::GrowsUnstored) {
             self.copy.stored_blocks = blocks;
             self.resized();
         }
@@ -97,14 +98,14 @@ impl<P: Payload> Replica<P> {
             blocks,
             ..self.settings.geometry
         };
-        let keeps_room = self.broken.is(Defect::KeepsRoom);
+        let keeps_room = self.broken.is(ReplicaDefect::KeepsRoom);
         self.copy.resize(geometry, keeps_room)
     }
 
     /// Handles the confirmation that the other copy has stored its new size.
     pub(super) fn other_grown(&mut self) {
         if let Some(growth) = self.tenure.growth
-            && growth.step == Step::Asking
+            && growth.step == GrowthStep::Asking
         {
             self.store_growth(growth.blocks);
         }
@@ -113,7 +114,7 @@ impl<P: Payload> Replica<P> {
     /// Returns whether the other copy has to confirm its new size.
     pub(super) fn waits_for_growth(&self) -> bool {
         let growth = self.tenure.growth;
-        growth.is_some_and(|growth| growth.step == Step::Asking)
+        growth.is_some_and(|growth| growth.step == GrowthStep::Asking)
     }
 
     /// Cancels a growth after a loss of the other copy, unless this copy is storing the new size.
@@ -136,12 +137,12 @@ impl<P: Payload> Replica<P> {
         let Some(growth) = self.tenure.growth else {
             return;
         };
-        if matches!(growth.step, Step::Storing(number) if self.copy.has_stored(number)) {
+        if matches!(growth.step, GrowthStep::Storing(number) if self.copy.has_stored(number)) {
             self.tenure.growth = None;
             let (epoch, blocks) = (self.tenure.epoch, growth.blocks);
-            self.out.push(Action::Resized(blocks));
-            if self.other.phase == Phase::Mirrored {
-                self.send(Message::Resized { epoch, blocks });
+            self.out.push(ReplicaAction::Resized(blocks));
+            if self.other.phase == PeerPhase::Mirrored {
+                self.send(ReplicaMessage::Resized { epoch, blocks });
             }
         }
     }
@@ -151,11 +152,11 @@ impl<P: Payload> Replica<P> {
         let has = self.copy.head.blocks;
         if blocks > self.copy.room {
             let blocks = self.copy.room;
-            self.send(Message::Room { blocks });
+            self.send(ReplicaMessage::Room { blocks });
         } else if blocks > has {
-            self.following.task = Task::Growing(self.resize(blocks));
+            self.following.task = FollowerTask::Growing(self.resize(blocks));
         } else {
-            self.send(Message::Grown);
+            self.send(ReplicaMessage::Grown);
         }
     }
 

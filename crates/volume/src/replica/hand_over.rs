@@ -3,18 +3,18 @@
 //! migration uses two steps: [`super::Order::Freeze`], then [`super::Order::HandOver`] or
 //! [`super::Order::Thaw`].
 
-use super::defect::Defect;
+use super::defect::ReplicaDefect;
 use super::exchange::Notice;
 use super::geometry::Blocks;
-use super::message::Message;
-use super::other::Phase;
-use super::requests::{Origin, Work};
-use super::tenure::Role;
+use super::message::ReplicaMessage;
+use super::other::PeerPhase;
+use super::requests::{RequestInitiator, RequestOperation};
+use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 
 /// Progress of a hand-over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub enum HandOverStep {
     /// Waits for the requests in progress.
     Draining,
     /// Flushes both disks.
@@ -31,7 +31,7 @@ pub enum Step {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HandOver {
     /// Current step.
-    pub step: Step,
+    pub step: HandOverStep,
     /// Releases the lease at the end.
     pub releases: bool,
 }
@@ -39,20 +39,20 @@ pub struct HandOver {
 impl<P: Payload> Replica<P> {
     /// Starts a hand-over, or completes a frozen one.
     pub(super) fn hand_over(&mut self, releases: bool) {
-        let can = self.tenure.role == Role::Serving && self.other.phase == Phase::Mirrored;
+        let can = self.tenure.role == LeaseRole::Serving && self.other.phase == PeerPhase::Mirrored;
         if !can {
             return self.say(Notice::NotHandedOver);
         }
         match &mut self.tenure.hand_over {
             Some(hand_over) => hand_over.releases |= releases,
             None => {
-                let step = Step::Draining;
+                let step = HandOverStep::Draining;
                 self.tenure.hand_over = Some(HandOver { step, releases });
             }
         }
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: HandOverStep) {
         if let Some(hand_over) = &mut self.tenure.hand_over {
             hand_over.step = step;
         }
@@ -63,17 +63,24 @@ impl<P: Payload> Replica<P> {
             return;
         };
         match hand_over.step {
-            Step::Draining => {
+            HandOverStep::Draining => {
                 let is_idle = self.requests.is_idle() && self.tenure.growth.is_none();
-                if is_idle || self.broken.is(Defect::HandsOverUndrained) {
-                    self.step(Step::Flushing);
+                if is_idle || self.broken.is(ReplicaDefect::HandsOverUndrained) {
+                    self.step(HandOverStep::Flushing);
                     let nothing = Blocks { first: 0, count: 1 };
-                    let slot = self.requests.open(Origin::HandOver, Work::Flush, nothing);
+                    let slot = self.requests.open(
+                        RequestInitiator::HandOver,
+                        RequestOperation::Flush,
+                        nothing,
+                    );
                     self.begin_slot(slot);
                 }
             }
-            Step::Clean if hand_over.releases => self.release(Notice::Frozen),
-            Step::Flushing | Step::Settling | Step::Storing(_) | Step::Clean => {}
+            HandOverStep::Clean if hand_over.releases => self.release(Notice::Frozen),
+            HandOverStep::Flushing
+            | HandOverStep::Settling
+            | HandOverStep::Storing(_)
+            | HandOverStep::Clean => {}
         }
     }
 
@@ -82,11 +89,11 @@ impl<P: Payload> Replica<P> {
         if self
             .tenure
             .hand_over
-            .is_some_and(|h| h.step == Step::Flushing)
+            .is_some_and(|h| h.step == HandOverStep::Flushing)
         {
-            self.step(Step::Settling);
+            self.step(HandOverStep::Settling);
             let epoch = self.tenure.epoch;
-            self.send(Message::Settle { epoch });
+            self.send(ReplicaMessage::Settle { epoch });
         }
     }
 
@@ -95,21 +102,21 @@ impl<P: Payload> Replica<P> {
         if self
             .tenure
             .hand_over
-            .is_some_and(|h| h.step == Step::Settling)
+            .is_some_and(|h| h.step == HandOverStep::Settling)
         {
             self.copy.log.clear();
             self.copy.head.unflushed = None;
             let number = self.copy.store();
-            self.step(Step::Storing(number));
+            self.step(HandOverStep::Storing(number));
         }
     }
 
     pub(super) fn hand_over_stored(&mut self) {
         if let Some(hand_over) = self.tenure.hand_over
-            && let Step::Storing(number) = hand_over.step
+            && let HandOverStep::Storing(number) = hand_over.step
             && self.copy.has_stored(number)
         {
-            self.step(Step::Clean);
+            self.step(HandOverStep::Clean);
             if !hand_over.releases {
                 self.say(Notice::Frozen);
             }

@@ -2,7 +2,7 @@
 //! copy lacks, a full comparison is needed, or the copy is refused. Diverged copies are both
 //! preserved.
 
-use super::durable::{CopyState, Head, VolumeId};
+use super::durable::{CopyHeader, CopyState, VolumeId};
 use super::geometry::Extent;
 use super::record::{Epoch, Generation, Incarnation, Record};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub enum Resume {
 
 /// Reason why a copy cannot join the volume.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-pub enum Refusal {
+pub enum JoinRefusal {
     /// The copy belongs to another volume.
     #[error(
         "the other copy belongs to another volume; nothing on it is changed. To go on with this one, run `evenkeel volume resync NAME --discard-mine` there"
@@ -89,14 +89,18 @@ pub enum Refusal {
 ///
 /// # Errors
 /// The copy does not belong to this volume's history.
-pub fn decide(mine: &Head, record: &Record, theirs: &Introduction) -> Result<Resume, Refusal> {
+pub fn decide(
+    mine: &CopyHeader,
+    record: &Record,
+    theirs: &Introduction,
+) -> Result<Resume, JoinRefusal> {
     if theirs.volume.is_some() && theirs.volume != mine.volume {
-        return Err(Refusal::OtherVolume);
+        return Err(JoinRefusal::OtherVolume);
     }
     // A larger copy adopts the owner's size: nothing behind that was acknowledged.
     let room = theirs.room.max(theirs.blocks);
     if room < mine.blocks {
-        return Err(Refusal::OtherSize {
+        return Err(JoinRefusal::OtherSize {
             ours: mine.blocks,
             theirs: room,
         });
@@ -123,19 +127,19 @@ pub fn decide(mine: &Head, record: &Record, theirs: &Introduction) -> Result<Res
 }
 
 /// Reason why a copy does not belong to the recorded history; None if it does.
-fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Option<Refusal> {
+fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Option<JoinRefusal> {
     let (CopyState::Joined(at) | CopyState::Syncing { base: at }) = state;
     if incarnation != record.incarnation {
         let mut forks = record.forks.iter();
         let former = forks.find(|fork| fork.incarnation == incarnation);
-        let diverged = Refusal::Diverged {
+        let diverged = JoinRefusal::Diverged {
             ours: record.incarnation.0,
             theirs: incarnation.0,
         };
         return former.is_none_or(|fork| at > fork.at).then_some(diverged);
     }
     // An unconfirmed join is at most one generation ahead.
-    let newer = Refusal::Newer {
+    let newer = JoinRefusal::Newer {
         known: record.generation.0,
         theirs: at.0,
     };
@@ -143,12 +147,12 @@ fn foreign(record: &Record, incarnation: Incarnation, state: CopyState) -> Optio
 }
 
 /// Reason why the owner refuses a copy with this head; None if it does not.
-pub fn refusal(record: &Record, head: &Head) -> Option<Refusal> {
+pub fn refusal(record: &Record, head: &CopyHeader) -> Option<JoinRefusal> {
     foreign(record, head.incarnation, head.state)
 }
 
 /// Returns whether the copies are known to be equal, so that both can serve at once.
-pub fn is_clean(mine: &Head, is_quiet: bool, record: &Record, theirs: &Introduction) -> bool {
+pub fn is_clean(mine: &CopyHeader, is_quiet: bool, record: &Record, theirs: &Introduction) -> bool {
     let joined = |state| matches!(state, CopyState::Joined(_));
     record.in_sync.is_both()
         && is_quiet
@@ -163,20 +167,20 @@ pub fn is_clean(mine: &Head, is_quiet: bool, record: &Record, theirs: &Introduct
 }
 
 /// Returns whether a copy belongs to the recorded history.
-pub fn belongs(mine: &Head, record: &Record) -> bool {
+pub fn belongs(mine: &CopyHeader, record: &Record) -> bool {
     mine.volume.is_some() && mine.incarnation == record.incarnation
 }
 
 /// Returns whether a copy may own the volume according to its disk and the record, provided that
 /// it is not [older](is_older) than the record.
-pub fn may_own(mine: &Head, record: &Record) -> bool {
+pub fn may_own(mine: &CopyHeader, record: &Record) -> bool {
     let is_joined = matches!(mine.state, CopyState::Joined(_));
     belongs(mine, record) && is_joined
 }
 
 /// Returns whether a recorded copy is older than the record. Its disk was reset to an earlier
 /// state, so it may lack acknowledged writes.
-pub fn is_older(mine: &Head, record: &Record) -> bool {
+pub fn is_older(mine: &CopyHeader, record: &Record) -> bool {
     // Both copies stored the generation before a record with both was proposed, and each copy
     // stored the promise of its epoch.
     let is_both = record.in_sync.is_both();
@@ -184,12 +188,12 @@ pub fn is_older(mine: &Head, record: &Record) -> bool {
 }
 
 /// Returns whether a copy lost the data behind the end of its disk.
-pub fn is_cut(mine: &Head) -> bool {
+pub fn is_cut(mine: &CopyHeader) -> bool {
     mine.state == CopyState::Joined(Generation(0))
 }
 
 /// Generation at which the copy joined; zero if it did not.
-pub fn joined(head: &Head) -> Generation {
+pub fn joined(head: &CopyHeader) -> Generation {
     match head.state {
         CopyState::Joined(at) => at,
         CopyState::Syncing { .. } => Generation(0),
@@ -200,13 +204,13 @@ pub fn joined(head: &Head) -> Generation {
 mod tests {
     use super::*;
     use crate::replica::geometry::Geometry;
-    use crate::replica::record::{Fork, InSync, Node};
+    use crate::replica::record::{HistoryFork, InSync, NodeId};
     use crate::replica::{Durable, durable};
 
     const VOLUME: VolumeId = VolumeId([7; 16]);
     const BLOCKS: u64 = 64;
 
-    fn mine() -> Head {
+    fn mine() -> CopyHeader {
         let geometry = Geometry {
             blocks: BLOCKS,
             extent_blocks: 8,
@@ -223,8 +227,8 @@ mod tests {
             incarnation: Incarnation(3),
             generation: Generation(8),
             epoch: Epoch(0),
-            in_sync: InSync::One(Node(0)),
-            forks: vec![Fork {
+            in_sync: InSync::One(NodeId(0)),
+            forks: vec![HistoryFork {
                 incarnation: Incarnation(2),
                 at: Generation(4),
             }],
@@ -250,7 +254,7 @@ mod tests {
         let syncing = |base| CopyState::Syncing {
             base: Generation(base),
         };
-        let diverged = |theirs| Err(Refusal::Diverged { ours: 3, theirs });
+        let diverged = |theirs| Err(JoinRefusal::Diverged { ours: 3, theirs });
         for (incarnation, state, decision) in [
             (3, joined(7), Ok(Resume::Bits)),
             (3, joined(9), Ok(Resume::Bits)),
@@ -261,7 +265,7 @@ mod tests {
             (
                 3,
                 joined(10),
-                Err(Refusal::Newer {
+                Err(JoinRefusal::Newer {
                     known: 8,
                     theirs: 10,
                 }),
@@ -282,14 +286,20 @@ mod tests {
         let mut other = theirs(3, joined);
         other.volume = Some(durable::VolumeId([8; 16]));
         let decided = |other: &Introduction| decide(&mine(), &record(), other);
-        assert_eq!(decided(&other), Err(Refusal::OtherVolume));
+        assert_eq!(decided(&other), Err(JoinRefusal::OtherVolume));
         other.volume = None;
         assert_eq!(decided(&other), Ok(Resume::Everything));
         let mut small = theirs(3, joined);
         (small.blocks, small.room) = (63, 63);
-        assert!(matches!(decided(&small), Err(Refusal::OtherSize { .. })));
+        assert!(matches!(
+            decided(&small),
+            Err(JoinRefusal::OtherSize { .. })
+        ));
         small.volume = None;
-        assert!(matches!(decided(&small), Err(Refusal::OtherSize { .. })));
+        assert!(matches!(
+            decided(&small),
+            Err(JoinRefusal::OtherSize { .. })
+        ));
         // A copy that can grow does, and a larger one shrinks.
         for (blocks, room) in [(63, 64), (70, 70)] {
             (small.blocks, small.room) = (blocks, room);
@@ -305,13 +315,13 @@ mod tests {
         let mut record = record();
         let mut mine = mine();
         assert!(may_own(&mine, &record) && !is_older(&mine, &record));
-        record.in_sync = InSync::Both(Node(0), Node(1));
+        record.in_sync = InSync::Both(NodeId(0), NodeId(1));
         assert!(is_older(&mine, &record));
         record.generation = Generation(7);
         assert!(!is_older(&mine, &record));
         // Every copy in a record has promised its epoch.
         record.epoch = Epoch(5);
-        for in_sync in [record.in_sync, InSync::One(Node(0))] {
+        for in_sync in [record.in_sync, InSync::One(NodeId(0))] {
             record.in_sync = in_sync;
             for (promised, older) in [(4, true), (5, false), (6, false)] {
                 mine.promised = Epoch(promised);

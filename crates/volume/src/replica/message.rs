@@ -18,7 +18,7 @@ pub struct Session(pub u64);
 
 /// New content of blocks. Trimmed blocks read as zeroes on both copies.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Body<P> {
+pub enum WriteContent<P> {
     /// Data bytes.
     Data(P),
     /// Zeroes.
@@ -29,13 +29,13 @@ pub enum Body<P> {
 
 /// Command of the owner to the follower.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Command<P> {
+pub enum FollowerCommand<P> {
     /// Writes blocks, for a client or for the resync.
     Write {
         /// Range to write.
         blocks: Blocks,
         /// New content of the blocks.
-        body: Body<P>,
+        body: WriteContent<P>,
         /// The command completes only when the data is on stable storage.
         fua: bool,
     },
@@ -64,7 +64,7 @@ pub enum Command<P> {
 
 /// Message of either side.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Message<P> {
+pub enum ReplicaMessage<P> {
     /// Greeting: the owner of this epoch calls the other copy.
     Hello {
         /// Epoch of the owner.
@@ -108,7 +108,7 @@ pub enum Message<P> {
         /// Identifier that the result repeats.
         tag: u32,
         /// Command to execute.
-        command: Command<P>,
+        command: FollowerCommand<P>,
     },
     /// The command is complete.
     Done {

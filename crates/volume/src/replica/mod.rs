@@ -48,46 +48,46 @@ mod simulation;
 mod tenure;
 mod verify;
 
-pub use damage::Unrepaired;
-pub use durable::{Boot, Change, CopyState, Durable, Head, VolumeId};
+pub use damage::RepairFailure;
+pub use durable::{Boot, CopyHeader, CopyState, Durable, DurableChange, VolumeId};
 pub use exchange::{
-    Action, DiskResult, Input, Notice, Operation, OperationId, Order, Outcome, Request, RequestId,
-    Time,
+    DiskResult, Input, Notice, Operation, OperationId, ReplicaAction, ReplicaOrder, Request,
+    RequestId, RequestOutcome, Time,
 };
 pub use geometry::{BLOCK_BYTES, Blocks, EXTENT_BLOCKS, Extent, Geometry, LOG_EXTENTS};
-pub use handshake::{Introduction, Refusal, Resume, belongs, decide, refusal};
-pub use message::{Body, Command, Message, Payload, Session};
-pub use record::{Epoch, FORKS_MAX, Fork, Generation, InSync, Incarnation, Node, Record};
-pub use report::{OtherState, Report};
-pub use settings::{Bounds, Settings};
-pub use verify::{FOUND_MAX, Fault, Interruption, Verify};
+pub use handshake::{Introduction, JoinRefusal, Resume, belongs, decide, refusal};
+pub use message::{FollowerCommand, Payload, ReplicaMessage, Session, WriteContent};
+pub use record::{Epoch, FORKS_MAX, Generation, HistoryFork, InSync, Incarnation, NodeId, Record};
+pub use report::{OtherState, ReplicaReport};
+pub use settings::{ReplicaLimits, Settings};
+pub use verify::{BlockFault, FOUND_MAX, Verify, VerifyInterruption};
 
 use copy::LocalCopy;
-use damage::Damage;
-use defect::Broken;
-use follower::Following;
-use operations::{Operations, Purpose};
-use other::Other;
+use damage::DamagedBlocks;
+use defect::InjectedDefect;
+use follower::FollowerState;
+use operations::{OperationPurpose, Operations};
+use other::PeerCopy;
 use requests::Requests;
-use tenure::{Role, Tenure};
-use verify::Verifying;
+use tenure::{LeaseRole, Tenure};
+use verify::VerifyState;
 
 /// State machine of one copy of a volume.
 #[derive(Debug)]
 pub struct Replica<P> {
     settings: Settings,
     now: Time,
-    out: Vec<Action<P>>,
-    broken: Broken,
+    out: Vec<ReplicaAction<P>>,
+    broken: InjectedDefect,
     copy: LocalCopy,
     operations: Operations,
     requests: Requests<P>,
     tenure: Tenure,
     link: Option<Session>,
-    other: Other,
-    following: Following<P>,
-    verifying: Verifying,
-    damage: Damage,
+    other: PeerCopy,
+    following: FollowerState<P>,
+    verifying: VerifyState,
+    damage: DamagedBlocks,
 }
 
 impl<P: Payload> Replica<P> {
@@ -101,29 +101,29 @@ impl<P: Payload> Replica<P> {
             settings,
             now,
             out: Vec::new(),
-            broken: Broken::default(),
+            broken: InjectedDefect::default(),
             operations: Operations::default(),
             requests: Requests::default(),
             tenure: Tenure::default(),
             link: None,
-            other: Other::default(),
-            following: Following::default(),
-            verifying: Verifying::default(),
-            damage: Damage::default(),
+            other: PeerCopy::default(),
+            following: FollowerState::default(),
+            verifying: VerifyState::default(),
+            damage: DamagedBlocks::default(),
         }
     }
 
     /// Injects a defect, to check that the tests find it.
     #[cfg(test)]
-    pub(crate) fn break_it(&mut self, broken: Broken) {
+    pub(crate) fn break_it(&mut self, broken: InjectedDefect) {
         self.broken = broken;
-        if broken.is(defect::Defect::IgnoresPowerLoss) {
+        if broken.is(defect::ReplicaDefect::IgnoresPowerLoss) {
             self.copy.lacks = false;
         }
     }
 
     /// Processes an input, and appends actions to `actions`. The driver executes them in order.
-    pub fn handle(&mut self, now: Time, input: Input<P>, actions: &mut Vec<Action<P>>) {
+    pub fn handle(&mut self, now: Time, input: Input<P>, actions: &mut Vec<ReplicaAction<P>>) {
         self.now = self.now.max(now);
         std::mem::swap(&mut self.out, actions);
         match input {
@@ -182,7 +182,7 @@ impl<P: Payload> Replica<P> {
         {
             self.check_stalls();
         }
-        if self.tenure.role != Role::Idle {
+        if self.tenure.role != LeaseRole::Idle {
             self.advance_tenure();
             self.advance_other();
             self.admit();
@@ -200,20 +200,20 @@ impl<P: Payload> Replica<P> {
             return;
         };
         match purpose {
-            Purpose::Local(slot) => self.local_ended(slot, result),
-            Purpose::Serve { serial, tag } => self.served(serial, tag, result),
-            Purpose::Compare {
+            OperationPurpose::Local(slot) => self.local_ended(slot, result),
+            OperationPurpose::Serve { serial, tag } => self.served(serial, tag, result),
+            OperationPurpose::Compare {
                 serial,
                 tag,
                 checksum,
             } => self.compared(serial, tag, checksum, result),
-            Purpose::Verify {
+            OperationPurpose::Verify {
                 serial,
                 tag,
                 checksum,
             } => self.verified(serial, tag, checksum, result),
-            Purpose::Fetch { serial, tag } => self.fetched(serial, tag, result),
-            Purpose::Finish { serial } => self.finish_flushed(serial, result),
+            OperationPurpose::Fetch { serial, tag } => self.fetched(serial, tag, result),
+            OperationPurpose::Finish { serial } => self.finish_flushed(serial, result),
         }
         if self.is_drained() {
             self.drained();
@@ -222,7 +222,7 @@ impl<P: Payload> Replica<P> {
 
     /// Returns whether no disk operation is in progress.
     fn is_drained(&self) -> bool {
-        self.operations.count() == 0 || self.broken.is(defect::Defect::NeverDrains)
+        self.operations.count() == 0 || self.broken.is(defect::ReplicaDefect::NeverDrains)
     }
 
     /// Continues once no earlier disk operation is in progress.
@@ -230,7 +230,7 @@ impl<P: Payload> Replica<P> {
         if self.requests.abandoned {
             self.requeue();
         }
-        if self.tenure.role == Role::Draining {
+        if self.tenure.role == LeaseRole::Draining {
             self.promise();
         }
         self.follower_drained();
@@ -249,18 +249,18 @@ impl<P: Payload> Replica<P> {
         self.follower_stored();
     }
 
-    fn start(&mut self, purpose: Purpose, operation: Operation<P>) {
+    fn start(&mut self, purpose: OperationPurpose, operation: Operation<P>) {
         let id = self.operations.begin(purpose);
-        self.out.push(Action::Disk(id, operation));
+        self.out.push(ReplicaAction::Disk(id, operation));
     }
 
-    fn send(&mut self, message: Message<P>) {
+    fn send(&mut self, message: ReplicaMessage<P>) {
         if let Some(session) = self.link {
-            self.out.push(Action::Send(session, message));
+            self.out.push(ReplicaAction::Send(session, message));
         }
     }
 
     fn say(&mut self, notice: Notice) {
-        self.out.push(Action::Say(notice));
+        self.out.push(ReplicaAction::Say(notice));
     }
 }

@@ -4,7 +4,7 @@ use super::exchange::OperationId;
 
 /// Purpose of a disk operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Purpose {
+pub enum OperationPurpose {
     /// The local part of a request.
     Local(u32),
     /// Command of the owner with its tag; `serial` identifies the owner's greeting.
@@ -49,13 +49,13 @@ pub enum Purpose {
 /// All disk operations in progress.
 #[derive(Clone, Debug, Default)]
 pub struct Operations {
-    slots: Vec<Option<Purpose>>,
+    slots: Vec<Option<OperationPurpose>>,
     free: Vec<u32>,
 }
 
 impl Operations {
     /// Registers an operation.
-    pub fn begin(&mut self, purpose: Purpose) -> OperationId {
+    pub fn begin(&mut self, purpose: OperationPurpose) -> OperationId {
         match self.free.pop() {
             Some(place) => {
                 self.slots[place as usize] = Some(purpose);
@@ -69,7 +69,7 @@ impl Operations {
     }
 
     /// Removes an operation; None if its identifier is unknown.
-    pub fn end(&mut self, id: OperationId) -> Option<Purpose> {
+    pub fn end(&mut self, id: OperationId) -> Option<OperationPurpose> {
         let purpose = self.slots.get_mut(id.0 as usize)?.take()?;
         self.free.push(id.0);
         Some(purpose)

@@ -1,18 +1,18 @@
 //! The other copy from the owner's view: greeted, resynchronised, joined, in sync, lost.
 
-use super::defect::Defect;
-use super::exchange::{Action, Notice, Time};
-use super::handshake::{Introduction, Refusal, Resume, decide};
-use super::message::{Message, Session};
+use super::defect::ReplicaDefect;
+use super::exchange::{Notice, ReplicaAction, Time};
+use super::handshake::{Introduction, JoinRefusal, Resume, decide};
+use super::message::{ReplicaMessage, Session};
 use super::owner::YIELD_TAG;
 use super::record::InSync;
-use super::tenure::Role;
+use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 use std::collections::BTreeSet;
 
 /// Phase of the other copy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub enum Phase {
+pub enum PeerPhase {
     /// Not involved: not connected, refused, or lost.
     #[default]
     Away,
@@ -39,9 +39,9 @@ pub enum Phase {
 
 /// State of the other copy and of its resync.
 #[derive(Clone, Debug, Default)]
-pub struct Other {
+pub struct PeerCopy {
     /// Current phase.
-    pub phase: Phase,
+    pub phase: PeerPhase,
     /// Number of the last greeting.
     pub number: u64,
     /// Time at which the wait for a response began.
@@ -61,26 +61,26 @@ pub struct Other {
     /// Space in the other copy's backing store, blocks.
     pub room: u64,
     /// Reason for a refusal in this session.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<JoinRefusal>,
     /// The other node sends nothing, so a new owner does not wait for it.
     pub is_silent: bool,
 }
 
-impl Other {
+impl PeerCopy {
     /// Returns whether the other copy receives all writes.
     pub fn receives(&self) -> bool {
-        self.phase >= Phase::Syncing
+        self.phase >= PeerPhase::Syncing
     }
 
     /// Returns whether the other copy is about to be in sync.
     pub fn is_joining(&self) -> bool {
-        (Phase::Joining..Phase::Mirrored).contains(&self.phase)
+        (PeerPhase::Joining..PeerPhase::Mirrored).contains(&self.phase)
     }
 
     fn waits_for_response(&self) -> bool {
         matches!(
             self.phase,
-            Phase::Greeting | Phase::Beginning | Phase::Finishing
+            PeerPhase::Greeting | PeerPhase::Beginning | PeerPhase::Finishing
         )
     }
 }
@@ -95,7 +95,7 @@ impl<P: Payload> Replica<P> {
         if self.other.attempts <= 1 {
             self.other.retry_at = Time(0);
         }
-        if matches!(self.tenure.role, Role::Greeting(_)) {
+        if matches!(self.tenure.role, LeaseRole::Greeting(_)) {
             self.greet();
         }
     }
@@ -116,7 +116,7 @@ impl<P: Payload> Replica<P> {
     pub(super) fn drop_other(&mut self, why: Notice) {
         self.say(why);
         if let Some(session) = self.link.take() {
-            self.out.push(Action::Disconnect(session));
+            self.out.push(ReplicaAction::Disconnect(session));
         }
         self.following.end();
         self.lose_other();
@@ -127,68 +127,74 @@ impl<P: Payload> Replica<P> {
         if self.link.is_none() {
             return;
         }
-        self.other.phase = Phase::Greeting;
+        self.other.phase = PeerPhase::Greeting;
         self.other.number += 1;
         self.other.since = self.now;
         let (epoch, number) = (self.tenure.epoch, self.other.number);
-        self.send(Message::Hello { epoch, number });
+        self.send(ReplicaMessage::Hello { epoch, number });
     }
 
     /// Handles a message in the current session.
-    pub(super) fn message(&mut self, _: Session, message: Message<P>) {
+    pub(super) fn message(&mut self, _: Session, message: ReplicaMessage<P>) {
         match message {
-            Message::Welcome {
+            ReplicaMessage::Welcome {
                 number,
                 introduction,
             } => self.welcome(number, introduction),
-            Message::Refused { number, promised } => {
-                if number == self.other.number && self.other.phase == Phase::Greeting {
-                    self.say(Notice::Refused(super::Refusal::OldEpoch { promised }));
+            ReplicaMessage::Refused { number, promised } => {
+                if number == self.other.number && self.other.phase == PeerPhase::Greeting {
+                    self.say(Notice::Refused(super::JoinRefusal::OldEpoch { promised }));
                     self.end_lease();
                     self.fail_other();
                 }
             }
-            Message::Begun if self.other.phase == Phase::Beginning => {
-                self.other.phase = Phase::Syncing;
+            ReplicaMessage::Begun if self.other.phase == PeerPhase::Beginning => {
+                self.other.phase = PeerPhase::Syncing;
                 self.other.cursor = 0;
                 self.other.skips.clear();
                 let blocks = self.copy.dirty.count();
                 self.say(Notice::Resync { blocks });
             }
-            Message::Done { tag } if tag == YIELD_TAG => self.yield_flushed(),
-            Message::Done { tag } if self.other.receives() => self.remote_ended(tag, false),
-            Message::Differs { tag } if self.other.receives() => self.remote_ended(tag, true),
-            Message::Unreadable { tag } if self.other.receives() => self.remote_unreadable(tag),
-            Message::Damaged { tag } if self.other.receives() => self.remote_damaged(tag),
-            Message::Content { tag, data } if self.other.receives() => self.content(tag, data),
-            Message::Failed { tag: _ } if self.other.receives() => {
+            ReplicaMessage::Done { tag } if tag == YIELD_TAG => self.yield_flushed(),
+            ReplicaMessage::Done { tag } if self.other.receives() => self.remote_ended(tag, false),
+            ReplicaMessage::Differs { tag } if self.other.receives() => {
+                self.remote_ended(tag, true)
+            }
+            ReplicaMessage::Unreadable { tag } if self.other.receives() => {
+                self.remote_unreadable(tag)
+            }
+            ReplicaMessage::Damaged { tag } if self.other.receives() => self.remote_damaged(tag),
+            ReplicaMessage::Content { tag, data } if self.other.receives() => {
+                self.content(tag, data)
+            }
+            ReplicaMessage::Failed { tag: _ } if self.other.receives() => {
                 self.drop_other(Notice::OtherFailed);
             }
-            Message::Finished if self.other.phase == Phase::Finishing => self.finished(),
-            Message::Settled => self.settled(),
-            Message::Room { blocks } => self.other_has_room(blocks),
-            Message::Grown => self.other_grown(),
-            Message::Begun
-            | Message::Done { .. }
-            | Message::Differs { .. }
-            | Message::Unreadable { .. }
-            | Message::Damaged { .. }
-            | Message::Content { .. }
-            | Message::Failed { .. }
-            | Message::Finished => {}
+            ReplicaMessage::Finished if self.other.phase == PeerPhase::Finishing => self.finished(),
+            ReplicaMessage::Settled => self.settled(),
+            ReplicaMessage::Room { blocks } => self.other_has_room(blocks),
+            ReplicaMessage::Grown => self.other_grown(),
+            ReplicaMessage::Begun
+            | ReplicaMessage::Done { .. }
+            | ReplicaMessage::Differs { .. }
+            | ReplicaMessage::Unreadable { .. }
+            | ReplicaMessage::Damaged { .. }
+            | ReplicaMessage::Content { .. }
+            | ReplicaMessage::Failed { .. }
+            | ReplicaMessage::Finished => {}
             message => self.follow(message),
         }
     }
 
     fn welcome(&mut self, number: u64, theirs: Introduction) {
-        if number != self.other.number || self.other.phase != Phase::Greeting {
+        if number != self.other.number || self.other.phase != PeerPhase::Greeting {
             return;
         }
         self.other.room = theirs.room.max(theirs.blocks);
         self.other.refusal = None;
         let decided = decide(&self.copy.head, &self.tenure.record, &theirs);
         let resume = match decided {
-            Ok(_) if self.broken.is(Defect::TrustsAnyBits) => Resume::Bits,
+            Ok(_) if self.broken.is(ReplicaDefect::TrustsAnyBits) => Resume::Bits,
             Ok(resume) => resume,
             Err(refusal) => {
                 self.other.refusal = Some(refusal.clone());
@@ -197,13 +203,13 @@ impl<P: Payload> Replica<P> {
                 return;
             }
         };
-        if self.tenure.role != Role::Serving {
+        if self.tenure.role != LeaseRole::Serving {
             self.introduced(&theirs);
             return;
         }
         match resume {
             Resume::Bits => {
-                if !self.broken.is(Defect::IgnoresTheirLog) {
+                if !self.broken.is(ReplicaDefect::IgnoresTheirLog) {
                     let count = self.settings.geometry.extents();
                     for extent in theirs.hot.iter().filter(|extent| extent.0 < count) {
                         self.copy.dirty.set_extent(*extent);
@@ -215,8 +221,8 @@ impl<P: Payload> Replica<P> {
             Resume::Everything => {
                 self.copy.fill(true);
                 let number = self.copy.store();
-                self.other.phase = Phase::Storing(number);
-                if self.broken.is(Defect::BeginsUnstored) {
+                self.other.phase = PeerPhase::Storing(number);
+                if self.broken.is(ReplicaDefect::BeginsUnstored) {
                     self.begin();
                 }
             }
@@ -227,9 +233,9 @@ impl<P: Payload> Replica<P> {
         let Some(volume) = self.copy.head.volume else {
             return;
         };
-        self.other.phase = Phase::Beginning;
+        self.other.phase = PeerPhase::Beginning;
         self.other.since = self.now;
-        self.send(Message::Begin {
+        self.send(ReplicaMessage::Begin {
             epoch: self.tenure.epoch,
             volume,
             incarnation: self.tenure.record.incarnation,
@@ -240,9 +246,9 @@ impl<P: Payload> Replica<P> {
 
     pub(super) fn other_stored(&mut self) {
         match self.other.phase {
-            Phase::Storing(number) if self.copy.has_stored(number) => self.begin(),
-            Phase::Confirming(number) if self.copy.has_stored(number) => {
-                self.other.phase = Phase::Proposing;
+            PeerPhase::Storing(number) if self.copy.has_stored(number) => self.begin(),
+            PeerPhase::Confirming(number) if self.copy.has_stored(number) => {
+                self.other.phase = PeerPhase::Proposing;
                 self.propose(InSync::Both(self.settings.me, self.settings.other));
             }
             _ => {}
@@ -255,7 +261,7 @@ impl<P: Payload> Replica<P> {
         self.copy.head.state = super::CopyState::Joined(generation);
         self.copy.head.unflushed = Some(self.settings.boot);
         self.copy.fill(false);
-        self.other.phase = Phase::Confirming(self.copy.store());
+        self.other.phase = PeerPhase::Confirming(self.copy.store());
     }
 
     /// Excludes the other copy. Blocks that it may lack, or may not have on stable storage, become
@@ -263,15 +269,15 @@ impl<P: Payload> Replica<P> {
     pub(super) fn lose_other(&mut self) {
         self.give_up_growth();
         let received = self.other.receives();
-        if self.other.phase != Phase::Away {
+        if self.other.phase != PeerPhase::Away {
             self.fail_other();
         }
         if received {
             // If both disks have failed, clients get errors from this one.
-            if self.tenure.role == Role::Yielding && self.tenure.proposal.is_none() {
-                self.tenure.role = Role::Serving;
+            if self.tenure.role == LeaseRole::Yielding && self.tenure.proposal.is_none() {
+                self.tenure.role = LeaseRole::Serving;
             }
-            if !self.broken.is(Defect::ForgetsUnstable) {
+            if !self.broken.is(ReplicaDefect::ForgetsUnstable) {
                 for extent in self.copy.log.unstable() {
                     self.copy.dirty.set_extent(extent);
                 }
@@ -280,13 +286,13 @@ impl<P: Payload> Replica<P> {
             self.lose_remote_parts();
         }
         self.interrupt_verify();
-        if self.tenure.role != Role::Idle {
+        if self.tenure.role != LeaseRole::Idle {
             self.release_other();
         }
     }
 
     fn fail_other(&mut self) {
-        self.other.phase = Phase::Away;
+        self.other.phase = PeerPhase::Away;
         let bounds = &self.settings.bounds;
         let wait = bounds.retry_ns << self.other.attempts.min(6);
         self.other.attempts += 1;
@@ -295,7 +301,7 @@ impl<P: Payload> Replica<P> {
 
     /// Returns whether a response is pending that does not belong to a request.
     fn waits_for_other(&self) -> bool {
-        let yields = self.tenure.role == Role::Yielding && self.tenure.proposal.is_none();
+        let yields = self.tenure.role == LeaseRole::Yielding && self.tenure.proposal.is_none();
         self.other.waits_for_response() || yields || self.waits_for_growth()
     }
 
@@ -305,11 +311,11 @@ impl<P: Payload> Replica<P> {
             // A copy that stores slowly may respond later to another greeting.
             self.drop_other(Notice::OtherLost);
         }
-        if self.tenure.role != Role::Serving {
+        if self.tenure.role != LeaseRole::Serving {
             return;
         }
         let recorded = self.has_another();
-        if self.other.phase == Phase::Away
+        if self.other.phase == PeerPhase::Away
             && self.link.is_some()
             && !recorded
             && self.tenure.proposal.is_none()
@@ -318,24 +324,24 @@ impl<P: Payload> Replica<P> {
         {
             self.greet();
         }
-        if (Phase::Syncing..=Phase::Joining).contains(&self.other.phase) {
+        if (PeerPhase::Syncing..=PeerPhase::Joining).contains(&self.other.phase) {
             self.advance_resync();
         }
     }
 
     pub(super) fn other_deadline(&self) -> Option<Time> {
-        if self.tenure.role == Role::Idle {
+        if self.tenure.role == LeaseRole::Idle {
             return None;
         }
         let stall = self.settings.bounds.other_stall_ns;
         match self.other.phase {
-            Phase::Away if self.link.is_some() && self.tenure.role == Role::Serving => {
+            PeerPhase::Away if self.link.is_some() && self.tenure.role == LeaseRole::Serving => {
                 let recorded = self.has_another();
                 let waits = self.tenure.proposal.is_some() || self.tenure.growth.is_some();
                 let is_free = !recorded && !waits;
                 is_free.then_some(self.other.retry_at)
             }
-            Phase::Syncing if self.copy.dirty.count() > 0 => {
+            PeerPhase::Syncing if self.copy.dirty.count() > 0 => {
                 (self.now < self.other.copy_at).then_some(self.other.copy_at)
             }
             _ if self.waits_for_other() => Some(self.other.since.after(stall)),

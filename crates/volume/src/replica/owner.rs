@@ -1,16 +1,16 @@
 //! Owner: a node with the lease drains its disk, promises its epoch, greets the other copy, has
 //! the record changed, serves, and yields when its disk fails.
 
-use super::defect::Defect;
+use super::defect::ReplicaDefect;
 use super::durable::CopyState;
-use super::exchange::{Action, Notice, Order, Time};
+use super::exchange::{Notice, ReplicaAction, ReplicaOrder, Time};
 use super::geometry::Blocks;
 use super::handshake::{Introduction, is_clean, is_cut, is_older, joined, may_own};
-use super::message::{Command, Message};
-use super::other::Phase;
+use super::message::{FollowerCommand, ReplicaMessage};
+use super::other::PeerPhase;
 use super::record::{Epoch, Generation, InSync, Record};
-use super::requests::{Origin, Work};
-use super::tenure::{Proposal, Role, Tenure};
+use super::requests::{RequestInitiator, RequestOperation};
+use super::tenure::{LeaseRole, Proposal, Tenure};
 use super::{Payload, Replica};
 
 /// Tag of the flush before the record has the other copy alone.
@@ -45,16 +45,16 @@ impl<P: Payload> Replica<P> {
             return;
         }
         let was_mine = self.tenure.waits && epoch.0 == self.tenure.epoch.0.saturating_add(1);
-        if !was_mine && !self.broken.is(Defect::ExecutesStale) {
+        if !was_mine && !self.broken.is(ReplicaDefect::ExecutesStale) {
             self.disown();
         }
-        self.tenure.role = Role::Idle;
+        self.tenure.role = LeaseRole::Idle;
         self.tenure.until = Time(0);
         self.requests.abandon();
         self.lose_other();
         self.following.end();
         self.tenure = Tenure {
-            role: Role::Draining,
+            role: LeaseRole::Draining,
             epoch,
             until,
             record,
@@ -66,7 +66,7 @@ impl<P: Payload> Replica<P> {
         let record = &self.tenure.record;
         let listed = record.in_sync.contains(self.settings.me) && may_own(&self.copy.head, record);
         let older = listed && is_older(&self.copy.head, record);
-        if !listed && !self.broken.is(Defect::ServesOutOfRecord) {
+        if !listed && !self.broken.is(ReplicaDefect::ServesOutOfRecord) {
             self.release(Notice::NotInSync);
             return;
         }
@@ -86,7 +86,7 @@ impl<P: Payload> Replica<P> {
     }
 
     pub(super) fn renewed(&mut self, epoch: Epoch, until: Time) {
-        if epoch == self.tenure.epoch && self.tenure.role != Role::Idle {
+        if epoch == self.tenure.epoch && self.tenure.role != LeaseRole::Idle {
             let was_frozen = !self.is_valid();
             self.tenure.until = self.tenure.until.max(until);
             if was_frozen {
@@ -102,17 +102,17 @@ impl<P: Payload> Replica<P> {
 
     /// Returns whether the lease is valid now.
     pub(super) fn is_valid(&self) -> bool {
-        self.now < self.tenure.until || self.broken.is(Defect::IgnoresLeaseEnd)
+        self.now < self.tenure.until || self.broken.is(ReplicaDefect::IgnoresLeaseEnd)
     }
 
     /// Stores the promise of this node's epoch.
     pub(super) fn promise(&mut self) {
         self.copy.head.promised = self.tenure.epoch;
-        self.tenure.role = Role::Promising(self.copy.store());
+        self.tenure.role = LeaseRole::Promising(self.copy.store());
     }
 
     pub(super) fn tenure_stored(&mut self) {
-        let Role::Promising(number) = self.tenure.role else {
+        let LeaseRole::Promising(number) = self.tenure.role else {
             return;
         };
         if !self.copy.has_stored(number) {
@@ -120,7 +120,7 @@ impl<P: Payload> Replica<P> {
         }
         if self.has_another() {
             let until = self.now.after(self.settings.bounds.greet_ns);
-            self.tenure.role = Role::Greeting(until);
+            self.tenure.role = LeaseRole::Greeting(until);
             self.greet();
         } else {
             self.serve();
@@ -133,7 +133,7 @@ impl<P: Payload> Replica<P> {
         let record = &self.tenure.record;
         let is_named = record.in_sync.contains(self.settings.other);
         if is_named && is_clean(&self.copy.head, is_quiet, record, theirs) {
-            self.other.phase = Phase::Mirrored;
+            self.other.phase = PeerPhase::Mirrored;
             self.serve();
             return;
         }
@@ -142,32 +142,32 @@ impl<P: Payload> Replica<P> {
             self.release(Notice::GivesWay);
             return;
         }
-        self.other.phase = Phase::Away;
-        self.tenure.role = Role::Recording;
+        self.other.phase = PeerPhase::Away;
+        self.tenure.role = LeaseRole::Recording;
         self.secure();
     }
 
     /// Continues without the other copy, which did not respond in time.
     fn not_introduced(&mut self) {
-        self.other.phase = Phase::Away;
+        self.other.phase = PeerPhase::Away;
         if self.copy.lacks && !self.tenure.alone {
             self.release(Notice::WaitsForOther(self.settings.other));
         } else {
-            self.tenure.role = Role::Recording;
+            self.tenure.role = LeaseRole::Recording;
             self.secure();
         }
     }
 
     fn serve(&mut self) {
-        self.tenure.role = Role::Serving;
+        self.tenure.role = LeaseRole::Serving;
         self.copy.lacks = false;
         if is_cut(&self.copy.head) {
             // An operator has declared the copy complete.
             self.copy.head.state = CopyState::Joined(self.tenure.record.generation);
             self.copy.store();
         }
-        let mirrored = self.other.phase == Phase::Mirrored;
-        if !mirrored && !self.broken.is(Defect::IgnoresOwnLog) {
+        let mirrored = self.other.phase == PeerPhase::Mirrored;
+        if !mirrored && !self.broken.is(ReplicaDefect::IgnoresOwnLog) {
             for extent in self.copy.log.extents() {
                 self.copy.dirty.set_extent(extent);
             }
@@ -176,14 +176,14 @@ impl<P: Payload> Replica<P> {
         self.say(Notice::Serves { epoch, mirrored });
         // The size may be larger than the one that the previous owner's clients knew.
         self.out
-            .push(Action::Resized(self.settings.geometry.blocks));
+            .push(ReplicaAction::Resized(self.settings.geometry.blocks));
     }
 
     /// Returns whether the record has another copy besides this one. That copy may belong to a
     /// node that is no longer configured: it could serve if it were configured again.
     pub(super) fn has_another(&self) -> bool {
         let in_sync = self.tenure.record.in_sync;
-        match self.broken.is(Defect::ForgetsStranger) {
+        match self.broken.is(ReplicaDefect::ForgetsStranger) {
             true => in_sync.contains(self.settings.other),
             false => in_sync.is_both(),
         }
@@ -193,20 +193,20 @@ impl<P: Payload> Replica<P> {
     /// proposal is unknown.
     pub(super) fn may_have_another(&self) -> bool {
         let proposed = self.tenure.proposal.as_ref();
-        let proposed = proposed.filter(|_| !self.broken.is(Defect::ForgetsProposal));
+        let proposed = proposed.filter(|_| !self.broken.is(ReplicaDefect::ForgetsProposal));
         self.has_another() || proposed.is_some_and(|proposal| proposal.record.in_sync.is_both())
     }
 
     /// Returns whether acknowledgements need the other copy.
     pub(super) fn requires_other(&self) -> bool {
-        let gone = self.broken.is(Defect::AcksBeforeRecord) && !self.other.receives();
+        let gone = self.broken.is(ReplicaDefect::AcksBeforeRecord) && !self.other.receives();
         (self.may_have_another() && !gone) || self.other.is_joining()
     }
 
     /// Proposes a record with these copies.
     pub(super) fn propose(&mut self, in_sync: InSync) {
         let record = self.tenure.record.with(self.tenure.epoch, in_sync);
-        let action = Action::Propose(self.tenure.epoch, record.clone());
+        let action = ReplicaAction::Propose(self.tenure.epoch, record.clone());
         self.out.push(action);
         self.tenure.proposal = Some(Proposal {
             record,
@@ -216,24 +216,24 @@ impl<P: Payload> Replica<P> {
 
     pub(super) fn recorded(&mut self, record: Record) {
         let tenure = &mut self.tenure;
-        if tenure.role == Role::Idle || record.generation <= tenure.record.generation {
+        if tenure.role == LeaseRole::Idle || record.generation <= tenure.record.generation {
             return;
         }
         let generation = record.generation;
         tenure.proposal = (tenure.proposal.take()).filter(|p| p.record.generation > generation);
         tenure.record = record;
         match tenure.role {
-            Role::Recording if tenure.record.in_sync == InSync::One(self.settings.me) => {
+            LeaseRole::Recording if tenure.record.in_sync == InSync::One(self.settings.me) => {
                 self.serve();
             }
-            Role::Yielding if tenure.record.in_sync == InSync::One(self.settings.other) => {
+            LeaseRole::Yielding if tenure.record.in_sync == InSync::One(self.settings.other) => {
                 self.release(Notice::LocalFailed);
                 return;
             }
             _ => {}
         }
-        if self.other.phase == Phase::Proposing && self.tenure.record.in_sync.is_both() {
-            self.other.phase = Phase::Mirrored;
+        if self.other.phase == PeerPhase::Proposing && self.tenure.record.in_sync.is_both() {
+            self.other.phase = PeerPhase::Mirrored;
             self.other.attempts = 0;
             self.say(Notice::InSync);
         }
@@ -245,7 +245,7 @@ impl<P: Payload> Replica<P> {
     fn can_give_way(&self) -> bool {
         let serves = matches!(
             self.tenure.role,
-            Role::Idle | Role::Serving | Role::Yielding
+            LeaseRole::Idle | LeaseRole::Serving | LeaseRole::Yielding
         );
         !serves && self.tenure.record.in_sync.is_both() && self.tenure.proposal.is_none()
     }
@@ -259,30 +259,30 @@ impl<P: Payload> Replica<P> {
     /// Handles a failure of the local disk. If the other copy is in sync, its node becomes the
     /// owner.
     pub(super) fn local_failed(&mut self) {
-        if self.tenure.role != Role::Serving || self.other.phase != Phase::Mirrored {
+        if self.tenure.role != LeaseRole::Serving || self.other.phase != PeerPhase::Mirrored {
             if self.can_give_way() {
                 self.release(Notice::LocalFailed);
             }
             return;
         }
         self.copy.faulty = true;
-        self.tenure.role = Role::Yielding;
+        self.tenure.role = LeaseRole::Yielding;
         self.tenure.hand_over = None;
         self.say(Notice::LocalFailed);
         // Flushes the other copy first: acknowledged data must not depend on the other machine's
         // power supply alone.
         self.other.since = self.now;
-        self.send(Message::Command {
+        self.send(ReplicaMessage::Command {
             epoch: self.tenure.epoch,
             tag: YIELD_TAG,
-            command: Command::Flush,
+            command: FollowerCommand::Flush,
         });
     }
 
     /// Handles a disk that is shorter than the volume. If only this copy has the data, it
     /// continues to return what is left; otherwise the other copy resynchronises it completely.
     pub(super) fn shortened(&mut self) {
-        if self.tenure.role == Role::Serving && self.other.phase != Phase::Mirrored {
+        if self.tenure.role == LeaseRole::Serving && self.other.phase != PeerPhase::Mirrored {
             return;
         }
         let base = Generation(0);
@@ -291,7 +291,7 @@ impl<P: Payload> Replica<P> {
             CopyState::Syncing { .. } => CopyState::Syncing { base },
         };
         self.copy.store();
-        if self.tenure.role == Role::Idle {
+        if self.tenure.role == LeaseRole::Idle {
             // The owner reconnects, and then learns about the loss.
             self.following.end();
         }
@@ -299,8 +299,8 @@ impl<P: Payload> Replica<P> {
 
     /// Proposes the record with the other copy alone, which has flushed.
     pub(super) fn yield_flushed(&mut self) {
-        let can = self.tenure.role == Role::Yielding && self.tenure.proposal.is_none();
-        if can && self.other.phase == Phase::Mirrored {
+        let can = self.tenure.role == LeaseRole::Yielding && self.tenure.proposal.is_none();
+        if can && self.other.phase == PeerPhase::Mirrored {
             self.propose(InSync::One(self.settings.other));
         }
     }
@@ -308,16 +308,16 @@ impl<P: Payload> Replica<P> {
     /// Releases the lease. Pending requests are answered with `Moved`.
     pub(super) fn release(&mut self, why: Notice) {
         self.say(why);
-        self.out.push(Action::Release(self.tenure.epoch));
+        self.out.push(ReplicaAction::Release(self.tenure.epoch));
         self.step_down();
         self.tenure.rests_until = self.now.after(self.settings.bounds.rest_ns);
     }
 
     /// Stops being the owner. Another node may be the owner now.
     pub(super) fn step_down(&mut self) {
-        self.tenure.role = Role::Idle;
+        self.tenure.role = LeaseRole::Idle;
         self.tenure.until = Time(0);
-        if !self.broken.is(Defect::ExecutesStale) {
+        if !self.broken.is(ReplicaDefect::ExecutesStale) {
             self.disown();
             self.tenure.waits = false;
         }
@@ -335,7 +335,7 @@ impl<P: Payload> Replica<P> {
     pub(super) fn advance_tenure(&mut self) {
         // A copy that lacks writes cannot serve without the other one.
         let is_hopeless = self.other.is_silent && !self.copy.lacks;
-        if let Role::Greeting(until) = self.tenure.role
+        if let LeaseRole::Greeting(until) = self.tenure.role
             && (self.now >= until || is_hopeless)
         {
             self.not_introduced();
@@ -348,10 +348,10 @@ impl<P: Payload> Replica<P> {
             && self.now >= proposal.at.after(again)
         {
             proposal.at = self.now;
-            let action = Action::Propose(self.tenure.epoch, proposal.record.clone());
+            let action = ReplicaAction::Propose(self.tenure.epoch, proposal.record.clone());
             self.out.push(action);
         }
-        if self.tenure.role == Role::Serving && self.must_be_alone() {
+        if self.tenure.role == LeaseRole::Serving && self.must_be_alone() {
             self.secure();
         }
     }
@@ -360,7 +360,7 @@ impl<P: Payload> Replica<P> {
     /// an earlier proposal is known.
     fn must_be_alone(&self) -> bool {
         let recorded = self.has_another();
-        let lost = self.other.phase != Phase::Mirrored;
+        let lost = self.other.phase != PeerPhase::Mirrored;
         recorded && lost && self.tenure.proposal.is_none()
     }
 
@@ -371,18 +371,20 @@ impl<P: Payload> Replica<P> {
             return;
         }
         self.tenure.secures = true;
-        if self.broken.is(Defect::ProposesUnflushed) {
+        if self.broken.is(ReplicaDefect::ProposesUnflushed) {
             return self.propose_alone();
         }
         let nothing = Blocks { first: 0, count: 1 };
-        let slot = self.requests.open(Origin::Alone, Work::Flush, nothing);
+        let slot = self
+            .requests
+            .open(RequestInitiator::Alone, RequestOperation::Flush, nothing);
         self.begin_slot(slot);
     }
 
     /// Proposes the record with this copy alone, after the local flush.
     pub(super) fn propose_alone(&mut self) {
         self.tenure.secures = false;
-        let can = matches!(self.tenure.role, Role::Serving | Role::Recording);
+        let can = matches!(self.tenure.role, LeaseRole::Serving | LeaseRole::Recording);
         if can && self.must_be_alone() {
             self.propose(InSync::One(self.settings.me));
         }
@@ -393,25 +395,27 @@ impl<P: Payload> Replica<P> {
         let proposal = self.tenure.proposal.as_ref();
         let proposal = proposal.map(|proposal| proposal.at.after(again));
         let own = match self.tenure.role {
-            Role::Greeting(until) => Some(until),
-            Role::Idle | Role::Serving | Role::Yielding => None,
+            LeaseRole::Greeting(until) => Some(until),
+            LeaseRole::Idle | LeaseRole::Serving | LeaseRole::Yielding => None,
             // A deadline in the past without effect would fire again and again.
             _ => self.can_give_way().then(|| self.gives_up_at()),
         };
         proposal.into_iter().chain(own).min()
     }
 
-    pub(super) fn order(&mut self, order: Order) {
+    pub(super) fn order(&mut self, order: ReplicaOrder) {
         match order {
-            Order::ServeAlone => {
+            ReplicaOrder::ServeAlone => {
                 self.tenure.alone = true;
                 self.tenure.rests_until = Time(0);
             }
-            Order::Freeze | Order::HandOver => self.hand_over(order == Order::HandOver),
-            Order::Thaw => self.tenure.hand_over = None,
-            Order::Verify { repairs } => self.verify(repairs),
-            Order::StopVerify => self.stop_verify(),
-            Order::Resync { everything } => self.order_resync(everything),
+            ReplicaOrder::Freeze | ReplicaOrder::HandOver => {
+                self.hand_over(order == ReplicaOrder::HandOver)
+            }
+            ReplicaOrder::Thaw => self.tenure.hand_over = None,
+            ReplicaOrder::Verify { repairs } => self.verify(repairs),
+            ReplicaOrder::StopVerify => self.stop_verify(),
+            ReplicaOrder::Resync { everything } => self.order_resync(everything),
         }
     }
 }
@@ -422,7 +426,7 @@ mod tests {
     use crate::replica::*;
 
     /// Replica that gets the lease of a volume with both copies in sync, and its actions.
-    fn owner(before: Vec<Input<Handle>>) -> (Replica<Handle>, Vec<Action<Handle>>) {
+    fn owner(before: Vec<Input<Handle>>) -> (Replica<Handle>, Vec<ReplicaAction<Handle>>) {
         let (mut replica, inputs) = granted();
         let mut actions = Vec::new();
         for input in before.into_iter().chain(inputs) {
@@ -433,8 +437,10 @@ mod tests {
 
     /// Returns whether the node is about to serve alone: it flushes its disk before the record
     /// changes.
-    fn alone(actions: &[Action<Handle>]) -> bool {
-        actions.iter().any(|one| matches!(one, Action::Disk(..)))
+    fn alone(actions: &[ReplicaAction<Handle>]) -> bool {
+        actions
+            .iter()
+            .any(|one| matches!(one, ReplicaAction::Disk(..)))
     }
 
     #[test]
@@ -444,7 +450,7 @@ mod tests {
         assert!(!alone(&actions));
         assert_eq!(
             replica.deadline(),
-            Some(Time(1).after(Bounds::default().greet_ns))
+            Some(Time(1).after(ReplicaLimits::default().greet_ns))
         );
         // The other node falls silent during the wait.
         replica.handle(Time(2), Input::Silent(true), &mut actions);

@@ -6,7 +6,7 @@ use std::fmt;
 
 /// Node with a copy.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-pub struct Node(pub u16);
+pub struct NodeId(pub u16);
 
 /// Epoch of the volume's lease, incremented by every grant.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ pub const FORKS_MAX: usize = 16;
 
 /// Earlier incarnation, and the generation at which it was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Fork {
+pub struct HistoryFork {
     /// Earlier incarnation.
     pub incarnation: Incarnation,
     /// Last generation of it that the current incarnation contains.
@@ -37,14 +37,14 @@ pub struct Fork {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum InSync {
     /// One copy only.
-    One(Node),
+    One(NodeId),
     /// Both copies.
-    Both(Node, Node),
+    Both(NodeId, NodeId),
 }
 
 impl InSync {
     /// Returns whether the node's copy is in sync.
-    pub fn contains(self, node: Node) -> bool {
+    pub fn contains(self, node: NodeId) -> bool {
         match self {
             InSync::One(one) => one == node,
             InSync::Both(one, other) => one == node || other == node,
@@ -69,7 +69,7 @@ pub struct Record {
     /// Copies with every acknowledged write.
     pub in_sync: InSync,
     /// Earlier incarnations, the newest last; at most [`FORKS_MAX`].
-    pub forks: Vec<Fork>,
+    pub forks: Vec<HistoryFork>,
 }
 
 impl Generation {
@@ -91,7 +91,7 @@ impl Record {
     }
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "node {}", self.0)
     }
@@ -107,10 +107,10 @@ mod tests {
             incarnation: Incarnation(1),
             generation: Generation(u64::MAX),
             epoch: Epoch(1),
-            in_sync: InSync::One(Node(0)),
+            in_sync: InSync::One(NodeId(0)),
             forks: Vec::new(),
         };
-        let next = damaged.with(Epoch(1), InSync::Both(Node(0), Node(1)));
+        let next = damaged.with(Epoch(1), InSync::Both(NodeId(0), NodeId(1)));
         assert_eq!(next.generation, damaged.generation);
     }
 }

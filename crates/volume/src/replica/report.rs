@@ -1,8 +1,8 @@
 //! Report of a replica's state for operators.
 
-use super::other::Phase;
+use super::other::PeerPhase;
 use super::record::{Epoch, Record};
-use super::tenure::Role;
+use super::tenure::LeaseRole;
 use super::verify::Verify;
 use super::{Payload, Replica, Time};
 
@@ -23,7 +23,7 @@ pub enum OtherState {
 
 /// State of a replica.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Report {
+pub struct ReplicaReport {
     /// True if this node is the owner and serves.
     pub serves: bool,
     /// Latest known epoch: this node's own, or the promised one.
@@ -60,7 +60,7 @@ pub struct Report {
 impl<P: Payload> Replica<P> {
     /// Epoch in which this node serves; None if it does not.
     pub fn serves(&self) -> Option<Epoch> {
-        (self.tenure.role == Role::Serving).then_some(self.tenure.epoch)
+        (self.tenure.role == LeaseRole::Serving).then_some(self.tenure.epoch)
     }
 
     /// Returns whether requests are accepted, for execution now or when the lease is held again.
@@ -76,7 +76,7 @@ impl<P: Payload> Replica<P> {
 
     /// Returns whether this node serves and both copies are in sync.
     pub fn is_mirrored(&self) -> bool {
-        self.tenure.role == Role::Serving && self.other.phase == Phase::Mirrored
+        self.tenure.role == LeaseRole::Serving && self.other.phase == PeerPhase::Mirrored
     }
 
     /// Returns whether a verify runs.
@@ -85,22 +85,23 @@ impl<P: Payload> Replica<P> {
     }
 
     /// Returns the state at this time.
-    pub fn report(&self, now: Time) -> Report {
-        let serves = self.tenure.role == Role::Serving;
+    pub fn report(&self, now: Time) -> ReplicaReport {
+        let serves = self.tenure.role == LeaseRole::Serving;
         let frozen = self.tenure.hand_over.is_some() || now >= self.tenure.until || !serves;
-        Report {
+        ReplicaReport {
             serves,
             epoch: self.tenure.epoch.max(self.copy.head.promised),
             frozen: frozen && self.tenure.waits,
-            record: (self.tenure.role != Role::Idle).then(|| self.tenure.record.clone()),
+            record: (self.tenure.role != LeaseRole::Idle).then(|| self.tenure.record.clone()),
             other: match self.other.phase {
-                Phase::Away | Phase::Greeting => OtherState::Away,
-                Phase::Storing(_) | Phase::Beginning => OtherState::Preparing,
-                Phase::Syncing => OtherState::Syncing,
-                Phase::Joining | Phase::Finishing | Phase::Confirming(_) | Phase::Proposing => {
-                    OtherState::Joining
-                }
-                Phase::Mirrored => OtherState::InSync,
+                PeerPhase::Away | PeerPhase::Greeting => OtherState::Away,
+                PeerPhase::Storing(_) | PeerPhase::Beginning => OtherState::Preparing,
+                PeerPhase::Syncing => OtherState::Syncing,
+                PeerPhase::Joining
+                | PeerPhase::Finishing
+                | PeerPhase::Confirming(_)
+                | PeerPhase::Proposing => OtherState::Joining,
+                PeerPhase::Mirrored => OtherState::InSync,
             },
             dirty_blocks: self.copy.dirty.count(),
             damaged_blocks: self.other.skips.len() as u64,

@@ -2,15 +2,17 @@
 //! the activity log, the local disk and the other copy.
 
 use super::activity::Admission;
-use super::damage::Unrepaired;
-use super::defect::Defect;
-use super::exchange::{Action, DiskResult, Notice, Operation, Outcome, Request, RequestId, Time};
+use super::damage::RepairFailure;
+use super::defect::ReplicaDefect;
+use super::exchange::{
+    DiskResult, Notice, Operation, ReplicaAction, Request, RequestId, RequestOutcome, Time,
+};
 use super::geometry::Blocks;
 use super::interval::IntervalLock;
-use super::message::{Body, Command, Message};
-use super::operations::Purpose;
-use super::tenure::Role;
-use super::verify::Fault;
+use super::message::{FollowerCommand, ReplicaMessage, WriteContent};
+use super::operations::OperationPurpose;
+use super::tenure::LeaseRole;
+use super::verify::BlockFault;
 use super::{Payload, Replica};
 use std::collections::VecDeque;
 
@@ -18,7 +20,7 @@ mod without_majority;
 
 /// Origin of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Origin {
+pub enum RequestInitiator {
     /// A client.
     Client(RequestId),
     /// The activity log, which needs space.
@@ -37,13 +39,13 @@ pub enum Origin {
 
 /// Operation of a request.
 #[derive(Clone, Debug)]
-pub enum Work<P> {
+pub enum RequestOperation<P> {
     /// Reads from the local copy.
     Read,
     /// Writes on both copies.
     Write {
         /// New content of the blocks.
-        body: Body<P>,
+        body: WriteContent<P>,
         /// The write completes only when the data is on stable storage.
         fua: bool,
     },
@@ -63,16 +65,21 @@ pub enum Work<P> {
     Repair,
 }
 
-impl<P> Work<P> {
+impl<P> RequestOperation<P> {
     /// Returns whether the request is internal: resync, verify or repair.
     fn is_copy(&self) -> bool {
-        matches!(self, Work::Copy { .. } | Work::Verify { .. } | Work::Repair)
+        matches!(
+            self,
+            RequestOperation::Copy { .. }
+                | RequestOperation::Verify { .. }
+                | RequestOperation::Repair
+        )
     }
 }
 
 /// Stage of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
+enum RequestStage {
     Free,
     /// Waits for the lease.
     Queued,
@@ -90,7 +97,7 @@ enum Stage {
 
 /// State of one copy's part of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
+pub enum RequestPartState {
     /// The copy has no part in the request.
     Not,
     /// In progress.
@@ -107,13 +114,13 @@ pub enum Part {
 
 /// Request in progress.
 #[derive(Clone, Debug)]
-pub struct Slot<P> {
-    pub(super) origin: Origin,
-    pub(super) work: Work<P>,
+pub struct ReplicaRequest<P> {
+    pub(super) origin: RequestInitiator,
+    pub(super) work: RequestOperation<P>,
     pub(super) blocks: Blocks,
-    stage: Stage,
-    pub(super) local: Part,
-    pub(super) remote: Part,
+    stage: RequestStage,
+    pub(super) local: RequestPartState,
+    pub(super) remote: RequestPartState,
     /// The acknowledgement needs the other copy.
     needs_other: bool,
     /// The client has its reply, or the internal request is cancelled.
@@ -132,7 +139,7 @@ pub struct Slot<P> {
 /// All requests in progress.
 #[derive(Debug)]
 pub struct Requests<P> {
-    slots: Vec<Slot<P>>,
+    slots: Vec<ReplicaRequest<P>>,
     free: Vec<u32>,
     queue: VecDeque<u32>,
     lock: IntervalLock,
@@ -174,15 +181,20 @@ impl<P> Default for Requests<P> {
 
 impl<P> Requests<P> {
     /// Allocates a slot for a request that has not begun.
-    pub fn open(&mut self, origin: Origin, work: Work<P>, blocks: Blocks) -> u32 {
+    pub fn open(
+        &mut self,
+        origin: RequestInitiator,
+        work: RequestOperation<P>,
+        blocks: Blocks,
+    ) -> u32 {
         self.arrivals += 1;
-        let slot = Slot {
+        let slot = ReplicaRequest {
             origin,
             work,
             blocks,
-            stage: Stage::Queued,
-            local: Part::Not,
-            remote: Part::Not,
+            stage: RequestStage::Queued,
+            local: RequestPartState::Not,
+            remote: RequestPartState::Not,
             needs_other: false,
             replied: false,
             failed: false,
@@ -205,12 +217,12 @@ impl<P> Requests<P> {
     }
 
     /// Returns the request in this slot.
-    pub fn slot(&self, place: u32) -> &Slot<P> {
+    pub fn slot(&self, place: u32) -> &ReplicaRequest<P> {
         &self.slots[place as usize]
     }
 
     /// Returns the request in this slot.
-    pub fn slot_mut(&mut self, place: u32) -> &mut Slot<P> {
+    pub fn slot_mut(&mut self, place: u32) -> &mut ReplicaRequest<P> {
         &mut self.slots[place as usize]
     }
 
@@ -221,8 +233,10 @@ impl<P> Requests<P> {
 
     /// Number of client requests without a reply.
     pub fn open_clients(&self) -> usize {
-        let is_open = |slot: &&Slot<P>| {
-            slot.stage != Stage::Free && !slot.replied && matches!(slot.origin, Origin::Client(_))
+        let is_open = |slot: &&ReplicaRequest<P>| {
+            slot.stage != RequestStage::Free
+                && !slot.replied
+                && matches!(slot.origin, RequestInitiator::Client(_))
         };
         self.slots.iter().filter(is_open).count()
     }
@@ -230,31 +244,31 @@ impl<P> Requests<P> {
     /// Abandons all requests that have begun. They wait for the end of their disk operations.
     pub fn abandon(&mut self) {
         for slot in &mut self.slots {
-            if !matches!(slot.stage, Stage::Free | Stage::Queued) {
-                slot.stage = Stage::Abandoned;
+            if !matches!(slot.stage, RequestStage::Free | RequestStage::Queued) {
+                slot.stage = RequestStage::Abandoned;
             }
         }
         self.abandoned = true;
     }
 
     /// Cancels the requests of this origin.
-    pub fn cancel(&mut self, origin: Origin) {
+    pub fn cancel(&mut self, origin: RequestInitiator) {
         for slot in &mut self.slots {
-            slot.replied |= slot.origin == origin && slot.stage != Stage::Free;
+            slot.replied |= slot.origin == origin && slot.stage != RequestStage::Free;
         }
     }
 
     fn close(&mut self, place: u32) {
         let slot = self.slot_mut(place);
-        slot.stage = Stage::Free;
-        slot.work = Work::Flush;
+        slot.stage = RequestStage::Free;
+        slot.work = RequestOperation::Flush;
         slot.data = None;
         self.free.push(place);
     }
 
     pub(super) fn is_running(&self, place: u32) -> bool {
         let slot = self.slots.get(place as usize);
-        slot.is_some_and(|slot| slot.stage == Stage::Running)
+        slot.is_some_and(|slot| slot.stage == RequestStage::Running)
     }
 }
 
@@ -262,31 +276,33 @@ impl<P: Payload> Replica<P> {
     /// Handles a new client request.
     pub(super) fn request(&mut self, id: RequestId, request: Request<P>) {
         let (work, blocks) = match request {
-            Request::Read(blocks) => (Work::Read, blocks),
-            Request::Write { blocks, body, fua } => (Work::Write { body, fua }, blocks),
-            Request::Flush => (Work::Flush, Blocks { first: 0, count: 1 }),
+            Request::Read(blocks) => (RequestOperation::Read, blocks),
+            Request::Write { blocks, body, fua } => (RequestOperation::Write { body, fua }, blocks),
+            Request::Flush => (RequestOperation::Flush, Blocks { first: 0, count: 1 }),
         };
         let bounds = &self.settings.bounds;
         let fits = blocks.count > 0 && blocks.count <= bounds.request_blocks;
         let refusal = if !self.tenure.waits {
-            Some(Outcome::NotOwner)
+            Some(RequestOutcome::NotOwner)
         } else if !fits {
-            Some(Outcome::OutOfRange)
+            Some(RequestOutcome::OutOfRange)
         } else if self.requests.queue.len() + self.requests.clients >= bounds.requests {
-            Some(Outcome::Busy)
+            Some(RequestOutcome::Busy)
         } else {
             None
         };
         if let Some(outcome) = refusal {
-            return self.out.push(Action::Reply(id, outcome));
+            return self.out.push(ReplicaAction::Reply(id, outcome));
         }
-        let place = self.requests.open(Origin::Client(id), work, blocks);
+        let place = self
+            .requests
+            .open(RequestInitiator::Client(id), work, blocks);
         self.requests.queue.push_back(place);
     }
 
     /// Starts waiting requests while this node serves.
     pub(super) fn admit(&mut self) {
-        while self.tenure.role == Role::Serving
+        while self.tenure.role == LeaseRole::Serving
             && self.tenure.hand_over.is_none()
             && !self.requests.queue.is_empty()
             && self.is_valid()
@@ -304,26 +320,36 @@ impl<P: Payload> Replica<P> {
         if self.settings.geometry.contains(slot.blocks) {
             return self.begin_slot(place);
         }
-        if let Origin::Client(id) = slot.origin {
-            self.out.push(Action::Reply(id, Outcome::OutOfRange));
+        if let RequestInitiator::Client(id) = slot.origin {
+            self.out
+                .push(ReplicaAction::Reply(id, RequestOutcome::OutOfRange));
         }
         self.requests.close(place);
     }
 
     pub(super) fn begin_slot(&mut self, place: u32) {
         let slot = self.requests.slot_mut(place);
-        slot.stage = Stage::Locking;
-        let (blocks, is_client) = (slot.blocks, matches!(slot.origin, Origin::Client(_)));
+        slot.stage = RequestStage::Locking;
+        let (blocks, is_client) = (
+            slot.blocks,
+            matches!(slot.origin, RequestInitiator::Client(_)),
+        );
         let exclusive = match slot.work {
-            Work::Flush => None,
-            Work::Repair if self.broken.is(Defect::RepairPassesWrites) => None,
-            Work::Write { .. } | Work::Repair => Some(true),
-            Work::Read if self.broken.is(Defect::ReadsPassWrites) => None,
-            Work::Verify { .. } if self.broken.is(Defect::VerifyPassesWrites) => None,
-            Work::Read | Work::Copy { .. } | Work::Verify { .. } => Some(false),
+            RequestOperation::Flush => None,
+            RequestOperation::Repair if self.broken.is(ReplicaDefect::RepairPassesWrites) => None,
+            RequestOperation::Write { .. } | RequestOperation::Repair => Some(true),
+            RequestOperation::Read if self.broken.is(ReplicaDefect::ReadsPassWrites) => None,
+            RequestOperation::Verify { .. }
+                if self.broken.is(ReplicaDefect::VerifyPassesWrites) =>
+            {
+                None
+            }
+            RequestOperation::Read
+            | RequestOperation::Copy { .. }
+            | RequestOperation::Verify { .. } => Some(false),
         };
         self.requests.clients += usize::from(is_client);
-        let exclusive = exclusive.filter(|_| !self.broken.is(Defect::NoIntervalLock));
+        let exclusive = exclusive.filter(|_| !self.broken.is(ReplicaDefect::NoIntervalLock));
         match exclusive {
             Some(exclusive) if !self.requests.lock.enter(place, blocks, exclusive) => {}
             _ => self.locked(place),
@@ -335,7 +361,10 @@ impl<P: Payload> Replica<P> {
         let blocks = slot.blocks;
         if matches!(
             slot.work,
-            Work::Read | Work::Flush | Work::Verify { .. } | Work::Repair
+            RequestOperation::Read
+                | RequestOperation::Flush
+                | RequestOperation::Verify { .. }
+                | RequestOperation::Repair
         ) {
             return self.run(place);
         }
@@ -345,11 +374,11 @@ impl<P: Payload> Replica<P> {
             if self.copy.log.pin_hot(extents) {
                 return self.run(place);
             }
-            self.requests.slot_mut(place).stage = Stage::Cold;
+            self.requests.slot_mut(place).stage = RequestStage::Cold;
             return self.requests.cold.push_back(place);
         }
         if !self.heat(place) {
-            self.requests.slot_mut(place).stage = Stage::Cold;
+            self.requests.slot_mut(place).stage = RequestStage::Cold;
             self.requests.cold.push_back(place);
             self.advance_log();
         }
@@ -360,7 +389,7 @@ impl<P: Payload> Replica<P> {
         match self.pin(self.requests.slot(place).blocks) {
             Admission::Hot => self.run(place),
             Admission::After(number) => {
-                self.requests.slot_mut(place).stage = Stage::Storing(number);
+                self.requests.slot_mut(place).stage = RequestStage::Storing(number);
                 self.requests.storing.push(place);
             }
             Admission::Full => return false,
@@ -382,7 +411,9 @@ impl<P: Payload> Replica<P> {
         if !self.requests.cold.is_empty() && self.leave_log() && helps && !self.requests.flushing {
             self.requests.flushing = true;
             let nothing = Blocks { first: 0, count: 1 };
-            let place = self.requests.open(Origin::Log, Work::Flush, nothing);
+            let place = self
+                .requests
+                .open(RequestInitiator::Log, RequestOperation::Flush, nothing);
             self.begin_slot(place);
         }
     }
@@ -393,8 +424,8 @@ impl<P: Payload> Replica<P> {
         while place < self.requests.storing.len() {
             let slot = self.requests.storing[place];
             match self.requests.slot(slot).stage {
-                Stage::Storing(number) if !self.copy.has_stored(number) => place += 1,
-                Stage::Storing(_) => {
+                RequestStage::Storing(number) if !self.copy.has_stored(number) => place += 1,
+                RequestStage::Storing(_) => {
                     self.requests.storing.swap_remove(place);
                     self.run(slot);
                 }
@@ -411,45 +442,47 @@ impl<P: Payload> Replica<P> {
         let recorded = self.may_have_another();
         let covers = self.copy.log.completed();
         let slot = self.requests.slot_mut(place);
-        slot.stage = Stage::Running;
-        if slot.failed && !self.broken.is(Defect::ExecutesFailed) {
+        slot.stage = RequestStage::Running;
+        if slot.failed && !self.broken.is(ReplicaDefect::ExecutesFailed) {
             // The request was not counted in `loose`.
             slot.needs_other = true;
             return self.end_slot(place);
         }
-        slot.local = Part::Waiting;
+        slot.local = RequestPartState::Waiting;
         slot.sent_at = self.now;
         let blocks = slot.blocks;
         let (operation, command) = match &slot.work {
-            Work::Read => (Operation::Read(blocks), None),
+            RequestOperation::Read => (Operation::Read(blocks), None),
             work if work.is_copy() && slot.replied => return self.end_slot(place),
-            Work::Copy { .. } | Work::Verify { .. } | Work::Repair => {
-                (Operation::Read(blocks), None)
-            }
-            Work::Write { body, fua } => {
+            RequestOperation::Copy { .. }
+            | RequestOperation::Verify { .. }
+            | RequestOperation::Repair => (Operation::Read(blocks), None),
+            RequestOperation::Write { body, fua } => {
                 let (body, fua) = (body.clone(), *fua);
-                let command = receives.then(|| Command::Write {
+                let command = receives.then(|| FollowerCommand::Write {
                     blocks,
                     body: body.clone(),
                     fua,
                 });
                 (Operation::Write { blocks, body, fua }, command)
             }
-            Work::Flush => (Operation::Flush, receives.then_some(Command::Flush)),
+            RequestOperation::Flush => {
+                (Operation::Flush, receives.then_some(FollowerCommand::Flush))
+            }
         };
         let is_read = matches!(operation, Operation::Read(_));
         let is_flush = matches!(operation, Operation::Flush);
         slot.covers = (covers, receives || recorded);
-        if !is_read && matches!(slot.origin, Origin::Client(_)) {
+        if !is_read && matches!(slot.origin, RequestInitiator::Client(_)) {
             slot.needs_other = required
-                && !self.broken.is(Defect::AcksWithoutOther)
-                && !(is_flush && self.broken.is(Defect::FlushesLocalOnly));
+                && !self.broken.is(ReplicaDefect::AcksWithoutOther)
+                && !(is_flush && self.broken.is(ReplicaDefect::FlushesLocalOnly));
             self.requests.loose += usize::from(!self.requests.slot(place).needs_other);
         }
-        self.start(Purpose::Local(place), operation);
+        self.start(OperationPurpose::Local(place), operation);
         match command {
             Some(command) => {
-                self.requests.slot_mut(place).remote = Part::Waiting;
+                self.requests.slot_mut(place).remote = RequestPartState::Waiting;
                 self.command(place, command);
             }
             None if !is_read && !is_flush => self.copy.dirty.set(blocks),
@@ -458,8 +491,8 @@ impl<P: Payload> Replica<P> {
     }
 
     /// Sends the command of a request.
-    pub(super) fn command(&mut self, place: u32, command: Command<P>) {
-        self.send(Message::Command {
+    pub(super) fn command(&mut self, place: u32, command: FollowerCommand<P>) {
+        self.send(ReplicaMessage::Command {
             epoch: self.tenure.epoch,
             tag: place,
             command,
@@ -473,26 +506,30 @@ impl<P: Payload> Replica<P> {
         }
         let slot = self.requests.slot_mut(place);
         match (&slot.work, result) {
-            (Work::Copy { .. }, result) => return self.copy_read(place, result),
-            (Work::Verify { .. }, result) => return self.verify_read(place, result),
-            (Work::Repair, result) => return self.repair_went_on(place, result),
-            (Work::Read, DiskResult::Damaged(wrong)) => return self.read_damaged(place, &wrong),
+            (RequestOperation::Copy { .. }, result) => return self.copy_read(place, result),
+            (RequestOperation::Verify { .. }, result) => return self.verify_read(place, result),
+            (RequestOperation::Repair, result) => return self.repair_went_on(place, result),
+            (RequestOperation::Read, DiskResult::Damaged(wrong)) => {
+                return self.read_damaged(place, &wrong);
+            }
             (_, DiskResult::Failed | DiskResult::Damaged(_)) => {
-                slot.local = Part::Failed;
+                slot.local = RequestPartState::Failed;
                 self.local_failed();
                 if !self.requests.is_running(place) {
                     return;
                 }
             }
             (_, DiskResult::Data(data)) => {
-                slot.local = Part::Done;
+                slot.local = RequestPartState::Done;
                 slot.data = Some(data);
             }
             (work, DiskResult::Done) => {
-                slot.local = Part::Done;
+                slot.local = RequestPartState::Done;
                 // A failed disk counts as working if it completes a write while no other node is
                 // about to become the owner.
-                if matches!(work, Work::Write { .. }) && self.tenure.role == Role::Serving {
+                if matches!(work, RequestOperation::Write { .. })
+                    && self.tenure.role == LeaseRole::Serving
+                {
                     self.copy.faulty = false;
                 }
             }
@@ -506,55 +543,55 @@ impl<P: Payload> Replica<P> {
             return;
         }
         let slot = self.requests.slot_mut(place);
-        if slot.remote != Part::Waiting {
+        if slot.remote != RequestPartState::Waiting {
             return;
         }
-        if matches!(slot.work, Work::Copy { .. }) {
+        if matches!(slot.work, RequestOperation::Copy { .. }) {
             return self.copy_ended(place, differs);
         }
-        if matches!(slot.work, Work::Verify { .. }) {
-            return self.verify_compared(place, differs.then_some(Fault::Differs));
+        if matches!(slot.work, RequestOperation::Verify { .. }) {
+            return self.verify_compared(place, differs.then_some(BlockFault::Differs));
         }
-        if matches!(slot.work, Work::Repair) {
-            return self.not_repaired(place, Unrepaired::Unreadable);
+        if matches!(slot.work, RequestOperation::Repair) {
+            return self.not_repaired(place, RepairFailure::Unreadable);
         }
-        slot.remote = Part::Done;
+        slot.remote = RequestPartState::Done;
         self.settle(place);
     }
 
     /// Replies to the client and ends the request, as far as possible.
     pub(super) fn settle(&mut self, place: u32) {
-        let can_reply = self.tenure.role == Role::Serving && self.is_valid();
+        let can_reply = self.tenure.role == LeaseRole::Serving && self.is_valid();
         let required = self.requires_other();
         let slot = self.requests.slot_mut(place);
-        if slot.local == Part::Waiting {
+        if slot.local == RequestPartState::Waiting {
             return;
         }
         let is_open = !slot.replied || slot.failed;
-        if let Origin::Client(id) = slot.origin
+        if let RequestInitiator::Client(id) = slot.origin
             && is_open
-            && !(slot.failed && self.broken.is(Defect::FailedLeavesRange))
+            && !(slot.failed && self.broken.is(ReplicaDefect::FailedLeavesRange))
         {
-            let has_other = slot.remote == Part::Done;
+            let has_other = slot.remote == RequestPartState::Done;
             let outcome = match (slot.local, &slot.work) {
-                (Part::Failed, _) if required => return,
-                (Part::Failed, _) => Outcome::Failed,
-                (_, Work::Read) => match slot.data.clone() {
-                    Some(data) => Outcome::Data(data),
-                    None => Outcome::Failed,
+                (RequestPartState::Failed, _) if required => return,
+                (RequestPartState::Failed, _) => RequestOutcome::Failed,
+                (_, RequestOperation::Read) => match slot.data.clone() {
+                    Some(data) => RequestOutcome::Data(data),
+                    None => RequestOutcome::Failed,
                 },
                 _ if slot.needs_other && !has_other => return,
-                _ => Outcome::Done,
+                _ => RequestOutcome::Done,
             };
             if !can_reply {
                 return;
             }
             slot.replied = true;
             if !std::mem::take(&mut slot.failed) {
-                self.out.push(Action::Reply(id, outcome));
+                self.out.push(ReplicaAction::Reply(id, outcome));
             }
         }
-        if self.requests.slot(place).remote != Part::Waiting {
+        if self.requests.slot(place).remote != RequestPartState::Waiting {
             self.end_slot(place);
         }
     }
@@ -576,11 +613,13 @@ impl<P: Payload> Replica<P> {
         let (local, remote, covers) = (slot.local, slot.remote, slot.covers);
         let is_loose = !slot.needs_other;
         let (is_read, is_flush) = match slot.work {
-            Work::Read | Work::Verify { .. } | Work::Repair => (true, false),
-            Work::Flush => (false, true),
-            Work::Write { .. } | Work::Copy { .. } => (false, false),
+            RequestOperation::Read | RequestOperation::Verify { .. } | RequestOperation::Repair => {
+                (true, false)
+            }
+            RequestOperation::Flush => (false, true),
+            RequestOperation::Write { .. } | RequestOperation::Copy { .. } => (false, false),
         };
-        let is_client = matches!(origin, Origin::Client(_));
+        let is_client = matches!(origin, RequestInitiator::Client(_));
         self.requests.clients -= usize::from(is_client);
         if is_client && !is_read {
             self.requests.loose -= usize::from(is_loose);
@@ -594,22 +633,22 @@ impl<P: Payload> Replica<P> {
                 .log
                 .complete(self.settings.geometry.extents_of(blocks));
             match (local, remote) {
-                (Part::Done, Part::Done) => self.copy.dirty.clear(blocks),
-                (Part::Failed, _) => self.copy.dirty.set(blocks),
+                (RequestPartState::Done, RequestPartState::Done) => self.copy.dirty.clear(blocks),
+                (RequestPartState::Failed, _) => self.copy.dirty.set(blocks),
                 _ => {}
             }
-            if local == Part::Done {
+            if local == RequestPartState::Done {
                 self.forget_damage(blocks);
             }
         }
-        if origin == Origin::Resync && !cancelled {
+        if origin == RequestInitiator::Resync && !cancelled {
             self.other.copies -= 1;
         }
-        if origin == Origin::Verify && !cancelled {
-            let repaired = (local, remote) == (Part::Done, Part::Done);
+        if origin == RequestInitiator::Verify && !cancelled {
+            let repaired = (local, remote) == (RequestPartState::Done, RequestPartState::Done);
             self.verify_slot_ended(blocks, repaired);
         }
-        if origin == Origin::Repair {
+        if origin == RequestInitiator::Repair {
             self.repair_ended(blocks);
         }
         self.requests.close(place);
@@ -631,7 +670,7 @@ impl<P: Payload> Replica<P> {
     /// Restarts a read behind the requests that wait for its range.
     pub(super) fn read_again(&mut self, place: u32) {
         let slot = self.requests.slot_mut(place);
-        (slot.stage, slot.local) = (Stage::Locking, Part::Not);
+        (slot.stage, slot.local) = (RequestStage::Locking, RequestPartState::Not);
         let blocks = slot.blocks;
         self.leave_lock(place);
         if self.requests.lock.enter(place, blocks, false) {
@@ -639,25 +678,34 @@ impl<P: Payload> Replica<P> {
         }
     }
 
-    fn flush_ended(&mut self, origin: Origin, local: Part, remote: Part, covers: (u64, bool)) {
+    fn flush_ended(
+        &mut self,
+        origin: RequestInitiator,
+        local: RequestPartState,
+        remote: RequestPartState,
+        covers: (u64, bool),
+    ) {
         let (completed, joint) = covers;
-        let has_other = matches!(remote, Part::Done | Part::Past);
-        let is_stable = local == Part::Done && (!joint || has_other);
-        let is_flushed = local == Part::Done;
+        let has_other = matches!(remote, RequestPartState::Done | RequestPartState::Past);
+        let is_stable = local == RequestPartState::Done && (!joint || has_other);
+        let is_flushed = local == RequestPartState::Done;
         if is_stable {
             self.copy.log.flushed(completed);
         }
         match origin {
-            Origin::HandOver if is_stable && has_other => self.hand_over_flushed(),
-            Origin::HandOver => {
+            RequestInitiator::HandOver if is_stable && has_other => self.hand_over_flushed(),
+            RequestInitiator::HandOver => {
                 self.tenure.hand_over = None;
                 self.say(Notice::NotHandedOver);
             }
-            Origin::Log => self.requests.flushing = false,
-            Origin::Alone if is_flushed => self.propose_alone(),
+            RequestInitiator::Log => self.requests.flushing = false,
+            RequestInitiator::Alone if is_flushed => self.propose_alone(),
             // Without that flush this copy must not be alone in the record.
-            Origin::Alone => self.release(Notice::LocalFailed),
-            Origin::Client(_) | Origin::Resync | Origin::Verify | Origin::Repair => {}
+            RequestInitiator::Alone => self.release(Notice::LocalFailed),
+            RequestInitiator::Client(_)
+            | RequestInitiator::Resync
+            | RequestInitiator::Verify
+            | RequestInitiator::Repair => {}
         }
         if !self.requests.cold.is_empty() {
             self.advance_log();
@@ -671,26 +719,26 @@ impl<P: Payload> Replica<P> {
         for place in 0..self.requests.slots.len() as u32 {
             let running = self.requests.is_running(place);
             let slot = self.requests.slot_mut(place);
-            if slot.work.is_copy() && slot.stage != Stage::Free {
+            if slot.work.is_copy() && slot.stage != RequestStage::Free {
                 slot.replied = true;
-                slot.remote = if slot.remote == Part::Waiting {
-                    Part::Lost
+                slot.remote = if slot.remote == RequestPartState::Waiting {
+                    RequestPartState::Lost
                 } else {
                     slot.remote
                 };
-                if running && slot.local != Part::Waiting {
+                if running && slot.local != RequestPartState::Waiting {
                     self.end_slot(place);
                 }
                 continue;
             }
             match slot.remote {
-                Part::Waiting if running => {
-                    slot.remote = Part::Lost;
-                    if matches!(slot.work, Work::Write { .. }) {
+                RequestPartState::Waiting if running => {
+                    slot.remote = RequestPartState::Lost;
+                    if matches!(slot.work, RequestOperation::Write { .. }) {
                         self.copy.dirty.set(slot.blocks);
                     }
                 }
-                Part::Done => slot.remote = Part::Past,
+                RequestPartState::Done => slot.remote = RequestPartState::Past,
                 _ => {}
             }
         }
@@ -704,7 +752,7 @@ impl<P: Payload> Replica<P> {
             return;
         }
         for slot in &mut self.requests.slots {
-            if slot.stage == Stage::Running && slot.needs_other {
+            if slot.stage == RequestStage::Running && slot.needs_other {
                 slot.needs_other = false;
                 self.requests.loose += 1;
             }
@@ -715,11 +763,12 @@ impl<P: Payload> Replica<P> {
     /// Tells all clients that this node will not execute their requests.
     pub(super) fn disown(&mut self) {
         for slot in &mut self.requests.slots {
-            if let (Origin::Client(id), false) = (slot.origin, slot.replied)
-                && slot.stage != Stage::Free
+            if let (RequestInitiator::Client(id), false) = (slot.origin, slot.replied)
+                && slot.stage != RequestStage::Free
             {
                 slot.replied = true;
-                self.out.push(Action::Reply(id, Outcome::Moved));
+                self.out
+                    .push(ReplicaAction::Reply(id, RequestOutcome::Moved));
             }
         }
         while let Some(place) = self.requests.queue.pop_front() {
@@ -733,13 +782,13 @@ impl<P: Payload> Replica<P> {
         requests.abandoned = false;
         for place in 0..requests.slots.len() as u32 {
             let slot = requests.slot_mut(place);
-            if slot.stage != Stage::Abandoned {
+            if slot.stage != RequestStage::Abandoned {
                 continue;
             }
-            if matches!(slot.origin, Origin::Client(_)) && !slot.replied {
-                slot.stage = Stage::Queued;
-                slot.local = Part::Not;
-                slot.remote = Part::Not;
+            if matches!(slot.origin, RequestInitiator::Client(_)) && !slot.replied {
+                slot.stage = RequestStage::Queued;
+                slot.local = RequestPartState::Not;
+                slot.remote = RequestPartState::Not;
                 slot.needs_other = false;
                 slot.data = None;
                 slot.rounds = 0;
@@ -766,12 +815,12 @@ impl<P: Payload> Replica<P> {
     pub(super) fn check_stalls(&mut self) {
         self.requests.checked_at = self.now;
         let bounds = self.settings.bounds;
-        let stalled = |part: Part, since: Time, ns: u64, now: Time| {
-            part == Part::Waiting && now >= since.after(ns)
+        let stalled = |part: RequestPartState, since: Time, ns: u64, now: Time| {
+            part == RequestPartState::Waiting && now >= since.after(ns)
         };
         let (mut local, mut other) = (false, false);
         for slot in &self.requests.slots {
-            if slot.stage == Stage::Running {
+            if slot.stage == RequestStage::Running {
                 let since = slot.sent_at;
                 local |= stalled(slot.local, since, bounds.local_stall_ns, self.now);
                 other |= stalled(slot.remote, since, bounds.other_stall_ns, self.now);

@@ -4,17 +4,17 @@
 
 use super::exchange::{DiskResult, Notice, Time};
 use super::geometry::Blocks;
-use super::message::{Command, Message};
-use super::other::Phase;
-use super::requests::{Origin, Part, Work};
-use super::tenure::Role;
+use super::message::{FollowerCommand, ReplicaMessage};
+use super::other::PeerPhase;
+use super::requests::{RequestInitiator, RequestOperation, RequestPartState};
+use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 
 impl<P: Payload> Replica<P> {
     /// Executes an operator's order for a resync. A full comparison starts like a loss of the
     /// other copy, which leaves the record first: a copy in doubt never serves.
     pub(super) fn order_resync(&mut self, everything: bool) {
-        if everything && self.tenure.role == Role::Serving {
+        if everything && self.tenure.role == LeaseRole::Serving {
             self.drop_other(Notice::ResyncOrdered);
             self.copy.fill(true);
             self.copy.store();
@@ -25,7 +25,7 @@ impl<P: Payload> Replica<P> {
 
     /// Starts copies, or the join.
     pub(super) fn advance_resync(&mut self) {
-        if self.other.phase == Phase::Joining {
+        if self.other.phase == PeerPhase::Joining {
             return self.finish();
         }
         let bounds = self.settings.bounds;
@@ -45,14 +45,16 @@ impl<P: Payload> Replica<P> {
             self.other.copy_at = self.other.copy_at.max(self.now).after(rate);
             let extent = self.settings.geometry.extents_of(blocks).next();
             let compare = extent.is_some_and(|extent| self.copy.dirty.is_suspect(extent));
-            let slot = self
-                .requests
-                .open(Origin::Resync, Work::Copy { compare }, blocks);
+            let slot = self.requests.open(
+                RequestInitiator::Resync,
+                RequestOperation::Copy { compare },
+                blocks,
+            );
             self.other.copies += 1;
             self.begin_slot(slot);
         }
         if self.copy.dirty.count() == 0 && self.other.copies == 0 {
-            self.other.phase = Phase::Joining;
+            self.other.phase = PeerPhase::Joining;
             self.finish();
         }
     }
@@ -107,9 +109,9 @@ impl<P: Payload> Replica<P> {
         if self.requests.loose > 0 {
             return;
         }
-        self.other.phase = Phase::Finishing;
+        self.other.phase = PeerPhase::Finishing;
         self.other.since = self.now;
-        self.send(Message::Finish {
+        self.send(ReplicaMessage::Finish {
             epoch: self.tenure.epoch,
             generation: self.tenure.record.generation.next(),
         });
@@ -124,7 +126,7 @@ impl<P: Payload> Replica<P> {
             // Without these blocks the other copy cannot be complete; the attempt is repeated
             // later.
             let slot = self.requests.slot(place);
-            if !slot.replied && slot.origin != Origin::Verify {
+            if !slot.replied && slot.origin != RequestInitiator::Verify {
                 self.drop_other(Notice::LocalFailed);
             }
             return self.end_slot(place);
@@ -133,19 +135,19 @@ impl<P: Payload> Replica<P> {
         if slot.replied {
             return self.end_slot(place);
         }
-        slot.local = Part::Done;
-        slot.remote = Part::Waiting;
+        slot.local = RequestPartState::Done;
+        slot.remote = RequestPartState::Waiting;
         slot.sent_at = self.now;
         let blocks = slot.blocks;
         let command = match slot.work {
-            Work::Copy { compare: true } => {
+            RequestOperation::Copy { compare: true } => {
                 let checksum = data.checksum();
                 slot.data = Some(data);
-                Command::Compare { blocks, checksum }
+                FollowerCommand::Compare { blocks, checksum }
             }
-            _ => Command::Write {
+            _ => FollowerCommand::Write {
                 blocks,
-                body: super::Body::Data(data),
+                body: super::WriteContent::Data(data),
                 fua: false,
             },
         };
@@ -160,12 +162,12 @@ impl<P: Payload> Replica<P> {
         match slot.data.take() {
             Some(data) if differs => {
                 slot.sent_at = now;
-                let body = super::Body::Data(data);
+                let body = super::WriteContent::Data(data);
                 let fua = false;
-                self.command(place, Command::Write { blocks, body, fua });
+                self.command(place, FollowerCommand::Write { blocks, body, fua });
             }
             _ => {
-                slot.remote = Part::Done;
+                slot.remote = RequestPartState::Done;
                 self.end_slot(place);
             }
         }
@@ -196,7 +198,7 @@ mod tests {
         replica: &mut Replica<Handle>,
         now: Time,
         input: Input<Handle>,
-    ) -> Vec<Action<Handle>> {
+    ) -> Vec<ReplicaAction<Handle>> {
         let (mut next, mut others) = (Some(input), Vec::new());
         let mut stores = std::collections::VecDeque::new();
         while let Some(input) = next {
@@ -204,7 +206,7 @@ mod tests {
             replica.handle(now, input, &mut actions);
             for action in actions {
                 match action {
-                    Action::Store(number, _) => stores.push_back(number),
+                    ReplicaAction::Store(number, _) => stores.push_back(number),
                     action => others.push(action),
                 }
             }
@@ -214,15 +216,15 @@ mod tests {
     }
 
     /// Owner whose other copy lacks everything, and its actions.
-    fn resyncing() -> (Replica<Handle>, Vec<Action<Handle>>) {
+    fn resyncing() -> (Replica<Handle>, Vec<ReplicaAction<Handle>>) {
         let settings = Settings {
-            me: Node(0),
-            other: Node(1),
+            me: NodeId(0),
+            other: NodeId(1),
             boot: Boot(1),
             geometry: GEOMETRY,
-            bounds: Bounds {
+            bounds: ReplicaLimits {
                 resync_block_ns: 0,
-                ..Bounds::default()
+                ..ReplicaLimits::default()
             },
         };
         let durable = Durable::created(GEOMETRY, VolumeId([1; 16]));
@@ -232,7 +234,7 @@ mod tests {
             incarnation: Incarnation(1),
             generation: Generation(1),
             epoch: Epoch(0),
-            in_sync: InSync::One(Node(0)),
+            in_sync: InSync::One(NodeId(0)),
             forks: Vec::new(),
         };
         let introduction = Introduction {
@@ -251,7 +253,7 @@ mod tests {
             until,
             record,
         };
-        let welcome = Message::Welcome {
+        let welcome = ReplicaMessage::Welcome {
             number,
             introduction,
         };
@@ -260,7 +262,7 @@ mod tests {
             Input::Connected(Session(1)),
             granted,
             Input::Message(Session(1), welcome),
-            Input::Message(Session(1), Message::Begun),
+            Input::Message(Session(1), ReplicaMessage::Begun),
         ] {
             actions = handle(&mut replica, Time(1), input);
         }
@@ -269,9 +271,13 @@ mod tests {
 
     /// Completes the copies whose reads are in `actions`, and their successors, at one time.
     /// Returns their number.
-    fn copy_all(replica: &mut Replica<Handle>, actions: &[Action<Handle>], now: Time) -> usize {
-        let read_of = |action: &Action<Handle>| match action {
-            Action::Disk(id, Operation::Read(_)) => Some(*id),
+    fn copy_all(
+        replica: &mut Replica<Handle>,
+        actions: &[ReplicaAction<Handle>],
+        now: Time,
+    ) -> usize {
+        let read_of = |action: &ReplicaAction<Handle>| match action {
+            ReplicaAction::Disk(id, Operation::Read(_)) => Some(*id),
             _ => None,
         };
         let mut reads: Vec<OperationId> = actions.iter().filter_map(read_of).collect();
@@ -279,11 +285,11 @@ mod tests {
         while let Some(id) = reads.pop() {
             let actions = handle(replica, now, Input::Disk(id, DiskResult::Data(Handle)));
             let tags = actions.iter().filter_map(|action| match action {
-                Action::Send(_, Message::Command { tag, .. }) => Some(*tag),
+                ReplicaAction::Send(_, ReplicaMessage::Command { tag, .. }) => Some(*tag),
                 _ => None,
             });
             for tag in tags.collect::<Vec<_>>() {
-                let done = Input::Message(Session(1), Message::Done { tag });
+                let done = Input::Message(Session(1), ReplicaMessage::Done { tag });
                 reads.extend(handle(replica, now, done).iter().filter_map(read_of));
             }
             copies += 1;
@@ -296,7 +302,7 @@ mod tests {
         const SLOW: u64 = 3_600_000_000_000;
         let (mut replica, actions) = resyncing();
         replica.set_resync_rate(SLOW);
-        let window = Bounds::default().resync_window as usize;
+        let window = ReplicaLimits::default().resync_window as usize;
         // The copies in progress and one more; the next ones wait for an hour or longer.
         assert_eq!(copy_all(&mut replica, &actions, Time(2)), window + 1);
         let tick = |replica: &mut Replica<Handle>, now| handle(replica, now, Input::Tick);
@@ -316,11 +322,11 @@ mod tests {
         let (mut copies, mut served) = (0, 0);
         for round in 0..2000_u64 {
             let begun = actions.iter().filter_map(|action| match action {
-                Action::Disk(id, Operation::Read(_)) => Some(*id),
+                ReplicaAction::Disk(id, Operation::Read(_)) => Some(*id),
                 _ => None,
             });
             reads.extend(begun);
-            let window = Bounds::default().resync_window as usize;
+            let window = ReplicaLimits::default().resync_window as usize;
             assert!(reads.len() <= window, "{}", reads.len());
             // A client reads blocks one after the other.
             let blocks = Blocks {
@@ -329,7 +335,7 @@ mod tests {
             };
             let request = Input::Request(RequestId(round), Request::Read(blocks));
             actions = handle(&mut replica, Time(2), request);
-            let [Action::Disk(own, _)] = actions[..] else {
+            let [ReplicaAction::Disk(own, _)] = actions[..] else {
                 panic!("round {round}: the client waits: {actions:?}");
             };
             // While the client waits, the resync starts at most one copy.
@@ -338,18 +344,18 @@ mod tests {
                 let read = Input::Disk(copy, DiskResult::Data(Handle));
                 actions = handle(&mut replica, Time(2), read);
                 let tag = actions.iter().find_map(|action| match action {
-                    Action::Send(_, Message::Command { tag, .. }) => Some(*tag),
+                    ReplicaAction::Send(_, ReplicaMessage::Command { tag, .. }) => Some(*tag),
                     _ => None,
                 });
                 let Some(tag) = tag else {
                     panic!("round {round}: nothing is compared: {actions:?}");
                 };
-                let done = Message::Done { tag };
+                let done = ReplicaMessage::Done { tag };
                 let done = Input::Message(Session(1), done);
                 actions = handle(&mut replica, Time(2), done);
                 copies += 1;
                 let begun = actions.iter().filter_map(|action| match action {
-                    Action::Disk(id, _) => Some(*id),
+                    ReplicaAction::Disk(id, _) => Some(*id),
                     _ => None,
                 });
                 reads.extend(begun);
@@ -362,7 +368,8 @@ mod tests {
             let read = Input::Disk(own, DiskResult::Data(Handle));
             actions = handle(&mut replica, Time(3), read);
             served += 1;
-            let is_served = matches!(actions[0], Action::Reply(RequestId(id), _) if id == round);
+            let is_served =
+                matches!(actions[0], ReplicaAction::Reply(RequestId(id), _) if id == round);
             assert!(is_served, "{actions:?}");
             if replica.report(Time(3)).other != OtherState::Syncing {
                 break;

@@ -2,11 +2,11 @@
 
 use super::durable::Boot;
 use super::geometry::Geometry;
-use super::record::Node;
+use super::record::NodeId;
 
 /// Timeouts, in nanoseconds, and limits of memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Bounds {
+pub struct ReplicaLimits {
     /// Maximum number of client requests in progress or waiting.
     pub requests: usize,
     /// Maximum number of blocks in a request.
@@ -35,16 +35,16 @@ pub struct Bounds {
     pub fail_ns: Option<u64>,
 }
 
-impl Bounds {
+impl ReplicaLimits {
     /// Interval of the check for stalled requests.
     pub fn stall_check_ns(&self) -> u64 {
         self.other_stall_ns.min(self.local_stall_ns) / 4
     }
 }
 
-impl Default for Bounds {
-    fn default() -> Bounds {
-        Bounds {
+impl Default for ReplicaLimits {
+    fn default() -> ReplicaLimits {
+        ReplicaLimits {
             requests: 256,
             request_blocks: 8192,
             greet_ns: 500_000_000,
@@ -65,13 +65,13 @@ impl Default for Bounds {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
     /// Number of this node.
-    pub me: Node,
+    pub me: NodeId,
     /// Number of the node with the other copy.
-    pub other: Node,
+    pub other: NodeId,
     /// Boot identifier of this machine.
     pub boot: Boot,
     /// Size and layout of the volume.
     pub geometry: Geometry,
     /// Timeouts and limits.
-    pub bounds: Bounds,
+    pub bounds: ReplicaLimits,
 }

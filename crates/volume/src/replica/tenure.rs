@@ -3,11 +3,11 @@
 use super::exchange::Time;
 use super::growth::Growth;
 use super::hand_over::HandOver;
-use super::record::{Epoch, Generation, InSync, Incarnation, Node, Record};
+use super::record::{Epoch, Generation, InSync, Incarnation, NodeId, Record};
 
 /// Role of a node with regard to its lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Role {
+pub enum LeaseRole {
     /// No lease, or an ended one.
     #[default]
     Idle,
@@ -38,7 +38,7 @@ pub struct Proposal {
 #[derive(Clone, Debug)]
 pub struct Tenure {
     /// Current role.
-    pub role: Role,
+    pub role: LeaseRole,
     /// Last epoch granted to this node.
     pub epoch: Epoch,
     /// Time of the grant.
@@ -67,7 +67,7 @@ pub struct Tenure {
 impl Default for Tenure {
     fn default() -> Tenure {
         Tenure {
-            role: Role::Idle,
+            role: LeaseRole::Idle,
             epoch: Epoch(0),
             granted_at: Time(0),
             until: Time(0),
@@ -75,7 +75,7 @@ impl Default for Tenure {
                 incarnation: Incarnation(0),
                 generation: Generation(0),
                 epoch: Epoch(0),
-                in_sync: InSync::One(Node(u16::MAX)),
+                in_sync: InSync::One(NodeId(u16::MAX)),
                 forks: Vec::new(),
             },
             proposal: None,

@@ -8,13 +8,13 @@
 //! A verify ends at the end of the volume, or when the other copy is no longer in sync, this node
 //! is no longer the owner, or an operator stops it.
 
-use super::defect::Defect;
+use super::defect::ReplicaDefect;
 use super::exchange::{DiskResult, Notice, Time};
 use super::geometry::Blocks;
-use super::message::Command;
-use super::other::Phase;
-use super::requests::{Origin, Part, Work};
-use super::tenure::Role;
+use super::message::FollowerCommand;
+use super::other::PeerPhase;
+use super::requests::{RequestInitiator, RequestOperation, RequestPartState};
+use super::tenure::LeaseRole;
 use super::{Payload, Replica};
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,7 +24,7 @@ pub const FOUND_MAX: usize = 64;
 
 /// Fault of blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub enum BlockFault {
     /// The copies differ.
     Differs,
     /// The blocks cannot be read at the owner.
@@ -39,7 +39,7 @@ pub enum Fault {
 
 /// Reason why a verify ended early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Interruption {
+pub enum VerifyInterruption {
     /// This node is not the owner, or no longer.
     NotOwner,
     /// The other copy was lost, or is not in sync.
@@ -74,11 +74,11 @@ pub struct Verify {
     /// Number of blocks that were repaired on either copy.
     pub repaired: u64,
     /// Faulty ranges in order; at most [`FOUND_MAX`].
-    pub found: Vec<(Fault, Blocks)>,
+    pub found: Vec<(BlockFault, Blocks)>,
     /// Number of ranges not in `found`.
     pub more: u64,
     /// Result; None while the verify runs.
-    pub ended: Option<Result<(), Interruption>>,
+    pub ended: Option<Result<(), VerifyInterruption>>,
 }
 
 impl Verify {
@@ -87,14 +87,14 @@ impl Verify {
         self.differing + self.damaged + self.damaged_there + self.unreadable[0] + self.unreadable[1]
     }
 
-    pub(crate) fn find(&mut self, fault: Fault, blocks: Blocks) {
+    pub(crate) fn find(&mut self, fault: BlockFault, blocks: Blocks) {
         let count = u64::from(blocks.count);
         match fault {
-            Fault::Differs => self.differing += count,
-            Fault::UnreadableHere => self.unreadable[0] += count,
-            Fault::UnreadableThere => self.unreadable[1] += count,
-            Fault::Damaged => self.damaged += count,
-            Fault::DamagedThere => self.damaged_there += count,
+            BlockFault::Differs => self.differing += count,
+            BlockFault::UnreadableHere => self.unreadable[0] += count,
+            BlockFault::UnreadableThere => self.unreadable[1] += count,
+            BlockFault::Damaged => self.damaged += count,
+            BlockFault::DamagedThere => self.damaged_there += count,
         }
         if let Some((_, before)) = { self.found.iter_mut() }
             .find(|(of, before)| *of == fault && before.end() == blocks.first)
@@ -111,20 +111,20 @@ impl Verify {
 
 /// Last verify, and the state of the running one.
 #[derive(Clone, Debug, Default)]
-pub struct Verifying {
+pub struct VerifyState {
     /// Last requested verify.
     pub(super) last: Option<Verify>,
     cursor: u64,
     /// Ranges that are being compared block by block, because they differ.
     narrow: VecDeque<Blocks>,
     /// Blocks to copy from one copy to the other, and their faults.
-    repairs: VecDeque<(Blocks, Fault)>,
+    repairs: VecDeque<(Blocks, BlockFault)>,
     under_way: u32,
     /// Time of the next comparison, according to the rate.
     pub(super) next_at: Time,
 }
 
-impl Verifying {
+impl VerifyState {
     fn present(&mut self) -> Option<&mut Verify> {
         self.last.as_mut().filter(|verify| verify.ended.is_none())
     }
@@ -141,43 +141,43 @@ impl<P: Payload> Replica<P> {
             return;
         }
         let number = self.verifying.last.take().map_or(0, |last| last.number);
-        self.verifying = Verifying {
+        self.verifying = VerifyState {
             last: Some(Verify {
                 number: number + 1,
                 repairs,
                 total: self.settings.geometry.blocks,
                 ..Verify::default()
             }),
-            ..Verifying::default()
+            ..VerifyState::default()
         };
         self.interrupt_verify();
     }
 
     /// Stops the verify on an operator's order.
     pub(super) fn stop_verify(&mut self) {
-        self.end_verify(Err(Interruption::Stopped));
+        self.end_verify(Err(VerifyInterruption::Stopped));
     }
 
     /// Ends the verify if it cannot continue.
     pub(super) fn interrupt_verify(&mut self) {
         let why = match (self.tenure.role, self.other.phase) {
-            (Role::Serving, Phase::Mirrored) => return,
-            (Role::Yielding, _) => Interruption::LocalFailed,
-            (Role::Serving, _) => Interruption::NotInSync,
-            _ => Interruption::NotOwner,
+            (LeaseRole::Serving, PeerPhase::Mirrored) => return,
+            (LeaseRole::Yielding, _) => VerifyInterruption::LocalFailed,
+            (LeaseRole::Serving, _) => VerifyInterruption::NotInSync,
+            _ => VerifyInterruption::NotOwner,
         };
         self.end_verify(Err(why));
     }
 
-    fn end_verify(&mut self, how: Result<(), Interruption>) {
+    fn end_verify(&mut self, how: Result<(), VerifyInterruption>) {
         let Some(mut verify) = self.verifying.last.take_if(|one| one.ended.is_none()) else {
             return;
         };
         verify.ended = Some(how);
-        self.requests.cancel(Origin::Verify);
-        self.verifying = Verifying {
+        self.requests.cancel(RequestInitiator::Verify);
+        self.verifying = VerifyState {
             last: Some(verify.clone()),
-            ..Verifying::default()
+            ..VerifyState::default()
         };
         self.say(Notice::Verified(Box::new(verify)));
     }
@@ -205,22 +205,22 @@ impl<P: Payload> Replica<P> {
             let rate = self.settings.bounds.resync_block_ns * u64::from(blocks.count);
             self.verifying.next_at = self.verifying.next_at.max(self.now).after(rate);
             self.verifying.under_way += 1;
-            let slot = self.requests.open(Origin::Verify, work, blocks);
+            let slot = self.requests.open(RequestInitiator::Verify, work, blocks);
             self.begin_slot(slot);
         }
     }
 
-    fn next_of_verify(&mut self) -> Option<(Blocks, Work<P>)> {
+    fn next_of_verify(&mut self) -> Option<(Blocks, RequestOperation<P>)> {
         let verifying = &mut self.verifying;
         if let Some((blocks, fault)) = verifying.repairs.pop_front() {
             let work = match fault {
-                Fault::Damaged => Work::Repair,
-                _ => Work::Copy { compare: false },
+                BlockFault::Damaged => RequestOperation::Repair,
+                _ => RequestOperation::Copy { compare: false },
             };
             return Some((blocks, work));
         }
         if let Some(blocks) = verifying.narrow.pop_front() {
-            return Some((blocks, Work::Verify { narrow: true }));
+            return Some((blocks, RequestOperation::Verify { narrow: true }));
         }
         // The volume may have grown.
         let total = self.settings.geometry.blocks;
@@ -229,7 +229,10 @@ impl<P: Payload> Replica<P> {
         let count = total.saturating_sub(first).min(most) as u32;
         verifying.cursor = first + u64::from(count);
         verifying.present()?.total = total;
-        (count > 0).then_some((Blocks { first, count }, Work::Verify { narrow: false }))
+        (count > 0).then_some((
+            Blocks { first, count },
+            RequestOperation::Verify { narrow: false },
+        ))
     }
 
     /// Handles the local read of a comparison.
@@ -241,23 +244,25 @@ impl<P: Payload> Replica<P> {
         }
         let data = match result {
             DiskResult::Data(data) => data,
-            DiskResult::Damaged(_) => return self.verify_compared(place, Some(Fault::Damaged)),
+            DiskResult::Damaged(_) => {
+                return self.verify_compared(place, Some(BlockFault::Damaged));
+            }
             DiskResult::Done | DiskResult::Failed => {
-                return self.verify_compared(place, Some(Fault::UnreadableHere));
+                return self.verify_compared(place, Some(BlockFault::UnreadableHere));
             }
         };
-        slot.local = Part::Done;
-        slot.remote = Part::Waiting;
+        slot.local = RequestPartState::Done;
+        slot.remote = RequestPartState::Waiting;
         slot.sent_at = now;
         let (blocks, checksum) = (slot.blocks, data.checksum());
-        self.command(place, Command::Verify { blocks, checksum });
+        self.command(place, FollowerCommand::Verify { blocks, checksum });
     }
 
     /// Handles the other copy's result of a comparison.
-    pub(super) fn verify_compared(&mut self, place: u32, fault: Option<Fault>) {
+    pub(super) fn verify_compared(&mut self, place: u32, fault: Option<BlockFault>) {
         let slot = self.requests.slot(place);
         let (blocks, cancelled) = (slot.blocks, slot.replied);
-        let is_wide = matches!(slot.work, Work::Verify { narrow: false });
+        let is_wide = matches!(slot.work, RequestOperation::Verify { narrow: false });
         let verifying = &mut self.verifying;
         if let Some(verify) = verifying.last.as_mut().filter(|_| !cancelled) {
             if is_wide {
@@ -271,9 +276,9 @@ impl<P: Payload> Replica<P> {
                 }
                 Some(fault) => {
                     verify.find(fault, blocks);
-                    let forgets = self.broken.is(Defect::VerifyForgetsDamage);
-                    let is_left =
-                        fault == Fault::UnreadableHere || fault == Fault::Damaged && forgets;
+                    let forgets = self.broken.is(ReplicaDefect::VerifyForgetsDamage);
+                    let is_left = fault == BlockFault::UnreadableHere
+                        || fault == BlockFault::Damaged && forgets;
                     if verify.repairs && !is_left {
                         verifying.repairs.push_back((blocks, fault));
                     }
@@ -297,13 +302,13 @@ impl<P: Payload> Replica<P> {
     }
 }
 
-impl fmt::Display for Interruption {
+impl fmt::Display for VerifyInterruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Interruption::NotOwner => "this node is not the owner any longer",
-            Interruption::NotInSync => "the other copy is lost or not in sync",
-            Interruption::LocalFailed => "the local disk failed or stalls",
-            Interruption::Stopped => "it was stopped",
+            VerifyInterruption::NotOwner => "this node is not the owner any longer",
+            VerifyInterruption::NotInSync => "the other copy is lost or not in sync",
+            VerifyInterruption::LocalFailed => "the local disk failed or stalls",
+            VerifyInterruption::Stopped => "it was stopped",
         })
     }
 }
@@ -355,17 +360,18 @@ impl fmt::Display for Verify {
 mod tests {
     use super::super::cost::{Handle, mirrored};
     use super::super::{
-        Action, Body, Input, Message, Operation, Order, OtherState, Replica, Session,
+        Input, Operation, OtherState, Replica, ReplicaAction, ReplicaMessage, ReplicaOrder,
+        Session, WriteContent,
     };
     use super::*;
 
     /// Faults of the simulated disk, by block.
-    type Faults = fn(u64) -> Option<Fault>;
+    type Faults = fn(u64) -> Option<BlockFault>;
 
     /// Runs the owner's actions until its verify ends, or until it requests the block `until`.
     /// Returns the blocks that the other copy received.
     fn run(replica: &mut Replica<Handle>, repairs: bool, faults: Faults, until: u64) -> Vec<u64> {
-        let order = Input::Order(Order::Verify { repairs });
+        let order = Input::Order(ReplicaOrder::Verify { repairs });
         let (mut written, mut inputs) = (Vec::new(), VecDeque::from([order]));
         let mut now = Time(10);
         loop {
@@ -381,8 +387,8 @@ mod tests {
             replica.handle(now, input, &mut actions);
             for action in actions {
                 match action {
-                    Action::Disk(id, Operation::Read(blocks)) => {
-                        let fails = |block| faults(block) == Some(Fault::UnreadableHere);
+                    ReplicaAction::Disk(id, Operation::Read(blocks)) => {
+                        let fails = |block| faults(block) == Some(BlockFault::UnreadableHere);
                         inputs.push_back(Input::Disk(
                             id,
                             match blocks.iter().any(fails) {
@@ -391,26 +397,28 @@ mod tests {
                             },
                         ));
                     }
-                    Action::Disk(id, _) => inputs.push_back(Input::Disk(id, DiskResult::Done)),
-                    Action::Store(number, _) => inputs.push_back(Input::Stored(number)),
-                    Action::Send(session, Message::Command { tag, command, .. }) => {
+                    ReplicaAction::Disk(id, _) => {
+                        inputs.push_back(Input::Disk(id, DiskResult::Done))
+                    }
+                    ReplicaAction::Store(number, _) => inputs.push_back(Input::Stored(number)),
+                    ReplicaAction::Send(session, ReplicaMessage::Command { tag, command, .. }) => {
                         let message = match command {
-                            Command::Verify { blocks, .. } if blocks.end() > until => {
+                            FollowerCommand::Verify { blocks, .. } if blocks.end() > until => {
                                 return written;
                             }
-                            Command::Verify { blocks, .. } => {
+                            FollowerCommand::Verify { blocks, .. } => {
                                 match blocks.iter().find_map(faults) {
-                                    None => Message::Done { tag },
-                                    Some(Fault::Differs) => Message::Differs { tag },
-                                    Some(_) => Message::Unreadable { tag },
+                                    None => ReplicaMessage::Done { tag },
+                                    Some(BlockFault::Differs) => ReplicaMessage::Differs { tag },
+                                    Some(_) => ReplicaMessage::Unreadable { tag },
                                 }
                             }
-                            Command::Write { blocks, body, .. } => {
-                                assert!(matches!(body, Body::Data(Handle)));
+                            FollowerCommand::Write { blocks, body, .. } => {
+                                assert!(matches!(body, WriteContent::Data(Handle)));
                                 written.extend(blocks.iter());
-                                Message::Done { tag }
+                                ReplicaMessage::Done { tag }
                             }
-                            _ => Message::Done { tag },
+                            _ => ReplicaMessage::Done { tag },
                         };
                         inputs.push_back(Input::Message(session, message));
                     }
@@ -425,11 +433,11 @@ mod tests {
         replica.report(Time(9)).verify.unwrap()
     }
 
-    fn some(block: u64) -> Option<Fault> {
+    fn some(block: u64) -> Option<BlockFault> {
         match block {
-            5 | 100 | 101 => Some(Fault::Differs),
-            2000 => Some(Fault::UnreadableThere),
-            3000 => Some(Fault::UnreadableHere),
+            5 | 100 | 101 => Some(BlockFault::Differs),
+            2000 => Some(BlockFault::UnreadableThere),
+            3000 => Some(BlockFault::UnreadableHere),
             _ => None,
         }
     }
@@ -448,10 +456,10 @@ mod tests {
             assert_eq!(
                 verify.found,
                 [
-                    (Fault::Differs, one(5, 1)),
-                    (Fault::Differs, one(100, 2)),
-                    (Fault::UnreadableThere, one(2000, 1)),
-                    (Fault::UnreadableHere, one(3000, 1)),
+                    (BlockFault::Differs, one(5, 1)),
+                    (BlockFault::Differs, one(100, 2)),
+                    (BlockFault::UnreadableThere, one(2000, 1)),
+                    (BlockFault::UnreadableHere, one(3000, 1)),
                 ]
             );
             let expected: &[u64] = if repairs { &[5, 100, 101, 2000] } else { &[] };
@@ -466,7 +474,7 @@ mod tests {
     #[test]
     fn many_differences_are_counted_and_some_are_listed() {
         let mut replica = mirrored();
-        let every = |block: u64| block.is_multiple_of(1 << 10).then_some(Fault::Differs);
+        let every = |block: u64| block.is_multiple_of(1 << 10).then_some(BlockFault::Differs);
         run(&mut replica, false, every, u64::MAX);
         let verify = last(&replica);
         assert_eq!(verify.ended, Some(Ok(())), "{verify}");
@@ -478,19 +486,19 @@ mod tests {
     fn a_verify_ends_with_the_link_or_an_order_and_can_begin_again() {
         let mut replica = mirrored();
         run(&mut replica, true, some, 4096);
-        let stop = Input::Order(Order::StopVerify);
+        let stop = Input::Order(ReplicaOrder::StopVerify);
         replica.handle(Time(9), stop, &mut Vec::new());
-        assert_eq!(last(&replica).ended, Some(Err(Interruption::Stopped)));
+        assert_eq!(last(&replica).ended, Some(Err(VerifyInterruption::Stopped)));
         run(&mut replica, false, some, 4096);
         assert_eq!(last(&replica).number, 2);
         replica.handle(Time(9), Input::Lost(Session(1)), &mut Vec::new());
         let verify = last(&replica);
-        assert_eq!(verify.ended, Some(Err(Interruption::NotInSync)));
+        assert_eq!(verify.ended, Some(Err(VerifyInterruption::NotInSync)));
         assert_eq!(verify.differing, 3);
         // Without the other copy there is nothing to compare with.
         run(&mut replica, false, some, 4096);
         let verify = last(&replica);
         assert_eq!((verify.number, verify.done), (3, 0));
-        assert_eq!(verify.ended, Some(Err(Interruption::NotInSync)));
+        assert_eq!(verify.ended, Some(Err(VerifyInterruption::NotInSync)));
     }
 }

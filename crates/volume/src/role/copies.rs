@@ -2,18 +2,18 @@
 //! target node. On the target node a thread writes the volume as a client of its socket. Access is
 //! checked before: nodes of the cluster, and local users that may reach the supervisor.
 
-use super::listening::Listening;
-use super::worker::Shared;
+use super::listening::ReplicationListener;
+use super::worker::WorkerState;
 use crate::client::{Address, Ender, Server};
 use crate::config::Volumes;
-use crate::copy::frame::Frame;
+use crate::copy::frame::CopyFrame;
 use crate::copy::{CopyError, receive};
-use crate::export::Holder;
+use crate::export::VolumeUser;
 use crate::link::PORT;
-use crate::link::dial::{Cable, CopyReceiver, Registry, WireTrouble, dial_copy};
+use crate::link::dial::{CopyReceiver, LinkFailure, Registry, ReplicationLink, dial_copy};
 use crate::link::greeting::{CopyGreeting, GreetingError};
 use crate::report::clients_words;
-use crate::status::State;
+use crate::status::LocalVolumeState;
 use part::lock;
 use part::voice::write_error;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
-use wire::{Peer, Relay, Trusted, Wire};
+use wire::{NodeConnection, Relay, RelayPeer, TrustedNodes};
 
 /// Maximum number of concurrent copies in each direction.
 const COPIES_MAX: usize = 4;
@@ -35,12 +35,12 @@ const LEAVE_MAX: Duration = Duration::from_secs(10);
 
 /// State of all copies of this role.
 #[derive(Debug)]
-pub(super) struct Copying {
+pub(super) struct CopyService {
     copies: Arc<Copies>,
     registry: Arc<Registry>,
     port: u16,
     /// Listener for other nodes, if the replication listener does not cover it.
-    listening: Option<Listening>,
+    listening: Option<ReplicationListener>,
     /// Number of local commands connected with another node.
     dialled: Arc<AtomicUsize>,
 }
@@ -48,16 +48,16 @@ pub(super) struct Copying {
 /// Copies that other nodes write to this node.
 #[derive(Debug)]
 pub(super) struct Copies {
-    volumes: Mutex<BTreeMap<String, Arc<Shared>>>,
+    volumes: Mutex<BTreeMap<String, Arc<WorkerState>>>,
     /// Volumes being written: the identifier of the command, and the socket whose shutdown ends
     /// the copy.
     written: Mutex<BTreeMap<String, (u64, UnixStream)>>,
     ended: Condvar,
 }
 
-impl Copying {
+impl CopyService {
     /// Creates the state without copies. Other nodes may also connect through `links`.
-    pub(super) fn new(links: &Registry) -> Copying {
+    pub(super) fn new(links: &Registry) -> CopyService {
         let copies = Arc::new(Copies {
             volumes: Mutex::default(),
             written: Mutex::default(),
@@ -66,7 +66,7 @@ impl Copying {
         let registry = Arc::new(Registry::default());
         links.allow_copies(copies.clone());
         registry.allow_copies(copies.clone());
-        Copying {
+        CopyService {
             copies,
             registry,
             port: PORT,
@@ -76,7 +76,7 @@ impl Copying {
     }
 
     /// Applies the cluster's nodes and certificates.
-    pub(super) fn trust(&mut self, trusted: Arc<Trusted>, links: Option<&Cable>) {
+    pub(super) fn trust(&mut self, trusted: Arc<TrustedNodes>, links: Option<&ReplicationLink>) {
         self.registry.trust(trusted);
         // Restarts the listener, because this node's address may have changed.
         self.listening = None;
@@ -84,22 +84,25 @@ impl Copying {
     }
 
     /// Applies the configured volumes. `links` is the replication listener's link, if it listens.
-    pub(super) fn change(&mut self, volumes: &Volumes, links: Option<&Cable>) {
+    pub(super) fn change(&mut self, volumes: &Volumes, links: Option<&ReplicationLink>) {
         let mut pairs = volumes.0.values().filter_map(|spec| spec.pair.as_ref());
         self.port = pairs.next().map_or(PORT, |pair| pair.cable.port);
         self.listen(links);
     }
 
     /// Replaces the set of running volumes.
-    pub(super) fn know(&self, volumes: impl Iterator<Item = (String, Arc<Shared>)>) {
+    pub(super) fn set_running_volumes(
+        &self,
+        volumes: impl Iterator<Item = (String, Arc<WorkerState>)>,
+    ) {
         *lock(&self.copies.volumes) = volumes.collect();
     }
 
     /// Starts a listener for copies, unless the replication listener covers it. Does nothing
     /// without a certificate, because copies need TLS.
-    fn listen(&mut self, links: Option<&Cable>) {
+    fn listen(&mut self, links: Option<&ReplicationLink>) {
         let trusted = self.registry.trusted();
-        let covered = |trusted: &Trusted| {
+        let covered = |trusted: &TrustedNodes| {
             let reached = trusted.addresses_of(&trusted.me);
             links.is_some_and(|cable| cable.covers(self.port, reached))
         };
@@ -107,13 +110,13 @@ impl Copying {
             self.listening = None;
             return;
         }
-        let cable = Cable {
+        let cable = ReplicationLink {
             port: self.port,
-            ..Cable::default()
+            ..ReplicationLink::default()
         };
-        if self.listening.as_ref().map(Listening::cable) != Some(&cable) {
+        if self.listening.as_ref().map(ReplicationListener::cable) != Some(&cable) {
             self.listening = None;
-            self.listening = Listening::start(&cable, &self.registry);
+            self.listening = ReplicationListener::start(&cable, &self.registry);
         }
     }
 
@@ -129,7 +132,7 @@ impl Copying {
     ) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("cannot connect to the command: {error}");
         let trusted = self.registry.trusted();
-        let trusted = trusted.ok_or_else(|| WireTrouble::NoCertificate.to_string())?;
+        let trusted = trusted.ok_or_else(|| LinkFailure::NoCertificate.to_string())?;
         // Node names are case-insensitive.
         let mut nodes = trusted.addresses.keys();
         let named = nodes.find(|one| one.eq_ignore_ascii_case(node));
@@ -145,7 +148,7 @@ impl Copying {
             return Err(format!("{COPIES_MAX} copies run on this node already"));
         }
         let (dialled, port) = (Arc::clone(&self.dialled), self.port);
-        let done = Guard(Box::new(move || {
+        let done = DropGuard(Box::new(move || {
             dialled.fetch_sub(1, Ordering::Relaxed);
         }));
         let stream = UnixStream::connect(socket).map_err(failed)?;
@@ -154,7 +157,7 @@ impl Copying {
             let _done = done;
             match dial_copy(port, &trusted, &ours) {
                 // The command itself sees how the copy ends.
-                Ok(wire) => drop(Relay::new(wire, stream, Peer::Node).run()),
+                Ok(wire) => drop(Relay::new(wire, stream, RelayPeer::Node).run()),
                 Err(trouble) => refuse(&stream, &unreachable(&trouble)),
             }
         });
@@ -165,22 +168,22 @@ impl Copying {
 }
 
 /// Runs a closure when dropped.
-struct Guard(Box<dyn Fn() + Send>);
+struct DropGuard(Box<dyn Fn() + Send>);
 
-impl Drop for Guard {
+impl Drop for DropGuard {
     fn drop(&mut self) {
         (self.0)();
     }
 }
 
 /// Error for a node without a connection. The command retries if the node is in the cluster.
-fn unreachable(trouble: &WireTrouble) -> CopyError {
+fn unreachable(trouble: &LinkFailure) -> CopyError {
     CopyError::Refused {
         words: trouble.to_string(),
         again: matches!(
             trouble,
-            WireTrouble::Connect(..)
-                | WireTrouble::Greeting(_, GreetingError::Io(_) | GreetingError::NoTls)
+            LinkFailure::Connect(..)
+                | LinkFailure::Greeting(_, GreetingError::Io(_) | GreetingError::NoTls)
         ),
     }
 }
@@ -225,7 +228,7 @@ impl Copies {
         };
         let status = shared.status();
         let colon = if status.why.is_empty() { "" } else { ": " };
-        if status.served.is_none() || status.state == State::Frozen {
+        if status.served.is_none() || status.state == LocalVolumeState::Frozen {
             let (word, _) = status.state.words();
             let why = &status.why;
             let words = format!("volume '{name}' on {me} is not served ({word}{colon}{why})");
@@ -245,7 +248,7 @@ impl Copies {
             );
             return refuse(words, false);
         }
-        if let Some(holder @ Holder::User { .. }) = status.meter.tenure.holder() {
+        if let Some(holder @ VolumeUser::User { .. }) = status.meter.tenure.holder() {
             let words = format!("volume '{name}': {holder} uses it on {me}: stop it first");
             return refuse(words, true);
         }
@@ -267,13 +270,13 @@ impl Copies {
     }
 
     /// Lets a node write a volume until the copy ends.
-    fn serve(&self, wire: Wire, theirs: &CopyGreeting) -> Result<(), CopyError> {
+    fn serve(&self, wire: NodeConnection, theirs: &CopyGreeting) -> Result<(), CopyError> {
         let (near, far) = UnixStream::pair().map_err(CopyError::Broken)?;
         let ender = Arc::new(Ender::default());
         let _watch = watch(&wire, &near, &ender).map_err(CopyError::Broken)?;
         let builder = std::thread::Builder::new().name("copy/relay".to_owned());
         builder
-            .spawn(move || Relay::new(wire, far, Peer::Node).run())
+            .spawn(move || Relay::new(wire, far, RelayPeer::Node).run())
             .map_err(CopyError::Broken)?;
         let (name, from) = (&theirs.volume, &theirs.from);
         let address = match self.take(theirs, &near) {
@@ -294,7 +297,7 @@ impl Copies {
 
 /// Ends a copy when the other side closes the connection, also while the copy waits for the
 /// volume. Stops watching when the returned value is dropped.
-fn watch(wire: &Wire, near: &UnixStream, ender: &Arc<Ender>) -> io::Result<PipeWriter> {
+fn watch(wire: &NodeConnection, near: &UnixStream, ender: &Arc<Ender>) -> io::Result<PipeWriter> {
     let (wire, near) = (wire.as_fd().try_clone_to_owned()?, near.try_clone()?);
     let (ends, end) = io::pipe()?;
     let ender = Arc::clone(ender);
@@ -325,13 +328,13 @@ fn watch(wire: &Wire, near: &UnixStream, ender: &Arc<Ender>) -> io::Result<PipeW
 fn refuse(mut stream: &UnixStream, error: &CopyError) {
     let (words, again) = (error.to_string(), error.may_repeat());
     let mut bytes = Vec::new();
-    Frame::Refused { again, words }.encode(&mut bytes);
+    CopyFrame::Refused { again, words }.encode(&mut bytes);
     // Ignores failures: the other side may have disconnected.
     let _ = stream.write_all(&bytes);
 }
 
 impl CopyReceiver for Copies {
-    fn begin(self: Arc<Self>, wire: Wire, theirs: CopyGreeting) {
+    fn begin(self: Arc<Self>, wire: NodeConnection, theirs: CopyGreeting) {
         let builder = std::thread::Builder::new().name("copy/write".to_owned());
         // Without a thread the connection closes, and the command retries.
         let _ = builder.spawn(move || {

@@ -2,7 +2,7 @@
 //! lease and a local role uses the volume exclusively. No data passes through this role.
 
 use crate::clock::boottime_ns;
-use crate::config::{Elsewhere, size_words};
+use crate::config::{ExternalVolume, size_words};
 use crate::report::{BACKING, NO_OWNER, OWNER, OWNER_HERE, REPLICATION, SERVING, SIZE, VOLUME};
 use part::report::{Grade, Moment, Subject};
 use part::role::{KnownLease, VolumeUse};
@@ -12,17 +12,17 @@ const USED_HERE: u32 = 4;
 
 /// Volume in external storage.
 #[derive(Debug)]
-pub(super) struct Owned {
-    pub(super) spec: Elsewhere,
+pub(super) struct ExternalVolumeState {
+    pub(super) spec: ExternalVolume,
     lease: Option<KnownLease>,
     used: Option<VolumeUse>,
     /// Last reported state, and its start.
     shown: (&'static str, Moment),
 }
 
-impl Owned {
-    pub(super) fn new(spec: Elsewhere) -> Owned {
-        Owned {
+impl ExternalVolumeState {
+    pub(super) fn new(spec: ExternalVolume) -> ExternalVolumeState {
+        ExternalVolumeState {
             spec,
             lease: None,
             used: None,
@@ -166,8 +166,8 @@ mod tests {
     use super::*;
     use configuration::{External, Storage};
 
-    fn owned(nodes: &[&str]) -> Owned {
-        Owned::new(Elsewhere {
+    fn owned(nodes: &[&str]) -> ExternalVolumeState {
+        ExternalVolumeState::new(ExternalVolume {
             external: External {
                 storage: Storage::Nfs {
                     server: [10, 0, 0, 9].into(),

@@ -1,25 +1,27 @@
 //! Snapshots of a replica before a resync. They run on their own thread: the volume's thread is
 //! not allowed to create files, and the file system may be slow.
 
-use crate::device::{Backing, DeviceError, Kind, SnapshotError, Stamp, snapshot};
-use crate::mirror::mailbox::{Keep, Letter, Mailbox};
+use crate::device::{Backing, DeviceError, SnapshotError, SnapshotReason, Stamp, snapshot};
+use crate::mirror::mailbox::{Mailbox, MailboxMessage, SnapshotAction};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Takes or removes the snapshot and notifies the volume.
-pub(super) fn keep(name: &str, backing: &Backing, mailbox: &Arc<Mailbox>, what: Keep) {
+pub(super) fn keep(name: &str, backing: &Backing, mailbox: &Arc<Mailbox>, what: SnapshotAction) {
     let (name, backing, own) = (name.to_owned(), backing.clone(), Arc::clone(mailbox));
     let builder = std::thread::Builder::new().name(format!("resync/{name}"));
     let thread = builder.spawn(move || {
         let done = match what {
-            Keep::Take => take(&backing, &name),
-            Keep::Remove => remove(&backing, &name).map(|()| false),
+            SnapshotAction::Take => take(&backing, &name),
+            SnapshotAction::Remove => remove(&backing, &name).map(|()| false),
         };
-        own.letters().put_once(Letter::Kept(what, done));
+        own.letters().put_once(MailboxMessage::Kept(what, done));
     });
     if let Err(error) = thread {
         let words = format!("cannot start a thread: {error}");
-        mailbox.letters().put_once(Letter::Kept(what, Err(words)));
+        mailbox
+            .letters()
+            .put_once(MailboxMessage::Kept(what, Err(words)));
     }
 }
 
@@ -27,12 +29,15 @@ pub(super) fn keep(name: &str, backing: &Backing, mailbox: &Arc<Mailbox>, what: 
 /// exists.
 fn take(backing: &Backing, name: &str) -> Result<bool, String> {
     let all = snapshot::list(backing, name).map_err(|error| error.to_string())?;
-    if all.iter().any(|one| one.kind == Kind::BeforeResync) {
+    if all
+        .iter()
+        .any(|one| one.kind == SnapshotReason::BeforeResync)
+    {
         return Ok(true);
     }
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let stamp = Stamp(since.map_or(0, |since| since.as_secs()));
-    match snapshot::take(backing, name, stamp, Kind::BeforeResync) {
+    match snapshot::take(backing, name, stamp, SnapshotReason::BeforeResync) {
         Ok(_) | Err(SnapshotError::Device(DeviceError::Exists(_))) => Ok(true),
         // Most file systems do not support snapshots, as the manual says.
         Err(SnapshotError::NoClones(_) | SnapshotError::Backing(_)) => Ok(false),
@@ -42,7 +47,7 @@ fn take(backing: &Backing, name: &str) -> Result<bool, String> {
 
 fn remove(backing: &Backing, name: &str) -> Result<(), String> {
     let all = snapshot::list(backing, name).map_err(|error| error.to_string())?;
-    let ours = { all.iter() }.filter(|one| one.kind == Kind::BeforeResync);
+    let ours = { all.iter() }.filter(|one| one.kind == SnapshotReason::BeforeResync);
     let removed: Result<Vec<()>, _> = ours.map(|one| one.remove()).collect();
     removed.map(drop).map_err(|error| error.to_string())
 }

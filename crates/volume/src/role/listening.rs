@@ -1,6 +1,6 @@
 //! Thread that listens for the other node on behalf of all volumes.
 
-use crate::link::dial::{Cable, Registry, listen};
+use crate::link::dial::{Registry, ReplicationLink, listen};
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -8,32 +8,35 @@ use std::thread::JoinHandle;
 
 /// Replication listener, which runs until this value is dropped.
 #[derive(Debug)]
-pub(super) struct Listening {
-    cable: Cable,
+pub(super) struct ReplicationListener {
+    cable: ReplicationLink,
     stop: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Listening {
+impl ReplicationListener {
     /// Starts the listener. Returns None if the system has no thread or descriptor for it.
-    pub(super) fn start(cable: &Cable, registry: &Arc<Registry>) -> Option<Listening> {
+    pub(super) fn start(
+        cable: &ReplicationLink,
+        registry: &Arc<Registry>,
+    ) -> Option<ReplicationListener> {
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC).ok()?);
         let (own, at, registry) = (stop.clone(), cable.clone(), registry.clone());
         let builder = std::thread::Builder::new().name("volume/link".to_owned());
         let thread = builder.spawn(move || listen(&at, &registry, own.as_fd()));
-        Some(Listening {
+        Some(ReplicationListener {
             cable: cable.clone(),
             stop,
             thread: Some(thread.ok()?),
         })
     }
 
-    pub(super) fn cable(&self) -> &Cable {
+    pub(super) fn cable(&self) -> &ReplicationLink {
         &self.cable
     }
 }
 
-impl Drop for Listening {
+impl Drop for ReplicationListener {
     fn drop(&mut self) {
         // The write fails only if the descriptor is readable already.
         let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());

@@ -15,43 +15,43 @@ mod worker;
 
 pub use elsewhere::refusal as refusal_of_elsewhere;
 pub use socket::path as socket_path;
-pub use worker::{Confine, Place};
+pub use worker::{Confine, VolumeEnvironment};
 
-use crate::link::dial::{Cable, Registry};
-use crate::message::{Message, Told, copy_socket};
+use crate::link::dial::{Registry, ReplicationLink};
+use crate::message::{VolumeOrder, VolumeResponse, copy_socket};
 use crate::mirror::NO_CLUSTER;
-use crate::mirror::mailbox::{Letter, Queue, Wish};
-use crate::mirror::{self, Shown};
-use crate::replica::{Order, OtherState};
-use copies::Copying;
-use elsewhere::Owned;
-use listening::Listening;
-use network::Network;
+use crate::mirror::mailbox::{ClusterRequest, MailboxMessage, Queue};
+use crate::mirror::{self, MirrorStatus};
+use crate::replica::{OtherState, ReplicaOrder};
+use copies::CopyService;
+use elsewhere::ExternalVolumeState;
+use listening::ReplicationListener;
+use network::VolumeListeners;
 use part::role::{KnownLease, LeaseNews};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use worker::Ties;
+use worker::MirrorContext;
 
-use crate::config::{Elsewhere, Volumes, shrinks};
+use crate::config::{ExternalVolume, Volumes, shrinks};
 use crate::report;
 use crate::status::named;
 use part::codec;
-use part::report::Report;
+use part::report::StatusReport;
 use snapshots::Snapshots;
 use std::collections::BTreeMap;
 use std::time::Instant;
 use usage::Usage;
-use wire::Trusted;
+use wire::TrustedNodes;
 use worker::Worker;
 
 /// Volume role with its running volumes.
 #[derive(Debug)]
-pub struct Role {
-    place: Place,
+pub struct VolumeRole {
+    place: VolumeEnvironment,
     workers: BTreeMap<String, Worker>,
     /// Volumes in external storage.
-    elsewhere: BTreeMap<String, Owned>,
+    elsewhere: BTreeMap<String, ExternalVolumeState>,
     /// Volumes that are stopping.
     ending: Vec<Worker>,
     /// Deadline for all volumes to stop. None unless the role is stopping.
@@ -61,12 +61,12 @@ pub struct Role {
     /// Use of volumes by other roles of this node.
     usage: Usage,
     /// TCP listeners of the volumes.
-    network: Network,
-    ties: Ties,
+    network: VolumeListeners,
+    ties: MirrorContext,
     /// Listener for the replication connections of the other node.
-    listening: Option<Listening>,
+    listening: Option<ReplicationListener>,
     /// Copies of whole volumes between nodes.
-    copying: Copying,
+    copying: CopyService,
     /// Leases as the cluster reported them last; None before the first report.
     leases: Option<Vec<KnownLease>>,
     /// Lease rank of this node for each volume.
@@ -79,7 +79,7 @@ pub struct Role {
 
 /// Request to write a lease record.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordWish {
+pub struct RecordRequest {
     /// Name of the lease.
     pub name: String,
     /// Epoch in which the lease is held.
@@ -92,46 +92,46 @@ pub struct RecordWish {
 
 /// Requests of the volumes to the cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Wishes {
+pub struct ClusterRequests {
     /// Ranks of all leases by name, if they have changed. Zero means that the lease is only
     /// watched.
     pub leases: Option<Vec<(String, u32)>>,
     /// Records to write.
-    pub records: Vec<RecordWish>,
+    pub records: Vec<RecordRequest>,
 }
 
 /// Reason why an order would have no effect.
-fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
+fn needless(message: &VolumeOrder, shown: Option<&MirrorStatus>) -> Option<String> {
     let Some(shown) = shown else {
         return Some(
             "the copy of this node is not open: `evenkeel volume list` says why".to_owned(),
         );
     };
     match message {
-        Message::Adopt { .. } | Message::ServeAlone { .. } if !shown.knows_lease => {
+        VolumeOrder::Adopt { .. } | VolumeOrder::ServeAlone { .. } if !shown.knows_lease => {
             Some(NO_CLUSTER.to_owned())
         }
-        Message::Adopt { .. } => shown.no_adoption.clone(),
-        Message::ServeAlone { name } if !shown.report.lacks => Some(match &shown.no_adoption {
+        VolumeOrder::Adopt { .. } => shown.no_adoption.clone(),
+        VolumeOrder::ServeAlone { name } if !shown.report.lacks => Some(match &shown.no_adoption {
             None => format!(
                 "the cluster does not have the copy of this node as a complete one: `evenkeel volume adopt {name}` goes \
                  on with what it has"
             ),
             Some(why) => format!("the copy of this node needs no such order: {why}"),
         }),
-        Message::Verify { .. } | Message::Admit { .. } if !shown.report.serves => {
+        VolumeOrder::Verify { .. } | VolumeOrder::Admit { .. } if !shown.report.serves => {
             Some("this node does not serve the volume: run the command at its owner".to_owned())
         }
-        Message::Verify { .. } if shown.report.other != OtherState::InSync => {
+        VolumeOrder::Verify { .. } if shown.report.other != OtherState::InSync => {
             Some("the other copy is not in sync, so there is nothing to compare with".to_owned())
         }
-        Message::Verify { .. } if is_verifying(shown) => {
+        VolumeOrder::Verify { .. } if is_verifying(shown) => {
             Some("a verify of it runs: `evenkeel volume show` shows the progress".to_owned())
         }
-        Message::StopVerify { .. } if !is_verifying(shown) => {
+        VolumeOrder::StopVerify { .. } if !is_verifying(shown) => {
             Some("no verify of it runs on this node".to_owned())
         }
-        Message::Discard { .. } => match &shown.apart {
+        VolumeOrder::Discard { .. } => match &shown.apart {
             None => Some(
                 "the copy of this node is not refused, so there is nothing to discard".to_owned(),
             ),
@@ -141,8 +141,8 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
             )),
             Some(_) => None,
         },
-        Message::Resync { everything, .. } => unable(shown, *everything),
-        Message::Reopen { .. } => Some(
+        VolumeOrder::Resync { everything, .. } => unable(shown, *everything),
+        VolumeOrder::Reopen { .. } => Some(
             "it has two copies: what a failed flush may have lost is written again by itself"
                 .to_owned(),
         ),
@@ -151,34 +151,34 @@ fn needless(message: &Message, shown: Option<&Shown>) -> Option<String> {
 }
 
 /// Executes an order for a volume with one replica: a check of its checksums, or a reopen.
-fn order_of_one(message: &Message, worker: &Worker) -> Result<(), String> {
+fn order_of_one(message: &VolumeOrder, worker: &Worker) -> Result<(), String> {
     let name = worker.name();
     let sums = worker.status().sums.sums();
     let is_running = sums.verified.is_some_and(|one| one.ended.is_none());
     match message {
-        Message::Verify { .. } | Message::StopVerify { .. } if !sums.is_on => Err(format!(
+        VolumeOrder::Verify { .. } | VolumeOrder::StopVerify { .. } if !sums.is_on => Err(format!(
             "volume '{name}' has one copy and no checksums: there is nothing to compare it with. `verify yes` in its \
              section keeps checksums"
         )),
-        Message::Verify { .. } if is_running => {
+        VolumeOrder::Verify { .. } if is_running => {
             Err("a verify of it runs: `evenkeel volume show` shows the progress".to_owned())
         }
-        Message::StopVerify { .. } if !is_running => {
+        VolumeOrder::StopVerify { .. } if !is_running => {
             Err("no verify of it runs on this node".to_owned())
         }
-        Message::Verify { .. } => {
+        VolumeOrder::Verify { .. } => {
             worker.check(true);
             Ok(())
         }
-        Message::StopVerify { .. } => {
+        VolumeOrder::StopVerify { .. } => {
             worker.check(false);
             Ok(())
         }
-        Message::Reopen { .. } if worker.status().has_failed_writes() => {
+        VolumeOrder::Reopen { .. } if worker.status().has_failed_writes() => {
             worker.reopen();
             Ok(())
         }
-        Message::Reopen { .. } => Err(format!(
+        VolumeOrder::Reopen { .. } => Err(format!(
             "no write or flush of volume '{name}' has failed, so there is no reason to open it again"
         )),
         _ => Err(format!(
@@ -187,13 +187,13 @@ fn order_of_one(message: &Message, worker: &Worker) -> Result<(), String> {
     }
 }
 
-fn is_verifying(shown: &Shown) -> bool {
+fn is_verifying(shown: &MirrorStatus) -> bool {
     let verify = shown.report.verify.as_ref();
     verify.is_some_and(|verify| verify.ended.is_none())
 }
 
 /// Reason why the other replica cannot be resynchronised now.
-fn unable(shown: &Shown, everything: bool) -> Option<String> {
+fn unable(shown: &MirrorStatus, everything: bool) -> Option<String> {
     let (report, other) = (&shown.report, &shown.other);
     if !report.serves {
         return Some("this node does not serve the volume: run it on the owner".to_owned());
@@ -216,24 +216,24 @@ fn lease_of(name: &str) -> String {
     format!("{}/{name}", crate::keyword::NAME)
 }
 
-impl Role {
+impl VolumeRole {
     /// Creates a role without volumes. Must be called before the process is confined.
     ///
     /// # Errors
     /// No file descriptor is available.
-    pub fn new(place: Place) -> Result<Role, Errno> {
+    pub fn new(place: VolumeEnvironment) -> Result<VolumeRole, Errno> {
         let registry = Arc::new(Registry::default());
-        Ok(Role {
+        Ok(VolumeRole {
             place,
-            copying: Copying::new(&registry),
+            copying: CopyService::new(&registry),
             workers: BTreeMap::new(),
             elsewhere: BTreeMap::new(),
             ending: Vec::new(),
             stops_at: None,
             snapshots: BTreeMap::new(),
             usage: Usage::default(),
-            network: Network::default(),
-            ties: Ties {
+            network: VolumeListeners::default(),
+            ties: MirrorContext {
                 registry,
                 wishes: Arc::new(Queue::new()?),
                 boot: mirror::boot(),
@@ -278,35 +278,35 @@ impl Role {
     }
 
     /// Reports all requests and states again, for a new supervisor.
-    pub fn tell_again(&mut self) {
+    pub fn resend_reports(&mut self) {
         self.is_new = true;
-        self.usage.tell_again();
+        self.usage.resend_notifications();
     }
 
     /// Takes the pending requests of the volumes to the cluster.
-    pub fn wishes(&mut self) -> Wishes {
-        let mut wishes = Wishes::default();
+    pub fn wishes(&mut self) -> ClusterRequests {
+        let mut wishes = ClusterRequests::default();
         for (name, wish) in self.ties.wishes.take() {
             match wish {
                 // Also for a volume that is configured with one node, but whose replica is one of
                 // two.
-                Wish::Rank(rank) => {
+                ClusterRequest::Rank(rank) => {
                     let is_known = self.ranks.contains_key(&name);
                     if is_known || self.workers.contains_key(&name) {
                         self.is_new |= self.ranks.insert(name, rank) != Some(rank);
                     }
                 }
-                Wish::Keep(what) => {
+                ClusterRequest::Keep(what) => {
                     let ending = self.ending.iter().find(|worker| worker.name() == name);
                     if let Some(worker) = self.workers.get(&name).or(ending) {
                         worker.keep(what);
                     }
                 }
-                Wish::Record {
+                ClusterRequest::Record {
                     epoch,
                     number,
                     value,
-                } => wishes.records.push(RecordWish {
+                } => wishes.records.push(RecordRequest {
                     name: lease_of(&name),
                     epoch,
                     number,
@@ -322,7 +322,7 @@ impl Role {
     }
 
     /// Applies lease news from the cluster.
-    pub fn hear(&mut self, news: LeaseNews) {
+    pub fn apply_lease_news(&mut self, news: LeaseNews) {
         match news {
             LeaseNews::Known(leases) => {
                 for (name, one) in &mut self.elsewhere {
@@ -339,25 +339,27 @@ impl Role {
                 let name = self.workers.keys().find(of);
                 let worker = name.and_then(|name| self.workers.get(name));
                 if let Some(mailbox) = worker.and_then(Worker::mailbox) {
-                    mailbox.letters().put(Letter::Order(Order::HandOver));
+                    mailbox
+                        .letters()
+                        .put(MailboxMessage::Order(ReplicaOrder::HandOver));
                 }
             }
         }
     }
 
     /// Applies the cluster's node addresses and certificates.
-    pub fn trust(&mut self, trusted: Trusted) {
+    pub fn trust(&mut self, trusted: TrustedNodes) {
         // Connections with nodes that are no longer accepted end.
         let before = self.ties.registry.trusted();
-        let trusted = Arc::new(trusted.after(before.as_deref()));
+        let trusted = Arc::new(trusted.continue_from(before.as_deref()));
         self.ties.registry.trust(Arc::clone(&trusted));
         // Restarts the listener, because this node's address may have changed.
         if let Some(listening) = self.listening.take_if(|one| one.cable().ends.is_none()) {
             let cable = listening.cable().clone();
             drop(listening);
-            self.listening = Listening::start(&cable, &self.ties.registry);
+            self.listening = ReplicationListener::start(&cable, &self.ties.registry);
         }
-        let links = self.listening.as_ref().map(Listening::cable);
+        let links = self.listening.as_ref().map(ReplicationListener::cable);
         self.copying.trust(trusted, links);
     }
 
@@ -372,10 +374,10 @@ impl Role {
     }
 
     /// Executes an operator's order for a volume.
-    pub fn order(&self, message: &Message) -> Told {
-        let refused = |words: String| Told { good: false, words };
+    pub fn order(&self, message: &VolumeOrder) -> VolumeResponse {
+        let refused = |words: String| VolumeResponse { good: false, words };
         let (name, letter) = match message {
-            Message::Copy {
+            VolumeOrder::Copy {
                 node,
                 volume,
                 run,
@@ -383,27 +385,39 @@ impl Role {
             } => {
                 let socket = copy_socket(&self.place.runtime, *socket);
                 return match self.copying.dial(&socket, (node, volume), *run) {
-                    Ok(()) => Told {
+                    Ok(()) => VolumeResponse {
                         good: true,
                         words: String::new(),
                     },
                     Err(words) => refused(words),
                 };
             }
-            Message::HandOver { name } => (name, Some(Letter::Order(Order::HandOver))),
-            Message::ServeAlone { name } => (name, Some(Letter::Order(Order::ServeAlone))),
-            Message::Adopt { name } => (name, Some(Letter::Adopt)),
-            Message::Admit { name, node } => (name, Some(Letter::Admit(node.clone()))),
-            Message::Verify { name, repairs } => {
-                let repairs = *repairs;
-                (name, Some(Letter::Order(Order::Verify { repairs })))
+            VolumeOrder::HandOver { name } => {
+                (name, Some(MailboxMessage::Order(ReplicaOrder::HandOver)))
             }
-            Message::StopVerify { name } => (name, Some(Letter::Order(Order::StopVerify))),
-            Message::Discard { name } => (name, Some(Letter::Discard)),
-            Message::Reopen { name } => (name, None),
-            Message::Resync { name, everything } => {
+            VolumeOrder::ServeAlone { name } => {
+                (name, Some(MailboxMessage::Order(ReplicaOrder::ServeAlone)))
+            }
+            VolumeOrder::Adopt { name } => (name, Some(MailboxMessage::Adopt)),
+            VolumeOrder::Admit { name, node } => (name, Some(MailboxMessage::Admit(node.clone()))),
+            VolumeOrder::Verify { name, repairs } => {
+                let repairs = *repairs;
+                (
+                    name,
+                    Some(MailboxMessage::Order(ReplicaOrder::Verify { repairs })),
+                )
+            }
+            VolumeOrder::StopVerify { name } => {
+                (name, Some(MailboxMessage::Order(ReplicaOrder::StopVerify)))
+            }
+            VolumeOrder::Discard { name } => (name, Some(MailboxMessage::Discard)),
+            VolumeOrder::Reopen { name } => (name, None),
+            VolumeOrder::Resync { name, everything } => {
                 let everything = *everything;
-                (name, Some(Letter::Order(Order::Resync { everything })))
+                (
+                    name,
+                    Some(MailboxMessage::Order(ReplicaOrder::Resync { everything })),
+                )
             }
         };
         if let Some(one) = self.elsewhere.get(name) {
@@ -412,7 +426,7 @@ impl Role {
         let Some(worker) = self.workers.get(name) else {
             return refused(format!("there is no volume '{name}' on this node"));
         };
-        if let Message::Admit { node, .. } = message
+        if let VolumeOrder::Admit { node, .. } = message
             && !(node.is_empty() || worker.has_copy_at(node))
         {
             return refused(format!("volume '{name}' has no copy on node '{node}'"));
@@ -426,13 +440,13 @@ impl Role {
                 if let Some(letter) = letter {
                     mailbox.letters().put(letter);
                 }
-                Told {
+                VolumeResponse {
                     good: true,
                     words: String::new(),
                 }
             }
             None => match order_of_one(message, worker) {
-                Ok(()) => Told {
+                Ok(()) => VolumeResponse {
                     good: true,
                     words: String::new(),
                 },
@@ -447,12 +461,13 @@ impl Role {
         // The node whose name sorts first dials.
         let cable = pairs.find(|pair| pair.me > pair.other);
         let cable = cable.map(|pair| &pair.cable);
-        if self.listening.as_ref().map(Listening::cable) != cable {
+        if self.listening.as_ref().map(ReplicationListener::cable) != cable {
             self.listening = None;
-            self.listening =
-                cable.and_then(|cable: &Cable| Listening::start(cable, &self.ties.registry));
+            self.listening = cable.and_then(|cable: &ReplicationLink| {
+                ReplicationListener::start(cable, &self.ties.registry)
+            });
         }
-        let links = self.listening.as_ref().map(Listening::cable);
+        let links = self.listening.as_ref().map(ReplicationListener::cable);
         self.copying.change(volumes, links);
     }
 
@@ -527,12 +542,12 @@ impl Role {
         }
         let workers = self.workers.iter();
         self.copying
-            .know(workers.map(|(name, worker)| (name.clone(), worker.shared())));
+            .set_running_volumes(workers.map(|(name, worker)| (name.clone(), worker.shared())));
         Ok(())
     }
 
     /// Applies the configured volumes in external storage.
-    fn change_elsewhere(&mut self, volumes: BTreeMap<String, Elsewhere>) {
+    fn change_elsewhere(&mut self, volumes: BTreeMap<String, ExternalVolume>) {
         self.elsewhere.retain(|name, one| {
             let spec = volumes.get(name);
             spec.is_some_and(|spec| spec.external.storage == one.spec.external.storage)
@@ -541,7 +556,7 @@ impl Role {
             match self.elsewhere.get_mut(&name) {
                 Some(one) => one.spec = spec,
                 None => {
-                    let mut one = Owned::new(spec);
+                    let mut one = ExternalVolumeState::new(spec);
                     let lease = lease_of(&name);
                     let leases = self.leases.iter().flatten();
                     one.learn({ leases }.find(|one| one.name == lease).cloned());
@@ -565,7 +580,7 @@ impl Role {
     }
 
     /// Report for operators.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> StatusReport {
         let ending = self.ending.iter().filter(|worker| !worker.has_ended());
         let new = |name: &str| self.workers.contains_key(name);
         let ending = ending.filter(|worker| !new(&worker.name()));

@@ -2,15 +2,15 @@
 
 use super::socket;
 use crate::config::Volumes;
-use crate::network::{Bind, Listening, Seen};
+use crate::network::{Bind, ListenerStatus, TcpListening};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// TCP listeners by volume name.
 #[derive(Debug, Default)]
-pub(super) struct Network(BTreeMap<String, Listening>);
+pub(super) struct VolumeListeners(BTreeMap<String, TcpListening>);
 
-impl Network {
+impl VolumeListeners {
     /// Applies a new configuration. Moves the listeners' part out of it, because the volumes'
     /// threads do not need the keys. Open connections persist.
     pub(super) fn change(&mut self, volumes: &mut Volumes, runtime: &Path) {
@@ -25,13 +25,13 @@ impl Network {
             bind.is_some_and(|bind| listening.change(bind))
         });
         for (name, bind) in wanted {
-            let start = || Listening::start(&name, socket::path(runtime, &name), &bind);
+            let start = || TcpListening::start(&name, socket::path(runtime, &name), &bind);
             self.0.entry(name.clone()).or_insert_with(start);
         }
     }
 
     /// Status of a volume's listener, if it has one.
-    pub(super) fn seen(&self, name: &str) -> Option<Seen> {
-        self.0.get(name).map(Listening::seen)
+    pub(super) fn seen(&self, name: &str) -> Option<ListenerStatus> {
+        self.0.get(name).map(TcpListening::seen)
     }
 }

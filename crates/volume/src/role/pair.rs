@@ -1,16 +1,16 @@
 //! Thread of a volume with two replicas.
 
-use super::socket::Claim;
-use super::worker::{PREFERRED_BYTES, Shared, Trouble};
-use crate::config::Pair;
+use super::socket::SocketClaim;
+use super::worker::{PREFERRED_BYTES, ServeFailure, WorkerState};
+use crate::config::ReplicaPair;
 use crate::device::Device;
 use crate::export::Listener;
 use crate::layout::{Loaded, Metadata};
 use crate::link::dial::{Dialer, Registry};
-use crate::mirror::mailbox::{Letter, Mailbox};
-use crate::mirror::{self, Mirror, MirrorError, Opened, Outside, Shown};
+use crate::mirror::mailbox::{Mailbox, MailboxMessage};
+use crate::mirror::{self, Mirror, MirrorEnvironment, MirrorError, MirrorStatus, OpenCopy};
 use crate::replica::{BLOCK_BYTES, OtherState};
-use crate::status::{Served, State, named};
+use crate::status::{LocalVolumeState, ServedProperties, named};
 use crate::sums::area::Area;
 use crate::verified;
 use part::report::Moment;
@@ -29,7 +29,7 @@ struct Dialing {
 
 impl Dialing {
     fn start(
-        pair: &Pair,
+        pair: &ReplicaPair,
         mailbox: &Arc<Mailbox>,
         registry: &Arc<Registry>,
         name: &str,
@@ -38,7 +38,7 @@ impl Dialing {
         let (own, cable) = (dialer.clone(), pair.cable.clone());
         let (receiver, registry) = (mailbox.clone(), registry.clone());
         let builder = std::thread::Builder::new().name(format!("link/{name}"));
-        let thread = builder.spawn(move || own.live(&cable, &registry, &*receiver))?;
+        let thread = builder.spawn(move || own.run_dialer(&cable, &registry, &*receiver))?;
         Ok(Dialing {
             dialer,
             thread: Some(thread),
@@ -54,16 +54,16 @@ impl Drop for Dialing {
     }
 }
 
-impl Shared {
+impl WorkerState {
     /// Serves one of two replicas until the volume has to stop.
     pub(super) fn serve_pair(
         self: &Arc<Self>,
-        claim: &Claim,
+        claim: &SocketClaim,
         (device, layout, loaded): (Device, Metadata, Loaded),
-        pair: &Pair,
+        pair: &ReplicaPair,
         area: Option<Area>,
-    ) -> Result<(), Trouble> {
-        let failed = |words: String| Trouble(State::Failed, words);
+    ) -> Result<(), ServeFailure> {
+        let failed = |words: String| ServeFailure(LocalVolumeState::Failed, words);
         let has = layout.head().size_bytes;
         let (name, backing) = {
             let status = self.status();
@@ -93,7 +93,7 @@ impl Shared {
             block_min: BLOCK_BYTES as u32,
             block_preferred: PREFERRED_BYTES,
         };
-        let opened = Opened {
+        let opened = OpenCopy {
             device: &device,
             layout,
             loaded,
@@ -101,7 +101,7 @@ impl Shared {
             sums: area.map(|area| self.with_rate(area)),
         };
         let outside = self.outside(&name, mailbox, dialing.as_ref());
-        let names = mirror::Pair {
+        let names = mirror::MirrorSettings {
             me: pair.me.clone(),
             other: pair.other.clone(),
             resync_rate: pair.resync_rate,
@@ -109,20 +109,22 @@ impl Shared {
         };
         let mirror = Mirror::new(opened, &names, export, listener, outside);
         let mirror = mirror.map_err(|error| failed(error.to_string()))?;
-        self.status().served = Some(Served {
+        self.status().served = Some(ServedProperties {
             size_bytes: has,
             uses_ring: mirror.uses_ring(),
             is_direct: device.is_direct,
         });
         if let Some(mailbox) = &self.mailbox {
-            mailbox.letters().put_once(Letter::Size(self.wanted()));
+            mailbox
+                .letters()
+                .put_once(MailboxMessage::Size(self.wanted()));
             self.ties.registry.add(&name, mailbox.clone());
         }
         let served = mirror.run(stop.as_fd(), &self.leaves);
         self.ties.registry.remove(&name);
         claim.remove();
         served.map_err(|error| match error {
-            MirrorError::Reopens => Trouble(State::Opening, error.to_string()),
+            MirrorError::Reopens => ServeFailure(LocalVolumeState::Opening, error.to_string()),
             error => failed(error.to_string()),
         })
     }
@@ -132,10 +134,10 @@ impl Shared {
         name: &str,
         mailbox: Arc<Mailbox>,
         dialing: Option<&Dialing>,
-    ) -> Outside {
+    ) -> MirrorEnvironment {
         let (wishes, of) = (self.ties.wishes.clone(), name.to_owned());
         let (shared, sayer) = (Arc::clone(self), name.to_owned());
-        Outside {
+        MirrorEnvironment {
             mailbox,
             wishes: Arc::new(move |wish| wishes.put((of.clone(), wish))),
             show: Arc::new(move |shown| shared.shown(shown)),
@@ -150,10 +152,10 @@ impl Shared {
         }
     }
 
-    fn shown(&self, shown: Shown) {
+    fn shown(&self, shown: MirrorStatus) {
         let is_single = self.is_single.load(Ordering::Acquire);
         let (state, mut why) = state(&shown, is_single);
-        if shown.fails && state == State::Frozen {
+        if shown.fails && state == LocalVolumeState::Frozen {
             why = format!("requests fail (`without-majority error`): {why}");
         }
         if let Some(trouble) = &shown.trouble {
@@ -188,12 +190,12 @@ impl Shared {
             status.mirror = Some(shown);
         }
         self.enter(state, why);
-        self.tell_users();
+        self.notify_user_change();
     }
 }
 
 /// Explains why a resync does not finish.
-fn damaged_words(shown: &Shown) -> String {
+fn damaged_words(shown: &MirrorStatus) -> String {
     match shown.report.damaged_blocks * BLOCK_BYTES / 1024 {
         0 => String::new(),
         kib => format!(
@@ -204,30 +206,31 @@ fn damaged_words(shown: &Shown) -> String {
 }
 
 /// State of a volume with two replicas, and its reason. The configuration may name only this node.
-fn state(shown: &Shown, is_single: bool) -> (State, String) {
+fn state(shown: &MirrorStatus, is_single: bool) -> (LocalVolumeState, String) {
     let report = &shown.report;
     let other = &shown.other;
     if let Some(waits) = &shown.waits {
-        return (State::Frozen, waits.clone());
+        return (LocalVolumeState::Frozen, waits.clone());
     }
     if report.serves {
         if report.frozen {
             let words = "the lease is not valid, because no majority of the cluster \
                          is reachable, or a hand-over is in progress";
-            return (State::Frozen, words.to_owned());
+            return (LocalVolumeState::Frozen, words.to_owned());
         }
         return match (report.other, &shown.link) {
-            (OtherState::InSync, _) => (State::Serving, String::new()),
-            (OtherState::Away, _) if is_single => (State::Serving, String::new()),
+            (OtherState::InSync, _) => (LocalVolumeState::Serving, String::new()),
+            (OtherState::Away, _) if is_single => (LocalVolumeState::Serving, String::new()),
             (OtherState::Syncing | OtherState::Joining | OtherState::Preparing, _) => {
-                (State::Resync, damaged_words(shown))
+                (LocalVolumeState::Resync, damaged_words(shown))
             }
-            (OtherState::Away, Err(why)) => {
-                (State::Alone, format!("{other} is not connected: {why}"))
-            }
+            (OtherState::Away, Err(why)) => (
+                LocalVolumeState::Alone,
+                format!("{other} is not connected: {why}"),
+            ),
             (OtherState::Away, Ok(())) => {
                 let words = format!("{other} is connected and not in sync: {}", shown.said);
-                (State::Alone, words)
+                (LocalVolumeState::Alone, words)
             }
         };
     }
@@ -235,12 +238,12 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
     if is_single && !complete && shown.in_sync.is_some() {
         let words = "this copy is not complete, and only the other one is: name both nodes in `on` until this \
                      one is complete. Nothing on it is changed";
-        return (State::Frozen, words.to_owned());
+        return (LocalVolumeState::Frozen, words.to_owned());
     }
     if let Some(apart) = &shown.apart {
         let words = &apart.words;
         return (
-            State::Refused,
+            LocalVolumeState::Refused,
             format!(
                 "{words}. It is kept and not used; `evenkeel volume resync NAME --discard-mine` gives it up for that \
                  of {other}"
@@ -248,15 +251,15 @@ fn state(shown: &Shown, is_single: bool) -> (State, String) {
         );
     }
     match (report.follows, complete) {
-        (true, true) => (State::Following, String::new()),
-        (true, false) => (State::Filling, String::new()),
-        (false, _) => (State::Frozen, waiting(shown, complete)),
+        (true, true) => (LocalVolumeState::Following, String::new()),
+        (true, false) => (LocalVolumeState::Filling, String::new()),
+        (false, _) => (LocalVolumeState::Frozen, waiting(shown, complete)),
     }
 }
 
 /// Explains why a replica neither serves nor follows. `complete`: the replica has every
 /// acknowledged write.
-fn waiting(shown: &Shown, complete: bool) -> String {
+fn waiting(shown: &MirrorStatus, complete: bool) -> String {
     let other = &shown.other;
     let link = match &shown.link {
         Ok(()) => String::new(),

@@ -3,8 +3,8 @@
 //! schedule.
 
 use crate::config::Schedule;
-use crate::device::{Backing, Kind, Snapshot, Stamp, snapshot};
-use crate::status::Taken;
+use crate::device::{Backing, Snapshot, SnapshotReason, Stamp, snapshot};
+use crate::status::SnapshotStatus;
 use part::voice::write_error;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(600);
 pub(super) struct Snapshots {
     pub(super) schedule: Schedule,
     backing: Backing,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Mutex<SnapshotStatus>>,
     _stop: Sender<()>,
 }
 
@@ -32,7 +32,7 @@ struct Keeper<S> {
     backing: Backing,
     schedule: Schedule,
     serves: S,
-    taken: Arc<Mutex<Taken>>,
+    taken: Arc<Mutex<SnapshotStatus>>,
 }
 
 impl Snapshots {
@@ -45,7 +45,7 @@ impl Snapshots {
         serves: impl Fn() -> bool + Send + 'static,
     ) -> Snapshots {
         let (stop, stopped) = channel::<()>();
-        let taken = Arc::new(Mutex::new(Taken::default()));
+        let taken = Arc::new(Mutex::new(SnapshotStatus::default()));
         let keeper = Keeper {
             name: name.to_owned(),
             backing: backing.clone(),
@@ -57,7 +57,7 @@ impl Snapshots {
         let thread = builder.spawn(move || {
             let mut wait = Duration::ZERO;
             while stopped.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
-                wait = keeper.look(now());
+                wait = keeper.take_due_snapshot(now());
             }
         });
         if let Err(error) = thread {
@@ -77,7 +77,7 @@ impl Snapshots {
         Some(self.schedule) == schedule && self.backing == *backing
     }
 
-    pub(super) fn taken(&self) -> Taken {
+    pub(super) fn taken(&self) -> SnapshotStatus {
         let taken = self.taken.lock();
         taken.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -90,7 +90,7 @@ fn now() -> Stamp {
 
 impl<S: Fn() -> bool> Keeper<S> {
     /// Takes a snapshot if one is due. Returns the time until the next check.
-    fn look(&self, now: Stamp) -> Duration {
+    fn take_due_snapshot(&self, now: Stamp) -> Duration {
         match self.keep(now) {
             Ok(wait) => wait.min(WAIT_MAX),
             Err(words) => {
@@ -117,7 +117,7 @@ impl<S: Fn() -> bool> Keeper<S> {
             if !(self.serves)() {
                 return Ok(SERVED_LOOK);
             }
-            let taken = snapshot::take(&self.backing, &self.name, now, Kind::Scheduled);
+            let taken = snapshot::take(&self.backing, &self.name, now, SnapshotReason::Scheduled);
             all.push(taken.map_err(|error| error.to_string())?);
         }
         let surplus = all.len().saturating_sub(self.schedule.keep as usize);
@@ -125,7 +125,7 @@ impl<S: Fn() -> bool> Keeper<S> {
             one.remove().map_err(|error| error.to_string())?;
         }
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        *taken = Taken {
+        *taken = SnapshotStatus {
             count: all.len(),
             newest: all.last().map(|one| one.stamp),
             trouble: None,
@@ -137,7 +137,7 @@ impl<S: Fn() -> bool> Keeper<S> {
     fn scheduled(&self) -> Result<Vec<Snapshot>, String> {
         let all = snapshot::list(&self.backing, &self.name);
         let mut all = all.map_err(|error| error.to_string())?;
-        all.retain(|one| one.kind == Kind::Scheduled);
+        all.retain(|one| one.kind == SnapshotReason::Scheduled);
         Ok(all)
     }
 }

@@ -22,7 +22,7 @@ const MODE_OF_DIRECTORY: u32 = 0o711;
 
 /// Exclusive right to a volume's socket.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(super) struct SocketClaim {
     link: PathBuf,
     directory: PathBuf,
     _lock: OwnedFd,
@@ -33,14 +33,14 @@ pub fn path(runtime: &Path, name: &str) -> PathBuf {
     runtime.join(format!("volume-{name}.sock"))
 }
 
-impl Claim {
+impl SocketClaim {
     /// Acquires the lock. Returns `WOULDBLOCK` if another thread or process holds it.
-    pub(super) fn take(runtime: &Path, name: &str) -> Result<Claim, Errno> {
+    pub(super) fn take(runtime: &Path, name: &str) -> Result<SocketClaim, Errno> {
         let path = runtime.join(format!("volume-{name}.lock"));
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let lock = openat(CWD, &path, flags, Mode::RUSR | Mode::WUSR)?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Claim {
+        Ok(SocketClaim {
             link: self::path(runtime, name),
             directory: volume_directory(runtime, name),
             _lock: lock,
@@ -79,14 +79,14 @@ impl Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     #[test]
     fn the_descriptor_of_the_directory_leads_to_each_socket_that_comes() {
-        let scratch = Scratch::new().unwrap();
-        let claim = Claim::take(scratch.path(), "mail").unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
+        let claim = SocketClaim::take(scratch.path(), "mail").unwrap();
         let first = claim.listen().unwrap();
         let path = volume_directory(scratch.path(), "mail");
         let flags = OFlags::PATH | OFlags::DIRECTORY;
@@ -98,7 +98,7 @@ mod tests {
         // After a kill the socket remains, but nothing listens on it.
         drop((first, claim));
         assert!(UnixStream::connect(&by).is_err());
-        let claim = Claim::take(scratch.path(), "mail").unwrap();
+        let claim = SocketClaim::take(scratch.path(), "mail").unwrap();
         let _second = claim.listen().unwrap();
         UnixStream::connect(&by).unwrap();
         UnixStream::connect(super::path(scratch.path(), "mail")).unwrap();
@@ -110,10 +110,10 @@ mod tests {
 
     #[test]
     fn what_an_earlier_version_left_is_replaced() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let old = super::path(scratch.path(), "mail");
         drop(UnixListener::bind(&old).unwrap());
-        let claim = Claim::take(scratch.path(), "mail").unwrap();
+        let claim = SocketClaim::take(scratch.path(), "mail").unwrap();
         let _listener = claim.listen().unwrap();
         UnixStream::connect(&old).unwrap();
     }

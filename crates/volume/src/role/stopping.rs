@@ -1,7 +1,7 @@
 //! Shutdown of the role. All volumes stop concurrently, and the role forwards their requests to
 //! the cluster until they have stopped. The deadlines below bound the wait.
 
-use super::Role;
+use super::VolumeRole;
 use super::worker::Worker;
 use part::role::Manner;
 use std::time::{Duration, Instant};
@@ -15,9 +15,9 @@ const LEAVE_MAX: Duration = Duration::from_millis(1500);
 /// Interval for checking whether the volumes have stopped.
 const STOP_LOOK: Duration = Duration::from_millis(5);
 
-impl Role {
+impl VolumeRole {
     /// Stops all volumes. Until and when they end, their requests to the cluster are in
-    /// [`Role::wishes`].
+    /// [`VolumeRole::wishes`].
     pub fn stop(&mut self, manner: Manner) {
         let leaves = manner == Manner::Leave;
         if self.stops_at.is_none() {
@@ -37,7 +37,7 @@ impl Role {
     }
 }
 
-impl Drop for Role {
+impl Drop for VolumeRole {
     fn drop(&mut self) {
         self.stop(Manner::Soft);
         while !self.has_stopped() {
@@ -48,13 +48,13 @@ impl Drop for Role {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Place;
+    use super::super::VolumeEnvironment;
     use super::*;
-    use crate::config::{Pair, RESYNC_RATE, Spec, Volumes};
+    use crate::config::{RESYNC_RATE, ReplicaPair, Spec, Volumes};
     use crate::device::Backing;
     use crate::device::bed::{create_mail, joined};
-    use crate::link::dial::Cable;
-    use lab::{Scratch, eventually};
+    use crate::link::dial::ReplicationLink;
+    use lab::{ScratchDirectory, eventually};
     use part::codec;
     use std::io::{ErrorKind, Read, Write};
     use std::os::unix::net::UnixStream;
@@ -65,10 +65,10 @@ mod tests {
 
     /// Configuration with one volume of two replicas.
     fn version(directory: &Path) -> Vec<u8> {
-        let pair = Pair {
+        let pair = ReplicaPair {
             me: "alpha".to_owned(),
             other: "beta".to_owned(),
-            cable: Cable::default(),
+            cable: ReplicationLink::default(),
             resync_rate: RESYNC_RATE,
         };
         let spec = Spec {
@@ -86,25 +86,25 @@ mod tests {
     }
 
     /// Role with a volume that neither node owns.
-    fn role(scratch: &Scratch) -> Role {
+    fn role(scratch: &ScratchDirectory) -> VolumeRole {
         create_mail(scratch.path(), joined(SIZE, 7));
         let confine = |_: &Path, _: &Backing| Ok(());
         let runtime = scratch.path().to_owned();
-        let mut role = Role::new(Place { runtime, confine }).unwrap();
+        let mut role = VolumeRole::new(VolumeEnvironment { runtime, confine }).unwrap();
         role.change(&version(scratch.path())).unwrap();
         assert!(eventually(SOON, || rank(&mut role) == Some(2)));
         role
     }
 
     /// New rank of the lease that the cluster receives, if it has changed.
-    fn rank(role: &mut Role) -> Option<u32> {
+    fn rank(role: &mut VolumeRole) -> Option<u32> {
         let leases = role.wishes().leases?;
         assert_eq!(leases.len(), 1);
         leases.first().map(|(_, rank)| *rank)
     }
 
     /// Client with a request that waits for an owner of the volume.
-    fn waiting(role: &Role) -> UnixStream {
+    fn waiting(role: &VolumeRole) -> UnixStream {
         let socket = role.workers["mail"].status().socket;
         let mut client = UnixStream::connect(socket).unwrap();
         client.read_exact(&mut [0; 18]).unwrap();
@@ -125,11 +125,11 @@ mod tests {
 
     #[test]
     fn a_role_leaves_although_a_request_waits_for_an_owner() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut role = role(&scratch);
         let mut client = waiting(&role);
         role.stop(Manner::Leave);
-        let workers = |role: &Role| role.ending.iter().all(Worker::has_ended);
+        let workers = |role: &VolumeRole| role.ending.iter().all(Worker::has_ended);
         assert!(eventually(SOON, || workers(&role)));
         assert!(role.has_stopped());
         // The lease is released, and no reply confirms the request.
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_role_that_stops_goes_on_while_its_requests_wait() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let mut role = role(&scratch);
         let mut client = waiting(&role);
         role.stop(Manner::Soft);

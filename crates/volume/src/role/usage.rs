@@ -1,14 +1,14 @@
 //! Use of volumes by other roles of this node, and the notifications that they receive about the
 //! readiness of their volumes. This module changes no volume; [`crate::mirror`] implements a use.
 
-use super::{Role, lease_of};
+use super::{VolumeRole, lease_of};
 use crate::config::Volumes;
-use crate::export::{Grant, Holder};
-use crate::mirror::Shown;
+use crate::export::{Grant, VolumeUser};
+use crate::mirror::MirrorStatus;
 use crate::replica::OtherState;
 use crate::report::USED_BY;
-use crate::status::{State, Status};
-use part::report::{Report, Subject};
+use crate::status::{LocalVolumeState, VolumeStatus};
+use part::report::{StatusReport, Subject};
 use part::role::{UsedVolume, UsedVolumes, VolumeNews, VolumeState, VolumeUse};
 use part::voice::write_error;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +29,7 @@ pub(super) struct Usage {
 
 impl Usage {
     /// Sends all notifications again.
-    pub(super) fn tell_again(&mut self) {
+    pub(super) fn resend_notifications(&mut self) {
         self.told.clear();
     }
 
@@ -65,7 +65,7 @@ impl Usage {
     /// Adds the uses of each volume to a report.
     pub(super) fn add_to(
         &self,
-        report: &mut Report,
+        report: &mut StatusReport,
         is_ready: impl Fn(&str, VolumeUse) -> Option<Result<(), String>>,
     ) {
         let subjects = std::mem::take(&mut report.subjects).into_iter();
@@ -98,7 +98,7 @@ impl Usage {
     }
 }
 
-impl Role {
+impl VolumeRole {
     /// Applies the volumes that a role uses.
     pub fn uses(&mut self, used: UsedVolumes) {
         let UsedVolumes { part, volumes } = used;
@@ -108,7 +108,7 @@ impl Role {
             usage.told.remove(&part);
             usage.parts.insert(part, volumes);
             self.tell_uses();
-            self.let_go();
+            self.apply_pending_configuration();
         }
     }
 
@@ -136,7 +136,7 @@ impl Role {
     }
 
     /// Applies the pending configuration once its volumes are unused.
-    fn let_go(&mut self) {
+    fn apply_pending_configuration(&mut self) {
         let (held, payload) = &self.usage.held;
         if held.is_empty() || held.iter().all(|name| self.usage.is_written(name)) {
             return;
@@ -152,7 +152,7 @@ impl Role {
         self.usage.told.remove(part);
         if self.usage.parts.remove(part).is_some() {
             self.tell_uses();
-            self.let_go();
+            self.apply_pending_configuration();
         }
     }
 
@@ -172,7 +172,7 @@ impl Role {
         let worker = self.workers.get(name);
         let elsewhere = || Some(self.elsewhere.get(name)?.is_ready(used));
         worker
-            .map(|worker| worker.look(|status| is_ready(status, used)))
+            .map(|worker| worker.with_status(|status| is_ready(status, used)))
             .or_else(elsewhere)
     }
 
@@ -196,7 +196,7 @@ impl Role {
         let worker = self.workers.get(name);
         let seen = worker
             .map(|worker| {
-                worker.look(|status| {
+                worker.with_status(|status| {
                     let is_ready = is_ready(status, *r#use).and_then(|()| is_free(status, used));
                     (is_ready, can_move(status))
                 })
@@ -216,7 +216,7 @@ impl Role {
             ready,
             stays: moves.is_err(),
             gone: !ready && self.is_gone(name),
-            is_superseded: worker.is_some_and(|worker| worker.look(is_superseded)),
+            is_superseded: worker.is_some_and(|worker| worker.with_status(is_superseded)),
             why: is_ready.and(moves).err().unwrap_or_default(),
         }
     }
@@ -225,7 +225,7 @@ impl Role {
     /// other node serves it.
     fn is_gone(&self, name: &str) -> bool {
         let worker = self.workers.get(name);
-        let other = worker.and_then(|worker| worker.look(other_of_gone));
+        let other = worker.and_then(|worker| worker.with_status(other_of_gone));
         let lease = lease_of(name);
         let lease = { self.leases.iter().flatten() }.find(|one| one.name == lease);
         other.is_some_and(|other| lease.is_some_and(|lease| lease.holder == other))
@@ -234,17 +234,21 @@ impl Role {
 
 /// Other node of a volume whose local replica cannot be opened, is not part of the volume, or
 /// lacks data.
-fn other_of_gone(status: &Status) -> Option<String> {
+fn other_of_gone(status: &VolumeStatus) -> Option<String> {
     let is_gone = matches!(
         status.state,
-        State::NotCreated | State::Failed | State::Refused | State::Filling | State::Frozen
+        LocalVolumeState::NotCreated
+            | LocalVolumeState::Failed
+            | LocalVolumeState::Refused
+            | LocalVolumeState::Filling
+            | LocalVolumeState::Frozen
     );
     let pair = status.spec.pair.as_ref().filter(|_| is_gone)?;
     Some(pair.other.clone())
 }
 
 /// Returns whether a volume served here could be handed over now, or the reason why not.
-fn can_move(status: &Status) -> Result<(), String> {
+fn can_move(status: &VolumeStatus) -> Result<(), String> {
     let shown = of_pair(status)?;
     match shown.report.other {
         OtherState::InSync => Ok(()),
@@ -257,7 +261,7 @@ fn can_move(status: &Status) -> Result<(), String> {
 }
 
 /// Replication status of a volume with two replicas, or the reason why it cannot move.
-fn of_pair(status: &Status) -> Result<&Shown, String> {
+fn of_pair(status: &VolumeStatus) -> Result<&MirrorStatus, String> {
     let pair = { status.mirror.as_ref() }.filter(|shown| !shown.other.is_empty());
     pair.ok_or_else(|| match status.spec.pair {
         Some(_) => why(status),
@@ -266,7 +270,7 @@ fn of_pair(status: &Status) -> Result<&Shown, String> {
 }
 
 /// Returns whether a volume is ready for a use, or the reason why not.
-fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
+fn is_ready(status: &VolumeStatus, used: VolumeUse) -> Result<(), String> {
     match used {
         VolumeUse::Reads if is_readable(status.state) => Ok(()),
         VolumeUse::Reads => Err(why(status)),
@@ -276,7 +280,7 @@ fn is_ready(status: &Status, used: VolumeUse) -> Result<(), String> {
 }
 
 /// Returns whether another user had the volume while a process of this node had it open.
-fn is_superseded(status: &Status) -> bool {
+fn is_superseded(status: &VolumeStatus) -> bool {
     status
         .mirror
         .as_ref()
@@ -284,46 +288,50 @@ fn is_superseded(status: &Status) -> bool {
 }
 
 /// Returns whether another user has the volume open on the other node.
-fn waits_for_user(status: &Status, shown: &Shown) -> bool {
+fn waits_for_user(status: &VolumeStatus, shown: &MirrorStatus) -> bool {
     let own = status.meter.tenure.granted();
     let there = own.zip(shown.users);
     there.is_some_and(|(own, users)| users.has_other(&own.user))
 }
 
 /// Returns the reason for waiting for a user on the other node, as text.
-fn used_elsewhere(status: &Status, other: &str) -> String {
+fn used_elsewhere(status: &VolumeStatus, other: &str) -> String {
     format!(
         "another user has it open at {other} (`evenkeel volume show {}` there names it), and it has one user at a time",
-        status.spec.name
+        status.name
     )
 }
 
 /// Checks that no other user has the volume open on this node. The error names the user.
-fn is_free(status: &Status, used: &UsedVolume) -> Result<(), String> {
+fn is_free(status: &VolumeStatus, used: &UsedVolume) -> Result<(), String> {
     let holder = status.meter.tenure.holder();
     match holder {
         _ if used.r#use != VolumeUse::Alone || used.user.is_empty() => Ok(()),
         None => Ok(()),
-        Some(Holder::User { name, .. }) if name == used.user => Ok(()),
+        Some(VolumeUser::User { name, .. }) if name == used.user => Ok(()),
         Some(other) => Err(format!(
             "{other} has it open, and it has one user at a time"
         )),
     }
 }
 
-fn is_readable(state: State) -> bool {
-    state.is_served() || matches!(state, State::Following | State::Filling)
+fn is_readable(state: LocalVolumeState) -> bool {
+    state.is_served()
+        || matches!(
+            state,
+            LocalVolumeState::Following | LocalVolumeState::Filling
+        )
 }
 
 /// Reason of a state, or the state's name without one.
-fn why(status: &Status) -> String {
+fn why(status: &VolumeStatus) -> String {
     match &*status.why {
         "" => format!("it is {}", status.state.words().0),
         why => why.to_owned(),
     }
 }
 
-fn is_alone(status: &Status) -> Result<(), String> {
+fn is_alone(status: &VolumeStatus) -> Result<(), String> {
     let Some(shown) = &status.mirror else {
         return match status.state.is_served() {
             true => Ok(()),
@@ -335,13 +343,15 @@ fn is_alone(status: &Status) -> Result<(), String> {
         _ if shown.admission.is_superseded => Err(format!(
             "another user has had it at {other} since this one opened it: what runs here must end"
         )),
-        State::Following | State::Filling if waits_for_user(status, shown) => {
+        LocalVolumeState::Following | LocalVolumeState::Filling
+            if waits_for_user(status, shown) =>
+        {
             Err(used_elsewhere(status, other))
         }
-        State::Following => Err(format!(
+        LocalVolumeState::Following => Err(format!(
             "{other} serves it, and has not handed it over to this node yet"
         )),
-        State::Filling => Err(format!(
+        LocalVolumeState::Filling => Err(format!(
             "{other} serves it, and this copy is not complete yet"
         )),
         state if !state.is_served() => Err(why(status)),
@@ -361,7 +371,7 @@ fn is_alone(status: &Status) -> Result<(), String> {
     }
 }
 
-fn is_handed_over(status: &Status) -> Result<(), String> {
+fn is_handed_over(status: &VolumeStatus) -> Result<(), String> {
     let shown = of_pair(status)?;
     let other = &shown.other;
     match (shown.report.serves, &status.why) {

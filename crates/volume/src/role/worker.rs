@@ -2,18 +2,18 @@
 //! it is stopped.
 
 use super::keeper;
-use super::socket::{self, Claim};
+use super::socket::{self, SocketClaim};
 use crate::command;
-use crate::config::{Pair, RESYNC_RATE, Spec, size_words};
+use crate::config::{RESYNC_RATE, ReplicaPair, Spec, size_words};
 use crate::device::{self, Backing, Device, DeviceError};
 use crate::disk::Preference;
 use crate::export::{Grant, Listener, Tenure};
-use crate::layout::{self, Head, LayoutError, Metadata};
+use crate::layout::{self, LayoutError, Metadata, Superblock};
 use crate::link::dial::Registry;
-use crate::link::greeting::{Facts, Greeting};
-use crate::mirror::mailbox::{Keep, Letter, Mailbox, Queue, Wish};
-use crate::single::{ServeError, Single, Waker, Wanted};
-use crate::status::{Served, State, Status};
+use crate::link::greeting::{Greeting, ReplicaProperties};
+use crate::mirror::mailbox::{ClusterRequest, Mailbox, MailboxMessage, Queue, SnapshotAction};
+use crate::single::{ChangeSource, ServeError, Single, VolumeChanges};
+use crate::status::{LocalVolumeState, ServedProperties, VolumeStatus};
 use crate::sums::area::{self, Area, AreaError};
 use crate::sums::{BLOCK_BYTES, Tally};
 use crate::verified;
@@ -51,7 +51,7 @@ pub type Confine = fn(runtime: &Path, backing: &Backing) -> Result<(), String>;
 
 /// Environment of the volumes.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct VolumeEnvironment {
     /// Directory of the volumes' sockets.
     pub runtime: PathBuf,
     /// Function that each volume's thread calls first.
@@ -60,11 +60,11 @@ pub struct Place {
 
 /// State shared by volumes with two replicas.
 #[derive(Clone, Debug)]
-pub(super) struct Ties {
+pub(super) struct MirrorContext {
     /// Registry for the other node's connections.
     pub(super) registry: Arc<Registry>,
     /// Requests of the volumes to the cluster.
-    pub(super) wishes: Arc<Queue<(String, Wish)>>,
+    pub(super) wishes: Arc<Queue<(String, ClusterRequest)>>,
     /// Boot identifier of this machine.
     pub(super) boot: u128,
 }
@@ -72,18 +72,18 @@ pub(super) struct Ties {
 /// Handle of a volume's thread.
 #[derive(Debug)]
 pub(super) struct Worker {
-    shared: Arc<Shared>,
+    shared: Arc<WorkerState>,
     /// None if the system could not create the thread.
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) place: Place,
-    pub(super) ties: Ties,
+pub(super) struct WorkerState {
+    pub(super) place: VolumeEnvironment,
+    pub(super) ties: MirrorContext,
     /// Mailbox of a volume with two replicas.
     pub(super) mailbox: Option<Arc<Mailbox>>,
-    status: Mutex<Status>,
+    status: Mutex<VolumeStatus>,
     /// Configured size, bytes.
     wanted_bytes: AtomicU64,
     /// Last order of the operator for a volume with one replica.
@@ -102,7 +102,7 @@ pub(super) struct Shared {
 }
 
 /// State of a volume that is not served, and its reason.
-pub(super) struct Trouble(pub(super) State, pub(super) String);
+pub(super) struct ServeFailure(pub(super) LocalVolumeState, pub(super) String);
 
 impl Worker {
     /// Starts the thread. `user` was connected to the volume in the previous process, and
@@ -110,14 +110,14 @@ impl Worker {
     pub(super) fn start(
         name: &str,
         spec: Spec,
-        (place, ties): (Place, Ties),
+        (place, ties): (VolumeEnvironment, MirrorContext),
         user: Option<String>,
     ) -> Worker {
         let event = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok();
-        let status = Status {
+        let status = VolumeStatus {
             name: name.to_owned(),
             socket: socket::path(&place.runtime, name),
-            state: State::Opening,
+            state: LocalVolumeState::Opening,
             since: Moment::now(),
             why: String::new(),
             served: None,
@@ -135,16 +135,16 @@ impl Worker {
             status.meter.tenure.reserve(user, Instant::now());
         }
         let is_single = AtomicBool::new(spec.pair.is_none());
-        let greeting = |pair: Pair| Greeting {
+        let greeting = |pair: ReplicaPair| Greeting {
             volume: name.to_owned(),
             from: pair.me,
             to: pair.other,
-            facts: Facts::default(),
+            facts: ReplicaProperties::default(),
         };
         // Without a descriptor the volume fails with an error message when it is served.
         let pair = spec.pair.clone().or_else(|| spec.single());
         let mailbox = pair.and_then(|pair| Mailbox::new(greeting(pair)).ok());
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(WorkerState {
             place,
             ties,
             mailbox: mailbox.map(Arc::new),
@@ -160,9 +160,12 @@ impl Worker {
         });
         let own = Arc::clone(&shared);
         let builder = std::thread::Builder::new().name(format!("volume/{name}"));
-        let thread = builder.spawn(move || own.live());
+        let thread = builder.spawn(move || own.run_worker());
         if let Err(error) = &thread {
-            shared.enter(State::Failed, format!("cannot start a thread: {error}"));
+            shared.enter(
+                LocalVolumeState::Failed,
+                format!("cannot start a thread: {error}"),
+            );
         }
         Worker {
             shared,
@@ -178,7 +181,7 @@ impl Worker {
         self.shared.status().spec.clone()
     }
 
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&self) -> VolumeStatus {
         let mut status = self.shared.status().clone();
         if status.mirror.is_none() {
             status.verified = status.sums.sums().verified;
@@ -202,7 +205,7 @@ impl Worker {
     }
 
     /// Shared state, which stays current.
-    pub(super) fn shared(&self) -> Arc<Shared> {
+    pub(super) fn shared(&self) -> Arc<WorkerState> {
         Arc::clone(&self.shared)
     }
 
@@ -236,12 +239,12 @@ impl Worker {
     }
 
     /// Calls `look` with the current status.
-    pub(super) fn look<T>(&self, look: impl FnOnce(&Status) -> T) -> T {
+    pub(super) fn with_status<T>(&self, look: impl FnOnce(&VolumeStatus) -> T) -> T {
         look(&self.shared.status())
     }
 
     /// Takes or removes the snapshot from before a resync.
-    pub(super) fn keep(&self, what: Keep) {
+    pub(super) fn keep(&self, what: SnapshotAction) {
         if let Some(mailbox) = &self.shared.mailbox {
             let (name, backing) = (self.name(), self.spec().backing);
             keeper::keep(&name, &backing, mailbox, what);
@@ -285,13 +288,13 @@ impl Worker {
             .store(size_bytes, Ordering::Release);
         signal(self.shared.wake.as_ref());
         if let Some(mailbox) = self.mailbox().filter(|_| self.is_mirror()) {
-            mailbox.letters().put_once(Letter::Size(size_bytes));
-            let policy = Letter::WithoutMajority(spec.without_majority);
+            mailbox.letters().put_once(MailboxMessage::Size(size_bytes));
+            let policy = MailboxMessage::WithoutMajority(spec.without_majority);
             mailbox.letters().put_once(policy);
             if let Some(pair) = &spec.pair {
                 mailbox
                     .letters()
-                    .put_once(Letter::ResyncRate(pair.resync_rate));
+                    .put_once(MailboxMessage::ResyncRate(pair.resync_rate));
             }
         }
     }
@@ -299,7 +302,7 @@ impl Worker {
     /// Stops the thread. `leaves`: a new process replaces this one.
     pub(super) fn stop(&self, leaves: bool) {
         self.shared.leaves.store(leaves, Ordering::Release);
-        self.shared.enter(State::Stopping, String::new());
+        self.shared.enter(LocalVolumeState::Stopping, String::new());
         signal(self.shared.stop.as_ref());
     }
 
@@ -317,15 +320,15 @@ fn is_signalled(event: Option<&OwnedFd>) -> bool {
     event.is_some_and(|event| rustix::io::read(event, &mut [0; 8]).is_ok())
 }
 
-impl Shared {
-    pub(super) fn status(&self) -> MutexGuard<'_, Status> {
+impl WorkerState {
+    pub(super) fn status(&self) -> MutexGuard<'_, VolumeStatus> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn enter(&self, state: State, why: String) {
+    pub(super) fn enter(&self, state: LocalVolumeState, why: String) {
         let mut status = self.status();
         // A stopping volume keeps its state.
-        if status.state == State::Stopping || !status.enter(state, why) {
+        if status.state == LocalVolumeState::Stopping || !status.enter(state, why) {
             return;
         }
         let (word, _) = state.words();
@@ -335,25 +338,25 @@ impl Shared {
             status.name, status.why
         );
         drop(status);
-        if state != State::Opening && state != State::Stopping {
+        if state != LocalVolumeState::Opening && state != LocalVolumeState::Stopping {
             write_error(&line);
         }
-        self.tell_users();
+        self.notify_user_change();
     }
 
     /// Wakes the role, which updates the users of the volume.
-    pub(super) fn tell_users(&self) {
+    pub(super) fn notify_user_change(&self) {
         if self.is_used.load(Ordering::Acquire) {
             self.ties.wishes.wake();
         }
     }
 
     /// Main function of the thread.
-    fn live(self: &Arc<Self>) {
+    fn run_worker(self: &Arc<Self>) {
         let mut retry = RETRY_FIRST;
         let mut confined = false;
         loop {
-            let Trouble(state, why) = match self.serve(&mut confined) {
+            let ServeFailure(state, why) = match self.serve(&mut confined) {
                 Ok(()) => return,
                 Err(trouble) => trouble,
             };
@@ -365,8 +368,8 @@ impl Shared {
             }
             self.enter(state, why);
             let pause = match state {
-                State::NotCreated => retry.min(CREATED_LOOK),
-                State::Opening => RETRY_FIRST,
+                LocalVolumeState::NotCreated => retry.min(CREATED_LOOK),
+                LocalVolumeState::Opening => RETRY_FIRST,
                 _ => retry,
             };
             if self.is_stopped_within(pause) {
@@ -394,12 +397,12 @@ impl Shared {
     }
 
     /// Opens and serves the volume until it has to stop.
-    fn serve(self: &Arc<Self>, confined: &mut bool) -> Result<(), Trouble> {
+    fn serve(self: &Arc<Self>, confined: &mut bool) -> Result<(), ServeFailure> {
         let (name, backing) = {
             let status = self.status();
             (status.name.clone(), status.spec.backing.clone())
         };
-        let failed = |words: String| Trouble(State::Failed, words);
+        let failed = |words: String| ServeFailure(LocalVolumeState::Failed, words);
         let other = self
             .status()
             .spec
@@ -407,20 +410,20 @@ impl Shared {
             .as_ref()
             .map(|pair| pair.other.clone());
         let refused = |error: DeviceError| {
-            let Trouble(state, words) = refused(&error, &name, &backing);
+            let ServeFailure(state, words) = refused(&error, &name, &backing);
             let rescue = command::rescue(&error, &name, &backing, other.as_deref());
             let rescue = rescue.map(|rescue| format!(". {rescue}"));
-            Trouble(state, words + &rescue.unwrap_or_default())
+            ServeFailure(state, words + &rescue.unwrap_or_default())
         };
         is_active(&backing).map_err(refused)?;
         if !*confined {
             (self.place.confine)(&self.place.runtime, &backing).map_err(failed)?;
             *confined = true;
         }
-        let claim = Claim::take(&self.place.runtime, &name).map_err(|errno| match errno {
+        let claim = SocketClaim::take(&self.place.runtime, &name).map_err(|errno| match errno {
             Errno::WOULDBLOCK => {
                 let words = "another volume of this name is served, or still stops";
-                Trouble(State::InUse, words.to_owned())
+                ServeFailure(LocalVolumeState::InUse, words.to_owned())
             }
             errno => failed(format!("cannot lock its socket: {errno}")),
         })?;
@@ -434,7 +437,7 @@ impl Shared {
         }
         let (device, layout, loaded) = opened;
         // Without a lease, the other replica and the cluster would not learn of new writes.
-        let is_whole = matches!(loaded.head.state, layout::State::Joined(_));
+        let is_whole = matches!(loaded.head.state, layout::SyncState::Joined(_));
         if !is_whole || loaded.head.promised > 0 {
             let words = "it is one of two copies of a cluster: name its nodes in `on`";
             let pair = spec.single().ok_or_else(|| failed(words.to_owned()))?;
@@ -447,11 +450,11 @@ impl Shared {
     /// Serves a volume with one replica until it has to stop.
     fn serve_single(
         self: &Arc<Self>,
-        claim: &Claim,
+        claim: &SocketClaim,
         (mut device, mut layout): (Device, Metadata),
         (name, backing): (&str, &Backing),
-    ) -> Result<(), Trouble> {
-        let failed = |words: String| Trouble(State::Failed, words);
+    ) -> Result<(), ServeFailure> {
+        let failed = |words: String| ServeFailure(LocalVolumeState::Failed, words);
         device::is_own(&layout, backing, name).map_err(|error| failed(error.to_string()))?;
         self.fit(&device, &mut layout, backing, name)?;
         let area = self.sums(&device, layout.head(), false)?;
@@ -481,7 +484,7 @@ impl Shared {
         let mut single = single.map_err(|error| failed(error.to_string()))?;
         let meter = {
             let mut status = self.status();
-            status.served = Some(Served {
+            status.served = Some(ServedProperties {
                 size_bytes: size,
                 uses_ring: single.uses_ring(),
                 is_direct: device.is_direct,
@@ -490,28 +493,28 @@ impl Shared {
         };
         single.count_in(meter);
         self.heed(&mut single);
-        self.enter(State::Serving, String::new());
+        self.enter(LocalVolumeState::Serving, String::new());
         let (stop, wake) = { self.stop.as_ref() }
             .zip(self.wake.as_ref())
             .ok_or_else(|| failed("no descriptor is left".to_owned()))?;
         let mut woken = || {
             is_signalled(Some(wake));
             let asked = self.asked.swap(0, Ordering::AcqRel);
-            Wanted {
+            VolumeChanges {
                 size: self.grown(&device, &mut layout, (backing, name), size_max),
                 check: matches!(asked, CHECK | END_CHECK).then_some(asked == CHECK),
                 rate: self.status().spec.verify,
                 reopens: asked == REOPEN,
             }
         };
-        let waker = Waker {
+        let waker = ChangeSource {
             wakes: wake.as_fd(),
             woken: &mut woken,
         };
         let served = single.run_woken(stop.as_fd(), Some(waker));
         claim.remove();
         served.map_err(|error| match error {
-            ServeError::Reopens => Trouble(State::Opening, String::new()),
+            ServeError::Reopens => ServeFailure(LocalVolumeState::Opening, String::new()),
             error => failed(error.to_string()),
         })
     }
@@ -519,8 +522,8 @@ impl Shared {
     /// Connects the volume to its tenure, and notifies roles when the user changes.
     fn heed(self: &Arc<Self>, single: &mut Single) {
         let users = Arc::clone(self);
-        let changed = Arc::new(move || users.tell_users());
-        single.heed(Arc::clone(&self.tenure), changed);
+        let changed = Arc::new(move || users.notify_user_change());
+        single.attach_tenure(Arc::clone(&self.tenure), changed);
     }
 
     /// Checksums with their build rate and their counters.
@@ -532,7 +535,7 @@ impl Shared {
 
     /// Opens the checksums of one of two replicas. Places new ones at the end of the device if the
     /// existing ones block the configured size.
-    fn pair_sums(&self, device: &Device, head: &Head) -> Result<Option<Area>, Trouble> {
+    fn pair_sums(&self, device: &Device, head: &Superblock) -> Result<Option<Area>, ServeFailure> {
         let area = self.sums(device, head, true)?;
         if area
             .as_ref()
@@ -545,12 +548,17 @@ impl Shared {
     }
 
     /// Opens the checksums of a replica, if they are configured.
-    fn sums(&self, device: &Device, head: &Head, is_pair: bool) -> Result<Option<Area>, Trouble> {
+    fn sums(
+        &self,
+        device: &Device,
+        head: &Superblock,
+        is_pair: bool,
+    ) -> Result<Option<Area>, ServeFailure> {
         if self.status().spec.verify.is_none() {
             self.without_sums(device, head)?;
             return Ok(None);
         }
-        let failed = |error: AreaError| Trouble(State::Failed, error.to_string());
+        let failed = |error: AreaError| ServeFailure(LocalVolumeState::Failed, error.to_string());
         let tally = Arc::clone(&self.status().sums);
         match area::open(device, head) {
             Ok(area) => {
@@ -568,9 +576,9 @@ impl Shared {
     }
 
     /// Drops checksums that will not be updated with the data any more.
-    fn without_sums(&self, device: &Device, head: &Head) -> Result<(), Trouble> {
+    fn without_sums(&self, device: &Device, head: &Superblock) -> Result<(), ServeFailure> {
         let dropped = area::drop_sums(device, head);
-        dropped.map_err(|error| Trouble(State::Failed, error.to_string()))?;
+        dropped.map_err(|error| ServeFailure(LocalVolumeState::Failed, error.to_string()))?;
         self.status().sums.open(false, false, None);
         Ok(())
     }
@@ -582,9 +590,9 @@ impl Shared {
         layout: &mut Metadata,
         backing: &Backing,
         name: &str,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), ServeFailure> {
         let (has, wanted) = (layout.head().size_bytes, self.wanted());
-        let failed = |words: String| Trouble(State::Failed, words);
+        let failed = |words: String| ServeFailure(LocalVolumeState::Failed, words);
         if has > wanted {
             let (has, wanted) = (size_words(has), size_words(wanted));
             return Err(failed(format!(
@@ -609,7 +617,7 @@ impl Shared {
         if self.wanted() > size_max {
             let words =
                 "it grows when the volume role is restarted: its checksums are behind its data";
-            self.enter(State::Serving, words.to_owned());
+            self.enter(LocalVolumeState::Serving, words.to_owned());
             return None;
         }
         match self.fit(device, layout, backing, name) {
@@ -618,12 +626,12 @@ impl Shared {
                 if let Some(served) = &mut self.status().served {
                     served.size_bytes = size;
                 }
-                self.enter(State::Serving, String::new());
+                self.enter(LocalVolumeState::Serving, String::new());
                 Some(size)
             }
             // Continues with the current size.
-            Err(Trouble(_, words)) => {
-                self.enter(State::Serving, words);
+            Err(ServeFailure(_, words)) => {
+                self.enter(LocalVolumeState::Serving, words);
                 None
             }
         }
@@ -653,22 +661,22 @@ fn is_active(backing: &Backing) -> Result<(), DeviceError> {
 }
 
 /// Reason why a backing store was not opened.
-fn refused(error: &DeviceError, name: &str, backing: &Backing) -> Trouble {
+fn refused(error: &DeviceError, name: &str, backing: &Backing) -> ServeFailure {
     let create = format!("`evenkeel volume create {name}` creates it");
     match error {
         DeviceError::Missing(path) if path.extension().is_some_and(|end| end == "volume") => {
-            Trouble(State::NotCreated, format!("{error}; {create}"))
+            ServeFailure(LocalVolumeState::NotCreated, format!("{error}; {create}"))
         }
         DeviceError::Missing(_) if matches!(backing, Backing::Lvm(_)) => {
-            Trouble(State::NotCreated, format!("{error}; {create}"))
+            ServeFailure(LocalVolumeState::NotCreated, format!("{error}; {create}"))
         }
         DeviceError::Layout {
             source: LayoutError::NotOurs | LayoutError::Empty,
             ..
         } if matches!(backing, Backing::Device(_)) => {
-            Trouble(State::NotCreated, format!("{error}; {create}"))
+            ServeFailure(LocalVolumeState::NotCreated, format!("{error}; {create}"))
         }
-        DeviceError::InUse(_) => Trouble(State::InUse, error.to_string()),
-        error => Trouble(State::Failed, error.to_string()),
+        DeviceError::InUse(_) => ServeFailure(LocalVolumeState::InUse, error.to_string()),
+        error => ServeFailure(LocalVolumeState::Failed, error.to_string()),
     }
 }

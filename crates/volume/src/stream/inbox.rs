@@ -3,7 +3,7 @@
 
 use rustix::io::Errno;
 use std::io::IoSliceMut;
-use wire::Bytes;
+use wire::NonblockingStream;
 
 /// Received bytes in order of arrival.
 pub(crate) struct Inbox {
@@ -51,7 +51,7 @@ impl Inbox {
     /// The connection is broken.
     pub(crate) fn receive(
         &mut self,
-        socket: &mut impl Bytes,
+        socket: &mut impl NonblockingStream,
         wanted: usize,
     ) -> Result<Received, Errno> {
         self.make_room();
@@ -83,7 +83,7 @@ impl Inbox {
     /// The connection is broken.
     pub(crate) fn receive_payload(
         &mut self,
-        socket: &mut impl Bytes,
+        socket: &mut impl NonblockingStream,
         payload: &mut [u8],
         behind: usize,
     ) -> Result<(Received, usize), Errno> {

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::rc::Rc;
-use wire::Bytes;
+use wire::NonblockingStream;
 
 /// Maximum number of pieces per system call.
 const PIECES_MAX: usize = 64;
@@ -69,7 +69,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The connection is broken.
-    pub(crate) fn send(&mut self, socket: &mut impl Bytes) -> Result<bool, Errno> {
+    pub(crate) fn send(&mut self, socket: &mut impl NonblockingStream) -> Result<bool, Errno> {
         let mut any = false;
         while !self.segments.is_empty() {
             let mut slices = [IoSlice::new(&[]); PIECES_MAX];

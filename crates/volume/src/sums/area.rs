@@ -3,11 +3,11 @@
 //!
 //! These functions block.
 
-use super::record::{LOG_MAGIC, RECORD_BYTES, SLOTS, Slot};
+use super::record::{ChecksumLogRecord, LOG_MAGIC, RECORD_BYTES, SLOTS};
 use super::{BLOCK_BYTES, PAGE_BLOCKS, pages_of};
 use crate::device::Device;
-use crate::disk::Target;
-use crate::layout::{Head, metadata_bytes, sums_bytes};
+use crate::disk::BackingFile;
+use crate::layout::{Superblock, metadata_bytes, sums_bytes};
 use rustix::fs::{CWD, Mode, OFlags, SeekFrom, fdatasync, fstat, ftruncate, openat, seek};
 use rustix::io::{Errno, pread, pwrite};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -56,10 +56,10 @@ fn io(action: &'static str) -> impl FnOnce(Errno) -> AreaError {
 /// Opened checksum area of a replica.
 #[derive(Clone, Debug)]
 pub struct Area {
-    pub(super) target: Target,
+    pub(super) target: BackingFile,
     /// Offset of the log, bytes.
     pub(super) log: u64,
-    pub(super) slot: Slot,
+    pub(super) slot: ChecksumLogRecord,
     /// Size of the volume, blocks.
     pub(super) blocks: u64,
     /// Largest volume for which there is space, bytes.
@@ -71,7 +71,7 @@ pub struct Area {
 /// # Errors
 /// There is no space for them. The caller then has to call [`drop_sums`] before the volume is
 /// used.
-pub fn open(device: &Device, head: &Head) -> Result<Area, AreaError> {
+pub fn open(device: &Device, head: &Superblock) -> Result<Area, AreaError> {
     let size = head.size_bytes;
     let blocks = size / BLOCK_BYTES;
     let log = log_of(device, head);
@@ -82,7 +82,7 @@ pub fn open(device: &Device, head: &Head) -> Result<Area, AreaError> {
     let mut area = Area {
         target: apart(&device.metadata)?,
         log,
-        slot: Slot {
+        slot: ChecksumLogRecord {
             number: 1,
             draw: 0,
             offset,
@@ -94,12 +94,12 @@ pub fn open(device: &Device, head: &Head) -> Result<Area, AreaError> {
         size_max: u64::MAX,
     };
     let data_end = head.data_offset + size;
-    let fits = |slot: &Slot| {
+    let fits = |slot: &ChecksumLogRecord| {
         let pages_end = slot.offset + u64::from(pages_of(blocks)) * PAGE_BYTES;
         let is_behind = !device.data.is_device || slot.offset >= data_end && pages_end <= end;
         slot.blocks <= blocks && is_behind && (device.data.is_device || slot.offset == offset)
     };
-    match Slot::newest(&read(&area.target, log)?).filter(fits) {
+    match ChecksumLogRecord::newest(&read(&area.target, log)?).filter(fits) {
         Some(slot) => area.slot = slot,
         None => begin(&mut area)?,
     }
@@ -116,7 +116,7 @@ pub fn open(device: &Device, head: &Head) -> Result<Area, AreaError> {
 ///
 /// # Errors
 /// A system call fails.
-pub fn drop_sums(device: &Device, head: &Head) -> Result<(), AreaError> {
+pub fn drop_sums(device: &Device, head: &Superblock) -> Result<(), AreaError> {
     let log = log_of(device, head);
     if device.data.is_device && metadata_bytes(head.size_bytes).is_ok_and(|bytes| bytes > log) {
         // The bitmap has grown over the log.
@@ -132,17 +132,17 @@ pub fn drop_sums(device: &Device, head: &Head) -> Result<(), AreaError> {
 
 /// Reopens the target as a separate open file. The kernel reports a write-back error once to each
 /// open file, and other code writes metadata, too.
-fn apart(target: &Target) -> Result<Target, AreaError> {
+fn apart(target: &BackingFile) -> Result<BackingFile, AreaError> {
     let path = format!("/proc/self/fd/{}", target.file.as_raw_fd());
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let file = openat(CWD, path, flags, Mode::empty()).map_err(io("open"))?;
-    Ok(Target {
+    Ok(BackingFile {
         file: Arc::new(file.into()),
         ..target.clone()
     })
 }
 
-fn log_of(device: &Device, head: &Head) -> u64 {
+fn log_of(device: &Device, head: &Superblock) -> u64 {
     match device.data.is_device {
         true => head.data_offset.saturating_sub(LOG_BYTES),
         false => FILE_OFFSET,
@@ -150,7 +150,7 @@ fn log_of(device: &Device, head: &Head) -> u64 {
 }
 
 /// Returns the area for pages at the end of a device: its start and its end, bytes.
-fn behind(device: &Device, head: &Head) -> Result<(u64, u64), AreaError> {
+fn behind(device: &Device, head: &Superblock) -> Result<(u64, u64), AreaError> {
     let size = head.size_bytes;
     if metadata_bytes(size).map_or(true, |bytes| bytes > log_of(device, head)) {
         return Err(AreaError::NoLog);
@@ -201,7 +201,7 @@ impl Area {
 }
 
 /// Reads the log, which may be missing.
-fn read(target: &Target, offset: u64) -> Result<Vec<u8>, AreaError> {
+fn read(target: &BackingFile, offset: u64) -> Result<Vec<u8>, AreaError> {
     let mut bytes = vec![0; LOG_BYTES as usize];
     let mut filled = 0;
     while filled < bytes.len() {
@@ -215,7 +215,7 @@ fn read(target: &Target, offset: u64) -> Result<Vec<u8>, AreaError> {
     Ok(bytes)
 }
 
-fn write(target: &Target, offset: u64, bytes: &[u8]) -> Result<(), AreaError> {
+fn write(target: &BackingFile, offset: u64, bytes: &[u8]) -> Result<(), AreaError> {
     let mut done = 0;
     while done < bytes.len() {
         match pwrite(&target.file, &bytes[done..], offset + done as u64) {

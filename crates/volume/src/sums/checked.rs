@@ -2,15 +2,15 @@
 //! checksums the operations go directly to the disk.
 
 use super::area::{Area, AreaError};
-use super::jobs::{Job, Part};
-use super::keeper::{Action, Id, Keeper, Kind, Limits};
+use super::jobs::{ChecksumJob, RemainingRange};
+use super::keeper::{BlockEffect, Id, Keeper, KeeperAction, Limits};
 use super::scrub::Scrub;
 use super::shown::Tally;
 use super::storing::Storing;
 use super::{BLOCK_BYTES, PAGE_BLOCKS, Sum, UNKNOWN, place, sum_of};
 use crate::disk::{
-    Account, Buffer, Completion, Disk, DiskError, Failure, Operation, Output, Pool, Preference,
-    Token,
+    Account, Buffer, Completion, Disk, DiskError, Failure, Operation, OperationOutput, Pool,
+    Preference, Token,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -41,7 +41,7 @@ pub(super) struct Summing {
     pub(super) keeper: Keeper,
     area: Area,
     storing: Storing,
-    pub(super) jobs: HashMap<u64, Job>,
+    pub(super) jobs: HashMap<u64, ChecksumJob>,
     next: u64,
     /// Account for buffers of the checksum build.
     account: Account,
@@ -50,7 +50,7 @@ pub(super) struct Summing {
     pub(super) scrub: Option<Scrub>,
     pub(super) tally: Arc<Tally>,
     began: Instant,
-    actions: Vec<Action>,
+    actions: Vec<KeeperAction>,
     completions: Vec<Completion>,
     /// Completions of operations that failed before they began.
     refused: Vec<Completion>,
@@ -196,7 +196,7 @@ impl Checked {
             // Nothing tracks changes of the blocks behind the new end.
             sums.is_stale = true;
         } else if let Err(error) = self.grow(size) {
-            self.tell(&error);
+            self.report_error(&error);
             self.sums.iter_mut().for_each(|sums| sums.is_stale = true);
         }
     }
@@ -213,7 +213,7 @@ impl Checked {
     }
 
     /// Reports a failure of the checksums.
-    pub(crate) fn tell(&self, error: &AreaError) {
+    pub(crate) fn report_error(&self, error: &AreaError) {
         if let Some(sums) = &self.sums {
             sums.tally.set_trouble(Some(error.to_string()));
         }
@@ -255,9 +255,10 @@ impl Checked {
             }),
             Some(sums) => {
                 let id = sums.id();
-                sums.keeper.request(Id(id), Kind::Repair, blocks.clone());
+                sums.keeper
+                    .request(Id(id), BlockEffect::Repair, blocks.clone());
                 sums.jobs
-                    .insert(id, Job::RepairWaits(token, blocks, buffer));
+                    .insert(id, ChecksumJob::RepairWaits(token, blocks, buffer));
             }
         }
     }
@@ -280,8 +281,8 @@ impl Checked {
     }
 
     /// Lets flushes succeed again after a failed one; see [`Disk::forgive`].
-    pub fn forgive(&mut self) {
-        self.data.forgive();
+    pub fn reset_flush_failure(&mut self) {
+        self.data.reset_flush_failure();
     }
 
     /// Number of the caller's operations without a completion.
@@ -338,7 +339,7 @@ impl Summing {
         let id = self.id();
         let (offset, length) = match &operation {
             Operation::Flush | Operation::Extents { .. } => {
-                self.jobs.insert(id, Job::Plain(token));
+                self.jobs.insert(id, ChecksumJob::Plain(token));
                 return data.submit(Token(id), operation);
             }
             Operation::Read { offset, buffer } => (*offset, buffer.len() as u64),
@@ -355,21 +356,21 @@ impl Summing {
             return self.refused.push(Completion { token, result });
         }
         let blocks = offset / BLOCK_BYTES..(offset + length) / BLOCK_BYTES;
-        let (kind, job) = match Part::of(&operation, &blocks) {
+        let (kind, job) = match RemainingRange::of(&operation, &blocks) {
             Some(part) => return self.part(token, part),
-            None if matches!(operation, Operation::Read { .. }) => (Kind::Read, operation),
-            None => (Kind::Change, operation),
+            None if matches!(operation, Operation::Read { .. }) => (BlockEffect::Read, operation),
+            None => (BlockEffect::Change, operation),
         };
         self.keeper.request(Id(id), kind, blocks.clone());
-        self.jobs.insert(id, Job::Waits(token, blocks, job));
+        self.jobs.insert(id, ChecksumJob::Waits(token, blocks, job));
     }
 
     /// Starts the next part of a long operation.
-    fn part(&mut self, token: Token, part: Part) {
+    fn part(&mut self, token: Token, part: RemainingRange) {
         let id = self.id();
         let blocks = part.next(PART_BLOCKS);
-        self.keeper.request(Id(id), Kind::Change, blocks);
-        self.jobs.insert(id, Job::Part(token, part));
+        self.keeper.request(Id(id), BlockEffect::Change, blocks);
+        self.jobs.insert(id, ChecksumJob::Part(token, part));
     }
 
     /// Processes completed operations and starts their successors.
@@ -400,10 +401,12 @@ impl Summing {
         };
         for Id(id) in self.keeper.give_up() {
             match self.jobs.remove(&id) {
-                Some(Job::Waits(token, ..) | Job::Part(token, _)) => out.push(Completion {
-                    token,
-                    result: Err(failure),
-                }),
+                Some(ChecksumJob::Waits(token, ..) | ChecksumJob::Part(token, _)) => {
+                    out.push(Completion {
+                        token,
+                        result: Err(failure),
+                    })
+                }
                 // A build has no job until it reads.
                 _ => self.build_later(),
             }
@@ -435,22 +438,22 @@ impl Summing {
             let mut again = false;
             for action in actions.drain(..) {
                 match action {
-                    Action::Start(Id(id)) => self.begin(id, data),
-                    Action::Load(index) => self.storing.load(index),
-                    Action::Store(store) => {
+                    KeeperAction::Start(Id(id)) => self.begin(id, data),
+                    KeeperAction::Load(index) => self.storing.load(index),
+                    KeeperAction::Store(store) => {
                         if store.flushes_data {
                             let id = self.id();
-                            self.jobs.insert(id, Job::FlushToStore);
+                            self.jobs.insert(id, ChecksumJob::FlushToStore);
                             data.submit(Token(id), Operation::Flush);
                         }
                         self.storing.store(store);
                     }
                     // The checksums exist already.
-                    Action::Build(_, blocks) if blocks.is_empty() => {
+                    KeeperAction::Build(_, blocks) if blocks.is_empty() => {
                         self.builder.is_busy = false;
                         again = true;
                     }
-                    Action::Build(id, blocks) => {
+                    KeeperAction::Build(id, blocks) => {
                         self.pace(&blocks);
                         self.read_to_build(id, blocks, Vec::new(), data);
                     }
@@ -478,7 +481,7 @@ impl Summing {
             self.builder.starved = Some((id, blocks, sums));
             return;
         };
-        self.jobs.insert(id.0, Job::Builds(blocks, sums));
+        self.jobs.insert(id.0, ChecksumJob::Builds(blocks, sums));
         let offset = at * BLOCK_BYTES;
         data.submit(Token(id.0), Operation::Read { offset, buffer });
     }
@@ -486,15 +489,15 @@ impl Summing {
     /// Starts an operation on the data.
     fn begin(&mut self, id: u64, data: &mut Disk) {
         match self.jobs.remove(&id) {
-            Some(Job::Waits(token, blocks, operation)) => {
+            Some(ChecksumJob::Waits(token, blocks, operation)) => {
                 let sums = match &operation {
                     Operation::Write { buffer, .. } => sums_of(blocks.start, buffer.bytes()),
                     _ => Vec::new(),
                 };
-                self.jobs.insert(id, Job::Runs(token, blocks, sums));
+                self.jobs.insert(id, ChecksumJob::Runs(token, blocks, sums));
                 data.submit(Token(id), operation);
             }
-            Some(Job::RepairWaits(token, blocks, buffer)) => {
+            Some(ChecksumJob::RepairWaits(token, blocks, buffer)) => {
                 let sums = sums_of(blocks.start, buffer.bytes());
                 if !self.keeper.matches(Id(id), &sums) {
                     self.keeper.unchanged(Id(id));
@@ -502,7 +505,7 @@ impl Summing {
                     return self.refused.push(Completion { token, result });
                 }
                 let offset = blocks.start * BLOCK_BYTES;
-                self.jobs.insert(id, Job::Repairs(token, blocks));
+                self.jobs.insert(id, ChecksumJob::Repairs(token, blocks));
                 let write = Operation::Write {
                     offset,
                     buffer,
@@ -510,16 +513,16 @@ impl Summing {
                 };
                 data.submit(Token(id), write);
             }
-            Some(Job::Part(token, part)) => {
+            Some(ChecksumJob::Part(token, part)) => {
                 data.submit(Token(id), part.operation(PART_BLOCKS));
-                self.jobs.insert(id, Job::Part(token, part));
+                self.jobs.insert(id, ChecksumJob::Part(token, part));
             }
-            Some(Job::ScrubWaits(blocks)) => {
+            Some(ChecksumJob::ScrubWaits(blocks)) => {
                 let wanted = (blocks.end - blocks.start) * BLOCK_BYTES;
                 match self.pool.take(&self.account, wanted as usize) {
                     Some(buffer) if buffer.len() as u64 == wanted => {
                         let offset = blocks.start * BLOCK_BYTES;
-                        self.jobs.insert(id, Job::Scrubs(blocks));
+                        self.jobs.insert(id, ChecksumJob::Scrubs(blocks));
                         data.submit(Token(id), Operation::Read { offset, buffer });
                     }
                     // Retries later: the clients use all buffers.
@@ -540,29 +543,31 @@ impl Summing {
             return;
         };
         let (token, result) = match job {
-            Job::Plain(token) => (token, result),
-            Job::FlushToStore => return self.storing.flushed(result.map(drop)),
-            Job::Builds(blocks, sums) => {
+            ChecksumJob::Plain(token) => (token, result),
+            ChecksumJob::FlushToStore => return self.storing.flushed(result.map(drop)),
+            ChecksumJob::Builds(blocks, sums) => {
                 return self.build_read(Id(id), (blocks, sums), result, data);
             }
-            Job::Scrubs(blocks) => return self.scrubbed(Id(id), &blocks, result),
-            Job::Runs(token, blocks, sums) => {
+            ChecksumJob::Scrubs(blocks) => return self.scrubbed(Id(id), &blocks, result),
+            ChecksumJob::Runs(token, blocks, sums) => {
                 let result = self.operated((Id(id), token), blocks, &sums, result);
                 (token, result)
             }
-            Job::Repairs(token, blocks) => {
+            ChecksumJob::Repairs(token, blocks) => {
                 self.keeper.unchanged(Id(id));
                 if result.is_ok() {
                     self.tally.repaired(blocks);
                 }
                 (token, result)
             }
-            Job::Part(token, part) => match self.part_ended(Id(id), part, result) {
+            ChecksumJob::Part(token, part) => match self.part_ended(Id(id), part, result) {
                 Ok(Some(rest)) => return self.part(token, rest),
-                Ok(None) => (token, Ok(Output::Done)),
+                Ok(None) => (token, Ok(OperationOutput::Done)),
                 Err(failure) => (token, Err(failure)),
             },
-            Job::Waits(..) | Job::RepairWaits(..) | Job::ScrubWaits(_) => return,
+            ChecksumJob::Waits(..) | ChecksumJob::RepairWaits(..) | ChecksumJob::ScrubWaits(_) => {
+                return;
+            }
         };
         out.push(Completion { token, result });
     }
@@ -573,14 +578,14 @@ impl Summing {
         (id, token): (Id, Token),
         blocks: Range<u64>,
         sums: &[Sum],
-        result: Result<Output, Failure>,
-    ) -> Result<Output, Failure> {
+        result: Result<OperationOutput, Failure>,
+    ) -> Result<OperationOutput, Failure> {
         match result {
-            Ok(Output::Data(buffer)) => {
+            Ok(OperationOutput::Data(buffer)) => {
                 let sums = sums_of(blocks.start, buffer.bytes());
                 let wrong = self.keeper.read(id, Some(&sums));
                 if wrong.is_empty() {
-                    return Ok(Output::Data(buffer));
+                    return Ok(OperationOutput::Data(buffer));
                 }
                 self.tally.damaged(&wrong);
                 if let Some(kept) = &mut self.wrong {
@@ -609,9 +614,9 @@ impl Summing {
     fn part_ended(
         &mut self,
         id: Id,
-        part: Part,
-        result: Result<Output, Failure>,
-    ) -> Result<Option<Part>, Failure> {
+        part: RemainingRange,
+        result: Result<OperationOutput, Failure>,
+    ) -> Result<Option<RemainingRange>, Failure> {
         let blocks = part.next(PART_BLOCKS);
         match result {
             Ok(_) => {
@@ -640,12 +645,12 @@ impl Summing {
         &mut self,
         id: Id,
         (blocks, mut sums): (Range<u64>, Vec<Sum>),
-        result: Result<Output, Failure>,
+        result: Result<OperationOutput, Failure>,
         data: &mut Disk,
     ) {
         let at = blocks.start + sums.len() as u64;
         match result {
-            Ok(Output::Data(buffer)) => {
+            Ok(OperationOutput::Data(buffer)) => {
                 sums.extend(sums_of(at, buffer.bytes()));
                 drop(buffer);
                 if blocks.start + (sums.len() as u64) < blocks.end {

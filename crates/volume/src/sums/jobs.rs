@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 /// Purpose of an operation on the data.
 #[derive(Debug)]
-pub(super) enum Job {
+pub(super) enum ChecksumJob {
     /// Client operation that does not involve checksums.
     Plain(Token),
     /// Client operation that has not begun.
@@ -19,7 +19,7 @@ pub(super) enum Job {
     /// Running repair.
     Repairs(Token, Range<u64>),
     /// One part of a long client operation.
-    Part(Token, Part),
+    Part(Token, RemainingRange),
     /// Read for a checksum build. The checksums of the first blocks are known.
     Builds(Range<u64>, Vec<Sum>),
     /// Blocks that wait for a scrub.
@@ -30,20 +30,26 @@ pub(super) enum Job {
     FlushToStore,
 }
 
-impl Job {
+impl ChecksumJob {
     /// Returns whether the caller waits for the operation.
     pub(super) fn is_callers(&self) -> bool {
         match self {
-            Job::Plain(_) | Job::Waits(..) | Job::Runs(..) | Job::Part(..) => true,
-            Job::RepairWaits(..) | Job::Repairs(..) => true,
-            Job::Builds(..) | Job::ScrubWaits(_) | Job::Scrubs(_) | Job::FlushToStore => false,
+            ChecksumJob::Plain(_)
+            | ChecksumJob::Waits(..)
+            | ChecksumJob::Runs(..)
+            | ChecksumJob::Part(..) => true,
+            ChecksumJob::RepairWaits(..) | ChecksumJob::Repairs(..) => true,
+            ChecksumJob::Builds(..)
+            | ChecksumJob::ScrubWaits(_)
+            | ChecksumJob::Scrubs(_)
+            | ChecksumJob::FlushToStore => false,
         }
     }
 }
 
 /// Remainder of an operation on a range of any length.
 #[derive(Clone, Debug)]
-pub(super) enum Part {
+pub(super) enum RemainingRange {
     Zero {
         blocks: Range<u64>,
         allocate: bool,
@@ -52,28 +58,28 @@ pub(super) enum Part {
     Discard(Range<u64>),
 }
 
-impl Part {
+impl RemainingRange {
     /// Wraps an operation on a range; None for other operations.
-    pub(super) fn of(operation: &Operation, blocks: &Range<u64>) -> Option<Part> {
+    pub(super) fn of(operation: &Operation, blocks: &Range<u64>) -> Option<RemainingRange> {
         match *operation {
-            Operation::Zero { allocate, fast, .. } => Some(Part::Zero {
+            Operation::Zero { allocate, fast, .. } => Some(RemainingRange::Zero {
                 blocks: blocks.clone(),
                 allocate,
                 fast,
             }),
-            Operation::Discard { .. } => Some(Part::Discard(blocks.clone())),
+            Operation::Discard { .. } => Some(RemainingRange::Discard(blocks.clone())),
             _ => None,
         }
     }
 
     fn blocks(&self) -> &Range<u64> {
         match self {
-            Part::Zero { blocks, .. } | Part::Discard(blocks) => blocks,
+            RemainingRange::Zero { blocks, .. } | RemainingRange::Discard(blocks) => blocks,
         }
     }
 
     pub(super) fn is_discard(&self) -> bool {
-        matches!(self, Part::Discard(_))
+        matches!(self, RemainingRange::Discard(_))
     }
 
     /// Blocks of the next part.
@@ -88,20 +94,20 @@ impl Part {
         let offset = blocks.start * BLOCK_BYTES;
         let length = (blocks.end - blocks.start) * BLOCK_BYTES;
         match *self {
-            Part::Zero { allocate, fast, .. } => Operation::Zero {
+            RemainingRange::Zero { allocate, fast, .. } => Operation::Zero {
                 offset,
                 length,
                 allocate,
                 fast,
             },
-            Part::Discard(_) => Operation::Discard { offset, length },
+            RemainingRange::Discard(_) => Operation::Discard { offset, length },
         }
     }
 
     /// Remainder after the next part.
-    pub(super) fn rest(mut self, most: u64) -> Option<Part> {
+    pub(super) fn rest(mut self, most: u64) -> Option<RemainingRange> {
         let first = self.next(most).end;
-        let (Part::Zero { blocks, .. } | Part::Discard(blocks)) = &mut self;
+        let (RemainingRange::Zero { blocks, .. } | RemainingRange::Discard(blocks)) = &mut self;
         blocks.start = first;
         (!blocks.is_empty()).then_some(self)
     }

@@ -2,7 +2,7 @@
 //! in the log, and which operations may begin. The driver executes the returned actions in order
 //! and reports their results.
 
-use super::record::{HOT_MAX, Slot, Sums, decode_page, encode_page};
+use super::record::{ChecksumLogRecord, HOT_MAX, Sums, decode_page, encode_page};
 use super::{PAGE_BLOCKS, Sum, UNKNOWN, pages_of};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -43,7 +43,7 @@ pub(super) struct Id(pub(super) u64);
 
 /// Effect of a request on its blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(super) enum BlockEffect {
     Read,
     /// Changes the data of the blocks.
     Change,
@@ -53,16 +53,16 @@ pub(super) enum Kind {
     Repair,
 }
 
-impl Kind {
+impl BlockEffect {
     /// Returns whether the request changes or adds checksums.
     fn needs_log(self) -> bool {
-        matches!(self, Kind::Change | Kind::Build)
+        matches!(self, BlockEffect::Change | BlockEffect::Build)
     }
 }
 
 /// Action for the driver.
 #[derive(PartialEq, Eq, Debug)]
-pub(super) enum Action {
+pub(super) enum KeeperAction {
     /// Execute the request's operation on the data, and report its result.
     Start(Id),
     /// Read a page of checksums, then call [`Keeper::loaded`].
@@ -81,7 +81,7 @@ pub(super) struct Store {
     /// Pages to write.
     pub(super) pages: Vec<(u32, Vec<u8>)>,
     /// Log slot to write last.
-    pub(super) slot: Slot,
+    pub(super) slot: ChecksumLogRecord,
 }
 
 /// State of a page with regard to the log.
@@ -95,7 +95,7 @@ enum Heat {
     Cooling,
 }
 
-struct Page {
+struct ChecksumPage {
     /// None while the page is being read.
     sums: Option<Sums>,
     heat: Heat,
@@ -105,7 +105,7 @@ struct Page {
     turn: u64,
 }
 
-impl std::fmt::Debug for Page {
+impl std::fmt::Debug for ChecksumPage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let is_there = self.sums.is_some();
         write!(f, "{:?}, {} users, read: {is_there}", self.heat, self.users)
@@ -115,7 +115,7 @@ impl std::fmt::Debug for Page {
 #[derive(Debug)]
 struct Request {
     id: Id,
-    kind: Kind,
+    kind: BlockEffect,
     blocks: Range<u64>,
     is_running: bool,
 }
@@ -128,7 +128,7 @@ impl Request {
 
     fn conflicts(&self, other: &Request) -> bool {
         let overlaps = self.blocks.start < other.blocks.end && other.blocks.start < self.blocks.end;
-        overlaps && (self.kind, other.kind) != (Kind::Read, Kind::Read)
+        overlaps && (self.kind, other.kind) != (BlockEffect::Read, BlockEffect::Read)
     }
 }
 
@@ -145,8 +145,8 @@ enum Readiness {
 pub(super) struct Keeper {
     limits: Limits,
     /// Log slot that was stored last or is being stored.
-    slot: Slot,
-    pages: BTreeMap<u32, Page>,
+    slot: ChecksumLogRecord,
+    pages: BTreeMap<u32, ChecksumPage>,
     requests: VecDeque<Request>,
     /// A store is in progress.
     stores: bool,
@@ -161,16 +161,16 @@ pub(super) struct Keeper {
     looks_at_ms: u64,
     turn: u64,
     #[cfg(test)]
-    pub(super) defect: Option<super::simulation::Defect>,
+    pub(super) defect: Option<super::simulation::ChecksumDefect>,
 }
 
 impl Keeper {
     /// Resumes from the log, for a replica with `blocks` blocks. The number is not smaller than
     /// before.
-    pub(super) fn open(slot: Slot, blocks: u64, limits: Limits) -> Keeper {
+    pub(super) fn open(slot: ChecksumLogRecord, blocks: u64, limits: Limits) -> Keeper {
         let pending: BTreeSet<u32> = slot.hot.iter().copied().collect();
         let page = |index: &u32| {
-            let page = Page {
+            let page = ChecksumPage {
                 sums: Some(unknown()),
                 heat: Heat::Hot,
                 users: 0,
@@ -242,7 +242,7 @@ impl Keeper {
     }
 
     /// Queues a request for blocks of at most [`Limits::batch`] pages.
-    pub(super) fn request(&mut self, id: Id, kind: Kind, blocks: Range<u64>) {
+    pub(super) fn request(&mut self, id: Id, kind: BlockEffect, blocks: Range<u64>) {
         self.requests.push_back(Request {
             id,
             kind,
@@ -261,7 +261,7 @@ impl Keeper {
         // Placed first, because queued requests may wait for the build.
         self.requests.push_front(Request {
             id,
-            kind: Kind::Build,
+            kind: BlockEffect::Build,
             blocks,
             is_running: false,
         });
@@ -287,7 +287,7 @@ impl Keeper {
 
     /// Redirects a waiting build to a page in the log: there may be no slot for another page.
     fn redirect(&mut self) {
-        let waits = |one: &Request| one.kind == Kind::Build && !one.is_running;
+        let waits = |one: &Request| one.kind == BlockEffect::Build && !one.is_running;
         let Some(place) = self.requests.iter().position(waits) else {
             return;
         };
@@ -346,7 +346,7 @@ impl Keeper {
         };
         if sums.is_none() {
             #[cfg(test)]
-            if self.has(super::simulation::Defect::FailedWriteKeepsSums) {
+            if self.has(super::simulation::ChecksumDefect::FailedWriteKeepsSums) {
                 return;
             }
             request.pages().for_each(|index| self.miss(index));
@@ -418,7 +418,7 @@ impl Keeper {
     }
 
     /// Computes the next actions. `now_ms` never decreases.
-    pub(super) fn settle(&mut self, now_ms: u64, out: &mut Vec<Action>) {
+    pub(super) fn settle(&mut self, now_ms: u64, out: &mut Vec<KeeperAction>) {
         self.turn += 1;
         let mut wanted = BTreeSet::new();
         self.redirect();
@@ -455,12 +455,14 @@ impl Keeper {
 
     fn is_blocked(&self, place: usize) -> bool {
         #[cfg(test)]
-        if self.has(super::simulation::Defect::OverlapsRun) {
+        if self.has(super::simulation::ChecksumDefect::OverlapsRun) {
             return false;
         }
         let request = &self.requests[place];
         #[cfg(test)]
-        if self.has(super::simulation::Defect::RepairOverlaps) && request.kind == Kind::Repair {
+        if self.has(super::simulation::ChecksumDefect::RepairOverlaps)
+            && request.kind == BlockEffect::Repair
+        {
             return false;
         }
         let mut others = self.requests.iter().enumerate();
@@ -476,11 +478,11 @@ impl Keeper {
         place: usize,
         now_ms: u64,
         wanted: &mut BTreeSet<u32>,
-        out: &mut Vec<Action>,
+        out: &mut Vec<KeeperAction>,
     ) -> Readiness {
         let (kind, pages) = (self.requests[place].kind, self.requests[place].pages());
         let blocks = self.requests[place].blocks.clone();
-        let is_known = kind == Kind::Build && self.is_known(blocks);
+        let is_known = kind == BlockEffect::Build && self.is_known(blocks);
         let mut readiness = Readiness::Ready;
         for index in pages {
             if !self.pages.contains_key(&index) && !self.load(index, out) {
@@ -499,7 +501,9 @@ impl Keeper {
             }
         }
         #[cfg(test)]
-        if self.has(super::simulation::Defect::WriteBeforeLog) && kind == Kind::Change {
+        if self.has(super::simulation::ChecksumDefect::WriteBeforeLog)
+            && kind == BlockEffect::Change
+        {
             let mut pages = self.requests[place].pages();
             if pages.all(|index| self.pages.get(&index).is_some_and(|one| one.sums.is_some())) {
                 return Readiness::Ready;
@@ -509,19 +513,19 @@ impl Keeper {
     }
 
     /// Starts a request. Returns the number of queue positions to advance.
-    fn begin(&mut self, place: usize, out: &mut Vec<Action>) -> usize {
+    fn begin(&mut self, place: usize, out: &mut Vec<KeeperAction>) -> usize {
         let request = &mut self.requests[place];
         let (id, blocks) = (request.id, request.blocks.clone());
-        if request.kind == Kind::Build {
+        if request.kind == BlockEffect::Build {
             if self.is_known(blocks.clone()) {
                 self.requests.remove(place);
                 self.advance();
-                out.push(Action::Build(id, blocks.start..blocks.start));
+                out.push(KeeperAction::Build(id, blocks.start..blocks.start));
                 return 0;
             }
-            out.push(Action::Build(id, blocks));
+            out.push(KeeperAction::Build(id, blocks));
         } else {
-            out.push(Action::Start(id));
+            out.push(KeeperAction::Start(id));
         }
         let request = &mut self.requests[place];
         request.is_running = true;
@@ -534,10 +538,10 @@ impl Keeper {
     }
 
     /// Starts to read a page of checksums, if the cache has a slot.
-    fn load(&mut self, index: u32, out: &mut Vec<Action>) -> bool {
+    fn load(&mut self, index: u32, out: &mut Vec<KeeperAction>) -> bool {
         if self.pages.len() >= self.limits.cached {
             let turn = self.turn;
-            let may_go = |page: &Page| {
+            let may_go = |page: &ChecksumPage| {
                 let is_idle = page.users == 0 && page.sums.is_some() && page.turn < turn;
                 page.heat == Heat::Cold && is_idle
             };
@@ -549,7 +553,7 @@ impl Keeper {
         }
         self.pages.insert(
             index,
-            Page {
+            ChecksumPage {
                 sums: None,
                 heat: Heat::Cold,
                 users: 0,
@@ -557,17 +561,17 @@ impl Keeper {
                 turn: self.turn,
             },
         );
-        out.push(Action::Load(index));
+        out.push(KeeperAction::Load(index));
         true
     }
 
     /// Starts the next store, if one is needed.
-    fn store(&mut self, wanted: &BTreeSet<u32>, now_ms: u64, out: &mut Vec<Action>) {
+    fn store(&mut self, wanted: &BTreeSet<u32>, now_ms: u64, out: &mut Vec<KeeperAction>) {
         if wanted.is_empty() && now_ms < self.looks_at_ms && !self.ends {
             return;
         }
         self.looks_at_ms = now_ms + LOOK_MS;
-        let is_hot = |page: &&Page| page.heat == Heat::Hot;
+        let is_hot = |page: &&ChecksumPage| page.heat == Heat::Hot;
         let hot = self.pages.values().filter(is_hot).count();
         let missing: Vec<u32> = { wanted.iter().copied() }
             .filter(|index| {
@@ -601,7 +605,7 @@ impl Keeper {
             }
         }
         self.stores = true;
-        let in_log = |page: &Page| matches!(page.heat, Heat::Hot | Heat::Warming);
+        let in_log = |page: &ChecksumPage| matches!(page.heat, Heat::Hot | Heat::Warming);
         let hot = self.pages.iter().filter(|(_, page)| in_log(page));
         self.slot.number += 1;
         self.slot.hot = hot.map(|(index, _)| *index).collect();
@@ -612,13 +616,13 @@ impl Keeper {
         };
         #[cfg(test)]
         let store = super::simulation::spoil(store, self.defect);
-        out.push(Action::Store(store));
+        out.push(KeeperAction::Store(store));
     }
 
     /// Pages that may leave the log, the least recently used first: idle pages, or a batch if
     /// slots are needed.
     fn leaving(&self, now_ms: u64, surplus: usize) -> Vec<u32> {
-        let may_leave = |(index, page): &(&u32, &Page)| {
+        let may_leave = |(index, page): &(&u32, &ChecksumPage)| {
             let is_idle = page.used_ms + self.limits.idle_ms <= now_ms || self.ends;
             let is_free = page.users == 0 && !self.pending.contains(index);
             let is_unused = page.turn < self.turn;
@@ -698,7 +702,7 @@ impl Keeper {
     }
 
     #[cfg(test)]
-    fn has(&self, defect: super::simulation::Defect) -> bool {
+    fn has(&self, defect: super::simulation::ChecksumDefect) -> bool {
         self.defect == Some(defect)
     }
 }

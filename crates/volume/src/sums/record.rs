@@ -45,7 +45,7 @@ pub(super) fn decode_page(bytes: &[u8], draw: u64, index: u32) -> Option<Sums> {
 
 /// Record of the log.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Slot {
+pub(super) struct ChecksumLogRecord {
     /// Sequence number. The slot with the highest number is current.
     pub(super) number: u64,
     pub(super) draw: u64,
@@ -59,7 +59,7 @@ pub(super) struct Slot {
     pub(super) hot: Vec<u32>,
 }
 
-impl Slot {
+impl ChecksumLogRecord {
     pub(super) fn encode(&self) -> Vec<u8> {
         assert!(self.hot.len() <= HOT_MAX, "the log is bounded");
         let mut bytes = Vec::with_capacity(RECORD_BYTES);
@@ -78,7 +78,7 @@ impl Slot {
         bytes
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Option<Slot> {
+    pub(super) fn decode(bytes: &[u8]) -> Option<ChecksumLogRecord> {
         let mut reader = Reader(bytes.get(..RECORD_BYTES).and_then(unseal)?);
         if reader.array()? != LOG_MAGIC {
             return None;
@@ -92,7 +92,7 @@ impl Slot {
         let hot: Option<Vec<u32>> = (0..count).map(|_| reader.u32()).collect();
         let pages = pages_of(blocks);
         let hot = hot.filter(|hot| built <= pages && hot.iter().all(|page| *page < pages))?;
-        Some(Slot {
+        Some(ChecksumLogRecord {
             number,
             draw,
             offset,
@@ -103,8 +103,10 @@ impl Slot {
     }
 
     /// Newest valid slot of the log.
-    pub(super) fn newest(ring: &[u8]) -> Option<Slot> {
-        let slots = ring.chunks(RECORD_BYTES).filter_map(Slot::decode);
+    pub(super) fn newest(ring: &[u8]) -> Option<ChecksumLogRecord> {
+        let slots = ring
+            .chunks(RECORD_BYTES)
+            .filter_map(ChecksumLogRecord::decode);
         slots.max_by_key(|slot| slot.number)
     }
 
@@ -133,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_newest_whole_slot_counts() {
-        let slot = |number, hot: Vec<u32>| Slot {
+        let slot = |number, hot: Vec<u32>| ChecksumLogRecord {
             number,
             draw: 5,
             offset: 1 << 30,
@@ -142,16 +144,16 @@ mod tests {
             hot,
         };
         let mut ring = vec![0; SLOTS as usize * RECORD_BYTES];
-        assert_eq!(Slot::newest(&ring), None);
+        assert_eq!(ChecksumLogRecord::newest(&ring), None);
         let full = slot(18, (0..HOT_MAX as u32).collect());
         for one in [slot(17, vec![1]), full.clone()] {
             let at = one.place() as usize;
             ring[at..at + RECORD_BYTES].copy_from_slice(&one.encode());
         }
-        assert_eq!(Slot::newest(&ring), Some(full));
+        assert_eq!(ChecksumLogRecord::newest(&ring), Some(full));
         ring[2 * RECORD_BYTES + 99] ^= 4;
-        assert_eq!(Slot::newest(&ring), Some(slot(17, vec![1])));
+        assert_eq!(ChecksumLogRecord::newest(&ring), Some(slot(17, vec![1])));
         let beyond = slot(1, vec![pages_of(4_000_000)]);
-        assert_eq!(Slot::decode(&beyond.encode()), None);
+        assert_eq!(ChecksumLogRecord::decode(&beyond.encode()), None);
     }
 }

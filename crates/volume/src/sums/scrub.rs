@@ -3,9 +3,9 @@
 
 use super::BLOCK_BYTES;
 use super::checked::Summing;
-use super::jobs::Job;
-use super::keeper::{BUILD_BLOCKS, Id, Kind};
-use crate::disk::{Failure, Output};
+use super::jobs::ChecksumJob;
+use super::keeper::{BUILD_BLOCKS, BlockEffect, Id};
+use crate::disk::{Failure, OperationOutput};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -57,8 +57,8 @@ impl Summing {
         scrub.is_busy = true;
         let part = scrub.at..(scrub.at + BUILD_BLOCKS).min(blocks);
         let id = self.id();
-        self.keeper.request(Id(id), Kind::Read, part.clone());
-        self.jobs.insert(id, Job::ScrubWaits(part));
+        self.keeper.request(Id(id), BlockEffect::Read, part.clone());
+        self.jobs.insert(id, ChecksumJob::ScrubWaits(part));
     }
 
     /// Processes a part that was read.
@@ -66,11 +66,11 @@ impl Summing {
         &mut self,
         id: Id,
         blocks: &Range<u64>,
-        result: Result<Output, Failure>,
+        result: Result<OperationOutput, Failure>,
     ) {
         let count = blocks.end - blocks.start;
         let (wrong, is_read) = match result {
-            Ok(Output::Data(buffer)) => {
+            Ok(OperationOutput::Data(buffer)) => {
                 let sums = super::checked::sums_of(blocks.start, buffer.bytes());
                 (self.keeper.read(id, Some(&sums)), true)
             }

@@ -1,8 +1,8 @@
 //! Status of a replica's checksums. The volume's thread writes it, and reports read it.
 
 use super::BLOCK_BYTES;
-use crate::replica::{Blocks, Fault, Interruption, Verify};
-use crate::verified::{self, Verified};
+use crate::replica::{BlockFault, Blocks, Verify, VerifyInterruption};
+use crate::verified::{self, VerifyRecord};
 use part::report::{Event, Moment};
 use part::voice::write_error;
 use std::collections::BTreeMap;
@@ -38,7 +38,7 @@ pub struct Sums {
     /// History of damage, and of overwritten or repaired blocks.
     pub events: Vec<Event>,
     /// Running or last check of all data.
-    pub verified: Option<Verified>,
+    pub verified: Option<VerifyRecord>,
     /// True if the volume is open with checksums.
     pub is_on: bool,
     /// Reason why checksums cannot be stored.
@@ -125,10 +125,10 @@ impl Tally {
             count: u32::try_from(count).unwrap_or(u32::MAX),
         };
         for block in wrong {
-            verify.find(Fault::Damaged, found(*block, 1));
+            verify.find(BlockFault::Damaged, found(*block, 1));
         }
         if !is_read {
-            verify.find(Fault::UnreadableHere, found(blocks.start, count));
+            verify.find(BlockFault::UnreadableHere, found(blocks.start, count));
         }
     }
 
@@ -141,7 +141,7 @@ impl Tally {
         let mut verify = verified.verify.clone();
         verify.ended = Some(match is_complete {
             true => Ok(()),
-            false => Err(Interruption::Stopped),
+            false => Err(VerifyInterruption::Stopped),
         });
         verified::learn(&mut sums.verified, Some(&verify), Moment::now());
     }

@@ -7,8 +7,8 @@
 //!
 //! `VOLUME_SEED=n cargo test -p evenkeel-volume sums::simulation` repeats the history `n`.
 
-use super::keeper::{Action, Id, Keeper, Kind, Limits, Store};
-use super::record::{RECORD_BYTES, SLOTS, Slot, decode_page};
+use super::keeper::{BlockEffect, Id, Keeper, KeeperAction, Limits, Store};
+use super::record::{ChecksumLogRecord, RECORD_BYTES, SLOTS, decode_page};
 use super::{PAGE_BLOCKS, Sum, UNKNOWN, pages_of, sum_of};
 use lab::{Random, setting};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ const LIMITS: Limits = Limits {
 
 /// Deliberate bugs in the keeper. The simulation has to find each of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Defect {
+pub(super) enum ChecksumDefect {
     /// A write begins before its page is in the log.
     WriteBeforeLog,
     /// Checksums of hot pages are trusted after a crash.
@@ -54,24 +54,24 @@ pub(super) enum Defect {
     RepairOverlaps,
 }
 
-const DEFECTS: [Defect; 10] = [
-    Defect::WriteBeforeLog,
-    Defect::HotSumsBelieved,
-    Defect::DataNotFlushed,
-    Defect::PageNotStored,
-    Defect::FailedWriteKeepsSums,
-    Defect::OverlapsRun,
-    Defect::DrawRepeated,
-    Defect::ReadNotChecked,
-    Defect::GrowthCountsAsBuilt,
-    Defect::RepairOverlaps,
+const DEFECTS: [ChecksumDefect; 10] = [
+    ChecksumDefect::WriteBeforeLog,
+    ChecksumDefect::HotSumsBelieved,
+    ChecksumDefect::DataNotFlushed,
+    ChecksumDefect::PageNotStored,
+    ChecksumDefect::FailedWriteKeepsSums,
+    ChecksumDefect::OverlapsRun,
+    ChecksumDefect::DrawRepeated,
+    ChecksumDefect::ReadNotChecked,
+    ChecksumDefect::GrowthCountsAsBuilt,
+    ChecksumDefect::RepairOverlaps,
 ];
 
 /// Modifies a store according to a defect.
-pub(super) fn spoil(mut store: Store, defect: Option<Defect>) -> Store {
+pub(super) fn spoil(mut store: Store, defect: Option<ChecksumDefect>) -> Store {
     match defect {
-        Some(Defect::DataNotFlushed) => store.flushes_data = false,
-        Some(Defect::PageNotStored) => store.pages.clear(),
+        Some(ChecksumDefect::DataNotFlushed) => store.flushes_data = false,
+        Some(ChecksumDefect::PageNotStored) => store.pages.clear(),
         _ => {}
     }
     store
@@ -92,7 +92,7 @@ struct Cell {
 enum Work {
     Data {
         id: Id,
-        kind: Kind,
+        kind: BlockEffect,
         blocks: Range<u64>,
         content: u64,
         /// Data of a read, once it was executed on the disk.
@@ -116,19 +116,19 @@ struct Disk {
     ring: Vec<u8>,
 }
 
-struct World {
+struct ChecksumSimulation {
     random: Random,
     disk: Disk,
     keeper: Option<Keeper>,
     work: Vec<Work>,
     /// Requests that have not begun.
-    asked: BTreeMap<Id, (Kind, Range<u64>, bool)>,
+    asked: BTreeMap<Id, (BlockEffect, Range<u64>, bool)>,
     building: bool,
     blocks: u64,
     next: u64,
     now_ms: u64,
     draw: u64,
-    defect: Option<Defect>,
+    defect: Option<ChecksumDefect>,
     /// Blocks whose checksums may be missing, because a read or change failed.
     lacks: BTreeSet<u64>,
     /// Number of rotten blocks that reads have found.
@@ -166,11 +166,11 @@ impl Disk {
     }
 }
 
-impl World {
-    fn new(seed: u64, defect: Option<Defect>) -> World {
+impl ChecksumSimulation {
+    fn new(seed: u64, defect: Option<ChecksumDefect>) -> ChecksumSimulation {
         let mut random = Random::new(seed);
         let blocks = PAGE_BLOCKS * random.between(3, 7) + random.below(PAGE_BLOCKS);
-        let mut world = World {
+        let mut world = ChecksumSimulation {
             random,
             disk: Disk {
                 ring: vec![0; SLOTS as usize * RECORD_BYTES],
@@ -194,11 +194,11 @@ impl World {
 
     /// Opens the checksums as the driver does at its start.
     fn open(&mut self) {
-        let slot = Slot::newest(&self.disk.ring).unwrap_or_else(|| {
-            if self.defect != Some(Defect::DrawRepeated) || self.draw == 0 {
+        let slot = ChecksumLogRecord::newest(&self.disk.ring).unwrap_or_else(|| {
+            if self.defect != Some(ChecksumDefect::DrawRepeated) || self.draw == 0 {
                 self.draw += 1;
             }
-            let slot = Slot {
+            let slot = ChecksumLogRecord {
                 number: 1,
                 draw: self.draw,
                 offset: 0,
@@ -212,11 +212,13 @@ impl World {
         // Rot under a hot page gets a checksum of the rotten data.
         let mut hot = slot.hot.clone();
         let mut slot = slot;
-        if self.defect == Some(Defect::HotSumsBelieved) {
+        if self.defect == Some(ChecksumDefect::HotSumsBelieved) {
             slot.hot.clear();
             hot.clear();
         }
-        if self.defect == Some(Defect::GrowthCountsAsBuilt) && slot.built >= pages_of(slot.blocks) {
+        if self.defect == Some(ChecksumDefect::GrowthCountsAsBuilt)
+            && slot.built >= pages_of(slot.blocks)
+        {
             (slot.blocks, slot.built) = (self.blocks, pages_of(self.blocks));
         }
         for index in hot {
@@ -236,7 +238,7 @@ impl World {
         }
     }
 
-    fn write_slot(&mut self, slot: &Slot) {
+    fn write_slot(&mut self, slot: &ChecksumLogRecord) {
         let at = slot.place() as usize;
         self.disk.ring[at..at + RECORD_BYTES].copy_from_slice(&slot.encode());
     }
@@ -260,15 +262,15 @@ impl World {
         self.next += 1;
         let id = Id(self.next);
         let (kind, blocks) = match self.random.below(11) {
-            0..=4 => (Kind::Read, blocks),
-            5..=9 => (Kind::Change, blocks),
-            _ => (Kind::Repair, self.one_rotten().unwrap_or(blocks)),
+            0..=4 => (BlockEffect::Read, blocks),
+            5..=9 => (BlockEffect::Change, blocks),
+            _ => (BlockEffect::Repair, self.one_rotten().unwrap_or(blocks)),
         };
         let is_discard = self.random.once_in(12);
         if let Some(keeper) = &mut self.keeper {
             self.asked.insert(id, (kind, blocks.clone(), is_discard));
             keeper.request(id, kind, blocks);
-        } else if kind == Kind::Change {
+        } else if kind == BlockEffect::Change {
             let content = self.random.next();
             self.write(blocks, content);
         }
@@ -331,9 +333,9 @@ impl World {
         keeper.settle(self.now_ms, &mut actions);
         for action in actions {
             match action {
-                Action::Start(id) => {
+                KeeperAction::Start(id) => {
                     let (kind, blocks, is_discard) = self.asked.remove(&id).expect("asked for");
-                    if kind == Kind::Repair {
+                    if kind == BlockEffect::Repair {
                         self.repair(id, blocks);
                         continue;
                     }
@@ -343,13 +345,13 @@ impl World {
                         blocks,
                         content: self.random.next(),
                         landed: None,
-                        is_discard: is_discard && kind == Kind::Change,
+                        is_discard: is_discard && kind == BlockEffect::Change,
                     });
                 }
-                Action::Load(index) => self.work.push(Work::Load(index)),
-                Action::Store(store) => self.work.push(Work::Store(store, 0)),
-                Action::Build(_, blocks) if blocks.is_empty() => self.building = false,
-                Action::Build(id, blocks) => self.work.push(Work::Build(id, blocks)),
+                KeeperAction::Load(index) => self.work.push(Work::Load(index)),
+                KeeperAction::Store(store) => self.work.push(Work::Store(store, 0)),
+                KeeperAction::Build(_, blocks) if blocks.is_empty() => self.building = false,
+                KeeperAction::Build(id, blocks) => self.work.push(Work::Build(id, blocks)),
             }
         }
     }
@@ -371,7 +373,7 @@ impl World {
                 is_discard,
             } => {
                 let cells = blocks.clone().map(|block| self.disk.cell(block)).collect();
-                if kind == Kind::Change {
+                if kind == BlockEffect::Change {
                     self.write(blocks.clone(), content);
                 }
                 self.work.push(Work::Data {
@@ -386,7 +388,7 @@ impl World {
             }
             Work::Data {
                 id,
-                kind: Kind::Change,
+                kind: BlockEffect::Change,
                 blocks,
                 content,
                 is_discard,
@@ -473,7 +475,7 @@ impl World {
         let sums: Vec<Sum> = sums.map(|(block, cell)| Self::sum(block, *cell)).collect();
         let keeper = self.keeper.as_mut().ok_or("a keeper")?;
         let mut wrong = keeper.read(id, Some(&sums));
-        if self.defect == Some(Defect::ReadNotChecked) {
+        if self.defect == Some(ChecksumDefect::ReadNotChecked) {
             wrong.clear();
         }
         for (block, cell) in blocks.clone().zip(cells) {
@@ -527,7 +529,7 @@ impl World {
         for work in std::mem::take(&mut self.work) {
             match work {
                 Work::Data {
-                    kind: Kind::Change,
+                    kind: BlockEffect::Change,
                     blocks,
                     content,
                     landed: None,
@@ -621,7 +623,7 @@ impl World {
     /// Stops the driver cleanly and starts another one.
     fn restart(&mut self) -> Result<(), String> {
         self.quiesce(true)?;
-        let slot = Slot::newest(&self.disk.ring).ok_or("a slot")?;
+        let slot = ChecksumLogRecord::newest(&self.disk.ring).ok_or("a slot")?;
         let keeper = self.keeper.take().ok_or("a keeper")?;
         if !keeper.is_cold() {
             return Err(format!("pages are left in the log: {slot:?}"));
@@ -702,9 +704,9 @@ impl World {
                 self.next += 1;
                 let keeper = self.keeper.as_mut().ok_or("a keeper")?;
                 let blocks = block..block + 1;
-                keeper.request(Id(self.next), Kind::Read, blocks.clone());
+                keeper.request(Id(self.next), BlockEffect::Read, blocks.clone());
                 self.asked
-                    .insert(Id(self.next), (Kind::Read, blocks, false));
+                    .insert(Id(self.next), (BlockEffect::Read, blocks, false));
             }
             self.quiesce(false)?;
             let keeper = self.keeper.as_ref().ok_or("a keeper")?;
@@ -720,8 +722,8 @@ impl World {
     }
 }
 
-fn run(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
-    let mut world = World::new(seed, defect);
+fn run(seed: u64, defect: Option<ChecksumDefect>) -> Result<u64, String> {
+    let mut world = ChecksumSimulation::new(seed, defect);
     world.run().map(|()| world.found)
 }
 

@@ -4,7 +4,7 @@
 use super::area::Area;
 use super::keeper::Store;
 use super::record::RECORD_BYTES;
-use crate::disk::{Account, Completion, Disk, Failure, Operation, Output, Pool, Token};
+use crate::disk::{Account, Completion, Disk, Failure, Operation, OperationOutput, Pool, Token};
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ const STORE: u64 = 1 << 40;
 type Loaded = (u32, Option<Vec<u8>>);
 
 #[derive(Debug)]
-enum Step {
+enum StoreStep {
     /// Flush of the data if required, and writes of pages.
     Pages,
     Flush,
@@ -26,9 +26,9 @@ enum Step {
 }
 
 #[derive(Debug)]
-struct Change {
+struct PendingStore {
     store: Store,
-    step: Step,
+    step: StoreStep,
     /// Pages left to write.
     queue: VecDeque<(u32, Vec<u8>)>,
     under_way: usize,
@@ -43,7 +43,7 @@ pub(super) struct Storing {
     account: Account,
     pages: u64,
     log: u64,
-    change: Option<Change>,
+    change: Option<PendingStore>,
     waiting: VecDeque<u32>,
     reading: usize,
     loaded: Vec<Loaded>,
@@ -88,12 +88,12 @@ impl Storing {
     /// [`Storing::flushed`].
     pub(super) fn store(&mut self, store: Store) {
         // Everything that a failed flush may have lost is written again.
-        self.disk.forgive();
-        self.change = Some(Change {
+        self.disk.reset_flush_failure();
+        self.change = Some(PendingStore {
             queue: store.pages.iter().cloned().collect(),
             under_way: usize::from(store.flushes_data),
             store,
-            step: Step::Pages,
+            step: StoreStep::Pages,
             failed: None,
         });
         // The store cannot have ended, because its last step waits for the disk.
@@ -126,26 +126,26 @@ impl Storing {
             if change.under_way > 0 || !change.queue.is_empty() {
                 break;
             }
-            let is_last = matches!(change.step, Step::Slot);
+            let is_last = matches!(change.step, StoreStep::Slot);
             if is_last || change.failed.is_some() {
                 let failed = change.failed;
                 self.change = None;
                 return Some(failed.map_or(Ok(()), Err));
             }
             match change.step {
-                Step::Pages if !change.store.pages.is_empty() => {
-                    change.step = Step::Flush;
+                StoreStep::Pages if !change.store.pages.is_empty() => {
+                    change.step = StoreStep::Flush;
                     change.under_way = 1;
                     self.disk.submit(Token(STORE), Operation::Flush);
                 }
                 _ => {
-                    change.step = Step::Slot;
+                    change.step = StoreStep::Slot;
                     let slot = &change.store.slot;
                     let at = self.log + slot.place();
                     let bytes = slot.encode();
                     if !write(&mut self.disk, &self.pool, &self.account, at, &bytes, true) {
                         // Retries from the previous step.
-                        change.step = Step::Flush;
+                        change.step = StoreStep::Flush;
                         self.is_starved = true;
                         break;
                     }
@@ -164,7 +164,7 @@ impl Storing {
             if token.0 < STORE {
                 self.reading -= 1;
                 let bytes = match result {
-                    Ok(Output::Data(buffer)) => Some(buffer.bytes().to_vec()),
+                    Ok(OperationOutput::Data(buffer)) => Some(buffer.bytes().to_vec()),
                     _ => None,
                 };
                 self.loaded.push((token.0 as u32, bytes));

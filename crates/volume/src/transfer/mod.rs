@@ -9,10 +9,10 @@ mod source;
 mod target;
 
 pub use image::{Image, recognise};
-pub use source::Source;
-pub use target::{Partial, Target};
+pub use source::TransferSource;
+pub use target::{Partial, TransferTarget};
 
-use crate::client::{Ask, Client, ClientError, Done};
+use crate::client::{Client, ClientError, NbdReply, NbdRequest};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ const GRAIN_BYTES: usize = 64 << 10;
 
 /// Part of a disk. Pieces follow each other without gaps.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Piece {
+pub enum DiskPiece {
     /// Data bytes.
     Data(Vec<u8>),
     /// Number of zero bytes.
@@ -128,11 +128,11 @@ pub(crate) fn data_of(
     let mut at = begin;
     while at < end {
         let length = STATUS_BYTES.min(end - at);
-        let ask = Ask::Status(at, u32::try_from(length).unwrap_or(u32::MAX));
+        let ask = NbdRequest::Status(at, u32::try_from(length).unwrap_or(u32::MAX));
         let extents = match client.offer().allocation {
             None => Vec::new(),
             Some(_) => match client.call(ask)? {
-                Done::Extents(_, extents) => extents,
+                NbdReply::Extents(_, extents) => extents,
                 _ => Vec::new(),
             },
         };
@@ -151,18 +151,18 @@ pub(crate) fn data_of(
     Ok(())
 }
 
-/// Copies the whole source. The target is complete only after [`Target::finish`], which this
+/// Copies the whole source. The target is complete only after [`TransferTarget::finish`], which this
 /// function calls at the end.
 ///
 /// # Errors
 /// Returns the first error. The target then contains a part of the data.
 pub fn run(
-    mut source: Source,
-    mut target: Target,
+    mut source: TransferSource,
+    mut target: TransferTarget,
     progress: &Arc<Progress>,
 ) -> Result<(), TransferError> {
     progress.total.store(source.size(), Ordering::Relaxed);
-    let (sender, receiver) = sync_channel::<Piece>(QUEUE_MAX);
+    let (sender, receiver) = sync_channel::<DiskPiece>(QUEUE_MAX);
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || source.read(&mut |piece| sender.send(piece).is_ok()));
         let written = receiver.iter().try_for_each(|piece| {
@@ -184,22 +184,22 @@ pub fn run(
     })
 }
 
-impl Piece {
+impl DiskPiece {
     /// Total length, and length of the data, bytes.
     pub(crate) fn length(&self) -> (u64, u64) {
         match self {
-            Piece::Data(bytes) => (bytes.len() as u64, bytes.len() as u64),
-            Piece::Zeroes(length) => (*length, 0),
+            DiskPiece::Data(bytes) => (bytes.len() as u64, bytes.len() as u64),
+            DiskPiece::Zeroes(length) => (*length, 0),
         }
     }
 }
 
 /// Splits a piece into data and zeroes, in multiples of the grain.
 fn split(
-    piece: Piece,
-    each: &mut dyn FnMut(Piece) -> Result<(), TransferError>,
+    piece: DiskPiece,
+    each: &mut dyn FnMut(DiskPiece) -> Result<(), TransferError>,
 ) -> Result<(), TransferError> {
-    let Piece::Data(mut bytes) = piece else {
+    let DiskPiece::Data(mut bytes) = piece else {
         return each(piece);
     };
     let zero = |grain: &[u8]| is_zero(grain);
@@ -207,8 +207,8 @@ fn split(
     let first = kinds.next().unwrap_or(false);
     if kinds.all(|kind| kind == first) {
         return each(match first {
-            true => Piece::Zeroes(bytes.len() as u64),
-            false => Piece::Data(bytes),
+            true => DiskPiece::Zeroes(bytes.len() as u64),
+            false => DiskPiece::Data(bytes),
         });
     }
     while !bytes.is_empty() {
@@ -218,8 +218,8 @@ fn split(
         let rest = bytes.split_off((run * GRAIN_BYTES).min(bytes.len()));
         let run = std::mem::replace(&mut bytes, rest);
         each(match first {
-            true => Piece::Zeroes(run.len() as u64),
-            false => Piece::Data(run),
+            true => DiskPiece::Zeroes(run.len() as u64),
+            false => DiskPiece::Data(run),
         })?;
     }
     Ok(())
@@ -235,9 +235,9 @@ pub(crate) fn is_zero(bytes: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn parts(bytes: Vec<u8>) -> Vec<Piece> {
+    fn parts(bytes: Vec<u8>) -> Vec<DiskPiece> {
         let mut parts = Vec::new();
-        let all = split(Piece::Data(bytes), &mut |part| {
+        let all = split(DiskPiece::Data(bytes), &mut |part| {
             parts.push(part);
             Ok(())
         });
@@ -248,8 +248,8 @@ mod tests {
     #[test]
     fn zeroes_are_parted_from_data_in_whole_grains() {
         let grain = |byte: u8, count: usize| vec![byte; GRAIN_BYTES * count];
-        let zeroes = |count: usize| Piece::Zeroes((GRAIN_BYTES * count) as u64);
-        assert_eq!(parts(grain(1, 8)), [Piece::Data(grain(1, 8))]);
+        let zeroes = |count: usize| DiskPiece::Zeroes((GRAIN_BYTES * count) as u64);
+        assert_eq!(parts(grain(1, 8)), [DiskPiece::Data(grain(1, 8))]);
         assert_eq!(parts(grain(0, 8)), [zeroes(8)]);
         let mixed = [
             grain(0, 2),
@@ -261,10 +261,10 @@ mod tests {
         .concat();
         let expected = [
             zeroes(2),
-            Piece::Data(grain(3, 1)),
+            DiskPiece::Data(grain(3, 1)),
             zeroes(1),
-            Piece::Data(grain(4, 2)),
-            Piece::Zeroes(512),
+            DiskPiece::Data(grain(4, 2)),
+            DiskPiece::Zeroes(512),
         ];
         assert_eq!(parts(mixed), expected);
         // A single nonzero byte makes the grain data.
@@ -272,7 +272,7 @@ mod tests {
         one[GRAIN_BYTES * 2 - 1] = 1;
         assert_eq!(
             parts(one.clone()),
-            [zeroes(1), Piece::Data(one[GRAIN_BYTES..].to_vec())]
+            [zeroes(1), DiskPiece::Data(one[GRAIN_BYTES..].to_vec())]
         );
     }
 }

@@ -1,8 +1,8 @@
 //! Source of a copy.
 
 use super::image::HEAD_BYTES;
-use super::{ALIGN_BYTES, PIECE_BYTES, Piece, REQUESTS_MAX, STATUS_BYTES, TransferError};
-use crate::client::{AWAY_MAX, Address, Ask, Client, Done};
+use super::{ALIGN_BYTES, DiskPiece, PIECE_BYTES, REQUESTS_MAX, STATUS_BYTES, TransferError};
+use crate::client::{AWAY_MAX, Address, Client, NbdReply, NbdRequest};
 use crate::device::Snapshot;
 use protocol::nbd::reply::Extent;
 use rustix::fs::{
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// Disk that is read from start to end.
 #[derive(Debug)]
-pub enum Source {
+pub enum TransferSource {
     /// Export of an NBD server.
     Server(Box<Client>),
     /// File or block device.
@@ -33,12 +33,12 @@ pub struct Disk {
     size: u64,
 }
 
-impl Source {
+impl TransferSource {
     /// Opens an NBD export, a file or a block device. A device is opened exclusively.
     ///
     /// # Errors
     /// The source does not exist, is not a disk, or is in use.
-    pub fn open(word: &str) -> Result<Source, TransferError> {
+    pub fn open(word: &str) -> Result<TransferSource, TransferError> {
         if Address::is_uri(word) {
             let address = Address::parse(word).map_err(|error| TransferError::File {
                 action: "use",
@@ -46,37 +46,37 @@ impl Source {
                 error: io::Error::new(io::ErrorKind::InvalidInput, error),
             })?;
             let client = Client::connect_within(address, AWAY_MAX)?;
-            return Ok(Source::Server(Box::new(client)));
+            return Ok(TransferSource::Server(Box::new(client)));
         }
-        Disk::open(Path::new(word)).map(Source::File)
+        Disk::open(Path::new(word)).map(TransferSource::File)
     }
 
     /// Opens a snapshot.
     ///
     /// # Errors
     /// The snapshot does not exist, or is in use.
-    pub fn snapshot(snapshot: &Snapshot) -> Result<Source, TransferError> {
+    pub fn snapshot(snapshot: &Snapshot) -> Result<TransferSource, TransferError> {
         let mut disk = Disk::open(&snapshot.path)?;
         disk.first = snapshot.first;
         disk.size = snapshot
             .size_bytes
             .min(disk.size.saturating_sub(snapshot.first));
-        Ok(Source::File(disk))
+        Ok(TransferSource::File(disk))
     }
 
     /// Connects to a volume, without a receive timeout.
     ///
     /// # Errors
     /// The server cannot be used.
-    pub fn connect(address: Address) -> Result<Source, TransferError> {
-        Ok(Source::Server(Box::new(Client::connect(address)?)))
+    pub fn connect(address: Address) -> Result<TransferSource, TransferError> {
+        Ok(TransferSource::Server(Box::new(Client::connect(address)?)))
     }
 
     /// Size of the source, bytes.
     pub fn size(&self) -> u64 {
         match self {
-            Source::Server(client) => client.offer().size,
-            Source::File(disk) => disk.size,
+            TransferSource::Server(client) => client.offer().size,
+            TransferSource::File(disk) => disk.size,
         }
     }
 
@@ -86,7 +86,7 @@ impl Source {
     /// The source cannot be read.
     pub fn head(&mut self) -> Result<Vec<u8>, TransferError> {
         match self {
-            Source::Server(client) => {
+            TransferSource::Server(client) => {
                 let offer = *client.offer();
                 let wanted = (HEAD_BYTES as u64).next_multiple_of(u64::from(offer.block_min));
                 let length = wanted.min(offer.size);
@@ -95,12 +95,12 @@ impl Source {
                 if length == 0 {
                     return Ok(Vec::new());
                 }
-                match client.call(Ask::Read(0, length))? {
-                    Done::Data(_, bytes) => Ok(bytes),
+                match client.call(NbdRequest::Read(0, length))? {
+                    NbdReply::Data(_, bytes) => Ok(bytes),
                     _ => Ok(Vec::new()),
                 }
             }
-            Source::File(disk) => {
+            TransferSource::File(disk) => {
                 let length = (HEAD_BYTES as u64).min(disk.size);
                 disk.bytes(0, usize::try_from(length).unwrap_or(0))
             }
@@ -110,7 +110,7 @@ impl Source {
     /// Reads the whole source in order. `give` returns false to stop.
     pub(super) fn read(
         &mut self,
-        give: &mut dyn FnMut(Piece) -> bool,
+        give: &mut dyn FnMut(DiskPiece) -> bool,
     ) -> Result<(), TransferError> {
         self.read_from(0, give)
     }
@@ -120,11 +120,11 @@ impl Source {
     pub(crate) fn read_from(
         &mut self,
         begin: u64,
-        give: &mut dyn FnMut(Piece) -> bool,
+        give: &mut dyn FnMut(DiskPiece) -> bool,
     ) -> Result<(), TransferError> {
         match self {
-            Source::Server(client) => Reading::new(client, begin)?.run(give),
-            Source::File(disk) => disk.read(begin, give),
+            TransferSource::Server(client) => Reading::new(client, begin)?.run(give),
+            TransferSource::File(disk) => disk.read(begin, give),
         }
     }
 }
@@ -233,11 +233,15 @@ impl Disk {
         Ok((begin, end.min(self.size)))
     }
 
-    fn read(&self, begin: u64, give: &mut dyn FnMut(Piece) -> bool) -> Result<(), TransferError> {
+    fn read(
+        &self,
+        begin: u64,
+        give: &mut dyn FnMut(DiskPiece) -> bool,
+    ) -> Result<(), TransferError> {
         let mut at = begin;
         while at < self.size {
             let (begin, end) = self.data_from(at)?;
-            if begin > at && !give(Piece::Zeroes(begin - at)) {
+            if begin > at && !give(DiskPiece::Zeroes(begin - at)) {
                 return Ok(());
             }
             at = begin;
@@ -247,7 +251,7 @@ impl Disk {
                 let length = length.min(end - at);
                 let bytes = self.bytes(at, usize::try_from(length).unwrap_or(0))?;
                 at += length;
-                if !give(Piece::Data(bytes)) {
+                if !give(DiskPiece::Data(bytes)) {
                     return Ok(());
                 }
             }
@@ -271,7 +275,7 @@ struct Reading<'c> {
     /// End of the delivered pieces, bytes.
     given_to: u64,
     /// Received pieces that cannot be delivered yet, by offset.
-    early: BTreeMap<u64, Piece>,
+    early: BTreeMap<u64, DiskPiece>,
 }
 
 impl<'c> Reading<'c> {
@@ -292,7 +296,7 @@ impl<'c> Reading<'c> {
         })
     }
 
-    fn run(mut self, give: &mut dyn FnMut(Piece) -> bool) -> Result<(), TransferError> {
+    fn run(mut self, give: &mut dyn FnMut(DiskPiece) -> bool) -> Result<(), TransferError> {
         while self.given_to < self.size {
             // Early pieces count too, which bounds the memory.
             while self.client.under_way() + self.early.len() < REQUESTS_MAX
@@ -323,7 +327,7 @@ impl<'c> Reading<'c> {
             return Ok(());
         };
         if is_zero {
-            self.early.insert(at, Piece::Zeroes(length));
+            self.early.insert(at, DiskPiece::Zeroes(length));
             self.asked_to += length;
             return Ok(());
         }
@@ -337,7 +341,7 @@ impl<'c> Reading<'c> {
         }
         self.asked_to += count;
         let count = u32::try_from(count).unwrap_or(PIECE_BYTES);
-        Ok(self.client.submit(Ask::Read(at, count))?)
+        Ok(self.client.submit(NbdRequest::Read(at, count))?)
     }
 
     /// Returns whether more extents are needed, because the known ones may end within a sector.
@@ -381,7 +385,8 @@ impl<'c> Reading<'c> {
             return Ok(());
         }
         let count = u32::try_from(length).unwrap_or(u32::MAX);
-        self.client.submit(Ask::Status(self.known_to, count))?;
+        self.client
+            .submit(NbdRequest::Status(self.known_to, count))?;
         let before = self.known_to;
         while self.known_to == before {
             self.receive()?;
@@ -391,17 +396,17 @@ impl<'c> Reading<'c> {
 
     fn receive(&mut self) -> Result<(), TransferError> {
         match self.client.receive()? {
-            Done::Data(offset, bytes) => {
-                self.early.insert(offset, Piece::Data(bytes));
+            NbdReply::Data(offset, bytes) => {
+                self.early.insert(offset, DiskPiece::Data(bytes));
             }
-            Done::Extents(_, extents) => {
+            NbdReply::Extents(_, extents) => {
                 for Extent { length, hole } in extents {
                     // The last extent may exceed the queried range.
                     let length = u64::from(length).min(self.size - self.known_to);
                     self.add(length, hole);
                 }
             }
-            Done::Changed(..) | Done::Flushed => {}
+            NbdReply::Changed(..) | NbdReply::Flushed => {}
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Target of a copy.
 
-use super::{PIECE_BYTES, Piece, REQUESTS_MAX, TransferError};
-use crate::client::{Ask, Client};
+use super::{DiskPiece, PIECE_BYTES, REQUESTS_MAX, TransferError};
+use crate::client::{Client, NbdRequest};
 use rustix::fs::{
     CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, SeekFrom, fcntl_getfl, flock, fstat,
     fsync, ftruncate, openat, renameat_with, seek, unlinkat,
@@ -21,7 +21,7 @@ static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Disk that is written from start to end.
 #[derive(Debug)]
-pub enum Target {
+pub enum TransferTarget {
     /// Export of an NBD server.
     Server {
         /// Client of the server.
@@ -53,41 +53,41 @@ pub struct Partial {
     partial: PathBuf,
 }
 
-impl Target {
+impl TransferTarget {
     /// Writes to an export.
-    pub fn server(client: Client) -> Target {
+    pub fn server(client: Client) -> TransferTarget {
         let client = Box::new(client);
-        Target::Server { client, at: 0 }
+        TransferTarget::Server { client, at: 0 }
     }
 
     /// Writes to a new file.
-    pub fn file(partial: Arc<Partial>) -> Target {
-        Target::File { partial, at: 0 }
+    pub fn file(partial: Arc<Partial>) -> TransferTarget {
+        TransferTarget::File { partial, at: 0 }
     }
 
     /// Writes to an open file, such as standard output.
     ///
     /// # Errors
     /// The file cannot be examined.
-    pub fn stream(file: File) -> Result<Target, TransferError> {
+    pub fn stream(file: File) -> Result<TransferTarget, TransferError> {
         let skips = skips(&file).map_err(|errno| TransferError::Output(errno.into()))?;
-        Ok(Target::Stream { file, skips })
+        Ok(TransferTarget::Stream { file, skips })
     }
 
-    pub(super) fn write(&mut self, piece: Piece) -> Result<(), TransferError> {
+    pub(super) fn write(&mut self, piece: DiskPiece) -> Result<(), TransferError> {
         let length = piece.length().0;
         match self {
-            Target::Server { client, at } => {
+            TransferTarget::Server { client, at } => {
                 to_server(client, *at, piece)?;
                 *at += length;
             }
-            Target::File { partial, at } => {
-                if let Piece::Data(bytes) = &piece {
+            TransferTarget::File { partial, at } => {
+                if let DiskPiece::Data(bytes) = &piece {
                     partial.write(*at, bytes)?;
                 }
                 *at += length;
             }
-            Target::Stream { file, skips } => {
+            TransferTarget::Stream { file, skips } => {
                 to_stream(file, *skips, &piece).map_err(TransferError::Output)?;
             }
         }
@@ -97,21 +97,21 @@ impl Target {
     /// Makes the target complete and durable.
     pub(super) fn finish(self) -> Result<(), TransferError> {
         match self {
-            Target::Server { mut client, at } => {
+            TransferTarget::Server { mut client, at } => {
                 // Zeroes the part of the export behind a shorter source.
                 let begin = at.next_multiple_of(u64::from(client.offer().block_min));
                 let rest = client.offer().size.saturating_sub(begin);
-                to_server(&mut client, begin, Piece::Zeroes(rest))?;
+                to_server(&mut client, begin, DiskPiece::Zeroes(rest))?;
                 while client.under_way() > 0 {
                     client.receive()?;
                 }
                 if client.offer().can_flush() {
-                    client.call(Ask::Flush)?;
+                    client.call(NbdRequest::Flush)?;
                 }
                 Ok(())
             }
-            Target::File { partial, at } => partial.finish(at),
-            Target::Stream { mut file, skips } => {
+            TransferTarget::File { partial, at } => partial.finish(at),
+            TransferTarget::Stream { mut file, skips } => {
                 let finish = |file: &mut File| {
                     if skips {
                         // Zeroes at the end were skipped, so the file may have to be extended.
@@ -127,14 +127,14 @@ impl Target {
     }
 }
 
-fn submit(client: &mut Client, ask: Ask) -> Result<(), TransferError> {
+fn submit(client: &mut Client, ask: NbdRequest) -> Result<(), TransferError> {
     while client.under_way() >= REQUESTS_MAX {
         client.receive()?;
     }
     Ok(client.submit(ask)?)
 }
 
-fn to_server(client: &mut Client, at: u64, piece: Piece) -> Result<(), TransferError> {
+fn to_server(client: &mut Client, at: u64, piece: DiskPiece) -> Result<(), TransferError> {
     let offer = *client.offer();
     // Only the last piece may end within a sector; the rest of that sector in the export is
     // zeroed.
@@ -143,15 +143,17 @@ fn to_server(client: &mut Client, at: u64, piece: Piece) -> Result<(), TransferE
         .next_multiple_of(u64::from(offer.block_min))
         .min(offer.size);
     match piece {
-        Piece::Data(mut bytes) => {
+        DiskPiece::Data(mut bytes) => {
             bytes.resize(usize::try_from(end - at).unwrap_or(bytes.len()), 0);
-            submit(client, Ask::Write(at, bytes))
+            submit(client, NbdRequest::Write(at, bytes))
         }
-        Piece::Zeroes(_) if offer.can_zero() => pieces(at, end, ZEROES_BYTES_MAX, |at, length| {
-            submit(client, Ask::Zeroes(at, length))
-        }),
-        Piece::Zeroes(_) => pieces(at, end, u64::from(PIECE_BYTES), |at, length| {
-            submit(client, Ask::Write(at, vec![0; length as usize]))
+        DiskPiece::Zeroes(_) if offer.can_zero() => {
+            pieces(at, end, ZEROES_BYTES_MAX, |at, length| {
+                submit(client, NbdRequest::Zeroes(at, length))
+            })
+        }
+        DiskPiece::Zeroes(_) => pieces(at, end, u64::from(PIECE_BYTES), |at, length| {
+            submit(client, NbdRequest::Write(at, vec![0; length as usize]))
         }),
     }
 }
@@ -171,14 +173,14 @@ fn pieces(
     Ok(())
 }
 
-fn to_stream(file: &mut File, skips: bool, piece: &Piece) -> io::Result<()> {
+fn to_stream(file: &mut File, skips: bool, piece: &DiskPiece) -> io::Result<()> {
     match piece {
-        Piece::Data(bytes) => file.write_all(bytes),
-        Piece::Zeroes(length) if skips => {
+        DiskPiece::Data(bytes) => file.write_all(bytes),
+        DiskPiece::Zeroes(length) if skips => {
             let length = i64::try_from(*length).map_err(|_| io::ErrorKind::FileTooLarge)?;
             Ok(seek(&*file, SeekFrom::Current(length)).map(drop)?)
         }
-        Piece::Zeroes(length) => {
+        DiskPiece::Zeroes(length) => {
             let mut left = *length;
             while left > 0 {
                 let count = left.min(ZEROES.len() as u64);

@@ -1,6 +1,6 @@
 //! Tests with real NBD clients, which compare every byte read and written.
 
-use crate::served::{Served, run};
+use crate::served::{VolumeServer, run};
 use lab::{Random, skip_unless_installed};
 use std::fs;
 use std::io::Write;
@@ -41,7 +41,7 @@ fn same(path: &Path, wanted: &[u8]) {
 #[test]
 fn nbdinfo_sees_what_is_offered() {
     skip_unless_installed!("nbdinfo");
-    let served = Served::start("ring", SIZE);
+    let served = VolumeServer::start("ring", SIZE);
     let info = run("nbdinfo", &[&served.uri()]);
     for line in [
         "protocol: newstyle-fixed without TLS, using structured packets",
@@ -67,7 +67,7 @@ fn nbdinfo_sees_what_is_offered() {
 fn nbdcopy_writes_and_reads_every_byte_with_either_engine() {
     skip_unless_installed!("nbdcopy");
     for engine in ENGINES {
-        let mut served = Served::start(engine, SIZE);
+        let mut served = VolumeServer::start(engine, SIZE);
         let (source, back) = (
             served.scratch.path().join("source"),
             served.scratch.path().join("back"),
@@ -99,7 +99,7 @@ fn nbdcopy_writes_and_reads_every_byte_with_either_engine() {
 #[test]
 fn qemu_img_converts_compares_and_maps() {
     skip_unless_installed!("qemu-img");
-    let served = Served::start("ring", SIZE);
+    let served = VolumeServer::start("ring", SIZE);
     let source = served.scratch.path().join("source");
     let bytes = sample(&source, SIZE);
     let (name, uri) = (source.to_str().expect("a name"), served.uri());
@@ -116,7 +116,7 @@ fn qemu_img_converts_compares_and_maps() {
 fn qemu_io_writes_zeroes_trims_and_flushes() {
     skip_unless_installed!("qemu-io");
     for engine in ENGINES {
-        let served = Served::start(engine, SIZE);
+        let served = VolumeServer::start(engine, SIZE);
         let steps = [
             "write -P 0xaa 0 4M",
             "write -f -P 0xbb 1M 64k",
@@ -164,7 +164,7 @@ fn fio_verifies_random_writes() {
         return;
     }
     for engine in ENGINES {
-        let served = Served::start(engine, SIZE);
+        let served = VolumeServer::start(engine, SIZE);
         let uri = format!("--uri={}", served.uri());
         let args = [
             "--name=verify",
@@ -186,7 +186,7 @@ fn fio_verifies_random_writes() {
 #[test]
 fn qemu_with_reconnect_delay_sees_no_error_when_the_server_is_stopped_under_load() {
     skip_unless_installed!("qemu-io");
-    let mut served = Served::start("ring", SIZE);
+    let mut served = VolumeServer::start("ring", SIZE);
     let options = format!(
         "driver=nbd,server.type=unix,server.path={},export=mail,reconnect-delay=60",
         served.socket().display()

@@ -1,7 +1,7 @@
 //! Copies between nodes without the network: both ends of a stream, and a served volume.
 
-use crate::served::Served;
-use lab::{Random, Scratch};
+use crate::served::VolumeServer;
+use lab::{Random, ScratchDirectory};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use volume::client::Address;
 use volume::copy::chunk::{CHUNK_BYTES, Sum};
-use volume::copy::frame::Frame;
-use volume::copy::{CopyError, Sending, receive, send};
-use volume::transfer::Source;
+use volume::copy::frame::CopyFrame;
+use volume::copy::{CopyError, CopyTransfer, receive, send};
+use volume::transfer::TransferSource;
 
 const SIZE: usize = 40 << 20;
 
@@ -36,20 +36,20 @@ fn sample(path: &Path, length: usize) -> Vec<u8> {
 }
 
 /// Served volume, and a shorter source.
-struct Site {
-    served: Served,
+struct CopyFixture {
+    served: VolumeServer,
     source: PathBuf,
     bytes: Vec<u8>,
-    _scratch: Scratch,
+    _scratch: ScratchDirectory,
 }
 
-impl Site {
-    fn new() -> Site {
-        let served = Served::start("ring", SIZE as u64);
-        let scratch = Scratch::new().unwrap();
+impl CopyFixture {
+    fn new() -> CopyFixture {
+        let served = VolumeServer::start("ring", SIZE as u64);
+        let scratch = ScratchDirectory::new().unwrap();
         let source = scratch.path().join("disk.raw");
         let bytes = sample(&source, SIZE - 700_001);
-        Site {
+        CopyFixture {
             served,
             source,
             bytes,
@@ -62,11 +62,11 @@ impl Site {
     }
 
     /// Copies over a stream that breaks after `budget` bytes.
-    fn copy(&self, sending: &mut Sending, budget: Option<usize>) -> Result<(), CopyError> {
+    fn copy(&self, sending: &mut CopyTransfer, budget: Option<usize>) -> Result<(), CopyError> {
         let (near, middle) = UnixStream::pair().unwrap();
         let (far, other) = UnixStream::pair().unwrap();
         let address = self.address();
-        let mut source = Source::open(self.source.to_str().unwrap()).unwrap();
+        let mut source = TransferSource::open(self.source.to_str().unwrap()).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| carry(&middle, &other, budget));
             scope.spawn(|| carry(&other, &middle, None));
@@ -113,14 +113,14 @@ fn carry(mut from: &UnixStream, mut to: &UnixStream, budget: Option<usize>) {
     let _ = from.shutdown(Shutdown::Both);
 }
 
-fn data(sending: &Sending) -> u64 {
+fn data(sending: &CopyTransfer) -> u64 {
     sending.progress.data.load(Ordering::Relaxed)
 }
 
 #[test]
 fn a_volume_becomes_equal_to_a_source_and_the_second_copy_sends_nothing() {
-    let site = Site::new();
-    let mut sending = Sending::default();
+    let site = CopyFixture::new();
+    let mut sending = CopyTransfer::default();
     site.copy(&mut sending, None).unwrap();
     site.is_copied();
     let (first, packed) = (data(&sending), sending.packed.load(Ordering::Relaxed));
@@ -130,7 +130,7 @@ fn a_volume_becomes_equal_to_a_source_and_the_second_copy_sends_nothing() {
     // The target is still sparse.
     let blocks = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(site.served.disk()).unwrap());
     assert!(blocks * 512 < SIZE as u64 * 3 / 4, "{blocks}");
-    let mut again = Sending::default();
+    let mut again = CopyTransfer::default();
     site.copy(&mut again, None).unwrap();
     assert_eq!(data(&again), 0);
     assert_eq!(again.skipped.load(Ordering::Relaxed), first);
@@ -139,8 +139,8 @@ fn a_volume_becomes_equal_to_a_source_and_the_second_copy_sends_nothing() {
 
 #[test]
 fn a_copy_that_breaks_at_any_place_continues_and_sends_only_what_is_missing() {
-    let site = Site::new();
-    let mut sending = Sending::default();
+    let site = CopyFixture::new();
+    let mut sending = CopyTransfer::default();
     for budget in [100, 300_000, 3 << 20, 6 << 20] {
         let broken = site.copy(&mut sending, Some(budget));
         let error = broken.unwrap_err();
@@ -150,9 +150,9 @@ fn a_copy_that_breaks_at_any_place_continues_and_sends_only_what_is_missing() {
     site.copy(&mut sending, None).unwrap();
     site.is_copied();
     let all = data(&sending);
-    let mut once = Sending::default();
+    let mut once = CopyTransfer::default();
     once.overwrites = true;
-    let other = Site::new();
+    let other = CopyFixture::new();
     other.copy(&mut once, None).unwrap();
     // Only data in flight at the break is sent again.
     assert!(
@@ -161,7 +161,7 @@ fn a_copy_that_breaks_at_any_place_continues_and_sends_only_what_is_missing() {
     );
     // Another command can also resume, without a message about data that it would overwrite.
     site.write(0, &[0; CHUNK_BYTES]);
-    let mut other = Sending::default();
+    let mut other = CopyTransfer::default();
     site.copy(&mut other, None).unwrap();
     assert_eq!(data(&other), CHUNK_BYTES as u64);
     site.is_copied();
@@ -169,11 +169,11 @@ fn a_copy_that_breaks_at_any_place_continues_and_sends_only_what_is_missing() {
 
 #[test]
 fn other_data_is_kept_unless_it_may_be_overwritten() {
-    let site = Site::new();
+    let site = CopyFixture::new();
     for at in [0, 500_000, SIZE as u64 - 4096] {
         site.write(at, &[0xee; 4096]);
         let before = fs::read(site.served.disk()).unwrap();
-        let refused = site.copy(&mut Sending::default(), None).unwrap_err();
+        let refused = site.copy(&mut CopyTransfer::default(), None).unwrap_err();
         let words = refused.to_string();
         assert!(words.contains("holds other data"), "{words}");
         assert!(words.contains("`--yes` overwrites"), "{words}");
@@ -182,7 +182,7 @@ fn other_data_is_kept_unless_it_may_be_overwritten() {
     }
     site.write(500_000, &[0xee; 4096]);
     site.write(SIZE as u64 - 4096, &[0xee; 4096]);
-    let mut sending = Sending::default();
+    let mut sending = CopyTransfer::default();
     sending.overwrites = true;
     site.copy(&mut sending, None).unwrap();
     site.is_copied();
@@ -190,40 +190,40 @@ fn other_data_is_kept_unless_it_may_be_overwritten() {
 
 #[test]
 fn a_larger_source_is_refused_with_the_size_that_is_needed() {
-    let served = Served::start("ring", 1 << 20);
-    let mut site = Site::new();
+    let served = VolumeServer::start("ring", 1 << 20);
+    let mut site = CopyFixture::new();
     site.served = served;
-    let refused = site.copy(&mut Sending::default(), None).unwrap_err();
+    let refused = site.copy(&mut CopyTransfer::default(), None).unwrap_err();
     let words = refused.to_string();
     assert!(words.contains("write `size "), "{words}");
 }
 
 #[test]
 fn a_sender_that_is_not_sane_is_refused_and_changes_nothing() {
-    let site = Site::new();
-    let begin = |size: u64, from: u64| Frame::Begin {
+    let site = CopyFixture::new();
+    let begin = |size: u64, from: u64| CopyFrame::Begin {
         size,
         from,
         overwrites: false,
     };
     let sum = Sum::of(&[1; CHUNK_BYTES]);
-    let offer = |first: u64, count: usize| Frame::Offer {
+    let offer = |first: u64, count: usize| CopyFrame::Offer {
         first,
         sums: vec![sum; count],
     };
-    let chunk = |chunk: u64, bytes: Vec<u8>, is_packed: bool| Frame::Data {
+    let chunk = |chunk: u64, bytes: Vec<u8>, is_packed: bool| CopyFrame::Data {
         chunk,
         is_packed,
         bytes,
     };
-    let zeroes = |first, count| Frame::Zeroes { first, count };
+    let zeroes = |first, count| CopyFrame::Zeroes { first, count };
     let (size, wrong) = (1 << 20, vec![2; CHUNK_BYTES]);
     let many = (0..20).map(|index| offer(index * 64, 64));
-    let many: Vec<Frame> = std::iter::once(begin(SIZE as u64 * 3, 0))
+    let many: Vec<CopyFrame> = std::iter::once(begin(SIZE as u64 * 3, 0))
         .chain(many)
         .collect();
     for frames in [
-        vec![Frame::Alive],
+        vec![CopyFrame::Alive],
         vec![offer(0, 1)],
         vec![begin(u64::MAX, 0)],
         vec![begin(size, u64::MAX)],
@@ -235,13 +235,13 @@ fn a_sender_that_is_not_sane_is_refused_and_changes_nothing() {
         vec![begin(size, 0), zeroes(0, 17)],
         vec![begin(size, 0), zeroes(0, u64::MAX)],
         vec![begin(size + 1, 0), zeroes(0, 17)],
-        vec![begin(size, 0), Frame::End(sum)],
+        vec![begin(size, 0), CopyFrame::End(sum)],
         vec![begin(size, 0), chunk(0, wrong.clone(), false)],
         vec![begin(size, 0), offer(0, 1), chunk(0, wrong.clone(), false)],
         vec![begin(size, 0), offer(0, 1), chunk(0, wrong.clone(), true)],
         vec![begin(size, 0), offer(0, 1), chunk(1, wrong.clone(), false)],
         vec![begin(size, 0), offer(0, 1), chunk(0, vec![1; 9], false)],
-        vec![begin(size, 0), Frame::Stable(1)],
+        vec![begin(size, 0), CopyFrame::Stable(1)],
         many,
     ] {
         let (near, far) = UnixStream::pair().unwrap();
@@ -256,8 +256,8 @@ fn a_sender_that_is_not_sane_is_refused_and_changes_nothing() {
         // The receiver reports the refusal.
         let mut input = &near;
         let refused = loop {
-            match Frame::read(&mut input).unwrap() {
-                Frame::Refused { words, .. } => break words,
+            match CopyFrame::read(&mut input).unwrap() {
+                CopyFrame::Refused { words, .. } => break words,
                 _ => continue,
             }
         };

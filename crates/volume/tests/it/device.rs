@@ -1,27 +1,27 @@
 //! Creation, opening and refusal of replicas, in directories and on loop devices.
 
 use crate::disk::Bench;
-use lab::{Scratch, skip_unless_root};
+use lab::{ScratchDirectory, skip_unless_root};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use volume::device::{self, Backing, Device, DeviceError, Signature};
-use volume::disk::{Failure, Operation, Output, Preference};
-use volume::layout::{Head, LayoutError, State, VolumeId};
+use volume::disk::{Failure, Operation, OperationOutput, Preference};
+use volume::layout::{LayoutError, Superblock, SyncState, VolumeId};
 
 const SIZE: u64 = 64 << 20;
 const ID: VolumeId = VolumeId([3; 16]);
 
-fn head(size_bytes: u64) -> Head {
-    Head {
+fn head(size_bytes: u64) -> Superblock {
+    Superblock {
         volume: Some(ID),
         size_bytes,
         data_offset: 0,
         promised: 0,
         incarnation: 1,
-        state: State::Joined(1),
+        state: SyncState::Joined(1),
         unflushed: None,
         hot: Vec::new(),
     }
@@ -47,7 +47,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 #[test]
 fn a_file_is_created_sparse_opened_and_locked() {
     use std::os::unix::fs::MetadataExt;
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let backing = Backing::File(scratch.path().to_path_buf());
     let path = scratch.path().join("mail.volume");
     assert_eq!(
@@ -83,7 +83,7 @@ fn a_file_is_created_sparse_opened_and_locked() {
 #[test]
 fn a_copy_is_created_although_somebody_looks_for_it_meanwhile() {
     const ROUNDS: usize = 400;
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let backing = Backing::File(scratch.path().to_path_buf());
     let ends = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -110,7 +110,7 @@ fn a_copy_is_created_although_somebody_looks_for_it_meanwhile() {
 
 #[test]
 fn files_that_are_refused_leave_nothing_behind() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let directory = scratch.path().join("volumes");
     fs::create_dir(&directory).unwrap();
     let backing = Backing::File(directory.clone());
@@ -142,7 +142,7 @@ fn files_that_are_refused_leave_nothing_behind() {
 #[test]
 fn links_and_what_is_no_file_are_refused() {
     use std::os::unix::fs::symlink;
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (real, link) = (scratch.path().join("real"), scratch.path().join("link"));
     fs::create_dir(&real).unwrap();
     symlink(&real, &link).unwrap();
@@ -176,7 +176,7 @@ fn links_and_what_is_no_file_are_refused() {
 
 #[test]
 fn damaged_and_foreign_metadata_is_refused_in_words() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let backing = Backing::File(scratch.path().to_path_buf());
     drop(create(&backing, SIZE, false).unwrap());
     let path = scratch.path().join("mail.metadata");
@@ -200,12 +200,12 @@ fn damaged_and_foreign_metadata_is_refused_in_words() {
 struct Loop {
     path: PathBuf,
     file: PathBuf,
-    _scratch: Scratch,
+    _scratch: ScratchDirectory,
 }
 
 impl Loop {
     fn new(size: u64) -> Loop {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let file = scratch.write("disk", []).unwrap();
         File::options()
             .write(true)
@@ -304,7 +304,7 @@ fn operations_on_a_device_begin_behind_its_metadata() {
                 allocate,
                 fast,
             };
-            assert!(matches!(bench.one(zero), Ok(Output::Done)));
+            assert!(matches!(bench.one(zero), Ok(OperationOutput::Done)));
         }
         let fast = Operation::Zero {
             offset: 8192,
@@ -315,15 +315,18 @@ fn operations_on_a_device_begin_behind_its_metadata() {
         assert!(matches!(bench.one(fast), Err(Failure::NotFast)));
         let (offset, length) = (65_536, 4096);
         let discard = bench.one(Operation::Discard { offset, length });
-        assert!(matches!(discard, Ok(Output::Done)));
+        assert!(matches!(discard, Ok(OperationOutput::Done)));
         let (offset, length) = (0, SIZE);
         let extents = bench.one(Operation::Extents { offset, length });
-        assert!(matches!(extents, Ok(Output::Extents(found)) if found.len() == 1));
+        assert!(matches!(extents, Ok(OperationOutput::Extents(found)) if found.len() == 1));
         let start = bench.read(0, 65_536);
         assert!(start[..8192].iter().all(|byte| *byte == 0));
         assert!(start[8192..].iter().all(|byte| *byte == 4));
         assert!(bench.read(SIZE - 4096, 4096) == [5; 4096]);
-        assert!(matches!(bench.one(Operation::Flush), Ok(Output::Done)));
+        assert!(matches!(
+            bench.one(Operation::Flush),
+            Ok(OperationOutput::Done)
+        ));
         drop(bench);
         drop(opened);
     }

@@ -1,6 +1,6 @@
 //! Disk operations with each engine.
 
-use lab::Scratch;
+use lab::ScratchDirectory;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::Timespec;
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use volume::disk::{
-    Account, BUFFER_BYTES_MAX, Buffer, Completion, Disk, Extent, Failure, OPERATIONS_MAX,
-    Operation, Output, Pool, Preference, Target, Token,
+    Account, BUFFER_BYTES_MAX, BackingFile, Buffer, Completion, Disk, Extent, Failure,
+    OPERATIONS_MAX, Operation, OperationOutput, Pool, Preference, Token,
 };
 
 const SIZE: u64 = 8 << 20;
@@ -20,7 +20,7 @@ pub(crate) struct Bench {
     disk: Disk,
     pool: Pool,
     account: Account,
-    _scratch: Option<Scratch>,
+    _scratch: Option<ScratchDirectory>,
 }
 
 /// Opens a file, with direct I/O where supported.
@@ -33,18 +33,18 @@ pub(crate) fn open(path: &Path) -> File {
     directly.or_else(|_| options.open(path)).unwrap()
 }
 
-type Results = HashMap<u64, Result<Output, Failure>>;
+type Results = HashMap<u64, Result<OperationOutput, Failure>>;
 
 impl Bench {
     fn new(prefers: Preference, first: u64, is_cached: bool) -> Bench {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("disk", []).unwrap();
         let file = match is_cached {
             true => File::options().read(true).write(true).open(&path).unwrap(),
             false => open(&path),
         };
         file.set_len(first + SIZE).unwrap();
-        let target = Target {
+        let target = BackingFile {
             file: Arc::new(file),
             is_device: false,
             first,
@@ -59,7 +59,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn on(target: &Target, prefers: Preference) -> Bench {
+    pub(crate) fn on(target: &BackingFile, prefers: Preference) -> Bench {
         let pool = Pool::new().unwrap();
         Bench {
             disk: Disk::new(target, &pool, prefers).unwrap(),
@@ -102,7 +102,7 @@ impl Bench {
         results
     }
 
-    pub(crate) fn one(&mut self, operation: Operation) -> Result<Output, Failure> {
+    pub(crate) fn one(&mut self, operation: Operation) -> Result<OperationOutput, Failure> {
         self.run(vec![operation]).remove(&0).unwrap()
     }
 
@@ -113,13 +113,13 @@ impl Bench {
             buffer,
             fua,
         };
-        assert!(matches!(self.one(write), Ok(Output::Done)));
+        assert!(matches!(self.one(write), Ok(OperationOutput::Done)));
     }
 
     pub(crate) fn read(&mut self, offset: u64, length: usize) -> Vec<u8> {
         let buffer = self.buffer(length, 0xee);
         match self.one(Operation::Read { offset, buffer }) {
-            Ok(Output::Data(buffer)) => buffer.bytes().to_vec(),
+            Ok(OperationOutput::Data(buffer)) => buffer.bytes().to_vec(),
             other => panic!("{other:?}"),
         }
     }
@@ -163,15 +163,17 @@ fn zeroes_discards_and_extents() {
                 allocate,
                 fast,
             };
-            assert!(matches!(bench.one(zero), Ok(Output::Done)));
+            assert!(matches!(bench.one(zero), Ok(OperationOutput::Done)));
             assert_eq!(bench.read(offset, 65_536), vec![0; 65_536]);
         }
         let (offset, length) = (131_072, 65_536);
         let discard = bench.one(Operation::Discard { offset, length });
-        assert!(matches!(discard, Ok(Output::Done)));
+        assert!(matches!(discard, Ok(OperationOutput::Done)));
         assert_eq!(bench.read(196_608, 65_536), vec![9; 65_536]);
         let (offset, length) = (0, SIZE);
-        let Ok(Output::Extents(extents)) = bench.one(Operation::Extents { offset, length }) else {
+        let Ok(OperationOutput::Extents(extents)) =
+            bench.one(Operation::Extents { offset, length })
+        else {
             panic!("no extents");
         };
         let whole: u64 = extents.iter().map(|extent| extent.length).sum();
@@ -198,7 +200,11 @@ fn more_operations_than_slots_are_all_done_and_flushes_are_shared() {
             operations.push(Operation::Flush);
         }
         let results = bench.run(operations);
-        assert!(results.values().all(|one| matches!(one, Ok(Output::Done))));
+        assert!(
+            results
+                .values()
+                .all(|one| matches!(one, Ok(OperationOutput::Done)))
+        );
         assert_eq!(bench.read(300 * 4096, 4096), vec![300_u32 as u8; 4096]);
     });
 }

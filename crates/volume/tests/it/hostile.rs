@@ -1,7 +1,7 @@
 //! Clients that violate the protocol or abuse it.
 
 use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, head};
-use crate::served::Served;
+use crate::served::VolumeServer;
 use lab::{Random, eventually};
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ const MEMORY_KIB_MAX: u64 = 40 << 10;
 #[test]
 fn a_client_that_reads_no_reply_waits_for_itself() {
     for structured in [false, true] {
-        let served = Served::start("ring", SIZE);
+        let served = VolumeServer::start("ring", SIZE);
         let mut good = Raw::new(served.connect(), false);
         // Nonzero data, so that replies have a payload.
         good.write(0, 0, &vec![7; 1 << 20]);
@@ -48,7 +48,7 @@ fn a_client_that_reads_no_reply_waits_for_itself() {
 
 #[test]
 fn replies_without_data_are_bounded_too() {
-    let served = Served::start("ring", SIZE);
+    let served = VolumeServer::start("ring", SIZE);
     let mut stalled = Raw::new(served.connect(), true);
     stalled.stream.set_nonblocking(true).expect("set");
     // Refused requests and block status have replies that take no buffer.
@@ -68,7 +68,7 @@ fn replies_without_data_are_bounded_too() {
 
 #[test]
 fn a_write_that_stops_halfway_does_not_hold_up_others() {
-    let served = Served::start("ring", SIZE);
+    let served = VolumeServer::start("ring", SIZE);
     let halves: Vec<Raw> = (0..10)
         .map(|_| {
             let mut one = Raw::new(served.connect(), false);
@@ -88,7 +88,7 @@ fn a_write_that_stops_halfway_does_not_hold_up_others() {
 #[test]
 fn long_requests_are_answered_in_pieces_or_in_order() {
     for engine in ["ring", "threads"] {
-        let served = Served::start(engine, SIZE);
+        let served = VolumeServer::start(engine, SIZE);
         let mut plain = Raw::new(served.connect(), false);
         let mut random = Random::new(3);
         let mut bytes = vec![0; 32 << 20];
@@ -125,7 +125,7 @@ fn long_requests_are_answered_in_pieces_or_in_order() {
 
 #[test]
 fn refused_writes_are_skipped_and_the_connection_continues() {
-    let served = Served::start("ring", SIZE);
+    let served = VolumeServer::start("ring", SIZE);
     let mut client = Raw::new(served.connect(), false);
     for (offset, error) in [(SIZE, 28), (1, 22), (u64::MAX - 1, 28)] {
         let cookie = client.request(0, WRITE, offset, 200_000);
@@ -141,7 +141,7 @@ fn refused_writes_are_skipped_and_the_connection_continues() {
 
 #[test]
 fn random_bytes_close_their_own_connection_only() {
-    let served = Served::start("ring", SIZE);
+    let served = VolumeServer::start("ring", SIZE);
     let mut good = Raw::new(served.connect(), false);
     let mut random = Random::new(11);
     for round in 0..300 {
@@ -172,7 +172,7 @@ fn random_bytes_close_their_own_connection_only() {
 
 #[test]
 fn requests_that_are_pipelined_are_all_answered() {
-    let served = Served::start("ring", SIZE);
+    let served = VolumeServer::start("ring", SIZE);
     let mut client = Raw::new(served.connect(), false);
     let mut writer = client.stream.try_clone().expect("a clone");
     let sender = std::thread::spawn(move || {
@@ -199,7 +199,7 @@ fn requests_that_are_pipelined_are_all_answered() {
 #[test]
 fn a_failed_read_is_reported_or_closes_its_connection() {
     for engine in ["ring", "threads"] {
-        let served = Served::start(engine, SIZE);
+        let served = VolumeServer::start(engine, SIZE);
         let mut plain = Raw::new(served.connect(), false);
         let mut structured = Raw::new(served.connect(), true);
         plain.write(0, 0, &vec![5; 1 << 20]);
@@ -234,7 +234,7 @@ fn a_failed_read_is_reported_or_closes_its_connection() {
 
 #[test]
 fn clients_beyond_the_limit_are_closed_until_one_leaves() {
-    let served = Served::start("ring", SIZE);
+    let served = VolumeServer::start("ring", SIZE);
     let mut clients: Vec<Raw> = (0..volume::export::CLIENTS_MAX)
         .map(|_| Raw::new(served.connect(), false))
         .collect();

@@ -1,7 +1,7 @@
 //! Kills the serving process under load, and checks that flushed data survives.
 
 use crate::raw::{FUA, Raw};
-use crate::served::Served;
+use crate::served::VolumeServer;
 use lab::Random;
 
 const SIZE: u64 = 16 << 20;
@@ -21,7 +21,7 @@ fn block(place: u64, number: u64) -> Vec<u8> {
 #[test]
 fn what_was_flushed_survives_a_kill_and_no_block_is_torn() {
     for engine in ["ring", "threads", "buffered"] {
-        let mut served = Served::start(engine, SIZE);
+        let mut served = VolumeServer::start(engine, SIZE);
         let places = SIZE / BLOCK as u64;
         // For each block: the number that was flushed, and the latest one that was sent.
         let mut flushed = vec![0_u64; places as usize];

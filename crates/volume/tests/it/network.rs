@@ -3,7 +3,7 @@
 use crate::disk::open;
 use crate::raw::{FLUSH, FUA, READ, Raw, WRITE, WRITE_ZEROES, head};
 use crate::served::run;
-use lab::{Scratch, skip_unless_installed};
+use lab::{ScratchDirectory, skip_unless_installed};
 use protocol::nbd;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::time::Timespec;
@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use volume::disk::{
-    BUFFER_BYTES_MAX, Completion, Operation, Output, Pool, Preference, Target, Token,
+    BUFFER_BYTES_MAX, BackingFile, Completion, Operation, OperationOutput, Pool, Preference, Token,
 };
 use volume::export::{CLIENTS_MAX, Export, HANDSHAKE_LEAST, HANDSHAKE_MAX, KEYS, Listener};
 use volume::single::Single;
@@ -37,7 +37,7 @@ fn offered() -> nbd::Export {
 #[test]
 fn a_volume_is_served_over_tcp_until_it_is_stopped() {
     skip_unless_installed!("nbdcopy");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let source = scratch.write("source", vec![0x5a; SIZE as usize]).unwrap();
     let disk = scratch.write("disk", []).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -46,7 +46,7 @@ fn a_volume_is_served_over_tcp_until_it_is_stopped() {
     let file = Arc::new(open(&disk));
     file.set_len(SIZE).unwrap();
     let server = std::thread::spawn(move || {
-        let target = Target {
+        let target = BackingFile {
             file,
             is_device: false,
             first: 0,
@@ -64,7 +64,7 @@ fn a_volume_is_served_over_tcp_until_it_is_stopped() {
 
 #[test]
 fn a_client_that_chooses_no_export_in_time_is_closed() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
     let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
@@ -96,7 +96,7 @@ fn a_client_that_chooses_no_export_in_time_is_closed() {
 
 #[test]
 fn silent_clients_do_not_keep_others_out() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
     let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
@@ -151,7 +151,7 @@ fn operations(epoll: &OwnedFd, export: &mut Export) -> Vec<(Token, Operation)> {
 
 #[test]
 fn no_request_that_was_received_waits_for_the_next_one() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
     let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
@@ -187,7 +187,7 @@ fn no_request_that_was_received_waits_for_the_next_one() {
 
 #[test]
 fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
     let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
@@ -224,7 +224,7 @@ fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
     assert_eq!(export.clients(), 1, "the idle one is closed");
     let (token, operation) = under_way.remove(0);
     assert!(matches!(operation, Operation::Write { .. }));
-    let result = Ok(Output::Done);
+    let result = Ok(OperationOutput::Done);
     export.handle_completion(Completion { token, result });
     drain(&epoll, &mut export);
     assert_eq!((export.is_busy(), export.clients()), (false, 0));
@@ -237,7 +237,7 @@ fn a_stop_ends_requests_under_way_and_closes_clients_without_an_error() {
 }
 
 /// Export of 1 GiB without a disk, and `count` clients.
-fn with_clients(count: usize) -> (Scratch, Rc<OwnedFd>, Export, Vec<Raw>) {
+fn with_clients(count: usize) -> (ScratchDirectory, Rc<OwnedFd>, Export, Vec<Raw>) {
     with_memory(count, Pool::new().unwrap(), false)
 }
 
@@ -245,8 +245,8 @@ fn with_memory(
     count: usize,
     pool: Pool,
     structured: bool,
-) -> (Scratch, Rc<OwnedFd>, Export, Vec<Raw>) {
-    let scratch = Scratch::new().unwrap();
+) -> (ScratchDirectory, Rc<OwnedFd>, Export, Vec<Raw>) {
+    let scratch = ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("socket");
     let listeners = vec![Listener::Unix(UnixListener::bind(&socket).unwrap())];
     let epoll = Rc::new(epoll::create(CreateFlags::CLOEXEC).unwrap());
@@ -289,7 +289,7 @@ fn a_client_with_many_long_ranges_leaves_a_turn_to_the_others() {
     // The other clients continue in turn, each with a flush and the next range.
     for _ in 0..15 {
         for (token, _) in std::mem::take(&mut at_disk) {
-            let result = Ok(Output::Done);
+            let result = Ok(OperationOutput::Done);
             export.handle_completion(Completion { token, result });
         }
         let (flushes, ranges): (Vec<_>, Vec<_>) = operations(&epoll, &mut export)
@@ -297,7 +297,7 @@ fn a_client_with_many_long_ranges_leaves_a_turn_to_the_others() {
             .partition(|(_, one)| matches!(one, Operation::Flush));
         assert_eq!((flushes.len(), ranges.len()), (13, 13));
         for (token, _) in flushes {
-            let result = Ok(Output::Done);
+            let result = Ok(OperationOutput::Done);
             export.handle_completion(Completion { token, result });
         }
         assert_eq!(drain(&epoll, &mut export), 0);
@@ -319,7 +319,7 @@ fn a_client_has_short_ranges_at_the_disk_together() {
     let mut at_disk = operations(&epoll, &mut export);
     assert_eq!(at_disk.len(), 32);
     let (token, _) = at_disk.remove(0);
-    let result = Ok(Output::Done);
+    let result = Ok(OperationOutput::Done);
     export.handle_completion(Completion { token, result });
     assert_eq!(drain(&epoll, &mut export), 1);
     // A disconnected client leaves nothing behind. A process that another test starts may inherit
@@ -331,7 +331,7 @@ fn a_client_has_short_ranges_at_the_disk_together() {
     };
     assert!(lab::eventually(Duration::from_secs(60), is_gone));
     for (token, _) in at_disk {
-        let result = Ok(Output::Done);
+        let result = Ok(OperationOutput::Done);
         export.handle_completion(Completion { token, result });
     }
     assert_eq!(drain(&epoll, &mut export), 0);
@@ -392,7 +392,7 @@ fn a_client_that_takes_its_replies_at_any_moment_gets_all_of_them() {
                     panic!("{operation:?}")
                 };
                 buffer.bytes_mut().fill(1);
-                let result = Ok(Output::Data(buffer));
+                let result = Ok(OperationOutput::Data(buffer));
                 export.handle_completion(Completion { token, result });
             }
             asked.extend(export.settle());

@@ -1,7 +1,7 @@
 //! Served volume in another process: this test binary, started with an environment variable that
 //! turns one of its tests into the server.
 
-use lab::Scratch;
+use lab::ScratchDirectory;
 use protocol::nbd;
 use rustix::fs::OFlags;
 use std::os::fd::AsFd;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use volume::device::{self, Backing, DeviceError};
 use volume::disk::Preference;
 use volume::export::Listener;
-use volume::layout::{Head, State, VolumeId};
+use volume::layout::{Superblock, SyncState, VolumeId};
 use volume::single::Single;
 
 /// `ENGINE DIRECTORY`: the server serves `DIRECTORY/mail.volume` at `DIRECTORY/socket`.
@@ -66,29 +66,29 @@ fn serves_a_volume_if_it_is_asked_to() {
 }
 
 /// Running server, which is killed when dropped.
-pub(crate) struct Served {
+pub(crate) struct VolumeServer {
     child: Child,
-    pub(crate) scratch: Scratch,
+    pub(crate) scratch: ScratchDirectory,
     engine: &'static str,
 }
 
-impl Served {
+impl VolumeServer {
     /// Serves a volume full of zeroes.
-    pub(crate) fn start(engine: &'static str, size: u64) -> Served {
-        let scratch = Scratch::new().expect("a directory");
-        let head = Head {
+    pub(crate) fn start(engine: &'static str, size: u64) -> VolumeServer {
+        let scratch = ScratchDirectory::new().expect("a directory");
+        let head = Superblock {
             volume: Some(ID),
             size_bytes: size,
             data_offset: 0,
             promised: 1,
             incarnation: 1,
-            state: State::Joined(1),
+            state: SyncState::Joined(1),
             unflushed: None,
             hot: Vec::new(),
         };
         let backing = Backing::File(scratch.path().to_path_buf());
         drop(device::create(&backing, NAME, head, false, &mut |_| {}).expect("a copy"));
-        Served {
+        VolumeServer {
             child: spawn(engine, scratch.path()),
             scratch,
             engine,
@@ -149,7 +149,7 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for VolumeServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -1,13 +1,13 @@
 //! Consistency of a snapshot under concurrent writes.
 
-use lab::{Scratch, skip_unless_installed, skip_unless_root};
+use lab::{ScratchDirectory, skip_unless_installed, skip_unless_root};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-use volume::device::{self, Backing, Kind, Stamp, snapshot};
-use volume::layout::{Head, State, VolumeId};
+use volume::device::{self, Backing, SnapshotReason, Stamp, snapshot};
+use volume::layout::{Superblock, SyncState, VolumeId};
 
 const SIZE: u64 = 32 << 20;
 const WRITERS: u64 = 4;
@@ -15,13 +15,13 @@ const WRITERS: u64 = 4;
 const BLOCKS: u64 = 64;
 
 #[repr(align(4096))]
-struct Block([u8; 4096]);
+struct AlignedBlock([u8; 4096]);
 
-struct Mounted(Scratch);
+struct Mounted(ScratchDirectory);
 
 impl Mounted {
     fn new() -> Mounted {
-        let mounted = Mounted(Scratch::new().unwrap());
+        let mounted = Mounted(ScratchDirectory::new().unwrap());
         let (image, at) = (mounted.0.path().join("image"), mounted.0.path().join("at"));
         std::fs::create_dir(&at).unwrap();
         let file = std::fs::File::create(&image).unwrap();
@@ -38,14 +38,14 @@ impl Mounted {
     }
 }
 
-fn head() -> Head {
-    Head {
+fn head() -> Superblock {
+    Superblock {
         volume: Some(VolumeId([1; 16])),
         size_bytes: SIZE,
         data_offset: 0,
         promised: 0,
         incarnation: 1,
-        state: State::Joined(1),
+        state: SyncState::Joined(1),
         unflushed: None,
         hot: Vec::new(),
     }
@@ -76,7 +76,7 @@ fn a_snapshot_has_all_that_was_acknowledged_before_it_and_no_gap() {
             let (file, ends) = (Arc::clone(&opened.data.file), Arc::clone(&ends));
             let acknowledged = Arc::clone(&acknowledged);
             std::thread::spawn(move || {
-                let mut block = Box::new(Block([0; 4096]));
+                let mut block = Box::new(AlignedBlock([0; 4096]));
                 for number in 1.. {
                     if ends.load(Ordering::Relaxed) {
                         return;
@@ -98,7 +98,7 @@ fn a_snapshot_has_all_that_was_acknowledged_before_it_and_no_gap() {
                 .collect()
         };
         let before = counts();
-        let taken = snapshot::take(&backing, "mail", Stamp(round), Kind::Manual).unwrap();
+        let taken = snapshot::take(&backing, "mail", Stamp(round), SnapshotReason::Manual).unwrap();
         let after = counts();
         check(&std::fs::read(&taken.path).unwrap(), &before, &after);
         taken.remove().unwrap();

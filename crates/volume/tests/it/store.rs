@@ -1,24 +1,24 @@
 //! Metadata changes, stored with each engine and loaded again.
 
-use lab::{Random, Scratch};
+use lab::{Random, ScratchDirectory};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::collections::BTreeMap;
 use volume::device::{self, Backing};
 use volume::disk::{POOL_BYTES, Pool, Preference};
-use volume::layout::{Change, Head, State, VolumeId};
+use volume::layout::{MetadataChange, Superblock, SyncState, VolumeId};
 use volume::store::Store;
 
 const SIZE: u64 = 40 << 30;
 const ID: VolumeId = VolumeId([6; 16]);
 
-fn head() -> Head {
-    Head {
+fn head() -> Superblock {
+    Superblock {
         volume: None,
         size_bytes: SIZE,
         data_offset: 0,
         promised: 0,
         incarnation: 1,
-        state: State::Syncing(0),
+        state: SyncState::Syncing(0),
         unflushed: None,
         hot: Vec::new(),
     }
@@ -40,7 +40,7 @@ fn finish(store: &mut Store) {
 #[test]
 fn changes_of_metadata_are_stored_and_loaded() {
     for prefers in [Preference::Best, Preference::Threads] {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let backing = Backing::File(scratch.path().to_path_buf());
         let created = device::create(&backing, "mail", head(), false, &mut |_| {});
         let (opened, metadata) = created.unwrap();
@@ -58,14 +58,14 @@ fn changes_of_metadata_are_stored_and_loaded() {
             let bits = (0..random.below(40)).map(|_| (random.below(10_240) as u32, random.next()));
             let bits: BTreeMap<u32, u64> = bits.collect();
             dirty.extend(&bits);
-            last = Head {
+            last = Superblock {
                 // The first change writes every page.
                 volume: Some(ID),
                 promised,
                 hot: (0..random.below(1025) as u32).collect(),
                 ..head()
             };
-            store.store(&Change {
+            store.store(&MetadataChange {
                 head: last.clone(),
                 fill,
                 bits: bits

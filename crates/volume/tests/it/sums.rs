@@ -1,7 +1,7 @@
 //! Checksums on disk, with a served volume whose file is corrupted directly.
 
 use crate::raw::{READ, Raw};
-use lab::Scratch;
+use lab::ScratchDirectory;
 use protocol::nbd;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,8 +15,8 @@ use std::time::Duration;
 use volume::device::{self, Backing};
 use volume::disk::Preference;
 use volume::export::Listener;
-use volume::layout::{Head, State, VolumeId};
-use volume::single::{Single, Waker, Wanted};
+use volume::layout::{Superblock, SyncState, VolumeId};
+use volume::single::{ChangeSource, Single, VolumeChanges};
 use volume::sums::{Sums, Tally, area};
 
 const BLOCK: u64 = 4096;
@@ -27,11 +27,11 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Volume in its own directory.
 struct Copy {
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 /// The volume while a thread serves it.
-struct Served<'c> {
+struct ServingThread<'c> {
     copy: &'c Copy,
     thread: Option<JoinHandle<()>>,
     stop: Arc<OwnedFd>,
@@ -43,14 +43,14 @@ struct Served<'c> {
 
 impl Copy {
     fn new() -> Copy {
-        let scratch = Scratch::new().expect("a directory");
-        let head = Head {
+        let scratch = ScratchDirectory::new().expect("a directory");
+        let head = Superblock {
             volume: Some(VolumeId([5; 16])),
             size_bytes: SIZE,
             data_offset: 0,
             promised: 0,
             incarnation: 1,
-            state: State::Joined(1),
+            state: SyncState::Joined(1),
             unflushed: None,
             hot: Vec::new(),
         };
@@ -84,7 +84,7 @@ impl Copy {
         file.sync_all().expect("on the disk");
     }
 
-    fn serve(&self, has_sums: bool, prefers: Preference) -> Served<'_> {
+    fn serve(&self, has_sums: bool, prefers: Preference) -> ServingThread<'_> {
         let event = || eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC);
         let (stop, wake) = (event().expect("an event"), event().expect("an event"));
         let (stop, wake) = (Arc::new(stop), Arc::new(wake));
@@ -119,28 +119,28 @@ impl Copy {
             let mut act = || {
                 let _ = rustix::io::read(&*woken, &mut [0; 8]);
                 match asked.swap(0, Ordering::AcqRel) {
-                    0 => Wanted::default(),
-                    1 => Wanted {
+                    0 => VolumeChanges::default(),
+                    1 => VolumeChanges {
                         check: Some(true),
-                        ..Wanted::default()
+                        ..VolumeChanges::default()
                     },
                     size => {
                         device::grow(&device, &mut layout, &backing, "mail", size).expect("grown");
-                        Wanted {
+                        VolumeChanges {
                             size: Some(size),
-                            ..Wanted::default()
+                            ..VolumeChanges::default()
                         }
                     }
                 }
             };
-            let waker = Waker {
+            let waker = ChangeSource {
                 wakes: woken.as_fd(),
                 woken: &mut act,
             };
             let single = single.expect("a volume");
             single.run_woken(own.as_fd(), Some(waker)).expect("served");
         });
-        Served {
+        ServingThread {
             copy: self,
             thread: Some(thread),
             stop,
@@ -151,7 +151,7 @@ impl Copy {
     }
 }
 
-impl Served<'_> {
+impl ServingThread<'_> {
     fn client(&self) -> Raw {
         let socket = UnixStream::connect(self.copy.path("socket"));
         Raw::new(socket.expect("a connection"), false)
@@ -174,7 +174,7 @@ impl Served<'_> {
     }
 }
 
-impl Drop for Served<'_> {
+impl Drop for ServingThread<'_> {
     fn drop(&mut self) {
         let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
         let ended = self.thread.take().map(JoinHandle::join);

@@ -1,14 +1,14 @@
 //! A volume has one user at a time, regardless of who connects.
 
-use crate::served::Served;
+use crate::served::VolumeServer;
 use lab::eventually;
 use std::time::Duration;
-use volume::client::{Address, Ask, Client, ClientError, Server};
+use volume::client::{Address, Client, ClientError, NbdRequest, Server};
 
 const SIZE: u64 = 8 << 20;
 const SOON: Duration = Duration::from_secs(20);
 
-fn connect(served: &Served, user: &str) -> Result<Client, ClientError> {
+fn connect(served: &VolumeServer, user: &str) -> Result<Client, ClientError> {
     let slash = if user.is_empty() { "" } else { "/" };
     Client::connect(Address {
         server: Server::Unix(served.socket()),
@@ -17,13 +17,13 @@ fn connect(served: &Served, user: &str) -> Result<Client, ClientError> {
 }
 
 fn write(client: &mut Client, byte: u8) -> Result<(), String> {
-    let done = client.call(Ask::Write(0, vec![byte; 4096]));
+    let done = client.call(NbdRequest::Write(0, vec![byte; 4096]));
     done.map(drop).map_err(|error| error.to_string())
 }
 
 #[test]
 fn second_user_waits_until_the_first_one_has_closed_the_volume() {
-    let served = Served::start("threads", SIZE);
+    let served = VolumeServer::start("threads", SIZE);
     let mut old = connect(&served, "guest/old").unwrap();
     write(&mut old, 1).unwrap();
     for other in ["guest/new", "boot/machines", "command/7"] {
@@ -33,7 +33,7 @@ fn second_user_waits_until_the_first_one_has_closed_the_volume() {
     // Another connection of the same user, and a client that only reads.
     write(&mut connect(&served, "guest/old").unwrap(), 2).unwrap();
     let mut plain = connect(&served, "").unwrap();
-    plain.call(Ask::Read(0, 4096)).unwrap();
+    plain.call(NbdRequest::Read(0, 4096)).unwrap();
     let refused = write(&mut plain, 3).unwrap_err();
     assert!(refused.contains("the export is read-only"), "{refused}");
     drop(old);
@@ -48,9 +48,9 @@ fn second_user_waits_until_the_first_one_has_closed_the_volume() {
 
 #[test]
 fn client_without_a_name_keeps_the_volume_from_its_first_write() {
-    let served = Served::start("threads", SIZE);
+    let served = VolumeServer::start("threads", SIZE);
     let mut plain = connect(&served, "").unwrap();
-    plain.call(Ask::Read(0, 4096)).unwrap();
+    plain.call(NbdRequest::Read(0, 4096)).unwrap();
     // A client that only reads excludes nobody.
     let mut guest = connect(&served, "guest/mail").unwrap();
     write(&mut guest, 1).unwrap();
@@ -68,7 +68,7 @@ fn client_without_a_name_keeps_the_volume_from_its_first_write() {
 
 #[test]
 fn user_keeps_its_volume_over_a_restart_of_the_server() {
-    let mut served = Served::start("threads", SIZE);
+    let mut served = VolumeServer::start("threads", SIZE);
     let mut old = connect(&served, "guest/old").unwrap();
     write(&mut old, 1).unwrap();
     served.kill_and_start();

@@ -1,8 +1,8 @@
 //! Copies of whole disks: between files, this program's server and other NBD servers.
 
 use crate::raw::option;
-use crate::served::{Served, run};
-use lab::{Random, Scratch, installed, skip_unless_installed};
+use crate::served::{VolumeServer, run};
+use lab::{Random, ScratchDirectory, installed, skip_unless_installed};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use volume::client::{Address, Ask, Client, ClientError, Done, Ender};
-use volume::transfer::{self, Partial, Progress, Source, Target, TransferError};
+use volume::client::{Address, Client, ClientError, Ender, NbdReply, NbdRequest};
+use volume::transfer::{self, Partial, Progress, TransferError, TransferSource, TransferTarget};
 
 const SIZE: u64 = 64 << 20;
 
@@ -55,16 +55,16 @@ fn connect(uri: &str) -> Client {
 
 fn import(source: &str, uri: &str) -> Result<Progress, TransferError> {
     let progress = Arc::new(Progress::default());
-    let source = Source::open(source)?;
-    transfer::run(source, Target::server(connect(uri)), &progress)?;
+    let source = TransferSource::open(source)?;
+    transfer::run(source, TransferTarget::server(connect(uri)), &progress)?;
     Ok(Arc::into_inner(progress).unwrap())
 }
 
 fn export(uri: &str, path: &Path) -> Result<(), TransferError> {
     let partial = Arc::new(Partial::create(path)?);
     let done = transfer::run(
-        Source::open(uri)?,
-        Target::file(Arc::clone(&partial)),
+        TransferSource::open(uri)?,
+        TransferTarget::file(Arc::clone(&partial)),
         &Arc::default(),
     );
     if done.is_err() {
@@ -74,13 +74,18 @@ fn export(uri: &str, path: &Path) -> Result<(), TransferError> {
 }
 
 /// NBD server of another project on a socket of a scratch directory, killed when dropped.
-struct Other {
+struct ForeignNbdServer {
     child: Child,
     socket: PathBuf,
 }
 
-impl Other {
-    fn start(program: &str, scratch: &Scratch, before: &[&str], after: &[&str]) -> Other {
+impl ForeignNbdServer {
+    fn start(
+        program: &str,
+        scratch: &ScratchDirectory,
+        before: &[&str],
+        after: &[&str],
+    ) -> ForeignNbdServer {
         let socket = scratch.path().join(format!("{program}.sock"));
         let flag = if program == "nbdkit" { "-U" } else { "-k" };
         let child = Command::new(program)
@@ -93,11 +98,11 @@ impl Other {
             .unwrap();
         let up = || UnixStream::connect(&socket).is_ok();
         assert!(lab::eventually(Duration::from_secs(20), up), "{program}");
-        Other { child, socket }
+        ForeignNbdServer { child, socket }
     }
 
-    fn nbdkit(scratch: &Scratch, words: &[&str]) -> Other {
-        Other::start("nbdkit", scratch, &["-f"], words)
+    fn nbdkit(scratch: &ScratchDirectory, words: &[&str]) -> ForeignNbdServer {
+        ForeignNbdServer::start("nbdkit", scratch, &["-f"], words)
     }
 
     fn uri(&self) -> String {
@@ -105,7 +110,7 @@ impl Other {
     }
 }
 
-impl Drop for Other {
+impl Drop for ForeignNbdServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -116,7 +121,7 @@ impl Drop for Other {
 #[test]
 fn a_sparse_file_is_imported_and_exported_and_stays_sparse() {
     for (engine, size) in [("ring", SIZE), ("threads", SIZE - 123_457)] {
-        let served = Served::start(engine, SIZE);
+        let served = VolumeServer::start(engine, SIZE);
         let (source, back) = (
             served.scratch.path().join("source"),
             served.scratch.path().join("back"),
@@ -150,14 +155,14 @@ fn a_sparse_file_is_imported_and_exported_and_stays_sparse() {
 
 #[test]
 fn a_stream_has_all_bytes_and_a_redirected_file_has_holes() {
-    let served = Served::start("ring", SIZE);
+    let served = VolumeServer::start("ring", SIZE);
     let source = served.scratch.path().join("source");
     let bytes = sample(&source, SIZE);
     import(source.to_str().unwrap(), &served.uri()).unwrap();
     let to_stream = |file: OwnedFd| {
-        let target = Target::stream(file.into()).unwrap();
+        let target = TransferTarget::stream(file.into()).unwrap();
         transfer::run(
-            Source::open(&served.uri()).unwrap(),
+            TransferSource::open(&served.uri()).unwrap(),
             target,
             &Arc::default(),
         )
@@ -190,8 +195,8 @@ fn a_stream_has_all_bytes_and_a_redirected_file_has_holes() {
 fn servers_of_others_are_sources() {
     skip_unless_installed!("nbdkit");
     skip_unless_installed!("qemu-nbd");
-    let served = Served::start("ring", SIZE);
-    let scratch = Scratch::new().unwrap();
+    let served = VolumeServer::start("ring", SIZE);
+    let scratch = ScratchDirectory::new().unwrap();
     let expected = scratch.path().join("expected");
     let name = expected.to_str().unwrap();
     for words in [
@@ -216,7 +221,7 @@ fn servers_of_others_are_sources() {
         &["--filter=delay", "memory", "64M", "rdelay=1ms"],
         &["null", "0"],
     ] {
-        let other = Other::nbdkit(&scratch, words);
+        let other = ForeignNbdServer::nbdkit(&scratch, words);
         let _ = fs::remove_file(&expected);
         run("nbdcopy", &[&other.uri(), name]);
         import(&other.uri(), &served.uri()).unwrap();
@@ -231,28 +236,29 @@ fn servers_of_others_are_sources() {
         "qemu-img",
         &["convert", "-f", "raw", "-O", "qcow2", raw, image],
     );
-    let other = Other::start("qemu-nbd", &scratch, &["-r", "-t", "-f", "qcow2"], &[image]);
+    let other =
+        ForeignNbdServer::start("qemu-nbd", &scratch, &["-r", "-t", "-f", "qcow2"], &[image]);
     import(&other.uri(), &served.uri()).unwrap();
     same(&served.disk(), &bytes);
-    let head = Source::open(image).unwrap().head().unwrap();
+    let head = TransferSource::open(image).unwrap().head().unwrap();
     let found = transfer::recognise(&head).map(|found| found.to_string());
     assert_eq!(found.as_deref(), Some("a qcow2 image"));
-    let head = Source::open(&other.uri()).unwrap().head().unwrap();
+    let head = TransferSource::open(&other.uri()).unwrap().head().unwrap();
     assert_eq!(transfer::recognise(&head), None);
 }
 
 #[test]
 fn a_copy_goes_on_when_the_server_is_killed_or_stopped_and_comes_back() {
-    let mut served = Served::start("ring", SIZE);
+    let mut served = VolumeServer::start("ring", SIZE);
     let source = served.scratch.path().join("source");
     let bytes: Vec<u8> = (0..SIZE).map(|at| (at % 251) as u8 + 1).collect();
     fs::write(&source, &bytes).unwrap();
     // Import from a slow source.
     skip_unless_installed!("nbdkit");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let name = source.to_str().unwrap().to_owned();
     let slow = ["--filter=rate", "file", &name, "rate=400M"];
-    let other = Other::nbdkit(&scratch, &slow);
+    let other = ForeignNbdServer::nbdkit(&scratch, &slow);
     let (from, to) = (other.uri(), served.uri());
     let importing = std::thread::spawn(move || import(&from, &to).map(drop));
     std::thread::sleep(Duration::from_millis(200));
@@ -265,8 +271,8 @@ fn a_copy_goes_on_when_the_server_is_killed_or_stopped_and_comes_back() {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let uri = served.uri();
     let exporting = std::thread::spawn(move || {
-        let target = Target::stream(OwnedFd::from(writer).into()).unwrap();
-        transfer::run(Source::open(&uri).unwrap(), target, &Arc::default())
+        let target = TransferTarget::stream(OwnedFd::from(writer).into()).unwrap();
+        transfer::run(TransferSource::open(&uri).unwrap(), target, &Arc::default())
     });
     let mut all = vec![0; 4 << 20];
     reader.read_exact(&mut all).unwrap();
@@ -279,7 +285,7 @@ fn a_copy_goes_on_when_the_server_is_killed_or_stopped_and_comes_back() {
 #[test]
 fn errors_of_servers_name_the_place_and_leave_no_file() {
     skip_unless_installed!("nbdkit");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let back = scratch.path().join("back");
     let words = [
         "--filter=error",
@@ -288,10 +294,12 @@ fn errors_of_servers_name_the_place_and_leave_no_file() {
         "error=EIO",
         "error-pread-rate=100%",
     ];
-    let other = Other::nbdkit(&scratch, &words);
+    let other = ForeignNbdServer::nbdkit(&scratch, &words);
     // Unallocated memory would be skipped, so this part has data and is read.
     let mut client = connect(&other.uri());
-    client.call(Ask::Write(1 << 20, vec![1; 4096])).unwrap();
+    client
+        .call(NbdRequest::Write(1 << 20, vec![1; 4096]))
+        .unwrap();
     let error = export(&other.uri(), &back).unwrap_err().to_string();
     assert!(
         error.starts_with("the server failed to read at byte 10"),
@@ -311,7 +319,7 @@ fn errors_of_servers_name_the_place_and_leave_no_file() {
         "error=ENOSPC",
         "error-pwrite-rate=100%",
     ];
-    let other = Other::nbdkit(&scratch, &words);
+    let other = ForeignNbdServer::nbdkit(&scratch, &words);
     let source = scratch.write("source", vec![7; 1 << 20]).unwrap();
     let error = import(source.to_str().unwrap(), &other.uri()).unwrap_err();
     let error = error.to_string();
@@ -320,7 +328,10 @@ fn errors_of_servers_name_the_place_and_leave_no_file() {
 
 /// Server of a 1 MiB export with simple replies, for one client at a time. `serve` handles the
 /// connection.
-fn scripted(scratch: &Scratch, serve: impl Fn(usize, UnixStream) + Send + 'static) -> String {
+fn scripted(
+    scratch: &ScratchDirectory,
+    serve: impl Fn(usize, UnixStream) + Send + 'static,
+) -> String {
     // The eighth connection is to another export.
     scripted_of(
         scratch,
@@ -330,7 +341,7 @@ fn scripted(scratch: &Scratch, serve: impl Fn(usize, UnixStream) + Send + 'stati
 }
 
 fn scripted_of(
-    scratch: &Scratch,
+    scratch: &ScratchDirectory,
     size: impl Fn(usize) -> u64 + Send + 'static,
     serve: impl Fn(usize, UnixStream) + Send + 'static,
 ) -> String {
@@ -374,7 +385,7 @@ fn simple(cookie: u64) -> Vec<u8> {
 
 #[test]
 fn a_request_without_a_reply_is_sent_again_on_the_next_connection() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let uri = scripted(&scratch, |number, mut stream| {
         let mut head = [0; 28];
         stream.read_exact(&mut head).unwrap();
@@ -391,13 +402,13 @@ fn a_request_without_a_reply_is_sent_again_on_the_next_connection() {
         }
     });
     let mut client = connect(&uri);
-    let done = client.call(Ask::Read(0, 4096)).unwrap();
-    assert_eq!(done, Done::Data(0, vec![5; 4096]));
+    let done = client.call(NbdRequest::Read(0, 4096)).unwrap();
+    assert_eq!(done, NbdReply::Data(0, vec![5; 4096]));
 }
 
 #[test]
 fn a_client_that_is_ended_does_not_wait_for_a_server_that_never_replies() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (asked, requests) = std::sync::mpsc::channel();
     let uri = scripted(&scratch, move |_, mut stream| {
         stream.read_exact(&mut [0; 28]).unwrap();
@@ -406,7 +417,7 @@ fn a_client_that_is_ended_does_not_wait_for_a_server_that_never_replies() {
     let address = Address::parse(&uri).unwrap();
     let ender = Arc::new(Ender::default());
     let mut client = Client::connect_until(address.clone(), ender.clone()).unwrap();
-    let waits = std::thread::spawn(move || client.call(Ask::Read(0, 4096)));
+    let waits = std::thread::spawn(move || client.call(NbdRequest::Read(0, 4096)));
     let _connection = requests.recv().unwrap();
     ender.end();
     let error = waits.join().unwrap().unwrap_err();
@@ -418,17 +429,17 @@ fn a_client_that_is_ended_does_not_wait_for_a_server_that_never_replies() {
 #[test]
 fn a_server_that_breaks_the_protocol_or_comes_back_smaller_is_left_at_once() {
     let begun = Instant::now();
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     // Reply to a request that was never sent.
     let uri = scripted(&scratch, |_, mut stream| {
         stream.read_exact(&mut [0; 28]).unwrap();
         stream.write_all(&simple(99)).unwrap();
     });
-    let error = connect(&uri).call(Ask::Read(0, 512)).unwrap_err();
+    let error = connect(&uri).call(NbdRequest::Read(0, 512)).unwrap_err();
     assert!(matches!(error, ClientError::Protocol(..)), "{error}");
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let uri = scripted(&scratch, |_, _| {});
-    let error = connect(&uri).call(Ask::Read(0, 512)).unwrap_err();
+    let error = connect(&uri).call(NbdRequest::Read(0, 512)).unwrap_err();
     let words = error.to_string();
     assert!(matches!(error, ClientError::Changed { .. }), "{words}");
     assert!(
@@ -455,7 +466,7 @@ fn chunk(cookie: u64, is_last: bool, offset: u64, data: &[u8]) -> Vec<u8> {
 fn a_reply_in_parts_has_each_byte_once() {
     // Sends the halves of a read in this order.
     let read = |parts: &'static [(u64, usize)]| {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let uri = scripted(&scratch, move |_, mut stream| {
             let mut head = [0; 28];
             stream.read_exact(&mut head).unwrap();
@@ -468,9 +479,9 @@ fn a_reply_in_parts_has_each_byte_once() {
                 }
             }
         });
-        connect(&uri).call(Ask::Read(8192, 4096))
+        connect(&uri).call(NbdRequest::Read(8192, 4096))
     };
-    let whole = Done::Data(8192, vec![7; 4096]);
+    let whole = NbdReply::Data(8192, vec![7; 4096]);
     assert_eq!(read(&[(8192, 2048), (10240, 2048)]).unwrap(), whole);
     assert_eq!(
         read(&[(11264, 1024), (8192, 2048), (10240, 1024)]).unwrap(),
@@ -498,12 +509,12 @@ fn a_reply_in_parts_has_each_byte_once() {
 
 #[test]
 fn a_server_that_does_not_reply_is_given_up_by_name() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let uri = scripted(&scratch, |_, stream| std::mem::forget(stream));
     let address = Address::parse(&uri).unwrap();
     let limit = Duration::from_millis(100);
     let mut client = Client::connect_within(address, limit).unwrap();
-    let error = client.call(Ask::Read(0, 4096)).unwrap_err();
+    let error = client.call(NbdRequest::Read(0, 4096)).unwrap_err();
     let words = error.to_string();
     assert!(matches!(error, ClientError::Silent { .. }), "{words}");
     let expected = format!("{uri}: the server has not replied for 0 s");
@@ -512,9 +523,9 @@ fn a_server_that_does_not_reply_is_given_up_by_name() {
 
 #[test]
 fn server_that_closes_each_connection_is_given_up_with_the_reason() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let uri = scripted_of(&scratch, |_| 1 << 20, |_, stream| drop(stream));
-    let error = connect(&uri).call(Ask::Read(0, 4096)).unwrap_err();
+    let error = connect(&uri).call(NbdRequest::Read(0, 4096)).unwrap_err();
     let words = error.to_string();
     assert!(matches!(error, ClientError::Closes { .. }), "{words}");
     assert!(words.contains("probably damaged"), "{words}");
@@ -522,8 +533,8 @@ fn server_that_closes_each_connection_is_given_up_with_the_reason() {
 
 #[test]
 fn what_is_no_disk_or_in_use_is_refused() {
-    let scratch = Scratch::new().unwrap();
-    let refuse = |word: &str| Source::open(word).unwrap_err().to_string();
+    let scratch = ScratchDirectory::new().unwrap();
+    let refuse = |word: &str| TransferSource::open(word).unwrap_err().to_string();
     let path = scratch.path().to_str().unwrap();
     assert!(refuse(path).contains("is a directory: a source is a raw image"));
     let fifo = scratch.path().join("fifo");
@@ -533,7 +544,7 @@ fn what_is_no_disk_or_in_use_is_refused() {
     assert!(refuse(&format!("{path}/nothing")).contains("No such file"));
     assert!(refuse("nbd+unix:///mail").contains("needs a path"));
     assert!(refuse(&format!("nbd+unix:///x?socket={path}/none")).contains("cannot connect to"));
-    let served = Served::start("ring", 1 << 20);
+    let served = VolumeServer::start("ring", 1 << 20);
     let disk = served.disk();
     assert!(refuse(disk.to_str().unwrap()).contains("in use: by a volume"));
     let wrong = served.uri().replace("/mail?", "/web?");
@@ -570,12 +581,12 @@ fn what_is_no_disk_or_in_use_is_refused() {
 
 #[test]
 fn a_file_that_shrinks_while_it_is_read_is_noticed() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let path = scratch.write("source", vec![1; 32 << 20]).unwrap();
-    let source = Source::open(path.to_str().unwrap()).unwrap();
+    let source = TransferSource::open(path.to_str().unwrap()).unwrap();
     let (mut reader, writer) = std::io::pipe().unwrap();
     let copying = std::thread::spawn(move || {
-        let target = Target::stream(OwnedFd::from(writer).into()).unwrap();
+        let target = TransferTarget::stream(OwnedFd::from(writer).into()).unwrap();
         transfer::run(source, target, &Arc::default())
     });
     reader.read_exact(&mut [0; 4096]).unwrap();

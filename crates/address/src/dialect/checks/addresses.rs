@@ -1,7 +1,7 @@
 //! Checks for router ids and addresses that are used twice.
 
 use crate::codes;
-use crate::config::{Instance, Transport};
+use crate::config::{Instance, InstanceTransport};
 use crate::dialect::family::draft::InstanceDraft;
 use crate::dialect::loader::Loader;
 use language::{Diagnostic, Span};
@@ -39,7 +39,7 @@ pub(super) fn router_ids(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
             told.push(
                 Diagnostic::error(&codes::SAME_ROUTER_ID, vrid.span, message)
                     .label("duplicate")
-                    .also(*span, "first used here")
+                    .with_label(*span, "first used here")
                     .help("give each instance a different number from 1 to 255, the same on all machines"),
             );
         }
@@ -51,8 +51,13 @@ pub(super) fn router_ids(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
 /// Returns whether adverts of one instance reach the other.
 fn meet(one: &Instance, other: &Instance) -> bool {
     match (&one.transport, &other.transport) {
-        (Transport::Multicast { group: a }, Transport::Multicast { group: b }) => a == b,
-        (Transport::Unicast { peers: a, .. }, Transport::Unicast { peers: b, .. }) => {
+        (InstanceTransport::Multicast { group: a }, InstanceTransport::Multicast { group: b }) => {
+            a == b
+        }
+        (
+            InstanceTransport::Unicast { peers: a, .. },
+            InstanceTransport::Unicast { peers: b, .. },
+        ) => {
             let of_one: HashSet<IpAddr> = a.iter().map(|p| p.address).collect();
             b.iter().any(|p| of_one.contains(&p.address))
         }
@@ -82,7 +87,7 @@ pub(super) fn taken_twice(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
             };
             told.push(
                 Diagnostic::warning(&codes::ADDRESS_TWICE, at.span, message)
-                    .also(span, "first used here"),
+                    .with_label(span, "first used here"),
             );
         }
         if let Some(at) = draft.addresses.get(ADVERTISED_MAX) {

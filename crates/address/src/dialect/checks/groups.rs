@@ -22,7 +22,7 @@ pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<S
             l.report(
                 Diagnostic::error(&codes::DUPLICATE, group.place, message)
                     .label("second definition")
-                    .also(before, "first defined here"),
+                    .with_label(before, "first defined here"),
             );
         }
         if group.members.is_empty() {
@@ -52,7 +52,7 @@ pub(super) fn members(l: &mut Loader<'_>, drafts: &[InstanceDraft]) -> HashMap<S
                 };
                 l.report(
                     Diagnostic::error(&codes::MEMBER_TWICE, member.span, message)
-                        .also(other.span, "first named here"),
+                        .with_label(other.span, "first named here"),
                 );
             }
         }

@@ -4,7 +4,8 @@ use super::timers;
 use super::{NoWeights, preferences, resolve, transport};
 use crate::codes;
 use crate::config::{
-    Address, Authentication, Garp, Instance, Options, PRIORITY_DEFAULT, Start, Transport, Vmac,
+    Address, Authentication, Garp, Instance, InstanceTransport, Options, PRIORITY_DEFAULT, Start,
+    Vmac,
 };
 use crate::dialect::family::draft::{At, Defaults, GarpDraft, InstanceDraft};
 use crate::dialect::family::instance::{key, password};
@@ -25,7 +26,7 @@ pub(super) fn names(l: &mut Loader<'_>, drafts: &[InstanceDraft]) {
             l.report(
                 Diagnostic::error(&codes::DUPLICATE, draft.place, message)
                     .label("second definition")
-                    .also(before, "first defined here"),
+                    .with_label(before, "first defined here"),
             );
         }
     }
@@ -140,7 +141,7 @@ fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
         let message = "native_ipv6 has no effect: the first address is IPv4";
         l.report(
             Diagnostic::warning(&codes::MIXED_FAMILIES, span, message)
-                .also(at.span, "this decides"),
+                .with_label(at.span, "this decides"),
         );
     }
     let (same, other): (Vec<&At<Address>>, Vec<_>) = draft
@@ -161,7 +162,7 @@ fn family(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
             .label("treated as if it were in virtual_ipaddress_excluded")
             .help("move it to 'virtual_ipaddress_excluded': it moves with the others, and adverts do not name it");
         if let Some(first) = first {
-            told = told.also(first.span, "the first address decides");
+            told = told.with_label(first.span, "the first address decides");
         }
         l.report(told);
     }
@@ -200,17 +201,17 @@ fn state(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
         ),
         (Some(at), true) if at.value <= PRIORITY_DEFAULT => Some(
             Diagnostic::warning(&codes::STATE_AND_PRIORITY, at.span, format!("'state MASTER' does not decide the owner, and priority {} is not above a backup's default ({PRIORITY_DEFAULT})", at.value))
-                .also(span, "this claims ownership")
+                .with_label(span, "this claims ownership")
                 .help("the highest priority owns the addresses: set the priority of the owner to 150, for example"),
         ),
         (Some(at), true) if at.value < OWNER => Some(
             Diagnostic::new(&codes::STATE_WITHOUT_EFFECT, Severity::Diag, span, "'state MASTER' has no effect unless the priority is 255")
-                .also(at.span, "this determines the owner"),
+                .with_label(at.span, "this determines the owner"),
         ),
         (Some(at), false) if at.value == OWNER => Some(
             Diagnostic::warning(&codes::STATE_AND_PRIORITY, at.span, format!("'{name}' has priority 255, which owns \
                 the addresses, but begins as a backup"))
-                .also(span, "its state is BACKUP")
+                .with_label(span, "its state is BACKUP")
                 .help("write 'state MASTER', or a priority below 255"),
         ),
         _ => None,
@@ -308,7 +309,7 @@ fn preemption(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) {
 fn as_backup(told: Diagnostic, draft: &InstanceDraft) -> Diagnostic {
     let told = told.help("write 'state BACKUP' on all machines: the priority determines the owner");
     match &draft.start {
-        Some(at) => told.also(at.span, "set here").fix(at.span, "BACKUP"),
+        Some(at) => told.with_label(at.span, "set here").fix(at.span, "BACKUP"),
         None => told,
     }
 }
@@ -410,7 +411,7 @@ fn virtual_mac(l: &mut Loader<'_>, draft: &InstanceDraft, built: &mut Instance) 
         return;
     };
     vmac.transmit_on_base = draft.vmac_transmit_on_base.is_some();
-    let unicast = matches!(built.transport, Transport::Unicast { .. });
+    let unicast = matches!(built.transport, InstanceTransport::Unicast { .. });
     if unicast && vmac.ipvlan.is_none() && !vmac.transmit_on_base {
         vmac.transmit_on_base = true;
         let span = draft.peers.as_ref().map_or(draft.place, |p| p.span);

@@ -8,7 +8,7 @@ mod scripts;
 mod timers;
 mod transport;
 
-use super::family::draft::{At, Known, ReceivePolicy, Reference, References};
+use super::family::draft::{At, ReceivePolicy, Reference, References, TrackedWeights};
 use super::loader::Loader;
 use super::outside::Interface;
 use crate::codes;
@@ -35,7 +35,7 @@ pub(super) fn finish(l: &mut Loader<'_>) {
     fifos(l);
     let disabled = scripts::finish(l);
     interfaces(l);
-    l.drafts.known = Rc::new(Known {
+    l.drafts.known = Rc::new(TrackedWeights {
         scripts: weights(&l.drafts.scripts, |s| (&s.name, s.weight)),
         files: weights(&l.drafts.files, |f| (&f.name, f.weight)),
         processes: weights(&l.drafts.processes, |p| (&p.name, p.weight)),
@@ -134,7 +134,7 @@ fn fifos(l: &mut Loader<'_>) {
             let message = "both pipes have the same path";
             l.report(
                 Diagnostic::error(&codes::DUPLICATE, path.span, message)
-                    .also(before, "first used here"),
+                    .with_label(before, "first used here"),
             );
         }
         l.config.global.fifos.push(Fifo {

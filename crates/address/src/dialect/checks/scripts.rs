@@ -2,7 +2,7 @@
 
 use crate::codes;
 use crate::config::Account;
-use crate::dialect::family::draft::Command;
+use crate::dialect::family::draft::UncheckedProgram;
 use crate::dialect::loader::Loader;
 use crate::dialect::outside::Program;
 use language::Diagnostic;
@@ -59,7 +59,12 @@ pub(super) fn finish(l: &mut Loader<'_>) -> HashSet<String> {
 }
 
 /// Returns whether a script can be run, and reports why not.
-fn look(l: &mut Loader<'_>, command: &Command, account: Option<&Account>, root: bool) -> bool {
+fn look(
+    l: &mut Loader<'_>,
+    command: &UncheckedProgram,
+    account: Option<&Account>,
+    root: bool,
+) -> bool {
     let who = account.map_or("root", |a| a.name.as_str());
     let message = match l.outside.program(&command.program, account) {
         Program::Usable | Program::Unknown => return true,

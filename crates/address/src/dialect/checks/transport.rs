@@ -1,13 +1,13 @@
 //! Checks of the transport of an instance's adverts.
 
 use crate::codes;
-use crate::config::{GROUP4, GROUP6, Transport};
+use crate::config::{GROUP4, GROUP6, InstanceTransport};
 use crate::dialect::family::draft::InstanceDraft;
 use crate::dialect::loader::Loader;
 use language::Diagnostic;
 
 /// Returns the transport, and reports addresses of the other family.
-pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> Transport {
+pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> InstanceTransport {
     let mut other = |what: &str, address: std::net::IpAddr, span| {
         if address.is_ipv6() != ipv6 {
             let family = if ipv6 { "IPv6" } else { "IPv4" };
@@ -33,7 +33,7 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
         let bounded = peers
             .iter()
             .any(|p| p.value.min_ttl.is_some() || p.value.max_ttl.is_some());
-        return Transport::Unicast {
+        return InstanceTransport::Unicast {
             peers: peers.iter().map(|p| p.value.clone()).collect(),
             ttl: draft.ttl.as_ref().map(|t| t.value),
             check_source: bounded || draft.check_source.is_some() || l.drafts.defaults.check_source,
@@ -49,7 +49,7 @@ pub(super) fn resolve(l: &mut Loader<'_>, draft: &InstanceDraft, ipv6: bool) -> 
         false => defaults.group4.unwrap_or(GROUP4),
     };
     let group = draft.group.as_ref();
-    Transport::Multicast {
+    InstanceTransport::Multicast {
         group: group.map_or(default, |g| g.value),
     }
 }

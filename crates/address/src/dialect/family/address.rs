@@ -5,9 +5,9 @@ use super::tables::SCOPE;
 use crate::codes;
 use crate::config::{Address, Lifetime, Scope};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use crate::dialect::value::bits;
-use crate::dialect::words::Word;
+use crate::dialect::words::SourceWord;
 use language::keyword::Keyword;
 use language::{Diagnostic, suggest};
 use std::net::{IpAddr, Ipv4Addr};
@@ -16,28 +16,28 @@ use std::net::{IpAddr, Ipv4Addr};
 const LABEL_BYTES_MAX: usize = 15;
 
 /// Iterator over the words of a line.
-pub(in crate::dialect) struct Words<'w> {
-    words: &'w [Word],
+pub(in crate::dialect) struct WordIterator<'w> {
+    words: &'w [SourceWord],
     at: usize,
 }
 
-impl<'w> Words<'w> {
-    pub(super) fn new(words: &'w [Word]) -> Words<'w> {
-        Words { words, at: 0 }
+impl<'w> WordIterator<'w> {
+    pub(super) fn new(words: &'w [SourceWord]) -> WordIterator<'w> {
+        WordIterator { words, at: 0 }
     }
 
-    pub(super) fn next(&mut self) -> Option<&'w Word> {
+    pub(super) fn next(&mut self) -> Option<&'w SourceWord> {
         let word = self.words.get(self.at);
         self.at += 1;
         word
     }
 
-    pub(super) fn peek(&self) -> Option<&'w Word> {
+    pub(super) fn peek(&self) -> Option<&'w SourceWord> {
         self.words.get(self.at)
     }
 
     /// Returns the value behind the last word, and reports a missing one.
-    pub(super) fn value(&mut self, l: &mut Loader<'_>) -> Option<&'w Word> {
+    pub(super) fn value(&mut self, l: &mut Loader<'_>) -> Option<&'w SourceWord> {
         let value = self.next();
         if value.is_none()
             && let Some(name) = self.words.last()
@@ -50,7 +50,7 @@ impl<'w> Words<'w> {
 }
 
 /// Parses a word of an address line into the address.
-pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut Words<'_>, &mut Address);
+pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut WordIterator<'_>, &mut Address);
 
 /// Blocks that contain address lines.
 const ALL: &[&str] = &[
@@ -179,9 +179,9 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
 ];
 
 /// Parses the address of a line in the block `place`.
-pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Address>> {
+pub(super) fn read(l: &mut Loader<'_>, line: &ConfigStatement, place: &str) -> Option<At<Address>> {
     let first = line.words.first()?;
-    let mut words = Words::new(&line.words);
+    let mut words = WordIterator::new(&line.words);
     words.next();
     let (address, prefix) = l.network(first)?;
     let mut built = Address::new(address, prefix.unwrap_or_else(|| bits(address)));
@@ -206,7 +206,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ad
 /// Finds an option by name that is allowed in the block `place`.
 pub(super) fn find<B>(
     options: &'static [Keyword<B>],
-    word: &Word,
+    word: &SourceWord,
     place: &str,
 ) -> Option<&'static Keyword<B>> {
     options
@@ -215,7 +215,7 @@ pub(super) fn find<B>(
 }
 
 /// Returns the option with the most similar name.
-fn nearest<B>(options: &[Keyword<B>], word: &Word, place: &str) -> Option<&'static str> {
+fn nearest<B>(options: &[Keyword<B>], word: &SourceWord, place: &str) -> Option<&'static str> {
     let here = options.iter().filter(|row| row.places.contains(&place));
     suggest::nearest(&word.text, here.map(Keyword::name))
 }
@@ -224,7 +224,7 @@ fn nearest<B>(options: &[Keyword<B>], word: &Word, place: &str) -> Option<&'stat
 pub(super) fn unknown<B>(
     l: &mut Loader<'_>,
     options: &[Keyword<B>],
-    word: &Word,
+    word: &SourceWord,
     place: &str,
     what: &str,
 ) {
@@ -236,14 +236,14 @@ pub(super) fn unknown<B>(
 }
 
 /// Parses the value of `track_group`, whose block may follow further down.
-pub(super) fn track_group(l: &mut Loader<'_>, words: &mut Words<'_>) -> Option<String> {
+pub(super) fn track_group(l: &mut Loader<'_>, words: &mut WordIterator<'_>) -> Option<String> {
     let word = words.value(l)?;
     let (value, span) = (word.text.clone(), word.span);
     l.drafts.track_group_uses.push(At { value, span });
     Some(word.text.clone())
 }
 
-fn unknown_option(l: &mut Loader<'_>, word: &Word, place: &str) {
+fn unknown_option(l: &mut Loader<'_>, word: &SourceWord, place: &str) {
     let message = format!("unknown word '{}' after an address", word.text);
     let told = Diagnostic::error(&codes::UNKNOWN_KEYWORD, word.span, message);
     let near = nearest(OPTIONS, word, place);
@@ -261,7 +261,7 @@ fn unknown_option(l: &mut Loader<'_>, word: &Word, place: &str) {
     });
 }
 
-fn broadcast(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
+fn broadcast(l: &mut Loader<'_>, words: &mut WordIterator<'_>, a: &mut Address) {
     let Some(word) = words.value(l) else { return };
     let IpAddr::V4(own) = a.address else {
         let message = "IPv6 has no broadcast addresses";
@@ -283,7 +283,7 @@ fn broadcast(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
     };
 }
 
-fn label(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
+fn label(l: &mut Loader<'_>, words: &mut WordIterator<'_>, a: &mut Address) {
     let Some(word) = words.value(l) else { return };
     if word.text.len() > LABEL_BYTES_MAX {
         let message = format!(
@@ -296,7 +296,7 @@ fn label(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
     a.label = Some(word.text.clone());
 }
 
-fn preferred(l: &mut Loader<'_>, words: &mut Words<'_>, a: &mut Address) {
+fn preferred(l: &mut Loader<'_>, words: &mut WordIterator<'_>, a: &mut Address) {
     let Some(word) = words.value(l) else { return };
     a.preferred = match word.text.as_str() {
         "forever" => Some(Lifetime::Forever),

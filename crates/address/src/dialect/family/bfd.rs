@@ -7,7 +7,7 @@ use crate::codes;
 use crate::config::{BfdSession, Weight};
 use crate::dialect::keyword::{Row, TOP, block, line, so_anyway};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -126,7 +126,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-fn session(l: &mut Loader<'_>, node: &Node) {
+fn session(l: &mut Loader<'_>, node: &ConfigStatement) {
     let draft = named(l, node, "bfd_instance", |name| BfdSession {
         name,
         neighbour: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -169,19 +169,23 @@ fn session(l: &mut Loader<'_>, node: &Node) {
     }
 }
 
-fn neighbour(l: &mut Loader<'_>, node: &Node) {
+fn neighbour(l: &mut Loader<'_>, node: &ConfigStatement) {
     let value = node.argument().and_then(|w| l.address(w));
     put(&mut l.drafts.bfd, value, |s| &mut s.neighbour);
 }
 
-fn interval(l: &mut Loader<'_>, node: &Node, field: impl FnOnce(&mut BfdSession) -> &mut Duration) {
+fn interval(
+    l: &mut Loader<'_>,
+    node: &ConfigStatement,
+    field: impl FnOnce(&mut BfdSession) -> &mut Duration,
+) {
     let value = l.at(node, |l, w| {
         l.milliseconds(w, INTERVAL_MIN_US..=INTERVAL_MAX_US)
     });
     put(&mut l.drafts.bfd, value.map(|at| at.value), field);
 }
 
-fn hops(l: &mut Loader<'_>, node: &Node) {
+fn hops(l: &mut Loader<'_>, node: &ConfigStatement) {
     let value = l.count(node, 1..=255);
     put(&mut l.drafts.bfd, value, |s| &mut s.ttl);
 }

@@ -141,7 +141,7 @@ pub(in crate::dialect) struct GroupDraft {
 
 /// A program that is checked once its account is known.
 #[derive(Clone, Debug)]
-pub(in crate::dialect) struct Command {
+pub(in crate::dialect) struct UncheckedProgram {
     /// Kind of program: "notify script".
     pub(in crate::dialect) what: &'static str,
     pub(in crate::dialect) program: String,
@@ -173,7 +173,7 @@ pub(in crate::dialect) struct Drafts {
     pub(in crate::dialect) files: Vec<At<TrackFile>>,
     pub(in crate::dialect) processes: Vec<At<TrackProcess>>,
     pub(in crate::dialect) bfd: Vec<At<BfdSession>>,
-    pub(in crate::dialect) commands: Vec<Command>,
+    pub(in crate::dialect) commands: Vec<UncheckedProgram>,
     pub(in crate::dialect) track_groups: Vec<At<(String, Vec<At<String>>)>>,
     /// Interfaces that must exist, each with the kind of line that names it.
     pub(in crate::dialect) interfaces: Vec<(At<String>, &'static str)>,
@@ -189,7 +189,7 @@ pub(in crate::dialect) struct Drafts {
     /// Names of blocks by their kind, each with its first position.
     pub(in crate::dialect) named: HashMap<(&'static str, String), Span>,
     /// Weights of tracked objects, set when all of them have been read.
-    pub(in crate::dialect) known: Rc<Known>,
+    pub(in crate::dialect) known: Rc<TrackedWeights>,
     /// Interfaces of instances with `linkbeat_use_polling`.
     pub(in crate::dialect) polled: Vec<String>,
     /// Number of rules that got a default preference.
@@ -198,7 +198,7 @@ pub(in crate::dialect) struct Drafts {
 
 /// Weights of tracked objects, by name.
 #[derive(Clone, Debug, Default)]
-pub(in crate::dialect) struct Known {
+pub(in crate::dialect) struct TrackedWeights {
     pub(in crate::dialect) scripts: HashMap<String, Weight>,
     pub(in crate::dialect) files: HashMap<String, Weight>,
     pub(in crate::dialect) processes: HashMap<String, Weight>,

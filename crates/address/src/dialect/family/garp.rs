@@ -6,7 +6,7 @@ use crate::codes;
 use crate::config::GarpGroup;
 use crate::dialect::keyword::{Row, TOP, block, line};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use language::Diagnostic;
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ const DAY_S: i64 = 86_400;
 /// Maximum time between two packets of a block, in microseconds.
 const INTERVAL_MAX_US: u64 = 1_000_000;
 
-type Run = fn(&mut Loader<'_>, &Node);
+type StatementParser = fn(&mut Loader<'_>, &ConfigStatement);
 
 const fn of_instance(
     syntax: &'static str,
     doc: &'static str,
     example: &'static str,
-    run: Run,
+    run: StatementParser,
 ) -> Row {
     Row {
         places: &[INSTANCE],
@@ -32,7 +32,12 @@ const fn of_instance(
     }
 }
 
-const fn of_all(syntax: &'static str, doc: &'static str, example: &'static str, run: Run) -> Row {
+const fn of_all(
+    syntax: &'static str,
+    doc: &'static str,
+    example: &'static str,
+    run: StatementParser,
+) -> Row {
     Row {
         places: &[GLOBAL],
         syntax,
@@ -212,7 +217,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-fn draft<'l>(l: &'l mut Loader<'_>, node: &Node) -> &'l mut GarpDraft {
+fn draft<'l>(l: &'l mut Loader<'_>, node: &ConfigStatement) -> &'l mut GarpDraft {
     let draft = match l.place {
         GLOBAL => &mut l.drafts.defaults.garp,
         _ => &mut l.instance.garp,
@@ -223,7 +228,7 @@ fn draft<'l>(l: &'l mut Loader<'_>, node: &Node) -> &'l mut GarpDraft {
 
 fn seconds(
     l: &mut Loader<'_>,
-    node: &Node,
+    node: &ConfigStatement,
     field: impl FnOnce(&mut GarpDraft) -> &mut Option<Duration>,
 ) {
     let value = l.seconds(node, 0..=DAY_S);
@@ -232,7 +237,7 @@ fn seconds(
 
 fn times(
     l: &mut Loader<'_>,
-    node: &Node,
+    node: &ConfigStatement,
     least: i64,
     field: impl FnOnce(&mut GarpDraft) -> &mut Option<u32>,
 ) {
@@ -240,11 +245,11 @@ fn times(
     *field(draft(l, node)) = value;
 }
 
-fn interval(l: &mut Loader<'_>, node: &Node) -> Option<Duration> {
+fn interval(l: &mut Loader<'_>, node: &ConfigStatement) -> Option<Duration> {
     l.timer(node.argument()?, 0..=INTERVAL_MAX_US)
 }
 
-fn extra(l: &mut Loader<'_>, node: &Node) {
+fn extra(l: &mut Loader<'_>, node: &ConfigStatement) {
     let words = node.arguments();
     let all = words.first().is_some_and(|w| w.text == "all");
     let Some(word) = words.get(usize::from(all)) else {
@@ -258,7 +263,7 @@ fn extra(l: &mut Loader<'_>, node: &Node) {
     draft(l, node).extra = value.map(|n| (Duration::from_secs(n), all));
 }
 
-fn group(l: &mut Loader<'_>, node: &Node) {
+fn group(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.config.garp_groups.push(GarpGroup::default());
     l.children(GARP_GROUP, node);
     let empty = l

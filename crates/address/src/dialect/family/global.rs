@@ -6,7 +6,7 @@ use super::{GLOBAL, INSTANCE};
 use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, block, line, no_effect, so_anyway};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use language::{Diagnostic, Severity};
 use std::net::IpAddr;
 
@@ -263,7 +263,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
 ];
 
-fn group(l: &mut Loader<'_>, node: &Node, ipv6: bool) -> Option<IpAddr> {
+fn group(l: &mut Loader<'_>, node: &ConfigStatement, ipv6: bool) -> Option<IpAddr> {
     let word = node.argument()?;
     let address = l.address(word)?;
     if address.is_multicast() && address.is_ipv6() == ipv6 {
@@ -275,7 +275,7 @@ fn group(l: &mut Loader<'_>, node: &Node, ipv6: bool) -> Option<IpAddr> {
     None
 }
 
-fn linkbeat(l: &mut Loader<'_>, _: &Node) {
+fn linkbeat(l: &mut Loader<'_>, _: &ConfigStatement) {
     if l.place == TOP {
         l.drafts.defaults.linkbeat_all = true;
     } else {
@@ -284,9 +284,9 @@ fn linkbeat(l: &mut Loader<'_>, _: &Node) {
     }
 }
 
-fn include_check(l: &mut Loader<'_>, node: &Node) {
+fn include_check(l: &mut Loader<'_>, node: &ConfigStatement) {
     for word in node.arguments() {
-        let plain = crate::dialect::words::Word {
+        let plain = crate::dialect::words::SourceWord {
             text: word.text.trim_start_matches(['+', '-']).to_owned(),
             ..word.clone()
         };
@@ -295,7 +295,7 @@ fn include_check(l: &mut Loader<'_>, node: &Node) {
     }
 }
 
-fn receive_policy(l: &mut Loader<'_>, node: &Node) {
+fn receive_policy(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(word) = node.argument() else { return };
     l.drafts.defaults.receive_policy = match word.text.as_str() {
         "MTU" => Some(ReceivePolicy::Mtu),

@@ -6,8 +6,8 @@ use crate::codes;
 use crate::config::{Options, Start, Vmac};
 use crate::dialect::keyword::{Row, TOP, block, line};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
-use crate::dialect::words::Word;
+use crate::dialect::tree::ConfigStatement;
+use crate::dialect::words::SourceWord;
 use language::{Diagnostic, suggest};
 use std::net::IpAddr;
 
@@ -239,7 +239,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-fn instance(l: &mut Loader<'_>, node: &Node) {
+fn instance(l: &mut Loader<'_>, node: &ConfigStatement) {
     let name = node.argument().cloned().unwrap_or_default();
     l.instance = InstanceDraft {
         name: name.text,
@@ -254,7 +254,7 @@ fn instance(l: &mut Loader<'_>, node: &Node) {
     l.drafts.instances.push(done);
 }
 
-fn state(l: &mut Loader<'_>, node: &Node) {
+fn state(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(word) = node.argument() else { return };
     let value = match word.text.as_str() {
         "MASTER" => Start::Master,
@@ -279,7 +279,7 @@ fn state(l: &mut Loader<'_>, node: &Node) {
     });
 }
 
-fn interface(l: &mut Loader<'_>, node: &Node) {
+fn interface(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(word) = node.argument() else {
         l.instance.interface_told = true;
         return;
@@ -292,7 +292,7 @@ fn interface(l: &mut Loader<'_>, node: &Node) {
     l.drafts.interfaces.push((named, "vrrp_instance"));
 }
 
-fn vrid(l: &mut Loader<'_>, node: &Node) {
+fn vrid(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.instance.vrid = l.at(node, |l, w| l.small(w, 1..=255));
     l.instance.vrid_told = l.instance.vrid.is_none();
 }
@@ -309,7 +309,7 @@ fn option<T>(l: &mut Loader<'_>, value: Option<At<T>>, field: impl FnOnce(&mut O
 /// has a prefix.
 pub(super) fn switch(
     l: &mut Loader<'_>,
-    node: &Node,
+    node: &ConfigStatement,
     field: impl FnOnce(&mut Options) -> &mut bool,
 ) {
     let Some(value) = l.switch(node) else { return };
@@ -321,12 +321,12 @@ pub(super) fn switch(
     options.set(name, node.place(), |o| *field(o) = value);
 }
 
-fn preempt(l: &mut Loader<'_>, node: &Node, value: bool) {
+fn preempt(l: &mut Loader<'_>, node: &ConfigStatement, value: bool) {
     let options = &mut l.instance.options;
     options.set("preempt", node.place(), |o| o.preempt = value);
 }
 
-fn preempt_delay(l: &mut Loader<'_>, node: &Node) {
+fn preempt_delay(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(word) = node.argument() else { return };
     if let Some(value) = l.timer(word, 0..=1_000_000_000) {
         let options = &mut l.instance.options;
@@ -334,21 +334,21 @@ fn preempt_delay(l: &mut Loader<'_>, node: &Node) {
     }
 }
 
-fn accept(l: &mut Loader<'_>, node: &Node, value: bool) {
+fn accept(l: &mut Loader<'_>, node: &ConfigStatement, value: bool) {
     let options = &mut l.instance.options;
     options.set("accept", node.place(), |o| o.accept = value);
 }
 
-fn authentication(l: &mut Loader<'_>, node: &Node) {
+fn authentication(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.instance.auth_place = Some(node.place());
     l.children(AUTHENTICATION, node);
 }
 
-fn auth_type(l: &mut Loader<'_>, node: &Node) {
+fn auth_type(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.instance.auth_ah = l.at(node, |l, w| l.choice(w, &[("PASS", false), ("AH", true)]));
 }
 
-fn auth_pass(l: &mut Loader<'_>, node: &Node) {
+fn auth_pass(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.instance.auth_pass = l.at(node, |_, w| Some(w.text.clone().into_bytes()));
 }
 
@@ -371,7 +371,7 @@ pub(in crate::dialect) fn key(bytes: &[u8]) -> [u8; KEY_BYTES] {
     key
 }
 
-fn use_vmac(l: &mut Loader<'_>, node: &Node) {
+fn use_vmac(l: &mut Loader<'_>, node: &ConfigStatement) {
     let mut vmac = Vmac::default();
     for word in node.arguments() {
         match mac(&word.text, l.instance.vrid.as_ref().map(|v| v.value)) {
@@ -387,7 +387,7 @@ fn use_vmac(l: &mut Loader<'_>, node: &Node) {
 }
 
 /// Checks that a name is valid for an interface.
-fn interface_name(l: &mut Loader<'_>, word: &Word) -> Option<String> {
+fn interface_name(l: &mut Loader<'_>, word: &SourceWord) -> Option<String> {
     /// IFNAMSIZ without the terminating zero.
     const NAME_BYTES_MAX: usize = 15;
     if word.text.len() <= NAME_BYTES_MAX && !word.text.contains('/') && !word.text.is_empty() {
@@ -414,7 +414,7 @@ fn mac(text: &str, vrid: Option<u8>) -> Option<[u8; 6]> {
     octets.try_into().ok()
 }
 
-fn use_ipvlan(l: &mut Loader<'_>, node: &Node) {
+fn use_ipvlan(l: &mut Loader<'_>, node: &ConfigStatement) {
     let mut vmac = Vmac {
         ipvlan: Some(None),
         ..Vmac::default()
@@ -432,7 +432,7 @@ fn use_ipvlan(l: &mut Loader<'_>, node: &Node) {
     l.instance.vmac = Some(vmac);
 }
 
-fn debug(l: &mut Loader<'_>, node: &Node) {
+fn debug(l: &mut Loader<'_>, node: &ConfigStatement) {
     if let Some(word) = node.argument() {
         l.number(word, 0..=4);
     }

@@ -4,7 +4,7 @@ use super::{GLOBAL, INSTANCE};
 use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, block, line};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use language::Diagnostic;
 
 const fn row(syntax: &'static str, example: &'static str, build: Build) -> Row {
@@ -125,7 +125,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
 ];
 
 /// Reports a keyword for IPVS, unless the command line excludes IPVS.
-pub(super) fn concerns_ipvs(l: &mut Loader<'_>, node: &Node) {
+pub(super) fn concerns_ipvs(l: &mut Loader<'_>, node: &ConfigStatement) {
     if l.options.vrrp_only {
         return;
     }

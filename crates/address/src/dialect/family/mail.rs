@@ -4,7 +4,7 @@ use super::{GLOBAL, GROUP, INSTANCE};
 use crate::codes;
 use crate::dialect::keyword::{Row, block, line};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 
 const RECEIVERS_MAX: usize = 1000;
 /// Default port of a mail server.
@@ -84,7 +84,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-fn receivers(l: &mut Loader<'_>, node: &Node) {
+fn receivers(l: &mut Loader<'_>, node: &ConfigStatement) {
     for word in node.nodes().iter().flat_map(|line| &line.words) {
         if word
             .text
@@ -99,7 +99,7 @@ fn receivers(l: &mut Loader<'_>, node: &Node) {
     }
 }
 
-fn server(l: &mut Loader<'_>, node: &Node) {
+fn server(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(host) = node.text() else { return };
     let port = match node.arguments().get(1) {
         Some(word) => l.small(word, 1..=65535),

@@ -1,14 +1,14 @@
 //! Keywords of notify scripts and pipes.
 
-use super::draft::{At, Command};
+use super::draft::{At, UncheckedProgram};
 use super::{GLOBAL, GROUP, INSTANCE};
 use crate::codes;
 use crate::config::{Account, Notify, NotifyScripts};
 use crate::dialect::keyword::{Row, line};
 use crate::dialect::loader::Loader;
 use crate::dialect::outside::NoAccount;
-use crate::dialect::tree::Node;
-use crate::dialect::words::{Word, command};
+use crate::dialect::tree::ConfigStatement;
+use crate::dialect::words::{SourceWord, command};
 use language::Diagnostic;
 use std::path::PathBuf;
 
@@ -184,13 +184,13 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
 /// Parses the script of a line and the account that runs it.
 pub(in crate::dialect) fn script(
     l: &mut Loader<'_>,
-    node: &Node,
+    node: &ConfigStatement,
     what: &'static str,
 ) -> Option<Notify> {
     let word = node.argument()?;
     let words = split(l, word)?;
     let account = account(l, node.arguments().get(1..).unwrap_or_default());
-    l.drafts.commands.push(Command {
+    l.drafts.commands.push(UncheckedProgram {
         what,
         program: words.first().cloned().unwrap_or_default(),
         script: None,
@@ -201,7 +201,7 @@ pub(in crate::dialect) fn script(
 }
 
 /// Splits a script into program and arguments.
-pub(in crate::dialect) fn split(l: &mut Loader<'_>, word: &Word) -> Option<Vec<String>> {
+pub(in crate::dialect) fn split(l: &mut Loader<'_>, word: &SourceWord) -> Option<Vec<String>> {
     match command(&word.text) {
         Some(words) if !words.is_empty() && words.len() <= WORDS_MAX => Some(words),
         Some(words) => {
@@ -221,7 +221,7 @@ pub(in crate::dialect) fn split(l: &mut Loader<'_>, word: &Word) -> Option<Vec<S
 }
 
 /// Looks up a user and an optional group by name.
-pub(in crate::dialect) fn account(l: &mut Loader<'_>, words: &[Word]) -> Option<Account> {
+pub(in crate::dialect) fn account(l: &mut Loader<'_>, words: &[SourceWord]) -> Option<Account> {
     let user = words.first()?;
     let group = words.get(1);
     match l
@@ -257,12 +257,16 @@ fn scripts<'l>(l: &'l mut Loader<'_>) -> &'l mut NotifyScripts {
     }
 }
 
-fn set(l: &mut Loader<'_>, node: &Node, field: fn(&mut NotifyScripts) -> &mut Option<Notify>) {
+fn set(
+    l: &mut Loader<'_>,
+    node: &ConfigStatement,
+    field: fn(&mut NotifyScripts) -> &mut Option<Notify>,
+) {
     let found = script(l, node, "notify script");
     *field(scripts(l)) = found;
 }
 
-fn deleted(l: &mut Loader<'_>, node: &Node) {
+fn deleted(l: &mut Loader<'_>, node: &ConfigStatement) {
     let found = match node.argument() {
         Some(_) => script(l, node, "notify script"),
         None => None,
@@ -270,7 +274,7 @@ fn deleted(l: &mut Loader<'_>, node: &Node) {
     scripts(l).deleted = Some(found);
 }
 
-fn fifo(l: &mut Loader<'_>, node: &Node, which: usize) {
+fn fifo(l: &mut Loader<'_>, node: &ConfigStatement, which: usize) {
     let Some(word) = node.argument() else { return };
     if !word.text.starts_with('/') {
         let message = format!("'{}' is not an absolute path", word.text);
@@ -286,7 +290,7 @@ fn fifo(l: &mut Loader<'_>, node: &Node, which: usize) {
     });
 }
 
-fn fifo_script(l: &mut Loader<'_>, node: &Node, which: usize) {
+fn fifo_script(l: &mut Loader<'_>, node: &ConfigStatement, which: usize) {
     let Some(found) = script(l, node, "fifo script") else {
         return;
     };

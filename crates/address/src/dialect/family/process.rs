@@ -5,7 +5,7 @@ use super::global::row;
 use crate::codes;
 use crate::dialect::keyword::{Build, Row, TOP, line, no_effect, so_anyway};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 
 const fn both(syntax: &'static str, doc: &'static str, example: &'static str, build: Build) -> Row {
     Row {
@@ -260,7 +260,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
 ];
 
 /// Parses `022`, `0x12` or `IWGRP|IWOTH`.
-fn umask(l: &mut Loader<'_>, node: &Node) {
+fn umask(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(word) = node.argument() else { return };
     let number = match word.text.as_str() {
         text if text.starts_with("0x") => u32::from_str_radix(&text[2..], 16).ok(),

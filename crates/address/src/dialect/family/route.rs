@@ -1,14 +1,14 @@
 //! Route lines of `virtual_routes` and `static_routes`, with the syntax of `ip route`.
 
-use super::address::{Words, find, track_group, unknown};
+use super::address::{WordIterator, find, track_group, unknown};
 use super::draft::At;
 use super::tables::{PROTOCOL, REALM, SCOPE, TABLE, TOS, plain};
 use crate::codes;
 use crate::config::{NextHop, Route, RouteKind, Scope};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use crate::dialect::value::bits;
-use crate::dialect::words::Word;
+use crate::dialect::words::SourceWord;
 use language::Diagnostic;
 use language::keyword::Keyword;
 use std::net::IpAddr;
@@ -18,15 +18,15 @@ const HOPS_MAX: usize = 256;
 
 /// A route while its line is parsed.
 #[derive(Default)]
-pub(in crate::dialect) struct Draft {
+pub(in crate::dialect) struct RouteDraft {
     route: Route,
     /// `nexthop` has started a list of hops: further words apply to the last hop.
     nexthops: bool,
     /// The word that is being parsed.
-    word: Word,
+    word: SourceWord,
 }
 
-impl Draft {
+impl RouteDraft {
     fn hop(&mut self) -> &mut NextHop {
         if self.route.hops.is_empty() {
             self.route.hops.push(NextHop::default());
@@ -37,7 +37,7 @@ impl Draft {
 }
 
 /// Parses a word of a route line into the route.
-pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut Words<'_>, &mut Draft);
+pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut WordIterator<'_>, &mut RouteDraft);
 
 type Row = Keyword<Build>;
 
@@ -374,12 +374,12 @@ const KINDS: &[(&str, RouteKind)] = &[
 const NOT_BUILT: &[&str] = &["encap", "ttl-propagate", "expires", "as", "vrf"];
 
 /// Parses the route of a line in the block `place`.
-pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Route>> {
+pub(super) fn read(l: &mut Loader<'_>, line: &ConfigStatement, place: &str) -> Option<At<Route>> {
     let first = line.words.first()?;
-    let mut draft = Draft::default();
+    let mut draft = RouteDraft::default();
     let text: Vec<&str> = line.words.iter().map(|w| w.text.as_str()).collect();
     draft.route.text = text.join(" ");
-    let mut words = Words::new(&line.words);
+    let mut words = WordIterator::new(&line.words);
     let mut placed = false;
     while let Some(word) = words.next() {
         draft.word = word.clone();
@@ -415,7 +415,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ro
 
 fn finish(
     l: &mut Loader<'_>,
-    draft: Draft,
+    draft: RouteDraft,
     placed: bool,
     span: language::Span,
 ) -> Option<At<Route>> {
@@ -481,7 +481,7 @@ fn finish(
     Some(At { value: route, span })
 }
 
-fn destination(l: &mut Loader<'_>, word: &Word, d: &mut Draft) {
+fn destination(l: &mut Loader<'_>, word: &SourceWord, d: &mut RouteDraft) {
     match word.text.as_str() {
         "default" | "any" | "all" => d.route.destination = None,
         "default6" => d.route.ipv6 = true,
@@ -489,12 +489,12 @@ fn destination(l: &mut Loader<'_>, word: &Word, d: &mut Draft) {
     }
 }
 
-pub(super) fn network(l: &mut Loader<'_>, word: &Word) -> Option<(IpAddr, u8)> {
+pub(super) fn network(l: &mut Loader<'_>, word: &SourceWord) -> Option<(IpAddr, u8)> {
     let (address, prefix) = l.network(word)?;
     Some((address, prefix.unwrap_or_else(|| bits(address))))
 }
 
-fn via(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn via(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RouteDraft) {
     if words
         .peek()
         .is_some_and(|w| w.text == "inet" || w.text == "inet6")
@@ -505,7 +505,7 @@ fn via(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
     d.hop().via = gateway;
 }
 
-fn or(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn or(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RouteDraft) {
     let place = d.word.span;
     l.report(
         Diagnostic::warning(&codes::DEPRECATED, place, "'or' in a route is obsolete")
@@ -527,7 +527,7 @@ fn or(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
     }
 }
 
-fn device(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn device(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RouteDraft) {
     let Some(word) = words.value(l) else { return };
     let (value, span) = (word.text.clone(), word.span);
     l.drafts.interfaces.push((At { value, span }, "a route"));
@@ -541,17 +541,23 @@ fn device(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
     d.hop().interface = Some(name);
 }
 
-fn metric(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn metric(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RouteDraft) {
     d.route.metric = words
         .value(l)
         .and_then(|v| l.small(v, 0..=i64::from(u32::MAX)));
 }
 
-fn tos(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn tos(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RouteDraft) {
     d.route.tos = words.value(l).and_then(|v| l.named_as(v, &TOS));
 }
 
-fn number(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft, metric: u16, factor: u32) {
+fn number(
+    l: &mut Loader<'_>,
+    words: &mut WordIterator<'_>,
+    d: &mut RouteDraft,
+    metric: u16,
+    factor: u32,
+) {
     let locked = words.peek().is_some_and(|w| w.text == "lock");
     if locked {
         words.next();
@@ -572,8 +578,8 @@ fn number(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft, metric: u16,
 }
 
 /// Parses `FROM/TO` or `TO` and packs the realms as the kernel does.
-pub(super) fn realms(l: &mut Loader<'_>, word: &Word) -> Option<u32> {
-    let part = |text: &str| Word {
+pub(super) fn realms(l: &mut Loader<'_>, word: &SourceWord) -> Option<u32> {
+    let part = |text: &str| SourceWord {
         text: text.to_owned(),
         ..word.clone()
     };

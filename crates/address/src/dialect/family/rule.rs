@@ -1,26 +1,26 @@
 //! Rule lines of `virtual_rules` and `static_rules`, with the syntax of `ip rule`.
 
-use super::address::{Words, find, track_group, unknown};
+use super::address::{WordIterator, find, track_group, unknown};
 use super::draft::At;
 use super::route::{network, realms};
 use super::tables::{GROUP, IP_PROTOCOL, PROTOCOL, TABLE, TOS, plain};
 use crate::codes;
 use crate::config::{Rule, RuleAction};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
-use crate::dialect::words::Word;
+use crate::dialect::tree::ConfigStatement;
+use crate::dialect::words::SourceWord;
 use language::keyword::Keyword;
 
 /// A rule while its line is parsed.
 #[derive(Default)]
-pub(in crate::dialect) struct Draft {
+pub(in crate::dialect) struct RuleDraft {
     rule: Rule,
     action: Option<RuleAction>,
     family: Option<bool>,
 }
 
 /// Parses a word of a rule line into the rule.
-pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut Words<'_>, &mut Draft);
+pub(in crate::dialect) type Build = fn(&mut Loader<'_>, &mut WordIterator<'_>, &mut RuleDraft);
 
 type Row = Keyword<Build>;
 
@@ -280,12 +280,12 @@ pub(in crate::dialect) static OPTIONS: &[Row] = &[
 ];
 
 /// Parses the rule of a line in the block `place`.
-pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Rule>> {
+pub(super) fn read(l: &mut Loader<'_>, line: &ConfigStatement, place: &str) -> Option<At<Rule>> {
     let span = line.whole();
     let text: Vec<&str> = line.words.iter().map(|w| w.text.as_str()).collect();
-    let mut draft = Draft::default();
+    let mut draft = RuleDraft::default();
     draft.rule.text = text.join(" ");
-    let mut words = Words::new(&line.words);
+    let mut words = WordIterator::new(&line.words);
     while let Some(word) = words.next() {
         let Some(row) = find(OPTIONS, word, place) else {
             unknown(l, OPTIONS, word, place, "a rule");
@@ -293,7 +293,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ru
         };
         (row.build)(l, &mut words, &mut draft);
     }
-    let Draft {
+    let RuleDraft {
         mut rule,
         action,
         family,
@@ -321,7 +321,7 @@ pub(super) fn read(l: &mut Loader<'_>, line: &Node, place: &str) -> Option<At<Ru
     Some(At { value: rule, span })
 }
 
-fn prefix(l: &mut Loader<'_>, words: &mut Words<'_>) -> Option<(std::net::IpAddr, u8)> {
+fn prefix(l: &mut Loader<'_>, words: &mut WordIterator<'_>) -> Option<(std::net::IpAddr, u8)> {
     let word = words.value(l)?;
     match word.text.as_str() {
         "all" | "any" | "default" => None,
@@ -329,30 +329,30 @@ fn prefix(l: &mut Loader<'_>, words: &mut Words<'_>) -> Option<(std::net::IpAddr
     }
 }
 
-fn input(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn input(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RuleDraft) {
     d.rule.input = words.value(l).map(|v| v.text.clone());
 }
 
-fn tos(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn tos(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RuleDraft) {
     d.rule.tos = words.value(l).and_then(|v| l.named_as(v, &TOS));
 }
 
-fn preference(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn preference(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RuleDraft) {
     d.rule.preference = words
         .value(l)
         .and_then(|v| l.small(v, 1..=i64::from(u32::MAX)));
 }
 
-fn table(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn table(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RuleDraft) {
     let value = words.value(l).and_then(|v| l.named(v, &TABLE));
     d.action = value.map(RuleAction::Table);
 }
 
-fn ip_protocol(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn ip_protocol(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RuleDraft) {
     d.rule.protocol = words.value(l).and_then(|v| l.named_as(v, &IP_PROTOCOL));
 }
 
-fn mark(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
+fn mark(l: &mut Loader<'_>, words: &mut WordIterator<'_>, d: &mut RuleDraft) {
     let Some(word) = words.value(l) else { return };
     let (mark, mask) = word
         .text
@@ -365,7 +365,7 @@ fn mark(l: &mut Loader<'_>, words: &mut Words<'_>, d: &mut Draft) {
     }
 }
 
-fn range(l: &mut Loader<'_>, word: &Word, most: u32) -> Option<(u32, u32)> {
+fn range(l: &mut Loader<'_>, word: &SourceWord, most: u32) -> Option<(u32, u32)> {
     let (from, to) = word
         .text
         .split_once('-')
@@ -379,7 +379,7 @@ fn range(l: &mut Loader<'_>, word: &Word, most: u32) -> Option<(u32, u32)> {
     found
 }
 
-fn ports(l: &mut Loader<'_>, word: &Word) -> Option<(u16, u16)> {
+fn ports(l: &mut Loader<'_>, word: &SourceWord) -> Option<(u16, u16)> {
     let (from, to) = range(l, word, 65535)?;
     Some((u16::try_from(from).ok()?, u16::try_from(to).ok()?))
 }

@@ -4,7 +4,7 @@ use super::global::row;
 use crate::codes;
 use crate::dialect::keyword::{Row, line, no_effect};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use language::Diagnostic;
 
 const SAME: &str = "BFD and VRRP run in one process: use the 'vrrp_…' keyword";
@@ -107,7 +107,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     ),
 ];
 
-fn affinity(l: &mut Loader<'_>, node: &Node) {
+fn affinity(l: &mut Loader<'_>, node: &ConfigStatement) {
     for word in node.arguments() {
         let Some(value) = l.small(word, 0..=PROCESSORS_MAX) else {
             continue;

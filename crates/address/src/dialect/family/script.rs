@@ -1,13 +1,13 @@
 //! `vrrp_script`, `track_file`, `vrrp_track_process`: tracked objects other than interfaces.
 
-use super::draft::{At, Command, put};
+use super::draft::{At, UncheckedProgram, put};
 use super::notify::{account, split};
 use super::{BFD, FILE, PROCESS, SCRIPT};
 use crate::codes;
 use crate::config::{ParameterMatch, Script, TrackFile, TrackProcess, Weight};
 use crate::dialect::keyword::{Row, TOP, block, line};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use language::Diagnostic;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -244,7 +244,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
 ];
 
 /// Parses a weight and its optional direction.
-fn weight(l: &mut Loader<'_>, node: &Node, most: i64) -> Option<Weight> {
+fn weight(l: &mut Loader<'_>, node: &ConfigStatement, most: i64) -> Option<Weight> {
     let value = l.small(node.argument()?, -most..=most)?;
     let reverse = match node.arguments().get(1) {
         None => false,
@@ -256,7 +256,7 @@ fn weight(l: &mut Loader<'_>, node: &Node, most: i64) -> Option<Weight> {
 /// Returns the name of a block, and reports a duplicate.
 pub(super) fn named<T>(
     l: &mut Loader<'_>,
-    node: &Node,
+    node: &ConfigStatement,
     kind: &'static str,
     value: impl FnOnce(String) -> T,
 ) -> Option<At<T>> {
@@ -273,14 +273,14 @@ pub(super) fn named<T>(
         let message = format!("duplicate '{} {}'", node.name(), word.text);
         if l.options.as_keepalived {
             let told = Diagnostic::warning(&codes::LEFT_OUT, word.span, message);
-            let told = told.label("ignored").also(before, "this one applies");
+            let told = told.label("ignored").with_label(before, "this one applies");
             l.report(told);
             return None;
         }
         l.report(
             Diagnostic::error(&codes::DUPLICATE, word.span, message)
                 .label("second definition")
-                .also(before, "first defined here"),
+                .with_label(before, "first defined here"),
         );
     }
     Some(At {
@@ -289,7 +289,7 @@ pub(super) fn named<T>(
     })
 }
 
-fn script(l: &mut Loader<'_>, node: &Node) {
+fn script(l: &mut Loader<'_>, node: &ConfigStatement) {
     let draft = named(l, node, "vrrp_script", |name| Script {
         name,
         interval: Duration::from_secs(1),
@@ -313,7 +313,7 @@ fn missing(l: &mut Loader<'_>, span: language::Span, kind: &str, name: &str, wha
     l.error(&codes::MISSING_VALUE, span, message);
 }
 
-fn command(l: &mut Loader<'_>, node: &Node) {
+fn command(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(word) = node.argument() else { return };
     let Some(words) = split(l, word) else {
         // The error is already reported; the words prevent a second one about a missing script.
@@ -336,7 +336,7 @@ fn command(l: &mut Loader<'_>, node: &Node) {
         );
     }
     let script = l.drafts.scripts.last().map(|at| at.value.name.clone());
-    l.drafts.commands.push(Command {
+    l.drafts.commands.push(UncheckedProgram {
         what: "vrrp_script",
         script,
         program: words.first().cloned().unwrap_or_default(),
@@ -346,7 +346,7 @@ fn command(l: &mut Loader<'_>, node: &Node) {
     put(&mut l.drafts.scripts, Some(words), |s| &mut s.words);
 }
 
-fn file(l: &mut Loader<'_>, node: &Node) {
+fn file(l: &mut Loader<'_>, node: &ConfigStatement) {
     let draft = named(l, node, "track_file", |name| TrackFile {
         name,
         path: PathBuf::new(),
@@ -367,7 +367,7 @@ fn file(l: &mut Loader<'_>, node: &Node) {
     }
 }
 
-fn init_file(l: &mut Loader<'_>, node: &Node) {
+fn init_file(l: &mut Loader<'_>, node: &ConfigStatement) {
     let mut init = (0, false);
     for word in node.arguments() {
         match word.text.as_str() {
@@ -382,7 +382,7 @@ fn init_file(l: &mut Loader<'_>, node: &Node) {
     put(&mut l.drafts.files, Some(Some(init)), |f| &mut f.init);
 }
 
-fn process(l: &mut Loader<'_>, node: &Node) {
+fn process(l: &mut Loader<'_>, node: &ConfigStatement) {
     let draft = named(l, node, "vrrp_track_process", |name| TrackProcess {
         name,
         quorum: 1,
@@ -410,7 +410,7 @@ fn process(l: &mut Loader<'_>, node: &Node) {
     }
 }
 
-fn delay(l: &mut Loader<'_>, node: &Node, fork: bool, terminate: bool) {
+fn delay(l: &mut Loader<'_>, node: &ConfigStatement, fork: bool, terminate: bool) {
     let value = node.argument();
     let value = value.and_then(|word| l.timer(word, 0..=3_600_000_000));
     let processes = &mut l.drafts.processes;

@@ -7,7 +7,7 @@ use crate::codes;
 use crate::config::InterfaceDelay;
 use crate::dialect::keyword::{Row, TOP, block};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use language::{Diagnostic, Severity};
 
 /// Maximum number of addresses, routes or rules of a block.
@@ -128,12 +128,12 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
 ];
 
 /// Parses a line of a block.
-type Read<T> = fn(&mut Loader<'_>, &Node, &str) -> Option<At<T>>;
+type Read<T> = fn(&mut Loader<'_>, &ConfigStatement, &str) -> Option<At<T>>;
 
 /// Parses the lines of a block into a list.
 fn lines<T>(
     l: &mut Loader<'_>,
-    block: &Node,
+    block: &ConfigStatement,
     read: Read<T>,
     list: for<'l> fn(&'l mut Loader<'_>) -> &'l mut Vec<At<T>>,
 ) {
@@ -142,7 +142,7 @@ fn lines<T>(
     list(l).extend(found);
 }
 
-fn delays(l: &mut Loader<'_>, node: &Node) {
+fn delays(l: &mut Loader<'_>, node: &ConfigStatement) {
     for line in node.nodes().iter().take(LINES_MAX) {
         let Some(name) = line.words.first() else {
             continue;
@@ -172,7 +172,7 @@ fn delays(l: &mut Loader<'_>, node: &Node) {
     }
 }
 
-fn linkbeat(l: &mut Loader<'_>, node: &Node) {
+fn linkbeat(l: &mut Loader<'_>, node: &ConfigStatement) {
     for line in node.nodes().iter().take(LINES_MAX) {
         let Some(name) = line.words.first() else {
             continue;

@@ -4,7 +4,7 @@ use super::GROUP;
 use super::draft::{At, GroupDraft};
 use crate::dialect::keyword::{Row, TOP, block, line};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 
 pub(in crate::dialect) static ROWS: &[Row] = &[
     Row {
@@ -39,7 +39,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-fn group(l: &mut Loader<'_>, node: &Node) {
+fn group(l: &mut Loader<'_>, node: &ConfigStatement) {
     let name = node.argument().cloned().unwrap_or_default();
     l.group = GroupDraft {
         name: name.text,
@@ -51,7 +51,7 @@ fn group(l: &mut Loader<'_>, node: &Node) {
     l.drafts.groups.push(done);
 }
 
-fn members(l: &mut Loader<'_>, node: &Node) {
+fn members(l: &mut Loader<'_>, node: &ConfigStatement) {
     let words = node.nodes().iter().flat_map(|line| &line.words);
     l.group.members.extend(words.map(|word| At {
         value: word.text.clone(),

@@ -2,12 +2,12 @@
 
 use crate::codes;
 use crate::dialect::loader::Loader;
-use crate::dialect::words::Word;
+use crate::dialect::words::SourceWord;
 use language::{Diagnostic, suggest};
 use std::path::Path;
 
 /// A kind of number, with its names.
-pub(super) struct Names {
+pub(super) struct NumberNames {
     /// Description of the kind, for messages.
     pub(super) what: &'static str,
     /// Files with further names.
@@ -19,7 +19,7 @@ pub(super) struct Names {
 }
 
 /// `table`
-pub(super) static TABLE: Names = Names {
+pub(super) static TABLE: NumberNames = NumberNames {
     what: "a routing table",
     files: &["/etc/iproute2/rt_tables", "/usr/share/iproute2/rt_tables"],
     fixed: &[("default", 253), ("main", 254), ("local", 255)],
@@ -27,7 +27,7 @@ pub(super) static TABLE: Names = Names {
 };
 
 /// `protocol` of routes and rules.
-pub(super) static PROTOCOL: Names = Names {
+pub(super) static PROTOCOL: NumberNames = NumberNames {
     what: "a routing protocol",
     files: &["/etc/iproute2/rt_protos", "/usr/share/iproute2/rt_protos"],
     fixed: &[
@@ -57,7 +57,7 @@ pub(super) static PROTOCOL: Names = Names {
 };
 
 /// `scope`
-pub(super) static SCOPE: Names = Names {
+pub(super) static SCOPE: NumberNames = NumberNames {
     what: "a scope",
     files: &["/etc/iproute2/rt_scopes", "/usr/share/iproute2/rt_scopes"],
     fixed: &[
@@ -72,7 +72,7 @@ pub(super) static SCOPE: Names = Names {
 };
 
 /// `tos`, `dsfield`
-pub(super) static TOS: Names = Names {
+pub(super) static TOS: NumberNames = NumberNames {
     what: "a type of service",
     files: &["/etc/iproute2/rt_dsfield", "/usr/share/iproute2/rt_dsfield"],
     fixed: &[],
@@ -80,7 +80,7 @@ pub(super) static TOS: Names = Names {
 };
 
 /// `realms`
-pub(super) static REALM: Names = Names {
+pub(super) static REALM: NumberNames = NumberNames {
     what: "a realm",
     files: &["/etc/iproute2/rt_realms", "/usr/share/iproute2/rt_realms"],
     fixed: &[("cosmos", 0)],
@@ -88,7 +88,7 @@ pub(super) static REALM: Names = Names {
 };
 
 /// `suppress_ifgroup`
-pub(super) static GROUP: Names = Names {
+pub(super) static GROUP: NumberNames = NumberNames {
     what: "an interface group",
     files: &["/etc/iproute2/group", "/usr/share/iproute2/group"],
     fixed: &[("default", 0)],
@@ -96,7 +96,7 @@ pub(super) static GROUP: Names = Names {
 };
 
 /// `ip_proto`
-pub(super) static IP_PROTOCOL: Names = Names {
+pub(super) static IP_PROTOCOL: NumberNames = NumberNames {
     what: "an IP protocol",
     files: &["/etc/protocols"],
     fixed: &[
@@ -124,7 +124,7 @@ pub(super) fn plain(text: &str) -> Option<u32> {
 
 impl Loader<'_> {
     /// Parses a number or its name.
-    pub(super) fn named(&mut self, word: &Word, names: &Names) -> Option<u32> {
+    pub(super) fn named(&mut self, word: &SourceWord, names: &NumberNames) -> Option<u32> {
         let text = word.text.to_ascii_lowercase();
         if let Some(value) = plain(&text).filter(|v| *v <= names.most) {
             return Some(value);
@@ -159,7 +159,11 @@ impl Loader<'_> {
     }
 
     /// Parses like [`Self::named`] into another type.
-    pub(super) fn named_as<T: TryFrom<u32>>(&mut self, word: &Word, names: &Names) -> Option<T> {
+    pub(super) fn named_as<T: TryFrom<u32>>(
+        &mut self,
+        word: &SourceWord,
+        names: &NumberNames,
+    ) -> Option<T> {
         self.named(word, names).and_then(|n| T::try_from(n).ok())
     }
 }

@@ -5,7 +5,7 @@ use super::{GROUP, INSTANCE};
 use crate::codes;
 use crate::dialect::keyword::{Row, block};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use language::{Diagnostic, suggest};
 
 /// Maximum number of tracked objects of one kind.
@@ -67,7 +67,7 @@ fn at(reference: &Reference) -> At<String> {
 /// Adds the lines of a block to the references of the instance or the group.
 fn track(
     l: &mut Loader<'_>,
-    node: &Node,
+    node: &ConfigStatement,
     weight_max: i64,
     of: fn(&mut References) -> &mut Vec<Reference>,
 ) {
@@ -82,7 +82,7 @@ fn tracked<'l>(l: &'l mut Loader<'_>) -> &'l mut References {
     }
 }
 
-fn references(l: &mut Loader<'_>, node: &Node, weight_max: i64) -> Vec<Reference> {
+fn references(l: &mut Loader<'_>, node: &ConfigStatement, weight_max: i64) -> Vec<Reference> {
     let mut all = Vec::new();
     for line in node.nodes() {
         let Some(first) = line.words.first() else {

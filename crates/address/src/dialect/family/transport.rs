@@ -7,7 +7,7 @@ use crate::codes;
 use crate::config::Peer;
 use crate::dialect::keyword::{Row, block, line};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::Node;
+use crate::dialect::tree::ConfigStatement;
 use language::{Diagnostic, suggest};
 
 /// Maximum number of peers of an instance.
@@ -110,7 +110,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-fn peers(l: &mut Loader<'_>, node: &Node) {
+fn peers(l: &mut Loader<'_>, node: &ConfigStatement) {
     let mut peers = Vec::new();
     for line in node.nodes() {
         let Some(first) = line.words.first() else {
@@ -163,12 +163,12 @@ fn peers(l: &mut Loader<'_>, node: &Node) {
     }
 }
 
-fn source(l: &mut Loader<'_>, node: &Node) {
+fn source(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.instance.unicast_source = node.name() == "unicast_src_ip";
     l.instance.source = l.at(node, |l, w| l.address(w));
 }
 
-fn destination(l: &mut Loader<'_>, node: &Node) {
+fn destination(l: &mut Loader<'_>, node: &ConfigStatement) {
     let Some(word) = node.argument() else { return };
     let Some(value) = l.address(word) else { return };
     if !value.is_multicast() {
@@ -189,12 +189,12 @@ fn destination(l: &mut Loader<'_>, node: &Node) {
     });
 }
 
-fn ttl(l: &mut Loader<'_>, node: &Node) {
+fn ttl(l: &mut Loader<'_>, node: &ConfigStatement) {
     let span = node.whole();
     l.instance.ttl = l.count(node, 0..=255).map(|value| At { value, span });
 }
 
-fn old_checksum(l: &mut Loader<'_>, node: &Node) {
+fn old_checksum(l: &mut Loader<'_>, node: &ConfigStatement) {
     l.instance.options.values.old_unicast_checksum = match node.argument() {
         None => Some(true),
         Some(word) => l.choice(word, &[("never", false)]),

@@ -4,8 +4,8 @@
 use crate::codes;
 use crate::dialect::keyword::{Row, TOP, block};
 use crate::dialect::loader::Loader;
-use crate::dialect::tree::{Block, Node};
-use crate::dialect::words::Word;
+use crate::dialect::tree::{ConfigStatement, StatementBlock};
+use crate::dialect::words::SourceWord;
 use language::Diagnostic;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
@@ -34,7 +34,7 @@ pub(in crate::dialect) static ROWS: &[Row] = &[
     },
 ];
 
-fn virtual_server(l: &mut Loader<'_>, node: &Node) {
+fn virtual_server(l: &mut Loader<'_>, node: &ConfigStatement) {
     if l.options.vrrp_only {
         return;
     }
@@ -64,21 +64,21 @@ fn virtual_server(l: &mut Loader<'_>, node: &Node) {
 }
 
 /// Removes control characters, which a terminal would obey: the message is displayed unchanged.
-fn clean(node: &Node) -> Node {
-    let words = node.words.iter().map(|word| Word {
+fn clean(node: &ConfigStatement) -> ConfigStatement {
+    let words = node.words.iter().map(|word| SourceWord {
         text: word.text.chars().filter(|c| !c.is_control()).collect(),
         ..word.clone()
     });
-    Node {
+    ConfigStatement {
         words: words.collect(),
-        block: node.block.as_ref().map(|block| Block {
+        block: node.block.as_ref().map(|block| StatementBlock {
             nodes: block.nodes.iter().map(clean).collect(),
             ..block.clone()
         }),
     }
 }
 
-fn server_group(l: &mut Loader<'_>, node: &Node) {
+fn server_group(l: &mut Loader<'_>, node: &ConfigStatement) {
     if l.options.vrrp_only {
         return;
     }
@@ -126,12 +126,12 @@ fn addresses(text: &str) -> Vec<String> {
     range().unwrap_or_else(|| vec![text.to_owned()])
 }
 
-fn word<'n>(node: &'n Node, name: &str) -> Option<&'n str> {
+fn word<'n>(node: &'n ConfigStatement, name: &str) -> Option<&'n str> {
     let line = node.nodes().iter().rev().find(|n| n.name() == name)?;
     line.argument().map(|w| w.text.as_str())
 }
 
-fn has(node: &Node, name: &str) -> bool {
+fn has(node: &ConfigStatement, name: &str) -> bool {
     node.nodes().iter().any(|n| n.name() == name)
 }
 
@@ -179,13 +179,13 @@ fn bind_and_name(
 }
 
 /// Returns the `listen` section that does the same as the block.
-fn listen(node: &Node, groups: &HashMap<String, String>) -> String {
+fn listen(node: &ConfigStatement, groups: &HashMap<String, String>) -> String {
     let first = node.argument().map_or("", |w| w.text.as_str());
     let second = node.arguments().get(1).map(|w| w.text.as_str());
     let (bind, name) = bind_and_name(first, second, groups);
     // After a firewall mark or a group, the second word is not a port.
     let port = second.filter(|port| !matches!(first, "group" | "fwmark") && *port != "0");
-    let servers: Vec<&Node> = node
+    let servers: Vec<&ConfigStatement> = node
         .nodes()
         .iter()
         .filter(|n| n.name() == "real_server")
@@ -250,7 +250,7 @@ fn listen(node: &Node, groups: &HashMap<String, String>) -> String {
 }
 
 /// Writes the lines of an HTTP check, taken from the first server that has one.
-fn http_check(out: &mut String, node: &Node, servers: &[&Node]) {
+fn http_check(out: &mut String, node: &ConfigStatement, servers: &[&ConfigStatement]) {
     let checked = servers.iter().find_map(|s| url(s));
     let (path, status, host) = checked.unwrap_or(("/", "200-299", None));
     let _ = writeln!(out, "    option httpchk");
@@ -274,7 +274,7 @@ fn balance(algorithm: Option<&str>) -> &'static str {
 
 /// Returns the path, the expected status codes and the host name of the first URL of a
 /// check.
-fn url(server: &Node) -> Option<(&str, &str, Option<&str>)> {
+fn url(server: &ConfigStatement) -> Option<(&str, &str, Option<&str>)> {
     let check = server
         .nodes()
         .iter()
@@ -288,21 +288,21 @@ fn url(server: &Node) -> Option<(&str, &str, Option<&str>)> {
 }
 
 /// Returns the check block of a server.
-fn check(server: &Node) -> Option<&Node> {
+fn check(server: &ConfigStatement) -> Option<&ConfigStatement> {
     server.nodes().iter().find(|n| is_check(n))
 }
 
-fn smtp(server: &Node) -> Option<&Node> {
+fn smtp(server: &ConfigStatement) -> Option<&ConfigStatement> {
     check(server).filter(|check| check.name() == "SMTP_CHECK")
 }
 
 /// Returns the program of a script check, without its arguments.
-fn script(server: &Node) -> Option<&str> {
+fn script(server: &ConfigStatement) -> Option<&str> {
     let check = check(server).filter(|check| check.name() == "MISC_CHECK")?;
     word(check, "misc_path")?.split_whitespace().next()
 }
 
-fn is_udp(node: &Node) -> bool {
+fn is_udp(node: &ConfigStatement) -> bool {
     word(node, "protocol").is_some_and(|p| p.eq_ignore_ascii_case("UDP"))
 }
 
@@ -319,7 +319,7 @@ fn scaled(weight: &str, heaviest: u64) -> String {
 }
 
 fn server_line(
-    server: &Node,
+    server: &ConfigStatement,
     name: &str,
     inter: &str,
     (port, heaviest): (Option<&str>, u64),
@@ -361,7 +361,7 @@ fn server_line(
 }
 
 /// Lists the settings of IPVS that a `listen` section cannot express.
-fn lost(node: &Node) -> Vec<String> {
+fn lost(node: &ConfigStatement) -> Vec<String> {
     let mut lost = Vec::new();
     if is_udp(node) {
         lost.push("the proxy does not balance UDP".to_owned());
@@ -374,7 +374,7 @@ fn lost(node: &Node) -> Vec<String> {
              its address (send-proxy or X-Forwarded-For contain the client's)"
         ));
     }
-    let checks: Vec<&Node> = servers(node).filter_map(check).collect();
+    let checks: Vec<&ConfigStatement> = servers(node).filter_map(check).collect();
     if checks.iter().any(|check| check.name() == "MISC_CHECK") {
         lost.push(
             "MISC_CHECK runs a script: 'external-check' in 'global' allows it here; its arguments are the addresses \
@@ -412,7 +412,8 @@ fn lost(node: &Node) -> Vec<String> {
         ));
     }
     let first_urls: BTreeSet<_> = servers(node).filter_map(url).collect();
-    let is_longer = |check: &&Node| check.nodes().iter().filter(|n| n.name() == "url").count() > 1;
+    let is_longer =
+        |check: &&ConfigStatement| check.nodes().iter().filter(|n| n.name() == "url").count() > 1;
     if first_urls.len() > 1 || checks.iter().any(is_longer) {
         lost.push(
             "only the first 'url' is checked, on all servers: add a pair of 'http-check send' and 'http-check expect' \
@@ -468,9 +469,9 @@ const OF_CHECK: &[&str] = &[
 const OF_URL: &[&str] = &["path", "status_code", "virtualhost", "digest"];
 
 /// Returns the names of the lines that the `listen` section drops.
-fn dropped(node: &Node) -> BTreeSet<String> {
+fn dropped(node: &ConfigStatement) -> BTreeSet<String> {
     let mut dropped = BTreeSet::new();
-    let mut add = |node: &Node, known: &[&str]| {
+    let mut add = |node: &ConfigStatement, known: &[&str]| {
         let unknown = node
             .nodes()
             .iter()
@@ -489,10 +490,10 @@ fn dropped(node: &Node) -> BTreeSet<String> {
     dropped
 }
 
-fn servers(node: &Node) -> impl Iterator<Item = &Node> {
+fn servers(node: &ConfigStatement) -> impl Iterator<Item = &ConfigStatement> {
     node.nodes().iter().filter(|n| n.name() == "real_server")
 }
 
-fn is_check(node: &Node) -> bool {
+fn is_check(node: &ConfigStatement) -> bool {
     node.name().ends_with("_CHECK") || matches!(node.name(), "HTTP_GET" | "SSL_GET")
 }

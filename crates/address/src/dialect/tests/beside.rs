@@ -2,8 +2,8 @@
 //! namespace with eth0 and eth1.
 
 use super::*;
-use crate::dialect::Machine;
-use lab::{Exit, Host, Lab, Scratch};
+use crate::dialect::LocalMachine;
+use lab::{Exit, Lab, LabHost, ScratchDirectory};
 use language::Severity;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -249,7 +249,7 @@ impl Case {
 }
 
 /// Returns whether keepalived reports anything.
-fn keepalived_tells(host: &Host, scratch: &Scratch, text: &str) -> bool {
+fn keepalived_tells(host: &LabHost, scratch: &ScratchDirectory, text: &str) -> bool {
     let file = scratch.write("keepalived.conf", text).unwrap();
     let mut command = Command::new("keepalived");
     command.args(["-P", "-t", "-f"]).arg(file);
@@ -260,19 +260,22 @@ fn keepalived_tells(host: &Host, scratch: &Scratch, text: &str) -> bool {
     exit != Some(Exit::Code(0))
 }
 
-fn we_tell(host: &Host, text: &str) -> (bool, String) {
+fn we_tell(host: &LabHost, text: &str) -> (bool, String) {
     let mut sources = SourceMap::default();
     let file = sources.add("keepalived.conf", text.as_bytes().to_vec());
     let options = Options {
         vrrp_only: true,
         ..Options::default()
     };
-    let loaded = host.enter(|| load(&mut sources, &[file], &options, &mut Machine::new()));
+    let loaded = host.enter(|| load(&mut sources, &[file], &options, &mut LocalMachine::new()));
     let told = loaded
         .diagnostics
         .iter()
         .any(|d| d.severity >= Severity::Warning);
-    (told, full(&sources, &loaded.diagnostics, &Look::default()))
+    (
+        told,
+        full(&sources, &loaded.diagnostics, &RenderOptions::default()),
+    )
 }
 
 #[test]
@@ -290,7 +293,7 @@ fn files_have_the_verdict_that_keepalived_gives_them() {
     }
     host.ip(&["addr", "add", "10.0.0.5/24", "dev", "eth0"])
         .unwrap();
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut wrong = Vec::new();
     let all = [
         values(),

@@ -10,7 +10,7 @@ use super::outside::{Interface, NoAccount, Outside, Program};
 use super::{Loaded, Options, load};
 use crate::config::Account;
 use language::SourceMap;
-use language::render::{Look, full};
+use language::render::{RenderOptions, full};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
@@ -119,7 +119,7 @@ pub(super) fn loaded(text: &str) -> (SourceMap, Loaded) {
 /// Returns the diagnostics of a text as users see them.
 pub(super) fn told(text: &str) -> String {
     let (sources, loaded) = loaded(text);
-    full(&sources, &loaded.diagnostics, &Look::default())
+    full(&sources, &loaded.diagnostics, &RenderOptions::default())
 }
 
 /// Returns the codes of the diagnostics in order, including those for `-dD`.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{
-    Authentication, Config, Lifetime, RouteKind, RuleAction, Start, Transport, Weight,
+    Authentication, Config, InstanceTransport, Lifetime, RouteKind, RuleAction, Start, Weight,
 };
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn an_instance_has_keepalived_s_defaults() {
     assert!(i.options.preempt && i.options.accept && !i.options.lower_prio_no_advert);
     assert_eq!(
         i.transport,
-        Transport::Multicast {
+        InstanceTransport::Multicast {
             group: "224.0.0.18".parse().unwrap()
         }
     );
@@ -56,7 +56,7 @@ fn definitions_that_stand_behind_their_use_count() {
     );
     assert_eq!(
         i.transport,
-        Transport::Multicast {
+        InstanceTransport::Multicast {
             group: "224.0.0.99".parse().unwrap()
         }
     );
@@ -159,7 +159,7 @@ fn conditions_take_the_lines_of_this_machine() {
         };
         let (_, loaded) = loaded_with(&text, &mut Nowhere::default(), &options);
         let instance = loaded.config.unwrap().instances.remove(0);
-        let Transport::Unicast { peers, .. } = instance.transport else {
+        let InstanceTransport::Unicast { peers, .. } = instance.transport else {
             panic!("no peers")
         };
         let peers: Vec<String> = peers.iter().map(|p| p.address.to_string()).collect();

@@ -10,7 +10,7 @@ fn reads(bytes: &[u8]) {
     outside.files.insert(PathBuf::from("inc"), bytes.to_vec());
     let loaded = load(&mut sources, &[file], &Options::default(), &mut outside);
     // Every diagnostic can be displayed.
-    let _ = full(&sources, &loaded.diagnostics, &Look::default());
+    let _ = full(&sources, &loaded.diagnostics, &RenderOptions::default());
     let _ = crate::dialect::is_keepalived(bytes, &["global"]);
 }
 
@@ -63,6 +63,6 @@ fn variables_that_grow_without_end_are_refused() {
     let file = sources.add("x", text.into_bytes());
     let mut outside = Nowhere::default();
     let loaded = load(&mut sources, &[file], &Options::default(), &mut outside);
-    let told = full(&sources, &loaded.diagnostics, &Look::default());
+    let told = full(&sources, &loaded.diagnostics, &RenderOptions::default());
     assert!(told.contains("expand to more than 8388608 bytes"), "{told}");
 }

@@ -1,9 +1,9 @@
 //! Tests addresses and their lifetimes.
 
 use super::super::*;
-use super::{Pair, told, words};
+use super::{KernelHostPair, told, words};
 use crate::config::{Address, Lifetime, Scope};
-use lab::{Host, Lab, eventually};
+use lab::{Lab, LabHost, eventually};
 use std::time::{Duration, Instant};
 
 /// Timeout that no step exceeds on a busy machine.
@@ -92,7 +92,7 @@ fn lines() -> Vec<(&'static str, Address)> {
 #[test]
 fn addresses_that_we_add_look_as_those_that_ip_adds() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-addr");
+    let pair = KernelHostPair::new("kernel-addr");
     for (line, _) in lines() {
         let all = [
             &["address", "add"],
@@ -148,7 +148,7 @@ fn addresses_that_we_add_look_as_those_that_ip_adds() {
 #[test]
 fn adding_twice_and_removing_twice_is_no_error() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-twice");
+    let pair = KernelHostPair::new("kernel-twice");
     pair.ours.enter(|| {
         let mut kernel = Kernel::open().unwrap();
         let all: Vec<_> = lines()
@@ -169,7 +169,7 @@ fn adding_twice_and_removing_twice_is_no_error() {
 #[test]
 fn an_address_that_cannot_be_added_is_told_with_the_kernels_words() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-refused");
+    let pair = KernelHostPair::new("kernel-refused");
     pair.ours.enter(|| {
         let mut kernel = Kernel::open().unwrap();
         let mut nowhere = spec(&mut kernel, &plain("10.9.0.1", 24), None);
@@ -193,7 +193,7 @@ fn an_address_that_cannot_be_added_is_told_with_the_kernels_words() {
 #[test]
 fn hundreds_of_addresses_go_in_one_batch() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-many");
+    let pair = KernelHostPair::new("kernel-many");
     pair.ours.enter(|| {
         let mut kernel = Kernel::open().unwrap();
         let all: Vec<_> = (0..1000)
@@ -218,14 +218,14 @@ fn hundreds_of_addresses_go_in_one_batch() {
     });
 }
 
-fn has(host: &Host, address: &str) -> bool {
+fn has(host: &LabHost, address: &str) -> bool {
     host.ip(&["address", "show"]).unwrap().contains(address)
 }
 
 #[test]
 fn an_address_that_nobody_renews_vanishes_and_one_that_is_renewed_stays() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-life");
+    let pair = KernelHostPair::new("kernel-life");
     let lifetime = Some(Duration::from_millis(1500));
     let (four, six, kept) = (
         plain("10.9.0.1", 24),
@@ -249,7 +249,7 @@ fn an_address_that_nobody_renews_vanishes_and_one_that_is_renewed_stays() {
         let mut gone = Vec::new();
         let both_gone = eventually(PATIENCE, || {
             while let Some(change) = monitor.next_change() {
-                if let Change::AddressRemoved(seen) = change {
+                if let KernelChange::AddressRemoved(seen) = change {
                     gone.push(seen.address);
                 }
             }
@@ -266,7 +266,7 @@ fn an_address_that_nobody_renews_vanishes_and_one_that_is_renewed_stays() {
 #[test]
 fn renewing_puts_back_what_somebody_deleted() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-back");
+    let pair = KernelHostPair::new("kernel-back");
     pair.ours.enter(|| {
         let mut kernel = Kernel::open().unwrap();
         let hour = Some(Duration::from_secs(3600));
@@ -299,7 +299,7 @@ fn renewing_puts_back_what_somebody_deleted() {
 #[test]
 fn a_deletion_by_somebody_else_is_heard_at_once() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-heard");
+    let pair = KernelHostPair::new("kernel-heard");
     let host = pair.ours.clone();
     pair.ours.enter(|| {
         let mut kernel = Kernel::open().unwrap();
@@ -311,7 +311,7 @@ fn a_deletion_by_somebody_else_is_heard_at_once() {
             .unwrap();
         // `ip` has ended, so the notification is there and no wait is needed.
         let mut changes = std::iter::from_fn(|| monitor.next_change());
-        assert!(changes.any(|c| matches!(c, Change::AddressRemoved(seen) if seen.is(&spec))));
+        assert!(changes.any(|c| matches!(c, KernelChange::AddressRemoved(seen) if seen.is(&spec))));
     });
 }
 
@@ -330,7 +330,7 @@ fn an_interface_that_goes_and_comes_back_is_heard_with_its_new_number() {
         assert_eq!((before.kind.as_str(), before.usable()), ("veth", false));
         inside.ip(&["link", "delete", "v0"]).unwrap();
         let mut changes = std::iter::from_fn(|| monitor.next_change());
-        assert!(changes.any(|c| matches!(c, Change::LinkGone(l) if l.name == "v0")));
+        assert!(changes.any(|c| matches!(c, KernelChange::LinkGone(l) if l.name == "v0")));
         assert_eq!(kernel.link("v0").unwrap(), None);
         inside.ip(&add).unwrap();
         for name in ["v0", "v1"] {
@@ -340,7 +340,7 @@ fn an_interface_that_goes_and_comes_back_is_heard_with_its_new_number() {
         let up = eventually(PATIENCE, || {
             while let Some(change) = monitor.next_change() {
                 match change {
-                    Change::Link(link) if link.name == "v0" => last = Some(link),
+                    KernelChange::Link(link) if link.name == "v0" => last = Some(link),
                     _ => {}
                 }
             }
@@ -374,7 +374,7 @@ fn an_address_that_another_machine_has_is_told_as_a_duplicate() {
         kernel.add_address(&spec).unwrap();
         let told = eventually(PATIENCE, || {
             std::iter::from_fn(|| monitor.next_change())
-                .any(|c| matches!(c, Change::AddressDuplicate(seen) if seen.is(&spec)))
+                .any(|c| matches!(c, KernelChange::AddressDuplicate(seen) if seen.is(&spec)))
         });
         assert!(told);
         // After a probe by this program, the address is added without duplicate detection, and
@@ -391,7 +391,7 @@ fn an_address_that_another_machine_has_is_told_as_a_duplicate() {
 #[test]
 fn a_monitor_that_is_not_read_says_so_and_hears_again() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-overrun");
+    let pair = KernelHostPair::new("kernel-overrun");
     pair.ours.enter(|| {
         let mut kernel = Kernel::open().unwrap();
         let mut monitor = Monitor::open(true).unwrap();
@@ -406,12 +406,13 @@ fn a_monitor_that_is_not_read_says_so_and_hears_again() {
                 kernel.add_addresses(&all);
                 kernel.remove_addresses(&all);
             }
-            overrun = std::iter::from_fn(|| monitor.next_change()).any(|c| c == Change::Overrun);
+            overrun =
+                std::iter::from_fn(|| monitor.next_change()).any(|c| c == KernelChange::Overrun);
         }
         assert!(overrun);
         kernel.add_address(&all[0]).unwrap();
         let mut changes = std::iter::from_fn(|| monitor.next_change());
-        assert!(changes.any(|c| matches!(c, Change::AddressAdded(seen) if seen.is(&all[0]))));
+        assert!(changes.any(|c| matches!(c, KernelChange::AddressAdded(seen) if seen.is(&all[0]))));
     });
 }
 
@@ -428,7 +429,7 @@ fn lifetimes_are_rounded_up_and_never_too_short() {
 #[test]
 fn packets_to_a_new_address_of_ipv6_are_taken_when_it_was_waited_for() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-routes");
+    let pair = KernelHostPair::new("kernel-routes");
     let patience = Duration::from_secs(10);
     pair.ours.enter(|| {
         let mut kernel = Kernel::open().unwrap();

@@ -2,13 +2,13 @@
 
 use super::super::{Firewall, Kernel, VmacKind, VmacSpec};
 use crate::config::*;
-use lab::{Host, Lab, eventually};
+use lab::{Lab, LabHost, eventually};
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn bound(host: &Host, at: &str) -> UdpSocket {
+fn bound(host: &LabHost, at: &str) -> UdpSocket {
     let socket = host.udp_bind(at.parse().unwrap()).unwrap();
     socket.set_nonblocking(true).unwrap();
     socket
@@ -97,7 +97,7 @@ fn a_link_local_address_is_refused_on_its_interface_only() {
     let link = lab.link(&a, &b).unwrap();
     link.a.address("fe80::9/64").unwrap();
     link.b.address("fe80::2/64").unwrap();
-    let index = |host: &Host| host.enter(|| Kernel::open().unwrap().index_of("eth0").unwrap());
+    let index = |host: &LabHost| host.enter(|| Kernel::open().unwrap().index_of("eth0").unwrap());
     let (at_a, at_b) = (index(&a), index(&b));
     let server = bound(&a, &format!("[fe80::9%{at_a}]:7000"));
     let client = bound(&b, &format!("[fe80::2%{at_b}]:7000"));
@@ -135,7 +135,7 @@ fn instance(name: &str, vrid: u8, priority: u8, accept: bool) -> Instance {
         vrid,
         priority,
         ipv6: true,
-        transport: Transport::Multicast {
+        transport: InstanceTransport::Multicast {
             group: "ff02::12".parse().unwrap(),
         },
         addresses: vec![address(&format!("fe80::{vrid}"), None)],
@@ -173,7 +173,7 @@ fn addresses_of_no_accept_are_refused_unless_this_machine_is_their_owner() {
         "vrrp6.53" => Some(9),
         _ => None,
     };
-    let wall = Firewall::wanted(&config, &[(9, 2)], index);
+    let wall = Firewall::for_configuration(&config, &[(9, 2)], index);
     let ip = |text: &str| text.parse().unwrap();
     assert_eq!(
         (wall.table.as_str(), &wall.quiet[..]),

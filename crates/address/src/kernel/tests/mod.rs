@@ -10,20 +10,20 @@ mod vmacs;
 use super::address::AddressSpec;
 use super::{Ack, Kernel, KernelError};
 use crate::config::{Route, Rule};
-use lab::{Host, Lab};
+use lab::{Lab, LabHost};
 use serde_json::Value;
 use std::time::Duration;
 
 /// Two hosts with the same interfaces, one for this crate and one for `ip`: `eth0` and `eth1`, both
 /// up, with the addresses that gateways need.
-struct Pair {
+struct KernelHostPair {
     _lab: Lab,
-    ours: Host,
-    theirs: Host,
+    ours: LabHost,
+    theirs: LabHost,
 }
 
-impl Pair {
-    fn new(name: &str) -> Pair {
+impl KernelHostPair {
+    fn new(name: &str) -> KernelHostPair {
         let lab = Lab::new(name).unwrap();
         let (ours, theirs) = (lab.host("ours").unwrap(), lab.host("theirs").unwrap());
         for host in [&ours, &theirs] {
@@ -44,7 +44,7 @@ impl Pair {
                 }
             }
         }
-        Pair {
+        KernelHostPair {
             _lab: lab,
             ours,
             theirs,
@@ -54,7 +54,7 @@ impl Pair {
 
 /// Returns the output of `ip -j` without values that differ by chance: MACs and what is derived
 /// from them.
-fn told(host: &Host, words: &[&str]) -> Vec<Value> {
+fn told(host: &LabHost, words: &[&str]) -> Vec<Value> {
     let all = [&["-j", "-d"], words].concat();
     let text = host.ip(&all).unwrap();
     if text.trim().is_empty() {

@@ -1,7 +1,7 @@
 //! Tests silenced addresses and forwarded connections.
 
 use super::super::{Passage, Passes, Quiet};
-use lab::{Host, Lab};
+use lab::{Lab, LabHost};
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{self, AddressFamily, RecvFlags, SocketFlags, SocketType, sockopt};
 use std::io::{Read, Write};
@@ -13,9 +13,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Scene {
     _lab: Lab,
-    old: Host,
-    new: Host,
-    client: Host,
+    old: LabHost,
+    new: LabHost,
+    client: LabHost,
 }
 
 /// Returns hosts of which `old` has the address and `new` is to get it.
@@ -50,7 +50,7 @@ fn scene(name: &str) -> Scene {
     }
 }
 
-fn index(host: &Host) -> u32 {
+fn index(host: &LabHost) -> u32 {
     let shown = host.ip(&["-o", "link", "show", "eth0"]).unwrap();
     shown.split(':').next().unwrap().parse().unwrap()
 }
@@ -62,13 +62,13 @@ fn mac_in(shown: &str, behind: &str) -> Option<String> {
     words.next().map(str::to_owned)
 }
 
-fn mac(host: &Host) -> String {
+fn mac(host: &LabHost) -> String {
     let shown = host.ip(&["-o", "link", "show", "eth0"]).unwrap();
     mac_in(&shown, "link/ether").unwrap()
 }
 
 /// Starts a server that responds to each line with `word`.
-fn serve(host: &Host, at: &str, word: &'static str) {
+fn serve(host: &LabHost, at: &str, word: &'static str) {
     let listener = host.tcp_listen(at.parse().unwrap()).unwrap();
     std::thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
@@ -98,7 +98,7 @@ fn answer(stream: &mut TcpStream) -> std::io::Result<String> {
 
 /// Returns the number of resets that the kernel wanted to send, including those that a rule
 /// dropped.
-fn resets(host: &Host) -> u64 {
+fn resets(host: &LabHost) -> u64 {
     let mut command = Command::new("cat");
     command.arg("/proc/net/snmp");
     let shown = host.run(command).unwrap();
@@ -140,7 +140,7 @@ fn offer(address: IpAddr) -> Passage {
 }
 
 /// Makes the client send packets for the address to this host.
-fn set_neighbour(scene: &Scene, vip: &str, owner: &Host) {
+fn set_neighbour(scene: &Scene, vip: &str, owner: &LabHost) {
     let mac = mac(owner);
     let entry = ["neigh", "replace", vip, "lladdr", &mac, "dev", "eth0"];
     scene.client.ip(&entry).unwrap();
@@ -191,7 +191,7 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     // This is true from the offer on.
     send_to_old_owner_first(&scene, vip, &mut early);
     scene.old.enter(|| quiet.apply().unwrap());
-    scene.old.enter(|| offer.undo().unwrap());
+    scene.old.enter(|| offer.remove_tables().unwrap());
     // With empty neighbour caches, only the new owner replies to a request.
     for host in [&scene.client, &scene.old] {
         host.ip(&["neigh", "flush", "all"]).unwrap();
@@ -215,7 +215,7 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
     // A neighbour that heard the old owner last loses no connection of the new owner.
     send_to_old_owner_first(&scene, vip, &mut after);
     // After the end, forwarded connections are lost and new ones continue.
-    scene.new.enter(|| passes.undo().unwrap());
+    scene.new.enter(|| passes.remove_tables().unwrap());
     assert!(ask(&mut before).is_err());
     assert_eq!(ask(&mut after).unwrap(), "new");
     scene
@@ -224,7 +224,7 @@ fn hand_over(name: &str, vip: &str, old_own: &str) {
         .unwrap();
     assert!(scene.old.enter(|| Passage::remove(&quiet.table).unwrap()));
     assert!(!scene.old.enter(|| Passage::remove(&quiet.table).unwrap()));
-    scene.new.enter(|| passes.undo().unwrap());
+    scene.new.enter(|| passes.remove_tables().unwrap());
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn connect_from(scene: &Scene, port: u16, at: SocketAddrV4) -> TcpStream {
     })
 }
 
-fn nft(host: &Host, line: &str) {
+fn nft(host: &LabHost, line: &str) {
     let mut command = Command::new("nft");
     host.run({
         command.args(line.split_whitespace());
@@ -269,7 +269,7 @@ fn what_connection_tracking_remembers_of_an_older_connection_does_not_matter() {
     let at = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 100), 80);
     serve(&scene.old, "0.0.0.0:80", "old");
     serve(&scene.new, "0.0.0.0:80", "new");
-    let vip = |host: &Host, verb: &str| {
+    let vip = |host: &LabHost, verb: &str| {
         host.ip(&["address", verb, "10.0.0.100/24", "dev", "eth0"])
             .unwrap();
         scene.client.ip(&["neigh", "flush", "all"]).unwrap();
@@ -346,7 +346,7 @@ fn connections_that_sockets_have_stay_where_the_address_comes_back_to() {
         if address.is_ipv4() {
             assert!(ask(&mut connections[0]).is_err(), "it was passed on");
         }
-        scene.old.enter(|| forgets.undo().unwrap());
+        scene.old.enter(|| forgets.remove_tables().unwrap());
     }
 }
 
@@ -355,7 +355,7 @@ fn it_says_whether_the_kernel_can_and_leaves_nothing() {
     lab::skip_unless_root!();
     let lab = Lab::new("kernel-passage-can").unwrap();
     let host = lab.host("a").unwrap();
-    host.enter(|| Passage::can().unwrap());
+    host.enter(|| Passage::probe_kernel_support().unwrap());
     let own = Passage::name(&std::process::id().to_string());
     assert!(!host.enter(|| Passage::remove(&own).unwrap()));
 }
@@ -377,7 +377,7 @@ fn the_kernel_is_asked_without_a_table_that_a_killed_process_would_leave() {
         net::bind(&news, &SocketAddrNetlink::new(0, 1 << 6)).unwrap();
         let mut event = [0; 4096];
         let mut has_news = || net::recv(&news, &mut event, RecvFlags::empty()).is_ok();
-        Passage::can().unwrap();
+        Passage::probe_kernel_support().unwrap();
         assert!(!has_news(), "a table was made");
         let table = Passage {
             table: Passage::name("test"),

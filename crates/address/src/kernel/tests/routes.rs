@@ -1,7 +1,7 @@
 //! Compares routes added by this crate with those added by `ip`.
 
 use super::super::*;
-use super::{Pair, told, words};
+use super::{KernelHostPair, told, words};
 use crate::config::{NextHop, Route, RouteKind, Scope};
 use std::net::IpAddr;
 
@@ -230,7 +230,7 @@ fn six() -> Vec<(&'static str, Route)> {
 }
 
 fn compare(name: &str, lines: Vec<(&'static str, Route)>) {
-    let pair = Pair::new(name);
+    let pair = KernelHostPair::new(name);
     let mut taken = Vec::new();
     for (line, route) in lines {
         let family = if route.ipv6 { "-6" } else { "-4" };
@@ -276,7 +276,7 @@ fn compare(name: &str, lines: Vec<(&'static str, Route)>) {
         all(kernel.remove_routes(&routes), Ack::Already);
         let gone = std::iter::from_fn(|| monitor.next_change());
         let gone: Vec<_> = gone
-            .filter(|c| matches!(c, Change::RouteRemoved(_)))
+            .filter(|c| matches!(c, KernelChange::RouteRemoved(_)))
             .collect();
         assert!(gone.len() >= routes.len(), "{gone:#?}");
         let seen = kernel.routes().unwrap();
@@ -303,7 +303,7 @@ fn rare_routes_and_those_of_ipv6_look_as_those_that_ip_adds() {
 #[test]
 fn a_route_of_somebody_else_is_not_replaced_and_one_of_ours_is() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-foreign");
+    let pair = KernelHostPair::new("kernel-foreign");
     let theirs = ["route", "add", "10.20.0.0/16", "via", "10.0.1.8"];
     pair.ours.ip(&theirs).unwrap();
     pair.ours.enter(|| {

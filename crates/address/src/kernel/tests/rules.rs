@@ -1,7 +1,7 @@
 //! Compares rules added by this crate with those added by `ip`.
 
 use super::super::*;
-use super::{Pair, told, words};
+use super::{KernelHostPair, told, words};
 use crate::config::{Rule, RuleAction};
 use std::net::IpAddr;
 
@@ -156,7 +156,7 @@ fn closer() -> Vec<(&'static str, Rule)> {
 #[test]
 fn rules_that_we_add_look_as_those_that_ip_adds() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-rule");
+    let pair = KernelHostPair::new("kernel-rule");
     let mut taken = Vec::new();
     for (line, rule) in [lines(), closer()].concat() {
         let family = if rule.ipv6 { "-6" } else { "-4" };
@@ -200,7 +200,7 @@ fn rules_that_we_add_look_as_those_that_ip_adds() {
         all(kernel.remove_rules(&rules), Ack::Already);
         let gone: Vec<_> = std::iter::from_fn(|| monitor.next_change())
             .filter_map(|c| {
-                if let Change::RuleRemoved(seen) = c {
+                if let KernelChange::RuleRemoved(seen) = c {
                     Some(seen)
                 } else {
                     None

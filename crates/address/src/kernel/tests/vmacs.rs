@@ -1,8 +1,8 @@
 //! Tests virtual interfaces.
 
 use super::super::*;
-use super::Pair;
-use lab::Host;
+use super::KernelHostPair;
+use lab::LabHost;
 
 fn spec(kernel: &mut Kernel, vrid: u8, ipv6: bool) -> VmacSpec {
     VmacSpec {
@@ -16,14 +16,14 @@ fn spec(kernel: &mut Kernel, vrid: u8, ipv6: bool) -> VmacSpec {
     }
 }
 
-fn setting(host: &Host, path: &str) -> String {
+fn setting(host: &LabHost, path: &str) -> String {
     host.enter(|| sysctl::read(path).unwrap())
 }
 
 #[test]
 fn a_virtual_interface_is_as_keepalived_makes_it_and_leaves_nothing_behind() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-vmac");
+    let pair = KernelHostPair::new("kernel-vmac");
     let host = &pair.ours;
     let base = ["arp_ignore", "arp_filter"].map(|n| sysctl::of_interface(false, "eth0", n));
     let before = base.clone().map(|path| setting(host, &path));
@@ -87,7 +87,7 @@ fn a_virtual_interface_is_as_keepalived_makes_it_and_leaves_nothing_behind() {
 #[test]
 fn one_that_was_left_is_found_again_with_its_addresses_and_another_is_made_anew() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-vmac-again");
+    let pair = KernelHostPair::new("kernel-vmac-again");
     let host = &pair.ours;
     host.enter(|| {
         let mut kernel = Kernel::open().unwrap();
@@ -122,7 +122,7 @@ fn one_that_was_left_is_found_again_with_its_addresses_and_another_is_made_anew(
 #[test]
 fn an_ipvlan_is_made_where_the_kernel_has_it() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-ipvlan");
+    let pair = KernelHostPair::new("kernel-ipvlan");
     let possible = pair
         .theirs
         .ip(&["link", "add", "i0", "link", "eth0", "type", "ipvlan"]);
@@ -148,7 +148,7 @@ fn an_ipvlan_is_made_where_the_kernel_has_it() {
 #[test]
 fn a_filter_of_reverse_paths_for_all_becomes_one_for_each_and_is_put_back() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-rpfilter");
+    let pair = KernelHostPair::new("kernel-rpfilter");
     let host = &pair.ours;
     let path = |name: &str| sysctl::of_interface(false, name, "rp_filter");
     let now = || ["all", "default", "eth0", "eth1"].map(|n| setting(host, &path(n)));
@@ -180,9 +180,9 @@ fn a_filter_of_reverse_paths_for_all_becomes_one_for_each_and_is_put_back() {
 fn what_keepalived_left_when_it_was_killed_is_found_and_used() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
-    let pair = Pair::new("kernel-vmac-kept");
+    let pair = KernelHostPair::new("kernel-vmac-kept");
     let host = &pair.ours;
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let config = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n use_vmac\n \
                   virtual_ipaddress {\n 10.0.1.100/24\n }\n}\n";
     let path = scratch.write("keepalived.conf", config).unwrap();
@@ -209,7 +209,7 @@ fn what_keepalived_left_when_it_was_killed_is_found_and_used() {
 #[test]
 fn secondary_addresses_stay_where_they_are_promoted_and_the_setting_is_put_back() {
     lab::skip_unless_root!();
-    let pair = Pair::new("kernel-promote");
+    let pair = KernelHostPair::new("kernel-promote");
     let host = &pair.ours;
     let path = sysctl::of_interface(false, "eth0", "promote_secondaries");
     host.sysctl(&path, "0").unwrap();

@@ -2,22 +2,22 @@
 
 use super::*;
 use crate::config::Weight;
-use lab::{Host, Lab, Scratch, eventually};
+use lab::{Lab, LabHost, ScratchDirectory, eventually};
 use std::net::IpAddr;
 use std::time::Duration;
 
 /// Timeout that no step exceeds on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Pair {
+struct BfdHostPair {
     _lab: Lab,
-    a: Host,
-    b: Host,
-    link: lab::Link,
+    a: LabHost,
+    b: LabHost,
+    link: lab::HostLink,
 }
 
-impl Pair {
-    fn new(name: &str) -> Pair {
+impl BfdHostPair {
+    fn new(name: &str) -> BfdHostPair {
         let lab = Lab::new(name).unwrap();
         let (a, b) = (lab.host("a").unwrap(), lab.host("b").unwrap());
         let link = lab.link(&a, &b).unwrap();
@@ -25,7 +25,7 @@ impl Pair {
             end.address(&format!("10.9.0.{n}/24")).unwrap();
             end.address(&format!("fd09::{n}/64")).unwrap();
         }
-        Pair {
+        BfdHostPair {
             _lab: lab,
             a,
             b,
@@ -64,13 +64,13 @@ fn both_families(second: bool) -> Vec<BfdSession> {
     ]
 }
 
-fn open(host: &Host, wanted: &[BfdSession]) -> Bfd {
+fn open(host: &LabHost, wanted: &[BfdSession]) -> Bfd {
     host.enter(|| Bfd::open(wanted, Bfd::default(), clock::now()).0)
 }
 
 /// Runs all sessions in turn until `done`. The sockets are created in the namespaces of their
 /// hosts.
-fn turns(ends: &mut [(&Host, &mut Bfd)], mut done: impl FnMut(&[(&Host, &mut Bfd)]) -> bool) {
+fn turns(ends: &mut [(&LabHost, &mut Bfd)], mut done: impl FnMut(&[(&LabHost, &mut Bfd)]) -> bool) {
     let held = eventually(PATIENCE, || {
         for (host, bfd) in ends.iter_mut() {
             host.enter(|| bfd.handle());
@@ -80,57 +80,59 @@ fn turns(ends: &mut [(&Host, &mut Bfd)], mut done: impl FnMut(&[(&Host, &mut Bfd
     assert!(held, "{ends:?}");
 }
 
-fn all_are(bfd: &Bfd, state: State) -> bool {
+fn all_are(bfd: &Bfd, state: BfdState) -> bool {
     bfd.all().all(|(_, is, _)| is == state)
 }
 
 #[test]
 fn a_cut_cable_takes_sessions_of_both_families_down_and_back_up() {
     lab::skip_unless_root!();
-    let pair = Pair::new("bfd-pair");
+    let pair = BfdHostPair::new("bfd-pair");
     let mut a = open(&pair.a, &both_families(false));
     let mut b = open(&pair.b, &both_families(true));
-    assert_eq!(a.verdict("four"), Verdict::Down);
-    assert_eq!(a.verdict("nobody"), Verdict::Unknown);
+    assert_eq!(a.verdict("four"), TrackedState::Down);
+    assert_eq!(a.verdict("nobody"), TrackedState::Unknown);
     let mut ends = [(&pair.a, &mut a), (&pair.b, &mut b)];
-    turns(&mut ends, |e| e.iter().all(|e| all_are(e.1, State::Up)));
-    assert_eq!(ends[0].1.verdict("six"), Verdict::Up);
+    turns(&mut ends, |e| e.iter().all(|e| all_are(e.1, BfdState::Up)));
+    assert_eq!(ends[0].1.verdict("six"), TrackedState::Up);
     {
         let _cut = pair.link.silence().unwrap();
-        turns(&mut ends, |e| e.iter().all(|e| all_are(e.1, State::Down)));
+        turns(&mut ends, |e| {
+            e.iter().all(|e| all_are(e.1, BfdState::Down))
+        });
         let why = ends[0].1.all().next().map(|(_, _, why)| why);
         assert_eq!(why, Some(Diagnostic::Expired));
     }
-    turns(&mut ends, |e| e.iter().all(|e| all_are(e.1, State::Up)));
+    turns(&mut ends, |e| e.iter().all(|e| all_are(e.1, BfdState::Up)));
 }
 
 #[test]
 fn a_reload_takes_no_session_down_that_stays_as_it_was() {
     lab::skip_unless_root!();
-    let pair = Pair::new("bfd-reload");
+    let pair = BfdHostPair::new("bfd-reload");
     let mut a = open(&pair.a, &both_families(false));
     let mut b = open(&pair.b, &both_families(true));
     turns(&mut [(&pair.a, &mut a), (&pair.b, &mut b)], |e| {
-        e.iter().all(|e| all_are(e.1, State::Up))
+        e.iter().all(|e| all_are(e.1, BfdState::Up))
     });
     let mut wanted = both_families(false);
     wanted.remove(0);
     wanted[0].weight.value = 10;
     let again = |old| Bfd::open(&wanted, old, clock::now()).0;
     a = pair.a.enter(|| again(a));
-    assert_eq!(a.verdict("six"), Verdict::Up);
+    assert_eq!(a.verdict("six"), TrackedState::Up);
     // The removed session signalled AdminDown, which is no outage; the other one is unchanged.
     let mut ends = [(&pair.a, &mut a), (&pair.b, &mut b)];
-    let why = |e: &[(&Host, &mut Bfd)]| e[1].1.all().next().map(|(_, _, why)| why);
+    let why = |e: &[(&LabHost, &mut Bfd)]| e[1].1.all().next().map(|(_, _, why)| why);
     turns(&mut ends, |e| why(e) == Some(Diagnostic::PeerStopped));
-    assert_eq!(ends[1].1.verdict("four"), Verdict::Up);
-    assert_eq!(ends[1].1.verdict("six"), Verdict::Up);
+    assert_eq!(ends[1].1.verdict("four"), TrackedState::Up);
+    assert_eq!(ends[1].1.verdict("six"), TrackedState::Up);
 }
 
 #[test]
 fn what_came_through_too_many_routers_is_refused() {
     lab::skip_unless_root!();
-    let pair = Pair::new("bfd-hops");
+    let pair = BfdHostPair::new("bfd-hops");
     let mut far = session("four", "10.9.0.2", "10.9.0.1");
     far.ttl = 250;
     let near = session("four", "10.9.0.1", "10.9.0.2");
@@ -140,21 +142,21 @@ fn what_came_through_too_many_routers_is_refused() {
     );
     let mut ends = [(&pair.a, &mut a), (&pair.b, &mut b)];
     turns(&mut ends, |e| e[0].1.refused() >= 2);
-    assert_ne!(ends[0].1.verdict("four"), Verdict::Up);
+    assert_ne!(ends[0].1.verdict("four"), TrackedState::Up);
     // This many hops are now allowed.
     let mut wider = near;
     wider.max_hops = 5;
     let reopened = |old| Bfd::open(&[wider], old, clock::now()).0;
     a = pair.a.enter(|| reopened(a));
     turns(&mut [(&pair.a, &mut a), (&pair.b, &mut b)], |e| {
-        e.iter().all(|e| all_are(e.1, State::Up))
+        e.iter().all(|e| all_are(e.1, BfdState::Up))
     });
 }
 
 #[test]
 fn an_address_that_comes_later_is_waited_for_and_said_once() {
     lab::skip_unless_root!();
-    let pair = Pair::new("bfd-later");
+    let pair = BfdHostPair::new("bfd-later");
     let mut a = open(&pair.a, &[session("late", "10.9.0.3", "10.9.0.2")]);
     let mut b = open(&pair.b, &[session("late", "10.9.0.2", "10.9.0.3")]);
     let mut said = Vec::new();
@@ -167,17 +169,17 @@ fn an_address_that_comes_later_is_waited_for_and_said_once() {
         failures > 300
     }));
     assert!(
-        matches!(&said[..], [Change::CannotSend { name, .. }] if name == "late"),
+        matches!(&said[..], [BfdChange::CannotSend { name, .. }] if name == "late"),
         "{said:?}"
     );
     pair.link.a.address("10.9.0.3/24").unwrap();
     turns(&mut [(&pair.a, &mut a), (&pair.b, &mut b)], |e| {
-        e.iter().all(|e| all_are(e.1, State::Up))
+        e.iter().all(|e| all_are(e.1, BfdState::Up))
     });
 }
 
 /// Starts a real keepalived with these sessions.
-fn keepalived(host: &Host, scratch: &Scratch, passive: bool) -> lab::Process {
+fn keepalived(host: &LabHost, scratch: &ScratchDirectory, passive: bool) -> lab::LabProcess {
     let mut config = String::new();
     for wanted in both_families(true) {
         let passive = if passive { "passive" } else { "" };
@@ -208,8 +210,8 @@ fn a_real_keepalived_agrees_on_what_is_up_and_down() {
     lab::skip_unless_root!();
     lab::skip_unless_installed!("keepalived");
     for passive in [false, true] {
-        let pair = Pair::new("bfd-keepalived");
-        let scratch = Scratch::new().unwrap();
+        let pair = BfdHostPair::new("bfd-keepalived");
+        let scratch = ScratchDirectory::new().unwrap();
         let process = keepalived(&pair.b, &scratch, passive);
         let said = |what: &str| {
             let path = scratch.path().join("said");
@@ -220,7 +222,7 @@ fn a_real_keepalived_agrees_on_what_is_up_and_down() {
         let down = |name: &str| said(&format!("instance {name} is in state Down"));
         let mut a = open(&pair.a, &both_families(false));
         turns(&mut [(&pair.a, &mut a)], |e| {
-            all_are(e[0].1, State::Up) && up("four") == 1 && up("six") == 1
+            all_are(e[0].1, BfdState::Up) && up("four") == 1 && up("six") == 1
         });
         // The sessions were down at the start, too, so this is the second time.
         drop(a);
@@ -229,9 +231,11 @@ fn a_real_keepalived_agrees_on_what_is_up_and_down() {
         assert!(told, "{}", all.unwrap_or_default());
         let mut a = open(&pair.a, &both_families(false));
         turns(&mut [(&pair.a, &mut a)], |e| {
-            all_are(e[0].1, State::Up) && up("four") == 2 && up("six") == 2
+            all_are(e[0].1, BfdState::Up) && up("four") == 2 && up("six") == 2
         });
         process.kill_tree();
-        turns(&mut [(&pair.a, &mut a)], |e| all_are(e[0].1, State::Down));
+        turns(&mut [(&pair.a, &mut a)], |e| {
+            all_are(e[0].1, BfdState::Down)
+        });
     }
 }

@@ -4,14 +4,14 @@
 
 use super::moment;
 use crate::config::{
-    Address, Authentication, Config, Instance as Configured, Notify, Start, Transport,
+    Address, Authentication, Config, Instance as Configured, InstanceTransport, Notify, Start,
 };
 use crate::role::clock;
-use crate::role::event_loop::Role;
-use crate::role::member::Member;
+use crate::role::event_loop::AddressRole;
+use crate::role::member::VrrpInstance;
 use crate::role::report::{state_number, state_word};
 use part::report::Subject;
-use protocol::vrrp::{Counter, Counters, Instance, State, Status};
+use protocol::vrrp::{Counter, Counters, Instance, VrrpState, VrrpStatus};
 use serde_json::{Map, Value, json as value};
 use std::fmt::Write;
 
@@ -20,16 +20,16 @@ fn yes(b: bool) -> &'static str {
 }
 
 /// Returns the configured initial state.
-fn wanted(config: &Configured) -> State {
+fn wanted(config: &Configured) -> VrrpState {
     match config.start {
-        Start::Master => State::Master,
-        Start::Backup => State::Backup,
+        Start::Master => VrrpState::Master,
+        Start::Backup => VrrpState::Backup,
     }
 }
 
-impl Role {
+impl AddressRole {
     /// Returns every virtual router with its state and counters.
-    fn dumped(&self) -> impl Iterator<Item = (&Member, Status, Counters)> {
+    fn dumped(&self) -> impl Iterator<Item = (&VrrpInstance, VrrpStatus, Counters)> {
         let members = self.members.iter().enumerate();
         members.filter_map(|(at, member)| {
             let status = self.router.status(Instance(at))?;
@@ -78,7 +78,7 @@ fn statistics(name: &str, counters: &Counters) -> String {
     out
 }
 
-fn data_to(out: &mut String, role: &Role) -> std::fmt::Result {
+fn data_to(out: &mut String, role: &AddressRole) -> std::fmt::Result {
     let config = &role.config;
     let global = &config.global;
     writeln!(out, "------< Global definitions >------")?;
@@ -138,8 +138,8 @@ fn data_to(out: &mut String, role: &Role) -> std::fmt::Result {
 
 fn instance_to(
     out: &mut String,
-    member: &Member,
-    status: &Status,
+    member: &VrrpInstance,
+    status: &VrrpStatus,
     group: Option<&str>,
 ) -> std::fmt::Result {
     let c = &member.config;
@@ -171,8 +171,8 @@ fn instance_to(
         writeln!(out, "   Using src_ip = {source}")?;
     }
     match &c.transport {
-        Transport::Multicast { group } => writeln!(out, "   Multicast address {group}")?,
-        Transport::Unicast { peers, .. } => {
+        InstanceTransport::Multicast { group } => writeln!(out, "   Multicast address {group}")?,
+        InstanceTransport::Unicast { peers, .. } => {
             writeln!(out, "   Unicast Peer :")?;
             for peer in peers {
                 writeln!(out, "     {}", peer.address)?;
@@ -198,7 +198,7 @@ fn instance_to(
     notify_to(out, c)
 }
 
-fn timers_to(out: &mut String, c: &Configured, status: &Status) -> std::fmt::Result {
+fn timers_to(out: &mut String, c: &Configured, status: &VrrpStatus) -> std::fmt::Result {
     let seconds = c.options.advert_interval.as_secs_f64();
     let garp = &c.garp;
     writeln!(out, "   Gratuitous ARP delay = {}", garp.delay.as_secs())?;
@@ -375,7 +375,7 @@ fn password(word: &[u8; 8]) -> String {
     String::from_utf8_lossy(word.get(..end).unwrap_or_default()).into_owned()
 }
 
-fn address_line(member: &Member, address: &Address) -> String {
+fn address_line(member: &VrrpInstance, address: &Address) -> String {
     let label = address.label.as_ref();
     let label = label.map_or(String::new(), |label| format!(" label {label}"));
     let set = if member.holds { " set" } else { "" };
@@ -396,7 +396,7 @@ fn words(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-fn instance(member: &Member, status: &Status) -> Value {
+fn instance(member: &VrrpInstance, status: &VrrpStatus) -> Value {
     let c = &member.config;
     let flag = u8::from;
     let seconds = |d: std::time::Duration| number(d.as_secs_f64());
@@ -439,7 +439,7 @@ fn instance(member: &Member, status: &Status) -> Value {
     Value::Object(map)
 }
 
-fn lists(map: &mut Map<String, Value>, member: &Member) {
+fn lists(map: &mut Map<String, Value>, member: &VrrpInstance) {
     let c = &member.config;
     for (key, script) in [
         ("script_backup", &c.notify.backup),

@@ -1,7 +1,7 @@
 //! Copies at the nodes that do not hold a part.
 
-use super::{CHANGES_MAX, PARTS_MAX, Said, Told};
-use crate::dhcp::pool::{Change, Holder};
+use super::{CHANGES_MAX, LeaseCopyContent, LeaseCopyMessage, PARTS_MAX};
+use crate::dhcp::pool::{Holder, HolderChange};
 use crate::dhcp::range::RANGE_MAX;
 use crate::mac::Mac;
 use std::collections::hash_map::Entry;
@@ -13,17 +13,17 @@ const ADDRESSES_MAX: usize = 2 * RANGE_MAX as usize;
 
 /// Copies of the parts of other nodes.
 #[derive(Debug, Default)]
-pub struct Copies {
-    whole: BTreeMap<usize, Copy>,
+pub struct LeaseCopies {
+    whole: BTreeMap<usize, LeaseCopy>,
     /// Incomplete copies. The previous complete copy stays until then.
-    coming: BTreeMap<usize, Copy>,
+    coming: BTreeMap<usize, LeaseCopy>,
     /// Epoch in which this node last held each part: messages of earlier holders are ignored.
     held: BTreeMap<usize, u64>,
 }
 
 /// Copy of the leases of a part.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Copy {
+pub struct LeaseCopy {
     /// Node that holds or held the part.
     pub node: String,
     /// Epoch in which the node held the part.
@@ -34,10 +34,10 @@ pub struct Copy {
     by_mac: HashMap<Mac, BTreeSet<IpAddr>>,
 }
 
-impl Copy {
+impl LeaseCopy {
     /// Creates a copy without leases.
-    pub fn new(node: &str, epoch: u64, ranges: u64) -> Copy {
-        Copy {
+    pub fn new(node: &str, epoch: u64, ranges: u64) -> LeaseCopy {
+        LeaseCopy {
             node: node.to_owned(),
             epoch,
             ranges,
@@ -47,7 +47,7 @@ impl Copy {
     }
 
     /// Applies changes to the copy.
-    pub fn change(&mut self, changes: &[Change<IpAddr>]) {
+    pub fn change(&mut self, changes: &[HolderChange<IpAddr>]) {
         for change in changes {
             let address = change.address;
             let before = match change.holder {
@@ -82,7 +82,7 @@ impl Copy {
 
 /// Effect of a message: the copy has to be on disk before the holder gets a confirmation.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Took {
+pub enum CopyEffect {
     /// The message needs no confirmation.
     Some,
     /// A copy is complete.
@@ -93,7 +93,7 @@ pub enum Took {
 
 /// Reason for which a message is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refused {
+pub enum LeaseCopyError {
     /// The part has had another holder since.
     #[error("the part has another holder since")]
     Old,
@@ -105,7 +105,7 @@ pub enum Refused {
     TooMuch,
 }
 
-impl Copies {
+impl LeaseCopies {
     /// Records that this node holds a part: messages of the previous holder no longer apply.
     pub fn hold(&mut self, part: usize, epoch: u64) {
         let held = self.held.entry(part).or_default();
@@ -114,7 +114,7 @@ impl Copies {
     }
 
     /// Restores a copy from disk.
-    pub fn restore(&mut self, part: usize, copy: Copy) {
+    pub fn restore(&mut self, part: usize, copy: LeaseCopy) {
         self.whole.insert(part, copy);
     }
 
@@ -125,13 +125,13 @@ impl Copies {
     }
 
     /// Returns the copy of a part if it has all leases that this holder gave in this epoch.
-    pub fn of(&self, part: usize, node: &str, epoch: u64) -> Option<&Copy> {
+    pub fn of(&self, part: usize, node: &str, epoch: u64) -> Option<&LeaseCopy> {
         let copy = self.whole.get(&part);
         copy.filter(|copy| copy.node == node && copy.epoch == epoch)
     }
 
     /// Returns the complete copy of a part.
-    pub fn whole(&self, part: usize) -> Option<&Copy> {
+    pub fn whole(&self, part: usize) -> Option<&LeaseCopy> {
         self.whole.get(&part)
     }
 
@@ -151,8 +151,8 @@ impl Copies {
     }
 
     /// Returns the copies of parts that another node has held since this one did.
-    pub fn others(&self) -> impl Iterator<Item = (usize, &Copy)> {
-        let is_held = |part: &usize, copy: &Copy| {
+    pub fn others(&self) -> impl Iterator<Item = (usize, &LeaseCopy)> {
+        let is_held = |part: &usize, copy: &LeaseCopy| {
             { self.held.get(part) }.is_some_and(|held| copy.epoch <= *held)
         };
         let others = self.whole.iter();
@@ -162,7 +162,7 @@ impl Copies {
 
     /// Returns the incomplete copy of a part.
     #[cfg(test)]
-    pub(in crate::dhcp) fn coming(&self, part: usize) -> Option<&Copy> {
+    pub(in crate::dhcp) fn coming(&self, part: usize) -> Option<&LeaseCopy> {
         self.coming.get(&part)
     }
 
@@ -171,44 +171,49 @@ impl Copies {
     /// # Errors
     ///
     /// The sender is no holder, or the message is invalid.
-    pub fn take(&mut self, node: &str, told: &Told) -> Result<Took, Refused> {
+    pub fn take(
+        &mut self,
+        node: &str,
+        told: &LeaseCopyMessage,
+    ) -> Result<CopyEffect, LeaseCopyError> {
         let part = told.part;
         if part >= PARTS_MAX {
-            return Err(Refused::TooMuch);
+            return Err(LeaseCopyError::TooMuch);
         }
         let is_old = { self.held.get(&part) }.is_some_and(|held| told.epoch <= *held);
         if is_old {
-            return Err(Refused::Old);
+            return Err(LeaseCopyError::Old);
         }
-        let is_its = |copy: &Copy| copy.node == node && copy.epoch == told.epoch;
+        let is_its = |copy: &LeaseCopy| copy.node == node && copy.epoch == told.epoch;
         match &told.said {
-            Said::Begin(ranges) => {
+            LeaseCopyContent::Begin(ranges) => {
                 self.coming
-                    .insert(part, Copy::new(node, told.epoch, *ranges));
-                Ok(Took::Some)
+                    .insert(part, LeaseCopy::new(node, told.epoch, *ranges));
+                Ok(CopyEffect::Some)
             }
-            Said::Changes(changes) => {
+            LeaseCopyContent::Changes(changes) => {
                 let (copy, took) = match self.coming.get_mut(&part).filter(|copy| is_its(copy)) {
-                    Some(copy) => (Some(copy), Took::Some),
+                    Some(copy) => (Some(copy), CopyEffect::Some),
                     None => (
                         self.whole.get_mut(&part).filter(|copy| is_its(copy)),
-                        Took::Changes,
+                        CopyEffect::Changes,
                     ),
                 };
-                let copy = copy.ok_or(Refused::NotBegun)?;
+                let copy = copy.ok_or(LeaseCopyError::NotBegun)?;
                 if changes.len() > CHANGES_MAX
                     || copy.known.len() + changes.len() > ADDRESSES_MAX + CHANGES_MAX
                 {
-                    return Err(Refused::TooMuch);
+                    return Err(LeaseCopyError::TooMuch);
                 }
                 copy.change(changes);
                 Ok(took)
             }
-            Said::Whole => {
+            LeaseCopyContent::Whole => {
                 let coming = self.coming.remove(&part);
                 let whole = coming.filter(|copy| copy.node == node && copy.epoch == told.epoch);
-                self.whole.insert(part, whole.ok_or(Refused::NotBegun)?);
-                Ok(Took::Whole)
+                self.whole
+                    .insert(part, whole.ok_or(LeaseCopyError::NotBegun)?);
+                Ok(CopyEffect::Whole)
             }
         }
     }
@@ -222,8 +227,8 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
-    fn told(epoch: u64, said: Said) -> Told {
-        Told {
+    fn told(epoch: u64, said: LeaseCopyContent) -> LeaseCopyMessage {
+        LeaseCopyMessage {
             part: 1,
             epoch,
             number: 1,
@@ -234,17 +239,17 @@ mod tests {
     #[test]
     fn a_client_is_found_by_its_mac_address_as_long_as_it_has_an_address_of_the_part() {
         let client = Mac([2, 0, 0, 0, 0, 1]);
-        let mut copies = Copies::default();
-        let set = |copies: &mut Copies, last, holder| {
+        let mut copies = LeaseCopies::default();
+        let set = |copies: &mut LeaseCopies, last, holder| {
             let address = ip(last);
-            let change = Said::Changes(vec![Change { address, holder }]);
+            let change = LeaseCopyContent::Changes(vec![HolderChange { address, holder }]);
             copies.take("beta", &told(4, change)).unwrap();
         };
-        let all = |copies: &Copies| {
+        let all = |copies: &LeaseCopies| {
             let found = copies.address_of(client, |part, one| part == 1 && one != ip(9));
             found.map(|(address, node)| (address, node.to_owned()))
         };
-        for said in [Said::Begin(3), Said::Whole] {
+        for said in [LeaseCopyContent::Begin(3), LeaseCopyContent::Whole] {
             copies.take("beta", &told(4, said)).unwrap();
         }
         set(&mut copies, 9, Holder::Client(client));

@@ -1,9 +1,9 @@
 //! Copies of the leases of a part at the other nodes, so that one of them knows the leases when
 //! it takes the part over. All types are values without a clock.
 //!
-//! - [`Sharing`] is at the holder of parts: it sends changes to each other node, and tracks which
+//! - [`LeaseSharing`] is at the holder of parts: it sends changes to each other node, and tracks which
 //!   nodes have all of them.
-//! - [`Copies`] is at the other nodes: their copies of parts of others.
+//! - [`LeaseCopies`] is at the other nodes: their copies of parts of others.
 //!
 //! The record of a part in the cluster names the nodes that have all leases. A client gets its
 //! ACK only when each node that the record names, or may soon name, has the lease. So the holder
@@ -15,10 +15,10 @@
 mod copies;
 mod sharing;
 
-pub use copies::{Copies, Copy, Refused, Took};
-pub use sharing::{Sharing, Tell};
+pub use copies::{CopyEffect, LeaseCopies, LeaseCopy, LeaseCopyError};
+pub use sharing::{ConfirmationDecision, LeaseSharing};
 
-use super::pool::Change;
+use super::pool::HolderChange;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -29,7 +29,7 @@ pub const PARTS_MAX: usize = 64;
 
 /// Message of the holder of a part to a node with a copy.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub struct Told {
+pub struct LeaseCopyMessage {
     /// Number of the part.
     pub part: usize,
     /// Epoch in which the sender holds the part.
@@ -37,16 +37,16 @@ pub struct Told {
     /// Sequence number, higher than that of each message before.
     pub number: u64,
     /// Content of the message.
-    pub said: Said,
+    pub said: LeaseCopyContent,
 }
 
 /// Content of a message about a part.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub enum Said {
+pub enum LeaseCopyContent {
     /// Start of a copy: all leases follow. They belong to the ranges with this checksum.
     Begin(u64),
     /// New holders of these addresses.
-    Changes(Vec<Change<IpAddr>>),
+    Changes(Vec<HolderChange<IpAddr>>),
     /// End of the initial copy: later messages are changes.
     Whole,
 }

@@ -1,8 +1,8 @@
 //! Sender side at the holder of a part: the messages to each other node, and what each has
 //! confirmed.
 
-use super::{CHANGES_MAX, Said, Told};
-use crate::dhcp::pool::{Change, Holder};
+use super::{CHANGES_MAX, LeaseCopyContent, LeaseCopyMessage};
+use crate::dhcp::pool::{Holder, HolderChange};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
@@ -15,8 +15,8 @@ const QUEUE_MAX: usize = 4_096;
 
 /// Parts that this node holds, and how far the other nodes have copied them.
 #[derive(Debug, Default)]
-pub struct Sharing {
-    parts: BTreeMap<usize, Part>,
+pub struct LeaseSharing {
+    parts: BTreeMap<usize, MirroredPart>,
     /// Connected nodes, and the number of each connection.
     linked: BTreeMap<String, u64>,
     links: u64,
@@ -29,7 +29,7 @@ pub struct Sharing {
 
 /// Decision whether a client may get the response of its lease.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Tell {
+pub enum ConfirmationDecision {
     /// Send the response now.
     Now,
     /// Send the response after other nodes have confirmed the lease.
@@ -39,17 +39,17 @@ pub enum Tell {
 }
 
 #[derive(Debug)]
-struct Part {
+struct MirroredPart {
     epoch: u64,
     /// Number of the last message.
     number: u64,
-    peers: BTreeMap<String, Peer>,
+    peers: BTreeMap<String, CopyPeer>,
 }
 
 /// Another node that receives a copy of a part.
 #[derive(Debug, Default)]
-struct Peer {
-    queue: VecDeque<Told>,
+struct CopyPeer {
+    queue: VecDeque<LeaseCopyMessage>,
     /// Number of the message that starts the copy, and of the last message for the node.
     first: u64,
     last: u64,
@@ -64,7 +64,7 @@ struct Peer {
     rests_until_ms: u64,
 }
 
-impl Peer {
+impl CopyPeer {
     fn has(&self, number: u64) -> bool {
         self.confirmed.is_some_and(|confirmed| confirmed >= number)
     }
@@ -75,11 +75,11 @@ impl Peer {
     }
 }
 
-impl Sharing {
+impl LeaseSharing {
     /// Records that this node holds a part in this epoch.
     pub fn hold(&mut self, part: usize, epoch: u64) {
         if self.parts.get(&part).map(|part| part.epoch) != Some(epoch) {
-            let new = Part {
+            let new = MirroredPart {
                 epoch,
                 number: 0,
                 peers: BTreeMap::new(),
@@ -138,7 +138,7 @@ impl Sharing {
 
     /// Returns the parts of which connected nodes need a new copy.
     pub fn missing(&self) -> BTreeSet<usize> {
-        let lacks = |part: &Part| {
+        let lacks = |part: &MirroredPart| {
             self.linked
                 .keys()
                 .any(|node| !part.peers.contains_key(node))
@@ -149,7 +149,7 @@ impl Sharing {
 
     /// Queues the complete leases of a part for each node that needs a new copy. `ranges`:
     /// checksum of the ranges.
-    pub fn begin(&mut self, part: usize, ranges: u64, known: &[Change<IpAddr>]) {
+    pub fn begin(&mut self, part: usize, ranges: u64, known: &[HolderChange<IpAddr>]) {
         let Some(one) = self.parts.get_mut(&part) else {
             return;
         };
@@ -157,7 +157,7 @@ impl Sharing {
         self.number += 1;
         one.number = self.number;
         let (epoch, number) = (one.epoch, one.number);
-        let told = |said| Told {
+        let told = |said| LeaseCopyMessage {
             part,
             epoch,
             number,
@@ -168,32 +168,35 @@ impl Sharing {
                 continue;
             }
             let all = known.chunks(CHANGES_MAX);
-            let all = all.map(|changes| told(Said::Changes(changes.to_vec())));
-            let begin = std::iter::once(told(Said::Begin(ranges)));
-            let queue = begin.chain(all).chain([told(Said::Whole)]).collect();
-            let peer = Peer {
+            let all = all.map(|changes| told(LeaseCopyContent::Changes(changes.to_vec())));
+            let begin = std::iter::once(told(LeaseCopyContent::Begin(ranges)));
+            let queue = begin
+                .chain(all)
+                .chain([told(LeaseCopyContent::Whole)])
+                .collect();
+            let peer = CopyPeer {
                 queue,
                 first: number,
                 last: number,
-                ..Peer::default()
+                ..CopyPeer::default()
             };
             one.peers.insert(node.clone(), peer);
         }
     }
 
     /// Queues changed leases of a part for the nodes.
-    pub fn change(&mut self, part: usize, changes: &[Change<IpAddr>], now_ms: u64) {
+    pub fn change(&mut self, part: usize, changes: &[HolderChange<IpAddr>], now_ms: u64) {
         let Some(one) = self.parts.get_mut(&part) else {
             return;
         };
         for changes in changes.chunks(CHANGES_MAX) {
             self.number += 1;
             one.number = self.number;
-            let told = Told {
+            let told = LeaseCopyMessage {
                 part,
                 epoch: one.epoch,
                 number: one.number,
-                said: Said::Changes(changes.to_vec()),
+                said: LeaseCopyContent::Changes(changes.to_vec()),
             };
             for peer in one.peers.values_mut() {
                 peer.queue.push_back(told.clone());
@@ -214,7 +217,7 @@ impl Sharing {
     }
 
     /// Removes and returns the next message to a node.
-    pub fn next(&mut self, node: &str) -> Option<Told> {
+    pub fn next(&mut self, node: &str) -> Option<LeaseCopyMessage> {
         let mut parts = self.parts.values_mut();
         parts.find_map(|part| part.peers.get_mut(node)?.queue.pop_front())
     }
@@ -271,23 +274,28 @@ impl Sharing {
 
     /// Decides whether a client may get the response for its address. `named`: nodes that the
     /// record of the part names, or may soon name.
-    pub fn tells(&mut self, address: IpAddr, part: usize, named: &BTreeSet<String>) -> Tell {
+    pub fn tells(
+        &mut self,
+        address: IpAddr,
+        part: usize,
+        named: &BTreeSet<String>,
+    ) -> ConfirmationDecision {
         let Some(one) = self.parts.get(&part) else {
-            return Tell::Never;
+            return ConfirmationDecision::Never;
         };
         // A node without a complete copy may lack leases that this node had on disk.
         let pending = self.pending.get(&address);
         let number = pending.map_or(0, |(_, number)| *number);
         let has = |node: &String| { one.peers.get(node) }.is_some_and(|peer| peer.has(number));
-        let waits = |peer: &Peer| {
+        let waits = |peer: &CopyPeer| {
             peer.since
                 .is_some_and(|since| number > since && !peer.has(number))
         };
         if !named.iter().all(has) || one.peers.values().any(waits) {
-            return Tell::Later;
+            return ConfirmationDecision::Later;
         }
         self.pending.remove(&address);
-        Tell::Now
+        ConfirmationDecision::Now
     }
 }
 
@@ -297,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_is_confirmed_of_ranges_of_before_is_not_confirmed_of_these() {
-        let mut sharing = Sharing::default();
+        let mut sharing = LeaseSharing::default();
         let link = sharing.linked("beta");
         sharing.hold(0, 7);
         sharing.begin(0, 1, &[]);

@@ -1,6 +1,6 @@
 //! Adoption of the leases of a part that another node had, and of what that node withheld.
 
-use super::{Address, Holder, Pool, Use};
+use super::{Address, AddressUse, Holder, Pool};
 use crate::mac::Mac;
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ impl<A: Address> Pool<A> {
         let one = self.uses.get(&address).filter(|_| self.holds(address));
         let is_before = matches!(
             one,
-            Some(Use::Unclear {
+            Some(AddressUse::Unclear {
                 is_before: true,
                 ..
             })
@@ -72,11 +72,11 @@ impl<A: Address> Pool<A> {
     pub fn has_no_former(&mut self, part: usize) {
         let range = self.range;
         let withheld = { self.uses.iter() }.filter_map(|(address, one)| match one {
-            Use::Unclear {
+            AddressUse::Unclear {
                 until_ms,
                 user,
                 is_before: true,
-            } => Some((*address, Use::unclear(*until_ms, *user, false))),
+            } => Some((*address, AddressUse::unclear(*until_ms, *user, false))),
             _ => None,
         });
         let withheld = withheld.filter(|(address, _)| range.part(*address) == part);

@@ -1,10 +1,10 @@
 //! Counts the addresses of a range by state.
 
-use super::{Address, Pool, Use};
+use super::{Address, AddressUse, Pool};
 
 /// Number of addresses of a range in each state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Count {
+pub struct AddressCount {
     /// Addresses of the range that are not reserved.
     pub all: u64,
     /// Addresses with a lease.
@@ -24,18 +24,18 @@ pub struct Count {
 
 impl<A: Address> Pool<A> {
     /// Counts the addresses in each state.
-    pub fn count(&self) -> Count {
-        let of = |is: fn(&Use) -> bool| self.uses.values().filter(|one| is(one)).count() as u64;
+    pub fn count(&self) -> AddressCount {
+        let of =
+            |is: fn(&AddressUse) -> bool| self.uses.values().filter(|one| is(one)).count() as u64;
         let reserved = self
             .reserved
             .iter()
             .filter(|one| self.range.has(**one))
             .count() as u64;
-        let unclear = self
-            .uses
-            .iter()
-            .filter(|(address, one)| matches!(one, Use::Unclear { .. }) && self.holds(**address));
-        Count {
+        let unclear = self.uses.iter().filter(|(address, one)| {
+            matches!(one, AddressUse::Unclear { .. }) && self.holds(**address)
+        });
+        AddressCount {
             unclear: unclear.clone().count() as u64,
             known_elsewhere: { unclear.clone() }
                 .filter(|(address, _)| self.is_known_elsewhere(**address))
@@ -44,9 +44,9 @@ impl<A: Address> Pool<A> {
                 .max()
                 .unwrap_or(0),
             all: u64::from(self.range.len()).saturating_sub(reserved),
-            leased: of(|one| matches!(one, Use::Leased { .. })),
+            leased: of(|one| matches!(one, AddressUse::Leased { .. })),
             free: self.free.len() as u64,
-            declined: of(|one| matches!(one, Use::Declined { .. })),
+            declined: of(|one| matches!(one, AddressUse::Declined { .. })),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! address waits that long. With a range in parts, another node may still have the previous
 //! range: leases outside of the range are then unknown.
 
-use super::{Address, Change, Holder, PACKET_MS, Pool};
+use super::{Address, Holder, HolderChange, PACKET_MS, Pool};
 use crate::mac::Mac;
 
 /// Lease of an address that is no longer for clients.
@@ -92,7 +92,7 @@ impl<A: Address> Pool<A> {
         lease.until_ms = lease.until_ms.min(now_ms.saturating_add(PACKET_MS));
         lease.is_refused = true;
         let holder = Holder::Nobody;
-        self.changes.push(Change { address, holder });
+        self.changes.push(HolderChange { address, holder });
         true
     }
 
@@ -106,7 +106,7 @@ impl<A: Address> Pool<A> {
         for address in all {
             self.superseded.remove(&address);
             let holder = Holder::Nobody;
-            self.changes.push(Change { address, holder });
+            self.changes.push(HolderChange { address, holder });
         }
     }
 

@@ -34,12 +34,18 @@ fn copy(pool: &Pool) -> Vec<(Ipv4Addr, Holder)> {
 fn a_node_that_gets_a_part_back_knows_what_was_withheld_because_of_it_and_nothing_else() {
     let mut alpha = node(&[(100, 1), (101, 2), (102, 3), (103, 4), (104, 5)]);
     let mut beta = node(&[]);
-    beta.take_as(0, 0, |_| Fate::Before);
+    beta.take_as(0, 0, |_| AddressKnowledge::Before);
     assert_eq!(beta.free(), 0);
     // One client renews, another one has moved to an unused address; two addresses are in use by
     // others.
-    assert_eq!(beta.claim(mac(1), ip(100), How::Renew, 1), Claim::Yes);
-    assert_eq!(beta.claim(mac(2), ip(106), How::Renew, 1), Claim::Yes);
+    assert_eq!(
+        beta.claim(mac(1), ip(100), ClientRequestState::Renew, 1),
+        AddressClaimResult::Yes
+    );
+    assert_eq!(
+        beta.claim(mac(2), ip(106), ClientRequestState::Renew, 1),
+        AddressClaimResult::Yes
+    );
     assert!(beta.decline(ip(102), 1) && beta.decline(ip(107), 1));
     alpha.adopt(0, copy(&beta), (true, false), 2);
     alpha.take(0, true, 2);
@@ -73,12 +79,15 @@ fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
     alpha.know(ip(103), (Holder::Before(Some(mac(8))), None), 1_000_000, 0);
     let mut beta = node(&[(100, 1), (101, 2), (102, 3), (103, 4)]);
     beta.take_as(0, 0, |address| match address == ip(104) {
-        true => Fate::Before,
-        false => Fate::Also(Holder::Before(None)),
+        true => AddressKnowledge::Before,
+        false => AddressKnowledge::Also(Holder::Before(None)),
     });
     // The client renews its address; another address is only withheld, and no other client gets
     // it.
-    assert_eq!(beta.claim(mac(2), ip(101), How::Renew, 1), Claim::Yes);
+    assert_eq!(
+        beta.claim(mac(2), ip(101), ClientRequestState::Renew, 1),
+        AddressClaimResult::Yes
+    );
     assert!(beta.may_be_anothers(mac(9), ip(100)) && !beta.may_be_anothers(mac(1), ip(100)));
     alpha.adopt(0, copy(&beta), (true, true), 2);
     let client = |number| Holder::Client(mac(number));
@@ -103,10 +112,10 @@ fn what_a_node_did_not_know_is_the_clients_that_the_other_one_knew() {
 fn a_node_that_gets_a_part_of_another_one_believes_what_is_withheld() {
     let mut alpha = node(&[(100, 1)]);
     let mut beta = node(&[]);
-    beta.take_as(0, 0, |_| Fate::Before);
+    beta.take_as(0, 0, |_| AddressKnowledge::Before);
     alpha.adopt(0, copy(&beta), (false, false), 1);
     alpha.take(0, true, 1);
-    assert_eq!(alpha.offer(mac(9), None, 2), Err(NoOffer::Full));
+    assert_eq!(alpha.offer(mac(9), None, 2), Err(OfferError::Full));
     // The client is still known.
     assert!(!alpha.may_be_anothers(mac(1), ip(100)) && alpha.may_be_anothers(mac(2), ip(100)));
     // Addresses withheld because of another node stay so on its disk.
@@ -120,7 +129,7 @@ fn a_node_that_gets_a_part_of_another_one_believes_what_is_withheld() {
 #[test]
 fn what_no_node_knows_any_more_is_not_believed_to_be_known_by_another_one() {
     let mut beta = node(&[]);
-    beta.take_as(0, 0, |_| Fate::Before);
+    beta.take_as(0, 0, |_| AddressKnowledge::Before);
     beta.has_no_former(0);
     assert!(
         copy(&beta)
@@ -130,19 +139,22 @@ fn what_no_node_knows_any_more_is_not_believed_to_be_known_by_another_one() {
     let mut alpha = node(&[]);
     alpha.adopt(0, copy(&beta), (true, false), 1);
     alpha.take(0, true, 1);
-    assert_eq!(alpha.offer(mac(9), None, 2), Err(NoOffer::Full));
+    assert_eq!(alpha.offer(mac(9), None, 2), Err(OfferError::Full));
 }
 
 #[test]
 fn whose_a_withheld_address_is_outlives_a_restart() {
     let range = node(&[]).range;
     let mut beta = node(&[(100, 1)]);
-    beta.take_as(0, 0, |_| Fate::Before);
+    beta.take_as(0, 0, |_| AddressKnowledge::Before);
     let mut next = Pool::new(range, (LEASE_S, 0), HashSet::new(), copy(&beta), 0);
     next.take(0, true, 0);
     assert!(!next.may_be_anothers(mac(1), ip(100)) && next.may_be_anothers(mac(2), ip(100)));
-    assert_eq!(next.claim(mac(1), ip(100), How::Renew, 1), Claim::Yes);
-    assert_eq!(next.offer(mac(9), None, 2), Err(NoOffer::Full));
+    assert_eq!(
+        next.claim(mac(1), ip(100), ClientRequestState::Renew, 1),
+        AddressClaimResult::Yes
+    );
+    assert_eq!(next.offer(mac(9), None, 2), Err(OfferError::Full));
 }
 
 #[test]
@@ -152,9 +164,12 @@ fn address_that_other_sections_name_stays_its_clients_and_is_offered_to_nobody_e
     let mut pool = Pool::new(range, (LEASE_S, 0), HashSet::new(), known, 0);
     pool.set_unoffered((100..=106).map(ip).collect());
     pool.take(0, true, 0);
-    assert_eq!(pool.claim(mac(1), ip(100), How::Renew, 1), Claim::Yes);
+    assert_eq!(
+        pool.claim(mac(1), ip(100), ClientRequestState::Renew, 1),
+        AddressClaimResult::Yes
+    );
     assert_eq!(pool.offer(mac(9), Some(ip(101)), 1), Ok(ip(107)));
-    assert_eq!(pool.offer(mac(8), None, 1), Err(NoOffer::Full));
+    assert_eq!(pool.offer(mac(8), None, 1), Err(OfferError::Full));
     assert!(pool.is_unused(ip(101)) && !pool.is_unused(ip(100)));
     // An address that its client released is not offered either.
     assert!(pool.release(mac(1), ip(100), 10_000_000));
@@ -162,6 +177,6 @@ fn address_that_other_sections_name_stays_its_clients_and_is_offered_to_nobody_e
     assert_eq!(pool.offer(mac(8), Some(ip(100)), 20_000_000), Ok(ip(107)));
     assert_eq!(
         pool.offer(mac(7), Some(ip(100)), 20_000_000),
-        Err(NoOffer::Full)
+        Err(OfferError::Full)
     );
 }

@@ -7,8 +7,8 @@ use dhcproto::{Decodable, Decoder};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 2);
 
-fn tells() -> Tells {
-    Tells {
+fn tells() -> ClientParameters {
+    ClientParameters {
         gateway: Some(Ipv4Addr::new(10, 20, 0, 1)),
         dns: vec![Ipv4Addr::new(10, 20, 0, 1), Ipv4Addr::new(9, 9, 9, 9)],
         domain: Some("example.net".to_owned()),
@@ -17,20 +17,21 @@ fn tells() -> Tells {
     }
 }
 
-fn answer(verdict: Verdict, name: Option<&str>) -> Answer {
-    let given = Given {
+fn answer(verdict: DhcpReplyType, name: Option<&str>) -> DhcpReply {
+    let given = AssignedAddress {
         address: Some(Ipv4Addr::new(10, 20, 0, 107)),
         lease_s: Some(43_200),
-        network: Network::of(SERVER, 24),
+        network: Ipv4Network::of(SERVER, 24),
     };
-    Answer {
+    DhcpReply {
         verdict,
-        address: (verdict != Verdict::No).then_some(given),
+        address: (verdict != DhcpReplyType::No).then_some(given),
         file: name.map(|name| File {
             server: SERVER,
             name: name.to_owned(),
         }),
-        message: (verdict == Verdict::No).then(|| "10.20.0.103 is not free for it".to_owned()),
+        message: (verdict == DhcpReplyType::No)
+            .then(|| "10.20.0.103 is not free for it".to_owned()),
     }
 }
 
@@ -70,20 +71,23 @@ fn answers_have_the_bytes_that_their_clients_want() {
     for (name, bytes) in all() {
         let request = Request::read(&bytes).unwrap();
         let (verdict, file) = match request.stage {
-            Stage::Firmware => (Verdict::Offer, Some("undionly.kpxe")),
-            Stage::HttpFirmware => (Verdict::Offer, Some("http://10.20.0.2:7447/snponly.efi")),
-            Stage::Ipxe => (
-                Verdict::Offer,
+            BootStage::Firmware => (DhcpReplyType::Offer, Some("undionly.kpxe")),
+            BootStage::HttpFirmware => (
+                DhcpReplyType::Offer,
+                Some("http://10.20.0.2:7447/snponly.efi"),
+            ),
+            BootStage::Ipxe => (
+                DhcpReplyType::Offer,
                 Some("http://10.20.0.2:7447/52-54-00-00-00-07.ipxe"),
             ),
-            Stage::System => (Verdict::Yes, None),
+            BootStage::System => (DhcpReplyType::Yes, None),
         };
         let bytes = write(&request, &answer(verdict, file), SERVER, &tells()).unwrap();
         text.push_str(&format!("{name}\n{}\n", shown(&bytes)));
     }
     let relayed = all().into_iter().find(|(name, _)| name.contains("relay"));
     let request = Request::read(&relayed.unwrap().1).unwrap();
-    let bytes = write(&request, &answer(Verdict::No, None), SERVER, &tells()).unwrap();
+    let bytes = write(&request, &answer(DhcpReplyType::No, None), SERVER, &tells()).unwrap();
     text.push_str(&format!("a refusal through a relay\n{}\n", shown(&bytes)));
     insta::assert_snapshot!(text);
 }
@@ -92,9 +96,9 @@ fn answers_have_the_bytes_that_their_clients_want() {
 fn a_refusal_says_why_in_at_most_sixty_bytes() {
     let request = Request::read(&all()[0].1).unwrap();
     let message = |words: &str| {
-        let refusal = Answer {
+        let refusal = DhcpReply {
             message: Some(words.to_owned()),
-            ..answer(Verdict::No, None)
+            ..answer(DhcpReplyType::No, None)
         };
         let bytes = write(&request, &refusal, SERVER, &tells()).unwrap();
         let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
@@ -116,7 +120,13 @@ fn what_does_not_fit_is_left_out_and_what_must_be_there_stays() {
     let request = Request::read(&bytes).unwrap();
     let mut tells = tells();
     tells.dns = vec![Ipv4Addr::new(9, 9, 9, 9); 60];
-    let bytes = write(&request, &answer(Verdict::Offer, None), SERVER, &tells).unwrap();
+    let bytes = write(
+        &request,
+        &answer(DhcpReplyType::Offer, None),
+        SERVER,
+        &tells,
+    )
+    .unwrap();
     assert!(bytes.len() <= 548, "{}", bytes.len());
     let shown = shown(&bytes);
     let lines = shown.lines().filter_map(|line| line.split_once(": "));
@@ -128,14 +138,14 @@ fn what_does_not_fit_is_left_out_and_what_must_be_there_stays() {
         room: 1_472,
         ..request.clone()
     };
-    let bytes = write(&more, &answer(Verdict::Offer, None), SERVER, &tells).unwrap();
+    let bytes = write(&more, &answer(DhcpReplyType::Offer, None), SERVER, &tells).unwrap();
     assert!(bytes.len() > 700 && bytes.len() <= 1_472);
     // The boot file is never omitted.
     let name = "x".repeat(200);
     assert_eq!(
         write(
             &request,
-            &answer(Verdict::Offer, Some(&name)),
+            &answer(DhcpReplyType::Offer, Some(&name)),
             SERVER,
             &tells
         ),
@@ -144,7 +154,7 @@ fn what_does_not_fit_is_left_out_and_what_must_be_there_stays() {
     assert_eq!(
         write(
             &more,
-            &answer(Verdict::Offer, Some(&"x".repeat(256))),
+            &answer(DhcpReplyType::Offer, Some(&"x".repeat(256))),
             SERVER,
             &tells
         ),
@@ -159,7 +169,7 @@ fn a_name_has_a_zero_at_the_end_of_its_field_or_is_only_an_option() {
         let name = "n".repeat(length);
         let bytes = write(
             &request,
-            &answer(Verdict::Offer, Some(&name)),
+            &answer(DhcpReplyType::Offer, Some(&name)),
             SERVER,
             &tells(),
         )
@@ -179,15 +189,30 @@ fn an_answer_goes_where_its_client_hears_it() {
     let used = [10, 20, 0, 120];
     let none = [0; 4];
     let relay = [10, 20, 0, 1];
-    assert_eq!(to(0, none, none, Verdict::Offer), To::Fresh(fresh));
-    assert_eq!(to(0x8000, none, none, Verdict::Offer), To::All);
     assert_eq!(
-        to(0x8000, used, none, Verdict::Yes),
-        To::Configured(used.into())
+        to(0, none, none, DhcpReplyType::Offer),
+        ReplyDestination::Fresh(fresh)
+    );
+    assert_eq!(
+        to(0x8000, none, none, DhcpReplyType::Offer),
+        ReplyDestination::All
+    );
+    assert_eq!(
+        to(0x8000, used, none, DhcpReplyType::Yes),
+        ReplyDestination::Configured(used.into())
     );
     // A client that renews listens at its address, and maybe at no other one.
-    assert_eq!(to(0, used, none, Verdict::No), To::AllAnd(used.into()));
-    assert_eq!(to(0, none, none, Verdict::No), To::All);
-    assert_eq!(to(0, none, relay, Verdict::Yes), To::Relay(relay.into()));
-    assert_eq!(to(0, used, relay, Verdict::No), To::Relay(relay.into()));
+    assert_eq!(
+        to(0, used, none, DhcpReplyType::No),
+        ReplyDestination::AllAnd(used.into())
+    );
+    assert_eq!(to(0, none, none, DhcpReplyType::No), ReplyDestination::All);
+    assert_eq!(
+        to(0, none, relay, DhcpReplyType::Yes),
+        ReplyDestination::Relay(relay.into())
+    );
+    assert_eq!(
+        to(0, used, relay, DhcpReplyType::No),
+        ReplyDestination::Relay(relay.into())
+    );
 }

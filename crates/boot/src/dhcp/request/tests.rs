@@ -4,7 +4,7 @@ use super::super::samples::{CARD, Raw, all, packet};
 use super::*;
 use proptest::prelude::*;
 
-fn read(options: &[Raw<'_>]) -> Result<Request, Unreadable> {
+fn read(options: &[Raw<'_>]) -> Result<Request, DhcpPacketError> {
     Request::read(&packet(0, [0; 4], [0; 4], options))
 }
 
@@ -31,8 +31,8 @@ fn a_packet_cut_anywhere_is_refused_or_has_fewer_options() {
                         "{name} {length}"
                     );
                 }
-                Err(why) if length < 240 => assert_eq!(why, Unreadable::Short),
-                Err(why) => assert_eq!(why, Unreadable::Bootp, "{name} {length}"),
+                Err(why) if length < 240 => assert_eq!(why, DhcpPacketError::Short),
+                Err(why) => assert_eq!(why, DhcpPacketError::Bootp, "{name} {length}"),
             }
         }
     }
@@ -46,25 +46,29 @@ fn what_is_no_request_is_refused() {
         bytes[at] = byte;
         Request::read(&bytes).unwrap_err()
     };
-    assert_eq!(with(0, 2), Unreadable::Reply);
-    assert_eq!(with(1, 6), Unreadable::NotEthernet);
+    assert_eq!(with(0, 2), DhcpPacketError::Reply);
+    assert_eq!(with(1, 6), DhcpPacketError::NotEthernet);
     for hlen in [0, 5, 7, 16, 17, 255] {
-        assert_eq!(with(2, hlen), Unreadable::NotEthernet, "length {hlen}");
+        assert_eq!(with(2, hlen), DhcpPacketError::NotEthernet, "length {hlen}");
     }
     assert_eq!(
         with(28, 0x53),
-        Unreadable::NotEthernet,
+        DhcpPacketError::NotEthernet,
         "for several receivers"
     );
-    assert_eq!(with(236, 0), Unreadable::Bootp, "without the magic");
+    assert_eq!(with(236, 0), DhcpPacketError::Bootp, "without the magic");
     for kind in [0, 2, 5, 6, 9, 10, 18, 255] {
-        assert_eq!(read(&[(53, &[kind])]), Err(Unreadable::Kind), "kind {kind}");
+        assert_eq!(
+            read(&[(53, &[kind])]),
+            Err(DhcpPacketError::Kind),
+            "kind {kind}"
+        );
     }
-    assert_eq!(read(&[(53, &[])]), Err(Unreadable::Bootp));
-    assert_eq!(read(&[]), Err(Unreadable::Bootp));
+    assert_eq!(read(&[(53, &[])]), Err(DhcpPacketError::Bootp));
+    assert_eq!(read(&[]), Err(DhcpPacketError::Bootp));
     let mut none = good.clone();
     none[28..34].fill(0);
-    assert_eq!(Request::read(&none), Err(Unreadable::NotEthernet));
+    assert_eq!(Request::read(&none), Err(DhcpPacketError::NotEthernet));
 }
 
 #[test]
@@ -73,13 +77,13 @@ fn options_go_on_in_the_fields_for_names_and_never_round_in_a_circle() {
     bytes[108..112].copy_from_slice(&[53, 1, 3, 255]);
     bytes[44..51].copy_from_slice(&[50, 4, 10, 20, 0, 9, 255]);
     let request = Request::read(&bytes).unwrap();
-    assert_eq!(request.kind, Kind::Request);
+    assert_eq!(request.kind, DhcpMessageType::Request);
     assert_eq!(request.claims.wants, Some(Ipv4Addr::new(10, 20, 0, 9)));
     // Only the field that is named.
     bytes[242] = 1;
     assert_eq!(Request::read(&bytes).unwrap().claims.wants, None);
     bytes[242] = 2;
-    assert_eq!(Request::read(&bytes), Err(Unreadable::Bootp));
+    assert_eq!(Request::read(&bytes), Err(DhcpPacketError::Bootp));
     // The overload option inside such a field is ignored.
     bytes[242] = 1;
     bytes[111..115].copy_from_slice(&[52, 1, 2, 255]);

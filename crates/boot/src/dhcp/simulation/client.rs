@@ -1,9 +1,9 @@
 //! Client as RFC 2131 specifies it: it accepts a response only to its last request, and counts
 //! its lease from when it sent that.
 
-use super::super::reply::Verdict;
-use super::super::request::{Claims, Kind, Request};
-use super::{Clock, Reply, request, server};
+use super::super::reply::DhcpReplyType;
+use super::super::request::{DhcpMessageType, Request, RequestedAddresses};
+use super::{Clock, SimulatedReply, request, server};
 use crate::mac::Mac;
 use lab::Random;
 use std::net::Ipv4Addr;
@@ -53,7 +53,7 @@ pub(super) struct Client {
 }
 
 /// Requests that a client sends, each with its nodes.
-type Sent = Vec<(Vec<usize>, Request)>;
+type AddressedRequests = Vec<(Vec<usize>, Request)>;
 
 const ALL: [usize; 2] = [0, 1];
 
@@ -61,8 +61,8 @@ pub(super) fn claims(
     uses: Option<Ipv4Addr>,
     wants: Option<Ipv4Addr>,
     server: Option<Ipv4Addr>,
-) -> Claims {
-    Claims {
+) -> RequestedAddresses {
+    RequestedAddresses {
         uses,
         wants,
         server,
@@ -92,20 +92,25 @@ impl Client {
         Some(lease.address)
     }
 
-    pub(super) fn receive(&mut self, reply: Reply, true_ms: u64) -> Got {
+    pub(super) fn receive(&mut self, reply: SimulatedReply, true_ms: u64) -> Got {
         let lease_ms = reply.lease_ms;
         if reply.xid != self.xid {
             return Got::Nothing;
         }
         match (self.waits, reply.verdict, reply.address) {
-            (Waits::Offer, Verdict::Offer, Some(address)) => {
+            (Waits::Offer, DhcpReplyType::Offer, Some(address)) => {
                 self.waits = Waits::Lease {
                     address,
                     at_ms: self.clock.at(true_ms),
                     is_renewal: false,
                 };
                 let claims = claims(None, Some(address), Some(reply.server));
-                Got::Offer(request(Kind::Request, self.xid, self.mac, claims))
+                Got::Offer(request(
+                    DhcpMessageType::Request,
+                    self.xid,
+                    self.mac,
+                    claims,
+                ))
             }
             (
                 Waits::Lease {
@@ -113,7 +118,7 @@ impl Client {
                     at_ms,
                     is_renewal,
                 },
-                Verdict::Yes,
+                DhcpReplyType::Yes,
                 Some(given),
             ) if given == address => {
                 self.waits = Waits::Nothing;
@@ -130,7 +135,7 @@ impl Client {
                 self.remembers = None;
                 Got::Lease(address, is_renewal, before != Some(reply.server))
             }
-            (Waits::Lease { .. }, Verdict::No, _) => {
+            (Waits::Lease { .. }, DhcpReplyType::No, _) => {
                 self.lease = None;
                 self.remembers = None;
                 self.waits = Waits::Nothing;
@@ -141,7 +146,12 @@ impl Client {
     }
 
     /// Lets the client act, depending on its state.
-    pub(super) fn act(&mut self, random: &mut Random, true_ms: u64, lease_ms: u64) -> Sent {
+    pub(super) fn act(
+        &mut self,
+        random: &mut Random,
+        true_ms: u64,
+        lease_ms: u64,
+    ) -> AddressedRequests {
         let now_ms = self.clock.at(true_ms);
         self.lease = self.lease.filter(|lease| lease.until_ms > now_ms);
         let remembers_long = self.mac.0[5].is_multiple_of(2);
@@ -156,7 +166,7 @@ impl Client {
         }
     }
 
-    fn begin(&mut self, random: &mut Random, now_ms: u64) -> Sent {
+    fn begin(&mut self, random: &mut Random, now_ms: u64) -> AddressedRequests {
         self.xid += 1;
         if let Some(lease) = self.remembers.filter(|_| random.percent(80)) {
             self.waits = Waits::Lease {
@@ -165,14 +175,20 @@ impl Client {
                 is_renewal: false,
             };
             let claims = claims(None, Some(lease.address), None);
-            return self.to(&ALL, Kind::Request, claims);
+            return self.to(&ALL, DhcpMessageType::Request, claims);
         }
         self.waits = Waits::Offer;
         let wants = self.remembers.map(|lease| lease.address);
-        self.to(&ALL, Kind::Discover, claims(None, wants, None))
+        self.to(&ALL, DhcpMessageType::Discover, claims(None, wants, None))
     }
 
-    fn act_with(&mut self, lease: Lease, random: &mut Random, now_ms: u64, lease_ms: u64) -> Sent {
+    fn act_with(
+        &mut self,
+        lease: Lease,
+        random: &mut Random,
+        now_ms: u64,
+        lease_ms: u64,
+    ) -> AddressedRequests {
         let its = [node_of(lease.server)];
         let left = lease.until_ms - now_ms;
         match random.below(50) {
@@ -185,7 +201,7 @@ impl Client {
             1..=4 => {
                 self.lose();
                 let claims = claims(Some(lease.address), None, Some(lease.server));
-                let mut sent = self.to(&its, Kind::Release, claims);
+                let mut sent = self.to(&its, DhcpMessageType::Release, claims);
                 if random.percent(60) {
                     // The client restarts.
                     sent.extend(self.begin(random, now_ms));
@@ -195,7 +211,7 @@ impl Client {
             5 => {
                 self.lose();
                 let claims = claims(None, Some(lease.address), Some(lease.server));
-                self.to(&its, Kind::Decline, claims)
+                self.to(&its, DhcpMessageType::Decline, claims)
             }
             // The client requests another address at the same time, as if it had none.
             6 => {
@@ -210,7 +226,11 @@ impl Client {
                     is_renewal: true,
                 };
                 let to = if left < lease_ms / 8 { &ALL[..] } else { &its };
-                self.to(to, Kind::Request, claims(Some(lease.address), None, None))
+                self.to(
+                    to,
+                    DhcpMessageType::Request,
+                    claims(Some(lease.address), None, None),
+                )
             }
             _ => Vec::new(),
         }
@@ -223,7 +243,12 @@ impl Client {
         self.remembers = None;
     }
 
-    fn to(&self, nodes: &[usize], kind: Kind, claims: Claims) -> Sent {
+    fn to(
+        &self,
+        nodes: &[usize],
+        kind: DhcpMessageType,
+        claims: RequestedAddresses,
+    ) -> AddressedRequests {
         vec![(nodes.to_vec(), request(kind, self.xid, self.mac, claims))]
     }
 }

@@ -12,7 +12,7 @@ const DEFECT_SEEDS: u64 = 300;
 
 /// Deliberate defect that the simulation has to find.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Defect {
+pub(super) enum InjectedDefect {
     /// A node does not check whether it still holds a part after it has received a packet.
     HoldNotChecked,
     /// A node that takes a part assumes that it knows every lease.
@@ -85,60 +85,60 @@ pub(super) enum Defect {
 
 /// Each defect with a seed that finds it. A change that alters the history needs another seed,
 /// for which the test searches.
-const DEFECTS: [(Defect, u64); 26] = [
-    (Defect::HoldNotChecked, 29),
-    (Defect::AllKnown, 6),
-    (Defect::ToldBeforeStored, 48),
-    (Defect::RestartForgets, 51),
-    (Defect::UnclearForgotten, 246),
-    (Defect::NoMargin, 9_949),
-    (Defect::RebootGetsUnclear, 3_184),
-    (Defect::ReleasedAtOnce, 2_210),
-    (Defect::OldLeasesBelieved, 3_797),
-    (Defect::ToldBeforeKnown, 4_393),
-    (Defect::HalfCopyAdopted, 100),
-    (Defect::NamesIgnored, 6_871),
-    (Defect::RecordIgnored, 107),
-    (Defect::NamedTooEarly, 4_807),
-    (Defect::WrittenNotCounted, 15_005),
-    (Defect::RangeNotWaited, 30),
-    (Defect::PastForgotten, 42),
-    (Defect::PastNotTold, 81),
-    (Defect::ClearTooEarly, 1),
-    (Defect::LeaseShortened, 212),
-    (Defect::UnheardTold, 30_192),
-    (Defect::EmptyDiskBelieved, 156),
-    (Defect::LiarBelieved, 437),
-    (Defect::ClaimAdopted, 1_913),
-    (Defect::LongestForgotten, 1_407),
-    (Defect::DoubtIgnored, 5_629),
+const DEFECTS: [(InjectedDefect, u64); 26] = [
+    (InjectedDefect::HoldNotChecked, 29),
+    (InjectedDefect::AllKnown, 6),
+    (InjectedDefect::ToldBeforeStored, 48),
+    (InjectedDefect::RestartForgets, 51),
+    (InjectedDefect::UnclearForgotten, 246),
+    (InjectedDefect::NoMargin, 9_949),
+    (InjectedDefect::RebootGetsUnclear, 3_184),
+    (InjectedDefect::ReleasedAtOnce, 2_210),
+    (InjectedDefect::OldLeasesBelieved, 3_797),
+    (InjectedDefect::ToldBeforeKnown, 4_393),
+    (InjectedDefect::HalfCopyAdopted, 100),
+    (InjectedDefect::NamesIgnored, 6_871),
+    (InjectedDefect::RecordIgnored, 107),
+    (InjectedDefect::NamedTooEarly, 4_807),
+    (InjectedDefect::WrittenNotCounted, 15_005),
+    (InjectedDefect::RangeNotWaited, 30),
+    (InjectedDefect::PastForgotten, 42),
+    (InjectedDefect::PastNotTold, 81),
+    (InjectedDefect::ClearTooEarly, 1),
+    (InjectedDefect::LeaseShortened, 212),
+    (InjectedDefect::UnheardTold, 30_192),
+    (InjectedDefect::EmptyDiskBelieved, 156),
+    (InjectedDefect::LiarBelieved, 437),
+    (InjectedDefect::ClaimAdopted, 1_913),
+    (InjectedDefect::LongestForgotten, 1_407),
+    (InjectedDefect::DoubtIgnored, 5_629),
 ];
 
 impl Odds {
     /// Returns the odds of histories in which a rarely harmful defect does harm.
-    pub(super) fn of(self, defect: Option<Defect>) -> Odds {
+    pub(super) fn of(self, defect: Option<InjectedDefect>) -> Odds {
         match defect {
-            Some(Defect::WrittenNotCounted) => Odds {
+            Some(InjectedDefect::WrittenNotCounted) => Odds {
                 restless: 60,
                 lively: 20,
                 lasting: 20,
                 ..self
             },
-            Some(Defect::RebootGetsUnclear) => Odds {
+            Some(InjectedDefect::RebootGetsUnclear) => Odds {
                 restless: 60,
                 lively: 0,
                 steady: 0,
                 empties: true,
                 ..self
             },
-            Some(Defect::UnheardTold) => Odds {
+            Some(InjectedDefect::UnheardTold) => Odds {
                 restless: 60,
                 lively: 20,
                 lasting: 40,
                 strikes: true,
                 ..self
             },
-            Some(Defect::DoubtIgnored) => Odds {
+            Some(InjectedDefect::DoubtIgnored) => Odds {
                 restless: 60,
                 lively: 20,
                 lasting: 20,
@@ -146,7 +146,7 @@ impl Odds {
                 empties: true,
                 ..self
             },
-            Some(Defect::ClaimAdopted) => Odds {
+            Some(InjectedDefect::ClaimAdopted) => Odds {
                 restless: 60,
                 lively: 90,
                 lasting: 100,

@@ -2,15 +2,20 @@
 
 mod ways;
 
-use super::super::desk::Desk;
-use super::super::mirror::{Copies, Copy, Sharing, Tell, Told, Took};
-use super::super::moves::{Base, Judged, Knows, Other, judge, mark_of};
-use super::super::pool::{Change, Fate, Holder, How, Pool};
+use super::super::desk::DhcpServer;
+use super::super::mirror::{
+    ConfirmationDecision, CopyEffect, LeaseCopies, LeaseCopy, LeaseCopyMessage, LeaseSharing,
+};
+use super::super::moves::{LeaseKnowledge, OtherPart, PartBasis, PartDecision, judge, mark_of};
+use super::super::pool::{AddressKnowledge, ClientRequestState, Holder, HolderChange, Pool};
 use super::super::range::Range;
-use super::super::reply::Verdict;
-use super::super::request::{Kind, Request};
-use super::{Clock, Defect, GRANT_MS, PARTS, Record, Reply, Write, here, name, range_of, server};
-use crate::config::Lan;
+use super::super::reply::DhcpReplyType;
+use super::super::request::{DhcpMessageType, Request};
+use super::{
+    Clock, GRANT_MS, InjectedDefect, PARTS, Record, SimulatedReply, Write, here, name, range_of,
+    server,
+};
+use crate::config::LanConfig;
 use crate::mac::Mac;
 use lab::Random;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
@@ -36,7 +41,7 @@ struct Records {
     wrote: [Vec<(u64, BTreeSet<String>)>; PARTS],
     /// Epoch in which the node holds each part.
     epochs: [u64; PARTS],
-    states: [State; PARTS],
+    states: [SimulatedPartState; PARTS],
     /// Number of parts taken by another range with leases of the other node.
     moved: u64,
     /// Late node that knows what this one withholds, and the number of its disk.
@@ -53,13 +58,13 @@ struct Records {
 
 /// Knowledge of a node about a part that it holds.
 #[derive(Clone, Default)]
-enum State {
+enum SimulatedPartState {
     /// The range is another one than before.
     #[default]
     New,
     /// The node has written or writes a record, and waits; the time is the start of the wait for
     /// leases that are no longer given.
-    Claims(Base, Option<u64>),
+    Claims(PartBasis, Option<u64>),
     /// The node assigns addresses.
     Settled,
 }
@@ -76,45 +81,49 @@ struct Away {
 struct Disk {
     leases: BTreeMap<Ipv4Addr, Holder>,
     /// Stored copies of the other node's parts.
-    copies: BTreeMap<usize, Copy>,
+    copies: BTreeMap<usize, LeaseCopy>,
     /// Number of times that the disk was lost.
     losses: u64,
 }
 
-pub(super) struct Node {
+pub(super) struct SimulatedNode {
     number: usize,
     clock: Clock,
     /// None: the node is down.
-    desk: Option<Desk>,
+    desk: Option<DhcpServer>,
     disk: Disk,
     /// Copies of the other node's parts.
-    pub(super) copies: Copies,
+    pub(super) copies: LeaseCopies,
     /// Progress of the copies at the other node.
-    pub(super) sharing: Sharing,
+    pub(super) sharing: LeaseSharing,
     /// Records of parts as the node knows them, and the names that it has written since, by their
     /// number.
     records: Records,
-    lan: Option<Lan>,
+    lan: Option<LanConfig>,
     /// Changes that are not on disk yet, and the responses that wait for them.
-    unstored: Vec<Change>,
-    waiting: Vec<Reply>,
+    unstored: Vec<HolderChange>,
+    waiting: Vec<SimulatedReply>,
     /// Received requests with the true times of their arrival.
     queue: VecDeque<(u64, Request)>,
     /// End of each grant, by the node's own clock.
     held: [Option<u64>; PARTS],
     away: Away,
-    defect: Option<Defect>,
+    defect: Option<InjectedDefect>,
 }
 
-impl Node {
-    pub(super) fn new(number: usize, clock: Clock, defect: Option<Defect>) -> Node {
-        Node {
+impl SimulatedNode {
+    pub(super) fn new(
+        number: usize,
+        clock: Clock,
+        defect: Option<InjectedDefect>,
+    ) -> SimulatedNode {
+        SimulatedNode {
             number,
             clock,
             desk: None,
             disk: Disk::default(),
-            copies: Copies::default(),
-            sharing: Sharing::default(),
+            copies: LeaseCopies::default(),
+            sharing: LeaseSharing::default(),
             records: Records::default(),
             lan: None,
             unstored: Vec::new(),
@@ -134,19 +143,19 @@ impl Node {
         self.is_up() && self.away.paused_until_ms <= true_ms
     }
 
-    fn has(&self, defect: Defect) -> bool {
+    fn has(&self, defect: InjectedDefect) -> bool {
         self.defect == Some(defect)
     }
 
     /// Starts the node from its disk.
-    pub(super) fn start(&mut self, lan: &Lan, true_ms: u64) {
+    pub(super) fn start(&mut self, lan: &LanConfig, true_ms: u64) {
         if self.is_up() {
             return;
         }
-        if self.has(Defect::RestartForgets) {
+        if self.has(InjectedDefect::RestartForgets) {
             self.disk.leases.clear();
         }
-        if self.has(Defect::UnclearForgotten) {
+        if self.has(InjectedDefect::UnclearForgotten) {
             self.disk
                 .leases
                 .retain(|_, holder| !matches!(holder, Holder::Unclear(_) | Holder::Before(_)));
@@ -158,7 +167,7 @@ impl Node {
     }
 
     /// Applies another configuration.
-    pub(super) fn change(&mut self, lan: &Lan, true_ms: u64) {
+    pub(super) fn change(&mut self, lan: &LanConfig, true_ms: u64) {
         if !self.is_awake(true_ms) || self.lan.as_ref() == Some(lan) {
             return;
         }
@@ -167,14 +176,14 @@ impl Node {
         self.sharing.clear();
         self.records.states = Default::default();
         self.records.late = Default::default();
-        let before = self.desk.as_mut().and_then(Desk::pool).cloned();
+        let before = self.desk.as_mut().and_then(DhcpServer::pool).cloned();
         self.build(lan, before.as_ref(), true_ms);
     }
 
-    fn build(&mut self, lan: &Lan, before: Option<&Pool>, true_ms: u64) {
+    fn build(&mut self, lan: &LanConfig, before: Option<&Pool>, true_ms: u64) {
         let range = range_of(lan);
         self.lan = Some(lan.clone());
-        let lease_s = match self.has(Defect::NoMargin) {
+        let lease_s = match self.has(InjectedDefect::NoMargin) {
             true => lan.lease_s - lan.lease_s / 900 - 60,
             false => lan.lease_s,
         };
@@ -185,16 +194,16 @@ impl Node {
             .map(|(address, holder)| (*address, *holder));
         let now_ms = self.clock.at(true_ms);
         self.records.longest_s = self.records.longest_s.max(lease_s);
-        let longest_s = match self.has(Defect::LeaseShortened) {
+        let longest_s = match self.has(InjectedDefect::LeaseShortened) {
             true => 0,
             false => self.records.longest_s,
         };
         let lengths = (lease_s, longest_s);
         let mut pool = Pool::new(range, lengths, HashSet::new(), known, now_ms);
-        if let Some(before) = before.filter(|_| !self.has(Defect::LeaseShortened)) {
+        if let Some(before) = before.filter(|_| !self.has(InjectedDefect::LeaseShortened)) {
             pool.keep_ends(before, now_ms);
         }
-        self.desk = Some(Desk::new(lan.clone(), here(self.number), Some(pool)));
+        self.desk = Some(DhcpServer::new(lan.clone(), here(self.number), Some(pool)));
     }
 
     /// Loses everything that is not on disk.
@@ -204,8 +213,8 @@ impl Node {
         self.waiting.clear();
         self.queue.clear();
         self.held = [None; PARTS];
-        self.copies = Copies::default();
-        self.sharing = Sharing::default();
+        self.copies = LeaseCopies::default();
+        self.sharing = LeaseSharing::default();
         let Records {
             moved,
             again,
@@ -244,7 +253,7 @@ impl Node {
     /// Loses the copies.
     pub(super) fn lose_copies(&mut self) {
         self.disk.copies.clear();
-        self.copies = Copies::default();
+        self.copies = LeaseCopies::default();
     }
 
     /// Empties the disk.
@@ -262,7 +271,8 @@ impl Node {
 
     /// Returns true if a record is the node's own, with its current disk.
     fn is_own(&self, record: &Record) -> bool {
-        let has_disk = record.disk == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
+        let has_disk =
+            record.disk == self.disk.losses || self.has(InjectedDefect::EmptyDiskBelieved);
         record.node == name(self.number) && has_disk
     }
 
@@ -296,7 +306,7 @@ impl Node {
             return;
         }
         self.records.epochs[part] = record.epoch;
-        self.records.states[part] = State::New;
+        self.records.states[part] = SimulatedPartState::New;
         self.records.late[part] = None;
         self.records.known[part] = record.clone();
         self.records.wrote[part].clear();
@@ -311,16 +321,16 @@ impl Node {
 
     /// Takes into account that other nodes may have given leases of this length, seconds.
     fn learn_longest(&mut self, longest_s: u32) {
-        if self.has(Defect::LongestForgotten) {
+        if self.has(InjectedDefect::LongestForgotten) {
             return;
         }
         self.records.longest_s = self.records.longest_s.max(longest_s);
-        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+        if let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) {
             pool.set_longest(longest_s);
         }
     }
 
-    pub(super) fn desk(&mut self) -> Option<&mut Desk> {
+    pub(super) fn desk(&mut self) -> Option<&mut DhcpServer> {
         self.desk.as_mut()
     }
 
@@ -336,14 +346,14 @@ impl Node {
     /// Begins to assign addresses of a part, or to wait.
     fn begin(&mut self, part: usize, way: Way, now_ms: u64) {
         if let Way::Claims(base) = way {
-            self.records.states[part] = State::Claims(base, None);
+            self.records.states[part] = SimulatedPartState::Claims(base, None);
             return;
         }
-        let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
+        let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) else {
             return;
         };
         if let Way::Copied(copy, knows) = way {
-            let knows_any = self.defect == Some(Defect::DoubtIgnored);
+            let knows_any = self.defect == Some(InjectedDefect::DoubtIgnored);
             let doubt = |holder| match holder {
                 Holder::Unclear(user) if knows_any => Holder::Before(user),
                 holder => holder,
@@ -358,9 +368,9 @@ impl Node {
     }
 
     fn settled(&mut self, part: usize, now_ms: u64) {
-        self.records.states[part] = State::Settled;
+        self.records.states[part] = SimulatedPartState::Settled;
         let has_former = self.former(part).is_some();
-        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool)
+        if let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool)
             && !has_former
         {
             pool.has_no_former(part);
@@ -386,33 +396,34 @@ impl Node {
         let former = Some((record.node.clone(), record.disk));
         let before = &self.records.known[part].former;
         let is_only = before.is_none() || *before == former;
-        let is_other = record.node != name(self.number) && !self.has(Defect::LateForgotten);
+        let is_other = record.node != name(self.number) && !self.has(InjectedDefect::LateForgotten);
         former.filter(|_| is_only && is_other)
     }
 
     /// Judges the records of the other parts, and takes a part when it may.
-    fn settle(&mut self, part: usize, base: &Base, records: &[Record; PARTS], now_ms: u64) {
-        let State::Claims(_, since_ms) = &mut self.records.states[part] else {
+    fn settle(&mut self, part: usize, base: &PartBasis, records: &[Record; PARTS], now_ms: u64) {
+        let SimulatedPartState::Claims(_, since_ms) = &mut self.records.states[part] else {
             return;
         };
         let is_late = since_ms.is_some_and(|since| now_ms >= since + SOON_MS);
-        let others: Vec<Other> = { (0..PARTS).filter(|other| *other != part) }
+        let others: Vec<OtherPart> = { (0..PARTS).filter(|other| *other != part) }
             .filter(|other| !records[*other].node.is_empty())
             .map(|other| self.other(other, &records[other], is_late))
             .collect();
-        let believes_old = self.has(Defect::OldLeasesBelieved) && *base == Base::Unknown;
+        let believes_old =
+            self.has(InjectedDefect::OldLeasesBelieved) && *base == PartBasis::Unknown;
         match judge((part, self.range()), base, &others, is_late) {
-            Judged::Waits(_) => {}
-            Judged::Soon(_) => {
-                if let State::Claims(_, since_ms) = &mut self.records.states[part] {
+            PartDecision::Waits(_) => {}
+            PartDecision::Soon(_) => {
+                if let SimulatedPartState::Claims(_, since_ms) = &mut self.records.states[part] {
                     since_ms.get_or_insert(now_ms);
                 }
             }
-            Judged::Takes(mut taking) => {
+            PartDecision::Takes(mut taking) => {
                 let late = { taking.late() }.find(|other| *other != part);
                 let late = late.map(|other| self.former_of_late(part, &records[other]));
                 let former = match base {
-                    Base::Left(_) => self.records.known[part].former.clone(),
+                    PartBasis::Left(_) => self.records.known[part].former.clone(),
                     _ => late.flatten(),
                 };
                 let before = self.records.known[part].former.as_ref();
@@ -431,7 +442,7 @@ impl Node {
                     Some(copy.known().filter_map(four).collect())
                 });
                 self.records.moved += u64::from(taking.copies() > 0);
-                let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
+                let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) else {
                     return;
                 };
                 let old: Vec<_> = pool.known().collect();
@@ -439,12 +450,12 @@ impl Node {
                     pool.has_no_former(part);
                 }
                 match base {
-                    Base::Unknown => pool.take_as(part, now_ms, |_| Fate::Before),
+                    PartBasis::Unknown => pool.take_as(part, now_ms, |_| AddressKnowledge::Before),
                     _ => pool.take_as(part, now_ms, fates),
                 }
                 for (address, holder) in old.into_iter().filter(|_| believes_old) {
                     if let Holder::Client(mac) = holder {
-                        pool.claim(mac, address, How::Renew, now_ms);
+                        pool.claim(mac, address, ClientRequestState::Renew, now_ms);
                     }
                 }
                 self.settled(part, now_ms);
@@ -453,25 +464,25 @@ impl Node {
     }
 
     /// Describes another part as this node knows it.
-    fn other(&self, part: usize, record: &Record, is_late: bool) -> Other {
+    fn other(&self, part: usize, record: &Record, is_late: bool) -> OtherPart {
         let own = name(self.number);
         let copy = { self.copies.of(part, &record.node, record.epoch) }
             .filter(|copy| copy.ranges == mark_of(self.range()));
         let is_named = record.named.contains(&own);
         let knows = match copy.filter(|_| is_named) {
-            _ if self.is_own(record) => Knows::Own,
-            Some(copy) => Knows::Copy(copy.node.clone(), copy.epoch),
-            None => Knows::NotYet,
+            _ if self.is_own(record) => LeaseKnowledge::Own,
+            Some(copy) => LeaseKnowledge::Copy(copy.node.clone(), copy.epoch),
+            None => LeaseKnowledge::NotYet,
         };
         let mut claim = record.claim;
-        if self.has(Defect::RangeNotWaited) {
+        if self.has(InjectedDefect::RangeNotWaited) {
             claim.range = self.range();
         }
-        let forgets = self.has(Defect::PastForgotten);
-        if forgets || is_late && self.has(Defect::LateBelieved) {
+        let forgets = self.has(InjectedDefect::PastForgotten);
+        if forgets || is_late && self.has(InjectedDefect::LateBelieved) {
             claim.past = None;
         }
-        Other {
+        OtherPart {
             part,
             claim,
             knows,
@@ -488,7 +499,7 @@ impl Node {
     ) -> Option<Write> {
         let now_ms = self.clock.at(true_ms);
         let record = &records[part];
-        if !self.has(Defect::HoldNotChecked) {
+        if !self.has(InjectedDefect::HoldNotChecked) {
             self.look(now_ms);
         }
         self.share(now_ms);
@@ -498,26 +509,26 @@ impl Node {
         }
         self.records.known[part] = record.clone();
         self.records.wrote[part].retain(|(number, _)| *number > record.number);
-        if let State::New = self.records.states[part] {
+        if let SimulatedPartState::New = self.records.states[part] {
             let way = self.way(part, record);
             self.begin(part, way, now_ms);
         }
         let is_said = record.claim.range == self.range();
-        if let State::Claims(Base::Own(_), _) = &self.records.states[part]
+        if let SimulatedPartState::Claims(PartBasis::Own(_), _) = &self.records.states[part]
             && is_said
         {
             self.sharing.hold(part, self.records.epochs[part]);
         }
         let (base, mut clear) = match self.records.states[part].clone() {
-            State::Claims(base, _) => (base, self.has(Defect::ClearTooEarly)),
-            State::New | State::Settled => (Base::Unknown, true),
+            SimulatedPartState::Claims(base, _) => (base, self.has(InjectedDefect::ClearTooEarly)),
+            SimulatedPartState::New | SimulatedPartState::Settled => (PartBasis::Unknown, true),
         };
         if is_said && !clear {
             self.settle(part, &base, records, now_ms);
-            clear = matches!(self.records.states[part], State::Settled);
+            clear = matches!(self.records.states[part], SimulatedPartState::Settled);
         }
         self.note_elsewhere(part, is_other_there);
-        let named = match self.has(Defect::NamedTooEarly) {
+        let named = match self.has(InjectedDefect::NamedTooEarly) {
             true => self.sharing.told(part),
             false => self.sharing.in_step(part),
         };
@@ -551,8 +562,8 @@ impl Node {
     fn note_elsewhere(&mut self, part: usize, is_other_there: bool) {
         let other = name(1 - self.number);
         let is_its = { self.former(part) }.is_some_and(|(node, _)| *node == other);
-        let is_there = is_its && is_other_there && !self.has(Defect::SquatterBelieved);
-        if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+        let is_there = is_its && is_other_there && !self.has(InjectedDefect::SquatterBelieved);
+        if let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) {
             pool.set_known_elsewhere(part, is_there);
         }
     }
@@ -561,8 +572,8 @@ impl Node {
     fn share(&mut self, now_ms: u64) {
         self.sharing.tick(now_ms);
         let Some(range) = self.range() else { return };
-        let tells_past = !self.has(Defect::PastNotTold);
-        let Some(pool) = self.desk.as_mut().and_then(Desk::pool) else {
+        let tells_past = !self.has(InjectedDefect::PastNotTold);
+        let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) else {
             return;
         };
         for part in self.sharing.missing() {
@@ -577,9 +588,9 @@ impl Node {
     }
 
     /// Receives a message of the other node; true: the message is confirmed.
-    pub(super) fn copy(&mut self, from: usize, told: &Told) -> bool {
+    pub(super) fn copy(&mut self, from: usize, told: &LeaseCopyMessage) -> bool {
         let took = self.copies.take(&name(from), told);
-        if !matches!(took, Ok(Took::Whole | Took::Changes)) {
+        if !matches!(took, Ok(CopyEffect::Whole | CopyEffect::Changes)) {
             return false;
         }
         if let Some(copy) = self.copies.whole(told.part) {
@@ -588,7 +599,13 @@ impl Node {
         true
     }
 
-    pub(super) fn confirmed(&mut self, by: usize, link: u64, told: &Told, true_ms: u64) {
+    pub(super) fn confirmed(
+        &mut self,
+        by: usize,
+        link: u64,
+        told: &LeaseCopyMessage,
+        true_ms: u64,
+    ) {
         let now_ms = self.clock.at(true_ms);
         let of = (told.part, told.epoch);
         self.sharing
@@ -601,7 +618,7 @@ impl Node {
             if held.is_some_and(|until_ms| until_ms <= now_ms) {
                 *held = None;
                 self.sharing.drop_part(part);
-                if let Some(pool) = self.desk.as_mut().and_then(Desk::pool) {
+                if let Some(pool) = self.desk.as_mut().and_then(DhcpServer::pool) {
                     pool.give_up(part);
                 }
             }
@@ -609,7 +626,7 @@ impl Node {
     }
 
     fn note(&mut self) {
-        let pool = self.desk.as_mut().and_then(Desk::pool);
+        let pool = self.desk.as_mut().and_then(DhcpServer::pool);
         self.unstored
             .extend(pool.into_iter().flat_map(Pool::changes));
     }
@@ -628,13 +645,13 @@ impl Node {
     }
 
     /// Returns the responses that clients may get now.
-    fn tell(&mut self, now_ms: u64) -> Vec<Reply> {
-        if !self.has(Defect::HoldNotChecked) {
+    fn tell(&mut self, now_ms: u64) -> Vec<SimulatedReply> {
+        if !self.has(InjectedDefect::HoldNotChecked) {
             self.look(now_ms);
         }
         let (mut now, mut later) = (Vec::new(), Vec::new());
         for reply in std::mem::take(&mut self.waiting) {
-            let given = { reply.address }.filter(|_| reply.verdict == Verdict::Yes);
+            let given = { reply.address }.filter(|_| reply.verdict == DhcpReplyType::Yes);
             let (Some(address), Some(range)) = (given, self.range()) else {
                 now.push(reply);
                 continue;
@@ -646,30 +663,30 @@ impl Node {
             let record = &self.records.known[part];
             let is_longer = reply.lease_ms > u64::from(record.longest_s) * 1000;
             if record.unheard || is_longer {
-                match self.has(Defect::UnheardTold) {
+                match self.has(InjectedDefect::UnheardTold) {
                     true => now.push(reply),
                     false => later.push(reply),
                 }
                 continue;
             }
             let wrote = self.records.wrote[part].iter().flat_map(|(_, named)| named);
-            let known = match self.has(Defect::WrittenNotCounted) {
+            let known = match self.has(InjectedDefect::WrittenNotCounted) {
                 true => BTreeSet::new(),
                 false => wrote.cloned().collect(),
             };
             let named = &self.records.known[part].named | &known;
-            let named = match self.has(Defect::NamedTooEarly) {
+            let named = match self.has(InjectedDefect::NamedTooEarly) {
                 true => BTreeSet::new(),
                 false => named,
             };
-            let tell = match self.has(Defect::ToldBeforeKnown) {
-                true => Tell::Now,
+            let tell = match self.has(InjectedDefect::ToldBeforeKnown) {
+                true => ConfirmationDecision::Now,
                 false => self.sharing.tells(address.into(), part, &named),
             };
             match tell {
-                Tell::Now => now.push(reply),
-                Tell::Later => later.push(reply),
-                Tell::Never => {}
+                ConfirmationDecision::Now => now.push(reply),
+                ConfirmationDecision::Later => later.push(reply),
+                ConfirmationDecision::Never => {}
             }
         }
         self.waiting = later;
@@ -690,13 +707,13 @@ impl Node {
         random: &mut Random,
         users: &[(Ipv4Addr, Mac)],
         true_ms: u64,
-    ) -> Vec<Reply> {
+    ) -> Vec<SimulatedReply> {
         if !self.is_awake(true_ms) {
             return Vec::new();
         }
         let now_ms = self.clock.at(true_ms);
         match (self.waiting.is_empty(), self.unstored.is_empty()) {
-            (_, false) if !self.has(Defect::ToldBeforeStored) || random.percent(5) => {
+            (_, false) if !self.has(InjectedDefect::ToldBeforeStored) || random.percent(5) => {
                 self.store(now_ms);
                 Vec::new()
             }
@@ -712,7 +729,7 @@ impl Node {
 
     fn decide(&mut self, random: &mut Random, users: &[(Ipv4Addr, Mac)], now_ms: u64) {
         // With the defect, the check was made before the packets arrived.
-        if !self.has(Defect::HoldNotChecked) {
+        if !self.has(InjectedDefect::HoldNotChecked) {
             self.look(now_ms);
         }
         let count = random.between(1, 4);
@@ -721,8 +738,8 @@ impl Node {
                 break;
             };
             let claims = &mut request.claims;
-            let mut is_believed = self.has(Defect::LiarBelieved);
-            if self.has(Defect::RebootGetsUnclear) && claims.server.is_none() {
+            let mut is_believed = self.has(InjectedDefect::LiarBelieved);
+            if self.has(InjectedDefect::RebootGetsUnclear) && claims.server.is_none() {
                 is_believed = claims.uses.is_none();
                 claims.uses = claims.uses.or(claims.wants);
             }
@@ -740,20 +757,20 @@ impl Node {
                     decision = desk.decide(&request, false, now_ms);
                 }
             }
-            let probed = { decision.probe }.filter(|_| request.kind == Kind::Decline);
+            let probed = { decision.probe }.filter(|_| request.kind == DhcpMessageType::Decline);
             let user = probed.and_then(|address| users.iter().find(|(one, _)| *one == address));
             if let Some((address, mac)) = user.filter(|_| random.percent(80)) {
                 desk.in_use(*address, *mac, now_ms);
             }
-            if self.defect == Some(Defect::ReleasedAtOnce)
-                && request.kind == Kind::Release
+            if self.defect == Some(InjectedDefect::ReleasedAtOnce)
+                && request.kind == DhcpMessageType::Release
                 && let Some(pool) = desk.pool()
             {
                 pool.expire(now_ms + 60_000);
             }
             if let Some(answer) = decision.answer {
                 let lease_s = answer.address.and_then(|given| given.lease_s);
-                self.waiting.push(Reply {
+                self.waiting.push(SimulatedReply {
                     xid: request.xid,
                     mac: request.mac,
                     verdict: answer.verdict,
@@ -769,12 +786,12 @@ impl Node {
 
 /// Offers the client the address that it requests, if that is free: a first lease begins so, and
 /// a history of leases needs no more of it.
-fn offer_before(desk: &mut Desk, request: &Request, now_ms: u64) {
+fn offer_before(desk: &mut DhcpServer, request: &Request, now_ms: u64) {
     let address = request.claims.wants.or(request.claims.uses);
     let Some((pool, address)) = desk.pool().zip(address) else {
         return;
     };
-    if request.kind == Kind::Request && pool.is_unused(address) {
+    if request.kind == DhcpMessageType::Request && pool.is_unused(address) {
         pool.withdraw(request.mac);
         // Without a free address the request is refused.
         let _ = pool.offer(request.mac, Some(address), now_ms);
@@ -788,8 +805,8 @@ fn four((address, holder): (IpAddr, Holder)) -> Option<(Ipv4Addr, Holder)> {
     }
 }
 
-fn wide(address: Ipv4Addr, holder: Holder) -> Change<IpAddr> {
-    Change {
+fn wide(address: Ipv4Addr, holder: Holder) -> HolderChange<IpAddr> {
+    HolderChange {
         address: address.into(),
         holder,
     }

@@ -1,12 +1,15 @@
 //! Failures of nodes together or one after the other, and changes of the range while the nodes do
 //! not reach each other. Afterwards both know what either node knew, and nothing is withheld.
 
-use super::super::desk::Desk;
-use super::super::moves::Past;
+use super::super::desk::DhcpServer;
+use super::super::moves::PastAddresses;
 use super::super::pool::{Holder, Pool};
-use super::super::reply::Verdict;
-use super::{Defect, GRANT_MS, Kind, LIAR, Node, Odds, PARTS, Packet, World, gives, name, request};
-use super::{Gives, client::claims, node::SOON_MS, range_of, sleeps};
+use super::super::reply::DhcpReplyType;
+use super::{AddressSource, client::claims, node::SOON_MS, range_of, sleeps};
+use super::{
+    DhcpMessageType, DhcpSimulation, GRANT_MS, InjectedDefect, LIAR, Odds, PARTS, Packet,
+    SimulatedNode, gives, name, request,
+};
 use crate::mac::Mac;
 use lab::setting;
 use std::collections::BTreeSet;
@@ -20,7 +23,7 @@ const DOWN_MS: u64 = 12_000;
 const SEEDS: u64 = 40;
 
 /// Function that makes nodes fail and return.
-type Fails = fn(&mut World) -> Result<(), String>;
+type Fails = fn(&mut DhcpSimulation) -> Result<(), String>;
 /// Histories in which the nodes do not reach each other, and one that fails returns at once or
 /// after its part is taken.
 const APART: [Fails; 2] = [
@@ -28,7 +31,7 @@ const APART: [Fails; 2] = [
     |world| world.move_apart(true),
 ];
 
-impl World {
+impl DhcpSimulation {
     /// Returns true if a node leaves a part to one that knows its leases.
     pub(super) fn awaits(&mut self, node: usize, part: usize) -> bool {
         let record = &self.records[part];
@@ -172,7 +175,8 @@ impl World {
             }
         }
         self.odds.apart = false;
-        let pools = { self.nodes.iter_mut() }.filter_map(|node| node.desk().and_then(Desk::pool));
+        let pools =
+            { self.nodes.iter_mut() }.filter_map(|node| node.desk().and_then(DhcpServer::pool));
         let known: Vec<_> = pools.flat_map(|pool| pool.known()).collect();
         let these = |is: fn(&Holder) -> bool| -> BTreeSet<Ipv4Addr> {
             let these = known.iter().filter(|(_, holder)| is(holder));
@@ -208,8 +212,8 @@ impl World {
         let is_lost = |address| lost.iter().any(|past| past.span.has(address));
         let (mut users, range) = (self.users(), range_of(&self.lan));
         users.retain(|(address, _)| !is_lost(*address));
-        let pools = { self.nodes.iter_mut() }.filter_map(Node::desk);
-        let pools = pools.filter_map(Desk::pool);
+        let pools = { self.nodes.iter_mut() }.filter_map(SimulatedNode::desk);
+        let pools = pools.filter_map(DhcpServer::pool);
         let pools: Vec<&Pool> = pools.map(|pool| &*pool).collect();
         let withheld = pools.iter().flat_map(|pool| pool.withheld());
         let was = |address: &Ipv4Addr| before.contains(address) && !is_lost(*address);
@@ -236,14 +240,14 @@ impl World {
 
     /// Returns the addresses whose owners by previous ranges are unknown: a part was taken
     /// without its leases.
-    fn lost(&self) -> Vec<Past> {
+    fn lost(&self) -> Vec<PastAddresses> {
         let pasts = { self.records.iter() }.filter_map(|record| record.claim.past);
         pasts.filter(|past| !past.is_known).collect()
     }
 
     /// Returns another range in which the address of a client is in another part, if one is found
     /// soon.
-    fn gives_of_others(&mut self) -> Gives {
+    fn gives_of_others(&mut self) -> AddressSource {
         let (users, before) = (self.users(), range_of(&self.lan));
         let mut lan = self.lan.clone();
         for _ in 0..50 {
@@ -267,7 +271,7 @@ impl World {
         let mut users = self.users();
         let lost = self.lost();
         users.retain(|(address, _)| !lost.iter().any(|past| past.span.has(*address)));
-        for desk in self.nodes.iter_mut().filter_map(Node::desk) {
+        for desk in self.nodes.iter_mut().filter_map(SimulatedNode::desk) {
             for (address, _) in &users {
                 let is_its = |(one, holder): (_, Holder)| {
                     let is_withheld = matches!(holder, Holder::Before(_) | Holder::Unclear(_));
@@ -278,9 +282,14 @@ impl World {
                     continue;
                 }
                 desk.in_use(*address, LIAR, now_ms);
-                let asks = request(Kind::Request, 1, LIAR, claims(Some(*address), None, None));
+                let asks = request(
+                    DhcpMessageType::Request,
+                    1,
+                    LIAR,
+                    claims(Some(*address), None, None),
+                );
                 let answer = desk.decide(&asks, false, now_ms).answer;
-                if answer.is_some_and(|answer| answer.verdict == Verdict::Yes) {
+                if answer.is_some_and(|answer| answer.verdict == DhcpReplyType::Yes) {
                     return Err(format!("{address} is another's, and a squatter got it"));
                 }
                 self.tally.squatted += 1;
@@ -299,7 +308,7 @@ impl World {
     /// client with an address of each part has another one of them withheld.
     fn withheld(&mut self) -> usize {
         let pools = self.nodes.iter_mut();
-        let pools = pools.filter_map(|node| node.desk().and_then(Desk::pool));
+        let pools = pools.filter_map(|node| node.desk().and_then(DhcpServer::pool));
         let is_unknown = |pool: &Pool| {
             let known = pool.known().filter(|(address, _)| pool.holds(*address));
             let unknown = known.filter(|(_, holder)| matches!(holder, Holder::Before(_)));
@@ -309,8 +318,12 @@ impl World {
     }
 }
 
-fn begin(seed: u64, awaits: bool, defect: Option<Defect>) -> Result<World, String> {
-    let mut world = World::new(seed, defect);
+fn begin(
+    seed: u64,
+    awaits: bool,
+    defect: Option<InjectedDefect>,
+) -> Result<DhcpSimulation, String> {
+    let mut world = DhcpSimulation::new(seed, defect);
     world.odds = Odds {
         late: 2,
         restless: 30,
@@ -332,7 +345,7 @@ fn begin(seed: u64, awaits: bool, defect: Option<Defect>) -> Result<World, Strin
 
 /// Runs a history. `after`: number of steps after the failure from which on no address may be
 /// withheld.
-fn run(seed: u64, (awaits, after): (bool, u64), fails: Fails) -> Result<World, String> {
+fn run(seed: u64, (awaits, after): (bool, u64), fails: Fails) -> Result<DhcpSimulation, String> {
     run_with(seed, (awaits, after), fails, None)
 }
 
@@ -340,8 +353,8 @@ fn run_with(
     seed: u64,
     (awaits, after): (bool, u64),
     fails: Fails,
-    defect: Option<Defect>,
-) -> Result<World, String> {
+    defect: Option<InjectedDefect>,
+) -> Result<DhcpSimulation, String> {
     let mut world = begin(seed, awaits, defect)?;
     for round in 0..6 {
         world.calm_for(300)?;
@@ -360,8 +373,8 @@ fn run_with(
 }
 
 /// Returns how often a part returned to the node that knew what was withheld of it.
-fn back(world: &World) -> u64 {
-    world.nodes.iter().map(Node::back).sum()
+fn back(world: &DhcpSimulation) -> u64 {
+    world.nodes.iter().map(SimulatedNode::back).sum()
 }
 
 #[test]
@@ -383,14 +396,14 @@ fn nothing_is_withheld_once_a_node_is_back_that_had_gone_on_alone() {
 #[test]
 fn nothing_is_withheld_once_two_nodes_that_failed_together_are_back() {
     for seed in 0..SEEDS {
-        run(seed, (true, 1), World::fail_together)
+        run(seed, (true, 1), DhcpSimulation::fail_together)
             .unwrap_or_else(|why| panic!("seed {seed}: {why}"));
     }
 }
 
 #[test]
 fn a_node_that_does_not_wait_for_the_other_one_is_found() {
-    assert!((0..SEEDS).any(|seed| run(seed, (false, 1), World::fail_together).is_err()));
+    assert!((0..SEEDS).any(|seed| run(seed, (false, 1), DhcpSimulation::fail_together).is_err()));
 }
 
 #[test]
@@ -410,12 +423,12 @@ fn nothing_is_withheld_once_nodes_reach_each_other_that_did_not_when_the_range_c
 #[test]
 fn what_is_not_done_for_nodes_that_did_not_reach_each_other_when_the_range_changed_is_found() {
     let all = [
-        Defect::LateBelieved,
-        Defect::LateForgotten,
-        Defect::SquatterBelieved,
-        Defect::LeftForgotten,
-        Defect::MovedForgotten,
-        Defect::LeftWithheld,
+        InjectedDefect::LateBelieved,
+        InjectedDefect::LateForgotten,
+        InjectedDefect::SquatterBelieved,
+        InjectedDefect::LeftForgotten,
+        InjectedDefect::MovedForgotten,
+        InjectedDefect::LeftWithheld,
     ];
     for defect in all {
         let finds = |seed| {

@@ -1,14 +1,14 @@
 //! Bytes of each kind of response.
 
-use super::super::relay::Hop;
+use super::super::relay::RelayHop;
 use super::super::samples::{LINK, SERVER, all};
 use super::*;
-use crate::config::Network6;
+use crate::config::Ipv6Network;
 use std::collections::BTreeMap;
 
-fn six() -> Six {
-    Six {
-        network: Network6::of("fd00:20::".parse().unwrap(), 64),
+fn six() -> Ipv6Config {
+    Ipv6Config {
+        network: Ipv6Network::of("fd00:20::".parse().unwrap(), 64),
         range: None,
         lease_s: 3_600,
         machines: BTreeMap::new(),
@@ -31,9 +31,9 @@ fn grant(last: Option<u16>) -> Grant {
     }
 }
 
-fn answer(grants: Vec<Grant>) -> Answer {
-    Answer {
-        verdict: Verdict::Reply,
+fn answer(grants: Vec<Grant>) -> Dhcpv6Response {
+    Dhcpv6Response {
+        verdict: Dhcpv6ResponseType::Reply,
         grants,
         status: None,
         is_rapid: false,
@@ -61,7 +61,7 @@ fn shown(bytes: &[u8], indent: &str) -> String {
 fn answers_have_what_their_clients_need() {
     let file = |name: &str| Some(format!("http://[fd00:20::2]:7447/{name}"));
     let refused = Grant {
-        status: Some(Status::NoAddress),
+        status: Some(Dhcpv6StatusCode::NoAddress),
         ..grant(None)
     };
     let ended = Grant {
@@ -71,22 +71,22 @@ fn answers_have_what_their_clients_need() {
     let table = [
         (
             "EDK II, PXE",
-            Answer {
-                verdict: Verdict::Advertise,
+            Dhcpv6Response {
+                verdict: Dhcpv6ResponseType::Advertise,
                 file: Some("tftp://[fd00:20::2]/snponly.efi".to_owned()),
                 ..answer(vec![grant(Some(0x107))])
             },
         ),
         (
             "EDK II, HTTP",
-            Answer {
+            Dhcpv6Response {
                 file: file("snponly.efi"),
                 ..answer(vec![grant(Some(0x107))])
             },
         ),
         (
             "iPXE",
-            Answer {
+            Dhcpv6Response {
                 file: file("boot/52-54-00-00-00-07.ipxe"),
                 ..answer(vec![ended])
             },
@@ -94,15 +94,15 @@ fn answers_have_what_their_clients_need() {
         ("dhclient", answer(vec![refused])),
         (
             "a system that wants it at once",
-            Answer {
+            Dhcpv6Response {
                 is_rapid: true,
                 ..answer(vec![grant(Some(0x107))])
             },
         ),
         (
             "REQUEST",
-            Answer {
-                status: Some(Status::NotOnLink),
+            Dhcpv6Response {
+                status: Some(Dhcpv6StatusCode::NotOnLink),
                 ..answer(Vec::new())
             },
         ),
@@ -127,7 +127,7 @@ fn answers_have_what_their_clients_need() {
 fn the_answer_to_a_relayed_request_is_in_a_message_to_the_relay() {
     let mut request = request("REQUEST");
     let plain = write(&request, &answer(Vec::new()), &SERVER, &six(), None);
-    request.hops = vec![Hop {
+    request.hops = vec![RelayHop {
         count: 0,
         link: "fd00:20::9".parse().unwrap(),
         peer: LINK,

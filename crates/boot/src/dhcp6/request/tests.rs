@@ -42,7 +42,7 @@ fn the_card_of_the_frame_comes_before_that_of_the_address_and_that_before_the_id
     assert_eq!(read("fe80::1", None), Ok("02:00:00:00:00:09".to_owned()));
     let bytes = packet(1, &[(1, UUID), (3, &ia)]);
     let read = Request::read(&bytes, "fe80::1".parse().unwrap(), None);
-    assert_eq!(read, Err(Unreadable::Card));
+    assert_eq!(read, Err(Dhcpv6PacketError::Card));
 }
 
 #[test]
@@ -69,7 +69,10 @@ fn behind_a_relay_the_card_is_what_the_relay_nearest_to_the_client_says() {
         Ok(Mac([2, 0, 0, 0, 0, 3]))
     );
     assert_eq!(read(&forward(LINK, None, &client)), Ok(CARD));
-    assert_eq!(read(&forward(other, None, &client)), Err(Unreadable::Card));
+    assert_eq!(
+        read(&forward(other, None, &client)),
+        Err(Dhcpv6PacketError::Card)
+    );
 }
 
 #[test]

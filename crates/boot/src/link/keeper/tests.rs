@@ -1,14 +1,14 @@
 //! Tests what a keeper of copies writes, and what it reads after a start.
 
 use super::*;
-use crate::dhcp::mirror::Said;
+use crate::dhcp::mirror::LeaseCopyContent;
 use crate::dhcp::pool::Holder;
 use crate::mac::Mac;
-use lab::Scratch;
+use lab::ScratchDirectory;
 use std::sync::mpsc::channel;
 
-fn change(last: u8, holder: Holder) -> Change<IpAddr> {
-    Change {
+fn change(last: u8, holder: Holder) -> HolderChange<IpAddr> {
+    HolderChange {
         address: IpAddr::from([10, 0, 0, last]),
         holder,
     }
@@ -17,13 +17,17 @@ fn change(last: u8, holder: Holder) -> Change<IpAddr> {
 const CLIENT: Holder = Holder::Client(Mac([2, 0, 0, 0, 0, 1]));
 
 /// Sends a message to a keeper, and returns the confirmation; None: there is none.
-fn tell(keeper: &Keeper, epoch: u64, said: &[Said]) -> Option<Result<(), Refused>> {
+fn tell(
+    keeper: &CopyWriter,
+    epoch: u64,
+    said: &[LeaseCopyContent],
+) -> Option<Result<(), LeaseCopyError>> {
     let (says, said_so) = channel();
     for said in said {
         let says = says.clone();
-        let job = Job {
+        let job = LeaseCopyWrite {
             node: "alpha".to_owned(),
-            told: Told {
+            told: LeaseCopyMessage {
                 part: 1,
                 epoch,
                 number: 1,
@@ -37,36 +41,39 @@ fn tell(keeper: &Keeper, epoch: u64, said: &[Said]) -> Option<Result<(), Refused
     said_so.iter().last()
 }
 
-fn keeper(scratch: &Scratch) -> (Keeper, SharedCopies) {
+fn keeper(scratch: &ScratchDirectory) -> (CopyWriter, SharedCopies) {
     let copies = SharedCopies::default();
     let directory = scratch.path().join("copies");
-    let keeper = Keeper::start(directory, "lan", copies.clone(), |_| Ok(()));
+    let keeper = CopyWriter::start(directory, "lan", copies.clone(), |_| Ok(()));
     (keeper.unwrap(), copies)
 }
 
 #[test]
 fn a_copy_that_was_confirmed_is_there_after_a_restart() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (first, _) = keeper(&scratch);
     let whole = [
-        Said::Begin(3),
-        Said::Changes(vec![
+        LeaseCopyContent::Begin(3),
+        LeaseCopyContent::Changes(vec![
             change(1, CLIENT),
             change(2, Holder::Unclear(None)),
             change(3, CLIENT),
         ]),
-        Said::Whole,
+        LeaseCopyContent::Whole,
     ];
     assert_eq!(tell(&first, 7, &whole), Some(Ok(())));
-    let later = Said::Changes(vec![change(3, Holder::Nobody), change(4, CLIENT)]);
+    let later = LeaseCopyContent::Changes(vec![change(3, Holder::Nobody), change(4, CLIENT)]);
     assert_eq!(tell(&first, 7, &[later]), Some(Ok(())));
     // An incomplete copy changes nothing.
-    assert_eq!(tell(&first, 8, &[Said::Begin(3)]), None);
+    assert_eq!(tell(&first, 8, &[LeaseCopyContent::Begin(3)]), None);
     drop(first);
     let (second, copies) = keeper(&scratch);
     // The keeper has read its files before it accepts messages.
-    let stray = Said::Changes(vec![change(9, CLIENT)]);
-    assert_eq!(tell(&second, 9, &[stray]), Some(Err(Refused::NotBegun)));
+    let stray = LeaseCopyContent::Changes(vec![change(9, CLIENT)]);
+    assert_eq!(
+        tell(&second, 9, &[stray]),
+        Some(Err(LeaseCopyError::NotBegun))
+    );
     let copies = lock_copies(&copies);
     let copy = copies.of(1, "alpha", 7).unwrap();
     let known = [
@@ -87,17 +94,20 @@ fn a_copy_that_was_confirmed_is_there_after_a_restart() {
 
 #[test]
 fn what_cannot_be_written_is_not_confirmed_and_begins_again() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     scratch.write("copies", "no directory").unwrap();
     let (keeper, copies) = keeper(&scratch);
-    let whole = [Said::Begin(3), Said::Whole];
-    assert_eq!(tell(&keeper, 7, &whole), Some(Err(Refused::NotBegun)));
+    let whole = [LeaseCopyContent::Begin(3), LeaseCopyContent::Whole];
+    assert_eq!(
+        tell(&keeper, 7, &whole),
+        Some(Err(LeaseCopyError::NotBegun))
+    );
     assert_eq!(lock_copies(&copies).whole(1), None);
 }
 
 #[test]
 fn a_damaged_file_is_no_copy() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     for text in [
         "",
         "alpha",
@@ -119,24 +129,27 @@ fn a_damaged_file_is_no_copy() {
 
 #[test]
 fn what_is_added_to_a_file_that_was_removed_is_not_confirmed() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (keeper, copies) = keeper(&scratch);
-    let whole = [Said::Begin(3), Said::Whole];
+    let whole = [LeaseCopyContent::Begin(3), LeaseCopyContent::Whole];
     assert_eq!(tell(&keeper, 7, &whole), Some(Ok(())));
     std::fs::remove_dir_all(scratch.path().join("copies")).unwrap();
-    let later = Said::Changes(vec![change(4, CLIENT)]);
-    assert_eq!(tell(&keeper, 7, &[later]), Some(Err(Refused::NotBegun)));
+    let later = LeaseCopyContent::Changes(vec![change(4, CLIENT)]);
+    assert_eq!(
+        tell(&keeper, 7, &[later]),
+        Some(Err(LeaseCopyError::NotBegun))
+    );
     assert_eq!(lock_copies(&copies).whole(1), None);
 }
 
 #[test]
 fn a_keeper_that_moves_keeps_what_it_knows_and_writes_it_with_the_next_change() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let (first, copies) = keeper(&scratch);
     let whole = [
-        Said::Begin(3),
-        Said::Changes(vec![change(1, CLIENT)]),
-        Said::Whole,
+        LeaseCopyContent::Begin(3),
+        LeaseCopyContent::Changes(vec![change(1, CLIENT)]),
+        LeaseCopyContent::Whole,
     ];
     assert_eq!(tell(&first, 7, &whole), Some(Ok(())));
     let other = scratch.path().join("other");
@@ -147,7 +160,7 @@ fn a_keeper_that_moves_keeps_what_it_knows_and_writes_it_with_the_next_change() 
     assert!(!other.join("lan@part1.copy").exists());
     let known = lock_copies(&copies).of(1, "alpha", 7).cloned();
     assert_eq!(known.map(|copy| copy.known().len()), Some(1));
-    let later = Said::Changes(vec![change(2, CLIENT)]);
+    let later = LeaseCopyContent::Changes(vec![change(2, CLIENT)]);
     assert_eq!(tell(&second, 7, &[later]), Some(Ok(())));
     let copy = read(&other.join("lan@part1.copy")).unwrap();
     assert_eq!(copy.known().len(), 2);

@@ -2,8 +2,8 @@
 //! another node if not.
 
 use super::moved::Basis;
-use super::record::{ALL, At, LEFT, Record, UNHEARD, mark_of, mix};
-use super::{Leases, State, Taken};
+use super::record::{ALL, LEFT, NodeLeaseRecord, PartRecord, UNHEARD, mark_of, mix};
+use super::{AcquiredPart, AcquiredPartState, ClusterLeases};
 use part::codec;
 use part::role::KnownLease;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ pub(super) const AWAIT_NS: u64 = 15_000_000_000;
 /// nanoseconds.
 pub(super) const AWAIT_COPY_NS: u64 = 120_000_000_000;
 
-impl Leases {
+impl ClusterLeases {
     /// Returns whether this node would know all leases of a part. None: the cluster has not
     /// reported the holder yet.
     pub(super) fn knows_all(&self, part: usize) -> Option<bool> {
@@ -38,7 +38,7 @@ impl Leases {
             // The holder may assign addresses before this node receives its record.
             return Some(is_held || lease.holder.is_empty());
         }
-        let record: Option<Record> = codec::decode(&lease.record).ok();
+        let record: Option<PartRecord> = codec::decode(&lease.record).ok();
         let is_lost = { record.as_ref() }.is_some_and(|record| self.is_lost(record));
         let is_mine = { record.as_ref() }.is_some_and(|record| record.node == self.me);
         // The cluster may grant a part because the previous process of this role wanted it.
@@ -52,7 +52,7 @@ impl Leases {
 
     /// Returns whether this node knows all leases of a part, because it held the part before and
     /// no client has got another lease since.
-    pub(super) fn had_it(&self, record: &Record) -> bool {
+    pub(super) fn had_it(&self, record: &PartRecord) -> bool {
         let is_unheard = record.clear && record.past.2 & UNHEARD > 0;
         is_unheard
             && self.has_ranges(record)
@@ -69,18 +69,18 @@ impl Leases {
 
     /// Returns whether the addresses that a record withholds were assigned by this node, which
     /// still has its files of that time.
-    pub(super) fn is_former(&self, record: &Record) -> bool {
+    pub(super) fn is_former(&self, record: &PartRecord) -> bool {
         let files = mix(self.stores);
         record.node != self.me && files != 0 && record.former == (mark_of(&self.me), files)
     }
 
     /// Returns the node that knows what is withheld because this one has a part, and a checksum
-    /// of its files. `is_stored`: see [`Taken::former`]. The result may be this node itself: the
+    /// of its files. `is_stored`: see [`AcquiredPart::former`]. The result may be this node itself: the
     /// node that withheld the addresses may still get the part back, as long as no client gets a
     /// lease.
-    pub(super) fn former(&self, taken: &Taken, is_stored: bool) -> (u32, u32) {
+    pub(super) fn former(&self, taken: &AcquiredPart, is_stored: bool) -> (u32, u32) {
         let former = taken.former(is_stored);
-        match taken.unheard.is_some() || self.is_anothers(former) {
+        match taken.previous_holder.is_some() || self.is_anothers(former) {
             true => former,
             false => (0, 0),
         }
@@ -103,7 +103,12 @@ impl Leases {
     /// Returns the node that held a part before it was taken by one that did not know its leases.
     /// `record`: the record that this node finds. `state`: how it takes the part. `is_copied`:
     /// whether it takes the part from a copy.
-    pub(super) fn former_of(&self, record: &Record, state: &State, is_copied: bool) -> (u32, u32) {
+    pub(super) fn former_of(
+        &self,
+        record: &PartRecord,
+        state: &AcquiredPartState,
+        is_copied: bool,
+    ) -> (u32, u32) {
         let is_same = self.has_ranges(record);
         // With addresses of another part, a third node may know what this node withholds.
         let is_alone = !record.is_moved() || record.former == (0, 0) || self.is_former(record);
@@ -112,24 +117,26 @@ impl Leases {
             _ if self.is_own(record) && is_same => record.former,
             _ if self.is_own(record) => self.only_former(),
             _ if !is_same => (0, 0),
-            State::Claims(Basis::Unknown | Basis::Left(_), _)
+            AcquiredPartState::Claims(Basis::Unknown | Basis::Left(_), _)
                 if record.knows_own() && record.node != self.me && is_alone =>
             {
                 (mark_of(&record.node), mix(record.stores))
             }
             // The copy has what the previous holder knew.
-            State::Settled(true, None) if is_copied && record.former.0 == mark_of(&record.node) => {
+            AcquiredPartState::Settled(true, None)
+                if is_copied && record.former.0 == mark_of(&record.node) =>
+            {
                 (0, 0)
             }
             // The copy lists what the previous holder withheld, or this node withholds what it
             // did.
-            State::Settled(true, None) => record.former,
+            AcquiredPartState::Settled(true, None) => record.former,
             _ => (0, 0),
         }
     }
 
     /// Returns what this node knows of a part of another holder whose leases it does not know.
-    pub(super) fn left(&self, record: Option<&Record>) -> Basis {
+    pub(super) fn left(&self, record: Option<&PartRecord>) -> Basis {
         let record = record.filter(|record| record.node != self.me && self.has_ranges(record));
         match record {
             Some(record) if record.clear && self.is_former(record) => {
@@ -146,7 +153,7 @@ impl Leases {
     fn only_former(&self) -> (u32, u32) {
         // Includes parts that no longer exist.
         let records = self.known.values();
-        let records = records.filter_map(|lease| codec::decode::<Record>(&lease.record).ok());
+        let records = records.filter_map(|lease| codec::decode::<PartRecord>(&lease.record).ok());
         let formers = records.filter(|record| self.is_own(record));
         let formers = formers.map(|record| record.former);
         only(formers.filter(|former| self.is_anothers(*former)))
@@ -154,13 +161,15 @@ impl Leases {
 
     /// Returns the flags that the record of a part states about the node that knows what is
     /// withheld. `record`: the previous one.
-    pub(super) fn knows_of(&self, record: &Record, state: &State) -> u8 {
+    pub(super) fn knows_of(&self, record: &PartRecord, state: &AcquiredPartState) -> u8 {
         match state {
-            State::Claims(Basis::Left(_), _) => ALL | LEFT,
-            State::Claims(Basis::Unknown, _) => ALL,
+            AcquiredPartState::Claims(Basis::Left(_), _) => ALL | LEFT,
+            AcquiredPartState::Claims(Basis::Unknown, _) => ALL,
             // The node withholds what it did, or what the previous holder did.
-            State::Settled(..) if self.has_ranges(record) => record.past.2 & (ALL | LEFT),
-            State::Claims(..) | State::Settled(..) => 0,
+            AcquiredPartState::Settled(..) if self.has_ranges(record) => {
+                record.past.2 & (ALL | LEFT)
+            }
+            AcquiredPartState::Claims(..) | AcquiredPartState::Settled(..) => 0,
         }
     }
 
@@ -176,13 +185,13 @@ impl Leases {
                 lease.is_some_and(|lease| lease.holder == *node)
             };
             let at = self.known.get(&self.node(node));
-            let at = at.and_then(|lease| codec::decode::<At>(&lease.record).ok());
+            let at = at.and_then(|lease| codec::decode::<NodeLeaseRecord>(&lease.record).ok());
             parts.any(holds) || at.is_some_and(|at| self.is_after(&at))
         })
     }
 
     /// Returns whether a node has seen the holder of each part that this one holds.
-    fn is_after(&self, at: &At) -> bool {
+    fn is_after(&self, at: &NodeLeaseRecord) -> bool {
         self.owned.taken.iter().all(|(part, taken)| {
             let seen = at.epochs.get(*part);
             seen.is_some_and(|seen| *seen >= taken.epoch)
@@ -234,7 +243,7 @@ impl Leases {
     pub(super) fn awaits(&self, part: usize, now_ns: u64) -> bool {
         let record = self.record(part);
         let is_own = { record.as_ref() }.is_some_and(|record| self.is_own(record));
-        let has_copy = |record: &Record| record.node == self.me && !record.named.is_empty();
+        let has_copy = |record: &PartRecord| record.node == self.me && !record.named.is_empty();
         let most_ns = match record.as_ref().is_some_and(has_copy) {
             true => AWAIT_COPY_NS,
             false => AWAIT_NS,
@@ -244,7 +253,7 @@ impl Leases {
     }
 
     /// Returns whether this node has a copy of all leases that were given by a record.
-    pub(super) fn has_copy(&self, part: usize, record: &Record) -> bool {
+    pub(super) fn has_copy(&self, part: usize, record: &PartRecord) -> bool {
         let copy = self.copies.get(&part);
         // Before the record is clear, its holder itself may not know all leases.
         self.has_ranges(record)
@@ -254,32 +263,32 @@ impl Leases {
     }
 
     /// Returns whether a record is this node's and has its ranges.
-    pub(super) fn is_mine(&self, record: &Record) -> bool {
+    pub(super) fn is_mine(&self, record: &PartRecord) -> bool {
         self.is_own(record) && self.has_ranges(record)
     }
 
     /// Returns whether the ranges of a record are those of this node.
-    fn has_ranges(&self, record: &Record) -> bool {
+    fn has_ranges(&self, record: &PartRecord) -> bool {
         (record.range, record.range6) == (self.range, self.range6)
     }
 
     /// Returns the record of a part, where it can be decoded.
-    fn record(&self, part: usize) -> Option<Record> {
+    fn record(&self, part: usize) -> Option<PartRecord> {
         codec::decode(&self.known.get(&self.part(part))?.record).ok()
     }
 
     /// Returns whether a record is this node's, and the node still has the leases of that record.
-    pub(super) fn is_own(&self, record: &Record) -> bool {
+    pub(super) fn is_own(&self, record: &PartRecord) -> bool {
         record.node == self.me && self.has_store(record)
     }
 
     /// Returns whether a record is this node's, but the node has lost the leases of that record.
-    fn is_lost(&self, record: &Record) -> bool {
+    fn is_lost(&self, record: &PartRecord) -> bool {
         record.node == self.me && !self.has_store(record)
     }
 
     /// Returns whether the lease files of this node are those that a record names.
-    pub(super) fn has_store(&self, record: &Record) -> bool {
+    pub(super) fn has_store(&self, record: &PartRecord) -> bool {
         let is_same = |now: u32, then: u32| [0, now].contains(&then);
         let has4 = self.range == (0, 0, 0) || is_same(self.stores.0, record.stores.0);
         let has6 = self.range6.3 == 0 || is_same(self.stores.1, record.stores.1);

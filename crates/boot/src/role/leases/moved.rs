@@ -2,12 +2,14 @@
 
 use super::known::only;
 use super::record::{
-    OWN, Record, UNHEARD, mark_of, mix, range_of, range6_of, written_past, written_past6,
+    OWN, PartRecord, UNHEARD, mark_of, mix, range_of, range6_of, written_past, written_past6,
 };
-use super::{Leases, State, Taken};
-use crate::dhcp::moves::{Base, Claim, Judged, Knows, Other, Past, judge};
+use super::{AcquiredPart, AcquiredPartState, ClusterLeases};
+use crate::dhcp::moves::{
+    LeaseKnowledge, OtherPart, PartBasis, PartClaim, PartDecision, PastAddresses, judge,
+};
 use crate::dhcp::range::{Address, Range};
-use crate::site::{Knowledge, Moved};
+use crate::site::{Knowledge, MovedPart};
 use part::codec;
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
@@ -22,7 +24,7 @@ pub(super) enum Basis {
     /// No node has held the part.
     New,
     /// All leases that were given by these claims, which were the node's own.
-    Own(Claim, Claim<Ipv6Addr>),
+    Own(PartClaim, PartClaim<Ipv6Addr>),
     /// Only the leases that the previous holder did not know: those are the node's own, by a
     /// previous range or, if true, all.
     Left(bool),
@@ -32,38 +34,38 @@ pub(super) enum Basis {
 
 impl Basis {
     /// Returns what the node knows by its own record if the record did not settle.
-    pub(super) fn unsettled(own: &Record, part: usize) -> Basis {
+    pub(super) fn unsettled(own: &PartRecord, part: usize) -> Basis {
         Basis::Own(own.claim().unsettled(part), own.claim6().unsettled(part))
     }
 
-    fn four(&self) -> Base {
+    fn four(&self) -> PartBasis {
         match self {
-            Basis::New => Base::New,
-            Basis::Own(claim, _) => Base::Own(*claim),
-            Basis::Left(is_all) => Base::Left(*is_all),
-            Basis::Unknown => Base::Unknown,
+            Basis::New => PartBasis::New,
+            Basis::Own(claim, _) => PartBasis::Own(*claim),
+            Basis::Left(is_all) => PartBasis::Left(*is_all),
+            Basis::Unknown => PartBasis::Unknown,
         }
     }
 
-    fn six(&self) -> Base<Ipv6Addr> {
+    fn six(&self) -> PartBasis<Ipv6Addr> {
         match self {
-            Basis::New => Base::New,
-            Basis::Own(_, claim) => Base::Own(*claim),
-            Basis::Left(is_all) => Base::Left(*is_all),
-            Basis::Unknown => Base::Unknown,
+            Basis::New => PartBasis::New,
+            Basis::Own(_, claim) => PartBasis::Own(*claim),
+            Basis::Left(is_all) => PartBasis::Left(*is_all),
+            Basis::Unknown => PartBasis::Unknown,
         }
     }
 }
 
 /// Records of the other parts.
 #[derive(Default)]
-struct Others {
-    four: Vec<Other>,
-    six: Vec<Other<Ipv6Addr>>,
-    records: Vec<(usize, Record)>,
+struct OtherPartRecords {
+    four: Vec<OtherPart>,
+    six: Vec<OtherPart<Ipv6Addr>>,
+    records: Vec<(usize, PartRecord)>,
 }
 
-impl Others {
+impl OtherPartRecords {
     /// Returns the holder of another part.
     fn node(&self, part: usize) -> Option<String> {
         let its = self.records.iter().find(|(other, _)| *other == part);
@@ -71,13 +73,13 @@ impl Others {
     }
 }
 
-impl Leases {
+impl ClusterLeases {
     /// Returns the encoded addresses of earlier leases.
     pub(super) fn past(
         &self,
         part: usize,
-        record: Option<&Record>,
-        (taken, clear): (&Taken, bool),
+        record: Option<&PartRecord>,
+        (taken, clear): (&AcquiredPart, bool),
         now_ns: u64,
     ) -> (u32, u32, u8) {
         let range = range_of(self.range);
@@ -87,7 +89,7 @@ impl Leases {
         let (first, last, flags) = written_past(past);
         let mine = record.filter(|record| self.is_mine(record));
         let own = if clear { 0 } else { taken.own_flags(mine) };
-        let unheard = taken.unheard.map_or(0, |_| UNHEARD);
+        let unheard = taken.previous_holder.map_or(0, |_| UNHEARD);
         (first, last, flags | own | unheard)
     }
 
@@ -95,8 +97,8 @@ impl Leases {
     pub(super) fn past6(
         &self,
         part: usize,
-        record: Option<&Record>,
-        taken: &Taken,
+        record: Option<&PartRecord>,
+        taken: &AcquiredPart,
         now_ns: u64,
     ) -> (u64, u64, u64, u64, u8) {
         let range = range6_of(self.range6);
@@ -110,13 +112,13 @@ impl Leases {
     fn past_of<A: Address>(
         &self,
         (part, range): (usize, Option<Range<A>>),
-        claim: Option<(&Record, Claim<A>)>,
-        taken: &Taken,
-    ) -> Option<Past<A>> {
+        claim: Option<(&PartRecord, PartClaim<A>)>,
+        taken: &AcquiredPart,
+    ) -> Option<PastAddresses<A>> {
         let (record, claim) = claim?;
         let is_moved = claim.range != range;
         let knows = match &taken.state {
-            State::Claims(Basis::Own(..), _) if is_moved => {
+            AcquiredPartState::Claims(Basis::Own(..), _) if is_moved => {
                 self.is_own(record) && (record.clear || record.past.2 & OWN > 0)
             }
             _ => !is_moved && self.is_own(record),
@@ -125,8 +127,8 @@ impl Leases {
     }
 
     /// Returns the records of the other parts; None: one of them cannot be decoded.
-    fn others(&self, part: usize, knowledge: &Knowledge) -> Option<Others> {
-        let mut others = Others::default();
+    fn others(&self, part: usize, knowledge: &Knowledge) -> Option<OtherPartRecords> {
+        let mut others = OtherPartRecords::default();
         for other in (0..usize::try_from(self.parts()).ok()?).filter(|other| *other != part) {
             let lease = self.known.get(&self.part(other));
             let Some(lease) = lease.filter(|lease| !lease.record.is_empty()) else {
@@ -134,24 +136,24 @@ impl Leases {
                 // anything.
                 continue;
             };
-            let record: Record = codec::decode(&lease.record).ok()?;
+            let record: PartRecord = codec::decode(&lease.record).ok()?;
             let copy = knowledge.copies.get(&other);
             let copy = copy.filter(|_| record.named.contains(&mark_of(&self.me)));
             let knows = match copy {
-                _ if self.is_own(&record) => Knows::Own,
+                _ if self.is_own(&record) => LeaseKnowledge::Own,
                 Some((node, epoch)) if (node, *epoch) == (&record.node, record.epoch) => {
-                    Knows::Copy(node.clone(), *epoch)
+                    LeaseKnowledge::Copy(node.clone(), *epoch)
                 }
-                _ => Knows::NotYet,
+                _ => LeaseKnowledge::NotYet,
             };
             let is_former = self.is_former(&record);
-            others.four.push(Other {
+            others.four.push(OtherPart {
                 part: other,
                 claim: record.claim(),
                 knows: knows.clone(),
                 is_former,
             });
-            others.six.push(Other {
+            others.six.push(OtherPart {
                 part: other,
                 claim: record.claim6(),
                 knows,
@@ -167,11 +169,11 @@ impl Leases {
     pub(super) fn settle(
         &self,
         part: usize,
-        taken: &mut Taken,
+        taken: &mut AcquiredPart,
         knowledge: &Knowledge,
         (now_ns, waits): (u64, &mut BTreeSet<String>),
     ) {
-        let State::Claims(basis, since_ns) = &mut taken.state else {
+        let AcquiredPartState::Claims(basis, since_ns) = &mut taken.state else {
             return;
         };
         let is_known = *basis != Basis::Unknown;
@@ -188,13 +190,13 @@ impl Leases {
         let four = judge((part, range), &basis.four(), &others.four, is_late);
         let six = judge((part, range6), &basis.six(), &others.six, is_late);
         match (four, six) {
-            (Judged::Waits(other), _) | (_, Judged::Waits(other)) => {
+            (PartDecision::Waits(other), _) | (_, PartDecision::Waits(other)) => {
                 waits.extend(others.node(other))
             }
-            (Judged::Soon(_), _) | (_, Judged::Soon(_)) => {
+            (PartDecision::Soon(_), _) | (_, PartDecision::Soon(_)) => {
                 *since_ns = Some(since_ns.unwrap_or(now_ns));
             }
-            (Judged::Takes(mut four), Judged::Takes(mut six)) => {
+            (PartDecision::Takes(mut four), PartDecision::Takes(mut six)) => {
                 let knows = is_known && four.is_own() && six.is_own();
                 let late: BTreeSet<usize> = four.late().chain(six.late()).collect();
                 let former = self.former_of_late(&late, &others, taken.former);
@@ -202,10 +204,11 @@ impl Leases {
                     four.give_up_late();
                     six.give_up_late();
                 }
-                let moved = Moved { four, six, former };
+                let moved = MovedPart { four, six, former };
                 // Leases may have been given until now.
                 taken.at_ns = now_ns;
-                taken.state = State::Settled(knows, (is_known && !knows).then_some(moved));
+                taken.state =
+                    AcquiredPartState::Settled(knows, (is_known && !knows).then_some(moved));
             }
         }
     }
@@ -218,7 +221,7 @@ impl Leases {
     fn former_of_late(
         &self,
         late: &BTreeSet<usize>,
-        others: &Others,
+        others: &OtherPartRecords,
         before: (u32, u32),
     ) -> (u32, u32) {
         let records = { others.records.iter() }.filter(|(part, _)| late.contains(part));

@@ -1,23 +1,23 @@
 //! Records that nodes write under their cluster leases.
 
-use crate::dhcp::moves::{Claim, Past};
+use crate::dhcp::moves::{PartClaim, PastAddresses};
 use crate::dhcp::range::{Range, Span};
-use crate::site::Pasts;
+use crate::site::PreviousRanges;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Flag in [`Record::past`] and [`Record::past6`]: there was another range, and every lease of it
+/// Flag in [`PartRecord::past`] and [`PartRecord::past6`]: there was another range, and every lease of it
 /// is known.
 pub(super) const PAST: u8 = 1;
 pub(super) const KNOWN: u8 = 2;
-/// Flag in [`Record::past`]: no client has got a lease in this epoch, so the named node knows all
+/// Flag in [`PartRecord::past`]: no client has got a lease in this epoch, so the named node knows all
 /// earlier ones.
 pub(super) const UNHEARD: u8 = 8;
 /// Flag in the same field, in a record that is not clear: all leases that were given by the
 /// previous records are this node's own.
 pub(super) const OWN: u8 = 16;
-/// Flag in the same field, about [`Record::former`]: that node had all of the part, and not only
+/// Flag in the same field, about [`PartRecord::former`]: that node had all of the part, and not only
 /// some of its addresses by another range.
 pub(super) const ALL: u8 = 32;
 /// Flag in the same field: the node that wrote the record knows the leases that the former node
@@ -31,7 +31,7 @@ pub(super) type Range6 = (u64, u64, u32, u32);
 /// Record under the lease of a part.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
 #[serde(default)]
-pub(super) struct Record {
+pub(super) struct PartRecord {
     /// Node that assigns addresses of the part.
     pub(super) node: String,
     /// True if the node has stored which of the addresses another node may have assigned.
@@ -71,11 +71,11 @@ pub(super) struct Record {
     pub(super) former: (u32, u32),
 }
 
-impl Record {
+impl PartRecord {
     /// Returns the claim to IPv4 addresses.
-    pub(super) fn claim(&self) -> Claim {
+    pub(super) fn claim(&self) -> PartClaim {
         let (first, last, flags) = self.past;
-        Claim {
+        PartClaim {
             range: range_of(self.range),
             past: past_of((first.into(), last.into()), flags),
         }
@@ -92,18 +92,18 @@ impl Record {
     }
 
     /// Returns the addresses that were assigned by previous ranges.
-    pub(super) fn pasts(&self) -> Pasts {
-        Pasts {
+    pub(super) fn pasts(&self) -> PreviousRanges {
+        PreviousRanges {
             four: self.claim().past.map(|past| past.span),
             six: self.claim6().past.map(|past| past.span),
         }
     }
 
     /// Returns the claim to IPv6 addresses.
-    pub(super) fn claim6(&self) -> Claim<Ipv6Addr> {
+    pub(super) fn claim6(&self) -> PartClaim<Ipv6Addr> {
         let (first, first_low, last, last_low, flags) = self.past6;
         let ends = (address(first, first_low), address(last, last_low));
-        Claim {
+        PartClaim {
             range: range6_of(self.range6),
             past: past_of(ends, flags),
         }
@@ -115,8 +115,8 @@ fn is_none<T: Default + PartialEq>(field: &T) -> bool {
     *field == T::default()
 }
 
-fn past_of<A>((first, last): (A, A), flags: u8) -> Option<Past<A>> {
-    (flags & PAST > 0).then_some(Past {
+fn past_of<A>((first, last): (A, A), flags: u8) -> Option<PastAddresses<A>> {
+    (flags & PAST > 0).then_some(PastAddresses {
         span: Span { first, last },
         is_known: flags & KNOWN > 0,
     })
@@ -134,7 +134,7 @@ fn halves(address: Ipv6Addr) -> (u64, u64) {
 }
 
 /// Encodes the addresses that were assigned by previous ranges.
-pub(super) fn written_past(past: Option<Past>) -> (u32, u32, u8) {
+pub(super) fn written_past(past: Option<PastAddresses>) -> (u32, u32, u8) {
     past.map_or((0, 0, 0), |past| {
         let Span { first, last } = past.span;
         (first.to_bits(), last.to_bits(), flags_of(past.is_known))
@@ -142,7 +142,7 @@ pub(super) fn written_past(past: Option<Past>) -> (u32, u32, u8) {
 }
 
 /// Encodes the IPv6 addresses that were assigned by previous ranges.
-pub(super) fn written_past6(past: Option<Past<Ipv6Addr>>) -> (u64, u64, u64, u64, u8) {
+pub(super) fn written_past6(past: Option<PastAddresses<Ipv6Addr>>) -> (u64, u64, u64, u64, u8) {
     past.map_or((0, 0, 0, 0, 0), |past| {
         let (first, last) = (halves(past.span.first), halves(past.span.last));
         (first.0, first.1, last.0, last.1, flags_of(past.is_known))
@@ -193,7 +193,7 @@ pub(super) fn mark_of(node: &str) -> u32 {
 
 /// Record under the lease of a node.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug)]
-pub(super) struct At {
+pub(super) struct NodeLeaseRecord {
     pub(super) address: Ipv4Addr,
     #[serde(default)]
     pub(super) six: Option<Ipv6Addr>,

@@ -8,7 +8,7 @@ mod lost;
 use super::moved::SOON_NS;
 use super::record::{KNOWN, PAST, written_past6};
 use super::*;
-use crate::dhcp::moves::Past;
+use crate::dhcp::moves::PastAddresses;
 use crate::dhcp::range::Span;
 use part::role::{RECORD_BYTES_MAX, SHORT_RECORD_BYTES_MAX};
 
@@ -26,20 +26,20 @@ fn range(first: u8, last: u8) -> Range {
     }
 }
 
-fn leases(me: &str) -> Leases {
-    let mut leases = Leases::new("lan", me, &nodes());
+fn leases(me: &str) -> ClusterLeases {
+    let mut leases = ClusterLeases::new("lan", me, &nodes());
     leases.set_range(Some(range(1, 10)), None, 3_600);
     leases
 }
 
 /// Runs a turn of a node that knows nothing of others.
-fn turn(leases: &mut Leases) -> (Standing, Vec<Written>) {
+fn turn(leases: &mut ClusterLeases) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
     turn_at(leases, 0)
 }
 
-fn turn_at(leases: &mut Leases, now_ns: u64) -> (Standing, Vec<Written>) {
+fn turn_at(leases: &mut ClusterLeases, now_ns: u64) -> (NodeLeaseStatus, Vec<LeaseRecordWrite>) {
     let orders = (&[7][..], true);
-    leases.turn((None, None), &Knowledge::default(), orders, now_ns)
+    leases.evaluate_parts((None, None), &Knowledge::default(), orders, now_ns)
 }
 
 fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
@@ -54,7 +54,7 @@ fn lease(name: &str, epoch: u64, until_ns: u64, record: Vec<u8>) -> KnownLease {
 }
 
 /// Returns the leases that a node wants, and their ranks.
-fn ranks(leases: &Leases, is_able: bool) -> [u32; 4] {
+fn ranks(leases: &ClusterLeases, is_able: bool) -> [u32; 4] {
     let wants = leases.wants(is_able, 0);
     let names = ["0", "1", "@alpha", "@beta"].map(|name| format!("boot/lan/{name}"));
     assert_eq!(
@@ -76,7 +76,7 @@ fn held_by(holder: &str, name: &str, record: Vec<u8>) -> KnownLease {
 #[test]
 fn a_node_wants_its_own_part_most_and_watches_where_it_has_no_address() {
     let mut beta = leases("beta");
-    beta.hear(&[held_by("beta", "@beta", Vec::new())]);
+    beta.apply_known_leases(&[held_by("beta", "@beta", Vec::new())]);
     assert_eq!(ranks(&beta, true), [2, 3, 0, 1]);
     assert_eq!(ranks(&beta, false), [0; 4]);
 }
@@ -87,42 +87,43 @@ fn a_node_that_has_just_begun_waits_until_it_has_heard_whose_the_parts_are() {
     assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
     // Beta has the leases, and what it gives is unknown here.
     let record = of_beta(alpha.range, &[]);
-    alpha.hear(&[
+    alpha.apply_known_leases(&[
         held_by("beta", "0", record.clone()),
         held_by("beta", "1", Vec::new()),
         held_by("", "@alpha", Vec::new()),
     ]);
     assert_eq!(ranks(&alpha, true), [0, 0, 1, 0]);
     // No node has the leases now.
-    alpha.hear(&[held_by("", "0", record), held_by("", "1", Vec::new())]);
+    alpha.apply_known_leases(&[held_by("", "0", record), held_by("", "1", Vec::new())]);
     assert_eq!(ranks(&alpha, true), [0, 2, 1, 0]);
     // The node held the part itself.
-    let mut own: Record = codec::decode(&of_beta(alpha.range, &[])).unwrap();
+    let mut own: PartRecord = codec::decode(&of_beta(alpha.range, &[])).unwrap();
     own.node = "alpha".to_owned();
-    alpha.hear(&[held_by("", "0", codec::encode(&own))]);
+    alpha.apply_known_leases(&[held_by("", "0", codec::encode(&own))]);
     assert_eq!(ranks(&alpha, true), [3, 0, 1, 0]);
 }
 
 #[test]
 fn a_part_is_used_only_when_its_record_names_this_node() {
     let mut alpha = leases("alpha");
-    alpha.hear(&[lease("0", 5, SECOND, Vec::new())]);
-    let (standing, written) = alpha.turn((None, None), &Knowledge::default(), (&[7], true), 0);
+    alpha.apply_known_leases(&[lease("0", 5, SECOND, Vec::new())]);
+    let (standing, written) =
+        alpha.evaluate_parts((None, None), &Knowledge::default(), (&[7], true), 0);
     assert_eq!(standing.held, BTreeMap::new());
     let [write] = &written[..] else {
         panic!("{written:?}")
     };
     assert_eq!((write.epoch, write.number), (5, 4));
-    let clear = |write: &Written| codec::decode::<Record>(&write.value).unwrap().clear;
+    let clear = |write: &LeaseRecordWrite| codec::decode::<PartRecord>(&write.value).unwrap().clear;
     assert!(!clear(write));
-    alpha.hear(&[lease("0", 5, SECOND, write.value.clone())]);
+    alpha.apply_known_leases(&[lease("0", 5, SECOND, write.value.clone())]);
     let (standing, written) = turn(&mut alpha);
-    let held = Held {
-        knows: true,
+    let held = HeldPart {
+        has_all_leases: true,
         has_turns: true,
         until_ms: 1_000,
         epoch: 5,
-        ..Held::default()
+        ..HeldPart::default()
     };
     assert_eq!(
         (standing.held, standing.orders),
@@ -130,12 +131,12 @@ fn a_part_is_used_only_when_its_record_names_this_node() {
     );
     // By now it is clear that no other node assigns its addresses by another range.
     assert!(clear(&written[0]));
-    alpha.hear(&[lease("0", 5, SECOND, written[0].value.clone())]);
+    alpha.apply_known_leases(&[lease("0", 5, SECOND, written[0].value.clone())]);
     assert_eq!(turn(&mut alpha).1, []);
     // The cluster lease has ended.
     assert_eq!(
         alpha
-            .turn((None, None), &Knowledge::default(), (&[7], true), SECOND)
+            .evaluate_parts((None, None), &Knowledge::default(), (&[7], true), SECOND)
             .0
             .held,
         BTreeMap::new()
@@ -147,12 +148,12 @@ fn a_part_that_another_node_had_or_that_was_not_clear_has_leases_that_are_not_kn
     let mut alpha = leases("alpha");
     let by = |node: &str, range, clear| {
         let node = node.to_owned();
-        codec::encode(&Record {
+        codec::encode(&PartRecord {
             node,
             clear,
             turns: true,
             range,
-            ..Record::default()
+            ..PartRecord::default()
         })
     };
     let records = [
@@ -162,28 +163,28 @@ fn a_part_that_another_node_had_or_that_was_not_clear_has_leases_that_are_not_kn
         by("alpha", (1, 2, 2), false),
     ];
     for (epoch, record) in (5..).zip(records) {
-        alpha.hear(&[lease("0", epoch, 2 * AWAIT_NS, record)]);
+        alpha.apply_known_leases(&[lease("0", epoch, 2 * AWAIT_NS, record)]);
         // The node leaves the part to one that knows its leases first.
         turn(&mut alpha);
         let (standing, written) = turn_at(&mut alpha, AWAIT_NS);
         assert_eq!(standing.held, BTreeMap::new());
-        alpha.hear(&[lease("0", epoch, 2 * AWAIT_NS, written[0].value.clone())]);
+        alpha.apply_known_leases(&[lease("0", epoch, 2 * AWAIT_NS, written[0].value.clone())]);
         let (standing, _) = turn_at(&mut alpha, AWAIT_NS);
-        assert!(!standing.held[&0].knows, "{epoch}");
+        assert!(!standing.held[&0].has_all_leases, "{epoch}");
         assert_eq!(standing.held[&0].moved, None, "{epoch}");
     }
 }
 
 /// Builds a record of beta for part 0, whose leases these nodes know.
 fn of_beta(range: (u32, u32, u32), named: &[&str]) -> Vec<u8> {
-    codec::encode(&Record {
+    codec::encode(&PartRecord {
         node: "beta".to_owned(),
         clear: true,
         turns: true,
         range,
         epoch: 4,
         named: named.iter().map(|node| mark_of(node)).collect(),
-        ..Record::default()
+        ..PartRecord::default()
     })
 }
 
@@ -199,14 +200,14 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
     let turn = |named: &[&str], knowledge: &Knowledge, now_ns| {
         let mut alpha = leases("alpha");
         let record = of_beta(alpha.range, named);
-        alpha.hear(&[lease("0", 5, 2 * AWAIT_NS, record)]);
+        alpha.apply_known_leases(&[lease("0", 5, 2 * AWAIT_NS, record)]);
         // It may have tried before.
-        alpha.turn((None, None), &self::knowledge(4), (&[], true), 0);
-        alpha.turn((None, None), knowledge, (&[], true), 1);
-        alpha.turn((None, None), knowledge, (&[], true), now_ns)
+        alpha.evaluate_parts((None, None), &self::knowledge(4), (&[], true), 0);
+        alpha.evaluate_parts((None, None), knowledge, (&[], true), 1);
+        alpha.evaluate_parts((None, None), knowledge, (&[], true), now_ns)
     };
     let (standing, written) = turn(&["alpha"], &knowledge(4), 1);
-    let adopt = Adopt {
+    let adopt = PartAdoption {
         node: "beta".to_owned(),
         epoch: 4,
         into: 5,
@@ -217,8 +218,8 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
     assert_eq!(standing.adopts, [(0, adopt)].into());
     // Only after the leases are on disk: the record would hide that they are beta's.
     assert_eq!(written, []);
-    let clear = |(_, written): (Standing, Vec<Written>)| {
-        let record: Record = codec::decode(&written[0].value).unwrap();
+    let clear = |(_, written): (NodeLeaseStatus, Vec<LeaseRecordWrite>)| {
+        let record: PartRecord = codec::decode(&written[0].value).unwrap();
         record.clear
     };
     let adopted = Knowledge {
@@ -235,7 +236,7 @@ fn leases_are_taken_over_if_the_record_names_this_node_and_the_copy_is_of_its_ep
 }
 
 /// Beta had part 0, and alpha has taken its leases over: alpha, and its first record.
-fn taken_back() -> (Leases, Record, Knowledge) {
+fn taken_back() -> (ClusterLeases, PartRecord, Knowledge) {
     let mut alpha = leases("alpha");
     let beta = KnownLease {
         holder: "beta".to_owned(),
@@ -245,14 +246,14 @@ fn taken_back() -> (Leases, Record, Knowledge) {
         number,
         ..lease("0", 5, 9 * SECOND, record)
     };
-    alpha.hear(&[part(3, of_beta(alpha.range, &["alpha"])), beta.clone()]);
+    alpha.apply_known_leases(&[part(3, of_beta(alpha.range, &["alpha"])), beta.clone()]);
     let knowledge = Knowledge {
         adopted: [(0, 5)].into(),
         linked: ["beta".to_owned()].into(),
         ..knowledge(4)
     };
-    let (_, written) = alpha.turn((None, None), &knowledge, (&[], true), SECOND);
-    alpha.hear(&[part(4, written[0].value.clone()), beta]);
+    let (_, written) = alpha.evaluate_parts((None, None), &knowledge, (&[], true), SECOND);
+    alpha.apply_known_leases(&[part(4, written[0].value.clone()), beta]);
     let record = codec::decode(&written[0].value).unwrap();
     (alpha, record, knowledge)
 }
@@ -263,14 +264,15 @@ fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_
     assert!(first.clear && first.past.2 & UNHEARD > 0);
     assert_eq!(first.named, [mark_of("beta")].into());
     let mut at = |knowledge: &Knowledge, now_ns| {
-        let (standing, written) = alpha.turn((None, None), knowledge, (&[], false), now_ns);
+        let (standing, written) =
+            alpha.evaluate_parts((None, None), knowledge, (&[], false), now_ns);
         let next = written
             .first()
             .map(|one| codec::decode(&one.value).unwrap());
         (standing.held[&0].is_unheard, next)
     };
     assert_eq!(at(&knowledge, SECOND + UNHEARD_NS - 1), (true, None));
-    let record = |named: &[&str]| Record {
+    let record = |named: &[&str]| PartRecord {
         named: named.iter().map(|node| mark_of(node)).collect(),
         past: (0, 0, 0),
         ..first.clone()
@@ -284,10 +286,11 @@ fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_
     // Beta did not learn the leases in time, or cannot.
     let (mut alpha, ..) = taken_back();
     let written = |knowledge: &Knowledge, now_ns| {
-        let (_, written) = { alpha.clone() }.turn((None, None), knowledge, (&[], true), now_ns);
+        let (_, written) =
+            { alpha.clone() }.evaluate_parts((None, None), knowledge, (&[], true), now_ns);
         written
             .first()
-            .map(|one| codec::decode::<Record>(&one.value).unwrap())
+            .map(|one| codec::decode::<PartRecord>(&one.value).unwrap())
     };
     let late = SECOND + UNHEARD_NS;
     assert_eq!(written(&knowledge, late), Some(record(&[])));
@@ -298,28 +301,28 @@ fn nobody_hears_of_a_lease_of_a_part_that_came_back_until_the_node_before_knows_
     assert_eq!(written(&unlinked, SECOND), Some(record(&[])));
     // Once a record says that clients may have got leases, that stays so.
     let heard = codec::encode(&record(&[]));
-    alpha.hear(&[lease("0", 5, 9 * SECOND, heard)]);
-    let (standing, written) = alpha.turn((None, None), &knowledge, (&[], true), SECOND);
+    alpha.apply_known_leases(&[lease("0", 5, 9 * SECOND, heard)]);
+    let (standing, written) = alpha.evaluate_parts((None, None), &knowledge, (&[], true), SECOND);
     assert!(!standing.held[&0].is_unheard && written.is_empty());
 }
 
 #[test]
 fn a_node_whose_part_was_taken_back_for_a_moment_knows_its_leases() {
     let (_, first, knowledge) = taken_back();
-    let takes = |record: &Record, me: &str, network: Option<Range>| {
-        let mut node = Leases::new("lan", me, &nodes());
+    let takes = |record: &PartRecord, me: &str, network: Option<Range>| {
+        let mut node = ClusterLeases::new("lan", me, &nodes());
         node.set_range(network, None, 3_600);
         let own = lease(&format!("@{me}"), 1, 0, Vec::new());
         let part = KnownLease {
             holder: me.to_owned(),
             ..lease("0", 6, 2 * AWAIT_NS, codec::encode(record))
         };
-        node.hear(&[own.clone(), held_by("alpha", "0", codec::encode(record))]);
+        node.apply_known_leases(&[own.clone(), held_by("alpha", "0", codec::encode(record))]);
         let rank = node.wants(true, 0)[0].rank;
-        node.hear(&[own, part]);
+        node.apply_known_leases(&[own, part]);
         turn(&mut node);
         let (_, written) = turn_at(&mut node, AWAIT_NS);
-        let next: Record = codec::decode(&written[0].value).unwrap();
+        let next: PartRecord = codec::decode(&written[0].value).unwrap();
         (rank, next.clear)
     };
     let same = Some(range(1, 10));
@@ -338,10 +341,10 @@ fn a_node_whose_part_was_taken_back_for_a_moment_knows_its_leases() {
         holder: "beta".to_owned(),
         ..lease("@beta", 1, SECOND, Vec::new())
     };
-    alpha.hear(&[lease("0", 6, 9 * SECOND, codec::encode(&first)), beta]);
-    let (_, written) = alpha.turn((None, None), &knowledge, (&[], true), 0);
-    let next: Record = codec::decode(&written[0].value).unwrap();
-    assert_eq!(next, Record { epoch: 6, ..first });
+    alpha.apply_known_leases(&[lease("0", 6, 9 * SECOND, codec::encode(&first)), beta]);
+    let (_, written) = alpha.evaluate_parts((None, None), &knowledge, (&[], true), 0);
+    let next: PartRecord = codec::decode(&written[0].value).unwrap();
+    assert_eq!(next, PartRecord { epoch: 6, ..first });
 }
 
 #[test]
@@ -353,8 +356,8 @@ fn a_node_wants_its_part_back_when_it_knows_the_leases() {
             holder: "beta".to_owned(),
             ..lease("0", 4, 0, record)
         };
-        alpha.hear(&[held]);
-        alpha.turn((None, None), knowledge, (&[], true), 0);
+        alpha.apply_known_leases(&[held]);
+        alpha.evaluate_parts((None, None), knowledge, (&[], true), 0);
         alpha.wants(true, AWAIT_NS)[0].rank
     };
     assert_eq!(rank(&["alpha"], &knowledge(4)), 3);
@@ -365,40 +368,40 @@ fn a_node_wants_its_part_back_when_it_knows_the_leases() {
 #[test]
 fn a_node_counts_as_named_from_when_it_is_written_until_a_record_without_it_is_there() {
     let mut alpha = leases("alpha");
-    let named = |standing: &Standing| standing.held[&0].named.clone();
+    let named = |standing: &NodeLeaseStatus| standing.held[&0].named.clone();
     let beta: BTreeSet<String> = ["beta".to_owned()].into();
     let knows = |nodes: &BTreeSet<String>| Knowledge {
         in_step: [(0, (5, nodes.clone()))].into(),
         ..Knowledge::default()
     };
-    alpha.hear(&[lease("0", 5, SECOND, by_alpha(alpha.range, &[]))]);
+    alpha.apply_known_leases(&[lease("0", 5, SECOND, by_alpha(alpha.range, &[]))]);
     let first = lease("0", 5, SECOND, by_alpha(alpha.range, &[]));
-    alpha.hear(std::slice::from_ref(&first));
-    let (standing, written) = alpha.turn((None, None), &knows(&beta), (&[], true), 0);
+    alpha.apply_known_leases(std::slice::from_ref(&first));
+    let (standing, written) = alpha.evaluate_parts((None, None), &knows(&beta), (&[], true), 0);
     assert_eq!(named(&standing), beta);
     // The write is late, and may yet take effect.
     let none = BTreeSet::new();
-    let (standing, _) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
+    let (standing, _) = alpha.evaluate_parts((None, None), &knows(&none), (&[], true), 0);
     assert_eq!(named(&standing), beta);
-    alpha.hear(&[KnownLease {
+    alpha.apply_known_leases(&[KnownLease {
         number: written[0].number,
         record: written[0].value.clone(),
         ..first.clone()
     }]);
-    let (standing, written) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
+    let (standing, written) = alpha.evaluate_parts((None, None), &knows(&none), (&[], true), 0);
     assert_eq!(named(&standing), beta);
-    alpha.hear(&[KnownLease {
+    alpha.apply_known_leases(&[KnownLease {
         number: written[0].number,
         record: written[0].value.clone(),
         ..first
     }]);
-    let (standing, _) = alpha.turn((None, None), &knows(&none), (&[], true), 0);
+    let (standing, _) = alpha.evaluate_parts((None, None), &knows(&none), (&[], true), 0);
     assert_eq!(named(&standing), none);
 }
 
 #[test]
 fn a_record_has_room_for_all_of_it() {
-    let record = Record {
+    let record = PartRecord {
         node: "n".repeat(63),
         clear: true,
         turns: true,
@@ -417,7 +420,7 @@ fn a_record_has_room_for_all_of_it() {
     let bytes = codec::encode(&record).len();
     assert!(bytes <= RECORD_BYTES_MAX, "{bytes}");
     // An older version on another node reads the record, as long as it has no further orders.
-    let few = Record {
+    let few = PartRecord {
         node: "n".repeat(20),
         orders: vec![u32::MAX; 4],
         named: [u32::MAX].into(),
@@ -435,10 +438,10 @@ fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
         ..Knowledge::default()
     };
     let record = by_alpha(alpha.range, &["beta"]);
-    alpha.hear(&[lease("1", 5, 9 * SECOND, record)]);
+    alpha.apply_known_leases(&[lease("1", 5, 9 * SECOND, record)]);
     assert!(
         alpha
-            .turn((None, None), &beta_knows, (&[], true), 0)
+            .evaluate_parts((None, None), &beta_knows, (&[], true), 0)
             .0
             .held
             .contains_key(&1)
@@ -446,7 +449,7 @@ fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
     alpha.hand_over("boot/lan/1", 0);
     assert_eq!(
         alpha
-            .turn((None, None), &Knowledge::default(), (&[], true), 1)
+            .evaluate_parts((None, None), &Knowledge::default(), (&[], true), 1)
             .0
             .held,
         BTreeMap::new()
@@ -468,20 +471,20 @@ fn a_lease_that_is_handed_over_is_not_used_and_not_wanted_for_a_while() {
 
 /// Builds a record of alpha's in epoch 5, whose leases these nodes know.
 fn by_alpha(range: (u32, u32, u32), named: &[&str]) -> Vec<u8> {
-    codec::encode(&Record {
+    codec::encode(&PartRecord {
         node: "alpha".to_owned(),
         clear: true,
         turns: true,
         range,
         epoch: 5,
         named: named.iter().map(|node| mark_of(node)).collect(),
-        ..Record::default()
+        ..PartRecord::default()
     })
 }
 
 #[test]
 fn a_part_is_not_handed_over_to_a_node_that_may_not_know_its_leases() {
-    let holds = |alpha: &Leases| alpha.wants(true, 1)[1].rank > 0;
+    let holds = |alpha: &ClusterLeases| alpha.wants(true, 1)[1].rank > 0;
     let begins = |named: &[&str], number, knows: &[&str]| {
         let mut alpha = leases("alpha");
         let record = by_alpha(alpha.range, named);
@@ -490,10 +493,10 @@ fn a_part_is_not_handed_over_to_a_node_that_may_not_know_its_leases() {
             in_step: [(1, (5, nodes))].into(),
             ..Knowledge::default()
         };
-        alpha.hear(&[lease("1", 5, 9 * SECOND, record.clone())]);
-        alpha.turn((None, None), &knowledge, (&[], true), 0);
+        alpha.apply_known_leases(&[lease("1", 5, 9 * SECOND, record.clone())]);
+        alpha.evaluate_parts((None, None), &knowledge, (&[], true), 0);
         let now = lease("1", 5, 9 * SECOND, record);
-        alpha.hear(&[KnownLease { number, ..now }]);
+        alpha.apply_known_leases(&[KnownLease { number, ..now }]);
         alpha.hand_over("boot/lan/1", 0);
         alpha
     };
@@ -504,7 +507,7 @@ fn a_part_is_not_handed_over_to_a_node_that_may_not_know_its_leases() {
     assert!(!holds(&begins(&["beta"], 4, &[])));
     // Before its own record is written, the node has given no lease.
     let mut alpha = leases("alpha");
-    alpha.hear(&[lease("1", 5, 9 * SECOND, Vec::new())]);
+    alpha.apply_known_leases(&[lease("1", 5, 9 * SECOND, Vec::new())]);
     alpha.hand_over("boot/lan/1", 0);
     assert!(!holds(&alpha));
 }
@@ -513,19 +516,20 @@ fn a_part_is_not_handed_over_to_a_node_that_may_not_know_its_leases() {
 fn the_other_node_is_where_its_record_says() {
     let mut alpha = leases("alpha");
     let at = |last: u8| {
-        codec::encode(&At {
+        codec::encode(&NodeLeaseRecord {
             own: Vec::new(),
             address: Ipv4Addr::new(10, 0, 0, last),
             six: None,
             epochs: vec![0, 0],
         })
     };
-    alpha.hear(&[
+    alpha.apply_known_leases(&[
         lease("@beta", 1, 0, at(3)),
         lease("@alpha", 1, SECOND, at(9)),
     ]);
     let own = Ipv4Addr::new(10, 0, 0, 2);
-    let (standing, written) = alpha.turn((Some(own), None), &Knowledge::default(), (&[], true), 0);
+    let (standing, written) =
+        alpha.evaluate_parts((Some(own), None), &Knowledge::default(), (&[], true), 0);
     assert_eq!(standing.nodes.there, [Ipv4Addr::new(10, 0, 0, 3)]);
     assert_eq!(
         written
@@ -539,8 +543,9 @@ fn the_other_node_is_where_its_record_says() {
         holder: String::new(),
         ..lease("@beta", 1, 0, at(3))
     };
-    alpha.hear(&[ended]);
-    let (standing, _) = alpha.turn((Some(own), None), &Knowledge::default(), (&[], true), 0);
+    alpha.apply_known_leases(&[ended]);
+    let (standing, _) =
+        alpha.evaluate_parts((Some(own), None), &Knowledge::default(), (&[], true), 0);
     let gone = vec![Ipv4Addr::new(10, 0, 0, 3)];
     assert_eq!((standing.nodes.there, standing.nodes.gone), (vec![], gone));
 }
@@ -551,32 +556,32 @@ fn the_other_node_says_its_address_of_ipv6() {
     let six = Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 3));
     let address = Ipv4Addr::new(10, 0, 0, 3);
     let epochs = Vec::new();
-    let beta = codec::encode(&At {
+    let beta = codec::encode(&NodeLeaseRecord {
         own: Vec::new(),
         address,
         six,
         epochs,
     });
-    alpha.hear(&[lease("@beta", 1, 0, beta)]);
-    let (standing, _) = alpha.turn((None, None), &Knowledge::default(), (&[], true), 0);
+    alpha.apply_known_leases(&[lease("@beta", 1, 0, beta)]);
+    let (standing, _) = alpha.evaluate_parts((None, None), &Knowledge::default(), (&[], true), 0);
     assert_eq!(standing.nodes.six, six.into_iter().collect::<Vec<_>>());
     // As it writes it itself, and as a node without IPv6 wrote it.
     let own = (Some(Ipv4Addr::new(10, 0, 0, 2)), six);
-    let before = At {
+    let before = NodeLeaseRecord {
         own: Vec::new(),
         address: Ipv4Addr::new(10, 0, 0, 2),
         six: None,
         epochs: Vec::new(),
     };
-    alpha.hear(&[lease("@alpha", 1, SECOND, codec::encode(&before))]);
-    let (_, written) = alpha.turn(own, &Knowledge::default(), (&[], true), 0);
-    let at: At = codec::decode(&written[0].value).unwrap();
+    alpha.apply_known_leases(&[lease("@alpha", 1, SECOND, codec::encode(&before))]);
+    let (_, written) = alpha.evaluate_parts(own, &Knowledge::default(), (&[], true), 0);
+    let at: NodeLeaseRecord = codec::decode(&written[0].value).unwrap();
     assert_eq!(at.six, six);
 }
 
 /// Knowledge of two nodes about the leases of both parts; each of them holds one.
-struct Pair {
-    alpha: Leases,
+struct LeasePairFixture {
+    alpha: ClusterLeases,
     records: [Vec<u8>; 2],
     numbers: [u64; 2],
     /// Builds the leases: the holder of part 1, and the epochs in which beta has seen that alpha
@@ -585,18 +590,18 @@ struct Pair {
     seen: Vec<u64>,
 }
 
-impl Pair {
+impl LeasePairFixture {
     /// Each node has its part, by the range of [`leases`].
-    fn new() -> Pair {
-        let of = |node: &str| Record {
+    fn new() -> LeasePairFixture {
+        let of = |node: &str| PartRecord {
             node: node.to_owned(),
             clear: true,
             turns: true,
             range: leases("alpha").range,
             epoch: 4,
-            ..Record::default()
+            ..PartRecord::default()
         };
-        Pair {
+        LeasePairFixture {
             alpha: leases("alpha"),
             records: [of("alpha"), of("beta")].map(|record| codec::encode(&record)),
             numbers: [3, 3],
@@ -606,19 +611,19 @@ impl Pair {
     }
 
     /// Another record of a part.
-    fn write(&mut self, part: usize, change: impl FnOnce(&mut Record)) {
-        let mut record: Record = codec::decode(&self.records[part]).unwrap();
+    fn write(&mut self, part: usize, change: impl FnOnce(&mut PartRecord)) {
+        let mut record: PartRecord = codec::decode(&self.records[part]).unwrap();
         change(&mut record);
         self.records[part] = codec::encode(&record);
         self.numbers[part] += 1;
     }
 
-    fn record(&self, part: usize) -> Record {
+    fn record(&self, part: usize) -> PartRecord {
         codec::decode(&self.records[part]).unwrap()
     }
 
     /// Turns of alpha until it writes nothing more.
-    fn turn(&mut self, knowledge: &Knowledge, now_ns: u64) -> Standing {
+    fn turn(&mut self, knowledge: &Knowledge, now_ns: u64) -> NodeLeaseStatus {
         for _ in 0..9 {
             let known = [0, 1].map(|part| KnownLease {
                 holder: ["alpha", self.other][part].to_owned(),
@@ -626,7 +631,7 @@ impl Pair {
                 until_ns: [u64::MAX, 0][part],
                 ..lease(&part.to_string(), 4, 0, self.records[part].clone())
             });
-            let at = At {
+            let at = NodeLeaseRecord {
                 own: Vec::new(),
                 address: Ipv4Addr::LOCALHOST,
                 six: None,
@@ -636,10 +641,11 @@ impl Pair {
                 holder: "beta".to_owned(),
                 ..lease("@beta", 1, 0, codec::encode(&at))
             };
-            self.alpha.hear(&[&known[..], &[there]].concat());
-            let (standing, written) = self
-                .alpha
-                .turn((None, None), knowledge, (&[], true), now_ns);
+            self.alpha
+                .apply_known_leases(&[&known[..], &[there]].concat());
+            let (standing, written) =
+                self.alpha
+                    .evaluate_parts((None, None), knowledge, (&[], true), now_ns);
             let Some(write) = written.first() else {
                 return standing;
             };
@@ -664,13 +670,13 @@ fn of_beta_known() -> Knowledge {
 
 #[test]
 fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() {
-    let mut pair = Pair::new();
-    assert!(pair.turn(&of_beta_known(), 0).held[&0].knows);
+    let mut pair = LeasePairFixture::new();
+    assert!(pair.turn(&of_beta_known(), 0).held[&0].has_all_leases);
     // Part 0 gets 6 to 8, which were of part 1.
     pair.alpha.set_range(Some(range(3, 14)), None, 3_600);
     let standing = pair.turn(&of_beta_known(), 0);
     assert_eq!(
-        (standing.held.len(), standing.waits),
+        (standing.held.len(), standing.awaited_nodes),
         (0, ["beta".to_owned()].into())
     );
     let record = pair.record(0);
@@ -694,8 +700,8 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
         );
     });
     let standing = pair.turn(&of_beta_known(), 1);
-    assert_eq!((standing.held.len(), standing.waits.len()), (0, 0));
-    let mut late = Pair {
+    assert_eq!((standing.held.len(), standing.awaited_nodes.len()), (0, 0));
+    let mut late = LeasePairFixture {
         alpha: pair.alpha.clone(),
         records: pair.records.clone(),
         seen: Vec::new(),
@@ -724,7 +730,7 @@ fn a_part_of_another_range_waits_for_the_other_node_and_what_that_gave_before() 
 
 #[test]
 fn what_was_given_by_ranges_of_before_is_forgotten_when_those_leases_have_ended() {
-    let mut pair = Pair::new();
+    let mut pair = LeasePairFixture::new();
     pair.turn(&of_beta_known(), 0);
     pair.write(1, |record| record.range = (0, 0, 0));
     pair.alpha.set_range(Some(range(101, 110)), None, 60);
@@ -748,21 +754,21 @@ fn six(first: u16, last: u16) -> Range<Ipv6Addr> {
 
 #[test]
 fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv4_does() {
-    let mut pair = Pair::new();
+    let mut pair = LeasePairFixture::new();
     for part in [0, 1] {
         pair.write(part, |record| record.range6 = written6(Some(six(1, 10))));
     }
     let four = Some(range(1, 10));
     pair.alpha.set_range(four, Some(six(1, 10)), 3_600);
-    assert!(pair.turn(&of_beta_known(), 0).held[&0].knows);
+    assert!(pair.turn(&of_beta_known(), 0).held[&0].has_all_leases);
     // Part 0 gets 6 to 8, which were of part 1.
     pair.alpha.set_range(four, Some(six(3, 14)), 3_600);
     let standing = pair.turn(&of_beta_known(), 0);
     let waits: BTreeSet<String> = ["beta".to_owned()].into();
-    assert_eq!((standing.held.len(), standing.waits), (0, waits));
+    assert_eq!((standing.held.len(), standing.awaited_nodes), (0, waits));
     let past = |first, last| {
         let Range { first, last, .. } = six(first, last);
-        Past {
+        PastAddresses {
             span: Span { first, last },
             is_known: true,
         }
@@ -776,7 +782,7 @@ fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv
         record.past6 = written_past6(Some(past(6, 10)));
     });
     let standing = pair.turn(&of_beta_known(), 1);
-    assert_eq!((standing.held.len(), standing.waits.len()), (0, 0));
+    assert_eq!((standing.held.len(), standing.awaited_nodes.len()), (0, 0));
     pair.write(1, |record| record.named = [mark_of("alpha")].into());
     let held = pair.turn(&of_beta_known(), 2).held;
     let moved = held[&0].moved.as_ref().unwrap();
@@ -786,5 +792,8 @@ fn a_range_of_ipv6_that_changes_waits_for_what_the_other_node_gave_as_one_of_ipv
     // Nothing is unclear: a copy says who has which.
     let nobody = |_, _: &str, _| Some(BTreeMap::new());
     let fates = moved.six.fates(nobody);
-    assert!({ 3..=8 }.all(|last| fates(six(last, 9).first) != crate::dhcp::pool::Fate::Unclear));
+    assert!(
+        { 3..=8 }
+            .all(|last| fates(six(last, 9).first) != crate::dhcp::pool::AddressKnowledge::Unclear)
+    );
 }

@@ -1,11 +1,11 @@
 //! A role whose leases move, and what is on the disk then.
 
 use super::*;
-use crate::config::{Boots, Gives, Lan};
+use crate::config::{AddressSource, BootConfig, LanConfig};
 use crate::dhcp::pool::Holder;
 use crate::mac::Mac;
-use crate::role::Role;
-use lab::Scratch;
+use crate::role::BootRole;
+use lab::ScratchDirectory;
 use part::codec;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use std::path::PathBuf;
 const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 1]);
 const LEASES: &str = "store 77\nlease 7200\n10.0.0.1 02:00:00:00:00:01\n10.0.0.2 ?\n";
 
-fn place() -> Place {
-    Place {
+fn place() -> BootEnvironment {
+    BootEnvironment {
         only_reads: || Ok(()),
         only_writes: |_| Ok(()),
         runtime: || PathBuf::from("/nowhere"),
@@ -22,23 +22,23 @@ fn place() -> Place {
 }
 
 fn payload(leases: &Path) -> Vec<u8> {
-    let lan = Lan {
-        gives: Gives::Range {
+    let lan = LanConfig {
+        gives: AddressSource::Range {
             first: Ipv4Addr::new(10, 0, 0, 1),
             last: Ipv4Addr::new(10, 0, 0, 9),
         },
         lease_s: 7_200,
         leases: leases.to_owned(),
-        ..Lan::plain("nowhere0")
+        ..LanConfig::plain("nowhere0")
     };
-    codec::encode(&Boots {
+    codec::encode(&BootConfig {
         lans: [("lan".to_owned(), lan)].into(),
-        ..Boots::default()
+        ..BootConfig::default()
     })
 }
 
 fn known(directory: &Path) -> (u32, Vec<(Ipv4Addr, Holder)>) {
-    let journal = Journal::open(directory, "lan").unwrap();
+    let journal = LeaseJournal::open(directory, "lan").unwrap();
     (journal.store(), journal.known().collect())
 }
 
@@ -52,14 +52,14 @@ fn names(directory: &Path) -> Vec<String> {
 
 #[test]
 fn leases_are_in_the_other_directory_before_the_one_before_is_left() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let [first, second] = ["first", "second"].map(|name| scratch.path().join(name));
     std::fs::create_dir(&first).unwrap();
     std::fs::write(first.join("lan.leases"), LEASES).unwrap();
     // Old contents of the other directory are ignored.
     std::fs::create_dir(&second).unwrap();
     std::fs::write(second.join("lan.leases"), "store 3\n10.0.0.9 ?\n").unwrap();
-    let mut role = Role::new(place(), &payload(&first)).unwrap();
+    let mut role = BootRole::new(place(), &payload(&first)).unwrap();
     role.change(&payload(&second)).unwrap();
     assert!(names(&first).is_empty(), "{:?}", names(&first));
     role.stop();
@@ -72,13 +72,13 @@ fn leases_are_in_the_other_directory_before_the_one_before_is_left() {
 
 #[test]
 fn leases_stay_if_the_other_directory_cannot_be_used_and_all_else_changes() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let first = scratch.path().join("first");
     std::fs::create_dir(&first).unwrap();
     std::fs::write(first.join("lan.leases"), LEASES).unwrap();
     let file = scratch.write("file", "no directory").unwrap();
-    let mut role = Role::new(place(), &payload(&first)).unwrap();
-    let stays = |role: &mut Role, directory: &Path| {
+    let mut role = BootRole::new(place(), &payload(&first)).unwrap();
+    let stays = |role: &mut BootRole, directory: &Path| {
         role.change(&payload(directory)).unwrap();
         format!("{:?}", role.report())
     };
@@ -90,7 +90,7 @@ fn leases_stay_if_the_other_directory_cannot_be_used_and_all_else_changes() {
     );
     assert!(told.contains(&words), "{told}");
     // All else changes.
-    let mut other = codec::decode::<Boots>(&payload(&file)).unwrap();
+    let mut other = codec::decode::<BootConfig>(&payload(&file)).unwrap();
     other.lans.get_mut("lan").unwrap().interface = "elsewhere0".to_owned();
     role.change(&codec::encode(&other)).unwrap();
     let told = format!("{:?}", role.report());
@@ -101,7 +101,7 @@ fn leases_stay_if_the_other_directory_cannot_be_used_and_all_else_changes() {
     // Another process that has the leases there keeps them.
     let taken = scratch.path().join("taken");
     std::fs::create_dir(&taken).unwrap();
-    let holder = Journal::<Ipv4Addr>::open(&taken, "lan").unwrap();
+    let holder = LeaseJournal::<Ipv4Addr>::open(&taken, "lan").unwrap();
     assert!(stays(&mut role, &taken).contains("another process"));
     drop(holder);
     // The configuration is as before again.
@@ -113,13 +113,13 @@ fn leases_stay_if_the_other_directory_cannot_be_used_and_all_else_changes() {
 
 #[test]
 fn a_directory_by_another_name_keeps_its_leases() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let first = scratch.path().join("first");
     std::fs::create_dir(&first).unwrap();
     std::fs::write(first.join("lan.leases"), LEASES).unwrap();
     let other = scratch.path().join("other");
     std::os::unix::fs::symlink(&first, &other).unwrap();
-    let mut role = Role::new(place(), &payload(&first)).unwrap();
+    let mut role = BootRole::new(place(), &payload(&first)).unwrap();
     role.change(&payload(&other)).unwrap();
     role.stop();
     assert_eq!(known(&first).0, 77);
@@ -128,8 +128,8 @@ fn a_directory_by_another_name_keeps_its_leases() {
 
 #[test]
 fn leases_of_ipv6_and_what_was_booted_once_move_too() {
-    let scratch = Scratch::new().unwrap();
-    let leaving = Leaving {
+    let scratch = ScratchDirectory::new().unwrap();
+    let leaving = LeavingFiles {
         leases: None,
         leases6: Some("store 5\nlease 60\nfd00::1 02:00:00:00:00:01\n".to_owned()),
         turns: Some(turns::read(Path::new("/nowhere/turns")).unwrap()),

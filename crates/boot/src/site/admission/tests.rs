@@ -1,13 +1,15 @@
 //! Tests the responses of a node whose version no majority has confirmed, and of a removed
 //! member.
 
-use super::super::{Shared, SiteShelf};
+use super::super::{NetworkContentSource, SharedNetworkState};
 use super::*;
-use crate::config::{Lan, Machine, Network, Network6, Six, Unknown};
-use crate::content::{Asker, Shelf, Via};
-use crate::dhcp::desk::{Decision, Here, Nodes};
-use crate::dhcp::reply::Verdict;
-use crate::dhcp6::desk::Here as Here6;
+use crate::config::{
+    Ipv4Network, Ipv6Config, Ipv6Network, LanConfig, MachineConfig, UnknownMachinePolicy,
+};
+use crate::content::{ContentSource, FetchClient, FetchProtocol};
+use crate::dhcp::desk::{ClusterNodeAddresses, DhcpDecision, DhcpNodeAddresses};
+use crate::dhcp::reply::DhcpReplyType;
+use crate::dhcp6::desk::Dhcpv6ServerIdentity as Here6;
 use crate::dhcp6::option::put;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -24,41 +26,41 @@ fn ip6(last: u16) -> Ipv6Addr {
 }
 
 /// A node at 10.0.0.2 whose version gives 10.0.0.50 to the machine.
-fn site(admission: Admission) -> Site {
-    let machine = Machine {
+fn site(admission: Admission) -> NetworkState {
+    let machine = MachineConfig {
         name: "node7".to_owned(),
         address: Some(ip(50)),
         image: "disk".to_owned(),
         once: false,
         power: None,
     };
-    let lan = Lan {
+    let lan = LanConfig {
         machines: [(CARD, machine)].into(),
-        unknown: Unknown::Menu,
-        six: Some(Six {
-            network: Network6::of(ip6(0), 64),
+        unknown: UnknownMachinePolicy::Menu,
+        six: Some(Ipv6Config {
+            network: Ipv6Network::of(ip6(0), 64),
             range: None,
             lease_s: 3_600,
             machines: [(CARD, ip6(0x50))].into(),
             dns: Vec::new(),
         }),
-        ..Lan::plain("br0")
+        ..LanConfig::plain("br0")
     };
-    let mut site = Site::new("lan", lan, 1);
-    let here = Here {
+    let mut site = NetworkState::new("lan", lan, 1);
+    let here = DhcpNodeAddresses {
         address: ip(2),
-        network: Network::of(ip(0), 24),
-        nodes: Nodes::default(),
+        network: Ipv4Network::of(ip(0), 24),
+        nodes: ClusterNodeAddresses::default(),
     };
-    site.is_here(Some(here), 0);
+    site.set_node_address(Some(here), 0);
     let card = Mac([2, 0, 0, 0, 0, 2]);
-    site.is_here6(Some(Here6::new(ip6(2), card)), 0);
+    site.set_node_address6(Some(Here6::new(ip6(2), card)), 0);
     site.admit(admission);
     site
 }
 
 /// Returns the response to a message of the machine at a time, and the reason.
-fn ask(site: &mut Site, (kind, wants, server): (u8, u8, u8), at_s: u64) -> Decision {
+fn ask(site: &mut NetworkState, (kind, wants, server): (u8, u8, u8), at_s: u64) -> DhcpDecision {
     let mut bytes = vec![1, 1, 6, 0, 1, 2, 3, 4];
     bytes.resize(28, 0);
     bytes.extend(CARD.0);
@@ -75,11 +77,11 @@ fn ask(site: &mut Site, (kind, wants, server): (u8, u8, u8), at_s: u64) -> Decis
     decision
 }
 
-fn verdict(decision: &Decision) -> Option<Verdict> {
+fn verdict(decision: &DhcpDecision) -> Option<DhcpReplyType> {
     decision.answer.as_ref().map(|answer| answer.verdict)
 }
 
-fn discover(site: &mut Site, at_s: u64) -> Option<Verdict> {
+fn discover(site: &mut NetworkState, at_s: u64) -> Option<DhcpReplyType> {
     verdict(&ask(site, (DISCOVER, 0, 0), at_s))
 }
 
@@ -98,7 +100,7 @@ fn removed_member_answers_nothing() {
     let notice = site.notice().expect("a notice");
     assert!(notice.contains("was removed"), "{notice}");
     site.admit(Admission::Admitted);
-    assert_eq!(discover(&mut site, 70), Some(Verdict::Offer));
+    assert_eq!(discover(&mut site, 70), Some(DhcpReplyType::Offer));
     assert_eq!(site.notice(), None);
 }
 
@@ -107,11 +109,11 @@ fn stale_node_answers_a_client_that_nobody_answers() {
     for admission in STALE {
         let mut site = site(admission);
         let answers = [0, 4, 12].map(|at_s| discover(&mut site, at_s));
-        assert_eq!(answers, [None, None, Some(Verdict::Offer)]);
+        assert_eq!(answers, [None, None, Some(DhcpReplyType::Offer)]);
         let decision = ask(&mut site, (REQUEST, 50, 2), 13);
-        assert_eq!(verdict(&decision), Some(Verdict::Yes));
+        assert_eq!(verdict(&decision), Some(DhcpReplyType::Yes));
         // The loader repeats its request.
-        assert_eq!(discover(&mut site, 20), Some(Verdict::Offer));
+        assert_eq!(discover(&mut site, 20), Some(DhcpReplyType::Offer));
         assert!(site.notice().is_some());
     }
 }
@@ -147,14 +149,14 @@ fn stale_node_refuses_no_lease_of_a_current_node() {
     }
     let mut site = site(Admission::Admitted);
     let decision = ask(&mut site, (REQUEST, 51, 2), 0);
-    assert_eq!(verdict(&decision), Some(Verdict::No));
+    assert_eq!(verdict(&decision), Some(DhcpReplyType::No));
 }
 
 #[test]
 fn confirmed_node_starts_again_when_its_version_is_replaced() {
     let mut site = site(Admission::Admitted);
     for at_s in [0, 4, 12] {
-        assert_eq!(discover(&mut site, at_s), Some(Verdict::Offer));
+        assert_eq!(discover(&mut site, at_s), Some(DhcpReplyType::Offer));
     }
     site.admit(Admission::Outdated);
     assert_eq!(discover(&mut site, 13), None);
@@ -162,12 +164,12 @@ fn confirmed_node_starts_again_when_its_version_is_replaced() {
 
 #[test]
 fn stale_node_has_scripts_only_for_clients_that_it_answered() {
-    let shared = Shared::new(site(Admission::Unconfirmed));
-    let shelf = SiteShelf(shared.clone());
+    let shared = SharedNetworkState::new(site(Admission::Unconfirmed));
+    let shelf = NetworkContentSource(shared.clone());
     let script = format!("boot/{CARD}.ipxe");
-    let asker = Asker {
+    let asker = FetchClient {
         address: IpAddr::V4(ip(50)),
-        via: Via::Http,
+        via: FetchProtocol::Http,
     };
     let absent = shelf.find(&script, "", &asker).expect_err("no script");
     assert!(absent.0.contains("no majority"), "{absent}");
@@ -200,7 +202,7 @@ fn stale_node_answers_over_ipv6_by_the_same_rule() {
         bytes
     }
     let neighbour = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
-    let is_answered = |site: &mut Site, server, at_s: u64| {
+    let is_answered = |site: &mut NetworkState, server, at_s: u64| {
         let decided = site.decide6(&message(server), neighbour, Some(CARD), at_s * 1_000);
         decided.expect("a request").1.answer.is_some()
     };

@@ -1,16 +1,16 @@
 //! Tests what each of two nodes shows of the machines of both.
 
 use super::super::sharing::{SharedCopies, lock};
-use super::super::{Servers, Shared, SiteShelf};
+use super::super::{NetworkContentSource, ServerStatus, SharedNetworkState};
 use super::*;
-use crate::config::{Gives, Lan, Machine, Network, Unknown};
-use crate::content::{Asker, Fetched, Shelf, Via};
-use crate::dhcp::desk::{Here, Nodes};
-use crate::dhcp::pool::{Claim, How};
-use crate::journal::Journal;
-use crate::message::Shown;
-use crate::site::Standing;
-use lab::Scratch;
+use crate::config::{AddressSource, Ipv4Network, LanConfig, MachineConfig, UnknownMachinePolicy};
+use crate::content::{ContentSource, FetchClient, FetchProtocol, FetchReport};
+use crate::dhcp::desk::{ClusterNodeAddresses, DhcpNodeAddresses};
+use crate::dhcp::pool::{AddressClaimResult, ClientRequestState};
+use crate::journal::LeaseJournal;
+use crate::message::BootMachineStatus;
+use crate::site::NodeLeaseStatus;
+use lab::ScratchDirectory;
 use std::sync::Arc;
 
 const NODES: [&str; 2] = ["alpha", "beta"];
@@ -30,8 +30,8 @@ fn at(boottime_ms: u64) -> Moment {
     }
 }
 
-fn step(boottime_ms: u64, answered: &str) -> Step {
-    Step {
+fn step(boottime_ms: u64, answered: &str) -> BootHistoryEntry {
+    BootHistoryEntry {
         at: at(boottime_ms),
         asked: "DISCOVER by PXE".to_owned(),
         answered: answered.to_owned(),
@@ -41,43 +41,43 @@ fn step(boottime_ms: u64, answered: &str) -> Step {
 }
 
 /// A node, and its copies of the leases of the other one.
-struct Node {
-    site: Site,
+struct LeaseNodeFixture {
+    site: NetworkState,
     copies: SharedCopies,
-    _scratch: Scratch,
+    _scratch: ScratchDirectory,
 }
 
-impl Node {
+impl LeaseNodeFixture {
     /// The node that holds a part of a range. A machine of the file has an address.
-    fn new(part: usize) -> Node {
-        let fixed = Machine {
+    fn new(part: usize) -> LeaseNodeFixture {
+        let fixed = MachineConfig {
             name: "fixed".to_owned(),
             address: Some(ip(50)),
             image: "disk".to_owned(),
             once: false,
             power: None,
         };
-        let lan = Lan {
-            gives: Gives::Range {
+        let lan = LanConfig {
+            gives: AddressSource::Range {
                 first: ip(100),
                 last: ip(119),
             },
             machines: [(mac(50), fixed)].into(),
-            unknown: Unknown::Menu,
-            ..Lan::plain("br0")
+            unknown: UnknownMachinePolicy::Menu,
+            ..LanConfig::plain("br0")
         };
-        let scratch = Scratch::new().unwrap();
-        let mut site = Site::new("lan", lan, 2);
+        let scratch = ScratchDirectory::new().unwrap();
+        let mut site = NetworkState::new("lan", lan, 2);
         let copies = SharedCopies::default();
         site.share(copies.clone(), Arc::new(|| {}));
-        site.keep_in(Ok(Journal::open(scratch.path(), "lan").unwrap()), 0);
-        let here = Here {
+        site.keep_in(Ok(LeaseJournal::open(scratch.path(), "lan").unwrap()), 0);
+        let here = DhcpNodeAddresses {
             address: ip(1 + u8::try_from(part).unwrap()),
-            network: Network::of(ip(0), 24),
-            nodes: Nodes::default(),
+            network: Ipv4Network::of(ip(0), 24),
+            nodes: ClusterNodeAddresses::default(),
         };
-        site.is_here(Some(here), 0);
-        let mut node = Node {
+        site.set_node_address(Some(here), 0);
+        let mut node = LeaseNodeFixture {
             site,
             copies,
             _scratch: scratch,
@@ -89,45 +89,48 @@ impl Node {
     /// Sets the parts that the node holds, each in an epoch.
     fn holds(&mut self, number: usize, parts: &[(usize, u64)]) {
         let held = parts.iter().map(|(part, epoch)| {
-            let held = Held {
-                knows: true,
+            let held = HeldPart {
+                has_all_leases: true,
                 until_ms: u64::MAX,
                 epoch: *epoch,
-                ..Held::default()
+                ..HeldPart::default()
             };
             (*part, held)
         });
-        let standing = Standing {
+        let standing = NodeLeaseStatus {
             held: held.collect(),
-            ..Standing::default()
+            ..NodeLeaseStatus::default()
         };
-        self.site.stand(NODES[number], standing, 0);
+        self.site.apply_node_status(NODES[number], standing, 0);
     }
 
     /// Gives a lease to a machine.
     fn gives(&mut self, mac: Mac) -> Ipv4Addr {
-        let pool = self.site.desk.as_mut().and_then(Desk::pool).unwrap();
+        let pool = self.site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
         let address = pool.offer(mac, None, 0).unwrap();
-        assert_eq!(pool.claim(mac, address, How::Selecting, 1), Claim::Yes);
+        assert_eq!(
+            pool.claim(mac, address, ClientRequestState::Selecting, 1),
+            AddressClaimResult::Yes
+        );
         self.site.store();
         address
     }
 
-    fn shown(&mut self, mac: Mac) -> Shown {
+    fn shown(&mut self, mac: Mac) -> BootMachineStatus {
         self.site.shown(mac)
     }
 }
 
 /// Two nodes, each with a part.
-fn pair() -> [Node; 2] {
-    [Node::new(0), Node::new(1)]
+fn pair() -> [LeaseNodeFixture; 2] {
+    [LeaseNodeFixture::new(0), LeaseNodeFixture::new(1)]
 }
 
 /// Each node reports its leases to the other one.
-fn report(nodes: &mut [Node; 2]) {
+fn report(nodes: &mut [LeaseNodeFixture; 2]) {
     for (from, to) in [(0, 1), (1, 0)] {
         nodes[from].site.linked(NODES[to], 0);
-        while let Some(told) = nodes[from].site.next_told(NODES[to]) {
+        while let Some(told) = nodes[from].site.next_copy_message(NODES[to]) {
             let taken = lock(&nodes[to].copies).take(NODES[from], &told);
             taken.unwrap();
         }
@@ -159,7 +162,7 @@ fn both_nodes_show_all_machines_with_their_addresses_and_nodes_and_count_each_le
         assert_eq!(shown.collect::<Vec<_>>(), wanted);
     }
     let counts = nodes.each_mut().map(|node| {
-        let subject = node.site.subject(&Servers::default());
+        let subject = node.site.subject(&ServerStatus::default());
         ["leased", "leased by other nodes"].map(|name| subject.value(name))
     });
     assert_eq!(counts, [[Some(1), Some(2)], [Some(2), Some(1)]]);
@@ -174,8 +177,11 @@ fn a_lease_of_a_part_that_has_moved_is_not_counted_at_the_node_that_gave_it() {
     nodes[0].holds(0, &[]);
     let beta = &mut nodes[1];
     beta.holds(1, &[(0, 2), (1, 1)]);
-    let pool = beta.site.desk.as_mut().and_then(Desk::pool).unwrap();
-    assert_eq!(pool.claim(mac(1), address, How::Renew, 1), Claim::Yes);
+    let pool = beta.site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
+    assert_eq!(
+        pool.claim(mac(1), address, ClientRequestState::Renew, 1),
+        AddressClaimResult::Yes
+    );
     beta.site.store();
     assert_eq!(beta.site.leased().words("beta"), "1 by beta");
     // No node reports to alpha now, which still knows from before where the machine got its
@@ -204,7 +210,7 @@ fn what_another_node_answered_is_shown_instead_of_what_was_left_unanswered_here(
     let beta = &mut nodes[1];
     beta.site.history.add(mac(50), step(95_000, ""));
     // Beta's clock differs.
-    beta.site.hear("alpha", activities, at(97_000));
+    beta.site.store_activities("alpha", activities, at(97_000));
     let shown = beta.shown(mac(50));
     let last = shown.last.unwrap();
     let last = (last.at, &*last.answered, &*shown.last_node);
@@ -226,8 +232,8 @@ fn what_another_node_answered_is_shown_instead_of_what_was_left_unanswered_here(
 
 #[test]
 fn a_node_that_does_not_decide_what_is_booted_once_names_the_one_that_does() {
-    let [_, Node { mut site, .. }] = pair();
-    let next = |site: &mut Site, leader: &str, orders: Vec<u32>| {
+    let [_, LeaseNodeFixture { mut site, .. }] = pair();
+    let next = |site: &mut NetworkState, leader: &str, orders: Vec<u32>| {
         leader.clone_into(&mut site.parts.standing.leader);
         site.parts.standing.orders = orders;
         site.next(mac(50))
@@ -247,14 +253,14 @@ fn a_machine_with_a_lease_by_the_other_node_boots_here_as_itself() {
     let address = nodes[0].gives(mac(1));
     report(&mut nodes);
     let [_, beta] = nodes;
-    let shelf = SiteShelf(Shared::new(beta.site));
+    let shelf = NetworkContentSource(SharedNetworkState::new(beta.site));
     let fetch = |address: Ipv4Addr| {
-        let asker = Asker {
+        let asker = FetchClient {
             address: address.into(),
-            via: Via::Http,
+            via: FetchProtocol::Http,
         };
         let name = "boot/02-00-00-00-00-01/disk.ipxe";
-        shelf.fetched(name, &asker, &Fetched::Whole(100));
+        shelf.fetched(name, &asker, &FetchReport::Whole(100));
     };
     let booted = || shelf.0.lock().last_booted(mac(1));
     fetch(ip(119));
@@ -266,14 +272,14 @@ fn a_machine_with_a_lease_by_the_other_node_boots_here_as_itself() {
 
 #[test]
 fn a_flood_of_machines_of_another_node_is_bounded_and_the_newest_stay() {
-    let mut all = Elsewhere::default();
+    let mut all = RemoteActivities::default();
     let last = 3 * u32::try_from(MACHINES_MAX).unwrap();
     let mac = |number: u32| {
         let [a, b, c, d] = number.to_be_bytes();
         Mac([2, 0, a, b, c, d])
     };
     for number in 0..=last {
-        let activity = Activity {
+        let activity = MachineActivity {
             mac: mac(number),
             last: None,
             booted: Some(("i".repeat(1_000), 0)),

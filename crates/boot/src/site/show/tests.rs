@@ -1,12 +1,12 @@
 //! Tests the report of a network whose addresses other hosts use.
 
 use super::*;
-use crate::config::{Lan, Machine, Network, Unknown};
-use crate::dhcp::desk::{Desk, Here, Nodes};
-use crate::dhcp::pool::{Claim, Fate, How};
-use crate::journal::Journal;
-use crate::site::{Held, Standing};
-use lab::Scratch;
+use crate::config::{Ipv4Network, LanConfig, MachineConfig, UnknownMachinePolicy};
+use crate::dhcp::desk::{ClusterNodeAddresses, DhcpNodeAddresses, DhcpServer};
+use crate::dhcp::pool::{AddressClaimResult, AddressKnowledge, ClientRequestState};
+use crate::journal::LeaseJournal;
+use crate::site::{HeldPart, NodeLeaseStatus};
+use lab::ScratchDirectory;
 use std::net::{IpAddr, Ipv4Addr};
 
 const SQUATTER: Mac = Mac([2, 0, 0, 0, 9, 9]);
@@ -21,9 +21,9 @@ fn mac(number: u8) -> Mac {
 }
 
 /// A network with four addresses, of which the router has one. This node holds the first part.
-fn site(scratch: &Scratch, machines: &[Mac], parts: u32) -> Site {
+fn site(scratch: &ScratchDirectory, machines: &[Mac], parts: u32) -> NetworkState {
     let machine = |mac: &Mac| {
-        let machine = Machine {
+        let machine = MachineConfig {
             name: mac.to_string(),
             address: None,
             image: "disk".to_owned(),
@@ -32,40 +32,40 @@ fn site(scratch: &Scratch, machines: &[Mac], parts: u32) -> Site {
         };
         (*mac, machine)
     };
-    let mut lan = Lan {
-        gives: Gives::Range {
+    let mut lan = LanConfig {
+        gives: AddressSource::Range {
             first: ip(100),
             last: ip(103),
         },
         machines: machines.iter().map(machine).collect(),
-        unknown: Unknown::Menu,
-        ..Lan::plain("br0")
+        unknown: UnknownMachinePolicy::Menu,
+        ..LanConfig::plain("br0")
     };
     lan.tells.gateway = Some(ip(100));
-    let mut site = Site::new("lan", lan, parts);
-    let held = Held {
-        knows: true,
+    let mut site = NetworkState::new("lan", lan, parts);
+    let held = HeldPart {
+        has_all_leases: true,
         until_ms: u64::MAX,
-        ..Held::default()
+        ..HeldPart::default()
     };
-    let standing = Standing {
+    let standing = NodeLeaseStatus {
         held: [(0, held)].into(),
-        ..Standing::default()
+        ..NodeLeaseStatus::default()
     };
-    site.stand("", standing, 0);
-    site.keep_in(Ok(Journal::open(scratch.path(), "lan").unwrap()), 0);
-    let here = Here {
+    site.apply_node_status("", standing, 0);
+    site.keep_in(Ok(LeaseJournal::open(scratch.path(), "lan").unwrap()), 0);
+    let here = DhcpNodeAddresses {
         address: ip(2),
-        network: Network::of(ip(0), 24),
-        nodes: Nodes::default(),
+        network: Ipv4Network::of(ip(0), 24),
+        nodes: ClusterNodeAddresses::default(),
     };
-    site.is_here(Some(here), 0);
+    site.set_node_address(Some(here), 0);
     site
 }
 
 /// Returns the reason of the response to a machine that looks for a server, and the offered
 /// address.
-fn discovers(site: &mut Site, mac: Mac) -> (String, Option<Ipv4Addr>) {
+fn discovers(site: &mut NetworkState, mac: Mac) -> (String, Option<Ipv4Addr>) {
     let mut packet = vec![1, 1, 6, 0];
     packet.resize(28, 0);
     packet.extend(mac.0);
@@ -77,7 +77,7 @@ fn discovers(site: &mut Site, mac: Mac) -> (String, Option<Ipv4Addr>) {
 }
 
 /// Lets another machine respond to ARP for each address that new machines are offered.
-fn squat(site: &mut Site) {
+fn squat(site: &mut NetworkState) {
     for number in 0..9 {
         if let (_, Some(address)) = discovers(site, mac(number)) {
             assert!(site.in_use(address, SQUATTER, 0));
@@ -87,9 +87,9 @@ fn squat(site: &mut Site) {
 
 #[test]
 fn addresses_that_others_use_are_the_reason_and_are_counted() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut site = site(&scratch, &[], 1);
-    let shown = site.subject(&Servers::default());
+    let shown = site.subject(&ServerStatus::default());
     assert_eq!(shown.state.word, "answers");
     assert_eq!(
         (shown.value("addresses"), shown.value("free")),
@@ -100,7 +100,7 @@ fn addresses_that_others_use_are_the_reason_and_are_counted() {
     let (why, address) = discovers(&mut site, mac(20));
     let words = "this node has no free address of range: 3 in use by others";
     assert_eq!((&*why, address), (words, None));
-    let shown = site.subject(&Servers::default());
+    let shown = site.subject(&ServerStatus::default());
     assert_eq!(shown.state.word, "trouble");
     let words = "no address of range is free here for new machines: 3 in use by others";
     assert_eq!(shown.why, words);
@@ -109,42 +109,42 @@ fn addresses_that_others_use_are_the_reason_and_are_counted() {
 
 #[test]
 fn what_is_kept_for_machines_of_the_file_is_not_the_only_reason() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut site = site(&scratch, &[RANGED], 1);
     squat(&mut site);
     let (why, address) = discovers(&mut site, mac(20));
     let words = "what is free of range here is for machines of the file: 2 in use by others";
     assert_eq!((&*why, address), (words, None));
-    assert_eq!(site.subject(&Servers::default()).state.word, "trouble");
+    assert_eq!(site.subject(&ServerStatus::default()).state.word, "trouble");
     assert!(discovers(&mut site, RANGED).1.is_some());
 }
 
 #[test]
 fn a_node_of_two_without_free_addresses_is_in_trouble_only_where_others_use_them() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut site = site(&scratch, &[], 2);
     let (_, address) = discovers(&mut site, mac(1));
     assert!(address.is_some());
     // The other node may have free addresses.
-    assert_eq!(site.subject(&Servers::default()).state.word, "answers");
+    assert_eq!(site.subject(&ServerStatus::default()).state.word, "answers");
     assert!(site.in_use(address.unwrap(), SQUATTER, 0));
-    let shown = site.subject(&Servers::default());
+    let shown = site.subject(&ServerStatus::default());
     assert_eq!(shown.state.word, "trouble", "{:?}", shown.numbers);
 }
 
 #[test]
 fn what_is_withheld_is_said_also_where_another_address_is_free() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut site = site(&scratch, &[], 1);
-    assert!(!format!("{:?}", site.subject(&Servers::default())).contains("withheld here"));
-    let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
+    assert!(!format!("{:?}", site.subject(&ServerStatus::default())).contains("withheld here"));
+    let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
     pool.give_up(0);
     let withheld = |address| match address == ip(101) {
-        true => Fate::Unclear,
-        false => Fate::Known,
+        true => AddressKnowledge::Unclear,
+        false => AddressKnowledge::Known,
     };
     pool.take_as(0, 0, withheld);
-    let shown = site.subject(&Servers::default());
+    let shown = site.subject(&ServerStatus::default());
     assert_eq!(
         (shown.value("withheld"), shown.value("free")),
         (Some(1), Some(2))
@@ -155,34 +155,34 @@ fn what_is_withheld_is_said_also_where_another_address_is_free() {
 
 #[test]
 fn address_of_this_host_or_another_node_is_nobodys_from_the_moment_it_appears() {
-    let scratch = Scratch::new().unwrap();
+    let scratch = ScratchDirectory::new().unwrap();
     let mut site = site(&scratch, &[], 1);
-    let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
-    pool.claim(mac(1), ip(101), How::Selecting, 0);
+    let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
+    pool.claim(mac(1), ip(101), ClientRequestState::Selecting, 0);
     site.store();
-    let lease = |site: &mut Site, last| {
-        let pool = site.desk.as_mut().and_then(Desk::pool).unwrap();
-        pool.claim(mac(1), ip(last), How::Renew, 1)
+    let lease = |site: &mut NetworkState, last| {
+        let pool = site.desk.as_mut().and_then(DhcpServer::pool).unwrap();
+        pool.claim(mac(1), ip(last), ClientRequestState::Renew, 1)
     };
-    assert_eq!(lease(&mut site, 101), Claim::Yes);
+    assert_eq!(lease(&mut site, 101), AddressClaimResult::Yes);
     site.set_host([ip(2).into(), ip(101).into()].into(), 1);
-    assert_eq!(lease(&mut site, 101), Claim::No);
+    assert_eq!(lease(&mut site, 101), AddressClaimResult::No);
     assert_eq!(site.own_of_host(9), [IpAddr::V4(ip(101))]);
     // The node fails, and may return with its addresses.
     site.set_host([ip(2).into()].into(), 2);
-    assert_eq!(lease(&mut site, 101), Claim::Yes);
-    let nodes = Nodes {
+    assert_eq!(lease(&mut site, 101), AddressClaimResult::Yes);
+    let nodes = ClusterNodeAddresses {
         gone: vec![ip(102)],
         own: vec![ip(103).into()],
-        ..Nodes::default()
+        ..ClusterNodeAddresses::default()
     };
-    let standing = Standing {
+    let standing = NodeLeaseStatus {
         held: site.parts.standing.held.clone(),
         nodes,
-        ..Standing::default()
+        ..NodeLeaseStatus::default()
     };
-    site.stand("", standing, 3);
+    site.apply_node_status("", standing, 3);
     for last in [102, 103] {
-        assert_eq!(lease(&mut site, last), Claim::No, "{last}");
+        assert_eq!(lease(&mut site, last), AddressClaimResult::No, "{last}");
     }
 }

@@ -1,9 +1,9 @@
 //! A network over IPv6: which packets are of it, and what is on the disk before a machine hears of it.
 
 use super::*;
-use crate::config::{Lan, Six as Config, Unknown};
+use crate::config::{Ipv6Config as Config, LanConfig, UnknownMachinePolicy};
 use crate::dhcp6::option::put;
-use crate::site::Standing;
+use crate::site::NodeLeaseStatus;
 
 const CARD: Mac = Mac([2, 0, 0, 0, 0, 7]);
 
@@ -11,35 +11,35 @@ fn ip(last: u16) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0x20, 0, 0, 0, 0, 0, last)
 }
 
-fn site() -> Site {
-    let lan = Lan {
-        unknown: Unknown::Menu,
+fn site() -> NetworkState {
+    let lan = LanConfig {
+        unknown: UnknownMachinePolicy::Menu,
         six: Some(Config {
-            network: Network6::of(ip(0), 64),
+            network: Ipv6Network::of(ip(0), 64),
             range: Some((ip(0x100), ip(0x101))),
             lease_s: 3_600,
             machines: BTreeMap::new(),
             dns: Vec::new(),
         }),
-        ..Lan::plain("br0")
+        ..LanConfig::plain("br0")
     };
-    let mut site = Site::new("lan", lan, 1);
-    let held = Held {
-        knows: true,
+    let mut site = NetworkState::new("lan", lan, 1);
+    let held = HeldPart {
+        has_all_leases: true,
         until_ms: u64::MAX,
-        ..Held::default()
+        ..HeldPart::default()
     };
-    let standing = Standing {
+    let standing = NodeLeaseStatus {
         held: [(0, held)].into(),
-        ..Standing::default()
+        ..NodeLeaseStatus::default()
     };
-    site.stand("", standing, 0);
+    site.apply_node_status("", standing, 0);
     site
 }
 
-fn here(site: &mut Site, last: Ipv6Addr) {
+fn here(site: &mut NetworkState, last: Ipv6Addr) {
     let card = Mac([2, 0, 0, 0, 0, 2]);
-    site.is_here6(Some(Here::new(last, card)), 0);
+    site.set_node_address6(Some(Dhcpv6ServerIdentity::new(last, card)), 0);
 }
 
 /// A SOLICIT, and a REQUEST for an address.
@@ -73,7 +73,7 @@ const NEIGHBOUR: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 7);
 fn only_neighbours_and_relays_of_the_network_are_answered() {
     let mut site = site();
     let solicit = packet(1, None);
-    let is_answered = |site: &mut Site, packet: &[u8], from: Ipv6Addr| {
+    let is_answered = |site: &mut NetworkState, packet: &[u8], from: Ipv6Addr| {
         site.decide6(packet, from, Some(CARD), 0).is_some()
     };
     assert!(
@@ -82,7 +82,7 @@ fn only_neighbours_and_relays_of_the_network_are_answered() {
     );
     assert_eq!(site.advertises(), None);
     here(&mut site, ip(2));
-    assert_eq!(site.advertises(), Some(Network6::of(ip(0), 64)));
+    assert_eq!(site.advertises(), Some(Ipv6Network::of(ip(0), 64)));
     assert!(is_answered(&mut site, &solicit, NEIGHBOUR));
     assert!(!is_answered(&mut site, &solicit, ip(9)), "not a neighbour");
     let far: Ipv6Addr = "fd00:21::1".parse().unwrap();
@@ -117,8 +117,8 @@ fn one_machine_is_not_answered_more_often_than_it_may_ask() {
 
 #[test]
 fn a_machine_hears_only_of_a_lease_that_is_on_the_disk_and_a_restart_knows_it() {
-    let directory = lab::Scratch::new().unwrap();
-    let ask = |site: &mut Site, mac, last| {
+    let directory = lab::ScratchDirectory::new().unwrap();
+    let ask = |site: &mut NetworkState, mac, last| {
         let packet = packet(3, Some(ip(last)));
         let (_, decision) = site.decide6(&packet, NEIGHBOUR, Some(mac), 0).unwrap();
         site.store6();
@@ -128,14 +128,20 @@ fn a_machine_hears_only_of_a_lease_that_is_on_the_disk_and_a_restart_knows_it() 
     here(&mut site, ip(2));
     assert!(site.needs_journal6());
     assert_eq!(ask(&mut site, CARD, 0x100), (true, false), "no journal");
-    site.keep_in6(Ok(Journal::open(directory.path(), "lan@6").unwrap()), 0);
+    site.keep_in6(
+        Ok(LeaseJournal::open(directory.path(), "lan@6").unwrap()),
+        0,
+    );
     assert!(!site.needs_journal6());
     assert_eq!(ask(&mut site, CARD, 0x100), (true, true));
     assert!(site.is_stored6());
     drop(site);
     let mut site = self::site();
     here(&mut site, ip(2));
-    site.keep_in6(Ok(Journal::open(directory.path(), "lan@6").unwrap()), 0);
+    site.keep_in6(
+        Ok(LeaseJournal::open(directory.path(), "lan@6").unwrap()),
+        0,
+    );
     let other = Mac([2, 0, 0, 0, 0, 8]);
     assert_eq!(
         ask(&mut site, other, 0x100),
@@ -149,12 +155,12 @@ fn a_machine_hears_only_of_a_lease_that_is_on_the_disk_and_a_restart_knows_it() 
 fn the_address_of_another_node_is_given_to_nobody() {
     let mut site = site();
     here(&mut site, ip(2));
-    let mut standing = Standing {
+    let mut standing = NodeLeaseStatus {
         held: site.parts.standing.held.clone(),
-        ..Standing::default()
+        ..NodeLeaseStatus::default()
     };
     standing.nodes.six = vec![ip(0x100)];
-    site.stand("", standing, 0);
+    site.apply_node_status("", standing, 0);
     let (_, decision) = site
         .decide6(&packet(1, Some(ip(0x100))), NEIGHBOUR, Some(CARD), 0)
         .unwrap();
@@ -166,8 +172,8 @@ fn the_address_of_another_node_is_given_to_nobody() {
 fn the_addresses_of_range6_are_counted() {
     let mut site = site();
     here(&mut site, ip(2));
-    let numbers = |site: &mut Site| {
-        let shown = site.subject(&crate::site::Servers::default());
+    let numbers = |site: &mut NetworkState| {
+        let shown = site.subject(&crate::site::ServerStatus::default());
         ["addresses", "leased", "free", "withheld"]
             .map(|name| shown.value(&format!("range6 {name}")))
     };

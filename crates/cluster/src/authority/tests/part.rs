@@ -27,12 +27,18 @@ fn a_part_shows_its_node_to_the_same_part_and_nothing_to_members() {
     let guest = issue("guest", 2);
     assert_eq!(guest.node_of(&chain(&shown)), None, "another part");
     let claimed = MemberId(1);
-    assert_eq!(trust.judge(&shown, claimed), Err(Refused::Name { claimed }));
+    assert_eq!(
+        trust.judge(&shown, claimed),
+        Err(PeerRejection::Name { claimed })
+    );
     // Its number is higher than all that this member knows.
     let new = certificate(&issue("volume", 7));
     assert_eq!(volume.node_of(&chain(&new)), None);
     let claimed = MemberId(7);
-    assert_eq!(trust.judge(&new, claimed), Err(Refused::Name { claimed }));
+    assert_eq!(
+        trust.judge(&new, claimed),
+        Err(PeerRejection::Name { claimed })
+    );
     // A member's certificate is not a part's certificate.
     assert_eq!(volume.node_of(&chain(&one.chain()[0])), None);
     let message = volume.envelope();
@@ -106,7 +112,7 @@ fn a_part_is_not_believed_by_another_cluster_nor_without_a_certificate() {
         "ALPN"
     );
     let addresses = vec!["127.0.0.1:7443".parse().unwrap()];
-    let token = Token::new(Kind::Node, addresses, &ours.fingerprint()).unwrap();
+    let token = Token::new(MemberKind::Node, addresses, &ours.fingerprint()).unwrap();
     let none = shakes(joining(&token).unwrap(), server);
     assert!(none.is_err(), "no certificate");
 }

@@ -1,10 +1,10 @@
 //! Decisions without a repository.
 
-use super::super::decide::{Branch, Decision, Head, Signature, decide};
+use super::super::decide::{Branch, BranchHead, Decision, Signature, decide};
 use super::*;
 
 fn head(id: &str, follows_last: bool, signature: Option<Signature>) -> Branch {
-    Branch::At(Box::new(Head {
+    Branch::At(Box::new(BranchHead {
         revision: Revision {
             id: id.to_owned(),
             ..Revision::default()
@@ -111,7 +111,7 @@ fn every_trouble_says_what_is_served_and_what_to_do() {
     ];
     let told: Vec<String> = all
         .iter()
-        .map(|trouble| trouble.told(&settings, Some("fedcba9876543210")))
+        .map(|trouble| trouble.operator_message(&settings, Some("fedcba9876543210")))
         .collect();
     for words in &told {
         assert!(words.contains("/srv/lb.git") && words.contains("the served version stays"));

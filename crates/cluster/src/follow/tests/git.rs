@@ -4,12 +4,12 @@ use super::*;
 
 /// A repository with a working directory.
 struct Repository {
-    directory: Directory,
+    directory: TemporaryDirectory,
 }
 
 impl Repository {
     fn new(name: &str) -> Repository {
-        let directory = Directory::new(name);
+        let directory = TemporaryDirectory::new(name);
         std::fs::create_dir(directory.at("work")).unwrap();
         let repository = Repository { directory };
         repository.git(&["init", "--quiet", "--initial-branch=main"]);
@@ -115,8 +115,8 @@ async fn each_new_revision_is_proposed_once_with_its_author_message_and_files() 
     let wanted = told.take(&mut follower).await;
     assert_eq!(wanted.revision.id, second);
     assert_eq!(told.look(&mut follower).await, PollResult::Nothing);
-    assert_eq!(follower.standing().accepted.as_deref(), Some(&*second));
-    assert_eq!(follower.standing().trouble, None);
+    assert_eq!(follower.follow_status().accepted.as_deref(), Some(&*second));
+    assert_eq!(follower.follow_status().trouble, None);
 }
 
 #[tokio::test]
@@ -158,7 +158,7 @@ async fn a_branch_that_was_rewritten_is_refused_and_told_once_until_it_follows_a
         }
     );
     assert!(!again);
-    let words = follower.standing().trouble.clone().unwrap();
+    let words = follower.follow_status().trouble.clone().unwrap();
     assert!(
         words.contains("was rewritten") && words.contains(&other[..12]),
         "{words}"
@@ -219,7 +219,7 @@ async fn a_revision_that_was_taken_back_is_not_tried_again_and_the_next_one_is()
             words: words.clone(),
         },
     );
-    let standing = follower.standing().trouble.clone().unwrap();
+    let standing = follower.follow_status().trouble.clone().unwrap();
     assert!(standing.contains(&words), "{standing}");
     // The role has told of it, and the state does not have it yet.
     let (trouble, again) = refused(told.look(&mut follower).await);
@@ -445,7 +445,7 @@ async fn files_that_are_named_are_those_of_the_command_line_and_must_be_there() 
 #[tokio::test]
 async fn a_repository_that_is_not_there_is_told_with_the_words_of_git() {
     lab::skip_unless_installed!("git");
-    let directory = Directory::new("git-none");
+    let directory = TemporaryDirectory::new("git-none");
     let mut settings = followed(System::Git, &directory.at("nowhere"));
     let mut follower = Follower::new(settings.clone(), &directory.at("state"));
     let (trouble, _) = refused(ClusterView::default().look(&mut follower).await);

@@ -3,12 +3,12 @@
 use super::*;
 
 struct Repository {
-    directory: Directory,
+    directory: TemporaryDirectory,
 }
 
 impl Repository {
     fn new(name: &str) -> Repository {
-        let directory = Directory::new(name);
+        let directory = TemporaryDirectory::new(name);
         std::fs::create_dir(directory.at("work")).unwrap();
         let repository = Repository { directory };
         repository.hg(&["init", "."]);

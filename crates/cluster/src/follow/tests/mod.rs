@@ -13,15 +13,15 @@ use std::process::Command;
 use std::time::Duration;
 
 /// A directory that is gone with the test.
-struct Directory(PathBuf);
+struct TemporaryDirectory(PathBuf);
 
-impl Directory {
-    fn new(name: &str) -> Directory {
+impl TemporaryDirectory {
+    fn new(name: &str) -> TemporaryDirectory {
         let name = format!("evenkeel-follow-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
-        Directory(path)
+        TemporaryDirectory(path)
     }
 
     fn at(&self, name: &str) -> PathBuf {
@@ -29,7 +29,7 @@ impl Directory {
     }
 }
 
-impl Drop for Directory {
+impl Drop for TemporaryDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -91,11 +91,13 @@ struct ClusterView {
 
 impl ClusterView {
     async fn look(&self, follower: &mut Follower) -> PollResult {
-        follower.look(&self.past, self.accepted.clone()).await
+        follower
+            .poll_repository(&self.past, self.accepted.clone())
+            .await
     }
 
     /// Looks, and takes what is proposed.
-    async fn take(&mut self, follower: &mut Follower) -> Wanted {
+    async fn take(&mut self, follower: &mut Follower) -> ProposedRevision {
         let outcome = self.look(follower).await;
         let PollResult::Propose(wanted) = outcome else {
             panic!("nothing was proposed: {outcome:?}");

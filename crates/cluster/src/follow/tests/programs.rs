@@ -4,7 +4,7 @@ use super::super::program::{Asking, ProgramOutput, ask};
 use super::*;
 
 async fn asked(
-    directory: &Directory,
+    directory: &TemporaryDirectory,
     program: &'static str,
     arguments: &[&str],
     limit_ms: u64,
@@ -25,7 +25,7 @@ async fn asked(
 
 #[tokio::test]
 async fn a_program_gets_an_environment_of_its_own_and_is_heard() {
-    let directory = Directory::new("env");
+    let directory = TemporaryDirectory::new("env");
     let said = asked(&directory, "env", &[], 60_000, 4096).await.unwrap();
     let text = String::from_utf8_lossy(&said.out).into_owned();
     let mut names: Vec<&str> = text.lines().filter_map(|l| l.split('=').next()).collect();
@@ -47,7 +47,7 @@ async fn a_program_gets_an_environment_of_its_own_and_is_heard() {
 
 #[tokio::test]
 async fn one_that_takes_too_long_is_ended_with_all_that_it_started() {
-    let directory = Directory::new("slow");
+    let directory = TemporaryDirectory::new("slow");
     let pid = directory.at("pid");
     let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
     let slow = asked(&directory, "sh", &["-c", &script], 3_000, 4096).await;
@@ -71,7 +71,7 @@ async fn one_that_takes_too_long_is_ended_with_all_that_it_started() {
 
 #[tokio::test]
 async fn one_that_says_too_much_is_not_listened_to() {
-    let directory = Directory::new("loud");
+    let directory = TemporaryDirectory::new("loud");
     let loud = asked(&directory, "cat", &["/dev/zero"], 60_000, 1 << 20).await;
     let Err(Trouble::SaysTooMuch { bytes_max, .. }) = loud else {
         panic!("{loud:?}");
@@ -81,7 +81,7 @@ async fn one_that_says_too_much_is_not_listened_to() {
 
 #[tokio::test]
 async fn one_that_is_not_installed_is_named_and_one_that_fails_is_quoted() {
-    let directory = Directory::new("missing");
+    let directory = TemporaryDirectory::new("missing");
     let missing = asked(&directory, "evenkeel-no-such-program", &[], 60_000, 1).await;
     let Err(Trouble::Unreachable { words }) = missing else {
         panic!("{missing:?}");

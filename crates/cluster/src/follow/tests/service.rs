@@ -28,17 +28,17 @@ impl Cluster for Scripted {
         self.past.lock().unwrap().clone()
     }
 
-    async fn propose(&self, wanted: Wanted, judge: Duration) -> Proposed {
+    async fn propose(&self, wanted: ProposedRevision, judge: Duration) -> Proposed {
         assert_eq!(judge, Duration::from_secs(7));
         self.proposed.lock().unwrap().push(wanted.revision.message);
         self.answers.lock().unwrap().pop_front().unwrap()
     }
 
-    async fn tell(&self, words: String) {
+    async fn record_event(&self, words: String) {
         self.told.lock().unwrap().push(words);
     }
 
-    fn standing(&self, standing: Vec<FollowStatus>) {
+    fn publish_status(&self, standing: Vec<FollowStatus>) {
         *self.standing.lock().unwrap() = standing;
     }
 }
@@ -56,7 +56,7 @@ async fn until(what: &str, mut there: impl FnMut() -> bool) {
 #[tokio::test]
 async fn what_is_new_is_proposed_when_told_and_tried_later_where_something_else_was_first() {
     lab::skip_unless_installed!("git");
-    let directory = Directory::new("service");
+    let directory = TemporaryDirectory::new("service");
     let work = directory.at("work");
     std::fs::create_dir(&work).unwrap();
     let git = |arguments: &[&str]| run(&work, "git", arguments);

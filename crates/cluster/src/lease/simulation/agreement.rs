@@ -3,7 +3,7 @@
 
 use crate::command::{Epoch, LeaseCommand};
 use crate::lease::Lease;
-use crate::lease::defect::{Broken, Defect};
+use crate::lease::defect::{InjectedLeaseDefect, LeaseDefect};
 
 /// The agreement.
 pub struct Agreement {
@@ -11,11 +11,11 @@ pub struct Agreement {
     pub leader: Option<usize>,
     /// Lease after each commit; the first one is the initial lease.
     pub leases: Vec<Lease>,
-    broken: Broken,
+    broken: InjectedLeaseDefect,
 }
 
 impl Agreement {
-    pub fn new(broken: Broken) -> Agreement {
+    pub fn new(broken: InjectedLeaseDefect) -> Agreement {
         Agreement {
             term: 0,
             leader: None,
@@ -38,7 +38,7 @@ impl Agreement {
     /// it was accepted.
     pub fn append(&mut self, term: Option<u64>, command: &LeaseCommand) -> bool {
         let other = term.is_some_and(|term| term != self.term);
-        if self.leader.is_none() || (other && !self.broken.is(Defect::GrantsInAnyTerm)) {
+        if self.leader.is_none() || (other && !self.broken.is(LeaseDefect::GrantsInAnyTerm)) {
             return false;
         }
         let mut lease = *self.leases.last().expect("the first one stays");
@@ -49,7 +49,7 @@ impl Agreement {
                 after,
                 ..
             } => {
-                if lease.epoch == *after || self.broken.is(Defect::GrantsOnAnyEpoch) {
+                if lease.epoch == *after || self.broken.is(LeaseDefect::GrantsOnAnyEpoch) {
                     lease = Lease {
                         epoch: Epoch(lease.epoch.0 + 1),
                         holder: Some(*holder),

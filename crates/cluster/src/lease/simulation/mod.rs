@@ -9,9 +9,9 @@
 mod agreement;
 mod world;
 
-use super::defect::{Broken, Defect};
+use super::defect::{InjectedLeaseDefect, LeaseDefect};
 use lab::{Random, setting};
-use world::World;
+use world::LeaseSimulation;
 
 /// Number of simulated histories.
 const HISTORIES: u64 = 300;
@@ -19,12 +19,16 @@ const HISTORIES: u64 = 300;
 const FOUND_WITHIN: u64 = 1_500;
 
 /// Runs one history. Returns the violation and where it was seen.
-fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
+fn history(seed: u64, defect: Option<LeaseDefect>) -> Result<(), String> {
     let traced = setting("LEASE_SEED").is_some();
-    let mut world = World::new(Random::new(seed), Broken { by: defect }, traced);
+    let mut world = LeaseSimulation::new(
+        Random::new(seed),
+        InjectedLeaseDefect { by: defect },
+        traced,
+    );
     world
         .run()
-        .map_err(|what| format!("{what}\n{}", world.told()))
+        .map_err(|what| format!("{what}\n{}", world.describe_events()))
 }
 
 #[test]
@@ -43,7 +47,7 @@ fn a_lease_is_never_held_twice() {
 #[test]
 fn a_seed_replays_its_history() {
     for seed in 0..20 {
-        let defect = Some(Defect::NewLeaderDoesNotWait);
+        let defect = Some(LeaseDefect::NewLeaderDoesNotWait);
         assert_eq!(history(seed, defect), history(seed, defect));
     }
 }
@@ -51,24 +55,24 @@ fn a_seed_replays_its_history() {
 #[test]
 fn leases_that_are_broken_on_purpose_are_found_out() {
     let all = [
-        Defect::CountsFromAnswer,
-        Defect::NoDriftOfHolder,
-        Defect::NoDriftOfGrantor,
-        Defect::NewLeaderDoesNotWait,
-        Defect::AnswersUnconfirmed,
-        Defect::BelievesOldConfirmation,
-        Defect::AnswersWhileGranting,
-        Defect::ShortensAtOnce,
-        Defect::ResumesFormerEpoch,
-        Defect::UsesAfterRelease,
-        Defect::ChecksBeforeThePause,
-        Defect::GrantsInAnyTerm,
-        Defect::CountsFromLastRequest,
-        Defect::PassesWithoutPromise,
-        Defect::GrantsOnAnyEpoch,
+        LeaseDefect::CountsFromAnswer,
+        LeaseDefect::NoDriftOfHolder,
+        LeaseDefect::NoDriftOfGrantor,
+        LeaseDefect::NewLeaderDoesNotWait,
+        LeaseDefect::AnswersUnconfirmed,
+        LeaseDefect::BelievesOldConfirmation,
+        LeaseDefect::AnswersWhileGranting,
+        LeaseDefect::ShortensAtOnce,
+        LeaseDefect::ResumesFormerEpoch,
+        LeaseDefect::UsesAfterRelease,
+        LeaseDefect::ChecksBeforeThePause,
+        LeaseDefect::GrantsInAnyTerm,
+        LeaseDefect::CountsFromLastRequest,
+        LeaseDefect::PassesWithoutPromise,
+        LeaseDefect::GrantsOnAnyEpoch,
     ];
     let found =
-        |defect: &Defect| (0..FOUND_WITHIN).any(|seed| history(seed, Some(*defect)).is_err());
-    let hidden: Vec<Defect> = all.into_iter().filter(|defect| !found(defect)).collect();
+        |defect: &LeaseDefect| (0..FOUND_WITHIN).any(|seed| history(seed, Some(*defect)).is_err());
+    let hidden: Vec<LeaseDefect> = all.into_iter().filter(|defect| !found(defect)).collect();
     assert!(hidden.is_empty(), "nobody found {hidden:?}");
 }

@@ -2,10 +2,10 @@
 
 use super::agreement::Agreement;
 use crate::command::{Epoch, LeaseCommand};
-use crate::lease::defect::{Broken, Defect};
+use crate::lease::defect::{InjectedLeaseDefect, LeaseDefect};
 use crate::lease::{
-    Ask, Boottime, Confirmed, DRIFT_DIVISOR, Grantor, Holder, Lease, LeaseRequest, NotGranted,
-    NotRenewed, Received, Renewal, quarantine_ns,
+    Boottime, Confirmed, DRIFT_DIVISOR, Grantor, Holder, HolderRequest, Lease, LeaseRequest,
+    NotGranted, NotRenewed, Received, Renewal, quarantine_ns,
 };
 use crate::member::MemberId;
 use lab::Random;
@@ -28,7 +28,7 @@ const CALM_MS: u64 = 12_000;
 
 /// Message to a process.
 #[derive(Clone, Debug)]
-enum Step {
+enum SimulatedMessage {
     Elected(u64),
     Deposed(u64),
     Begun(Epoch),
@@ -48,7 +48,7 @@ enum Step {
 
 #[derive(Clone, Debug)]
 enum Event {
-    Tell(usize, Step),
+    Tell(usize, SimulatedMessage),
     Confirm(usize, u64, Received, Boottime),
     Append(Option<(usize, u64)>, LeaseCommand),
     Resume(usize),
@@ -56,7 +56,7 @@ enum Event {
     Calm,
 }
 
-struct Host {
+struct LeaseHost {
     /// Drift of its clock, millionths.
     drift_ppm: i64,
     booted_ns: u64,
@@ -69,7 +69,7 @@ struct Host {
     confirmed: Option<Confirmed>,
     knows: usize,
     stands_still: bool,
-    inbox: Vec<Step>,
+    inbox: Vec<SimulatedMessage>,
     wants: bool,
     valid_ms: u64,
     /// The host neither receives nor sends.
@@ -77,12 +77,12 @@ struct Host {
 }
 
 /// A history.
-pub struct World {
+pub struct LeaseSimulation {
     now: u64,
     random: Random,
-    broken: Broken,
+    broken: InjectedLeaseDefect,
     agreement: Agreement,
-    hosts: Vec<Host>,
+    hosts: Vec<LeaseHost>,
     events: BinaryHeap<Reverse<(u64, usize)>>,
     payloads: Vec<Option<Event>>,
     calm: bool,
@@ -90,10 +90,10 @@ pub struct World {
     trace: Option<Vec<String>>,
 }
 
-impl World {
-    pub fn new(mut random: Random, broken: Broken, traced: bool) -> World {
+impl LeaseSimulation {
+    pub fn new(mut random: Random, broken: InjectedLeaseDefect, traced: bool) -> LeaseSimulation {
         let most = 1_000_000 / DRIFT_DIVISOR as i64;
-        let hosts = (0..HOSTS).map(|_| Host {
+        let hosts = (0..HOSTS).map(|_| LeaseHost {
             drift_ppm: match random.below(3) {
                 0 => -most,
                 1 => most,
@@ -111,7 +111,7 @@ impl World {
             valid_ms: random.pick(&VALID_MS),
             cut: false,
         });
-        let mut world = World {
+        let mut world = LeaseSimulation {
             now: 0,
             hosts: hosts.collect(),
             random,
@@ -126,7 +126,7 @@ impl World {
         world.elect();
         for host in 0..HOSTS {
             world.begin(host);
-            world.at(0, Event::Tell(host, Step::Tick));
+            world.at(0, Event::Tell(host, SimulatedMessage::Tick));
         }
         world.at(10 * MS, Event::Disturb);
         world.at(DISTURBED_MS * MS, Event::Calm);
@@ -152,7 +152,7 @@ impl World {
     }
 
     /// What happened, for people.
-    pub fn told(&self) -> String {
+    pub fn describe_events(&self) -> String {
         let drifts: Vec<i64> = self.hosts.iter().map(|host| host.drift_ppm).collect();
         let mut told = format!("at {} ms, drift {drifts:?}\n", self.now / MS);
         told += &self.trace.iter().flatten().cloned().collect::<String>();
@@ -194,7 +194,7 @@ impl World {
     }
 
     /// Sends a message from one host to another, or loses it.
-    fn send(&mut self, from: usize, to: usize, told: Step) {
+    fn send(&mut self, from: usize, to: usize, told: SimulatedMessage) {
         let cut = from != to && (self.hosts[from].cut || self.hosts[to].cut);
         if cut || (!self.calm && self.random.percent(3)) {
             return;
@@ -214,19 +214,22 @@ impl World {
                     self.hosts[host].inbox.push(told);
                     return Ok(());
                 }
-                self.tell(host, told)?;
+                self.deliver_message(host, told)?;
             }
             Event::Confirm(host, term, received, asked_at) => {
                 let read = self.agreement.confirm(host, term);
                 let confirmed = read.map(|index| (Confirmed { term, asked_at }, index));
                 let way = self.way();
-                self.at(way, Event::Tell(host, Step::Confirmed(received, confirmed)));
+                self.at(
+                    way,
+                    Event::Tell(host, SimulatedMessage::Confirmed(received, confirmed)),
+                );
             }
             Event::Append(by, command) => self.append(by, command),
             Event::Resume(host) => {
                 self.hosts[host].stands_still = false;
                 for told in std::mem::take(&mut self.hosts[host].inbox) {
-                    self.tell(host, told)?;
+                    self.deliver_message(host, told)?;
                     self.check()?;
                 }
             }
@@ -250,26 +253,32 @@ impl World {
             self.note(|| format!("committed {command:?}: {lease:?}"));
             for host in 0..HOSTS {
                 let way = self.way();
-                self.at(way, Event::Tell(host, Step::Knows(index)));
+                self.at(way, Event::Tell(host, SimulatedMessage::Knows(index)));
             }
         }
         // The response may be lost.
         if let Some((host, term)) = by.filter(|_| self.calm || self.random.percent(90)) {
             let way = self.way();
-            self.at(way, Event::Tell(host, Step::Knows(index)));
-            self.at(way + 1, Event::Tell(host, Step::Settled(term, command)));
+            self.at(way, Event::Tell(host, SimulatedMessage::Knows(index)));
+            self.at(
+                way + 1,
+                Event::Tell(host, SimulatedMessage::Settled(term, command)),
+            );
         }
     }
 
-    fn tell(&mut self, host: usize, told: Step) -> Result<(), String> {
+    fn deliver_message(&mut self, host: usize, told: SimulatedMessage) -> Result<(), String> {
         let now = self.clock(host);
         let broken = self.broken;
-        if !matches!(told, Step::Tick | Step::Knows(_) | Step::Acts(_)) {
+        if !matches!(
+            told,
+            SimulatedMessage::Tick | SimulatedMessage::Knows(_) | SimulatedMessage::Acts(_)
+        ) {
             self.note(|| format!("{host}: {told:?}"));
         }
         let of = &mut self.hosts[host];
         match told {
-            Step::Elected(term) => {
+            SimulatedMessage::Elected(term) => {
                 if of.grantor.as_ref().is_none_or(|had| had.term() < term) {
                     let mut grantor = Grantor::new(term, now);
                     grantor.break_it(broken);
@@ -277,13 +286,13 @@ impl World {
                     of.confirmed = None;
                 }
             }
-            Step::Deposed(term) => {
+            SimulatedMessage::Deposed(term) => {
                 if of.grantor.as_ref().is_some_and(|had| had.term() <= term) {
                     of.grantor = None;
                 }
             }
-            Step::Begun(seen) => {
-                let seen = if broken.is(Defect::ResumesFormerEpoch) {
+            SimulatedMessage::Begun(seen) => {
+                let seen = if broken.is(LeaseDefect::ResumesFormerEpoch) {
                     Epoch(0)
                 } else {
                     seen
@@ -296,34 +305,36 @@ impl World {
                 }
                 of.holder = Some(holder);
             }
-            Step::Renewal(from, renewal) => self.renewal(host, from, renewal),
-            Step::Confirmed(received, confirmed) => self.confirmed(host, received, confirmed),
-            Step::Want(from, want) => self.want(host, from, want),
-            Step::Released(from, epoch) => self.released(host, from, epoch),
-            Step::Settled(term, command) => {
+            SimulatedMessage::Renewal(from, renewal) => self.renewal(host, from, renewal),
+            SimulatedMessage::Confirmed(received, confirmed) => {
+                self.confirmed(host, received, confirmed)
+            }
+            SimulatedMessage::Want(from, want) => self.want(host, from, want),
+            SimulatedMessage::Released(from, epoch) => self.released(host, from, epoch),
+            SimulatedMessage::Settled(term, command) => {
                 if let Some(grantor) = of.grantor.as_mut().filter(|had| had.term() == term) {
                     grantor.settled(&command);
                 }
             }
-            Step::Renewed(renewal) => {
+            SimulatedMessage::Renewed(renewal) => {
                 if let Some(holder) = &mut of.holder {
                     holder.renewed(&renewal, now);
                 }
             }
-            Step::OldEpoch(renewal) => {
+            SimulatedMessage::OldEpoch(renewal) => {
                 if let Some(holder) = &mut of.holder {
                     holder.refused(&renewal);
                 }
             }
-            Step::Knows(index) => {
+            SimulatedMessage::Knows(index) => {
                 of.knows = of.knows.max(index);
                 let lease = self.agreement.leases[of.knows];
                 if let Some(holder) = &mut of.holder {
                     holder.observe(Some(&lease));
                 }
             }
-            Step::Tick => self.tick(host),
-            Step::Acts(epoch) => return self.acts(host, epoch),
+            SimulatedMessage::Tick => self.tick(host),
+            SimulatedMessage::Acts(epoch) => return self.acts(host, epoch),
         }
         Ok(())
     }
@@ -382,9 +393,17 @@ impl World {
         let said = grantor.answer(Some(&lease), received, confirmed, now);
         let renewal = received.renewal.clone();
         match said {
-            Ok(()) => self.send(host, received.from.0 as usize, Step::Renewed(renewal)),
+            Ok(()) => self.send(
+                host,
+                received.from.0 as usize,
+                SimulatedMessage::Renewed(renewal),
+            ),
             Err(NotRenewed::OldEpoch) => {
-                self.send(host, received.from.0 as usize, Step::OldEpoch(renewal));
+                self.send(
+                    host,
+                    received.from.0 as usize,
+                    SimulatedMessage::OldEpoch(renewal),
+                );
             }
             Err(NotRenewed::Unconfirmed | NotRenewed::Granting) => {}
         }
@@ -445,7 +464,10 @@ impl World {
             Err(NotGranted::NotBefore(_)) if self.random.percent(80) => {}
             Err(NotGranted::NotBefore(then)) => {
                 let wait = self.until(host, then);
-                self.at(wait, Event::Tell(host, Step::Want(from, want.clone())));
+                self.at(
+                    wait,
+                    Event::Tell(host, SimulatedMessage::Want(from, want.clone())),
+                );
             }
             Err(
                 NotGranted::Granted(_)
@@ -469,17 +491,17 @@ impl World {
             Some(self.random.below(HOSTS as u64) as usize)
         };
         match due {
-            Some(Ask::Want(want)) => {
+            Some(HolderRequest::Want(want)) => {
                 if let Some(to) = leads {
-                    self.send(host, to, Step::Want(host, want));
+                    self.send(host, to, SimulatedMessage::Want(host, want));
                 }
             }
-            Some(Ask::Renew(renewal)) => {
+            Some(HolderRequest::Renew(renewal)) => {
                 if let Some(to) = leads {
-                    self.send(host, to, Step::Renewal(host, renewal));
+                    self.send(host, to, SimulatedMessage::Renewal(host, renewal));
                 }
             }
-            Some(Ask::Release(command)) => {
+            Some(HolderRequest::Release(command)) => {
                 self.hosts[host].former = None;
                 self.release(host, leads, command);
             }
@@ -488,21 +510,21 @@ impl World {
         if let Some(epoch) = self.hosts[host].holder.as_ref().and_then(|it| it.held(now)) {
             // An action takes a moment after the clock was read.
             let moment = self.random.between(1_000, 100_000);
-            self.at(moment, Event::Tell(host, Step::Acts(epoch)));
+            self.at(moment, Event::Tell(host, SimulatedMessage::Acts(epoch)));
             if !self.calm && self.random.percent(1) {
                 // The host is suspended between reading the clock and acting.
                 self.pause(host);
             }
         }
         let next = self.random.between(5 * MS, 20 * MS);
-        self.at(next, Event::Tell(host, Step::Tick));
+        self.at(next, Event::Tell(host, SimulatedMessage::Tick));
     }
 
     /// A holder proposes its release itself, or sends it to the leader that it knows.
     fn release(&mut self, host: usize, leads: Option<usize>, command: LeaseCommand) {
         match (command, leads) {
             (LeaseCommand::Release { epoch, .. }, Some(to)) if self.random.percent(70) => {
-                self.send(host, to, Step::Released(host, epoch));
+                self.send(host, to, SimulatedMessage::Released(host, epoch));
             }
             (command, _) => self.propose(command),
         }
@@ -520,7 +542,7 @@ impl World {
     fn acts(&mut self, host: usize, epoch: Epoch) -> Result<(), String> {
         let now = self.clock(host);
         let held = self.hosts[host].holder.as_ref().and_then(|it| it.held(now));
-        if held != Some(epoch) && !self.broken.is(Defect::ChecksBeforeThePause) {
+        if held != Some(epoch) && !self.broken.is(LeaseDefect::ChecksBeforeThePause) {
             return Ok(());
         }
         let other = (0..HOSTS).find(|other| *other != host && self.holds(*other));
@@ -583,14 +605,14 @@ impl World {
         let term = self.agreement.term;
         self.note(|| format!("term {term}: {host} leads"));
         let way = self.way();
-        self.at(way, Event::Tell(host, Step::Elected(term)));
+        self.at(way, Event::Tell(host, SimulatedMessage::Elected(term)));
         for other in 0..HOSTS {
             let late = match self.calm {
                 true => MS,
                 false => self.random.between(MS, 3_000 * MS),
             };
             if other != host {
-                self.at(late, Event::Tell(other, Step::Deposed(term)));
+                self.at(late, Event::Tell(other, SimulatedMessage::Deposed(term)));
             }
         }
     }
@@ -599,8 +621,8 @@ impl World {
     fn begin(&mut self, host: usize) {
         let seen = self.agreement.leases[self.agreement.committed()].epoch;
         let index = self.agreement.committed();
-        self.at(MS, Event::Tell(host, Step::Begun(seen)));
-        self.at(MS + 1, Event::Tell(host, Step::Knows(index)));
+        self.at(MS, Event::Tell(host, SimulatedMessage::Begun(seen)));
+        self.at(MS + 1, Event::Tell(host, SimulatedMessage::Knows(index)));
     }
 
     fn disturb(&mut self) {
@@ -655,7 +677,7 @@ impl World {
         of.wants = true;
         if of.stands_still {
             // The process lost its timer.
-            of.inbox.push(Step::Tick);
+            of.inbox.push(SimulatedMessage::Tick);
         }
         if self.agreement.leader == Some(host) {
             self.elect();

@@ -1,16 +1,17 @@
 //! Clients: they send requests to any member, and record the times, the requests and
 //! the results.
 
-use super::defect::Defect;
+use super::defect::RaftDefect;
 use super::host::{Common, now};
 use super::linear::Operation;
-use super::network::Running;
+use super::network::RunningProcess;
 use super::record::{Fate, Key, Observed, Op, Single};
 use super::runtime::Members;
 use crate::command::{
-    Answer, Body, Decision, Epoch, Judging, LeaseCommand, Origin, Proposal, RolloutStep, VersionId,
+    CommandBody, CommandResult, Decision, Epoch, Judging, LeaseCommand, Proposal, RolloutStep,
+    VersionId, VersionOrigin,
 };
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use crate::raft::{Engine, ProposeError};
 use lab::Random;
 use openraft_rt::AsyncRuntime;
@@ -29,7 +30,7 @@ pub struct Client {
     pub number: usize,
     pub random: Random,
     pub common: Arc<Common>,
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<MemberKind>,
     pub nodes: u64,
     pub think_ms: u64,
     pub only_reads: bool,
@@ -64,13 +65,13 @@ impl Client {
     }
 
     /// Writes an event that must not be lost.
-    async fn tell(&mut self, running: Running, count: u64) {
+    async fn tell(&mut self, running: RunningProcess, count: u64) {
         let words = format!("said {}-{count}", self.number);
         let unknown = Fate::Unknown;
         lock(&self.common.record)
             .words
             .insert(words.clone(), unknown);
-        let body = Body::Event {
+        let body = CommandBody::Event {
             words: words.clone(),
         };
         let engine = running.engine.clone();
@@ -78,7 +79,7 @@ impl Client {
             .process
             .spawn(async move { engine.propose(body).await });
         let fate = match Members::timeout(GIVES_UP, asked).await {
-            Ok(Ok(Ok(Answer::Done))) => Fate::Acknowledged,
+            Ok(Ok(Ok(CommandResult::Done))) => Fate::Acknowledged,
             Ok(Ok(Err(ProposeError::NoLeader | ProposeError::Busy))) => Fate::NotDone,
             _ => Fate::Unknown,
         };
@@ -87,16 +88,16 @@ impl Client {
         lock(&self.common.record).words.insert(words, fate);
     }
 
-    async fn operate(&mut self, running: Running, member: usize) {
+    async fn operate(&mut self, running: RunningProcess, member: usize) {
         let place = self.random.below(LEASES + 1) as usize;
         let key = match place as u64 {
             LEASES => Key::Versions,
             lease => Key::Lease(lease as u8),
         };
         let op = match self.kinds[member] {
-            Kind::Node => self.draw(key, self.seen[place], member as u64 + 1),
+            MemberKind::Node => self.draw(key, self.seen[place], member as u64 + 1),
             // An arbiter may not propose.
-            Kind::Arbiter => Op::Read,
+            MemberKind::Arbiter => Op::Read,
         };
         let called_at = now();
         let outcome = ask(&self.common, running, key, op.clone()).await;
@@ -147,7 +148,7 @@ impl Client {
                 epoch: seen.count,
             },
             (Key::Versions, 4..=7) => Op::Propose {
-                fit: self.kinds[from as usize - 1] == Kind::Node,
+                fit: self.kinds[from as usize - 1] == MemberKind::Node,
             },
             (Key::Versions, _) => Op::TakeBack {
                 version: seen.holder.unwrap_or(seen.count),
@@ -168,12 +169,12 @@ impl Client {
 }
 
 /// Sends an operation to a member.
-async fn ask(common: &Common, running: Running, key: Key, op: Op) -> CallResult {
+async fn ask(common: &Common, running: RunningProcess, key: Key, op: Op) -> CallResult {
     let engine = running.engine.clone();
     if op == Op::Read {
         let unconfirmed = match common.defect {
-            Some(Defect::ReadsUnconfirmed) => true,
-            Some(Defect::ConfirmsAlone) => engine.standing().leading,
+            Some(RaftDefect::ReadsUnconfirmed) => true,
+            Some(RaftDefect::ConfirmsAlone) => engine.raft_status().leading,
             _ => false,
         };
         let asked = running
@@ -220,34 +221,34 @@ fn name(lease: u8) -> String {
     format!("lease/{lease}")
 }
 
-fn body(key: Key, op: &Op) -> Body {
+fn body(key: Key, op: &Op) -> CommandBody {
     let name = match key {
         Key::Lease(lease) => name(lease),
         Key::Versions => String::new(),
     };
     match op {
-        Op::Grant { holder, after } => Body::Lease(LeaseCommand::Grant {
+        Op::Grant { holder, after } => CommandBody::Lease(LeaseCommand::Grant {
             name,
             holder: MemberId(*holder),
             valid_ms: 1_000,
             after: Epoch(*after),
         }),
-        Op::Release { epoch, .. } => Body::Lease(LeaseCommand::Release {
+        Op::Release { epoch, .. } => CommandBody::Lease(LeaseCommand::Release {
             name,
             epoch: Epoch(*epoch),
         }),
-        Op::TakeBack { version } => Body::Decide(Decision {
+        Op::TakeBack { version } => CommandBody::Decide(Decision {
             version: VersionId(*version),
             step: RolloutStep::TakeBack {
                 words: "a client wants it".to_owned(),
             },
         }),
-        Op::Propose { .. } | Op::Read => Body::Propose(Box::new(Proposal {
+        Op::Propose { .. } | Op::Read => CommandBody::Propose(Box::new(Proposal {
             parent: None,
             author: "a client".to_owned(),
             message: "a change".to_owned(),
             time_s: 0,
-            origin: Origin::Applied,
+            origin: VersionOrigin::Applied,
             files: Vec::new(),
             listings: Vec::new(),
             judging: Judging {

@@ -3,13 +3,13 @@
 //! of them.
 
 use super::runtime::Members;
-use crate::raft::message::{Failure, Reply, Request};
+use crate::raft::message::{Failure, RaftReply, Request};
 use openraft::raft::{AppendEntriesResponse, VoteResponse};
 use part::codec;
 
 /// Kind of defect.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Defect {
+pub enum RaftDefect {
     /// A sync is acknowledged without effect: votes and entries are acknowledged before
     /// they are on disk.
     SyncsNothing,
@@ -38,7 +38,7 @@ pub enum Defect {
 }
 
 /// Returns the messages that arrive in place of a request.
-pub fn request(defect: Option<Defect>, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+pub fn request(defect: Option<RaftDefect>, bytes: Vec<u8>) -> Vec<Vec<u8>> {
     let Some(defect) = defect else {
         return vec![bytes];
     };
@@ -46,12 +46,12 @@ pub fn request(defect: Option<Defect>, bytes: Vec<u8>) -> Vec<Vec<u8>> {
         return vec![bytes];
     };
     match (defect, request) {
-        (Defect::AppliesBeforeCommit, Request::Append(mut append)) => {
+        (RaftDefect::AppliesBeforeCommit, Request::Append(mut append)) => {
             let last = append.entries.last().map(|entry| entry.log_id);
             append.leader_commit = last.max(append.leader_commit);
             vec![codec::encode(&Request::<Members>::Append(append))]
         }
-        (Defect::RetriesWithoutTicket, Request::Propose(proposed)) => {
+        (RaftDefect::RetriesWithoutTicket, Request::Propose(proposed)) => {
             let mut again = proposed.clone();
             // A number that nobody draws.
             again.ticket.number += 1 << 40;
@@ -63,33 +63,37 @@ pub fn request(defect: Option<Defect>, bytes: Vec<u8>) -> Vec<Vec<u8>> {
 }
 
 /// Returns the response that arrives in place of the real one.
-pub fn reply(defect: Option<Defect>, asked: &[u8], said: Vec<u8>) -> Vec<u8> {
+pub fn reply(defect: Option<RaftDefect>, asked: &[u8], said: Vec<u8>) -> Vec<u8> {
     let Some(defect) = defect else {
         return said;
     };
     let (Ok(request), Ok(reply)) = (
         codec::decode::<Request<Members>>(asked),
-        codec::decode::<Reply<Members>>(&said),
+        codec::decode::<RaftReply<Members>>(&said),
     ) else {
         return said;
     };
     match (defect, request, reply) {
         (
-            Defect::GrantsEveryVote,
+            RaftDefect::GrantsEveryVote,
             Request::Vote { request, .. } | Request::PreVote(request),
-            Reply::Vote(_),
+            RaftReply::Vote(_),
         ) => {
             let granted = VoteResponse::new(request.vote, request.last_log_id, true);
-            codec::encode(&Reply::<Members>::Vote(granted))
+            codec::encode(&RaftReply::<Members>::Vote(granted))
         }
         (
-            Defect::AcknowledgesGaps,
+            RaftDefect::AcknowledgesGaps,
             Request::Append(_),
-            Reply::Append(AppendEntriesResponse::Conflict),
+            RaftReply::Append(AppendEntriesResponse::Conflict),
         )
-        | (Defect::AcknowledgesUnstored, Request::Append(_), Reply::Failed(Failure::Stopped)) => {
-            codec::encode(&Reply::<Members>::Append(AppendEntriesResponse::Success))
-        }
+        | (
+            RaftDefect::AcknowledgesUnstored,
+            Request::Append(_),
+            RaftReply::Failed(Failure::Stopped),
+        ) => codec::encode(&RaftReply::<Members>::Append(
+            AppendEntriesResponse::Success,
+        )),
         _ => said,
     }
 }

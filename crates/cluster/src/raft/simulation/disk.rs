@@ -2,7 +2,7 @@
 //! not synced. After a power cut such data may be missing, partial or torn. The disk
 //! can fail, be slow, and refuse writes for a while.
 
-use super::runtime::Process;
+use super::runtime::SimulatedProcess;
 use lab::Random;
 use redb::StorageBackend;
 use std::fmt;
@@ -36,7 +36,7 @@ impl Done {
     }
 }
 
-struct Inner {
+struct SimulatedDiskState {
     random: Random,
     image: Vec<u8>,
     /// Image that certainly survives a power cut.
@@ -44,7 +44,7 @@ struct Inner {
     unsynced: Vec<Done>,
     /// Process that has the disk open; others get errors.
     life: u64,
-    owner: Option<Process>,
+    owner: Option<SimulatedProcess>,
     /// Number of syncs until one fails; 0: one has failed.
     fails_in: Option<u64>,
     /// There is no room: syncs fail, and most writes.
@@ -60,11 +60,11 @@ struct Inner {
 
 /// The disk of a machine.
 #[derive(Clone)]
-pub struct Disk(Arc<Mutex<Inner>>);
+pub struct Disk(Arc<Mutex<SimulatedDiskState>>);
 
 impl Disk {
     pub fn new(random: Random) -> Disk {
-        Disk(Arc::new(Mutex::new(Inner {
+        Disk(Arc::new(Mutex::new(SimulatedDiskState {
             random,
             image: Vec::new(),
             durable: Vec::new(),
@@ -79,12 +79,12 @@ impl Disk {
         })))
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, SimulatedDiskState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the file for a process; a previous owner loses access.
-    pub fn open(&self, owner: Process) -> Backend {
+    pub fn open(&self, owner: SimulatedProcess) -> Backend {
         let mut inner = self.inner();
         inner.life += 1;
         inner.owner = Some(owner);
@@ -198,7 +198,7 @@ impl fmt::Debug for Backend {
 }
 
 impl Backend {
-    fn inner(&self) -> Result<MutexGuard<'_, Inner>, io::Error> {
+    fn inner(&self) -> Result<MutexGuard<'_, SimulatedDiskState>, io::Error> {
         let inner = self.disk.inner();
         if inner.life != self.life || inner.fails_in == Some(0) {
             return Err(io::Error::from_raw_os_error(5));

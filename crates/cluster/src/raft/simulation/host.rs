@@ -1,17 +1,17 @@
 //! Hosts: their disks, and the processes that start and end on them.
 
-use super::defect::Defect;
+use super::defect::RaftDefect;
 use super::disk::Disk;
 use super::leases::{Actor, Clock, Table};
-use super::network::{Link, Network, Running};
+use super::network::{RaftSimulatedNetwork, RunningProcess, SimulatedTransport};
 use super::observer::Observer;
 use super::record::Record;
-use super::runtime::{Members, Process};
-use crate::lease::{self, defect::Broken};
-use crate::member::{Kind, Member, MemberId};
+use super::runtime::{Members, SimulatedProcess};
+use crate::lease::{self, defect::InjectedLeaseDefect};
+use crate::member::{ClusterMember, MemberId, MemberKind};
 use crate::raft::{Engine, EngineError, Settings, test_keys};
 use crate::role::leases::Grants;
-use crate::store::{Opened, Owner, PromiseLocation, Store, StoreError};
+use crate::store::{OpenedStore, PromiseLocation, Store, StoreError, StoreOwner};
 use lab::Random;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft_rt::AsyncRuntime;
@@ -26,13 +26,13 @@ const START_TRIES: u32 = 40;
 
 /// Data that all tasks of a history share.
 pub struct Common {
-    pub network: Network,
+    pub network: RaftSimulatedNetwork,
     pub record: Mutex<Record>,
     pub observer: Mutex<Observer>,
     pub leases: Mutex<Table>,
     /// Tells clients to end.
     pub over: AtomicBool,
-    pub defect: Option<Defect>,
+    pub defect: Option<RaftDefect>,
     pub trace: Option<Mutex<Vec<String>>>,
 }
 
@@ -52,12 +52,12 @@ impl Common {
 
 /// Files of a member, as its process opens them.
 struct Stores {
-    owner: Owner,
+    owner: StoreOwner,
     disk: Disk,
     promise: Disk,
-    process: Process,
+    process: SimulatedProcess,
     fresh: bool,
-    defect: Option<Defect>,
+    defect: Option<RaftDefect>,
 }
 
 impl Stores {
@@ -70,14 +70,14 @@ impl Stores {
             self.disk.restore(Vec::new());
             return store()?.renew(&at, &self.owner, None);
         }
-        if self.defect == Some(Defect::IgnoresPromises) {
+        if self.defect == Some(RaftDefect::IgnoresPromises) {
             return store();
         }
-        match store()?.tie(&at, &self.owner)? {
-            Opened::Whole(store) => Ok(store),
-            Opened::Lost(loss) => {
+        match store()?.compare_with_promise(&at, &self.owner)? {
+            OpenedStore::Whole(store) => Ok(store),
+            OpenedStore::Lost(loss) => {
                 self.disk.restore(Vec::new());
-                let probation = self.defect != Some(Defect::ComesBackEmpty);
+                let probation = self.defect != Some(RaftDefect::ComesBackEmpty);
                 let loss = Some(&loss).filter(|_| probation);
                 store()?.renew(&at, &self.owner, loss)
             }
@@ -86,9 +86,9 @@ impl Stores {
 }
 
 /// A machine.
-pub struct Host {
+pub struct RaftHost {
     pub place: usize,
-    pub kind: Kind,
+    pub kind: MemberKind,
     nodes: BTreeSet<MemberId>,
     pub disk: Disk,
     /// The promise file's.
@@ -101,7 +101,7 @@ pub struct Host {
     pub lost: bool,
     clock: Clock,
     random: Random,
-    pub process: Process,
+    pub process: SimulatedProcess,
     /// The host must never run again.
     pub gone: bool,
     /// The disk failed during this run.
@@ -109,14 +109,14 @@ pub struct Host {
     pub snapshot_entries: u64,
 }
 
-impl Host {
+impl RaftHost {
     pub fn new(
-        (place, kind): (usize, Kind),
+        (place, kind): (usize, MemberKind),
         nodes: &BTreeSet<MemberId>,
         random: &mut Random,
         snapshot_entries: u64,
-    ) -> Host {
-        Host {
+    ) -> RaftHost {
+        RaftHost {
             place,
             kind,
             nodes: nodes.clone(),
@@ -127,7 +127,7 @@ impl Host {
             lost: false,
             clock: Clock::draw(random),
             random: random.fork(),
-            process: Process::default(),
+            process: SimulatedProcess::default(),
             gone: false,
             failed: false,
             snapshot_entries,
@@ -139,14 +139,14 @@ impl Host {
     }
 
     /// Returns the member as the cluster knows it.
-    pub fn member(&self) -> Member {
-        Member {
+    pub fn member(&self) -> ClusterMember {
+        ClusterMember {
             id: self.id(),
             name: format!("host{}", self.id()),
             kind: self.kind,
             addresses: vec![([127, 0, 0, 1], 7443).into()],
             certificate: test_keys::certificate(self.id()),
-            sealing_key: (self.kind == Kind::Node).then(|| vec![self.place as u8; 32]),
+            sealing_key: (self.kind == MemberKind::Node).then(|| vec![self.place as u8; 32]),
             format: crate::command::FORMAT,
         }
     }
@@ -179,12 +179,12 @@ impl Host {
     }
 
     async fn start_once(&mut self, common: &Arc<Common>) -> Result<(), String> {
-        let process = Process::default();
+        let process = SimulatedProcess::default();
         self.process = process.clone();
         self.failed = false;
         self.fill(false);
         let stores = Stores {
-            owner: Owner {
+            owner: StoreOwner {
                 cluster: "a".to_owned(),
                 member: self.id(),
             },
@@ -194,7 +194,7 @@ impl Host {
             fresh: self.fresh,
             defect: common.defect,
         };
-        let link = Link {
+        let link = SimulatedTransport {
             place: self.place,
             network: common.network.clone(),
             defect: common.defect,
@@ -217,7 +217,7 @@ impl Host {
         self.fresh = false;
         lock(&common.observer).begins(id);
         self.watch(common, engine.clone());
-        if kind == Kind::Node {
+        if kind == MemberKind::Node {
             let actor = Actor {
                 link: own_link,
                 engine: engine.clone(),
@@ -229,11 +229,11 @@ impl Host {
         }
         let clock = self.clock;
         let mut grants = Grants::new(engine.clone(), move || clock.now());
-        let unwaited = common.defect == Some(Defect::LeasesAreNotWaitedFor);
-        grants.break_it(Broken {
-            by: unwaited.then_some(lease::defect::Defect::NewLeaderDoesNotWait),
+        let unwaited = common.defect == Some(RaftDefect::LeasesAreNotWaitedFor);
+        grants.break_it(InjectedLeaseDefect {
+            by: unwaited.then_some(lease::defect::LeaseDefect::NewLeaderDoesNotWait),
         });
-        let running = Running {
+        let running = RunningProcess {
             engine,
             process,
             grants: Arc::new(grants),
@@ -248,7 +248,7 @@ impl Host {
         self.process.spawn(async move {
             let mut changes = engine.changes();
             while changes.changed().await.is_ok() {
-                let (state, standing) = (engine.state(), engine.standing());
+                let (state, standing) = (engine.state(), engine.raft_status());
                 let mut observer = lock(&common.observer);
                 observer.has(id, &state);
                 observer.stands(id, &standing);
@@ -262,7 +262,7 @@ impl Host {
         self.disk.release();
         self.promise.release();
         self.end(common);
-        if common.defect == Some(Defect::ComesBackEmpty) {
+        if common.defect == Some(RaftDefect::ComesBackEmpty) {
             self.disk.restore(Vec::new());
         }
     }
@@ -313,7 +313,7 @@ impl Host {
     /// works again after a restart.
     pub fn halted(&self, common: &Common) -> Option<EngineError> {
         let running = common.network.running(self.place)?;
-        let standing = running.engine.standing();
+        let standing = running.engine.raft_status();
         let refused = standing.refused.filter(|_| self.failed);
         standing.halted.or(refused)
     }

@@ -3,13 +3,13 @@
 //! knows every record that was written under it before.
 
 use super::host::{Common, now};
-use super::network::{Link, MEMBERS};
+use super::network::{MEMBERS, SimulatedTransport};
 use super::runtime::Members;
-use crate::command::{Answer, Body, Epoch, LeaseRecord};
-use crate::lease::{Ask, Boottime, DRIFT_DIVISOR, Renewal};
+use crate::command::{CommandBody, CommandResult, Epoch, LeaseRecord};
+use crate::lease::{Boottime, DRIFT_DIVISOR, HolderRequest, Renewal};
 use crate::member::MemberId;
 use crate::raft::Engine;
-use crate::raft::transport::Transport;
+use crate::raft::transport::MemberTransport;
 use crate::role::leases::{Holders, RenewalReply, ask_leader};
 use lab::Random;
 use openraft_rt::AsyncRuntime;
@@ -86,7 +86,7 @@ impl Table {
 
 /// Requests and uses the lease as long as its process lives.
 pub struct Actor {
-    pub link: Link,
+    pub link: SimulatedTransport,
     pub engine: Engine<Members>,
     pub clock: Clock,
     pub common: Arc<Common>,
@@ -119,14 +119,14 @@ impl Actor {
             } else if self.random.percent(10) {
                 holders.want([self.wish()]);
             }
-            holders.give_up();
+            holders.release_unwanted();
             if holders.has_new() {
                 let confirmed = Members::timeout(CONFIRM_LIMIT, self.engine.confirm()).await;
                 if matches!(confirmed, Ok(Ok(_))) {
                     holders.begin(&self.engine.state());
                 }
             }
-            holders.look(&self.engine.state());
+            holders.update_holders(&self.engine.state());
             if let Some((epoch, number)) = self.publish(&holders)
                 && self.random.percent(10)
             {
@@ -159,7 +159,7 @@ impl Actor {
         let holding = table.holding();
         if holding.len() > 1 {
             let mut observer = lock(&self.common.observer);
-            observer.say(format!("{holding:?} (from 0) hold the lease at once"));
+            observer.report_violation(format!("{holding:?} (from 0) hold the lease at once"));
         }
         let (epoch, written) = table.written;
         // The member may learn of its own writes a little later.
@@ -167,7 +167,7 @@ impl Actor {
         if let Some(held) = held.filter(behind) {
             let has = held.number;
             let mut observer = lock(&self.common.observer);
-            observer.say(format!("the holder has the record {has:?} of {written:?}"));
+            observer.report_violation(format!("the holder has the record {has:?} of {written:?}"));
         }
         held.map(|held| (Epoch(held.epoch), held.number))
     }
@@ -183,7 +183,7 @@ impl Actor {
                 value: epoch.0.to_be_bytes().to_vec(),
                 frees: String::new(),
             };
-            if let Ok(Answer::Done) = engine.propose(Body::Record(record)).await {
+            if let Ok(CommandResult::Done) = engine.propose(CommandBody::Record(record)).await {
                 let mut table = lock(&common.leases);
                 let newer = table.written.max((epoch, number));
                 table.written = newer;
@@ -191,7 +191,7 @@ impl Actor {
         });
     }
 
-    fn ask(&self, ask: Ask, answers: UnboundedSender<(Renewal, RenewalReply)>) {
+    fn ask(&self, ask: HolderRequest, answers: UnboundedSender<(Renewal, RenewalReply)>) {
         let (engine, link) = (self.engine.clone(), self.link.clone());
         Members::spawn(async move {
             let call = |leader, question: Vec<u8>| async move {

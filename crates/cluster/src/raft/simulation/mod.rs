@@ -26,7 +26,7 @@ mod runtime;
 mod scenario;
 mod world;
 
-use defect::Defect;
+use defect::RaftDefect;
 use lab::{Random, setting};
 use openraft_rt::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
@@ -35,7 +35,7 @@ use runtime::Members;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use world::World;
+use world::RaftSimulation;
 
 /// Number of histories; `make test-long` runs many more.
 const HISTORIES: u64 = 12;
@@ -44,14 +44,14 @@ const FOUND_WITHIN: u64 = 60;
 
 /// Runs one history. Returns the number of completed operations, or the violation that
 /// was seen.
-fn history(seed: u64, defect: Option<Defect>) -> Result<usize, String> {
+fn history(seed: u64, defect: Option<RaftDefect>) -> Result<usize, String> {
     let mut random = Random::new(seed);
     let plan = match defect {
         Some(defect) => plan::provoke(&mut random, defect),
         None => plan::draw(&mut random),
     };
     let traced = setting("CLUSTER_SEED").is_some();
-    let world = World::new(plan.clone(), random, defect, traced);
+    let world = RaftSimulation::new(plan.clone(), random, defect, traced);
     let common = world.common();
     let mut runtime = Members(SimRuntime::with_seed(seed));
     let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(world.run())));
@@ -132,25 +132,25 @@ fn a_seed_replays_its_history() {
 }
 
 /// Returns the first of this many histories that shows the defect.
-fn found(defect: Defect) -> Option<(u64, String)> {
+fn found(defect: RaftDefect) -> Option<(u64, String)> {
     (0..FOUND_WITHIN).find_map(|seed| Some((seed, history(seed, Some(defect)).err()?)))
 }
 
 #[test]
 fn what_is_broken_on_purpose_is_found_out() {
     let all = [
-        Defect::SyncsNothing,
-        Defect::AnswersBeforeTheSync,
-        Defect::ComesBackEmpty,
-        Defect::IgnoresPromises,
-        Defect::GrantsEveryVote,
-        Defect::AppliesBeforeCommit,
-        Defect::AcknowledgesGaps,
-        Defect::AcknowledgesUnstored,
-        Defect::RetriesWithoutTicket,
-        Defect::ConfirmsAlone,
-        Defect::ReadsUnconfirmed,
-        Defect::LeasesAreNotWaitedFor,
+        RaftDefect::SyncsNothing,
+        RaftDefect::AnswersBeforeTheSync,
+        RaftDefect::ComesBackEmpty,
+        RaftDefect::IgnoresPromises,
+        RaftDefect::GrantsEveryVote,
+        RaftDefect::AppliesBeforeCommit,
+        RaftDefect::AcknowledgesGaps,
+        RaftDefect::AcknowledgesUnstored,
+        RaftDefect::RetriesWithoutTicket,
+        RaftDefect::ConfirmsAlone,
+        RaftDefect::ReadsUnconfirmed,
+        RaftDefect::LeasesAreNotWaitedFor,
     ];
     let mut hidden = Vec::new();
     for (defect, found) in all

@@ -1,12 +1,12 @@
 //! Network between the members: each direction of each pair can be cut. Calls and
 //! responses are lost, delayed, duplicated and reordered.
 
-use super::defect::{self, Defect};
+use super::defect::{self, RaftDefect};
 use super::leases;
-use super::runtime::{Members, Process};
+use super::runtime::{Members, SimulatedProcess};
 use crate::member::MemberId;
 use crate::raft::Engine;
-use crate::raft::transport::{CallError, Transport};
+use crate::raft::transport::{CallError, MemberTransport};
 use crate::role::leases::Grants;
 use lab::Random;
 use openraft_rt::AsyncRuntime;
@@ -32,26 +32,26 @@ pub struct Weather {
 
 /// A running process of a host.
 #[derive(Clone)]
-pub struct Running {
+pub struct RunningProcess {
     pub engine: Engine<Members>,
-    pub process: Process,
+    pub process: SimulatedProcess,
     pub grants: Arc<Grants<Members>>,
 }
 
-struct Inner {
+struct SimulatedNetworkState {
     random: Random,
     weather: Weather,
     cut: [[bool; MEMBERS]; MEMBERS],
-    running: [Option<Running>; MEMBERS],
+    running: [Option<RunningProcess>; MEMBERS],
 }
 
 /// The network.
 #[derive(Clone)]
-pub struct Network(Arc<Mutex<Inner>>);
+pub struct RaftSimulatedNetwork(Arc<Mutex<SimulatedNetworkState>>);
 
-impl Network {
-    pub fn new(random: Random, weather: Weather) -> Network {
-        Network(Arc::new(Mutex::new(Inner {
+impl RaftSimulatedNetwork {
+    pub fn new(random: Random, weather: Weather) -> RaftSimulatedNetwork {
+        RaftSimulatedNetwork(Arc::new(Mutex::new(SimulatedNetworkState {
             random,
             weather,
             cut: Default::default(),
@@ -59,7 +59,7 @@ impl Network {
         })))
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn inner(&self) -> MutexGuard<'_, SimulatedNetworkState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -68,12 +68,12 @@ impl Network {
     }
 
     /// Sets the process that runs on a host.
-    pub fn set_running(&self, place: usize, running: Option<Running>) {
+    pub fn set_running(&self, place: usize, running: Option<RunningProcess>) {
         let before = std::mem::replace(&mut self.inner().running[place], running);
         drop(before);
     }
 
-    pub fn running(&self, place: usize) -> Option<Running> {
+    pub fn running(&self, place: usize) -> Option<RunningProcess> {
         self.inner().running[place].clone()
     }
 
@@ -128,22 +128,22 @@ impl Network {
 
 /// Transport of a member to the others.
 #[derive(Clone)]
-pub struct Link {
+pub struct SimulatedTransport {
     pub place: usize,
-    pub network: Network,
-    pub defect: Option<Defect>,
+    pub network: RaftSimulatedNetwork,
+    pub defect: Option<RaftDefect>,
 }
 
-type Answer = tokio::sync::mpsc::UnboundedSender<Vec<u8>>;
+type ResponseSender = tokio::sync::mpsc::UnboundedSender<Vec<u8>>;
 
-impl Link {
+impl SimulatedTransport {
     /// Carries one copy of a call, outside of any process.
-    fn carry(&self, to: usize, bytes: Vec<u8>, answer: Answer) {
+    fn carry(&self, to: usize, bytes: Vec<u8>, answer: ResponseSender) {
         let Some(way) = self.network.way(self.place, to) else {
             return;
         };
         let (network, from, broken) = (self.network.clone(), self.place, self.defect);
-        Process::of_nobody(async move {
+        SimulatedProcess::of_nobody(async move {
             Members::sleep(way).await;
             let Some(running) = network.running(to) else {
                 return;
@@ -165,7 +165,7 @@ impl Link {
                 };
                 drop(running);
                 if let Some(way) = back.way(to, from) {
-                    Process::of_nobody(async move {
+                    SimulatedProcess::of_nobody(async move {
                         Members::sleep(way).await;
                         let _ = answer.send(said);
                     });
@@ -175,7 +175,7 @@ impl Link {
     }
 }
 
-impl Transport for Link {
+impl MemberTransport for SimulatedTransport {
     async fn call(
         &self,
         to: MemberId,

@@ -3,7 +3,7 @@
 use crate::member::MemberId;
 use crate::member::digest;
 use crate::raft::RaftStatus;
-use crate::state::State;
+use crate::state::ClusterState;
 use std::collections::BTreeMap;
 
 /// Observations of the history.
@@ -32,31 +32,31 @@ impl Observer {
         let first = *self.leaders.entry(standing.term).or_insert(member);
         if first != member {
             let term = standing.term;
-            self.say(format!("{first} and {member} both led in term {term}"));
+            self.report_violation(format!("{first} and {member} both led in term {term}"));
         }
     }
 
     /// Records the state that a member has applied.
-    pub fn has(&mut self, member: MemberId, state: &State) {
+    pub fn has(&mut self, member: MemberId, state: &ClusterState) {
         let before = self.applied.insert(member, state.applied);
         if before == Some(state.applied) {
             return;
         }
         if before.is_some_and(|before| before > state.applied) {
-            self.say(format!("{member} went back to {} commands", state.applied));
+            self.report_violation(format!("{member} went back to {} commands", state.applied));
         }
         let seen = digest(&state.encode());
         let (first, whose) = *(self.states).entry(state.applied).or_insert((seen, member));
         if first != seen {
             let count = state.applied;
-            self.say(format!(
+            self.report_violation(format!(
                 "after {count} commands {member} has another state than {whose} had"
             ));
         }
     }
 
     /// Something must not be.
-    pub fn say(&mut self, what: String) {
+    pub fn report_violation(&mut self, what: String) {
         self.wrong.get_or_insert(what);
     }
 }

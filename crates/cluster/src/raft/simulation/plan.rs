@@ -1,8 +1,8 @@
 //! Events of a history: drawn from its seed, then healed, then calm.
 
-use super::defect::Defect;
+use super::defect::RaftDefect;
 use super::network::Weather;
-use crate::member::Kind;
+use crate::member::MemberKind;
 use lab::Random;
 use std::time::Duration;
 
@@ -65,9 +65,9 @@ pub enum Disturbance {
 
 /// Plan of a history before it runs.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct SimulationPlan {
     /// Kinds of the initial members.
-    pub kinds: Vec<Kind>,
+    pub kinds: Vec<MemberKind>,
     pub weather: Weather,
     /// Disturbances, each with its delay after the one before.
     pub steps: Vec<(Duration, Disturbance)>,
@@ -82,10 +82,10 @@ pub struct Plan {
     pub snapshot_entries: u64,
 }
 
-pub fn draw(random: &mut Random) -> Plan {
+pub fn draw(random: &mut Random) -> SimulationPlan {
     let nodes = random.pick(&[2, 2, 2, 2, 2, 4]);
-    let mut kinds = vec![Kind::Node; nodes];
-    kinds.push(Kind::Arbiter);
+    let mut kinds = vec![MemberKind::Node; nodes];
+    kinds.push(MemberKind::Arbiter);
     let weather = Weather {
         delay_us: random.pick(&[100, 300, 2_000]),
         jitter_us: random.pick(&[100, 1_000, 8_000]),
@@ -108,7 +108,7 @@ pub fn draw(random: &mut Random) -> Plan {
             (later, what)
         })
         .collect();
-    Plan {
+    SimulationPlan {
         kinds,
         weather,
         steps,
@@ -122,7 +122,7 @@ pub fn draw(random: &mut Random) -> Plan {
 
 /// Returns a plan that can expose a defect: some defects show only if few things
 /// happen, in one order. Times and targets are still random.
-pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
+pub fn provoke(random: &mut Random, defect: RaftDefect) -> SimulationPlan {
     let mut plan = draw(random);
     let mut nodes = 2;
     let mut steps = Vec::new();
@@ -131,7 +131,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
         steps.push((later, what));
     };
     match defect {
-        Defect::GrantsEveryVote => {
+        RaftDefect::GrantsEveryVote => {
             // The member that is behind is left with the arbiter, and must become leader.
             for node in [0, 1] {
                 then(100, 400, Disturbance::Partition(1 << node));
@@ -139,7 +139,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
                 then(900, 1_500, Disturbance::Heal);
             }
         }
-        Defect::IgnoresPromises => {
+        RaftDefect::IgnoresPromises => {
             // The arbiter is behind, one node is replaced by its copy, and the other one is
             // away.
             for one in [0, 1, 0] {
@@ -151,7 +151,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
                 then(2_400, 2_800, Disturbance::Heal);
             }
         }
-        Defect::AppliesBeforeCommit => {
+        RaftDefect::AppliesBeforeCommit => {
             // A follower stays with a leader that has no majority.
             nodes = 4;
             for _ in 0..2 {
@@ -159,13 +159,13 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
                 then(900, 1_500, Disturbance::Heal);
             }
         }
-        Defect::ConfirmsAlone => {
+        RaftDefect::ConfirmsAlone => {
             // Longer than clients wait for a response of the isolated leader.
             then(100, 400, Disturbance::LeaderInMinority);
             then(3_000, 4_000, Disturbance::Heal);
             plan.readers = 2;
         }
-        Defect::AcknowledgesUnstored => {
+        RaftDefect::AcknowledgesUnstored => {
             // One node leads with the other one alone, whose disk is full; then the other one
             // has the arbiter alone.
             for one in [0, 1, 0] {
@@ -176,7 +176,7 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
                 then(2_400, 2_800, Disturbance::Heal);
             }
         }
-        Defect::LeasesAreNotWaitedFor => {
+        RaftDefect::LeasesAreNotWaitedFor => {
             // Another leader is elected long before a lease expires.
             for _ in 0..3 {
                 then(900, 1_300, Disturbance::KillLeader(1_200));
@@ -187,8 +187,8 @@ pub fn provoke(random: &mut Random, defect: Defect) -> Plan {
         _ => return plan,
     }
     plan.steps = steps;
-    plan.kinds = vec![Kind::Node; nodes];
-    plan.kinds.push(Kind::Arbiter);
+    plan.kinds = vec![MemberKind::Node; nodes];
+    plan.kinds.push(MemberKind::Arbiter);
     plan
 }
 

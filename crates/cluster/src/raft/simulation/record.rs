@@ -1,7 +1,7 @@
 //! Requests of clients with their results, and the single copy that they must match.
 
 use super::linear::{self, Model, Operation};
-use crate::command::{Answer, Refusal};
+use crate::command::{CommandRefusal, CommandResult};
 use std::collections::BTreeMap;
 
 /// Key that clients read and write: a lease by name, or the versions.
@@ -48,15 +48,19 @@ pub enum Observed {
 
 impl Observed {
     /// Converts the state's result.
-    pub fn of(answer: Answer) -> Observed {
+    pub fn of(answer: CommandResult) -> Observed {
         match answer {
-            Answer::Done => Observed::Done,
-            Answer::Lease(epoch) => Observed::Given(epoch.0),
-            Answer::Version(version) => Observed::Given(version.0),
-            Answer::Refused(Refusal::Held { holder }) => Observed::Held(holder.0),
-            Answer::Refused(Refusal::OldEpoch | Refusal::NoVersion) => Observed::Old,
-            Answer::Refused(Refusal::Busy { version, .. }) => Observed::Busy(version.0),
-            Answer::Refused(Refusal::Unfit) => Observed::Unfit,
+            CommandResult::Done => Observed::Done,
+            CommandResult::Lease(epoch) => Observed::Given(epoch.0),
+            CommandResult::Version(version) => Observed::Given(version.0),
+            CommandResult::Refused(CommandRefusal::Held { holder }) => Observed::Held(holder.0),
+            CommandResult::Refused(CommandRefusal::OldEpoch | CommandRefusal::NoVersion) => {
+                Observed::Old
+            }
+            CommandResult::Refused(CommandRefusal::Busy { version, .. }) => {
+                Observed::Busy(version.0)
+            }
+            CommandResult::Refused(CommandRefusal::Unfit) => Observed::Unfit,
             other => Observed::Nonsense(format!("{other:?}")),
         }
     }

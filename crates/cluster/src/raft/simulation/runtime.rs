@@ -19,26 +19,26 @@ use std::time::Duration;
 
 thread_local! {
     /// Process whose task is polled.
-    static CURRENT: RefCell<Option<Process>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<SimulatedProcess>> = const { RefCell::new(None) };
 }
 
 #[derive(Default)]
-struct Inner {
+struct ProcessState {
     /// Number of reasons for which the process is suspended.
     stands_still: u32,
     dead: bool,
     wakers: Vec<Waker>,
-    tasks: Vec<Weak<dyn Slot>>,
+    tasks: Vec<Weak<dyn TaskSlot>>,
     /// Panic messages of its tasks.
     panics: Vec<String>,
 }
 
 /// A process.
 #[derive(Clone, Default)]
-pub struct Process(Arc<Mutex<Inner>>);
+pub struct SimulatedProcess(Arc<Mutex<ProcessState>>);
 
-impl Process {
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+impl SimulatedProcess {
+    fn inner(&self) -> std::sync::MutexGuard<'_, ProcessState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -66,7 +66,7 @@ impl Process {
     pub fn stand_still(&self, long: Duration) {
         self.inner().stands_still += 1;
         let process = self.clone();
-        Process::of_nobody(async move {
+        SimulatedProcess::of_nobody(async move {
             Members::sleep(long).await;
             let wakers = {
                 let mut inner = process.inner();
@@ -101,10 +101,10 @@ impl Process {
 }
 
 /// Guard: while it exists, new tasks belong to this process.
-struct Entered(Option<Process>);
+struct Entered(Option<SimulatedProcess>);
 
 impl Entered {
-    fn new(process: Option<Process>) -> Entered {
+    fn new(process: Option<SimulatedProcess>) -> Entered {
         Entered(CURRENT.with(|current| current.replace(process)))
     }
 }
@@ -115,13 +115,13 @@ impl Drop for Entered {
     }
 }
 
-trait Slot: Send + Sync {
+trait TaskSlot: Send + Sync {
     fn clear(&self);
 }
 
-struct Held<F>(Mutex<Option<Pin<Box<F>>>>);
+struct TaskFuture<F>(Mutex<Option<Pin<Box<F>>>>);
 
-impl<F: Future + Send> Slot for Held<F> {
+impl<F: Future + Send> TaskSlot for TaskFuture<F> {
     fn clear(&self) {
         let future = (self.0.lock().unwrap_or_else(PoisonError::into_inner)).take();
         drop(future);
@@ -130,8 +130,8 @@ impl<F: Future + Send> Slot for Held<F> {
 
 /// A task of a process.
 struct Gate<F> {
-    process: Process,
-    future: Arc<Held<F>>,
+    process: SimulatedProcess,
+    future: Arc<TaskFuture<F>>,
 }
 
 impl<F: Future + Send> Future for Gate<F> {
@@ -186,8 +186,8 @@ impl AsyncRuntime for Members {
         let Some(process) = CURRENT.with(|current| current.borrow().clone()) else {
             return SimRuntime::spawn(future);
         };
-        let future = Arc::new(Held(Mutex::new(Some(Box::pin(future)))));
-        let slot: Weak<dyn Slot> = Arc::downgrade(&(future.clone() as Arc<dyn Slot>));
+        let future = Arc::new(TaskFuture(Mutex::new(Some(Box::pin(future)))));
+        let slot: Weak<dyn TaskSlot> = Arc::downgrade(&(future.clone() as Arc<dyn TaskSlot>));
         {
             let mut inner = process.inner();
             // Those that have ended need not be remembered.

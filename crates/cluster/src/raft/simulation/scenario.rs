@@ -2,12 +2,12 @@
 
 use super::host::now;
 use super::network::Weather;
-use super::plan::Plan;
+use super::plan::SimulationPlan;
 use super::record::Fate;
 use super::runtime::Members;
-use super::world::World;
-use crate::command::{Answer, Body};
-use crate::member::Kind;
+use super::world::RaftSimulation;
+use crate::command::{CommandBody, CommandResult};
+use crate::member::MemberKind;
 use crate::raft::forgery::{self, Knowledge};
 use lab::{Random, setting};
 use openraft_rt::AsyncRuntime;
@@ -29,9 +29,9 @@ const A: usize = 0;
 const B: usize = 1;
 const ARBITER: usize = 2;
 
-fn pair(seed: u64) -> World {
-    let plan = Plan {
-        kinds: vec![Kind::Node, Kind::Node, Kind::Arbiter],
+fn pair(seed: u64) -> RaftSimulation {
+    let plan = SimulationPlan {
+        kinds: vec![MemberKind::Node, MemberKind::Node, MemberKind::Arbiter],
         weather: Weather {
             delay_us: 200,
             jitter_us: 2_000,
@@ -47,19 +47,19 @@ fn pair(seed: u64) -> World {
         think_ms: 0,
         snapshot_entries: 40,
     };
-    World::new(plan, Random::new(seed), None, false)
+    RaftSimulation::new(plan, Random::new(seed), None, false)
 }
 
 /// Writes an event through this member until it is acknowledged.
-async fn told(world: &World, place: usize, words: &str) -> Result<(), String> {
+async fn told(world: &RaftSimulation, place: usize, words: &str) -> Result<(), String> {
     let engine = world.engine(place).ok_or("nobody is there")?;
-    let body = Body::Event {
+    let body = CommandBody::Event {
         words: words.to_owned(),
     };
     let process = &world.hosts[place].process;
     let asked = process.spawn(async move { engine.propose(body).await });
     match asked.await {
-        Ok(Ok(Answer::Done)) => {
+        Ok(Ok(CommandResult::Done)) => {
             let mut record = lock(&world.common.record);
             record.words.insert(words.to_owned(), Fate::Acknowledged);
             Ok(())
@@ -68,20 +68,20 @@ async fn told(world: &World, place: usize, words: &str) -> Result<(), String> {
     }
 }
 
-fn knows(world: &World, place: usize, words: &str) -> bool {
+fn knows(world: &RaftSimulation, place: usize, words: &str) -> bool {
     let engine = world.engine(place);
     engine.is_some_and(|engine| engine.state().events().any(|event| event.words == words))
 }
 
-fn leads(world: &World, place: usize) -> bool {
+fn leads(world: &RaftSimulation, place: usize) -> bool {
     let engine = world.engine(place);
-    engine.is_some_and(|engine| engine.standing().leading)
+    engine.is_some_and(|engine| engine.raft_status().leading)
 }
 
 async fn until(
-    world: &mut World,
+    world: &mut RaftSimulation,
     what: &str,
-    holds: impl Fn(&World) -> bool,
+    holds: impl Fn(&RaftSimulation) -> bool,
 ) -> Result<(), String> {
     for _ in 0..PATIENCE.as_millis() / LOOK.as_millis() {
         if holds(world) {
@@ -93,7 +93,7 @@ async fn until(
 }
 
 /// A commits with the arbiter and dies, while B is behind.
-async fn only_the_arbiter_has_it(mut world: World) -> Result<(), String> {
+async fn only_the_arbiter_has_it(mut world: RaftSimulation) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
     told(&world, A, "all have this").await?;
@@ -129,7 +129,10 @@ fn what_only_the_arbiter_has_reaches_b_which_then_leads() {
 
 /// An attacker has the arbiter's keys and sends arbitrary messages while the arbiter
 /// and both nodes run. None has an effect, and the nodes continue.
-async fn keys_of_the_arbiter_are_stolen(mut world: World, seed: u64) -> Result<(), String> {
+async fn keys_of_the_arbiter_are_stolen(
+    mut world: RaftSimulation,
+    seed: u64,
+) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
     until(&mut world, "signatures are required", |world| {
@@ -148,7 +151,7 @@ async fn keys_of_the_arbiter_are_stolen(mut world: World, seed: u64) -> Result<(
         }
         let victim = random.pick(&[A, B]);
         let engine = world.engine(victim).ok_or("a node is away")?;
-        let standing = engine.standing();
+        let standing = engine.raft_status();
         let last = standing.log.last.unwrap_or(0);
         let known = Knowledge {
             term: standing.term,
@@ -195,7 +198,7 @@ enum Lost {
 
 const LOSSES: [Lost; 3] = [Lost::Store, Lost::Rollback, Lost::Promise];
 
-fn lose(world: &mut World, place: usize, what: Lost) {
+fn lose(world: &mut RaftSimulation, place: usize, what: Lost) {
     world.lose(place, 10, |host| match what {
         Lost::Store => host.lose_store(),
         Lost::Rollback => host.roll_back(),
@@ -206,7 +209,11 @@ fn lose(world: &mut World, place: usize, what: Lost) {
 /// A and another member acknowledge entries that the third one lacks. A is away, and
 /// the other one loses its files: there is no leader until A is back, and nothing is
 /// lost.
-async fn acknowledged_and_lost(mut world: World, other: usize, what: Lost) -> Result<(), String> {
+async fn acknowledged_and_lost(
+    mut world: RaftSimulation,
+    other: usize,
+    what: Lost,
+) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
     let third = B + ARBITER - other;
@@ -239,7 +246,7 @@ fn who_lost_what_it_acknowledged_helps_nobody_to_lead() {
 
 /// Each member loses its files in turn while the others run, and becomes a voter again.
 /// At last none of the original disks is left.
-async fn one_after_the_other(mut world: World) -> Result<(), String> {
+async fn one_after_the_other(mut world: RaftSimulation) -> Result<(), String> {
     world.found().await?;
     for (round, what) in LOSSES.into_iter().enumerate() {
         for place in [B, A, ARBITER] {
@@ -251,7 +258,7 @@ async fn one_after_the_other(mut world: World) -> Result<(), String> {
             lose(&mut world, place, what);
             until(&mut world, "it is a voter again", |world| {
                 let engine = world.engine(place);
-                engine.is_some_and(|engine| engine.standing().lost.is_none())
+                engine.is_some_and(|engine| engine.raft_status().lost.is_none())
                     && !world.hosts[place].lost
             })
             .await?;
@@ -267,7 +274,7 @@ fn all_lose_their_stores_one_after_the_other_and_nothing_is_lost() {
 }
 
 /// The requests of a rejoining arbiter to the leader are lost.
-async fn question_of_a_lost_member_is_lost(mut world: World) -> Result<(), String> {
+async fn question_of_a_lost_member_is_lost(mut world: RaftSimulation) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
     world.common.network.set_cut(ARBITER, A, true);
@@ -285,14 +292,14 @@ fn a_member_that_lost_its_store_asks_again_when_its_question_is_lost() {
 
 /// A removes the arbiter, and B becomes leader before the arbiter knows of that: B
 /// sends no entries to it.
-async fn another_one_leads_after_the_removal(mut world: World) -> Result<(), String> {
+async fn another_one_leads_after_the_removal(mut world: RaftSimulation) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
     lose(&mut world, ARBITER, Lost::Store);
     until(&mut world, "A has removed the arbiter", |world| {
         let engine = world.engine(A);
         let arbiter = world.hosts[ARBITER].id();
-        engine.is_some_and(|engine| !engine.standing().voters.contains(&arbiter))
+        engine.is_some_and(|engine| !engine.raft_status().voters.contains(&arbiter))
     })
     .await?;
     world.common.network.partition(1 << ARBITER);
@@ -315,7 +322,7 @@ fn a_member_that_was_removed_finds_the_leader_that_came_after() {
     each_seed(another_one_leads_after_the_removal);
 }
 
-async fn is_a_voter_again(world: &mut World) -> Result<(), String> {
+async fn is_a_voter_again(world: &mut RaftSimulation) -> Result<(), String> {
     until(world, "the arbiter is a voter again", |world| {
         !world.hosts[ARBITER].lost
     })
@@ -323,7 +330,7 @@ async fn is_a_voter_again(world: &mut World) -> Result<(), String> {
 }
 
 /// Makes responses take from 100 to 400 ms.
-fn slow_ways(world: &World) {
+fn slow_ways(world: &RaftSimulation) {
     world.common.network.set_weather(|weather| {
         weather.delay_us = 50_000;
         weather.jitter_us = 150_000;
@@ -331,7 +338,7 @@ fn slow_ways(world: &World) {
 }
 
 /// A is lost while every response and every second sync is slow.
-async fn lost_in_a_storm(world: &mut World) -> Result<(), String> {
+async fn lost_in_a_storm(world: &mut RaftSimulation) -> Result<(), String> {
     world.found().await?;
     until(world, "A leads", |world| leads(world, A)).await?;
     told(world, A, "before").await?;
@@ -344,7 +351,7 @@ async fn lost_in_a_storm(world: &mut World) -> Result<(), String> {
 }
 
 /// In the first calm seconds after a storm a leader is elected and stays.
-async fn calm_after_a_storm(mut world: World) -> Result<(), String> {
+async fn calm_after_a_storm(mut world: RaftSimulation) -> Result<(), String> {
     let calm = world.weather();
     lost_in_a_storm(&mut world).await?;
     world.wait(Duration::from_secs(4)).await?;
@@ -358,7 +365,7 @@ async fn calm_after_a_storm(mut world: World) -> Result<(), String> {
     if took > SOON {
         return Err(format!("B leads after {took:?} of calm"));
     }
-    let term = |world: &World| world.engine(B).map(|engine| engine.standing().term);
+    let term = |world: &RaftSimulation| world.engine(B).map(|engine| engine.raft_status().term);
     let first = term(&world);
     for _ in 0..300 {
         world.wait(LOOK).await?;
@@ -370,7 +377,7 @@ async fn calm_after_a_storm(mut world: World) -> Result<(), String> {
 }
 
 /// A leader is elected at some time even during the storm.
-async fn leader_in_a_storm(mut world: World) -> Result<(), String> {
+async fn leader_in_a_storm(mut world: RaftSimulation) -> Result<(), String> {
     lost_in_a_storm(&mut world).await?;
     for _ in 0..4 {
         let found = until(&mut world, "B leads", |world| leads(world, B)).await;
@@ -382,7 +389,7 @@ async fn leader_in_a_storm(mut world: World) -> Result<(), String> {
 }
 
 /// With one node and a distant arbiter, reads are confirmed.
-async fn far_arbiter(mut world: World) -> Result<(), String> {
+async fn far_arbiter(mut world: RaftSimulation) -> Result<(), String> {
     world.found().await?;
     until(&mut world, "A leads", |world| leads(world, A)).await?;
     world.common.network.set_weather(|weather| {
@@ -403,13 +410,13 @@ async fn far_arbiter(mut world: World) -> Result<(), String> {
     Ok(())
 }
 
-fn each_seed<F: Future<Output = Result<(), String>>>(scenario: impl Fn(World) -> F) {
+fn each_seed<F: Future<Output = Result<(), String>>>(scenario: impl Fn(RaftSimulation) -> F) {
     each_of(0..setting("CLUSTER_SCENARIOS").unwrap_or(SEEDS), scenario);
 }
 
 fn each_of<F: Future<Output = Result<(), String>>>(
     seeds: std::ops::Range<u64>,
-    scenario: impl Fn(World) -> F,
+    scenario: impl Fn(RaftSimulation) -> F,
 ) {
     let mut failed = Vec::new();
     for seed in seeds {

@@ -2,17 +2,17 @@
 //! members, and everything is healed. Then it is calm, and all members must agree.
 
 use super::client::{Client, read};
-use super::defect::Defect;
-use super::host::{Common, Host, now};
+use super::defect::RaftDefect;
+use super::host::{Common, RaftHost, now};
 use super::leases::Table;
 use super::linear::Operation;
-use super::network::{MEMBERS, Network, Weather};
+use super::network::{MEMBERS, RaftSimulatedNetwork, Weather};
 use super::observer::Observer;
-use super::plan::{Disturbance, Plan};
+use super::plan::{Disturbance, SimulationPlan};
 use super::record::{Fate, Key, Observed, Op, Record};
-use super::runtime::{Members, Process};
-use crate::command::{Body, Invitation};
-use crate::member::{Digest, Kind, MemberId};
+use super::runtime::{Members, SimulatedProcess};
+use crate::command::{CommandBody, Invitation};
+use crate::member::{Digest, MemberId, MemberKind};
 use crate::raft::Engine;
 use lab::Random;
 use openraft_rt::AsyncRuntime;
@@ -30,10 +30,10 @@ const TRIES: usize = 50;
 const WORLD: usize = 99;
 
 /// A history.
-pub struct World {
-    plan: Plan,
+pub struct RaftSimulation {
+    plan: SimulationPlan,
     random: Random,
-    pub(super) hosts: Vec<Host>,
+    pub(super) hosts: Vec<RaftHost>,
     pub(super) common: Arc<Common>,
     /// Hosts to restart, with the time of the restart.
     begins: Vec<(u64, usize)>,
@@ -41,17 +41,22 @@ pub struct World {
     empties: Vec<(u64, usize)>,
 }
 
-impl World {
-    pub fn new(plan: Plan, mut random: Random, defect: Option<Defect>, traced: bool) -> World {
-        let network = Network::new(random.fork(), plan.weather);
+impl RaftSimulation {
+    pub fn new(
+        plan: SimulationPlan,
+        mut random: Random,
+        defect: Option<RaftDefect>,
+        traced: bool,
+    ) -> RaftSimulation {
+        let network = RaftSimulatedNetwork::new(random.fork(), plan.weather);
         let nodes = (1..)
             .zip(&plan.kinds)
-            .filter(|(_, kind)| **kind == Kind::Node);
+            .filter(|(_, kind)| **kind == MemberKind::Node);
         let nodes = nodes.map(|(id, _)| MemberId(id)).collect();
         let hosts = (plan.kinds.iter().copied().enumerate())
-            .map(|host| Host::new(host, &nodes, &mut random, plan.snapshot_entries))
+            .map(|host| RaftHost::new(host, &nodes, &mut random, plan.snapshot_entries))
             .collect();
-        World {
+        RaftSimulation {
             plan,
             random,
             hosts,
@@ -81,13 +86,13 @@ impl World {
 
     /// Runs the whole history. Returns the violation, if any.
     pub async fn run(mut self) -> Result<(), String> {
-        if self.common.defect == Some(Defect::SyncsNothing) {
+        if self.common.defect == Some(RaftDefect::SyncsNothing) {
             for host in &self.hosts {
                 host.disk.lie();
                 host.promise.lie();
             }
         }
-        if self.common.defect == Some(Defect::AnswersBeforeTheSync) {
+        if self.common.defect == Some(RaftDefect::AnswersBeforeTheSync) {
             for host in &self.hosts {
                 host.disk.lose_last_sync();
                 host.promise.lose_last_sync();
@@ -139,12 +144,12 @@ impl World {
         let host = &self.hosts[place];
         let (id, member) = (host.id(), host.member());
         let token = Digest([100 + place as u8; 32]);
-        let invite = Body::Invite(Invitation {
+        let invite = CommandBody::Invite(Invitation {
             token,
             kind: host.kind,
             valid_ms: 60_000,
         });
-        let admit = Body::Admit { token, member };
+        let admit = CommandBody::Admit { token, member };
         let engine = self.engine(by).ok_or("who is to be asked is not there")?;
         let asked = self.hosts[by].process.spawn(async move {
             engine.propose(invite).await.map_err(|it| it.to_string())?;
@@ -158,7 +163,11 @@ impl World {
     }
 
     fn clients(&mut self) -> Vec<<Members as AsyncRuntime>::JoinHandle<()>> {
-        let nodes = self.plan.kinds.iter().filter(|kind| **kind == Kind::Node);
+        let nodes = self
+            .plan
+            .kinds
+            .iter()
+            .filter(|kind| **kind == MemberKind::Node);
         let nodes = nodes.count() as u64;
         (0..self.plan.clients + self.plan.readers)
             .map(|number| {
@@ -172,7 +181,7 @@ impl World {
                     only_reads: number >= self.plan.clients,
                     seen: Default::default(),
                 };
-                Process::of_nobody(client.run())
+                SimulatedProcess::of_nobody(client.run())
             })
             .collect()
     }
@@ -184,7 +193,7 @@ impl World {
     fn leader(&self) -> Option<usize> {
         (0..self.hosts.len()).find(|place| {
             let engine = self.engine(*place);
-            engine.is_some_and(|engine| engine.standing().leading)
+            engine.is_some_and(|engine| engine.raft_status().leading)
         })
     }
 
@@ -192,7 +201,7 @@ impl World {
     pub(super) async fn wait(&mut self, long: Duration) -> Result<(), String> {
         let until = now() + long.as_nanos() as u64;
         loop {
-            self.look()?;
+            self.check_members()?;
             let common = self.common.clone();
             let due = |(at, _): &(u64, usize)| *at <= now();
             while let Some(next) = self.begins.iter().position(due) {
@@ -212,7 +221,7 @@ impl World {
     }
 
     /// Checks all members. Restarts one whose disk failed, as its supervisor would.
-    fn look(&mut self) -> Result<(), String> {
+    fn check_members(&mut self) -> Result<(), String> {
         let common = self.common.clone();
         for host in &mut self.hosts {
             if let Some(what) = host.panicked() {
@@ -221,7 +230,7 @@ impl World {
             let Some(running) = common.network.running(host.place) else {
                 continue;
             };
-            let standing = running.engine.standing();
+            let standing = running.engine.raft_status();
             lock(&common.observer).stands(host.id(), &standing);
             host.lost &= standing.lost.is_some();
             if let Some(why) = host.halted(&common) {
@@ -299,9 +308,9 @@ impl World {
                 let host = &mut self.hosts[place];
                 host.backup = host.disk.backup();
             }
-            Disturbance::LoseStore(place, long) => self.lose(place, long, Host::lose_store),
-            Disturbance::RollBack(place, long) => self.lose(place, long, Host::roll_back),
-            Disturbance::LosePromise(place, long) => self.lose(place, long, Host::lose_promise),
+            Disturbance::LoseStore(place, long) => self.lose(place, long, RaftHost::lose_store),
+            Disturbance::RollBack(place, long) => self.lose(place, long, RaftHost::roll_back),
+            Disturbance::LosePromise(place, long) => self.lose(place, long, RaftHost::lose_promise),
             Disturbance::HandOver => self.hand_over(),
             Disturbance::ReplaceArbiter => self.replace_arbiter().await?,
         }
@@ -335,7 +344,7 @@ impl World {
 
     /// Kills the process and changes its files. Does nothing while another member lacks
     /// its log: with two of three lost no majority could decide.
-    pub(super) fn lose(&mut self, place: usize, long_ms: u64, change: impl Fn(&Host)) {
+    pub(super) fn lose(&mut self, place: usize, long_ms: u64, change: impl Fn(&RaftHost)) {
         let several = self.hosts.iter().any(|host| host.lost || host.gone);
         if several || self.common.network.running(place).is_none() {
             return;
@@ -378,10 +387,13 @@ impl World {
             self.hosts[old].cut_power(&common);
         }
         self.hosts[old].gone = true;
-        let (interval, kind) = (self.plan.snapshot_entries, Kind::Arbiter);
-        let nodes = self.hosts.iter().filter(|host| host.kind == Kind::Node);
-        let nodes = nodes.map(Host::id).collect();
-        let host = Host::new((new, kind), &nodes, &mut self.random, interval);
+        let (interval, kind) = (self.plan.snapshot_entries, MemberKind::Arbiter);
+        let nodes = self
+            .hosts
+            .iter()
+            .filter(|host| host.kind == MemberKind::Node);
+        let nodes = nodes.map(RaftHost::id).collect();
+        let host = RaftHost::new((new, kind), &nodes, &mut self.random, interval);
         self.hosts.push(host);
         self.hosts[new].start(&common).await?;
         let gone = self.hosts[old].id();
@@ -406,7 +418,7 @@ impl World {
         let engine = self.engine(0).ok_or("who is to be asked is not there")?;
         let asked = self.hosts[0].process.spawn(async move {
             engine.drop(gone).await.map_err(|it| it.to_string())?;
-            let remove = Body::Remove { member: gone };
+            let remove = CommandBody::Remove { member: gone };
             let removed = engine.propose(remove).await;
             removed.map(drop).map_err(|error| error.to_string())
         });
@@ -467,14 +479,14 @@ impl World {
             let Some(engine) = self.engine(host.place) else {
                 return Some(format!("{} is not there", host.id()));
             };
-            let standing = engine.standing();
+            let standing = engine.raft_status();
             if let Some(why) = standing.lost {
                 return Some(format!("{} does not vote: {why}", host.id()));
             }
             if standing.leader.is_none() {
                 return Some(format!("{} knows no leader", host.id()));
             }
-            if standing.leading && host.kind == Kind::Arbiter {
+            if standing.leading && host.kind == MemberKind::Arbiter {
                 return Some(format!("the arbiter {} leads", host.id()));
             }
             states.push((host.id(), standing.log.applied, engine.state()));

@@ -1,8 +1,8 @@
 //! Members that were away, and leaders that become silent.
 
 use super::bed::{Hub, Tested, event, found, memory, pair, told, until};
-use crate::command::{Answer, Body};
-use crate::member::{Digest, Kind, MemberId};
+use crate::command::{CommandBody, CommandResult};
+use crate::member::{Digest, MemberId, MemberKind};
 use crate::raft::Settings;
 use crate::raft::transport::MESSAGE_BYTES_MAX;
 use std::sync::atomic::Ordering;
@@ -21,19 +21,28 @@ fn settings() -> Settings {
 async fn put(engine: &Tested, byte: u8) -> Digest {
     let bytes = vec![byte; PIECE_BYTES];
     let digest = crate::member::digest(&bytes);
-    let answer = engine.propose(Body::Chunk { digest, bytes }).await.unwrap();
-    assert_eq!(answer, Answer::Done);
+    let answer = engine
+        .propose(CommandBody::Chunk { digest, bytes })
+        .await
+        .unwrap();
+    assert_eq!(answer, CommandResult::Done);
     digest
 }
 
 async fn three(hub: &Hub) -> [Tested; 3] {
-    let a = hub.start_with(1, Kind::Node, memory(), settings()).await;
-    let b = hub.start_with(2, Kind::Node, memory(), settings()).await;
-    let c = hub.start_with(3, Kind::Arbiter, memory(), settings()).await;
+    let a = hub
+        .start_with(1, MemberKind::Node, memory(), settings())
+        .await;
+    let b = hub
+        .start_with(2, MemberKind::Node, memory(), settings())
+        .await;
+    let c = hub
+        .start_with(3, MemberKind::Arbiter, memory(), settings())
+        .await;
     found(&[
-        (1, Kind::Node, a.clone()),
-        (2, Kind::Node, b.clone()),
-        (3, Kind::Arbiter, c.clone()),
+        (1, MemberKind::Node, a.clone()),
+        (2, MemberKind::Node, b.clone()),
+        (3, MemberKind::Arbiter, c.clone()),
     ])
     .await;
     [a, b, c]
@@ -105,9 +114,9 @@ async fn a_member_restarted_from_a_snapshot_has_the_same_state() {
     let hub = Hub::default();
     let store = memory();
     let a = hub
-        .start_with(1, Kind::Node, store.clone(), settings())
+        .start_with(1, MemberKind::Node, store.clone(), settings())
         .await;
-    found(&[(1, Kind::Node, a.clone())]).await;
+    found(&[(1, MemberKind::Node, a.clone())]).await;
     let piece = put(&a, 7).await;
     for number in 0..100 {
         a.propose(event(format!("number {number}"))).await.unwrap();
@@ -115,7 +124,7 @@ async fn a_member_restarted_from_a_snapshot_has_the_same_state() {
     until("there is a snapshot", || store.snapshot_meta().is_some()).await;
     let before = a.state();
     hub.kill(1).await;
-    let again = hub.start_with(1, Kind::Node, store, settings()).await;
+    let again = hub.start_with(1, MemberKind::Node, store, settings()).await;
     again.confirm().await.unwrap();
     assert_eq!(*again.state(), *before);
     assert!(again.chunk(piece).await.unwrap().is_some());
@@ -130,8 +139,8 @@ async fn after_a_silent_loss_the_node_leads_and_the_arbiter_never_did() {
     hub.cut(1, 2);
     hub.cut(1, 3);
     until("B leads", || {
-        assert!(!c.standing().leading);
-        b.standing().leading
+        assert!(!c.raft_status().leading);
+        b.raft_status().leading
     })
     .await;
     b.propose(event("after")).await.unwrap();
@@ -146,14 +155,14 @@ async fn after_a_silent_loss_too_the_arbiter_brings_a_node_up_and_hands_over() {
     a.propose(event("with the arbiter alone")).await.unwrap();
     hub.cut(1, 3);
     hub.switch_on(2, 3);
-    until("B leads", || b.standing().leading).await;
+    until("B leads", || b.raft_status().leading).await;
     assert_eq!(told(&b, "with the arbiter alone"), 1);
-    assert!(!c.standing().leading);
+    assert!(!c.raft_status().leading);
     // The entries that A alone has are removed when it returns.
     hub.mend();
     b.propose(event("after")).await.unwrap();
     until("A follows", || told(&a, "after") == 1).await;
-    assert_eq!(a.standing().leader, Some(MemberId(2)));
+    assert_eq!(a.raft_status().leader, Some(MemberId(2)));
 }
 
 #[tokio::test]
@@ -169,9 +178,9 @@ async fn an_arbiter_that_leads_takes_no_proposals_and_nothing_is_lost_by_it() {
     let (one, other) = tokio::join!(c.propose(event("of the arbiter")), b.propose(event("of B")));
     // The state decides what an arbiter may propose; this test only requires a result.
     one.unwrap();
-    assert_eq!(other.unwrap(), Answer::Done);
+    assert_eq!(other.unwrap(), CommandResult::Done);
     until("it is known here", || told(&b, "of B") == 1).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(told(&b, "before"), 1);
-    assert!(b.standing().leading);
+    assert!(b.raft_status().leading);
 }

@@ -1,8 +1,8 @@
 //! Engines in one process, with calls that tests cut, lose and count.
 
-use crate::command::{Answer, Body, Invitation};
-use crate::member::{Digest, Kind, Member, MemberId};
-use crate::raft::transport::{CallError, Transport};
+use crate::command::{CommandBody, CommandResult, Invitation};
+use crate::member::{ClusterMember, Digest, MemberId, MemberKind};
+use crate::raft::transport::{CallError, MemberTransport};
 use crate::raft::{Engine, Settings, test_keys};
 use crate::store::Store;
 use openraft_rt_tokio::TokioRuntime;
@@ -38,7 +38,7 @@ pub struct Way {
     hub: Hub,
 }
 
-impl Transport for Way {
+impl MemberTransport for Way {
     async fn call(
         &self,
         to: MemberId,
@@ -115,7 +115,7 @@ impl Hub {
     }
 
     /// Opens an engine and connects it to the others.
-    pub async fn start(&self, id: u64, kind: Kind, store: Store) -> Tested {
+    pub async fn start(&self, id: u64, kind: MemberKind, store: Store) -> Tested {
         let settings = Settings {
             // A loaded machine is not a failure.
             propose_limit: PATIENCE,
@@ -127,7 +127,7 @@ impl Hub {
     pub async fn start_with(
         &self,
         id: u64,
-        kind: Kind,
+        kind: MemberKind,
         store: Store,
         settings: Settings,
     ) -> Tested {
@@ -166,14 +166,14 @@ impl Hub {
     }
 }
 
-pub fn member(id: u64, kind: Kind) -> Member {
-    Member {
+pub fn member(id: u64, kind: MemberKind) -> ClusterMember {
+    ClusterMember {
         id: MemberId(id),
         name: format!("host{id}"),
         kind,
         addresses: vec![([127, 0, 0, 1], 7000).into()],
         certificate: test_keys::certificate(MemberId(id)),
-        sealing_key: (kind == Kind::Node).then(|| vec![id as u8; 32]),
+        sealing_key: (kind == MemberKind::Node).then(|| vec![id as u8; 32]),
         format: crate::command::FORMAT,
     }
 }
@@ -192,50 +192,50 @@ pub async fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 /// Founds a cluster with the first of these engines and adds the others.
-pub async fn found(engines: &[(u64, Kind, Tested)]) {
+pub async fn found(engines: &[(u64, MemberKind, Tested)]) {
     let (id, kind, first) = &engines[0];
     let answer = first
         .found("test".into(), member(*id, *kind), vec![1, 2, 3])
         .await
         .unwrap();
-    assert_eq!(answer, Answer::Done);
+    assert_eq!(answer, CommandResult::Done);
     for (id, kind, _) in &engines[1..] {
         admit(first, *id, *kind).await;
         first.add(MemberId(*id)).await.unwrap();
     }
 }
 
-pub async fn admit(first: &Tested, id: u64, kind: Kind) {
+pub async fn admit(first: &Tested, id: u64, kind: MemberKind) {
     let token = Digest([100 + id as u8; 32]);
-    let invite = Body::Invite(Invitation {
+    let invite = CommandBody::Invite(Invitation {
         token,
         kind,
         valid_ms: 60_000,
     });
-    assert_eq!(first.propose(invite).await.unwrap(), Answer::Done);
-    let admit = Body::Admit {
+    assert_eq!(first.propose(invite).await.unwrap(), CommandResult::Done);
+    let admit = CommandBody::Admit {
         token,
         member: member(id, kind),
     };
-    assert_eq!(first.propose(admit).await.unwrap(), Answer::Done);
+    assert_eq!(first.propose(admit).await.unwrap(), CommandResult::Done);
 }
 
 /// Two nodes and an arbiter, in memory, of which the first leads.
 pub async fn pair(hub: &Hub) -> [Tested; 3] {
-    let a = hub.start(1, Kind::Node, memory()).await;
-    let b = hub.start(2, Kind::Node, memory()).await;
-    let c = hub.start(3, Kind::Arbiter, memory()).await;
+    let a = hub.start(1, MemberKind::Node, memory()).await;
+    let b = hub.start(2, MemberKind::Node, memory()).await;
+    let c = hub.start(3, MemberKind::Arbiter, memory()).await;
     found(&[
-        (1, Kind::Node, a.clone()),
-        (2, Kind::Node, b.clone()),
-        (3, Kind::Arbiter, c.clone()),
+        (1, MemberKind::Node, a.clone()),
+        (2, MemberKind::Node, b.clone()),
+        (3, MemberKind::Arbiter, c.clone()),
     ])
     .await;
     [a, b, c]
 }
 
-pub fn event(words: impl Into<String>) -> Body {
-    Body::Event {
+pub fn event(words: impl Into<String>) -> CommandBody {
+    CommandBody::Event {
         words: words.into(),
     }
 }

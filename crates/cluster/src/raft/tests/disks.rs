@@ -1,9 +1,9 @@
 //! Disks that are slow or full, and logs of newer programs.
 
 use super::bed::{Hub, event, found, member, memory, told, until};
-use crate::command::{Answer, Body, Command, FORMAT};
+use crate::command::{ClusterCommand, CommandBody, CommandResult, FORMAT};
 use crate::log::{Proposed, Signer, Ticket};
-use crate::member::{Kind, MemberId};
+use crate::member::{MemberId, MemberKind};
 use crate::raft::{Engine, EngineError, Settings, test_keys};
 use crate::store::Store;
 use crate::store::held::TestDisk;
@@ -15,19 +15,19 @@ async fn a_majority_of_disks_is_enough_and_the_leaders_need_not_be_among_them() 
     let hub = Hub::default();
     let slow = TestDisk::new();
     let store = Store::with_slow_backend(slow.clone()).unwrap();
-    let a = hub.start(1, Kind::Node, store).await;
-    let b = hub.start(2, Kind::Node, memory()).await;
-    let c = hub.start(3, Kind::Arbiter, memory()).await;
+    let a = hub.start(1, MemberKind::Node, store).await;
+    let b = hub.start(2, MemberKind::Node, memory()).await;
+    let c = hub.start(3, MemberKind::Arbiter, memory()).await;
     found(&[
-        (1, Kind::Node, a.clone()),
-        (2, Kind::Node, b),
-        (3, Kind::Arbiter, c),
+        (1, MemberKind::Node, a.clone()),
+        (2, MemberKind::Node, b),
+        (3, MemberKind::Arbiter, c),
     ])
     .await;
     slow.hold(true);
     // Followers receive entries while the leader's own write is not complete.
     let answer = a.propose(event("on two of three disks")).await.unwrap();
-    assert_eq!(answer, Answer::Done);
+    assert_eq!(answer, CommandResult::Done);
     assert_eq!(told(&a, "on two of three disks"), 1);
     slow.hold(false);
 }
@@ -41,20 +41,20 @@ async fn disks_slower_than_an_election_have_a_leader_all_the_same() {
         .each_ref()
         .map(|disk| Store::with_slow_backend(disk.clone()).unwrap());
     let [of_a, of_b, of_c] = stores;
-    let a = hub.start(1, Kind::Node, of_a).await;
-    let b = hub.start(2, Kind::Node, of_b).await;
-    let c = hub.start(3, Kind::Arbiter, of_c).await;
+    let a = hub.start(1, MemberKind::Node, of_a).await;
+    let b = hub.start(2, MemberKind::Node, of_b).await;
+    let c = hub.start(3, MemberKind::Arbiter, of_c).await;
     found(&[
-        (1, Kind::Node, a.clone()),
-        (2, Kind::Node, b.clone()),
-        (3, Kind::Arbiter, c),
+        (1, MemberKind::Node, a.clone()),
+        (2, MemberKind::Node, b.clone()),
+        (3, MemberKind::Arbiter, c),
     ])
     .await;
     for disk in &disks {
         disk.slow_down(Duration::from_millis(400));
     }
     hub.kill(1).await;
-    until("B leads", || b.standing().leading).await;
+    until("B leads", || b.raft_status().leading).await;
     b.propose(event("slow but sure")).await.unwrap();
     assert_eq!(told(&b, "slow but sure"), 1);
 }
@@ -63,13 +63,13 @@ async fn disks_slower_than_an_election_have_a_leader_all_the_same() {
 async fn three(hub: &Hub) -> (TestDisk, [Engine<TokioRuntime>; 3]) {
     let disk = TestDisk::new();
     let store = Store::with_slow_backend(disk.clone()).unwrap();
-    let a = hub.start(1, Kind::Node, store).await;
-    let b = hub.start(2, Kind::Node, memory()).await;
-    let c = hub.start(3, Kind::Arbiter, memory()).await;
+    let a = hub.start(1, MemberKind::Node, store).await;
+    let b = hub.start(2, MemberKind::Node, memory()).await;
+    let c = hub.start(3, MemberKind::Arbiter, memory()).await;
     found(&[
-        (1, Kind::Node, a.clone()),
-        (2, Kind::Node, b.clone()),
-        (3, Kind::Arbiter, c.clone()),
+        (1, MemberKind::Node, a.clone()),
+        (2, MemberKind::Node, b.clone()),
+        (3, MemberKind::Arbiter, c.clone()),
     ])
     .await;
     (disk, [a, b, c])
@@ -81,26 +81,26 @@ async fn a_member_with_a_full_disk_counts_for_nothing_and_goes_on_when_there_is_
     let (disk, [a, b, _]) = three(&hub).await;
     disk.fill(true);
     a.propose(event("on two of three disks")).await.unwrap();
-    until("A is refused", || a.standing().refused.is_some()).await;
-    let standing = a.standing();
+    until("A is refused", || a.raft_status().refused.is_some()).await;
+    let standing = a.raft_status();
     assert!(standing.halted.is_none(), "{:?}", standing.halted);
     let words = standing.refused.unwrap().to_string();
     assert!(words.contains("no space left on the disk"), "{words}");
     assert!(words.contains("free some space"), "{words}");
     // B confirms its leadership, so leases are renewed, and B alone stores nothing.
     hub.kill(3).await;
-    let before = a.standing().log.last;
+    let before = a.raft_status().log.last;
     let asking = a.clone();
     let alone = tokio::spawn(async move { asking.propose(event("on one disk of three")).await });
-    until("it is proposed", || a.standing().log.last > before).await;
+    until("it is proposed", || a.raft_status().log.last > before).await;
     for _ in 0..3 {
         let agreed = a.confirm().await.unwrap();
         assert!(Some(agreed) <= before, "{agreed} {before:?}");
     }
     assert_eq!(told(&b, "on one disk of three"), 0);
     disk.fill(false);
-    assert_eq!(alone.await.unwrap().unwrap(), Answer::Done);
-    assert!(a.standing().refused.is_none());
+    assert_eq!(alone.await.unwrap().unwrap(), CommandResult::Done);
+    assert!(a.raft_status().refused.is_none());
     a.propose(event("with room")).await.unwrap();
 }
 
@@ -112,21 +112,21 @@ async fn a_member_with_a_full_disk_follows_every_leader_and_elects_none() {
     a.propose(event("more than there is room for"))
         .await
         .unwrap();
-    until("A is refused", || a.standing().refused.is_some()).await;
+    until("A is refused", || a.raft_status().refused.is_some()).await;
     b.hand_over(Some(MemberId(2))).await.unwrap();
     b.propose(event("of another leader")).await.unwrap();
     // It sends requests to the leader, including what it cannot store.
     until("A knows the leader", || a.leader() == Some(MemberId(2))).await;
     a.propose(event("by A")).await.unwrap();
-    let own = b.standing().matched.get(&MemberId(1)).copied().flatten();
-    assert!(own < b.standing().log.last, "{own:?}");
+    let own = b.raft_status().matched.get(&MemberId(1)).copied().flatten();
+    assert!(own < b.raft_status().log.last, "{own:?}");
     // Its vote would be needed.
     hub.kill(2).await;
     // Longer than several elections.
     tokio::time::sleep(Settings::default().election_max * 6).await;
-    assert!(!a.standing().leading && !c.standing().leading);
+    assert!(!a.raft_status().leading && !c.raft_status().leading);
     disk.fill(false);
-    until("A leads", || a.standing().leading).await;
+    until("A leads", || a.raft_status().leading).await;
     a.propose(event("with room")).await.unwrap();
     assert_eq!(told(&a, "by A"), 1);
     assert_eq!(told(&a, "of another leader"), 1);
@@ -141,20 +141,20 @@ async fn a_leader_with_a_full_disk_that_hears_of_a_candidate_follows_whom_the_ot
     a.propose(event("more than there is room for"))
         .await
         .unwrap();
-    until("A is refused", || a.standing().refused.is_some()).await;
+    until("A is refused", || a.raft_status().refused.is_some()).await;
     hub.cut(1, 2);
     // C votes for B, and B does not learn of it.
     hub.lose_answers(2, u64::MAX);
-    let before = c.standing().term;
-    while c.standing().term == before {
+    let before = c.raft_status().term;
+    while c.raft_status().term == before {
         let _ = a.inner.raft.trigger().transfer_leader(MemberId(2)).await;
         let _ = b.inner.raft.trigger().elect(false).await;
         tokio::time::sleep(Settings::default().election_max).await;
     }
-    until("A hears of a candidate", || !a.standing().leading).await;
+    until("A hears of a candidate", || !a.raft_status().leading).await;
     hub.lose_answers(2, 0);
     hub.mend();
-    until("B leads", || b.standing().leading).await;
+    until("B leads", || b.raft_status().leading).await;
     until("A knows the leader", || a.leader() == Some(MemberId(2))).await;
     a.propose(event("by A")).await.unwrap();
     assert_eq!(told(&b, "by A"), 1);
@@ -169,16 +169,16 @@ async fn a_member_with_a_full_disk_that_stood_for_election_hears_the_leader_all_
     a.propose(event("more than there is room for"))
         .await
         .unwrap();
-    until("A is refused", || a.standing().refused.is_some()).await;
+    until("A is refused", || a.raft_status().refused.is_some()).await;
     b.hand_over(Some(MemberId(2))).await.unwrap();
     until("A knows the leader", || a.leader() == Some(MemberId(2))).await;
-    let before = c.standing().term;
+    let before = c.raft_status().term;
     let elect = a.inner.raft.trigger().elect(false).await;
     assert!(elect.is_ok(), "{elect:?}");
     // The leader learns of the later term and is elected again.
-    until("there is a later term", || c.standing().term > before).await;
+    until("there is a later term", || c.raft_status().term > before).await;
     until("A knows the leader", || {
-        a.standing().term > before && a.leader().is_some_and(|leader| leader != MemberId(1))
+        a.raft_status().term > before && a.leader().is_some_and(|leader| leader != MemberId(1))
     })
     .await;
     a.propose(event("by A")).await.unwrap();
@@ -194,24 +194,24 @@ async fn a_follower_with_a_full_disk_knows_what_the_others_agree_on() {
     a.hand_over(Some(MemberId(2))).await.unwrap();
     until("A follows B", || a.leader() == Some(MemberId(2))).await;
     // A leader sends nothing to a follower whose log position it does not know.
-    let stored = || b.standing().matched.get(&MemberId(1)).copied().flatten();
-    until("B knows A", || stored() == b.standing().log.last).await;
+    let stored = || b.raft_status().matched.get(&MemberId(1)).copied().flatten();
+    until("B knows A", || stored() == b.raft_status().log.last).await;
     disk.fill(true);
     b.propose(event("more than there is room for"))
         .await
         .unwrap();
-    until("A is refused", || a.standing().refused.is_some()).await;
+    until("A is refused", || a.raft_status().refused.is_some()).await;
     for number in 0..10 {
         let words = format!("news {number}");
         b.propose(event(&words)).await.unwrap();
         until("A knows it", || told(&a, &words) == 1).await;
     }
     a.confirm().await.unwrap();
-    let stored = b.standing().matched.get(&MemberId(1)).copied().flatten();
-    assert!(stored < b.standing().log.last, "{stored:?}");
+    let stored = b.raft_status().matched.get(&MemberId(1)).copied().flatten();
+    assert!(stored < b.raft_status().log.last, "{stored:?}");
     disk.fill(false);
-    let stored = || b.standing().matched.get(&MemberId(1)).copied().flatten();
-    until("A stores it", || stored() == b.standing().log.last).await;
+    let stored = || b.raft_status().matched.get(&MemberId(1)).copied().flatten();
+    until("A stores it", || stored() == b.raft_status().log.last).await;
 }
 
 #[tokio::test]
@@ -222,7 +222,7 @@ async fn at_a_start_a_full_disk_is_an_error_and_at_the_end_nobody_waits_for_it()
     disk.fill(true);
     let opened = Engine::<TokioRuntime>::open(
         MemberId(1),
-        Kind::Node,
+        MemberKind::Node,
         Settings::default(),
         store,
         test_keys::signer(MemberId(1)),
@@ -233,7 +233,7 @@ async fn at_a_start_a_full_disk_is_an_error_and_at_the_end_nobody_waits_for_it()
     let (disk, [a, ..]) = three(&hub).await;
     disk.fill(true);
     a.propose(event("too much")).await.unwrap();
-    until("A is refused", || a.standing().refused.is_some()).await;
+    until("A is refused", || a.raft_status().refused.is_some()).await;
     a.stop().await;
 }
 
@@ -241,15 +241,15 @@ async fn at_a_start_a_full_disk_is_an_error_and_at_the_end_nobody_waits_for_it()
 async fn a_command_of_a_newer_program_stops_a_member_rather_than_lead_it_astray() {
     let hub = Hub::default();
     let store = memory();
-    let a = hub.start(1, Kind::Node, store.clone()).await;
-    found(&[(1, Kind::Node, a.clone())]).await;
+    let a = hub.start(1, MemberKind::Node, store.clone()).await;
+    found(&[(1, MemberKind::Node, a.clone())]).await;
     // A newer program ran here and announced its format; then the older one was restored.
-    let mut newer = member(1, Kind::Node);
+    let mut newer = member(1, MemberKind::Node);
     newer.format = FORMAT + 1;
-    a.propose(Body::Announce(newer)).await.unwrap();
-    let command = Command {
+    a.propose(CommandBody::Announce(newer)).await.unwrap();
+    let command = ClusterCommand {
         format: FORMAT + 1,
-        ..Command::new(MemberId(1), 0, event("news"))
+        ..ClusterCommand::new(MemberId(1), 0, event("news"))
     };
     let ticket = Ticket {
         member: MemberId(1),
@@ -261,7 +261,7 @@ async fn a_command_of_a_newer_program_stops_a_member_rather_than_lead_it_astray(
     let proposed = Proposed::signed("test", ticket, command, |message| signer.sign(message));
     let written = a.inner.raft.client_write(proposed.unwrap()).await;
     assert!(written.is_err());
-    let halted = a.standing().halted.unwrap();
+    let halted = a.raft_status().halted.unwrap();
     assert!(matches!(halted, EngineError::Newer { format } if format == FORMAT + 1));
     assert!(halted.to_string().contains("start a newer evenkeel"));
     hub.kill(1).await;
@@ -270,9 +270,9 @@ async fn a_command_of_a_newer_program_stops_a_member_rather_than_lead_it_astray(
 #[tokio::test]
 async fn what_is_no_request_is_refused_and_its_sender_named() {
     let hub = Hub::default();
-    let a = hub.start(1, Kind::Node, memory()).await;
+    let a = hub.start(1, MemberKind::Node, memory()).await;
     for bytes in [Vec::new(), vec![0xc1; 100], b"GET / HTTP/1.1".to_vec()] {
         a.handle(MemberId(9), bytes).await;
     }
-    assert_eq!(a.standing().misunderstood, Some(MemberId(9)));
+    assert_eq!(a.raft_status().misunderstood, Some(MemberId(9)));
 }

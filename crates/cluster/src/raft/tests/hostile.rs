@@ -1,30 +1,30 @@
 //! An attacker with the arbiter's keys who follows no rule of the protocol.
 
 use super::bed::{Hub, Tested, event, pair, told, until};
-use crate::command::{Answer, Body};
+use crate::command::{CommandBody, CommandResult};
 use crate::log::{Proposed, Signer};
 use crate::member::MemberId;
 use crate::raft::forgery::{self, THIEF, TOKEN};
-use crate::raft::message::{Change, Reply, Request};
+use crate::raft::message::{MembershipChange, RaftReply, Request};
 use crate::raft::test_keys;
 use openraft::EntryPayload;
 use openraft::raft::AppendEntriesResponse;
 use openraft_rt_tokio::TokioRuntime;
 use part::codec;
 
-type Asked = Request<TokioRuntime>;
+type HostileRequest = Request<TokioRuntime>;
 
-async fn say(to: &Tested, request: Asked) -> Reply<TokioRuntime> {
+async fn say(to: &Tested, request: HostileRequest) -> RaftReply<TokioRuntime> {
     let bytes = to.handle(THIEF, codec::encode(&request)).await;
     codec::decode(&bytes).unwrap()
 }
 
-fn is_granted(reply: &Reply<TokioRuntime>) -> bool {
-    matches!(reply, Reply::Vote(response) if response.vote_granted)
+fn is_granted(reply: &RaftReply<TokioRuntime>) -> bool {
+    matches!(reply, RaftReply::Vote(response) if response.vote_granted)
 }
 
-fn is_appended(reply: &Reply<TokioRuntime>) -> bool {
-    matches!(reply, Reply::Append(AppendEntriesResponse::Success))
+fn is_appended(reply: &RaftReply<TokioRuntime>) -> bool {
+    matches!(reply, RaftReply::Append(AppendEntriesResponse::Success))
 }
 
 async fn signed_pair(hub: &Hub) -> [Tested; 3] {
@@ -43,15 +43,15 @@ async fn signed_pair(hub: &Hub) -> [Tested; 3] {
 async fn elected(hub: &Hub, b: &Tested) -> u64 {
     hub.kill(1).await;
     hub.kill(3).await;
-    let term = b.standing().term + 1;
+    let term = b.raft_status().term + 1;
     until("B hears no leader", || {
         b.inner.election.silent_for() > b.inner.settings.election_max * 2
     })
     .await;
-    let mut term = term.max(b.standing().term + 1);
+    let mut term = term.max(b.raft_status().term + 1);
     // The member's own candidacy may have come between.
     while !is_granted(&say(b, forgery::vote(term, false)).await) {
-        term = term.max(b.standing().term) + 1;
+        term = term.max(b.raft_status().term) + 1;
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     term
@@ -61,7 +61,7 @@ async fn elected(hub: &Hub, b: &Tested) -> u64 {
 async fn arbiter_cannot_depose_a_leader_that_is_heard() {
     let hub = Hub::default();
     let [a, b, _c] = signed_pair(&hub).await;
-    let term = a.standing().term;
+    let term = a.raft_status().term;
     for node in [&a, &b] {
         for transfer in [false, true] {
             assert!(!is_granted(
@@ -70,18 +70,21 @@ async fn arbiter_cannot_depose_a_leader_that_is_heard() {
         }
         let blank = vec![EntryPayload::Blank];
         let reply = say(node, forgery::append(term + 1, None, blank)).await;
-        assert!(matches!(reply, Reply::Failed(_)));
+        assert!(matches!(reply, RaftReply::Failed(_)));
         for change in [
-            Change::Drop(MemberId(1)),
-            Change::Add(MemberId(9)),
-            Change::HandOver(Some(MemberId(2))),
+            MembershipChange::Drop(MemberId(1)),
+            MembershipChange::Add(MemberId(9)),
+            MembershipChange::HandOver(Some(MemberId(2))),
         ] {
             let reply = say(node, Request::Change(change)).await;
-            assert!(matches!(reply, Reply::Failed(_)));
+            assert!(matches!(reply, RaftReply::Failed(_)));
         }
     }
-    assert_eq!(a.propose(event("still led")).await.unwrap(), Answer::Done);
-    assert_eq!(a.standing().term, term);
+    assert_eq!(
+        a.propose(event("still led")).await.unwrap(),
+        CommandResult::Done
+    );
+    assert_eq!(a.raft_status().term, term);
 }
 
 #[tokio::test]
@@ -93,9 +96,9 @@ async fn no_message_uses_up_the_terms() {
         assert!(!is_granted(&say(&b, forgery::vote(huge, false)).await));
         let blank = vec![EntryPayload::Blank];
         let reply = say(&b, forgery::append(huge, None, blank)).await;
-        assert!(matches!(reply, Reply::Failed(_)));
+        assert!(matches!(reply, RaftReply::Failed(_)));
     }
-    assert!(b.standing().term <= term + 100);
+    assert!(b.raft_status().term <= term + 100);
 }
 
 #[tokio::test]
@@ -109,23 +112,23 @@ async fn elected_arbiter_commits_only_what_nodes_signed() {
         number: 0,
         settled: 0,
     };
-    let command = crate::command::Command::new(MemberId(1), 0, event("of A"));
+    let command = crate::command::ClusterCommand::new(MemberId(1), 0, event("of A"));
     let signer = test_keys::signer(MemberId(1));
     let signed = |cluster: &str| {
         let command = command.clone();
         Proposed::signed(cluster, ticket, command, |message| signer.sign(message)).unwrap()
     };
-    assert_eq!(a.propose(event("last")).await.unwrap(), Answer::Done);
+    assert_eq!(a.propose(event("last")).await.unwrap(), CommandResult::Done);
     until("B has it", || told(&b, "last") == 1).await;
     let term = elected(&hub, &b).await;
     let end = b.inner.store.ends().1;
     let mut payloads = vec![EntryPayload::Blank];
     let bodies = [
         forgery::invitation(),
-        Body::Remove {
+        CommandBody::Remove {
             member: MemberId(2),
         },
-        Body::Keep(crate::command::Limits::default()),
+        CommandBody::Keep(crate::command::Limits::default()),
     ];
     for (number, body) in (0..).zip(bodies) {
         let forged = forgery::forged("test", body, number);
@@ -138,13 +141,13 @@ async fn elected_arbiter_commits_only_what_nodes_signed() {
     let before = b.state();
     let reply = say(&b, forgery::append(term, end, payloads)).await;
     assert!(is_appended(&reply));
-    until("B applied it", || b.standing().log.applied == Some(last)).await;
+    until("B applied it", || b.raft_status().log.applied == Some(last)).await;
     let after = b.state();
     assert!(!after.invitations.contains_key(&TOKEN));
     assert_eq!(after.members, before.members);
     assert_eq!(after.limits, before.limits);
     assert_eq!(told(&b, "of A"), 1, "signed, and applied once");
-    let (count, author) = b.standing().forged.unwrap();
+    let (count, author) = b.raft_status().forged.unwrap();
     assert_eq!(count, 3 * 3 + 1);
     assert_eq!(author, MemberId(1));
 }
@@ -155,18 +158,18 @@ async fn elected_arbiter_makes_no_voters_and_no_state() {
     let [_a, b, _c] = signed_pair(&hub).await;
     let term = elected(&hub, &b).await;
     let end = b.inner.store.ends().1;
-    let (before, standing) = (b.state(), b.standing());
+    let (before, standing) = (b.state(), b.raft_status());
     for voters in [&[3][..], &[1, 3], &[2, 3, 7], &[7, 8]] {
         let reply = say(
             &b,
             forgery::append(term, end, vec![forgery::voters(voters)]),
         )
         .await;
-        assert!(matches!(reply, Reply::Failed(_)), "{voters:?}");
+        assert!(matches!(reply, RaftReply::Failed(_)), "{voters:?}");
     }
     // An admission without a signature makes no member known.
-    let stranger = super::bed::member(7, crate::member::Kind::Node);
-    let admit = Body::Admit {
+    let stranger = super::bed::member(7, crate::member::MemberKind::Node);
+    let admit = CommandBody::Admit {
         token: TOKEN,
         member: stranger,
     };
@@ -176,7 +179,7 @@ async fn elected_arbiter_makes_no_voters_and_no_state() {
         .collect();
     payloads.push(forgery::voters(&[2, 3, 7]));
     let reply = say(&b, forgery::append(term, end, payloads)).await;
-    assert!(matches!(reply, Reply::Failed(_)));
+    assert!(matches!(reply, RaftReply::Failed(_)));
     // A committed entry is not replaced.
     let first = forgery::id(term, 2);
     let reply = say(
@@ -184,13 +187,13 @@ async fn elected_arbiter_makes_no_voters_and_no_state() {
         forgery::append(term, Some(first), vec![EntryPayload::Blank]),
     )
     .await;
-    assert!(matches!(reply, Reply::Failed(_)));
+    assert!(matches!(reply, RaftReply::Failed(_)));
     let mut replies = Vec::new();
     for part in forgery::snapshot(term, 10_000, &before) {
         replies.push(say(&b, part).await);
     }
-    assert!(matches!(replies.last(), Some(Reply::Failed(_))));
-    assert_eq!(b.standing().voters, standing.voters);
+    assert!(matches!(replies.last(), Some(RaftReply::Failed(_))));
+    assert_eq!(b.raft_status().voters, standing.voters);
     assert_eq!(*b.state(), *before);
 }
 
@@ -206,7 +209,7 @@ fn reply_with_an_impossible_term_is_no_reply() {
         (u64::MAX, false),
     ] {
         let vote = crate::log::Vote::new(term, THIEF);
-        let reply = Reply::<TokioRuntime>::Append(AppendEntriesResponse::HigherVote(vote));
+        let reply = RaftReply::<TokioRuntime>::Append(AppendEntriesResponse::HigherVote(vote));
         let bytes = codec::encode(&reply);
         let decoded = crate::raft::network::decode::<TokioRuntime>(&calls, &bytes);
         assert_eq!(decoded.is_ok(), expected, "{term}");
@@ -226,15 +229,18 @@ async fn what_was_written_before_signatures_stays_valid_and_cannot_come_back() {
         until("it has all", || told(engine, "early") == 1).await;
         assert_eq!(engine.state().members.len(), 3);
     }
-    assert!(b.standing().forged.is_none());
+    assert!(b.raft_status().forged.is_none());
     a.propose(event("late")).await.unwrap();
     // A member announces that its program no longer supports signatures.
-    let old = crate::member::Member {
+    let old = crate::member::ClusterMember {
         format: 5,
-        ..super::bed::member(3, crate::member::Kind::Arbiter)
+        ..super::bed::member(3, crate::member::MemberKind::Arbiter)
     };
-    let answer = c.propose(Body::Announce(old)).await.unwrap();
-    assert!(matches!(answer, Answer::Refused(_)), "{answer:?}");
+    let answer = c.propose(CommandBody::Announce(old)).await.unwrap();
+    assert!(matches!(answer, CommandResult::Refused(_)), "{answer:?}");
     assert!(a.state().requires_signatures());
-    assert_eq!(b.propose(event("later")).await.unwrap(), Answer::Done);
+    assert_eq!(
+        b.propose(event("later")).await.unwrap(),
+        CommandResult::Done
+    );
 }

@@ -6,8 +6,8 @@ mod bed;
 mod disks;
 mod hostile;
 
-use crate::command::Answer;
-use crate::member::{Kind, MemberId};
+use crate::command::CommandResult;
+use crate::member::{MemberId, MemberKind};
 use crate::raft::{ProposeError, Settings};
 use bed::{Hub, admit, event, found, memory, pair, told, until};
 use openraft::{ChangeMembers, EmptyNode};
@@ -20,14 +20,17 @@ async fn three_members_agree_and_each_has_the_state() {
     let engines = pair(&hub).await;
     for (number, engine) in engines.iter().take(2).enumerate() {
         let words = format!("said by {number}");
-        assert_eq!(engine.propose(event(&words)).await.unwrap(), Answer::Done);
+        assert_eq!(
+            engine.propose(event(&words)).await.unwrap(),
+            CommandResult::Done
+        );
     }
     for engine in &engines {
         engine.confirm().await.unwrap();
         assert_eq!(told(engine, "said by 0"), 1);
         assert_eq!(told(engine, "said by 1"), 1);
         assert_eq!(engine.state().members.len(), 3);
-        assert_eq!(engine.standing().voters.len(), 3);
+        assert_eq!(engine.raft_status().voters.len(), 3);
     }
     assert!(hub.largest.load(std::sync::atomic::Ordering::Relaxed) < (1 << 20));
 }
@@ -41,7 +44,7 @@ async fn a_lost_leader_is_replaced_without_waiting_for_its_lease() {
         b.propose(event("before")).await.unwrap();
         let began = Instant::now();
         hub.kill(1).await;
-        until("another leader", || b.standing().leading).await;
+        until("another leader", || b.raft_status().leading).await;
         times.push(began.elapsed());
         b.propose(event("after")).await.unwrap();
         assert_eq!((told(&b, "before"), told(&b, "after")), (1, 1));
@@ -54,14 +57,14 @@ async fn a_lost_leader_is_replaced_without_waiting_for_its_lease() {
 async fn one_that_lost_a_leader_whom_the_others_hear_does_not_disturb() {
     let hub = Hub::default();
     let [a, b, c] = pair(&hub).await;
-    let term = a.standing().term;
+    let term = a.raft_status().term;
     for _ in 0..20 {
         b.lost(MemberId(1));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(a.standing().leading);
+    assert!(a.raft_status().leading);
     for engine in [a, b, c] {
-        assert_eq!(engine.standing().term, term);
+        assert_eq!(engine.raft_status().term, term);
     }
 }
 
@@ -77,14 +80,14 @@ async fn an_arbiter_with_what_a_dead_node_agreed_on_brings_the_other_node_up_to_
     hub.kill(1).await;
     hub.mend();
     // B must not become leader without that entry, and the arbiter only for a short time.
-    until("B leads", || b.standing().leading).await;
+    until("B leads", || b.raft_status().leading).await;
     assert_eq!(told(&b, "with the arbiter alone"), 1);
     b.propose(event("after")).await.unwrap();
     until("the arbiter follows", || {
-        !c.standing().leading && told(&c, "after") == 1
+        !c.raft_status().leading && told(&c, "after") == 1
     })
     .await;
-    assert!(matches!(b.standing().leader, Some(MemberId(2))));
+    assert!(matches!(b.raft_status().leader, Some(MemberId(2))));
 }
 
 #[tokio::test]
@@ -94,7 +97,7 @@ async fn a_proposal_whose_answers_are_lost_happens_once() {
     for round in 0..10 {
         hub.lose_answers(2, 3);
         let words = format!("round {round}");
-        assert_eq!(b.propose(event(&words)).await.unwrap(), Answer::Done);
+        assert_eq!(b.propose(event(&words)).await.unwrap(), CommandResult::Done);
         assert_eq!(told(&a, &words), 1);
     }
     b.confirm().await.unwrap();
@@ -107,9 +110,11 @@ async fn a_proposal_whose_answers_are_lost_happens_once() {
 #[tokio::test]
 async fn without_a_majority_nothing_is_agreed_on_and_it_says_so() {
     let hub = Hub::default();
-    let a = hub.start_with(1, Kind::Node, memory(), impatient()).await;
-    let b = hub.start(2, Kind::Node, memory()).await;
-    found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b)]).await;
+    let a = hub
+        .start_with(1, MemberKind::Node, memory(), impatient())
+        .await;
+    let b = hub.start(2, MemberKind::Node, memory()).await;
+    found(&[(1, MemberKind::Node, a.clone()), (2, MemberKind::Node, b)]).await;
     hub.cut(1, 2);
     let result = a.propose(event("alone")).await;
     assert!(
@@ -123,11 +128,15 @@ async fn without_a_majority_nothing_is_agreed_on_and_it_says_so() {
 #[tokio::test]
 async fn who_votes_only_once_the_others_agree_is_no_voter_before() {
     let hub = Hub::default();
-    let a = hub.start(1, Kind::Node, memory()).await;
-    let b = hub.start(2, Kind::Node, memory()).await;
-    let _c = hub.start(3, Kind::Arbiter, memory()).await;
-    found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b.clone())]).await;
-    admit(&a, 3, Kind::Arbiter).await;
+    let a = hub.start(1, MemberKind::Node, memory()).await;
+    let b = hub.start(2, MemberKind::Node, memory()).await;
+    let _c = hub.start(3, MemberKind::Arbiter, memory()).await;
+    found(&[
+        (1, MemberKind::Node, a.clone()),
+        (2, MemberKind::Node, b.clone()),
+    ])
+    .await;
+    admit(&a, 3, MemberKind::Arbiter).await;
     let listens = a.inner.raft.add_learner(MemberId(3), EmptyNode {}, true);
     listens.await.unwrap();
     hub.cut(1, 2);
@@ -137,7 +146,7 @@ async fn who_votes_only_once_the_others_agree_is_no_voter_before() {
         let votes = ChangeMembers::AddVoterIds(BTreeSet::from([MemberId(3)]));
         async move { a.inner.raft.change_membership(votes, false).await }
     });
-    until("the change begins", || a.standing().voters.len() == 3).await;
+    until("the change begins", || a.raft_status().voters.len() == 3).await;
     assert_eq!(a.agreed_voters(), [MemberId(1), MemberId(2)]);
     hub.mend();
     adding.await.unwrap().unwrap();
@@ -154,16 +163,16 @@ async fn leadership_is_handed_over_and_a_member_taken_out() {
         "an arbiter decides nothing"
     );
     b.hand_over(None).await.unwrap();
-    until("B leads", || b.standing().leading).await;
+    until("B leads", || b.raft_status().leading).await;
     assert!(
         a.hand_over(Some(MemberId(3))).await.is_err(),
         "an arbiter is no leader"
     );
     a.hand_over(Some(MemberId(1))).await.unwrap();
-    until("A leads", || a.standing().leading).await;
+    until("A leads", || a.raft_status().leading).await;
     b.drop(MemberId(2)).await.unwrap();
     a.propose(event("without B")).await.unwrap();
-    assert_eq!(a.standing().voters, [MemberId(1), MemberId(3)]);
+    assert_eq!(a.raft_status().voters, [MemberId(1), MemberId(3)]);
     assert_eq!(told(&b, "without B"), 0);
 }
 
@@ -173,9 +182,13 @@ async fn all_that_was_agreed_on_is_there_after_a_restart_of_all() {
     let directory = tempdir();
     let open = |id: u64| crate::store::Store::open(&directory.join(format!("{id}"))).unwrap();
     {
-        let a = hub.start(1, Kind::Node, open(1)).await;
-        let b = hub.start(2, Kind::Node, open(2)).await;
-        found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b.clone())]).await;
+        let a = hub.start(1, MemberKind::Node, open(1)).await;
+        let b = hub.start(2, MemberKind::Node, open(2)).await;
+        found(&[
+            (1, MemberKind::Node, a.clone()),
+            (2, MemberKind::Node, b.clone()),
+        ])
+        .await;
         for number in 0..20 {
             a.propose(event(format!("number {number}"))).await.unwrap();
         }
@@ -186,7 +199,7 @@ async fn all_that_was_agreed_on_is_there_after_a_restart_of_all() {
         // The old engine's tasks end a little after it was stopped.
         loop {
             match crate::store::Store::open(&directory.join(format!("{id}"))) {
-                Ok(store) => return hub.start(id, Kind::Node, store).await,
+                Ok(store) => return hub.start(id, MemberKind::Node, store).await,
                 Err(crate::store::StoreError::InUse { .. }) => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
@@ -210,21 +223,21 @@ async fn all_that_was_agreed_on_is_there_after_a_restart_of_all() {
 async fn a_restarted_leader_is_not_settled_before_its_state_has_all_of_earlier_terms() {
     let hub = Hub::default();
     let stores = [memory(), memory()];
-    let a = hub.start(1, Kind::Node, stores[0].clone()).await;
-    let b = hub.start(2, Kind::Node, stores[1].clone()).await;
-    found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b)]).await;
+    let a = hub.start(1, MemberKind::Node, stores[0].clone()).await;
+    let b = hub.start(2, MemberKind::Node, stores[1].clone()).await;
+    found(&[(1, MemberKind::Node, a.clone()), (2, MemberKind::Node, b)]).await;
     a.propose(event("last")).await.unwrap();
-    until("the founder is settled", || a.standing().is_settled).await;
+    until("the founder is settled", || a.raft_status().is_settled).await;
     hub.kill(1).await;
     hub.kill(2).await;
-    let a = hub.start(1, Kind::Node, stores[0].clone()).await;
-    until("it has read its log", || a.standing().voters.len() == 2).await;
+    let a = hub.start(1, MemberKind::Node, stores[0].clone()).await;
+    until("it has read its log", || a.raft_status().voters.len() == 2).await;
     // No member has confirmed yet how much of the log is committed.
-    assert!(!a.standing().is_settled);
-    let b = hub.start(2, Kind::Node, stores[1].clone()).await;
+    assert!(!a.raft_status().is_settled);
+    let b = hub.start(2, MemberKind::Node, stores[1].clone()).await;
     until("one of them is settled", || {
         [&a, &b].into_iter().any(|engine| {
-            let settled = engine.standing().is_settled;
+            let settled = engine.raft_status().is_settled;
             assert!(!settled || told(engine, "last") == 1);
             settled
         })
@@ -236,20 +249,20 @@ async fn a_restarted_leader_is_not_settled_before_its_state_has_all_of_earlier_t
 async fn who_has_lost_all_others_goes_on_alone_when_told_to() {
     let hub = Hub::default();
     let store = memory();
-    let a = hub.start(1, Kind::Node, store.clone()).await;
-    let b = hub.start(2, Kind::Node, memory()).await;
-    found(&[(1, Kind::Node, a.clone()), (2, Kind::Node, b)]).await;
+    let a = hub.start(1, MemberKind::Node, store.clone()).await;
+    let b = hub.start(2, MemberKind::Node, memory()).await;
+    found(&[(1, MemberKind::Node, a.clone()), (2, MemberKind::Node, b)]).await;
     a.propose(event("by both")).await.unwrap();
     hub.kill(2).await;
     hub.kill(1).await;
     drop(a);
     let recovered = store.rewrite_membership(MemberId(1)).unwrap();
     assert!(recovered.agreed.is_some());
-    let alone = hub.start(1, Kind::Node, store).await;
-    until("it leads alone", || alone.standing().leading).await;
+    let alone = hub.start(1, MemberKind::Node, store).await;
+    until("it leads alone", || alone.raft_status().leading).await;
     alone.propose(event("alone")).await.unwrap();
     assert_eq!(told(&alone, "by both"), 1);
-    assert_eq!(alone.standing().voters, [MemberId(1)]);
+    assert_eq!(alone.raft_status().voters, [MemberId(1)]);
 }
 
 fn impatient() -> Settings {

@@ -1,9 +1,9 @@
 //! The leader's replies to holders: grants of leases, and confirmations of renewals. It
 //! proposes through the engine; the caller delivers the requests.
 
-use super::{Question, RenewalReply};
-use crate::command::{Answer, Body, Epoch, LeaseCommand};
-use crate::lease::defect::Broken;
+use super::{LeaderLeaseRequest, RenewalReply};
+use crate::command::{CommandBody, CommandResult, Epoch, LeaseCommand};
+use crate::lease::defect::InjectedLeaseDefect;
 use crate::lease::{
     Boottime, Confirmed, Grantor, Lease, LeaseRequest, NotGranted, NotRenewed, Received, Renewal,
 };
@@ -24,7 +24,7 @@ pub(crate) struct Grants<R: AsyncRuntime> {
     clock: Box<dyn Fn() -> Boottime + Send + Sync>,
     /// The grantor of the newest term in which this member was the leader.
     grantor: Mutex<Option<Grantor>>,
-    broken: Broken,
+    broken: InjectedLeaseDefect,
 }
 
 impl<R: AsyncRuntime> fmt::Debug for Grants<R> {
@@ -45,13 +45,13 @@ impl<R: AsyncRuntime> Grants<R> {
             engine,
             clock: Box::new(clock),
             grantor: Mutex::default(),
-            broken: Broken::default(),
+            broken: InjectedLeaseDefect::default(),
         }
     }
 
     /// Injects a defect, for tests that must detect it.
     #[cfg(test)]
-    pub(crate) fn break_it(&mut self, broken: Broken) {
+    pub(crate) fn break_it(&mut self, broken: InjectedLeaseDefect) {
         self.broken = broken;
     }
 
@@ -63,12 +63,14 @@ impl<R: AsyncRuntime> Grants<R> {
     pub(crate) async fn answer(&self, from: MemberId, bytes: &[u8]) -> Vec<u8> {
         let at = self.now();
         let told = match codec::decode(bytes) {
-            Ok(Question::Renew(renewal)) => self.renew(Received { from, renewal, at }).await,
-            Ok(Question::Want(want)) => {
+            Ok(LeaderLeaseRequest::Renew(renewal)) => {
+                self.renew(Received { from, renewal, at }).await
+            }
+            Ok(LeaderLeaseRequest::Want(want)) => {
                 self.grant(from, &want).await;
                 None
             }
-            Ok(Question::Release { name, epoch }) => {
+            Ok(LeaderLeaseRequest::Release { name, epoch }) => {
                 self.release(from, &name, epoch).await;
                 None
             }
@@ -79,14 +81,14 @@ impl<R: AsyncRuntime> Grants<R> {
 
     /// Confirms leadership. Returns its term, and when the confirmation was requested.
     async fn confirmed(&self) -> Option<Confirmed> {
-        let standing = self.engine.standing();
+        let standing = self.engine.raft_status();
         let asked_at = self.now();
         let term = standing.leading.then_some(standing.term)?;
         self.with_grantor(term, |_| ());
         let confirmed = R::timeout(CONFIRM_LIMIT, self.engine.confirm()).await;
         confirmed.ok()?.ok()?;
         // Another leader may have been confirmed meanwhile.
-        let standing = self.engine.standing();
+        let standing = self.engine.raft_status();
         let same = standing.leading && standing.term == term;
         same.then_some(Confirmed { term, asked_at })
     }
@@ -139,7 +141,7 @@ impl<R: AsyncRuntime> Grants<R> {
     /// Proposes that a lease passes from its holder to the waiting member. The holder
     /// repeats the request until the log contains it.
     async fn release(&self, from: MemberId, name: &str, epoch: Epoch) -> Option<()> {
-        let standing = self.engine.standing();
+        let standing = self.engine.raft_status();
         let term = standing.leading.then_some(standing.term)?;
         // A holder whose state does not advance repeats its release although the log has
         // it.
@@ -150,15 +152,20 @@ impl<R: AsyncRuntime> Grants<R> {
         }
         let now = self.now();
         let command = self.with_grantor(term, |grantor| grantor.pass(name, epoch, from, now))?;
-        let _ = { self.engine.propose_in(term, Body::Lease(command)) }.await;
+        let _ = { self.engine.propose_in(term, CommandBody::Lease(command)) }.await;
         Some(())
     }
 
     /// Proposes a grant in the term in which it was decided, or not at all.
     async fn propose(&self, term: u64, command: LeaseCommand) {
-        let body = Body::Lease(command.clone());
+        let body = CommandBody::Lease(command.clone());
         let known = match self.engine.propose_in(term, body).await {
-            Ok(Answer::Refused(_) | Answer::Lease(_) | Answer::Done | Answer::Version(_)) => true,
+            Ok(
+                CommandResult::Refused(_)
+                | CommandResult::Lease(_)
+                | CommandResult::Done
+                | CommandResult::Version(_),
+            ) => true,
             Err(ProposeError::NoLeader | ProposeError::Busy) => true,
             Err(ProposeError::Unknown | ProposeError::Stopped(_)) => false,
         };

@@ -1,12 +1,12 @@
 //! The leases that one machine wants, and its requests to the leader for them. The caller
 //! supplies the network and the users of the leases.
 
-use super::{Question, RenewalReply};
-use crate::command::{Body, LeaseCommand, PASSES_FORMAT};
-use crate::lease::{Ask, Boottime, Holder, Renewal};
+use super::{LeaderLeaseRequest, RenewalReply};
+use crate::command::{CommandBody, LeaseCommand, PASSES_FORMAT};
+use crate::lease::{Boottime, Holder, HolderRequest, Renewal};
 use crate::member::MemberId;
 use crate::raft::Engine;
-use crate::state::{LEASES_MAX, State};
+use crate::state::{ClusterState, LEASES_MAX};
 use openraft::AsyncRuntime;
 use part::codec;
 use part::role::{KnownLease, WantedLease};
@@ -47,7 +47,7 @@ impl Holders {
     }
 
     /// Releases leases that are no longer wanted; returns whether there were some.
-    pub(crate) fn give_up(&mut self) -> bool {
+    pub(crate) fn release_unwanted(&mut self) -> bool {
         let wanted = &self.wanted;
         let given_up = self.by_name.iter_mut();
         let mut some = false;
@@ -73,7 +73,7 @@ impl Holders {
     /// Starts to request the newly wanted leases, from a state that was read after the
     /// leader was confirmed in this run. Before that, an epoch of an earlier run may be
     /// unknown, and its release may be in progress.
-    pub(crate) fn begin(&mut self, state: &State) {
+    pub(crate) fn begin(&mut self, state: &ClusterState) {
         for WantedLease { name, valid_ms, .. } in &self.wanted {
             self.by_name.entry(name.clone()).or_insert_with(|| {
                 let seen = state.lease(name).map(|lease| lease.epoch);
@@ -83,7 +83,7 @@ impl Holders {
         }
     }
 
-    pub(crate) fn look(&mut self, state: &State) {
+    pub(crate) fn update_holders(&mut self, state: &ClusterState) {
         for wish in &self.wanted {
             if let Some(holder) = self.by_name.get_mut(&wish.name) {
                 holder.set_rank(wish.rank);
@@ -98,7 +98,7 @@ impl Holders {
 
     /// Returns the leases that are held now, and the others that were named and exist: also those
     /// that are not requested yet. `state` is what [`Holders::look`] had last.
-    pub(crate) fn known(&self, now: Boottime, state: &State) -> Vec<KnownLease> {
+    pub(crate) fn known(&self, now: Boottime, state: &ClusterState) -> Vec<KnownLease> {
         let wanted = self.wanted.iter().map(|wish| &wish.name);
         let named = self.by_name.keys().chain(&self.watched);
         let named: BTreeSet<&String> = named.chain(wanted).collect();
@@ -123,7 +123,7 @@ impl Holders {
 
     /// Returns the due requests. Report the held leases to the machine first, because
     /// another node may get a released lease at once.
-    pub(crate) fn due(&mut self, now: Boottime) -> Vec<Ask> {
+    pub(crate) fn due(&mut self, now: Boottime) -> Vec<HolderRequest> {
         let due = self
             .by_name
             .values_mut()
@@ -172,27 +172,27 @@ fn is_wanted(wishes: &[WantedLease], name: &str) -> bool {
 /// without a reply. [`Holders::answered`] reports renewals.
 pub(crate) async fn ask<R: AsyncRuntime, F: Future<Output = Option<Vec<u8>>>>(
     engine: &Engine<R>,
-    ask: Ask,
+    ask: HolderRequest,
     call: impl FnOnce(MemberId, Vec<u8>) -> F,
 ) -> Option<(Renewal, RenewalReply)> {
     let question = match ask {
-        Ask::Release(LeaseCommand::Release { name, epoch })
+        HolderRequest::Release(LeaseCommand::Release { name, epoch })
             if engine.state().format() >= PASSES_FORMAT =>
         {
-            Question::Release { name, epoch }
+            LeaderLeaseRequest::Release { name, epoch }
         }
-        Ask::Release(command) => {
+        HolderRequest::Release(command) => {
             // The result does not matter: the release is repeated until the log contains it.
-            let _ = engine.propose(Body::Lease(command)).await;
+            let _ = engine.propose(CommandBody::Lease(command)).await;
             return None;
         }
-        Ask::Want(want) => Question::Want(want),
-        Ask::Renew(renewal) => Question::Renew(renewal),
+        HolderRequest::Want(want) => LeaderLeaseRequest::Want(want),
+        HolderRequest::Renew(renewal) => LeaderLeaseRequest::Renew(renewal),
     };
     let leader = engine.leader()?;
     let told = call(leader, codec::encode(&question)).await?;
     match (question, codec::decode(&told)) {
-        (Question::Renew(renewal), Ok(told)) => Some((renewal, told)),
+        (LeaderLeaseRequest::Renew(renewal), Ok(told)) => Some((renewal, told)),
         _ => None,
     }
 }
@@ -204,11 +204,11 @@ mod tests {
 
     #[test]
     fn a_lease_that_is_watched_and_then_wanted_is_known_all_the_time() {
-        let mut state = State::pair();
+        let mut state = ClusterState::pair();
         let name = "v".to_owned();
         state.must(
             A,
-            Body::Lease(LeaseCommand::Grant {
+            CommandBody::Lease(LeaseCommand::Grant {
                 name: name.clone(),
                 after: crate::command::Epoch(0),
                 holder: A,
@@ -223,8 +223,8 @@ mod tests {
                 watch,
                 valid_ms: 0,
             }]);
-            holders.give_up();
-            holders.look(&state);
+            holders.release_unwanted();
+            holders.update_holders(&state);
             let known = holders.known(Boottime::default(), &state);
             assert_eq!(known.len(), 1, "watched: {watch}");
         }

@@ -8,13 +8,13 @@ mod holders;
 pub(crate) use grants::Grants;
 pub(crate) use holders::{Holders, ask as ask_leader};
 
-use crate::command::{Answer, Body, Epoch, FREES_FORMAT, LeaseRecord};
-use crate::lease::{Ask, LeaseRequest, Renewal};
-use crate::machine::Machine;
+use crate::command::{CommandBody, CommandResult, Epoch, FREES_FORMAT, LeaseRecord};
+use crate::lease::{HolderRequest, LeaseRequest, Renewal};
+use crate::machine::ServingMachine;
 use crate::message::Recorded;
 use crate::raft::ProposeError;
 use crate::role::shared::{RoleState, moved};
-use crate::wire::{Network, Service};
+use crate::wire::{ConnectionFactory, Service};
 use part::role::{KnownLease, WantedLease};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// A holder's request to the leader.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-enum Question {
+enum LeaderLeaseRequest {
     Want(LeaseRequest),
     Renew(Renewal),
     /// The sender releases the lease that it has under this epoch.
@@ -57,7 +57,7 @@ pub(crate) enum RenewalReply {
 
 /// Holds the leases that the machine wants, until the role ends. Then leases that are no
 /// longer wanted are released, and the others expire.
-pub(super) async fn run<M: Machine, N: Network>(
+pub(super) async fn run<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     mut wanted: mpsc::Receiver<(String, Vec<WantedLease>)>,
 ) {
@@ -72,12 +72,12 @@ pub(super) async fn run<M: Machine, N: Network>(
     let mut confirming = false;
     let mut ending = false;
     loop {
-        let gives_up = holders.give_up();
+        let gives_up = holders.release_unwanted();
         if holders.has_new() && !std::mem::replace(&mut confirming, true) {
             tokio::spawn(confirm(shared.clone(), confirms.clone()));
         }
         let state = shared.engine.state();
-        holders.look(&state);
+        holders.update_holders(&state);
         let known = holders.known(shared.clock.boottime(), &state);
         // The machine still relies on the report of a previous process until it gets a new
         // one.
@@ -85,9 +85,9 @@ pub(super) async fn run<M: Machine, N: Network>(
             shared.machine.hold(known.clone()).await;
             told = known;
         }
-        let is_heard = shared.machine.is_heard();
+        let is_heard = shared.machine.can_report_to_parts();
         for ask in holders.due(shared.clock.boottime()) {
-            if !is_heard && !matches!(ask, Ask::Release(_)) {
+            if !is_heard && !matches!(ask, HolderRequest::Release(_)) {
                 continue;
             }
             tokio::spawn(self::ask(shared.clone(), ask, answers.clone()));
@@ -121,7 +121,7 @@ pub(super) async fn run<M: Machine, N: Network>(
 }
 
 /// Writes the record of a lease, and reports the outcome to the machine.
-pub(super) async fn record<M: Machine, N: Network>(
+pub(super) async fn record<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
     ask: u64,
     mut record: LeaseRecord,
@@ -130,8 +130,8 @@ pub(super) async fn record<M: Machine, N: Network>(
         // The leases of this machine expire by themselves.
         record.frees.clear();
     }
-    let outcome = match shared.engine.propose(Body::Record(record)).await {
-        Ok(Answer::Refused(refusal)) => Recorded::Refused {
+    let outcome = match shared.engine.propose(CommandBody::Record(record)).await {
+        Ok(CommandResult::Refused(refusal)) => Recorded::Refused {
             words: refusal.to_string(),
         },
         Ok(_) => Recorded::Written,
@@ -146,7 +146,10 @@ pub(super) async fn record<M: Machine, N: Network>(
 }
 
 /// Sends whether the leader was confirmed.
-async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, tell: mpsc::Sender<bool>) {
+async fn confirm<M: ServingMachine, N: ConnectionFactory>(
+    shared: Arc<RoleState<M, N>>,
+    tell: mpsc::Sender<bool>,
+) {
     let good = matches!(
         timeout(ANSWER_LIMIT, shared.engine.confirm()).await,
         Ok(Ok(_))
@@ -159,9 +162,9 @@ async fn confirm<M: Machine, N: Network>(shared: Arc<RoleState<M, N>>, tell: mps
 }
 
 /// Asks the leader, which may be this member.
-async fn ask<M: Machine, N: Network>(
+async fn ask<M: ServingMachine, N: ConnectionFactory>(
     shared: Arc<RoleState<M, N>>,
-    ask: Ask,
+    ask: HolderRequest,
     answers: mpsc::Sender<(Renewal, RenewalReply)>,
 ) {
     let (me, asking) = (shared.me(), &shared);

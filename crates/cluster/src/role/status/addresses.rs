@@ -2,7 +2,7 @@
 //! to each node's report about its virtual routers ([`Routing`]).
 
 use super::observed::{nothing_served, without};
-use super::{MemberStatus, Status, list};
+use super::{ClusterStatus, MemberStatus, list};
 use crate::machine::{ROUTERS_MAX, RouterStatus, Routing};
 use std::collections::BTreeMap;
 
@@ -64,7 +64,7 @@ fn limits(nodes: &[&MemberStatus], concerns: impl Fn(&str) -> bool) -> Vec<Strin
     words
 }
 
-impl Status {
+impl ClusterStatus {
     /// Describes what the failure of a node means for traffic. `grants_leases`: a majority is left.
     pub(super) fn failure_of_traffic(
         &self,
@@ -213,11 +213,11 @@ struct Moving<'s> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, MemberId, Reach};
+    use super::super::{MemberId, MemberKind, Reach};
     use super::*;
     use crate::command::VersionId;
     use crate::machine::Parts;
-    use crate::role::shared::Tale;
+    use crate::role::shared::MemberSelfStatus;
     use part::codec;
 
     fn router(name: &str) -> RouterStatus {
@@ -232,7 +232,7 @@ mod tests {
         MemberStatus {
             id: MemberId(id),
             name: name.to_owned(),
-            kind: Kind::Node,
+            kind: MemberKind::Node,
             votes: true,
             serves: Some(VersionId(3)),
             reach: match id {
@@ -252,29 +252,29 @@ mod tests {
 
     fn arbiter() -> MemberStatus {
         MemberStatus {
-            kind: Kind::Arbiter,
+            kind: MemberKind::Arbiter,
             serves: None,
             ..node(3, "tie", &[])
         }
     }
 
     /// alpha owns `www` and `mail`; beta reports this.
-    fn status(beta: &[RouterStatus]) -> Status {
+    fn status(beta: &[RouterStatus]) -> ClusterStatus {
         let owned = ["www", "mail"].map(|name| RouterStatus {
             is_owner: true,
             ..router(name)
         });
-        let mut status = Status {
+        let mut status = ClusterStatus {
             majority: true,
             me: MemberId(1),
             members: vec![node(1, "alpha", &owned), node(2, "beta", beta), arbiter()],
-            ..Status::default()
+            ..ClusterStatus::default()
         };
         status.configuration.accepted = Some(VersionId(3));
         status
     }
 
-    fn forecast(mut status: Status) -> String {
+    fn forecast(mut status: ClusterStatus) -> String {
         status.put_into_words();
         status.members[0].if_it_fails.clone()
     }
@@ -360,7 +360,7 @@ mod tests {
             part: "address".to_owned(),
             ..part::report::Summary::default()
         };
-        let tale = Tale {
+        let tale = MemberSelfStatus {
             parts: Parts {
                 summaries: vec![summary],
                 routing: node(1, "alpha", &[router("www")]).parts.routing,
@@ -371,9 +371,9 @@ mod tests {
             ]
             .into(),
             accepted: Some(VersionId(3)),
-            ..Tale::default()
+            ..MemberSelfStatus::default()
         };
-        let read: Tale = codec::decode(&codec::encode(&tale)).unwrap();
+        let read: MemberSelfStatus = codec::decode(&codec::encode(&tale)).unwrap();
         assert_eq!(read, tale);
         // As an older program writes it.
         let volume = part::report::Summary {
@@ -381,7 +381,7 @@ mod tests {
             ..part::report::Summary::default()
         };
         let older = serde_json::json!({ "program": "1", "parts": [volume] });
-        let read: Tale = codec::decode(&codec::encode(&older)).unwrap();
+        let read: MemberSelfStatus = codec::decode(&codec::encode(&older)).unwrap();
         assert_eq!(read.parts.summaries[0].part, "volume");
         assert_eq!(read.parts.routing, Routing::default());
     }

@@ -1,10 +1,10 @@
 //! Problems of a reachable member: its disk, or the expiry of this member's
 //! certificate, which is near only if renewal failed for months.
 
-use super::{MemberStatus, Status};
+use super::{ClusterStatus, MemberStatus};
 use part::report::{Grade, Subject};
 
-impl Status {
+impl ClusterStatus {
     /// Returns a member that is reached, with what is wrong with it besides its connections.
     pub(super) fn reached_member(&self, member: &MemberStatus, state: &str) -> Subject {
         let subject = Subject::new("member", &member.name);
@@ -40,10 +40,10 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use crate::member::MemberId;
-    use crate::role::status::{AuthorityStatus, MemberStatus, Reach, Status};
+    use crate::role::status::{AuthorityStatus, ClusterStatus, MemberStatus, Reach};
     use part::report::Grade;
 
-    fn status(own_ends_days: Option<u64>) -> Status {
+    fn status(own_ends_days: Option<u64>) -> ClusterStatus {
         let member = MemberStatus {
             id: MemberId(1),
             name: "tie".to_owned(),
@@ -51,14 +51,14 @@ mod tests {
             votes: true,
             ..MemberStatus::default()
         };
-        let mut status = Status {
+        let mut status = ClusterStatus {
             me: MemberId(1),
             members: vec![member],
             authority: AuthorityStatus {
                 own_ends_days,
                 ..AuthorityStatus::default()
             },
-            ..Status::default()
+            ..ClusterStatus::default()
         };
         status.put_into_words();
         status

@@ -1,10 +1,10 @@
 //! Direct links that are cut: each is a separate subject of the report.
 
-use super::{MemberStatus, Reach, Status};
-use crate::member::Kind;
+use super::{ClusterStatus, MemberStatus, Reach};
+use crate::member::MemberKind;
 use part::report::{Grade, Subject, span};
 
-impl Status {
+impl ClusterStatus {
     /// Returns the direct links from this member that are cut, while another member
     /// forwards to the other end. Both ends report the same about a link.
     pub(super) fn cut_links(&self) -> impl Iterator<Item = Subject> + '_ {
@@ -24,7 +24,7 @@ impl Status {
             Some(cut) => format!("cut for {}", span(cut)),
             None => "cut".to_owned(),
         };
-        let are_nodes = [one, other].iter().all(|one| one.kind == Kind::Node);
+        let are_nodes = [one, other].iter().all(|one| one.kind == MemberKind::Node);
         let follows = match are_nodes {
             true => {
                 "volumes with a copy on each have one complete copy until it is back, and guests cannot move between \
@@ -48,7 +48,7 @@ mod tests {
     use super::*;
     use crate::member::MemberId;
 
-    fn status(me: u64, beta: &str, gamma: &str) -> Status {
+    fn status(me: u64, beta: &str, gamma: &str) -> ClusterStatus {
         let member = |id: u64, name: &str, kind: &str, reach: &serde_json::Value| {
             let value = serde_json::json!({
                 "id": id, "name": name, "kind": kind, "addresses": [], "reach": reach, "cut_ms": 48_000,
@@ -60,7 +60,7 @@ mod tests {
             "direct" => serde_json::json!({ "direct": { "rtt_us": null } }),
             _ => serde_json::json!({ "through": { "member": 3, "rtt_us": 300 } }),
         };
-        Status {
+        ClusterStatus {
             me: MemberId(me),
             members: vec![
                 member(
@@ -77,7 +77,7 @@ mod tests {
                 ),
                 member(3, "gamma", "arbiter", &reach(gamma)),
             ],
-            ..Status::default()
+            ..ClusterStatus::default()
         }
     }
 

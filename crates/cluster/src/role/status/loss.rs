@@ -1,7 +1,7 @@
 //! Members with lost stores, and conflicts between their versions.
 
-use super::{MemberStatus, Status};
-use crate::member::Kind;
+use super::{ClusterStatus, MemberStatus};
+use crate::member::MemberKind;
 
 impl MemberStatus {
     /// Returns whether its vote counts now: it has its log, and its disk works.
@@ -10,7 +10,7 @@ impl MemberStatus {
     }
 }
 
-impl Status {
+impl ClusterStatus {
     /// Returns messages about nodes that accepted a newer version than the cluster: too
     /// many members lost their logs, or replaced them by older ones.
     pub(super) fn disagreement_words(&self) -> Vec<String> {
@@ -68,7 +68,9 @@ impl Status {
         if !lost.is_empty() && others < self.majority_of_voters() {
             let (all, needs) = (self.voters().count(), self.majority_of_voters());
             let mut voters = self.voters();
-            let (which, repair) = match voters.any(|m| m.kind == Kind::Node && m.lost.is_empty()) {
+            let (which, repair) = match voters
+                .any(|m| m.kind == MemberKind::Node && m.lost.is_empty())
+            {
                 true => (
                     format!("too few members have their logs ({others} of {all}, {needs} needed)"),
                     "Run `evenkeel cluster recover --alone --yes` on the node that has its log. On the others delete \
@@ -102,21 +104,21 @@ mod tests {
         serde_json::from_value(node).unwrap()
     }
 
-    fn pair() -> Status {
-        let mut status = Status {
+    fn pair() -> ClusterStatus {
+        let mut status = ClusterStatus {
             me: MemberId(1),
             majority: true,
             leader: Some(MemberId(1)),
             members: vec![node(1, "a"), node(2, "b"), node(3, "tie")],
-            ..Status::default()
+            ..ClusterStatus::default()
         };
-        status.members[2].kind = Kind::Arbiter;
+        status.members[2].kind = MemberKind::Arbiter;
         status.members[2].accepted = None;
         status.configuration.accepted = Some(VersionId(2));
         status
     }
 
-    fn if_it_fails(status: &mut Status, place: usize) -> String {
+    fn if_it_fails(status: &mut ClusterStatus, place: usize) -> String {
         status.put_into_words();
         status.members[place].if_it_fails.clone()
     }

@@ -2,7 +2,7 @@
 //! parts; a machine at a member's address is not trusted; this member cannot listen on
 //! an address.
 
-use super::{MemberStatus, Status, addresses, list};
+use super::{ClusterStatus, MemberStatus, addresses, list};
 use crate::member::MemberId;
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ pub(super) fn without(left: &[&MemberStatus]) -> impl Iterator<Item = String> {
     })
 }
 
-impl Status {
+impl ClusterStatus {
     /// Reports that this member was restored to an older state, as far as it can know:
     /// the machines of other members are reachable, and none accepts it.
     pub(super) fn outdated_words(&self) -> Option<String> {
@@ -121,7 +121,7 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Kind, Reach};
+    use super::super::{MemberKind, Reach};
     use super::*;
     use crate::command::VersionId;
 
@@ -138,11 +138,11 @@ mod tests {
     #[test]
     fn member_of_an_older_state_reads_the_way_back_on_both_sides() {
         let member = |id: u64, name: &str, distrusted: &str| MemberStatus {
-            kind: Kind::Node,
+            kind: MemberKind::Node,
             distrusted: distrusted.to_owned(),
             ..away(id, name)
         };
-        let mut status = Status {
+        let mut status = ClusterStatus {
             me: MemberId(2),
             directory: "/var/lib/evenkeel".to_owned(),
             members: vec![
@@ -153,7 +153,7 @@ mod tests {
                 },
                 member(3, "tie", "UnknownIssuer"),
             ],
-            ..Status::default()
+            ..ClusterStatus::default()
         };
         status.put_into_words();
         let words = &status.frozen[0];
@@ -195,21 +195,21 @@ mod tests {
     #[test]
     fn a_node_that_serves_nothing_is_no_successor_in_a_forecast() {
         let node = |id: u64, name: &str, reach: Reach| MemberStatus {
-            kind: Kind::Node,
+            kind: MemberKind::Node,
             reach,
             serves: Some(VersionId(3)),
             addresses_owned: u64::from(id == 1),
             ..away(id, name)
         };
         let direct = Reach::Direct { rtt_us: None };
-        let mut status = Status {
+        let mut status = ClusterStatus {
             majority: true,
             me: MemberId(1),
             members: vec![node(1, "alpha", Reach::Itself), node(2, "beta", direct)],
-            ..Status::default()
+            ..ClusterStatus::default()
         };
         status.configuration.accepted = Some(VersionId(3));
-        let forecast = |status: &mut Status| {
+        let forecast = |status: &mut ClusterStatus| {
             status.put_into_words();
             status.members[0].if_it_fails.clone()
         };
@@ -235,11 +235,11 @@ mod tests {
 
     #[test]
     fn cloned_member_is_reported_by_whichever_member_notices() {
-        let mut status = Status {
+        let mut status = ClusterStatus {
             members: vec![away(1, "alpha"), away(2, "beta"), away(3, "tie")],
-            ..Status::default()
+            ..ClusterStatus::default()
         };
-        let told = |status: &Status| status.observed_words().join("\n");
+        let told = |status: &ClusterStatus| status.observed_words().join("\n");
         assert!(!told(&status).contains("two machines"));
         let sight = super::super::Sight {
             member: MemberId(2),

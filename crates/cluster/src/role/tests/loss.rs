@@ -1,10 +1,10 @@
 //! Members whose stores are lost, emptied, damaged or replaced by older ones.
 
 use super::real::{Real, all_vote, eventually, three};
-use super::{Scratch, apply};
+use super::{MemberTestDirectory, apply};
 use crate::command::VersionId;
-use crate::request::{Reply, Request};
-use crate::role::directory::{Directory, PROMISE, SEALING_KEY, STORE, STORE_LOST};
+use crate::request::{ControlReply, Request};
+use crate::role::directory::{PROMISE, SEALING_KEY, STORE, STORE_LOST, StateDirectory};
 use crate::role::setup;
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ fn serves(member: &Real, text: &str) -> bool {
 }
 
 fn on_disk(member: &Real) -> Option<VersionId> {
-    let directory = Directory::open(&member.place.directory).unwrap();
+    let directory = StateDirectory::open(&member.place.directory).unwrap();
     directory.accepted().unwrap().map(|set| set.version)
 }
 
@@ -29,7 +29,7 @@ fn does_not_vote(member: &Real, why: &str) -> bool {
 /// Returns whether all members vote and none lacks its log.
 fn all_are_well(members: [&Real; 3]) -> bool {
     members.iter().all(|member| {
-        let well = |status: crate::role::status::Status| {
+        let well = |status: crate::role::status::ClusterStatus| {
             status.members.iter().all(|member| member.lost.is_empty())
         };
         all_vote(member, 3) && member.status().is_some_and(well)
@@ -38,7 +38,7 @@ fn all_are_well(members: [&Real; 3]) -> bool {
 
 #[test]
 fn a_node_whose_store_was_emptied_elects_nobody_and_takes_nothing_back() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     c.stop();
@@ -90,7 +90,7 @@ fn a_node_whose_store_was_emptied_elects_nobody_and_takes_nothing_back() {
 
 #[test]
 fn whatever_file_is_missing_or_old_the_member_comes_back_by_itself() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     for member in [&mut b, &mut c] {
@@ -139,7 +139,7 @@ fn whatever_file_is_missing_or_old_the_member_comes_back_by_itself() {
 
 #[test]
 fn a_directory_that_was_replaced_by_an_older_copy_is_noticed() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     b.stop();
@@ -173,7 +173,7 @@ fn a_directory_that_was_replaced_by_an_older_copy_is_noticed() {
 
 #[test]
 fn where_no_node_has_its_log_the_status_says_what_to_do() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     eventually("b keeps it", || on_disk(&b).is_some(), || b.text());
@@ -206,7 +206,7 @@ fn where_no_node_has_its_log_the_status_says_what_to_do() {
 
 #[test]
 fn a_node_whose_sealing_key_is_lost_damaged_or_anothers_opens_versions_again_by_itself() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     let others = std::fs::read(file(&a, SEALING_KEY)).unwrap();
@@ -227,7 +227,7 @@ fn a_node_whose_sealing_key_is_lost_damaged_or_anothers_opens_versions_again_by_
         let applied = || {
             let accepted = a.status().and_then(|s| s.configuration.accepted);
             let wanted = Request::Apply(apply(accepted.map(|id| id.0), &text, 0));
-            matches!(a.ask(&wanted), Ok(Reply::Done { .. }))
+            matches!(a.ask(&wanted), Ok(ControlReply::Done { .. }))
         };
         eventually("it is accepted", applied, || a.text());
         eventually("b serves it", || serves(&b, &text), || b.text());

@@ -1,7 +1,7 @@
 //! A machine that serves nothing, and records its requests.
 
 use crate::file_set::FileSet;
-use crate::machine::{Health, Machine, News, Verdict};
+use crate::machine::{Health, MachineVerdict, News, ServingMachine};
 use crate::message::Recorded;
 use part::role::{KnownLease, MemberNews, VersionStanding, WantedLease};
 use std::sync::{Arc, Mutex};
@@ -72,26 +72,26 @@ fn text(set: &FileSet) -> String {
     String::from_utf8(bytes.clone()).unwrap()
 }
 
-fn good() -> Verdict {
-    Verdict {
+fn good() -> MachineVerdict {
+    MachineVerdict {
         good: true,
-        ..Verdict::default()
+        ..MachineVerdict::default()
     }
 }
 
-impl Machine for Fake {
-    async fn check(&self, set: Arc<FileSet>) -> Verdict {
+impl ServingMachine for Fake {
+    async fn check(&self, set: Arc<FileSet>) -> MachineVerdict {
         match text(&set).contains(BAD) {
-            true => Verdict {
+            true => MachineVerdict {
                 good: false,
                 words: format!("{}:1: there is {BAD} here", set.files[0].path),
-                ..Verdict::default()
+                ..MachineVerdict::default()
             },
             false => good(),
         }
     }
 
-    async fn serve(&self, set: Arc<FileSet>, trial: bool) -> Verdict {
+    async fn serve(&self, set: Arc<FileSet>, trial: bool) -> MachineVerdict {
         let mut shows = self.shows.lock().unwrap();
         let former = shows.serves.clone();
         let text = text(&set);
@@ -101,12 +101,12 @@ impl Machine for Fake {
         good()
     }
 
-    async fn accept(&self) -> Verdict {
+    async fn accept(&self) -> MachineVerdict {
         self.shows.lock().unwrap().former = None;
         good()
     }
 
-    async fn revert(&self) -> Verdict {
+    async fn revert(&self) -> MachineVerdict {
         let mut shows = self.shows.lock().unwrap();
         if let Some(former) = shows.former.take() {
             shows.serves = former;

@@ -6,23 +6,23 @@ mod real;
 mod removal;
 mod simulated;
 
-use crate::command::{Judging, Origin, VersionId};
+use crate::command::{Judging, VersionId, VersionOrigin};
 use crate::file_set::{FileSet, SetFile};
 use crate::request::Apply;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A directory for one test.
-struct Scratch(PathBuf);
+struct MemberTestDirectory(PathBuf);
 
-impl Scratch {
-    fn new() -> Scratch {
+impl MemberTestDirectory {
+    fn new() -> MemberTestDirectory {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("evenkeel-role-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
-        Scratch(path)
+        MemberTestDirectory(path)
     }
 
     fn path(&self) -> &Path {
@@ -30,7 +30,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for MemberTestDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -56,7 +56,7 @@ fn apply(parent: Option<u64>, text: &str, judge_ms: u64) -> Box<Apply> {
         author: "anna".into(),
         message: format!("serve {text}"),
         time_s: 0,
-        origin: Origin::Applied,
+        origin: VersionOrigin::Applied,
         set: set(text),
         judging: Judging {
             judge_ms,

@@ -2,14 +2,14 @@
 //! tests use their sockets, as operators do.
 
 use super::machine::{BAD, Fake, WORSE};
-use super::{Scratch, apply};
-use crate::authority::{Identity, MemberKey, PREDECESSORS_MAX, Token, disk};
+use super::{MemberTestDirectory, apply};
+use crate::authority::{MemberIdentity, MemberKey, PREDECESSORS_MAX, Token, disk};
 use crate::command::VersionId;
-use crate::member::{Kind, MemberId};
-use crate::request::{AskError, Client, Reply, Request};
-use crate::role::directory::Directory;
+use crate::member::{MemberId, MemberKind};
+use crate::request::{AskError, Client, ControlReply, Request};
+use crate::role::directory::StateDirectory;
 use crate::role::setup::{self, SetupOptions};
-use crate::role::status::{Reach, Status};
+use crate::role::status::{ClusterStatus, Reach};
 use crate::role::{Clock, Options, RoleError, run, run_with};
 use crate::store::Store;
 use crate::store::held::TestDisk;
@@ -38,7 +38,7 @@ fn free_port() -> SocketAddr {
 }
 
 impl Real {
-    pub(super) fn new(scratch: &Scratch, name: &str) -> Real {
+    pub(super) fn new(scratch: &MemberTestDirectory, name: &str) -> Real {
         let at = free_port();
         Real {
             place: SetupOptions {
@@ -92,13 +92,13 @@ impl Real {
         }
     }
 
-    pub(super) fn ask(&self, request: &Request) -> Result<Reply, AskError> {
+    pub(super) fn ask(&self, request: &Request) -> Result<ControlReply, AskError> {
         Client::connect(&self.socket)?.done(request, SOON, |_| {})
     }
 
-    pub(super) fn status(&self) -> Option<Status> {
+    pub(super) fn status(&self) -> Option<ClusterStatus> {
         match self.ask(&Request::Status) {
-            Ok(Reply::Json(text)) => serde_json::from_str(&text).ok(),
+            Ok(ControlReply::Json(text)) => serde_json::from_str(&text).ok(),
             _ => None,
         }
     }
@@ -110,8 +110,8 @@ impl Real {
         let until = Instant::now() + SOON;
         loop {
             match self.ask(request) {
-                Ok(Reply::Done { words, .. }) => return words,
-                Ok(Reply::Refused { words })
+                Ok(ControlReply::Done { words, .. }) => return words,
+                Ok(ControlReply::Refused { words })
                     if words.starts_with("nothing was changed: no leader")
                         && Instant::now() < until =>
                 {
@@ -125,7 +125,7 @@ impl Real {
     #[track_caller]
     pub(super) fn refused(&self, request: &Request) -> String {
         match self.ask(request) {
-            Ok(Reply::Refused { words }) => words,
+            Ok(ControlReply::Refused { words }) => words,
             other => panic!("not refused: {other:?}\n{}", self.text()),
         }
     }
@@ -136,16 +136,16 @@ impl Real {
             .unwrap_or_default()
     }
 
-    fn join(&mut self, through: &Real, kind: Kind) {
+    fn join(&mut self, through: &Real, kind: MemberKind) {
         self.admit(through, kind);
         self.start();
     }
 
     /// Adds the member to the cluster, without starting it.
-    fn admit(&mut self, through: &Real, kind: Kind) {
+    fn admit(&mut self, through: &Real, kind: MemberKind) {
         let valid_ms = 60_000;
         let reply = through.ask(&Request::Invite { kind, valid_ms }).unwrap();
-        let Reply::Token { token, .. } = reply else {
+        let ControlReply::Token { token, .. } = reply else {
             panic!("no token: {reply:?}");
         };
         setup::join(&self.place, &token, kind, SOON).unwrap();
@@ -176,15 +176,15 @@ pub(super) fn all_vote(member: &Real, count: usize) -> bool {
 }
 
 /// Two nodes and an arbiter.
-pub(super) fn three(scratch: &Scratch) -> [Real; 3] {
+pub(super) fn three(scratch: &MemberTestDirectory) -> [Real; 3] {
     let mut a = Real::new(scratch, "a");
     let (mut b, mut c) = (Real::new(scratch, "b"), Real::new(scratch, "c"));
     setup::found(&a.place, "north").unwrap();
     a.start();
     eventually("a leads", || all_vote(&a, 1), || a.text());
-    b.join(&a, Kind::Node);
+    b.join(&a, MemberKind::Node);
     eventually("b votes", || all_vote(&a, 2), || a.text());
-    c.join(&a, Kind::Arbiter);
+    c.join(&a, MemberKind::Arbiter);
     eventually("c votes", || all_vote(&a, 3), || a.text());
     eventually("b knows all", || all_vote(&b, 3), || b.text());
     [a, b, c]
@@ -192,7 +192,7 @@ pub(super) fn three(scratch: &Scratch) -> [Real; 3] {
 
 #[test]
 fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     let serves = |member: &Real, text: &str| member.machine.settled().as_deref() == Some(text);
 
@@ -226,7 +226,7 @@ fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
     eventually("it caught up", || serves(first, "three"), || first.text());
     // It is on disk a moment after it is served.
     let on_disk = |member: &Real| {
-        let directory = crate::role::directory::Directory::open(&member.place.directory);
+        let directory = crate::role::directory::StateDirectory::open(&member.place.directory);
         let accepted = directory.unwrap().accepted().unwrap();
         accepted.map(|set| set.version)
     };
@@ -256,13 +256,13 @@ fn three_members_serve_what_one_of_them_was_told_and_survive_each_others_end() {
 
 #[test]
 fn strangers_without_a_token_leave_nothing_in_the_log_and_ask_the_majority_seldom() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     let invited = a.ask(&Request::Invite {
-        kind: Kind::Arbiter,
+        kind: MemberKind::Arbiter,
         valid_ms: 60_000,
     });
-    let Ok(Reply::Token { token, .. }) = invited else {
+    let Ok(ControlReply::Token { token, .. }) = invited else {
         panic!("no token: {invited:?}");
     };
     let mut token: Token = token.parse().unwrap();
@@ -273,7 +273,7 @@ fn strangers_without_a_token_leave_nothing_in_the_log_and_ask_the_majority_seldo
         .unwrap();
     let began = Instant::now();
     for number in 0..5 {
-        let stranger = Newcomer::new(&format!("stranger{number}"), Kind::Arbiter);
+        let stranger = Newcomer::new(&format!("stranger{number}"), MemberKind::Arbiter);
         let demand = rude::demand(&Tcp, &token, &stranger, true);
         let told = runtime.block_on(demand);
         assert!(matches!(told, Ok(Denied::Token)), "{told:?}");
@@ -301,7 +301,7 @@ fn strangers_without_a_token_leave_nothing_in_the_log_and_ask_the_majority_seldo
 
 #[test]
 fn a_member_is_removed_and_replaced_and_cannot_come_back() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     b.stop();
@@ -315,7 +315,7 @@ fn a_member_is_removed_and_replaced_and_cannot_come_back() {
     eventually("b is told", || told(&b), || b.text());
     b.stop();
     let mut d = Real::new(&scratch, "d");
-    d.join(&a, Kind::Node);
+    d.join(&a, MemberKind::Node);
     eventually("d votes", || all_vote(&a, 3), || a.text());
     eventually(
         "d serves",
@@ -326,12 +326,12 @@ fn a_member_is_removed_and_replaced_and_cannot_come_back() {
     let shown = a.ask(&Request::Show {
         version: Some(VersionId(2)),
     });
-    assert!(matches!(shown, Ok(Reply::Set(set)) if set.files[0].bytes == b"two"));
+    assert!(matches!(shown, Ok(ControlReply::Set(set)) if set.files[0].bytes == b"two"));
     a.done(&Request::Remove { name: "c".into() });
     let mut e = Real::new(&scratch, "e");
-    e.join(&d, Kind::Arbiter);
+    e.join(&d, MemberKind::Arbiter);
     eventually("e votes", || all_vote(&d, 3), || d.text());
-    let there = |status: Status| status.members.iter().all(|m| m.reach != Reach::Away);
+    let there = |status: ClusterStatus| status.members.iter().all(|m| m.reach != Reach::Away);
     eventually(
         "all are reached",
         || a.status().is_some_and(there),
@@ -344,7 +344,7 @@ fn a_member_is_removed_and_replaced_and_cannot_come_back() {
 
 #[test]
 fn who_lost_the_others_for_good_goes_on_alone() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     for member in [&mut a, &mut b, &mut c] {
@@ -363,13 +363,13 @@ fn who_lost_the_others_for_good_goes_on_alone() {
 
 #[test]
 fn a_key_that_was_written_and_never_announced_is_agreed_on_later() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let mut a = Real::new(&scratch, "a");
     let mut b = Real::new(&scratch, "b");
     setup::found(&a.place, "north").unwrap();
     a.start();
     eventually("a leads", || all_vote(&a, 1), || a.text());
-    b.join(&a, Kind::Node);
+    b.join(&a, MemberKind::Node);
     eventually("b votes", || all_vote(&a, 2), || a.text());
     b.stop();
     // The state that `cluster rotate` leaves if it ends after the key is on disk.
@@ -385,11 +385,11 @@ fn a_key_that_was_written_and_never_announced_is_agreed_on_later() {
     let request = key.request(b"").unwrap();
     let signed = authority.sign(MemberId(2), &request, &before).unwrap();
     let chain = &identity.chain()[1..];
-    let rotated = Identity::new("north", MemberId(2), key, signed, chain).unwrap();
+    let rotated = MemberIdentity::new("north", MemberId(2), key, signed, chain).unwrap();
     disk::write_identity(path, &rotated.with_predecessors(before)).unwrap();
     b.start();
     let known = || {
-        let who = Directory::open(&a.place.directory).unwrap().member();
+        let who = StateDirectory::open(&a.place.directory).unwrap().member();
         let members = who.unwrap().members;
         members.into_iter().find(|m| m.id == MemberId(2)).unwrap()
     };
@@ -400,17 +400,17 @@ fn a_key_that_was_written_and_never_announced_is_agreed_on_later() {
 
 #[test]
 fn a_node_whose_disk_is_stuck_is_told_of_and_holds_no_change_up() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let mut a = Real::new(&scratch, "a");
     let (mut b, mut c) = (Real::new(&scratch, "b"), Real::new(&scratch, "c"));
     setup::found(&a.place, "north").unwrap();
     a.start();
     eventually("a leads", || all_vote(&a, 1), || a.text());
     let disk = TestDisk::new();
-    b.admit(&a, Kind::Node);
+    b.admit(&a, MemberKind::Node);
     b.start_on(Store::with_slow_backend(disk.clone()).unwrap());
     eventually("b votes", || all_vote(&a, 2), || a.text());
-    c.join(&a, Kind::Arbiter);
+    c.join(&a, MemberKind::Arbiter);
     eventually("c votes", || all_vote(&a, 3), || a.text());
     a.done(&Request::Apply(apply(None, "one", 0)));
     let serves = |member: &Real, text: &str| member.machine.settled().as_deref() == Some(text);
@@ -442,7 +442,7 @@ fn a_node_whose_disk_is_stuck_is_told_of_and_holds_no_change_up() {
 
 #[test]
 fn a_disk_that_does_not_keep_the_accepted_version_is_a_trouble_until_it_does() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     let serves = |member: &Real, text: &str| member.machine.settled().as_deref() == Some(text);
@@ -468,7 +468,7 @@ fn a_disk_that_does_not_keep_the_accepted_version_is_a_trouble_until_it_does() {
     let good = |member: &Real| state(member) == (Grade::Good, String::new());
     eventually("b keeps it", || good(&b), || b.text());
     eventually("a shows that", || good(&a), || a.text());
-    let directory = Directory::open(&b.place.directory).unwrap();
+    let directory = StateDirectory::open(&b.place.directory).unwrap();
     let kept = directory.accepted().unwrap().map(|set| set.version);
     assert_eq!(kept, Some(VersionId(2)));
     for member in [&mut a, &mut b, &mut c] {
@@ -478,7 +478,7 @@ fn a_disk_that_does_not_keep_the_accepted_version_is_a_trouble_until_it_does() {
 
 #[test]
 fn who_is_needed_for_a_majority_is_not_removed_while_another_one_is_away() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     b.stop();
     let away = |name: &str| {
@@ -500,14 +500,14 @@ fn who_is_needed_for_a_majority_is_not_removed_while_another_one_is_away() {
 
 #[test]
 fn who_was_away_during_many_rotations_is_a_member_again_and_no_more_are_made_than_it_outlives() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     for _ in 0..3 {
         a.done(&Request::Rotate);
     }
     b.stop();
     let refused = (0..PREDECESSORS_MAX).find_map(|_| match a.ask(&Request::Rotate) {
-        Ok(Reply::Refused { words }) => Some(words),
+        Ok(ControlReply::Refused { words }) => Some(words),
         other => other.map(|_| None).unwrap(),
     });
     let words = refused.expect("as many keys as a certificate can name");

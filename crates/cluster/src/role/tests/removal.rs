@@ -1,9 +1,9 @@
 //! Members that were removed from the cluster, and start again without a link to another member.
 
 use super::real::{Real, all_vote, eventually, three};
-use super::{Scratch, apply};
+use super::{MemberTestDirectory, apply};
 use crate::request::Request;
-use crate::role::directory::{Directory, REMOVED, STORE};
+use crate::role::directory::{REMOVED, STORE, StateDirectory};
 use crate::role::setup;
 use part::role::VersionStanding;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ fn remove_stopped_b(a: &Real, b: &mut Real) {
 
 #[test]
 fn removed_member_stays_removed_without_a_link() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     remove_stopped_b(&a, &mut b);
@@ -62,7 +62,7 @@ fn removed_member_stays_removed_without_a_link() {
 
 #[test]
 fn recovery_alone_ends_a_reported_removal() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     remove_stopped_b(&a, &mut b);
     b.stop();
@@ -78,12 +78,12 @@ fn recovery_alone_ends_a_reported_removal() {
 
 #[test]
 fn majority_that_confirms_a_member_clears_its_mark() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     a.done(&Request::Apply(apply(None, "one", 0)));
     for member in [&mut b, &mut c] {
         member.stop();
-        let directory = Directory::open(&member.place.directory).unwrap();
+        let directory = StateDirectory::open(&member.place.directory).unwrap();
         directory.mark_removed("reported").unwrap();
         member.start();
         eventually(
@@ -101,7 +101,7 @@ fn majority_that_confirms_a_member_clears_its_mark() {
 
 #[test]
 fn refused_write_of_the_mark_is_reported_and_repeated() {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let [mut a, mut b, mut c] = three(&scratch);
     let in_the_way = b.place.directory.join(format!(".{REMOVED}.new"));
     std::fs::create_dir(&in_the_way).unwrap();

@@ -3,19 +3,19 @@
 //! serve the same version, and no accepted version is lost.
 
 use super::machine::{BAD, Fake, wants_leases};
-use super::{Scratch, apply};
+use super::{MemberTestDirectory, apply};
 use crate::command::VersionId;
 use crate::command::{Epoch, LeaseRecord};
 use crate::machine::News;
-use crate::member::{Digest, Kind};
+use crate::member::{Digest, MemberKind};
 use crate::message::Recorded;
-use crate::request::{Reply, Request};
-use crate::role::directory::Directory;
+use crate::request::{ControlReply, Request};
+use crate::role::directory::StateDirectory;
 use crate::role::setup::{self, SetupOptions};
 use crate::role::socket::Replies;
-use crate::role::status::Status;
+use crate::role::status::ClusterStatus;
 use crate::role::{Clock, Options, run_with};
-use crate::state::{Stage, VersionRecord};
+use crate::state::{RolloutStage, VersionRecord};
 use crate::store::Store;
 use crate::wire::PORT;
 use crate::wire::simulated::Simulated;
@@ -89,9 +89,9 @@ impl StorageBackend for Platter {
 }
 
 /// A simulated machine across all its starts.
-struct Seat {
+struct SimulatedMachine {
     name: &'static str,
-    kind: Kind,
+    kind: MemberKind,
     address: SocketAddr,
     directory: PathBuf,
     platter: Platter,
@@ -102,9 +102,9 @@ struct Seat {
     starts: RefCell<u64>,
 }
 
-type Seats = Rc<[Seat; 3]>;
+type Seats = Rc<[SimulatedMachine; 3]>;
 
-impl Seat {
+impl SimulatedMachine {
     fn place(&self) -> SetupOptions {
         SetupOptions {
             directory: self.directory.clone(),
@@ -118,8 +118,8 @@ impl Seat {
     async fn live(&self) -> turmoil::Result {
         *self.starts.borrow_mut() += 1;
         let start = *self.starts.borrow();
-        let directory = Directory::create(&self.directory)?;
-        if directory.who()?.is_none() {
+        let directory = StateDirectory::create(&self.directory)?;
+        if directory.local_member()?.is_none() {
             self.become_one(&directory).await?;
         }
         let machine = Fake::default();
@@ -141,7 +141,7 @@ impl Seat {
         Ok(())
     }
 
-    async fn become_one(&self, directory: &Directory) -> turmoil::Result {
+    async fn become_one(&self, directory: &StateDirectory) -> turmoil::Result {
         if self.name == HOSTS[0] {
             let store = Store::with_backend(self.platter.clone())?;
             setup::found_on(directory, store, &self.place(), "north").await?;
@@ -160,14 +160,14 @@ impl Seat {
 
     /// Sends a request like an operator at this machine; None if it is down or does not
     /// respond.
-    async fn ask(&self, request: Request) -> Option<Reply> {
+    async fn ask(&self, request: Request) -> Option<ControlReply> {
         let sender = self.asks.borrow().clone()?;
         let (replies, mut incoming) = Replies::new();
         sender.send((request, replies)).await.ok()?;
         let reply = async {
             loop {
                 match incoming.recv().await? {
-                    Reply::Progress { .. } => {}
+                    ControlReply::Progress { .. } => {}
                     reply => return Some(reply),
                 }
             }
@@ -175,9 +175,9 @@ impl Seat {
         timeout(SOON, reply).await.ok()?
     }
 
-    async fn status(&self) -> Option<Status> {
+    async fn status(&self) -> Option<ClusterStatus> {
         match self.ask(Request::Status).await? {
-            Reply::Json(text) => serde_json::from_str(&text).ok(),
+            ControlReply::Json(text) => serde_json::from_str(&text).ok(),
             _ => None,
         }
     }
@@ -185,12 +185,12 @@ impl Seat {
 
 /// Change that the test makes to the simulation from the inside.
 #[derive(Clone, Copy, Debug)]
-enum Order {
+enum SimulationOrder {
     Crash(&'static str),
     Bounce(&'static str),
 }
 
-type Orders = Rc<RefCell<Vec<Order>>>;
+type SimulationOrders = Rc<RefCell<Vec<SimulationOrder>>>;
 
 async fn all_vote(seats: &Seats, count: usize) {
     let began = Instant::now();
@@ -221,7 +221,7 @@ async fn invite(seats: &Seats, at: usize) {
     let kind = seats[at].kind;
     let valid_ms = 600_000;
     let reply = seats[0].ask(Request::Invite { kind, valid_ms }).await;
-    let Some(Reply::Token { token, .. }) = reply else {
+    let Some(ControlReply::Token { token, .. }) = reply else {
         panic!("no token: {reply:?}");
     };
     seats[at].token.replace(Some(token));
@@ -229,14 +229,14 @@ async fn invite(seats: &Seats, at: usize) {
 }
 
 /// Injects a fault. Returns the function that heals it.
-fn fault(dice: &mut Random, orders: &Orders) -> Box<dyn FnOnce(&Orders)> {
+fn fault(dice: &mut Random, orders: &SimulationOrders) -> Box<dyn FnOnce(&SimulationOrders)> {
     let one = HOSTS[dice.below(3) as usize];
     let others: Vec<&'static str> = HOSTS.into_iter().filter(|host| *host != one).collect();
     let (first, second) = (others[0], others[1]);
     match dice.below(6) {
         0 => {
-            orders.borrow_mut().push(Order::Crash(one));
-            Box::new(move |orders| orders.borrow_mut().push(Order::Bounce(one)))
+            orders.borrow_mut().push(SimulationOrder::Crash(one));
+            Box::new(move |orders| orders.borrow_mut().push(SimulationOrder::Bounce(one)))
         }
         1 => {
             turmoil::partition(one, first);
@@ -255,11 +255,11 @@ fn fault(dice: &mut Random, orders: &Orders) -> Box<dyn FnOnce(&Orders)> {
             Box::new(move |_| turmoil::repair_oneway(first, second))
         }
         4 => {
-            orders.borrow_mut().push(Order::Crash(first));
-            orders.borrow_mut().push(Order::Crash(second));
+            orders.borrow_mut().push(SimulationOrder::Crash(first));
+            orders.borrow_mut().push(SimulationOrder::Crash(second));
             Box::new(move |orders| {
-                orders.borrow_mut().push(Order::Bounce(first));
-                orders.borrow_mut().push(Order::Bounce(second));
+                orders.borrow_mut().push(SimulationOrder::Bounce(first));
+                orders.borrow_mut().push(SimulationOrder::Bounce(second));
             })
         }
         _ => Box::new(|_| {}),
@@ -267,7 +267,7 @@ fn fault(dice: &mut Random, orders: &Orders) -> Box<dyn FnOnce(&Orders)> {
 }
 
 /// Applies changes and faults, then calm. Returns the accepted versions.
-async fn history(seats: &Seats, orders: &Orders, dice: &mut Random, rounds: u64) {
+async fn history(seats: &Seats, orders: &SimulationOrders, dice: &mut Random, rounds: u64) {
     let mut accepted: Vec<VersionId> = Vec::new();
     for round in 0..rounds {
         let asked = &seats[dice.below(2) as usize];
@@ -290,7 +290,7 @@ async fn history(seats: &Seats, orders: &Orders, dice: &mut Random, rounds: u64)
             mend(orders);
         };
         let (reply, ()) = tokio::join!(change, breaking);
-        if let Some(Reply::Done { version, .. }) = reply {
+        if let Some(ControlReply::Done { version, .. }) = reply {
             assert!(!text.contains(BAD), "a mistake was accepted");
             accepted.extend(version);
         }
@@ -300,7 +300,7 @@ async fn history(seats: &Seats, orders: &Orders, dice: &mut Random, rounds: u64)
 }
 
 /// Waits until something is true of the status of a member.
-async fn tells(seats: &Seats, at: usize, what: &str, fits: impl Fn(&Status) -> bool) {
+async fn tells(seats: &Seats, at: usize, what: &str, fits: impl Fn(&ClusterStatus) -> bool) {
     let began = Instant::now();
     loop {
         let status = seats[at].status().await;
@@ -320,20 +320,20 @@ async fn present(seats: &Seats) -> Option<Digest> {
 
 /// The CA is replaced while a member is away and the leader crashes at some moment; a
 /// change proceeds meanwhile.
-async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
+async fn succession(seats: &Seats, orders: &SimulationOrders, dice: &mut Random) {
     let before = present(seats).await;
     let away = HOSTS[1 + dice.below(2) as usize];
     let away_at = HOSTS.iter().position(|host| *host == away).unwrap();
-    orders.borrow_mut().push(Order::Crash(away));
+    orders.borrow_mut().push(SimulationOrder::Crash(away));
     sleep(Duration::from_millis(1500 + dice.below(1000))).await;
     let rotate = seats[0].ask(Request::RotateAuthority);
     // At any step: before the proposal, while members are certified, or afterwards.
     let crash_after = Duration::from_millis(dice.below(1500));
     let crash = async {
         sleep(crash_after).await;
-        orders.borrow_mut().push(Order::Crash(HOSTS[0]));
+        orders.borrow_mut().push(SimulationOrder::Crash(HOSTS[0]));
         sleep(Duration::from_millis(200 + dice.below(1500))).await;
-        orders.borrow_mut().push(Order::Bounce(HOSTS[0]));
+        orders.borrow_mut().push(SimulationOrder::Bounce(HOSTS[0]));
     };
     let (_, ()) = tokio::join!(timeout(Duration::from_secs(10), rotate), crash);
     tells(seats, 0, "a majority", |status| status.majority).await;
@@ -345,7 +345,10 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     {
         // The crash came before the commit.
         let reply = seats[0].ask(Request::RotateAuthority).await;
-        assert!(matches!(reply, Some(Reply::Done { .. })), "{reply:?}");
+        assert!(
+            matches!(reply, Some(ControlReply::Done { .. })),
+            "{reply:?}"
+        );
     }
     let id = seats[0].status().await.unwrap().members[away_at].id;
     tells(seats, 0, "one that is away is late", |status| {
@@ -355,8 +358,11 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     .await;
     let apply = apply(None, "meanwhile", 0);
     let reply = seats[0].ask(Request::Apply(apply)).await;
-    assert!(matches!(reply, Some(Reply::Done { .. })), "{reply:?}");
-    orders.borrow_mut().push(Order::Bounce(away));
+    assert!(
+        matches!(reply, Some(ControlReply::Done { .. })),
+        "{reply:?}"
+    );
+    orders.borrow_mut().push(SimulationOrder::Bounce(away));
     tells(seats, 0, "it is certified when it is back", |status| {
         status.authority.uncertified.is_empty() && status.majority
     })
@@ -366,7 +372,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
     for host in HOSTS {
         orders
             .borrow_mut()
-            .extend([Order::Crash(host), Order::Bounce(host)]);
+            .extend([SimulationOrder::Crash(host), SimulationOrder::Bounce(host)]);
         sleep(Duration::from_secs(1)).await;
         all_vote(seats, 3).await;
     }
@@ -375,7 +381,7 @@ async fn succession(seats: &Seats, orders: &Orders, dice: &mut Random) {
 }
 
 /// Checks that the arbiter's disk has no CA key, and no node's disk has a former one.
-fn no_plain_key(arbiter: &Seat) {
+fn no_plain_key(arbiter: &SimulatedMachine) {
     for file in ["authority.key", "sealing.key"] {
         assert!(!arbiter.directory.join(file).exists(), "{file}");
     }
@@ -387,7 +393,7 @@ async fn same_end(seats: &Seats, accepted: &[VersionId]) {
         let mut ends = Vec::new();
         for seat in seats.iter().take(2) {
             let log = match seat.ask(Request::Log { max: 1000 }).await {
-                Some(Reply::Json(text)) => text,
+                Some(ControlReply::Json(text)) => text,
                 other => format!("{other:?}"),
             };
             ends.push((log, seat.machine.borrow().settled()));
@@ -397,7 +403,7 @@ async fn same_end(seats: &Seats, accepted: &[VersionId]) {
             .as_ref()
             .is_some_and(|records| records.iter().all(|record| !record.stage.on_its_way()));
         let last = records.as_ref().and_then(|records| {
-            let mut stay = records.iter().filter(|r| r.stage == Stage::Accepted);
+            let mut stay = records.iter().filter(|r| r.stage == RolloutStage::Accepted);
             Some(stay.next()?.proposal.message.replace("serve ", ""))
         });
         if decided && ends[0] == ends[1] && last == ends[0].1 {
@@ -405,7 +411,7 @@ async fn same_end(seats: &Seats, accepted: &[VersionId]) {
             for version in accepted {
                 let record = records.iter().find(|record| record.id == *version);
                 let stage = record.map(|record| &record.stage);
-                assert_eq!(stage, Some(&Stage::Accepted), "version {version}");
+                assert_eq!(stage, Some(&RolloutStage::Accepted), "version {version}");
             }
             for seat in seats.iter().take(2) {
                 let history = seat.machine.borrow().shows().history;
@@ -421,9 +427,9 @@ async fn same_end(seats: &Seats, accepted: &[VersionId]) {
 /// Simulates three members, and runs the test once they all vote.
 fn simulate<P: Future<Output = ()> + 'static>(
     seed: u64,
-    play: impl FnOnce(Seats, Orders, Random) -> P + 'static,
+    play: impl FnOnce(Seats, SimulationOrders, Random) -> P + 'static,
 ) {
-    let scratch = Scratch::new();
+    let scratch = MemberTestDirectory::new();
     let mut sim: Sim<'_> = Builder::new()
         .rng_seed(seed)
         .simulation_duration(Duration::from_secs(3600))
@@ -432,7 +438,7 @@ fn simulate<P: Future<Output = ()> + 'static>(
         .max_message_latency(Duration::from_millis(2))
         .tcp_capacity(4096)
         .build();
-    let seat = |name: &'static str, kind: Kind| Seat {
+    let seat = |name: &'static str, kind: MemberKind| SimulatedMachine {
         name,
         kind,
         address: SocketAddr::new(sim.lookup(name), PORT),
@@ -444,9 +450,9 @@ fn simulate<P: Future<Output = ()> + 'static>(
         starts: RefCell::default(),
     };
     let seats: Seats = Rc::new([
-        seat(HOSTS[0], Kind::Node),
-        seat(HOSTS[1], Kind::Node),
-        seat(HOSTS[2], Kind::Arbiter),
+        seat(HOSTS[0], MemberKind::Node),
+        seat(HOSTS[1], MemberKind::Node),
+        seat(HOSTS[2], MemberKind::Arbiter),
     ]);
     for (at, host) in HOSTS.into_iter().enumerate() {
         let seats = seats.clone();
@@ -455,7 +461,7 @@ fn simulate<P: Future<Output = ()> + 'static>(
             async move { seats[at].live().await }
         });
     }
-    let orders = Orders::default();
+    let orders = SimulationOrders::default();
     let done = Rc::new(RefCell::new(false));
     let (finished, given) = (done.clone(), orders.clone());
     let seats_of_test = seats.clone();
@@ -472,12 +478,12 @@ fn simulate<P: Future<Output = ()> + 'static>(
             .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         for order in orders.take() {
             match order {
-                Order::Crash(host) => {
+                SimulationOrder::Crash(host) => {
                     sim.crash(host);
                     let seat = seats.iter().find(|seat| seat.name == host).unwrap();
                     seat.asks.replace(None);
                 }
-                Order::Bounce(host) => sim.bounce(host),
+                SimulationOrder::Bounce(host) => sim.bounce(host),
             }
         }
     }
@@ -513,7 +519,7 @@ fn all_end_on_the_same_version_whatever_fails_meanwhile() {
 const LEASE: &str = "address/www";
 
 /// Makes a machine request the lease with this rank.
-fn wants(seat: &Seat, rank: u32) {
+fn wants(seat: &SimulatedMachine, rank: u32) {
     let name = LEASE.to_owned();
     let watch = false;
     let valid_ms = 0;
@@ -526,7 +532,7 @@ fn wants(seat: &Seat, rank: u32) {
     seat.machine.borrow().tell(wants_leases(wish));
 }
 
-fn has(seat: &Seat) -> bool {
+fn has(seat: &SimulatedMachine) -> bool {
     let shows = seat.machine.borrow().shows();
     let mut held = shows.held.iter().filter(|held| held.until_ns > 0);
     held.any(|held| held.name == LEASE)
@@ -579,7 +585,7 @@ fn a_machine_that_stops_in_good_order_leaves_its_lease_to_another_at_once() {
 }
 
 /// Requests a record, and waits for its outcome.
-async fn record(seat: &Seat, epoch: u64, value: &[u8]) -> Recorded {
+async fn record(seat: &SimulatedMachine, epoch: u64, value: &[u8]) -> Recorded {
     let machine = seat.machine.borrow().clone();
     let ask = machine.shows().recorded.len() as u64 + 1;
     let name = LEASE.to_owned();

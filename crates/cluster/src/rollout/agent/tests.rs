@@ -1,7 +1,7 @@
 //! Tests of a node's tasks, one after another.
 
 use super::*;
-use crate::command::{Body, Judging, RolloutStep};
+use crate::command::{CommandBody, Judging, RolloutStep};
 use crate::rollout::Probe;
 use crate::state::sample::{A, B, decision, proposal, report};
 use Reported::{Checked, Good, Refused, Serves, WentBack, Worse};
@@ -10,8 +10,8 @@ const FIRST: VersionId = VersionId(1);
 const SECOND: VersionId = VersionId(2);
 
 /// Node b, whose machine executes every task and reports success.
-struct Node {
-    state: State,
+struct AgentTestNode {
+    state: ClusterState,
     agent: Agent,
     now_ms: u64,
     silence_ms: u64,
@@ -19,35 +19,38 @@ struct Node {
     answer: Probe,
 }
 
-fn fine() -> Verdict {
-    Verdict {
+fn fine() -> MachineVerdict {
+    MachineVerdict {
         good: true,
         words: String::new(),
         together: true,
     }
 }
 
-fn wrong() -> Verdict {
-    Verdict {
+fn wrong() -> MachineVerdict {
+    MachineVerdict {
         good: false,
         words: "error: no such file".to_owned(),
         together: false,
     }
 }
 
-impl Node {
+impl AgentTestNode {
     /// Version 1 is accepted and served; version 2 is in progress.
-    fn with_second_on_its_way(judge_ms: u64) -> Node {
-        let mut state = State::pair();
-        state.must(A, Body::Propose(Box::new(proposal(None, Vec::new()))));
+    fn with_second_on_its_way(judge_ms: u64) -> AgentTestNode {
+        let mut state = ClusterState::pair();
+        state.must(
+            A,
+            CommandBody::Propose(Box::new(proposal(None, Vec::new()))),
+        );
         state.accept_all_the_way(1);
         let mut second = proposal(Some(1), Vec::new());
         second.judging = Judging {
             judge_ms,
             confirm_within_ms: None,
         };
-        state.must(A, Body::Propose(Box::new(second)));
-        Node {
+        state.must(A, CommandBody::Propose(Box::new(second)));
+        AgentTestNode {
             state,
             agent: Agent::new(B, Some(FIRST)),
             now_ms: 100_000,
@@ -80,7 +83,7 @@ impl Node {
                 Task::Accept(version) => self.agent.kept(*version, &fine()),
                 Task::Revert(_) => self.agent.reverted(),
                 Task::Say(report) => {
-                    self.state.say(B, Body::Report(report.clone()));
+                    self.state.say(B, CommandBody::Report(report.clone()));
                 }
             }
             if !matches!(task, Task::Sample { .. }) {
@@ -92,12 +95,12 @@ impl Node {
     }
 
     fn said(&self) -> Option<Reported> {
-        self.state.version(SECOND)?.said(B)
+        self.state.version(SECOND)?.last_report_of(B)
     }
 
     /// Returns a node that checked version 2 and must serve it as a candidate.
-    fn on_trial(judge_ms: u64) -> Node {
-        let mut node = Node::with_second_on_its_way(judge_ms);
+    fn on_trial(judge_ms: u64) -> AgentTestNode {
+        let mut node = AgentTestNode::with_second_on_its_way(judge_ms);
         node.works();
         node.state.must(A, report(2, A, Checked));
         let nodes = vec![A, B];
@@ -122,7 +125,7 @@ impl Node {
 
 #[test]
 fn a_report_that_arrived_long_ago_wakes_nobody() {
-    let mut node = Node::with_second_on_its_way(10_000);
+    let mut node = AgentTestNode::with_second_on_its_way(10_000);
     node.works();
     assert_eq!(node.said(), Some(Checked));
     node.now_ms += 5_000;
@@ -135,7 +138,7 @@ fn a_report_that_arrived_long_ago_wakes_nobody() {
 
 #[test]
 fn it_checks_tries_judges_and_keeps_what_is_accepted() {
-    let mut node = Node::with_second_on_its_way(10_000);
+    let mut node = AgentTestNode::with_second_on_its_way(10_000);
     assert_eq!(node.works()[0], Task::Check(SECOND));
     assert_eq!(
         (node.said(), node.agent.serves()),
@@ -168,7 +171,7 @@ fn it_checks_tries_judges_and_keeps_what_is_accepted() {
 
 #[test]
 fn before_it_tries_it_frontends_are_asked_so_that_there_is_something_to_compare_with() {
-    let mut node = Node::with_second_on_its_way(10_000);
+    let mut node = AgentTestNode::with_second_on_its_way(10_000);
     // The sample is recent, from before version 2.
     let health = Some(node.health.clone());
     node.agent.sampled(node.now_ms, health, None);
@@ -189,7 +192,7 @@ fn before_it_tries_it_frontends_are_asked_so_that_there_is_something_to_compare_
 
 #[test]
 fn it_samples_seldom_when_idle_and_often_on_trial_and_asks_frontends_only_then() {
-    let mut node = Node::with_second_on_its_way(10_000);
+    let mut node = AgentTestNode::with_second_on_its_way(10_000);
     node.state.must(
         A,
         decision(
@@ -199,7 +202,7 @@ fn it_samples_seldom_when_idle_and_often_on_trial_and_asks_frontends_only_then()
             },
         ),
     );
-    let samples = |node: &mut Node| {
+    let samples = |node: &mut AgentTestNode| {
         let mut samples = Vec::new();
         for _ in 0..100 {
             node.now_ms += 100;
@@ -214,13 +217,13 @@ fn it_samples_seldom_when_idle_and_often_on_trial_and_asks_frontends_only_then()
         samples
     };
     assert_eq!(samples(&mut node), [false; 5]);
-    let mut node = Node::on_trial(60_000);
+    let mut node = AgentTestNode::on_trial(60_000);
     assert_eq!(samples(&mut node), [true; 20]);
 }
 
 #[test]
 fn what_it_cannot_serve_it_refuses_and_does_not_try_again() {
-    let mut node = Node::with_second_on_its_way(10_000);
+    let mut node = AgentTestNode::with_second_on_its_way(10_000);
     assert!(matches!(node.next(), Some(Task::Check(_))));
     node.agent.checked(SECOND, &wrong(), None);
     node.works();
@@ -229,7 +232,7 @@ fn what_it_cannot_serve_it_refuses_and_does_not_try_again() {
     assert_eq!(record.reports[&B].words, "error: no such file");
     assert_eq!(node.passes(10_000), []);
 
-    let mut node = Node::with_second_on_its_way(0);
+    let mut node = AgentTestNode::with_second_on_its_way(0);
     node.works();
     node.state.must(A, report(2, A, Checked));
     let nodes = vec![A, B];
@@ -246,7 +249,7 @@ fn what_it_cannot_serve_it_refuses_and_does_not_try_again() {
 
 #[test]
 fn what_gets_worse_goes_back_at_once_and_is_said() {
-    let mut node = Node::on_trial(10_000);
+    let mut node = AgentTestNode::on_trial(10_000);
     node.answer = Probe::Silent;
     let done = node.passes(1_500);
     assert_eq!(done[0], Task::Revert(SECOND));
@@ -260,7 +263,7 @@ fn what_gets_worse_goes_back_at_once_and_is_said() {
 
 #[test]
 fn without_a_word_of_the_leader_it_goes_back_by_itself() {
-    let mut node = Node::on_trial(60_000);
+    let mut node = AgentTestNode::on_trial(60_000);
     node.silence_ms = TRIAL_SILENCE_MS - 1;
     assert_eq!(node.works(), []);
     node.silence_ms = TRIAL_SILENCE_MS;
@@ -274,7 +277,7 @@ fn without_a_word_of_the_leader_it_goes_back_by_itself() {
 
 #[test]
 fn while_its_disk_is_stuck_it_tries_nothing_and_says_so_afterwards() {
-    let mut node = Node::on_trial(60_000);
+    let mut node = AgentTestNode::on_trial(60_000);
     node.agent.disk_is_stuck_for(TRIAL_SILENCE_MS - 1);
     assert_eq!(node.works(), []);
     node.agent.disk_is_stuck_for(TRIAL_SILENCE_MS);
@@ -292,8 +295,9 @@ fn while_its_disk_is_stuck_it_tries_nothing_and_says_so_afterwards() {
 
 #[test]
 fn a_machine_that_had_to_take_an_address_over_is_believed() {
-    let mut node = Node::on_trial(60_000);
-    node.agent.went_back("it took 192.0.2.7 over".to_owned());
+    let mut node = AgentTestNode::on_trial(60_000);
+    node.agent
+        .record_machine_rollback("it took 192.0.2.7 over".to_owned());
     node.works();
     assert_eq!(
         (node.said(), node.agent.serves()),
@@ -302,15 +306,16 @@ fn a_machine_that_had_to_take_an_address_over_is_believed() {
     let record = node.state.version(SECOND).expect("it is there");
     assert_eq!(record.reports[&B].words, "it took 192.0.2.7 over");
     // Without a candidate there is nothing to roll back.
-    let mut idle = Node::with_second_on_its_way(0);
-    idle.agent.went_back("it took 192.0.2.7 over".to_owned());
+    let mut idle = AgentTestNode::with_second_on_its_way(0);
+    idle.agent
+        .record_machine_rollback("it took 192.0.2.7 over".to_owned());
     idle.works();
     assert_eq!(idle.said(), Some(Checked));
 }
 
 #[test]
 fn what_is_taken_back_is_served_no_more_and_nothing_is_said() {
-    let mut node = Node::on_trial(60_000);
+    let mut node = AgentTestNode::on_trial(60_000);
     let words = "a serves worse".to_owned();
     node.state
         .must(A, decision(2, RolloutStep::TakeBack { words }));
@@ -320,7 +325,7 @@ fn what_is_taken_back_is_served_no_more_and_nothing_is_said() {
 
 #[test]
 fn who_died_while_it_tried_a_version_does_not_try_it_again() {
-    let mut node = Node::on_trial(60_000);
+    let mut node = AgentTestNode::on_trial(60_000);
     node.agent = Agent::new(B, Some(FIRST));
     let done = node.works();
     assert!(matches!(&done[..], [Task::Say(_)]), "{done:?}");
@@ -332,7 +337,7 @@ fn who_died_while_it_tried_a_version_does_not_try_it_again() {
 
 #[test]
 fn who_was_away_gets_what_was_accepted_meanwhile_and_says_if_it_cannot() {
-    let mut node = Node::with_second_on_its_way(0);
+    let mut node = AgentTestNode::with_second_on_its_way(0);
     node.state.must(A, report(2, A, Checked));
     node.state
         .must(A, decision(2, RolloutStep::Rest { nodes: vec![A] }));
@@ -371,7 +376,7 @@ fn who_was_away_gets_what_was_accepted_meanwhile_and_says_if_it_cannot() {
 
 #[test]
 fn a_report_that_is_lost_is_said_again_but_not_all_the_time() {
-    let mut node = Node::with_second_on_its_way(10_000);
+    let mut node = AgentTestNode::with_second_on_its_way(10_000);
     assert!(matches!(node.next(), Some(Task::Check(_))));
     node.agent.checked(SECOND, &fine(), None);
     let mut said = 0;
@@ -390,7 +395,7 @@ fn a_report_that_is_lost_is_said_again_but_not_all_the_time() {
 
 #[test]
 fn each_stage_is_judged_with_a_window_of_its_own() {
-    let mut node = Node::with_second_on_its_way(5_000);
+    let mut node = AgentTestNode::with_second_on_its_way(5_000);
     node.works();
     node.state.must(A, report(2, A, Checked));
     node.state
@@ -407,14 +412,14 @@ fn each_stage_is_judged_with_a_window_of_its_own() {
 
 #[test]
 fn it_wakes_soon_enough_for_the_next_sample() {
-    let node = Node::on_trial(60_000);
+    let node = AgentTestNode::on_trial(60_000);
     let wake_ms = node.agent.wake_at(node.now_ms);
     assert!(wake_ms > node.now_ms && wake_ms <= node.now_ms + TRIAL_SAMPLE_MS);
 }
 
 #[test]
 fn what_was_accepted_is_held_against_members_that_know_only_an_older_one() {
-    let mut node = Node::with_second_on_its_way(0);
+    let mut node = AgentTestNode::with_second_on_its_way(0);
     // Before its restart the node accepted a version that these members do not know.
     node.agent = Agent::new(B, Some(VersionId(7)));
     node.sample();

@@ -1,30 +1,30 @@
 //! Tests of the leader's decisions, step by step.
 
 use super::*;
-use crate::command::{Body, CheckFindings, Judging, Proposal};
+use crate::command::{CheckFindings, CommandBody, Judging, Proposal};
 use crate::state::sample::{
     A, ARBITER, B, checked_together, decision, proposal, report, report_of,
 };
 use Reported::{Checked, Good, Refused, Serves, WentBack, Worse};
 
 /// A leader of a pair of nodes with a version in progress.
-struct Desk {
-    state: State,
+struct LeaderFixture {
+    state: ClusterState,
     driver: Driver,
     seen: Reachability,
     now_ms: u64,
 }
 
-fn desk(change: impl FnOnce(&mut Proposal)) -> Desk {
-    let mut state = State::pair();
+fn desk(change: impl FnOnce(&mut Proposal)) -> LeaderFixture {
+    let mut state = ClusterState::pair();
     let mut wanted = proposal(None, Vec::new());
     change(&mut wanted);
-    state.must(A, Body::Propose(Box::new(wanted)));
+    state.must(A, CommandBody::Propose(Box::new(wanted)));
     let seen = Reachability {
         reachable: [A, B, ARBITER].into(),
         ..Reachability::default()
     };
-    Desk {
+    LeaderFixture {
         state,
         driver: Driver::new(1000),
         seen,
@@ -32,7 +32,7 @@ fn desk(change: impl FnOnce(&mut Proposal)) -> Desk {
     }
 }
 
-impl Desk {
+impl LeaderFixture {
     /// Returns the step after some time, with the leader's usual poll interval.
     fn after(&mut self, ms: u64) -> Option<RolloutStep> {
         let until_ms = self.now_ms + ms;
@@ -143,7 +143,10 @@ fn a_refusal_of_any_node_refuses_it_with_what_each_has_to_say() {
         "a cannot serve it: words of 1\nb cannot serve it: words of 2",
     );
     let record = desk.state.version(crate::command::VersionId(1));
-    assert_eq!(record.map(|record| &record.stage), Some(&Stage::Refused));
+    assert_eq!(
+        record.map(|record| &record.stage),
+        Some(&RolloutStage::Refused)
+    );
 }
 
 #[test]
@@ -180,9 +183,10 @@ fn a_node_that_is_away_is_left_out_once_it_has_been_for_a_while() {
 fn who_is_known_to_be_away_for_long_holds_nothing_up() {
     let mut desk = desk(|_| ());
     desk.is_cut(B);
-    let idle = State::pair();
+    let idle = ClusterState::pair();
     for _ in 0..100 {
-        desk.driver.look(&idle, &desk.seen.reachable, desk.now_ms);
+        desk.driver
+            .record_reachable(&idle, &desk.seen.reachable, desk.now_ms);
         desk.now_ms += 100;
     }
     desk.says(A, Checked);
@@ -374,7 +378,7 @@ fn a_canary_that_is_removed_takes_it_back() {
     let mut desk = desk(|_| ());
     desk.both_check();
     desk.goes(RolloutStep::Canary { node: A });
-    desk.state.must(B, Body::Remove { member: A });
+    desk.state.must(B, CommandBody::Remove { member: A });
     let words = desk.driver.next(&desk.state, &desk.seen, desk.now_ms);
     let Some(RolloutStep::TakeBack { words }) = words.map(|decided| decided.step) else {
         panic!("it goes on without its canary");

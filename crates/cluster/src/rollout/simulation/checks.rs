@@ -2,7 +2,7 @@
 
 use crate::command::VersionId;
 use crate::member::MemberId;
-use crate::state::{Stage, State};
+use crate::state::{ClusterState, RolloutStage};
 use std::collections::BTreeSet;
 
 /// Longest time for a node to notice that it must roll back, and to do so.
@@ -32,7 +32,7 @@ impl Counts {
 
 /// Configuration that a node's machine serves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Serving {
+pub(super) struct ServedConfiguration {
     pub(super) node: MemberId,
     /// Candidate version that it serves.
     pub(super) trial: Option<VersionId>,
@@ -42,7 +42,7 @@ pub(super) struct Serving {
 }
 
 /// Checks the machines at every step.
-pub(super) fn machines(serving: &[Serving]) -> Result<(), String> {
+pub(super) fn machines(serving: &[ServedConfiguration]) -> Result<(), String> {
     let on_trial: BTreeSet<VersionId> = serving.iter().filter_map(|node| node.trial).collect();
     if on_trial.len() > 1 {
         return Err(format!("versions {on_trial:?} are on trial at once"));
@@ -68,13 +68,13 @@ pub(super) fn machines(serving: &[Serving]) -> Result<(), String> {
 
 /// At each change of the state.
 pub(super) fn change(
-    before: &State,
-    after: &State,
+    before: &ClusterState,
+    after: &ClusterState,
     is_bad: impl Fn(VersionId, MemberId) -> bool,
 ) -> Result<(), String> {
     if let Some(record) = after.on_its_way()
         && record.goes_together()
-        && matches!(record.stage, Stage::Canary { .. })
+        && matches!(record.stage, RolloutStage::Canary { .. })
     {
         return Err(format!("version {} is half applied", record.id));
     }
@@ -87,7 +87,8 @@ pub(super) fn change(
     }
     let version = after.accepted.unwrap_or_default();
     let tried_by = before.on_its_way().map(|record| &record.stage);
-    let (Some(Stage::Rest { nodes }) | Some(Stage::AwaitConfirmation { nodes, .. })) = tried_by
+    let (Some(RolloutStage::Rest { nodes }) | Some(RolloutStage::AwaitConfirmation { nodes, .. })) =
+        tried_by
     else {
         return Err(format!("version {version} became accepted untried"));
     };
@@ -101,7 +102,7 @@ pub(super) fn change(
 
 /// At the end, when nothing has failed for a while.
 pub(super) fn end(
-    state: &State,
+    state: &ClusterState,
     node: MemberId,
     serves: Option<VersionId>,
     trial: bool,

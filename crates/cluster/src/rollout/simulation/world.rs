@@ -1,13 +1,13 @@
 //! The world of a history: nodes with machines, their connections, the leader, and the
 //! disturbances. Everything derives from one seed.
 
-use super::checks::{self, Counts, Serving};
-use crate::command::{Answer, Body, Command, Judging, RolloutStep, VersionId};
-use crate::machine::{FrontendHealth, Health, Verdict};
-use crate::member::{Kind, MemberId};
+use super::checks::{self, Counts, ServedConfiguration};
+use crate::command::{ClusterCommand, CommandBody, CommandResult, Judging, RolloutStep, VersionId};
+use crate::machine::{FrontendHealth, Health, MachineVerdict};
+use crate::member::{MemberId, MemberKind};
 use crate::rollout::{Agent, Driver, Probe, Probes, Reachability, Task};
 use crate::state::sample::{admission, decision, invitation, member, proposal};
-use crate::state::{Stage, State};
+use crate::state::{ClusterState, RolloutStage};
 use lab::Random;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ const ARBITER: MemberId = MemberId(9);
 
 /// Deliberate defect, which the checks must find.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Defect {
+pub(super) enum RolloutDefect {
     IgnoresSilence,
     CallsAllGood,
     NeverGivesUp,
@@ -82,7 +82,7 @@ impl Nature {
     }
 }
 
-struct Node {
+struct SimulatedNode {
     id: MemberId,
     agent: Agent,
     up: bool,
@@ -115,46 +115,46 @@ struct Leader {
     driver: Driver,
 }
 
-pub(super) struct World {
+pub(super) struct RolloutSimulation {
     random: Random,
-    defect: Option<Defect>,
+    defect: Option<RolloutDefect>,
     now_ms: u64,
-    states: Vec<Arc<State>>,
-    nodes: Vec<Node>,
+    states: Vec<Arc<ClusterState>>,
+    nodes: Vec<SimulatedNode>,
     leader: Option<Leader>,
     leaderless_ms: u64,
-    proposals: Vec<(u64, Command)>,
+    proposals: Vec<(u64, ClusterCommand)>,
     natures: BTreeMap<VersionId, Nature>,
     counts: Counts,
 }
 
-impl World {
-    pub(super) fn new(seed: u64, defect: Option<Defect>) -> World {
+impl RolloutSimulation {
+    pub(super) fn new(seed: u64, defect: Option<RolloutDefect>) -> RolloutSimulation {
         let mut random = Random::new(seed);
         let how_many = 2 + random.below(2);
-        let mut state = State::default();
+        let mut state = ClusterState::default();
         let first = MemberId(1);
         state.must(
             first,
-            Body::Found {
+            CommandBody::Found {
                 cluster: "office".to_owned(),
-                member: member(first, "n1", Kind::Node),
+                member: member(first, "n1", MemberKind::Node),
                 authority: Vec::new(),
             },
         );
         for id in (2..=how_many).chain([ARBITER.0]).map(MemberId) {
             let kind = if id == ARBITER {
-                Kind::Arbiter
+                MemberKind::Arbiter
             } else {
-                Kind::Node
+                MemberKind::Node
             };
             let name = format!("n{id}");
             state.must(first, invitation(&name, kind));
             state.must(first, admission(&name, member(id, &name, kind)));
         }
-        let nodes = (1..=how_many).map(|id| Node::new(MemberId(id), random.below(4)));
+        let nodes = (1..=how_many).map(|id| SimulatedNode::new(MemberId(id), random.below(4)));
         let nodes = nodes.collect();
-        World {
+        RolloutSimulation {
             random,
             defect,
             now_ms: 10_000,
@@ -168,7 +168,7 @@ impl World {
         }
     }
 
-    fn state(&self) -> Arc<State> {
+    fn state(&self) -> Arc<ClusterState> {
         let last = self.states.last().expect("there is always one");
         Arc::clone(last)
     }
@@ -190,11 +190,11 @@ impl World {
         for index in 0..self.nodes.len() {
             self.node(index);
         }
-        let serving: Vec<Serving> = self
+        let serving: Vec<ServedConfiguration> = self
             .nodes
             .iter()
             .filter(|node| node.up)
-            .map(|node| Serving {
+            .map(|node| ServedConfiguration {
                 node: node.id,
                 trial: node.trial.map(|(version, _)| version),
                 silence_ms: self.now_ms.saturating_sub(node.heard_ms),
@@ -253,14 +253,15 @@ impl World {
         let Some((version, _)) = node.trial.filter(|_| node.up) else {
             return;
         };
-        if self.defect == Some(Defect::PreemptsInJudgement) {
+        if self.defect == Some(RolloutDefect::PreemptsInJudgement) {
             node.took_over_with = Some(version);
             return;
         }
         node.trial = None;
         // Its task in progress ends without effect.
         node.busy = None;
-        node.agent.went_back("it took an address over".to_owned());
+        node.agent
+            .record_machine_rollback("it took an address over".to_owned());
         node.wake_ms = 0;
         self.counts.went_back += 1;
     }
@@ -332,12 +333,12 @@ impl World {
             return;
         };
         let decided = match defect {
-            Some(Defect::LeavesOutAtOnce) => {
+            Some(RolloutDefect::LeavesOutAtOnce) => {
                 let mut view = leader.driver.view(&state, &seen, now_ms);
                 view.nodes.retain(|_, node| node.reachable);
                 crate::rollout::next(&state, &view)
             }
-            Some(Defect::NeverGivesUp) => leader
+            Some(RolloutDefect::NeverGivesUp) => leader
                 .driver
                 .next(&state, &seen, now_ms)
                 .filter(|decision| !matches!(decision.step, RolloutStep::TakeBack { .. })),
@@ -345,12 +346,12 @@ impl World {
         };
         if let Some(decision) = decided {
             let from = leader.id;
-            self.propose(Command::new(from, 0, Body::Decide(decision)));
+            self.propose(ClusterCommand::new(from, 0, CommandBody::Decide(decision)));
         }
     }
 
     /// Proposes a command, which may be lost, delayed or duplicated.
-    fn propose(&mut self, command: Command) {
+    fn propose(&mut self, command: ClusterCommand) {
         let (now_ms, failing) = (self.now_ms, self.failing());
         if failing && self.random.once_in(15) {
             return;
@@ -375,12 +376,14 @@ impl World {
             .into_iter()
             .partition(|(at_ms, _)| *at_ms <= now_ms);
         self.proposals = later;
-        let due: Vec<(u64, Command)> = due;
+        let due: Vec<(u64, ClusterCommand)> = due;
         for (_, command) in due {
             let before = self.state();
             let mut after = (*before).clone();
             let answer = after.apply(&command);
-            if let (Body::Propose(_), Answer::Version(version)) = (&command.body, answer) {
+            if let (CommandBody::Propose(_), CommandResult::Version(version)) =
+                (&command.body, answer)
+            {
                 let nature = self.some_nature();
                 self.natures.insert(version, nature);
             }
@@ -394,7 +397,7 @@ impl World {
     }
 
     /// Returns whether the version is bad in a way that must be noticed.
-    fn is_bad(&self, state: &State, version: VersionId, node: MemberId) -> bool {
+    fn is_bad(&self, state: &ClusterState, version: VersionId, node: MemberId) -> bool {
         let judge_ms = state
             .version(version)
             .map_or(0, |record| record.proposal.judging.judge_ms);
@@ -408,19 +411,19 @@ impl World {
         }
     }
 
-    fn count(&mut self, before: &State, after: &State) {
+    fn count(&mut self, before: &ClusterState, after: &ClusterState) {
         let Some(was) = before.on_its_way() else {
             return;
         };
         match after.version(was.id).map(|record| &record.stage) {
-            Some(Stage::Accepted) => {
+            Some(RolloutStage::Accepted) => {
                 self.counts.accepted += 1;
-                if matches!(was.stage, Stage::AwaitConfirmation { .. }) {
+                if matches!(was.stage, RolloutStage::AwaitConfirmation { .. }) {
                     self.counts.confirmed += 1;
                 }
             }
-            Some(Stage::TakenBack) => self.counts.taken_back += 1,
-            Some(Stage::Refused) => self.counts.refused += 1,
+            Some(RolloutStage::TakenBack) => self.counts.taken_back += 1,
+            Some(RolloutStage::Refused) => self.counts.refused += 1,
             _ => {}
         }
     }
@@ -459,19 +462,23 @@ impl World {
                     judge_ms,
                     confirm_within_ms,
                 };
-                self.propose(Command::new(from, 0, Body::Propose(Box::new(wanted))));
+                self.propose(ClusterCommand::new(
+                    from,
+                    0,
+                    CommandBody::Propose(Box::new(wanted)),
+                ));
             }
             Some(record)
-                if matches!(record.stage, Stage::AwaitConfirmation { .. })
+                if matches!(record.stage, RolloutStage::AwaitConfirmation { .. })
                     && self.random.once_in(60) =>
             {
                 let body = decision(record.id.0, RolloutStep::Accept);
-                self.propose(Command::new(from, 0, body));
+                self.propose(ClusterCommand::new(from, 0, body));
             }
             Some(record) if self.random.once_in(400) => {
                 let words = "an operator wants it back".to_owned();
                 let body = decision(record.id.0, RolloutStep::TakeBack { words });
-                self.propose(Command::new(from, 0, body));
+                self.propose(ClusterCommand::new(from, 0, body));
             }
             _ => {}
         }
@@ -516,10 +523,10 @@ impl World {
                 return;
             }
             let silence_ms = match self.defect {
-                Some(Defect::IgnoresSilence) => 0,
+                Some(RolloutDefect::IgnoresSilence) => 0,
                 _ => now_ms - node.heard_ms,
             };
-            if self.defect != Some(Defect::TrustsAStuckDisk) {
+            if self.defect != Some(RolloutDefect::TrustsAStuckDisk) {
                 let stuck_ms = node.disk_stuck_ms(now_ms);
                 node.agent.disk_is_stuck_for(stuck_ms);
             }
@@ -544,7 +551,7 @@ impl World {
             Task::Say(report) => {
                 if connected {
                     let from = self.nodes[index].id;
-                    self.propose(Command::new(from, 0, Body::Report(report)));
+                    self.propose(ClusterCommand::new(from, 0, CommandBody::Report(report)));
                 }
             }
             Task::Check(_) | Task::Serve { .. } => {
@@ -561,15 +568,15 @@ impl World {
             let nature = self.natures.get(&version).copied().unwrap_or_default();
             (nature.on(node.id), nature.together)
         };
-        let verdict = |good: bool| Verdict {
+        let verdict = |good: bool| MachineVerdict {
             good,
             words: format!("good: {good}"),
-            ..Verdict::default()
+            ..MachineVerdict::default()
         };
         match task {
             Task::Check(version) => {
                 let (badness, together) = nature_of(version);
-                let verdict = Verdict {
+                let verdict = MachineVerdict {
                     together,
                     ..verdict(badness != Badness::CheckFails)
                 };
@@ -599,7 +606,7 @@ impl World {
                 node.agent.kept(version, &verdict(true));
             }
             Task::Revert(_) => {
-                if defect != Some(Defect::DoesNotGoBack) {
+                if defect != Some(RolloutDefect::DoesNotGoBack) {
                     node.trial = None;
                 }
                 node.agent.reverted();
@@ -610,7 +617,7 @@ impl World {
                     nature_of(version).0.shown(now_ms - since_ms)
                 });
                 let badness = match defect {
-                    Some(Defect::CallsAllGood) => Badness::None,
+                    Some(RolloutDefect::CallsAllGood) => Badness::None,
                     _ => badness,
                 };
                 node.count(now_ms, badness);
@@ -622,9 +629,9 @@ impl World {
     }
 }
 
-impl Node {
-    fn new(id: MemberId, addresses: u64) -> Node {
-        Node {
+impl SimulatedNode {
+    fn new(id: MemberId, addresses: u64) -> SimulatedNode {
+        SimulatedNode {
             id,
             agent: Agent::new(id, None),
             up: true,

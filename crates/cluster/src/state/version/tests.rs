@@ -4,11 +4,11 @@ use super::super::sample::{
     A, ARBITER, B, checked_together, decision, digest, file, proposal, report,
 };
 use super::*;
-use crate::command::{Body, Judging, Limits};
+use crate::command::{CommandBody, Judging, Limits};
 use Reported::{Checked, Good, Refused, Serves, WentBack, Worse};
 
-fn propose(proposal: Proposal) -> Body {
-    Body::Propose(Box::new(proposal))
+fn propose(proposal: Proposal) -> CommandBody {
+    CommandBody::Propose(Box::new(proposal))
 }
 
 fn both() -> Vec<MemberId> {
@@ -16,8 +16,8 @@ fn both() -> Vec<MemberId> {
 }
 
 /// Returns a state with a version that both nodes could serve.
-fn checked() -> State {
-    let mut state = State::pair();
+fn checked() -> ClusterState {
+    let mut state = ClusterState::pair();
     state.propose_content(b"text");
     state.must(A, report(1, A, Checked));
     state.must(B, report(1, B, Checked));
@@ -25,8 +25,8 @@ fn checked() -> State {
 }
 
 /// Returns a state with a version that both nodes serve as a candidate.
-fn on_trial(judging: Judging) -> State {
-    let mut state = State::pair();
+fn on_trial(judging: Judging) -> ClusterState {
+    let mut state = ClusterState::pair();
     let with = Proposal {
         judging,
         ..proposal(None, Vec::new())
@@ -45,22 +45,22 @@ const JUDGED: Judging = Judging {
 
 #[test]
 fn of_two_who_change_at_once_the_second_sees_the_first_change() {
-    let mut state = State::pair();
+    let mut state = ClusterState::pair();
     state.must(A, propose(proposal(None, Vec::new())));
     let (version, author) = (VersionId(1), "anna".to_owned());
     assert_eq!(
         state.refused(B, propose(proposal(None, Vec::new()))),
-        Refusal::Busy { version, author }
+        CommandRefusal::Busy { version, author }
     );
     state.accept_all_the_way(1);
     let accepted = Some(VersionId(1));
     assert_eq!(
         state.refused(B, propose(proposal(None, Vec::new()))),
-        Refusal::Stale { accepted }
+        CommandRefusal::Stale { accepted }
     );
     assert_eq!(
         state.must(B, propose(proposal(Some(1), Vec::new()))),
-        Answer::Version(VersionId(2))
+        CommandResult::Version(VersionId(2))
     );
 }
 
@@ -70,29 +70,38 @@ fn a_version_goes_all_the_way_or_is_not_accepted() {
     let canary = || RolloutStep::Canary { node: B };
     let rest = || RolloutStep::Rest { nodes: both() };
     for early in [rest(), RolloutStep::Accept, RolloutStep::AwaitConfirmation] {
-        assert_eq!(state.refused(A, decision(1, early)), Refusal::Untimely);
+        assert_eq!(
+            state.refused(A, decision(1, early)),
+            CommandRefusal::Untimely
+        );
     }
     state.must(A, decision(1, canary()));
     for early in [canary(), rest(), RolloutStep::Accept] {
-        assert_eq!(state.refused(A, decision(1, early)), Refusal::Untimely);
+        assert_eq!(
+            state.refused(A, decision(1, early)),
+            CommandRefusal::Untimely
+        );
     }
     state.must(B, report(1, B, Serves));
-    assert_eq!(state.refused(A, decision(1, rest())), Refusal::Untimely);
+    assert_eq!(
+        state.refused(A, decision(1, rest())),
+        CommandRefusal::Untimely
+    );
     state.must(B, report(1, B, Good));
     state.must(A, decision(1, rest()));
     let record = state.version(VersionId(1)).expect("it is there");
-    assert_eq!(record.said(B), Some(Serves), "it is judged anew");
+    assert_eq!(record.last_report_of(B), Some(Serves), "it is judged anew");
     state.must(A, report(1, A, Good));
     assert_eq!(
         state.refused(A, decision(1, RolloutStep::Accept)),
-        Refusal::Untimely
+        CommandRefusal::Untimely
     );
     state.must(B, report(1, B, Good));
     state.must(A, decision(1, RolloutStep::Accept));
     assert_eq!(state.accepted, Some(VersionId(1)));
     assert_eq!(
         state.refused(A, decision(1, RolloutStep::Accept)),
-        Refusal::NoVersion
+        CommandRefusal::NoVersion
     );
 }
 
@@ -105,12 +114,12 @@ fn no_leader_gets_around_what_a_node_said_against_it() {
         state.must(B, report(1, B, against));
         assert_eq!(
             state.refused(A, decision(1, RolloutStep::Accept)),
-            Refusal::Untimely
+            CommandRefusal::Untimely
         );
         state.must(B, report(1, B, Good));
         assert_eq!(
             state.refused(A, decision(1, RolloutStep::Accept)),
-            Refusal::Untimely,
+            CommandRefusal::Untimely,
             "and what it says later does not undo it"
         );
         let words = "worse".to_owned();
@@ -118,7 +127,7 @@ fn no_leader_gets_around_what_a_node_said_against_it() {
         let record = state.version(VersionId(1)).expect("it is there");
         assert_eq!(
             (&record.stage, record.words.as_str()),
-            (&Stage::TakenBack, "worse")
+            (&RolloutStage::TakenBack, "worse")
         );
         assert_eq!(state.accepted, None);
     }
@@ -132,23 +141,32 @@ fn a_report_that_comes_late_or_twice_undoes_nothing() {
         state.must(A, report(1, A, late));
     }
     let record = state.version(VersionId(1)).expect("it is there");
-    assert_eq!(record.said(A), Some(Good));
+    assert_eq!(record.last_report_of(A), Some(Good));
 }
 
 #[test]
 fn a_node_speaks_for_itself_and_of_what_is_on_its_way_or_accepted() {
     let mut state = checked();
-    assert_eq!(state.refused(A, report(1, B, Refused)), Refusal::Unfit);
+    assert_eq!(
+        state.refused(A, report(1, B, Refused)),
+        CommandRefusal::Unfit
+    );
     assert_eq!(
         state.refused(ARBITER, report(1, ARBITER, Good)),
-        Refusal::Unfit
+        CommandRefusal::Unfit
     );
-    assert_eq!(state.refused(A, report(2, A, Good)), Refusal::NoVersion);
+    assert_eq!(
+        state.refused(A, report(2, A, Good)),
+        CommandRefusal::NoVersion
+    );
     let words = "no".to_owned();
     state.must(A, decision(1, RolloutStep::TakeBack { words }));
-    assert_eq!(state.refused(A, report(1, A, Good)), Refusal::NoVersion);
+    assert_eq!(
+        state.refused(A, report(1, A, Good)),
+        CommandRefusal::NoVersion
+    );
     let record = state.version(VersionId(1)).expect("it is there");
-    assert_eq!(record.stage, Stage::Refused, "nobody ever served it");
+    assert_eq!(record.stage, RolloutStage::Refused, "nobody ever served it");
 }
 
 #[test]
@@ -171,7 +189,11 @@ fn a_node_that_returns_and_cannot_serve_the_accepted_version_is_heard() {
     assert_eq!(last.words, "b cannot serve version 2: words of 2");
     state.must(B, report(2, B, Serves));
     let record = state.accepted().expect("it is accepted");
-    assert_eq!(record.said(B), Some(Serves), "then the last word counts");
+    assert_eq!(
+        record.last_report_of(B),
+        Some(Serves),
+        "then the last word counts"
+    );
 }
 
 #[test]
@@ -182,7 +204,7 @@ fn without_judgement_it_goes_to_all_once_they_could_serve_it() {
     });
     assert_eq!(
         state.refused(A, decision(1, RolloutStep::Accept)),
-        Refusal::Untimely
+        CommandRefusal::Untimely
     );
     state.must(A, report(1, A, Serves));
     state.must(B, report(1, B, Serves));
@@ -199,15 +221,15 @@ fn what_is_to_be_confirmed_is_accepted_only_after_it_waited_for_that() {
     state.must(B, report(1, B, Serves));
     assert_eq!(
         state.refused(A, decision(1, RolloutStep::Accept)),
-        Refusal::Untimely
+        CommandRefusal::Untimely
     );
     let remaining = |ms| decision(1, RolloutStep::Remaining { ms });
-    assert_eq!(state.refused(A, remaining(5)), Refusal::Untimely);
+    assert_eq!(state.refused(A, remaining(5)), CommandRefusal::Untimely);
     state.must(A, decision(1, RolloutStep::AwaitConfirmation));
     state.must(A, remaining(200_000));
     state.must(A, remaining(290_000));
     let stage = &state.version(VersionId(1)).expect("it is there").stage;
-    let Stage::AwaitConfirmation { remaining_ms, .. } = stage else {
+    let RolloutStage::AwaitConfirmation { remaining_ms, .. } = stage else {
         panic!("{stage:?}");
     };
     assert_eq!(*remaining_ms, 200_000, "it never grows");
@@ -219,28 +241,28 @@ fn what_a_removed_node_said_holds_nothing_up() {
     let mut state = on_trial(JUDGED);
     state.must(A, report(1, A, Good));
     state.must(B, report(1, B, Worse));
-    state.must(A, Body::Remove { member: B });
+    state.must(A, CommandBody::Remove { member: B });
     state.must(A, decision(1, RolloutStep::Accept));
 
     let mut state = checked();
     state.must(A, decision(1, RolloutStep::Canary { node: B }));
     state.must(B, report(1, B, Good));
     state.must(A, decision(1, RolloutStep::Rest { nodes: vec![B] }));
-    state.must(A, Body::Remove { member: B });
+    state.must(A, CommandBody::Remove { member: B });
     assert_eq!(
         state.refused(A, decision(1, RolloutStep::Accept)),
-        Refusal::Untimely,
+        CommandRefusal::Untimely,
         "who tried it is gone: nobody serves it well"
     );
 }
 
 #[test]
 fn history_keeps_the_newest_the_accepted_and_its_parent() {
-    let mut state = State::pair();
+    let mut state = ClusterState::pair();
     let versions = 5;
     state.must(
         A,
-        Body::Keep(Limits {
+        CommandBody::Keep(Limits {
             versions,
             ..Limits::default()
         }),
@@ -262,31 +284,31 @@ fn history_keeps_the_newest_the_accepted_and_its_parent() {
 
 #[test]
 fn history_keeps_what_the_repositories_followed_last_go_on_from() {
-    let mut state = State::pair();
+    let mut state = ClusterState::pair();
     let versions = 2;
     let content_bytes = Limits::default().content_bytes;
     state.must(
         A,
-        Body::Keep(Limits {
+        CommandBody::Keep(Limits {
             versions,
             content_bytes,
         }),
     );
-    let follow = |state: &mut State, repository: &str, revision: &str| {
+    let follow = |state: &mut ClusterState, repository: &str, revision: &str| {
         let parent = state.accepted.map(|version| version.0);
         let with = Proposal {
-            origin: Origin::Followed {
+            origin: VersionOrigin::Followed {
                 repository: repository.to_owned(),
                 revision: revision.to_owned(),
             },
             ..proposal(parent, Vec::new())
         };
         match state.must(A, propose(with)) {
-            Answer::Version(version) => version.0,
+            CommandResult::Version(version) => version.0,
             other => panic!("{other:?}"),
         }
     };
-    let last = |state: &mut State, repository: &str, revision: &str| {
+    let last = |state: &mut ClusterState, repository: &str, revision: &str| {
         let version = follow(state, repository, revision);
         state.accept_all_the_way(version);
         version
@@ -318,10 +340,10 @@ fn history_keeps_what_the_repositories_followed_last_go_on_from() {
 
 #[test]
 fn history_is_within_a_number_of_bytes() {
-    let mut state = State::pair();
+    let mut state = ClusterState::pair();
     state.must(
         A,
-        Body::Keep(Limits {
+        CommandBody::Keep(Limits {
             versions: 200,
             content_bytes: 10_000,
         }),
@@ -334,7 +356,7 @@ fn history_is_within_a_number_of_bytes() {
     assert_eq!(state.versions.len(), 3);
 
     // Names of files count too, whatever the setting.
-    let mut state = State::pair();
+    let mut state = ClusterState::pair();
     state.put(b"x");
     let name = "n".repeat(PATH_BYTES_MAX - 10);
     let files: Vec<_> = (0..100)
@@ -352,7 +374,7 @@ fn history_is_within_a_number_of_bytes() {
 
 #[test]
 fn a_proposal_has_bounds_and_refers_to_what_there_is() {
-    let mut state = State::pair();
+    let mut state = ClusterState::pair();
     state.put(b"x");
     let too_many = |change: fn(&mut Proposal)| {
         let mut with = proposal(None, vec![file("/f", b"x")]);
@@ -371,29 +393,32 @@ fn a_proposal_has_bounds_and_refers_to_what_there_is() {
         |p| p.judging.confirm_within_ms = Some(u64::MAX),
     ] {
         let refusal = state.refused(A, too_many(change));
-        assert!(matches!(refusal, Refusal::TooMany { .. }), "{refusal:?}");
+        assert!(
+            matches!(refusal, CommandRefusal::TooMany { .. }),
+            "{refusal:?}"
+        );
     }
-    let to_nowhere = too_many(|p| p.origin = Origin::RolledBack { to: VersionId(7) });
-    assert_eq!(state.refused(A, to_nowhere), Refusal::NoVersion);
+    let to_nowhere = too_many(|p| p.origin = VersionOrigin::RolledBack { to: VersionId(7) });
+    assert_eq!(state.refused(A, to_nowhere), CommandRefusal::NoVersion);
     let unknown_key = too_many(|p| p.files[0].content.epoch.0 = 7);
-    assert_eq!(state.refused(A, unknown_key), Refusal::OldEpoch);
+    assert_eq!(state.refused(A, unknown_key), CommandRefusal::OldEpoch);
     let rolled_back = too_many(|p| p.message.clear());
     state.must(A, rolled_back);
 }
 
 #[test]
 fn long_words_are_cut_between_characters() {
-    let mut state = State::pair();
+    let mut state = ClusterState::pair();
     state.propose_content(b"text");
     let words = "é".repeat(WORDS_BYTES_MAX);
-    let with_words = Report {
+    let with_words = RolloutReport {
         version: VersionId(1),
         node: A,
         outcome: Refused,
         words,
         found: CheckFindings::default(),
     };
-    state.must(A, Body::Report(with_words));
+    state.must(A, CommandBody::Report(with_words));
     let record = state.version(VersionId(1)).expect("it is there");
     assert_eq!(record.reports[&A].words.len(), WORDS_BYTES_MAX);
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 const SECTOR_BYTES: usize = 512;
 
 #[derive(Debug)]
-enum Change {
+enum UnsyncedChange {
     Write { offset: usize, bytes: Vec<u8> },
     Length(usize),
 }
@@ -20,7 +20,7 @@ struct Platter {
     now: Vec<u8>,
     /// Contents that certainly survive a loss of power.
     synced: Vec<u8>,
-    unsynced: Vec<Change>,
+    unsynced: Vec<UnsyncedChange>,
     /// Number of operations until the power is lost.
     fuse: Option<u64>,
     dead: bool,
@@ -42,12 +42,12 @@ impl Faulty {
         let mut bytes = platter.synced.clone();
         for change in std::mem::take(&mut platter.unsynced) {
             match change {
-                Change::Length(length) => {
+                UnsyncedChange::Length(length) => {
                     if length > bytes.len() || random.below(2) == 0 {
                         bytes.resize(length, 0);
                     }
                 }
-                Change::Write {
+                UnsyncedChange::Write {
                     offset,
                     bytes: part,
                 } => {
@@ -115,7 +115,7 @@ impl StorageBackend for Faulty {
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
         self.operate(|platter| {
             platter.now.resize(len as usize, 0);
-            platter.unsynced.push(Change::Length(len as usize));
+            platter.unsynced.push(UnsyncedChange::Length(len as usize));
         })
     }
 
@@ -130,7 +130,7 @@ impl StorageBackend for Faulty {
         self.operate(|platter| {
             let offset = offset as usize;
             platter.now[offset..offset + data.len()].copy_from_slice(data);
-            platter.unsynced.push(Change::Write {
+            platter.unsynced.push(UnsyncedChange::Write {
                 offset,
                 bytes: data.to_vec(),
             });

@@ -3,7 +3,7 @@
 mod faulty;
 mod promises;
 
-use crate::command::{Body, Command};
+use crate::command::{ClusterCommand, CommandBody};
 use crate::log::{Entry, LeaderId, LogId, Membership, Proposed, SnapshotMeta, Ticket, Vote};
 use crate::member::digest;
 use crate::member::{Digest, MemberId};
@@ -44,10 +44,10 @@ fn entry(term: u64, index: u64, bytes: usize) -> Entry {
                 number: index,
                 settled: 0,
             },
-            Command::new(
+            ClusterCommand::new(
                 ME,
                 0,
-                Body::Event {
+                CommandBody::Event {
                     words: "x".repeat(bytes),
                 },
             ),
@@ -95,7 +95,7 @@ impl Model {
                     let EntryPayload::Normal(proposed) = &entry.payload else {
                         panic!("{entry:?}");
                     };
-                    let Body::Event { words } = &proposed.command.body else {
+                    let CommandBody::Event { words } = &proposed.command.body else {
                         panic!("{entry:?}");
                     };
                     (

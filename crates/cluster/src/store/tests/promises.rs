@@ -8,23 +8,23 @@ use crate::log::{LogId, Vote};
 use crate::member::MemberId;
 use crate::store::error::Loss;
 use crate::store::promise::SYNC_EVERY;
-use crate::store::tied::{Opened, PromiseLocation};
-use crate::store::{Owner, Store};
+use crate::store::tied::{OpenedStore, PromiseLocation};
+use crate::store::{Store, StoreOwner};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The two files of a member, in a directory of their own.
-struct Files(PathBuf);
+struct MemberFiles(PathBuf);
 
-impl Files {
-    fn new() -> Files {
+impl MemberFiles {
+    fn new() -> MemberFiles {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("evenkeel-promises-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap();
-        Files(path)
+        MemberFiles(path)
     }
 
     fn store(&self) -> PathBuf {
@@ -35,7 +35,7 @@ impl Files {
         self.0.join("promise")
     }
 
-    fn make(&self, owner: &Owner) -> Store {
+    fn make(&self, owner: &StoreOwner) -> Store {
         let store = Store::open(&self.store()).unwrap();
         let promise = self.promise();
         store
@@ -43,7 +43,7 @@ impl Files {
             .unwrap()
     }
 
-    fn open(&self, owner: &Owner) -> Opened {
+    fn open(&self, owner: &StoreOwner) -> OpenedStore {
         Store::open_tied(&self.store(), &self.promise(), owner).unwrap()
     }
 
@@ -62,14 +62,14 @@ impl Files {
     }
 }
 
-impl Drop for Files {
+impl Drop for MemberFiles {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-fn owner(cluster: &str, member: u64) -> Owner {
-    Owner {
+fn owner(cluster: &str, member: u64) -> StoreOwner {
+    StoreOwner {
         cluster: cluster.to_owned(),
         member: MemberId(member),
     }
@@ -96,22 +96,22 @@ fn has(store: &Store) -> Has {
     Has(store.vote(), store.ends().1)
 }
 
-fn whole(opened: Opened) -> Store {
+fn whole(opened: OpenedStore) -> Store {
     match opened {
-        Opened::Whole(store) => store,
-        Opened::Lost(loss) => panic!("{loss}"),
+        OpenedStore::Whole(store) => store,
+        OpenedStore::Lost(loss) => panic!("{loss}"),
     }
 }
 
-fn lost(opened: Opened) -> Loss {
+fn lost(opened: OpenedStore) -> Loss {
     match opened {
-        Opened::Whole(store) => panic!("it is taken for whole with {:?}", has(&store)),
-        Opened::Lost(loss) => loss,
+        OpenedStore::Whole(store) => panic!("it is taken for whole with {:?}", has(&store)),
+        OpenedStore::Lost(loss) => loss,
     }
 }
 
 /// Files with some entries and a vote.
-fn filled(files: &Files, owner: &Owner) -> Has {
+fn filled(files: &MemberFiles, owner: &StoreOwner) -> Has {
     let store = files.make(owner);
     vote(&store, 3);
     append(&store, 3, 0, 20);
@@ -122,7 +122,7 @@ fn filled(files: &Files, owner: &Owner) -> Has {
 
 #[test]
 fn a_store_truncated_at_any_length_is_lost_or_has_all_that_was_promised() {
-    let (files, me) = (Files::new(), owner("a", 1));
+    let (files, me) = (MemberFiles::new(), owner("a", 1));
     let promised = filled(&files, &me);
     let (store, promise) = files.read();
     let short = 0..1100;
@@ -134,8 +134,8 @@ fn a_store_truncated_at_any_length_is_lost_or_has_all_that_was_promised() {
     for length in lengths {
         files.put(Some(&store[..length]), Some(&promise));
         match files.open(&me) {
-            Opened::Lost(_) => {}
-            Opened::Whole(store) => {
+            OpenedStore::Lost(_) => {}
+            OpenedStore::Whole(store) => {
                 kept += 1;
                 assert!(has(&store) >= promised, "{length}: {:?}", has(&store));
             }
@@ -147,7 +147,7 @@ fn a_store_truncated_at_any_length_is_lost_or_has_all_that_was_promised() {
 
 #[test]
 fn a_store_with_any_block_of_earlier_or_of_nothing_is_lost_or_has_all() {
-    let (files, me) = (Files::new(), owner("a", 1));
+    let (files, me) = (MemberFiles::new(), owner("a", 1));
     let open = files.make(&me);
     append(&open, 1, 0, 10);
     drop(open);
@@ -166,7 +166,7 @@ fn a_store_with_any_block_of_earlier_or_of_nothing_is_lost_or_has_all() {
             let mut torn = store.clone();
             torn[at..end].copy_from_slice(block);
             files.put(Some(&torn), Some(&promise));
-            if let Opened::Whole(store) = files.open(&me) {
+            if let OpenedStore::Whole(store) = files.open(&me) {
                 assert!(has(&store) >= promised, "{at}: {:?}", has(&store));
             }
         }
@@ -175,7 +175,7 @@ fn a_store_with_any_block_of_earlier_or_of_nothing_is_lost_or_has_all() {
 
 #[test]
 fn of_all_combinations_of_files_only_those_that_fit_are_taken() {
-    let (files, me) = (Files::new(), owner("a", 1));
+    let (files, me) = (MemberFiles::new(), owner("a", 1));
     // The format without promise files.
     let untied = Store::open(&files.store()).unwrap();
     append(&untied, 1, 0, 3);
@@ -190,8 +190,8 @@ fn of_all_combinations_of_files_only_those_that_fit_are_taken() {
     append(&open, 1, 10, 20);
     drop(open);
     let (late, late_promise) = files.read();
-    let other = |whose: &Owner| {
-        let files = Files::new();
+    let other = |whose: &StoreOwner| {
+        let files = MemberFiles::new();
         filled(&files, whose);
         files.read()
     };
@@ -231,7 +231,7 @@ fn of_all_combinations_of_files_only_those_that_fit_are_taken() {
         for (promise_name, promise) in promises {
             files.put(store, promise);
             let opened = files.open(&me);
-            let taken = matches!(opened, Opened::Whole(_));
+            let taken = matches!(opened, OpenedStore::Whole(_));
             let fits = fit.contains(&(store_name, promise_name));
             assert_eq!(taken, fits, "store: {store_name}, promise: {promise_name}");
         }
@@ -244,7 +244,7 @@ fn of_all_combinations_of_files_only_those_that_fit_are_taken() {
 
 #[test]
 fn an_upgrade_ties_the_store_and_one_that_is_interrupted_is_finished() {
-    let (files, me) = (Files::new(), owner("a", 1));
+    let (files, me) = (MemberFiles::new(), owner("a", 1));
     let untied = Store::open(&files.store()).unwrap();
     append(&untied, 1, 0, 3);
     drop(untied);
@@ -266,7 +266,7 @@ fn an_upgrade_ties_the_store_and_one_that_is_interrupted_is_finished() {
 
 #[test]
 fn what_a_new_leader_takes_back_is_promised_no_more() {
-    let (files, me) = (Files::new(), owner("a", 1));
+    let (files, me) = (MemberFiles::new(), owner("a", 1));
     let store = files.make(&me);
     append(&store, 1, 0, 10);
     now(|done| store.truncate_after(Some(id(1, 4)), done)).unwrap();
@@ -281,7 +281,7 @@ fn what_a_new_leader_takes_back_is_promised_no_more() {
 
 #[test]
 fn whatever_the_process_was_killed_at_no_acknowledged_entry_is_missing_unnoticed() {
-    let (files, me) = (Files::new(), owner("a", 1));
+    let (files, me) = (MemberFiles::new(), owner("a", 1));
     let store = files.make(&me);
     let mut copies = Vec::new();
     for index in 0..u64::from(SYNC_EVERY) + 3 {
@@ -302,7 +302,7 @@ fn whatever_the_process_was_killed_at_no_acknowledged_entry_is_missing_unnoticed
 
 #[test]
 fn a_new_store_in_place_of_a_lost_one_keeps_starts_versions_and_the_reason() {
-    let (files, me) = (Files::new(), owner("a", 1));
+    let (files, me) = (MemberFiles::new(), owner("a", 1));
     let store = files.make(&me);
     for _ in 0..5 {
         now(|done| {

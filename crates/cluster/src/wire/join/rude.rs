@@ -4,7 +4,7 @@ use super::*;
 
 /// Asks for admission with an invented secret, with or without the question that
 /// precedes it in the protocol. Returns the response.
-pub(crate) async fn demand<N: Network>(
+pub(crate) async fn demand<N: ConnectionFactory>(
     network: &N,
     token: &Token,
     newcomer: &Newcomer,

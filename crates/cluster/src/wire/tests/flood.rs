@@ -1,7 +1,7 @@
 //! A member that sends requests without end, or violates the protocol: limited,
 //! counted, and harmless to others.
 
-use super::super::frame::{Frame, HEAD_BYTES, Head, MESSAGE_BYTES_MAX};
+use super::super::frame::{FrameHeader, FrameKind, HEAD_BYTES, MESSAGE_BYTES_MAX};
 use super::super::greeting::{Hello, hear_hello, say_hello};
 use super::super::link::QUESTIONS_MAX;
 use super::*;
@@ -33,8 +33,8 @@ async fn as_member_2(paper: &Paper) -> TlsStream<TcpStream> {
 
 fn ask(call: u64, bytes: &[u8]) -> Vec<u8> {
     let length = bytes.len() as u32;
-    let head = Head {
-        frame: Frame::Ask,
+    let head = FrameHeader {
+        frame: FrameKind::Ask,
         service: Service::Raft.code(),
         length,
         total: length,
@@ -66,7 +66,7 @@ fn who_asks_more_than_is_handled_at_once_is_told_and_others_are_answered() {
         while told < extra {
             let mut head = [0; HEAD_BYTES];
             flooder.read_exact(&mut head).await.unwrap();
-            if Head::decode(&head).unwrap().frame == Frame::Overloaded {
+            if FrameHeader::decode(&head).unwrap().frame == FrameKind::Overloaded {
                 told += 1;
             }
         }
@@ -113,8 +113,8 @@ fn frames_that_break_a_rule_end_their_connection_only() {
         let one = serving(&paper, 1, &echo).await;
         let _three = serving(&paper, 3, &echo).await;
         until("1 and 3 talk", || connections(&one, 3) == 2).await;
-        let broken = |frame: Frame, length: u32, total: u32| {
-            let head = Head {
+        let broken = |frame: FrameKind, length: u32, total: u32| {
+            let head = FrameHeader {
                 frame,
                 service: 1,
                 length,
@@ -123,13 +123,13 @@ fn frames_that_break_a_rule_end_their_connection_only() {
             };
             head.encode().to_vec()
         };
-        let mut unknown = broken(Frame::Ask, 0, 0);
+        let mut unknown = broken(FrameKind::Ask, 0, 0);
         unknown[0] = 200;
         let cases = [
             unknown,
-            broken(Frame::Ask, 1 << 20, 1 << 20),
-            broken(Frame::Ask, 1, MESSAGE_BYTES_MAX as u32 + 1),
-            broken(Frame::Hello, 0, 0),
+            broken(FrameKind::Ask, 1 << 20, 1 << 20),
+            broken(FrameKind::Ask, 1, MESSAGE_BYTES_MAX as u32 + 1),
+            broken(FrameKind::Hello, 0, 0),
         ];
         for (done, case) in cases.iter().enumerate() {
             let mut stream = as_member_2(&paper).await;

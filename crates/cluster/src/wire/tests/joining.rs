@@ -15,9 +15,9 @@ struct Office {
     authority: Option<Arc<Authority>>,
     certificate: Vec<u8>,
     nodes: Vec<SocketAddr>,
-    tokens: Mutex<HashMap<Digest, Kind>>,
-    members: Mutex<BTreeMap<MemberId, Member>>,
-    wire: OnceLock<Wire<Tcp>>,
+    tokens: Mutex<HashMap<Digest, MemberKind>>,
+    members: Mutex<BTreeMap<MemberId, ClusterMember>>,
+    wire: OnceLock<MemberWire<Tcp>>,
     /// Loses the next response to an admitted member.
     mute: Mutex<bool>,
     /// Number of joiners whose request arrived here.
@@ -38,7 +38,7 @@ impl Office {
         }
     }
 
-    fn invite(&self, kind: Kind, address: SocketAddr) -> Token {
+    fn invite(&self, kind: MemberKind, address: SocketAddr) -> Token {
         let fingerprint = Digest(sha256(&self.certificate));
         let token = Token::new(kind, vec![address], &fingerprint).unwrap();
         self.tokens.lock().unwrap().insert(token.digest(), kind);
@@ -85,7 +85,7 @@ impl Registrar for Arc<Office> {
         open.find(|token| Token::hint_of(token) == hint).copied()
     }
 
-    async fn admit(&self, token: Digest, mut newcomer: Member) -> Result<Admitted, Denied> {
+    async fn admit(&self, token: Digest, mut newcomer: ClusterMember) -> Result<Admitted, Denied> {
         let kind = self.tokens.lock().unwrap().get(&token).copied();
         match kind {
             None => return Err(Denied::Token),
@@ -130,7 +130,7 @@ impl Handler for Reception {
     }
 }
 
-async fn open(paper: &Paper, id: u64, office: Office) -> (Arc<Office>, Wire<Tcp>) {
+async fn open(paper: &Paper, id: u64, office: Office) -> (Arc<Office>, MemberWire<Tcp>) {
     let office = Arc::new(office);
     let wire = paper.wire(id, Tcp);
     let addresses = &paper.members[&MemberId(id)].addresses;
@@ -141,7 +141,7 @@ async fn open(paper: &Paper, id: u64, office: Office) -> (Arc<Office>, Wire<Tcp>
     (office, wire)
 }
 
-fn newcomer(kind: Kind, address: SocketAddr) -> Newcomer {
+fn newcomer(kind: MemberKind, address: SocketAddr) -> Newcomer {
     Newcomer {
         addresses: vec![address],
         ..Newcomer::new("newhost", kind)
@@ -149,7 +149,7 @@ fn newcomer(kind: Kind, address: SocketAddr) -> Newcomer {
 }
 
 /// Returns the first wire of a member that joined.
-fn wire_of(joined: Joined) -> Wire<Tcp> {
+fn wire_of(joined: Joined) -> MemberWire<Tcp> {
     let trust = Trust {
         cluster: joined.cluster,
         authorities: joined.authorities,
@@ -160,7 +160,7 @@ fn wire_of(joined: Joined) -> Wire<Tcp> {
             .collect(),
         ..Trust::default()
     };
-    Wire::new(Arc::new(joined.identity), trust, Timing::default(), Tcp).unwrap()
+    MemberWire::new(Arc::new(joined.identity), trust, Timing::default(), Tcp).unwrap()
 }
 
 #[test]
@@ -169,9 +169,9 @@ fn a_node_joins_gets_the_authority_and_talks() {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
         let (office, wire) = open(&paper, 1, Office::new(&paper, true)).await;
-        let token = office.invite(Kind::Node, addresses[0]);
+        let token = office.invite(MemberKind::Node, addresses[0]);
         let token: Token = token.to_string().parse().unwrap();
-        let joined = join(&Tcp, &token, &newcomer(Kind::Node, addresses[1]))
+        let joined = join(&Tcp, &token, &newcomer(MemberKind::Node, addresses[1]))
             .await
             .unwrap();
         assert_eq!((joined.member.id, joined.members.len()), (MemberId(2), 2));
@@ -185,7 +185,7 @@ fn a_node_joins_gets_the_authority_and_talks() {
         let call = wire.call(MemberId(2), Service::Raft, b"hello".to_vec(), PATIENCE);
         assert_eq!(call.await.unwrap(), b"hello of 1 for raft");
         // The same token again.
-        let again = join(&Tcp, &token, &newcomer(Kind::Node, addresses[1])).await;
+        let again = join(&Tcp, &token, &newcomer(MemberKind::Node, addresses[1])).await;
         assert!(matches!(again, Err(JoinError::Denied(Denied::Token))));
         assert!(again.unwrap_err().to_string().contains("used, or expired"));
     });
@@ -197,15 +197,15 @@ fn an_arbiter_gets_neither_the_authority_nor_a_key_of_contents() {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
         let (office, _wire) = open(&paper, 1, Office::new(&paper, true)).await;
-        let token = office.invite(Kind::Arbiter, addresses[0]);
-        let as_node = join(&Tcp, &token, &newcomer(Kind::Node, addresses[1])).await;
+        let token = office.invite(MemberKind::Arbiter, addresses[0]);
+        let as_node = join(&Tcp, &token, &newcomer(MemberKind::Node, addresses[1])).await;
         assert!(matches!(
             as_node,
             Err(JoinError::Kind {
-                invited: Kind::Arbiter
+                invited: MemberKind::Arbiter
             })
         ));
-        let joined = join(&Tcp, &token, &newcomer(Kind::Arbiter, addresses[1]))
+        let joined = join(&Tcp, &token, &newcomer(MemberKind::Arbiter, addresses[1]))
             .await
             .unwrap();
         assert!(joined.authority.is_none() && joined.sealing.is_none());
@@ -222,8 +222,8 @@ fn an_arbiter_that_is_asked_points_to_a_node() {
         arbiter.nodes = vec![addresses[1]];
         let (_arbiter, _one) = open(&paper, 1, arbiter).await;
         let (node, _two) = open(&paper, 2, Office::new(&paper, true)).await;
-        let token = node.invite(Kind::Node, addresses[0]);
-        let joined = join(&Tcp, &token, &newcomer(Kind::Node, addresses[2]))
+        let token = node.invite(MemberKind::Node, addresses[0]);
+        let joined = join(&Tcp, &token, &newcomer(MemberKind::Node, addresses[2]))
             .await
             .unwrap();
         assert_eq!(joined.member.id, MemberId(3));
@@ -236,9 +236,9 @@ fn a_token_of_another_kind_that_was_forged_is_denied_by_the_member() {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
         let (office, _wire) = open(&paper, 1, Office::new(&paper, true)).await;
-        let mut token = office.invite(Kind::Arbiter, addresses[0]);
-        token.kind = Kind::Node;
-        let joined = join(&Tcp, &token, &newcomer(Kind::Node, addresses[1])).await;
+        let mut token = office.invite(MemberKind::Arbiter, addresses[0]);
+        token.kind = MemberKind::Node;
+        let joined = join(&Tcp, &token, &newcomer(MemberKind::Node, addresses[1])).await;
         assert!(matches!(joined, Err(JoinError::Denied(Denied::Kind))));
     });
 }
@@ -248,11 +248,11 @@ fn who_is_not_of_the_cluster_that_gave_the_token_learns_nothing() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let ours = Paper::new(&addresses[..1]);
-        let token = Office::new(&ours, true).invite(Kind::Node, addresses[0]);
+        let token = Office::new(&ours, true).invite(MemberKind::Node, addresses[0]);
         // A stranger listens there, with a CA of the same name.
         let other = Paper::new(&addresses[..1]);
         let (_office, wire) = open(&other, 1, Office::new(&other, true)).await;
-        let joined = join(&Tcp, &token, &newcomer(Kind::Node, addresses[1])).await;
+        let joined = join(&Tcp, &token, &newcomer(MemberKind::Node, addresses[1])).await;
         assert!(matches!(joined, Err(JoinError::Fingerprint { .. })));
         assert_eq!(wire.counted(|c| &c.joins), 0);
     });
@@ -263,8 +263,8 @@ fn a_removed_member_is_shown_no_secret_and_gives_no_certificate() {
     on_one_thread(async {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
-        let token = Office::new(&paper, true).invite(Kind::Arbiter, addresses[0]);
-        let newcomer = newcomer(Kind::Arbiter, addresses[1]);
+        let token = Office::new(&paper, true).invite(MemberKind::Arbiter, addresses[0]);
+        let newcomer = newcomer(MemberKind::Arbiter, addresses[1]);
         // It has a certificate of the CA, and does not know the invitation.
         let (removed, wire) = open(&paper, 1, Office::new(&paper, true)).await;
         let joined = join(&Tcp, &token, &newcomer).await;
@@ -282,7 +282,7 @@ fn a_removed_member_is_shown_no_secret_and_gives_no_certificate() {
                 .map(|(id, one)| {
                     (
                         id,
-                        Member {
+                        ClusterMember {
                             addresses: address.clone(),
                             ..one
                         },
@@ -292,7 +292,7 @@ fn a_removed_member_is_shown_no_secret_and_gives_no_certificate() {
             ..paper
         };
         let mut office = Office::new(&paper, false);
-        let mut token = office.invite(Kind::Arbiter, address[0]);
+        let mut token = office.invite(MemberKind::Arbiter, address[0]);
         token.addresses = address;
         office.authority = Some(Arc::new(Authority::found(CLUSTER).unwrap()));
         let (office, _wire) = open(&paper, 1, office).await;
@@ -311,8 +311,8 @@ fn an_address_where_nobody_listens_is_named() {
     on_one_thread(async {
         let addresses = free_addresses(1);
         let paper = Paper::new(&addresses);
-        let token = Office::new(&paper, true).invite(Kind::Node, addresses[0]);
-        let joined = join(&Tcp, &token, &newcomer(Kind::Node, addresses[0])).await;
+        let token = Office::new(&paper, true).invite(MemberKind::Node, addresses[0]);
+        let joined = join(&Tcp, &token, &newcomer(MemberKind::Node, addresses[0])).await;
         let told = joined.unwrap_err().to_string();
         assert!(told.contains(&addresses[0].to_string()), "{told}");
     });
@@ -338,8 +338,8 @@ fn who_does_not_ask_for_an_invitation_first_is_turned_away_before_anybody_hears_
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
         let (office, _wire) = open(&paper, 1, Office::new(&paper, true)).await;
-        let token = office.invite(Kind::Arbiter, addresses[0]);
-        let newcomer = newcomer(Kind::Arbiter, addresses[1]);
+        let token = office.invite(MemberKind::Arbiter, addresses[0]);
+        let newcomer = newcomer(MemberKind::Arbiter, addresses[1]);
         let heard = || office.heard.load(Ordering::Relaxed);
         let at_once = rude::demand(&Tcp, &token, &newcomer, false).await;
         assert!(matches!(at_once, Ok(Denied::Form)), "{at_once:?}");
@@ -394,10 +394,10 @@ fn who_lost_the_answer_asks_again_with_its_key_and_gets_it() {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
         let (office, _wire) = open(&paper, 1, Office::new(&paper, true)).await;
-        let mut token = office.invite(Kind::Arbiter, addresses[0]);
+        let mut token = office.invite(MemberKind::Arbiter, addresses[0]);
         token.addresses.push(addresses[0]);
         let key = MemberKey::generate().unwrap();
-        let newcomer = newcomer(Kind::Arbiter, addresses[1]);
+        let newcomer = newcomer(MemberKind::Arbiter, addresses[1]);
         *office.mute.lock().unwrap() = true;
         let joined = ask_with(&token, &newcomer, &key, None).await.unwrap();
         assert_eq!(joined.member.id, MemberId(2));
@@ -418,15 +418,15 @@ fn with_the_key_of_an_arbiter_nobody_becomes_a_node() {
         let addresses = free_addresses(2);
         let paper = Paper::new(&addresses[..1]);
         let (office, _wire) = open(&paper, 1, Office::new(&paper, true)).await;
-        let token = office.invite(Kind::Arbiter, addresses[0]);
+        let token = office.invite(MemberKind::Arbiter, addresses[0]);
         let key = MemberKey::generate().unwrap();
-        let as_arbiter = newcomer(Kind::Arbiter, addresses[1]);
+        let as_arbiter = newcomer(MemberKind::Arbiter, addresses[1]);
         ask_with(&token, &as_arbiter, &key, None).await.unwrap();
         // The arbiter's disk is stolen; the thief requests what nodes get.
         let mut forged = token.clone();
-        forged.kind = Kind::Node;
+        forged.kind = MemberKind::Node;
         let sealing = Some(SealingKey::generate().unwrap());
-        let as_node = newcomer(Kind::Node, addresses[1]);
+        let as_node = newcomer(MemberKind::Node, addresses[1]);
         let stolen = ask_with(&forged, &as_node, &key, sealing).await;
         assert!(
             matches!(stolen, Err(JoinError::Denied(Denied::Kind))),

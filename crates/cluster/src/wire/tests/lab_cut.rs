@@ -3,7 +3,7 @@
 use super::super::PathKind;
 use super::super::call::ATTEMPTS_MAX;
 use super::*;
-use lab::{Host, Lab};
+use lab::{Lab, LabHost};
 use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -12,7 +12,7 @@ const CALLS: u64 = 100;
 const BEAT: Duration = Duration::from_millis(40);
 
 /// Answers on a host until told to stop.
-fn answer_on(host: &Host, paper: &Paper, id: u64, echo: &Echo, over: &AtomicBool) {
+fn answer_on(host: &LabHost, paper: &Paper, id: u64, echo: &Echo, over: &AtomicBool) {
     host.enter(|| {
         on_one_thread(async {
             let _wire = serving(paper, id, echo).await;

@@ -2,7 +2,7 @@
 
 use super::super::{Event, Loss, MESSAGE_BYTES_MAX, PathKind};
 use super::*;
-use crate::authority::Refused;
+use crate::authority::PeerRejection;
 use crate::wire::CallError;
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -148,7 +148,7 @@ fn a_member_that_is_removed_is_told_and_cannot_come_back() {
         three.set_trust(trust).unwrap();
         loop {
             if let Event::RefusedBy { why, .. } = events.recv().await.unwrap() {
-                assert_eq!(why, Refused::Removed);
+                assert_eq!(why, PeerRejection::Removed);
                 break;
             }
         }
@@ -186,7 +186,7 @@ fn a_member_with_a_new_key_is_known_by_who_was_away_when_it_changed() {
             .sign(MemberId(2), &request, &before)
             .unwrap();
         let chain = [paper.authority.certificate().to_vec()];
-        let renewed = Identity::new(CLUSTER, MemberId(2), key, certificate, &chain).unwrap();
+        let renewed = MemberIdentity::new(CLUSTER, MemberId(2), key, certificate, &chain).unwrap();
         let digest = renewed.key().digest();
         two.set_identity(Arc::new(renewed)).unwrap();
         // Open connections continue; new ones present the new identity.

@@ -8,9 +8,9 @@ mod renewing;
 mod simulated;
 mod strangers;
 
-use super::{Binding, Handler, Network, Service, Tcp, Timing, Wire};
-use crate::authority::{Authority, Identity, MemberKey, Trust};
-use crate::member::{Kind, Member, MemberId};
+use super::{Binding, ConnectionFactory, Handler, MemberWire, Service, Tcp, Timing};
+use crate::authority::{Authority, MemberIdentity, MemberKey, Trust};
+use crate::member::{ClusterMember, MemberId, MemberKind};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -26,16 +26,16 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Stand-in for a cluster: a CA, and the identity of each member.
 pub(super) struct Paper {
     pub(super) authority: Arc<Authority>,
-    pub(super) identities: BTreeMap<MemberId, Arc<Identity>>,
-    pub(super) members: BTreeMap<MemberId, Member>,
+    pub(super) identities: BTreeMap<MemberId, Arc<MemberIdentity>>,
+    pub(super) members: BTreeMap<MemberId, ClusterMember>,
 }
 
-pub(super) fn identity(authority: &Authority, id: MemberId) -> Identity {
+pub(super) fn identity(authority: &Authority, id: MemberId) -> MemberIdentity {
     let key = MemberKey::generate().unwrap();
     let request = key.request(b"").unwrap();
     let certificate = authority.sign(id, &request, &[]).unwrap();
     let chain = [authority.certificate().to_vec()];
-    Identity::new(authority.cluster(), id, key, certificate, &chain).unwrap()
+    MemberIdentity::new(authority.cluster(), id, key, certificate, &chain).unwrap()
 }
 
 impl Paper {
@@ -66,21 +66,21 @@ impl Paper {
         }
     }
 
-    pub(super) fn identity(&self, id: u64) -> Arc<Identity> {
+    pub(super) fn identity(&self, id: u64) -> Arc<MemberIdentity> {
         Arc::clone(&self.identities[&MemberId(id)])
     }
 
-    pub(super) fn wire<N: Network>(&self, id: u64, network: N) -> Wire<N> {
+    pub(super) fn wire<N: ConnectionFactory>(&self, id: u64, network: N) -> MemberWire<N> {
         let timing = Timing::default();
-        Wire::new(self.identity(id), self.trust(), timing, network).unwrap()
+        MemberWire::new(self.identity(id), self.trust(), timing, network).unwrap()
     }
 }
 
-pub(super) fn member(identity: &Identity, address: SocketAddr) -> Member {
-    Member {
+pub(super) fn member(identity: &MemberIdentity, address: SocketAddr) -> ClusterMember {
+    ClusterMember {
         id: identity.member(),
         name: format!("host{}", identity.member()),
-        kind: Kind::Node,
+        kind: MemberKind::Node,
         addresses: vec![address],
         certificate: identity.key().digest(),
         sealing_key: None,
@@ -121,7 +121,7 @@ impl Handler for Echo {
 }
 
 /// Returns a wire that listens and responds.
-pub(super) async fn serving(paper: &Paper, id: u64, echo: &Echo) -> Wire<Tcp> {
+pub(super) async fn serving(paper: &Paper, id: u64, echo: &Echo) -> MemberWire<Tcp> {
     let addresses = &paper.members[&MemberId(id)].addresses;
     // One that was stopped just now may still listen there.
     for _ in 0..1000 {
@@ -148,7 +148,7 @@ pub(super) async fn until(what: &str, mut is_true: impl FnMut() -> bool) {
 }
 
 /// Returns the number of connections that a wire has to a member.
-pub(super) fn connections<N: Network>(wire: &Wire<N>, to: u64) -> usize {
+pub(super) fn connections<N: ConnectionFactory>(wire: &MemberWire<N>, to: u64) -> usize {
     let paths = wire.paths();
     let path = paths.iter().find(|path| path.member == MemberId(to));
     path.map_or(0, |path| path.connections.len())

@@ -1,7 +1,7 @@
 //! New certificates, with the same key and with another one.
 
 use super::*;
-use crate::authority::{Known, Refused, disk};
+use crate::authority::{CertificateRelation, PeerRejection, disk};
 use crate::wire::{Event, RenewalError, Signer};
 use std::time::SystemTime;
 
@@ -24,7 +24,7 @@ impl Handler for Signing {
     }
 }
 
-async fn signing(paper: &Paper, id: u64, with_key: bool) -> Wire<Tcp> {
+async fn signing(paper: &Paper, id: u64, with_key: bool) -> MemberWire<Tcp> {
     let wire = paper.wire(id, Tcp);
     let authority = with_key.then(|| Arc::clone(&paper.authority));
     let addresses = &paper.members[&MemberId(id)].addresses;
@@ -44,10 +44,13 @@ fn a_member_without_the_authority_has_a_node_sign_its_new_key() {
         for _ in 0..2 {
             let renewed = arbiter.renew(MemberKey::generate().unwrap()).await.unwrap();
             let shown = &renewed.chain()[0];
-            assert_eq!(known.judge(shown, MemberId(2)), Ok(Known::Successor));
+            assert_eq!(
+                known.judge(shown, MemberId(2)),
+                Ok(CertificateRelation::Successor)
+            );
             assert_eq!(
                 paper.trust().judge(shown, MemberId(2)),
-                Ok(Known::Successor)
+                Ok(CertificateRelation::Successor)
             );
             let digest = renewed.key().digest();
             arbiter.set_identity(Arc::new(renewed)).unwrap();
@@ -86,9 +89,12 @@ fn a_stolen_former_key_gets_no_certificate_that_goes_on_from_the_new_one() {
         // A lagging node signs a certificate that is no successor of the new key.
         let lagging = thief.renew(MemberKey::generate().unwrap()).await.unwrap();
         let shown = &lagging.chain()[0];
-        assert_eq!(known.judge(shown, MemberId(2)), Ok(Known::Successor));
+        assert_eq!(
+            known.judge(shown, MemberId(2)),
+            Ok(CertificateRelation::Successor)
+        );
         known.members.get_mut(&MemberId(2)).unwrap().certificate = new;
-        assert_eq!(known.judge(shown, MemberId(2)), Err(Refused::Key));
+        assert_eq!(known.judge(shown, MemberId(2)), Err(PeerRejection::Key));
         // A node that knows the new key does not sign, although the connection is open.
         node.set_trust(known.clone()).unwrap();
         assert_eq!(connections(&thief, 1), 2);
@@ -100,7 +106,10 @@ fn a_stolen_former_key_gets_no_certificate_that_goes_on_from_the_new_one() {
         let request = key.request(b"").unwrap();
         let authority = &paper.authority;
         let forged = authority.sign(MemberId(2), &request, &[new]).unwrap();
-        assert_eq!(known.judge(&forged, MemberId(2)), Ok(Known::Successor));
+        assert_eq!(
+            known.judge(&forged, MemberId(2)),
+            Ok(CertificateRelation::Successor)
+        );
         assert_eq!(known.predecessors_of(&forged, MemberId(2), &[new]), None);
         // Only predecessors that the current certificate names remain named.
         let request = key.request(b"").unwrap();
@@ -136,7 +145,7 @@ fn a_certificate_that_is_soon_over_is_renewed_by_itself_and_kept_with_what_it_na
             .sign_at(MemberId(1), &request, &[former], long_ago)
             .unwrap();
         let chain = [authority.certificate().to_vec()];
-        let old = Identity::new(CLUSTER, MemberId(1), key, old, &chain).unwrap();
+        let old = MemberIdentity::new(CLUSTER, MemberId(1), key, old, &chain).unwrap();
         let old = old.with_predecessors(vec![former]);
         assert!(old.renewal_due(SystemTime::now()));
         paper.identities.insert(MemberId(1), Arc::new(old));
@@ -152,7 +161,7 @@ fn a_certificate_that_is_soon_over_is_renewed_by_itself_and_kept_with_what_it_na
             }
         };
         assert!(!renewed.renewal_due(SystemTime::now()));
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         disk::write_identity(scratch.path(), &renewed).unwrap();
         let read = disk::read_identity(scratch.path(), CLUSTER, MemberId(1)).unwrap();
         assert_eq!(read.predecessors(), [former]);
@@ -161,7 +170,7 @@ fn a_certificate_that_is_soon_over_is_renewed_by_itself_and_kept_with_what_it_na
         away.members.get_mut(&MemberId(1)).unwrap().certificate = former;
         assert_eq!(
             away.judge(&read.chain()[0], MemberId(1)),
-            Ok(Known::Successor)
+            Ok(CertificateRelation::Successor)
         );
     });
 }

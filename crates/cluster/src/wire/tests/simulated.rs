@@ -17,7 +17,7 @@ const BEAT: Duration = Duration::from_millis(40);
 const LIMIT: Duration = Duration::from_millis(140);
 
 /// Simulates members 2 and 3, which respond; the test is member 1.
-fn simulate<F>(seed: u64, test: impl FnOnce(Wire<Simulated>, Echo) -> F + 'static)
+fn simulate<F>(seed: u64, test: impl FnOnce(MemberWire<Simulated>, Echo) -> F + 'static)
 where
     F: Future<Output = ()> + 'static,
 {
@@ -61,7 +61,7 @@ where
 }
 
 /// Sends this many requests within the deadline each. Returns the time of the slowest.
-async fn beat(wire: &Wire<Simulated>, times: u32) -> Duration {
+async fn beat(wire: &MemberWire<Simulated>, times: u32) -> Duration {
     let mut slowest = Duration::ZERO;
     for time in 0..times {
         let before = Instant::now();
@@ -73,7 +73,7 @@ async fn beat(wire: &Wire<Simulated>, times: u32) -> Duration {
     slowest
 }
 
-fn way(wire: &Wire<Simulated>) -> Option<PathKind> {
+fn way(wire: &MemberWire<Simulated>) -> Option<PathKind> {
     wire.paths()
         .iter()
         .find(|path| path.member == MemberId(2))

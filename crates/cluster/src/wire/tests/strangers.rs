@@ -1,11 +1,11 @@
 //! Strangers (clients that are not members) may cost little, and only for a short time.
 
 use super::super::accept::{PLACES_PER_MEMBER_ADDRESS, STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX};
-use super::super::frame::Frame;
+use super::super::frame::FrameKind;
 use super::super::greeting::{Goodbye, Hello, Ungreeted, hear_hello, say_hello, write_frame};
 use super::super::tunnel::TUNNELS_PER_MEMBER_MAX;
 use super::*;
-use crate::authority::{ALPN_JOIN, ALPN_MEMBER, Refused, Token, joining};
+use crate::authority::{ALPN_JOIN, ALPN_MEMBER, PeerRejection, Token, joining};
 use crate::wire::dial::Unreached;
 use std::io;
 use std::sync::atomic::AtomicUsize;
@@ -22,8 +22,8 @@ fn hasty() -> Timing {
     }
 }
 
-async fn hasty_wire(paper: &Paper, id: u64, echo: &Echo) -> Wire<Tcp> {
-    let wire = Wire::new(paper.identity(id), paper.trust(), hasty(), Tcp).unwrap();
+async fn hasty_wire(paper: &Paper, id: u64, echo: &Echo) -> MemberWire<Tcp> {
+    let wire = MemberWire::new(paper.identity(id), paper.trust(), hasty(), Tcp).unwrap();
     let addresses = &paper.members[&MemberId(id)].addresses;
     wire.serve(addresses, echo.clone()).await.unwrap();
     wire
@@ -79,7 +79,7 @@ fn strangers_fill_their_own_places_and_not_those_of_members() {
             handshake: Duration::from_secs(600),
             ..Timing::default()
         };
-        let wire = Wire::new(paper.identity(1), paper.trust(), timing, Tcp).unwrap();
+        let wire = MemberWire::new(paper.identity(1), paper.trust(), timing, Tcp).unwrap();
         wire.serve(&addresses[..1], echo.clone()).await.unwrap();
         let mut held = Vec::new();
         for _ in 0..STRANGERS_PER_ADDRESS_MAX + 5 {
@@ -119,7 +119,7 @@ fn strangers_fill_their_own_places_and_not_those_of_members() {
 async fn tls(paper: &Paper, protocol: &[u8]) -> TlsStream<TcpStream> {
     let address = paper.members[&MemberId(1)].addresses[0];
     let fingerprint = paper.authority.fingerprint();
-    let token = Token::new(Kind::Node, vec![address], &fingerprint).unwrap();
+    let token = Token::new(MemberKind::Node, vec![address], &fingerprint).unwrap();
     let mut config = (*joining(&token).unwrap()).clone();
     config.alpn_protocols = vec![protocol.to_vec()];
     let stream = TcpStream::connect(address).await.unwrap();
@@ -145,7 +145,7 @@ fn who_shows_no_certificate_is_no_member_whatever_it_says() {
         };
         say_hello(&mut stream, &hello).await.unwrap();
         let told = hear_hello(&mut stream).await;
-        let refused = Goodbye::Refused(Refused::Certificate);
+        let refused = Goodbye::Refused(PeerRejection::Certificate);
         assert!(
             matches!(told, Err(Ungreeted::Goodbye(why)) if why == refused),
             "{told:?}"
@@ -153,12 +153,12 @@ fn who_shows_no_certificate_is_no_member_whatever_it_says() {
         assert_eq!(wire.counted(|c| &c.refused), 1);
         // More than a greeting or a request to join may have.
         let mut stream = tls(&paper, ALPN_MEMBER).await;
-        write_frame(&mut stream, Frame::Hello, &[0; 2048])
+        write_frame(&mut stream, FrameKind::Hello, &[0; 2048])
             .await
             .unwrap();
         assert!(stream.read_u8().await.is_err());
         let mut stream = tls(&paper, ALPN_JOIN).await;
-        write_frame(&mut stream, Frame::Ask, &[0; 9000])
+        write_frame(&mut stream, FrameKind::Ask, &[0; 9000])
             .await
             .unwrap();
         assert!(stream.read_u8().await.is_err());
@@ -191,7 +191,7 @@ fn a_peer_that_takes_connections_and_never_answers_is_named() {
 #[derive(Clone)]
 struct Poor(Arc<AtomicUsize>);
 
-impl Network for Poor {
+impl ConnectionFactory for Poor {
     type Stream = TcpStream;
     type Listener = TcpListener;
 

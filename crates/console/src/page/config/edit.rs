@@ -1,7 +1,7 @@
 //! The editor, the findings of a check, and the review of a change before its version is made.
 
 use super::super::words::clean;
-use super::super::{Page, Shown, frame};
+use super::super::{ConsolePage, PageContext, frame};
 use super::{difference, highlight, reason};
 use ::access::page::hidden;
 use maud::{Markup, PreEscaped, html};
@@ -14,7 +14,7 @@ const ROWS: usize = 30;
 
 /// The state of an edit.
 #[derive(Clone, Copy)]
-pub struct Editing<'e> {
+pub struct EditState<'e> {
     /// Version that is edited.
     pub of: u64,
     /// File that is edited.
@@ -28,12 +28,12 @@ pub struct Editing<'e> {
     /// Error message of the last step, if it failed.
     pub wrong: Option<&'e str>,
     /// Version that was accepted since the edited one, if any.
-    pub meanwhile: Option<&'e Meanwhile>,
+    pub meanwhile: Option<&'e NewerVersion>,
 }
 
 /// A version that was accepted while the user edited an older one.
 #[derive(Clone, Debug, Default)]
-pub struct Meanwhile {
+pub struct NewerVersion {
     /// Number of the version.
     pub accepted: u64,
     /// Author of the version.
@@ -47,7 +47,7 @@ pub struct Meanwhile {
 }
 
 /// Hidden fields that identify what is edited.
-fn fields(shown: &Shown<'_>, editing: &Editing<'_>) -> Markup {
+fn fields(shown: &PageContext<'_>, editing: &EditState<'_>) -> Markup {
     html! {
         (hidden("csrf", &shown.viewer.csrf))
         (hidden("of", &editing.of.to_string()))
@@ -56,7 +56,11 @@ fn fields(shown: &Shown<'_>, editing: &Editing<'_>) -> Markup {
 }
 
 /// Draws the editor.
-pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>) -> Markup {
+pub fn editor(
+    shown: &PageContext<'_>,
+    editing: &EditState<'_>,
+    found: Option<&Findings>,
+) -> Markup {
     let title = format!("Edit {}", editing.path);
     let content = html! {
         @if let Some(wrong) = editing.wrong { p.wrong role="alert" { (clean(wrong)) } }
@@ -96,7 +100,7 @@ pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>
         aside.manual #manual aria-live="off" {}
     };
     frame::below(
-        &Page::Configuration,
+        &ConsolePage::Configuration,
         shown,
         (&title, Some("/edit.js")),
         &content,
@@ -105,7 +109,7 @@ pub fn editor(shown: &Shown<'_>, editing: &Editing<'_>, found: Option<&Findings>
 
 /// Explains which version was accepted meanwhile and how to continue. Nothing that was typed is
 /// lost.
-fn stale(editing: &Editing<'_>, meanwhile: &Meanwhile) -> Markup {
+fn stale(editing: &EditState<'_>, meanwhile: &NewerVersion) -> Markup {
     let accepted = meanwhile.accepted;
     let all = meanwhile.differences.as_deref();
     let (here, elsewhere): (Vec<&Difference>, Vec<&Difference>) =
@@ -147,7 +151,7 @@ fn stale(editing: &Editing<'_>, meanwhile: &Meanwhile) -> Markup {
 }
 
 /// Draws the findings of a check, each under its line.
-pub fn findings(found: &Findings, editing: &Editing<'_>) -> Markup {
+pub fn findings(found: &Findings, editing: &EditState<'_>) -> Markup {
     let errors = found
         .all
         .iter()
@@ -183,7 +187,7 @@ pub fn findings(found: &Findings, editing: &Editing<'_>) -> Markup {
     }
 }
 
-fn finding(one: &Finding, editing: &Editing<'_>) -> Markup {
+fn finding(one: &Finding, editing: &EditState<'_>) -> Markup {
     let is_here = one.file.as_deref() == Some(editing.path);
     let line = one.line.filter(|_| is_here);
     let text = line.and_then(|line| {
@@ -248,7 +252,7 @@ fn carets(one: &Finding, text: &str) -> Markup {
 }
 
 /// Draws the review of a change, with a field for its reason.
-pub fn review(shown: &Shown<'_>, editing: &Editing<'_>, found: &Findings) -> Markup {
+pub fn review(shown: &PageContext<'_>, editing: &EditState<'_>, found: &Findings) -> Markup {
     let title = format!("Change {}", editing.path);
     let content = html! {
         @if let Some(wrong) = editing.wrong { p.wrong role="alert" { (clean(wrong)) } }
@@ -277,5 +281,5 @@ pub fn review(shown: &Shown<'_>, editing: &Editing<'_>, found: &Findings) -> Mar
             button name="do" value="edit" formaction="/config/edit" formnovalidate { "Edit further" }
         }
     };
-    frame::below(&Page::Configuration, shown, (&title, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, (&title, None), &content)
 }

@@ -1,22 +1,22 @@
 //! A file of a version, on request with the version that last changed each line.
 
 use super::super::words::{clean, date, encode};
-use super::super::{Page, Shown, frame};
+use super::super::{ConsolePage, PageContext, frame};
 use super::{highlight, may_change};
 use maud::{Markup, html};
-use part::versions::{File, Line};
+use part::versions::{BlameLine, File};
 
 /// Maximum number of lines that are shown.
 const LINES_MAX: usize = 20_000;
 
 /// A file to show.
-pub struct Viewed<'v> {
+pub struct ViewedFile<'v> {
     /// Version of the file.
     pub version: u64,
     /// The file with its text.
     pub file: &'v File,
     /// Version that last changed each line. None if not requested.
-    pub blame: Option<&'v [Line]>,
+    pub blame: Option<&'v [BlameLine]>,
 }
 
 /// Returns the path of the page of a file.
@@ -25,7 +25,7 @@ pub(super) fn path(version: u64, path: &str) -> String {
 }
 
 /// Draws the page of a file.
-pub fn file(shown: &Shown<'_>, viewed: &Viewed<'_>) -> Markup {
+pub fn file(shown: &PageContext<'_>, viewed: &ViewedFile<'_>) -> Markup {
     let title = format!("Version {}: {}", viewed.version, viewed.file.path);
     let own = path(viewed.version, &viewed.file.path);
     let versions = shown.platform.versions.as_deref();
@@ -45,10 +45,10 @@ pub fn file(shown: &Shown<'_>, viewed: &Viewed<'_>) -> Markup {
             None => p { (clean(&viewed.file.description)) },
         }
     };
-    frame::below(&Page::Configuration, shown, (&title, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, (&title, None), &content)
 }
 
-pub(super) fn lines(text: &str, blame: Option<&[Line]>) -> Markup {
+pub(super) fn lines(text: &str, blame: Option<&[BlameLine]>) -> Markup {
     let version = |at: usize| {
         blame
             .and_then(|blame| blame.get(at))
@@ -61,7 +61,7 @@ pub(super) fn lines(text: &str, blame: Option<&[Line]>) -> Markup {
                     @if let Some(from) = blame.map(|blame| blame.get(at)) {
                         // Consecutive lines of one version show their author once.
                         @let is_new = at == 0 || version(at) != version(at - 1);
-                        span.from { (from.filter(|_| is_new).map_or_else(String::new, brought)) }
+                        span.from { (from.filter(|_| is_new).map_or_else(String::new, describe_last_change)) }
                     }
                     a.n href={ "#L" (at + 1) } { (at + 1) }
                     (highlight::line(line)) "\n"
@@ -73,7 +73,7 @@ pub(super) fn lines(text: &str, blame: Option<&[Line]>) -> Markup {
 }
 
 /// Describes the version that last changed a line, with its author.
-fn brought(line: &Line) -> String {
+fn describe_last_change(line: &BlameLine) -> String {
     let older = if line.or_older { " or older" } else { "" };
     let ms = u64::try_from(line.time_s)
         .unwrap_or_default()

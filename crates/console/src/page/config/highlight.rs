@@ -6,7 +6,7 @@ use part::versions::COVER;
 
 /// A part of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+enum HighlightKind {
     /// The first word, if it begins a section.
     Section,
     /// The first word of any other line.
@@ -18,14 +18,14 @@ enum Kind {
     Plain,
 }
 
-impl Kind {
+impl HighlightKind {
     fn class(self) -> Option<&'static str> {
         match self {
-            Kind::Section => Some("k sec"),
-            Kind::Keyword => Some("k"),
-            Kind::Quoted => Some("q"),
-            Kind::Comment => Some("c"),
-            Kind::Plain => None,
+            HighlightKind::Section => Some("k sec"),
+            HighlightKind::Keyword => Some("k"),
+            HighlightKind::Quoted => Some("q"),
+            HighlightKind::Comment => Some("c"),
+            HighlightKind::Plain => None,
         }
     }
 }
@@ -53,7 +53,7 @@ fn covers(text: &str) -> Markup {
 }
 
 /// Splits a line into its parts.
-fn parts(text: &str) -> Vec<(Kind, &str)> {
+fn parts(text: &str) -> Vec<(HighlightKind, &str)> {
     let indent = text.len() - text.trim_start().len();
     let (blank, words) = text.split_at(indent);
     let length = words.find(char::is_whitespace).unwrap_or(words.len());
@@ -62,18 +62,18 @@ fn parts(text: &str) -> Vec<(Kind, &str)> {
         false => words.split_at(length),
     };
     let kind = if indent == 0 {
-        Kind::Section
+        HighlightKind::Section
     } else {
-        Kind::Keyword
+        HighlightKind::Keyword
     };
-    let mut all = vec![(Kind::Plain, blank), (kind, keyword)];
+    let mut all = vec![(HighlightKind::Plain, blank), (kind, keyword)];
     behind(rest, &mut all);
     all.retain(|(_, part)| !part.is_empty());
     all
 }
 
 /// Splits the text after the keyword.
-fn behind<'t>(text: &'t str, all: &mut Vec<(Kind, &'t str)>) {
+fn behind<'t>(text: &'t str, all: &mut Vec<(HighlightKind, &'t str)>) {
     let (mut begin, mut quote, mut escaped) = (0, None, false);
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
     for (at, c) in text.char_indices() {
@@ -83,24 +83,24 @@ fn behind<'t>(text: &'t str, all: &mut Vec<(Kind, &'t str)>) {
         match (quote, c) {
             (None | Some('"'), '\\') => escaped = true,
             (None, '"' | '\'') => {
-                all.push((Kind::Plain, part(begin, at)));
+                all.push((HighlightKind::Plain, part(begin, at)));
                 (quote, begin) = (Some(c), at);
             }
             (Some(open), c) if open == c => {
-                all.push((Kind::Quoted, part(begin, at + 1)));
+                all.push((HighlightKind::Quoted, part(begin, at + 1)));
                 (quote, begin) = (None, at + 1);
             }
             (None, '#') => {
-                all.push((Kind::Plain, part(begin, at)));
-                return all.push((Kind::Comment, part(at, text.len())));
+                all.push((HighlightKind::Plain, part(begin, at)));
+                return all.push((HighlightKind::Comment, part(at, text.len())));
             }
             _ => {}
         }
     }
     let kind = if quote.is_some() {
-        Kind::Quoted
+        HighlightKind::Quoted
     } else {
-        Kind::Plain
+        HighlightKind::Plain
     };
     all.push((kind, part(begin, text.len())));
 }
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_line_is_cut_into_its_parts_and_loses_nothing() {
-        use Kind::{Comment, Keyword, Plain, Quoted, Section};
+        use HighlightKind::{Comment, Keyword, Plain, Quoted, Section};
         for (text, expected) in [
             ("", vec![]),
             ("global", vec![(Section, "global")]),

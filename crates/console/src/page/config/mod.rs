@@ -5,35 +5,37 @@ mod edit;
 mod file;
 mod highlight;
 
-pub use edit::{Editing, Meanwhile, editor, findings, review};
-pub use file::{Viewed, file};
+pub use edit::{EditState, NewerVersion, editor, findings, review};
+pub use file::{ViewedFile, file};
 
 use super::words::{clean, date, encode, moment};
-use super::{Page, Shown, frame, state};
-use crate::user::Role;
+use super::{ConsolePage, PageContext, frame, state};
+use crate::user::UserRole;
 use ::access::page::hidden;
 use maud::{Markup, html};
 use part::report::Grade;
-use part::versions::{Difference, File, Files, Stage, Version, Versions};
+use part::versions::{
+    ConfigurationVersion, Difference, File, VersionFiles, VersionStage, Versions,
+};
 
 /// Path of the page with the running configuration files.
 const SERVED: &str = "/config/served";
 
 /// Steps of a version in progress.
-const STEPS: [(Stage, &str); 4] = [
-    (Stage::Checking, "Checked by every node"),
-    (Stage::Canary, "Canary: one node serves it"),
-    (Stage::Rollout, "All nodes serve it"),
-    (Stage::AwaitsConfirmation, "Confirmed"),
+const STEPS: [(VersionStage, &str); 4] = [
+    (VersionStage::Checking, "Checked by every node"),
+    (VersionStage::Canary, "Canary: one node serves it"),
+    (VersionStage::Rollout, "All nodes serve it"),
+    (VersionStage::AwaitsConfirmation, "Confirmed"),
 ];
 
 /// Returns whether the viewer may change the configuration and the cluster can accept a change.
-fn may_change(shown: &Shown<'_>, versions: &Versions) -> bool {
-    shown.viewer.role == Role::Admin && versions.frozen.is_empty()
+fn may_change(shown: &PageContext<'_>, versions: &Versions) -> bool {
+    shown.viewer.role == UserRole::Admin && versions.frozen.is_empty()
 }
 
 /// Draws the list of versions.
-pub(super) fn of(shown: &Shown<'_>) -> Markup {
+pub(super) fn of(shown: &PageContext<'_>) -> Markup {
     let Some(versions) = &shown.platform.versions else {
         if shown.platform.members.len() > 1 {
             return html! {
@@ -75,7 +77,7 @@ pub(super) fn of(shown: &Shown<'_>) -> Markup {
 }
 
 /// Describes when and by whom a version was proposed.
-fn by(version: &Version) -> Markup {
+fn by(version: &ConfigurationVersion) -> Markup {
     let ms = u64::try_from(version.time_s)
         .unwrap_or_default()
         .saturating_mul(1_000);
@@ -83,8 +85,12 @@ fn by(version: &Version) -> Markup {
 }
 
 /// Draws the version in progress: its stage, and the actions that it allows.
-fn in_progress(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Markup {
-    let waits = version.stage == Stage::AwaitsConfirmation;
+fn in_progress(
+    shown: &PageContext<'_>,
+    versions: &Versions,
+    version: &ConfigurationVersion,
+) -> Markup {
+    let waits = version.stage == VersionStage::AwaitsConfirmation;
     let at = STEPS.iter().position(|(stage, _)| *stage == version.stage);
     let at = at.unwrap_or_default();
     html! {
@@ -93,7 +99,7 @@ fn in_progress(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Mar
             p { (by(version)) }
             ol.steps {
                 @for (index, (stage, words)) in STEPS.iter().enumerate() {
-                    @if *stage != Stage::AwaitsConfirmation || waits {
+                    @if *stage != VersionStage::AwaitsConfirmation || waits {
                         li class=(if index < at { "done" } else if index == at { "here" } else { "later" })
                             aria-current=[(index == at).then_some("step")] {
                             (words)
@@ -122,12 +128,12 @@ fn in_progress(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Mar
 }
 
 /// Returns what the stage says beyond the name of its step: the node, or the remaining time.
-fn more(version: &Version) -> Option<&str> {
+fn more(version: &ConfigurationVersion) -> Option<&str> {
     let (_, more) = version.stage_words.split_once(['(', ','])?;
     Some(more.trim().trim_end_matches(')'))
 }
 
-fn reports(version: &Version) -> Markup {
+fn reports(version: &ConfigurationVersion) -> Markup {
     html! {
         @if !version.reports.is_empty() {
             ul.reports {
@@ -138,7 +144,11 @@ fn reports(version: &Version) -> Markup {
 }
 
 /// Draws the version that all nodes should serve.
-fn served(shown: &Shown<'_>, versions: &Versions, accepted: Option<&Version>) -> Markup {
+fn served(
+    shown: &PageContext<'_>,
+    versions: &Versions,
+    accepted: Option<&ConfigurationVersion>,
+) -> Markup {
     html! {
         section.served aria-labelledby="served" {
             h2 #served { "Served now" }
@@ -174,24 +184,27 @@ fn served(shown: &Shown<'_>, versions: &Versions, accepted: Option<&Version>) ->
 }
 
 /// Grades the outcome of a version.
-fn grade(versions: &Versions, version: &Version) -> Grade {
+fn grade(versions: &Versions, version: &ConfigurationVersion) -> Grade {
     match version.stage {
-        Stage::Accepted if versions.accepted == Some(version.id) => Grade::Good,
-        Stage::Accepted => Grade::Standby,
-        Stage::Refused | Stage::RolledBack => Grade::Bad,
+        VersionStage::Accepted if versions.accepted == Some(version.id) => Grade::Good,
+        VersionStage::Accepted => Grade::Standby,
+        VersionStage::Refused | VersionStage::RolledBack => Grade::Bad,
         _ => Grade::Busy,
     }
 }
 
-fn entry(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Markup {
+fn entry(shown: &PageContext<'_>, versions: &Versions, version: &ConfigurationVersion) -> Markup {
     let is_served = versions.accepted == Some(version.id);
     let words = match is_served {
         true => "accepted, served",
         false => &version.stage_words,
     };
-    let can_return = matches!(version.stage, Stage::Accepted | Stage::RolledBack) && !is_served;
+    let can_return = matches!(
+        version.stage,
+        VersionStage::Accepted | VersionStage::RolledBack
+    ) && !is_served;
     html! {
-        li.(if version.stage == Stage::Accepted { "stem" } else { "twig" }) {
+        li.(if version.stage == VersionStage::Accepted { "stem" } else { "twig" }) {
             p {
                 b { "Version " (version.id) } " " (state::word(&clean(words), grade(versions, version)))
             }
@@ -213,13 +226,18 @@ fn entry(shown: &Shown<'_>, versions: &Versions, version: &Version) -> Markup {
 }
 
 /// Draws the differences between two versions.
-pub fn differences(shown: &Shown<'_>, from: Option<u64>, to: u64, all: &[Difference]) -> Markup {
+pub fn differences(
+    shown: &PageContext<'_>,
+    from: Option<u64>,
+    to: u64,
+    all: &[Difference],
+) -> Markup {
     let title = match from {
         Some(from) => format!("From version {from} to version {to}"),
         None => format!("Version {to}"),
     };
     frame::below(
-        &Page::Configuration,
+        &ConsolePage::Configuration,
         shown,
         (&title, None),
         &html! { div.differences { (difference::of(all)) } },
@@ -227,7 +245,7 @@ pub fn differences(shown: &Shown<'_>, from: Option<u64>, to: u64, all: &[Differe
 }
 
 /// Draws the files of a version.
-pub fn files(shown: &Shown<'_>, files: &Files) -> Markup {
+pub fn files(shown: &PageContext<'_>, files: &VersionFiles) -> Markup {
     let title = format!("Version {}", files.version);
     let content = html! {
         section.served {
@@ -235,11 +253,11 @@ pub fn files(shown: &Shown<'_>, files: &Files) -> Markup {
             (listed(&files.files, |path| file::path(files.version, path)))
         }
     };
-    frame::below(&Page::Configuration, shown, (&title, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, (&title, None), &content)
 }
 
 /// Draws the files that this machine serves: all, or the one with a path.
-pub fn served_files(shown: &Shown<'_>, files: &[File], path: &str) -> Option<Markup> {
+pub fn served_files(shown: &PageContext<'_>, files: &[File], path: &str) -> Option<Markup> {
     if path.is_empty() {
         let content = html! {
             section.served {
@@ -248,7 +266,7 @@ pub fn served_files(shown: &Shown<'_>, files: &[File], path: &str) -> Option<Mar
             }
         };
         return Some(frame::below(
-            &Page::Configuration,
+            &ConsolePage::Configuration,
             shown,
             ("Served now", None),
             &content,
@@ -264,7 +282,7 @@ pub fn served_files(shown: &Shown<'_>, files: &[File], path: &str) -> Option<Mar
     };
     let title = format!("Served now: {path}");
     Some(frame::below(
-        &Page::Configuration,
+        &ConsolePage::Configuration,
         shown,
         (&title, None),
         &content,
@@ -292,7 +310,12 @@ fn listed(files: &[File], to: impl Fn(&str) -> String) -> Markup {
 }
 
 /// Draws the confirmation page for a return to an older version.
-pub fn roll_back(shown: &Shown<'_>, to: u64, all: &[Difference], wrong: Option<&str>) -> Markup {
+pub fn roll_back(
+    shown: &PageContext<'_>,
+    to: u64,
+    all: &[Difference],
+    wrong: Option<&str>,
+) -> Markup {
     let title = format!("Return to version {to}");
     let content = html! {
         section.served {
@@ -307,7 +330,7 @@ pub fn roll_back(shown: &Shown<'_>, to: u64, all: &[Difference], wrong: Option<&
         }
         div.differences { (difference::of(all)) }
     };
-    frame::below(&Page::Configuration, shown, (&title, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, (&title, None), &content)
 }
 
 /// Draws the entry of the manual for a line.
@@ -316,9 +339,9 @@ pub fn manual(text: Option<&str>) -> Markup {
 }
 
 /// Draws the explanation of a diagnostic code.
-pub fn explained(shown: &Shown<'_>, code: &str, text: &str) -> Markup {
+pub fn explained(shown: &PageContext<'_>, code: &str, text: &str) -> Markup {
     let content = html! { aside.manual { pre { (text) } } };
-    frame::below(&Page::Configuration, shown, (code, None), &content)
+    frame::below(&ConsolePage::Configuration, shown, (code, None), &content)
 }
 
 /// Draws the fields of a change: the reason, and the time limit for its confirmation.

@@ -1,13 +1,13 @@
 //! Content and drawing of the box of a machine.
 
-use super::Placed;
+use super::PlacedBox;
 use crate::look::grade;
-use crate::page::Page;
-use crate::page::machine::{doubt, kind};
+use crate::page::ConsolePage;
+use crate::page::machine::{explain_stale_data, kind};
 use crate::page::state::class;
 use crate::page::words::{clean, count, counted};
-use crate::platform::{Member, MemberKind};
-use crate::traffic::Kind;
+use crate::platform::{MemberKind, PlatformMember};
+use crate::traffic::TrafficRowKind;
 use maud::{Markup, html};
 use part::report::{Grade, Subject};
 
@@ -20,11 +20,11 @@ const THINGS_MAX: usize = 6;
 const CHAR_TENTHS: usize = 75;
 
 /// A line of a box.
-struct Line {
+struct BoxLine {
     /// State of the object. None for the heading of the lines that follow.
     grade: Option<Grade>,
     /// Link target of a heading.
-    page: Option<Page>,
+    page: Option<ConsolePage>,
     name: String,
     /// Text after the name, dropped when it does not fit.
     detail: String,
@@ -33,18 +33,18 @@ struct Line {
 }
 
 /// The lines of the box of a machine.
-pub(super) struct Content {
-    lines: Vec<Line>,
+pub(super) struct MachineBox {
+    lines: Vec<BoxLine>,
 }
 
-impl Content {
+impl MachineBox {
     pub(super) fn height(&self) -> usize {
         HEAD + self.lines.len() * LINE + 12
     }
 }
 
-fn heading(page: Page) -> Line {
-    Line {
+fn heading(page: ConsolePage) -> BoxLine {
+    BoxLine {
         grade: None,
         name: page.title(),
         page: Some(page),
@@ -53,8 +53,8 @@ fn heading(page: Page) -> Line {
     }
 }
 
-fn note(grade: Grade, words: &str) -> Line {
-    Line {
+fn note(grade: Grade, words: &str) -> BoxLine {
+    BoxLine {
         grade: Some(grade),
         page: None,
         name: words.to_owned(),
@@ -64,12 +64,12 @@ fn note(grade: Grade, words: &str) -> Line {
 }
 
 /// Lists what runs on a machine, according to its reports.
-pub(super) fn content(member: &Member) -> Content {
+pub(super) fn content(member: &PlatformMember) -> MachineBox {
     let mut lines = Vec::new();
     if member.state.grade == Grade::Bad && !member.why.is_empty() {
         lines.push(note(Grade::Bad, &member.why));
     }
-    match (&member.look, doubt(member)) {
+    match (&member.look, explain_stale_data(member)) {
         (None, None) => {}
         (None, Some(_)) => lines.push(note(Grade::Unknown, "what runs here is not known")),
         (_, Some(_)) => {
@@ -88,30 +88,33 @@ pub(super) fn content(member: &Member) -> Content {
         ("volume", "volume"),
         ("guest", "guest"),
     ] {
-        things(member, part, kind, &mut lines);
+        add_subject_lines(member, part, kind, &mut lines);
     }
-    if doubt(member).is_some() {
+    if explain_stale_data(member).is_some() {
         // The last known state is not the current one, so it has no colour.
         let below = lines.iter_mut().skip(notes);
         below
             .filter(|line| line.grade.is_some())
             .for_each(|line| line.grade = Some(Grade::Unknown));
     }
-    Content { lines }
+    MachineBox { lines }
 }
 
-fn traffic(member: &Member) -> Vec<Line> {
+fn traffic(member: &PlatformMember) -> Vec<BoxLine> {
     let look = member.look.as_ref();
     let Some(traffic) = look.and_then(|look| look.traffic.as_ref()) else {
         let silent = look.is_some_and(|look| look.silent.is_some());
         let line = silent.then(|| note(Grade::Bad, "the proxy does not respond"));
         return line.into_iter().collect();
     };
-    let servers = traffic.rows.iter().filter(|row| row.kind == Kind::Server);
+    let servers = traffic
+        .rows
+        .iter()
+        .filter(|row| row.kind == TrafficRowKind::Server);
     let grades: Vec<Grade> = servers.map(|row| grade(&row.status)).collect();
     let up = grades.iter().filter(|grade| **grade == Grade::Good).count();
     let frontends = traffic.frontends().count();
-    let of_servers = Line {
+    let of_servers = BoxLine {
         grade: Some(match (up == grades.len(), grades.contains(&Grade::Bad)) {
             (_, true) => Grade::Bad,
             (true, false) => Grade::Good,
@@ -122,17 +125,17 @@ fn traffic(member: &Member) -> Vec<Line> {
         detail: String::new(),
         word: format!("{up} of {} up", grades.len()),
     };
-    let of_frontends = Line {
+    let of_frontends = BoxLine {
         grade: Some(Grade::Unknown),
         page: None,
         name: counted(frontends, "frontend"),
         detail: String::new(),
         word: format!("{}/s", count(traffic.rate())),
     };
-    vec![heading(Page::Traffic), of_frontends, of_servers]
+    vec![heading(ConsolePage::Traffic), of_frontends, of_servers]
 }
 
-fn things(member: &Member, part: &str, kind: &str, lines: &mut Vec<Line>) {
+fn add_subject_lines(member: &PlatformMember, part: &str, kind: &str, lines: &mut Vec<BoxLine>) {
     let reports = member.look.iter().flat_map(|look| &look.reports);
     let subjects: Vec<&Subject> = { reports.filter(|report| report.part == part) }
         .flat_map(|report| report.of_kind(kind))
@@ -142,10 +145,10 @@ fn things(member: &Member, part: &str, kind: &str, lines: &mut Vec<Line>) {
     if subjects.is_empty() {
         return;
     }
-    lines.push(heading(Page::Part(part.to_owned())));
+    lines.push(heading(ConsolePage::Part(part.to_owned())));
     for one in subjects.iter().take(THINGS_MAX) {
         let addresses = one.of_kind("address").map(|address| address.name.as_str());
-        lines.push(Line {
+        lines.push(BoxLine {
             grade: Some(one.state.grade),
             page: None,
             name: one.name.clone(),
@@ -190,8 +193,8 @@ fn shape(grade: Grade, x: usize, y: usize) -> Markup {
     }
 }
 
-pub(super) fn draw(placed: &Placed<'_>) -> Markup {
-    let Placed {
+pub(super) fn draw(placed: &PlacedBox<'_>) -> Markup {
+    let PlacedBox {
         member,
         x,
         y,
@@ -226,7 +229,7 @@ fn columns(width: usize) -> usize {
     (width - 48) * 10 / CHAR_TENTHS
 }
 
-fn draw_line(line: &Line, x: usize, y: usize, width: usize) -> Markup {
+fn draw_line(line: &BoxLine, x: usize, y: usize, width: usize) -> Markup {
     let columns = columns(width);
     let Some(grade) = line.grade else {
         let text = html! { text.group x=(x + 14) y=(y) { (line.name) } };

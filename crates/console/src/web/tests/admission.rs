@@ -7,14 +7,14 @@ use part::role::{MemberNews, VersionStanding};
 const ACT: &str = "what=server&proxy=farm&server=one&do=drain";
 
 /// Makes a console with this report of its control role.
-fn member(version: VersionStanding) -> Bed {
-    let bed = Bed::new(vec![issued(TEXT, "anna", Scope::Configure)]);
+fn member(version: VersionStanding) -> ConsoleFixture {
+    let bed = ConsoleFixture::new(vec![issued(TEXT, "anna", Scope::Configure)]);
     hear(&bed, version);
     bed
 }
 
-fn hear(bed: &Bed, version: VersionStanding) {
-    bed.shared.member(&MemberNews {
+fn hear(bed: &ConsoleFixture, version: VersionStanding) {
+    bed.shared.apply_member_news(&MemberNews {
         version,
         ..MemberNews::default()
     });
@@ -24,7 +24,7 @@ const TEXT: &str = "evk_0123456789";
 
 /// Returns the status codes of all ways to authenticate: a password, a password of a program, and a
 /// token.
-fn ways_in(bed: &mut Bed) -> [u16; 4] {
+fn ways_in(bed: &mut ConsoleFixture) -> [u16; 4] {
     let fields = [("user", "anna"), ("password", PASSWORD)];
     let page = bed.form(HOME, "/sign-in", "", &fields);
     let basic = basic("anna", PASSWORD);
@@ -36,7 +36,7 @@ fn ways_in(bed: &mut Bed) -> [u16; 4] {
 }
 
 /// Opens the overview with a session.
-fn overview(bed: &mut Bed, session: &str) -> Reply {
+fn overview(bed: &mut ConsoleFixture, session: &str) -> TestResponse {
     let cookie = format!("{}={session}", access::COOKIE);
     let request = Request::get("/").header(COOKIE, cookie);
     bed.request(HOME, request.body(Body::empty()).unwrap())
@@ -99,7 +99,7 @@ fn administrator_comes_in_by_link_unless_the_member_was_removed() {
 fn removal_ends_all_sessions() {
     let mut bed = member(VersionStanding::Current);
     let sessions = {
-        let sessions = lock(&bed.shared.desk.sessions);
+        let sessions = lock(&bed.shared.authentication.sessions);
         let config = bed.shared.config();
         [
             sessions.begin(&*config, "anna", now_s()).unwrap(),

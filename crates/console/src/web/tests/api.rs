@@ -26,13 +26,13 @@ fn body(operation: &Value) -> String {
 }
 
 /// Lists all operations of the description: method, path, body, and the role that each needs.
-fn operations() -> Vec<(String, String, String, Role)> {
+fn operations() -> Vec<(String, String, String, UserRole)> {
     let description: Value = serde_json::from_str(DESCRIPTION).unwrap();
     let mut all = Vec::new();
     for (path, methods) in description["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
             let word = operation["x-role"].as_str().expect("x-role");
-            let role = { Role::ALL.into_iter() }.find(|role| role.word() == word);
+            let role = { UserRole::ALL.into_iter() }.find(|role| role.word() == word);
             let (role, method) = (role.expect("a role"), method.to_uppercase());
             let parameters = operation["parameters"].as_array();
             let required = parameters.into_iter().flatten();
@@ -85,7 +85,7 @@ fn every_route_of_the_api_is_described_with_the_scope_that_it_takes() {
 
 #[test]
 fn a_page_of_another_site_cannot_act_with_a_password_that_the_browser_has_kept() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     let (_, path, body, _) = operations()
         .into_iter()
         .find(|(_, path, ..)| path.ends_with("/act"))
@@ -120,7 +120,7 @@ fn a_token_does_what_its_scope_and_the_role_of_its_user_both_allow() {
             tokens.push(issued(&format!("{user} {}", scope.word()), user, scope));
         }
     }
-    let mut bed = Bed::new(tokens);
+    let mut bed = ConsoleFixture::new(tokens);
     let mut refused = 0;
     for (method, path, body, needs) in operations() {
         for (user, role) in USERS {
@@ -136,7 +136,7 @@ fn a_token_does_what_its_scope_and_the_role_of_its_user_both_allow() {
                     // A check changes nothing, but is expensive. A read-only operation sends no
                     // order.
                     let orders =
-                        needs != Role::Viewer && method != "GET" && !path.ends_with("/check");
+                        needs != UserRole::Viewer && method != "GET" && !path.ends_with("/check");
                     assert_eq!(bed.ordered.is_empty(), !orders, "{of}");
                 } else {
                     assert_eq!(reply.status, 403, "{of}");
@@ -158,7 +158,7 @@ fn what_is_no_token_is_refused_at_every_operation() {
     let removed = issued("removed", "carl", Scope::Configure);
     let mut lasting = issued("lasting", "anna", Scope::Read);
     lasting.until_s = Some(u64::MAX);
-    let mut bed = Bed::new(vec![expired, removed, lasting]);
+    let mut bed = ConsoleFixture::new(vec![expired, removed, lasting]);
     let reply = bed.ask("GET", "/metrics", b"bearer   lasting ", "");
     assert_eq!(reply.status, 200, "{reply:?}");
     let huge = format!("Bearer {}", "x".repeat(100_000));
@@ -175,7 +175,7 @@ fn what_is_no_token_is_refused_at_every_operation() {
             (b"Basic !", 400, "Base64"),
             (huge.as_bytes(), 401, "unknown"),
         ] {
-            *lock(&bed.shared.desk.limiter) = Default::default();
+            *lock(&bed.shared.authentication.limiter) = Default::default();
             let reply = bed.ask(&method, &path, credentials, &body);
             assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
             assert!(reply.body.contains(why), "{method} {path}: {reply:?}");
@@ -192,7 +192,7 @@ fn what_is_no_token_is_refused_at_every_operation() {
 
 #[test]
 fn wrong_tokens_are_limited_and_keep_nobody_else_out() {
-    let mut bed = Bed::new(vec![issued("right", "anna", Scope::Read)]);
+    let mut bed = ConsoleFixture::new(vec![issued("right", "anna", Scope::Read)]);
     for _ in 0..MANY {
         let reply = bed.ask("GET", "/metrics", b"Bearer wrong", "");
         assert!([401, 429].contains(&reply.status));
@@ -212,7 +212,7 @@ fn wrong_tokens_are_limited_and_keep_nobody_else_out() {
 
 #[test]
 fn a_password_with_a_second_factor_is_refused_with_the_reason_and_a_token_is_not() {
-    let mut bed = Bed::new(vec![issued("right", "anna", Scope::Operate)]);
+    let mut bed = ConsoleFixture::new(vec![issued("right", "anna", Scope::Operate)]);
     for second in [SecondFactor::Codes(SECRET.to_vec()), SecondFactor::Missing] {
         bed.set_second_factor("anna", second);
         for (method, path, body, _) in operations() {
@@ -227,17 +227,17 @@ fn a_password_with_a_second_factor_is_refused_with_the_reason_and_a_token_is_not
 
 #[test]
 fn a_session_looks_and_does_not_act() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     let token = {
         let config = bed.shared.config();
-        lock(&bed.shared.desk.sessions).begin(&*config, "anna", now_s())
+        lock(&bed.shared.authentication.sessions).begin(&*config, "anna", now_s())
     };
     let cookie = format!("{}={}", access::COOKIE, token.unwrap());
     for (method, path, body, needs) in operations() {
         let request = Request::builder().method(&*method).uri(&path);
         let request = request.header(COOKIE, &cookie);
         let reply = bed.request(HOME, request.body(Body::from(body)).unwrap());
-        let expected = if needs == Role::Viewer { 200 } else { 401 };
+        let expected = if needs == UserRole::Viewer { 200 } else { 401 };
         assert_eq!(reply.status, expected, "{method} {path}: {reply:?}");
     }
     assert!(bed.ordered.is_empty(), "{:?}", bed.ordered);
@@ -245,13 +245,13 @@ fn a_session_looks_and_does_not_act() {
 
 #[test]
 fn the_session_of_a_viewer_is_refused_for_the_role_and_not_asked_for_a_password() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     let vera = session_of(&bed, "vera");
     for (method, path, body, needs) in operations() {
         let request = Request::builder().method(&*method).uri(&path);
         let request = request.header(COOKIE, &vera);
         let reply = bed.request(HOME, request.body(Body::from(body)).unwrap());
-        let expected = if needs == Role::Viewer { 200 } else { 403 };
+        let expected = if needs == UserRole::Viewer { 200 } else { 403 };
         assert_eq!(reply.status, expected, "{method} {path}: {reply:?}");
     }
     assert!(bed.ordered.is_empty(), "{:?}", bed.ordered);
@@ -295,7 +295,7 @@ fn metrics_have_the_proxy_beside_the_other_parts() {
 
 #[test]
 fn a_program_is_not_asked_to_sign_in_where_there_is_no_such_path() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     for path in ["/api", "/api/", "/api/v1/none", "/api/v2/platform"] {
         let reply = bed.ask("GET", path, b"Bearer nobody", "");
         assert_eq!(reply.status, 404, "{path}: {reply:?}");

@@ -68,7 +68,7 @@ fn every_example_with_curl_does_what_it_says() {
         assert!(lines.iter().any(|line| line.contains(scheme)), "{scheme}");
     }
     for line in lines {
-        let mut bed = Bed::new(vec![issued(TOKEN.1, "anna", Scope::Configure)]);
+        let mut bed = ConsoleFixture::new(vec![issued(TOKEN.1, "anna", Scope::Configure)]);
         let reply = bed.request(HOME, request(&line));
         assert_eq!(reply.status, 200, "{line}: {reply:?}");
         assert_eq!(

@@ -10,14 +10,14 @@ mod sign_in;
 mod tables;
 mod versions;
 
-use super::serve::From;
+use super::serve::ClientAddress;
 use super::*;
 use crate::access::token;
-use crate::config::{Config, SecondFactor, Token, User};
-use crate::inquiry::Ask;
+use crate::config::{Config, ConsoleUser, SecondFactor, Token};
+use crate::inquiry::ProxyQuery;
 use crate::sample;
 use crate::shared::{Manual, now_ms, now_s};
-use crate::user::{Role, Scope};
+use crate::user::{Scope, UserRole};
 use ::access::limiter::Key;
 use ::access::second_factor;
 use ::access::session::Sessions;
@@ -27,8 +27,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use configuration::{Account, Password};
 use part::lock;
 use part::versions::{
-    ANSWER_BYTES_MAX, Answer, Difference, File, Files, Finding, Findings, Question, Stage, Version,
-    Versions, framed,
+    ANSWER_BYTES_MAX, ConfigurationVersion, Difference, File, Finding, Findings, VersionFiles,
+    VersionStage, Versions, VersionsRequest, VersionsResponse, framed,
 };
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -44,21 +44,21 @@ const SECRET: [u8; 20] = [7; 20];
 const MANY: usize = 100;
 
 /// Users with their roles. All have the same password.
-const USERS: [(&str, Role); 3] = [
-    ("anna", Role::Admin),
-    ("olga", Role::Operator),
-    ("vera", Role::Viewer),
+const USERS: [(&str, UserRole); 3] = [
+    ("anna", UserRole::Admin),
+    ("olga", UserRole::Operator),
+    ("vera", UserRole::Viewer),
 ];
 const PASSWORD: &str = "pear";
 
-pub(super) struct Bed {
+pub(super) struct ConsoleFixture {
     pub(super) shared: Common,
     /// Orders that the main thread got: the user, the role, and the action.
-    pub(super) ordered: Vec<(String, Role, String)>,
+    pub(super) ordered: Vec<(String, UserRole, String)>,
 }
 
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct TestResponse {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
@@ -68,10 +68,10 @@ fn verify(account: &Account, password: &[u8]) -> bool {
     matches!(&account.password, Password::Clear(clear) if clear == password)
 }
 
-impl Bed {
+impl ConsoleFixture {
     /// Makes a console with the users and these tokens.
-    pub(super) fn new(tokens: Vec<Token>) -> Bed {
-        let user = |(name, role): (&str, Role)| User {
+    pub(super) fn new(tokens: Vec<Token>) -> ConsoleFixture {
+        let user = |(name, role): (&str, UserRole)| ConsoleUser {
             account: Account {
                 name: name.to_owned(),
                 groups: Vec::new(),
@@ -86,8 +86,10 @@ impl Bed {
             ..Config::default()
         };
         let sessions = Sessions::new(None).unwrap();
-        Bed {
-            shared: Arc::new(Shared::new(config, sessions, (verify, Manual::default())).unwrap()),
+        ConsoleFixture {
+            shared: Arc::new(
+                ConsoleState::new(config, sessions, (verify, Manual::default())).unwrap(),
+            ),
             ordered: Vec::new(),
         }
     }
@@ -104,16 +106,16 @@ impl Bed {
     /// Exhausts the attempts of these keys.
     pub(super) fn exhaust(&self, keys: &[Key]) {
         for _ in 0..MANY {
-            lock(&self.shared.desk.limiter).count(keys, now_ms());
+            lock(&self.shared.authentication.limiter).count(keys, now_ms());
         }
     }
 
     /// Sends a request from an address.
-    pub(super) fn request(&mut self, from: IpAddr, request: Request<Body>) -> Reply {
+    pub(super) fn request(&mut self, from: IpAddr, request: Request<Body>) -> TestResponse {
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().unwrap();
         let (shared, ordered) = (Arc::clone(&self.shared), &mut self.ordered);
-        let mut router = router(Arc::clone(&shared)).layer(axum::Extension(From(from)));
+        let mut router = router(Arc::clone(&shared)).layer(axum::Extension(ClientAddress(from)));
         runtime.block_on(async {
             let main = async {
                 loop {
@@ -138,7 +140,7 @@ impl Bed {
             };
             let (parts, body) = response.into_parts();
             let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
-            Reply {
+            TestResponse {
                 status: parts.status.as_u16(),
                 headers: parts.headers,
                 body: String::from_utf8(bytes.to_vec()).unwrap(),
@@ -153,7 +155,7 @@ impl Bed {
         path: &str,
         cookie: &str,
         fields: &[(&str, &str)],
-    ) -> Reply {
+    ) -> TestResponse {
         let form = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)
             .finish();
@@ -168,7 +170,7 @@ impl Bed {
         path: &str,
         credentials: &[u8],
         body: &str,
-    ) -> Reply {
+    ) -> TestResponse {
         let request = Request::builder().method(method).uri(path);
         let credentials = HeaderValue::from_bytes(credentials).unwrap();
         let request = request.header(AUTHORIZATION, credentials);
@@ -177,31 +179,33 @@ impl Bed {
 }
 
 /// Returns the response of a proxy to a query.
-fn said(ask: &Ask) -> Result<String, String> {
+fn said(ask: &ProxyQuery) -> Result<String, String> {
     match ask {
-        Ask::Requests { filter, .. } if filter.host == "off" => {
+        ProxyQuery::Requests { filter, .. } if filter.host == "off" => {
             Ok("No requests are kept: x\n\n".to_owned())
         }
-        Ask::Requests { filter, .. } if filter.host == "late" => Err("too late".to_owned()),
-        Ask::Requests { max, .. } => Ok(sample::requests((*max).into(), "/", "shop")),
-        Ask::Request { id: 0 } => Ok("No such request among the 9 that are kept\n".to_owned()),
-        Ask::Request { .. } => Ok(sample::REQUEST.to_owned()),
-        Ask::Table { name, .. } if name == "none" => Ok("No such table\n\n".to_owned()),
-        Ask::Table { .. } => Ok(sample::entries(3, "192.0.2.")),
-        Ask::Route(question) if question.url.contains("none.") => {
+        ProxyQuery::Requests { filter, .. } if filter.host == "late" => Err("too late".to_owned()),
+        ProxyQuery::Requests { max, .. } => Ok(sample::requests((*max).into(), "/", "shop")),
+        ProxyQuery::Request { id: 0 } => {
+            Ok("No such request among the 9 that are kept\n".to_owned())
+        }
+        ProxyQuery::Request { .. } => Ok(sample::REQUEST.to_owned()),
+        ProxyQuery::Table { name, .. } if name == "none" => Ok("No such table\n\n".to_owned()),
+        ProxyQuery::Table { .. } => Ok(sample::entries(3, "192.0.2.")),
+        ProxyQuery::Route(question) if question.url.contains("none.") => {
             Ok("{\"error\": \"no listener takes it\"}\n".to_owned())
         }
-        Ask::Route(question) if question.url.contains("crash.") => Ok(String::new()),
-        Ask::Route(_) => Ok(sample::ROUTE.to_owned()),
-        Ask::Files => Ok(sample::FILES.to_owned()),
-        Ask::Metrics => {
+        ProxyQuery::Route(question) if question.url.contains("crash.") => Ok(String::new()),
+        ProxyQuery::Route(_) => Ok(sample::ROUTE.to_owned()),
+        ProxyQuery::Files => Ok(sample::FILES.to_owned()),
+        ProxyQuery::Metrics => {
             Ok("# HELP haproxy_server_status x\nhaproxy_server_status 1\n\n".to_owned())
         }
     }
 }
 
 /// Responds to a query as a control role does.
-async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, Role, String)>) {
+async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, UserRole, String)>) {
     let connection = std::os::unix::net::UnixStream::from(connection);
     connection.set_nonblocking(true).unwrap();
     let mut connection = UnixStream::from_std(connection).unwrap();
@@ -210,21 +214,21 @@ async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, Role, String)>) 
     connection.read_exact(&mut bytes).await.unwrap();
     let mut order = |by: &str, what: &str| {
         let by = by.split('@').next().unwrap_or_default().to_owned();
-        ordered.push((by, Role::Admin, what.to_owned()));
-        Answer::Done {
+        ordered.push((by, UserRole::Admin, what.to_owned()));
+        VersionsResponse::Done {
             words: what.to_owned(),
             version: Some(2),
         }
     };
     let answer = match part::codec::decode(&bytes).unwrap() {
-        Question::Versions { .. } => Answer::Versions(versions()),
-        Question::Files { .. } => Answer::Files(files()),
-        Question::Differences { .. } => Answer::Differences(differences()),
-        Question::Blame { .. } => Answer::Blame(Vec::new()),
-        Question::Check(edit) => Answer::Findings(found(&edit.texts)),
-        Question::Apply { change, .. } => match order(&change.by, "apply") {
+        VersionsRequest::Versions { .. } => VersionsResponse::Versions(versions()),
+        VersionsRequest::Files { .. } => VersionsResponse::Files(files()),
+        VersionsRequest::Differences { .. } => VersionsResponse::Differences(differences()),
+        VersionsRequest::Blame { .. } => VersionsResponse::Blame(Vec::new()),
+        VersionsRequest::Check(edit) => VersionsResponse::Findings(found(&edit.texts)),
+        VersionsRequest::Apply { change, .. } => match order(&change.by, "apply") {
             // The reason of the change determines the outcome of the version.
-            Answer::Done { words, .. } => Answer::Done {
+            VersionsResponse::Done { words, .. } => VersionsResponse::Done {
                 words,
                 version: { STAGES.iter() }
                     .position(|(word, _)| *word == change.message)
@@ -232,31 +236,31 @@ async fn answer(connection: OwnedFd, ordered: &mut Vec<(String, Role, String)>) 
             },
             other => other,
         },
-        Question::RollBack { change, .. } => order(&change.by, "roll back"),
-        Question::Confirm { by, .. } => order(&by, "confirm"),
-        Question::Cancel { by, .. } => order(&by, "cancel"),
+        VersionsRequest::RollBack { change, .. } => order(&change.by, "roll back"),
+        VersionsRequest::Confirm { by, .. } => order(&by, "confirm"),
+        VersionsRequest::Cancel { by, .. } => order(&by, "cancel"),
     };
     let bytes = framed(&answer, ANSWER_BYTES_MAX).unwrap();
     connection.write_all(&bytes).await.unwrap();
 }
 
 /// Stages of the versions from 2 on, each with the word that selects it.
-const STAGES: [(&str, Stage); 5] = [
-    ("accepted", Stage::Accepted),
-    ("confirm", Stage::AwaitsConfirmation),
-    ("refused", Stage::Refused),
-    ("rolled back", Stage::RolledBack),
-    ("slow", Stage::Canary),
+const STAGES: [(&str, VersionStage); 5] = [
+    ("accepted", VersionStage::Accepted),
+    ("confirm", VersionStage::AwaitsConfirmation),
+    ("refused", VersionStage::Refused),
+    ("rolled back", VersionStage::RolledBack),
+    ("slow", VersionStage::Canary),
 ];
 
 fn versions() -> Versions {
-    let version = |(at, (word, stage)): (usize, &(&str, Stage))| Version {
+    let version = |(at, (word, stage)): (usize, &(&str, VersionStage))| ConfigurationVersion {
         id: at as u64 + 2,
         stage: *stage,
         stage_words: (*word).to_owned(),
         why: format!("why {word}"),
         reports: vec![("beta".to_owned(), format!("beta {word}"))],
-        ..Version::default()
+        ..ConfigurationVersion::default()
     };
     Versions {
         accepted: Some(2),
@@ -265,14 +269,14 @@ fn versions() -> Versions {
     }
 }
 
-fn files() -> Files {
+fn files() -> VersionFiles {
     let file = |path: &str| File {
         path: path.to_owned(),
         main: true,
         text: Some("text of two\n".to_owned()),
         ..File::default()
     };
-    Files {
+    VersionFiles {
         version: 2,
         files: ["/a.cfg", "/b.cfg"].map(file).to_vec(),
     }
@@ -304,7 +308,7 @@ fn found(texts: &[(String, String)]) -> Findings {
     }
 }
 
-impl Reply {
+impl TestResponse {
     /// Returns the value of a cookie in `Set-Cookie`. None if it is not set.
     pub(super) fn cookie(&self, name: &str) -> Option<String> {
         let all = self.headers.get_all(SET_COOKIE).iter();
@@ -344,20 +348,20 @@ pub(super) fn basic(name: &str, password: &str) -> String {
 }
 
 /// Begins a session of a user, and returns its cookie.
-pub(super) fn session_of(bed: &Bed, user: &str) -> String {
+pub(super) fn session_of(bed: &ConsoleFixture, user: &str) -> String {
     let config = bed.shared.config();
-    let token = lock(&bed.shared.desk.sessions).begin(&*config, user, now_s());
+    let token = lock(&bed.shared.authentication.sessions).begin(&*config, user, now_s());
     format!("{}={}", access::COOKIE, token.unwrap())
 }
 
-pub(super) fn get(bed: &mut Bed, cookie: &str, path: &str) -> Reply {
+pub(super) fn get(bed: &mut ConsoleFixture, cookie: &str, path: &str) -> TestResponse {
     let request = Request::get(path).header(COOKIE, cookie);
     bed.request(HOME, request.body(Body::empty()).unwrap())
 }
 
 /// Makes a console with the sample platform.
-pub(super) fn bed() -> Bed {
-    let bed = Bed::new(vec![issued("right", "olga", Scope::Operate)]);
+pub(super) fn bed() -> ConsoleFixture {
+    let bed = ConsoleFixture::new(vec![issued("right", "olga", Scope::Operate)]);
     bed.shared
         .platform
         .send_replace(Arc::new(sample::platform()));

@@ -105,12 +105,13 @@ fn programs_get_the_reply_of_the_proxy_or_why_there_is_none() {
 fn a_live_page_is_refused_when_too_much_is_asked_at_once() {
     let mut bed = bed();
     let olga = session_of(&bed, "olga");
-    let asks = (0..99).map_while(|id| bed.shared.inquiries.follow("", &Ask::Request { id }));
+    let asks = (0..99).map_while(|id| bed.shared.inquiries.follow("", &ProxyQuery::Request { id }));
     let kept: Vec<_> = asks.collect();
     assert!(kept.len() < 99);
-    let live = |bed: &mut Bed| {
+    let live = |bed: &mut ConsoleFixture| {
         let request = Request::get("/live?page=%2Frequests%3Fhost%3Da").header(COOKIE, &olga);
-        let mut router = router(Arc::clone(&bed.shared)).layer(axum::Extension(From(HOME)));
+        let mut router =
+            router(Arc::clone(&bed.shared)).layer(axum::Extension(ClientAddress(HOME)));
         let runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = { runtime }.enable_all().build().unwrap();
         let request = request.body(Body::empty()).unwrap();

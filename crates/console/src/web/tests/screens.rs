@@ -4,7 +4,7 @@ use super::*;
 
 const SCREEN: &str = "/screen/guest/guest/mail/screen";
 
-fn socket(bed: &mut Bed, cookie: &str, version: &str) -> Reply {
+fn socket(bed: &mut ConsoleFixture, cookie: &str, version: &str) -> TestResponse {
     let request = Request::builder()
         .uri(format!("{SCREEN}/socket"))
         .header("host", "alpha:8600")

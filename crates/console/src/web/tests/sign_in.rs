@@ -10,19 +10,25 @@ fn code() -> String {
 }
 
 /// Sends name and password.
-fn password(bed: &mut Bed, from: IpAddr, cookie: &str, name: &str, password: &str) -> Reply {
+fn password(
+    bed: &mut ConsoleFixture,
+    from: IpAddr,
+    cookie: &str,
+    name: &str,
+    password: &str,
+) -> TestResponse {
     let fields = [("user", name), ("password", password), ("next", "/events")];
     bed.form(from, "/sign-in", cookie, &fields)
 }
 
 /// Sends a one-time code.
-fn give(bed: &mut Bed, from: IpAddr, half: &str, code: &str) -> Reply {
+fn give(bed: &mut ConsoleFixture, from: IpAddr, half: &str, code: &str) -> TestResponse {
     let fields = [("half", half), ("code", code), ("next", "/events")];
     bed.form(from, "/sign-in", "", &fields)
 }
 
-fn with_codes() -> Bed {
-    let bed = Bed::new(Vec::new());
+fn with_codes() -> ConsoleFixture {
+    let bed = ConsoleFixture::new(Vec::new());
     bed.set_second_factor("anna", SecondFactor::Codes(SECRET.to_vec()));
     bed
 }
@@ -46,7 +52,7 @@ fn a_code_is_asked_for_after_the_password_and_signs_in_once() {
     assert_eq!(right.status, 303, "{right:?}");
     assert_eq!(right.all(LOCATION), ["/events"]);
     let token = right.cookie(access::COOKIE).unwrap();
-    assert_eq!(bed.shared.viewer(&token).unwrap().role, Role::Admin);
+    assert_eq!(bed.shared.viewer(&token).unwrap().role, UserRole::Admin);
     // The same code is refused after another correct password.
     let half = password(&mut bed, HOME, "", "anna", PASSWORD).hidden("half");
     let again = give(&mut bed, HOME, &half, &code);
@@ -58,7 +64,7 @@ fn before_the_password_is_right_nothing_says_who_has_a_second_factor() {
     let mut bed = with_codes();
     let pages = ["anna", "vera", "nobody"].map(|name| {
         let reply = password(&mut bed, HOME, "", name, "wrong");
-        *lock(&bed.shared.desk.limiter) = Default::default();
+        *lock(&bed.shared.authentication.limiter) = Default::default();
         // The form repeats the name that was typed.
         (
             reply.status,
@@ -69,7 +75,7 @@ fn before_the_password_is_right_nothing_says_who_has_a_second_factor() {
     assert!(pages.iter().all(|page| *page == pages[0]));
     let basics = ["anna", "vera", "nobody"].map(|name| {
         let reply = bed.ask("GET", "/metrics", basic(name, "wrong").as_bytes(), "");
-        *lock(&bed.shared.desk.limiter) = Default::default();
+        *lock(&bed.shared.authentication.limiter) = Default::default();
         (reply.status, reply.body)
     });
     assert_eq!(basics[0].0, 401);
@@ -101,10 +107,10 @@ fn wrong_codes_are_limited_and_a_right_password_gives_no_tries_back() {
 fn a_password_that_is_right_forgives_wrong_ones_only_with_the_code() {
     let mut bed = with_codes();
     let keys = [Key::For("anna".to_owned())];
-    lock(&bed.shared.desk.limiter).count(&keys, now_ms());
+    lock(&bed.shared.authentication.limiter).count(&keys, now_ms());
     // At time 0 the waiting time of a failure counted now is far from over.
-    let none_left = |bed: &Bed| {
-        let limiter = lock(&bed.shared.desk.limiter);
+    let none_left = |bed: &ConsoleFixture| {
+        let limiter = lock(&bed.shared.authentication.limiter);
         limiter.wait(&keys, 0).is_some()
     };
     assert!(none_left(&bed));
@@ -126,7 +132,7 @@ fn hostile_codes_and_halves_are_refused() {
         &"9".repeat(9_000),
         "１２３４５６",
     ] {
-        lock(&bed.shared.desk.limiter).reset(&[Key::Code("anna".to_owned())], 0);
+        lock(&bed.shared.authentication.limiter).reset(&[Key::Code("anna".to_owned())], 0);
         let wrong = give(&mut bed, HOME, &half, code);
         assert_eq!((wrong.status, wrong.cookie(access::COOKIE)), (403, None));
     }
@@ -137,12 +143,13 @@ fn hostile_codes_and_halves_are_refused() {
     let huge = Body::from(format!("half={half}&code={}", "9".repeat(FORM_BYTES_MAX)));
     let huge = bed.request(HOME, Request::post("/sign-in").body(huge).unwrap());
     assert_eq!(huge.status, 400);
-    lock(&bed.shared.desk.limiter).reset(&[Key::Code("anna".to_owned())], 0);
+    lock(&bed.shared.authentication.limiter).reset(&[Key::Code("anna".to_owned())], 0);
     let session = {
         let config = bed.shared.config();
-        lock(&bed.shared.desk.sessions).begin(&*config, "anna", now_s())
+        lock(&bed.shared.authentication.sessions).begin(&*config, "anna", now_s())
     };
-    let old = lock(&bed.shared.desk.sessions).half(&*bed.shared.config(), "anna", 0);
+    let old =
+        lock(&bed.shared.authentication.sessions).password_proof(&*bed.shared.config(), "anna", 0);
     for half in [
         "x",
         ".",
@@ -164,7 +171,7 @@ fn hostile_codes_and_halves_are_refused() {
 
 #[test]
 fn without_a_required_second_factor_nobody_signs_in() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     bed.set_second_factor("anna", SecondFactor::Missing);
     let refused = password(&mut bed, HOME, "", "anna", PASSWORD);
     assert_eq!(
@@ -179,7 +186,7 @@ fn without_a_required_second_factor_nobody_signs_in() {
 
 #[test]
 fn a_browser_that_is_known_is_not_held_up_by_strangers() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     let first = password(&mut bed, HOME, "", "anna", PASSWORD);
     let known = first.cookie(DEVICE_COOKIE).unwrap();
     let known = format!("a=b; {}={known}", DEVICE_COOKIE);
@@ -232,14 +239,14 @@ fn a_browser_that_is_known_is_not_held_up_by_strangers() {
 
 #[test]
 fn a_browser_is_known_to_the_next_process_and_a_wrong_password_makes_none_known() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     assert_eq!(
         password(&mut bed, HOME, "", "anna", "wrong").cookie(DEVICE_COOKIE),
         None
     );
     let first = password(&mut bed, HOME, "", "anna", PASSWORD);
     let known = first.cookie(DEVICE_COOKIE).unwrap();
-    let kept = lock(&bed.shared.desk.sessions).kept();
+    let kept = lock(&bed.shared.authentication.sessions).saved_state();
     let next = Sessions::new(Some(kept)).unwrap();
     assert!(next.device_of(&known, "anna", now_s()).is_some());
 }
@@ -249,11 +256,11 @@ fn a_browser_is_known_to_the_next_process_and_a_wrong_password_makes_none_known(
 fn system(
     answers: usize,
 ) -> (
-    lab::Scratch,
+    lab::ScratchDirectory,
     ::access::pam::System,
     std::thread::JoinHandle<Vec<String>>,
 ) {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let socket = scratch.path().join("mux");
     let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let serve = std::thread::spawn(move || {
@@ -282,7 +289,7 @@ fn system(
 }
 
 /// Replaces the users by one of the operating system.
-fn with_system(bed: &Bed, system: &::access::pam::System) {
+fn with_system(bed: &ConsoleFixture, system: &::access::pam::System) {
     let mut config = (*bed.shared.config()).clone();
     config.users.truncate(1);
     config.users[0].account.name = "mira".to_owned();
@@ -294,7 +301,7 @@ fn with_system(bed: &Bed, system: &::access::pam::System) {
 #[test]
 fn the_system_is_asked_for_passwords_of_its_users_and_for_nobody_elses() {
     let (_scratch, system, serve) = system(3);
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     with_system(&bed, &system);
     let right = password(&mut bed, HOME, "", "mira", "quince");
     assert_eq!(right.status, 303, "{right:?}");
@@ -310,7 +317,7 @@ fn the_system_is_asked_for_passwords_of_its_users_and_for_nobody_elses() {
 
 #[test]
 fn a_system_that_does_not_answer_is_no_wrong_password() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     let nowhere = ::access::pam::System {
         socket: "/nowhere/mux".into(),
         ..Default::default()
@@ -327,7 +334,7 @@ fn a_system_that_does_not_answer_is_no_wrong_password() {
 #[test]
 fn passwords_of_the_system_are_limited_as_others_are() {
     let (_scratch, system, serve) = system(5);
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     with_system(&bed, &system);
     let tried = [(); 6].map(|()| password(&mut bed, HOME, "", "mira", "wrong").status);
     assert_eq!(tried, [403, 403, 403, 403, 403, 429]);
@@ -336,9 +343,9 @@ fn passwords_of_the_system_are_limited_as_others_are() {
 
 #[test]
 fn clients_behind_a_trusted_proxy_have_tries_of_their_own() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     let mut config = (*bed.shared.config()).clone();
-    let proxy: ::access::network::Network = "192.0.2.1".parse().unwrap();
+    let proxy: ::access::network::IpPrefix = "192.0.2.1".parse().unwrap();
     config.proxies = vec![proxy].into();
     bed.shared.set_config(config);
     let mut tries = |from: IpAddr, forwarded: &str, name: &str, password: &str| {
@@ -364,7 +371,7 @@ fn clients_behind_a_trusted_proxy_have_tries_of_their_own() {
 
 #[test]
 fn own_sign_ins_give_no_tries_at_others_back() {
-    let mut bed = Bed::new(Vec::new());
+    let mut bed = ConsoleFixture::new(Vec::new());
     let mut guesses = 0;
     for number in 0..50 {
         let own = password(&mut bed, HOME, "", "vera", PASSWORD);

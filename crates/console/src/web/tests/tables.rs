@@ -40,7 +40,7 @@ fn an_operator_sees_entries_and_a_viewer_the_head() {
 fn a_page_of_what_no_machine_has_is_not_found_unless_one_does_not_respond() {
     let mut bed = bed();
     let vera = session_of(&bed, "vera");
-    let status = |bed: &mut Bed, path: &str| get(bed, &vera, path).status;
+    let status = |bed: &mut ConsoleFixture, path: &str| get(bed, &vera, path).status;
     for (path, expected) in [
         ("/traffic/shop", 200),
         ("/traffic/nosuch", 404),
@@ -87,7 +87,7 @@ fn an_entry_is_removed_after_a_question_by_an_operator_only() {
             let page = get(&mut bed, &cookie, to);
             assert!(page.body.contains("<p class=\"told\""), "{page:?}");
             let what = "entry 192.0.2.1 of table shop removed".to_owned();
-            assert_eq!(bed.ordered, [("olga".to_owned(), Role::Operator, what)]);
+            assert_eq!(bed.ordered, [("olga".to_owned(), UserRole::Operator, what)]);
         }
     }
 }

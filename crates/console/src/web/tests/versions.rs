@@ -3,7 +3,7 @@
 use super::*;
 use serde_json::Value;
 
-fn apply(bed: &mut Bed, text: &str, message: &str, further: &str) -> (u16, Value) {
+fn apply(bed: &mut ConsoleFixture, text: &str, message: &str, further: &str) -> (u16, Value) {
     let body = format!("of=1&path=/a.cfg&text={text}&message={message}{further}");
     let reply = bed.ask("POST", "/api/v1/apply", b"Bearer right", &body);
     let value = serde_json::from_str(&reply.body).unwrap();
@@ -12,7 +12,7 @@ fn apply(bed: &mut Bed, text: &str, message: &str, further: &str) -> (u16, Value
 
 #[test]
 fn who_waits_hears_what_became_of_the_version() {
-    let mut bed = Bed::new(vec![issued("right", "anna", Scope::Configure)]);
+    let mut bed = ConsoleFixture::new(vec![issued("right", "anna", Scope::Configure)]);
     for (message, status, outcome) in [
         ("accepted", 200, "accepted"),
         ("confirm", 200, "awaits confirmation"),
@@ -42,7 +42,7 @@ fn who_waits_hears_what_became_of_the_version() {
 
 #[test]
 fn what_this_machine_could_not_serve_is_refused_with_the_findings() {
-    let mut bed = Bed::new(vec![issued("right", "anna", Scope::Configure)]);
+    let mut bed = ConsoleFixture::new(vec![issued("right", "anna", Scope::Configure)]);
     for further in ["", "&wait=9"] {
         let (is, body) = apply(&mut bed, "wrong", "accepted", further);
         assert_eq!(is, 422, "{body}");
@@ -63,7 +63,7 @@ fn what_this_machine_could_not_serve_is_refused_with_the_findings() {
 }
 
 /// Posts a form of the editor as an administrator.
-fn edit(bed: &mut Bed, to: &str, fields: &[(&str, &str)]) -> Reply {
+fn edit(bed: &mut ConsoleFixture, to: &str, fields: &[(&str, &str)]) -> TestResponse {
     let anna = session_of(bed, "anna");
     let csrf = get(bed, &anna, "/config/edit?path=/a.cfg").hidden("csrf");
     let common = [("csrf", csrf.as_str()), ("path", "/a.cfg")];

@@ -37,7 +37,7 @@ const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
 const APPEND: &str = "rw net.ifnames=0 console=tty0 console=ttyS0";
 
 /// Values of the command line.
-struct Wanted {
+struct BootImageArguments {
     suite: String,
     directory: PathBuf,
     mirror: Option<String>,
@@ -101,8 +101,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-impl Wanted {
-    fn of(matches: &ArgMatches) -> Result<Wanted, String> {
+impl BootImageArguments {
+    fn of(matches: &ArgMatches) -> Result<BootImageArguments, String> {
         let suite = word(matches, "SUITE");
         debian::suite(&suite)?;
         if TOO_OLD.contains(&suite.as_str()) {
@@ -119,7 +119,7 @@ impl Wanted {
         let bytes = value::size(&size, most).ok();
         let bytes = bytes.filter(|bytes| *bytes >= least && bytes.is_multiple_of(4096));
         let directory = matches.get_one::<PathBuf>("DIR").cloned();
-        Ok(Wanted {
+        Ok(BootImageArguments {
             suite,
             directory: directory.unwrap_or_default(),
             mirror,
@@ -153,7 +153,7 @@ fn say(words: &str) {
 }
 
 fn build(matches: &ArgMatches) -> Result<String, Stopped> {
-    let wanted = Wanted::of(matches)?;
+    let wanted = BootImageArguments::of(matches)?;
     if !rustix::process::geteuid().is_root() {
         return Err("a system is built as root: run the command with sudo"
             .to_owned()
@@ -269,7 +269,12 @@ fn publish(shop: &Workshop, directory: &Path) -> Result<Vec<(u64, u64)>, String>
 }
 
 /// Describes the built image, and the lines to copy.
-fn text(title: &str, directory: &Path, sizes: &[(u64, u64)], wanted: &Wanted) -> String {
+fn text(
+    title: &str,
+    directory: &Path,
+    sizes: &[(u64, u64)],
+    wanted: &BootImageArguments,
+) -> String {
     let at = directory.display();
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
     let name = match debian::is_name(&name) && !name.starts_with('.') && name.len() <= 64 {
@@ -301,14 +306,14 @@ fn text(title: &str, directory: &Path, sizes: &[(u64, u64)], wanted: &Wanted) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
 
-    fn wanted(words: &[&str]) -> Result<Wanted, String> {
+    fn wanted(words: &[&str]) -> Result<BootImageArguments, String> {
         let before = ["image", "build", "debian"];
         let words = before.iter().chain(words);
         let matches = definition().try_get_matches_from(words).unwrap();
         let (_, matches) = matches.subcommand().unwrap();
-        Wanted::of(matches)
+        BootImageArguments::of(matches)
     }
 
     #[test]
@@ -332,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_directory_with_an_image_is_left_alone() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let directory = scratch.path().join("new/trixie");
         let made = place(&directory).unwrap();
         assert!(made.is_dir());

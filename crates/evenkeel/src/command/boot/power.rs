@@ -2,10 +2,10 @@
 //! line. The role only provides that line, since it has no privilege to start programs. The command
 //! runs them with the privileges of its caller.
 
-use super::{OfBoot, answer, reload, word};
-use boot::message::Powered;
+use super::{OfBoot, query_boot_role, reload, word};
+use boot::message::PowerControlResponse;
 use clap::{Arg, ArgMatches, Command};
-use part::power::control::{Action, Control, Seen};
+use part::power::control::{PowerAction, PowerCommandOutcome, PowerControl};
 use std::io::{Write, stderr};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ pub fn main(matches: &ArgMatches) -> Result<String, String> {
     let asked = OfBoot::Power {
         machine: machine.clone(),
     };
-    let powered: Powered = answer(&instance, &asked)?;
+    let powered: PowerControlResponse = query_boot_role(&instance, &asked)?;
     if !powered.trouble.is_empty() {
         return Err(powered.trouble);
     }
@@ -59,7 +59,7 @@ pub fn main(matches: &ArgMatches) -> Result<String, String> {
     let done = done(&control, &action);
     done.map(|words| format!("{machine}: {words} ({})\n", control.name()))
         .map_err(|words| {
-            let by_hand = control.by_hand(Action::Status);
+            let by_hand = control.by_hand(PowerAction::Status);
             format!(
                 "{machine}: {}: {words}\n  try by hand: {by_hand}",
                 control.name()
@@ -67,37 +67,39 @@ pub fn main(matches: &ArgMatches) -> Result<String, String> {
         })
 }
 
-fn done(control: &Control, action: &str) -> Result<&'static str, String> {
+fn done(control: &PowerControl, action: &str) -> Result<&'static str, String> {
     let is_on = is_on(control)?;
     match (action, is_on) {
         ("status", true) => Ok("on"),
         ("status", false) => Ok("off"),
         ("on", true) => Ok("on already"),
         ("off", false) => Ok("off already"),
-        ("off", true) => switch(control, Action::Off).map(|()| "off"),
+        ("off", true) => switch(control, PowerAction::Off).map(|()| "off"),
         ("cycle", true) => {
-            switch(control, Action::Off)?;
+            switch(control, PowerAction::Off)?;
             // Without a reader the command continues.
             let _ = writeln!(stderr(), "off");
             thread::sleep(OFF);
-            switch(control, Action::On).map(|()| "on again")
+            switch(control, PowerAction::On).map(|()| "on again")
         }
-        _ => switch(control, Action::On).map(|()| "on"),
+        _ => switch(control, PowerAction::On).map(|()| "on"),
     }
 }
 
-fn is_on(control: &Control) -> Result<bool, String> {
-    match control.ask(Action::Status)? {
-        Seen::IsOn => Ok(true),
-        Seen::IsOff => Ok(false),
-        Seen::Done | Seen::Failed(_) => Err("its status is neither on nor off".to_owned()),
+fn is_on(control: &PowerControl) -> Result<bool, String> {
+    match control.run_action(PowerAction::Status)? {
+        PowerCommandOutcome::IsOn => Ok(true),
+        PowerCommandOutcome::IsOff => Ok(false),
+        PowerCommandOutcome::Done | PowerCommandOutcome::Failed(_) => {
+            Err("its status is neither on nor off".to_owned())
+        }
     }
 }
 
 /// Sends the order, and waits for the expected status.
-fn switch(control: &Control, action: Action) -> Result<(), String> {
-    let wanted = action == Action::On;
-    let refused = control.ask(action).err();
+fn switch(control: &PowerControl, action: PowerAction) -> Result<(), String> {
+    let wanted = action == PowerAction::On;
+    let refused = control.run_action(action).err();
     let until = Instant::now() + CONFIRM_MAX;
     loop {
         // Some controllers do not respond for a moment after an order.
@@ -124,19 +126,19 @@ fn switch(control: &Control, action: Action) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::fs;
 
     /// A machine whose power state is a file: `script` executes the action `$1`.
-    fn machine(scratch: &Scratch, script: &str) -> Control {
+    fn machine(scratch: &ScratchDirectory, script: &str) -> PowerControl {
         let script = format!(
             "cd {}\nis_on() {{ [ -e on ]; }}\nstatus() {{ is_on && exit 0; exit 2; }}\necho $0 >>log\n{script}",
             scratch.path().display()
         );
-        Control::Program(["/bin/sh", "-c", &script].map(str::to_owned).into())
+        PowerControl::Program(["/bin/sh", "-c", &script].map(str::to_owned).into())
     }
 
-    fn log(scratch: &Scratch) -> String {
+    fn log(scratch: &ScratchDirectory) -> String {
         let log = fs::read_to_string(scratch.path().join("log")).unwrap();
         // The status is polled until it has changed.
         let lines = log.lines().filter(|line| *line != "status");
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_machine_is_switched_only_where_it_is_not_so_already() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let control = machine(&scratch, GOOD);
         for (action, words) in [
             ("status", "off"),
@@ -166,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_order_that_is_refused_is_an_error_unless_the_machine_is_so() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let refuses = machine(
             &scratch,
             "case $0 in status) status;; esac\necho no outlet; exit 1",
@@ -179,7 +181,7 @@ mod tests {
 
     #[test]
     fn without_a_status_nothing_is_switched() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let control = machine(&scratch, "exit 1");
         assert_eq!(done(&control, "off"), Err("exit code 1".to_owned()));
         assert_eq!(log(&scratch), "");

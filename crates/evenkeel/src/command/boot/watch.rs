@@ -1,8 +1,8 @@
 //! `evenkeel boot watch`: requests of machines, as they happen.
 
-use super::{OfBoot, answer, reload, word};
-use boot::history::Step;
-use boot::message::Watched;
+use super::{OfBoot, query_boot_role, reload, word};
+use boot::history::BootHistoryEntry;
+use boot::message::RecentRequestsResponse;
 use clap::ArgMatches;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -22,10 +22,10 @@ const FAILURES_MAX: u32 = 30;
 pub fn watch(matches: &ArgMatches) -> Result<String, String> {
     let machine = word(matches, "MACHINE").to_ascii_lowercase();
     let is_json = matches.get_flag("json");
-    let look = |after: &BTreeMap<String, u64>| -> Result<Watched, String> {
+    let look = |after: &BTreeMap<String, u64>| -> Result<RecentRequestsResponse, String> {
         let instance = reload::selected(matches)?;
         let after = after.clone();
-        answer(&instance, &OfBoot::Watch { after })
+        query_boot_role(&instance, &OfBoot::Watch { after })
     };
     let mut after = look(&BTreeMap::new())?.after;
     let networks: Vec<&str> = after.keys().map(String::as_str).collect();
@@ -82,7 +82,7 @@ fn is_of(who: &str, wanted: &str) -> bool {
     wanted.is_empty() || wanted == name || wanted == card.trim_end_matches(')')
 }
 
-fn text(network: &str, who: &str, step: &Step) -> String {
+fn text(network: &str, who: &str, step: &BootHistoryEntry) -> String {
     let at = i64::try_from(step.at.unix_ms).ok();
     let at = at.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     let at = at.map(|at| at.to_zoned(jiff::tz::TimeZone::system()));
@@ -98,7 +98,7 @@ fn text(network: &str, who: &str, step: &Step) -> String {
     format!("{at} {network} {who}: {} -> {answered}{why}", step.asked)
 }
 
-fn json(network: &str, who: &str, step: &Step) -> String {
+fn json(network: &str, who: &str, step: &BootHistoryEntry) -> String {
     let (name, card) = who.split_once(" (").unwrap_or(("", who));
     let value = serde_json::json!({
         "unix_ms": step.at.unix_ms, "network": network, "name": name, "mac": card.trim_end_matches(')'),
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_step_is_a_line_and_its_machine_is_found_by_name_or_card() {
-        let mut step = Step {
+        let mut step = BootHistoryEntry {
             at: Moment::default(),
             asked: "DISCOVER by PXE".to_owned(),
             answered: String::new(),

@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn links_lead_to_places_in_the_tree() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let secret = scratch.write("secret", "of the host").unwrap();
         let tree = scratch.path().join("tree");
         std::fs::create_dir_all(tree.join("etc")).unwrap();

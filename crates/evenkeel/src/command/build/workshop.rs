@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn it_goes_with_its_value() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let shop = Workshop::new(Some(scratch.path())).unwrap();
         let inner = shop.directory("inner").unwrap();
         fs::write(inner.join("file"), "x").unwrap();

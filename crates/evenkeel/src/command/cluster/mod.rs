@@ -8,11 +8,11 @@ pub use definition::{arbiter, cluster};
 
 use super::{print, refuse, word};
 use clap::ArgMatches;
-use cluster::member::Kind;
-use cluster::request::{self, Client, Reply, Request};
-use cluster::role::directory::Directory;
+use cluster::member::MemberKind;
+use cluster::request::{self, Client, ControlReply, Request};
+use cluster::role::directory::StateDirectory;
 use cluster::role::setup::{self, Renumbering, SetupOptions};
-use cluster::role::status::Status;
+use cluster::role::status::ClusterStatus;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +30,7 @@ const ADDRESSES_MAX: usize = 4;
 pub fn main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
         Some(("init", matches)) => show(init(matches)),
-        Some(("join", matches)) => show(join(matches, Kind::Node)),
+        Some(("join", matches)) => show(join(matches, MemberKind::Node)),
         Some(("invite", matches)) => invite(matches),
         Some(("status", matches)) => status(matches.get_flag("json")),
         Some(("remove", matches)) => remove(matches),
@@ -50,7 +50,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
 /// Runs `evenkeel arbiter`.
 pub fn arbiter_main(matches: &ArgMatches) -> ExitCode {
     match matches.subcommand() {
-        Some(("join", matches)) => show(join(matches, Kind::Arbiter)),
+        Some(("join", matches)) => show(join(matches, MemberKind::Arbiter)),
         _ => ExitCode::FAILURE,
     }
 }
@@ -101,7 +101,7 @@ fn place(matches: &ArgMatches) -> Result<SetupOptions, String> {
         listen.extend(definition::LISTEN.parse::<SocketAddr>());
     }
     // For a running member, the setup reports more than an address in use.
-    let member = Directory::is_of_a_member(&state(matches));
+    let member = StateDirectory::is_of_a_member(&state(matches));
     if !matches.get_flag("address-later") && !member {
         check_listen(&listen)?;
     }
@@ -214,13 +214,13 @@ fn init(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-fn join(matches: &ArgMatches, kind: Kind) -> Result<String, String> {
+fn join(matches: &ArgMatches, kind: MemberKind) -> Result<String, String> {
     let place = place(matches)?;
     let identity = setup::join(&place, &word(matches, "TOKEN"), kind, JOIN_LIMIT);
     let identity = identity.map_err(|error| error.to_string())?;
     let what = match kind {
-        Kind::Node => "node",
-        Kind::Arbiter => "arbiter",
+        MemberKind::Node => "node",
+        MemberKind::Arbiter => "arbiter",
     };
     Ok(format!(
         "joined the cluster {} as {what} '{}', reachable at {}\nnext: {}\n",
@@ -290,8 +290,8 @@ fn list(addresses: &[SocketAddr]) -> String {
 
 fn invite(matches: &ArgMatches) -> ExitCode {
     let kind = match matches.get_flag("arbiter") {
-        true => Kind::Arbiter,
-        false => Kind::Node,
+        true => MemberKind::Arbiter,
+        false => MemberKind::Node,
     };
     let valid = matches.get_one::<Duration>("valid").copied();
     let valid = valid.unwrap_or(Duration::from_secs(900));
@@ -305,8 +305,8 @@ fn invite(matches: &ArgMatches) -> ExitCode {
 fn remove(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     if !matches.get_flag("yes")
-        && let Ok(Reply::Json(text)) = answer(&Request::Status)
-        && let Ok(status) = serde_json::from_str::<Status>(&text)
+        && let Ok(ControlReply::Json(text)) = answer(&Request::Status)
+        && let Ok(status) = serde_json::from_str::<ClusterStatus>(&text)
         && let Err(words) = removal::check(&name, &status)
     {
         return refuse(words);
@@ -332,8 +332,8 @@ fn recover(matches: &ArgMatches) -> ExitCode {
 
 fn status(json: bool) -> ExitCode {
     match answer(&Request::Status) {
-        Ok(Reply::Json(text)) if json => print(&(text + "\n")),
-        Ok(Reply::Json(text)) => match serde_json::from_str::<Status>(&text) {
+        Ok(ControlReply::Json(text)) if json => print(&(text + "\n")),
+        Ok(ControlReply::Json(text)) => match serde_json::from_str::<ClusterStatus>(&text) {
             Ok(status) => print(&status.text()),
             Err(error) => refuse(format_args!(
                 "cannot parse the reply of the control role: {error}"
@@ -352,25 +352,25 @@ fn ask(request: &Request) -> ExitCode {
     }
 }
 
-fn answer(request: &Request) -> Result<Reply, request::AskError> {
+fn answer(request: &Request) -> Result<ControlReply, request::AskError> {
     let mut client = connect()?;
     client.done(request, ANSWER_LIMIT, |words| {
         print(&format!("{words}\n"));
     })
 }
 
-fn told(reply: Reply, request: &Request) -> ExitCode {
+fn told(reply: ControlReply, request: &Request) -> ExitCode {
     match reply {
-        Reply::Done { words, .. } => print(&format!("{words}\n")),
-        Reply::Refused { words } => refuse(words),
-        Reply::Unknown { words } => {
+        ControlReply::Done { words, .. } => print(&format!("{words}\n")),
+        ControlReply::Refused { words } => refuse(words),
+        ControlReply::Unknown { words } => {
             refuse(words);
             ExitCode::from(super::config::UNKNOWN)
         }
-        Reply::Token { token, .. } => {
+        ControlReply::Token { token, .. } => {
             let (command, valid_ms) = match request {
                 Request::Invite {
-                    kind: Kind::Arbiter,
+                    kind: MemberKind::Arbiter,
                     valid_ms,
                 } => ("arbiter", *valid_ms),
                 Request::Invite { valid_ms, .. } => ("cluster", *valid_ms),
@@ -381,8 +381,10 @@ fn told(reply: Reply, request: &Request) -> ExitCode {
                 within(valid_ms)
             ))
         }
-        Reply::Json(text) => print(&(text + "\n")),
-        Reply::Progress { .. } | Reply::Set(_) => refuse("unexpected reply of the control role"),
+        ControlReply::Json(text) => print(&(text + "\n")),
+        ControlReply::Progress { .. } | ControlReply::Set(_) => {
+            refuse("unexpected reply of the control role")
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 
 use crate::command::{config, reload, status};
 use cluster::file_set::FileSet;
-use cluster::member::Kind;
-use cluster::role::status::{MemberStatus, Status};
+use cluster::member::MemberKind;
+use cluster::role::status::{ClusterStatus, MemberStatus};
 use guest::config::Guests;
 use part::codec;
-use part::report::{Report, Subject};
+use part::report::{StatusReport, Subject};
 use volume::config::{Spec, Volumes};
 use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY, VOLUME};
 
@@ -16,23 +16,26 @@ use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY, VOLUM
 ///
 /// # Errors
 /// Returns what would be lost, and what to do.
-pub fn check(name: &str, status: &Status) -> Result<(), String> {
+pub fn check(name: &str, status: &ClusterStatus) -> Result<(), String> {
     let is_it = |one: &&MemberStatus| one.name == name || one.id.to_string() == name;
     let member = status.members.iter().find(is_it);
-    let member = member.filter(|one| one.kind == Kind::Node && one.id != status.me);
+    let member = member.filter(|one| one.kind == MemberKind::Node && one.id != status.me);
     let Some(member) = member.filter(|_| status.majority) else {
         return Ok(());
     };
     if status.configuration.accepted.is_none() {
         return Ok(());
     }
-    let nodes = status.members.iter().filter(|one| one.kind == Kind::Node);
+    let nodes = status
+        .members
+        .iter()
+        .filter(|one| one.kind == MemberKind::Node);
     let nodes: Vec<String> = nodes.map(|one| one.name.clone()).collect();
     let node = &member.name;
     let set = config::accepted_files().map_err(|error| unknown(node, &error))?;
     let has = Has::of(set, node, &nodes)
         .ok_or_else(|| unknown(node, "the accepted version has errors here"))?;
-    let report = reload::nearest(&[], None).ok().and_then(|instance| {
+    let report = reload::find_instance(&[], None).ok().and_then(|instance| {
         // A node without volumes has no report of that role.
         status::report(&instance, volume::keyword::NAME).ok()
     });
@@ -83,7 +86,7 @@ impl Has {
 
     /// Returns what would be lost with the node, one per line. `report` is that of the volumes of
     /// this machine, which is `me`.
-    fn lost(&self, node: &str, me: &str, report: &Report) -> Vec<String> {
+    fn lost(&self, node: &str, me: &str, report: &StatusReport) -> Vec<String> {
         let volumes = { self.volumes.0.iter() }.filter_map(|(name, spec)| {
             let subject = report.find(VOLUME, name);
             let why = only_there(node, me, spec, subject)?;
@@ -151,11 +154,11 @@ mod tests {
     }
 
     /// Returns the report of alpha, on which these copies of mail are complete.
-    fn report(complete: &str) -> Report {
+    fn report(complete: &str) -> StatusReport {
         let mail = Subject::new(VOLUME, "mail").fact(COMPLETE, complete.to_owned());
-        Report {
+        StatusReport {
             subjects: vec![mail],
-            ..Report::default()
+            ..StatusReport::default()
         }
     }
 
@@ -190,7 +193,7 @@ mod tests {
     #[test]
     fn a_copy_of_which_nothing_is_known_here_counts_as_incomplete() {
         let beta = has("beta");
-        for report in [report("not known yet"), Report::default()] {
+        for report in [report("not known yet"), StatusReport::default()] {
             let lost = beta.lost("beta", "alpha", &report);
             assert!(
                 lost[0].contains("alpha is complete is not known now"),
@@ -205,10 +208,10 @@ mod tests {
 
     #[test]
     fn the_control_role_judges_alone_where_no_node_goes_or_nothing_can_change() {
-        let mut status = Status {
+        let mut status = ClusterStatus {
             me: MemberId(1),
             majority: true,
-            ..Status::default()
+            ..ClusterStatus::default()
         };
         let member = |id, name: &str, kind| MemberStatus {
             id: MemberId(id),
@@ -217,9 +220,9 @@ mod tests {
             ..MemberStatus::default()
         };
         status.members = vec![
-            member(1, "alpha", Kind::Node),
-            member(2, "beta", Kind::Node),
-            member(3, "tie", Kind::Arbiter),
+            member(1, "alpha", MemberKind::Node),
+            member(2, "beta", MemberKind::Node),
+            member(3, "tie", MemberKind::Arbiter),
         ];
         for name in ["alpha", "beta", "tie", "nobody"] {
             // No version is accepted.

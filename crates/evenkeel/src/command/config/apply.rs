@@ -9,14 +9,14 @@ use super::{
 use crate::command::{run, word};
 use crate::loader::file_set;
 use clap::ArgMatches;
-use cluster::command::{Judging, Origin, VersionId};
+use cluster::command::{Judging, VersionId, VersionOrigin};
 use cluster::file_set::FileSet;
 use cluster::history;
 use cluster::keyword::ConfigSection;
-use cluster::member::Kind;
-use cluster::request::{Apply, Reply, Request};
-use cluster::state::{Stage, VersionRecord};
-use part::voice::{Form, Voice};
+use cluster::member::MemberKind;
+use cluster::request::{Apply, ControlReply, Request};
+use cluster::state::{RolloutStage, VersionRecord};
+use part::voice::{Form, MessagePrinter};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         "" => cluster::role::directory::USUAL.into(),
         known => known.into(),
     });
-    let mut voice = Voice::new(Form::Own, false);
+    let mut voice = MessagePrinter::new(Form::Own, false);
     let new = files::collect(&paths, &status, &mut voice)?;
     let key = run::absolute(&paths);
     let mut seen = BaseVersions::read(&state);
@@ -52,11 +52,11 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         Some(record) => Some(set(Some(record.id))?),
         None => None,
     };
-    let wanted = Wanted {
+    let wanted = VersionProposal {
         parent: served.map(|record| record.id),
         old,
         new,
-        origin: Origin::Applied,
+        origin: VersionOrigin::Applied,
         message: word(matches, "message"),
     };
     if let Some(version) = propose(wanted, matches)?
@@ -71,12 +71,12 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
     Ok(())
 }
 
-pub(super) struct Wanted {
+pub(super) struct VersionProposal {
     pub parent: Option<VersionId>,
     /// Accepted files.
     pub old: Option<FileSet>,
     pub new: FileSet,
-    pub origin: Origin,
+    pub origin: VersionOrigin,
     /// Reason of the change.
     pub message: String,
 }
@@ -84,10 +84,10 @@ pub(super) struct Wanted {
 /// Prints the difference, sends the request to the cluster, and waits for the result. Returns None
 /// if nothing changes.
 pub(super) fn propose(
-    wanted: Wanted,
+    wanted: VersionProposal,
     matches: &ArgMatches,
 ) -> Result<Option<VersionId>, ConfigError> {
-    let Wanted {
+    let VersionProposal {
         parent,
         old,
         new,
@@ -117,33 +117,33 @@ pub(super) fn propose(
     let ours = move |record: &VersionRecord| {
         record.proposal.author == who && record.proposal.time_s == when
     };
-    conclude(answer(&Request::Apply(Box::new(apply))), ours)
+    print_change_result(answer(&Request::Apply(Box::new(apply))), ours)
 }
 
 /// Describes the effects of a change on guests, which may be running.
 fn of_guests(old: &FileSet, new: &FileSet) -> String {
     let members = super::log::status_of().map(|status| status.members);
     let members = members.unwrap_or_default().into_iter();
-    let nodes = members.filter(|member| member.kind == Kind::Node);
+    let nodes = members.filter(|member| member.kind == MemberKind::Node);
     let nodes: Vec<String> = nodes.map(|node| node.name).collect();
     let lines = files::of_guests(old, new, &nodes).into_iter();
     lines.map(|line| line + "\n").collect()
 }
 
 /// Prints the result of a change. After a refusal, it queries whether a node served the version.
-fn conclude(
-    reply: Result<Reply, ConfigError>,
+fn print_change_result(
+    reply: Result<ControlReply, ConfigError>,
     ours: impl Fn(&VersionRecord) -> bool,
 ) -> Result<Option<VersionId>, ConfigError> {
     match reply {
-        Ok(Reply::Done { words, version }) => {
+        Ok(ControlReply::Done { words, version }) => {
             print(&format!("{words}\n"));
             Ok(version)
         }
         Ok(_) => Err(ConfigError::Strange),
         Err(ConfigError::Refused(words)) => {
             let recent = records(RECENT).unwrap_or_default();
-            let taken_back = |record: &VersionRecord| record.stage == Stage::TakenBack;
+            let taken_back = |record: &VersionRecord| record.stage == RolloutStage::TakenBack;
             match recent
                 .iter()
                 .any(|record| ours(record) && taken_back(record))
@@ -247,9 +247,9 @@ pub(super) fn rollback(matches: &ArgMatches) -> Result<(), ConfigError> {
         message: word(matches, "message"),
         judging: judging(matches, &wanted),
     };
-    let again = Origin::RolledBack { to };
+    let again = VersionOrigin::RolledBack { to };
     let ours = move |record: &VersionRecord| record.id > newest && record.proposal.origin == again;
-    conclude(answer(&request), ours).map(|_| ())
+    print_change_result(answer(&request), ours).map(|_| ())
 }
 
 /// Returns the reason of a cancelled version, with the author.

@@ -1,11 +1,11 @@
 //! `config edit`: opens the accepted files in the user's editor.
 
-use super::apply::{self, Wanted};
+use super::apply::{self, VersionProposal};
 use super::{ConfigError, VERSIONS_MAX, accepted, files, named, print, records, set, write_own};
 use clap::ArgMatches;
-use cluster::command::Origin;
+use cluster::command::VersionOrigin;
 use cluster::file_set::FileSet;
-use part::voice::{Form, Voice};
+use part::voice::{Form, MessagePrinter};
 use std::ffi::OsString;
 use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -41,11 +41,11 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         };
         let again = match checked(new).and_then(|new| Ok((new, reason(message)?))) {
             Ok((new, message)) => {
-                let wanted = Wanted {
+                let wanted = VersionProposal {
                     parent: Some(served.id),
                     old: Some(old.clone()),
                     new,
-                    origin: Origin::Applied,
+                    origin: VersionOrigin::Applied,
                     message,
                 };
                 match apply::propose(wanted, matches) {
@@ -58,7 +58,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
         };
         // Without a terminal the caller prints the error.
         if asks {
-            Voice::new(Form::Own, false).alert(&again);
+            MessagePrinter::new(Form::Own, false).alert(&again);
         }
         if !asks || !wants_more() {
             copies.keep();
@@ -69,7 +69,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
 
 /// Checks the edited files. Files that they newly name are read from this machine.
 fn checked(mut new: FileSet) -> Result<FileSet, ConfigError> {
-    let mut voice = Voice::new(Form::Own, false);
+    let mut voice = MessagePrinter::new(Form::Own, false);
     for _ in 0..ROUNDS_MAX {
         let checked = files::check(&new, None);
         if !files::complete(&mut new, &checked) {

@@ -4,14 +4,14 @@ use super::ConfigError;
 use crate::command;
 use crate::loader::addresses::{self, AddressWishes};
 use crate::loader::file_set::{self, grammar};
-use crate::parts::{Payloads, Site};
+use crate::parts::{LoadedParts, Payloads};
 use configuration::files::NamedFile;
-use part::voice::Voice;
+use part::voice::MessagePrinter;
 
 use cluster::file_set::{FILES_MAX, FileSet, SET_BYTES_MAX, SetFile};
 use cluster::keyword::ConfigSection;
-use cluster::member::Kind;
-use cluster::role::status::Status;
+use cluster::member::MemberKind;
+use cluster::role::status::ClusterStatus;
 use configuration::LoadOptions;
 use keyword::load::Loaded;
 use std::io::Read;
@@ -27,10 +27,10 @@ const READABLE_BY_ALL: u32 = 0o004;
 /// them.
 pub fn collect(
     paths: &[PathBuf],
-    status: &Status,
-    voice: &mut Voice,
+    status: &ClusterStatus,
+    voice: &mut MessagePrinter,
 ) -> Result<FileSet, ConfigError> {
-    let nodes = status.members.iter().filter(|m| m.kind == Kind::Node);
+    let nodes = status.members.iter().filter(|m| m.kind == MemberKind::Node);
     let me = nodes.clone().find(|member| member.id == status.me);
     let options = LoadOptions {
         node: me.map(|member| member.name.clone()),
@@ -86,7 +86,7 @@ pub struct Checked {
 }
 
 /// Loads a version, including its files in keepalived's language.
-fn load(set: &FileSet, options: LoadOptions) -> (Site, Option<addresses::Read>) {
+fn load(set: &FileSet, options: LoadOptions) -> (LoadedParts, Option<addresses::Read>) {
     let mut files: Vec<NamedFile> = file_set::main_files(set);
     let foreign = addresses::split(&mut files);
     let read = (!foreign.is_empty()).then(|| {
@@ -131,14 +131,14 @@ pub fn of_guests(old: &FileSet, new: &FileSet, members: &[String]) -> Vec<String
 }
 
 /// Loads a version as this machine would, and reports errors.
-pub fn check(set: &FileSet, voice: Option<&mut Voice>) -> Checked {
+pub fn check(set: &FileSet, voice: Option<&mut MessagePrinter>) -> Checked {
     let options = LoadOptions {
         resolve_names: false,
         ..command::load_options()
     };
     let (mut site, read) = load(set, options);
     if voice.is_some() {
-        site.meet_expectations();
+        site.check_expectations();
     }
     let loaded = site.proxy;
     let mut good = loaded.config.is_some();

@@ -2,11 +2,11 @@
 
 use super::{ConfigError, print, records, time};
 use clap::ArgMatches;
-use cluster::command::{Origin, Reported, VersionId};
+use cluster::command::{Reported, VersionId, VersionOrigin};
 use cluster::member::MemberId;
 use cluster::request::Request;
-use cluster::role::status::{Configuration, Status};
-use cluster::state::{Stage, VersionRecord};
+use cluster::role::status::{ClusterStatus, Configuration};
+use cluster::state::{RolloutStage, VersionRecord};
 use language::difference::without_credentials;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -42,7 +42,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<(), ConfigError> {
 }
 
 /// Returns the status of the cluster.
-pub(super) fn status_of() -> Result<Status, ConfigError> {
+pub(super) fn status_of() -> Result<ClusterStatus, ConfigError> {
     Ok(serde_json::from_str(&super::json(&Request::Status)?)?)
 }
 
@@ -55,7 +55,7 @@ fn entry(
     let proposal = &record.proposal;
     let mut out = String::new();
     let stage = match &record.stage {
-        Stage::Accepted if served == Some(record.id) => "accepted, served".to_owned(),
+        RolloutStage::Accepted if served == Some(record.id) => "accepted, served".to_owned(),
         stage => stage.to_string(),
     };
     // Writing to a string cannot fail.
@@ -71,8 +71,8 @@ fn entry(
         let _ = writeln!(out, "{}", line.trim_end());
     }
     match &proposal.origin {
-        Origin::Applied => {}
-        Origin::Followed {
+        VersionOrigin::Applied => {}
+        VersionOrigin::Followed {
             repository,
             revision,
         } => {
@@ -81,7 +81,7 @@ fn entry(
             let repository = without_credentials(repository);
             let _ = writeln!(out, "    revision {short} of {repository}");
         }
-        Origin::RolledBack { to } => {
+        VersionOrigin::RolledBack { to } => {
             let _ = writeln!(out, "    rollback to version {to}");
         }
     }
@@ -119,7 +119,7 @@ fn entry(
 /// Runs `config status`.
 pub(super) fn status(json: bool) -> Result<(), ConfigError> {
     let text = super::json(&Request::Status)?;
-    let status: Status = serde_json::from_str(&text)?;
+    let status: ClusterStatus = serde_json::from_str(&text)?;
     if json {
         let whole: serde_json::Value = serde_json::from_str(&text)?;
         let parts = ["configuration", "following", "frozen"];
@@ -136,7 +136,7 @@ pub(super) fn status(json: bool) -> Result<(), ConfigError> {
 }
 
 /// Returns the status as text.
-fn words(status: &Status) -> String {
+fn words(status: &ClusterStatus) -> String {
     let configuration: &Configuration = &status.configuration;
     let mut lines: Vec<String> = Vec::new();
     lines.push(match configuration.accepted {
@@ -186,7 +186,7 @@ mod tests {
     use cluster::command::{Judging, Proposal};
     use std::sync::Arc;
 
-    fn record(id: u64, stage: Stage, words: &str, origin: Origin) -> VersionRecord {
+    fn record(id: u64, stage: RolloutStage, words: &str, origin: VersionOrigin) -> VersionRecord {
         VersionRecord {
             id: VersionId(id),
             from: MemberId(1),
@@ -215,22 +215,27 @@ mod tests {
 
     #[test]
     fn versions_are_told_with_who_when_why_and_what_became_of_them() {
-        let followed = Origin::Followed {
+        let followed = VersionOrigin::Followed {
             repository: "git /srv/lb.git, branch main".to_owned(),
             revision: "0123456789abcdef0123".to_owned(),
         };
         let long: String = (0..20).map(|n| format!("line {n}\n")).collect();
         let all = [
-            record(9, Stage::Checking, "", Origin::Applied),
+            record(9, RolloutStage::Checking, "", VersionOrigin::Applied),
             record(
                 8,
-                Stage::Accepted,
+                RolloutStage::Accepted,
                 "",
-                Origin::RolledBack { to: VersionId(5) },
+                VersionOrigin::RolledBack { to: VersionId(5) },
             ),
-            record(7, Stage::TakenBack, "errors went from 0 to 31 %", followed),
-            record(6, Stage::Refused, &long, Origin::Applied),
-            record(5, Stage::Accepted, "", Origin::Applied),
+            record(
+                7,
+                RolloutStage::TakenBack,
+                "errors went from 0 to 31 %",
+                followed,
+            ),
+            record(6, RolloutStage::Refused, &long, VersionOrigin::Applied),
+            record(5, RolloutStage::Accepted, "", VersionOrigin::Applied),
         ];
         let names = BTreeMap::new();
         let told: Vec<String> = all
@@ -244,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_status_says_what_is_served_and_what_is_not_known() {
-        let mut status = Status::default();
+        let mut status = ClusterStatus::default();
         assert_eq!(
             words(&status),
             "no version is accepted yet\nthis node serves no version\n"

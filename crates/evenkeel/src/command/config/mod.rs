@@ -19,9 +19,9 @@ use super::print;
 use clap::ArgMatches;
 use cluster::command::VersionId;
 use cluster::file_set::FileSet;
-use cluster::request::{AskError, Reply, Request};
+use cluster::request::{AskError, ControlReply, Request};
 use cluster::state::VersionRecord;
-use part::voice::{Form, Voice};
+use part::voice::{Form, MessagePrinter};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -118,7 +118,7 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            Voice::new(Form::Own, false).alert(&error);
+            MessagePrinter::new(Form::Own, false).alert(&error);
             code(&error)
         }
     }
@@ -139,14 +139,14 @@ fn version(matches: &ArgMatches, name: &str) -> Option<VersionId> {
 }
 
 /// Sends a request, and prints its progress.
-fn answer(request: &Request) -> Result<Reply, ConfigError> {
+fn answer(request: &Request) -> Result<ControlReply, ConfigError> {
     let mut client = super::cluster::connect()?;
     let reply = client.done(request, ANSWER_LIMIT, |words| {
         print(&format!("{words}\n"));
     })?;
     match reply {
-        Reply::Refused { words } => Err(ConfigError::Refused(words)),
-        Reply::Unknown { words } => Err(ConfigError::Unknown(words)),
+        ControlReply::Refused { words } => Err(ConfigError::Refused(words)),
+        ControlReply::Unknown { words } => Err(ConfigError::Unknown(words)),
         reply => Ok(reply),
     }
 }
@@ -154,7 +154,7 @@ fn answer(request: &Request) -> Result<Reply, ConfigError> {
 /// Sends a request that either succeeds or fails.
 fn ask(request: &Request) -> Result<(), ConfigError> {
     match answer(request)? {
-        Reply::Done { words, .. } => {
+        ControlReply::Done { words, .. } => {
             print(&format!("{words}\n"));
             Ok(())
         }
@@ -165,7 +165,7 @@ fn ask(request: &Request) -> Result<(), ConfigError> {
 /// Sends a request whose response is JSON.
 fn json(request: &Request) -> Result<String, ConfigError> {
     match answer(request)? {
-        Reply::Json(text) => Ok(text),
+        ControlReply::Json(text) => Ok(text),
         _ => Err(ConfigError::Strange),
     }
 }
@@ -178,7 +178,7 @@ fn records(max: u64) -> Result<Vec<VersionRecord>, ConfigError> {
 /// Returns the files of a version; without a version, those of the accepted one.
 fn set(version: Option<VersionId>) -> Result<FileSet, ConfigError> {
     match answer(&Request::Show { version })? {
-        Reply::Set(set) => Ok(*set),
+        ControlReply::Set(set) => Ok(*set),
         _ => Err(ConfigError::Strange),
     }
 }
@@ -213,7 +213,7 @@ fn write_own(path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
 
 /// The accepted version among these.
 fn accepted(records: &[VersionRecord]) -> Option<&VersionRecord> {
-    let accepted = |record: &&VersionRecord| record.stage == cluster::state::Stage::Accepted;
+    let accepted = |record: &&VersionRecord| record.stage == cluster::state::RolloutStage::Accepted;
     records.iter().find(accepted)
 }
 

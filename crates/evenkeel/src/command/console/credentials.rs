@@ -188,7 +188,7 @@ mod tests {
             "userlist staff\n    user anna insecure-password pear\nconsole\n    users staff\n    \
              role admin user anna\n{line}\n"
         );
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let file = scratch.write("site.cfg", text).unwrap();
         let payload = payload_of_files(&[file], keyword::NAME).unwrap();
         Config::read(&payload.unwrap()).unwrap()

@@ -3,20 +3,20 @@
 
 use super::disks::{self, Disk, Moment};
 use super::image::place::can_be_named;
-use super::{asked, find, order, snapshot, unknown};
+use super::{find, load_guest_report, order, snapshot, unknown};
 use crate::command::volume::{is_usable, served, transfer};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::config::Guest;
 use guest::role::report::{NODE, TEMPLATE, THIS_NODE};
 use guest::section::{copied, word as written};
-use part::report::Report;
+use part::report::StatusReport;
 use std::fs::File;
 use std::io::{Read, Write, stderr};
 use volume::command::{self, CommandError};
 use volume::config::{backing_words, size_words};
 use volume::device::{Backing, DeviceError, Snapshot, SnapshotError, snapshot as snapshots};
-use volume::transfer::Source;
+use volume::transfer::TransferSource;
 
 /// Note about the contents of the disks, which are equal in both guests.
 const SAME_INSIDE: &str = "Inside, the new guest is equal to the old one: its host name, its fixed IP addresses, its SSH host \
@@ -40,7 +40,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
         return Err(format!("the new guest needs another name than {name}"));
     }
     can_be_named(&new)?;
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     let from = disks::known(&instance, &name)?.served;
     let from = from.ok_or_else(|| unknown(&name))?;
     let old = disks::of(matches, &from)?;
@@ -105,7 +105,12 @@ fn volume_of(volume: &str, name: &str, new: &str) -> String {
 }
 
 /// Returns the sections of the new guest and of its volumes.
-fn sections(report: &Report, (name, from): (&str, &Guest), new: &str, disks: &[Disk]) -> String {
+fn sections(
+    report: &StatusReport,
+    (name, from): (&str, &Guest),
+    new: &str,
+    disks: &[Disk],
+) -> String {
     let here = report
         .of_kind(NODE)
         .find(|node| node.value("here") == Some(1));
@@ -234,7 +239,7 @@ fn moment(matches: &ArgMatches, name: &str, old: &[Disk]) -> Result<From, String
             )),
         };
     }
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, name)?;
     let is_template = subject.state.word == TEMPLATE;
     let cannot = old
@@ -307,7 +312,7 @@ fn copy(
     (name, may_hold): (&str, bool),
 ) -> Result<String, transfer::Stopped> {
     let source = match snapshot {
-        Some(snapshot) => Source::snapshot(snapshot)?,
+        Some(snapshot) => TransferSource::snapshot(snapshot)?,
         None => transfer::of_volume(matches, &old.volume, "clone")?,
     };
     let (ends, users) = transfer::ends_of_new(matches, name, (source, &old.volume), may_hold)?;

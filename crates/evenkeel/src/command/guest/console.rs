@@ -2,14 +2,14 @@
 
 use super::far::{self, REST_MAX, REST_MIN};
 use super::screen::Screen;
-use super::{asked, find, order};
+use super::{find, load_guest_report, order};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
 use guest::console;
-use guest::qemu::home::Home;
-use guest::remote::Remote;
+use guest::qemu::home::GuestDirectory;
+use guest::remote::RemoteCommand;
 use guest::role::report;
-use part::report::{Report, span};
+use part::report::{StatusReport, span};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -46,13 +46,13 @@ pub(super) fn plain(bytes: &[u8]) -> Vec<u8> {
 
 /// Returns the path of a guest's serial log on this node.
 pub(super) fn log_of(name: &str) -> PathBuf {
-    Home::new(&directory::path(), name).log()
+    GuestDirectory::new(&directory::path(), name).log()
 }
 
 /// Opens the serial output of a guest, including its last run.
 fn opened(matches: &ArgMatches) -> Result<File, String> {
     let name = word(matches, "NAME");
-    let (_, report) = asked(matches)?;
+    let (_, report) = load_guest_report(matches)?;
     let subject = find(&report, &name)?;
     let path = log_of(&name);
     // QEMU can write to that directory, so links there are not followed.
@@ -159,19 +159,20 @@ impl Drop for Raw {
 enum Terminal<'i> {
     /// This process owns the connection until the file is closed.
     Here(UnixStream, File),
-    There(far::Stream<'i>),
+    There(far::RemoteOutputStream<'i>),
 }
 
 /// Connects to the terminal of a guest.
 fn connected<'i>(
-    (instance, report): &'i (Instance, Report),
+    (instance, report): &'i (Instance, StatusReport),
     name: &str,
 ) -> Result<Terminal<'i>, String> {
     let subject = find(report, name)?;
     if let Some(node) = order::elsewhere(report, name) {
         let name = name.to_owned();
         let who = String::new();
-        let stream = far::Stream::begin(instance, &node, Remote::Console { name, who })?;
+        let stream =
+            far::RemoteOutputStream::begin(instance, &node, RemoteCommand::Console { name, who })?;
         return Ok(Terminal::There(stream));
     }
     let Some(files) = subject.words("files") else {
@@ -191,7 +192,7 @@ fn connected<'i>(
 
 pub(super) fn console(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
-    let asked = match asked(matches) {
+    let asked = match load_guest_report(matches) {
         Ok(asked) => asked,
         Err(words) => return refuse(words),
     };
@@ -242,7 +243,10 @@ fn has_keys(limit: Duration) -> bool {
     watched.iter().any(|one| !one.revents().is_empty())
 }
 
-fn relay_far(stream: &far::Stream<'_>, mut screen: Screen) -> Result<&'static str, String> {
+fn relay_far(
+    stream: &far::RemoteOutputStream<'_>,
+    mut screen: Screen,
+) -> Result<&'static str, String> {
     let words = |error: io::Error| error.to_string();
     let mut bytes = [0; 4096];
     let mut typed: Vec<u8> = Vec::new();

@@ -6,12 +6,12 @@ use crate::command::status::not_known;
 use crate::command::volume::section;
 use clap::ArgMatches;
 use guest::config::Guest;
-use guest::message::{AskGuest, Known};
+use guest::message::{GuestConfiguration, GuestConfigurationRequest};
 use part::codec;
 use std::collections::BTreeMap;
 use supervisor::directory::Instance;
 use volume::config::Spec;
-use volume::device::{Kind, Label, Snapshot, Stamp, snapshot};
+use volume::device::{Label, Snapshot, SnapshotReason, Stamp, snapshot};
 
 /// A volume that a guest writes, with its section.
 pub(super) struct Disk {
@@ -28,9 +28,9 @@ pub(super) struct Moment {
 }
 
 /// Returns the definition of a guest.
-pub(super) fn known(instance: &Instance, name: &str) -> Result<Known, String> {
+pub(super) fn known(instance: &Instance, name: &str) -> Result<GuestConfiguration, String> {
     let name = name.to_owned();
-    let bytes = tell_of(instance, AskGuest { name }.envelope())?;
+    let bytes = tell_of(instance, GuestConfigurationRequest { name }.envelope())?;
     codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
@@ -52,7 +52,7 @@ pub(super) fn moments(disks: &[Disk]) -> Result<BTreeMap<(Stamp, Label), Moment>
     for disk in disks {
         let all = snapshot::list(&disk.spec.backing, &disk.volume);
         for one in all.map_err(|error| error.to_string())? {
-            if let Kind::Guest(label) = one.kind {
+            if let SnapshotReason::Guest(label) = one.kind {
                 let moment = moments.entry((one.stamp, label)).or_default();
                 moment.snapshots.push((disk.volume.clone(), one));
             }

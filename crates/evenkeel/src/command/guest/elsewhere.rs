@@ -1,9 +1,9 @@
 //! State of guests on other nodes, as those nodes report it: for `evenkeel guest list` and `show`.
 
 use super::order;
-use guest::message::{Answer, Message};
+use guest::message::{GuestOrder, GuestResponse};
 use guest::role::report::{ELSEWHERE, GUEST, ON, RUNNING};
-use part::report::{Grade, Moment, Report, Subject, span};
+use part::report::{Grade, Moment, StatusReport, Subject, span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use supervisor::directory::Instance;
@@ -22,8 +22,8 @@ const FILES: &str = "files";
 const SHOWN_BY: &str = "shown by";
 
 /// Report of another node, or why there is none.
-struct Shown {
-    report: Option<Report>,
+struct RemoteGuestReport {
+    report: Option<StatusReport>,
     /// Age of the report, milliseconds.
     age_ms: u64,
     /// Reason why the node cannot be queried now; empty if it can.
@@ -31,7 +31,7 @@ struct Shown {
 }
 
 /// Completes this node's report about guests of other nodes, of one or of all of them.
-pub(super) fn complete(instance: &Instance, report: &mut Report, name: Option<&str>) {
+pub(super) fn complete(instance: &Instance, report: &mut StatusReport, name: Option<&str>) {
     let is_far =
         |one: &&Subject| one.state.word == ELSEWHERE && name.is_none_or(|name| one.name == name);
     let nodes = { report.of_kind(GUEST) }.filter(is_far);
@@ -40,7 +40,7 @@ pub(super) fn complete(instance: &Instance, report: &mut Report, name: Option<&s
         let shown = ask(instance, report, &node, name.unwrap_or_default());
         (node, shown)
     });
-    let shown: BTreeMap<String, Shown> = shown.collect();
+    let shown: BTreeMap<String, RemoteGuestReport> = shown.collect();
     let now_ms = report.at.boottime_ms;
     for subject in &mut report.subjects {
         if subject.kind == GUEST
@@ -53,32 +53,32 @@ pub(super) fn complete(instance: &Instance, report: &mut Report, name: Option<&s
     }
 }
 
-fn ask(instance: &Instance, report: &Report, node: &str, name: &str) -> Shown {
+fn ask(instance: &Instance, report: &StatusReport, node: &str, name: &str) -> RemoteGuestReport {
     let is_away = order::is_away(report, node);
     let (node, name) = (node.to_owned(), name.to_owned());
     let answer = match is_away {
-        true => order::answer(instance, &Message::Remembered { node, name }),
+        true => order::query_order(instance, &GuestOrder::Remembered { node, name }),
         false => {
-            let order = Box::new(Message::Shown { name });
-            order::answer_within(instance, &Message::At { node, order }, LIMIT)
+            let order = Box::new(GuestOrder::Shown { name });
+            order::answer_within(instance, &GuestOrder::At { node, order }, LIMIT)
         }
     };
-    let answer = answer.unwrap_or_else(|words| Answer::of(Err(words)));
+    let answer = answer.unwrap_or_else(|words| GuestResponse::of(Err(words)));
     let trouble = match (answer.good, answer.waits, is_away) {
         (_, _, true) => "it is away".to_owned(),
         (_, 1.., _) => format!("it did not respond within {} s", LIMIT.as_secs()),
         (true, 0, _) => String::new(),
         (false, 0, _) => answer.words,
     };
-    Shown {
-        report: Report::decode(&answer.bytes).ok(),
+    RemoteGuestReport {
+        report: StatusReport::decode(&answer.bytes).ok(),
         age_ms: answer.age_ms,
         trouble,
     }
 }
 
 /// Replaces the local data about a guest by those of another node.
-fn take_over(own: &mut Subject, node: &str, shown: &Shown, now_ms: u64) {
+fn take_over(own: &mut Subject, node: &str, shown: &RemoteGuestReport, now_ms: u64) {
     let report = shown.report.as_ref();
     let theirs = report.and_then(|report| report.find(GUEST, &own.name));
     let cannot = match shown.trouble.strip_prefix(&format!("node {node}: ")) {
@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    fn shown(trouble: &str, age_ms: u64) -> Shown {
+    fn shown(trouble: &str, age_ms: u64) -> RemoteGuestReport {
         let mut theirs = Subject::new(GUEST, "mail")
             .state("running", Grade::Bad)
             .fact(ON, "beta")
@@ -163,11 +163,11 @@ mod tests {
             at: at(80_000),
             ..Event::default()
         });
-        Shown {
-            report: Some(Report {
+        RemoteGuestReport {
+            report: Some(StatusReport {
                 at: at(100_000),
                 subjects: vec![theirs],
-                ..Report::default()
+                ..StatusReport::default()
             }),
             age_ms,
             trouble: trouble.to_owned(),
@@ -204,7 +204,7 @@ mod tests {
         );
         assert_eq!(subject.state.word, UNKNOWN);
         assert_eq!(subject.since, Some(at(430_000)));
-        let nothing = Shown {
+        let nothing = RemoteGuestReport {
             report: None,
             age_ms: 0,
             trouble: "it is away".to_owned(),

@@ -2,15 +2,15 @@
 //! roles of both nodes.
 
 use super::{disks, find, order, tell_of};
-use crate::command::guest::asked;
+use crate::command::guest::load_guest_report;
 use crate::command::status::not_known;
 use crate::command::{refuse, word};
 use clap::ArgMatches;
 use guest::migration::take_frame;
-use guest::remote::{AskStream, Output, Passed, Remote};
+use guest::remote::{Output, RemoteCommand, StreamRequest, StreamResponse};
 use guest::role::report::{NODE, PREFERS};
 use part::codec;
-use part::report::Report;
+use part::report::StatusReport;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub(super) fn instead(matches: &ArgMatches) -> Option<ExitCode> {
         return None;
     }
     // The command itself reports local errors.
-    let (instance, report) = asked(matches).ok()?;
+    let (instance, report) = load_guest_report(matches).ok()?;
     let node = node(matches, &instance, &report, &what)?;
     Some(match run(&instance, &node, what) {
         Ok(code) => ExitCode::from(code),
@@ -37,30 +37,30 @@ pub(super) fn instead(matches: &ArgMatches) -> Option<ExitCode> {
     })
 }
 
-fn remote(command: &str, matches: &ArgMatches) -> Option<Remote> {
+fn remote(command: &str, matches: &ArgMatches) -> Option<RemoteCommand> {
     let name = || word(matches, "NAME");
     Some(match command {
-        "log" => Remote::Log {
+        "log" => RemoteCommand::Log {
             name: name(),
             follows: matches.get_flag("follow"),
         },
         "snapshot" => match word(matches, "remove") {
-            snapshot if snapshot.is_empty() => Remote::Snapshot {
+            snapshot if snapshot.is_empty() => RemoteCommand::Snapshot {
                 name: name(),
                 label: word(matches, "name"),
             },
-            snapshot => Remote::RemoveSnapshot {
+            snapshot => RemoteCommand::RemoveSnapshot {
                 name: name(),
                 snapshot,
             },
         },
-        "snapshots" => Remote::Snapshots { name: name() },
-        "restore" => Remote::Restore {
+        "snapshots" => RemoteCommand::Snapshots { name: name() },
+        "restore" => RemoteCommand::Restore {
             name: name(),
             snapshot: word(matches, "SNAPSHOT"),
             replaces: matches.get_flag("yes"),
         },
-        "clone" => Remote::Clone {
+        "clone" => RemoteCommand::Clone {
             name: name(),
             new: word(matches, "NEW"),
             snapshot: word(matches, "snapshot"),
@@ -75,8 +75,8 @@ fn remote(command: &str, matches: &ArgMatches) -> Option<Remote> {
 fn node(
     matches: &ArgMatches,
     instance: &Instance,
-    report: &Report,
-    what: &Remote,
+    report: &StatusReport,
+    what: &RemoteCommand,
 ) -> Option<String> {
     let name = word(matches, "NAME");
     let subject = find(report, &name).ok()?;
@@ -91,7 +91,7 @@ fn node(
 }
 
 /// Returns the reachable other nodes of a guest, the preferred first.
-pub(super) fn others(report: &Report, name: &str) -> Vec<String> {
+pub(super) fn others(report: &StatusReport, name: &str) -> Vec<String> {
     let prefers = { find(report, name).ok() }.and_then(|one| one.words(PREFERS));
     let prefers = prefers.unwrap_or_default();
     let is_other = |node: &&str| {
@@ -103,7 +103,12 @@ pub(super) fn others(report: &Report, name: &str) -> Vec<String> {
 }
 
 /// Returns whether this node has what a command needs about a guest that is down.
-fn is_of_this_node(matches: &ArgMatches, instance: &Instance, name: &str, what: &Remote) -> bool {
+fn is_of_this_node(
+    matches: &ArgMatches,
+    instance: &Instance,
+    name: &str,
+    what: &RemoteCommand,
+) -> bool {
     let disks = || {
         let known = disks::known(instance, name).ok()?;
         disks::of(matches, &known.served?).ok()
@@ -113,38 +118,38 @@ fn is_of_this_node(matches: &ArgMatches, instance: &Instance, name: &str, what: 
         disks.is_some_and(|disks| disks::find(&disks, name, snapshot).is_ok())
     };
     match what {
-        Remote::Console { .. } | Remote::Display { .. } => true,
-        Remote::Log { .. } => super::console::log_of(name).exists(),
-        Remote::Snapshot { .. } => disks().is_some(),
-        Remote::Snapshots { .. } => {
+        RemoteCommand::Console { .. } | RemoteCommand::Display { .. } => true,
+        RemoteCommand::Log { .. } => super::console::log_of(name).exists(),
+        RemoteCommand::Snapshot { .. } => disks().is_some(),
+        RemoteCommand::Snapshots { .. } => {
             let moments = disks().and_then(|disks| disks::moments(&disks).ok());
             moments.is_some_and(|moments| !moments.is_empty())
         }
-        Remote::Clone { snapshot, .. } if snapshot.is_empty() => disks().is_some(),
-        Remote::RemoveSnapshot { snapshot, .. }
-        | Remote::Restore { snapshot, .. }
-        | Remote::Clone { snapshot, .. } => has(snapshot),
+        RemoteCommand::Clone { snapshot, .. } if snapshot.is_empty() => disks().is_some(),
+        RemoteCommand::RemoveSnapshot { snapshot, .. }
+        | RemoteCommand::Restore { snapshot, .. }
+        | RemoteCommand::Clone { snapshot, .. } => has(snapshot),
     }
 }
 
 /// Output stream of another node.
-pub(super) struct Stream<'i> {
+pub(super) struct RemoteOutputStream<'i> {
     instance: &'i Instance,
     number: u64,
 }
 
-impl Stream<'_> {
+impl RemoteOutputStream<'_> {
     /// Starts a remote request.
     pub(super) fn begin<'i>(
         instance: &'i Instance,
         node: &str,
-        what: Remote,
-    ) -> Result<Stream<'i>, String> {
+        what: RemoteCommand,
+    ) -> Result<RemoteOutputStream<'i>, String> {
         let node = node.to_owned();
-        let passed = asked_of(instance, &AskStream::Begin { node, what })?;
+        let passed = asked_of(instance, &StreamRequest::Begin { node, what })?;
         match passed.is_over {
             true => Err(passed.words),
-            false => Ok(Stream {
+            false => Ok(RemoteOutputStream {
                 instance,
                 number: passed.number,
             }),
@@ -152,37 +157,37 @@ impl Stream<'_> {
     }
 
     /// Sends bytes, and returns the received ones.
-    pub(super) fn pass(&self, bytes: &[u8]) -> Result<Passed, String> {
+    pub(super) fn pass(&self, bytes: &[u8]) -> Result<StreamResponse, String> {
         let (number, bytes) = (self.number, bytes.to_vec());
-        asked_of(self.instance, &AskStream::Pass { number, bytes })
+        asked_of(self.instance, &StreamRequest::Pass { number, bytes })
     }
 }
 
-impl Drop for Stream<'_> {
+impl Drop for RemoteOutputStream<'_> {
     fn drop(&mut self) {
         // After a failure the role drops the stream by itself a little later.
         let _ = asked_of(
             self.instance,
-            &AskStream::End {
+            &StreamRequest::End {
                 number: self.number,
             },
         );
     }
 }
 
-fn asked_of(instance: &Instance, ask: &AskStream) -> Result<Passed, String> {
+fn asked_of(instance: &Instance, ask: &StreamRequest) -> Result<StreamResponse, String> {
     let bytes = tell_of(instance, ask.envelope())?;
     codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
 /// Runs a command at another node. Returns its exit code.
-fn run(instance: &Instance, node: &str, what: Remote) -> Result<u8, String> {
-    let is_log = matches!(what, Remote::Log { .. });
+fn run(instance: &Instance, node: &str, what: RemoteCommand) -> Result<u8, String> {
+    let is_log = matches!(what, RemoteCommand::Log { .. });
     if !is_log {
         // Standard output has only that of the command.
         let _ = writeln!(stderr(), "at node {node}:");
     }
-    let stream = Stream::begin(instance, node, what)?;
+    let stream = RemoteOutputStream::begin(instance, node, what)?;
     let mut came = Vec::new();
     let mut rest = REST_MIN;
     loop {

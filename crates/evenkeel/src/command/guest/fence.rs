@@ -8,11 +8,11 @@ use crate::command::status::{ANSWER_LIMIT, ask, not_known};
 use crate::command::{end, payload_of_files, print, refuse, reload, word};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use guest::config::Guests;
-use guest::fence::proof::{self, Proof};
-use guest::message::{AskFences, Fences};
+use guest::fence::proof::{self, FencingTestResult};
+use guest::message::{Fences, FencesRequest};
 use part::codec;
-use part::power::control::Control;
-use part::role::Message;
+use part::power::control::PowerControl;
+use part::role::SupervisorMessage;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -80,7 +80,7 @@ fn test(matches: &ArgMatches) -> ExitCode {
         Ok(fences) => fences,
         Err(words) => return refuse(words),
     };
-    let proofs: Vec<Proof> = fences.iter().map(proof::of).collect();
+    let proofs: Vec<FencingTestResult> = fences.iter().map(proof::of).collect();
     print(&text(&proofs));
     match proofs.iter().any(|proof| proof.works) {
         true => ExitCode::SUCCESS,
@@ -88,8 +88,8 @@ fn test(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-fn text(proofs: &[Proof]) -> String {
-    let line = |proof: &Proof| match proof.works {
+fn text(proofs: &[FencingTestResult]) -> String {
+    let line = |proof: &FencingTestResult| match proof.works {
         true => format!("ok      {}: {}\n", proof.name, proof.words),
         false => format!(
             "failed  {}: {}\n        try by hand: {}\n",
@@ -100,7 +100,7 @@ fn text(proofs: &[Proof]) -> String {
 }
 
 /// Returns the fencing methods of a node, from these files or from the running instance.
-fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<Control>, String> {
+fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<PowerControl>, String> {
     let fences = match matches.get_many::<PathBuf>("FROM") {
         Some(from) => of_files(&from.cloned().collect::<Vec<_>>(), node)?,
         None => of_instance(matches, node)
@@ -115,12 +115,12 @@ fn fences(matches: &ArgMatches, node: &str) -> Result<Vec<Control>, String> {
     }
 }
 
-fn of_instance(matches: &ArgMatches, node: &str) -> Result<Vec<Control>, String> {
+fn of_instance(matches: &ArgMatches, node: &str) -> Result<Vec<PowerControl>, String> {
     let instance = reload::selected(matches)?;
     let node_name = node.to_owned();
-    let message = Message::Part(Box::new(AskFences { node: node_name }.envelope()));
+    let message = SupervisorMessage::Part(Box::new(FencesRequest { node: node_name }.envelope()));
     let answer = ask(&instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
-    let Message::Answer { bytes } = &answer.message else {
+    let SupervisorMessage::Answer { bytes } = &answer.message else {
         return Err(not_known(&instance));
     };
     let Ok(Fences(fences)) = codec::decode::<Fences>(bytes) else {
@@ -129,7 +129,7 @@ fn of_instance(matches: &ArgMatches, node: &str) -> Result<Vec<Control>, String>
     fences.ok_or_else(|| format!("the served configuration has no section for node '{node}'"))
 }
 
-fn of_files(from: &[PathBuf], node: &str) -> Result<Vec<Control>, String> {
+fn of_files(from: &[PathBuf], node: &str) -> Result<Vec<PowerControl>, String> {
     let guests = payload_of_files(from, PART)?;
     let guests = guests.and_then(|payload| codec::decode::<Guests>(&payload).ok());
     let guests = guests.ok_or("these files have no guest, so no node is fenced")?;
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn the_checklist_names_what_failed_and_the_command_to_try() {
-        let of = |name: &str, works| Proof {
+        let of = |name: &str, works| FencingTestResult {
             name: name.to_owned(),
             works,
             words: "words".to_owned(),

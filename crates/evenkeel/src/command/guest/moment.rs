@@ -1,14 +1,14 @@
 //! Steps of taking snapshots of all disks of a guest at one moment, independent of their execution.
 //! If a step fails, the snapshots so far are removed, and the guest continues.
 
-use guest::message::{Stand, Stood, StoodState};
+use guest::message::{Stand, StandstillProgress, StandstillStatus};
 
 /// Environment that executes the steps.
-pub(super) trait World {
+pub(super) trait SnapshotEnvironment {
     /// Snapshot of one disk.
     type Made;
     /// Sends an order to the guest role, and returns the state of the guest.
-    fn stand(&mut self, step: Stand) -> Result<Stood, String>;
+    fn control_guest(&mut self, step: Stand) -> Result<StandstillStatus, String>;
     /// Waits until the next poll; returns false after the timeout.
     fn wait(&mut self) -> bool;
     /// Takes the snapshot of a volume.
@@ -21,49 +21,57 @@ pub(super) trait World {
 }
 
 /// Takes the snapshots. Returns them, and how the guest was paused.
-pub(super) fn take<W: World>(
+pub(super) fn take<W: SnapshotEnvironment>(
     world: &mut W,
     volumes: &[String],
-) -> Result<(Vec<W::Made>, Stood), String> {
-    let begun = world.stand(Stand::Begin).and_then(accepted);
+) -> Result<(Vec<W::Made>, StandstillStatus), String> {
+    let begun = world.control_guest(Stand::Begin).and_then(accepted);
     begun
-        .and_then(|stood| until(world, stood, StoodState::Stands))
+        .and_then(|stood| until(world, stood, StandstillProgress::Stands))
         .inspect_err(|_| {
             // If the message is lost, a pause ends by itself.
-            let _ = world.stand(Stand::End);
+            let _ = world.control_guest(Stand::End);
         })?;
     let mut made = Vec::new();
     let taken = all(world, volumes, &mut made);
     // The guest continues first, whatever the result is.
-    let ended = world.stand(Stand::End).and_then(accepted);
+    let ended = world.control_guest(Stand::End).and_then(accepted);
     match taken.and(ended) {
         Err(words) => Err(undone(world, words, made)),
         // The snapshots are complete, however late this result arrives.
         Ok(ended) => {
-            let over = until(world, ended.clone(), StoodState::Over);
+            let over = until(world, ended.clone(), StandstillProgress::Over);
             Ok((made, over.unwrap_or(ended)))
         }
     }
 }
 
-fn accepted(stood: Stood) -> Result<Stood, String> {
+fn accepted(stood: StandstillStatus) -> Result<StandstillStatus, String> {
     match stood.state {
-        StoodState::Refused => Err(stood.words),
+        StandstillProgress::Refused => Err(stood.words),
         _ => Ok(stood),
     }
 }
 
-fn until<W: World>(world: &mut W, mut stood: Stood, state: StoodState) -> Result<Stood, String> {
+fn until<W: SnapshotEnvironment>(
+    world: &mut W,
+    mut stood: StandstillStatus,
+    state: StandstillProgress,
+) -> Result<StandstillStatus, String> {
     while stood.state != state {
         if !world.wait() {
             return Err("the guest role did not say in time how the guest is".to_owned());
         }
-        stood = world.stand(Stand::Look).and_then(accepted)?;
+        stood = world.control_guest(Stand::Look).and_then(accepted)?;
     }
     Ok(stood)
 }
 
-fn all<W: World>(world: &mut W, volumes: &[String], made: &mut Vec<W::Made>) -> Result<(), String> {
+fn all<W: SnapshotEnvironment>(
+    world: &mut W,
+    volumes: &[String],
+    made: &mut Vec<W::Made>,
+) -> Result<(), String> {
     for volume in volumes {
         let one = world.take(volume);
         made.push(one.map_err(|words| format!("volume {volume}: {words}"))?);
@@ -75,7 +83,7 @@ fn all<W: World>(world: &mut W, volumes: &[String], made: &mut Vec<W::Made>) -> 
     Ok(())
 }
 
-fn undone<W: World>(world: &mut W, words: String, made: Vec<W::Made>) -> String {
+fn undone<W: SnapshotEnvironment>(world: &mut W, words: String, made: Vec<W::Made>) -> String {
     let mut words = words;
     for one in made {
         if let Err(error) = world.remove(one) {
@@ -96,7 +104,7 @@ mod tests {
         fails: Option<usize>,
         left: Vec<String>,
         is_late: bool,
-        state: Option<StoodState>,
+        state: Option<StandstillProgress>,
     }
 
     impl Script {
@@ -110,22 +118,22 @@ mod tests {
         }
     }
 
-    impl World for Script {
+    impl SnapshotEnvironment for Script {
         type Made = String;
 
-        fn stand(&mut self, step: Stand) -> Result<Stood, String> {
+        fn control_guest(&mut self, step: Stand) -> Result<StandstillStatus, String> {
             let done = self.step(format!("{step:?}"));
             // The role executes the order, but its response may be lost.
             let state = match (step, self.state) {
-                (Stand::Begin, _) => StoodState::Begins,
-                (Stand::Look, Some(StoodState::Begins)) => StoodState::Stands,
-                (Stand::Look, Some(StoodState::GoesOn)) => StoodState::Over,
+                (Stand::Begin, _) => StandstillProgress::Begins,
+                (Stand::Look, Some(StandstillProgress::Begins)) => StandstillProgress::Stands,
+                (Stand::Look, Some(StandstillProgress::GoesOn)) => StandstillProgress::Over,
                 (Stand::Look, state) => state.unwrap(),
-                (Stand::End, Some(StoodState::Stands)) => StoodState::GoesOn,
-                (Stand::End, _) => StoodState::Refused,
+                (Stand::End, Some(StandstillProgress::Stands)) => StandstillProgress::GoesOn,
+                (Stand::End, _) => StandstillProgress::Refused,
             };
             self.state = Some(state);
-            done.map(|()| Stood {
+            done.map(|()| StandstillStatus {
                 state,
                 words: "it ended before".to_owned(),
                 is_down: false,
@@ -156,7 +164,7 @@ mod tests {
         }
     }
 
-    fn run(script: &mut Script) -> Result<(Vec<String>, Stood), String> {
+    fn run(script: &mut Script) -> Result<(Vec<String>, StandstillStatus), String> {
         take(script, &["a".to_owned(), "b".to_owned()])
     }
 
@@ -176,7 +184,7 @@ mod tests {
         let mut script = Script::default();
         let (made, stood) = run(&mut script).unwrap();
         assert_eq!(script.steps, ALL);
-        assert_eq!((made.len(), stood.state), (2, StoodState::Over));
+        assert_eq!((made.len(), stood.state), (2, StandstillProgress::Over));
     }
 
     #[test]
@@ -198,7 +206,7 @@ mod tests {
             ..Script::default()
         };
         let (made, stood) = run(&mut script).unwrap();
-        assert_eq!((made.len(), stood.state), (2, StoodState::GoesOn));
+        assert_eq!((made.len(), stood.state), (2, StandstillProgress::GoesOn));
     }
 
     #[test]

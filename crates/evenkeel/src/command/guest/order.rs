@@ -1,18 +1,18 @@
 //! Orders to the role, with their progress until they are executed.
 
-use super::{PART, asked, elsewhere as far, find};
+use super::{PART, elsewhere as far, find, load_guest_report};
 use crate::command::status::not_known;
 use crate::command::volume::transfer::signals;
 use crate::command::word;
 use clap::ArgMatches;
-use guest::message::{Answer, Message as OfGuest};
+use guest::message::{GuestOrder as OfGuest, GuestResponse};
 use guest::role::report::{
     self, ELSEWHERE, FENCED, GUEST, NODE, ON, PREFERS, RUNNING, STOPPED, TAKES, THIS_NODE, UNPLACED,
 };
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::SignalFd;
 use part::codec;
-use part::report::{Grade, Report, Subject};
+use part::report::{Grade, StatusReport, Subject};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::BTreeMap;
 use std::io::{Write, stderr};
@@ -46,7 +46,7 @@ const FAILURES_MAX: usize = 3;
 const RECORD_LIMIT: Duration = Duration::from_secs(10);
 
 /// Sends an order, possibly for another node. Returns the text of the response.
-pub(super) fn tell(instance: &Instance, message: &OfGuest) -> Result<String, String> {
+pub(super) fn send_order(instance: &Instance, message: &OfGuest) -> Result<String, String> {
     let answer = answer_within(instance, message, Duration::MAX)?;
     match answer.good {
         true => Ok(answer.words),
@@ -60,42 +60,42 @@ pub(super) fn answer_within(
     instance: &Instance,
     message: &OfGuest,
     limit: Duration,
-) -> Result<Answer, String> {
+) -> Result<GuestResponse, String> {
     let since = Instant::now();
-    let mut answer = self::answer(instance, message)?;
+    let mut answer = self::query_order(instance, message)?;
     while answer.waits != 0 && since.elapsed() < limit {
         std::thread::sleep(FAR_EVERY);
         let number = answer.waits;
-        answer = self::answer(instance, &OfGuest::Sent { number })?;
+        answer = self::query_order(instance, &OfGuest::Sent { number })?;
     }
     Ok(answer)
 }
 
 /// Sends an order, and returns its response.
-pub(super) fn answer(instance: &Instance, message: &OfGuest) -> Result<Answer, String> {
+pub(super) fn query_order(instance: &Instance, message: &OfGuest) -> Result<GuestResponse, String> {
     let bytes = super::tell_of(instance, message.envelope())?;
     codec::decode(&bytes).map_err(|_| not_known(instance))
 }
 
 /// Returns this node, if guests may run on it.
-fn here(report: &Report) -> Option<&Subject> {
+fn here(report: &StatusReport) -> Option<&Subject> {
     { report.of_kind(NODE) }.find(|one| one.value("here") == Some(1))
 }
 
 /// Returns the node on which a guest runs, if it is another one.
-pub(super) fn elsewhere(report: &Report, name: &str) -> Option<String> {
+pub(super) fn elsewhere(report: &StatusReport, name: &str) -> Option<String> {
     let on = find(report, name).ok()?.words(ON).unwrap_or_default();
     let is_here = on.is_empty() || here(report).is_some_and(|here| here.name == on);
     (!is_here && on != THIS_NODE).then(|| on.to_owned())
 }
 
 /// Returns whether a node is unreachable.
-pub(super) fn is_away(report: &Report, node: &str) -> bool {
+pub(super) fn is_away(report: &StatusReport, node: &str) -> bool {
     { report.find(NODE, node) }.is_some_and(|subject| subject.state.word == "away")
 }
 
 /// Returns the preferred node of a guest that runs on none, if that is another node.
-fn best(report: &Report, name: &str) -> Option<String> {
+fn best(report: &StatusReport, name: &str) -> Option<String> {
     let subject = { find(report, name).ok() }.filter(|subject| is_down(subject))?;
     let prefers = subject.words(PREFERS).unwrap_or_default();
     let takes = |node: &&str| {
@@ -108,7 +108,7 @@ fn best(report: &Report, name: &str) -> Option<String> {
 }
 
 /// Addresses an order to the node on which the guest runs.
-fn at(report: &Report, name: &str, order: OfGuest) -> OfGuest {
+fn at(report: &StatusReport, name: &str, order: OfGuest) -> OfGuest {
     match elsewhere(report, name) {
         Some(node) => of(node, order),
         None => order,
@@ -123,20 +123,20 @@ fn of(node: String, order: OfGuest) -> OfGuest {
 /// Ensures that a stopped guest stays so until an operator starts it.
 pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let instance = super::snapshot::is_down(matches, name)?;
-    let is_stopped = |report: &Report| -> Result<bool, String> {
+    let is_stopped = |report: &StatusReport| -> Result<bool, String> {
         Ok(find(report, name)?.words(STOPPED).is_some())
     };
-    if is_stopped(&asked(matches)?.1)? {
+    if is_stopped(&load_guest_report(matches)?.1)? {
         return Ok(());
     }
     let order = OfGuest::Stop {
         name: name.to_owned(),
         kills: false,
     };
-    tell(&instance, &order)?;
+    send_order(&instance, &order)?;
     wait(matches, RECORD_LIMIT, |report| match is_stopped(report)? {
-        true => Ok(Look::Done(())),
-        false => Ok(Look::Not(format!("guest {name} is kept down"))),
+        true => Ok(WaitResult::Done(())),
+        false => Ok(WaitResult::Not(format!("guest {name} is kept down"))),
     })
 }
 
@@ -144,7 +144,7 @@ pub(super) fn keep_down(matches: &ArgMatches, name: &str) -> Result<(), String> 
 fn wait<T>(
     matches: &ArgMatches,
     limit: Duration,
-    look: impl FnMut(&Report) -> Result<Look<T>, String>,
+    look: impl FnMut(&StatusReport) -> Result<WaitResult<T>, String>,
 ) -> Result<T, String> {
     let signals = signals().map_err(|error| error.to_string())?;
     let done = watch(matches, limit, look, &signals);
@@ -157,21 +157,21 @@ fn wait<T>(
 fn watch<T>(
     matches: &ArgMatches,
     limit: Duration,
-    mut look: impl FnMut(&Report) -> Result<Look<T>, String>,
+    mut look: impl FnMut(&StatusReport) -> Result<WaitResult<T>, String>,
     signals: &SignalFd,
 ) -> Result<T, String> {
     let mut patience = Patience::new(limit, Instant::now());
     loop {
-        let (_, report) = asked(matches)?;
+        let (_, report) = load_guest_report(matches)?;
         match look(&report)? {
-            Look::Done(value) => return Ok(value),
-            Look::Not(words) => match patience.hear(&words, Instant::now()) {
-                Heard::Known => {}
-                Heard::New => {
+            WaitResult::Done(value) => return Ok(value),
+            WaitResult::Not(words) => match patience.record_status(&words, Instant::now()) {
+                WaitProgress::Known => {}
+                WaitProgress::New => {
                     // Without a terminal there is no reader.
                     let _ = writeln!(stderr(), "{words}");
                 }
-                Heard::TooLong(why) => {
+                WaitProgress::TooLong(why) => {
                     return Err(format!(
                         "{words}. {why}. The order stays: `evenkeel guest list` shows how it goes on, and `evenkeel guest \
                          move NAME NODE` to the node where a guest is cancels a move"
@@ -179,7 +179,7 @@ fn watch<T>(
                 }
             },
         }
-        rest(signals);
+        wait_for_next_poll(signals);
     }
 }
 
@@ -191,7 +191,7 @@ struct Patience {
 }
 
 #[derive(PartialEq, Eq, Debug)]
-enum Heard {
+enum WaitProgress {
     New,
     Known,
     TooLong(&'static str),
@@ -206,20 +206,20 @@ impl Patience {
         }
     }
 
-    fn hear(&mut self, words: &str, now: Instant) -> Heard {
+    fn record_status(&mut self, words: &str, now: Instant) -> WaitProgress {
         if now >= self.until {
-            return Heard::TooLong("This command no longer waits");
+            return WaitProgress::TooLong("This command no longer waits");
         }
         if words != self.last {
             self.last = words.to_owned();
             self.changed = now;
-            return Heard::New;
+            return WaitProgress::New;
         }
         match now.saturating_duration_since(self.changed) >= STALL_MAX {
-            true => {
-                Heard::TooLong("Nothing has changed for 5 minutes, so this command no longer waits")
-            }
-            false => Heard::Known,
+            true => WaitProgress::TooLong(
+                "Nothing has changed for 5 minutes, so this command no longer waits",
+            ),
+            false => WaitProgress::Known,
         }
     }
 }
@@ -231,7 +231,7 @@ struct Failures(BTreeMap<String, (bool, usize)>);
 impl Failures {
     /// Records whether the current move of a guest has failed. Returns whether it has failed too
     /// often.
-    fn see(&mut self, name: &str, has_failed: bool) -> bool {
+    fn record_outcome(&mut self, name: &str, has_failed: bool) -> bool {
         let (before, count) = self.0.entry(name.to_owned()).or_default();
         *count += usize::from(has_failed && !*before);
         *before = has_failed;
@@ -240,7 +240,7 @@ impl Failures {
 }
 
 /// Waits a moment. A user who interrupts the wait is informed that the order stays in force.
-fn rest(signals: &SignalFd) {
+fn wait_for_next_poll(signals: &SignalFd) {
     let mut watched = [PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN)];
     // All conditions are checked again, whatever ended the wait.
     let _ = poll(&mut watched, Timespec::try_from(LOOK_EVERY).ok().as_ref());
@@ -257,13 +257,13 @@ fn rest(signals: &SignalFd) {
     }
 }
 
-enum Look<T> {
+enum WaitResult<T> {
     Done(T),
     Not(String),
 }
 
 /// Returns the state of a guest, and why.
-fn words_of(report: &Report, name: &str) -> Result<String, String> {
+fn words_of(report: &StatusReport, name: &str) -> Result<String, String> {
     Ok(report::words_of(find(report, name)?))
 }
 
@@ -271,7 +271,7 @@ fn words_of(report: &Report, name: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// Returns why the guest has not moved.
-fn how(instance: &Instance, report: &Report, name: &str) -> Result<String, String> {
+fn how(instance: &Instance, report: &StatusReport, name: &str) -> Result<String, String> {
     let order = at(
         report,
         name,
@@ -282,12 +282,12 @@ fn how(instance: &Instance, report: &Report, name: &str) -> Result<String, Strin
     if matches!(order, OfGuest::At { .. }) {
         std::thread::sleep(LOOK_EVERY * 4);
     }
-    tell(instance, &order)
+    send_order(instance, &order)
 }
 
 pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, &name)?;
     if subject.value(RUNNING) == Some(1) {
         return Ok(format!("guest {name} runs already\n"));
@@ -309,7 +309,7 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
     };
     // An earlier failure is not the result of this order.
     let mut failed = Some(&subject.why).filter(|_| subject.state.word == FAILED);
-    tell(&instance, &order)?;
+    send_order(&instance, &order)?;
     wait(matches, START_LIMIT, |report| {
         let mut report = report.clone();
         // The guest's own node knows whether it starts.
@@ -318,16 +318,17 @@ pub(super) fn start(matches: &ArgMatches) -> Result<String, String> {
         let on = subject.words(ON).unwrap_or_default();
         failed = failed.filter(|why| subject.state.word == FAILED && subject.why == **why);
         match subject.state.word.as_str() {
-            "running" => Ok(Look::Done(format!("guest {name} runs on {on}\n"))),
-            ELSEWHERE if subject.why.contains(far::CANNOT) => {
-                Ok(Look::Done(format!("guest {name} is {}\n", subject.why)))
-            }
+            "running" => Ok(WaitResult::Done(format!("guest {name} runs on {on}\n"))),
+            ELSEWHERE if subject.why.contains(far::CANNOT) => Ok(WaitResult::Done(format!(
+                "guest {name} is {}\n",
+                subject.why
+            ))),
             FAILED if failed.is_none() => Err(words_of(&report, &name)?),
             _ if subject.words(UNPLACED).is_some() => Err(format!(
                 "{}. It starts by itself when that changes",
                 words_of(&report, &name)?
             )),
-            _ => Ok(Look::Not(words_of(&report, &name)?)),
+            _ => Ok(WaitResult::Not(words_of(&report, &name)?)),
         }
     })
 }
@@ -342,7 +343,7 @@ fn is_down(subject: &Subject) -> bool {
 pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
     let kills = matches.get_flag("kill");
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, &name)?;
     if is_down(subject) && subject.words(STOPPED).is_some() {
         return Ok(format!("guest {name} is stopped already\n"));
@@ -351,27 +352,27 @@ pub(super) fn stop(matches: &ArgMatches) -> Result<String, String> {
         name: name.clone(),
         kills,
     };
-    tell(&instance, &at(&report, &name, order))?;
+    send_order(&instance, &at(&report, &name, order))?;
     wait(matches, STOP_LIMIT, |report| {
         let Some(subject) = report.find(GUEST, &name) else {
-            return Ok(Look::Done(format!("guest {name} is stopped\n")));
+            return Ok(WaitResult::Done(format!("guest {name} is stopped\n")));
         };
         match is_down(subject) {
-            true => Ok(Look::Done(format!("guest {name} is stopped\n"))),
-            false => Ok(Look::Not(words_of(report, &name)?)),
+            true => Ok(WaitResult::Done(format!("guest {name} is stopped\n"))),
+            false => Ok(WaitResult::Not(words_of(report, &name)?)),
         }
     })
 }
 
 pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
     let [name, node] = ["NAME", "NODE"].map(|one| word(matches, one));
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     find(&report, &name)?;
     let order = OfGuest::Move {
         name: name.clone(),
         node: node.clone(),
     };
-    tell(&instance, &at(&report, &name, order))?;
+    send_order(&instance, &at(&report, &name, order))?;
     let mut was_there = false;
     wait(matches, STOP_LIMIT, |report| {
         let subject = find(report, &name)?;
@@ -385,23 +386,23 @@ pub(super) fn move_to(matches: &ArgMatches) -> Result<String, String> {
                     "guest {name} did not stay on {node}: it is on {on}. `evenkeel guest log {name}` \
                      and the log of {node} have more"
                 )),
-                false => Ok(Look::Not(how(&instance, report, &name)?)),
+                false => Ok(WaitResult::Not(how(&instance, report, &name)?)),
             };
         }
         was_there = true;
-        let done = || Ok(Look::Done(format!("guest {name} is on {node}\n")));
+        let done = || Ok(WaitResult::Done(format!("guest {name} is on {node}\n")));
         match subject.state.word.as_str() {
             // The other node cannot be queried, or knows that the guest must not run.
             "running" | "elsewhere" => done(),
             _ if subject.words(STOPPED).is_some() => done(),
             FAILED => Err(words_of(report, &name)?),
-            _ => Ok(Look::Not(words_of(report, &name)?)),
+            _ => Ok(WaitResult::Not(words_of(report, &name)?)),
         }
     })
 }
 
 /// Returns the node of the command, and whether it is this one.
-fn the_node(matches: &ArgMatches, report: &Report) -> Result<(String, bool), String> {
+fn the_node(matches: &ArgMatches, report: &StatusReport) -> Result<(String, bool), String> {
     let here = here(report).map(|one| one.name.clone());
     let Some(node) = matches.get_one::<String>("NODE") else {
         let here = here.ok_or("no guest may run on this node: no line `prefer` names it")?;
@@ -424,7 +425,7 @@ fn to(node: &str, is_here: bool, order: OfGuest) -> OfGuest {
 }
 
 /// Refuses a drain that would only shut guests down, since no other node accepts them.
-fn can_move_away(report: &Report, node: &str) -> Result<(), String> {
+fn can_move_away(report: &StatusReport, node: &str) -> Result<(), String> {
     let others = { report.of_kind(NODE) }.filter(|one| one.name != node);
     let others: Vec<&Subject> = others.collect();
     let takes = others.iter().any(|one| one.state.word == TAKES);
@@ -443,7 +444,7 @@ fn can_move_away(report: &Report, node: &str) -> Result<(), String> {
 }
 
 pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     let (node, is_here) = the_node(matches, &report)?;
     let shuts_down = matches.get_flag("shut-down");
     if !shuts_down {
@@ -453,7 +454,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
         drained: true,
         shuts_down,
     };
-    tell(&instance, &to(&node, is_here, order))?;
+    send_order(&instance, &to(&node, is_here, order))?;
     wait(matches, RECORD_LIMIT, |report| {
         is_drained(report, &node, true)
     })?;
@@ -469,7 +470,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
             .map(|one| one.name.as_str())
             .collect();
         match left[..] {
-            [] => Ok(Look::Done(())),
+            [] => Ok(WaitResult::Done(())),
             _ => {
                 let all = left.iter().map(|name| how(&instance, report, name));
                 let all: Vec<Result<String, String>> = all.collect();
@@ -481,7 +482,7 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
                 let words: Vec<String> = all.iter().map(words).collect();
                 let each = left.iter().zip(&all);
                 // No short circuit: all of them have to be counted.
-                let too_often = each.map(|(name, how)| failures.see(name, how.is_err()));
+                let too_often = each.map(|(name, how)| failures.record_outcome(name, how.is_err()));
                 let too_often = too_often.fold(false, |any, one| any | one) && !shuts_down;
                 if !too_often && (shuts_down || !all.iter().all(Result::is_err)) {
                     refused_since = None;
@@ -494,11 +495,11 @@ pub(super) fn drain(matches: &ArgMatches) -> Result<String, String> {
                         named(&node)
                     ));
                 }
-                Ok(Look::Not(words.join("\n")))
+                Ok(WaitResult::Not(words.join("\n")))
             }
         }
     })?;
-    let (_, report) = asked(matches)?;
+    let (_, report) = load_guest_report(matches)?;
     let down = { report.of_kind(GUEST) }.filter(|one| {
         one.state.word == "down" && one.state.grade != Grade::Good && !one.why.is_empty()
     });
@@ -533,13 +534,13 @@ pub(super) fn fill(matches: &ArgMatches) -> Result<String, String> {
 }
 
 fn filled(matches: &ArgMatches) -> Result<String, String> {
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     let (node, is_here) = the_node(matches, &report)?;
     let order = OfGuest::Drain {
         drained: false,
         shuts_down: false,
     };
-    tell(&instance, &to(&node, is_here, order))?;
+    send_order(&instance, &to(&node, is_here, order))?;
     wait(matches, RECORD_LIMIT, |report| {
         is_drained(report, &node, false)
     })?;
@@ -555,13 +556,13 @@ pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
              is not, it may destroy the file systems of guests that start elsewhere now"
         ));
     }
-    let (instance, _) = asked(matches)?;
-    tell(&instance, &OfGuest::ConfirmOff { node: node.clone() })?;
+    let (instance, _) = load_guest_report(matches)?;
+    send_order(&instance, &OfGuest::ConfirmOff { node: node.clone() })?;
     wait(matches, RECORD_LIMIT, |report| {
         let subject = report.find(NODE, &node);
         match subject.is_some_and(|subject| subject.state.word == FENCED) {
-            true => Ok(Look::Done(())),
-            false => Ok(Look::Not("the cluster is told".to_owned())),
+            true => Ok(WaitResult::Done(())),
+            false => Ok(WaitResult::Not("the cluster is told".to_owned())),
         }
     })?;
     Ok(format!(
@@ -569,12 +570,12 @@ pub(super) fn confirm_off(matches: &ArgMatches) -> Result<String, String> {
     ))
 }
 
-fn is_drained(report: &Report, here: &str, drained: bool) -> Result<Look<()>, String> {
+fn is_drained(report: &StatusReport, here: &str, drained: bool) -> Result<WaitResult<()>, String> {
     let subject = report.find(NODE, here);
     let subject = subject.ok_or_else(|| format!("{PART}: node {here} is not in the report"))?;
     match (subject.state.word == "drained") == drained {
-        true => Ok(Look::Done(())),
-        false => Ok(Look::Not("the cluster is told".to_owned())),
+        true => Ok(WaitResult::Done(())),
+        false => Ok(WaitResult::Not("the cluster is told".to_owned())),
     }
 }
 
@@ -589,18 +590,24 @@ mod tests {
         let mut patience = Patience::new(Duration::from_secs(3_000), start);
         for seconds in (0..2_900).step_by(100) {
             let words = format!("{seconds} MiB sent");
-            assert_eq!(patience.hear(&words, at(seconds)), Heard::New);
+            assert_eq!(
+                patience.record_status(&words, at(seconds)),
+                WaitProgress::New
+            );
         }
         assert!(matches!(
-            patience.hear("more", at(3_000)),
-            Heard::TooLong(_)
+            patience.record_status("more", at(3_000)),
+            WaitProgress::TooLong(_)
         ));
         let mut patience = Patience::new(Duration::from_secs(3_000), start);
-        assert_eq!(patience.hear("it waits", at(0)), Heard::New);
-        assert_eq!(patience.hear("it waits", at(299)), Heard::Known);
+        assert_eq!(patience.record_status("it waits", at(0)), WaitProgress::New);
+        assert_eq!(
+            patience.record_status("it waits", at(299)),
+            WaitProgress::Known
+        );
         assert!(matches!(
-            patience.hear("it waits", at(300)),
-            Heard::TooLong(_)
+            patience.record_status("it waits", at(300)),
+            WaitProgress::TooLong(_)
         ));
     }
 
@@ -608,11 +615,11 @@ mod tests {
     fn drain_gives_up_a_guest_whose_move_fails_three_times() {
         let mut failures = Failures::default();
         let seen = [false, true, true, false, true, false, false, true];
-        let seen = seen.map(|has_failed| failures.see("mail", has_failed));
+        let seen = seen.map(|has_failed| failures.record_outcome("mail", has_failed));
         assert_eq!(
             seen,
             [false, false, false, false, false, false, false, true]
         );
-        assert!(!failures.see("web", true));
+        assert!(!failures.record_outcome("web", true));
     }
 }

@@ -2,10 +2,10 @@
 //! of their own.
 
 use super::disks::{self, Disk};
-use super::{asked, order, snapshot};
+use super::{load_guest_report, order, snapshot};
 use crate::command::word;
 use clap::ArgMatches;
-use guest::message::{BEING_REMOVED, Message};
+use guest::message::{BEING_REMOVED, GuestOrder};
 use guest::role::report::{GUEST, TEMPLATE};
 use guest::section::word as written;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     let known = disks::known(&instance, &name)?;
     if let Some(guest) = known.served {
         let subject = report.find(GUEST, &name);
@@ -28,7 +28,7 @@ pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     }
     let until = Instant::now() + REMOVE_MAX;
     loop {
-        match order::answer(&instance, &Message::Remove { name: name.clone() })? {
+        match order::query_order(&instance, &GuestOrder::Remove { name: name.clone() })? {
             answer if answer.good => return Ok(format!("{}\n", answer.words)),
             answer if answer.words == BEING_REMOVED && Instant::now() < until => {
                 std::thread::sleep(LOOK_EVERY);

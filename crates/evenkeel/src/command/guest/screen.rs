@@ -15,12 +15,12 @@ pub(super) const NOT_SHOWN: &[u8] =
 
 /// A terminal to which a thread writes.
 pub(super) struct Screen {
-    shared: Arc<(Mutex<Waiting>, Condvar)>,
+    shared: Arc<(Mutex<PendingOutput>, Condvar)>,
     writer: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct PendingOutput {
     bytes: Vec<u8>,
     /// Output was dropped after the waiting bytes.
     has_dropped: bool,
@@ -29,7 +29,7 @@ struct Waiting {
 
 impl Screen {
     pub(super) fn new(out: impl Write + Send + 'static) -> Screen {
-        let shared = Arc::<(Mutex<Waiting>, Condvar)>::default();
+        let shared = Arc::<(Mutex<PendingOutput>, Condvar)>::default();
         let own = Arc::clone(&shared);
         let writer = Some(std::thread::spawn(move || write(out, &own.0, &own.1)));
         Screen { shared, writer }
@@ -68,9 +68,9 @@ impl Drop for Screen {
 }
 
 /// Writes what waits, until no more comes or the terminal is gone.
-fn write(mut out: impl Write, waiting: &Mutex<Waiting>, changed: &Condvar) {
+fn write(mut out: impl Write, waiting: &Mutex<PendingOutput>, changed: &Condvar) {
     loop {
-        let is_idle = |waiting: &mut Waiting| {
+        let is_idle = |waiting: &mut PendingOutput| {
             waiting.bytes.is_empty() && !waiting.has_dropped && !waiting.is_over
         };
         let mut all = changed

@@ -3,20 +3,20 @@
 //! the caller.
 
 use super::disks::{self, Disk, Moment};
-use super::moment::{self, World};
-use super::{asked, find, order, tell_of};
+use super::moment::{self, SnapshotEnvironment};
+use super::{find, load_guest_report, order, tell_of};
 use crate::command::status::not_known;
 use crate::command::volume::{snapshot as of_volume, transfer};
 use crate::command::word;
 use clap::ArgMatches;
-use guest::message::{AskStand, Stand, Stood, StoodState};
+use guest::message::{Stand, StandstillProgress, StandstillRequest, StandstillStatus};
 use part::codec;
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::io::{Write, stderr};
 use std::time::{Duration, Instant, SystemTime};
 use supervisor::directory::Instance;
 use volume::config::size_words;
-use volume::device::{Kind, Label, Snapshot, Stamp, snapshot};
+use volume::device::{Label, Snapshot, SnapshotReason, Stamp, snapshot};
 
 /// Poll interval and timeout until the guest is paused.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -27,7 +27,7 @@ const SECOND_LOOK: Duration = Duration::from_millis(50);
 /// Takes a snapshot, or removes one.
 pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (instance, _) = asked(matches)?;
+    let (instance, _) = load_guest_report(matches)?;
     let known = disks::known(&instance, &name)?;
     // A running guest has the disks with which it was started.
     let guest = known.started_as.or(known.served);
@@ -60,8 +60,8 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
 
 /// Returns why a complete snapshot is still an error: it is not known whether the guest runs again.
 /// Returns None if it does.
-pub(super) fn not_over(name: &str, stamp: Stamp, stood: &Stood) -> Option<String> {
-    (stood.state != StoodState::Over).then(|| {
+pub(super) fn not_over(name: &str, stamp: Stamp, stood: &StandstillStatus) -> Option<String> {
+    (stood.state != StandstillProgress::Over).then(|| {
         format!(
             "snapshot {stamp} of guest {name} was taken and is whole, but the guest has not confirmed within {} s that it \
              goes on: its file systems may still be frozen, and its programs wait then. Its agent is told to thaw them again \
@@ -72,7 +72,7 @@ pub(super) fn not_over(name: &str, stamp: Stamp, stood: &Stood) -> Option<String
 }
 
 /// Describes how the guest was paused.
-pub(super) fn how(stood: &Stood) -> String {
+pub(super) fn how(stood: &StandstillStatus) -> String {
     if stood.is_down {
         return "the guest is down, so its disks are consistent".to_owned();
     }
@@ -98,8 +98,8 @@ pub(super) fn of_all(
     instance: &Instance,
     (name, label, is_template): (&str, &str, bool),
     disks: &[Disk],
-) -> Result<(Stamp, Stood), String> {
-    let kind = Kind::Guest(Label::parse(label).ok_or_else(|| {
+) -> Result<(Stamp, StandstillStatus), String> {
+    let kind = SnapshotReason::Guest(Label::parse(label).ok_or_else(|| {
         format!("'{label}' is no name of a snapshot: up to 32 letters, digits, `.`, `_` and `-`, not a time")
     })?);
     let has = disks::moments(disks)?;
@@ -159,11 +159,11 @@ fn second(disks: &[Disk]) -> Result<Stamp, String> {
 }
 
 /// Returns the pause state of a template, which never runs.
-fn of_template(step: Stand) -> Stood {
-    Stood {
+fn of_template(step: Stand) -> StandstillStatus {
+    StandstillStatus {
         state: match step {
-            Stand::Begin | Stand::Look => StoodState::Stands,
-            Stand::End => StoodState::Over,
+            Stand::Begin | Stand::Look => StandstillProgress::Stands,
+            Stand::End => StandstillProgress::Over,
         },
         words: String::new(),
         is_down: true,
@@ -181,7 +181,7 @@ struct Real<'a> {
     number: u64,
     is_template: bool,
     disks: &'a [Disk],
-    title: (Stamp, Kind),
+    title: (Stamp, SnapshotReason),
     until: Instant,
 }
 
@@ -193,14 +193,14 @@ impl Real<'_> {
     }
 }
 
-impl World for Real<'_> {
+impl SnapshotEnvironment for Real<'_> {
     type Made = Snapshot;
 
-    fn stand(&mut self, step: Stand) -> Result<Stood, String> {
+    fn control_guest(&mut self, step: Stand) -> Result<StandstillStatus, String> {
         if self.is_template {
             return Ok(of_template(step));
         }
-        let ask = AskStand {
+        let ask = StandstillRequest {
             name: self.name.to_owned(),
             number: self.number,
             step,
@@ -249,7 +249,7 @@ fn removed(disks: &[Disk], name: &str, one: &str) -> Result<String, String> {
 /// Lists the snapshots of a guest.
 pub(super) fn list(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (instance, _) = asked(matches)?;
+    let (instance, _) = load_guest_report(matches)?;
     let guest = disks::known(&instance, &name)?;
     let guest = { guest.served.or(guest.started_as) }.ok_or_else(|| super::unknown(&name))?;
     let disks = disks::of(matches, &guest)?;
@@ -341,7 +341,7 @@ pub(super) fn restore(matches: &ArgMatches) -> Result<String, String> {
 
 /// Refuses a guest that is not down, here or elsewhere.
 pub(super) fn is_down(matches: &ArgMatches, name: &str) -> Result<Instance, String> {
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     let subject = find(&report, name)?;
     // A guest that waits for its volumes has its lease already.
     match (subject.value("process"), order::elsewhere(&report, name)) {

@@ -1,7 +1,7 @@
 //! `evenkeel guest template`: prints the lines that make a guest a template. The section alone
 //! decides that, on every node that serves the files; the command changes nothing.
 
-use super::{asked, disks, find, snapshot, unknown};
+use super::{disks, find, load_guest_report, snapshot, unknown};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::config::Guest;
@@ -11,7 +11,7 @@ use std::io::{Write, stderr};
 
 pub(super) fn main(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_guest_report(matches)?;
     let is_template = find(&report, &name)?.state.word == TEMPLATE;
     let guest = disks::known(&instance, &name)?.served;
     let guest = guest.ok_or_else(|| unknown(&name))?;

@@ -5,8 +5,8 @@
 mod render;
 
 use crate::confinement::{
-    self, Confinement, Files, Filtered, Identity, Origin, ServiceUser, StartedAs, group_name,
-    identity_for, user_name,
+    self, Confinement, FileConfinement, Filtered, IdentityOrigin, ProcessIdentity, ServiceUser,
+    StartedAs, group_name, identity_for, user_name,
 };
 use crate::process::address_text;
 use address::rights;
@@ -28,7 +28,12 @@ pub struct Parts<'p> {
 }
 
 /// Describes the processes of a configuration, as text or JSON.
-pub fn tell(loaded: &Loaded, config: &Config, parts: &Parts<'_>, format: Option<&str>) -> String {
+pub fn render_privileges(
+    loaded: &Loaded,
+    config: &Config,
+    parts: &Parts<'_>,
+    format: Option<&str>,
+) -> String {
     let mut accounts = accounts(loaded, config);
     accounts.extend(parts.volumes.map(|volumes| volume_role(volumes, config)));
     if let Some(console) = parts.console {
@@ -99,7 +104,7 @@ enum Access {
 }
 
 /// Privileges of a process.
-struct Process {
+struct ProcessPrivileges {
     name: &'static str,
     purpose: &'static str,
     user: Account,
@@ -127,7 +132,7 @@ impl Kernel {
         let held = confinement::rehearse(confinement);
         Kernel {
             access: match held.map(|held| held.files) {
-                Some(Files::Confined { version }) => Access::Listed(version),
+                Some(FileConfinement::Confined { version }) => Access::Listed(version),
                 _ => Access::Unavailable,
             },
             filters: held.is_some_and(|held| held.system_calls == Filtered::Yes),
@@ -143,7 +148,7 @@ impl Kernel {
     }
 }
 
-fn accounts(loaded: &Loaded, config: &Config) -> Vec<Process> {
+fn accounts(loaded: &Loaded, config: &Config) -> Vec<ProcessPrivileges> {
     let own = identity_for(&config.global, StartedAs::Root, Form::Own);
     let confinement = Confinement::proxy(config, &own);
     let kernel = Kernel::try_out(&confinement);
@@ -158,12 +163,12 @@ fn accounts(loaded: &Loaded, config: &Config) -> Vec<Process> {
 }
 
 /// Describes a process that keeps its initial privileges.
-fn as_started(name: &'static str, purpose: &'static str) -> Process {
-    Process {
+fn as_started(name: &'static str, purpose: &'static str) -> ProcessPrivileges {
+    ProcessPrivileges {
         name,
         purpose,
-        user: account(Some(0), Origin::Start, user_name),
-        group: account(Some(0), Origin::Start, group_name),
+        user: account(Some(0), IdentityOrigin::Start, user_name),
+        group: account(Some(0), IdentityOrigin::Start, group_name),
         root: "/".into(),
         capabilities: Capabilities::All,
         no_new_privileges: false,
@@ -176,23 +181,23 @@ fn as_started(name: &'static str, purpose: &'static str) -> Process {
     }
 }
 
-fn account(id: Option<u32>, origin: Origin, name: fn(u32) -> Option<String>) -> Account {
+fn account(id: Option<u32>, origin: IdentityOrigin, name: fn(u32) -> Option<String>) -> Account {
     let id = id.unwrap_or(0);
     Account {
         id,
         name: name(id),
         why: match origin {
-            Origin::File => "set in the file",
-            Origin::Default => "not set in the file, so not root",
-            Origin::Start => "as started",
+            IdentityOrigin::File => "set in the file",
+            IdentityOrigin::Default => "not set in the file, so not root",
+            IdentityOrigin::Start => "as started",
         },
     }
 }
 
 /// The supervisor has the initial privileges, which it passes to the loader.
-fn supervisor(config: &Config) -> Process {
+fn supervisor(config: &Config) -> ProcessPrivileges {
     let pid_file = config.global.pidfile.as_deref();
-    Process {
+    ProcessPrivileges {
         writes: pid_file
             .iter()
             .map(|path| path.display().to_string())
@@ -204,7 +209,7 @@ fn supervisor(config: &Config) -> Process {
     }
 }
 
-fn loader(loaded: &Loaded, config: &Config) -> Process {
+fn loader(loaded: &Loaded, config: &Config) -> ProcessPrivileges {
     let kernel = Kernel::try_out(&Confinement::loader());
     let mut reads: Vec<String> = Vec::new();
     let texts = loaded.sources.files().map(|(_, file)| file.name.clone());
@@ -214,7 +219,7 @@ fn loader(loaded: &Loaded, config: &Config) -> Process {
             reads.push(name);
         }
     }
-    Process {
+    ProcessPrivileges {
         no_new_privileges: kernel.no_new_privileges,
         calls: kernel.calls(Calls::NotDeadly),
         reads,
@@ -229,11 +234,11 @@ fn loader(loaded: &Loaded, config: &Config) -> Process {
 fn proxy(
     name: &'static str,
     (loaded, config): (&Loaded, &Config),
-    identity: &Identity,
+    identity: &ProcessIdentity,
     kernel: &Kernel,
-) -> Process {
+) -> ProcessPrivileges {
     let confinement = Confinement::proxy(config, identity);
-    let reason = |kept: &confinement::Kept| {
+    let reason = |kept: &confinement::RetainedCapability| {
         let file = &loaded.sources.file(kept.span.file).name;
         Reason {
             capability: confinement::names(kept.capability).join(", "),
@@ -242,7 +247,7 @@ fn proxy(
         }
     };
     let paths = |paths: &[PathBuf]| paths.iter().map(|p| p.display().to_string()).collect();
-    Process {
+    ProcessPrivileges {
         name,
         purpose: "serves clients and servers; gets all it needs from the loader",
         user: account(identity.uid, identity.uid_origin, user_name),
@@ -260,11 +265,11 @@ fn proxy(
 }
 
 /// Each of its threads may open only the files of its own volume.
-fn volume_role(volumes: &Volumes, config: &Config) -> Process {
+fn volume_role(volumes: &Volumes, config: &Config) -> ProcessPrivileges {
     let own = identity_for(&config.global, StartedAs::Root, Form::Own);
     let kernel = Kernel::try_out(&Confinement::volume());
     let sockets = { volumes.0.keys() }.map(|name| socket_path(&directory::path(), name));
-    Process {
+    ProcessPrivileges {
         capabilities: Capabilities::Only(Vec::new()),
         no_new_privileges: kernel.no_new_privileges,
         // Its threads are confined separately; the proxy's confinement shows whether the kernel
@@ -287,7 +292,7 @@ fn as_service(
     name: &'static str,
     purpose: &'static str,
     (confinement, user): (&Confinement, ServiceUser),
-) -> Process {
+) -> ProcessPrivileges {
     let kernel = Kernel::try_out(confinement);
     let (uid, gid) = user.ids();
     let account = |id: u32, name: fn(u32) -> Option<String>| Account {
@@ -296,10 +301,10 @@ fn as_service(
         why: "whatever the file says",
     };
     let calls = match confinement.role {
-        confinement::Role::Proxy => Calls::Needed,
+        confinement::ConfinedProcess::Proxy => Calls::Needed,
         _ => Calls::NotDeadly,
     };
-    Process {
+    ProcessPrivileges {
         user: account(uid, user_name),
         group: account(gid, group_name),
         capabilities: Capabilities::Only(Vec::new()),
@@ -310,10 +315,10 @@ fn as_service(
     }
 }
 
-fn console_role(config: &ConsoleConfig) -> Process {
+fn console_role(config: &ConsoleConfig) -> ProcessPrivileges {
     // If `saslauthd` exists, the process is a member of its group.
     let asks = { config.system.group() }.map(|_| config.system.socket.display().to_string());
-    Process {
+    ProcessPrivileges {
         opens: vec![config.address.to_string()],
         connects: asks.into_iter().collect(),
         ..as_service(
@@ -324,7 +329,7 @@ fn console_role(config: &ConsoleConfig) -> Process {
     }
 }
 
-fn route_process() -> Process {
+fn route_process() -> ProcessPrivileges {
     as_service(
         "route process",
         "shows where a request would go, for the console: one for each question, at most two at a time, ended after 6 s",

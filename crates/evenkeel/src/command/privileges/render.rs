@@ -1,6 +1,6 @@
 //! Formats the processes as text, as lines, or as JSON.
 
-use super::{Access, Account, Calls, Capabilities, Process, Reason};
+use super::{Access, Account, Calls, Capabilities, ProcessPrivileges, Reason};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -57,7 +57,7 @@ impl Calls {
 }
 
 /// Formats one block of lines per process.
-pub fn full(processes: &[Process]) -> String {
+pub fn full(processes: &[ProcessPrivileges]) -> String {
     let mut text = String::new();
     for process in processes {
         let _ = writeln!(text, "{}: {}", process.name, process.purpose);
@@ -73,7 +73,7 @@ pub fn full(processes: &[Process]) -> String {
     text
 }
 
-fn rows(process: &Process) -> Vec<(&'static str, Vec<String>)> {
+fn rows(process: &ProcessPrivileges) -> Vec<(&'static str, Vec<String>)> {
     let who = |account: &Account| vec![format!("{}: {}", account.called(), account.why)];
     let any_file = !process.reads.is_empty() || !process.writes.is_empty();
     let mut rows = vec![
@@ -126,7 +126,7 @@ fn shortened(list: &[String]) -> Vec<String> {
 }
 
 /// Formats one line per process.
-pub fn concise(processes: &[Process]) -> String {
+pub fn concise(processes: &[ProcessPrivileges]) -> String {
     let mut text = String::new();
     for process in processes {
         let capabilities = match &process.capabilities {
@@ -157,12 +157,12 @@ pub fn concise(processes: &[Process]) -> String {
 }
 
 /// Formats everything as JSON.
-pub fn json(processes: &[Process]) -> String {
+pub fn json(processes: &[ProcessPrivileges]) -> String {
     let processes: Vec<Value> = processes.iter().map(value).collect();
     format!("{:#}\n", json!({ "processes": processes }))
 }
 
-fn value(process: &Process) -> Value {
+fn value(process: &ProcessPrivileges) -> Value {
     let account =
         |account: &Account| json!({ "id": account.id, "name": account.name, "why": account.why });
     let capabilities = match &process.capabilities {

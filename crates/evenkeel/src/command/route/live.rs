@@ -1,14 +1,14 @@
 //! Evaluates a request with the state of a running instance, which is queried and not changed.
 
 use super::super::{files, reload, run, status};
-use super::{Refused, config, files_refused, in_words, is_without_file, load};
+use super::{RouteFailure, config, files_refused, in_words, is_without_file, load};
 use crate::route::rounds::{self, NotServed};
-use crate::route::{Report, Request};
+use crate::route::{Request, RouteReport};
 use clap::ArgMatches;
 use configuration::Recording;
 use part::memory;
-use part::role::Message;
-use proxy::message::{AskedKey, Message as OfProxy};
+use part::role::SupervisorMessage;
+use proxy::message::{AskedKey, ProxyMessage as OfProxy};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,17 +27,17 @@ struct Asking {
 }
 
 /// Evaluates the request with the state of the running instance that the options select.
-pub fn report(matches: &ArgMatches, request: &Request) -> Result<Report, Refused> {
+pub fn report(matches: &ArgMatches, request: &Request) -> Result<RouteReport, RouteFailure> {
     let pid = matches.get_one::<u32>("pid").copied();
     let files = match is_without_file(matches) {
         true => files_behind(matches),
         false => files(matches),
     };
-    let instance = reload::nearest(&run::absolute(&files), pid)?;
+    let instance = reload::find_instance(&run::absolute(&files), pid)?;
     let is_candidate = !is_without_file(matches);
     let of_load = matches.get_flag("no-resolve") || matches.contains_id("node");
     if !is_candidate && (of_load || !files.is_empty()) {
-        return Err(Refused::Words(
+        return Err(RouteFailure::Words(
             "without FILE the configuration is the running one: -f, --node and --no-resolve need a FILE before the \
              request"
                 .to_owned(),
@@ -64,16 +64,16 @@ pub fn report(matches: &ArgMatches, request: &Request) -> Result<Report, Refused
     Ok(report)
 }
 
-fn in_words_of(refused: Refused) -> String {
+fn in_words_of(refused: RouteFailure) -> String {
     match refused {
-        Refused::Words(words) | Refused::Files(words) => words,
+        RouteFailure::Words(words) | RouteFailure::Files(words) => words,
     }
 }
 
-fn refused(why: NotServed) -> Refused {
+fn refused(why: NotServed) -> RouteFailure {
     match why {
-        NotServed::Silent(words) => Refused::Words(words),
-        NotServed::NotFollowed(error) => Refused::Words(in_words(error)),
+        NotServed::Silent(words) => RouteFailure::Words(words),
+        NotServed::NotFollowed(error) => RouteFailure::Words(in_words(error)),
         NotServed::Invalid(loaded) => files_refused(&loaded.sources, &loaded.diagnostics),
     }
 }
@@ -86,28 +86,28 @@ fn files_behind(matches: &ArgMatches) -> Vec<PathBuf> {
 
 impl Asking {
     /// Sends a request, and returns the descriptor of the response.
-    fn ask(&self, message: &Message) -> Result<OwnedFd, Refused> {
+    fn ask(&self, message: &SupervisorMessage) -> Result<OwnedFd, RouteFailure> {
         let left = self.until.saturating_duration_since(Instant::now());
         // A timeout of zero would mean no timeout.
         let left = left.max(Duration::from_millis(1));
         let received = status::ask(&self.instance, message, Some(left));
         let received = received.map_err(|error| error.to_string())?;
         match (received.message, received.descriptors.into_iter().next()) {
-            (Message::Answer { .. }, Some(file)) => Ok(file),
-            (Message::Answer { .. }, None) => Err(Refused::Words(format!(
+            (SupervisorMessage::Answer { .. }, Some(file)) => Ok(file),
+            (SupervisorMessage::Answer { .. }, None) => Err(RouteFailure::Words(format!(
                 "process {} did not reply with its state",
                 self.instance.pid
             ))),
-            _ => Err(Refused::Words(status::not_known(&self.instance))),
+            _ => Err(RouteFailure::Words(status::not_known(&self.instance))),
         }
     }
 
     /// Returns the configuration that the instance runs.
-    fn version(&self) -> Result<Recording, Refused> {
-        let file = self.ask(&Message::GiveVersion)?;
+    fn version(&self) -> Result<Recording, RouteFailure> {
+        let file = self.ask(&SupervisorMessage::GiveVersion)?;
         let bytes = Zeroizing::new(memory::read(&file).map_err(|error| self.words(&error))?);
         if bytes.is_empty() {
-            return Err(Refused::Words(format!(
+            return Err(RouteFailure::Words(format!(
                 "process {} no longer has the text of its configuration: name the files before the request",
                 self.instance.pid
             )));
@@ -116,10 +116,10 @@ impl Asking {
     }
 
     /// Returns the current state, with these entries of large tables.
-    fn state(&self, keys: &[AskedKey]) -> Result<Vec<u8>, Refused> {
+    fn state(&self, keys: &[AskedKey]) -> Result<Vec<u8>, RouteFailure> {
         let keys = keys.to_vec();
         let message = OfProxy::TellLive { keys }.envelope();
-        let file = self.ask(&Message::Part(Box::new(message)))?;
+        let file = self.ask(&SupervisorMessage::Part(Box::new(message)))?;
         memory::check(&file, STATE_BYTES_MAX).map_err(|error| self.words(&error))?;
         Ok(memory::read(&file).map_err(|error| self.words(&error))?)
     }

@@ -1,12 +1,12 @@
 //! Text form of the report.
 
-use crate::route::{Line, LiveServer, Outcome, Report, TermText};
+use crate::route::{EvaluatedLine, LiveServer, RouteDestination, RouteReport, TermText};
 
 /// Limit of described servers of a running instance.
 const SERVERS_MAX: usize = 12;
 
 /// Formats a report as text.
-pub fn of(report: &Report) -> String {
+pub fn of(report: &RouteReport) -> String {
     let mut text = plain(&report.request);
     text += &match &report.ends {
         Some([source, destination]) => format!("\n  from {source} to {destination}"),
@@ -56,7 +56,7 @@ pub fn of(report: &Report) -> String {
     text
 }
 
-fn of_line(line: &Line) -> String {
+fn of_line(line: &EvaluatedLine) -> String {
     let has_effect = line.applies || (line.met == Some(true) && line.fails.is_none());
     let mark = if has_effect { '+' } else { '-' };
     let mut text = format!(
@@ -92,9 +92,9 @@ fn term(term: &TermText) -> String {
     }
 }
 
-fn outcome(outcome: &Outcome) -> String {
+fn outcome(outcome: &RouteDestination) -> String {
     match outcome {
-        Outcome::Server {
+        RouteDestination::Server {
             backend,
             server,
             address,
@@ -103,7 +103,7 @@ fn outcome(outcome: &Outcome) -> String {
             true => format!("=> server {backend}/{server}, by {why}\n"),
             false => format!("=> server {backend}/{server} ({address}), by {why}\n"),
         },
-        Outcome::Reply {
+        RouteDestination::Reply {
             status,
             location,
             why,
@@ -122,7 +122,7 @@ fn outcome(outcome: &Outcome) -> String {
                 location.unwrap_or_default()
             )
         }
-        Outcome::Waits {
+        RouteDestination::Waits {
             backend,
             server,
             why,
@@ -130,7 +130,7 @@ fn outcome(outcome: &Outcome) -> String {
             Some(server) => format!("=> waits in the queue of server {backend}/{server}: {why}\n"),
             None => format!("=> waits in the queue of backend {backend}: {why}\n"),
         },
-        Outcome::Nothing { why } => format!("=> no reply: {why}\n"),
+        RouteDestination::Nothing { why } => format!("=> no reply: {why}\n"),
     }
 }
 

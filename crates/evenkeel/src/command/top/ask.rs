@@ -3,9 +3,9 @@
 use super::super::{operate, reload, status};
 use crate::identity;
 use clap::ArgMatches;
-use console::look::{Look, has_proxy};
+use console::look::{MachineReport, has_proxy};
 use console::traffic::{self, Traffic};
-use part::report::Report;
+use part::report::StatusReport;
 use part::role::Level;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -17,14 +17,14 @@ const LIMIT: Duration = Duration::from_secs(3);
 ///
 /// # Errors
 /// Returns why there is no response.
-pub fn look(matches: &ArgMatches) -> Result<Look, String> {
+pub fn look(matches: &ArgMatches) -> Result<MachineReport, String> {
     let instance = reload::selected(matches)?;
     let mut reports = Vec::new();
     for part in status::parts() {
         match status::report_within(&instance, part, Some(LIMIT)) {
             Ok(report) => reports.push(report),
             Err(error) if error.is_missing() => {
-                reports.push(Report::silent(part, &error.to_string()));
+                reports.push(StatusReport::silent(part, &error.to_string()));
             }
             // The first part is the supervisor itself: without it, no other part can be queried.
             Err(error) if reports.is_empty() && !error.has_nothing() => {
@@ -37,7 +37,7 @@ pub fn look(matches: &ArgMatches) -> Result<Look, String> {
         Ok(text) => (text.map(|text| Traffic::read(&text)), None),
         Err(error) => (None, has_proxy(&reports).then(|| error.to_string())),
     };
-    Ok(Look {
+    Ok(MachineReport {
         changes: VecDeque::new(),
         at: Instant::now(),
         host: identity::host_name(),

@@ -1,19 +1,19 @@
 //! Pages as lines. All texts come from files, unprivileged processes or the network, so they are
 //! escaped before they reach the terminal.
 
-use console::look::{Look, Problem, grade};
-use console::traffic::{Kind, Row, Traffic};
+use console::look::{MachineProblem, MachineReport, grade};
+use console::traffic::{Traffic, TrafficRow, TrafficRowKind};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use language::render::visible;
-use part::report::{Event, Grade, Report, span};
+use part::report::{Event, Grade, StatusReport, span};
 use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use std::collections::VecDeque;
 
 /// Content of a page.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Page {
+pub enum TopPage {
     Overview,
     Traffic,
     /// The report of a part.
@@ -21,22 +21,25 @@ pub enum Page {
     Events,
 }
 
-impl Page {
+impl TopPage {
     /// All pages of a look.
-    pub fn all(look: &Look) -> Vec<Page> {
-        let traffic = look.traffic.as_ref().map(|_| Page::Traffic);
-        let parts = look.reports.iter().map(|one| Page::Part(one.part.clone()));
-        let first = [Page::Overview].into_iter().chain(traffic);
-        first.chain(parts).chain([Page::Events]).collect()
+    pub fn all(look: &MachineReport) -> Vec<TopPage> {
+        let traffic = look.traffic.as_ref().map(|_| TopPage::Traffic);
+        let parts = look
+            .reports
+            .iter()
+            .map(|one| TopPage::Part(one.part.clone()));
+        let first = [TopPage::Overview].into_iter().chain(traffic);
+        first.chain(parts).chain([TopPage::Events]).collect()
     }
 
     /// Title on the screen.
     pub fn title(&self) -> String {
         let name = match self {
-            Page::Overview => "overview",
-            Page::Traffic => "traffic",
-            Page::Part(part) => part,
-            Page::Events => "events",
+            TopPage::Overview => "overview",
+            TopPage::Traffic => "traffic",
+            TopPage::Part(part) => part,
+            TopPage::Events => "events",
         };
         visible(name).into_owned()
     }
@@ -52,8 +55,8 @@ pub struct Measured {
 }
 
 /// The line above a page, which is not scrolled.
-pub fn heading(page: &Page, name_width: usize) -> Option<Line<'static>> {
-    (*page == Page::Traffic).then(|| rows_heading(name_width))
+pub fn heading(page: &TopPage, name_width: usize) -> Option<Line<'static>> {
+    (*page == TopPage::Traffic).then(|| rows_heading(name_width))
 }
 
 /// Width of the names, as far as the terminal permits.
@@ -62,7 +65,7 @@ pub fn name_width(columns: usize) -> usize {
 }
 
 /// Width of the longest name.
-pub fn longest_name(look: &Look) -> usize {
+pub fn longest_name(look: &MachineReport) -> usize {
     let rows = look.traffic.iter().flat_map(|traffic| &traffic.rows);
     let longest = rows.map(|row| name_of(row).chars().count()).max();
     longest.unwrap_or_default().max(NAME_MIN)
@@ -70,27 +73,27 @@ pub fn longest_name(look: &Look) -> usize {
 
 /// Returns the lines of a page, with this width for names.
 pub fn lines(
-    page: &Page,
-    look: &Look,
+    page: &TopPage,
+    look: &MachineReport,
     (measured, name_width): (&Measured, usize),
     zone: &TimeZone,
 ) -> Vec<Line<'static>> {
     match page {
-        Page::Overview => overview(look, measured),
-        Page::Traffic => {
+        TopPage::Overview => overview(look, measured),
+        TopPage::Traffic => {
             let traffic = look.traffic.iter();
             traffic.flat_map(|one| rows(one, name_width)).collect()
         }
-        Page::Part(part) => {
+        TopPage::Part(part) => {
             let mut reports = look.reports.iter();
             let report = reports.find(|report| report.part == *part);
             report.map(of_report).unwrap_or_default()
         }
-        Page::Events => events(&look.events(), zone),
+        TopPage::Events => events(&look.events(), zone),
     }
 }
 
-fn overview(look: &Look, measured: &Measured) -> Vec<Line<'static>> {
+fn overview(look: &MachineReport, measured: &Measured) -> Vec<Line<'static>> {
     let problems = look.problems();
     let mut lines = vec![match problems.len() {
         0 => Line::from("nothing needs attention".green()),
@@ -124,7 +127,7 @@ fn overview(look: &Look, measured: &Measured) -> Vec<Line<'static>> {
     lines
 }
 
-fn problem_lines(problem: &Problem) -> Vec<Line<'static>> {
+fn problem_lines(problem: &MachineProblem) -> Vec<Line<'static>> {
     let mut lines = vec![Line::from(vec![
         Span::styled("  ! ", color(Grade::Bad)),
         Span::from(visible(&problem.what).into_owned()).bold(),
@@ -233,15 +236,15 @@ fn rows(traffic: &Traffic, name_width: usize) -> Vec<Line<'static>> {
     lines
 }
 
-fn name_of(row: &Row) -> String {
+fn name_of(row: &TrafficRow) -> String {
     match row.kind {
-        Kind::Frontend => format!("{} (frontend)", row.proxy),
-        Kind::Backend => format!("{} (backend)", row.proxy),
-        Kind::Server => format!("  {}", row.name),
+        TrafficRowKind::Frontend => format!("{} (frontend)", row.proxy),
+        TrafficRowKind::Backend => format!("{} (backend)", row.proxy),
+        TrafficRowKind::Server => format!("  {}", row.name),
     }
 }
 
-fn of_row(row: &Row, name_width: usize) -> Line<'static> {
+fn of_row(row: &TrafficRow, name_width: usize) -> Line<'static> {
     let some = |number: Option<u64>| number.map_or_else(String::new, |number| number.to_string());
     let takes = row
         .takes_ms
@@ -262,7 +265,7 @@ fn of_row(row: &Row, name_width: usize) -> Line<'static> {
     }
     let name = format!("{} ", fit(&name_of(row), name_width));
     let name = match row.kind {
-        Kind::Server => Span::from(name),
+        TrafficRowKind::Server => Span::from(name),
         _ => Span::from(name).bold(),
     };
     let status = fit(&row.status, wide);
@@ -282,7 +285,7 @@ fn fit(text: &str, columns: usize) -> String {
 }
 
 /// Formats a report like `evenkeel status`, with each object in the colour of its state.
-fn of_report(report: &Report) -> Vec<Line<'static>> {
+fn of_report(report: &StatusReport) -> Vec<Line<'static>> {
     let mut grades = report.subjects.iter().map(|one| one.state.grade);
     let line = |line: &str| {
         let words = visible(line).into_owned();
@@ -350,7 +353,7 @@ pub fn ago(ms: u64) -> String {
 mod tests {
     use super::*;
 
-    fn text(page: &Page, look: &Look) -> String {
+    fn text(page: &TopPage, look: &MachineReport) -> String {
         let measured = Measured {
             bytes: Some([1_234_567, 999_600]),
             rates: [0, 1, 50, 341].into(),
@@ -365,8 +368,8 @@ mod tests {
     #[test]
     fn every_page_says_what_there_is() {
         let look = console::sample::sample();
-        let pages = Page::all(&look);
-        let titles: Vec<String> = pages.iter().map(Page::title).collect();
+        let pages = TopPage::all(&look);
+        let titles: Vec<String> = pages.iter().map(TopPage::title).collect();
         assert_eq!(
             titles,
             ["overview", "traffic", "address", "guest", "events"]
@@ -384,7 +387,7 @@ mod tests {
         look.traffic = None;
         look.reports.truncate(1);
         look.reports[0].subjects.clear();
-        let pages = Page::all(&look);
+        let pages = TopPage::all(&look);
         let all: Vec<String> = pages.iter().map(|page| text(page, &look)).collect();
         assert_eq!(
             all,

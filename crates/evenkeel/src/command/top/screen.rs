@@ -1,7 +1,7 @@
 //! Screen of `evenkeel top`: a page of lines that can be scrolled and filtered, and its keys.
 
-use super::pages::{Measured, Page, ago, color, heading, lines, name_width};
-use console::look::Look;
+use super::pages::{Measured, TopPage, ago, color, heading, lines, name_width};
+use console::look::MachineReport;
 use jiff::tz::TimeZone;
 use part::report::Grade;
 use ratatui::Frame;
@@ -31,7 +31,7 @@ const KEYS: [(&str, &str); 8] = [
 /// Displayed data, and the settings of the display.
 #[derive(Debug, Default)]
 pub struct Screen {
-    look: Option<Look>,
+    look: Option<MachineReport>,
     /// Reason why there is no newer poll.
     trouble: Option<String>,
     measured: Measured,
@@ -48,7 +48,7 @@ pub struct Screen {
 
 impl Screen {
     /// Starts with a poll; the next ones follow at this interval.
-    pub fn new(first: Look, interval: Duration) -> Screen {
+    pub fn new(first: MachineReport, interval: Duration) -> Screen {
         let mut screen = Screen {
             interval,
             ..Screen::default()
@@ -58,11 +58,11 @@ impl Screen {
     }
 
     /// Applies the result of a poll.
-    pub fn take(&mut self, look: Result<Look, String>) {
+    pub fn take(&mut self, look: Result<MachineReport, String>) {
         match look {
             Ok(mut look) => {
                 if let Some(before) = &self.look {
-                    look.follow(before);
+                    look.merge_changes(before);
                 }
                 self.measured.measure(self.look.as_ref(), &look);
                 self.look = Some(look);
@@ -72,11 +72,11 @@ impl Screen {
         }
     }
 
-    fn pages(&self) -> Vec<Page> {
-        self.look.as_ref().map(Page::all).unwrap_or_default()
+    fn pages(&self) -> Vec<TopPage> {
+        self.look.as_ref().map(TopPage::all).unwrap_or_default()
     }
 
-    fn at(&self, pages: &[Page]) -> usize {
+    fn at(&self, pages: &[TopPage]) -> usize {
         let at = pages.iter().position(|page| page.title() == self.page);
         at.unwrap_or_default()
     }
@@ -229,7 +229,7 @@ impl Screen {
 
 impl Measured {
     /// Computes the rates since the previous poll, unless the counters were reset.
-    fn measure(&mut self, before: Option<&Look>, now: &Look) {
+    fn measure(&mut self, before: Option<&MachineReport>, now: &MachineReport) {
         let Some(traffic) = &now.traffic else {
             self.bytes = None;
             return;
@@ -250,7 +250,7 @@ impl Measured {
     }
 }
 
-fn titles(pages: &[Page], at: usize) -> Line<'static> {
+fn titles(pages: &[TopPage], at: usize) -> Line<'static> {
     let mut line = Vec::new();
     for (number, page) in pages.iter().enumerate() {
         let words = format!(" {} {} ", number + 1, page.title());

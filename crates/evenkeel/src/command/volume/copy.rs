@@ -2,9 +2,9 @@
 //! volume role of this node connects to that of the other one; the command decides what is sent
 //! over that connection (`volume::copy`).
 
-use super::progress::{Shown, amount, per_second};
+use super::progress::{ProgressDisplay, amount, per_second};
 use super::transfer::{Stopped, is_disk, of_volume, signals, watched};
-use super::{asked, find, order, section};
+use super::{find, load_volume_report, order, section};
 use crate::command::definition::{flag, process_id, serving_files};
 use crate::command::{print, word};
 use clap::{Arg, ArgMatches, Command};
@@ -15,11 +15,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use supervisor::directory::{self, Instance};
 use volume::client::Address;
-use volume::copy::{CopyError, Meeting, Sending, random, send};
+use volume::copy::{CommandListener, CopyError, CopyTransfer, random, send};
 use volume::device::snapshot;
-use volume::message::Message;
+use volume::message::VolumeOrder;
 use volume::report::{COPIES, VOLUME};
-use volume::transfer::Source;
+use volume::transfer::TransferSource;
 
 /// Time for which the other node may be unreachable during a copy.
 const AWAY_MAX: Duration = Duration::from_secs(60);
@@ -74,8 +74,8 @@ struct Copy {
     node: String,
     volume: String,
     run: u64,
-    source: Source,
-    sending: Sending,
+    source: TransferSource,
+    sending: CopyTransfer,
 }
 
 /// Executes the copy.
@@ -121,7 +121,7 @@ fn words(error: &CopyError) -> String {
 }
 
 /// Returns the summary: total, sent, compressed, already present, zeroes, time and rate.
-fn summary(sending: &Sending, shown: &Shown) -> String {
+fn summary(sending: &CopyTransfer, shown: &ProgressDisplay) -> String {
     let total = sending.progress.total.load(Ordering::Relaxed);
     let sent = sending.progress.data.load(Ordering::Relaxed);
     let packed = sending.packed.load(Ordering::Relaxed);
@@ -159,7 +159,7 @@ fn prepare(matches: &ArgMatches, from: &str, to: &str) -> Result<Copy, Stopped> 
     })?;
     is_another(matches, from, (node, volume))?;
     let (instance, source) = open(matches, from)?;
-    let mut sending = Sending::default();
+    let mut sending = CopyTransfer::default();
     sending.overwrites = matches.get_flag("yes");
     Ok(Copy {
         instance,
@@ -177,7 +177,7 @@ fn is_another(
     from: &str,
     (node, volume): (&str, &str),
 ) -> Result<(), Stopped> {
-    let (_, report) = asked(matches)?;
+    let (_, report) = load_volume_report(matches)?;
     let subject = report.find(VOLUME, from).filter(|_| from == volume);
     let copies = subject.and_then(|subject| subject.words(COPIES));
     let has = |copies: &str| copies.split(' ').any(|one| one.eq_ignore_ascii_case(node));
@@ -190,8 +190,8 @@ fn is_another(
     }
 }
 
-fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, Source), Stopped> {
-    let (instance, report) = asked(matches)?;
+fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, TransferSource), Stopped> {
+    let (instance, report) = load_volume_report(matches)?;
     let (name, stamp) = match from.split_once('@') {
         Some((name, stamp)) => (name, Some(stamp)),
         None => (from, None),
@@ -210,7 +210,7 @@ fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, Source), Stopped>
             Some(stamp) => {
                 let (spec, _) = section(matches, name)?;
                 let found = snapshot::find(&spec.backing, name, stamp);
-                Source::snapshot(&found.map_err(|error| error.to_string())?)?
+                TransferSource::snapshot(&found.map_err(|error| error.to_string())?)?
             }
         },
         (false, false) if !is_path && from.contains(':') => {
@@ -223,7 +223,7 @@ fn open(matches: &ArgMatches, from: &str) -> Result<(Instance, Source), Stopped>
             return Err(format!("there is no volume and no file '{from}'").into());
         }
         _ => {
-            let mut source = Source::open(from)?;
+            let mut source = TransferSource::open(from)?;
             is_disk(matches, &mut source, from)?;
             source
         }
@@ -256,8 +256,8 @@ impl Copy {
     }
 
     fn attempt(&mut self) -> Result<(), CopyError> {
-        let meeting = Meeting::new(&directory::path()).map_err(CopyError::Broken)?;
-        let message = Message::Copy {
+        let meeting = CommandListener::new(&directory::path()).map_err(CopyError::Broken)?;
+        let message = VolumeOrder::Copy {
             node: self.node.clone(),
             volume: self.volume.clone(),
             run: self.run,
@@ -278,12 +278,12 @@ mod tests {
 
     #[test]
     fn a_summary_has_what_was_sent_and_what_was_not() {
-        let sending = Sending::default();
+        let sending = CopyTransfer::default();
         sending.progress.total.store(10 << 30, Ordering::Relaxed);
         sending.progress.data.store(2 << 30, Ordering::Relaxed);
         sending.packed.store(1 << 30, Ordering::Relaxed);
         sending.skipped.store(5 << 30, Ordering::Relaxed);
-        let text = summary(&sending, &Shown::new("copying"));
+        let text = summary(&sending, &ProgressDisplay::new("copying"));
         let begin = "10.0 GiB: sent 2.0 GiB as 1.0 GiB (2.0:1), 5.0 GiB equal already, 3.0 GiB zeroes, in 0.0 s, ";
         assert!(text.starts_with(begin), "{text}");
     }

@@ -4,22 +4,22 @@
 use super::super::definition::flag;
 use super::super::status::{ANSWER_LIMIT, ask, not_known};
 use super::super::word;
-use super::{asked, find, section};
+use super::{find, load_volume_report, section};
 use clap::{Arg, ArgGroup, ArgMatches, Command};
 use part::codec;
-use part::report::{Report, Subject};
-use part::role::Message;
+use part::report::{StatusReport, Subject};
+use part::role::SupervisorMessage;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
 use volume::command;
 use volume::config::backing_words;
 use volume::device::Backing;
-use volume::message::{Message as OfVolume, Told};
+use volume::message::{VolumeOrder as OfVolume, VolumeResponse};
 use volume::report::{
     BOTH_COPIES, COMPLETE, CONNECTED, COPIES, LAST, LINK, NO_OWNER, ONLY_CLIENTS_OF, OWNER,
     OWNER_HERE, SERVING,
 };
-use volume::status::State;
+use volume::status::LocalVolumeState;
 
 /// Poll interval until a hand-over has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -94,13 +94,13 @@ pub fn commands() -> [Command; 5] {
 }
 
 pub(super) fn tell(instance: &Instance, message: &OfVolume) -> Result<(), String> {
-    let message = Message::Part(Box::new(message.envelope()));
+    let message = SupervisorMessage::Part(Box::new(message.envelope()));
     let answer = ask(instance, &message, ANSWER_LIMIT).map_err(|error| error.to_string())?;
-    let Message::Answer { bytes } = &answer.message else {
+    let SupervisorMessage::Answer { bytes } = &answer.message else {
         return Err(not_known(instance));
     };
-    match codec::decode::<Told>(bytes) {
-        Ok(Told { good: true, .. }) => Ok(()),
+    match codec::decode::<VolumeResponse>(bytes) {
+        Ok(VolumeResponse { good: true, .. }) => Ok(()),
         Ok(told) => Err(told.words),
         Err(_) => Err(not_known(instance)),
     }
@@ -115,7 +115,7 @@ pub fn hand_over(matches: &ArgMatches) -> Result<String, String> {
              `evenkeel volume show {name}` shows the owner"
         )
     };
-    let (instance, report) = asked(matches).map_err(not_asked)?;
+    let (instance, report) = load_volume_report(matches).map_err(not_asked)?;
     let subject = find(&report, &name)?;
     if subject.words(COPIES).is_none() {
         return Err(format!(
@@ -184,7 +184,7 @@ pub(super) fn node_named(subject: &Subject, word: &str) -> String {
 /// Lets only clients of a node write, and waits until the cluster has recorded it. Returns the
 /// node's name as in the file.
 fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<String, String> {
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
     if subject.words(COPIES).is_some() && subject.value(OWNER_HERE) != Some(1) {
         return Err(not_owner(subject, name));
@@ -197,7 +197,7 @@ fn admit_clients(matches: &ArgMatches, name: &str, node: &str) -> Result<String,
     tell(&instance, &order(&node))?;
     let until = Instant::now() + ADMIT_LIMIT;
     loop {
-        let (_, report) = asked(matches)?;
+        let (_, report) = load_volume_report(matches)?;
         let subject = find(&report, name)?;
         if only_of(subject) == node {
             return Ok(node);
@@ -243,7 +243,9 @@ fn move_owner(matches: &ArgMatches, instance: &Instance, name: &str) -> Result<S
     loop {
         std::thread::sleep(LOOK_EVERY);
         // The role may be restarted meanwhile.
-        let silence = match asked(matches).and_then(|(_, report)| ended(&report, &name_of_volume)) {
+        let silence = match load_volume_report(matches)
+            .and_then(|(_, report)| ended(&report, &name_of_volume))
+        {
             Ok(Some(words)) => return words,
             Ok(None) => String::new(),
             Err(words) => format!(" ({words})"),
@@ -274,12 +276,13 @@ pub(super) fn not_owner(subject: &Subject, name: &str) -> String {
 
 /// Returns the result of a hand-over if it has ended: the other node serves when this copy follows
 /// it.
-fn ended(report: &Report, name: &str) -> Result<Option<Result<String, String>>, String> {
+fn ended(report: &StatusReport, name: &str) -> Result<Option<Result<String, String>>, String> {
     let subject = find(report, name)?;
     let owner = subject.words(OWNER).unwrap_or_default();
     let copies = subject.words(COPIES).unwrap_or_default();
     let other = copies.split_once(' ').map_or("", |(_, other)| other);
-    let follows = [State::Following, State::Filling].map(|state| state.words().0);
+    let follows =
+        [LocalVolumeState::Following, LocalVolumeState::Filling].map(|state| state.words().0);
     if owner == other && follows.contains(&&*subject.state.word) {
         return Ok(Some(Ok(format!("{other} serves volume {name}\n"))));
     }
@@ -291,7 +294,7 @@ fn ended(report: &Report, name: &str) -> Result<Option<Result<String, String>>, 
 /// Starts a volume with this node's copy.
 pub fn adopt(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (_, report) = asked(matches)?;
+    let (_, report) = load_volume_report(matches)?;
     if find(&report, &name)?.words(COPIES).is_none() {
         let (spec, _) = section(matches, &name)?;
         return rename(matches, &name, &spec.backing);
@@ -340,13 +343,13 @@ pub fn serve_alone(matches: &ArgMatches) -> Result<String, String> {
 /// Reopens a volume with one copy, and waits until it is served.
 pub fn reopen(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_volume_report(matches)?;
     let before = find(&report, &name)?.since;
     tell(&instance, &OfVolume::Reopen { name: name.clone() })?;
     let until = Instant::now() + REOPEN_LIMIT;
     loop {
         std::thread::sleep(LOOK_EVERY);
-        let (_, report) = asked(matches)?;
+        let (_, report) = load_volume_report(matches)?;
         let subject = find(&report, &name)?;
         if subject.since != before && subject.value(SERVING) == Some(1) {
             return Ok(format!("volume {name} is served again\n"));
@@ -369,7 +372,7 @@ fn confirmed(
     happens: &str,
 ) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_volume_report(matches)?;
     if find(&report, &name)?.words(COPIES).is_none() {
         return Err(format!(
             "volume '{name}' has one copy, which needs no such order"

@@ -19,7 +19,7 @@ const BAR: usize = 24;
 const LEFT_MAX: f64 = 99.0 * 3600.0;
 
 /// Display of a copy's progress.
-pub(super) struct Shown {
+pub(super) struct ProgressDisplay {
     what: String,
     begun: Instant,
     terminal: bool,
@@ -29,10 +29,10 @@ pub(super) struct Shown {
     samples: VecDeque<(Instant, u64, u64)>,
 }
 
-impl Shown {
-    pub(super) fn new(what: &str) -> Shown {
+impl ProgressDisplay {
+    pub(super) fn new(what: &str) -> ProgressDisplay {
         let now = Instant::now();
-        Shown {
+        ProgressDisplay {
             what: what.to_owned(),
             begun: now,
             terminal: std::io::stderr().is_terminal(),
@@ -52,7 +52,7 @@ impl Shown {
             self.samples.pop_front();
         }
         let (since, done_before, data_before) = self.samples[0];
-        let line = Line {
+        let line = CopyProgress {
             done,
             total: progress.total.load(Ordering::Relaxed),
             seconds: now.duration_since(since).as_secs_f64(),
@@ -101,7 +101,7 @@ impl Shown {
 }
 
 /// Current state of a copy.
-struct Line {
+struct CopyProgress {
     done: u64,
     total: u64,
     /// Length of the window, seconds.
@@ -110,7 +110,7 @@ struct Line {
     data_since: u64,
 }
 
-impl Line {
+impl CopyProgress {
     fn share(&self) -> f64 {
         match self.total {
             0 => 1.0,
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_line_has_amount_rate_and_time_left() {
-        let mut line = Line {
+        let mut line = CopyProgress {
             done: 3 << 30,
             total: 4 << 30,
             seconds: 8.0,

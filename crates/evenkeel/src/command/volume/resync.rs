@@ -5,17 +5,17 @@
 use super::super::definition::flag;
 use super::super::word;
 use super::order::{not_owner, tell};
-use super::progress::Shown;
+use super::progress::ProgressDisplay;
 use super::snapshot::now;
-use super::{asked, find, section};
+use super::{find, load_volume_report, section};
 use clap::{Arg, ArgMatches, Command};
 use part::report::Subject;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 use supervisor::directory::Instance;
 use volume::config::{Spec, size_words};
-use volume::device::{Backing, Kind, Snapshot, SnapshotError, Stamp};
-use volume::message::Message;
+use volume::device::{Backing, Snapshot, SnapshotError, SnapshotReason, Stamp};
+use volume::message::VolumeOrder;
 use volume::report::{
     CONNECTED_NUMBER, COPIES, DIRTY, MIRRORED, OWNER_HERE, REFUSED, RESYNCS, SIZE, WRITTEN_HERE,
 };
@@ -67,7 +67,7 @@ pub fn command() -> Command {
 /// Executes the command.
 pub fn resync(matches: &ArgMatches) -> Result<String, String> {
     let name = word(matches, "NAME");
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, &name)?;
     let copies = subject.words(COPIES);
     let copies = copies.as_deref().and_then(|words| words.split_once(' '));
@@ -87,7 +87,7 @@ pub fn resync(matches: &ArgMatches) -> Result<String, String> {
     }
     let before = subject.value(RESYNCS);
     let everything = !matches.get_flag("changed");
-    let message = Message::Resync {
+    let message = VolumeOrder::Resync {
         name: name.clone(),
         everything,
     };
@@ -124,12 +124,12 @@ fn follow(
     before: Option<u64>,
 ) -> Result<String, String> {
     let progress = Progress::default();
-    let mut shown = Shown::new(&format!("resynchronising {name}"));
+    let mut shown = ProgressDisplay::new(&format!("resynchronising {name}"));
     let ordered = Instant::now();
     let mut connected = Instant::now();
     loop {
         std::thread::sleep(LOOK_EVERY);
-        let (_, report) = asked(matches)?;
+        let (_, report) = load_volume_report(matches)?;
         let subject = find(&report, name)?;
         let is = |number: &str| subject.value(number) == Some(1);
         if !is(OWNER_HERE) && ordered.elapsed() >= EFFECT {
@@ -193,7 +193,7 @@ fn discard(
     if !matches.get_flag("yes") {
         return Err(lost(subject, &spec, (name, me, other)));
     }
-    let snapshot = match now(&spec, name, Kind::Discarded) {
+    let snapshot = match now(&spec, name, SnapshotReason::Discarded) {
         Ok(taken) => Some(taken),
         Err(SnapshotError::Backing(_) | SnapshotError::NoClones(_)) => None,
         Err(error) => {
@@ -203,7 +203,7 @@ fn discard(
             ));
         }
     };
-    let message = Message::Discard {
+    let message = VolumeOrder::Discard {
         name: name.to_owned(),
     };
     if let Err(words) = tell(instance, &message) {
@@ -223,7 +223,7 @@ fn began(matches: &ArgMatches, name: &str) -> Result<(), String> {
     let until = Instant::now() + DISCARD_MAX;
     loop {
         std::thread::sleep(LOOK_EVERY);
-        let (_, report) = asked(matches)?;
+        let (_, report) = load_volume_report(matches)?;
         let subject = find(&report, name)?;
         if subject.state.word != REFUSED {
             return Ok(());

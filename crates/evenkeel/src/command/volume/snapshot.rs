@@ -2,8 +2,8 @@
 //! privileges of the caller: the file system makes it atomic. A restore writes through the volume's
 //! socket, so that every copy of the volume receives it.
 
-use super::transfer::{self, Ends, Stopped};
-use super::{asked, connects, find, section};
+use super::transfer::{self, CopyEndpoints, Stopped};
+use super::{connects, find, load_volume_report, section};
 use crate::command::{print, refuse, word};
 use clap::ArgMatches;
 use nix::sys::signalfd::SignalFd;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 use volume::command;
 use volume::config::{Spec, size_words};
-use volume::device::{DeviceError, Kind, Snapshot, SnapshotError, Stamp, snapshot};
+use volume::device::{DeviceError, Snapshot, SnapshotError, SnapshotReason, Stamp, snapshot};
 use volume::report::{BOTH_COPIES, COMPLETE, NEITHER, THE_OTHER, THIS_COPY};
 
 /// Number of waits for the next second, if the current one has a snapshot already, and the duration
@@ -43,7 +43,7 @@ pub(super) fn take(matches: &ArgMatches) -> Result<String, String> {
 /// Takes a manual snapshot, of a complete copy as far as a running instance knows.
 fn manual(matches: &ArgMatches, spec: &Spec, name: &str) -> Result<Snapshot, String> {
     is_complete(matches, spec, name)?;
-    now(spec, name, Kind::Manual).map_err(|error| error.to_string())
+    now(spec, name, SnapshotReason::Manual).map_err(|error| error.to_string())
 }
 
 /// Refuses an incomplete copy, as far as a running instance knows.
@@ -56,7 +56,7 @@ pub(in crate::command) fn is_complete(
     if let Some(pair) = &spec.pair
         && instance.is_some()
     {
-        let (_, report) = asked(matches)?;
+        let (_, report) = load_volume_report(matches)?;
         let subject = find(&report, name)?;
         match subject.words(COMPLETE).as_deref() {
             Some(BOTH_COPIES | THIS_COPY) => {}
@@ -87,7 +87,11 @@ fn words_after_colon(why: &str) -> String {
 }
 
 /// Takes a snapshot. If this second has one already, it is taken in the next second.
-pub(super) fn now(spec: &Spec, name: &str, kind: Kind) -> Result<Snapshot, SnapshotError> {
+pub(super) fn now(
+    spec: &Spec,
+    name: &str,
+    kind: SnapshotReason,
+) -> Result<Snapshot, SnapshotError> {
     let mut tries = 0;
     loop {
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -150,7 +154,7 @@ fn prepare(
     matches: &ArgMatches,
     name: &str,
     stamp: &str,
-) -> Result<(Ends, SignalFd, Stamp), Stopped> {
+) -> Result<(CopyEndpoints, SignalFd, Stamp), Stopped> {
     let (spec, _) = section(matches, name)?;
     let found = one(&spec, name, stamp)?;
     if !matches.get_flag("yes") {

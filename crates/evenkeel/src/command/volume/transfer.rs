@@ -1,8 +1,8 @@
 //! `evenkeel volume export` and `import`: copies a whole volume to a file or a stream, and a raw
 //! disk into a volume. Both are clients of the volume's socket, as QEMU is.
 
-use super::progress::{DRAW_EVERY, Shown, amount};
-use super::{asked, find, section};
+use super::progress::{DRAW_EVERY, ProgressDisplay, amount};
+use super::{find, load_volume_report, section};
 use crate::command::{refuse, word};
 use clap::ArgMatches;
 use guest::image::format::{Format, check_name, detect_image};
@@ -29,7 +29,9 @@ use volume::report::{
     ACCEPTED, ACCEPTED_THERE, CLIENTS, CLIENTS_THERE, COPIES, ONLY_CLIENTS_OF, READ_ONLY, SIZE,
     SOCKET, clients_words,
 };
-use volume::transfer::{self, Image, Partial, Progress, Source, Target, TransferError};
+use volume::transfer::{
+    self, Image, Partial, Progress, TransferError, TransferSource, TransferTarget,
+};
 
 /// Signals that end a copy. The last one is sent when the terminal is closed.
 const ENDING: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
@@ -96,7 +98,7 @@ pub(in crate::command) struct Users {
 }
 
 /// Both ends of a copy into a volume, and the previous clients of the volume.
-pub(in crate::command) type Ends = ((Source, Target), Users);
+pub(in crate::command) type CopyEndpoints = ((TransferSource, TransferTarget), Users);
 
 impl Users {
     fn of(subject: &Subject) -> Users {
@@ -154,7 +156,7 @@ impl Users {
 
 /// Returns the address of the volume.
 fn served(matches: &ArgMatches, name: &str) -> Result<Volume, String> {
-    let (_, report) = asked(matches)?;
+    let (_, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
     let number = |name| subject.value(name).unwrap_or_default();
     let socket = subject.words(SOCKET).ok_or_else(|| not_served(subject))?;
@@ -213,7 +215,7 @@ pub(in crate::command) fn signals() -> Result<SignalFd, Stopped> {
 /// Copies, shows the progress, and handles signals meanwhile.
 pub(in crate::command) fn copy(
     what: &str,
-    (source, target): (Source, Target),
+    (source, target): (TransferSource, TransferTarget),
     signals: SignalFd,
 ) -> Result<String, Stopped> {
     let progress = Arc::new(Progress::default());
@@ -230,8 +232,8 @@ pub(super) fn watched<T: Send + 'static>(
     progress: &Progress,
     signals: SignalFd,
     run: impl FnOnce() -> T + Send + 'static,
-) -> Result<(T, Shown), Stopped> {
-    let mut shown = Shown::new(what);
+) -> Result<(T, ProgressDisplay), Stopped> {
+    let mut shown = ProgressDisplay::new(what);
     let (ended, end) = std::io::pipe().map_err(|error| error.to_string())?;
     let thread = std::thread::Builder::new().name("copy".to_owned());
     let thread = thread.spawn(move || {
@@ -286,7 +288,7 @@ pub(in crate::command) fn export(matches: &ArgMatches) -> ExitCode {
         Err(error) => return refuse(error),
     };
     let target = match &partial {
-        Some(partial) => Ok(Target::file(Arc::clone(partial))),
+        Some(partial) => Ok(TransferTarget::file(Arc::clone(partial))),
         None => output(),
     };
     let exported = target.and_then(|target| export_to(matches, &name, target, signals));
@@ -307,26 +309,26 @@ pub(in crate::command) fn export(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-fn output() -> Result<Target, Stopped> {
+fn output() -> Result<TransferTarget, Stopped> {
     if stdout().is_terminal() {
         let words = "standard output is a terminal: name a file, or redirect it";
         return Err(words.to_owned().into());
     }
     let output = stdout().as_fd().try_clone_to_owned();
     let output = output.map_err(|error| format!("cannot use standard output: {error}"))?;
-    Ok(Target::stream(File::from(output))?)
+    Ok(TransferTarget::stream(File::from(output))?)
 }
 
 fn export_to(
     matches: &ArgMatches,
     name: &str,
-    target: Target,
+    target: TransferTarget,
     signals: SignalFd,
 ) -> Result<String, Stopped> {
     if let Some(stamp) = matches.get_one::<String>("snapshot") {
         let (spec, _) = section(matches, name)?;
         let found = snapshot::find(&spec.backing, name, stamp);
-        let source = Source::snapshot(&found.map_err(|error| error.to_string())?)?;
+        let source = TransferSource::snapshot(&found.map_err(|error| error.to_string())?)?;
         return copy(&format!("exporting {name}"), (source, target), signals);
     }
     let source = of_volume(matches, name, "export")?;
@@ -338,7 +340,7 @@ pub(in crate::command) fn of_volume(
     matches: &ArgMatches,
     name: &str,
     what: &str,
-) -> Result<Source, Stopped> {
+) -> Result<TransferSource, Stopped> {
     let volume = served(matches, name)?;
     if let Some(has) = volume.users.words() {
         let _ = writeln!(
@@ -347,13 +349,13 @@ pub(in crate::command) fn of_volume(
              instead"
         );
     }
-    Ok(Source::connect(volume.address)?)
+    Ok(TransferSource::connect(volume.address)?)
 }
 
 /// Refuses an empty source, and without `--raw` an image in another format.
 pub(in crate::command) fn is_disk(
     matches: &ArgMatches,
-    source: &mut Source,
+    source: &mut TransferSource,
     from: &str,
 ) -> Result<(), Stopped> {
     if source.size() == 0 {
@@ -409,7 +411,7 @@ pub(in crate::command) fn warn_of_others(matches: &ArgMatches, name: &str, befor
 pub(in crate::command) fn import(matches: &ArgMatches) -> ExitCode {
     let name = word(matches, "NAME");
     let from = word(matches, "SOURCE");
-    let opened = Source::open(&from).map_err(Stopped::from);
+    let opened = TransferSource::open(&from).map_err(Stopped::from);
     let opened = opened.and_then(|mut source| {
         is_disk(matches, &mut source, &from)?;
         Ok(source)
@@ -439,7 +441,7 @@ pub(in crate::command) enum Unfilled {
 pub(in crate::command) fn fill(
     matches: &ArgMatches,
     name: &str,
-    (from, source): (&str, Source),
+    (from, source): (&str, TransferSource),
     overwrites: bool,
 ) -> Result<String, Unfilled> {
     let prepared = prepare(matches, name, (from, source), overwrites);
@@ -455,9 +457,9 @@ pub(in crate::command) fn fill(
 fn prepare(
     matches: &ArgMatches,
     name: &str,
-    (from, source): (&str, Source),
+    (from, source): (&str, TransferSource),
     overwrites: bool,
-) -> Result<Ends, Stopped> {
+) -> Result<CopyEndpoints, Stopped> {
     let (mut client, before) = free(matches, name, from, &source)?;
     let held = transfer::allocated(&mut client).map_err(TransferError::from)?;
     if held > 0 && !overwrites {
@@ -477,7 +479,7 @@ fn prepare(
         )
         .into());
     }
-    Ok(((source, Target::server(client)), before))
+    Ok(((source, TransferTarget::server(client)), before))
 }
 
 /// Opens a source, and a target volume without data. `is_empty` is true if the volume is known to
@@ -485,16 +487,16 @@ fn prepare(
 pub(in crate::command) fn ends_of_new(
     matches: &ArgMatches,
     name: &str,
-    (source, from): (Source, &str),
+    (source, from): (TransferSource, &str),
     may_hold: bool,
-) -> Result<Ends, Stopped> {
+) -> Result<CopyEndpoints, Stopped> {
     let (mut client, before) = free(matches, name, from, &source)?;
     let held = match may_hold {
         true => 0,
         false => transfer::allocated(&mut client).map_err(TransferError::from)?,
     };
     match held {
-        0 => Ok(((source, Target::server(client)), before)),
+        0 => Ok(((source, TransferTarget::server(client)), before)),
         held => Err(format!(
             "volume '{name}' exists and holds data ({} are allocated): `--yes` overwrites all of it",
             amount(held)
@@ -508,11 +510,11 @@ pub(in crate::command) fn ends(
     matches: &ArgMatches,
     name: &str,
     from: &Snapshot,
-) -> Result<Ends, Stopped> {
-    let source = Source::snapshot(from)?;
+) -> Result<CopyEndpoints, Stopped> {
+    let source = TransferSource::snapshot(from)?;
     let from = &from.path.to_string_lossy();
     let (client, before) = free(matches, name, from, &source)?;
-    Ok(((source, Target::server(client)), before))
+    Ok(((source, TransferTarget::server(client)), before))
 }
 
 /// Connects to a volume without clients that is large enough.
@@ -520,7 +522,7 @@ fn free(
     matches: &ArgMatches,
     name: &str,
     from: &str,
-    source: &Source,
+    source: &TransferSource,
 ) -> Result<(Client, Users), Stopped> {
     let mut volume = served(matches, name)?;
     let until = Instant::now() + LEAVE_MAX;

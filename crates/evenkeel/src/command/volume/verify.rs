@@ -3,16 +3,16 @@
 //! killed, it continues, and `volume show` has its result.
 
 use super::order::tell;
-use super::progress::{DRAW_EVERY, Shown, amount};
+use super::progress::{DRAW_EVERY, ProgressDisplay, amount};
 use super::transfer::{Stopped, signals};
-use super::{asked, find};
+use super::{find, load_volume_report};
 use crate::command::definition::flag;
 use crate::command::{print, refuse, word};
 use clap::{Arg, ArgMatches, Command};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use part::channel::timespec;
-use part::report::{Subject, Value};
+use part::report::{FactValue, Subject};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::io::{Write, stderr};
 use std::os::fd::AsFd;
@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use supervisor::directory::Instance;
-use volume::message::Message;
+use volume::message::VolumeOrder;
 use volume::report::{CHECKED, COPIES, NO_OWNER, OWNER, OWNER_HERE, SIZE};
 use volume::transfer::Progress;
 use volume::verified::{BEGAN, COMPLETE, DIFFERENCES, DONE, FOUND, REPAIRED, RUNNING, VERIFY};
@@ -62,8 +62,8 @@ pub(super) fn main(matches: &ArgMatches) -> ExitCode {
         };
     }
     match signals().and_then(|signals| verify(matches, &name, &signals)) {
-        Ok(Outcome::Equal(text)) => print(&text),
-        Ok(Outcome::Repaired(text)) => {
+        Ok(VerifyOutcome::Equal(text)) => print(&text),
+        Ok(VerifyOutcome::Repaired(text)) => {
             let _ = writeln!(stderr(), "{text}");
             ExitCode::FAILURE
         }
@@ -72,26 +72,26 @@ pub(super) fn main(matches: &ArgMatches) -> ExitCode {
 }
 
 /// Result of a complete verify, with the output.
-enum Outcome {
+enum VerifyOutcome {
     Equal(String),
     /// All differences were repaired; a separate exit code informs scripts that there were some.
     Repaired(String),
 }
 
 fn stop(matches: &ArgMatches, name: &str) -> Result<String, String> {
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_volume_report(matches)?;
     find(&report, name)?;
     let name = name.to_owned();
     let text = format!("the verify of volume {name} ends\n");
-    tell(&instance, &Message::StopVerify { name })?;
+    tell(&instance, &VolumeOrder::StopVerify { name })?;
     Ok(text)
 }
 
 /// Starts a verify and waits for its end.
-fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcome, Stopped> {
+fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<VerifyOutcome, Stopped> {
     let (instance, before) = begin(matches, name)?;
     let begun = Instant::now();
-    let mut shown = Shown::new(&format!("verifying {name}"));
+    let mut shown = ProgressDisplay::new(&format!("verifying {name}"));
     let mut watch = Watch {
         before,
         ours: None,
@@ -102,14 +102,15 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcom
             shown.clear();
             // If the order cannot be sent, the verify has ended with its role.
             let name = name.to_owned();
-            let _ = tell(&instance, &Message::StopVerify { name });
+            let _ = tell(&instance, &VolumeOrder::StopVerify { name });
             return Err(Stopped::By(signal));
         }
-        let report = asked(matches).and_then(|(_, report)| Ok(find(&report, name)?.clone()));
+        let report =
+            load_volume_report(matches).and_then(|(_, report)| Ok(find(&report, name)?.clone()));
         match watch.look(report, name) {
             Ok(None) => {}
-            Ok(Some(Seen::Running(progress))) => shown.show(&progress),
-            Ok(Some(Seen::Ended(subject))) => {
+            Ok(Some(VerifyStatus::Running(progress))) => shown.show(&progress),
+            Ok(Some(VerifyStatus::Ended(subject))) => {
                 shown.clear();
                 return outcome(&subject, matches.get_flag("repair"), begun.elapsed());
             }
@@ -123,7 +124,7 @@ fn verify(matches: &ArgMatches, name: &str, signals: &SignalFd) -> Result<Outcom
 
 /// Sends the order. Returns when the previous verify started.
 fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), String> {
-    let (instance, report) = asked(matches)?;
+    let (instance, report) = load_volume_report(matches)?;
     let subject = find(&report, name)?;
     let is_single = subject.words(COPIES).is_none();
     if is_single && subject.value(CHECKED) != Some(1) {
@@ -146,7 +147,7 @@ fn begin(matches: &ArgMatches, name: &str) -> Result<(Instance, Option<u64>), St
         });
     }
     let before = subject.value(BEGAN);
-    let message = Message::Verify {
+    let message = VolumeOrder::Verify {
         name: name.to_owned(),
         repairs: matches.get_flag("repair"),
     };
@@ -173,7 +174,7 @@ struct Watch {
     heard: Instant,
 }
 
-enum Seen {
+enum VerifyStatus {
     Running(Progress),
     Ended(Box<Subject>),
 }
@@ -184,7 +185,7 @@ impl Watch {
         &mut self,
         report: Result<Subject, String>,
         name: &str,
-    ) -> Result<Option<Seen>, String> {
+    ) -> Result<Option<VerifyStatus>, String> {
         let is_late = self.heard.elapsed() >= SILENCE_MAX;
         let subject = match report {
             Ok(subject) => subject,
@@ -215,19 +216,19 @@ impl Watch {
         }
         self.heard = Instant::now();
         if subject.value(RUNNING) != Some(1) {
-            return Ok(Some(Seen::Ended(Box::new(subject))));
+            return Ok(Some(VerifyStatus::Ended(Box::new(subject))));
         }
         let progress = Progress::default();
         let number = |name| subject.value(name).unwrap_or_default();
         progress.total.store(number(SIZE), Ordering::Relaxed);
         progress.done.store(number(DONE), Ordering::Relaxed);
         progress.data.store(number(DONE), Ordering::Relaxed);
-        Ok(Some(Seen::Running(progress)))
+        Ok(Some(VerifyStatus::Running(progress)))
     }
 }
 
 /// Returns the result as text. The differing ranges have been printed before.
-fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<Outcome, Stopped> {
+fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<VerifyOutcome, Stopped> {
     let name = &subject.name;
     let number = |name| subject.value(name).unwrap_or_default();
     let (found, is_complete) = (number(FOUND), number(COMPLETE) == 1);
@@ -239,12 +240,12 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<Outcome, 
             Some(_) => format!("both copies are equal, {done} compared"),
             None => format!("no damage found, {done} read"),
         };
-        return Ok(Outcome::Equal(format!(
+        return Ok(VerifyOutcome::Equal(format!(
             "volume {name}: {words} in {seconds:.1} s, {rate}/s\n"
         )));
     }
     let lines = subject.facts.iter().find(|fact| fact.name == DIFFERENCES);
-    if let Some(Value::Lines(lines)) = lines.map(|fact| &fact.value) {
+    if let Some(FactValue::Lines(lines)) = lines.map(|fact| &fact.value) {
         let lines: String = lines.iter().map(|line| format!("{line}\n")).collect();
         print(&lines);
     }
@@ -252,7 +253,7 @@ fn outcome(subject: &Subject, repairs: bool, took: Duration) -> Result<Outcome, 
     let mut words = format!("volume {name}: {verify}");
     let is_single = subject.words(COPIES).is_none();
     if is_complete && repairs && number(REPAIRED) >= found {
-        return Ok(Outcome::Repaired(words));
+        return Ok(VerifyOutcome::Repaired(words));
     }
     if found > 0 && is_single {
         words += ". There is no other copy: restore these ranges from a backup. Overwriting a block makes it readable again";

@@ -2,7 +2,7 @@
 //! lines with orders. Writing never blocks.
 
 use super::error::PlatformError;
-use crate::demonstration::{LINE_BYTES_MAX, Order, Thing};
+use crate::demonstration::{FaultOrder, LINE_BYTES_MAX, Thing};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::path::Path;
 const ROLES_MAX: usize = 8;
 
 /// The socket and its connections.
-pub struct Control {
+pub struct DemoControlSocket {
     listener: UnixListener,
     roles: Vec<Connected>,
     /// Line that roles have received, or will receive.
@@ -25,17 +25,17 @@ struct Connected {
     knows: bool,
 }
 
-impl Control {
+impl DemoControlSocket {
     /// Opens the control socket.
     ///
     /// # Errors
     /// Returns the system's error.
-    pub fn listen(path: &Path) -> Result<Control, PlatformError> {
+    pub fn listen(path: &Path) -> Result<DemoControlSocket, PlatformError> {
         let opened = UnixListener::bind(path).and_then(|listener| {
             listener.set_nonblocking(true)?;
             Ok(listener)
         });
-        Ok(Control {
+        Ok(DemoControlSocket {
             listener: opened.map_err(PlatformError::system("open the socket for the consoles"))?,
             roles: Vec::new(),
             shown: Vec::new(),
@@ -43,7 +43,7 @@ impl Control {
     }
 
     /// Returns what was ordered since the last time.
-    pub fn orders(&mut self) -> Vec<Order> {
+    pub fn orders(&mut self) -> Vec<FaultOrder> {
         while let Ok((stream, _)) = self.listener.accept() {
             if self.roles.len() < ROLES_MAX && stream.set_nonblocking(true).is_ok() {
                 self.roles.push(Connected {
@@ -78,7 +78,7 @@ impl Control {
 
 impl Connected {
     /// Reads what there is; false: it has ended.
-    fn read(&mut self, orders: &mut Vec<Order>) -> bool {
+    fn read(&mut self, orders: &mut Vec<FaultOrder>) -> bool {
         let mut piece = [0; 512];
         let is_there = match self.stream.read(&mut piece) {
             Ok(count) => {
@@ -89,7 +89,7 @@ impl Connected {
         };
         while let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.unread.drain(..=end).collect();
-            orders.extend(serde_json::from_slice::<Order>(&line));
+            orders.extend(serde_json::from_slice::<FaultOrder>(&line));
         }
         is_there
     }
@@ -97,23 +97,23 @@ impl Connected {
 
 #[cfg(test)]
 mod tests {
-    use super::super::menu::{State, things};
+    use super::super::menu::{ActiveFaults, things};
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::io::{BufRead, BufReader};
 
     #[test]
     fn a_role_hears_of_each_change_and_its_orders_come() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.path().join("control");
-        let mut control = Control::listen(&path).unwrap();
+        let mut control = DemoControlSocket::listen(&path).unwrap();
         let mut role = UnixStream::connect(&path).unwrap();
         assert!(control.orders().is_empty());
         let (healthy, cut) = (
-            things(&State::default()),
-            things(&State {
+            things(&ActiveFaults::default()),
+            things(&ActiveFaults {
                 link_cut: true,
-                ..State::default()
+                ..ActiveFaults::default()
             }),
         );
         // The second time the role has it already.

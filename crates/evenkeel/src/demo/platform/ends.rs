@@ -18,7 +18,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Received event.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Heard {
+pub enum InputEvent {
     /// A line, without its end.
     Line(String),
     /// A signal, or the end of the terminal or of standard input.
@@ -29,17 +29,17 @@ pub enum Heard {
 
 /// Signals and standard input.
 #[derive(Debug)]
-pub struct Ends {
+pub struct DemoInput {
     signals: SignalFd,
     unread: Vec<u8>,
 }
 
-impl Ends {
+impl DemoInput {
     /// Blocks the signals for this thread and those that it starts from now on.
     ///
     /// # Errors
     /// Returns the system's error.
-    pub fn new() -> Result<Ends, PlatformError> {
+    pub fn new() -> Result<DemoInput, PlatformError> {
         let failed = PlatformError::system("watch signals");
         let set: SigSet = [
             Signal::SIGINT,
@@ -53,7 +53,7 @@ impl Ends {
         let opened = set
             .thread_block()
             .and_then(|()| SignalFd::with_flags(&set, flags));
-        Ok(Ends {
+        Ok(DemoInput {
             signals: opened.map_err(|errno| failed(errno.into()))?,
             unread: Vec::new(),
         })
@@ -63,11 +63,11 @@ impl Ends {
     ///
     /// # Errors
     /// Returns the system's error.
-    pub fn wait(&mut self, timeout: Duration) -> Result<Heard, PlatformError> {
+    pub fn wait(&mut self, timeout: Duration) -> Result<InputEvent, PlatformError> {
         let until = Instant::now() + timeout;
         loop {
             if let Some(line) = line(&mut self.unread) {
-                return Ok(Heard::Line(line));
+                return Ok(InputEvent::Line(line));
             }
             let left = until.saturating_duration_since(Instant::now());
             let input = stdin();
@@ -76,18 +76,18 @@ impl Ends {
                 PollFd::from_borrowed_fd(input.as_fd(), PollFlags::IN),
             ];
             match poll(&mut fds, Some(&timespec(left))) {
-                Ok(0) => return Ok(Heard::Nothing),
+                Ok(0) => return Ok(InputEvent::Nothing),
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(PlatformError::system("wait")(errno.into())),
             }
             if !fds[0].revents().is_empty() {
-                return Ok(Heard::End);
+                return Ok(InputEvent::End);
             }
             let mut buffer = [0; LINE_BYTES_MAX];
             match rustix::io::read(input.as_fd(), &mut buffer) {
                 // A terminal that has gone reads as an error.
-                Ok(0) | Err(_) => return Ok(Heard::End),
+                Ok(0) | Err(_) => return Ok(InputEvent::End),
                 Ok(count) => self.unread.extend(buffer.iter().take(count)),
             }
         }

@@ -3,7 +3,7 @@
 //! machine's network changes.
 
 use crate::demo::server::listen_at;
-use lab::Host;
+use lab::LabHost;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -25,13 +25,13 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub struct Forwarder {
     /// Listening address.
     pub address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ForwarderState>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    host: Host,
+struct ForwarderState {
+    host: LabHost,
     to: SocketAddr,
     stopping: AtomicBool,
     next: AtomicU64,
@@ -47,12 +47,12 @@ impl Forwarder {
     pub fn start(
         on: IpAddr,
         ports: Range<u16>,
-        host: &Host,
+        host: &LabHost,
         to: SocketAddr,
     ) -> io::Result<Forwarder> {
         let listener = listen_at(on, ports)?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ForwarderState {
             host: host.clone(),
             to,
             stopping: AtomicBool::new(false),
@@ -85,7 +85,7 @@ impl Drop for Forwarder {
     }
 }
 
-impl Shared {
+impl ForwarderState {
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Vec<TcpStream>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,7 +98,7 @@ impl Shared {
     }
 
     /// Relays bytes in both directions until both have ended.
-    fn pass(self: &Arc<Shared>, number: u64, near: &TcpStream) -> io::Result<()> {
+    fn pass(self: &Arc<ForwarderState>, number: u64, near: &TcpStream) -> io::Result<()> {
         let far = self.host.tcp_connect(self.to, CONNECT_TIMEOUT)?;
         self.keep(number, &far)?;
         if self.stopping.load(Ordering::SeqCst) {
@@ -128,7 +128,7 @@ fn copy(mut from: &TcpStream, mut into: &TcpStream) {
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<ForwarderState>) {
     loop {
         let accepted = listener.accept();
         if shared.stopping.load(Ordering::SeqCst) {

@@ -1,9 +1,9 @@
 //! A member of the cluster: a host with a process tree of this program in it, which has its
 //! state and its runtime directory below the directory of the demo.
 
-use super::ends::Ends;
+use super::ends::DemoInput;
 use super::error::PlatformError;
-use lab::{Host, LabError, Process};
+use lab::{LabError, LabHost, LabProcess};
 use part::spawn::OWN_PROGRAM;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -25,23 +25,23 @@ const OUTPUT_LINES: usize = 8;
 
 /// A member, started or not.
 #[derive(Debug)]
-pub struct Member {
-    process: Option<Process>,
+pub struct PlatformMember {
+    process: Option<LabProcess>,
     /// Network host of the member.
-    pub host: Host,
+    pub host: LabHost,
     number: u8,
     directory: PathBuf,
 }
 
-impl Member {
+impl PlatformMember {
     /// A host that is no member yet; its addresses end in `number`.
     ///
     /// # Errors
     /// Fails if its directory cannot be created.
-    pub fn new(host: Host, number: u8, below: &Path) -> Result<Member, PlatformError> {
+    pub fn new(host: LabHost, number: u8, below: &Path) -> Result<PlatformMember, PlatformError> {
         let directory = below.join(host.name());
         fs::create_dir(&directory).map_err(PlatformError::system("create a directory"))?;
-        Ok(Member {
+        Ok(PlatformMember {
             process: None,
             host,
             number,
@@ -128,7 +128,7 @@ impl Member {
     ///
     /// # Errors
     /// An end of the demo, or the timeout.
-    pub fn retry(&self, ends: &Ends, words: &[&str]) -> Result<String, PlatformError> {
+    pub fn retry(&self, ends: &DemoInput, words: &[&str]) -> Result<String, PlatformError> {
         let (mut printed, mut refusal) = (String::new(), String::new());
         let good = || match self.run(words) {
             Ok(text) => {
@@ -160,7 +160,7 @@ impl Member {
     ///
     /// # Errors
     /// An end of the demo, the timeout, or no token.
-    pub fn invite(&self, ends: &Ends, words: &[&str]) -> Result<String, PlatformError> {
+    pub fn invite(&self, ends: &DemoInput, words: &[&str]) -> Result<String, PlatformError> {
         let printed = self.retry(ends, words)?;
         let token = printed
             .split_whitespace()

@@ -2,7 +2,7 @@
 //! consequences, in the terminal and in the console. The module only computes; it executes nothing.
 
 use crate::demo::stage::{NAMES, SERVERS};
-use crate::demonstration::{Order, Thing};
+use crate::demonstration::{FaultOrder, Thing};
 use std::fmt::Write;
 
 /// An entry of the menu.
@@ -47,7 +47,7 @@ impl Choice {
 
 /// Active faults.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct State {
+pub struct ActiveFaults {
     /// The link between alpha and beta is cut.
     pub link_cut: bool,
     /// The cables of alpha are unplugged.
@@ -58,7 +58,7 @@ pub struct State {
     pub stopped: [bool; SERVERS],
 }
 
-impl State {
+impl ActiveFaults {
     /// Returns whether alpha can own the address.
     pub fn alpha_serves(&self) -> bool {
         !self.cables_out && !self.alpha_dead
@@ -66,7 +66,7 @@ impl State {
 
     /// Returns the state after a choice.
     #[must_use]
-    pub fn after(mut self, choice: Choice) -> State {
+    pub fn after(mut self, choice: Choice) -> ActiveFaults {
         match choice {
             Choice::Link => self.link_cut = !self.link_cut,
             Choice::Cables => self.cables_out = !self.cables_out,
@@ -76,7 +76,7 @@ impl State {
                     *stopped = !*stopped;
                 }
             }
-            Choice::Heal => self = State::default(),
+            Choice::Heal => self = ActiveFaults::default(),
             Choice::Show | Choice::SignIn | Choice::Quit => {}
         }
         self
@@ -113,7 +113,7 @@ const ROWS: [Row; 3] = [
     ),
 ];
 
-impl State {
+impl ActiveFaults {
     /// Returns whether the fault of a menu key is active, or None if the key is of no fault.
     fn of(&self, key: char) -> Option<bool> {
         Some(match Choice::parse(key.encode_utf8(&mut [0; 4]))? {
@@ -128,14 +128,14 @@ impl State {
 
 /// Translates an order of the console into a choice. Returns None if the state is as ordered
 /// already, or if there is no such fault.
-pub fn ordered(order: Order, state: &State) -> Option<Choice> {
+pub fn ordered(order: FaultOrder, state: &ActiveFaults) -> Option<Choice> {
     let is_faulty = state.of(order.key)?;
     let choice = Choice::parse(order.key.encode_utf8(&mut [0; 4]));
     choice.filter(|_| is_faulty != order.is_faulty)
 }
 
 /// Returns what the console shows of a state.
-pub fn things(state: &State) -> Vec<Thing> {
+pub fn things(state: &ActiveFaults) -> Vec<Thing> {
     let server = |(key, name): (char, &'static str)| {
         let offers = [["stop", "Stop"], ["start", "Start"]];
         (key, ["server", name], ["running", "stopped"], offers)
@@ -143,7 +143,7 @@ pub fn things(state: &State) -> Vec<Thing> {
     let rows = ROWS.into_iter().chain(('4'..).zip(NAMES).map(server));
     let thing = |(key, [kind, name], states, offers): Row| {
         let is_faulty = state.of(key)?;
-        let order = Order {
+        let order = FaultOrder {
             key,
             is_faulty: !is_faulty,
         };
@@ -162,7 +162,7 @@ pub fn things(state: &State) -> Vec<Thing> {
 }
 
 /// Returns the menu for a state.
-pub fn menu(state: &State) -> String {
+pub fn menu(state: &ActiveFaults) -> String {
     let of = |active: bool, [begin, end]: [&'static str; 2]| if active { end } else { begin };
     let link = [
         "cut the link between alpha and beta",
@@ -192,7 +192,7 @@ pub fn menu(state: &State) -> String {
 
 /// Describes the effect of a choice and the expected consequence. Returns None if the choice is no
 /// fault.
-pub fn expectation(choice: Choice, before: &State) -> Option<String> {
+pub fn expectation(choice: Choice, before: &ActiveFaults) -> Option<String> {
     let after = before.after(choice);
     Some(match choice {
         Choice::Link if after.link_cut => format!(
@@ -222,7 +222,7 @@ pub fn expectation(choice: Choice, before: &State) -> Option<String> {
     })
 }
 
-fn server(index: usize, after: &State) -> String {
+fn server(index: usize, after: &ActiveFaults) -> String {
     let name = NAMES.get(index).copied().unwrap_or("?");
     let left = after.stopped.iter().filter(|stopped| !**stopped).count();
     match (after.stopped.get(index), left) {
@@ -239,7 +239,7 @@ fn server(index: usize, after: &State) -> String {
 }
 
 /// Describes which node keeps the address.
-fn stays(state: &State) -> &'static str {
+fn stays(state: &ActiveFaults) -> &'static str {
     match state.alpha_serves() {
         true => "alpha to keep the address",
         false => "beta to keep the address",
@@ -247,7 +247,7 @@ fn stays(state: &State) -> &'static str {
 }
 
 /// Describes the consequence of a failure of alpha.
-fn moves(before: &State, within: &str) -> String {
+fn moves(before: &ActiveFaults, within: &str) -> String {
     match before.alpha_serves() {
         true => format!("beta to take the address over {within}"),
         false => "beta to keep the address".to_owned(),
@@ -255,7 +255,7 @@ fn moves(before: &State, within: &str) -> String {
 }
 
 /// Describes the consequence of alpha's return.
-fn returns(after: &State) -> &'static str {
+fn returns(after: &ActiveFaults) -> &'static str {
     match (after.alpha_serves(), after.alpha_dead) {
         (true, _) => {
             "alpha to catch up and to take the address back within some seconds, without a failed request"
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_menu_is_a_choice_and_nothing_else_is() {
-        let text = menu(&State::default());
+        let text = menu(&ActiveFaults::default());
         let keys = ["1", "2", "3", "4", "5", "6", "h", "s", "l", "q"];
         for key in keys {
             assert!(Choice::parse(key).is_some(), "{key}");
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn the_console_offers_what_changes_something_and_orders_it_once() {
         for choice in ALL {
-            let state = State::default().after(choice);
+            let state = ActiveFaults::default().after(choice);
             let things = things(&state);
             assert_eq!(things.len(), 3 + SERVERS, "{things:?}");
             for thing in things {
@@ -309,41 +309,45 @@ mod tests {
             }
         }
         for key in ['h', 'q', 's', 'x', '\u{1f600}'] {
-            let order = Order {
+            let order = FaultOrder {
                 key,
                 is_faulty: true,
             };
-            assert_eq!(ordered(order, &State::default()), None, "{key}");
+            assert_eq!(ordered(order, &ActiveFaults::default()), None, "{key}");
         }
     }
 
     #[test]
     fn a_choice_twice_is_no_fault_and_heal_ends_all() {
         for choice in ALL.into_iter().filter(|choice| *choice != Choice::Heal) {
-            let once = State::default().after(choice);
-            assert_ne!(once, State::default(), "{choice:?}");
-            assert_eq!(once.after(choice), State::default(), "{choice:?}");
-            assert_ne!(menu(&once), menu(&State::default()), "{choice:?}");
-            assert_eq!(once.after(Choice::Heal), State::default(), "{choice:?}");
+            let once = ActiveFaults::default().after(choice);
+            assert_ne!(once, ActiveFaults::default(), "{choice:?}");
+            assert_eq!(once.after(choice), ActiveFaults::default(), "{choice:?}");
+            assert_ne!(menu(&once), menu(&ActiveFaults::default()), "{choice:?}");
+            assert_eq!(
+                once.after(Choice::Heal),
+                ActiveFaults::default(),
+                "{choice:?}"
+            );
         }
     }
 
     #[test]
     fn each_fault_says_in_one_sentence_what_is_to_be_expected() {
-        for before in ALL.map(|choice| State::default().after(choice)) {
+        for before in ALL.map(|choice| ActiveFaults::default().after(choice)) {
             for choice in ALL {
                 let text = expectation(choice, &before).unwrap();
                 assert!(text.ends_with('.') && !text.contains(". "), "{text}");
             }
         }
-        assert_eq!(expectation(Choice::Quit, &State::default()), None);
+        assert_eq!(expectation(Choice::Quit, &ActiveFaults::default()), None);
     }
 
     #[test]
     fn the_address_is_expected_where_it_can_be() {
-        let healthy = State::default();
+        let healthy = ActiveFaults::default();
         let dead = healthy.after(Choice::Alpha);
-        let expects = |choice, before: &State, words: &str| {
+        let expects = |choice, before: &ActiveFaults, words: &str| {
             let text = expectation(choice, before).unwrap();
             assert!(text.contains(words), "{text}");
         };

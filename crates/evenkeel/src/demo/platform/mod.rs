@@ -15,12 +15,12 @@ mod menu;
 mod play;
 mod site;
 
-use control::Control;
-use ends::Ends;
+use control::DemoControlSocket;
+use ends::DemoInput;
 use error::PlatformError;
 use part::voice::refuse;
 use play::Play;
-use site::{Base, PASSWORD, Site, USER, VIRTUAL};
+use site::{Base, DemoPlatform, PASSWORD, USER, VIRTUAL};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -43,7 +43,7 @@ fn run() -> Result<(), PlatformError> {
         lab::installed(program).map_err(|_| PlatformError::Missing { program, package })?;
     }
     // Before any thread is started, so that threads inherit the blocked signals.
-    let mut ends = Ends::new()?;
+    let mut ends = DemoInput::new()?;
     let ended = show(&mut ends);
     // The site was dropped within `show`, whatever happened.
     let _ = say("All processes, namespaces and files of the demo are removed.");
@@ -51,15 +51,15 @@ fn run() -> Result<(), PlatformError> {
 }
 
 /// Starts everything, and runs until the end.
-fn show(ends: &mut Ends) -> Result<(), PlatformError> {
+fn show(ends: &mut DemoInput) -> Result<(), PlatformError> {
     say("Network: two nodes, an arbiter, a client and servers in namespaces of this machine …")?;
     let mut base = Base::new()?;
-    let control = Control::listen(&base.control())?;
+    let control = DemoControlSocket::listen(&base.control())?;
     say("Cluster: alpha creates it, beta and the arbiter gamma join …")?;
     base.found(ends)?;
     say("Configuration: examples/platform.cfg is applied …")?;
     base.serve(ends)?;
-    let site = Site::new(base)?;
+    let site = DemoPlatform::new(base)?;
     introduce(&site)?;
     links(&site, ends)?;
     let mut play = Play::new(site, control);
@@ -71,7 +71,7 @@ fn show(ends: &mut Ends) -> Result<(), PlatformError> {
 }
 
 /// Prints what runs, and its addresses.
-fn introduce(site: &Site) -> Result<(), PlatformError> {
+fn introduce(site: &DemoPlatform) -> Result<(), PlatformError> {
     let [alpha, beta, service] = site.addresses();
     say(&format!(
         "\nRunning, as three members of one cluster:\n  \
@@ -86,7 +86,7 @@ fn introduce(site: &Site) -> Result<(), PlatformError> {
 }
 
 /// Prints a new sign-in link of each node that runs.
-fn links(site: &Site, ends: &Ends) -> Result<(), PlatformError> {
+fn links(site: &DemoPlatform, ends: &DemoInput) -> Result<(), PlatformError> {
     say(
         "\nSign-in links (each works once, within ten minutes; the browser warns about the self-made certificate):",
     )?;

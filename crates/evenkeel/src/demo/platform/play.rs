@@ -1,11 +1,11 @@
 //! Main loop of the platform demo. It executes menu commands, and prints spontaneous changes: the
 //! owner of the virtual address and failed requests.
 
-use super::control::Control;
-use super::ends::{Ends, Heard};
+use super::control::DemoControlSocket;
+use super::ends::{DemoInput, InputEvent};
 use super::error::PlatformError;
 use super::menu::{Choice, expectation, menu, ordered, things};
-use super::site::{Site, VIRTUAL};
+use super::site::{DemoPlatform, VIRTUAL};
 use super::{links, say};
 use crate::demo::load::Counted;
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ const FAILURES_EVERY: Duration = Duration::from_secs(1);
 
 /// The site, and the state that was printed last.
 pub struct Play {
-    site: Site,
-    control: Control,
+    site: DemoPlatform,
+    control: DemoControlSocket,
     owners: String,
     seen: Counted,
     printed: Instant,
@@ -28,7 +28,7 @@ pub struct Play {
 
 impl Play {
     /// Starts with the current state.
-    pub fn new(site: Site, control: Control) -> Play {
+    pub fn new(site: DemoPlatform, control: DemoControlSocket) -> Play {
         let now = Instant::now();
         Play {
             owners: owners(&site.owners()),
@@ -44,15 +44,15 @@ impl Play {
     ///
     /// # Errors
     /// Fails if a fault cannot be injected, or standard output is closed.
-    pub fn run(&mut self, ends: &mut Ends) -> Result<(), PlatformError> {
+    pub fn run(&mut self, ends: &mut DemoInput) -> Result<(), PlatformError> {
         say(&menu(self.site.state()))?;
         loop {
             self.serve_consoles(ends)?;
             match ends.wait(TICK)? {
-                Heard::End => return Ok(()),
-                Heard::Nothing => self.watch()?,
-                Heard::Line(line) if line.is_empty() => say(&menu(self.site.state()))?,
-                Heard::Line(line) => match Choice::parse(&line) {
+                InputEvent::End => return Ok(()),
+                InputEvent::Nothing => self.watch()?,
+                InputEvent::Line(line) if line.is_empty() => say(&menu(self.site.state()))?,
+                InputEvent::Line(line) => match Choice::parse(&line) {
                     Some(Choice::Quit) => return Ok(()),
                     Some(choice) => self.obey(choice, ends)?,
                     None => say(&format!(
@@ -64,7 +64,7 @@ impl Play {
     }
 
     /// Executes orders from the consoles, and sends them the current state.
-    fn serve_consoles(&mut self, ends: &Ends) -> Result<(), PlatformError> {
+    fn serve_consoles(&mut self, ends: &DemoInput) -> Result<(), PlatformError> {
         for order in self.control.orders() {
             if let Some(choice) = ordered(order, self.site.state()) {
                 say("\nOn a page of the console:")?;
@@ -75,7 +75,7 @@ impl Play {
         Ok(())
     }
 
-    fn obey(&mut self, choice: Choice, ends: &Ends) -> Result<(), PlatformError> {
+    fn obey(&mut self, choice: Choice, ends: &DemoInput) -> Result<(), PlatformError> {
         match choice {
             Choice::Show => return self.show(),
             Choice::SignIn => return links(&self.site, ends),

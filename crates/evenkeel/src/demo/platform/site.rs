@@ -4,16 +4,16 @@
 //! Two switches: clients and the virtual address use `lan`, the members communicate over `back`.
 //! The networks exist only in the namespaces.
 
-use super::ends::Ends;
+use super::ends::DemoInput;
 use super::error::PlatformError;
 use super::forward::Forwarder;
-use super::member::{Member, STEP_TIMEOUT, write_private};
-use super::menu::{Choice, State};
-use crate::demo::load::{Counted, Load, Pace, Seen};
+use super::member::{PlatformMember, STEP_TIMEOUT, write_private};
+use super::menu::{ActiveFaults, Choice};
+use crate::demo::load::{Counted, Load, LoadStatistics, Pace};
 use crate::demo::server::Sample;
 use crate::demo::stage::{NAMES, SERVERS};
 use crate::demonstration::NAME;
-use lab::{Fault, Host, Interface, Lab, Scratch, Switch};
+use lab::{InjectedFault, Interface, Lab, LabHost, ScratchDirectory, Switch};
 use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -46,11 +46,11 @@ const PACE: Pace = Pace {
 };
 
 /// The running platform. Dropped, all of it is gone.
-pub struct Site {
+pub struct DemoPlatform {
     // In this order: what works in the hosts goes before them.
     forwarders: [Forwarder; 3],
     _load: Load,
-    seen: Arc<Seen>,
+    seen: Arc<LoadStatistics>,
     failure: Arc<Mutex<String>>,
     faults: Faults,
     base: Base,
@@ -59,24 +59,24 @@ pub struct Site {
 /// Active faults.
 #[derive(Default)]
 struct Faults {
-    state: State,
-    link: Vec<Fault>,
-    cables: Vec<Fault>,
+    state: ActiveFaults,
+    link: Vec<InjectedFault>,
+    cables: Vec<InjectedFault>,
 }
 
 /// The hosts and what runs in them.
 pub struct Base {
     /// The members alpha, beta and gamma.
-    members: [Member; 3],
+    members: [PlatformMember; 3],
     servers: [Sample; SERVERS],
     /// Network interfaces of alpha.
     cables: [Interface; 2],
-    farm: Host,
-    client: Host,
+    farm: LabHost,
+    client: LabHost,
     back: Switch,
     _lan: Switch,
     _lab: Lab,
-    scratch: Scratch,
+    scratch: ScratchDirectory,
 }
 
 impl Base {
@@ -86,13 +86,13 @@ impl Base {
     /// The lab's, and the system's.
     pub fn new() -> Result<Base, PlatformError> {
         let lab = Lab::new("platform")?;
-        let scratch = Scratch::new()?;
+        let scratch = ScratchDirectory::new()?;
         let (lan, back) = (lab.switch("lan")?, lab.switch("back")?);
-        let member = |name: &str, number: u8| -> Result<Member, PlatformError> {
-            Member::new(lab.host(name)?, number, scratch.path())
+        let member = |name: &str, number: u8| -> Result<PlatformMember, PlatformError> {
+            PlatformMember::new(lab.host(name)?, number, scratch.path())
         };
         let (alpha, beta, gamma) = (member("alpha", 1)?, member("beta", 2)?, member("gamma", 3)?);
-        let attach = |switch: &Switch, host: &Host, network: u8, number: u8| {
+        let attach = |switch: &Switch, host: &LabHost, network: u8, number: u8| {
             let interface = switch.attach(host)?;
             interface.address(&format!("10.{network}.0.{number}/24"))?;
             Ok::<Interface, PlatformError>(interface)
@@ -127,7 +127,7 @@ impl Base {
     ///
     /// # Errors
     /// A step failed, or the demo was ended.
-    pub fn found(&mut self, ends: &Ends) -> Result<(), PlatformError> {
+    pub fn found(&mut self, ends: &DemoInput) -> Result<(), PlatformError> {
         let [alpha, beta, gamma] = &mut self.members;
         alpha.become_member(&["cluster", "init", "platform"])?;
         alpha.start()?;
@@ -152,7 +152,7 @@ impl Base {
     ///
     /// # Errors
     /// A step failed, or the demo was ended.
-    pub fn serve(&self, ends: &Ends) -> Result<(), PlatformError> {
+    pub fn serve(&self, ends: &DemoInput) -> Result<(), PlatformError> {
         let file = self.scratch.path().join("platform.cfg");
         let section = format!(
             "\n\n{NAME}\n    control unix@{}\n",
@@ -181,26 +181,33 @@ impl Base {
     fn owners(&self) -> Vec<&str> {
         let owners = self.members.iter();
         let owners = owners.filter(|member| member.host.has_address(VIRTUAL.into()));
-        owners.map(Member::name).collect()
+        owners.map(PlatformMember::name).collect()
     }
 }
 
-impl Site {
+impl DemoPlatform {
     /// Starts the client and the forwarders.
     ///
     /// # Errors
     /// Returns the system's error.
-    pub fn new(base: Base) -> Result<Site, PlatformError> {
+    pub fn new(base: Base) -> Result<DemoPlatform, PlatformError> {
         let failed = || PlatformError::system("forward a port of 127.0.0.1");
-        let forward = |first: u16, host: &Host, to: SocketAddr| {
+        let forward = |first: u16, host: &LabHost, to: SocketAddr| {
             let on = IpAddr::from(Ipv4Addr::LOCALHOST);
             Forwarder::start(on, first..first + PORTS_TRIED, host, to).map_err(failed())
         };
         let [alpha, beta, _] = &base.members;
-        let first = forward(FIRST_PORT, &alpha.host, Member::console())?;
-        let second = forward(first.address.port() + 1, &beta.host, Member::console())?;
+        let first = forward(FIRST_PORT, &alpha.host, PlatformMember::console())?;
+        let second = forward(
+            first.address.port() + 1,
+            &beta.host,
+            PlatformMember::console(),
+        )?;
         let third = forward(second.address.port() + 1, &base.client, service())?;
-        let (seen, failure) = (Arc::new(Seen::default()), Arc::new(Mutex::default()));
+        let (seen, failure) = (
+            Arc::new(LoadStatistics::default()),
+            Arc::new(Mutex::default()),
+        );
         let told = {
             let failure = Arc::clone(&failure);
             move |text| *failure.lock().unwrap_or_else(PoisonError::into_inner) = text
@@ -208,7 +215,7 @@ impl Site {
         let load = base
             .client
             .enter(|| Load::start(service(), PACE, &seen, told));
-        Ok(Site {
+        Ok(DemoPlatform {
             forwarders: [first, second, third],
             _load: load.map_err(PlatformError::system("start the client"))?,
             seen,
@@ -231,7 +238,7 @@ impl Site {
     }
 
     /// Returns the faults in force.
-    pub fn state(&self) -> &State {
+    pub fn state(&self) -> &ActiveFaults {
         &self.faults.state
     }
 
@@ -264,7 +271,7 @@ impl Site {
     /// Returns the leader as the first member knows it that is part of a majority.
     pub fn leader(&self) -> Option<String> {
         let running = self.base.members.iter().filter(|member| member.runs());
-        let mut statuses = running.filter_map(Member::status);
+        let mut statuses = running.filter_map(PlatformMember::status);
         statuses.find_map(|status| leader(&status))
     }
 
@@ -272,7 +279,7 @@ impl Site {
     ///
     /// # Errors
     /// No link in time, or the demo was ended.
-    pub fn link(&self, ends: &Ends, node: usize) -> Result<Option<String>, PlatformError> {
+    pub fn link(&self, ends: &DemoInput, node: usize) -> Result<Option<String>, PlatformError> {
         let (members, addresses) = (&self.base.members, self.addresses());
         let (Some(member), Some(address)) = (members.get(node), addresses.get(node)) else {
             return Ok(None);
@@ -353,8 +360,8 @@ impl Site {
 }
 
 /// Ends faults; all of them also when one fails.
-fn heal(faults: &mut Vec<Fault>) -> Result<(), PlatformError> {
-    let healed: Vec<_> = faults.drain(..).map(Fault::heal).collect();
+fn heal(faults: &mut Vec<InjectedFault>) -> Result<(), PlatformError> {
+    let healed: Vec<_> = faults.drain(..).map(InjectedFault::heal).collect();
     healed
         .into_iter()
         .collect::<Result<(), _>>()
@@ -367,7 +374,7 @@ fn service() -> SocketAddr {
 }
 
 /// Starts a server of the farm.
-fn sample(farm: &Host, index: u8) -> Result<Sample, PlatformError> {
+fn sample(farm: &LabHost, index: u8) -> Result<Sample, PlatformError> {
     let name = NAMES.get(usize::from(index)).copied().unwrap_or("more");
     let address = SocketAddr::from(([10, 60, 0, FIRST_SERVER + index], 80));
     let started = farm.enter(|| Sample::at(name, address));
@@ -375,7 +382,7 @@ fn sample(farm: &Host, index: u8) -> Result<Sample, PlatformError> {
 }
 
 /// Returns whether a member knows a leader and three voters.
-fn is_whole(member: &Member) -> bool {
+fn is_whole(member: &PlatformMember) -> bool {
     let Some(status) = member.status() else {
         return false;
     };
@@ -438,7 +445,7 @@ mod tests {
             assert!(text.contains(&format!("server {name} 10.60.0.{number}:80")));
         }
         assert!(text.contains(&format!("user {USER} password")));
-        assert!(text.contains(&format!("bind :{}", Member::console().port())));
+        assert!(text.contains(&format!("bind :{}", PlatformMember::console().port())));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Tests of versions that earlier programs accepted and newer checks refuse: each is served with a
 //! warning.
 
-use super::tests::{Scratch, version};
+use super::tests::{FileSetDirectory, version};
 use super::*;
 use language::render;
 
@@ -21,7 +21,7 @@ fn addresses_of(
 
 #[test]
 fn accepted_version_is_served_without_programs_that_are_unsafe_or_missing() {
-    let scratch = Scratch::new("programs");
+    let scratch = FileSetDirectory::new("programs");
     let program = scratch.write("p", "#!/bin/sh\n");
     let path = program.display();
     let mode = |mode| {
@@ -85,7 +85,12 @@ fn accepted_version_is_served_without_programs_that_are_unsafe_or_missing() {
             .collect();
         assert_eq!(words, ["/proc/self/exe"], "{code}");
         assert_eq!(config.scripts.len(), instance.tracked.scripts.len());
-        assert_eq!(fallback.lacks().len(), 1, "{code}: {:?}", fallback.lacks());
+        assert_eq!(
+            fallback.missing_items().len(),
+            1,
+            "{code}: {:?}",
+            fallback.missing_items()
+        );
     }
 }
 
@@ -144,9 +149,9 @@ fn accepted_version_gives_no_machine_the_address_of_a_node() {
     let text = "node alpha\n address 192.0.2.2\nboot lan\n interface lo\n network 192.0.2.0/24\n \
                 image rescue disk\n machine m mac 52:54:00:00:00:07 address 192.0.2.2 image rescue\n";
     let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
-    let (refused, told) = given::<boot::config::Boots>("boot", text, None);
+    let (refused, told) = given::<boot::config::BootConfig>("boot", text, None);
     assert!(refused.is_none() && told.contains("error[E1070]"), "{told}");
-    let (served, told) = given::<boot::config::Boots>("boot", text, Some(&fallback));
+    let (served, told) = given::<boot::config::BootConfig>("boot", text, Some(&fallback));
     let served = served.unwrap_or_else(|| panic!("{told}"));
     assert!(told.contains("warning[E1070]"), "{told}");
     let machine = served.lans["lan"]
@@ -179,10 +184,10 @@ fn accepted_version_serves_only_the_first_disk_of_a_storage() {
                 disk four file /srv/other ro aoe 0.2\n image a iscsi one\n image b aoe two\n \
                 machine m mac 52:54:00:00:00:07 address 192.0.2.7 image a\n \
                 machine n mac 52:54:00:00:00:08 address 192.0.2.8 image b\n";
-    let (refused, told) = given::<boot::config::Boots>("boot", text, None);
+    let (refused, told) = given::<boot::config::BootConfig>("boot", text, None);
     assert!(refused.is_none() && told.contains("error[E1085]"), "{told}");
     let fallback = Arc::new(Fallback::new(Default::default(), std::time::Duration::ZERO));
-    let (served, told) = given::<boot::config::Boots>("boot", text, Some(&fallback));
+    let (served, told) = given::<boot::config::BootConfig>("boot", text, Some(&fallback));
     let served = served.unwrap_or_else(|| panic!("{told}"));
     assert!(told.contains("warning[E1085]"), "{told}");
     let lan = &served.lans["lan"];

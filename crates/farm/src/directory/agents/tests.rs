@@ -2,16 +2,16 @@
 //! begin and end with and without the farm, reports are old, and both nodes lose all they knew.
 
 use super::super::tests::{farm, with_apps};
-use super::super::{Decision, Origin, Why};
+use super::super::{Decision, DirectoryId, Why};
 use super::*;
 use crate::collection::CollectionId;
 use crate::config::{Agent, Balance, Farm};
 use crate::directory::Health;
-use crate::user::User;
+use crate::user::FarmUser;
 use lab::{Random, setting};
 
-fn user(name: &str) -> User {
-    User::named(name).unwrap()
+fn user(name: &str) -> FarmUser {
+    FarmUser::named(name).unwrap()
 }
 
 fn with_agents(weights: &[u32]) -> Farm {
@@ -28,23 +28,23 @@ fn with_agents(weights: &[u32]) -> Farm {
     farm
 }
 
-fn directory(weights: &[u32]) -> Directory {
-    let mut directory = Directory::default();
+fn directory(weights: &[u32]) -> UserDirectory {
+    let mut directory = UserDirectory::default();
     directory.configure(&with_agents(weights));
     directory
 }
 
-fn report(text: &str) -> Report {
-    Report::read(text.as_bytes()).unwrap()
+fn report(text: &str) -> AgentReply {
+    AgentReply::read(text.as_bytes()).unwrap()
 }
 
 /// A report with all sessions of a host.
-fn naming(names: &[&str]) -> Report {
+fn naming(names: &[&str]) -> AgentReply {
     let all: Vec<_> = names.iter().map(|name| (*name, false, None)).collect();
     report(&crate::agent::report::write("up", &all, 0))
 }
 
-fn hears(directory: &mut Directory, host: &str, report: &Report, now_ms: u64) -> News {
+fn hears(directory: &mut UserDirectory, host: &str, report: &AgentReply, now_ms: u64) -> News {
     let times = Times {
         asked_ms: now_ms,
         now_ms,
@@ -52,7 +52,7 @@ fn hears(directory: &mut Directory, host: &str, report: &Report, now_ms: u64) ->
     directory.reported(host, report, times, |_| false)
 }
 
-fn decides(directory: &mut Directory, name: &str, now_ms: u64) -> Decision {
+fn decides(directory: &mut UserDirectory, name: &str, now_ms: u64) -> Decision {
     directory.decide(&user(name), now_ms).unwrap()
 }
 
@@ -79,7 +79,7 @@ fn a_user_comes_to_the_session_that_only_an_agent_knows() {
 
 #[test]
 fn sessions_that_only_agents_know_are_those_of_the_collections_of_their_hosts() {
-    let mut directory = Directory::default();
+    let mut directory = UserDirectory::default();
     directory.configure(&with_apps(
         with_agents(&[1, 1, 1]),
         &[&["ts1"], &["ts2", "ts3"]],
@@ -89,7 +89,7 @@ fn sessions_that_only_agents_know_are_those_of_the_collections_of_their_hosts() 
     hears(&mut directory, "ts1", &naming(&["anna"]), 0);
     let news = hears(&mut directory, "ts3", &naming(&["anna"]), 0);
     assert_eq!(news.known, [user("anna").id]);
-    let gets = |directory: &mut Directory, of: CollectionId, now_ms| {
+    let gets = |directory: &mut UserDirectory, of: CollectionId, now_ms| {
         directory.decide_in(&user("anna"), of, now_ms).unwrap().host
     };
     assert_eq!(gets(&mut directory, of(&["ts1"]), 1), "ts1");
@@ -105,7 +105,7 @@ fn sessions_that_only_agents_know_are_those_of_the_collections_of_their_hosts() 
 
 #[test]
 fn a_session_that_an_agent_names_stops_a_logon_to_another_host_of_the_collection() {
-    let mut directory = Directory::default();
+    let mut directory = UserDirectory::default();
     directory.configure(&with_apps(with_agents(&[1, 1]), &[&["ts2"]]));
     // Sent to ts1, for the desktop; her session is at ts2.
     assert_eq!(decides(&mut directory, "anna", 0).host, "ts1");
@@ -243,7 +243,7 @@ fn a_short_logon_by_another_name_than_that_of_the_agent_stays() {
         hears(&mut directory, "ts1", &naming(&[]), 5_000);
         assert_eq!(decides(&mut directory, "bert", 11_000).host, "ts1");
         directory.connected(user("bert").id, "ts1", 11_000);
-        let at_end = |directory: &mut Directory, now_ms| {
+        let at_end = |directory: &mut UserDirectory, now_ms| {
             if now_ms >= ended_ms {
                 directory.ended(user("bert").id, "ts1", ended_ms);
             }
@@ -328,7 +328,11 @@ fn words_of_an_agent_drain_its_host_and_change_its_weight_until_it_says_otherwis
     assert_eq!(decides(&mut directory, "anna", 100_000).host, "ts1");
     // Without an agent the host accepts users.
     directory.configure(&farm(Balance::Load, &[1, 1]));
-    assert!(directory.hosts().all(|(_, state)| state.takes()));
+    assert!(
+        directory
+            .hosts()
+            .all(|(_, state)| state.accepts_new_users())
+    );
 }
 
 #[test]
@@ -336,7 +340,7 @@ fn sessions_that_the_farm_did_not_bring_count() {
     for (balance, first) in [(Balance::Load, 4), (Balance::Leastconn, 2)] {
         let mut farm = with_agents(&[1, 1]);
         farm.balance = balance;
-        let mut directory = Directory::default();
+        let mut directory = UserDirectory::default();
         directory.configure(&farm);
         // One of them is of a user who has two, and one is not named.
         let text = "up\nsessions 4\nsession a active\nsession b active\nsession b disconnected\n";
@@ -373,12 +377,12 @@ const USERS: u64 = 12;
 const ROUND_MS: u64 = 5_000;
 
 /// A report that has been requested and has not arrived.
-struct Asked {
+struct PendingReport {
     node: usize,
     host: &'static str,
     asked_ms: u64,
     due_ms: u64,
-    report: Report,
+    report: AgentReply,
 }
 
 /// A session, and the node that carries its connection.
@@ -388,13 +392,13 @@ struct Session {
     by: Option<usize>,
 }
 
-struct World {
+struct AgentSimulation {
     now_ms: u64,
     random: Random,
-    nodes: [Directory; 2],
+    nodes: [UserDirectory; 2],
     is_cut: bool,
     sessions: BTreeMap<u64, Session>,
-    asked: Vec<Asked>,
+    asked: Vec<PendingReport>,
     /// Time until which reports may predate the start of the nodes or of sessions.
     settled_ms: u64,
 }
@@ -403,9 +407,9 @@ fn name(user: u64) -> String {
     format!("user{user}")
 }
 
-impl World {
-    fn new(seed: u64) -> World {
-        let mut world = World {
+impl AgentSimulation {
+    fn new(seed: u64) -> AgentSimulation {
+        let mut world = AgentSimulation {
             now_ms: 1_000,
             random: Random::new(seed),
             nodes: Default::default(),
@@ -421,7 +425,7 @@ impl World {
     /// Starts both nodes without state.
     fn begin(&mut self) {
         for at in 0..2 {
-            let mut directory = Directory::of(Origin(self.random.next()), true);
+            let mut directory = UserDirectory::of(DirectoryId(self.random.next()), true);
             directory.configure(&with_agents(&[1, 2, 1]));
             self.nodes[at] = directory;
             self.asked.clear();
@@ -484,7 +488,7 @@ impl World {
         let all: Vec<_> = { names.iter() }
             .map(|(name, is_active)| (name.as_str(), *is_active, None))
             .collect();
-        self.asked.push(Asked {
+        self.asked.push(PendingReport {
             node,
             host,
             asked_ms: self.now_ms,
@@ -498,7 +502,7 @@ impl World {
         let all = std::mem::take(&mut self.asked);
         let (due, later) = all.into_iter().partition(|one| one.due_ms <= now_ms);
         self.asked = later;
-        let due: Vec<Asked> = due;
+        let due: Vec<PendingReport> = due;
         for one in due {
             let asked_ms = one.asked_ms;
             let times = Times { asked_ms, now_ms };
@@ -590,7 +594,7 @@ impl World {
 
     fn is_known(&self, user: u64) -> bool {
         let id = self::user(&name(user)).id;
-        let knows = |node: &Directory| node.user(id).is_some();
+        let knows = |node: &UserDirectory| node.user(id).is_some();
         self.sessions.contains_key(&user) || self.nodes.iter().any(knows)
     }
 
@@ -621,7 +625,7 @@ impl World {
 }
 
 fn history(seed: u64) -> Result<(), String> {
-    let mut world = World::new(seed);
+    let mut world = AgentSimulation::new(seed);
     for step in 0..400 {
         let found = world.step();
         found.map_err(|found| format!("seed {seed}, step {step}: {found}"))?;

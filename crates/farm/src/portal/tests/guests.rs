@@ -3,14 +3,14 @@
 
 use super::*;
 use crate::config::Consoles;
-use crate::guests::{Asker, Source};
+use crate::guests::{Asker, GuestProvider};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use part::channel::Received;
-use part::report::{Grade, Offer, Opens, Report, Subject};
-use part::role::{Message, PartMessage};
-use part::work::Question;
+use part::report::{Grade, Opens, StatusReport, Subject, SubjectAction};
+use part::role::{PartMessage, SupervisorMessage};
+use part::work::PartRequest;
 use screen::kind;
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -19,7 +19,7 @@ use std::os::unix::net::UnixStream as StdStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-const SOURCE: Source = Source {
+const SOURCE: GuestProvider = GuestProvider {
     part: "guest",
     elsewhere: "elsewhere",
     outcome: |answer| match answer {
@@ -29,9 +29,9 @@ const SOURCE: Source = Source {
 };
 
 /// The part that runs the guests.
-struct Part {
+struct TestGuestPart {
     asker: RefCell<Asker>,
-    report: RefCell<Report>,
+    report: RefCell<StatusReport>,
     /// Reason why the part does not respond.
     silent: Cell<Option<&'static str>>,
     /// Reason why the part opens nothing.
@@ -40,7 +40,7 @@ struct Part {
     opened: RefCell<Vec<(PartMessage, OwnedFd)>>,
 }
 
-fn offer(word: &str, bytes: &[u8], opens: Opens) -> Offer {
+fn offer(word: &str, bytes: &[u8], opens: Opens) -> SubjectAction {
     let message = PartMessage {
         part: "guest".to_owned(),
         kind: 6,
@@ -48,20 +48,20 @@ fn offer(word: &str, bytes: &[u8], opens: Opens) -> Offer {
         bytes: bytes.to_vec(),
         by: String::new(),
     };
-    Offer::new(word, word, message).opens(opens)
+    SubjectAction::new(word, word, message).opens(opens)
 }
 
 /// The guests `mail` with a display and a terminal, `desk` with a display by SPICE, `erp` with a
 /// terminal, and `old` that does not run.
-fn report() -> Report {
-    let guest = |name: &str, word: &str, on: &str, offers: Vec<Offer>| Subject {
+fn report() -> StatusReport {
+    let guest = |name: &str, word: &str, on: &str, offers: Vec<SubjectAction>| Subject {
         offers,
         ..Subject::new("guest", name)
             .state(word, Grade::Good)
             .fact("on", on)
     };
     let terminal = |bytes| offer("terminal", bytes, Opens::Terminal);
-    Report {
+    StatusReport {
         part: "guest".to_owned(),
         subjects: vec![
             guest(
@@ -87,13 +87,13 @@ fn report() -> Report {
             ),
             guest("old", "stopped", "", Vec::new()),
         ],
-        ..Report::default()
+        ..StatusReport::default()
     }
 }
 
-impl Part {
-    fn of(bed: &Bed) -> Part {
-        Part {
+impl TestGuestPart {
+    fn of(bed: &PortalFixture) -> TestGuestPart {
+        TestGuestPart {
             asker: RefCell::new(Asker::new(SOURCE, Arc::clone(&bed.portal.guests))),
             report: RefCell::new(report()),
             silent: Cell::default(),
@@ -102,7 +102,7 @@ impl Part {
         }
     }
 
-    fn answer(&self, question: Question) -> Received {
+    fn answer(&self, question: PartRequest) -> Received {
         let received = |message, descriptors: Vec<Arc<OwnedFd>>| Received {
             message,
             ask: question.number,
@@ -113,7 +113,7 @@ impl Part {
         if let Some(words) = self.silent.get() {
             let words = words.to_owned();
             return received(
-                Message::Nobody {
+                SupervisorMessage::Nobody {
                     words,
                     missing: true,
                 },
@@ -121,19 +121,19 @@ impl Part {
             );
         }
         match question.message {
-            Message::TellReport { part } => {
+            SupervisorMessage::TellReport { part } => {
                 assert_eq!(part, "guest");
                 let (message, file) = self.report.borrow().clone().answer();
                 received(message, file)
             }
-            Message::Part(message) => {
+            SupervisorMessage::Part(message) => {
                 let mut descriptors = question.descriptors.into_iter();
                 let connection = descriptors.next().and_then(Arc::into_inner).unwrap();
                 let bytes = self.refuses.get().as_bytes().to_vec();
                 if bytes.is_empty() {
                     self.opened.borrow_mut().push((*message, connection));
                 }
-                received(Message::Answer { bytes }, Vec::new())
+                received(SupervisorMessage::Answer { bytes }, Vec::new())
             }
             other => panic!("{other:?}"),
         }
@@ -145,12 +145,12 @@ impl Part {
             loop {
                 let questions = {
                     let mut asker = self.asker.borrow_mut();
-                    asker.turn();
-                    asker.asks()
+                    asker.move_queued_requests();
+                    asker.take_outgoing_requests()
                 };
                 for question in questions {
                     let answer = self.answer(question);
-                    self.asker.borrow_mut().answered(&answer);
+                    self.asker.borrow_mut().handle_guest_response(&answer);
                 }
                 tokio::task::yield_now().await;
             }
@@ -176,10 +176,10 @@ fn consoles(guests: &[&str], groups: &[&str]) -> Consoles {
 }
 
 /// A portal in which `staff` opens these guests.
-fn bed(guests: &[&str]) -> (Bed, Part) {
-    let bed = Bed::new();
+fn bed(guests: &[&str]) -> (PortalFixture, TestGuestPart) {
+    let bed = PortalFixture::new();
     bed.change(&farm_with(vec![consoles(guests, &["staff"])]));
-    let part = Part::of(&bed);
+    let part = TestGuestPart::of(&bed);
     (bed, part)
 }
 
@@ -192,7 +192,7 @@ fn farm_with(lines: Vec<Consoles>) -> Farm {
 }
 
 /// Returns the response to a request while the part answers.
-fn get(bed: &Bed, part: &Part, path: &str, headers: &[(&str, &str)]) -> Got {
+fn get(bed: &PortalFixture, part: &TestGuestPart, path: &str, headers: &[(&str, &str)]) -> Got {
     let headers = headers.iter();
     let request = Request::get(path).header("host", "desktop.example.org");
     let request = headers.fold(request, |request, (name, value)| {
@@ -399,7 +399,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Browser<S> {
 
 const OWN: &str = "https://desktop.example.org";
 
-async fn sign_out(bed: &Bed, cookie: &str, csrf: &str) {
+async fn sign_out(bed: &PortalFixture, cookie: &str, csrf: &str) {
     let form = Request::post("/sign-out").header("host", "desktop.example.org");
     let form = form.header(ORIGIN, OWN).header(COOKIE, cookie);
     let form = form.body(Full::<Bytes>::from(format!("csrf={csrf}")));
@@ -450,7 +450,7 @@ fn a_user_opens_a_display_until_the_session_ends() {
             ("display of mail closed", by)
         ]
     );
-    let user = User::named("anna").unwrap();
+    let user = FarmUser::named("anna").unwrap();
     let steps = bed.portal.site.why(&user).unwrap().steps;
     let got: Vec<_> = steps.iter().map(|step| step.got.as_str()).collect();
     assert_eq!(

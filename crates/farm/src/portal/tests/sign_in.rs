@@ -11,7 +11,7 @@ fn of_directory(slapd: &lab::Slapd) -> List {
         security: Security::StartTls,
     };
     List {
-        directory: Some(Directory {
+        directory: Some(LdapDirectory {
             authorities: slapd.authority_pem().into(),
             ..directory(server)
         }),
@@ -19,8 +19,8 @@ fn of_directory(slapd: &lab::Slapd) -> List {
     }
 }
 
-fn directory(server: Server) -> Directory {
-    Directory {
+fn directory(server: Server) -> LdapDirectory {
+    LdapDirectory {
         servers: vec![server],
         authorities: Vec::new(),
         base: lab::Slapd::BASE.to_owned(),
@@ -36,7 +36,7 @@ fn directory(server: Server) -> Directory {
 
 #[test]
 fn a_second_factor_is_asked_for_and_its_code_counts_once() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let asked = bed.post("/sign-in", "", "user=tina&password=quince");
     assert_eq!((asked.status, asked.cookies()), (200, String::new()));
     let half = asked.field("half");
@@ -68,7 +68,7 @@ fn users_of_a_directory_sign_in_and_see_what_is_for_their_groups() {
         person("tina", staff),
     ];
     let slapd = lab::Slapd::start(&people.concat()).unwrap();
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let mut farm = farm();
     farm.users = of_directory(&slapd);
     bed.change(&farm);
@@ -112,7 +112,7 @@ fn users_of_a_directory_sign_in_and_see_what_is_for_their_groups() {
 
 #[test]
 fn guessing_is_limited_for_pages_and_the_feed_together() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     for turn in 0..5 {
         let status = match turn % 2 {
             0 => bed.post("/sign-in", "", "user=anna&password=pear").status,
@@ -129,11 +129,11 @@ fn guessing_is_limited_for_pages_and_the_feed_together() {
 
 #[test]
 fn why_says_how_somebody_signed_in_and_why_not() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let steps = |name: &str| {
-        let asked = bed.portal.site.why(&User::named(name).unwrap());
+        let asked = bed.portal.site.why(&FarmUser::named(name).unwrap());
         let steps = asked.map(|asked| asked.steps).unwrap_or_default();
-        let words = |one: &crate::history::Step| {
+        let words = |one: &crate::history::HistoryStep| {
             format!("{} {}: {}: {}", one.from, one.asked, one.got, one.why)
         };
         steps.iter().map(words).collect::<Vec<_>>()
@@ -163,7 +163,7 @@ fn why_says_how_somebody_signed_in_and_why_not() {
 
 #[test]
 fn the_report_names_the_server_of_the_directory_that_does_not_answer() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let mut farm = farm();
     let dead = Server {
         name: "dc1.example.org".to_owned(),
@@ -195,7 +195,7 @@ fn the_report_names_the_server_of_the_directory_that_does_not_answer() {
 
 #[test]
 fn an_empty_password_is_never_right() {
-    let bed = Bed::new();
+    let bed = PortalFixture::new();
     let mut farm = farm();
     farm.users.users[1].account.password = Password::Clear(Vec::new());
     bed.change(&farm);

@@ -1,7 +1,7 @@
 //! A proxy in front of the gateway: the PROXY protocol and `X-Forwarded-For`, which count from trusted addresses only.
 
 use super::*;
-use access::network::Network;
+use access::network::IpPrefix;
 use protocol::proxy_protocol::{Checksum, Header};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
@@ -33,7 +33,7 @@ fn passed_on(to: SocketAddr, client: &str) -> Client {
 fn trusting(hosts: &[SocketAddr], accepts_proxy: bool) -> (Farm, SocketAddr) {
     let (mut farm, _, web) = site(hosts);
     farm.web[0].accepts_proxy = accepts_proxy;
-    let proxy: Network = "127.0.0.2".parse().expect("a network");
+    let proxy: IpPrefix = "127.0.0.2".parse().expect("a network");
     farm.proxies = vec![proxy].into();
     (farm, web)
 }

@@ -9,7 +9,7 @@ fn a_user_has_a_bound_of_tunnels() {
     let role = role(&farm, None);
     let mut held = Vec::new();
     let denied = loop {
-        let mut socket = Socket::new(web, &basic("anna", "secret"));
+        let mut socket = WebSocketTunnel::new(web, &basic("anna", "secret"));
         let answer = socket.opens(0, None);
         if answer[10..14] != [0; 4] {
             break answer;
@@ -27,7 +27,7 @@ fn a_tunnel_without_input_ends() {
     let (mut farm, _, web) = site(&[host.address]);
     farm.gateway.as_mut().expect("a gateway").idle_ms = Some(100);
     let role = role(&farm, None);
-    let mut socket = Socket::new(web, &basic("anna", "secret"));
+    let mut socket = WebSocketTunnel::new(web, &basic("anna", "secret"));
     socket.opens(0, None);
     assert_eq!(socket.reaches("ts1", host.address.port()), 0);
     let last = socket.receive().expect("the end");
@@ -40,12 +40,12 @@ fn an_operator_ends_the_tunnels_of_a_user_to_hosts() {
     let host = peer(b'1');
     let (farm, _, web) = site(&[host.address]);
     let mut role = role(&farm, None);
-    let mut socket = Socket::new(web, &basic("EXAMPLE\\Anna", "secret"));
+    let mut socket = WebSocketTunnel::new(web, &basic("EXAMPLE\\Anna", "secret"));
     socket.opens(0, None);
     assert_eq!(socket.reaches("ts1", host.address.port()), 0);
-    let mut disconnect = |user: &str, host: &str| -> Answer {
+    let mut disconnect = |user: &str, host: &str| -> OrderResponse {
         let (user, host) = (user.to_owned(), host.to_owned());
-        codec::decode(&role.order(&Message::Disconnect { user, host })).expect("an answer")
+        codec::decode(&role.order(&OperatorMessage::Disconnect { user, host })).expect("an answer")
     };
     assert!(!disconnect("bert", "").good);
     assert!(!disconnect("anna", "office/ts9").good);
@@ -67,7 +67,7 @@ fn a_reload_ends_the_tunnels_of_users_who_are_gone_or_have_another_password() {
     farm.users.users.push(user("cleo", "hidden"));
     let mut role = role(&farm, None);
     let [mut bert, anna, cleo] = ["bert", "anna", "cleo"].map(|name| {
-        let mut socket = Socket::new(web, COOKIE_SCHEME);
+        let mut socket = WebSocketTunnel::new(web, COOKIE_SCHEME);
         socket.opens(2, Some(&cookie(&farm, name)));
         // To a host, and to the farm itself.
         let (to, port) = match name {

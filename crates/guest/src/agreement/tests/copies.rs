@@ -1,6 +1,6 @@
 //! Copies of volumes that are gone on one node, while the other node serves them.
 
-use super::{Defect, GUESTS, GuestRecord, NODES, World};
+use super::{AgreementDefect, AgreementSimulation, GUESTS, GuestRecord, NODES};
 use std::collections::BTreeSet;
 
 /// The volumes of a node, each with the name of its guest.
@@ -11,10 +11,10 @@ pub(super) struct Copies {
     were_gone: BTreeSet<&'static str>,
 }
 
-impl World {
+impl AgreementSimulation {
     /// The seeds of other defects are of histories in which none goes.
     pub(super) fn copies_go(&self) -> bool {
-        matches!(self.defect, None | Some(Defect::RemembersCopies))
+        matches!(self.defect, None | Some(AgreementDefect::RemembersCopies))
     }
 
     /// Removes a copy, one at a time. No random number is drawn, so the histories without missing

@@ -3,14 +3,14 @@
 //! The model: what a QEMU has opened is over when it has quit, or when its node has lost its power;
 //! a QEMU that was killed may have left writes on their way. Nobody else may open it before.
 
-use super::super::external::Opened;
-use super::{GUESTS, Guests, NODES, World};
+use super::super::external::DiskUser;
+use super::{AgreementSimulation, GUESTS, Guests, NODES};
 use crate::agreement::{Fenced, GuestRecord, NodeRecord, lease_of, lease_of_node};
-use crate::config::{Bus, Disk, Node};
+use crate::config::{Bus, Disk, NodeSettings};
 use crate::fence::watchdog::TIMEOUT_S;
 use configuration::{External, Storage};
 use lab::Random;
-use part::power::control::Control;
+use part::power::control::PowerControl;
 use std::collections::BTreeSet;
 
 /// Reason of an orderly end of QEMU.
@@ -59,9 +59,10 @@ pub(super) fn add(mut guests: Guests, random: &mut Random) -> Guests {
         }
     }
     for name in NODES {
-        let mut node = Node::default();
+        let mut node = NodeSettings::default();
         if random.percent(50) {
-            node.fences.push(Control::Exec(vec!["/bin/off".to_owned()]));
+            node.fences
+                .push(PowerControl::Exec(vec!["/bin/off".to_owned()]));
         }
         if random.percent(50) {
             node.watchdog = Some("/dev/watchdog".into());
@@ -71,7 +72,7 @@ pub(super) fn add(mut guests: Guests, random: &mut Random) -> Guests {
     guests
 }
 
-impl World {
+impl AgreementSimulation {
     fn is_external(&self, name: &str) -> bool {
         self.guests
             .guests
@@ -145,8 +146,8 @@ impl World {
                 let machine = seat.machines.get(*name);
                 machine.is_some_and(|one| one.life.is_there())
             });
-            let is_needed = is_there || seat.agreement.answers(&self.guests);
-            let unfed = seat.agreement.unfed(&self.guests, now_ns);
+            let is_needed = is_there || seat.agreement.has_open_disks(&self.guests);
+            let unfed = seat.agreement.unprotected_guest(&self.guests, now_ns);
             seat.storage.fed = match (is_needed, unfed) {
                 (false, _) => None,
                 (true, Some(_)) => Some(seat.storage.fed.unwrap_or(self.now)),
@@ -167,7 +168,7 @@ impl World {
     pub(super) fn is_stranded(&self, name: &str, takers: &[usize]) -> bool {
         let record = self.leases.get(&lease_of(name));
         let record = record.and_then(|lease| GuestRecord::decode(&lease.record));
-        let Some(opened) = record.as_ref().and_then(Opened::of) else {
+        let Some(opened) = record.as_ref().and_then(DiskUser::of) else {
             return false;
         };
         let at = NODES

@@ -1,8 +1,8 @@
 //! The power of nodes.
 
-use super::{Machine, NODES, World};
+use super::{AgreementSimulation, NODES, SimulatedGuest};
 
-impl World {
+impl AgreementSimulation {
     pub(super) fn power_off(&mut self, at: usize) {
         self.note(format!("{} loses its power", NODES[at]));
         let seat = &mut self.seats[at];
@@ -12,9 +12,9 @@ impl World {
         seat.known.clear();
         seat.wants.clear();
         for machine in seat.machines.values_mut() {
-            *machine = Machine {
+            *machine = SimulatedGuest {
                 failures: machine.failures,
-                ..Machine::default()
+                ..SimulatedGuest::default()
             };
         }
     }

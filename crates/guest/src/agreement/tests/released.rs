@@ -1,8 +1,8 @@
 //! A lease that a node has given up for another one is left to it.
 
 use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
-use super::{Agreement, Guests, Local, NODES, Random, agreement, guests};
-use crate::life::Wish;
+use super::{Agreement, Guests, LocalState, NODES, Random, agreement, guests};
+use crate::life::DesiredState;
 use part::role::KnownLease;
 use std::collections::BTreeMap;
 
@@ -40,10 +40,10 @@ fn learn(alpha: &mut Agreement, epoch: u64, is_held: bool, holder: &str) {
         ..GuestRecord::default()
     };
     let guest = known(&lease_of("mail"), epoch, holder, is_held, record.encode());
-    alpha.learn(vec![of_node("alpha"), of_node("beta"), guest]);
+    alpha.apply_leases(vec![of_node("alpha"), of_node("beta"), guest]);
 }
 
-fn rank(alpha: &mut Agreement, guests: &Guests, local: &Local) -> u32 {
+fn rank(alpha: &mut Agreement, guests: &Guests, local: &LocalState) -> u32 {
     let locals = BTreeMap::from([("mail".to_owned(), local.clone())]);
     let (_, told) = alpha.decide(guests, &locals, NOW_NS);
     let name = lease_of("mail");
@@ -57,15 +57,15 @@ fn what_is_left_of_a_guest_that_has_moved_asks_for_nothing() {
     NODES[0].clone_into(&mut guests.me);
     guests.guests.retain(|name, _| name == "mail");
     let mut alpha = agreement(0, 1, None);
-    let runs = Local {
+    let runs = LocalState {
         is_there: true,
         may_run: true,
         epoch: Some(7),
         is_up: true,
         has_volumes: true,
-        ..Local::default()
+        ..LocalState::default()
     };
-    let has_moved = Local {
+    let has_moved = LocalState {
         has_moved: true,
         may_run: false,
         is_up: false,
@@ -78,7 +78,11 @@ fn what_is_left_of_a_guest_that_has_moved_asks_for_nothing() {
     for holder in ["alpha", "", "beta"] {
         learn(&mut alpha, 7, false, holder);
         assert_eq!(rank(&mut alpha, &guests, &has_moved), 0, "{holder}");
-        assert_eq!(rank(&mut alpha, &guests, &Local::default()), 0, "{holder}");
+        assert_eq!(
+            rank(&mut alpha, &guests, &LocalState::default()),
+            0,
+            "{holder}"
+        );
     }
     // One that did not move keeps what it has.
     learn(&mut alpha, 7, false, "alpha");
@@ -90,19 +94,19 @@ fn a_guest_goes_on_as_long_as_the_role_before_held_its_lease() {
     let mut guests = guests(&mut Random::new(1));
     NODES[0].clone_into(&mut guests.me);
     guests.guests.retain(|name, _| name == "mail");
-    let runs = Local {
+    let runs = LocalState {
         is_there: true,
         may_run: true,
         epoch: Some(7),
         has_volumes: true,
-        ..Local::default()
+        ..LocalState::default()
     };
     let mut before = agreement(0, 1, None);
     learn(&mut before, 7, true, "alpha");
     assert_eq!(rank(&mut before, &guests, &runs), OWN);
     let held = before.holds(NOW_NS);
     assert_eq!(held, BTreeMap::from([("mail".to_owned(), NOW_NS + 1)]));
-    let wish = |alpha: &mut Agreement, local: &Local, now_ns| {
+    let wish = |alpha: &mut Agreement, local: &LocalState, now_ns| {
         let locals = BTreeMap::from([("mail".to_owned(), local.clone())]);
         let (decided, _) = alpha.decide(&guests, &locals, now_ns);
         decided["mail"].wish
@@ -110,30 +114,37 @@ fn a_guest_goes_on_as_long_as_the_role_before_held_its_lease() {
     let begin = || agreement(0, 1, None).after(held.clone());
     let mut alpha = begin();
     // Nothing is known yet; then that the control role has restarted as well.
-    assert_eq!(wish(&mut alpha, &runs, NOW_NS), Wish::Hold);
+    assert_eq!(wish(&mut alpha, &runs, NOW_NS), DesiredState::Hold);
     for holder in ["alpha", ""] {
         learn(&mut alpha, 7, false, holder);
-        assert_eq!(wish(&mut alpha, &runs, NOW_NS), Wish::Hold, "{holder}");
+        assert_eq!(
+            wish(&mut alpha, &runs, NOW_NS),
+            DesiredState::Hold,
+            "{holder}"
+        );
         assert_eq!(alpha.deadline_ms(NOW_NS), Some(NOW_NS / 1_000_000 + 1));
-        assert_eq!(wish(&mut alpha, &runs, NOW_NS + 1), Wish::Freeze);
+        assert_eq!(wish(&mut alpha, &runs, NOW_NS + 1), DesiredState::Freeze);
     }
     // Nothing starts by it, what has moved does not go on, and another node's word ends it.
-    assert_eq!(wish(&mut alpha, &Local::default(), NOW_NS), Wish::Hold);
+    assert_eq!(
+        wish(&mut alpha, &LocalState::default(), NOW_NS),
+        DesiredState::Hold
+    );
     let (decided, _) = begin().decide(&guests, &BTreeMap::new(), NOW_NS);
     assert_eq!(
         (decided["mail"].epoch, decided["mail"].uses_volumes),
         (None, false)
     );
-    let has_moved = Local {
+    let has_moved = LocalState {
         has_moved: true,
         ..runs.clone()
     };
-    assert_eq!(wish(&mut alpha, &has_moved, NOW_NS), Wish::Freeze);
+    assert_eq!(wish(&mut alpha, &has_moved, NOW_NS), DesiredState::Freeze);
     learn(&mut alpha, 8, false, "beta");
-    assert_eq!(wish(&mut alpha, &runs, NOW_NS), Wish::Kill);
+    assert_eq!(wish(&mut alpha, &runs, NOW_NS), DesiredState::Kill);
     // Without the promise it stands still, as ever.
     assert_eq!(
         wish(&mut agreement(0, 1, None), &runs, NOW_NS),
-        Wish::Freeze
+        DesiredState::Freeze
     );
 }

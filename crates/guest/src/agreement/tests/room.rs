@@ -1,37 +1,39 @@
 //! Room that another guest still has, guests between two nodes, and failures that are forgiven.
 
-use super::super::nowhere::{Nowhere, START_MS};
+use super::super::nowhere::{IdleGuests, START_MS};
 use super::super::{GuestRecord, NodeRecord, OWN, lease_of, lease_of_node};
-use super::{Agreement, Defect, Guests, Local, NODES, Order, Random, agreement, guests};
-use crate::life::{WELL_AFTER_MS, Wish};
+use super::{
+    Agreement, AgreementDefect, Guests, LocalState, NODES, OperatorOrder, Random, agreement, guests,
+};
+use crate::life::{DesiredState, WELL_AFTER_MS};
 use part::role::KnownLease;
 use std::collections::BTreeMap;
 
 const NOW_NS: u64 = 1_000_000_000_000;
 
 /// State of a node: its agreement and its guests.
-struct Node {
+struct TestNode {
     me: &'static str,
     agreement: Agreement,
     guests: Guests,
     leases: BTreeMap<String, KnownLease>,
-    locals: BTreeMap<String, Local>,
+    locals: BTreeMap<String, LocalState>,
     now_ns: u64,
 }
 
-impl Node {
+impl TestNode {
     /// A node with mail, which comes first, and web: each node has room for one of them.
-    fn new(at: usize, defect: Option<Defect>) -> Node {
+    fn new(at: usize, defect: Option<AgreementDefect>) -> TestNode {
         let mut guests = guests(&mut Random::new(1));
         NODES[at].clone_into(&mut guests.me);
         guests.guests.remove("shop");
         for (name, guest) in &mut guests.guests {
-            guest.order = crate::config::Order::default();
+            guest.order = crate::config::PlacementRules::default();
             guest.prefer = NODES.map(str::to_owned).to_vec();
             guest.memory_bytes = 6;
             guest.order.priority = if name == "mail" { 10 } else { 0 };
         }
-        let mut node = Node {
+        let mut node = TestNode {
             me: NODES[at],
             agreement: agreement(at, 1, defect),
             guests,
@@ -75,22 +77,22 @@ impl Node {
 
     /// A guest runs here in an epoch.
     fn runs(&mut self, name: &str, epoch: u64) {
-        let local = Local {
+        let local = LocalState {
             is_there: true,
             may_run: true,
             is_up: true,
             has_volumes: true,
             epoch: Some(epoch),
-            ..Local::default()
+            ..LocalState::default()
         };
         self.locals.insert(name.to_owned(), local);
         self.guest(name, epoch, self.me, &GuestRecord::default());
     }
 
     /// Returns the decision about a guest: desired state, reason, and rank of its lease.
-    fn decide(&mut self, name: &str) -> (Wish, String, u32) {
+    fn decide(&mut self, name: &str) -> (DesiredState, String, u32) {
         self.agreement
-            .learn(self.leases.values().cloned().collect());
+            .apply_leases(self.leases.values().cloned().collect());
         let (decided, told) = self
             .agreement
             .decide(&self.guests, &self.locals, self.now_ns);
@@ -126,8 +128,8 @@ fn failed(node: &str) -> GuestRecord {
 #[test]
 fn a_guest_between_two_nodes_is_taken_by_the_one_it_left_for() {
     for is_apart in [false, true] {
-        for defect in [None, Some(Defect::TurnsBack)] {
-            let [mut alpha, mut beta] = [0, 1].map(|at| Node::new(at, defect));
+        for defect in [None, Some(AgreementDefect::TurnsBack)] {
+            let [mut alpha, mut beta] = [0, 1].map(|at| TestNode::new(at, defect));
             for node in [&mut alpha, &mut beta] {
                 if is_apart {
                     let mail = node.guests.guests.get_mut("mail").unwrap();
@@ -138,9 +140,9 @@ fn a_guest_between_two_nodes_is_taken_by_the_one_it_left_for() {
                 node.guest("mail", 7, "", &to("beta"));
             }
             beta.runs("web", 3);
-            let comes = Local {
+            let comes = LocalState {
                 is_there: true,
-                ..Local::default()
+                ..LocalState::default()
             };
             beta.locals.insert("mail".to_owned(), comes);
             let ranks = [&mut alpha, &mut beta].map(|node| node.decide("mail").2);
@@ -155,7 +157,7 @@ fn a_guest_between_two_nodes_is_taken_by_the_one_it_left_for() {
 #[test]
 fn a_guest_starts_when_the_one_that_gives_way_to_it_has_left() {
     for is_apart in [false, true] {
-        let mut beta = Node::new(1, None);
+        let mut beta = TestNode::new(1, None);
         if is_apart {
             let web = beta.guests.guests.get_mut("web").unwrap();
             web.order.apart.insert("mail".to_owned());
@@ -164,36 +166,43 @@ fn a_guest_starts_when_the_one_that_gives_way_to_it_has_left() {
         beta.present(&["beta"]);
         beta.runs("web", 3);
         beta.guest("mail", 7, "beta", &GuestRecord::default());
-        let local = Local {
+        let local = LocalState {
             has_volumes: true,
-            ..Local::default()
+            ..LocalState::default()
         };
         beta.locals.insert("mail".to_owned(), local);
-        beta.agreement = agreement(1, 1, Some(Defect::PromisesTwice));
-        assert_eq!(beta.decide("mail").0, Wish::Run, "the defect is found");
+        beta.agreement = agreement(1, 1, Some(AgreementDefect::PromisesTwice));
+        assert_eq!(
+            beta.decide("mail").0,
+            DesiredState::Run,
+            "the defect is found"
+        );
         beta.agreement = agreement(1, 1, None);
         let (wish, why, _) = beta.decide("mail");
-        assert_eq!(wish, Wish::Hold);
+        assert_eq!(wish, DesiredState::Hold);
         let words = match is_apart {
             true => "web is still on beta, and it has to be apart from it (`apart`)",
             false => "beta lacks 2 of memory until web has left",
         };
         assert_eq!(why, words);
-        assert!(matches!(beta.decide("web").0, Wish::ShutDown { .. }));
+        assert!(matches!(
+            beta.decide("web").0,
+            DesiredState::ShutDown { .. }
+        ));
         let lack = beta.agreement.has_room_now(&beta.guests, "mail", [].iter());
         assert!(lack.unwrap_err().passes);
         beta.locals.remove("web");
-        assert_eq!(beta.decide("mail"), (Wish::Run, String::new(), OWN));
+        assert_eq!(beta.decide("mail"), (DesiredState::Run, String::new(), OWN));
     }
 }
 
 #[test]
 fn an_operator_moves_a_guest_only_where_nobody_has_to_give_way() {
-    let mut alpha = Node::new(0, None);
+    let mut alpha = TestNode::new(0, None);
     alpha.runs("mail", 7);
     alpha.guest("web", 3, "beta", &GuestRecord::default());
     alpha.decide("mail");
-    let suits = |alpha: &Node| alpha.agreement.suits(&alpha.guests, "mail", "beta", NOW_NS);
+    let suits = |alpha: &TestNode| alpha.agreement.suits(&alpha.guests, "mail", "beta", NOW_NS);
     assert_eq!(
         suits(&alpha).unwrap_err(),
         "beta lacks 2 of memory for guest 'mail', beside the guests that run there: move or stop one of them first"
@@ -208,21 +217,21 @@ fn an_operator_moves_a_guest_only_where_nobody_has_to_give_way() {
     );
 }
 
-fn web_apart(node: &mut Node) {
+fn web_apart(node: &mut TestNode) {
     let web = node.guests.guests.get_mut("web").unwrap();
     web.order.apart.insert("mail".to_owned());
 }
 
 #[test]
 fn a_guest_that_is_to_run_and_is_on_no_node_that_responds_is_noticed_after_a_start() {
-    let mut nowhere = Nowhere::default();
-    let mut look = |node: &mut Node, later_ms: u64| {
+    let mut nowhere = IdleGuests::default();
+    let mut look = |node: &mut TestNode, later_ms: u64| {
         node.now_ns += later_ms * 1_000_000;
         node.decide("mail");
-        nowhere.see(&node.agreement, &node.guests, &node.locals, node.now_ns);
+        nowhere.update_idle_guests(&node.agreement, &node.guests, &node.locals, node.now_ns);
         nowhere.has("mail", node.now_ns / 1_000_000)
     };
-    let mut alpha = Node::new(0, None);
+    let mut alpha = TestNode::new(0, None);
     alpha.guests.guests.remove("web");
     // The other node runs it.
     alpha.guest("mail", 6, "beta", &GuestRecord::default());
@@ -253,20 +262,20 @@ fn a_guest_that_is_to_run_and_is_on_no_node_that_responds_is_noticed_after_a_sta
 
 #[test]
 fn the_holder_of_a_guest_says_without_a_majority_that_changes_are_frozen() {
-    let mut beta = Node::new(1, None);
+    let mut beta = TestNode::new(1, None);
     beta.runs("mail", 7);
     beta.decide("mail");
-    let refused = |node: &mut Node, order| {
+    let refused = |node: &mut TestNode, order| {
         let done = { &mut node.agreement }.order(&node.guests, "mail", order, NOW_NS);
         done.unwrap_err()
     };
-    let away = Order::Move("alpha".to_owned());
+    let away = OperatorOrder::Move("alpha".to_owned());
     // All leases have ended: the cluster last knew it to be here.
     for lease in beta.leases.values_mut() {
         lease.until_ns = 0;
     }
     beta.decide("mail");
-    for order in [away.clone(), Order::Stop] {
+    for order in [away.clone(), OperatorOrder::Stop] {
         let words = refused(&mut beta, order);
         assert!(words.contains("changes are frozen: no majority"), "{words}");
     }
@@ -286,13 +295,13 @@ fn the_holder_of_a_guest_says_without_a_majority_that_changes_are_frozen() {
 
 #[test]
 fn a_node_at_which_a_guest_failed_tries_again_when_the_other_one_is_gone() {
-    let mut alpha = Node::new(0, None);
+    let mut alpha = TestNode::new(0, None);
     alpha.guests.guests.remove("web");
-    let local = Local {
+    let local = LocalState {
         epoch: Some(5),
         has_volumes: true,
         failed: Some("it crashed".to_owned()),
-        ..Local::default()
+        ..LocalState::default()
     };
     alpha.locals.insert("mail".to_owned(), local);
     alpha.guest("mail", 6, "beta", &failed("alpha"));
@@ -300,11 +309,11 @@ fn a_node_at_which_a_guest_failed_tries_again_when_the_other_one_is_gone() {
     alpha.present(&["alpha"]);
     assert_eq!(alpha.decide("mail").2, OWN);
     // An operator may say so, too.
-    let start = { alpha.agreement }.order(&alpha.guests, "mail", Order::Start, NOW_NS);
+    let start = { alpha.agreement }.order(&alpha.guests, "mail", OperatorOrder::Start, NOW_NS);
     assert_eq!(start, Ok(()));
     alpha.agreement = agreement(0, 1, None);
     alpha.guest("mail", 7, "alpha", &failed("alpha"));
-    assert_eq!(alpha.decide("mail").0, Wish::Run);
+    assert_eq!(alpha.decide("mail").0, DesiredState::Run);
     assert_eq!(alpha.record("mail"), GuestRecord::default());
     // It failed here last: nothing has changed since.
     alpha.locals.get_mut("mail").unwrap().epoch = Some(7);
@@ -314,7 +323,7 @@ fn a_node_at_which_a_guest_failed_tries_again_when_the_other_one_is_gone() {
 
 #[test]
 fn a_guest_that_is_well_for_long_may_go_again_where_it_failed() {
-    let mut beta = Node::new(1, None);
+    let mut beta = TestNode::new(1, None);
     beta.guests.guests.remove("web");
     beta.runs("mail", 7);
     beta.guest("mail", 7, "beta", &failed("alpha"));

@@ -1,9 +1,9 @@
 //! Expected nodes of guests, according to the records of the cluster.
 
-use super::super::{GuestRecord, NodeRecord, Order, lease_of, lease_of_node};
-use super::{GUESTS, NODES, SETTLE_ROUNDS, World};
+use super::super::{GuestRecord, NodeRecord, OperatorOrder, lease_of, lease_of_node};
+use super::{AgreementSimulation, GUESTS, NODES, SETTLE_ROUNDS};
 
-impl World {
+impl AgreementSimulation {
     fn is_drained(&self, at: usize) -> bool {
         let lease = self.leases.get(&lease_of_node(NODES[at]));
         let record = lease.and_then(|lease| NodeRecord::decode(&lease.record));
@@ -80,7 +80,7 @@ impl World {
         if returns || !self.takes(1 - at, &name) || self.seats[1 - at].broken.contains(&name) {
             return Ok(());
         }
-        self.give(at, &name, Order::Move(NODES[1 - at].to_owned()));
+        self.give(at, &name, OperatorOrder::Move(NODES[1 - at].to_owned()));
         for _ in 0..SETTLE_ROUNDS {
             self.round()?;
         }
@@ -100,11 +100,11 @@ impl World {
         if self.seats.iter().any(|seat| seat.broken.contains(&name)) {
             return Ok(());
         }
-        self.give(at, &name, Order::Stop);
+        self.give(at, &name, OperatorOrder::Stop);
         for _ in 0..self.random.below(10) {
             self.round()?;
         }
-        self.give(at, &name, Order::Start);
+        self.give(at, &name, OperatorOrder::Start);
         let mut all = self.guests.clone();
         NODES[at].clone_into(&mut all.me);
         let now_ns = self.now * 1_000_000;

@@ -1,7 +1,7 @@
 //! Interprets the assignments of a Xen configuration: xl.cfg(5), xl-disk-configuration(5),
 //! xl-network-configuration(5), and the forms of `xm` of 2009.
 
-use super::File;
+use super::XenConfiguration;
 use crate::config::Model;
 use language::render::visible;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ const DEVICES_MAX: usize = 64;
 
 /// Guest of Xen.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Domain {
+pub struct XenDomain {
     /// Name of the guest.
     pub name: String,
     /// Memory in MiB.
@@ -142,20 +142,20 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Interprets the assignments. `fallback`: name of the guest if the file has none.
-pub fn read(file: &File, fallback: &str) -> Domain {
-    let text = |name: &str| file.values.get(name).map(super::Value::text);
+pub fn read(file: &XenConfiguration, fallback: &str) -> XenDomain {
+    let text = |name: &str| file.values.get(name).map(super::XenValue::text);
     let positive = |name: &str| {
-        let number = file.values.get(name).and_then(super::Value::number);
+        let number = file.values.get(name).and_then(super::XenValue::number);
         number.and_then(|value| u64::try_from(value).ok())
     };
     let memory = positive("memory").filter(|mib| (16..1 << 24).contains(mib));
     let cpus = positive("vcpus").and_then(|cpus| u32::try_from(cpus).ok());
     let boot = boot(file);
-    let mut domain = Domain {
+    let mut domain = XenDomain {
         name: text("name").unwrap_or_else(|| fallback.to_owned()),
         memory_mib: memory.unwrap_or(128),
         cpus: cpus.unwrap_or(1).clamp(1, 255),
-        ..Domain::default()
+        ..XenDomain::default()
     };
     if !file.values.contains_key("memory") {
         domain
@@ -165,7 +165,7 @@ pub fn read(file: &File, fallback: &str) -> Domain {
     let items = |name: &str| {
         file.values
             .get(name)
-            .map(super::Value::items)
+            .map(super::XenValue::items)
             .unwrap_or_default()
     };
     for item in items("disk").into_iter().take(DEVICES_MAX) {
@@ -200,8 +200,8 @@ pub fn read(file: &File, fallback: &str) -> Domain {
 }
 
 /// Reads the boot settings.
-fn boot(file: &File) -> Boot {
-    let text = |name: &str| file.values.get(name).map(super::Value::text);
+fn boot(file: &XenConfiguration) -> Boot {
+    let text = |name: &str| file.values.get(name).map(super::XenValue::text);
     let path = |name: &str| {
         let path = text(name).filter(|path| !path.is_empty());
         path.map(PathBuf::from)

@@ -21,7 +21,7 @@ const COMPLAINTS_MAX: usize = 32;
 
 /// Value of an assignment.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Value {
+pub enum XenValue {
     /// A string.
     Text(String),
     /// A number.
@@ -32,7 +32,7 @@ pub enum Value {
 
 /// Line that cannot be parsed.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Complaint {
+pub struct ParseError {
     /// Line number, from 1.
     pub line: usize,
     /// Description of the problem.
@@ -41,11 +41,11 @@ pub struct Complaint {
 
 /// Assignments of a file.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct File {
+pub struct XenConfiguration {
     /// Last value assigned to each name.
-    pub values: BTreeMap<String, Value>,
+    pub values: BTreeMap<String, XenValue>,
     /// Problems found while parsing.
-    pub complaints: Vec<Complaint>,
+    pub complaints: Vec<ParseError>,
 }
 
 /// Token of the text.
@@ -59,37 +59,37 @@ enum Token {
     End,
 }
 
-impl Value {
+impl XenValue {
     /// Returns the value as text.
     pub fn text(&self) -> String {
         match self {
-            Value::Text(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::List(items) => items.join(" "),
+            XenValue::Text(text) => text.clone(),
+            XenValue::Number(number) => number.to_string(),
+            XenValue::List(items) => items.join(" "),
         }
     }
 
     /// Returns the value as a number, if it is one.
     pub fn number(&self) -> Option<i64> {
         match self {
-            Value::Number(number) => Some(*number),
-            Value::Text(text) => text.trim().parse().ok(),
-            Value::List(_) => None,
+            XenValue::Number(number) => Some(*number),
+            XenValue::Text(text) => text.trim().parse().ok(),
+            XenValue::List(_) => None,
         }
     }
 
     /// Returns the items of a list; a single value is a list of one.
     pub fn items(&self) -> Vec<String> {
         match self {
-            Value::List(items) => items.clone(),
+            XenValue::List(items) => items.clone(),
             one => vec![one.text()],
         }
     }
 }
 
 /// Parses a file.
-pub fn parse(text: &str) -> File {
-    let mut file = File::default();
+pub fn parse(text: &str) -> XenConfiguration {
+    let mut file = XenConfiguration::default();
     let text = match text.char_indices().nth(FILE_BYTES_MAX) {
         Some((end, _)) => {
             file.complain(
@@ -130,10 +130,10 @@ pub fn parse(text: &str) -> File {
     file
 }
 
-impl File {
+impl XenConfiguration {
     fn complain(&mut self, line: usize, words: String) {
         if self.complaints.len() < COMPLAINTS_MAX {
-            self.complaints.push(Complaint { line, words });
+            self.complaints.push(ParseError { line, words });
         }
     }
 }
@@ -287,7 +287,7 @@ impl<'t> Tokens<'t> {
     }
 
     /// Reads the value of an assignment after its name.
-    fn assignment(&mut self) -> Result<Value, String> {
+    fn assignment(&mut self) -> Result<XenValue, String> {
         match self.next() {
             Some(Token::Sign('=')) => {}
             other => {
@@ -305,20 +305,20 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    fn value(&mut self) -> Result<Value, String> {
+    fn value(&mut self) -> Result<XenValue, String> {
         let not_read = || "an expression that is not read: write its value".to_owned();
         match self.next() {
-            Some(Token::Text(text)) => Ok(Value::Text(self.more(text)?)),
-            Some(Token::Number(number)) => Ok(Value::Number(number)),
+            Some(Token::Text(text)) => Ok(XenValue::Text(self.more(text)?)),
+            Some(Token::Number(number)) => Ok(XenValue::Number(number)),
             Some(Token::Sign('-')) => match self.next() {
-                Some(Token::Number(number)) => Ok(Value::Number(number.saturating_neg())),
+                Some(Token::Number(number)) => Ok(XenValue::Number(number.saturating_neg())),
                 _ => Err(not_read()),
             },
             Some(Token::Sign('[' | '(')) => self.list(),
             Some(Token::Name(name)) => match name.as_str() {
-                "True" => Ok(Value::Number(1)),
-                "False" => Ok(Value::Number(0)),
-                "None" => Ok(Value::Text(String::new())),
+                "True" => Ok(XenValue::Number(1)),
+                "False" => Ok(XenValue::Number(0)),
+                "None" => Ok(XenValue::Text(String::new())),
                 // A prefix of a string.
                 "r" | "u" | "b" => self.value(),
                 _ => Err(not_read()),
@@ -348,11 +348,11 @@ impl<'t> Tokens<'t> {
     }
 
     /// Reads items up to the closing bracket.
-    fn list(&mut self) -> Result<Value, String> {
+    fn list(&mut self) -> Result<XenValue, String> {
         let mut items = Vec::new();
         loop {
             match self.next() {
-                Some(Token::Sign(']' | ')')) => return Ok(Value::List(items)),
+                Some(Token::Sign(']' | ')')) => return Ok(XenValue::List(items)),
                 Some(Token::Sign(',')) => {}
                 Some(Token::Text(text)) => items.push(self.more(text)?),
                 Some(Token::Number(number)) => items.push(number.to_string()),
@@ -382,7 +382,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn value(text: &str) -> Value {
+    fn value(text: &str) -> XenValue {
         let file = parse(&format!("a = {text}\n"));
         assert_eq!(file.complaints, [], "{text}");
         file.values["a"].clone()
@@ -390,9 +390,9 @@ mod tests {
 
     #[test]
     fn values_are_those_of_python() {
-        let text = |text: &str| Value::Text(text.to_owned());
+        let text = |text: &str| XenValue::Text(text.to_owned());
         let list =
-            |items: &[&str]| Value::List(items.iter().map(|one| (*one).to_owned()).collect());
+            |items: &[&str]| XenValue::List(items.iter().map(|one| (*one).to_owned()).collect());
         for (written, expected) in [
             ("'mail'", text("mail")),
             ("\"it's\"  # a comment", text("it's")),
@@ -400,10 +400,10 @@ mod tests {
             ("'a' \"b\" + 'c'", text("abc")),
             ("'''two\nlines'''", text("two\nlines")),
             ("u'mail'", text("mail")),
-            ("512", Value::Number(512)),
-            ("0x10", Value::Number(16)),
-            ("-1", Value::Number(-1)),
-            ("True", Value::Number(1)),
+            ("512", XenValue::Number(512)),
+            ("0x10", XenValue::Number(16)),
+            ("-1", XenValue::Number(-1)),
+            ("True", XenValue::Number(1)),
             ("None", text("")),
             ("[]", list(&[])),
             ("[ 'a', # one\n  \"b\",\n 3, ]", list(&["a", "b", "3"])),
@@ -421,9 +421,9 @@ mod tests {
         );
         let lines: Vec<usize> = file.complaints.iter().map(|one| one.line).collect();
         assert_eq!(lines, [1, 3, 4, 5, 6, 7]);
-        assert_eq!(file.values["name"], Value::Text("mail".to_owned()));
-        assert_eq!(file.values["memory"], Value::Number(512));
-        assert_eq!(file.values["vcpus"], Value::Number(2));
+        assert_eq!(file.values["name"], XenValue::Text("mail".to_owned()));
+        assert_eq!(file.values["memory"], XenValue::Number(512));
+        assert_eq!(file.values["vcpus"], XenValue::Number(2));
         assert!(!file.values.contains_key("disk"));
         assert!(file.complaints[0].words.contains("only NAME = VALUE"));
     }
@@ -431,8 +431,8 @@ mod tests {
     #[test]
     fn what_does_not_end_is_no_reason_to_read_the_rest_wrong() {
         let file = parse("a = 'x\nb = 2\nc = [ 'y',\n");
-        assert_eq!(file.values["a"], Value::Text("x".to_owned()));
-        assert_eq!(file.values["b"], Value::Number(2));
+        assert_eq!(file.values["a"], XenValue::Text("x".to_owned()));
+        assert_eq!(file.values["b"], XenValue::Number(2));
         assert_eq!(file.complaints[0].words, "'c': its list does not end");
     }
 
@@ -462,7 +462,7 @@ mod tests {
         #[test]
         fn a_string_is_what_it_was(text in "[a-z0-9 =,:/'\"\\\\]{0,40}") {
             let written = text.replace('\\', "\\\\").replace('\'', "\\'");
-            prop_assert_eq!(value(&format!("'{written}'")), Value::Text(text));
+            prop_assert_eq!(value(&format!("'{written}'")), XenValue::Text(text));
         }
     }
 }

@@ -2,25 +2,25 @@
 //! program's action or the command for an operator. The plan is made from the configuration and
 //! the contents of the disks before anything is written.
 
-use super::domain::{Boot, Disk, Domain};
+use super::domain::{Boot, Disk, XenDomain};
 use crate::config::{Bus, Firmware, Model};
-use crate::image::section::{Card, Draft};
+use crate::image::section::{GuestDraft, NetworkCard};
 use std::fmt::Write;
 
 /// Step of a conversion.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Step {
+pub struct ConversionStep {
     /// Action of the step.
     pub what: String,
     /// Reason for the step.
     pub why: String,
     /// Executor of the step, with its command or description.
-    pub how: How,
+    pub how: StepExecutor,
 }
 
 /// Executor of a step.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum How {
+pub enum StepExecutor {
     /// Carried out by this program, as described by the text.
     Here(String),
     /// Optional command for an operator; the guest boots without it.
@@ -31,7 +31,7 @@ pub enum How {
 
 /// File system found on a disk.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Found {
+pub struct DetectedFileSystem {
     /// Number of its partition; 0: the disk has no partition table.
     pub partition: u32,
     /// Offset on the disk, bytes.
@@ -44,7 +44,7 @@ pub struct Found {
 
 /// Contents of a disk of the configuration.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Seen {
+pub struct DiskContents {
     /// Size in bytes.
     pub size: u64,
     /// Image format as named by QEMU.
@@ -52,7 +52,7 @@ pub struct Seen {
     /// Type of the partition table as named by `blkid`; empty: none.
     pub table: String,
     /// File systems on the disk.
-    pub found: Vec<Found>,
+    pub found: Vec<DetectedFileSystem>,
     /// Reason why the disk cannot be used.
     pub defect: Option<String>,
 }
@@ -67,9 +67,9 @@ pub struct Linux {
     /// Kernels with modules, the newest first.
     pub kernels: Vec<Kernel>,
     /// Tool that builds the initial RAM disks.
-    pub maker: Maker,
+    pub maker: InitrdTool,
     /// Other properties that matter for the conversion.
-    pub traits: Traits,
+    pub traits: LinuxTraits,
 }
 
 /// Kernel of a Linux system.
@@ -85,7 +85,7 @@ pub struct Kernel {
 
 /// Tool that builds initial RAM disks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Maker {
+pub enum InitrdTool {
     /// initramfs-tools of Debian.
     InitramfsTools,
     /// dracut.
@@ -97,7 +97,7 @@ pub enum Maker {
 
 /// Other properties of a Linux system.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Traits {
+pub struct LinuxTraits {
     /// The system has `/etc/inittab`: System V init.
     pub has_inittab: bool,
     /// udev rules that name network cards by MAC address or bus.
@@ -131,20 +131,20 @@ pub enum System {
 
 /// Plan of a conversion.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Plan {
+pub struct ConversionPlan {
     /// Steps in the order of execution.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ConversionStep>,
     /// Kernel that will boot.
-    pub kernel: Option<Choice>,
+    pub kernel: Option<KernelChoice>,
     /// Configuration sections of the new guest.
-    pub draft: Draft,
+    pub draft: GuestDraft,
     /// Disks of the new guest.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetDisk>,
 }
 
 /// Kernel that will boot.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Choice {
+pub struct KernelChoice {
     /// Kernel version.
     pub version: String,
     /// The kernel is copied from the host path in the configuration.
@@ -153,7 +153,7 @@ pub struct Choice {
 
 /// Disk of the new guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Target {
+pub struct TargetDisk {
     /// Device name in Xen, such as `xvda`.
     pub name: String,
     /// Indexes of the disks of the configuration that form this disk.
@@ -164,28 +164,28 @@ pub struct Target {
     pub size: u64,
 }
 
-impl Step {
-    fn here(what: impl Into<String>, why: &str, how: impl Into<String>) -> Step {
-        Step {
+impl ConversionStep {
+    fn here(what: impl Into<String>, why: &str, how: impl Into<String>) -> ConversionStep {
+        ConversionStep {
             what: what.into(),
             why: why.to_owned(),
-            how: How::Here(how.into()),
+            how: StepExecutor::Here(how.into()),
         }
     }
 
-    fn person(what: impl Into<String>, why: &str, command: impl Into<String>) -> Step {
-        Step {
+    fn person(what: impl Into<String>, why: &str, command: impl Into<String>) -> ConversionStep {
+        ConversionStep {
             what: what.into(),
             why: why.to_owned(),
-            how: How::Person(command.into()),
+            how: StepExecutor::Person(command.into()),
         }
     }
 
-    fn before(what: impl Into<String>, why: &str, command: impl Into<String>) -> Step {
-        Step {
+    fn before(what: impl Into<String>, why: &str, command: impl Into<String>) -> ConversionStep {
+        ConversionStep {
             what: what.into(),
             why: why.to_owned(),
-            how: How::Before(command.into()),
+            how: StepExecutor::Before(command.into()),
         }
     }
 }
@@ -196,9 +196,9 @@ impl Step {
 /// The partitions of one disk do not fit into a partition table.
 pub fn targets(
     disks: &[Disk],
-    seen: &[Seen],
-) -> Result<Vec<Target>, crate::image::boot::BootError> {
-    let mut targets: Vec<Target> = Vec::new();
+    seen: &[DiskContents],
+) -> Result<Vec<TargetDisk>, crate::image::boot::BootError> {
+    let mut targets: Vec<TargetDisk> = Vec::new();
     for (index, disk) in disks.iter().enumerate() {
         let known = seen.get(index).cloned().unwrap_or_default();
         // A file system without a partition table is wrapped into a partition regardless of the
@@ -210,7 +210,7 @@ pub fn targets(
             .find(|one| one.name == disk.name && one.wraps && wraps);
         match same {
             Some(target) => target.parts.push(index),
-            None => targets.push(Target {
+            None => targets.push(TargetDisk {
                 name: disk.name.clone(),
                 parts: vec![index],
                 wraps,
@@ -230,16 +230,16 @@ pub fn targets(
 }
 
 /// Returns whether a bare partition is swap space.
-pub fn is_swap(seen: &Seen) -> bool {
+pub fn is_swap(seen: &DiskContents) -> bool {
     seen.found.iter().any(|one| one.system == "swap")
 }
 
 /// Returns the kernel that will boot: the newest one in the image with virtio drivers, or the one
 /// of the host.
-pub fn choose(linux: &Linux, boot: &Boot, host_has: bool) -> Option<Choice> {
+pub fn choose(linux: &Linux, boot: &Boot, host_has: bool) -> Option<KernelChoice> {
     let fits = |kernel: &&Kernel| kernel.has_image && kernel.has_virtio;
     if let Some(kernel) = linux.kernels.iter().find(fits) {
-        return Some(Choice {
+        return Some(KernelChoice {
             version: kernel.version.clone(),
             from_host: false,
         });
@@ -254,7 +254,7 @@ pub fn choose(linux: &Linux, boot: &Boot, host_has: bool) -> Option<Choice> {
         .kernels
         .iter()
         .find(|kernel| kernel.version == version)?;
-    known.has_virtio.then_some(Choice {
+    known.has_virtio.then_some(KernelChoice {
         version,
         from_host: true,
     })
@@ -265,19 +265,19 @@ pub fn choose(linux: &Linux, boot: &Boot, host_has: bool) -> Option<Choice> {
 /// # Errors
 /// The partitions of one disk do not fit into a partition table.
 pub fn make(
-    domain: &Domain,
+    domain: &XenDomain,
     name: &str,
-    seen: &[Seen],
+    seen: &[DiskContents],
     system: &System,
     host_has: bool,
-) -> Result<Plan, crate::image::boot::BootError> {
+) -> Result<ConversionPlan, crate::image::boot::BootError> {
     let mut targets = targets(&domain.disks, seen)?;
     if let System::Linux(linux) = system {
         // The BIOS boots from the first disk.
         let (boots, _) = linux.traits.boot.unwrap_or(linux.root);
         targets.sort_by_key(|target| !target.parts.contains(&boots));
     }
-    let mut plan = Plan {
+    let mut plan = ConversionPlan {
         steps: Vec::new(),
         kernel: None,
         draft: draft(domain, name, &targets, system),
@@ -285,7 +285,7 @@ pub fn make(
     };
     for (disk, seen) in domain.disks.iter().zip(seen) {
         if let Some(defect) = &seen.defect {
-            plan.steps.push(Step::before(
+            plan.steps.push(ConversionStep::before(
                 format!("{} ({}): {defect}", disk.path.display(), disk.name),
                 "the disk has to be read while nothing writes to it",
                 format!(
@@ -298,7 +298,7 @@ pub fn make(
     }
     if domain.disks.is_empty() {
         let command = "add its disk to the configuration: 'phy:/dev/…,xvda,w' or 'file:/…,xvda,w'";
-        plan.steps.push(Step::before(
+        plan.steps.push(ConversionStep::before(
             "find a disk",
             "the configuration has none",
             command,
@@ -308,7 +308,7 @@ pub fn make(
     match system {
         System::Linux(linux) => plan.linux(domain, linux, seen, host_has),
         System::Windows(windows) => plan.windows(windows),
-        System::Unknown => plan.steps.push(Step::before(
+        System::Unknown => plan.steps.push(ConversionStep::before(
             "find the system",
             "no file system with /etc/fstab and no Windows was found: LVM within a disk and encrypted disks are not read",
             "boot it from a rescue image: `boot iso …` in its section, with the disk imported by `evenkeel guest import`",
@@ -327,8 +327,8 @@ fn quoted(word: &str) -> String {
     }
 }
 
-impl Plan {
-    fn copies(&mut self, domain: &Domain) {
+impl ConversionPlan {
+    fn copies(&mut self, domain: &XenDomain) {
         for target in &self.targets {
             let paths = target
                 .parts
@@ -336,12 +336,12 @@ impl Plan {
                 .map(|part| domain.disks[*part].path.display().to_string());
             let paths = paths.collect::<Vec<_>>().join(" and ");
             let step = match target.wraps {
-                true => Step::here(
+                true => ConversionStep::here(
                     format!("copy {paths} into one disk with a partition table"),
                     "Xen gave the guest partitions without a disk; a BIOS boots disks",
                     "each as a partition at a whole MiB (MBR); the originals are only read",
                 ),
-                false => Step::here(
+                false => ConversionStep::here(
                     format!("copy {paths}"),
                     "everything that follows is done to the copy",
                     "qemu-img convert to a raw disk; the original is only read",
@@ -351,17 +351,17 @@ impl Plan {
         }
     }
 
-    fn linux(&mut self, domain: &Domain, linux: &Linux, seen: &[Seen], host_has: bool) {
+    fn linux(&mut self, domain: &XenDomain, linux: &Linux, seen: &[DiskContents], host_has: bool) {
         let traits = &linux.traits;
         if !traits.devices.is_empty() {
-            self.steps.push(Step::here(
+            self.steps.push(ConversionStep::here(
                 format!("fstab: {} by UUID", traits.devices.join(", ")),
                 "disks have other names here",
                 "/etc/fstab is rewritten; the old one is /etc/fstab.xen",
             ));
         }
         if !traits.devices_left.is_empty() {
-            self.steps.push(Step::person(
+            self.steps.push(ConversionStep::person(
                 format!("fstab: {}", traits.devices_left.join(", ")),
                 "no disk of the configuration has this device: the boot waits for it, or stops",
                 "add `nofail` to these lines, or remove them, in /etc/fstab of the guest",
@@ -374,7 +374,7 @@ impl Plan {
                 self.kernel_steps(&choice, linux);
                 self.loader(domain, linux, seen);
             }
-            None => self.steps.push(Step::before(
+            None => self.steps.push(ConversionStep::before(
                 "a kernel with drivers for virtio in the image",
                 "there is none in its /boot: Xen started one of the host, or it is a kernel for Xen alone",
                 "in the guest, before it is shut down: apt-get install linux-image-amd64 (on 32 bits: linux-image-686-pae)",
@@ -390,13 +390,13 @@ impl Plan {
                 "systemd starts a login where the kernel's console is",
             ),
         };
-        self.steps.push(Step::here(
+        self.steps.push(ConversionStep::here(
             "login on ttyS0 instead of hvc0",
             "the console of Xen is not there; `evenkeel guest console` is ttyS0",
             format!("{terminal}; {how}"),
         ));
         if !traits.net_rules.is_empty() {
-            self.steps.push(Step::here(
+            self.steps.push(ConversionStep::here(
                 format!("remove {}", traits.net_rules.join(", ")),
                 "the rules keep the name eth0 for a card of Xen, and the new one would be eth1",
                 "renamed to .xen",
@@ -404,10 +404,10 @@ impl Plan {
         }
     }
 
-    fn kernel_steps(&mut self, choice: &Choice, linux: &Linux) {
+    fn kernel_steps(&mut self, choice: &KernelChoice, linux: &Linux) {
         let version = &choice.version;
         if choice.from_host {
-            self.steps.push(Step::here(
+            self.steps.push(ConversionStep::here(
                 format!("copy kernel {version} of the host into the image"),
                 "the image has none of its own",
                 "the file that the configuration names, to /boot",
@@ -419,9 +419,9 @@ impl Plan {
         );
         let what = format!("drivers of virtio in the initial RAM disk of {version}");
         self.steps.push(match linux.maker {
-            Maker::InitramfsTools => Step::here(what, why, format!("update-initramfs, {how}")),
-            Maker::Dracut => Step::here(what, why, format!("dracut, {how}")),
-            Maker::None => Step::person(
+            InitrdTool::InitramfsTools => ConversionStep::here(what, why, format!("update-initramfs, {how}")),
+            InitrdTool::Dracut => ConversionStep::here(what, why, format!("dracut, {how}")),
+            InitrdTool::None => ConversionStep::person(
                 what,
                 why,
                 format!("in the image: mkinitrd --with=virtio_blk --with=virtio_pci (or what it has) for {version}"),
@@ -429,22 +429,22 @@ impl Plan {
         });
     }
 
-    fn loader(&mut self, domain: &Domain, linux: &Linux, seen: &[Seen]) {
+    fn loader(&mut self, domain: &XenDomain, linux: &Linux, seen: &[DiskContents]) {
         let (boots, _) = linux.traits.boot.unwrap_or(linux.root);
         let is_gpt = seen.get(boots).is_some_and(|one| one.table == "gpt");
         self.steps.push(match (domain.boot.is_uefi, is_gpt) {
-            (true, _) => Step::here(
+            (true, _) => ConversionStep::here(
                 "grub.cfg with root= by UUID",
                 "the loader for UEFI is on the disk already",
                 "the old grub.cfg stays as .xen",
             ),
-            (false, true) => Step::before(
+            (false, true) => ConversionStep::before(
                 "GRUB on a disk with a GPT",
                 "only a partition for it (BIOS boot) has room for it, and GRUB's own program finds that",
                 "in the guest, before it is shut down: apt-get install grub-pc && grub-install /dev/xvda, with a partition of \
                  1 MiB of the type BIOS boot",
             ),
-            (false, false) => Step::here(
+            (false, false) => ConversionStep::here(
                 "GRUB on the disk, and root= by UUID",
                 "Xen loaded the kernel itself, or by pygrub",
                 "grub.cfg, GRUB's modules, boot.img and core.img before the first partition; the old grub.cfg stays as .xen",
@@ -456,17 +456,17 @@ impl Plan {
         let get = "before the move: install virtio-win-guest-tools.exe of the ISO virtio-win in the guest. Later: import with \
                    `bus ide` and `model e1000`, boot, install, and remove both from the section";
         match &windows.missing {
-            Some(missing) if missing.is_empty() => self.steps.push(Step::here(
+            Some(missing) if missing.is_empty() => self.steps.push(ConversionStep::here(
                 "Windows with drivers of virtio",
                 "viostor.sys and netkvm.sys are there",
                 "disk and card are virtio",
             )),
-            Some(missing) => self.steps.push(Step::person(
+            Some(missing) => self.steps.push(ConversionStep::person(
                 format!("Windows without {}", missing.join(" and ")),
                 "it boots from IDE and has an e1000 until it has them",
                 get,
             )),
-            None => self.steps.push(Step::person(
+            None => self.steps.push(ConversionStep::person(
                 "Windows, of which the drivers could not be read",
                 "it is taken as if it had none of virtio: IDE and e1000",
                 get,
@@ -474,35 +474,35 @@ impl Plan {
         }
     }
 
-    fn ends(&mut self, domain: &Domain) {
+    fn ends(&mut self, domain: &XenDomain) {
         let macs = domain.vifs.iter().filter(|vif| vif.mac.is_some()).count();
         if macs > 0 {
-            self.steps.push(Step::here(
+            self.steps.push(ConversionStep::here(
                 "keep the MAC addresses",
                 "DHCP and neighbours know them",
                 "`nic … mac` in the section below",
             ));
         }
         if domain.vifs.iter().any(|vif| vif.mac.is_none()) {
-            self.steps.push(Step::person(
+            self.steps.push(ConversionStep::person(
                 "a card without a MAC address in the configuration",
                 "Xen drew one at each start",
                 "`nic … mac` with the address that the guest has now (ip link), or without it for a fixed new one",
             ));
         }
         for note in &domain.notes {
-            self.steps.push(Step::person(
+            self.steps.push(ConversionStep::person(
                 note.clone(),
                 "nothing is done about it",
                 "decide whether the guest needs it",
             ));
         }
-        self.steps.push(Step::here(
+        self.steps.push(ConversionStep::here(
             "test boot",
             "a guest that does not boot is not brought onto the volume",
             "QEMU as the guest will have it, without network, on a snapshot, until its serial terminal has a login prompt",
         ));
-        self.steps.push(Step::here(
+        self.steps.push(ConversionStep::here(
             "fill the volume",
             "the copy becomes the disk of the guest",
             "without zeroes, as `evenkeel volume import`",
@@ -519,7 +519,7 @@ impl Plan {
                 "by the node, each time it starts the guest",
             ),
         };
-        self.steps.push(Step::here(
+        self.steps.push(ConversionStep::here(
             what,
             "switches and neighbours find it at once",
             how,
@@ -530,7 +530,7 @@ impl Plan {
     pub fn is_blocked(&self) -> bool {
         self.steps
             .iter()
-            .any(|step| matches!(step.how, How::Before(_)))
+            .any(|step| matches!(step.how, StepExecutor::Before(_)))
     }
 
     /// Returns the list, for people.
@@ -538,9 +538,9 @@ impl Plan {
         let mut text = String::new();
         for (index, step) in self.steps.iter().enumerate() {
             let (mark, how) = match &step.how {
-                How::Here(how) => ("[ ]    ", format!("how: {how}")),
-                How::Person(command) => ("[you]  ", format!("you: {command}")),
-                How::Before(command) => ("[first]", format!("you: {command}")),
+                StepExecutor::Here(how) => ("[ ]    ", format!("how: {how}")),
+                StepExecutor::Person(command) => ("[you]  ", format!("you: {command}")),
+                StepExecutor::Before(command) => ("[first]", format!("you: {command}")),
             };
             let _ = writeln!(
                 text,
@@ -555,7 +555,7 @@ impl Plan {
     }
 }
 
-fn draft(domain: &Domain, name: &str, targets: &[Target], system: &System) -> Draft {
+fn draft(domain: &XenDomain, name: &str, targets: &[TargetDisk], system: &System) -> GuestDraft {
     let is_virtio = match system {
         System::Windows(windows) => windows.missing.as_ref().is_some_and(Vec::is_empty),
         System::Linux(_) | System::Unknown => true,
@@ -566,7 +566,7 @@ fn draft(domain: &Domain, name: &str, targets: &[Target], system: &System) -> Dr
         index => format!("{name}-{}", index + 1),
     };
     let disks = targets.iter().enumerate();
-    Draft {
+    GuestDraft {
         name: name.to_owned(),
         memory_mib: domain.memory_mib,
         cpus: domain.cpus,
@@ -575,7 +575,7 @@ fn draft(domain: &Domain, name: &str, targets: &[Target], system: &System) -> Dr
             .collect(),
         bus: if is_virtio { Bus::Virtio } else { Bus::Ide },
         nics: { domain.vifs.iter() }
-            .map(|vif| Card {
+            .map(|vif| NetworkCard {
                 bridge: vif.bridge.clone(),
                 mac: vif.mac,
                 addresses: vif.addresses.clone(),
@@ -599,12 +599,12 @@ mod tests {
     use super::super::parse;
     use super::*;
 
-    fn domain(text: &str) -> Domain {
+    fn domain(text: &str) -> XenDomain {
         read(&parse(text), "mail")
     }
 
     /// A bare partition, or a whole disk with this table.
-    fn seen(table: &str, systems: &[&str]) -> Seen {
+    fn seen(table: &str, systems: &[&str]) -> DiskContents {
         let number = |index: usize| {
             if table.is_empty() {
                 0
@@ -612,13 +612,16 @@ mod tests {
                 index as u32 + 1
             }
         };
-        let found = systems.iter().enumerate().map(|(index, system)| Found {
-            partition: number(index),
-            begin: (index as u64) << 20,
-            system: (*system).to_owned(),
-            uuid: format!("u{index}"),
-        });
-        Seen {
+        let found = systems
+            .iter()
+            .enumerate()
+            .map(|(index, system)| DetectedFileSystem {
+                partition: number(index),
+                begin: (index as u64) << 20,
+                system: (*system).to_owned(),
+                uuid: format!("u{index}"),
+            });
+        DiskContents {
             size: 8 << 20,
             format: "raw".to_owned(),
             table: table.to_owned(),
@@ -632,11 +635,11 @@ mod tests {
             root: (root, 0),
             title: "Debian 7".to_owned(),
             kernels: vec![kernel("3.2.0-4-amd64", true, true)],
-            maker: Maker::InitramfsTools,
-            traits: Traits {
+            maker: InitrdTool::InitramfsTools,
+            traits: LinuxTraits {
                 has_inittab: true,
                 devices: vec!["/dev/xvda2".to_owned()],
-                ..Traits::default()
+                ..LinuxTraits::default()
             },
         }
     }
@@ -732,9 +735,9 @@ mod tests {
         let all = [
             seen("", &["swap"]),
             seen("", &["ext3"]),
-            Seen {
+            DiskContents {
                 defect: Some("in use".to_owned()),
-                ..Seen::default()
+                ..DiskContents::default()
             },
         ];
         let mut bare = linux(1);

@@ -7,19 +7,19 @@ use super::*;
 use crate::config::{Bus, Check, Console, Disk, Firmware, Migrate, Model, Probe, Room};
 use configuration::outside::Outside;
 use configuration::{
-    Draft as PartDraft, Export, External, Kind, LoadOptions, Located, Node, Recording, Storage,
-    Words,
+    ConfiguredNode, Export, External, LoadOptions, Located, ObjectKind, PartDraft, Recording,
+    SectionKeywords, Storage,
 };
 use language::source::Text;
-use language::{Environment, Facts, Line, Span, render};
-use part::power::control::Control;
+use language::{ConfigLine, Environment, Facts, Span, render};
+use part::power::control::PowerControl;
 
 language::codes! {
     NO_VOLUME = "E0001", "no volume of this name", "As the part of volumes has it.";
 }
 
 /// The sections `node` and `volume`, as far as guests need them.
-static OTHERS: Part = Part {
+static OTHERS: ConfigurationPart = ConfigurationPart {
     name: "others",
     sections: Sections {
         names: &[("node", "A machine."), ("volume", "A volume.")],
@@ -28,7 +28,7 @@ static OTHERS: Part = Part {
     },
     documented: Vec::new,
     codes: || CODES.to_vec(),
-    exports: &[Kind {
+    exports: &[ObjectKind {
         name: "volume",
         unknown: &NO_VOLUME,
         label: "no section of this name",
@@ -45,7 +45,7 @@ struct Heads(
 );
 
 impl PartDraft for Heads {
-    fn section(&mut self, _: &mut Context, head: &Line) {
+    fn section(&mut self, _: &mut Context, head: &ConfigLine) {
         let kind = if head.words[0].is("node") {
             "node"
         } else {
@@ -59,28 +59,28 @@ impl PartDraft for Heads {
         self.0.push((kind, name, Vec::new()));
     }
 
-    fn place(&self) -> Option<&'static str> {
+    fn current_section(&self) -> Option<&'static str> {
         self.0.last().map(|(kind, ..)| *kind)
     }
 
-    fn line(&mut self, _: &mut Context, line: &Line) {
+    fn line(&mut self, _: &mut Context, line: &ConfigLine) {
         let (.., nodes) = self.0.last_mut().unwrap();
         let words = line.words[1..].iter();
         nodes.extend(words.map(|word| word.text().into_owned()));
     }
 
-    fn nodes(&self) -> Vec<Node> {
+    fn nodes(&self) -> Vec<ConfiguredNode> {
         let nodes = self.0.iter().filter(|(kind, ..)| *kind == "node");
-        let node = |(_, name, _): &(_, String, _)| Node {
+        let node = |(_, name, _): &(_, String, _)| ConfiguredNode {
             name: Some(name.clone()),
-            ..Node::default()
+            ..ConfiguredNode::default()
         };
         nodes.map(node).collect()
     }
 
     fn finish(self: Box<Self>, _: &mut Context, exchange: &mut Exchange) -> Box<dyn Any> {
         for (guest, span) in &self.1 {
-            exchange.refer("guest", guest, *span);
+            exchange.require_object("guest", guest, *span);
         }
         for (_, name, mut nodes) in self.0.into_iter().filter(|(kind, ..)| *kind == "volume") {
             let is_external = nodes.iter().any(|node| node == "external");
@@ -111,14 +111,14 @@ fn external() -> External {
 }
 
 fn load(text: &str, options: LoadOptions) -> (Guests, String) {
-    let parts: [&'static Part; 2] = [&OTHERS, &PART];
+    let parts: [&'static ConfigurationPart; 2] = [&OTHERS, &PART];
     let files = vec![("site.cfg".to_owned(), Text::new(text.into()))];
     let (environment, facts) = (Environment::empty(), Facts::new("2.6.12"));
-    let words = Words::of(parts.iter().map(|part| &part.sections));
+    let words = SectionKeywords::from_parts(parts.iter().map(|part| &part.sections));
     let inputs = Recording::new(files, environment, facts, options, words);
     let mut loaded = configuration::load(&parts, inputs, Outside::default());
     let told = render::concise(&loaded.sources, &loaded.diagnostics, true);
-    (loaded.take(&PART), told)
+    (loaded.take_part(&PART), told)
 }
 
 /// On the member `alpha` of a cluster of `alpha` and `beta`.
@@ -174,7 +174,7 @@ fn refused(text: &str, expected: &str) {
 
 #[test]
 fn every_example_is_good_and_every_row_has_one() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     scratch.write("mail.yaml", "#cloud-config\n").unwrap();
     for row in (PART.documented)() {
         let word = row.name.split(' ').next().unwrap_or_default();
@@ -285,7 +285,7 @@ fn all() -> config::Guest {
         }),
         migrate: Migrate::Cold,
         stop_ms: 30_000,
-        order: Order {
+        order: PlacementRules {
             after: names(&["directory"]),
             priority: -10,
             beside: names(&["directory"]),
@@ -305,7 +305,7 @@ fn a_section_is_a_guest_with_all_that_its_lines_say() {
     let bytes = codec::encode(&guests);
     assert_eq!(codec::decode::<Guests>(&bytes).unwrap(), guests);
     let run = PART.run.as_ref().unwrap();
-    let given = (run.given)(&guests, None).unwrap();
+    let given = (run.role_input)(&guests, None).unwrap();
     assert_eq!((&*given.size, given.payload), ("2 guests", bytes));
 }
 
@@ -324,20 +324,20 @@ node alpha
         "{text}{MAIL}volume mail\nnode beta\n    fence exec /off\n"
     ));
     assert_eq!(told, "");
-    let ipmi = Control::Ipmi {
+    let ipmi = PowerControl::Ipmi {
         at: "10.99.0.11".to_owned(),
         user: "admin".to_owned(),
         password_file: "/etc/evenkeel/ipmi".into(),
         cipher: Some(17),
     };
     let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let agent = Control::Agent {
+    let agent = PowerControl::Agent {
         name: "fence_apc".to_owned(),
         options: [option("ip", "10.99.0.12"), option("plug", "3")].into(),
     };
     let exec = ["/usr/local/sbin/off", "alpha"].map(str::to_owned).to_vec();
-    let node = config::Node {
-        fences: vec![ipmi, agent, Control::Exec(exec)],
+    let node = config::NodeSettings {
+        fences: vec![ipmi, agent, PowerControl::Exec(exec)],
         watchdog: Some("/dev/watchdog".into()),
         room: Some(Room {
             memory_bytes: Some(56 << 30),
@@ -404,7 +404,7 @@ fn a_check_needs_an_address_unless_the_agent_is_asked() {
 
 #[test]
 fn user_data_is_read_at_the_load() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     scratch.write("good.yaml", "#cloud-config\n").unwrap();
     scratch.write("large.yaml", "x".repeat(1 << 21)).unwrap();
     std::fs::write(scratch.path().join("bytes.yaml"), b"\xff\xfe").unwrap();
@@ -437,7 +437,7 @@ fn a_line_may_be_for_one_node() {
 
 #[test]
 fn role_starts_for_a_guest_that_was_left_running() {
-    let scratch = lab::Scratch::new().unwrap();
+    let scratch = lab::ScratchDirectory::new().unwrap();
     let run = PART.run.as_ref().unwrap();
     let none = Guests::default();
     let given = |claimed: &[String]| {
@@ -447,9 +447,9 @@ fn role_starts_for_a_guest_that_was_left_running() {
             state: None,
             claimed: &claimed,
         };
-        (run.given_for_rest)(&none, &rest)
+        (run.leftover_input)(&none, &rest)
     };
-    let home = Home::new(scratch.path(), "mail");
+    let home = GuestDirectory::new(scratch.path(), "mail");
     home.make().unwrap();
     assert!(given(&[]).is_none(), "a directory without QEMU");
     let _held = home.lock().unwrap();
@@ -464,12 +464,12 @@ fn role_starts_for_a_guest_that_was_left_running() {
 fn role_stays_for_guests_whose_sections_are_gone() {
     let run = PART.run.as_ref().unwrap();
     let none = Guests::default();
-    assert!((run.given)(&none, None).is_none(), "no guest at all");
+    assert!((run.role_input)(&none, None).is_none(), "no guest at all");
     let before = codec::encode(&Guests {
         guests: [("mail".to_owned(), config::Guest::plain(32 << 20))].into(),
         ..Guests::default()
     });
-    let given = (run.given)(&none, Some(&before)).unwrap();
+    let given = (run.role_input)(&none, Some(&before)).unwrap();
     // Also at a second reload, while they still shut down.
-    assert!((run.given)(&none, Some(&given.payload)).is_some());
+    assert!((run.role_input)(&none, Some(&given.payload)).is_some());
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 /// Decodes a whole body. Returns data, trailers as lines and the number of remaining bytes, or the
 /// fault.
-fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, String, usize), Fault> {
+fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, String, usize), HttpParseError> {
     let mut decoder = ChunkedDecoder::new();
     let mut data = Vec::new();
     for (n, piece) in pieces.iter().enumerate() {
@@ -220,7 +220,7 @@ proptest! {
 }
 
 /// Decodes a body with [`ChunkedDecoder::whole_chunks`] and `next` together.
-fn decode_in_place(body: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, bool), Fault> {
+fn decode_in_place(body: &[u8], cuts: &[usize]) -> Result<(Vec<u8>, bool), HttpParseError> {
     let mut decoder = ChunkedDecoder::new();
     let (mut data, mut from) = (Vec::new(), 0);
     for to in cuts.iter().copied().chain([body.len()]) {

@@ -1,7 +1,7 @@
 //! Tests of the HTTP/1 parsers: tables of accepted and refused input, and properties of any input.
 
 use crate::http1::*;
-use crate::message::Message;
+use crate::message::HttpMessage;
 
 mod chunks;
 mod properties;
@@ -11,7 +11,11 @@ mod responses;
 
 /// Describes the result of a parse in one line: the head as written (line ends as `|`), the body
 /// and the other facts; or the fault and its position.
-fn describe(result: Result<ParseStatus, Fault>, message: &Message, input: &[u8]) -> String {
+fn describe(
+    result: Result<ParseStatus, HttpParseError>,
+    message: &HttpMessage,
+    input: &[u8],
+) -> String {
     let parsed = match result {
         Err(fault) => return format!("{:?} at {}", fault.kind, fault.at),
         Ok(ParseStatus::Incomplete) => return "Incomplete".to_owned(),
@@ -50,13 +54,13 @@ fn describe(result: Result<ParseStatus, Fault>, message: &Message, input: &[u8])
 }
 
 fn request(input: &[u8], limits: &Limits) -> String {
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     let result = parse_request(input, limits, &mut message);
     describe(result, &message, input)
 }
 
 fn response(input: &[u8], facts: &RequestFacts) -> String {
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     let result = parse_response(input, facts, &Limits::default(), &mut message);
     describe(result, &message, input)
 }

@@ -8,10 +8,10 @@ use crate::message::NAME_BYTES;
 use proptest::prelude::*;
 
 /// Asserts that an accepted head is the same after it is written and parsed again.
-fn assert_one_reading(message: &Message, parsed: &Parsed, limits: &Limits) {
+fn assert_one_reading(message: &HttpMessage, parsed: &Parsed, limits: &Limits) {
     let mut wire = Vec::new();
     message.write_http1(&mut wire);
-    let mut again = Message::new();
+    let mut again = HttpMessage::new();
     let result = parse_request(&wire, limits, &mut again);
     let shown = wire.escape_ascii();
     let Ok(ParseStatus::Done(second)) = result else {
@@ -31,7 +31,7 @@ fn assert_one_reading(message: &Message, parsed: &Parsed, limits: &Limits) {
 }
 
 fn try_request(input: &[u8], limits: &Limits) {
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     if let Ok(ParseStatus::Done(parsed)) = parse_request(input, limits, &mut message) {
         assert!(parsed.consumed <= input.len());
         assert_one_reading(&message, &parsed, limits);
@@ -40,13 +40,13 @@ fn try_request(input: &[u8], limits: &Limits) {
 
 fn try_response(input: &[u8], facts: &RequestFacts) {
     let limits = Limits::default();
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     let Ok(ParseStatus::Done(parsed)) = parse_response(input, facts, &limits, &mut message) else {
         return;
     };
     let mut wire = Vec::new();
     message.write_http1(&mut wire);
-    let mut again = Message::new();
+    let mut again = HttpMessage::new();
     let result = parse_response(&wire, facts, &limits, &mut again);
     let Ok(ParseStatus::Done(second)) = result else {
         panic!("{result:?}: {}", wire.escape_ascii());
@@ -61,7 +61,7 @@ fn try_response(input: &[u8], facts: &RequestFacts) {
 fn every_prefix_of_an_accepted_request_is_incomplete() {
     let limits = Limits::default();
     for input in all_requests() {
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         let Ok(ParseStatus::Done(parsed)) = parse_request(input, &limits, &mut message) else {
             continue;
         };
@@ -71,7 +71,7 @@ fn every_prefix_of_an_accepted_request_is_incomplete() {
             assert_eq!(got, "Incomplete", "{}", input[..cut].escape_ascii());
         }
         // One message object is reused, byte by byte.
-        let mut reused = Message::new();
+        let mut reused = HttpMessage::new();
         for end in 0..=parsed.consumed {
             let result = parse_request(&input[..end], &limits, &mut reused);
             if end == parsed.consumed {
@@ -84,7 +84,7 @@ fn every_prefix_of_an_accepted_request_is_incomplete() {
 #[test]
 fn every_prefix_of_an_accepted_response_is_incomplete() {
     for (facts, input) in all_responses() {
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         let result = parse_response(input, facts, &Limits::default(), &mut message);
         let Ok(ParseStatus::Done(parsed)) = result else {
             continue;
@@ -316,7 +316,7 @@ proptest! {
         let input = [b"POST /x HTTP/1.1\r\n", &pieces.concat()[..], b"\r\n\r\n"].concat();
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut theirs = httparse::Request::new(&mut headers);
-        let mut ours = Message::new();
+        let mut ours = HttpMessage::new();
         let (Ok(httparse::Status::Complete(consumed)), Ok(ParseStatus::Done(parsed))) = (
             theirs.parse(&input),
             parse_request(&input, &Limits::default(), &mut ours),

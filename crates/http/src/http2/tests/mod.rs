@@ -10,8 +10,8 @@ mod responses;
 mod sent;
 
 use super::*;
-use crate::http1::{BodyLength, Fault, Limits, Parsed, RequestFacts, Upgrade};
-use crate::message::Message;
+use crate::http1::{BodyLength, HttpParseError, Limits, Parsed, RequestFacts, Upgrade};
+use crate::message::HttpMessage;
 use protocol::http2::FieldList;
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -27,7 +27,7 @@ fn list(fields: &[(&str, &str)]) -> FieldList {
 }
 
 /// Describes the head in HTTP/1 form (line ends as `|`) and the other facts; or the fault.
-fn describe(result: Result<Parsed, Fault>, message: &Message) -> String {
+fn describe(result: Result<Parsed, HttpParseError>, message: &HttpMessage) -> String {
     let parsed = match result {
         Ok(parsed) => parsed,
         Err(fault) => return format!("{:?}", fault.kind),
@@ -56,8 +56,8 @@ fn describe(result: Result<Parsed, Fault>, message: &Message) -> String {
     text
 }
 
-fn request_of(fields: &[(&str, &str)], end: bool) -> (Result<Parsed, Fault>, Message) {
-    let mut message = Message::new();
+fn request_of(fields: &[(&str, &str)], end: bool) -> (Result<Parsed, HttpParseError>, HttpMessage) {
+    let mut message = HttpMessage::new();
     let result = request(&list(fields), end, &Limits::default(), &mut message);
     (result, message)
 }
@@ -66,8 +66,8 @@ fn response_of(
     fields: &[(&str, &str)],
     end: bool,
     facts: &RequestFacts,
-) -> (Result<Parsed, Fault>, Message) {
-    let mut message = Message::new();
+) -> (Result<Parsed, HttpParseError>, HttpMessage) {
+    let mut message = HttpMessage::new();
     let result = response(&list(fields), end, facts, &Limits::default(), &mut message);
     (result, message)
 }

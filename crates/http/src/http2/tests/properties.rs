@@ -31,12 +31,12 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-type Field = (Vec<u8>, Vec<u8>);
+type OwnedField = (Vec<u8>, Vec<u8>);
 
 /// Generates lists that are often nearly valid.
 fn fields(
     front: &'static [(&'static str, &'static [&'static str])],
-) -> impl Strategy<Value = Vec<Field>> {
+) -> impl Strategy<Value = Vec<OwnedField>> {
     let pseudo: Vec<_> = front
         .iter()
         .map(|(name, usual)| {
@@ -68,7 +68,7 @@ const TUNNEL: &[(&str, &[&str])] = &[
 ];
 const RESPONSE: &[(&str, &[&str])] = &[(":status", &["200", "204", "304", "404", "100", "103"])];
 
-fn list_of(fields: &[Field]) -> FieldList {
+fn list_of(fields: &[OwnedField]) -> FieldList {
     let mut list = FieldList::new(1 << 16, 100);
     for (name, value) in fields {
         list.push(name, value);
@@ -78,11 +78,11 @@ fn list_of(fields: &[Field]) -> FieldList {
 
 /// Asserts that an accepted request, as written for HTTP/1, is one request that HTTP/1 parses in
 /// the same way.
-fn assert_no_smuggling(message: &Message, parsed: &Parsed) {
+fn assert_no_smuggling(message: &HttpMessage, parsed: &Parsed) {
     let mut wire = Vec::new();
     write_request(message, parsed.body == BodyLength::Stream, &mut wire);
     let shown = wire.escape_ascii().to_string();
-    let mut again = Message::new();
+    let mut again = HttpMessage::new();
     let Ok(ParseStatus::Done(second)) = parse_request(&wire, &Limits::default(), &mut again) else {
         panic!("not read again: {shown}");
     };
@@ -100,7 +100,7 @@ fn assert_no_smuggling(message: &Message, parsed: &Parsed) {
 }
 
 /// Asserts that the parser accepts the fields that are sent for a message.
-fn assert_sendable(message: &Message, parsed: &Parsed) {
+fn assert_sendable(message: &HttpMessage, parsed: &Parsed) {
     let fields = match outgoing::request(message, b"https") {
         Ok(fields) => fields,
         Err(outgoing::Unsendable::Target) => {
@@ -118,7 +118,7 @@ fn assert_sendable(message: &Message, parsed: &Parsed) {
         list.push(name, value);
     }
     let end = matches!(parsed.body, BodyLength::None | BodyLength::Length(0));
-    let mut again = Message::new();
+    let mut again = HttpMessage::new();
     let result = request(&list, end, &Limits::default(), &mut again);
     assert!(result.is_ok(), "{result:?}: {list:?}");
     assert_eq!(
@@ -140,7 +140,7 @@ proptest! {
         fields in prop_oneof![3 => fields(REQUEST), 1 => fields(TUNNEL)],
         end in any::<bool>(),
     ) {
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         let result = request(&list_of(&fields), end, &Limits::default(), &mut message);
         if let Ok(parsed) = result {
             assert_sendable(&message, &parsed);
@@ -161,7 +161,7 @@ proptest! {
             ..RequestFacts::default()
         };
         let limits = Limits::default();
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         let result = response(&list_of(&fields), end, &facts, &limits, &mut message);
         let Ok(parsed) = result else { return Ok(()) };
         if parsed.upgrade.is_some() {
@@ -170,7 +170,7 @@ proptest! {
         }
         let mut wire = Vec::new();
         message.write_http1(&mut wire);
-        let mut again = Message::new();
+        let mut again = HttpMessage::new();
         let Ok(ParseStatus::Done(second)) = parse_response(&wire, &facts, &limits, &mut again) else {
             panic!("not read again: {}", wire.escape_ascii());
         };
@@ -188,7 +188,7 @@ proptest! {
         for (name, value) in sent.iter() {
             list.push(name, value);
         }
-        let mut third = Message::new();
+        let mut third = HttpMessage::new();
         prop_assert!(response(&list, end, &facts, &limits, &mut third).is_ok());
     }
 
@@ -225,7 +225,7 @@ proptest! {
             head.extend_from_slice(b"\r\n");
         }
         head.extend_from_slice(b"\r\n");
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         let result = parse_request(&head, &Limits::default(), &mut message);
         if let Ok(ParseStatus::Done(parsed)) = result {
             assert_sendable(&message, &parsed);
@@ -248,7 +248,7 @@ proptest! {
         wire.extend_from_slice(b"\r\n");
         let facts = RequestFacts { head, connect, ..RequestFacts::default() };
         let limits = Limits::default();
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         let result = parse_response(&wire, &facts, &limits, &mut message);
         let Ok(ParseStatus::Done(parsed)) = result else { return Ok(()) };
         let end = parsed.body == BodyLength::None && !parsed.interim;
@@ -257,7 +257,7 @@ proptest! {
         for (name, value) in sent.iter() {
             list.push(name, value);
         }
-        let mut again = Message::new();
+        let mut again = HttpMessage::new();
         let result = response(&list, end, &facts, &limits, &mut again);
         prop_assert!(result.is_ok(), "{:?}: {:?}", result, wire.escape_ascii().to_string());
         prop_assert_eq!(again.status(), message.status());

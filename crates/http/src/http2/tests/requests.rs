@@ -340,7 +340,7 @@ fn heads_that_are_too_large_are_told_so() {
         small.push(name.as_bytes(), value.as_bytes());
     }
     let limits = Limits::default();
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     let fault = request(&small, true, &limits, &mut message).unwrap_err();
     assert_eq!(fault.kind.http2_status(), Some(431));
     let value = "v".repeat(limits.head_bytes);

@@ -61,9 +61,9 @@ fn each_response_has_one_reading() {
 
 #[test]
 fn a_websocket_that_is_accepted_is_http1s_101() {
-    let mut request = Message::new();
+    let mut request = HttpMessage::new();
     request
-        .begin_request(b"GET", b"/", crate::message::Version::Http11)
+        .begin_request(b"GET", b"/", crate::message::HttpVersion::Http11)
         .unwrap();
     request
         .add(b"sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ==")
@@ -99,7 +99,7 @@ fn a_key_of_our_own_is_looked_at_when_it_is_answered() {
             "HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
              sec-websocket-accept: {accept}\r\n\r\n"
         );
-        let mut answer = Message::new();
+        let mut answer = HttpMessage::new();
         let limits = Limits::default();
         let result = crate::http1::parse_response(head.as_bytes(), &facts, &limits, &mut answer);
         assert_eq!(result.is_ok(), is_right, "{result:?}");
@@ -109,7 +109,7 @@ fn a_key_of_our_own_is_looked_at_when_it_is_answered() {
 #[test]
 fn a_client_of_http1_gets_a_body_that_ends() {
     use crate::http1::{ConnectionMode, to_client};
-    use crate::message::Version;
+    use crate::message::HttpVersion;
     let get = RequestFacts::default();
     let shown = |fields: &[(&str, &str)], end, facts: &RequestFacts, version| {
         let (result, mut message) = response_of(fields, end, facts);
@@ -125,16 +125,22 @@ fn a_client_of_http1_gets_a_body_that_ends() {
     };
     let ok = [(":status", "200")];
     let chunked = "HTTP/1.1 200 |transfer-encoding: chunked".to_owned();
-    assert_eq!(shown(&ok, false, &get, Version::Http11), (chunked, true));
+    assert_eq!(
+        shown(&ok, false, &get, HttpVersion::Http11),
+        (chunked, true)
+    );
     let close = "HTTP/1.1 200 |connection: close".to_owned();
-    assert_eq!(shown(&ok, false, &get, Version::Http10), (close, false));
+    assert_eq!(shown(&ok, false, &get, HttpVersion::Http10), (close, false));
     let empty = "HTTP/1.1 200 |content-length: 0".to_owned();
-    assert_eq!(shown(&ok, true, &get, Version::Http11), (empty, true));
+    assert_eq!(shown(&ok, true, &get, HttpVersion::Http11), (empty, true));
     let head = facts(true, false, None);
-    assert_eq!(shown(&ok, true, &head, Version::Http11).0, "HTTP/1.1 200 ");
+    assert_eq!(
+        shown(&ok, true, &head, HttpVersion::Http11).0,
+        "HTTP/1.1 200 "
+    );
     let unchanged = [(":status", "304")];
     assert_eq!(
-        shown(&unchanged, true, &get, Version::Http11).0,
+        shown(&unchanged, true, &get, HttpVersion::Http11).0,
         "HTTP/1.1 304 "
     );
 }

@@ -3,15 +3,15 @@
 use super::*;
 use crate::http1::{ParseStatus, parse_request, parse_response};
 
-fn joined<'a>(fields: impl Iterator<Item = outgoing::Pair<'a>>) -> String {
+fn joined<'a>(fields: impl Iterator<Item = outgoing::HeaderPair<'a>>) -> String {
     fields
         .map(|(name, value)| format!("{}={}", name.escape_ascii(), value.escape_ascii()))
         .collect::<Vec<_>>()
         .join(" ")
 }
 
-fn http1_request(head: &str) -> (Parsed, Message) {
-    let mut message = Message::new();
+fn http1_request(head: &str) -> (Parsed, HttpMessage) {
+    let mut message = HttpMessage::new();
     match parse_request(head.as_bytes(), &Limits::default(), &mut message) {
         Ok(ParseStatus::Done(parsed)) => (parsed, message),
         other => panic!("{head:?}: {other:?}"),
@@ -77,7 +77,7 @@ fn responses_of_http1_leave_their_connection_behind() {
         (&upgrade, true, "HTTP/1.1 403 No\r\nX: 1\r\n\r\n", ":status=403 x=1"),
     ];
     for (facts, extended, head, expected) in table {
-        let mut message = Message::new();
+        let mut message = HttpMessage::new();
         parse_response(head.as_bytes(), facts, &Limits::default(), &mut message).unwrap();
         let fields = outgoing::response(&message, extended).unwrap();
         assert_eq!(joined(fields.iter()), expected, "{head}");
@@ -91,7 +91,7 @@ fn names_that_http2_has_no_place_for_are_left_out() {
         ..Limits::default()
     };
     let head = b"GET / HTTP/1.1\r\nHost: u\r\nodd name: 1\r\nx: 1\r\n\r\n";
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     parse_request(head, &limits, &mut message).unwrap();
     assert!(message.fields().contains(b"odd name"));
     let fields = outgoing::request(&message, b"http").unwrap();
@@ -110,10 +110,10 @@ fn trailers_leave_behind_what_none_may_have() {
 }
 
 /// Parses the HTTP/1 form of a request, as its server would.
-fn at_http1(message: &Message, parsed: &Parsed) -> Message {
+fn at_http1(message: &HttpMessage, parsed: &Parsed) -> HttpMessage {
     let mut wire = Vec::new();
     write_request(message, parsed.body == BodyLength::Stream, &mut wire);
-    let mut read = Message::new();
+    let mut read = HttpMessage::new();
     let outcome = parse_request(&wire, &Limits::default(), &mut read);
     assert!(matches!(outcome, Ok(ParseStatus::Done(_))), "{outcome:?}");
     read

@@ -4,7 +4,7 @@ use super::*;
 use crate::load::{Loaded, replay};
 use crate::testing::load_text;
 use configuration::Recording;
-use lab::Scratch;
+use lab::ScratchDirectory;
 use lab::pki::{Authority, Issued, KeyKind, Leaf, self_signed};
 use std::sync::Weak;
 use tls::acceptor::{Acceptor, own_resumption};
@@ -13,11 +13,11 @@ use tls::crt_list::{Entry, List};
 use tls::store::{Dependent, StoreError};
 use tls::testing::{FAR, answer, shown};
 
-struct Files(Scratch);
+struct BindFiles(ScratchDirectory);
 
-impl Files {
-    fn new() -> Files {
-        Files(Scratch::new().unwrap())
+impl BindFiles {
+    fn new() -> BindFiles {
+        BindFiles(ScratchDirectory::new().unwrap())
     }
 
     fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
@@ -70,7 +70,7 @@ fn issue(name: &str, key: KeyKind) -> Issued {
 
 #[test]
 fn files_bundles_directories_and_keys_beside_are_loaded() {
-    let files = Files::new();
+    let files = BindFiles::new();
     let one = issue("one.com", KeyKind::Ecdsa);
     files.write("one.pem", format!("{}{}", one.key_pem, one.certificate_pem));
     let two = issue("two.com", KeyKind::Ecdsa);
@@ -107,7 +107,7 @@ fn files_bundles_directories_and_keys_beside_are_loaded() {
 
 #[test]
 fn what_is_wrong_with_a_certificate_is_told_in_haproxys_words_and_more() {
-    let files = Files::new();
+    let files = BindFiles::new();
     let (one, two) = (issue("1", KeyKind::Ecdsa), issue("2", KeyKind::Ecdsa));
     files.write(
         "mixed.pem",
@@ -166,7 +166,7 @@ fn what_is_wrong_with_a_certificate_is_told_in_haproxys_words_and_more() {
 
 #[test]
 fn lists_are_read_with_options_and_filters_and_mistakes_have_their_line() {
-    let files = Files::new();
+    let files = BindFiles::new();
     files.write("a.pem", issue("a.com", KeyKind::Ecdsa).bundle());
     files.write("b.pem", issue("b.com", KeyKind::Ecdsa).bundle());
     let list = files.write(
@@ -200,7 +200,7 @@ fn lists_are_read_with_options_and_filters_and_mistakes_have_their_line() {
 
 #[test]
 fn a_store_gives_certificates_names() {
-    let files = Files::new();
+    let files = BindFiles::new();
     let one = issue("one.com", KeyKind::Ecdsa);
     files.write("site.crt", &one.certificate_pem);
     let key = files.write("keys/site.key", &one.key_pem);
@@ -212,7 +212,7 @@ fn a_store_gives_certificates_names() {
 
 #[test]
 fn answers_of_ocsp_are_stapled_or_told() {
-    let files = Files::new();
+    let files = BindFiles::new();
     let authority = Authority::new("CA").unwrap();
     let issued = authority.issue(&Leaf::default()).unwrap();
     files.write("a.pem", issued.bundle());
@@ -236,7 +236,7 @@ fn answers_of_ocsp_are_stapled_or_told() {
 
 #[test]
 fn a_replay_has_the_certificates_without_the_files_and_the_key_is_a_secret() {
-    let files = Files::new();
+    let files = BindFiles::new();
     let issued = issue("a.com", KeyKind::Ecdsa);
     files.write("sites/a.pem", issued.bundle());
     let loaded = files.load("", "ssl crt sites");
@@ -255,7 +255,7 @@ fn a_replay_has_the_certificates_without_the_files_and_the_key_is_a_secret() {
 
 #[test]
 fn options_of_tls_are_words_of_the_line() {
-    let files = Files::new();
+    let files = BindFiles::new();
     files.write("a.pem", issue("a.com", KeyKind::Ecdsa).bundle());
     let authority = Authority::new("CA").unwrap();
     files.write("ca.pem", authority.certificate_pem());
@@ -325,7 +325,7 @@ fn served() -> (Store, Arc<Acceptor>) {
     let made = Arc::new(made.unwrap());
     let weak: Weak<Acceptor> = Arc::downgrade(&made);
     let weak: Weak<dyn Dependent> = weak;
-    store.depend(weak);
+    store.register_dependent(weak);
     (store, made)
 }
 

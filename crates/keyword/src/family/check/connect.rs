@@ -59,7 +59,7 @@ fn port(loader: &mut Loader, args: &mut Args<'_>) -> Result<PortSource, Diagnost
     }
     match word.str().parse() {
         Ok(port) if port != 0 => Ok(PortSource::Number(port)),
-        _ => Err(args.wrong(
+        _ => Err(args.word_error(
             &codes::OUT_OF_RANGE,
             word,
             format!("'{}' is not a TCP port from 1 to 65535", word.text()),

@@ -3,7 +3,7 @@
 use super::{Comment, unknown_word};
 use crate::family::Args;
 use crate::family::Loader;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::check::{Code, Expect, Matcher, Pattern, ReportedText, StatusRange, unhex};
 use model::codes;
 use model::rules::regular::Regular;
@@ -71,11 +71,11 @@ pub(super) fn expect(
         ("rstatus", true) => Pattern::StatusText(regex(loader, args)?),
         ("hdr", true) => header(loader, args, false)?,
         ("fhdr", true) => header(loader, args, true)?,
-        ("string", _) => Pattern::Text(filled(args)?.bytes.as_slice().into()),
+        ("string", _) => Pattern::Text(non_empty_pattern(args)?.bytes.as_slice().into()),
         ("rstring", _) => Pattern::Regex(regex(loader, args)?),
         ("string-lf", _) => Pattern::TextFormat(format(loader, args)?),
         ("binary", false) => {
-            let word = filled(args)?;
+            let word = non_empty_pattern(args)?;
             Pattern::Binary(binary(args, word)?)
         }
         ("rbinary", false) => Pattern::BinaryRegex(regex(loader, args)?),
@@ -94,7 +94,7 @@ pub(super) fn expect(
 fn option(
     loader: &mut Loader,
     args: &mut Args<'_>,
-    word: &Word,
+    word: &ConfigWord,
     expect: &mut Expect,
     comment: &mut Comment,
 ) -> Result<bool, Diagnostic> {
@@ -150,17 +150,17 @@ fn status(args: &mut Args<'_>, known: &[CheckStatus]) -> Result<CheckStatus, Dia
 }
 
 /// Parses a pattern, which must not be empty.
-fn filled<'l>(args: &mut Args<'l>) -> Result<&'l Word, Diagnostic> {
+fn non_empty_pattern<'l>(args: &mut Args<'l>) -> Result<&'l ConfigWord, Diagnostic> {
     let word = args.required("<pattern>")?;
     if word.bytes.is_empty() {
         let message = format!("'{}' expects a pattern that is not empty", args.keyword);
-        return Err(args.wrong(&codes::BAD_VALUE, word, message));
+        return Err(args.word_error(&codes::BAD_VALUE, word, message));
     }
     Ok(word)
 }
 
 /// Decodes hexadecimal digits.
-pub(super) fn binary(args: &Args<'_>, word: &Word) -> Result<Box<[u8]>, Diagnostic> {
+pub(super) fn binary(args: &Args<'_>, word: &ConfigWord) -> Result<Box<[u8]>, Diagnostic> {
     match unhex(&word.bytes) {
         Some(bytes) => Ok(bytes.into()),
         None => {
@@ -168,7 +168,7 @@ pub(super) fn binary(args: &Args<'_>, word: &Word) -> Result<Box<[u8]>, Diagnost
                 "'{}': an even number of hex digits is expected",
                 args.keyword
             );
-            Err(args.wrong(&codes::BAD_VALUE, word, message))
+            Err(args.word_error(&codes::BAD_VALUE, word, message))
         }
     }
 }
@@ -203,11 +203,15 @@ fn statuses(args: &mut Args<'_>) -> Result<Vec<StatusRange>, Diagnostic> {
 }
 
 fn regex(loader: &mut Loader, args: &mut Args<'_>) -> Result<Regular, Diagnostic> {
-    let word = filled(args)?;
+    let word = non_empty_pattern(args)?;
     regex_of(loader, args, word)
 }
 
-fn regex_of(loader: &mut Loader, args: &Args<'_>, word: &Word) -> Result<Regular, Diagnostic> {
+fn regex_of(
+    loader: &mut Loader,
+    args: &Args<'_>,
+    word: &ConfigWord,
+) -> Result<Regular, Diagnostic> {
     let compiled = Regular::new(&word.bytes, false);
     loader.regular_or_earlier(compiled, (&word.bytes, false), |error| {
         Diagnostic::error(
@@ -226,9 +230,9 @@ fn header(loader: &mut Loader, args: &mut Args<'_>, full: bool) -> Result<Patter
         "name-lf" => matcher(loader, args, (true, true))?,
         _ => return Err(unknown_word(args, word, &["name", "name-lf"])),
     };
-    let value = if args.take("value") {
+    let value = if args.take_if("value") {
         Some(matcher(loader, args, (false, false))?)
-    } else if args.take("value-lf") {
+    } else if args.take_if("value-lf") {
         Some(matcher(loader, args, (false, true))?)
     } else {
         None
@@ -243,7 +247,7 @@ fn matcher(
     (lower, formatted): (bool, bool),
 ) -> Result<Matcher, Diagnostic> {
     const HOW: &[&str] = &["str", "beg", "end", "sub", "reg"];
-    let how = if args.take("-m") {
+    let how = if args.take_if("-m") {
         Some(args.required("<match>")?)
     } else {
         None
@@ -251,7 +255,7 @@ fn matcher(
     let word = args.required("<pattern>")?;
     if let Some(how) = how.filter(|how| how.is("reg")) {
         if formatted {
-            return Err(args.wrong(
+            return Err(args.word_error(
                 &codes::BAD_VALUE,
                 how,
                 "a regular expression cannot be a log format",
@@ -264,7 +268,7 @@ fn matcher(
         false if lower => Format::constant(&word.bytes.to_ascii_lowercase()),
         false => Format::constant(&word.bytes),
     };
-    Ok(match how.map(Word::str) {
+    Ok(match how.map(ConfigWord::str) {
         None | Some("str") => Matcher::Exact(text),
         Some("beg") => Matcher::Begin(text),
         Some("end") => Matcher::End(text),

@@ -149,7 +149,7 @@ pub(in crate::family) fn finish(loader: &mut Loader) {
         };
         let runs: Vec<Runs> = found
             .iter()
-            .map(|path| loader.context.outside.runs(&within(path), uid))
+            .map(|path| loader.context.outside.can_execute(&within(path), uid))
             .collect();
         let why = match runs.iter().max() {
             None | Some(Runs::Yes) => continue,
@@ -176,7 +176,7 @@ pub(in crate::family) fn finish(loader: &mut Loader) {
             .help("install it there, executable by the `user` of `global`"),
         );
     }
-    loader.tell_all(told);
+    loader.report_all(told);
 }
 
 #[cfg(test)]

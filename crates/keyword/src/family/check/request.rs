@@ -3,7 +3,7 @@
 use super::{Comment, FIELDS_MAX, text_of, unknown_word};
 use crate::family::Args;
 use crate::family::Loader;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use model::check::HttpSend;
 use model::codes;
 use model::rules::{Dialect, Format, Usage};
@@ -12,7 +12,7 @@ const WORDS: &[&str] = &[
     "meth", "uri", "uri-lf", "ver", "hdr", "body", "body-lf", "comment",
 ];
 
-fn format(loader: &mut Loader, word: &Word) -> Result<Format, Diagnostic> {
+fn format(loader: &mut Loader, word: &ConfigWord) -> Result<Format, Diagnostic> {
     Format::parse_as(loader, word, Usage::CHECK, Dialect::Text)
 }
 
@@ -39,7 +39,7 @@ pub(super) fn request(
                 let name = args.required("<name> and <fmt>")?;
                 let value = format(loader, args.required("<fmt>")?)?;
                 if request.headers.len() == FIELDS_MAX {
-                    return Err(args.wrong(
+                    return Err(args.word_error(
                         &codes::OUT_OF_RANGE,
                         word,
                         format!("a check request has at most {FIELDS_MAX} headers"),

@@ -5,7 +5,7 @@ use super::{Comment, check_of, text_of};
 use crate::family::Loader;
 use crate::family::{Args, Built, LineRow, places};
 use language::Diagnostic;
-use model::check::{STEPS_MAX, Send, Step, StepAction};
+use model::check::{CheckStep, STEPS_MAX, Send, StepAction};
 use model::codes;
 use model::config::{CheckLines, ProxyKind};
 use model::rules::draft::Section;
@@ -139,7 +139,7 @@ fn add(
         .help("begin with `connect`, or remove it to connect implicitly before the first rule"));
     }
     let number = lines.steps.len() as u32 + 1;
-    lines.steps.push(Step {
+    lines.steps.push(CheckStep {
         action,
         comment,
         number,
@@ -149,18 +149,18 @@ fn add(
 }
 
 /// Returns the last step that acts on a connection.
-fn last_acting(steps: &[Step]) -> Option<&StepAction> {
+fn last_acting(steps: &[CheckStep]) -> Option<&StepAction> {
     let mut actions = steps.iter().rev().map(|step| &step.action);
     actions.find(|action| !matches!(action, StepAction::Comment | StepAction::Variable(_)))
 }
 
 /// Checks that a `connect` step comes first.
-fn connect_order(steps: &[Step], action: &StepAction) -> Option<&'static str> {
+fn connect_order(steps: &[CheckStep], action: &StepAction) -> Option<&'static str> {
     if !matches!(action, StepAction::Connect(_)) {
         return None;
     }
     let acting =
-        |step: &&Step| !matches!(step.action, StepAction::Comment | StepAction::Variable(_));
+        |step: &&CheckStep| !matches!(step.action, StepAction::Comment | StepAction::Variable(_));
     let first = steps.iter().find(acting).map(|step| &step.action);
     match first {
         None | Some(StepAction::Connect(_)) => None,
@@ -169,7 +169,7 @@ fn connect_order(steps: &[Step], action: &StepAction) -> Option<&'static str> {
 }
 
 /// Checks the order of steps: connection, request, expected response.
-fn http_order(steps: &[Step], action: &StepAction) -> Option<&'static str> {
+fn http_order(steps: &[CheckStep], action: &StepAction) -> Option<&'static str> {
     match (action, last_acting(steps)) {
         (StepAction::Connect(_), None | Some(StepAction::Expect(_)))
         | (StepAction::Send(_), None | Some(StepAction::Connect(_)))
@@ -201,7 +201,7 @@ fn request(loader: &mut Loader, args: &mut Args<'_>) -> Built {
 
 fn comment(loader: &mut Loader, args: &mut Args<'_>, http: bool) -> Built {
     let comment = args.required("<string>")?.bytes.as_slice().into();
-    args.surplus()?;
+    args.warn_of_surplus()?;
     add(loader, args, http, StepAction::Comment, Some(comment))
 }
 
@@ -210,7 +210,7 @@ fn variable(loader: &mut Loader, args: &mut Args<'_>, http: bool) -> Built {
         return args.end();
     };
     let change = VariableChange::of_check(loader, args, word)?;
-    args.surplus()?;
+    args.warn_of_surplus()?;
     let action = StepAction::Variable(Box::new(change));
     add(loader, args, http, action, None)
 }
@@ -228,7 +228,7 @@ fn send(loader: &mut Loader, args: &mut Args<'_>, how: Sends) -> Built {
     let word = args.required("the data to send")?;
     if word.bytes.is_empty() {
         let message = format!("'{}' has nothing to send", args.keyword);
-        return Err(args.wrong(&codes::BAD_VALUE, word, message));
+        return Err(args.word_error(&codes::BAD_VALUE, word, message));
     }
     let mut format = || Format::parse_as(loader, word, Usage::CHECK, Dialect::Text);
     let send = match how {

@@ -4,8 +4,8 @@ use super::{port, set, time_above_zero};
 use crate::family::Loader;
 use crate::family::server::{resolve, unresolved_line};
 use crate::family::{Args, Built, ServerRow, places};
-use language::value::{self, Accepts, Host, PortRule};
-use language::{Diagnostic, Severity, Word};
+use language::value::{self, Accepts, AddressHost, PortRule};
+use language::{ConfigWord, Diagnostic, Severity};
 use model::codes;
 use model::config::{HealthCheck, ServerAddress, ServerOptions};
 use std::net::{IpAddr, Ipv4Addr};
@@ -82,7 +82,7 @@ fn addr(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -
 /// The host name has to resolve in this load.
 pub(super) fn unreachable_address(
     loader: &mut Loader,
-    word: &Word,
+    word: &ConfigWord,
     keyword: &str,
     name: &str,
 ) -> Result<IpAddr, Diagnostic> {
@@ -90,14 +90,14 @@ pub(super) fn unreachable_address(
     if refusal.severity == Severity::Error {
         return Err(refusal);
     }
-    loader.tell(refusal.label("checks fail until the name resolves"));
+    loader.report(refusal.label("checks fail until the name resolves"));
     Ok(Ipv4Addr::BROADCAST.into())
 }
 
 /// Parses the address for checks, with or without a port.
 pub(in crate::family) fn check_address(
     loader: &mut Loader,
-    word: &Word,
+    word: &ConfigWord,
 ) -> Result<ServerAddress, Diagnostic> {
     let accepts = Accepts {
         port: PortRule::Optional,
@@ -106,13 +106,13 @@ pub(in crate::family) fn check_address(
     };
     let address = loader.address(word, word.str(), &accepts, "addr")?;
     let ip = match address.host {
-        Host::Ip(ip) => ip,
-        Host::Name(name) => match resolve(loader, &name, address.family) {
+        AddressHost::Ip(ip) => ip,
+        AddressHost::Name(name) => match resolve(loader, &name, address.family) {
             Some(ip) => ip,
             None if !loader.context.options.resolve_names => return Ok(ServerAddress::Unresolved),
             None => unreachable_address(loader, word, "addr", &name)?,
         },
-        Host::Path(path) => return Ok(ServerAddress::Unix(path.into())),
+        AddressHost::Path(path) => return Ok(ServerAddress::Unix(path.into())),
         _ => {
             return Err(Diagnostic::error(
                 &codes::BAD_ADDRESS,

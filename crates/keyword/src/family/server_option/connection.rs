@@ -1,6 +1,6 @@
 //! Server options for the connections to a server.
 
-use super::{one_of, set};
+use super::{parse_choice, set};
 use crate::family::Loader;
 use crate::family::value::limit;
 use crate::family::{Args, Built, ServerRow, places};
@@ -165,7 +165,7 @@ fn proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Bu
         ("fcgi", Some(HttpProtocol::FastCgi)),
         ("none", None),
     ];
-    set(&mut options.protocol, one_of(args, &versions)?)
+    set(&mut options.protocol, parse_choice(args, &versions)?)
 }
 
 fn ws(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
@@ -174,5 +174,5 @@ fn ws(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built
         ("h1", WebSocketProto::H1),
         ("h2", WebSocketProto::H2),
     ];
-    set(&mut options.web_socket, one_of(args, &versions)?)
+    set(&mut options.web_socket, parse_choice(args, &versions)?)
 }

@@ -1,6 +1,6 @@
 //! Server options for the load of a server: weight, limits, role, state.
 
-use super::{one_of, set};
+use super::{parse_choice, set};
 use crate::family::value::octets_counted;
 use crate::family::{Args, ServerRow, places};
 use language::Diagnostic;
@@ -75,7 +75,7 @@ pub static OPTIONS: &[ServerRow] = rows! {
                 ("addr", RingKey::Address),
                 ("addr-port", RingKey::AddressAndPort),
             ];
-            set(&mut options.ring_key, Some(one_of(args, &keys)?))
+            set(&mut options.ring_key, Some(parse_choice(args, &keys)?))
         },
         "server web1 192.0.2.11:8080 hash-key addr-port",
         "Sets how the position of the server on the ring of `hash-type consistent` is computed: from its id, its \
@@ -84,14 +84,14 @@ pub static OPTIONS: &[ServerRow] = rows! {
          where it is the default: use it beside such load balancers.";
     "on-marked-down { shutdown-sessions }" places::SERVER,
         |_, options, args| {
-            let shuts = one_of(args, &[("shutdown-sessions", true)])?;
+            let shuts = parse_choice(args, &[("shutdown-sessions", true)])?;
             set(&mut options.shutdown_sessions_on_down, shuts)
         },
         "server web1 192.0.2.11:8080 check on-marked-down shutdown-sessions",
         "When health checks mark the server down, ends its sessions at once instead of waiting until they fail.";
     "on-marked-up { shutdown-backup-sessions }" places::SERVER,
         |_, options, args| {
-            let shuts = one_of(args, &[("shutdown-backup-sessions", true)])?;
+            let shuts = parse_choice(args, &[("shutdown-backup-sessions", true)])?;
             set(&mut options.shutdown_backup_sessions_on_up, shuts)
         },
         "server web1 192.0.2.11:8080 check on-marked-up shutdown-backup-sessions",

@@ -4,7 +4,7 @@
 use super::super::server::resolve;
 use super::super::{Args, Built, ServerRow, places};
 use super::check::unreachable_address;
-use super::{one_of, port, set, time_above_zero};
+use super::{parse_choice, port, set, time_above_zero};
 use crate::family::Loader;
 use language::value::Family;
 use language::{Diagnostic, Span, suggest};
@@ -93,7 +93,7 @@ fn agent_send(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) 
     let word = args.required("a string")?;
     if word.bytes.len() > SEND_BYTES_MAX {
         let told = format!("'agent-send' accepts at most {SEND_BYTES_MAX} bytes");
-        return Err(args.wrong(&codes::BAD_VALUE, word, told));
+        return Err(args.word_error(&codes::BAD_VALUE, word, told));
     }
     options.agent.send = Some(word.bytes.to_vec().into());
     Ok(())
@@ -105,7 +105,7 @@ fn observe(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> 
         ("layer7", Observe::Layer7),
         ("none", Observe::Nothing),
     ];
-    set(&mut options.observing.observe, one_of(args, &layers)?)
+    set(&mut options.observing.observe, parse_choice(args, &layers)?)
 }
 
 fn on_error(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
@@ -115,7 +115,10 @@ fn on_error(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) ->
         ("mark-down", OnError::MarkDown),
         ("sudden-death", OnError::SuddenDeath),
     ];
-    set(&mut options.observing.on_error, one_of(args, &reactions)?)
+    set(
+        &mut options.observing.on_error,
+        parse_choice(args, &reactions)?,
+    )
 }
 
 fn init_state(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> Built {
@@ -125,7 +128,7 @@ fn init_state(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) 
         ("fully-up", InitState::FullyUp),
         ("up", InitState::Up),
     ];
-    set(&mut options.init_state, one_of(args, &states)?)
+    set(&mut options.init_state, parse_choice(args, &states)?)
 }
 
 /// Checks these options when all servers are known.
@@ -137,14 +140,14 @@ pub(crate) fn finish(loader: &mut Loader) {
     let mut known = HashMap::new();
     for (proxy_at, proxy) in config.proxies.iter().enumerate() {
         for (at, server) in proxy.servers.iter().enumerate() {
-            told.extend(alone(proxy.mode, server));
+            told.extend(check_server(proxy.mode, server));
             let Some((span, name)) = &server.options.track else {
                 continue;
             };
             let from = (ProxyIndex(proxy_at as u32), ServerIndex(at as u32));
             match chains.end(from, &mut known) {
-                End::At(tracked) => ends.push((from, tracked)),
-                wrong => told.extend(chains.told(wrong, *span, name)),
+                TrackEnd::At(tracked) => ends.push((from, tracked)),
+                wrong => told.extend(chains.chain_error(wrong, *span, name)),
             }
         }
     }
@@ -152,11 +155,11 @@ pub(crate) fn finish(loader: &mut Loader) {
         let servers = &mut loader.config.proxies[from.0.0 as usize].servers;
         servers[from.1.0 as usize].tracks = Some(tracked);
     }
-    loader.tell_all(told);
+    loader.report_all(told);
 }
 
 /// Checks one server without regard to others.
-fn alone(mode: Mode, server: &Server) -> Option<Diagnostic> {
+fn check_server(mode: Mode, server: &Server) -> Option<Diagnostic> {
     let options = &server.options;
     let name = &server.name;
     if options.agent.check && options.agent.port.is_none() {
@@ -187,21 +190,21 @@ fn alone(mode: Mode, server: &Server) -> Option<Diagnostic> {
 }
 
 /// Position of a server: proxy and server index.
-type Place = (ProxyIndex, ServerIndex);
+type ServerPosition = (ProxyIndex, ServerIndex);
 
 /// Graph of `track` options. Each name is looked up once, however long chains are.
 struct Chains<'c> {
     config: &'c Config,
-    next: HashMap<Place, Place>,
+    next: HashMap<ServerPosition, ServerPosition>,
 }
 
 /// End of a chain of `track`.
 #[derive(Clone, Copy)]
-enum End {
+enum TrackEnd {
     /// A server with checks.
-    At(Place),
+    At(ServerPosition),
     /// A server without checks.
-    Unchecked(Place),
+    Unchecked(ServerPosition),
     /// The chain is a cycle.
     Loop,
     /// An unknown name, which is reported at its position.
@@ -241,12 +244,12 @@ impl<'c> Chains<'c> {
         Chains { config, next }
     }
 
-    fn server(&self, at: Place) -> &'c Server {
+    fn server(&self, at: ServerPosition) -> &'c Server {
         &self.config.proxy(at.0).servers[at.1.0 as usize]
     }
 
     /// Returns the end of the chain that begins at a server, and stores the intermediate results.
-    fn end(&self, from: Place, known: &mut HashMap<Place, End>) -> End {
+    fn end(&self, from: ServerPosition, known: &mut HashMap<ServerPosition, TrackEnd>) -> TrackEnd {
         let mut way = Vec::new();
         let mut at = from;
         let end = loop {
@@ -254,14 +257,14 @@ impl<'c> Chains<'c> {
                 break *end;
             }
             // A second visit of this server means a cycle.
-            known.insert(at, End::Loop);
+            known.insert(at, TrackEnd::Loop);
             way.push(at);
             let options = &self.server(at).options;
             match self.next.get(&at) {
                 Some(next) => at = *next,
-                None if options.track.is_some() => break End::Nowhere,
-                None if options.check || options.agent.check => break End::At(at),
-                None => break End::Unchecked(at),
+                None if options.track.is_some() => break TrackEnd::Nowhere,
+                None if options.check || options.agent.check => break TrackEnd::At(at),
+                None => break TrackEnd::Unchecked(at),
             }
         };
         known.extend(way.into_iter().map(|place| (place, end)));
@@ -270,17 +273,17 @@ impl<'c> Chains<'c> {
 
     /// Returns the diagnostic of a chain of `track` that ends badly, where a server names
     /// the next.
-    fn told(&self, end: End, span: Span, name: &str) -> Option<Diagnostic> {
+    fn chain_error(&self, end: TrackEnd, span: Span, name: &str) -> Option<Diagnostic> {
         let wrong = |told: String| Diagnostic::error(&codes::TRACK_LOOP, span, told);
         match end {
-            End::At(_) | End::Nowhere => None,
-            End::Loop => {
+            TrackEnd::At(_) | TrackEnd::Nowhere => None,
+            TrackEnd::Loop => {
                 let told = format!(
                     "unable to track '{name}' as it belongs to a tracking chain looping back"
                 );
                 Some(wrong(told).label("forms a loop with this server"))
             }
-            End::Unchecked(at) => {
+            TrackEnd::Unchecked(at) => {
                 let server = self.server(at);
                 let told = format!(
                     "unable to use {}/{} for tracking as it does not have any check nor agent enabled",
@@ -290,7 +293,7 @@ impl<'c> Chains<'c> {
                 Some(
                     wrong(told)
                         .label("that server has no checks")
-                        .also(server.span, "this server needs `check`"),
+                        .with_label(server.span, "this server needs `check`"),
                 )
             }
         }

@@ -61,10 +61,10 @@ fn set_field(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'
 
 /// Returns whether a word is the name of a server option.
 fn is_option(word: &str) -> bool {
-    use language::keyword::Found;
+    use language::keyword::KeywordLookup;
     let table = &crate::family::registry().servers;
     let name = word.split_once('(').map_or(word, |(name, _)| name);
-    !matches!(table.find(std::iter::once(name)), Found::Unknown)
+    !matches!(table.find(std::iter::once(name)), KeywordLookup::Unknown)
 }
 
 #[cfg(test)]

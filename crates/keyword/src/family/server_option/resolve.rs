@@ -7,7 +7,7 @@ use model::codes;
 use model::config::{
     AddressFamily, HostName, InitAddress, NETWORKS_MAX, NamedPort, ServerAddress, ServerOptions,
 };
-use model::rules::network::Network;
+use model::rules::network::MaskedNetwork;
 
 /// Keyword rows of this family, for the registry.
 pub static OPTIONS: &[ServerRow] = rows! {
@@ -44,7 +44,7 @@ fn prefer(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> B
         "ipv6" => AddressFamily::V6,
         _ => {
             let told = "'resolve-prefer' expects either ipv4 or ipv6 as argument";
-            return Err(args.wrong(&codes::BAD_VALUE, word, told));
+            return Err(args.word_error(&codes::BAD_VALUE, word, told));
         }
     };
     Ok(())
@@ -55,13 +55,13 @@ fn networks(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) ->
     let networks = &mut options.resolving.networks;
     networks.clear();
     for text in word.str().split(',') {
-        let Some(network) = Network::parse(text) else {
+        let Some(network) = MaskedNetwork::parse(text) else {
             let told = format!("'resolve-net' invalid network '{text}'");
-            return Err(args.wrong(&codes::BAD_VALUE, word, told));
+            return Err(args.word_error(&codes::BAD_VALUE, word, told));
         };
         if networks.len() >= NETWORKS_MAX {
             let told = format!("'resolve-net' accepts at most {NETWORKS_MAX} networks");
-            return Err(args.wrong(&codes::BAD_VALUE, word, told));
+            return Err(args.word_error(&codes::BAD_VALUE, word, told));
         }
         networks.push(network);
     }
@@ -79,7 +79,7 @@ fn options(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) -> 
             _ => {
                 let told = format!("'resolve-opts': unknown option '{option}'");
                 return Err(args
-                    .wrong(&codes::BAD_VALUE, word, told)
+                    .word_error(&codes::BAD_VALUE, word, told)
                     .note("valid options: `allow-dup-ip`, `ignore-weight` and `prevent-dup-ip`"));
             }
         }
@@ -125,7 +125,7 @@ pub(crate) fn finish(loader: &mut Loader) {
     }
     for (span, name) in std::mem::take(&mut loader.resolvers_wanted) {
         if let Err(diagnostic) = find(loader, span, &name) {
-            loader.tell(diagnostic);
+            loader.report(diagnostic);
         }
     }
     for (proxy, at, span, name) in wanted {
@@ -139,7 +139,7 @@ pub(crate) fn finish(loader: &mut Loader) {
                     host.resolvers = Some(index);
                 }
             }
-            Err(diagnostic) => loader.tell(diagnostic),
+            Err(diagnostic) => loader.report(diagnostic),
         }
     }
 }

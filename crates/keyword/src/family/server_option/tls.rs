@@ -1,6 +1,6 @@
 //! Server options for TLS.
 
-use super::{one_of, set};
+use super::{parse_choice, set};
 use crate::family::Loader;
 use crate::family::{Args, Built, ServerRow, places, tls_files, tls_words};
 use language::Diagnostic;
@@ -13,7 +13,7 @@ use tls::Parameters;
 use tls::TlsDefaults;
 use tls::build::BuildError;
 use tls::certified::Parts;
-use tls::connector::{ClientSettings, Files};
+use tls::connector::{ClientSettings, ServerLineFiles};
 use tls::store::{ConfigLocation, Dependent, Store};
 
 /// Keyword rows of this family, for the registry.
@@ -42,7 +42,7 @@ pub static OPTIONS: &[ServerRow] = rows! {
         "Does not use TLS for health checks even if traffic does. Cancels `check-ssl` of `default-server`.";
     "verify { none | required }" places::SERVER,
         |_, options, args| {
-            let verified = one_of(args, &[("none", false), ("required", true)])?;
+            let verified = parse_choice(args, &[("none", false), ("required", true)])?;
             set(&mut options.tls.verify, Some(verified))
         },
         "server web1 192.0.2.11:443 ssl verify none",
@@ -197,7 +197,7 @@ fn sni(loader: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>) ->
 fn npn(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let word = args.required("<protocols>")?;
     let told = "'npn' has no effect: ALPN has replaced this draft";
-    args.tell(
+    args.add_warning(
         Diagnostic::warning(&codes::TLS_NOT_DONE, args.keyword_span(), told)
             .help(format!("write 'alpn {}'", word.text())),
     );
@@ -207,7 +207,7 @@ fn npn(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
 fn allow_0rtt(_: &mut Loader, _: &mut ServerOptions, args: &mut Args<'_>) -> Built {
     let told =
         "'allow-0rtt' has no effect on a server: no data is sent before the handshake is complete";
-    args.tell(
+    args.add_warning(
         Diagnostic::warning(&codes::TLS_NOT_DONE, args.keyword_span(), told)
             .help("remove it; it works on 'bind' lines only"),
     );
@@ -222,8 +222,8 @@ fn check_proto(_: &mut Loader, options: &mut ServerOptions, args: &mut Args<'_>)
         ("fcgi", None),
         ("none", Some(HttpProtocol::Http1)),
     ];
-    let version = one_of(args, &versions)?;
-    let version = version.ok_or_else(|| super::not_built(span, "'check-proto fcgi'"))?;
+    let version = parse_choice(args, &versions)?;
+    let version = version.ok_or_else(|| super::unsupported_option(span, "'check-proto fcgi'"))?;
     set(&mut options.check_proto, Some(version))
 }
 
@@ -322,40 +322,40 @@ fn connect_by(
     if let Ok(made) = &made {
         let weak: Weak<Connector> = Arc::downgrade(made);
         let weak: Weak<dyn Dependent> = weak;
-        store.depend(weak);
+        store.register_dependent(weak);
     }
     tls.connector = made.as_ref().ok().cloned();
     let versions = &tls.side.versions;
-    tls_words::tell_versions(loader, span, what, versions, &defaults.server.versions);
+    tls_words::warn_of_versions(loader, span, what, versions, &defaults.server.versions);
     if let (true, Err(refused)) = (speaks, made) {
-        loader.tell(refusal(span, what, &refused));
+        loader.report(refusal(span, what, &refused));
     }
 }
 
-enum Refused {
+enum ConnectorError {
     Versions(tls::NoVersion),
     Build(BuildError),
 }
 
 /// Stores the files named in a server's line, so that operators can change them.
-fn files(store: &Store, tls: &ServerTls) -> Files {
-    let mut files = Files::default();
+fn files(store: &Store, tls: &ServerTls) -> ServerLineFiles {
+    let mut files = ServerLineFiles::default();
     if let Some(file) = &tls.authorities {
         files.authorities = Some(file.name.clone());
         if store.authorities(&file.name).is_none() {
-            store.add_authorities(&file.name, Arc::clone(&file.it));
+            store.add_authorities(&file.name, Arc::clone(&file.content));
         }
     }
     if let Some(file) = &tls.crls {
         files.crls = Some(file.name.clone());
         if store.revocations(&file.name).is_none() {
-            store.add_revocations(&file.name, Arc::clone(&file.it));
+            store.add_revocations(&file.name, Arc::clone(&file.content));
         }
     }
     if let Some(file) = &tls.certificate {
         let parts = Parts {
-            chain: file.it.cert.clone(),
-            key: Some(Arc::clone(&file.it.key)),
+            chain: file.content.cert.clone(),
+            key: Some(Arc::clone(&file.content.key)),
             ..Parts::default()
         };
         if !store.has_certificate(&file.name)
@@ -370,30 +370,36 @@ fn files(store: &Store, tls: &ServerTls) -> Files {
     files
 }
 
-fn connector(tls: &ServerTls, defaults: &TlsDefaults) -> Result<Connector, Refused> {
+fn connector(tls: &ServerTls, defaults: &TlsDefaults) -> Result<Connector, ConnectorError> {
     let side = &defaults.server;
     let settings = ClientSettings {
-        parameters: Parameters::of(&tls.side, side).map_err(Refused::Versions)?,
+        parameters: Parameters::of(&tls.side, side).map_err(ConnectorError::Versions)?,
         alpn: tls.alpn.clone(),
         verify: tls.verify.unwrap_or(!defaults.server_verify_none),
-        authorities: tls.authorities.as_ref().map(|file| Arc::clone(&file.it)),
-        crls: tls.crls.as_ref().map(|file| Arc::clone(&file.it)),
+        authorities: tls
+            .authorities
+            .as_ref()
+            .map(|file| Arc::clone(&file.content)),
+        crls: tls.crls.as_ref().map(|file| Arc::clone(&file.content)),
         verify_host: tls.verify_host.clone(),
-        certificate: tls.certificate.as_ref().map(|file| Arc::clone(&file.it)),
+        certificate: tls
+            .certificate
+            .as_ref()
+            .map(|file| Arc::clone(&file.content)),
         no_resumption: tls.no_reuse,
         no_tickets: tls.side.no_tickets || side.no_tickets,
     };
-    Connector::new(settings).map_err(Refused::Build)
+    Connector::new(settings).map_err(ConnectorError::Build)
 }
 
-fn refusal(span: language::Span, what: &str, refused: &Refused) -> Diagnostic {
+fn refusal(span: language::Span, what: &str, refused: &ConnectorError) -> Diagnostic {
     match refused {
-        Refused::Versions(why) => {
+        ConnectorError::Versions(why) => {
             Diagnostic::error(&codes::TLS_VERSIONS, span, format!("{what}: {why}"))
                 .label("no TLS version is left")
                 .help("TLSv1.2 and TLSv1.3 are supported; remove what excludes them")
         }
-        Refused::Build(BuildError::NoAuthorities) => Diagnostic::error(
+        ConnectorError::Build(BuildError::NoAuthorities) => Diagnostic::error(
             &codes::TLS_UNVERIFIED,
             span,
             format!("{what}: verify is enabled by default but no CA file specified"),
@@ -402,7 +408,7 @@ fn refusal(span: language::Span, what: &str, refused: &Refused) -> Diagnostic {
         .help(
             "write 'ca-file <file>' or 'ca-file @system-ca'; use 'verify none' only in a trusted network",
         ),
-        Refused::Build(why) => Diagnostic::error(&codes::TLS_NAMES, span, format!("{what}: {why}"))
+        ConnectorError::Build(why) => Diagnostic::error(&codes::TLS_NAMES, span, format!("{what}: {why}"))
             .label("cannot use TLS with it"),
     }
 }

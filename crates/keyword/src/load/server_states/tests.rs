@@ -12,13 +12,13 @@ use std::path::PathBuf;
 const HEADER: &str = "1\n# be_id be_name srv_id srv_name srv_addr …\n";
 
 /// A directory of its own that is removed with it.
-struct Scratch(PathBuf);
+struct StateDirectory(PathBuf);
 
-impl Scratch {
+impl StateDirectory {
     fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("states-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
-        Scratch(path)
+        StateDirectory(path)
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -26,7 +26,7 @@ impl Scratch {
     }
 }
 
-impl Drop for Scratch {
+impl Drop for StateDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -47,7 +47,7 @@ fn file(text: &str) -> Loaded {
 /// Loads a backend with these servers and the states of `lines`, both a server a
 /// line; tells status, weight and address of each.
 fn told(name: &str, servers: &[(&str, &str)]) -> (Vec<String>, Vec<String>) {
-    let scratch = Scratch::new(name);
+    let scratch = StateDirectory::new(name);
     let mut states = HEADER.to_owned();
     let mut config = format!(
         "global\n    server-state-file {}/all\nbackend bk\n    load-server-state-from-file global\n    \
@@ -196,7 +196,7 @@ fn what_no_process_writes_is_told_and_not_applied() {
 
 #[test]
 fn a_backend_can_have_a_file_of_its_own() {
-    let scratch = Scratch::new("own");
+    let scratch = StateDirectory::new("own");
     let line = |backend: &str| {
         format!("{HEADER}3 {backend} 1 s1 127.0.0.1 0 0 1 1 50 6 3 0 6 0 0 0 - 22 - 0 0 - - 0\n")
     };

@@ -14,14 +14,15 @@ mod zeros;
 use super::{Loaded, PART};
 use configuration::outside::Outside;
 use configuration::{
-    Context, Draft, Exchange, LoadOptions, Node, Part, Recording, Sections, Words, codes as common,
+    ConfigurationPart, ConfiguredNode, Context, Exchange, LoadOptions, PartDraft, Recording,
+    SectionKeywords, Sections, codes as common,
 };
 use language::source::Text;
-use language::{Environment, Facts, Line};
+use language::{ConfigLine, Environment, Facts};
 use std::any::Any;
 
 /// A part that only collects its lines, and warns of what it calls nonsense.
-static OTHERS: Part = Part {
+static OTHERS: ConfigurationPart = ConfigurationPart {
     name: "others",
     sections: Sections {
         names: &[
@@ -43,23 +44,23 @@ static OTHERS: Part = Part {
 #[derive(Debug, Default)]
 struct Collected(Vec<Vec<String>>);
 
-fn written(line: &Line) -> String {
+fn written(line: &ConfigLine) -> String {
     let words: Vec<_> = line.words.iter().map(|word| word.text()).collect();
     words.join(" ")
 }
 
-impl Draft for Collected {
-    fn section(&mut self, _: &mut Context, head: &Line) {
+impl PartDraft for Collected {
+    fn section(&mut self, _: &mut Context, head: &ConfigLine) {
         self.0.push(vec![written(head)]);
     }
 
-    fn place(&self) -> Option<&'static str> {
+    fn current_section(&self) -> Option<&'static str> {
         let head = self.0.last()?[0].split(' ').next()?;
         let mut names = OTHERS.sections.names.iter().map(|(name, _)| *name);
         names.find(|name| *name == head)
     }
 
-    fn line(&mut self, context: &mut Context, line: &Line) {
+    fn line(&mut self, context: &mut Context, line: &ConfigLine) {
         if line.words[0].is("nonsense") {
             context.warn(&common::NO_SECTION, line.span, "nonsense");
         }
@@ -67,12 +68,12 @@ impl Draft for Collected {
         section.push(written(line));
     }
 
-    fn nodes(&self) -> Vec<Node> {
+    fn nodes(&self) -> Vec<ConfiguredNode> {
         let values = |section: &[String], keyword: &str| -> Vec<String> {
             let lines = section.iter().filter_map(|line| line.strip_prefix(keyword));
             lines.map(|value| value.trim().to_owned()).collect()
         };
-        let node = |section: &Vec<String>| Node {
+        let node = |section: &Vec<String>| ConfiguredNode {
             name: values(section, "node").pop(),
             host_names: values(section, "hostname"),
             addresses: values(section, "address")
@@ -100,11 +101,11 @@ fn text(text: &str) -> Loaded {
 /// Loads a text with both parts, and returns both results.
 fn load_both(text: &str, options: LoadOptions) -> (Loaded, Vec<Vec<String>>) {
     let files = vec![("test.cfg".to_owned(), Text::new(text.into()))];
-    let words = Words::of([&PART.sections, &OTHERS.sections]);
+    let words = SectionKeywords::from_parts([&PART.sections, &OTHERS.sections]);
     let facts = Facts::new("2.6.12");
     let inputs = Recording::new(files, Environment::empty(), facts, options, words);
     let mut loaded = configuration::load(&[&PART, &OTHERS], inputs, Outside::default());
-    let collected = loaded.take(&OTHERS);
+    let collected = loaded.take_part(&OTHERS);
     (Loaded::of(loaded), collected)
 }
 

@@ -13,22 +13,22 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// A directory of a test's own.
-struct Directory(PathBuf);
+struct ReplayDirectory(PathBuf);
 
-impl Directory {
-    fn new(name: &str) -> Directory {
+impl ReplayDirectory {
+    fn new(name: &str) -> ReplayDirectory {
         let path = std::env::temp_dir().join(format!("evenkeel-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a directory");
-        Directory(path)
+        ReplayDirectory(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> &Directory {
+    fn write(&self, name: &str, text: &str) -> &ReplayDirectory {
         std::fs::write(self.0.join(name), text).expect("a file");
         self
     }
 }
 
-impl Drop for Directory {
+impl Drop for ReplayDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -95,7 +95,7 @@ fn curious(directory: &Path) -> String {
     )
 }
 
-fn curious_files(directory: &Directory) {
+fn curious_files(directory: &ReplayDirectory) {
     directory
         .write("dh.pem", "-----BEGIN DH PARAMETERS-----\n")
         .write("503.http", "HTTP/1.0 503 Busy\r\n\r\nlater")
@@ -144,7 +144,7 @@ fn a_recording_holds_no_variable_that_no_file_names() {
 
 #[test]
 fn a_replay_needs_neither_files_nor_names_nor_accounts() {
-    let directory = Directory::new("replay-all");
+    let directory = ReplayDirectory::new("replay-all");
     curious_files(&directory);
     let name = directory.0.join("it.cfg").display().to_string();
     let text = curious(&directory.0);
@@ -176,7 +176,7 @@ fn a_replay_needs_neither_files_nor_names_nor_accounts() {
 
 #[test]
 fn what_failed_fails_again_in_the_same_words_although_it_would_do_now() {
-    let directory = Directory::new("replay-none");
+    let directory = ReplayDirectory::new("replay-none");
     let text = curious(&directory.0).replace("root", "r00t");
     let name = directory.0.join("it.cfg").display().to_string();
     let loaded = load_here(&name, text);
@@ -198,7 +198,7 @@ fn what_failed_fails_again_in_the_same_words_although_it_would_do_now() {
 
 #[test]
 fn a_replay_that_asks_more_than_was_recorded_is_refused_and_asks_nobody() {
-    let directory = Directory::new("replay-more");
+    let directory = ReplayDirectory::new("replay-more");
     curious_files(&directory);
     let mut recording = load_here("it.cfg", "listen a\n    bind 127.0.0.1:1\n".into()).recording;
     let text = curious(&directory.0).into_bytes();
@@ -216,7 +216,7 @@ fn a_replay_that_asks_more_than_was_recorded_is_refused_and_asks_nobody() {
 
 #[test]
 fn lines_that_name_the_same_file_share_its_bytes() {
-    let directory = Directory::new("replay-shared");
+    let directory = ReplayDirectory::new("replay-shared");
     curious_files(&directory);
     let path = directory.0.join("paths.map");
     let rules: String = (0..50)
@@ -247,7 +247,7 @@ fn addresses_are_those_of_the_recording() {
     let mut answers = recording.take_answers();
     let other: IpAddr = [192, 0, 2, 9].into();
     answers.hosts.insert("localhost".into(), [other].into());
-    recording.keep(answers);
+    recording.store_answers(answers);
     let again = replay(there_and_back(&recording));
     let config = again.config.expect("a tree");
     let expected = ServerAddress::Inet("192.0.2.9:80".parse().expect("an address"));
@@ -294,7 +294,7 @@ proptest! {
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {
         static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
-            let directory = Directory::new("damaged");
+            let directory = ReplayDirectory::new("damaged");
             curious_files(&directory);
             let loaded = load_here("a.cfg", curious(&directory.0));
             loaded.recording.encode().to_vec()
@@ -332,7 +332,7 @@ fn outdated(directory: &Path) -> String {
 
 #[test]
 fn version_that_an_earlier_program_accepted_is_served_with_warnings() {
-    let directory = Directory::new("outdated");
+    let directory = ReplayDirectory::new("outdated");
     directory.write("reg.lst", "^/x\n^/y**\n").write(
         "chunked.http",
         "HTTP/1.1 503 Gone\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

@@ -3,27 +3,27 @@
 use super::*;
 use std::net::Ipv4Addr;
 
-fn of(host: Host, port: Port) -> Address {
+fn of(host: AddressHost, port: Port) -> Address {
     Address {
-        transport: Transport::Default,
+        transport: SocketTransport::Default,
         family: Family::Any,
         host,
         port,
     }
 }
 
-fn ip(text: &str) -> Host {
-    Host::Ip(text.parse().unwrap())
+fn ip(text: &str) -> AddressHost {
+    AddressHost::Ip(text.parse().unwrap())
 }
 
 #[test]
 fn addresses_to_listen_on_are_read() {
     let cases = [
-        ("*:80", of(Host::Any, Port::One(80))),
-        (":80", of(Host::Any, Port::One(80))),
-        (":80-90", of(Host::Any, Port::Range(80, 90))),
-        ("*:80-80", of(Host::Any, Port::Range(80, 80))),
-        (":080", of(Host::Any, Port::One(80))),
+        ("*:80", of(AddressHost::Any, Port::One(80))),
+        (":80", of(AddressHost::Any, Port::One(80))),
+        (":80-90", of(AddressHost::Any, Port::Range(80, 90))),
+        ("*:80-80", of(AddressHost::Any, Port::Range(80, 80))),
+        (":080", of(AddressHost::Any, Port::One(80))),
         ("127.0.0.1:80", of(ip("127.0.0.1"), Port::One(80))),
         ("1.2.3:80", of(ip("1.2.0.3"), Port::One(80))),
         ("0:80", of(ip("0.0.0.0"), Port::One(80))),
@@ -36,18 +36,21 @@ fn addresses_to_listen_on_are_read() {
         ("::ffff:1.2.3.4:80", of(ip("::ffff:1.2.3.4"), Port::One(80))),
         (
             "localhost:80",
-            of(Host::Name("localhost".into()), Port::One(80)),
+            of(AddressHost::Name("localhost".into()), Port::One(80)),
         ),
-        ("/tmp/x", of(Host::Path("/tmp/x".into()), Port::None)),
-        ("/tmp/x:80", of(Host::Path("/tmp/x:80".into()), Port::None)),
-        ("unix@x", of(Host::Path("x".into()), Port::None)),
-        ("fd@3", of(Host::Descriptor(3), Port::None)),
-        ("sockpair@4", of(Host::Pair(4), Port::None)),
+        ("/tmp/x", of(AddressHost::Path("/tmp/x".into()), Port::None)),
+        (
+            "/tmp/x:80",
+            of(AddressHost::Path("/tmp/x:80".into()), Port::None),
+        ),
+        ("unix@x", of(AddressHost::Path("x".into()), Port::None)),
+        ("fd@3", of(AddressHost::Descriptor(3), Port::None)),
+        ("sockpair@4", of(AddressHost::Pair(4), Port::None)),
     ];
     for (text, expected) in cases {
         assert_eq!(address(text, &Accepts::BIND), Ok(expected), "{text}");
     }
-    let abstract_name = |zero_terminated| Host::Abstract {
+    let abstract_name = |zero_terminated| AddressHost::Abstract {
         name: "x".into(),
         zero_terminated,
     };
@@ -64,15 +67,15 @@ fn addresses_to_listen_on_are_read() {
 #[test]
 fn prefixes_choose_family_and_transport() {
     let cases = [
-        ("ipv4@:80", Transport::Default, Family::V4),
-        ("ipv6@*:80", Transport::Default, Family::V6),
-        ("ipv6@::1:80", Transport::Default, Family::V6),
-        ("ip@:80", Transport::Default, Family::Any),
-        ("tcp@:80", Transport::Stream, Family::Any),
-        ("tcp6@:80", Transport::Stream, Family::V6),
-        ("stream+ipv4@:80", Transport::Stream, Family::V4),
-        ("quic4@:80", Transport::Quic, Family::V4),
-        ("mptcp@:80", Transport::Multipath, Family::Any),
+        ("ipv4@:80", SocketTransport::Default, Family::V4),
+        ("ipv6@*:80", SocketTransport::Default, Family::V6),
+        ("ipv6@::1:80", SocketTransport::Default, Family::V6),
+        ("ip@:80", SocketTransport::Default, Family::Any),
+        ("tcp@:80", SocketTransport::Stream, Family::Any),
+        ("tcp6@:80", SocketTransport::Stream, Family::V6),
+        ("stream+ipv4@:80", SocketTransport::Stream, Family::V4),
+        ("quic4@:80", SocketTransport::Quic, Family::V4),
+        ("mptcp@:80", SocketTransport::Multipath, Family::Any),
     ];
     for (text, transport, family) in cases {
         let address = address(text, &Accepts::BIND).unwrap();
@@ -83,8 +86,8 @@ fn prefixes_choose_family_and_transport() {
         );
     }
     let udp = address("udp4@1.2.3.4:514", &Accepts::LOG).unwrap();
-    assert_eq!(udp.transport, Transport::Datagram);
-    assert_eq!(udp.host, Host::Ip(Ipv4Addr::new(1, 2, 3, 4).into()));
+    assert_eq!(udp.transport, SocketTransport::Datagram);
+    assert_eq!(udp.host, AddressHost::Ip(Ipv4Addr::new(1, 2, 3, 4).into()));
     assert!(address("udp@:80", &Accepts::DATAGRAM_BIND).is_ok());
 }
 
@@ -159,7 +162,7 @@ fn what_haproxy_ignores_behind_a_port_is_a_warning() {
         let error = address(text, &Accepts::BIND).unwrap_err();
         assert_eq!(
             error.accepted(),
-            Some(&of(Host::Any, Port::One(80))),
+            Some(&of(AddressHost::Any, Port::One(80))),
             "{text}"
         );
     }
@@ -171,15 +174,15 @@ fn servers_need_no_port_and_may_count_from_the_client_s() {
         ("127.0.0.1", of(ip("127.0.0.1"), Port::None)),
         ("127.0.0.1:", of(ip("127.0.0.1"), Port::None)),
         ("127.0.0.1:0", of(ip("127.0.0.1"), Port::One(0))),
-        ("*", of(Host::Any, Port::None)),
-        (":80", of(Host::Any, Port::One(80))),
+        ("*", of(AddressHost::Any, Port::None)),
+        (":80", of(AddressHost::Any, Port::One(80))),
         ("[::1]", of(ip("::1"), Port::None)),
-        (":+8000", of(Host::Any, Port::Offset(8000))),
+        (":+8000", of(AddressHost::Any, Port::Offset(8000))),
         ("127.0.0.1:-100", of(ip("127.0.0.1"), Port::Offset(-100))),
         ("1.2.3.4:+", of(ip("1.2.3.4"), Port::Offset(0))),
         (
             "a.b-c.d:80",
-            of(Host::Name("a.b-c.d".into()), Port::One(80)),
+            of(AddressHost::Name("a.b-c.d".into()), Port::One(80)),
         ),
     ];
     for (text, expected) in cases {
@@ -200,11 +203,11 @@ fn servers_need_no_port_and_may_count_from_the_client_s() {
 #[test]
 fn logs_go_to_outputs_sockets_and_hosts() {
     for (text, host) in [
-        ("stdout", Host::Stdout),
-        ("stderr", Host::Stderr),
-        ("ring@r", Host::Ring("r".into())),
-        ("fd@2", Host::Descriptor(2)),
-        ("/dev/log", Host::Path("/dev/log".into())),
+        ("stdout", AddressHost::Stdout),
+        ("stderr", AddressHost::Stderr),
+        ("ring@r", AddressHost::Ring("r".into())),
+        ("fd@2", AddressHost::Descriptor(2)),
+        ("/dev/log", AddressHost::Path("/dev/log".into())),
         ("127.0.0.1", ip("127.0.0.1")),
     ] {
         assert_eq!(

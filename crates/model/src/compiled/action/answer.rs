@@ -13,17 +13,17 @@ pub(crate) enum Purpose {
 
 /// Response that a rule sends in place of a server.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ResponseTemplate {
     pub(crate) purpose: Purpose,
     pub(crate) response: bool,
     pub(crate) status: u16,
-    pub(crate) content: Content,
+    pub(crate) content: ResponseContent,
     pub(crate) content_type: Option<Box<[u8]>>,
     pub(crate) headers: Box<[(Box<[u8]>, Format)]>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Content {
+pub(crate) enum ResponseContent {
     /// Error page of the proxy for the status.
     Page,
     Empty,

@@ -7,12 +7,12 @@ use crate::compiled::Expression;
 pub struct CaptureValue {
     pub(crate) expression: Expression,
     pub(crate) response: bool,
-    pub(crate) slot: Slot,
+    pub(crate) slot: CaptureSlot,
 }
 
 /// Capture slot that stores the value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Slot {
+pub(crate) enum CaptureSlot {
     /// Slot of a frontend that is known when the file is loaded.
     Own(usize),
     /// Slot by number, in the frontend that accepted the stream.

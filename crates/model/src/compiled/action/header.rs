@@ -8,11 +8,11 @@ use crate::sample::regular::Regular;
 pub struct HeaderChange {
     pub(crate) name: Box<[u8]>,
     pub(crate) response: bool,
-    pub(crate) change: Change,
+    pub(crate) change: HeaderOperation,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Change {
+pub(crate) enum HeaderOperation {
     Set(Format),
     Add(Format),
     Remove(NameMatch),

@@ -9,13 +9,13 @@ pub struct ListChange {
     pub(crate) file: Arc<str>,
     pub(crate) is_map: bool,
     pub(crate) key: Format,
-    pub(crate) change: Change,
+    pub(crate) change: ListOperation,
     /// Index among the lists of the configuration, cached after the first lookup.
     pub(crate) place: OnceLock<Option<usize>>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Change {
+pub(crate) enum ListOperation {
     /// Adds the key: with this value to a map, without a value to a list of patterns.
     Put(Option<Format>),
     Take,

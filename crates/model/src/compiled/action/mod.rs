@@ -43,15 +43,15 @@ pub struct Rule {
     pub(crate) words: [&'static str; 2],
     /// Condition; None runs the action always.
     pub(crate) condition: Option<Condition>,
-    pub(crate) action: Action,
+    pub(crate) action: RuleAction,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Action {
+pub(crate) enum RuleAction {
     /// Ends the list of rules or the stream.
     Flow(flow::Flow),
     Pass,
-    Answer(Box<answer::Answer>),
+    Answer(Box<answer::ResponseTemplate>),
     /// Requests a user name and a password.
     Challenge(Box<auth::Challenge>),
     Redirect(Box<redirect::Redirection>),
@@ -68,7 +68,7 @@ pub(crate) enum Action {
     /// Changes the level of the log line.
     LogLevel(Option<u8>),
     /// Logs the current state of the stream, under the name of this step.
-    Log(crate::setting::Step),
+    Log(crate::setting::StreamLogStep),
     Resolve(Box<resolve::Resolve>),
     /// Waits for the body, or for a part of it.
     WaitForBody(body::WaitForBody),

@@ -6,7 +6,7 @@ use http::http1::RedirectCode;
 /// Redirect to another location.
 #[derive(Clone, Debug)]
 pub struct Redirection {
-    pub(crate) to: Kind,
+    pub(crate) to: RedirectKind,
     pub(crate) format: Format,
     pub(crate) code: RedirectCode,
     pub(crate) response: bool,
@@ -19,7 +19,7 @@ pub struct Redirection {
 
 /// Part of the location that the format makes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum RedirectKind {
     Location,
     /// Prefix, before the path of the request.
     Prefix,

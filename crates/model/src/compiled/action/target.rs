@@ -5,19 +5,19 @@ use crate::sample::regular::Regular;
 
 /// Change of a start line.
 #[derive(Clone, Debug)]
-pub struct TargetChange(pub(crate) Change);
+pub struct TargetChange(pub(crate) TargetOperation);
 
 #[derive(Clone, Debug)]
-pub(crate) enum Change {
-    Set(Part, Format),
-    Replace(Part, Regular, Format),
+pub(crate) enum TargetOperation {
+    Set(TargetPart, Format),
+    Replace(TargetPart, Regular, Format),
     Method(Format),
     Status(u16, Option<Box<[u8]>>),
 }
 
 /// Part of the target that a rule changes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Part {
+pub(crate) enum TargetPart {
     Path,
     PathAndQuery,
     Query,

@@ -7,12 +7,12 @@ use crate::sample::VariableName;
 #[derive(Clone, Debug)]
 pub struct VariableChange {
     pub(crate) name: VariableName,
-    pub(crate) source: Source,
+    pub(crate) source: VariableSource,
     pub(crate) conditions: Box<[SetWhen]>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Source {
+pub(crate) enum VariableSource {
     Expression(Expression),
     Format(Format),
     Unset,

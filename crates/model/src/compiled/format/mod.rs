@@ -31,7 +31,7 @@ pub struct Flags {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Piece {
+pub(crate) enum FormatItem {
     Text(Box<[u8]>),
     /// Space, unless the output already ends with one.
     Space,
@@ -40,13 +40,13 @@ pub(crate) enum Piece {
     /// Expression, such as `%[src]`.
     Expression(Expression, Flags),
     /// Expression as JSON (`%{+json}[src]`), or an item of a line that is a JSON object.
-    Json(Box<Member>),
+    Json(Box<JsonMember>),
 }
 
 /// Compiled format.
 #[derive(Clone, Debug)]
 pub struct Format {
-    pub(crate) pieces: Box<[Piece]>,
+    pub(crate) pieces: Box<[FormatItem]>,
     pub(crate) dialect: Dialect,
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum Cast {
 
 /// Item of a JSON object, and the type that it is written as.
 #[derive(Clone, Debug)]
-pub(crate) struct Member {
-    pub(crate) item: Piece,
+pub(crate) struct JsonMember {
+    pub(crate) item: FormatItem,
     pub(crate) cast: Option<Cast>,
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use target::Target;
+use target::LogOutput;
 
 /// Maximum number of lines that wait for delivery.
 pub const QUEUE_MAX: usize = 16_384;
@@ -30,7 +30,7 @@ const GATHER: Duration = Duration::from_millis(1);
 const REPORT_EVERY: Duration = Duration::from_secs(600);
 
 /// Callback that receives a message when a target loses lines.
-pub type Report = Box<dyn FnMut(&str) + Send>;
+pub type LossReporter = Box<dyn FnMut(&str) + Send>;
 
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Number of lines that were queued and are neither delivered nor dropped yet.
@@ -39,11 +39,11 @@ static QUEUE: OnceLock<SyncSender<Delivery>> = OnceLock::new();
 
 /// Messages to the delivery thread, processed in order.
 enum Delivery {
-    Line(Line),
+    Line(QueuedLogLine),
     Change(Sink),
 }
 
-struct Line {
+struct QueuedLogLine {
     target: LogTargetAddress,
     bytes: Vec<u8>,
 }
@@ -69,7 +69,7 @@ pub(super) fn send(target: &LogTargetAddress, bytes: Vec<u8>) {
     let Some(queue) = QUEUE.get() else { return };
     WAITING.fetch_add(1, Ordering::Relaxed);
     let target = target.clone();
-    match queue.try_send(Delivery::Line(Line { target, bytes })) {
+    match queue.try_send(Delivery::Line(QueuedLogLine { target, bytes })) {
         Ok(()) => {}
         Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
             WAITING.fetch_sub(1, Ordering::Relaxed);
@@ -82,9 +82,9 @@ pub(super) fn send(target: &LogTargetAddress, bytes: Vec<u8>) {
 /// start.
 #[derive(Debug, Default)]
 pub struct Sink {
-    open: HashMap<LogTargetAddress, Target>,
+    open: HashMap<LogTargetAddress, LogOutput>,
     /// Targets that the configuration no longer names, oldest first.
-    retired: VecDeque<(LogTargetAddress, Target)>,
+    retired: VecDeque<(LogTargetAddress, LogOutput)>,
     /// Root directory of the process at the time of the delivery.
     root: Option<PathBuf>,
 }
@@ -94,7 +94,7 @@ impl Sink {
     pub fn open(targets: impl IntoIterator<Item = LogTargetAddress>) -> Sink {
         let mut sink = Sink::default();
         for address in targets {
-            if let Ok(target) = Target::open(&address) {
+            if let Ok(target) = LogOutput::open(&address) {
                 sink.open.insert(address, target);
             }
         }
@@ -132,7 +132,7 @@ impl Sink {
     ) -> Sink {
         let given = addresses.iter().zip(descriptors);
         let open = given.filter_map(|(address, fd)| {
-            let target = Target::given(address, fd?);
+            let target = LogOutput::given(address, fd?);
             Some((address.clone(), target))
         });
         Sink {
@@ -163,14 +163,14 @@ impl Sink {
         self.retired.drain(..surplus);
     }
 
-    fn target(&self, address: &LogTargetAddress) -> Option<&Target> {
+    fn target(&self, address: &LogTargetAddress) -> Option<&LogOutput> {
         self.open.get(address).or_else(|| {
             let retired = self.retired.iter().find(|(known, _)| known == address);
             retired.map(|(_, target)| target)
         })
     }
 
-    fn deliver(&mut self, line: &Line) -> io::Result<()> {
+    fn deliver(&mut self, line: &QueuedLogLine) -> io::Result<()> {
         if let Some(target) = self.target(&line.target) {
             match target.write(&line.bytes) {
                 Ok(_) => return Ok(()),
@@ -179,14 +179,14 @@ impl Sink {
                 Err(_) => {}
             }
         }
-        let target = Target::reopen(&line.target, self.root.as_deref())?;
+        let target = LogOutput::reopen(&line.target, self.root.as_deref())?;
         let written = target.write(&line.bytes);
         self.keep(line.target.clone(), target);
         written.map(|_| ())
     }
 
     /// Stores a reopened target, in place of the broken one if there is one.
-    fn keep(&mut self, address: LogTargetAddress, target: Target) {
+    fn keep(&mut self, address: LogTargetAddress, target: LogOutput) {
         let retired = self.retired.iter_mut().find(|(known, _)| *known == address);
         match retired {
             Some((_, old)) => *old = target,
@@ -228,12 +228,12 @@ impl Sink {
 
 /// Targets that lost lines, with the time of the last report for each.
 struct Losses {
-    report: Report,
+    report: LossReporter,
     reported: VecDeque<(LogTargetAddress, Instant)>,
 }
 
 impl Losses {
-    fn new(report: Report) -> Losses {
+    fn new(report: LossReporter) -> Losses {
         Losses {
             report,
             reported: VecDeque::new(),
@@ -267,7 +267,7 @@ pub(super) fn count_dropped() {
 
 /// Starts the delivery thread, once per process; it ends with the process. The thread calls
 /// `report` when a target begins to lose lines.
-pub fn start(sink: Sink, report: Report) -> io::Result<()> {
+pub fn start(sink: Sink, report: LossReporter) -> io::Result<()> {
     let (sender, receiver) = sync_channel(QUEUE_MAX);
     if QUEUE.set(sender).is_ok() {
         super::syslog::settle_pid();

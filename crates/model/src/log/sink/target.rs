@@ -15,7 +15,7 @@ use std::sync::Arc;
 const STANDARD_STREAM_MAX: i32 = 2;
 
 #[derive(Debug)]
-pub(super) enum Target {
+pub(super) enum LogOutput {
     Udp(UdpSocket),
     Unix(UnixDatagram),
     /// Standard stream, by its number.
@@ -26,23 +26,23 @@ pub(super) enum Target {
     Ring(Arc<Ring>),
 }
 
-impl Target {
+impl LogOutput {
     /// Opens a target with the privileges and the root directory of the start.
-    pub fn open(address: &LogTargetAddress) -> io::Result<Target> {
+    pub fn open(address: &LogTargetAddress) -> io::Result<LogOutput> {
         match address {
             // Numbers above the standard streams that the process opened later are client sockets.
             LogTargetAddress::Fd(number) if *number > STANDARD_STREAM_MAX => {
                 // SAFETY: borrowed for this call only; a closed number gives EBADF.
                 let fd = unsafe { BorrowedFd::borrow_raw(*number) };
-                Ok(Target::Descriptor(fd.try_clone_to_owned()?))
+                Ok(LogOutput::Descriptor(fd.try_clone_to_owned()?))
             }
-            _ => Target::reopen(address, None),
+            _ => LogOutput::reopen(address, None),
         }
     }
 
     /// Reopens a target during delivery, with the remaining privileges. `root` is the new root
     /// directory, if the process has changed it since the start.
-    pub fn reopen(address: &LogTargetAddress, root: Option<&Path>) -> io::Result<Target> {
+    pub fn reopen(address: &LogTargetAddress, root: Option<&Path>) -> io::Result<LogOutput> {
         match address {
             LogTargetAddress::Udp(to) => {
                 let any: SocketAddr = match to {
@@ -52,7 +52,7 @@ impl Target {
                 let socket = UdpSocket::bind(any)?;
                 socket.connect(to)?;
                 socket.set_nonblocking(true)?;
-                Ok(Target::Udp(socket))
+                Ok(LogOutput::Udp(socket))
             }
             LogTargetAddress::Unix(path) => {
                 let socket = UnixDatagram::unbound()?;
@@ -62,52 +62,52 @@ impl Target {
                     socket.connect(Path::new("/").join(inside))
                 })?;
                 socket.set_nonblocking(true)?;
-                Ok(Target::Unix(socket))
+                Ok(LogOutput::Unix(socket))
             }
-            LogTargetAddress::Fd(number @ ..=STANDARD_STREAM_MAX) => Ok(Target::Stream(*number)),
+            LogTargetAddress::Fd(number @ ..=STANDARD_STREAM_MAX) => Ok(LogOutput::Stream(*number)),
             LogTargetAddress::Fd(_) => Err(io::ErrorKind::NotFound.into()),
-            LogTargetAddress::Ring(settings) => Ok(Target::Ring(ring::open(settings))),
+            LogTargetAddress::Ring(settings) => Ok(LogOutput::Ring(ring::open(settings))),
             // A line for a backend is assigned to one of its servers before it reaches a target.
             LogTargetAddress::Backend(_) => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
     /// Creates the target from a descriptor that another process opened for the address.
-    pub fn given(address: &LogTargetAddress, fd: OwnedFd) -> Target {
+    pub fn given(address: &LogTargetAddress, fd: OwnedFd) -> LogOutput {
         match address {
-            LogTargetAddress::Udp(_) => Target::Udp(fd.into()),
-            LogTargetAddress::Unix(_) => Target::Unix(fd.into()),
-            LogTargetAddress::Fd(_) | LogTargetAddress::Backend(_) => Target::Descriptor(fd),
-            LogTargetAddress::Ring(settings) => Target::Ring(ring::open(settings)),
+            LogTargetAddress::Udp(_) => LogOutput::Udp(fd.into()),
+            LogTargetAddress::Unix(_) => LogOutput::Unix(fd.into()),
+            LogTargetAddress::Fd(_) | LogTargetAddress::Backend(_) => LogOutput::Descriptor(fd),
+            LogTargetAddress::Ring(settings) => LogOutput::Ring(ring::open(settings)),
         }
     }
 
     /// Returns the descriptor to pass to another process, which has standard streams of its own.
     pub fn into_descriptor(self) -> Option<OwnedFd> {
         match self {
-            Target::Udp(socket) => Some(socket.into()),
-            Target::Unix(socket) => Some(socket.into()),
-            Target::Stream(_) | Target::Ring(_) => None,
-            Target::Descriptor(fd) => Some(fd),
+            LogOutput::Udp(socket) => Some(socket.into()),
+            LogOutput::Unix(socket) => Some(socket.into()),
+            LogOutput::Stream(_) | LogOutput::Ring(_) => None,
+            LogOutput::Descriptor(fd) => Some(fd),
         }
     }
 
     /// Returns whether a newly opened target is preferable. A Unix socket stays connected to one
     /// daemon, which may have restarted since; closing the socket loses nothing.
     pub fn ages(&self) -> bool {
-        matches!(self, Target::Unix(_))
+        matches!(self, LogOutput::Unix(_))
     }
 
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Target::Udp(socket) => socket.send(bytes),
-            Target::Unix(socket) => socket.send(bytes),
-            Target::Stream(number) => {
+            LogOutput::Udp(socket) => socket.send(bytes),
+            LogOutput::Unix(socket) => socket.send(bytes),
+            LogOutput::Stream(number) => {
                 // SAFETY: borrowed for this call only; a closed number gives EBADF.
                 write_shared(unsafe { BorrowedFd::borrow_raw(*number) }, bytes)
             }
-            Target::Ring(ring) => Ok(ring.push(bytes)),
-            Target::Descriptor(fd) => write_shared(std::os::fd::AsFd::as_fd(fd), bytes),
+            LogOutput::Ring(ring) => Ok(ring.push(bytes)),
+            LogOutput::Descriptor(fd) => write_shared(std::os::fd::AsFd::as_fd(fd), bytes),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 
-fn line(target: &LogTargetAddress, text: &str) -> Line {
-    Line {
+fn line(target: &LogTargetAddress, text: &str) -> QueuedLogLine {
+    QueuedLogLine {
         target: target.clone(),
         bytes: text.into(),
     }
@@ -29,17 +29,17 @@ fn received(socket: &UdpSocket) -> (String, u16) {
 }
 
 /// Temporary directory of one test.
-struct Directory(PathBuf);
+struct TestDirectory(PathBuf);
 
-impl Directory {
-    fn new(name: &str) -> Directory {
+impl TestDirectory {
+    fn new(name: &str) -> TestDirectory {
         let path = std::env::temp_dir().join(format!("evenkeel-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
-        Directory(path)
+        TestDirectory(path)
     }
 }
 
-impl Drop for Directory {
+impl Drop for TestDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -108,7 +108,7 @@ fn targets_that_are_gone_are_closed_when_there_are_many() {
 
 #[test]
 fn a_daemon_that_was_restarted_is_reached_by_a_change_without_its_path() {
-    let directory = Directory::new("log-restart");
+    let directory = TestDirectory::new("log-restart");
     let path = directory.0.join("log");
     let (old, address) = unix(&path);
     let mut sink = Sink::open([address.clone()]);
@@ -125,7 +125,7 @@ fn a_daemon_that_was_restarted_is_reached_by_a_change_without_its_path() {
 
 #[test]
 fn a_daemon_that_was_restarted_is_reached_by_its_path() {
-    let directory = Directory::new("log-again");
+    let directory = TestDirectory::new("log-again");
     let path = directory.0.join("log");
     let (old, address) = unix(&path);
     let mut sink = Sink::open([address.clone()]);
@@ -138,7 +138,7 @@ fn a_daemon_that_was_restarted_is_reached_by_its_path() {
 
 #[test]
 fn in_another_root_a_path_is_also_tried_without_the_name_of_the_root() {
-    let directory = Directory::new("log-root");
+    let directory = TestDirectory::new("log-root");
     let path = directory.0.join("log");
     let (daemon, _) = unix(&path);
     // The configured name begins with a root path that does not exist inside the root.

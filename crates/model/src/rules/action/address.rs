@@ -1,10 +1,10 @@
 //! Actions that change the addresses that rules, logs and servers see.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::compiled::action::address::{AddressChange, What};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::{Endpoint, Stream};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::{Endpoint, ProxyStream};
 use language::Diagnostic;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -39,16 +39,20 @@ pub(super) static ROWS: &[ActionRow] = rows! {
         "Changes the destination port of the client's connection. It is used for servers without a port.";
 };
 
-fn build(loader: &mut Draft, build: &mut Build<'_, '_>, what: What) -> Result<Action, Diagnostic> {
+fn build(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, '_>,
+    what: What,
+) -> Result<RuleAction, Diagnostic> {
     let expression = build.expression(loader)?;
-    Ok(Action::Address(Box::new(AddressChange {
+    Ok(RuleAction::Address(Box::new(AddressChange {
         what,
         expression,
     })))
 }
 
 impl AddressChange {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let old = match self.what {
             What::Source | What::SourcePort => stream.source(),
             What::Destination | What::DestinationPort => stream.destination(),
@@ -58,17 +62,17 @@ impl AddressChange {
             old.port().unwrap_or(0),
         );
         let Some(value) = self.expression.evaluate(stream) else {
-            return Step::Next;
+            return ActionResult::Next;
         };
         let new = match self.what {
             What::Source | What::Destination => match value.cast(Type::Address) {
-                Some(Value::Ipv4(v4)) => SocketAddr::new(v4.into(), port),
-                Some(Value::Ipv6(v6)) => SocketAddr::new(v6.into(), port),
-                _ => return Step::Next,
+                Some(SampleValue::Ipv4(v4)) => SocketAddr::new(v4.into(), port),
+                Some(SampleValue::Ipv6(v6)) => SocketAddr::new(v6.into(), port),
+                _ => return ActionResult::Next,
             },
             What::SourcePort | What::DestinationPort => {
                 let Some(number) = value.integer() else {
-                    return Step::Next;
+                    return ActionResult::Next;
                 };
                 // Truncates a number that is too large to its lower 16 bits, as HAProxy does.
                 SocketAddr::new(ip, number as u16)
@@ -79,6 +83,6 @@ impl AddressChange {
             What::Destination | What::DestinationPort => &mut stream.links.destination,
         };
         *slot = Some(Endpoint::Inet(new));
-        Step::Next
+        ActionResult::Next
     }
 }

@@ -1,18 +1,20 @@
 //! Actions that send a response in place of a server: `deny`, `tarpit`, `return`.
 
 use super::flow::{count_denied, count_denied_response};
-use super::{Action, ActionRow, Build, RuleSet, Step, Verdict, codes, places};
+use super::{ActionResult, ActionRow, Build, MessageVerdict, RuleAction, RuleSet, codes, places};
 use crate::codes as load_codes;
-use crate::compiled::action::answer::{Answer, Content, Purpose};
+use crate::compiled::action::answer::{Purpose, ResponseContent, ResponseTemplate};
 use crate::config::{ErrorFile, ErrorPage, HttpErrorsSlot};
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::format::{Dialect, Format};
-use crate::transaction::{Phase, Reply, Stream, Termination, configured_page, error_page};
+use crate::transaction::{
+    ProxyResponse, ProxyStream, StreamPhase, Termination, configured_page, error_page,
+};
 use configuration::outside::Unreadable;
-use http::message::{Message, Version, reason_of};
+use http::message::{HttpMessage, HttpVersion, reason_of};
 use language::arguments::Args;
 use language::source::Text;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use std::sync::Arc;
 
 pub(super) static ROWS: &[ActionRow] = rows! {
@@ -39,24 +41,24 @@ struct AnswerDraft<'l> {
     /// True if the status was given as `status`; `deny_status` alone selects the page of the proxy.
     new_words: bool,
     content_type: Option<Box<[u8]>>,
-    content: Option<(&'l Word, Content)>,
+    content: Option<(&'l ConfigWord, ResponseContent)>,
     /// Name after `errorfiles`.
-    group: Option<&'l Word>,
+    group: Option<&'l ConfigWord>,
     headers: Vec<(Box<[u8]>, Format)>,
 }
 
 fn build(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
     purpose: Purpose,
-) -> Result<Action, Diagnostic> {
+) -> Result<RuleAction, Diagnostic> {
     let draft = draft(loader, build)?;
-    finish(loader, build, purpose, draft).map(|answer| Action::Answer(Box::new(answer)))
+    finish(loader, build, purpose, draft).map(|answer| RuleAction::Answer(Box::new(answer)))
 }
 
 /// Parses the words of an `http-error` line: the status, and its page.
 pub fn error_answer(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     args: &mut Args<'_>,
 ) -> Result<(u16, ErrorPage), Diagnostic> {
     let set = RuleSet::HttpRequest;
@@ -88,18 +90,21 @@ pub fn error_answer(
             "the proxy never generates this status",
         ));
     }
-    let by_default = matches!(draft.content, Some((_, Content::Page)));
+    let by_default = matches!(draft.content, Some((_, ResponseContent::Page)));
     let answer = finish(loader, &build, Purpose::Return, draft)?;
     let page = match answer.content {
         _ if by_default => ErrorPage::Default,
-        Content::Group(slot) => ErrorPage::Group(slot),
+        ResponseContent::Group(slot) => ErrorPage::Group(slot),
         _ => ErrorPage::Made(Arc::new(answer)),
     };
     Ok((status, page))
 }
 
 /// Parses the arguments of a response.
-fn draft<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<AnswerDraft<'l>, Diagnostic> {
+fn draft<'l>(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, 'l>,
+) -> Result<AnswerDraft<'l>, Diagnostic> {
     let mut draft = AnswerDraft::default();
     while let Some(word) = build.args.peek() {
         match word.str() {
@@ -129,13 +134,13 @@ fn draft<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<AnswerDraf
                     let message = format!("'{}' sets a second body", word.text());
                     return Err(build
                         .wrong(&codes::PAYLOAD_TWICE, word, message, "one too many")
-                        .also(first.span, "the first one"));
+                        .with_label(first.span, "the first one"));
                 }
                 draft.content = Some(match word.str() {
                     "errorfiles" => {
                         draft.group = Some(build.args.required("<name>")?);
                         // The slot is filled in once the status is known.
-                        (word, Content::Group(HttpErrorsSlot::default()))
+                        (word, ResponseContent::Group(HttpErrorsSlot::default()))
                     }
                     _ => (word, content(loader, build, word)?),
                 });
@@ -148,11 +153,11 @@ fn draft<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<AnswerDraf
 }
 
 fn finish(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &Build<'_, '_>,
     purpose: Purpose,
     draft: AnswerDraft<'_>,
-) -> Result<Answer, Diagnostic> {
+) -> Result<ResponseTemplate, Diagnostic> {
     let response = build.set.is_response();
     let usual = match purpose {
         Purpose::Return => 200,
@@ -163,9 +168,9 @@ fn finish(
     let only_status = draft.content_type.is_none() && draft.headers.is_empty() && !draft.new_words;
     let mut status = draft.status.unwrap_or(usual);
     let content = match draft.content {
-        None if purpose != Purpose::Return && only_status => Content::Page,
-        None => Content::Empty,
-        Some((word, Content::Page | Content::Group(_)))
+        None if purpose != Purpose::Return && only_status => ResponseContent::Page,
+        None => ResponseContent::Empty,
+        Some((word, ResponseContent::Page | ResponseContent::Group(_)))
             if !crate::config::ERROR_STATUSES.contains(&status) =>
         {
             return Err(build.wrong(
@@ -175,18 +180,18 @@ fn finish(
                 "add `string` or `errorfile`",
             ));
         }
-        Some((_, Content::Group(slot))) => Content::Group(match draft.group {
+        Some((_, ResponseContent::Group(slot))) => ResponseContent::Group(match draft.group {
             Some(name) => loader.error_group_uses.used(name, &[status]),
             None => slot,
         }),
         Some((_, content)) => content,
     };
-    if let Content::File(file) = &content {
+    if let ResponseContent::File(file) = &content {
         // The status in the file is the one that is sent.
         status = file.head.status();
     }
-    let has_body = matches!(&content, Content::Bytes(bytes) if !bytes.is_empty())
-        || matches!(content, Content::Format(_));
+    let has_body = matches!(&content, ResponseContent::Bytes(bytes) if !bytes.is_empty())
+        || matches!(content, ResponseContent::Format(_));
     if has_body && draft.content_type.is_none() {
         return Err(build.wrong(
             &codes::CONTENT_TYPE_MISSING,
@@ -196,7 +201,7 @@ fn finish(
         ));
     }
     if has_body && matches!(status, 204 | 304) {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::STATUS_WITHOUT_BODY,
                 build.word.span,
@@ -207,7 +212,7 @@ fn finish(
     }
     let content_type = draft.content_type.filter(|_| has_body);
     let headers = draft.headers.into();
-    Ok(Answer {
+    Ok(ResponseTemplate {
         purpose,
         response,
         status,
@@ -245,7 +250,7 @@ pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Diagno
             word.text()
         );
         let meant = String::from_utf8_lossy(name);
-        build.args.tell(
+        build.args.add_warning(
             Diagnostic::warning(&codes::NAME_WITH_COLON, word.span, told)
                 .help(format!("write `{meant}`"))
                 .fix(word.span, meant),
@@ -255,34 +260,34 @@ pub(super) fn header_name(build: &mut Build<'_, '_>) -> Result<Box<[u8]>, Diagno
 }
 
 fn content(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
-    kind: &Word,
-) -> Result<Content, Diagnostic> {
+    kind: &ConfigWord,
+) -> Result<ResponseContent, Diagnostic> {
     Ok(match kind.str() {
-        "default-errorfiles" => Content::Page,
-        "string" => Content::Bytes(build.args.required("<str>")?.bytes.clone().into()),
-        "lf-string" => Content::Format(build.format(loader, "<fmt>")?),
-        "file" => Content::Bytes(file(loader, build)?.1.as_slice().into()),
+        "default-errorfiles" => ResponseContent::Page,
+        "string" => ResponseContent::Bytes(build.args.required("<str>")?.bytes.clone().into()),
+        "lf-string" => ResponseContent::Format(build.format(loader, "<fmt>")?),
+        "file" => ResponseContent::Bytes(file(loader, build)?.1.as_slice().into()),
         "lf-file" => {
             let (name, bytes) = file(loader, build)?;
-            let text = Word {
+            let text = ConfigWord {
                 bytes: bytes.to_vec(),
                 span: name.span,
             };
-            Content::Format(Format::parse_as(loader, &text, build.usage, Dialect::Text)?)
+            ResponseContent::Format(Format::parse_as(loader, &text, build.usage, Dialect::Text)?)
         }
         _ => {
             let (name, bytes) = file(loader, build)?;
             if bytes.is_empty() {
-                return Ok(Content::Silence);
+                return Ok(ResponseContent::Silence);
             }
             match ErrorFile::parse(&bytes) {
                 Ok(parsed) => {
                     if let Some(length) = parsed.wrong_length {
-                        loader.tell(wrong_length(name, length, &parsed.file));
+                        loader.report(wrong_length(name, length, &parsed.file));
                     }
-                    Content::File(Arc::new(parsed.file))
+                    ResponseContent::File(Arc::new(parsed.file))
                 }
                 Err(why) => {
                     let message = format!("'{}' is not an HTTP response: {why}", name.text());
@@ -294,10 +299,10 @@ fn content(
                     );
                     let applies = "clients get a response without a body instead";
                     match loader.context.is_accepted() {
-                        true => loader.tell(told.once_accepted(applies)),
+                        true => loader.report(told.with_earlier_behaviour(applies)),
                         false => return Err(told),
                     }
-                    Content::Empty
+                    ResponseContent::Empty
                 }
             }
         }
@@ -305,7 +310,7 @@ fn content(
 }
 
 /// Returns the warning about a file whose `content-length` is not the length of its body.
-pub fn wrong_length(word: &Word, announced: u64, file: &ErrorFile) -> Diagnostic {
+pub fn wrong_length(word: &ConfigWord, announced: u64, file: &ErrorFile) -> Diagnostic {
     let body_bytes = file.body.len();
     Diagnostic::warning(
         &load_codes::WRONG_LENGTH,
@@ -320,7 +325,10 @@ pub fn wrong_length(word: &Word, announced: u64, file: &ErrorFile) -> Diagnostic
 }
 
 /// Reads the file that the next word names.
-fn file<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<(&'l Word, Text), Diagnostic> {
+fn file<'l>(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, 'l>,
+) -> Result<(&'l ConfigWord, Text), Diagnostic> {
     let word = build.args.required("<file>")?;
     let path = loader.path_of(word.str(), word.span);
     let bytes_max = loader.config.global.tune.bufsize as u64;
@@ -338,10 +346,10 @@ fn file<'l>(loader: &mut Draft, build: &mut Build<'_, 'l>) -> Result<(&'l Word, 
     }
 }
 
-impl Answer {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+impl ResponseTemplate {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let Some(reply) = self.reply(stream) else {
-            return Step::Failed;
+            return ActionResult::Failed;
         };
         let reply = Box::new(reply);
         stream.outcome.termination = match self.purpose {
@@ -349,9 +357,9 @@ impl Answer {
             _ => Termination::Proxy,
         };
         stream.outcome.phase = match self.purpose {
-            _ if self.response => Phase::Headers,
-            Purpose::Tarpit => Phase::Tarpit,
-            _ => Phase::Request,
+            _ if self.response => StreamPhase::Headers,
+            Purpose::Tarpit => StreamPhase::Tarpit,
+            _ => StreamPhase::Request,
         };
         if self.purpose != Purpose::Return {
             if self.response {
@@ -361,35 +369,37 @@ impl Answer {
                 crate::tracking::request_error(stream)
             }
         }
-        Step::End(match self.purpose {
-            Purpose::Tarpit => Verdict::Tarpit(reply),
-            _ => Verdict::Answer(reply),
+        ActionResult::End(match self.purpose {
+            Purpose::Tarpit => MessageVerdict::Tarpit(reply),
+            _ => MessageVerdict::Answer(reply),
         })
     }
 
     /// Builds the response; returns None if its headers do not fit.
-    pub fn reply(&self, stream: &Stream) -> Option<Reply> {
-        if let Content::Group(slot) = &self.content
+    pub fn reply(&self, stream: &ProxyStream) -> Option<ProxyResponse> {
+        if let ResponseContent::Group(slot) = &self.content
             && let Some(page) = slot.get().and_then(|group| group.page(self.status))
         {
             return configured_page(stream, self.status, page);
         }
         let body: Arc<[u8]> = match &self.content {
-            Content::Silence => return Reply::silent(self.status),
-            Content::File(file) => return Some(Reply::of_file(file)),
-            Content::Page
+            ResponseContent::Silence => return ProxyResponse::silent(self.status),
+            ResponseContent::File(file) => return Some(ProxyResponse::of_file(file)),
+            ResponseContent::Page
                 if http::http1::error_page(self.status).is_some()
                     || has_page(stream, self.status) =>
             {
                 return Some(error_page(stream, self.status));
             }
-            Content::Page | Content::Empty | Content::Group(_) => Arc::default(),
-            Content::Bytes(bytes) => bytes.clone(),
-            Content::Format(format) => format.fill(stream).into(),
+            ResponseContent::Page | ResponseContent::Empty | ResponseContent::Group(_) => {
+                Arc::default()
+            }
+            ResponseContent::Bytes(bytes) => bytes.clone(),
+            ResponseContent::Format(format) => format.fill(stream).into(),
         };
-        let mut head = Message::default();
+        let mut head = HttpMessage::default();
         head.begin_response(
-            Version::Http11,
+            HttpVersion::Http11,
             self.status,
             reason_of(self.status).as_bytes(),
         )
@@ -410,7 +420,7 @@ impl Answer {
         if let Some(content_type) = &self.content_type {
             head.add(b"content-type", content_type).ok()?;
         }
-        Some(Reply {
+        Some(ProxyResponse {
             head,
             body,
             close: false,
@@ -419,7 +429,7 @@ impl Answer {
 }
 
 /// Returns whether the configuration has a page for the status.
-fn has_page(stream: &Stream, status: u16) -> bool {
+fn has_page(stream: &ProxyStream, status: u16) -> bool {
     let has = |proxy: &crate::config::Proxy| proxy.errors.iter().any(|(s, _)| *s == status);
     stream.backend().is_some_and(has) || has(stream.frontend())
 }

@@ -1,9 +1,9 @@
 //! Action that requests a user name and a password from the client.
 
-use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
+use super::{ActionResult, ActionRow, Build, MessageVerdict, RuleAction, codes, places};
 use crate::compiled::action::auth::Challenge;
-use crate::rules::draft::Draft;
-use crate::transaction::{Phase, Reply, Stream, Termination, error_page};
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::{ProxyResponse, ProxyStream, StreamPhase, Termination, error_page};
 use crate::users;
 use language::Diagnostic;
 
@@ -17,7 +17,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let mut realm = None;
     if let Some(word) = build.option() {
         if !word.is("realm") {
@@ -36,24 +36,24 @@ fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic>
         }
         realm = Some(word.bytes.clone().into());
     }
-    Ok(Action::Challenge(Box::new(Challenge { realm })))
+    Ok(RuleAction::Challenge(Box::new(Challenge { realm })))
 }
 
 impl Challenge {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let index = stream.route.backend.unwrap_or(stream.route.frontend);
         let realm = match &self.realm {
             Some(realm) => realm.clone(),
             None if stream.outcome.statistics => users::STATISTICS_REALM.into(),
             None => stream.config.proxy(index).name.as_bytes().into(),
         };
-        stream.outcome.end(Termination::Local, Phase::Request);
-        Step::End(Verdict::Answer(Box::new(challenge(stream, &realm))))
+        stream.outcome.end(Termination::Local, StreamPhase::Request);
+        ActionResult::End(MessageVerdict::Answer(Box::new(challenge(stream, &realm))))
     }
 }
 
 /// Builds the response that requests a user name and a password.
-pub fn challenge(stream: &mut Stream, realm: &[u8]) -> Reply {
+pub fn challenge(stream: &mut ProxyStream, realm: &[u8]) -> ProxyResponse {
     let (status, header): (u16, &[u8]) = match users::is_proxied(stream) {
         true => (407, b"proxy-authenticate"),
         false => (401, b"www-authenticate"),

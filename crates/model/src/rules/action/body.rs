@@ -1,10 +1,10 @@
 //! Action `wait-for-body`: waits for the body of a message, for rules that read it.
 
-use super::{Action, ActionRow, Build, Step, Verdict, places};
+use super::{ActionResult, ActionRow, Build, MessageVerdict, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::body::WaitForBody;
-use crate::rules::draft::Draft;
-use crate::transaction::Stream;
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::ProxyStream;
 use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
 
@@ -17,7 +17,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let mut wait = WaitForBody {
         time_ms: 0,
         bytes: None,
@@ -64,20 +64,20 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
             "the time is missing",
         ));
     }
-    Ok(Action::WaitForBody(wait))
+    Ok(RuleAction::WaitForBody(wait))
 }
 
 impl WaitForBody {
-    pub(super) fn run(self, stream: &mut Stream) -> Step {
+    pub(super) fn run(self, stream: &mut ProxyStream) -> ActionResult {
         let bytes = self.bytes.unwrap_or(stream.config.global.tune.bufsize);
         let (complete, there) = match self.of_answer {
             false => (stream.payloads.request_complete, &stream.payloads.request),
             true => (stream.payloads.response_complete, &stream.payloads.response),
         };
         if complete || there.len() >= bytes {
-            return Step::Next;
+            return ActionResult::Next;
         }
-        Step::End(Verdict::NeedBody {
+        ActionResult::End(MessageVerdict::NeedBody {
             bytes,
             time_ms: Some(self.time_ms),
         })

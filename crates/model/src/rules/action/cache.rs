@@ -1,10 +1,10 @@
 //! Actions that deliver responses from a cache and store them there.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::caching;
 use crate::compiled::action::cache::CacheAction;
-use crate::rules::draft::Draft;
-use crate::transaction::{Stream, Verdict};
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::{MessageVerdict, ProxyStream};
 use language::Diagnostic;
 
 pub(super) static ROWS: &[ActionRow] = &[
@@ -27,25 +27,25 @@ pub(super) static ROWS: &[ActionRow] = &[
 ];
 
 fn cache(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
     stores: bool,
-) -> Result<Action, Diagnostic> {
+) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("<name>")?;
     let name: Box<str> = word.text().into();
     loader.cache_names.push((name.clone(), word.span));
-    Ok(Action::Cache(Box::new(CacheAction { name, stores })))
+    Ok(RuleAction::Cache(Box::new(CacheAction { name, stores })))
 }
 
 impl CacheAction {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         if self.stores {
             caching::begin(stream, &self.name);
-            return Step::Next;
+            return ActionResult::Next;
         }
         match caching::look_up(stream, &self.name) {
-            Some(reply) => Step::End(Verdict::Answer(Box::new(reply))),
-            None => Step::Next,
+            Some(reply) => ActionResult::End(MessageVerdict::Answer(Box::new(reply))),
+            None => ActionResult::Next,
         }
     }
 }

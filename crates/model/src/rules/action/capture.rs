@@ -1,12 +1,12 @@
 //! Action `capture`: stores a value for logs in a capture slot. A line declares the slot, or the
 //! action allocates its own.
 
-use super::{Action, ActionRow, Build, Step, codes, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, codes, places};
 use crate::codes as load_codes;
-use crate::compiled::action::capture::{CaptureValue, Slot};
+use crate::compiled::action::capture::{CaptureSlot, CaptureValue};
 use crate::config::{Capture, ProxyKind};
-use crate::rules::draft::Draft;
-use crate::transaction::Stream;
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::ProxyStream;
 use language::Diagnostic;
 
 /// Maximum length of a captured value, in bytes.
@@ -29,7 +29,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let expression = build.expression(loader)?;
     let response = build.set.is_response();
     let kind = loader.proxy().kind;
@@ -46,7 +46,7 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
                 header: None,
                 length_max: usize::try_from(length).unwrap_or_default(),
             });
-            Slot::Own(slots.len() - 1)
+            CaptureSlot::Own(slots.len() - 1)
         }
         "id" => {
             let span = build.args.peek().map(|word| word.span);
@@ -64,7 +64,7 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
                         .label(format!("{slots} slots are declared above"))
                         .help("write `declare capture request len 64` (or `response`) above it, in the frontend"));
             }
-            Slot::Numbered(id)
+            CaptureSlot::Numbered(id)
         }
         "len" => {
             return Err(build.wrong(
@@ -84,7 +84,7 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
         let message = "'len' makes a slot and 'id' names one: 'capture' takes one of them";
         return Err(build.wrong(&load_codes::BAD_VALUE, next, message, "one too many"));
     }
-    Ok(Action::Capture(Box::new(CaptureValue {
+    Ok(RuleAction::Capture(Box::new(CaptureValue {
         expression,
         response,
         slot,
@@ -93,12 +93,12 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
 
 impl CaptureValue {
     /// Returns whether more bytes of the stream can change the captured value.
-    pub(super) fn may_change(&self, stream: &Stream) -> bool {
+    pub(super) fn may_change(&self, stream: &ProxyStream) -> bool {
         self.expression.may_change(stream)
     }
 
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
-        let (Slot::Own(slot) | Slot::Numbered(slot)) = self.slot;
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
+        let (CaptureSlot::Own(slot) | CaptureSlot::Numbered(slot)) = self.slot;
         let captures = &stream.frontend().captures;
         let slots = if self.response {
             &captures.response
@@ -107,14 +107,14 @@ impl CaptureValue {
         };
         // A backend's rule may name a slot that this frontend does not have.
         let (Some(length_max), count) = (slots.get(slot).map(|s| s.length_max), slots.len()) else {
-            return Step::Next;
+            return ActionResult::Next;
         };
         let Some(mut value) = self
             .expression
             .evaluate(stream)
             .map(|value| value.into_text().into_owned())
         else {
-            return Step::Next;
+            return ActionResult::Next;
         };
         value.truncate(length_max);
         let kept = if self.response {
@@ -124,12 +124,12 @@ impl CaptureValue {
         };
         kept.resize(count, None);
         kept[slot] = Some(value);
-        Step::Next
+        ActionResult::Next
     }
 }
 
 /// Captures the cookie that `capture cookie` names, as `name=value`.
-fn cookie(stream: &mut Stream, response: bool) {
+fn cookie(stream: &mut ProxyStream, response: bool) {
     let config = stream.config.clone();
     let Some(wanted) = &config.proxy(stream.route.frontend).capture_cookie else {
         return;
@@ -148,7 +148,7 @@ fn cookie(stream: &mut Stream, response: bool) {
 }
 
 /// Captures the headers that `capture … header` lines name.
-pub(in crate::rules) fn headers(stream: &mut Stream, response: bool) {
+pub(in crate::rules) fn headers(stream: &mut ProxyStream, response: bool) {
     if stream.frontend().capture_cookie.is_some() {
         cookie(stream, response);
     }

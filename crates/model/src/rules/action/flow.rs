@@ -1,12 +1,12 @@
 //! Actions that end rules or streams without a response.
 
-use super::{Action, ActionRow, Build, Gate, Step, Verdict, places};
+use super::{ActionResult, ActionRow, Build, Gate, MessageVerdict, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::flow::Flow;
 use crate::config::HttpProtocol;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::state::Tally;
-use crate::transaction::{Phase, Stream, Termination};
+use crate::transaction::{ProxyStream, StreamPhase, Termination};
 use language::Diagnostic;
 
 pub(super) static ROWS: &[ActionRow] = &[
@@ -15,14 +15,14 @@ pub(super) static ROWS: &[ActionRow] = &[
         syntax: "accept",
         doc: "Accepts the connection and skips the remaining rules of this list. Connections are accepted by default.",
         example: "accept if { src 127.0.0.0/8 }",
-        build: |_, _| Ok(Action::Flow(Flow::Accept)),
+        build: |_, _| Ok(RuleAction::Flow(Flow::Accept)),
     },
     ActionRow {
         places: places::HTTP,
         syntax: "allow",
         doc: "Allows the message and skips the remaining rules of this list. The list of the backend is separate.",
         example: "allow if { src 127.0.0.0/8 }",
-        build: |_, _| Ok(Action::Flow(Flow::Accept)),
+        build: |_, _| Ok(RuleAction::Flow(Flow::Accept)),
     },
     ActionRow {
         places: &[
@@ -61,7 +61,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         doc: "Closes the server's connection. The client still receives what the server has sent. Use it for \
             protocols whose servers keep idle connections open for long.",
         example: "close if { res.payload(0,3) -m str BYE }",
-        build: |_, _| Ok(Action::Flow(Flow::CloseServer)),
+        build: |_, _| Ok(RuleAction::Flow(Flow::CloseServer)),
     },
     ActionRow {
         places: &[places::CONNECTION],
@@ -72,7 +72,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         example: "expect-proxy layer4 if { src 192.0.2.0/24 }",
         build: |_, build| {
             layer4(build)?;
-            Ok(Action::ExpectProxy)
+            Ok(RuleAction::ExpectProxy)
         },
     },
     ActionRow {
@@ -84,7 +84,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         example: "expect-netscaler-cip layer4 if { src 192.0.2.0/24 }",
         build: |_, build| {
             layer4(build)?;
-            Ok(Action::ExpectNetScaler)
+            Ok(RuleAction::ExpectNetScaler)
         },
     },
     ActionRow {
@@ -102,7 +102,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         doc: "Waits for the end of the client's TLS handshake. Evenkeel always does: rules only see a request in \
             early data (`allow-0rtt`) after the handshake, when a replay is impossible.",
         example: "wait-for-handshake if { ssl_fc_has_early }",
-        build: |_, _| Ok(Action::Pass),
+        build: |_, _| Ok(RuleAction::Pass),
     },
 ];
 
@@ -120,7 +120,10 @@ fn layer4(build: &mut Build<'_, '_>) -> Result<(), Diagnostic> {
     Err(build.wrong(&load_codes::BAD_VALUE, word, message, "expected `layer4`"))
 }
 
-fn switch_mode(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn switch_mode(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, '_>,
+) -> Result<RuleAction, Diagnostic> {
     let kind = loader.proxy().kind;
     if !kind.is_frontend() && !loader.in_defaults() {
         let message = "'switch-mode' needs a frontend";
@@ -133,7 +136,7 @@ fn switch_mode(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, 
         return Err(build.wrong(&load_codes::BAD_VALUE, mode, message, "expected `http`"));
     }
     let mut protocol = None;
-    if build.args.take("proto") {
+    if build.args.take_if("proto") {
         let word = build.args.required("'h1' or 'h2'")?;
         protocol = match word.str() {
             "h1" => Some(HttpProtocol::Http1),
@@ -145,24 +148,24 @@ fn switch_mode(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, 
             }
         };
     }
-    Ok(Action::Flow(Flow::SwitchToHttp(protocol)))
+    Ok(RuleAction::Flow(Flow::SwitchToHttp(protocol)))
 }
 
-fn reject(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn reject(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let message = build.set.place() == places::REQUEST;
-    Ok(Action::Flow(if message {
+    Ok(RuleAction::Flow(if message {
         Flow::RejectMessage
     } else {
         Flow::RejectConnection
     }))
 }
 
-fn silent_drop(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
-    let ttl = match build.args.take("rst-ttl") {
+fn silent_drop(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
+    let ttl = match build.args.take_if("rst-ttl") {
         true => Some(build.args.count("a number of hops", 1..=255)? as u8),
         false => None,
     };
-    Ok(Action::Flow(match build.set.place() {
+    Ok(RuleAction::Flow(match build.set.place() {
         places::REQUEST => Flow::DropMessage(ttl),
         places::RESPONSE => Flow::DropAnswer(ttl),
         _ => Flow::DropConnection(ttl),
@@ -170,46 +173,46 @@ fn silent_drop(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagn
 }
 
 impl Flow {
-    pub(super) fn run(self, stream: &mut Stream) -> Step {
+    pub(super) fn run(self, stream: &mut ProxyStream) -> ActionResult {
         match self {
-            Flow::Accept => Step::Accept,
+            Flow::Accept => ActionResult::Accept,
             Flow::RejectMessage => {
                 refused(stream);
-                Step::End(Verdict::Reject)
+                ActionResult::End(MessageVerdict::Reject)
             }
             Flow::DropMessage(ttl) => {
                 refused(stream);
-                Step::End(Verdict::SilentDrop(ttl))
+                ActionResult::End(MessageVerdict::SilentDrop(ttl))
             }
-            Flow::RejectConnection => Step::Closed(Gate::Reject),
-            Flow::DropConnection(ttl) => Step::Closed(Gate::SilentDrop(ttl)),
-            Flow::CloseServer => Step::Closed(Gate::CloseServer),
-            Flow::SwitchToHttp(protocol) => Step::Closed(Gate::SwitchToHttp(protocol)),
+            Flow::RejectConnection => ActionResult::Closed(Gate::Reject),
+            Flow::DropConnection(ttl) => ActionResult::Closed(Gate::SilentDrop(ttl)),
+            Flow::CloseServer => ActionResult::Closed(Gate::CloseServer),
+            Flow::SwitchToHttp(protocol) => ActionResult::Closed(Gate::SwitchToHttp(protocol)),
             Flow::DropAnswer(ttl) => {
-                stream.outcome.end(Termination::Proxy, Phase::Request);
+                stream.outcome.end(Termination::Proxy, StreamPhase::Request);
                 stream.times.response = None;
                 count_denied_response(stream);
-                Step::End(Verdict::SilentDrop(ttl))
+                ActionResult::End(MessageVerdict::SilentDrop(ttl))
             }
         }
     }
 }
 
 /// Records that a request was refused without a response, so that nothing of it is timed.
-fn refused(stream: &mut Stream) {
-    stream.outcome.end(Termination::Proxy, Phase::Request);
+fn refused(stream: &mut ProxyStream) {
+    stream.outcome.end(Termination::Proxy, StreamPhase::Request);
     stream.times.request = None;
     count_denied(stream);
 }
 
 /// Counts a refused request at the frontend, and at the backend once there is one.
-pub fn count_denied(stream: &Stream) {
+pub fn count_denied(stream: &ProxyStream) {
     stream
         .frontend()
         .state
         .frontend
         .counters
-        .here()
+        .current_shard()
         .count(Tally::DeniedRequests);
     if let Some(backend) = stream
         .backend()
@@ -219,26 +222,26 @@ pub fn count_denied(stream: &Stream) {
             .state
             .backend
             .counters
-            .here()
+            .current_shard()
             .count(Tally::DeniedRequests);
     }
 }
 
 /// Counts a refused response at each proxy that it passed.
-pub fn count_denied_response(stream: &Stream) {
+pub fn count_denied_response(stream: &ProxyStream) {
     stream
         .frontend()
         .state
         .frontend
         .counters
-        .here()
+        .current_shard()
         .count(Tally::DeniedResponses);
     if let Some(backend) = stream.backend() {
         backend
             .state
             .backend
             .counters
-            .here()
+            .current_shard()
             .count(Tally::DeniedResponses);
     }
     if let Some(server) = stream.server() {
@@ -246,7 +249,7 @@ pub fn count_denied_response(stream: &Stream) {
             .state
             .traffic
             .counters
-            .here()
+            .current_shard()
             .count(Tally::DeniedResponses);
     }
 }

@@ -1,34 +1,34 @@
 //! Actions that change headers.
 
 use super::answer::header_name;
-use super::{Action, ActionRow, Build, Step, codes, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, codes, places};
 use crate::codes as load_codes;
-use crate::compiled::action::header::{Change, HeaderChange, NameMatch};
-use crate::rules::draft::Draft;
+use crate::compiled::action::header::{HeaderChange, HeaderOperation, NameMatch};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::format::Format;
 use crate::rules::regular::{Regular, expand};
-use crate::transaction::Stream;
-use http::message::{Message, Refusal, split_values};
+use crate::transaction::ProxyStream;
+use http::message::{HttpMessage, MessageEditError, split_values};
 use language::Diagnostic;
 
 pub(super) static ROWS: &[ActionRow] = rows! {
-    "set-header <name> <fmt>" places::HTTP, |loader, build| with_format(loader, build, Change::Set),
+    "set-header <name> <fmt>" places::HTTP, |loader, build| with_format(loader, build, HeaderOperation::Set),
         "set-header x-client %[src]",
         "Replaces all headers with this name by one with the value of the log format. Use it for headers that clients \
          must not set themselves.";
-    "add-header <name> <fmt>" places::HTTP, |loader, build| with_format(loader, build, Change::Add),
+    "add-header <name> <fmt>" places::HTTP, |loader, build| with_format(loader, build, HeaderOperation::Add),
         "add-header via \"1.1 %H\"",
         "Adds a header after the existing ones, even those with the same name. The value is a log format.";
     "del-header <name> [ -m <method> ]" places::HTTP, delete, "del-header x-debug- -m beg",
         "Removes all headers with this name. With `-m beg`, `end`, `sub` or `reg`, removes all headers whose names \
          begin with it, end with it, contain it, or match it as a regular expression.";
     "replace-header <name> <match-regex> <replace-fmt>" places::HTTP,
-        |loader, build| replace(loader, build, Change::ReplaceLine),
+        |loader, build| replace(loader, build, HeaderOperation::ReplaceLine),
         "replace-header accept-encoding ^.*gzip.*$ gzip",
         "Replaces the value of each header line with this name that matches the regular expression. `\\1` to `\\9` in \
          the log format insert its groups. Other lines do not change.";
     "replace-value <name> <match-regex> <replace-fmt>" places::HTTP,
-        |loader, build| replace(loader, build, Change::ReplaceValue),
+        |loader, build| replace(loader, build, HeaderOperation::ReplaceValue),
         "replace-value cache-control ^public$ private",
         "Like `replace-header`, for headers with lists: each comma-separated value is matched and replaced separately.";
 };
@@ -40,10 +40,10 @@ pub(in crate::rules) fn is_framing(name: &[u8]) -> bool {
 }
 
 /// Reports a rule that names a framing header.
-pub(super) fn warn_framing(loader: &mut Draft, build: &Build<'_, '_>, name: &[u8]) {
+pub(super) fn warn_framing(loader: &mut ConfigDraft, build: &Build<'_, '_>, name: &[u8]) {
     if is_framing(name) {
         let name = String::from_utf8_lossy(name);
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &codes::FRAMING_HEADER,
                 build.word.span,
@@ -55,8 +55,8 @@ pub(super) fn warn_framing(loader: &mut Draft, build: &Build<'_, '_>, name: &[u8
     }
 }
 
-fn action(build: &Build<'_, '_>, name: Box<[u8]>, change: Change) -> Action {
-    Action::Header(Box::new(HeaderChange {
+fn action(build: &Build<'_, '_>, name: Box<[u8]>, change: HeaderOperation) -> RuleAction {
+    RuleAction::Header(Box::new(HeaderChange {
         name,
         response: build.set.is_response(),
         change,
@@ -64,10 +64,10 @@ fn action(build: &Build<'_, '_>, name: Box<[u8]>, change: Change) -> Action {
 }
 
 fn with_format(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
-    change: fn(Format) -> Change,
-) -> Result<Action, Diagnostic> {
+    change: fn(Format) -> HeaderOperation,
+) -> Result<RuleAction, Diagnostic> {
     let name = header_name(build)?;
     warn_framing(loader, build, &name);
     let format = build.format(loader, "<fmt>")?;
@@ -75,16 +75,19 @@ fn with_format(
 }
 
 /// Parses a regular expression of a rule.
-pub(super) fn regex(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Regular, Diagnostic> {
+pub(super) fn regex(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, '_>,
+) -> Result<Regular, Diagnostic> {
     let word = build.args.required("<match-regex>")?;
     loader.regular(&word.bytes, false, word.span)
 }
 
 fn replace(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
-    change: fn(Regular, Format) -> Change,
-) -> Result<Action, Diagnostic> {
+    change: fn(Regular, Format) -> HeaderOperation,
+) -> Result<RuleAction, Diagnostic> {
     let name = header_name(build)?;
     warn_framing(loader, build, &name);
     let regular = regex(loader, build)?;
@@ -92,10 +95,18 @@ fn replace(
     Ok(action(build, name, change(regular, format)))
 }
 
-fn delete(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn delete(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let word = build.args.peek();
-    let by_regex = build.args.left().get(1).is_some_and(|w| w.is("-m"))
-        && build.args.left().get(2).is_some_and(|w| w.is("reg"));
+    let by_regex = build
+        .args
+        .remaining_words()
+        .get(1)
+        .is_some_and(|w| w.is("-m"))
+        && build
+            .args
+            .remaining_words()
+            .get(2)
+            .is_some_and(|w| w.is("reg"));
     let name: Box<[u8]> = match word {
         // A regular expression is not checked as a header name.
         Some(word) if by_regex => {
@@ -104,9 +115,13 @@ fn delete(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagn
         }
         _ => header_name(build)?,
     };
-    if !build.args.take("-m") {
+    if !build.args.take_if("-m") {
         warn_framing(loader, build, &name);
-        return Ok(action(build, name, Change::Remove(NameMatch::Same)));
+        return Ok(action(
+            build,
+            name,
+            HeaderOperation::Remove(NameMatch::Same),
+        ));
     }
     let method = build.args.required("<method>")?;
     let matching = match method.str() {
@@ -128,7 +143,7 @@ fn delete(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagn
             ));
         }
     };
-    Ok(action(build, name, Change::Remove(matching)))
+    Ok(action(build, name, HeaderOperation::Remove(matching)))
 }
 
 /// Replaces bytes that would end a header line by spaces, so that no value from a client can add a
@@ -140,12 +155,12 @@ pub(in crate::rules) fn harmless(value: &mut [u8]) {
 }
 
 impl HeaderChange {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
-        if is_framing(&self.name) && !matches!(self.change, Change::Remove(_)) {
-            return Step::Next;
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
+        if is_framing(&self.name) && !matches!(self.change, HeaderOperation::Remove(_)) {
+            return ActionResult::Next;
         }
         let done = match &self.change {
-            Change::Set(format) => {
+            HeaderOperation::Set(format) => {
                 let value = value(format, stream);
                 if &*self.name == b"host" && stream.request.is_target_composed() {
                     // With HTTP/2, the target of the request changes together with the host.
@@ -153,29 +168,29 @@ impl HeaderChange {
                 }
                 self.message(stream).set(&self.name, &value)
             }
-            Change::Add(format) => {
+            HeaderOperation::Add(format) => {
                 let value = value(format, stream);
                 self.message(stream).add(&self.name, &value)
             }
-            Change::Remove(matching) => {
+            HeaderOperation::Remove(matching) => {
                 self.remove(matching, stream);
                 Ok(())
             }
-            Change::ReplaceLine(regular, format) => {
+            HeaderOperation::ReplaceLine(regular, format) => {
                 self.replace(substitute, regular, format, stream)
             }
-            Change::ReplaceValue(regular, format) => {
+            HeaderOperation::ReplaceValue(regular, format) => {
                 self.replace(replace_each, regular, format, stream)
             }
         };
         if done.is_ok() {
-            Step::Next
+            ActionResult::Next
         } else {
-            Step::Failed
+            ActionResult::Failed
         }
     }
 
-    fn message<'s>(&self, stream: &'s mut Stream) -> &'s mut Message {
+    fn message<'s>(&self, stream: &'s mut ProxyStream) -> &'s mut HttpMessage {
         if self.response {
             &mut stream.response
         } else {
@@ -183,7 +198,7 @@ impl HeaderChange {
         }
     }
 
-    fn remove(&self, matching: &NameMatch, stream: &mut Stream) {
+    fn remove(&self, matching: &NameMatch, stream: &mut ProxyStream) {
         let wanted = &*self.name;
         let message = self.message(stream);
         let matches = |name: &[u8]| match matching {
@@ -202,8 +217,8 @@ impl HeaderChange {
         rewritten: Rewrite,
         regular: &Regular,
         format: &Format,
-        stream: &mut Stream,
-    ) -> Result<(), Refusal> {
+        stream: &mut ProxyStream,
+    ) -> Result<(), MessageEditError> {
         let mut from = 0;
         while let Some(at) = self.message(stream).fields().position(&self.name, from) {
             from = at + 1;
@@ -225,10 +240,10 @@ impl HeaderChange {
 }
 
 /// Rewrites a header value; returns None if the expression does not match it.
-type Rewrite = fn(&Regular, &[u8], &Format, &Stream) -> Option<Vec<u8>>;
+type Rewrite = fn(&Regular, &[u8], &Format, &ProxyStream) -> Option<Vec<u8>>;
 
 /// Returns the value that a format makes, safe for use in a header.
-fn value(format: &Format, stream: &Stream) -> Vec<u8> {
+fn value(format: &Format, stream: &ProxyStream) -> Vec<u8> {
     let mut value = format.fill(stream);
     harmless(&mut value);
     value
@@ -240,7 +255,7 @@ pub(super) fn substitute(
     regular: &Regular,
     text: &[u8],
     format: &Format,
-    stream: &Stream,
+    stream: &ProxyStream,
 ) -> Option<Vec<u8>> {
     let groups = regular.groups(text)?;
     let mut out = Vec::new();
@@ -255,7 +270,7 @@ fn replace_each(
     regular: &Regular,
     line: &[u8],
     format: &Format,
-    stream: &Stream,
+    stream: &ProxyStream,
 ) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(line.len());
     let (mut copied, mut any) = (0, false);

@@ -1,10 +1,10 @@
 //! Action `early-hint`: headers that the client receives before the response (RFC 8297).
 
 use super::answer::header_name;
-use super::{Action, ActionRow, Step, places};
+use super::{ActionResult, ActionRow, RuleAction, places};
 use crate::compiled::action::hint::Hint;
-use crate::transaction::Stream;
-use http::message::{Message, Version};
+use crate::transaction::ProxyStream;
+use http::message::{HttpMessage, HttpVersion};
 
 /// Maximum number of 103 responses for one request, since a client must read them all.
 pub const HINTS_MAX: usize = 16;
@@ -20,13 +20,13 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
         let format = build.format(loader, "<fmt>")?;
         let rules = &loader.proxy().http_request;
         let before = rules.last().and_then(|rule| match &rule.rule().action {
-            Action::Hint(hint) => Some(hint.begins),
+            RuleAction::Hint(hint) => Some(hint.begins),
             _ => None,
         });
         // A rule with its own condition begins a new 103 response.
         let conditional = build.args.peek().is_some();
         let begins = before.filter(|_| !conditional).unwrap_or(rules.len());
-        Ok(Action::Hint(Box::new(Hint {
+        Ok(RuleAction::Hint(Box::new(Hint {
             name,
             format,
             begins,
@@ -35,9 +35,9 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
 }];
 
 impl Hint {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
-        if stream.request.version() == Version::Http10 {
-            return Step::Next;
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
+        if stream.request.version() == HttpVersion::Http10 {
+            return ActionResult::Next;
         }
         let mut value = self.format.fill(stream);
         super::harmless(&mut value);
@@ -47,17 +47,17 @@ impl Hint {
             .is_none_or(|(begins, _)| *begins != self.begins)
         {
             if hints.len() >= HINTS_MAX {
-                return Step::Next;
+                return ActionResult::Next;
             }
-            let mut head = Message::default();
+            let mut head = HttpMessage::default();
             // The new head is empty, so the status line always fits.
-            let _ = head.begin_response(Version::Http11, 103, b"Early Hints");
+            let _ = head.begin_response(HttpVersion::Http11, 103, b"Early Hints");
             hints.push((self.begins, head));
         }
         // A hint is optional, so one that does not fit is dropped.
         if let Some((_, head)) = hints.last_mut() {
             let _ = head.add(&self.name, &value);
         }
-        Step::Next
+        ActionResult::Next
     }
 }

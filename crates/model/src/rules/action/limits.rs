@@ -1,12 +1,12 @@
 //! Actions that override settings of the proxies for one stream: timeouts, number of retries, and
 //! priority in the queue.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::Expression;
 use crate::compiled::action::limits::{LimitChange, Number, What};
-use crate::rules::draft::Draft;
-use crate::transaction::Stream;
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::ProxyStream;
 use language::value::{TimeUnit, milliseconds};
 use language::{Diagnostic, suggest};
 
@@ -50,19 +50,23 @@ pub(super) static ROWS: &[ActionRow] = rows! {
          earlier if negative: from -524287 to 524287.";
 };
 
-fn action(what: What, number: Number) -> Action {
-    Action::Limits(Box::new(LimitChange { what, number }))
+fn action(what: What, number: Number) -> RuleAction {
+    RuleAction::Limits(Box::new(LimitChange { what, number }))
 }
 
-fn found(loader: &mut Draft, build: &mut Build<'_, '_>, what: What) -> Result<Action, Diagnostic> {
+fn found(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, '_>,
+    what: What,
+) -> Result<RuleAction, Diagnostic> {
     Ok(action(what, Number::Found(build.expression(loader)?)))
 }
 
 fn numbered(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
     what: What,
-) -> Result<Action, Diagnostic> {
+) -> Result<RuleAction, Diagnostic> {
     let fixed = build.args.peek().and_then(|word| word.str().parse().ok());
     let Some(number) = fixed else {
         return found(loader, build, what);
@@ -71,7 +75,7 @@ fn numbered(
     Ok(action(what, Number::Fixed(number)))
 }
 
-fn timeout(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn timeout(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("'server', 'tunnel' or 'client'")?;
     let Some((_, what)) = LIMITS.iter().find(|(name, _)| word.is(name)) else {
         let message = format!("unknown timeout '{}' of 'set-timeout'", word.text());
@@ -122,7 +126,7 @@ fn timeout(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diag
 }
 
 impl LimitChange {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let number = match &self.number {
             Number::Fixed(number) => Some(*number),
             Number::Found(expression) => expression
@@ -130,12 +134,12 @@ impl LimitChange {
                 .and_then(|value| value.integer()),
         };
         let Some(number) = number else {
-            return Step::Next;
+            return ActionResult::Next;
         };
         let ms = u32::try_from(number).ok().filter(|ms| *ms > 0);
         if self.what == What::NoAnswerRetries {
             stream.route.persistence_mut().once = true;
-            return Step::Next;
+            return ActionResult::Next;
         }
         let set = stream.rules.overrides_mut();
         let limits = &mut set.limits;
@@ -153,6 +157,6 @@ impl LimitChange {
                 set.priority.offset_ms = number.clamp(-OFFSET_MAX, OFFSET_MAX) as i32;
             }
         }
-        Step::Next
+        ActionResult::Next
     }
 }

@@ -1,13 +1,13 @@
 //! Actions that change maps and lists of patterns while traffic flows. The files of the lists are
 //! never written.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;
-use crate::compiled::action::list::{Change, ListChange};
+use crate::compiled::action::list::{ListChange, ListOperation};
 use crate::rules::codes;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::format::Format;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::sync::{Arc, OnceLock};
 
@@ -32,7 +32,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
             let value = build.format(loader, "<value fmt>")?;
-            change(loader, build, true, key, Change::Put(Some(value)))
+            change(loader, build, true, key, ListOperation::Put(Some(value)))
         },
     },
     ActionRow {
@@ -42,7 +42,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         example: "http-request set-header x-user %[src,map_str(/dev/null,none)]\ndel-map(/dev/null) %[src]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
-            change(loader, build, true, key, Change::Take)
+            change(loader, build, true, key, ListOperation::Take)
         },
     },
     ActionRow {
@@ -53,7 +53,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         example: "acl listed src -f /dev/null\nadd-acl(/dev/null) %[src]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
-            change(loader, build, false, key, Change::Put(None))
+            change(loader, build, false, key, ListOperation::Put(None))
         },
     },
     ActionRow {
@@ -63,18 +63,18 @@ pub(super) static ROWS: &[ActionRow] = &[
         example: "acl listed src -f /dev/null\ndel-acl(/dev/null) %[src]",
         build: |loader, build| {
             let key = build.format(loader, "<key fmt>")?;
-            change(loader, build, false, key, Change::Take)
+            change(loader, build, false, key, ListOperation::Take)
         },
     },
 ];
 
 fn change(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &Build<'_, '_>,
     is_map: bool,
     key: Format,
-    change: Change,
-) -> Result<Action, Diagnostic> {
+    change: ListOperation,
+) -> Result<RuleAction, Diagnostic> {
     let Some(file) = build.list.map(str::trim).filter(|file| !file.is_empty()) else {
         let message = format!("'{}' expects a file name in parentheses", build.word.text());
         return Err(build.wrong(
@@ -90,7 +90,7 @@ fn change(
         is_map,
         span: build.word.span,
     });
-    Ok(Action::List(Box::new(ListChange {
+    Ok(RuleAction::List(Box::new(ListChange {
         file,
         is_map,
         key,
@@ -99,7 +99,7 @@ fn change(
     })))
 }
 
-impl Draft {
+impl ConfigDraft {
     /// Prepares the lists that rules change, and reports rules that change none.
     pub fn ready_lists(&mut self) {
         for Changes { file, is_map, span } in std::mem::take(&mut self.list_changes) {
@@ -109,7 +109,7 @@ impl Draft {
                 continue;
             }
             let what = if is_map { "map" } else { "ACL" };
-            self.tell(
+            self.report(
                 Diagnostic::warning(
                     &codes::UNUSED_LIST,
                     span,
@@ -123,27 +123,27 @@ impl Draft {
 }
 
 impl ListChange {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let lists = &stream.config.lists;
         let place = *self
             .place
             .get_or_init(|| lists.named(&self.file, self.is_map));
         let Some(place) = place else {
-            return Step::Next;
+            return ActionResult::Next;
         };
         let key = self.key.fill(stream);
         if key.is_empty() {
-            return Step::Next;
+            return ActionResult::Next;
         }
         // Ignores an entry that is invalid or has no room: the rule is no reason to fail a request.
         let _ = match &self.change {
-            Change::Put(None) => lists.put(place, &key, None),
-            Change::Put(Some(value)) => {
+            ListOperation::Put(None) => lists.put(place, &key, None),
+            ListOperation::Put(Some(value)) => {
                 let value = value.fill(stream);
                 lists.put(place, &key, Some(&value))
             }
-            Change::Take => lists.take(place, &key),
+            ListOperation::Take => lists.take(place, &key),
         };
-        Step::Next
+        ActionResult::Next
     }
 }

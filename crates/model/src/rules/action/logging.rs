@@ -1,10 +1,10 @@
 //! Actions that change the log line or the evaluation of the rules themselves.
 
-use super::{Action, ActionRow, Build, RuleSet, places};
+use super::{ActionRow, Build, RuleAction, RuleSet, places};
 use crate::codes as load_codes;
-use crate::config::Step;
+use crate::config::StreamLogStep;
 use crate::log::LEVEL_NAMES;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use language::{Diagnostic, suggest};
 
 const OF_STREAMS: &[&str] = &[
@@ -20,7 +20,7 @@ pub(super) static ROWS: &[ActionRow] = rows! {
         level, "set-log-level silent if { src 127.0.0.1 }",
         "Logs the stream at this level instead of `info`; `silent` does not log it. Use `silent` for health checks by \
          other load balancers.";
-    "do-log" places::ALL, |_, build| Ok(Action::Log(step(build.set))), "do-log",
+    "do-log" places::ALL, |_, build| Ok(RuleAction::Log(step(build.set))), "do-log",
         "Logs the stream or connection at this rule, in addition to the line at its end, with the `log-format` of its \
          frontend. Unknown values are `-`. A `log-profile` can set another format for this step, or none.";
     "strict-mode { on | off }" places::HTTP, strict, "strict-mode off",
@@ -29,25 +29,25 @@ pub(super) static ROWS: &[ActionRow] = rows! {
 };
 
 /// Returns the step that a `log-profile` uses for rules of this set.
-fn step(set: RuleSet) -> Step {
+fn step(set: RuleSet) -> StreamLogStep {
     match set {
-        RuleSet::TcpConnection => Step::TcpConnection,
-        RuleSet::TcpSession => Step::TcpSession,
-        RuleSet::TcpContent => Step::TcpContent,
-        RuleSet::TcpResponse => Step::TcpResponse,
-        RuleSet::HttpRequest => Step::HttpRequest,
-        RuleSet::HttpResponse => Step::HttpResponse,
-        RuleSet::HttpAfterResponse => Step::HttpAfterResponse,
+        RuleSet::TcpConnection => StreamLogStep::TcpConnection,
+        RuleSet::TcpSession => StreamLogStep::TcpSession,
+        RuleSet::TcpContent => StreamLogStep::TcpContent,
+        RuleSet::TcpResponse => StreamLogStep::TcpResponse,
+        RuleSet::HttpRequest => StreamLogStep::HttpRequest,
+        RuleSet::HttpResponse => StreamLogStep::HttpResponse,
+        RuleSet::HttpAfterResponse => StreamLogStep::HttpAfterResponse,
     }
 }
 
-fn level(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn level(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("<level>")?;
     if word.is("silent") {
-        return Ok(Action::LogLevel(None));
+        return Ok(RuleAction::LogLevel(None));
     }
     if let Some(level) = LEVEL_NAMES.iter().position(|name| word.is(name)) {
-        return Ok(Action::LogLevel(Some(level as u8)));
+        return Ok(RuleAction::LogLevel(Some(level as u8)));
     }
     let message = format!("unknown log level '{}'", word.text());
     let near = suggest::nearest(&word.text(), LEVEL_NAMES.into_iter().chain(["silent"]));
@@ -57,11 +57,11 @@ fn level(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic>
         .did_you_mean(word.span, near))
 }
 
-fn strict(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn strict(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("'on' or 'off'")?;
     match word.str() {
-        "on" => Ok(Action::StrictMode(true)),
-        "off" => Ok(Action::StrictMode(false)),
+        "on" => Ok(RuleAction::StrictMode(true)),
+        "off" => Ok(RuleAction::StrictMode(false)),
         other => {
             let message = format!("unexpected value '{other}' of 'strict-mode'");
             Err(build.wrong(

@@ -54,15 +54,15 @@ use super::expression::OF_LUA;
 use super::format::Format;
 use super::usage::Usage;
 use crate::codes as load_codes;
-use crate::compiled::action::{Action, HttpRule, Rule, TcpRule};
+use crate::compiled::action::{HttpRule, Rule, RuleAction, TcpRule};
 use crate::compiled::{Condition, Expression};
 use crate::config::ProxyKind;
 use crate::known;
-use crate::rules::draft::Draft;
-use crate::transaction::{Gate, RuleMet, Stream, Verdict, Wait};
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::{Gate, MessageVerdict, ProxyStream, RuleMet, Wait};
 use language::arguments::Args;
-use language::keyword::{Documented, Family, Found, Keyword, Table};
-use language::{Diagnostic, Span, Word, suggest};
+use language::keyword::{Documented, Family, Keyword, KeywordLookup, Table};
+use language::{ConfigWord, Diagnostic, Span, suggest};
 use std::sync::OnceLock;
 
 impl HttpRule {
@@ -82,14 +82,14 @@ impl TcpRule {
     pub fn switches_to_http(&self) -> bool {
         matches!(
             self.0.action,
-            Action::Flow(crate::compiled::action::flow::Flow::SwitchToHttp(_))
+            RuleAction::Flow(crate::compiled::action::flow::Flow::SwitchToHttp(_))
         )
     }
 }
 
 impl Rule {
     /// Returns the entry for this rule in the history of requests.
-    pub(super) fn met(&self, stream: &Stream, ends: bool) -> RuleMet {
+    pub(super) fn met(&self, stream: &ProxyStream, ends: bool) -> RuleMet {
         let line = self.line.or_else(|| stream.config.line_of(self.span));
         RuleMet {
             file: self.span.file.0,
@@ -106,13 +106,13 @@ impl Rule {
 }
 
 /// Result of running an action.
-pub(super) enum Step {
+pub(super) enum ActionResult {
     /// Continues with the next rule.
     Next,
     /// Skips the rest of this list of rules.
     Accept,
     /// Ends all rules of a message.
-    End(Verdict),
+    End(MessageVerdict),
     /// Ends all rules of a connection.
     Closed(Gate),
     /// Waits for something, then continues with the next rule. Only for `http-request` and
@@ -122,25 +122,25 @@ pub(super) enum Step {
     Failed,
 }
 
-impl Action {
+impl RuleAction {
     /// Returns whether no later rule is reached after this action.
     pub(super) fn is_final(&self) -> bool {
         matches!(
             self,
-            Action::Flow(_)
-                | Action::Answer(_)
-                | Action::Challenge(_)
-                | Action::Redirect(_)
-                | Action::Metrics
+            RuleAction::Flow(_)
+                | RuleAction::Answer(_)
+                | RuleAction::Challenge(_)
+                | RuleAction::Redirect(_)
+                | RuleAction::Metrics
         )
     }
 
     /// Returns whether more bytes of the stream can change the effect: the tracked key or the
     /// captured value may still arrive. As in HAProxy, other actions do not wait.
-    pub(super) fn may_change(&self, stream: &Stream) -> bool {
+    pub(super) fn may_change(&self, stream: &ProxyStream) -> bool {
         match self {
-            Action::Table(action) => action.may_change(stream),
-            Action::Capture(capture) => capture.may_change(stream),
+            RuleAction::Table(action) => action.may_change(stream),
+            RuleAction::Capture(capture) => capture.may_change(stream),
             _ => false,
         }
     }
@@ -149,55 +149,58 @@ impl Action {
     /// after more bytes arrive. Such an action counts, sends a query elsewhere, or takes time.
     pub(super) fn happens_once(&self) -> bool {
         match self {
-            Action::Table(action) => action.counts(),
-            Action::Log(_) | Action::Resolve(_) | Action::Pause(_) | Action::List(_) => true,
+            RuleAction::Table(action) => action.counts(),
+            RuleAction::Log(_)
+            | RuleAction::Resolve(_)
+            | RuleAction::Pause(_)
+            | RuleAction::List(_) => true,
             _ => false,
         }
     }
 
     /// Runs the action on the stream.
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         match self {
-            Action::Flow(flow) => flow.run(stream),
-            Action::Pass => Step::Next,
-            Action::Answer(answer) => answer.run(stream),
-            Action::Challenge(challenge) => challenge.run(stream),
-            Action::Redirect(redirection) => redirection.run(stream),
-            Action::Header(change) => change.run(stream),
-            Action::Target(change) => change.run(stream),
-            Action::Variable(change) => change.run(stream),
-            Action::Capture(capture) => capture.run(stream),
-            Action::Address(change) => change.run(stream),
-            Action::Table(action) => action.run(stream),
-            Action::LogLevel(level) => {
+            RuleAction::Flow(flow) => flow.run(stream),
+            RuleAction::Pass => ActionResult::Next,
+            RuleAction::Answer(answer) => answer.run(stream),
+            RuleAction::Challenge(challenge) => challenge.run(stream),
+            RuleAction::Redirect(redirection) => redirection.run(stream),
+            RuleAction::Header(change) => change.run(stream),
+            RuleAction::Target(change) => change.run(stream),
+            RuleAction::Variable(change) => change.run(stream),
+            RuleAction::Capture(capture) => capture.run(stream),
+            RuleAction::Address(change) => change.run(stream),
+            RuleAction::Table(action) => action.run(stream),
+            RuleAction::LogLevel(level) => {
                 stream.log.level = Some(*level);
-                Step::Next
+                ActionResult::Next
             }
-            Action::Log(step) => {
+            RuleAction::Log(step) => {
                 crate::log::stream_step(stream, *step);
-                Step::Next
+                ActionResult::Next
             }
-            Action::Resolve(resolve) => resolve.run(stream),
-            Action::WaitForBody(wait) => wait.run(stream),
-            Action::Cache(cache) => cache.run(stream),
-            Action::StrictMode(strict) => {
+            RuleAction::Resolve(resolve) => resolve.run(stream),
+            RuleAction::WaitForBody(wait) => wait.run(stream),
+            RuleAction::Cache(cache) => cache.run(stream),
+            RuleAction::StrictMode(strict) => {
                 stream.rules.lenient = !strict;
-                Step::Next
+                ActionResult::Next
             }
-            Action::Limits(change) => change.run(stream),
-            Action::Packets(change) => change.run(stream),
-            Action::Pause(pause) => pause.run(stream),
-            Action::Normalize(normalizer) => normalizer.run(stream),
-            Action::Hint(hint) => hint.run(stream),
-            Action::List(change) => change.run(stream),
-            Action::Metrics => service::metrics(stream),
-            Action::ExpectProxy => {
+            RuleAction::Limits(change) => change.run(stream),
+            RuleAction::Packets(change) => change.run(stream),
+            RuleAction::Pause(pause) => pause.run(stream),
+            RuleAction::Normalize(normalizer) => normalizer.run(stream),
+            RuleAction::Hint(hint) => hint.run(stream),
+            RuleAction::List(change) => change.run(stream),
+            RuleAction::Metrics => service::metrics(stream),
+            RuleAction::ExpectProxy => {
                 stream.rules.overrides_mut().expects_proxy = true;
-                Step::Next
+                ActionResult::Next
             }
-            Action::ExpectNetScaler => {
+            RuleAction::ExpectNetScaler => {
                 stream.rules.overrides_mut().expects_netscaler = true;
-                Step::Next
+                ActionResult::Next
             }
         }
     }
@@ -308,7 +311,7 @@ pub(super) struct Build<'b, 'l> {
     /// Words after the action.
     pub(super) args: &'b mut Args<'l>,
     /// Word that names the action.
-    pub(super) word: &'l Word,
+    pub(super) word: &'l ConfigWord,
     /// Text in parentheses after the name.
     pub(super) list: Option<&'l str>,
     /// Set of rules that the action is part of.
@@ -318,13 +321,14 @@ pub(super) struct Build<'b, 'l> {
 }
 
 /// Builds an action from its words.
-pub(super) type ActionBuilder = fn(&mut Draft, &mut Build<'_, '_>) -> Result<Action, Diagnostic>;
+pub(super) type ActionBuilder =
+    fn(&mut ConfigDraft, &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic>;
 /// Row of an action in its table.
 pub(super) type ActionRow = Keyword<ActionBuilder>;
 
 impl<'l> Build<'_, 'l> {
     /// Returns the next word, unless a condition begins there.
-    pub(super) fn option(&mut self) -> Option<&'l Word> {
+    pub(super) fn option(&mut self) -> Option<&'l ConfigWord> {
         let word = self.args.peek()?;
         if word.is("if") || word.is("unless") {
             return None;
@@ -332,12 +336,19 @@ impl<'l> Build<'_, 'l> {
         self.args.next()
     }
 
-    pub(super) fn format(&mut self, loader: &mut Draft, what: &str) -> Result<Format, Diagnostic> {
+    pub(super) fn format(
+        &mut self,
+        loader: &mut ConfigDraft,
+        what: &str,
+    ) -> Result<Format, Diagnostic> {
         let word = self.args.required(what)?;
         Format::parse(loader, word, self.usage)
     }
 
-    pub(super) fn expression(&mut self, loader: &mut Draft) -> Result<Expression, Diagnostic> {
+    pub(super) fn expression(
+        &mut self,
+        loader: &mut ConfigDraft,
+    ) -> Result<Expression, Diagnostic> {
         let word = self.args.required("<expr>")?;
         Expression::parse(loader, word, self.usage)
     }
@@ -346,7 +357,7 @@ impl<'l> Build<'_, 'l> {
     pub(super) fn wrong(
         &self,
         code: &'static language::Code,
-        word: &Word,
+        word: &ConfigWord,
         message: impl Into<String>,
         label: impl Into<String>,
     ) -> Diagnostic {
@@ -443,7 +454,7 @@ fn documented_of(set: RuleSet) -> Vec<Documented> {
 
 /// Parses a rule of HTTP messages: its action, then its condition.
 pub fn http_rule(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     args: &mut Args<'_>,
     set: RuleSet,
 ) -> Result<HttpRule, Diagnostic> {
@@ -452,7 +463,7 @@ pub fn http_rule(
 
 /// Parses a rule of `tcp-request` or `tcp-response`.
 pub fn tcp_rule(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     args: &mut Args<'_>,
     set: RuleSet,
 ) -> Result<TcpRule, Diagnostic> {
@@ -460,7 +471,10 @@ pub fn tcp_rule(
 }
 
 /// Parses the rule of a `redirect` line.
-pub fn redirect_rule(loader: &mut Draft, args: &mut Args<'_>) -> Result<HttpRule, Diagnostic> {
+pub fn redirect_rule(
+    loader: &mut ConfigDraft,
+    args: &mut Args<'_>,
+) -> Result<HttpRule, Diagnostic> {
     let set = RuleSet::HttpRequest;
     let usage = set.usage(loader.proxy().kind);
     let span = args.keyword_span();
@@ -484,22 +498,22 @@ pub fn redirect_rule(loader: &mut Draft, args: &mut Args<'_>) -> Result<HttpRule
 }
 
 /// Warns about a rule that is never reached because of the one before it.
-pub fn warn_unreachable(loader: &mut Draft, before: Option<&Rule>, rule: &Rule) {
+pub fn warn_unreachable(loader: &mut ConfigDraft, before: Option<&Rule>, rule: &Rule) {
     let Some(before) = before else { return };
     if before.condition.is_none() && before.action.is_final() {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &load_codes::UNREACHABLE_RULE,
                 rule.span,
                 "this rule is never reached",
             )
             .label("never runs")
-            .also(before.span, "this rule has no condition and ends the list"),
+            .with_label(before.span, "this rule has no condition and ends the list"),
         );
     }
 }
 
-fn rule(loader: &mut Draft, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, Diagnostic> {
+fn rule(loader: &mut ConfigDraft, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, Diagnostic> {
     let usage = set.usage(loader.proxy().kind);
     let word = args.required("an action")?;
     let text = word.str();
@@ -528,21 +542,21 @@ fn rule(loader: &mut Draft, args: &mut Args<'_>, set: RuleSet) -> Result<Rule, D
     })
 }
 
-fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Diagnostic> {
+fn find(set: RuleSet, name: &str, word: &ConfigWord) -> Result<&'static ActionRow, Diagnostic> {
     let table = table(set);
     let place = set.place();
     match table.find(std::iter::once(name)) {
-        Found::Built(row, _) if row.places.contains(&place) => Ok(row),
-        Found::Built(row, _) if !is_known(set, name) => Err(Diagnostic::error(
+        KeywordLookup::Built(row, _) if row.places.contains(&place) => Ok(row),
+        KeywordLookup::Built(row, _) if !is_known(set, name) => Err(Diagnostic::error(
             &codes::ACTION_NOT_HERE,
             word.span,
             format!("'{place}' rules do not support the action '{name}'"),
         )
         .label("not allowed here")
         .note(format!("valid in: {}", row.places.join(", ")))),
-        Found::Built(..) | Found::NotBuilt(..) => Err(not_built(place, name, word)),
-        Found::Unknown if name.starts_with(OF_LUA) => Err(not_built(place, name, word)),
-        Found::Unknown => {
+        KeywordLookup::Built(..) | KeywordLookup::NotBuilt(..) => Err(not_built(place, name, word)),
+        KeywordLookup::Unknown if name.starts_with(OF_LUA) => Err(not_built(place, name, word)),
+        KeywordLookup::Unknown => {
             let mut diagnostic = Diagnostic::error(
                 &codes::UNKNOWN_ACTION,
                 word.span,
@@ -562,7 +576,7 @@ fn find(set: RuleSet, name: &str, word: &Word) -> Result<&'static ActionRow, Dia
     }
 }
 
-fn not_built(place: &str, name: &str, word: &Word) -> Diagnostic {
+fn not_built(place: &str, name: &str, word: &ConfigWord) -> Diagnostic {
     Diagnostic::error(
         &load_codes::NOT_BUILT,
         word.span,

@@ -1,12 +1,12 @@
 //! Action `normalize-uri`: brings equivalent targets into the same form, so that another spelling
 //! cannot bypass rules that check paths.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::normalize::Normalizer;
-use crate::rules::draft::Draft;
-use crate::transaction::{Phase, Stream, Termination, Verdict, error_page};
-use http::message::Refusal;
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::{MessageVerdict, ProxyStream, StreamPhase, Termination, error_page};
+use http::message::MessageEditError;
 use language::{Diagnostic, suggest};
 
 const NAMES: [(&str, Normalizer); 8] = [
@@ -36,7 +36,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("<normalizer>")?;
     let Some((_, normalizer)) = NAMES.iter().find(|(name, _)| word.is(name)) else {
         let message = format!("unknown normalizer '{}'", word.text());
@@ -51,35 +51,35 @@ fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic>
             NAMES.iter().map(|(name, _)| *name),
         )));
     };
-    Ok(Action::Normalize(match normalizer {
+    Ok(RuleAction::Normalize(match normalizer {
         Normalizer::StripDotDot { .. } => Normalizer::StripDotDot {
-            full: build.args.take("full"),
+            full: build.args.take_if("full"),
         },
         Normalizer::Decode { .. } => Normalizer::Decode {
-            strict: build.args.take("strict"),
+            strict: build.args.take_if("strict"),
         },
         Normalizer::Uppercase { .. } => Normalizer::Uppercase {
-            strict: build.args.take("strict"),
+            strict: build.args.take_if("strict"),
         },
         other => *other,
     }))
 }
 
 impl Normalizer {
-    pub(super) fn run(self, stream: &mut Stream) -> Step {
+    pub(super) fn run(self, stream: &mut ProxyStream) -> ActionResult {
         match self.apply(stream) {
-            Ok(Ok(())) => Step::Next,
-            Ok(Err(_)) => Step::Failed,
+            Ok(Ok(())) => ActionResult::Next,
+            Ok(Err(_)) => ActionResult::Failed,
             Err(Invalid) => {
-                stream.outcome.end(Termination::Proxy, Phase::Request);
+                stream.outcome.end(Termination::Proxy, StreamPhase::Request);
                 let mut reply = error_page(stream, 400);
                 reply.close = true;
-                Step::End(Verdict::Answer(Box::new(reply)))
+                ActionResult::End(MessageVerdict::Answer(Box::new(reply)))
             }
         }
     }
 
-    fn apply(self, stream: &mut Stream) -> Result<Result<(), Refusal>, Invalid> {
+    fn apply(self, stream: &mut ProxyStream) -> Result<Result<(), MessageEditError>, Invalid> {
         let request = &stream.request;
         let whole = request.path_and_query();
         if whole.is_empty() || whole == b"*" {
@@ -260,8 +260,8 @@ mod tests {
         let head = format!("GET {target} HTTP/1.1\r\nhost: h\r\n\r\n");
         let mut stream = sample::request(head.as_bytes());
         match normalizer.run(&mut stream) {
-            Step::Next => String::from_utf8_lossy(stream.request.target()).into_owned(),
-            Step::End(Verdict::Answer(reply)) => reply.head.status().to_string(),
+            ActionResult::Next => String::from_utf8_lossy(stream.request.target()).into_owned(),
+            ActionResult::End(MessageVerdict::Answer(reply)) => reply.head.status().to_string(),
             _ => panic!("{target}"),
         }
     }

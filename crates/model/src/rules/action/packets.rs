@@ -1,12 +1,12 @@
 //! Actions on packets and scheduling: the mark that the kernel sets, the type of service, and the
 //! niceness of a stream among others.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::packets::{Number, PacketChange, What};
-use crate::rules::draft::Draft;
-use crate::transaction::{Packets, Stream};
-use language::{Diagnostic, Word};
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::{Packets, ProxyStream};
+use language::{ConfigWord, Diagnostic};
 
 const CLIENT: &[&str] = &[
     places::CONNECTION,
@@ -58,15 +58,15 @@ fn number(text: &str) -> Option<u32> {
     }
 }
 
-fn action(what: What, to_server: bool, number: Number) -> Action {
-    Action::Packets(PacketChange {
+fn action(what: What, to_server: bool, number: Number) -> RuleAction {
+    RuleAction::Packets(PacketChange {
         to_server,
         what,
         number,
     })
 }
 
-fn too_large(build: &Build<'_, '_>, word: &Word) -> Diagnostic {
+fn too_large(build: &Build<'_, '_>, word: &ConfigWord) -> Diagnostic {
     let message = format!("'{}' is not a valid TOS value", word.text());
     build.wrong(
         &load_codes::BAD_VALUE,
@@ -76,7 +76,11 @@ fn too_large(build: &Build<'_, '_>, word: &Word) -> Diagnostic {
     )
 }
 
-fn fixed(loader: &mut Draft, build: &mut Build<'_, '_>, what: What) -> Result<Action, Diagnostic> {
+fn fixed(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, '_>,
+    what: What,
+) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("a number")?;
     let Some(n) = number(word.str()) else {
         let message = format!("'{}' is not a number", word.text());
@@ -95,11 +99,11 @@ fn fixed(loader: &mut Draft, build: &mut Build<'_, '_>, what: What) -> Result<Ac
 }
 
 fn either(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
     what: What,
     to_server: bool,
-) -> Result<Action, Diagnostic> {
+) -> Result<RuleAction, Diagnostic> {
     if let Some(word) = build.args.peek()
         && let Some(n) = number(word.str())
     {
@@ -116,14 +120,14 @@ fn either(
 }
 
 /// Records the use of marks, since a mark requires a privilege that the process must then keep.
-fn note(loader: &mut Draft, build: &Build<'_, '_>, what: What) {
+fn note(loader: &mut ConfigDraft, build: &Build<'_, '_>, what: What) {
     if what == What::Mark {
         let global = &mut loader.config.global;
         global.marks = global.marks.or(Some(build.word.span));
     }
 }
 
-fn nice(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn nice(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("a number")?;
     // As in HAProxy, a number out of range is clamped to the nearest bound.
     if word.str().parse::<i64>().is_err() {
@@ -135,11 +139,11 @@ fn nice(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> 
             "expected a number from -1024 to 1024",
         ));
     }
-    Ok(Action::Pass)
+    Ok(RuleAction::Pass)
 }
 
 impl PacketChange {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let number = match &self.number {
             Number::Fixed(number) => Some(*number),
             Number::Found(expression) => expression
@@ -148,7 +152,7 @@ impl PacketChange {
                 .map(|number| number as u32),
         };
         let Some(number) = number else {
-            return Step::Next;
+            return ActionResult::Next;
         };
         let set = stream.rules.overrides_mut();
         let packets: &mut Packets = match self.to_server {
@@ -162,6 +166,6 @@ impl PacketChange {
             What::Mark => packets.mark = Some(number),
             What::Tos => packets.tos = Some(number as u8),
         }
-        Step::Next
+        ActionResult::Next
     }
 }

@@ -1,11 +1,11 @@
 //! Action `pause`: delays a request before its rules continue.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::Expression;
 use crate::compiled::action::pause::Pause;
-use crate::rules::draft::Draft;
-use crate::transaction::{Applied, Stream, Wait};
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::{Applied, ProxyStream, Wait};
 use language::Diagnostic;
 use language::value::{TimeUnit, milliseconds};
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("a time or an expression")?;
     let pause = match milliseconds(&word.text(), TimeUnit::Milliseconds) {
         Ok(0) => {
@@ -31,11 +31,11 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
         Ok(ms) => Pause::Fixed(ms),
         Err(_) => Pause::Found(Expression::parse(loader, word, build.usage)?),
     };
-    Ok(Action::Pause(Box::new(pause)))
+    Ok(RuleAction::Pause(Box::new(pause)))
 }
 
 impl Pause {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let ms = match self {
             Pause::Fixed(ms) => Some(*ms),
             Pause::Found(expression) => expression
@@ -44,9 +44,9 @@ impl Pause {
                 .and_then(|ms| u32::try_from(ms).ok()),
         };
         let Some(ms) = ms.filter(|ms| *ms > 0) else {
-            return Step::Next;
+            return ActionResult::Next;
         };
-        Step::Wait(Wait::new(async move {
+        ActionResult::Wait(Wait::new(async move {
             reactor::sleep(Duration::from_millis(ms.into())).await;
             let applied: Applied = Box::new(|_| {});
             applied

@@ -1,13 +1,13 @@
 //! Redirects: the `redirect` action and the `redirect` keyword.
 
-use super::{Action, ActionRow, Build, Step, Verdict, codes, places};
+use super::{ActionResult, ActionRow, Build, MessageVerdict, RuleAction, codes, places};
 use crate::codes as load_codes;
-use crate::compiled::action::redirect::{Kind, Redirection};
-use crate::rules::draft::Draft;
+use crate::compiled::action::redirect::{RedirectKind, Redirection};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::format::{Dialect, Format};
-use crate::transaction::{Phase, Reply, Stream, Termination};
+use crate::transaction::{ProxyResponse, ProxyStream, StreamPhase, Termination};
 use http::http1::{Redirect, RedirectCode};
-use http::message::Message;
+use http::message::HttpMessage;
 use language::{Diagnostic, suggest};
 use std::sync::Arc;
 
@@ -38,9 +38,12 @@ const WORDS: [&str; 9] = [
 ];
 
 /// Parses the words after `redirect`.
-pub(super) fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+pub(super) fn build(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, '_>,
+) -> Result<RuleAction, Diagnostic> {
     let mut redirection = Redirection {
-        to: Kind::Location,
+        to: RedirectKind::Location,
         format: Format::constant(b""),
         code: RedirectCode::default(),
         response: build.set.is_response(),
@@ -55,9 +58,9 @@ pub(super) fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Act
         match word.str() {
             kind @ ("location" | "prefix" | "scheme") => {
                 redirection.to = match kind {
-                    "location" => Kind::Location,
-                    "prefix" => Kind::Prefix,
-                    _ => Kind::Scheme,
+                    "location" => RedirectKind::Location,
+                    "prefix" => RedirectKind::Prefix,
+                    _ => RedirectKind::Scheme,
                 };
                 let word = build.args.required("<fmt>")?;
                 redirection.format = Format::parse_as(loader, word, build.usage, Dialect::Text)?;
@@ -98,7 +101,7 @@ pub(super) fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Act
             "the target is missing",
         ));
     }
-    Ok(Action::Redirect(Box::new(redirection)))
+    Ok(RuleAction::Redirect(Box::new(redirection)))
 }
 
 fn code(build: &mut Build<'_, '_>) -> Result<RedirectCode, Diagnostic> {
@@ -118,9 +121,9 @@ fn code(build: &mut Build<'_, '_>) -> Result<RedirectCode, Diagnostic> {
 }
 
 impl Redirection {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let Some(location) = self.location(stream) else {
-            return Step::Next;
+            return ActionResult::Next;
         };
         let redirect = Redirect {
             code: self.code,
@@ -128,17 +131,17 @@ impl Redirection {
             set_cookie: self.set_cookie.as_deref(),
             clear_cookie: self.clear_cookie.as_deref(),
         };
-        let mut head = Message::default();
+        let mut head = HttpMessage::default();
         if redirect.respond(&mut head).is_err() {
-            return Step::Failed;
+            return ActionResult::Failed;
         }
         stream.outcome.termination = Termination::Local;
         stream.outcome.phase = if self.response {
-            Phase::Headers
+            StreamPhase::Headers
         } else {
-            Phase::Request
+            StreamPhase::Request
         };
-        Step::End(Verdict::Answer(Box::new(Reply {
+        ActionResult::End(MessageVerdict::Answer(Box::new(ProxyResponse {
             head,
             body: Arc::default(),
             close: false,
@@ -146,22 +149,22 @@ impl Redirection {
     }
 
     /// Returns the location; None if the rule is ignored.
-    fn location(&self, stream: &Stream) -> Option<Vec<u8>> {
+    fn location(&self, stream: &ProxyStream) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         self.format.append(stream, &mut out);
         if self.ignore_empty && out.is_empty() {
             return None;
         }
         match self.to {
-            Kind::Location => {}
-            Kind::Prefix => {
+            RedirectKind::Location => {}
+            RedirectKind::Prefix => {
                 // A prefix that is only a slash would make the path begin with two slashes.
                 if out == b"/" {
                     out.clear();
                 }
                 self.path(stream, &mut out);
             }
-            Kind::Scheme => {
+            RedirectKind::Scheme => {
                 out.extend_from_slice(b"://");
                 out.extend_from_slice(stream.request.get(b"host").unwrap_or_default());
                 self.path(stream, &mut out);
@@ -170,7 +173,7 @@ impl Redirection {
         Some(visible(out))
     }
 
-    fn path(&self, stream: &Stream, out: &mut Vec<u8>) {
+    fn path(&self, stream: &ProxyStream, out: &mut Vec<u8>) {
         if !self.drop_query {
             return out.extend_from_slice(stream.request.path_and_query());
         }

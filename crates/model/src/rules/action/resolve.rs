@@ -1,15 +1,15 @@
 //! Action `do-resolve`: resolves a host that a request names; its rules wait for the address.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;
 use crate::compiled::action::resolve::Resolve;
 use crate::config::AddressFamily;
 use crate::rules::argument::variable_error_in;
-use crate::rules::draft::Draft;
-use crate::rules::value::Value;
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::SampleValue;
 use crate::rules::variables::VariableName;
 use crate::thread;
-use crate::transaction::{Applied, Stream, Wait};
+use crate::transaction::{Applied, ProxyStream, Wait};
 use language::Diagnostic;
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn build(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let wrong = |build: &Build<'_, '_>, message: &str| {
         let label = "expected `do-resolve(<var>,<resolvers>[,ipv4|,ipv6])`";
         build.wrong(&load_codes::BAD_VALUE, build.word, message, label)
@@ -47,7 +47,7 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
     // The `resolvers` section may come after this line.
     let wanted = (build.word.span, Box::from(section));
     loader.resolvers_wanted.push(wanted);
-    Ok(Action::Resolve(Box::new(Resolve {
+    Ok(RuleAction::Resolve(Box::new(Resolve {
         variable,
         section: section.into(),
         prefer,
@@ -55,27 +55,27 @@ fn build(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagno
     })))
 }
 
-fn text(value: &Value<'_>) -> Option<String> {
+fn text(value: &SampleValue<'_>) -> Option<String> {
     match value {
-        Value::Str(bytes) | Value::Bin(bytes) => String::from_utf8(bytes.to_vec()).ok(),
+        SampleValue::Str(bytes) | SampleValue::Bin(bytes) => String::from_utf8(bytes.to_vec()).ok(),
         _ => None,
     }
 }
 
 impl Resolve {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let host = self.host.evaluate(stream).and_then(|value| text(&value));
         let (Some(host), Some(thread)) = (host, thread::running()) else {
-            return Step::Next;
+            return ActionResult::Next;
         };
         let names = &thread.process.names;
         let (section, prefer, variable) = (self.section.clone(), self.prefer, self.variable);
-        Step::Wait(Wait::new(async move {
+        ActionResult::Wait(Wait::new(async move {
             let found = names.address(&section, &host, prefer).await;
-            let applied: Applied = Box::new(move |stream: &mut Stream| {
+            let applied: Applied = Box::new(move |stream: &mut ProxyStream| {
                 let value = match found {
-                    Some(IpAddr::V4(ip)) => Value::Ipv4(ip),
-                    Some(IpAddr::V6(ip)) => Value::Ipv6(ip),
+                    Some(IpAddr::V4(ip)) => SampleValue::Ipv4(ip),
+                    Some(IpAddr::V6(ip)) => SampleValue::Ipv6(ip),
                     None => return,
                 };
                 super::set_variable(stream, variable, value);

@@ -1,9 +1,9 @@
 //! Action `use-service`: the program itself generates the response.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;
-use crate::rules::draft::Draft;
-use crate::transaction::{Phase, Stream, Termination, Verdict};
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::{MessageVerdict, ProxyStream, StreamPhase, Termination};
 use language::Diagnostic;
 
 /// Service name of the Prometheus exporter.
@@ -21,10 +21,10 @@ pub(super) static ROWS: &[ActionRow] = &[ActionRow {
     build,
 }];
 
-fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn build(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("the name of a service")?;
     if word.is(EXPORTER) {
-        return Ok(Action::Metrics);
+        return Ok(RuleAction::Metrics);
     }
     if word.str().starts_with(LUA) {
         return Err(Diagnostic::error(
@@ -45,7 +45,7 @@ fn build(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic>
 }
 
 /// Ends the rules with the response of the exporter.
-pub(super) fn metrics(stream: &mut Stream) -> Step {
-    stream.outcome.end(Termination::Local, Phase::Request);
-    Step::End(Verdict::Metrics)
+pub(super) fn metrics(stream: &mut ProxyStream) -> ActionResult {
+    stream.outcome.end(Termination::Local, StreamPhase::Request);
+    ActionResult::End(MessageVerdict::Metrics)
 }

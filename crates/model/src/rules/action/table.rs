@@ -1,12 +1,12 @@
 //! Actions on stick tables: tracking of entries, and counters that rules change.
 
-use super::{Action, ActionRow, Build, RuleSet, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, RuleSet, places};
 use crate::compiled::action::table::{Amount, TableAction};
 use crate::rules::Expression;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::tables::{DataType, Level, codes};
 use crate::tracking;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use language::Diagnostic;
 
 const TRACKING: &[&str] = &[
@@ -135,8 +135,8 @@ fn change(
     rate: Option<DataType>,
     element: u32,
     amount: Amount,
-) -> Action {
-    Action::Table(Box::new(TableAction::Change {
+) -> RuleAction {
+    RuleAction::Table(Box::new(TableAction::Change {
         counter,
         kind,
         rate,
@@ -146,17 +146,17 @@ fn change(
 }
 
 fn increment(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
     kind: DataType,
     rate: DataType,
-) -> Result<Action, Diagnostic> {
+) -> Result<RuleAction, Diagnostic> {
     let counter = counter(loader, build)?;
     Ok(change(counter, kind, Some(rate), 0, Amount::Fixed(1)))
 }
 
 /// Checks that the counter exists.
-fn checked(loader: &Draft, build: &Build<'_, '_>, counter: u32) -> Result<u32, Diagnostic> {
+fn checked(loader: &ConfigDraft, build: &Build<'_, '_>, counter: u32) -> Result<u32, Diagnostic> {
     let count = loader.config.global.tune.stick_counters;
     if counter < count {
         return Ok(counter);
@@ -195,17 +195,17 @@ fn numbers(build: &Build<'_, '_>, count: usize) -> Result<Vec<u32>, Diagnostic> 
     ))
 }
 
-fn counter(loader: &Draft, build: &Build<'_, '_>) -> Result<u32, Diagnostic> {
+fn counter(loader: &ConfigDraft, build: &Build<'_, '_>) -> Result<u32, Diagnostic> {
     let numbers = numbers(build, 1)?;
     checked(loader, build, numbers[0])
 }
 
-fn element(loader: &Draft, build: &Build<'_, '_>) -> Result<(u32, u32), Diagnostic> {
+fn element(loader: &ConfigDraft, build: &Build<'_, '_>) -> Result<(u32, u32), Diagnostic> {
     let numbers = numbers(build, 2)?;
     Ok((numbers[0], checked(loader, build, numbers[1])?))
 }
 
-fn amount(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Amount, Diagnostic> {
+fn amount(loader: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<Amount, Diagnostic> {
     let word = build.args.required("a number or an expression")?;
     if let Ok(number) = word.str().parse() {
         return Ok(Amount::Fixed(number));
@@ -214,10 +214,10 @@ fn amount(loader: &mut Draft, build: &mut Build<'_, '_>) -> Result<Amount, Diagn
 }
 
 fn track(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
     counter: u32,
-) -> Result<Action, Diagnostic> {
+) -> Result<RuleAction, Diagnostic> {
     let counter = checked(loader, build, counter)?;
     let key = build.expression(loader)?;
     let named = build.args.peek().is_some_and(|word| word.is("table"));
@@ -237,7 +237,7 @@ fn track(
         RuleSet::TcpContent | RuleSet::HttpRequest => Level::Request,
         _ => Level::Response,
     };
-    Ok(Action::Table(Box::new(TableAction::Track {
+    Ok(RuleAction::Table(Box::new(TableAction::Track {
         counter,
         key,
         table: loader.config.tables.place(&name),
@@ -247,7 +247,7 @@ fn track(
 
 impl TableAction {
     /// Returns whether more bytes of the stream can change the tracked key.
-    pub(super) fn may_change(&self, stream: &Stream) -> bool {
+    pub(super) fn may_change(&self, stream: &ProxyStream) -> bool {
         match self {
             TableAction::Track { key, .. } => key.may_change(stream),
             _ => false,
@@ -259,7 +259,7 @@ impl TableAction {
         matches!(self, TableAction::Change { .. })
     }
 
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         match self {
             TableAction::Track {
                 counter,
@@ -293,7 +293,7 @@ impl TableAction {
                         .map(|number| number as u32 as u64),
                 };
                 let Some(amount) = amount else {
-                    return Step::Next;
+                    return ActionResult::Next;
                 };
                 tracking::with(stream, *counter, |held| {
                     match rate {
@@ -304,10 +304,10 @@ impl TableAction {
                         None => _ = held.set(*kind, *element, amount),
                     }
                     held.touch();
-                    held.note();
+                    held.queue_peer_update();
                 });
             }
         }
-        Step::Next
+        ActionResult::Next
     }
 }

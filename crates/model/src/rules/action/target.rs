@@ -1,60 +1,67 @@
 //! Actions that change the start line: path, query, target, method, status.
 
 use super::header::{regex, substitute};
-use super::{Action, ActionRow, Build, Step, codes, places};
-use crate::compiled::action::target::{Change, Part, TargetChange};
-use crate::rules::draft::Draft;
-use crate::transaction::Stream;
-use http::message::Refusal;
+use super::{ActionResult, ActionRow, Build, RuleAction, codes, places};
+use crate::compiled::action::target::{TargetChange, TargetOperation, TargetPart};
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::ProxyStream;
+use http::message::MessageEditError;
 use language::Diagnostic;
 
 const REQUEST: &[&str] = &[places::REQUEST];
 
 pub(super) static ROWS: &[ActionRow] = rows! {
-    "set-path <fmt>" REQUEST, |l, b| set(l, b, Part::Path), "set-path /app%[path]",
+    "set-path <fmt>" REQUEST, |l, b| set(l, b, TargetPart::Path), "set-path /app%[path]",
         "Replaces the path of the request and keeps its query. A missing slash is added at the beginning.";
-    "set-pathq <fmt>" REQUEST, |l, b| set(l, b, Part::PathAndQuery), "set-pathq /app%[path]?from=%[src]",
+    "set-pathq <fmt>" REQUEST, |l, b| set(l, b, TargetPart::PathAndQuery), "set-pathq /app%[path]?from=%[src]",
         "Replaces the path and query of the request. Scheme and host of an absolute target are kept.";
-    "set-query <fmt>" REQUEST, |l, b| set(l, b, Part::Query), "set-query %[query,lower]",
+    "set-query <fmt>" REQUEST, |l, b| set(l, b, TargetPart::Query), "set-query %[query,lower]",
         "Replaces the query of the request, without its question mark. The path is kept.";
-    "set-uri <fmt>" REQUEST, |l, b| set(l, b, Part::Whole), "set-uri http://app.example.com%[pathq]",
+    "set-uri <fmt>" REQUEST, |l, b| set(l, b, TargetPart::Whole), "set-uri http://app.example.com%[pathq]",
         "Replaces the whole target of the request. If it has a scheme and a host, the Host header changes as well.";
-    "set-method <fmt>" REQUEST, |loader, build| Ok(change(Change::Method(build.format(loader, "<fmt>")?))), "set-method PUT",
+    "set-method <fmt>" REQUEST, |loader, build| Ok(change(TargetOperation::Method(build.format(loader, "<fmt>")?))), "set-method PUT",
         "Replaces the method of the request. Logs show the original one.";
-    "replace-path <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Path), "replace-path ^/old/(.*) /new/\\1",
+    "replace-path <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, TargetPart::Path), "replace-path ^/old/(.*) /new/\\1",
         "Replaces the whole path if it matches the regular expression; `\\1` to `\\9` in the log format insert its \
          groups. The query is kept.";
-    "replace-pathq <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::PathAndQuery), "replace-pathq ^/old/(.*) /new/\\1",
+    "replace-pathq <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, TargetPart::PathAndQuery), "replace-pathq ^/old/(.*) /new/\\1",
         "Like `replace-path`, for path and query together. The expression matches both, including the question mark.";
-    "replace-uri <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, Part::Whole), "replace-uri ^http://(.*) https://\\1",
+    "replace-uri <match-regex> <replace-fmt>" REQUEST, |l, b| replace(l, b, TargetPart::Whole), "replace-uri ^http://(.*) https://\\1",
         "Like `replace-path`, for the whole target. HTTP/1 targets usually have no host, so `replace-path` is nearly \
          always what you need.";
     "set-status <status> [ reason <str> ]" &[places::RESPONSE, places::AFTER], status, "set-status 503 reason \"Slow down\"",
         "Replaces the status of the response, and its reason by the default or given one.";
 };
 
-fn change(change: Change) -> Action {
-    Action::Target(Box::new(TargetChange(change)))
+fn change(change: TargetOperation) -> RuleAction {
+    RuleAction::Target(Box::new(TargetChange(change)))
 }
 
-fn set(loader: &mut Draft, build: &mut Build<'_, '_>, part: Part) -> Result<Action, Diagnostic> {
-    Ok(change(Change::Set(part, build.format(loader, "<fmt>")?)))
+fn set(
+    loader: &mut ConfigDraft,
+    build: &mut Build<'_, '_>,
+    part: TargetPart,
+) -> Result<RuleAction, Diagnostic> {
+    Ok(change(TargetOperation::Set(
+        part,
+        build.format(loader, "<fmt>")?,
+    )))
 }
 
 fn replace(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     build: &mut Build<'_, '_>,
-    part: Part,
-) -> Result<Action, Diagnostic> {
+    part: TargetPart,
+) -> Result<RuleAction, Diagnostic> {
     let regular = regex(loader, build)?;
-    Ok(change(Change::Replace(
+    Ok(change(TargetOperation::Replace(
         part,
         regular,
         build.format(loader, "<replace-fmt>")?,
     )))
 }
 
-fn status(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic> {
+fn status(_: &mut ConfigDraft, build: &mut Build<'_, '_>) -> Result<RuleAction, Diagnostic> {
     let word = build.args.required("<status>")?;
     let Some(status) = word
         .str()
@@ -71,12 +78,12 @@ fn status(_: &mut Draft, build: &mut Build<'_, '_>) -> Result<Action, Diagnostic
         ));
     };
     let mut reason = None;
-    if build.args.take("reason") {
+    if build.args.take_if("reason") {
         let mut bytes = build.args.required("<str>")?.bytes.clone();
         super::header::harmless(&mut bytes);
         reason = Some(bytes.into());
     }
-    Ok(change(Change::Status(status, reason)))
+    Ok(change(TargetOperation::Status(status, reason)))
 }
 
 /// Percent-encodes bytes that are not allowed in a target.
@@ -97,50 +104,50 @@ fn encoded(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn put(stream: &mut Stream, part: Part, value: &[u8]) -> Result<(), Refusal> {
+fn put(stream: &mut ProxyStream, part: TargetPart, value: &[u8]) -> Result<(), MessageEditError> {
     stream.keep_received();
     let value = encoded(value);
     match part {
-        Part::Path => stream.request.set_path(&value),
-        Part::PathAndQuery => stream.request.set_path_and_query(&value),
-        Part::Query => stream.request.set_query(&value),
-        Part::Whole => stream.request.set_target(&value),
+        TargetPart::Path => stream.request.set_path(&value),
+        TargetPart::PathAndQuery => stream.request.set_path_and_query(&value),
+        TargetPart::Query => stream.request.set_query(&value),
+        TargetPart::Whole => stream.request.set_target(&value),
     }
 }
 
 impl TargetChange {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         let done = match &self.0 {
-            Change::Set(part, format) => {
+            TargetOperation::Set(part, format) => {
                 let value = format.fill(stream);
                 put(stream, *part, &value)
             }
-            Change::Replace(part, regular, format) => {
+            TargetOperation::Replace(part, regular, format) => {
                 let request = &stream.request;
                 let old = match part {
-                    Part::Path => request.path(),
-                    Part::PathAndQuery => request.path_and_query(),
-                    Part::Query => request.query().unwrap_or_default(),
-                    Part::Whole => request.target(),
+                    TargetPart::Path => request.path(),
+                    TargetPart::PathAndQuery => request.path_and_query(),
+                    TargetPart::Query => request.query().unwrap_or_default(),
+                    TargetPart::Whole => request.target(),
                 };
                 match substitute(regular, old, format, stream) {
                     Some(value) => put(stream, *part, &value),
                     None => Ok(()),
                 }
             }
-            Change::Method(format) => {
+            TargetOperation::Method(format) => {
                 stream.keep_received();
                 let method = format.fill(stream);
                 stream.request.set_method(&method)
             }
-            Change::Status(status, reason) => {
+            TargetOperation::Status(status, reason) => {
                 stream.response.set_status(*status, reason.as_deref())
             }
         };
         if done.is_ok() {
-            Step::Next
+            ActionResult::Next
         } else {
-            Step::Failed
+            ActionResult::Failed
         }
     }
 }

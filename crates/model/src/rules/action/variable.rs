@@ -1,18 +1,18 @@
 //! Actions that set and unset variables.
 
-use super::{Action, ActionRow, Build, Step, places};
+use super::{ActionResult, ActionRow, Build, RuleAction, places};
 use crate::codes as load_codes;
-use crate::compiled::action::variable::{SetWhen, Source, VariableChange};
+use crate::compiled::action::variable::{SetWhen, VariableChange, VariableSource};
 use crate::config::{Config, ListenerIndex, ProxyIndex};
 use crate::rules::argument::variable_error_in;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::format::{Dialect, Format};
 use crate::rules::usage::Usage;
-use crate::rules::value::Value;
+use crate::rules::value::SampleValue;
 use crate::rules::variables::{Scope, VariableName, process_variable};
-use crate::transaction::{Endpoint, Session, Stream, of_check, set_variable, unset_variable};
+use crate::transaction::{Endpoint, ProxyStream, Session, of_check, set_variable, unset_variable};
 use language::arguments::Args;
-use language::{Diagnostic, Word, suggest};
+use language::{ConfigWord, Diagnostic, suggest};
 use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::rc::Rc;
@@ -39,7 +39,7 @@ pub(super) static ROWS: &[ActionRow] = &[
         example: "set-var(txn.client) src",
         build: |loader, build| {
             let (name, conditions) = names(build)?;
-            let source = Source::Expression(build.expression(loader)?);
+            let source = VariableSource::Expression(build.expression(loader)?);
             Ok(action(name, source, conditions))
         },
     },
@@ -52,7 +52,7 @@ pub(super) static ROWS: &[ActionRow] = &[
             let (name, conditions) = names(build)?;
             let word = build.args.required("<fmt>")?;
             let format = Format::parse_as(loader, word, build.usage, Dialect::Text)?;
-            Ok(action(name, Source::Format(format), conditions))
+            Ok(action(name, VariableSource::Format(format), conditions))
         },
     },
     ActionRow {
@@ -62,13 +62,13 @@ pub(super) static ROWS: &[ActionRow] = &[
         example: "unset-var(txn.client)",
         build: |_, build| {
             let (name, conditions) = names(build)?;
-            Ok(action(name, Source::Unset, conditions))
+            Ok(action(name, VariableSource::Unset, conditions))
         },
     },
 ];
 
-fn action(name: VariableName, source: Source, conditions: Vec<SetWhen>) -> Action {
-    Action::Variable(Box::new(VariableChange {
+fn action(name: VariableName, source: VariableSource, conditions: Vec<SetWhen>) -> RuleAction {
+    RuleAction::Variable(Box::new(VariableChange {
         name,
         source,
         conditions: conditions.into(),
@@ -109,20 +109,24 @@ fn names(build: &Build<'_, '_>) -> Result<(VariableName, Vec<SetWhen>), Diagnost
 }
 
 impl VariableChange {
-    pub(super) fn run(&self, stream: &mut Stream) -> Step {
+    pub(super) fn run(&self, stream: &mut ProxyStream) -> ActionResult {
         self.apply(stream);
-        Step::Next
+        ActionResult::Next
     }
 
     /// Sets or unsets the variable.
-    pub fn apply(&self, stream: &mut Stream) {
+    pub fn apply(&self, stream: &mut ProxyStream) {
         let value = match &self.source {
-            Source::Unset => {
+            VariableSource::Unset => {
                 unset_variable(stream, self.name);
                 return;
             }
-            Source::Expression(expression) => expression.evaluate(stream).map(Value::into_owned),
-            Source::Format(format) => Some(Value::Str(Cow::Owned(format.fill(stream)))),
+            VariableSource::Expression(expression) => {
+                expression.evaluate(stream).map(SampleValue::into_owned)
+            }
+            VariableSource::Format(format) => {
+                Some(SampleValue::Str(Cow::Owned(format.fill(stream))))
+            }
         };
         let Some(value) = value else { return };
         if self
@@ -137,9 +141,9 @@ impl VariableChange {
     /// Parses the words after `tcp-check` or `http-check`. `word` is `set-var(…)`, `set-var-fmt(…)`
     /// or `unset-var(…)`.
     pub fn of_check<'l>(
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         args: &mut Args<'l>,
-        word: &'l Word,
+        word: &'l ConfigWord,
     ) -> Result<VariableChange, Diagnostic> {
         let text = word.str();
         let list = text
@@ -152,9 +156,9 @@ impl VariableChange {
     /// Parses the words after `set-var` or `set-var-fmt` in `global`. `word` is the name of the
     /// variable.
     pub fn of_process<'l>(
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         args: &mut Args<'l>,
-        word: &'l Word,
+        word: &'l ConfigWord,
     ) -> Result<VariableChange, Diagnostic> {
         let (what, name) = (args.keyword, word.str());
         VariableChange::outside(
@@ -168,9 +172,9 @@ impl VariableChange {
 
     /// Parses a change that is not part of a rule.
     fn outside<'l>(
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         args: &mut Args<'l>,
-        (word, list): (&'l Word, Option<&'l str>),
+        (word, list): (&'l ConfigWord, Option<&'l str>),
         what: &str,
         usage: Usage,
     ) -> Result<VariableChange, Diagnostic> {
@@ -183,12 +187,12 @@ impl VariableChange {
         };
         let (name, conditions) = names(&build)?;
         let source = match what {
-            "unset-var" => Source::Unset,
+            "unset-var" => VariableSource::Unset,
             "set-var-fmt" => {
                 let word = build.args.required("<fmt>")?;
-                Source::Format(Format::parse_as(loader, word, usage, Dialect::Text)?)
+                VariableSource::Format(Format::parse_as(loader, word, usage, Dialect::Text)?)
             }
-            _ => Source::Expression(build.expression(loader)?),
+            _ => VariableSource::Expression(build.expression(loader)?),
         };
         Ok(VariableChange {
             name,
@@ -232,10 +236,10 @@ impl SetWhen {
     pub(in crate::rules) fn holds(
         self,
         name: VariableName,
-        new: &Value<'_>,
-        stream: &Stream,
+        new: &SampleValue<'_>,
+        stream: &ProxyStream,
     ) -> bool {
-        let empty = || matches!(new, Value::Str(s) | Value::Bin(s) if s.is_empty());
+        let empty = || matches!(new, SampleValue::Str(s) | SampleValue::Bin(s) if s.is_empty());
         match self {
             SetWhen::Empty => empty(),
             SetWhen::NotEmpty => !empty(),
@@ -250,14 +254,14 @@ impl SetWhen {
 }
 
 /// Compares the variable with the new value. Only numbers have an order.
-fn compare(stream: &Stream, name: VariableName, new: &Value<'_>) -> Option<Ordering> {
+fn compare(stream: &ProxyStream, name: VariableName, new: &SampleValue<'_>) -> Option<Ordering> {
     match (get(stream, name)?, new) {
-        (Value::Int(old), Value::Int(new)) => Some(old.cmp(new)),
+        (SampleValue::Int(old), SampleValue::Int(new)) => Some(old.cmp(new)),
         _ => None,
     }
 }
 
-fn get(stream: &Stream, name: VariableName) -> Option<Value<'static>> {
+fn get(stream: &ProxyStream, name: VariableName) -> Option<SampleValue<'static>> {
     match name.scope() {
         Scope::Process => process_variable(name),
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),

@@ -1,14 +1,14 @@
 //! Converters of addresses, and of hosts with ports.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Arguments, Kind};
-use crate::rules::value::{Type, Value, leading_integer};
-use crate::transaction::Stream;
+use crate::rules::argument::{ArgumentKind, Arguments};
+use crate::rules::value::{SampleValue, Type, leading_integer};
+use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "ipmask(<mask>[,<IPv6 mask>])", ConverterBuild::new(Type::Address, Type::Address, mask).takes(&[Kind::Mask4, Kind::Mask6], 1),
+    "ipmask(<mask>[,<IPv6 mask>])", ConverterBuild::new(Type::Address, Type::Address, mask).takes(&[ArgumentKind::Mask4, ArgumentKind::Mask6], 1),
         "acl net src,ipmask(24) 192.0.2.0",
         "Applies a network mask to an address: the first mask to IPv4, the second one to IPv6. Without the second \
          one, IPv6 addresses have no value.";
@@ -19,18 +19,22 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Returns the port of a Host header; 0 without one.";
 };
 
-fn mask<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn mask<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let masked_v4 = |ip: std::net::Ipv4Addr| {
         let mask = u32::from(arguments.ipv4(0)?);
-        Some(Value::Ipv4((u32::from(ip) & mask).into()))
+        Some(SampleValue::Ipv4((u32::from(ip) & mask).into()))
     };
     match value {
-        Value::Ipv4(ip) => masked_v4(ip),
-        Value::Ipv6(ip) => match ip.to_ipv4_mapped() {
+        SampleValue::Ipv4(ip) => masked_v4(ip),
+        SampleValue::Ipv6(ip) => match ip.to_ipv4_mapped() {
             Some(ip) => masked_v4(ip),
             None => {
                 let mask = u128::from(arguments.ipv6(1)?);
-                Some(Value::Ipv6(Ipv6Addr::from(u128::from(ip) & mask)))
+                Some(SampleValue::Ipv6(Ipv6Addr::from(u128::from(ip) & mask)))
             }
         },
         _ => None,
@@ -47,7 +51,11 @@ fn colon(text: &[u8]) -> Option<usize> {
         .then_some(colon)
 }
 
-fn host<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn host<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let end = colon(&text).unwrap_or(text.len());
     let mut host = match text {
@@ -60,12 +68,16 @@ fn host<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'
     if host.iter().any(u8::is_ascii_uppercase) {
         host.to_mut().make_ascii_lowercase();
     }
-    Some(Value::Str(host))
+    Some(SampleValue::Str(host))
 }
 
-fn port<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn port<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
-    Some(Value::Int(
+    Some(SampleValue::Int(
         colon(&text).map_or(0, |at| leading_integer(&text[at + 1..])),
     ))
 }

@@ -3,10 +3,10 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::compiled::action::variable::SetWhen;
 use crate::rules::action::{set_variable_of_session, unset_variable_of_session};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::{Captured, Stream};
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::{Captured, ProxyStream};
 use language::{Diagnostic, Span, suggest};
 
 const NAMES: [&str; 8] = [
@@ -19,12 +19,12 @@ const NAMES: [&str; 8] = [
     "ifgt",
     "iflt",
 ];
-const CONDITIONED: &[Kind] = &[
-    Kind::Variable,
-    Kind::Text,
-    Kind::Text,
-    Kind::Text,
-    Kind::Text,
+const CONDITIONED: &[ArgumentKind] = &[
+    ArgumentKind::Variable,
+    ArgumentKind::Text,
+    ArgumentKind::Text,
+    ArgumentKind::Text,
+    ArgumentKind::Text,
 ];
 
 const fn same(input: Type, apply: super::Apply) -> ConverterBuild {
@@ -36,19 +36,19 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "acl example hdr(host),lower,set-var(txn.host) -m found",
         "Stores the value in a variable and passes it on. All conditions (`ifexists`, `ifempty`, `ifset`, `ifgt`, \
          their opposites) must be true; otherwise there is no value.";
-    "unset-var(<variable>)", same(Type::Any, unset).takes(&[Kind::Variable], 1),
+    "unset-var(<variable>)", same(Type::Any, unset).takes(&[ArgumentKind::Variable], 1),
         "acl example hdr(host),unset-var(txn.host) -m found",
         "Deletes a variable and passes the value on.";
-    "capture-req(<slot>)", same(Type::Str, capture_request).takes(&[Kind::Int], 1).prepare(check_slot),
+    "capture-req(<slot>)", same(Type::Str, capture_request).takes(&[ArgumentKind::Int], 1).prepare(check_slot),
         "acl example hdr(host),capture-req(0) -m found",
         "Stores the value in a request capture slot, created by `declare capture`, and passes it on.";
-    "capture-res(<slot>)", same(Type::Str, capture_response).takes(&[Kind::Int], 1).prepare(check_slot),
+    "capture-res(<slot>)", same(Type::Str, capture_response).takes(&[ArgumentKind::Int], 1).prepare(check_slot),
         "acl example res.hdr(content-type),capture-res(0) -m found",
         "Stores the value in a response capture slot, created by `declare capture`, and passes it on.";
 };
 
 fn check_conditions(
-    _: &mut Draft,
+    _: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Diagnostic> {
@@ -62,7 +62,11 @@ fn check_conditions(
     Ok(())
 }
 
-fn set<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn set<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let name = arguments.variable(0)?;
     let holds = |n: usize| {
         let condition = std::str::from_utf8(arguments.text(n).unwrap_or(b""));
@@ -79,7 +83,11 @@ fn set<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Op
     Some(value)
 }
 
-fn unset<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn unset<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let name = arguments.variable(0)?;
     if !unset_variable_of_session(stream, name) {
         stream.rules.assigned.set(name, None);
@@ -87,7 +95,11 @@ fn unset<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> 
     Some(value)
 }
 
-fn check_slot(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_slot(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match arguments.int(0) {
         Some(0..) => Ok(()),
         _ => Err(bad_argument(span, "slots are numbered from 0".into())),
@@ -96,10 +108,10 @@ fn check_slot(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<()
 
 fn keep<'a>(
     arguments: &Arguments,
-    value: Value<'a>,
-    stream: &Stream,
+    value: SampleValue<'a>,
+    stream: &ProxyStream,
     whose: Captured,
-) -> Option<Value<'a>> {
+) -> Option<SampleValue<'a>> {
     let captures = &stream.frontend().captures;
     let slots = match whose {
         Captured::Request => &captures.request,
@@ -119,16 +131,16 @@ fn keep<'a>(
 
 fn capture_request<'a>(
     arguments: &'a Arguments,
-    value: Value<'a>,
-    stream: &'a Stream,
-) -> Option<Value<'a>> {
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     keep(arguments, value, stream, Captured::Request)
 }
 
 fn capture_response<'a>(
     arguments: &'a Arguments,
-    value: Value<'a>,
-    stream: &'a Stream,
-) -> Option<Value<'a>> {
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     keep(arguments, value, stream, Captured::Response)
 }

@@ -2,25 +2,25 @@
 //! secrets.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::fetch::variable_value;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "param(<name>[,<delimiter>])", ConverterBuild::new(Type::Str, Type::Str, param).takes(&[Kind::Text, Kind::Text], 1).prepare(check_param),
+    "param(<name>[,<delimiter>])", ConverterBuild::new(Type::Str, Type::Str, param).takes(&[ArgumentKind::Text, ArgumentKind::Text], 1).prepare(check_param),
         "acl example query,param(user) -m found",
         "Returns the value of the first parameter with this name in a text such as `a=1&b=2`. A parameter without a \
          value is an empty text. The delimiter is one character, by default `&`.";
-    "language(<languages>[,<default>])", ConverterBuild::new(Type::Str, Type::Str, language).takes(&[Kind::Text, Kind::Text], 1),
+    "language(<languages>[,<default>])", ConverterBuild::new(Type::Str, Type::Str, language).takes(&[ArgumentKind::Text, ArgumentKind::Text], 1),
         "acl french req.fhdr(accept-language),language(es;fr;en) -m str fr",
         "Returns the preferred one of the semicolon-separated languages, according to an Accept-Language header; \
          without a match the default, or no value.";
-    "secure_memcmp(<variable>)", ConverterBuild::new(Type::Bin, Type::Bool, same).takes(&[Kind::Variable], 1),
+    "secure_memcmp(<variable>)", ConverterBuild::new(Type::Bin, Type::Bool, same).takes(&[ArgumentKind::Variable], 1),
         "acl known req.hdr(x-token),secure_memcmp(txn.token)",
         "Compares the value with a variable in constant time.";
     "reverse", ConverterBuild::new(Type::Str, Type::Str, reverse), "acl image path,reverse -m beg gpj.",
@@ -32,7 +32,11 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Tests whether the value contains a control character.";
 };
 
-fn check_param(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_param(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match arguments.text(1) {
         None | Some([_]) => Ok(()),
         Some(_) => Err(bad_argument(
@@ -42,7 +46,11 @@ fn check_param(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(
     }
 }
 
-fn param<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn param<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let wanted = arguments.text(0)?;
     let delimiter = match arguments.text(1) {
         Some([delimiter]) => *delimiter,
@@ -60,7 +68,7 @@ fn param<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Optio
         }
         None
     };
-    Some(Value::Str(match value.into_text() {
+    Some(SampleValue::Str(match value.into_text() {
         Cow::Borrowed(text) => Cow::Borrowed(text.get(of(text)?)?),
         Cow::Owned(text) => Cow::Owned(text.get(of(&text)?)?.to_vec()),
     }))
@@ -81,7 +89,11 @@ fn weight(parameters: &[u8]) -> u32 {
     number.map_or(1000, |n| (n.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 
-fn language<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn language<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let known = arguments.text(0)?;
     let among = |name: &[u8]| {
         known
@@ -103,22 +115,34 @@ fn language<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Op
         }
     }
     let found = best.map(|(_, language)| language);
-    found.or_else(|| arguments.text(1)).map(Value::text)
+    found.or_else(|| arguments.text(1)).map(SampleValue::text)
 }
 
-fn same<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn same<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let other = variable_value(arguments.variable(0)?, stream)?.into_bytes()?;
     let same = verify_slices_are_equal(&value.into_bytes()?, &other).is_ok();
-    Some(Value::Bool(same))
+    Some(SampleValue::Bool(same))
 }
 
-fn reverse<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn reverse<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let mut text = value.into_text().into_owned();
     text.reverse();
-    Some(Value::Str(Cow::Owned(text)))
+    Some(SampleValue::Str(Cow::Owned(text)))
 }
 
-fn reverse_domain<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn reverse_domain<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let name = text.strip_suffix(b".").unwrap_or(&text);
     let mut parts: Vec<&[u8]> = name.split(|b| *b == b'.').collect();
@@ -126,10 +150,14 @@ fn reverse_domain<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opti
         return None;
     }
     parts.reverse();
-    Some(Value::Str(Cow::Owned(parts.join(&b'.'))))
+    Some(SampleValue::Str(Cow::Owned(parts.join(&b'.'))))
 }
 
-fn has_control<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn has_control<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let bytes = value.into_bytes()?;
-    Some(Value::Bool(bytes.iter().any(u8::is_ascii_control)))
+    Some(SampleValue::Bool(bytes.iter().any(u8::is_ascii_control)))
 }

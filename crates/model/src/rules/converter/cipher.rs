@@ -2,10 +2,10 @@
 
 use super::key::{self, maybe_variable, secret};
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::cipher::{
     AES_128, AES_192, AES_256, DecryptionContext, EncryptionContext, PaddedBlockDecryptingKey,
@@ -24,14 +24,28 @@ const NONCE_BYTES: usize = 12;
 
 const fn gcm(apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(Type::Bin, Type::Bin, apply).takes(
-        &[Kind::Int, Kind::Text, Kind::Text, Kind::Text, Kind::Text],
+        &[
+            ArgumentKind::Int,
+            ArgumentKind::Text,
+            ArgumentKind::Text,
+            ArgumentKind::Text,
+            ArgumentKind::Text,
+        ],
         4,
     )
 }
 
 const fn cbc(apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(Type::Bin, Type::Bin, apply)
-        .takes(&[Kind::Int, Kind::Text, Kind::Text, Kind::Text], 3)
+        .takes(
+            &[
+                ArgumentKind::Int,
+                ArgumentKind::Text,
+                ArgumentKind::Text,
+                ArgumentKind::Text,
+            ],
+            3,
+        )
         .prepare(prepare_cbc)
 }
 
@@ -61,12 +75,20 @@ fn check_bits(arguments: &Arguments, span: Span) -> Result<(), Diagnostic> {
     }
 }
 
-fn prepare_gcm_dec(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare_gcm_dec(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     check_bits(arguments, span)?;
     (1..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
 
-fn prepare_gcm_enc(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare_gcm_enc(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     check_bits(arguments, span)?;
     key::prepare(arguments, 1, span)?;
     key::prepare(arguments, 2, span)?;
@@ -79,12 +101,19 @@ fn prepare_gcm_enc(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Resu
     (4..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
 
-fn prepare_cbc(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare_cbc(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     check_bits(arguments, span)?;
     (1..arguments.list.len()).try_for_each(|n| key::prepare(arguments, n, span))
 }
 
-fn gcm_key(arguments: &Arguments, stream: &Stream) -> Option<(LessSafeKey, [u8; NONCE_BYTES])> {
+fn gcm_key(
+    arguments: &Arguments,
+    stream: &ProxyStream,
+) -> Option<(LessSafeKey, [u8; NONCE_BYTES])> {
     let algorithm = match arguments.int(0)? {
         128 => &AES_128_GCM,
         192 => &AES_192_GCM,
@@ -95,7 +124,10 @@ fn gcm_key(arguments: &Arguments, stream: &Stream) -> Option<(LessSafeKey, [u8; 
     Some((LessSafeKey::new(key), nonce.as_ref().try_into().ok()?))
 }
 
-fn proved_besides<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Aad<Cow<'a, [u8]>>> {
+fn proved_besides<'a>(
+    arguments: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<Aad<Cow<'a, [u8]>>> {
     match arguments.list.get(4) {
         Some(Some(_)) => secret(arguments, 4, stream).map(Aad::from),
         _ => Some(Aad::from(Cow::Borrowed(b"".as_slice()))),
@@ -104,9 +136,9 @@ fn proved_besides<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Aa
 
 fn gcm_dec<'a>(
     arguments: &'a Arguments,
-    value: Value<'a>,
-    stream: &'a Stream,
-) -> Option<Value<'a>> {
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let (key, nonce) = gcm_key(arguments, stream)?;
     let mut bytes = value.into_bytes()?.into_owned();
     let tag = secret(arguments, 3, stream)?;
@@ -118,14 +150,14 @@ fn gcm_dec<'a>(
     let besides = proved_besides(arguments, stream)?;
     let plain = key.open_in_place(nonce, besides, &mut bytes).ok()?.len();
     bytes.truncate(plain);
-    Some(Value::Bin(Cow::Owned(bytes)))
+    Some(SampleValue::Bin(Cow::Owned(bytes)))
 }
 
 fn gcm_enc<'a>(
     arguments: &'a Arguments,
-    value: Value<'a>,
-    stream: &'a Stream,
-) -> Option<Value<'a>> {
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let (key, nonce) = gcm_key(arguments, stream)?;
     let mut bytes = value.into_bytes()?.into_owned();
     let nonce = Nonce::assume_unique_for_key(nonce);
@@ -134,14 +166,17 @@ fn gcm_enc<'a>(
         .seal_in_place_separate_tag(nonce, besides, &mut bytes)
         .ok()?;
     let tag = STANDARD.encode(tag.as_ref()).into_bytes();
-    stream
-        .rules
-        .assigned
-        .set(arguments.variable(3)?, Some(Value::Str(Cow::Owned(tag))));
-    Some(Value::Bin(Cow::Owned(bytes)))
+    stream.rules.assigned.set(
+        arguments.variable(3)?,
+        Some(SampleValue::Str(Cow::Owned(tag))),
+    );
+    Some(SampleValue::Bin(Cow::Owned(bytes)))
 }
 
-fn cbc_key(arguments: &Arguments, stream: &Stream) -> Option<(UnboundCipherKey, FixedLength<16>)> {
+fn cbc_key(
+    arguments: &Arguments,
+    stream: &ProxyStream,
+) -> Option<(UnboundCipherKey, FixedLength<16>)> {
     let algorithm = match arguments.int(0)? {
         128 => &AES_128,
         192 => &AES_192,
@@ -156,9 +191,9 @@ fn cbc_key(arguments: &Arguments, stream: &Stream) -> Option<(UnboundCipherKey, 
 
 fn cbc_dec<'a>(
     arguments: &'a Arguments,
-    value: Value<'a>,
-    stream: &'a Stream,
-) -> Option<Value<'a>> {
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let (key, vector) = cbc_key(arguments, stream)?;
     let key = PaddedBlockDecryptingKey::cbc_pkcs7(key).ok()?;
     let mut bytes = value.into_bytes()?.into_owned();
@@ -167,18 +202,18 @@ fn cbc_dec<'a>(
         .ok()?
         .len();
     bytes.truncate(plain);
-    Some(Value::Bin(Cow::Owned(bytes)))
+    Some(SampleValue::Bin(Cow::Owned(bytes)))
 }
 
 fn cbc_enc<'a>(
     arguments: &'a Arguments,
-    value: Value<'a>,
-    stream: &'a Stream,
-) -> Option<Value<'a>> {
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let (key, vector) = cbc_key(arguments, stream)?;
     let key = PaddedBlockEncryptingKey::cbc_pkcs7(key).ok()?;
     let mut bytes = value.into_bytes()?.into_owned();
     key.less_safe_encrypt(&mut bytes, EncryptionContext::Iv128(vector))
         .ok()?;
-    Some(Value::Bin(Cow::Owned(bytes)))
+    Some(SampleValue::Bin(Cow::Owned(bytes)))
 }

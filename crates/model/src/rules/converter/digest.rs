@@ -2,11 +2,11 @@
 //! existing systems only; nothing new should rely on them.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::converter::key::{self, secret};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use aws_lc_rs::digest::{self, Algorithm};
 use language::{Diagnostic, Span};
 use md5::{Digest, Md5};
@@ -15,11 +15,11 @@ use std::borrow::Cow;
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "sha1", ConverterBuild::new(Type::Bin, Type::Bin, sha1), "acl known path,sha1,hex -m reg ^AB",
         "The SHA-1 digest, 20 bytes. Do not rely on it for security.";
-    "sha2[(<bits>)]", ConverterBuild::new(Type::Bin, Type::Bin, sha2).takes(&[Kind::Int], 0).prepare(check_bits), "acl known hdr(x-key),sha2(256),hex -m reg ^AB",
+    "sha2[(<bits>)]", ConverterBuild::new(Type::Bin, Type::Bin, sha2).takes(&[ArgumentKind::Int], 0).prepare(check_bits), "acl known hdr(x-key),sha2(256),hex -m reg ^AB",
         "The SHA-2 digest of 224, 256, 384 or 512 bits; by default 256.";
-    "digest(<algorithm>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_digest).takes(&[Kind::Text], 1).prepare(check_algorithm), "acl known path,digest(sha256),hex -m reg ^AB",
+    "digest(<algorithm>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_digest).takes(&[ArgumentKind::Text], 1).prepare(check_algorithm), "acl known path,digest(sha256),hex -m reg ^AB",
         "A digest by the name of its algorithm: `md5`, `sha1`, `sha224`, `sha256`, `sha384`, `sha512`, `sha512-256`, `sha3-256`, `sha3-384` or `sha3-512`.";
-    "hmac(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_hmac).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare_hmac), "acl signed path,hmac(sha256,Zm9vb2Zvb29mb29wZm9vbw==),hex -m found",
+    "hmac(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Bin, apply_hmac).takes(&[ArgumentKind::Text, ArgumentKind::Text], 2).prepare(prepare_hmac), "acl signed path,hmac(sha256,Zm9vb2Zvb29mb29wZm9vbw==),hex -m found",
         "An HMAC of the value with a key, and an algorithm of `digest`. The key is in Base64, or a variable with \
          Base64.";
 };
@@ -99,7 +99,11 @@ impl Hash {
     }
 }
 
-fn check_bits(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_bits(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match arguments.int(0) {
         None | Some(224 | 256 | 384 | 512) => Ok(()),
         Some(_) => Err(bad_argument(
@@ -109,7 +113,11 @@ fn check_bits(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<()
     }
 }
 
-fn check_algorithm(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_algorithm(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     let name = arguments.text(0).unwrap_or(b"");
     let Some(place) = named(name) else {
         let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
@@ -127,7 +135,7 @@ fn check_algorithm(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Resu
 }
 
 fn prepare_hmac(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Diagnostic> {
@@ -135,8 +143,8 @@ fn prepare_hmac(
     key::prepare(arguments, 1, span)
 }
 
-fn bytes<'a>(bytes: Vec<u8>) -> Option<Value<'a>> {
-    Some(Value::Bin(Cow::Owned(bytes)))
+fn bytes<'a>(bytes: Vec<u8>) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Bin(Cow::Owned(bytes)))
 }
 
 fn chosen(arguments: &Arguments) -> Option<Hash> {
@@ -144,11 +152,19 @@ fn chosen(arguments: &Arguments) -> Option<Hash> {
     NAMES.get(place).map(|(_, hash)| *hash)
 }
 
-fn sha1<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn sha1<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     bytes(Hash::Of(&digest::SHA1_FOR_LEGACY_USE_ONLY).of(&[&value.into_bytes()?]))
 }
 
-fn sha2<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn sha2<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let algorithm = match arguments.int(0) {
         Some(224) => &digest::SHA224,
         Some(384) => &digest::SHA384,
@@ -160,17 +176,17 @@ fn sha2<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option
 
 fn apply_digest<'a>(
     arguments: &'a Arguments,
-    value: Value<'a>,
-    _: &'a Stream,
-) -> Option<Value<'a>> {
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     bytes(chosen(arguments)?.of(&[&value.into_bytes()?]))
 }
 
 fn apply_hmac<'a>(
     arguments: &'a Arguments,
-    value: Value<'a>,
-    stream: &'a Stream,
-) -> Option<Value<'a>> {
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let key = secret(arguments, 1, stream)?;
     bytes(chosen(arguments)?.hmac(&key, &value.into_bytes()?))
 }

@@ -1,10 +1,10 @@
 //! Converters between bytes and their encodings: URLs, base64, hexadecimal.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use language::{Diagnostic, Span};
@@ -18,14 +18,14 @@ const fn decodes(apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(Type::Str, Type::Bin, apply)
 }
 
-const CHUNKED: &[Kind] = &[Kind::Text, Kind::Int, Kind::Int];
+const CHUNKED: &[ArgumentKind] = &[ArgumentKind::Text, ArgumentKind::Int, ArgumentKind::Int];
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "url_dec[(<in form>)]", ConverterBuild::new(Type::Str, Type::Str, url_dec).takes(&[Kind::Int], 0),
+    "url_dec[(<in form>)]", ConverterBuild::new(Type::Str, Type::Str, url_dec).takes(&[ArgumentKind::Int], 0),
         "acl admin path,url_dec -m beg /admin",
         "Decodes the percent-encoding of a URL. A plus sign becomes a space after a question mark, or everywhere with \
          an argument of 1. There is no value if the encoding is invalid.";
-    "url_enc[(query)]", ConverterBuild::new(Type::Str, Type::Str, url_enc).takes(&[Kind::Text], 0).prepare(check_query),
+    "url_enc[(query)]", ConverterBuild::new(Type::Str, Type::Str, url_enc).takes(&[ArgumentKind::Text], 0).prepare(check_query),
         "acl same path,url_enc -m found",
         "Percent-encodes characters that are not allowed in a URL query.";
     "base64",
@@ -62,13 +62,17 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Returns the lower 32 bits of a number as four bytes, big-endian.";
 };
 
-fn url_dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn url_dec<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let in_form = arguments.int(0).unwrap_or(0) != 0;
     if memchr::memchr3(b'%', b'+', b'?', &text).is_none() {
-        return Some(Value::Str(text));
+        return Some(SampleValue::Str(text));
     }
-    Some(Value::Str(Cow::Owned(url_decoded(&text, in_form)?)))
+    Some(SampleValue::Str(Cow::Owned(url_decoded(&text, in_form)?)))
 }
 
 /// Decodes percent signs in a URL or a part of one; returns None if two hexadecimal digits do not
@@ -91,7 +95,11 @@ pub fn url_decoded(text: &[u8], mut in_form: bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn check_query(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_query(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match arguments.text(0) {
         None | Some(b"query") => Ok(()),
         Some(_) => Err(bad_argument(
@@ -101,11 +109,15 @@ fn check_query(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(
     }
 }
 
-fn url_enc<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn url_enc<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let kept = |b: &u8| b.is_ascii_alphanumeric() || b"-._~".contains(b);
     if text.iter().all(kept) {
-        return Some(Value::Str(text));
+        return Some(SampleValue::Str(text));
     }
     let mut out = Vec::with_capacity(text.len() * 3);
     for byte in text.iter() {
@@ -116,7 +128,7 @@ fn url_enc<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Valu
             push_hex(&mut out, *byte);
         }
     }
-    Some(Value::Str(Cow::Owned(out)))
+    Some(SampleValue::Str(Cow::Owned(out)))
 }
 
 fn push_hex(out: &mut Vec<u8>, byte: u8) {
@@ -127,39 +139,55 @@ fn push_hex(out: &mut Vec<u8>, byte: u8) {
     ]);
 }
 
-fn owned_text<'a>(text: String) -> Option<Value<'a>> {
-    Some(Value::Str(Cow::Owned(text.into_bytes())))
+fn owned_text<'a>(text: String) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
-fn b64dec<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn b64dec<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     STANDARD
         .decode(value.into_text())
         .ok()
-        .map(|bytes| Value::Bin(Cow::Owned(bytes)))
+        .map(|bytes| SampleValue::Bin(Cow::Owned(bytes)))
 }
 
-fn ub64dec<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn ub64dec<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let padding = text.iter().rev().take_while(|b| **b == b'=').count();
     URL_SAFE_NO_PAD
         .decode(&text[..text.len() - padding])
         .ok()
-        .map(|bytes| Value::Bin(Cow::Owned(bytes)))
+        .map(|bytes| SampleValue::Bin(Cow::Owned(bytes)))
 }
 
-fn hex<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn hex<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let bytes = value.into_bytes()?;
     let mut out = Vec::with_capacity(bytes.len() * 2);
     bytes.iter().for_each(|byte| push_hex(&mut out, *byte));
-    Some(Value::Str(Cow::Owned(out)))
+    Some(SampleValue::Str(Cow::Owned(out)))
 }
 
-fn hex2i<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn hex2i<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let mut n: u64 = 0;
     for byte in value.into_text().iter() {
         n = (n << 4) | u64::from(char::from(*byte).to_digit(16)?);
     }
-    Some(Value::Int(n as i64))
+    Some(SampleValue::Int(n as i64))
 }
 
 /// Checks that the chunk size is between 1 and `max` bytes.
@@ -179,20 +207,28 @@ fn check_chunk(arguments: &Arguments, span: Span, max: i64) -> Result<(), Diagno
     Ok(())
 }
 
-fn check_hex_chunk(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_hex_chunk(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     check_chunk(arguments, span, i32::MAX.into())
 }
 
-fn check_dec_chunk(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_dec_chunk(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     check_chunk(arguments, span, 8)
 }
 
 /// Writes the value in chunks with separators between them.
 fn chunked<'a>(
     arguments: &Arguments,
-    value: Value<'a>,
+    value: SampleValue<'a>,
     write: fn(&mut Vec<u8>, &[u8]),
-) -> Option<Value<'a>> {
+) -> Option<SampleValue<'a>> {
     let bytes = value.into_bytes()?;
     let size = arguments
         .int(1)
@@ -209,16 +245,24 @@ fn chunked<'a>(
         }
         write(&mut out, chunk);
     }
-    Some(Value::Str(Cow::Owned(out)))
+    Some(SampleValue::Str(Cow::Owned(out)))
 }
 
-fn be2hex<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn be2hex<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     chunked(arguments, value, |out, chunk| {
         chunk.iter().for_each(|byte| push_hex(out, *byte))
     })
 }
 
-fn be2dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn be2dec<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     chunked(arguments, value, |out, chunk| {
         let n = chunk
             .iter()
@@ -227,7 +271,11 @@ fn be2dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opti
     })
 }
 
-fn le2dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn le2dec<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     chunked(arguments, value, |out, chunk| {
         let n = chunk
             .iter()
@@ -237,14 +285,22 @@ fn le2dec<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opti
     })
 }
 
-fn base2<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn base2<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let bytes = value.into_bytes()?;
     let bits = bytes.iter().map(|byte| format!("{byte:08b}"));
     owned_text(bits.collect())
 }
 
-fn htonl<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bin(Cow::Owned(
+fn htonl<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Bin(Cow::Owned(
         (value.integer()? as u32).to_be_bytes().to_vec(),
     )))
 }

@@ -1,10 +1,10 @@
 //! Converters for the first message of FIX (Financial Information eXchange).
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
     "fix_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),fix_is_valid",
         "Tests whether the input is a valid FIX message: BeginString, BodyLength and MsgType come first and CheckSum \
          last, and length and checksum are correct.";
-    "fix_tag_value(<tag>)", ConverterBuild::new(Type::Bin, Type::Bin, tag_value).takes(&[Kind::Text], 1).prepare(prepare),
+    "fix_tag_value(<tag>)", ConverterBuild::new(Type::Bin, Type::Bin, tag_value).takes(&[ArgumentKind::Text], 1).prepare(prepare),
         "acl example req.payload(0,0),fix_tag_value(SenderCompID) -m found",
         "Returns the value of a tag of a FIX message, by its number, or by its name if it is BeginString, BodyLength, \
          MsgType, SenderCompID, TargetCompID or CheckSum.";
@@ -44,7 +44,7 @@ const VERSIONS: [&[u8]; 6] = [
     b"FIXT.1.1",
 ];
 
-fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let text = String::from_utf8_lossy(arguments.text(0).unwrap_or(b"")).into_owned();
     let named = NAMES
         .iter()
@@ -113,9 +113,13 @@ fn check(bytes: &[u8]) -> Option<()> {
     right.then_some(())
 }
 
-fn is_valid<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn is_valid<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let bytes = value.into_bytes()?;
-    is_decided(&bytes).then(|| Value::Bool(check(&bytes).is_some()))
+    is_decided(&bytes).then(|| SampleValue::Bool(check(&bytes).is_some()))
 }
 
 /// Length of the field that ends a message (tag, three digits, separator), in bytes.
@@ -144,14 +148,18 @@ fn is_decided(bytes: &[u8]) -> bool {
     }
 }
 
-fn tag_value<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn tag_value<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let bytes = value.into_bytes()?;
     let wanted = arguments.int(0)?;
     let mut at = 0;
     loop {
         let (tag, value, next) = field(&bytes, at)?;
         if i64::from(tag) == wanted {
-            return Some(Value::Bin(Cow::Owned(value.to_vec())));
+            return Some(SampleValue::Bin(Cow::Owned(value.to_vec())));
         }
         at = next;
     }

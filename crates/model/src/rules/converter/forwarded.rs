@@ -1,16 +1,16 @@
 //! Converters for the header Forwarded (RFC 7239): validation, and access to its parts.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const FIELD: ConverterBuild = ConverterBuild::new(Type::Str, Type::Str, field)
-    .takes(&[Kind::Text], 1)
+    .takes(&[ArgumentKind::Text], 1)
     .prepare(check_field);
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
@@ -32,7 +32,11 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 
 const FIELDS: [&[u8]; 4] = [b"for", b"by", b"host", b"proto"];
 
-fn check_field(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_field(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match arguments.text(0) {
         Some(name) if FIELDS.contains(&name) => Ok(()),
         _ => Err(bad_argument(
@@ -94,7 +98,7 @@ fn fields<'t>(text: &'t [u8], mut look: impl FnMut(&'t [u8], Cow<'t, [u8]>) -> b
 }
 
 /// Node: its name, and its port if it has one.
-enum Name<'t> {
+enum NodeName<'t> {
     Address(IpAddr),
     Text(&'t [u8]),
 }
@@ -114,19 +118,19 @@ fn port_number(text: &[u8]) -> Option<u16> {
         .ok()
 }
 
-fn node(text: &[u8]) -> Option<(Name<'_>, Option<&[u8]>)> {
+fn node(text: &[u8]) -> Option<(NodeName<'_>, Option<&[u8]>)> {
     let as_text = |bytes| std::str::from_utf8(bytes).ok();
     let (name, rest) = if let Some(inner) = text.strip_prefix(b"[") {
         let end = memchr::memchr(b']', inner)?;
         let address: Ipv6Addr = as_text(&inner[..end])?.parse().ok()?;
-        (Name::Address(address.into()), &inner[end + 1..])
+        (NodeName::Address(address.into()), &inner[end + 1..])
     } else {
         let end = memchr::memchr(b':', text).unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
         let name = match name {
-            b"unknown" => Name::Text(name),
-            name if hidden(name) => Name::Text(name),
-            name => Name::Address(as_text(name)?.parse::<Ipv4Addr>().ok()?.into()),
+            b"unknown" => NodeName::Text(name),
+            name if hidden(name) => NodeName::Text(name),
+            name => NodeName::Address(as_text(name)?.parse::<Ipv4Addr>().ok()?.into()),
         };
         (name, rest)
     };
@@ -161,7 +165,11 @@ fn host(text: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(fits) && port
 }
 
-fn is_valid<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn is_valid<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let mut seen = [false; FIELDS.len()];
     let valid = fields(&text, |name, value| {
@@ -180,10 +188,14 @@ fn is_valid<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Val
                 _ => matches!(&*value, b"http" | b"https"),
             }
     });
-    Some(Value::Bool(valid))
+    Some(SampleValue::Bool(valid))
 }
 
-fn field<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn field<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let wanted = arguments.text(0)?;
     let mut found = None;
@@ -193,23 +205,31 @@ fn field<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Optio
         }
         !name.is_empty() && found.is_none()
     });
-    found.map(|text| Value::Str(Cow::Owned(text)))
+    found.map(|text| SampleValue::Str(Cow::Owned(text)))
 }
 
-fn node_name<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn node_name<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     Some(match node(&text)?.0 {
-        Name::Address(address) => Value::ip(address),
-        Name::Text(name) => Value::Str(Cow::Owned(name.to_vec())),
+        NodeName::Address(address) => SampleValue::ip(address),
+        NodeName::Text(name) => SampleValue::Str(Cow::Owned(name.to_vec())),
     })
 }
 
-fn node_port<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn node_port<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let port = node(&text)?.1?;
     Some(match port_number(port) {
-        Some(number) => Value::Int(number.into()),
-        None => Value::Str(Cow::Owned(port.to_vec())),
+        Some(number) => SampleValue::Int(number.into()),
+        None => SampleValue::Str(Cow::Owned(port.to_vec())),
     })
 }
 

@@ -1,14 +1,14 @@
 //! Hashes for load distribution and for short keys. None of them is cryptographically secure.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Arguments, Kind};
-use crate::rules::value::{Type, Value};
+use crate::rules::argument::{ArgumentKind, Arguments};
+use crate::rules::value::{SampleValue, Type};
 use crate::sample::hash::{CASTAGNOLI, avalanche, crc, crc32, djb2, sdbm, wt6};
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use twox_hash::{XxHash3_64, XxHash32, XxHash64};
 
 const fn hash(apply: super::Apply) -> ConverterBuild {
-    ConverterBuild::new(Type::Bin, Type::Int, apply).takes(&[Kind::Int], 0)
+    ConverterBuild::new(Type::Bin, Type::Int, apply).takes(&[ArgumentKind::Int], 0)
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
@@ -32,31 +32,47 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 };
 
 /// Returns the hash of a value, with its bits mixed if the argument is not 0.
-fn mixed<'a>(arguments: &Arguments, value: Value<'a>, hash: fn(&[u8]) -> u32) -> Option<Value<'a>> {
+fn mixed<'a>(
+    arguments: &Arguments,
+    value: SampleValue<'a>,
+    hash: fn(&[u8]) -> u32,
+) -> Option<SampleValue<'a>> {
     let hash = hash(&value.into_bytes()?);
     let mix = arguments.int(0).unwrap_or(0) != 0;
-    Some(Value::Int(
+    Some(SampleValue::Int(
         (if mix { avalanche(hash) } else { hash }).into(),
     ))
 }
 
-fn apply_xxh32<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn apply_xxh32<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let seed = arguments.int(0).unwrap_or(0) as u32;
-    Some(Value::Int(
+    Some(SampleValue::Int(
         XxHash32::oneshot(seed, &value.into_bytes()?).into(),
     ))
 }
 
-fn apply_xxh64<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn apply_xxh64<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let seed = arguments.int(0).unwrap_or(0) as u64;
-    Some(Value::Int(
-        XxHash64::oneshot(seed, &value.into_bytes()?) as i64
+    Some(SampleValue::Int(
+        XxHash64::oneshot(seed, &value.into_bytes()?) as i64,
     ))
 }
 
-fn apply_xxh3<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn apply_xxh3<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let seed = arguments.int(0).unwrap_or(0) as u64;
-    Some(Value::Int(
+    Some(SampleValue::Int(
         XxHash3_64::oneshot_with_seed(seed, &value.into_bytes()?) as i64,
     ))
 }

@@ -3,7 +3,7 @@
 
 use crate::compiled::Expression;
 use crate::config::ProxyKind;
-use crate::rules::{Usage, Value};
+use crate::rules::{SampleValue, Usage};
 use crate::transaction::sample;
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -53,7 +53,7 @@ fn run(body: &[u8]) {
     for (expression, text, bounded) in &*EXPRESSIONS {
         if let Some(value) = expression.evaluate(&stream)
             && *bounded
-            && !matches!(value, Value::Int(_) | Value::Bool(_))
+            && !matches!(value, SampleValue::Int(_) | SampleValue::Bool(_))
         {
             assert!(value.size() <= body.len(), "{text}");
         }

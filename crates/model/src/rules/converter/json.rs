@@ -1,15 +1,15 @@
 //! Converter that escapes a text for use within JSON.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "json[(<code>)]", ConverterBuild::new(Type::Str, Type::Str, json).takes(&[Kind::Text], 0).prepare(check),
+    "json[(<code>)]", ConverterBuild::new(Type::Str, Type::Str, json).takes(&[ArgumentKind::Text], 0).prepare(check),
         "acl agent req.fhdr(user-agent),json(utf8s) -m found",
         "Escapes a text for a JSON string, without the quotes. The argument is the input encoding: `ascii`, the \
          default, reads each byte as a character. `utf8` returns no value for invalid UTF-8, or for characters beyond \
@@ -24,7 +24,7 @@ const SILENT: i64 = 2;
 /// Added to the decoding: accepts overlong encodings.
 const PERMISSIVE: i64 = 4;
 
-fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let code = match arguments.text(0) {
         None | Some(b"" | b"ascii") => ASCII,
         Some(b"utf8") => UTF8,
@@ -83,7 +83,11 @@ fn push(out: &mut Vec<u8>, code: u16) {
     }
 }
 
-fn json<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn json<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let mut out = Vec::with_capacity(text.len());
     let code = arguments.int(0)?;
@@ -100,5 +104,5 @@ fn json<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option
         }
         rest = rest.get(length..).unwrap_or(b"");
     }
-    Some(Value::Str(Cow::Owned(out)))
+    Some(SampleValue::Str(Cow::Owned(out)))
 }

@@ -2,15 +2,15 @@
 //! further, so errors after it have no effect.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "json_query(<path>[,<type>])", ConverterBuild::new(Type::Str, Type::Any, apply).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
+    "json_query(<path>[,<type>])", ConverterBuild::new(Type::Str, Type::Any, apply).takes(&[ArgumentKind::Text, ArgumentKind::Text], 1).prepare(prepare),
         "acl example req.body,json_query('$.user.name') -m found",
         "Returns a value from JSON: `$` is the root, `.name` a member, `[0]` an element; a backslash escapes a dot in \
          a name. A string is returned without its quotes, a boolean as a boolean, a number as text or, with the type \
@@ -29,7 +29,7 @@ const INDEX: u8 = b'[';
 
 /// JSON text that begins with the value found; its first byte determines the type.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'t>(&'t [u8]);
+pub struct JsonMatch<'t>(&'t [u8]);
 
 /// Splits a path into its steps; returns None for an invalid path.
 pub(super) fn steps(path: &[u8]) -> Option<Vec<Box<[u8]>>> {
@@ -174,10 +174,10 @@ fn descend(text: &[u8], at: usize, step: &[u8]) -> Option<usize> {
 pub(super) fn find<'t, 's>(
     text: &'t [u8],
     mut steps: impl Iterator<Item = &'s [u8]>,
-) -> Option<Found<'t>> {
+) -> Option<JsonMatch<'t>> {
     let start = steps.try_fold(blank(text, 0), |at, step| descend(text, at, step))?;
     let end = value_end(text, start)?;
-    text.get(start..end).map(Found)
+    text.get(start..end).map(JsonMatch)
 }
 
 /// Decodes the escapes of a string; returns None if they are invalid.
@@ -231,39 +231,39 @@ fn unicode(text: &[u8]) -> Option<(char, &[u8])> {
     Some((character, rest))
 }
 
-impl<'t> Found<'t> {
+impl<'t> JsonMatch<'t> {
     /// Returns the value, converted to a number if requested.
-    pub(super) fn value(self, as_number: bool) -> Option<Value<'t>> {
+    pub(super) fn value(self, as_number: bool) -> Option<SampleValue<'t>> {
         let text = self.0;
         match text.first()? {
             b'"' => {
                 let inner = unescaped(text.get(1..text.len() - 1)?)?;
                 match as_number {
                     true => number(&inner),
-                    false => Some(Value::Str(inner)),
+                    false => Some(SampleValue::Str(inner)),
                 }
             }
-            b't' if text == b"true" => Some(Value::Bool(true)),
-            b'f' if text == b"false" => Some(Value::Bool(false)),
+            b't' if text == b"true" => Some(SampleValue::Bool(true)),
+            b'f' if text == b"false" => Some(SampleValue::Bool(false)),
             b'-' | b'0'..=b'9' => match as_number {
                 true => number(text),
-                false => Some(Value::text(text)),
+                false => Some(SampleValue::text(text)),
             },
-            b'[' if !as_number => Some(Value::text(text)),
+            b'[' if !as_number => Some(SampleValue::text(text)),
             _ => None,
         }
     }
 }
 
-fn number<'a>(text: &[u8]) -> Option<Value<'a>> {
+fn number<'a>(text: &[u8]) -> Option<SampleValue<'a>> {
     /// Smallest floating point number that exceeds the range of 64 bits.
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(whole) = text.parse() {
-        return Some(Value::Int(whole));
+        return Some(SampleValue::Int(whole));
     }
     let near: f64 = text.parse().ok()?;
-    (near.abs() < BEYOND).then_some(Value::Int(near as i64))
+    (near.abs() < BEYOND).then_some(SampleValue::Int(near as i64))
 }
 
 /// Compiles the path and the output type in the arguments. The result is a list that begins with
@@ -300,19 +300,23 @@ pub(super) fn compile(arguments: &mut Arguments, span: Span) -> Result<(), Diagn
 }
 
 /// Looks a value up with arguments that [`compile`] created.
-pub(super) fn query<'t>(arguments: &Arguments, text: &'t [u8]) -> Option<Value<'t>> {
+pub(super) fn query<'t>(arguments: &Arguments, text: &'t [u8]) -> Option<SampleValue<'t>> {
     let steps = (1..arguments.list.len()).filter_map(|n| arguments.text(n));
     find(text, steps)?.value(arguments.bool(0)?)
 }
 
-fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     compile(arguments, span)
 }
 
-fn apply<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn apply<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     match value.into_text() {
         Cow::Borrowed(text) => query(arguments, text),
-        Cow::Owned(text) => query(arguments, &text).map(Value::into_owned),
+        Cow::Owned(text) => query(arguments, &text).map(SampleValue::into_owned),
     }
 }
 
@@ -320,29 +324,29 @@ fn apply<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Optio
 mod tests {
     use super::*;
 
-    fn look(text: &str, path: &str, as_number: bool) -> Option<Value<'static>> {
+    fn look(text: &str, path: &str, as_number: bool) -> Option<SampleValue<'static>> {
         let steps = steps(path.as_bytes()).unwrap();
         find(text.as_bytes(), steps.iter().map(|step| &**step))?
             .value(as_number)
-            .map(Value::into_owned)
+            .map(SampleValue::into_owned)
     }
 
     #[test]
     fn values_are_found_by_their_path() {
         let text = r#" {"a":{"b":[1, {"c.d":"e\n\u00e4"} ,-2.5]},"t":true, "n":null,"s":"12"} "#;
-        let rows: &[(&str, bool, Option<Value<'_>>)] = &[
-            ("$.a.b[0]", false, Some(Value::text(b"1"))),
-            ("$.a.b[0]", true, Some(Value::Int(1))),
+        let rows: &[(&str, bool, Option<SampleValue<'_>>)] = &[
+            ("$.a.b[0]", false, Some(SampleValue::text(b"1"))),
+            ("$.a.b[0]", true, Some(SampleValue::Int(1))),
             (
                 "$.a.b[1].c\\.d",
                 false,
-                Some(Value::text("e\n\u{e4}".as_bytes())),
+                Some(SampleValue::text("e\n\u{e4}".as_bytes())),
             ),
-            ("$['a'].b[2]", false, Some(Value::text(b"-2.5"))),
-            ("$.a.b[2]", true, Some(Value::Int(-2))),
-            ("$.t", false, Some(Value::Bool(true))),
+            ("$['a'].b[2]", false, Some(SampleValue::text(b"-2.5"))),
+            ("$.a.b[2]", true, Some(SampleValue::Int(-2))),
+            ("$.t", false, Some(SampleValue::Bool(true))),
             ("$.n", false, None),
-            ("$.s", true, Some(Value::Int(12))),
+            ("$.s", true, Some(SampleValue::Int(12))),
             ("$.a.b[3]", false, None),
             ("$.a[0]", false, None),
             ("$.x", false, None),

@@ -4,7 +4,7 @@
 use crate::rules::argument::{Argument, Arguments, bad_argument, variable_error};
 use crate::rules::fetch::variable_value;
 use crate::rules::variables::{VariableName, VariableNameError};
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use language::{Diagnostic, Span};
@@ -48,7 +48,7 @@ pub(super) fn prepare(arguments: &mut Arguments, n: usize, span: Span) -> Result
 pub(super) fn secret<'a>(
     arguments: &'a Arguments,
     n: usize,
-    stream: &'a Stream,
+    stream: &'a ProxyStream,
 ) -> Option<Cow<'a, [u8]>> {
     match arguments.variable(n) {
         Some(name) => {

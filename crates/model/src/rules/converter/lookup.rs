@@ -2,12 +2,12 @@
 
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::compiled::Map;
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::matching::Method;
-use crate::rules::value::{Type, Value};
+use crate::rules::value::{SampleValue, Type};
 use crate::sample::map::{Gives, parse};
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 
 macro_rules! maps {
@@ -37,7 +37,7 @@ const fn build(method: Method, gives: Gives) -> ConverterBuild {
         Gives::Template => fill,
         _ => find,
     };
-    ConverterBuild::new(input, output, apply).takes(&[Kind::MapFile, Kind::Text], 1)
+    ConverterBuild::new(input, output, apply).takes(&[ArgumentKind::MapFile, ArgumentKind::Text], 1)
 }
 
 pub(super) static ROWS: &[ConverterRow] = maps! {
@@ -140,7 +140,7 @@ pub(super) static ROWS: &[ConverterRow] = maps! {
 };
 
 fn prepare(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
     method: Method,
@@ -159,9 +159,9 @@ fn prepare(
             )
         })?;
         arguments.list[1] = match value {
-            Value::Int(n) => Some(Argument::Int(n)),
-            Value::Ipv4(ip) => Some(Argument::Ipv4(ip)),
-            Value::Ipv6(ip) => Some(Argument::Ipv6(ip)),
+            SampleValue::Int(n) => Some(Argument::Int(n)),
+            SampleValue::Ipv4(ip) => Some(Argument::Ipv4(ip)),
+            SampleValue::Ipv6(ip) => Some(Argument::Ipv6(ip)),
             _ => arguments.list[1].take(),
         };
     }
@@ -169,23 +169,31 @@ fn prepare(
     Ok(())
 }
 
-fn find<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn find<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let found = arguments.map(0)?.find(&value);
     found.or_else(|| default(arguments))
 }
 
-fn fill<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn fill<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let found = arguments.map(0)?.fill(&value);
     found.or_else(|| default(arguments))
 }
 
 /// Returns the default value, which is the argument after the file.
-fn default(arguments: &Arguments) -> Option<Value<'_>> {
+fn default(arguments: &Arguments) -> Option<SampleValue<'_>> {
     match arguments.list.get(1)?.as_ref()? {
-        Argument::Text(text) => Some(Value::text(text)),
-        Argument::Int(n) => Some(Value::Int(*n)),
-        Argument::Ipv4(ip) => Some(Value::Ipv4(*ip)),
-        Argument::Ipv6(ip) => Some(Value::Ipv6(*ip)),
+        Argument::Text(text) => Some(SampleValue::text(text)),
+        Argument::Int(n) => Some(SampleValue::Int(*n)),
+        Argument::Ipv4(ip) => Some(SampleValue::Ipv4(*ip)),
+        Argument::Ipv6(ip) => Some(SampleValue::Ipv6(*ip)),
         _ => None,
     }
 }

@@ -27,19 +27,20 @@ pub mod time;
 mod token;
 mod when;
 
-use super::argument::{Arguments, Kind};
+use super::argument::{ArgumentKind, Arguments};
 use super::fetch::Prepare;
 use super::numbered::{count, number_of, numbered};
-use super::value::{Type, Value};
+use super::value::{SampleValue, Type};
 use crate::compiled::expression::ConverterId;
 use crate::known;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 pub use encoding::url_decoded;
 use language::keyword::{Family, Keyword, Table};
 use std::sync::OnceLock;
 
 /// Function that converts a value.
-pub type Apply = for<'a> fn(&'a Arguments, Value<'a>, &'a Stream) -> Option<Value<'a>>;
+pub type Apply =
+    for<'a> fn(&'a Arguments, SampleValue<'a>, &'a ProxyStream) -> Option<SampleValue<'a>>;
 
 /// Properties of a converter, besides its documentation.
 #[derive(Debug)]
@@ -49,7 +50,7 @@ pub struct ConverterBuild {
     /// Type of the output; Any is the same type as the input.
     pub output: Type,
     /// Kinds of the arguments.
-    pub arguments: &'static [Kind],
+    pub arguments: &'static [ArgumentKind],
     /// Number of required arguments.
     pub required: usize,
     /// True if a value, once found, does not change with later bytes.
@@ -81,7 +82,7 @@ impl ConverterBuild {
     }
 
     /// Sets the kinds of the arguments, and the number of required ones.
-    pub const fn takes(mut self, arguments: &'static [Kind], required: usize) -> Self {
+    pub const fn takes(mut self, arguments: &'static [ArgumentKind], required: usize) -> Self {
         self.arguments = arguments;
         self.required = required;
         self

@@ -2,17 +2,17 @@
 //! server.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "mqtt_is_valid", ConverterBuild::new(Type::Bin, Type::Bool, is_valid).decides(), "acl example req.payload(0,0),mqtt_is_valid",
         "Tests whether the input is a complete CONNECT or CONNACK packet of MQTT 3.1, 3.1.1 or 5.0.";
-    "mqtt_field_value(<packet>,<field>)", ConverterBuild::new(Type::Bin, Type::Str, field).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare),
+    "mqtt_field_value(<packet>,<field>)", ConverterBuild::new(Type::Bin, Type::Str, field).takes(&[ArgumentKind::Text, ArgumentKind::Text], 2).prepare(prepare),
         "acl example req.payload(0,0),mqtt_field_value(connect,username) -m found",
         "Returns a field of a packet. Of `connect` (or 1): flags, protocol_name, protocol_version, client_identifier, \
          will_topic, will_payload, username, password, keepalive. Of `connack` (or 2): flags, protocol_version, \
@@ -47,7 +47,7 @@ const OF_CONNACK: [i64; 16] = [
     17, 33, 36, 37, 39, 18, 34, 31, 40, 41, 42, 19, 26, 28, 21, 22,
 ];
 
-fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let text =
         |n: usize| String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).to_ascii_lowercase();
     let packet = match &*text(0) {
@@ -253,17 +253,25 @@ impl<'t> Packet<'t> {
     }
 }
 
-fn is_valid<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn is_valid<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let bytes = value.into_bytes()?;
     let mut reader = Reader(&bytes);
     reader.byte()?;
     let length = usize::try_from(reader.varied()?).ok()?;
     // An incomplete packet cannot be validated.
     reader.take(length)?;
-    Some(Value::Bool(Packet::parse(&bytes).is_some()))
+    Some(SampleValue::Bool(Packet::parse(&bytes).is_some()))
 }
 
-fn field<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn field<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let bytes = value.into_bytes()?;
     let packet = Packet::parse(&bytes)?;
     if i64::from(packet.kind) != arguments.int(0)? {
@@ -280,5 +288,5 @@ fn field<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Optio
             named.find(|(name, _)| name.as_bytes() == wanted)?.1
         }
     };
-    Some(Value::Str(Cow::Owned(found.into_owned())))
+    Some(SampleValue::Str(Cow::Owned(found.into_owned())))
 }

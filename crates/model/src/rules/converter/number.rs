@@ -2,13 +2,13 @@
 //! of wrapping around.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Arguments, Kind};
+use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::fetch::variable_value;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 
 const fn two(apply: super::Apply) -> ConverterBuild {
-    ConverterBuild::new(Type::Int, Type::Int, apply).takes(&[Kind::IntOrVariable], 1)
+    ConverterBuild::new(Type::Int, Type::Int, apply).takes(&[ArgumentKind::IntOrVariable], 1)
 }
 
 const fn one(apply: super::Apply) -> ConverterBuild {
@@ -37,24 +37,24 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Bitwise OR with a number or the value of a variable.";
     "xor(<value>)", two(xor), "acl bits src_port,xor(255) gt 1",
         "Bitwise exclusive OR with a number or the value of a variable.";
-    "cpl", one(|_, v, _| Some(Value::Int(!v.integer()?))), "acl bits src_port,cpl lt 0",
+    "cpl", one(|_, v, _| Some(SampleValue::Int(!v.integer()?))), "acl bits src_port,cpl lt 0",
         "Inverts all bits of the number.";
     "neg",
-        one(|_, v, _| Some(Value::Int(v.integer()?.saturating_neg()))), "acl after int(5),neg -5",
+        one(|_, v, _| Some(SampleValue::Int(v.integer()?.saturating_neg()))), "acl after int(5),neg -5",
         "Negates the number.";
-    "not", truth(|_, v, _| Some(Value::Bool(v.integer()? == 0))), "acl plain ssl_fc,not",
+    "not", truth(|_, v, _| Some(SampleValue::Bool(v.integer()? == 0))), "acl plain ssl_fc,not",
         "True for 0 or false; otherwise false.";
-    "bool", truth(|_, v, _| Some(Value::Bool(v.integer()? != 0))), "acl some req.body_len,bool",
+    "bool", truth(|_, v, _| Some(SampleValue::Bool(v.integer()? != 0))), "acl some req.body_len,bool",
         "False for 0; true for other numbers.";
-    "even", truth(|_, v, _| Some(Value::Bool(v.integer()? & 1 == 0))), "acl half src_port,even",
+    "even", truth(|_, v, _| Some(SampleValue::Bool(v.integer()? & 1 == 0))), "acl half src_port,even",
         "True for even numbers.";
-    "odd", truth(|_, v, _| Some(Value::Bool(v.integer()? & 1 == 1))), "acl half src_port,odd",
+    "odd", truth(|_, v, _| Some(SampleValue::Bool(v.integer()? & 1 == 1))), "acl half src_port,odd",
         "True for odd numbers.";
 };
 
 /// Returns the second operand: an argument, or the value of a variable. Without a value there is no
 /// result.
-fn operand(arguments: &Arguments, stream: &Stream) -> Option<i64> {
+fn operand(arguments: &Arguments, stream: &ProxyStream) -> Option<i64> {
     match arguments.variable(0) {
         Some(name) => variable_value(name, stream)?.integer(),
         None => arguments.int(0),
@@ -65,11 +65,11 @@ macro_rules! calculation {
     ($name:ident, $left:ident, $right:ident, $result:expr) => {
         fn $name<'a>(
             arguments: &'a Arguments,
-            value: Value<'a>,
-            stream: &'a Stream,
-        ) -> Option<Value<'a>> {
+            value: SampleValue<'a>,
+            stream: &'a ProxyStream,
+        ) -> Option<SampleValue<'a>> {
             let ($left, $right) = (value.integer()?, operand(arguments, stream)?);
-            Some(Value::Int($result))
+            Some(SampleValue::Int($result))
         }
     };
 }

@@ -1,16 +1,16 @@
 //! Converters for fields of Protocol Buffers, alone or in a gRPC message.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 
 const fn build(apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(Type::Bin, Type::Bin, apply)
-        .takes(&[Kind::Text, Kind::Text], 1)
+        .takes(&[ArgumentKind::Text, ArgumentKind::Text], 1)
         .prepare(prepare)
 }
 
@@ -55,7 +55,7 @@ const TYPES: [(&str, u64); 15] = [
 ];
 
 /// Replaces the arguments by the wire type (or -1) and the field numbers of the path.
-fn prepare(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     let text = |n: usize| String::from_utf8_lossy(arguments.text(n).unwrap_or(b"")).into_owned();
     let path = text(0);
     let numbers: Option<Vec<i64>> = path.split('.').map(|part| part.parse().ok()).collect();
@@ -124,12 +124,12 @@ fn find(message: &[u8], number: i64) -> Option<(u64, &[u8])> {
     }
 }
 
-fn typed<'t>(name: &str, field: &'t [u8]) -> Option<Value<'t>> {
+fn typed<'t>(name: &str, field: &'t [u8]) -> Option<SampleValue<'t>> {
     let eight = || field.try_into().map(u64::from_le_bytes).ok();
     let four = || field.try_into().map(u32::from_le_bytes).ok();
     let number = || varied(&mut { field });
     let folded = |n: u64| (n >> 1) as i64 ^ -((n & 1) as i64);
-    Some(Value::Int(match name {
+    Some(SampleValue::Int(match name {
         "int32" => i64::from(number()? as i32),
         "uint32" => i64::from(number()? as u32),
         "enum" => i64::from(number()? as i32),
@@ -141,11 +141,11 @@ fn typed<'t>(name: &str, field: &'t [u8]) -> Option<Value<'t>> {
         "fixed32" => four()?.into(),
         "sfixed32" => i64::from(four()? as i32),
         "float" => f32::from_bits(four()?) as i64,
-        _ => return Some(Value::bytes(field)),
+        _ => return Some(SampleValue::bytes(field)),
     }))
 }
 
-fn look<'t>(arguments: &Arguments, message: &'t [u8]) -> Option<Value<'t>> {
+fn look<'t>(arguments: &Arguments, message: &'t [u8]) -> Option<SampleValue<'t>> {
     let (mut kind, mut field) = (TEXT, message);
     for n in 1..arguments.list.len() {
         if kind != TEXT {
@@ -154,7 +154,7 @@ fn look<'t>(arguments: &Arguments, message: &'t [u8]) -> Option<Value<'t>> {
         (kind, field) = find(field, arguments.int(n)?)?;
     }
     match usize::try_from(arguments.int(0)?) {
-        Err(_) => Some(Value::bytes(field)),
+        Err(_) => Some(SampleValue::bytes(field)),
         Ok(place) => {
             let (name, wanted) = TYPES.get(place)?;
             (*wanted == kind).then_some(())?;
@@ -163,14 +163,22 @@ fn look<'t>(arguments: &Arguments, message: &'t [u8]) -> Option<Value<'t>> {
     }
 }
 
-fn protobuf<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn protobuf<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     match value.into_bytes()? {
         Cow::Borrowed(bytes) => look(arguments, bytes),
-        Cow::Owned(bytes) => look(arguments, &bytes).map(Value::into_owned),
+        Cow::Owned(bytes) => look(arguments, &bytes).map(SampleValue::into_owned),
     }
 }
 
-fn ungrpc<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn ungrpc<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let bytes = value.into_bytes()?;
     let (head, rest) = bytes.split_at_checked(GRPC_HEAD_BYTES)?;
     let length = u32::from_be_bytes(head[1..].try_into().ok()?);
@@ -178,5 +186,5 @@ fn ungrpc<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Opti
         return None;
     }
     let message = rest.get(..usize::try_from(length).ok()?)?;
-    look(arguments, message).map(Value::into_owned)
+    look(arguments, message).map(SampleValue::into_owned)
 }

@@ -4,8 +4,8 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::config::Server;
 use crate::rules::argument::Arguments;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 
 const fn number(apply: super::Apply) -> ConverterBuild {
@@ -26,17 +26,21 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
          `X509_V_ERR_CERT_HAS_EXPIRED`. A number without a name is not changed.";
 };
 
-fn named(value: Value<'_>) -> Option<String> {
+fn named(value: SampleValue<'_>) -> Option<String> {
     String::from_utf8(value.into_text().into_owned()).ok()
 }
 
-fn nbsrv<'a>(_: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn nbsrv<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let backend = stream.config.backend(&named(value)?)?;
     let usable = stream.config.proxy(backend).state.usable_servers();
-    Some(Value::Int(usable.into()))
+    Some(SampleValue::Int(usable.into()))
 }
 
-fn server<'a>(value: Value<'_>, stream: &'a Stream) -> Option<&'a Server> {
+fn server<'a>(value: SampleValue<'_>, stream: &'a ProxyStream) -> Option<&'a Server> {
     let name = named(value)?;
     let (backend, name) = match name.split_once('/') {
         Some((backend, name)) => (stream.config.proxy(stream.config.backend(backend)?), name),
@@ -48,30 +52,46 @@ fn server<'a>(value: Value<'_>, stream: &'a Stream) -> Option<&'a Server> {
     backend.servers.iter().find(|server| *server.name == *name)
 }
 
-fn srv_queue<'a>(_: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn srv_queue<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let waiting = server(value, stream)?.state.queue.waiting.current();
-    Some(Value::Int(waiting.into()))
+    Some(SampleValue::Int(waiting.into()))
 }
 
-fn srv_is_up<'a>(_: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(server(value, stream)?.state.up()))
+fn srv_is_up<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Bool(server(value, stream)?.state.is_up()))
 }
 
-fn fe_exists<'a>(_: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn fe_exists<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let name = named(value)?;
     let mut proxies = stream.config.iter().map(|(_, proxy)| proxy);
     let found = proxies.any(|proxy| proxy.kind.is_frontend() && *proxy.name == *name);
-    Some(Value::Bool(found))
+    Some(SampleValue::Bool(found))
 }
 
-fn x509<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn x509<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let number = value.integer()?;
     let name = match number {
         0 => Some("X509_V_OK"),
         _ => tls::verify_error(number),
     };
     Some(match name {
-        Some(name) => Value::text(name.as_bytes()),
-        None => Value::Str(Cow::Owned(number.to_string().into_bytes())),
+        Some(name) => SampleValue::text(name.as_bytes()),
+        None => SampleValue::Str(Cow::Owned(number.to_string().into_bytes())),
     })
 }

@@ -1,12 +1,12 @@
 //! Converters of stick tables: data of the entry with a key.
 
 use super::{ConverterBuild, ConverterRow, PLACE};
-use crate::rules::argument::{Arguments, Kind};
-use crate::rules::value::{Type, Value};
-use crate::tables::{DataType, Held, Table};
+use crate::rules::argument::{ArgumentKind, Arguments};
+use crate::rules::value::{SampleValue, Type};
+use crate::tables::{DataType, HeldEntry, Table};
 use std::sync::Arc;
 
-fn find(table: &Arc<Table>, value: Value<'_>) -> Option<Held> {
+fn find(table: &Arc<Table>, value: SampleValue<'_>) -> Option<HeldEntry> {
     let make = &table.make;
     make.key
         .with(make.length, value, |key| table.find(key))
@@ -16,7 +16,7 @@ fn find(table: &Arc<Table>, value: Value<'_>) -> Option<Held> {
 /// Returns a value of the key's entry; 0 if there is no entry.
 fn get(
     table: Option<&Arc<Table>>,
-    value: Value<'_>,
+    value: SampleValue<'_>,
     kind: DataType,
     element: Option<i64>,
 ) -> Option<u64> {
@@ -28,25 +28,25 @@ fn get(
     Some(find(table, value).map_or(0, |held| held.read(cell)))
 }
 
-fn number(table: Option<u64>) -> Option<Value<'static>> {
-    table.map(Value::count)
+fn number(table: Option<u64>) -> Option<SampleValue<'static>> {
+    table.map(SampleValue::count)
 }
 
 /// Changes the key's entry, and creates it first if there is none.
 fn change(
     table: Option<&Arc<Table>>,
-    value: Value<'_>,
-    change: impl FnOnce(&Held) -> Option<u64>,
-) -> Option<Value<'static>> {
+    value: SampleValue<'_>,
+    change: impl FnOnce(&HeldEntry) -> Option<u64>,
+) -> Option<SampleValue<'static>> {
     let table = table?;
     let make = &table.make;
     let held = make.key.with(make.length, value, |key| table.get(key))??;
     let result = change(&held);
-    held.note();
-    result.map(Value::count)
+    held.queue_peer_update();
+    result.map(SampleValue::count)
 }
 
-fn increment(held: &Held, kind: DataType, rate: DataType, element: u32) -> Option<u64> {
+fn increment(held: &HeldEntry, kind: DataType, rate: DataType, element: u32) -> Option<u64> {
     let rate = held.add(rate, element, 1);
     held.add(kind, element, 1).or(rate)
 }
@@ -61,7 +61,7 @@ macro_rules! values {
             build: ConverterBuild::new(Type::Any, Type::Int, |a, v, _| {
                 number(get(a.table(0), v, DataType::$kind, Some(0)).map(|n| n >> $shift))
             })
-            .takes(&[Kind::Table], 1),
+            .takes(&[ArgumentKind::Table], 1),
         }),*];
     };
 }
@@ -106,17 +106,17 @@ macro_rules! rows {
     };
 }
 
-const TABLE: &[Kind] = &[Kind::Table];
-const ELEMENT: &[Kind] = &[Kind::Int, Kind::Table];
+const TABLE: &[ArgumentKind] = &[ArgumentKind::Table];
+const ELEMENT: &[ArgumentKind] = &[ArgumentKind::Int, ArgumentKind::Table];
 
 rows! {
     "in_table", "(<table>)", Bool, TABLE, 1, "(example)",
-        |a, v, _| Some(Value::Bool(find(a.table(0)?, v).is_some())),
+        |a, v, _| Some(SampleValue::Bool(find(a.table(0)?, v).is_some())),
         "Tests whether a table has an entry for the input.";
-    "table_expire", "(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
+    "table_expire", "(<table>[,<default>])", Int, &[ArgumentKind::Table, ArgumentKind::Int], 1, "(example)",
         |a, v, _| time(a, v, |held| held.expires_in_ms()),
         "Milliseconds until the entry of the input expires. Without an entry the default, or no value.";
-    "table_idle", "(<table>[,<default>])", Int, &[Kind::Table, Kind::Int], 1, "(example)",
+    "table_idle", "(<table>[,<default>])", Int, &[ArgumentKind::Table, ArgumentKind::Int], 1, "(example)",
         |a, v, _| time(a, v, |held| held.table().expire_ms().saturating_sub(held.expires_in_ms())),
         "Milliseconds since the entry of the input was last used. Without an entry the default, or no value.";
     "table_trackers", "(<table>)", Int, TABLE, 1, "(example)",
@@ -158,9 +158,13 @@ fn at(arguments: &Arguments) -> Option<u32> {
     u32::try_from(arguments.int(0)?).ok()
 }
 
-fn time<'a>(arguments: &'a Arguments, value: Value<'a>, of: fn(&Held) -> u32) -> Option<Value<'a>> {
+fn time<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    of: fn(&HeldEntry) -> u32,
+) -> Option<SampleValue<'a>> {
     match find(arguments.table(0)?, value) {
-        Some(held) => Some(Value::count(of(&held))),
-        None => arguments.int(1).map(Value::Int),
+        Some(held) => Some(SampleValue::count(of(&held))),
+        None => arguments.int(1).map(SampleValue::Int),
     }
 }

@@ -1,12 +1,12 @@
 //! Converters of text: case, parts, substitution.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::fetch::variable_value;
 use crate::rules::regular::substitute;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ const fn text(apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(Type::Str, Type::Str, apply)
 }
 
-const PART: &[Kind] = &[Kind::Int, Kind::Text, Kind::Int];
+const PART: &[ArgumentKind] = &[ArgumentKind::Int, ArgumentKind::Text, ArgumentKind::Int];
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
     "lower",
@@ -28,7 +28,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "Converts to upper case. Non-ASCII letters are not changed.";
     "length", ConverterBuild::new(Type::Str, Type::Int, length), "acl long path,length gt 200",
         "The length of a text in bytes.";
-    "bytes(<offset>[,<length>])", ConverterBuild::new(Type::Bin, Type::Bin, bytes).takes(&[Kind::IntOrVariable, Kind::IntOrVariable], 1).prepare(check_bytes),
+    "bytes(<offset>[,<length>])", ConverterBuild::new(Type::Bin, Type::Bin, bytes).takes(&[ArgumentKind::IntOrVariable, ArgumentKind::IntOrVariable], 1).prepare(check_bytes),
         "acl begins req.payload(0,9),bytes(4,2) -m bin 0d0a",
         "Returns a part of the value: from an offset, at most this many bytes. It is empty if the value is shorter. \
          Offset and length are numbers or variables; a negative or undefined variable gives an empty value.";
@@ -41,39 +41,39 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "acl sub hdr(host),word(1,.) www",
         "Like `field`, but adjacent delimiters count as one, so no word is empty. Without a word with this index \
          there is no value.";
-    "regsub(<regex>,<replacement>[,<flags>])", text(regsub).takes(&[Kind::Regex, Kind::Text, Kind::Text], 2).prepare(prepare_regsub),
+    "regsub(<regex>,<replacement>[,<flags>])", text(regsub).takes(&[ArgumentKind::Regex, ArgumentKind::Text, ArgumentKind::Text], 2).prepare(prepare_regsub),
         "acl clean path,regsub(/+,/,g) /admin",
         "Replaces the first match of a regular expression, or all with the flag `g`; the flag `i` ignores case. In \
          the replacement `\\0` is the match and `\\1` to `\\9` are its groups. Quote the argument if it contains \
          commas or parentheses.";
-    "concat([<before>][,<variable>[,<behind>]])", text(concat).takes(&[Kind::Text, Kind::Variable, Kind::Text], 0),
+    "concat([<before>][,<variable>[,<behind>]])", text(concat).takes(&[ArgumentKind::Text, ArgumentKind::Variable, ArgumentKind::Text], 0),
         "acl both hdr(host),concat(/,txn.user) -m found",
         "Appends a text, the value of a variable, and another text. An undefined variable appends nothing.";
-    "add_item(<delimiter>[,<variable>[,<text>]])", text(add_item).takes(&[Kind::Text, Kind::Variable, Kind::Text], 1).prepare(check_item),
+    "add_item(<delimiter>[,<variable>[,<text>]])", text(add_item).takes(&[ArgumentKind::Text, ArgumentKind::Variable, ArgumentKind::Text], 1).prepare(check_item),
         "acl list str(a),add_item(;,txn.user) -m found",
         "Appends the value of a variable and a text as a list item: the delimiter comes before it unless the list is \
          empty.";
-    "ltrim(<characters>)", text(ltrim).takes(&[Kind::Text], 1), "acl trimmed hdr(x-list),ltrim(;) -m found",
+    "ltrim(<characters>)", text(ltrim).takes(&[ArgumentKind::Text], 1), "acl trimmed hdr(x-list),ltrim(;) -m found",
         "Removes these characters from the beginning.";
-    "rtrim(<characters>)", text(rtrim).takes(&[Kind::Text], 1), "acl slashless path,rtrim(/) /admin",
+    "rtrim(<characters>)", text(rtrim).takes(&[ArgumentKind::Text], 1), "acl slashless path,rtrim(/) /admin",
         "Removes these characters from the end.";
     "cut_crlf", text(cut_crlf), "acl first req.fhdr(x-text),cut_crlf -m found",
         "Truncates the text before its first carriage return or line feed.";
-    "iif(<true>,<false>)", ConverterBuild::new(Type::Bool, Type::Str, iif).takes(&[Kind::Text, Kind::Text], 2), "acl tls ssl_fc,iif(https,http) https",
+    "iif(<true>,<false>)", ConverterBuild::new(Type::Bool, Type::Str, iif).takes(&[ArgumentKind::Text, ArgumentKind::Text], 2), "acl tls ssl_fc,iif(https,http) https",
         "Returns the first text if the value is true, else the second one.";
-    "strcmp(<variable>)", ConverterBuild::new(Type::Str, Type::Int, strcmp).takes(&[Kind::Variable], 1), "acl same path,strcmp(txn.path) 0",
+    "strcmp(<variable>)", ConverterBuild::new(Type::Str, Type::Int, strcmp).takes(&[ArgumentKind::Variable], 1), "acl same path,strcmp(txn.path) 0",
         "Compares with the value of a variable: 0 if equal, negative if the value sorts before it, positive if after \
          it.";
 };
 
 /// Returns the text unchanged, or a copy changed by `change` if one is needed.
 fn changed<'a>(
-    value: Value<'a>,
+    value: SampleValue<'a>,
     needs: fn(&u8) -> bool,
     change: fn(&mut [u8]),
-) -> Option<Value<'a>> {
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
-    Some(Value::Str(if text.iter().any(needs) {
+    Some(SampleValue::Str(if text.iter().any(needs) {
         let mut owned = text.into_owned();
         change(&mut owned);
         Cow::Owned(owned)
@@ -82,8 +82,12 @@ fn changed<'a>(
     }))
 }
 
-fn length<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(value.size()))
+fn length<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
+    Some(SampleValue::count(value.size()))
 }
 
 /// Returns a part of a text, borrowed if the text is.
@@ -98,7 +102,11 @@ fn part(text: Cow<'_, [u8]>, range: std::ops::Range<usize>) -> Cow<'_, [u8]> {
     }
 }
 
-fn check_bytes(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_bytes(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     let negative = |n: usize| arguments.int(n).is_some_and(|n| n < 0);
     if negative(0) || negative(1) {
         return Err(bad_argument(
@@ -111,7 +119,7 @@ fn check_bytes(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(
 
 /// Returns an offset or length: the n-th argument, or the value of its variable. None is out of
 /// range for any text.
-fn place(arguments: &Arguments, n: usize, stream: &Stream) -> Option<usize> {
+fn place(arguments: &Arguments, n: usize, stream: &ProxyStream) -> Option<usize> {
     let number = match arguments.variable(n) {
         Some(name) => variable_value(name, stream)?.integer()?,
         None => arguments.int(n)?,
@@ -119,7 +127,11 @@ fn place(arguments: &Arguments, n: usize, stream: &Stream) -> Option<usize> {
     usize::try_from(number).ok()
 }
 
-fn bytes<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn bytes<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_bytes()?;
     let whole = arguments.list.get(1).is_none_or(Option::is_none);
     let length = if whole {
@@ -133,10 +145,14 @@ fn bytes<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> 
         }
         _ => 0..0,
     };
-    Some(Value::Bin(part(text, range)))
+    Some(SampleValue::Bin(part(text, range)))
 }
 
-fn check_part(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_part(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     if arguments.int(0) == Some(0) {
         return Err(bad_argument(
             span,
@@ -191,18 +207,26 @@ fn range(text: &[u8], arguments: &Arguments, words: bool) -> Option<std::ops::Ra
     }
 }
 
-fn cut<'a>(arguments: &Arguments, value: Value<'a>, words: bool) -> Option<Value<'a>> {
+fn cut<'a>(arguments: &Arguments, value: SampleValue<'a>, words: bool) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let range = range(&text, arguments, words)?;
-    Some(Value::Str(part(text, range)))
+    Some(SampleValue::Str(part(text, range)))
 }
 
-fn field<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn field<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     cut(arguments, value, false)
 }
 
 /// Converts the flags of `regsub` into a compiled expression, and whether all matches are replaced.
-fn prepare_regsub(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare_regsub(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     let flags = arguments.text(2).unwrap_or(b"").to_vec();
     if let Some(bad) = flags.iter().find(|flag| !b"gi".contains(flag)) {
         return Err(bad_argument(
@@ -228,14 +252,22 @@ fn prepare_regsub(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Resul
     Ok(())
 }
 
-fn regsub<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn regsub<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let all = arguments.bool(2).unwrap_or(false);
     let replaced = substitute(arguments.regex(0)?, &text, arguments.text(1)?, all);
-    Some(Value::Str(replaced.map_or(text, Cow::Owned)))
+    Some(SampleValue::Str(replaced.map_or(text, Cow::Owned)))
 }
 
-fn concat<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn concat<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let mut text = value.into_text().into_owned();
     text.extend_from_slice(arguments.text(0).unwrap_or(b""));
     if let Some(found) = arguments
@@ -245,10 +277,14 @@ fn concat<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) ->
         found.write_text(&mut text);
     }
     text.extend_from_slice(arguments.text(2).unwrap_or(b""));
-    Some(Value::Str(Cow::Owned(text)))
+    Some(SampleValue::Str(Cow::Owned(text)))
 }
 
-fn check_item(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_item(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     if arguments.variable(1).is_none() && arguments.text(2).is_none() {
         return Err(bad_argument(
             span,
@@ -260,9 +296,9 @@ fn check_item(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<()
 
 fn add_item<'a>(
     arguments: &'a Arguments,
-    value: Value<'a>,
-    stream: &'a Stream,
-) -> Option<Value<'a>> {
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let mut text = value.into_text().into_owned();
     let found = arguments
         .variable(1)
@@ -277,38 +313,58 @@ fn add_item<'a>(
         }
         text.extend_from_slice(behind);
     }
-    Some(Value::Str(Cow::Owned(text)))
+    Some(SampleValue::Str(Cow::Owned(text)))
 }
 
-fn ltrim<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn ltrim<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let trim = arguments.text(0)?;
     let start = text.iter().take_while(|b| trim.contains(b)).count();
     let end = text.len();
-    Some(Value::Str(part(text, start..end)))
+    Some(SampleValue::Str(part(text, start..end)))
 }
 
-fn rtrim<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn rtrim<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let trim = arguments.text(0)?;
     let end = text.len() - text.iter().rev().take_while(|b| trim.contains(b)).count();
-    Some(Value::Str(part(text, 0..end)))
+    Some(SampleValue::Str(part(text, 0..end)))
 }
 
-fn cut_crlf<'a>(_: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn cut_crlf<'a>(
+    _: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let text = value.into_text();
     let end = memchr::memchr2(b'\r', b'\n', &text).unwrap_or(text.len());
-    Some(Value::Str(part(text, 0..end)))
+    Some(SampleValue::Str(part(text, 0..end)))
 }
 
-fn iif<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn iif<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let place = if value.truth()? { 0 } else { 1 };
-    Some(Value::text(arguments.text(place).unwrap_or(b"")))
+    Some(SampleValue::text(arguments.text(place).unwrap_or(b"")))
 }
 
-fn strcmp<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn strcmp<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let other = variable_value(arguments.variable(0)?, stream)?;
     let text = value.into_text();
     let ordering = other.with_text(|other| text.as_ref().cmp(other));
-    Some(Value::Int(ordering as i64))
+    Some(SampleValue::Int(ordering as i64))
 }

@@ -1,10 +1,10 @@
 //! Converters of times into text.
 
 use super::{ConverterBuild, ConverterRow, rows};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use jiff::fmt::strtime::{self, BrokenDownTime, PosixCustom};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
@@ -13,11 +13,12 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 const fn formatted(apply: super::Apply) -> ConverterBuild {
-    ConverterBuild::new(Type::Int, Type::Str, apply).takes(&[Kind::Text, Kind::Int], 1)
+    ConverterBuild::new(Type::Int, Type::Str, apply)
+        .takes(&[ArgumentKind::Text, ArgumentKind::Int], 1)
 }
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "http_date[(<offset>[,<unit>])]", ConverterBuild::new(Type::Int, Type::Str, http_date).takes(&[Kind::Int, Kind::Text], 0).prepare(check_unit),
+    "http_date[(<offset>[,<unit>])]", ConverterBuild::new(Type::Int, Type::Str, http_date).takes(&[ArgumentKind::Int, ArgumentKind::Text], 0).prepare(check_unit),
         "acl now date,http_date -m found",
         "Formats seconds since 1970 as an HTTP date, after adding an offset. The unit `ms` or `us` applies to value \
          and offset, and adds a fraction to the seconds.";
@@ -48,7 +49,11 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
 };
 
 /// Checks that the second argument is a unit of time.
-pub fn check_unit(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+pub fn check_unit(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match arguments.text(1) {
         None | Some(b"s" | b"ms" | b"us") => Ok(()),
         Some(other) => Err(bad_argument(
@@ -63,7 +68,7 @@ pub fn check_unit(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Resul
 
 /// Checks that the only argument is a unit of time.
 pub fn check_only_unit(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Diagnostic> {
@@ -94,7 +99,11 @@ pub fn shift(time: i64, offset: i64) -> i64 {
     time.saturating_add(offset)
 }
 
-fn http_date<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn http_date<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let time = shift(value.integer()?, arguments.int(0).unwrap_or(0));
     let us = i128::from(time) * i128::from(unit_us(arguments.text(1)));
     let zoned = at(i64::try_from(us.div_euclid(1_000_000)).ok()?, TimeZone::UTC)?;
@@ -115,7 +124,7 @@ fn at(seconds: i64, zone: TimeZone) -> Option<Zoned> {
 }
 
 /// Formats a time; conversions that strftime does not have stay unchanged.
-fn write<'a>(zoned: &Zoned, format: &[u8]) -> Option<Value<'a>> {
+fn write<'a>(zoned: &Zoned, format: &[u8]) -> Option<SampleValue<'a>> {
     let format = std::str::from_utf8(format).ok()?;
     // `%c` and similar conversions behave as in the C locale.
     let config = strtime::Config::new()
@@ -125,10 +134,14 @@ fn write<'a>(zoned: &Zoned, format: &[u8]) -> Option<Value<'a>> {
     BrokenDownTime::from(zoned)
         .format_with_config(&config, format, &mut out)
         .ok()?;
-    Some(Value::Str(Cow::Owned(out.into_bytes())))
+    Some(SampleValue::Str(Cow::Owned(out.into_bytes())))
 }
 
-fn in_zone<'a>(arguments: &Arguments, value: Value<'a>, zone: TimeZone) -> Option<Value<'a>> {
+fn in_zone<'a>(
+    arguments: &Arguments,
+    value: SampleValue<'a>,
+    zone: TimeZone,
+) -> Option<SampleValue<'a>> {
     let seconds = shift(value.integer()?, arguments.int(1).unwrap_or(0));
     write(&at(seconds, zone)?, arguments.text(0)?)
 }
@@ -167,10 +180,10 @@ fn with_fraction(format: &[u8], us: i64, usual_digits: usize) -> Vec<u8> {
 /// Formats a time that is given in fractions of a second.
 fn fine<'a>(
     arguments: &Arguments,
-    value: Value<'a>,
+    value: SampleValue<'a>,
     zone: TimeZone,
     parts: i64,
-) -> Option<Value<'a>> {
+) -> Option<SampleValue<'a>> {
     let time = shift(value.integer()?, arguments.int(1).unwrap_or(0));
     let us = time.rem_euclid(parts) * (1_000_000 / parts);
     let digits = if parts == 1000 { 3 } else { 6 };

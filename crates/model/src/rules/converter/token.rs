@@ -3,11 +3,11 @@
 
 use super::key::maybe_variable;
 use super::{ConverterBuild, ConverterRow, json_query, rows};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::fetch::variable_value;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{self, UnparsedPublicKey, VerificationAlgorithm};
@@ -18,7 +18,7 @@ use std::borrow::Cow;
 
 const fn part(apply: super::Apply) -> ConverterBuild {
     ConverterBuild::new(Type::Bin, Type::Any, apply)
-        .takes(&[Kind::Text, Kind::Text], 0)
+        .takes(&[ArgumentKind::Text, ArgumentKind::Text], 0)
         .prepare(prepare_query)
 }
 
@@ -30,7 +30,7 @@ pub(super) static ROWS: &[ConverterRow] = rows! {
         "acl example req.hdr(x-token),jwt_payload_query('$.iss') -m found",
         "Returns the payload of a JSON Web Token as JSON, or the result of `json_query` on it. Do not trust it before \
          `jwt_verify`.";
-    "jwt_verify(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Int, verify).takes(&[Kind::Text, Kind::Text], 2).prepare(prepare_verify),
+    "jwt_verify(<algorithm>,<key>)", ConverterBuild::new(Type::Bin, Type::Int, verify).takes(&[ArgumentKind::Text, ArgumentKind::Text], 2).prepare(prepare_verify),
         "acl example req.hdr(x-token),jwt_verify(HS256,secret) 1",
         "Verifies the signature of a JSON Web Token with an algorithm (`HS256`, `RS256`, `PS256`, `ES256` and those \
          of 384 and 512 bits, or a variable) and a key: the secret of an HS algorithm, or else a PEM file with a \
@@ -54,23 +54,31 @@ fn parts(token: &[u8]) -> Option<[&[u8]; 3]> {
     parts.next().is_none().then_some(three)
 }
 
-fn prepare_query(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare_query(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match arguments.text(0) {
         None => Ok(()),
         Some(_) => json_query::compile(arguments, span),
     }
 }
 
-fn decoded<'a>(arguments: &Arguments, value: Value<'a>, n: usize) -> Option<Value<'a>> {
+fn decoded<'a>(arguments: &Arguments, value: SampleValue<'a>, n: usize) -> Option<SampleValue<'a>> {
     let token = value.into_bytes()?;
     let json = URL_SAFE_NO_PAD.decode(parts(&token)?[n]).ok()?;
     match arguments.list.is_empty() {
-        true => Some(Value::Str(Cow::Owned(json))),
-        false => json_query::query(arguments, &json).map(Value::into_owned),
+        true => Some(SampleValue::Str(Cow::Owned(json))),
+        false => json_query::query(arguments, &json).map(SampleValue::into_owned),
     }
 }
 
-fn payload<'a>(arguments: &'a Arguments, value: Value<'a>, _: &'a Stream) -> Option<Value<'a>> {
+fn payload<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    _: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     decoded(arguments, value, 1)
 }
 
@@ -102,7 +110,7 @@ fn algorithm(name: &[u8]) -> Option<Check> {
 /// Converts the name of the algorithm and the key to variables if they name one. A key that is a
 /// file is read.
 fn prepare_verify(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Diagnostic> {
@@ -137,7 +145,7 @@ fn prepare_verify(
 }
 
 /// Reads the public key of a PEM file, as DER.
-fn read_key(loader: &mut Draft, file: &str, span: Span) -> Result<Vec<u8>, Diagnostic> {
+fn read_key(loader: &mut ConfigDraft, file: &str, span: Span) -> Result<Vec<u8>, Diagnostic> {
     let path = loader.path_of(file, span);
     let text = loader
         .context
@@ -155,7 +163,11 @@ fn read_key(loader: &mut Draft, file: &str, span: Span) -> Result<Vec<u8>, Diagn
     })
 }
 
-fn verify<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn verify<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let token = value.into_bytes()?;
     let named = |n: usize| -> Option<Cow<'a, [u8]>> {
         match arguments.variable(n) {
@@ -164,7 +176,12 @@ fn verify<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) ->
         }
     };
     let (name, key) = (named(0)?, named(1));
-    Some(Value::Int(checked(&token, &name, key, arguments.text(2))))
+    Some(SampleValue::Int(checked(
+        &token,
+        &name,
+        key,
+        arguments.text(2),
+    )))
 }
 
 fn checked(token: &[u8], name: &[u8], secret: Option<Cow<'_, [u8]>>, public: Option<&[u8]>) -> i64 {

@@ -4,17 +4,17 @@
 use super::{ConverterBuild, ConverterRow, rows};
 use crate::compiled::Condition;
 use crate::log::is_error;
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
 use crate::rules::condition::TestResult;
-use crate::rules::draft::Draft;
-use crate::rules::value::{Type, Value};
+use crate::rules::draft::ConfigDraft;
+use crate::rules::value::{SampleValue, Type};
 use crate::thread;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::sync::Arc;
 
 pub(super) static ROWS: &[ConverterRow] = rows! {
-    "when([!]<condition>[,<acl>])", ConverterBuild::new(Type::Any, Type::Any, when).takes(&[Kind::Text, Kind::Text], 1).prepare(prepare),
+    "when([!]<condition>[,<acl>])", ConverterBuild::new(Type::Any, Type::Any, when).takes(&[ArgumentKind::Text, ArgumentKind::Text], 1).prepare(prepare),
         "acl example path,when(forwarded) -m found",
         "Passes the value on if a condition is true; otherwise there is no value. Conditions are `error` (a failure, \
          as for `option dontlog-normal`), `normal`, `forwarded` (a server was used), `toapplet` (the proxy itself \
@@ -33,7 +33,11 @@ const CONDITIONS: [&str; 7] = [
     "acl",
 ];
 
-fn prepare(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(
+    loader: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     let text = String::from_utf8_lossy(arguments.text(0).unwrap_or_default()).into_owned();
     let (turned, name) = match text.strip_prefix('!') {
         Some(name) => (true, name),
@@ -63,7 +67,11 @@ fn prepare(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<
     Ok(())
 }
 
-fn when<'a>(arguments: &'a Arguments, value: Value<'a>, stream: &'a Stream) -> Option<Value<'a>> {
+fn when<'a>(
+    arguments: &'a Arguments,
+    value: SampleValue<'a>,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let forwarded = stream.times.connected.is_some();
     let which = usize::try_from(arguments.int(0)?).ok()?;
     let holds = match *CONDITIONS.get(which)? {

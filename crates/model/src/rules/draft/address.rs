@@ -2,20 +2,20 @@
 //! itself, regardless of quotes: `bind $HOST:80`, `bind fd@${fe}`. The comma-separated parts of a
 //! `bind` line are split before that.
 
-use super::Draft;
+use super::ConfigDraft;
 use crate::codes;
 use language::value::{self, Accepts, Address, ValueError};
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use std::borrow::Cow;
 
 /// Maximum length of an expanded address, in bytes; no valid address is that long.
 const ADDRESS_BYTES_MAX: usize = 4096;
 
-impl Draft {
+impl ConfigDraft {
     /// Parses an address of a keyword, which is a whole word or a part of it.
     pub fn address(
         &mut self,
-        word: &Word,
+        word: &ConfigWord,
         text: &str,
         accepts: &Accepts,
         keyword: &str,
@@ -34,7 +34,7 @@ impl Draft {
         }
         match refused.accepted() {
             Some(address) => {
-                self.tell(diagnostic);
+                self.report(diagnostic);
                 Ok(address.clone())
             }
             None => Err(diagnostic),
@@ -49,11 +49,11 @@ impl Draft {
         }
     }
 
-    fn warn_of_unset(&mut self, word: &Word, text: &str, unset: &[String]) {
+    fn warn_of_unset(&mut self, word: &ConfigWord, text: &str, unset: &[String]) {
         if unset.is_empty() {
             return;
         }
-        self.tell(
+        self.report(
             Diagnostic::warning(&codes::UNSET_VARIABLE, word.span, nothing_stands(unset))
                 .label(format!("is read as '{text}'"))
                 .help("set it in the environment of the start, or with `setenv` in `global`"),

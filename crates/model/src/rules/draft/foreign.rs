@@ -5,22 +5,22 @@ use crate::codes;
 use language::{Code, Diagnostic};
 
 /// Kind of foreign keyword: a prefix or a part of its name.
-struct Kind {
+struct ForeignKeywords {
     code: &'static Code,
     begins: &'static [&'static str],
     told: &'static str,
     help: &'static str,
 }
 
-const KINDS: &[Kind] = &[
-    Kind {
+const KINDS: &[ForeignKeywords] = &[
+    ForeignKeywords {
         code: &codes::DEVICE_DETECTION,
         begins: &["51d", "da-csv", "deviceatlas", "wurfl"],
         told: "device detection with a vendor library is not supported",
         help: "let a service of your own set a header, or classify clients by `req.hdr(user-agent)` and a `map_reg`; \
             remove these lines",
     },
-    Kind {
+    ForeignKeywords {
         code: &codes::LUA,
         begins: &[
             "lua",
@@ -33,7 +33,7 @@ const KINDS: &[Kind] = &[
         told: "Lua is not supported",
         help: "use rules, maps, variables and converters, or a service of your own; remove these lines",
     },
-    Kind {
+    ForeignKeywords {
         code: &codes::SPOE,
         begins: &[
             "filter spoe",
@@ -49,7 +49,7 @@ const KINDS: &[Kind] = &[
         help: "remove these lines; send the requests to a service of your own as a backend, or let that service \
             change maps and ACLs at the statistics socket",
     },
-    Kind {
+    ForeignKeywords {
         code: &codes::TRACING,
         begins: &[
             "filter opentracing",
@@ -77,7 +77,7 @@ impl Reported {
             return Some(diagnostic);
         }
         let name = diagnostic.message.split('\'').nth(1).unwrap_or_default();
-        let is = |kind: &Kind| kind.begins.iter().any(|begin| name.starts_with(begin));
+        let is = |kind: &ForeignKeywords| kind.begins.iter().any(|begin| name.starts_with(begin));
         let Some(at) = KINDS.iter().position(is) else {
             return Some(diagnostic);
         };

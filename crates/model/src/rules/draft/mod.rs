@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 /// Configuration under construction.
 #[derive(Debug)]
-pub struct Draft {
+pub struct ConfigDraft {
     /// Context that the builders of all lines share.
     pub context: Context,
     /// Lists and maps that are already compiled.
@@ -73,10 +73,10 @@ pub enum DefaultPath {
     Origin(PathBuf),
 }
 
-impl Draft {
+impl ConfigDraft {
     /// Creates a draft in which nothing is parsed yet.
     pub fn new(environment: Environment, options: LoadOptions) -> Self {
-        Draft {
+        ConfigDraft {
             context: Context {
                 environment,
                 options,
@@ -106,9 +106,9 @@ impl Draft {
     }
 
     /// Reports a diagnostic. Of each kind of foreign keyword, only the first is reported.
-    pub fn tell(&mut self, diagnostic: Diagnostic) {
+    pub fn report(&mut self, diagnostic: Diagnostic) {
         if let Some(diagnostic) = self.foreign.once(diagnostic) {
-            self.context.tell(diagnostic);
+            self.context.report(diagnostic);
         }
     }
 
@@ -147,7 +147,7 @@ impl Draft {
                 .then(|| Regular::of_earlier_program(pattern, ignore_case));
             match earlier.flatten() {
                 Some(earlier) => {
-                    self.tell(diagnostic.once_accepted(AS_EARLIER));
+                    self.report(diagnostic.with_earlier_behaviour(AS_EARLIER));
                     Ok(earlier)
                 }
                 None => Err(diagnostic),
@@ -156,13 +156,13 @@ impl Draft {
     }
 
     /// Reports several diagnostics.
-    pub fn tell_all(&mut self, told: impl IntoIterator<Item = Diagnostic>) {
-        told.into_iter().for_each(|told| self.tell(told));
+    pub fn report_all(&mut self, told: impl IntoIterator<Item = Diagnostic>) {
+        told.into_iter().for_each(|told| self.report(told));
     }
 
     /// Reports a warning.
     pub fn warn(&mut self, code: &'static Code, span: Span, message: impl Into<String>) {
-        self.tell(Diagnostic::warning(code, span, message));
+        self.report(Diagnostic::warning(code, span, message));
     }
 
     /// Returns the proxy (or `defaults`) that the current section builds. Builders of keywords that
@@ -183,7 +183,7 @@ impl Draft {
         self.is_old(&self.context.diagnostics)
     }
 
-    /// Like [`Draft::is_old_file`], for the diagnostics of the whole load.
+    /// Like [`ConfigDraft::is_old_file`], for the diagnostics of the whole load.
     pub fn is_old(&self, told: &Diagnostics) -> bool {
         let is_legacy = |told: &Diagnostic| told.code.id == codes::LEGACY.id;
         self.old_rules.has_any() || told.iter().any(is_legacy)

@@ -1,11 +1,11 @@
 //! References to tables, userlists and groups of error pages, which may be defined later in the
 //! file. They are resolved when the file is complete.
 
-use super::{Draft, Section};
+use super::{ConfigDraft, Section};
 use crate::config::{HttpErrorsSlot, UserlistSlot};
 use crate::rules::{Expression, Type};
 use crate::tables::codes;
-use language::{Diagnostic, Span, Word};
+use language::{ConfigWord, Diagnostic, Span};
 use std::sync::Arc;
 
 /// Key of a table that may be defined later.
@@ -63,7 +63,7 @@ impl UserlistUses {
     }
 
     /// Registers a group that an ACL compares the user's groups with.
-    pub(crate) fn group_used(&mut self, slot: UserlistSlot, word: &Word) {
+    pub(crate) fn group_used(&mut self, slot: UserlistSlot, word: &ConfigWord) {
         self.groups.push(GroupUse {
             slot,
             name: word.text().into(),
@@ -91,7 +91,7 @@ pub struct ErrorGroupUses(pub Vec<ErrorGroupUse>);
 
 impl ErrorGroupUses {
     /// Registers a reference and returns the slot that will receive the group.
-    pub fn used(&mut self, name: &Word, statuses: &[u16]) -> HttpErrorsSlot {
+    pub fn used(&mut self, name: &ConfigWord, statuses: &[u16]) -> HttpErrorsSlot {
         let slot = HttpErrorsSlot::default();
         self.0.push(ErrorGroupUse {
             name: name.text().into(),
@@ -103,7 +103,7 @@ impl ErrorGroupUses {
     }
 }
 
-impl Draft {
+impl ConfigDraft {
     /// Registers a reference to a table, which is resolved when the file is complete.
     pub fn name_table(&mut self, name: &str, span: Span) {
         self.lookups.push(crate::rules::Lookup {

@@ -1,20 +1,20 @@
 //! File names of the configuration: the base of relative names (`default-path`), and the
 //! diagnostics for unreadable files.
 
+use super::ConfigDraft;
 use super::DefaultPath;
-use super::Draft;
 use crate::codes;
 use language::source::Text;
-use language::{Diagnostic, Word};
+use language::{ConfigWord, Diagnostic};
 use std::path::{Path, PathBuf};
 
 /// Maximum size of a file that a line names, in bytes. A log or device that is named by mistake
 /// must not fill the memory.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-impl Draft {
+impl ConfigDraft {
     /// Returns the path of the file that a word names.
-    pub fn path(&self, word: &Word) -> PathBuf {
+    pub fn path(&self, word: &ConfigWord) -> PathBuf {
         use std::os::unix::ffi::OsStrExt;
         let named = Path::new(std::ffi::OsStr::from_bytes(&word.bytes));
         if named.is_absolute() {
@@ -34,7 +34,7 @@ impl Draft {
     }
 
     /// Reads the file that a word names; the error says why that failed.
-    pub fn read_file(&mut self, word: &Word) -> Result<Text, Diagnostic> {
+    pub fn read_file(&mut self, word: &ConfigWord) -> Result<Text, Diagnostic> {
         let path = self.path(word);
         self.context
             .outside

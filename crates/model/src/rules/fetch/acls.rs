@@ -2,18 +2,18 @@
 
 use super::{FetchBuild, FetchRow};
 use crate::compiled::Condition;
-use crate::rules::argument::{ARGUMENTS_MAX, Argument, Arguments, Kind};
+use crate::rules::argument::{ARGUMENTS_MAX, Argument, ArgumentKind, Arguments};
 use crate::rules::codes;
 use crate::rules::condition::TestResult;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span, suggest};
 use std::sync::Arc;
 
 const ACL: FetchBuild = FetchBuild::new(Type::Bool, Needs::Nothing, acl)
-    .takes(&[Kind::Text; ARGUMENTS_MAX], 1)
+    .takes(&[ArgumentKind::Text; ARGUMENTS_MAX], 1)
     .prepare(prepare);
 
 pub(super) static ROWS: &[FetchRow] = rows! {
@@ -22,7 +22,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          for a condition.";
 };
 
-fn prepare(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn prepare(
+    loader: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     let names: Vec<String> = (0..arguments.list.len())
         .filter_map(|n| arguments.text(n))
         .map(|name| String::from_utf8_lossy(name).into_owned())
@@ -41,10 +45,10 @@ fn prepare(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<
     }
 }
 
-fn acl<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn acl<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     match arguments.acls(0)?.run(stream) {
-        TestResult::Pass => Some(Value::Bool(true)),
-        TestResult::Fail => Some(Value::Bool(false)),
+        TestResult::Pass => Some(SampleValue::Bool(true)),
+        TestResult::Fail => Some(SampleValue::Bool(false)),
         TestResult::Miss => None,
     }
 }

@@ -1,10 +1,10 @@
 //! Fetches of captured values, which stay available until the end of the stream.
 
 use super::{FetchBuild, FetchRow, request};
-use crate::rules::argument::{Arguments, Kind};
+use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 
 const fn of_request(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, Needs::RequestKept, one).http()
@@ -12,12 +12,12 @@ const fn of_request(one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "capture.req.hdr(<slot>)",
-        of_request(|a, s| slot(&s.log.captured_request, a)).takes(&[Kind::Int], 1),
+        of_request(|a, s| slot(&s.log.captured_request, a)).takes(&[ArgumentKind::Int], 1),
         "acl seen capture.req.hdr(0) -m found",
         "The value of a request capture slot, from a `capture request header` line or a `capture` rule; the first \
          slot is 0. Available in rules for responses and in logs.";
     "capture.req.method",
-        of_request(|_, s| Some(Value::text(request(s)?.method()))),
+        of_request(|_, s| Some(SampleValue::text(request(s)?.method()))),
         "acl read capture.req.method GET HEAD",
         "The method of the request, also in rules for responses.";
     "capture.req.uri", of_request(uri), "acl api capture.req.uri -m beg /api/",
@@ -26,41 +26,44 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         of_request(|_, s| Some(wire_version(request(s)?.version().number()))),
         "acl old capture.req.ver HTTP/1.0",
         "The HTTP version of the request, as `HTTP/1.0` or `HTTP/1.1`, also in rules for responses.";
-    "capture.res.hdr(<slot>)", FetchBuild::new(Type::Str, Needs::ResponseKept, response_header).http().takes(&[Kind::Int], 1),
+    "capture.res.hdr(<slot>)", FetchBuild::new(Type::Str, Needs::ResponseKept, response_header).http().takes(&[ArgumentKind::Int], 1),
         "acl seen capture.res.hdr(0) -m found",
         "The value of a response capture slot, from a `capture response header` line or a `capture` rule; the first \
          slot is 0.";
     "capture.res.ver", FetchBuild::new(Type::Str, Needs::RequestKept, response_version).http(), "acl old capture.res.ver HTTP/1.0",
         "The HTTP version of the response, as `HTTP/1.0` or `HTTP/1.1`.";
     "http_first_req",
-        FetchBuild::new(Type::Bool, Needs::RequestKept, |_, s| Some(Value::Bool(s.times.first))).http(),
+        FetchBuild::new(Type::Bool, Needs::RequestKept, |_, s| Some(SampleValue::Bool(s.times.first))).http(),
         "acl first http_first_req",
         "True for the first request of a client connection, when a login or a redirect to another server costs little.";
 };
 
-fn slot<'a>(slots: &'a [Option<Vec<u8>>], arguments: &Arguments) -> Option<Value<'a>> {
+fn slot<'a>(slots: &'a [Option<Vec<u8>>], arguments: &Arguments) -> Option<SampleValue<'a>> {
     let n = usize::try_from(arguments.int(0)?).ok()?;
-    slots.get(n)?.as_deref().map(Value::text)
+    slots.get(n)?.as_deref().map(SampleValue::text)
 }
 
-fn response_header<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn response_header<'a>(
+    arguments: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     slot(&stream.log.captured_response, arguments)
 }
 
-fn uri<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn uri<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let path = request(stream)?.path_and_query();
-    (!path.is_empty()).then(|| Value::text(path))
+    (!path.is_empty()).then(|| SampleValue::text(path))
 }
 
-fn wire_version<'a>(number: &str) -> Value<'a> {
-    Value::text(if number == "1.0" {
+fn wire_version<'a>(number: &str) -> SampleValue<'a> {
+    SampleValue::text(if number == "1.0" {
         b"HTTP/1.0"
     } else {
         b"HTTP/1.1"
     })
 }
 
-fn response_version<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn response_version<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     stream.response.start()?;
     Some(wire_version(stream.response.version().number()))
 }

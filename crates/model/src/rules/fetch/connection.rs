@@ -2,13 +2,13 @@
 
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::{Endpoint, Stream};
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::{Endpoint, ProxyStream};
 use language::{Diagnostic, Span};
 use std::net::IpAddr;
-use tls::Broken;
+use tls::FailureCodes;
 
 const fn address(one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Address, Needs::Nothing, one)
@@ -66,7 +66,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "fc_rcvd_proxy", truth(fc_rcvd_proxy), "acl proxied fc_rcvd_proxy",
         "True if the connection began with a PROXY header.";
     "fc_err",
-        number(|_, s| Some(Value::Int(broken(s).connection.into()))), "acl failed fc_err gt 0",
+        number(|_, s| Some(SampleValue::Int(broken(s).connection.into()))), "acl failed fc_err gt 0",
         "The number of the error that ended the client's connection before it became a stream, as in HAProxy (34 is a \
          failed TLS handshake). Rules always see 0, because such a connection has no stream.";
     "fc_err_str", FetchBuild::new(Type::Str, Needs::Nothing, error_text), "acl good fc_err_str Success",
@@ -74,7 +74,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "fc_http_major", number(fc_http_major), "acl modern fc_http_major ge 2",
         "The major HTTP version of the client's connection: 1 or 2. Other connections have no value.";
     "so_id",
-        number(|_, s| Some(Value::Int(s.session.listener()?.id.into()))),
+        number(|_, s| Some(SampleValue::Int(s.session.listener()?.id.into()))),
         "acl first_listener so_id 1",
         "The id of the listener that accepted the connection (`id` on its `bind` line).";
     "so_name", FetchBuild::new(Type::Str, Needs::Nothing, so_name), "acl public so_name public",
@@ -82,25 +82,25 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 /// Keeps the addresses of the connection in addition to those of its PROXY header.
-fn ask_connection(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
-    loader.config.global.asked.connection = true;
+fn ask_connection(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+    loader.config.global.recording.connection = true;
     Ok(())
 }
 
-fn ip<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
-    endpoint.ip().map(Value::ip)
+fn ip<'a>(endpoint: Endpoint) -> Option<SampleValue<'a>> {
+    endpoint.ip().map(SampleValue::ip)
 }
 
-fn port<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
-    endpoint.port().map(|port| Value::Int(port.into()))
+fn port<'a>(endpoint: Endpoint) -> Option<SampleValue<'a>> {
+    endpoint.port().map(|port| SampleValue::Int(port.into()))
 }
 
 /// Returns whether an address belongs to this host, that is, can be bound.
-fn is_local<'a>(endpoint: Endpoint) -> Option<Value<'a>> {
+fn is_local<'a>(endpoint: Endpoint) -> Option<SampleValue<'a>> {
     let address = endpoint.ip()?;
     let loopback = address.is_loopback();
     let wildcard = address.is_unspecified();
-    Some(Value::Bool(
+    Some(SampleValue::Bool(
         loopback || (!wildcard && !is_multicast(address) && can_bind(address)),
     ))
 }
@@ -117,35 +117,35 @@ fn can_bind(address: IpAddr) -> bool {
     std::net::UdpSocket::bind((address, 0)).is_ok()
 }
 
-fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn fc_rcvd_proxy<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     // A listener with `accept-proxy` refuses connections without the header.
-    Some(Value::Bool(stream.session.listener()?.preface.proxy))
+    Some(SampleValue::Bool(stream.session.listener()?.preface.proxy))
 }
 
 /// Returns the reason why the client's connection failed. Only the log format for failed
 /// connections uses it.
-fn broken(stream: &Stream) -> Broken {
+fn broken(stream: &ProxyStream) -> FailureCodes {
     let tls = stream.session.tls.as_ref();
     tls.and_then(|tls| tls.broken).unwrap_or_default()
 }
 
-fn error_text<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(broken(stream).words().as_bytes()))
+fn error_text<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::text(broken(stream).words().as_bytes()))
 }
 
-fn fc_http_major<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    use http::message::Version;
+fn fc_http_major<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    use http::message::HttpVersion;
     if !stream.http {
         return None;
     }
-    Some(Value::Int(match stream.request.version() {
-        Version::Http10 | Version::Http11 => 1,
-        Version::Http2 => 2,
-        Version::Http3 => 3,
+    Some(SampleValue::Int(match stream.request.version() {
+        HttpVersion::Http10 | HttpVersion::Http11 => 1,
+        HttpVersion::Http2 => 2,
+        HttpVersion::Http3 => 3,
     }))
 }
 
-fn so_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn so_name<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let name = stream.session.listener()?.name.as_bytes();
-    (!name.is_empty()).then(|| Value::text(name))
+    (!name.is_empty()).then(|| SampleValue::text(name))
 }

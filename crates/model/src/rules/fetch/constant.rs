@@ -1,63 +1,64 @@
 //! Fetches of constants and variables, which do not read the stream's data.
 
 use super::{FetchBuild, FetchRow};
-use crate::rules::argument::{Arguments, Kind};
+use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
+use crate::rules::value::{SampleValue, Type};
 use crate::rules::variables::{Scope, VariableName, process_variable};
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 
-const fn constant(output: Type, one: super::One, kinds: &'static [Kind]) -> FetchBuild {
+const fn constant(output: Type, one: super::One, kinds: &'static [ArgumentKind]) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one).takes(kinds, kinds.len())
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "always_true", constant(Type::Bool, |_, _| Some(Value::Bool(true)), &[]), "acl all always_true",
+    "always_true", constant(Type::Bool, |_, _| Some(SampleValue::Bool(true)), &[]), "acl all always_true",
         "Always true. Use it to enable a rule temporarily.";
     "always_false",
-        constant(Type::Bool, |_, _| Some(Value::Bool(false)), &[]), "acl nobody always_false",
+        constant(Type::Bool, |_, _| Some(SampleValue::Bool(false)), &[]), "acl nobody always_false",
         "Always false. Use it to disable a rule temporarily.";
     "bool(<boolean>)",
-        constant(Type::Bool, |a, _| a.bool(0).map(Value::Bool), &[Kind::Bool]), "acl on bool(true)",
+        constant(Type::Bool, |a, _| a.bool(0).map(SampleValue::Bool), &[ArgumentKind::Bool]), "acl on bool(true)",
         "A boolean constant: `true`, `false`, or a number that is true unless it is 0.";
     "int(<integer>)",
-        constant(Type::Int, |a, _| a.int(0).map(Value::Int), &[Kind::Int]), "acl answer int(42) 42",
+        constant(Type::Int, |a, _| a.int(0).map(SampleValue::Int), &[ArgumentKind::Int]), "acl answer int(42) 42",
         "A numeric constant, for calculations and variables.";
     "ipv4(<address>)",
-        constant(Type::Ipv4, |a, _| a.ipv4(0).map(Value::Ipv4), &[Kind::Ipv4]),
+        constant(Type::Ipv4, |a, _| a.ipv4(0).map(SampleValue::Ipv4), &[ArgumentKind::Ipv4]),
         "acl net ipv4(192.0.2.1) 192.0.2.0/24",
         "An IPv4 address constant.";
     "ipv6(<address>)",
-        constant(Type::Ipv6, |a, _| a.ipv6(0).map(Value::Ipv6), &[Kind::Ipv6]),
+        constant(Type::Ipv6, |a, _| a.ipv6(0).map(SampleValue::Ipv6), &[ArgumentKind::Ipv6]),
         "acl net ipv6(2001:db8::1) 2001:db8::/32",
         "An IPv6 address constant.";
-    "str(<text>)", FetchBuild::new(Type::Str, Needs::Nothing, text).takes(&[Kind::Text], 0), "acl same str(a) a",
+    "str(<text>)", FetchBuild::new(Type::Str, Needs::Nothing, text).takes(&[ArgumentKind::Text], 0), "acl same str(a) a",
         "A text constant. Quote commas and parentheses in it separately.";
     "bin(<hexadecimal>)",
-        constant(Type::Bin, |a, _| a.text(0).map(Value::bytes), &[Kind::Hex]),
+        constant(Type::Bin, |a, _| a.text(0).map(SampleValue::bytes), &[ArgumentKind::Hex]),
         "acl same bin(0a0d) -m bin 0a0d",
         "A binary constant, two hexadecimal digits per byte.";
     "meth(<method>)",
-        constant(Type::Method, |a, _| Some(Value::Method(Cow::Borrowed(a.text(0)?))), &[Kind::Text]),
+        constant(Type::Method, |a, _| Some(SampleValue::Method(Cow::Borrowed(a.text(0)?))), &[ArgumentKind::Text]),
         "acl get meth(GET) GET",
         "An HTTP method constant.";
-    "var(<variable>[,<default>])", FetchBuild::new(Type::Any, Needs::Nothing, variable).takes(&[Kind::Variable, Kind::Text], 1),
+    "var(<variable>[,<default>])", FetchBuild::new(Type::Any, Needs::Nothing, variable).takes(&[ArgumentKind::Variable, ArgumentKind::Text], 1),
         "acl known var(txn.user) -m found",
         "The value of a variable, with the type with which it was set; if it is not set, the default. Without both \
          there is no value.";
 };
 
-fn text<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(arguments.text(0).unwrap_or(b"")))
+fn text<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::text(arguments.text(0).unwrap_or(b"")))
 }
 
-fn variable<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    variable_value(arguments.variable(0)?, stream).or_else(|| arguments.text(1).map(Value::text))
+fn variable<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    variable_value(arguments.variable(0)?, stream)
+        .or_else(|| arguments.text(1).map(SampleValue::text))
 }
 
 /// Returns the value of a variable; those that outlive the stream are copied.
-pub fn variable_value(name: VariableName, stream: &Stream) -> Option<Value<'_>> {
+pub fn variable_value(name: VariableName, stream: &ProxyStream) -> Option<SampleValue<'_>> {
     match name.scope() {
         Scope::Process => process_variable(name),
         Scope::Session => stream.session.variables.borrow().get(name).cloned(),
@@ -69,14 +70,14 @@ pub fn variable_value(name: VariableName, stream: &Stream) -> Option<Value<'_>> 
 }
 
 /// Returns the same value with its bytes borrowed.
-pub fn borrowed<'a>(value: &'a Value<'static>) -> Value<'a> {
+pub fn borrowed<'a>(value: &'a SampleValue<'static>) -> SampleValue<'a> {
     match value {
-        Value::Str(s) => Value::Str(Cow::Borrowed(s)),
-        Value::Bin(s) => Value::Bin(Cow::Borrowed(s)),
-        Value::Method(s) => Value::Method(Cow::Borrowed(s)),
-        Value::Bool(b) => Value::Bool(*b),
-        Value::Int(n) => Value::Int(*n),
-        Value::Ipv4(ip) => Value::Ipv4(*ip),
-        Value::Ipv6(ip) => Value::Ipv6(*ip),
+        SampleValue::Str(s) => SampleValue::Str(Cow::Borrowed(s)),
+        SampleValue::Bin(s) => SampleValue::Bin(Cow::Borrowed(s)),
+        SampleValue::Method(s) => SampleValue::Method(Cow::Borrowed(s)),
+        SampleValue::Bool(b) => SampleValue::Bool(*b),
+        SampleValue::Int(n) => SampleValue::Int(*n),
+        SampleValue::Ipv4(ip) => SampleValue::Ipv4(*ip),
+        SampleValue::Ipv6(ip) => SampleValue::Ipv6(*ip),
     }
 }

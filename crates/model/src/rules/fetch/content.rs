@@ -2,11 +2,11 @@
 //! waited for.
 
 use super::{FetchBuild, FetchRow, head, number, payload};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 
 const fn bytes(needs: Needs, one: super::One) -> FetchBuild {
@@ -15,14 +15,17 @@ const fn bytes(needs: Needs, one: super::One) -> FetchBuild {
 
 const fn part(needs: Needs) -> FetchBuild {
     bytes(needs, slice)
-        .takes(&[Kind::Int, Kind::Int], 2)
+        .takes(&[ArgumentKind::Int, ArgumentKind::Int], 2)
         .settles()
         .prepare(check_slice)
 }
 
 const fn counted(needs: Needs) -> FetchBuild {
     bytes(needs, counted_slice)
-        .takes(&[Kind::Int, Kind::Int, Kind::Text], 2)
+        .takes(
+            &[ArgumentKind::Int, ArgumentKind::Int, ArgumentKind::Text],
+            2,
+        )
         .settles()
         .prepare(check_counted)
 }
@@ -63,13 +66,13 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "Number of received bytes of the request body.";
     "req.body_size", number(Needs::Request, body_size).http(), "acl upload req.body_size gt 1000000",
         "The announced length of the request body. Without an announced length, the received length.";
-    "req.body_param[(<name>)]", bytes(Needs::Request, body_parameter).http().takes(&[Kind::Text], 0), "acl login req.body_param(user) -m found",
+    "req.body_param[(<name>)]", bytes(Needs::Request, body_parameter).http().takes(&[ArgumentKind::Text], 0), "acl login req.body_param(user) -m found",
         "The value of the first field with this name in a form in the request body, regardless of its content type; \
          without a name that of the first field. Nothing is decoded.";
 };
 
-fn length<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(payload(arguments, stream).len()))
+fn length<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::count(payload(arguments, stream).len()))
 }
 
 /// Sizes that HAProxy counts for a start line besides its words, and for the end of a head, in
@@ -79,55 +82,55 @@ const HEAD_END_BYTES: usize = 1;
 
 /// Returns the size of the request. An HTTP head is measured as HAProxy does: by its content, not
 /// by the encoding of the protocol version.
-fn inspected<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn inspected<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let body = payload(arguments, stream).len();
     let request = &stream.request;
     if !stream.http || !request.is_request() {
-        return Some(Value::count(body));
+        return Some(SampleValue::count(body));
     }
     let words = request.method().len() + request.target().len() + "HTTP/1.1".len();
     let fields = request.fields().iter();
     let fields: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
     let head = START_LINE_BYTES + words + fields + HEAD_END_BYTES;
-    Some(Value::count(head + body))
+    Some(SampleValue::count(head + body))
 }
 
 /// Returns the size of the response; an HTTP head is measured as for requests.
-fn answered<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn answered<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let body = payload(arguments, stream).len();
     let response = &stream.response;
     if !stream.http || response.status() == 0 {
-        return Some(Value::count(body));
+        return Some(SampleValue::count(body));
     }
     let words = "HTTP/1.1".len() + "200".len() + response.reason().len();
     let fields = response.fields().iter();
     let fields: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
-    Some(Value::count(
+    Some(SampleValue::count(
         START_LINE_BYTES + words + fields + HEAD_END_BYTES + body,
     ))
 }
 
 /// Records that the bodies of responses must be inspected as far as they have arrived.
-fn ask_body(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
-    loader.config.global.asked.answer_body = true;
+fn ask_body(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+    loader.config.global.recording.answer_body = true;
     Ok(())
 }
 
 /// Returns whether no more bytes will arrive on the side that the fetch reads.
-fn complete(arguments: &Arguments, stream: &Stream) -> bool {
+fn complete(arguments: &Arguments, stream: &ProxyStream) -> bool {
     match super::side_of(arguments, stream) {
-        super::Side::Response => stream.payloads.response_complete,
+        super::MessageSide::Response => stream.payloads.response_complete,
         _ => stream.payloads.request_complete,
     }
 }
 
 /// Returns the bytes to extract from; an HTTP response has none, as in HAProxy.
-fn raw<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a [u8]> {
-    let of_answer = super::side_of(arguments, stream) == super::Side::Response;
+fn raw<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<&'a [u8]> {
+    let of_answer = super::side_of(arguments, stream) == super::MessageSide::Response;
     (!stream.http || !of_answer).then(|| payload(arguments, stream))
 }
 
-fn slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn slice<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let offset = usize::try_from(arguments.int(0)?).ok()?;
     let length = usize::try_from(arguments.int(1)?).ok()?;
     let all = raw(arguments, stream)?;
@@ -135,10 +138,10 @@ fn slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
         // Length 0 means all bytes that have arrived; more may follow.
         let rest = all.get(offset..)?;
         let there = !rest.is_empty() || complete(arguments, stream);
-        return there.then(|| Value::bytes(rest));
+        return there.then(|| SampleValue::bytes(rest));
     }
     all.get(offset..offset.checked_add(length)?)
-        .map(Value::bytes)
+        .map(SampleValue::bytes)
 }
 
 /// Returns whether a slice extends to the last byte, so that more bytes make it longer.
@@ -146,7 +149,11 @@ pub(in crate::rules) fn is_open_ended(arguments: &Arguments) -> bool {
     arguments.int(1) == Some(0)
 }
 
-fn check_slice(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_slice(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match (arguments.int(0), arguments.int(1)) {
         (Some(0..), Some(0..)) => Ok(()),
         _ => Err(bad_argument(
@@ -161,7 +168,11 @@ const COUNT_BYTES_MAX: i64 = 8;
 
 /// Checks the arguments of `payload_lv`. The third one becomes the offset of the value. A fourth
 /// one is added, which says whether that is relative to the end of the length field.
-fn check_counted(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_counted(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     let bad = |message: &str| Err(bad_argument(span, message.into()));
     let (Some(offset), Some(length)) = (arguments.int(0), arguments.int(1)) else {
         return bad("expected an offset and a length");
@@ -193,7 +204,7 @@ fn check_counted(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result
     Ok(())
 }
 
-fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let offset = usize::try_from(arguments.int(0)?).ok()?;
     let end = offset.checked_add(usize::try_from(arguments.int(1)?).ok()?)?;
     let all = raw(arguments, stream)?;
@@ -213,34 +224,38 @@ fn counted_slice<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Val
     if count == 0 {
         return None;
     }
-    all.get(start..start.checked_add(count)?).map(Value::bytes)
+    all.get(start..start.checked_add(count)?)
+        .map(SampleValue::bytes)
 }
 
-fn body<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::bytes(payload(arguments, stream)))
+fn body<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::bytes(payload(arguments, stream)))
 }
 
 /// Returns whether a body follows the head of the response, regardless of its headers.
-fn may_have_body(stream: &Stream) -> bool {
+fn may_have_body(stream: &ProxyStream) -> bool {
     stream.request.method() != b"HEAD" && !matches!(stream.response.status(), 204 | 304)
 }
 
-fn body_size<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn body_size<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let there = payload(arguments, stream).len();
-    if super::side_of(arguments, stream) == super::Side::Response && !may_have_body(stream) {
-        return Some(Value::count(there));
+    if super::side_of(arguments, stream) == super::MessageSide::Response && !may_have_body(stream) {
+        return Some(SampleValue::count(there));
     }
     let announced = head(arguments, stream)?
         .fields()
         .get(b"content-length")
         .and_then(|text| std::str::from_utf8(text).ok()?.trim().parse::<u64>().ok());
     Some(match announced {
-        Some(size) => Value::count(size),
-        None => Value::count(there),
+        Some(size) => SampleValue::count(size),
+        None => SampleValue::count(there),
     })
 }
 
-fn body_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn body_parameter<'a>(
+    arguments: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let body = payload(arguments, stream);
     body.split(|b| *b == b'&').find_map(|field| {
         let equals = memchr::memchr(b'=', field)?;
@@ -248,7 +263,7 @@ fn body_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Va
         arguments
             .text(0)
             .is_none_or(|wanted| wanted == name)
-            .then(|| Value::bytes(value))
+            .then(|| SampleValue::bytes(value))
     })
 }
 

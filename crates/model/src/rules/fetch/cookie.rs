@@ -1,17 +1,17 @@
 //! Fetches of cookies in requests and responses.
 
 use super::{FetchBuild, FetchRow, head, side_of};
-use crate::rules::argument::{Arguments, Kind, Side};
+use crate::rules::argument::{ArgumentKind, Arguments, MessageSide};
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value, leading_integer};
-use crate::transaction::Stream;
-use http::message::Message;
+use crate::rules::value::{SampleValue, Type, leading_integer};
+use crate::transaction::ProxyStream;
+use http::message::HttpMessage;
 use std::borrow::Cow;
 
 const fn values(needs: Needs) -> FetchBuild {
     FetchBuild::new(Type::Str, needs, value)
         .http()
-        .takes(&[Kind::Text], 0)
+        .takes(&[ArgumentKind::Text], 0)
         .each(each_value)
         .variants()
 }
@@ -19,19 +19,19 @@ const fn values(needs: Needs) -> FetchBuild {
 const fn counts(needs: Needs) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, count)
         .http()
-        .takes(&[Kind::Text], 0)
+        .takes(&[ArgumentKind::Text], 0)
 }
 
 const fn numbers(needs: Needs) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, number)
         .http()
-        .takes(&[Kind::Text], 0)
+        .takes(&[ArgumentKind::Text], 0)
 }
 
 const fn names(needs: Needs) -> FetchBuild {
     FetchBuild::new(Type::Str, needs, cookie_names)
         .http()
-        .takes(&[Kind::Text], 0)
+        .takes(&[ArgumentKind::Text], 0)
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
@@ -70,21 +70,21 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 
 /// Passes the values of the cookies with a name (or of all) to the visitor, until it takes one.
 fn visit<'a>(
-    message: &'a Message,
-    side: Side,
+    message: &'a HttpMessage,
+    side: MessageSide,
     name: Option<&[u8]>,
     take: &mut dyn FnMut(&'a [u8]) -> bool,
 ) -> bool {
     let mut look =
         |(found, value): (&[u8], &'a [u8])| name.is_none_or(|name| name == found) && take(value);
-    if side == Side::Response {
+    if side == MessageSide::Response {
         message.fields().response_cookies().any(&mut look)
     } else {
         message.fields().request_cookies().any(&mut look)
     }
 }
 
-fn find<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<&'a [u8]> {
+fn find<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<&'a [u8]> {
     let message = head(arguments, stream)?;
     let side = side_of(arguments, stream);
     let name = arguments.text(0);
@@ -97,14 +97,14 @@ fn find<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<&'a [u8]> {
     found
 }
 
-fn value<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    find(arguments, stream).map(Value::text)
+fn value<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    find(arguments, stream).map(SampleValue::text)
 }
 
 fn each_value<'a>(
     arguments: &'a Arguments,
-    stream: &'a Stream,
-    take: &mut dyn FnMut(Value<'a>) -> bool,
+    stream: &'a ProxyStream,
+    take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
     let Some(message) = head(arguments, stream) else {
         return false;
@@ -113,11 +113,11 @@ fn each_value<'a>(
         message,
         side_of(arguments, stream),
         arguments.text(0),
-        &mut |value| take(Value::text(value)),
+        &mut |value| take(SampleValue::text(value)),
     )
 }
 
-fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let message = head(arguments, stream)?;
     let mut count = 0_usize;
     visit(
@@ -129,14 +129,14 @@ fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
             false
         },
     );
-    Some(Value::count(count))
+    Some(SampleValue::count(count))
 }
 
-fn number<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    find(arguments, stream).map(|text| Value::Int(leading_integer(text)))
+fn number<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    find(arguments, stream).map(|text| SampleValue::Int(leading_integer(text)))
 }
 
-fn cookie_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn cookie_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let fields = head(arguments, stream)?.fields();
     let delimiter = arguments.text(0).unwrap_or(b",");
     let mut out = Vec::new();
@@ -146,11 +146,11 @@ fn cookie_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
         }
         out.extend_from_slice(name);
     };
-    if side_of(arguments, stream) == Side::Response {
+    if side_of(arguments, stream) == MessageSide::Response {
         fields.response_cookies().for_each(|(name, _)| add(name));
     } else {
         fields.request_cookies().for_each(|(name, _)| add(name));
     }
     // Without a cookie there is no value, which `-m found` can test.
-    (!out.is_empty()).then_some(Value::Str(Cow::Owned(out)))
+    (!out.is_empty()).then_some(SampleValue::Str(Cow::Owned(out)))
 }

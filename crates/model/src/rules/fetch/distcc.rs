@@ -2,22 +2,22 @@
 //! of four letters with a number each; some tokens are followed by that number of bytes.
 
 use super::{FetchBuild, FetchRow, payload};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 
 const fn token(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Request, one)
-        .takes(&[Kind::Text, Kind::Int], 1)
+        .takes(&[ArgumentKind::Text, ArgumentKind::Int], 1)
         .prepare(check)
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "distcc_param(<token>[,<occurrence>])",
-        token(Type::Int, |a, s| Some(Value::Int(find(a, s)?.0.into()))),
+        token(Type::Int, |a, s| Some(SampleValue::Int(find(a, s)?.0.into()))),
         "acl big distcc_param(DOTI) gt 1000000",
         "The number of a token in a distcc message: a version, a count, or the number of bytes that follow it. \
          Occurrences are numbered from 1, the default.";
@@ -29,7 +29,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 const NAME_BYTES: usize = 4;
 const TOKEN_BYTES: usize = 12;
 
-fn check(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check(_: &mut ConfigDraft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
     if arguments
         .text(0)
         .is_none_or(|name| name.len() != NAME_BYTES)
@@ -60,7 +60,7 @@ fn has_body(name: &[u8]) -> bool {
 }
 
 /// Finds a token: its number, and the part of its data that has arrived.
-fn find<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<(u32, &'a [u8])> {
+fn find<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<(u32, &'a [u8])> {
     let wanted = arguments.text(0)?;
     let mut left = arguments.int(1).unwrap_or(1).max(1);
     let mut rest = payload(arguments, stream);
@@ -85,13 +85,13 @@ fn find<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<(u32, &'a [u8])
     }
 }
 
-fn body<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn body<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let (length, behind) = find(arguments, stream)?;
     let length = usize::try_from(length).ok().filter(|_| {
         let name = arguments.text(0).unwrap_or_default();
         has_body(name)
     })?;
-    behind.get(..length).map(Value::bytes)
+    behind.get(..length).map(SampleValue::bytes)
 }
 
 #[cfg(test)]

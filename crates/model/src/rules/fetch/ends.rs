@@ -1,11 +1,11 @@
 //! Fetches of a stream's two connections: TCP statistics, HTTP version, and HTTP/2 streams.
 
 use super::{FetchBuild, FetchRow, number};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::{End, Stream};
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::{ConnectionSide, ProxyStream};
 use language::{Diagnostic, Span};
 use reactor::PacketFacts;
 
@@ -14,7 +14,9 @@ const fn packets(one: super::One) -> FetchBuild {
 }
 
 const fn time(needs: Needs, prepare: super::Prepare, one: super::One) -> FetchBuild {
-    number(needs, one).takes(&[Kind::Text], 0).prepare(prepare)
+    number(needs, one)
+        .takes(&[ArgumentKind::Text], 0)
+        .prepare(prepare)
 }
 
 const fn client(output: Type, one: super::One) -> FetchBuild {
@@ -52,51 +54,55 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The major HTTP version of the server connection: 1 or 2. No value before it is established, or for other \
          protocols.";
     "bc_reused",
-        server(Type::Bool, |_, s| Some(Value::Bool(s.links.server_end()?.carried > 0))),
+        server(Type::Bool, |_, s| Some(SampleValue::Bool(s.links.server_end()?.carried > 0))),
         "acl example bc_reused",
         "True if the server connection carried earlier requests.";
-    "fc_nb_streams", client(Type::Int, |_, s| streams(s, End::Client)), "acl many fc_nb_streams gt 50",
+    "fc_nb_streams", client(Type::Int, |_, s| streams(s, ConnectionSide::Client)), "acl many fc_nb_streams gt 50",
         "Number of concurrent streams of the client's connection: always 1 except for HTTP/2.";
-    "bc_nb_streams", server(Type::Int, |_, s| streams(s, End::Server)), "acl example bc_nb_streams gt 50",
+    "bc_nb_streams", server(Type::Int, |_, s| streams(s, ConnectionSide::Server)), "acl example bc_nb_streams gt 50",
         "Number of concurrent streams of the server connection: always 1 except for HTTP/2.";
-    "fc_settings_streams_limit", client(Type::Int, |_, s| streams_max(s, End::Client)), "acl wide fc_settings_streams_limit gt 1",
+    "fc_settings_streams_limit", client(Type::Int, |_, s| streams_max(s, ConnectionSide::Client)), "acl wide fc_settings_streams_limit gt 1",
         "Maximum number of concurrent streams of the client's connection: 1 except for HTTP/2, where \
          `tune.h2.fe.max-concurrent-streams` sets it.";
-    "bc_settings_streams_limit", server(Type::Int, |_, s| streams_max(s, End::Server)), "acl example bc_settings_streams_limit gt 1",
+    "bc_settings_streams_limit", server(Type::Int, |_, s| streams_max(s, ConnectionSide::Server)), "acl example bc_settings_streams_limit gt 1",
         "Maximum number of concurrent streams of the server connection: 1 except for HTTP/2, where it is the lower \
          one of the server's limit and `tune.h2.be.max-concurrent-streams`.";
-    "fc_glitches", client(Type::Int, |_, s| glitches(s, End::Client)), "acl faulty fc_glitches gt 10",
+    "fc_glitches", client(Type::Int, |_, s| glitches(s, ConnectionSide::Client)), "acl faulty fc_glitches gt 10",
         "Number of HTTP/2 protocol errors of the client that ended a stream but not the connection: malformed \
          requests, wrong body lengths. 0 for HTTP/1. `tune.h2.fe.glitches-threshold` limits it, and `glitch_cnt` of \
          stick tables counts over all connections of a client.";
-    "bc_glitches", server(Type::Int, |_, s| glitches(s, End::Server)), "acl example bc_glitches gt 10",
+    "bc_glitches", server(Type::Int, |_, s| glitches(s, ConnectionSide::Server)), "acl example bc_glitches gt 10",
         "The same for the server connection.";
-    "fs.id", client(Type::Int, |_, s| id(s, End::Client)), "acl first fs.id 1",
+    "fs.id", client(Type::Int, |_, s| id(s, ConnectionSide::Client)), "acl first fs.id 1",
         "The id of the client's HTTP/2 stream; 0 for other connections.";
-    "bs.id", server(Type::Int, |_, s| id(s, End::Server)), "acl example bs.id 1",
+    "bs.id", server(Type::Int, |_, s| id(s, ConnectionSide::Server)), "acl example bs.id 1",
         "The id of the server's HTTP/2 stream; 0 for other connections.";
-    "fs.aborted", client(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Client)))), "acl example fs.aborted",
+    "fs.aborted", client(Type::Bool, |_, s| Some(SampleValue::Bool(s.is_aborted_by(ConnectionSide::Client)))), "acl example fs.aborted",
         "True if the client aborted the stream. Useful in logs.";
-    "bs.aborted", server(Type::Bool, |_, s| Some(Value::Bool(s.is_aborted_by(End::Server)))), "acl example bs.aborted",
+    "bs.aborted", server(Type::Bool, |_, s| Some(SampleValue::Bool(s.is_aborted_by(ConnectionSide::Server)))), "acl example bs.aborted",
         "True if the server aborted the stream. Useful in logs.";
-    "fs.rst_code", client(Type::Int, |_, s| reset_code(s, End::Client)), "acl cancelled fs.rst_code 8",
+    "fs.rst_code", client(Type::Int, |_, s| reset_code(s, ConnectionSide::Client)), "acl cancelled fs.rst_code 8",
         "The error code with which the client reset its HTTP/2 stream (8: cancelled); no value without a reset.";
-    "bs.rst_code", server(Type::Int, |_, s| reset_code(s, End::Server)), "acl example bs.rst_code 8",
+    "bs.rst_code", server(Type::Int, |_, s| reset_code(s, ConnectionSide::Server)), "acl example bs.rst_code 8",
         "The error code with which the server reset its HTTP/2 stream; no value without a reset.";
 };
 
-fn ask_client_socket(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
-    loader.config.global.asked.client_socket = true;
+fn ask_client_socket(
+    loader: &mut ConfigDraft,
+    _: &mut Arguments,
+    _: Span,
+) -> Result<(), Diagnostic> {
+    loader.config.global.recording.client_socket = true;
     Ok(())
 }
 
-fn ask_client(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
-    loader.config.global.asked.client_end = true;
+fn ask_client(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+    loader.config.global.recording.client_end = true;
     Ok(())
 }
 
-fn ask_server(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
-    loader.config.global.asked.server_end = true;
+fn ask_server(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+    loader.config.global.recording.server_end = true;
     Ok(())
 }
 
@@ -108,92 +114,92 @@ fn check_unit(arguments: &Arguments, span: Span) -> Result<(), Diagnostic> {
 }
 
 fn client_time(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Diagnostic> {
-    loader.config.global.asked.client_socket = true;
+    loader.config.global.recording.client_socket = true;
     check_unit(arguments, span)
 }
 
 fn server_time(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Diagnostic> {
-    loader.config.global.asked.server_end = true;
+    loader.config.global.recording.server_end = true;
     check_unit(arguments, span)
 }
 
-fn client_packets(stream: &Stream) -> Option<PacketFacts> {
+fn client_packets(stream: &ProxyStream) -> Option<PacketFacts> {
     stream.session.socket()?.packets()
 }
 
-fn server_packets(stream: &Stream) -> Option<PacketFacts> {
+fn server_packets(stream: &ProxyStream) -> Option<PacketFacts> {
     stream.links.server_end()?.socket?.packets()
 }
 
-fn unit<'a>(arguments: &Arguments, microseconds: u32) -> Option<Value<'a>> {
+fn unit<'a>(arguments: &Arguments, microseconds: u32) -> Option<SampleValue<'a>> {
     count(match arguments.text(0) {
         Some(b"us") => microseconds,
         _ => microseconds / 1000,
     })
 }
 
-fn count<'a>(n: u32) -> Option<Value<'a>> {
-    Some(Value::Int(n.into()))
+fn count<'a>(n: u32) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(n.into()))
 }
 
-fn server_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn server_http<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     stream.links.server_end().filter(|_| stream.http)?;
-    count(1 + u32::from(stream.links.watched(End::Server).is_some()))
+    count(1 + u32::from(stream.links.watched(ConnectionSide::Server).is_some()))
 }
 
 /// Returns whether the stream has a connection at that end.
-fn is_there(stream: &Stream, end: End) -> bool {
-    end == End::Client || stream.links.server_end().is_some()
+fn is_there(stream: &ProxyStream, end: ConnectionSide) -> bool {
+    end == ConnectionSide::Client || stream.links.server_end().is_some()
 }
 
-fn streams<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+fn streams<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
     match stream.links.watched(end) {
         Some(watched) => count(watched.streams()?),
-        None => is_there(stream, end).then_some(Value::Int(1)),
+        None => is_there(stream, end).then_some(SampleValue::Int(1)),
     }
 }
 
-fn streams_max<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+fn streams_max<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
     let Some(watched) = stream.links.watched(end) else {
-        return is_there(stream, end).then_some(Value::Int(1));
+        return is_there(stream, end).then_some(SampleValue::Int(1));
     };
     let tuned = &stream.config.global.tune.http2;
     let side = match end {
-        End::Client => &tuned.client,
-        End::Server => &tuned.server,
+        ConnectionSide::Client => &tuned.client,
+        ConnectionSide::Server => &tuned.server,
     };
     let ours = side
         .concurrent_streams_max
         .unwrap_or(tuned.concurrent_streams_max);
     count(match end {
-        End::Client => ours,
-        End::Server => ours.min(watched.streams_max_of_peer().unwrap_or(u32::MAX)),
+        ConnectionSide::Client => ours,
+        ConnectionSide::Server => ours.min(watched.streams_max_of_peer().unwrap_or(u32::MAX)),
     })
 }
 
-fn glitches<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+fn glitches<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
     match stream.links.watched(end) {
-        Some(watched) => count(watched.glitches()?),
-        None => is_there(stream, end).then_some(Value::Int(0)),
+        Some(watched) => count(watched.stream_faults()?),
+        None => is_there(stream, end).then_some(SampleValue::Int(0)),
     }
 }
 
-fn id<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+fn id<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
     match stream.links.watched(end) {
         Some(watched) => count(watched.id()),
-        None => is_there(stream, end).then_some(Value::Int(0)),
+        None => is_there(stream, end).then_some(SampleValue::Int(0)),
     }
 }
 
-fn reset_code<'a>(stream: &Stream, end: End) -> Option<Value<'a>> {
+fn reset_code<'a>(stream: &ProxyStream, end: ConnectionSide) -> Option<SampleValue<'a>> {
     count(stream.links.watched(end)?.reset_code()?)
 }
 

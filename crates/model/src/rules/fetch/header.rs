@@ -1,23 +1,25 @@
 //! Fetches of header fields in requests and responses.
 
 use super::{FetchBuild, FetchRow, head};
-use crate::rules::argument::{Arguments, Kind};
+use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value, leading_integer};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type, leading_integer};
+use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 
 /// Maximum distance from the last value, as in HAProxy, which remembers that many.
 const BACK_MAX: i64 = 10;
 
-const NAME_AND_PLACE: &[Kind] = &[Kind::Text, Kind::Int];
+const NAME_AND_PLACE: &[ArgumentKind] = &[ArgumentKind::Text, ArgumentKind::Int];
 
 const fn values(needs: Needs) -> FetchBuild {
-    FetchBuild::new(Type::Str, needs, |a, s| pick(a, s, false).map(Value::text))
-        .http()
-        .takes(NAME_AND_PLACE, 0)
-        .each(each_value)
-        .variants()
+    FetchBuild::new(Type::Str, needs, |a, s| {
+        pick(a, s, false).map(SampleValue::text)
+    })
+    .http()
+    .takes(NAME_AND_PLACE, 0)
+    .each(each_value)
+    .variants()
 }
 
 const fn lines(needs: Needs) -> FetchBuild {
@@ -31,7 +33,7 @@ const fn lines(needs: Needs) -> FetchBuild {
 const fn counts(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Int, needs, one)
         .http()
-        .takes(&[Kind::Text], 0)
+        .takes(&[ArgumentKind::Text], 0)
 }
 
 const fn addresses(needs: Needs) -> FetchBuild {
@@ -51,7 +53,7 @@ const fn numbers(needs: Needs) -> FetchBuild {
 const fn names(needs: Needs) -> FetchBuild {
     FetchBuild::new(Type::Str, needs, field_names)
         .http()
-        .takes(&[Kind::Text], 0)
+        .takes(&[ArgumentKind::Text], 0)
 }
 
 const fn all(needs: Needs) -> FetchBuild {
@@ -128,7 +130,7 @@ fn occurrence(arguments: &Arguments) -> i64 {
 }
 
 /// Returns one value of a header: the requested occurrence, or the last one.
-fn pick<'a>(arguments: &'a Arguments, stream: &'a Stream, by_line: bool) -> Option<&'a [u8]> {
+fn pick<'a>(arguments: &'a Arguments, stream: &'a ProxyStream, by_line: bool) -> Option<&'a [u8]> {
     let name = arguments.text(0)?;
     let place = match occurrence(arguments) {
         0 => -1,
@@ -143,14 +145,14 @@ fn pick<'a>(arguments: &'a Arguments, stream: &'a Stream, by_line: bool) -> Opti
     }
 }
 
-fn line<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    pick(arguments, stream, true).map(Value::text)
+fn line<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    pick(arguments, stream, true).map(SampleValue::text)
 }
 
 /// Passes the values that a test compares to the visitor: the requested occurrence, or all.
 fn visit<'a>(
     arguments: &'a Arguments,
-    stream: &'a Stream,
+    stream: &'a ProxyStream,
     by_line: bool,
     take: &mut dyn FnMut(&'a [u8]) -> bool,
 ) -> bool {
@@ -169,25 +171,27 @@ fn visit<'a>(
 
 fn each_value<'a>(
     arguments: &'a Arguments,
-    stream: &'a Stream,
-    take: &mut dyn FnMut(Value<'a>) -> bool,
+    stream: &'a ProxyStream,
+    take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
     visit(arguments, stream, false, &mut |text| {
-        take(Value::text(text))
+        take(SampleValue::text(text))
     })
 }
 
 fn each_line<'a>(
     arguments: &'a Arguments,
-    stream: &'a Stream,
-    take: &mut dyn FnMut(Value<'a>) -> bool,
+    stream: &'a ProxyStream,
+    take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
-    visit(arguments, stream, true, &mut |text| take(Value::text(text)))
+    visit(arguments, stream, true, &mut |text| {
+        take(SampleValue::text(text))
+    })
 }
 
-fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let fields = head(arguments, stream)?.fields();
-    Some(Value::count(match arguments.text(0) {
+    Some(SampleValue::count(match arguments.text(0) {
         Some(name) => fields.count_values(name),
         None => fields
             .iter()
@@ -196,9 +200,9 @@ fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
     }))
 }
 
-fn line_count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn line_count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let fields = head(arguments, stream)?.fields();
-    Some(Value::count(match arguments.text(0) {
+    Some(SampleValue::count(match arguments.text(0) {
         Some(name) => fields.count(name),
         None => fields.len(),
     }))
@@ -206,52 +210,52 @@ fn line_count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<
 
 /// Parses an address in a header: alone, IPv4 followed by a port, or IPv6 in brackets with an
 /// optional port (RFC 7239, 6).
-fn parse_address(text: &[u8]) -> Option<Value<'static>> {
+fn parse_address(text: &[u8]) -> Option<SampleValue<'static>> {
     let text = std::str::from_utf8(text).ok()?;
     if let Ok(address) = text.parse() {
-        return Some(Value::ip(address));
+        return Some(SampleValue::ip(address));
     }
     if let Some(rest) = text.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         if !port.is_empty() {
             port.strip_prefix(':')?.parse::<u16>().ok()?;
         }
-        return address.parse().ok().map(Value::Ipv6);
+        return address.parse().ok().map(SampleValue::Ipv6);
     }
     let (address, port) = text.split_once(':')?;
     port.parse::<u16>().ok()?;
-    address.parse().ok().map(Value::Ipv4)
+    address.parse().ok().map(SampleValue::Ipv4)
 }
 
-fn address<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn address<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     parse_address(pick(arguments, stream, false)?)
 }
 
 fn each_address<'a>(
     arguments: &'a Arguments,
-    stream: &'a Stream,
-    take: &mut dyn FnMut(Value<'a>) -> bool,
+    stream: &'a ProxyStream,
+    take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
     visit(arguments, stream, false, &mut |text| {
         parse_address(text).is_some_and(&mut *take)
     })
 }
 
-fn number<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    pick(arguments, stream, false).map(|text| Value::Int(leading_integer(text)))
+fn number<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    pick(arguments, stream, false).map(|text| SampleValue::Int(leading_integer(text)))
 }
 
 fn each_number<'a>(
     arguments: &'a Arguments,
-    stream: &'a Stream,
-    take: &mut dyn FnMut(Value<'a>) -> bool,
+    stream: &'a ProxyStream,
+    take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
     visit(arguments, stream, false, &mut |text| {
-        take(Value::Int(leading_integer(text)))
+        take(SampleValue::Int(leading_integer(text)))
     })
 }
 
-fn field_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn field_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let delimiter = arguments.text(0).unwrap_or(b",");
     let mut out = Vec::new();
     for (n, (name, _)) in head(arguments, stream)?.fields().iter().enumerate() {
@@ -260,7 +264,7 @@ fn field_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value
         }
         out.extend(name.iter().map(u8::to_ascii_lowercase));
     }
-    Some(Value::Str(Cow::Owned(out)))
+    Some(SampleValue::Str(Cow::Owned(out)))
 }
 
 /// Writes a number as SPOE does. Below 240 it is one byte. Otherwise the first byte has the low
@@ -280,7 +284,7 @@ fn put_number(mut number: usize, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-fn packed_fields<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn packed_fields<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let mut out = Vec::new();
     for (name, line) in head(arguments, stream)?.fields().iter() {
         put_number(name.len(), &mut out);
@@ -289,10 +293,10 @@ fn packed_fields<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Val
         out.extend_from_slice(line);
     }
     out.extend_from_slice(&[0, 0]);
-    Some(Value::Bin(Cow::Owned(out)))
+    Some(SampleValue::Bin(Cow::Owned(out)))
 }
 
-fn block<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn block<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let mut out = Vec::new();
     for (name, line) in head(arguments, stream)?.fields().iter() {
         out.extend(name.iter().map(u8::to_ascii_lowercase));
@@ -301,7 +305,7 @@ fn block<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> 
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");
-    Some(Value::Bin(Cow::Owned(out)))
+    Some(SampleValue::Bin(Cow::Owned(out)))
 }
 
 #[cfg(test)]

@@ -46,28 +46,29 @@ pub(super) use content::is_open_ended;
 pub use proxy_fields::number as proxy_field_number;
 pub(super) use tls_hello::hello_is_whole;
 
-use super::argument::{Arguments, Kind, Side};
+use super::argument::{ArgumentKind, Arguments, MessageSide};
 use super::matching::Method;
 use super::numbered::{count, number_of, numbered};
 use super::usage::Needs;
-use super::value::{Type, Value};
+use super::value::{SampleValue, Type};
 use crate::compiled::expression::FetchId;
 use crate::known;
-use crate::rules::draft::Draft;
-use crate::transaction::Stream;
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::ProxyStream;
 use http::http1::{Limits, ParseStatus, Preface, http2_preface, parse_request};
-use http::message::Message;
+use http::message::HttpMessage;
 use language::keyword::{Documented, Family, Keyword, Table};
 use language::{Diagnostic, Span};
 use std::sync::OnceLock;
 
 /// Function that finds the single value of a fetch.
-pub type One = for<'a> fn(&'a Arguments, &'a Stream) -> Option<Value<'a>>;
+pub type One = for<'a> fn(&'a Arguments, &'a ProxyStream) -> Option<SampleValue<'a>>;
 /// Function that passes all values of a fetch to the visitor, until it takes one.
-pub type Each = for<'a> fn(&'a Arguments, &'a Stream, &mut dyn FnMut(Value<'a>) -> bool) -> bool;
+pub type Each =
+    for<'a> fn(&'a Arguments, &'a ProxyStream, &mut dyn FnMut(SampleValue<'a>) -> bool) -> bool;
 
 /// Checks arguments when a file is loaded, and converts them to the form that the keyword uses.
-pub type Prepare = fn(&mut Draft, &mut Arguments, Span) -> Result<(), Diagnostic>;
+pub type Prepare = fn(&mut ConfigDraft, &mut Arguments, Span) -> Result<(), Diagnostic>;
 
 /// Properties of a fetch, besides its documentation.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ pub struct FetchBuild {
     /// True if the fetch reads HTTP messages.
     pub http: bool,
     /// Kinds of the arguments.
-    pub arguments: &'static [Kind],
+    pub arguments: &'static [ArgumentKind],
     /// Number of required arguments.
     pub required: usize,
     /// True if names with a matching method (`path_beg`) exist.
@@ -139,7 +140,7 @@ impl FetchBuild {
     }
 
     /// Sets the kinds of the arguments, and the number of required ones.
-    pub const fn takes(mut self, arguments: &'static [Kind], required: usize) -> Self {
+    pub const fn takes(mut self, arguments: &'static [ArgumentKind], required: usize) -> Self {
         self.arguments = arguments;
         self.required = required;
         self
@@ -338,14 +339,14 @@ fn variant_doc(row: &FetchRow, suffix: &str, method: Method) -> Documented {
 }
 
 /// Returns the side whose message the fetch reads.
-pub fn side_of(arguments: &Arguments, stream: &Stream) -> Side {
+pub fn side_of(arguments: &Arguments, stream: &ProxyStream) -> MessageSide {
     match arguments.side {
-        Side::Either
+        MessageSide::Either
             if stream.response.start().is_some() || !stream.payloads.response.is_empty() =>
         {
-            Side::Response
+            MessageSide::Response
         }
-        Side::Either => Side::Request,
+        MessageSide::Either => MessageSide::Request,
         side => side,
     }
 }
@@ -353,7 +354,7 @@ pub fn side_of(arguments: &Arguments, stream: &Stream) -> Side {
 /// Classification of the first bytes of a stream that is not HTTP.
 enum Sniffed<'a> {
     /// Complete head of a request.
-    Request(&'a Message),
+    Request(&'a HttpMessage),
     /// Possible beginning of a request.
     Beginning,
     Other,
@@ -361,11 +362,11 @@ enum Sniffed<'a> {
 
 /// Looks for an HTTP request in a stream that is not HTTP: as in HAProxy, content rules in `mode
 /// tcp` may read a path.
-fn sniff(stream: &Stream) -> Sniffed<'_> {
+fn sniff(stream: &ProxyStream) -> Sniffed<'_> {
     if let Some(found) = stream.payloads.sniffed.get() {
         return Sniffed::Request(found);
     }
-    let mut message = Message::new();
+    let mut message = HttpMessage::new();
     match parse_request(&stream.payloads.request, &Limits::default(), &mut message) {
         Ok(ParseStatus::Done(_)) => {
             Sniffed::Request(stream.payloads.sniffed.get_or_init(|| Box::new(message)))
@@ -376,7 +377,7 @@ fn sniff(stream: &Stream) -> Sniffed<'_> {
 }
 
 /// Returns the head of the request, once it has arrived.
-fn request(stream: &Stream) -> Option<&Message> {
+fn request(stream: &ProxyStream) -> Option<&HttpMessage> {
     if stream.request.start().is_some() {
         return Some(&stream.request);
     }
@@ -390,7 +391,7 @@ fn request(stream: &Stream) -> Option<&Message> {
 }
 
 /// Returns whether the head of the request may still arrive.
-pub fn request_awaited(stream: &Stream) -> bool {
+pub fn request_awaited(stream: &ProxyStream) -> bool {
     let begins = || {
         matches!(sniff(stream), Sniffed::Beginning)
             || http2_preface(&stream.payloads.request) == Preface::Partial
@@ -399,9 +400,9 @@ pub fn request_awaited(stream: &Stream) -> bool {
 }
 
 /// Returns the head of the message that a fetch reads, once it has arrived.
-fn head<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Message> {
+fn head<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<&'a HttpMessage> {
     match side_of(arguments, stream) {
-        Side::Response => stream
+        MessageSide::Response => stream
             .response
             .start()
             .is_some()
@@ -411,9 +412,9 @@ fn head<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Message> {
 }
 
 /// Returns the first bytes after the head, or of a stream without one.
-fn payload<'a>(arguments: &Arguments, stream: &'a Stream) -> &'a [u8] {
+fn payload<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> &'a [u8] {
     match side_of(arguments, stream) {
-        Side::Response => &stream.payloads.response,
+        MessageSide::Response => &stream.payloads.response,
         _ => &stream.payloads.request,
     }
 }

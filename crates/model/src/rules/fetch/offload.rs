@@ -3,8 +3,8 @@
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 
 const fn of(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::ResponseKept, one).http()
@@ -16,15 +16,15 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "res.cache_name", of(Type::Str, cache_name), "http-response set-header x-cache %[res.cache_name]",
         "The name of the `cache` section from which the response came; otherwise no value.";
     "res.comp",
-        of(Type::Bool, |_, s| Some(Value::Bool(s.transfer.compression.used.is_some()))),
+        of(Type::Bool, |_, s| Some(SampleValue::Bool(s.transfer.compression.used.is_some()))),
         "log-format \"%ci %[res.comp]\"",
         "True if the proxy compresses the response.";
     "res.comp_algo", of(Type::Str, algorithm), "log-format \"%ci %[res.comp_algo]\"",
         "The algorithm with which the proxy compresses the response, as in `compression algo`; otherwise no value.";
 };
 
-fn cache_hit<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Bool(
+fn cache_hit<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Bool(
         stream
             .transfer
             .cache
@@ -33,12 +33,12 @@ fn cache_hit<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
     ))
 }
 
-fn cache_name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn cache_name<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let cache = stream.transfer.cache.as_ref().filter(|cache| cache.hit)?;
-    Some(Value::text(cache.name().as_bytes()))
+    Some(SampleValue::text(cache.name().as_bytes()))
 }
 
-fn algorithm<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn algorithm<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let algorithm = stream.transfer.compression.used?;
-    Some(Value::text(algorithm.name().as_bytes()))
+    Some(SampleValue::text(algorithm.name().as_bytes()))
 }

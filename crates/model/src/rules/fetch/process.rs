@@ -1,13 +1,13 @@
 //! Fetches of the process and the host: time, random numbers, environment, names.
 
 use super::{FetchBuild, FetchRow};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
 use crate::rules::converter::time::{check_unit, shift, to_unit};
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
+use crate::rules::value::{SampleValue, Type};
 use crate::thread;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -20,13 +20,13 @@ const fn fetch(output: Type, one: super::One) -> FetchBuild {
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
-    "date[(<offset>[,<unit>])]", fetch(Type::Int, date).takes(&[Kind::Int, Kind::Text], 0).prepare(check_unit), "acl later date gt 1700000000",
+    "date[(<offset>[,<unit>])]", fetch(Type::Int, date).takes(&[ArgumentKind::Int, ArgumentKind::Text], 0).prepare(check_unit), "acl later date gt 1700000000",
         "The current time in seconds since 1970, plus an offset. The unit `ms` or `us` applies to both.";
     "date_us",
-        fetch(Type::Int, |_, _| Some(Value::Int(since_epoch().subsec_micros().into()))),
+        fetch(Type::Int, |_, _| Some(SampleValue::Int(since_epoch().subsec_micros().into()))),
         "acl odd_microsecond date_us,odd",
         "The microseconds of the current second.";
-    "env(<name>)", fetch(Type::Str, env).takes(&[Kind::Environment], 1), "acl test_host env(STAGE) test",
+    "env(<name>)", fetch(Type::Str, env).takes(&[ArgumentKind::Environment], 1), "acl test_host env(STAGE) test",
         "The value of an environment variable of the process at the start.";
     "hostname", fetch(Type::Str, hostname), "acl first hostname web1",
         "The host name of this machine.";
@@ -39,22 +39,22 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "uptime", fetch(Type::Int, uptime), "acl young uptime lt 60",
         "Uptime of the process in seconds.";
     "pid",
-        fetch(Type::Int, |_, _| Some(Value::Int(std::process::id().into()))), "acl known pid gt 0",
+        fetch(Type::Int, |_, _| Some(SampleValue::Int(std::process::id().into()))), "acl known pid gt 0",
         "The id of the process.";
     "thread",
-        fetch(Type::Int, |_, _| Some(Value::count(thread::running()?.thread()))),
+        fetch(Type::Int, |_, _| Some(SampleValue::count(thread::running()?.thread()))),
         "acl first thread 0",
         "The number of the serving thread, from 0.";
     "tgroup", fetch(Type::Int, one), "acl first tgroup 1",
         "The number of the thread group, always 1.";
     "stopping",
-        fetch(Type::Bool, |_, _| Some(Value::Bool(thread::running()?.process.stopping()))),
+        fetch(Type::Bool, |_, _| Some(SampleValue::Bool(thread::running()?.process.stopping()))),
         "acl example stopping",
         "True in a soft stop, when the process accepts no new connections.";
-    "rand[(<range>)]", fetch(Type::Int, rand).takes(&[Kind::Int], 0), "acl one_percent rand(100) 0",
+    "rand[(<range>)]", fetch(Type::Int, rand).takes(&[ArgumentKind::Int], 0), "acl one_percent rand(100) 0",
         "A random number from 0 to the range minus one; without a range of 32 bits. Suitable for distributing load, \
          not for secrets.";
-    "uuid[(<version>)]", fetch(Type::Str, uuid).takes(&[Kind::Int], 0).prepare(check_uuid), "acl some uuid -m found",
+    "uuid[(<version>)]", fetch(Type::Str, uuid).takes(&[ArgumentKind::Int], 0).prepare(check_uuid), "acl some uuid -m found",
         "A random UUID (version 4). Other versions are not supported.";
     "wait_end", fetch(Type::Bool, wait_end).waits(), "acl ended wait_end",
         "True once the content inspection has ended: all data for the rules has arrived, or `inspect-delay` has \
@@ -67,17 +67,17 @@ fn since_epoch() -> std::time::Duration {
         .unwrap_or_default()
 }
 
-fn date<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+fn date<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let unit = arguments.text(1);
     let now = to_unit(since_epoch(), unit)?;
-    Some(Value::Int(shift(now, arguments.int(0).unwrap_or(0))))
+    Some(SampleValue::Int(shift(now, arguments.int(0).unwrap_or(0))))
 }
 
-fn env<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Str(Cow::Borrowed(arguments.text(0)?)))
+fn env<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Str(Cow::Borrowed(arguments.text(0)?)))
 }
 
-fn hostname<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+fn hostname<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
     static NAME: OnceLock<Vec<u8>> = OnceLock::new();
     let name = NAME.get_or_init(|| {
         use std::os::unix::ffi::OsStringExt;
@@ -85,22 +85,22 @@ fn hostname<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
             .map(OsStringExt::into_vec)
             .unwrap_or_default()
     });
-    Some(Value::text(name))
+    Some(SampleValue::text(name))
 }
 
-fn act_conn<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+fn act_conn<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let connections = &thread::running()?.process.connections;
-    Some(Value::Int(connections.current().into()))
+    Some(SampleValue::Int(connections.current().into()))
 }
 
-fn uptime<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+fn uptime<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let started = thread::running()?.process.started;
     let since = reactor::now().saturating_duration_since(started);
-    Some(Value::count(since.as_secs()))
+    Some(SampleValue::count(since.as_secs()))
 }
 
-fn one<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(1))
+fn one<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(1))
 }
 
 /// Returns the next number of a small per-thread generator (splitmix64), seeded by the system.
@@ -115,15 +115,21 @@ fn random() -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-fn rand<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+fn rand<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let number = random() >> 32;
     Some(match arguments.int(0) {
-        Some(range) if range > 0 => Value::Int(((u128::from(number) * range as u128) >> 32) as i64),
-        _ => Value::count(number),
+        Some(range) if range > 0 => {
+            SampleValue::Int(((u128::from(number) * range as u128) >> 32) as i64)
+        }
+        _ => SampleValue::count(number),
     })
 }
 
-fn check_uuid(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_uuid(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match arguments.int(0) {
         None | Some(4) => Ok(()),
         Some(other) => Err(bad_argument(
@@ -133,7 +139,7 @@ fn check_uuid(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<()
     }
 }
 
-fn uuid<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+fn uuid<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let (high, low) = (random(), random());
     let text = format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
@@ -143,15 +149,15 @@ fn uuid<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
         0x8000 | (low >> 50),
         low & 0xffff_ffff_ffff,
     );
-    Some(Value::Str(Cow::Owned(text.into_bytes())))
+    Some(SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
-fn wait_end<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn wait_end<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     // Rules of a message run when its head has arrived, and wait for nothing more. Rules of
     // `tcp-response content` begin when the connection to the server is established.
     let awaits_server = stream.times.connected.is_some() && stream.response.start().is_none();
     let of_message = stream.request.is_request() && !awaits_server;
-    (stream.payloads.request_complete || of_message).then_some(Value::Bool(true))
+    (stream.payloads.request_complete || of_message).then_some(SampleValue::Bool(true))
 }
 
 #[cfg(test)]

@@ -2,31 +2,31 @@
 
 use super::{FetchBuild, FetchRow, number};
 use crate::config::Proxy;
-use crate::rules::argument::{Arguments, Kind};
+use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
+use crate::rules::value::{SampleValue, Type};
 use crate::state::now_ms;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 
 const fn text(needs: Needs, one: super::One) -> FetchBuild {
     FetchBuild::new(Type::Str, needs, one)
 }
 
 const fn of_backend(one: super::One) -> FetchBuild {
-    number(Needs::Nothing, one).takes(&[Kind::Backend], 0)
+    number(Needs::Nothing, one).takes(&[ArgumentKind::Backend], 0)
 }
 
 const fn of_frontend(one: super::One) -> FetchBuild {
-    number(Needs::Nothing, one).takes(&[Kind::Frontend], 0)
+    number(Needs::Nothing, one).takes(&[ArgumentKind::Frontend], 0)
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "fe_id",
-        number(Needs::Nothing, |_, s| Some(Value::Int(s.frontend().id.into()))),
+        number(Needs::Nothing, |_, s| Some(SampleValue::Int(s.frontend().id.into()))),
         "acl first fe_id 1",
         "The id of the stream's frontend, for example to distinguish frontends in a backend.";
     "fe_name",
-        text(Needs::Nothing, |_, s| Some(Value::text(s.frontend().name.as_bytes()))),
+        text(Needs::Nothing, |_, s| Some(SampleValue::text(s.frontend().name.as_bytes()))),
         "acl public fe_name public",
         "The name of the stream's frontend.";
     "fe_defbe", text(Needs::Nothing, fe_defbe), "acl usual fe_defbe app",
@@ -44,11 +44,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "dst_conn", number(Needs::Nothing, fe_conn), "acl busy dst_conn gt 1000",
         "Number of connections of the client's frontend, over all its listeners.";
     "be_id",
-        number(Needs::Backend, |_, s| Some(Value::Int(s.backend()?.id.into()))),
+        number(Needs::Backend, |_, s| Some(SampleValue::Int(s.backend()?.id.into()))),
         "acl second be_id 2",
         "The id of the stream's backend.";
     "be_name",
-        text(Needs::Backend, |_, s| Some(Value::text(s.backend()?.name.as_bytes()))),
+        text(Needs::Backend, |_, s| Some(SampleValue::text(s.backend()?.name.as_bytes()))),
         "acl app be_name app",
         "The name of the stream's backend.";
     "be_server_timeout",
@@ -80,12 +80,12 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "Number of free slots on the usable servers of a backend, in sessions and queues; -1 if one of them has no \
          `maxconn` or no `maxqueue`.";
     "nbsrv[(<backend>)]",
-        of_backend(|a, s| Some(Value::Int(backend(a, s)?.state.usable_servers().into()))),
+        of_backend(|a, s| Some(SampleValue::Int(backend(a, s)?.state.usable_servers().into()))),
         "acl dead nbsrv(app) lt 1",
         "Number of usable servers of a backend: those that are up, or its backup servers if no other is. Useful for \
          `monitor fail`.";
     "queue[(<backend>)]",
-        of_backend(|a, s| Some(Value::Int(waiting(backend(a, s)?)))),
+        of_backend(|a, s| Some(SampleValue::Int(waiting(backend(a, s)?)))),
         "acl waiting queue(app) gt 10",
         "Number of queued streams of a backend, for any of its servers or for a specific one.";
     "avg_queue[(<backend>)]", of_backend(avg_queue), "acl waiting avg_queue(app) gt 2",
@@ -94,7 +94,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 
 /// Returns the backend that the argument names. Without an argument, returns the stream's backend,
 /// or its frontend if none is chosen yet (in a `listen`, that is the backend, too).
-fn backend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
+fn backend<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<&'a Proxy> {
     match arguments.proxy(0) {
         Some(name) => stream
             .config
@@ -105,7 +105,7 @@ fn backend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
 }
 
 /// Returns the frontend that the argument names, or the stream's own.
-fn frontend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> {
+fn frontend<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<&'a Proxy> {
     match arguments.proxy(0) {
         Some(name) => stream
             .config
@@ -117,18 +117,18 @@ fn frontend<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Proxy> 
 }
 
 /// Returns a timeout in milliseconds; 0 if it is not set.
-fn timeout<'a>(ms: Option<u32>) -> Option<Value<'a>> {
-    Some(Value::Int(ms.unwrap_or(0).into()))
+fn timeout<'a>(ms: Option<u32>) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(ms.unwrap_or(0).into()))
 }
 
-fn fe_defbe<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(
+fn fe_defbe<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::text(
         stream.frontend().default_backend.as_ref()?.name.as_bytes(),
     ))
 }
 
-fn fe_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(
+fn fe_conn<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(
         frontend(arguments, stream)?
             .state
             .frontend
@@ -138,8 +138,8 @@ fn fe_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
     ))
 }
 
-fn fe_req_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(
+fn fe_req_rate<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::count(
         frontend(arguments, stream)?
             .state
             .frontend
@@ -148,8 +148,8 @@ fn fe_req_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value
     ))
 }
 
-fn fe_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(
+fn fe_sess_rate<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::count(
         frontend(arguments, stream)?
             .state
             .frontend
@@ -159,28 +159,28 @@ fn fe_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
 }
 
 /// Returns the stream's backend. Before one is chosen, a `listen` counts as the backend.
-pub(super) fn of_servers(stream: &Stream) -> Option<&Proxy> {
+pub(super) fn of_servers(stream: &ProxyStream) -> Option<&Proxy> {
     let own = Some(stream.frontend()).filter(|proxy| proxy.kind.is_backend());
     stream.backend().or(own)
 }
 
-fn be_queue_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn be_queue_timeout<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let timeouts = &stream.backend()?.timeouts;
     timeout(timeouts.queue_ms.or(timeouts.connect_ms))
 }
 
-fn be_tarpit_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn be_tarpit_timeout<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let timeouts = &stream.backend()?.timeouts;
     timeout(timeouts.tarpit_ms.or(timeouts.connect_ms))
 }
 
-fn fe_tarpit_timeout<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn fe_tarpit_timeout<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let timeouts = &stream.frontend().timeouts;
     timeout(timeouts.tarpit_ms.or(timeouts.connect_ms))
 }
 
-fn be_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(
+fn be_conn<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(
         backend(arguments, stream)?
             .state
             .backend
@@ -190,8 +190,8 @@ fn be_conn<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>
     ))
 }
 
-fn be_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(
+fn be_sess_rate<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::count(
         backend(arguments, stream)?
             .state
             .backend
@@ -200,7 +200,7 @@ fn be_sess_rate<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
     ))
 }
 
-fn be_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn be_conn_free<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let servers = backend(arguments, stream)?
         .servers
         .iter()
@@ -209,14 +209,14 @@ fn be_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
     for server in servers {
         let limit = i64::from(server.state.limit());
         if limit == 0 {
-            return Some(Value::Int(-1));
+            return Some(SampleValue::Int(-1));
         }
         free += (limit - i64::from(server.state.traffic.sessions.current())).max(0);
     }
-    Some(Value::Int(free))
+    Some(SampleValue::Int(free))
 }
 
-fn connslots<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn connslots<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let servers = backend(arguments, stream)?
         .servers
         .iter()
@@ -225,12 +225,12 @@ fn connslots<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
     for server in servers {
         let state = &server.state;
         if state.limit() == 0 || state.maxqueue() == 0 {
-            return Some(Value::Int(-1));
+            return Some(SampleValue::Int(-1));
         }
         slots += i64::from(state.limit()) - i64::from(state.traffic.sessions.current());
         slots += i64::from(state.maxqueue()) - i64::from(state.queue.waiting.current());
     }
-    Some(Value::Int(slots.max(0)))
+    Some(SampleValue::Int(slots.max(0)))
 }
 
 fn waiting(backend: &Proxy) -> i64 {
@@ -241,9 +241,9 @@ fn waiting(backend: &Proxy) -> i64 {
     i64::from(backend.state.backend.queue.waiting.current()) + servers.sum::<i64>()
 }
 
-fn avg_queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn avg_queue<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let backend = backend(arguments, stream)?;
     let servers = i64::from(backend.state.usable_servers()).max(1);
     let waiting = waiting(backend);
-    Some(Value::Int((waiting + servers - 1) / servers))
+    Some(SampleValue::Int((waiting + servers - 1) / servers))
 }

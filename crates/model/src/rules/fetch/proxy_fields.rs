@@ -2,11 +2,11 @@
 //! kept only if the configuration reads its type.
 
 use super::{FetchBuild, FetchRow};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use protocol::proxy_protocol::{kind, ssl_kind};
 
@@ -16,14 +16,14 @@ const fn text(one: super::One, prepare: super::Prepare) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "fc_pp_authority",
-        text(|_, s| Some(Value::text(s.session.proxy_field(kind::AUTHORITY)?)), ask_authority),
+        text(|_, s| Some(SampleValue::text(s.session.proxy_field(kind::AUTHORITY)?)), ask_authority),
         "acl shop fc_pp_authority shop.example.com",
         "The host name that the client requested, from the PROXY header.";
     "fc_pp_unique_id",
-        text(|_, s| Some(Value::text(s.session.proxy_field(kind::UNIQUE_ID)?)), ask_unique_id),
+        text(|_, s| Some(SampleValue::text(s.session.proxy_field(kind::UNIQUE_ID)?)), ask_unique_id),
         "acl named fc_pp_unique_id -m found",
         "The unique id of the connection from the proxy in front, from the PROXY header.";
-    "fc_pp_tlv(<type>)", text(field, check_type).takes(&[Kind::Text], 1), "acl shop fc_pp_tlv(AUTHORITY) shop.example.com",
+    "fc_pp_tlv(<type>)", text(field, check_type).takes(&[ArgumentKind::Text], 1), "acl shop fc_pp_tlv(AUTHORITY) shop.example.com",
         "A field of the client's PROXY header by its type: a number from 0 to 255, also as `0xEA`, or `ALPN`, \
          `AUTHORITY`, `UNIQUE_ID`, `NETNS`, `SSL`, and inside that `SSL_VERSION`, `SSL_CN`, `SSL_CIPHER`, \
          `SSL_SIG_ALG`, `SSL_KEY_ALG`. Of several the last one. Checksum and padding are not available.";
@@ -51,20 +51,20 @@ fn is_of_tls(kind: u8) -> bool {
 }
 
 /// Records that fields of this type must be kept.
-fn ask(loader: &mut Draft, kind: u8) {
+fn ask(loader: &mut ConfigDraft, kind: u8) {
     let kind = if is_of_tls(kind) { kind::SSL } else { kind };
-    let asked = &mut loader.config.global.asked.proxy_fields;
+    let asked = &mut loader.config.global.recording.proxy_fields;
     if !asked.contains(&kind) {
         asked.push(kind);
     }
 }
 
-fn ask_authority(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+fn ask_authority(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     ask(loader, kind::AUTHORITY);
     Ok(())
 }
 
-fn ask_unique_id(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+fn ask_unique_id(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
     ask(loader, kind::UNIQUE_ID);
     Ok(())
 }
@@ -81,7 +81,11 @@ pub fn number(text: &[u8]) -> Option<u8> {
     }
 }
 
-fn check_type(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_type(
+    loader: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     let text = arguments.text(0).unwrap_or_default();
     let named = NAMES.iter().find(|(name, _)| name.as_bytes() == text);
     let Some(kind) = named.map(|(_, kind)| *kind).or_else(|| number(text)) else {
@@ -94,12 +98,12 @@ fn check_type(loader: &mut Draft, arguments: &mut Arguments, span: Span) -> Resu
     Ok(())
 }
 
-fn field<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn field<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let kind = u8::try_from(arguments.int(0)?).ok()?;
     if !is_of_tls(kind) {
-        return Some(Value::text(stream.session.proxy_field(kind)?));
+        return Some(SampleValue::text(stream.session.proxy_field(kind)?));
     }
     let inner = stream.session.proxy_tls()?;
     let found = inner.iter().filter(|field| field.kind == kind).last()?;
-    Some(Value::text(found.value))
+    Some(SampleValue::text(found.value))
 }

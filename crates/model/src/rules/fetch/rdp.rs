@@ -1,15 +1,16 @@
 //! Fetches of the cookie that an RDP client sends first.
 
 use super::{FetchBuild, FetchRow, payload};
-use crate::rules::argument::{Arguments, Kind};
+use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
+use crate::rules::value::{SampleValue, Type};
 use crate::sample::rdp_cookie;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 
 const COOKIE: FetchBuild =
-    FetchBuild::new(Type::Str, Needs::Request, cookie).takes(&[Kind::Text], 0);
-const COUNT: FetchBuild = FetchBuild::new(Type::Int, Needs::Request, count).takes(&[Kind::Text], 0);
+    FetchBuild::new(Type::Str, Needs::Request, cookie).takes(&[ArgumentKind::Text], 0);
+const COUNT: FetchBuild =
+    FetchBuild::new(Type::Int, Needs::Request, count).takes(&[ArgumentKind::Text], 0);
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "req.rdp_cookie[(<name>)]", COOKIE, "acl known req.rdp_cookie(mstshash) -m found",
@@ -27,11 +28,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The older name of `req.rdp_cookie_cnt` in ACLs.";
 };
 
-fn cookie<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    rdp_cookie(payload(arguments, stream), arguments.text(0)).map(Value::text)
+fn cookie<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    rdp_cookie(payload(arguments, stream), arguments.text(0)).map(SampleValue::text)
 }
 
-fn count<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn count<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let found = rdp_cookie(payload(arguments, stream), arguments.text(0));
-    Some(Value::Int(i64::from(found.is_some())))
+    Some(SampleValue::Int(i64::from(found.is_some())))
 }

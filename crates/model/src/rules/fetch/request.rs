@@ -1,12 +1,12 @@
 //! Fetches of a request's start line: method, target and its parts, version.
 
 use super::{FetchBuild, FetchRow, head, request, request_awaited};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value, leading_integer};
+use crate::rules::value::{SampleValue, Type, leading_integer};
 use crate::sample::hash;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use http::http1::{Preface, http2_preface};
 use http::message::{TargetForm, parameters};
 use language::{Diagnostic, Span};
@@ -24,7 +24,8 @@ const URL_PARAMETER: FetchBuild = text(url_parameter)
     .variants();
 
 /// Arguments: name, delimiter, and the flag `i`.
-const URL_PARAMETER_ARGUMENTS: &[Kind] = &[Kind::Text, Kind::Text, Kind::Text];
+const URL_PARAMETER_ARGUMENTS: &[ArgumentKind] =
+    &[ArgumentKind::Text, ArgumentKind::Text, ArgumentKind::Text];
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "method", FetchBuild::new(Type::Method, Needs::RequestKept, method).http(),
@@ -36,10 +37,10 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          `*` and the target of CONNECT have none.";
     "pathq", text(path_and_query), "acl is_search pathq -m beg /search?q=",
         "The path of the request URL with its query string. For a request in origin form this is the whole URL.";
-    "query", text(|_, s| request(s)?.query().map(Value::text)), "acl has_query query -m len gt 0",
+    "query", text(|_, s| request(s)?.query().map(SampleValue::text)), "acl has_query query -m len gt 0",
         "The part of the URL after the first question mark; empty without one.";
     "url",
-        text(|_, s| Some(Value::text(request(s)?.target()))).variants(),
+        text(|_, s| Some(SampleValue::text(request(s)?.target()))).variants(),
         "acl proxied url_beg http://",
         "The target of the request as sent, with scheme and host if the client sent them. Prefer `path`, which is the \
          same for proxied and direct requests.";
@@ -101,22 +102,24 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The older name of `res.ver`.";
 };
 
-fn method<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Method(Cow::Borrowed(request(stream)?.method())))
+fn method<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Method(Cow::Borrowed(
+        request(stream)?.method(),
+    )))
 }
 
-fn path<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn path<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let path = request(stream)?.path();
-    (!path.is_empty()).then(|| Value::text(path))
+    (!path.is_empty()).then(|| SampleValue::text(path))
 }
 
-fn path_and_query<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn path_and_query<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let path = request(stream)?.path_and_query();
-    (!path.is_empty()).then(|| Value::text(path))
+    (!path.is_empty()).then(|| SampleValue::text(path))
 }
 
 /// Joins the host and the path, with or without the query.
-fn joined(stream: &Stream, with_query: bool) -> Option<Value<'_>> {
+fn joined(stream: &ProxyStream, with_query: bool) -> Option<SampleValue<'_>> {
     let message = request(stream)?;
     let path = if with_query {
         message.path_and_query()
@@ -125,44 +128,44 @@ fn joined(stream: &Stream, with_query: bool) -> Option<Value<'_>> {
     };
     let host = message.fields().nth_value(b"host", 1).unwrap_or(b"");
     if host.is_empty() {
-        return (!path.is_empty()).then(|| Value::text(path));
+        return (!path.is_empty()).then(|| SampleValue::text(path));
     }
-    Some(Value::Str(Cow::Owned([host, path].concat())))
+    Some(SampleValue::Str(Cow::Owned([host, path].concat())))
 }
 
-fn hashed(stream: &Stream, with_query: bool) -> Option<u32> {
+fn hashed(stream: &ProxyStream, with_query: bool) -> Option<u32> {
     let value = joined(stream, with_query)?;
     Some(value.with_text(|text| hash::avalanche(hash::sdbm(text))))
 }
 
-fn with_source(stream: &Stream, hash: u32) -> Value<'_> {
+fn with_source(stream: &ProxyStream, hash: u32) -> SampleValue<'_> {
     let mut bytes = hash.to_be_bytes().to_vec();
     match stream.source().ip() {
         Some(IpAddr::V4(v4)) => bytes.extend(v4.octets()),
         Some(IpAddr::V6(v6)) => bytes.extend(v6.octets()),
         None => {}
     }
-    Value::Bin(Cow::Owned(bytes))
+    SampleValue::Bin(Cow::Owned(bytes))
 }
 
-fn base32<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(hashed(stream, false)?.into()))
+fn base32<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(hashed(stream, false)?.into()))
 }
 
-fn base32_source<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn base32_source<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     Some(with_source(stream, hashed(stream, false)?))
 }
 
-fn url32<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(hashed(stream, true)?.into()))
+fn url32<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(hashed(stream, true)?.into()))
 }
 
-fn url32_source<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn url32_source<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     Some(with_source(stream, hashed(stream, true)?))
 }
 
 /// Returns the address and the port of an absolute URL.
-fn url_address(stream: &Stream) -> Option<(IpAddr, u16)> {
+fn url_address(stream: &ProxyStream) -> Option<(IpAddr, u16)> {
     let message = request(stream)?;
     let parts = message.target_parts();
     if parts.form != TargetForm::Absolute {
@@ -189,12 +192,12 @@ fn url_address(stream: &Stream) -> Option<(IpAddr, u16)> {
     Some((address.parse::<Ipv4Addr>().ok()?.into(), port))
 }
 
-fn url_ip<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::ip(url_address(stream)?.0))
+fn url_ip<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::ip(url_address(stream)?.0))
 }
 
-fn url_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(url_address(stream)?.1.into()))
+fn url_port<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(url_address(stream)?.1.into()))
 }
 
 fn delimiter(arguments: &Arguments) -> u8 {
@@ -206,7 +209,7 @@ fn delimiter(arguments: &Arguments) -> u8 {
 
 /// Converts the flag `i` to a boolean.
 fn check_url_parameter(
-    _: &mut Draft,
+    _: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
 ) -> Result<(), Diagnostic> {
@@ -236,51 +239,54 @@ fn is_asked_for(arguments: &Arguments, name: &[u8]) -> bool {
     })
 }
 
-fn url_parameter<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn url_parameter<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let target = request(stream)?.target();
     parameters(target, delimiter(arguments))
         .find(|(name, _)| is_asked_for(arguments, name))
-        .map(|(_, value)| Value::text(value))
+        .map(|(_, value)| SampleValue::text(value))
 }
 
 fn url_parameters<'a>(
     arguments: &'a Arguments,
-    stream: &'a Stream,
-    take: &mut dyn FnMut(Value<'a>) -> bool,
+    stream: &'a ProxyStream,
+    take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
     let Some(message) = request(stream) else {
         return false;
     };
     parameters(message.target(), delimiter(arguments))
         .filter(|(name, _)| is_asked_for(arguments, name))
-        .any(|(_, value)| take(Value::text(value)))
+        .any(|(_, value)| take(SampleValue::text(value)))
 }
 
-fn url_parameter_value<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn url_parameter_value<'a>(
+    arguments: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let value = url_parameter(arguments, stream)?;
-    Some(value.with_text(|text| Value::Int(leading_integer(text))))
+    Some(value.with_text(|text| SampleValue::Int(leading_integer(text))))
 }
 
-fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(
+fn version<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::text(
         head(arguments, stream)?.version().number().as_bytes(),
     ))
 }
 
-fn is_http<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn is_http<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     if request(stream).is_some() {
-        return Some(Value::Bool(true));
+        return Some(SampleValue::Bool(true));
     }
     // The HTTP/2 preface looks like the head of a request and counts as HTTP.
     if !stream.http && http2_preface(&stream.payloads.request) == Preface::Yes {
-        return Some(Value::Bool(true));
+        return Some(SampleValue::Bool(true));
     }
-    (!request_awaited(stream)).then_some(Value::Bool(false))
+    (!request_awaited(stream)).then_some(SampleValue::Bool(false))
 }
 
-fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn status<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     match stream.status() {
         0 => None,
-        status => Some(Value::Int(status.into())),
+        status => Some(SampleValue::Int(status.into())),
     }
 }

@@ -2,23 +2,23 @@
 
 use super::{FetchBuild, FetchRow};
 use crate::config::Server;
-use crate::rules::argument::{Arguments, Kind};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{ArgumentKind, Arguments};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::format::server_address;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
+use crate::rules::value::{SampleValue, Type};
 use crate::state::{WEIGHT_SCALE, now_ms};
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
-use tls::Broken;
+use tls::FailureCodes;
 
 const fn of_server(output: Type, one: super::One) -> FetchBuild {
-    FetchBuild::new(output, Needs::Nothing, one).takes(&[Kind::Server], 1)
+    FetchBuild::new(output, Needs::Nothing, one).takes(&[ArgumentKind::Server], 1)
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "bc_err",
-        FetchBuild::new(Type::Int, Needs::Server, |_, s| Some(Value::Int(broken(s)?.connection.into()))),
+        FetchBuild::new(Type::Int, Needs::Server, |_, s| Some(SampleValue::Int(broken(s)?.connection.into()))),
         "acl inner_tls_failed bc_err 34",
         "The number of the error that ended the server connection before it carried data, as in HAProxy: 34 is a \
          failed TLS handshake, 0 no error. No value without a connection.";
@@ -33,19 +33,19 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "bc_dst_port", FetchBuild::new(Type::Int, Needs::Server, bc_dst_port), "acl example bc_dst_port -m found",
         "The destination port of the server connection.";
     "srv_id",
-        FetchBuild::new(Type::Int, Needs::Server, |_, s| Some(Value::Int(s.server()?.id.into()))),
+        FetchBuild::new(Type::Int, Needs::Server, |_, s| Some(SampleValue::Int(s.server()?.id.into()))),
         "acl second srv_id 2",
         "The id of the stream's server. Useful in rules for responses.";
     "srv_name",
-        FetchBuild::new(Type::Str, Needs::Server, |_, s| Some(Value::text(s.server()?.name.as_bytes()))),
+        FetchBuild::new(Type::Str, Needs::Server, |_, s| Some(SampleValue::text(s.server()?.name.as_bytes()))),
         "acl old srv_name web1",
         "The name of the stream's server. Useful in rules for responses, for example to add it to a header.";
     "srv_is_up([<backend>/]<server>)",
-        of_server(Type::Bool, |a, s| Some(Value::Bool(server(a, s)?.state.up()))),
+        of_server(Type::Bool, |a, s| Some(SampleValue::Bool(server(a, s)?.state.is_up()))),
         "acl alive srv_is_up(app/web1)",
         "True if a server is up and not in maintenance. Without a backend, a server of the section.";
     "srv_conn([<backend>/]<server>)",
-        of_server(Type::Int, |a, s| Some(Value::Int(server(a, s)?.state.traffic.sessions.current().into()))),
+        of_server(Type::Int, |a, s| Some(SampleValue::Int(server(a, s)?.state.traffic.sessions.current().into()))),
         "acl busy srv_conn(app/web1) gt 100",
         "Number of sessions of a server.";
     "srv_conn_free([<backend>/]<server>)", of_server(Type::Int, srv_conn_free), "acl full srv_conn_free(app/web1) lt 1",
@@ -53,7 +53,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "srv_queue([<backend>/]<server>)", of_server(Type::Int, srv_queue), "acl waiting srv_queue(app/web1) gt 0",
         "Number of streams queued for a server.";
     "srv_sess_rate([<backend>/]<server>)",
-        of_server(Type::Int, |a, s| Some(Value::count(server(a, s)?.state.traffic.session_rate.read(now_ms())))),
+        of_server(Type::Int, |a, s| Some(SampleValue::count(server(a, s)?.state.traffic.session_rate.read(now_ms())))),
         "acl busy srv_sess_rate(app/web1) gt 50",
         "Number of sessions per second of a server.";
     "srv_weight([<backend>/]<server>)", of_server(Type::Int, srv_weight), "acl weak srv_weight(app/web1) lt 50",
@@ -61,48 +61,48 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "srv_uweight([<backend>/]<server>)", of_server(Type::Int, srv_uweight), "acl weak srv_uweight(app/web1) lt 50",
         "The weight of a server as set by an operator or the configuration.";
     "srv_iweight([<backend>/]<server>)",
-        of_server(Type::Int, |a, s| Some(Value::Int(server(a, s)?.options.weight.into()))),
+        of_server(Type::Int, |a, s| Some(SampleValue::Int(server(a, s)?.options.weight.into()))),
         "acl weak srv_iweight(app/web1) lt 50",
         "The weight of a server in the configuration.";
 };
 
 /// Returns the error of the connection to the server; None if no connection was attempted.
-fn broken(stream: &Stream) -> Option<Broken> {
+fn broken(stream: &ProxyStream) -> Option<FailureCodes> {
     match &stream.links.server_tls {
         Some(info) => Some(info.broken.unwrap_or_default()),
-        None => stream.times.connected.map(|_| Broken::default()),
+        None => stream.times.connected.map(|_| FailureCodes::default()),
     }
 }
 
-fn bc_err_str<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::text(broken(stream)?.words().as_bytes()))
+fn bc_err_str<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::text(broken(stream)?.words().as_bytes()))
 }
 
 /// Records that streams must keep the local address of the server connection.
-fn show_side(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
-    loader.config.global.asked.server_end = true;
+fn show_side(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+    loader.config.global.recording.server_end = true;
     Ok(())
 }
 
-fn bc_src<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::ip(stream.links.server_side()?.ip()))
+fn bc_src<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::ip(stream.links.server_side()?.ip()))
 }
 
-fn bc_src_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(stream.links.server_side()?.port().into()))
+fn bc_src_port<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(stream.links.server_side()?.port().into()))
 }
 
-fn bc_dst<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn bc_dst<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     stream.times.connected?;
-    Some(Value::ip(server_address(stream)?.ip()))
+    Some(SampleValue::ip(server_address(stream)?.ip()))
 }
 
-fn bc_dst_port<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn bc_dst_port<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     stream.times.connected?;
-    Some(Value::Int(server_address(stream)?.port().into()))
+    Some(SampleValue::Int(server_address(stream)?.port().into()))
 }
 
-fn server<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Server> {
+fn server<'a>(arguments: &Arguments, stream: &'a ProxyStream) -> Option<&'a Server> {
     let (backend, name) = arguments.server(0)?;
     let backend = match backend {
         Some(backend) => stream.config.proxy(stream.config.backend(backend)?),
@@ -111,16 +111,16 @@ fn server<'a>(arguments: &Arguments, stream: &'a Stream) -> Option<&'a Server> {
     backend.servers.iter().find(|server| *server.name == *name)
 }
 
-fn srv_conn_free<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn srv_conn_free<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let state = &server(arguments, stream)?.state;
-    Some(Value::Int(match state.limit() {
+    Some(SampleValue::Int(match state.limit() {
         0 => -1,
         limit => (i64::from(limit) - i64::from(state.traffic.sessions.current())).max(0),
     }))
 }
 
-fn srv_queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(
+fn srv_queue<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(
         server(arguments, stream)?
             .state
             .queue
@@ -130,13 +130,13 @@ fn srv_queue<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'
     ))
 }
 
-fn srv_weight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(
+fn srv_weight<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(
         (server(arguments, stream)?.state.weight() / WEIGHT_SCALE).into(),
     ))
 }
 
-fn srv_uweight<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn srv_uweight<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let (weight, _) = server(arguments, stream)?.state.user_weight();
-    Some(Value::Int(weight.into()))
+    Some(SampleValue::Int(weight.into()))
 }

@@ -2,18 +2,18 @@
 //! client's address (`src_…`), and of a table as a whole.
 
 use super::{FetchBuild, FetchRow, PLACE};
-use crate::rules::argument::{Argument, Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{Argument, ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::tables::{DataType, Held, Table};
+use crate::rules::value::{SampleValue, Type};
+use crate::tables::{DataType, HeldEntry, Table};
 use crate::tracking;
-use crate::transaction::Stream;
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::sync::Arc;
 
 #[derive(Clone, Copy)]
-enum Ask {
+enum CounterQuery {
     Get(DataType),
     /// Returns a value in kilobytes.
     Kilobytes(DataType),
@@ -23,10 +23,10 @@ enum Ask {
     Clear(DataType),
 }
 
-use Ask::{Clear, Get, Increment, Kilobytes};
+use CounterQuery::{Clear, Get, Increment, Kilobytes};
 
 /// Runs an operation on an entry. Returns None if the table does not store the data type.
-fn ask(held: &Held, what: Ask, element: u32) -> Option<u64> {
+fn ask(held: &HeldEntry, what: CounterQuery, element: u32) -> Option<u64> {
     match what {
         Get(kind) => held.get(kind, element),
         Kilobytes(kind) => Some(held.get(kind, element)? >> 10),
@@ -35,13 +35,13 @@ fn ask(held: &Held, what: Ask, element: u32) -> Option<u64> {
             // As in HAProxy, incrementing data that the table does not store returns 0.
             let now = held.add(kind, element, 1).or(rate).unwrap_or(0);
             held.touch();
-            held.note();
+            held.queue_peer_update();
             Some(now)
         }
         Clear(kind) => {
             let before = held.clear(kind, element)?;
             held.touch();
-            held.note();
+            held.queue_peer_update();
             Some(before)
         }
     }
@@ -49,10 +49,10 @@ fn ask(held: &Held, what: Ask, element: u32) -> Option<u64> {
 
 /// Passes `look` the entry with the same key in another table. `make` creates a missing entry.
 fn elsewhere<T>(
-    held: &Held,
+    held: &HeldEntry,
     table: Option<&Arc<Table>>,
     make: bool,
-    look: impl FnOnce(Option<&Held>) -> T,
+    look: impl FnOnce(Option<&HeldEntry>) -> T,
 ) -> T {
     let Some(table) = table.filter(|table| !Arc::ptr_eq(table, held.table())) else {
         return look(Some(held));
@@ -68,18 +68,18 @@ fn elsewhere<T>(
     look(found.as_ref())
 }
 
-fn changes(what: Ask) -> bool {
+fn changes(what: CounterQuery) -> bool {
     matches!(what, Increment(..) | Clear(_))
 }
 
 /// Returns the value of the entry that a counter tracks; 0 if the table has no entry.
 fn of_counter(
-    stream: &Stream,
+    stream: &ProxyStream,
     counter: Option<i64>,
     table: Option<&Arc<Table>>,
-    what: Ask,
+    what: CounterQuery,
     element: Option<i64>,
-) -> Option<Value<'static>> {
+) -> Option<SampleValue<'static>> {
     let counter = u32::try_from(counter?).ok()?;
     let element = u32::try_from(element?).ok()?;
     let value = tracking::with(stream, counter, |held| {
@@ -88,19 +88,19 @@ fn of_counter(
             None => Some(0),
         })
     });
-    value.flatten().map(Value::count)
+    value.flatten().map(SampleValue::count)
 }
 
 /// Returns the value of the entry of the client's address; 0 if there is no entry.
 fn of_source(
-    stream: &Stream,
+    stream: &ProxyStream,
     table: Option<&Arc<Table>>,
-    what: Ask,
+    what: CounterQuery,
     element: Option<i64>,
-) -> Option<Value<'static>> {
+) -> Option<SampleValue<'static>> {
     let element = u32::try_from(element?).ok()?;
     let table = table?;
-    let source = Value::ip(stream.source().ip()?);
+    let source = SampleValue::ip(stream.source().ip()?);
     let found = table
         .make
         .key
@@ -109,16 +109,16 @@ fn of_source(
             false => table.find(key),
         })?;
     match found {
-        Some(held) => ask(&held, what, element).map(Value::count),
+        Some(held) => ask(&held, what, element).map(SampleValue::count),
         None => table
             .make
             .layout
             .cell(kind_of(what), element)
-            .map(|_| Value::Int(0)),
+            .map(|_| SampleValue::Int(0)),
     }
 }
 
-fn kind_of(what: Ask) -> DataType {
+fn kind_of(what: CounterQuery) -> DataType {
     match what {
         Get(kind) | Kilobytes(kind) | Increment(kind, _) | Clear(kind) => kind,
     }
@@ -126,7 +126,7 @@ fn kind_of(what: Ask) -> DataType {
 
 /// Uses the section's own table if the argument names none.
 fn own_at(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
     at: usize,
@@ -144,7 +144,7 @@ fn own_at(
 
 /// Reports an error if the counter does not exist.
 fn check_counter(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     arguments: &mut Arguments,
     span: Span,
     at: usize,
@@ -180,7 +180,7 @@ macro_rules! families {
             doc: concat!($doc, " Refers to the entry that the counter tracks, or to the same key in `<table>`."),
             example: concat!("acl example sc_", $name, "(0) gt 10"),
             build: number(|a, s| of_counter(s, a.int(0), a.table(1), $ask, Some(0)))
-                .takes(&[Kind::Int, Kind::Table], 1)
+                .takes(&[ArgumentKind::Int, ArgumentKind::Table], 1)
                 .prepare(|l, a, s| check_counter(l, a, s, 0)),
         }),*];
         families!(@named BY_FIRST, "sc0_", 0, $($name, $ask, $doc;)*);
@@ -192,7 +192,7 @@ macro_rules! families {
             doc: concat!($doc, " Refers to the entry of the client's address in `<table>`, by default the table of the section; 0 without an entry."),
             example: concat!(table_of!(), "acl example src_", $name, " gt 10"),
             build: number(|a, s| of_source(s, a.table(0), $ask, Some(0)))
-                .takes(&[Kind::Table], 0)
+                .takes(&[ArgumentKind::Table], 0)
                 .prepare(|l, a, s| own_at(l, a, s, 0)),
         }),*];
     };
@@ -203,7 +203,7 @@ macro_rules! families {
             doc: concat!($doc, " Refers to the entry that this counter tracks, or to the same key in `<table>`."),
             example: concat!("acl example ", $prefix, $name, " gt 10"),
             build: number(|a, s| of_counter(s, Some($counter), a.table(0), $ask, Some(0)))
-                .takes(&[Kind::Table], 0),
+                .takes(&[ArgumentKind::Table], 0),
         }),*];
     };
 }
@@ -252,7 +252,7 @@ macro_rules! of_element {
             doc: concat!($doc, " Refers to the entry that the counter tracks, or to the same key in `<table>`."),
             example: concat!("acl example sc_", $name, "(1,0) gt 10"),
             build: number(|a, s| of_counter(s, a.int(1), a.table(2), $ask, a.int(0)))
-                .takes(&[Kind::Int, Kind::Int, Kind::Table], 2)
+                .takes(&[ArgumentKind::Int, ArgumentKind::Int, ArgumentKind::Table], 2)
                 .prepare(|l, a, s| check_counter(l, a, s, 1)),
         },
         FetchRow {
@@ -261,7 +261,7 @@ macro_rules! of_element {
             doc: concat!($doc, " Refers to the entry of the client's address in `<table>`, by default the table of the section; 0 without an entry."),
             example: concat!("stick-table type ip size 1m expire 30s store gpc(3),gpt(3),gpc_rate(3,10s)\nacl example src_", $name, "(1) gt 10"),
             build: number(|a, s| of_source(s, a.table(1), $ask, a.int(0)))
-                .takes(&[Kind::Int, Kind::Table], 1)
+                .takes(&[ArgumentKind::Int, ArgumentKind::Table], 1)
                 .prepare(|l, a, s| own_at(l, a, s, 1)),
         }),*];
     };
@@ -308,29 +308,29 @@ macro_rules! of_tracking {
 }
 
 of_tracking! {
-    "sc_", |a: &Arguments| a.int(0), &[Kind::Int, Kind::Table], 1, 1, "(0)", "(<ctr>[,<table>])";
-    "sc0_", |_: &Arguments| Some(0), &[Kind::Table], 0, 0, "", "[(<table>)]";
-    "sc1_", |_: &Arguments| Some(1), &[Kind::Table], 0, 0, "", "[(<table>)]";
-    "sc2_", |_: &Arguments| Some(2), &[Kind::Table], 0, 0, "", "[(<table>)]";
+    "sc_", |a: &Arguments| a.int(0), &[ArgumentKind::Int, ArgumentKind::Table], 1, 1, "(0)", "(<ctr>[,<table>])";
+    "sc0_", |_: &Arguments| Some(0), &[ArgumentKind::Table], 0, 0, "", "[(<table>)]";
+    "sc1_", |_: &Arguments| Some(1), &[ArgumentKind::Table], 0, 0, "", "[(<table>)]";
+    "sc2_", |_: &Arguments| Some(2), &[ArgumentKind::Table], 0, 0, "", "[(<table>)]";
 }
 
 fn is_tracked(
-    stream: &Stream,
+    stream: &ProxyStream,
     counter: Option<i64>,
     table: Option<&Arc<Table>>,
-) -> Option<Value<'static>> {
+) -> Option<SampleValue<'static>> {
     let counter = u32::try_from(counter?).ok()?;
     let found = tracking::with(stream, counter, |held| {
         elsewhere(held, table, false, |found| found.is_some())
     });
-    Some(Value::Bool(found.unwrap_or(false)))
+    Some(SampleValue::Bool(found.unwrap_or(false)))
 }
 
 fn trackers(
-    stream: &Stream,
+    stream: &ProxyStream,
     counter: Option<i64>,
     table: Option<&Arc<Table>>,
-) -> Option<Value<'static>> {
+) -> Option<SampleValue<'static>> {
     let counter = u32::try_from(counter?).ok()?;
     let count = tracking::with(stream, counter, |own| {
         elsewhere(own, table, false, |found| match found {
@@ -338,10 +338,10 @@ fn trackers(
             None => 0,
         })
     })?;
-    Some(Value::count(count))
+    Some(SampleValue::count(count))
 }
 
-fn key(stream: &Stream, counter: Option<i64>) -> Option<Value<'static>> {
+fn key(stream: &ProxyStream, counter: Option<i64>) -> Option<SampleValue<'static>> {
     let counter = u32::try_from(counter?).ok()?;
     tracking::with(stream, counter, |held| {
         let mut text = Vec::new();
@@ -349,40 +349,43 @@ fn key(stream: &Stream, counter: Option<i64>) -> Option<Value<'static>> {
             true => text = held.key(),
             false => held.table().make.key.write(&held.key(), &mut text),
         }
-        Value::Str(text.into())
+        SampleValue::Str(text.into())
     })
 }
 
 pub(super) static OF_TABLE: &[FetchRow] = rows! {
-    "table_avl[(<table>)]", number(table_avl).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
+    "table_avl[(<table>)]", number(table_avl).takes(&[ArgumentKind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s\nacl full table_avl lt 100",
         "Number of free entries of a table.";
-    "table_cnt[(<table>)]", number(table_cnt).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
+    "table_cnt[(<table>)]", number(table_cnt).takes(&[ArgumentKind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s\nacl many table_cnt gt 10000",
         "Number of entries of a table.";
     "src_updt_conn_cnt[(<table>)]",
-        number(update_connections).takes(&[Kind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
+        number(update_connections).takes(&[ArgumentKind::Table], 0).prepare(|l, a, s| own_at(l, a, s, 0)),
         "stick-table type ip size 1m expire 30s store conn_cnt\nacl many src_updt_conn_cnt gt 10",
         "Creates the entry of the client's address if necessary, increments its connection count, and returns the new \
          value. Prefer `track-sc0`.";
 };
 
-fn table_avl<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(arguments.table(0)?.available()))
+fn table_avl<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::count(arguments.table(0)?.available()))
 }
 
-fn table_cnt<'a>(arguments: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(arguments.table(0)?.used()))
+fn table_cnt<'a>(arguments: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::count(arguments.table(0)?.used()))
 }
 
-fn update_connections<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn update_connections<'a>(
+    arguments: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     let table = arguments.table(0)?;
-    let source = Value::ip(stream.source().ip()?);
+    let source = SampleValue::ip(stream.source().ip()?);
     let held = table
         .make
         .key
         .with(table.make.length, source, |key| table.get(key))??;
     let count = held.add(DataType::ConnCnt, 0, 1)?;
-    held.note();
-    Some(Value::count(count))
+    held.queue_peer_update();
+    Some(SampleValue::count(count))
 }

@@ -5,8 +5,8 @@
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use tls::Info;
 
 const fn front(output: Type, one: super::One) -> FetchBuild {
@@ -19,7 +19,7 @@ const fn back(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc",
-        front(Type::Bool, |_, s| Some(Value::Bool(client(s).is_some()))), "acl encrypted ssl_fc",
+        front(Type::Bool, |_, s| Some(SampleValue::Bool(client(s).is_some()))), "acl encrypted ssl_fc",
         "True if the client's connection uses TLS, on a listener with `ssl`.";
     "ssl_fc_protocol", front(Type::Str, |_, s| protocol(client(s))), "acl newest ssl_fc_protocol TLSv1.3",
         "The TLS version of the client's connection: `TLSv1.2` or `TLSv1.3`.";
@@ -34,7 +34,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_curve", front(Type::Str, |_, s| group(client(s))), "acl hybrid ssl_fc_curve X25519MLKEM768",
         "The group (elliptic curve) of the key exchange with the client, by IANA's name: `x25519`, `secp256r1`, \
          `X25519MLKEM768`.";
-    "ssl_fc_early_rcvd", front(Type::Bool, |_, s| Some(Value::Bool(client(s)?.early_data))), "acl early ssl_fc_early_rcvd",
+    "ssl_fc_early_rcvd", front(Type::Bool, |_, s| Some(SampleValue::Bool(client(s)?.early_data))), "acl early ssl_fc_early_rcvd",
         "True if the client sent early data, even after the handshake. See `allow-0rtt`.";
     "ssl_fc_alpn", front(Type::Str, |_, s| alpn(client(s))), "acl h2 ssl_fc_alpn h2",
         "The protocol negotiated with the client by ALPN (`alpn` on the `bind` line): `h2`, `http/1.1`. No value \
@@ -50,7 +50,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_is_resumed", front(Type::Bool, |_, s| resumed(client(s))), "acl again ssl_fc_is_resumed",
         "True if the client's session was resumed with a short handshake.";
     "ssl_fc_has_early",
-        front(Type::Bool, |_, s| Some(Value::Bool(client(s)?.early_data))),
+        front(Type::Bool, |_, s| Some(SampleValue::Bool(client(s)?.early_data))),
         "acl replayed ssl_fc_has_early",
         "True if the request arrived as early data, before the end of the handshake, and could be a replay. See \
          `allow-0rtt`.";
@@ -61,7 +61,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The OpenSSL text of the error that ended the client's handshake, for `error-log-format`. No value without an \
          error.";
     "ssl_bc",
-        back(Type::Bool, |_, s| Some(Value::Bool(server(s).is_some()))), "acl inner_tls ssl_bc",
+        back(Type::Bool, |_, s| Some(SampleValue::Bool(server(s).is_some()))), "acl inner_tls ssl_bc",
         "True if the server connection uses TLS.";
     "ssl_bc_protocol", back(Type::Str, |_, s| protocol(server(s))), "acl old_server ssl_bc_protocol TLSv1.2",
         "The TLS version of the server connection: `TLSv1.2` or `TLSv1.3`.";
@@ -73,7 +73,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The effective key size on the server connection, in bits.";
     "ssl_bc_curve", back(Type::Str, |_, s| group(server(s))), "acl example ssl_bc_curve X25519MLKEM768",
         "The group (elliptic curve) of the key exchange with the server, by IANA's name.";
-    "ssl_bc_sni", back(Type::Str, |_, s| Some(Value::text(server(s)?.sni.as_deref()?.as_bytes()))), "acl example ssl_bc_sni app.example.com",
+    "ssl_bc_sni", back(Type::Str, |_, s| Some(SampleValue::text(server(s)?.sni.as_deref()?.as_bytes()))), "acl example ssl_bc_sni app.example.com",
         "The SNI sent to the server, from `sni` on its line. No value without it.";
     "ssl_bc_alpn", back(Type::Str, |_, s| alpn(server(s))), "acl inner_h2 ssl_bc_alpn h2",
         "The protocol negotiated with the server by ALPN (`alpn` on the `server` line).";
@@ -88,70 +88,70 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 /// Returns the TLS state of the client's connection.
-pub(super) fn client(stream: &Stream) -> Option<&Info> {
+pub(super) fn client(stream: &ProxyStream) -> Option<&Info> {
     stream.session.tls.as_deref()
 }
 
 /// Returns the TLS state of the server's connection.
-pub(super) fn server(stream: &Stream) -> Option<&Info> {
+pub(super) fn server(stream: &ProxyStream) -> Option<&Info> {
     stream.links.server_tls.as_deref()
 }
 
-fn protocol(info: Option<&Info>) -> Option<Value<'_>> {
-    Some(Value::text(info?.version_name().as_bytes()))
+fn protocol(info: Option<&Info>) -> Option<SampleValue<'_>> {
+    Some(SampleValue::text(info?.version_name().as_bytes()))
 }
 
-fn cipher(info: Option<&Info>) -> Option<Value<'_>> {
-    Some(Value::text(info?.suite_name().as_bytes()))
+fn cipher(info: Option<&Info>) -> Option<SampleValue<'_>> {
+    Some(SampleValue::text(info?.suite_name().as_bytes()))
 }
 
-fn key_size(info: Option<&Info>) -> Option<Value<'_>> {
-    Some(Value::Int(info?.key_bits().into()))
+fn key_size(info: Option<&Info>) -> Option<SampleValue<'_>> {
+    Some(SampleValue::Int(info?.key_bits().into()))
 }
 
-fn group(info: Option<&Info>) -> Option<Value<'_>> {
-    Some(Value::text(info?.group_name()?.as_bytes()))
+fn group(info: Option<&Info>) -> Option<SampleValue<'_>> {
+    Some(SampleValue::text(info?.group_name()?.as_bytes()))
 }
 
-fn alpn(info: Option<&Info>) -> Option<Value<'_>> {
-    info?.alpn.as_deref().map(Value::text)
+fn alpn(info: Option<&Info>) -> Option<SampleValue<'_>> {
+    info?.alpn.as_deref().map(SampleValue::text)
 }
 
-fn npn<'a>(_: &'a Arguments, _: &'a Stream) -> Option<Value<'a>> {
+fn npn<'a>(_: &'a Arguments, _: &'a ProxyStream) -> Option<SampleValue<'a>> {
     None
 }
 
-fn sni<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn sni<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let name = client(stream)?.sni.as_deref()?;
-    Some(Value::text(name.as_bytes()))
+    Some(SampleValue::text(name.as_bytes()))
 }
 
-fn has_sni<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn has_sni<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let named = client(stream).is_some_and(|info| info.sni.is_some());
-    Some(Value::Bool(named))
+    Some(SampleValue::Bool(named))
 }
 
-fn has_certificate<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn has_certificate<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let info = client(stream)?;
     let shown = info.peer_certificate().is_some() && !info.resumed;
-    Some(Value::Bool(shown))
+    Some(SampleValue::Bool(shown))
 }
 
 /// Returns whether the session was resumed; false also without TLS, as in HAProxy.
-fn resumed(info: Option<&Info>) -> Option<Value<'_>> {
-    Some(Value::Bool(info.is_some_and(|info| info.resumed)))
+fn resumed(info: Option<&Info>) -> Option<SampleValue<'_>> {
+    Some(SampleValue::Bool(info.is_some_and(|info| info.resumed)))
 }
 
 /// Returns the TLS error of the connection. A connection whose TLS fails is closed, so no rule sees
 /// it any more; its log format does.
-fn error(info: Option<&Info>) -> Option<Value<'_>> {
+fn error(info: Option<&Info>) -> Option<SampleValue<'_>> {
     let broken = info?.broken.unwrap_or_default();
-    Some(Value::Int(broken.library().into()))
+    Some(SampleValue::Int(broken.library().into()))
 }
 
-fn error_text(info: Option<&Info>) -> Option<Value<'_>> {
+fn error_text(info: Option<&Info>) -> Option<SampleValue<'_>> {
     let text = info?.broken?.library_words()?;
-    Some(Value::Str(text.into_bytes().into()))
+    Some(SampleValue::Str(text.into_bytes().into()))
 }
 
 #[cfg(test)]
@@ -170,7 +170,7 @@ pub mod tests {
     }
 
     /// Creates a request whose client and server use TLS.
-    pub(in crate::rules::fetch) fn stream(front: Option<Info>, back: Option<Info>) -> Stream {
+    pub(in crate::rules::fetch) fn stream(front: Option<Info>, back: Option<Info>) -> ProxyStream {
         let mut stream = sample::request(b"GET / HTTP/1.1\r\n\r\n");
         Rc::get_mut(&mut stream.session).unwrap().tls = front.map(Rc::new);
         stream.links.server_tls = back.map(Rc::new);
@@ -178,7 +178,7 @@ pub mod tests {
     }
 
     /// Checks the values of fetches; None expects no value.
-    pub(in crate::rules::fetch) fn all_give(stream: &Stream, table: &[(&str, Option<&str>)]) {
+    pub(in crate::rules::fetch) fn all_give(stream: &ProxyStream, table: &[(&str, Option<&str>)]) {
         for (fetch, wanted) in table {
             let found = sample::evaluate(fetch, stream);
             assert_eq!(found.as_deref(), *wanted, "{fetch}");
@@ -209,8 +209,8 @@ pub mod tests {
 
     #[test]
     fn failed_handshakes_tell_their_error_to_logs() {
-        use tls::handshake::{Failure, Refusal};
-        let failure = Failure::Refused(Refusal::UNRECOGNIZED_NAME);
+        use tls::handshake::{ClientHelloAlert, Failure};
+        let failure = Failure::Refused(ClientHelloAlert::UNRECOGNIZED_NAME);
         let front = Info::failed(&failure, ProtocolVersion::TLSv1_3);
         let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UnknownCA);
         let failure = Failure::Tls(alert, tls::verify::Verified::default(), None);

@@ -4,57 +4,60 @@
 
 use super::tls::{client, server};
 use super::{FetchBuild, FetchRow};
-use crate::rules::argument::{Arguments, Kind, bad_argument};
-use crate::rules::draft::Draft;
+use crate::rules::argument::{ArgumentKind, Arguments, bad_argument};
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use rustls::pki_types::CertificateDer;
 use std::borrow::Cow;
 use tls::verify::Verified;
-use tls::{Name, Shown};
+use tls::{CertificateFields, CertificateName};
 
 /// Owner of the certificate that a fetch reads.
-trait Owner {
+trait CertificateOwner {
     /// Data that must be available.
     const NEEDS: Needs;
     /// Returns the certificate, as DER.
-    fn certificate(stream: &Stream) -> Option<&[u8]>;
+    fn certificate(stream: &ProxyStream) -> Option<&[u8]>;
 }
 
 struct Client;
 struct Frontend;
 struct Server;
 
-impl Owner for Client {
+impl CertificateOwner for Client {
     const NEEDS: Needs = Needs::Nothing;
-    fn certificate(stream: &Stream) -> Option<&[u8]> {
+    fn certificate(stream: &ProxyStream) -> Option<&[u8]> {
         client(stream)?.peer_certificate()
     }
 }
 
-impl Owner for Frontend {
+impl CertificateOwner for Frontend {
     const NEEDS: Needs = Needs::Nothing;
-    fn certificate(stream: &Stream) -> Option<&[u8]> {
+    fn certificate(stream: &ProxyStream) -> Option<&[u8]> {
         client(stream)?.shown_certificate()
     }
 }
 
-impl Owner for Server {
+impl CertificateOwner for Server {
     const NEEDS: Needs = Needs::Server;
-    fn certificate(stream: &Stream) -> Option<&[u8]> {
+    fn certificate(stream: &ProxyStream) -> Option<&[u8]> {
         server(stream)?.peer_certificate()
     }
 }
 
-const fn part<O: Owner>(output: Type, one: super::One) -> FetchBuild {
+const fn part<O: CertificateOwner>(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, O::NEEDS, one)
 }
 
-const fn name<O: Owner>(one: super::One) -> FetchBuild {
+const fn name<O: CertificateOwner>(one: super::One) -> FetchBuild {
     part::<O>(Type::Str, one)
-        .takes(&[Kind::Text, Kind::Int, Kind::Text], 0)
+        .takes(
+            &[ArgumentKind::Text, ArgumentKind::Int, ArgumentKind::Text],
+            0,
+        )
         .prepare(check_format)
 }
 
@@ -107,7 +110,7 @@ const fn verification(output: Type, one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_c_used",
-        verification(Type::Bool, |_, s| Some(Value::Bool(client(s)?.peer_certificate().is_some()))),
+        verification(Type::Bool, |_, s| Some(SampleValue::Bool(client(s)?.peer_certificate().is_some()))),
         "acl certified ssl_c_used",
         "True if the TLS session has a client certificate, even from an earlier connection that was resumed.";
     "ssl_c_verify", verification(Type::Int, verify), "acl trusted ssl_c_verify 0",
@@ -127,72 +130,106 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The certificates that the server sent, its own first, concatenated in DER. No value for a resumed session.";
 };
 
-fn shown<O: Owner>(stream: &Stream) -> Option<Shown<'_>> {
-    Shown::parse(O::certificate(stream)?)
+fn shown<O: CertificateOwner>(stream: &ProxyStream) -> Option<CertificateFields<'_>> {
+    CertificateFields::parse(O::certificate(stream)?)
 }
 
-fn text(text: Cow<'static, str>) -> Value<'static> {
-    Value::Str(match text {
+fn text(text: Cow<'static, str>) -> SampleValue<'static> {
+    SampleValue::Str(match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
         Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     })
 }
 
-fn version<'a, O: Owner>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int(shown::<O>(stream)?.version().into()))
+fn version<'a, O: CertificateOwner>(
+    _: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int(shown::<O>(stream)?.version().into()))
 }
 
-fn key_algorithm<'a, O: Owner>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn key_algorithm<'a, O: CertificateOwner>(
+    _: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     shown::<O>(stream)?.key_algorithm().map(text)
 }
 
-fn signature_algorithm<'a, O: Owner>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn signature_algorithm<'a, O: CertificateOwner>(
+    _: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     shown::<O>(stream)?.signature_algorithm().map(text)
 }
 
-fn not_before<'a, O: Owner>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    shown::<O>(stream)?.not_before().map(Value::text)
+fn not_before<'a, O: CertificateOwner>(
+    _: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
+    shown::<O>(stream)?.not_before().map(SampleValue::text)
 }
 
-fn not_after<'a, O: Owner>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    shown::<O>(stream)?.not_after().map(Value::text)
+fn not_after<'a, O: CertificateOwner>(
+    _: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
+    shown::<O>(stream)?.not_after().map(SampleValue::text)
 }
 
-fn serial<'a, O: Owner>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::bytes(shown::<O>(stream)?.serial()))
+fn serial<'a, O: CertificateOwner>(
+    _: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
+    Some(SampleValue::bytes(shown::<O>(stream)?.serial()))
 }
 
-fn sha1<'a, O: Owner>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn sha1<'a, O: CertificateOwner>(
+    _: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
     let fingerprint = digest(&SHA1_FOR_LEGACY_USE_ONLY, O::certificate(stream)?);
-    Some(Value::Bin(Cow::Owned(fingerprint.as_ref().to_vec())))
+    Some(SampleValue::Bin(Cow::Owned(fingerprint.as_ref().to_vec())))
 }
 
-fn der<'a, O: Owner>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    O::certificate(stream).map(Value::bytes)
+fn der<'a, O: CertificateOwner>(
+    _: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
+    O::certificate(stream).map(SampleValue::bytes)
 }
 
-fn subject<'a, O: Owner>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn subject<'a, O: CertificateOwner>(
+    arguments: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     name_of(arguments, shown::<O>(stream)?.subject)
 }
 
-fn issuer<'a, O: Owner>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn issuer<'a, O: CertificateOwner>(
+    arguments: &'a Arguments,
+    stream: &'a ProxyStream,
+) -> Option<SampleValue<'a>> {
     name_of(arguments, shown::<O>(stream)?.issuer)
 }
 
-fn name_of<'a>(arguments: &Arguments, name: Name<'a>) -> Option<Value<'a>> {
+fn name_of<'a>(arguments: &Arguments, name: CertificateName<'a>) -> Option<SampleValue<'a>> {
     if let Some(entry) = arguments.text(0) {
         let occurrence = arguments.int(1).unwrap_or(1);
-        return name.entry(entry, occurrence).map(Value::text);
+        return name.entry(entry, occurrence).map(SampleValue::text);
     }
     let whole = match arguments.text(2) {
         Some(_) => name.rfc2253(),
         None => name.one_line(),
     };
-    whole.map(|whole| Value::Str(Cow::Owned(whole)))
+    whole.map(|whole| SampleValue::Str(Cow::Owned(whole)))
 }
 
-fn check_format(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn check_format(
+    _: &mut ConfigDraft,
+    arguments: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     match arguments.text(2) {
         None | Some(b"rfc2253") => Ok(()),
         Some(other) => Err(bad_argument(
@@ -205,44 +242,44 @@ fn check_format(_: &mut Draft, arguments: &mut Arguments, span: Span) -> Result<
     }
 }
 
-fn outcome(stream: &Stream) -> Option<&Verified> {
+fn outcome(stream: &ProxyStream) -> Option<&Verified> {
     Some(&client(stream)?.verified)
 }
 
-fn verify<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn verify<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     // As in HAProxy, a failed handshake has no value.
     super::tls::client(stream).filter(|info| info.broken.is_none())?;
-    Some(Value::Int(outcome(stream)?.verify_code().into()))
+    Some(SampleValue::Int(outcome(stream)?.verify_code().into()))
 }
 
-fn own_error<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn own_error<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let code = outcome(stream)?.own.map_or(0, |failure| failure.code);
-    Some(Value::Int(code.into()))
+    Some(SampleValue::Int(code.into()))
 }
 
-fn authority_error<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn authority_error<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let code = outcome(stream)?.authority.map_or(0, |failure| failure.code);
-    Some(Value::Int(code.into()))
+    Some(SampleValue::Int(code.into()))
 }
 
-fn authority_depth<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn authority_depth<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let depth = outcome(stream)?
         .authority
         .map_or(0, |failure| failure.depth);
-    Some(Value::Int(depth.into()))
+    Some(SampleValue::Int(depth.into()))
 }
 
-fn chain(certificates: &[CertificateDer<'_>]) -> Option<Value<'static>> {
+fn chain(certificates: &[CertificateDer<'_>]) -> Option<SampleValue<'static>> {
     let parts: Vec<&[u8]> = certificates.iter().map(AsRef::as_ref).collect();
-    (!parts.is_empty()).then(|| Value::Bin(Cow::Owned(parts.concat())))
+    (!parts.is_empty()).then(|| SampleValue::Bin(Cow::Owned(parts.concat())))
 }
 
-fn client_chain<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn client_chain<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let info = client(stream).filter(|info| !info.resumed)?;
     chain(info.peer_certificates.as_deref()?.get(1..)?)
 }
 
-fn server_chain<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn server_chain<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let info = server(stream).filter(|info| !info.resumed)?;
     chain(info.peer_certificates.as_deref()?)
 }

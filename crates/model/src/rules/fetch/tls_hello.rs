@@ -1,11 +1,11 @@
 //! Fetches of the unencrypted hello of a TLS client, parsed from the first bytes of a TCP stream.
 //! They allow TLS to be routed by server name without terminating it.
 
-use super::{FetchBuild, FetchRow, Side, number, payload, side_of};
+use super::{FetchBuild, FetchRow, MessageSide, number, payload, side_of};
 use crate::rules::argument::Arguments;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use std::borrow::Cow;
 use tls::hello::{Cursor, Hello};
 
@@ -93,7 +93,7 @@ fn client_hello(bytes: &[u8]) -> Option<Hello<'_>> {
 
 /// Returns whether more bytes cannot change the parsed values: the hello is complete, or the bytes
 /// are not a hello.
-pub(in crate::rules) fn hello_is_whole(arguments: &Arguments, stream: &Stream) -> bool {
+pub(in crate::rules) fn hello_is_whole(arguments: &Arguments, stream: &ProxyStream) -> bool {
     let bytes = payload(arguments, stream);
     match bytes.first() {
         Some(&RECORD_HANDSHAKE) => handshake(bytes)
@@ -103,61 +103,63 @@ pub(in crate::rules) fn hello_is_whole(arguments: &Arguments, stream: &Stream) -
     }
 }
 
-fn hello_type<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn hello_type<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let bytes = payload(arguments, stream);
     let (kind, length, rest) = handshake(bytes)?;
     // The hello of a response may be truncated. That of a request is parsed, so it must be
     // complete.
-    let whole = side_of(arguments, stream) == Side::Response || rest.0.len() >= length;
-    whole.then_some(Value::Int(kind.into()))
+    let whole = side_of(arguments, stream) == MessageSide::Response || rest.0.len() >= length;
+    whole.then_some(SampleValue::Int(kind.into()))
 }
 
-fn server_name<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn server_name<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     client_hello(payload(arguments, stream))?
         .server_name()
-        .map(Value::text)
+        .map(SampleValue::text)
 }
 
-fn version<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn version<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let (major, minor) = client_hello(payload(arguments, stream))?.version;
-    Some(Value::Int((i64::from(major) << 16) + i64::from(minor)))
+    Some(SampleValue::Int(
+        (i64::from(major) << 16) + i64::from(minor),
+    ))
 }
 
-fn protocol<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn protocol<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
-    hello.protocols().next().map(Value::text)
+    hello.protocols().next().map(SampleValue::text)
 }
 
-fn cipher_list<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::bytes(
+fn cipher_list<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::bytes(
         client_hello(payload(arguments, stream))?.ciphers,
     ))
 }
 
-fn ticket<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn ticket<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
-    Some(Value::Int(match hello.extension(35) {
+    Some(SampleValue::Int(match hello.extension(35) {
         None => 0,
         Some(Cursor([])) => 1,
         Some(_) => 2,
     }))
 }
 
-fn curves<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn curves<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
     // As in HAProxy, a hello without this extension has no value.
-    hello.extension(10).map(|_| Value::Bool(true))
+    hello.extension(10).map(|_| SampleValue::Bool(true))
 }
 
 /// Returns the list of an extension that is present and has at least one entry.
-fn listed<'a>(stream_bytes: &'a [u8], extension: u16) -> Option<Value<'a>> {
+fn listed<'a>(stream_bytes: &'a [u8], extension: u16) -> Option<SampleValue<'a>> {
     let list = client_hello(stream_bytes)?
         .extension(extension)?
         .counted(2)?;
-    (!list.0.is_empty()).then_some(Value::bytes(list.0))
+    (!list.0.is_empty()).then_some(SampleValue::bytes(list.0))
 }
 
-fn key_shares<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn key_shares<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let hello = client_hello(payload(arguments, stream))?;
     let mut shares = hello.extension(51)?.counted(2)?;
     let mut out = Vec::new();
@@ -165,7 +167,7 @@ fn key_shares<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<
         shares.counted(2)?;
         out.extend_from_slice(group);
     }
-    (!out.is_empty()).then_some(Value::Bin(Cow::Owned(out)))
+    (!out.is_empty()).then_some(SampleValue::Bin(Cow::Owned(out)))
 }
 
 #[cfg(test)]

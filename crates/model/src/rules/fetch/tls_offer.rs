@@ -4,24 +4,24 @@
 
 use super::tls::client;
 use super::{FetchBuild, FetchRow};
-use crate::rules::argument::{Arguments, Kind};
+use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use std::borrow::Cow;
-use tls::{Offer, cipher_name};
+use tls::{ClientHelloOffer, cipher_name};
 
 const fn of_offer(output: Type, one: super::One) -> FetchBuild {
     FetchBuild::new(output, Needs::Nothing, one)
 }
 
 const fn list(output: Type, one: super::One) -> FetchBuild {
-    of_offer(output, one).takes(&[Kind::Int], 0)
+    of_offer(output, one).takes(&[ArgumentKind::Int], 0)
 }
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "ssl_fc_protocol_hello_id",
-        of_offer(Type::Int, |_, s| Some(Value::Int(offer(s)?.version.into()))),
+        of_offer(Type::Int, |_, s| Some(SampleValue::Int(offer(s)?.version.into()))),
         "acl old ssl_fc_protocol_hello_id lt 771",
         "The version in the ClientHello: 769 is TLS 1.0, 771 is TLS 1.2 and also the value of TLS 1.3 clients. Needs \
          `tune.ssl.capture-buffer-size`.";
@@ -64,7 +64,7 @@ pub(super) static ROWS: &[FetchRow] = rows! {
          `tune.ssl.capture-buffer-size`.";
 };
 
-fn offer(stream: &Stream) -> Option<&Offer> {
+fn offer(stream: &ProxyStream) -> Option<&ClientHelloOffer> {
     client(stream)?.offer.as_deref()
 }
 
@@ -86,11 +86,11 @@ fn filtered<'a>(arguments: &Arguments, list: &'a [u8]) -> Cow<'a, [u8]> {
 }
 
 /// Returns a list as bytes; None if it is empty.
-fn bytes(list: Cow<'_, [u8]>) -> Option<Value<'_>> {
-    (!list.is_empty()).then_some(Value::Bin(list))
+fn bytes(list: Cow<'_, [u8]>) -> Option<SampleValue<'_>> {
+    (!list.is_empty()).then_some(SampleValue::Bin(list))
 }
 
-fn cipher_hex<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn cipher_hex<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     use std::fmt::Write;
     let list = filtered(arguments, &offer(stream)?.ciphers);
     let mut text = String::with_capacity(2 * list.len());
@@ -98,10 +98,10 @@ fn cipher_hex<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02X}");
     }
-    (!text.is_empty()).then(|| Value::Str(Cow::Owned(text.into_bytes())))
+    (!text.is_empty()).then(|| SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
-fn cipher_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn cipher_names<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let list = filtered(arguments, &offer(stream)?.ciphers);
     let mut text = String::new();
     for pair in list.chunks_exact(2) {
@@ -114,12 +114,12 @@ fn cipher_names<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Valu
             None => text.push_str(&format!("UNKNOWN({number:04x})")),
         }
     }
-    (!text.is_empty()).then(|| Value::Str(Cow::Owned(text.into_bytes())))
+    (!text.is_empty()).then(|| SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
-fn cipher_hash<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn cipher_hash<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     // As in HAProxy, the value is signed with the same bits.
-    Some(Value::Int(offer(stream)?.ciphers_hash.cast_signed()))
+    Some(SampleValue::Int(offer(stream)?.ciphers_hash.cast_signed()))
 }
 
 #[cfg(test)]
@@ -131,7 +131,7 @@ mod tests {
     #[test]
     fn what_the_client_offered_is_told_with_and_without_grease() {
         let ciphers = [0x9a, 0x9a, 0x13, 0x01, 0xc0, 0x2f, 0, 0xff];
-        let offer = Offer {
+        let offer = ClientHelloOffer {
             version: 771,
             ciphers: ciphers.into(),
             ciphers_hash: twox_hash::XxHash64::oneshot(0, &ciphers),
@@ -175,9 +175,9 @@ mod tests {
               009D009C003D003C0035002F00FF",
         )
         .unwrap();
-        let offer = Offer {
+        let offer = ClientHelloOffer {
             ciphers_hash: twox_hash::XxHash64::oneshot(0, &ciphers),
-            ..Offer::default()
+            ..ClientHelloOffer::default()
         };
         let front = Info {
             offer: Some(Box::new(offer)),

@@ -5,9 +5,9 @@ use super::tls::{client, server};
 use super::{FetchBuild, FetchRow};
 use crate::rules::argument::Arguments;
 use crate::rules::codes;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
+use crate::rules::value::{SampleValue, Type};
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use tls::{Clear, Info};
@@ -82,7 +82,11 @@ pub(super) static ROWS: &[FetchRow] = rows! {
 };
 
 /// Warns about a fetch of keys if the configuration does not keep any.
-fn warn_without_log(loader: &mut Draft, _: &mut Arguments, span: Span) -> Result<(), Diagnostic> {
+fn warn_without_log(
+    loader: &mut ConfigDraft,
+    _: &mut Arguments,
+    span: Span,
+) -> Result<(), Diagnostic> {
     if !loader.config.global.tls.key_log {
         let message = "TLS session keys are not kept, so this never has a value";
         let warning = Diagnostic::warning(&codes::KEYS_NOT_KEPT, span, message);
@@ -98,25 +102,25 @@ fn warn_without_log(loader: &mut Draft, _: &mut Arguments, span: Span) -> Result
 fn random<'a>(
     info: Option<&'a Info>,
     which: impl Fn(&'a Clear) -> &'a Option<[u8; 32]>,
-) -> Option<Value<'a>> {
+) -> Option<SampleValue<'a>> {
     let found = which(info?.clear.as_deref()?).as_ref()?;
-    Some(Value::bytes(found))
+    Some(SampleValue::bytes(found))
 }
 
-fn session_id(info: Option<&Info>) -> Option<Value<'_>> {
+fn session_id(info: Option<&Info>) -> Option<SampleValue<'_>> {
     let id = info?.clear.as_deref()?.session_id.as_deref()?;
-    (!id.is_empty()).then_some(Value::bytes(id))
+    (!id.is_empty()).then_some(SampleValue::bytes(id))
 }
 
-fn master(info: Option<&Info>) -> Option<Value<'_>> {
+fn master(info: Option<&Info>) -> Option<SampleValue<'_>> {
     info?
         .secrets
         .as_deref()?
         .get("CLIENT_RANDOM")
-        .map(Value::bytes)
+        .map(SampleValue::bytes)
 }
 
-fn secret<'a>(info: Option<&'a Info>, label: &str) -> Option<Value<'a>> {
+fn secret<'a>(info: Option<&'a Info>, label: &str) -> Option<SampleValue<'a>> {
     use std::fmt::Write;
     let secret = info?.secrets.as_deref()?.get(label)?;
     let mut text = String::with_capacity(2 * secret.len());
@@ -124,7 +128,7 @@ fn secret<'a>(info: Option<&'a Info>, label: &str) -> Option<Value<'a>> {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
-    Some(Value::Str(Cow::Owned(text.into_bytes())))
+    Some(SampleValue::Str(Cow::Owned(text.into_bytes())))
 }
 
 #[cfg(test)]
@@ -136,8 +140,8 @@ mod tests {
     #[test]
     fn random_bytes_and_keys_are_told_where_they_are_known() {
         let mut secrets = Secrets::default();
-        secrets.keep("CLIENT_RANDOM", &[0xab, 1]);
-        secrets.keep("CLIENT_TRAFFIC_SECRET_0", &[0xcd, 2]);
+        secrets.store_secret("CLIENT_RANDOM", &[0xab, 1]);
+        secrets.store_secret("CLIENT_TRAFFIC_SECRET_0", &[0xcd, 2]);
         let known = Info {
             clear: Some(Box::new(Clear {
                 client_random: Some([1; 32]),

@@ -2,20 +2,20 @@
 //! values of log formats, for rules and for custom log lines.
 
 use super::{FetchBuild, FetchRow, number};
-use crate::rules::argument::{Arguments, Kind};
+use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::converter::time::{check_only_unit, to_unit};
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::format::Alias;
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use language::{Diagnostic, Span};
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const fn date(one: super::One) -> FetchBuild {
     number(Needs::Nothing, one)
-        .takes(&[Kind::Text], 0)
+        .takes(&[ArgumentKind::Text], 0)
         .prepare(check_only_unit)
 }
 
@@ -64,21 +64,21 @@ pub(super) static ROWS: &[FetchRow] = rows! {
     "txn.sess_term_state", FetchBuild::new(Type::Str, Needs::Nothing, termination), "acl example txn.sess_term_state -m found",
         "The two letters of `%ts`: what ended the stream, and in which state; `--` without an error.";
     "txn.conn_retries",
-        number(Needs::Nothing, |_, s| Some(Value::Int(s.route.retries.into()))),
+        number(Needs::Nothing, |_, s| Some(SampleValue::Int(s.route.retries.into()))),
         "acl example txn.conn_retries -m found",
         "Number of retried connections to servers.";
     "txn.redispatched",
-        FetchBuild::new(Type::Bool, Needs::Nothing, |_, s| Some(Value::Bool(s.route.redispatched))),
+        FetchBuild::new(Type::Bool, Needs::Nothing, |_, s| Some(SampleValue::Bool(s.route.redispatched))),
         "acl example txn.redispatched -m found",
         "True if the stream was redispatched to another server than the one chosen first.";
     "txn.id32", number(Needs::Nothing, id), "acl example txn.id32 -m found",
         "A 32-bit number of the stream, which is not reused soon.";
     "bc_be_queue",
-        number(Needs::Backend, |_, s| Some(Value::Int(s.route.backend_queue.into()))),
+        number(Needs::Backend, |_, s| Some(SampleValue::Int(s.route.backend_queue.into()))),
         "acl example bc_be_queue -m found",
         "Number of streams before this one in the queue of the backend: `%bq`.";
     "bc_srv_queue",
-        number(Needs::Server, |_, s| Some(Value::Int(s.route.server_queue.into()))),
+        number(Needs::Server, |_, s| Some(SampleValue::Int(s.route.server_queue.into()))),
         "acl example bc_srv_queue -m found",
         "Number of streams before this one in the queue of the server: `%sq`.";
     "server_status", number(Needs::ResponseKept, server_status).http(), "acl hidden server_status 500",
@@ -90,34 +90,34 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "The line of the rule that last ended a list of rules; see `last_rule_file`. In a log it shows why a request \
          was denied.";
     "internal.strm.is_htx",
-        FetchBuild::new(Type::Bool, Needs::Nothing, |_, s| Some(Value::Bool(s.http))),
+        FetchBuild::new(Type::Bool, Needs::Nothing, |_, s| Some(SampleValue::Bool(s.http))),
         "acl upgraded internal.strm.is_htx",
         "True if the stream carries HTTP, even if it began as TCP and was switched (`switch-mode http`).";
     "unique-id", FetchBuild::new(Type::Str, Needs::Nothing, unique_id), "acl example unique-id -m found",
         "The id from `unique-id-format` for the stream.";
 };
 
-fn since_epoch(at: SystemTime, arguments: &Arguments) -> Option<Value<'static>> {
+fn since_epoch(at: SystemTime, arguments: &Arguments) -> Option<SampleValue<'static>> {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    to_unit(since, arguments.text(0)).map(Value::Int)
+    to_unit(since, arguments.text(0)).map(SampleValue::Int)
 }
 
-fn accept_date<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn accept_date<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let times = &stream.times;
     let idle = times.began.saturating_duration_since(times.idle_since);
     since_epoch(times.began_at - idle, arguments)
 }
 
-fn time<'a>(alias: Alias, stream: &Stream) -> Option<Value<'a>> {
+fn time<'a>(alias: Alias, stream: &ProxyStream) -> Option<SampleValue<'a>> {
     Some(match alias.milliseconds(stream) {
-        Some(ms) => Value::count(ms),
-        None => Value::Int(-1),
+        Some(ms) => SampleValue::count(ms),
+        None => SampleValue::Int(-1),
     })
 }
 
 macro_rules! times {
     ($($name:ident $alias:ident;)*) => {
-        $(fn $name<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+        $(fn $name<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
             time(Alias::$alias, stream)
         })*
     };
@@ -137,58 +137,59 @@ times! {
     total TotalTime;
 }
 
-fn bytes_in<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(stream.transfer.bytes_in))
+fn bytes_in<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::count(stream.transfer.bytes_in))
 }
 
-fn bytes_out<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::count(stream.transfer.bytes_out))
+fn bytes_out<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::count(stream.transfer.bytes_out))
 }
 
-fn status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn status<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let status = stream.status();
-    (status != 0).then_some(Value::Int(status.into()))
+    (status != 0).then_some(SampleValue::Int(status.into()))
 }
 
-fn server_status<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    (stream.outcome.server_status != 0).then_some(Value::Int(stream.outcome.server_status.into()))
+fn server_status<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    (stream.outcome.server_status != 0)
+        .then_some(SampleValue::Int(stream.outcome.server_status.into()))
 }
 
 /// Records that streams must remember which rule was their last one.
-fn ask_rule(loader: &mut Draft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
-    loader.config.global.asked.last_rule = true;
+fn ask_rule(loader: &mut ConfigDraft, _: &mut Arguments, _: Span) -> Result<(), Diagnostic> {
+    loader.config.global.recording.last_rule = true;
     Ok(())
 }
 
-fn rule_file<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn rule_file<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let (file, _) = stream.links.last_rule()?;
     let name = stream.config.files.get(file as usize)?;
-    Some(Value::text(name.as_bytes()))
+    Some(SampleValue::text(name.as_bytes()))
 }
 
-fn rule_line<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn rule_line<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let (_, line) = stream.links.last_rule()?;
-    Some(Value::Int(line.into()))
+    Some(SampleValue::Int(line.into()))
 }
 
-fn termination<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn termination<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let letters = vec![
         stream.outcome.termination.letter(),
         stream.outcome.phase.letter(),
     ];
-    Some(Value::Str(Cow::Owned(letters)))
+    Some(SampleValue::Str(Cow::Owned(letters)))
 }
 
-fn id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
-    Some(Value::Int((stream.identity.id as u32).into()))
+fn id<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
+    Some(SampleValue::Int((stream.identity.id as u32).into()))
 }
 
-fn unique_id<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn unique_id<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     if let Some(id) = &stream.identity.unique_id {
-        return Some(Value::text(id));
+        return Some(SampleValue::text(id));
     }
     // The unique ID is generated after the rules of the request; this fetch runs earlier.
     let format = stream.frontend().unique_id_format.as_ref()?;
     let id = format.fill(stream);
-    Some(Value::Str(Cow::Owned(id)))
+    Some(SampleValue::Str(Cow::Owned(id)))
 }

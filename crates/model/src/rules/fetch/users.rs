@@ -1,12 +1,12 @@
 //! Fetches of the credentials in a request, and of their check against a userlist.
 
 use super::{FetchBuild, FetchRow, request};
-use crate::rules::argument::{Arguments, Kind};
+use crate::rules::argument::{ArgumentKind, Arguments};
 use crate::rules::usage::Needs;
-use crate::rules::value::{Type, Value};
-use crate::transaction::Stream;
+use crate::rules::value::{SampleValue, Type};
+use crate::transaction::ProxyStream;
 use crate::users::{self, Basic};
-use http::message::Message;
+use http::message::HttpMessage;
 use std::borrow::Cow;
 
 const fn text(one: super::One) -> FetchBuild {
@@ -15,12 +15,12 @@ const fn text(one: super::One) -> FetchBuild {
 
 pub(super) static ROWS: &[FetchRow] = rows! {
     "http_auth(<userlist>)",
-        FetchBuild::new(Type::Bool, Needs::Request, is_user).http().takes(&[Kind::Userlist], 1),
+        FetchBuild::new(Type::Bool, Needs::Request, is_user).http().takes(&[ArgumentKind::Userlist], 1),
         "acl known http_auth(staff)",
         "Tests whether the request has the name and password of a user of this list (`Authorization: Basic`). A \
          password hash is verified outside the serving threads while the rules wait; the result is cached.";
     "http_auth_group(<userlist>)",
-        text(user_of_list).takes(&[Kind::Userlist], 1).each(groups),
+        text(user_of_list).takes(&[ArgumentKind::Userlist], 1).each(groups),
         "acl admin http_auth_group(staff) admin",
         "The name of the request's user if `http_auth` of the same list is true. An ACL tests the groups of the user: \
          it is true if one of them is among the patterns.";
@@ -34,28 +34,28 @@ pub(super) static ROWS: &[FetchRow] = rows! {
         "acl token http_auth_type Bearer",
         "The type of the request's credentials, `Basic` or `Bearer`. They are not verified.";
     "http_auth_bearer[(<header>)]",
-        text(|a, s| token(a, s, request(s)?).map(Value::text)).takes(&[Kind::Text], 0),
+        text(|a, s| token(a, s, request(s)?).map(SampleValue::text)).takes(&[ArgumentKind::Text], 0),
         "acl token http_auth_bearer -m found",
         "The bearer token of the request's Authorization header, or of another header. It is not verified.";
 };
 
-fn is_user<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn is_user<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     request(stream)?;
     let list = arguments.userlist(0)?;
-    Some(Value::Bool(users::verified(list, stream).is_some()))
+    Some(SampleValue::Bool(users::verified(list, stream).is_some()))
 }
 
-fn user_of_list<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn user_of_list<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     request(stream)?;
     let user = users::verified(arguments.userlist(0)?, stream)?;
-    Some(Value::text(user.name.as_bytes()))
+    Some(SampleValue::text(user.name.as_bytes()))
 }
 
 /// Passes the user's groups to an ACL.
 fn groups<'a>(
     arguments: &'a Arguments,
-    stream: &'a Stream,
-    take: &mut dyn FnMut(Value<'a>) -> bool,
+    stream: &'a ProxyStream,
+    take: &mut dyn FnMut(SampleValue<'a>) -> bool,
 ) -> bool {
     let user = request(stream)
         .and(arguments.userlist(0))
@@ -63,33 +63,37 @@ fn groups<'a>(
     user.is_some_and(|user| {
         user.groups
             .iter()
-            .any(|group| take(Value::text(group.as_bytes())))
+            .any(|group| take(SampleValue::text(group.as_bytes())))
     })
 }
 
-fn owned<'a>(bytes: &[u8]) -> Value<'a> {
-    Value::Str(Cow::Owned(bytes.to_vec()))
+fn owned<'a>(bytes: &[u8]) -> SampleValue<'a> {
+    SampleValue::Str(Cow::Owned(bytes.to_vec()))
 }
 
-fn user<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn user<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     request(stream)?;
     Some(owned(Basic::of(stream)?.user()))
 }
 
-fn password<'a>(_: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn password<'a>(_: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     request(stream)?;
     Some(owned(Basic::of(stream)?.password()))
 }
 
-fn token<'a>(arguments: &Arguments, stream: &Stream, request: &'a Message) -> Option<&'a [u8]> {
+fn token<'a>(
+    arguments: &Arguments,
+    stream: &ProxyStream,
+    request: &'a HttpMessage,
+) -> Option<&'a [u8]> {
     let header = arguments.text(0);
     users::bearer(request, header.unwrap_or_else(|| users::header(stream)))
 }
 
-fn scheme<'a>(arguments: &'a Arguments, stream: &'a Stream) -> Option<Value<'a>> {
+fn scheme<'a>(arguments: &'a Arguments, stream: &'a ProxyStream) -> Option<SampleValue<'a>> {
     let request = request(stream)?;
     if token(arguments, stream, request).is_some() {
-        return Some(Value::text(b"Bearer"));
+        return Some(SampleValue::text(b"Bearer"));
     }
-    Basic::of(stream).map(|_| Value::text(b"Basic"))
+    Basic::of(stream).map(|_| SampleValue::text(b"Basic"))
 }

@@ -3,12 +3,12 @@
 
 use super::text::{Encode, Put, decimal, hexadecimal};
 use crate::compiled::format::{Alias, ROWS};
-use crate::config::{ServerAddress, Step};
+use crate::config::{ServerAddress, StreamLogStep};
 use crate::known;
 use crate::log::{DateStyle, append_date, hostname};
 use crate::thread;
-use crate::transaction::{Endpoint, Stream};
-use http::message::{TargetParts, Version};
+use crate::transaction::{Endpoint, ProxyStream};
+use http::message::{HttpVersion, TargetParts};
 use language::keyword::Documented;
 use reactor::{self, Instant};
 use std::net::SocketAddr;
@@ -60,7 +60,7 @@ fn since_epoch(at: SystemTime) -> Duration {
 }
 
 /// Returns the address of the stream's server, as operators set it or as the file gives it.
-pub(in crate::rules) fn server_address(stream: &Stream) -> Option<SocketAddr> {
+pub(in crate::rules) fn server_address(stream: &ProxyStream) -> Option<SocketAddr> {
     let server = stream.server()?;
     let set = server.state.address_override();
     match set.as_ref().unwrap_or(&server.address) {
@@ -74,7 +74,7 @@ pub(in crate::rules) fn server_address(stream: &Stream) -> Option<SocketAddr> {
 }
 
 /// Returns whether no complete HTTP request arrived.
-fn without_request(stream: &Stream) -> bool {
+fn without_request(stream: &ProxyStream) -> bool {
     stream.http && stream.received_method().is_empty()
 }
 
@@ -83,7 +83,7 @@ const BAD_REQUEST: &[u8] = b"<BADREQ>";
 
 impl Alias {
     /// Appends TLS parameters of the client's connection.
-    fn tls(self, stream: &Stream, put: &mut Put<'_>) {
+    fn tls(self, stream: &ProxyStream, put: &mut Put<'_>) {
         let name = stream.session.tls.as_deref().map(|tls| match self {
             Alias::TlsVersion => tls.version_name(),
             _ => tls.suite_name(),
@@ -93,7 +93,7 @@ impl Alias {
 
     /// Appends the value. Returns false if the alias produces nothing at all, not even the mark of
     /// a missing value.
-    pub(super) fn append(self, stream: &Stream, put: &mut Put<'_>) -> bool {
+    pub(super) fn append(self, stream: &ProxyStream, put: &mut Put<'_>) -> bool {
         match self {
             Alias::ClientIp => ip(stream.source(), put),
             Alias::ClientPort => port(stream.source(), stream, put),
@@ -125,7 +125,7 @@ impl Alias {
                     .log
                     .step
                     .get()
-                    .map_or("unspec", Step::origin)
+                    .map_or("unspec", StreamLogStep::origin)
                     .as_bytes(),
             ),
             Alias::Hostname => put.text(hostname()),
@@ -202,7 +202,7 @@ impl Alias {
     }
 
     /// Returns the captured values of the side that the alias shows, and the number of slots.
-    fn captures_of(self, stream: &Stream) -> (&[Option<Vec<u8>>], usize) {
+    fn captures_of(self, stream: &ProxyStream) -> (&[Option<Vec<u8>>], usize) {
         let of_frontend = &stream.frontend().captures;
         match self {
             Alias::RequestHeaders | Alias::RequestHeadersList => {
@@ -213,7 +213,7 @@ impl Alias {
     }
 
     /// Returns the values of an alias that is a list.
-    pub(super) fn listed(self, stream: &Stream) -> Option<Vec<Vec<u8>>> {
+    pub(super) fn listed(self, stream: &ProxyStream) -> Option<Vec<Vec<u8>>> {
         if !matches!(self, Alias::RequestHeadersList | Alias::ResponseHeadersList) {
             return None;
         }
@@ -223,7 +223,7 @@ impl Alias {
     }
 
     /// Appends captured headers; returns false if there is no list of them.
-    fn captured(self, stream: &Stream, put: &mut Put<'_>) -> bool {
+    fn captured(self, stream: &ProxyStream, put: &mut Put<'_>) -> bool {
         // Nothing is captured from an invalid request.
         if without_request(stream) {
             return false;
@@ -238,7 +238,7 @@ impl Alias {
     }
 
     /// Appends parts of the request line.
-    fn request(self, stream: &Stream, put: &mut Put<'_>) {
+    fn request(self, stream: &ProxyStream, put: &mut Put<'_>) {
         let method = stream.received_method();
         if method.is_empty() {
             return put.text(BAD_REQUEST);
@@ -275,7 +275,7 @@ impl Alias {
     }
 
     /// Appends numbers, times and dates, which are never quoted.
-    fn append_number(self, stream: &Stream, put: &mut Put<'_>) {
+    fn append_number(self, stream: &ProxyStream, put: &mut Put<'_>) {
         let times = &stream.times;
         match self {
             Alias::BytesOut => {
@@ -337,7 +337,7 @@ impl Alias {
     }
 
     /// Returns a time in milliseconds; None if its moment was not reached.
-    pub(in crate::rules) fn milliseconds(self, stream: &Stream) -> Option<u64> {
+    pub(in crate::rules) fn milliseconds(self, stream: &ProxyStream) -> Option<u64> {
         let times = &stream.times;
         let start = Some(times.idle_since);
         let began = Some(times.began);
@@ -369,7 +369,7 @@ impl Alias {
     }
 
     /// Appends times in milliseconds; -1 for a moment that was not reached.
-    fn append_time(self, stream: &Stream, put: &mut Put<'_>) {
+    fn append_time(self, stream: &ProxyStream, put: &mut Put<'_>) {
         if matches!(self, Alias::TotalTime | Alias::UserTime | Alias::ActiveTime) {
             open_ended(stream, put);
         }
@@ -381,7 +381,7 @@ impl Alias {
 }
 
 /// Returns the name of the server, or a placeholder in angle brackets for a stream without one.
-fn server_name(stream: &Stream) -> &[u8] {
+fn server_name(stream: &ProxyStream) -> &[u8] {
     let cache = stream.transfer.cache.as_ref();
     match stream.server() {
         Some(server) => server.name.as_bytes(),
@@ -391,7 +391,7 @@ fn server_name(stream: &Stream) -> &[u8] {
     }
 }
 
-fn status(stream: &Stream, put: &mut Put<'_>) {
+fn status(stream: &ProxyStream, put: &mut Put<'_>) {
     match stream.status() {
         // As in HAProxy, an invalid request over HTTP/2 has no status.
         0 if stream.http && !stream.request.method().is_empty() => {
@@ -401,14 +401,14 @@ fn status(stream: &Stream, put: &mut Put<'_>) {
     }
 }
 
-fn open_ended(stream: &Stream, put: &mut Put<'_>) {
+fn open_ended(stream: &ProxyStream, put: &mut Put<'_>) {
     if stream.times.ended.is_none() {
         put.out.push(b'+');
     }
 }
 
 /// Returns the number of streams in the backend, without this one if it has ended.
-fn backend_connections(stream: &Stream) -> u64 {
+fn backend_connections(stream: &ProxyStream) -> u64 {
     let Some(backend) = stream.backend() else {
         return 0;
     };
@@ -417,12 +417,12 @@ fn backend_connections(stream: &Stream) -> u64 {
     all.saturating_sub(itself).into()
 }
 
-fn version(version: Version) -> &'static [u8] {
+fn version(version: HttpVersion) -> &'static [u8] {
     match version {
-        Version::Http10 => b"HTTP/1.0",
-        Version::Http11 => b"HTTP/1.1",
-        Version::Http2 => b"HTTP/2.0",
-        Version::Http3 => b"HTTP/3.0",
+        HttpVersion::Http10 => b"HTTP/1.0",
+        HttpVersion::Http11 => b"HTTP/1.1",
+        HttpVersion::Http2 => b"HTTP/2.0",
+        HttpVersion::Http3 => b"HTTP/3.0",
     }
 }
 
@@ -434,7 +434,7 @@ fn ip(endpoint: Endpoint, put: &mut Put<'_>) {
 }
 
 /// Appends a port, or the ID of the listener for a Unix socket.
-fn port(endpoint: Endpoint, stream: &Stream, put: &mut Put<'_>) {
+fn port(endpoint: Endpoint, stream: &ProxyStream, put: &mut Put<'_>) {
     let number = match endpoint.port() {
         Some(port) => u64::from(port),
         None => u64::from(
@@ -497,7 +497,7 @@ fn capture_list(values: &[Option<Vec<u8>>], slots: usize, put: &mut Put<'_>) -> 
     slots > 0
 }
 /// Returns the cookie that `capture cookie` captured from the request (0) or the response (1).
-fn cookie(stream: &Stream, side: usize) -> &[u8] {
+fn cookie(stream: &ProxyStream, side: usize) -> &[u8] {
     let kept = stream
         .rules
         .lines

@@ -2,8 +2,8 @@
 //! log formats and compiled once.
 
 use super::{Dialect, Format, parse};
-use crate::rules::argument::Piece as Source;
-use crate::rules::draft::Draft;
+use crate::rules::argument::ArgumentText as Source;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::{Expression, Usage};
 use configuration::LoadOptions;
 use std::sync::{Arc, OnceLock};
@@ -53,7 +53,7 @@ pub fn built_in(which: BuiltIn) -> Arc<Format> {
 fn compile(text: &[u8]) -> Format {
     let source = Source::built_in(text);
     // Expressions in built-in formats refer to nothing in a file.
-    let mut loader = Draft::new(language::Environment::empty(), LoadOptions::default());
+    let mut loader = ConfigDraft::new(language::Environment::empty(), LoadOptions::default());
     let expression = &mut |start| Expression::parse_part(&mut loader, &source, start, Usage::LOG);
     // The built-in texts are valid; a test compiles them.
     let pieces =

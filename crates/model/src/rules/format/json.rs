@@ -2,12 +2,12 @@
 //! the whole line is one object of the items that have names.
 
 use super::text::Put;
-use crate::compiled::format::{Alias, Cast, Flags, Member, Piece};
-use crate::rules::value::Value;
-use crate::transaction::Stream;
+use crate::compiled::format::{Alias, Cast, Flags, FormatItem, JsonMember};
+use crate::rules::value::SampleValue;
+use crate::transaction::ProxyStream;
 
 /// Returns the pieces of an object. The text between the values is constant.
-pub(super) fn object(members: Vec<(String, Member)>) -> Box<[Piece]> {
+pub(super) fn object(members: Vec<(String, JsonMember)>) -> Box<[FormatItem]> {
     let mut pieces = Vec::with_capacity(members.len() * 2 + 1);
     let mut text = b"{".to_vec();
     for (key, member) in members {
@@ -16,44 +16,44 @@ pub(super) fn object(members: Vec<(String, Member)>) -> Box<[Piece]> {
         }
         string(key.as_bytes(), &mut text);
         text.extend_from_slice(b": ");
-        pieces.push(Piece::Text(std::mem::take(&mut text).into()));
-        pieces.push(Piece::Json(Box::new(member)));
+        pieces.push(FormatItem::Text(std::mem::take(&mut text).into()));
+        pieces.push(FormatItem::Json(Box::new(member)));
     }
     text.push(b'}');
-    pieces.push(Piece::Text(text.into()));
+    pieces.push(FormatItem::Text(text.into()));
     pieces.into()
 }
 
-impl Member {
+impl JsonMember {
     /// Creates an item. Of its flags, only the hexadecimal one affects the value.
-    pub(super) fn new(item: Piece, cast: Option<Cast>) -> Member {
-        Member { item, cast }
+    pub(super) fn new(item: FormatItem, cast: Option<Cast>) -> JsonMember {
+        JsonMember { item, cast }
     }
 
-    pub(super) fn item(&self) -> &Piece {
+    pub(super) fn item(&self) -> &FormatItem {
         &self.item
     }
 
-    pub(super) fn into_item(self) -> Piece {
+    pub(super) fn into_item(self) -> FormatItem {
         self.item
     }
 
-    pub(super) fn append(&self, stream: &Stream, out: &mut Vec<u8>) {
+    pub(super) fn append(&self, stream: &ProxyStream, out: &mut Vec<u8>) {
         match &self.item {
-            Piece::Alias(alias, flags) => self.alias(*alias, flags.hex, stream, out),
-            Piece::Expression(expression, _) => match expression.evaluate(stream) {
+            FormatItem::Alias(alias, flags) => self.alias(*alias, flags.hex, stream, out),
+            FormatItem::Expression(expression, _) => match expression.evaluate(stream) {
                 Some(value) => self.value(&value, out),
                 None => string(b"", out),
             },
             // Other pieces are never items.
-            Piece::Text(_) | Piece::Space | Piece::Json(_) => {}
+            FormatItem::Text(_) | FormatItem::Space | FormatItem::Json(_) => {}
         }
     }
 
-    fn value(&self, value: &Value<'_>, out: &mut Vec<u8>) {
+    fn value(&self, value: &SampleValue<'_>, out: &mut Vec<u8>) {
         let natural = match value {
-            Value::Int(_) => Cast::Int,
-            Value::Bool(_) => Cast::Bool,
+            SampleValue::Int(_) => Cast::Int,
+            SampleValue::Bool(_) => Cast::Bool,
             _ => Cast::Str,
         };
         match self.cast.unwrap_or(natural) {
@@ -69,7 +69,7 @@ impl Member {
         }
     }
 
-    fn alias(&self, alias: Alias, hex: bool, stream: &Stream, out: &mut Vec<u8>) {
+    fn alias(&self, alias: Alias, hex: bool, stream: &ProxyStream, out: &mut Vec<u8>) {
         if let Some(values) = alias.listed(stream) {
             return list(&values, out);
         }

@@ -8,26 +8,26 @@ mod json;
 mod parse;
 mod text;
 
-use crate::compiled::format::Piece;
+use crate::compiled::format::FormatItem;
 pub use crate::compiled::format::{Alias, Dialect, Flags, Format, alias_doc};
 pub(super) use alias::{documented, server_address};
 pub use built_in::{BuiltIn, built_in, built_in_texts};
 
 use super::usage::Usage;
 use crate::compiled::Expression;
-use crate::rules::argument::Piece as Source;
-use crate::rules::draft::Draft;
-use crate::transaction::Stream;
-use language::{Diagnostic, Word};
+use crate::rules::argument::ArgumentText as Source;
+use crate::rules::draft::ConfigDraft;
+use crate::transaction::ProxyStream;
+use language::{ConfigWord, Diagnostic};
 use text::Put;
 
-impl Piece {
+impl FormatItem {
     /// Returns the alias of the piece.
     fn alias(&self) -> Option<Alias> {
         match self {
-            Piece::Alias(alias, _) => Some(*alias),
-            Piece::Json(member) => member.item().alias(),
-            Piece::Text(_) | Piece::Space | Piece::Expression(..) => None,
+            FormatItem::Alias(alias, _) => Some(*alias),
+            FormatItem::Json(member) => member.item().alias(),
+            FormatItem::Text(_) | FormatItem::Space | FormatItem::Expression(..) => None,
         }
     }
 }
@@ -35,7 +35,11 @@ impl Piece {
 impl Format {
     /// Parses a format from a word. The usage determines the data that expressions can read, and
     /// the dialect: logs have their own.
-    pub fn parse(loader: &mut Draft, word: &Word, usage: Usage) -> Result<Format, Diagnostic> {
+    pub fn parse(
+        loader: &mut ConfigDraft,
+        word: &ConfigWord,
+        usage: Usage,
+    ) -> Result<Format, Diagnostic> {
         let dialect = if usage == Usage::LOG {
             Dialect::Log
         } else {
@@ -46,8 +50,8 @@ impl Format {
 
     /// Parses a format with an explicit dialect.
     pub fn parse_as(
-        loader: &mut Draft,
-        word: &Word,
+        loader: &mut ConfigDraft,
+        word: &ConfigWord,
         usage: Usage,
         dialect: Dialect,
     ) -> Result<Format, Diagnostic> {
@@ -57,7 +61,7 @@ impl Format {
 
     /// Parses a format from any text.
     fn parse_source(
-        loader: &mut Draft,
+        loader: &mut ConfigDraft,
         source: &Source<'_>,
         usage: Usage,
         dialect: Dialect,
@@ -66,9 +70,9 @@ impl Format {
         let pieces = parse::pieces(source, dialect, &mut warnings, &mut |start| {
             Expression::parse_part(loader, source, start, usage)
         })?;
-        loader.tell_all(warnings);
+        loader.report_all(warnings);
         let format = Format { pieces, dialect };
-        loader.config.global.asked.server_end |=
+        loader.config.global.recording.server_end |=
             format.shows(&[Alias::ServerSideIp, Alias::ServerSidePort]);
         Ok(format)
     }
@@ -76,7 +80,7 @@ impl Format {
     /// Creates a format of constant text.
     pub fn constant(text: &[u8]) -> Format {
         Format {
-            pieces: Box::new([Piece::Text(text.into())]),
+            pieces: Box::new([FormatItem::Text(text.into())]),
             dialect: Dialect::Text,
         }
     }
@@ -85,20 +89,20 @@ impl Format {
     pub fn as_constant(&self) -> Option<&[u8]> {
         match &*self.pieces {
             [] => Some(b""),
-            [Piece::Text(text)] => Some(text),
+            [FormatItem::Text(text)] => Some(text),
             _ => None,
         }
     }
 
     /// Returns whether the format contains one of these aliases.
     pub fn shows(&self, aliases: &[Alias]) -> bool {
-        let mut shown = self.pieces.iter().filter_map(Piece::alias);
+        let mut shown = self.pieces.iter().filter_map(FormatItem::alias);
         shown.any(|alias| aliases.contains(&alias))
     }
 
     /// Returns the name of the first alias that has a value in HTTP mode only.
     pub fn needs_http(&self) -> Option<&'static str> {
-        let mut shown = self.pieces.iter().filter_map(Piece::alias);
+        let mut shown = self.pieces.iter().filter_map(FormatItem::alias);
         shown.find(|alias| alias.is_http()).map(Alias::name)
     }
 
@@ -109,21 +113,21 @@ impl Format {
     }
 
     /// Appends the result for a stream.
-    pub fn append(&self, stream: &Stream, out: &mut Vec<u8>) {
+    pub fn append(&self, stream: &ProxyStream, out: &mut Vec<u8>) {
         let mut after_space = self.dialect == Dialect::Log;
         for piece in &self.pieces {
             match piece {
-                Piece::Text(text) => {
+                FormatItem::Text(text) => {
                     out.extend_from_slice(text);
                     after_space = false;
                 }
-                Piece::Space => {
+                FormatItem::Space => {
                     if !after_space {
                         out.push(b' ');
                         after_space = true;
                     }
                 }
-                Piece::Alias(alias, flags) => {
+                FormatItem::Alias(alias, flags) => {
                     let mut put = Put {
                         out,
                         flags: *flags,
@@ -133,7 +137,7 @@ impl Format {
                         after_space = false;
                     }
                 }
-                Piece::Expression(expression, flags) => {
+                FormatItem::Expression(expression, flags) => {
                     let mut put = Put {
                         out,
                         flags: *flags,
@@ -151,7 +155,7 @@ impl Format {
                     }
                     after_space = false;
                 }
-                Piece::Json(member) => {
+                FormatItem::Json(member) => {
                     member.append(stream, out);
                     after_space = false;
                 }
@@ -160,7 +164,7 @@ impl Format {
     }
 
     /// Returns the result for a stream in a new buffer.
-    pub fn fill(&self, stream: &Stream) -> Vec<u8> {
+    pub fn fill(&self, stream: &ProxyStream) -> Vec<u8> {
         let mut out = Vec::new();
         self.append(stream, &mut out);
         out

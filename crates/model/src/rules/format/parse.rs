@@ -1,10 +1,10 @@
 //! Parser of formats: text, `%%`, `%(name){flags}alias`, `%(name){flags}[expression]`.
 
-use super::{Alias, Dialect, Flags, Piece, json};
+use super::{Alias, Dialect, Flags, FormatItem, json};
 use crate::compiled::Expression;
-use crate::compiled::format::{Cast, Member};
+use crate::compiled::format::{Cast, JsonMember};
 use crate::rules::action::codes;
-use crate::rules::argument::Piece as Source;
+use crate::rules::argument::ArgumentText as Source;
 use language::{Diagnostic, suggest};
 
 /// Maximum number of pieces in one format.
@@ -18,7 +18,7 @@ pub(super) fn pieces(
     dialect: Dialect,
     warnings: &mut Vec<Diagnostic>,
     expression: ReadExpression<'_>,
-) -> Result<Box<[Piece]>, Diagnostic> {
+) -> Result<Box<[FormatItem]>, Diagnostic> {
     let mut reader = Reader {
         source,
         at: 0,
@@ -35,8 +35,8 @@ pub(super) fn pieces(
             b' ' if dialect == Dialect::Log => {
                 reader.end_text();
                 // Consecutive blanks count as one, and blanks at the start are ignored.
-                if !matches!(reader.pieces.last(), None | Some(Piece::Space)) {
-                    reader.pieces.push(Piece::Space);
+                if !matches!(reader.pieces.last(), None | Some(FormatItem::Space)) {
+                    reader.pieces.push(FormatItem::Space);
                 }
             }
             other => reader.text.push(other),
@@ -59,7 +59,7 @@ pub(super) fn pieces(
 
 /// Name and type in the parentheses before an item.
 #[derive(Default)]
-struct Name {
+struct ItemName {
     key: String,
     cast: Option<Cast>,
 }
@@ -68,11 +68,11 @@ struct Reader<'r, 's> {
     source: &'r Source<'s>,
     at: usize,
     text: Vec<u8>,
-    pieces: Vec<Piece>,
+    pieces: Vec<FormatItem>,
     /// Flags of `%{…}o`, which apply to all later items.
     base: Flags,
     /// Named items in order, for a line that is a JSON object.
-    members: Vec<(String, Member)>,
+    members: Vec<(String, JsonMember)>,
     /// Range of the first part that a JSON object would omit.
     nameless: Option<(usize, usize)>,
     warnings: &'r mut Vec<Diagnostic>,
@@ -92,7 +92,7 @@ impl Reader<'_, '_> {
     fn end_text(&mut self) {
         if !self.text.is_empty() {
             self.pieces
-                .push(Piece::Text(std::mem::take(&mut self.text).into()));
+                .push(FormatItem::Text(std::mem::take(&mut self.text).into()));
         }
     }
 
@@ -109,7 +109,7 @@ impl Reader<'_, '_> {
             self.text.push(b'%');
             return Ok(());
         }
-        let mut name = Name::default();
+        let mut name = ItemName::default();
         if self.peek() == Some(b'(') {
             self.at += 1;
             name = self.name(start)?;
@@ -132,7 +132,7 @@ impl Reader<'_, '_> {
     }
 
     /// Parses `name:type)`; the opening parenthesis is already read.
-    fn name(&mut self, start: usize) -> Result<Name, Diagnostic> {
+    fn name(&mut self, start: usize) -> Result<ItemName, Diagnostic> {
         let from = self.at;
         let Some(length) = self.source.bytes[from..].iter().position(|b| *b == b')') else {
             let end = self.source.bytes.len();
@@ -157,27 +157,27 @@ impl Reader<'_, '_> {
             }
         };
         let key = key.to_owned();
-        Ok(Name { key, cast })
+        Ok(ItemName { key, cast })
     }
 
     /// Adds an item that begins at the percent sign at `start`.
-    fn item(&mut self, start: usize, name: Name, flags: Flags, piece: Piece) {
+    fn item(&mut self, start: usize, name: ItemName, flags: Flags, piece: FormatItem) {
         self.end_text();
-        let member = Member::new(piece, name.cast);
+        let member = JsonMember::new(piece, name.cast);
         if !name.key.is_empty() {
             self.members.push((name.key, member.clone()));
         } else if self.nameless.is_none() {
             self.nameless = Some((start, self.at));
         }
         self.pieces.push(if flags.json {
-            Piece::Json(Box::new(member))
+            FormatItem::Json(Box::new(member))
         } else {
             member.into_item()
         });
     }
 
     /// Converts the whole line to a JSON object of the named items.
-    fn object(self) -> Result<Box<[Piece]>, Diagnostic> {
+    fn object(self) -> Result<Box<[FormatItem]>, Diagnostic> {
         if let Some((from, to)) = self.nameless {
             self.warnings.push(
                 Diagnostic::warning(
@@ -232,7 +232,7 @@ impl Reader<'_, '_> {
     fn expression(
         &mut self,
         start: usize,
-        name: Name,
+        name: ItemName,
         flags: Flags,
         expression: ReadExpression<'_>,
     ) -> Result<(), Diagnostic> {
@@ -249,12 +249,17 @@ impl Reader<'_, '_> {
             return Err(told.help(format!("close the expression: `%[{inner}]`")));
         }
         self.at = end + blanks + 1;
-        self.item(start, name, flags, Piece::Expression(expression, flags));
+        self.item(
+            start,
+            name,
+            flags,
+            FormatItem::Expression(expression, flags),
+        );
         Ok(())
     }
 
     /// Parses an alias such as `ci`, beginning at its first letter.
-    fn alias(&mut self, start: usize, item: Name, flags: Flags) -> Result<(), Diagnostic> {
+    fn alias(&mut self, start: usize, item: ItemName, flags: Flags) -> Result<(), Diagnostic> {
         let from = self.at;
         let length = self.source.bytes[from..]
             .iter()
@@ -270,7 +275,7 @@ impl Reader<'_, '_> {
         let Some(alias) = Alias::by_name(&name) else {
             return Err(self.unknown(start, to, &name));
         };
-        self.item(start, item, flags, Piece::Alias(alias, flags));
+        self.item(start, item, flags, FormatItem::Alias(alias, flags));
         Ok(())
     }
 

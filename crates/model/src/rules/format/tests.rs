@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Capture, Server, ServerIndex};
-use crate::transaction::{Phase, Termination, sample};
+use crate::transaction::{StreamPhase, Termination, sample};
 use reactor::Instant;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -17,7 +17,7 @@ fn parse(text: &str, usage: Usage) -> Result<(Format, Vec<String>), Diagnostic> 
         start: 0,
         end: text.len() as u32,
     };
-    let word = Word {
+    let word = ConfigWord {
         bytes: text.into(),
         span,
     };
@@ -31,14 +31,14 @@ fn parse(text: &str, usage: Usage) -> Result<(Format, Vec<String>), Diagnostic> 
     Ok((format, told))
 }
 
-fn show(text: &str, usage: Usage, stream: &Stream) -> String {
+fn show(text: &str, usage: Usage, stream: &ProxyStream) -> String {
     let (format, _) =
         parse(text, usage).unwrap_or_else(|error| panic!("{text}: {}", error.message));
     String::from_utf8_lossy(&format.fill(stream)).into_owned()
 }
 
 /// Creates a completed request with two captures, at a fixed time.
-fn served() -> Stream {
+fn served() -> ProxyStream {
     let mut stream = sample::request(
         b"GET /a/b?c=d\"{|}\\] HTTP/1.1\r\nHost: h\r\nX-Odd: a\"b{c}|d\\e]f#g \xe9\tz%<>\r\n\r\n",
     );
@@ -119,7 +119,7 @@ fn the_line_of_clf_is_haproxys() {
 fn a_request_that_was_none_is_shown_as_such() {
     let mut stream = sample::stream(true);
     stream.route.backend = None;
-    stream.outcome.end(Termination::Proxy, Phase::Request);
+    stream.outcome.end(Termination::Proxy, StreamPhase::Request);
     stream.outcome.local_status = 400;
     stream.times.ended = Some(stream.times.began);
     let line = String::from_utf8(built_in(BuiltIn::Http).fill(&stream)).unwrap();
@@ -175,7 +175,7 @@ fn tls_of_the_client_shows_in_names_and_values_of_its_own() {
     use rustls::{CipherSuite, ProtocolVersion};
     let mut stream = served();
     let text = "%ft %sslv %sslc %{+Q}sslc";
-    let https = |stream: &Stream| {
+    let https = |stream: &ProxyStream| {
         let line = String::from_utf8(built_in(BuiltIn::Https).fill(stream)).unwrap();
         line.rsplit_once("\" ").map(|(_, rest)| rest.to_owned())
     };

@@ -2,16 +2,16 @@
 
 use super::LINE_RULES_MAX;
 use crate::compiled::Condition;
-use crate::compiled::lines::{Addition, Effect, Filter, Lines, Piece};
+use crate::compiled::lines::{Addition, Effect, LineFilter, LineRuleSet, ReplacementPart};
 use crate::config::Reference;
 use crate::rules::action::is_framing;
-use crate::rules::draft::Draft;
+use crate::rules::draft::ConfigDraft;
 use crate::rules::regular::Regular;
 use crate::rules::{HttpRule, RuleSet, codes, http_rule};
 use language::arguments::Args;
-use language::{Diagnostic, Line, Word};
+use language::{ConfigLine, ConfigWord, Diagnostic};
 
-type Refused = Diagnostic;
+type RefusedLine = Diagnostic;
 
 /// Direction of the messages that a keyword applies to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,22 +31,22 @@ impl Direction {
     }
 }
 
-fn lines(loader: &mut Draft) -> &mut Lines {
+fn lines(loader: &mut ConfigDraft) -> &mut LineRuleSet {
     loader.config.global.lines_shown = true;
     loader.proxy().lines.get_or_insert_default()
 }
 
 fn condition(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     args: &mut Args<'_>,
     direction: Direction,
-) -> Result<Option<Condition>, Refused> {
+) -> Result<Option<Condition>, RefusedLine> {
     let usage = direction.set().usage(loader.proxy().kind);
     Condition::parse(loader, args, usage)
 }
 
 /// Refuses a section whose rules would make every message too expensive.
-fn bounded(count: usize, args: &Args<'_>) -> Result<(), Refused> {
+fn bounded(count: usize, args: &Args<'_>) -> Result<(), RefusedLine> {
     if count < LINE_RULES_MAX {
         return Ok(());
     }
@@ -60,10 +60,10 @@ fn bounded(count: usize, args: &Args<'_>) -> Result<(), Refused> {
 
 /// Parses `reqrep` and the other keywords with a pattern.
 pub fn filter(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     args: &mut Args<'_>,
     direction: Direction,
-) -> Result<(), Refused> {
+) -> Result<(), RefusedLine> {
     let (verb, ignore_case) = verb(args.keyword);
     let word = args.required("<search>")?;
     let compiled = Regular::of_line(&word.bytes, ignore_case);
@@ -92,7 +92,7 @@ pub fn filter(
         Direction::Response => &mut lines(loader).response,
     };
     bounded(rules.filters.len(), args)?;
-    rules.filters.push(Filter {
+    rules.filters.push(LineFilter {
         span: word.span,
         condition,
         regular,
@@ -190,7 +190,7 @@ fn has_open_alternative(pattern: &[u8]) -> bool {
 }
 
 /// Parses a replacement of a line: text, `\1` to `\9`, `\xHH`.
-fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
+fn replacement(args: &mut Args<'_>) -> Result<Box<[ReplacementPart]>, RefusedLine> {
     let word = args.required("<string>")?;
     let mut pieces = Vec::new();
     let mut text = Vec::new();
@@ -203,9 +203,9 @@ fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
         match bytes.next() {
             Some(digit @ b'0'..=b'9') => {
                 if !text.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut text).into()));
+                    pieces.push(ReplacementPart::Text(std::mem::take(&mut text).into()));
                 }
-                pieces.push(Piece::Group(digit - b'0'));
+                pieces.push(ReplacementPart::Group(digit - b'0'));
             }
             Some(b'x') => {
                 let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
@@ -225,10 +225,10 @@ fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
         }
     }
     if !text.is_empty() {
-        pieces.push(Piece::Text(text.into()));
+        pieces.push(ReplacementPart::Text(text.into()));
     }
     for piece in &pieces {
-        if let Piece::Text(text) = piece
+        if let ReplacementPart::Text(text) = piece
             && memchr::memchr(0, text).is_some()
         {
             return Err(bad_line(word, "a line cannot contain a zero byte"));
@@ -237,7 +237,7 @@ fn replacement(args: &mut Args<'_>) -> Result<Box<[Piece]>, Refused> {
     Ok(pieces.into())
 }
 
-fn bad_line(word: &Word, label: &str) -> Refused {
+fn bad_line(word: &ConfigWord, label: &str) -> RefusedLine {
     let told = format!("'{}' does not produce a valid header line", word.text());
     Diagnostic::error(&codes::BAD_LINE, word.span, told).label(label)
 }
@@ -256,17 +256,17 @@ pub(super) fn header(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// Parses `reqadd` or `rspadd`.
 pub fn addition(
-    loader: &mut Draft,
+    loader: &mut ConfigDraft,
     args: &mut Args<'_>,
     direction: Direction,
-) -> Result<(), Refused> {
+) -> Result<(), RefusedLine> {
     let word = args.required("<string>")?;
     let Some((name, value)) = header(&word.bytes) else {
         let diagnostic = bad_line(word, "expected a complete header: `Name:\\ value`");
         return Err(diagnostic.help("escape each space with a backslash"));
     };
     if is_framing(name) {
-        loader.tell(
+        loader.report(
             Diagnostic::warning(
                 &crate::rules::action_codes::FRAMING_HEADER,
                 word.span,
@@ -294,19 +294,19 @@ pub fn addition(
 }
 
 /// Parses `block if …`, which is `http-request deny if …` before all other rules.
-pub fn blocking(loader: &mut Draft, args: &mut Args<'_>) -> Result<(), Refused> {
+pub fn blocking(loader: &mut ConfigDraft, args: &mut Args<'_>) -> Result<(), RefusedLine> {
     let span = args.keyword_span();
     if args.peek().is_none() {
         args.required("'if' or 'unless' and a condition")?;
     }
-    let deny = Word {
+    let deny = ConfigWord {
         bytes: b"deny".to_vec(),
         span,
     };
-    let words: Vec<Word> = std::iter::once(deny)
+    let words: Vec<ConfigWord> = std::iter::once(deny)
         .chain(args.rest().iter().cloned())
         .collect();
-    let line = Line {
+    let line = ConfigLine {
         span: args.line().span,
         words,
         unset: Vec::new(),
@@ -319,8 +319,8 @@ pub fn blocking(loader: &mut Draft, args: &mut Args<'_>) -> Result<(), Refused> 
         &crate::codes::OF_ARGUMENTS,
     );
     let rule: HttpRule = http_rule(loader, &mut words, RuleSet::HttpRequest)?;
-    for told in words.told() {
-        args.tell(told);
+    for told in words.take_warnings() {
+        args.add_warning(told);
     }
     let lines = loader.proxy().lines.get_or_insert_default();
     if lines.block.len() >= LINE_RULES_MAX {

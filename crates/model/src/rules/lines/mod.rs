@@ -12,7 +12,7 @@ mod placing;
 mod put;
 mod today;
 
-pub use crate::compiled::Names;
+pub use crate::compiled::HeaderNameList;
 pub use build::{Direction, addition, blocking, filter};
 pub(crate) use placing::Section as OldRules;
 
@@ -20,10 +20,12 @@ use super::action::{count_denied, count_denied_response};
 use super::regular::Groups;
 use super::run::count_failed;
 use crate::compiled::Condition;
-use crate::compiled::lines::{Effect, Filter, LineRules, Piece};
+use crate::compiled::lines::{Effect, LineFilter, LineRules, ReplacementPart};
 use crate::config::Reference;
-use crate::transaction::{Phase, RuleMet, Stream, Termination, Verdict, error_page, trace};
-use put::{Broken, Put};
+use crate::transaction::{
+    MessageVerdict, ProxyStream, RuleMet, StreamPhase, Termination, error_page, trace,
+};
+use put::{InvalidMessage, Put};
 
 /// Maximum number of filters and of additions in one section for each direction, which bounds the
 /// work for a message.
@@ -77,7 +79,7 @@ struct Pass {
 }
 
 /// Runs the rules of a section on the request; None continues.
-pub(super) fn request(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
+pub(super) fn request(stream: &mut ProxyStream, rules: &LineRules) -> Option<MessageVerdict> {
     let names_user = stream.request.get(b"authorization").is_some()
         || stream.request.get(b"proxy-authorization").is_some();
     if names_user && let Some(verdict) = verify(stream, rules) {
@@ -93,13 +95,13 @@ pub(super) fn request(stream: &mut Stream, rules: &LineRules) -> Option<Verdict>
 }
 
 /// Runs the rules of a section on the response; None continues.
-pub(super) fn response(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
+pub(super) fn response(stream: &mut ProxyStream, rules: &LineRules) -> Option<MessageVerdict> {
     match filter_all(stream, rules, true) {
         Ok(None | Some(Decision::Allowed)) => {}
         Ok(Some(_)) => {
-            stream.outcome.end(Termination::Proxy, Phase::Headers);
+            stream.outcome.end(Termination::Proxy, StreamPhase::Headers);
             count_denied_response(stream);
-            return Some(Verdict::Answer(Box::new(error_page(stream, 502))));
+            return Some(MessageVerdict::Answer(Box::new(error_page(stream, 502))));
         }
         Err(broken) => return Some(broken_message(stream, broken, true)),
     }
@@ -110,7 +112,7 @@ pub(super) fn response(stream: &mut Stream, rules: &LineRules) -> Option<Verdict
 /// Verifies the users that conditions refer to before any line is changed. The rules run again
 /// after the verification, and must not repeat a change.
 #[cold]
-fn verify(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
+fn verify(stream: &mut ProxyStream, rules: &LineRules) -> Option<MessageVerdict> {
     let filters = rules.filters.iter().map(|filter| &filter.condition);
     let additions = rules.additions.iter().map(|addition| &addition.condition);
     for condition in filters.chain(additions).flatten() {
@@ -122,34 +124,34 @@ fn verify(stream: &mut Stream, rules: &LineRules) -> Option<Verdict> {
     None
 }
 
-fn refuse_request(stream: &mut Stream, decision: Decision) -> Verdict {
+fn refuse_request(stream: &mut ProxyStream, decision: Decision) -> MessageVerdict {
     stream.outcome.termination = Termination::Proxy;
     count_denied(stream);
     if matches!(decision, Decision::Tarpitted) {
-        stream.outcome.phase = Phase::Tarpit;
-        return Verdict::Tarpit(Box::new(error_page(stream, 500)));
+        stream.outcome.phase = StreamPhase::Tarpit;
+        return MessageVerdict::Tarpit(Box::new(error_page(stream, 500)));
     }
-    stream.outcome.phase = Phase::Request;
-    Verdict::Answer(Box::new(error_page(stream, 403)))
+    stream.outcome.phase = StreamPhase::Request;
+    MessageVerdict::Answer(Box::new(error_page(stream, 403)))
 }
 
 /// Ends the stream, because a rule would have broken the message. The message is not sent.
-fn broken_message(stream: &mut Stream, _: Broken, response: bool) -> Verdict {
+fn broken_message(stream: &mut ProxyStream, _: InvalidMessage, response: bool) -> MessageVerdict {
     count_failed(stream);
     stream.outcome.termination = Termination::Proxy;
     stream.outcome.phase = match response {
-        true => Phase::Headers,
-        false => Phase::Request,
+        true => StreamPhase::Headers,
+        false => StreamPhase::Request,
     };
     let status = if response { 502 } else { 400 };
-    Verdict::Answer(Box::new(error_page(stream, status)))
+    MessageVerdict::Answer(Box::new(error_page(stream, status)))
 }
 
 fn filter_all(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     rules: &LineRules,
     response: bool,
-) -> Result<Option<Decision>, Broken> {
+) -> Result<Option<Decision>, InvalidMessage> {
     let mut pass = Pass::default();
     for filter in &rules.filters {
         if pass.allowed && filter.effect.judges() {
@@ -163,7 +165,9 @@ fn filter_all(
         if before.is_some_and(|before| decision.is_some() || before != head(stream, response)) {
             let ends = matches!(decision, Some(Decision::Denied | Decision::Tarpitted));
             let span = filter.span;
-            stream.session.note(|| trace::Step::Rule { span, ends });
+            stream
+                .session
+                .note(|| trace::TraceStep::Rule { span, ends });
         }
         if let Some(decision) = &decision {
             stream.decide_by_rule(RuleMet {
@@ -184,7 +188,7 @@ fn filter_all(
 
 /// Returns the head of a message, to detect whether a filter changes it.
 #[cold]
-fn head(stream: &Stream, response: bool) -> Vec<u8> {
+fn head(stream: &ProxyStream, response: bool) -> Vec<u8> {
     let mut head = Vec::new();
     match response {
         true => stream.response.write_http1(&mut head),
@@ -193,11 +197,11 @@ fn head(stream: &Stream, response: bool) -> Vec<u8> {
     head
 }
 
-fn holds(condition: Option<&Condition>, stream: &Stream) -> bool {
+fn holds(condition: Option<&Condition>, stream: &ProxyStream) -> bool {
     condition.is_none_or(|condition| condition.test(stream))
 }
 
-fn add_all(stream: &mut Stream, rules: &LineRules, response: bool) {
+fn add_all(stream: &mut ProxyStream, rules: &LineRules, response: bool) {
     for addition in &rules.additions {
         if !holds(addition.condition.as_ref(), stream) {
             continue;
@@ -214,7 +218,7 @@ fn add_all(stream: &mut Stream, rules: &LineRules, response: bool) {
     }
 }
 
-fn names(stream: &mut Stream, response: bool) -> &mut Names {
+fn names(stream: &mut ProxyStream, response: bool) -> &mut HeaderNameList {
     let state = stream.rules.lines.get_or_insert_default();
     match response {
         true => &mut state.response,
@@ -232,13 +236,13 @@ impl Effect {
     }
 }
 
-impl Filter {
+impl LineFilter {
     fn run(
         &self,
-        stream: &mut Stream,
+        stream: &mut ProxyStream,
         pass: &mut Pass,
         response: bool,
-    ) -> Result<Option<Decision>, Broken> {
+    ) -> Result<Option<Decision>, InvalidMessage> {
         if self.only.is_none() && !pass.start_passed {
             put::start_line(stream, response, &mut pass.line);
             if let Some(groups) = self.groups(&pass.line)? {
@@ -262,10 +266,10 @@ impl Filter {
 
     fn headers(
         &self,
-        stream: &mut Stream,
+        stream: &mut ProxyStream,
         pass: &mut Pass,
         response: bool,
-    ) -> Result<Option<Decision>, Broken> {
+    ) -> Result<Option<Decision>, InvalidMessage> {
         let mut at = 0;
         let mut received = 0;
         // A line that a rule moves to the end was already processed.
@@ -314,7 +318,7 @@ impl Filter {
     /// Copies the next line to match, from `at` on and before `end`, into `pass.line`.
     fn next_line(
         &self,
-        stream: &Stream,
+        stream: &ProxyStream,
         pass: &mut Pass,
         response: bool,
         (at, end): (&mut usize, usize),
@@ -350,13 +354,13 @@ impl Filter {
 
     /// Matches a line. Exceeding the step limit is an error and not a mismatch; otherwise a client
     /// could bypass a filter that denies.
-    fn groups(&self, line: &[u8]) -> Result<Option<Groups>, Broken> {
-        self.regular.find(line).map_err(|_| Broken)
+    fn groups(&self, line: &[u8]) -> Result<Option<Groups>, InvalidMessage> {
+        self.regular.find(line).map_err(|_| InvalidMessage)
     }
 }
 
 /// Returns the number of headers of a message.
-fn fields_count(stream: &Stream, response: bool) -> usize {
+fn fields_count(stream: &ProxyStream, response: bool) -> usize {
     let message = match response {
         true => &stream.response,
         false => &stream.request,
@@ -371,7 +375,7 @@ fn removed(passed: &mut Vec<bool>, at: usize) {
 }
 
 /// Applies the effect of a filter with a matching line to the whole message.
-fn decide(effect: &Effect, stream: &mut Stream) -> Option<Decision> {
+fn decide(effect: &Effect, stream: &mut ProxyStream) -> Option<Decision> {
     match effect {
         Effect::Allow => Some(Decision::Allowed),
         Effect::Deny => Some(Decision::Denied),
@@ -396,12 +400,12 @@ fn first_line(made: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Appends the replacement with the groups of the match inserted.
-fn fill(pieces: &[Piece], line: &[u8], groups: &Groups, out: &mut Vec<u8>) {
+fn fill(pieces: &[ReplacementPart], line: &[u8], groups: &Groups, out: &mut Vec<u8>) {
     out.clear();
     for piece in pieces {
         match piece {
-            Piece::Text(text) => out.extend_from_slice(text),
-            Piece::Group(n) => {
+            ReplacementPart::Text(text) => out.extend_from_slice(text),
+            ReplacementPart::Group(n) => {
                 let group = groups.get(usize::from(*n)).copied().flatten();
                 if let Some(text) = group.and_then(|(start, end)| line.get(start..end)) {
                     out.extend_from_slice(text);

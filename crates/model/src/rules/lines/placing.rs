@@ -2,14 +2,14 @@
 //! form belongs where the rule runs, which is not always where its line is: `block` ran
 //! before all `http-request` rules, filters after them, and added headers after those.
 
-use super::today::{self, Form, Old, Subject};
+use super::today::{self, ModernForm, Old, Subject};
 use crate::codes;
-use crate::rules::draft::Draft;
-use language::{Diagnostic, Line, Span};
+use crate::rules::draft::ConfigDraft;
+use language::{ConfigLine, Diagnostic, Span};
 
 /// Phase in which a rule runs, within its direction.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Turn {
+enum LegacyPhase {
     Block,
     Filter,
     Addition,
@@ -18,13 +18,13 @@ enum Turn {
 /// Deprecated rule of the section.
 #[derive(Clone, Debug)]
 struct Rule {
-    turn: Turn,
+    turn: LegacyPhase,
     response: bool,
     keyword: &'static str,
     word: Span,
     /// Position of the whole line.
     line: Span,
-    form: Form,
+    form: ModernForm,
     subject: Subject,
 }
 
@@ -39,11 +39,11 @@ pub struct Section {
     allows: [bool; 2],
 }
 
-fn turn(keyword: &str) -> Turn {
+fn turn(keyword: &str) -> LegacyPhase {
     match keyword {
-        "block" => Turn::Block,
-        "reqadd" | "rspadd" => Turn::Addition,
-        _ => Turn::Filter,
+        "block" => LegacyPhase::Block,
+        "reqadd" | "rspadd" => LegacyPhase::Addition,
+        _ => LegacyPhase::Filter,
     }
 }
 
@@ -53,9 +53,9 @@ struct Move {
     to: Option<Span>,
 }
 
-impl Draft {
+impl ConfigDraft {
     /// Registers a deprecated rule, which is reported at the end of its section.
-    pub fn old_rule(&mut self, keyword: &'static str, line: &Line) {
+    pub fn old_rule(&mut self, keyword: &'static str, line: &ConfigLine) {
         let word = line.words[0].span;
         let form = self.form_of(keyword, line);
         self.old_rules.rules.push(Rule {
@@ -70,7 +70,7 @@ impl Draft {
     }
 
     /// Registers a line of the current rules, among which old ones may be.
-    pub fn rule_of_today(&mut self, keyword: &str, line: &Line) {
+    pub fn rule_of_today(&mut self, keyword: &str, line: &ConfigLine) {
         let at = match keyword {
             "http-request" => 0,
             "http-response" => 1,
@@ -80,7 +80,7 @@ impl Draft {
         self.old_rules.allows[at] |= line.word(1).is_some_and(|word| word.is("allow"));
     }
 
-    fn form_of(&self, keyword: &'static str, line: &Line) -> Form {
+    fn form_of(&self, keyword: &'static str, line: &ConfigLine) -> ModernForm {
         let condition = line.words.iter().find(|w| w.is("if") || w.is("unless"));
         let condition = condition.map(|word| {
             let span = Span {
@@ -94,7 +94,7 @@ impl Draft {
         let variable = whole.contains('"') && whole.contains('$');
         let word = |at: usize| line.word(at).map_or("", |word| word.str());
         if variable || line.words.iter().any(|word| word.str().is_empty()) {
-            return Form::ByHand(
+            return ModernForm::ByHand(
                 "rewrite it by hand: the line contains variables, or bytes that are not UTF-8",
             );
         }
@@ -115,7 +115,7 @@ impl Draft {
         rules.sort_by_key(|rule| rule.turn);
         for rule in rules {
             let told = section.tell(rule);
-            self.tell(told);
+            self.report(told);
         }
     }
 }
@@ -131,7 +131,7 @@ impl Section {
     fn settle(&mut self) {
         for at in 0..self.rules.len() {
             if self.is_needless(at) {
-                self.rules[at].form = Form::Line(String::new());
+                self.rules[at].form = ModernForm::Line(String::new());
             }
         }
         let turns: Vec<usize> = {
@@ -141,18 +141,19 @@ impl Section {
         };
         for (nth, at) in turns.iter().enumerate() {
             let rule = &self.rules[*at];
-            if rule.turn == Turn::Block || matches!(rule.form, Form::ByHand(_)) {
+            if rule.turn == LegacyPhase::Block || matches!(rule.form, ModernForm::ByHand(_)) {
                 continue;
             }
             let before = turns.iter().take(nth).map(|at| &self.rules[*at]);
             let bound = before
                 .filter(|before| before.response == rule.response)
-                .filter(|before| before.turn != Turn::Block)
+                .filter(|before| before.turn != LegacyPhase::Block)
                 .any(|before| {
-                    matches!(before.form, Form::ByHand(_)) && before.subject.meets(&rule.subject)
+                    matches!(before.form, ModernForm::ByHand(_))
+                        && before.subject.meets(&rule.subject)
                 });
             if bound {
-                self.rules[*at].form = Form::ByHand(
+                self.rules[*at].form = ModernForm::ByHand(
                     "it runs after an earlier rule that has no current form, and would run before it; rewrite that \
                      one by hand, then run the upgrade again",
                 );
@@ -167,7 +168,7 @@ impl Section {
         let behind = self.rules.iter().skip(at + 1);
         passes
             && behind
-                .filter(|other| !other.response && other.turn == Turn::Filter)
+                .filter(|other| !other.response && other.turn == LegacyPhase::Filter)
                 .all(|other| !other.subject.meets(&rule.subject))
     }
 
@@ -176,16 +177,18 @@ impl Section {
         let today = &self.today[usize::from(rule.response)];
         let others = || self.rules.iter().filter(|r| r.response == rule.response);
         let to = match rule.turn {
-            Turn::Block => today
+            LegacyPhase::Block => today
                 .first()
                 .filter(|first| first.start < rule.line.start)
                 .map(|first| Span {
                     end: first.start,
                     ..*first
                 }),
-            Turn::Filter => today.last().copied(),
-            Turn::Addition => {
-                let filters = others().filter(|r| r.turn == Turn::Filter).map(|r| r.line);
+            LegacyPhase::Filter => today.last().copied(),
+            LegacyPhase::Addition => {
+                let filters = others()
+                    .filter(|r| r.turn == LegacyPhase::Filter)
+                    .map(|r| r.line);
                 let last = today.last().map_or(0, |last| last.start);
                 today
                     .last()
@@ -195,7 +198,7 @@ impl Section {
                     .max_by_key(|span| span.start)
             }
         };
-        let before = |to: &Span| rule.turn == Turn::Block || to.start > rule.line.start;
+        let before = |to: &Span| rule.turn == LegacyPhase::Block || to.start > rule.line.start;
         Move {
             to: to.filter(before).filter(|to| to.file == rule.line.file),
         }
@@ -206,15 +209,15 @@ impl Section {
             Diagnostic::warning(&codes::LEGACY, rule.word, message).label("removed from HAProxy")
         };
         let line = match &rule.form {
-            Form::Line(_)
-                if self.allows[usize::from(rule.response)] && rule.turn != Turn::Block =>
+            ModernForm::Line(_)
+                if self.allows[usize::from(rule.response)] && rule.turn != LegacyPhase::Block =>
             {
                 return told(format!("'{}' is an old form", rule.keyword)).help(
                     "rewrite it by hand: `allow` ends the current rules of this section, but did not end the old ones",
                 );
             }
-            Form::Line(line) => line,
-            Form::ByHand(what) => {
+            ModernForm::Line(line) => line,
+            ModernForm::ByHand(what) => {
                 return told(format!("'{}' is an old form", rule.keyword)).help(*what);
             }
         };
@@ -232,12 +235,12 @@ impl Section {
             None => diagnostic
                 .help(format!("write `{line}`"))
                 .fix(rule.line, line.as_str()),
-            Some(to) if rule.turn == Turn::Block => diagnostic
+            Some(to) if rule.turn == LegacyPhase::Block => diagnostic
                 .help(format!(
                     "write `{line}` before the first `http-request` line"
                 ))
                 .fix(rule.line, "")
-                .also_fix(to, format!("{line}\n")),
+                .with_further_fix(to, format!("{line}\n")),
             Some(to) => {
                 let behind = Span {
                     start: to.end,
@@ -249,7 +252,7 @@ impl Section {
                         name_of(rule)
                     ))
                     .fix(rule.line, "")
-                    .also_fix(behind, format!("\n{line}"))
+                    .with_further_fix(behind, format!("\n{line}"))
             }
         }
     }

@@ -4,12 +4,12 @@
 //! smuggling.
 
 use crate::rules::action::is_framing;
-use crate::transaction::Stream;
-use http::message::{Message, TargetForm, TargetParts, Version};
+use crate::transaction::ProxyStream;
+use http::message::{HttpMessage, HttpVersion, TargetForm, TargetParts};
 
 /// Error: the result of a rule is not a valid message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Broken;
+pub(super) struct InvalidMessage;
 
 /// Result of replacing the line of a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +21,7 @@ pub(super) enum Put {
     Kept,
 }
 
-fn message(stream: &mut Stream, response: bool) -> &mut Message {
+fn message(stream: &mut ProxyStream, response: bool) -> &mut HttpMessage {
     match response {
         true => &mut stream.response,
         false => &mut stream.request,
@@ -30,22 +30,22 @@ fn message(stream: &mut Stream, response: bool) -> &mut Message {
 
 /// Returns the target as a line shows it. A target of HTTP/2 is shown without scheme and host,
 /// which its client sends in separate fields.
-fn shown_target(request: &Message) -> &[u8] {
+fn shown_target(request: &HttpMessage) -> &[u8] {
     match request.is_target_composed() && !request.path_and_query().is_empty() {
         true => request.path_and_query(),
         false => request.target(),
     }
 }
 
-fn version_text(version: Version) -> &'static [u8] {
+fn version_text(version: HttpVersion) -> &'static [u8] {
     match version {
-        Version::Http10 => b"HTTP/1.0",
+        HttpVersion::Http10 => b"HTTP/1.0",
         _ => b"HTTP/1.1",
     }
 }
 
 /// Writes the first line of a message.
-pub(super) fn start_line(stream: &Stream, response: bool, line: &mut Vec<u8>) {
+pub(super) fn start_line(stream: &ProxyStream, response: bool, line: &mut Vec<u8>) {
     line.clear();
     if response {
         let answer = &stream.response;
@@ -67,32 +67,35 @@ pub(super) fn start_line(stream: &Stream, response: bool, line: &mut Vec<u8>) {
 /// Replaces the first line. The version stays that of the sender, since a rule does not change what
 /// the sender can understand.
 pub(super) fn replace_start(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     response: bool,
     line: &[u8],
-) -> Result<(), Broken> {
+) -> Result<(), InvalidMessage> {
     match response {
         true => status_line(&mut stream.response, line),
         false => request_line(stream, line),
     }
 }
 
-fn request_line(stream: &mut Stream, line: &[u8]) -> Result<(), Broken> {
-    let first = memchr::memchr(b' ', line).ok_or(Broken)?;
-    let last = memchr::memrchr(b' ', line).ok_or(Broken)?;
+fn request_line(stream: &mut ProxyStream, line: &[u8]) -> Result<(), InvalidMessage> {
+    let first = memchr::memchr(b' ', line).ok_or(InvalidMessage)?;
+    let last = memchr::memrchr(b' ', line).ok_or(InvalidMessage)?;
     let (method, version) = (&line[..first], &line[last + 1..]);
     if last <= first || !matches!(version, b"HTTP/1.0" | b"HTTP/1.1") {
-        return Err(Broken);
+        return Err(InvalidMessage);
     }
     let target = line[first..last].trim_ascii();
     if method != stream.request.method() {
         // Responses to these methods end differently from those to other methods.
         let special = |method: &[u8]| matches!(method, b"HEAD" | b"CONNECT");
         if special(method) || special(stream.request.method()) {
-            return Err(Broken);
+            return Err(InvalidMessage);
         }
         stream.keep_received();
-        stream.request.set_method(method).map_err(|_| Broken)?;
+        stream
+            .request
+            .set_method(method)
+            .map_err(|_| InvalidMessage)?;
     }
     if target == shown_target(&stream.request) {
         return Ok(());
@@ -106,7 +109,7 @@ fn request_line(stream: &mut Stream, line: &[u8]) -> Result<(), Broken> {
         TargetForm::Authority => false,
     };
     if !fits || stream.request.method() == b"CONNECT" {
-        return Err(Broken);
+        return Err(InvalidMessage);
     }
     stream.keep_received();
     let request = &mut stream.request;
@@ -114,31 +117,33 @@ fn request_line(stream: &mut Stream, line: &[u8]) -> Result<(), Broken> {
         true => request.set_path_and_query(target),
         false => request.set_target(target),
     }
-    .map_err(|_| Broken)
+    .map_err(|_| InvalidMessage)
 }
 
-fn status_line(answer: &mut Message, line: &[u8]) -> Result<(), Broken> {
+fn status_line(answer: &mut HttpMessage, line: &[u8]) -> Result<(), InvalidMessage> {
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let version = parts.next().unwrap_or_default();
     let status = parts.next().unwrap_or_default();
     let reason = parts.next().unwrap_or_default();
     if !matches!(version, b"HTTP/1.0" | b"HTTP/1.1") || status.len() != 3 {
-        return Err(Broken);
+        return Err(InvalidMessage);
     }
     let status: u16 = std::str::from_utf8(status)
         .ok()
         .and_then(|digits| digits.parse().ok())
         .filter(|status| (100..1000).contains(status))
-        .ok_or(Broken)?;
+        .ok_or(InvalidMessage)?;
     // Responses with these statuses have no body, or continue as another protocol.
     let special = |status: u16| status < 200 || matches!(status, 204 | 304);
     if status != answer.status() && (special(status) || special(answer.status())) {
-        return Err(Broken);
+        return Err(InvalidMessage);
     }
-    answer.set_status(status, Some(reason)).map_err(|_| Broken)
+    answer
+        .set_status(status, Some(reason))
+        .map_err(|_| InvalidMessage)
 }
 
-pub(super) fn remove(stream: &mut Stream, response: bool, at: usize) -> Put {
+pub(super) fn remove(stream: &mut ProxyStream, response: bool, at: usize) -> Put {
     let message = message(stream, response);
     let framing = message
         .fields()
@@ -153,15 +158,15 @@ pub(super) fn remove(stream: &mut Stream, response: bool, at: usize) -> Put {
 
 /// Replaces the line of a header. An empty line removes it.
 pub(super) fn replace_header(
-    stream: &mut Stream,
+    stream: &mut ProxyStream,
     response: bool,
     at: usize,
     line: &[u8],
-) -> Result<Put, Broken> {
+) -> Result<Put, InvalidMessage> {
     if line.trim_ascii().is_empty() {
         return Ok(remove(stream, response, at));
     }
-    let colon = memchr::memchr(b':', line).ok_or(Broken)?;
+    let colon = memchr::memchr(b':', line).ok_or(InvalidMessage)?;
     let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
     let Some((old, old_value)) = message(stream, response).fields().at(at) else {
         return Ok(Put::Done);
@@ -172,7 +177,7 @@ pub(super) fn replace_header(
         return Ok(if same { Put::Done } else { Put::Kept });
     }
     if is_framing(name) {
-        return Err(Broken);
+        return Err(InvalidMessage);
     }
     let was_host = old == b"host";
     if !response && name.eq_ignore_ascii_case(b"host") {
@@ -183,7 +188,7 @@ pub(super) fn replace_header(
         true => message.fields_mut().replace_value(at, value),
         false => message.fields_mut().replace(at, name, value),
     };
-    done.map_err(|_| Broken)?;
+    done.map_err(|_| InvalidMessage)?;
     if !same_name {
         super::names(stream, response).add(name);
     }
@@ -191,27 +196,36 @@ pub(super) fn replace_header(
 }
 
 /// Adds the headers that a replacement has after its first line.
-pub(super) fn add_headers(stream: &mut Stream, response: bool, lines: &[u8]) -> Result<(), Broken> {
+pub(super) fn add_headers(
+    stream: &mut ProxyStream,
+    response: bool,
+    lines: &[u8],
+) -> Result<(), InvalidMessage> {
     for line in lines.split(|byte| *byte == b'\n') {
         let line = line.trim_ascii();
         if line.is_empty() {
             continue;
         }
-        let (name, value) = super::build::header(line).ok_or(Broken)?;
+        let (name, value) = super::build::header(line).ok_or(InvalidMessage)?;
         // A second host, or different framing of the body, would allow two readings of the message.
         if is_framing(name) || (!response && name.eq_ignore_ascii_case(b"host")) {
-            return Err(Broken);
+            return Err(InvalidMessage);
         }
         message(stream, response)
             .add(name, value)
-            .map_err(|_| Broken)?;
+            .map_err(|_| InvalidMessage)?;
         super::names(stream, response).add(name);
     }
     Ok(())
 }
 
 /// Replaces the host of a request. A request has one host, and its target must agree with it.
-fn host(stream: &mut Stream, at: usize, was_host: bool, value: &[u8]) -> Result<Put, Broken> {
+fn host(
+    stream: &mut ProxyStream,
+    at: usize,
+    was_host: bool,
+    value: &[u8],
+) -> Result<Put, InvalidMessage> {
     if stream.request.is_target_composed() {
         // With HTTP/2, the target of the request changes together with the host.
         stream.keep_received();
@@ -221,7 +235,10 @@ fn host(stream: &mut Stream, at: usize, was_host: bool, value: &[u8]) -> Result<
     }
     let same = stream.request.get(b"host") == Some(value);
     if !same {
-        stream.request.set(b"host", value).map_err(|_| Broken)?;
+        stream
+            .request
+            .set(b"host", value)
+            .map_err(|_| InvalidMessage)?;
     }
     Ok(match was_host && same {
         true => Put::Done,

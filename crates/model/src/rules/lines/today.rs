@@ -23,7 +23,7 @@ pub(super) struct Old<'l> {
 
 /// The current form of a rule.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Form {
+pub(super) enum ModernForm {
     /// Equivalent line.
     Line(String),
     /// Advice for a manual conversion, because no line is equivalent.
@@ -86,7 +86,7 @@ fn set(keyword: &str) -> &'static str {
 }
 
 /// Returns the current form of a deprecated rule.
-pub(super) fn form(old: &Old<'_>) -> Form {
+pub(super) fn form(old: &Old<'_>) -> ModernForm {
     let (verb, ignore_case) = super::build::verb(old.keyword);
     let made = match verb {
         "block" => Some(join(&["http-request deny", old.condition])),
@@ -97,8 +97,8 @@ pub(super) fn form(old: &Old<'_>) -> Form {
         _ => None,
     };
     match made {
-        Some(line) => Form::Line(line),
-        None => Form::ByHand(by_hand(verb)),
+        Some(line) => ModernForm::Line(line),
+        None => ModernForm::ByHand(by_hand(verb)),
     }
 }
 
@@ -253,8 +253,8 @@ mod tests {
             condition: next(),
         };
         match form(&old) {
-            Form::Line(line) => line,
-            Form::ByHand(_) => "by hand".to_owned(),
+            ModernForm::Line(line) => line,
+            ModernForm::ByHand(_) => "by hand".to_owned(),
         }
     }
 

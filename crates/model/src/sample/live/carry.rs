@@ -197,7 +197,7 @@ impl Lists {
 
     /// Applies changes from another process to a list of this configuration, if it has that list
     /// and can use the entries.
-    pub fn lay_over(&self, changes: &Changes) {
+    pub fn apply_changes(&self, changes: &Changes) {
         let mut inner = self.inner();
         let is_it = |list: &List| {
             list.file.as_ref() == Some(&changes.file) && list.is_map == changes.is_map
@@ -267,12 +267,12 @@ impl Lists {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Edit, Pair, Which};
+    use super::super::{Edit, PatternPair, Which};
     use super::*;
 
     fn lists(file: Option<&str>, lines: &[(&str, &str)]) -> Lists {
         let lists = Lists::default();
-        let pair = |(key, value): &(&str, &str)| -> Pair {
+        let pair = |(key, value): &(&str, &str)| -> PatternPair {
             (key.as_bytes().into(), Some(value.as_bytes().into()))
         };
         let file = file.map(Into::into);
@@ -303,7 +303,7 @@ mod tests {
         old.edit(0, set).expect("it is there");
         old.edit(0, Edit::Delete(Which::Key((*b"b").into())))
             .expect("it is there");
-        let pair: Pair = ((*b"d").into(), Some((*b"4").into()));
+        let pair: PatternPair = ((*b"d").into(), Some((*b"4").into()));
         old.edit(0, Edit::Add(vec![pair])).expect("room");
         old
     }

@@ -1,7 +1,7 @@
 //! Entries of a list in order, indexed by number and by key. The cost of adding, changing and
 //! removing an entry does not depend on their number.
 
-use super::{Entry, ListError, Pair, Which};
+use super::{Entry, ListError, PatternPair, Which};
 use std::collections::{BTreeMap, HashMap};
 
 /// Entries of a changed list.
@@ -55,7 +55,7 @@ impl Entries {
     }
 
     /// Appends entries and returns them with their numbers.
-    pub(super) fn add(&mut self, pairs: Vec<Pair>) -> Vec<Entry> {
+    pub(super) fn add(&mut self, pairs: Vec<PatternPair>) -> Vec<Entry> {
         let last = self.by_number.last_key_value();
         let next = last.map_or(0, |(number, _)| *number) + 1;
         let entry = |(number, (key, value))| Entry { number, key, value };

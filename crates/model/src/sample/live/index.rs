@@ -5,9 +5,9 @@
 use super::{Entry, How, ListError};
 use crate::sample::map::{filled, parse};
 use crate::sample::matching::{Method, Patterns};
-use crate::sample::network::Network;
+use crate::sample::network::MaskedNetwork;
 use crate::sample::plain;
-use crate::sample::value::Value;
+use crate::sample::value::SampleValue;
 use prefix_trie::PrefixMap;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv6Addr};
 pub(super) type Rank = (usize, u64);
 
 /// Entries with the same pattern; the first one wins.
-type Slot = Vec<(Rank, Option<Value<'static>>)>;
+type PatternEntries = Vec<(Rank, Option<SampleValue<'static>>)>;
 
 /// Compiled entries, in a table for their matching method.
 #[derive(Debug)]
@@ -28,30 +28,30 @@ pub(super) struct Index {
 #[derive(Debug)]
 enum Table {
     /// Patterns that equal the whole value.
-    Exact(HashMap<Box<[u8]>, Slot>),
+    Exact(HashMap<Box<[u8]>, PatternEntries>),
     /// Patterns that equal the beginning or the end, with the number of patterns of each length.
-    Edge(HashMap<Box<[u8]>, Slot>, BTreeMap<usize, usize>),
+    Edge(HashMap<Box<[u8]>, PatternEntries>, BTreeMap<usize, usize>),
     Networks(Box<NetworkTable>),
     /// Patterns that are compared one after the other.
-    Line(BTreeMap<Rank, (Patterns, Option<Value<'static>>)>),
+    Line(BTreeMap<Rank, (Patterns, Option<SampleValue<'static>>)>),
 }
 
 #[derive(Debug, Default)]
 struct NetworkTable {
-    v4: PrefixMap<(u32, u8), Slot>,
-    v6: PrefixMap<(u128, u8), Slot>,
+    v4: PrefixMap<(u32, u8), PatternEntries>,
+    v6: PrefixMap<(u128, u8), PatternEntries>,
     /// Networks whose masks have holes.
-    holes: BTreeMap<Rank, (Network, Option<Value<'static>>)>,
+    holes: BTreeMap<Rank, (MaskedNetwork, Option<SampleValue<'static>>)>,
 }
 
 /// Pattern of an entry, converted for its table.
 enum Key {
     Bytes(Box<[u8]>),
-    Network(Network),
+    Network(MaskedNetwork),
     Patterns(Patterns),
 }
 
-fn put(slot: &mut Slot, place: Rank, value: Option<Value<'static>>) {
+fn put(slot: &mut PatternEntries, place: Rank, value: Option<SampleValue<'static>>) {
     match slot.binary_search_by_key(&place, |(place, _)| *place) {
         Ok(at) => slot[at].1 = value,
         Err(at) => slot.insert(at, (place, value)),
@@ -59,13 +59,13 @@ fn put(slot: &mut Slot, place: Rank, value: Option<Value<'static>>) {
 }
 
 /// Removes an entry from a slot; returns whether the slot is empty.
-fn take(slot: &mut Slot, place: Rank) -> bool {
+fn take(slot: &mut PatternEntries, place: Rank) -> bool {
     slot.retain(|(other, _)| *other != place);
     slot.is_empty()
 }
 
 /// Removes an entry from a table; returns whether its key has no entries left.
-fn take_from(table: &mut HashMap<Box<[u8]>, Slot>, key: &[u8], place: Rank) -> bool {
+fn take_from(table: &mut HashMap<Box<[u8]>, PatternEntries>, key: &[u8], place: Rank) -> bool {
     let gone = table.get_mut(key).is_some_and(|slot| take(slot, place));
     if gone {
         table.remove(key);
@@ -74,9 +74,9 @@ fn take_from(table: &mut HashMap<Box<[u8]>, Slot>, key: &[u8], place: Rank) -> b
 }
 
 /// Matching entry, and its value.
-pub(super) type Found<'i> = (Rank, Option<&'i Value<'static>>);
+pub(super) type IndexMatch<'i> = (Rank, Option<&'i SampleValue<'static>>);
 
-fn first(slot: &Slot) -> Option<Found<'_>> {
+fn first(slot: &PatternEntries) -> Option<IndexMatch<'_>> {
     slot.first().map(|(place, value)| (*place, value.as_ref()))
 }
 
@@ -111,7 +111,7 @@ impl Index {
 
     fn key(how: How, key: &[u8]) -> Result<Key, ListError> {
         let text = std::str::from_utf8(key).ok();
-        let network = || Network::parse(text?).map(Key::Network);
+        let network = || MaskedNetwork::parse(text?).map(Key::Network);
         let made = match how.method {
             Method::Bin => plain::unhex(key).map(|bytes| Key::Bytes(bytes.into())),
             Method::Str | Method::Beg | Method::End if how.ignore_case => {
@@ -125,7 +125,7 @@ impl Index {
         made.ok_or(ListError::BadPattern)
     }
 
-    fn value(how: How, value: Option<&[u8]>) -> Result<Option<Value<'static>>, ListError> {
+    fn value(how: How, value: Option<&[u8]>) -> Result<Option<SampleValue<'static>>, ListError> {
         let Some(gives) = how.gives else {
             return Ok(None);
         };
@@ -146,7 +146,7 @@ impl Index {
                 let length = bytes.len();
                 let slot = table.entry(bytes).or_insert_with(|| {
                     *lengths.entry(length).or_default() += 1;
-                    Slot::new()
+                    PatternEntries::new()
                 });
                 put(slot, place, value);
             }
@@ -186,7 +186,7 @@ impl Index {
 
     /// Removes all entries of a list.
     pub(super) fn clear(&mut self, list: usize) {
-        let gone = |slot: &mut Slot| {
+        let gone = |slot: &mut PatternEntries| {
             slot.retain(|((of, _), _)| *of != list);
             slot.is_empty()
         };
@@ -215,7 +215,7 @@ impl Index {
     }
 
     /// Returns the entry that a value matches.
-    pub(super) fn find(&self, value: &Value<'_>) -> Option<Found<'_>> {
+    pub(super) fn find(&self, value: &SampleValue<'_>) -> Option<IndexMatch<'_>> {
         match &self.table {
             Table::Networks(table) => table.find(value.address()?),
             Table::Line(line) => line
@@ -230,7 +230,7 @@ impl Index {
     }
 
     /// Returns the value of a map, with the groups of the matching regular expression inserted.
-    pub(super) fn fill(&self, value: &Value<'_>) -> Option<Value<'static>> {
+    pub(super) fn fill(&self, value: &SampleValue<'_>) -> Option<SampleValue<'static>> {
         let Table::Line(line) = &self.table else {
             return None;
         };
@@ -240,7 +240,7 @@ impl Index {
         })
     }
 
-    fn find_text(&self, text: &[u8]) -> Option<Found<'_>> {
+    fn find_text(&self, text: &[u8]) -> Option<IndexMatch<'_>> {
         match &self.table {
             Table::Exact(table) => first(table.get(text)?),
             Table::Edge(table, lengths) => {
@@ -259,22 +259,22 @@ impl Index {
 }
 
 impl NetworkTable {
-    fn insert(&mut self, place: Rank, network: Network, value: Option<Value<'static>>) {
+    fn insert(&mut self, place: Rank, network: MaskedNetwork, value: Option<SampleValue<'static>>) {
         match network {
-            Network::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
+            MaskedNetwork::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
                 let prefix = (address, mask.count_ones() as u8);
                 put(self.v4.entry(prefix).or_default(), place, value);
             }
-            Network::V4(..) => _ = self.holes.insert(place, (network, value)),
-            Network::V6(address, bits) => {
+            MaskedNetwork::V4(..) => _ = self.holes.insert(place, (network, value)),
+            MaskedNetwork::V6(address, bits) => {
                 put(self.v6.entry((address, bits)).or_default(), place, value);
             }
         }
     }
 
-    fn remove(&mut self, place: Rank, network: Network) {
+    fn remove(&mut self, place: Rank, network: MaskedNetwork) {
         match network {
-            Network::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
+            MaskedNetwork::V4(address, mask) if mask.leading_ones() == mask.count_ones() => {
                 let prefix = (address, mask.count_ones() as u8);
                 if self
                     .v4
@@ -284,8 +284,8 @@ impl NetworkTable {
                     self.v4.remove(&prefix);
                 }
             }
-            Network::V4(..) => _ = self.holes.remove(&place),
-            Network::V6(address, bits) => {
+            MaskedNetwork::V4(..) => _ = self.holes.remove(&place),
+            MaskedNetwork::V6(address, bits) => {
                 let prefix = (address, bits);
                 if self
                     .v6
@@ -300,14 +300,14 @@ impl NetworkTable {
 
     /// Returns the narrowest network that contains an address. An IPv4-mapped IPv6 address is
     /// looked up in both forms.
-    fn find(&self, address: IpAddr) -> Option<Found<'_>> {
+    fn find(&self, address: IpAddr) -> Option<IndexMatch<'_>> {
         self.find_exactly(address).or_else(|| match address {
             IpAddr::V4(v4) => self.find_exactly(v4.to_ipv6_mapped().into()),
             IpAddr::V6(v6) => self.find_exactly(Ipv6Addr::to_ipv4_mapped(&v6)?.into()),
         })
     }
 
-    fn find_exactly(&self, address: IpAddr) -> Option<Found<'_>> {
+    fn find_exactly(&self, address: IpAddr) -> Option<IndexMatch<'_>> {
         let (bits, slot) = match address {
             IpAddr::V4(v4) => {
                 let found = self.v4.get_lpm(&(u32::from(v4), 32));
@@ -321,7 +321,7 @@ impl NetworkTable {
         let mut best = slot.and_then(first);
         let mut length = bits;
         for (place, (network, value)) in &self.holes {
-            if network.holds(address) && length.is_none_or(|length| network.length() > length) {
+            if network.contains(address) && length.is_none_or(|length| network.length() > length) {
                 length = Some(network.length());
                 best = Some((*place, value.as_ref()));
             }
@@ -355,7 +355,7 @@ mod tests {
     }
 
     fn found(index: &Index, text: &str) -> Option<String> {
-        let value = index.find(&Value::text(text.as_bytes()))?.1?;
+        let value = index.find(&SampleValue::text(text.as_bytes()))?.1?;
         Some(value.with_text(|text| String::from_utf8_lossy(text).into_owned()))
     }
 
@@ -412,10 +412,12 @@ mod tests {
         for (method, ignore_case, keys, text, wanted) in rows {
             let index = index(*method, *ignore_case, keys);
             let got = match method {
-                Method::Int => index.find(&Value::Int(text.parse().unwrap())).map(|f| {
-                    f.1.unwrap()
-                        .with_text(|text| String::from_utf8_lossy(text).into_owned())
-                }),
+                Method::Int => index
+                    .find(&SampleValue::Int(text.parse().unwrap()))
+                    .map(|f| {
+                        f.1.unwrap()
+                            .with_text(|text| String::from_utf8_lossy(text).into_owned())
+                    }),
                 _ => found(&index, text),
             };
             assert_eq!(got.as_deref(), *wanted, "{method:?} {keys:?} {text}");
@@ -431,7 +433,10 @@ mod tests {
             index.insert(0, &entry(3, "b", "newer")).unwrap();
             assert_eq!(found(&index, "b").as_deref(), Some("newer"));
             index.remove(0, &entry(1, "a", ""));
-            assert_eq!(index.find(&Value::text(b"a")).map(|f| f.0), Some((0, 2)));
+            assert_eq!(
+                index.find(&SampleValue::text(b"a")).map(|f| f.0),
+                Some((0, 2))
+            );
             index.remove(0, &entry(2, "a", ""));
             index.remove(0, &entry(3, "b", ""));
             assert_eq!((found(&index, "a"), found(&index, "b")), (None, None));

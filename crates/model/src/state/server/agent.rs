@@ -1,7 +1,7 @@
 //! Agent results of a server, and servers whose state follows another one (`track`). Agent and
 //! health checks count independently: a server is up if neither of them reports it down.
 
-use super::control::Change;
+use super::control::ServerChange;
 use super::{AdminState, HealthState, ServerState};
 use crate::setting::OnError;
 use crate::state::{CheckResult, CheckStatus};
@@ -80,7 +80,7 @@ pub(crate) struct Inherited {
 #[derive(Clone, Copy, Debug)]
 pub struct ByTracked {
     /// The change of state.
-    pub change: Change,
+    pub change: ServerChange,
     /// The tracked server was in maintenance before.
     pub was_maintained: bool,
 }
@@ -104,7 +104,7 @@ impl ServerState {
         said: AgentVerdict,
         result: AgentResult,
         now_ms: u64,
-    ) -> (Change, bool) {
+    ) -> (ServerChange, bool) {
         let moved = {
             let mut control = self.control();
             let agent = &mut control.agent;
@@ -118,7 +118,7 @@ impl ServerState {
             agent.last = Some(result);
             before != (agent.down, status) && said != AgentVerdict::Nothing
         };
-        (self.settle(now_ms), moved)
+        (self.recompute_state(now_ms), moved)
     }
 
     /// Disables or enables the agent check (`disable agent`, `enable agent`). A server that the
@@ -198,9 +198,9 @@ impl ServerState {
             drop(trackers);
             self.inherit(other.told(), now_ms);
             // The initial state is not a change that needs a log line.
-            self.control().tracking.told = None;
+            self.control().tracking.unlogged_change = None;
         } else {
-            self.settle(now_ms);
+            self.recompute_state(now_ms);
         }
     }
 
@@ -228,12 +228,12 @@ impl ServerState {
         }
         let before = self.control().tracking.inherited.replace(inherited);
         let was_maintained = before.is_some_and(|before| before.maintenance);
-        let change = self.settle(now_ms);
+        let change = self.recompute_state(now_ms);
         let mut control = self.control();
-        let told = match control.tracking.told.take() {
+        let told = match control.tracking.unlogged_change.take() {
             // The previous change was not reported yet: merges both into one.
             Some(before) => ByTracked {
-                change: Change {
+                change: ServerChange {
                     was_up: before.change.was_up,
                     was_usable: before.change.was_usable,
                     ..change
@@ -245,7 +245,7 @@ impl ServerState {
                 was_maintained,
             },
         };
-        control.tracking.told = Some(told);
+        control.tracking.unlogged_change = Some(told);
     }
 
     /// Passes the current state on to the servers that track this one. Must not be called under a
@@ -271,7 +271,7 @@ impl ServerState {
 
     /// Takes the change that the tracked server caused, for logs. Returns each change once.
     pub fn take_told_by_tracked(&self) -> Option<ByTracked> {
-        self.control().tracking.told.take()
+        self.control().tracking.unlogged_change.take()
     }
 
     /// Counts a failed check after `error-limit` errors of the server's traffic. `how` determines
@@ -281,7 +281,7 @@ impl ServerState {
         how: OnError,
         result: CheckResult,
         now_ms: u64,
-    ) -> (Change, bool) {
+    ) -> (ServerChange, bool) {
         {
             let mut control = self.control();
             let rise = control.checks.rise;
@@ -309,7 +309,7 @@ impl ServerState {
     }
 
     /// Resets the count of errors in a row after a success.
-    pub fn forgive_errors(&self) {
+    pub fn reset_error_count(&self) {
         if self.followers.errors_in_row.load(Relaxed) != 0 {
             self.followers.errors_in_row.store(0, Relaxed);
         }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 /// State that the atomics are derived from.
 #[derive(Debug)]
-pub(crate) struct Control {
+pub(crate) struct ServerControl {
     pub lifecycle: Lifecycle,
     pub admin: AdminState,
     pub file: FileSettings,
-    pub checks: Checks,
+    pub checks: CheckState,
     pub weight: u32,
     pub warmup: Warmup,
     pub outages: Outages,
@@ -21,7 +21,7 @@ pub(crate) struct Control {
     pub agent: super::agent::AgentControl,
     pub tracking: Tracking,
     /// Last values that advanced the revision: flags, administrative state, health, weight.
-    pub told: Option<(u32, AdminState, HealthState, u32)>,
+    pub last_published: Option<(u32, AdminState, HealthState, u32)>,
 }
 
 /// Lifecycle of a server from the first file that contains it to the last.
@@ -47,7 +47,7 @@ pub(crate) struct FileSettings {
 
 /// Results of the health checks.
 #[derive(Debug)]
-pub(crate) struct Checks {
+pub(crate) struct CheckState {
     /// The file configures checks.
     pub enabled: bool,
     pub health: HealthState,
@@ -62,7 +62,7 @@ pub(crate) struct Checks {
     pub target: (Option<std::net::IpAddr>, Option<u16>),
 }
 
-impl Checks {
+impl CheckState {
     /// Returns the maximum streak.
     pub(crate) fn top(&self) -> u32 {
         self.rise + self.fall - 1
@@ -104,12 +104,12 @@ pub(crate) struct Tracking {
     pub server: Option<Arc<ServerState>>,
     pub inherited: Option<super::agent::Inherited>,
     /// Change by the tracked server that was not logged yet.
-    pub told: Option<super::agent::ByTracked>,
+    pub unlogged_change: Option<super::agent::ByTracked>,
 }
 
-impl Default for Control {
+impl Default for ServerControl {
     fn default() -> Self {
-        Control {
+        ServerControl {
             lifecycle: Lifecycle::default(),
             admin: AdminState::Ready,
             file: FileSettings {
@@ -117,7 +117,7 @@ impl Default for Control {
                 weight: 1,
                 maxconn: 0,
             },
-            checks: Checks {
+            checks: CheckState {
                 enabled: false,
                 health: HealthState::Up,
                 streak: 2,
@@ -134,14 +134,14 @@ impl Default for Control {
             location: Location::default(),
             agent: Default::default(),
             tracking: Tracking::default(),
-            told: None,
+            last_published: None,
         }
     }
 }
 
 /// Result of a change, for logs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Change {
+pub struct ServerChange {
     /// Up (and not in maintenance) before the change.
     pub was_up: bool,
     /// Up (and not in maintenance) after the change.
@@ -156,7 +156,7 @@ pub struct Change {
     pub requeued: u32,
 }
 
-impl Change {
+impl ServerChange {
     /// Returns whether the server became up, down, usable or unusable.
     pub fn happened(&self) -> bool {
         self.was_up != self.is_up || self.was_usable != self.is_usable

@@ -33,7 +33,7 @@ pub struct Idle {
 
 /// Availability of a server.
 #[derive(Debug)]
-pub(crate) struct Standing {
+pub(crate) struct ServerAvailability {
     /// Bits: usable, usable for persistent sessions, up, backup, address set.
     pub(crate) flags: AtomicU32,
     /// See [`ServerState::rank`].
@@ -42,9 +42,9 @@ pub(crate) struct Standing {
     pub(crate) checks_stopped: AtomicBool,
 }
 
-impl Default for Standing {
+impl Default for ServerAvailability {
     fn default() -> Self {
-        Standing {
+        ServerAvailability {
             flags: AtomicU32::new(USABLE | PERSISTENT | UP),
             rank: AtomicU64::new(0),
             checks_stopped: AtomicBool::new(false),
@@ -103,7 +103,7 @@ pub(crate) struct Reach {
 
 /// Shutdown of a server or of its sessions.
 #[derive(Debug, Default)]
-pub(crate) struct Ending {
+pub(crate) struct ServerShutdown {
     /// The newest file no longer contains the server.
     pub(crate) retired: AtomicBool,
     /// Number of times that the sessions of the server were shut down, above the bits of the last

@@ -3,20 +3,20 @@
 //! must stay in sync.
 
 use super::super::frame::{
-    FLAG_END_HEADERS, FLAG_END_STREAM, FLAG_PADDED, FLAG_PRIORITY, HEADERS, Head,
+    FLAG_END_HEADERS, FLAG_END_STREAM, FLAG_PADDED, FLAG_PRIORITY, HEADERS, Http2FrameHeader,
 };
-use super::super::stream::{End, Stream};
-use super::super::{ErrorCode, Role, Why};
+use super::super::stream::{Http2Stream, StreamEnd};
+use super::super::{ErrorCode, Http2Role, Why};
 use super::Connection;
 use super::limits::Flood;
-use super::receive::{Absent, Reading, Step, on_stream, take};
+use super::receive::{Absent, Reading, ReceiveStep, on_stream, take};
 
 /// Maximum memory for blocks that is kept from one block to the next, in bytes.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 /// Header block that is being assembled.
 #[derive(Debug, Default)]
-pub(super) struct Block {
+pub(super) struct HeaderBlock {
     bytes: Vec<u8>,
     /// Offset of the current frame's payload.
     frame_at: usize,
@@ -27,12 +27,12 @@ pub(super) struct Block {
     continuations: u32,
 }
 
-impl Block {
+impl HeaderBlock {
     pub(super) fn is_open(&self) -> bool {
         self.stream != 0
     }
 
-    fn begin(&mut self, head: Head) {
+    fn begin(&mut self, head: Http2FrameHeader) {
         self.stream = head.stream;
         self.end_stream = head.has(FLAG_END_STREAM);
         self.self_dependent = false;
@@ -40,7 +40,7 @@ impl Block {
     }
 
     /// Handles the complete payload from `frame_at` on.
-    fn end_frame(&mut self, head: Head) -> Result<bool, Why> {
+    fn end_frame(&mut self, head: Http2FrameHeader) -> Result<bool, Why> {
         let fragment = Fragment::of(head, &self.bytes[self.frame_at..])?;
         self.self_dependent |= fragment.self_dependent;
         let length = fragment.end - fragment.start;
@@ -59,7 +59,7 @@ impl Block {
 
     /// Drops the block, because the connection failed.
     pub(super) fn abandon(&mut self) {
-        *self = Block::default();
+        *self = HeaderBlock::default();
     }
 
     #[cfg(test)]
@@ -78,7 +78,7 @@ struct Fragment {
 impl Fragment {
     /// Excludes padding and priority. The head's length was checked to include what its flags
     /// promise.
-    fn of(head: Head, payload: &[u8]) -> Result<Fragment, Why> {
+    fn of(head: Http2FrameHeader, payload: &[u8]) -> Result<Fragment, Why> {
         let mut fragment = Fragment {
             start: 0,
             end: payload.len(),
@@ -108,7 +108,7 @@ impl Fragment {
 }
 
 impl Connection {
-    pub(super) fn begin_block(&mut self, head: Head) -> Result<(), Why> {
+    pub(super) fn begin_block(&mut self, head: Http2FrameHeader) -> Result<(), Why> {
         on_stream(head)?;
         // Clients open odd streams; servers would open even ones for pushes.
         if head.stream & 1 == 0 {
@@ -123,7 +123,7 @@ impl Connection {
         self.begin_fragment(head)
     }
 
-    pub(super) fn continue_block(&mut self, head: Head) -> Result<(), Why> {
+    pub(super) fn continue_block(&mut self, head: Http2FrameHeader) -> Result<(), Why> {
         on_stream(head)?;
         if head.stream != self.block.stream {
             return Err(Why::Continuation);
@@ -135,7 +135,7 @@ impl Connection {
         self.begin_fragment(head)
     }
 
-    fn begin_fragment(&mut self, head: Head) -> Result<(), Why> {
+    fn begin_fragment(&mut self, head: Http2FrameHeader) -> Result<(), Why> {
         let total = self.block.bytes.len() + head.length as usize;
         if total > self.options.limits.header_block_bytes_max {
             return Err(Why::BlockTooLong);
@@ -149,11 +149,11 @@ impl Connection {
 
     pub(super) fn block_piece(
         &mut self,
-        head: Head,
+        head: Http2FrameHeader,
         left: u32,
         input: &[u8],
         at: &mut usize,
-    ) -> Result<Step, Why> {
+    ) -> Result<ReceiveStep, Why> {
         let from = *at;
         let taken = take(left, input, at);
         let piece = &input[from..*at];
@@ -174,7 +174,7 @@ impl Connection {
                 head,
                 left: left - taken,
             };
-            return Ok(Step::NeedMore);
+            return Ok(ReceiveStep::NeedMore);
         }
         let empty = self.block.end_frame(head)?;
         if head.has(FLAG_END_HEADERS) {
@@ -188,11 +188,11 @@ impl Connection {
             self.charge(Flood::EmptyFrames)?;
         }
         self.reading = Reading::Head;
-        Ok(Step::Again)
+        Ok(ReceiveStep::Again)
     }
 
     /// Decodes the complete block and assigns it to its stream.
-    fn end_block(&mut self) -> Result<Step, Why> {
+    fn end_block(&mut self) -> Result<ReceiveStep, Why> {
         self.reading = Reading::Head;
         let block = &mut self.block;
         let stream = std::mem::take(&mut block.stream);
@@ -206,32 +206,39 @@ impl Connection {
         if self.streams.get(stream).is_some() {
             return self.more_headers(stream, end_stream, self_dependent);
         }
-        if self.options.role == Role::Server && stream > self.highest_peer {
+        if self.options.role == Http2Role::Server && stream > self.highest_peer {
             return self.new_stream(stream, end_stream, self_dependent);
         }
         match self.absent(stream) {
             Absent::Idle => Err(Why::StreamIdle),
-            Absent::Closed(End::Ended) => Err(Why::StreamEnded),
-            Absent::Closed(End::ResetByPeer) => self.stream_error(stream, ErrorCode::StreamClosed),
-            Absent::Closed(End::Unknown) if self.options.role == Role::Server => {
+            Absent::Closed(StreamEnd::Ended) => Err(Why::StreamEnded),
+            Absent::Closed(StreamEnd::ResetByPeer) => {
+                self.stream_error(stream, ErrorCode::StreamClosed)
+            }
+            Absent::Closed(StreamEnd::Unknown) if self.options.role == Http2Role::Server => {
                 Err(Why::StreamOrder)
             }
-            Absent::Ignored | Absent::Closed(End::ResetByUs | End::Unknown) => {
+            Absent::Ignored | Absent::Closed(StreamEnd::ResetByUs | StreamEnd::Unknown) => {
                 self.charge(Flood::LateFrames)?;
-                Ok(Step::Again)
+                Ok(ReceiveStep::Again)
             }
         }
     }
 
     /// Handles the head of a new stream from a client.
-    fn new_stream(&mut self, id: u32, end_stream: bool, self_dependent: bool) -> Result<Step, Why> {
+    fn new_stream(
+        &mut self,
+        id: u32,
+        end_stream: bool,
+        self_dependent: bool,
+    ) -> Result<ReceiveStep, Why> {
         self.highest_peer = id;
         if self.accepted_last.is_some() {
             self.charge(Flood::LateFrames)?;
-            return Ok(Step::Again);
+            return Ok(ReceiveStep::Again);
         }
         if self_dependent {
-            self.closed.remember(id, End::ResetByUs);
+            self.closed.remember(id, StreamEnd::ResetByUs);
             return self.stream_error(id, ErrorCode::ProtocolError);
         }
         if self.streams.len() >= self.options.concurrent_streams_max as usize {
@@ -240,16 +247,16 @@ impl Connection {
             self.closed.remember(
                 id,
                 if end_stream {
-                    End::Ended
+                    StreamEnd::Ended
                 } else {
-                    End::ResetByUs
+                    StreamEnd::ResetByUs
                 },
             );
             self.send_reset(id, ErrorCode::RefusedStream)?;
-            return Ok(Step::Again);
+            return Ok(ReceiveStep::Again);
         }
         self.statistics.streams_opened += 1;
-        let mut stream = Stream::new(
+        let mut stream = Http2Stream::new(
             id,
             self.initial_send_window(),
             self.initial_receive_window(),
@@ -257,7 +264,7 @@ impl Connection {
         stream.head_received = true;
         stream.peer_ended = end_stream;
         self.streams.insert(stream);
-        Ok(Step::Headers {
+        Ok(ReceiveStep::Headers {
             stream: id,
             end_stream,
             trailers: false,
@@ -270,11 +277,11 @@ impl Connection {
         id: u32,
         end_stream: bool,
         self_dependent: bool,
-    ) -> Result<Step, Why> {
+    ) -> Result<ReceiveStep, Why> {
         let interim = is_interim(self.fields.iter().next());
-        let client = self.options.role == Role::Client;
+        let client = self.options.role == Http2Role::Client;
         let Some(stream) = self.streams.get_mut(id) else {
-            return Ok(Step::Again);
+            return Ok(ReceiveStep::Again);
         };
         if client && !stream.head_sent {
             return Err(Why::StreamIdle);
@@ -295,8 +302,8 @@ impl Connection {
         }
         stream.head_received |= !interim;
         stream.peer_ended = end_stream;
-        self.forget_if_done(id);
-        Ok(Step::Headers {
+        self.remove_if_done(id);
+        Ok(ReceiveStep::Headers {
             stream: id,
             end_stream,
             trailers,

@@ -1,42 +1,47 @@
 //! Frames without content: SETTINGS, PING, WINDOW_UPDATE, RST_STREAM, PRIORITY and GOAWAY.
 
 use super::super::frame::{
-    FLAG_ACK, GOAWAY, HEAD_BYTES, Head, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    FLAG_ACK, GOAWAY, HEAD_BYTES, Http2FrameHeader, PING, PRIORITY, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE,
 };
 use super::super::settings::{HEADER_TABLE_SIZE, WINDOW_MAX};
-use super::super::stream::End;
-use super::super::{ErrorCode, Role, Why};
+use super::super::stream::StreamEnd;
+use super::super::{ErrorCode, Http2Role, Why};
 use super::limits::Flood;
-use super::receive::{Absent, Reading, Step, on_connection};
+use super::receive::{Absent, Reading, ReceiveStep, on_connection};
 use super::send::PING_PAYLOAD;
 use super::{Connection, TABLE_BYTES_DEFAULT};
 
 impl Connection {
     /// Handles a frame with a short payload of at most 8 bytes.
-    pub(super) fn control(&mut self, head: Head, payload: [u8; HEAD_BYTES]) -> Result<Step, Why> {
+    pub(super) fn control(
+        &mut self,
+        head: Http2FrameHeader,
+        payload: [u8; HEAD_BYTES],
+    ) -> Result<ReceiveStep, Why> {
         let [a, b, c, d, ..] = payload;
         let word = u32::from_be_bytes([a, b, c, d]);
         match head.kind {
             // Priorities are ignored, as RFC 9113 section 5.3.2 requires.
             PRIORITY if word & WINDOW_MAX == head.stream => Err(Why::SelfDependency),
-            PRIORITY => Ok(Step::Again),
+            PRIORITY => Ok(ReceiveStep::Again),
             RST_STREAM => self.peer_reset(head.stream, ErrorCode::from(word)),
             WINDOW_UPDATE => self.window_update(head.stream, word & WINDOW_MAX),
             PING => self.pinged(head, &payload[..8]),
             GOAWAY => {
                 let [_, _, _, _, e, f, g, h, _] = payload;
                 let code = ErrorCode::from(u32::from_be_bytes([e, f, g, h]));
-                self.peer_goes_away(word & WINDOW_MAX, code)
+                self.receive_goaway(word & WINDOW_MAX, code)
             }
-            _ => Ok(Step::Again),
+            _ => Ok(ReceiveStep::Again),
         }
     }
 
-    pub(super) fn begin_priority(&mut self, head: Head) -> Result<Step, Why> {
+    pub(super) fn begin_priority(&mut self, head: Http2FrameHeader) -> Result<ReceiveStep, Why> {
         self.charge(Flood::Priorities)?;
         if head.length == 5 {
             self.begin_short(head, 5)?;
-            return Ok(Step::Again);
+            return Ok(ReceiveStep::Again);
         }
         // RST_STREAM may not be sent on a stream that is not open.
         if self.streams.get(head.stream).is_none() {
@@ -46,48 +51,48 @@ impl Connection {
         self.stream_error(head.stream, ErrorCode::FrameSizeError)
     }
 
-    fn peer_reset(&mut self, id: u32, code: ErrorCode) -> Result<Step, Why> {
+    fn peer_reset(&mut self, id: u32, code: ErrorCode) -> Result<ReceiveStep, Why> {
         self.statistics.resets_received += 1;
         let Some(stream) = self.streams.get(id) else {
             return match self.absent(id) {
                 Absent::Idle => Err(Why::StreamIdle),
                 _ => {
                     self.charge(Flood::LateFrames)?;
-                    Ok(Step::Again)
+                    Ok(ReceiveStep::Again)
                 }
             };
         };
-        let client = self.options.role == Role::Client;
+        let client = self.options.role == Http2Role::Client;
         let head_sent = stream.head_sent;
         if client && !head_sent {
             return Err(Why::StreamIdle);
         }
         self.streams.remove(id);
-        self.closed.remember(id, End::ResetByPeer);
+        self.closed.remember(id, StreamEnd::ResetByPeer);
         if !client && !head_sent {
             self.charge(Flood::RapidResets)?;
         }
-        Ok(Step::Reset {
+        Ok(ReceiveStep::Reset {
             stream: id,
             code,
             ours: false,
         })
     }
 
-    fn window_update(&mut self, id: u32, bytes: u32) -> Result<Step, Why> {
+    fn window_update(&mut self, id: u32, bytes: u32) -> Result<ReceiveStep, Why> {
         self.charge(Flood::WindowUpdates)?;
         if id == 0 {
             if bytes == 0 {
                 return Err(Why::WindowZero);
             }
             self.send_window = widened(self.send_window, bytes).ok_or(Why::WindowOverflow)?;
-            return Ok(Step::Window { stream: None });
+            return Ok(ReceiveStep::Window { stream: None });
         }
-        let client = self.options.role == Role::Client;
+        let client = self.options.role == Http2Role::Client;
         let Some(stream) = self.streams.get_mut(id) else {
             return match self.absent(id) {
                 Absent::Idle => Err(Why::StreamIdle),
-                _ => Ok(Step::Again),
+                _ => Ok(ReceiveStep::Again),
             };
         };
         if client && !stream.head_sent {
@@ -102,37 +107,37 @@ impl Connection {
         stream.send_window = window;
         // If we have ended the stream, no writer waits for the window.
         Ok(if stream.we_ended {
-            Step::Again
+            ReceiveStep::Again
         } else {
-            Step::Window { stream: Some(id) }
+            ReceiveStep::Window { stream: Some(id) }
         })
     }
 
-    fn pinged(&mut self, head: Head, payload: &[u8]) -> Result<Step, Why> {
+    fn pinged(&mut self, head: Http2FrameHeader, payload: &[u8]) -> Result<ReceiveStep, Why> {
         if head.has(FLAG_ACK) && self.ping_awaited && payload == PING_PAYLOAD {
             self.ping_awaited = false;
-            return Ok(Step::Pong);
+            return Ok(ReceiveStep::Pong);
         }
         self.charge(Flood::Pings)?;
         if !head.has(FLAG_ACK) {
             self.reply(PING, FLAG_ACK, payload)?;
         }
-        Ok(Step::Again)
+        Ok(ReceiveStep::Again)
     }
 
-    fn peer_goes_away(&mut self, last: u32, code: ErrorCode) -> Result<Step, Why> {
+    fn receive_goaway(&mut self, last: u32, code: ErrorCode) -> Result<ReceiveStep, Why> {
         self.charge(Flood::Settings)?;
         // A second GOAWAY may only lower the last stream.
         let last = self.peer_last.map_or(last, |before| before.min(last));
         self.peer_last = Some(last);
-        if self.options.role == Role::Client {
+        if self.options.role == Http2Role::Client {
             self.sweep_from = Some(0);
         }
-        Ok(Step::GoAway { last, code })
+        Ok(ReceiveStep::GoAway { last, code })
     }
 
     /// Returns the next stream that the peer's GOAWAY excludes.
-    pub(super) fn sweep(&mut self) -> Option<Step> {
+    pub(super) fn next_excluded_stream(&mut self) -> Option<ReceiveStep> {
         let mut from = self.sweep_from?;
         let Some(id) = self
             .streams
@@ -142,15 +147,15 @@ impl Connection {
             return None;
         };
         self.sweep_from = Some(from);
-        self.closed.remember(id, End::ResetByPeer);
-        Some(Step::Reset {
+        self.closed.remember(id, StreamEnd::ResetByPeer);
+        Some(ReceiveStep::Reset {
             stream: id,
             code: ErrorCode::RefusedStream,
             ours: false,
         })
     }
 
-    pub(super) fn begin_settings(&mut self, head: Head) -> Result<(), Why> {
+    pub(super) fn begin_settings(&mut self, head: Http2FrameHeader) -> Result<(), Why> {
         on_connection(head)?;
         if !head.length.is_multiple_of(6) || (head.has(FLAG_ACK) && head.length != 0) {
             return Err(Why::FrameLength);
@@ -191,7 +196,7 @@ impl Connection {
     }
 
     /// Applies the settings after the whole frame was read.
-    pub(super) fn settings_end(&mut self) -> Result<Step, Why> {
+    pub(super) fn settings_end(&mut self) -> Result<ReceiveStep, Why> {
         let change = i64::from(self.peer_next.initial_window) - i64::from(self.peer.initial_window);
         if change != 0 {
             for stream in self.streams.iter_mut() {
@@ -204,7 +209,7 @@ impl Connection {
         if !std::mem::replace(&mut self.settled, true) {
             self.widen_connection();
         }
-        Ok(Step::SettingsChanged)
+        Ok(ReceiveStep::SettingsChanged)
     }
 
     pub(super) fn initial_send_window(&self) -> i32 {

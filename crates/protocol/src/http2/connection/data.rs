@@ -1,19 +1,19 @@
 //! Received DATA, and the windows that it uses. Content is passed on as it arrives; contradictions
 //! of a whole frame are detected before its first byte is passed on.
 
-use super::super::frame::{DATA, FLAG_END_STREAM, FLAG_PADDED, Head};
+use super::super::frame::{DATA, FLAG_END_STREAM, FLAG_PADDED, Http2FrameHeader};
 use super::super::settings::{WINDOW_DEFAULT, WINDOW_MAX};
-use super::super::stream::{End, Stream};
-use super::super::{ErrorCode, Role, StreamId, Why};
+use super::super::stream::{Http2Stream, StreamEnd};
+use super::super::{ErrorCode, Http2Role, StreamId, Why};
 use super::Connection;
 use super::limits::Flood;
-use super::receive::{Absent, Reading, Step, on_stream, take};
+use super::receive::{Absent, Reading, ReceiveStep, on_stream, take};
 
 /// DATA frames with less content than this, and no end, are tiny.
 const TINY_BYTES: u32 = 5;
 
 impl Connection {
-    pub(super) fn begin_data(&mut self, head: Head) -> Result<Step, Why> {
+    pub(super) fn begin_data(&mut self, head: Http2FrameHeader) -> Result<ReceiveStep, Why> {
         debug_assert_eq!(head.kind, DATA);
         on_stream(head)?;
         let padded = head.has(FLAG_PADDED);
@@ -26,7 +26,7 @@ impl Connection {
             return Err(Why::WindowExceeded);
         }
         self.receive_window -= length;
-        let client = self.options.role == Role::Client;
+        let client = self.options.role == Http2Role::Client;
         let Some(stream) = self.streams.get_mut(head.stream) else {
             return self.late_data(head);
         };
@@ -43,7 +43,7 @@ impl Connection {
             stream.receive_window -= length;
             if padded {
                 self.reading = Reading::PadLength(head);
-                return Ok(Step::Again);
+                return Ok(ReceiveStep::Again);
             }
             return self.begin_content(head, 0, 0);
         };
@@ -52,17 +52,17 @@ impl Connection {
     }
 
     /// Handles DATA on a stream that is not in the table.
-    fn late_data(&mut self, head: Head) -> Result<Step, Why> {
+    fn late_data(&mut self, head: Http2FrameHeader) -> Result<ReceiveStep, Why> {
         self.discard(head, 0);
         match self.absent(head.stream) {
             Absent::Idle => Err(Why::StreamIdle),
-            Absent::Closed(End::Ended) => Err(Why::StreamEnded),
-            Absent::Closed(End::ResetByPeer) => {
+            Absent::Closed(StreamEnd::Ended) => Err(Why::StreamEnded),
+            Absent::Closed(StreamEnd::ResetByPeer) => {
                 self.stream_error(head.stream, ErrorCode::StreamClosed)
             }
-            Absent::Ignored | Absent::Closed(End::ResetByUs | End::Unknown) => {
+            Absent::Ignored | Absent::Closed(StreamEnd::ResetByUs | StreamEnd::Unknown) => {
                 self.charge(Flood::LateFrames)?;
-                Ok(Step::Again)
+                Ok(ReceiveStep::Again)
             }
         }
     }
@@ -70,7 +70,7 @@ impl Connection {
     /// Discards a frame of which `read` bytes were read. Its part of the connection's window is
     /// returned at once, not when the bytes have arrived, because the reaction must not depend on
     /// how the bytes were split.
-    fn discard(&mut self, head: Head, read: u32) {
+    fn discard(&mut self, head: Http2FrameHeader, read: u32) {
         self.give_back(0, head.length);
         self.skip(head.length - read);
     }
@@ -78,17 +78,17 @@ impl Connection {
     /// Handles the content once the padding length is known, with the bytes of that length.
     pub(super) fn begin_content(
         &mut self,
-        head: Head,
+        head: Http2FrameHeader,
         pad_field: u32,
         pad: u32,
-    ) -> Result<Step, Why> {
+    ) -> Result<ReceiveStep, Why> {
         let Some(content) = head.length.checked_sub(pad_field + pad) else {
             return Err(Why::Padding);
         };
         let end_stream = head.has(FLAG_END_STREAM);
         let Some(stream) = self.streams.get_mut(head.stream) else {
             self.discard(head, pad_field);
-            return Ok(Step::Again);
+            return Ok(ReceiveStep::Again);
         };
         if !stream.fits(u64::from(content), end_stream) {
             self.discard(head, pad_field);
@@ -114,7 +114,7 @@ impl Connection {
             pad,
             end_stream,
         };
-        Ok(Step::Again)
+        Ok(ReceiveStep::Again)
     }
 
     pub(super) fn data_piece(
@@ -125,7 +125,7 @@ impl Connection {
         end_stream: bool,
         input: &[u8],
         at: &mut usize,
-    ) -> Result<Step, Why> {
+    ) -> Result<ReceiveStep, Why> {
         let from = *at;
         let taken = take(left, input, at);
         let (to, left) = (*at, left - taken);
@@ -149,27 +149,27 @@ impl Connection {
             // The owner reset the stream in the middle of a frame.
             self.give_back(0, taken);
             return Ok(if complete {
-                Step::Again
+                ReceiveStep::Again
             } else {
-                Step::NeedMore
+                ReceiveStep::NeedMore
             });
         };
         let end_stream = complete && end_stream;
         if end_stream {
             stream.peer_ended = true;
-            self.forget_if_done(id);
+            self.remove_if_done(id);
         }
         Ok(if taken > 0 || end_stream {
-            Step::Data {
+            ReceiveStep::Data {
                 stream: id,
                 from,
                 to,
                 end_stream,
             }
         } else if complete {
-            Step::Again
+            ReceiveStep::Again
         } else {
-            Step::NeedMore
+            ReceiveStep::NeedMore
         })
     }
 
@@ -199,8 +199,8 @@ impl Connection {
         // to know that their data was accepted. No server waits for that.
         let batch = match (stream.peer_ended, self.options.role) {
             (false, _) => (self.options.initial_window / 2).max(1),
-            (true, Role::Server) => 1,
-            (true, Role::Client) => return,
+            (true, Http2Role::Server) => 1,
+            (true, Http2Role::Client) => return,
         };
         stream.unreturned = stream.unreturned.saturating_add(bytes).min(WINDOW_MAX);
         if stream.unreturned >= batch {
@@ -229,19 +229,19 @@ impl Connection {
         if less > 0 {
             self.streams
                 .iter_mut()
-                .for_each(|stream: &mut Stream| stream.receive_window -= less);
+                .for_each(|stream: &mut Http2Stream| stream.receive_window -= less);
         }
     }
 
     /// Removes a stream that both sides have ended, and counts it as useful work.
-    pub(super) fn forget_if_done(&mut self, id: u32) {
+    pub(super) fn remove_if_done(&mut self, id: u32) {
         if self
             .streams
             .get(id)
             .is_some_and(|stream| stream.peer_ended && stream.we_ended)
         {
             self.streams.remove(id);
-            self.closed.remember(id, End::Ended);
+            self.closed.remember(id, StreamEnd::Ended);
             self.meters.stream_ended();
         }
     }

@@ -15,12 +15,12 @@ mod tests;
 use super::frame::{HEAD_BYTES, PREFACE};
 use super::settings::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, WINDOW_DEFAULT, WINDOW_MAX};
 use super::stream::{Closed, Streams};
-use super::{ConnectionError, ErrorCode, FieldList, Role, Settings, StreamId, Why, hpack};
-use blocks::Block;
+use super::{ConnectionError, ErrorCode, FieldList, Http2Role, Settings, StreamId, Why, hpack};
+use blocks::HeaderBlock;
 use limits::Meters;
 pub use limits::{Limits, Rate};
 use output::Output;
-use receive::{Reading, Step};
+use receive::{Reading, ReceiveStep};
 
 /// Initial size of the HPACK table, and the largest that we use for sending, whatever the peer
 /// would accept.
@@ -30,7 +30,7 @@ const TABLE_BYTES_DEFAULT: u32 = 4096;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Role of this side.
-    pub role: Role,
+    pub role: Http2Role,
     /// Table size of our decoder: SETTINGS_HEADER_TABLE_SIZE.
     pub header_table_bytes: u32,
     /// Initial window of the peer's streams, at most 2^31-1.
@@ -55,7 +55,7 @@ pub struct Options {
 
 impl Options {
     /// Returns the RFC's defaults, and HAProxy's where the RFC has none.
-    pub fn new(role: Role) -> Options {
+    pub fn new(role: Http2Role) -> Options {
         Options {
             role,
             header_table_bytes: 4096,
@@ -65,7 +65,7 @@ impl Options {
             frame_bytes_max: 16_384,
             header_list_bytes_max: 65_536,
             header_fields_max: 101,
-            connect_protocol: role == Role::Server,
+            connect_protocol: role == Http2Role::Server,
             limits: Limits::default(),
         }
     }
@@ -179,7 +179,7 @@ pub struct Connection {
     small: [u8; HEAD_BYTES],
     small_bytes: u8,
     /// Header block that is being assembled.
-    block: Block,
+    block: HeaderBlock,
 
     send_window: i32,
     receive_window: i32,
@@ -214,7 +214,7 @@ impl Connection {
         let options = options.within_bounds();
         let seen = preface_bytes.min(PREFACE.len());
         let reading = match options.role {
-            Role::Server if seen < PREFACE.len() => Reading::Preface { seen },
+            Http2Role::Server if seen < PREFACE.len() => Reading::Preface { seen },
             _ => Reading::Head,
         };
         // Until the peer knows our settings, it may use the RFC's initial values.
@@ -236,7 +236,7 @@ impl Connection {
             reading,
             small: [0; HEAD_BYTES],
             small_bytes: 0,
-            block: Block::default(),
+            block: HeaderBlock::default(),
             send_window: WINDOW_DEFAULT as i32,
             receive_window: options.connection_window as i32,
             unreturned: 0,
@@ -264,9 +264,9 @@ impl Connection {
         self.meters.set_now(now_ms);
         let mut at = 0;
         let event = match self.advance(input, &mut at) {
-            Ok(Step::NeedMore | Step::Again) => Event::NeedMore,
-            Ok(Step::Progress) => Event::Progress,
-            Ok(Step::Headers {
+            Ok(ReceiveStep::NeedMore | ReceiveStep::Again) => Event::NeedMore,
+            Ok(ReceiveStep::Progress) => Event::Progress,
+            Ok(ReceiveStep::Headers {
                 stream,
                 end_stream,
                 trailers,
@@ -279,7 +279,7 @@ impl Connection {
                     trailers,
                 }
             }
-            Ok(Step::Data {
+            Ok(ReceiveStep::Data {
                 stream,
                 from,
                 to,
@@ -289,20 +289,20 @@ impl Connection {
                 data: &input[from..to],
                 end_stream,
             },
-            Ok(Step::Reset { stream, code, ours }) => Event::Reset {
+            Ok(ReceiveStep::Reset { stream, code, ours }) => Event::Reset {
                 stream: StreamId(stream),
                 code,
                 ours,
             },
-            Ok(Step::Window { stream }) => Event::Window {
+            Ok(ReceiveStep::Window { stream }) => Event::Window {
                 stream: stream.map(StreamId),
             },
-            Ok(Step::SettingsChanged) => Event::SettingsChanged,
-            Ok(Step::GoAway { last, code }) => Event::GoAway {
+            Ok(ReceiveStep::SettingsChanged) => Event::SettingsChanged,
+            Ok(ReceiveStep::GoAway { last, code }) => Event::GoAway {
                 last: StreamId(last),
                 code,
             },
-            Ok(Step::Pong) => Event::Pong,
+            Ok(ReceiveStep::Pong) => Event::Pong,
             Err(why) => {
                 at = input.len();
                 self.fail(why);
@@ -393,7 +393,7 @@ impl Connection {
     }
 
     /// Returns our role.
-    pub fn role(&self) -> Role {
+    pub fn role(&self) -> Http2Role {
         self.options.role
     }
 }

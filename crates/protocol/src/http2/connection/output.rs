@@ -2,8 +2,8 @@
 //! bytes of responses that only the peer caused (acknowledgements, resets).
 
 use super::super::frame::{
-    CONTINUATION, FLAG_END_HEADERS, FLAG_END_STREAM, GOAWAY, HEAD_BYTES, HEADERS, Head, RST_STREAM,
-    WINDOW_UPDATE,
+    CONTINUATION, FLAG_END_HEADERS, FLAG_END_STREAM, GOAWAY, HEAD_BYTES, HEADERS, Http2FrameHeader,
+    RST_STREAM, WINDOW_UPDATE,
 };
 use super::super::{ErrorCode, hpack};
 
@@ -58,7 +58,7 @@ impl Output {
     }
 
     pub(super) fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let head = Head {
+        let head = Http2FrameHeader {
             length: payload.len() as u32,
             kind,
             flags,
@@ -119,7 +119,7 @@ impl Output {
         let flags =
             if end_stream { FLAG_END_STREAM } else { 0 } | if whole { FLAG_END_HEADERS } else { 0 };
         let first = length.min(frame_bytes_max);
-        let head = Head {
+        let head = Http2FrameHeader {
             length: first as u32,
             kind: HEADERS,
             flags,
@@ -154,7 +154,7 @@ fn split_block(out: &mut Vec<u8>, at: usize, stream: u32, frame_bytes_max: usize
         } else {
             0
         };
-        let head = Head {
+        let head = Http2FrameHeader {
             length: piece.len() as u32,
             kind: CONTINUATION,
             flags,

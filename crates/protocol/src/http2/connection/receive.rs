@@ -2,11 +2,11 @@
 //! refused here; the other modules interpret the payloads.
 
 use super::super::frame::{
-    CONTINUATION, DATA, FLAG_ACK, GOAWAY, HEAD_BYTES, HEADERS, Head, PING, PREFACE, PRIORITY,
-    PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
+    CONTINUATION, DATA, FLAG_ACK, GOAWAY, HEAD_BYTES, HEADERS, Http2FrameHeader, PING, PREFACE,
+    PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use super::super::stream::End;
-use super::super::{ErrorCode, Role, Why};
+use super::super::stream::StreamEnd;
+use super::super::{ErrorCode, Http2Role, Why};
 use super::Connection;
 use super::limits::Flood;
 
@@ -22,13 +22,13 @@ pub(super) enum Reading {
     /// A frame head.
     Head,
     /// A short payload, which must be complete.
-    Short(Head),
+    Short(Http2FrameHeader),
     /// Settings, one at a time.
     Settings { left: u32 },
     /// A piece of a header block.
-    Block { head: Head, left: u32 },
+    Block { head: Http2FrameHeader, left: u32 },
     /// The padding length of DATA.
-    PadLength(Head),
+    PadLength(Http2FrameHeader),
     /// DATA: content, then padding.
     Data {
         stream: u32,
@@ -42,7 +42,7 @@ pub(super) enum Reading {
 
 /// Result of parsing a piece of input. Ranges refer to the input.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum ReceiveStep {
     Again,
     NeedMore,
     Progress,
@@ -81,39 +81,39 @@ pub(super) enum Absent {
     /// The stream was opened after our GOAWAY and is ignored.
     Ignored,
     /// The stream is closed.
-    Closed(End),
+    Closed(StreamEnd),
 }
 
 impl Connection {
     /// Parses input until there is an event to report.
-    pub(super) fn advance(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Why> {
+    pub(super) fn advance(&mut self, input: &[u8], at: &mut usize) -> Result<ReceiveStep, Why> {
         if self.failed {
             *at = input.len();
-            return Ok(Step::NeedMore);
+            return Ok(ReceiveStep::NeedMore);
         }
         if let Some(why) = self.doomed.take() {
             return Err(why);
         }
-        if let Some(step) = self.sweep() {
+        if let Some(step) = self.next_excluded_stream() {
             return Ok(step);
         }
         let frames_before = self.statistics.frames_received;
         loop {
             let step = self.piece(input, at)?;
-            if !matches!(step, Step::Again) {
+            if !matches!(step, ReceiveStep::Again) {
                 return Ok(step);
             }
             if self.statistics.frames_received - frames_before >= u64::from(QUIET_FRAMES_MAX) {
-                return Ok(Step::Progress);
+                return Ok(ReceiveStep::Progress);
             }
         }
     }
 
-    fn piece(&mut self, input: &[u8], at: &mut usize) -> Result<Step, Why> {
+    fn piece(&mut self, input: &[u8], at: &mut usize) -> Result<ReceiveStep, Why> {
         match self.reading {
             Reading::Head => match self.short(HEAD_BYTES, input, at) {
-                Some(head) => self.begin_frame(Head::read(&head)),
-                None => Ok(Step::NeedMore),
+                Some(head) => self.begin_frame(Http2FrameHeader::read(&head)),
+                None => Ok(ReceiveStep::NeedMore),
             },
             Reading::Data {
                 stream,
@@ -126,7 +126,7 @@ impl Connection {
                 // GOAWAY may carry debug data, which is ignored.
                 let length = if head.kind == GOAWAY { 8 } else { head.length };
                 let Some(payload) = self.short(length as usize, input, at) else {
-                    return Ok(Step::NeedMore);
+                    return Ok(ReceiveStep::NeedMore);
                 };
                 self.skip(head.length - length);
                 self.control(head, payload)
@@ -137,30 +137,30 @@ impl Connection {
             }
             Reading::Settings { left } => {
                 let Some(entry) = self.short(6, input, at) else {
-                    return Ok(Step::NeedMore);
+                    return Ok(ReceiveStep::NeedMore);
                 };
                 self.reading = Reading::Settings { left: left - 6 };
                 self.setting(entry)?;
-                Ok(Step::Again)
+                Ok(ReceiveStep::Again)
             }
             Reading::PadLength(head) => match self.short(1, input, at) {
                 Some([pad, ..]) => self.begin_content(head, 1, u32::from(pad)),
-                None => Ok(Step::NeedMore),
+                None => Ok(ReceiveStep::NeedMore),
             },
             Reading::Skip { left } => {
                 let taken = take(left, input, at);
                 self.skip(left - taken);
                 Ok(if left == taken {
-                    Step::Again
+                    ReceiveStep::Again
                 } else {
-                    Step::NeedMore
+                    ReceiveStep::NeedMore
                 })
             }
             Reading::Preface { seen } => self.preface(seen, input, at),
         }
     }
 
-    fn preface(&mut self, seen: usize, input: &[u8], at: &mut usize) -> Result<Step, Why> {
+    fn preface(&mut self, seen: usize, input: &[u8], at: &mut usize) -> Result<ReceiveStep, Why> {
         let wanted = &PREFACE[seen..];
         let rest = &input[*at..];
         let length = wanted.len().min(rest.len());
@@ -170,12 +170,12 @@ impl Connection {
         *at += length;
         if length == wanted.len() {
             self.reading = Reading::Head;
-            return Ok(Step::Again);
+            return Ok(ReceiveStep::Again);
         }
         self.reading = Reading::Preface {
             seen: seen + length,
         };
-        Ok(Step::NeedMore)
+        Ok(ReceiveStep::NeedMore)
     }
 
     /// Returns a short payload once it is complete; otherwise keeps the bytes that have arrived.
@@ -209,7 +209,7 @@ impl Connection {
         };
     }
 
-    fn begin_frame(&mut self, head: Head) -> Result<Step, Why> {
+    fn begin_frame(&mut self, head: Http2FrameHeader) -> Result<ReceiveStep, Why> {
         self.statistics.frames_received += 1;
         if !self.settled && (head.kind != SETTINGS || head.has(FLAG_ACK)) {
             return Err(Why::FirstFrame);
@@ -248,10 +248,10 @@ impl Connection {
                 self.skip(head.length);
             }
         }
-        Ok(Step::Again)
+        Ok(ReceiveStep::Again)
     }
 
-    pub(super) fn begin_short(&mut self, head: Head, length: u32) -> Result<(), Why> {
+    pub(super) fn begin_short(&mut self, head: Http2FrameHeader, length: u32) -> Result<(), Why> {
         if head.length != length {
             return Err(Why::FrameLength);
         }
@@ -261,14 +261,14 @@ impl Connection {
 
     /// Returns whether the peer is the side that opens streams with this number.
     pub(super) fn is_peers(&self, stream: u32) -> bool {
-        (stream & 1 == 1) == (self.options.role == Role::Server)
+        (stream & 1 == 1) == (self.options.role == Http2Role::Server)
     }
 
     /// Returns the state of a stream that is not in the table.
     pub(super) fn absent(&self, stream: u32) -> Absent {
         let opened = match self.options.role {
-            Role::Server => stream & 1 == 1 && stream <= self.highest_peer,
-            Role::Client => stream & 1 == 1 && stream < self.next_own,
+            Http2Role::Server => stream & 1 == 1 && stream <= self.highest_peer,
+            Http2Role::Client => stream & 1 == 1 && stream < self.next_own,
         };
         if !opened {
             Absent::Idle
@@ -298,21 +298,25 @@ impl Connection {
     }
 
     /// Handles a stream error of the peer: sends RST_STREAM and removes the stream.
-    pub(super) fn stream_error(&mut self, stream: u32, code: ErrorCode) -> Result<Step, Why> {
+    pub(super) fn stream_error(
+        &mut self,
+        stream: u32,
+        code: ErrorCode,
+    ) -> Result<ReceiveStep, Why> {
         self.charge(Flood::ForcedResets)?;
         self.send_reset(stream, code)?;
         let Some(gone) = self.streams.remove(stream) else {
-            return Ok(Step::Again);
+            return Ok(ReceiveStep::Again);
         };
         self.closed.remember(
             stream,
             if gone.peer_ended {
-                End::Ended
+                StreamEnd::Ended
             } else {
-                End::ResetByUs
+                StreamEnd::ResetByUs
             },
         );
-        Ok(Step::Reset {
+        Ok(ReceiveStep::Reset {
             stream,
             code,
             ours: true,
@@ -342,7 +346,7 @@ pub(super) fn take(left: u32, input: &[u8], at: &mut usize) -> u32 {
     taken as u32
 }
 
-pub(super) fn on_stream(head: Head) -> Result<(), Why> {
+pub(super) fn on_stream(head: Http2FrameHeader) -> Result<(), Why> {
     if head.stream == 0 {
         Err(Why::StreamZero)
     } else {
@@ -350,7 +354,7 @@ pub(super) fn on_stream(head: Head) -> Result<(), Why> {
     }
 }
 
-pub(super) fn on_connection(head: Head) -> Result<(), Why> {
+pub(super) fn on_connection(head: Http2FrameHeader) -> Result<(), Why> {
     if head.stream != 0 {
         Err(Why::StreamNotZero)
     } else {

@@ -5,8 +5,8 @@ use super::super::settings::{
     ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH, FRAME_BYTES_MIN, HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE,
     MAX_CONCURRENT_STREAMS, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE, WINDOW_DEFAULT, WINDOW_MAX,
 };
-use super::super::stream::{End, Stream};
-use super::super::{ErrorCode, OpenError, Role, SendError, StreamId};
+use super::super::stream::{Http2Stream, StreamEnd};
+use super::super::{ErrorCode, Http2Role, OpenError, SendError, StreamId};
 use super::blocks::is_interim;
 use super::limits::Flood;
 use super::{Connection, TABLE_BYTES_DEFAULT};
@@ -21,7 +21,7 @@ impl Connection {
     /// Sends a client's preface, and SETTINGS.
     pub(super) fn begin(&mut self) {
         let options = &self.options;
-        let client = options.role == Role::Client;
+        let client = options.role == Http2Role::Client;
         let streams = options.concurrent_streams_max;
         let connect = u32::from(options.connect_protocol);
         let entries = [
@@ -78,7 +78,7 @@ impl Connection {
         let id = self.next_own;
         self.next_own += 2;
         self.statistics.streams_opened += 1;
-        self.streams.insert(Stream::new(
+        self.streams.insert(Http2Stream::new(
             id,
             self.initial_send_window(),
             self.initial_receive_window(),
@@ -92,7 +92,7 @@ impl Connection {
     }
 
     fn openable(&self) -> Result<(), OpenError> {
-        if self.options.role == Role::Server || self.is_going_away() || self.doomed.is_some() {
+        if self.options.role == Http2Role::Server || self.is_going_away() || self.doomed.is_some() {
             return Err(OpenError::GoingAway);
         }
         if self.next_own > WINDOW_MAX {
@@ -139,7 +139,7 @@ impl Connection {
             frame_bytes_max,
         );
         if end_stream {
-            self.forget_if_done(stream.0);
+            self.remove_if_done(stream.0);
         }
         Ok(())
     }
@@ -220,7 +220,7 @@ impl Connection {
             self.meters.data(taken);
         }
         if end {
-            self.forget_if_done(stream.0);
+            self.remove_if_done(stream.0);
         }
         Ok(taken)
     }
@@ -232,16 +232,16 @@ impl Connection {
         let Some(gone) = self.streams.remove(stream.0) else {
             return;
         };
-        if self.options.role == Role::Client && !gone.head_sent {
+        if self.options.role == Http2Role::Client && !gone.head_sent {
             // The peer never saw the stream.
             return;
         }
         self.closed.remember(
             stream.0,
             if gone.peer_ended {
-                End::Ended
+                StreamEnd::Ended
             } else {
-                End::ResetByUs
+                StreamEnd::ResetByUs
             },
         );
         let blames = matches!(

@@ -7,7 +7,7 @@
 //! protection against replay: keys are configured manually and senders restart at sequence number
 //! 1, so a number proves nothing.
 
-use super::{PROTOCOL, Refusal};
+use super::{AdvertError, PROTOCOL};
 use crate::vrrp::checksum::Sum;
 use md5::{Digest, Md5};
 use std::net::Ipv4Addr;
@@ -43,7 +43,7 @@ pub struct Envelope {
 
 /// A packet with a valid digest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Opened<'a> {
+pub struct AuthenticatedAdvert<'a> {
     /// IP header fields of the packet.
     pub envelope: Envelope,
     /// Sequence number.
@@ -85,8 +85,8 @@ pub fn seal(key: &[u8; 16], envelope: &Envelope, sequence: u32, advert: &[u8]) -
 ///
 /// # Errors
 /// The header is invalid, or the digest is wrong.
-pub fn open<'a>(key: &[u8; 16], packet: &'a [u8]) -> Result<Opened<'a>, Refusal> {
-    let short = Refusal::Length {
+pub fn open<'a>(key: &[u8; 16], packet: &'a [u8]) -> Result<AuthenticatedAdvert<'a>, AdvertError> {
+    let short = AdvertError::Length {
         is: packet.len(),
         should: IP_BYTES + AH_BYTES,
     };
@@ -95,15 +95,15 @@ pub fn open<'a>(key: &[u8; 16], packet: &'a [u8]) -> Result<Opened<'a>, Refusal>
     // Adverts need no IP options, so a header with options is refused.
     let plain = ip[0] == 0x45 && ip[9] == AH;
     if !plain || header[0] != PROTOCOL || header[1] != LENGTH_WORDS {
-        return Err(Refusal::AuthenticationMismatch { is: 2 });
+        return Err(AdvertError::AuthenticationMismatch { is: 2 });
     }
     if usize::from(u16::from_be_bytes([ip[2], ip[3]])) != packet.len() {
         return Err(short);
     }
     if sum(key, packet) != header[12..] {
-        return Err(Refusal::AuthenticationFailed);
+        return Err(AdvertError::AuthenticationFailed);
     }
-    Ok(Opened {
+    Ok(AuthenticatedAdvert {
         envelope: Envelope {
             from: Ipv4Addr::new(ip[12], ip[13], ip[14], ip[15]),
             to: Ipv4Addr::new(ip[16], ip[17], ip[18], ip[19]),

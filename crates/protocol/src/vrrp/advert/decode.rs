@@ -2,9 +2,10 @@
 
 use super::super::checksum::Sum;
 use super::{
-    ADVERTISEMENT, AUTHENTICATION_BYTES, Advert, CENTISECONDS_MAX, HEADER_BYTES, PROTOCOL, Refusal,
+    ADVERTISEMENT, AUTHENTICATION_BYTES, Advert, AdvertError, CENTISECONDS_MAX, HEADER_BYTES,
+    PROTOCOL,
 };
-use crate::vrrp::{Authentication, Version};
+use crate::vrrp::{Authentication, VrrpVersion};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// Accepted version.
-    pub version: Version,
+    pub version: VrrpVersion,
     /// Id of our router.
     pub vrid: u8,
     /// Our authentication. That of the authentication header was checked by [`super::ah::open`]
@@ -36,52 +37,52 @@ pub fn router_id(bytes: &[u8]) -> Option<u8> {
 ///
 /// # Errors
 /// The packet is malformed, or fails a check against `expected`.
-pub fn decode(bytes: &[u8], expected: &Expected<'_>) -> Result<Advert, Refusal> {
+pub fn decode(bytes: &[u8], expected: &Expected<'_>) -> Result<Advert, AdvertError> {
     let &[first, vrid, priority, count, fifth, sixth, _, _, ..] = bytes else {
         return Err(too_short(bytes));
     };
     let version = expected.version;
     match (first >> 4, version) {
-        (2, Version::V2) | (3, Version::V3) => {}
-        (is, _) => return Err(Refusal::Version { is }),
+        (2, VrrpVersion::V2) | (3, VrrpVersion::V3) => {}
+        (is, _) => return Err(AdvertError::Version { is }),
     }
     let ipv6 = expected.from.is_ipv6();
     let address_bytes = if ipv6 { 16 } else { 4 };
     let behind = match version {
-        Version::V2 => AUTHENTICATION_BYTES,
-        Version::V3 => 0,
+        VrrpVersion::V2 => AUTHENTICATION_BYTES,
+        VrrpVersion::V3 => 0,
     };
     let should = HEADER_BYTES + usize::from(count) * address_bytes + behind;
     if bytes.len() != should {
         let is = bytes.len();
-        return Err(Refusal::Length { is, should });
+        return Err(AdvertError::Length { is, should });
     }
     if !checksum_fits(bytes, expected) {
-        return Err(Refusal::Checksum);
+        return Err(AdvertError::Checksum);
     }
     if first & 0xf != ADVERTISEMENT {
-        return Err(Refusal::Type { is: first & 0xf });
+        return Err(AdvertError::Type { is: first & 0xf });
     }
     if vrid != expected.vrid {
-        return Err(Refusal::Router { is: vrid });
+        return Err(AdvertError::Router { is: vrid });
     }
     let body = bytes.get(HEADER_BYTES..).unwrap_or_default();
     let (addresses, data) = body
         .split_at_checked(usize::from(count) * address_bytes)
         .ok_or_else(|| too_short(bytes))?;
     let interval = match version {
-        Version::V2 => {
+        VrrpVersion::V2 => {
             authenticate(fifth, data, expected.authentication)?;
             Duration::from_secs(u64::from(sixth))
         }
         // Four bits are reserved and ignored.
-        Version::V3 => {
+        VrrpVersion::V3 => {
             let hundredths = u16::from_be_bytes([fifth, sixth]) & CENTISECONDS_MAX;
             Duration::from_millis(u64::from(hundredths) * 10)
         }
     };
     if interval.is_zero() {
-        return Err(Refusal::Interval);
+        return Err(AdvertError::Interval);
     }
     Ok(Advert {
         version,
@@ -90,14 +91,14 @@ pub fn decode(bytes: &[u8], expected: &Expected<'_>) -> Result<Advert, Refusal> 
         interval,
         addresses: read_addresses(addresses, ipv6),
         authentication: match version {
-            Version::V2 => expected.authentication.cloned(),
-            Version::V3 => None,
+            VrrpVersion::V2 => expected.authentication.cloned(),
+            VrrpVersion::V3 => None,
         },
     })
 }
 
-fn too_short(bytes: &[u8]) -> Refusal {
-    Refusal::Length {
+fn too_short(bytes: &[u8]) -> AdvertError {
+    AdvertError::Length {
         is: bytes.len(),
         should: HEADER_BYTES,
     }
@@ -106,8 +107,8 @@ fn too_short(bytes: &[u8]) -> Refusal {
 fn checksum_fits(bytes: &[u8], expected: &Expected<'_>) -> bool {
     let from = expected.from;
     match expected.version {
-        Version::V2 => Sum::default().with(bytes).checksum() == 0,
-        Version::V3 => expected.to.iter().any(|&to| {
+        VrrpVersion::V2 => Sum::default().with(bytes).checksum() == 0,
+        VrrpVersion::V3 => expected.to.iter().any(|&to| {
             let sum = Sum::default().with_pseudo_header(from, to, PROTOCOL, bytes.len());
             sum.with(bytes).checksum() == 0
         }),
@@ -115,13 +116,13 @@ fn checksum_fits(bytes: &[u8], expected: &Expected<'_>) -> bool {
 }
 
 /// Checks that a version 2 packet is authenticated like ours.
-fn authenticate(number: u8, data: &[u8], ours: Option<&Authentication>) -> Result<(), Refusal> {
+fn authenticate(number: u8, data: &[u8], ours: Option<&Authentication>) -> Result<(), AdvertError> {
     match (number, ours) {
         (0, None) | (2, Some(Authentication::Ah(_))) => Ok(()),
         (1, Some(Authentication::Pass(password))) if data == password => Ok(()),
-        (1, Some(Authentication::Pass(_))) => Err(Refusal::AuthenticationFailed),
-        (is @ 0..=2, _) => Err(Refusal::AuthenticationMismatch { is }),
-        (is, _) => Err(Refusal::AuthenticationUnknown { is }),
+        (1, Some(Authentication::Pass(_))) => Err(AdvertError::AuthenticationFailed),
+        (is @ 0..=2, _) => Err(AdvertError::AuthenticationMismatch { is }),
+        (is, _) => Err(AdvertError::AuthenticationUnknown { is }),
     }
 }
 

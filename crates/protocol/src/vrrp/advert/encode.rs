@@ -5,7 +5,7 @@ use super::{
     ADDRESSES_MAX, ADVERTISEMENT, AUTHENTICATION_BYTES, Advert, HEADER_BYTES, PROTOCOL,
     centiseconds, seconds,
 };
-use crate::vrrp::{Authentication, Version};
+use crate::vrrp::{Authentication, VrrpVersion};
 use std::net::IpAddr;
 
 /// Position of the checksum.
@@ -22,8 +22,8 @@ impl Advert {
         let named: Vec<&IpAddr> = named.take(ADDRESSES_MAX).collect();
         let mut out = Vec::with_capacity(HEADER_BYTES + named.len() * 16 + AUTHENTICATION_BYTES);
         let [upper, lower] = match self.version {
-            Version::V2 => [self.authentication_type(), seconds(self.interval)],
-            Version::V3 => centiseconds(self.interval).to_be_bytes(),
+            VrrpVersion::V2 => [self.authentication_type(), seconds(self.interval)],
+            VrrpVersion::V3 => centiseconds(self.interval).to_be_bytes(),
         };
         let first = self.version_number() << 4 | ADVERTISEMENT;
         // At most ADDRESSES_MAX.
@@ -35,12 +35,12 @@ impl Advert {
                 IpAddr::V6(v6) => out.extend(v6.octets()),
             }
         }
-        if self.version == Version::V2 {
+        if self.version == VrrpVersion::V2 {
             out.extend(self.authentication_data());
         }
         let sum = match self.version {
-            Version::V2 => Sum::default(),
-            Version::V3 => Sum::default().with_pseudo_header(from, to, PROTOCOL, out.len()),
+            VrrpVersion::V2 => Sum::default(),
+            VrrpVersion::V3 => Sum::default().with_pseudo_header(from, to, PROTOCOL, out.len()),
         };
         let checksum = sum.with(&out).checksum();
         if let Some(field) = out.get_mut(CHECKSUM) {
@@ -51,8 +51,8 @@ impl Advert {
 
     fn version_number(&self) -> u8 {
         match self.version {
-            Version::V2 => 2,
-            Version::V3 => 3,
+            VrrpVersion::V2 => 2,
+            VrrpVersion::V3 => 3,
         }
     }
 

@@ -12,9 +12,9 @@ mod encode;
 mod refusal;
 
 pub use decode::{Expected, decode, router_id};
-pub use refusal::Refusal;
+pub use refusal::AdvertError;
 
-use super::{Authentication, Version};
+use super::{Authentication, VrrpVersion};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ const CENTISECONDS_MAX: u16 = 0xfff;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Advert {
     /// Protocol version.
-    pub version: Version,
+    pub version: VrrpVersion,
     /// Id of the virtual router.
     pub vrid: u8,
     /// Priority of the sender; 255 owns the addresses, 0 announces a stop.
@@ -59,10 +59,10 @@ pub struct Advert {
 
 /// Rounds an interval as it is sent: whole seconds from 1 to 255 in version 2, hundredths
 /// from 0.01 to 40.95 s in version 3, to the nearest value, as in keepalived.
-pub fn on_wire(version: Version, interval: Duration) -> Duration {
+pub fn on_wire(version: VrrpVersion, interval: Duration) -> Duration {
     match version {
-        Version::V2 => Duration::from_secs(u64::from(seconds(interval))),
-        Version::V3 => Duration::from_millis(u64::from(centiseconds(interval)) * 10),
+        VrrpVersion::V2 => Duration::from_secs(u64::from(seconds(interval))),
+        VrrpVersion::V3 => Duration::from_millis(u64::from(centiseconds(interval)) * 10),
     }
 }
 

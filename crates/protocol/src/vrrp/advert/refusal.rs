@@ -4,7 +4,7 @@ use crate::vrrp::Counter;
 
 /// Reason why a packet is not an advert for this router.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum AdvertError {
     /// The packet has the wrong length.
     #[error("malformed: {is} bytes instead of {should}")]
     Length {
@@ -54,19 +54,19 @@ pub enum Refusal {
     Interval,
 }
 
-impl Refusal {
+impl AdvertError {
     /// Returns the counter of keepalived's statistics for this reason.
     pub fn counter(&self) -> Counter {
         match self {
-            Refusal::Length { .. } => Counter::PacketLengthErrors,
-            Refusal::Version { .. } => Counter::VersionErrors,
-            Refusal::Checksum => Counter::ChecksumErrors,
-            Refusal::Type { .. } => Counter::InvalidType,
-            Refusal::Router { .. } => Counter::VridErrors,
-            Refusal::AuthenticationUnknown { .. } => Counter::InvalidAuthenticationType,
-            Refusal::AuthenticationMismatch { .. } => Counter::AuthenticationTypeMismatch,
-            Refusal::AuthenticationFailed => Counter::AuthenticationFailures,
-            Refusal::Interval => Counter::IntervalErrors,
+            AdvertError::Length { .. } => Counter::PacketLengthErrors,
+            AdvertError::Version { .. } => Counter::VersionErrors,
+            AdvertError::Checksum => Counter::ChecksumErrors,
+            AdvertError::Type { .. } => Counter::InvalidType,
+            AdvertError::Router { .. } => Counter::VridErrors,
+            AdvertError::AuthenticationUnknown { .. } => Counter::InvalidAuthenticationType,
+            AdvertError::AuthenticationMismatch { .. } => Counter::AuthenticationTypeMismatch,
+            AdvertError::AuthenticationFailed => Counter::AuthenticationFailures,
+            AdvertError::Interval => Counter::IntervalErrors,
         }
     }
 }

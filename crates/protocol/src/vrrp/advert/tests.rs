@@ -21,7 +21,7 @@ fn ip(text: &str) -> IpAddr {
 #[derive(Clone)]
 struct Captured {
     what: &'static str,
-    version: Version,
+    version: VrrpVersion,
     vrid: u8,
     priority: u8,
     interval_ms: u64,
@@ -37,7 +37,7 @@ const LINK_LOCAL: &str = "fe80::ff:fe00:a";
 fn with_password() -> Captured {
     Captured {
         what: "version 2 with a password",
-        version: Version::V2,
+        version: VrrpVersion::V2,
         vrid: 51,
         priority: 150,
         interval_ms: 1000,
@@ -52,7 +52,7 @@ fn with_password() -> Captured {
 fn version_3() -> Captured {
     Captured {
         what: "version 3",
-        version: Version::V3,
+        version: VrrpVersion::V3,
         interval_ms: 300,
         authentication: None,
         hex: "31339602001e39340a0900640a090065",
@@ -213,7 +213,7 @@ impl Captured {
 }
 
 impl Captured {
-    fn decode(&self, packet: &[u8]) -> Result<Advert, Refusal> {
+    fn decode(&self, packet: &[u8]) -> Result<Advert, AdvertError> {
         let to = [ip(self.to)];
         let expected = Expected {
             version: self.version,
@@ -245,7 +245,7 @@ fn keepaliveds_packets_are_understood() {
 }
 
 /// Decodes the captured packet of this name after a change.
-fn changed(what: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<Advert, Refusal> {
+fn changed(what: &str, change: impl FnOnce(&mut Vec<u8>)) -> Result<Advert, AdvertError> {
     let all = captured();
     let packet = all.iter().find(|p| p.what == what).expect("its name");
     let mut hex = bytes(packet.hex);
@@ -267,12 +267,12 @@ const V2: &str = "version 2 with a password";
 const V3: &str = "version 3";
 
 /// Name of a packet, the change to it, the expected refusal, and the counter.
-type Refused = (&'static str, fn(&mut Vec<u8>), Refusal, Counter);
+type RefusedAdvertCase = (&'static str, fn(&mut Vec<u8>), AdvertError, Counter);
 
-fn refused_by_their_head() -> Vec<Refused> {
+fn refused_by_their_head() -> Vec<RefusedAdvertCase> {
     let (v2, v3) = (V2, V3);
     let lengths = Counter::PacketLengthErrors;
-    let length = |is, should| Refusal::Length { is, should };
+    let length = |is, should| AdvertError::Length { is, should };
     vec![
         (v2, |b| b.truncate(7), length(7, 8), lengths),
         (v2, |b| b.clear(), length(0, 8), lengths),
@@ -282,31 +282,31 @@ fn refused_by_their_head() -> Vec<Refused> {
         (
             v2,
             |b| b[0] = 0x31,
-            Refusal::Version { is: 3 },
+            AdvertError::Version { is: 3 },
             Counter::VersionErrors,
         ),
         (
             v3,
             |b| b[0] = 0x21,
-            Refusal::Version { is: 2 },
+            AdvertError::Version { is: 2 },
             Counter::VersionErrors,
         ),
         (
             v3,
             |b| b[0] = 0xf1,
-            Refusal::Version { is: 15 },
+            AdvertError::Version { is: 15 },
             Counter::VersionErrors,
         ),
         (
             v2,
             |b| b[9] ^= 1,
-            Refusal::Checksum,
+            AdvertError::Checksum,
             Counter::ChecksumErrors,
         ),
         (
             v3,
             |b| b[2] ^= 1,
-            Refusal::Checksum,
+            AdvertError::Checksum,
             Counter::ChecksumErrors,
         ),
         (
@@ -315,7 +315,7 @@ fn refused_by_their_head() -> Vec<Refused> {
                 b[0] = 0x22;
                 mend(b)
             },
-            Refusal::Type { is: 2 },
+            AdvertError::Type { is: 2 },
             Counter::InvalidType,
         ),
         (
@@ -324,13 +324,13 @@ fn refused_by_their_head() -> Vec<Refused> {
                 b[1] = 9;
                 mend(b)
             },
-            Refusal::Router { is: 9 },
+            AdvertError::Router { is: 9 },
             Counter::VridErrors,
         ),
     ]
 }
 
-fn refused_by_what_is_inside() -> Vec<Refused> {
+fn refused_by_what_is_inside() -> Vec<RefusedAdvertCase> {
     let v2 = V2;
     vec![
         (
@@ -339,7 +339,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 b[4] = 7;
                 mend(b)
             },
-            Refusal::AuthenticationUnknown { is: 7 },
+            AdvertError::AuthenticationUnknown { is: 7 },
             Counter::InvalidAuthenticationType,
         ),
         (
@@ -348,7 +348,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 b[4] = 0;
                 mend(b)
             },
-            Refusal::AuthenticationMismatch { is: 0 },
+            AdvertError::AuthenticationMismatch { is: 0 },
             Counter::AuthenticationTypeMismatch,
         ),
         (
@@ -357,7 +357,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 b[4] = 1;
                 mend(b)
             },
-            Refusal::AuthenticationMismatch { is: 1 },
+            AdvertError::AuthenticationMismatch { is: 1 },
             Counter::AuthenticationTypeMismatch,
         ),
         (
@@ -366,7 +366,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 b[4] = 2;
                 mend(b)
             },
-            Refusal::AuthenticationMismatch { is: 2 },
+            AdvertError::AuthenticationMismatch { is: 2 },
             Counter::AuthenticationTypeMismatch,
         ),
         (
@@ -375,7 +375,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 b[23] ^= 1;
                 mend(b)
             },
-            Refusal::AuthenticationFailed,
+            AdvertError::AuthenticationFailed,
             Counter::AuthenticationFailures,
         ),
         (
@@ -384,7 +384,7 @@ fn refused_by_what_is_inside() -> Vec<Refused> {
                 b[5] = 0;
                 mend(b)
             },
-            Refusal::Interval,
+            AdvertError::Interval,
             Counter::IntervalErrors,
         ),
     ]
@@ -405,7 +405,7 @@ fn every_refusal_has_its_packet_and_its_counter() {
 fn an_interval_of_zero_in_version_3_is_refused() {
     let from = ip("10.9.0.1");
     let advert = Advert {
-        version: Version::V3,
+        version: VrrpVersion::V3,
         vrid: 51,
         priority: 150,
         interval: Duration::from_millis(10),
@@ -417,13 +417,13 @@ fn an_interval_of_zero_in_version_3_is_refused() {
     packet[5] -= 1;
     packet[7] += 1;
     let expected = Expected {
-        version: Version::V3,
+        version: VrrpVersion::V3,
         vrid: 51,
         authentication: None,
         from,
         to: &[GROUP_V4],
     };
-    assert_eq!(decode(&packet, &expected), Err(Refusal::Interval));
+    assert_eq!(decode(&packet, &expected), Err(AdvertError::Interval));
 }
 
 #[test]
@@ -433,13 +433,13 @@ fn the_old_checksum_is_taken_where_the_group_is_among_the_ends() {
     let packet = bytes(old.expect("it").hex);
     let peer = ip("10.9.0.2");
     let mut expected = Expected {
-        version: Version::V3,
+        version: VrrpVersion::V3,
         vrid: 54,
         authentication: None,
         from: ip("10.9.0.1"),
         to: &[peer],
     };
-    assert_eq!(decode(&packet, &expected), Err(Refusal::Checksum));
+    assert_eq!(decode(&packet, &expected), Err(AdvertError::Checksum));
     let both = [peer, GROUP_V4];
     expected.to = &both;
     assert!(decode(&packet, &expected).is_ok());
@@ -449,15 +449,15 @@ fn the_old_checksum_is_taken_where_the_group_is_among_the_ends() {
 fn what_arrives_of_an_interval_is_rounded_and_never_zero() {
     let ms = Duration::from_millis;
     let table = [
-        (Version::V2, 10, 1000),
-        (Version::V2, 1499, 1000),
-        (Version::V2, 1500, 2000),
-        (Version::V2, 999_000, 255_000),
-        (Version::V3, 0, 10),
-        (Version::V3, 14, 10),
-        (Version::V3, 15, 20),
-        (Version::V3, 1234, 1230),
-        (Version::V3, 90_000, 40_950),
+        (VrrpVersion::V2, 10, 1000),
+        (VrrpVersion::V2, 1499, 1000),
+        (VrrpVersion::V2, 1500, 2000),
+        (VrrpVersion::V2, 999_000, 255_000),
+        (VrrpVersion::V3, 0, 10),
+        (VrrpVersion::V3, 14, 10),
+        (VrrpVersion::V3, 15, 20),
+        (VrrpVersion::V3, 1234, 1230),
+        (VrrpVersion::V3, 90_000, 40_950),
     ];
     for (version, given, arrives) in table {
         assert_eq!(on_wire(version, ms(given)), ms(arrives), "{given}");
@@ -467,7 +467,7 @@ fn what_arrives_of_an_interval_is_rounded_and_never_zero() {
 #[test]
 fn an_advert_names_no_more_than_its_count_can_say() {
     let advert = Advert {
-        version: Version::V3,
+        version: VrrpVersion::V3,
         vrid: 1,
         priority: 1,
         interval: Duration::from_secs(1),
@@ -519,7 +519,7 @@ fn the_authentication_header_is_keepaliveds_byte_by_byte() {
 #[test]
 fn a_packet_with_any_other_bit_or_key_is_not_authentic() {
     let packet = bytes(AUTHENTICATED[0].0);
-    let failed = Err(Refusal::AuthenticationFailed);
+    let failed = Err(AdvertError::AuthenticationFailed);
     assert_eq!(ah::open(b"secreT\0\0\0\0\0\0\0\0\0\0", &packet), failed);
     // Bytes that a router may change: type of service, fragmentation, checksum of the header.
     let free = [1, 6, 7, 10, 11];
@@ -554,7 +554,7 @@ proptest! {
             false => (ip("10.9.0.1"), [GROUP_V4]),
         };
         let expected = Expected {
-            version: if v3 { Version::V3 } else { Version::V2 },
+            version: if v3 { VrrpVersion::V3 } else { VrrpVersion::V2 },
             vrid: 1,
             authentication: authentication.as_ref(),
             from,
@@ -585,7 +585,7 @@ proptest! {
         from: [u8; 4],
         authentication in any_authentication(),
     ) {
-        let version = if v3 { Version::V3 } else { Version::V2 };
+        let version = if v3 { VrrpVersion::V3 } else { VrrpVersion::V2 };
         let interval = on_wire(version, Duration::from_millis(interval_ms));
         let addresses = addresses.into_iter().map(IpAddr::from).collect();
         let authentication = authentication.filter(|_| !v3);

@@ -18,7 +18,7 @@ pub enum Manner {
 
 /// A host's claim of an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Claim {
+pub struct AddressClaim {
     /// Claimed address.
     pub address: IpAddr,
     /// MAC of the address.
@@ -29,7 +29,7 @@ pub struct Claim {
     pub manner: Manner,
 }
 
-impl Claim {
+impl AddressClaim {
     /// Returns whether the host has the address now: `Probes` only intends to.
     pub fn holds(&self) -> bool {
         self.manner != Manner::Probes
@@ -44,7 +44,7 @@ impl Claim {
 
 /// Parses an Ethernet frame as a claim to an address. None if it is not one, or not
 /// valid.
-pub fn claim(frame: &[u8]) -> Option<Claim> {
+pub fn claim(frame: &[u8]) -> Option<AddressClaim> {
     let (head, carried) = frame.split_first_chunk::<ETHERNET_BYTES>()?;
     let sender = [head[6], head[7], head[8], head[9], head[10], head[11]];
     let (address, mac, manner) = match u16::from_be_bytes([head[12], head[13]]) {
@@ -60,7 +60,7 @@ pub fn claim(frame: &[u8]) -> Option<Claim> {
     };
     // No host has a multicast MAC address: such a claim is an attack.
     let to_a_group = mac[0] & 1 != 0 || mac == [0; 6];
-    (!to_a_group).then_some(Claim {
+    (!to_a_group).then_some(AddressClaim {
         address,
         mac,
         sender,

@@ -11,7 +11,7 @@ mod claim;
 mod discovery;
 
 pub use arp::reply as gratuitous_reply;
-pub use claim::{Claim, Manner, claim};
+pub use claim::{AddressClaim, Manner, claim};
 
 use std::net::IpAddr;
 

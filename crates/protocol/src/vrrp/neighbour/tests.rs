@@ -118,7 +118,7 @@ fn probes_are_what_a_host_answers_and_its_answer_is_understood() {
         assert_eq!(probe(B, address, source.map(ip)), bytes(hex), "{address}");
         let claimed = claim(&bytes(answer)).expect("a claim");
         let (mac, sender) = (A, A);
-        let expected = Claim {
+        let expected = AddressClaim {
             address,
             mac,
             sender,
@@ -195,7 +195,7 @@ fn a_host_that_answers_for_another_is_told_from_it() {
 }
 
 /// Decodes the IPv6 advertisement after a change, with a correct checksum.
-fn advertisement_with(change: impl FnOnce(&mut Vec<u8>)) -> Option<Claim> {
+fn advertisement_with(change: impl FnOnce(&mut Vec<u8>)) -> Option<AddressClaim> {
     let mut frame = announce(A, ip("fd09::100"), false);
     change(&mut frame);
     frame[56..58].fill(0);

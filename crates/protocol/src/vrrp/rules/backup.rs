@@ -1,12 +1,12 @@
 //! Tests the backup state: RFC 9568, 6.4.1 and 6.4.2, and keepalived's options.
 
-use super::{Desk, settings, version_2};
-use crate::vrrp::{Instance, Reason, Settings, State};
+use super::{RuleFixture, settings, version_2};
+use crate::vrrp::{Instance, Reason, Settings, VrrpState};
 use std::time::Duration;
 
 /// Returns the time in ms at which silence from the start makes it master.
 fn silent_after(settings: Settings) -> u64 {
-    let mut desk = Desk::new(settings);
+    let mut desk = RuleFixture::new(settings);
     desk.until(60_000);
     let did = desk.did();
     let master = did.iter().find(|what| what.ends_with("Master"));
@@ -106,7 +106,7 @@ fn options_that_delay_the_first_takeover_and_those_that_do_not() {
 
 #[test]
 fn the_owner_of_the_addresses_begins_as_master() {
-    let mut desk = Desk::new(Settings {
+    let mut desk = RuleFixture::new(Settings {
         priority: 255,
         starts_as_master: true,
         ..settings()
@@ -117,34 +117,34 @@ fn the_owner_of_the_addresses_begins_as_master() {
 
 #[test]
 fn what_a_process_before_left_in_the_kernel_is_released_at_the_start() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     assert_eq!(desk.did_what(), ["release", "Backup"]);
 }
 
 #[test]
 fn each_advert_that_is_as_good_begins_the_wait_anew() {
     for priority in [100, 101, 254, 255] {
-        let mut desk = Desk::new(settings());
+        let mut desk = RuleFixture::new(settings());
         for second in 1..10 {
             desk.until(second * 1_000);
             desk.hear(2, priority);
         }
         desk.until(9_000 + 3_608);
-        assert_eq!(desk.state(0), State::Backup, "{priority}");
+        assert_eq!(desk.state(0), VrrpState::Backup, "{priority}");
         desk.until(9_000 + 3_610);
-        assert_eq!(desk.state(0), State::Master, "{priority}");
+        assert_eq!(desk.state(0), VrrpState::Master, "{priority}");
     }
 }
 
 #[test]
 fn adverts_of_lower_priority_are_not_the_owners_when_it_preempts() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     for ms in [1_000, 2_000, 3_000] {
         desk.until(ms);
         desk.hear(2, 99);
     }
     desk.until(3_610);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
     let why = desk.router.status(Instance(0)).unwrap().why;
     assert!(
         matches!(why, Reason::Preempts { priority: 99, .. }),
@@ -154,7 +154,7 @@ fn adverts_of_lower_priority_are_not_the_owners_when_it_preempts() {
 
 #[test]
 fn nopreempt_waits_for_silence() {
-    let mut desk = Desk::new(Settings {
+    let mut desk = RuleFixture::new(Settings {
         preempt: false,
         ..settings()
     });
@@ -162,15 +162,15 @@ fn nopreempt_waits_for_silence() {
         desk.until(second * 1_000);
         desk.hear(2, 50);
     }
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     desk.until(29_000 + 3_610);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn priority_zero_is_believed_after_the_skew() {
     for (settings, skew) in [(settings(), 609), (version_2(), 609)] {
-        let mut desk = Desk::new(Settings {
+        let mut desk = RuleFixture::new(Settings {
             preempt: false,
             ..settings
         });
@@ -179,7 +179,7 @@ fn priority_zero_is_believed_after_the_skew() {
         desk.until(2_000);
         desk.hear(2, 0);
         desk.until(2_000 + skew - 1);
-        assert_eq!(desk.state(0), State::Backup);
+        assert_eq!(desk.state(0), VrrpState::Backup);
         desk.until(2_000 + skew + 1);
         let why = desk.router.status(Instance(0)).unwrap().why;
         assert!(matches!(why, Reason::OwnerStopped { .. }), "{why:?}");
@@ -188,33 +188,33 @@ fn priority_zero_is_believed_after_the_skew() {
 
 #[test]
 fn priority_zero_again_does_not_begin_the_skew_anew() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     desk.hear(2, 150);
     for ms in [1_000, 1_300, 1_600] {
         desk.until(ms);
         desk.hear(2, 0);
     }
     desk.until(1_610);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn priority_zero_of_somebody_who_is_not_the_owner_changes_nothing() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     for ms in [1_000, 2_000, 3_000] {
         desk.until(ms);
         desk.hear(2, 150);
         desk.hear(3, 0);
     }
     desk.until(6_600);
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
 }
 
 #[test]
 fn preempt_delay_begins_with_the_first_lower_advert_as_keepalived_counts() {
     // keepalived 2.2.7: adverts with priority 50 each second, `preempt_delay 5`: the delay begins
     // with the first one, the wait with the last one within it.
-    let mut desk = Desk::new(Settings {
+    let mut desk = RuleFixture::new(Settings {
         preempt_delay: Duration::from_secs(5),
         ..version_2()
     });
@@ -223,26 +223,26 @@ fn preempt_delay_begins_with_the_first_lower_advert_as_keepalived_counts() {
         desk.hear(2, 50);
     }
     desk.until(8_625);
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     desk.until(8_627);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn preempt_delay_never_delays_the_takeover_of_a_silent_owner() {
-    let mut desk = Desk::new(Settings {
+    let mut desk = RuleFixture::new(Settings {
         preempt_delay: Duration::from_secs(100),
         ..settings()
     });
     desk.until(1_000);
     desk.hear(2, 50);
     desk.until(1_000 + 3_610);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn version_3_learns_the_interval_of_its_master_and_forgets_it_as_master() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     let slow = Settings {
         interval: Duration::from_secs(2),
         ..settings()
@@ -251,9 +251,9 @@ fn version_3_learns_the_interval_of_its_master_and_forgets_it_as_master() {
     let bytes = super::packet(&slow, super::host(2), 150);
     desk.hear_bytes(0, super::host(2), 255, &bytes);
     desk.until(1_000 + 7_218);
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     desk.until(1_000 + 7_219);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
     desk.did();
     desk.until(8_219 + 1_001);
     assert_eq!(desk.did_what(), ["advert 100"], "ours is a second again");
@@ -261,7 +261,7 @@ fn version_3_learns_the_interval_of_its_master_and_forgets_it_as_master() {
 
 #[test]
 fn the_skew_of_priority_zero_is_of_the_learned_interval() {
-    let mut desk = Desk::new(Settings {
+    let mut desk = RuleFixture::new(Settings {
         interval: Duration::from_millis(250),
         down_adverts: 5,
         ..settings()
@@ -270,7 +270,7 @@ fn the_skew_of_priority_zero_is_of_the_learned_interval() {
     desk.until(500);
     desk.hear(2, 0);
     desk.until(500 + 152);
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     desk.until(500 + 153);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }

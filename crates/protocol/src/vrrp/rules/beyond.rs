@@ -1,10 +1,10 @@
 //! Tests rules that neither RFC has: late timers, probes, suspended machines, hand-overs,
 //! resumption, address conflicts, and addresses that other programs delete.
 
-use super::{Desk, host, kept, packet, settings};
+use super::{RuleFixture, host, kept, packet, settings};
 use crate::vrrp::advert::GROUP_V4;
 use crate::vrrp::simulation::standing;
-use crate::vrrp::{Counter, Instance, Probing, Reason, Settings, State};
+use crate::vrrp::{Counter, Instance, Probing, Reason, Settings, VrrpState};
 use std::time::Duration;
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
@@ -19,19 +19,19 @@ fn probing() -> Settings {
     }
 }
 
-fn answer(desk: &mut Desk, mac_is_ours: bool) {
+fn answer(desk: &mut RuleFixture, mac_is_ours: bool) {
     desk.give(|router, now| {
         router.handle_neighbour(now, Instance(0), host(100), mac_is_ours, MAC);
     });
 }
 
-fn why(desk: &Desk) -> Reason {
+fn why(desk: &RuleFixture) -> Reason {
     desk.router.status(Instance(0)).unwrap().why
 }
 
 #[test]
 fn without_an_answer_silence_is_believed_after_the_down_interval_and_the_wait() {
-    let mut desk = Desk::new(probing());
+    let mut desk = RuleFixture::new(probing());
     desk.did();
     desk.until(3_750);
     let did = desk.did();
@@ -42,33 +42,33 @@ fn without_an_answer_silence_is_believed_after_the_down_interval_and_the_wait() 
 
 #[test]
 fn our_own_answer_is_none() {
-    let mut desk = Desk::new(probing());
+    let mut desk = RuleFixture::new(probing());
     desk.until(3_650);
     answer(&mut desk, true);
     desk.until(3_710);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn while_the_owners_kernel_answers_the_bound_is_waited_for() {
-    let mut desk = Desk::new(probing());
+    let mut desk = RuleFixture::new(probing());
     desk.until(1_000);
     desk.hear(2, 200);
     for ms in (4_610..11_000).step_by(50) {
         desk.until(ms);
         answer(&mut desk, false);
     }
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     desk.until(11_001);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
     let Reason::SilenceBound { since } = why(&desk) else {
         panic!("{:?}", why(&desk));
     };
     assert_eq!(since, Duration::from_secs(10));
 }
 
-fn yields(desk: &mut Desk, yields_to_users: bool) {
-    let standing = crate::vrrp::Standing {
+fn yields(desk: &mut RuleFixture, yields_to_users: bool) {
+    let standing = crate::vrrp::OwnershipLimits {
         yields_to_users,
         ..standing(0, 0, true)
     };
@@ -77,7 +77,7 @@ fn yields(desk: &mut Desk, yields_to_users: bool) {
 
 #[test]
 fn router_that_yields_takes_nothing_while_another_machine_uses_the_address() {
-    let mut desk = Desk::new(probing());
+    let mut desk = RuleFixture::new(probing());
     yields(&mut desk, true);
     for ms in (3_610..20_000).step_by(50) {
         desk.until(ms);
@@ -86,72 +86,72 @@ fn router_that_yields_takes_nothing_while_another_machine_uses_the_address() {
     let probes = |did: &[String]| did.iter().filter(|did| did.ends_with("probe")).count();
     let count = probes(&desk.did());
     assert!((10..60).contains(&count), "{count} probes");
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     // No machine responds any more.
     desk.until(21_000);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn master_that_yields_gives_the_address_to_the_machine_that_uses_it() {
-    let mut desk = Desk::new(probing());
+    let mut desk = RuleFixture::new(probing());
     desk.until(4_000);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
     answer(&mut desk, false);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
     desk.did();
     // The router probes at once for a machine that uses the addresses already.
     yields(&mut desk, true);
     assert!(desk.did_what().contains(&"probe".to_owned()));
     answer(&mut desk, true);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
     answer(&mut desk, false);
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     assert!(matches!(why(&desk), Reason::Used { .. }));
 }
 
 #[test]
 fn when_the_owners_kernel_falls_silent_too_the_bound_is_not_waited_for() {
-    let mut desk = Desk::new(probing());
+    let mut desk = RuleFixture::new(probing());
     for ms in (3_610..5_000).step_by(50) {
         desk.until(ms);
         answer(&mut desk, false);
     }
     desk.until(5_250);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
     assert!(matches!(why(&desk), Reason::Silence { .. }));
 }
 
 #[test]
 fn an_advert_at_any_time_ends_the_probing() {
-    let mut desk = Desk::new(probing());
+    let mut desk = RuleFixture::new(probing());
     desk.until(3_650);
     desk.hear(2, 200);
     desk.until(3_650 + 3_608);
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
 }
 
 #[test]
 fn nobody_is_asked_about_an_owner_that_stopped_or_is_preempted() {
     for priority in [0, 50] {
-        let mut desk = Desk::new(probing());
+        let mut desk = RuleFixture::new(probing());
         desk.until(3_000);
         desk.hear(2, priority);
         desk.until(3_650);
         let did = desk.did_what();
         assert!(!did.contains(&"probe".to_owned()), "{priority} {did:?}");
-        assert_eq!(desk.state(0), State::Master);
+        assert_eq!(desk.state(0), VrrpState::Master);
     }
 }
 
 #[test]
 fn a_late_timer_is_our_own_silence_twice_in_a_row_and_no_more() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     desk.hear(2, 200);
     for (late_ms, expected) in [
-        (5_000, State::Backup),
-        (8_000, State::Backup),
-        (11_000, State::Master),
+        (5_000, VrrpState::Backup),
+        (8_000, VrrpState::Backup),
+        (11_000, VrrpState::Master),
     ] {
         desk.freeze_until(late_ms);
         desk.wake();
@@ -161,35 +161,35 @@ fn a_late_timer_is_our_own_silence_twice_in_a_row_and_no_more() {
 
 #[test]
 fn a_late_timer_costs_one_interval_and_its_skew() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     desk.freeze_until(5_000);
     desk.wake();
     desk.until(5_000 + 1_608);
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     desk.until(5_000 + 1_610);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn a_pause_that_ends_before_the_down_interval_does_is_noticed_too() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     desk.until(1_200);
     desk.freeze_until(3_600);
     desk.wake();
     desk.until(5_100);
     assert_eq!(
         desk.state(0),
-        State::Backup,
+        VrrpState::Backup,
         "it has listened for less than an interval"
     );
     desk.until(5_300);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn a_frozen_master_gives_way_to_whoever_it_finds() {
     for priority in [50, 100, 200] {
-        let mut desk = Desk::master(settings());
+        let mut desk = RuleFixture::master(settings());
         desk.freeze_until(20_000);
         desk.hear(2, priority);
         desk.wake();
@@ -203,7 +203,7 @@ fn a_frozen_master_gives_way_to_whoever_it_finds() {
 
 #[test]
 fn a_frozen_master_that_finds_nobody_listens_then_speaks_and_announces() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.freeze_until(20_000);
     desk.wake();
     desk.until(21_499);
@@ -215,12 +215,12 @@ fn a_frozen_master_that_finds_nobody_listens_then_speaks_and_announces() {
         "21500 announce contested x5",
     ];
     assert_eq!(desk.did()[..3], expected);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn a_frozen_master_whose_kernel_is_asked_speaks_at_once() {
-    let mut desk = Desk::new(probing());
+    let mut desk = RuleFixture::new(probing());
     desk.until(3_800);
     desk.did();
     desk.freeze_until(9_000);
@@ -230,7 +230,7 @@ fn a_frozen_master_whose_kernel_is_asked_speaks_at_once() {
 
 #[test]
 fn a_hand_over_keeps_the_address_until_another_one_is_master() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_300);
     desk.give(|router, now| {
         assert!(router.hand_over(now, Instance(0), Duration::from_secs(2)));
@@ -254,7 +254,7 @@ fn a_hand_over_keeps_the_address_until_another_one_is_master() {
 
 #[test]
 fn what_was_handed_over_is_not_preempted_while_its_owner_is_as_good() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_300);
     desk.give(|router, now| {
         router.hand_over(now, Instance(0), Duration::ZERO);
@@ -263,21 +263,21 @@ fn what_was_handed_over_is_not_preempted_while_its_owner_is_as_good() {
         desk.until(second * 1_000);
         desk.hear(2, 50);
     }
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     for second in 60..65 {
         desk.until(second * 1_000);
         desk.hear(2, 49);
     }
     assert_eq!(
         desk.state(0),
-        State::Master,
+        VrrpState::Master,
         "its owner is worse than it was"
     );
 }
 
 #[test]
 fn requests_that_have_finished_end_the_drain() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_300);
     desk.give(|router, now| {
         router.hand_over(now, Instance(0), Duration::from_secs(60));
@@ -288,7 +288,7 @@ fn requests_that_have_finished_end_the_drain() {
 
 #[test]
 fn a_hand_over_that_nobody_takes_is_withdrawn() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_300);
     desk.give(|router, now| {
         router.hand_over(now, Instance(0), Duration::ZERO);
@@ -298,33 +298,33 @@ fn a_hand_over_that_nobody_takes_is_withdrawn() {
     let zeroes = did.iter().filter(|what| *what == "advert 0").count();
     assert!((4..=5).contains(&zeroes), "{did:?}");
     assert!(did.contains(&"withdrawn".to_owned()) && did.contains(&"advert 100".to_owned()));
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
     assert!(!did.contains(&"release".to_owned()));
 }
 
 #[test]
 fn only_a_master_hands_over() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     desk.give(|router, now| assert!(!router.hand_over(now, Instance(0), Duration::ZERO)));
 }
 
 #[test]
 fn a_process_that_was_killed_goes_on_if_nobody_can_have_taken_over() {
     let cases = [
-        (settings(), 3_609, State::Master),
-        (settings(), 3_611, State::Backup),
+        (settings(), 3_609, VrrpState::Master),
+        (settings(), 3_611, VrrpState::Backup),
         // The others probe its kernel, which still responds.
-        (probing(), 10_000, State::Master),
-        (probing(), 10_001, State::Backup),
+        (probing(), 10_000, VrrpState::Master),
+        (probing(), 10_001, VrrpState::Backup),
     ];
     for (settings, dead_ms, expected) in cases {
-        let mut desk = Desk::idle(vec![settings], vec![]);
+        let mut desk = RuleFixture::idle(vec![settings], vec![]);
         let kept = kept(&desk, Duration::from_millis(dead_ms));
         desk.give(|router, now| router.start(now, Instance(0), Some(kept)));
         assert_eq!(desk.state(0), expected, "{dead_ms}");
         let did = desk.did_what();
         match expected {
-            State::Master => {
+            VrrpState::Master => {
                 assert_eq!(
                     did,
                     ["acquire", "advert 100", "announce again x5", "Master"]
@@ -338,7 +338,7 @@ fn a_process_that_was_killed_goes_on_if_nobody_can_have_taken_over() {
 #[test]
 fn a_successor_goes_on_in_the_same_state_and_the_one_before_says_nothing() {
     for seconds in [2, 10] {
-        let mut desk = Desk::new(settings());
+        let mut desk = RuleFixture::new(settings());
         for second in 0..seconds.min(3) {
             desk.until(second * 1_000);
             if seconds == 2 {
@@ -348,16 +348,16 @@ fn a_successor_goes_on_in_the_same_state_and_the_one_before_says_nothing() {
         desk.until(seconds * 1_000);
         let now = desk.now();
         let state = desk.state(0);
-        let kept = desk.router.kept(now, Instance(0)).unwrap();
+        let kept = desk.router.instance_snapshot(now, Instance(0)).unwrap();
         desk.did();
         desk.give(|router, now| {
-            router.leave(now);
+            router.stop_for_successor(now);
             router.stop_all(now);
             router.handle_time(now);
             assert_eq!(router.deadline(), None);
         });
         assert!(desk.did().is_empty());
-        let mut after = Desk::idle(vec![settings()], vec![]);
+        let mut after = RuleFixture::idle(vec![settings()], vec![]);
         after.freeze_until(seconds * 1_000);
         after.give(|router, now| router.start(now, Instance(0), Some(kept)));
         assert_eq!(after.state(0), state);
@@ -369,7 +369,7 @@ fn a_successor_goes_on_in_the_same_state_and_the_one_before_says_nothing() {
 
 #[test]
 fn a_third_machine_that_uses_the_address_is_told_and_answered_after_an_interval() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     let notes = desk.notes(|router, now| {
         router.handle_neighbour(now, Instance(0), host(100), false, MAC);
@@ -387,8 +387,8 @@ fn a_third_machine_that_uses_the_address_is_told_and_answered_after_an_interval(
 
 #[test]
 fn an_owner_that_answers_each_announcement_is_contested_ever_more_rarely() {
-    let mut desk = Desk::master(settings());
-    let announced = |desk: &mut Desk, begin: u64, until: u64| {
+    let mut desk = RuleFixture::master(settings());
+    let announced = |desk: &mut RuleFixture, begin: u64, until: u64| {
         for ms in (begin..until).step_by(500) {
             desk.until(ms);
             answer(desk, false);
@@ -415,9 +415,9 @@ fn an_owner_that_answers_each_announcement_is_contested_ever_more_rarely() {
 
 #[test]
 fn a_hand_over_is_shown_until_somebody_took_over_or_nobody_did() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_100);
-    let shown = |desk: &Desk| desk.router.status(Instance(0)).unwrap().handing_over;
+    let shown = |desk: &RuleFixture| desk.router.status(Instance(0)).unwrap().handing_over;
     assert!(!shown(&desk));
     desk.give(|router, now| {
         assert!(router.hand_over(now, Instance(0), Duration::ZERO));
@@ -425,17 +425,17 @@ fn a_hand_over_is_shown_until_somebody_took_over_or_nobody_did() {
     assert!(shown(&desk), "also before the first offer");
     desk.until(20_000);
     assert!(!shown(&desk));
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn a_node_at_our_place_of_prefer_is_noticed_until_it_has_another() {
-    let mut desk = Desk::new(Settings {
+    let mut desk = RuleFixture::new(Settings {
         priority: 210,
         place: vec![210, 130, 50],
         ..settings()
     });
-    let same = |desk: &Desk| desk.router.status(Instance(0)).unwrap().same_place;
+    let same = |desk: &RuleFixture| desk.router.status(Instance(0)).unwrap().same_place;
     desk.hear(2, 220);
     assert_eq!(same(&desk), None);
     desk.hear(2, 210);
@@ -452,7 +452,7 @@ fn a_node_at_our_place_of_prefer_is_noticed_until_it_has_another() {
 
 #[test]
 fn a_deleted_address_is_put_back_at_once_and_not_for_ever() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     desk.give(|router, now| router.handle_address_lost(now, Instance(0)));
     assert_eq!(desk.did_what(), ["acquire", "announce again x5"]);
@@ -470,7 +470,7 @@ fn a_deleted_address_is_put_back_at_once_and_not_for_ever() {
 
 #[test]
 fn a_backup_does_not_miss_a_deleted_address() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     desk.did();
     desk.give(|router, now| router.handle_address_lost(now, Instance(0)));
     assert!(desk.did().is_empty());
@@ -482,7 +482,7 @@ fn a_worse_band_is_announced_at_once_and_only_the_better_take_over() {
         priority: 220 - 10 * place,
         ..settings()
     };
-    let mut desk = Desk::master(node(0));
+    let mut desk = RuleFixture::master(node(0));
     desk.until(4_000);
     desk.give(|router, now| router.set_standing(now, Instance(0), Some(standing(0, 1, true))));
     assert_eq!(desk.did_what(), ["advert 140"]);
@@ -493,7 +493,7 @@ fn a_worse_band_is_announced_at_once_and_only_the_better_take_over() {
         (60, 1, true),
         (60, 2, false),
     ] {
-        let mut desk = Desk::new(node(1));
+        let mut desk = RuleFixture::new(node(1));
         desk.give(|router, now| {
             router.set_standing(now, Instance(0), Some(standing(1, band, true)));
         });
@@ -501,21 +501,22 @@ fn a_worse_band_is_announced_at_once_and_only_the_better_take_over() {
             desk.until(second * 1_000);
             desk.hear(2, owner);
         }
-        assert_eq!(desk.state(0) == State::Master, takes, "{owner} {band}");
+        assert_eq!(desk.state(0) == VrrpState::Master, takes, "{owner} {band}");
     }
 }
 
 #[test]
 fn a_master_whose_driver_sent_its_adverts_meanwhile_was_not_frozen() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     let next = desk.router.next_advert(Instance(0)).unwrap();
     assert_eq!(next.at, next.sent_at.after(next.interval));
     assert_eq!(next.patience, next.interval * 3);
     let packets = desk.router.encode_next_advert(Instance(0));
     let own = packet(&settings(), host(5), next.priority);
     assert_eq!(packets, [(GROUP_V4, own)]);
-    let sent =
-        |desk: &Desk| desk.router.status(Instance(0)).unwrap().counters[Counter::AdvertsSent];
+    let sent = |desk: &RuleFixture| {
+        desk.router.status(Instance(0)).unwrap().counters[Counter::AdvertsSent]
+    };
     let before = sent(&desk);
     desk.freeze_until(20_000);
     desk.router.advertised(desk.now(), Instance(0), 15);
@@ -532,10 +533,10 @@ fn a_master_whose_driver_sent_its_adverts_meanwhile_was_not_frozen() {
 
 #[test]
 fn only_a_master_that_speaks_has_a_next_advert() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     assert_eq!(desk.router.next_advert(Instance(0)), None);
     desk.until(3_610);
     assert!(desk.router.next_advert(Instance(0)).is_some());
-    desk.router.leave(desk.now());
+    desk.router.stop_for_successor(desk.now());
     assert_eq!(desk.router.next_advert(Instance(0)), None);
 }

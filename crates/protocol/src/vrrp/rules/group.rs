@@ -1,9 +1,9 @@
 //! Tests sync groups.
 
-use super::{Desk, settings};
-use crate::vrrp::{GroupSettings, Instance, Reason, Settings, State};
+use super::{RuleFixture, settings};
+use crate::vrrp::{GroupSettings, Instance, Reason, Settings, VrrpState};
 
-fn pair() -> Desk {
+fn pair() -> RuleFixture {
     let named = |name: &str, vrid: u8| Settings {
         name: name.to_owned(),
         vrid,
@@ -13,10 +13,10 @@ fn pair() -> Desk {
         name: "VG".to_owned(),
         members: vec![0, 1],
     };
-    Desk::idle(vec![named("inside", 51), named("outside", 52)], vec![group])
+    RuleFixture::idle(vec![named("inside", 51), named("outside", 52)], vec![group])
 }
 
-fn begun() -> Desk {
+fn begun() -> RuleFixture {
     let mut desk = pair();
     for member in 0..2 {
         desk.give(|router, now| router.start(now, Instance(member), None));
@@ -24,14 +24,14 @@ fn begun() -> Desk {
     desk
 }
 
-fn masters() -> Desk {
+fn masters() -> RuleFixture {
     let mut desk = begun();
     desk.until(3_700);
     desk.did();
     desk
 }
 
-fn states(desk: &Desk) -> [State; 2] {
+fn states(desk: &RuleFixture) -> [VrrpState; 2] {
     [desk.state(0), desk.state(1)]
 }
 
@@ -45,12 +45,12 @@ fn all_become_master_when_each_of_them_may() {
     desk.until(6_600);
     assert_eq!(
         states(&desk),
-        [State::Backup; 2],
+        [VrrpState::Backup; 2],
         "one still hears an owner"
     );
     desk.did();
     desk.until(6_700);
-    assert_eq!(states(&desk), [State::Master; 2]);
+    assert_eq!(states(&desk), [VrrpState::Master; 2]);
     assert_eq!(desk.did().last().unwrap(), "6609 group Master");
 }
 
@@ -73,9 +73,13 @@ fn a_fault_of_one_is_a_fault_of_all() {
     assert_eq!(why, Reason::Group { member });
     desk.give(|router, now| router.set_fault(now, Instance(0), Some("down, too".to_owned())));
     desk.give(|router, now| router.set_fault(now, Instance(1), None));
-    assert_eq!(states(&desk), [State::Fault; 2], "one still has a fault");
+    assert_eq!(
+        states(&desk),
+        [VrrpState::Fault; 2],
+        "one still has a fault"
+    );
     desk.give(|router, now| router.set_fault(now, Instance(0), None));
-    assert_eq!(states(&desk), [State::Backup; 2]);
+    assert_eq!(states(&desk), [VrrpState::Backup; 2]);
 }
 
 #[test]
@@ -104,20 +108,20 @@ fn a_member_that_was_ready_waits_anew_when_its_owner_speaks() {
     }
     desk.hear_at(0, 2, 150);
     desk.until(7_600);
-    assert_eq!(states(&desk), [State::Backup; 2]);
+    assert_eq!(states(&desk), [VrrpState::Backup; 2]);
     desk.until(7_620);
-    assert_eq!(states(&desk), [State::Master; 2]);
+    assert_eq!(states(&desk), [VrrpState::Master; 2]);
 }
 
 #[test]
 fn a_group_goes_on_as_a_whole_or_not_at_all() {
-    for (second, expected) in [(1, State::Master), (100, State::Backup)] {
+    for (second, expected) in [(1, VrrpState::Master), (100, VrrpState::Backup)] {
         let mut desk = pair();
         let now = desk.now();
         let first = super::kept(&desk, std::time::Duration::from_secs(1));
         let second = super::kept(&desk, std::time::Duration::from_secs(second));
         desk.router.start(now, Instance(0), Some(first));
-        assert_eq!(desk.state(0), State::Init, "it waits for the others");
+        assert_eq!(desk.state(0), VrrpState::Init, "it waits for the others");
         desk.router.start(now, Instance(1), Some(second));
         assert_eq!(states(&desk), [expected; 2]);
     }
@@ -127,7 +131,7 @@ fn a_group_goes_on_as_a_whole_or_not_at_all() {
 fn a_stop_of_one_stops_all() {
     let mut desk = masters();
     desk.give(|router, now| router.stop(now, Instance(1)));
-    assert_eq!(states(&desk), [State::Init; 2]);
+    assert_eq!(states(&desk), [VrrpState::Init; 2]);
     assert_eq!(desk.did().last().unwrap(), "3700 group Init");
 }
 
@@ -140,5 +144,5 @@ fn a_hand_over_moves_all() {
     });
     desk.hear_at(0, 2, 50);
     desk.hear_at(1, 2, 50);
-    assert_eq!(states(&desk), [State::Backup; 2]);
+    assert_eq!(states(&desk), [VrrpState::Backup; 2]);
 }

@@ -1,12 +1,12 @@
 //! Tests the master state: RFC 9568, 6.4.3, and keepalived's options.
 
-use super::{Desk, settings};
-use crate::vrrp::{Garp, Instance, Reason, Settings, State};
+use super::{RuleFixture, settings};
+use crate::vrrp::{Garp, Instance, Reason, Settings, VrrpState};
 use std::time::Duration;
 
 #[test]
 fn becoming_master_acquires_then_adverts_then_announces() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     desk.did();
     desk.until(3_610);
     let expected = [
@@ -20,7 +20,7 @@ fn becoming_master_acquires_then_adverts_then_announces() {
 
 #[test]
 fn an_advert_goes_out_in_each_interval() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(7_700);
     let expected = [
         "4609 advert 100",
@@ -40,7 +40,7 @@ fn neighbours_are_told_again_after_the_delay_and_at_refreshes() {
         refresh_repeat: 3,
         ..settings().garp
     };
-    let mut desk = Desk::master(Settings { garp, ..settings() });
+    let mut desk = RuleFixture::master(Settings { garp, ..settings() });
     desk.until(8_000);
     let mut did = desk.did();
     did.retain(|what| what.contains("announce"));
@@ -59,7 +59,7 @@ fn no_block_is_sent_where_none_is_wanted() {
         repeat: 0,
         ..settings().garp
     };
-    let mut desk = Desk::new(Settings { garp, ..settings() });
+    let mut desk = RuleFixture::new(Settings { garp, ..settings() });
     desk.until(20_000);
     assert!(!desk.did().iter().any(|what| what.contains("announce")));
 }
@@ -77,10 +77,14 @@ fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address(
         (2, 1, false),
     ];
     for (from, priority, gives) in cases {
-        let mut desk = Desk::master(settings());
+        let mut desk = RuleFixture::master(settings());
         desk.until(4_000);
         desk.hear(from, priority);
-        let expected = if gives { State::Backup } else { State::Master };
+        let expected = if gives {
+            VrrpState::Backup
+        } else {
+            VrrpState::Master
+        };
         assert_eq!(desk.state(0), expected, "{from} {priority}");
         if gives {
             // Silence had made the router master, so it sends one more advert.
@@ -91,7 +95,7 @@ fn a_higher_priority_takes_the_addresses_and_an_equal_one_from_a_higher_address(
 
 #[test]
 fn a_lower_advert_is_answered_by_an_advert_and_announcements_now_and_later() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     desk.hear(2, 50);
     assert_eq!(
@@ -106,7 +110,7 @@ fn a_lower_advert_is_answered_by_an_advert_and_announcements_now_and_later() {
 
 #[test]
 fn lower_prio_no_advert_only_announces() {
-    let mut desk = Desk::master(Settings {
+    let mut desk = RuleFixture::master(Settings {
         lower_prio_no_advert: true,
         ..settings()
     });
@@ -121,7 +125,7 @@ fn higher_prio_send_advert_speaks_before_it_gives_way_also_to_one_that_it_preemp
         (true, &["advert 100", "release", "Backup"][..]),
         (false, &["release", "Backup"][..]),
     ] {
-        let mut desk = Desk::new(Settings {
+        let mut desk = RuleFixture::new(Settings {
             higher_prio_send_advert: sends,
             ..settings()
         });
@@ -137,16 +141,16 @@ fn higher_prio_send_advert_speaks_before_it_gives_way_also_to_one_that_it_preemp
 
 #[test]
 fn priority_zero_is_answered_at_once() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     desk.hear(2, 0);
     assert_eq!(desk.did_what(), ["advert 100", "announce contested x5"]);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn answers_are_no_more_than_four_in_an_interval_and_the_last_one_is_not_forgotten() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     for n in 0..1_000 {
         desk.until(4_609 + n);
         desk.hear(2, 50);
@@ -161,20 +165,20 @@ fn answers_are_no_more_than_four_in_an_interval_and_the_last_one_is_not_forgotte
 
 #[test]
 fn two_owners_of_the_addresses_are_told_and_ours_is_254_from_then_on_as_keepalived_does() {
-    let mut desk = Desk::new(Settings {
+    let mut desk = RuleFixture::new(Settings {
         priority: 255,
         starts_as_master: true,
         ..settings()
     });
     desk.until(2_000);
     desk.hear(2, 255);
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     assert_eq!(desk.router.status(Instance(0)).unwrap().priority, 254);
 }
 
 #[test]
 fn a_stop_releases_then_says_so() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.give(|router, now| router.stop_all(now));
     assert_eq!(desk.did_what(), ["release", "advert 0", "Init"]);
     desk.until(100_000);
@@ -184,7 +188,7 @@ fn a_stop_releases_then_says_so() {
 
 #[test]
 fn a_stop_as_backup_says_nothing() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     desk.did();
     desk.give(|router, now| router.stop(now, Instance(0)));
     assert_eq!(desk.did_what(), ["Init"]);
@@ -192,7 +196,7 @@ fn a_stop_as_backup_says_nothing() {
 
 #[test]
 fn a_fault_releases_then_says_so_and_its_end_begins_as_a_backup() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     let words = || Some("eth0 is down".to_owned());
     desk.give(|router, now| router.set_fault(now, Instance(0), words()));
     assert_eq!(desk.did_what(), ["release", "advert 0", "Fault"]);
@@ -203,14 +207,14 @@ fn a_fault_releases_then_says_so_and_its_end_begins_as_a_backup() {
     desk.give(|router, now| router.set_fault(now, Instance(0), None));
     assert_eq!(desk.did_what(), ["Backup"]);
     desk.until(50_000 + 3_608);
-    assert_eq!(desk.state(0), State::Backup);
+    assert_eq!(desk.state(0), VrrpState::Backup);
     desk.until(50_000 + 3_610);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
 fn a_fault_before_the_start_begins_with_it() {
-    let mut desk = Desk::idle(vec![settings()], vec![]);
+    let mut desk = RuleFixture::idle(vec![settings()], vec![]);
     desk.give(|router, now| router.set_fault(now, Instance(0), Some("no carrier".to_owned())));
     assert!(desk.did().is_empty());
     desk.give(|router, now| router.start(now, Instance(0), None));
@@ -221,7 +225,7 @@ fn a_fault_before_the_start_begins_with_it() {
 
 #[test]
 fn a_changed_priority_is_announced_at_once_and_not_if_it_is_the_same() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.until(4_000);
     desk.give(|router, now| router.set_priority(now, Instance(0), 100));
     assert!(desk.did().is_empty());

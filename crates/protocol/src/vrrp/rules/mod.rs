@@ -10,8 +10,8 @@ mod packets;
 use super::advert::{Advert, GROUP_V4};
 use super::simulation::plain_settings;
 use super::{
-    Action, Announce, GroupSettings, HandOver, Instance, Resume, Router, Settings, State, Time,
-    Version,
+    Announce, GroupSettings, HandOver, Instance, Resume, Router, Settings, Time, VrrpAction,
+    VrrpState, VrrpVersion,
 };
 use std::net::IpAddr;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use std::time::Duration;
 const BEGIN_MS: u64 = 1_000_000;
 
 /// A machine with its clock. It is 10.9.0.5 with priority 100 and an advert interval of one second.
-pub struct Desk {
+pub struct RuleFixture {
     pub router: Router,
     now_ns: u64,
     seen: Vec<String>,
@@ -49,10 +49,10 @@ pub fn packet(settings: &Settings, from: IpAddr, priority: u8) -> Vec<u8> {
     advert.encode(from, GROUP_V4)
 }
 
-impl Desk {
+impl RuleFixture {
     /// Creates routers that are not started.
-    pub fn idle(settings: Vec<Settings>, groups: Vec<GroupSettings>) -> Desk {
-        Desk {
+    pub fn idle(settings: Vec<Settings>, groups: Vec<GroupSettings>) -> RuleFixture {
+        RuleFixture {
             router: Router::new(settings, groups),
             now_ns: BEGIN_MS * 1_000_000,
             seen: Vec::new(),
@@ -60,18 +60,18 @@ impl Desk {
     }
 
     /// Creates one virtual router, and starts it.
-    pub fn new(settings: Settings) -> Desk {
-        let mut desk = Desk::idle(vec![settings], vec![]);
+    pub fn new(settings: Settings) -> RuleFixture {
+        let mut desk = RuleFixture::idle(vec![settings], vec![]);
         desk.router.start(desk.now(), Instance(0), None);
         desk.take();
         desk
     }
 
     /// Returns a master at 3609 ms; its earlier actions are dropped.
-    pub fn master(settings: Settings) -> Desk {
-        let mut desk = Desk::new(settings);
+    pub fn master(settings: Settings) -> RuleFixture {
+        let mut desk = RuleFixture::new(settings);
         desk.until(3_610);
-        assert_eq!(desk.state(0), State::Master);
+        assert_eq!(desk.state(0), VrrpState::Master);
         desk.seen.clear();
         desk
     }
@@ -80,7 +80,7 @@ impl Desk {
         Time(self.now_ns)
     }
 
-    pub fn state(&self, of: usize) -> State {
+    pub fn state(&self, of: usize) -> VrrpState {
         self.router.status(Instance(of)).unwrap().state
     }
 
@@ -144,7 +144,7 @@ impl Desk {
         std::mem::take(&mut self.seen)
     }
 
-    /// Returns the actions as [`Desk::did`], without the times.
+    /// Returns the actions as [`RuleFixture::did`], without the times.
     pub fn did_what(&mut self) -> Vec<String> {
         let all = self.did();
         let what = all.iter().filter_map(|what| what.split_once(' '));
@@ -166,7 +166,7 @@ impl Desk {
         order(&mut self.router, now);
         let mut notes = Vec::new();
         while let Some(action) = self.router.poll() {
-            if let Action::Note { words, .. } = action {
+            if let VrrpAction::Note { words, .. } = action {
                 notes.push(words);
             }
         }
@@ -174,14 +174,14 @@ impl Desk {
     }
 }
 
-fn words(action: &Action) -> Option<String> {
+fn words(action: &VrrpAction) -> Option<String> {
     let (at, words) = match action {
-        Action::Send {
+        VrrpAction::Send {
             instance, bytes, ..
         } => (instance.0, format!("advert {}", bytes[2])),
-        Action::Acquire { instance } => (instance.0, "acquire".to_owned()),
-        Action::Release { instance } => (instance.0, "release".to_owned()),
-        Action::Announce {
+        VrrpAction::Acquire { instance } => (instance.0, "acquire".to_owned()),
+        VrrpAction::Release { instance } => (instance.0, "release".to_owned()),
+        VrrpAction::Announce {
             instance,
             repeat,
             why,
@@ -194,9 +194,9 @@ fn words(action: &Action) -> Option<String> {
             };
             (instance.0, format!("announce {why} x{repeat}"))
         }
-        Action::Probe { instance } => (instance.0, "probe".to_owned()),
-        Action::Entered { instance, to, .. } => (instance.0, format!("{to:?}")),
-        Action::HandOver { instance, step } => {
+        VrrpAction::Probe { instance } => (instance.0, "probe".to_owned()),
+        VrrpAction::Entered { instance, to, .. } => (instance.0, format!("{to:?}")),
+        VrrpAction::HandOver { instance, step } => {
             let step = match step {
                 HandOver::Draining { .. } => "drains",
                 HandOver::Offered { .. } => "offers",
@@ -205,8 +205,8 @@ fn words(action: &Action) -> Option<String> {
             };
             (instance.0, step.to_owned())
         }
-        Action::GroupEntered { group, to } => (*group, format!("group {to:?}")),
-        Action::HeardLower { .. } | Action::Note { .. } => return None,
+        VrrpAction::GroupEntered { group, to } => (*group, format!("group {to:?}")),
+        VrrpAction::HeardLower { .. } | VrrpAction::Note { .. } => return None,
     };
     // The number of instance 0 is omitted.
     Some(match at {
@@ -216,10 +216,10 @@ fn words(action: &Action) -> Option<String> {
 }
 
 /// Returns the stored state of a process that was master `before` ago.
-pub fn kept(desk: &Desk, before: Duration) -> Resume {
+pub fn kept(desk: &RuleFixture, before: Duration) -> Resume {
     let before = before.as_nanos() as u64;
     Resume {
-        state: State::Master,
+        state: VrrpState::Master,
         since: Time(5),
         at: Time(desk.now().0 - before),
         holds: true,
@@ -233,7 +233,7 @@ pub fn kept(desk: &Desk, before: Duration) -> Resume {
 /// Returns the same settings for version 2.
 pub fn version_2() -> Settings {
     Settings {
-        version: Version::V2,
+        version: VrrpVersion::V2,
         ..settings()
     }
 }

@@ -1,7 +1,7 @@
 //! Tests packets that are dropped, counted, and reported once.
 
-use super::{Desk, host, packet, settings, version_2};
-use crate::vrrp::{Authentication, Counter, Instance, Peer, Settings, State, Transport};
+use super::{RuleFixture, host, packet, settings, version_2};
+use crate::vrrp::{AdvertTransport, Authentication, Counter, Instance, Peer, Settings, VrrpState};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ struct Case {
 
 fn unicast(ttl: Option<(u8, u8)>, check_source: bool) -> Settings {
     Settings {
-        transport: Transport::Unicast {
+        transport: AdvertTransport::Unicast {
             peers: vec![Peer {
                 address: host(2),
                 ttl,
@@ -199,7 +199,7 @@ fn of_the_way() -> Vec<Case> {
 fn what_is_not_for_us_is_dropped_and_counted() {
     let cases = of_the_head().into_iter().chain(of_the_list());
     for case in cases.chain(of_the_way()) {
-        let mut desk = Desk::new(case.ours);
+        let mut desk = RuleFixture::new(case.ours);
         let bytes = packet(&case.theirs, case.from, 150);
         desk.until(1_000);
         desk.hear_bytes(0, case.from, case.ttl, &bytes);
@@ -232,9 +232,9 @@ fn skip_check_adv_addr_compares_the_list_only_when_the_owner_changes() {
         ..settings()
     };
     let theirs = with_addresses(&[77]);
-    let mut desk = Desk::new(ours);
+    let mut desk = RuleFixture::new(ours);
     let strange = packet(&theirs, host(2), 150);
-    let received = |desk: &Desk| {
+    let received = |desk: &RuleFixture| {
         let status = desk.router.status(Instance(0)).unwrap();
         status.counters[Counter::AdvertsReceived]
     };
@@ -250,7 +250,7 @@ fn skip_check_adv_addr_compares_the_list_only_when_the_owner_changes() {
 
 #[test]
 fn a_dropped_packet_is_told_once_until_it_changes() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     let theirs = with_addresses(&[77]);
     let mut notes = Vec::new();
     for second in 1..100 {
@@ -269,7 +269,7 @@ fn a_dropped_packet_is_told_once_until_it_changes() {
 
 #[test]
 fn a_flood_of_strangers_is_not_a_flood_of_notes() {
-    let mut desk = Desk::new(settings());
+    let mut desk = RuleFixture::new(settings());
     let mut notes = 0;
     for n in 0..10_000_u64 {
         desk.freeze_until(1 + n / 10);
@@ -283,14 +283,14 @@ fn a_flood_of_strangers_is_not_a_flood_of_notes() {
 
 #[test]
 fn our_own_packets_are_not_heard() {
-    let mut desk = Desk::master(settings());
+    let mut desk = RuleFixture::master(settings());
     desk.hear(5, 200);
-    assert_eq!(desk.state(0), State::Master);
-    let mut desk = Desk::new(settings());
+    assert_eq!(desk.state(0), VrrpState::Master);
+    let mut desk = RuleFixture::new(settings());
     desk.until(3_000);
     desk.hear(5, 200);
     desk.until(3_610);
-    assert_eq!(desk.state(0), State::Master);
+    assert_eq!(desk.state(0), VrrpState::Master);
 }
 
 #[test]
@@ -299,7 +299,7 @@ fn forged_stops_move_the_addresses_no_faster_than_they_are_paced() {
         interval: Duration::from_millis(10),
         ..settings()
     };
-    let mut desk = Desk::new(ours);
+    let mut desk = RuleFixture::new(ours);
     let mut masters = 0;
     for n in 0..1_000 {
         desk.until(100 + n * 10);

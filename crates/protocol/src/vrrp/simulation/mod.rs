@@ -12,12 +12,12 @@ mod plan;
 mod scene;
 mod world;
 
-use super::defect::Defect;
-use super::{Garp, Settings, Standing, Transport, Version, advert};
+use super::defect::VrrpDefect;
+use super::{AdvertTransport, Garp, OwnershipLimits, Settings, VrrpVersion, advert};
 use lab::{Random, setting};
 use std::net::IpAddr;
 use std::time::Duration;
-use world::World;
+use world::VrrpSimulation;
 
 /// Number of histories.
 const HISTORIES: u64 = 10_000;
@@ -28,14 +28,14 @@ pub(super) fn plain_settings() -> Settings {
     Settings {
         name: "VI_1".to_owned(),
         vrid: 51,
-        version: Version::V3,
+        version: VrrpVersion::V3,
         ipv6: false,
         priority: 100,
         interval: Duration::from_secs(1),
         down_adverts: 3,
         addresses: vec![IpAddr::from([10, 9, 0, 100])],
         source: Some(IpAddr::from([10, 9, 0, 1])),
-        transport: Transport::Multicast(advert::GROUP_V4),
+        transport: AdvertTransport::Multicast(advert::GROUP_V4),
         authentication: None,
         starts_as_master: false,
         preempt: true,
@@ -61,9 +61,9 @@ pub(super) fn plain_settings() -> Settings {
 
 /// Returns the standing of a node at a position in `prefer` whose frontends are all available (0),
 /// partly (1) or not at all (2).
-pub(super) fn standing(place: u8, band: usize, preempt: bool) -> Standing {
+pub(super) fn standing(place: u8, band: usize, preempt: bool) -> OwnershipLimits {
     let priorities = [220, 140, 60].map(|best: u8| best - 10 * place);
-    Standing {
+    OwnershipLimits {
         priority: priorities.get(band).copied(),
         takes_below: [if preempt { u8::MAX } else { 160 }, 80, 0]
             .get(band)
@@ -75,11 +75,11 @@ pub(super) fn standing(place: u8, band: usize, preempt: bool) -> Standing {
 }
 
 /// Runs one history; returns the violation and its position.
-fn history(seed: u64, defect: Option<Defect>) -> Result<(), String> {
+fn history(seed: u64, defect: Option<VrrpDefect>) -> Result<(), String> {
     let mut random = Random::new(seed);
     let plan = plan::draw(&mut random);
     let traced = setting("VRRP_SEED").is_some();
-    let mut world = World::new(plan, random, defect, traced);
+    let mut world = VrrpSimulation::new(plan, random, defect, traced);
     world
         .run()
         .map_err(|what| format!("{what}\n{}", world.told()))
@@ -101,36 +101,36 @@ fn ten_thousand_histories_hold_what_was_promised() {
 #[test]
 fn a_seed_replays_its_history() {
     for seed in 0..20 {
-        let defect = Some(Defect::NoTieBreak);
+        let defect = Some(VrrpDefect::NoTieBreak);
         assert_eq!(history(seed, defect), history(seed, defect));
     }
 }
 
 /// Returns the seed of the first history that finds the defect.
-fn finds(defect: Defect) -> Option<u64> {
+fn finds(defect: VrrpDefect) -> Option<u64> {
     (0..FOUND_WITHIN).find(|seed| history(*seed, Some(defect)).is_err())
 }
 
 #[test]
 fn code_that_is_broken_on_purpose_is_found_out() {
     let all = [
-        Defect::NeverPreempts,
-        Defect::IgnoresPriorityZero,
-        Defect::NoTieBreak,
-        Defect::BelievesLateTimers,
-        Defect::IgnoresAnswers,
-        Defect::WaitsForAnswersForEver,
-        Defect::StopsBeforeRelease,
-        Defect::NoAnnouncementAfterHeal,
-        Defect::ResumesAlways,
-        Defect::HandOverReleasesFirst,
-        Defect::IgnoresItsFreeze,
-        Defect::AnswersEverything,
-        Defect::TakesOverWithFault,
-        Defect::NeverDamped,
-        Defect::NeverGivesWay,
+        VrrpDefect::NeverPreempts,
+        VrrpDefect::IgnoresPriorityZero,
+        VrrpDefect::NoTieBreak,
+        VrrpDefect::BelievesLateTimers,
+        VrrpDefect::IgnoresAnswers,
+        VrrpDefect::WaitsForAnswersForEver,
+        VrrpDefect::StopsBeforeRelease,
+        VrrpDefect::NoAnnouncementAfterHeal,
+        VrrpDefect::ResumesAlways,
+        VrrpDefect::HandOverReleasesFirst,
+        VrrpDefect::IgnoresItsFreeze,
+        VrrpDefect::AnswersEverything,
+        VrrpDefect::TakesOverWithFault,
+        VrrpDefect::NeverDamped,
+        VrrpDefect::NeverGivesWay,
     ];
-    let hidden: Vec<Defect> = all
+    let hidden: Vec<VrrpDefect> = all
         .into_iter()
         .filter(|defect| finds(*defect).is_none())
         .collect();

@@ -7,7 +7,7 @@ use lab::Random;
 pub const HOSTS: usize = 4;
 
 #[derive(Clone, Debug)]
-pub struct Network {
+pub struct VrrpSimulatedNetwork {
     cut: [[bool; HOSTS]; HOSTS],
     /// The machine's own link is down: no other machine receives it, and no client reaches it.
     pub isolated: [bool; HOSTS],
@@ -22,9 +22,9 @@ pub struct Network {
     clean_since: [[u64; HOSTS]; HOSTS],
 }
 
-impl Network {
-    pub fn new(delay_ns: u64, jitter_ns: u64) -> Network {
-        Network {
+impl VrrpSimulatedNetwork {
+    pub fn new(delay_ns: u64, jitter_ns: u64) -> VrrpSimulatedNetwork {
+        VrrpSimulatedNetwork {
             cut: Default::default(),
             isolated: Default::default(),
             loss: 0,
@@ -98,7 +98,7 @@ impl Network {
         [Some(first), second]
     }
 
-    fn change(&mut self, now: u64, change: impl FnOnce(&mut Network)) {
+    fn change(&mut self, now: u64, change: impl FnOnce(&mut VrrpSimulatedNetwork)) {
         let before = self.clone();
         change(self);
         for a in 0..HOSTS {

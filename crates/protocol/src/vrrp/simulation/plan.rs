@@ -2,7 +2,7 @@
 
 use super::network::HOSTS;
 use super::plain_settings;
-use crate::vrrp::{Probing, Settings, Version};
+use crate::vrrp::{Probing, Settings, VrrpVersion};
 use lab::Random;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -49,7 +49,7 @@ pub enum Disturbance {
 
 /// A history before it is run.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct VrrpSimulationPlan {
     pub hosts: usize,
     pub settings: Vec<Settings>,
     pub interval_ns: u64,
@@ -67,7 +67,7 @@ pub struct Plan {
     pub double: u64,
 }
 
-pub fn draw(random: &mut Random) -> Plan {
+pub fn draw(random: &mut Random) -> VrrpSimulationPlan {
     let hosts = random.between(2, HOSTS as u64) as usize;
     let interval_ms = random.pick(&[10, 10, 10, 50, 100, 200, 1000]);
     let version_2 = interval_ms == 1000 && random.percent(50);
@@ -77,7 +77,7 @@ pub fn draw(random: &mut Random) -> Plan {
     let bound_ns = settings[0].probing.map_or(0, |p| p.bound.as_nanos() as u64);
     let disturbed_at = down_ns + interval_ns * 2;
     let (steps, healed_at) = draw_steps(random, hosts, disturbed_at, interval_ns);
-    Plan {
+    VrrpSimulationPlan {
         hosts,
         lifetime_ns: random.percent(50).then_some(down_ns * 10),
         drift_ppm: std::array::from_fn(|_| random.between(0, 10_000) as i64 - 5_000),
@@ -95,8 +95,8 @@ pub fn draw(random: &mut Random) -> Plan {
 /// Returns the longest down interval.
 pub fn down_ns(settings: &Settings, interval_ns: u64) -> u64 {
     let skew = match settings.version {
-        Version::V2 => 1_000_000_000,
-        Version::V3 => interval_ns,
+        VrrpVersion::V2 => 1_000_000_000,
+        VrrpVersion::V3 => interval_ns,
     };
     interval_ns * u64::from(settings.down_adverts) + skew
 }
@@ -114,7 +114,11 @@ fn draw_settings(
         wait: interval,
         bound: interval * random.pick(&[6, 10]),
     });
-    let version = if version_2 { Version::V2 } else { Version::V3 };
+    let version = if version_2 {
+        VrrpVersion::V2
+    } else {
+        VrrpVersion::V3
+    };
     let preempt = random.percent(75);
     let base = Settings {
         version,

@@ -1,9 +1,9 @@
 //! The scene that a checker sees: the machines with their kernels, the network, the neighbours'
 //! view, and the global time that no machine knows.
 
-use super::network::{HOSTS, Network};
-use super::plan::Plan;
-use crate::vrrp::{Instance, Resume, Router, State, Status};
+use super::network::{HOSTS, VrrpSimulatedNetwork};
+use super::plan::VrrpSimulationPlan;
+use crate::vrrp::{Instance, Resume, Router, VrrpState, VrrpStatus};
 
 /// A packet or a reply that waits for its process.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct Pause {
 
 /// State of one machine.
 #[derive(Debug)]
-pub struct Host {
+pub struct VrrpSimulatedHost {
     pub place: usize,
     /// Router of the running process, if there is one.
     pub router: Option<Router>,
@@ -38,7 +38,7 @@ pub struct Host {
     pub has: bool,
     pub expires: Option<u64>,
     pub kept: Option<Resume>,
-    pub state: State,
+    pub state: VrrpState,
     pub faulty: bool,
     pub priority: Option<u8>,
     pub band: usize,
@@ -61,9 +61,9 @@ pub struct Host {
     pub wake: u64,
 }
 
-impl Host {
-    pub fn new(place: usize) -> Host {
-        Host {
+impl VrrpSimulatedHost {
+    pub fn new(place: usize) -> VrrpSimulatedHost {
+        VrrpSimulatedHost {
             place,
             router: None,
             powered: true,
@@ -72,7 +72,7 @@ impl Host {
             has: false,
             expires: None,
             kept: None,
-            state: State::Init,
+            state: VrrpState::Init,
             faulty: false,
             priority: None,
             band: 0,
@@ -95,7 +95,7 @@ impl Host {
 
     /// Returns whether its process is master and its kernel has the address.
     pub fn rules(&self) -> bool {
-        self.awake() && self.state == State::Master && self.has
+        self.awake() && self.state == VrrpState::Master && self.has
     }
 
     /// Returns whether its kernel responds for the address.
@@ -103,7 +103,7 @@ impl Host {
         self.has && self.powered && !self.pause.is_some_and(|pause| pause.suspended)
     }
 
-    pub fn status(&self) -> Option<Status> {
+    pub fn status(&self) -> Option<VrrpStatus> {
         self.router.as_ref()?.status(Instance(0))
     }
 }
@@ -112,9 +112,9 @@ impl Host {
 #[derive(Debug)]
 pub struct Scene {
     pub now: u64,
-    pub plan: Plan,
-    pub hosts: Vec<Host>,
-    pub network: Network,
+    pub plan: VrrpSimulationPlan,
+    pub hosts: Vec<VrrpSimulatedHost>,
+    pub network: VrrpSimulatedNetwork,
     /// Machine that the neighbours believe has the address; None: a third machine.
     pub neighbours: Option<usize>,
     /// The neighbours may be wrong, and no machine can know it.
@@ -124,12 +124,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn new(plan: Plan) -> Scene {
-        let mut network = Network::new(plan.delay_ns, plan.jitter_ns);
+    pub fn new(plan: VrrpSimulationPlan) -> Scene {
+        let mut network = VrrpSimulatedNetwork::new(plan.delay_ns, plan.jitter_ns);
         network.double = plan.double;
         Scene {
             now: 0,
-            hosts: (0..plan.hosts).map(Host::new).collect(),
+            hosts: (0..plan.hosts).map(VrrpSimulatedHost::new).collect(),
             network,
             neighbours: None,
             unsure: true,
@@ -167,7 +167,7 @@ impl Scene {
     }
 
     /// Returns whether a machine runs undisturbed, can be received, and no packets are forged.
-    pub fn is_healthy(&self, host: &Host) -> bool {
+    pub fn is_healthy(&self, host: &VrrpSimulatedHost) -> bool {
         host.awake()
             && !host.faulty
             && !self.network.isolated[host.place]

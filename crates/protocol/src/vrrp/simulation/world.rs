@@ -1,11 +1,11 @@
 //! Runs a history: events in the order of a global time that no machine knows.
 
-use super::check::{Checks, Verdict};
+use super::check::{InvariantChecks, InvariantResult};
 use super::forge;
-use super::plan::{Disturbance, Plan, down_ns, source};
-use super::scene::{Host, Input, Pause, Scene};
-use crate::vrrp::defect::Defect;
-use crate::vrrp::{Action, Instance, Reason, Router, Settings, Standing, State};
+use super::plan::{Disturbance, VrrpSimulationPlan, down_ns, source};
+use super::scene::{Input, Pause, Scene, VrrpSimulatedHost};
+use crate::vrrp::defect::VrrpDefect;
+use crate::vrrp::{Instance, OwnershipLimits, Reason, Router, Settings, VrrpAction, VrrpState};
 use lab::Random;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -36,28 +36,33 @@ enum Event {
 }
 
 /// Returns the standing of a machine in a health band; None if its plan has no bands.
-fn banded(host: usize, settings: &Settings, band: usize) -> Option<Standing> {
+fn banded(host: usize, settings: &Settings, band: usize) -> Option<OwnershipLimits> {
     let has_bands = !settings.place.is_empty();
     has_bands.then(|| super::standing(host as u8, band, settings.preempt))
 }
 
-pub struct World {
+pub struct VrrpSimulation {
     scene: Scene,
     random: Random,
-    checks: Checks,
+    checks: InvariantChecks,
     events: BinaryHeap<Reverse<(u64, u32)>>,
     payloads: Vec<Option<Event>>,
-    defect: Option<Defect>,
+    defect: Option<VrrpDefect>,
     trace: Option<Vec<String>>,
 }
 
-impl World {
+impl VrrpSimulation {
     /// `traced`: records the actions of machines for display.
-    pub fn new(plan: Plan, random: Random, defect: Option<Defect>, traced: bool) -> World {
-        let mut world = World {
+    pub fn new(
+        plan: VrrpSimulationPlan,
+        random: Random,
+        defect: Option<VrrpDefect>,
+        traced: bool,
+    ) -> VrrpSimulation {
+        let mut world = VrrpSimulation {
             scene: Scene::new(plan),
             random,
-            checks: Checks::default(),
+            checks: InvariantChecks::default(),
             events: BinaryHeap::new(),
             payloads: Vec::new(),
             defect,
@@ -76,7 +81,7 @@ impl World {
     }
 
     /// Runs the whole history; returns the first violation.
-    pub fn run(&mut self) -> Verdict {
+    pub fn run(&mut self) -> InvariantResult {
         for _ in 0..EVENTS {
             let Some(Reverse((at, place))) = self.events.pop() else {
                 return Err("nothing is to happen any more".to_owned());
@@ -125,11 +130,11 @@ impl World {
     }
 
     /// Records an action, if `traced`.
-    fn note(&mut self, host: usize, action: &Action) {
+    fn note(&mut self, host: usize, action: &VrrpAction) {
         let now = self.scene.now;
         if let Some(trace) = &mut self.trace {
             let action = match action {
-                Action::Send { bytes, .. } => format!("advert of priority {}", bytes[2]),
+                VrrpAction::Send { bytes, .. } => format!("advert of priority {}", bytes[2]),
                 action => format!("{action:?}"),
             };
             trace.push(format!("{now:>12} machine {host}: {action}\n"));
@@ -142,7 +147,7 @@ impl World {
         self.events.push(Reverse((at, place)));
     }
 
-    fn happen(&mut self, event: Event) -> Verdict {
+    fn happen(&mut self, event: Event) -> InvariantResult {
         match event {
             Event::Arrive(host, input) => self.arrive(host, input),
             Event::Probe(asks, asked) => {
@@ -196,7 +201,7 @@ impl World {
         }
     }
 
-    fn arrive(&mut self, host: usize, input: Input) -> Verdict {
+    fn arrive(&mut self, host: usize, input: Input) -> InvariantResult {
         let of = &mut self.scene.hosts[host];
         if of.awake() {
             return self.turn(host, Some(input));
@@ -209,14 +214,14 @@ impl World {
     }
 
     /// Runs a turn of the driver: packets, replies, the time, actions.
-    fn turn(&mut self, host: usize, input: Option<Input>) -> Verdict {
+    fn turn(&mut self, host: usize, input: Option<Input>) -> InvariantResult {
         let now = self.scene.now;
         let local = self.scene.local(host, now);
         let Some(mut router) = self.scene.hosts[host].router.take() else {
             return Ok(());
         };
         let of = &mut self.scene.hosts[host];
-        if of.state == State::Master && !of.has {
+        if of.state == VrrpState::Master && !of.has {
             router.handle_address_lost(local, ONE);
         }
         let inbox = std::mem::take(&mut of.inbox);
@@ -245,7 +250,7 @@ impl World {
     }
 
     /// Performs the actions of a machine, and schedules its next wake-up.
-    fn act(&mut self, host: usize) -> Verdict {
+    fn act(&mut self, host: usize) -> InvariantResult {
         let now = self.scene.now;
         while let Some(action) = self.next_action(host) {
             self.note(host, &action);
@@ -258,8 +263,8 @@ impl World {
         let Some(router) = &of.router else {
             return Ok(());
         };
-        of.kept = router.kept(local, ONE);
-        if of.state == State::Master && of.has {
+        of.kept = router.instance_snapshot(local, ONE);
+        if of.state == VrrpState::Master && of.has {
             of.expires = lifetime.map(|lifetime| now + lifetime);
         }
         if let Some(deadline) = router.deadline() {
@@ -275,13 +280,13 @@ impl World {
         Ok(())
     }
 
-    fn next_action(&mut self, host: usize) -> Option<Action> {
+    fn next_action(&mut self, host: usize) -> Option<VrrpAction> {
         self.scene.hosts[host].router.as_mut()?.poll()
     }
 
-    fn perform(&mut self, host: usize, action: Action) {
+    fn perform(&mut self, host: usize, action: VrrpAction) {
         match action {
-            Action::Send { bytes, .. } => {
+            VrrpAction::Send { bytes, .. } => {
                 let input = Input::Packet {
                     from: source(host),
                     ttl: 255,
@@ -289,12 +294,12 @@ impl World {
                 };
                 self.broadcast(host, &input);
             }
-            Action::Acquire { .. } => self.scene.hosts[host].has = true,
-            Action::Release { .. } => {
+            VrrpAction::Acquire { .. } => self.scene.hosts[host].has = true,
+            VrrpAction::Release { .. } => {
                 self.scene.hosts[host].has = false;
                 self.scene.hosts[host].expires = None;
             }
-            Action::Announce { .. } => {
+            VrrpAction::Announce { .. } => {
                 if self.scene.network.isolated[host] {
                     self.scene.unsure = true;
                 } else {
@@ -302,7 +307,7 @@ impl World {
                 }
                 self.broadcast(host, &Input::Claim { by: Some(host) });
             }
-            Action::Probe { .. } => {
+            VrrpAction::Probe { .. } => {
                 for other in self.scene.places().filter(|other| *other != host) {
                     let ways = self.scene.network.send(&mut self.random, host, other);
                     for way in ways.into_iter().flatten() {
@@ -310,11 +315,11 @@ impl World {
                     }
                 }
             }
-            Action::Entered { from, to, why, .. } => self.entered(host, from, to, &why),
-            Action::HandOver { .. }
-            | Action::GroupEntered { .. }
-            | Action::HeardLower { .. }
-            | Action::Note { .. } => {}
+            VrrpAction::Entered { from, to, why, .. } => self.entered(host, from, to, &why),
+            VrrpAction::HandOver { .. }
+            | VrrpAction::GroupEntered { .. }
+            | VrrpAction::HeardLower { .. }
+            | VrrpAction::Note { .. } => {}
         }
     }
 
@@ -327,9 +332,9 @@ impl World {
         }
     }
 
-    fn entered(&mut self, host: usize, from: State, to: State, why: &Reason) {
+    fn entered(&mut self, host: usize, from: VrrpState, to: VrrpState, why: &Reason) {
         let now = self.scene.now;
-        if to == State::Master {
+        if to == VrrpState::Master {
             self.scene.hosts[host].master_since = now;
             self.scene.hosts[host].unsure =
                 !matches!(why, Reason::OwnerStopped { .. } | Reason::Preempts { .. });
@@ -337,7 +342,7 @@ impl World {
             let told = !self.scene.network.isolated[host];
             self.scene.unsure &= self.other_rules(host) || !told;
         }
-        if from == State::Master {
+        if from == VrrpState::Master {
             self.scene.unsure |= self.goes_unheard(host, why);
         }
         self.scene.hosts[host].state = to;
@@ -361,17 +366,19 @@ impl World {
         others.any(|other| {
             let clean = self.scene.network.clean_since(host, other.place);
             let hears = says && clean.is_some() && other.rules();
-            other.state == State::Master && !hears
+            other.state == VrrpState::Master && !hears
         })
     }
 
     fn other_rules(&self, host: usize) -> bool {
         let mut hosts = self.scene.hosts.iter();
-        hosts.any(|other| other.place != host && (other.answers() || other.state == State::Master))
+        hosts.any(|other| {
+            other.place != host && (other.answers() || other.state == VrrpState::Master)
+        })
     }
 
     /// Starts the process of a machine.
-    fn begin(&mut self, host: usize) -> Verdict {
+    fn begin(&mut self, host: usize) -> InvariantResult {
         let now = self.scene.now;
         let local = self.scene.local(host, now);
         let settings = self.scene.plan.settings[host].clone();
@@ -395,7 +402,7 @@ impl World {
         of.powered = true;
         of.pause = None;
         of.inbox.clear();
-        of.state = State::Init;
+        of.state = VrrpState::Init;
         of.router = Some(router);
         of.steady_since = now;
         of.awake_since = 0;
@@ -404,7 +411,7 @@ impl World {
         self.act(host)
     }
 
-    fn unpause(&mut self, host: usize) -> Verdict {
+    fn unpause(&mut self, host: usize) -> InvariantResult {
         let now = self.scene.now;
         let interval = self.scene.plan.interval_ns;
         let of = &mut self.scene.hosts[host];
@@ -423,7 +430,7 @@ impl World {
             of.has = false;
             of.expires = None;
         }
-        let was_master = of.state == State::Master;
+        let was_master = of.state == VrrpState::Master;
         let heard = of.inbox.iter().any(|input| match input {
             Input::Packet {
                 from,
@@ -455,7 +462,7 @@ impl World {
         });
         let life = of.life;
         // The neighbours of a suspended kernel may hear of others meanwhile.
-        if suspended && of.state == State::Master {
+        if suspended && of.state == VrrpState::Master {
             self.scene.unsure = true;
         }
         self.end_of_life(host);
@@ -471,14 +478,14 @@ impl World {
 
     /// Ends the process of a machine.
     fn bury(&mut self, host: usize) {
-        let rules = self.scene.hosts[host].state == State::Master;
+        let rules = self.scene.hosts[host].state == VrrpState::Master;
         if rules && self.other_rules(host) {
             self.scene.unsure = true;
         }
         let now = self.scene.now;
         let of = &mut self.scene.hosts[host];
         of.router = None;
-        of.state = State::Init;
+        of.state = VrrpState::Init;
         of.life += 1;
         // A suspended kernel did not respond, so others may have taken over for good.
         let slept = of.pause.take().is_some_and(|pause| pause.suspended);
@@ -486,7 +493,7 @@ impl World {
         self.end_of_life(host);
     }
 
-    fn disturb(&mut self, what: Disturbance) -> Verdict {
+    fn disturb(&mut self, what: Disturbance) -> InvariantResult {
         let now = self.scene.now;
         match what {
             Disturbance::Cut(from, to) => self.scene.network.set_cut(now, from, to, true),
@@ -552,7 +559,11 @@ impl World {
     }
 
     /// Gives an order to a process, if it can handle one.
-    fn order(&mut self, host: usize, give: impl FnOnce(&mut Router, crate::vrrp::Time)) -> Verdict {
+    fn order(
+        &mut self,
+        host: usize,
+        give: impl FnOnce(&mut Router, crate::vrrp::Time),
+    ) -> InvariantResult {
         let local = self.scene.local(host, self.scene.now);
         let of = &mut self.scene.hosts[host];
         if !of.awake() {
@@ -564,7 +575,7 @@ impl World {
         self.act(host)
     }
 
-    fn fault(&mut self, host: usize, faulty: bool) -> Verdict {
+    fn fault(&mut self, host: usize, faulty: bool) -> InvariantResult {
         let now = self.scene.now;
         let of = &mut self.scene.hosts[host];
         // A suspended process notices nothing.
@@ -579,7 +590,7 @@ impl World {
         self.order(host, |router, local| router.set_fault(local, ONE, words))
     }
 
-    fn stop(&mut self, host: usize, after: u64) -> Verdict {
+    fn stop(&mut self, host: usize, after: u64) -> InvariantResult {
         if !self.scene.hosts[host].awake() {
             return Ok(());
         }
@@ -590,11 +601,11 @@ impl World {
         Ok(())
     }
 
-    fn reload(&mut self, host: usize) -> Verdict {
+    fn reload(&mut self, host: usize) -> InvariantResult {
         if !self.scene.hosts[host].awake() {
             return Ok(());
         }
-        self.order(host, |router, local| router.leave(local))?;
+        self.order(host, |router, local| router.stop_for_successor(local))?;
         let before = self.scene.hosts[host].state;
         let awake_since = self.scene.hosts[host].awake_since;
         self.scene.hosts[host].router = None;
@@ -604,7 +615,7 @@ impl World {
         // master.
         let listens =
             awake_since > 0 && awake_since + self.scene.plan.interval_ns * 2 > self.scene.now;
-        if before != State::Init && before != after && !listens {
+        if before != VrrpState::Init && before != after && !listens {
             return Err(format!(
                 "machine {host} is reloaded: {before:?} becomes {after:?}"
             ));
@@ -615,7 +626,7 @@ impl World {
     /// Lets a third machine claim the address.
     fn foreign(&mut self, _from: usize) {
         // A master that is awake receives the claim and can respond.
-        let hears = |host: &Host| {
+        let hears = |host: &VrrpSimulatedHost| {
             host.rules() && !self.scene.network.isolated[host.place] && self.scene.network.loss == 0
         };
         if !self.scene.hosts.iter().any(hears) {
@@ -644,7 +655,7 @@ impl World {
     }
 
     /// Ends all disturbances.
-    fn heal(&mut self) -> Verdict {
+    fn heal(&mut self) -> InvariantResult {
         let now = self.scene.now;
         self.scene.network.heal(now);
         for host in self.scene.places() {

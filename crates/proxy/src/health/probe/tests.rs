@@ -182,12 +182,12 @@ fn a_server_without_tls_fails_a_check_that_wants_it() {
 /// Starts an HTTP/2 server that responds to `/bad` with 503 and to others with 200, and
 /// reports the requests.
 fn origin_of_http2(asked: std::sync::mpsc::Sender<String>) -> SocketAddr {
-    use protocol::http2::{Connection, Event, Options, Role};
+    use protocol::http2::{Connection, Event, Http2Role, Options};
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
-            let mut connection = Connection::new(Options::new(Role::Server));
+            let mut connection = Connection::new(Options::new(Http2Role::Server));
             let mut bytes = [0; 4096];
             while let Ok(n @ 1..) = stream.read(&mut bytes) {
                 let mut input = &bytes[..n];

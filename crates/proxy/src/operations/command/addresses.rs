@@ -4,7 +4,7 @@
 use super::{Context, Session};
 use crate::vitals;
 use model::config::Service;
-use part::report::Report;
+use part::report::StatusReport;
 
 /// `show virtual-ip [<name>]`.
 pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
@@ -19,7 +19,7 @@ pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
 }
 
 /// Formats the report for scripts: one line per address, with words separated by spaces.
-fn lines(report: &Report) -> String {
+fn lines(report: &StatusReport) -> String {
     let mut out = "# name state for priority served moves owner addresses\n".to_owned();
     for one in report.of_kind(Service::KIND) {
         let since = one.since.unwrap_or(report.at).boottime_ms;

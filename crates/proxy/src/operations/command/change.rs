@@ -1,6 +1,6 @@
 //! Commands that change a frontend, the process, counters or the connection.
 
-use super::{Context, Reply, Session, Severity, find_proxy};
+use super::{CommandReply, Context, Session, Severity, find_proxy};
 use crate::stats::process;
 use language::value::{TimeUnit, time};
 use model::config::{Config, Proxy};
@@ -24,7 +24,7 @@ fn with(
     }
 }
 
-fn pause(context: &Context, name: Option<&&str>, paused: bool) -> Reply {
+fn pause(context: &Context, name: Option<&&str>, paused: bool) -> CommandReply {
     let mut severity = Severity::Error;
     let text = with(context, name, |config, proxy| {
         let (done, word) = if paused {
@@ -49,14 +49,14 @@ fn pause(context: &Context, name: Option<&&str>, paused: bool) -> Reply {
         );
         String::new()
     });
-    Reply::message(severity, text)
+    CommandReply::message(severity, text)
 }
 
-pub fn disable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
+pub fn disable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> CommandReply {
     pause(context, words.get(2), true)
 }
 
-pub fn enable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
+pub fn enable_frontend(context: &Context, _: &mut Session, words: &[&str]) -> CommandReply {
     pause(context, words.get(2), false)
 }
 
@@ -121,7 +121,7 @@ pub fn clear_counters(context: &Context, session: &mut Session, words: &[&str]) 
             // The totals of the process continue, because exporters read them as counters.
             for tally in process::CARRIED {
                 let counted = proxy.state.frontend.counters.read(tally);
-                runtime.counters.here().add(tally, counted);
+                runtime.counters.current_shard().add(tally, counted);
             }
         }
         clear_proxy(proxy, all);

@@ -2,9 +2,9 @@
 //! traces. Profiles and traces that Evenkeel does not have cannot be enabled, and the
 //! commands report that.
 
-use super::{Context, Reply, Session, Severity};
+use super::{CommandReply, Context, Session, Severity};
 use keyword::load::one_variable;
-use model::rules::{Value, VariableName, process_variable};
+use model::rules::{SampleValue, VariableName, process_variable};
 use std::fmt::Write;
 
 fn mode(name: &str, is: &mut bool, word: Option<&&str>) -> String {
@@ -160,27 +160,27 @@ pub fn trace(_: &Context, _: &mut Session, words: &[&str]) -> String {
 }
 
 /// `get var <name>`
-pub fn get_variable(_: &Context, session: &mut Session, words: &[&str]) -> Reply {
+pub fn get_variable(_: &Context, session: &mut Session, words: &[&str]) -> CommandReply {
     let Some(name) = words.get(2).filter(|name| !name.is_empty()) else {
-        return Reply::error("Missing process-wide variable identifier.\n");
+        return CommandReply::error("Missing process-wide variable identifier.\n");
     };
     let value = VariableName::known(name)
         .filter(|found| found.scope() == model::rules::Scope::Process)
         .and_then(process_variable);
     let Some(value) = value else {
-        return Reply::error("Variable not found.\n");
+        return CommandReply::error("Variable not found.\n");
     };
     let printed = |bytes: &[u8]| bytes.escape_ascii().to_string();
     let (kind, text) = match &value {
-        Value::Bool(is) => ("bool", u8::from(*is).to_string()),
-        Value::Int(n) => ("sint", n.to_string()),
-        Value::Ipv4(ip) => ("ipv4", ip.to_string()),
-        Value::Ipv6(ip) => ("ipv6", ip.to_string()),
-        Value::Str(bytes) => ("str", printed(bytes)),
-        Value::Bin(bytes) => ("bin", printed(bytes)),
-        Value::Method(bytes) => ("meth", printed(bytes)),
+        SampleValue::Bool(is) => ("bool", u8::from(*is).to_string()),
+        SampleValue::Int(n) => ("sint", n.to_string()),
+        SampleValue::Ipv4(ip) => ("ipv4", ip.to_string()),
+        SampleValue::Ipv6(ip) => ("ipv6", ip.to_string()),
+        SampleValue::Str(bytes) => ("str", printed(bytes)),
+        SampleValue::Bin(bytes) => ("bin", printed(bytes)),
+        SampleValue::Method(bytes) => ("meth", printed(bytes)),
     };
-    Reply::message(
+    CommandReply::message(
         Severity::Info,
         format!(
             "{name}: type={kind} value=<{}>",

@@ -1,7 +1,7 @@
 //! `add server` and `del server`, with HAProxy's wording and conditions.
 
-use super::{Context, Reply, Session, Severity, find_backend};
-use crate::dynamic::{self, Refused};
+use super::{CommandReply, Context, Session, Severity, find_backend};
+use crate::dynamic::{self, OrderRefusal};
 
 const NO_SERVER: &str = "Require 'backend/server'.\n";
 
@@ -10,22 +10,22 @@ fn name<'w>(words: &[&'w str]) -> Option<(&'w str, &'w str)> {
     (!server.is_empty()).then_some((backend, server))
 }
 
-fn told(result: Result<&'static str, Refused>) -> Reply {
+fn told(result: Result<&'static str, OrderRefusal>) -> CommandReply {
     match result {
-        Ok(done) => Reply::message(Severity::Info, format!("{done}\n")),
-        Err(Refused(why)) => Reply::error(why),
+        Ok(done) => CommandReply::message(Severity::Info, format!("{done}\n")),
+        Err(OrderRefusal(why)) => CommandReply::error(why),
     }
 }
 
-pub fn add(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn add(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let Some((backend, server)) = name(words) else {
-        return Reply::error(NO_SERVER);
+        return CommandReply::error(NO_SERVER);
     };
     let mut line: Vec<Box<str>> = vec![server.into()];
     line.extend(words.iter().skip(3).map(|word| Box::from(*word)));
     let added = context.runtime.edit(|config| {
         let Some(proxy) = find_backend(config, backend) else {
-            return Err(Refused("No such backend.\n".into()));
+            return Err(OrderRefusal("No such backend.\n".into()));
         };
         let index = dynamic::index(config, proxy);
         dynamic::add(config, index, line.into())?;
@@ -34,13 +34,13 @@ pub fn add(context: &Context, _: &Session, words: &[&str]) -> Reply {
     told(added.map(|()| "New server registered."))
 }
 
-pub fn delete(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn delete(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let Some((backend, server)) = name(words) else {
-        return Reply::error(NO_SERVER);
+        return CommandReply::error(NO_SERVER);
     };
     let deleted = context.runtime.edit(|config| {
         let Some(proxy) = find_backend(config, backend) else {
-            return Err(Refused("No such backend.\n".into()));
+            return Err(OrderRefusal("No such backend.\n".into()));
         };
         let index = dynamic::index(config, proxy);
         let at = dynamic::removable(config, index, server)?;

@@ -1,6 +1,6 @@
 //! `show errors`: the last invalid messages, byte by byte.
 
-use super::{Context, Reply, Session, find_proxy};
+use super::{CommandReply, Context, Session, find_proxy};
 use model::log::clf_date;
 use model::state::{Capture, captured};
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use std::time::SystemTime;
 const WIDTH: usize = 70;
 
 /// `show errors [<proxy>|<id>] [request|response]`.
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let config = context.runtime.config();
     let (mut only, mut requests, mut responses) = (None, true, true);
     if let Some(name) = words.get(2) {
@@ -20,7 +20,7 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
             Ok(id) => only = Some(u32::try_from(id).unwrap_or(u32::MAX)),
             Err(_) => match find_proxy(&config, name, |_| true) {
                 Some(proxy) => only = Some(proxy.id),
-                None => return Reply::error("No such proxy.\n"),
+                None => return CommandReply::error("No such proxy.\n"),
             },
         }
         match words.get(3) {
@@ -51,7 +51,7 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
             }
         }
     }
-    Reply::report(out)
+    CommandReply::report(out)
 }
 
 fn tell(out: &mut String, capture: &Capture, response: bool) {

@@ -1,6 +1,6 @@
 //! `show events`: the lines in a ring, now or as they arrive.
 
-use super::{Context, Reply, Session};
+use super::{CommandReply, Context, Session};
 use model::config::{Config, StatsLevel};
 use model::log::ring;
 
@@ -13,14 +13,14 @@ pub struct Follow {
 }
 
 /// Parsed arguments of the command.
-struct Asked<'a> {
+struct EventsArguments<'a> {
     name: Option<&'a str>,
     newest: bool,
     follow: bool,
 }
 
-fn asked<'a>(words: &[&'a str]) -> Result<Asked<'a>, String> {
-    let mut asked = Asked {
+fn asked<'a>(words: &[&'a str]) -> Result<EventsArguments<'a>, String> {
+    let mut asked = EventsArguments {
         name: None,
         newest: false,
         follow: false,
@@ -56,7 +56,7 @@ pub fn follow(session: &Session, words: &[&str]) -> Option<Follow> {
 /// `show events [<ring>] [-w] [-n]`, except for the cases of [`follow`].
 ///
 /// A ring that no `log` line names is not open yet and is empty.
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     shown(&context.runtime.config(), words).into()
 }
 

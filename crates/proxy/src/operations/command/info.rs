@@ -4,14 +4,14 @@
 use super::{Context, Session};
 use crate::stats::export::{json_field, plain, type_name};
 use crate::stats::information;
-use crate::stats::process::Process;
+use crate::stats::process::ProcessSnapshot;
 use std::fmt::Write;
 
 /// `show info`, with its flags.
 pub fn show(context: &Context, _: &mut Session, words: &[&str]) -> String {
     let flag = |name: &str| words.iter().skip(2).any(|word| *word == name);
     let config = context.runtime.config();
-    let process = Process::now(context.runtime, &config);
+    let process = ProcessSnapshot::now(context.runtime, &config);
     let fields = information::fields(&process, flag("float"));
     let mut out = String::new();
     if flag("json") {

@@ -1,6 +1,6 @@
 //! `show latency`: percentiles of the durations of recent requests.
 
-use super::{Context, Reply, Session};
+use super::{CommandReply, Context, Session};
 use model::config::ProxyKind;
 use model::state::Counters;
 use std::fmt::Write;
@@ -8,7 +8,7 @@ use std::fmt::Write;
 const HEAD: &str = "# pxname,svname,samples,p50_ms,p95_ms,p99_ms\n";
 
 /// `show latency`: one line for each frontend, backend and server that has had requests.
-pub fn show(context: &Context, _: &Session, _: &[&str]) -> Reply {
+pub fn show(context: &Context, _: &Session, _: &[&str]) -> CommandReply {
     let config = context.runtime.config();
     let mut text = HEAD.to_owned();
     let mut line = |proxy: &str, name: &str, counters: &Counters| {
@@ -30,5 +30,5 @@ pub fn show(context: &Context, _: &Session, _: &[&str]) -> Reply {
             line(&proxy.name, "BACKEND", &proxy.state.backend.counters);
         }
     }
-    Reply::report(text)
+    CommandReply::report(text)
 }

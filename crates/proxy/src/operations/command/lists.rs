@@ -1,6 +1,6 @@
 //! Commands about ACLs and maps. A change affects the process only; no file is written.
 
-use super::{Context, Reply, Session, Severity};
+use super::{CommandReply, Context, Session, Severity};
 use language::difference::COVER;
 use model::config::{Config, StatsLevel};
 use model::rules::live::{Edit, Entry, How, ListError, Which};
@@ -79,7 +79,7 @@ fn show_entry(out: &mut String, entry: &Entry) {
 }
 
 /// `show acl [<acl>]`, `show map [<map>]`.
-pub fn show(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn show(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     shown(context, session, words).into()
 }
 
@@ -110,15 +110,17 @@ fn shown(context: &Context, session: &Session, words: &[&str]) -> Result<String,
 }
 
 /// `prepare acl <acl>`, `prepare map <map>`.
-pub fn prepare(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn prepare(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let _held = context.runtime.hold_lists();
     let (config, at) = match named(context, words, words.get(2).or(Some(&""))) {
         Ok(found) => found,
-        Err(text) => return Reply::error(text),
+        Err(text) => return CommandReply::error(text),
     };
     match config.lists.prepare(at) {
-        Ok(number) => Reply::message(Severity::Info, format!("New version created: {number}\n")),
-        Err(error) => Reply::error(refused(words, &error, "")),
+        Ok(number) => {
+            CommandReply::message(Severity::Info, format!("New version created: {number}\n"))
+        }
+        Err(error) => CommandReply::error(refused(words, &error, "")),
     }
 }
 
@@ -149,7 +151,7 @@ fn index(how: &How) -> &'static str {
 }
 
 /// `get acl <acl> <value>`, `get map <map> <key>`.
-pub fn get(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn get(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     met(context, session, words).into()
 }
 
@@ -160,7 +162,7 @@ fn met(context: &Context, session: &Session, words: &[&str]) -> Result<String, S
     let (config, at) = named(context, words, words.get(2))?;
     let is_secret = config.lists.is_secret(at);
     let mut out = String::new();
-    for met in config.lists.meet(at, text) {
+    for met in config.lists.find_matches(at, text) {
         let method = Method::ALL.iter().find(|(_, m)| *m == met.how.method);
         let name = method.map_or("", |(name, _)| name);
         let case = if met.how.ignore_case {

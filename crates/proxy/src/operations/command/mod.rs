@@ -28,11 +28,11 @@ mod ticket_keys;
 mod tls;
 
 pub use events::{Follow, follow};
-pub use reply::{Reply, Severity, SeverityOutput};
+pub use reply::{CommandReply, Severity, SeverityOutput};
 
 use super::serving::SocketsState;
 use crate::runtime::Runtime;
-use language::difference::covered_value;
+use language::difference::masked_value;
 use language::keyword::Documented;
 use language::suggest;
 use model::config::{Config, Proxy, Server, StatsLevel};
@@ -78,7 +78,7 @@ impl Session {
     fn visible<'v>(&self, name: &str, value: &'v str) -> Cow<'v, str> {
         match self.level >= StatsLevel::Admin {
             true => Cow::Borrowed(value),
-            false => Cow::Owned(covered_value(name, value)),
+            false => Cow::Owned(masked_value(name, value)),
         }
     }
 }
@@ -100,15 +100,15 @@ impl Deref for Payload {
     }
 }
 
-type Run = fn(&Context, &mut Session, &[&str]) -> String;
-type Replies = fn(&Context, &mut Session, &[&str]) -> Reply;
+type CommandFunction = fn(&Context, &mut Session, &[&str]) -> String;
+type Replies = fn(&Context, &mut Session, &[&str]) -> CommandReply;
 type ReportRun = fn(&Context, &Session, &[&str]) -> String;
-type ReportReplies = fn(&Context, &Session, &[&str]) -> Reply;
+type ReportReplies = fn(&Context, &Session, &[&str]) -> CommandReply;
 
 /// Outcome of parsing a command line.
-pub enum Action {
+pub enum CommandAction {
     /// Run this function at once; the reply has this severity.
-    Now(Run, Option<Severity>),
+    Now(CommandFunction, Option<Severity>),
     /// Run this function at once; its reply contains the severity.
     NowReply(Replies),
     /// Run this function at once; its reply contains the severity, and no empty line follows.
@@ -119,18 +119,18 @@ pub enum Action {
     /// Run this function outside the side thread; its reply contains the severity.
     ReportReply(ReportReplies),
     /// Refuse the command with this reply.
-    Refuse(Reply),
+    Refuse(CommandReply),
 }
 
 /// Implementation of a command.
 #[derive(Clone, Copy)]
 enum Does {
     /// A report, produced at once.
-    Now(Run),
+    Now(CommandFunction),
     /// An informational message, produced at once.
-    Inform(Run),
+    Inform(CommandFunction),
     /// A change that replies only with the reason of a failure.
-    Change(Run),
+    Change(CommandFunction),
     /// A command whose reply contains its severity.
     Says(Replies),
     /// A command whose reply contains its severity and has no empty line behind it.
@@ -337,29 +337,29 @@ fn begins_with(words: &[&str], name: &[&str]) -> bool {
 }
 
 /// Finds the command that a line requests.
-pub fn find(session: &Session, words: &[&str]) -> Action {
+pub fn find(session: &Session, words: &[&str]) -> CommandAction {
     if let Some(row) = COMMANDS.iter().find(|row| begins_with(words, row.words)) {
         if session.level < row.level {
-            return Action::Refuse(Reply::error("Permission denied\n"));
+            return CommandAction::Refuse(CommandReply::error("Permission denied\n"));
         }
         return match row.does {
-            Now(run) => Action::Now(run, None),
-            Inform(run) => Action::Now(run, Some(Severity::Info)),
-            Change(run) => Action::Now(run, Some(Severity::Error)),
-            Says(run) => Action::NowReply(run),
-            Bare(run) => Action::Bare(run),
-            Report(run) => Action::Report(run, None),
-            SlowChange(run) => Action::Report(run, Some(Severity::Error)),
-            SlowSays(run) => Action::ReportReply(run),
+            Now(run) => CommandAction::Now(run, None),
+            Inform(run) => CommandAction::Now(run, Some(Severity::Info)),
+            Change(run) => CommandAction::Now(run, Some(Severity::Error)),
+            Says(run) => CommandAction::NowReply(run),
+            Bare(run) => CommandAction::Bare(run),
+            Report(run) => CommandAction::Report(run, None),
+            SlowChange(run) => CommandAction::Report(run, Some(Severity::Error)),
+            SlowSays(run) => CommandAction::ReportReply(run),
         };
     }
     let missing = NOT_BUILT.iter().find(|name| {
         let name: Vec<&str> = name.split(' ').collect();
         begins_with(words, &name)
     });
-    Action::Refuse(match missing {
-        Some(name) => Reply::error(format!("'{name}' is not supported.\n")),
-        None => Reply::message(Severity::Info, unknown(words)),
+    CommandAction::Refuse(match missing {
+        Some(name) => CommandReply::error(format!("'{name}' is not supported.\n")),
+        None => CommandReply::message(Severity::Info, unknown(words)),
     })
 }
 

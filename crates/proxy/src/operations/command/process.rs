@@ -45,7 +45,7 @@ pub fn activity(context: &Context, _: &mut Session, _: &[&str]) -> String {
         now.as_secs(),
         now.subsec_micros(),
         loads.iter().sum::<usize>(),
-        reactor::refused(),
+        reactor::refused_tasks(),
         reactor::panics(),
         model::log::dropped(),
     )

@@ -51,33 +51,33 @@ impl SeverityOutput {
 
 /// Reply of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Reply {
+pub struct CommandReply {
     /// Severity; None for a report.
     pub severity: Option<Severity>,
     /// Text; empty if there is nothing to report.
     pub text: String,
 }
 
-impl Reply {
+impl CommandReply {
     /// Creates a report: lines that programs parse.
-    pub fn report(text: impl Into<String>) -> Reply {
-        Reply {
+    pub fn report(text: impl Into<String>) -> CommandReply {
+        CommandReply {
             severity: None,
             text: text.into(),
         }
     }
 
     /// Creates a message with a severity.
-    pub fn message(severity: Severity, text: impl Into<String>) -> Reply {
-        Reply {
+    pub fn message(severity: Severity, text: impl Into<String>) -> CommandReply {
+        CommandReply {
             severity: Some(severity),
             text: text.into(),
         }
     }
 
     /// Creates an error: the reason why the command changed nothing.
-    pub fn error(text: impl Into<String>) -> Reply {
-        Reply::message(Severity::Error, text)
+    pub fn error(text: impl Into<String>) -> CommandReply {
+        CommandReply::message(Severity::Error, text)
     }
 
     /// Returns the text, with the severity in front if the connection requests that.
@@ -94,11 +94,11 @@ impl Reply {
 }
 
 /// Converts a report, or the reason why there is none.
-impl From<Result<String, String>> for Reply {
-    fn from(result: Result<String, String>) -> Reply {
+impl From<Result<String, String>> for CommandReply {
+    fn from(result: Result<String, String>) -> CommandReply {
         match result {
-            Ok(text) => Reply::report(text),
-            Err(text) => Reply::error(text),
+            Ok(text) => CommandReply::report(text),
+            Err(text) => CommandReply::error(text),
         }
     }
 }

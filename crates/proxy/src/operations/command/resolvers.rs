@@ -1,9 +1,9 @@
 //! `show resolvers`: counters of the nameservers.
 
-use super::{Context, Reply, Session};
+use super::{CommandReply, Context, Session};
 use std::fmt::Write;
 
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let wanted = words.get(2);
     let mut out = String::new();
     for (section, servers) in context.runtime.names.report() {
@@ -20,10 +20,10 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
         }
     }
     if out.is_empty() && wanted.is_some() {
-        return Reply::error("Can't find that resolvers section\n");
+        return CommandReply::error("Can't find that resolvers section\n");
     }
     if out.is_empty() {
-        return Reply::error("No resolvers found\n");
+        return CommandReply::error("No resolvers found\n");
     }
-    Reply::report(out)
+    CommandReply::report(out)
 }

@@ -1,6 +1,6 @@
 //! Commands that change one server.
 
-use super::{Context, Reply, Session, Severity, agent, find_server};
+use super::{CommandReply, Context, Session, Severity, agent, find_server};
 use crate::health::orders::{set_admin, set_health, set_weight as put_weight};
 use model::config::{Config, Proxy, Server, ServerAddress};
 use model::state::{AdminState, HealthState, HostNow, Shutdown, WEIGHT_MAX, now_ms};
@@ -55,7 +55,7 @@ pub fn enable_health(context: &Context, _: &mut Session, words: &[&str]) -> Stri
     })
 }
 
-pub fn get_weight(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
+pub fn get_weight(context: &Context, _: &mut Session, words: &[&str]) -> CommandReply {
     let config = context.runtime.config();
     let found = find_server(&config, words.get(2));
     let weight = found.map(|(_, server)| {
@@ -117,7 +117,7 @@ pub fn maxconn(context: &Context, _: &mut Session, words: &[&str]) -> String {
     })
 }
 
-pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
+pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> CommandReply {
     let mut done = None;
     let text = with(context, words.get(2), |config, proxy, server| {
         let value = words.get(4);
@@ -138,8 +138,8 @@ pub fn set(context: &Context, _: &mut Session, words: &[&str]) -> Reply {
         }
     });
     match done {
-        Some(text) => Reply::message(Severity::Warning, text),
-        None => Reply::error(text),
+        Some(text) => CommandReply::message(Severity::Warning, text),
+        None => CommandReply::error(text),
     }
 }
 
@@ -225,7 +225,7 @@ fn name(
         );
     }
     let full = format!("{}/{}", proxy.name, server.name);
-    let Some(name) = protocol::dns::Name::new(text) else {
+    let Some(name) = protocol::dns::DnsName::new(text) else {
         return Err(format!(
             "could not update {full} FQDN by 'stats socket command'\n"
         ));
@@ -241,7 +241,7 @@ fn name(
         by_record: false,
         told_beside: false,
     }));
-    context.runtime.names.follow_again();
+    context.runtime.names.update_followers();
     let was = match &*was {
         "" => "(null)",
         was => was,

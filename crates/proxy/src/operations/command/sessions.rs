@@ -2,7 +2,7 @@
 //! for its next request is not listed. The threads of the data plane are queried one after
 //! the other, some of their streams at a time.
 
-use super::{Context, Reply, Session, find_proxy};
+use super::{CommandReply, Context, Session, find_proxy};
 use model::log::clf_date;
 use model::state;
 use model::transaction::Endpoint;
@@ -34,7 +34,8 @@ fn each(mut see: impl FnMut(&StreamSummary) -> bool) {
     for thread in 0..reactor::THREADS_MAX {
         let mut from = Some(0);
         while let Some(place) = from {
-            let Some((told, next)) = ask(thread, move || listing::tell(place, LOOK_MAX)) else {
+            let Some((told, next)) = ask(thread, move || listing::list_streams(place, LOOK_MAX))
+            else {
                 break;
             };
             if !told.iter().all(&mut see) {
@@ -51,7 +52,7 @@ fn number(word: &str) -> Option<u64> {
 }
 
 /// `show sess [<id> | all]`.
-pub fn show(_: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn show(_: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let mut out = String::new();
     let wanted = words.get(2).copied().unwrap_or_default();
     if let Some(id) = number(wanted) {
@@ -62,9 +63,9 @@ pub fn show(_: &Context, _: &Session, words: &[&str]) -> Reply {
             out.is_empty()
         });
         if out.is_empty() {
-            return Reply::error("Session not found.\n");
+            return CommandReply::error("Session not found.\n");
         }
-        return Reply::report(out);
+        return CommandReply::report(out);
     }
     each(|told| {
         match wanted {
@@ -73,7 +74,7 @@ pub fn show(_: &Context, _: &Session, words: &[&str]) -> Reply {
         }
         true
     });
-    Reply::report(out)
+    CommandReply::report(out)
 }
 
 /// `shutdown session <id>`.

@@ -3,7 +3,7 @@
 //! effect until the configured value changes ([`crate::orders`]).
 
 use super::{Context, Session, find_backend};
-use crate::dynamic::{self, Refused};
+use crate::dynamic::{self, OrderRefusal};
 use crate::orders;
 use crate::runtime::lock;
 use model::config::{Config, Proxy};
@@ -39,10 +39,10 @@ pub fn rate_limit(context: &Context, _: &Session, words: &[&str]) -> String {
     }))
 }
 
-fn changed(result: Result<(), Refused>) -> String {
+fn changed(result: Result<(), OrderRefusal>) -> String {
     match result {
         Ok(()) => String::new(),
-        Err(Refused(why)) => why,
+        Err(OrderRefusal(why)) => why,
     }
 }
 
@@ -50,14 +50,14 @@ fn changed(result: Result<(), Refused>) -> String {
 fn with_backend(
     context: &Context,
     words: &[&str],
-    change: impl FnOnce(&mut Proxy) -> Result<(), Refused>,
+    change: impl FnOnce(&mut Proxy) -> Result<(), OrderRefusal>,
 ) -> String {
     let (Some(&"backend"), Some(name)) = (words.get(2), words.get(3)) else {
         return "Expects 'backend' and the name of one.\n".into();
     };
     changed(context.runtime.edit(|config: &mut Config| {
         let Some(proxy) = find_backend(config, name) else {
-            return Err(Refused("No such backend.\n".into()));
+            return Err(OrderRefusal("No such backend.\n".into()));
         };
         let index = dynamic::index(config, proxy);
         change(&mut config.proxies[index.0 as usize])?;
@@ -70,7 +70,7 @@ fn set_dynamic(context: &Context, words: &[&str], on: bool) -> String {
         match lock(&context.runtime.orders).set_dynamic_cookie(proxy, on) {
             true => Ok(()),
             // HAProxy reports nothing in this case, although nothing changes.
-            false => Err(Refused("The backend has no 'cookie' line.\n".into())),
+            false => Err(OrderRefusal("The backend has no 'cookie' line.\n".into())),
         }
     })
 }

@@ -1,6 +1,6 @@
 //! `show …` commands that concern neither a server's state nor the process.
 
-use super::{Context, Reply, Session, find_proxy};
+use super::{CommandReply, Context, Session, find_proxy};
 use crate::stats::export::{self, Format};
 use crate::stats::process;
 use crate::stats::row::Selection;
@@ -54,17 +54,17 @@ pub fn sockets(context: &Context, _: &mut Session, _: &[&str]) -> String {
 
 /// `show env`: the variables of the configuration. Under a supervisor these are the ones that
 /// the files name.
-pub fn environment(context: &Context, session: &mut Session, words: &[&str]) -> Reply {
+pub fn environment(context: &Context, session: &mut Session, words: &[&str]) -> CommandReply {
     let line = |(name, value): (&str, &[u8])| {
         let value = String::from_utf8_lossy(value);
         format!("{name}={}\n", session.visible(name, &value))
     };
     let config = context.runtime.config();
     match words.get(2) {
-        None => Reply::report(config.environment.iter().map(line).collect::<String>()),
+        None => CommandReply::report(config.environment.iter().map(line).collect::<String>()),
         Some(name) => match config.environment.get(name) {
-            Some(value) => Reply::report(line((name, value))),
-            None => Reply::error("Variable not found\n"),
+            Some(value) => CommandReply::report(line((name, value))),
+            None => CommandReply::error("Variable not found\n"),
         },
     }
 }
@@ -104,18 +104,18 @@ fn bound(config: &Config, words: &[&str]) -> Result<Option<Bound>, String> {
     }))
 }
 
-pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     let mut words = words.get(2..).unwrap_or_default();
     if words.first() == Some(&"domain") {
         if words.get(1) != Some(&"proxy") {
-            return Reply::error("Invalid statistics domain.\n");
+            return CommandReply::error("Invalid statistics domain.\n");
         }
         words = &words[2..];
     }
     let config = context.runtime.config();
     let bound = match bound(&config, words) {
         Ok(bound) => bound,
-        Err(text) => return Reply::error(text),
+        Err(text) => return CommandReply::error(text),
     };
     let mut selection = Selection::default();
     if let Some(bound) = bound {
@@ -140,7 +140,7 @@ pub fn statistics(context: &Context, session: &Session, words: &[&str]) -> Reply
     }
     let legends = session.level >= StatsLevel::Operator;
     let moment = process::moment(context.runtime, legends);
-    Reply::report(export::rows(&config, &selection, &moment, format))
+    CommandReply::report(export::rows(&config, &selection, &moment, format))
 }
 
 /// `show startup-logs`

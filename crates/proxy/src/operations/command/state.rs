@@ -1,6 +1,6 @@
 //! `show servers …`: one line per server, in the columns of state files.
 
-use super::{Context, Reply, Session, find_backend};
+use super::{CommandReply, Context, Session, find_backend};
 use model::config::{Config, NamedPort, Proxy, Server, ServerAddress};
 use model::state::{self, AdminReport, CheckStatus, HealthState, ServerReport, Verdict};
 use std::fmt::Write;
@@ -76,11 +76,11 @@ fn last_address(server: &Server) -> (String, i32) {
     }
 }
 
-pub fn states(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn states(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let config = context.runtime.config();
     let backends = match backends(&config, words.get(3)) {
         Ok(backends) => backends,
-        Err(text) => return Reply::error(text),
+        Err(text) => return CommandReply::error(text),
     };
     let now_ms = state::now_ms();
     let mut out = String::from(STATE_HEADER);
@@ -124,7 +124,7 @@ pub fn states(context: &Context, _: &Session, words: &[&str]) -> Reply {
             );
         }
     }
-    Reply::report(out)
+    CommandReply::report(out)
 }
 
 /// Returns 1 with TLS, 0 without, -1 if the configuration disables it.
@@ -233,11 +233,11 @@ fn agent_state(server: &Server) -> u32 {
     }
 }
 
-pub fn connections(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn connections(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let config = context.runtime.config();
     let backends = match backends(&config, words.get(3)) {
         Ok(backends) => backends,
-        Err(text) => return Reply::error(text),
+        Err(text) => return CommandReply::error(text),
     };
     let mut out = String::from(
         "# bkname/svname bkid/svid addr port - purge_delay used_cur used_max need_est unsafe_nb \
@@ -263,5 +263,5 @@ pub fn connections(context: &Context, _: &Session, words: &[&str]) -> Reply {
             );
         }
     }
-    Reply::report(out)
+    CommandReply::report(out)
 }

@@ -1,6 +1,6 @@
 //! Entries of a stick table as JSON for programs: those with the largest values of a column.
 
-use model::tables::{Cell, DataType, Held, Shape, Table};
+use model::tables::{Cell, DataType, HeldEntry, Shape, Table};
 use serde_json::{Map, Value, json};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -42,15 +42,15 @@ fn columns(table: &Table) -> Vec<Column> {
 }
 
 /// Parsed arguments behind `json`.
-struct Wanted<'w> {
+struct TableRowsArguments<'w> {
     by: Option<&'w str>,
     has: String,
     max: usize,
 }
 
-impl<'w> Wanted<'w> {
-    fn read(words: &[&'w str]) -> Result<Wanted<'w>, String> {
-        let mut wanted = Wanted {
+impl<'w> TableRowsArguments<'w> {
+    fn read(words: &[&'w str]) -> Result<TableRowsArguments<'w>, String> {
+        let mut wanted = TableRowsArguments {
             by: None,
             has: String::new(),
             max: MAX_DEFAULT,
@@ -74,7 +74,7 @@ impl<'w> Wanted<'w> {
 /// `show table <table> json [sort <column>] [has <text>] [max <number>]`: the entries with the largest
 /// values first.
 pub(super) fn json(table: &Arc<Table>, words: &[&str]) -> Result<String, String> {
-    let wanted = Wanted::read(words)?;
+    let wanted = TableRowsArguments::read(words)?;
     let columns = columns(table);
     let sorts = |column: &&Column| match wanted.by {
         Some(name) => column.name == name,
@@ -110,7 +110,11 @@ pub(super) fn json(table: &Arc<Table>, words: &[&str]) -> Result<String, String>
 
 /// Returns the keys of the entries with the largest values, the largest first, and the number
 /// of matching entries. At most the requested number is kept in memory.
-fn best(table: &Arc<Table>, by: Option<&Column>, wanted: &Wanted<'_>) -> (Vec<Box<[u8]>>, u64) {
+fn best(
+    table: &Arc<Table>,
+    by: Option<&Column>,
+    wanted: &TableRowsArguments<'_>,
+) -> (Vec<Box<[u8]>>, u64) {
     let mut best = BinaryHeap::new();
     let (mut matching, mut text) = (0, Vec::new());
     for key in table.keys() {
@@ -141,7 +145,7 @@ fn best(table: &Arc<Table>, by: Option<&Column>, wanted: &Wanted<'_>) -> (Vec<Bo
     )
 }
 
-fn entry(held: &Held, columns: &[Column]) -> Value {
+fn entry(held: &HeldEntry, columns: &[Column]) -> Value {
     let (table, key) = (held.table(), held.key());
     let mut text = Vec::new();
     table.make.key.write(&key, &mut text);

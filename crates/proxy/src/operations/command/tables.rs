@@ -1,8 +1,8 @@
 //! Commands that show and change stick tables.
 
-use super::{Context, Reply, Session, table_rows};
+use super::{CommandReply, Context, Session, table_rows};
 use model::config::StatsLevel;
-use model::tables::{DataType, Held, Removal, Shape, Table};
+use model::tables::{DataType, HeldEntry, Removal, Shape, Table};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use std::sync::Arc;
 const FILTERS_MAX: usize = 4;
 
 /// A condition on the data of an entry.
-struct Filter {
+struct EntryFilter {
     kind: DataType,
     operator: Operator,
     value: i64,
@@ -35,8 +35,8 @@ const OPERATORS: [(&str, Operator); 6] = [
     ("gt", Operator::Gt),
 ];
 
-impl Filter {
-    fn takes(&self, held: &Held) -> bool {
+impl EntryFilter {
+    fn takes(&self, held: &HeldEntry) -> bool {
         let Some(value) = held.get(self.kind, 0) else {
             return false;
         };
@@ -56,7 +56,7 @@ impl Filter {
 enum Which {
     All,
     Key(Box<[u8]>),
-    Those(Vec<Filter>),
+    Those(Vec<EntryFilter>),
 }
 
 fn find(context: &Context, name: &str) -> Option<Arc<Table>> {
@@ -88,7 +88,7 @@ fn key(table: &Table, text: &str) -> Option<Box<[u8]>> {
 const KEY_EXPECTED: &str = "Key value expected\n";
 
 /// Parses `data.<type> <operator> <value>` conditions up to the end.
-fn filters(table: &Table, words: &[&str]) -> Result<Vec<Filter>, String> {
+fn filters(table: &Table, words: &[&str]) -> Result<Vec<EntryFilter>, String> {
     let mut filters = Vec::new();
     for (at, part) in words.chunks(3).take(FILTERS_MAX).enumerate() {
         let entry = format!("Filter entry #{}:", at + 1);
@@ -119,7 +119,7 @@ fn filters(table: &Table, words: &[&str]) -> Result<Vec<Filter>, String> {
                 "{entry} Require a valid integer value to compare against\n"
             ));
         };
-        filters.push(Filter {
+        filters.push(EntryFilter {
             kind,
             operator: *operator,
             value,
@@ -145,7 +145,7 @@ fn which(table: &Table, words: &[&str]) -> Result<Which, String> {
 }
 
 /// Formats an entry for `show table`.
-fn entry(held: &Held, out: &mut String) {
+fn entry(held: &HeldEntry, out: &mut String) {
     let table = held.table();
     let mut key = Vec::new();
     table.make.key.write(&held.key(), &mut key);
@@ -186,7 +186,7 @@ fn entry(held: &Held, out: &mut String) {
 }
 
 /// `show peers [<section>]`.
-pub fn peers(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn peers(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let config = context.runtime.config();
     let report = crate::peers::report(&config, words.get(2).copied());
     report.ok_or_else(|| "No such peers\n".to_owned()).into()
@@ -202,7 +202,7 @@ fn sorted(table: &Table) -> Vec<Box<[u8]>> {
 /// `show table [<table> [json … | key <key> | data.<type> <operator> <value>]...]`.
 ///
 /// Keys are addresses and cookies of clients: the level `user` sees the head of a table only.
-pub fn show(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn show(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     shown(context, session, words).into()
 }
 
@@ -256,7 +256,7 @@ fn shown(context: &Context, session: &Session, words: &[&str]) -> Result<String,
     Ok(out)
 }
 
-fn each(table: &Arc<Table>, mut look: impl FnMut(&Held)) {
+fn each(table: &Arc<Table>, mut look: impl FnMut(&HeldEntry)) {
     for key in sorted(table) {
         if let Some(held) = table.find(&key) {
             look(&held);
@@ -297,11 +297,11 @@ fn set_entry(table: &Arc<Table>, text: &str, data: &[&str]) -> String {
     };
     let told = set_data(&held, data);
     held.touch();
-    held.note();
+    held.queue_peer_update();
     told
 }
 
-fn set_data(held: &Held, data: &[&str]) -> String {
+fn set_data(held: &HeldEntry, data: &[&str]) -> String {
     for part in data.chunks(2) {
         let Some(name) = part.first().and_then(|word| word.strip_prefix("data.")) else {
             return "\"data.<type>\" followed by a value expected\n".into();

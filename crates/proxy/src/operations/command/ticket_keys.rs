@@ -2,7 +2,7 @@
 //! accepts them at every level. A ticket key decrypts traffic of TLS 1.2, so these
 //! commands require the level `admin` here.
 
-use super::{Context, Reply, Session};
+use super::{CommandReply, Context, Session};
 use model::config::StatsLevel;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -30,23 +30,27 @@ pub(super) fn named(context: &Context, word: &str) -> Option<Numbered> {
 }
 
 /// `show tls-keys [id|*]`
-pub fn show(context: &Context, session: &mut Session, words: &[&str]) -> Reply {
+pub fn show(context: &Context, session: &mut Session, words: &[&str]) -> CommandReply {
     let Some(word) = words.get(2) else {
         let mut out = String::from("# id (file)\n");
         for (at, name, _) in all(context) {
             let _ = writeln!(out, "{at} ({name})");
         }
-        return Reply::report(out);
+        return CommandReply::report(out);
     };
     let files = match *word {
         "*" => all(context),
         word => match named(context, word) {
             Some(one) => vec![one],
-            None => return Reply::error("'show tls-keys' unable to locate referenced filename\n"),
+            None => {
+                return CommandReply::error(
+                    "'show tls-keys' unable to locate referenced filename\n",
+                );
+            }
         },
     };
     if session.level < StatsLevel::Admin {
-        return Reply::error("Permission denied\n");
+        return CommandReply::error("Permission denied\n");
     }
     let mut out = String::from("# id secret\n");
     for (at, name, keys) in files {
@@ -55,5 +59,5 @@ pub fn show(context: &Context, session: &mut Session, words: &[&str]) -> Reply {
             let _ = writeln!(out, "{at}.{n} {}", line.as_str());
         }
     }
-    Reply::report(out)
+    CommandReply::report(out)
 }

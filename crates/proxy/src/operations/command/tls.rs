@@ -3,8 +3,8 @@
 //! this module parses the commands. No file is written. The next process carries the commands
 //! out again ([`tls_orders::repeat`]).
 
-use super::{Context, Reply, Session, Severity, ticket_keys};
-use crate::tls_orders::{self, Kind, kind};
+use super::{CommandReply, Context, Session, Severity, ticket_keys};
+use crate::tls_orders::{self, TlsFileKind, kind};
 use std::sync::Arc;
 use tls::store::{Store, StoreError};
 
@@ -13,15 +13,15 @@ fn store(context: &Context) -> Arc<Store> {
 }
 
 /// Converts the result of a change to a reply.
-fn said(told: Result<String, StoreError>) -> Reply {
+fn said(told: Result<String, StoreError>) -> CommandReply {
     match told {
-        Ok(text) => Reply::message(Severity::Notice, text),
-        Err(refused) => Reply::error(refused.0),
+        Ok(text) => CommandReply::message(Severity::Notice, text),
+        Err(refused) => CommandReply::error(refused.0),
     }
 }
 
 /// Converts a report of the store, or the reason why there is none, to a reply.
-fn shown(told: Result<String, StoreError>) -> Reply {
+fn shown(told: Result<String, StoreError>) -> CommandReply {
     told.map_err(|refused| refused.0).into()
 }
 
@@ -30,7 +30,7 @@ fn outcome(
     context: &Context,
     session: &Session,
     words: &[&str],
-    change: tls_orders::Change,
+    change: tls_orders::StoreChange,
 ) -> Result<String, StoreError> {
     // Keeps the newest configuration from being replaced meanwhile.
     let _held = context.runtime.hold_lists();
@@ -42,81 +42,83 @@ fn changed(
     context: &Context,
     session: &Session,
     words: &[&str],
-    change: tls_orders::Change,
-) -> Reply {
+    change: tls_orders::StoreChange,
+) -> CommandReply {
     said(outcome(context, session, words, change))
 }
 
 /// `new ssl …`
-pub fn create(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn create(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::create)
 }
 
 /// `set ssl …`
-pub fn set(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn set(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::set)
 }
 
 /// `commit ssl …`
-pub fn commit(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn commit(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::commit)
 }
 
 /// `abort ssl …`
-pub fn abort(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn abort(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::abort)
 }
 
 /// `del ssl …`
-pub fn delete(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn delete(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::delete)
 }
 
 /// `show ssl cert`, `ca-file`, `crl-file`
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let (kind, store) = (kind(words), store(context));
     let Some(name) = words.get(3) else {
-        return Reply::report(match kind {
-            Kind::Certificate => store.show_certificates(),
-            Kind::Authorities => store.show_authorities(),
-            Kind::Revocations => store.show_revocations(),
+        return CommandReply::report(match kind {
+            TlsFileKind::Certificate => store.show_certificates(),
+            TlsFileKind::Authorities => store.show_authorities(),
+            TlsFileKind::Revocations => store.show_revocations(),
         });
     };
     shown(match kind {
-        Kind::Certificate => store.show_certificate(name),
-        Kind::Authorities => store.show_authority(name),
-        Kind::Revocations => store.show_revocation(name),
+        TlsFileKind::Certificate => store.show_certificate(name),
+        TlsFileKind::Authorities => store.show_authority(name),
+        TlsFileKind::Revocations => store.show_revocation(name),
     })
 }
 
 /// `show ssl crt-list [-n] [<list>]`
-pub fn show_lists(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn show_lists(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     let store = store(context);
     match words.get(3..) {
         Some(["-n", name, ..]) => shown(store.show_list(name, true)),
-        Some(["-n"]) => Reply::error("'show ssl crt-list -n' expects a filename or a directory\n"),
+        Some(["-n"]) => {
+            CommandReply::error("'show ssl crt-list -n' expects a filename or a directory\n")
+        }
         Some([name, ..]) => shown(store.show_list(name, false)),
-        _ => Reply::report(store.show_lists()),
+        _ => CommandReply::report(store.show_lists()),
     }
 }
 
 /// `add ssl crt-list <list> <certificate>`, or with a line as the payload.
-pub fn add_to_list(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn add_to_list(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::add_to_list)
 }
 
 /// `del ssl crt-list <list> <certificate[:line]>`
-pub fn delete_from_list(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn delete_from_list(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::delete_from_list)
 }
 
 /// `set ssl ocsp-response <response>`, or with it as the payload.
-pub fn set_ocsp(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn set_ocsp(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     changed(context, session, words, tls_orders::set_ocsp)
 }
 
 /// `set ssl tls-key [id|file] <key>`
-pub fn set_ticket_key(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn set_ticket_key(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     let mut words = words.to_vec();
     // A file may have another number in the next process, so its name is recorded.
     let found = words
@@ -127,16 +129,16 @@ pub fn set_ticket_key(context: &Context, session: &Session, words: &[&str]) -> R
         *word = name;
     }
     match outcome(context, session, &words, tls_orders::set_ticket_key) {
-        Ok(text) => Reply::message(Severity::Info, text),
-        Err(refused) => Reply::error(refused.0),
+        Ok(text) => CommandReply::message(Severity::Info, text),
+        Err(refused) => CommandReply::error(refused.0),
     }
 }
 
 /// `show ssl ocsp-response [id]`
-pub fn show_ocsp(context: &Context, _: &Session, words: &[&str]) -> Reply {
+pub fn show_ocsp(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
     match words.get(3) {
         Some(id) => shown(store(context).show_ocsp_of(id)),
-        None => Reply::report(store(context).show_ocsp()),
+        None => CommandReply::report(store(context).show_ocsp()),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::View;
 use super::state::Concern;
 use super::text::{escape, seconds};
-use crate::stats::asked::Asked;
+use crate::stats::asked::StatisticsQuery;
 use model::config::Proxy;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
@@ -126,14 +126,14 @@ fn list(out: &mut String, view: &View<'_>, concern: Concern, items: &[&Item<'_>]
 
 /// Returns the link to the page with every row; empty if this page hides none.
 fn base(view: &View<'_>) -> String {
-    if !view.asked.up && !view.asked.no_maintenance {
+    if !view.query.up && !view.query.no_maintenance {
         return String::new();
     }
-    let all = Asked {
+    let all = StatisticsQuery {
         up: false,
         no_maintenance: false,
         outcome: None,
-        ..view.asked.clone()
+        ..view.query.clone()
     };
     view.link(&all.words())
 }

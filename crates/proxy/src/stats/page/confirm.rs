@@ -3,13 +3,13 @@
 use super::text::escape;
 use super::{Html, head, link, policy};
 use crate::stats::admin::Kill;
-use crate::stats::asked::Asked;
+use crate::stats::asked::StatisticsQuery;
 use model::config::StatsPage;
 use model::config::product::PRODUCT as NAME;
 use std::fmt::Write;
 
 /// Creates the page that asks whether to end the sessions of some servers.
-pub fn render(page: &StatsPage, asked: &Asked, kill: &Kill<'_>) -> Html {
+pub fn render(page: &StatsPage, asked: &StatisticsQuery, kill: &Kill<'_>) -> Html {
     let mut out = String::new();
     head::begin(&mut out);
     let _ = write!(

@@ -3,7 +3,7 @@
 use super::View;
 use super::attention;
 use super::text::{bytes, escape};
-use crate::stats::asked::{ActionStatus, Asked};
+use crate::stats::asked::{ActionStatus, StatisticsQuery};
 use crate::vitals;
 use model::config::Service;
 use model::config::product::{PRODUCT as NAME, PRODUCT_VERSION as VERSION};
@@ -54,7 +54,7 @@ pub fn write(out: &mut String, view: &View<'_>, widths: &str) {
         escape(out, console);
         out.push_str("\" rel=\"noreferrer\">Web console</a>\n");
     }
-    if let Some(outcome) = view.asked.outcome {
+    if let Some(outcome) = view.query.outcome {
         said(out, view, outcome);
     }
     attention::write(out, view);
@@ -72,11 +72,11 @@ pub fn write(out: &mut String, view: &View<'_>, widths: &str) {
 /// page has a script, the script refreshes and keeps the selected servers.
 fn refresh(out: &mut String, view: &View<'_>) -> String {
     let refresh_s = view.page.refresh_s;
-    if refresh_s == 0 || view.asked.no_refresh {
+    if refresh_s == 0 || view.query.no_refresh {
         return "<body>".to_owned();
     }
     // The URL must not repeat the action that was just performed.
-    let target = view.link(&view.asked.words());
+    let target = view.link(&view.query.words());
     let tag = format!("<meta http-equiv=\"refresh\" content=\"{refresh_s};url={target}\">");
     if view.admin {
         let _ = writeln!(out, "<noscript>{tag}</noscript>");
@@ -183,10 +183,10 @@ fn legend(out: &mut String) {
 }
 
 fn options(out: &mut String, view: &View<'_>) {
-    let asked = view.asked;
+    let asked = view.query;
     out.push_str("<ul class=\"bar\" aria-label=\"Display\">\n<li>");
     scope_form(out, view);
-    let mut item = |asked: &Asked, on: bool, text: &str| {
+    let mut item = |asked: &StatisticsQuery, on: bool, text: &str| {
         let class = if on { " class=\"on\"" } else { "" };
         let link = view.link(&asked.words());
         let _ = writeln!(out, "<li><a{class} href=\"{link}\">{text}</a>");
@@ -195,7 +195,7 @@ fn options(out: &mut String, view: &View<'_>) {
         true => "Show all servers",
         false => "Hide 'DOWN' servers",
     };
-    let other = Asked {
+    let other = StatisticsQuery {
         up: !asked.up,
         ..asked.clone()
     };
@@ -204,7 +204,7 @@ fn options(out: &mut String, view: &View<'_>) {
         true => "Show servers in maintenance",
         false => "Hide servers in maintenance",
     };
-    let other = Asked {
+    let other = StatisticsQuery {
         no_maintenance: !asked.no_maintenance,
         ..asked.clone()
     };
@@ -214,17 +214,17 @@ fn options(out: &mut String, view: &View<'_>) {
             true => "Enable refresh",
             false => "Disable refresh",
         };
-        let other = Asked {
+        let other = StatisticsQuery {
             no_refresh: !asked.no_refresh,
             ..asked.clone()
         };
         item(&other, asked.no_refresh, refresh);
     }
     item(asked, false, "Refresh now");
-    let plain = Asked {
+    let plain = StatisticsQuery {
         no_refresh: true,
         scope: asked.scope.clone(),
-        ..Asked::default()
+        ..StatisticsQuery::default()
     };
     let words = plain.words();
     let _ = writeln!(
@@ -257,7 +257,7 @@ fn scope_form(out: &mut String, view: &View<'_>) {
         out.push_str("\">");
     }
     out.push_str("<input type=\"search\" name=\"scope\" maxlength=\"20\" placeholder=\"Scope: names with…\" aria-label=\"Scope\" value=\"");
-    escape(out, &view.asked.scope);
+    escape(out, &view.query.scope);
     out.push_str("\"></form>\n");
 }
 
@@ -280,7 +280,7 @@ fn said(out: &mut String, view: &View<'_>, outcome: ActionStatus) {
         ActionStatus::Denied => ("active_down", "Nothing changed: permission denied."),
         ActionStatus::Unknown => ("active_no_check", "Unexpected result."),
     };
-    let back = view.link(&view.asked.words());
+    let back = view.link(&view.query.words());
     let _ = writeln!(
         out,
         "<div class=\"said {class}\" role=\"status\">{text} <a href=\"{back}\">OK</a></div>"

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// A column of the page.
-struct Head {
+struct ColumnHeading {
     /// Heading above this column and its neighbours.
     group: &'static str,
     label: &'static str,
@@ -14,8 +14,8 @@ struct Head {
     class: &'static str,
 }
 
-const fn head(group: &'static str, label: &'static str, meaning: &'static str) -> Head {
-    Head {
+const fn head(group: &'static str, label: &'static str, meaning: &'static str) -> ColumnHeading {
+    ColumnHeading {
         group,
         label,
         meaning,
@@ -23,8 +23,8 @@ const fn head(group: &'static str, label: &'static str, meaning: &'static str) -
     }
 }
 
-const fn placed(head: Head, class: &'static str) -> Head {
-    Head { class, ..head }
+const fn placed(head: ColumnHeading, class: &'static str) -> ColumnHeading {
+    ColumnHeading { class, ..head }
 }
 
 /// Number of columns for frontends and listeners; their tables have no others.
@@ -35,7 +35,7 @@ pub const ALL: usize = 31;
 const SINGLE: usize = 2;
 
 #[rustfmt::skip]
-const HEADS: [Head; ALL] = [
+const HEADS: [ColumnHeading; ALL] = [
     placed(head("", "Name", ""), " class=\"n\""),
     head("", "Status", ""),
     head("Session rate", "Cur", "Sessions per second now"),
@@ -145,7 +145,7 @@ pub fn heads(out: &mut String, columns: usize, checkbox: Option<&str>, other_has
     for (at, head) in single.iter().enumerate() {
         let room = at == 0 && other_has && checkbox.is_none();
         let span = if room { " colspan=\"2\"" } else { "" };
-        let Head { label, class, .. } = head;
+        let ColumnHeading { label, class, .. } = head;
         let _ = write!(
             out,
             "<th scope=\"col\" rowspan=\"2\"{span}{class}>{label}</th>"
@@ -159,7 +159,7 @@ pub fn heads(out: &mut String, columns: usize, checkbox: Option<&str>, other_has
         );
     }
     out.push_str("</tr>\n<tr>");
-    for Head {
+    for ColumnHeading {
         label,
         meaning,
         class,

@@ -6,13 +6,13 @@ use super::state;
 use super::text::{bytes, escape, number, seconds, tip};
 use crate::persistence;
 use crate::stats::column::Column as C;
-use crate::stats::row::{Object, Row, Value, algorithm, bind_text, server_text};
+use crate::stats::row::{ColumnValue, Object, Row, algorithm, bind_text, server_text};
 use model::config::Mode;
 use model::state::{AdminReport, HealthState, ServerReport};
 use std::fmt::Write;
 
 /// A row of a table.
-pub struct Line<'l, 'c> {
+pub struct PageRow<'l, 'c> {
     /// Settings and data of the page.
     pub view: &'l View<'l>,
     /// Values to show.
@@ -21,7 +21,7 @@ pub struct Line<'l, 'c> {
     pub form: bool,
 }
 
-impl Line<'_, '_> {
+impl PageRow<'_, '_> {
     /// Appends the row, and records the widths of its cells.
     pub fn write(&self, out: &mut String, widths: &mut Widths) {
         let (class, name) = match &self.row.object {
@@ -109,7 +109,7 @@ impl Line<'_, '_> {
         if let Object::Server(..) | Object::Backend = row.object {
             let _ = write!(out, " · weight {}", row.number(C::Weight));
         }
-        if row.get(C::CheckStatus) != &Value::Empty {
+        if row.get(C::CheckStatus) != &ColumnValue::Empty {
             out.push_str(" · ");
             escape(out, row.text(C::CheckStatus));
         }
@@ -141,7 +141,7 @@ impl Line<'_, '_> {
 
     /// Appends a cell with a number, or an empty one.
     fn cell(&self, cells: &mut Cells<'_>, column: C) {
-        if self.row.get(column) == &Value::Empty {
+        if self.row.get(column) == &ColumnValue::Empty {
             return cells.skip(1);
         }
         let n = self.row.number(column);
@@ -248,7 +248,7 @@ impl Line<'_, '_> {
                     row.number(C::UsedConnCur),
                     row.number(C::SrvIcur)
                 );
-                if row.get(C::SrcIlim) != &Value::Empty {
+                if row.get(C::SrcIlim) != &ColumnValue::Empty {
                     let _ = write!(out, "\nIdle connections limit: {}", row.number(C::SrcIlim));
                 }
             });
@@ -349,8 +349,8 @@ impl Line<'_, '_> {
     fn balancing(&self, cells: &mut Cells<'_>) {
         self.cell(cells, C::Lbtot);
         match self.row.get(C::Lastsess) {
-            Value::S32(s) if *s < 0 => text(cells, "?"),
-            Value::S32(s) => duration(cells, *s as u64),
+            ColumnValue::S32(s) if *s < 0 => text(cells, "?"),
+            ColumnValue::S32(s) => duration(cells, *s as u64),
             _ => cells.skip(1),
         }
         let (now, set) = (self.row.number(C::Weight), self.row.number(C::Uweight));
@@ -365,7 +365,7 @@ impl Line<'_, '_> {
         text(cells, active);
         text(cells, spare);
         match self.row.get(C::Throttle) {
-            Value::U32(percent) => text(cells, &format!("{percent} %")),
+            ColumnValue::U32(percent) => text(cells, &format!("{percent} %")),
             _ => text(cells, "-"),
         }
     }
@@ -383,21 +383,21 @@ impl Line<'_, '_> {
         }
         self.cell(cells, C::Chkdown);
         match self.row.get(C::Downtime) {
-            Value::Empty => cells.skip(1),
+            ColumnValue::Empty => cells.skip(1),
             _ => duration(cells, self.row.number(C::Downtime)),
         }
     }
 
     fn last_check(&self, cells: &mut Cells<'_>) {
         let row = self.row;
-        if row.get(C::CheckStatus) == &Value::Empty {
+        if row.get(C::CheckStatus) == &ColumnValue::Empty {
             return cells.skip(1);
         }
         let mut status = row.text(C::CheckStatus).to_owned();
-        if row.get(C::CheckCode) != &Value::Empty {
+        if row.get(C::CheckCode) != &ColumnValue::Empty {
             let _ = write!(status, "/{}", row.number(C::CheckCode));
         }
-        if row.get(C::CheckDuration) != &Value::Empty {
+        if row.get(C::CheckDuration) != &ColumnValue::Empty {
             let _ = write!(status, " in {}ms", row.number(C::CheckDuration));
         }
         cells.out.push_str("<td class=\"c\">");

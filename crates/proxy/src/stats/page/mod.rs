@@ -12,8 +12,8 @@ mod style;
 mod table;
 pub(super) mod text;
 
-use super::asked::Asked;
-use super::process::Process;
+use super::asked::StatisticsQuery;
+use super::process::ProcessSnapshot;
 use super::row::{Moment, Selection};
 use base64::Engine;
 use layout::Widths;
@@ -29,13 +29,13 @@ pub struct View<'v> {
     /// The page's settings.
     pub page: &'v StatsPage,
     /// Parameters of the request.
-    pub asked: &'v Asked,
+    pub query: &'v StatisticsQuery,
     /// Rows to show.
     pub selection: Selection<'v>,
     /// Time and settings of the report.
     pub moment: Moment,
     /// Data about the process.
-    pub process: &'v Process,
+    pub process: &'v ProcessSnapshot,
     /// The user may change servers.
     pub admin: bool,
     /// URL of the web console for the browser.

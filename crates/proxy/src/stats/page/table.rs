@@ -2,7 +2,7 @@
 
 use super::View;
 use super::layout::{self, Widths};
-use super::line::Line;
+use super::line::PageRow;
 use super::state::Census;
 use super::text::{escape, tip};
 use crate::stats::admin;
@@ -23,7 +23,7 @@ pub fn write(out: &mut String, widths: &mut Widths, view: &View<'_>, proxy: &Pro
         false => "<section class=\"f\">",
     });
     if form {
-        let link = view.link(&view.asked.words());
+        let link = view.link(&view.query.words());
         let _ = write!(out, "<form method=\"post\" action=\"{link}\">");
     }
     title(out, view, proxy);
@@ -39,7 +39,7 @@ pub fn write(out: &mut String, widths: &mut Widths, view: &View<'_>, proxy: &Pro
     };
     layout::heads(out, columns, form.then_some(CHECK_ALL), view.admin);
     of_proxy(proxy, &view.selection, &view.moment, |row| {
-        Line { view, row, form }.write(out, widths);
+        PageRow { view, row, form }.write(out, widths);
     });
     out.push_str("</tbody></table></div>");
     if form {

@@ -1,15 +1,15 @@
 //! `without-majority error`: requests fail when the lease has been over for longer than
-//! [`Bounds::fail_ns`](crate::replica::Bounds), instead of waiting for it.
+//! [`ReplicaLimits::fail_ns`](crate::replica::Bounds), instead of waiting for it.
 //!
 //! Guarantee: a failed request takes no effect afterwards. A write that had begun keeps its range
 //! locked until both copies agree on it, as if its client still waited. Its blocks therefore have
 //! the old or the new content, and later reads stay consistent. A request with a local disk
 //! operation in progress fails when that has ended.
 
-use super::super::defect::Defect;
-use super::super::exchange::{Action, Outcome, Time};
-use super::super::{Body, Payload, Replica};
-use super::{Origin, Part, Stage, Work};
+use super::super::defect::ReplicaDefect;
+use super::super::exchange::{ReplicaAction, RequestOutcome, Time};
+use super::super::{Payload, Replica, WriteContent};
+use super::{RequestInitiator, RequestOperation, RequestPartState, RequestStage};
 
 impl<P: Payload> Replica<P> {
     /// Sets the time from the end of the lease until requests fail; None: they wait.
@@ -41,10 +41,11 @@ impl<P: Payload> Replica<P> {
         let mut queue = std::mem::take(&mut self.requests.queue);
         for place in queue.drain(..) {
             let slot = self.requests.slot_mut(place);
-            if let (Origin::Client(id), false) = (slot.origin, slot.replied) {
-                self.out.push(Action::Reply(id, Outcome::Failed));
+            if let (RequestInitiator::Client(id), false) = (slot.origin, slot.replied) {
+                self.out
+                    .push(ReplicaAction::Reply(id, RequestOutcome::Failed));
             }
-            if self.broken.is(Defect::ExecutesFailed) {
+            if self.broken.is(ReplicaDefect::ExecutesFailed) {
                 (slot.replied, slot.failed) = (true, true);
                 self.requests.queue.push_back(place);
             } else {
@@ -52,13 +53,13 @@ impl<P: Payload> Replica<P> {
             }
         }
         for slot in &mut self.requests.slots {
-            let Origin::Client(id) = slot.origin else {
+            let RequestInitiator::Client(id) = slot.origin else {
                 continue;
             };
             let can_fail = match slot.stage {
-                Stage::Locking | Stage::Cold | Stage::Storing(_) => true,
-                Stage::Running => slot.local != Part::Waiting,
-                Stage::Free | Stage::Queued | Stage::Abandoned => false,
+                RequestStage::Locking | RequestStage::Cold | RequestStage::Storing(_) => true,
+                RequestStage::Running => slot.local != RequestPartState::Waiting,
+                RequestStage::Free | RequestStage::Queued | RequestStage::Abandoned => false,
             };
             if slot.replied || !can_fail {
                 continue;
@@ -67,10 +68,11 @@ impl<P: Payload> Replica<P> {
             slot.failed = true;
             // The memory belongs to the client again.
             slot.data = None;
-            if let Work::Write { body, .. } = &mut slot.work {
-                *body = Body::Trim;
+            if let RequestOperation::Write { body, .. } = &mut slot.work {
+                *body = WriteContent::Trim;
             }
-            self.out.push(Action::Reply(id, Outcome::Failed));
+            self.out
+                .push(ReplicaAction::Reply(id, RequestOutcome::Failed));
         }
     }
 }
@@ -96,21 +98,21 @@ mod tests {
     }
 
     /// Node with the lease until time 100.
-    struct Owner {
+    struct LeaseOwner {
         replica: Replica<Handle>,
         record: Record,
     }
 
-    impl Owner {
-        fn new(in_sync: InSync, fail_ns: Option<u64>) -> Owner {
+    impl LeaseOwner {
+        fn new(in_sync: InSync, fail_ns: Option<u64>) -> LeaseOwner {
             let settings = Settings {
-                me: Node(0),
-                other: Node(1),
+                me: NodeId(0),
+                other: NodeId(1),
                 boot: Boot(1),
                 geometry: GEOMETRY,
-                bounds: Bounds {
+                bounds: ReplicaLimits {
                     fail_ns,
-                    ..Bounds::default()
+                    ..ReplicaLimits::default()
                 },
             };
             let durable = Durable::created(GEOMETRY, VolumeId([1; 16]));
@@ -121,7 +123,7 @@ mod tests {
                 in_sync,
                 forks: Vec::new(),
             };
-            let mut owner = Owner {
+            let mut owner = LeaseOwner {
                 replica: Replica::new(settings, &durable, Time(1)),
                 record: record.clone(),
             };
@@ -146,7 +148,7 @@ mod tests {
                 unclean: false,
             };
             let number = 1;
-            let welcome = Message::Welcome {
+            let welcome = ReplicaMessage::Welcome {
                 number,
                 introduction,
             };
@@ -156,13 +158,14 @@ mod tests {
         }
 
         /// Processes an input. Stores complete at once.
-        fn at(&mut self, now: u64, input: Input<Handle>) -> Vec<Action<Handle>> {
+        fn at(&mut self, now: u64, input: Input<Handle>) -> Vec<ReplicaAction<Handle>> {
             let mut actions = Vec::new();
             self.replica.handle(Time(now), input, &mut actions);
-            let stores = actions.extract_if(.., |action| matches!(action, Action::Store(..)));
+            let stores =
+                actions.extract_if(.., |action| matches!(action, ReplicaAction::Store(..)));
             let stores: Vec<_> = stores.collect();
             for store in stores {
-                if let Action::Store(number, _) = store
+                if let ReplicaAction::Store(number, _) = store
                     && number > 1
                 {
                     actions.extend(self.at(now, Input::Stored(number)));
@@ -172,9 +175,9 @@ mod tests {
         }
 
         /// Sends a client request that reads or writes a block.
-        fn asks(&mut self, now: u64, id: u64, is_write: bool) -> Vec<Action<Handle>> {
+        fn asks(&mut self, now: u64, id: u64, is_write: bool) -> Vec<ReplicaAction<Handle>> {
             let blocks = Blocks { first: 9, count: 1 };
-            let (body, fua) = (Body::Data(Handle), false);
+            let (body, fua) = (WriteContent::Data(Handle), false);
             let request = match is_write {
                 true => Request::Write { blocks, body, fua },
                 false => Request::Read(blocks),
@@ -182,24 +185,24 @@ mod tests {
             self.at(now, Input::Request(RequestId(id), request))
         }
 
-        fn renewed(&mut self, now: u64) -> Vec<Action<Handle>> {
+        fn renewed(&mut self, now: u64) -> Vec<ReplicaAction<Handle>> {
             let (epoch, until) = (Epoch(1), Time(now + 100));
             self.at(now, Input::Renewed { epoch, until })
         }
     }
 
-    fn disk(actions: &[Action<Handle>]) -> Option<OperationId> {
+    fn disk(actions: &[ReplicaAction<Handle>]) -> Option<OperationId> {
         actions.iter().find_map(|action| match action {
-            Action::Disk(id, _) => Some(*id),
+            ReplicaAction::Disk(id, _) => Some(*id),
             _ => None,
         })
     }
 
     /// Identifiers of the failed requests.
-    fn failed(actions: &[Action<Handle>]) -> Vec<u64> {
-        let failed = |action: &Action<Handle>| match action {
-            Action::Reply(RequestId(id), Outcome::Failed) => Some(*id),
-            Action::Reply(id, outcome) => panic!("{id:?}: {outcome:?}"),
+    fn failed(actions: &[ReplicaAction<Handle>]) -> Vec<u64> {
+        let failed = |action: &ReplicaAction<Handle>| match action {
+            ReplicaAction::Reply(RequestId(id), RequestOutcome::Failed) => Some(*id),
+            ReplicaAction::Reply(id, outcome) => panic!("{id:?}: {outcome:?}"),
             _ => None,
         };
         actions.iter().filter_map(failed).collect()
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn requests_fail_when_the_lease_has_been_over_for_the_bound_and_go_on_with_the_next_one() {
-        let mut owner = Owner::new(InSync::One(Node(0)), Some(FAIL_NS));
+        let mut owner = LeaseOwner::new(InSync::One(NodeId(0)), Some(FAIL_NS));
         let begun = owner.asks(50, 1, true);
         let done = disk(&begun).unwrap();
         let under_way = disk(&owner.asks(50, 2, false));
@@ -230,13 +233,13 @@ mod tests {
         let read = owner.at(122, Input::Disk(read, DiskResult::Data(Handle)));
         assert!(matches!(
             read[..],
-            [Action::Reply(RequestId(5), Outcome::Data(_))]
+            [ReplicaAction::Reply(RequestId(5), RequestOutcome::Data(_))]
         ));
     }
 
     #[test]
     fn an_operation_under_way_on_the_disk_fails_when_it_has_ended() {
-        let mut owner = Owner::new(InSync::One(Node(0)), Some(FAIL_NS));
+        let mut owner = LeaseOwner::new(InSync::One(NodeId(0)), Some(FAIL_NS));
         let write = disk(&owner.asks(50, 1, true)).unwrap();
         assert_eq!(failed(&owner.at(120, Input::Tick)), [0; 0]);
         let ended = owner.at(130, Input::Disk(write, DiskResult::Done));
@@ -245,7 +248,7 @@ mod tests {
 
     #[test]
     fn requests_wait_without_end_unless_the_file_says_that_they_fail() {
-        let mut owner = Owner::new(InSync::One(Node(0)), None);
+        let mut owner = LeaseOwner::new(InSync::One(NodeId(0)), None);
         assert_eq!(failed(&owner.asks(101, 1, true)), [0; 0]);
         assert_eq!(failed(&owner.at(u64::MAX / 2, Input::Tick)), [0; 0]);
         // Requests fail from now on.
@@ -255,8 +258,8 @@ mod tests {
 
     #[test]
     fn a_write_that_failed_is_not_read_before_one_copy_alone_decides_about_it() {
-        let both = InSync::Both(Node(0), Node(1));
-        let mut owner = Owner::new(both, Some(FAIL_NS));
+        let both = InSync::Both(NodeId(0), NodeId(1));
+        let mut owner = LeaseOwner::new(both, Some(FAIL_NS));
         let write = disk(&owner.asks(50, 1, true)).unwrap();
         // The outcome on the other copy is unknown.
         owner.at(60, Input::Lost(Session(1)));
@@ -269,7 +272,7 @@ mod tests {
             None,
             "the other copy could serve another content"
         );
-        let alone = owner.record.with(Epoch(0), InSync::One(Node(0)));
+        let alone = owner.record.with(Epoch(0), InSync::One(NodeId(0)));
         let recorded = owner.at(122, Input::Recorded(alone));
         assert!(disk(&recorded).is_some(), "{recorded:?}");
     }

@@ -14,7 +14,7 @@ const WISH_NS: u64 = 8_000_000;
 
 /// Request of a node.
 #[derive(Clone, Debug)]
-pub enum Ask {
+pub enum AgreementRequest {
     /// Requests the lease with this rank. The node uses no epoch up to this one.
     Want(u32, Epoch),
     Renew(Epoch),
@@ -24,7 +24,7 @@ pub enum Ask {
 
 /// Reply to a node.
 #[derive(Clone, Debug)]
-pub enum Reply {
+pub enum AgreementReply {
     Granted(Epoch, Record),
     Renewed(Epoch),
     /// The epoch has ended.
@@ -56,12 +56,12 @@ impl Agreement {
         }
     }
 
-    pub fn ask(&mut self, node: usize, ask: Ask, now: u64) -> Option<Reply> {
+    pub fn ask(&mut self, node: usize, ask: AgreementRequest, now: u64) -> Option<AgreementReply> {
         match ask {
-            Ask::Want(_, seen) if self.holder == Some(node) && self.epoch > seen => {
-                Some(Reply::Granted(self.epoch, self.record.clone()))
+            AgreementRequest::Want(_, seen) if self.holder == Some(node) && self.epoch > seen => {
+                Some(AgreementReply::Granted(self.epoch, self.record.clone()))
             }
-            Ask::Want(rank, _) => {
+            AgreementRequest::Want(rank, _) => {
                 self.wishes[node] = (rank, now);
                 let (other, at) = self.wishes[1 - node];
                 let better = other > rank && now < at + WISH_NS && at > 0;
@@ -73,27 +73,27 @@ impl Agreement {
                 self.holder = Some(node);
                 self.wishes[node] = (0, 0);
                 self.free_at = self.free_at.max(now + self.quarantine_ns());
-                Some(Reply::Granted(self.epoch, self.record.clone()))
+                Some(AgreementReply::Granted(self.epoch, self.record.clone()))
             }
-            Ask::Renew(epoch) if epoch == self.epoch && self.holder == Some(node) => {
+            AgreementRequest::Renew(epoch) if epoch == self.epoch && self.holder == Some(node) => {
                 self.free_at = self.free_at.max(now + self.quarantine_ns());
-                Some(Reply::Renewed(epoch))
+                Some(AgreementReply::Renewed(epoch))
             }
-            Ask::Renew(epoch) => Some(Reply::Over(epoch)),
-            Ask::Release(epoch) => {
+            AgreementRequest::Renew(epoch) => Some(AgreementReply::Over(epoch)),
+            AgreementRequest::Release(epoch) => {
                 if epoch == self.epoch && self.holder == Some(node) {
                     self.holder = None;
                 }
                 None
             }
-            Ask::Propose(epoch, record) => {
+            AgreementRequest::Propose(epoch, record) => {
                 if epoch != self.epoch {
-                    return Some(Reply::Over(epoch));
+                    return Some(AgreementReply::Over(epoch));
                 }
                 if record.generation.0 == self.record.generation.0 + 1 {
                     self.record = record;
                 }
-                Some(Reply::Recorded(self.record.clone()))
+                Some(AgreementReply::Recorded(self.record.clone()))
             }
         }
     }

@@ -42,7 +42,7 @@ impl Possible {
 }
 
 #[derive(Clone, Debug)]
-struct Block {
+struct BlockHistory {
     /// Writes that have neither returned nor been decided.
     open: Vec<Attempt>,
     possible: Vec<Possible>,
@@ -66,7 +66,7 @@ const PRECISE_MAX: usize = 32;
 /// State of all blocks.
 #[derive(Clone, Debug)]
 pub struct Checker {
-    blocks: Vec<Block>,
+    blocks: Vec<BlockHistory>,
     times: Vec<Times>,
     events: u64,
     /// Time of the last power loss of all machines that held data.
@@ -80,7 +80,7 @@ impl Checker {
             done: Vec::new(),
             seen: Vec::new(),
         };
-        let block = Block {
+        let block = BlockHistory {
             open: Vec::new(),
             possible: vec![possible],
             volatile: vec![0],

@@ -1,9 +1,9 @@
 //! Simulated clients. They send requests to the presumed owner. If the node is not the owner, dies
 //! or is too slow, they repeat the request as another attempt.
 
-use super::Content;
+use super::AttemptNumbers;
 use super::check::Attempt;
-use crate::replica::{Blocks, Body, Request, RequestId};
+use crate::replica::{Blocks, Request, RequestId, WriteContent};
 use lab::Random;
 
 /// Operation that a client wants.
@@ -27,7 +27,7 @@ pub struct Op {
 
 /// Attempt that was sent to a node.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent {
+pub struct SentAttempt {
     pub op: usize,
     pub node: usize,
     /// Process that the attempt was sent to.
@@ -40,12 +40,12 @@ pub struct Sent {
 
 impl Op {
     /// Request of an attempt. A write contains the attempt's number.
-    pub fn request(&self) -> (RequestId, Request<Content>) {
+    pub fn request(&self) -> (RequestId, Request<AttemptNumbers>) {
         let request = match self.want {
             Want::Read(blocks) => Request::Read(blocks),
             Want::Write(blocks, fua) => Request::Write {
                 blocks,
-                body: Body::Data(Content(vec![self.attempt; blocks.count as usize])),
+                body: WriteContent::Data(AttemptNumbers(vec![self.attempt; blocks.count as usize])),
                 fua,
             },
             Want::Flush => Request::Flush,

@@ -1,10 +1,12 @@
 //! Simulated disk with a volatile cache. Any part of the unflushed writes may vanish at a power
 //! loss, and operations in flight may take effect in part.
 
-use super::Content;
+use super::AttemptNumbers;
 use super::sums::{Sums, is_rotten, rotten};
-use crate::replica::defect::{Broken, Defect};
-use crate::replica::{Blocks, Body, Change, DiskResult, Durable, Geometry, Operation};
+use crate::replica::defect::{InjectedDefect, ReplicaDefect};
+use crate::replica::{
+    Blocks, DiskResult, Durable, DurableChange, Geometry, Operation, WriteContent,
+};
 use lab::Random;
 
 /// Faults of a disk.
@@ -22,11 +24,11 @@ pub struct Faults {
 
 /// Operation in flight.
 #[derive(Clone, Debug)]
-enum Pending {
-    Data(Operation<Content>),
+enum PendingOperation {
+    Data(Operation<AttemptNumbers>),
     /// Flush, with the number of cached writes that it covers.
     Flush(usize),
-    Store(Change),
+    Store(DurableChange),
 }
 
 /// Disk of a machine.
@@ -41,10 +43,10 @@ pub struct Disk {
     flushed: usize,
     /// Durable state of the copy besides its data.
     pub kept: Durable,
-    pending: Vec<(u64, Pending)>,
+    pending: Vec<(u64, PendingOperation)>,
     pub faults: Faults,
     sums: Option<Sums>,
-    broken: Broken,
+    broken: InjectedDefect,
     /// Repairs whose content matched when they began.
     fitted: Vec<u64>,
     /// Number of repaired blocks.
@@ -65,7 +67,7 @@ impl Disk {
             pending: Vec::new(),
             faults: Faults::default(),
             sums: None,
-            broken: Broken::default(),
+            broken: InjectedDefect::default(),
             fitted: Vec::new(),
             repaired: 0,
             false_alarm: None,
@@ -73,7 +75,7 @@ impl Disk {
     }
 
     /// Enables checksums.
-    pub fn keep_sums(&mut self, broken: Broken) {
+    pub fn keep_sums(&mut self, broken: InjectedDefect) {
         self.sums = Some(Sums::new(&self.image));
         self.broken = broken;
     }
@@ -107,48 +109,53 @@ impl Disk {
     /// Returns whether a write of the block is in flight.
     fn is_written(&self, block: u64) -> bool {
         self.pending.iter().any(|(_, pending)| match pending {
-            Pending::Data(Operation::Write { blocks, .. } | Operation::Repair { blocks, .. }) => {
-                blocks.iter().any(|one| one == block)
-            }
+            PendingOperation::Data(
+                Operation::Write { blocks, .. } | Operation::Repair { blocks, .. },
+            ) => blocks.iter().any(|one| one == block),
             _ => false,
         })
     }
 
     /// Marks the checksums of a starting write as untrusted after a crash.
-    fn heat(&mut self, operation: &Operation<Content>) {
+    fn heat(&mut self, operation: &Operation<AttemptNumbers>) {
         let (Operation::Write { blocks, body, .. }, Some(sums)) = (operation, &mut self.sums)
         else {
             return;
         };
         for (place, block) in blocks.iter().enumerate() {
-            match self.broken.is(Defect::SumsBeforeData) {
+            match self.broken.is(ReplicaDefect::SumsBeforeData) {
                 true => sums.set(block, value(body, place)),
                 false => sums.begin(block),
             }
         }
     }
 
-    fn read(&mut self, blocks: Blocks) -> DiskResult<Content> {
+    fn read(&mut self, blocks: Blocks) -> DiskResult<AttemptNumbers> {
         let values = blocks.iter().map(|block| self.image[block as usize]);
         let values: Vec<u32> = values.collect();
         let Some(sums) = &self.sums else {
-            return DiskResult::Data(Content(values));
+            return DiskResult::Data(AttemptNumbers(values));
         };
         let found = blocks.iter().zip(&values);
         let wrong = found.filter(|(block, value)| sums.get(*block) != **value);
         let wrong: Vec<(u64, u32)> = wrong.map(|(block, value)| (block, *value)).collect();
         if wrong.is_empty() {
-            return DiskResult::Data(Content(values));
+            return DiskResult::Data(AttemptNumbers(values));
         }
         let right = wrong.iter().find(|(_, value)| !is_rotten(*value));
         self.false_alarm = self.false_alarm.or(right.map(|(block, _)| *block));
         DiskResult::Damaged(wrong.into_iter().map(|(block, _)| block).collect())
     }
 
-    fn repair(&mut self, key: u64, blocks: Blocks, data: &Content) -> DiskResult<Content> {
+    fn repair(
+        &mut self,
+        key: u64,
+        blocks: Blocks,
+        data: &AttemptNumbers,
+    ) -> DiskResult<AttemptNumbers> {
         let fitted = self.fitted.iter().position(|fitted| *fitted == key);
         let fitted = fitted.map(|place| self.fitted.swap_remove(place));
-        let passes = fitted.is_some() && self.broken.is(Defect::RepairPassesWrites);
+        let passes = fitted.is_some() && self.broken.is(ReplicaDefect::RepairPassesWrites);
         if !passes && !self.fits(blocks, data) {
             return DiskResult::Damaged(Vec::new());
         }
@@ -163,12 +170,12 @@ impl Disk {
     }
 
     /// Returns whether the data matches the checksums of the blocks.
-    fn fits(&self, blocks: Blocks, data: &Content) -> bool {
+    fn fits(&self, blocks: Blocks, data: &AttemptNumbers) -> bool {
         let Some(sums) = &self.sums else {
             return false;
         };
         let has = |(block, value): (u64, &u32)| sums.get(block) == *value;
-        self.broken.is(Defect::RepairsUnchecked) || blocks.iter().zip(&data.0).all(has)
+        self.broken.is(ReplicaDefect::RepairsUnchecked) || blocks.iter().zip(&data.0).all(has)
     }
 
     /// Ends all faults, except false flushes.
@@ -180,7 +187,7 @@ impl Disk {
     }
 
     /// Starts an operation. The caller chooses its key.
-    pub fn begin(&mut self, key: u64, operation: Operation<Content>) {
+    pub fn begin(&mut self, key: u64, operation: Operation<AttemptNumbers>) {
         self.heat(&operation);
         if let Operation::Repair { blocks, data } = &operation
             && self.fits(*blocks, data)
@@ -188,19 +195,19 @@ impl Disk {
             self.fitted.push(key);
         }
         let pending = match operation {
-            Operation::Flush => Pending::Flush(self.flushed + self.cache.len()),
-            operation => Pending::Data(operation),
+            Operation::Flush => PendingOperation::Flush(self.flushed + self.cache.len()),
+            operation => PendingOperation::Data(operation),
         };
         self.pending.push((key, pending));
     }
 
     /// Starts a store.
-    pub fn store(&mut self, key: u64, change: Change) {
-        self.pending.push((key, Pending::Store(change)));
+    pub fn store(&mut self, key: u64, change: DurableChange) {
+        self.pending.push((key, PendingOperation::Store(change)));
     }
 
     /// Completes an operation. Returns None if a crash has discarded it.
-    pub fn end(&mut self, key: u64, random: &mut Random) -> Option<DiskResult<Content>> {
+    pub fn end(&mut self, key: u64, random: &mut Random) -> Option<DiskResult<AttemptNumbers>> {
         let place = self.pending.iter().position(|(k, _)| *k == key)?;
         let (_, pending) = self.pending.remove(place);
         if self.faults.dead || self.is_bad(&pending) {
@@ -211,9 +218,11 @@ impl Disk {
             return Some(DiskResult::Failed);
         }
         Some(match pending {
-            Pending::Data(Operation::Read(blocks)) => self.read(blocks),
-            Pending::Data(Operation::Repair { blocks, data }) => self.repair(key, blocks, &data),
-            Pending::Data(Operation::Write { blocks, body, fua }) => {
+            PendingOperation::Data(Operation::Read(blocks)) => self.read(blocks),
+            PendingOperation::Data(Operation::Repair { blocks, data }) => {
+                self.repair(key, blocks, &data)
+            }
+            PendingOperation::Data(Operation::Write { blocks, body, fua }) => {
                 for (place, block) in blocks.iter().enumerate() {
                     self.write(block, value(&body, place), fua);
                     if let Some(sums) = &mut self.sums {
@@ -222,8 +231,8 @@ impl Disk {
                 }
                 DiskResult::Done
             }
-            Pending::Data(Operation::Flush) => DiskResult::Done,
-            Pending::Flush(covered) => {
+            PendingOperation::Data(Operation::Flush) => DiskResult::Done,
+            PendingOperation::Flush(covered) => {
                 if !self.faults.lies {
                     let count = covered.saturating_sub(self.flushed).min(self.cache.len());
                     for (block, value) in self.cache.drain(..count) {
@@ -234,7 +243,7 @@ impl Disk {
                 }
                 DiskResult::Done
             }
-            Pending::Store(change) => {
+            PendingOperation::Store(change) => {
                 self.kept.apply(self.geometry, &change);
                 DiskResult::Done
             }
@@ -290,12 +299,12 @@ impl Disk {
         self.pending.is_empty()
     }
 
-    fn is_bad(&self, pending: &Pending) -> bool {
+    fn is_bad(&self, pending: &PendingOperation) -> bool {
         let Some(bad) = self.faults.bad_block else {
             return false;
         };
         match pending {
-            Pending::Data(
+            PendingOperation::Data(
                 Operation::Read(blocks)
                 | Operation::Write { blocks, .. }
                 | Operation::Repair { blocks, .. },
@@ -304,28 +313,30 @@ impl Disk {
         }
     }
 
-    fn partly(&mut self, pending: Pending, random: &mut Random) {
+    fn partly(&mut self, pending: PendingOperation, random: &mut Random) {
         match pending {
-            Pending::Data(Operation::Write { blocks, body, .. }) => {
+            PendingOperation::Data(Operation::Write { blocks, body, .. }) => {
                 for (place, block) in blocks.iter().enumerate() {
                     if random.percent(60) {
                         self.write(block, value(&body, place), false);
                     }
                 }
             }
-            Pending::Data(Operation::Repair { blocks, data }) if self.fits(blocks, &data) => {
+            PendingOperation::Data(Operation::Repair { blocks, data })
+                if self.fits(blocks, &data) =>
+            {
                 for (place, block) in blocks.iter().enumerate() {
                     self.write(block, data.0[place], false);
                 }
             }
-            Pending::Store(change) => match random.below(3) {
+            PendingOperation::Store(change) => match random.below(3) {
                 0 => self.kept.apply(self.geometry, &change),
                 // Stores only the bits; head and log would follow them.
                 1 => {
                     let (head, hot) = (self.kept.head, self.kept.hot.clone());
                     self.kept.apply(
                         self.geometry,
-                        &Change {
+                        &DurableChange {
                             head,
                             hot,
                             ..change
@@ -334,14 +345,14 @@ impl Disk {
                 }
                 _ => {}
             },
-            Pending::Data(_) | Pending::Flush(_) => {}
+            PendingOperation::Data(_) | PendingOperation::Flush(_) => {}
         }
     }
 
     /// Recomputes the checksums of blocks with unknown content from the disk. Rot in them would
     /// count as valid, as after a crash.
-    fn failed(&mut self, pending: &Pending) {
-        let (Pending::Data(Operation::Write { blocks, .. }), Some(sums)) =
+    fn failed(&mut self, pending: &PendingOperation) {
+        let (PendingOperation::Data(Operation::Write { blocks, .. }), Some(sums)) =
             (pending, &mut self.sums)
         else {
             return;
@@ -387,9 +398,9 @@ impl Disk {
     }
 }
 
-fn value(body: &Body<Content>, place: usize) -> u32 {
+fn value(body: &WriteContent<AttemptNumbers>, place: usize) -> u32 {
     match body {
-        Body::Data(content) => content.0[place],
-        Body::Zero | Body::Trim => 0,
+        WriteContent::Data(content) => content.0[place],
+        WriteContent::Zero | WriteContent::Trim => 0,
     }
 }

@@ -16,12 +16,12 @@ mod sums;
 mod traffic;
 mod world;
 
-use super::defect::Defect;
+use super::defect::ReplicaDefect;
 use super::message::Payload;
 use lab::{Random, setting};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use world::World;
+use world::ReplicaSimulation;
 
 /// Number of histories per run.
 const HISTORIES: u64 = 10_000;
@@ -34,9 +34,9 @@ const FOUND_WITHIN: u64 = 10_000;
 
 /// Content of blocks: the number of the attempt that wrote each block.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Content(pub Vec<u32>);
+pub struct AttemptNumbers(pub Vec<u32>);
 
-impl Payload for Content {
+impl Payload for AttemptNumbers {
     fn checksum(&self) -> u64 {
         let mix = |sum: u64, value: &u32| (sum ^ u64::from(*value)).wrapping_mul(0x100_0000_01b3);
         self.0.iter().fold(0xcbf2_9ce4_8422_2325, mix)
@@ -44,7 +44,7 @@ impl Payload for Content {
 }
 
 /// Runs one history. Returns the number of acknowledged requests, or the violation.
-fn history(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
+fn history(seed: u64, defect: Option<ReplicaDefect>) -> Result<u64, String> {
     let mut random = Random::new(seed);
     let mut plan = plan::draw(&mut random);
     plan.may_fail(&mut Random::new(!seed));
@@ -52,7 +52,7 @@ fn history(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
         plan.verify(&mut Random::new(!seed));
     }
     let traced = setting("VOLUME_SEED").is_some();
-    let mut world = World::new(plan, random, defect, traced);
+    let mut world = ReplicaSimulation::new(plan, random, defect, traced);
     world
         .run()
         .map_err(|what| format!("{what}\n{}", world.told()))
@@ -111,11 +111,11 @@ fn ten_thousand_histories_lose_nothing_that_was_acknowledged() {
 }
 
 /// Runs a history with losses of the majority, in which requests fail (`without-majority error`).
-fn history_without_majority(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
+fn history_without_majority(seed: u64, defect: Option<ReplicaDefect>) -> Result<u64, String> {
     let mut random = Random::new(seed);
     let mut plan = plan::draw(&mut random);
     plan.lose_majority(&mut random);
-    let mut world = World::new(plan, random, defect, setting("VOLUME_SEED").is_some());
+    let mut world = ReplicaSimulation::new(plan, random, defect, setting("VOLUME_SEED").is_some());
     world
         .run()
         .map_err(|what| format!("{what}\n{}", world.told()))
@@ -128,7 +128,10 @@ fn what_a_read_returns_of_a_write_that_failed_without_a_majority_stays_so() {
             panic!("{seed}: {what}");
         }
     }
-    for defect in [Defect::ExecutesFailed, Defect::FailedLeavesRange] {
+    for defect in [
+        ReplicaDefect::ExecutesFailed,
+        ReplicaDefect::FailedLeavesRange,
+    ] {
         let mut seeds = 0..FOUND_WITHIN;
         let found = seeds.find(|seed| history_without_majority(*seed, Some(defect)).is_err());
         println!("{defect:?}: {found:?}");
@@ -138,11 +141,11 @@ fn what_a_read_returns_of_a_write_that_failed_without_a_majority_stays_so() {
 
 /// Runs a history with checksums in which blocks rot, in at most one copy at a time. Returns the
 /// number of repaired blocks.
-fn history_with_rot(seed: u64, defect: Option<Defect>) -> Result<u64, String> {
+fn history_with_rot(seed: u64, defect: Option<ReplicaDefect>) -> Result<u64, String> {
     let mut random = Random::new(seed);
     let mut plan = plan::draw(&mut random);
     plan.rot(&mut Random::new(!seed));
-    let mut world = World::new(plan, random, defect, setting("VOLUME_SEED").is_some());
+    let mut world = ReplicaSimulation::new(plan, random, defect, setting("VOLUME_SEED").is_some());
     world
         .run()
         .map_err(|what| format!("{what}\n{}", world.told()))?;
@@ -167,12 +170,12 @@ fn no_read_returns_what_has_rotted_and_none_survives_a_verify_that_repairs() {
 #[test]
 fn a_replica_that_repairs_wrongly_is_found_out() {
     for defect in [
-        Defect::RepairPassesWrites,
-        Defect::RepairsUnchecked,
-        Defect::CopiesZeros,
-        Defect::VerifyForgetsDamage,
-        Defect::VerifyTrustsTheirs,
-        Defect::SumsBeforeData,
+        ReplicaDefect::RepairPassesWrites,
+        ReplicaDefect::RepairsUnchecked,
+        ReplicaDefect::CopiesZeros,
+        ReplicaDefect::VerifyForgetsDamage,
+        ReplicaDefect::VerifyTrustsTheirs,
+        ReplicaDefect::SumsBeforeData,
     ] {
         let found = first_failure(0..ROT_HISTORIES, |seed| {
             history_with_rot(seed, Some(defect))
@@ -197,7 +200,7 @@ fn history_of_a_liar(seed: u64, loses_power: bool) -> Result<u64, String> {
     if !loses_power {
         plan.keep_power(1);
     }
-    World::new(plan, random, None, false).run()
+    ReplicaSimulation::new(plan, random, None, false).run()
 }
 
 /// Guarantee: nothing is lost until the machine with the lying disk loses power. Not guaranteed:
@@ -215,7 +218,7 @@ fn a_disk_that_lies_about_flushes_loses_nothing_until_its_power_is_lost() {
 #[test]
 fn a_seed_replays_its_history() {
     for seed in 0..20 {
-        let defect = Some(Defect::AcksWithoutOther);
+        let defect = Some(ReplicaDefect::AcksWithoutOther);
         assert_eq!(history(seed, defect), history(seed, defect));
     }
 }
@@ -224,37 +227,37 @@ fn a_seed_replays_its_history() {
 fn a_replica_that_is_broken_on_purpose_is_found_out() {
     // Each defect with the first seed to try.
     let all = [
-        (Defect::AcksWithoutOther, 0),
-        (Defect::AcksBeforeRecord, 0),
-        (Defect::FlushesLocalOnly, 1398),
-        (Defect::IgnoresLeaseEnd, 0),
-        (Defect::WritesBeforeHot, 416),
-        (Defect::EvictsUnstable, 0),
-        (Defect::LeavesBeforeRecord, 6025),
-        (Defect::NoIntervalLock, 0),
-        (Defect::ReadsPassWrites, 2694),
-        (Defect::AcceptsOldEpochs, 5424),
-        (Defect::NeverDrains, 257),
-        (Defect::ForgetsUnstable, 0),
-        (Defect::IgnoresTheirLog, 0),
-        (Defect::IgnoresOwnLog, 0),
-        (Defect::JoinsWithoutFlush, 558),
-        (Defect::ServesOutOfRecord, 0),
-        (Defect::IgnoresPowerLoss, 0),
-        (Defect::BeginsUnstored, 5382),
-        (Defect::ForgetsProposal, 252),
-        (Defect::ProposesUnflushed, 7388),
-        (Defect::HandsOverUndrained, 0),
-        (Defect::ExecutesStale, 0),
-        (Defect::TrustsAnyBits, 0),
-        (Defect::ForgetsLogEarly, 2477),
-        (Defect::VerifyPassesWrites, 1367),
-        (Defect::ForgetsStranger, 1210),
-        (Defect::GrowsAlone, 0),
-        (Defect::GrowsUnstored, 8549),
-        (Defect::KeepsRoom, 1449),
-        (Defect::BeginsInOldSize, 0),
-        (Defect::ExecutesFailed, 795),
+        (ReplicaDefect::AcksWithoutOther, 0),
+        (ReplicaDefect::AcksBeforeRecord, 0),
+        (ReplicaDefect::FlushesLocalOnly, 1398),
+        (ReplicaDefect::IgnoresLeaseEnd, 0),
+        (ReplicaDefect::WritesBeforeHot, 416),
+        (ReplicaDefect::EvictsUnstable, 0),
+        (ReplicaDefect::LeavesBeforeRecord, 6025),
+        (ReplicaDefect::NoIntervalLock, 0),
+        (ReplicaDefect::ReadsPassWrites, 2694),
+        (ReplicaDefect::AcceptsOldEpochs, 5424),
+        (ReplicaDefect::NeverDrains, 257),
+        (ReplicaDefect::ForgetsUnstable, 0),
+        (ReplicaDefect::IgnoresTheirLog, 0),
+        (ReplicaDefect::IgnoresOwnLog, 0),
+        (ReplicaDefect::JoinsWithoutFlush, 558),
+        (ReplicaDefect::ServesOutOfRecord, 0),
+        (ReplicaDefect::IgnoresPowerLoss, 0),
+        (ReplicaDefect::BeginsUnstored, 5382),
+        (ReplicaDefect::ForgetsProposal, 252),
+        (ReplicaDefect::ProposesUnflushed, 7388),
+        (ReplicaDefect::HandsOverUndrained, 0),
+        (ReplicaDefect::ExecutesStale, 0),
+        (ReplicaDefect::TrustsAnyBits, 0),
+        (ReplicaDefect::ForgetsLogEarly, 2477),
+        (ReplicaDefect::VerifyPassesWrites, 1367),
+        (ReplicaDefect::ForgetsStranger, 1210),
+        (ReplicaDefect::GrowsAlone, 0),
+        (ReplicaDefect::GrowsUnstored, 8549),
+        (ReplicaDefect::KeepsRoom, 1449),
+        (ReplicaDefect::BeginsInOldSize, 0),
+        (ReplicaDefect::ExecutesFailed, 795),
     ];
     let mut hidden = Vec::new();
     for (defect, from) in all {

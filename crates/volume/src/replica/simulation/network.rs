@@ -1,20 +1,20 @@
 //! Simulated connection of both nodes, in order within a session like TCP. A cut delays messages
 //! until it heals or the connection is closed; then all messages in flight are lost.
 
-use super::Content;
-use crate::replica::{Message, Session};
+use super::AttemptNumbers;
+use crate::replica::{ReplicaMessage, Session};
 use std::collections::VecDeque;
 
 /// Item that a side receives.
 #[derive(Clone, Debug)]
 pub enum Item {
     Connected,
-    Message(Message<Content>),
+    Message(ReplicaMessage<AttemptNumbers>),
 }
 
 /// Network with at most one connection.
 #[derive(Clone, Debug, Default)]
-pub struct Network {
+pub struct SimulatedNetwork {
     sessions: u64,
     /// Current session.
     pub session: Option<Session>,
@@ -26,7 +26,7 @@ pub struct Network {
     pub cut: [bool; 2],
 }
 
-impl Network {
+impl SimulatedNetwork {
     /// Connects both nodes. The previous connection must have ended.
     pub fn connect(&mut self) -> Session {
         self.sessions += 1;

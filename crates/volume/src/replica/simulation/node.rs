@@ -1,10 +1,10 @@
 //! Simulated machine: its disk, its clock, and its process with the replica, if one runs.
 
-use super::Content;
+use super::AttemptNumbers;
 use super::disk::Disk;
-use crate::replica::defect::Broken;
+use crate::replica::defect::InjectedDefect;
 use crate::replica::{
-    Boot, Bounds, Epoch, Geometry, Node as NodeId, Record, Replica, Settings, Time, VolumeId,
+    Boot, Epoch, Geometry, NodeId, Record, Replica, ReplicaLimits, Settings, Time, VolumeId,
 };
 
 pub const GEOMETRY: Geometry = Geometry {
@@ -14,7 +14,7 @@ pub const GEOMETRY: Geometry = Geometry {
 };
 pub const VOLUME: VolumeId = VolumeId([7; 16]);
 
-pub const BOUNDS: Bounds = Bounds {
+pub const BOUNDS: ReplicaLimits = ReplicaLimits {
     requests: 64,
     request_blocks: 8,
     greet_ns: 10_000_000,
@@ -31,8 +31,8 @@ pub const BOUNDS: Bounds = Bounds {
 
 /// Simulated machine.
 #[derive(Debug)]
-pub struct Node {
-    pub replica: Option<Replica<Content>>,
+pub struct SimulatedNode {
+    pub replica: Option<Replica<AttemptNumbers>>,
     pub disk: Disk,
     /// Number of the current process.
     pub life: u64,
@@ -58,9 +58,9 @@ pub struct Node {
     pub served: Option<Epoch>,
 }
 
-impl Node {
-    pub fn new(disk: Disk, drift_ppm: i64) -> Node {
-        Node {
+impl SimulatedNode {
+    pub fn new(disk: Disk, drift_ppm: i64) -> SimulatedNode {
+        SimulatedNode {
             wanted: disk.kept.head.blocks,
             replica: None,
             disk,
@@ -94,7 +94,13 @@ impl Node {
     }
 
     /// Starts the process.
-    pub fn start(&mut self, me: usize, now: u64, broken: Broken, fail_ns: Option<u64>) -> bool {
+    pub fn start(
+        &mut self,
+        me: usize,
+        now: u64,
+        broken: InjectedDefect,
+        fail_ns: Option<u64>,
+    ) -> bool {
         if self.replica.is_some() || !self.powered {
             return false;
         }
@@ -106,7 +112,7 @@ impl Node {
             },
             boot: Boot(u128::from(self.boot)),
             geometry: GEOMETRY,
-            bounds: Bounds { fail_ns, ..BOUNDS },
+            bounds: ReplicaLimits { fail_ns, ..BOUNDS },
         };
         let mut replica = Replica::new(settings, &self.disk.kept, self.local(now));
         replica.break_it(broken);

@@ -8,7 +8,7 @@ pub const MS: u64 = 1_000_000;
 
 /// Fault, or action of an operator.
 #[derive(Clone, Copy, Debug)]
-pub enum Fault {
+pub enum PlannedFault {
     /// The process is killed and restarts after this time.
     Kill(usize, u64),
     /// The machine loses power for this time.
@@ -49,8 +49,8 @@ pub enum Fault {
 
 /// Plan of a history.
 #[derive(Clone, Debug)]
-pub struct Plan {
-    pub faults: Vec<(u64, Fault)>,
+pub struct SimulationPlan {
+    pub faults: Vec<(u64, PlannedFault)>,
     pub healed_at: u64,
     /// Clock errors of both nodes and of the leader, parts per million too fast.
     pub drift_ppm: [i64; 2],
@@ -84,7 +84,7 @@ pub struct Plan {
     pub cluster_loss: u64,
 }
 
-pub fn draw(random: &mut Random) -> Plan {
+pub fn draw(random: &mut Random) -> SimulationPlan {
     let count = random.pick(&[1, 2, 2, 3, 3, 4, 5, 6]);
     let mut faults = Vec::new();
     let mut at = 8 * MS;
@@ -102,11 +102,11 @@ pub fn draw(random: &mut Random) -> Plan {
     if blocks != [most; 2] {
         for _ in 0..random.between(0, 4) {
             let to = random.pick(&[44, 52, most, most]);
-            let reload = Fault::Reload(random.index(2), to);
+            let reload = PlannedFault::Reload(random.index(2), to);
             faults.push((random.between(2, at / MS) * MS, reload));
         }
     }
-    Plan {
+    SimulationPlan {
         faults,
         blocks,
         healed_at: at + random.between(2, 40) * MS,
@@ -130,7 +130,7 @@ pub fn draw(random: &mut Random) -> Plan {
     }
 }
 
-impl Plan {
+impl SimulationPlan {
     /// Enables `without-majority error` in some histories.
     pub fn may_fail(&mut self, random: &mut Random) {
         let bound = random.pick(&[MS / 2, 3 * MS, 12 * MS]);
@@ -147,13 +147,13 @@ impl Plan {
         let mut at = 8 * MS;
         for _ in 0..3 {
             let alone = random.between(32, 50) * MS;
-            let cut = Fault::Cut([true, true], alone + 40 * MS);
+            let cut = PlannedFault::Cut([true, true], alone + 40 * MS);
             self.faults.push((at, cut));
             let alone_at = at + random.below(MS);
             self.faults
-                .push((alone_at, Fault::Alone([true, true], alone)));
+                .push((alone_at, PlannedFault::Alone([true, true], alone)));
             let lost = at + alone + random.between(1, 12) * MS;
-            let kill = Fault::Kill(random.index(2), 60 * MS);
+            let kill = PlannedFault::Kill(random.index(2), 60 * MS);
             self.faults.push((lost, kill));
             at += alone + 80 * MS;
         }
@@ -165,7 +165,7 @@ impl Plan {
         self.rots = Some(random.percent(50));
         for _ in 0..random.between(4, 24) {
             let at = random.between(2, self.healed_at / MS) * MS;
-            let rot = Fault::Rot(random.index(2), random.between(1, 4));
+            let rot = PlannedFault::Rot(random.index(2), random.between(1, 4));
             self.faults.push((at, rot));
         }
         if random.percent(30) {
@@ -177,8 +177,8 @@ impl Plan {
     pub fn verify(&mut self, random: &mut Random) {
         for _ in 0..random.between(1, 4) {
             let what = match random.percent(80) {
-                true => Fault::Verify(random.percent(50)),
-                false => Fault::StopVerify,
+                true => PlannedFault::Verify(random.percent(50)),
+                false => PlannedFault::StopVerify,
             };
             let at = random.between(2, self.healed_at / MS) * MS;
             self.faults.push((at, what));
@@ -188,40 +188,40 @@ impl Plan {
     /// Removes all power losses of a node.
     pub fn keep_power(&mut self, of: usize) {
         self.faults.retain(|(_, fault)| match fault {
-            Fault::Power(node, _) => *node != of,
-            Fault::PowerOfBoth(..) => false,
+            PlannedFault::Power(node, _) => *node != of,
+            PlannedFault::PowerOfBoth(..) => false,
             _ => true,
         });
     }
 }
 
-fn fault(random: &mut Random) -> Fault {
+fn fault(random: &mut Random) -> PlannedFault {
     let node = random.index(2);
     let short = random.between(1, 12) * MS;
     let long = random.between(10, 90) * MS;
     let any = random.pick(&[short, short, long]);
     match random.below(32) {
-        0..=3 => Fault::Kill(node, short),
-        4..=7 => Fault::Power(node, any),
-        8..=10 => Fault::PowerOfBoth(any, random.pick(&[short, long])),
-        11..=13 => Fault::Pause(node, any),
-        14..=16 => Fault::Cut(
+        0..=3 => PlannedFault::Kill(node, short),
+        4..=7 => PlannedFault::Power(node, any),
+        8..=10 => PlannedFault::PowerOfBoth(any, random.pick(&[short, long])),
+        11..=13 => PlannedFault::Pause(node, any),
+        14..=16 => PlannedFault::Cut(
             random.pick(&[[true, true], [true, false], [false, true]]),
             any,
         ),
-        17..=18 => Fault::Alone(
+        17..=18 => PlannedFault::Alone(
             random.pick(&[[true, true], [true, false], [false, true]]),
             long,
         ),
-        19..=21 => Fault::Isolate(node, long),
-        22 => Fault::Drop,
-        23 => Fault::Stall(node, any),
-        24 => Fault::BadBlock(node, random.below(56), long),
-        25 => Fault::DeadDisk(node, any),
-        26 | 27 => Fault::HandOver,
-        29 | 30 => Fault::Single(node, any),
-        28 => Fault::Freeze(short, random.percent(50)),
-        31 => Fault::Resync,
-        _ => Fault::Drop,
+        19..=21 => PlannedFault::Isolate(node, long),
+        22 => PlannedFault::Drop,
+        23 => PlannedFault::Stall(node, any),
+        24 => PlannedFault::BadBlock(node, random.below(56), long),
+        25 => PlannedFault::DeadDisk(node, any),
+        26 | 27 => PlannedFault::HandOver,
+        29 | 30 => PlannedFault::Single(node, any),
+        28 => PlannedFault::Freeze(short, random.percent(50)),
+        31 => PlannedFault::Resync,
+        _ => PlannedFault::Drop,
     }
 }

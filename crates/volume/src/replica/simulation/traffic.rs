@@ -1,12 +1,12 @@
 //! Clients of a history, the replies that they received, and the check whether these are
 //! consistent.
 
-use super::Content;
+use super::AttemptNumbers;
 use super::check::{Attempt, Checker};
-use super::client::{Op, Sent, Want, draw};
+use super::client::{Op, SentAttempt, Want, draw};
 use super::node::GEOMETRY;
-use super::plan::Plan;
-use crate::replica::{Outcome, Request, RequestId};
+use super::plan::SimulationPlan;
+use crate::replica::{Request, RequestId, RequestOutcome};
 use lab::Random;
 
 /// Number of blocks that clients use; others are never written.
@@ -30,7 +30,7 @@ pub enum Next {
 pub struct Traffic {
     pub checker: Checker,
     pub ops: Vec<Op>,
-    sent: Vec<Sent>,
+    sent: Vec<SentAttempt>,
     /// Current node of each client.
     pub at: Vec<usize>,
     pub under_way: Vec<usize>,
@@ -42,8 +42,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    pub fn new(plan: &Plan, random: &mut Random) -> Traffic {
-        let nothing = Sent {
+    pub fn new(plan: &SimulationPlan, random: &mut Random) -> Traffic {
+        let nothing = SentAttempt {
             op: 0,
             node: 0,
             life: 0,
@@ -65,7 +65,7 @@ impl Traffic {
     }
 
     /// Starts an operation of a client.
-    pub fn begin(&mut self, client: usize, plan: &Plan, random: &mut Random) -> usize {
+    pub fn begin(&mut self, client: usize, plan: &SimulationPlan, random: &mut Random) -> usize {
         let want = draw(random, plan.reads, plan.flushes, plan.crowd, SPAN);
         self.open_op(client, want)
     }
@@ -83,11 +83,11 @@ impl Traffic {
     }
 
     /// Sends an attempt to the process of the client's node.
-    pub fn attempt(&mut self, op: usize, life: u64) -> (RequestId, Request<Content>) {
+    pub fn attempt(&mut self, op: usize, life: u64) -> (RequestId, Request<AttemptNumbers>) {
         let attempt = self.sent.len() as Attempt;
         let called = self.checker.now();
         let node = self.at[self.ops[op].client];
-        self.sent.push(Sent {
+        self.sent.push(SentAttempt {
             op,
             node,
             life,
@@ -108,7 +108,11 @@ impl Traffic {
     }
 
     /// Handles a reply of a node.
-    pub fn reply(&mut self, id: RequestId, outcome: &Outcome<Content>) -> Result<Next, String> {
+    pub fn reply(
+        &mut self,
+        id: RequestId,
+        outcome: &RequestOutcome<AttemptNumbers>,
+    ) -> Result<Next, String> {
         let attempt = id.0 as Attempt;
         let sent = self.sent[attempt as usize];
         let op = self.ops[sent.op].clone();
@@ -116,20 +120,20 @@ impl Traffic {
         if !is_current {
             // The client has changed nodes, but the outcome is still decided.
             match outcome {
-                Outcome::Moved => self.decide(attempt),
-                Outcome::NotOwner => self.undo(attempt)?,
+                RequestOutcome::Moved => self.decide(attempt),
+                RequestOutcome::NotOwner => self.undo(attempt)?,
                 _ => {}
             }
             return Ok(Next::Nothing);
         }
         let blocks = op.blocks();
-        if !sent.open && matches!(outcome, Outcome::Done | Outcome::Data(_)) {
+        if !sent.open && matches!(outcome, RequestOutcome::Done | RequestOutcome::Data(_)) {
             return Err(format!(
                 "{attempt} is acknowledged after another node began to serve"
             ));
         }
         match outcome {
-            Outcome::Done => {
+            RequestOutcome::Done => {
                 self.shut(attempt);
                 let is_fua = matches!(op.want, Want::Write(_, true));
                 for block in blocks.into_iter().flat_map(|blocks| blocks.iter()) {
@@ -139,30 +143,30 @@ impl Traffic {
                     self.checker.flushed(sent.called);
                 }
             }
-            Outcome::Data(data) => {
+            RequestOutcome::Data(data) => {
                 self.shut(attempt);
                 let numbers = blocks.into_iter().flat_map(|blocks| blocks.iter());
                 for (block, value) in numbers.zip(&data.0) {
                     self.checker.returned(attempt, block, *value)?;
                 }
             }
-            Outcome::Busy => {
+            RequestOutcome::Busy => {
                 self.undo(attempt)?;
                 return Ok(Next::Again(sent.op));
             }
-            Outcome::Failed => {
+            RequestOutcome::Failed => {
                 self.decide(attempt);
                 return Ok(Next::Again(sent.op));
             }
-            Outcome::NotOwner => {
+            RequestOutcome::NotOwner => {
                 self.undo(attempt)?;
                 return Ok(Next::Elsewhere(sent.op));
             }
-            Outcome::Moved => {
+            RequestOutcome::Moved => {
                 self.decide(attempt);
                 return Ok(Next::Elsewhere(sent.op));
             }
-            Outcome::OutOfRange => {
+            RequestOutcome::OutOfRange => {
                 let end = blocks.map(|blocks| blocks.end()).unwrap_or_default();
                 if end <= self.reached {
                     return Err(format!("{attempt} is out of range: the volume has shrunk"));

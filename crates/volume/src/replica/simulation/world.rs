@@ -2,17 +2,17 @@
 
 mod faults;
 
-use super::Content;
-use super::agreement::{Agreement, Ask, Reply, VALID_NS, usable_ns};
+use super::AttemptNumbers;
+use super::agreement::{Agreement, AgreementReply, AgreementRequest, VALID_NS, usable_ns};
 use super::disk::Disk;
-use super::network::{Item, Network};
-use super::node::{GEOMETRY, Node, VOLUME};
-use super::plan::{Fault, MS, Plan};
+use super::network::{Item, SimulatedNetwork};
+use super::node::{GEOMETRY, SimulatedNode, VOLUME};
+use super::plan::{MS, PlannedFault, SimulationPlan};
 use super::traffic::{Next, Traffic};
-use crate::replica::defect::{Broken, Defect};
+use crate::replica::defect::{InjectedDefect, ReplicaDefect};
 use crate::replica::{
-    Action, DiskResult, Durable, Epoch, Generation, Geometry, InSync, Incarnation, Input,
-    Node as NodeId, Notice, OperationId, Order, Outcome, Record, RequestId, Session, Time,
+    DiskResult, Durable, Epoch, Generation, Geometry, InSync, Incarnation, Input, NodeId, Notice,
+    OperationId, Record, ReplicaAction, ReplicaOrder, RequestId, RequestOutcome, Session, Time,
 };
 use lab::Random;
 use std::cmp::Reverse;
@@ -25,7 +25,7 @@ const EVENTS_MAX: u64 = 400_000;
 
 /// Kind of report of a disk operation.
 #[derive(Clone, Copy, Debug)]
-enum Report {
+enum DiskReportKind {
     Operation(OperationId),
     Store(u64),
 }
@@ -39,17 +39,17 @@ enum Event {
     GiveUp(Session),
     Connect,
     /// A disk operation takes effect; its process is notified later.
-    DiskEnd(usize, u64, u64, Report),
-    Hear(usize, u64, Box<Input<Content>>),
+    DiskEnd(usize, u64, u64, DiskReportKind),
+    Hear(usize, u64, Box<Input<AttemptNumbers>>),
     Tick(usize, u64, u64),
     Agent(usize, u64),
     /// A request of this process, sent at this time of its clock, arrives.
-    AskArrives(usize, u64, Time, Box<Ask>),
-    ReplyArrives(usize, u64, Time, Box<Reply>),
+    AskArrives(usize, u64, Time, Box<AgreementRequest>),
+    ReplyArrives(usize, u64, Time, Box<AgreementReply>),
     Client(usize),
     Send(usize),
     Impatient(usize, u32),
-    Fault(Fault),
+    Fault(PlannedFault),
     Start(usize),
     PowerOn(usize),
     Uncut([bool; 2]),
@@ -59,22 +59,22 @@ enum Event {
     Both(usize),
     /// A process has zeroed the space behind the volume, from one block to another.
     Prepared(usize, u64, u64, u64),
-    Order(Order),
+    Order(ReplicaOrder),
     Heal,
 }
 
 /// Complete history.
 #[derive(Debug)]
-pub struct World {
-    plan: Plan,
+pub struct ReplicaSimulation {
+    plan: SimulationPlan,
     random: Random,
-    broken: Broken,
+    broken: InjectedDefect,
     now: u64,
     sequence: u64,
     events: BinaryHeap<Reverse<(u64, u64, usize)>>,
     bodies: Vec<Option<Event>>,
-    nodes: [Node; 2],
-    network: Network,
+    nodes: [SimulatedNode; 2],
+    network: SimulatedNetwork,
     agreement: Agreement,
     /// Reachability of a majority from each node.
     reaches: [bool; 2],
@@ -85,20 +85,25 @@ pub struct World {
     decided: Epoch,
     told: Option<String>,
     /// Steps after everything is healed.
-    steps: VecDeque<Step>,
+    steps: VecDeque<CalmStep>,
 }
 
 /// Step of the calm phase at the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Step {
+enum CalmStep {
     /// A last client reads everything.
     Read,
     /// A verify repairs all differences; nothing rotten may be left.
     Verify,
 }
 
-impl World {
-    pub fn new(plan: Plan, mut random: Random, defect: Option<Defect>, traced: bool) -> World {
+impl ReplicaSimulation {
+    pub fn new(
+        plan: SimulationPlan,
+        mut random: Random,
+        defect: Option<ReplicaDefect>,
+        traced: bool,
+    ) -> ReplicaSimulation {
         let record = Record {
             incarnation: Incarnation(1),
             generation: Generation(1),
@@ -130,20 +135,20 @@ impl World {
         let [kept_0, kept_1] = kept;
         let [image_0, image_1] = images;
         let disks = [(kept_0, image_0, 0), (kept_1, image_1, 1)];
-        let broken = Broken { by: defect };
+        let broken = InjectedDefect { by: defect };
         let nodes = disks.map(|(kept, image, node)| {
             let mut disk = Disk::new(GEOMETRY, kept, image);
             if plan.rots.is_some() {
                 disk.keep_sums(broken);
             }
-            Node::new(disk, plan.drift_ppm[node])
+            SimulatedNode::new(disk, plan.drift_ppm[node])
         });
         let steps = match plan.rots {
-            None => VecDeque::from([Step::Read]),
-            Some(true) => VecDeque::from([Step::Read, Step::Verify]),
-            Some(false) => VecDeque::from([Step::Verify, Step::Read]),
+            None => VecDeque::from([CalmStep::Read]),
+            Some(true) => VecDeque::from([CalmStep::Read, CalmStep::Verify]),
+            Some(false) => VecDeque::from([CalmStep::Verify, CalmStep::Read]),
         };
-        World {
+        ReplicaSimulation {
             traffic: Traffic::new(&plan, &mut random),
             agreement: Agreement::new(record, plan.leader_ppm),
             plan,
@@ -155,7 +160,7 @@ impl World {
             events: BinaryHeap::new(),
             bodies: Vec::new(),
             nodes,
-            network: Network::default(),
+            network: SimulatedNetwork::default(),
             reaches: [true; 2],
             intact: [true; 2],
             decided: Epoch(0),
@@ -324,7 +329,7 @@ impl World {
     }
 
     /// Passes an input to the replica of a node.
-    fn handle(&mut self, node: usize, input: Input<Content>) -> Result<(), String> {
+    fn handle(&mut self, node: usize, input: Input<AttemptNumbers>) -> Result<(), String> {
         if self.nodes[node].replica.is_none() {
             return Ok(());
         }
@@ -387,41 +392,41 @@ impl World {
         }
     }
 
-    fn act(&mut self, node: usize, action: Action<Content>) -> Result<(), String> {
+    fn act(&mut self, node: usize, action: ReplicaAction<AttemptNumbers>) -> Result<(), String> {
         if self.told.is_some() {
             self.tell(|| format!("{node} > {action:?}"));
         }
         let life = self.nodes[node].life;
         match action {
-            Action::Reply(id, outcome) => return self.reply(node, id, &outcome),
-            Action::Disk(id, operation) => {
+            ReplicaAction::Reply(id, outcome) => return self.reply(node, id, &outcome),
+            ReplicaAction::Disk(id, operation) => {
                 let key = self.sequence;
                 self.nodes[node].disk.begin(key, operation);
-                self.disk_later(node, key, Report::Operation(id));
+                self.disk_later(node, key, DiskReportKind::Operation(id));
             }
-            Action::Store(number, change) => {
+            ReplicaAction::Store(number, change) => {
                 let key = self.sequence;
                 self.nodes[node].disk.store(key, change);
-                self.disk_later(node, key, Report::Store(number));
+                self.disk_later(node, key, DiskReportKind::Store(number));
             }
-            Action::Send(session, message) if self.network.session == Some(session) => {
+            ReplicaAction::Send(session, message) if self.network.session == Some(session) => {
                 self.transmit(session, 1 - node, Item::Message(message));
             }
-            Action::Send(..) => {}
-            Action::Disconnect(session) => self.disconnect(session, Some(node)),
-            Action::Propose(epoch, record) => {
-                self.inquire(node, life, Ask::Propose(epoch, record));
+            ReplicaAction::Send(..) => {}
+            ReplicaAction::Disconnect(session) => self.disconnect(session, Some(node)),
+            ReplicaAction::Propose(epoch, record) => {
+                self.inquire(node, life, AgreementRequest::Propose(epoch, record));
             }
-            Action::Release(epoch) => {
+            ReplicaAction::Release(epoch) => {
                 self.nodes[node].granted = None;
                 self.nodes[node].seen = epoch;
-                self.inquire(node, life, Ask::Release(epoch));
+                self.inquire(node, life, AgreementRequest::Release(epoch));
             }
-            Action::Say(Notice::Verified(verify)) => self.verified(&verify)?,
-            Action::Say(Notice::Older) => {
+            ReplicaAction::Say(Notice::Verified(verify)) => self.verified(&verify)?,
+            ReplicaAction::Say(Notice::Older) => {
                 return Err("a copy that nobody replaced is older".to_owned());
             }
-            Action::Say(_) | Action::Resized(_) => {}
+            ReplicaAction::Say(_) | ReplicaAction::Resized(_) => {}
         }
         Ok(())
     }
@@ -432,7 +437,7 @@ impl World {
         self.at(at, Event::Deliver(session, to));
     }
 
-    fn disk_later(&mut self, node: usize, key: u64, report: Report) {
+    fn disk_later(&mut self, node: usize, key: u64, report: DiskReportKind) {
         self.sequence += 1;
         let disk = self.plan.disk_ns;
         let rare = self.random.once_in(20);
@@ -443,7 +448,13 @@ impl World {
         self.at(at, Event::DiskEnd(node, life, key, report));
     }
 
-    fn disk_end(&mut self, node: usize, life: u64, key: u64, report: Report) -> Result<(), String> {
+    fn disk_end(
+        &mut self,
+        node: usize,
+        life: u64,
+        key: u64,
+        report: DiskReportKind,
+    ) -> Result<(), String> {
         if self.nodes[node].life != life {
             return Ok(());
         }
@@ -466,9 +477,9 @@ impl World {
             self.intact[node] = true;
         }
         let input = match (report, result) {
-            (Report::Operation(id), result) => Input::Disk(id, result),
-            (Report::Store(number), DiskResult::Failed) => Input::StoreFailed(number),
-            (Report::Store(number), _) => Input::Stored(number),
+            (DiskReportKind::Operation(id), result) => Input::Disk(id, result),
+            (DiskReportKind::Store(number), DiskResult::Failed) => Input::StoreFailed(number),
+            (DiskReportKind::Store(number), _) => Input::Stored(number),
         };
         self.after(0, Event::Hear(node, life, Box::new(input)));
         Ok(())
@@ -486,10 +497,10 @@ impl World {
         let seen = self.nodes[node].seen;
         match &self.nodes[node].granted {
             Some((epoch, ..)) => {
-                let ask = Ask::Renew(*epoch);
+                let ask = AgreementRequest::Renew(*epoch);
                 self.inquire(node, life, ask);
             }
-            None if rank > 0 => self.inquire(node, life, Ask::Want(rank, seen)),
+            None if rank > 0 => self.inquire(node, life, AgreementRequest::Want(rank, seen)),
             None => {}
         }
         self.after(VALID_NS / 6, Event::Agent(node, life));
@@ -497,7 +508,7 @@ impl World {
     }
 
     /// Sends a request to the cluster.
-    fn inquire(&mut self, node: usize, life: u64, ask: Ask) {
+    fn inquire(&mut self, node: usize, life: u64, ask: AgreementRequest) {
         let sent = self.nodes[node].local(self.now);
         let copies = if self.random.percent(10) { 2 } else { 1 };
         for _ in 0..copies {
@@ -512,17 +523,24 @@ impl World {
         }
     }
 
-    fn ask(&mut self, node: usize, life: u64, sent: Time, ask: Ask) -> Result<(), String> {
-        let is_lost = matches!(ask, Ask::Propose(..)) && {
+    fn ask(
+        &mut self,
+        node: usize,
+        life: u64,
+        sent: Time,
+        ask: AgreementRequest,
+    ) -> Result<(), String> {
+        let is_lost = matches!(ask, AgreementRequest::Propose(..)) && {
             let loss = self.plan.cluster_loss;
             self.random.percent(loss)
         };
         // Granting another process's request would waste the grant.
-        let is_stale = matches!(ask, Ask::Want(..)) && self.nodes[node].life != life;
+        let is_stale = matches!(ask, AgreementRequest::Want(..)) && self.nodes[node].life != life;
         if !self.reaches[node] || is_lost || is_stale {
             return Ok(());
         }
-        let shown = self.told.is_some() && !matches!(ask, Ask::Renew(_) | Ask::Want(..));
+        let shown = self.told.is_some()
+            && !matches!(ask, AgreementRequest::Renew(_) | AgreementRequest::Want(..));
         let text = if shown {
             format!("{ask:?}")
         } else {
@@ -542,19 +560,25 @@ impl World {
         Ok(())
     }
 
-    fn replied(&mut self, node: usize, life: u64, sent: Time, reply: Reply) -> Result<(), String> {
+    fn replied(
+        &mut self,
+        node: usize,
+        life: u64,
+        sent: Time,
+        reply: AgreementReply,
+    ) -> Result<(), String> {
         if self.nodes[node].life != life || !self.reaches[node] {
             return Ok(());
         }
         match reply {
-            Reply::Granted(epoch, record) => {
+            AgreementReply::Granted(epoch, record) => {
                 let held = self.nodes[node].granted.as_ref().map(|held| held.0);
                 if held.is_none_or(|held| held < epoch) {
                     self.nodes[node].granted = Some((epoch, record, false));
-                    self.inquire(node, life, Ask::Renew(epoch));
+                    self.inquire(node, life, AgreementRequest::Renew(epoch));
                 }
             }
-            Reply::Renewed(epoch) => {
+            AgreementReply::Renewed(epoch) => {
                 let until = sent.after(usable_ns());
                 let Some((held, record, known)) = &mut self.nodes[node].granted else {
                     return Ok(());
@@ -572,7 +596,7 @@ impl World {
                 };
                 return self.handle(node, input);
             }
-            Reply::Over(epoch) => {
+            AgreementReply::Over(epoch) => {
                 if self.nodes[node]
                     .granted
                     .as_ref()
@@ -583,7 +607,7 @@ impl World {
                     return self.handle(node, Input::LeaseEnded);
                 }
             }
-            Reply::Recorded(record) => return self.handle(node, Input::Recorded(record)),
+            AgreementReply::Recorded(record) => return self.handle(node, Input::Recorded(record)),
         }
         Ok(())
     }
@@ -592,9 +616,9 @@ impl World {
         &mut self,
         node: usize,
         id: RequestId,
-        outcome: &Outcome<Content>,
+        outcome: &RequestOutcome<AttemptNumbers>,
     ) -> Result<(), String> {
-        let is_served = matches!(outcome, Outcome::Done | Outcome::Data(_));
+        let is_served = matches!(outcome, RequestOutcome::Done | RequestOutcome::Data(_));
         if is_served && !self.agreement.record.in_sync.contains(NodeId(node as u16)) {
             return Err(format!("node {node} replied to {id:?}, and is not in sync"));
         }
@@ -607,7 +631,7 @@ impl World {
         }
         // Each failure adds a possible history to the checker, so clients wait longer.
         let patience = match (outcome, self.plan.fail_ns) {
-            (Outcome::Failed, Some(_)) => 8 * MS,
+            (RequestOutcome::Failed, Some(_)) => 8 * MS,
             _ => MS / 5,
         };
         let again = self.random.between(patience, patience.max(MS) * 2);

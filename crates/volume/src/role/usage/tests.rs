@@ -1,12 +1,12 @@
 //! Tests of notifications to roles that use volumes. The volume role has one volume with one
 //! replica.
 
-use super::super::{Place, Role};
+use super::super::{VolumeEnvironment, VolumeRole};
 use super::*;
 use crate::config::{Spec, Volumes};
 use crate::device::Backing;
 use crate::device::bed::{create_mail, joined};
-use lab::{Scratch, eventually};
+use lab::{ScratchDirectory, eventually};
 use part::codec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::path::Path;
@@ -15,10 +15,10 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(20);
 const SIZE: u64 = 1 << 20;
 
-fn role(runtime: &Path) -> Role {
+fn role(runtime: &Path) -> VolumeRole {
     let confine = |_: &Path, _: &Backing| Ok(());
     let runtime = runtime.to_owned();
-    Role::new(Place { runtime, confine }).unwrap()
+    VolumeRole::new(VolumeEnvironment { runtime, confine }).unwrap()
 }
 
 /// Configuration with one volume of one replica.
@@ -53,7 +53,7 @@ fn used(part: &str, name: &str, r#use: VolumeUse) -> UsedVolumes {
 }
 
 /// Notification of one role about one volume, if there is one.
-fn one(role: &mut Role) -> Option<VolumeState> {
+fn one(role: &mut VolumeRole) -> Option<VolumeState> {
     let mut news = role.news();
     assert!(news.len() <= 1, "{news:?}");
     let (part, news) = news.pop()?;
@@ -63,7 +63,10 @@ fn one(role: &mut Role) -> Option<VolumeState> {
 
 #[test]
 fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
-    let (runtime, directory) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+    let (runtime, directory) = (
+        ScratchDirectory::new().unwrap(),
+        ScratchDirectory::new().unwrap(),
+    );
     let mut role = role(runtime.path());
     role.uses(used("guest", "mail", VolumeUse::Alone));
     let unknown = one(&mut role).unwrap();
@@ -75,7 +78,7 @@ fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
 
     role.change(&version(directory.path())).unwrap();
     let mut last = None;
-    let mut is = |role: &mut Role, ready: bool, words: &str| {
+    let mut is = |role: &mut VolumeRole, ready: bool, words: &str| {
         let is = || {
             // A change wakes the role, so that no polling is needed.
             let second = Timespec::try_from(Duration::from_secs(1)).unwrap();
@@ -94,7 +97,7 @@ fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
     is(&mut role, true, "");
     // A new supervisor has not received the states.
     assert_eq!(one(&mut role), None);
-    role.tell_again();
+    role.resend_reports();
     let ready = one(&mut role).unwrap();
     assert!(ready.ready && ready.stays);
     let words = "it has one copy, on this node: it cannot move to another one";
@@ -111,7 +114,10 @@ fn a_part_is_told_how_its_volume_is_when_it_asks_and_when_that_changes() {
 
 #[test]
 fn a_volume_that_a_guest_uses_stays_as_it_was_until_the_guest_has_ended() {
-    let (runtime, directory) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+    let (runtime, directory) = (
+        ScratchDirectory::new().unwrap(),
+        ScratchDirectory::new().unwrap(),
+    );
     create(directory.path());
     let now = version(directory.path());
     let mut volumes: Volumes = codec::decode(&now).unwrap();
@@ -149,11 +155,14 @@ fn a_volume_that_a_guest_uses_stays_as_it_was_until_the_guest_has_ended() {
 
 #[test]
 fn the_report_names_the_parts_that_use_a_volume() {
-    let (runtime, directory) = (Scratch::new().unwrap(), Scratch::new().unwrap());
+    let (runtime, directory) = (
+        ScratchDirectory::new().unwrap(),
+        ScratchDirectory::new().unwrap(),
+    );
     create(directory.path());
     let mut role = role(runtime.path());
     role.change(&version(directory.path())).unwrap();
-    let words = |role: &Role| role.report().subjects[0].words(USED_BY);
+    let words = |role: &VolumeRole| role.report().subjects[0].words(USED_BY);
     assert_eq!(words(&role), None);
     role.uses(used("guest", "mail", VolumeUse::Alone));
     let is_ready = || words(&role).as_deref() == Some("guest, alone");
@@ -172,7 +181,7 @@ fn the_report_names_the_parts_that_use_a_volume() {
 
 #[test]
 fn the_strongest_use_of_several_parts_counts_and_parts_have_a_bound() {
-    let runtime = Scratch::new().unwrap();
+    let runtime = ScratchDirectory::new().unwrap();
     let mut role = role(runtime.path());
     role.uses(used("guest", "mail", VolumeUse::Alone));
     role.uses(used("farm", "mail", VolumeUse::Reads));

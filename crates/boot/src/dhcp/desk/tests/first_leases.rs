@@ -3,7 +3,7 @@
 use super::*;
 
 /// Ways to an address that skip the offer, by the name of RFC 2131.
-fn ways(last: u8) -> [(&'static str, Claims); 6] {
+fn ways(last: u8) -> [(&'static str, RequestedAddresses); 6] {
     [
         ("INIT-REBOOT", claims(None, Some(last), None)),
         ("RENEWING", claims(Some(last), None, None)),
@@ -26,25 +26,25 @@ fn ways(last: u8) -> [(&'static str, Claims); 6] {
 #[test]
 fn client_without_a_record_gets_no_lease_without_an_offer() {
     for (way, what) in ways(103) {
-        let mut desk = desk(Unknown::Menu, RANGE);
-        let decision = desk.decide(&request(Kind::Request, STRANGER, what), false, 0);
+        let mut desk = desk(UnknownMachinePolicy::Menu, RANGE);
+        let decision = desk.decide(&request(DhcpMessageType::Request, STRANGER, what), false, 0);
         let verdict = decision.answer.as_ref().map(|answer| answer.verdict);
-        let expected = (way == "SELECTING").then_some(Verdict::No);
+        let expected = (way == "SELECTING").then_some(DhcpReplyType::No);
         assert_eq!(verdict, expected, "{way}: {decision:?}");
         assert_eq!(desk.leased(STRANGER), None, "{way}");
     }
     // Behind a relay ARP reaches no host, so the offer of the failed node has to suffice.
     for (way, what) in ways(103) {
-        let mut desk = desk(Unknown::Menu, RANGE);
-        let mut request = request(Kind::Request, STRANGER, what);
+        let mut desk = desk(UnknownMachinePolicy::Menu, RANGE);
+        let mut request = request(DhcpMessageType::Request, STRANGER, what);
         request.route.relay = Some(ip(1));
         let verdict = desk
             .decide(&request, false, 0)
             .answer
             .map(|one| one.verdict);
         let expected = match way {
-            "SELECTING" => Some(Verdict::No),
-            "SELECTING a node that is gone" => Some(Verdict::Yes),
+            "SELECTING" => Some(DhcpReplyType::No),
+            "SELECTING a node that is gone" => Some(DhcpReplyType::Yes),
             _ => None,
         };
         assert_eq!(verdict, expected, "{way}");
@@ -53,44 +53,50 @@ fn client_without_a_record_gets_no_lease_without_an_offer() {
 
 #[test]
 fn record_of_a_client_outlives_its_restart_and_decides() {
-    let mut desk = desk(Unknown::Menu, RANGE);
+    let mut desk = desk(UnknownMachinePolicy::Menu, RANGE);
     desk.pool()
         .unwrap()
-        .claim(STRANGER, ip(103), How::Selecting, 0);
-    let verdict = |desk: &mut Desk, mac, what| {
-        let decision = desk.decide(&request(Kind::Request, mac, what), false, 1_000);
+        .claim(STRANGER, ip(103), ClientRequestState::Selecting, 0);
+    let verdict = |desk: &mut DhcpServer, mac, what| {
+        let decision = desk.decide(&request(DhcpMessageType::Request, mac, what), false, 1_000);
         decision.answer.map(|answer| answer.verdict)
     };
     let reboot = |last| claims(None, Some(last), None);
     assert_eq!(
         verdict(&mut desk, STRANGER, reboot(103)),
-        Some(Verdict::Yes)
+        Some(DhcpReplyType::Yes)
     );
-    assert_eq!(verdict(&mut desk, STRANGER, reboot(104)), Some(Verdict::No));
+    assert_eq!(
+        verdict(&mut desk, STRANGER, reboot(104)),
+        Some(DhcpReplyType::No)
+    );
     // Others have no record, so a server that knows them may respond; another network is wrong
     // for all.
     assert_eq!(verdict(&mut desk, RANGED, reboot(103)), None);
     assert_eq!(verdict(&mut desk, RANGED, reboot(107)), None);
-    let elsewhere = Claims {
+    let elsewhere = RequestedAddresses {
         wants: Some(Ipv4Addr::new(192, 168, 7, 7)),
         ..NOTHING
     };
-    assert_eq!(verdict(&mut desk, RANGED, elsewhere), Some(Verdict::No));
+    assert_eq!(
+        verdict(&mut desk, RANGED, elsewhere),
+        Some(DhcpReplyType::No)
+    );
 }
 
 #[test]
 fn address_of_a_node_is_given_to_nobody_in_any_way() {
-    let reserved = |desk: &mut Desk| desk.set_of_nodes([ip(107)].into());
+    let reserved = |desk: &mut DhcpServer| desk.set_of_nodes([ip(107)].into());
     // An address of the range: the desk of these tests reserves 107.
     let mut all = ways(107).to_vec();
     all.push(("DISCOVER", claims(None, Some(107), None)));
     for (way, what) in all {
         for mac in [STRANGER, RANGED, FIXED] {
-            let mut desk = desk(Unknown::Menu, RANGE);
+            let mut desk = desk(UnknownMachinePolicy::Menu, RANGE);
             reserved(&mut desk);
             let kind = match way {
-                "DISCOVER" => Kind::Discover,
-                _ => Kind::Request,
+                "DISCOVER" => DhcpMessageType::Discover,
+                _ => DhcpMessageType::Request,
             };
             for now_ms in [0, 100] {
                 let decision = desk.decide(&request(kind, mac, what), false, now_ms);
@@ -106,10 +112,10 @@ fn address_of_a_node_is_given_to_nobody_in_any_way() {
 #[test]
 fn port_of_proxy_dhcp_gives_no_address() {
     for (way, what) in ways(103) {
-        for gives in [RANGE, Gives::Fixed, Gives::Other] {
-            let mut desk = desk(Unknown::Menu, gives);
-            let mut request = request(Kind::Request, STRANGER, what);
-            (request.stage, request.architecture) = (Stage::Firmware, Some(7));
+        for gives in [RANGE, AddressSource::Fixed, AddressSource::Other] {
+            let mut desk = desk(UnknownMachinePolicy::Menu, gives);
+            let mut request = request(DhcpMessageType::Request, STRANGER, what);
+            (request.stage, request.architecture) = (BootStage::Firmware, Some(7));
             let decision = desk.decide(&request, true, 0);
             let given = decision.answer.and_then(|one| one.address);
             assert_eq!(given.and_then(|given| given.address), None, "{way}");
@@ -120,9 +126,15 @@ fn port_of_proxy_dhcp_gives_no_address() {
 
 #[test]
 fn a_client_that_took_the_offer_of_a_node_that_is_gone_is_answered_in_its_place() {
-    let selects = |mac, last, server| request(Kind::Request, mac, claims(None, Some(last), server));
-    let said = |decision: &Decision| (shown(decision), decision.speaks_for);
-    let mut desk = desk(Unknown::Menu, RANGE);
+    let selects = |mac, last, server| {
+        request(
+            DhcpMessageType::Request,
+            mac,
+            claims(None, Some(last), server),
+        )
+    };
+    let said = |decision: &DhcpDecision| (shown(decision), decision.speaks_for);
+    let mut desk = desk(UnknownMachinePolicy::Menu, RANGE);
     let fixed = desk.decide(&selects(FIXED, 107, Some(GONE)), false, 0);
     let why = "ACK 10.20.0.107 for 3600 s: it takes the offer of 10.20.0.4, which is gone; \
         10.20.0.107 is its own address in the file";
@@ -153,15 +165,15 @@ fn a_client_that_took_the_offer_of_a_node_that_is_gone_is_answered_in_its_place(
     let other_part = desk.decide(&selects(RANGED, 108, Some(GONE)), false, 0);
     assert!(other_part.answer.is_none(), "{other_part:?}");
     // The node is up again.
-    let here = Here {
-        nodes: Nodes {
+    let here = DhcpNodeAddresses {
+        nodes: ClusterNodeAddresses {
             there: vec![GONE],
             gone: vec![GONE],
-            ..Nodes::default()
+            ..ClusterNodeAddresses::default()
         },
         ..desk.here.clone()
     };
-    let mut desk = Desk::new(desk.lan.clone(), here, None);
+    let mut desk = DhcpServer::new(desk.lan.clone(), here, None);
     let back = desk.decide(&selects(FIXED, 107, Some(GONE)), false, 0);
     assert_eq!(
         said(&back),

@@ -6,7 +6,7 @@ const LEASE_MS: u64 = 3_600_000;
 
 /// Builds a desk whose whole range had these leases before, where these addresses are now for no
 /// client.
-fn desk_after(leases: &[(u8, Mac)], reserved: &[u8], last: u8) -> Desk {
+fn desk_after(leases: &[(u8, Mac)], reserved: &[u8], last: u8) -> DhcpServer {
     let range = Range {
         first: ip(100),
         last: ip(last),
@@ -19,24 +19,33 @@ fn desk_after(leases: &[(u8, Mac)], reserved: &[u8], last: u8) -> Desk {
         .map(|(one, mac)| (ip(*one), Holder::Client(*mac)));
     let mut pool = Pool::new(range, (3_600, 0), reserved, known, 0);
     pool.take(0, true, 0);
-    let here = Here {
+    let here = DhcpNodeAddresses {
         address: SERVER,
-        network: Network::of(SERVER, 24),
-        nodes: Nodes::default(),
+        network: Ipv4Network::of(SERVER, 24),
+        nodes: ClusterNodeAddresses::default(),
     };
-    let mut desk = Desk::new(lan(Unknown::Menu, RANGE), here, Some(pool));
+    let mut desk = DhcpServer::new(lan(UnknownMachinePolicy::Menu, RANGE), here, Some(pool));
     desk.set_of_nodes(of_nodes);
     desk
 }
 
-fn verdict(desk: &mut Desk, mac: Mac, what: Claims, now_ms: u64) -> Option<Verdict> {
-    let decision = desk.decide(&request(Kind::Request, mac, what), false, now_ms);
+fn verdict(
+    desk: &mut DhcpServer,
+    mac: Mac,
+    what: RequestedAddresses,
+    now_ms: u64,
+) -> Option<DhcpReplyType> {
+    let decision = desk.decide(&request(DhcpMessageType::Request, mac, what), false, now_ms);
     decision.answer.map(|answer| answer.verdict)
 }
 
 /// Returns the offer to a client.
-fn offered(desk: &mut Desk, mac: Mac, wants: u8, now_ms: u64) -> Option<Ipv4Addr> {
-    let request = request(Kind::Discover, mac, claims(None, Some(wants), None));
+fn offered(desk: &mut DhcpServer, mac: Mac, wants: u8, now_ms: u64) -> Option<Ipv4Addr> {
+    let request = request(
+        DhcpMessageType::Discover,
+        mac,
+        claims(None, Some(wants), None),
+    );
     let decision = desk.decide(&request, false, now_ms);
     decision.answer?.address?.address
 }
@@ -52,7 +61,7 @@ fn client_of_an_address_of_a_node_is_refused() {
         let mut desk = desk_after(&[(105, STRANGER)], &[105], 109);
         assert_eq!(
             verdict(&mut desk, STRANGER, what, 0),
-            Some(Verdict::No),
+            Some(DhcpReplyType::No),
             "{what:?}"
         );
         let changes = desk.pool().unwrap().changes();
@@ -81,7 +90,7 @@ fn client_outside_of_a_new_range_is_refused() {
         let mut desk = desk_after(&[(108, STRANGER)], &[], 106);
         assert_eq!(
             verdict(&mut desk, STRANGER, what, 0),
-            Some(Verdict::No),
+            Some(DhcpReplyType::No),
             "{what:?}"
         );
         let other = offered(&mut desk, STRANGER, 108, 0);
@@ -94,45 +103,45 @@ fn machine_waits_for_the_lease_of_its_address() {
     let mut desk = desk_after(&[(107, STRANGER)], &[], 109);
     let meanwhile = offered(&mut desk, FIXED, 107, 0).expect("an address of the range");
     assert_ne!(meanwhile, ip(107));
-    let selects = |last: Ipv4Addr| Claims {
+    let selects = |last: Ipv4Addr| RequestedAddresses {
         wants: Some(last),
         server: Some(SERVER),
         uses: None,
     };
     assert_eq!(
         verdict(&mut desk, FIXED, selects(ip(107)), 0),
-        Some(Verdict::No)
+        Some(DhcpReplyType::No)
     );
     assert_eq!(
         verdict(&mut desk, FIXED, selects(meanwhile), 0),
-        Some(Verdict::Yes)
+        Some(DhcpReplyType::Yes)
     );
-    let renews = |address: Ipv4Addr| Claims {
+    let renews = |address: Ipv4Addr| RequestedAddresses {
         uses: Some(address),
         ..NOTHING
     };
     assert_eq!(
         verdict(&mut desk, FIXED, renews(meanwhile), 1),
-        Some(Verdict::Yes)
+        Some(DhcpReplyType::Yes)
     );
     // The client of the lease asks to keep it, is refused, and has left the address a minute
     // later.
     assert_eq!(
         verdict(&mut desk, STRANGER, renews(ip(107)), 2),
-        Some(Verdict::No)
+        Some(DhcpReplyType::No)
     );
     assert_eq!(
         verdict(&mut desk, FIXED, renews(meanwhile), 3),
-        Some(Verdict::Yes)
+        Some(DhcpReplyType::Yes)
     );
     assert_eq!(
         verdict(&mut desk, FIXED, renews(meanwhile), 60_003),
-        Some(Verdict::No)
+        Some(DhcpReplyType::No)
     );
     assert_eq!(offered(&mut desk, FIXED, 107, 60_003), Some(ip(107)));
     assert_eq!(
         verdict(&mut desk, FIXED, selects(ip(107)), 60_003),
-        Some(Verdict::Yes)
+        Some(DhcpReplyType::Yes)
     );
 }
 
@@ -147,7 +156,7 @@ fn lease_of_a_machines_address_ends_by_itself() {
     // After a RELEASE, the wait lasts no longer than the lifetime of a packet.
     let mut desk = desk_after(&[(107, STRANGER)], &[], 109);
     let release = request(
-        Kind::Release,
+        DhcpMessageType::Release,
         STRANGER,
         claims(Some(107), None, Some(SERVER)),
     );

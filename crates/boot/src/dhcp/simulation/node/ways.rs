@@ -1,9 +1,9 @@
 //! Ways in which a simulated node takes a part, and the records that it writes.
 
-use super::Node;
-use crate::dhcp::mirror::Copy;
-use crate::dhcp::moves::{Base, Claim, mark_of};
-use crate::dhcp::simulation::{Defect, PARTS, Record, name};
+use super::SimulatedNode;
+use crate::dhcp::mirror::LeaseCopy;
+use crate::dhcp::moves::{PartBasis, PartClaim, mark_of};
+use crate::dhcp::simulation::{InjectedDefect, PARTS, Record, name};
 use std::collections::BTreeSet;
 
 /// Way in which a node takes a part.
@@ -12,15 +12,15 @@ pub(super) enum Way {
     Known,
     /// The node adopts a copy. The flags: the node knows what is withheld, and the other node
     /// knew what this one did not.
-    Copied(Copy, (bool, bool)),
+    Copied(LeaseCopy, (bool, bool)),
     /// The node has to wait for others.
-    Claims(Base),
+    Claims(PartBasis),
 }
 
-impl Node {
+impl SimulatedNode {
     /// Returns true if the node knows the leases by this record, or no node knows them better.
     pub(in super::super) fn knows(&self, part: usize, before: &Record) -> bool {
-        let is_unknown = |way| matches!(way, Way::Claims(Base::Unknown | Base::Left(_)));
+        let is_unknown = |way| matches!(way, Way::Claims(PartBasis::Unknown | PartBasis::Left(_)));
         self.is_own(before) || !is_unknown(self.way(part, before))
     }
 
@@ -29,52 +29,55 @@ impl Node {
         let own = name(self.number);
         let range = self.range();
         let is_same = before.claim.range == range;
-        if self.has(Defect::AllKnown) {
+        if self.has(InjectedDefect::AllKnown) {
             return Way::Known;
         }
         if before.node.is_empty() {
-            return Way::Claims(Base::New);
+            return Way::Claims(PartBasis::New);
         }
         if self.is_own(before) {
             return match (before.clear, is_same) {
                 (true, true) => Way::Known,
-                (true, false) => Way::Claims(Base::Own(before.claim)),
-                (false, _) if before.own => Way::Claims(Base::Own(before.claim.unsettled(part))),
-                (false, _) => Way::Claims(Base::Unknown),
+                (true, false) => Way::Claims(PartBasis::Own(before.claim)),
+                (false, _) if before.own => {
+                    Way::Claims(PartBasis::Own(before.claim.unsettled(part)))
+                }
+                (false, _) => Way::Claims(PartBasis::Unknown),
             };
         }
         let coming = self.copies.coming(part);
-        let coming = coming.filter(|_| self.has(Defect::HalfCopyAdopted));
-        let is_named = before.named.contains(&own) || self.has(Defect::NamesIgnored);
-        let is_clear = before.clear || self.has(Defect::ClaimAdopted);
-        let copy = match self.has(Defect::RecordIgnored) {
+        let coming = coming.filter(|_| self.has(InjectedDefect::HalfCopyAdopted));
+        let is_named = before.named.contains(&own) || self.has(InjectedDefect::NamesIgnored);
+        let is_clear = before.clear || self.has(InjectedDefect::ClaimAdopted);
+        let copy = match self.has(InjectedDefect::RecordIgnored) {
             true => self.copies.whole(part),
             false => { self.copies.of(part, &before.node, before.epoch) }
                 .filter(|_| is_named && is_clear),
         };
-        let is_its = |copy: &&Copy| is_same && copy.ranges == mark_of(range);
+        let is_its = |copy: &&LeaseCopy| is_same && copy.ranges == mark_of(range);
         let is_unheard = before.unheard && before.clear && is_same;
-        let had_disk = before.before == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
+        let had_disk =
+            before.before == self.disk.losses || self.has(InjectedDefect::EmptyDiskBelieved);
         match coming.or(copy).filter(is_its) {
             Some(copy) => {
-                let is_left = before.knows.1 && !self.has(Defect::LeftWithheld);
+                let is_left = before.knows.1 && !self.has(InjectedDefect::LeftWithheld);
                 Way::Copied(copy.clone(), (self.is_former(before), is_left))
             }
             None if is_unheard && had_disk && before.named.contains(&own) => Way::Known,
             None if is_same => Way::Claims(self.left(before)),
-            None => Way::Claims(Base::Unknown),
+            None => Way::Claims(PartBasis::Unknown),
         }
     }
 
     /// Returns what the node knows of a part of the other node, whose leases it does not know.
-    fn left(&self, before: &Record) -> Base {
+    fn left(&self, before: &Record) -> PartBasis {
         match before.clear {
-            _ if self.has(Defect::LeftForgotten) => Base::Unknown,
+            _ if self.has(InjectedDefect::LeftForgotten) => PartBasis::Unknown,
             true if self.is_former(before) => {
-                Base::Left(before.claim.past.is_none() || before.knows.0)
+                PartBasis::Left(before.claim.past.is_none() || before.knows.0)
             }
-            false if before.own => Base::Left(false),
-            _ => Base::Unknown,
+            false if before.own => PartBasis::Left(false),
+            _ => PartBasis::Unknown,
         }
     }
 
@@ -85,16 +88,16 @@ impl Node {
             !matches!(way, Way::Claims(_)),
             matches!(way, Way::Copied(..)),
         );
-        let is_clear = knows_all || self.has(Defect::ClearTooEarly);
+        let is_clear = knows_all || self.has(InjectedDefect::ClearTooEarly);
         let knows = match &way {
-            Way::Claims(Base::Left(_)) => (true, true),
-            Way::Claims(Base::Unknown) => (true, false),
+            Way::Claims(PartBasis::Left(_)) => (true, true),
+            Way::Claims(PartBasis::Unknown) => (true, false),
             Way::Claims(_) => (false, false),
             Way::Known | Way::Copied(..) => before.knows,
         };
         let base = match way {
             Way::Claims(base) => base,
-            Way::Known | Way::Copied(..) => Base::Unknown,
+            Way::Known | Way::Copied(..) => PartBasis::Unknown,
         };
         let other = name(1 - self.number);
         let knew = before.node == other || before.unheard;
@@ -117,11 +120,19 @@ impl Node {
     }
 
     /// Returns the record of a part after this one.
-    pub(super) fn next(&self, part: usize, before: &Record, base: &Base, clear: bool) -> Record {
+    pub(super) fn next(
+        &self,
+        part: usize,
+        before: &Record,
+        base: &PartBasis,
+        clear: bool,
+    ) -> Record {
         let range = self.range();
         let knows = match before.claim.range == range {
             true => self.is_own(before),
-            false => *base != Base::Unknown && self.is_own(before) && (before.clear || before.own),
+            false => {
+                *base != PartBasis::Unknown && self.is_own(before) && (before.clear || before.own)
+            }
         };
         let past = before.claim.past_with(part, (range, PARTS as u32), knows);
         Record {
@@ -129,12 +140,12 @@ impl Node {
             epoch: before.epoch,
             number: before.number + 1,
             named: BTreeSet::new(),
-            claim: Claim { range, past },
+            claim: PartClaim { range, past },
             clear,
             unheard: false,
             disk: self.disk.losses,
             before: before.before,
-            own: !clear && matches!(base, Base::New | Base::Own(_)),
+            own: !clear && matches!(base, PartBasis::New | PartBasis::Own(_)),
             longest_s: self.records.longest_s.max(before.longest_s),
             knows: match before.claim.range == range && self.is_own(before) {
                 true => before.knows,
@@ -170,17 +181,17 @@ impl Node {
     /// addresses of another one.
     fn is_alone(&self, before: &Record) -> bool {
         let is_known = before.former.is_none() || self.is_former(before);
-        is_known && !self.has(Defect::MovedForgotten)
+        is_known && !self.has(InjectedDefect::MovedForgotten)
     }
 
     /// Returns true if the node knows what a record withholds.
     pub(super) fn is_former(&self, record: &Record) -> bool {
         let mut former = record.former.iter();
         let is_it = former.any(|(node, disk)| {
-            let has_disk = *disk == self.disk.losses || self.has(Defect::EmptyDiskBelieved);
+            let has_disk = *disk == self.disk.losses || self.has(InjectedDefect::EmptyDiskBelieved);
             *node == name(self.number) && has_disk
         });
-        is_it || self.has(Defect::DoubtIgnored)
+        is_it || self.has(InjectedDefect::DoubtIgnored)
     }
 
     /// Returns the node that a record names as knowing what this one withholds: this node itself
@@ -197,7 +208,7 @@ impl Node {
     fn former_of(
         &self,
         before: &Record,
-        base: &Base,
+        base: &PartBasis,
         (knows, is_copied): (bool, bool),
     ) -> Option<(String, u64)> {
         let own = name(self.number);
@@ -210,7 +221,7 @@ impl Node {
             }
             true if !(before.clear || before.own) || before.node == own => None,
             true if before.claim.past.is_some() && !self.is_alone(before) => None,
-            true if matches!(base, Base::Unknown | Base::Left(_)) => {
+            true if matches!(base, PartBasis::Unknown | PartBasis::Left(_)) => {
                 Some((before.node.clone(), before.disk))
             }
             true => None,

@@ -17,31 +17,32 @@ fn knowledge(node: usize, copy_of: Option<(&str, u64)>) -> Knowledge {
 }
 
 /// A record of alpha's, which knows all.
-fn by_alpha_alone() -> Record {
-    Record {
+fn by_alpha_alone() -> PartRecord {
+    PartRecord {
         stores: STORES[0],
         ..codec::decode(&by_alpha(leases("alpha").range, &[])).unwrap()
     }
 }
 
 /// The record with which beta takes a part that has this one.
-fn taken_by_beta(before: &Record) -> Record {
+fn taken_by_beta(before: &PartRecord) -> PartRecord {
     let mut beta = leases("beta");
     let granted = KnownLease {
         holder: "beta".to_owned(),
         ..lease("0", 6, 9 * AWAIT_NS, codec::encode(before))
     };
-    beta.hear(std::slice::from_ref(&granted));
+    beta.apply_known_leases(std::slice::from_ref(&granted));
     // The node waits for alpha first.
-    beta.turn((None, None), &knowledge(1, None), (&[], true), 0);
+    beta.evaluate_parts((None, None), &knowledge(1, None), (&[], true), 0);
     let mut record = codec::encode(before);
     for number in 4..8 {
-        beta.hear(&[KnownLease {
+        beta.apply_known_leases(&[KnownLease {
             number,
             record: record.clone(),
             ..granted.clone()
         }]);
-        let (_, written) = beta.turn((None, None), &knowledge(1, None), (&[], true), AWAIT_NS);
+        let (_, written) =
+            beta.evaluate_parts((None, None), &knowledge(1, None), (&[], true), AWAIT_NS);
         if let Some(written) = written.first() {
             record.clone_from(&written.value);
         }
@@ -50,7 +51,7 @@ fn taken_by_beta(before: &Record) -> Record {
 }
 
 /// Returns how much a node wants the part with this record of beta, and how it takes it.
-fn taken_back(record: &Record, stores: (u32, u32)) -> (u32, Option<bool>) {
+fn taken_back(record: &PartRecord, stores: (u32, u32)) -> (u32, Option<bool>) {
     let mut alpha = leases("alpha");
     let knowledge = Knowledge {
         stores,
@@ -60,16 +61,16 @@ fn taken_back(record: &Record, stores: (u32, u32)) -> (u32, Option<bool>) {
         holder: "beta".to_owned(),
         ..lease("0", 6, 0, codec::encode(record))
     };
-    alpha.hear(std::slice::from_ref(&held));
-    alpha.turn((None, None), &knowledge, (&[], true), 0);
+    alpha.apply_known_leases(std::slice::from_ref(&held));
+    alpha.evaluate_parts((None, None), &knowledge, (&[], true), 0);
     let rank = alpha.wants(true, 0)[0].rank;
-    alpha.hear(&[KnownLease {
+    alpha.apply_known_leases(&[KnownLease {
         epoch: 7,
         until_ns: SECOND,
         holder: "alpha".to_owned(),
         ..held
     }]);
-    let (standing, _) = alpha.turn((None, None), &knowledge, (&[], true), 0);
+    let (standing, _) = alpha.evaluate_parts((None, None), &knowledge, (&[], true), 0);
     let adopt = standing.adopts.get(&0);
     (rank, adopt.map(|adopt| adopt.knows_before))
 }
@@ -80,7 +81,7 @@ fn a_part_that_was_taken_without_its_leases_goes_back_to_the_node_that_knows_the
     assert_eq!((record.node.as_str(), record.clear), ("beta", true));
     assert_eq!(record.former, (mark_of("alpha"), mix(STORES[0])));
     // Beta's record names alpha, and beta has sent its leases.
-    let named = Record {
+    let named = PartRecord {
         named: [mark_of("alpha")].into(),
         ..record
     };
@@ -88,12 +89,12 @@ fn a_part_that_was_taken_without_its_leases_goes_back_to_the_node_that_knows_the
     // Alpha's files have changed, or it knows none of beta's leases, or another node had the
     // part.
     assert_eq!(taken_back(&named, (9, 0)), (3, Some(false)));
-    let unnamed = Record {
+    let unnamed = PartRecord {
         named: BTreeSet::new(),
         ..named.clone()
     };
     assert_eq!(taken_back(&unnamed, STORES[0]).1, None);
-    let gamma = Record {
+    let gamma = PartRecord {
         former: (mark_of("gamma"), mix(STORES[0])),
         ..named
     };
@@ -102,18 +103,18 @@ fn a_part_that_was_taken_without_its_leases_goes_back_to_the_node_that_knows_the
 
 #[test]
 fn nobody_is_believed_to_know_what_its_record_does_not_say_that_it_knows() {
-    let none = |record: Record| assert_eq!(taken_by_beta(&record).former, (0, 0));
+    let none = |record: PartRecord| assert_eq!(taken_by_beta(&record).former, (0, 0));
     // The node was waiting itself; it had other ranges; a third node knows what came from its
     // part by a previous range.
-    none(Record {
+    none(PartRecord {
         clear: false,
         ..by_alpha_alone()
     });
-    none(Record {
+    none(PartRecord {
         range: (1, 2, 2),
         ..by_alpha_alone()
     });
-    none(Record {
+    none(PartRecord {
         past: (1, 2, PAST),
         former: (mark_of("gamma"), 9),
         ..by_alpha_alone()
@@ -125,7 +126,7 @@ fn the_node_that_had_a_part_by_another_range_than_before_knows_what_is_withheld(
     let alpha = (mark_of("alpha"), mix(STORES[0]));
     let beta = (mark_of("beta"), mix(STORES[1]));
     for former in [(0, 0), beta] {
-        let moved = Record {
+        let moved = PartRecord {
             past: (1, 2, PAST | KNOWN),
             former,
             ..by_alpha_alone()
@@ -138,13 +139,13 @@ fn the_node_that_had_a_part_by_another_range_than_before_knows_what_is_withheld(
 }
 
 /// Beta has both parts: its own, and that of alpha, with this record.
-fn takes_both(of_alpha: &Record, past: (u32, u32, u8)) -> Standing {
+fn takes_both(of_alpha: &PartRecord, past: (u32, u32, u8)) -> NodeLeaseStatus {
     let mut beta = leases("beta");
-    let own = Record {
+    let own = PartRecord {
         past,
         ..codec::decode(&of_beta(beta.range, &[])).unwrap()
     };
-    let own = Record {
+    let own = PartRecord {
         stores: STORES[1],
         ..own
     };
@@ -156,15 +157,16 @@ fn takes_both(of_alpha: &Record, past: (u32, u32, u8)) -> Standing {
         granted("0", codec::encode(of_alpha)),
         granted("1", codec::encode(&own)),
     ];
-    beta.hear(&all);
+    beta.apply_known_leases(&all);
     let at_ns = [0, AWAIT_NS, AWAIT_NS, AWAIT_NS];
     let standings = at_ns.map(|at_ns| {
-        let (standing, written) = beta.turn((None, None), &knowledge(1, None), (&[], true), at_ns);
+        let (standing, written) =
+            beta.evaluate_parts((None, None), &knowledge(1, None), (&[], true), at_ns);
         for written in written {
             let part = usize::from(written.name.ends_with('1'));
             (all[part].number, all[part].record) = (written.number, written.value);
         }
-        beta.hear(&all);
+        beta.apply_known_leases(&all);
         standing
     });
     standings.into_iter().next_back().unwrap()
@@ -172,50 +174,53 @@ fn takes_both(of_alpha: &Record, past: (u32, u32, u8)) -> Standing {
 
 #[test]
 fn what_the_node_of_a_part_did_not_know_is_what_this_one_knows() {
-    use crate::dhcp::pool::{Fate, Holder};
+    use crate::dhcp::pool::{AddressKnowledge, Holder};
     let ip = |last| Ipv4Addr::new(10, 0, 0, last);
     let beta = (mark_of("beta"), mix(STORES[1]));
-    let fates_of = |record: Record, of_beta: (u32, u32, u8)| {
+    let fates_of = |record: PartRecord, of_beta: (u32, u32, u8)| {
         let standing = takes_both(&record, of_beta);
         let held = &standing.held[&0];
-        assert!(held.has_former && !held.knows);
+        assert!(held.has_former && !held.has_all_leases);
         let moved = held.moved.clone().unwrap();
         let fates = moved.four.fates(|_, _, _| None);
         [2, 4].map(|last| fates(ip(last)))
     };
     let fates = |past: (u32, u32, u8), of_beta: (u32, u32, u8)| {
-        let record = Record {
+        let record = PartRecord {
             past,
             former: beta,
             ..by_alpha_alone()
         };
         fates_of(record, of_beta)
     };
-    let also = Fate::Also(Holder::Before(None));
+    let also = AddressKnowledge::Also(Holder::Before(None));
     // Beta assigned 1 to 3 by a previous range; alpha assigned the rest of the part.
     let span = (ip(1).to_bits(), ip(3).to_bits(), PAST | KNOWN);
     let of_alpha = (ip(6).to_bits(), ip(8).to_bits(), PAST | KNOWN);
-    assert_eq!(fates(of_alpha, span), [also, Fate::Before]);
+    assert_eq!(fates(of_alpha, span), [also, AddressKnowledge::Before]);
     // Alpha had taken the part without its leases, of which beta had all.
     let all = (of_alpha.0, of_alpha.1, of_alpha.2 | ALL);
     assert_eq!(fates(all, span), [also, also]);
     // Beta no longer knows those leases.
     let lost = (span.0, span.1, PAST);
-    assert_eq!(fates(of_alpha, lost), [Fate::Unclear, Fate::Before]);
+    assert_eq!(
+        fates(of_alpha, lost),
+        [AddressKnowledge::Unclear, AddressKnowledge::Before]
+    );
     // Without another range, beta knew the whole part.
     assert_eq!(fates((0, 0, 0), (0, 0, 0)), [also, also]);
     // Alpha was still waiting for beta's leases.
-    let waiting = Record {
+    let waiting = PartRecord {
         past: (of_alpha.0, of_alpha.1, of_alpha.2 | OWN),
         clear: false,
         ..by_alpha_alone()
     };
-    assert_eq!(fates_of(waiting, span), [also, Fate::Before]);
+    assert_eq!(fates_of(waiting, span), [also, AddressKnowledge::Before]);
 }
 
 #[test]
 fn the_node_that_knows_is_remembered_by_each_that_does_not() {
-    let before = Record {
+    let before = PartRecord {
         named: [mark_of("alpha")].into(),
         ..taken_by_beta(&by_alpha_alone())
     };
@@ -227,16 +232,16 @@ fn the_node_that_knows_is_remembered_by_each_that_does_not() {
             stores,
             ..Knowledge::default()
         };
-        let named = Record {
+        let named = PartRecord {
             named: [mark_of(me)].into(),
             ..before.clone()
         };
-        node.hear(&[KnownLease {
+        node.apply_known_leases(&[KnownLease {
             holder: me.to_owned(),
             ..lease("0", 7, SECOND, codec::encode(&named))
         }]);
-        let (_, written) = node.turn((None, None), &adopted, (&[], true), 0);
-        let record: Record = codec::decode(&written[0].value).unwrap();
+        let (_, written) = node.evaluate_parts((None, None), &adopted, (&[], true), 0);
+        let record: PartRecord = codec::decode(&written[0].value).unwrap();
         record.former
     };
     assert_eq!(takes("gamma", (5, 0)), before.former);
@@ -251,7 +256,7 @@ fn with_another_range_the_node_that_knows_is_one_that_knows_of_all_parts() {
     let moved = |formers: [(u32, u32); 2]| {
         let mut beta = leases("beta");
         let lease = |part: usize| {
-            let record = Record {
+            let record = PartRecord {
                 node: "beta".to_owned(),
                 former: formers[part],
                 stores: STORES[1],
@@ -262,10 +267,10 @@ fn with_another_range_the_node_that_knows_is_one_that_knows_of_all_parts() {
                 ..lease(&part.to_string(), 6, SECOND, codec::encode(&record))
             }
         };
-        beta.hear(&[lease(0), lease(1)]);
+        beta.apply_known_leases(&[lease(0), lease(1)]);
         beta.set_range(Some(range(3, 14)), None, 3_600);
-        let (_, written) = beta.turn((None, None), &knowledge(1, None), (&[], true), 0);
-        let record: Record = codec::decode(&written[0].value).unwrap();
+        let (_, written) = beta.evaluate_parts((None, None), &knowledge(1, None), (&[], true), 0);
+        let record: PartRecord = codec::decode(&written[0].value).unwrap();
         assert_eq!(record.range, beta.range);
         record.former
     };
@@ -278,7 +283,11 @@ fn with_another_range_the_node_that_knows_is_one_that_knows_of_all_parts() {
 }
 
 /// A node that takes part 0 in epoch 7 with this record, and is connected to the other one.
-fn takes(node: usize, record: &Record, is_copied: bool) -> (Leases, Standing, Record) {
+fn takes(
+    node: usize,
+    record: &PartRecord,
+    is_copied: bool,
+) -> (ClusterLeases, NodeLeaseStatus, PartRecord) {
     let me = ["alpha", "beta"][node];
     let mut leases = leases(me);
     let knowledge = Knowledge {
@@ -296,19 +305,19 @@ fn takes(node: usize, record: &Record, is_copied: bool) -> (Leases, Standing, Re
         ..lease("0", 7, SECOND, codec::encode(record))
     };
     let all = |held: &KnownLease| [&[held.clone()][..], &others].concat();
-    leases.hear(&all(&held));
-    let (_, written) = leases.turn((None, None), &knowledge, (&[], true), 0);
+    leases.apply_known_leases(&all(&held));
+    let (_, written) = leases.evaluate_parts((None, None), &knowledge, (&[], true), 0);
     held.record.clone_from(&written[0].value);
     held.number = written[0].number;
-    leases.hear(&all(&held));
-    let (standing, _) = leases.turn((None, None), &knowledge, (&[], true), 0);
+    leases.apply_known_leases(&all(&held));
+    let (standing, _) = leases.evaluate_parts((None, None), &knowledge, (&[], true), 0);
     (leases, standing, codec::decode(&held.record).unwrap())
 }
 
 #[test]
 fn a_part_that_goes_back_before_its_leases_are_told_has_the_same_node_that_knows_them() {
     let alpha = (mark_of("alpha"), mix(STORES[0]));
-    let by_beta = Record {
+    let by_beta = PartRecord {
         named: [mark_of("alpha")].into(),
         ..taken_by_beta(&by_alpha_alone())
     };
@@ -328,34 +337,34 @@ fn a_part_that_goes_back_before_its_leases_are_told_has_the_same_node_that_knows
         in_step: [(0, (7, ["beta".to_owned()].into()))].into(),
         ..knowledge(0, None)
     };
-    let (_, written) = leases.turn((None, None), &told, (&[], true), 0);
-    let heard: Record = codec::decode(&written[0].value).unwrap();
+    let (_, written) = leases.evaluate_parts((None, None), &told, (&[], true), 0);
+    let heard: PartRecord = codec::decode(&written[0].value).unwrap();
     assert_eq!((heard.past.2 & UNHEARD, heard.former), (0, (0, 0)));
 }
 
 #[test]
 fn a_node_does_not_take_its_part_back_from_one_that_is_about_to_say_what_was_withheld() {
-    let by_alpha = Record {
+    let by_alpha = PartRecord {
         former: (mark_of("beta"), mix(STORES[1])),
         named: [mark_of("beta")].into(),
         ..by_alpha_alone()
     };
     let (_, _, by_beta) = takes(1, &by_alpha, true);
     assert_eq!(by_beta.past.2 & UNHEARD, UNHEARD);
-    let rank = |record: &Record, copy_of: Option<(&str, u64)>| {
+    let rank = |record: &PartRecord, copy_of: Option<(&str, u64)>| {
         let mut alpha = leases("alpha");
         let held = KnownLease {
             holder: "beta".to_owned(),
             ..lease("0", 7, 0, codec::encode(record))
         };
-        alpha.hear(&[held]);
-        alpha.turn((None, None), &knowledge(0, copy_of), (&[], true), 0);
+        alpha.apply_known_leases(&[held]);
+        alpha.evaluate_parts((None, None), &knowledge(0, copy_of), (&[], true), 0);
         alpha.wants(true, 0)[0].rank
     };
     // As much as beta does, in case it fails; and as its own part once it has a copy.
     assert_eq!(rank(&by_beta, None), 2);
     assert_eq!(rank(&by_beta, Some(("beta", 7))), 3);
-    let knows_no_more = Record {
+    let knows_no_more = PartRecord {
         former: (0, 0),
         ..by_beta
     };

@@ -2,9 +2,9 @@
 //! part.
 
 use super::*;
-use crate::dhcp::pool::{Claim, Holder, How, Pool};
+use crate::dhcp::pool::{AddressClaimResult, ClientRequestState, Holder, Pool};
 use crate::mac::Mac;
-use crate::site::Moved;
+use crate::site::MovedPart;
 use std::collections::HashSet;
 
 /// The files of alpha and of beta.
@@ -32,8 +32,8 @@ fn new_range() -> Range {
 
 /// Alpha has part 0 by another range, and beta part 1, whose earlier leases were not reported in
 /// time.
-fn late(stores: (u32, u32)) -> Pair {
-    let mut pair = Pair::new();
+fn late(stores: (u32, u32)) -> LeasePairFixture {
+    let mut pair = LeasePairFixture::new();
     pair.write(0, |record| record.stores = STORES[0]);
     pair.write(1, |record| record.stores = stores);
     pair.turn(&of_alpha(), 0);
@@ -47,7 +47,7 @@ fn late(stores: (u32, u32)) -> Pair {
     pair
 }
 
-fn moved(standing: &Standing) -> &Moved {
+fn moved(standing: &NodeLeaseStatus) -> &MovedPart {
     standing.held[&0].moved.as_ref().unwrap()
 }
 
@@ -78,7 +78,7 @@ fn the_record_says_who_knows_what_comes_from_a_part_as_soon_as_the_disk_does() {
     pair.alpha = restarted;
     let standing = pair.turn(&of_alpha(), 2 * SOON_NS);
     let held = &standing.held[&0];
-    assert!(held.knows && held.moved.is_none() && held.has_former && held.had_former);
+    assert!(held.has_all_leases && held.moved.is_none() && held.has_former && held.had_former);
     assert_eq!(pair.record(0), record);
 }
 
@@ -103,12 +103,12 @@ fn a_restart_before_that_hears_the_other_node_or_waits_again() {
 
 #[test]
 fn nobody_is_waited_for_where_the_leases_are_lost_or_two_nodes_have_them() {
-    let nobody = |pair: &mut Pair| {
+    let nobody = |pair: &mut LeasePairFixture| {
         let standing = pair.turn(&of_alpha(), SOON_NS);
         assert_eq!(moved(&standing).former, (0, 0));
         assert!(moved(&standing).four.late().next().is_none());
         let fates = moved(&standing).four.fates(|_, _, _| None);
-        assert_eq!(fates(ip(7)), crate::dhcp::pool::Fate::Unclear);
+        assert_eq!(fates(ip(7)), crate::dhcp::pool::AddressKnowledge::Unclear);
     };
     // A version that does not record the file of its leases, and files of alpha that are lost.
     nobody(&mut late((0, 0)));
@@ -116,7 +116,7 @@ fn nobody_is_waited_for_where_the_leases_are_lost_or_two_nodes_have_them() {
     lost.write(1, |record| record.node = "alpha".to_owned());
     nobody(&mut lost);
     // Gamma knows what alpha withheld before.
-    let mut two = Pair::new();
+    let mut two = LeasePairFixture::new();
     let gamma = (mark_of("gamma"), 9);
     two.write(0, |record| {
         (record.stores, record.former) = (STORES[0], gamma)
@@ -134,7 +134,7 @@ fn nobody_is_waited_for_where_the_leases_are_lost_or_two_nodes_have_them() {
 #[test]
 fn a_node_waits_in_vain_for_one_that_is_not_there() {
     let mut pair = late(STORES[1]);
-    let is_there = |pair: &mut Pair, holder: &'static str| {
+    let is_there = |pair: &mut LeasePairFixture, holder: &'static str| {
         pair.other = holder;
         pair.turn(&of_alpha(), SOON_NS).held[&0].is_former_there
     };
@@ -171,19 +171,23 @@ fn a_node_says_that_it_was_there_after_the_other_one_took_its_part() {
             record: at.clone(),
             ..granted.clone()
         };
-        beta.hear(&[part, there]);
-        let (_, written) = beta.turn(own, &Knowledge::default(), (&[], true), 0);
+        beta.apply_known_leases(&[part, there]);
+        let (_, written) = beta.evaluate_parts(own, &Knowledge::default(), (&[], true), 0);
         let its = { written.iter() }.find(|write| write.name.ends_with("@beta"));
         at.clone_from(&its.unwrap().value);
-        assert_eq!(codec::decode::<At>(&at).unwrap().epochs, epochs, "{holder}");
+        assert_eq!(
+            codec::decode::<NodeLeaseRecord>(&at).unwrap().epochs,
+            epochs,
+            "{holder}"
+        );
     }
 }
 
 /// Beta, which has been handed part 0 by alpha, takes it over.
-fn adopt_by_beta(pair: &Pair) -> Adopt {
+fn adopt_by_beta(pair: &LeasePairFixture) -> PartAdoption {
     let mut beta = leases("beta");
     beta.set_range(Some(new_range()), None, 3_600);
-    let named = Record {
+    let named = PartRecord {
         named: [mark_of("beta")].into(),
         ..pair.record(0)
     };
@@ -193,17 +197,17 @@ fn adopt_by_beta(pair: &Pair) -> Adopt {
         ..Knowledge::default()
     };
     let held = lease("0", 4, 0, codec::encode(&named));
-    beta.hear(std::slice::from_ref(&held));
-    beta.turn((None, None), &knowledge, (&[], true), SOON_NS);
+    beta.apply_known_leases(std::slice::from_ref(&held));
+    beta.evaluate_parts((None, None), &knowledge, (&[], true), SOON_NS);
     // More than alpha does, whose part it is.
     assert_eq!(beta.wants(true, SOON_NS)[0].rank, 4);
-    beta.hear(&[KnownLease {
+    beta.apply_known_leases(&[KnownLease {
         epoch: 5,
         until_ns: 9 * SOON_NS,
         holder: "beta".to_owned(),
         ..held
     }]);
-    let (standing, _) = beta.turn((None, None), &knowledge, (&[], true), SOON_NS);
+    let (standing, _) = beta.evaluate_parts((None, None), &knowledge, (&[], true), SOON_NS);
     standing.adopts[&0].clone()
 }
 
@@ -218,15 +222,18 @@ fn two_nodes_that_reach_each_other_again_know_whose_each_address_is() {
     alpha.set_known_elsewhere(0, true);
     let squatter = mac(99);
     for last in [6, 7, 8] {
-        assert!(!alpha.answers(ip(last), squatter, 1));
+        assert!(!alpha.handle_arp_reply(ip(last), squatter, 1));
         assert!(alpha.may_be_anothers(squatter, ip(last)));
         assert!(alpha.may_be_anothers(mac(last), ip(last)));
     }
     assert_eq!(alpha.count().known_elsewhere, 3);
     // Beta is down for a while: a client that responds to ARP gets an address then, and keeps it.
     alpha.set_known_elsewhere(0, false);
-    alpha.answers(ip(7), mac(9), 2);
-    assert_eq!(alpha.claim(mac(9), ip(7), How::Renew, 2), Claim::Yes);
+    alpha.handle_arp_reply(ip(7), mac(9), 2);
+    assert_eq!(
+        alpha.claim(mac(9), ip(7), ClientRequestState::Renew, 2),
+        AddressClaimResult::Yes
+    );
     let adopt = adopt_by_beta(&pair);
     assert!(adopt.knows_before);
     let learns = |to: &mut Pool, from: &Pool, knows_before| {

@@ -6,25 +6,26 @@ const DAY_S: u32 = 86_400;
 
 /// Returns the standing of alpha after it takes a part of beta, whose leases were up to a day
 /// long, and the record that it writes.
-fn taken(now_ns: u64, longest_s: u32) -> (Leases, Standing, Record) {
+fn taken(now_ns: u64, longest_s: u32) -> (ClusterLeases, NodeLeaseStatus, PartRecord) {
     let mut alpha = leases("alpha");
-    let mut of_beta: Record = codec::decode(&of_beta(alpha.range, &[])).unwrap();
+    let mut of_beta: PartRecord = codec::decode(&of_beta(alpha.range, &[])).unwrap();
     of_beta.longest_s = DAY_S;
     let knowledge = Knowledge {
         longest_s,
         ..Knowledge::default()
     };
-    let turn = |alpha: &mut Leases, at_ns| {
-        let (standing, written) = { alpha }.turn((None, None), &knowledge, (&[], true), at_ns);
+    let turn = |alpha: &mut ClusterLeases, at_ns| {
+        let (standing, written) =
+            { alpha }.evaluate_parts((None, None), &knowledge, (&[], true), at_ns);
         let record = { written.into_iter() }.find(|one| one.name == "boot/lan/0");
-        let record = record.map(|one| codec::decode::<Record>(&one.value).unwrap());
+        let record = record.map(|one| codec::decode::<PartRecord>(&one.value).unwrap());
         (standing, record)
     };
     let mut record = of_beta;
-    let mut standing = Standing::default();
+    let mut standing = NodeLeaseStatus::default();
     // The node leaves the part to beta first.
     for at_ns in [0, AWAIT_NS, AWAIT_NS + 1, AWAIT_NS + 2, AWAIT_NS + now_ns] {
-        alpha.hear(&[lease("0", 9, u64::MAX, codec::encode(&record))]);
+        alpha.apply_known_leases(&[lease("0", 9, u64::MAX, codec::encode(&record))]);
         let (now, next) = turn(&mut alpha, at_ns);
         standing = now;
         record = next.unwrap_or(record);
@@ -34,7 +35,7 @@ fn taken(now_ns: u64, longest_s: u32) -> (Leases, Standing, Record) {
 
 #[test]
 fn who_takes_a_part_hears_of_longer_leases_and_says_so_until_they_have_ended() {
-    let held = |standing: &Standing| {
+    let held = |standing: &NodeLeaseStatus| {
         let held = &standing.held[&0];
         (held.before_s, held.longest_s)
     };
@@ -56,11 +57,11 @@ fn who_takes_a_part_hears_of_longer_leases_and_says_so_until_they_have_ended() {
 #[test]
 fn a_node_knows_itself_how_long_its_own_leases_are() {
     let mut alpha = leases("alpha");
-    let mut own: Record = codec::decode(&by_alpha(alpha.range, &[])).unwrap();
+    let mut own: PartRecord = codec::decode(&by_alpha(alpha.range, &[])).unwrap();
     own.longest_s = DAY_S;
-    let mut before_s = |own: &Record| {
+    let mut before_s = |own: &PartRecord| {
         alpha.owned.taken.clear();
-        alpha.hear(&[lease("0", 5, 9 * SECOND, codec::encode(own))]);
+        alpha.apply_known_leases(&[lease("0", 5, 9 * SECOND, codec::encode(own))]);
         turn(&mut alpha).0.held[&0].before_s
     };
     assert_eq!(before_s(&own), 0);

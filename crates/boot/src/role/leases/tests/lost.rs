@@ -7,11 +7,11 @@ use super::*;
 #[test]
 fn a_node_leaves_a_part_to_one_that_knows_its_leases_for_a_while() {
     let mut alpha = leases("alpha");
-    let heard = |alpha: &mut Leases, holder: &str, epoch: u64, now_ns: u64| {
+    let heard = |alpha: &mut ClusterLeases, holder: &str, epoch: u64, now_ns: u64| {
         let record = of_beta(alpha.range, &[]);
         let held = held_by(holder, "0", record);
-        alpha.hear(&[KnownLease { epoch, ..held }]);
-        alpha.turn((None, None), &Knowledge::default(), (&[], true), now_ns);
+        alpha.apply_known_leases(&[KnownLease { epoch, ..held }]);
+        alpha.evaluate_parts((None, None), &Knowledge::default(), (&[], true), now_ns);
         alpha.wants(true, now_ns)[0].rank
     };
     // Both have failed, and beta is not back yet.
@@ -24,12 +24,12 @@ fn a_node_leaves_a_part_to_one_that_knows_its_leases_for_a_while() {
     assert_eq!(heard(&mut alpha, "beta", 5, 40 * SECOND), 1);
     assert_eq!(heard(&mut alpha, "", 5, 41 * SECOND), 0);
     // No node knows the node's own leases better.
-    let own = Record {
+    let own = PartRecord {
         node: "alpha".to_owned(),
-        ..Record::default()
+        ..PartRecord::default()
     };
-    alpha.hear(&[held_by("", "0", codec::encode(&own))]);
-    alpha.turn(
+    alpha.apply_known_leases(&[held_by("", "0", codec::encode(&own))]);
+    alpha.evaluate_parts(
         (None, None),
         &Knowledge::default(),
         (&[], true),
@@ -40,10 +40,10 @@ fn a_node_leaves_a_part_to_one_that_knows_its_leases_for_a_while() {
 
 #[test]
 fn a_node_that_had_a_part_before_knows_its_leases_only_with_the_file_of_then() {
-    let mut record: Record = codec::decode(&of_beta((0, 0, 0), &["alpha"])).unwrap();
+    let mut record: PartRecord = codec::decode(&of_beta((0, 0, 0), &["alpha"])).unwrap();
     (record.past.2, record.before) = (UNHEARD, mix((7, 9)));
     let knows = |stores: (u32, u32)| {
-        let mut alpha = Leases::new("lan", "alpha", &nodes());
+        let mut alpha = ClusterLeases::new("lan", "alpha", &nodes());
         alpha.stores = stores;
         alpha.had_it(&record)
     };
@@ -58,14 +58,15 @@ fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
         stores: (store, 0),
         ..Knowledge::default()
     };
-    let mut record: Record = codec::decode(&by_alpha(alpha.range, &["beta"])).unwrap();
+    let mut record: PartRecord = codec::decode(&by_alpha(alpha.range, &["beta"])).unwrap();
     record.stores = (7, 0);
     let record = codec::encode(&record);
     let mut looks = |store: u32, epoch: u64, holder: &str, now_ns: u64| {
         let lease = lease("0", epoch, now_ns + SECOND, record.clone());
         let holder = holder.to_owned();
-        alpha.hear(&[KnownLease { holder, ..lease }]);
-        let (standing, written) = alpha.turn((None, None), &now_in(store), (&[], true), now_ns);
+        alpha.apply_known_leases(&[KnownLease { holder, ..lease }]);
+        let (standing, written) =
+            alpha.evaluate_parts((None, None), &now_in(store), (&[], true), now_ns);
         let is_used = standing.held.contains_key(&0) || !written.is_empty();
         (is_used, alpha.wants(true, now_ns)[0].rank)
     };
@@ -74,50 +75,51 @@ fn a_node_whose_leases_are_lost_leaves_its_part_to_one_that_knows_them() {
     // list the node as the holder.
     for store in [0, 8] {
         let mut alpha = leases("alpha");
-        alpha.hear(&[lease("0", 5, SECOND, record.clone())]);
-        let (standing, written) = alpha.turn((None, None), &now_in(store), (&[], true), 0);
+        alpha.apply_known_leases(&[lease("0", 5, SECOND, record.clone())]);
+        let (standing, written) =
+            alpha.evaluate_parts((None, None), &now_in(store), (&[], true), 0);
         assert_eq!((standing.held.len(), written), (0, Vec::new()), "{store}");
         assert_eq!(alpha.wants(true, 0)[0].rank, 0, "{store}");
         // Nobody else took the part.
-        alpha.hear(&[held_by("", "0", record.clone())]);
-        alpha.turn((None, None), &now_in(store), (&[], true), SECOND);
+        alpha.apply_known_leases(&[held_by("", "0", record.clone())]);
+        alpha.evaluate_parts((None, None), &now_in(store), (&[], true), SECOND);
         let at_ns = SECOND + AWAIT_COPY_NS;
-        alpha.turn((None, None), &now_in(store), (&[], true), at_ns);
+        alpha.evaluate_parts((None, None), &now_in(store), (&[], true), at_ns);
         assert_eq!(alpha.wants(true, at_ns - 1)[0].rank, 0, "{store}");
         assert_eq!(alpha.wants(true, at_ns)[0].rank, 1, "{store}");
         let granted = lease("0", 6, at_ns + SECOND, record.clone());
-        alpha.hear(std::slice::from_ref(&granted));
-        let (_, written) = alpha.turn((None, None), &now_in(store), (&[], true), at_ns);
+        alpha.apply_known_leases(std::slice::from_ref(&granted));
+        let (_, written) = alpha.evaluate_parts((None, None), &now_in(store), (&[], true), at_ns);
         let number = written[0].number;
         let record = written[0].value.clone();
-        alpha.hear(&[KnownLease {
+        alpha.apply_known_leases(&[KnownLease {
             number,
             record,
             ..granted
         }]);
-        let (standing, _) = alpha.turn((None, None), &now_in(store), (&[], true), at_ns);
-        assert!(!standing.held[&0].knows, "{store}");
+        let (standing, _) = alpha.evaluate_parts((None, None), &now_in(store), (&[], true), at_ns);
+        assert!(!standing.held[&0].has_all_leases, "{store}");
     }
 }
 
 #[test]
 fn a_part_that_a_killed_process_had_wanted_is_left_to_the_node_that_knows_its_leases() {
     let record = of_beta(leases("alpha").range, &[]);
-    let looks = |node: &mut Leases, (holder, epoch): (&str, u64), now_ns: u64| {
+    let looks = |node: &mut ClusterLeases, (holder, epoch): (&str, u64), now_ns: u64| {
         let until_ns = if holder == node.me {
             now_ns + SECOND
         } else {
             0
         };
         let granted = lease("0", epoch, until_ns, record.clone());
-        node.hear(&[KnownLease {
+        node.apply_known_leases(&[KnownLease {
             holder: holder.to_owned(),
             ..granted
         }]);
         let (_, written) = turn_at(node, now_ns);
         let written = written
             .first()
-            .map(|one| codec::decode::<Record>(&one.value));
+            .map(|one| codec::decode::<PartRecord>(&one.value));
         let clear = written.map(|record| record.unwrap().clear);
         (node.wants(true, now_ns)[0].rank, clear)
     };
@@ -140,20 +142,20 @@ fn a_part_that_a_killed_process_had_wanted_is_left_to_the_node_that_knows_its_le
 fn a_record_of_a_version_without_the_number_of_a_file_is_this_nodes_own() {
     let mut alpha = leases("alpha");
     let record = by_alpha(alpha.range, &[]);
-    alpha.hear(&[lease("0", 6, SECOND, record)]);
+    alpha.apply_known_leases(&[lease("0", 6, SECOND, record)]);
     let knowledge = Knowledge {
         stores: (8, 9),
         ..Knowledge::default()
     };
-    let (_, written) = alpha.turn((None, None), &knowledge, (&[], true), 0);
-    let record: Record = codec::decode(&written[0].value).unwrap();
+    let (_, written) = alpha.evaluate_parts((None, None), &knowledge, (&[], true), 0);
+    let record: PartRecord = codec::decode(&written[0].value).unwrap();
     assert!(record.clear);
     assert_eq!(record.stores, (8, 9));
 }
 
 #[test]
 fn leases_of_ipv6_are_a_nodes_own_only_with_the_file_of_then_also_by_another_range() {
-    let record = Record {
+    let record = PartRecord {
         range6: written6(Some(six(1, 10))),
         stores: (7, 9),
         ..codec::decode(&by_alpha(leases("alpha").range, &[])).unwrap()
@@ -177,21 +179,21 @@ fn a_range_that_changes_before_the_last_change_is_settled_leaves_all_leases_know
     let mut held = lease("0", 5, SECOND, by_alpha(alpha.range, &[]));
     for (first, last) in [(3, 12), (5, 14)] {
         alpha.set_range(Some(range(first, last)), None, 3_600);
-        alpha.hear(std::slice::from_ref(&held));
+        alpha.apply_known_leases(std::slice::from_ref(&held));
         let (standing, written) = turn(&mut alpha);
         assert!(standing.held.is_empty());
         held.record.clone_from(&written[0].value);
         held.number = written[0].number;
     }
-    let record: Record = codec::decode(&held.record).unwrap();
+    let record: PartRecord = codec::decode(&held.record).unwrap();
     assert!(!record.clear && record.past.2 & KNOWN > 0, "{record:?}");
-    alpha.hear(&[held]);
-    assert!(turn(&mut alpha).0.held[&0].knows);
+    alpha.apply_known_leases(&[held]);
+    assert!(turn(&mut alpha).0.held[&0].has_all_leases);
 }
 
 #[test]
 fn what_a_node_has_of_its_part_is_reported_before_it_gives_addresses_and_taken_over_by_nobody() {
-    let mut pair = Pair::new();
+    let mut pair = LeasePairFixture::new();
     pair.turn(&of_beta_known(), 0);
     pair.alpha.set_range(Some(range(3, 14)), None, 3_600);
     let mut knows = of_beta_known();
@@ -201,7 +203,7 @@ fn what_a_node_has_of_its_part_is_reported_before_it_gives_addresses_and_taken_o
         first: range(1, 5).first,
         last: range(1, 5).last,
     };
-    let pasts = Pasts {
+    let pasts = PreviousRanges {
         four: Some(past),
         six: None,
     };
@@ -213,7 +215,7 @@ fn what_a_node_has_of_its_part_is_reported_before_it_gives_addresses_and_taken_o
     beta.set_range(Some(range(3, 14)), None, 3_600);
     beta.copies = [(0, ("alpha".to_owned(), 4))].into();
     assert!(!beta.has_copy(0, &record));
-    let clear = Record {
+    let clear = PartRecord {
         clear: true,
         ..record
     };

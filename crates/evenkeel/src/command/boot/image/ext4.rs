@@ -113,7 +113,7 @@ fn times(used: u64, epoch: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::fs::{File, FileTimes, Permissions};
     use std::os::unix::fs::PermissionsExt;
     use std::time::{Duration, SystemTime};
@@ -121,7 +121,11 @@ mod tests {
     const EPOCH: u64 = 1_700_000_000;
 
     /// Creates a directory with files in this order of creation.
-    fn tree(scratch: &Scratch, name: &str, order: impl Iterator<Item = u32>) -> std::path::PathBuf {
+    fn tree(
+        scratch: &ScratchDirectory,
+        name: &str,
+        order: impl Iterator<Item = u32>,
+    ) -> std::path::PathBuf {
         let tree = scratch.path().join(name);
         fs::create_dir_all(tree.join("etc")).unwrap();
         let old = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
@@ -143,7 +147,7 @@ mod tests {
     fn the_same_files_become_the_same_bytes_in_whatever_order_they_were_made() {
         lab::skip_unless_installed!("mke2fs");
         lab::skip_unless_installed!("debugfs");
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let runner = Runner::new().unwrap_or_else(|error| panic!("{error}"));
         let trees = [
             tree(&scratch, "a", 1..200),

@@ -1,6 +1,6 @@
 //! Contents of the root: the packages, and the settings of a machine that boots over the network.
 
-use super::{KEYRING, Wanted};
+use super::{BootImageArguments, KEYRING};
 use crate::command::build::debian::{self, Mirrors};
 use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, program};
@@ -24,7 +24,7 @@ const SSH: &str = "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A
 
 /// Unpacks and configures the packages.
 pub(super) fn unpack(
-    wanted: &Wanted,
+    wanted: &BootImageArguments,
     mirrors: &Mirrors,
     (tree, epoch): (&Path, u64),
     runner: &Runner,
@@ -56,7 +56,11 @@ pub(super) fn unpack(
 }
 
 /// Writes what makes the packages a machine that boots over the network.
-pub(super) fn configure(wanted: &Wanted, mirrors: &Mirrors, inside: &Inside) -> Result<(), String> {
+pub(super) fn configure(
+    wanted: &BootImageArguments,
+    mirrors: &Mirrors,
+    inside: &Inside,
+) -> Result<(), String> {
     inside.write("/etc/hostname", b"debian\n")?;
     let hosts = "127.0.0.1 localhost\n127.0.1.1 debian\n::1 localhost ip6-localhost\n";
     inside.write("/etc/hosts", hosts.as_bytes())?;

@@ -13,8 +13,8 @@ use crate::command::volume::transfer::{Stopped, Unfilled, fill};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::config::{Bus, Firmware};
-use guest::image::boot::{self, FIRST_BYTES, Menu, Partition};
-use guest::image::section::{Card, Draft};
+use guest::image::boot::{self, FIRST_BYTES, GrubEntry, Partition};
+use guest::image::section::{GuestDraft, NetworkCard};
 use guest::image::system::{default_grub, version_key};
 use std::fs::{self, File};
 use std::io::{Write, stderr};
@@ -23,7 +23,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use volume::transfer::Source;
+use volume::transfer::TransferSource;
 
 /// Packages of a guest in addition to those of priority "important".
 const PACKAGES: &str =
@@ -36,18 +36,18 @@ const SIZE: u64 = 20 << 30;
 const APPEND: &str = "net.ifnames=0";
 
 /// Values of the command line.
-struct Wanted {
+struct GuestImageArguments {
     name: String,
     suite: String,
     mirror: Option<String>,
     keys: Option<String>,
     password: Option<String>,
-    network: Option<Network>,
+    network: Option<StaticNetwork>,
 }
 
 /// Static network configuration.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Network {
+struct StaticNetwork {
     address: IpAddr,
     prefix: u8,
     gateway: Option<IpAddr>,
@@ -67,8 +67,8 @@ pub fn main(matches: &ArgMatches) -> ExitCode {
     }
 }
 
-impl Wanted {
-    fn of(matches: &ArgMatches) -> Result<Wanted, String> {
+impl GuestImageArguments {
+    fn of(matches: &ArgMatches) -> Result<GuestImageArguments, String> {
         let suite = word(matches, "debootstrap");
         debian::suite(&suite)?;
         let mirror = matches.get_one::<String>("mirror").cloned();
@@ -79,7 +79,7 @@ impl Wanted {
                 .map(|path| debian::secret(path))
                 .transpose()
         };
-        let wanted = Wanted {
+        let wanted = GuestImageArguments {
             name: word(matches, "NAME"),
             suite,
             mirror,
@@ -91,7 +91,7 @@ impl Wanted {
                 .transpose()?,
             network: matches
                 .get_one::<String>("address")
-                .map(|address| Network::parse(address, matches.get_one::<String>("gateway")))
+                .map(|address| StaticNetwork::parse(address, matches.get_one::<String>("gateway")))
                 .transpose()?,
         };
         match debian::is_name(&wanted.name) {
@@ -114,8 +114,8 @@ fn password(text: &str) -> Result<String, String> {
     }
 }
 
-impl Network {
-    fn parse(address: &str, gateway: Option<&String>) -> Result<Network, String> {
+impl StaticNetwork {
+    fn parse(address: &str, gateway: Option<&String>) -> Result<StaticNetwork, String> {
         let wrong = || {
             format!(
                 "'{address}' is no address with the length of its prefix, such as 192.0.2.25/24"
@@ -132,7 +132,7 @@ impl Network {
             text.parse()
                 .map_err(|_| format!("'{text}' is no address of a gateway"))
         });
-        Ok(Network {
+        Ok(StaticNetwork {
             address: ip,
             prefix: prefix.ok_or_else(wrong)?,
             gateway: gateway.transpose()?,
@@ -141,7 +141,7 @@ impl Network {
 }
 
 /// Returns `/etc/network/interfaces`.
-fn interfaces(network: Option<&Network>) -> String {
+fn interfaces(network: Option<&StaticNetwork>) -> String {
     let begin = "auto lo\niface lo inet loopback\n\nauto eth0\n";
     let Some(network) = network else {
         return format!("{begin}iface eth0 inet dhcp\niface eth0 inet6 auto\n");
@@ -162,7 +162,7 @@ fn interfaces(network: Option<&Network>) -> String {
 }
 
 fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
-    let wanted = Wanted::of(matches)?;
+    let wanted = GuestImageArguments::of(matches)?;
     if !rustix::process::geteuid().is_root() {
         return Err("a system is built as root: run the command with sudo"
             .to_owned()
@@ -174,20 +174,20 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
         needs.push(("debootstrap", "debootstrap"));
     }
     need(&needs)?;
-    let mut draft = Draft {
+    let mut draft = GuestDraft {
         name: wanted.name.clone(),
         memory_mib: 2048,
         cpus: 2,
         disks: vec![(wanted.name.clone(), SIZE)],
-        nics: vec![Card {
+        nics: vec![NetworkCard {
             addresses: wanted
                 .network
                 .iter()
                 .map(|network| network.address)
                 .collect(),
-            ..Card::default()
+            ..NetworkCard::default()
         }],
-        ..Draft::default()
+        ..GuestDraft::default()
     };
     let place = find_place(matches, &mut draft)?;
     place.is_there()?;
@@ -219,7 +219,7 @@ fn create(matches: &ArgMatches) -> Result<String, Unfilled> {
         say(&format!("login prompt after {} s", took.as_secs()));
     }
     drop(runner);
-    let source = Source::open(&disk.to_string_lossy()).map_err(Stopped::from)?;
+    let source = TransferSource::open(&disk.to_string_lossy()).map_err(Stopped::from)?;
     let words = format!("Debian {}", wanted.suite);
     let summary = fill(matches, volume, (&words, source), matches.get_flag("yes"))?;
     Ok(format!(
@@ -234,7 +234,12 @@ fn say(words: &str) {
 }
 
 /// Builds the disk, and returns its file.
-fn build(wanted: &Wanted, size: u64, shop: &Workshop, runner: &Runner) -> Result<PathBuf, Stopped> {
+fn build(
+    wanted: &GuestImageArguments,
+    size: u64,
+    shop: &Workshop,
+    runner: &Runner,
+) -> Result<PathBuf, Stopped> {
     let tree = shop.directory("tree")?;
     let Mirrors { mirror, security } = Mirrors::of(wanted.mirror.as_deref(), runner)?;
     say(&format!("packages of {} from {mirror}", wanted.suite));
@@ -284,7 +289,12 @@ fn build(wanted: &Wanted, size: u64, shop: &Workshop, runner: &Runner) -> Result
 }
 
 /// Unpacks and configures the packages.
-fn packages(wanted: &Wanted, mirror: &str, tree: &Path, runner: &Runner) -> Result<(), Stopped> {
+fn packages(
+    wanted: &GuestImageArguments,
+    mirror: &str,
+    tree: &Path,
+    runner: &Runner,
+) -> Result<(), Stopped> {
     let include = format!("--include={PACKAGES}");
     let mut command = match find("mmdebstrap") {
         Some(_) => {
@@ -316,7 +326,7 @@ fn packages(wanted: &Wanted, mirror: &str, tree: &Path, runner: &Runner) -> Resu
 
 /// Writes what makes the packages a guest.
 fn configure(
-    wanted: &Wanted,
+    wanted: &GuestImageArguments,
     inside: &Inside,
     (mirror, security): (&str, &str),
     uuid: &str,
@@ -361,7 +371,7 @@ fn configure(
     let kernel = kernels
         .pop()
         .ok_or("the packages have brought no kernel into /boot")?;
-    let menu = Menu {
+    let menu = GrubEntry {
         title: format!("Debian {}", wanted.suite),
         kernel: format!("/boot/vmlinuz-{kernel}"),
         initrd: Some(format!("/boot/initrd.img-{kernel}")),
@@ -400,16 +410,16 @@ mod tests {
     fn the_network_is_dhcp_or_a_fixed_address() {
         assert!(interfaces(None).contains("iface eth0 inet dhcp"));
         let gateway = "192.0.2.1".to_owned();
-        let network = Network::parse("192.0.2.25/24", Some(&gateway)).unwrap();
+        let network = StaticNetwork::parse("192.0.2.25/24", Some(&gateway)).unwrap();
         let text = interfaces(Some(&network));
         assert!(
             text.ends_with("inet static\n    address 192.0.2.25/24\n    gateway 192.0.2.1\n"),
             "{text}"
         );
-        let six = Network::parse("2001:db8::25/64", None).unwrap();
+        let six = StaticNetwork::parse("2001:db8::25/64", None).unwrap();
         assert!(interfaces(Some(&six)).contains("inet6 static"));
         for wrong in ["192.0.2.25", "192.0.2.25/33", "x/24", "192.0.2.25/0"] {
-            assert!(Network::parse(wrong, None).is_err(), "{wrong}");
+            assert!(StaticNetwork::parse(wrong, None).is_err(), "{wrong}");
         }
     }
 

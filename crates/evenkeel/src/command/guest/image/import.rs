@@ -1,7 +1,7 @@
 //! `evenkeel guest import FILE NAME`: imports an image of another hypervisor into the volumes of a
 //! guest. `qemu-nbd` reads the format, and the data is copied as by `evenkeel volume import`.
 
-use super::place::{Place, find_place};
+use super::place::{ImageDestination, find_place};
 use super::server::{Image, Server, file};
 use crate::command::build::run::need;
 use crate::command::build::workshop::Workshop;
@@ -15,7 +15,7 @@ use guest::image::format::{
     Format, HEAD_BYTES, check_name, detect_image, flat_extents, references,
 };
 use guest::image::ova;
-use guest::image::section::{Card, Draft};
+use guest::image::section::{GuestDraft, NetworkCard};
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -137,7 +137,7 @@ pub(super) fn fits(volume: &str, has: u64, needs: u64) -> Result<(), String> {
     }
 }
 
-fn plan(disks: &[Disk], sizes: &[u64], place: &Place) -> String {
+fn plan(disks: &[Disk], sizes: &[u64], place: &ImageDestination) -> String {
     let all = disks.iter().zip(sizes).zip(&place.volumes);
     let line = |((disk, size), volume): ((&Disk, &u64), &String)| {
         format!("{}, {}: into volume {volume}\n", disk.words, amount(*size))
@@ -146,7 +146,7 @@ fn plan(disks: &[Disk], sizes: &[u64], place: &Place) -> String {
 }
 
 /// Inspects an image: its disks, and its description of the machine.
-fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), String> {
+fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, GuestDraft), String> {
     let at = |error: std::io::Error| format!("{}: {error}", from.display());
     // Opening a pipe without a writer must not block.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -159,11 +159,11 @@ fn open(from: &Path, follows: bool, is_raw: bool) -> Result<(Vec<Disk>, Draft), 
             from.display()
         ));
     }
-    let draft = Draft {
+    let draft = GuestDraft {
         memory_mib: 2048,
         cpus: 2,
-        nics: vec![Card::default()],
-        ..Draft::default()
+        nics: vec![NetworkCard::default()],
+        ..GuestDraft::default()
     };
     // The size of a block device is the position of its end.
     let size = archive.seek(SeekFrom::End(0)).map_err(at)?;
@@ -320,8 +320,8 @@ fn chain(
 fn verified<'m>(
     from: &Path,
     archive: &mut File,
-    manifest: &ova::Member,
-    used: impl Iterator<Item = &'m ova::Member>,
+    manifest: &ova::ArchiveMember,
+    used: impl Iterator<Item = &'m ova::ArchiveMember>,
 ) -> Result<(), String> {
     let at = |error: std::io::Error| format!("{}: {error}", from.display());
     let mut text = String::new();
@@ -350,7 +350,7 @@ fn verified<'m>(
 fn compare(
     from: &Path,
     archive: &mut File,
-    member: &ova::Member,
+    member: &ova::ArchiveMember,
     expected: &ova::Checksum,
 ) -> Result<(), String> {
     let at = |error: std::io::Error| format!("{}: {error}", from.display());
@@ -391,7 +391,11 @@ fn compare(
 }
 
 /// Returns the disks of an appliance, with their positions in the archive.
-fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, Draft), String> {
+fn of_archive(
+    from: &Path,
+    archive: &mut File,
+    size: u64,
+) -> Result<(Vec<Disk>, GuestDraft), String> {
     let refused = |error: ova::OvaError| format!("{}: {error}", from.display());
     let at = |error: std::io::Error| format!("{}: {error}", from.display());
     archive.rewind().map_err(at)?;
@@ -444,14 +448,14 @@ fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, 
         disks.push(Disk { words, image });
     }
     let is_windows = machine.system.to_ascii_lowercase().contains("win");
-    let draft = Draft {
+    let draft = GuestDraft {
         memory_mib: machine.memory_mib,
         cpus: machine.cpus,
         firmware: machine.firmware,
         // Windows has no virtio drivers by default; Linux has them.
         bus: if is_windows { Bus::Sata } else { Bus::Virtio },
-        nics: vec![Card::default()],
-        ..Draft::default()
+        nics: vec![NetworkCard::default()],
+        ..GuestDraft::default()
     };
     Ok((disks, draft))
 }
@@ -459,7 +463,7 @@ fn of_archive(from: &Path, archive: &mut File, size: u64) -> Result<(Vec<Disk>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
 
     fn qcow2(backing: &str) -> Vec<u8> {
         let mut head = vec![0; 1024];
@@ -474,7 +478,7 @@ mod tests {
 
     #[test]
     fn the_name_of_a_file_says_nothing_about_its_format() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let path = scratch.write("disk.raw", qcow2("")).unwrap();
         let (disks, _) = open(&path, false, false).unwrap();
         assert_eq!(disks[0].image.node["driver"], "qcow2");
@@ -500,7 +504,7 @@ mod tests {
                 .collect()
         };
         let disk = vec![7_u8; 4096];
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let archive = |disk: &[u8], manifest: &str| {
             let mut builder = tar::Builder::new(Vec::new());
             let members = [
@@ -548,7 +552,7 @@ mod tests {
 
     #[test]
     fn files_that_an_image_names_are_read_only_if_asked_for() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let bottom = scratch.write("bottom", [0; 1024]).unwrap();
         let base = scratch.write("base", qcow2("bottom")).unwrap();
         let path = scratch.write("overlay", qcow2("base")).unwrap();

@@ -7,7 +7,9 @@ use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
 use guest::image::system::{self, version_key};
 use guest::image::xen::domain::Disk;
-use guest::image::xen::plan::{Found, Kernel, Linux, Maker, Seen, System, Traits, Windows};
+use guest::image::xen::plan::{
+    DetectedFileSystem, DiskContents, InitrdTool, Kernel, Linux, LinuxTraits, System, Windows,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,20 +56,25 @@ fn probe(
 ///
 /// # Errors
 /// Fails if it is interrupted.
-pub fn disk(runner: &Runner, path: &Path, size: u64, format: &str) -> Result<Seen, Stopped> {
+pub fn disk(
+    runner: &Runner,
+    path: &Path,
+    size: u64,
+    format: &str,
+) -> Result<DiskContents, Stopped> {
     let whole = probe(runner, path, 0, size)?;
     let text =
         |pairs: &BTreeMap<String, String>, name: &str| pairs.get(name).cloned().unwrap_or_default();
-    let mut seen = Seen {
+    let mut seen = DiskContents {
         size,
         format: format.to_owned(),
         table: text(&whole, "PTTYPE"),
-        ..Seen::default()
+        ..DiskContents::default()
     };
     let system = text(&whole, "TYPE");
     if !system.is_empty() {
         seen.table.clear();
-        seen.found.push(Found {
+        seen.found.push(DetectedFileSystem {
             partition: 0,
             begin: 0,
             system,
@@ -88,7 +95,7 @@ pub fn disk(runner: &Runner, path: &Path, size: u64, format: &str) -> Result<See
             continue;
         }
         let pairs = probe(runner, path, begin, length)?;
-        seen.found.push(Found {
+        seen.found.push(DetectedFileSystem {
             partition,
             begin,
             system: text(&pairs, "TYPE"),
@@ -115,11 +122,11 @@ fn partitions(json: &str, path: &Path) -> Vec<(u32, u64, u64)> {
 }
 
 /// A file system that can be mounted.
-pub struct Place<'a> {
+pub struct MountableFileSystem<'a> {
     /// File that contains it.
     pub path: &'a Path,
     /// Position on the disk.
-    pub found: &'a Found,
+    pub found: &'a DetectedFileSystem,
     /// Size from that position, in bytes.
     pub size: u64,
 }
@@ -128,7 +135,12 @@ pub struct Place<'a> {
 ///
 /// # Errors
 /// Returns the system's error as a message.
-pub fn mount(runner: &Runner, place: &Place<'_>, at: &Path, writes: bool) -> Result<(), Stopped> {
+pub fn mount(
+    runner: &Runner,
+    place: &MountableFileSystem<'_>,
+    at: &Path,
+    writes: bool,
+) -> Result<(), Stopped> {
     let system = match place.found.system.as_str() {
         "ntfs" => "ntfs3",
         system => system,
@@ -167,7 +179,7 @@ pub fn unmount(runner: &Runner, at: &Path) -> Result<(), Stopped> {
 }
 
 /// Returns the names of partitions on the old machine, with their UUIDs.
-pub fn uuids(disks: &[Disk], seen: &[Seen]) -> BTreeMap<String, String> {
+pub fn uuids(disks: &[Disk], seen: &[DiskContents]) -> BTreeMap<String, String> {
     let mut uuids = BTreeMap::new();
     for (disk, seen) in disks.iter().zip(seen) {
         for found in seen.found.iter().filter(|found| !found.uuid.is_empty()) {
@@ -190,7 +202,7 @@ pub fn system(
     shop: &Workshop,
     disks: &[Disk],
     files: &[PathBuf],
-    seen: &[Seen],
+    seen: &[DiskContents],
 ) -> Result<System, Stopped> {
     let at = shop.directory("look")?;
     for (index, (file, seen_here)) in files.iter().zip(seen).enumerate() {
@@ -200,7 +212,7 @@ pub fn system(
                 continue;
             }
             let size = seen_here.size.saturating_sub(found.begin);
-            let place = Place {
+            let place = MountableFileSystem {
                 path: file,
                 found,
                 size,
@@ -246,11 +258,16 @@ fn windows(inside: &Inside) -> Option<Windows> {
     })
 }
 
-fn linux(inside: &Inside, root: (usize, usize), disks: &[Disk], seen: &[Seen]) -> Option<Linux> {
+fn linux(
+    inside: &Inside,
+    root: (usize, usize),
+    disks: &[Disk],
+    seen: &[DiskContents],
+) -> Option<Linux> {
     let text = inside.text("/etc/fstab")?;
     let uuids = uuids(disks, seen);
     let fstab = system::fstab(&text, &uuids);
-    let traits = Traits {
+    let traits = LinuxTraits {
         has_inittab: inside.has("/etc/inittab"),
         net_rules: net_rules(inside),
         devices: fstab
@@ -266,9 +283,9 @@ fn linux(inside: &Inside, root: (usize, usize), disks: &[Disk], seen: &[Seen]) -
         title: title(inside),
         kernels: kernels(inside),
         maker: match (inside.has("/usr/sbin/update-initramfs"), has_dracut(inside)) {
-            (true, _) => Maker::InitramfsTools,
-            (false, true) => Maker::Dracut,
-            (false, false) => Maker::None,
+            (true, _) => InitrdTool::InitramfsTools,
+            (false, true) => InitrdTool::Dracut,
+            (false, false) => InitrdTool::None,
         },
         traits,
     })
@@ -288,7 +305,7 @@ fn net_rules(inside: &Inside) -> Vec<String> {
 }
 
 /// Returns the file system of `/boot`, by its UUID in `fstab`.
-fn boot_place(fstab: &str, seen: &[Seen]) -> Option<(usize, usize)> {
+fn boot_place(fstab: &str, seen: &[DiskContents]) -> Option<(usize, usize)> {
     let mut lines = fstab
         .lines()
         .map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -355,7 +372,7 @@ fn boot_files(
     runner: &Runner,
     at: &Path,
     linux: &mut Linux,
-    (files, seen): (&[PathBuf], &[Seen]),
+    (files, seen): (&[PathBuf], &[DiskContents]),
 ) -> Result<(), Stopped> {
     let Some((index, inner)) = linux.traits.boot else {
         return Ok(());
@@ -364,7 +381,7 @@ fn boot_files(
     let size = seen[index].size.saturating_sub(found.begin);
     mount(
         runner,
-        &Place {
+        &MountableFileSystem {
             path: &files[index],
             found,
             size,
@@ -398,7 +415,7 @@ mod tests {
 
     #[test]
     fn a_system_is_described_by_its_files() {
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let write = |name: &str, text: &str| {
             let path = scratch.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -429,12 +446,12 @@ mod tests {
             partition: Some(number),
             read_only: false,
         };
-        let seen = |uuid: &str| Seen {
-            found: vec![Found {
+        let seen = |uuid: &str| DiskContents {
+            found: vec![DetectedFileSystem {
                 uuid: uuid.to_owned(),
-                ..Found::default()
+                ..DetectedFileSystem::default()
             }],
-            ..Seen::default()
+            ..DiskContents::default()
         };
         let found = linux(
             &inside,

@@ -1,14 +1,14 @@
 //! Destination of images: the volumes of a guest, or the named ones. Missing sections are printed
 //! for pasting, with the commands that follow: the operator's files are never edited.
 
-use crate::command::guest::{asked as asked_guests, find};
+use crate::command::guest::{find, load_guest_report as asked_guests};
 use crate::command::reload;
 use crate::command::status::report;
 use clap::ArgMatches;
 use cluster::message::PART as CLUSTER;
-use guest::image::section::{Draft, Site};
+use guest::image::section::{GuestDraft, VolumeLocation};
 use guest::role::report::{GUEST, NODE, ON, THIS_NODE};
-use part::report::{Report, Subject};
+use part::report::{StatusReport, Subject};
 use std::fmt::Write;
 use volume::keyword::NAME as VOLUMES;
 use volume::report::{BACKING, COPIES, SIZE, SOCKET, VOLUME};
@@ -17,7 +17,7 @@ use volume::report::{BACKING, COPIES, SIZE, SOCKET, VOLUME};
 const NAME_MAX: usize = 64;
 
 /// Destination of images.
-pub struct Place {
+pub struct ImageDestination {
     /// Existing volumes, in the order of the images.
     pub volumes: Vec<String>,
     /// Sizes in bytes.
@@ -28,7 +28,7 @@ pub struct Place {
     pub after: String,
 }
 
-impl Place {
+impl ImageDestination {
     /// Fails if a volume is missing, after printing the necessary steps.
     ///
     /// # Errors
@@ -66,13 +66,16 @@ pub fn can_be_named(name: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// Fails if no instance runs, or if the guest runs.
-pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, String> {
+pub fn find_place(
+    matches: &ArgMatches,
+    draft: &mut GuestDraft,
+) -> Result<ImageDestination, String> {
     can_be_named(&draft.name)?;
     let instance = reload::selected(matches)?;
     let volumes = match report(&instance, VOLUMES) {
         Ok(volumes) => volumes,
         // The first volumes are about to be created.
-        Err(error) if error.has_nothing() => Report::default(),
+        Err(error) if error.has_nothing() => StatusReport::default(),
         Err(error) => return Err(error.to_string()),
     };
     // An instance without guests has none of this name.
@@ -124,7 +127,7 @@ pub fn find_place(matches: &ArgMatches, draft: &mut Draft) -> Result<Place, Stri
             draft.guest(&site)
         ),
     };
-    Ok(Place {
+    Ok(ImageDestination {
         volumes: draft.disks.iter().map(|(name, _)| name.clone()).collect(),
         sizes,
         before: missing(&before, &commands),
@@ -152,7 +155,7 @@ fn missing(sections: &str, commands: &str) -> String {
 }
 
 /// Uses the disks of an existing guest, and refuses a running one.
-fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
+fn of_guest(report: &StatusReport, draft: &mut GuestDraft) -> Result<(), String> {
     let subject = find(report, &draft.name)?;
     let on = subject.words(ON).unwrap_or_default();
     let is_elsewhere = subject.state.word == "elsewhere";
@@ -187,7 +190,7 @@ fn of_guest(report: &Report, draft: &mut Draft) -> Result<(), String> {
 }
 
 /// Returns the members of a cluster that store data.
-fn nodes_of(cluster: &Report) -> Vec<String> {
+fn nodes_of(cluster: &StatusReport) -> Vec<String> {
     let members = cluster.of_kind("member");
     let is_node = |one: &&Subject| { one.words("kind") }.is_some_and(|is| is.starts_with("node"));
     members
@@ -197,14 +200,14 @@ fn nodes_of(cluster: &Report) -> Vec<String> {
 }
 
 /// Returns the nodes and the backing of existing volumes.
-fn site(volumes: &Report, guests: Option<&Report>) -> Site {
+fn site(volumes: &StatusReport, guests: Option<&StatusReport>) -> VolumeLocation {
     let nodes = guests.into_iter().flat_map(|report| report.of_kind(NODE));
     let nodes = nodes
         .map(|node| node.name.clone())
         .filter(|name| name != THIS_NODE);
-    let mut site = Site {
+    let mut site = VolumeLocation {
         nodes: nodes.collect(),
-        ..Site::default()
+        ..VolumeLocation::default()
     };
     let mut all = volumes.of_kind(VOLUME);
     if let Some(volume) = all.find(|one| {
@@ -229,8 +232,8 @@ mod tests {
     use super::*;
     use part::report::Grade;
 
-    fn report(subjects: Vec<Subject>) -> Report {
-        Report {
+    fn report(subjects: Vec<Subject>) -> StatusReport {
+        StatusReport {
             part: "guest".to_owned(),
             at: Default::default(),
             subjects,
@@ -238,11 +241,11 @@ mod tests {
         }
     }
 
-    fn draft(disks: usize) -> Draft {
-        Draft {
+    fn draft(disks: usize) -> GuestDraft {
+        GuestDraft {
             name: "mail".to_owned(),
             disks: vec![("x".to_owned(), 1); disks],
-            ..Draft::default()
+            ..GuestDraft::default()
         }
     }
 
@@ -276,7 +279,7 @@ mod tests {
             (found.nodes.len(), found.backing.as_str()),
             (2, "lvm vg0/pool")
         );
-        assert_eq!(site(&report(Vec::new()), None), Site::default());
+        assert_eq!(site(&report(Vec::new()), None), VolumeLocation::default());
         assert_eq!(missing("", ""), "");
         let text = missing("volume mail\n", "  evenkeel volume create mail\n");
         assert!(

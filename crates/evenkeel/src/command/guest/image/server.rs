@@ -5,8 +5,8 @@
 use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
 use crate::guest_role::confine;
-use guest::qemu::home::{Home, Lock};
-use guest::qemu::process::{Process, Rights};
+use guest::qemu::home::{GuestDirectory, Lock};
+use guest::qemu::process::{ProcessRights, QemuProcess};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use volume::client::{Address, Server as Place};
-use volume::transfer::Source;
+use volume::transfer::TransferSource;
 
 /// Memory limit of a server, in bytes: tables of an image can be large, and a hostile image may
 /// claim any size.
@@ -28,8 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A disk server process of QEMU.
 pub struct Server {
-    process: Process,
-    home: Home,
+    process: QemuProcess,
+    home: GuestDirectory,
     export: String,
 }
 
@@ -66,7 +66,7 @@ impl Server {
     /// # Errors
     /// Fails with QEMU's message if the image cannot be read.
     pub fn start(shop: &Workshop, export: &str, image: &Image) -> Result<Server, String> {
-        let home = Home::new(shop.path(), export);
+        let home = GuestDirectory::new(shop.path(), export);
         let io = |error: std::io::Error| format!("qemu-nbd: {error}");
         home.make().map_err(io)?;
         let Lock::Free(lock) = home.lock().map_err(io)? else {
@@ -84,15 +84,15 @@ impl Server {
         arguments.push("--persistent".into());
         arguments.push(format!("json:{}", image.node).into());
         let files: Vec<&Path> = image.files.iter().map(PathBuf::as_path).collect();
-        let rights = Rights {
+        let rights = ProcessRights {
             files: confine(home.path(), &files).map_err(io)?,
-            ..Rights::default()
+            ..ProcessRights::default()
         };
         let program = crate::command::build::run::find("qemu-nbd")
             .ok_or("qemu-nbd is not installed: apt-get install qemu-utils")?;
         let (program, arguments) = crate::command::build::run::ends_with_us(program, arguments);
         let process =
-            Process::start(&program, arguments, (&home, &lock), &[], rights).map_err(io)?;
+            QemuProcess::start(&program, arguments, (&home, &lock), &[], rights).map_err(io)?;
         let limit = Rlimit {
             current: Some(MEMORY_MAX),
             maximum: Some(MEMORY_MAX),
@@ -134,8 +134,8 @@ impl Server {
     ///
     /// # Errors
     /// Fails with QEMU's message if the image cannot be read, or with the connection's error.
-    pub fn connect(&self) -> Result<Source, Stopped> {
-        Source::connect(self.address()).map_err(|error| {
+    pub fn connect(&self) -> Result<TransferSource, Stopped> {
+        TransferSource::connect(self.address()).map_err(|error| {
             let until = Instant::now() + END_MAX;
             while !self.process.has_ended() && Instant::now() < until {
                 std::thread::sleep(LOOK_EVERY);
@@ -161,7 +161,7 @@ impl Server {
     }
 }
 
-fn socket(home: &Home) -> PathBuf {
+fn socket(home: &GuestDirectory) -> PathBuf {
     home.path().join("nbd.sock")
 }
 
@@ -189,7 +189,7 @@ mod tests {
         lab::skip_unless_root!();
         lab::skip_unless_installed!("qemu-nbd");
         let shop = Workshop::new(None).unwrap_or_else(|error| panic!("{error}"));
-        let scratch = lab::Scratch::new().unwrap();
+        let scratch = lab::ScratchDirectory::new().unwrap();
         let path = scratch
             .write("bad", b"QFI\xfb\0\0\0\x63 and nothing")
             .unwrap();

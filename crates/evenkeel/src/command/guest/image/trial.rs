@@ -7,10 +7,10 @@ use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
 use crate::guest_role;
 use guest::config::{Bus, Disk, Firmware, Guest};
-use guest::qemu::command::{Start, arguments, ovmf};
-use guest::qemu::home::{Home, Lock};
-use guest::qemu::process::{Process, Rights};
-use guest::qemu::user::User;
+use guest::qemu::command::{StartParameters, arguments, ovmf};
+use guest::qemu::home::{GuestDirectory, Lock};
+use guest::qemu::process::{ProcessRights, QemuProcess};
+use guest::qemu::user::QemuUser;
 use guest::qemu::volume::Sockets;
 use part::role::{VOLUME_SOCKET, volume_directory};
 use serde_json::json;
@@ -59,20 +59,22 @@ pub struct Trial<'a> {
 
 /// State of the terminal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Seen {
+enum TerminalState {
     Login,
     Failure(&'static str),
     Nothing,
 }
 
 /// Examines the end of a terminal's output.
-fn look(text: &str) -> Seen {
+fn examine_terminal(text: &str) -> TerminalState {
     let last = text.lines().rev().find(|line| !line.trim().is_empty());
     if last.is_some_and(|line| line.trim_end().ends_with("login:")) {
-        return Seen::Login;
+        return TerminalState::Login;
     }
     let failure = FAILURES.iter().find(|words| text.contains(*words));
-    failure.map_or(Seen::Nothing, |words| Seen::Failure(words))
+    failure.map_or(TerminalState::Nothing, |words| {
+        TerminalState::Failure(words)
+    })
 }
 
 impl Trial<'_> {
@@ -83,7 +85,7 @@ impl Trial<'_> {
     pub fn run(&self, shop: &Workshop, runner: &Runner) -> Result<Duration, Stopped> {
         let begun = Instant::now();
         let (servers, volumes) = self.serve(shop, runner)?;
-        let home = Home::new(shop.path(), "trial");
+        let home = GuestDirectory::new(shop.path(), "trial");
         let process = self.start(&home, &volumes)?;
         let done = self.watch(&home, &process, runner, begun);
         process.kill();
@@ -101,7 +103,7 @@ impl Trial<'_> {
         let mut servers = Vec::new();
         for (index, disk) in self.disks.iter().enumerate() {
             let export = volume(index);
-            let home = Home::new(shop.path(), &export);
+            let home = GuestDirectory::new(shop.path(), &export);
             home.make().map_err(|error| error.to_string())?;
             let overlay = home.path().join("snapshot.qcow2");
             let mut make = program("qemu-img");
@@ -142,7 +144,7 @@ impl Trial<'_> {
         }
     }
 
-    fn start(&self, home: &Home, volumes: &Path) -> Result<Process, Stopped> {
+    fn start(&self, home: &GuestDirectory, volumes: &Path) -> Result<QemuProcess, Stopped> {
         let io = |error: std::io::Error| format!("the test boot cannot start: {error}");
         home.make().map_err(io)?;
         let Lock::Free(lock) = home.lock().map_err(io)? else {
@@ -158,9 +160,9 @@ impl Trial<'_> {
         let guest = self.guest();
         let sockets = Sockets::open(&guest, volumes).map_err(|error| error.to_string())?;
         let program = guest_role::program();
-        let user = User::of_guest(home).map_err(io)?;
+        let user = QemuUser::of_guest(home).map_err(io)?;
         home.make_own(user).map_err(io)?;
-        let start = Start {
+        let start = StartParameters {
             name: self.name,
             guest: &guest,
             home,
@@ -182,21 +184,21 @@ impl Trial<'_> {
         ];
         arguments.extend(card.map(OsString::from));
         let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-        let rights = Rights {
+        let rights = ProcessRights {
             files: guest_role::confine(home.path(), &files).map_err(io)?,
             changes_user: user.is_some(),
             has_network: false,
             file_bytes_max: None,
         };
         let kept: Vec<_> = sockets.into_descriptors().collect();
-        let process = Process::start(&program, arguments, (home, &lock), &kept, rights);
+        let process = QemuProcess::start(&program, arguments, (home, &lock), &kept, rights);
         Ok(process.map_err(io)?)
     }
 
     fn watch(
         &self,
-        home: &Home,
-        process: &Process,
+        home: &GuestDirectory,
+        process: &QemuProcess,
         runner: &Runner,
         begun: Instant,
     ) -> Result<(), Stopped> {
@@ -205,10 +207,12 @@ impl Trial<'_> {
             let text = fs::read(home.log()).unwrap_or_default();
             let end =
                 String::from_utf8_lossy(&text[text.len().saturating_sub(END_BYTES)..]).into_owned();
-            match look(&end) {
-                Seen::Login => return Ok(()),
-                Seen::Failure(words) => return Err(failed(&format!("\"{words}\""), &end).into()),
-                Seen::Nothing => {}
+            match examine_terminal(&end) {
+                TerminalState::Login => return Ok(()),
+                TerminalState::Failure(words) => {
+                    return Err(failed(&format!("\"{words}\""), &end).into());
+                }
+                TerminalState::Nothing => {}
             }
             if process.has_ended() {
                 let words = fs::read_to_string(home.words()).unwrap_or_default();
@@ -293,22 +297,22 @@ mod tests {
         for (text, seen) in [
             (
                 "Debian GNU/Linux 12 mail ttyS0\r\n\r\nmail login: ",
-                Seen::Login,
+                TerminalState::Login,
             ),
-            ("mail login: \r\n\r\n", Seen::Login),
-            ("mail login: root\r\nPassword: ", Seen::Nothing),
-            ("Starting login: service\nok", Seen::Nothing),
+            ("mail login: \r\n\r\n", TerminalState::Login),
+            ("mail login: root\r\nPassword: ", TerminalState::Nothing),
+            ("Starting login: service\nok", TerminalState::Nothing),
             (
                 "x\n[ 1.2] Kernel panic - not syncing: VFS\n",
-                Seen::Failure("Kernel panic"),
+                TerminalState::Failure("Kernel panic"),
             ),
             (
                 "ALERT!  UUID=1 does not exist.\n(initramfs) ",
-                Seen::Failure("(initramfs)"),
+                TerminalState::Failure("(initramfs)"),
             ),
-            ("", Seen::Nothing),
+            ("", TerminalState::Nothing),
         ] {
-            assert_eq!(look(text), seen, "{text:?}");
+            assert_eq!(examine_terminal(text), seen, "{text:?}");
         }
         assert_eq!(last_lines("a\n\x1b[5;80H\x1b[7mb\x1b[m\r\n\n", 1), " b");
         assert_eq!(last_lines("a\x1b[", 1), " a");

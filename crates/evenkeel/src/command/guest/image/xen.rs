@@ -6,7 +6,7 @@ mod kernel;
 mod source;
 
 use super::look;
-use super::place::{Place, find_place};
+use super::place::{ImageDestination, find_place};
 use super::server::file;
 use super::trial::Trial;
 use super::{
@@ -19,8 +19,8 @@ use crate::command::volume::transfer::{Stopped, Unfilled, fill};
 use crate::command::word;
 use clap::ArgMatches;
 use guest::image::format::{Format, check_name, detect_image, references};
-use guest::image::xen::domain::{self, Disk, Domain};
-use guest::image::xen::plan::{self, Plan, Seen, System};
+use guest::image::xen::domain::{self, Disk, XenDomain};
+use guest::image::xen::plan::{self, ConversionPlan, DiskContents, System};
 use guest::image::xen::{FILE_BYTES_MAX, parse};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use serde_json::json;
@@ -30,7 +30,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use volume::transfer::Source;
+use volume::transfer::TransferSource;
 
 /// Required programs, besides GRUB's files.
 const NEEDS: [(&str, &str); 7] = [
@@ -44,11 +44,11 @@ const NEEDS: [(&str, &str); 7] = [
 ];
 
 /// Properties that were detected.
-struct Looked {
-    domain: Domain,
+struct DetectedGuest {
+    domain: XenDomain,
     /// Disks of the configuration, each as a read-only raw disk.
     files: Vec<PathBuf>,
-    seen: Vec<Seen>,
+    seen: Vec<DiskContents>,
     system: System,
 }
 
@@ -147,7 +147,7 @@ fn confirmed() -> bool {
     read.is_ok() && ["y", "yes"].contains(&line.trim().to_ascii_lowercase().as_str())
 }
 
-fn heading(looked: &Looked, config: &Path) -> String {
+fn heading(looked: &DetectedGuest, config: &Path) -> String {
     let title = match &looked.system {
         System::Linux(linux) => linux.title.clone(),
         System::Windows(_) => "Windows".to_owned(),
@@ -162,7 +162,7 @@ fn heading(looked: &Looked, config: &Path) -> String {
     )
 }
 
-fn read(config: &Path) -> Result<Domain, String> {
+fn read(config: &Path) -> Result<XenDomain, String> {
     let at = |error: std::io::Error| format!("{}: {error}", config.display());
     let mut text = Vec::new();
     let opened = File::open(config).map_err(at)?;
@@ -179,7 +179,7 @@ fn read(config: &Path) -> Result<Domain, String> {
 }
 
 /// Inspects the disks without writing to them.
-fn look_at(domain: Domain, shop: &Workshop, runner: &Runner) -> Result<Looked, Stopped> {
+fn look_at(domain: XenDomain, shop: &Workshop, runner: &Runner) -> Result<DetectedGuest, Stopped> {
     let mut files = Vec::new();
     let mut seen = Vec::new();
     let runs = find("xl").is_some()
@@ -194,9 +194,9 @@ fn look_at(domain: Domain, shop: &Workshop, runner: &Runner) -> Result<Looked, S
                 let defect = Some(words);
                 (
                     disk.path.clone(),
-                    Seen {
+                    DiskContents {
                         defect,
-                        ..Seen::default()
+                        ..DiskContents::default()
                     },
                 )
             }
@@ -213,7 +213,7 @@ fn look_at(domain: Domain, shop: &Workshop, runner: &Runner) -> Result<Looked, S
         true => System::Unknown,
         false => look::system(runner, shop, &domain.disks, &files, &seen)?,
     };
-    Ok(Looked {
+    Ok(DetectedGuest {
         domain,
         files,
         seen,
@@ -227,7 +227,7 @@ fn a_disk(
     index: usize,
     shop: &Workshop,
     runner: &Runner,
-) -> Result<(PathBuf, Seen), Stopped> {
+) -> Result<(PathBuf, DiskContents), Stopped> {
     let at = |error: std::io::Error| error.to_string();
     let mut opened = open(&disk.path)?;
     let size = opened.seek(SeekFrom::End(0)).map_err(at)?;
@@ -309,7 +309,7 @@ fn carry_out(
     matches: &ArgMatches,
     shop: &Workshop,
     runner: Runner,
-    (looked, plan, place): (&Looked, &Plan, &Place),
+    (looked, plan, place): (&DetectedGuest, &ConversionPlan, &ImageDestination),
 ) -> Result<String, Unfilled> {
     let needs: u64 = looked.seen.iter().map(|seen| seen.size).sum();
     shop.has_room(needs)?;
@@ -336,7 +336,7 @@ fn carry_out(
     let mut text = String::new();
     let overwrites = matches.get_flag("overwrite");
     for (volume, disk) in place.volumes.iter().zip(&disks) {
-        let source = Source::open(&disk.to_string_lossy()).map_err(Stopped::from)?;
+        let source = TransferSource::open(&disk.to_string_lossy()).map_err(Stopped::from)?;
         let name = word(matches, "name");
         let words = if name.is_empty() {
             &looked.domain.name

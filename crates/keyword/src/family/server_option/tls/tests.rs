@@ -15,14 +15,14 @@ fn codes(text: &str) -> Vec<&'static str> {
 }
 
 /// A directory of files for one test, removed at its end.
-struct Files(PathBuf);
+struct TestFiles(PathBuf);
 
-impl Files {
-    fn new(name: &str) -> Files {
+impl TestFiles {
+    fn new(name: &str) -> TestFiles {
         let own = format!("evenkeel-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(own);
         std::fs::create_dir_all(&path).expect("a directory");
-        Files(path)
+        TestFiles(path)
     }
 
     fn put(&self, name: &str, text: &str) -> String {
@@ -32,7 +32,7 @@ impl Files {
     }
 }
 
-impl Drop for Files {
+impl Drop for TestFiles {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -192,7 +192,7 @@ fn global_says_what_lines_do_not() {
 
 #[test]
 fn files_are_found_by_the_bases_and_directories_are_read() {
-    let files = Files::new("server-tls");
+    let files = TestFiles::new("server-tls");
     let root = Authority::new("root").expect("made");
     let other = Authority::new("other").expect("made");
     let client = Leaf {
@@ -207,10 +207,10 @@ fn files_are_found_by_the_bases_and_directories_are_read() {
     let crl = files.put("list.crl.txt", &root.crl(&[]).expect("a list"));
     let directory = files.0.display().to_string();
     let both = options(&format!("ssl ca-file {directory}"));
-    let authorities = both.tls.authorities.expect("they are there").it;
+    let authorities = both.tls.authorities.expect("they are there").content;
     assert_eq!(authorities.len(), 2);
     let one = options(&format!("ssl ca-file {ca} crl-file {crl}"));
-    assert_eq!(one.tls.authorities.map(|file| file.it.len()), Some(1));
+    assert_eq!(one.tls.authorities.map(|file| file.content.len()), Some(1));
     assert!(one.tls.crls.is_some());
 
     let inside = files.put("inside.txt", &client.bundle());

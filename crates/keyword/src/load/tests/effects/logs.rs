@@ -1,9 +1,9 @@
 //! Log lines per target, and the servers that receive them.
 
 use crate::testing::load_text;
-use model::config::Step;
+use model::config::StreamLogStep;
 use model::log::servers::choose;
-use model::log::{Head, profiled};
+use model::log::{LogHeader, profiled};
 use model::state::AdminState;
 use model::transaction::sample;
 
@@ -52,10 +52,10 @@ fn a_profile_says_what_its_target_gets_of_each_step() {
                 log 127.0.0.1 format raw profile q local0\n";
     let config = load_text(text).config.expect("it loads");
     let stream = sample::request(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
-    let made = |at: usize, step: Step| {
+    let made = |at: usize, step: StreamLogStep| {
         let target = &config.proxies[0].logs[at];
         let profile = target.profile.as_ref().unwrap().profile.as_deref().unwrap();
-        let head = Head::of(&config, None, b"");
+        let head = LogHeader::of(&config, None, b"");
         let mut line = Vec::new();
         let of = Some((&stream, step));
         profiled(&mut line, profile, target, 6, &head, b"proxy's", of).map(|_| {
@@ -65,13 +65,19 @@ fn a_profile_says_what_its_target_gets_of_each_step() {
         })
     };
     let pid = std::process::id();
-    assert_eq!(made(0, Step::Error), None);
-    assert_eq!(made(0, Step::Close), Some(format!("{pid} - - end GET\n")));
+    assert_eq!(made(0, StreamLogStep::Error), None);
+    assert_eq!(
+        made(0, StreamLogStep::Close),
+        Some(format!("{pid} - - end GET\n"))
+    );
     let any = format!("{pid} - [a] proxy's\n");
-    assert_eq!(made(0, Step::HttpRequest), Some(any.clone()));
-    assert_eq!(made(0, Step::Response), Some(any));
+    assert_eq!(made(0, StreamLogStep::HttpRequest), Some(any.clone()));
+    assert_eq!(made(0, StreamLogStep::Response), Some(any));
     // A failure that is not named is an end; what is not named at all is the proxy's.
-    assert_eq!(made(1, Step::Error).as_deref(), Some("q\n"));
-    assert_eq!(made(1, Step::HttpRequest), None);
-    assert_eq!(made(1, Step::HttpResponse).as_deref(), Some("proxy's\n"));
+    assert_eq!(made(1, StreamLogStep::Error).as_deref(), Some("q\n"));
+    assert_eq!(made(1, StreamLogStep::HttpRequest), None);
+    assert_eq!(
+        made(1, StreamLogStep::HttpResponse).as_deref(),
+        Some("proxy's\n")
+    );
 }

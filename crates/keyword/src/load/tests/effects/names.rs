@@ -1,9 +1,9 @@
 //! Names that servers of a file follow, and those that clients ask for.
 
 use crate::testing::load_text;
-use model::names::plan::{ASKED_MAX, Due, Plan};
-use model::names::{Key, Wanted};
-use protocol::dns::Name;
+use model::names::plan::{ASKED_MAX, Due, ResolutionSchedule};
+use model::names::{Key, RecordKind};
+use protocol::dns::DnsName;
 use std::sync::Arc;
 
 #[test]
@@ -12,17 +12,17 @@ fn names_that_clients_tell_do_not_keep_servers_from_being_followed() {
                 server s web.test:80 resolvers dns init-addr none\n";
     let mut config = load_text(text).config.expect("it loads");
     model::control::install(&mut config, None, 0);
-    let mut plan = Plan::default();
+    let mut plan = ResolutionSchedule::default();
     plan.change(&Arc::new(config), 5);
-    let wanted = Wanted::Addresses(model::config::AddressFamily::V4);
+    let wanted = RecordKind::Addresses(model::config::AddressFamily::V4);
     let mut asked = Vec::new();
     for n in 0..2 * ASKED_MAX {
         let key = Key {
             section: "dns".into(),
-            name: Name::new(&format!("n{n}.test")).expect("a name"),
-            wanted,
+            name: DnsName::new(&format!("n{n}.test")).expect("a name"),
+            record_kind: wanted,
         };
-        asked.extend(plan.ask(&key, 0));
+        asked.extend(plan.look_up_name(&key, 0));
     }
     assert_eq!(
         asked.len(),

@@ -38,7 +38,7 @@ fn a_place_that_is_down_stays_down_under_another_name_unless_other_is_asked_ther
         old.proxies[0].servers[0].state.take_check(failed, now_ms());
         let new = tree(&backend(name, server, rest), Some(&old));
         let state = &new.proxies[0].servers[0].state;
-        assert_eq!(state.up(), up, "{name}: {server}");
+        assert_eq!(state.is_up(), up, "{name}: {server}");
         assert_eq!(new.proxies[0].state.usable_servers(), u32::from(up));
         let passed = || CheckResult::new(CheckStatus::Layer4Ok, 1);
         state.take_check(passed(), now_ms());
@@ -56,6 +56,9 @@ fn a_server_that_is_still_there_lends_its_health_to_no_other() {
     old.proxies[0].servers[0].state.take_check(failed, now_ms());
     let both = format!("{}{}", backend("b", line, ""), backend("c", line, ""));
     let new = tree(&both.replacen(":1\n", ":2\n", 1), Some(&old));
-    let up = new.proxies.iter().map(|proxy| proxy.servers[0].state.up());
+    let up = new
+        .proxies
+        .iter()
+        .map(|proxy| proxy.servers[0].state.is_up());
     assert_eq!(up.collect::<Vec<_>>(), [false, true]);
 }

@@ -1,10 +1,10 @@
 //! Rules about lines, on streams out of raw bytes.
 
 use crate::testing::load_text;
-use http::message::Message;
+use http::message::HttpMessage;
 use model::config::{Config, ProxyIndex};
-use model::rules::{Verdict, http_request, http_response};
-use model::transaction::{Stream, sample};
+use model::rules::{MessageVerdict, http_request, http_response};
+use model::transaction::{ProxyStream, sample};
 use std::sync::Arc;
 
 fn config(lines: &str) -> Arc<Config> {
@@ -16,7 +16,7 @@ fn config(lines: &str) -> Arc<Config> {
     Arc::new(loaded.config.unwrap_or_else(|| panic!("{lines}: {told:?}")))
 }
 
-fn with(lines: &str, mut stream: Stream) -> Stream {
+fn with(lines: &str, mut stream: ProxyStream) -> ProxyStream {
     stream.config = config(lines);
     stream.route.frontend = ProxyIndex(0);
     stream.route.backend = None;
@@ -26,7 +26,7 @@ fn with(lines: &str, mut stream: Stream) -> Stream {
 
 const REQUEST: &[u8] = b"GET /a/b?c=d HTTP/1.1\r\nHost: h\r\nX-List: a\r\nx-list: b\r\nUser-Agent: curl/7\r\nContent-Length: 3\r\n\r\n";
 
-fn request_of(lines: &str, bytes: &[u8]) -> (Stream, Verdict) {
+fn request_of(lines: &str, bytes: &[u8]) -> (ProxyStream, MessageVerdict) {
     let mut stream = with(lines, sample::request(bytes));
     stream
         .rules
@@ -38,7 +38,7 @@ fn request_of(lines: &str, bytes: &[u8]) -> (Stream, Verdict) {
     (stream, verdict)
 }
 
-fn head(message: &Message) -> String {
+fn head(message: &HttpMessage) -> String {
     let mut out = Vec::new();
     message.write_http1(&mut out);
     String::from_utf8_lossy(&out).replace("\r\n", "|")
@@ -46,14 +46,17 @@ fn head(message: &Message) -> String {
 
 fn passed(lines: &str) -> String {
     let (stream, verdict) = request_of(lines, REQUEST);
-    assert!(matches!(verdict, Verdict::Continue), "{lines}: {verdict:?}");
+    assert!(
+        matches!(verdict, MessageVerdict::Continue),
+        "{lines}: {verdict:?}"
+    );
     head(&stream.request)
 }
 
-fn status(verdict: &Verdict) -> u16 {
+fn status(verdict: &MessageVerdict) -> u16 {
     match verdict {
-        Verdict::Answer(reply) => reply.head.status(),
-        Verdict::Tarpit(reply) => 1000 + reply.head.status(),
+        MessageVerdict::Answer(reply) => reply.head.status(),
+        MessageVerdict::Tarpit(reply) => 1000 + reply.head.status(),
         _ => 0,
     }
 }
@@ -190,7 +193,7 @@ fn reqsetbe_chooses_the_backend_once() {
     let lines = "reqisetbe ^get\\ /z web2\nreqsetbe ^Host:\\ h other\nreqsetbe ^GET web2\n\
                  backend web2\nmode http\nserver a 127.0.0.1:3";
     let (stream, verdict) = request_of(lines, REQUEST);
-    assert!(matches!(verdict, Verdict::Continue));
+    assert!(matches!(verdict, MessageVerdict::Continue));
     let chosen = stream.rules.lines.as_ref().and_then(|lines| lines.switched);
     assert_eq!(chosen, stream.config.backend("other"));
     assert!(chosen.is_some());
@@ -239,7 +242,7 @@ fn answers_are_lines_too() {
         if expected.is_empty() {
             assert_eq!(status(&verdict), 502, "{lines}");
         } else {
-            assert!(matches!(verdict, Verdict::Continue), "{lines}");
+            assert!(matches!(verdict, MessageVerdict::Continue), "{lines}");
             assert_eq!(head(&stream.response), expected, "{lines}");
         }
     }

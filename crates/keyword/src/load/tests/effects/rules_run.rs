@@ -3,7 +3,7 @@
 use crate::testing::load_text;
 use model::config::{Config, ProxyIndex};
 use model::rules::*;
-use model::transaction::{Endpoint, Stream, sample};
+use model::transaction::{Endpoint, ProxyStream, sample};
 use std::sync::Arc;
 
 /// A configuration of one `listen` with these lines.
@@ -14,7 +14,7 @@ fn config(lines: &str) -> Arc<Config> {
     Arc::new(loaded.config.unwrap_or_else(|| panic!("{lines}: {told:?}")))
 }
 
-fn with(lines: &str, mut stream: Stream) -> Stream {
+fn with(lines: &str, mut stream: ProxyStream) -> ProxyStream {
     stream.config = config(lines);
     stream.route.frontend = ProxyIndex(0);
     stream.route.backend = None;
@@ -24,29 +24,29 @@ fn with(lines: &str, mut stream: Stream) -> Stream {
 
 const REQUEST: &[u8] = b"GET /a/b?c=d HTTP/1.1\r\nHost: h\r\nX-List: a, b ,c\r\nX-List: d\r\nUser-Agent: curl/7\r\n\r\n";
 
-fn request(lines: &str) -> (Stream, Verdict) {
+fn request(lines: &str) -> (ProxyStream, MessageVerdict) {
     let mut stream = with(lines, sample::request(REQUEST));
     let verdict = http_request(&mut stream, false);
     (stream, verdict)
 }
 
-fn head(message: &http::message::Message) -> String {
+fn head(message: &http::message::HttpMessage) -> String {
     let mut out = Vec::new();
     message.write_http1(&mut out);
     String::from_utf8_lossy(&out).into_owned()
 }
 
 /// The head and body of the answer that the rules give.
-fn answer(lines: &str) -> (Stream, String) {
+fn answer(lines: &str) -> (ProxyStream, String) {
     let (stream, verdict) = request(lines);
-    let (Verdict::Answer(reply) | Verdict::Tarpit(reply)) = verdict else {
+    let (MessageVerdict::Answer(reply) | MessageVerdict::Tarpit(reply)) = verdict else {
         panic!("{lines}: {verdict:?}")
     };
     let text = head(&reply.head) + &String::from_utf8_lossy(&reply.body);
     (stream, text)
 }
 
-fn state(stream: &Stream) -> String {
+fn state(stream: &ProxyStream) -> String {
     [
         stream.outcome.termination.letter(),
         stream.outcome.phase.letter(),
@@ -65,7 +65,7 @@ fn rules_of_answers_go_on_where_a_user_is_not_verified() {
     let answer = b"HTTP/1.1 200 OK\r\nX-Secret: 1\r\nContent-Length: 0\r\n\r\n";
     let mut stream = with(lines, sample::exchange(request, answer));
     let verdict = http_response(&mut stream);
-    assert!(matches!(verdict, Verdict::Continue), "{verdict:?}");
+    assert!(matches!(verdict, MessageVerdict::Continue), "{verdict:?}");
     assert_eq!(stream.response.get(b"x-user"), None);
     assert_eq!(stream.response.get(b"x-secret"), None);
 }
@@ -76,7 +76,7 @@ fn rules_run_in_order_until_one_ends_them() {
         "http-request set-header a 1\nhttp-request set-header b 2 if { req.hdr(a) 2 }\n\
          http-request set-header c 3 if { req.hdr(a) 1 }\nhttp-request allow if { path /a/b }\nhttp-request deny",
     );
-    assert!(matches!(verdict, Verdict::Continue));
+    assert!(matches!(verdict, MessageVerdict::Continue));
     let get = |name: &[u8]| stream.request.get(name).map(<[u8]>::to_vec);
     assert_eq!(
         (get(b"a"), get(b"b"), get(b"c")),
@@ -169,7 +169,7 @@ fn redirections_are_what_haproxy_gives() {
         }
     }
     let (_, verdict) = request("http-request redirect location %[req.hdr(nope)] ignore-empty");
-    assert!(matches!(verdict, Verdict::Continue));
+    assert!(matches!(verdict, MessageVerdict::Continue));
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn headers_change_as_rules_say() {
     ];
     for (words, expected) in rows {
         let (stream, verdict) = request(&format!("http-request {words}"));
-        assert!(matches!(verdict, Verdict::Continue), "{words}");
+        assert!(matches!(verdict, MessageVerdict::Continue), "{words}");
         let found: Vec<(String, String)> = stream
             .request
             .fields()
@@ -240,7 +240,7 @@ fn rules_do_not_change_where_a_message_ends() {
         let mut stream = with(&format!("http-request {words}"), sample::request(post));
         assert!(matches!(
             http_request(&mut stream, false),
-            Verdict::Continue
+            MessageVerdict::Continue
         ));
         assert_eq!(
             stream.request.get(b"content-length"),
@@ -273,7 +273,7 @@ fn the_request_line_changes_as_rules_say() {
     ];
     for (words, line) in rows {
         let (stream, verdict) = request(&format!("http-request {words}"));
-        assert!(matches!(verdict, Verdict::Continue), "{words}");
+        assert!(matches!(verdict, MessageVerdict::Continue), "{words}");
         assert_eq!(head(&stream.request).lines().next(), Some(line), "{words}");
         assert_eq!(
             (stream.received_method(), stream.received_target()),
@@ -339,7 +339,7 @@ fn rules_go_on_where_they_waited_for_the_body() {
     assert!(
         matches!(
             verdict,
-            Verdict::NeedBody {
+            MessageVerdict::NeedBody {
                 bytes: 4,
                 time_ms: Some(1000)
             }
@@ -349,7 +349,7 @@ fn rules_go_on_where_they_waited_for_the_body() {
     stream.payloads.request = b"body".to_vec();
     assert!(matches!(
         http_request(&mut stream, false),
-        Verdict::Continue
+        MessageVerdict::Continue
     ));
     let seen: Vec<&[u8]> = stream.request.fields().get_all(b"seen").collect();
     assert_eq!(seen, [&b"1"[..], b"2"]);
@@ -362,7 +362,7 @@ fn a_rewrite_that_does_not_fit_is_an_error_unless_rules_are_lenient() {
     stream.request.set_limit(stream.request.wire_len() + 4);
     let verdict = http_request(&mut stream, false);
     assert!(
-        matches!(&verdict, Verdict::Answer(reply) if reply.head.status() == 500),
+        matches!(&verdict, MessageVerdict::Answer(reply) if reply.head.status() == 500),
         "{verdict:?}"
     );
     let mut stream = with(
@@ -372,27 +372,27 @@ fn a_rewrite_that_does_not_fit_is_an_error_unless_rules_are_lenient() {
     stream.request.set_limit(stream.request.wire_len() + 4);
     assert!(matches!(
         http_request(&mut stream, false),
-        Verdict::Continue
+        MessageVerdict::Continue
     ));
 }
 
 #[test]
 fn a_refused_request_is_closed_without_times() {
     let (stream, verdict) = request("http-request reject");
-    assert!(matches!(verdict, Verdict::Reject));
+    assert!(matches!(verdict, MessageVerdict::Reject));
     assert_eq!(
         (state(&stream).as_str(), stream.times.request),
         ("PR", None)
     );
     let (_, verdict) = request("http-request silent-drop");
-    assert!(matches!(verdict, Verdict::SilentDrop(None)));
+    assert!(matches!(verdict, MessageVerdict::SilentDrop(None)));
     let (_, verdict) = request("http-request silent-drop rst-ttl 3");
-    assert!(matches!(verdict, Verdict::SilentDrop(Some(3))));
+    assert!(matches!(verdict, MessageVerdict::SilentDrop(Some(3))));
 }
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: origin\r\nContent-Length: 0\r\n\r\n";
 
-fn response(lines: &str) -> (Stream, Verdict) {
+fn response(lines: &str) -> (ProxyStream, MessageVerdict) {
     let mut stream = with(lines, sample::exchange(REQUEST, ANSWER));
     stream.route.backend = Some(ProxyIndex(0));
     let verdict = http_response(&mut stream);
@@ -412,7 +412,10 @@ fn rules_of_content_that_waited_for_an_answer_leave_its_own_rules_at_their_begin
     stream.response = answer;
     stream.payloads.response_complete = true;
     assert_eq!(tcp_response(&mut stream), Some(Gate::Open));
-    assert!(matches!(http_response(&mut stream), Verdict::Continue));
+    assert!(matches!(
+        http_response(&mut stream),
+        MessageVerdict::Continue
+    ));
     assert_eq!(stream.response.get(b"seen"), Some(&b"first"[..]));
     assert_eq!(stream.log.captured_response, [Some(b"ori".to_vec())]);
 }
@@ -423,7 +426,7 @@ fn answers_of_servers_are_changed_and_refused() {
         "capture response header Server len 3\nhttp-response set-status 404 reason \"no no\"\n\
          http-response replace-header server ori(.*) \\1\nhttp-response set-header seen %[status]",
     );
-    assert!(matches!(verdict, Verdict::Continue));
+    assert!(matches!(verdict, MessageVerdict::Continue));
     assert_eq!(
         head(&stream.response).lines().next(),
         Some("HTTP/1.1 404 no no")
@@ -433,13 +436,13 @@ fn answers_of_servers_are_changed_and_refused() {
     assert_eq!(stream.log.captured_response, [Some(b"ori".to_vec())]);
     let (stream, verdict) = response("http-response deny if { res.hdr(server) origin }");
     assert!(
-        matches!(&verdict, Verdict::Answer(reply) if reply.head.status() == 502),
+        matches!(&verdict, MessageVerdict::Answer(reply) if reply.head.status() == 502),
         "{verdict:?}"
     );
     assert_eq!(state(&stream), "PH");
     let (stream, verdict) = response("http-response return content-type a/b string hi");
     assert!(
-        matches!(&verdict, Verdict::Answer(reply) if &*reply.body == b"hi"),
+        matches!(&verdict, MessageVerdict::Answer(reply) if &*reply.body == b"hi"),
         "{verdict:?}"
     );
     assert_eq!(state(&stream), "LH");
@@ -459,28 +462,31 @@ fn the_last_rules_see_every_answer() {
 fn content_rules_wait_for_bytes_until_they_know() {
     let lines = "mode tcp\ntcp-request content reject if { req.len gt 3 }\ntcp-request content accept if WAIT_END";
     let mut stream = with(lines, sample::tcp(b"he", false));
-    assert!(matches!(tcp_content(&mut stream, false), Content::NeedMore));
+    assert!(matches!(
+        tcp_content(&mut stream, false),
+        ContentVerdict::NeedMore
+    ));
     stream.payloads.request = b"hello".to_vec();
     assert!(matches!(
         tcp_content(&mut stream, false),
-        Content::Decided(Gate::Reject)
+        ContentVerdict::Decided(Gate::Reject)
     ));
     stream.payloads.request = b"he".to_vec();
     stream.payloads.request_complete = true;
     assert!(matches!(
         tcp_content(&mut stream, false),
-        Content::Decided(Gate::Open)
+        ContentVerdict::Decided(Gate::Open)
     ));
 }
 
 #[test]
 fn content_rules_see_requests_too() {
     let (stream, verdict) = request("tcp-request content reject if { path /a/b }");
-    assert!(matches!(verdict, Verdict::Reject));
+    assert!(matches!(verdict, MessageVerdict::Reject));
     assert_eq!(state(&stream), "PR");
     let rejects = |rule: &str| {
         let (_, verdict) = request(&format!("tcp-request content {rule}"));
-        matches!(verdict, Verdict::Reject)
+        matches!(verdict, MessageVerdict::Reject)
     };
     assert!(rejects("reject if { req.len gt 0 }"));
     assert!(rejects("reject if HTTP"));
@@ -495,14 +501,14 @@ fn what_there_is_of_a_request_counts_as_in_haproxy() {
         let lines = format!("tcp-request content reject if {{ {rule} }}");
         let mut stream = with(&lines, sample::request(text));
         let verdict = http_request(&mut stream, false);
-        assert_eq!(matches!(verdict, Verdict::Reject), refused, "{rule}");
+        assert_eq!(matches!(verdict, MessageVerdict::Reject), refused, "{rule}");
     }
 }
 
 #[test]
 fn a_wait_for_the_handshake_passes_on() {
     let lines = "http-request wait-for-handshake\nhttp-request deny";
-    assert!(matches!(request(lines).1, Verdict::Answer(_)));
+    assert!(matches!(request(lines).1, MessageVerdict::Answer(_)));
 }
 
 #[test]

@@ -2,17 +2,17 @@
 
 use crate::family::{Loader, registry};
 use configuration::LoadOptions;
-use language::keyword::Found;
-use language::{Diagnostic, Environment, Line};
+use language::keyword::KeywordLookup;
+use language::{ConfigLine, Diagnostic, Environment};
 use model::transaction::sample;
 
 /// Builds a line by its keyword.
-fn build(loader: &mut Loader, line: &Line) -> Result<(), Diagnostic> {
+fn build(loader: &mut Loader, line: &ConfigLine) -> Result<(), Diagnostic> {
     match registry()
         .lines
         .find(line.words.iter().map(|word| word.str()))
     {
-        Found::Built(row, words) => {
+        KeywordLookup::Built(row, words) => {
             let mut args = language::arguments::Args::new(
                 line,
                 words,

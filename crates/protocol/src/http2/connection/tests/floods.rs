@@ -16,7 +16,7 @@ fn flood(
     for n in 0..ROUNDS_MAX {
         let input = round(connection, n);
         for event in feed(connection, &input) {
-            if let Seen::Failed(code, why) = event {
+            if let RecordedEvent::Failed(code, why) = event {
                 assert_eq!(complaints(connection).last(), Some(&(0, code)));
                 assert!(why.is_abuse());
                 return (why, n);
@@ -228,7 +228,7 @@ fn a_window_of_one_byte_does_not_make_us_send_byte_by_byte_for_ever() {
 
 #[test]
 fn a_list_that_is_too_long_is_told_and_the_tables_stay_right() {
-    let mut options = Options::new(Role::Server);
+    let mut options = Options::new(Http2Role::Server);
     options.header_list_bytes_max = 1000;
     let mut connection = server_with(options);
     // A header bomb: one field enters the table and is then repeated.
@@ -246,13 +246,13 @@ fn a_list_that_is_too_long_is_told_and_the_tables_stay_right() {
     let events = feed(&mut connection, &input);
     assert!(matches!(
         events[0],
-        Seen::Headers {
+        RecordedEvent::Headers {
             stream: 1,
             over: true,
             ..
         }
     ));
-    let Seen::Headers {
+    let RecordedEvent::Headers {
         fields,
         over: false,
         ..
@@ -305,7 +305,10 @@ fn a_client_that_gives_windows_back_often_is_served() {
         for _ in 0..4 {
             let given = [window(1, 4096), window(0, 4096)].concat();
             let events = feed(&mut connection, &given);
-            assert_eq!(events, [Seen::Window(Some(1)), Seen::Window(None)]);
+            assert_eq!(
+                events,
+                [RecordedEvent::Window(Some(1)), RecordedEvent::Window(None)]
+            );
         }
     }
 }
@@ -320,7 +323,10 @@ fn ordinary_request(connection: &mut Connection, n: u32) {
     input.extend(frame(PING, 0, 0, &[7; 8]));
     for event in feed(connection, &input) {
         assert!(
-            !matches!(event, Seen::Failed(..) | Seen::Reset { .. }),
+            !matches!(
+                event,
+                RecordedEvent::Failed(..) | RecordedEvent::Reset { .. }
+            ),
             "{event:?} {n}"
         );
     }
@@ -330,7 +336,7 @@ fn ordinary_request(connection: &mut Connection, n: u32) {
         .expect("open");
     assert_eq!(connection.send_data(stream, &[0; 1000], true), Ok(1000));
     let events = feed(connection, &[window(id, 1000), window(0, 1000)].concat());
-    assert_eq!(events, [Seen::Window(None)]);
+    assert_eq!(events, [RecordedEvent::Window(None)]);
     connection.output_consumed(usize::MAX);
 }
 
@@ -351,7 +357,7 @@ fn a_client_that_cancels_half_of_its_requests_is_served() {
         ordinary_request(&mut connection, 2 * n);
         let cancelled = id(2 * n + 1);
         let input = [get(cancelled), rst(cancelled, Cancel)].concat();
-        let expected = Seen::Reset {
+        let expected = RecordedEvent::Reset {
             stream: cancelled,
             code: Cancel,
             ours: false,
@@ -365,7 +371,7 @@ fn a_client_that_cancels_half_of_its_requests_is_served() {
 
 #[test]
 fn thousands_of_idle_streams_cost_what_the_options_allow() {
-    let mut options = Options::new(Role::Server);
+    let mut options = Options::new(Http2Role::Server);
     options.concurrent_streams_max = 1000;
     let mut connection = server_with(options);
     for n in 0..2000 {

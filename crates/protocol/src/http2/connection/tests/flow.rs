@@ -19,13 +19,13 @@ fn increments(connection: &mut Connection) -> Vec<(u32, u32)> {
 
 /// Returns a server with windows of 1,000 bytes per stream and 65,535 for the connection.
 fn narrow() -> Connection {
-    let mut options = Options::new(Role::Server);
+    let mut options = Options::new(Http2Role::Server);
     options.initial_window = 1000;
     server_with(options)
 }
 
 /// Passes input to a connection whose owner consumes nothing.
-fn offer(connection: &mut Connection, mut input: &[u8]) -> Vec<Seen> {
+fn offer(connection: &mut Connection, mut input: &[u8]) -> Vec<RecordedEvent> {
     let mut all = Vec::new();
     loop {
         let (taken, event) = connection.receive(input, 0);
@@ -136,7 +136,7 @@ fn more_than_the_connections_window_ends_the_connection() {
 
 #[test]
 fn a_narrower_window_counts_once_the_peer_knows_it() {
-    let mut options = Options::new(Role::Server);
+    let mut options = Options::new(Http2Role::Server);
     options.initial_window = 1000;
     let mut connection = Connection::new(options);
     feed(
@@ -187,7 +187,7 @@ fn data_keeps_within_the_windows_of_section_6_9() {
     // A changed setting affects open streams, too.
     assert_eq!(
         feed(&mut connection, &settings(&[(4, 3)])),
-        [Seen::Settings]
+        [RecordedEvent::Settings]
     );
     assert_eq!(connection.send_data(stream, b"bcde", true), Ok(2));
     // The change may make a window negative.
@@ -197,7 +197,7 @@ fn data_keeps_within_the_windows_of_section_6_9() {
     assert_eq!(connection.send_capacity(stream), 0);
     assert_eq!(
         feed(&mut connection, &window(1, 2)),
-        [Seen::Window(Some(1))]
+        [RecordedEvent::Window(Some(1))]
     );
     assert_eq!(connection.send_capacity(stream), 2);
     sent(&mut connection);
@@ -236,7 +236,10 @@ fn the_connections_window_is_shared() {
         Ok(5_535)
     );
     assert_eq!(connection.send_capacity(StreamId(1)), 0);
-    assert_eq!(feed(&mut connection, &window(0, 10)), [Seen::Window(None)]);
+    assert_eq!(
+        feed(&mut connection, &window(0, 10)),
+        [RecordedEvent::Window(None)]
+    );
     assert_eq!(connection.send_capacity(StreamId(1)), 10);
 }
 
@@ -257,7 +260,7 @@ fn data_and_headers_are_split_at_the_peers_frame_size() {
     connection
         .send_headers(StreamId(3), fields.into_iter(), true)
         .expect("open");
-    let frames: Vec<Head> = sent(&mut connection)
+    let frames: Vec<Http2FrameHeader> = sent(&mut connection)
         .into_iter()
         .map(|(head, _)| head)
         .collect();
@@ -319,13 +322,13 @@ fn sending_follows_the_state_of_the_stream() {
 
 #[test]
 fn a_peer_sees_nothing_but_settings_until_its_own_are_acknowledged() {
-    for role in [Role::Server, Role::Client] {
+    for role in [Http2Role::Server, Http2Role::Client] {
         let mut options = Options::new(role);
         options.connection_window = 1 << 20;
         let mut connection = Connection::after_preface(options, PREFACE.len());
         let mut begin = connection.output().to_vec();
         connection.output_consumed(begin.len());
-        if role == Role::Client {
+        if role == Http2Role::Client {
             begin.drain(..PREFACE.len());
         }
         assert_eq!(begin[3], SETTINGS);

@@ -69,7 +69,7 @@ async fn drive(
     connection: &mut Connection,
     pipe: &mut DuplexStream,
     piece_bytes: usize,
-    mut owner: impl FnMut(&mut Connection, Option<Seen>),
+    mut owner: impl FnMut(&mut Connection, Option<RecordedEvent>),
 ) {
     let mut buffer = vec![0; piece_bytes];
     loop {
@@ -95,7 +95,7 @@ async fn drive(
             input = &input[taken..];
             let more = matches!(event, Event::NeedMore);
             if let Some(event) = seen(event) {
-                assert!(!matches!(event, Seen::Failed(..)), "{event:?}");
+                assert!(!matches!(event, RecordedEvent::Failed(..)), "{event:?}");
                 owner(connection, Some(event));
             }
             if more {
@@ -106,9 +106,13 @@ async fn drive(
 }
 
 /// Serves requests: returns bodies, with trailers; resets `/reset`.
-fn echo(streams: &mut BTreeMap<u32, Outgoing>, connection: &mut Connection, event: Option<Seen>) {
+fn echo(
+    streams: &mut BTreeMap<u32, Outgoing>,
+    connection: &mut Connection,
+    event: Option<RecordedEvent>,
+) {
     match event {
-        Some(Seen::Headers {
+        Some(RecordedEvent::Headers {
             stream,
             fields,
             end,
@@ -140,16 +144,16 @@ fn echo(streams: &mut BTreeMap<u32, Outgoing>, connection: &mut Connection, even
                 },
             );
         }
-        Some(Seen::Headers { stream, .. }) => {
+        Some(RecordedEvent::Headers { stream, .. }) => {
             streams.get_mut(&stream).expect("known").ended = true;
         }
-        Some(Seen::Data { stream, data, end }) => {
+        Some(RecordedEvent::Data { stream, data, end }) => {
             connection.consumed(StreamId(stream), data.len() as u32);
             let outgoing = streams.get_mut(&stream).expect("known");
             outgoing.data.extend(data);
             outgoing.ended |= end;
         }
-        Some(Seen::Reset { stream, .. }) => {
+        Some(RecordedEvent::Reset { stream, .. }) => {
             streams.remove(&stream);
         }
         _ => {}
@@ -297,7 +301,7 @@ fn an_h2_client_is_served() {
     ] {
         run(async {
             let (near, far) = duplex(1 << 20);
-            let mut options = Options::new(Role::Server);
+            let mut options = Options::new(Http2Role::Server);
             options.initial_window = ours;
             options.connection_window = ours * 2;
             let session = h2_client_session(far, window);
@@ -317,7 +321,7 @@ fn an_h2_client_is_served() {
 
 /// Response that our client received on one stream.
 #[derive(Default)]
-struct Answer {
+struct InteropResponse {
     status: String,
     body: Vec<u8>,
     ended: bool,
@@ -376,7 +380,7 @@ async fn h2_answer(
 fn open_wanted(
     wanted: &mut VecDeque<&'static str>,
     open: &mut BTreeMap<u32, Outgoing>,
-    answers: &mut BTreeMap<u32, Answer>,
+    answers: &mut BTreeMap<u32, InteropResponse>,
     connection: &mut Connection,
 ) {
     while connection.is_settled() && connection.can_open() {
@@ -402,7 +406,7 @@ fn open_wanted(
                 trailers,
             },
         );
-        answers.insert(stream.0, Answer::default());
+        answers.insert(stream.0, InteropResponse::default());
     }
 }
 
@@ -410,12 +414,12 @@ fn open_wanted(
 fn ask(
     wanted: &mut VecDeque<&'static str>,
     open: &mut BTreeMap<u32, Outgoing>,
-    answers: &mut BTreeMap<u32, Answer>,
+    answers: &mut BTreeMap<u32, InteropResponse>,
     connection: &mut Connection,
-    event: Option<Seen>,
+    event: Option<RecordedEvent>,
 ) {
     match event {
-        Some(Seen::Headers {
+        Some(RecordedEvent::Headers {
             stream,
             fields,
             end,
@@ -429,13 +433,13 @@ fn ask(
                 answer.status.clone_from(&fields[0].1);
             }
         }
-        Some(Seen::Data { stream, data, end }) => {
+        Some(RecordedEvent::Data { stream, data, end }) => {
             connection.consumed(StreamId(stream), data.len() as u32);
             let answer = answers.get_mut(&stream).expect("asked");
             answer.body.extend(data);
             answer.ended |= end;
         }
-        Some(Seen::Reset {
+        Some(RecordedEvent::Reset {
             stream,
             code,
             ours: false,
@@ -443,7 +447,7 @@ fn ask(
             answers.get_mut(&stream).expect("asked").reset = Some(code);
             open.remove(&stream);
         }
-        Some(event @ Seen::Reset { .. }) => panic!("{event:?}"),
+        Some(event @ RecordedEvent::Reset { .. }) => panic!("{event:?}"),
         _ => {}
     }
     open_wanted(wanted, open, answers, connection);
@@ -465,7 +469,7 @@ fn an_h2_server_answers_us() {
     ] {
         run(async {
             let (mut near, far) = duplex(1 << 20);
-            let mut options = Options::new(Role::Client);
+            let mut options = Options::new(Http2Role::Client);
             options.initial_window = ours;
             let mut wanted: VecDeque<_> =
                 ["/", "/trailers", "/reset", "/", "/", "/trailers", "/"].into();

@@ -11,15 +11,15 @@ mod types;
 
 use super::super::frame::{
     CONTINUATION, DATA, FLAG_ACK, FLAG_END_HEADERS, FLAG_END_STREAM, FLAG_PADDED, FLAG_PRIORITY,
-    GOAWAY, HEAD_BYTES, HEADERS, Head, PING, PREFACE, PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE,
+    GOAWAY, HEAD_BYTES, HEADERS, Http2FrameHeader, PING, PREFACE, PRIORITY, PUSH_PROMISE,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE,
 };
-use super::super::{ErrorCode, Role, SendError, StreamId, Why};
+use super::super::{ErrorCode, Http2Role, SendError, StreamId, Why};
 use super::{Connection, Event, Limits, Options};
 
 /// An event without its borrow.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Seen {
+enum RecordedEvent {
     Headers {
         stream: u32,
         fields: Vec<(String, String)>,
@@ -47,7 +47,7 @@ enum Seen {
     Failed(ErrorCode, Why),
 }
 
-fn seen(event: Event<'_>) -> Option<Seen> {
+fn seen(event: Event<'_>) -> Option<RecordedEvent> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Some(match event {
         Event::NeedMore | Event::Progress => return None,
@@ -56,7 +56,7 @@ fn seen(event: Event<'_>) -> Option<Seen> {
             fields,
             end_stream,
             trailers,
-        } => Seen::Headers {
+        } => RecordedEvent::Headers {
             stream: stream.0,
             fields: fields
                 .iter()
@@ -70,26 +70,26 @@ fn seen(event: Event<'_>) -> Option<Seen> {
             stream,
             data,
             end_stream,
-        } => Seen::Data {
+        } => RecordedEvent::Data {
             stream: stream.0,
             data: data.to_vec(),
             end: end_stream,
         },
-        Event::Reset { stream, code, ours } => Seen::Reset {
+        Event::Reset { stream, code, ours } => RecordedEvent::Reset {
             stream: stream.0,
             code,
             ours,
         },
-        Event::Window { stream } => Seen::Window(stream.map(|stream| stream.0)),
-        Event::SettingsChanged => Seen::Settings,
-        Event::GoAway { last, code } => Seen::GoAway { last: last.0, code },
-        Event::Pong => Seen::Pong,
-        Event::Failed(error) => Seen::Failed(error.code, error.why),
+        Event::Window { stream } => RecordedEvent::Window(stream.map(|stream| stream.0)),
+        Event::SettingsChanged => RecordedEvent::Settings,
+        Event::GoAway { last, code } => RecordedEvent::GoAway { last: last.0, code },
+        Event::Pong => RecordedEvent::Pong,
+        Event::Failed(error) => RecordedEvent::Failed(error.code, error.why),
     })
 }
 
 /// Passes all of `input` to a connection whose owner consumes DATA at once.
-fn feed_at(connection: &mut Connection, mut input: &[u8], now_ms: u64) -> Vec<Seen> {
+fn feed_at(connection: &mut Connection, mut input: &[u8], now_ms: u64) -> Vec<RecordedEvent> {
     let mut all = Vec::new();
     loop {
         let (taken, event) = connection.receive(input, now_ms);
@@ -97,7 +97,7 @@ fn feed_at(connection: &mut Connection, mut input: &[u8], now_ms: u64) -> Vec<Se
         let failed = matches!(event, Event::Failed(_));
         let one = seen(event);
         input = &input[taken..];
-        if let Some(Seen::Data { stream, data, .. }) = &one {
+        if let Some(RecordedEvent::Data { stream, data, .. }) = &one {
             connection.consumed(StreamId(*stream), data.len() as u32);
         }
         all.extend(one);
@@ -108,12 +108,12 @@ fn feed_at(connection: &mut Connection, mut input: &[u8], now_ms: u64) -> Vec<Se
     }
 }
 
-fn feed(connection: &mut Connection, input: &[u8]) -> Vec<Seen> {
+fn feed(connection: &mut Connection, input: &[u8]) -> Vec<RecordedEvent> {
     feed_at(connection, input, 0)
 }
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let head = Head {
+    let head = Http2FrameHeader {
         length: payload.len() as u32,
         kind,
         flags,
@@ -179,12 +179,12 @@ fn settings(entries: &[(u16, u32)]) -> Vec<u8> {
 }
 
 /// Returns and removes the frames in the output.
-fn sent(connection: &mut Connection) -> Vec<(Head, Vec<u8>)> {
+fn sent(connection: &mut Connection) -> Vec<(Http2FrameHeader, Vec<u8>)> {
     let mut frames = Vec::new();
     let mut rest = connection.output();
     rest = rest.strip_prefix(PREFACE.as_slice()).unwrap_or(rest);
     while let Some((head, after)) = rest.split_first_chunk::<HEAD_BYTES>() {
-        let head = Head::read(head);
+        let head = Http2FrameHeader::read(head);
         let (payload, after) = after.split_at(head.length as usize);
         frames.push((head, payload.to_vec()));
         rest = after;
@@ -218,26 +218,26 @@ fn server_with(options: Options) -> Connection {
         &frame(SETTINGS, FLAG_ACK, 0, &[]),
     ]
     .concat();
-    assert_eq!(feed(&mut connection, &start), [Seen::Settings]);
+    assert_eq!(feed(&mut connection, &start), [RecordedEvent::Settings]);
     sent(&mut connection);
     connection
 }
 
 fn server() -> Connection {
-    server_with(Options::new(Role::Server))
+    server_with(Options::new(Http2Role::Server))
 }
 
 /// Returns a client after both SETTINGS.
 fn client_with(options: Options) -> Connection {
     let mut connection = Connection::new(options);
     let start = [settings(&[]), frame(SETTINGS, FLAG_ACK, 0, &[])].concat();
-    assert_eq!(feed(&mut connection, &start), [Seen::Settings]);
+    assert_eq!(feed(&mut connection, &start), [RecordedEvent::Settings]);
     sent(&mut connection);
     connection
 }
 
 fn client() -> Connection {
-    client_with(Options::new(Role::Client))
+    client_with(Options::new(Http2Role::Client))
 }
 
 /// Converts fields for `send_headers`.
@@ -255,12 +255,12 @@ fn request(connection: &mut Connection, end: bool) -> StreamId {
     stream
 }
 
-fn requested(stream: u32, end: bool) -> Seen {
+fn requested(stream: u32, end: bool) -> RecordedEvent {
     let fields = GET
         .iter()
         .map(|(n, v)| (n.to_string(), v.to_string()))
         .collect();
-    Seen::Headers {
+    RecordedEvent::Headers {
         stream,
         fields,
         end,
@@ -271,7 +271,7 @@ fn requested(stream: u32, end: bool) -> Seen {
 
 /// Expected reaction to a sequence of frames.
 #[derive(Clone, Copy, Debug)]
-enum Answer {
+enum ExpectedReaction {
     /// The connection fails with GOAWAY.
     Connection(ErrorCode, Why),
     /// The stream is reset with RST_STREAM, and the connection continues.
@@ -279,7 +279,7 @@ enum Answer {
     Fine,
 }
 
-fn check(start: impl Fn() -> Connection, cases: &[(&str, Vec<Vec<u8>>, Answer)]) {
+fn check(start: impl Fn() -> Connection, cases: &[(&str, Vec<Vec<u8>>, ExpectedReaction)]) {
     for (name, frames, answer) in cases {
         let all = frames.concat();
         // All at once, and byte by byte.
@@ -292,21 +292,21 @@ fn check(start: impl Fn() -> Connection, cases: &[(&str, Vec<Vec<u8>>, Answer)])
             let complaints = complaints(&mut connection);
             let failure = events
                 .iter()
-                .find(|event| matches!(event, Seen::Failed(..)));
+                .find(|event| matches!(event, RecordedEvent::Failed(..)));
             match *answer {
-                Answer::Connection(code, why) => {
-                    assert_eq!(failure, Some(&Seen::Failed(code, why)), "{name}");
+                ExpectedReaction::Connection(code, why) => {
+                    assert_eq!(failure, Some(&RecordedEvent::Failed(code, why)), "{name}");
                     assert_eq!(complaints.last(), Some(&(0, code)), "{name}");
                     assert!(connection.is_closed(), "{name}");
                 }
-                Answer::Stream(stream, code) => {
+                ExpectedReaction::Stream(stream, code) => {
                     assert_eq!(failure, None, "{name}");
                     assert_eq!(complaints, [(stream, code)], "{name}");
                     // The tables and windows are still correct.
                     let after = feed(&mut connection, &get(2001));
                     assert_eq!(after, [requested(2001, true)], "{name}");
                 }
-                Answer::Fine => {
+                ExpectedReaction::Fine => {
                     assert_eq!((failure, complaints), (None, vec![]), "{name}: {events:?}");
                 }
             }

@@ -5,7 +5,10 @@ use super::*;
 use ErrorCode::*;
 
 /// Moves the output of each side to the other until neither has any.
-fn carry(client: &mut Connection, server: &mut Connection) -> (Vec<Seen>, Vec<Seen>) {
+fn carry(
+    client: &mut Connection,
+    server: &mut Connection,
+) -> (Vec<RecordedEvent>, Vec<RecordedEvent>) {
     let mut events = (Vec::new(), Vec::new());
     while !client.output().is_empty() || !server.output().is_empty() {
         let there = client.output().to_vec();
@@ -19,14 +22,17 @@ fn carry(client: &mut Connection, server: &mut Connection) -> (Vec<Seen>, Vec<Se
 }
 
 fn pair_with(change: impl Fn(&mut Options)) -> (Connection, Connection) {
-    let [client, server] = [Role::Client, Role::Server].map(|role| {
+    let [client, server] = [Http2Role::Client, Http2Role::Server].map(|role| {
         let mut options = Options::new(role);
         change(&mut options);
         Connection::new(options)
     });
     let (mut client, mut server) = (client, server);
     let events = carry(&mut client, &mut server);
-    assert_eq!(events, (vec![Seen::Settings], vec![Seen::Settings]));
+    assert_eq!(
+        events,
+        (vec![RecordedEvent::Settings], vec![RecordedEvent::Settings])
+    );
     assert!(client.is_acknowledged() && server.is_acknowledged());
     assert!(client.is_settled() && server.is_settled());
     (client, server)
@@ -46,14 +52,14 @@ fn a_request_and_its_answer_with_trailers_cross() {
         .expect("open");
     let (_, seen) = carry(&mut client, &mut server);
     let trailer = |name: &str| vec![(name.to_string(), "4".to_string())];
-    let trailers = |name| Seen::Headers {
+    let trailers = |name| RecordedEvent::Headers {
         stream: 1,
         fields: trailer(name),
         end: true,
         trailers: true,
         over: false,
     };
-    let body = Seen::Data {
+    let body = RecordedEvent::Data {
         stream: 1,
         data: b"body".to_vec(),
         end: false,
@@ -84,7 +90,7 @@ fn bodies_of_any_length_pass_through_narrow_windows() {
         let (_, seen) = carry(&mut client, &mut server);
         assert!(!seen.is_empty());
         for event in seen {
-            if let Seen::Data { data, .. } = event {
+            if let RecordedEvent::Data { data, .. } = event {
                 got.extend(data);
             }
         }
@@ -130,7 +136,7 @@ fn a_shutdown_is_announced_and_ends_when_the_last_stream_does() {
     let (seen, requests) = carry(&mut client, &mut server);
     assert_eq!(
         seen,
-        [Seen::GoAway {
+        [RecordedEvent::GoAway {
             last: (1 << 31) - 1,
             code: NoError
         }]
@@ -143,7 +149,7 @@ fn a_shutdown_is_announced_and_ends_when_the_last_stream_does() {
     let (seen, _) = carry(&mut client, &mut server);
     assert_eq!(
         seen,
-        [Seen::GoAway {
+        [RecordedEvent::GoAway {
             last: crossing.0,
             code: NoError
         }]
@@ -170,7 +176,7 @@ fn streams_behind_a_goaway_are_reset_as_refused() {
     let mut refused: Vec<u32> = feed(&mut client, &back)
         .into_iter()
         .filter_map(|event| match event {
-            Seen::Reset {
+            RecordedEvent::Reset {
                 stream,
                 code: RefusedStream,
                 ours: false,
@@ -199,7 +205,7 @@ fn resets_cross() {
     carry(&mut client, &mut server);
     server.reset(stream, NoError);
     client.send_data(stream, b"more", true).expect("open");
-    let reset = Seen::Reset {
+    let reset = RecordedEvent::Reset {
         stream: stream.0,
         code: NoError,
         ours: false,
@@ -215,7 +221,7 @@ fn a_failed_connection_does_nothing_more() {
     carry(&mut client, &mut server);
     assert!(matches!(
         feed(&mut server, &window(0, 0))[..],
-        [Seen::Failed(..)]
+        [RecordedEvent::Failed(..)]
     ));
     assert_eq!(feed(&mut server, &get(5)), []);
     assert_eq!(

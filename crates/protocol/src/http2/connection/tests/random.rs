@@ -42,9 +42,9 @@ fn some_frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Simulates an owner that responds to requests and consumes nothing.
-fn play(role: Role, input: &[u8], cuts: &[usize]) -> (Vec<Seen>, Vec<u8>) {
+fn play(role: Http2Role, input: &[u8], cuts: &[usize]) -> (Vec<RecordedEvent>, Vec<u8>) {
     let mut connection = Connection::new(Options::new(role));
-    if role == Role::Client {
+    if role == Http2Role::Client {
         for _ in 0..5 {
             request(&mut connection, false);
         }
@@ -61,9 +61,9 @@ fn play(role: Role, input: &[u8], cuts: &[usize]) -> (Vec<Seen>, Vec<u8>) {
             let more = matches!(event, Event::NeedMore);
             let event = seen(event);
             piece = &piece[taken..];
-            if let Some(Seen::Headers { stream, end, .. }) = event {
+            if let Some(RecordedEvent::Headers { stream, end, .. }) = event {
                 let stream = StreamId(stream);
-                if role == Role::Server {
+                if role == Http2Role::Server {
                     let _ = connection.send_headers(stream, list(OK), false);
                     let _ = connection.send_data(stream, &[1; 5000], end);
                 }
@@ -82,15 +82,15 @@ fn play(role: Role, input: &[u8], cuts: &[usize]) -> (Vec<Seen>, Vec<u8>) {
 }
 
 /// Appends an event; consecutive pieces of a body count as one.
-fn push(events: &mut Vec<Seen>, event: Option<Seen>) {
+fn push(events: &mut Vec<RecordedEvent>, event: Option<RecordedEvent>) {
     match (events.last_mut(), event) {
         (
-            Some(Seen::Data {
+            Some(RecordedEvent::Data {
                 stream,
                 data,
                 end: end @ false,
             }),
-            Some(Seen::Data {
+            Some(RecordedEvent::Data {
                 stream: same,
                 data: more,
                 end: last,
@@ -144,19 +144,19 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 /// A connection with its owner's state.
-struct Side {
+struct RandomEndpoint {
     connection: Connection,
     open: Vec<StreamId>,
     /// DATA that was not consumed yet.
     held: Vec<(StreamId, u32)>,
 }
 
-impl Side {
-    fn new(role: Role, window: u32) -> Side {
+impl RandomEndpoint {
+    fn new(role: Http2Role, window: u32) -> RandomEndpoint {
         let mut options = Options::new(role);
         options.initial_window = window;
         options.concurrent_streams_max = 6;
-        Side {
+        RandomEndpoint {
             connection: Connection::new(options),
             open: Vec::new(),
             held: Vec::new(),
@@ -225,7 +225,7 @@ impl Side {
                 _ => {}
             }
             self.held.extend(held);
-            if let (Some(stream), Role::Server) = (answer, self.connection.role()) {
+            if let (Some(stream), Http2Role::Server) = (answer, self.connection.role()) {
                 self.connection
                     .send_headers(stream, list(OK), false)
                     .expect("new");
@@ -236,7 +236,7 @@ impl Side {
 }
 
 /// Moves bytes from one side to the other.
-fn carry(from: &mut Side, to: &mut Side, bytes: usize) {
+fn carry(from: &mut RandomEndpoint, to: &mut RandomEndpoint, bytes: usize) {
     let output = from.connection.output();
     let piece = output[..bytes.min(output.len())].to_vec();
     from.connection.output_consumed(piece.len());
@@ -253,9 +253,9 @@ proptest! {
         client in any::<bool>(),
     ) {
         let (role, start) = if client {
-            (Role::Client, settings(&[]))
+            (Http2Role::Client, settings(&[]))
         } else {
-            (Role::Server, [PREFACE.as_slice(), &settings(&[])].concat())
+            (Http2Role::Server, [PREFACE.as_slice(), &settings(&[])].concat())
         };
         let input = [start, frames.concat()].concat();
         let whole = play(role, &input, &[usize::MAX]);
@@ -269,7 +269,7 @@ proptest! {
         behind in 0usize..3,
         client in any::<bool>(),
     ) {
-        let role = if client { Role::Client } else { Role::Server };
+        let role = if client { Http2Role::Client } else { Http2Role::Server };
         let start = match behind {
             0 => vec![],
             _ if client => settings(&[]),
@@ -286,8 +286,8 @@ proptest! {
         deeds in prop::collection::vec((any::<bool>(), deed()), 0..300),
         windows in (1u32..100_000, 1u32..100_000),
     ) {
-        let mut client = Side::new(Role::Client, windows.0);
-        let mut server = Side::new(Role::Server, windows.1);
+        let mut client = RandomEndpoint::new(Http2Role::Client, windows.0);
+        let mut server = RandomEndpoint::new(Http2Role::Server, windows.1);
         for (by_client, deed) in &deeds {
             let (actor, other) =
                 if *by_client { (&mut client, &mut server) } else { (&mut server, &mut client) };

@@ -1,13 +1,13 @@
 //! Tests what RFC 9113 forbids, and the required reactions: the list of the conformance suite
 //! h2spec, section by section, and what it leaves out.
 
-use super::Answer::{Connection as Conn, Fine, Stream};
+use super::ExpectedReaction::{Connection as Conn, Fine, Stream};
 use super::*;
 use ErrorCode::*;
 
 #[test]
 fn a_connection_begins_with_the_preface_and_settings() {
-    let fresh = || Connection::new(Options::new(Role::Server));
+    let fresh = || Connection::new(Options::new(Http2Role::Server));
     let preface = || PREFACE.to_vec();
     check(
         fresh,
@@ -40,7 +40,7 @@ fn a_connection_begins_with_the_preface_and_settings() {
             ("3.4: as it should be", vec![preface(), settings(&[])], Fine),
         ],
     );
-    let fresh = || Connection::new(Options::new(Role::Client));
+    let fresh = || Connection::new(Options::new(Http2Role::Client));
     check(
         fresh,
         &[
@@ -56,11 +56,11 @@ fn a_connection_begins_with_the_preface_and_settings() {
             ),
         ],
     );
-    let mut late = Connection::after_preface(Options::new(Role::Server), PREFACE.len());
-    assert_eq!(feed(&mut late, &settings(&[])), [Seen::Settings]);
-    let mut late = Connection::after_preface(Options::new(Role::Server), 3);
+    let mut late = Connection::after_preface(Options::new(Http2Role::Server), PREFACE.len());
+    assert_eq!(feed(&mut late, &settings(&[])), [RecordedEvent::Settings]);
+    let mut late = Connection::after_preface(Options::new(Http2Role::Server), 3);
     assert_eq!(feed(&mut late, &PREFACE[3..]), []);
-    assert_eq!(feed(&mut late, &settings(&[])), [Seen::Settings]);
+    assert_eq!(feed(&mut late, &settings(&[])), [RecordedEvent::Settings]);
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn what_was_under_way_when_we_reset_a_stream_is_ignored() {
 
 #[test]
 fn streams_above_the_announced_number_are_refused() {
-    let mut options = Options::new(Role::Server);
+    let mut options = Options::new(Http2Role::Server);
     options.concurrent_streams_max = 2;
     let mut connection = server_with(options);
     let input = [get(1), post(3), post(5), data(5, 0, b"x"), rst(5, Cancel)].concat();
@@ -353,7 +353,7 @@ fn headers_in_the_middle_of_a_body_must_be_trailers() {
         &[post(1), data(1, 0, b"abc"), trailers].concat(),
     );
     let fields = vec![("sum".to_string(), "3".to_string())];
-    let last = Seen::Headers {
+    let last = RecordedEvent::Headers {
         stream: 1,
         fields,
         end: true,
@@ -456,7 +456,7 @@ fn an_answer_has_interim_heads_then_one_head_then_trailers() {
     let heads: Vec<bool> = feed(&mut connection, &input)
         .into_iter()
         .filter_map(|event| match event {
-            Seen::Headers { trailers, .. } => Some(trailers),
+            RecordedEvent::Headers { trailers, .. } => Some(trailers),
             _ => None,
         })
         .collect();

@@ -1,6 +1,6 @@
 //! Tests each type of frame: the form and the values of RFC 9113 section 6.
 
-use super::Answer::{Connection as Conn, Fine, Stream};
+use super::ExpectedReaction::{Connection as Conn, Fine, Stream};
 use super::*;
 use ErrorCode::*;
 
@@ -256,7 +256,7 @@ fn settings_have_the_values_of_section_6_5_2() {
     assert_eq!(
         answer,
         [(
-            Head {
+            Http2FrameHeader {
                 length: 0,
                 kind: SETTINGS,
                 flags: FLAG_ACK,
@@ -271,7 +271,7 @@ fn settings_have_the_values_of_section_6_5_2() {
 fn a_ping_is_answered_with_what_it_carried() {
     let mut connection = server();
     assert_eq!(feed(&mut connection, &frame(PING, 0, 0, b"12345678")), []);
-    let head = Head {
+    let head = Http2FrameHeader {
         length: 8,
         kind: PING,
         flags: FLAG_ACK,
@@ -288,7 +288,7 @@ fn a_ping_is_answered_with_what_it_carried() {
     );
     assert_eq!(
         feed(&mut connection, &frame(PING, FLAG_ACK, 0, &ours[0].1)),
-        [Seen::Pong]
+        [RecordedEvent::Pong]
     );
     assert_eq!(
         feed(&mut connection, &frame(PING, FLAG_ACK, 0, &ours[0].1)),

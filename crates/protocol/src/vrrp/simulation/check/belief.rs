@@ -4,8 +4,8 @@
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;
-use super::Verdict;
-use crate::vrrp::{Action, Reason, State};
+use super::InvariantResult;
+use crate::vrrp::{Reason, VrrpAction, VrrpState};
 
 #[derive(Default)]
 pub struct Belief {
@@ -14,20 +14,20 @@ pub struct Belief {
 }
 
 impl Belief {
-    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) -> Verdict {
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &VrrpAction) -> InvariantResult {
         match action {
-            Action::Probe { .. } => {
+            VrrpAction::Probe { .. } => {
                 self.asked[host] = scene.now;
                 self.answered[host] = None;
                 Ok(())
             }
-            Action::Entered {
-                to: State::Master,
+            VrrpAction::Entered {
+                to: VrrpState::Master,
                 why: Reason::Silence { .. },
                 ..
             } => self.silence(scene, host),
-            Action::Entered {
-                to: State::Master,
+            VrrpAction::Entered {
+                to: VrrpState::Master,
                 why: Reason::Resumed,
                 ..
             } => resumed(scene, host),
@@ -39,7 +39,7 @@ impl Belief {
         self.answered[host] = Some(now);
     }
 
-    fn silence(&self, scene: &Scene, host: usize) -> Verdict {
+    fn silence(&self, scene: &Scene, host: usize) -> InvariantResult {
         let answered = self.answered[host].is_some_and(|at| at >= self.asked[host]);
         if scene.plan.settings[host].probing.is_some() && answered {
             return Err(format!(
@@ -59,10 +59,10 @@ impl Belief {
     }
 
     /// Checks that a master that was suspended for long, and finds adverts of another one, yields.
-    pub fn woke(&self, scene: &Scene, host: usize, slept: u64, heard: bool) -> Verdict {
+    pub fn woke(&self, scene: &Scene, host: usize, slept: u64, heard: bool) -> InvariantResult {
         let down = super::super::plan::down_ns(&scene.plan.settings[host], scene.plan.interval_ns);
         let long = slept > down + scene.slack(down);
-        if long && heard && scene.hosts[host].state == State::Master {
+        if long && heard && scene.hosts[host].state == VrrpState::Master {
             return Err(format!(
                 "machine {host} stood still for {slept} ns, heard another master and takes it from that one"
             ));
@@ -73,7 +73,7 @@ impl Belief {
 
 /// Checks that a machine that was dead for so long that another one took over does not continue as
 /// master.
-fn resumed(scene: &Scene, host: usize) -> Verdict {
+fn resumed(scene: &Scene, host: usize) -> InvariantResult {
     let killed_at = scene.hosts[host].killed_at;
     let interval = scene.plan.interval_ns;
     let calm = killed_at.min(scene.now).saturating_sub(interval * 5);

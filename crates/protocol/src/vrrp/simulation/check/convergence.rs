@@ -3,8 +3,8 @@
 
 use super::super::plan::{Disturbance, source};
 use super::super::scene::Scene;
-use super::Verdict;
-use crate::vrrp::{Action, Reason};
+use super::InvariantResult;
+use crate::vrrp::{Reason, VrrpAction};
 
 /// Number of preemptions of a machine that do not have to wait.
 const UNDAMPED: u32 = 2;
@@ -15,8 +15,8 @@ pub struct Convergence {
 }
 
 impl Convergence {
-    pub fn action(&mut self, _scene: &Scene, _host: usize, action: &Action) {
-        if let Action::Entered {
+    pub fn action(&mut self, _scene: &Scene, _host: usize, action: &VrrpAction) {
+        if let VrrpAction::Entered {
             why: Reason::Preempts { .. },
             ..
         } = action
@@ -25,7 +25,7 @@ impl Convergence {
         }
     }
 
-    pub fn end(&mut self, scene: &Scene) -> Verdict {
+    pub fn end(&mut self, scene: &Scene) -> InvariantResult {
         let owners: Vec<usize> = scene.places().filter(|h| scene.hosts[*h].rules()).collect();
         let &[owner] = owners.as_slice() else {
             return Err(format!("all is healed, and the owners are {owners:?}"));

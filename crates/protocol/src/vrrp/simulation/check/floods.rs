@@ -3,8 +3,8 @@
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;
-use super::Verdict;
-use crate::vrrp::{Action, Reason};
+use super::InvariantResult;
+use crate::vrrp::{Reason, VrrpAction};
 use std::collections::VecDeque;
 
 /// Maximum number of adverts of a machine per interval.
@@ -25,20 +25,20 @@ pub struct Floods {
 }
 
 impl Floods {
-    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) -> Verdict {
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &VrrpAction) -> InvariantResult {
         let (window, times, most, what) = match action {
-            Action::Send { .. } => {
+            VrrpAction::Send { .. } => {
                 let window = scene.plan.interval_ns;
                 (window, &mut self.adverts[host], ADVERTS, "adverts")
             }
-            Action::Announce { .. } => (
+            VrrpAction::Announce { .. } => (
                 1_000_000_000,
                 &mut self.blocks[host],
                 BLOCKS,
                 "announcements",
             ),
-            Action::Note { .. } => (10_000_000_000, &mut self.notes[host], NOTES, "notes"),
-            Action::Entered {
+            VrrpAction::Note { .. } => (10_000_000_000, &mut self.notes[host], NOTES, "notes"),
+            VrrpAction::Entered {
                 why: Reason::Preempts { .. },
                 ..
             } => {

@@ -3,8 +3,8 @@
 use super::super::network::HOSTS;
 use super::super::plan::source;
 use super::super::scene::Scene;
-use super::Verdict;
-use crate::vrrp::{Action, HandOver};
+use super::InvariantResult;
+use crate::vrrp::{HandOver, VrrpAction};
 
 #[derive(Default)]
 pub struct HandOvers {
@@ -13,16 +13,16 @@ pub struct HandOvers {
 }
 
 impl HandOvers {
-    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) -> Verdict {
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &VrrpAction) -> InvariantResult {
         let by = match action {
-            Action::HandOver { step, .. } => {
+            VrrpAction::HandOver { step, .. } => {
                 self.offers[host] = matches!(step, HandOver::Offered { .. });
                 match step {
                     HandOver::Taken { by } => by,
                     _ => return Ok(()),
                 }
             }
-            Action::Entered { .. } => {
+            VrrpAction::Entered { .. } => {
                 self.offers[host] = false;
                 return Ok(());
             }
@@ -49,7 +49,7 @@ impl HandOvers {
     }
 
     /// Checks that an offered address is present.
-    pub fn moment(&mut self, scene: &Scene) -> Verdict {
+    pub fn moment(&mut self, scene: &Scene) -> InvariantResult {
         for host in scene.hosts.iter().filter(|host| host.awake()) {
             if self.offers[host.place] && !host.has {
                 return Err(format!(

@@ -10,26 +10,26 @@ mod two_owners;
 mod unowned;
 
 use super::scene::Scene;
-use crate::vrrp::Action;
+use crate::vrrp::VrrpAction;
 
 /// Description of a violation.
-pub type Verdict = Result<(), String>;
+pub type InvariantResult = Result<(), String>;
 
 /// All checkers.
 #[derive(Default)]
-pub struct Checks {
+pub struct InvariantChecks {
     belief: belief::Belief,
     convergence: convergence::Convergence,
     floods: floods::Floods,
     hand_over: hand_over::HandOvers,
-    order: order::Order,
+    order: order::ActionOrderCheck,
     two_owners: two_owners::TwoOwners,
     unowned: unowned::Unowned,
 }
 
-impl Checks {
+impl InvariantChecks {
     /// Checks an action of a machine; the scene is that before it.
-    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) -> Verdict {
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &VrrpAction) -> InvariantResult {
         self.belief.action(scene, host, action)?;
         self.convergence.action(scene, host, action);
         self.floods.action(scene, host, action)?;
@@ -40,7 +40,7 @@ impl Checks {
     }
 
     /// Checks a machine at the end of a suspension; `heard`: it had received adverts of masters.
-    pub fn woke(&mut self, scene: &Scene, host: usize, slept: u64, heard: bool) -> Verdict {
+    pub fn woke(&mut self, scene: &Scene, host: usize, slept: u64, heard: bool) -> InvariantResult {
         self.belief.woke(scene, host, slept, heard)
     }
 
@@ -50,7 +50,7 @@ impl Checks {
     }
 
     /// Checks the scene after an event and the reactions to it.
-    pub fn moment(&mut self, scene: &Scene) -> Verdict {
+    pub fn moment(&mut self, scene: &Scene) -> InvariantResult {
         self.order.moment(scene)?;
         self.hand_over.moment(scene)?;
         self.two_owners.moment(scene)?;
@@ -58,7 +58,7 @@ impl Checks {
     }
 
     /// Checks the scene at the end of the calm phase.
-    pub fn end(&mut self, scene: &Scene) -> Verdict {
+    pub fn end(&mut self, scene: &Scene) -> InvariantResult {
         self.convergence.end(scene)
     }
 }

@@ -3,34 +3,36 @@
 
 use super::super::network::HOSTS;
 use super::super::scene::Scene;
-use super::Verdict;
-use crate::vrrp::{Action, HandOver, State};
+use super::InvariantResult;
+use crate::vrrp::{HandOver, VrrpAction, VrrpState};
 
 /// Index of the priority in an advert.
 const PRIORITY: usize = 2;
 
 #[derive(Default)]
-pub struct Order {
+pub struct ActionOrderCheck {
     offered: [bool; HOSTS],
 }
 
-impl Order {
-    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) -> Verdict {
+impl ActionOrderCheck {
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &VrrpAction) -> InvariantResult {
         let has = scene.hosts[host].has;
         match action {
-            Action::Send { bytes, .. } if bytes[PRIORITY] == 0 && has && !self.offered[host] => {
+            VrrpAction::Send { bytes, .. }
+                if bytes[PRIORITY] == 0 && has && !self.offered[host] =>
+            {
                 Err(format!(
                     "machine {host} says that it stops before it gave the address away"
                 ))
             }
-            Action::Announce { .. } if !has => Err(format!(
+            VrrpAction::Announce { .. } if !has => Err(format!(
                 "machine {host} announces an address that it does not have"
             )),
-            Action::HandOver { step, .. } => {
+            VrrpAction::HandOver { step, .. } => {
                 self.offered[host] = matches!(step, HandOver::Offered { .. });
                 Ok(())
             }
-            Action::Entered { .. } => {
+            VrrpAction::Entered { .. } => {
                 self.offered[host] = false;
                 Ok(())
             }
@@ -38,16 +40,16 @@ impl Order {
         }
     }
 
-    pub fn moment(&mut self, scene: &Scene) -> Verdict {
+    pub fn moment(&mut self, scene: &Scene) -> InvariantResult {
         for host in scene.hosts.iter().filter(|host| host.awake()) {
             let place = host.place;
-            if host.has && host.state != State::Master {
+            if host.has && host.state != VrrpState::Master {
                 return Err(format!(
                     "machine {place} is {:?} and has the address",
                     host.state
                 ));
             }
-            if host.faulty && host.state == State::Master {
+            if host.faulty && host.state == VrrpState::Master {
                 return Err(format!("machine {place} has a fault and is master"));
             }
         }

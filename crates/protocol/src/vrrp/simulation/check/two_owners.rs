@@ -2,13 +2,13 @@
 //! both ways.
 
 use super::super::scene::Scene;
-use super::Verdict;
+use super::InvariantResult;
 
 #[derive(Default)]
 pub struct TwoOwners;
 
 impl TwoOwners {
-    pub fn moment(&mut self, scene: &Scene) -> Verdict {
+    pub fn moment(&mut self, scene: &Scene) -> InvariantResult {
         for a in &scene.hosts {
             for b in &scene.hosts[..a.place] {
                 if !a.rules() || !b.rules() {

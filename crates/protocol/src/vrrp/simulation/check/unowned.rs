@@ -4,9 +4,9 @@
 
 use super::super::network::HOSTS;
 use super::super::plan::{down_ns, source};
-use super::super::scene::{Host, Scene};
-use super::Verdict;
-use crate::vrrp::{Action, State};
+use super::super::scene::{Scene, VrrpSimulatedHost};
+use super::InvariantResult;
+use crate::vrrp::{VrrpAction, VrrpState};
 
 #[derive(Default)]
 pub struct Unowned {
@@ -25,17 +25,17 @@ pub struct Unowned {
 const STOPS_BELIEVED: u32 = 5;
 
 impl Unowned {
-    pub fn action(&mut self, scene: &Scene, host: usize, action: &Action) {
-        if let Action::Send { bytes, .. } = action
+    pub fn action(&mut self, scene: &Scene, host: usize, action: &VrrpAction) {
+        if let VrrpAction::Send { bytes, .. } = action
             && bytes[2] > 0
         {
             self.sent[host] = scene.now;
         }
         let stops = matches!(
             action,
-            Action::Entered {
-                from: State::Master,
-                to: State::Init | State::Fault,
+            VrrpAction::Entered {
+                from: VrrpState::Master,
+                to: VrrpState::Init | VrrpState::Fault,
                 ..
             }
         );
@@ -56,7 +56,7 @@ impl Unowned {
                     .is_some_and(|(owner, _, _)| owner == source(host))
             });
             let hears = scene.network.clean_since(host, other.place).is_some();
-            if knows && hears && other.state == State::Backup && self.stops <= STOPS_BELIEVED {
+            if knows && hears && other.state == VrrpState::Backup && self.stops <= STOPS_BELIEVED {
                 let skew = down_ns(&scene.plan.settings[0], 0) + scene.plan.interval_ns;
                 let until = scene.now + skew + scene.slack(skew);
                 self.stopped[other.place] = Some(until);
@@ -64,7 +64,7 @@ impl Unowned {
         }
     }
 
-    pub fn moment(&mut self, scene: &Scene) -> Verdict {
+    pub fn moment(&mut self, scene: &Scene) -> InvariantResult {
         let interval = scene.plan.interval_ns;
         let settings = &scene.plan.settings[0];
         let (wait, bound) = settings.probing.map_or((0, 0), |probing| {
@@ -117,11 +117,11 @@ fn lasts(since: &mut Option<u64>, holds: bool, now: u64) -> u64 {
     }
 }
 
-fn hears_a_master(scene: &Scene, host: &Host) -> bool {
+fn hears_a_master(scene: &Scene, host: &VrrpSimulatedHost) -> bool {
     let mut others = scene.hosts.iter().filter(|o| o.place != host.place);
     others.any(|other| {
         other.awake()
-            && other.state == State::Master
+            && other.state == VrrpState::Master
             && scene.network.passes(other.place, host.place)
     })
 }

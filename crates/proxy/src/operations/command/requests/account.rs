@@ -1,7 +1,7 @@
 //! A finished request in plain English: when each step happened, what was decided, and why.
 
 use super::render::{client, date, letters, place, safe, server, why_backend, why_server};
-use model::history::{Entry, Field, Told};
+use model::history::{Entry, EntryText, HistoryEntry};
 use model::transaction::RuleMet;
 use std::fmt::Write;
 
@@ -69,7 +69,7 @@ impl Moments {
     }
 }
 
-pub(super) fn account(thread: usize, told: &Told) -> String {
+pub(super) fn account(thread: usize, told: &HistoryEntry) -> String {
     let entry = &told.entry;
     let mut account = Account::default();
     let moments = Moments::of(entry);
@@ -77,7 +77,7 @@ pub(super) fn account(thread: usize, told: &Told) -> String {
     rules(&mut account, told, false);
     page(&mut account, told);
     if let Some(why) = why_backend(told) {
-        let backend = safe(entry.text(Field::Backend));
+        let backend = safe(entry.text(EntryText::Backend));
         account.more(format!("backend {backend}, by {why}"));
     }
     tries(&mut account, told);
@@ -95,15 +95,15 @@ fn head(thread: usize, entry: &Entry) -> String {
         "{what} {:#x} from {} at frontend {}, thread {}\n",
         entry.id,
         client(entry),
-        safe(entry.text(Field::Frontend)),
+        safe(entry.text(EntryText::Frontend)),
         thread + 1
     );
-    let (method, host) = (entry.text(Field::Method), entry.text(Field::Host));
+    let (method, host) = (entry.text(EntryText::Method), entry.text(EntryText::Host));
     if !method.is_empty() {
-        let (host, path) = (safe(host), safe(entry.text(Field::Path)));
+        let (host, path) = (safe(host), safe(entry.text(EntryText::Path)));
         let _ = writeln!(text, "{} {path} (host {host})", safe(method));
     }
-    let unique_id = entry.text(Field::UniqueId);
+    let unique_id = entry.text(EntryText::UniqueId);
     if !unique_id.is_empty() {
         let _ = writeln!(text, "unique-id {}", safe(unique_id));
     }
@@ -115,7 +115,7 @@ fn arrival(account: &mut Account, entry: &Entry, moments: &Moments) {
     match (entry.http, moments.request) {
         (false, _) => account.at(Some(0), "session accepted"),
         (true, Some(ms)) => account.at(Some(ms), "request headers complete"),
-        (true, None) if entry.text(Field::Method).is_empty() => {
+        (true, None) if entry.text(EntryText::Method).is_empty() => {
             account.more("no complete request came");
         }
         // Time in the tarpit counts as queue time.
@@ -124,7 +124,7 @@ fn arrival(account: &mut Account, entry: &Entry, moments: &Moments) {
 }
 
 /// Adds the rules applied to the request, or to the response.
-fn rules(account: &mut Account, told: &Told, of_response: bool) {
+fn rules(account: &mut Account, told: &HistoryEntry, of_response: bool) {
     let Some(decided) = told.entry.decided.as_deref() else {
         return;
     };
@@ -156,14 +156,14 @@ fn is_of_response(rule: &RuleMet) -> bool {
     ["http-response", "http-after-response"].contains(&kind) || kind.starts_with("tcp-response")
 }
 
-fn page(account: &mut Account, told: &Told) {
+fn page(account: &mut Account, told: &HistoryEntry) {
     let decided = told.entry.decided.as_deref();
     if let Some(page) = decided.and_then(|decided| decided.page) {
         account.more(format!("response by {page}"));
     }
 }
 
-fn tries(account: &mut Account, told: &Told) {
+fn tries(account: &mut Account, told: &HistoryEntry) {
     let entry = &told.entry;
     let Some(decided) = entry.decided.as_deref() else {
         return;
@@ -180,7 +180,7 @@ fn tries(account: &mut Account, told: &Told) {
     }
 }
 
-fn service(account: &mut Account, told: &Told, moments: &Moments) {
+fn service(account: &mut Account, told: &HistoryEntry, moments: &Moments) {
     let entry = &told.entry;
     let effort = &entry.effort;
     if effort.server_queue > 0 || effort.backend_queue > 0 {

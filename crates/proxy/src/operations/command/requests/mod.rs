@@ -6,8 +6,8 @@ mod account;
 mod render;
 
 use super::sessions::ask;
-use super::{Context, Reply, Session};
-use model::history::{self, Asked, Entry, Filter, Look, Told};
+use super::{CommandReply, Context, Session};
+use model::history::{self, Entry, HistoryEntry, HistoryFilter, HistoryRange, HistorySearch};
 use render::date;
 use serde_json::{Value, json};
 use std::cmp::Reverse;
@@ -18,9 +18,9 @@ const LOOK_MAX: usize = 200;
 
 /// Combined responses of the threads.
 #[derive(Debug, Default)]
-struct Found {
+struct MergedRequests {
     /// Matching requests, each with a score of its match and its thread.
-    told: Vec<(u32, usize, Told)>,
+    requests: Vec<(u32, usize, HistoryEntry)>,
     /// Number of requests that each thread has seen.
     written: Vec<u64>,
     /// Number of requests after `since` that are no longer kept.
@@ -31,7 +31,7 @@ struct Found {
     kept: u64,
 }
 
-impl Found {
+impl MergedRequests {
     /// Returns the value of `since` for the next call.
     fn cursor(&self) -> String {
         let numbers: Vec<String> = self.written.iter().map(u64::to_string).collect();
@@ -45,11 +45,11 @@ fn gather(
     since: impl Fn(usize) -> u64,
     max: usize,
     fits: impl Fn(&Entry) -> Option<u32> + Send + Sync + 'static,
-) -> Found {
+) -> MergedRequests {
     let fits = Arc::new(fits);
-    let mut found = Found::default();
+    let mut found = MergedRequests::default();
     for thread in 0..reactor::THREADS_MAX {
-        let mut look = Look {
+        let mut look = HistoryRange {
             since: since(thread),
             before: None,
             max: LOOK_MAX,
@@ -57,7 +57,9 @@ fn gather(
         let mut count = 0;
         loop {
             let fits = Arc::clone(&fits);
-            let Some(part) = ask(thread, move || history::tell(look, |entry| fits(entry))) else {
+            let Some(part) = ask(thread, move || {
+                history::find_entries(look, |entry| fits(entry))
+            }) else {
                 break;
             };
             if look.before.is_none() {
@@ -68,10 +70,10 @@ fn gather(
                 let oldest = found.oldest_ms.into_iter().chain(part.oldest_ms);
                 found.oldest_ms = oldest.min();
             }
-            count += part.told.len();
-            let told = part.told.into_iter();
+            count += part.entries.len();
+            let told = part.entries.into_iter();
             found
-                .told
+                .requests
                 .extend(told.map(|(how, told)| (how, thread, told)));
             look.before = part.before;
             if part.before.is_none() || count >= max {
@@ -83,10 +85,10 @@ fn gather(
 }
 
 /// `show requests [<filter> <value>]* [json]`.
-pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
-    let filter = match Filter::read(words.get(2..).unwrap_or_default()) {
+pub fn show(context: &Context, _: &Session, words: &[&str]) -> CommandReply {
+    let filter = match HistoryFilter::read(words.get(2..).unwrap_or_default()) {
         Ok(filter) => filter,
-        Err(error) => return Reply::error(format!("{error}\n")),
+        Err(error) => return CommandReply::error(format!("{error}\n")),
     };
     let (max, json) = (filter.max, filter.json);
     if let Some(off) = off(context) {
@@ -96,12 +98,15 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
     let fits = move |entry: &Entry| wanted.fits(entry).then_some(0);
     let mut found = gather(|thread| filter.since(thread), max, fits);
     // The newest first; of requests at the same time those of one thread in their order.
-    let newest = |(_, thread, told): &(u32, usize, Told)| {
+    let newest = |(_, thread, told): &(u32, usize, HistoryEntry)| {
         Reverse((told.entry.ended_ms(), *thread, told.entry.number))
     };
-    found.told.sort_by_key(newest);
-    found.told.truncate(max);
-    let told = found.told.iter().map(|(_, thread, told)| (*thread, told));
+    found.requests.sort_by_key(newest);
+    found.requests.truncate(max);
+    let told = found
+        .requests
+        .iter()
+        .map(|(_, thread, told)| (*thread, told));
     if json {
         let all: Vec<Value> = told
             .map(|(thread, told)| render::json(thread, told))
@@ -112,21 +117,21 @@ pub fn show(context: &Context, _: &Session, words: &[&str]) -> Reply {
             "oldest": found.oldest_ms.map(date),
             "requests": all,
         });
-        return Reply::report(format!("{all}\n"));
+        return CommandReply::report(format!("{all}\n"));
     }
     let mut text = format!("# since {} missed {}\n", found.cursor(), found.missed);
     told.for_each(|(_, told)| render::line(&mut text, told));
-    Reply::report(text)
+    CommandReply::report(text)
 }
 
 /// Returns the reply if the history is disabled.
-fn off(context: &Context) -> Option<Reply> {
+fn off(context: &Context) -> Option<CommandReply> {
     let kept = context.runtime.config().global.requests_kept();
-    (kept == 0).then(|| Reply::error("No requests are kept: the line `request-history 0` in `global` turns that off; `request-history 1024` keeps some, from the next reload on.\n"))
+    (kept == 0).then(|| CommandReply::error("No requests are kept: the line `request-history 0` in `global` turns that off; `request-history 1024` keeps some, from the next reload on.\n"))
 }
 
 /// `show request [json] <id>`, or with a line of a log as payload.
-pub fn show_one(context: &Context, session: &Session, words: &[&str]) -> Reply {
+pub fn show_one(context: &Context, session: &Session, words: &[&str]) -> CommandReply {
     let mut words = words.get(2..).unwrap_or_default();
     let json = words.first() == Some(&"json");
     if json {
@@ -137,25 +142,27 @@ pub fn show_one(context: &Context, session: &Session, words: &[&str]) -> Reply {
         None => words.join(" "),
     };
     if text.trim().is_empty() {
-        return Reply::error("The id of a request is expected, or a line of a log as payload.\n");
+        return CommandReply::error(
+            "The id of a request is expected, or a line of a log as payload.\n",
+        );
     }
     if let Some(off) = off(context) {
         return off;
     }
-    let asked = Asked::read(&text);
+    let asked = HistorySearch::read(&text);
     let found = gather(|_| 0, usize::MAX, move |entry| asked.fits(entry));
-    let best = { found.told.iter() }.max_by_key(|(how, _, told)| (*how, told.entry.ended_ms()));
+    let best = { found.requests.iter() }.max_by_key(|(how, _, told)| (*how, told.entry.ended_ms()));
     match best {
-        None => Reply::error(missing(&found)),
+        None => CommandReply::error(missing(&found)),
         Some((_, thread, told)) if json => {
-            Reply::report(format!("{}\n", render::json(*thread, told)))
+            CommandReply::report(format!("{}\n", render::json(*thread, told)))
         }
-        Some((_, thread, told)) => Reply::report(account::account(*thread, told)),
+        Some((_, thread, told)) => CommandReply::report(account::account(*thread, told)),
     }
 }
 
 /// Returns the reply for a request that was not found.
-fn missing(found: &Found) -> String {
+fn missing(found: &MergedRequests) -> String {
     match found.oldest_ms {
         None => "No such request: none has ended since this process began to serve.\n".to_owned(),
         Some(oldest_ms) => format!(

@@ -1,6 +1,6 @@
 //! Formats finished requests as lines and as JSON.
 
-use model::history::{BackendBy, Entry, Field, Place, Told};
+use model::history::{BackendBy, Entry, EntryText, HistoryEntry, RuleLocation};
 use model::log::iso_date;
 use model::transaction::Endpoint;
 use model::transaction::trace::Tie;
@@ -52,12 +52,12 @@ pub(super) fn client(entry: &Entry) -> String {
 
 /// Returns the backend and its server in log format.
 pub(super) fn server(entry: &Entry) -> String {
-    let frontend = entry.text(Field::Frontend);
-    let backend = match entry.text(Field::Backend) {
+    let frontend = entry.text(EntryText::Frontend);
+    let backend = match entry.text(EntryText::Backend) {
         b"" => frontend,
         backend => backend,
     };
-    let server = match entry.text(Field::Server) {
+    let server = match entry.text(EntryText::Server) {
         b"" => "<NOSRV>".to_owned(),
         server => safe(server),
     };
@@ -69,7 +69,7 @@ pub(super) fn letters(entry: &Entry) -> String {
 }
 
 /// Formats one line per request, in the order of `option httplog`.
-pub(super) fn line(out: &mut String, told: &Told) {
+pub(super) fn line(out: &mut String, told: &HistoryEntry) {
     let entry = &told.entry;
     let _ = write!(
         out,
@@ -77,7 +77,7 @@ pub(super) fn line(out: &mut String, told: &Told) {
         entry.id,
         date(entry.ended_ms()),
         client(entry),
-        or_dash(entry.text(Field::Frontend)),
+        or_dash(entry.text(EntryText::Frontend)),
         server(entry),
         entry.timers(),
         entry.ended.status,
@@ -87,28 +87,28 @@ pub(super) fn line(out: &mut String, told: &Told) {
     let _ = writeln!(
         out,
         "{} {} {} {}",
-        or_dash(entry.text(Field::Method)),
-        or_dash(entry.text(Field::Host)),
-        or_dash(entry.text(Field::Path)),
-        or_dash(entry.text(Field::UniqueId)),
+        or_dash(entry.text(EntryText::Method)),
+        or_dash(entry.text(EntryText::Host)),
+        or_dash(entry.text(EntryText::Path)),
+        or_dash(entry.text(EntryText::UniqueId)),
     );
 }
 
 /// Formats the position of a line.
-pub(super) fn place(told: &Told, place: Place) -> Option<String> {
+pub(super) fn place(told: &HistoryEntry, place: RuleLocation) -> Option<String> {
     let (file, line) = told.place(place)?;
     Some(format!("{file}:{line}"))
 }
 
 /// Formats a text with the line that it refers to.
-fn at(told: &Told, words: &str, line: Place) -> String {
+fn at(told: &HistoryEntry, words: &str, line: RuleLocation) -> String {
     match place(told, line) {
         Some(place) => format!("{words} ({place})"),
         None => words.to_owned(),
     }
 }
 
-pub(super) fn why_backend(told: &Told) -> Option<String> {
+pub(super) fn why_backend(told: &HistoryEntry) -> Option<String> {
     Some(match told.entry.backend_by {
         BackendBy::None => return None,
         BackendBy::Own => "the section itself".to_owned(),
@@ -119,9 +119,9 @@ pub(super) fn why_backend(told: &Told) -> Option<String> {
 }
 
 /// Explains the choice of the server, with the same words as `evenkeel route`.
-pub(super) fn why_server(told: &Told) -> Option<String> {
+pub(super) fn why_server(told: &HistoryEntry) -> Option<String> {
     let entry = &told.entry;
-    let server = entry.text(Field::Server);
+    let server = entry.text(EntryText::Server);
     if server.is_empty() {
         return None;
     }
@@ -131,7 +131,7 @@ pub(super) fn why_server(told: &Told) -> Option<String> {
         if owner.by == Tie::Rule {
             by = at(told, &by, entry.owner_place());
         }
-        let name = entry.text(Field::Owner);
+        let name = entry.text(EntryText::Owner);
         words = match name == server {
             true => by,
             false => format!("{words}; {}, given by {by}, could not take it", safe(name)),
@@ -144,7 +144,7 @@ pub(super) fn why_server(told: &Told) -> Option<String> {
 }
 
 /// Formats a request for programs.
-pub(super) fn json(thread: usize, told: &Told) -> Value {
+pub(super) fn json(thread: usize, told: &HistoryEntry) -> Value {
     let entry = &told.entry;
     let text = |field| match entry.text(field) {
         b"" => Value::Null,
@@ -153,21 +153,21 @@ pub(super) fn json(thread: usize, told: &Told) -> Value {
     let [accepted, began] = entry.began_ms;
     json!({
         "id": format!("{:#x}", entry.id),
-        "unique_id": text(Field::UniqueId),
+        "unique_id": text(EntryText::UniqueId),
         "thread": thread + 1,
         "mode": if entry.http { "http" } else { "tcp" },
         "accepted": date(accepted),
         "began": date(began),
         "ended": date(entry.ended_ms()),
         "client": client(entry),
-        "frontend": text(Field::Frontend),
-        "backend": text(Field::Backend),
+        "frontend": text(EntryText::Frontend),
+        "backend": text(EntryText::Backend),
         "backend_by": why_backend(told),
-        "server": text(Field::Server),
+        "server": text(EntryText::Server),
         "server_by": why_server(told),
-        "method": text(Field::Method),
-        "host": text(Field::Host),
-        "path": text(Field::Path),
+        "method": text(EntryText::Method),
+        "host": text(EntryText::Host),
+        "path": text(EntryText::Path),
         "status": Some(entry.ended.status).filter(|status| *status != 0),
         "server_status": Some(entry.ended.server_status).filter(|status| *status != 0),
         "bytes_in": entry.bytes[0],
@@ -193,7 +193,7 @@ pub(super) fn json(thread: usize, told: &Told) -> Value {
     })
 }
 
-fn rules(told: &Told) -> Vec<Value> {
+fn rules(told: &HistoryEntry) -> Vec<Value> {
     let decided = told.entry.decided.as_deref();
     let rules = decided
         .iter()

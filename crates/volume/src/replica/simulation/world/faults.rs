@@ -1,85 +1,85 @@
 //! Faults of a history, their healing, and the final checks.
 
 use super::super::client::Want;
-use super::super::node::{GEOMETRY, Node};
-use super::super::plan::{Fault, MS};
+use super::super::node::{GEOMETRY, SimulatedNode};
+use super::super::plan::{MS, PlannedFault};
 use super::super::traffic::SPAN;
-use super::{Event, Step, World};
-use crate::replica::{Blocks, Input, Node as NodeId, Order, Verify};
+use super::{CalmStep, Event, ReplicaSimulation};
+use crate::replica::{Blocks, Input, NodeId, ReplicaOrder, Verify};
 
-impl World {
-    pub(super) fn fault(&mut self, fault: Fault) -> Result<(), String> {
+impl ReplicaSimulation {
+    pub(super) fn fault(&mut self, fault: PlannedFault) -> Result<(), String> {
         self.tell(|| format!("{fault:?}"));
         match fault {
-            Fault::Kill(node, wait) => {
+            PlannedFault::Kill(node, wait) => {
                 self.stop(node, false);
                 self.after(wait, Event::Start(node));
             }
-            Fault::Power(node, wait) => {
+            PlannedFault::Power(node, wait) => {
                 self.stop(node, true);
                 self.after(wait, Event::PowerOn(node));
             }
-            Fault::PowerOfBoth(first, second) => {
+            PlannedFault::PowerOfBoth(first, second) => {
                 for (node, wait) in [(0, first), (1, second)] {
                     self.stop(node, true);
                     self.after(wait, Event::PowerOn(node));
                 }
             }
-            Fault::Pause(node, wait) => {
+            PlannedFault::Pause(node, wait) => {
                 let until = self.now + wait;
                 self.nodes[node].paused_until = until;
             }
-            Fault::Cut(cut, wait) => self.cut(cut, wait),
-            Fault::Alone(alone, wait) => self.alone(alone, wait),
-            Fault::Isolate(node, wait) => {
+            PlannedFault::Cut(cut, wait) => self.cut(cut, wait),
+            PlannedFault::Alone(alone, wait) => self.alone(alone, wait),
+            PlannedFault::Isolate(node, wait) => {
                 self.cut([true, true], wait);
                 self.alone([node == 0, node == 1], wait);
             }
-            Fault::Drop => {
+            PlannedFault::Drop => {
                 if let Some(session) = self.network.session {
                     self.disconnect(session, None);
                 }
             }
-            Fault::Stall(node, wait) => {
+            PlannedFault::Stall(node, wait) => {
                 let until = self.now + wait;
                 self.nodes[node].disk.faults.stalled_until = until;
             }
-            Fault::BadBlock(node, block, wait) => {
+            PlannedFault::BadBlock(node, block, wait) => {
                 self.nodes[node].disk.faults.bad_block = Some(block);
                 self.after(wait, Event::DiskHealed(node));
             }
-            Fault::DeadDisk(node, wait) => {
+            PlannedFault::DeadDisk(node, wait) => {
                 self.nodes[node].disk.faults.dead = true;
                 self.after(wait, Event::DiskHealed(node));
             }
-            Fault::Single(node, wait) => {
+            PlannedFault::Single(node, wait) => {
                 self.names(node, true);
                 self.after(wait, Event::Both(node));
             }
-            Fault::Reload(node, blocks) => {
+            PlannedFault::Reload(node, blocks) => {
                 // The configured size is never smaller than the copy.
                 self.nodes[node].wanted = blocks.max(self.nodes[node].wanted);
                 self.prepare(node);
             }
-            Fault::Verify(repairs) => return self.order(Order::Verify { repairs }),
-            Fault::StopVerify => return self.order(Order::StopVerify),
-            Fault::HandOver => return self.order(Order::HandOver),
-            Fault::Rot(node, tries) => self.rot(node, tries),
-            Fault::Resync => return self.order(Order::Resync { everything: true }),
-            Fault::Freeze(wait, hands_over) => {
+            PlannedFault::Verify(repairs) => return self.order(ReplicaOrder::Verify { repairs }),
+            PlannedFault::StopVerify => return self.order(ReplicaOrder::StopVerify),
+            PlannedFault::HandOver => return self.order(ReplicaOrder::HandOver),
+            PlannedFault::Rot(node, tries) => self.rot(node, tries),
+            PlannedFault::Resync => return self.order(ReplicaOrder::Resync { everything: true }),
+            PlannedFault::Freeze(wait, hands_over) => {
                 let then = if hands_over {
-                    Order::HandOver
+                    ReplicaOrder::HandOver
                 } else {
-                    Order::Thaw
+                    ReplicaOrder::Thaw
                 };
                 self.after(wait, Event::Order(then));
-                return self.order(Order::Freeze);
+                return self.order(ReplicaOrder::Freeze);
             }
         }
         Ok(())
     }
 
-    pub(super) fn order(&mut self, order: Order) -> Result<(), String> {
+    pub(super) fn order(&mut self, order: ReplicaOrder) -> Result<(), String> {
         for node in 0..2 {
             let is_paused = self.nodes[node].paused_until > self.now;
             if self.nodes[node].served.is_some() && !is_paused {
@@ -208,13 +208,15 @@ impl World {
         if let Some(session) = self.network.session {
             self.disconnect(session, None);
         }
-        self.order(Order::Thaw)
+        self.order(ReplicaOrder::Thaw)
     }
 
     /// Returns whether all requests are answered and both copies are in sync.
     pub(super) fn is_calm(&self) -> bool {
-        let mirrored = |node: &Node| node.replica.as_ref().is_some_and(|r| r.is_mirrored());
-        let verifies = |node: &Node| node.replica.as_ref().is_some_and(|r| r.is_verifying());
+        let mirrored =
+            |node: &SimulatedNode| node.replica.as_ref().is_some_and(|r| r.is_mirrored());
+        let verifies =
+            |node: &SimulatedNode| node.replica.as_ref().is_some_and(|r| r.is_verifying());
         // A late request may still be in flight.
         let is_quiet = (0..2).all(|node| self.network.waiting(node) == 0);
         is_quiet
@@ -258,13 +260,13 @@ impl World {
     /// Executes the next step of the calm phase.
     pub(super) fn step(&mut self) -> Result<(), String> {
         match self.steps.front() {
-            Some(Step::Read) => {
+            Some(CalmStep::Read) => {
                 self.steps.pop_front();
                 self.read_all();
                 Ok(())
             }
             // Repeats until one verify has covered the whole volume.
-            Some(Step::Verify) => self.order(Order::Verify { repairs: true }),
+            Some(CalmStep::Verify) => self.order(ReplicaOrder::Verify { repairs: true }),
             None => Ok(()),
         }
     }
@@ -274,7 +276,8 @@ impl World {
         if verify.differing > 0 {
             return Err(format!("copies in sync differ: {verify}"));
         }
-        let is_last = self.now > self.plan.healed_at && self.steps.front() == Some(&Step::Verify);
+        let is_last =
+            self.now > self.plan.healed_at && self.steps.front() == Some(&CalmStep::Verify);
         if !is_last || verify.ended != Some(Ok(())) || !verify.repairs {
             return Ok(());
         }

@@ -1,16 +1,18 @@
 //! Changes to the copy of a Xen guest.
 
-use super::super::look::{self, Place};
+use super::super::look::{self, MountableFileSystem};
 use super::super::{grub, server};
-use super::{Looked, kernel, say};
+use super::{DetectedGuest, kernel, say};
 use crate::command::build::inside::Inside;
 use crate::command::build::run::{Runner, program};
 use crate::command::build::workshop::Workshop;
 use crate::command::volume::transfer::Stopped;
 use guest::config::Firmware;
-use guest::image::boot::{self, Menu};
+use guest::image::boot::{self, GrubEntry};
 use guest::image::system;
-use guest::image::xen::plan::{Choice, Found, Linux, Maker, Plan, Seen, is_swap};
+use guest::image::xen::plan::{
+    ConversionPlan, DetectedFileSystem, DiskContents, InitrdTool, KernelChoice, Linux, is_swap,
+};
 use std::cell::Cell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -36,8 +38,8 @@ const CAPABILITIES: [&str; 5] = [
 /// # Errors
 /// Fails if a copy fails, or if it is interrupted.
 pub fn copies(
-    looked: &Looked,
-    plan: &Plan,
+    looked: &DetectedGuest,
+    plan: &ConversionPlan,
     shop: &Workshop,
     runner: &Runner,
 ) -> Result<Vec<PathBuf>, Stopped> {
@@ -51,7 +53,7 @@ pub fn copies(
             .open(&path)
             .map_err(failed)?;
         disk.set_len(target.size).map_err(failed)?;
-        let parts: Vec<&Seen> = target
+        let parts: Vec<&DiskContents> = target
             .parts
             .iter()
             .map(|part| &looked.seen[*part])
@@ -113,12 +115,16 @@ fn copy(from: &Path, to: &Path, (begin, size): (u64, u64), runner: &Runner) -> R
 /// Position on the new disks.
 struct Spot {
     disk: usize,
-    found: Found,
+    found: DetectedFileSystem,
     size: u64,
 }
 
 /// Returns where a file system of the old disks is on the new ones.
-fn spot(looked: &Looked, plan: &Plan, (index, inner): (usize, usize)) -> Option<Spot> {
+fn spot(
+    looked: &DetectedGuest,
+    plan: &ConversionPlan,
+    (index, inner): (usize, usize),
+) -> Option<Spot> {
     let disk = plan
         .targets
         .iter()
@@ -161,8 +167,8 @@ impl Tree {
 /// # Errors
 /// Fails if a step fails, or if it is interrupted.
 pub fn linux(
-    looked: &Looked,
-    plan: &Plan,
+    looked: &DetectedGuest,
+    plan: &ConversionPlan,
     linux: &Linux,
     (disks, shop, runner): (&[PathBuf], &Workshop, &Runner),
 ) -> Result<(), Stopped> {
@@ -175,7 +181,7 @@ pub fn linux(
     let at = shop.directory("root")?;
     let at_boot = shop.directory("boot")?;
     let mounted = |spot: &Spot, at: &Path| {
-        let place = Place {
+        let place = MountableFileSystem {
             path: &disks[spot.disk],
             found: &spot.found,
             size: spot.size,
@@ -198,7 +204,7 @@ pub fn linux(
     let append = system::command_line(&looked.domain.boot.extra);
     let append = format!("{APPEND} {append}").trim_end().to_owned();
     let initrd = initial_disk(&tree, choice, linux, looked, runner)?;
-    let menu = Menu {
+    let menu = GrubEntry {
         title: linux.title.clone(),
         kernel: format!("{}/vmlinuz-{}", tree.kernels().1, choice.version),
         initrd: initrd.map(|name| format!("{}/{name}", tree.kernels().1)),
@@ -224,7 +230,7 @@ pub fn linux(
 }
 
 /// Changes the files of the system.
-fn files(inside: &Inside, looked: &Looked, linux: &Linux) -> Result<(), String> {
+fn files(inside: &Inside, looked: &DetectedGuest, linux: &Linux) -> Result<(), String> {
     say("fstab, terminals and names of cards");
     let change = |path: &str, change: &dyn Fn(&str) -> String| -> Result<(), String> {
         let Some(text) = inside.text(path) else {
@@ -266,9 +272,9 @@ fn files(inside: &Inside, looked: &Looked, linux: &Linux) -> Result<(), String> 
 /// that.
 fn initial_disk(
     tree: &Tree,
-    choice: &Choice,
+    choice: &KernelChoice,
     linux: &Linux,
-    looked: &Looked,
+    looked: &DetectedGuest,
     runner: &Runner,
 ) -> Result<Option<String>, Stopped> {
     let version = &choice.version;
@@ -289,7 +295,7 @@ fn initial_disk(
     ];
     let there = |name: &&String| boot.has(&format!("{directory}/{name}"));
     let words = match linux.maker {
-        Maker::InitramfsTools => {
+        InitrdTool::InitramfsTools => {
             let modules = "/etc/initramfs-tools/modules";
             let text = tree.root.text(modules).unwrap_or_default();
             tree.root
@@ -309,7 +315,7 @@ fn initial_disk(
                 version.clone(),
             ]
         }
-        Maker::Dracut => {
+        InitrdTool::Dracut => {
             let drivers = system::DRIVERS.join(" ");
             let path = format!("/boot/{}", names[1]);
             [
@@ -324,7 +330,7 @@ fn initial_disk(
             .map(str::to_owned)
             .into()
         }
-        Maker::None => return Ok(names.iter().find(there).cloned()),
+        InitrdTool::None => return Ok(names.iter().find(there).cloned()),
     };
     say(&format!("initial RAM disk of {version}"));
     runner.run(&mut sandbox(tree, &words))?;
@@ -361,7 +367,7 @@ fn sandbox(tree: &Tree, words: &[String]) -> Command {
 }
 
 /// Fills GRUB's directory: the menu, and the modules of the host.
-fn menus(tree: &Tree, menu: &Menu, append: &str) -> Result<(), String> {
+fn menus(tree: &Tree, menu: &GrubEntry, append: &str) -> Result<(), String> {
     let (inside, directory) = tree.kernels();
     let grub = format!("{directory}/grub");
     inside.directory(&grub)?;
@@ -379,8 +385,8 @@ fn menus(tree: &Tree, menu: &Menu, append: &str) -> Result<(), String> {
 
 /// Installs GRUB before the first partition of the disk with its directory.
 fn loader(
-    looked: &Looked,
-    plan: &Plan,
+    looked: &DetectedGuest,
+    plan: &ConversionPlan,
     home: &Spot,
     is_boot: bool,
     (disks, shop, runner): (&[PathBuf], &Workshop, &Runner),

@@ -35,13 +35,13 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::fs;
     use std::os::unix::fs::symlink;
 
     #[test]
     fn only_a_kernel_is_read_and_no_link_to_anything() {
-        let scratch = Scratch::new().unwrap();
+        let scratch = ScratchDirectory::new().unwrap();
         let at = |name: &str| scratch.path().join(name);
         let mut kernel = vec![0; 1024];
         for (at, mark) in MARKS {

@@ -52,12 +52,12 @@ fn is_file_below(disk: &Path, directories: &[PathBuf]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lab::Scratch;
+    use lab::ScratchDirectory;
     use std::os::unix::fs::symlink;
 
     #[test]
     fn only_files_beside_the_configuration_and_what_is_named_are_read() {
-        let [here, there] = [(); 2].map(|()| Scratch::new().unwrap());
+        let [here, there] = [(); 2].map(|()| ScratchDirectory::new().unwrap());
         let config = here.write("mail.cfg", "").unwrap();
         let own = here.write("mail.img", "x").unwrap();
         let other = there.write("other.img", "x").unwrap();
